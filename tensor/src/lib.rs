@@ -1,1 +1,21 @@
-//! x
+//! Tensors: dtypes, shapes, strides, storages, devices, and every kernel.
+//!
+//! This floor knows nothing of gradients. An operation family has one file name everywhere:
+//! `ops/matmul.rs` holds the public methods with their shape rules, `cpu/matmul.rs` the kernel.
+
+mod cpu;
+mod device;
+mod dtype;
+mod error;
+pub mod layout;
+pub mod ops;
+pub mod random;
+mod storage;
+mod tensor;
+
+pub use cpu::buffer::{MemoryUse, memory_use};
+pub use device::Device;
+pub use dtype::{DType, Element};
+pub use error::{Error, Result};
+pub use random::RngKey;
+pub use tensor::Tensor;

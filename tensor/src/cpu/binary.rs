@@ -1,0 +1,126 @@
+//! `y[i] = f(a[i], b[i])` over broadcast views; one pass over memory, vectorised.
+
+use super::math::Float;
+use super::parallel;
+use super::simd;
+use super::strided::{map2, map3};
+use crate::ops::binary::{BinaryOp, CompareOp};
+use crate::storage::Output;
+use crate::{DType, Result, Tensor, bail, dispatch_any, dispatch_float, dispatch_number};
+
+const CHEAP: f64 = 0.15;
+const LIBRARY: f64 = 10.0;
+
+pub(crate) fn binary(op: BinaryOp, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    match a.dtype() {
+        DType::U32 => integer::<u32>(op, a, b),
+        DType::U8 => integer::<u8>(op, a, b),
+        _ => dispatch_float!(op.name(), a.dtype(), T => float::<T>(op, a, b)),
+    }
+}
+
+fn float<T: Float>(op: BinaryOp, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let mut out = Output::<T>::new(op.name(), a.numel())?;
+    let (y, u, v) = (out.slice_mut(), a.cpu_view::<T>(), b.cpu_view::<T>());
+    match op {
+        BinaryOp::Add => map2(y, u, v, CHEAP, |a, b| a + b),
+        BinaryOp::Sub => map2(y, u, v, CHEAP, |a, b| a - b),
+        BinaryOp::Mul => map2(y, u, v, CHEAP, |a, b| a * b),
+        BinaryOp::Div => map2(y, u, v, CHEAP, |a, b| a / b),
+        BinaryOp::Pow => map2(y, u, v, LIBRARY, |a, b| a.powf(b)),
+        BinaryOp::Maximum => map2(y, u, v, CHEAP, |a, b| Float::max(a, b)),
+        BinaryOp::Minimum => map2(y, u, v, CHEAP, |a, b| Float::min(a, b)),
+    }
+    Ok(out.into_tensor(a.shape()))
+}
+
+/// The wrapping arithmetic of the integer dtypes.
+trait Integer: crate::Element + Ord {
+    fn add(self, other: Self) -> Self;
+    fn sub(self, other: Self) -> Self;
+    fn mul(self, other: Self) -> Self;
+    fn div(self, other: Self) -> Self;
+}
+macro_rules! integer {
+    ($($t:ty)*) => {$(impl Integer for $t {
+        fn add(self, other: Self) -> Self { self.wrapping_add(other) }
+        fn sub(self, other: Self) -> Self { self.wrapping_sub(other) }
+        fn mul(self, other: Self) -> Self { self.wrapping_mul(other) }
+        fn div(self, other: Self) -> Self { self.checked_div(other).unwrap_or(0) }
+    })*};
+}
+integer!(u32 u8);
+
+fn integer<T: Integer>(op: BinaryOp, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let mut out = Output::<T>::new(op.name(), a.numel())?;
+    let (y, u, v) = (out.slice_mut(), a.cpu_view::<T>(), b.cpu_view::<T>());
+    match op {
+        BinaryOp::Add => map2(y, u, v, CHEAP, T::add),
+        BinaryOp::Sub => map2(y, u, v, CHEAP, T::sub),
+        BinaryOp::Mul => map2(y, u, v, CHEAP, T::mul),
+        BinaryOp::Div => map2(y, u, v, CHEAP, T::div),
+        BinaryOp::Maximum => map2(y, u, v, CHEAP, |a: T, b: T| Ord::max(a, b)),
+        BinaryOp::Minimum => map2(y, u, v, CHEAP, |a: T, b: T| Ord::min(a, b)),
+        BinaryOp::Pow => bail!("pow", "is for floats, got {}; convert with to_dtype", a.dtype()),
+    }
+    Ok(out.into_tensor(a.shape()))
+}
+
+pub(crate) fn compare(op: CompareOp, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    dispatch_number!(op.name(), a.dtype(), T => {
+        let mut out = Output::<u8>::new(op.name(), a.numel())?;
+        let (y, u, v) = (out.slice_mut(), a.cpu_view::<T>(), b.cpu_view::<T>());
+        match op {
+            CompareOp::Eq => map2(y, u, v, CHEAP, |a: T, b: T| (a == b) as u8),
+            CompareOp::Ne => map2(y, u, v, CHEAP, |a: T, b: T| (a != b) as u8),
+            CompareOp::Lt => map2(y, u, v, CHEAP, |a: T, b: T| (a < b) as u8),
+            CompareOp::Le => map2(y, u, v, CHEAP, |a: T, b: T| (a <= b) as u8),
+            CompareOp::Gt => map2(y, u, v, CHEAP, |a: T, b: T| (a > b) as u8),
+            CompareOp::Ge => map2(y, u, v, CHEAP, |a: T, b: T| (a >= b) as u8),
+        }
+        Ok(out.into_tensor(a.shape()))
+    })
+}
+
+pub(crate) fn where_(condition: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    dispatch_any!(a.dtype(), T => {
+        let mut out = Output::<T>::new("where", a.numel())?;
+        map3(
+            out.slice_mut(),
+            condition.cpu_view::<u8>(),
+            a.cpu_view::<T>(),
+            b.cpu_view::<T>(),
+            CHEAP,
+            |c: u8, a: T, b: T| if c != 0 { a } else { b },
+        );
+        Ok(out.into_tensor(a.shape()))
+    })
+}
+
+pub(crate) fn add_(a: &mut Tensor, b: &Tensor, alpha: f64) -> Result<()> {
+    let b = b.contiguous()?;
+    dispatch_float!("add_", a.dtype(), T => {
+        let (alpha, y) = (T::c(alpha), b.cpu_slice::<T>());
+        let x = a.cpu_slice_mut::<T>("add_")?;
+        parallel::rows_ragged(x, 16 * 1024, CHEAP, |first, x| simd::dispatch(|| {
+            let y = &y[first..first + x.len()];
+            for i in 0..x.len() {
+                x[i] += alpha * y[i];
+            }
+        }));
+        Ok(())
+    })
+}
+
+pub(crate) fn mul_scalar_(a: &mut Tensor, factor: f64) -> Result<()> {
+    dispatch_float!("mul_scalar_", a.dtype(), T => {
+        let factor = T::c(factor);
+        let x = a.cpu_slice_mut::<T>("mul_scalar_")?;
+        parallel::rows_ragged(x, 16 * 1024, CHEAP, |_, x| simd::dispatch(|| {
+            for v in x.iter_mut() {
+                *v = *v * factor;
+            }
+        }));
+        Ok(())
+    })
+}

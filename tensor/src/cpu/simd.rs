@@ -1,0 +1,72 @@
+//! SIMD by runtime dispatch: the same Rust code compiled for the widest registers the processor has.
+//!
+//! The compiler vectorises a plain loop for the instruction set of the function it is inlined into.
+//! [`dispatch`] inlines its closure into a function compiled for AVX-512, for AVX2, or for the
+//! baseline, whichever the processor supports. Results do not depend on the choice: nothing is
+//! contracted to fused multiply-adds and lanes are explicit wherever a reduction is vectorised.
+
+/// Runs `body` compiled for the processor's best instruction set. Mark the functions that `body`
+/// calls `#[inline(always)]`, or they are compiled for the baseline.
+#[inline(always)]
+pub(crate) fn dispatch<R>(body: impl FnOnce() -> R) -> R {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl")
+        {
+            // SAFETY: the features were just detected.
+            return unsafe { avx512(body) };
+        }
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: the feature was just detected.
+            return unsafe { avx2(body) };
+        }
+    }
+    body()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2")]
+fn avx512<R>(body: impl FnOnce() -> R) -> R {
+    body()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn avx2<R>(body: impl FnOnce() -> R) -> R {
+    body()
+}
+
+/// Lanes of a vectorised reduction. Fixed, so that every processor adds in the same order.
+pub(crate) const LANES: usize = 16;
+
+/// Folds `xs` in [`LANES`] independent accumulators, then joins the lanes pairwise:
+/// the order is fixed and the error grows with `n / LANES` instead of `n`.
+#[inline(always)]
+pub(crate) fn reduce<T: Copy, A: Copy>(
+    xs: &[T],
+    identity: A,
+    fold: impl Fn(A, T) -> A,
+    join: impl Fn(A, A) -> A,
+) -> A {
+    let mut lanes = [identity; LANES];
+    let (blocks, rest) = xs.as_chunks::<LANES>();
+    for block in blocks {
+        for l in 0..LANES {
+            lanes[l] = fold(lanes[l], block[l]);
+        }
+    }
+    for (l, &x) in rest.iter().enumerate() {
+        lanes[l] = fold(lanes[l], x);
+    }
+    let mut width = LANES / 2;
+    while width > 0 {
+        for l in 0..width {
+            lanes[l] = join(lanes[l], lanes[l + width]);
+        }
+        width /= 2;
+    }
+    lanes[0]
+}

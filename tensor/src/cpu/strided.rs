@@ -1,0 +1,221 @@
+//! Loops over strided and broadcast views.
+//!
+//! Adjacent dimensions that every operand walks with one stride are merged; the last merged
+//! dimension is the inner loop, whose usual strides (1 and 0) get vectorised bodies. Outputs are
+//! always row-major.
+
+use std::ops::Range;
+
+use super::parallel::{self, SharedMut};
+use super::simd;
+use crate::dtype::Element;
+use crate::layout::Layout;
+
+/// Elements of one task. A constant, so that the split does not depend on the threads.
+const TASK: usize = 16 * 1024;
+
+/// A storage and where in it the elements lie.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a, T> {
+    pub(crate) data: &'a [T],
+    pub(crate) layout: &'a Layout,
+}
+
+/// The merged loop over `N` operands of one shape.
+struct Nest<const N: usize> {
+    outer: Vec<(usize, [usize; N])>,
+    inner: usize,
+    inner_strides: [usize; N],
+    offsets: [usize; N],
+}
+
+impl<const N: usize> Nest<N> {
+    /// `layouts` must already be broadcast to `shape`.
+    fn new(shape: &[usize], layouts: [&Layout; N]) -> Self {
+        let mut dims: Vec<(usize, [usize; N])> = Vec::with_capacity(shape.len());
+        for (d, &size) in shape.iter().enumerate() {
+            debug_assert!(layouts.iter().all(|l| l.shape[d] == size));
+            if size == 1 {
+                continue;
+            }
+            let strides = layouts.map(|l| l.strides[d]);
+            match dims.last_mut() {
+                Some((s, t)) if (0..N).all(|i| t[i] == strides[i] * size) => {
+                    *s *= size;
+                    *t = strides;
+                }
+                _ => dims.push((size, strides)),
+            }
+        }
+        let (inner, inner_strides) = dims.pop().unwrap_or((1, [0; N]));
+        Nest { outer: dims, inner, inner_strides, offsets: layouts.map(|l| l.offset) }
+    }
+
+    /// Calls `body(row, positions)` for the rows of `range`.
+    #[inline(always)]
+    fn rows(&self, range: Range<usize>, mut body: impl FnMut(usize, [usize; N])) {
+        let mut index = vec![0usize; self.outer.len()];
+        let mut at = self.offsets;
+        let mut rest = range.start;
+        for d in (0..self.outer.len()).rev() {
+            let (size, strides) = &self.outer[d];
+            index[d] = rest % size;
+            rest /= size;
+            for i in 0..N {
+                at[i] += index[d] * strides[i];
+            }
+        }
+        for row in range {
+            body(row, at);
+            for d in (0..self.outer.len()).rev() {
+                let (size, strides) = &self.outer[d];
+                index[d] += 1;
+                for i in 0..N {
+                    at[i] += strides[i];
+                }
+                if index[d] < *size {
+                    break;
+                }
+                index[d] = 0;
+                for i in 0..N {
+                    at[i] -= size * strides[i];
+                }
+            }
+        }
+    }
+
+    /// Calls `body(out, positions, inner strides)` for every piece of the output, in parallel if
+    /// worth it at `ns` nanoseconds an element.
+    #[inline(always)]
+    fn run<R: Send>(
+        &self,
+        out: &mut [R],
+        ns: f64,
+        body: impl Fn(&mut [R], [usize; N], [usize; N]) + Sync + Send,
+    ) {
+        if out.is_empty() {
+            return;
+        }
+        let inner = self.inner;
+        let rows = out.len() / inner;
+        let shared = SharedMut::new(out);
+        if inner >= TASK {
+            let pieces = inner.div_ceil(TASK);
+            parallel::run(rows * pieces, (TASK as f64 * ns) as usize, &|task| {
+                let (row, piece) = (task / pieces, task % pieces);
+                let (from, to) = (piece * TASK, inner.min((piece + 1) * TASK));
+                simd::dispatch(|| {
+                    self.rows(row..row + 1, |_, at| {
+                        let at = std::array::from_fn(|i| at[i] + from * self.inner_strides[i]);
+                        // SAFETY: each (row, piece) is one task.
+                        let out = unsafe { shared.slice(row * inner + from..row * inner + to) };
+                        body(out, at, self.inner_strides);
+                    });
+                });
+            });
+        } else {
+            let per_task = TASK / inner;
+            parallel::ranges(rows, per_task, inner as f64 * ns, |range| {
+                simd::dispatch(|| {
+                    self.rows(range, |row, at| {
+                        // SAFETY: the rows of different tasks do not overlap.
+                        let out = unsafe { shared.slice(row * inner..(row + 1) * inner) };
+                        body(out, at, self.inner_strides);
+                    });
+                });
+            });
+        }
+    }
+}
+
+/// `out[i] = f(a[i])`. `ns`: time of one element.
+#[inline(always)]
+pub(crate) fn map1<A: Element, R: Send>(
+    out: &mut [R],
+    a: View<A>,
+    ns: f64,
+    f: impl Fn(A) -> R + Copy + Sync + Send,
+) {
+    Nest::new(a.layout.shape(), [a.layout]).run(out, ns, |out, [a0], [sa]| {
+        if sa == 1 {
+            let xs = &a.data[a0..a0 + out.len()];
+            for i in 0..out.len() {
+                out[i] = f(xs[i]);
+            }
+        } else {
+            for i in 0..out.len() {
+                out[i] = f(a.data[a0 + i * sa]);
+            }
+        }
+    });
+}
+
+/// `out[i] = f(a[i], b[i])`; both layouts broadcast to the output's shape.
+#[inline(always)]
+pub(crate) fn map2<A: Element, B: Element, R: Send>(
+    out: &mut [R],
+    a: View<A>,
+    b: View<B>,
+    ns: f64,
+    f: impl Fn(A, B) -> R + Copy + Sync + Send,
+) {
+    Nest::new(a.layout.shape(), [a.layout, b.layout]).run(out, ns, |out, [a0, b0], [sa, sb]| {
+        let n = out.len();
+        match (sa, sb) {
+            (1, 1) => {
+                let (xs, ys) = (&a.data[a0..a0 + n], &b.data[b0..b0 + n]);
+                for i in 0..n {
+                    out[i] = f(xs[i], ys[i]);
+                }
+            }
+            (1, 0) => {
+                let (xs, y) = (&a.data[a0..a0 + n], b.data[b0]);
+                for i in 0..n {
+                    out[i] = f(xs[i], y);
+                }
+            }
+            (0, 1) => {
+                let (x, ys) = (a.data[a0], &b.data[b0..b0 + n]);
+                for i in 0..n {
+                    out[i] = f(x, ys[i]);
+                }
+            }
+            _ => {
+                for i in 0..n {
+                    out[i] = f(a.data[a0 + i * sa], b.data[b0 + i * sb]);
+                }
+            }
+        }
+    });
+}
+
+/// `out[i] = f(a[i], b[i], c[i])`; all layouts broadcast to the output's shape.
+#[inline(always)]
+pub(crate) fn map3<A: Element, B: Element, C: Element, R: Send>(
+    out: &mut [R],
+    a: View<A>,
+    b: View<B>,
+    c: View<C>,
+    ns: f64,
+    f: impl Fn(A, B, C) -> R + Copy + Sync + Send,
+) {
+    let nest = Nest::new(a.layout.shape(), [a.layout, b.layout, c.layout]);
+    nest.run(out, ns, |out, [a0, b0, c0], [sa, sb, sc]| {
+        let n = out.len();
+        if (sa, sb, sc) == (1, 1, 1) {
+            let (xs, ys, zs) = (&a.data[a0..a0 + n], &b.data[b0..b0 + n], &c.data[c0..c0 + n]);
+            for i in 0..n {
+                out[i] = f(xs[i], ys[i], zs[i]);
+            }
+        } else {
+            for i in 0..n {
+                out[i] = f(a.data[a0 + i * sa], b.data[b0 + i * sb], c.data[c0 + i * sc]);
+            }
+        }
+    });
+}
+
+/// Copies a view to row-major order.
+pub(crate) fn copy<T: Element>(out: &mut [T], a: View<T>) {
+    map1(out, a, 0.2, |x| x);
+}

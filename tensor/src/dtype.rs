@@ -1,0 +1,167 @@
+//! Element types.
+
+use std::fmt;
+
+/// The element type of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum DType {
+    /// 32-bit float: the type of training and inference.
+    F32,
+    /// 64-bit float: CPU only, for gradient checks.
+    F64,
+    /// 16-bit IEEE float: storage, and computation on GPUs that have it.
+    F16,
+    /// bfloat16: storage.
+    BF16,
+    /// 32-bit unsigned integer: token ids, offsets, indices.
+    U32,
+    /// 8-bit unsigned integer: masks (0 or 1).
+    U8,
+}
+
+impl DType {
+    /// Bytes of one element.
+    pub fn size(self) -> usize {
+        match self {
+            DType::F64 => 8,
+            DType::F32 | DType::U32 => 4,
+            DType::F16 | DType::BF16 => 2,
+            DType::U8 => 1,
+        }
+    }
+
+    /// Whether the type is a floating-point one (and so can have a gradient).
+    pub fn is_float(self) -> bool {
+        matches!(self, DType::F32 | DType::F64 | DType::F16 | DType::BF16)
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DType::F32 => "f32",
+            DType::F64 => "f64",
+            DType::F16 => "f16",
+            DType::BF16 => "bf16",
+            DType::U32 => "u32",
+            DType::U8 => "u8",
+        })
+    }
+}
+
+/// A Rust type that can be an element of a tensor.
+pub trait Element: bytemuck::Pod + Send + Sync + PartialOrd + fmt::Debug + 'static {
+    /// The matching [`DType`].
+    const DTYPE: DType;
+    /// Widens to f64 (exact for every element type).
+    fn to_f64(self) -> f64;
+    /// Narrows from f64 as Rust's `as` does: rounds to nearest for floats, saturates for integers.
+    fn from_f64(value: f64) -> Self;
+}
+
+macro_rules! element {
+    ($($t:ty => $dtype:ident, $to:expr, $from:expr;)*) => {$(
+        impl Element for $t {
+            const DTYPE: DType = DType::$dtype;
+            #[inline(always)]
+            fn to_f64(self) -> f64 { ($to)(self) }
+            #[inline(always)]
+            fn from_f64(value: f64) -> Self { ($from)(value) }
+        }
+    )*};
+}
+element! {
+    f32 => F32, |x: f32| x as f64, |x: f64| x as f32;
+    f64 => F64, |x: f64| x, |x: f64| x;
+    half::f16 => F16, |x: half::f16| x.to_f64(), half::f16::from_f64;
+    half::bf16 => BF16, |x: half::bf16| x.to_f64(), half::bf16::from_f64;
+    u32 => U32, |x: u32| x as f64, |x: f64| x as u32;
+    u8 => U8, |x: u8| x as f64, |x: f64| x as u8;
+}
+
+/// Runs a block with `$t` bound to the Rust type of a floating-point computation dtype (f32, f64).
+/// Any other dtype returns an error that says how to convert.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! dispatch_float {
+    ($op:expr, $dtype:expr, $t:ident => $body:expr) => {
+        match $dtype {
+            $crate::DType::F32 => {
+                type $t = f32;
+                $body
+            }
+            $crate::DType::F64 => {
+                type $t = f64;
+                $body
+            }
+            other => {
+                $crate::bail!($op, "computes on f32 and f64, got {other}; convert with to_dtype")
+            }
+        }
+    };
+}
+
+/// Like [`dispatch_float`], for the dtypes with arithmetic: f32, f64, u32, u8.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! dispatch_number {
+    ($op:expr, $dtype:expr, $t:ident => $body:expr) => {
+        match $dtype {
+            $crate::DType::F32 => {
+                type $t = f32;
+                $body
+            }
+            $crate::DType::F64 => {
+                type $t = f64;
+                $body
+            }
+            $crate::DType::U32 => {
+                type $t = u32;
+                $body
+            }
+            $crate::DType::U8 => {
+                type $t = u8;
+                $body
+            }
+            other => $crate::bail!(
+                $op,
+                "computes on f32, f64, u32 and u8, got {other}; convert with to_dtype"
+            ),
+        }
+    };
+}
+
+/// Like [`dispatch_float`], for every dtype.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! dispatch_any {
+    ($dtype:expr, $t:ident => $body:expr) => {
+        match $dtype {
+            $crate::DType::F32 => {
+                type $t = f32;
+                $body
+            }
+            $crate::DType::F64 => {
+                type $t = f64;
+                $body
+            }
+            $crate::DType::F16 => {
+                type $t = half::f16;
+                $body
+            }
+            $crate::DType::BF16 => {
+                type $t = half::bf16;
+                $body
+            }
+            $crate::DType::U32 => {
+                type $t = u32;
+                $body
+            }
+            $crate::DType::U8 => {
+                type $t = u8;
+                $body
+            }
+        }
+    };
+}

@@ -1,0 +1,58 @@
+//! Matrix products.
+
+use crate::layout::broadcast_shapes;
+use crate::{Result, Tensor, bail, cpu};
+
+impl Tensor {
+    /// The matrix product over the last two dimensions: `[…, m, k] × […, k, n] → […, m, n]`.
+    ///
+    /// The leading dimensions broadcast. Any strides are taken as they are, so transposed and
+    /// broadcast operands cost no copy. `k = 0` gives zeros.
+    pub fn matmul(&self, other: &Tensor) -> Result<Tensor> {
+        let (a, b) = (self.shape(), other.shape());
+        if a.len() < 2 || b.len() < 2 {
+            bail!("matmul", "needs two dimensions or more: {a:?} and {b:?}; unsqueeze a vector");
+        }
+        if self.dtype() != other.dtype() {
+            bail!("matmul", "dtypes differ: {} and {}", self.dtype(), other.dtype());
+        }
+        let (batch_a, batch_b) = (&a[..a.len() - 2], &b[..b.len() - 2]);
+        let (m, k, n) = (a[a.len() - 2], a[a.len() - 1], b[b.len() - 1]);
+        if b[b.len() - 2] != k {
+            bail!("matmul", "inner sizes differ: {a:?} and {b:?} ({k} and {})", b[b.len() - 2]);
+        }
+        let batch = broadcast_shapes("matmul", batch_a, batch_b)?;
+        let full = |m: usize, n: usize| batch.iter().copied().chain([m, n]).collect::<Vec<_>>();
+        cpu::matmul::matmul(
+            &self.broadcast_to(&full(m, k))?,
+            &other.broadcast_to(&full(k, n))?,
+            &full(m, n),
+        )
+    }
+
+    /// The linear layer in one pass: `x·Wᵀ + b` for `x […, in]`, `W [out, in]` as checkpoints store
+    /// it, `b [out]`. Composed reference: `x.matmul(&w.t()?)?.add(&b)`.
+    pub fn linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+        let (x, w) = (self.shape(), weight.shape());
+        if w.len() != 2 || x.is_empty() || x[x.len() - 1] != w[1] {
+            bail!("linear", "input {x:?} does not fit the weight {w:?} ([out, in])");
+        }
+        if bias.is_some_and(|b| b.shape() != [w[0]]) {
+            bail!(
+                "linear",
+                "bias {:?} does not fit the weight {w:?}; it needs [{}]",
+                bias.map(Tensor::shape).unwrap_or_default(),
+                w[0]
+            );
+        }
+        if self.dtype() != weight.dtype() || bias.is_some_and(|b| b.dtype() != weight.dtype()) {
+            bail!("linear", "input {}, weight {}: dtypes differ", self.dtype(), weight.dtype());
+        }
+        let rows: usize = x[..x.len() - 1].iter().product();
+        let flat = self.reshape(&[rows, w[1]])?;
+        let y = cpu::matmul::linear(&flat, weight, bias)?;
+        let mut shape = x.to_vec();
+        *shape.last_mut().expect("checked above") = w[0];
+        y.reshape(&shape)
+    }
+}

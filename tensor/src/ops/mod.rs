@@ -1,0 +1,6 @@
+//! The operations: shape rules and docs here, kernels in `cpu/` under the same file names.
+
+pub mod binary;
+pub mod matmul;
+pub mod unary;
+pub mod view;

@@ -1,0 +1,139 @@
+//! Shape operations. All but `reshape` (sometimes) copy nothing.
+
+use crate::layout::{Layout, checked_numel, resolve_dim};
+use crate::{Result, Tensor, bail};
+
+impl Tensor {
+    /// The same elements in row-major order under another shape. One size may be given as
+    /// `usize::MAX` to be inferred. Copies only where the strides do not allow a view.
+    pub fn reshape(&self, shape: &[usize]) -> Result<Tensor> {
+        let mut shape = shape.to_vec();
+        let numel = self.numel();
+        let mut inferred = shape.iter().enumerate().filter(|(_, s)| **s == usize::MAX);
+        if let Some((d, _)) = inferred.next() {
+            let known: usize = shape.iter().filter(|s| **s != usize::MAX).product();
+            if inferred.next().is_some() || known == 0 || numel % known != 0 {
+                bail!("reshape", "cannot infer a size of {shape:?} from {:?}", self.shape());
+            }
+            shape[d] = numel / known;
+        }
+        if checked_numel(&shape) != Some(numel) {
+            bail!("reshape", "{:?} has {numel} elements, {shape:?} does not", self.shape());
+        }
+        match self.layout.reshape(&shape) {
+            Some(layout) => Ok(self.view(layout)),
+            None => Ok(self.copy()?.view(Layout::contiguous(&shape))),
+        }
+    }
+
+    /// Two dimensions exchanged.
+    pub fn transpose(&self, dim0: isize, dim1: isize) -> Result<Tensor> {
+        let a = resolve_dim("transpose", dim0, self.rank())?;
+        let b = resolve_dim("transpose", dim1, self.rank())?;
+        let mut layout = self.layout.clone();
+        layout.shape.swap(a, b);
+        layout.strides.swap(a, b);
+        Ok(self.view(layout))
+    }
+
+    /// The last two dimensions exchanged.
+    pub fn t(&self) -> Result<Tensor> {
+        if self.rank() < 2 {
+            bail!("t", "needs at least 2 dimensions, the shape is {:?}", self.shape());
+        }
+        self.transpose(-2, -1)
+    }
+
+    /// Dimensions in another order: dimension `i` of the result is `dims[i]` of this.
+    pub fn permute(&self, dims: &[isize]) -> Result<Tensor> {
+        let rank = self.rank();
+        let mut order = Vec::with_capacity(rank);
+        for &d in dims {
+            order.push(resolve_dim("permute", d, rank)?);
+        }
+        let mut seen = order.clone();
+        seen.sort_unstable();
+        if seen != (0..rank).collect::<Vec<_>>() {
+            bail!("permute", "{dims:?} is no order of the {rank} dimensions of {:?}", self.shape());
+        }
+        Ok(self.view(Layout {
+            shape: order.iter().map(|&d| self.layout.shape[d]).collect(),
+            strides: order.iter().map(|&d| self.layout.strides[d]).collect(),
+            offset: self.layout.offset,
+        }))
+    }
+
+    /// `length` entries along `dim` from `start` on.
+    pub fn narrow(&self, dim: isize, start: usize, length: usize) -> Result<Tensor> {
+        let d = resolve_dim("narrow", dim, self.rank())?;
+        let size = self.shape()[d];
+        if start > size || length > size - start {
+            bail!(
+                "narrow",
+                "entries {start}..{} of dimension {d}, which has {size} (shape {:?})",
+                start.saturating_add(length),
+                self.shape()
+            );
+        }
+        let mut layout = self.layout.clone();
+        layout.shape[d] = length;
+        if length > 0 {
+            layout.offset += start * layout.strides[d];
+        }
+        Ok(self.view(layout))
+    }
+
+    /// Entry `index` along `dim`; the dimension is gone.
+    pub fn select(&self, dim: isize, index: usize) -> Result<Tensor> {
+        let d = resolve_dim("select", dim, self.rank())?;
+        if index >= self.shape()[d] {
+            bail!("select", "entry {index} of dimension {d}, which has {}", self.shape()[d]);
+        }
+        self.narrow(dim, index, 1)?.squeeze(d as isize)
+    }
+
+    /// A new dimension of size 1 at `dim` (negative counts from the end of the result).
+    pub fn unsqueeze(&self, dim: isize) -> Result<Tensor> {
+        let d = resolve_dim("unsqueeze", dim, self.rank() + 1)?;
+        let mut layout = self.layout.clone();
+        layout.shape.insert(d, 1);
+        layout.strides.insert(d, 0);
+        Ok(self.view(layout))
+    }
+
+    /// Dimension `dim`, which must have size 1, taken away.
+    pub fn squeeze(&self, dim: isize) -> Result<Tensor> {
+        let d = resolve_dim("squeeze", dim, self.rank())?;
+        if self.shape()[d] != 1 {
+            bail!("squeeze", "dimension {d} of {:?} has not size 1", self.shape());
+        }
+        let mut layout = self.layout.clone();
+        layout.shape.remove(d);
+        layout.strides.remove(d);
+        Ok(self.view(layout))
+    }
+
+    /// Dimensions `start..=end` merged into one.
+    pub fn flatten(&self, start: isize, end: isize) -> Result<Tensor> {
+        if self.rank() == 0 {
+            return self.reshape(&[1]);
+        }
+        let a = resolve_dim("flatten", start, self.rank())?;
+        let b = resolve_dim("flatten", end, self.rank())?;
+        if a > b {
+            bail!("flatten", "dimension {start} comes after {end}");
+        }
+        let mut shape = self.shape()[..a].to_vec();
+        shape.push(self.shape()[a..=b].iter().product());
+        shape.extend(&self.shape()[b + 1..]);
+        self.reshape(&shape)
+    }
+
+    /// This tensor repeated (without copying) to `shape`, by NumPy's rules of broadcasting.
+    pub fn broadcast_to(&self, shape: &[usize]) -> Result<Tensor> {
+        if checked_numel(shape).is_none() {
+            bail!("broadcast_to", "{shape:?} has more elements than fit in memory");
+        }
+        Ok(self.view(self.layout.broadcast_to("broadcast_to", shape)?))
+    }
+}

@@ -1,0 +1,226 @@
+//! Random numbers from counters: Philox 4×32-10 (Salmon et al., "Parallel Random Numbers: As Easy
+//! as 1, 2, 3", SC 2011).
+//!
+//! The number for element `i` depends on the key and on `i` alone: so it is the same on every
+//! device and for every thread count, and a dropout mask can be made again in backward instead of
+//! being stored.
+
+use crate::cpu::{parallel, simd};
+use crate::dtype::Element;
+use crate::layout::checked_numel;
+use crate::storage::Output;
+use crate::{DType, Result, Tensor, bail};
+
+/// A key of the generator: names one stream of random numbers.
+///
+/// Streams are derived, not drawn: `RngKey::new(seed).step(n).place("encoder.layer.0")` is the same
+/// stream in every run, so that resuming a training run is exact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RngKey(pub u64);
+
+/// The finaliser of SplitMix64: a bijection that spreads every bit.
+const fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+impl RngKey {
+    /// The root stream of a seed.
+    pub const fn new(seed: u64) -> Self {
+        RngKey(mix(seed.wrapping_add(0x9e37_79b9_7f4a_7c15)))
+    }
+
+    /// The stream of one step (or any other number).
+    pub const fn step(self, n: u64) -> Self {
+        RngKey(mix(self.0 ^ mix(n.wrapping_add(0xd1b5_4a32_d192_ed03))))
+    }
+
+    /// The stream of one place in a model (or any other name).
+    pub fn place(self, name: &str) -> Self {
+        // FNV-1a over the bytes, then mixed.
+        let hash = name
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ b as u64).wrapping_mul(0x100_0000_01b3));
+        RngKey(mix(self.0 ^ mix(hash)))
+    }
+
+    /// The four random words of a counter.
+    #[inline(always)]
+    pub fn block(self, counter: [u32; 4]) -> [u32; 4] {
+        philox(counter, [self.0 as u32, (self.0 >> 32) as u32])
+    }
+
+    /// The random word of element `index`: word `index % 4` of counter `index / 4`.
+    #[inline(always)]
+    pub fn word(self, index: u64) -> u32 {
+        let c = index / 4;
+        self.block([c as u32, (c >> 32) as u32, 0, 0])[(index % 4) as usize]
+    }
+
+    /// A random order of `0..n` (Fisher–Yates).
+    pub fn permutation(self, n: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..n).collect();
+        self.shuffle(&mut order);
+        order
+    }
+
+    /// Puts `items` in a random order (Fisher–Yates).
+    pub fn shuffle<T>(self, items: &mut [T]) {
+        for i in (1..items.len()).rev() {
+            let word =
+                ((self.word(2 * i as u64) as u64) << 32) | self.word(2 * i as u64 + 1) as u64;
+            let j = ((word as u128 * (i as u128 + 1)) >> 64) as usize; // Lemire's reduction
+            items.swap(i, j);
+        }
+    }
+}
+
+/// The ten rounds. Constants from the paper.
+#[inline(always)]
+fn philox(mut c: [u32; 4], mut k: [u32; 2]) -> [u32; 4] {
+    for _ in 0..10 {
+        let a = c[0] as u64 * 0xd251_1f53;
+        let b = c[2] as u64 * 0xcd9e_8d57;
+        c = [(b >> 32) as u32 ^ c[1] ^ k[0], b as u32, (a >> 32) as u32 ^ c[3] ^ k[1], a as u32];
+        k = [k[0].wrapping_add(0x9e37_79b9), k[1].wrapping_add(0xbb67_ae85)];
+    }
+    c
+}
+
+/// A number in [0, 1) from the upper 24 bits, so that it is exact in f32.
+#[inline(always)]
+pub(crate) fn unit(word: u32) -> f32 {
+    (word >> 8) as f32 * (1.0 / 16_777_216.0)
+}
+
+/// Below this a word means "dropped", for the probability `p`; `p = 1` drops all (see `keep`).
+pub(crate) fn drop_threshold(p: f64) -> u64 {
+    (p * 4_294_967_296.0).round() as u64
+}
+
+/// Calls `body(first_index, words)` over `0..numel` in blocks of at most 1,024 words.
+pub(crate) fn fill_words<T: Element>(
+    out: &mut [T],
+    key: RngKey,
+    body: impl Fn(&[u32], &mut [T]) + Sync + Send,
+) {
+    const BLOCK: usize = 1024;
+    parallel::rows_ragged(out, BLOCK, 2.0, |first, out| {
+        let mut words = [[0u32; 4]; BLOCK / 4];
+        let base = (first / 4) as u64;
+        simd::dispatch(|| {
+            for (i, w) in words.iter_mut().enumerate() {
+                let c = base + i as u64;
+                *w = key.block([c as u32, (c >> 32) as u32, 0, 0]);
+            }
+            body(&words.as_flattened()[..out.len()], out);
+        });
+    });
+}
+
+impl Tensor {
+    /// Uniform random numbers in [0, 1); f32 or f64 (both from 24 random bits).
+    pub fn rand(shape: &[usize], dtype: DType, key: RngKey) -> Result<Tensor> {
+        let numel = random_numel("rand", shape)?;
+        let mut out = Output::<f32>::new("rand", numel)?;
+        fill_words(out.slice_mut(), key, |words, out| {
+            for (x, &w) in out.iter_mut().zip(words) {
+                *x = unit(w);
+            }
+        });
+        float_dtype("rand", out.into_tensor(shape), dtype)
+    }
+
+    /// Standard normal random numbers (Box–Muller); f32 or f64.
+    ///
+    /// Elements `2i` and `2i + 1` are the cosine and sine of one pair of uniform numbers. Computed
+    /// in f64 and rounded.
+    pub fn randn(shape: &[usize], dtype: DType, key: RngKey) -> Result<Tensor> {
+        let numel = random_numel("randn", shape)?;
+        let mut out = Output::<f64>::new("randn", numel)?;
+        parallel::rows_ragged(out.slice_mut(), 1024, 25.0, |first, out| {
+            for (i, x) in out.iter_mut().enumerate() {
+                let index = (first + i) as u64;
+                let block = key.block([(index / 4) as u32, (index / 4 >> 32) as u32, 0, 0]);
+                let pair = (index % 4 / 2 * 2) as usize;
+                // (0, 1]: the logarithm of 0 must not occur.
+                let u = (block[pair] as f64 + 1.0) / 4_294_967_296.0;
+                let angle = std::f64::consts::TAU * (block[pair + 1] as f64 / 4_294_967_296.0);
+                let radius = (-2.0 * u.ln()).sqrt();
+                *x = radius * if index % 2 == 0 { angle.cos() } else { angle.sin() };
+            }
+        });
+        float_dtype("randn", out.into_tensor(shape), dtype)
+    }
+
+    /// Uniform random integers in `low..high`, u32.
+    pub fn randint(low: u32, high: u32, shape: &[usize], key: RngKey) -> Result<Tensor> {
+        if low >= high {
+            bail!("randint", "the range {low}..{high} is empty");
+        }
+        let numel = random_numel("randint", shape)?;
+        let range = (high - low) as u64;
+        let mut out = Output::<u32>::new("randint", numel)?;
+        fill_words(out.slice_mut(), key, |words, out| {
+            for (x, &w) in out.iter_mut().zip(words) {
+                *x = low + ((w as u64 * range) >> 32) as u32;
+            }
+        });
+        Ok(out.into_tensor(shape))
+    }
+}
+
+fn random_numel(op: &'static str, shape: &[usize]) -> Result<usize> {
+    match checked_numel(shape) {
+        Some(numel) => Ok(numel),
+        None => bail!(op, "shape {shape:?} has more elements than fit in memory"),
+    }
+}
+
+fn float_dtype(op: &'static str, tensor: Tensor, dtype: DType) -> Result<Tensor> {
+    if !dtype.is_float() {
+        bail!(op, "makes floating-point numbers, got {dtype}");
+    }
+    tensor.to_dtype(dtype)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Known answers from the authors' Random123 (kat_vectors, philox4x32 10).
+    #[test]
+    fn known_answers() {
+        assert_eq!(philox([0; 4], [0; 2]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
+        assert_eq!(
+            philox([u32::MAX; 4], [u32::MAX; 2]),
+            [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]
+        );
+        assert_eq!(
+            philox(
+                [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344],
+                [0xa409_3822, 0x299f_31d0]
+            ),
+            [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]
+        );
+    }
+
+    #[test]
+    fn moments_and_streams() {
+        let key = RngKey::new(0).step(3).place("x");
+        let x = Tensor::randn(&[100_001], DType::F64, key).unwrap().to_f64_vec();
+        let mean = x.iter().sum::<f64>() / x.len() as f64;
+        let var = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / x.len() as f64;
+        assert!(mean.abs() < 0.02 && (var - 1.0).abs() < 0.03, "{mean} {var}");
+        let u = Tensor::rand(&[100_001], DType::F32, key).unwrap().to_f64_vec();
+        assert!((u.iter().sum::<f64>() / u.len() as f64 - 0.5).abs() < 0.005);
+        assert!(u.iter().all(|&u| (0.0..1.0).contains(&u)));
+        assert_ne!(key.word(0), RngKey::new(0).step(4).place("x").word(0));
+        assert_ne!(key.word(0), RngKey::new(0).step(3).place("y").word(0));
+        let mut order = key.permutation(1000);
+        assert_ne!(order, (0..1000).collect::<Vec<_>>());
+        order.sort_unstable();
+        assert_eq!(order, (0..1000).collect::<Vec<_>>());
+    }
+}

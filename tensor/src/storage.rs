@@ -1,0 +1,97 @@
+//! The memory behind a tensor.
+
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+use memmap2::Mmap;
+
+use crate::cpu::buffer::Buffer;
+use crate::dtype::Element;
+
+/// Memory on one device. The GPU's storage will be a second variant.
+pub(crate) enum Storage {
+    Cpu(CpuStorage),
+}
+
+enum Bytes {
+    Owned(Buffer),
+    /// Part of a checkpoint file, read in place.
+    Mapped {
+        map: Arc<Mmap>,
+        range: Range<usize>,
+    },
+}
+
+/// A CPU storage: bytes, and a place for a form of them derived by a kernel (a weight packed for
+/// the matrix product, say) that lives exactly as long as the bytes stay as they are.
+pub(crate) struct CpuStorage {
+    bytes: Bytes,
+    derived: OnceLock<Arc<dyn std::any::Any + Send + Sync>>,
+}
+
+impl CpuStorage {
+    pub(crate) fn owned(buffer: Buffer) -> Self {
+        CpuStorage { bytes: Bytes::Owned(buffer), derived: OnceLock::new() }
+    }
+
+    /// The bytes `range` of a mapped file. The caller has checked the range and its alignment.
+    pub(crate) fn mapped(map: Arc<Mmap>, range: Range<usize>) -> Self {
+        CpuStorage { bytes: Bytes::Mapped { map, range }, derived: OnceLock::new() }
+    }
+
+    /// All elements.
+    pub(crate) fn slice<T: Element>(&self) -> &[T] {
+        bytemuck::cast_slice(match &self.bytes {
+            Bytes::Owned(buffer) => buffer.bytes(),
+            Bytes::Mapped { map, range } => &map[range.clone()],
+        })
+    }
+
+    /// All elements for writing, or `None` where they belong to a file. Drops the derived form.
+    pub(crate) fn slice_mut<T: Element>(&mut self) -> Option<&mut [T]> {
+        self.derived = OnceLock::new();
+        match &mut self.bytes {
+            Bytes::Owned(buffer) => Some(bytemuck::cast_slice_mut(buffer.bytes_mut())),
+            Bytes::Mapped { .. } => None,
+        }
+    }
+
+    /// The derived form of type `D`, made by `make` on first use. `None` if another kind of derived
+    /// form is already there.
+    #[allow(dead_code)] // the packed weights of the fast matrix product will live here
+    pub(crate) fn derived<D: Send + Sync + 'static>(
+        &self,
+        make: impl FnOnce() -> D,
+    ) -> Option<Arc<D>> {
+        self.derived.get_or_init(|| Arc::new(make())).clone().downcast().ok()
+    }
+}
+
+/// Memory being written by a kernel, before it becomes a tensor. Its content is arbitrary until
+/// written.
+pub(crate) struct Output<T> {
+    buffer: Buffer,
+    element: std::marker::PhantomData<T>,
+}
+
+impl<T: Element> Output<T> {
+    pub(crate) fn new(op: &'static str, numel: usize) -> crate::Result<Self> {
+        let bytes = numel.checked_mul(size_of::<T>()).unwrap_or(usize::MAX);
+        Ok(Output { buffer: Buffer::scratch(op, bytes)?, element: std::marker::PhantomData })
+    }
+
+    pub(crate) fn filled(op: &'static str, numel: usize, value: T) -> crate::Result<Self> {
+        let mut output = Self::new(op, numel)?;
+        output.slice_mut().fill(value);
+        Ok(output)
+    }
+
+    pub(crate) fn slice_mut(&mut self) -> &mut [T] {
+        bytemuck::cast_slice_mut(self.buffer.bytes_mut())
+    }
+
+    /// The tensor of `shape` (whose number of elements is the output's).
+    pub(crate) fn into_tensor(self, shape: &[usize]) -> crate::Tensor {
+        crate::Tensor::from_storage(Storage::Cpu(CpuStorage::owned(self.buffer)), T::DTYPE, shape)
+    }
+}

@@ -1,0 +1,303 @@
+//! The tensor: a view into a shared storage.
+
+use std::sync::Arc;
+
+use crate::cpu::strided::{self, View};
+use crate::dtype::Element;
+use crate::layout::{self, Layout};
+use crate::storage::{CpuStorage, Output, Storage};
+use crate::{DType, Device, Result, bail, dispatch_any};
+
+/// An n-dimensional array: a reference-counted storage, a layout, a dtype and a device.
+///
+/// Cloning and viewing (`transpose`, `narrow`, `reshape` where it can, `broadcast_to`) copy
+/// nothing. A tensor's values change only through the `*_` methods (`add_`, `copy_`, the
+/// optimiser steps), which take `&mut self` and copy the storage first if anyone else still uses
+/// it: nobody ever sees another's tensor change.
+#[derive(Clone)]
+pub struct Tensor {
+    pub(crate) storage: Arc<Storage>,
+    pub(crate) layout: Layout,
+    pub(crate) dtype: DType,
+}
+
+impl Tensor {
+    pub(crate) fn from_storage(storage: Storage, dtype: DType, shape: &[usize]) -> Self {
+        Tensor { storage: Arc::new(storage), layout: Layout::contiguous(shape), dtype }
+    }
+
+    /// This storage seen through another layout.
+    pub(crate) fn view(&self, layout: Layout) -> Self {
+        Tensor { storage: self.storage.clone(), layout, dtype: self.dtype }
+    }
+
+    // ---- what it is ----
+
+    /// Sizes of the dimensions; empty for a scalar.
+    pub fn shape(&self) -> &[usize] {
+        &self.layout.shape
+    }
+
+    /// Size of one dimension, which may count from the end.
+    pub fn size(&self, dim: isize) -> Result<usize> {
+        Ok(self.shape()[layout::resolve_dim("size", dim, self.rank())?])
+    }
+
+    /// Number of dimensions.
+    pub fn rank(&self) -> usize {
+        self.layout.shape.len()
+    }
+
+    /// Number of elements.
+    pub fn numel(&self) -> usize {
+        self.layout.numel()
+    }
+
+    /// Element type.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Device of the storage.
+    pub fn device(&self) -> Device {
+        match *self.storage {
+            Storage::Cpu(_) => Device::Cpu,
+        }
+    }
+
+    /// Shape, strides and offset.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Whether the elements lie in row-major order without gaps.
+    pub fn is_contiguous(&self) -> bool {
+        self.layout.is_contiguous()
+    }
+
+    /// Whether both tensors are views of one storage.
+    pub fn shares_storage(&self, other: &Tensor) -> bool {
+        Arc::ptr_eq(&self.storage, &other.storage)
+    }
+
+    // ---- making one ----
+
+    /// A tensor of `shape` from values in row-major order.
+    pub fn from_slice<T: Element>(values: &[T], shape: &[usize]) -> Result<Self> {
+        if layout::checked_numel(shape) != Some(values.len()) {
+            bail!("from_slice", "{} values do not fill the shape {shape:?}", values.len());
+        }
+        let mut out = Output::<T>::new("from_slice", values.len())?;
+        out.slice_mut().copy_from_slice(values);
+        Ok(out.into_tensor(shape))
+    }
+
+    /// A scalar (no dimensions) of the value's type.
+    pub fn scalar<T: Element>(value: T) -> Self {
+        let mut out = Output::<T>::new("scalar", 1).expect("four bytes can be had");
+        out.slice_mut()[0] = value;
+        out.into_tensor(&[])
+    }
+
+    /// A tensor filled with one value, converted to `dtype`.
+    pub fn full(shape: &[usize], value: f64, dtype: DType) -> Result<Self> {
+        let Some(numel) = layout::checked_numel(shape) else {
+            bail!("full", "shape {shape:?} has more elements than fit in memory");
+        };
+        dispatch_any!(dtype, T => {
+            Ok(Output::<T>::filled("full", numel, T::from_f64(value))?.into_tensor(shape))
+        })
+    }
+
+    /// A tensor of zeros.
+    pub fn zeros(shape: &[usize], dtype: DType) -> Result<Self> {
+        Self::full(shape, 0.0, dtype)
+    }
+
+    /// A tensor of ones.
+    pub fn ones(shape: &[usize], dtype: DType) -> Result<Self> {
+        Self::full(shape, 1.0, dtype)
+    }
+
+    /// Zeros of this tensor's shape and dtype.
+    pub fn zeros_like(&self) -> Result<Self> {
+        Self::zeros(self.shape(), self.dtype)
+    }
+
+    /// Ones of this tensor's shape and dtype.
+    pub fn ones_like(&self) -> Result<Self> {
+        Self::ones(self.shape(), self.dtype)
+    }
+
+    /// `start, start + step, …` below `end` (above it for a negative step).
+    pub fn arange(start: f64, end: f64, step: f64, dtype: DType) -> Result<Self> {
+        let count = ((end - start) / step).ceil();
+        if step == 0.0 || !count.is_finite() || count > 1e15 {
+            bail!("arange", "from {start} to {end} by {step} is no finite range");
+        }
+        let count = count.max(0.0) as usize;
+        dispatch_any!(dtype, T => {
+            let mut out = Output::<T>::new("arange", count)?;
+            for (i, x) in out.slice_mut().iter_mut().enumerate() {
+                *x = T::from_f64(start + i as f64 * step);
+            }
+            Ok(out.into_tensor(&[count]))
+        })
+    }
+
+    /// `steps` values evenly spaced from `start` to `end`, both included.
+    pub fn linspace(start: f64, end: f64, steps: usize, dtype: DType) -> Result<Self> {
+        let last = steps.saturating_sub(1).max(1) as f64;
+        dispatch_any!(dtype, T => {
+            let mut out = Output::<T>::new("linspace", steps)?;
+            for (i, x) in out.slice_mut().iter_mut().enumerate() {
+                *x = T::from_f64(start + (end - start) * (i as f64 / last));
+            }
+            Ok(out.into_tensor(&[steps]))
+        })
+    }
+
+    /// The identity matrix of size `n`.
+    pub fn eye(n: usize, dtype: DType) -> Result<Self> {
+        let mut eye = Self::zeros(&[n, n], dtype)?;
+        dispatch_any!(dtype, T => {
+            let ones = eye.cpu_slice_mut::<T>("eye")?;
+            ones.iter_mut().step_by(n + 1).for_each(|x| *x = T::from_f64(1.0));
+        });
+        Ok(eye)
+    }
+
+    // ---- reading it ----
+
+    /// All values in row-major order. `T` must be the tensor's dtype.
+    pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
+        if T::DTYPE != self.dtype {
+            bail!(
+                "to_vec",
+                "the tensor is {}, not {}; convert with to_dtype",
+                self.dtype,
+                T::DTYPE
+            );
+        }
+        let view = self.cpu_view::<T>();
+        if self.is_contiguous() {
+            let start = self.layout.offset;
+            return Ok(view.data[start..start + self.numel()].to_vec());
+        }
+        Ok(self.layout.positions().map(|p| view.data[p]).collect())
+    }
+
+    /// All values in row-major order, widened to f64.
+    pub fn to_f64_vec(&self) -> Vec<f64> {
+        dispatch_any!(self.dtype, T => {
+            let view = self.cpu_view::<T>();
+            self.layout.positions().map(|p| view.data[p].to_f64()).collect()
+        })
+    }
+
+    /// The value of a tensor of one element, widened to f64.
+    pub fn item(&self) -> Result<f64> {
+        if self.numel() != 1 {
+            bail!(
+                "item",
+                "needs one element, the shape is {:?}; index or reduce first",
+                self.shape()
+            );
+        }
+        Ok(self.to_f64_vec()[0])
+    }
+
+    // ---- copies and conversions ----
+
+    /// This tensor in row-major order; itself if it already is.
+    pub fn contiguous(&self) -> Result<Self> {
+        if self.is_contiguous() { Ok(self.clone()) } else { self.copy() }
+    }
+
+    /// A copy with a storage of its own, in row-major order.
+    pub fn copy(&self) -> Result<Self> {
+        dispatch_any!(self.dtype, T => {
+            let mut out = Output::<T>::new("copy", self.numel())?;
+            strided::copy(out.slice_mut(), self.cpu_view::<T>());
+            Ok(out.into_tensor(self.shape()))
+        })
+    }
+
+    /// The same values in another dtype (rounded to nearest; integers saturate).
+    pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
+        if dtype == self.dtype {
+            return Ok(self.clone());
+        }
+        dispatch_any!(self.dtype, A => dispatch_any!(dtype, R => {
+            let mut out = Output::<R>::new("to_dtype", self.numel())?;
+            strided::map1(out.slice_mut(), self.cpu_view::<A>(), 1.0, |x| R::from_f64(x.to_f64()));
+            Ok(out.into_tensor(self.shape()))
+        }))
+    }
+
+    /// This tensor on `device`; itself if it is there already.
+    pub fn to_device(&self, device: Device) -> Result<Self> {
+        match device {
+            Device::Cpu => Ok(self.clone()),
+        }
+    }
+
+    /// Overwrites the values with those of `source`, which must have this shape and dtype.
+    pub fn copy_(&mut self, source: &Tensor) -> Result<()> {
+        if source.shape() != self.shape() || source.dtype != self.dtype {
+            bail!(
+                "copy_",
+                "source is {:?} {}, destination {:?} {}; both must match",
+                source.shape(),
+                source.dtype,
+                self.shape(),
+                self.dtype
+            );
+        }
+        dispatch_any!(self.dtype, T => {
+            strided::copy(self.cpu_slice_mut::<T>("copy_")?, source.cpu_view::<T>());
+        });
+        Ok(())
+    }
+
+    // ---- for kernels ----
+
+    pub(crate) fn cpu_storage(&self) -> &CpuStorage {
+        match &*self.storage {
+            Storage::Cpu(storage) => storage,
+        }
+    }
+
+    pub(crate) fn cpu_view<T: Element>(&self) -> View<'_, T> {
+        View { data: self.cpu_storage().slice(), layout: &self.layout }
+    }
+
+    /// The elements of a contiguous tensor.
+    pub(crate) fn cpu_slice<T: Element>(&self) -> &[T] {
+        debug_assert!(self.is_contiguous());
+        &self.cpu_storage().slice()[self.layout.offset..self.layout.offset + self.numel()]
+    }
+
+    /// The elements for writing, row-major. Copies first if the storage is shared, mapped from a
+    /// file, or only partly this tensor's.
+    pub(crate) fn cpu_slice_mut<T: Element>(&mut self, op: &'static str) -> Result<&mut [T]> {
+        let numel = self.numel();
+        let mine = match Arc::get_mut(&mut self.storage) {
+            Some(Storage::Cpu(storage)) => storage.slice_mut::<T>().is_some(),
+            None => false,
+        };
+        if !mine || !self.is_contiguous() {
+            let mut out = Output::<T>::new(op, numel)?;
+            strided::copy(out.slice_mut(), self.cpu_view::<T>());
+            *self = out.into_tensor(&self.layout.shape);
+        }
+        let offset = self.layout.offset;
+        match Arc::get_mut(&mut self.storage) {
+            Some(Storage::Cpu(storage)) => {
+                let all = storage.slice_mut::<T>().expect("an owned storage can be written");
+                Ok(&mut all[offset..offset + numel])
+            }
+            None => unreachable!("the storage was just made unique"),
+        }
+    }
+}
