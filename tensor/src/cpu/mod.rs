@@ -1,5 +1,6 @@
 //! The processor's kernels, one file an operation family.
 
+pub(crate) mod attention;
 pub(crate) mod binary;
 pub mod buffer;
 pub(crate) mod math;

@@ -1,5 +1,6 @@
 //! The operations: shape rules and docs here, kernels in `cpu/` under the same file names.
 
+pub mod attention;
 pub mod binary;
 pub mod matmul;
 pub mod unary;

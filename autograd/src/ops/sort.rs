@@ -1,0 +1,19 @@
+//! Sorting and top-k: the values are gathered by the (constant) indices, and so is their gradient.
+
+use gradus_tensor::{Result, Tensor};
+
+use crate::var::Var;
+
+impl Var {
+    /// See [`Tensor::sort`]: values and their indices.
+    pub fn sort(&self, dim: isize, descending: bool) -> Result<(Var, Tensor)> {
+        let (_, indices) = self.tensor().sort(dim, descending)?;
+        Ok((self.gather(dim, &indices)?, indices))
+    }
+
+    /// See [`Tensor::topk`]: values and their indices.
+    pub fn topk(&self, k: usize, dim: isize, largest: bool) -> Result<(Var, Tensor)> {
+        let (_, indices) = self.tensor().topk(k, dim, largest)?;
+        Ok((self.gather(dim, &indices)?, indices))
+    }
+}
