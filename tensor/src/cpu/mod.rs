@@ -5,6 +5,7 @@ pub(crate) mod binary;
 pub mod buffer;
 pub(crate) mod math;
 pub(crate) mod matmul;
+pub(crate) mod optim;
 pub(crate) mod parallel;
 pub(crate) mod simd;
 pub(crate) mod strided;

@@ -3,5 +3,6 @@
 pub mod attention;
 pub mod binary;
 pub mod matmul;
+pub mod optim;
 pub mod unary;
 pub mod view;
