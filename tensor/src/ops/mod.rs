@@ -2,6 +2,9 @@
 
 pub mod attention;
 pub mod binary;
+pub mod layer_norm;
 pub mod matmul;
+pub mod reduce;
+pub mod softmax;
 pub mod unary;
 pub mod view;
