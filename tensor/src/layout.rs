@@ -22,13 +22,11 @@ pub fn row_major(shape: &[usize]) -> Vec<usize> {
     strides
 }
 
-/// Number of elements of `shape`, or `None` if it does not fit the address space.
+/// Number of elements of `shape`, or `None` if it does not fit the address space. Dimensions beside
+/// one of size 0 must fit too, or their strides would overflow.
 pub fn checked_numel(shape: &[usize]) -> Option<usize> {
-    if shape.contains(&0) {
-        return Some(0);
-    }
-    let n = shape.iter().try_fold(1usize, |n, &s| n.checked_mul(s))?;
-    (n <= isize::MAX as usize / 8).then_some(n)
+    let n = shape.iter().try_fold(1usize, |n, &s| n.checked_mul(s.max(1)))?;
+    (n <= isize::MAX as usize / 8).then_some(if shape.contains(&0) { 0 } else { n })
 }
 
 /// The shape that two shapes broadcast to, by NumPy's rule: dimensions are matched from the right;

@@ -2,9 +2,13 @@
 
 pub(crate) mod binary;
 pub mod buffer;
+pub(crate) mod concat;
+pub(crate) mod dropout;
+pub(crate) mod index;
 pub(crate) mod math;
 pub(crate) mod matmul;
 pub(crate) mod parallel;
 pub(crate) mod simd;
+pub(crate) mod sort;
 pub(crate) mod strided;
 pub(crate) mod unary;
