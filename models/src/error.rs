@@ -8,10 +8,9 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    // TODO(integration): enable once `gradus_tensor::Error` exists.
-    // /// An operation on tensors failed.
-    // #[error(transparent)]
-    // Tensor(#[from] gradus_tensor::Error),
+    /// An operation on tensors failed.
+    #[error(transparent)]
+    Tensor(#[from] gradus_tensor::Error),
     /// The operating system could not read or write a file.
     #[error("[io] {}: {source}", path.display())]
     Io {
