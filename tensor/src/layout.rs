@@ -22,13 +22,14 @@ pub fn row_major(shape: &[usize]) -> Vec<usize> {
     strides
 }
 
-/// Number of elements of `shape`, or `None` if it does not fit the address space.
+/// Number of elements of `shape`, or `None` if it does not fit the address space. A size of 0 makes
+/// it 0, but the other sizes must fit all the same, so that products of sizes never overflow.
 pub fn checked_numel(shape: &[usize]) -> Option<usize> {
-    if shape.contains(&0) {
-        return Some(0);
+    let n = shape.iter().try_fold(1usize, |n, &s| n.checked_mul(s.max(1)))?;
+    if n > isize::MAX as usize / 8 {
+        return None;
     }
-    let n = shape.iter().try_fold(1usize, |n, &s| n.checked_mul(s))?;
-    (n <= isize::MAX as usize / 8).then_some(n)
+    Some(if shape.contains(&0) { 0 } else { n })
 }
 
 /// The shape that two shapes broadcast to, by NumPy's rule: dimensions are matched from the right;
@@ -61,6 +62,9 @@ pub fn broadcast_shapes(op: &'static str, a: &[usize], b: &[usize]) -> Result<Ve
 /// Resolves a dimension that may count from the end (`-1` is the last).
 pub fn resolve_dim(op: &'static str, dim: isize, rank: usize) -> Result<usize> {
     let d = if dim < 0 { dim + rank as isize } else { dim };
+    if rank == 0 {
+        bail!(op, "dimension {dim} of a scalar, which has none; reshape it to [1]");
+    }
     if d < 0 || d >= rank as isize {
         bail!(
             op,
@@ -171,7 +175,7 @@ impl Layout {
         while o < old.len() {
             let (mut old_size, mut new_size) = (old[o].0, 1);
             let (first_new, mut last_old) = (n, o);
-            while new_size < old_size || (n < shape.len() && shape[n] == 1 && new_size < old_size) {
+            while new_size < old_size {
                 if n == shape.len() {
                     return None;
                 }
@@ -266,6 +270,14 @@ mod tests {
         let narrowed = Layout { shape: vec![2, 2, 3], strides: vec![12, 3, 1], offset: 0 };
         assert_eq!(narrowed.reshape(&[2, 6]).unwrap().strides, vec![12, 1]);
         assert_eq!(narrowed.reshape(&[4, 3]), None);
+    }
+
+    #[test]
+    fn sizes_that_overflow_are_refused() {
+        assert_eq!(checked_numel(&[usize::MAX, 2]), None);
+        assert_eq!(checked_numel(&[usize::MAX, usize::MAX, 0]), None);
+        assert_eq!(checked_numel(&[0, 7]), Some(0));
+        assert_eq!(checked_numel(&[]), Some(1));
     }
 
     #[test]

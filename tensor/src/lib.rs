@@ -5,6 +5,7 @@
 
 mod cpu;
 mod device;
+mod display;
 mod dtype;
 mod error;
 pub mod layout;
@@ -17,5 +18,6 @@ pub use cpu::buffer::{MemoryUse, memory_use};
 pub use device::Device;
 pub use dtype::{DType, Element};
 pub use error::{Error, Result};
+pub use ops::layer_norm::LayerNormOutput;
 pub use random::RngKey;
 pub use tensor::Tensor;

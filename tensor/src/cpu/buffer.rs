@@ -145,6 +145,15 @@ pub(crate) struct Buffer {
 impl Buffer {
     /// A block of `len` bytes with arbitrary (initialised) content.
     pub(crate) fn scratch(op: &'static str, len: usize) -> Result<Buffer> {
+        let too_large = || {
+            let size = len as f64 / (1 << 20) as f64;
+            let hint = "use a smaller batch or shorter texts";
+            Error::op(op, format!("out of memory: {size:.1} MiB asked for; {hint}"))
+        };
+        // No machine has an eighth of the address space, and the pool's sums must not overflow.
+        if len > usize::MAX / 8 {
+            return Err(too_large());
+        }
         let class = size_class(len);
         let (recycled, _dropped);
         {
@@ -163,13 +172,7 @@ impl Buffer {
             Some(block) => block,
             None => {
                 pool().live_bytes -= class;
-                return Err(Error::op(
-                    op,
-                    format!(
-                        "out of memory: {:.1} MiB asked for; use a smaller batch or shorter texts",
-                        len as f64 / (1 << 20) as f64
-                    ),
-                ));
+                return Err(too_large());
             }
         };
         Ok(Buffer { block: Some(block), class, len })
@@ -230,7 +233,9 @@ mod tests {
 
     #[test]
     fn an_impossible_size_is_an_error() {
-        let error = Buffer::scratch("zeros", usize::MAX / 16).err().expect("cannot be had");
-        assert!(error.to_string().contains("out of memory"), "{error}");
+        for len in [usize::MAX / 16, usize::MAX] {
+            let error = Buffer::scratch("zeros", len).err().expect("cannot be had");
+            assert!(error.to_string().contains("out of memory"), "{error}");
+        }
     }
 }

@@ -63,6 +63,34 @@ pub(crate) fn reduce<T: Copy, A: Copy>(
     for (l, &x) in rest.iter().enumerate() {
         lanes[l] = fold(lanes[l], x);
     }
+    join_lanes(lanes, join)
+}
+
+/// [`reduce`] over two slices of one length.
+#[inline(always)]
+pub(crate) fn reduce2<T: Copy, A: Copy>(
+    xs: &[T],
+    ys: &[T],
+    identity: A,
+    fold: impl Fn(A, T, T) -> A,
+    join: impl Fn(A, A) -> A,
+) -> A {
+    let mut lanes = [identity; LANES];
+    let ((xs, rest_x), (ys, rest_y)) = (xs.as_chunks::<LANES>(), ys.as_chunks::<LANES>());
+    for (x, y) in xs.iter().zip(ys) {
+        for l in 0..LANES {
+            lanes[l] = fold(lanes[l], x[l], y[l]);
+        }
+    }
+    for (l, (&x, &y)) in rest_x.iter().zip(rest_y).enumerate() {
+        lanes[l] = fold(lanes[l], x, y);
+    }
+    join_lanes(lanes, join)
+}
+
+/// Joins the lanes pairwise.
+#[inline(always)]
+pub(crate) fn join_lanes<A: Copy>(mut lanes: [A; LANES], join: impl Fn(A, A) -> A) -> A {
     let mut width = LANES / 2;
     while width > 0 {
         for l in 0..width {

@@ -2,7 +2,14 @@
 
 pub mod attention;
 pub mod binary;
+pub mod concat;
+pub mod dropout;
+pub mod index;
+pub mod layer_norm;
 pub mod matmul;
 pub mod optim;
+pub mod reduce;
+pub mod softmax;
+pub mod sort;
 pub mod unary;
 pub mod view;

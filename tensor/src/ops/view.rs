@@ -11,8 +11,9 @@ impl Tensor {
         let numel = self.numel();
         let mut inferred = shape.iter().enumerate().filter(|(_, s)| **s == usize::MAX);
         if let Some((d, _)) = inferred.next() {
-            let known: usize = shape.iter().filter(|s| **s != usize::MAX).product();
-            if inferred.next().is_some() || known == 0 || numel % known != 0 {
+            let known: Vec<usize> = shape.iter().copied().filter(|&s| s != usize::MAX).collect();
+            let known = checked_numel(&known).unwrap_or(0);
+            if inferred.next().is_some() || known == 0 || !numel.is_multiple_of(known) {
                 bail!("reshape", "cannot infer a size of {shape:?} from {:?}", self.shape());
             }
             shape[d] = numel / known;

@@ -1,0 +1,349 @@
+//! `y[o, i] = finish(fold of x[o, r, i] over r)` for `x [outer, n, inner]`, all merged dimensions.
+//!
+//! Any view is brought to this form: without a copy where its dimensions, in the order of memory,
+//! read kept–reduced–kept (each part may be missing), else by a copy with the reduced ones last.
+//!
+//! Split: r into blocks of [`BLOCK`]; a task takes some blocks of some outputs. `inner = 1` reduces
+//! rows along memory; `inner > 1` (the bias gradient `[tokens, hidden] → [hidden]`) walks down tiles
+//! of [`TILE`] columns with the accumulators in the first-level cache.
+//!
+//! Order of reduction: in a block, element r goes to lane r mod 16 and the lanes join pairwise
+//! ([`simd::reduce`]); the blocks' results are combined the same way. The order is the same for both
+//! forms, so it depends on n alone: not on the strides, nor on the threads.
+//!
+//! Numerics: accumulated in the dtype itself (u8 in u32). The rounding error of a sum grows with
+//! n/16 up to a block, with n/16384 beyond. The variance takes the mean in a first pass; log-sum-exp
+//! the maximum.
+
+use super::math::Float;
+use super::parallel::{self, SharedMut};
+use super::simd::{self, LANES};
+use crate::dtype::Element;
+use crate::layout::Layout;
+use crate::ops::reduce::ReduceOp;
+use crate::storage::Output;
+use crate::{DType, Result, Tensor, dispatch_float, dispatch_number};
+
+/// Elements of the reduced dimension that are combined at a time.
+const BLOCK: usize = 1024;
+/// Columns that are reduced side by side.
+const TILE: usize = 128;
+
+/// Nanoseconds an element.
+const CHEAP: f64 = 0.1;
+const EXP: f64 = 0.5;
+
+/// The dtypes that can be reduced, with their accumulator.
+trait Number: Element {
+    type Sum: Element;
+    const ZERO: Self::Sum;
+    const ONE: Self::Sum;
+    const LOWEST: Self;
+    const HIGHEST: Self;
+    fn widen(self) -> Self::Sum;
+    fn add(a: Self::Sum, b: Self::Sum) -> Self::Sum;
+    fn mul(a: Self::Sum, b: Self::Sum) -> Self::Sum;
+    fn larger(self, other: Self) -> Self;
+    fn smaller(self, other: Self) -> Self;
+    fn nan(self) -> bool;
+}
+macro_rules! number {
+    (float: $($t:ty)*) => {$(impl Number for $t {
+        type Sum = $t;
+        const ZERO: $t = 0.0;
+        const ONE: $t = 1.0;
+        const LOWEST: $t = <$t>::NEG_INFINITY;
+        const HIGHEST: $t = <$t>::INFINITY;
+        #[inline(always)]
+        fn widen(self) -> $t { self }
+        #[inline(always)]
+        fn add(a: $t, b: $t) -> $t { a + b }
+        #[inline(always)]
+        fn mul(a: $t, b: $t) -> $t { a * b }
+        #[inline(always)]
+        fn larger(self, other: $t) -> $t { Float::max(self, other) }
+        #[inline(always)]
+        fn smaller(self, other: $t) -> $t { Float::min(self, other) }
+        #[inline(always)]
+        fn nan(self) -> bool { self.is_nan() }
+    })*};
+    (integer: $($t:ty)*) => {$(impl Number for $t {
+        type Sum = u32;
+        const ZERO: u32 = 0;
+        const ONE: u32 = 1;
+        const LOWEST: $t = <$t>::MIN;
+        const HIGHEST: $t = <$t>::MAX;
+        #[inline(always)]
+        fn widen(self) -> u32 { self as u32 }
+        #[inline(always)]
+        fn add(a: u32, b: u32) -> u32 { a.wrapping_add(b) }
+        #[inline(always)]
+        fn mul(a: u32, b: u32) -> u32 { a.wrapping_mul(b) }
+        #[inline(always)]
+        fn larger(self, other: $t) -> $t { Ord::max(self, other) }
+        #[inline(always)]
+        fn smaller(self, other: $t) -> $t { Ord::min(self, other) }
+        #[inline(always)]
+        fn nan(self) -> bool { false }
+    })*};
+}
+number!(float: f32 f64);
+number!(integer: u32 u8);
+
+/// An input brought to `[outer, n, inner]`, row-major.
+struct Nest {
+    x: Tensor,
+    outer: usize,
+    n: usize,
+    inner: usize,
+}
+
+impl Nest {
+    /// `dims` are resolved, and `x` has elements.
+    fn new(x: &Tensor, dims: &[usize], n: usize) -> Result<Nest> {
+        let Layout { shape, strides, offset } = &x.layout;
+        let mut order: Vec<usize> = (0..shape.len()).filter(|&d| shape[d] != 1).collect();
+        order.sort_by_key(|&d| std::cmp::Reverse(strides[d]));
+        let flat = Layout {
+            shape: order.iter().map(|&d| shape[d]).collect(),
+            strides: order.iter().map(|&d| strides[d]).collect(),
+            offset: *offset,
+        };
+        // Kept dimensions must come out in their order; reduced ones too, lest the order of
+        // summation depend on the strides.
+        let (reduced, kept): (Vec<usize>, Vec<usize>) =
+            order.iter().partition(|d| dims.contains(d));
+        if flat.is_contiguous() && kept.is_sorted() && reduced.is_sorted() {
+            let runs: Vec<bool> = order.iter().map(|d| dims.contains(d)).collect();
+            let first = runs.iter().position(|&r| r).unwrap_or(runs.len());
+            let last = first + runs[first..].iter().position(|&r| !r).unwrap_or(runs.len() - first);
+            if !runs[last..].contains(&true) {
+                let outer = flat.shape[..first].iter().product();
+                let inner = flat.shape[last..].iter().product();
+                return Ok(Nest { x: x.view(flat), outer, n, inner });
+            }
+        }
+        let kept_first = (0..shape.len()).filter(|d| !dims.contains(d)).chain(dims.iter().copied());
+        let order: Vec<isize> = kept_first.map(|d| d as isize).collect();
+        Ok(Nest { x: x.permute(&order)?.contiguous()?, outer: x.numel() / n, n, inner: 1 })
+    }
+
+    /// Folds in blocks, combines the blocks. `params` holds one value for each output.
+    fn fold<T: Element, P: Copy + Sync, A: Element, R: Element>(
+        &self,
+        op: &'static str,
+        params: &[P],
+        ns: f64,
+        identity: A,
+        fold: impl Fn(A, T, P) -> A + Copy + Sync + Send,
+        join: impl Fn(A, A) -> A + Copy + Sync + Send,
+        finish: impl Fn(A, P) -> R + Copy + Sync + Send,
+    ) -> Result<Tensor> {
+        let Nest { outer, n, inner, .. } = *self;
+        let xs = self.x.cpu_slice::<T>();
+        let mut out = Output::<R>::new(op, outer * inner)?;
+        let blocks = n.div_ceil(BLOCK);
+        if blocks == 1 {
+            level(
+                xs,
+                [outer, n, inner],
+                n,
+                params,
+                out.slice_mut(),
+                ns,
+                identity,
+                fold,
+                join,
+                finish,
+            );
+        } else {
+            let mut parts = Output::<A>::new(op, outer * blocks * inner)?;
+            let whole = |a, _| a;
+            level(
+                xs,
+                [outer, n, inner],
+                BLOCK,
+                params,
+                parts.slice_mut(),
+                ns,
+                identity,
+                fold,
+                join,
+                whole,
+            );
+            let fold = |a, x, _| join(a, x);
+            let (parts, shape) = (parts.slice_mut(), [outer, blocks, inner]);
+            level(parts, shape, blocks, params, out.slice_mut(), ns, identity, fold, join, finish);
+        }
+        Ok(out.into_tensor(&[outer * inner]))
+    }
+
+    /// [`Nest::fold`] without a value for each output.
+    fn plain<T: Element, A: Element, R: Element>(
+        &self,
+        op: &'static str,
+        identity: A,
+        fold: impl Fn(A, T) -> A + Copy + Sync + Send,
+        join: impl Fn(A, A) -> A + Copy + Sync + Send,
+        finish: impl Fn(A) -> R + Copy + Sync + Send,
+    ) -> Result<Tensor> {
+        let none = vec![(); self.outer * self.inner];
+        self.fold(op, &none, CHEAP, identity, |a, x, ()| fold(a, x), join, |a, ()| finish(a))
+    }
+}
+
+/// Reduces every block of `block` elements of `xs [outer, n, inner]`: `out [outer, blocks, inner]`.
+fn level<T: Element, P: Copy + Sync, A: Element, R: Element>(
+    xs: &[T],
+    [outer, n, inner]: [usize; 3],
+    block: usize,
+    params: &[P],
+    out: &mut [R],
+    ns: f64,
+    identity: A,
+    fold: impl Fn(A, T, P) -> A + Copy + Sync + Send,
+    join: impl Fn(A, A) -> A + Copy + Sync + Send,
+    finish: impl Fn(A, P) -> R + Copy + Sync + Send,
+) {
+    let blocks = n.div_ceil(block);
+    // The elements r of block q % blocks of outer index q / blocks.
+    let place = |q: usize| (q / blocks, q % blocks * block, n.min((q % blocks + 1) * block));
+    if inner == 1 {
+        let per_task = parallel::rows_per_task(block.min(n));
+        parallel::rows(out, 1, per_task, block.min(n) as f64 * ns, |first, out| {
+            simd::dispatch(|| {
+                for (q, y) in (first..).zip(out) {
+                    let (o, from, to) = place(q);
+                    let p = params[o];
+                    let xs = &xs[o * n + from..o * n + to];
+                    *y = finish(simd::reduce(xs, identity, |a, x| fold(a, x, p), join), p);
+                }
+            });
+        });
+        return;
+    }
+    let tiles = inner.div_ceil(TILE);
+    let task_elements = block.min(n) * inner.min(TILE);
+    let per_task = parallel::rows_per_task(task_elements);
+    let shared = SharedMut::new(out);
+    parallel::ranges(outer * blocks * tiles, per_task, task_elements as f64 * ns, |tasks| {
+        simd::dispatch(|| {
+            let mut lanes = [[identity; TILE]; LANES];
+            for task in tasks {
+                let (q, tile) = (task / tiles, task % tiles);
+                let (o, from, to) = place(q);
+                let (first, width) = (tile * TILE, TILE.min(inner - tile * TILE));
+                let used = LANES.min(to - from);
+                for lane in &mut lanes[..used] {
+                    lane[..width].fill(identity);
+                }
+                let p = &params[o * inner + first..][..width];
+                for r in from..to {
+                    let row = &xs[(o * n + r) * inner + first..][..width];
+                    let lane = &mut lanes[(r - from) % LANES][..width];
+                    for j in 0..width {
+                        lane[j] = fold(lane[j], row[j], p[j]);
+                    }
+                }
+                let mut half = LANES / 2;
+                while half > 0 {
+                    let (low, high) = lanes.split_at_mut(half);
+                    for (low, high) in
+                        low.iter_mut().zip(&high[..half.min(used.saturating_sub(half))])
+                    {
+                        for j in 0..width {
+                            low[j] = join(low[j], high[j]);
+                        }
+                    }
+                    half /= 2;
+                }
+                let at = q * inner + first;
+                // SAFETY: each (q, tile) belongs to one task.
+                let out = unsafe { shared.slice(at..at + width) };
+                for j in 0..width {
+                    out[j] = finish(lanes[0][j], p[j]);
+                }
+            }
+        });
+    });
+}
+
+/// Refuses the dtypes that `op` cannot compute on.
+pub(crate) fn check_dtype(op: ReduceOp, dtype: DType) -> Result<()> {
+    match op {
+        ReduceOp::Sum | ReduceOp::Prod | ReduceOp::Max | ReduceOp::Min => {
+            dispatch_number!(op.name(), dtype, T => { let _ = T::DTYPE; Ok(()) })
+        }
+        ReduceOp::Mean | ReduceOp::Var { .. } | ReduceOp::LogSumExp => {
+            dispatch_float!(op.name(), dtype, T => { let _ = T::DTYPE; Ok(()) })
+        }
+    }
+}
+
+/// Reduces `dims` (resolved), which hold `n > 0` elements. `x` has elements. The result is flat.
+pub(crate) fn forward(x: &Tensor, op: ReduceOp, dims: &[usize], n: usize) -> Result<Tensor> {
+    let nest = Nest::new(x, dims, n)?;
+    let name = op.name();
+    match op {
+        ReduceOp::Sum => dispatch_number!(name, x.dtype(), T => {
+            nest.plain(name, <T as Number>::ZERO, |a, x: T| T::add(a, x.widen()), T::add, |a| a)
+        }),
+        ReduceOp::Prod => dispatch_number!(name, x.dtype(), T => {
+            nest.plain(name, <T as Number>::ONE, |a, x: T| T::mul(a, x.widen()), T::mul, |a| a)
+        }),
+        ReduceOp::Max => dispatch_number!(name, x.dtype(), T => {
+            nest.plain(name, T::LOWEST, T::larger, T::larger, |a| a)
+        }),
+        ReduceOp::Min => dispatch_number!(name, x.dtype(), T => {
+            nest.plain(name, T::HIGHEST, T::smaller, T::smaller, |a| a)
+        }),
+        ReduceOp::Mean => dispatch_float!(name, x.dtype(), T => {
+            let n = T::c(n as f64);
+            nest.plain(name, <T as Float>::ZERO, |a: T, x: T| a + x, |a, b| a + b, |a| a / n)
+        }),
+        ReduceOp::Var { correction } => dispatch_float!(name, x.dtype(), T => {
+            let count = T::c(n as f64);
+            let add = |a: T, b: T| a + b;
+            let zero = <T as Float>::ZERO;
+            let mean = nest.plain(name, zero, add, add, |a| a / count)?;
+            let divisor = T::c(n.saturating_sub(correction) as f64);
+            let square = |a: T, x: T, m: T| a + (x - m) * (x - m);
+            nest.fold(name, mean.cpu_slice::<T>(), CHEAP, zero, square, add, |a, _| a / divisor)
+        }),
+        ReduceOp::LogSumExp => dispatch_float!(name, x.dtype(), T => {
+            let finite = |m: T| if m.is_finite() { m } else { <T as Float>::ZERO };
+            let max = nest.plain(name, T::NEG_INFINITY, T::larger, T::larger, finite)?;
+            let sum = |a: T, x: T, m: T| a + Float::exp(x - m);
+            let log = |a: T, m: T| Float::ln(a) + m;
+            let add = |a: T, b: T| a + b;
+            nest.fold(name, max.cpu_slice::<T>(), EXP, <T as Float>::ZERO, sum, add, log)
+        }),
+    }
+}
+
+/// The index of the first extremum along the last dimension, which is not empty; NaN is the
+/// extremum if there is one. Two passes: the value in vector lanes, then where it is.
+pub(crate) fn arg_extremum(op: &'static str, x: &Tensor, largest: bool) -> Result<Tensor> {
+    let n = x.shape().last().copied().unwrap_or(1);
+    let x = x.contiguous()?;
+    dispatch_number!(op, x.dtype(), T => {
+        let xs = x.cpu_slice::<T>();
+        let mut out = Output::<u32>::new(op, xs.len() / n)?;
+        let ns = n as f64 * 2.0 * CHEAP;
+        parallel::rows(out.slice_mut(), 1, parallel::rows_per_task(n), ns, |first, out| {
+            simd::dispatch(|| {
+                for (row, y) in (first..).zip(out) {
+                    let xs = &xs[row * n..(row + 1) * n];
+                    let best = if largest {
+                        simd::reduce(xs, T::LOWEST, T::larger, T::larger)
+                    } else {
+                        simd::reduce(xs, T::HIGHEST, T::smaller, T::smaller)
+                    };
+                    let found = xs.iter().position(|&x| if best.nan() { x.nan() } else { x == best });
+                    *y = found.unwrap_or(0) as u32;
+                }
+            });
+        });
+        Ok(out.into_tensor(&[xs.len() / n]))
+    })
+}

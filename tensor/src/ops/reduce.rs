@@ -1,0 +1,201 @@
+//! Reductions over any dimensions: sum, mean, product, extrema, variance, log-sum-exp, arg-extrema.
+
+use crate::layout::{resolve_dim, resolve_dims};
+use crate::{DType, Result, Tensor, bail, cpu};
+
+/// A reduction of some dimensions to one value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReduceOp {
+    /// Σx; u8 sums into u32
+    Sum,
+    /// Πx; u8 multiplies into u32
+    Prod,
+    /// Σx / n
+    Mean,
+    /// the largest; NaN if any is
+    Max,
+    /// the smallest; NaN if any is
+    Min,
+    /// Σ(x − mean)² / (n − correction)
+    Var {
+        /// what is taken from n in the divisor: 1 for the unbiased estimate, 0 for layer norm's
+        correction: usize,
+    },
+    /// ln Σeˣ
+    LogSumExp,
+}
+
+impl ReduceOp {
+    /// PyTorch's name of the operation.
+    pub fn name(self) -> &'static str {
+        match self {
+            ReduceOp::Sum => "sum",
+            ReduceOp::Prod => "prod",
+            ReduceOp::Mean => "mean",
+            ReduceOp::Max => "max",
+            ReduceOp::Min => "min",
+            ReduceOp::Var { .. } => "var",
+            ReduceOp::LogSumExp => "logsumexp",
+        }
+    }
+
+    /// The result over no elements; `None` where there is none.
+    fn of_nothing(self) -> Option<f64> {
+        match self {
+            ReduceOp::Sum => Some(0.0),
+            ReduceOp::Prod => Some(1.0),
+            ReduceOp::Mean | ReduceOp::Var { .. } => Some(f64::NAN),
+            ReduceOp::LogSumExp => Some(f64::NEG_INFINITY),
+            ReduceOp::Max | ReduceOp::Min => None,
+        }
+    }
+}
+
+/// `shape` after the reduction of `dims` (resolved).
+fn reduced_shape(shape: &[usize], dims: &[usize], keepdim: bool) -> Vec<usize> {
+    let sizes = shape.iter().enumerate();
+    if keepdim {
+        sizes.map(|(d, &s)| if dims.contains(&d) { 1 } else { s }).collect()
+    } else {
+        sizes.filter(|(d, _)| !dims.contains(d)).map(|(_, &s)| s).collect()
+    }
+}
+
+impl Tensor {
+    /// Reduces `dims` (negative count from the end; an empty list means all). With `keepdim` they
+    /// stay with size 1, else they are gone.
+    ///
+    /// The order in which elements are combined depends on the shape alone, not on the strides nor
+    /// on the number of threads.
+    pub fn reduce(&self, op: ReduceOp, dims: &[isize], keepdim: bool) -> Result<Tensor> {
+        let dims = resolve_dims(op.name(), dims, self.rank())?;
+        let shape = reduced_shape(self.shape(), &dims, keepdim);
+        let n: usize = dims.iter().map(|&d| self.shape()[d]).product();
+        let dtype = match (op, self.dtype()) {
+            (ReduceOp::Sum | ReduceOp::Prod, DType::U8) => DType::U32,
+            (_, dtype) => dtype,
+        };
+        cpu::reduce::check_dtype(op, self.dtype())?;
+        if n == 0 {
+            return match op.of_nothing() {
+                Some(value) => Tensor::full(&shape, value, dtype),
+                None => bail!(
+                    op.name(),
+                    "dimensions {dims:?} of {:?} hold no elements, so there is none to choose",
+                    self.shape()
+                ),
+            };
+        }
+        if self.numel() == 0 {
+            return Tensor::zeros(&shape, dtype);
+        }
+        if n == 1 && !matches!(op, ReduceOp::Var { .. } | ReduceOp::LogSumExp) {
+            return self.to_dtype(dtype)?.contiguous()?.reshape(&shape);
+        }
+        cpu::reduce::forward(self, op, &dims, n)?.reshape(&shape)
+    }
+
+    /// The sum over `dims` (empty: all). f32, f64, u32 (wraps around), u8 (into u32). Over no
+    /// elements: 0.
+    pub fn sum(&self, dims: &[isize], keepdim: bool) -> Result<Tensor> {
+        self.reduce(ReduceOp::Sum, dims, keepdim)
+    }
+
+    /// The product over `dims` (empty: all). dtypes as for [`Tensor::sum`]. Over no elements: 1.
+    pub fn prod(&self, dims: &[isize], keepdim: bool) -> Result<Tensor> {
+        self.reduce(ReduceOp::Prod, dims, keepdim)
+    }
+
+    /// The mean over `dims` (empty: all); f32 and f64. Over no elements: NaN.
+    pub fn mean(&self, dims: &[isize], keepdim: bool) -> Result<Tensor> {
+        self.reduce(ReduceOp::Mean, dims, keepdim)
+    }
+
+    /// The largest element over `dims` (empty: all); NaN if any is NaN. f32, f64, u32, u8. Over no
+    /// elements: an error. (PyTorch's `amax`.)
+    pub fn max(&self, dims: &[isize], keepdim: bool) -> Result<Tensor> {
+        self.reduce(ReduceOp::Max, dims, keepdim)
+    }
+
+    /// The smallest element over `dims` (empty: all); NaN if any is NaN. f32, f64, u32, u8. Over no
+    /// elements: an error. (PyTorch's `amin`.)
+    pub fn min(&self, dims: &[isize], keepdim: bool) -> Result<Tensor> {
+        self.reduce(ReduceOp::Min, dims, keepdim)
+    }
+
+    /// The variance over `dims` (empty: all), Σ(x − mean)² / (n − correction), in two passes; f32
+    /// and f64. NaN (or ∞) where `correction ≥ n`, as PyTorch.
+    pub fn var(&self, dims: &[isize], keepdim: bool, correction: usize) -> Result<Tensor> {
+        self.reduce(ReduceOp::Var { correction }, dims, keepdim)
+    }
+
+    /// ln Σeˣ over `dims` (empty: all), without overflow; f32 and f64. All −∞, or no elements: −∞;
+    /// any +∞: +∞ (unless there is a NaN).
+    pub fn logsumexp(&self, dims: &[isize], keepdim: bool) -> Result<Tensor> {
+        self.reduce(ReduceOp::LogSumExp, dims, keepdim)
+    }
+
+    /// The sum of all elements, a scalar.
+    pub fn sum_all(&self) -> Result<Tensor> {
+        self.sum(&[], false)
+    }
+
+    /// The mean of all elements, a scalar.
+    pub fn mean_all(&self) -> Result<Tensor> {
+        self.mean(&[], false)
+    }
+
+    /// Undoes broadcasting: sums what [`Tensor::broadcast_to`] would repeat to get from `shape` to
+    /// this shape. Itself (no copy) if the shapes are equal.
+    pub fn sum_to(&self, shape: &[usize]) -> Result<Tensor> {
+        let from = self.shape();
+        if from == shape {
+            return Ok(self.clone());
+        }
+        let Some(lead) = from.len().checked_sub(shape.len()) else {
+            bail!("sum_to", "{from:?} has fewer dimensions than {shape:?}");
+        };
+        let mut dims: Vec<isize> = (0..lead as isize).collect();
+        for (d, (&have, &want)) in from[lead..].iter().zip(shape).enumerate() {
+            match (have, want) {
+                (have, want) if have == want => {}
+                (_, 1) => dims.push((lead + d) as isize),
+                _ => {
+                    bail!("sum_to", "{shape:?} does not broadcast to {from:?}, so nothing to undo")
+                }
+            }
+        }
+        self.sum(&dims, true)?.reshape(shape)
+    }
+
+    /// The index (u32) of the largest element along `dim`: the first of equals; a NaN counts as the
+    /// largest. f32, f64, u32, u8.
+    pub fn argmax(&self, dim: isize, keepdim: bool) -> Result<Tensor> {
+        self.arg_extremum("argmax", dim, keepdim, true)
+    }
+
+    /// The index (u32) of the smallest element along `dim`: the first of equals; a NaN counts as the
+    /// smallest (as in PyTorch, and as [`Tensor::min`] propagates it). f32, f64, u32, u8.
+    pub fn argmin(&self, dim: isize, keepdim: bool) -> Result<Tensor> {
+        self.arg_extremum("argmin", dim, keepdim, false)
+    }
+
+    fn arg_extremum(
+        &self,
+        op: &'static str,
+        dim: isize,
+        keepdim: bool,
+        largest: bool,
+    ) -> Result<Tensor> {
+        let d = resolve_dim(op, dim, self.rank())?;
+        let shape = reduced_shape(self.shape(), &[d], keepdim);
+        let n = self.shape()[d];
+        if n == 0 || n > u32::MAX as usize {
+            bail!(op, "dimension {d} of {:?} needs 1 to {} elements", self.shape(), u32::MAX);
+        }
+        let last = (0..self.rank()).filter(|&i| i != d).chain([d]).map(|i| i as isize);
+        let rows = self.permute(&last.collect::<Vec<_>>())?;
+        cpu::reduce::arg_extremum(op, &rows, largest)?.reshape(&shape)
+    }
+}

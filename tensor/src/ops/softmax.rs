@@ -1,0 +1,64 @@
+//! Softmax and its logarithm along one dimension, with their fused derivatives.
+
+use crate::layout::resolve_dim;
+use crate::{Result, Tensor, bail, cpu};
+
+/// `op` along `dim`, by bringing that dimension last and back. The result is row-major.
+fn along(
+    name: &'static str,
+    dim: isize,
+    inputs: &[&Tensor],
+    op: impl Fn(&[Tensor]) -> Result<Tensor>,
+) -> Result<Tensor> {
+    let d = resolve_dim(name, dim, inputs[0].rank())? as isize;
+    let moved: Result<Vec<Tensor>> =
+        inputs.iter().map(|x| x.transpose(d, -1)?.contiguous()).collect();
+    op(&moved?)?.transpose(d, -1)?.contiguous()
+}
+
+fn check(name: &'static str, y: &Tensor, grad: &Tensor) -> Result<()> {
+    if y.shape() != grad.shape() || y.dtype() != grad.dtype() {
+        bail!(
+            name,
+            "the gradient is {:?} {}, the output {:?} {}; both must match",
+            grad.shape(),
+            grad.dtype(),
+            y.shape(),
+            y.dtype()
+        );
+    }
+    Ok(())
+}
+
+impl Tensor {
+    /// y = eˣ / Σeˣ along `dim`, computed as e^(x − max); f32 and f64, the same shape.
+    ///
+    /// A slice whose elements are all −∞ (everything masked), or that holds +∞ or NaN, gives NaN, as
+    /// in PyTorch. Composed reference: `x.sub(&x.logsumexp(&[dim], true)?)?.exp()`.
+    pub fn softmax(&self, dim: isize) -> Result<Tensor> {
+        along("softmax", dim, &[self], |x| cpu::softmax::softmax(&x[0]))
+    }
+
+    /// y = x − ln Σeˣ along `dim`; f32 and f64, the same shape. NaN where [`Tensor::softmax`] is.
+    pub fn log_softmax(&self, dim: isize) -> Result<Tensor> {
+        along("log_softmax", dim, &[self], |x| cpu::softmax::log_softmax(&x[0]))
+    }
+
+    /// The gradient of the input of a softmax: `y·(g − Σ g·y)` along `dim`. `self` is the output y;
+    /// `grad` has its shape and dtype.
+    pub fn softmax_backward(&self, grad: &Tensor, dim: isize) -> Result<Tensor> {
+        check("softmax_backward", self, grad)?;
+        along("softmax_backward", dim, &[self, grad], |x| {
+            cpu::softmax::softmax_backward(&x[0], &x[1])
+        })
+    }
+
+    /// The gradient of the input of a log-softmax: `g − eʸ·Σg` along `dim`. `self` is the output y;
+    /// `grad` has its shape and dtype.
+    pub fn log_softmax_backward(&self, grad: &Tensor, dim: isize) -> Result<Tensor> {
+        check("log_softmax_backward", self, grad)?;
+        along("log_softmax_backward", dim, &[self, grad], |x| {
+            cpu::softmax::log_softmax_backward(&x[0], &x[1])
+        })
+    }
+}
