@@ -2,6 +2,7 @@
 
 pub(crate) mod binary;
 pub mod buffer;
+pub(crate) mod cross_entropy;
 pub(crate) mod layer_norm;
 pub(crate) mod math;
 pub(crate) mod matmul;
