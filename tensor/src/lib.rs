@@ -18,6 +18,7 @@ pub use cpu::buffer::{MemoryUse, memory_use};
 pub use device::Device;
 pub use dtype::{DType, Element};
 pub use error::{Error, Result};
+pub use ops::cross_entropy::{CrossEntropy, Reduction};
 pub use ops::layer_norm::LayerNormOutput;
 pub use random::RngKey;
 pub use tensor::Tensor;
