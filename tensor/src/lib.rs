@@ -7,6 +7,7 @@ mod cpu;
 mod device;
 mod dtype;
 mod error;
+pub mod io;
 pub mod layout;
 pub mod ops;
 pub mod random;

@@ -170,14 +170,17 @@ pub(crate) fn map_words<T: Element>(
 ) {
     const BLOCK: usize = 1024;
     parallel::rows_ragged(out, 16 * BLOCK, 1.0, |first, out| {
-        simd::dispatch(|| {
-            let mut buffer = [0u32; BLOCK];
-            for (i, out) in out.chunks_mut(BLOCK).enumerate() {
-                let (first, buffer) = (first + i * BLOCK, &mut buffer[..out.len()]);
-                words(key, (first / 4) as u64, buffer);
-                body(first, buffer, out);
-            }
-        });
+        simd::dispatch(
+            #[inline(always)]
+            || {
+                let mut buffer = [0u32; BLOCK];
+                for (i, out) in out.chunks_mut(BLOCK).enumerate() {
+                    let (first, buffer) = (first + i * BLOCK, &mut buffer[..out.len()]);
+                    words(key, (first / 4) as u64, buffer);
+                    body(first, buffer, out);
+                }
+            },
+        );
     });
 }
 
