@@ -207,7 +207,7 @@ impl Tensor {
         parallel::rows_ragged(out.slice_mut(), 1024, 25.0, |first, out| {
             for (i, x) in out.iter_mut().enumerate() {
                 let index = (first + i) as u64;
-                let block = key.block([(index / 4) as u32, (index / 4 >> 32) as u32, 0, 0]);
+                let block = key.block([(index / 4) as u32, ((index / 4) >> 32) as u32, 0, 0]);
                 let pair = (index % 4 / 2 * 2) as usize;
                 // (0, 1]: the logarithm of 0 must not occur.
                 let u = (block[pair] as f64 + 1.0) / 4_294_967_296.0;
