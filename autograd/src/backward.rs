@@ -60,13 +60,10 @@ impl Gradients {
     /// Multiplies every gradient by `factor`.
     pub fn scale(&mut self, factor: f64) -> Result<()> {
         for grad in self.by_id.values_mut() {
-            let mut tensor = std::mem::replace(grad, Var::constant(Tensor::scalar(0f32)));
-            tensor = {
-                let mut t = tensor.into_tensor();
-                t.mul_scalar_(factor)?;
-                Var::constant(t)
-            };
-            *grad = tensor;
+            let mut tensor =
+                std::mem::replace(grad, Var::constant(Tensor::scalar(0f32))).into_tensor();
+            tensor.mul_scalar_(factor)?;
+            *grad = Var::constant(tensor);
         }
         Ok(())
     }
@@ -128,6 +125,11 @@ impl Context<'_> {
         self.node.edges.len()
     }
 
+    /// Element type of input `i`, which must need a gradient.
+    pub(crate) fn input_dtype(&self, i: usize) -> gradus_tensor::DType {
+        self.node.edges[i].as_ref().map_or(self.grad.dtype(), |node| node.dtype)
+    }
+
     /// Shape of input `i`.
     pub fn input_shape(&self, i: usize) -> &[usize] {
         &self.node.input_shapes[i]
@@ -167,7 +169,8 @@ impl Context<'_> {
         let wanted: Vec<Var> =
             (0..inputs.len()).filter(|&i| self.wants(i)).map(|i| inputs[i].clone()).collect();
         let options = BackwardOptions { create_graph: self.create_graph, retain_graph: true };
-        let mut grads = grad(&[output], &wanted, Some(&[self.grad.clone()]), options)?.into_iter();
+        let mut grads =
+            grad(&[output], &wanted, Some(std::slice::from_ref(self.grad)), options)?.into_iter();
         (0..inputs.len())
             .map(|i| match self.wants(i) {
                 false => Ok(None),

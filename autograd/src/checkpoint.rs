@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use gradus_tensor::Result;
+use gradus_tensor::{Result, bail};
 
 use crate::backward::{BackwardOptions, Targets, walk};
 use crate::mode;
@@ -16,6 +16,9 @@ use crate::var::Var;
 /// gradient. It must compute the same in both runs; random numbers from an
 /// [`RngKey`](gradus_tensor::RngKey) do.
 pub fn checkpoint(f: impl Fn() -> Result<Var> + Send + Sync + 'static) -> Result<Var> {
+    if !mode::is_grad_enabled() {
+        return f();
+    }
     let (output, nodes) = mode::watching(&f);
     let output = output?.into_tensor();
     // Stand-ins that carry the graph nodes which `f` reads; no operation looks at their value.
@@ -29,7 +32,16 @@ pub fn checkpoint(f: impl Fn() -> Result<Var> + Send + Sync + 'static) -> Result
         &edges.iter().collect::<Vec<_>>(),
         Some(shapes),
         move |c| {
-            let again = mode::enable_grad(&f)?;
+            let again = mode::recording(&f)?;
+            if again.shape() != c.grad().shape() {
+                bail!(
+                    "checkpoint",
+                    "the function gave {:?} in forward and {:?} when run again in backward; it \
+                     must compute the same both times",
+                    c.grad().shape(),
+                    again.shape()
+                );
+            }
             let targets: HashSet<u64> = ids.iter().copied().collect();
             let options = BackwardOptions { create_graph: c.create_graph(), retain_graph: false };
             // Stop at what `f` read: how that came about is the outer backward's business.
@@ -45,7 +57,7 @@ pub fn checkpoint(f: impl Fn() -> Result<Var> + Send + Sync + 'static) -> Result
                     // Read, but without influence on the result (through a detach, say).
                     None => Ok(Some(Var::constant(gradus_tensor::Tensor::zeros(
                         c.input_shape(i),
-                        c.grad().dtype(),
+                        c.input_dtype(i),
                     )?))),
                 })
                 .collect()

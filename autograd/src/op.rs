@@ -61,7 +61,7 @@ macro_rules! operations {
             pub fn formula(self) -> &'static str {
                 match self {
                     Op::Unary(op) => op.formula(),
-                    Op::Binary(op) => op.formula(),
+                    Op::Binary(op) => crate::ops::binary::formula(op),
                     $(Op::$variant => $formula,)*
                 }
             }

@@ -144,29 +144,15 @@ impl Hub {
             model,
             repo: api.repo(repo),
         };
-        // One revision for all files: what an earlier call left may be older than what is there now, so each file is
-        // looked up again; contents already in the cache are not loaded twice by the server's revision.
-        let config = fetch.required(CONFIG)?;
-        let mut tokenizer = None;
-        for name in TOKENIZERS {
-            if tokenizer.is_none() {
-                tokenizer = fetch.file(name)?;
+        // Files that an earlier call left in the cache may be of an older revision. The second round looks them up at
+        // the revision of those that the first had to fetch.
+        for _ in 0..2 {
+            if let Some(folder) = fetch.all()? {
+                return Ok(folder);
             }
         }
-        for name in OPTIONAL {
-            fetch.file(name)?;
-        }
-        let weights = match fetch.file(WEIGHTS)? {
-            Some(weights) => weights,
-            None => return Err(fetch.no_weights()),
-        };
-        match (config.parent(), weights.parent()) {
-            (Some(a), Some(b)) if a == b => Ok(a.to_path_buf()),
-            _ => Err(Error::hub(
-                model,
-                "the model changed on the hub while it was fetched; try again",
-            )),
-        }
+        let message = "the model changed on the hub while it was fetched; try again";
+        Err(Error::hub(model, message))
     }
 }
 
@@ -185,6 +171,28 @@ struct Fetch<'a> {
 }
 
 impl Fetch<'_> {
+    /// Fetches every file that is not in the cache; `None` when they are of different revisions.
+    fn all(&self) -> Result<Option<PathBuf>> {
+        let config = self.file(CONFIG)?.ok_or_else(|| {
+            let message = "no folder of that name, and the hub has no such model with a config.json; check the id";
+            Error::hub(self.model, message)
+        })?;
+        let mut tokenizer = None;
+        for name in TOKENIZERS {
+            if tokenizer.is_none() {
+                tokenizer = self.file(name)?;
+            }
+        }
+        for name in OPTIONAL {
+            self.file(name)?;
+        }
+        let weights = self.file(WEIGHTS)?.ok_or_else(|| self.no_weights())?;
+        let folder = config
+            .parent()
+            .filter(|&folder| weights.parent() == Some(folder));
+        Ok(folder.map(Path::to_path_buf))
+    }
+
     /// Fetches a file; `None` when the model has no such file.
     fn file(&self, name: &str) -> Result<Option<PathBuf>> {
         match self.repo.get(name) {
@@ -192,15 +200,6 @@ impl Fetch<'_> {
             Err(e) if status(&e) == Some(404) => Ok(None),
             Err(e) => Err(Error::hub(self.model, format!("{name}: {}", explain(&e)))),
         }
-    }
-
-    fn required(&self, name: &str) -> Result<PathBuf> {
-        self.file(name)?.ok_or_else(|| {
-            let message = format!(
-                "no folder of that name, and the hub has no such model with a {name}; check the id"
-            );
-            Error::hub(self.model, message)
-        })
     }
 
     fn no_weights(&self) -> Error {

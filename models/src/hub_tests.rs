@@ -125,6 +125,23 @@ fn a_model_is_fetched_once_and_then_found_offline() {
 }
 
 #[test]
+fn a_file_left_from_an_older_revision_is_fetched_again() {
+    let cache = tempfile::tempdir().unwrap();
+    let model = cache.path().join("models--org--m");
+    fs::create_dir_all(model.join("snapshots/old")).unwrap();
+    fs::create_dir_all(model.join("refs")).unwrap();
+    fs::write(model.join("refs/main"), "old").unwrap();
+    fs::write(model.join("snapshots/old/config.json"), "old").unwrap();
+    let server = serve(&[
+        (CONFIG, "new"),
+        ("vocab.txt", "[PAD]"),
+        (WEIGHTS, "weights"),
+    ]);
+    let folder = hub(cache.path(), Some(server)).fetch("org/m").unwrap();
+    assert_eq!(fs::read_to_string(folder.join(CONFIG)).unwrap(), "new");
+}
+
+#[test]
 fn what_the_hub_lacks_is_named() {
     let cache = tempfile::tempdir().unwrap();
     let fetch = |files: &[(&str, &str)]| {

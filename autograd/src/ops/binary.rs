@@ -17,6 +17,19 @@ pub(crate) fn saves(op: BinaryOp) -> Saves {
     }
 }
 
+/// What each function computes.
+pub(crate) fn formula(op: BinaryOp) -> &'static str {
+    match op {
+        BinaryOp::Add => "a + b",
+        BinaryOp::Sub => "a − b",
+        BinaryOp::Mul => "a·b",
+        BinaryOp::Div => "a/b",
+        BinaryOp::Pow => "aᵇ",
+        BinaryOp::Maximum => "the larger of two; equal ones share the gradient",
+        BinaryOp::Minimum => "the smaller of two; equal ones share the gradient",
+    }
+}
+
 /// 1 where a wins, ½ where both are equal, 0 where b wins.
 fn share(op: BinaryOp, a: &Var, b: &Var) -> Result<Var> {
     let (a, b) = (a.tensor(), b.tensor());

@@ -37,14 +37,41 @@ impl Var {
 
     /// Pieces of `size` entries along `dim` (the last may be shorter).
     pub fn split(&self, size: usize, dim: isize) -> Result<Vec<Var>> {
-        if size == 0 {
-            bail!("split", "pieces of size 0");
-        }
-        let total = self.size(dim)?;
-        (0..total)
-            .step_by(size)
-            .map(|start| self.narrow(dim, start, size.min(total - start)))
+        self.cut(dim, self.tensor().split(size, dim)?)
+    }
+
+    /// Pieces of the given sizes along `dim`. See [`Tensor::split_with_sizes`].
+    pub fn split_with_sizes(&self, sizes: &[usize], dim: isize) -> Result<Vec<Var>> {
+        self.cut(dim, self.tensor().split_with_sizes(sizes, dim)?)
+    }
+
+    /// At most `n` pieces of equal size along `dim`. See [`Tensor::chunk`].
+    pub fn chunk(&self, n: usize, dim: isize) -> Result<Vec<Var>> {
+        self.cut(dim, self.tensor().chunk(n, dim)?)
+    }
+
+    /// The pieces that the tensor was cut into, as variables.
+    fn cut(&self, dim: isize, pieces: Vec<Tensor>) -> Result<Vec<Var>> {
+        let mut start = 0;
+        pieces
+            .iter()
+            .map(|piece| {
+                let length = piece.size(dim)?;
+                start += length;
+                self.narrow(dim, start - length, length)
+            })
             .collect()
+    }
+
+    /// Repeated `times[i]` times along dimension `i`. See [`Tensor::repeat`].
+    pub fn repeat(&self, times: &[usize]) -> Result<Var> {
+        let repeated = self.tensor().repeat(times)?;
+        // Every dimension becomes two, the repetitions and the entries; then each pair is merged.
+        let new = times.len() - self.rank();
+        let sizes = |d: usize| if d < new { 1 } else { self.shape()[d - new] };
+        let single: Vec<usize> = (0..times.len()).flat_map(|d| [1, sizes(d)]).collect();
+        let wide: Vec<usize> = (0..times.len()).flat_map(|d| [times[d], sizes(d)]).collect();
+        self.reshape(&single)?.broadcast_to(&wide)?.reshape(repeated.shape())
     }
 
     /// Zeros before and after along `dim`. See [`Tensor::pad_zeros`].

@@ -37,8 +37,18 @@ impl Var {
         })
     }
 
-    /// See [`Tensor::scatter_add`]. `source` must have the shape of `index`.
+    /// See [`Tensor::scatter_add`].
     pub fn scatter_add(&self, dim: isize, index: &Tensor, source: &Var) -> Result<Var> {
+        // What the index does not reach has no part in the result.
+        let mut reached = source.clone();
+        if index.rank() == source.rank() {
+            for (d, &size) in index.shape().iter().enumerate() {
+                if size < source.shape()[d] {
+                    reached = reached.narrow(d as isize, 0, size)?;
+                }
+            }
+        }
+        let source = &reached;
         let y = self.tensor().scatter_add(dim, index, source.tensor())?;
         let index = index.clone();
         Var::record(Op::ScatterAdd, y, &[self, source], move |c| {

@@ -24,7 +24,7 @@ impl Var {
         let with_bias = bias.is_some();
         Var::record(Op::Linear, y, &inputs, move |c| {
             let (x, w) = (c.input(0), c.input(1));
-            let rows = x.numel() / w.size(1)?.max(1);
+            let rows = x.shape()[..x.rank() - 1].iter().product();
             let g = c.grad().reshape(&[rows, w.size(0)?])?;
             let dx = || g.matmul(w)?.reshape(c.input_shape(0));
             let dw = || g.t()?.matmul(&x.reshape(&[rows, w.size(1)?])?);

@@ -47,6 +47,32 @@ impl Var {
         })
     }
 
+    /// See [`Tensor::prod`]. Computed as a tree of products of halves, so that its gradient is exact
+    /// where elements are 0; the value may differ from the tensor's in the last place.
+    pub fn prod(&self, dims: &[isize], keepdim: bool) -> Result<Var> {
+        let y = self.tensor().prod(dims, keepdim)?;
+        let reduced = resolve_dims("prod", dims, self.rank())?;
+        let order = (0..self.rank()).filter(|d| !reduced.contains(d)).chain(reduced.clone());
+        let kept: Vec<usize> =
+            (0..self.rank()).filter(|d| !reduced.contains(d)).map(|d| self.shape()[d]).collect();
+        let n: usize = reduced.iter().map(|&d| self.shape()[d]).product();
+        if n == 0 {
+            return Ok(Var::constant(y)); // depends on no element
+        }
+        let line: Vec<usize> = kept.into_iter().chain([n]).collect();
+        let mut x = self.permute(&order.map(|d| d as isize).collect::<Vec<_>>())?.reshape(&line)?;
+        let mut n = n;
+        while n > 1 {
+            let half = n / 2;
+            let mut next = x.narrow(-1, 0, half)?.mul(&x.narrow(-1, half, half)?)?;
+            if n % 2 == 1 {
+                next = Var::cat(&[&next, &x.narrow(-1, n - 1, 1)?], -1)?;
+            }
+            (x, n) = (next, n.div_ceil(2));
+        }
+        x.reshape(y.shape())
+    }
+
     /// The mean of all elements, a scalar.
     pub fn mean_all(&self) -> Result<Var> {
         self.mean(&[], false)

@@ -4,6 +4,7 @@ pub(crate) mod attention;
 pub(crate) mod binary;
 pub mod buffer;
 pub(crate) mod concat;
+pub(crate) mod cross_entropy;
 pub(crate) mod dropout;
 pub(crate) mod index;
 pub(crate) mod layer_norm;

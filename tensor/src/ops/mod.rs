@@ -3,6 +3,7 @@
 pub mod attention;
 pub mod binary;
 pub mod concat;
+pub mod cross_entropy;
 pub mod dropout;
 pub mod index;
 pub mod layer_norm;

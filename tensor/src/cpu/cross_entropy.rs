@@ -1,0 +1,199 @@
+//! For each row x of c logits with target y, class weights w (1 without) and smoothing ε:
+//! `lse = m + ln Σ e^(x − m)`, m = max x;
+//! `loss = (1 − ε)·w[y]·(lse − x[y]) + ε/c·Σ_j w[j]·(lse − x[j])`;
+//! `dx[j] = s·(e^(x[j] − lse)·((1 − ε)·w[y] + ε/c·Σw) − (1 − ε)·w[y]·[j = y] − ε/c·w[j])`,
+//! where s is the loss's gradient, for the mean divided by `D = Σ_rows w[y]`. Ignored rows: 0.
+//! `x [n, c]`, `y [n]`, `lse [n]`, `w [c]`.
+//!
+//! Split: rows. A row comes from memory once; nothing of size n·c is stored in the forward pass.
+//! Order of reduction: along a row element j goes to lane j mod 16 and the lanes join pairwise; the
+//! rows' losses are added as `sum` does.
+//! Numerics: differences are taken to m first, so a common offset of the logits cancels exactly.
+
+use super::math::Float;
+use super::parallel::{self, SharedMut};
+use super::simd;
+use super::softmax::{row_exp_sum, row_max};
+use crate::ops::cross_entropy::{CrossEntropy, Reduction};
+use crate::storage::Output;
+use crate::{Result, Tensor, bail, dispatch_float};
+
+/// Nanoseconds an element.
+const NS: f64 = 0.6;
+
+/// Refuses a target that is neither a class nor ignored.
+fn check_targets(
+    op: &'static str,
+    targets: &[u32],
+    classes: usize,
+    ignore: Option<u32>,
+) -> Result<()> {
+    let bad = targets.iter().position(|&y| y as usize >= classes && Some(y) != ignore);
+    if let Some(row) = bad {
+        bail!(
+            op,
+            "the target of row {row} is {}, but there are {classes} classes (0 to {}); correct the \
+             label, or set ignore_index",
+            targets[row],
+            classes as isize - 1
+        );
+    }
+    Ok(())
+}
+
+/// The class weights and what follows from the options.
+struct Terms<'a, T> {
+    weight: Option<&'a [T]>,
+    /// 1 − ε, and ε/c
+    hard: T,
+    soft: T,
+    /// Σ_j w[j]
+    total: T,
+    ignore: Option<u32>,
+}
+
+impl<'a, T: Float> Terms<'a, T> {
+    fn new(weight: Option<&'a Tensor>, classes: usize, options: &CrossEntropy) -> Self {
+        let weight = weight.map(|w| w.cpu_slice::<T>());
+        let add = |a: T, b: T| a + b;
+        Terms {
+            weight,
+            hard: T::c(1.0 - options.label_smoothing),
+            soft: T::c(options.label_smoothing / classes as f64),
+            total: match weight {
+                Some(weight) => simd::reduce(weight, T::ZERO, add, add),
+                None => T::c(classes as f64),
+            },
+            ignore: options.ignore_index,
+        }
+    }
+
+    /// w[y]
+    #[inline(always)]
+    fn of(&self, y: u32) -> T {
+        self.weight.map_or(T::ONE, |w| w[y as usize])
+    }
+
+    /// D, the mean's divisor.
+    fn divisor(&self, targets: &[u32]) -> T {
+        let weight = |y: u32| if Some(y) == self.ignore { T::ZERO } else { self.of(y) };
+        simd::reduce(targets, T::ZERO, |a, y| a + weight(y), |a, b| a + b)
+    }
+
+    /// The loss of a row with maximum m and l = ln Σ e^(x − m).
+    #[inline(always)]
+    fn loss(&self, x: &[T], y: u32, m: T, l: T) -> T {
+        let nll = self.of(y) * (l + (m - x[y as usize]));
+        if self.soft == T::ZERO {
+            return nll;
+        }
+        let add = |a: T, b: T| a + b;
+        let smooth = match self.weight {
+            Some(w) => simd::reduce2(x, w, T::ZERO, |a, x, w| a + w * ((m - x) + l), add),
+            None => simd::reduce(x, T::ZERO, |a, x| a + ((m - x) + l), add),
+        };
+        self.hard * nll + self.soft * smooth
+    }
+}
+
+/// Contiguous inputs of fitting shapes: the loss and every row's lse.
+pub(crate) fn forward(
+    x: &Tensor,
+    targets: &Tensor,
+    weight: Option<&Tensor>,
+    options: &CrossEntropy,
+) -> Result<(Tensor, Tensor)> {
+    let op = "cross_entropy";
+    let (n, c) = (x.shape()[0], x.shape()[1]);
+    let ys = targets.cpu_slice::<u32>();
+    check_targets(op, ys, c, options.ignore_index)?;
+    dispatch_float!(op, x.dtype(), T => {
+        let xs = x.cpu_slice::<T>();
+        let terms = Terms::<T>::new(weight, c, options);
+        let mut losses = Output::<T>::new(op, n)?;
+        let mut lse = Output::<T>::new(op, n)?;
+        let lses = SharedMut::new(lse.slice_mut());
+        let per_task = parallel::rows_per_task(c);
+        parallel::rows(losses.slice_mut(), 1, per_task, c as f64 * NS, |first, losses| {
+            // SAFETY: each row belongs to one task.
+            let lses = unsafe { lses.slice(first..first + losses.len()) };
+            simd::dispatch(|| {
+                for i in 0..losses.len() {
+                    let (x, y) = (&xs[(first + i) * c..][..c], ys[first + i]);
+                    let m = row_max(x);
+                    // An infinite maximum makes x − m NaN, and so the loss, as in PyTorch.
+                    let l = row_exp_sum(x, m).ln();
+                    lses[i] = m + l;
+                    losses[i] = if Some(y) == terms.ignore {
+                        T::ZERO
+                    } else {
+                        terms.loss(x, y, m, l)
+                    };
+                }
+            });
+        });
+        let (losses, lse) = (losses.into_tensor(&[n]), lse.into_tensor(&[n]));
+        let loss = match options.reduction {
+            Reduction::None => losses,
+            Reduction::Sum => losses.sum_all()?,
+            Reduction::Mean => losses.sum_all()?.div(&Tensor::scalar(terms.divisor(ys)))?,
+        };
+        Ok((loss, lse))
+    })
+}
+
+/// Contiguous inputs of fitting shapes: the gradient of the logits.
+pub(crate) fn backward(
+    x: &Tensor,
+    targets: &Tensor,
+    lse: &Tensor,
+    weight: Option<&Tensor>,
+    options: &CrossEntropy,
+    grad: &Tensor,
+) -> Result<Tensor> {
+    let op = "cross_entropy_backward";
+    let c = x.shape()[1];
+    let ys = targets.cpu_slice::<u32>();
+    check_targets(op, ys, c, options.ignore_index)?;
+    dispatch_float!(op, x.dtype(), T => {
+        let (xs, lses, gs) = (x.cpu_slice::<T>(), lse.cpu_slice::<T>(), grad.cpu_slice::<T>());
+        let terms = Terms::<T>::new(weight, c, options);
+        let divisor = match options.reduction {
+            Reduction::Mean => terms.divisor(ys),
+            Reduction::Sum | Reduction::None => T::ONE,
+        };
+        let mut out = Output::<T>::new(op, x.numel())?;
+        let per_task = parallel::rows_per_task(c);
+        parallel::rows(out.slice_mut(), c, per_task, c as f64 * NS, |first, out| {
+            simd::dispatch(|| {
+                for (row, dx) in (first..).zip(out.chunks_exact_mut(c)) {
+                    let (x, y, lse) = (&xs[row * c..][..c], ys[row], lses[row]);
+                    if Some(y) == terms.ignore {
+                        dx.fill(T::ZERO);
+                        continue;
+                    }
+                    let g = if options.reduction == Reduction::None { gs[row] } else { gs[0] };
+                    let scale = g / divisor;
+                    let hard = scale * terms.hard * terms.of(y);
+                    let soft = scale * terms.soft;
+                    let p = hard + soft * terms.total;
+                    match terms.weight {
+                        Some(w) if soft != T::ZERO => {
+                            let w = &w[..c];
+                            for j in 0..c {
+                                dx[j] = p * (x[j] - lse).exp() - soft * w[j];
+                            }
+                        }
+                        _ => {
+                            for j in 0..c {
+                                dx[j] = p * (x[j] - lse).exp() - soft;
+                            }
+                        }
+                    }
+                    dx[y as usize] -= hard;
+                }
+            });
+        });
+        Ok(out.into_tensor(x.shape()))
+    })
+}

@@ -1,0 +1,137 @@
+//! Cross-entropy of logits against class indices, fused with the log-softmax.
+
+use crate::{DType, Result, Tensor, bail, cpu};
+
+/// What becomes of the rows' losses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reduction {
+    /// Their sum divided by the sum of the targets' weights (without weights: by the number of rows
+    /// that are not ignored).
+    #[default]
+    Mean,
+    /// Their sum.
+    Sum,
+    /// They stay as they are; ignored rows are 0.
+    None,
+}
+
+/// The options of a cross-entropy, with PyTorch's meaning. The default is its default: the mean, no
+/// class weights, no smoothing, nothing ignored.
+#[derive(Clone, Default)]
+
+pub struct CrossEntropy {
+    /// Rows with this target count for nothing: not in the loss, the mean's divisor or the gradient.
+    pub ignore_index: Option<u32>,
+    /// ε in 0..=1: the target distribution is (1 − ε)·onehot + ε/classes (Szegedy et al.,
+    /// arXiv:1512.00567).
+    pub label_smoothing: f64,
+    /// One factor for each class, `[classes]` in the dtype of the logits.
+    pub weight: Option<Tensor>,
+    /// What becomes of the rows' losses.
+    pub reduction: Reduction,
+}
+
+/// Checks everything but the targets' values; those are the kernel's.
+fn check(
+    op: &'static str,
+    logits: &Tensor,
+    targets: &Tensor,
+    options: &CrossEntropy,
+) -> Result<()> {
+    let (x, y) = (logits.shape(), targets.shape());
+    if x.len() != 2 || y.len() != 1 || x[0] != y[0] {
+        bail!(op, "logits {x:?} and targets {y:?} do not fit; they must be [n, classes] and [n]");
+    }
+    if targets.dtype() != DType::U32 {
+        bail!(
+            op,
+            "targets are class indices in u32, got {}; convert with to_dtype",
+            targets.dtype()
+        );
+    }
+    if !(0.0..=1.0).contains(&options.label_smoothing) {
+        bail!(op, "label_smoothing {} is outside 0..=1", options.label_smoothing);
+    }
+    if let Some(weight) = &options.weight
+        && (weight.shape() != [x[1]] || weight.dtype() != logits.dtype())
+    {
+        bail!(
+            op,
+            "class weights are {:?} {}, the logits {x:?} {}; the weights must be [{}] {}",
+            weight.shape(),
+            weight.dtype(),
+            logits.dtype(),
+            x[1],
+            logits.dtype()
+        );
+    }
+    Ok(())
+}
+
+impl Tensor {
+    /// The cross-entropy of logits `[n, classes]` (f32, f64) against `targets` `[n]` (u32), as
+    /// PyTorch's `F.cross_entropy`. Returns the loss (a scalar, or `[n]` for [`Reduction::None`]) and
+    /// every row's `ln Σeˣ` `[n]`, which the backward pass needs.
+    ///
+    /// With class weights w, target y and smoothing ε, a row's loss is
+    /// `(1 − ε)·w[y]·(lse − x[y]) + ε/classes · Σ_c w[c]·(lse − x[c])`, and the mean divides the sum by
+    /// `Σ w[y]` over the rows that are not ignored. So the mean over no rows, or with all rows
+    /// ignored, is NaN.
+    ///
+    /// Errors: shapes or dtypes that do not fit; a target that is neither a class nor ignored (the
+    /// message names row, value and number of classes).
+    ///
+    /// Composed reference: `log_softmax(-1)`, then picking and weighting.
+    pub fn cross_entropy(
+        &self,
+        targets: &Tensor,
+        options: &CrossEntropy,
+    ) -> Result<(Tensor, Tensor)> {
+        check("cross_entropy", self, targets, options)?;
+        let weight = options.weight.as_ref().map(Tensor::contiguous).transpose()?;
+        cpu::cross_entropy::forward(
+            &self.contiguous()?,
+            &targets.contiguous()?,
+            weight.as_ref(),
+            options,
+        )
+    }
+
+    /// The gradient of the logits (`self`, `[n, classes]`) of [`Tensor::cross_entropy`]: `lse` comes
+    /// from the forward pass, `grad` is the loss's gradient (a scalar, or `[n]` for
+    /// [`Reduction::None`]). Ignored rows are 0.
+    pub fn cross_entropy_backward(
+        &self,
+        targets: &Tensor,
+        lse: &Tensor,
+        options: &CrossEntropy,
+        grad: &Tensor,
+    ) -> Result<Tensor> {
+        let op = "cross_entropy_backward";
+        check(op, self, targets, options)?;
+        let rows = targets.shape();
+        let loss: &[usize] = if options.reduction == Reduction::None { rows } else { &[] };
+        for (name, tensor, shape) in [("lse", lse, rows), ("the gradient", grad, loss)] {
+            if tensor.shape() != shape || tensor.dtype() != self.dtype() {
+                bail!(
+                    op,
+                    "{name} is {:?} {}, logits {:?} {}; {name} must be {shape:?} {}",
+                    tensor.shape(),
+                    tensor.dtype(),
+                    self.shape(),
+                    self.dtype(),
+                    self.dtype()
+                );
+            }
+        }
+        let weight = options.weight.as_ref().map(Tensor::contiguous).transpose()?;
+        cpu::cross_entropy::backward(
+            &self.contiguous()?,
+            &targets.contiguous()?,
+            &lse.contiguous()?,
+            weight.as_ref(),
+            options,
+            &grad.contiguous()?,
+        )
+    }
+}
