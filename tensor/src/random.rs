@@ -99,23 +99,88 @@ pub(crate) fn drop_threshold(p: f64) -> u64 {
     (p * 4_294_967_296.0).round() as u64
 }
 
-/// Calls `body(first_index, words)` over `0..numel` in blocks of at most 1,024 words.
+/// Counters of one vectorised group.
+const GROUP: usize = 16;
+
+/// The words of elements `4·first_block..`, as [`RngKey::word`] gives them, four a counter. Inline
+/// into [`simd::dispatch`].
+///
+/// [`GROUP`] counters go through the rounds side by side, each 32-bit word in a 64-bit lane: so a
+/// product needs one instruction and no lane is ever widened or narrowed within a round.
+#[inline(always)]
+pub(crate) fn words(key: RngKey, first_block: u64, out: &mut [u32]) {
+    let mut blocks = out.chunks_exact_mut(4 * GROUP);
+    let mut first = first_block;
+    for out in &mut blocks {
+        group(key, first, out.try_into().expect("the chunk's size"));
+        first += GROUP as u64;
+    }
+    let rest = blocks.into_remainder();
+    if !rest.is_empty() {
+        let mut last = [0; 4 * GROUP];
+        group(key, first, &mut last);
+        rest.copy_from_slice(&last[..rest.len()]);
+    }
+}
+
+/// [`philox`] for counters `first..first + GROUP`.
+#[inline(always)]
+fn group(key: RngKey, first: u64, out: &mut [u32; 4 * GROUP]) {
+    const LOW: u64 = 0xffff_ffff;
+    let mut c0: [u64; GROUP] = std::array::from_fn(|l| (first + l as u64) & LOW);
+    let mut c1: [u64; GROUP] = std::array::from_fn(|l| (first + l as u64) >> 32);
+    let (mut c2, mut c3) = ([0u64; GROUP], [0u64; GROUP]);
+    let (mut k0, mut k1) = (key.0 as u32, (key.0 >> 32) as u32);
+    for _ in 0..10 {
+        for l in 0..GROUP {
+            let a = (c0[l] & LOW) * 0xd251_1f53;
+            let b = (c2[l] & LOW) * 0xcd9e_8d57;
+            // Only the low halves of c1 and c3 are ever used, so they need no masking here.
+            c0[l] = (b >> 32) ^ c1[l] ^ k0 as u64;
+            c2[l] = (a >> 32) ^ c3[l] ^ k1 as u64;
+            c1[l] = b;
+            c3[l] = a;
+        }
+        k0 = k0.wrapping_add(0x9e37_79b9);
+        k1 = k1.wrapping_add(0xbb67_ae85);
+    }
+    for l in 0..GROUP {
+        out[4 * l] = c0[l] as u32;
+        out[4 * l + 1] = c1[l] as u32;
+        out[4 * l + 2] = c2[l] as u32;
+        out[4 * l + 3] = c3[l] as u32;
+    }
+}
+
+/// Calls `body(words, elements)` over `out` in blocks of at most 1,024 words.
 pub(crate) fn fill_words<T: Element>(
     out: &mut [T],
     key: RngKey,
     body: impl Fn(&[u32], &mut [T]) + Sync + Send,
 ) {
+    map_words(out, key, |_, words, out| body(words, out));
+}
+
+/// Calls `body(first_index, words, elements)` over `out` in blocks of at most 1,024 words.
+#[inline(always)]
+pub(crate) fn map_words<T: Element>(
+    out: &mut [T],
+    key: RngKey,
+    body: impl Fn(usize, &[u32], &mut [T]) + Sync + Send,
+) {
     const BLOCK: usize = 1024;
-    parallel::rows_ragged(out, BLOCK, 2.0, |first, out| {
-        let mut words = [[0u32; 4]; BLOCK / 4];
-        let base = (first / 4) as u64;
-        simd::dispatch(|| {
-            for (i, w) in words.iter_mut().enumerate() {
-                let c = base + i as u64;
-                *w = key.block([c as u32, (c >> 32) as u32, 0, 0]);
-            }
-            body(&words.as_flattened()[..out.len()], out);
-        });
+    parallel::rows_ragged(out, 16 * BLOCK, 1.0, |first, out| {
+        simd::dispatch(
+            #[inline(always)]
+            || {
+                let mut buffer = [0u32; BLOCK];
+                for (i, out) in out.chunks_mut(BLOCK).enumerate() {
+                    let (first, buffer) = (first + i * BLOCK, &mut buffer[..out.len()]);
+                    words(key, (first / 4) as u64, buffer);
+                    body(first, buffer, out);
+                }
+            },
+        );
     });
 }
 
@@ -142,7 +207,7 @@ impl Tensor {
         parallel::rows_ragged(out.slice_mut(), 1024, 25.0, |first, out| {
             for (i, x) in out.iter_mut().enumerate() {
                 let index = (first + i) as u64;
-                let block = key.block([(index / 4) as u32, (index / 4 >> 32) as u32, 0, 0]);
+                let block = key.block([(index / 4) as u32, ((index / 4) >> 32) as u32, 0, 0]);
                 let pair = (index % 4 / 2 * 2) as usize;
                 // (0, 1]: the logarithm of 0 must not occur.
                 let u = (block[pair] as f64 + 1.0) / 4_294_967_296.0;
@@ -204,6 +269,18 @@ mod tests {
             ),
             [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]
         );
+    }
+
+    #[test]
+    fn groups_of_counters_give_the_words_of_single_ones() {
+        let key = RngKey(0x0123_4567_89ab_cdef);
+        for first in [0, 7, u32::MAX as u64 - 5, u64::MAX / 8] {
+            let mut out = [0; 4 * GROUP * 2 + 3];
+            words(key, first, &mut out);
+            for (i, &word) in out.iter().enumerate() {
+                assert_eq!(word, key.word(4 * first + i as u64), "{first} {i}");
+            }
+        }
     }
 
     #[test]

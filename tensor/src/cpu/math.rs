@@ -38,6 +38,8 @@ pub(crate) trait Float:
     fn ceil(self) -> Self;
     fn round_ties_even(self) -> Self;
     fn is_nan(self) -> bool;
+    /// self·a + b, rounded once. Only inside [`super::simd::dispatch`]: elsewhere it is a call.
+    fn mul_add(self, a: Self, b: Self) -> Self;
     /// The standard normal distribution function Φ(x) and density φ(x), for GELU and its derivative.
     fn normal(self) -> (Self, Self);
     /// The larger; NaN if either is NaN (as PyTorch's `maximum`).
@@ -120,6 +122,10 @@ impl Float for f64 {
     #[inline(always)]
     fn is_nan(self) -> bool {
         f64::is_nan(self)
+    }
+    #[inline(always)]
+    fn mul_add(self, a: f64, b: f64) -> f64 {
+        f64::mul_add(self, a, b)
     }
     #[inline(always)]
     fn normal(self) -> (f64, f64) {
@@ -235,6 +241,10 @@ impl Float for f32 {
     #[inline(always)]
     fn is_nan(self) -> bool {
         f32::is_nan(self)
+    }
+    #[inline(always)]
+    fn mul_add(self, a: f32, b: f32) -> f32 {
+        f32::mul_add(self, a, b)
     }
     /// Φ(−a) = t·P(t)·exp(−a²/2) with t = 1/(1 + 0.3a), P of degree 7 (least squares on Chebyshev
     /// points); the form of Abramowitz & Stegun 7.1.26. Relative error of Φ(−a) within 1e-6.

@@ -2,8 +2,9 @@
 //!
 //! The compiler vectorises a plain loop for the instruction set of the function it is inlined into.
 //! [`dispatch`] inlines its closure into a function compiled for AVX-512, for AVX2, or for the
-//! baseline, whichever the processor supports. Results do not depend on the choice: nothing is
-//! contracted to fused multiply-adds and lanes are explicit wherever a reduction is vectorised.
+//! baseline, whichever the processor supports. Results do not depend on the choice: a
+//! multiply-add is fused only where the code says `mul_add` (which on a processor without the
+//! instruction is slow, but the same), and lanes are explicit wherever a reduction is vectorised.
 
 /// Runs `body` compiled for the processor's best instruction set. Mark the functions that `body`
 /// calls `#[inline(always)]`, or they are compiled for the baseline.
@@ -15,12 +16,13 @@ pub(crate) fn dispatch<R>(body: impl FnOnce() -> R) -> R {
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("fma")
         {
             // SAFETY: the features were just detected.
             return unsafe { avx512(body) };
         }
-        if is_x86_feature_detected!("avx2") {
-            // SAFETY: the feature was just detected.
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            // SAFETY: the features were just detected.
             return unsafe { avx2(body) };
         }
     }
@@ -28,13 +30,13 @@ pub(crate) fn dispatch<R>(body: impl FnOnce() -> R) -> R {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 fn avx512<R>(body: impl FnOnce() -> R) -> R {
     body()
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,fma")]
 fn avx2<R>(body: impl FnOnce() -> R) -> R {
     body()
 }

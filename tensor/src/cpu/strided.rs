@@ -219,3 +219,61 @@ pub(crate) fn map3<A: Element, B: Element, C: Element, R: Send>(
 pub(crate) fn copy<T: Element>(out: &mut [T], a: View<T>) {
     map1(out, a, 0.2, |x| x);
 }
+
+/// Writes the view `a` into `out` at the places of `to`, a layout of the same shape whose elements
+/// do not overlap. Two runs with stride 1 are copied as blocks.
+///
+/// # Safety
+/// Every place of `to` must lie inside `out` and be written by nobody else meanwhile.
+pub(crate) unsafe fn place<T: Element>(out: &SharedMut<T>, to: &Layout, a: View<T>) {
+    const NS: f64 = 0.2;
+    if a.layout.numel() == 0 {
+        return;
+    }
+    let nest = Nest::new(&to.shape, [to, a.layout]);
+    let [st, sa] = nest.inner_strides;
+    let run = |[t0, a0]: [usize; 2], n: usize| {
+        if st == 1 {
+            // SAFETY: places of `to`, which the caller gave to us alone; no two rows share one.
+            let out = unsafe { out.slice(t0..t0 + n) };
+            match sa {
+                1 => out.copy_from_slice(&a.data[a0..a0 + n]),
+                0 => out.fill(a.data[a0]),
+                _ => (0..n).for_each(|i| out[i] = a.data[a0 + i * sa]),
+            }
+        } else {
+            for i in 0..n {
+                // SAFETY: as above.
+                unsafe { *out.ptr(t0 + i * st) = a.data[a0 + i * sa] };
+            }
+        }
+    };
+    let (rows, inner) = (a.layout.numel() / nest.inner, nest.inner);
+    if inner >= TASK {
+        let pieces = inner.div_ceil(TASK);
+        parallel::run(rows * pieces, (TASK as f64 * NS) as usize, &|task| {
+            let (row, from) = (task / pieces, task % pieces * TASK);
+            nest.rows(row..row + 1, |_, [t0, a0]| {
+                run([t0 + from * st, a0 + from * sa], TASK.min(inner - from));
+            });
+        });
+    } else {
+        parallel::ranges(rows, TASK / inner, inner as f64 * NS, |range| {
+            nest.rows(range, |_, at| run(at, inner));
+        });
+    }
+}
+
+/// `out[e] = a[e moved by index[e] · step]`: `a`'s layout gives the place of entry 0 for each
+/// element. Every place must lie inside `a.data`.
+pub(crate) fn gather<T: Element>(out: &mut [T], a: View<T>, index: View<u32>, step: usize) {
+    Nest::new(a.layout.shape(), [a.layout, index.layout]).run(
+        out,
+        1.0,
+        |out, [a0, i0], [sa, si]| {
+            for i in 0..out.len() {
+                out[i] = a.data[a0 + i * sa + index.data[i0 + i * si] as usize * step];
+            }
+        },
+    );
+}

@@ -5,7 +5,6 @@ use crate::{DType, Result, Tensor, bail, cpu};
 
 /// Arithmetic of two tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum BinaryOp {
     /// a + b
     Add,
@@ -24,6 +23,17 @@ pub enum BinaryOp {
 }
 
 impl BinaryOp {
+    /// Every member.
+    pub const ALL: &[BinaryOp] = &[
+        BinaryOp::Add,
+        BinaryOp::Sub,
+        BinaryOp::Mul,
+        BinaryOp::Div,
+        BinaryOp::Pow,
+        BinaryOp::Maximum,
+        BinaryOp::Minimum,
+    ];
+
     /// PyTorch's name of the operation.
     pub fn name(self) -> &'static str {
         match self {
@@ -40,7 +50,6 @@ impl BinaryOp {
 
 /// Comparison of two tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum CompareOp {
     /// a = b
     Eq,

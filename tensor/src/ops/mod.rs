@@ -1,10 +1,16 @@
 //! The operations: shape rules and docs here, kernels in `cpu/` under the same file names.
 
+pub mod attention;
 pub mod binary;
+pub mod concat;
 pub mod cross_entropy;
+pub mod dropout;
+pub mod index;
 pub mod layer_norm;
 pub mod matmul;
+pub mod optim;
 pub mod reduce;
 pub mod softmax;
+pub mod sort;
 pub mod unary;
 pub mod view;

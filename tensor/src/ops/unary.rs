@@ -2,108 +2,96 @@
 
 use crate::{Result, Tensor, bail, cpu};
 
-/// A function applied to every element. Each has its kernel in `cpu/unary.rs`; those with a fused
-/// derivative kernel say so in [`UnaryOp::has_fused_backward`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum UnaryOp {
-    /// −x
-    Neg,
-    /// |x|
-    Abs,
-    /// −1, 0 or 1; NaN stays NaN
-    Sign,
-    /// eˣ
-    Exp,
-    /// natural logarithm
-    Log,
-    /// ln(1 + x), exact for small x
-    Log1p,
-    /// √x
-    Sqrt,
-    /// 1/√x
-    Rsqrt,
-    /// 1/x
-    Reciprocal,
-    /// x²
-    Square,
-    /// sine (radians)
-    Sin,
-    /// cosine (radians)
-    Cos,
-    /// hyperbolic tangent
-    Tanh,
-    /// 1/(1 + e⁻ˣ)
-    Sigmoid,
-    /// ln(1 + eˣ)
-    Softplus,
-    /// error function
-    Erf,
-    /// exact GELU, x·Φ(x) (Hendrycks & Gimpel, arXiv:1606.08415)
-    Gelu,
-    /// GELU's tanh approximation, 0.5x(1 + tanh(√(2/π)(x + 0.044715x³)))
-    GeluTanh,
-    /// max(x, 0)
-    Relu,
-    /// x·sigmoid(x) (also called swish)
-    Silu,
-    /// largest integer not above x
-    Floor,
-    /// smallest integer not below x
-    Ceil,
-    /// nearest integer, halves to even
-    Round,
-    /// x·mul + add
-    Affine {
-        /// factor
-        mul: f64,
-        /// summand
-        add: f64,
-    },
-    /// xᵉ for a constant e
-    Powf(f64),
-    /// x limited to [min, max]; NaN stays NaN
-    Clamp {
-        /// lower limit (−∞ for none)
-        min: f64,
-        /// upper limit (∞ for none)
-        max: f64,
-    },
+/// Defines [`UnaryOp`] and a method of [`Tensor`] for each member, from one table:
+/// variant, method (PyTorch's name), meaning.
+macro_rules! unary_ops {
+    ($($variant:ident, $name:ident, $doc:literal;)*) => {
+        /// A function applied to every element. Each has its kernel in `cpu/unary.rs`; those with a
+        /// fused derivative kernel say so in [`UnaryOp::has_fused_backward`].
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        pub enum UnaryOp {
+            $(#[doc = $doc] $variant,)*
+            /// x·mul + add
+            Affine {
+                /// factor
+                mul: f64,
+                /// summand
+                add: f64,
+            },
+            /// xᵉ for a constant e
+            Powf(f64),
+            /// x limited to [min, max]; NaN stays NaN
+            Clamp {
+                /// lower limit (−∞ for none)
+                min: f64,
+                /// upper limit (∞ for none)
+                max: f64,
+            },
+        }
+
+        impl UnaryOp {
+            /// Every member, those with parameters once.
+            pub const ALL: &[UnaryOp] = &[
+                $(UnaryOp::$variant,)*
+                UnaryOp::Affine { mul: 1.5, add: -0.5 },
+                UnaryOp::Powf(3.0),
+                UnaryOp::Clamp { min: -0.5, max: 0.75 },
+            ];
+
+            /// PyTorch's name of the operation.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(UnaryOp::$variant => stringify!($name),)*
+                    UnaryOp::Affine { .. } => "affine",
+                    UnaryOp::Powf(_) => "powf",
+                    UnaryOp::Clamp { .. } => "clamp",
+                }
+            }
+
+            /// What it computes, for tables of operations.
+            pub fn formula(self) -> &'static str {
+                match self {
+                    $(UnaryOp::$variant => $doc,)*
+                    UnaryOp::Affine { .. } => "x·mul + add",
+                    UnaryOp::Powf(_) => "xᵉ for a constant e",
+                    UnaryOp::Clamp { .. } => "x limited to [min, max]",
+                }
+            }
+        }
+
+        impl Tensor {$(
+            #[doc = concat!("`", stringify!($name), "`: ", $doc, ".")]
+            pub fn $name(&self) -> Result<Tensor> { self.unary(UnaryOp::$variant) }
+        )*}
+    };
+}
+unary_ops! {
+    Neg, neg, "−x";
+    Abs, abs, "|x|";
+    Sign, sign, "−1, 0 or 1 by sign; NaN stays NaN";
+    Exp, exp, "eˣ";
+    Log, log, "natural logarithm (NaN below 0, −∞ at 0)";
+    Log1p, log1p, "ln(1 + x), exact for small x";
+    Sqrt, sqrt, "√x (NaN below 0)";
+    Rsqrt, rsqrt, "1/√x";
+    Reciprocal, reciprocal, "1/x";
+    Square, square, "x²";
+    Sin, sin, "sine, x in radians";
+    Cos, cos, "cosine, x in radians";
+    Tanh, tanh, "hyperbolic tangent";
+    Sigmoid, sigmoid, "1/(1 + e⁻ˣ)";
+    Softplus, softplus, "ln(1 + eˣ), without overflow";
+    Erf, erf, "error function";
+    Gelu, gelu, "x·Φ(x), exact GELU (Hendrycks & Gimpel, arXiv:1606.08415)";
+    GeluTanh, gelu_tanh, "GELU by the approximation 0.5x(1 + tanh(√(2/π)(x + 0.044715x³)))";
+    Relu, relu, "max(x, 0)";
+    Silu, silu, "x·sigmoid(x), also called swish";
+    Floor, floor, "largest integer not above x";
+    Ceil, ceil, "smallest integer not below x";
+    Round, round, "nearest integer, halves to even";
 }
 
 impl UnaryOp {
-    /// PyTorch's name of the operation.
-    pub fn name(self) -> &'static str {
-        match self {
-            UnaryOp::Neg => "neg",
-            UnaryOp::Abs => "abs",
-            UnaryOp::Sign => "sign",
-            UnaryOp::Exp => "exp",
-            UnaryOp::Log => "log",
-            UnaryOp::Log1p => "log1p",
-            UnaryOp::Sqrt => "sqrt",
-            UnaryOp::Rsqrt => "rsqrt",
-            UnaryOp::Reciprocal => "reciprocal",
-            UnaryOp::Square => "square",
-            UnaryOp::Sin => "sin",
-            UnaryOp::Cos => "cos",
-            UnaryOp::Tanh => "tanh",
-            UnaryOp::Sigmoid => "sigmoid",
-            UnaryOp::Softplus => "softplus",
-            UnaryOp::Erf => "erf",
-            UnaryOp::Gelu => "gelu",
-            UnaryOp::GeluTanh => "gelu_tanh",
-            UnaryOp::Relu => "relu",
-            UnaryOp::Silu => "silu",
-            UnaryOp::Floor => "floor",
-            UnaryOp::Ceil => "ceil",
-            UnaryOp::Round => "round",
-            UnaryOp::Affine { .. } => "affine",
-            UnaryOp::Powf(_) => "powf",
-            UnaryOp::Clamp { .. } => "clamp",
-        }
-    }
-
     /// Whether [`Tensor::unary_backward`] computes the derivative in one pass.
     pub fn has_fused_backward(self) -> bool {
         matches!(
@@ -111,63 +99,6 @@ impl UnaryOp {
             UnaryOp::Gelu | UnaryOp::GeluTanh | UnaryOp::Silu | UnaryOp::Sigmoid | UnaryOp::Tanh
         )
     }
-}
-
-macro_rules! methods {
-    ($($(#[$doc:meta])* $name:ident => $op:ident;)*) => {
-        impl Tensor {$(
-            $(#[$doc])*
-            pub fn $name(&self) -> Result<Tensor> { self.unary(UnaryOp::$op) }
-        )*}
-    };
-}
-methods! {
-    /// −x.
-    neg => Neg;
-    /// Absolute value.
-    abs => Abs;
-    /// −1, 0 or 1 by sign.
-    sign => Sign;
-    /// eˣ.
-    exp => Exp;
-    /// Natural logarithm (NaN below 0, −∞ at 0).
-    log => Log;
-    /// ln(1 + x).
-    log1p => Log1p;
-    /// Square root (NaN below 0).
-    sqrt => Sqrt;
-    /// 1/√x.
-    rsqrt => Rsqrt;
-    /// 1/x.
-    reciprocal => Reciprocal;
-    /// x².
-    square => Square;
-    /// Sine, x in radians.
-    sin => Sin;
-    /// Cosine, x in radians.
-    cos => Cos;
-    /// Hyperbolic tangent.
-    tanh => Tanh;
-    /// Logistic function 1/(1 + e⁻ˣ).
-    sigmoid => Sigmoid;
-    /// ln(1 + eˣ), without overflow.
-    softplus => Softplus;
-    /// Error function.
-    erf => Erf;
-    /// Exact GELU, x·Φ(x).
-    gelu => Gelu;
-    /// GELU by the tanh approximation.
-    gelu_tanh => GeluTanh;
-    /// max(x, 0).
-    relu => Relu;
-    /// x·sigmoid(x).
-    silu => Silu;
-    /// Largest integer not above x.
-    floor => Floor;
-    /// Smallest integer not below x.
-    ceil => Ceil;
-    /// Nearest integer, halves to even.
-    round => Round;
 }
 
 impl Tensor {

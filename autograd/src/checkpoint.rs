@@ -1,0 +1,66 @@
+//! Activation checkpointing (Chen et al., arXiv:1604.06174): compute again instead of keeping.
+
+use std::collections::HashSet;
+
+use gradus_tensor::{Result, bail};
+
+use crate::backward::{BackwardOptions, Targets, walk};
+use crate::mode;
+use crate::op::Op;
+use crate::var::Var;
+
+/// Runs `f` without keeping what its operations save; backward runs it again and differentiates
+/// that run. Costs one more forward, saves the memory between the edges of `f`.
+///
+/// `f` may use any variable it captures (parameters, other activations): all that it reads gets its
+/// gradient. It must compute the same in both runs; random numbers from an
+/// [`RngKey`](gradus_tensor::RngKey) do.
+pub fn checkpoint(f: impl Fn() -> Result<Var> + Send + Sync + 'static) -> Result<Var> {
+    if !mode::is_grad_enabled() {
+        return f();
+    }
+    let (output, nodes) = mode::watching(&f);
+    let output = output?.into_tensor();
+    // Stand-ins that carry the graph nodes which `f` reads; no operation looks at their value.
+    let edges: Vec<Var> =
+        nodes.iter().map(|n| Var::with_node(output.clone(), Some(n.clone()))).collect();
+    let shapes: Vec<_> = nodes.iter().map(|n| n.shape.clone()).collect();
+    let ids: Vec<u64> = nodes.iter().map(|n| n.id).collect();
+    Var::record_edges(
+        Op::Checkpoint,
+        output,
+        &edges.iter().collect::<Vec<_>>(),
+        Some(shapes),
+        move |c| {
+            let again = mode::recording(&f)?;
+            if again.shape() != c.grad().shape() {
+                bail!(
+                    "checkpoint",
+                    "the function gave {:?} in forward and {:?} when run again in backward; it \
+                     must compute the same both times",
+                    c.grad().shape(),
+                    again.shape()
+                );
+            }
+            let targets: HashSet<u64> = ids.iter().copied().collect();
+            let options = BackwardOptions { create_graph: c.create_graph(), retain_graph: false };
+            // Stop at what `f` read: how that came about is the outer backward's business.
+            let mut grads = walk(
+                vec![(again, c.grad().clone())],
+                Some(Targets { ids: &targets, stop: true }),
+                options,
+            )?;
+            (0..ids.len())
+                .map(|i| match grads.remove(&ids[i]) {
+                    _ if !c.wants(i) => Ok(None),
+                    Some(grad) => Ok(Some(grad)),
+                    // Read, but without influence on the result (through a detach, say).
+                    None => Ok(Some(Var::constant(gradus_tensor::Tensor::zeros(
+                        c.input_shape(i),
+                        c.input_dtype(i),
+                    )?))),
+                })
+                .collect()
+        },
+    )
+}

@@ -1,0 +1,111 @@
+//! What operations do besides computing: record, skip or watch; and anomaly mode.
+//!
+//! All modes belong to the calling thread.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+
+use crate::node::Node;
+use crate::var::Var;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Operations on variables that need a gradient are recorded.
+    Record,
+    /// Nothing is recorded.
+    Skip,
+    /// Nothing is recorded, but the graph nodes that operations read are noted
+    /// (activation checkpointing finds its edges so).
+    Watch,
+}
+
+thread_local! {
+    static MODE: Cell<Mode> = const { Cell::new(Mode::Record) };
+    /// What "recording on" means here: `Record`, or `Watch` in the first run of a checkpoint.
+    static ENABLED: Cell<Mode> = const { Cell::new(Mode::Record) };
+    static ANOMALY: Cell<bool> = const { Cell::new(false) };
+    static WATCHED: RefCell<Vec<Arc<Node>>> = const { RefCell::new(Vec::new()) };
+}
+
+pub(crate) fn mode() -> Mode {
+    MODE.get()
+}
+
+/// Whether operations are being recorded on this thread (or will be, when a checkpoint runs again).
+pub fn is_grad_enabled() -> bool {
+    mode() != Mode::Skip
+}
+
+/// Restores a thread-local on drop, so that a panic or an early return leaves no mode behind.
+struct Restore<T: Copy + 'static>(&'static std::thread::LocalKey<Cell<T>>, T);
+
+impl<T: Copy> Drop for Restore<T> {
+    fn drop(&mut self) {
+        self.0.set(self.1);
+    }
+}
+
+pub(crate) fn with_mode<R>(mode: Mode, body: impl FnOnce() -> R) -> R {
+    let _restore = Restore(&MODE, MODE.replace(mode));
+    body()
+}
+
+/// Runs `body` without recording: what it computes is constant, and nothing is kept for backward.
+pub fn no_grad<R>(body: impl FnOnce() -> R) -> R {
+    with_mode(Mode::Skip, body)
+}
+
+/// Runs `body` with recording on, also inside [`no_grad`].
+pub fn enable_grad<R>(body: impl FnOnce() -> R) -> R {
+    with_mode(ENABLED.get(), body)
+}
+
+/// Runs `body` recording, whatever the thread was doing: the second run of a checkpoint.
+pub(crate) fn recording<R>(body: impl FnOnce() -> R) -> R {
+    let _restore = Restore(&ENABLED, ENABLED.replace(Mode::Record));
+    with_mode(Mode::Record, body)
+}
+
+/// Runs `body` in anomaly mode: the first operation, forward or backward, whose result holds a NaN
+/// or an infinity returns an error that names it. Costs a pass over every result.
+pub fn detect_anomaly<R>(body: impl FnOnce() -> R) -> R {
+    let _restore = Restore(&ANOMALY, ANOMALY.replace(true));
+    body()
+}
+
+pub(crate) fn anomaly() -> bool {
+    ANOMALY.get()
+}
+
+pub(crate) fn watch(node: &Arc<Node>) {
+    WATCHED.with_borrow_mut(|watched| watched.push(node.clone()));
+}
+
+/// Runs `body` in watch mode; also returns the graph nodes it read (or gave back as they were), each
+/// once, in order of age.
+pub(crate) fn watching<E>(
+    body: impl FnOnce() -> Result<Var, E>,
+) -> (Result<Var, E>, Vec<Arc<Node>>) {
+    /// Puts the outer list back, also when `body` panics.
+    struct Outer(Vec<Arc<Node>>);
+    impl Drop for Outer {
+        fn drop(&mut self) {
+            WATCHED.set(std::mem::take(&mut self.0));
+        }
+    }
+    let outer = Outer(WATCHED.take());
+    let enabled = Restore(&ENABLED, ENABLED.replace(Mode::Watch));
+    let result = with_mode(Mode::Watch, body);
+    if let Ok(Var { node: Some(node), .. }) = &result {
+        watch(node); // `body` may return what it captured
+    }
+    let mut nodes = WATCHED.take();
+    drop((enabled, outer));
+    nodes.sort_by_key(|n| n.id);
+    nodes.dedup_by_key(|n| n.id);
+    // A checkpoint inside a checkpoint: what the inner one read, the outer one read too.
+    if mode() == Mode::Watch {
+        nodes.iter().for_each(watch);
+    }
+    (result, nodes)
+}

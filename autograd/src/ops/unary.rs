@@ -1,0 +1,156 @@
+//! Functions of one element: `f` and `df` side by side.
+
+use gradus_tensor::Result;
+use gradus_tensor::ops::unary::UnaryOp;
+
+use crate::backward::Context;
+use crate::op::{Op, Saves};
+use crate::var::Var;
+
+/// 2/√π, the slope of erf at 0.
+const FRAC_2_SQRT_PI: f64 = std::f64::consts::FRAC_2_SQRT_PI;
+/// 1/√(2π), the height of the normal density.
+const FRAC_1_SQRT_TAU: f64 = 0.398_942_280_401_432_7;
+/// √(2/π) and the cubic coefficient of GELU's tanh approximation.
+const GELU_TANH: (f64, f64) = (0.797_884_560_802_865_4, 0.044_715);
+
+/// What each function keeps for its derivative.
+pub(crate) fn saves(op: UnaryOp) -> Saves {
+    use UnaryOp::*;
+    match op {
+        Neg | Affine { .. } | Sign | Floor | Ceil | Round => Saves::Nothing,
+        Exp | Sqrt | Rsqrt | Reciprocal => Saves::Output,
+        Abs
+        | Log
+        | Log1p
+        | Square
+        | Sin
+        | Cos
+        | Tanh
+        | Sigmoid
+        | Softplus
+        | Erf
+        | Gelu
+        | GeluTanh
+        | Relu
+        | Silu
+        | Powf(_)
+        | Clamp { .. } => Saves::First,
+    }
+}
+
+/// The derivative f′ in `Var` operations, times the gradient.
+fn derivative(op: UnaryOp, c: &Context) -> Result<Var> {
+    use UnaryOp::*;
+    let g = c.grad();
+    let x = || c.input(0);
+    let y = || c.output();
+    match op {
+        Neg => g.neg(),
+        Affine { mul, .. } => g.mul_scalar(mul),
+        Sign | Floor | Ceil | Round => g.mul_scalar(0.0),
+        Exp => g.mul(&y()),
+        Sqrt => g.div(&y())?.mul_scalar(0.5),
+        Rsqrt => g.mul(&y().powf(3.0)?)?.mul_scalar(-0.5),
+        Reciprocal => g.mul(&y().square()?)?.neg(),
+        Abs => g.mul(&x().sign()?),
+        Log => g.div(x()),
+        Log1p => g.div(&x().add_scalar(1.0)?),
+        Square => g.mul(x())?.mul_scalar(2.0),
+        Sin => g.mul(&x().cos()?),
+        Cos => g.mul(&x().sin()?.neg()?),
+        Tanh => g.mul(&x().tanh()?.square()?.affine(-1.0, 1.0)?),
+        Sigmoid => {
+            let s = x().sigmoid()?;
+            g.mul(&s)?.mul(&s.affine(-1.0, 1.0)?)
+        }
+        Softplus => g.mul(&x().sigmoid()?),
+        Erf => g.mul(&x().square()?.neg()?.exp()?)?.mul_scalar(FRAC_2_SQRT_PI),
+        Gelu => {
+            let cdf = x().mul_scalar(std::f64::consts::FRAC_1_SQRT_2)?.erf()?.affine(0.5, 0.5)?;
+            let pdf = x().square()?.mul_scalar(-0.5)?.exp()?.mul_scalar(FRAC_1_SQRT_TAU)?;
+            g.mul(&cdf.add(&x().mul(&pdf)?)?)
+        }
+        GeluTanh => {
+            let (a, b) = GELU_TANH;
+            let square = x().square()?;
+            let t = x().mul(&square.affine(b, 1.0)?)?.mul_scalar(a)?.tanh()?;
+            let du = square.affine(3.0 * b, 1.0)?.mul_scalar(a)?;
+            let slope = t.square()?.affine(-1.0, 1.0)?.mul(&du)?.mul(x())?;
+            g.mul(&t.add_scalar(1.0)?.add(&slope)?)?.mul_scalar(0.5)
+        }
+        // PyTorch's choice at 0: no slope.
+        Relu => g.mul(&mask(x(), |t| t.gt(&t.zeros_like()?))?),
+        Silu => {
+            let s = x().sigmoid()?;
+            let slope = x().mul(&s.affine(-1.0, 1.0)?)?.add_scalar(1.0)?;
+            g.mul(&s.mul(&slope)?)
+        }
+        Powf(0.0) => g.mul_scalar(0.0),
+        Powf(e) => g.mul(&x().powf(e - 1.0)?)?.mul_scalar(e),
+        // PyTorch's choice at the limits: the slope of the inside.
+        Clamp { .. } => g.mul(&mask(x(), |t| t.eq(&t.unary(op)?))?),
+    }
+}
+
+/// 1 where `condition` holds on the value of `x`, else 0, as a constant of x's dtype.
+pub(crate) fn mask(
+    x: &Var,
+    condition: impl FnOnce(&gradus_tensor::Tensor) -> Result<gradus_tensor::Tensor>,
+) -> Result<Var> {
+    Ok(Var::constant(condition(x.tensor())?.to_dtype(x.dtype())?))
+}
+
+macro_rules! methods {
+    ($($name:ident => $op:ident;)*) => {
+        impl Var {$(
+            #[doc = concat!("See [`Tensor::", stringify!($name), "`](gradus_tensor::Tensor::", stringify!($name), ").")]
+            pub fn $name(&self) -> Result<Var> { self.unary(UnaryOp::$op) }
+        )*}
+    };
+}
+methods! {
+    neg => Neg; abs => Abs; sign => Sign; exp => Exp; log => Log; log1p => Log1p; sqrt => Sqrt;
+    rsqrt => Rsqrt; reciprocal => Reciprocal; square => Square; sin => Sin; cos => Cos;
+    tanh => Tanh; sigmoid => Sigmoid; softplus => Softplus; erf => Erf; gelu => Gelu;
+    gelu_tanh => GeluTanh; relu => Relu; silu => Silu; floor => Floor; ceil => Ceil;
+    round => Round;
+}
+
+impl Var {
+    /// Applies `op` to every element.
+    pub fn unary(&self, op: UnaryOp) -> Result<Var> {
+        Var::record(Op::Unary(op), self.tensor().unary(op)?, &[self], move |c| {
+            if op.has_fused_backward() && !c.create_graph() {
+                let grad = c.input(0).tensor().unary_backward(op, c.grad().tensor())?;
+                return Ok(vec![Some(Var::constant(grad))]);
+            }
+            c.each(&[&|| derivative(op, c)])
+        })
+    }
+
+    /// x·mul + add.
+    pub fn affine(&self, mul: f64, add: f64) -> Result<Var> {
+        self.unary(UnaryOp::Affine { mul, add })
+    }
+
+    /// x + value.
+    pub fn add_scalar(&self, value: f64) -> Result<Var> {
+        self.affine(1.0, value)
+    }
+
+    /// x·value.
+    pub fn mul_scalar(&self, value: f64) -> Result<Var> {
+        self.affine(value, 0.0)
+    }
+
+    /// xᵉ for a constant e.
+    pub fn powf(&self, e: f64) -> Result<Var> {
+        self.unary(UnaryOp::Powf(e))
+    }
+
+    /// x limited to `[min, max]`.
+    pub fn clamp(&self, min: f64, max: f64) -> Result<Var> {
+        self.unary(UnaryOp::Clamp { min, max })
+    }
+}

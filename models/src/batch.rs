@@ -1,0 +1,310 @@
+//! Packed batches: sequences end to end, without padding; their order; masking for the masked LM.
+//!
+//! A packed batch of sequences with lengths `l₀, l₁, …` is one row of `Σ lᵢ` tokens and the offsets
+//! `[0, l₀, l₀+l₁, …]`. Everything that works token by token never sees where a sequence ends; attention and pooling
+//! read the offsets.
+
+use std::ops::Range;
+
+use crate::config::BertConfig;
+use crate::error::{Error, Result};
+use crate::tokenizer::Encoding;
+
+/// Sequences end to end, ready for the embeddings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackedBatch {
+    /// Token ids, `[tokens]`.
+    pub ids: Vec<u32>,
+    /// Token types (0 for the first text, 1 for the second of a pair), `[tokens]`.
+    pub type_ids: Vec<u32>,
+    /// Each token's place in its own sequence, from 0, `[tokens]`.
+    pub position_ids: Vec<u32>,
+    /// Where each sequence starts, and the end of the last: `[sequences + 1]`, from 0 to `tokens`.
+    pub offsets: Vec<u32>,
+}
+
+impl PackedBatch {
+    /// Packs encoded texts, checking them against the model's embeddings.
+    ///
+    /// # Errors
+    /// [`Error::Input`] with the sequence and the place when a sequence is empty or longer than
+    /// `max_position_embeddings`, or an id or a type is outside its embedding.
+    pub fn new<'a>(
+        encodings: impl IntoIterator<Item = &'a Encoding>,
+        config: &BertConfig,
+    ) -> Result<Self> {
+        let parts = encodings
+            .into_iter()
+            .map(|e| (e.ids.as_slice(), e.type_ids.as_slice()));
+        Self::from_parts(parts, config)
+    }
+
+    /// As [`PackedBatch::new`], from `(ids, type_ids)` of each sequence.
+    ///
+    /// # Errors
+    /// As [`PackedBatch::new`]; also when the two differ in length.
+    pub fn from_parts<'a>(
+        parts: impl IntoIterator<Item = (&'a [u32], &'a [u32])>,
+        config: &BertConfig,
+    ) -> Result<Self> {
+        let mut batch = PackedBatch {
+            ids: Vec::new(),
+            type_ids: Vec::new(),
+            position_ids: Vec::new(),
+            offsets: vec![0],
+        };
+        for (sequence, (ids, types)) in parts.into_iter().enumerate() {
+            let length = ids.len();
+            if length == 0 {
+                return Err(Error::Input(format!(
+                    "sequence {sequence} has no tokens; encode it with its special tokens"
+                )));
+            }
+            if length != types.len() {
+                return Err(Error::Input(format!(
+                    "sequence {sequence} has {length} ids and {} type ids",
+                    types.len()
+                )));
+            }
+            if length > config.max_position_embeddings {
+                return Err(Error::Input(format!(
+                    "sequence {sequence} has {length} tokens, the model takes at most {} (max_position_embeddings); \
+                     truncate with a smaller maximum length",
+                    config.max_position_embeddings
+                )));
+            }
+            for (name, values, limit) in [
+                ("id", ids, config.vocab_size),
+                ("type id", types, config.type_vocab_size),
+            ] {
+                if let Some(at) = values.iter().position(|&v| v as usize >= limit) {
+                    return Err(Error::Input(format!(
+                        "sequence {sequence}, token {at}: {name} {} is outside the model's {limit}; \
+                         does the tokenizer belong to this model?",
+                        values[at]
+                    )));
+                }
+            }
+            batch.ids.extend_from_slice(ids);
+            batch.type_ids.extend_from_slice(types);
+            batch.position_ids.extend(0..length as u32);
+            let end = u32::try_from(batch.ids.len()).map_err(|_| {
+                Error::Input("a batch of 2^32 tokens or more; make it smaller".into())
+            })?;
+            batch.offsets.push(end);
+        }
+        Ok(batch)
+    }
+
+    /// How many tokens there are in all.
+    pub fn tokens(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// How many sequences there are.
+    pub fn sequences(&self) -> usize {
+        self.offsets.len().saturating_sub(1)
+    }
+
+    /// The token range of each sequence, in order.
+    pub fn ranges(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        self.offsets
+            .windows(2)
+            .map(|w| w[0] as usize..w[1] as usize)
+    }
+
+    /// The tokens of the longest sequence; 0 in an empty batch.
+    pub fn longest(&self) -> usize {
+        self.ranges().map(|r| r.len()).max().unwrap_or(0)
+    }
+}
+
+/// How many batches are sorted together by [`bucketed_batches`]: enough that a batch has texts of one length, few
+/// enough that an epoch stays random.
+pub const BUCKET_BATCHES: usize = 40;
+
+/// The batches of one training epoch, as indices into `lengths`.
+///
+/// The examples are shuffled, each run of [`BUCKET_BATCHES`] batches is sorted by length, cut into batches, and the
+/// batches are shuffled. The same `(seed, epoch)` gives the same batches on every machine. Every index occurs once; one
+/// batch may be short.
+///
+/// # Errors
+/// [`Error::Input`] when `batch_size` is 0.
+pub fn bucketed_batches(
+    lengths: &[usize],
+    batch_size: usize,
+    seed: u64,
+    epoch: u64,
+) -> Result<Vec<Vec<usize>>> {
+    check_batch_size(batch_size)?;
+    let mut order: Vec<usize> = (0..lengths.len()).collect();
+    shuffle(&mut order, seed, epoch.wrapping_mul(2));
+    let mut batches = Vec::with_capacity(lengths.len().div_ceil(batch_size));
+    for bucket in order.chunks_mut(batch_size.saturating_mul(BUCKET_BATCHES)) {
+        bucket.sort_by_key(|&i| lengths[i]);
+        batches.extend(bucket.chunks(batch_size).map(<[usize]>::to_vec));
+    }
+    let mut places: Vec<usize> = (0..batches.len()).collect();
+    shuffle(&mut places, seed, epoch.wrapping_mul(2) | 1);
+    Ok(places
+        .into_iter()
+        .map(|i| std::mem::take(&mut batches[i]))
+        .collect())
+}
+
+/// The batches of an evaluation, as indices into `lengths`: the longest texts first, so that memory peaks at once.
+/// [`restore_order`] puts the results back.
+///
+/// # Errors
+/// [`Error::Input`] when `batch_size` is 0.
+pub fn sorted_batches(lengths: &[usize], batch_size: usize) -> Result<Vec<Vec<usize>>> {
+    check_batch_size(batch_size)?;
+    let mut order: Vec<usize> = (0..lengths.len()).collect();
+    order.sort_by_key(|&i| std::cmp::Reverse(lengths[i]));
+    Ok(order.chunks(batch_size).map(<[usize]>::to_vec).collect())
+}
+
+/// Puts results that came batch by batch into the order of the inputs.
+///
+/// # Errors
+/// [`Error::Input`] when there is not exactly one result for each index, or the indices are not `0..n`.
+pub fn restore_order<T>(batches: &[Vec<usize>], results: Vec<T>) -> Result<Vec<T>> {
+    let wrong = || Error::Input("the results do not fit the batches, one for each index".into());
+    let mut places: Vec<Option<T>> = results.iter().map(|_| None).collect();
+    let mut results = results.into_iter();
+    for &index in batches.iter().flatten() {
+        let place = places.get_mut(index).ok_or_else(wrong)?;
+        *place = Some(results.next().ok_or_else(wrong)?);
+    }
+    places
+        .into_iter()
+        .collect::<Option<Vec<T>>>()
+        .ok_or_else(wrong)
+}
+
+fn check_batch_size(batch_size: usize) -> Result<()> {
+    match batch_size {
+        0 => Err(Error::Input("the batch size is 0; use at least 1".into())),
+        _ => Ok(()),
+    }
+}
+
+/// What [`mask_tokens`] made of a sequence or a packed batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MaskedTokens {
+    /// The ids with some replaced, as many as before.
+    pub ids: Vec<u32>,
+    /// The places to predict, ascending.
+    pub positions: Vec<u32>,
+    /// The ids that stood there.
+    pub labels: Vec<u32>,
+}
+
+/// Masks tokens for the masked language model (Devlin et al. 2019, section 3.1).
+///
+/// Each token that is not `special` is to be predicted with `probability`; of these 80% become `mask_id`, 10% a random
+/// id below `vocab_size`, 10% stay. Which ones depends on `(seed, step)` and the place alone. When chance picks none,
+/// one is picked, so that a loss over the picked tokens is defined; only where every token is special are there none.
+///
+/// # Errors
+/// [`Error::Input`] when the lengths differ, `probability` is outside 0 to 1, or `mask_id` is outside the vocabulary.
+pub fn mask_tokens(
+    ids: &[u32],
+    special: &[bool],
+    vocab_size: usize,
+    mask_id: u32,
+    probability: f64,
+    seed: u64,
+    step: u64,
+) -> Result<MaskedTokens> {
+    if ids.len() != special.len() || u32::try_from(ids.len()).is_err() {
+        return Err(Error::Input(format!(
+            "{} ids and {} marks of special tokens; one mark for each id, fewer than 2^32",
+            ids.len(),
+            special.len()
+        )));
+    }
+    if !(0.0..=1.0).contains(&probability) {
+        return Err(Error::Input(format!(
+            "the masking probability is {probability}; it must be from 0 to 1"
+        )));
+    }
+    if mask_id as usize >= vocab_size {
+        return Err(Error::Input(format!(
+            "the mask id {mask_id} is outside the vocabulary of {vocab_size}"
+        )));
+    }
+    let draws = Draws::new(seed, step);
+    let draw = |place: usize, which: u64| unit(draws.at(3 * place as u64 + which));
+    let free = || (0..ids.len()).filter(|&i| !special[i]);
+    let mut picked: Vec<usize> = free().filter(|&i| draw(i, 0) < probability).collect();
+    if picked.is_empty() {
+        picked.extend(free().min_by(|&a, &b| draw(a, 0).total_cmp(&draw(b, 0))));
+    }
+    let mut masked = ids.to_vec();
+    for &i in &picked {
+        let kind = draw(i, 1);
+        if kind < 0.8 {
+            masked[i] = mask_id;
+        } else if kind < 0.9 {
+            masked[i] = below(draws.at(3 * i as u64 + 2), vocab_size as u64) as u32;
+        }
+    }
+    Ok(MaskedTokens {
+        ids: masked,
+        positions: picked.iter().map(|&i| i as u32).collect(),
+        labels: picked.iter().map(|&i| ids[i]).collect(),
+    })
+}
+
+/// Shuffles in place (Fisher–Yates). The same length, `seed` and `stream` give the same order on every machine;
+/// different streams of one seed are independent.
+pub fn shuffle(items: &mut [usize], seed: u64, stream: u64) {
+    let draws = Draws::new(seed, stream);
+    for i in (1..items.len()).rev() {
+        items.swap(i, below(draws.at(i as u64), i as u64 + 1) as usize);
+    }
+}
+
+/// Random numbers by their place: number `i` of a stream is a function of `(seed, stream, i)`, whatever was drawn
+/// before. SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), whose `n`-th output is a hash of `key + n γ`.
+struct Draws {
+    key: u64,
+}
+
+const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
+
+impl Draws {
+    fn new(seed: u64, stream: u64) -> Self {
+        Draws {
+            key: mix(mix(seed.wrapping_add(GAMMA)) ^ stream.wrapping_mul(GAMMA)),
+        }
+    }
+
+    fn at(&self, place: u64) -> u64 {
+        mix(self
+            .key
+            .wrapping_add(place.wrapping_add(1).wrapping_mul(GAMMA)))
+    }
+}
+
+fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// A number in `[0, 1)` from the upper 53 bits.
+fn unit(bits: u64) -> f64 {
+    (bits >> 11) as f64 / (1u64 << 53) as f64
+}
+
+/// A number in `0..n` (the upper half of a 128-bit product; its bias is below `n / 2⁶⁴`).
+fn below(bits: u64, n: u64) -> u64 {
+    ((u128::from(bits) * u128::from(n)) >> 64) as u64
+}
+
+#[cfg(test)]
+#[path = "batch_tests.rs"]
+mod tests;

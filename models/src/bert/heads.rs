@@ -1,0 +1,112 @@
+//! BERT with a head: sequence classification, masked language model, token classification.
+
+use gradus_autograd::Var;
+use gradus_nn::{Activation, Dropout, Forward, Init, LayerNorm, Linear, Parameter, Path};
+use gradus_tensor::Tensor;
+
+use super::{Bert, BertInput, activation};
+use crate::{BertConfig, Pooling, Result};
+
+/// `BertForSequenceClassification` (pooling `cls`), or the same on the mean of the tokens.
+pub struct SequenceClassifier {
+    bert: Bert,
+    pooling: Pooling,
+    dropout: Dropout,
+    classifier: Linear,
+}
+
+impl SequenceClassifier {
+    /// Builds the model from the parameters under `root`, for `labels` labels.
+    pub fn new(root: &Path, config: &BertConfig, pooling: Pooling, labels: usize) -> Result<Self> {
+        let path = root.join("classifier");
+        let init = Init::Normal { std: config.initializer_range };
+        Ok(SequenceClassifier {
+            bert: Bert::new(&root.join("bert"), config, pooling == Pooling::Cls)?,
+            pooling,
+            dropout: Dropout::new(&path, config.head_dropout()),
+            classifier: Linear::new(&path, config.hidden_size, labels, init)?,
+        })
+    }
+
+    /// The encoder.
+    pub fn bert(&self) -> &Bert {
+        &self.bert
+    }
+
+    /// Logits, `[sequences, labels]`.
+    pub fn forward(&self, input: &BertInput, forward: &Forward) -> Result<Var> {
+        let hidden = self.bert.forward(input, forward)?;
+        let pooled = self.bert.pool(&hidden, input, self.pooling)?;
+        Ok(self.classifier.forward(&self.dropout.forward(&pooled, forward)?)?)
+    }
+}
+
+/// `BertForMaskedLM`: the decoder is tied to the word embeddings.
+pub struct MaskedLm {
+    bert: Bert,
+    dense: Linear,
+    activation: Activation,
+    norm: LayerNorm,
+    bias: Parameter,
+}
+
+impl MaskedLm {
+    /// Builds the model from the parameters under `root`.
+    pub fn new(root: &Path, config: &BertConfig) -> Result<Self> {
+        let head = root.join("cls").join("predictions");
+        let transform = head.join("transform");
+        let (h, init) = (config.hidden_size, Init::Normal { std: config.initializer_range });
+        Ok(MaskedLm {
+            bert: Bert::new(&root.join("bert"), config, false)?,
+            dense: Linear::new(&transform.join("dense"), h, h, init)?,
+            activation: activation(config.hidden_act),
+            norm: LayerNorm::new(&transform.join("LayerNorm"), h, config.layer_norm_eps)?,
+            bias: head.parameter("bias", &[config.vocab_size], Init::Zeros)?,
+        })
+    }
+
+    /// The encoder.
+    pub fn bert(&self) -> &Bert {
+        &self.bert
+    }
+
+    /// Logits over the vocabulary at the tokens `positions` (u32 `[n]`, places in the packed batch):
+    /// `[n, vocabulary]`. Only these pass the decoder, the most expensive part of the model.
+    pub fn forward(&self, input: &BertInput, positions: &Tensor, forward: &Forward) -> Result<Var> {
+        let hidden = self.bert.forward(input, forward)?.index_select(0, positions)?;
+        let x = self.activation.forward(&self.dense.forward(&hidden)?)?;
+        let x = self.norm.forward(&x)?;
+        Ok(x.linear(&self.bert.word_embeddings().weight().var(), Some(&self.bias.var()))?)
+    }
+}
+
+/// `BertForTokenClassification`: a label for every token.
+pub struct TokenClassifier {
+    bert: Bert,
+    dropout: Dropout,
+    classifier: Linear,
+}
+
+impl TokenClassifier {
+    /// Builds the model from the parameters under `root`, for `labels` labels.
+    pub fn new(root: &Path, config: &BertConfig, labels: usize) -> Result<Self> {
+        let path = root.join("classifier");
+        let init = Init::Normal { std: config.initializer_range };
+        Ok(TokenClassifier {
+            bert: Bert::new(&root.join("bert"), config, false)?,
+            dropout: Dropout::new(&path, config.head_dropout()),
+            classifier: Linear::new(&path, config.hidden_size, labels, init)?,
+        })
+    }
+
+    /// The encoder.
+    pub fn bert(&self) -> &Bert {
+        &self.bert
+    }
+
+    /// Logits, `[tokens, labels]`.
+    pub fn forward(&self, input: &BertInput, forward: &Forward) -> Result<Var> {
+        let hidden = self.bert.forward(input, forward)?;
+        Ok(self.classifier.forward(&self.dropout.forward(&hidden, forward)?)?)
+    }
+}

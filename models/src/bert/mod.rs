@@ -1,0 +1,206 @@
+//! BERT (Devlin et al., arXiv:1810.04805): embeddings, encoder, pooler.
+//!
+//! Parameters are named as in the Hugging Face checkpoint, so a folder of theirs loads and a folder
+//! of ours loads there, without any table of names.
+
+mod heads;
+
+pub use heads::{MaskedLm, SequenceClassifier, TokenClassifier};
+
+use gradus_autograd::Var;
+use gradus_nn::{
+    self as nn, Dropout, Embedding, EncoderConfig, EncoderLayer, Forward, Init, LayerNorm, Linear,
+    Path,
+};
+use gradus_tensor::{DType, Tensor};
+
+use crate::{Activation, BertConfig, PackedBatch, Pooling, Result};
+
+/// A packed batch as tensors: what a model eats.
+#[derive(Clone, Debug)]
+pub struct BertInput {
+    /// Token ids, u32 `[tokens]`.
+    pub ids: Tensor,
+    /// Token types, u32 `[tokens]`.
+    pub type_ids: Tensor,
+    /// Place of each token in its sequence, u32 `[tokens]`.
+    pub position_ids: Tensor,
+    /// Where each sequence begins, and the end of the last, u32 `[sequences + 1]`.
+    pub offsets: Tensor,
+    /// Sequence of each token, u32 `[tokens]`.
+    sequence_ids: Tensor,
+    /// First token of each sequence, u32 `[sequences]`.
+    first: Tensor,
+    /// 1/length of each sequence, f32 `[sequences, 1]`.
+    inverse_lengths: Tensor,
+}
+
+impl BertInput {
+    /// The batch's tensors.
+    pub fn new(batch: &PackedBatch) -> Result<Self> {
+        let u32s = |values: &[u32]| Tensor::from_slice(values, &[values.len()]);
+        let lengths: Vec<usize> =
+            batch.offsets.windows(2).map(|w| (w[1] - w[0]) as usize).collect();
+        let inverse: Vec<f32> = lengths.iter().map(|&n| 1.0 / n.max(1) as f32).collect();
+        let sequence_ids: Vec<u32> = lengths
+            .iter()
+            .enumerate()
+            .flat_map(|(i, &n)| std::iter::repeat_n(i as u32, n))
+            .collect();
+        Ok(BertInput {
+            ids: u32s(&batch.ids)?,
+            type_ids: u32s(&batch.type_ids)?,
+            position_ids: u32s(&batch.position_ids)?,
+            offsets: u32s(&batch.offsets)?,
+            sequence_ids: u32s(&sequence_ids)?,
+            first: u32s(&batch.offsets[..lengths.len()])?,
+            inverse_lengths: Tensor::from_slice(&inverse, &[inverse.len(), 1])?,
+        })
+    }
+
+    /// Number of sequences.
+    pub fn sequences(&self) -> usize {
+        self.first.numel()
+    }
+
+    /// Number of tokens.
+    pub fn tokens(&self) -> usize {
+        self.ids.numel()
+    }
+}
+
+/// Word, position and type embeddings, summed, normalised, dropped out.
+struct Embeddings {
+    word: Embedding,
+    position: Embedding,
+    token_type: Embedding,
+    norm: LayerNorm,
+    dropout: Dropout,
+}
+
+impl Embeddings {
+    fn new(path: &Path, config: &BertConfig) -> Result<Self> {
+        let (h, init) = (config.hidden_size, Init::Normal { std: config.initializer_range });
+        let table = |name, rows| Embedding::new(&path.join(name), rows, h, init);
+        Ok(Embeddings {
+            word: table("word_embeddings", config.vocab_size)?,
+            position: table("position_embeddings", config.max_position_embeddings)?,
+            token_type: table("token_type_embeddings", config.type_vocab_size)?,
+            norm: LayerNorm::new(&path.join("LayerNorm"), h, config.layer_norm_eps)?,
+            dropout: Dropout::new(path, config.hidden_dropout_prob),
+        })
+    }
+
+    fn forward(&self, input: &BertInput, forward: &Forward) -> Result<Var> {
+        let sum = self
+            .word
+            .forward(&input.ids)?
+            .add(&self.token_type.forward(&input.type_ids)?)?
+            .add(&self.position.forward(&input.position_ids)?)?;
+        Ok(self.dropout.forward(&self.norm.forward(&sum)?, forward)?)
+    }
+}
+
+/// The encoder: what every head stands on.
+pub struct Bert {
+    config: BertConfig,
+    embeddings: Embeddings,
+    layers: Vec<EncoderLayer>,
+    pooler: Option<Linear>,
+}
+
+pub(crate) fn activation(act: Activation) -> nn::Activation {
+    match act {
+        Activation::Gelu => nn::Activation::Gelu,
+        Activation::GeluTanh => nn::Activation::GeluTanh,
+        Activation::Relu => nn::Activation::Relu,
+        Activation::Silu => nn::Activation::Silu,
+        Activation::Tanh => nn::Activation::Tanh,
+    }
+}
+
+impl Bert {
+    /// Builds the encoder from the parameters under `path` (`bert` in every head's checkpoint), with
+    /// the pooler if asked.
+    pub fn new(path: &Path, config: &BertConfig, pooler: bool) -> Result<Self> {
+        config.validate()?;
+        let encoder = EncoderConfig {
+            hidden: config.hidden_size,
+            heads: config.num_attention_heads,
+            intermediate: config.intermediate_size,
+            activation: activation(config.hidden_act),
+            dropout: config.hidden_dropout_prob,
+            attention_dropout: config.attention_probs_dropout_prob,
+            layer_norm_eps: config.layer_norm_eps,
+            init_std: config.initializer_range,
+        };
+        let init = Init::Normal { std: config.initializer_range };
+        let h = config.hidden_size;
+        let layers = path.join("encoder").join("layer");
+        Ok(Bert {
+            embeddings: Embeddings::new(&path.join("embeddings"), config)?,
+            layers: (0..config.num_hidden_layers)
+                .map(|i| EncoderLayer::new(&layers.join(&i.to_string()), &encoder))
+                .collect::<gradus_tensor::Result<_>>()?,
+            pooler: pooler
+                .then(|| Linear::new(&path.join("pooler").join("dense"), h, h, init))
+                .transpose()?,
+            config: config.clone(),
+        })
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &BertConfig {
+        &self.config
+    }
+
+    /// The word embeddings, which the masked-LM decoder shares.
+    pub(crate) fn word_embeddings(&self) -> &Embedding {
+        &self.embeddings.word
+    }
+
+    /// The last hidden state, `[tokens, hidden]`.
+    pub fn forward(&self, input: &BertInput, forward: &Forward) -> Result<Var> {
+        let mut x = self.embeddings.forward(input, forward)?;
+        for layer in &self.layers {
+            x = layer.forward(&x, &input.offsets, forward)?;
+        }
+        Ok(x)
+    }
+
+    /// The embeddings' output and every layer's, each `[tokens, hidden]`.
+    pub fn hidden_states(&self, input: &BertInput, forward: &Forward) -> Result<Vec<Var>> {
+        let mut states = vec![self.embeddings.forward(input, forward)?];
+        for (i, layer) in self.layers.iter().enumerate() {
+            states.push(layer.forward(&states[i], &input.offsets, forward)?);
+        }
+        Ok(states)
+    }
+
+    /// One vector a sequence, `[sequences, hidden]`: the pooler (dense and tanh on the first token)
+    /// or the mean of the sequence's tokens.
+    pub fn pool(&self, hidden: &Var, input: &BertInput, pooling: Pooling) -> Result<Var> {
+        match (pooling, &self.pooler) {
+            (Pooling::Mean, _) => mean_pool(hidden, input),
+            (Pooling::Cls, Some(pooler)) => {
+                Ok(pooler.forward(&hidden.index_select(0, &input.first)?)?.tanh()?)
+            }
+            (Pooling::Cls, None) => Ok(hidden.index_select(0, &input.first)?),
+        }
+    }
+}
+
+/// The mean of every sequence's tokens: `[tokens, hidden]` → `[sequences, hidden]`.
+pub fn mean_pool(hidden: &Var, input: &BertInput) -> Result<Var> {
+    let shape = [input.sequences(), hidden.size(-1)?];
+    let zeros = Var::constant(Tensor::zeros(&shape, hidden.dtype())?);
+    let sums = zeros.index_add(0, &input.sequence_ids, hidden)?;
+    Ok(sums.mul(&Var::constant(input.inverse_lengths.to_dtype(hidden.dtype())?))?)
+}
+
+/// Rows scaled to length 1 (a row of zeros stays zero): `[n, hidden]`.
+pub fn normalize(x: &Var) -> Result<Var> {
+    let norm = x.square()?.sum(&[-1], true)?.sqrt()?;
+    let floor = Var::constant(Tensor::full(&[], 1e-12, DType::F32)?.to_dtype(x.dtype())?);
+    Ok(x.div(&norm.maximum(&floor)?)?)
+}

@@ -1,0 +1,451 @@
+//! The shape of a BERT: a Hugging Face `config.json`.
+//!
+//! What `transformers` writes loads here, and what is written here loads there. Fields that Gradus does not know are
+//! kept and written back.
+//!
+//! Reference: Devlin et al., "BERT: Pre-training of Deep Bidirectional Transformers" (arXiv:1810.04805); the sizes of
+//! the presets are those of Turc et al., "Well-Read Students Learn Better" (arXiv:1908.08962).
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::data::Labels;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::label_maps::{by_id, by_name};
+
+/// The activation of a feed-forward block (`hidden_act`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Activation {
+    /// `x Φ(x)` with the exact normal distribution: `gelu`.
+    #[default]
+    Gelu,
+    /// The tanh approximation of GELU: `gelu_new`, `gelu_pytorch_tanh`.
+    GeluTanh,
+    /// `max(x, 0)`: `relu`.
+    Relu,
+    /// `x σ(x)`: `silu`, `swish`.
+    Silu,
+    /// `tanh x`: `tanh`.
+    Tanh,
+}
+
+impl TryFrom<String> for Activation {
+    type Error = String;
+
+    fn try_from(name: String) -> std::result::Result<Self, String> {
+        Ok(match name.as_str() {
+            "gelu" | "gelu_python" => Activation::Gelu,
+            "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Activation::GeluTanh,
+            "relu" => Activation::Relu,
+            "silu" | "swish" => Activation::Silu,
+            "tanh" => Activation::Tanh,
+            other => {
+                return Err(format!(
+                    "hidden_act `{other}` is not supported; use gelu, gelu_new, gelu_pytorch_tanh, relu, silu or tanh"
+                ));
+            }
+        })
+    }
+}
+
+impl From<Activation> for String {
+    fn from(activation: Activation) -> String {
+        match activation {
+            Activation::Gelu => "gelu",
+            Activation::GeluTanh => "gelu_new",
+            Activation::Relu => "relu",
+            Activation::Silu => "silu",
+            Activation::Tanh => "tanh",
+        }
+        .to_string()
+    }
+}
+
+/// How a sequence becomes one vector. Gradus's own key in `config.json`, which `transformers` keeps and ignores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pooling {
+    /// BERT's pooler: a dense layer and tanh over the first token.
+    Cls,
+    /// The mean over the tokens of the sequence, `[CLS]` and `[SEP]` included.
+    Mean,
+}
+
+impl std::str::FromStr for Pooling {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "cls" => Ok(Pooling::Cls),
+            "mean" => Ok(Pooling::Mean),
+            other => Err(Error::Input(format!(
+                "pooling `{other}` is unknown; use cls or mean"
+            ))),
+        }
+    }
+}
+
+/// A BERT, as `config.json` describes it.
+///
+/// Sizes that decide the shapes of parameters must be in the file; everything else has the default of `transformers`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BertConfig {
+    /// The class names under which `transformers` builds the model, such as `BertForSequenceClassification`.
+    #[serde(default, deserialize_with = "or_default")]
+    pub architectures: Vec<String>,
+    /// Always `bert`.
+    #[serde(default = "bert")]
+    pub model_type: String,
+    /// Rows of the word embedding.
+    pub vocab_size: usize,
+    /// Width of a token's vector.
+    pub hidden_size: usize,
+    /// Encoder layers.
+    pub num_hidden_layers: usize,
+    /// Attention heads; a divisor of `hidden_size`.
+    pub num_attention_heads: usize,
+    /// Width inside a feed-forward block.
+    pub intermediate_size: usize,
+    /// Activation of a feed-forward block.
+    #[serde(default)]
+    pub hidden_act: Activation,
+    /// Dropout of embeddings and of every sub-layer's output.
+    #[serde(default = "tenth")]
+    pub hidden_dropout_prob: f64,
+    /// Dropout of attention weights.
+    #[serde(default = "tenth")]
+    pub attention_probs_dropout_prob: f64,
+    /// Dropout before a classification head; `hidden_dropout_prob` when absent.
+    #[serde(default)]
+    pub classifier_dropout: Option<f64>,
+    /// Rows of the position embedding: the longest sequence.
+    #[serde(default = "positions")]
+    pub max_position_embeddings: usize,
+    /// Rows of the token-type embedding.
+    #[serde(default = "types")]
+    pub type_vocab_size: usize,
+    /// Standard deviation of fresh weights.
+    #[serde(default = "range")]
+    pub initializer_range: f64,
+    /// The ε of every layer norm.
+    #[serde(default = "eps")]
+    pub layer_norm_eps: f64,
+    /// The id of `[PAD]`, whose embedding starts at zero.
+    #[serde(default = "pad")]
+    pub pad_token_id: Option<u32>,
+    /// Only `absolute` is supported.
+    #[serde(default = "absolute")]
+    pub position_embedding_type: String,
+    /// Label names in the order of their ids; empty when the file has none. Written as `{"0": …, "1": …}`.
+    #[serde(default, with = "by_id", skip_serializing_if = "Vec::is_empty")]
+    pub id2label: Vec<String>,
+    /// The inverse of `id2label`; recomputed when written.
+    #[serde(default, with = "by_name", skip_serializing_if = "Vec::is_empty")]
+    pub label2id: Vec<(String, usize)>,
+    /// `single_label_classification`, `multi_label_classification` or `regression`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem_type: Option<String>,
+    /// How a sequence becomes one vector; Gradus's own key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pooling: Option<Pooling>,
+    /// Every other key of the file, kept so that writing back loses nothing.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+fn bert() -> String {
+    "bert".into()
+}
+fn absolute() -> String {
+    "absolute".into()
+}
+fn tenth() -> f64 {
+    0.1
+}
+fn positions() -> usize {
+    512
+}
+fn types() -> usize {
+    2
+}
+fn range() -> f64 {
+    0.02
+}
+fn eps() -> f64 {
+    1e-12
+}
+fn pad() -> Option<u32> {
+    Some(0)
+}
+
+/// `null` reads as the default.
+fn or_default<'de, D, T>(deserializer: D) -> std::result::Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+impl BertConfig {
+    /// A configuration of the given sizes, everything else as in BERT.
+    pub fn new(
+        vocab_size: usize,
+        layers: usize,
+        hidden_size: usize,
+        heads: usize,
+        intermediate_size: usize,
+    ) -> Self {
+        BertConfig {
+            architectures: vec!["BertModel".into()],
+            model_type: bert(),
+            vocab_size,
+            hidden_size,
+            num_hidden_layers: layers,
+            num_attention_heads: heads,
+            intermediate_size,
+            hidden_act: Activation::Gelu,
+            hidden_dropout_prob: tenth(),
+            attention_probs_dropout_prob: tenth(),
+            classifier_dropout: None,
+            max_position_embeddings: positions(),
+            type_vocab_size: types(),
+            initializer_range: range(),
+            layer_norm_eps: eps(),
+            pad_token_id: pad(),
+            position_embedding_type: absolute(),
+            id2label: Vec::new(),
+            label2id: Vec::new(),
+            problem_type: None,
+            pooling: None,
+            extra: Map::new(),
+        }
+    }
+
+    /// 2 layers of width 128, 2 heads (4.4 million parameters with a vocabulary of 30,522).
+    pub fn tiny(vocab_size: usize) -> Self {
+        Self::new(vocab_size, 2, 128, 2, 512)
+    }
+
+    /// 4 layers of width 256, 4 heads (11 million parameters with a vocabulary of 30,522).
+    pub fn mini(vocab_size: usize) -> Self {
+        Self::new(vocab_size, 4, 256, 4, 1024)
+    }
+
+    /// 4 layers of width 512, 8 heads (29 million parameters with a vocabulary of 30,522).
+    pub fn small(vocab_size: usize) -> Self {
+        Self::new(vocab_size, 4, 512, 8, 2048)
+    }
+
+    /// 12 layers of width 768, 12 heads (110 million parameters with a vocabulary of 30,522).
+    pub fn base(vocab_size: usize) -> Self {
+        Self::new(vocab_size, 12, 768, 12, 3072)
+    }
+
+    /// The preset of that name: `tiny`, `mini`, `small` or `base`.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for any other name.
+    pub fn preset(name: &str, vocab_size: usize) -> Result<Self> {
+        match name {
+            "tiny" => Ok(Self::tiny(vocab_size)),
+            "mini" => Ok(Self::mini(vocab_size)),
+            "small" => Ok(Self::small(vocab_size)),
+            "base" => Ok(Self::base(vocab_size)),
+            other => Err(Error::Input(format!(
+                "model size `{other}` is unknown; use tiny, mini, small or base"
+            ))),
+        }
+    }
+
+    /// Reads and checks a `config.json`. `path` is the file, or the folder that holds it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be read, [`Error::Config`] when it is malformed or describes a model that
+    /// Gradus does not build.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        let mut path = path.as_ref().to_path_buf();
+        if path.is_dir() {
+            path.push("config.json");
+        }
+        Self::parse(&files::read(&path)?, &path)
+    }
+
+    fn parse(bytes: &[u8], path: &Path) -> Result<Self> {
+        let mut config: BertConfig = serde_json::from_slice(bytes).map_err(|e| {
+            // Another architecture lacks BERT's keys: say which it is before saying which key is missing.
+            let other = serde_json::from_slice::<Value>(bytes)
+                .ok()
+                .and_then(|v| Some(v.get("model_type")?.as_str()?.to_string()))
+                .filter(|t| t != "bert");
+            let message = match other {
+                Some(other) => not_bert(&other),
+                None => format!("not a BERT configuration: {e}"),
+            };
+            Error::config(path, message)
+        })?;
+        if config.id2label.is_empty() {
+            let ids = config.label2id.iter().map(|pair| pair.1);
+            if ids.eq(0..config.label2id.len()) {
+                config.id2label = config.label2id.iter().map(|p| p.0.clone()).collect();
+            }
+        }
+        config.check().map_err(|m| Error::config(path, m))?;
+        Ok(config)
+    }
+
+    /// Checks the configuration and writes it as JSON that `transformers` reads, aside and then renamed. `path` is
+    /// the file, or a folder to write `config.json` into.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when [`BertConfig::validate`] fails, [`Error::Io`] when the file cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let mut path = path.as_ref().to_path_buf();
+        if path.is_dir() {
+            path.push("config.json");
+        }
+        self.check().map_err(|m| Error::config(&path, m))?;
+        let mut config = self.clone();
+        config.label2id = self.id2label.iter().cloned().zip(0..).collect();
+        let mut json = serde_json::to_string_pretty(&config)
+            .map_err(|e| Error::config(&path, format!("cannot be written as JSON: {e}")))?;
+        json.push('\n');
+        files::write_atomic(&path, json.as_bytes())
+    }
+
+    /// Checks that the sizes make sense together.
+    ///
+    /// # Errors
+    /// [`Error::Config`] that names the field.
+    pub fn validate(&self) -> Result<()> {
+        self.check().map_err(|m| Error::config("", m))
+    }
+
+    fn check(&self) -> std::result::Result<(), String> {
+        if self.model_type != "bert" {
+            return Err(not_bert(&self.model_type));
+        }
+        if self.position_embedding_type != "absolute" {
+            return Err(format!(
+                "position_embedding_type `{}` is not supported; only `absolute` is",
+                self.position_embedding_type
+            ));
+        }
+        for key in ["is_decoder", "add_cross_attention"] {
+            if self.extra.get(key) == Some(&Value::Bool(true)) {
+                return Err(format!("{key} is true: Gradus builds encoders only"));
+            }
+        }
+        // The upper limits are far above any BERT, and low enough that a corrupt size cannot exhaust the memory.
+        for (name, value, most) in [
+            ("vocab_size", self.vocab_size, 16_000_000),
+            ("hidden_size", self.hidden_size, 65_536),
+            ("num_hidden_layers", self.num_hidden_layers, 1_024),
+            ("num_attention_heads", self.num_attention_heads, 4_096),
+            ("intermediate_size", self.intermediate_size, 1_048_576),
+            (
+                "max_position_embeddings",
+                self.max_position_embeddings,
+                1_048_576,
+            ),
+            ("type_vocab_size", self.type_vocab_size, 65_536),
+        ] {
+            if value == 0 || value > most {
+                return Err(format!("{name} is {value}; it must be from 1 to {most}"));
+            }
+        }
+        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
+            return Err(format!(
+                "hidden_size {} is not a multiple of num_attention_heads {}",
+                self.hidden_size, self.num_attention_heads
+            ));
+        }
+        for (name, p) in [
+            ("hidden_dropout_prob", Some(self.hidden_dropout_prob)),
+            (
+                "attention_probs_dropout_prob",
+                Some(self.attention_probs_dropout_prob),
+            ),
+            ("classifier_dropout", self.classifier_dropout),
+        ] {
+            if let Some(p) = p.filter(|p| !(0.0..1.0).contains(p)) {
+                return Err(format!("{name} is {p}; it must be at least 0 and below 1"));
+            }
+        }
+        if !(self.layer_norm_eps > 0.0 && self.layer_norm_eps < 1.0) {
+            return Err(format!(
+                "layer_norm_eps is {}; it must be between 0 and 1",
+                self.layer_norm_eps
+            ));
+        }
+        if !(self.initializer_range >= 0.0 && self.initializer_range.is_finite()) {
+            return Err(format!(
+                "initializer_range is {}; it must be finite and not negative",
+                self.initializer_range
+            ));
+        }
+        if let Some(pad) = self.pad_token_id.filter(|&p| p as usize >= self.vocab_size) {
+            return Err(format!(
+                "pad_token_id {pad} is outside the vocabulary of {}",
+                self.vocab_size
+            ));
+        }
+        Ok(())
+    }
+
+    /// Width of one attention head. Meaningful once [`BertConfig::validate`] has passed.
+    pub fn head_size(&self) -> usize {
+        self.hidden_size / self.num_attention_heads.max(1)
+    }
+
+    /// Dropout before a classification head.
+    pub fn head_dropout(&self) -> f64 {
+        self.classifier_dropout.unwrap_or(self.hidden_dropout_prob)
+    }
+
+    /// How many labels a classification head has, as `transformers` counts them: the named ones, else the key
+    /// `num_labels`, else two for an architecture that classifies. `None` for a model without a head.
+    pub fn num_labels(&self) -> Option<usize> {
+        if !self.id2label.is_empty() {
+            return Some(self.id2label.len());
+        }
+        let key = self.extra.get("num_labels").and_then(Value::as_u64);
+        if let Some(n) = key.and_then(|n| usize::try_from(n).ok()) {
+            return Some(n);
+        }
+        let classifies = |name: &String| name.contains("Classification");
+        self.architectures.iter().any(classifies).then_some(2)
+    }
+
+    /// The labels, named as `LABEL_0`, `LABEL_1`, … where the file names none.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when two ids have one name.
+    pub fn labels(&self) -> Result<Labels> {
+        let names = match self.id2label.is_empty() {
+            false => self.id2label.clone(),
+            true => (0..self.num_labels().unwrap_or(0))
+                .map(|i| format!("LABEL_{i}"))
+                .collect(),
+        };
+        Labels::from_names(names).map_err(|e| Error::config("", format!("id2label: {e}")))
+    }
+
+    /// Sets the labels, in the order of their ids.
+    pub fn set_labels(&mut self, labels: &Labels) {
+        self.id2label = labels.names().to_vec();
+        self.extra.remove("num_labels");
+    }
+}
+
+fn not_bert(model_type: &str) -> String {
+    format!("model_type is `{model_type}`; Gradus runs BERT only (model_type `bert`)")
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

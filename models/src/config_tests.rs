@@ -1,0 +1,196 @@
+use super::*;
+
+/// As `transformers` writes a fine-tuned model, with ids out of order as a JSON map may have them.
+const SAVED: &str = r#"{
+  "architectures": ["BertForSequenceClassification"], "attention_probs_dropout_prob": 0.1,
+  "classifier_dropout": null, "dtype": "float32", "hidden_act": "gelu_pytorch_tanh", "hidden_dropout_prob": 0.2,
+  "hidden_size": 64, "id2label": {"0": "b", "10": "k", "1": "a", "2": "c", "3": "d", "4": "e", "5": "f", "6": "g",
+  "7": "h", "8": "i", "9": "j"}, "initializer_range": 0.02, "intermediate_size": 128,
+  "label2id": {"a": 1, "b": 0, "c": 2, "d": 3, "e": 4, "f": 5, "g": 6, "h": 7, "i": 8, "j": 9, "k": 10},
+  "layer_norm_eps": 1e-12, "max_position_embeddings": 40, "model_type": "bert", "num_attention_heads": 4,
+  "num_hidden_layers": 2, "pad_token_id": 0, "position_embedding_type": "absolute",
+  "problem_type": "single_label_classification", "transformers_version": "4.57.1", "type_vocab_size": 2,
+  "use_cache": true, "vocab_size": 99, "nested": {"keep": [1, 2.5, null]}}"#;
+
+fn parse(text: &str) -> Result<BertConfig> {
+    BertConfig::parse(text.as_bytes(), Path::new("m/config.json"))
+}
+
+#[test]
+fn reads_what_transformers_writes_and_loses_nothing() {
+    let config = parse(SAVED).unwrap();
+    assert_eq!(config.hidden_act, Activation::GeluTanh);
+    assert_eq!(
+        (config.id2label[1].as_str(), config.id2label[10].as_str()),
+        ("a", "k")
+    );
+    assert_eq!((config.head_size(), config.head_dropout()), (16, 0.2));
+    assert_eq!(config.num_labels(), Some(11));
+
+    let dir = tempfile::tempdir().unwrap();
+    config.save(dir.path()).unwrap();
+    let text = std::fs::read_to_string(dir.path().join("config.json")).unwrap();
+    let mut before: Map<String, Value> = serde_json::from_str(SAVED).unwrap();
+    before.insert("hidden_act".into(), "gelu_new".into());
+    let after: Map<String, Value> = serde_json::from_str(&text).unwrap();
+    assert_eq!(before, after);
+    assert!(
+        text.find("\"9\"").unwrap() < text.find("\"10\"").unwrap(),
+        "{text}"
+    );
+    assert_eq!(
+        BertConfig::load(dir.path()).unwrap().id2label,
+        config.id2label
+    );
+}
+
+#[test]
+fn presets_are_valid_and_named() {
+    for (name, hidden) in [("tiny", 128), ("mini", 256), ("small", 512), ("base", 768)] {
+        let config = BertConfig::preset(name, 8000).unwrap();
+        config.validate().unwrap();
+        assert_eq!((config.hidden_size, config.head_size()), (hidden, 64));
+    }
+    assert!(
+        BertConfig::preset("huge", 8)
+            .unwrap_err()
+            .to_string()
+            .contains("tiny")
+    );
+}
+
+#[test]
+fn labels_are_written_both_ways() {
+    let mut config = BertConfig::tiny(100);
+    config.set_labels(&Labels::from_names(vec!["no".into(), "yes".into()]).unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    config.save(dir.path()).unwrap();
+    let json: Value =
+        serde_json::from_slice(&files::read(&dir.path().join("config.json")).unwrap()).unwrap();
+    assert_eq!(json["id2label"]["1"], "yes");
+    assert_eq!(json["label2id"]["yes"], 1);
+    assert_eq!(json["model_type"], "bert");
+    assert_eq!(json["architectures"][0], "BertModel");
+    assert_eq!(config.labels().unwrap().id("yes"), Some(1));
+}
+
+#[test]
+fn labels_without_names_follow_transformers() {
+    let head = SAVED
+        .replace("\"id2label\": {\"0\"", "\"old\": {\"0\"")
+        .replace("label2id", "old2");
+    let config = parse(&head).unwrap();
+    assert_eq!(config.labels().unwrap().names(), ["LABEL_0", "LABEL_1"]);
+    assert_eq!(BertConfig::tiny(9).num_labels(), None);
+}
+
+#[test]
+fn what_cannot_work_is_named() {
+    for (from, to, expected) in [
+        (
+            "\"hidden_size\": 64",
+            "\"hidden_size\": 65",
+            "multiple of num_attention_heads",
+        ),
+        (
+            "\"num_attention_heads\": 4",
+            "\"num_attention_heads\": 0",
+            "num_attention_heads is 0",
+        ),
+        ("\"vocab_size\": 99", "\"vocab_size\": 0", "vocab_size is 0"),
+        (
+            "\"vocab_size\": 99",
+            "\"vocab_size\": 99999999999999",
+            "vocab_size is 99999999999999",
+        ),
+        ("\"vocab_size\": 99", "\"vocab_size\": -1", "invalid value"),
+        (
+            "\"vocab_size\": 99",
+            "\"size\": 99",
+            "missing field `vocab_size`",
+        ),
+        ("gelu_pytorch_tanh", "mish", "hidden_act `mish`"),
+        (
+            "\"absolute\"",
+            "\"relative_key\"",
+            "position_embedding_type `relative_key`",
+        ),
+        (
+            "\"model_type\": \"bert\"",
+            "\"model_type\": \"roberta\"",
+            "model_type is `roberta`",
+        ),
+        ("\"use_cache\": true", "\"is_decoder\": true", "is_decoder"),
+        (
+            "\"hidden_dropout_prob\": 0.2",
+            "\"hidden_dropout_prob\": 1.0",
+            "hidden_dropout_prob is 1",
+        ),
+        (
+            "\"layer_norm_eps\": 1e-12",
+            "\"layer_norm_eps\": 0",
+            "layer_norm_eps",
+        ),
+        (
+            "\"pad_token_id\": 0",
+            "\"pad_token_id\": 99",
+            "pad_token_id 99",
+        ),
+        ("\"10\": \"k\"", "\"11\": \"k\"", "id 10 is missing"),
+        ("\"10\": \"k\"", "\"x\": \"k\"", "key `x`"),
+    ] {
+        let text = SAVED.replace(from, to);
+        assert_ne!(text, SAVED, "{from} is not in the sample");
+        let error = parse(&text).unwrap_err().to_string();
+        assert!(error.contains(expected), "{to}: {error}");
+        assert!(error.contains("m/config.json"), "{error}");
+    }
+}
+
+#[test]
+fn another_architecture_is_named_before_its_missing_keys() {
+    let error = parse(r#"{"model_type": "distilbert", "dim": 768}"#).unwrap_err();
+    assert!(
+        error.to_string().contains("model_type is `distilbert`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn malformed_json_never_panics() {
+    for text in [
+        "",
+        "{",
+        "[]",
+        "null",
+        "{}",
+        "\u{feff}{}",
+        "{\"vocab_size\": 1e400}",
+    ] {
+        let error = parse(text).unwrap_err().to_string();
+        assert!(error.contains("config.json"), "{text}: {error}");
+    }
+    for cut in (0..SAVED.len() - 1).filter(|&i| SAVED.is_char_boundary(i)) {
+        assert!(parse(&SAVED[..cut]).is_err());
+    }
+}
+
+#[test]
+fn nulls_read_as_absent() {
+    let text = SAVED
+        .replace("[\"BertForSequenceClassification\"]", "null")
+        .replace("\"pad_token_id\": 0", "\"pad_token_id\": null");
+    let config = parse(&text).unwrap();
+    assert!(config.architectures.is_empty());
+    assert_eq!(config.pad_token_id, None);
+}
+
+#[test]
+fn the_shared_model_loads() {
+    let Ok(shared) = std::env::var("GRADUS_SHARED") else {
+        println!("skipped: GRADUS_SHARED is not set");
+        return;
+    };
+    let config = BertConfig::load(Path::new(&shared).join("models/minilm")).unwrap();
+    assert_eq!((config.hidden_size, config.num_hidden_layers), (384, 6));
+}

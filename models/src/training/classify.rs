@@ -1,0 +1,124 @@
+//! Fine-tuning (or training from scratch) for the classification of texts.
+
+use gradus_autograd::{Var, no_grad};
+use gradus_nn::{CrossEntropy, Forward, Reduction};
+use gradus_tensor::Tensor;
+
+use super::Task;
+use crate::batch::sorted_batches;
+use crate::{
+    BertConfig, BertInput, Encoding, Labels, PackedBatch, Result, SequenceClassifier, Split,
+    Tokenizer,
+};
+
+/// A split's texts as tokens and its labels as ids.
+pub fn encode_split(
+    split: &Split,
+    labels: &Labels,
+    tokenizer: &Tokenizer,
+    max_length: usize,
+) -> Result<(Vec<Encoding>, Vec<u32>)> {
+    let ids = labels.encode(split)?;
+    let pairs: Vec<(&str, Option<&str>)> =
+        split.examples.iter().map(|e| (e.text.as_str(), e.pair.as_deref())).collect();
+    Ok((tokenizer.encode_batch(&pairs, max_length)?, ids))
+}
+
+/// Classification of texts by a [`SequenceClassifier`].
+pub struct Classification {
+    model: SequenceClassifier,
+    encodings: Vec<Encoding>,
+    labels: Vec<u32>,
+    lengths: Vec<usize>,
+    loss: CrossEntropy,
+}
+
+/// How well a model does on a labelled set.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Evaluation {
+    /// Share of texts whose most probable label is right.
+    pub accuracy: f64,
+    /// Mean cross-entropy (without label smoothing).
+    pub loss: f64,
+    /// Mean over the labels of the F1 score (labels that occur in the set).
+    pub macro_f1: f64,
+    /// Number of texts.
+    pub examples: usize,
+}
+
+impl Classification {
+    /// The task of training `model` on encoded texts and their label ids.
+    pub fn new(
+        model: SequenceClassifier,
+        (encodings, labels): (Vec<Encoding>, Vec<u32>),
+        label_smoothing: f64,
+    ) -> Self {
+        let lengths = encodings.iter().map(Encoding::len).collect();
+        let loss = CrossEntropy { label_smoothing, ..CrossEntropy::default() };
+        Classification { model, encodings, labels, lengths, loss }
+    }
+
+    /// The model.
+    pub fn model(&self) -> &SequenceClassifier {
+        &self.model
+    }
+
+    fn config(&self) -> &BertConfig {
+        self.model.bert().config()
+    }
+
+    /// Logits of some encoded texts, `[batch, labels]`.
+    fn logits(&self, all: &[Encoding], batch: &[usize], forward: &Forward) -> Result<Var> {
+        let packed = PackedBatch::new(batch.iter().map(|&i| &all[i]), self.config())?;
+        self.model.forward(&BertInput::new(&packed)?, forward)
+    }
+
+    /// Evaluates on encoded texts and their label ids; nothing is recorded.
+    pub fn evaluate(&self, encodings: &[Encoding], labels: &[u32]) -> Result<Evaluation> {
+        let lengths: Vec<usize> = encodings.iter().map(Encoding::len).collect();
+        let classes = self.config().num_labels().unwrap_or(0).max(1);
+        // (right, predicted, true) by label
+        let mut counts = vec![[0usize; 3]; classes];
+        let mut loss = 0.0;
+        let sum = CrossEntropy { reduction: Reduction::Sum, ..CrossEntropy::default() };
+        for batch in sorted_batches(&lengths, 64)? {
+            let logits = no_grad(|| self.logits(encodings, &batch, &Forward::inference()))?;
+            let truth: Vec<u32> = batch.iter().map(|&i| labels[i]).collect();
+            let targets = Tensor::from_slice(&truth, &[truth.len()])?;
+            loss += logits.tensor().cross_entropy(&targets, &sum)?.0.item()?;
+            for (p, t) in logits.tensor().argmax(-1, false)?.to_vec::<u32>()?.iter().zip(&truth) {
+                counts[*p as usize][1] += 1;
+                counts[*t as usize][2] += 1;
+                counts[*t as usize][0] += (p == t) as usize;
+            }
+        }
+        let n = encodings.len().max(1) as f64;
+        let f1: Vec<f64> = counts
+            .iter()
+            .filter(|c| c[2] > 0)
+            .map(|c| 2.0 * c[0] as f64 / (c[1] + c[2]) as f64)
+            .collect();
+        Ok(Evaluation {
+            accuracy: counts.iter().map(|c| c[0]).sum::<usize>() as f64 / n,
+            loss: loss / n,
+            macro_f1: f1.iter().sum::<f64>() / f1.len().max(1) as f64,
+            examples: encodings.len(),
+        })
+    }
+}
+
+impl Task for Classification {
+    fn lengths(&self) -> &[usize] {
+        &self.lengths
+    }
+
+    fn loss(&self, batch: &[usize], forward: &Forward) -> Result<Var> {
+        let logits = self.logits(&self.encodings, batch, forward)?;
+        let targets: Vec<u32> = batch.iter().map(|&i| self.labels[i]).collect();
+        Ok(logits.cross_entropy(&Tensor::from_slice(&targets, &[targets.len()])?, &self.loss)?)
+    }
+
+    fn is_head(&self, name: &str) -> bool {
+        name.starts_with("classifier.")
+    }
+}

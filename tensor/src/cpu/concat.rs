@@ -1,0 +1,76 @@
+//! Joining, padding, reversing: copies of views to their places in a row-major output.
+//!
+//! `cat` computes where each source lies in the output and copies it there
+//! ([`strided::place`]): blocks where both run with stride 1. Sources share no place, so the order
+//! in which threads take them does not matter. Nothing is computed.
+
+use super::parallel::{self, SharedMut};
+use super::strided;
+use crate::dtype::Element;
+use crate::layout::Layout;
+use crate::storage::Output;
+use crate::{Result, Tensor, dispatch_any};
+
+/// Joins `tensors`, equal but for dimension `dim`, into one of `shape`.
+pub(crate) fn cat(
+    op: &'static str,
+    tensors: &[&Tensor],
+    dim: usize,
+    shape: &[usize],
+) -> Result<Tensor> {
+    let whole = Layout::contiguous(shape);
+    let numel = whole.numel();
+    let mut places = Vec::with_capacity(tensors.len());
+    let mut at = 0;
+    for tensor in tensors {
+        let mut place = whole.clone();
+        place.shape[dim] = tensor.shape()[dim];
+        place.offset = at * place.strides[dim];
+        at += place.shape[dim];
+        places.push(place);
+    }
+    dispatch_any!(tensors[0].dtype(), T => {
+        let mut out = Output::<T>::new(op, numel)?;
+        let shared = SharedMut::new(out.slice_mut());
+        let ns = (numel / tensors.len()).div_ceil(5);
+        parallel::run(tensors.len(), ns, &|i| {
+            // SAFETY: the places of different sources share no element of dimension `dim`, and all
+            // lie inside the output, whose size along `dim` is the sum of theirs.
+            unsafe { strided::place(&shared, &places[i], tensors[i].cpu_view::<T>()) }
+        });
+        Ok(out.into_tensor(shape))
+    })
+}
+
+/// The elements of `x` in reverse order along the dimensions where `reversed` is true.
+pub(crate) fn flip(x: &Tensor, reversed: &[bool]) -> Result<Tensor> {
+    dispatch_any!(x.dtype(), T => {
+        let mut out = Output::<T>::new("flip", x.numel())?;
+        rows_reversed(out.slice_mut(), x, reversed);
+        Ok(out.into_tensor(x.shape()))
+    })
+}
+
+/// One row of the last dimension at a time; the row's place counts from the far end of every
+/// reversed dimension.
+fn rows_reversed<T: Element>(out: &mut [T], x: &Tensor, reversed: &[bool]) {
+    let (data, layout) = (x.cpu_view::<T>().data, &x.layout);
+    let Some(last) = reversed.len().checked_sub(1) else {
+        out[0] = data[layout.offset];
+        return;
+    };
+    let (row, step) = (layout.shape[last], layout.strides[last]);
+    parallel::rows(out, row, parallel::rows_per_task(row), row as f64 * 0.5, |first, out| {
+        for (r, out) in out.chunks_exact_mut(row).enumerate() {
+            let (mut rest, mut start) = (first + r, layout.offset);
+            for d in (0..last).rev() {
+                let (size, i) = (layout.shape[d], rest % layout.shape[d]);
+                rest /= size;
+                start += if reversed[d] { size - 1 - i } else { i } * layout.strides[d];
+            }
+            for i in 0..row {
+                out[i] = data[start + if reversed[last] { row - 1 - i } else { i } * step];
+            }
+        }
+    });
+}

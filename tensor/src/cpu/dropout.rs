@@ -1,0 +1,43 @@
+//! Dropout: `y[i] = x[i] · 1/(1−p)` where `word(i) ≥ p·2³²`, else 0.
+//!
+//! One pass: a block of 1,024 words is made in the first-level cache ([`random::map_words`]) and
+//! consumed at once, so no mask is ever written to memory. Elements count in row-major order; the
+//! word of an element depends on the key and its index alone, so neither threads nor the split
+//! matter. A dropped element is 0 even where x is infinite or NaN.
+
+use super::math::Float;
+use crate::random::{self, RngKey, drop_threshold};
+use crate::storage::Output;
+use crate::{Result, Tensor, dispatch_float};
+
+/// The least word that is kept; `None` where every element is dropped.
+fn least_kept(p: f64) -> Option<u32> {
+    u32::try_from(drop_threshold(p)).ok()
+}
+
+pub(crate) fn dropout(x: &Tensor, p: f64, key: RngKey) -> Result<Tensor> {
+    dispatch_float!("dropout", x.dtype(), T => {
+        let Some(least) = least_kept(p) else { return x.zeros_like() };
+        let x = x.contiguous()?;
+        let (xs, scale) = (x.cpu_slice::<T>(), T::c(1.0 / (1.0 - p)));
+        let mut out = Output::<T>::new("dropout", x.numel())?;
+        random::map_words(out.slice_mut(), key, #[inline(always)] |first, words, out| {
+            let xs = &xs[first..first + out.len()];
+            for i in 0..out.len() {
+                out[i] = if words[i] >= least { xs[i] * scale } else { T::ZERO };
+            }
+        });
+        Ok(out.into_tensor(x.shape()))
+    })
+}
+
+pub(crate) fn mask(shape: &[usize], numel: usize, p: f64, key: RngKey) -> Result<Tensor> {
+    let Some(least) = least_kept(p) else { return Tensor::zeros(shape, crate::DType::U8) };
+    let mut out = Output::<u8>::new("bernoulli_mask", numel)?;
+    random::fill_words(out.slice_mut(), key, |words, out| {
+        for (m, &w) in out.iter_mut().zip(words) {
+            *m = (w >= least) as u8;
+        }
+    });
+    Ok(out.into_tensor(shape))
+}

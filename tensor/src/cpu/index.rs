@@ -1,0 +1,301 @@
+//! Reading and adding rows by id.
+//!
+//! - `index_select`: `y[o, j, i] = x[o, ids[j], i]`
+//! - `index_add`: `y[o, ids[j], i] = x[o, ids[j], i] + Σ source[o, j, i]` over all j with that id
+//! - `gather`: `y[o, j, i] = x[o, index[o, j, i], i]`
+//! - `scatter_add`: `y[o, index[o, j, i], i] = x[…] + Σ source[o, j, i]`
+//!
+//! where o runs over the dimensions before `dim` and i over those after it; ids were checked by
+//! `ops/index.rs`.
+//!
+//! Split of work: always by output, so that no two threads add to one element. `index_add` sorts
+//! the pairs (id, j) once; a task owns a block of output rows, or a range of columns of it where
+//! few rows receive many additions (token types), and finds its pairs by binary search.
+//! `scatter_add` gives each line along `dim` to one task.
+//!
+//! Order of reduction: the additions to one element are made one after another in order of j, in
+//! the dtype, starting from x (or 0). So results depend neither on the threads nor on the split.
+
+use std::ops::Range;
+
+use super::math::Float;
+use super::parallel::{self, SharedMut};
+use super::{simd, strided};
+use crate::dtype::Element;
+use crate::layout::Layout;
+use crate::storage::Output;
+use crate::{Result, Tensor, dispatch_any, dispatch_float};
+
+/// Elements of one task.
+const TASK: usize = 16 * 1024;
+
+/// A tensor seen as `[outer, size, inner]` around one dimension.
+struct Around {
+    /// Where entry 0 of each index of the outer dimensions lies.
+    outer: Vec<usize>,
+    /// Distance between entries of the dimension.
+    step: usize,
+    /// Steps to each index of the inner dimensions; `None` where they run with stride 1.
+    inner: Option<Vec<usize>>,
+}
+
+impl Around {
+    fn new(layout: &Layout, dim: usize) -> Around {
+        let part = |range: Range<usize>, offset| Layout {
+            shape: layout.shape[range.clone()].to_vec(),
+            strides: layout.strides[range].to_vec(),
+            offset,
+        };
+        let inner = part(dim + 1..layout.shape.len(), 0);
+        Around {
+            outer: part(0..dim, layout.offset).positions().collect(),
+            step: layout.strides[dim],
+            inner: (!inner.is_contiguous()).then(|| inner.positions().collect()),
+        }
+    }
+
+    /// Calls `each(i, value)` for the `columns` of the row that starts at `start`, i from 0.
+    #[inline(always)]
+    fn row<T: Copy>(
+        &self,
+        data: &[T],
+        start: usize,
+        columns: Range<usize>,
+        mut each: impl FnMut(usize, T),
+    ) {
+        match &self.inner {
+            None => {
+                let row = &data[start + columns.start..start + columns.end];
+                for i in 0..row.len() {
+                    each(i, row[i]);
+                }
+            }
+            Some(steps) => {
+                for (i, step) in steps[columns].iter().enumerate() {
+                    each(i, data[start + step]);
+                }
+            }
+        }
+    }
+}
+
+/// `shape` is the result's; its sizes around `dim` are x's, and `ids` fill those between.
+pub(crate) fn index_select(
+    op: &'static str,
+    x: &Tensor,
+    dim: usize,
+    ids: &[u32],
+    shape: &[usize],
+) -> Result<Tensor> {
+    dispatch_any!(x.dtype(), T => {
+        let numel = shape.iter().product();
+        let mut out = Output::<T>::new(op, numel)?;
+        if numel > 0 {
+            select_rows(out.slice_mut(), x.cpu_view::<T>().data, &Around::new(&x.layout, dim), ids);
+        }
+        Ok(out.into_tensor(shape))
+    })
+}
+
+fn select_rows<T: Element>(out: &mut [T], data: &[T], x: &Around, ids: &[u32]) {
+    let row = out.len() / (x.outer.len() * ids.len());
+    // A row is a random access to memory beside its bytes.
+    let ns = 5.0 + row as f64 * 0.2;
+    parallel::rows(out, row, parallel::rows_per_task(row.max(8)), ns, |first, out| {
+        let (mut o, mut j) = (first / ids.len(), first % ids.len());
+        for out in out.chunks_exact_mut(row) {
+            let start = x.outer[o] + ids[j] as usize * x.step;
+            match &x.inner {
+                None => out.copy_from_slice(&data[start..start + row]),
+                Some(steps) => {
+                    for i in 0..row {
+                        out[i] = data[start + steps[i]];
+                    }
+                }
+            }
+            j += 1;
+            if j == ids.len() {
+                (o, j) = (o + 1, 0);
+            }
+        }
+    });
+}
+
+/// `base` plus the rows of `source` at `ids` along `dim`; zeros plus them without a base. `shape`
+/// is the result's.
+pub(crate) fn index_add(
+    op: &'static str,
+    base: Option<&Tensor>,
+    source: &Tensor,
+    dim: usize,
+    ids: &[u32],
+    shape: &[usize],
+) -> Result<Tensor> {
+    dispatch_float!(op, source.dtype(), T => {
+        let mut out = Output::<T>::new(op, shape.iter().product())?;
+        if let Some(base) = base {
+            strided::copy(out.slice_mut(), base.cpu_view::<T>());
+        }
+        // Pairs (id, j), sorted: ids ascend, and j within one id.
+        let mut pairs: Vec<u64> =
+            ids.iter().enumerate().map(|(j, &id)| (id as u64) << 32 | j as u64).collect();
+        pairs.sort_unstable();
+        let around = Around::new(&source.layout, dim);
+        let data = source.cpu_view::<T>().data;
+        let sizes = [shape[dim], shape[dim + 1..].iter().product()];
+        add_rows(out.slice_mut(), data, &around, &pairs, sizes, base.is_none());
+        Ok(out.into_tensor(shape))
+    })
+}
+
+/// `out [outer, size, inner]`; cleared first if `clear`.
+fn add_rows<T: Float>(
+    out: &mut [T],
+    data: &[T],
+    source: &Around,
+    pairs: &[u64],
+    [size, inner]: [usize; 2],
+    clear: bool,
+) {
+    if out.is_empty() {
+        return;
+    }
+    let outer = out.len() / (size * inner);
+    // Many additions to few rows: columns are split, not rows, else one task gets all the work.
+    let columns = if pairs.len() / size >= 16 { inner.min(64) } else { inner };
+    let rows = (TASK / columns).clamp(1, size);
+    let (row_blocks, column_blocks) = (size.div_ceil(rows), inner.div_ceil(columns));
+    let tasks = outer * row_blocks * column_blocks;
+    let work = out.len() as f64 * 0.2 + (outer * pairs.len()) as f64 * (3.0 + inner as f64 * 0.2);
+    let shared = SharedMut::new(out);
+    parallel::run(tasks, (work / tasks as f64) as usize, &|task| {
+        let (o, block) = (task / (row_blocks * column_blocks), task % (row_blocks * column_blocks));
+        let (row, column) = (block / column_blocks * rows, block % column_blocks * columns);
+        let (row_end, column_end) = (size.min(row + rows), inner.min(column + columns));
+        // SAFETY: tasks own disjoint blocks of rows and columns, and this task holds one slice of
+        // its block at a time.
+        let part = |r: usize| unsafe {
+            let start = (o * size + r) * inner;
+            shared.slice(start + column..start + column_end)
+        };
+        if clear {
+            (row..row_end).for_each(|r| part(r).fill(T::ZERO));
+        }
+        let from = pairs.partition_point(|&pair| ((pair >> 32) as usize) < row);
+        simd::dispatch(
+            #[inline(always)]
+            || {
+                for &pair in &pairs[from..] {
+                    let (id, j) = ((pair >> 32) as usize, pair as u32 as usize);
+                    if id >= row_end {
+                        break;
+                    }
+                    let out = part(id);
+                    let start = source.outer[o] + j * source.step;
+                    source.row(data, start, column..column_end, |i, value| out[i] += value);
+                }
+            },
+        );
+    });
+}
+
+/// `index` has the result's shape; along the other dimensions it may be shorter than `x`.
+pub(crate) fn gather(x: &Tensor, dim: usize, index: &Tensor) -> Result<Tensor> {
+    dispatch_any!(x.dtype(), T => {
+        let mut out = Output::<T>::new("gather", index.numel())?;
+        // Where entry 0 along `dim` lies, for every element of the index.
+        let mut entry0 = x.layout.clone();
+        entry0.shape = index.shape().to_vec();
+        let step = std::mem::replace(&mut entry0.strides[dim], 0);
+        let view = strided::View { data: x.cpu_view::<T>().data, layout: &entry0 };
+        strided::gather(out.slice_mut(), view, index.cpu_view::<u32>(), step);
+        Ok(out.into_tensor(index.shape()))
+    })
+}
+
+/// `index` may be shorter than `x` along the other dimensions and than `source` along all.
+pub(crate) fn scatter_add(
+    x: &Tensor,
+    dim: usize,
+    index: &Tensor,
+    source: &Tensor,
+) -> Result<Tensor> {
+    dispatch_float!("scatter_add", x.dtype(), T => {
+        let mut out = Output::<T>::new("scatter_add", x.numel())?;
+        strided::copy(out.slice_mut(), x.cpu_view::<T>());
+        if index.numel() > 0 {
+            let lines = Lines::new(x.shape(), dim, index, source);
+            lines.add(
+                out.slice_mut(),
+                index.cpu_view::<u32>().data,
+                source.cpu_view::<T>().data,
+            );
+        }
+        Ok(out.into_tensor(x.shape()))
+    })
+}
+
+/// The lines along one dimension in output, index and source: where each starts and its step.
+struct Lines {
+    starts: [Vec<usize>; 3],
+    steps: [usize; 3],
+    length: usize,
+    /// Whether neighbouring lines are neighbours in memory (the dimension is not the last).
+    side_by_side: bool,
+}
+
+impl Lines {
+    fn new(out: &[usize], dim: usize, index: &Tensor, source: &Tensor) -> Lines {
+        let layouts = [&Layout::contiguous(out), &index.layout, &source.layout];
+        let starts = layouts.map(|layout| {
+            let mut line = layout.clone();
+            line.shape = index.shape().to_vec();
+            line.shape[dim] = 1;
+            line.positions().collect::<Vec<_>>()
+        });
+        Lines {
+            starts,
+            steps: layouts.map(|layout| layout.strides[dim]),
+            length: index.shape()[dim],
+            side_by_side: out[dim + 1..].iter().any(|&s| s > 1),
+        }
+    }
+
+    fn add<T: Float>(&self, out: &mut [T], ids: &[u32], source: &[T]) {
+        let [outs, indices, sources] = &self.starts;
+        let [out_step, id_step, source_step] = self.steps;
+        let per_task = (TASK / 4 / self.length).max(16);
+        let shared = SharedMut::new(out);
+        parallel::ranges(outs.len(), per_task, self.length as f64 * 2.0, |range| {
+            let add = |line: usize, j: usize| {
+                let id = ids[indices[line] + j * id_step] as usize;
+                let value = source[sources[line] + j * source_step];
+                // SAFETY: the id is below the dimension's size, so the place is in this line of the
+                // output, which no other task touches.
+                unsafe { *shared.ptr(outs[line] + id * out_step) += value };
+            };
+            if self.side_by_side {
+                for j in 0..self.length {
+                    range.clone().for_each(|line| add(line, j));
+                }
+            } else {
+                for line in range {
+                    (0..self.length).for_each(|j| add(line, j));
+                }
+            }
+        });
+    }
+}
+
+/// The first id of a contiguous u32 tensor that is not below `size`, and its position.
+pub(crate) fn outside(ids: &Tensor, size: usize) -> Option<(usize, u32)> {
+    let ids = ids.cpu_slice::<u32>();
+    let largest = simd::dispatch(
+        #[inline(always)]
+        || simd::reduce(ids, 0, u32::max, u32::max),
+    );
+    if ids.is_empty() || (largest as usize) < size {
+        return None;
+    }
+    ids.iter().copied().enumerate().find(|&(_, id)| id as usize >= size)
+}

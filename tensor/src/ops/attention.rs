@@ -1,0 +1,130 @@
+//! Scaled dot-product attention over packed sequences.
+
+use crate::random::RngKey;
+use crate::{DType, Result, Tensor, bail, cpu};
+
+/// How to attend.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Attention {
+    /// Number of heads; the hidden size is a multiple of it.
+    pub heads: usize,
+    /// Factor of the scores, usually 1/√(hidden/heads).
+    pub scale: f64,
+    /// Probability and key of the dropout on the attention probabilities.
+    pub dropout: Option<(f64, RngKey)>,
+}
+
+/// Checks everything about the operands and returns the sequences' bounds.
+fn check(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    offsets: &Tensor,
+    options: &Attention,
+) -> Result<Vec<usize>> {
+    let shape = q.shape();
+    if shape.len() != 2 || k.shape() != shape || v.shape() != shape {
+        bail!(
+            "attention",
+            "query {shape:?}, key {:?} and value {:?} must be one shape [tokens, hidden]",
+            k.shape(),
+            v.shape()
+        );
+    }
+    if k.dtype() != q.dtype() || v.dtype() != q.dtype() {
+        bail!("attention", "dtypes differ: {}, {}, {}", q.dtype(), k.dtype(), v.dtype());
+    }
+    if options.heads == 0 || shape[1] % options.heads != 0 || shape[1] == 0 {
+        bail!("attention", "{} heads do not divide the hidden size {}", options.heads, shape[1]);
+    }
+    if let Some((p, _)) = options.dropout
+        && !(0.0..=1.0).contains(&p)
+    {
+        bail!("attention", "the dropout probability {p} is not within 0 and 1");
+    }
+    if offsets.dtype() != DType::U32 || offsets.rank() != 1 || offsets.numel() == 0 {
+        bail!(
+            "attention",
+            "offsets are u32 [sequences + 1], got {:?} {}",
+            offsets.shape(),
+            offsets.dtype()
+        );
+    }
+    let bounds: Vec<usize> = offsets.to_vec::<u32>()?.into_iter().map(|o| o as usize).collect();
+    if bounds[0] != 0
+        || bounds[bounds.len() - 1] != shape[0]
+        || bounds.windows(2).any(|w| w[0] > w[1])
+    {
+        bail!(
+            "attention",
+            "offsets must ascend from 0 to the number of tokens, {}; they begin {:?}",
+            shape[0],
+            &bounds[..bounds.len().min(8)]
+        );
+    }
+    Ok(bounds)
+}
+
+impl Tensor {
+    /// Attention of every token to the tokens of its own sequence (Vaswani et al.,
+    /// arXiv:1706.03762): per sequence and head, `softmax(Q·Kᵀ·scale)·V`.
+    ///
+    /// `self` (queries), `key` and `value` are `[tokens, hidden]`, sequences end to end; `offsets`
+    /// (u32, `[sequences + 1]`) says where each begins. Returns the output `[tokens, hidden]` and
+    /// the logarithms of the softmax's denominators `[heads, tokens]`, which backward needs. No
+    /// tensor of size tokens × tokens is stored.
+    pub fn attention(
+        &self,
+        key: &Tensor,
+        value: &Tensor,
+        offsets: &Tensor,
+        options: &Attention,
+    ) -> Result<(Tensor, Tensor)> {
+        let bounds = check(self, key, value, offsets, options)?;
+        cpu::attention::forward(self, key, value, &bounds, options)
+    }
+
+    /// The gradients of [`attention`](Tensor::attention) with respect to query, key and value.
+    pub fn attention_backward(
+        &self,
+        key: &Tensor,
+        value: &Tensor,
+        offsets: &Tensor,
+        lse: &Tensor,
+        grad: &Tensor,
+        options: &Attention,
+    ) -> Result<(Tensor, Tensor, Tensor)> {
+        let bounds = check(self, key, value, offsets, options)?;
+        if grad.shape() != self.shape() || lse.shape() != [options.heads, self.shape()[0]] {
+            bail!(
+                "attention",
+                "gradient {:?} and denominators {:?} do not fit the query {:?}",
+                grad.shape(),
+                lse.shape(),
+                self.shape()
+            );
+        }
+        cpu::attention::backward(self, key, value, &bounds, lse, grad, options)
+    }
+
+    /// The mask of attention's dropout for one sequence of `length` tokens that begins at token
+    /// `start`: `[heads, length, length]`, 1 where the probability is kept (u8).
+    pub fn attention_dropout_mask(
+        start: usize,
+        length: usize,
+        heads: usize,
+        p: f64,
+        key: RngKey,
+    ) -> Result<Tensor> {
+        let mut mask = Vec::with_capacity(heads * length * length);
+        for head in 0..heads {
+            for query in start..start + length {
+                for k in 0..length {
+                    let word = cpu::attention::word(key, head, query, k);
+                    mask.push((word as u64 >= crate::random::drop_threshold(p)) as u8);
+                }
+            }
+        }
+        Tensor::from_slice(&mask, &[heads, length, length])
+    }
+}

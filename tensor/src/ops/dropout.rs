@@ -1,0 +1,99 @@
+//! Dropout (Srivastava et al., JMLR 15, 2014), with a mask that is recomputed, never stored.
+
+use crate::layout::checked_numel;
+use crate::{Result, RngKey, Tensor, bail, cpu};
+
+fn check_probability(op: &'static str, p: f64) -> Result<()> {
+    if !(0.0..=1.0).contains(&p) {
+        bail!(op, "the probability {p} is outside [0, 1]");
+    }
+    Ok(())
+}
+
+impl Tensor {
+    /// Each element is 0 with probability `p`, else divided by `1 − p`. f32 or f64; any shape.
+    ///
+    /// Element `i`, counted in row-major order, is kept where `key.word(i) ≥ round(p·2³²)`. The same
+    /// key gives the same mask, so the backward pass is this operation on the gradient. `p = 1`
+    /// gives zeros. Composed reference: [`Tensor::bernoulli_mask`] and `where_`.
+    pub fn dropout(&self, p: f64, key: RngKey) -> Result<Tensor> {
+        check_probability("dropout", p)?;
+        cpu::dropout::dropout(self, p, key)
+    }
+
+    /// The mask of [`Tensor::dropout`]: 1 (kept) with probability `1 − p`, else 0 (u8).
+    pub fn bernoulli_mask(shape: &[usize], p: f64, key: RngKey) -> Result<Tensor> {
+        check_probability("bernoulli_mask", p)?;
+        let Some(numel) = checked_numel(shape) else {
+            bail!("bernoulli_mask", "shape {shape:?} has more elements than fit in memory");
+        };
+        cpu::dropout::mask(shape, numel, p, key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::DType;
+    use crate::random::drop_threshold;
+
+    #[test]
+    fn equals_the_composed_reference_and_the_words() {
+        for (n, p) in [(0, 0.5), (1, 0.1), (70_001, 0.1), (4099, 0.0), (4099, 1.0), (100, 1e-12)] {
+            let key = RngKey::new(9).step(n as u64);
+            let x = Tensor::randn(&[n], DType::F32, RngKey::new(1)).unwrap();
+            let y = x.dropout(p, key).unwrap().to_vec::<f32>().unwrap();
+            let mask = Tensor::bernoulli_mask(&[n], p, key).unwrap();
+            let kept: Vec<u8> =
+                (0..n as u64).map(|i| (key.word(i) as u64 >= drop_threshold(p)) as u8).collect();
+            assert_eq!(mask.to_vec::<u8>().unwrap(), kept);
+            let scaled = if p < 1.0 { x.mul_scalar(1.0 / (1.0 - p)).unwrap() } else { x.clone() };
+            let composed = scaled.where_(&mask, &x.zeros_like().unwrap()).unwrap();
+            assert_eq!(y, composed.to_vec::<f32>().unwrap(), "n = {n}, p = {p}");
+        }
+    }
+
+    #[test]
+    fn counts_elements_in_row_major_order_whatever_the_strides() {
+        let x = Tensor::rand(&[37, 53], DType::F64, RngKey::new(2)).unwrap();
+        let (t, key) = (x.t().unwrap(), RngKey::new(3));
+        let view = t.dropout(0.3, key).unwrap();
+        let copy = t.copy().unwrap().dropout(0.3, key).unwrap();
+        assert_eq!(view.shape(), &[53, 37]);
+        assert_eq!(view.to_f64_vec(), copy.to_f64_vec());
+    }
+
+    #[test]
+    fn drops_infinities_and_refuses_what_is_no_probability() {
+        let x = Tensor::full(&[64], f64::INFINITY, DType::F32).unwrap();
+        let y = x.dropout(0.5, RngKey::new(0)).unwrap().to_f64_vec();
+        assert!(y.iter().all(|&y| y == 0.0 || y == f64::INFINITY) && y.contains(&0.0));
+        for p in [-0.1, 1.1, f64::NAN] {
+            let error = x.dropout(p, RngKey::new(0)).err().unwrap().to_string();
+            assert!(error.starts_with("[dropout] the probability"), "{error}");
+            assert!(Tensor::bernoulli_mask(&[2], p, RngKey::new(0)).is_err());
+        }
+        assert!(Tensor::zeros(&[2], DType::U8).unwrap().dropout(0.5, RngKey::new(0)).is_err());
+        assert!(Tensor::bernoulli_mask(&[usize::MAX, 2], 0.5, RngKey::new(0)).is_err());
+    }
+
+    /// Prints nanoseconds an element on one thread, in the cache and beyond it:
+    /// `cargo test --release -p gradus-tensor -- --ignored --nocapture dropout`.
+    #[test]
+    #[ignore = "a measurement"]
+    fn speed() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        for (n, rounds) in [(64 << 10, 1000), (6 << 20, 10)] {
+            let x = Tensor::rand(&[n], DType::F32, RngKey::new(2)).unwrap();
+            let best = pool.install(|| {
+                let once = |_| {
+                    let start = std::time::Instant::now();
+                    std::hint::black_box(x.dropout(0.1, RngKey::new(3)).unwrap());
+                    start.elapsed().as_secs_f64()
+                };
+                (0..rounds).map(once).fold(f64::INFINITY, f64::min)
+            });
+            println!("dropout of {n}: {:.3} ns an element", best * 1e9 / n as f64);
+        }
+    }
+}
