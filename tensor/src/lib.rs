@@ -8,6 +8,7 @@ mod device;
 mod display;
 mod dtype;
 mod error;
+pub mod io;
 pub mod layout;
 pub mod ops;
 pub mod random;

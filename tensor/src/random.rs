@@ -170,14 +170,17 @@ pub(crate) fn map_words<T: Element>(
 ) {
     const BLOCK: usize = 1024;
     parallel::rows_ragged(out, 16 * BLOCK, 1.0, |first, out| {
-        simd::dispatch(|| {
-            let mut buffer = [0u32; BLOCK];
-            for (i, out) in out.chunks_mut(BLOCK).enumerate() {
-                let (first, buffer) = (first + i * BLOCK, &mut buffer[..out.len()]);
-                words(key, (first / 4) as u64, buffer);
-                body(first, buffer, out);
-            }
-        });
+        simd::dispatch(
+            #[inline(always)]
+            || {
+                let mut buffer = [0u32; BLOCK];
+                for (i, out) in out.chunks_mut(BLOCK).enumerate() {
+                    let (first, buffer) = (first + i * BLOCK, &mut buffer[..out.len()]);
+                    words(key, (first / 4) as u64, buffer);
+                    body(first, buffer, out);
+                }
+            },
+        );
     });
 }
 
@@ -204,7 +207,7 @@ impl Tensor {
         parallel::rows_ragged(out.slice_mut(), 1024, 25.0, |first, out| {
             for (i, x) in out.iter_mut().enumerate() {
                 let index = (first + i) as u64;
-                let block = key.block([(index / 4) as u32, (index / 4 >> 32) as u32, 0, 0]);
+                let block = key.block([(index / 4) as u32, ((index / 4) >> 32) as u32, 0, 0]);
                 let pair = (index % 4 / 2 * 2) as usize;
                 // (0, 1]: the logarithm of 0 must not occur.
                 let u = (block[pair] as f64 + 1.0) / 4_294_967_296.0;

@@ -21,7 +21,7 @@ pub(crate) fn dropout(x: &Tensor, p: f64, key: RngKey) -> Result<Tensor> {
         let x = x.contiguous()?;
         let (xs, scale) = (x.cpu_slice::<T>(), T::c(1.0 / (1.0 - p)));
         let mut out = Output::<T>::new("dropout", x.numel())?;
-        random::map_words(out.slice_mut(), key, |first, words, out| {
+        random::map_words(out.slice_mut(), key, #[inline(always)] |first, words, out| {
             let xs = &xs[first..first + out.len()];
             for i in 0..out.len() {
                 out[i] = if words[i] >= least { xs[i] * scale } else { T::ZERO };

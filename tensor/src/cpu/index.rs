@@ -182,17 +182,20 @@ fn add_rows<T: Float>(
             (row..row_end).for_each(|r| part(r).fill(T::ZERO));
         }
         let from = pairs.partition_point(|&pair| ((pair >> 32) as usize) < row);
-        simd::dispatch(|| {
-            for &pair in &pairs[from..] {
-                let (id, j) = ((pair >> 32) as usize, pair as u32 as usize);
-                if id >= row_end {
-                    break;
+        simd::dispatch(
+            #[inline(always)]
+            || {
+                for &pair in &pairs[from..] {
+                    let (id, j) = ((pair >> 32) as usize, pair as u32 as usize);
+                    if id >= row_end {
+                        break;
+                    }
+                    let out = part(id);
+                    let start = source.outer[o] + j * source.step;
+                    source.row(data, start, column..column_end, |i, value| out[i] += value);
                 }
-                let out = part(id);
-                let start = source.outer[o] + j * source.step;
-                source.row(data, start, column..column_end, |i, value| out[i] += value);
-            }
-        });
+            },
+        );
     });
 }
 
@@ -287,7 +290,10 @@ impl Lines {
 /// The first id of a contiguous u32 tensor that is not below `size`, and its position.
 pub(crate) fn outside(ids: &Tensor, size: usize) -> Option<(usize, u32)> {
     let ids = ids.cpu_slice::<u32>();
-    let largest = simd::dispatch(|| simd::reduce(ids, 0, u32::max, u32::max));
+    let largest = simd::dispatch(
+        #[inline(always)]
+        || simd::reduce(ids, 0, u32::max, u32::max),
+    );
     if ids.is_empty() || (largest as usize) < size {
         return None;
     }

@@ -10,6 +10,7 @@ pub(crate) mod index;
 pub(crate) mod layer_norm;
 pub(crate) mod math;
 pub(crate) mod matmul;
+pub(crate) mod optim;
 pub(crate) mod parallel;
 pub(crate) mod reduce;
 pub(crate) mod simd;

@@ -8,6 +8,7 @@ pub mod dropout;
 pub mod index;
 pub mod layer_norm;
 pub mod matmul;
+pub mod optim;
 pub mod reduce;
 pub mod softmax;
 pub mod sort;

@@ -1,0 +1,30 @@
+//! What a person at a terminal sees on standard error while a program works.
+
+use std::io::{self, IsTerminal, Write};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::SharedArgs;
+
+/// A progress bar over `total` items called `unit`, with rate and time left. It is hidden with `--quiet`, and where
+/// standard error is no terminal.
+pub fn progress_bar(shared: &SharedArgs, total: u64, unit: &str) -> ProgressBar {
+    if shared.quiet || !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let template =
+        format!("{{bar:32}} {{pos}}/{{len}} {unit}  {{per_sec:.0}}  {{eta}} left  {{msg}}");
+    let bar = ProgressBar::new(total);
+    match ProgressStyle::with_template(&template) {
+        Ok(style) => bar.with_style(style.progress_chars("━╸ ")),
+        Err(_) => bar,
+    }
+}
+
+/// Writes a line to standard error, unless `--quiet`.
+pub fn note(shared: &SharedArgs, message: impl AsRef<str>) {
+    if !shared.quiet {
+        // A note that cannot be written is no reason to stop.
+        let _ = writeln!(io::stderr(), "{}", message.as_ref());
+    }
+}

@@ -1,0 +1,169 @@
+//! The flags that every program takes.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use gradus_tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use crate::failure::{Failure, Outcome};
+
+/// Where to compute: `--device auto|cpu|gpu|gpu:N`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum DeviceArg {
+    /// A hardware GPU when there is one, else the CPU.
+    #[default]
+    Auto,
+    /// The processor.
+    Cpu,
+    /// A GPU, by its number in `infer devices`; the first when none is given.
+    Gpu(Option<usize>),
+}
+
+impl FromStr for DeviceArg {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let number = name.strip_prefix("gpu:").map(str::parse);
+        match (name, number) {
+            ("auto", _) => Ok(DeviceArg::Auto),
+            ("cpu", _) => Ok(DeviceArg::Cpu),
+            ("gpu", _) => Ok(DeviceArg::Gpu(None)),
+            (_, Some(Ok(number))) => Ok(DeviceArg::Gpu(Some(number))),
+            _ => Err("use auto, cpu, gpu, or gpu:N with a number".into()),
+        }
+    }
+}
+
+impl TryFrom<String> for DeviceArg {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        name.parse().map_err(|hint| format!("device `{name}` is unknown; {hint}"))
+    }
+}
+
+impl From<DeviceArg> for String {
+    fn from(device: DeviceArg) -> String {
+        device.to_string()
+    }
+}
+
+impl fmt::Display for DeviceArg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeviceArg::Auto => f.write_str("auto"),
+            DeviceArg::Cpu => f.write_str("cpu"),
+            DeviceArg::Gpu(None) => f.write_str("gpu"),
+            DeviceArg::Gpu(Some(number)) => write!(f, "gpu:{number}"),
+        }
+    }
+}
+
+impl DeviceArg {
+    /// The device that is meant, on this machine.
+    ///
+    /// # Errors
+    /// When it is a GPU: this build has none.
+    pub fn resolve(self) -> Outcome<Device> {
+        match self {
+            DeviceArg::Auto | DeviceArg::Cpu => Ok(Device::Cpu),
+            DeviceArg::Gpu(_) => Err(Failure::error(format!(
+                "[device] `{self}` is not available: this build of Gradus computes on the CPU only; use --device cpu"
+            ))),
+        }
+    }
+}
+
+/// The most threads that `--threads` takes: far above any machine, and low enough to start.
+const MOST_THREADS: usize = 1024;
+
+/// The flags that every program takes. `false` and absent are the same.
+#[derive(Debug, Clone, Default, PartialEq, clap::Args, Serialize, Deserialize)]
+#[command(next_help_heading = "Shared options")]
+#[serde(rename_all = "kebab-case", default)]
+pub struct SharedArgs {
+    /// Where to compute: auto, cpu, gpu or gpu:N [default: auto]
+    #[arg(long, value_name = "DEVICE", global = true)]
+    pub device: Option<DeviceArg>,
+    /// Threads to compute with [default: one a processor]
+    #[arg(long, value_name = "N", global = true)]
+    pub threads: Option<usize>,
+    /// Seed of all random numbers [default: 0]
+    #[arg(long, value_name = "N", global = true)]
+    pub seed: Option<u64>,
+    /// Print one JSON object a line on standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// No progress and no notes; errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// More notes on standard error
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// Read flags from a TOML file (`max-length = 64`); the command line wins
+    #[arg(long, value_name = "FILE.toml", global = true)]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+}
+
+impl SharedArgs {
+    /// The seed: 0 unless given.
+    pub fn seed(&self) -> u64 {
+        self.seed.unwrap_or(0)
+    }
+
+    /// Starts the threads, of which the calling one is the first, and finds the device. Call it once, before any
+    /// computation.
+    ///
+    /// # Errors
+    /// A usage error when `--threads` is out of its range; an error when there is no such device, or the threads
+    /// cannot be started.
+    pub fn start(&self) -> Outcome<Device> {
+        if let Some(threads) = self.threads.filter(|n| !(1..=MOST_THREADS).contains(n)) {
+            return Err(Failure::usage(format!(
+                "--threads is {threads}; it must be from 1 to {MOST_THREADS}"
+            )));
+        }
+        let device = self.device.unwrap_or_default().resolve()?;
+        // 0: as many as there are processors, or as RAYON_NUM_THREADS says.
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(self.threads.unwrap_or(0))
+            .use_current_thread()
+            .build_global()
+            .map_err(|e| Failure::error(format!("the threads cannot be started: {e}")))?;
+        Ok(device)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_parsed_and_printed() {
+        for name in ["auto", "cpu", "gpu", "gpu:0", "gpu:12"] {
+            assert_eq!(name.parse::<DeviceArg>().unwrap().to_string(), name);
+        }
+        for name in ["", "GPU", "gpu:", "gpu:-1", "gpu:x", "cuda"] {
+            assert!(name.parse::<DeviceArg>().is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_gpu_is_refused() {
+        assert_eq!(DeviceArg::Auto.resolve().unwrap(), Device::Cpu);
+        let failure = DeviceArg::Gpu(Some(1)).resolve().unwrap_err();
+        assert!(failure.to_string().contains("`gpu:1`"), "{failure}");
+    }
+
+    #[test]
+    fn threads_have_a_range() {
+        for threads in [0, MOST_THREADS + 1] {
+            let shared = SharedArgs { threads: Some(threads), ..SharedArgs::default() };
+            assert!(matches!(shared.start(), Err(Failure::Usage(_))), "{threads}");
+        }
+    }
+}

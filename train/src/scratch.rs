@@ -1,0 +1,44 @@
+//! The bare `train`: the bundled data, and a recipe that suits it.
+
+use std::path::{Path, PathBuf};
+
+use gradus_cli::{Failure, Outcome};
+use gradus_models::Pooling;
+
+use crate::args::{Flags, Size};
+
+/// The bundled data set: beside the current folder if there, else where the program was built.
+fn bundled() -> Outcome<PathBuf> {
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/banking77");
+    [PathBuf::from("data/banking77"), built]
+        .into_iter()
+        .find(|path| path.join("train.csv").is_file())
+        .map(|path| path.canonicalize().unwrap_or(path))
+        .ok_or_else(|| {
+            Failure::error(
+                "the bundled data set (data/banking77) is not here; run from the project's \
+                 folder, or name a data set: train classify --data PATH --model scratch",
+            )
+        })
+}
+
+/// The flags of the bare `train` (a BERT of 2 layers and hidden 128, mean pooling, 20 epochs), under
+/// those given.
+pub fn flags(given: &Flags) -> Outcome<Flags> {
+    let data = match &given.data {
+        Some(data) => data.clone(),
+        None => bundled()?,
+    };
+    let defaults = Flags {
+        data: Some(data),
+        model: Some("scratch".into()),
+        config_size: Some(Size::Tiny),
+        pooling: Some(Pooling::Mean),
+        epochs: Some(20),
+        batch_size: Some(32),
+        lr: Some(1e-3),
+        max_length: Some(64),
+        ..Flags::default()
+    };
+    given.over(&defaults)
+}
