@@ -15,14 +15,17 @@
 
 mod backward;
 mod checkpoint;
+mod gradcheck;
 mod mode;
 mod node;
 mod op;
 pub mod ops;
+pub mod registry;
 mod var;
 
 pub use backward::{BackwardOptions, Context, Gradients, grad};
 pub use checkpoint::checkpoint;
+pub use gradcheck::{GradCheck, gradcheck, gradgradcheck};
 pub use mode::{detect_anomaly, enable_grad, is_grad_enabled, no_grad};
 pub use op::{Op, Saves};
 pub use var::{Var, VarId};

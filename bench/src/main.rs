@@ -1,1 +1,96 @@
-fn main() {}
+//! `bench`: measures Gradus on the workloads that it shares with its peers. See `bench --help`.
+
+mod report;
+mod workloads;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use gradus_cli::{Failure, Outcome, SharedArgs};
+
+/// Measures Gradus; one JSON object a line.
+#[derive(Parser)]
+#[command(
+    name = "bench",
+    version,
+    after_help = "Workloads:
+  encode-b32-s128  encoder forward, 32 full sequences of 128 tokens      (sequences/s)
+  encode-b1-s16    encoder forward, one sequence of 16 tokens            (ms, median)
+  encode-real      every text of --data, tokenized and encoded to mean-pooled, normalised
+                   embeddings, batches of 32 sorted by length, tokenization timed (texts/s)
+  step-b32-s128    training step: forward, cross-entropy over 77 labels, backward, clip to
+                   norm 1, AdamW; dropout 0.1; 32 full sequences of 128 (sequences/s)
+  epoch-real       training steps as above over the first 1,024 texts of --data, batches of
+                   32 in file order, tokenization not timed (texts/s)
+  gemm             one product 4096×1536 · 1536×1536                     (GFLOP/s)
+
+Examples:
+  bench --model runs/minilm encode-b32-s128 step-b32-s128
+  bench --model base --batch 8 step-b32-s128
+  bench --model DIR --data data/banking77/test.csv --peer torch.jsonl encode-real"
+)]
+struct Program {
+    #[command(flatten)]
+    shared: SharedArgs,
+    /// Folder of a model, a hub id, or `base`: BERT-base with random weights
+    #[arg(long)]
+    model: Option<String>,
+    /// Texts with labels, for the workloads on real texts
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Seconds that a workload is repeated (three times at least)
+    #[arg(long, default_value_t = 8.0)]
+    seconds: f64,
+    /// Sequences of the -b32- workloads
+    #[arg(long, default_value_t = 32)]
+    batch: usize,
+    /// Number format of the computation
+    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    precision: Precision,
+    /// A peer's results (JSON lines of the same form): prints a table of ratios to standard error
+    #[arg(long)]
+    peer: Option<PathBuf>,
+    /// What to measure
+    #[arg(required = true)]
+    workload: Vec<workloads::Workload>,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Precision {
+    F32,
+    F16,
+    Bf16,
+    Int8,
+}
+
+fn main() -> ExitCode {
+    gradus_cli::run(|| program(Program::parse()))
+}
+
+fn program(program: Program) -> Outcome {
+    let device = program.shared.start()?;
+    if program.precision != Precision::F32 {
+        return Err(Failure::usage("only --precision f32 is there so far"));
+    }
+    if !program.seconds.is_finite() || program.seconds < 0.0 || program.batch == 0 {
+        return Err(Failure::usage("--seconds and --batch must be above 0"));
+    }
+    let peers = program.peer.as_deref().map(report::read_peers).transpose()?.unwrap_or_default();
+    let bench = workloads::Bench::new(
+        program.model.clone(),
+        program.data.clone(),
+        program.seconds,
+        program.batch,
+    );
+    let mut results = Vec::new();
+    for &workload in &program.workload {
+        let result = bench.measure(workload, device)?;
+        println!("{}", serde_json::to_string(&result)?);
+        results.push(result);
+    }
+    if program.peer.is_some() {
+        report::print_ratios(&results, &peers);
+    }
+    Ok(())
+}

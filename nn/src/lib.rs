@@ -1,1 +1,61 @@
-//! x
+//! Named parameters, layers, losses, optimisers and schedules.
+//!
+//! A model is built from a [`Path`] in a [`Store`], as one writes a path in a file system: the
+//! parameters' names are those of the checkpoint, so loading and saving need no table of names.
+//!
+//! ```
+//! # fn main() -> gradus_tensor::Result<()> {
+//! use gradus_autograd::Var;
+//! use gradus_nn::{AdamW, Init, Linear, Optimizer, ParamGroup, Reduction, Store, losses};
+//! use gradus_tensor::Tensor;
+//!
+//! let store = Store::new(0);
+//! let layer = Linear::new(&store.root().join("layer"), 2, 1, Init::XavierUniform)?;
+//! let mut optimizer = AdamW::new(vec![ParamGroup {
+//!     params: store.parameters(),
+//!     lr: 0.1,
+//!     weight_decay: 0.0,
+//! }]);
+//! let x = Var::constant(Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?);
+//! let y = Var::constant(Tensor::from_slice(&[1f32, 0.0], &[2, 1])?);
+//! for _ in 0..3 {
+//!     let loss = losses::mse(&layer.forward(&x)?, &y, Reduction::Mean)?;
+//!     optimizer.step(&loss.backward()?, 1.0, None)?;
+//! }
+//! assert_eq!(store.get("layer.weight").unwrap().shape(), [1, 2]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - [`Parameter`], [`Store`], [`Path`], [`Source`], [`Init`]: named parameters;
+//! - [`Linear`], [`Embedding`], [`LayerNorm`], [`Dropout`], [`Activation`], [`SelfAttention`],
+//!   [`EncoderLayer`]: layers; [`Forward`] tells them whether they train;
+//! - [`losses`];
+//! - [`Sgd`], [`Adam`], [`AdamW`], [`clip_grad_norm`], [`Schedule`]: optimisation.
+
+mod forward;
+mod init;
+mod layers;
+pub mod losses;
+mod optim;
+mod parameter;
+mod store;
+
+pub use forward::Forward;
+pub use init::Init;
+pub use layers::activation::Activation;
+pub use layers::attention::SelfAttention;
+pub use layers::dropout::Dropout;
+pub use layers::embedding::Embedding;
+pub use layers::encoder::{EncoderConfig, EncoderLayer};
+pub use layers::layer_norm::LayerNorm;
+pub use layers::linear::Linear;
+pub use losses::{CrossEntropy, Reduction};
+pub use optim::adam::{Adam, AdamW};
+pub use optim::clip::{Clip, clip_grad_norm};
+pub use optim::group::{ParamGroup, decays, param_groups};
+pub use optim::schedule::{Schedule, ScheduleKind};
+pub use optim::sgd::Sgd;
+pub use optim::Optimizer;
+pub use parameter::Parameter;
+pub use store::{Path, Source, Store};

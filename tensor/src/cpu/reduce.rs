@@ -1,4 +1,4 @@
-//! `y[o, i] = finish(fold of x[o, r, i] over r)` for `x [outer, n, inner]`, all merged dimensions.
+//! `y[o, i] = finish(join of map(x[o, r, i]) over r)` for `x [outer, n, inner]`, all merged dimensions.
 //!
 //! Any view is brought to this form: without a copy where its dimensions, in the order of memory,
 //! read kept–reduced–kept (each part may be missing), else by a copy with the reduced ones last.
@@ -128,14 +128,14 @@ impl Nest {
         Ok(Nest { x: x.permute(&order)?.contiguous()?, outer: x.numel() / n, n, inner: 1 })
     }
 
-    /// Folds in blocks, combines the blocks. `params` holds one value for each output.
-    fn fold<T: Element, P: Copy + Sync, A: Element, R: Element>(
+    /// Reduces in blocks, combines the blocks. `params` holds one value for each output.
+    fn reduce<T: Element, P: Copy + Sync, A: Element, R: Element>(
         &self,
         op: &'static str,
         params: &[P],
         ns: f64,
         identity: A,
-        fold: impl Fn(A, T, P) -> A + Copy + Sync + Send,
+        map: impl Fn(T, P) -> A + Copy + Sync + Send,
         join: impl Fn(A, A) -> A + Copy + Sync + Send,
         finish: impl Fn(A, P) -> R + Copy + Sync + Send,
     ) -> Result<Tensor> {
@@ -152,7 +152,7 @@ impl Nest {
                 out.slice_mut(),
                 ns,
                 identity,
-                fold,
+                map,
                 join,
                 finish,
             );
@@ -167,28 +167,39 @@ impl Nest {
                 parts.slice_mut(),
                 ns,
                 identity,
-                fold,
+                map,
                 join,
                 whole,
             );
-            let fold = |a, x, _| join(a, x);
+            let same = |a, _| a;
             let (parts, shape) = (parts.slice_mut(), [outer, blocks, inner]);
-            level(parts, shape, blocks, params, out.slice_mut(), ns, identity, fold, join, finish);
+            level(
+                parts,
+                shape,
+                blocks,
+                params,
+                out.slice_mut(),
+                CHEAP,
+                identity,
+                same,
+                join,
+                finish,
+            );
         }
         Ok(out.into_tensor(&[outer * inner]))
     }
 
-    /// [`Nest::fold`] without a value for each output.
+    /// [`Nest::reduce`] without a value for each output.
     fn plain<T: Element, A: Element, R: Element>(
         &self,
         op: &'static str,
         identity: A,
-        fold: impl Fn(A, T) -> A + Copy + Sync + Send,
+        map: impl Fn(T) -> A + Copy + Sync + Send,
         join: impl Fn(A, A) -> A + Copy + Sync + Send,
         finish: impl Fn(A) -> R + Copy + Sync + Send,
     ) -> Result<Tensor> {
         let none = vec![(); self.outer * self.inner];
-        self.fold(op, &none, CHEAP, identity, |a, x, ()| fold(a, x), join, |a, ()| finish(a))
+        self.reduce(op, &none, CHEAP, identity, |x, ()| map(x), join, |a, ()| finish(a))
     }
 }
 
@@ -201,7 +212,7 @@ fn level<T: Element, P: Copy + Sync, A: Element, R: Element>(
     out: &mut [R],
     ns: f64,
     identity: A,
-    fold: impl Fn(A, T, P) -> A + Copy + Sync + Send,
+    map: impl Fn(T, P) -> A + Copy + Sync + Send,
     join: impl Fn(A, A) -> A + Copy + Sync + Send,
     finish: impl Fn(A, P) -> R + Copy + Sync + Send,
 ) {
@@ -211,14 +222,22 @@ fn level<T: Element, P: Copy + Sync, A: Element, R: Element>(
     if inner == 1 {
         let per_task = parallel::rows_per_task(block.min(n));
         parallel::rows(out, 1, per_task, block.min(n) as f64 * ns, |first, out| {
-            simd::dispatch(|| {
-                for (q, y) in (first..).zip(out) {
-                    let (o, from, to) = place(q);
-                    let p = params[o];
-                    let xs = &xs[o * n + from..o * n + to];
-                    *y = finish(simd::reduce(xs, identity, |a, x| fold(a, x, p), join), p);
-                }
-            });
+            simd::dispatch(
+                #[inline(always)]
+                || {
+                    for (q, y) in (first..).zip(out) {
+                        let (o, from, to) = place(q);
+                        let p = params[o];
+                        let xs = &xs[o * n + from..o * n + to];
+                        let a = if ns > CHEAP {
+                            simd::map_reduce(xs, identity, |x| map(x, p), join)
+                        } else {
+                            simd::reduce(xs, identity, |a, x| join(a, map(x, p)), join)
+                        };
+                        *y = finish(a, p);
+                    }
+                },
+            );
         });
         return;
     }
@@ -227,44 +246,47 @@ fn level<T: Element, P: Copy + Sync, A: Element, R: Element>(
     let per_task = parallel::rows_per_task(task_elements);
     let shared = SharedMut::new(out);
     parallel::ranges(outer * blocks * tiles, per_task, task_elements as f64 * ns, |tasks| {
-        simd::dispatch(|| {
-            let mut lanes = [[identity; TILE]; LANES];
-            for task in tasks {
-                let (q, tile) = (task / tiles, task % tiles);
-                let (o, from, to) = place(q);
-                let (first, width) = (tile * TILE, TILE.min(inner - tile * TILE));
-                let used = LANES.min(to - from);
-                for lane in &mut lanes[..used] {
-                    lane[..width].fill(identity);
-                }
-                let p = &params[o * inner + first..][..width];
-                for r in from..to {
-                    let row = &xs[(o * n + r) * inner + first..][..width];
-                    let lane = &mut lanes[(r - from) % LANES][..width];
-                    for j in 0..width {
-                        lane[j] = fold(lane[j], row[j], p[j]);
+        simd::dispatch(
+            #[inline(always)]
+            || {
+                let mut lanes = [[identity; TILE]; LANES];
+                for task in tasks {
+                    let (q, tile) = (task / tiles, task % tiles);
+                    let (o, from, to) = place(q);
+                    let (first, width) = (tile * TILE, TILE.min(inner - tile * TILE));
+                    let used = LANES.min(to - from);
+                    for lane in &mut lanes[..used] {
+                        lane[..width].fill(identity);
                     }
-                }
-                let mut half = LANES / 2;
-                while half > 0 {
-                    let (low, high) = lanes.split_at_mut(half);
-                    for (low, high) in
-                        low.iter_mut().zip(&high[..half.min(used.saturating_sub(half))])
-                    {
+                    let p = &params[o * inner + first..][..width];
+                    for r in from..to {
+                        let row = &xs[(o * n + r) * inner + first..][..width];
+                        let lane = &mut lanes[(r - from) % LANES][..width];
                         for j in 0..width {
-                            low[j] = join(low[j], high[j]);
+                            lane[j] = join(lane[j], map(row[j], p[j]));
                         }
                     }
-                    half /= 2;
+                    let mut half = LANES / 2;
+                    while half > 0 {
+                        let (low, high) = lanes.split_at_mut(half);
+                        for (low, high) in
+                            low.iter_mut().zip(&high[..half.min(used.saturating_sub(half))])
+                        {
+                            for j in 0..width {
+                                low[j] = join(low[j], high[j]);
+                            }
+                        }
+                        half /= 2;
+                    }
+                    let at = q * inner + first;
+                    // SAFETY: each (q, tile) belongs to one task.
+                    let out = unsafe { shared.slice(at..at + width) };
+                    for j in 0..width {
+                        out[j] = finish(lanes[0][j], p[j]);
+                    }
                 }
-                let at = q * inner + first;
-                // SAFETY: each (q, tile) belongs to one task.
-                let out = unsafe { shared.slice(at..at + width) };
-                for j in 0..width {
-                    out[j] = finish(lanes[0][j], p[j]);
-                }
-            }
-        });
+            },
+        );
     });
 }
 
@@ -286,37 +308,37 @@ pub(crate) fn forward(x: &Tensor, op: ReduceOp, dims: &[usize], n: usize) -> Res
     let name = op.name();
     match op {
         ReduceOp::Sum => dispatch_number!(name, x.dtype(), T => {
-            nest.plain(name, <T as Number>::ZERO, |a, x: T| T::add(a, x.widen()), T::add, |a| a)
+            nest.plain(name, <T as Number>::ZERO, |x: T| x.widen(), T::add, |a| a)
         }),
         ReduceOp::Prod => dispatch_number!(name, x.dtype(), T => {
-            nest.plain(name, <T as Number>::ONE, |a, x: T| T::mul(a, x.widen()), T::mul, |a| a)
+            nest.plain(name, <T as Number>::ONE, |x: T| x.widen(), T::mul, |a| a)
         }),
         ReduceOp::Max => dispatch_number!(name, x.dtype(), T => {
-            nest.plain(name, T::LOWEST, T::larger, T::larger, |a| a)
+            nest.plain(name, T::LOWEST, |x: T| x, T::larger, |a| a)
         }),
         ReduceOp::Min => dispatch_number!(name, x.dtype(), T => {
-            nest.plain(name, T::HIGHEST, T::smaller, T::smaller, |a| a)
+            nest.plain(name, T::HIGHEST, |x: T| x, T::smaller, |a| a)
         }),
         ReduceOp::Mean => dispatch_float!(name, x.dtype(), T => {
             let n = T::c(n as f64);
-            nest.plain(name, <T as Float>::ZERO, |a: T, x: T| a + x, |a, b| a + b, |a| a / n)
+            nest.plain(name, <T as Float>::ZERO, |x: T| x, |a, b| a + b, |a| a / n)
         }),
         ReduceOp::Var { correction } => dispatch_float!(name, x.dtype(), T => {
             let count = T::c(n as f64);
             let add = |a: T, b: T| a + b;
             let zero = <T as Float>::ZERO;
-            let mean = nest.plain(name, zero, add, add, |a| a / count)?;
+            let mean = nest.plain(name, zero, |x: T| x, add, |a| a / count)?;
             let divisor = T::c(n.saturating_sub(correction) as f64);
-            let square = |a: T, x: T, m: T| a + (x - m) * (x - m);
-            nest.fold(name, mean.cpu_slice::<T>(), CHEAP, zero, square, add, |a, _| a / divisor)
+            let square = |x: T, m: T| (x - m) * (x - m);
+            nest.reduce(name, mean.cpu_slice::<T>(), CHEAP, zero, square, add, |a, _| a / divisor)
         }),
         ReduceOp::LogSumExp => dispatch_float!(name, x.dtype(), T => {
             let finite = |m: T| if m.is_finite() { m } else { <T as Float>::ZERO };
-            let max = nest.plain(name, T::NEG_INFINITY, T::larger, T::larger, finite)?;
-            let sum = |a: T, x: T, m: T| a + Float::exp(x - m);
+            let max = nest.plain(name, T::NEG_INFINITY, |x: T| x, T::larger, finite)?;
+            let exp = |x: T, m: T| Float::exp(x - m);
             let log = |a: T, m: T| Float::ln(a) + m;
             let add = |a: T, b: T| a + b;
-            nest.fold(name, max.cpu_slice::<T>(), EXP, <T as Float>::ZERO, sum, add, log)
+            nest.reduce(name, max.cpu_slice::<T>(), EXP, <T as Float>::ZERO, exp, add, log)
         }),
     }
 }
@@ -331,7 +353,7 @@ pub(crate) fn arg_extremum(op: &'static str, x: &Tensor, largest: bool) -> Resul
         let mut out = Output::<u32>::new(op, xs.len() / n)?;
         let ns = n as f64 * 2.0 * CHEAP;
         parallel::rows(out.slice_mut(), 1, parallel::rows_per_task(n), ns, |first, out| {
-            simd::dispatch(|| {
+            simd::dispatch(#[inline(always)] || {
                 for (row, y) in (first..).zip(out) {
                     let xs = &xs[row * n..(row + 1) * n];
                     let best = if largest {

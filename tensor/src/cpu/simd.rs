@@ -66,6 +66,36 @@ pub(crate) fn reduce<T: Copy, A: Copy>(
     join_lanes(lanes, join)
 }
 
+/// [`reduce`] of `map(x)`, for maps worth vectorising on their own (an exponential): they run in a
+/// plain loop over a piece that stays in the cache. The order is that of [`reduce`].
+#[inline(always)]
+pub(crate) fn map_reduce<T: Copy, A: Copy>(
+    xs: &[T],
+    identity: A,
+    map: impl Fn(T) -> A,
+    join: impl Fn(A, A) -> A,
+) -> A {
+    const PIECE: usize = 8 * LANES;
+    let mut lanes = [identity; LANES];
+    let mut mapped = [identity; PIECE];
+    for piece in xs.chunks(PIECE) {
+        let mapped = &mut mapped[..piece.len()];
+        for i in 0..piece.len() {
+            mapped[i] = map(piece[i]);
+        }
+        let (blocks, rest) = mapped.as_chunks::<LANES>();
+        for block in blocks {
+            for l in 0..LANES {
+                lanes[l] = join(lanes[l], block[l]);
+            }
+        }
+        for (l, &x) in rest.iter().enumerate() {
+            lanes[l] = join(lanes[l], x);
+        }
+    }
+    join_lanes(lanes, join)
+}
+
 /// [`reduce`] over two slices of one length.
 #[inline(always)]
 pub(crate) fn reduce2<T: Copy, A: Copy>(

@@ -9,7 +9,7 @@
 
 use super::math::Float;
 use super::parallel;
-use super::simd::{self, LANES};
+use super::simd;
 use crate::storage::Output;
 use crate::{Result, Tensor, dispatch_float};
 
@@ -26,27 +26,16 @@ pub(crate) fn row_max<T: Float>(x: &[T]) -> T {
 /// Σ e^(x − m).
 #[inline(always)]
 pub(crate) fn row_exp_sum<T: Float>(x: &[T], m: T) -> T {
-    simd::reduce(x, T::ZERO, |a, x| a + (x - m).exp(), |a, b| a + b)
+    simd::map_reduce(x, T::ZERO, |x| (x - m).exp(), |a, b| a + b)
 }
 
 /// y = e^(x − m); returns Σy.
 #[inline(always)]
 fn row_exp<T: Float>(x: &[T], m: T, y: &mut [T]) -> T {
-    let mut lanes = [T::ZERO; LANES];
-    let ((xs, rest_x), (ys, rest_y)) = (x.as_chunks::<LANES>(), y.as_chunks_mut::<LANES>());
-    for (x, y) in xs.iter().zip(ys) {
-        for l in 0..LANES {
-            y[l] = (x[l] - m).exp();
-        }
-        for l in 0..LANES {
-            lanes[l] += y[l];
-        }
+    for i in 0..y.len() {
+        y[i] = (x[i] - m).exp();
     }
-    for (l, (x, y)) in rest_x.iter().zip(rest_y).enumerate() {
-        *y = (*x - m).exp();
-        lanes[l] += *y;
-    }
-    simd::join_lanes(lanes, |a, b| a + b)
+    simd::reduce(y, T::ZERO, |a, y| a + y, |a, b| a + b)
 }
 
 /// `out[row] = body(row of a, row of b)` for contiguous inputs of one shape.
@@ -62,11 +51,14 @@ fn rows<T: Float>(
     let mut out = Output::<T>::new(op, a.numel())?;
     let (xs, ys) = (a.cpu_slice::<T>(), b.cpu_slice::<T>());
     parallel::rows(out.slice_mut(), n, parallel::rows_per_task(n), n as f64 * ns, |first, out| {
-        simd::dispatch(|| {
-            for (row, out) in (first..).zip(out.chunks_exact_mut(n)) {
-                body(&xs[row * n..][..n], &ys[row * n..][..n], out);
-            }
-        });
+        simd::dispatch(
+            #[inline(always)]
+            || {
+                for (row, out) in (first..).zip(out.chunks_exact_mut(n)) {
+                    body(&xs[row * n..][..n], &ys[row * n..][..n], out);
+                }
+            },
+        );
     });
     Ok(out.into_tensor(a.shape()))
 }

@@ -1,0 +1,41 @@
+//! Inputs for attention.
+
+use gradus_tensor::Tensor;
+use gradus_tensor::ops::attention::Attention;
+
+use super::{Case, Gen};
+use crate::op::Op;
+use crate::ops::attention::attention_composed;
+
+pub(super) fn cases(g: &Gen) -> Vec<Case> {
+    let lengths: Vec<Vec<u32>> = if g.is_large() {
+        vec![vec![70, 129, 1, 100]]
+    } else {
+        vec![vec![], vec![1], vec![0, 2, 0, 3], vec![g.size() as u32, g.size() as u32]]
+    };
+    let mut cases = Vec::new();
+    for lengths in lengths {
+        let (heads, d) = if g.is_large() { (4, 16) } else { (1 + g.below(3), g.size()) };
+        let mut offsets = vec![0];
+        for n in &lengths {
+            offsets.push(offsets[offsets.len() - 1] + n);
+        }
+        let tokens = offsets[offsets.len() - 1] as usize;
+        let offsets =
+            Tensor::from_slice(&offsets, &[offsets.len()]).expect("one dimension always fits");
+        for dropout in [None, Some((0.3, g.key()))] {
+            let options = Attention { heads, scale: 1.0 / (d as f64).sqrt(), dropout };
+            let inputs = (0..3).map(|_| g.any(&[tokens, heads * d])).collect();
+            let parameters = format!("{heads} heads, lengths {lengths:?}, dropout {dropout:?}");
+            let o = offsets.clone();
+            let case = Case::new(Op::Attention, parameters, inputs, move |v| {
+                v[0].attention(&v[1], &v[2], &o, &options)
+            });
+            let o = offsets.clone();
+            cases.push(
+                case.composed(move |v| attention_composed(&v[0], &v[1], &v[2], &o, &options)),
+            );
+        }
+    }
+    cases
+}

@@ -1,0 +1,93 @@
+//! Inputs for the methods of `Var` that are composed of other operations, and for checkpointing.
+
+use super::{Case, Gen};
+use crate::checkpoint::checkpoint as run_again;
+use crate::op::Op;
+use crate::var::Var;
+
+pub(super) fn checkpoint(g: &Gen) -> Vec<Case> {
+    let case = |shape: Vec<usize>| {
+        let inputs = vec![g.any(&shape), g.any(&shape)];
+        Case::new(Op::Checkpoint, "tanh(x)·y", inputs, |v| {
+            let (x, y) = (v[0].clone(), v[1].clone());
+            run_again(move || x.tanh()?.mul(&y))
+        })
+        .composed(|v| v[0].tanh()?.mul(&v[1]))
+    };
+    g.shapes(0).into_iter().map(case).collect()
+}
+
+pub(super) fn cases(g: &Gen) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for shape in g.shapes(1) {
+        let rank = shape.len();
+        let (dim, other) = (g.dim(rank), g.dim(rank));
+        let size = shape[dim.rem_euclid(rank as isize) as usize];
+        let x = || vec![g.any(&shape)];
+        let all = |pieces: Vec<Var>| {
+            // Each piece times its number, so that none can be taken for another.
+            let sums: gradus_tensor::Result<Vec<Var>> = (1..)
+                .zip(&pieces)
+                .map(|(i, piece)| piece.sum_all()?.mul_scalar(i as f64))
+                .collect();
+            Var::stack(&sums?.iter().collect::<Vec<_>>(), 0)
+        };
+        let keepdim = g.below(2) == 0;
+        cases.push(Case::new(
+            Op::Binary(gradus_tensor::ops::binary::BinaryOp::Mul),
+            "prod",
+            x(),
+            {
+                let dims = g.dims(rank);
+                move |v| v[0].prod(&dims, keepdim)
+            },
+        ));
+        let descending = g.below(2) == 0;
+        cases.push(Case::new(Op::Gather, "sort", vec![g.distinct(&shape)], move |v| {
+            Ok(v[0].sort(dim, descending)?.0)
+        }));
+        let k = g.below(size + 1);
+        cases.push(Case::new(Op::Gather, "topk", vec![g.distinct(&shape)], move |v| {
+            Ok(v[0].topk(k, dim, descending)?.0)
+        }));
+        let at = g.dim(rank + 1);
+        cases.push(Case::new(Op::Cat, "stack", vec![g.any(&shape), g.any(&shape)], move |v| {
+            Var::stack(&[&v[0], &v[1], &v[0]], at)
+        }));
+        let times: Vec<usize> = (0..rank + g.below(2)).map(|_| g.below(3)).collect();
+        cases.push(Case::new(Op::BroadcastTo, format!("repeat {times:?}"), x(), move |v| {
+            v[0].repeat(&times)
+        }));
+        let piece = g.size();
+        cases.push(Case::new(Op::Narrow, format!("split {piece}"), x(), move |v| {
+            all(v[0].split(piece, dim)?)
+        }));
+        cases.push(Case::new(Op::Narrow, format!("chunk {piece}"), x(), move |v| {
+            all(v[0].chunk(piece, dim)?)
+        }));
+        let cut = g.below(size + 1);
+        cases.push(Case::new(Op::Narrow, format!("split_with_sizes {cut}"), x(), move |v| {
+            all(v[0].split_with_sizes(&[cut, 0, size - cut], dim)?)
+        }));
+        cases.push(Case::new(Op::Permute, "transpose", x(), move |v| v[0].transpose(dim, other)));
+        let (first, last) = (g.below(rank), rank as isize - 1);
+        cases.push(Case::new(Op::Reshape, "flatten", x(), move |v| {
+            v[0].flatten(first as isize, last)
+        }));
+        cases.push(Case::new(Op::Reshape, "unsqueeze and squeeze", x(), move |v| {
+            v[0].unsqueeze(at)?.squeeze(at)?.mul(&v[0])
+        }));
+        if size > 0 {
+            let entry = g.below(size);
+            cases.push(Case::new(Op::Narrow, "select", x(), move |v| v[0].select(dim, entry)));
+        }
+        if rank > 1 {
+            cases.push(Case::new(Op::Permute, "t", x(), |v| v[0].t()));
+        }
+    }
+    // Equal elements share the gradient of an extremum; along the diagonal it is smooth.
+    cases.push(Case::new(Op::Max, "of a value and itself", vec![g.any(&[3])], |v| {
+        Var::stack(&[&v[0], &v[0]], 0)?.max(&[0], false)?.maximum(&v[0])
+    }));
+    cases
+}

@@ -1,0 +1,20 @@
+//! The methods of `Tensor` that have no gradient.
+
+/// Public functions of `Tensor` that no variable has, each with the reason. In-place operations
+/// (`add_`) and the kernels of backward rules (`softmax_backward`) need no entry.
+pub const NOT_DIFFERENTIABLE: &[(&str, &str)] = &[
+    ("argmax", "gives indices"),
+    ("argmin", "gives indices"),
+    ("argsort", "gives indices"),
+    ("eq", "gives a mask"),
+    ("ne", "gives a mask"),
+    ("lt", "gives a mask"),
+    ("le", "gives a mask"),
+    ("gt", "gives a mask"),
+    ("ge", "gives a mask"),
+    ("compare", "gives a mask"),
+    ("is_not_finite", "gives a mask"),
+    ("bernoulli_mask", "makes a mask"),
+    ("attention_dropout_mask", "makes a mask"),
+    ("reduce", "the general form of sum, mean and so on, which have rules"),
+];

@@ -1,0 +1,65 @@
+//! Inputs for the matrix products.
+
+use super::{Case, Gen};
+use crate::op::Op;
+
+pub(super) fn matmul(g: &Gen) -> Vec<Case> {
+    let (m, k, n) = (g.size(), g.size(), g.size());
+    let shapes: Vec<(Vec<usize>, Vec<usize>)> = if g.is_large() {
+        vec![(vec![201, 300], vec![300, 150]), (vec![8, 65, 33], vec![8, 33, 70])]
+    } else {
+        let batch = g.size();
+        vec![
+            (vec![m, k], vec![k, n]),
+            (vec![1, 1], vec![1, 1]),
+            (vec![m, 0], vec![0, n]),
+            (vec![0, k], vec![k, n]),
+            (vec![batch, m, k], vec![batch, k, n]),
+            (vec![batch, m, k], vec![k, n]),
+            (vec![m, k], vec![2, 1, k, n]),
+            (vec![2, 1, m, k], vec![batch, k, n]),
+            (vec![0, m, k], vec![1, k, n]),
+        ]
+    };
+    let case = |(a, b): (Vec<usize>, Vec<usize>)| {
+        let case = Case::new(Op::Matmul, "", vec![g.any(&a), g.any(&b)], |v| v[0].matmul(&v[1]));
+        if g.is_large() {
+            return case;
+        }
+        // The products one by one, then added.
+        case.composed(|v| v[0].unsqueeze(-1)?.mul(&v[1].unsqueeze(-3)?)?.sum(&[-2], false))
+    };
+    shapes.into_iter().map(case).collect()
+}
+
+pub(super) fn linear(g: &Gen) -> Vec<Case> {
+    let mut cases = Vec::new();
+    let (input, output) = (g.size(), g.size());
+    let shapes = if g.is_large() {
+        vec![(vec![203, 300], 150)]
+    } else {
+        vec![
+            (vec![input], output),
+            (vec![1, 1], 1),
+            (vec![g.size(), g.size(), input], output),
+            (vec![0, input], output),
+            (vec![3, 0], output),
+            (vec![3, input], 0),
+        ]
+    };
+    for (x, output) in shapes {
+        let weight = g.any(&[output, x[x.len() - 1]]);
+        let inputs = vec![g.any(&x), weight, g.any(&[output])];
+        let case = Case::new(Op::Linear, "", inputs[..2].to_vec(), |v| v[0].linear(&v[1], None));
+        let rows: usize = x[..x.len() - 1].iter().product();
+        let composed = move |x: &crate::Var, w: &crate::Var| {
+            let flat = x.reshape(&[rows, w.size(1)?])?;
+            let shape = [&x.shape()[..x.rank() - 1], &[w.size(0)?]].concat();
+            flat.matmul(&w.t()?)?.reshape(&shape)
+        };
+        cases.push(case.composed(move |v| composed(&v[0], &v[1])));
+        let case = Case::new(Op::Linear, "bias", inputs, |v| v[0].linear(&v[1], Some(&v[2])));
+        cases.push(case.composed(move |v| composed(&v[0], &v[1])?.add(&v[2])));
+    }
+    cases
+}

@@ -1,0 +1,68 @@
+//! Results as JSON lines, and beside a peer's.
+
+use std::path::Path;
+
+use gradus_cli::Outcome;
+use serde::{Deserialize, Serialize};
+
+/// One measurement.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Measurement {
+    /// Name and version of the engine.
+    pub engine: String,
+    /// What was measured.
+    pub workload: String,
+    /// On which model.
+    pub model: String,
+    /// The median.
+    pub value: f64,
+    /// Unit of `value`.
+    pub unit: String,
+    /// The best run.
+    pub best: f64,
+    /// Number of runs.
+    pub runs: usize,
+    /// Threads used.
+    pub threads: usize,
+    /// Device used.
+    #[serde(default)]
+    pub device: String,
+    /// Most memory that the process ever held, MiB; of all workloads of the process so far.
+    pub peak_rss_mib: Option<u64>,
+}
+
+/// A peer's measurements, from a file of JSON lines.
+pub fn read_peers(path: &Path) -> Outcome<Vec<Measurement>> {
+    let bytes = gradus_models::files::read(path)?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let mut found = Vec::new();
+    for line in text.lines().filter(|l| l.trim_start().starts_with('{')) {
+        found.push(serde_json::from_str(line)?);
+    }
+    Ok(found)
+}
+
+/// Prints ours beside the peers', with the ratio by which ours is faster.
+pub fn print_ratios(ours: &[Measurement], peers: &[Measurement]) {
+    eprintln!(
+        "{:<18} {:<12} {:>10} {:>12} {:>24} {:>8}",
+        "workload", "unit", "gradus", "peer", "", "ratio"
+    );
+    for mine in ours {
+        for peer in peers.iter().filter(|p| p.workload == mine.workload && p.model == mine.model) {
+            let time = mine.unit == "ms";
+            let ratio = if time { peer.value / mine.value } else { mine.value / peer.value };
+            eprintln!(
+                "{:<18} {:<12} {:>10.2} {:>12.2} {:>24} {:>7.2}x",
+                mine.workload, mine.unit, mine.value, peer.value, peer.engine, ratio
+            );
+        }
+    }
+}
+
+/// The most memory that this process has held, in MiB, where the system tells.
+pub fn peak_rss_mib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? / 1024)
+}

@@ -1,0 +1,261 @@
+//! The workloads: same names, same meaning, same units as the peers' scripts.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::ValueEnum;
+use gradus_autograd::no_grad;
+use gradus_cli::{Failure, Outcome};
+use gradus_models::batch::sorted_batches;
+use gradus_models::bert::{mean_pool, normalize};
+use gradus_models::{
+    Bert, BertConfig, BertInput, Dataset, Encoding, Labels, PackedBatch, Pooling, Pretrained,
+    SequenceClassifier, Split,
+};
+use gradus_nn::{
+    AdamW, CrossEntropy, Forward, Optimizer, ParamGroup, Store, clip_grad_norm,
+};
+use gradus_tensor::{DType, Device, RngKey, Tensor};
+
+use crate::report::{Measurement, peak_rss_mib};
+
+/// What to measure.
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+pub enum Workload {
+    /// Encoder forward, 32 × 128
+    EncodeB32S128,
+    /// Encoder forward, 1 × 16
+    EncodeB1S16,
+    /// Real texts to embeddings
+    EncodeReal,
+    /// Training step, 32 × 128
+    StepB32S128,
+    /// Training over real texts
+    EpochReal,
+    /// One large product
+    Gemm,
+}
+
+/// Labels of the training workloads, as the peers have.
+const LABELS: usize = 77;
+/// Tokens of a real text at most.
+const MAX_LENGTH: usize = 128;
+
+/// The settings of all measurements.
+pub struct Bench {
+    model: Option<String>,
+    data: Option<PathBuf>,
+    seconds: f64,
+    batch: usize,
+}
+
+struct Times {
+    median: f64,
+    best: f64,
+    runs: usize,
+}
+
+impl Bench {
+    pub fn new(model: Option<String>, data: Option<PathBuf>, seconds: f64, batch: usize) -> Self {
+        Bench { model, data, seconds, batch }
+    }
+
+    pub fn measure(&self, workload: Workload, device: Device) -> Outcome<Measurement> {
+        let (times, amount, unit) = match workload {
+            Workload::EncodeB32S128 => (self.encode(self.batch, 128)?, self.batch, "sequences/s"),
+            Workload::EncodeB1S16 => (self.encode(1, 16)?, 1, "ms"),
+            Workload::EncodeReal => {
+                let (times, texts) = self.encode_real()?;
+                (times, texts, "texts/s")
+            }
+            Workload::StepB32S128 => (self.step(self.batch, 128)?, self.batch, "sequences/s"),
+            Workload::EpochReal => {
+                let (times, texts) = self.epoch_real()?;
+                (times, texts, "texts/s")
+            }
+            Workload::Gemm => (self.gemm()?, 0, "GFLOP/s"),
+        };
+        let value = |seconds: f64| match unit {
+            "ms" => seconds * 1e3,
+            "GFLOP/s" => 2.0 * 4096.0 * 1536.0 * 1536.0 / seconds / 1e9,
+            _ => amount as f64 / seconds,
+        };
+        let round = |x: f64| (x * 1e3).round() / 1e3;
+        Ok(Measurement {
+            engine: format!("gradus-{}", env!("CARGO_PKG_VERSION")),
+            workload: workload
+                .to_possible_value()
+                .map(|v| v.get_name().to_string())
+                .unwrap_or_default(),
+            model: match (workload, &self.model) {
+                (Workload::Gemm, _) | (_, None) => "none".into(),
+                (_, Some(model)) => {
+                    model.trim_end_matches('/').rsplit('/').next().unwrap_or(model).to_string()
+                }
+            },
+            value: round(value(times.median)),
+            unit: unit.into(),
+            best: round(value(times.best)),
+            runs: times.runs,
+            threads: rayon::current_num_threads(),
+            device: device.to_string(),
+            peak_rss_mib: peak_rss_mib(),
+        })
+    }
+
+    /// Runs `f` until the time is over, three times at least, after one warm-up.
+    fn repeat(&self, mut f: impl FnMut() -> Outcome) -> Outcome<Times> {
+        f()?;
+        let (start, mut times) = (Instant::now(), Vec::new());
+        while times.len() < 3 || start.elapsed().as_secs_f64() < self.seconds {
+            let one = Instant::now();
+            f()?;
+            times.push(one.elapsed().as_secs_f64());
+        }
+        times.sort_by(f64::total_cmp);
+        let n = times.len();
+        Ok(Times { median: (times[n / 2] + times[(n - 1) / 2]) / 2.0, best: times[0], runs: n })
+    }
+
+    fn config_and_store(&self) -> Outcome<(BertConfig, Store, Option<Pretrained>)> {
+        match self.model.as_deref() {
+            None => Err(Failure::usage("this workload needs --model DIR or --model base")),
+            Some("base") => Ok((BertConfig::base(30522), Store::new(0), None)),
+            Some(model) => {
+                let pretrained = Pretrained::open(model)?;
+                let store = pretrained.store(0);
+                Ok((pretrained.config.clone(), store, Some(pretrained)))
+            }
+        }
+    }
+
+    /// `batch` random sequences of `length` tokens each.
+    fn random_input(&self, batch: usize, length: usize, config: &BertConfig) -> Outcome<BertInput> {
+        let high = 30000.min(config.vocab_size as u32);
+        let ids = Tensor::randint(high / 30, high, &[batch * length], RngKey::new(0))?;
+        let (ids, zeros) = (ids.to_vec::<u32>()?, vec![0u32; length]);
+        let parts = ids.chunks(length).map(|ids| (ids, zeros.as_slice()));
+        Ok(BertInput::new(&PackedBatch::from_parts(parts, config)?)?)
+    }
+
+    fn encode(&self, batch: usize, length: usize) -> Outcome<Times> {
+        let (config, store, _) = self.config_and_store()?;
+        let bert = Bert::new(&store.root().join("bert"), &config, false)?;
+        let input = self.random_input(batch, length, &config)?;
+        self.repeat(|| {
+            no_grad(|| bert.forward(&input, &Forward::inference()))?;
+            Ok(())
+        })
+    }
+
+    fn data(&self) -> Outcome<Split> {
+        let path = self
+            .data
+            .as_ref()
+            .ok_or_else(|| Failure::usage("this workload needs --data FILE with texts and labels"))?;
+        Ok(Dataset::open(path, &Default::default())?.train)
+    }
+
+    fn encode_real(&self) -> Outcome<(Times, usize)> {
+        let (config, store, pretrained) = self.config_and_store()?;
+        let tokenizer = pretrained
+            .ok_or_else(|| Failure::usage("encode-real needs a model with a tokenizer"))?
+            .tokenizer;
+        let bert = Bert::new(&store.root().join("bert"), &config, false)?;
+        let split = self.data()?;
+        let texts: Vec<(&str, Option<&str>)> =
+            split.examples.iter().map(|e| (e.text.as_str(), None)).collect();
+        let times = self.repeat(|| {
+            let encodings = tokenizer.encode_batch(&texts, MAX_LENGTH)?;
+            let lengths: Vec<usize> = encodings.iter().map(Encoding::len).collect();
+            for batch in sorted_batches(&lengths, 32)? {
+                let packed = PackedBatch::new(batch.iter().map(|&i| &encodings[i]), &config)?;
+                let input = BertInput::new(&packed)?;
+                no_grad(|| {
+                    let hidden = bert.forward(&input, &Forward::inference())?;
+                    normalize(&mean_pool(&hidden, &input)?)
+                })?;
+            }
+            Ok(())
+        })?;
+        Ok((times, texts.len()))
+    }
+
+    /// A model in training, and the function that makes one step of it.
+    fn trainee(&self) -> Outcome<Trainee> {
+        let (mut config, store, pretrained) = self.config_and_store()?;
+        let names = (0..LABELS).map(|i| format!("label {i:02}")).collect();
+        config.set_labels(&Labels::from_names(names)?);
+        let model = SequenceClassifier::new(&store.root(), &config, Pooling::Cls, LABELS)?;
+        let group =
+            ParamGroup { params: store.parameters(), lr: 5e-5, weight_decay: 0.01 };
+        Ok(Trainee { config, store, model, optimizer: AdamW::new(vec![group]), steps: 0, pretrained })
+    }
+
+    fn step(&self, batch: usize, length: usize) -> Outcome<Times> {
+        let mut trainee = self.trainee()?;
+        let input = self.random_input(batch, length, &trainee.config)?;
+        let targets = Tensor::randint(0, LABELS as u32, &[batch], RngKey::new(1))?;
+        self.repeat(|| trainee.step(&input, &targets))
+    }
+
+    fn epoch_real(&self) -> Outcome<(Times, usize)> {
+        let mut trainee = self.trainee()?;
+        let tokenizer = &trainee
+            .pretrained
+            .as_ref()
+            .ok_or_else(|| Failure::usage("epoch-real needs a model with a tokenizer"))?
+            .tokenizer;
+        let mut split = self.data()?;
+        let labels = Labels::from_split(&split)?;
+        split.examples.truncate(1024);
+        let ids = labels.encode(&split)?;
+        let texts: Vec<(&str, Option<&str>)> =
+            split.examples.iter().map(|e| (e.text.as_str(), None)).collect();
+        let encodings = tokenizer.encode_batch(&texts, MAX_LENGTH)?;
+        let mut batches = Vec::new();
+        for (encodings, ids) in encodings.chunks(32).zip(ids.chunks(32)) {
+            let input = BertInput::new(&PackedBatch::new(encodings, &trainee.config)?)?;
+            batches.push((input, Tensor::from_slice(ids, &[ids.len()])?));
+        }
+        let times = self.repeat(|| {
+            batches.iter().try_for_each(|(input, targets)| trainee.step(input, targets))
+        })?;
+        Ok((times, texts.len()))
+    }
+
+    fn gemm(&self) -> Outcome<Times> {
+        let a = Tensor::randn(&[4096, 1536], DType::F32, RngKey::new(0))?;
+        let b = Tensor::randn(&[1536, 1536], DType::F32, RngKey::new(1))?;
+        self.repeat(|| {
+            a.linear(&b, None)?;
+            Ok(())
+        })
+    }
+}
+
+struct Trainee {
+    config: BertConfig,
+    store: Store,
+    model: SequenceClassifier,
+    optimizer: AdamW,
+    steps: u64,
+    pretrained: Option<Pretrained>,
+}
+
+impl Trainee {
+    fn step(&mut self, input: &BertInput, targets: &Tensor) -> Outcome {
+        let logits = self.model.forward(input, &Forward::training(0, self.steps))?;
+        let loss = logits.cross_entropy(targets, &CrossEntropy::default())?;
+        drop(logits);
+        let grads = loss.backward()?;
+        let clip = clip_grad_norm(&grads, &self.store.parameters(), 1.0)?;
+        self.optimizer.step(&grads, 1.0, Some(&clip.scale))?;
+        self.steps += 1;
+        let value = loss.item()?;
+        if !value.is_finite() {
+            return Err(Failure::error(format!("the loss became {value}")));
+        }
+        Ok(())
+    }
+}

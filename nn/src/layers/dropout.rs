@@ -1,0 +1,34 @@
+//! Dropout.
+
+use gradus_autograd::Var;
+use gradus_tensor::Result;
+
+use crate::{Forward, Path};
+
+/// In training, sets elements to 0 with probability p and multiplies the others by 1/(1 − p)
+/// (Srivastava et al., JMLR 2014); in inference, nothing.
+#[derive(Clone, Debug)]
+pub struct Dropout {
+    /// The probability of 0.
+    pub p: f64,
+    /// The name of this place, from which the random stream is derived.
+    pub place: String,
+}
+
+impl Dropout {
+    /// The dropout of the module at `path`. A module with several needs a path for each.
+    pub fn new(path: &Path, p: f64) -> Self {
+        Dropout { p, place: path.name().to_string() }
+    }
+
+    /// `x`, any shape → the same shape.
+    ///
+    /// # Errors
+    /// In training, if p is not within 0 and 1.
+    pub fn forward(&self, x: &Var, forward: &Forward) -> Result<Var> {
+        if !forward.training || self.p == 0.0 {
+            return Ok(x.clone());
+        }
+        x.dropout(self.p, forward.key.place(&self.place)).map_err(|e| e.at(&self.place))
+    }
+}

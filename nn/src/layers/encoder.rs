@@ -1,0 +1,85 @@
+//! The encoder layer of BERT.
+
+use gradus_autograd::Var;
+use gradus_tensor::{Result, Tensor};
+
+use crate::{Activation, Dropout, Forward, Init, LayerNorm, Linear, Path, SelfAttention};
+
+/// Sizes and rates of an encoder.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EncoderConfig {
+    /// Width of the hidden states.
+    pub hidden: usize,
+    /// Attention heads; they divide `hidden`.
+    pub heads: usize,
+    /// Width between the two dense layers of the feed-forward part.
+    pub intermediate: usize,
+    /// The function between them.
+    pub activation: Activation,
+    /// Dropout probability of each block's result.
+    pub dropout: f64,
+    /// Dropout probability of the attention probabilities.
+    pub attention_dropout: f64,
+    /// ε of the layer norms.
+    pub layer_norm_eps: f64,
+    /// Standard deviation of the initial weights.
+    pub init_std: f64,
+}
+
+impl Default for EncoderConfig {
+    /// The sizes and rates of BERT-base.
+    fn default() -> Self {
+        EncoderConfig {
+            hidden: 768,
+            heads: 12,
+            intermediate: 3072,
+            activation: Activation::Gelu,
+            dropout: 0.1,
+            attention_dropout: 0.1,
+            layer_norm_eps: 1e-12,
+            init_std: 0.02,
+        }
+    }
+}
+
+/// One layer of BERT's encoder, normalised after each sum (Devlin et al., arXiv:1810.04805):
+/// [`SelfAttention`], then dense, activation, dense, dropout, the residual sum, layer norm.
+///
+/// Parameters: `attention.*` (see [`SelfAttention`]), `intermediate.dense` `[intermediate, hidden]`,
+/// `output.dense` `[hidden, intermediate]`, `output.LayerNorm`.
+pub struct EncoderLayer {
+    attention: SelfAttention,
+    intermediate: Linear,
+    activation: Activation,
+    output: Linear,
+    dropout: Dropout,
+    norm: LayerNorm,
+}
+
+impl EncoderLayer {
+    /// The layer at `path` (in BERT `encoder.layer.<i>`).
+    ///
+    /// # Errors
+    /// If the number of heads does not divide the hidden size.
+    pub fn new(path: &Path, config: &EncoderConfig) -> Result<Self> {
+        let (h, between, output) = (config.hidden, config.intermediate, path / "output");
+        let init = Init::Normal { std: config.init_std };
+        Ok(EncoderLayer {
+            attention: SelfAttention::new(&(path / "attention"), config)?,
+            intermediate: Linear::new(&(path / "intermediate" / "dense"), h, between, init)?,
+            activation: config.activation,
+            output: Linear::new(&(&output / "dense"), between, h, init)?,
+            dropout: Dropout::new(&output, config.dropout),
+            norm: LayerNorm::new(&(&output / "LayerNorm"), h, config.layer_norm_eps)?,
+        })
+    }
+
+    /// `x` `[tokens, hidden]`, sequences end to end, beginning at `offsets` (u32
+    /// `[sequences + 1]`) → the same shape.
+    pub fn forward(&self, x: &Var, offsets: &Tensor, forward: &Forward) -> Result<Var> {
+        let attended = self.attention.forward(x, offsets, forward)?;
+        let between = self.activation.forward(&self.intermediate.forward(&attended)?)?;
+        let y = self.dropout.forward(&self.output.forward(&between)?, forward)?;
+        self.norm.forward(&y.add(&attended)?)
+    }
+}

@@ -1,0 +1,35 @@
+//! Layer normalisation.
+
+use gradus_autograd::Var;
+use gradus_tensor::Result;
+
+use crate::{Init, Parameter, Path};
+
+/// y = (x − mean)/√(variance + ε)·weight + bias over the last dimension (Ba et al.,
+/// arXiv:1607.06450). Parameters: `weight` and `bias`, `[size]`.
+pub struct LayerNorm {
+    /// The factor of each element, `[size]`, at first 1.
+    pub weight: Parameter,
+    /// The summand of each element, `[size]`, at first 0.
+    pub bias: Parameter,
+    /// ε.
+    pub eps: f64,
+    name: String,
+}
+
+impl LayerNorm {
+    /// A layer at `path` over a last dimension of `size`.
+    pub fn new(path: &Path, size: usize, eps: f64) -> Result<Self> {
+        Ok(LayerNorm {
+            weight: path.parameter("weight", &[size], Init::Ones)?,
+            bias: path.parameter("bias", &[size], Init::Zeros)?,
+            eps,
+            name: path.name().to_string(),
+        })
+    }
+
+    /// `x` `[…, size]` → the same shape.
+    pub fn forward(&self, x: &Var) -> Result<Var> {
+        x.layer_norm(&self.weight.var(), &self.bias.var(), self.eps).map_err(|e| e.at(&self.name))
+    }
+}

@@ -1,0 +1,10 @@
+//! Layers. Each takes its parameters from a [`Path`](crate::Path) and runs with `&self`; an error
+//! inside names the path.
+
+pub(crate) mod activation;
+pub(crate) mod attention;
+pub(crate) mod dropout;
+pub(crate) mod embedding;
+pub(crate) mod encoder;
+pub(crate) mod layer_norm;
+pub(crate) mod linear;
