@@ -113,9 +113,9 @@ impl Store {
                 tensor.dtype()
             ),
             Some(tensor) => tensor.to_dtype(self.0.dtype)?,
-            None => init
-                .tensor(shape, self.0.dtype, self.0.key.place(name))
-                .map_err(|e| e.at(name))?,
+            None => {
+                init.tensor(shape, self.0.dtype, self.0.key.place(name)).map_err(|e| e.at(name))?
+            }
         };
         let parameter = Parameter::new(name, tensor)?;
         if !found && self.0.source.is_some() {

@@ -87,7 +87,7 @@ pub(crate) fn sgd_(
                 let g = &g[first..first + p.len()];
                 simd::dispatch(|| {
                     for i in 0..p.len().min(g.len()) {
-                        p[i] = p[i] - rate * (g[i] * scale + l2 * p[i]);
+                        p[i] -= rate * (g[i] * scale + l2 * p[i]);
                     }
                 });
             });
@@ -105,7 +105,7 @@ pub(crate) fn sgd_(
                     let old = if first_step { T::ZERO } else { momentum * b[i] };
                     let new = old + gain * g;
                     b[i] = new;
-                    p[i] = p[i] - rate * if nesterov { g + momentum * new } else { new };
+                    p[i] -= rate * if nesterov { g + momentum * new } else { new };
                 }
             });
         });

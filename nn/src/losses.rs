@@ -1,0 +1,132 @@
+//! Loss functions, with PyTorch's names, formulas and defaults.
+
+use gradus_autograd::Var;
+use gradus_tensor::{Result, Tensor, bail};
+
+pub use gradus_tensor::ops::cross_entropy::{CrossEntropy, Reduction};
+
+/// Added to the squared norms of [`cosine_embedding`]: PyTorch's constant.
+const COSINE_EPS: f64 = 1e-12;
+
+/// Elements' losses reduced: [`Reduction::Mean`] divides by their number.
+fn reduce(losses: Var, reduction: Reduction) -> Result<Var> {
+    match reduction {
+        Reduction::None => Ok(losses),
+        Reduction::Sum => losses.sum_all(),
+        Reduction::Mean => losses.mean_all(),
+    }
+}
+
+fn same_shape(op: &'static str, a: &[usize], b: &[usize]) -> Result<()> {
+    if a != b {
+        bail!(op, "the input is {a:?}, the target {b:?}; a loss does not broadcast");
+    }
+    Ok(())
+}
+
+/// The cross-entropy of logits `[n, classes]` against `targets` (u32 `[n]`), as
+/// `F.cross_entropy`: a scalar, or `[n]` for [`Reduction::None`]. Mean over no row is NaN.
+///
+/// # Errors
+/// If a target is neither a class nor the ignored index, or the shapes do not fit.
+pub fn cross_entropy(logits: &Var, targets: &Tensor, options: &CrossEntropy) -> Result<Var> {
+    logits.cross_entropy(targets, options)
+}
+
+/// The binary cross-entropy of logits x against probabilities y of the same shape and dtype, as
+/// `F.binary_cross_entropy_with_logits`:
+/// `pos_weight·y·ln(1 + e⁻ˣ) + (1 − y)·ln(1 + eˣ)`.
+///
+/// Both terms are at least 0 and computed without overflow, so nothing cancels. `pos_weight`
+/// (broadcast to the shape) weighs the positive answers: above 1 it favours recall.
+pub fn bce_with_logits(
+    logits: &Var,
+    targets: &Tensor,
+    pos_weight: Option<&Tensor>,
+    reduction: Reduction,
+) -> Result<Var> {
+    same_shape("bce_with_logits", logits.shape(), targets.shape())?;
+    let positive = match pos_weight {
+        Some(weight) => targets.mul(weight)?,
+        None => targets.clone(),
+    };
+    same_shape("bce_with_logits", logits.shape(), positive.shape())?;
+    let negative = Var::constant(targets.affine(-1.0, 1.0)?);
+    let missed = logits.neg()?.softplus()?.mul(&Var::constant(positive))?;
+    reduce(missed.add(&logits.softplus()?.mul(&negative)?)?, reduction)
+}
+
+/// (input − target)², both of one shape, as `F.mse_loss`.
+pub fn mse(input: &Var, target: &Var, reduction: Reduction) -> Result<Var> {
+    same_shape("mse", input.shape(), target.shape())?;
+    reduce(input.sub(target)?.square()?, reduction)
+}
+
+/// |input − target|, both of one shape, as `F.l1_loss`.
+pub fn l1(input: &Var, target: &Var, reduction: Reduction) -> Result<Var> {
+    same_shape("l1", input.shape(), target.shape())?;
+    reduce(input.sub(target)?.abs()?, reduction)
+}
+
+/// Quadratic up to a difference of `delta`, linear beyond, as `F.huber_loss` (Huber, Annals of
+/// Mathematical Statistics 35, 1964): with c = min(|d|, delta), c·(|d| − c/2).
+///
+/// # Errors
+/// If `delta` is not above 0, or the shapes differ.
+pub fn huber(input: &Var, target: &Var, delta: f64, reduction: Reduction) -> Result<Var> {
+    same_shape("huber", input.shape(), target.shape())?;
+    if delta.is_nan() || delta <= 0.0 {
+        bail!("huber", "delta is {delta}; it must be above 0");
+    }
+    let distance = input.sub(target)?.abs()?;
+    let near = distance.clamp(0.0, delta)?;
+    reduce(near.mul(&distance.sub(&near.mul_scalar(0.5)?)?)?, reduction)
+}
+
+/// a·b/(max(|a|, eps)·max(|b|, eps)) along `dim`, which goes; a and b broadcast, as
+/// `F.cosine_similarity` (whose eps is 1e-8). A vector of zeros has similarity 0 with every other.
+///
+/// # Errors
+/// If `eps` is so small that its square is no f32 above 0 (below about 1e-19), or the shapes do not
+/// fit.
+pub fn cosine_similarity(a: &Var, b: &Var, dim: isize, eps: f64) -> Result<Var> {
+    let floor = eps * eps;
+    if floor.is_nan() || floor < f32::MIN_POSITIVE as f64 {
+        bail!("cosine_similarity", "eps is {eps}; it must be at least 1.1e-19, usually 1e-8");
+    }
+    let norm = |x: &Var| x.square()?.sum(&[dim], true)?.clamp(floor, f64::INFINITY)?.sqrt();
+    let unit = |x: &Var| x.div(&norm(x)?);
+    unit(a)?.mul(&unit(b)?)?.sum(&[dim], false)
+}
+
+/// Rows of a and b `[n, width]` drawn together where `targets` `[n]` (in their dtype) is 1, and
+/// pushed below a cosine of `margin` where it is −1, as `F.cosine_embedding_loss`:
+/// 1 − cos, and max(0, cos − margin). Rows with another target count as 0.
+pub fn cosine_embedding(
+    a: &Var,
+    b: &Var,
+    targets: &Tensor,
+    margin: f64,
+    reduction: Reduction,
+) -> Result<Var> {
+    let op = "cosine_embedding";
+    same_shape(op, a.shape(), b.shape())?;
+    if a.rank() != 2 || targets.shape() != &a.shape()[..1] {
+        bail!(
+            op,
+            "inputs {:?} and targets {:?} do not fit; they must be [n, width] and [n]",
+            a.shape(),
+            targets.shape()
+        );
+    }
+    let square = |x: &Var| x.square()?.sum(&[-1], false)?.add_scalar(COSINE_EPS);
+    let norms = square(a)?.mul(&square(b)?)?.sqrt()?;
+    let cos = a.mul(b)?.sum(&[-1], false)?.div(&norms)?;
+    let rows = |value: f64, losses: Var| {
+        let hit = targets.eq(&Tensor::full(&[], value, targets.dtype())?)?;
+        losses.where_(&hit, &Var::constant(cos.tensor().zeros_like()?))
+    };
+    let together = rows(1.0, cos.affine(-1.0, 1.0)?)?;
+    let apart = rows(-1.0, cos.add_scalar(-margin)?.clamp(0.0, f64::INFINITY)?)?;
+    reduce(together.add(&apart)?, reduction)
+}

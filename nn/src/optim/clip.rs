@@ -1,0 +1,37 @@
+//! Clipping by the global norm.
+
+use gradus_autograd::Gradients;
+use gradus_tensor::{Result, Tensor, bail};
+
+use crate::Parameter;
+
+/// What [`clip_grad_norm`] found. Both are scalars that stay on the device until somebody reads
+/// them.
+#[derive(Clone)]
+pub struct Clip {
+    /// The Euclidean norm of all gradients together, before clipping.
+    pub norm: Tensor,
+    /// The factor of every gradient, at most 1: for [`Optimizer::step`](crate::Optimizer::step).
+    pub scale: Tensor,
+}
+
+/// The factor that brings the global norm of the parameters' gradients down to `max_norm`, as
+/// `torch.nn.utils.clip_grad_norm_` (Pascanu et al., arXiv:1211.5063):
+/// `min(1, max_norm/(norm + 1e-6))`. The gradients themselves are not touched: the optimiser
+/// multiplies as it reads them.
+///
+/// Parameters without a gradient count for nothing; an infinite `max_norm` only measures. If the
+/// norm is NaN, so is the factor.
+///
+/// # Errors
+/// If `max_norm` is NaN or below 0; if gradients differ in dtype.
+pub fn clip_grad_norm(grads: &Gradients, params: &[Parameter], max_norm: f64) -> Result<Clip> {
+    if max_norm.is_nan() || max_norm < 0.0 {
+        bail!("clip_grad_norm", "the largest norm is {max_norm}; it must be 0 or more");
+    }
+    let all: Vec<&Tensor> = params.iter().filter_map(|p| p.grad(grads)).collect();
+    let norm = Tensor::global_norm(&all)?;
+    let limit = Tensor::full(&[], max_norm, norm.dtype())?;
+    let scale = limit.div(&norm.add_scalar(1e-6)?)?.clamp(f64::NEG_INFINITY, 1.0)?;
+    Ok(Clip { norm, scale })
+}

@@ -1,0 +1,41 @@
+//! Parameters that share a rate and a weight decay.
+
+use crate::Parameter;
+
+/// Parameters that share a rate and a weight decay.
+#[derive(Clone, Debug)]
+pub struct ParamGroup {
+    /// The parameters. A parameter may be in one group only.
+    pub params: Vec<Parameter>,
+    /// Learning rate, before the schedule's factor.
+    pub lr: f64,
+    /// Weight decay.
+    pub weight_decay: f64,
+}
+
+/// Whether a parameter of this name takes weight decay: all but biases and layer norms, which have
+/// no direction to lose (as in BERT's own training).
+pub fn decays(name: &str) -> bool {
+    name != "bias" && !name.ends_with(".bias") && !name.contains("LayerNorm")
+}
+
+/// The four groups of fine-tuning: body with and without weight decay, then head with and without.
+/// Some may be empty. The head's rate is `head_lr`, or `lr` if there is none.
+pub fn param_groups(
+    params: &[Parameter],
+    lr: f64,
+    head_lr: Option<f64>,
+    is_head: impl Fn(&str) -> bool,
+    weight_decay: f64,
+) -> Vec<ParamGroup> {
+    let group = |head: bool, decay: bool| ParamGroup {
+        params: params
+            .iter()
+            .filter(|p| is_head(p.name()) == head && decays(p.name()) == decay)
+            .cloned()
+            .collect(),
+        lr: if head { head_lr.unwrap_or(lr) } else { lr },
+        weight_decay: if decay { weight_decay } else { 0.0 },
+    };
+    vec![group(false, true), group(false, false), group(true, true), group(true, false)]
+}

@@ -1,0 +1,83 @@
+//! Learning-rate schedules.
+
+use serde::{Deserialize, Serialize};
+
+/// What follows the warm-up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ScheduleKind {
+    /// The full rate.
+    Constant,
+    /// Down to 0 in a straight line.
+    #[default]
+    Linear,
+    /// Along a cosine (Loshchilov & Hutter, arXiv:1608.03983).
+    Cosine {
+        /// Waves from the end of the warm-up to the end: ½ goes down to 0 once.
+        cycles: f64,
+    },
+    /// Down to `end` along a power of what is left.
+    Polynomial {
+        /// The power; 1 is a straight line.
+        power: f64,
+        /// The last rate as a fraction of the full one.
+        end: f64,
+    },
+}
+
+/// The factor of the learning rate at every step: up from 0 in a straight line over the warm-up,
+/// then as the kind says. The numbers are those of `transformers`' `get_*_schedule_with_warmup`.
+///
+/// The schedule has no state but itself: a run resumes with the same schedule and its step.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Schedule {
+    /// What follows the warm-up.
+    pub kind: ScheduleKind,
+    /// Steps of warm-up.
+    pub warmup: u64,
+    /// Steps of the whole run, warm-up included.
+    pub total: u64,
+}
+
+impl Schedule {
+    /// The full rate after the warm-up.
+    pub const fn constant(warmup: u64) -> Self {
+        Schedule { kind: ScheduleKind::Constant, warmup, total: 0 }
+    }
+
+    /// Down to 0 in a straight line.
+    pub const fn linear(warmup: u64, total: u64) -> Self {
+        Schedule { kind: ScheduleKind::Linear, warmup, total }
+    }
+
+    /// Down to 0 along half a cosine.
+    pub const fn cosine(warmup: u64, total: u64) -> Self {
+        Schedule { kind: ScheduleKind::Cosine { cycles: 0.5 }, warmup, total }
+    }
+
+    /// Down to the fraction `end` of the full rate along the given power.
+    pub const fn polynomial(warmup: u64, total: u64, power: f64, end: f64) -> Self {
+        Schedule { kind: ScheduleKind::Polynomial { power, end }, warmup, total }
+    }
+
+    /// The factor of `step`, counted from 0. Past `total`, linear and polynomial stay at their end.
+    pub fn factor(&self, step: u64) -> f64 {
+        if step < self.warmup {
+            return step as f64 / self.warmup as f64;
+        }
+        let decay_steps = self.total.saturating_sub(self.warmup).max(1) as f64;
+        let progress = (step - self.warmup) as f64 / decay_steps;
+        match self.kind {
+            ScheduleKind::Constant => 1.0,
+            ScheduleKind::Linear => self.total.saturating_sub(step) as f64 / decay_steps,
+            ScheduleKind::Cosine { cycles } => {
+                (0.5 * (1.0 + (std::f64::consts::TAU * cycles * progress).cos())).max(0.0)
+            }
+            ScheduleKind::Polynomial { end, .. } if step > self.total => end,
+            ScheduleKind::Polynomial { power, end } => {
+                (1.0 - end) * (1.0 - progress).powf(power) + end
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Stochastic gradient descent.
+
+use std::collections::HashMap;
+
+use gradus_autograd::Gradients;
+use gradus_tensor::ops::optim::SgdStep;
+use gradus_tensor::{Result, Tensor};
+
+use super::{Core, Optimizer};
+use crate::ParamGroup;
+
+/// Stochastic gradient descent with momentum, as `torch.optim.SGD`; weight decay is added to the
+/// gradient. Formula: [`Tensor::sgd_`]. State: `momentum_buffer.*` (with momentum), `step.*`.
+pub struct Sgd {
+    core: Core,
+    momentum: f64,
+    nesterov: bool,
+    dampening: f64,
+}
+
+impl Sgd {
+    /// An optimiser of these groups. `momentum` 0 for none; with `nesterov`, the step looks ahead
+    /// along the momentum (Sutskever et al., ICML 2013).
+    pub fn new(groups: Vec<ParamGroup>, momentum: f64, nesterov: bool) -> Self {
+        let buffers: &[&str] = if momentum == 0.0 { &[] } else { &["momentum_buffer"] };
+        Sgd { core: Core::new("sgd", groups, buffers), momentum, nesterov, dampening: 0.0 }
+    }
+
+    /// With the gradient entering the momentum at 1 − `dampening`.
+    pub fn with_dampening(mut self, dampening: f64) -> Self {
+        self.dampening = dampening;
+        self
+    }
+}
+
+impl Optimizer for Sgd {
+    fn step(&mut self, grads: &Gradients, lr_factor: f64, scale: Option<&Tensor>) -> Result<()> {
+        let (momentum, nesterov, dampening) = (self.momentum, self.nesterov, self.dampening);
+        self.core.step(grads, lr_factor, |value, grad, slot, lr, weight_decay| {
+            let first = slot.step == 1;
+            let h = SgdStep { lr, momentum, dampening, nesterov, weight_decay, first };
+            value.sgd_(grad, slot.buffers.first_mut(), &h, scale)
+        })
+    }
+
+    fn groups(&self) -> &[ParamGroup] {
+        &self.core.groups
+    }
+
+    fn groups_mut(&mut self) -> &mut Vec<ParamGroup> {
+        &mut self.core.groups
+    }
+
+    fn state(&self) -> Vec<(String, Tensor)> {
+        self.core.state()
+    }
+
+    fn load_state(&mut self, state: &HashMap<String, Tensor>) -> Result<()> {
+        self.core.load_state(state)
+    }
+
+    fn steps(&self) -> u64 {
+        self.core.steps
+    }
+}
