@@ -43,6 +43,8 @@ pub fn texts(
 /// The model named by --model.
 pub fn model<'a>(flags: &'a ModelFlags, usage: &str) -> Outcome<&'a str> {
     flags.model.as_deref().ok_or_else(|| {
-        Failure::usage(format!("no model: name a folder or a hub id with --model; for example\n  {usage}"))
+        Failure::usage(format!(
+            "no model: name a folder or a hub id with --model; for example\n  {usage}"
+        ))
     })
 }
