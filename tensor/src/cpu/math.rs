@@ -157,8 +157,9 @@ fn exp_f32(x: f32) -> f32 {
     // SAFETY: n lies in [-151, 129] after the clamp, and is not NaN.
     let n: i32 = unsafe { n.to_int_unchecked() };
     let half = n >> 1;
-    let pow2 = |k: i32| f32::from_bits(((k + 127) << 23) as u32);
-    p * pow2(half) * pow2(n - half)
+    // Wrapping, because a check for overflow would keep the loop from being vectorised.
+    let pow2 = |k: i32| f32::from_bits((k.wrapping_add(127) << 23) as u32);
+    p * pow2(half) * pow2(n.wrapping_sub(half))
 }
 
 /// tanh. An odd polynomial (Cephes) where e²ˣ − 1 would cancel, 1 − 2/(e²ˣ + 1) beyond.

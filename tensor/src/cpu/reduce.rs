@@ -230,9 +230,21 @@ fn level<T: Element, P: Copy + Sync, A: Element, R: Element>(
                         let p = params[o];
                         let xs = &xs[o * n + from..o * n + to];
                         let a = if ns > CHEAP {
-                            simd::map_reduce(xs, identity, |x| map(x, p), join)
+                            simd::map_reduce(
+                                xs,
+                                identity,
+                                #[inline(always)]
+                                |x| map(x, p),
+                                join,
+                            )
                         } else {
-                            simd::reduce(xs, identity, |a, x| join(a, map(x, p)), join)
+                            simd::reduce(
+                                xs,
+                                identity,
+                                #[inline(always)]
+                                |a, x| join(a, map(x, p)),
+                                join,
+                            )
                         };
                         *y = finish(a, p);
                     }
@@ -335,10 +347,9 @@ pub(crate) fn forward(x: &Tensor, op: ReduceOp, dims: &[usize], n: usize) -> Res
         ReduceOp::LogSumExp => dispatch_float!(name, x.dtype(), T => {
             let finite = |m: T| if m.is_finite() { m } else { <T as Float>::ZERO };
             let max = nest.plain(name, T::NEG_INFINITY, |x: T| x, T::larger, finite)?;
-            let exp = |x: T, m: T| Float::exp(x - m);
             let log = |a: T, m: T| Float::ln(a) + m;
             let add = |a: T, b: T| a + b;
-            nest.reduce(name, max.cpu_slice::<T>(), EXP, <T as Float>::ZERO, exp, add, log)
+            nest.reduce(name, max.cpu_slice::<T>(), EXP, <T as Float>::ZERO, #[inline(always)] |x: T, m: T| Float::exp(x - m), add, log)
         }),
     }
 }

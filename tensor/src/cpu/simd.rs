@@ -6,8 +6,13 @@
 //! multiply-add is fused only where the code says `mul_add` (which on a processor without the
 //! instruction is slow, but the same), and lanes are explicit wherever a reduction is vectorised.
 
-/// Runs `body` compiled for the processor's best instruction set. Mark the functions that `body`
-/// calls `#[inline(always)]`, or they are compiled for the baseline.
+/// Runs `body` compiled for the processor's best instruction set.
+///
+/// What is not inlined is compiled for the baseline: an exponential is then 40 times slower. The
+/// compiler's own judgement is not enough, for it sees each closure called from three places. So
+/// mark the closure (`dispatch(#[inline(always)] || …)`), the functions it calls, and the closures
+/// given to them that are more than a few operations long. A function passed by its name cannot be
+/// marked; wrap it in a closure.
 #[inline(always)]
 pub(crate) fn dispatch<R>(body: impl FnOnce() -> R) -> R {
     #[cfg(target_arch = "x86_64")]
