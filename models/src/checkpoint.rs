@@ -65,17 +65,14 @@ impl Checkpoint {
         let known = |n: &str| {
             n.ends_with("embeddings.position_ids") || n.starts_with("cls.predictions.decoder.")
         };
-        let mut names: Vec<String> = self.0.file.names().map(|n| n.to_string()).collect();
+        let mut names = self.0.file.names();
         names.retain(|n| !taken.contains(n) && !known(n));
-        names.sort();
         names
     }
 
     /// The first tensor with a NaN or an infinity, if any: why a model gives no numbers.
     pub fn first_not_finite(&self) -> Option<String> {
-        let mut names: Vec<String> = self.0.file.names().map(|n| n.to_string()).collect();
-        names.sort();
-        names.into_iter().find(|name| {
+        self.0.file.names().into_iter().find(|name| {
             self.0
                 .file
                 .tensor(name)

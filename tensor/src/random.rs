@@ -213,7 +213,7 @@ impl Tensor {
                 let u = (block[pair] as f64 + 1.0) / 4_294_967_296.0;
                 let angle = std::f64::consts::TAU * (block[pair + 1] as f64 / 4_294_967_296.0);
                 let radius = (-2.0 * u.ln()).sqrt();
-                *x = radius * if index % 2 == 0 { angle.cos() } else { angle.sin() };
+                *x = radius * if index.is_multiple_of(2) { angle.cos() } else { angle.sin() };
             }
         });
         float_dtype("randn", out.into_tensor(shape), dtype)

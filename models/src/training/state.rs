@@ -74,7 +74,8 @@ impl<T: Task> Trainer<T> {
         let file = SafeTensors::open(checkpoint.join(OPTIMIZER))?;
         let mut tensors = HashMap::new();
         for name in file.names() {
-            tensors.insert(name.to_string(), file.tensor(name)?);
+            let tensor = file.tensor(&name)?;
+            tensors.insert(name, tensor);
         }
         self.optimizer.load_state(&tensors)?;
         self.step = state.step;

@@ -22,12 +22,14 @@ pub(crate) fn dropout(x: &Tensor, p: f64, key: RngKey) -> Result<Tensor> {
         let (xs, scale) = (x.cpu_slice::<T>(), T::c(1.0 / (1.0 - p)));
         let mut out = Output::<T>::new("dropout", x.numel())?;
         random::map_words(out.slice_mut(), key, #[inline(always)] |first, words, out| {
-            let xs = &xs[first..first + out.len()];
-            for i in 0..out.len() {
-                out[i] = if words[i] >= least { xs[i] * scale } else { T::ZERO };
-            }
-        });
-        Ok(out.into_tensor(x.shape()))
+         let n = out.len();
+         let (xs, words) = (&xs[first..first + n], &words[..n]);
+         for i in 0..n {
+             let scaled = xs[i] * scale; // outside the branch, so that the loop vectorises
+             out[i] = if words[i] >= least { scaled } else { T::ZERO };
+         }
+     });
+     Ok(out.into_tensor(x.shape()))
     })
 }
 

@@ -6,8 +6,10 @@
 //! multiply-add is fused only where the code says `mul_add` (which on a processor without the
 //! instruction is slow, but the same), and lanes are explicit wherever a reduction is vectorised.
 
-/// Runs `body` compiled for the processor's best instruction set. Mark the functions that `body`
-/// calls `#[inline(always)]`, or they are compiled for the baseline.
+/// Runs `body` compiled for the processor's best instruction set. Mark `body` itself and the
+/// functions and closures that it calls `#[inline(always)]`
+/// (`dispatch(#[inline(always)] || …)`), or they are compiled for the baseline: a closure of some
+/// size is otherwise not inlined into the versions, and exp takes 8 ns an element instead of 0.4.
 #[inline(always)]
 pub(crate) fn dispatch<R>(body: impl FnOnce() -> R) -> R {
     #[cfg(target_arch = "x86_64")]

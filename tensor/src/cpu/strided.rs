@@ -104,25 +104,41 @@ impl<const N: usize> Nest<N> {
             parallel::run(rows * pieces, (TASK as f64 * ns) as usize, &|task| {
                 let (row, piece) = (task / pieces, task % pieces);
                 let (from, to) = (piece * TASK, inner.min((piece + 1) * TASK));
-                simd::dispatch(|| {
-                    self.rows(row..row + 1, |_, at| {
-                        let at = std::array::from_fn(|i| at[i] + from * self.inner_strides[i]);
-                        // SAFETY: each (row, piece) is one task.
-                        let out = unsafe { shared.slice(row * inner + from..row * inner + to) };
-                        body(out, at, self.inner_strides);
-                    });
-                });
+                simd::dispatch(
+                    #[inline(always)]
+                    || {
+                        self.rows(
+                            row..row + 1,
+                            #[inline(always)]
+                            |_, at| {
+                                let at =
+                                    std::array::from_fn(|i| at[i] + from * self.inner_strides[i]);
+                                // SAFETY: each (row, piece) is one task.
+                                let out =
+                                    unsafe { shared.slice(row * inner + from..row * inner + to) };
+                                body(out, at, self.inner_strides);
+                            },
+                        );
+                    },
+                );
             });
         } else {
             let per_task = TASK / inner;
             parallel::ranges(rows, per_task, inner as f64 * ns, |range| {
-                simd::dispatch(|| {
-                    self.rows(range, |row, at| {
-                        // SAFETY: the rows of different tasks do not overlap.
-                        let out = unsafe { shared.slice(row * inner..(row + 1) * inner) };
-                        body(out, at, self.inner_strides);
-                    });
-                });
+                simd::dispatch(
+                    #[inline(always)]
+                    || {
+                        self.rows(
+                            range,
+                            #[inline(always)]
+                            |row, at| {
+                                // SAFETY: the rows of different tasks do not overlap.
+                                let out = unsafe { shared.slice(row * inner..(row + 1) * inner) };
+                                body(out, at, self.inner_strides);
+                            },
+                        );
+                    },
+                );
             });
         }
     }
@@ -136,18 +152,23 @@ pub(crate) fn map1<A: Element, R: Send>(
     ns: f64,
     f: impl Fn(A) -> R + Copy + Sync + Send,
 ) {
-    Nest::new(a.layout.shape(), [a.layout]).run(out, ns, |out, [a0], [sa]| {
-        if sa == 1 {
-            let xs = &a.data[a0..a0 + out.len()];
-            for i in 0..out.len() {
-                out[i] = f(xs[i]);
+    Nest::new(a.layout.shape(), [a.layout]).run(
+        out,
+        ns,
+        #[inline(always)]
+        |out, [a0], [sa]| {
+            if sa == 1 {
+                let xs = &a.data[a0..a0 + out.len()];
+                for i in 0..out.len() {
+                    out[i] = f(xs[i]);
+                }
+            } else {
+                for i in 0..out.len() {
+                    out[i] = f(a.data[a0 + i * sa]);
+                }
             }
-        } else {
-            for i in 0..out.len() {
-                out[i] = f(a.data[a0 + i * sa]);
-            }
-        }
-    });
+        },
+    );
 }
 
 /// `out[i] = f(a[i], b[i])`; both layouts broadcast to the output's shape.
@@ -159,34 +180,39 @@ pub(crate) fn map2<A: Element, B: Element, R: Send>(
     ns: f64,
     f: impl Fn(A, B) -> R + Copy + Sync + Send,
 ) {
-    Nest::new(a.layout.shape(), [a.layout, b.layout]).run(out, ns, |out, [a0, b0], [sa, sb]| {
-        let n = out.len();
-        match (sa, sb) {
-            (1, 1) => {
-                let (xs, ys) = (&a.data[a0..a0 + n], &b.data[b0..b0 + n]);
-                for i in 0..n {
-                    out[i] = f(xs[i], ys[i]);
+    Nest::new(a.layout.shape(), [a.layout, b.layout]).run(
+        out,
+        ns,
+        #[inline(always)]
+        |out, [a0, b0], [sa, sb]| {
+            let n = out.len();
+            match (sa, sb) {
+                (1, 1) => {
+                    let (xs, ys) = (&a.data[a0..a0 + n], &b.data[b0..b0 + n]);
+                    for i in 0..n {
+                        out[i] = f(xs[i], ys[i]);
+                    }
+                }
+                (1, 0) => {
+                    let (xs, y) = (&a.data[a0..a0 + n], b.data[b0]);
+                    for i in 0..n {
+                        out[i] = f(xs[i], y);
+                    }
+                }
+                (0, 1) => {
+                    let (x, ys) = (a.data[a0], &b.data[b0..b0 + n]);
+                    for i in 0..n {
+                        out[i] = f(x, ys[i]);
+                    }
+                }
+                _ => {
+                    for i in 0..n {
+                        out[i] = f(a.data[a0 + i * sa], b.data[b0 + i * sb]);
+                    }
                 }
             }
-            (1, 0) => {
-                let (xs, y) = (&a.data[a0..a0 + n], b.data[b0]);
-                for i in 0..n {
-                    out[i] = f(xs[i], y);
-                }
-            }
-            (0, 1) => {
-                let (x, ys) = (a.data[a0], &b.data[b0..b0 + n]);
-                for i in 0..n {
-                    out[i] = f(x, ys[i]);
-                }
-            }
-            _ => {
-                for i in 0..n {
-                    out[i] = f(a.data[a0 + i * sa], b.data[b0 + i * sb]);
-                }
-            }
-        }
-    });
+        },
+    );
 }
 
 /// `out[i] = f(a[i], b[i], c[i])`; all layouts broadcast to the output's shape.
@@ -200,19 +226,24 @@ pub(crate) fn map3<A: Element, B: Element, C: Element, R: Send>(
     f: impl Fn(A, B, C) -> R + Copy + Sync + Send,
 ) {
     let nest = Nest::new(a.layout.shape(), [a.layout, b.layout, c.layout]);
-    nest.run(out, ns, |out, [a0, b0, c0], [sa, sb, sc]| {
-        let n = out.len();
-        if (sa, sb, sc) == (1, 1, 1) {
-            let (xs, ys, zs) = (&a.data[a0..a0 + n], &b.data[b0..b0 + n], &c.data[c0..c0 + n]);
-            for i in 0..n {
-                out[i] = f(xs[i], ys[i], zs[i]);
+    nest.run(
+        out,
+        ns,
+        #[inline(always)]
+        |out, [a0, b0, c0], [sa, sb, sc]| {
+            let n = out.len();
+            if (sa, sb, sc) == (1, 1, 1) {
+                let (xs, ys, zs) = (&a.data[a0..a0 + n], &b.data[b0..b0 + n], &c.data[c0..c0 + n]);
+                for i in 0..n {
+                    out[i] = f(xs[i], ys[i], zs[i]);
+                }
+            } else {
+                for i in 0..n {
+                    out[i] = f(a.data[a0 + i * sa], b.data[b0 + i * sb], c.data[c0 + i * sc]);
+                }
             }
-        } else {
-            for i in 0..n {
-                out[i] = f(a.data[a0 + i * sa], b.data[b0 + i * sb], c.data[c0 + i * sc]);
-            }
-        }
-    });
+        },
+    );
 }
 
 /// Copies a view to row-major order.

@@ -125,7 +125,7 @@ impl SafeTensors {
         range: std::ops::Range<usize>,
     ) -> Result<Tensor> {
         let bytes = &self.map[range.clone()];
-        if bytes.as_ptr() as usize % dtype.size() == 0 {
+        if (bytes.as_ptr() as usize).is_multiple_of(dtype.size()) {
             let storage = CpuStorage::mapped(self.map.clone(), range);
             return Ok(Tensor::from_storage(Storage::Cpu(storage), dtype, &info.shape));
         }

@@ -68,6 +68,10 @@ mod tests {
         let x = Tensor::full(&[64], f64::INFINITY, DType::F32).unwrap();
         let y = x.dropout(0.5, RngKey::new(0)).unwrap().to_f64_vec();
         assert!(y.iter().all(|&y| y == 0.0 || y == f64::INFINITY) && y.contains(&0.0));
+        // A word that equals the threshold is kept.
+        let key = RngKey::new(5);
+        let p = key.word(7) as f64 / 4_294_967_296.0;
+        assert_ne!(x.dropout(p, key).unwrap().to_f64_vec()[7], 0.0);
         for p in [-0.1, 1.1, f64::NAN] {
             let error = x.dropout(p, RngKey::new(0)).err().unwrap().to_string();
             assert!(error.starts_with("[dropout] the probability"), "{error}");

@@ -1,0 +1,244 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use gradus_cli::SharedArgs;
+use gradus_models::Pooling;
+use serde::{Deserialize, Serialize};
+
+/// Runs BERT: labels of texts, embeddings, masked words, tagged words, similarity.
+///
+/// Texts come from the command line, from a file (--input) or from standard input, one a line. Results go to standard
+/// output, everything else to standard error.
+#[derive(Parser)]
+#[command(
+    name = "infer",
+    version,
+    after_help = "Examples:
+  infer classify --model runs/banking77 \"How do I locate my card?\"
+  infer embed --model sentence-transformers/all-MiniLM-L6-v2 --input texts.txt --output texts.npy
+  infer similarity --model sentence-transformers/all-MiniLM-L6-v2 \"A cat.\" \"A kitten.\"
+  infer fill-mask --model google-bert/bert-base-uncased \"Paris is the [MASK] of France.\"
+  cat texts.txt | infer classify --model runs/banking77 --json > labels.jsonl"
+)]
+pub struct Program {
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub shared: SharedArgs,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// The best labels of each text, with scores
+    #[command(after_help = "Examples:
+  infer classify --model runs/banking77 \"How do I locate my card?\" \"My card was stolen\"
+  infer classify --model runs/banking77 --input test.csv --text-column text --top-k 1 --json
+  infer classify --model runs/pairs --input pairs.tsv --text-column premise --pair-column hypothesis
+
+With --json, a line a text: {\"text\":…,\"labels\":[{\"label\":…,\"score\":…},…]}")]
+    Classify(Classify),
+    /// A vector for each text: the mean of its tokens, of length 1
+    #[command(after_help = "Examples:
+  infer embed --model MODEL --json \"How do I locate my card?\"
+  infer embed --model MODEL --input texts.txt --output texts.npy
+  infer embed --model MODEL --input texts.csv --output texts.safetensors
+
+With --json, a line a text: {\"text\":…,\"embedding\":[…]}
+--output writes .jsonl (the same lines), .npy (float32, texts × width) or .safetensors (the same as `embeddings`).")]
+    Embed(Embed),
+    /// The words that may stand where a text says [MASK]
+    #[command(after_help = "Examples:
+  infer fill-mask --model google-bert/bert-base-uncased \"Paris is the [MASK] of France.\"
+  infer fill-mask --model MODEL --top-k 3 --json \"[MASK] is the capital of [MASK].\"
+
+With --json, a line a text: {\"text\":…,\"masks\":[[{\"token\":…,\"id\":…,\"score\":…,\"sequence\":…},…],…]}, a list a mask")]
+    FillMask(FillMask),
+    /// A label for every word, or the spans that the labels make
+    #[command(after_help = "Examples:
+  infer tokens --model runs/ner \"Ada Lovelace was born in London.\"
+  infer tokens --model runs/ner --aggregate --input texts.txt --json
+
+With --json, a line a text: {\"text\":…,\"words\":[{\"text\":…,\"label\":…,\"score\":…,\"start\":…,\"end\":…},…]};
+with --aggregate `spans` instead of `words`. Places are in characters.")]
+    Tokens(Tokens),
+    /// How alike two texts are: the cosine of their embeddings, from -1 to 1
+    #[command(after_help = "Examples:
+  infer similarity --model MODEL \"A cat sleeps.\" \"A kitten is asleep.\"
+  infer similarity --model MODEL --input pairs.csv --text-column first --pair-column second --json
+
+With --json, a line a pair: {\"text\":…,\"pair\":…,\"similarity\":…}")]
+    Similarity(Similarity),
+    /// The devices that --device may name
+    Devices,
+}
+
+/// Flags of every subcommand that runs a model.
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct ModelFlags {
+    /// The model: a folder in the Hugging Face layout, or an id of the Hugging Face hub
+    #[arg(long)]
+    pub model: Option<String>,
+    /// Read texts from a file (.txt a text a line, .csv, .tsv, .jsonl), or from standard input (-), a text a line
+    #[arg(long, value_name = "FILE|-")]
+    pub input: Option<PathBuf>,
+    /// Column (or JSON key) of --input with the text [default: text]
+    #[arg(long, value_name = "NAME")]
+    pub text_column: Option<String>,
+    /// Tokens of a text at most; longer ones are cut [default: as many as the model takes]
+    #[arg(long, value_name = "N")]
+    pub max_length: Option<usize>,
+    /// Texts computed together at most [default: 32]
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<usize>,
+    /// Write the results to a file instead of standard output: .jsonl
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// `infer classify`.
+#[derive(Args)]
+pub struct Classify {
+    /// Texts to classify
+    #[arg(conflicts_with = "input")]
+    pub text: Vec<String>,
+    #[command(flatten)]
+    pub flags: ClassifyFlags,
+}
+
+/// The flags of `infer classify`.
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct ClassifyFlags {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub common: ModelFlags,
+    /// Column of --input with the second text, for a model of pairs
+    #[arg(long, value_name = "NAME")]
+    pub pair_column: Option<String>,
+    /// Labels of each text, the best first [default: 5]
+    #[arg(long, value_name = "N")]
+    pub top_k: Option<usize>,
+}
+
+/// `infer embed`.
+#[derive(Args)]
+#[command(mut_arg("output", |arg| arg.help(
+    "Write the vectors to a file instead of standard output: .jsonl, .npy or .safetensors"
+)))]
+pub struct Embed {
+    /// Texts to embed
+    #[arg(conflicts_with = "input")]
+    pub text: Vec<String>,
+    #[command(flatten)]
+    pub flags: EmbedFlags,
+}
+
+/// The flags of `infer embed`.
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct EmbedFlags {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub common: ModelFlags,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub pooling: PoolingFlags,
+    /// Leave the vectors as long as they come, instead of length 1
+    #[arg(long)]
+    pub no_normalize: bool,
+}
+
+/// How tokens become one vector.
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct PoolingFlags {
+    /// What stands for a text: the `mean` of its tokens, or its first one (`cls`) [default: what the model's folder
+    /// says, else mean]
+    #[arg(long, value_name = "cls|mean")]
+    pub pooling: Option<Pooling>,
+}
+
+/// `infer fill-mask`.
+#[derive(Args)]
+pub struct FillMask {
+    /// Texts with [MASK] where a word is missing
+    #[arg(conflicts_with = "input")]
+    pub text: Vec<String>,
+    #[command(flatten)]
+    pub flags: FillMaskFlags,
+}
+
+/// The flags of `infer fill-mask`.
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct FillMaskFlags {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub common: ModelFlags,
+    /// Words for each mask, the most probable first [default: 5]
+    #[arg(long, value_name = "N")]
+    pub top_k: Option<usize>,
+}
+
+/// `infer tokens`.
+#[derive(Args)]
+pub struct Tokens {
+    /// Texts whose words are labelled
+    #[arg(conflicts_with = "input")]
+    pub text: Vec<String>,
+    #[command(flatten)]
+    pub flags: TokensFlags,
+}
+
+/// The flags of `infer tokens`.
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct TokensFlags {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub common: ModelFlags,
+    /// Join words into spans (B-X begins one, I-X goes on), without those labelled O
+    #[arg(long)]
+    pub aggregate: bool,
+}
+
+/// `infer similarity`.
+#[derive(Args)]
+pub struct Similarity {
+    /// Two texts
+    #[arg(conflicts_with = "input", value_names = ["A", "B"], num_args = 2)]
+    pub text: Vec<String>,
+    #[command(flatten)]
+    pub flags: SimilarityFlags,
+}
+
+/// The flags of `infer similarity`.
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct SimilarityFlags {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub common: ModelFlags,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub pooling: PoolingFlags,
+    /// Column of --input with the second text [default: pair]
+    #[arg(long, value_name = "NAME")]
+    pub pair_column: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Program::command().debug_assert();
+    }
+}

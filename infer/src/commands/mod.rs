@@ -1,0 +1,191 @@
+//! The subcommands.
+
+mod classify;
+mod embed;
+mod fill_mask;
+mod similarity;
+mod tokens;
+
+use std::io::{self, Write};
+use std::time::Instant;
+
+use gradus_cli::{Failure, Outcome, SharedArgs, note, progress_bar};
+use gradus_models::pipelines::{DEFAULT_BATCH_SIZE, FillMask, TextClassifier, TextEmbedder, TokenTagger};
+use gradus_tensor::Device;
+
+use crate::args::{Command, ModelFlags, Program};
+use crate::input::Input;
+
+/// Texts handed to a pipeline at once, in batches: enough to sort them by length, few enough that results appear and
+/// memory stays small.
+const CHUNK: usize = 32 * DEFAULT_BATCH_SIZE;
+
+/// From how many texts on a progress bar is worth showing.
+const MANY: usize = 2 * DEFAULT_BATCH_SIZE;
+
+/// The program.
+pub fn program(program: Program) -> Outcome {
+    let shared = &program.shared;
+    match program.command {
+        Command::Classify(args) => classify::run(shared, args),
+        Command::Embed(args) => embed::run(shared, args),
+        Command::FillMask(args) => fill_mask::run(shared, args),
+        Command::Tokens(args) => tokens::run(shared, args),
+        Command::Similarity(args) => similarity::run(shared, args),
+        Command::Devices => devices(shared),
+    }
+}
+
+fn devices(shared: &SharedArgs) -> Outcome {
+    let (shared, ()) = gradus_cli::layered(shared, &())?;
+    let (device, threads) = (Device::Cpu, std::thread::available_parallelism().map_or(1, |n| n.get()));
+    let mut out = io::stdout().lock();
+    if shared.json {
+        writeln!(out, "{}", serde_json::json!({"device": device.to_string(), "threads": threads}))?;
+    } else {
+        writeln!(out, "{device}  {threads} threads")?;
+    }
+    Ok(())
+}
+
+/// What the subcommands need to know of a pipeline besides its answers.
+trait Pipeline {
+    fn set_max_length(&mut self, max_length: usize) -> gradus_models::Result<()>;
+    fn set_batch_size(&mut self, batch_size: usize) -> gradus_models::Result<()>;
+    fn max_length(&self) -> usize;
+    fn truncated(&self) -> u64;
+    fn unexpected(&self) -> Vec<String>;
+}
+
+macro_rules! pipeline {
+    ($($name:ident)*) => { $(
+        impl Pipeline for $name {
+            fn set_max_length(&mut self, max_length: usize) -> gradus_models::Result<()> {
+                $name::set_max_length(self, max_length)
+            }
+            fn set_batch_size(&mut self, batch_size: usize) -> gradus_models::Result<()> {
+                $name::set_batch_size(self, batch_size)
+            }
+            fn max_length(&self) -> usize {
+                $name::max_length(self)
+            }
+            fn truncated(&self) -> u64 {
+                $name::truncated(self)
+            }
+            fn unexpected(&self) -> Vec<String> {
+                $name::unexpected(self)
+            }
+        }
+    )* };
+}
+pipeline!(TextClassifier TextEmbedder FillMask TokenTagger);
+
+/// Opens a pipeline with the flags that all of them have.
+fn opened<P: Pipeline>(
+    shared: &SharedArgs,
+    flags: &ModelFlags,
+    open: impl FnOnce() -> gradus_models::Result<P>,
+) -> Outcome<P> {
+    let start = Instant::now();
+    let mut pipeline = open()?;
+    if let Some(length) = flags.max_length {
+        pipeline.set_max_length(length).map_err(|e| Failure::usage(format!("--max-length: {e}")))?;
+    }
+    if let Some(size) = flags.batch_size {
+        pipeline.set_batch_size(size).map_err(|e| Failure::usage(format!("--batch-size: {e}")))?;
+    }
+    if shared.verbose {
+        note(shared, format!("opened the model in {:.0} ms", start.elapsed().as_secs_f64() * 1e3));
+        let unused = pipeline.unexpected();
+        if !unused.is_empty() {
+            note(shared, format!("in the checkpoint, but not used here: {}", unused.join(", ")));
+        }
+    }
+    Ok(pipeline)
+}
+
+/// Runs the texts chunk by chunk: `step` computes one and writes its results. Progress is shown while it lasts, and
+/// what was cut is told at the end.
+fn each_chunk<P: Pipeline>(
+    shared: &SharedArgs,
+    pipeline: &P,
+    inputs: &[Input],
+    mut step: impl FnMut(&[Input]) -> Outcome,
+) -> Outcome {
+    let start = Instant::now();
+    // A bar moves a few times a second only if the chunks are small.
+    let bar = (inputs.len() >= MANY).then(|| progress_bar(shared, inputs.len() as u64, "texts"));
+    for chunk in inputs.chunks(CHUNK) {
+        step(chunk)?;
+        if let Some(bar) = &bar {
+            bar.inc(chunk.len() as u64);
+        }
+    }
+    if let Some(bar) = &bar {
+        bar.finish_and_clear();
+    }
+    match pipeline.truncated() {
+        0 => {}
+        cut => {
+            let length = pipeline.max_length();
+            let texts = if cut == 1 { "1 text was".into() } else { format!("{cut} texts were") };
+            note(shared, format!("warning: {texts} cut to {length} tokens (--max-length)"));
+        }
+    }
+    if shared.verbose {
+        let seconds = start.elapsed().as_secs_f64();
+        let rate = inputs.len() as f64 / seconds;
+        note(shared, format!("{} texts in {seconds:.3} s, {rate:.1} texts/s", inputs.len()));
+    }
+    Ok(())
+}
+
+/// The --top-k flag: 5 unless given, and not 0.
+fn top_k(flag: Option<usize>) -> Outcome<usize> {
+    match flag {
+        Some(0) => Err(Failure::usage("--top-k is 0; it must be 1 or more")),
+        flag => Ok(flag.unwrap_or(5)),
+    }
+}
+
+/// Writes a text as the heading of its results: on one line, the end of a long one left out.
+fn heading(out: &mut dyn Write, text: &str) -> io::Result<()> {
+    const WIDTH: usize = 100;
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(WIDTH) {
+        Some((at, _)) => writeln!(out, "{}…", line.get(..at).unwrap_or_default()),
+        None => writeln!(out, "{line}"),
+    }
+}
+
+/// Writes names and scores below a heading, aligned.
+fn scores<'a>(
+    out: &mut dyn Write,
+    rows: impl Iterator<Item = (&'a str, f32)> + Clone,
+) -> io::Result<()> {
+    let width = rows.clone().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    for (name, score) in rows {
+        writeln!(out, "  {name:width$}  {score:.4}")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headings_are_one_short_line() {
+        let mut out = Vec::new();
+        heading(&mut out, "two\nlines").unwrap();
+        heading(&mut out, &"é".repeat(200)).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), format!("two lines\n{}…\n", "é".repeat(100)));
+    }
+
+    #[test]
+    fn scores_are_aligned() {
+        let mut out = Vec::new();
+        scores(&mut out, [("a", 0.5), ("Äöü", 0.25)].into_iter()).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "  a    0.5000\n  Äöü  0.2500\n");
+    }
+}

@@ -1,0 +1,48 @@
+//! The texts to run a model on.
+
+use std::io::{self, IsTerminal};
+use std::path::Path;
+
+use gradus_cli::{Failure, Outcome};
+use gradus_models::{Columns, Example, read_inputs};
+
+use crate::args::ModelFlags;
+
+/// A text, and the second of a pair.
+pub type Input = (String, Option<String>);
+
+/// The texts of the command line, else of --input, else of standard input where it is no terminal. `usage` is an
+/// example of the subcommand.
+pub fn texts(
+    positional: Vec<String>,
+    flags: &ModelFlags,
+    pair_column: Option<&str>,
+    usage: &str,
+) -> Outcome<Vec<Input>> {
+    if !positional.is_empty() {
+        return Ok(positional.into_iter().map(|text| (text, None)).collect());
+    }
+    let columns = Columns {
+        text: flags.text_column.clone().unwrap_or_else(|| "text".into()),
+        pair: pair_column.map(str::to_string),
+        label: None,
+    };
+    let path = match &flags.input {
+        Some(path) => path.as_path(),
+        None if io::stdin().is_terminal() => {
+            return Err(Failure::usage(format!(
+                "no texts: name some, a file (--input FILE), or pipe them in, one a line; for example\n  {usage}"
+            )));
+        }
+        None => Path::new("-"),
+    };
+    let examples = read_inputs(path, &columns)?;
+    Ok(examples.into_iter().map(|Example { text, pair, .. }| (text, pair)).collect())
+}
+
+/// The model named by --model.
+pub fn model<'a>(flags: &'a ModelFlags, usage: &str) -> Outcome<&'a str> {
+    flags.model.as_deref().ok_or_else(|| {
+        Failure::usage(format!("no model: name a folder or a hub id with --model; for example\n  {usage}"))
+    })
+}

@@ -1,0 +1,121 @@
+//! Text classification.
+
+use gradus_nn::Forward;
+use serde::{Deserialize, Serialize};
+
+use super::runner::{Runner, runner_methods};
+use crate::{Error, Pooling, Result, SequenceClassifier};
+
+/// A label and how probable the model holds it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Score {
+    /// The label.
+    pub label: String,
+    /// Its score: a probability, or for `regression` the model's plain output.
+    pub score: f32,
+}
+
+/// How logits become scores; the rule of `transformers`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scoring {
+    /// One of the labels is right: the scores sum to 1.
+    Softmax,
+    /// Any number of labels is right (`multi_label_classification`, or a single label).
+    Sigmoid,
+    /// `regression`: the logits.
+    Plain,
+}
+
+/// Texts, or pairs of texts, to labels with scores.
+pub struct TextClassifier {
+    runner: Runner,
+    model: SequenceClassifier,
+    labels: Vec<String>,
+    scoring: Scoring,
+}
+
+const HEAD: &str = "there is no trained classification head: train one with `train classify --model …`, or choose a \
+                    model that has one";
+
+impl TextClassifier {
+    /// Opens a model folder or a hub id. Pooling is what config.json says (`pooling`, Gradus's own key), else BERT's
+    /// pooler, as in `transformers`.
+    ///
+    /// # Errors
+    /// When the model cannot be opened, is no sequence classifier, or lacks parameters (they are named).
+    pub fn open(model: &str) -> Result<Self> {
+        let runner = Runner::open(model)?;
+        runner.refuse("TokenClassification", "it labels words: use it as a token classifier (`infer tokens`)")?;
+        let labels = head_labels(&runner, HEAD)?;
+        let pooling = runner.config.pooling.unwrap_or(Pooling::Cls);
+        let store = runner.store();
+        let model = SequenceClassifier::new(&store.root(), &runner.config, pooling, labels.len())?;
+        runner.complete(&store, |name| name.starts_with("classifier."), HEAD)?;
+        let scoring = match runner.config.problem_type.as_deref() {
+            Some("regression") => Scoring::Plain,
+            Some("multi_label_classification") => Scoring::Sigmoid,
+            _ if labels.len() == 1 => Scoring::Sigmoid,
+            _ => Scoring::Softmax,
+        };
+        Ok(TextClassifier { runner, model, labels, scoring })
+    }
+
+    /// The labels, in the order of their ids.
+    pub fn labels(&self) -> &[String] {
+        &self.labels
+    }
+
+    /// The `top_k` best labels of each text or pair (all when `None`), best first; equal scores in the order of ids.
+    ///
+    /// # Errors
+    /// When a text cannot be encoded, or an output is not a number (the weight to blame is named).
+    pub fn predict(
+        &self,
+        texts: &[(String, Option<String>)],
+        top_k: Option<usize>,
+    ) -> Result<Vec<Vec<Score>>> {
+        let encodings = self.runner.encode(texts)?;
+        self.runner.run(&encodings, |input, _, _| {
+            let logits = self.model.forward(input, &Forward::inference())?.into_tensor();
+            let scores = match self.scoring {
+                Scoring::Softmax => logits.softmax(-1)?,
+                Scoring::Sigmoid => logits.sigmoid()?,
+                Scoring::Plain => logits,
+            };
+            let scores = self.runner.numbers(&scores)?;
+            Ok(scores.chunks(self.labels.len()).map(|row| self.best(row, top_k)).collect())
+        })
+    }
+
+    fn best(&self, row: &[f32], top_k: Option<usize>) -> Vec<Score> {
+        let mut scores: Vec<Score> = self
+            .labels
+            .iter()
+            .zip(row)
+            .map(|(label, &score)| Score { label: label.clone(), score })
+            .collect();
+        scores.sort_by(|a, b| b.score.total_cmp(&a.score));
+        scores.truncate(top_k.unwrap_or(usize::MAX));
+        scores
+    }
+
+    runner_methods!();
+}
+
+/// The labels of a classification head, which the checkpoint must have.
+pub(super) fn head_labels(runner: &Runner, head: &str) -> Result<Vec<String>> {
+    let Some(shape) = runner.shape_of("classifier.weight")? else {
+        return Err(runner.unfit(format!("has no `classifier.weight`, `classifier.bias`: {head}")));
+    };
+    let count = runner.config.num_labels().or(shape.first().copied()).unwrap_or(0);
+    if count == 0 || count > u32::MAX as usize {
+        return Err(Error::Config {
+            path: runner.folder.join("config.json"),
+            message: format!("the model has {count} labels; name them in id2label"),
+        });
+    }
+    match runner.config.id2label.is_empty() {
+        true => Ok((0..count).map(|i| format!("LABEL_{i}")).collect()),
+        false => Ok(runner.config.id2label.clone()),
+    }
+}

@@ -1,0 +1,178 @@
+//! Masked words.
+
+use gradus_nn::Forward;
+use gradus_tensor::Tensor;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::runner::{Runner, runner_methods};
+use crate::{Encoding, Error, MaskedLm, Result};
+
+/// A token that may stand for a mask.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Fill {
+    /// The token, as the vocabulary spells it (`##` before the continuation of a word).
+    pub token: String,
+    /// Its id.
+    pub id: u32,
+    /// Its probability among all tokens.
+    pub score: f32,
+    /// The text with this token in the place of this mask; other masks stay.
+    pub sequence: String,
+}
+
+/// Texts with masks to the words that fill them.
+pub struct FillMask {
+    runner: Runner,
+    model: MaskedLm,
+    mask_id: u32,
+    mask: String,
+}
+
+const HEAD: &str = "there is no trained masked-LM head: choose a model that was saved with one (`BertForMaskedLM`), or \
+                    train one with `train mlm`";
+
+impl FillMask {
+    /// Opens a model folder or a hub id.
+    ///
+    /// # Errors
+    /// When the model cannot be opened, its tokenizer has no mask token, or it lacks parameters (they are named).
+    pub fn open(model: &str) -> Result<Self> {
+        let runner = Runner::open(model)?;
+        let mask_id = runner.tokenizer.mask_id();
+        let Some((mask_id, mask)) = mask_id.and_then(|id| Some((id, runner.tokenizer.token(id)?)))
+        else {
+            return Err(Error::Tokenizer {
+                path: runner.folder.clone(),
+                message: "the tokenizer has no mask token; the model cannot fill masks".into(),
+            });
+        };
+        if runner.config.extra.get("tie_word_embeddings") == Some(&Value::Bool(false)) {
+            return Err(Error::Config {
+                path: runner.folder.join("config.json"),
+                message: "tie_word_embeddings is false: Gradus's masked-LM head shares the word embeddings".into(),
+            });
+        }
+        let store = runner.store();
+        let model = MaskedLm::new(&store.root(), &runner.config)?;
+        runner.complete(&store, |name| name.starts_with("cls."), HEAD)?;
+        Ok(FillMask { runner, model, mask_id, mask })
+    }
+
+    /// The token to write where a word is missing: `[MASK]`.
+    pub fn mask(&self) -> &str {
+        &self.mask
+    }
+
+    /// The `top_k` most probable tokens for each mask of the text, in the order of the masks.
+    ///
+    /// # Errors
+    /// As [`FillMask::fill_all`].
+    pub fn fill(&self, text: &str, top_k: usize) -> Result<Vec<Vec<Fill>>> {
+        Ok(self.fill_all(&[text], top_k)?.pop().unwrap_or_default())
+    }
+
+    /// As [`FillMask::fill`], for many texts at once.
+    ///
+    /// # Errors
+    /// When a text has no mask, or only beyond the maximum length; when an output is not a number (the weight to
+    /// blame is named).
+    pub fn fill_all<S: AsRef<str> + Sync>(
+        &self,
+        texts: &[S],
+        top_k: usize,
+    ) -> Result<Vec<Vec<Vec<Fill>>>> {
+        let pairs: Vec<(&str, Option<&str>)> = texts.iter().map(|t| (t.as_ref(), None)).collect();
+        let encodings = self.runner.encode(&pairs)?;
+        for ((text, _), encoding) in pairs.iter().zip(&encodings) {
+            self.check(text, encoding)?;
+        }
+        let vocab = self.runner.config.vocab_size;
+        self.runner.run(&encodings, |input, packed, batch| {
+            let is_mask = |&(_, &id): &(u32, &u32)| id == self.mask_id;
+            let positions: Vec<u32> =
+                (0..).zip(&packed.ids).filter(is_mask).map(|(at, _)| at).collect();
+            let at = Tensor::from_slice(&positions, &[positions.len()])?;
+            let logits = self.model.forward(input, &at, &Forward::inference())?;
+            let (scores, ids) =
+                logits.tensor().softmax(-1)?.topk(top_k.clamp(1, vocab), -1, true)?;
+            let width = scores.size(-1)?;
+            let (scores, ids) = (self.runner.numbers(&scores)?, ids.to_vec::<u32>()?);
+            let mut masks = ids.chunks(width).zip(scores.chunks(width));
+            let fills = batch.iter().map(|&i| {
+                let encoding = &encodings[i];
+                let places = encoding.ids.iter().zip(&encoding.offsets);
+                places
+                    .filter(|&(&id, _)| id == self.mask_id)
+                    .zip(&mut masks)
+                    .map(|((_, &place), (ids, scores))| {
+                        let text = pairs[i].0;
+                        ids.iter().zip(scores).map(|(&id, &s)| self.one(text, place, id, s)).collect()
+                    })
+                    .collect()
+            });
+            Ok(fills.collect())
+        })
+    }
+
+    fn one(&self, text: &str, place: (usize, usize), id: u32, score: f32) -> Fill {
+        let token = self.runner.tokenizer.token(id).unwrap_or_default();
+        let sequence = filled(text, place, &token);
+        Fill { token, id, score, sequence }
+    }
+
+    fn check(&self, text: &str, encoding: &Encoding) -> Result<()> {
+        if encoding.ids.contains(&self.mask_id) {
+            return Ok(());
+        }
+        let mask = &self.mask;
+        Err(Error::Input(match encoding.truncated && text.contains(mask.as_str()) {
+            true => format!(
+                "the text has its {mask} beyond the first {} tokens, which are all that the model reads; shorten it",
+                self.runner.max_length()
+            ),
+            false => format!(
+                "no {mask} in the text: {:?}; write {mask} where the word is missing",
+                beginning(text)
+            ),
+        }))
+    }
+
+    runner_methods!();
+}
+
+/// The text with `token` in place of the bytes `start..end`. A continuation (`##ing`) joins what is before it.
+fn filled(text: &str, (start, end): (usize, usize), token: &str) -> String {
+    let before = text.get(..start).unwrap_or_default();
+    let after = text.get(end..).unwrap_or_default();
+    match token.strip_prefix("##") {
+        Some(rest) => format!("{}{rest}{after}", before.trim_end()),
+        None => format!("{before}{token}{after}"),
+    }
+}
+
+/// The first characters of a text, for an error message.
+fn beginning(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
+        None => text.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_is_replaced_in_its_place() {
+        assert_eq!(filled("Ä [MASK], b", (3, 9), "dog"), "Ä dog, b");
+        assert_eq!(filled("walk [MASK].", (5, 11), "##ing"), "walking.");
+        assert_eq!(filled("[MASK]", (0, 6), "##ing"), "ing");
+    }
+
+    #[test]
+    fn long_texts_are_shortened_between_characters() {
+        assert_eq!(beginning("short"), "short");
+        assert_eq!(beginning(&"é".repeat(100)), format!("{}…", "é".repeat(60)));
+    }
+}

@@ -1,0 +1,280 @@
+//! What the pipelines share: encoding, batches, checks.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use gradus_autograd::no_grad;
+use gradus_nn::{Source, Store};
+use gradus_tensor::Tensor;
+
+use crate::batch::restore_order;
+use crate::{
+    BertConfig, BertInput, Checkpoint, Encoding, Error, PackedBatch, Pretrained, Result, Tokenizer,
+};
+
+/// Texts of one batch, unless `set_batch_size` says otherwise.
+pub const DEFAULT_BATCH_SIZE: usize = 32;
+
+/// Tokens of one batch, about: a batch ends where one text more would exceed them. More make no batch faster, and
+/// take more memory.
+pub const BATCH_TOKENS: usize = 4096;
+
+/// A model folder at work, whatever the head.
+pub(super) struct Runner {
+    pub folder: PathBuf,
+    pub config: BertConfig,
+    pub tokenizer: Tokenizer,
+    pub checkpoint: Checkpoint,
+    max_length: usize,
+    batch_size: usize,
+    truncated: AtomicU64,
+}
+
+impl Runner {
+    pub fn open(model: &str) -> Result<Self> {
+        let Pretrained { folder, config, tokenizer, checkpoint } = Pretrained::open(model)?;
+        Ok(Runner {
+            max_length: config.max_position_embeddings,
+            batch_size: DEFAULT_BATCH_SIZE,
+            truncated: AtomicU64::new(0),
+            folder,
+            config,
+            tokenizer,
+            checkpoint,
+        })
+    }
+
+    /// A store over the checkpoint. Nothing of it is random: what is missing is an error in [`Runner::complete`].
+    pub fn store(&self) -> Store {
+        Store::with_source(0, self.checkpoint.clone())
+    }
+
+    /// Checks that the checkpoint had every parameter; `head` says what its head is and how to come by one.
+    pub fn complete(&self, store: &Store, is_head: impl Fn(&str) -> bool, head: &str) -> Result<()> {
+        let missing = store.missing();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let rest = missing.iter().find(|name| !is_head(name));
+        let advice = match rest {
+            None => head.to_string(),
+            Some(_) => "it is incomplete, or config.json belongs to another model".to_string(),
+        };
+        Err(self.unfit(format!("has no {}; {advice}", listed(&missing))))
+    }
+
+    /// Whether the checkpoint has a parameter of this name.
+    pub fn shape_of(&self, name: &str) -> Result<Option<Vec<usize>>> {
+        Ok(self.checkpoint.tensor(name)?.map(|t| t.shape().to_vec()))
+    }
+
+    /// Refuses a model whose architecture is named otherwise.
+    pub fn refuse(&self, architecture: &str, advice: &str) -> Result<()> {
+        match self.config.architectures.iter().find(|name| name.contains(architecture)) {
+            Some(name) => Err(Error::Config {
+                path: self.folder.join("config.json"),
+                message: format!("the model is a {name}; {advice}"),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// The error of a checkpoint that this pipeline cannot use.
+    pub fn unfit(&self, message: impl Into<String>) -> Error {
+        Error::Checkpoint { path: self.checkpoint.path().to_path_buf(), message: message.into() }
+    }
+
+    pub fn max_length(&self) -> usize {
+        self.max_length
+    }
+
+    pub fn set_max_length(&mut self, max_length: usize) -> Result<()> {
+        let most = self.config.max_position_embeddings;
+        if !(1..=most).contains(&max_length) {
+            return Err(Error::Input(format!(
+                "the maximum length is {max_length}; this model takes 1 to {most} tokens (max_position_embeddings)"
+            )));
+        }
+        // Too short for the special tokens is better said now than with the first text.
+        self.tokenizer.encode("", None, max_length)?;
+        self.max_length = max_length;
+        Ok(())
+    }
+
+    pub fn set_batch_size(&mut self, batch_size: usize) -> Result<()> {
+        if batch_size == 0 {
+            return Err(Error::Input("the batch size is 0; use at least 1".into()));
+        }
+        self.batch_size = batch_size;
+        Ok(())
+    }
+
+    pub fn truncated(&self) -> u64 {
+        self.truncated.load(Ordering::Relaxed)
+    }
+
+    /// Encodes texts, and counts those that were cut.
+    pub fn encode<S: AsRef<str> + Sync>(&self, texts: &[(S, Option<S>)]) -> Result<Vec<Encoding>> {
+        let encodings = self.tokenizer.encode_batch(texts, self.max_length)?;
+        let cut = encodings.iter().filter(|e| e.truncated).count() as u64;
+        self.truncated.fetch_add(cut, Ordering::Relaxed);
+        Ok(encodings)
+    }
+
+    /// Runs `forward` on every batch; it returns one result a sequence. The results are in the order of `encodings`.
+    pub fn run<T: Send>(
+        &self,
+        encodings: &[Encoding],
+        forward: impl Fn(&BertInput, &PackedBatch, &[usize]) -> Result<Vec<T>> + Sync,
+    ) -> Result<Vec<T>> {
+        let lengths: Vec<usize> = encodings.iter().map(Encoding::len).collect();
+        let batches = batches(&lengths, self.batch_size);
+        let mut results = Vec::with_capacity(encodings.len());
+        for batch in &batches {
+            let packed = PackedBatch::new(batch.iter().map(|&i| &encodings[i]), &self.config)?;
+            let input = BertInput::new(&packed)?;
+            // One entry into the thread pool for the whole forward pass. The mode belongs to the thread.
+            let part = rayon::scope(|_| no_grad(|| forward(&input, &packed, batch)))?;
+            results.extend(part);
+        }
+        restore_order(&batches, results)
+    }
+
+    /// The values of a float tensor, checked to be numbers.
+    pub fn numbers(&self, tensor: &Tensor) -> Result<Vec<f32>> {
+        let values = tensor.to_vec::<f32>()?;
+        self.finite(values.iter().all(|v| v.is_finite()))?;
+        Ok(values)
+    }
+
+    /// The error of an output that is no number, with the weight that is to blame.
+    pub fn finite(&self, finite: bool) -> Result<()> {
+        if finite {
+            return Ok(());
+        }
+        Err(self.unfit(match self.checkpoint.first_not_finite() {
+            Some(name) => format!(
+                "the model's output is not a number, because `{name}` holds a NaN or an infinity; the checkpoint is \
+                 damaged, or its training diverged"
+            ),
+            None => "the model's output is not a number, though all weights are; they are too large to compute with"
+                .to_string(),
+        }))
+    }
+
+    /// The names in the checkpoint that nothing asked for.
+    pub fn unexpected(&self) -> Vec<String> {
+        self.checkpoint.unexpected()
+    }
+}
+
+/// Reads a JSON file of the model folder; `None` where there is none.
+pub(super) fn json_file(path: &Path) -> Result<Option<serde_json::Value>> {
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let value = serde_json::from_slice(&crate::files::read(path)?);
+    value.map(Some).map_err(|e| Error::Config {
+        path: path.to_path_buf(),
+        message: format!("not JSON: {e}"),
+    })
+}
+
+/// Names for a message: the first few, and how many more.
+fn listed(names: &[String]) -> String {
+    let first: Vec<String> = names.iter().take(4).map(|name| format!("`{name}`")).collect();
+    let more = match names.len().saturating_sub(4) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{}{more}", first.join(", "))
+}
+
+/// Batches of texts of similar length, the longest first, so that memory peaks at once.
+fn batches(lengths: &[usize], batch_size: usize) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..lengths.len()).collect();
+    order.sort_by_key(|&i| std::cmp::Reverse(lengths[i]));
+    let mut batches: Vec<Vec<usize>> = Vec::new();
+    let mut tokens = 0;
+    for i in order {
+        match batches.last_mut() {
+            Some(last) if last.len() < batch_size && tokens + lengths[i] <= BATCH_TOKENS => {
+                last.push(i);
+                tokens += lengths[i];
+            }
+            _ => {
+                batches.push(vec![i]);
+                tokens = lengths[i];
+            }
+        }
+    }
+    batches
+}
+
+/// The methods that every pipeline has, by delegation to its runner.
+macro_rules! runner_methods {
+    () => {
+        /// The model's configuration.
+        pub fn config(&self) -> &crate::BertConfig {
+            &self.runner.config
+        }
+
+        /// The model's tokenizer.
+        pub fn tokenizer(&self) -> &crate::Tokenizer {
+            &self.runner.tokenizer
+        }
+
+        /// The tokens of a text at most, special ones included; longer texts are cut.
+        pub fn max_length(&self) -> usize {
+            self.runner.max_length()
+        }
+
+        /// Sets the tokens of a text at most.
+        ///
+        /// # Errors
+        /// [`Error::Input`](crate::Error::Input) when the model has fewer positions, or there is no room for the special tokens.
+        pub fn set_max_length(&mut self, max_length: usize) -> crate::Result<()> {
+            self.runner.set_max_length(max_length)
+        }
+
+        /// Sets the texts of a batch at most.
+        ///
+        /// # Errors
+        /// [`Error::Input`](crate::Error::Input) when it is 0.
+        pub fn set_batch_size(&mut self, batch_size: usize) -> crate::Result<()> {
+            self.runner.set_batch_size(batch_size)
+        }
+
+        /// How many texts were cut to the maximum length since the model was opened.
+        pub fn truncated(&self) -> u64 {
+            self.runner.truncated()
+        }
+
+        /// Names in the checkpoint that this pipeline does not use, sorted.
+        pub fn unexpected(&self) -> Vec<String> {
+            self.runner.unexpected()
+        }
+    };
+}
+pub(super) use runner_methods;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_keep_both_limits() {
+        let lengths = [5, 4000, 90, 3, 7, 5000, 100];
+        assert_eq!(batches(&lengths, 3), [vec![5], vec![1], vec![6, 2, 4], vec![0, 3]]);
+        assert_eq!(batches(&lengths, 100), [vec![5], vec![1], vec![6, 2, 4, 0, 3]]);
+        assert_eq!(batches(&[4000, 96, 1], 8), [vec![0, 1], vec![2]]);
+        assert!(batches(&[], 8).is_empty());
+    }
+
+    #[test]
+    fn many_names_are_shortened() {
+        let names: Vec<String> = (0..6).map(|i| format!("p{i}")).collect();
+        assert_eq!(listed(&names), "`p0`, `p1`, `p2`, `p3` and 2 more");
+        assert_eq!(listed(&names[..2]), "`p0`, `p1`");
+    }
+}

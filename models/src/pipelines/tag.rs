@@ -1,0 +1,211 @@
+//! A label for every word.
+
+use gradus_nn::Forward;
+use serde::{Deserialize, Serialize};
+
+use super::classify::head_labels;
+use super::runner::{Runner, runner_methods};
+use crate::tokenizer::char_offsets;
+use crate::{Encoding, Result, TokenClassifier};
+
+/// A word, or a span of words, with its label.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Tag {
+    /// The word or span, as it stands in the text.
+    pub text: String,
+    /// Its label; of a span without `B-` and `I-`.
+    pub label: String,
+    /// The label's probability; of a span the mean over its words.
+    pub score: f32,
+    /// Where it starts, in characters (Unicode code points).
+    pub start: usize,
+    /// Where it ends, in characters: the first place after it.
+    pub end: usize,
+}
+
+/// Texts to labelled words.
+pub struct TokenTagger {
+    runner: Runner,
+    model: TokenClassifier,
+    labels: Vec<String>,
+}
+
+const HEAD: &str = "there is no trained token-classification head: train one with `train tokens`, or choose a model \
+                    that has one";
+
+impl TokenTagger {
+    /// Opens a model folder or a hub id.
+    ///
+    /// # Errors
+    /// When the model cannot be opened, is no token classifier, or lacks parameters (they are named).
+    pub fn open(model: &str) -> Result<Self> {
+        let runner = Runner::open(model)?;
+        runner.refuse("SequenceClassification", "it labels whole texts: use it as a classifier (`infer classify`)")?;
+        let labels = head_labels(&runner, HEAD)?;
+        let store = runner.store();
+        let model = TokenClassifier::new(&store.root(), &runner.config, labels.len())?;
+        runner.complete(&store, |name| name.starts_with("classifier."), HEAD)?;
+        Ok(TokenTagger { runner, model, labels })
+    }
+
+    /// The labels, in the order of their ids.
+    pub fn labels(&self) -> &[String] {
+        &self.labels
+    }
+
+    /// The words of each text with their labels, `O` included: a word's label is that of its first token. Words
+    /// beyond the maximum length have none.
+    ///
+    /// # Errors
+    /// When a text cannot be encoded, or an output is not a number (the weight to blame is named).
+    pub fn tag<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<Vec<Vec<Tag>>> {
+        let pairs: Vec<(&str, Option<&str>)> = texts.iter().map(|t| (t.as_ref(), None)).collect();
+        let encodings = self.runner.encode(&pairs)?;
+        self.runner.run(&encodings, |input, packed, batch| {
+            let logits = self.model.forward(input, &Forward::inference())?;
+            let scores = self.runner.numbers(&logits.tensor().softmax(-1)?)?;
+            let rows: Vec<&[f32]> = scores.chunks(self.labels.len()).collect();
+            let tags = batch.iter().zip(packed.ranges());
+            Ok(tags.map(|(&i, range)| self.words(pairs[i].0, &encodings[i], &rows[range])).collect())
+        })
+    }
+
+    /// As [`TokenTagger::tag`], with the words of a span as one and without those labelled `O`: see [`spans`].
+    ///
+    /// # Errors
+    /// As [`TokenTagger::tag`].
+    pub fn tag_spans<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<Vec<Vec<Tag>>> {
+        let words = self.tag(texts)?;
+        Ok(texts.iter().zip(words).map(|(text, words)| spans(text.as_ref(), &words)).collect())
+    }
+
+    fn words(&self, text: &str, encoding: &Encoding, rows: &[&[f32]]) -> Vec<Tag> {
+        let chars = char_offsets(text, &encoding.offsets);
+        let mut words: Vec<Tag> = Vec::new();
+        let mut last = None;
+        for (at, row) in rows.iter().enumerate() {
+            let Some(word) = encoding.words[at].filter(|_| !encoding.special[at]) else { continue };
+            let (from, to) = encoding.offsets[at];
+            match words.last_mut().filter(|_| last == Some(word)) {
+                Some(tag) => {
+                    tag.text.push_str(text.get(from..to).unwrap_or_default());
+                    tag.end = chars[at].1;
+                }
+                None => {
+                    let (id, score) = best(row);
+                    words.push(Tag {
+                        text: text.get(from..to).unwrap_or_default().to_string(),
+                        label: self.labels.get(id).cloned().unwrap_or_default(),
+                        score,
+                        start: chars[at].0,
+                        end: chars[at].1,
+                    });
+                    last = Some(word);
+                }
+            }
+        }
+        words
+    }
+
+    runner_methods!();
+}
+
+/// The place and value of the largest number, the first of equals.
+fn best(row: &[f32]) -> (usize, f32) {
+    row.iter().copied().enumerate().fold((0, f32::NEG_INFINITY), |best, (i, value)| {
+        if value > best.1 { (i, value) } else { best }
+    })
+}
+
+/// The spans that labelled words make: `B-X` begins one of kind `X`, and `I-X` goes on with it, or begins one where the
+/// word before is of another kind. A label without `B-` and `I-` is its own kind, and goes on with itself. Words
+/// labelled `O` belong to none.
+pub fn spans(text: &str, words: &[Tag]) -> Vec<Tag> {
+    let starts: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
+    let slice = |start: usize, end: usize| {
+        let byte = |at: usize| starts.get(at).copied().unwrap_or(text.len());
+        text.get(byte(start)..byte(end)).unwrap_or_default().to_string()
+    };
+    let mut spans: Vec<(Tag, usize)> = Vec::new();
+    let mut open = false;
+    for word in words {
+        let (begins, kind) = match word.label.split_once('-') {
+            Some(("B", kind)) => (true, kind),
+            Some(("I", kind)) => (false, kind),
+            _ => (false, word.label.as_str()),
+        };
+        if kind == "O" {
+            open = false;
+            continue;
+        }
+        match spans.last_mut().filter(|(span, _)| open && !begins && span.label == kind) {
+            Some((span, count)) => {
+                span.end = word.end;
+                span.score += word.score;
+                *count += 1;
+            }
+            None => spans.push((Tag { label: kind.to_string(), ..word.clone() }, 1)),
+        }
+        open = true;
+    }
+    let finish = |(span, count): (Tag, usize)| Tag {
+        text: slice(span.start, span.end),
+        score: span.score / count as f32,
+        ..span
+    };
+    spans.into_iter().map(finish).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Words of a text, with their labels.
+    fn words(text: &str, labels: &[&str]) -> Vec<Tag> {
+        let mut at = 0;
+        text.split(' ')
+            .zip(labels)
+            .map(|(word, label)| {
+                let start = at;
+                let end = start + word.chars().count();
+                at = end + 1;
+                Tag { text: word.into(), label: label.to_string(), score: 0.5, start, end }
+            })
+            .collect()
+    }
+
+    fn joined(text: &str, labels: &[&str]) -> Vec<(String, String)> {
+        let spans = spans(text, &words(text, labels));
+        spans.into_iter().map(|s| (s.text, s.label)).collect()
+    }
+
+    #[test]
+    fn spans_begin_and_go_on() {
+        let text = "Zoë Müller met Ann Bo in New York";
+        let labels = ["B-PER", "I-PER", "O", "B-PER", "B-PER", "O", "I-LOC", "I-LOC"];
+        let expected = [("Zoë Müller", "PER"), ("Ann", "PER"), ("Bo", "PER"), ("New York", "LOC")];
+        assert_eq!(joined(text, &labels), expected.map(|(a, b)| (a.into(), b.into())));
+    }
+
+    #[test]
+    fn plain_labels_are_kinds() {
+        let expected = [("a b", "X"), ("c", "Y"), ("e", "Y")];
+        let found = joined("a b c d e", &["X", "X", "Y", "O", "Y"]);
+        assert_eq!(found, expected.map(|(a, b)| (a.into(), b.into())));
+        assert!(joined("a", &["O"]).is_empty());
+    }
+
+    #[test]
+    fn a_kind_change_ends_a_span() {
+        let expected = [("a", "X"), ("b", "Y")];
+        assert_eq!(joined("a b", &["B-X", "I-Y"]), expected.map(|(a, b)| (a.into(), b.into())));
+    }
+
+    #[test]
+    fn the_score_is_the_mean() {
+        let mut words = words("a b", &["B-X", "I-X"]);
+        words[1].score = 1.0;
+        let spans = spans("a b", &words);
+        assert_eq!((spans[0].score, spans[0].start, spans[0].end), (0.75, 0, 3));
+    }
+}
