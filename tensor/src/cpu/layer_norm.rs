@@ -36,8 +36,8 @@ pub(crate) fn forward(
         let (n, rows) = (weight.numel(), lead.iter().product::<usize>());
         let (xs, w, b) = (x.cpu_slice::<T>(), weight.cpu_slice::<T>(), bias.cpu_slice::<T>());
         let mut out = Output::<T>::new(op, x.numel())?;
-        let mut mean = Output::<T>::filled(op, rows, <T as Float>::NAN)?;
-        let mut rstd = Output::<T>::filled(op, rows, <T as Float>::NAN)?;
+        let mut mean = Output::<T>::filled(op, rows, T::c(f64::NAN))?;
+        let mut rstd = Output::<T>::filled(op, rows, T::c(f64::NAN))?;
         let (means, rstds) = (SharedMut::new(mean.slice_mut()), SharedMut::new(rstd.slice_mut()));
         let (count, eps) = (T::c(n as f64), T::c(eps));
         let ns = n as f64 * FORWARD;
