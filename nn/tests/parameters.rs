@@ -110,7 +110,7 @@ fn updates_keep_the_identity_and_are_in_place() {
 
     drop((before, loss, grads));
     let held = parameter.tensor();
-    parameter.update(|t| Ok(assert!(t.shares_storage(&held)))).unwrap();
+    assert!(parameter.update(|t| Ok(t.shares_storage(&held))).unwrap());
 
     let error = parameter.set(Tensor::ones(&[4], DType::F32).unwrap()).unwrap_err().to_string();
     assert!(error.contains("w is [3]") && error.contains("[4]"), "{error}");
