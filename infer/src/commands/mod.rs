@@ -10,8 +10,11 @@ use std::io::{self, Write};
 use std::time::Instant;
 
 use gradus_cli::{Failure, Outcome, SharedArgs, note, progress_bar};
-use gradus_models::pipelines::{DEFAULT_BATCH_SIZE, FillMask, TextClassifier, TextEmbedder, TokenTagger};
+use gradus_models::pipelines::{
+    DEFAULT_BATCH_SIZE, FillMask, TextClassifier, TextEmbedder, TokenTagger,
+};
 use gradus_tensor::Device;
+use serde::{Deserialize, Serialize};
 
 use crate::args::{Command, ModelFlags, Program};
 use crate::input::Input;
@@ -36,9 +39,14 @@ pub fn program(program: Program) -> Outcome {
     }
 }
 
+/// `infer devices` has no flags of its own.
+#[derive(Serialize, Deserialize)]
+struct NoFlags {}
+
 fn devices(shared: &SharedArgs) -> Outcome {
-    let (shared, ()) = gradus_cli::layered(shared, &())?;
-    let (device, threads) = (Device::Cpu, std::thread::available_parallelism().map_or(1, |n| n.get()));
+    let (shared, NoFlags {}) = gradus_cli::layered(shared, &NoFlags {})?;
+    let (device, threads) =
+        (Device::Cpu, std::thread::available_parallelism().map_or(1, |n| n.get()));
     let mut out = io::stdout().lock();
     if shared.json {
         writeln!(out, "{}", serde_json::json!({"device": device.to_string(), "threads": threads}))?;
@@ -89,7 +97,9 @@ fn opened<P: Pipeline>(
     let start = Instant::now();
     let mut pipeline = open()?;
     if let Some(length) = flags.max_length {
-        pipeline.set_max_length(length).map_err(|e| Failure::usage(format!("--max-length: {e}")))?;
+        pipeline
+            .set_max_length(length)
+            .map_err(|e| Failure::usage(format!("--max-length: {e}")))?;
     }
     if let Some(size) = flags.batch_size {
         pipeline.set_batch_size(size).map_err(|e| Failure::usage(format!("--batch-size: {e}")))?;

@@ -34,8 +34,7 @@ pub fn run(shared: &SharedArgs, args: Tokens) -> Outcome {
     let tagger = opened(&shared, &flags.common, || TokenTagger::open(model))?;
     each_chunk(&shared, &tagger, &texts, |chunk| {
         let only: Vec<&str> = chunk.iter().map(|(text, _)| text.as_str()).collect();
-        let answers =
-            if flags.aggregate { tagger.tag_spans(&only)? } else { tagger.tag(&only)? };
+        let answers = if flags.aggregate { tagger.tag_spans(&only)? } else { tagger.tag(&only)? };
         for (text, found) in only.iter().zip(&answers) {
             let tags = if flags.aggregate { Tags::Spans(found) } else { Tags::Words(found) };
             sink.write(&Record { text, tags }, |out| {

@@ -45,7 +45,10 @@ impl TextClassifier {
     /// When the model cannot be opened, is no sequence classifier, or lacks parameters (they are named).
     pub fn open(model: &str) -> Result<Self> {
         let runner = Runner::open(model)?;
-        runner.refuse("TokenClassification", "it labels words: use it as a token classifier (`infer tokens`)")?;
+        runner.refuse(
+            "TokenClassification",
+            "it labels words: use it as a token classifier (`infer tokens`)",
+        )?;
         let labels = head_labels(&runner, HEAD)?;
         let pooling = runner.config.pooling.unwrap_or(Pooling::Cls);
         let store = runner.store();

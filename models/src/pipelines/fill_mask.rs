@@ -107,7 +107,10 @@ impl FillMask {
                     .zip(&mut masks)
                     .map(|((_, &place), (ids, scores))| {
                         let text = pairs[i].0;
-                        ids.iter().zip(scores).map(|(&id, &s)| self.one(text, place, id, s)).collect()
+                        ids.iter()
+                            .zip(scores)
+                            .map(|(&id, &s)| self.one(text, place, id, s))
+                            .collect()
                     })
                     .collect()
             });

@@ -50,7 +50,12 @@ impl Runner {
     }
 
     /// Checks that the checkpoint had every parameter; `head` says what its head is and how to come by one.
-    pub fn complete(&self, store: &Store, is_head: impl Fn(&str) -> bool, head: &str) -> Result<()> {
+    pub fn complete(
+        &self,
+        store: &Store,
+        is_head: impl Fn(&str) -> bool,
+        head: &str,
+    ) -> Result<()> {
         let missing = store.missing();
         if missing.is_empty() {
             return Ok(());
@@ -174,10 +179,9 @@ pub(super) fn json_file(path: &Path) -> Result<Option<serde_json::Value>> {
         return Ok(None);
     }
     let value = serde_json::from_slice(&crate::files::read(path)?);
-    value.map(Some).map_err(|e| Error::Config {
-        path: path.to_path_buf(),
-        message: format!("not JSON: {e}"),
-    })
+    value
+        .map(Some)
+        .map_err(|e| Error::Config { path: path.to_path_buf(), message: format!("not JSON: {e}") })
 }
 
 /// Names for a message: the first few, and how many more.

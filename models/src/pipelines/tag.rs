@@ -40,7 +40,10 @@ impl TokenTagger {
     /// When the model cannot be opened, is no token classifier, or lacks parameters (they are named).
     pub fn open(model: &str) -> Result<Self> {
         let runner = Runner::open(model)?;
-        runner.refuse("SequenceClassification", "it labels whole texts: use it as a classifier (`infer classify`)")?;
+        runner.refuse(
+            "SequenceClassification",
+            "it labels whole texts: use it as a classifier (`infer classify`)",
+        )?;
         let labels = head_labels(&runner, HEAD)?;
         let store = runner.store();
         let model = TokenClassifier::new(&store.root(), &runner.config, labels.len())?;
@@ -66,7 +69,9 @@ impl TokenTagger {
             let scores = self.runner.numbers(&logits.tensor().softmax(-1)?)?;
             let rows: Vec<&[f32]> = scores.chunks(self.labels.len()).collect();
             let tags = batch.iter().zip(packed.ranges());
-            Ok(tags.map(|(&i, range)| self.words(pairs[i].0, &encodings[i], &rows[range])).collect())
+            Ok(tags
+                .map(|(&i, range)| self.words(pairs[i].0, &encodings[i], &rows[range]))
+                .collect())
         })
     }
 
