@@ -28,7 +28,7 @@ pub use gradus_tensor as tensor;
 pub mod prelude {
     pub use gradus_autograd::{Gradients, Var, grad, no_grad};
     pub use gradus_nn::{
-        AdamW, Forward, Init, LayerNorm, Linear, Module, Optimizer, Parameter, Path, Sgd, Store,
+        AdamW, Forward, Init, LayerNorm, Linear, Optimizer, ParamGroup, Parameter, Path, Sgd, Store,
     };
     pub use gradus_tensor::{DType, Device, Error, Result, RngKey, Tensor};
 }

@@ -12,6 +12,7 @@ use gradus_tensor::{Result, Tensor, bail};
 
 use crate::mode::{self, Mode};
 use crate::node::{Node, Record};
+use crate::op::Op;
 use crate::var::{Var, VarId, check_finite};
 
 /// The gradients of one backward, by variable.
@@ -405,7 +406,11 @@ pub(crate) fn walk(
                     needed,
                     create_graph: options.create_graph,
                 };
-                (record.rule)(&context)?
+                // A checkpoint runs a part of the program again: that is looked at.
+                match op {
+                    Op::Checkpoint => (record.rule)(&context)?,
+                    _ => mode::without_anomaly(|| (record.rule)(&context))?,
+                }
             };
             drop(grad);
             if grads.len() != node.edges.len() {

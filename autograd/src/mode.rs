@@ -73,6 +73,13 @@ pub fn detect_anomaly<R>(body: impl FnOnce() -> R) -> R {
     body()
 }
 
+/// Runs the inside of a backward rule: anomaly mode looks at what the rule returns, under the name of
+/// its operation, not at its steps.
+pub(crate) fn without_anomaly<R>(body: impl FnOnce() -> R) -> R {
+    let _restore = Restore(&ANOMALY, ANOMALY.replace(false));
+    body()
+}
+
 pub(crate) fn anomaly() -> bool {
     ANOMALY.get()
 }

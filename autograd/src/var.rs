@@ -219,3 +219,30 @@ impl fmt::Debug for Var {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An operation whose rule is wrong in its form stops backward instead of severing the graph.
+    #[test]
+    fn a_rule_that_does_not_fit_is_caught() {
+        let x = Var::leaf(Tensor::ones(&[2, 3], DType::F32).unwrap());
+        let y = Tensor::ones(&[2, 3], DType::F32).unwrap();
+        let message = |grads: fn(&Context) -> Result<Vec<Option<Var>>>| {
+            let made = Var::record(Op::Softmax, y.clone(), &[&x], grads).unwrap();
+            made.sum_all().unwrap().backward().err().unwrap().to_string()
+        };
+        for (error, what) in [
+            (message(|_| Ok(vec![])), "returned 0 gradients for 1 inputs"),
+            (message(|_| Ok(vec![None])), "gave no gradient for input 0"),
+            (message(|c| Ok(vec![Some(c.grad().t()?)])), "gave a gradient [3, 2] f32 for input 0"),
+            (
+                message(|c| Ok(vec![Some(c.grad().to_dtype(DType::F64)?)])),
+                "f64 for input 0, which is [2, 3] f32",
+            ),
+        ] {
+            assert!(error.contains("the rule of softmax") && error.contains(what), "{error}");
+        }
+    }
+}

@@ -12,9 +12,7 @@ use gradus_models::{
     Bert, BertConfig, BertInput, Dataset, Encoding, Labels, PackedBatch, Pooling, Pretrained,
     SequenceClassifier, Split,
 };
-use gradus_nn::{
-    AdamW, CrossEntropy, Forward, Optimizer, ParamGroup, Store, clip_grad_norm,
-};
+use gradus_nn::{AdamW, CrossEntropy, Forward, Optimizer, ParamGroup, Store, clip_grad_norm};
 use gradus_tensor::{DType, Device, RngKey, Tensor};
 
 use crate::report::{Measurement, peak_rss_mib};
@@ -149,10 +147,9 @@ impl Bench {
     }
 
     fn data(&self) -> Outcome<Split> {
-        let path = self
-            .data
-            .as_ref()
-            .ok_or_else(|| Failure::usage("this workload needs --data FILE with texts and labels"))?;
+        let path = self.data.as_ref().ok_or_else(|| {
+            Failure::usage("this workload needs --data FILE with texts and labels")
+        })?;
         Ok(Dataset::open(path, &Default::default())?.train)
     }
 
@@ -187,9 +184,15 @@ impl Bench {
         let names = (0..LABELS).map(|i| format!("label {i:02}")).collect();
         config.set_labels(&Labels::from_names(names)?);
         let model = SequenceClassifier::new(&store.root(), &config, Pooling::Cls, LABELS)?;
-        let group =
-            ParamGroup { params: store.parameters(), lr: 5e-5, weight_decay: 0.01 };
-        Ok(Trainee { config, store, model, optimizer: AdamW::new(vec![group]), steps: 0, pretrained })
+        let group = ParamGroup { params: store.parameters(), lr: 5e-5, weight_decay: 0.01 };
+        Ok(Trainee {
+            config,
+            store,
+            model,
+            optimizer: AdamW::new(vec![group]),
+            steps: 0,
+            pretrained,
+        })
     }
 
     fn step(&self, batch: usize, length: usize) -> Outcome<Times> {

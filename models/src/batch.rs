@@ -33,9 +33,7 @@ impl PackedBatch {
         encodings: impl IntoIterator<Item = &'a Encoding>,
         config: &BertConfig,
     ) -> Result<Self> {
-        let parts = encodings
-            .into_iter()
-            .map(|e| (e.ids.as_slice(), e.type_ids.as_slice()));
+        let parts = encodings.into_iter().map(|e| (e.ids.as_slice(), e.type_ids.as_slice()));
         Self::from_parts(parts, config)
     }
 
@@ -73,10 +71,9 @@ impl PackedBatch {
                     config.max_position_embeddings
                 )));
             }
-            for (name, values, limit) in [
-                ("id", ids, config.vocab_size),
-                ("type id", types, config.type_vocab_size),
-            ] {
+            for (name, values, limit) in
+                [("id", ids, config.vocab_size), ("type id", types, config.type_vocab_size)]
+            {
                 if let Some(at) = values.iter().position(|&v| v as usize >= limit) {
                     return Err(Error::Input(format!(
                         "sequence {sequence}, token {at}: {name} {} is outside the model's {limit}; \
@@ -108,9 +105,7 @@ impl PackedBatch {
 
     /// The token range of each sequence, in order.
     pub fn ranges(&self) -> impl Iterator<Item = Range<usize>> + '_ {
-        self.offsets
-            .windows(2)
-            .map(|w| w[0] as usize..w[1] as usize)
+        self.offsets.windows(2).map(|w| w[0] as usize..w[1] as usize)
     }
 
     /// The tokens of the longest sequence; 0 in an empty batch.
@@ -147,10 +142,7 @@ pub fn bucketed_batches(
     }
     let mut places: Vec<usize> = (0..batches.len()).collect();
     shuffle(&mut places, seed, epoch.wrapping_mul(2) | 1);
-    Ok(places
-        .into_iter()
-        .map(|i| std::mem::take(&mut batches[i]))
-        .collect())
+    Ok(places.into_iter().map(|i| std::mem::take(&mut batches[i])).collect())
 }
 
 /// The batches of an evaluation, as indices into `lengths`: the longest texts first, so that memory peaks at once.
@@ -177,10 +169,7 @@ pub fn restore_order<T>(batches: &[Vec<usize>], results: Vec<T>) -> Result<Vec<T
         let place = places.get_mut(index).ok_or_else(wrong)?;
         *place = Some(results.next().ok_or_else(wrong)?);
     }
-    places
-        .into_iter()
-        .collect::<Option<Vec<T>>>()
-        .ok_or_else(wrong)
+    places.into_iter().collect::<Option<Vec<T>>>().ok_or_else(wrong)
 }
 
 fn check_batch_size(batch_size: usize) -> Result<()> {
@@ -277,15 +266,11 @@ const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl Draws {
     fn new(seed: u64, stream: u64) -> Self {
-        Draws {
-            key: mix(mix(seed.wrapping_add(GAMMA)) ^ stream.wrapping_mul(GAMMA)),
-        }
+        Draws { key: mix(mix(seed.wrapping_add(GAMMA)) ^ stream.wrapping_mul(GAMMA)) }
     }
 
     fn at(&self, place: u64) -> u64 {
-        mix(self
-            .key
-            .wrapping_add(place.wrapping_add(1).wrapping_mul(GAMMA)))
+        mix(self.key.wrapping_add(place.wrapping_add(1).wrapping_mul(GAMMA)))
     }
 }
 

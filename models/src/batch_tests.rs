@@ -3,15 +3,9 @@ use proptest::prelude::*;
 use super::*;
 
 fn pack(sequences: &[Vec<u32>]) -> Result<PackedBatch> {
-    let config = BertConfig {
-        max_position_embeddings: 4,
-        ..BertConfig::new(10, 1, 4, 1, 4)
-    };
+    let config = BertConfig { max_position_embeddings: 4, ..BertConfig::new(10, 1, 4, 1, 4) };
     let types: Vec<Vec<u32>> = sequences.iter().map(|s| vec![0; s.len()]).collect();
-    let parts = sequences
-        .iter()
-        .zip(&types)
-        .map(|(i, t)| (i.as_slice(), t.as_slice()));
+    let parts = sequences.iter().zip(&types).map(|(i, t)| (i.as_slice(), t.as_slice()));
     PackedBatch::from_parts(parts, &config)
 }
 
@@ -21,29 +15,17 @@ fn packs_end_to_end() {
     assert_eq!(batch.ids, [1, 2, 3, 4, 5, 6]);
     assert_eq!(batch.position_ids, [0, 1, 0, 0, 1, 2]);
     assert_eq!(batch.offsets, [0, 2, 3, 6]);
-    assert_eq!(
-        (batch.tokens(), batch.sequences(), batch.longest()),
-        (6, 3, 3)
-    );
+    assert_eq!((batch.tokens(), batch.sequences(), batch.longest()), (6, 3, 3));
     assert_eq!(batch.ranges().last(), Some(3..6));
     let none = pack(&[]).unwrap();
-    assert_eq!(
-        (none.sequences(), none.longest(), none.offsets),
-        (0, 0, vec![0])
-    );
+    assert_eq!((none.sequences(), none.longest(), none.offsets), (0, 0, vec![0]));
 }
 
 #[test]
 fn what_does_not_fit_is_named() {
     for (sequences, expected) in [
-        (
-            vec![vec![1], vec![2, 10]],
-            "sequence 1, token 1: id 10 is outside the model's 10",
-        ),
-        (
-            vec![vec![1; 5]],
-            "sequence 0 has 5 tokens, the model takes at most 4",
-        ),
+        (vec![vec![1], vec![2, 10]], "sequence 1, token 1: id 10 is outside the model's 10"),
+        (vec![vec![1; 5]], "sequence 0 has 5 tokens, the model takes at most 4"),
         (vec![vec![]], "sequence 0 has no tokens"),
     ] {
         let error = pack(&sequences).unwrap_err().to_string();
@@ -53,10 +35,7 @@ fn what_does_not_fit_is_named() {
     let error = PackedBatch::from_parts([(&[1u32][..], &[2u32][..])], &config).unwrap_err();
     assert!(error.to_string().contains("type id 2"), "{error}");
     let error = PackedBatch::from_parts([(&[1u32][..], &[][..])], &config).unwrap_err();
-    assert!(
-        error.to_string().contains("1 ids and 0 type ids"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("1 ids and 0 type ids"), "{error}");
 }
 
 #[test]
@@ -85,10 +64,7 @@ fn buckets_hold_texts_of_like_length() {
     let mean = batches.iter().map(spread).sum::<usize>() / batches.len();
     assert!(mean <= 4, "a batch spans {mean} lengths on average");
     let firsts: Vec<usize> = batches.iter().map(|b| lengths[b[0]]).collect();
-    assert!(
-        !firsts.is_sorted(),
-        "the order of the batches must be random"
-    );
+    assert!(!firsts.is_sorted(), "the order of the batches must be random");
 }
 
 proptest! {
@@ -131,21 +107,13 @@ fn masking_has_the_rates_of_the_paper() {
     let masked = mask_tokens(&ids, &special, 30_000, 4, 0.15, 3, 9).unwrap();
     let picked = masked.positions.len() as f64;
     let share = |test: &dyn Fn(u32) -> bool| {
-        masked
-            .positions
-            .iter()
-            .filter(|&&i| test(masked.ids[i as usize]))
-            .count() as f64
-            / picked
+        masked.positions.iter().filter(|&&i| test(masked.ids[i as usize])).count() as f64 / picked
     };
     assert!((picked / n as f64 - 0.15).abs() < 0.003, "{picked}");
     assert!((share(&|id| id == 4) - 0.8).abs() < 0.01);
     assert!((share(&|id| id == 7) - 0.1).abs() < 0.01);
     let distinct: std::collections::BTreeSet<u32> = masked.ids.iter().copied().collect();
-    assert!(
-        distinct.len() > 2000,
-        "random ids must come from the whole vocabulary"
-    );
+    assert!(distinct.len() > 2000, "random ids must come from the whole vocabulary");
     let other = mask_tokens(&ids, &special, 30_000, 4, 0.15, 3, 10).unwrap();
     assert_ne!(masked.positions, other.positions);
 }
@@ -160,9 +128,5 @@ fn arguments_out_of_range_are_errors() {
     assert!(restore_order(&[vec![0, 1]], vec![1]).is_err());
     assert!(restore_order(&[vec![0, 0]], vec![1, 2]).is_err());
     assert!(bucketed_batches(&[1, 2], usize::MAX, 0, 0).is_ok());
-    assert!(
-        bucketed_batches(&[], 3, 0, u64::MAX / 2)
-            .unwrap()
-            .is_empty()
-    );
+    assert!(bucketed_batches(&[], 3, 0, u64::MAX / 2).unwrap().is_empty());
 }

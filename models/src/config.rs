@@ -82,9 +82,7 @@ impl std::str::FromStr for Pooling {
         match name {
             "cls" => Ok(Pooling::Cls),
             "mean" => Ok(Pooling::Mean),
-            other => Err(Error::Input(format!(
-                "pooling `{other}` is unknown; use cls or mean"
-            ))),
+            other => Err(Error::Input(format!("pooling `{other}` is unknown; use cls or mean"))),
         }
     }
 }
@@ -347,11 +345,7 @@ impl BertConfig {
             ("num_hidden_layers", self.num_hidden_layers, 1_024),
             ("num_attention_heads", self.num_attention_heads, 4_096),
             ("intermediate_size", self.intermediate_size, 1_048_576),
-            (
-                "max_position_embeddings",
-                self.max_position_embeddings,
-                1_048_576,
-            ),
+            ("max_position_embeddings", self.max_position_embeddings, 1_048_576),
             ("type_vocab_size", self.type_vocab_size, 65_536),
         ] {
             if value == 0 || value > most {
@@ -366,10 +360,7 @@ impl BertConfig {
         }
         for (name, p) in [
             ("hidden_dropout_prob", Some(self.hidden_dropout_prob)),
-            (
-                "attention_probs_dropout_prob",
-                Some(self.attention_probs_dropout_prob),
-            ),
+            ("attention_probs_dropout_prob", Some(self.attention_probs_dropout_prob)),
             ("classifier_dropout", self.classifier_dropout),
         ] {
             if let Some(p) = p.filter(|p| !(0.0..1.0).contains(p)) {
@@ -428,9 +419,7 @@ impl BertConfig {
     pub fn labels(&self) -> Result<Labels> {
         let names = match self.id2label.is_empty() {
             false => self.id2label.clone(),
-            true => (0..self.num_labels().unwrap_or(0))
-                .map(|i| format!("LABEL_{i}"))
-                .collect(),
+            true => (0..self.num_labels().unwrap_or(0)).map(|i| format!("LABEL_{i}")).collect(),
         };
         Labels::from_names(names).map_err(|e| Error::config("", format!("id2label: {e}")))
     }

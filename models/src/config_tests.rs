@@ -20,10 +20,7 @@ fn parse(text: &str) -> Result<BertConfig> {
 fn reads_what_transformers_writes_and_loses_nothing() {
     let config = parse(SAVED).unwrap();
     assert_eq!(config.hidden_act, Activation::GeluTanh);
-    assert_eq!(
-        (config.id2label[1].as_str(), config.id2label[10].as_str()),
-        ("a", "k")
-    );
+    assert_eq!((config.id2label[1].as_str(), config.id2label[10].as_str()), ("a", "k"));
     assert_eq!((config.head_size(), config.head_dropout()), (16, 0.2));
     assert_eq!(config.num_labels(), Some(11));
 
@@ -34,14 +31,8 @@ fn reads_what_transformers_writes_and_loses_nothing() {
     before.insert("hidden_act".into(), "gelu_new".into());
     let after: Map<String, Value> = serde_json::from_str(&text).unwrap();
     assert_eq!(before, after);
-    assert!(
-        text.find("\"9\"").unwrap() < text.find("\"10\"").unwrap(),
-        "{text}"
-    );
-    assert_eq!(
-        BertConfig::load(dir.path()).unwrap().id2label,
-        config.id2label
-    );
+    assert!(text.find("\"9\"").unwrap() < text.find("\"10\"").unwrap(), "{text}");
+    assert_eq!(BertConfig::load(dir.path()).unwrap().id2label, config.id2label);
 }
 
 #[test]
@@ -51,12 +42,7 @@ fn presets_are_valid_and_named() {
         config.validate().unwrap();
         assert_eq!((config.hidden_size, config.head_size()), (hidden, 64));
     }
-    assert!(
-        BertConfig::preset("huge", 8)
-            .unwrap_err()
-            .to_string()
-            .contains("tiny")
-    );
+    assert!(BertConfig::preset("huge", 8).unwrap_err().to_string().contains("tiny"));
 }
 
 #[test]
@@ -76,9 +62,7 @@ fn labels_are_written_both_ways() {
 
 #[test]
 fn labels_without_names_follow_transformers() {
-    let head = SAVED
-        .replace("\"id2label\": {\"0\"", "\"old\": {\"0\"")
-        .replace("label2id", "old2");
+    let head = SAVED.replace("\"id2label\": {\"0\"", "\"old\": {\"0\"").replace("label2id", "old2");
     let config = parse(&head).unwrap();
     assert_eq!(config.labels().unwrap().names(), ["LABEL_0", "LABEL_1"]);
     assert_eq!(BertConfig::tiny(9).num_labels(), None);
@@ -87,55 +71,23 @@ fn labels_without_names_follow_transformers() {
 #[test]
 fn what_cannot_work_is_named() {
     for (from, to, expected) in [
-        (
-            "\"hidden_size\": 64",
-            "\"hidden_size\": 65",
-            "multiple of num_attention_heads",
-        ),
-        (
-            "\"num_attention_heads\": 4",
-            "\"num_attention_heads\": 0",
-            "num_attention_heads is 0",
-        ),
+        ("\"hidden_size\": 64", "\"hidden_size\": 65", "multiple of num_attention_heads"),
+        ("\"num_attention_heads\": 4", "\"num_attention_heads\": 0", "num_attention_heads is 0"),
         ("\"vocab_size\": 99", "\"vocab_size\": 0", "vocab_size is 0"),
-        (
-            "\"vocab_size\": 99",
-            "\"vocab_size\": 99999999999999",
-            "vocab_size is 99999999999999",
-        ),
+        ("\"vocab_size\": 99", "\"vocab_size\": 99999999999999", "vocab_size is 99999999999999"),
         ("\"vocab_size\": 99", "\"vocab_size\": -1", "invalid value"),
-        (
-            "\"vocab_size\": 99",
-            "\"size\": 99",
-            "missing field `vocab_size`",
-        ),
+        ("\"vocab_size\": 99", "\"size\": 99", "missing field `vocab_size`"),
         ("gelu_pytorch_tanh", "mish", "hidden_act `mish`"),
-        (
-            "\"absolute\"",
-            "\"relative_key\"",
-            "position_embedding_type `relative_key`",
-        ),
-        (
-            "\"model_type\": \"bert\"",
-            "\"model_type\": \"roberta\"",
-            "model_type is `roberta`",
-        ),
+        ("\"absolute\"", "\"relative_key\"", "position_embedding_type `relative_key`"),
+        ("\"model_type\": \"bert\"", "\"model_type\": \"roberta\"", "model_type is `roberta`"),
         ("\"use_cache\": true", "\"is_decoder\": true", "is_decoder"),
         (
             "\"hidden_dropout_prob\": 0.2",
             "\"hidden_dropout_prob\": 1.0",
             "hidden_dropout_prob is 1",
         ),
-        (
-            "\"layer_norm_eps\": 1e-12",
-            "\"layer_norm_eps\": 0",
-            "layer_norm_eps",
-        ),
-        (
-            "\"pad_token_id\": 0",
-            "\"pad_token_id\": 99",
-            "pad_token_id 99",
-        ),
+        ("\"layer_norm_eps\": 1e-12", "\"layer_norm_eps\": 0", "layer_norm_eps"),
+        ("\"pad_token_id\": 0", "\"pad_token_id\": 99", "pad_token_id 99"),
         ("\"10\": \"k\"", "\"11\": \"k\"", "id 10 is missing"),
         ("\"10\": \"k\"", "\"x\": \"k\"", "key `x`"),
     ] {
@@ -150,23 +102,12 @@ fn what_cannot_work_is_named() {
 #[test]
 fn another_architecture_is_named_before_its_missing_keys() {
     let error = parse(r#"{"model_type": "distilbert", "dim": 768}"#).unwrap_err();
-    assert!(
-        error.to_string().contains("model_type is `distilbert`"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("model_type is `distilbert`"), "{error}");
 }
 
 #[test]
 fn malformed_json_never_panics() {
-    for text in [
-        "",
-        "{",
-        "[]",
-        "null",
-        "{}",
-        "\u{feff}{}",
-        "{\"vocab_size\": 1e400}",
-    ] {
+    for text in ["", "{", "[]", "null", "{}", "\u{feff}{}", "{\"vocab_size\": 1e400}"] {
         let error = parse(text).unwrap_err().to_string();
         assert!(error.contains("config.json"), "{text}: {error}");
     }

@@ -71,17 +71,11 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     pub(crate) fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
-        Error::Io {
-            path: path.as_ref().to_path_buf(),
-            source,
-        }
+        Error::Io { path: path.as_ref().to_path_buf(), source }
     }
 
     pub(crate) fn config(path: impl AsRef<Path>, message: impl Into<String>) -> Self {
-        Error::Config {
-            path: path.as_ref().to_path_buf(),
-            message: message.into(),
-        }
+        Error::Config { path: path.as_ref().to_path_buf(), message: message.into() }
     }
 
     pub(crate) fn data(
@@ -97,17 +91,11 @@ impl Error {
     }
 
     pub(crate) fn tokenizer(path: impl AsRef<Path>, message: impl Into<String>) -> Self {
-        Error::Tokenizer {
-            path: path.as_ref().to_path_buf(),
-            message: message.into(),
-        }
+        Error::Tokenizer { path: path.as_ref().to_path_buf(), message: message.into() }
     }
 
     pub(crate) fn hub(id: impl Into<String>, message: impl Into<String>) -> Self {
-        Error::Hub {
-            id: id.into(),
-            message: message.into(),
-        }
+        Error::Hub { id: id.into(), message: message.into() }
     }
 }
 

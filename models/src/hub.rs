@@ -42,12 +42,7 @@ pub fn resolve(model: &str) -> Result<PathBuf> {
 
 /// Checks that a folder holds a model.
 fn local(path: &Path) -> Result<PathBuf> {
-    let failed = |message: String| {
-        Err(Error::Checkpoint {
-            path: path.to_path_buf(),
-            message,
-        })
-    };
+    let failed = |message: String| Err(Error::Checkpoint { path: path.to_path_buf(), message });
     if !path.is_dir() {
         return failed(
             "this is a file; pass the folder that holds config.json and model.safetensors".into(),
@@ -110,10 +105,7 @@ impl Hub {
         }
         let off = |v: &str| matches!(v.to_lowercase().as_str(), "" | "0" | "false" | "no" | "off");
         if env::var("HF_HUB_OFFLINE").is_ok_and(|v| !off(&v)) {
-            return Ok(Hub {
-                cache: Cache::from_env(),
-                api: None,
-            });
+            return Ok(Hub { cache: Cache::from_env(), api: None });
         }
         let mut builder = ApiBuilder::from_env().with_retries(2);
         if let Ok(token) = env::var("HF_TOKEN").map(|t| t.trim().to_string())
@@ -121,13 +113,8 @@ impl Hub {
         {
             builder = builder.with_token(Some(token));
         }
-        let api = builder
-            .build()
-            .map_err(|e| Error::hub(model, explain(&e)))?;
-        Ok(Hub {
-            cache: Cache::from_env(),
-            api: Some(api),
-        })
+        let api = builder.build().map_err(|e| Error::hub(model, explain(&e)))?;
+        Ok(Hub { cache: Cache::from_env(), api: Some(api) })
     }
 
     fn fetch(&self, model: &str) -> Result<PathBuf> {
@@ -140,10 +127,7 @@ impl Hub {
             let message = "not in the cache, and HF_HUB_OFFLINE is set; unset it, or pass a folder";
             return Err(Error::hub(model, message));
         };
-        let fetch = Fetch {
-            model,
-            repo: api.repo(repo),
-        };
+        let fetch = Fetch { model, repo: api.repo(repo) };
         // Files that an earlier call left in the cache may be of an older revision. The second round looks them up at
         // the revision of those that the first had to fetch.
         for _ in 0..2 {
@@ -187,9 +171,7 @@ impl Fetch<'_> {
             self.file(name)?;
         }
         let weights = self.file(WEIGHTS)?.ok_or_else(|| self.no_weights())?;
-        let folder = config
-            .parent()
-            .filter(|&folder| weights.parent() == Some(folder));
+        let folder = config.parent().filter(|&folder| weights.parent() == Some(folder));
         Ok(folder.map(Path::to_path_buf))
     }
 
@@ -209,9 +191,7 @@ impl Fetch<'_> {
             .info()
             .map(|info| info.siblings.into_iter().map(|s| s.rfilename).collect())
             .unwrap_or_default();
-        let foreign = FOREIGN
-            .iter()
-            .find(|(name, _)| names.iter().any(|n| n == name));
+        let foreign = FOREIGN.iter().find(|(name, _)| names.iter().any(|n| n == name));
         Error::hub(
             self.model,
             match foreign {

@@ -7,10 +7,8 @@ use super::*;
 
 /// A hub on this machine: files by name, at one revision. Serves until the test ends.
 fn serve(files: &[(&str, &str)]) -> String {
-    let files: HashMap<String, String> = files
-        .iter()
-        .map(|(n, c)| (format!("/org/m/resolve/main/{n}"), c.to_string()))
-        .collect();
+    let files: HashMap<String, String> =
+        files.iter().map(|(n, c)| (format!("/org/m/resolve/main/{n}"), c.to_string())).collect();
     let names: Vec<String> = files
         .keys()
         .map(|n| format!("{{\"rfilename\":\"{}\"}}", n.rsplit('/').next().unwrap()))
@@ -31,11 +29,7 @@ fn serve(files: &[(&str, &str)]) -> String {
             let target = request.split(' ').nth(1).unwrap_or_default();
             let reply = match files.get(target) {
                 Some(body) => {
-                    let part = if start.as_deref() == Some("0-0") {
-                        &body[..1]
-                    } else {
-                        body
-                    };
+                    let part = if start.as_deref() == Some("0-0") { &body[..1] } else { body };
                     format!(
                         "HTTP/1.1 206 Partial\r\nETag: \"e{}{}\"\r\nX-Repo-Commit: c0ffee\r\nContent-Range: bytes 0-/{}\r\n\
                          Content-Length: {}\r\nConnection: close\r\n\r\n{part}",
@@ -60,13 +54,8 @@ fn serve(files: &[(&str, &str)]) -> String {
 
 fn hub(cache: &Path, endpoint: Option<String>) -> Hub {
     let cache = Cache::new(cache.to_path_buf());
-    let builder = ApiBuilder::from_cache(cache.clone())
-        .with_progress(false)
-        .with_token(None);
-    Hub {
-        cache,
-        api: endpoint.map(|e| builder.with_endpoint(e).build().unwrap()),
-    }
+    let builder = ApiBuilder::from_cache(cache.clone()).with_progress(false).with_token(None);
+    Hub { cache, api: endpoint.map(|e| builder.with_endpoint(e).build().unwrap()) }
 }
 
 #[test]
@@ -91,9 +80,8 @@ fn hub_ids_are_told_from_paths() {
     for id in ["bert-base-uncased", "org/name_1.0", "a"] {
         assert!(is_hub_id(id), "{id}");
     }
-    for path in [
-        "", "./m", "/m", "a/b/c", "m/", "../m", "a//b", "a b", "ü", "a\\b", "a..b", "~/m",
-    ] {
+    for path in ["", "./m", "/m", "a/b/c", "m/", "../m", "a//b", "a b", "ü", "a\\b", "a..b", "~/m"]
+    {
         assert!(!is_hub_id(path), "{path}");
     }
     let error = resolve("./no/such/folder").unwrap_err().to_string();
@@ -103,24 +91,14 @@ fn hub_ids_are_told_from_paths() {
 #[test]
 fn a_model_is_fetched_once_and_then_found_offline() {
     let cache = tempfile::tempdir().unwrap();
-    let server = serve(&[
-        (CONFIG, "{\"a\":1}"),
-        ("vocab.txt", "[PAD]\n"),
-        (WEIGHTS, "weights"),
-    ]);
+    let server = serve(&[(CONFIG, "{\"a\":1}"), ("vocab.txt", "[PAD]\n"), (WEIGHTS, "weights")]);
     let offline = hub(cache.path(), None);
     let error = offline.fetch("org/m").unwrap_err().to_string();
     assert!(error.contains("HF_HUB_OFFLINE"), "{error}");
     let folder = hub(cache.path(), Some(server)).fetch("org/m").unwrap();
     assert_eq!(fs::read_to_string(folder.join(WEIGHTS)).unwrap(), "weights");
-    assert_eq!(
-        fs::read_to_string(folder.join("vocab.txt")).unwrap(),
-        "[PAD]\n"
-    );
-    assert!(
-        folder.ends_with("models--org--m/snapshots/c0ffee"),
-        "{folder:?}"
-    );
+    assert_eq!(fs::read_to_string(folder.join("vocab.txt")).unwrap(), "[PAD]\n");
+    assert!(folder.ends_with("models--org--m/snapshots/c0ffee"), "{folder:?}");
     assert_eq!(offline.fetch("org/m").unwrap(), folder);
 }
 
@@ -132,11 +110,7 @@ fn a_file_left_from_an_older_revision_is_fetched_again() {
     fs::create_dir_all(model.join("refs")).unwrap();
     fs::write(model.join("refs/main"), "old").unwrap();
     fs::write(model.join("snapshots/old/config.json"), "old").unwrap();
-    let server = serve(&[
-        (CONFIG, "new"),
-        ("vocab.txt", "[PAD]"),
-        (WEIGHTS, "weights"),
-    ]);
+    let server = serve(&[(CONFIG, "new"), ("vocab.txt", "[PAD]"), (WEIGHTS, "weights")]);
     let folder = hub(cache.path(), Some(server)).fetch("org/m").unwrap();
     assert_eq!(fs::read_to_string(folder.join(CONFIG)).unwrap(), "new");
 }
@@ -145,10 +119,7 @@ fn a_file_left_from_an_older_revision_is_fetched_again() {
 fn what_the_hub_lacks_is_named() {
     let cache = tempfile::tempdir().unwrap();
     let fetch = |files: &[(&str, &str)]| {
-        hub(cache.path(), Some(serve(files)))
-            .fetch("org/m")
-            .unwrap_err()
-            .to_string()
+        hub(cache.path(), Some(serve(files))).fetch("org/m").unwrap_err().to_string()
     };
     let error = fetch(&[]);
     assert!(error.contains("org/m: no folder of that name"), "{error}");
@@ -162,12 +133,7 @@ fn what_the_hub_lacks_is_named() {
 fn without_a_network_a_folder_is_asked_for() {
     let cache = tempfile::tempdir().unwrap();
     // A port on which nothing listens: bound, then let go.
-    let address = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let error = hub(cache.path(), Some(format!("http://{address}")))
-        .fetch("org/m")
-        .unwrap_err();
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = hub(cache.path(), Some(format!("http://{address}"))).fetch("org/m").unwrap_err();
     assert!(error.to_string().contains("pass a folder"), "{error}");
 }

@@ -60,10 +60,7 @@ pub fn char_offsets(text: &str, offsets: &[(usize, usize)]) -> Vec<(usize, usize
     }
     let starts: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
     let chars = |at: usize| starts.partition_point(|&start| start < at);
-    offsets
-        .iter()
-        .map(|&(start, end)| (chars(start), chars(end)))
-        .collect()
+    offsets.iter().map(|&(start, end)| (chars(start), chars(end))).collect()
 }
 
 /// The ids of the tokens that have a meaning of their own.
@@ -127,16 +124,8 @@ impl Tokenizer {
         let flag =
             |key: &str, default: bool| options.get(key).and_then(Value::as_bool).unwrap_or(default);
         let names = SPECIAL.map(|name| special_name(&options, name));
-        if let Some(missing) = names
-            .iter()
-            .skip(1)
-            .take(3)
-            .find(|n| !vocab.contains(&n.as_str()))
-        {
-            return Err(Error::tokenizer(
-                &path,
-                format!("the vocabulary has no {missing} token"),
-            ));
+        if let Some(missing) = names.iter().skip(1).take(3).find(|n| !vocab.contains(&n.as_str())) {
+            return Err(Error::tokenizer(&path, format!("the vocabulary has no {missing} token")));
         }
         let normalizer = BertNormalizer::new(
             true,
@@ -170,16 +159,16 @@ impl Tokenizer {
         };
         // Where there is no limit, `transformers` writes a very large number.
         let max_length = options.get("model_max_length").and_then(Value::as_u64);
-        let separable = matches!(
-            inner.get_pre_tokenizer(),
-            Some(PreTokenizerWrapper::BertPreTokenizer(_))
-        ) && matches!(
-            inner.get_normalizer(),
-            None | Some(NormalizerWrapper::BertNormalizer(_))
-        ) && inner
-            .get_added_tokens_decoder()
-            .values()
-            .all(|t| !t.lstrip && !t.rstrip && !t.content.contains(char::is_whitespace));
+        let separable =
+            matches!(inner.get_pre_tokenizer(), Some(PreTokenizerWrapper::BertPreTokenizer(_)))
+                && matches!(
+                    inner.get_normalizer(),
+                    None | Some(NormalizerWrapper::BertNormalizer(_))
+                )
+                && inner
+                    .get_added_tokens_decoder()
+                    .values()
+                    .all(|t| !t.lstrip && !t.rstrip && !t.content.contains(char::is_whitespace));
         Ok(Tokenizer {
             inner,
             config,
@@ -207,9 +196,7 @@ impl Tokenizer {
         let source = PathBuf::from("trained vocabulary");
         let words = count_words(texts).map_err(|e| Error::tokenizer(&source, e.to_string()))?;
         if words.is_empty() {
-            return Err(Error::Input(
-                "the texts to learn a vocabulary from hold no words".into(),
-            ));
+            return Err(Error::Input("the texts to learn a vocabulary from hold no words".into()));
         }
         let vocab = wordpiece::learn(&words, &SPECIAL, vocab_size);
         let vocab: Vec<&str> = vocab.iter().map(String::as_str).collect();
@@ -231,10 +218,8 @@ impl Tokenizer {
     pub fn save(&self, dir: impl AsRef<Path>) -> Result<()> {
         let dir = dir.as_ref();
         let path = dir.join("tokenizer.json");
-        let json = self
-            .inner
-            .to_string(true)
-            .map_err(|e| Error::tokenizer(&path, e.to_string()))?;
+        let json =
+            self.inner.to_string(true).map_err(|e| Error::tokenizer(&path, e.to_string()))?;
         files::write_atomic(&path, json.as_bytes())?;
         match &self.config {
             Some(config) => {
@@ -252,10 +237,7 @@ impl Tokenizer {
     /// fails, as one without an unknown token does on an unknown word.
     pub fn encode(&self, text: &str, pair: Option<&str>, max_length: usize) -> Result<Encoding> {
         let failed = |e: tokenizers::Error| Error::tokenizer(&self.source, e.to_string());
-        let added = self
-            .inner
-            .get_post_processor()
-            .map_or(0, |p| p.added_tokens(pair.is_some()));
+        let added = self.inner.get_post_processor().map_or(0, |p| p.added_tokens(pair.is_some()));
         let room = max_length.checked_sub(added).ok_or_else(|| {
             Error::Input(format!(
                 "a maximum length of {max_length} has no room for {added} special tokens"
@@ -266,15 +248,9 @@ impl Tokenizer {
             Some(_) => self.inner.encode(text, false),
         }
         .map_err(failed)?;
-        let second = pair
-            .map(|pair| self.inner.encode(pair, false))
-            .transpose()
-            .map_err(failed)?;
+        let second = pair.map(|pair| self.inner.encode(pair, false)).transpose().map_err(failed)?;
         let found = first.len() + second.as_ref().map_or(0, |e| e.len());
-        let params = TruncationParams {
-            max_length: room,
-            ..TruncationParams::default()
-        };
+        let params = TruncationParams { max_length: room, ..TruncationParams::default() };
         let (mut first, mut second) = truncate_encodings(first, second, &params).map_err(failed)?;
         // What was cut off is kept there by the crate; it would be post-processed for nothing.
         first.take_overflowing();
@@ -282,21 +258,14 @@ impl Tokenizer {
             second.take_overflowing();
         }
         let kept = first.len() + second.as_ref().map_or(0, |e| e.len());
-        let whole = self
-            .inner
-            .post_process(first, second, true)
-            .map_err(failed)?;
+        let whole = self.inner.post_process(first, second, true).map_err(failed)?;
         Ok(Encoding {
             ids: whole.get_ids().to_vec(),
             type_ids: whole.get_type_ids().to_vec(),
             offsets: whole.get_offsets().to_vec(),
             tokens: whole.get_tokens().to_vec(),
             words: whole.get_word_ids().to_vec(),
-            special: whole
-                .get_special_tokens_mask()
-                .iter()
-                .map(|&m| m != 0)
-                .collect(),
+            special: whole.get_special_tokens_mask().iter().map(|&m| m != 0).collect(),
             truncated: kept < found,
         })
     }
@@ -312,9 +281,7 @@ impl Tokenizer {
             let Some(space) = rest.iter().position(|&b| b == b' ' || b == b'\n') else {
                 break;
             };
-            let tokens = self
-                .inner
-                .encode(text.get(..size + space).unwrap_or(text), false)?;
+            let tokens = self.inner.encode(text.get(..size + space).unwrap_or(text), false)?;
             if tokens.len() > room {
                 return Ok(tokens);
             }

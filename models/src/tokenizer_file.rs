@@ -16,11 +16,8 @@ pub(crate) fn assemble(
     normalizer: BertNormalizer,
     path: &Path,
 ) -> Result<tokenizers::Tokenizer> {
-    let ids: Map<String, Value> = vocab
-        .iter()
-        .enumerate()
-        .map(|(id, token)| (token.to_string(), json!(id)))
-        .collect();
+    let ids: Map<String, Value> =
+        vocab.iter().enumerate().map(|(id, token)| (token.to_string(), json!(id))).collect();
     let [_, unk, cls, sep, _] = names;
     let added: Vec<Value> = vocab
         .iter()
@@ -96,9 +93,6 @@ pub(crate) fn optional(path: &Path) -> Result<Option<String>> {
 
 pub(crate) fn text(path: &Path) -> Result<String> {
     String::from_utf8(files::read(path)?).map_err(|e| {
-        Error::tokenizer(
-            path,
-            format!("invalid UTF-8 at byte {}", e.utf8_error().valid_up_to()),
-        )
+        Error::tokenizer(path, format!("invalid UTF-8 at byte {}", e.utf8_error().valid_up_to()))
     })
 }

@@ -34,17 +34,9 @@ fn a_trained_vocabulary_encodes_and_decodes() {
     assert_eq!((e.ids[0], e.ids.last(), e.truncated), (2, Some(&3), false));
     assert_eq!(t.decode(&e.ids, true).unwrap(), "my card cafe!");
     assert_eq!(e.tokens[1..3], ["my", "card"]);
-    assert_eq!(
-        t.id("card").and_then(|id| t.token(id)).as_deref(),
-        Some("card")
-    );
-    let lengths = [
-        e.type_ids.len(),
-        e.offsets.len(),
-        e.tokens.len(),
-        e.words.len(),
-        e.special.len(),
-    ];
+    assert_eq!(t.id("card").and_then(|id| t.token(id)).as_deref(), Some("card"));
+    let lengths =
+        [e.type_ids.len(), e.offsets.len(), e.tokens.len(), e.words.len(), e.special.len()];
     assert_eq!(lengths, [e.len(); 5]);
     assert_eq!(e.special.iter().filter(|&&s| s).count(), 2);
     let e = t.encode("[MASK] 東", None, 9).unwrap();
@@ -95,19 +87,11 @@ fn a_batch_is_its_texts_one_by_one_whatever_the_pool() {
         .take(300)
         .map(|&text| (text, (text.len() % 2 == 0).then_some("card")))
         .collect();
-    let one_by_one: Vec<Encoding> = texts
-        .iter()
-        .map(|&(a, b)| t.encode(a, b, 12).unwrap())
-        .collect();
+    let one_by_one: Vec<Encoding> =
+        texts.iter().map(|&(a, b)| t.encode(a, b, 12).unwrap()).collect();
     for threads in [1, 3] {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .unwrap();
-        assert_eq!(
-            pool.install(|| t.encode_batch(&texts, 12)).unwrap(),
-            one_by_one
-        );
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        assert_eq!(pool.install(|| t.encode_batch(&texts, 12)).unwrap(), one_by_one);
     }
 }
 
@@ -118,10 +102,7 @@ fn saving_and_loading_keeps_everything() {
     t.save(dir.path()).unwrap();
     let back = Tokenizer::from_folder(dir.path()).unwrap();
     for text in TEXTS {
-        assert_eq!(
-            back.encode(text, Some("x"), 9).unwrap(),
-            t.encode(text, Some("x"), 9).unwrap()
-        );
+        assert_eq!(back.encode(text, Some("x"), 9).unwrap(), t.encode(text, Some("x"), 9).unwrap());
     }
     assert_eq!(back.max_length(), Some(512));
     let again = tempfile::tempdir().unwrap();
@@ -136,10 +117,7 @@ fn saving_and_loading_keeps_everything() {
 fn training_depends_on_the_texts_alone() {
     let json = |t: &Tokenizer| t.inner.to_string(false).unwrap();
     let once = json(&trained());
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(1)
-        .build()
-        .unwrap();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     assert_eq!(once, json(&pool.install(trained)));
     // Fixed, so that a difference between processes or machines is seen too.
     let vocab = wordpiece::learn(&count_words(&TEXTS).unwrap(), &SPECIAL, 120);
@@ -155,11 +133,7 @@ fn the_bundled_texts_give_a_vocabulary() {
     let texts: Vec<&str> = train.examples.iter().map(|e| e.text.as_str()).collect();
     let start = Instant::now();
     let t = Tokenizer::train_wordpiece(&texts, 2000).unwrap();
-    println!(
-        "a vocabulary of 2,000 from {} texts: {:?}",
-        texts.len(),
-        start.elapsed()
-    );
+    println!("a vocabulary of 2,000 from {} texts: {:?}", texts.len(), start.elapsed());
     assert_eq!(t.vocab_size(), 2000);
     let pairs: Vec<(&str, Option<&str>)> = texts.iter().map(|&text| (text, None)).collect();
     let start = Instant::now();
@@ -168,10 +142,7 @@ fn the_bundled_texts_give_a_vocabulary() {
     let unknown = t.unk_id().unwrap();
     assert!(encoded.iter().all(|e| !e.ids.contains(&unknown)));
     let tokens: usize = encoded.iter().map(|e| e.len() - 2).sum();
-    let words: usize = texts
-        .iter()
-        .map(|text| text.split_whitespace().count())
-        .sum();
+    let words: usize = texts.iter().map(|text| text.split_whitespace().count()).sum();
     assert!(tokens < words * 3 / 2, "{tokens} tokens for {words} words");
 }
 
@@ -189,11 +160,7 @@ fn vocab_txt_follows_the_configuration() {
     fs::write(dir.path().join("vocab.txt"), vocab).unwrap();
     let config = |json: &str| fs::write(dir.path().join("tokenizer_config.json"), json).unwrap();
     let ids = |text: &str| {
-        Tokenizer::from_folder(dir.path())
-            .unwrap()
-            .encode(text, None, 99)
-            .unwrap()
-            .ids
+        Tokenizer::from_folder(dir.path()).unwrap().encode(text, None, 99).unwrap().ids
     };
     let error = Tokenizer::from_folder(dir.path()).unwrap_err().to_string();
     assert!(error.contains("no [UNK] token"), "{error}");
@@ -203,10 +170,7 @@ fn vocab_txt_follows_the_configuration() {
     assert_eq!(ids("Cards café x"), [2, 6, 9, 7, 1, 3]);
     config(r#"{"unk_token": "<unk>", "do_lower_case": false}"#);
     assert_eq!(ids("Cards café"), [2, 5, 9, 8, 3]);
-    assert_eq!(
-        Tokenizer::from_folder(dir.path()).unwrap().max_length(),
-        None
-    );
+    assert_eq!(Tokenizer::from_folder(dir.path()).unwrap().max_length(), None);
     config("[");
     let error = Tokenizer::from_folder(dir.path()).unwrap_err().to_string();
     assert!(error.contains("tokenizer_config.json"), "{error}");
@@ -216,18 +180,11 @@ fn vocab_txt_follows_the_configuration() {
 fn a_bad_folder_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let error = || Tokenizer::from_folder(dir.path()).unwrap_err().to_string();
-    assert!(
-        error().contains("neither tokenizer.json nor vocab.txt"),
-        "{}",
-        error()
-    );
+    assert!(error().contains("neither tokenizer.json nor vocab.txt"), "{}", error());
     fs::write(dir.path().join("vocab.txt"), b"[PAD]\n\xff\n").unwrap();
     assert!(error().contains("invalid UTF-8 at byte 6"), "{}", error());
     let whole = trained().inner.to_string(false).unwrap();
-    for cut in (0..whole.len())
-        .step_by(97)
-        .filter(|&i| whole.is_char_boundary(i))
-    {
+    for cut in (0..whole.len()).step_by(97).filter(|&i| whole.is_char_boundary(i)) {
         fs::write(dir.path().join("tokenizer.json"), &whole[..cut]).unwrap();
         assert!(error().contains("not a tokenizer file"), "{}", error());
     }
@@ -280,10 +237,7 @@ fn a_text_of_a_hundred_thousand_words_is_cut() {
 fn the_beginning_of_a_text_suffices() {
     use proptest::prelude::*;
     let t = trained();
-    let whole = Tokenizer {
-        separable: false,
-        ..t.clone()
-    };
+    let whole = Tokenizer { separable: false, ..t.clone() };
     assert!(t.separable);
     let part = prop_oneof![
         "[a-z]{1,9}",
@@ -310,17 +264,11 @@ fn golden_tokens_of_the_shared_model() {
         let e = t.encode(text, None, usize::MAX).unwrap();
         assert_eq!(json!(e.ids), case["ids"], "{text:?}");
         assert_eq!(json!(e.tokens), case["tokens"], "{text:?}");
-        assert_eq!(
-            json!(char_offsets(text, &e.offsets)),
-            case["offsets"],
-            "{text:?}"
-        );
+        assert_eq!(json!(char_offsets(text, &e.offsets)), case["offsets"], "{text:?}");
     }
     let pairs: Vec<Value> = serde_json::from_str(&json("tok_pairs.json")).unwrap();
     for case in &pairs {
-        let e = t
-            .encode(case["a"].as_str().unwrap(), case["b"].as_str(), usize::MAX)
-            .unwrap();
+        let e = t.encode(case["a"].as_str().unwrap(), case["b"].as_str(), usize::MAX).unwrap();
         assert_eq!(
             (json!(e.ids), json!(e.type_ids)),
             (case["ids"].clone(), case["type_ids"].clone())
@@ -328,11 +276,8 @@ fn golden_tokens_of_the_shared_model() {
     }
     let columns = crate::data::Columns::default();
     let test = crate::data::Split::read(shared.join("data/banking77/test.csv"), &columns).unwrap();
-    let texts: Vec<(&str, Option<&str>)> = test
-        .examples
-        .iter()
-        .map(|e| (e.text.as_str(), None))
-        .collect();
+    let texts: Vec<(&str, Option<&str>)> =
+        test.examples.iter().map(|e| (e.text.as_str(), None)).collect();
     let encoded = t.encode_batch(&texts, usize::MAX).unwrap();
     let golden = json("tok_banking77_test.jsonl");
     assert_eq!(golden.lines().count(), encoded.len());
@@ -356,10 +301,8 @@ fn golden_vocab_txt_agrees_with_tokenizer_json() {
     for name in ["vocab.txt", "tokenizer_config.json"] {
         fs::copy(model.join(name), dir.path().join(name)).unwrap();
     }
-    let (a, b) = (
-        Tokenizer::from_folder(&model).unwrap(),
-        Tokenizer::from_folder(dir.path()).unwrap(),
-    );
+    let (a, b) =
+        (Tokenizer::from_folder(&model).unwrap(), Tokenizer::from_folder(dir.path()).unwrap());
     let tricky = fs::read_to_string(shared.join("golden/tok_tricky.json")).unwrap();
     for case in serde_json::from_str::<Vec<Value>>(&tricky).unwrap() {
         let text = case["text"].as_str().unwrap();
@@ -368,8 +311,5 @@ fn golden_vocab_txt_agrees_with_tokenizer_json() {
             b.encode(text, Some(text), 99).unwrap()
         );
     }
-    assert_eq!(
-        (a.vocab_size(), b.vocab_size(), b.mask_id()),
-        (30522, 30522, Some(103))
-    );
+    assert_eq!((a.vocab_size(), b.vocab_size(), b.mask_id()), (30522, 30522, Some(103)));
 }

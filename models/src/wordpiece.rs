@@ -57,16 +57,10 @@ pub(crate) fn learn(words: &[(String, u64)], special: &[&str], vocab_size: usize
             .chars()
             .enumerate()
             .map(|(i, c)| {
-                alphabet
-                    .get(&c)
-                    .map(|&(first, later)| if i == 0 { first } else { later })
+                alphabet.get(&c).map(|&(first, later)| if i == 0 { first } else { later })
             })
             .collect();
-        spelt.extend(
-            spelling
-                .filter(|s| s.len() <= MAX_WORD_CHARS)
-                .map(|s| (s, *count)),
-        );
+        spelt.extend(spelling.filter(|s| s.len() <= MAX_WORD_CHARS).map(|s| (s, *count)));
     }
 
     let mut pairs: HashMap<Pair, Occurrences> = HashMap::new();
@@ -78,10 +72,8 @@ pub(crate) fn learn(words: &[(String, u64)], special: &[&str], vocab_size: usize
         }
     }
     // Entries may be out of date: one counts only if it agrees with `pairs`.
-    let mut queue: BinaryHeap<(u64, Reverse<Pair>)> = pairs
-        .iter()
-        .map(|(&pair, o)| (o.count, Reverse(pair)))
-        .collect();
+    let mut queue: BinaryHeap<(u64, Reverse<Pair>)> =
+        pairs.iter().map(|(&pair, o)| (o.count, Reverse(pair))).collect();
 
     while symbols.len() < vocab_size {
         let Some((count, Reverse(pair))) = queue.pop() else {
@@ -181,9 +173,7 @@ mod tests {
         let vocab = learn(&words, &["[UNK]"], 14);
         assert_eq!(
             vocab[..11],
-            [
-                "[UNK]", "g", "##g", "h", "##h", "p", "##p", "s", "##s", "u", "##u"
-            ]
+            ["[UNK]", "g", "##g", "h", "##h", "p", "##p", "s", "##s", "u", "##u"]
         );
         // u+g occurs 19 times, then h+ug 15 times, then hug+s 5 times.
         assert_eq!(vocab[11..], ["##ug", "hug", "hugs"]);
@@ -202,10 +192,7 @@ mod tests {
     #[test]
     fn a_small_vocabulary_keeps_the_frequent_letters() {
         let words = counted(&[("ab", 5), ("abc", 1)]);
-        assert_eq!(
-            learn(&words, &["[UNK]"], 5),
-            ["[UNK]", "a", "##a", "b", "##b"]
-        );
+        assert_eq!(learn(&words, &["[UNK]"], 5), ["[UNK]", "a", "##a", "b", "##b"]);
         assert_eq!(learn(&words, &["[UNK]"], 0), ["[UNK]"]);
         assert_eq!(learn(&[], &["[UNK]"], 9), ["[UNK]"]);
     }
@@ -249,15 +236,11 @@ mod tests {
                     *counts.entry(pair).or_default() += n;
                 }
             }
-            let best = counts
-                .into_iter()
-                .min_by_key(|&(pair, n)| (Reverse(n), pair));
+            let best = counts.into_iter().min_by_key(|&(pair, n)| (Reverse(n), pair));
             let Some((pair, _)) = best.filter(|&(_, n)| n >= MIN_FREQUENCY) else {
                 break;
             };
-            let right = vocab[pair.1 as usize]
-                .trim_start_matches(PREFIX)
-                .to_string();
+            let right = vocab[pair.1 as usize].trim_start_matches(PREFIX).to_string();
             let joined = format!("{}{right}", vocab[pair.0 as usize]);
             let merged = id(&vocab, &joined).unwrap_or_else(|| {
                 vocab.push(joined);

@@ -303,6 +303,6 @@ mod tests {
         assert_eq!(Tensor::scalar(f32::NAN).to_string(), "nan");
         let huge = Tensor::scalar(1f32).broadcast_to(&[1 << 28, 1 << 28]).unwrap();
         assert!(huge.to_string().starts_with("[[1. 1. 1. ... 1. 1. 1.]\n"));
-        assert_eq!(tensor(&[123456.789f32, 0.1], &[2]).to_string(), "[123456.79      0.1 ]");
+        assert_eq!(tensor(&[123456.79f32, 0.1], &[2]).to_string(), "[123456.79      0.1 ]");
     }
 }

@@ -54,6 +54,9 @@ impl fmt::Display for DType {
 pub trait Element: bytemuck::Pod + Send + Sync + PartialOrd + fmt::Debug + 'static {
     /// The matching [`DType`].
     const DTYPE: DType;
+    /// Whether kernels are compiled for wide registers too (f32 only; see `cpu/simd.rs`).
+    #[doc(hidden)]
+    const WIDE: bool = matches!(Self::DTYPE, DType::F32);
     /// Widens to f64 (exact for every element type).
     fn to_f64(self) -> f64;
     /// Narrows from f64 as Rust's `as` does: rounds to nearest for floats, saturates for integers.

@@ -216,8 +216,7 @@ impl Flags {
             seed,
         };
         recipe.validate().map_err(|e| Failure::usage(e.to_string()))?;
-        for (name, value) in
-            [("dropout", self.dropout), ("label-smoothing", self.label_smoothing)]
+        for (name, value) in [("dropout", self.dropout), ("label-smoothing", self.label_smoothing)]
         {
             if value.is_some_and(|v| !(0.0..1.0).contains(&v)) {
                 let value = value.unwrap_or_default();

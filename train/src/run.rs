@@ -54,10 +54,8 @@ fn resumed(shared: &SharedArgs, flags: &Flags, dir: &Path) -> Outcome<(SharedArg
             dir.display()
         )));
     }
-    let saved: serde_json::Value =
-        serde_json::from_slice(&files::read(&path)?).map_err(|e| {
-            Failure::error(format!("{}: is no record of a run: {e}", path.display()))
-        })?;
+    let saved: serde_json::Value = serde_json::from_slice(&files::read(&path)?)
+        .map_err(|e| Failure::error(format!("{}: is no record of a run: {e}", path.display())))?;
     let below: Flags = serde_json::from_value(saved["flags"].clone())?;
     let mut merged = flags.over(&below)?;
     merged.out.get_or_insert_with(|| base.to_path_buf());
@@ -253,7 +251,9 @@ impl Run {
             .and_then(|w| Some((w.first_not_finite()?, w.path().display().to_string())));
         Err(Failure::error(match cause {
             Some((name, path)) => {
-                format!("{path}: the tensor {name} holds NaN or infinite values; the checkpoint is damaged")
+                format!(
+                    "{path}: the tensor {name} holds NaN or infinite values; the checkpoint is damaged"
+                )
             }
             None => format!(
                 "the loss became {loss} (gradient norm {norm}) at step {}; try a lower --lr, a \
@@ -320,7 +320,10 @@ impl Run {
     fn interrupted(&self, bar: &ProgressBar) -> Outcome {
         bar.finish_and_clear();
         let path = self.checkpoint()?;
-        note(&self.shared, format!("stopped at step {}: {}", self.trainer.steps_done(), path.display()));
+        note(
+            &self.shared,
+            format!("stopped at step {}: {}", self.trainer.steps_done(), path.display()),
+        );
         note(&self.shared, format!("go on with: train classify --resume {}", self.out.display()));
         std::process::exit(130);
     }
@@ -431,7 +434,8 @@ fn configure(config: &mut BertConfig, flags: &Flags, labels: &Labels, pooling: P
 
 /// The folder to write: the one named, which must not hold another run; or a fresh one.
 fn out_folder(flags: &Flags, data: &Path) -> Outcome<PathBuf> {
-    let holds_model = |path: &Path| path.join("model.safetensors").exists() || path.join(RUN).exists();
+    let holds_model =
+        |path: &Path| path.join("model.safetensors").exists() || path.join(RUN).exists();
     if let Some(out) = &flags.out {
         if flags.resume.is_none() && !flags.overwrite && holds_model(out) {
             return Err(Failure::error(format!(

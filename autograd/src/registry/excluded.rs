@@ -16,5 +16,6 @@ pub const NOT_DIFFERENTIABLE: &[(&str, &str)] = &[
     ("is_not_finite", "gives a mask"),
     ("bernoulli_mask", "makes a mask"),
     ("attention_dropout_mask", "makes a mask"),
+    ("global_norm", "measures gradients, for clipping"),
     ("reduce", "the general form of sum, mean and so on, which have rules"),
 ];

@@ -35,12 +35,7 @@ impl Labels {
     pub fn from_split(split: &Split) -> Result<Self> {
         let mut names = Vec::new();
         for example in &split.examples {
-            names.push(
-                example
-                    .label
-                    .clone()
-                    .ok_or_else(|| unlabelled(split, example.line))?,
-            );
+            names.push(example.label.clone().ok_or_else(|| unlabelled(split, example.line))?);
         }
         names.sort();
         names.dedup();
@@ -105,9 +100,5 @@ impl Labels {
 }
 
 fn unlabelled(split: &Split, line: u64) -> Error {
-    Error::data(
-        &split.path,
-        line,
-        "this example has no label; add one, or remove the line",
-    )
+    Error::data(&split.path, line, "this example has no label; add one, or remove the line")
 }

@@ -34,21 +34,14 @@ pub struct Columns {
 impl Default for Columns {
     /// `text` and `label`, no pair.
     fn default() -> Self {
-        Columns {
-            text: "text".into(),
-            pair: None,
-            label: Some("label".into()),
-        }
+        Columns { text: "text".into(), pair: None, label: Some("label".into()) }
     }
 }
 
 impl Columns {
     /// The column `text` and nothing else.
     pub fn text_only() -> Self {
-        Columns {
-            label: None,
-            ..Columns::default()
-        }
+        Columns { label: None, ..Columns::default() }
     }
 }
 
@@ -112,11 +105,7 @@ impl Dataset {
         })?;
         if !kind.is_dir() {
             let train = Split::read(path, columns)?;
-            return Ok(Dataset {
-                train,
-                dev: None,
-                test: None,
-            });
+            return Ok(Dataset { train, dev: None, test: None });
         }
         let find = |names: &[&str]| -> Result<Option<Split>> {
             let mut found = names
@@ -142,23 +131,14 @@ impl Dataset {
             Split::read(first, columns).map(Some)
         };
         let train = find(&["train"])?.ok_or_else(|| {
-            let expected = Format::ENDINGS
-                .map(|ending| format!("train.{ending}"))
-                .join(", ");
+            let expected = Format::ENDINGS.map(|ending| format!("train.{ending}")).join(", ");
             Error::data(
                 path,
                 None,
-                format!(
-                    "no training set: expected {expected}; found {}",
-                    listing(path)
-                ),
+                format!("no training set: expected {expected}; found {}", listing(path)),
             )
         })?;
-        Ok(Dataset {
-            train,
-            dev: find(&["dev", "validation", "valid"])?,
-            test: find(&["test"])?,
-        })
+        Ok(Dataset { train, dev: find(&["dev", "validation", "valid"])?, test: find(&["test"])? })
     }
 
     /// The labels of the training set, after checking that the other sets hold no further ones.
@@ -175,20 +155,14 @@ impl Dataset {
 }
 
 fn file_name(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// What a folder holds, for an error message.
 fn listing(path: &Path) -> String {
     let mut names: Vec<String> = fs::read_dir(path)
         .map(|entries| {
-            entries
-                .flatten()
-                .map(|e| e.file_name().to_string_lossy().into_owned())
-                .collect()
+            entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect()
         })
         .unwrap_or_default();
     names.sort();

@@ -32,11 +32,7 @@ impl Format {
     /// # Errors
     /// [`Error::Data`] when the ending is not one of [`Format::ENDINGS`].
     pub fn of(path: &Path) -> Result<Self> {
-        let ending = path
-            .extension()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .to_lowercase();
+        let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
         match ending.as_str() {
             "csv" => Ok(Format::Csv),
             "tsv" => Ok(Format::Tsv),
@@ -78,13 +74,8 @@ pub fn read_inputs_from(
     columns: &Columns,
 ) -> Result<Vec<Example>> {
     let mut bytes = Vec::new();
-    reader
-        .read_to_end(&mut bytes)
-        .map_err(|e| Error::io(name, e))?;
-    let columns = Columns {
-        label: None,
-        ..columns.clone()
-    };
+    reader.read_to_end(&mut bytes).map_err(|e| Error::io(name, e))?;
+    let columns = Columns { label: None, ..columns.clone() };
     Source::new(name, &bytes, &columns)?.examples(format, true)
 }
 
@@ -134,11 +125,7 @@ impl<'a> Source<'a> {
                 format!("invalid UTF-8 (byte 0x{bad:02x}); save the file as UTF-8"),
             )
         })?;
-        Ok(Source {
-            path,
-            text: text.strip_prefix('\u{feff}').unwrap_or(text),
-            columns,
-        })
+        Ok(Source { path, text: text.strip_prefix('\u{feff}').unwrap_or(text), columns })
     }
 
     /// The examples of the file; `blank`: whether an empty line of a `.txt` file is a text.
@@ -167,12 +154,7 @@ impl<'a> Source<'a> {
     fn plain(&self, blank: bool) -> Vec<Example> {
         self.lines()
             .filter(|(_, text)| blank || !text.trim().is_empty())
-            .map(|(line, text)| Example {
-                text: text.into(),
-                pair: None,
-                label: None,
-                line,
-            })
+            .map(|(line, text)| Example { text: text.into(), pair: None, label: None, line })
             .collect()
     }
 
@@ -181,19 +163,15 @@ impl<'a> Source<'a> {
         let failed = |e: csv::Error| {
             let line = e.position().map(|p| self.line_at(p.byte(), (1, 0)).0);
             match e.kind() {
-                csv::ErrorKind::UnequalLengths {
-                    expected_len, len, ..
-                } => self.error(line, wrong_width(*len as usize, *expected_len as usize)),
+                csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+                    self.error(line, wrong_width(*len as usize, *expected_len as usize))
+                }
                 _ => self.error(line, e.to_string()),
             }
         };
         let mut reader = csv::Reader::from_reader(self.text.as_bytes());
-        let header: Vec<Cow<str>> = reader
-            .headers()
-            .map_err(failed)?
-            .iter()
-            .map(|s| Cow::Owned(s.to_string()))
-            .collect();
+        let header: Vec<Cow<str>> =
+            reader.headers().map_err(failed)?.iter().map(|s| Cow::Owned(s.to_string())).collect();
         let places = self.places(&header)?;
         let mut examples = Vec::new();
         let mut counted = (1, 0);
@@ -215,10 +193,7 @@ impl<'a> Source<'a> {
             at += 1;
         }
         let passed = bytes.get(from..at).unwrap_or_default();
-        (
-            line + passed.iter().filter(|&&b| b == b'\n').count() as u64,
-            at,
-        )
+        (line + passed.iter().filter(|&&b| b == b'\n').count() as u64, at)
     }
 
     fn tsv(&self) -> Result<Vec<Example>> {
@@ -245,15 +220,9 @@ impl<'a> Source<'a> {
             return Err(self.error(None, "the file is empty"));
         }
         let place = |name: &str| {
-            header
-                .iter()
-                .position(|column| column.trim() == name)
-                .ok_or_else(|| {
-                    self.error(
-                        1,
-                        format!("no column `{name}`; the columns are: {}", header.join(", ")),
-                    )
-                })
+            header.iter().position(|column| column.trim() == name).ok_or_else(|| {
+                self.error(1, format!("no column `{name}`; the columns are: {}", header.join(", ")))
+            })
         };
         Ok(Places {
             text: place(&self.columns.text)?,
@@ -344,9 +313,7 @@ fn wrong_width(found: usize, expected: usize) -> String {
 /// Takes the quotes off a field that some programs put around it: `"a ""b"""` becomes `a "b"`. A field whose quotes
 /// are not of that kind is left as it is.
 fn unquote(field: &str) -> Cow<'_, str> {
-    let inner = field
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'));
+    let inner = field.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     match inner {
         Some(inner) if !inner.replace("\"\"", "").contains('"') => {
             Cow::Owned(inner.replace("\"\"", "\""))

@@ -12,12 +12,7 @@ fn read(name: &str, bytes: impl AsRef<[u8]>, columns: &Columns) -> Result<Vec<Ex
 }
 
 fn example(text: &str, label: &str, line: u64) -> Example {
-    Example {
-        text: text.into(),
-        pair: None,
-        label: Some(label.into()),
-        line,
-    }
+    Example { text: text.into(), pair: None, label: Some(label.into()), line }
 }
 
 #[test]
@@ -44,29 +39,20 @@ fn tsv_with_and_without_quotes() {
 
 #[test]
 fn jsonl_with_pairs_and_labels_of_every_kind() {
-    let columns = Columns {
-        pair: Some("b".into()),
-        ..Columns::default()
-    };
+    let columns = Columns { pair: Some("b".into()), ..Columns::default() };
     let text =
         "{\"text\":\"t\",\"b\":\"u\\n\",\"label\":1}\n\n{\"label\":true,\"b\":\"\",\"text\":\"v\"}";
     let examples = read("a.jsonl", text, &columns).unwrap();
     assert_eq!(examples[0].pair.as_deref(), Some("u\n"));
     assert_eq!(examples[0].label.as_deref(), Some("1"));
-    assert_eq!(
-        (examples[1].label.as_deref(), examples[1].line),
-        (Some("true"), 3)
-    );
+    assert_eq!((examples[1].label.as_deref(), examples[1].line), (Some("true"), 3));
 }
 
 #[test]
 fn plain_texts_skip_blank_lines_in_training_and_keep_them_in_inference() {
     let columns = Columns::text_only();
-    let texts: Vec<String> = read("a.txt", "one\r\n\n two\n", &columns)
-        .unwrap()
-        .into_iter()
-        .map(|e| e.text)
-        .collect();
+    let texts: Vec<String> =
+        read("a.txt", "one\r\n\n two\n", &columns).unwrap().into_iter().map(|e| e.text).collect();
     assert_eq!(texts, ["one", " two"]);
     let inputs =
         read_inputs_from(&b"one\n\ntwo\n"[..], Path::new("-"), Format::Text, &columns).unwrap();
@@ -84,11 +70,7 @@ fn inputs_need_no_label_column() {
         ("a.txt", "hello\n"),
     ] {
         let inputs = read_inputs(write(dir.path(), name, text), &Columns::default()).unwrap();
-        assert_eq!(
-            (inputs.len(), inputs[0].text.as_str()),
-            (1, "hello"),
-            "{name}"
-        );
+        assert_eq!((inputs.len(), inputs[0].text.as_str()), (1, "hello"), "{name}");
     }
 }
 
@@ -100,56 +82,20 @@ fn what_is_wrong_is_named_with_its_line() {
         ("a.tsv", b"", "empty"),
         ("a.jsonl", b"\n", "no examples"),
         ("a.csv", b"text,label\n", "no examples"),
-        (
-            "a.csv",
-            b"sentence,label\na,b\n",
-            "no column `text`; the columns are: sentence, label",
-        ),
-        (
-            "a.tsv",
-            b"text\ttag\na\tb\n",
-            "no column `label`; the columns are: text, tag",
-        ),
-        (
-            "a.csv",
-            b"text,label\na,b\nc\n",
-            ":3: 1 fields where the header has 2",
-        ),
+        ("a.csv", b"sentence,label\na,b\n", "no column `text`; the columns are: sentence, label"),
+        ("a.tsv", b"text\ttag\na\tb\n", "no column `label`; the columns are: text, tag"),
+        ("a.csv", b"text,label\na,b\nc\n", ":3: 1 fields where the header has 2"),
         ("a.tsv", b"text\tlabel\na\tb\nc\td\te\n", ":3: 3 fields"),
         ("a.csv", b"text,label\na,x\nb,\n", ":3: the label is empty"),
         ("a.tsv", b"text\tlabel\na\t\n", ":2: the label is empty"),
-        (
-            "a.csv",
-            b"text,label\na,x\n\xe9t\xe9,y\n",
-            ":3: invalid UTF-8 (byte 0xe9)",
-        ),
-        (
-            "a.jsonl",
-            b"{\"text\":\"\xff\",\"label\":\"x\"}",
-            ":1: invalid UTF-8",
-        ),
-        (
-            "a.jsonl",
-            b"{\"text\":\"a\",\"label\":\"x\"}\n{\"text\":\n",
-            ":2: not a JSON object",
-        ),
+        ("a.csv", b"text,label\na,x\n\xe9t\xe9,y\n", ":3: invalid UTF-8 (byte 0xe9)"),
+        ("a.jsonl", b"{\"text\":\"\xff\",\"label\":\"x\"}", ":1: invalid UTF-8"),
+        ("a.jsonl", b"{\"text\":\"a\",\"label\":\"x\"}\n{\"text\":\n", ":2: not a JSON object"),
         ("a.jsonl", b"[1]", ":1: expected a JSON object"),
-        (
-            "a.jsonl",
-            b"{\"txt\":\"a\"}",
-            ":1: no key `text`; the keys are: txt",
-        ),
+        ("a.jsonl", b"{\"txt\":\"a\"}", ":1: no key `text`; the keys are: txt"),
         ("a.jsonl", b"{\"text\":\"a\"}", ":1: no key `label`"),
-        (
-            "a.jsonl",
-            b"{\"text\":\"a\",\"label\":null}",
-            ":1: the label `label` is null",
-        ),
-        (
-            "a.jsonl",
-            b"{\"text\":7,\"label\":\"x\"}",
-            ":1: `text` is a number",
-        ),
+        ("a.jsonl", b"{\"text\":\"a\",\"label\":null}", ":1: the label `label` is null"),
+        ("a.jsonl", b"{\"text\":7,\"label\":\"x\"}", ":1: `text` is a number"),
         ("a.csv", b"\xff\xfet\0e\0", "UTF-16"),
         ("a.txt", b"text\n", "no labels"),
         ("a.parquet", b"PAR1", "use .csv"),
@@ -158,9 +104,7 @@ fn what_is_wrong_is_named_with_its_line() {
         assert!(error.contains(expected), "{name} {bytes:?}: {error}");
         assert!(error.contains(name), "{error}");
     }
-    let error = Split::read("no/such.csv", &columns)
-        .unwrap_err()
-        .to_string();
+    let error = Split::read("no/such.csv", &columns).unwrap_err().to_string();
     assert!(error.contains("no/such.csv: no such file"), "{error}");
 }
 
@@ -169,16 +113,9 @@ fn a_folder_holds_up_to_three_sets() {
     let dir = tempfile::tempdir().unwrap();
     let columns = Columns::default();
     let error = Dataset::open(dir.path(), &columns).unwrap_err().to_string();
-    assert!(
-        error.contains("train.csv") && error.contains("found nothing"),
-        "{error}"
-    );
+    assert!(error.contains("train.csv") && error.contains("found nothing"), "{error}");
     write(dir.path(), "train.csv", "text,label\na,x\nb,w\n");
-    write(
-        dir.path(),
-        "validation.jsonl",
-        "{\"text\":\"c\",\"label\":\"x\"}",
-    );
+    write(dir.path(), "validation.jsonl", "{\"text\":\"c\",\"label\":\"x\"}");
     let data = Dataset::open(dir.path(), &columns).unwrap();
     assert_eq!(data.labels().unwrap().names(), ["w", "x"]);
     assert!(data.dev.is_some() && data.test.is_none());
@@ -207,10 +144,7 @@ fn one_file_is_the_training_set() {
 #[test]
 fn labels_map_both_ways() {
     let labels = Labels::from_names(vec!["b".into(), "a".into()]).unwrap();
-    assert_eq!(
-        (labels.id("a"), labels.name(0), labels.name(2)),
-        (Some(1), Some("b"), None)
-    );
+    assert_eq!((labels.id("a"), labels.name(0), labels.name(2)), (Some(1), Some("b"), None));
     assert!(Labels::from_names(vec!["a".into(), "a".into()]).is_err());
 }
 

@@ -86,8 +86,8 @@ impl<T: Task> Trainer<T> {
 
 /// The `checkpoint-STEP` folders in `out`, oldest first.
 fn checkpoints(out: &Path) -> Result<Vec<(u64, PathBuf)>> {
-    let entries = std::fs::read_dir(out)
-        .map_err(|source| Error::Io { path: out.to_path_buf(), source })?;
+    let entries =
+        std::fs::read_dir(out).map_err(|source| Error::Io { path: out.to_path_buf(), source })?;
     let mut found: Vec<(u64, PathBuf)> = entries
         .flatten()
         .filter_map(|entry| {

@@ -102,7 +102,7 @@ pub(crate) fn add_(a: &mut Tensor, b: &Tensor, alpha: f64) -> Result<()> {
     dispatch_float!("add_", a.dtype(), T => {
         let (alpha, y) = (T::c(alpha), b.cpu_slice::<T>());
         let x = a.cpu_slice_mut::<T>("add_")?;
-        parallel::rows_ragged(x, 16 * 1024, CHEAP, |first, x| simd::dispatch(#[inline(always)] || {
+        parallel::rows_ragged(x, 16 * 1024, CHEAP, |first, x| simd::dispatch::<T, _>(#[inline(always)] || {
             let y = &y[first..first + x.len()];
             for i in 0..x.len() {
                 x[i] += alpha * y[i];
@@ -116,7 +116,7 @@ pub(crate) fn mul_scalar_(a: &mut Tensor, factor: f64) -> Result<()> {
     dispatch_float!("mul_scalar_", a.dtype(), T => {
         let factor = T::c(factor);
         let x = a.cpu_slice_mut::<T>("mul_scalar_")?;
-        parallel::rows_ragged(x, 16 * 1024, CHEAP, |_, x| simd::dispatch(#[inline(always)] || {
+        parallel::rows_ragged(x, 16 * 1024, CHEAP, |_, x| simd::dispatch::<T, _>(#[inline(always)] || {
             for v in x.iter_mut() {
                 *v = *v * factor;
             }

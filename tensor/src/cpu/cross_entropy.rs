@@ -117,7 +117,7 @@ pub(crate) fn forward(
         parallel::rows(losses.slice_mut(), 1, per_task, c as f64 * NS, |first, losses| {
             // SAFETY: each row belongs to one task.
             let lses = unsafe { lses.slice(first..first + losses.len()) };
-            simd::dispatch(|| {
+            simd::dispatch::<T, _>(#[inline(always)] || {
                 for i in 0..losses.len() {
                     let (x, y) = (&xs[(first + i) * c..][..c], ys[first + i]);
                     let m = row_max(x);
@@ -140,6 +140,22 @@ pub(crate) fn forward(
         };
         Ok((loss, lse))
     })
+}
+
+/// dx[j] = p·e^(x[j] − lse) − soft·w[j]
+#[inline(always)]
+fn row_gradient<T: Float>(x: &[T], w: Option<&[T]>, lse: T, p: T, soft: T, dx: &mut [T]) {
+    if let Some(w) = w
+        && soft != T::ZERO
+    {
+        for ((dx, &x), &w) in dx.iter_mut().zip(x).zip(w) {
+            *dx = p * (x - lse).exp() - soft * w;
+        }
+        return;
+    }
+    for (dx, &x) in dx.iter_mut().zip(x) {
+        *dx = p * (x - lse).exp() - soft;
+    }
 }
 
 /// Contiguous inputs of fitting shapes: the gradient of the logits.
@@ -165,7 +181,7 @@ pub(crate) fn backward(
         let mut out = Output::<T>::new(op, x.numel())?;
         let per_task = parallel::rows_per_task(c);
         parallel::rows(out.slice_mut(), c, per_task, c as f64 * NS, |first, out| {
-            simd::dispatch(|| {
+            simd::dispatch::<T, _>(#[inline(always)] || {
                 for (row, dx) in (first..).zip(out.chunks_exact_mut(c)) {
                     let (x, y, lse) = (&xs[row * c..][..c], ys[row], lses[row]);
                     if Some(y) == terms.ignore {
@@ -177,19 +193,7 @@ pub(crate) fn backward(
                     let hard = scale * terms.hard * terms.of(y);
                     let soft = scale * terms.soft;
                     let p = hard + soft * terms.total;
-                    match terms.weight {
-                        Some(w) if soft != T::ZERO => {
-                            let w = &w[..c];
-                            for j in 0..c {
-                                dx[j] = p * (x[j] - lse).exp() - soft * w[j];
-                            }
-                        }
-                        _ => {
-                            for j in 0..c {
-                                dx[j] = p * (x[j] - lse).exp() - soft;
-                            }
-                        }
-                    }
+                    row_gradient(x, terms.weight, lse, p, soft, dx);
                     dx[y as usize] -= hard;
                 }
             });

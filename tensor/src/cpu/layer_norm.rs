@@ -36,8 +36,8 @@ pub(crate) fn forward(
         let (n, rows) = (weight.numel(), lead.iter().product::<usize>());
         let (xs, w, b) = (x.cpu_slice::<T>(), weight.cpu_slice::<T>(), bias.cpu_slice::<T>());
         let mut out = Output::<T>::new(op, x.numel())?;
-        let mut mean = Output::<T>::filled(op, rows, T::NAN)?;
-        let mut rstd = Output::<T>::filled(op, rows, T::NAN)?;
+        let mut mean = Output::<T>::filled(op, rows, T::c(f64::NAN))?;
+        let mut rstd = Output::<T>::filled(op, rows, T::c(f64::NAN))?;
         let (means, rstds) = (SharedMut::new(mean.slice_mut()), SharedMut::new(rstd.slice_mut()));
         let (count, eps) = (T::c(n as f64), T::c(eps));
         let ns = n as f64 * FORWARD;
@@ -45,7 +45,7 @@ pub(crate) fn forward(
             let taken = first..first + out.len() / n;
             // SAFETY: each row belongs to one task.
             let (means, rstds) = unsafe { (means.slice(taken.clone()), rstds.slice(taken)) };
-            simd::dispatch(|| {
+            simd::dispatch::<T, _>(#[inline(always)] || {
                 let add = |a: T, b: T| a + b;
                 for (i, y) in out.chunks_exact_mut(n).enumerate() {
                     let x = &xs[(first + i) * n..][..n];
@@ -54,7 +54,7 @@ pub(crate) fn forward(
                     let var = simd::reduce(x, T::ZERO, square, add) / count;
                     let rstd = T::ONE / (var + eps).sqrt();
                     (means[i], rstds[i]) = (mean, rstd);
-                    let (w, b) = (&w[..n], &b[..n]);
+                    let (w, b, y) = (&w[..n], &b[..n], &mut y[..n]);
                     for j in 0..n {
                         y[j] = (x[j] - mean) * rstd * w[j] + b[j];
                     }
@@ -92,12 +92,12 @@ pub(crate) fn backward(
             let part = first / BLOCK * n..(first / BLOCK + 1) * n;
             // SAFETY: a task is one block of rows, and each block has its own part.
             let (dw, db) = unsafe { (dws.slice(part.clone()), dbs.slice(part)) };
-            simd::dispatch(|| {
+            simd::dispatch::<T, _>(#[inline(always)] || {
                 let add = |a: T, b: T| a + b;
                 for (i, dx) in dx.chunks_exact_mut(n).enumerate() {
                     let row = first + i;
                     let (x, g) = (&xs[row * n..][..n], &gs[row * n..][..n]);
-                    let (w, dw, db) = (&w[..n], &mut dw[..n], &mut db[..n]);
+                    let (w, dw, db, dx) = (&w[..n], &mut dw[..n], &mut db[..n], &mut dx[..n]);
                     let (mean, rstd) = (means[row], rstds[row]);
                     // dx holds h for a moment, so that both sums read two slices.
                     for j in 0..n {

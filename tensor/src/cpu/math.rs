@@ -19,9 +19,7 @@ pub(crate) trait Float:
 {
     const ZERO: Self;
     const ONE: Self;
-    const INFINITY: Self;
     const NEG_INFINITY: Self;
-    const NAN: Self;
     /// A constant given at full precision.
     fn c(value: f64) -> Self;
     fn exp(self) -> Self;
@@ -60,9 +58,7 @@ const FRAC_1_SQRT_TAU: f64 = 0.398_942_280_401_432_7;
 impl Float for f64 {
     const ZERO: f64 = 0.0;
     const ONE: f64 = 1.0;
-    const INFINITY: f64 = f64::INFINITY;
     const NEG_INFINITY: f64 = f64::NEG_INFINITY;
-    const NAN: f64 = f64::NAN;
     #[inline(always)]
     fn c(value: f64) -> f64 {
         value
@@ -157,8 +153,9 @@ fn exp_f32(x: f32) -> f32 {
     // SAFETY: n lies in [-151, 129] after the clamp, and is not NaN.
     let n: i32 = unsafe { n.to_int_unchecked() };
     let half = n >> 1;
-    let pow2 = |k: i32| f32::from_bits(((k + 127) << 23) as u32);
-    p * pow2(half) * pow2(n - half)
+    // Wrapping, because a check for overflow would keep the loop from being vectorised.
+    let pow2 = |k: i32| f32::from_bits((k.wrapping_add(127) << 23) as u32);
+    p * pow2(half) * pow2(n.wrapping_sub(half))
 }
 
 /// tanh. An odd polynomial (Cephes) where e²ˣ − 1 would cancel, 1 − 2/(e²ˣ + 1) beyond.
@@ -179,9 +176,7 @@ fn tanh_f32(x: f32) -> f32 {
 impl Float for f32 {
     const ZERO: f32 = 0.0;
     const ONE: f32 = 1.0;
-    const INFINITY: f32 = f32::INFINITY;
     const NEG_INFINITY: f32 = f32::NEG_INFINITY;
-    const NAN: f32 = f32::NAN;
     #[inline(always)]
     fn c(value: f64) -> f32 {
         value as f32

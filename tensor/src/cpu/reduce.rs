@@ -222,7 +222,7 @@ fn level<T: Element, P: Copy + Sync, A: Element, R: Element>(
     if inner == 1 {
         let per_task = parallel::rows_per_task(block.min(n));
         parallel::rows(out, 1, per_task, block.min(n) as f64 * ns, |first, out| {
-            simd::dispatch(
+            simd::dispatch::<T, _>(
                 #[inline(always)]
                 || {
                     for (q, y) in (first..).zip(out) {
@@ -230,9 +230,21 @@ fn level<T: Element, P: Copy + Sync, A: Element, R: Element>(
                         let p = params[o];
                         let xs = &xs[o * n + from..o * n + to];
                         let a = if ns > CHEAP {
-                            simd::map_reduce(xs, identity, |x| map(x, p), join)
+                            simd::map_reduce(
+                                xs,
+                                identity,
+                                #[inline(always)]
+                                |x| map(x, p),
+                                join,
+                            )
                         } else {
-                            simd::reduce(xs, identity, |a, x| join(a, map(x, p)), join)
+                            simd::reduce(
+                                xs,
+                                identity,
+                                #[inline(always)]
+                                |a, x| join(a, map(x, p)),
+                                join,
+                            )
                         };
                         *y = finish(a, p);
                     }
@@ -246,7 +258,7 @@ fn level<T: Element, P: Copy + Sync, A: Element, R: Element>(
     let per_task = parallel::rows_per_task(task_elements);
     let shared = SharedMut::new(out);
     parallel::ranges(outer * blocks * tiles, per_task, task_elements as f64 * ns, |tasks| {
-        simd::dispatch(
+        simd::dispatch::<T, _>(
             #[inline(always)]
             || {
                 let mut lanes = [[identity; TILE]; LANES];
@@ -335,10 +347,9 @@ pub(crate) fn forward(x: &Tensor, op: ReduceOp, dims: &[usize], n: usize) -> Res
         ReduceOp::LogSumExp => dispatch_float!(name, x.dtype(), T => {
             let finite = |m: T| if m.is_finite() { m } else { <T as Float>::ZERO };
             let max = nest.plain(name, T::NEG_INFINITY, |x: T| x, T::larger, finite)?;
-            let exp = |x: T, m: T| Float::exp(x - m);
             let log = |a: T, m: T| Float::ln(a) + m;
             let add = |a: T, b: T| a + b;
-            nest.reduce(name, max.cpu_slice::<T>(), EXP, <T as Float>::ZERO, exp, add, log)
+            nest.reduce(name, max.cpu_slice::<T>(), EXP, <T as Float>::ZERO, #[inline(always)] |x: T, m: T| Float::exp(x - m), add, log)
         }),
     }
 }
@@ -353,7 +364,7 @@ pub(crate) fn arg_extremum(op: &'static str, x: &Tensor, largest: bool) -> Resul
         let mut out = Output::<u32>::new(op, xs.len() / n)?;
         let ns = n as f64 * 2.0 * CHEAP;
         parallel::rows(out.slice_mut(), 1, parallel::rows_per_task(n), ns, |first, out| {
-            simd::dispatch(#[inline(always)] || {
+            simd::dispatch::<T, _>(#[inline(always)] || {
                 for (row, y) in (first..).zip(out) {
                     let xs = &xs[row * n..(row + 1) * n];
                     let best = if largest {

@@ -6,14 +6,23 @@
 //! multiply-add is fused only where the code says `mul_add` (which on a processor without the
 //! instruction is slow, but the same), and lanes are explicit wherever a reduction is vectorised.
 
-/// Runs `body` compiled for the processor's best instruction set. Mark `body` itself and the
-/// functions and closures that it calls `#[inline(always)]`
-/// (`dispatch(#[inline(always)] || …)`), or they are compiled for the baseline: a closure of some
-/// size is otherwise not inlined into the versions, and exp takes 8 ns an element instead of 0.4.
+use crate::Element;
+
+/// Runs `body` compiled for the processor's best instruction set.
+///
+/// What is not inlined is compiled for the baseline: an exponential is then 40 times slower. The
+/// compiler's own judgement is not enough, for it sees each closure called from three places. So
+/// mark the closure (`dispatch(#[inline(always)] || …)`), the functions it calls, and the closures
+/// given to them that are more than a few operations long. A function passed by its name cannot be
+/// marked; wrap it in a closure.
+///
+/// `T` is the element type computed on: only for f32, the type of training and inference, are there
+/// several versions. f64 checks gradients; compiling everything three times for it would double the
+/// time that this crate takes to build.
 #[inline(always)]
-pub(crate) fn dispatch<R>(body: impl FnOnce() -> R) -> R {
+pub(crate) fn dispatch<T: Element, R>(body: impl FnOnce() -> R) -> R {
     #[cfg(target_arch = "x86_64")]
-    {
+    if T::WIDE {
         if is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")

@@ -26,7 +26,13 @@ pub(crate) fn row_max<T: Float>(x: &[T]) -> T {
 /// Σ e^(x − m).
 #[inline(always)]
 pub(crate) fn row_exp_sum<T: Float>(x: &[T], m: T) -> T {
-    simd::map_reduce(x, T::ZERO, |x| (x - m).exp(), |a, b| a + b)
+    simd::map_reduce(
+        x,
+        T::ZERO,
+        #[inline(always)]
+        |x| (x - m).exp(),
+        |a, b| a + b,
+    )
 }
 
 /// y = e^(x − m); returns Σy.
@@ -51,7 +57,7 @@ fn rows<T: Float>(
     let mut out = Output::<T>::new(op, a.numel())?;
     let (xs, ys) = (a.cpu_slice::<T>(), b.cpu_slice::<T>());
     parallel::rows(out.slice_mut(), n, parallel::rows_per_task(n), n as f64 * ns, |first, out| {
-        simd::dispatch(
+        simd::dispatch::<T, _>(
             #[inline(always)]
             || {
                 for (row, out) in (first..).zip(out.chunks_exact_mut(n)) {
@@ -66,7 +72,7 @@ fn rows<T: Float>(
 /// Softmax of the rows of a contiguous tensor.
 pub(crate) fn softmax(x: &Tensor) -> Result<Tensor> {
     dispatch_float!("softmax", x.dtype(), T => {
-        rows("softmax", x, x, EXP, |x: &[T], _, y| {
+        rows("softmax", x, x, EXP, #[inline(always)] |x: &[T], _, y| {
             let sum = row_exp(x, row_max(x), y);
             let scale = T::ONE / sum;
             for y in y {
@@ -79,7 +85,7 @@ pub(crate) fn softmax(x: &Tensor) -> Result<Tensor> {
 /// Log-softmax of the rows of a contiguous tensor.
 pub(crate) fn log_softmax(x: &Tensor) -> Result<Tensor> {
     dispatch_float!("log_softmax", x.dtype(), T => {
-        rows("log_softmax", x, x, EXP, |x: &[T], _, y| {
+        rows("log_softmax", x, x, EXP, #[inline(always)] |x: &[T], _, y| {
             let m = row_max(x);
             let log = row_exp_sum(x, m).ln();
             for i in 0..y.len() {
@@ -92,7 +98,7 @@ pub(crate) fn log_softmax(x: &Tensor) -> Result<Tensor> {
 /// dx = y·(g − Σ g·y) by rows, both contiguous.
 pub(crate) fn softmax_backward(y: &Tensor, grad: &Tensor) -> Result<Tensor> {
     dispatch_float!("softmax_backward", y.dtype(), T => {
-        rows("softmax_backward", y, grad, CHEAP, |y: &[T], g, dx| {
+        rows("softmax_backward", y, grad, CHEAP, #[inline(always)] |y: &[T], g, dx| {
             let dot = simd::reduce2(g, y, T::ZERO, |a, g, y| a + g * y, |a, b| a + b);
             for i in 0..dx.len() {
                 dx[i] = y[i] * (g[i] - dot);
@@ -104,7 +110,7 @@ pub(crate) fn softmax_backward(y: &Tensor, grad: &Tensor) -> Result<Tensor> {
 /// dx = g − eʸ·Σg by rows, both contiguous.
 pub(crate) fn log_softmax_backward(y: &Tensor, grad: &Tensor) -> Result<Tensor> {
     dispatch_float!("log_softmax_backward", y.dtype(), T => {
-        rows("log_softmax_backward", y, grad, EXP, |y: &[T], g, dx| {
+        rows("log_softmax_backward", y, grad, EXP, #[inline(always)] |y: &[T], g, dx| {
             let sum = simd::reduce(g, T::ZERO, |a, g| a + g, |a, b| a + b);
             for i in 0..dx.len() {
                 dx[i] = g[i] - y[i].exp() * sum;

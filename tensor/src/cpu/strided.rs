@@ -85,9 +85,9 @@ impl<const N: usize> Nest<N> {
     }
 
     /// Calls `body(out, positions, inner strides)` for every piece of the output, in parallel if
-    /// worth it at `ns` nanoseconds an element.
+    /// worth it at `ns` nanoseconds an element. `T` is the type computed on, for [`simd::dispatch`].
     #[inline(always)]
-    fn run<R: Send>(
+    fn run<T: Element, R: Send>(
         &self,
         out: &mut [R],
         ns: f64,
@@ -98,49 +98,29 @@ impl<const N: usize> Nest<N> {
         }
         let inner = self.inner;
         let rows = out.len() / inner;
+        // A task is a piece of a long row, or several short rows.
+        let (pieces, group) = (inner.div_ceil(TASK), (TASK / inner).max(1));
+        let tasks = rows.div_ceil(group) * pieces;
         let shared = SharedMut::new(out);
-        if inner >= TASK {
-            let pieces = inner.div_ceil(TASK);
-            parallel::run(rows * pieces, (TASK as f64 * ns) as usize, &|task| {
-                let (row, piece) = (task / pieces, task % pieces);
-                let (from, to) = (piece * TASK, inner.min((piece + 1) * TASK));
-                simd::dispatch(
-                    #[inline(always)]
-                    || {
-                        self.rows(
-                            row..row + 1,
-                            #[inline(always)]
-                            |_, at| {
-                                let at =
-                                    std::array::from_fn(|i| at[i] + from * self.inner_strides[i]);
-                                // SAFETY: each (row, piece) is one task.
-                                let out =
-                                    unsafe { shared.slice(row * inner + from..row * inner + to) };
-                                body(out, at, self.inner_strides);
-                            },
-                        );
-                    },
-                );
-            });
-        } else {
-            let per_task = TASK / inner;
-            parallel::ranges(rows, per_task, inner as f64 * ns, |range| {
-                simd::dispatch(
-                    #[inline(always)]
-                    || {
-                        self.rows(
-                            range,
-                            #[inline(always)]
-                            |row, at| {
-                                // SAFETY: the rows of different tasks do not overlap.
-                                let out = unsafe { shared.slice(row * inner..(row + 1) * inner) };
-                                body(out, at, self.inner_strides);
-                            },
-                        );
-                    },
-                );
-            });
-        }
+        parallel::run(tasks, ((inner * group).min(TASK) as f64 * ns) as usize, &|task| {
+            let (first, piece) = (task / pieces * group, task % pieces);
+            let (from, to) = (piece * TASK, inner.min((piece + 1) * TASK));
+            simd::dispatch::<T, _>(
+                #[inline(always)]
+                || {
+                    self.rows(
+                        first..rows.min(first + group),
+                        #[inline(always)]
+                        |row, at| {
+                            let at = std::array::from_fn(|i| at[i] + from * self.inner_strides[i]);
+                            // SAFETY: each piece of each row belongs to one task.
+                            let out = unsafe { shared.slice(row * inner + from..row * inner + to) };
+                            body(out, at, self.inner_strides);
+                        },
+                    );
+                },
+            );
+        });
     }
 }
 
@@ -152,7 +132,7 @@ pub(crate) fn map1<A: Element, R: Send>(
     ns: f64,
     f: impl Fn(A) -> R + Copy + Sync + Send,
 ) {
-    Nest::new(a.layout.shape(), [a.layout]).run(
+    Nest::new(a.layout.shape(), [a.layout]).run::<A, R>(
         out,
         ns,
         #[inline(always)]
@@ -180,7 +160,7 @@ pub(crate) fn map2<A: Element, B: Element, R: Send>(
     ns: f64,
     f: impl Fn(A, B) -> R + Copy + Sync + Send,
 ) {
-    Nest::new(a.layout.shape(), [a.layout, b.layout]).run(
+    Nest::new(a.layout.shape(), [a.layout, b.layout]).run::<A, R>(
         out,
         ns,
         #[inline(always)]
@@ -226,7 +206,7 @@ pub(crate) fn map3<A: Element, B: Element, C: Element, R: Send>(
     f: impl Fn(A, B, C) -> R + Copy + Sync + Send,
 ) {
     let nest = Nest::new(a.layout.shape(), [a.layout, b.layout, c.layout]);
-    nest.run(
+    nest.run::<C, R>(
         out,
         ns,
         #[inline(always)]
@@ -298,7 +278,7 @@ pub(crate) unsafe fn place<T: Element>(out: &SharedMut<T>, to: &Layout, a: View<
 /// `out[e] = a[e moved by index[e] · step]`: `a`'s layout gives the place of entry 0 for each
 /// element. Every place must lie inside `a.data`.
 pub(crate) fn gather<T: Element>(out: &mut [T], a: View<T>, index: View<u32>, step: usize) {
-    Nest::new(a.layout.shape(), [a.layout, index.layout]).run(
+    Nest::new(a.layout.shape(), [a.layout, index.layout]).run::<T, T>(
         out,
         1.0,
         |out, [a0, i0], [sa, si]| {

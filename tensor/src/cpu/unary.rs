@@ -44,7 +44,7 @@ pub(crate) fn forward(x: &Tensor, op: UnaryOp) -> Result<Tensor> {
             UnaryOp::Sign => map1(y, v, CHEAP, |x: T| {
                 if x > T::ZERO { T::ONE } else if x < T::ZERO { -T::ONE } else { x * T::ZERO }
             }),
-            UnaryOp::Exp => map1(y, v, POLY, |x: T| Float::exp(x)),
+            UnaryOp::Exp => map1(y, v, POLY, #[inline(always)] |x: T| Float::exp(x)),
             UnaryOp::Log => map1(y, v, LIBRARY, |x: T| Float::ln(x)),
             UnaryOp::Log1p => map1(y, v, LIBRARY, |x: T| Float::ln_1p(x)),
             UnaryOp::Sqrt => map1(y, v, CHEAP, |x: T| Float::sqrt(x)),
@@ -53,20 +53,20 @@ pub(crate) fn forward(x: &Tensor, op: UnaryOp) -> Result<Tensor> {
             UnaryOp::Square => map1(y, v, CHEAP, |x: T| x * x),
             UnaryOp::Sin => map1(y, v, LIBRARY, |x: T| Float::sin(x)),
             UnaryOp::Cos => map1(y, v, LIBRARY, |x: T| Float::cos(x)),
-            UnaryOp::Tanh => map1(y, v, POLY, |x: T| Float::tanh(x)),
-            UnaryOp::Sigmoid => map1(y, v, POLY, sigmoid::<T>),
+            UnaryOp::Tanh => map1(y, v, POLY, #[inline(always)] |x: T| Float::tanh(x)),
+            UnaryOp::Sigmoid => map1(y, v, POLY, #[inline(always)] |x: T| sigmoid(x)),
             // max(x, 0) + ln(1 + e^-|x|): no overflow on either side.
             UnaryOp::Softplus => map1(y, v, LIBRARY, |x: T| {
                 Float::max(x, T::ZERO) + Float::ln_1p(Float::exp(-Float::abs(x)))
             }),
             UnaryOp::Erf => map1(y, v, LIBRARY, |x: T| Float::erf(x)),
-            UnaryOp::Gelu => map1(y, v, POLY, |x: T| {
+            UnaryOp::Gelu => map1(y, v, POLY, #[inline(always)] |x: T| {
                 // −∞·Φ(−∞) would be NaN; every x below −40 gives 0 anyway.
                 if x < T::c(-40.0) { T::ZERO } else { x * x.normal().0 }
             }),
-            UnaryOp::GeluTanh => map1(y, v, POLY, gelu_tanh::<T>),
+            UnaryOp::GeluTanh => map1(y, v, POLY, #[inline(always)] |x: T| gelu_tanh(x)),
             UnaryOp::Relu => map1(y, v, CHEAP, |x: T| Float::max(x, T::ZERO)),
-            UnaryOp::Silu => map1(y, v, POLY, |x: T| x * sigmoid(x)),
+            UnaryOp::Silu => map1(y, v, POLY, #[inline(always)] |x: T| x * sigmoid(x)),
             UnaryOp::Floor => map1(y, v, CHEAP, |x: T| Float::floor(x)),
             UnaryOp::Ceil => map1(y, v, CHEAP, |x: T| Float::ceil(x)),
             UnaryOp::Round => map1(y, v, CHEAP, |x: T| Float::round_ties_even(x)),
@@ -95,20 +95,20 @@ pub(crate) fn backward(x: &Tensor, op: UnaryOp, grad: &Tensor) -> Result<Tensor>
         let mut out = Output::<T>::new(op.name(), x.numel())?;
         let (dx, v, g) = (out.slice_mut(), x.cpu_view::<T>(), grad.cpu_view::<T>());
         match op {
-            UnaryOp::Gelu => map2(dx, v, g, POLY, |x: T, g: T| {
+            UnaryOp::Gelu => map2(dx, v, g, POLY, #[inline(always)] |x: T, g: T| {
                 let (cdf, pdf) = x.normal();
                 g * (cdf + x * pdf)
             }),
-            UnaryOp::GeluTanh => map2(dx, v, g, POLY, |x: T, g: T| g * gelu_tanh_derivative(x)),
-            UnaryOp::Silu => map2(dx, v, g, POLY, |x: T, g: T| {
+            UnaryOp::GeluTanh => map2(dx, v, g, POLY, #[inline(always)] |x: T, g: T| g * gelu_tanh_derivative(x)),
+            UnaryOp::Silu => map2(dx, v, g, POLY, #[inline(always)] |x: T, g: T| {
                 let s = sigmoid(x);
                 g * (s + x * s * (T::ONE - s))
             }),
-            UnaryOp::Sigmoid => map2(dx, v, g, POLY, |x: T, g: T| {
+            UnaryOp::Sigmoid => map2(dx, v, g, POLY, #[inline(always)] |x: T, g: T| {
                 let s = sigmoid(x);
                 g * s * (T::ONE - s)
             }),
-            UnaryOp::Tanh => map2(dx, v, g, POLY, |x: T, g: T| {
+            UnaryOp::Tanh => map2(dx, v, g, POLY, #[inline(always)] |x: T, g: T| {
                 let t = Float::tanh(x);
                 g * (T::ONE - t * t)
             }),

@@ -1,0 +1,281 @@
+//! The graph: deep and diamond-shaped ones, what is kept and freed, modes, higher derivatives.
+
+use gradus_autograd::{
+    BackwardOptions, Var, detect_anomaly, enable_grad, grad, is_grad_enabled, no_grad,
+};
+use gradus_tensor::ops::attention::Attention;
+use gradus_tensor::{DType, Result, RngKey, Tensor};
+
+const CREATE: BackwardOptions = BackwardOptions { create_graph: true, retain_graph: true };
+const RETAIN: BackwardOptions = BackwardOptions { create_graph: false, retain_graph: true };
+
+fn leaf(values: &[f64]) -> Var {
+    Var::leaf(Tensor::from_slice(values, &[values.len()]).unwrap())
+}
+
+fn random(shape: &[usize], seed: u64) -> Var {
+    Var::leaf(Tensor::randn(shape, DType::F64, RngKey::new(seed)).unwrap())
+}
+
+fn values(v: &Var) -> Vec<f64> {
+    v.tensor().to_f64_vec()
+}
+
+fn assert_near(a: &[f64], b: &[f64]) {
+    assert_eq!(a.len(), b.len());
+    let near = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-10 * b.abs().max(1.0);
+    assert!(a.iter().zip(b).all(near), "{a:?} and {b:?}");
+}
+
+/// Runs `body` on a thread with a stack of 256 KiB.
+fn on_a_small_stack(body: impl FnOnce() + Send + 'static) {
+    std::thread::Builder::new().stack_size(256 << 10).spawn(body).unwrap().join().unwrap();
+}
+
+#[test]
+fn variables_cross_threads() {
+    fn check<T: Send + Sync>() {}
+    check::<Var>();
+    check::<gradus_autograd::Gradients>();
+    let w = leaf(&[1.0, 2.0]);
+    let total: f64 = std::thread::scope(|scope| {
+        let run = |i: usize| {
+            let w = &w;
+            scope.spawn(move || {
+                let y = w.mul_scalar(i as f64).unwrap().sum_all().unwrap();
+                y.backward().unwrap().get(w).unwrap().to_f64_vec()[0]
+            })
+        };
+        (0..4).map(run).collect::<Vec<_>>().into_iter().map(|t| t.join().unwrap()).sum()
+    });
+    assert_eq!(total, 0.0 + 1.0 + 2.0 + 3.0);
+}
+
+#[test]
+fn a_chain_of_100_000_operations_needs_no_stack() {
+    on_a_small_stack(|| {
+        let x = leaf(&[1.0]);
+        let mut y = x.clone();
+        for i in 0..100_000 {
+            // Two kinds of operation: one saves nothing, the other its inputs.
+            y = if i % 2 == 0 { y.add_scalar(1e-9) } else { y.mul(&leaf(&[1.0])) }.unwrap();
+        }
+        let grads = y.backward().unwrap();
+        assert_eq!(grads.get(&x).unwrap().to_f64_vec(), [1.0]);
+        assert_eq!(grads.len(), 50_001);
+        drop(y);
+        // Freed without backward, while the records still hold their inputs.
+        let mut y = x.clone();
+        for _ in 0..100_000 {
+            y = y.square().unwrap();
+        }
+        drop(y);
+        // And walked with create_graph, which records the way back as well.
+        let mut y = x.clone();
+        for _ in 0..20_000 {
+            y = y.sin().unwrap().alias().unwrap();
+        }
+        let first = grad(&[y], std::slice::from_ref(&x), None, CREATE).unwrap();
+        drop(first);
+    });
+}
+
+#[test]
+fn diamonds_add_up() {
+    // 2¹⁰⁰ paths lead through 100 diamonds; each node is visited once.
+    let x = leaf(&[1.0, -2.0]);
+    let mut y = x.clone();
+    for _ in 0..100 {
+        y = y.add(&y).unwrap().mul_scalar(0.5).unwrap();
+    }
+    let grads = y.sum_all().unwrap().backward().unwrap();
+    assert_eq!(grads.get(&x).unwrap().to_f64_vec(), [1.0, 1.0]);
+    // y = x²·(x² + x): a value used by two others that meet again.
+    let x = leaf(&[3.0]);
+    let square = x.square().unwrap();
+    let y = square.mul(&square.add(&x).unwrap()).unwrap();
+    let grads = y.backward().unwrap();
+    assert_eq!(grads.get(&x).unwrap().to_f64_vec(), [4.0 * 27.0 + 3.0 * 9.0]);
+}
+
+/// Gradients of a fused operation that sees one variable several times, under `create_graph`, are
+/// those of the fused kernels.
+#[test]
+fn one_variable_several_times_in_a_fused_operation() {
+    let x = random(&[5, 4], 1);
+    let offsets = Tensor::from_slice(&[0u32, 2, 5], &[3]).unwrap();
+    let options = Attention { heads: 2, scale: 0.7, dropout: None };
+    let attend = |x: &Var| {
+        let k = x.mul_scalar(0.5)?; // depends on the other inputs
+        x.attention(x, x, &offsets, &options)?
+            .add(&x.attention(&k, &x.tanh()?, &offsets, &options)?)?
+            .square()?
+            .sum_all()
+    };
+    let norm = |x: &Var| {
+        let weight = x.select(0, 0)?;
+        let bias = weight.square()?;
+        x.layer_norm(&weight, &bias, 1e-5)?.square()?.sum_all()
+    };
+    for f in [&attend as &dyn Fn(&Var) -> Result<Var>, &norm] {
+        let fused = f(&x).unwrap().backward().unwrap();
+        let composed = grad(&[f(&x).unwrap()], std::slice::from_ref(&x), None, CREATE).unwrap();
+        let composed = composed[0].as_ref().unwrap();
+        assert!(composed.requires_grad());
+        assert_near(&values(composed), &fused.get(&x).unwrap().to_f64_vec());
+        let options = gradus_autograd::GradCheck::new("a variable used several times", 3);
+        gradus_autograd::gradgradcheck(|v| f(&v[0]), &[x.tensor().clone()], &options).unwrap();
+    }
+}
+
+#[test]
+fn gradients_accumulate_and_scale() {
+    let (x, y) = (leaf(&[1.0, 2.0]), leaf(&[5.0]));
+    let mut total = x.square().unwrap().sum_all().unwrap().backward().unwrap();
+    let second = x.sum_all().unwrap().mul(&y).unwrap().backward().unwrap();
+    let kept = second.get(&x).unwrap().clone();
+    total.accumulate(second).unwrap();
+    assert_eq!(total.get(&x).unwrap().to_f64_vec(), [2.0 + 5.0, 4.0 + 5.0]);
+    assert_eq!(total.get(&y).unwrap().to_f64_vec(), [3.0]);
+    total.scale(0.5).unwrap();
+    assert_eq!(total.get(&x).unwrap().to_f64_vec(), [3.5, 4.5]);
+    assert_eq!(kept.to_f64_vec(), [5.0, 5.0], "adding changed another's gradient");
+    assert_eq!((total.len(), total.remove(&y).is_some(), total.len()), (2, true, 1));
+}
+
+#[test]
+fn intermediate_values_keep_their_gradient_on_request() {
+    let x = leaf(&[2.0]);
+    let y = x.square().unwrap();
+    let z = y.square().unwrap();
+    let grads = z.backward_with(None, RETAIN).unwrap();
+    assert!(grads.get(&y).is_none());
+    y.retain_grad();
+    let grads = z.backward().unwrap();
+    assert_eq!(grads.get(&y).unwrap().to_f64_vec(), [8.0]);
+    assert_eq!(grads.get(&x).unwrap().to_f64_vec(), [32.0]);
+}
+
+#[test]
+fn modes_nest_and_come_back() {
+    let x = leaf(&[2.0]);
+    assert!(is_grad_enabled());
+    no_grad(|| {
+        assert!(!is_grad_enabled());
+        assert!(!x.square().unwrap().requires_grad());
+        assert!(enable_grad(|| x.square().unwrap().requires_grad()));
+        assert!(!is_grad_enabled());
+    });
+    let panicked = std::panic::catch_unwind(|| no_grad(|| panic!("inside")));
+    assert!(panicked.is_err() && is_grad_enabled(), "a panic left the mode behind");
+    // A constant of the same value: no gradient passes.
+    let y = x.mul(&x.detach()).unwrap();
+    assert_eq!(y.backward().unwrap().get(&x).unwrap().to_f64_vec(), [2.0]);
+    assert!(x.is_leaf() && !y.is_leaf() && x.detach().id().is_none());
+    assert!(!Var::leaf(Tensor::from_slice(&[1u32], &[1]).unwrap()).requires_grad());
+}
+
+#[test]
+fn grad_visits_only_what_is_asked_for() {
+    let (x, y, unused) = (leaf(&[2.0]), leaf(&[3.0]), leaf(&[1.0]));
+    let product = x.mul(&y).unwrap();
+    let z = product.square().unwrap();
+    let inputs = [x.clone(), unused.clone(), product.clone(), x.detach()];
+    let grads = grad(std::slice::from_ref(&z), &inputs, None, RETAIN).unwrap();
+    assert_eq!(values(grads[0].as_ref().unwrap()), [36.0]);
+    assert_eq!(values(grads[2].as_ref().unwrap()), [12.0]);
+    assert!(grads[1].is_none() && grads[3].is_none());
+    // Several outputs, with gradients of their own.
+    let ones = [Var::constant(z.tensor().ones_like().unwrap()), leaf(&[10.0]).detach()];
+    let grads = grad(&[z.clone(), product], &[y], Some(&ones), RETAIN).unwrap();
+    assert_eq!(values(grads[0].as_ref().unwrap()), [2.0 * 6.0 * 2.0 + 10.0 * 2.0]);
+    let error = grad(&[z], &[x], Some(&[]), RETAIN).err().unwrap().to_string();
+    assert!(error.contains("1 outputs"), "{error}");
+}
+
+#[test]
+fn misuse_is_an_error_that_says_what_to_do() {
+    let x = leaf(&[2.0, 3.0]);
+    let message = |r: Result<gradus_autograd::Gradients>| r.err().unwrap().to_string();
+    let y = x.square().unwrap().sum_all().unwrap();
+    y.backward().unwrap();
+    let error = message(y.backward());
+    assert!(error.contains("already walked") && error.contains("retain_graph"), "{error}");
+    let error = message(x.square().unwrap().backward());
+    assert!(error.contains("[2]") && error.contains("reduce"), "{error}");
+    let error = message(x.detach().sum_all().unwrap().backward());
+    assert!(error.contains("Var::leaf"), "{error}");
+    let wrong = Tensor::ones(&[3], DType::F64).unwrap();
+    let error = message(x.square().unwrap().backward_with(Some(wrong), RETAIN));
+    assert!(error.contains("[3]") && error.contains("[2]"), "{error}");
+    let error = x.to_dtype(DType::U32).err().unwrap().to_string();
+    assert!(error.contains("no gradient"), "{error}");
+}
+
+#[test]
+fn the_gradient_of_a_leaf_survives_a_new_value() {
+    let mut x = leaf(&[2.0, 3.0]);
+    let y = x.square().unwrap().sum_all().unwrap();
+    // A step in place while the graph still holds the old value.
+    x.tensor_mut().add_(&Tensor::ones(&[2], DType::F64).unwrap(), 1.0).unwrap();
+    assert_eq!(values(&x), [3.0, 4.0]);
+    assert_eq!(y.backward().unwrap().get(&x).unwrap().to_f64_vec(), [4.0, 6.0]);
+}
+
+#[test]
+fn derivatives_of_a_power() {
+    let x = leaf(&[1.5]);
+    let mut y = x.powf(4.0).unwrap();
+    for expected in [4.0 * 1.5f64.powi(3), 12.0 * 1.5f64.powi(2), 24.0 * 1.5, 24.0] {
+        y = grad(&[y], std::slice::from_ref(&x), None, CREATE).unwrap()[0].clone().unwrap();
+        assert_near(&values(&y), &[expected]);
+    }
+}
+
+/// f(x) = Σ (x_{i+1} − x_i²)²·c + (1 − x_i)² (Rosenbrock) at a known point.
+#[test]
+fn a_hessian_vector_product() {
+    let (a, b) = (0.7, -0.4);
+    let (x, v) = (leaf(&[a, b]), leaf(&[1.0, 2.0]).detach());
+    let (p, q) = (x.narrow(0, 0, 1).unwrap(), x.narrow(0, 1, 1).unwrap());
+    let valley = q.sub(&p.square().unwrap()).unwrap().square().unwrap().mul_scalar(100.0).unwrap();
+    let f = valley.add(&p.affine(-1.0, 1.0).unwrap().square().unwrap()).unwrap();
+    let f = f.sum_all().unwrap();
+    let g = grad(&[f], std::slice::from_ref(&x), None, CREATE).unwrap()[0].clone().unwrap();
+    let dot = g.mul(&v).unwrap().sum_all().unwrap();
+    let hv = dot.backward().unwrap().get(&x).unwrap().to_f64_vec();
+    let h = [[1200.0 * a * a - 400.0 * b + 2.0, -400.0 * a], [-400.0 * a, 200.0]];
+    assert_near(&hv, &[h[0][0] + 2.0 * h[0][1], h[1][0] + 2.0 * h[1][1]]);
+}
+
+#[test]
+fn anomaly_mode_names_the_first_operation() {
+    let x = leaf(&[1.0, 0.0]);
+    let forward = |x: &Var| x.log()?.exp()?.sum_all();
+    let error = detect_anomaly(|| forward(&x)).err().unwrap().to_string();
+    assert!(error.contains("forward of log") && error.contains("-inf"), "{error}");
+    assert!(error.contains("flat index 1"), "{error}");
+    // √0 is fine, its slope is not.
+    let y = detect_anomaly(|| x.sqrt()?.mul_scalar(2.0)?.sum_all()).unwrap();
+    let error = detect_anomaly(|| y.backward()).err().unwrap().to_string();
+    assert!(error.contains("sqrt") && error.contains("inf"), "{error}");
+    assert!(forward(&x).is_ok(), "the mode ends with its scope");
+}
+
+#[test]
+fn anomaly_mode_looks_into_checkpoints() {
+    let x = leaf(&[1.0, 0.0]);
+    let inside = x.clone();
+    let y = gradus_autograd::checkpoint(move || inside.sqrt()?.mul_scalar(2.0)?.tanh()).unwrap();
+    let error = detect_anomaly(|| y.sum_all()?.backward()).err().unwrap().to_string();
+    assert!(error.contains("backward of sqrt"), "{error}");
+}
+
+/// What a rule computes on the way to its result may be infinite: the slope of 0⁰ is masked.
+#[test]
+fn anomaly_mode_ignores_what_a_rule_masks() {
+    let x = leaf(&[0.0, 2.0]);
+    let y = detect_anomaly(|| x.pow(&leaf(&[0.0, 3.0]).detach())?.sum_all()).unwrap();
+    let grads = detect_anomaly(|| y.backward()).unwrap();
+    assert_eq!(grads.get(&x).unwrap().to_f64_vec(), [0.0, 12.0]);
+}

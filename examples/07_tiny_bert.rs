@@ -1,0 +1,52 @@
+//! A tiny BERT, from scratch, on a toy task: is the question about money or about a card?
+//!
+//! `cargo run --release --example 07_tiny_bert`
+
+use gradus::models::training::{Classification, Recipe, Trainer};
+use gradus::models::{
+    BertConfig, Encoding, Labels, Pooling, Result, SequenceClassifier, Tokenizer,
+};
+use gradus::nn::Store;
+
+fn main() -> Result<()> {
+    let subjects = [("card", ["card", "plastic", "chip"]), ("money", ["money", "cash", "euro"])];
+    let frames = ["where is my {}", "i lost the {}", "how do i get {}", "my {} is gone", "send {} now"];
+    let mut texts: Vec<(String, u32)> = Vec::new();
+    for (label, (_, words)) in subjects.iter().enumerate() {
+        for word in words {
+            texts.extend(frames.iter().map(|f| (f.replace("{}", word), label as u32)));
+        }
+    }
+
+    // Text → tokens: a WordPiece vocabulary learnt from the texts themselves.
+    let words: Vec<&str> = texts.iter().map(|(t, _)| t.as_str()).collect();
+    let tokenizer = Tokenizer::train_wordpiece(&words, 200)?;
+    let encodings: Vec<Encoding> =
+        words.iter().map(|t| tokenizer.encode(t, None, 16)).collect::<Result<_>>()?;
+    println!("{:?} → {:?}", words[0], encodings[0].tokens);
+
+    // A BERT of one layer; its parameters have the names of a Hugging Face checkpoint.
+    let mut config = BertConfig::new(tokenizer.vocab_size(), 1, 32, 2, 64);
+    config.set_labels(&Labels::from_names(subjects.iter().map(|s| s.0.into()).collect())?);
+    let store = Store::new(0);
+    let model = SequenceClassifier::new(&store.root(), &config, Pooling::Mean, 2)?;
+    println!("{} parameters, the first is {}", store.parameters().len(), store.parameters()[0].name());
+
+    // Every fifth text is kept for testing.
+    let split = |test: bool| -> (Vec<Encoding>, Vec<u32>) {
+        let chosen = (0..texts.len()).filter(|i| (i % 5 == 0) == test);
+        chosen.map(|i| (encodings[i].clone(), texts[i].1)).unzip()
+    };
+    let test = split(true);
+    let recipe = Recipe { epochs: 30, batch_size: 8, lr: 2e-3, ..Recipe::default() };
+    let mut trainer = Trainer::new(Classification::new(model, split(false), 0.0), store, recipe)?;
+    while let Some(step) = trainer.step()? {
+        if step.step % 30 == 0 {
+            println!("step {:3}: loss {:.4}, rate {:.1e}", step.step, step.loss.item()?, step.lr);
+        }
+    }
+    let result = trainer.task().evaluate(&test.0, &test.1)?;
+    println!("accuracy on {} unseen texts: {:.0}%", result.examples, result.accuracy * 100.0);
+    assert!(result.accuracy >= 0.8);
+    Ok(())
+}

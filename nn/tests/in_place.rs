@@ -1,0 +1,29 @@
+//! A step of an optimiser copies nothing. Alone in its process: it looks at the process's memory.
+
+use gradus_autograd::Var;
+use gradus_nn::{AdamW, Optimizer, ParamGroup, Parameter, Sgd};
+use gradus_tensor::{DType, Tensor, memory_use};
+
+/// Elements of the parameter, 4 MiB.
+const N: usize = 1 << 20;
+
+fn train(p: &Parameter, optimizer: &mut dyn Optimizer) {
+    let direction = Var::constant(Tensor::ones(&[N], DType::F32).unwrap());
+    for _ in 0..3 {
+        let loss = p.var().mul(&direction).unwrap().sum_all().unwrap();
+        let grads = loss.backward().unwrap();
+        optimizer.step(&grads, 1.0, None).unwrap();
+    }
+}
+
+#[test]
+fn a_step_is_in_place() {
+    let p = Parameter::new("w", Tensor::ones(&[N], DType::F32).unwrap()).unwrap();
+    let group = || vec![ParamGroup { params: vec![p.clone()], lr: 0.1, weight_decay: 0.0 }];
+    // Value, direction, gradient, momentum; one of slack for the small things.
+    train(&p, &mut Sgd::new(group(), 0.9, false));
+    assert!(memory_use().peak < 17 << 20, "{:?}", memory_use());
+    // Value, direction, gradient, two moments.
+    train(&p, &mut AdamW::new(group()));
+    assert!(memory_use().peak < 21 << 20, "{:?}", memory_use());
+}

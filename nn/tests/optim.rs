@@ -1,0 +1,260 @@
+//! Optimisers, clipping and schedules against PyTorch and transformers; saving and resuming.
+
+mod common;
+
+use std::collections::HashMap;
+
+use common::*;
+use gradus_autograd::{Gradients, Var};
+use gradus_nn::{
+    Adam, AdamW, Clip, Optimizer, ParamGroup, Parameter, Schedule, Sgd, clip_grad_norm, decays,
+    param_groups,
+};
+use gradus_tensor::{DType, Tensor};
+
+const STEPS: usize = 12;
+const NAMES: [&str; 4] = ["body.weight", "body.bias", "head.weight", "head.bias"];
+
+fn start() -> Vec<Parameter> {
+    NAMES.map(|n| Parameter::new(n, tensor(&format!("optim.start.{n}"))).unwrap()).to_vec()
+}
+
+/// The given gradients of one step: those of Σ p·g. The head's bias has none in steps 5 to 7.
+fn gradients(params: &[Parameter], step: usize) -> Gradients {
+    let mut sum = Var::constant(Tensor::scalar(0f32));
+    for p in params {
+        if p.name() == "head.bias" && (5..8).contains(&step) {
+            continue;
+        }
+        let grad = Var::constant(tensor(&format!("optim.grad.{step}.{}", p.name())));
+        sum = sum.add(&p.var().mul(&grad).unwrap().sum_all().unwrap()).unwrap();
+    }
+    sum.backward().unwrap()
+}
+
+fn groups(params: &[Parameter], decay: f64) -> Vec<ParamGroup> {
+    param_groups(params, 0.01, Some(0.1), |n| n.starts_with("head."), decay)
+}
+
+fn one_step(optimizer: &mut dyn Optimizer, params: &[Parameter], step: usize, clip: Option<f64>) {
+    let grads = gradients(params, step);
+    let scale = clip.map(|limit| clip_grad_norm(&grads, params, limit).unwrap().scale);
+    optimizer.step(&grads, numbers("optim.factors")[step], scale.as_ref()).unwrap();
+}
+
+fn follows_pytorch(
+    case: &str,
+    decay: f64,
+    clip: Option<f64>,
+    make: impl Fn(Vec<ParamGroup>) -> Box<dyn Optimizer>,
+) {
+    let params = start();
+    let mut optimizer = make(groups(&params, decay));
+    for step in 0..STEPS {
+        one_step(&mut *optimizer, &params, step, clip);
+        if has(&format!("optim.{case}.{step}.body.bias")) {
+            for p in &params {
+                assert_close(&p.tensor(), &format!("optim.{case}.{step}.{}", p.name()), 1e-6);
+            }
+        }
+    }
+    assert_eq!(optimizer.steps(), STEPS as u64);
+}
+
+#[test]
+fn optimisers_follow_pytorch() {
+    follows_pytorch("sgd", 0.1, None, |g| Box::new(Sgd::new(g, 0.0, false)));
+    follows_pytorch("momentum", 0.1, None, |g| Box::new(Sgd::new(g, 0.9, false)));
+    follows_pytorch("dampened", 0.1, None, |g| {
+        Box::new(Sgd::new(g, 0.9, false).with_dampening(0.3))
+    });
+    follows_pytorch("nesterov", 0.1, None, |g| Box::new(Sgd::new(g, 0.9, true)));
+    follows_pytorch("adam", 0.1, None, |g| Box::new(Adam::new(g)));
+    follows_pytorch("adamw", 0.1, None, |g| Box::new(AdamW::new(g)));
+    follows_pytorch("adamw_betas", 0.3, None, |g| {
+        Box::new(AdamW::new(g).with_betas(0.8, 0.95).with_eps(1e-3))
+    });
+    follows_pytorch("adamw_clipped", 0.1, Some(1.0), |g| Box::new(AdamW::new(g)));
+    follows_pytorch("sgd_clipped", 0.1, Some(5.0), |g| Box::new(Sgd::new(g, 0.9, false)));
+}
+
+fn bits(params: &[Parameter]) -> Vec<u32> {
+    params.iter().flat_map(|p| p.tensor().to_vec::<f32>().unwrap()).map(f32::to_bits).collect()
+}
+
+type Make = fn(Vec<ParamGroup>) -> Box<dyn Optimizer>;
+
+#[test]
+fn resuming_is_exact() {
+    let kinds: [(Make, &[&str]); 3] = [
+        (|g| Box::new(AdamW::new(g)), &["step", "exp_avg", "exp_avg_sq"]),
+        (|g| Box::new(Adam::new(g)), &["step", "exp_avg", "exp_avg_sq"]),
+        (|g| Box::new(Sgd::new(g, 0.9, true)), &["step", "momentum_buffer"]),
+    ];
+    for (make, parts) in kinds {
+        // Broken off at 5 and inside the steps in which one parameter has no gradient.
+        for middle in [5, 7] {
+            let straight = start();
+            let mut optimizer = make(groups(&straight, 0.1));
+            (0..10).for_each(|t| one_step(&mut *optimizer, &straight, t, Some(1.0)));
+
+            let first = start();
+            let mut optimizer = make(groups(&first, 0.1));
+            (0..middle).for_each(|t| one_step(&mut *optimizer, &first, t, Some(1.0)));
+            let saved: HashMap<String, Tensor> = optimizer.state().into_iter().collect();
+            assert_eq!(saved.len(), 1 + parts.len() * NAMES.len());
+            for part in parts {
+                assert!(saved.contains_key(&format!("{part}.body.weight")), "no {part}");
+            }
+            let values: Vec<Tensor> = first.iter().map(Parameter::tensor).collect();
+            // What was saved does not change as training goes on.
+            one_step(&mut *optimizer, &first, middle, None);
+
+            let second = start();
+            second.iter().zip(values).for_each(|(p, value)| p.set(value).unwrap());
+            let mut optimizer = make(groups(&second, 0.1));
+            optimizer.load_state(&saved).unwrap();
+            assert_eq!(optimizer.steps(), middle as u64);
+            (middle..10).for_each(|t| one_step(&mut *optimizer, &second, t, Some(1.0)));
+            assert_eq!(bits(&straight), bits(&second));
+        }
+    }
+}
+
+#[test]
+fn a_state_that_does_not_fit_is_refused() {
+    let params = start();
+    let mut optimizer = AdamW::new(groups(&params, 0.1));
+    one_step(&mut optimizer, &params, 0, None);
+    let good: HashMap<String, Tensor> = optimizer.state().into_iter().collect();
+    let mut refuse = |change: &dyn Fn(&mut HashMap<String, Tensor>), words: &[&str]| {
+        let mut state = good.clone();
+        change(&mut state);
+        let error = optimizer.load_state(&state).unwrap_err().to_string();
+        assert!(words.iter().all(|w| error.contains(w)), "{error}");
+    };
+    let ones = |shape: &[usize]| Tensor::ones(shape, DType::F32).unwrap();
+    refuse(&|s| s.clear(), &["steps"]);
+    refuse(&|s| drop(s.remove("exp_avg.head.bias")), &["exp_avg.head.bias"]);
+    refuse(&|s| drop(s.insert("exp_avg.head.bias".into(), ones(&[3]))), &["head.bias", "[3]"]);
+    refuse(&|s| drop(s.insert("exp_avg.other".into(), ones(&[3]))), &["exp_avg.other"]);
+    refuse(&|s| drop(s.insert("steps".into(), ones(&[1]))), &["steps", "f32"]);
+    refuse(&|s| drop(s.insert("step.body.bias".into(), ones(&[2]))), &["step.body.bias"]);
+    // A refused state changed nothing.
+    let now = optimizer.state();
+    assert_eq!(now.len(), good.len());
+    for (name, tensor) in now {
+        assert_eq!(tensor.to_f64_vec(), good[&name].to_f64_vec());
+    }
+}
+
+#[test]
+fn only_what_has_a_gradient_changes() {
+    let params = start();
+    params[2].set_trainable(false);
+    let mut optimizer = AdamW::new(groups(&params, 0.1));
+    let before: Vec<Vec<f64>> = params.iter().map(|p| p.tensor().to_f64_vec()).collect();
+    one_step(&mut optimizer, &params, 5, None);
+    for (i, (p, before)) in params.iter().zip(before).enumerate() {
+        // 2 is frozen, 3 has no gradient in step 5.
+        assert_eq!(p.tensor().to_f64_vec() == before, i >= 2, "{}", p.name());
+    }
+    assert!(optimizer.state().iter().all(|(name, _)| !name.contains("head")));
+
+    let twice = vec![
+        ParamGroup { params: params.clone(), lr: 0.1, weight_decay: 0.0 },
+        ParamGroup { params: params[..1].to_vec(), lr: 0.1, weight_decay: 0.0 },
+    ];
+    let grads = gradients(&params, 0);
+    let error = Sgd::new(twice, 0.0, false).step(&grads, 1.0, None).unwrap_err().to_string();
+    assert!(error.contains("body.weight"), "{error}");
+}
+
+#[test]
+fn clipping_follows_pytorch() {
+    let params = start();
+    for (case, limit) in [("above", 1.0), ("below", 1e6)] {
+        let grads = gradients(&params, 0);
+        let Clip { norm, scale } = clip_grad_norm(&grads, &params, limit).unwrap();
+        assert_close(&norm, &format!("clip.{case}.norm"), 1e-6);
+        assert_eq!(scale.item().unwrap() == 1.0, case == "below");
+        for p in &params {
+            let clipped = p.grad(&grads).unwrap().mul(&scale).unwrap();
+            assert_close(&clipped, &format!("clip.{case}.{}", p.name()), 1e-6);
+        }
+    }
+    let grads = gradients(&params, 0);
+    let only_measured = clip_grad_norm(&grads, &params, f64::INFINITY).unwrap();
+    assert_eq!(only_measured.scale.item().unwrap(), 1.0);
+    let nothing = clip_grad_norm(&Gradients::default(), &params, 1.0).unwrap();
+    assert_eq!((nothing.norm.item().unwrap(), nothing.scale.item().unwrap()), (0.0, 1.0));
+    assert!(clip_grad_norm(&grads, &params, f64::NAN).is_err());
+    assert!(clip_grad_norm(&grads, &params, -1.0).is_err());
+    // A gradient that is NaN is not hidden.
+    let p = &params[1];
+    let nan = Var::constant(Tensor::full(p.shape(), f64::NAN, DType::F32).unwrap());
+    let grads = p.var().mul(&nan).unwrap().sum_all().unwrap().backward().unwrap();
+    let clip = clip_grad_norm(&grads, &params, 1.0).unwrap();
+    assert!(clip.norm.item().unwrap().is_nan() && clip.scale.item().unwrap().is_nan());
+}
+
+#[test]
+fn groups_of_fine_tuning() {
+    for (name, expected) in [
+        ("encoder.layer.0.output.dense.weight", true),
+        ("encoder.layer.0.output.dense.bias", false),
+        ("encoder.layer.0.output.LayerNorm.weight", false),
+        ("bias", false),
+        ("classifier.weight", true),
+    ] {
+        assert_eq!(decays(name), expected, "{name}");
+    }
+    let params = start();
+    let made = groups(&params, 0.1);
+    let names: Vec<Vec<&str>> =
+        made.iter().map(|g| g.params.iter().map(Parameter::name).collect()).collect();
+    assert_eq!(names, NAMES.map(|n| vec![n]));
+    assert_eq!(made.iter().map(|g| g.lr).collect::<Vec<_>>(), [0.01, 0.01, 0.1, 0.1]);
+    assert_eq!(made.iter().map(|g| g.weight_decay).collect::<Vec<_>>(), [0.1, 0.0, 0.1, 0.0]);
+    let same_rate = param_groups(&params, 0.01, None, |n| n.starts_with("head."), 0.1);
+    assert!(same_rate.iter().all(|g| g.lr == 0.01));
+    let mut optimizer = AdamW::new(made);
+    optimizer.groups_mut()[0].lr = 0.5;
+    assert_eq!(optimizer.groups()[0].lr, 0.5);
+}
+
+#[test]
+fn schedules_follow_transformers() {
+    let cosine_cycles = Schedule {
+        kind: gradus_nn::ScheduleKind::Cosine { cycles: 1.25 },
+        ..Schedule::cosine(4, 15)
+    };
+    for (name, schedule) in [
+        ("constant", Schedule::constant(4)),
+        ("linear", Schedule::linear(4, 15)),
+        ("linear_no_warmup", Schedule::linear(0, 15)),
+        ("cosine", Schedule::cosine(4, 15)),
+        ("cosine_cycles", cosine_cycles),
+        ("polynomial", Schedule::polynomial(4, 15, 2.0, 0.1)),
+    ] {
+        for (step, &expected) in numbers(&format!("schedule.{name}")).iter().enumerate() {
+            let factor = schedule.factor(step as u64);
+            assert!((factor - expected).abs() < 1e-12, "{name} {step}: {factor}, not {expected}");
+        }
+        // A run resumes with the schedule it had.
+        let json = serde_json::to_string(&schedule).unwrap();
+        assert_eq!(serde_json::from_str::<Schedule>(&json).unwrap(), schedule);
+    }
+    // No steps at all, and more warm-up than steps, are no division by 0.
+    for warmup in [0, 3] {
+        for total in [0, 1, 3] {
+            for schedule in [
+                Schedule::linear(warmup, total),
+                Schedule::cosine(warmup, total),
+                Schedule::polynomial(warmup, total, 1.0, 0.0),
+            ] {
+                assert!((0..6).all(|s| (0.0..=1.0).contains(&schedule.factor(s))), "{schedule:?}");
+            }
+        }
+    }
+}
