@@ -1,9 +1,10 @@
 //! The texts to run a model on.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 
 use gradus_cli::{Failure, Outcome};
+use gradus_models::data::{Format, read_inputs_from};
 use gradus_models::{Columns, Example, read_inputs};
 
 use crate::args::ModelFlags;
@@ -36,8 +37,23 @@ pub fn texts(
         }
         None => Path::new("-"),
     };
-    let examples = read_inputs(path, &columns)?;
+    let examples = match path == Path::new("-") {
+        true => standard_input(&columns, usage)?,
+        false => read_inputs(path, &columns)?,
+    };
     Ok(examples.into_iter().map(|Example { text, pair, .. }| (text, pair)).collect())
+}
+
+/// The texts on standard input, one a line.
+fn standard_input(columns: &Columns, usage: &str) -> Outcome<Vec<Example>> {
+    let mut bytes = Vec::new();
+    io::stdin().lock().read_to_end(&mut bytes)?;
+    if bytes.is_empty() {
+        return Err(Failure::error(format!(
+            "standard input holds no texts: name some, or pipe them in, one a line; for example: {usage}"
+        )));
+    }
+    Ok(read_inputs_from(bytes.as_slice(), Path::new("standard input"), Format::Text, columns)?)
 }
 
 /// The model named by --model.

@@ -14,6 +14,7 @@ use gradus_models::pipelines::{
     DEFAULT_BATCH_SIZE, FillMask, TextClassifier, TextEmbedder, TokenTagger,
 };
 use gradus_tensor::Device;
+use serde::{Deserialize, Serialize};
 
 use crate::args::{Command, ModelFlags, Program};
 use crate::input::Input;
@@ -38,8 +39,12 @@ pub fn program(program: Program) -> Outcome {
     }
 }
 
+/// `infer devices` has no flags of its own.
+#[derive(Serialize, Deserialize)]
+struct NoFlags {}
+
 fn devices(shared: &SharedArgs) -> Outcome {
-    let (shared, ()) = gradus_cli::layered(shared, &())?;
+    let (shared, NoFlags {}) = gradus_cli::layered(shared, &NoFlags {})?;
     let (device, threads) =
         (Device::Cpu, std::thread::available_parallelism().map_or(1, |n| n.get()));
     let mut out = io::stdout().lock();
