@@ -104,7 +104,7 @@ operations! {
     Softmax, "softmax", "softmax", Output, "eˣ/Σeˣ along one dimension";
     LogSoftmax, "log_softmax", "softmax", Output, "x − ln Σeˣ along one dimension";
     LayerNorm, "layer_norm", "layer_norm", Inputs, "(x − mean)/√(var + ε)·w + b over the last dimension";
-    CrossEntropy, "cross_entropy", "cross_entropy", Inputs, "−ln softmax(x)[target], averaged";
+    CrossEntropy, "cross_entropy", "cross_entropy", Inputs, "−ln of the softmax of the target class, averaged";
     Dropout, "dropout", "dropout", Nothing, "elements zeroed with probability p, the others scaled by 1/(1 − p)";
     Attention, "attention", "attention", Inputs, "softmax(Q·Kᵀ·scale)·V within each packed sequence and head";
     IndexSelect, "index_select", "index", Nothing, "entries along one dimension, by index";
