@@ -12,7 +12,11 @@ fn main() -> Result<()> {
     println!("a, shape {:?}, strides {:?}:\n{a}\n", a.shape(), a.layout().strides());
 
     let t = a.t()?;
-    println!("transposed, strides {:?}, the same storage: {}", t.layout().strides(), t.shares_storage(&a));
+    println!(
+        "transposed, strides {:?}, the same storage: {}",
+        t.layout().strides(),
+        t.shares_storage(&a)
+    );
     println!("{t}\n");
 
     let middle = a.narrow(1, 1, 2)?;

@@ -32,7 +32,8 @@ fn main() -> Result<()> {
 
     // Its gradients are those of the composed form.
     let composed = attention_composed(&q, &k, &v, &offsets, &options)?;
-    let (a, b) = (fused.square()?.sum_all()?.backward()?, composed.square()?.sum_all()?.backward()?);
+    let (a, b) =
+        (fused.square()?.sum_all()?.backward()?, composed.square()?.sum_all()?.backward()?);
     for (name, var) in [("q", &q), ("k", &k), ("v", &v)] {
         let (a, b) = (a.get(var).expect("used"), b.get(var).expect("used"));
         let difference = a.sub(b)?.abs()?.max(&[], false)?.item()?;

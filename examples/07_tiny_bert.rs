@@ -10,7 +10,8 @@ use gradus::nn::Store;
 
 fn main() -> Result<()> {
     let subjects = [("card", ["card", "plastic", "chip"]), ("money", ["money", "cash", "euro"])];
-    let frames = ["where is my {}", "i lost the {}", "how do i get {}", "my {} is gone", "send {} now"];
+    let frames =
+        ["where is my {}", "i lost the {}", "how do i get {}", "my {} is gone", "send {} now"];
     let mut texts: Vec<(String, u32)> = Vec::new();
     for (label, (_, words)) in subjects.iter().enumerate() {
         for word in words {
@@ -30,7 +31,11 @@ fn main() -> Result<()> {
     config.set_labels(&Labels::from_names(subjects.iter().map(|s| s.0.into()).collect())?);
     let store = Store::new(0);
     let model = SequenceClassifier::new(&store.root(), &config, Pooling::Mean, 2)?;
-    println!("{} parameters, the first is {}", store.parameters().len(), store.parameters()[0].name());
+    println!(
+        "{} parameters, the first is {}",
+        store.parameters().len(),
+        store.parameters()[0].name()
+    );
 
     // Every fifth text is kept for testing.
     let split = |test: bool| -> (Vec<Encoding>, Vec<u32>) {

@@ -28,11 +28,13 @@ macro_rules! operations {
             Unary(UnaryOp),
             /// A function of two elements.
             Binary(BinaryOp),
+            /// An operation of the user's own, by name; see [`Var::custom`](crate::Var::custom).
+            Custom(&'static str),
             $(#[doc = $formula] $variant,)*
         }
 
         impl Op {
-            /// Every operation.
+            /// Every operation of the engine.
             pub fn all() -> Vec<Op> {
                 let unary = UnaryOp::ALL.iter().map(|&op| Op::Unary(op));
                 let binary = BinaryOp::ALL.iter().map(|&op| Op::Binary(op));
@@ -44,6 +46,7 @@ macro_rules! operations {
                 match self {
                     Op::Unary(op) => op.name(),
                     Op::Binary(op) => op.name(),
+                    Op::Custom(name) => name,
                     $(Op::$variant => $name,)*
                 }
             }
@@ -53,6 +56,7 @@ macro_rules! operations {
                 match self {
                     Op::Unary(_) => "unary",
                     Op::Binary(_) => "binary",
+                    Op::Custom(_) => "custom",
                     $(Op::$variant => $family,)*
                 }
             }
@@ -62,6 +66,7 @@ macro_rules! operations {
                 match self {
                     Op::Unary(op) => op.formula(),
                     Op::Binary(op) => crate::ops::binary::formula(op),
+                    Op::Custom(_) => "the user's own",
                     $(Op::$variant => $formula,)*
                 }
             }
@@ -71,6 +76,7 @@ macro_rules! operations {
                 match self {
                     Op::Unary(op) => crate::ops::unary::saves(op),
                     Op::Binary(op) => crate::ops::binary::saves(op),
+                    Op::Custom(_) => Saves::Inputs,
                     $(Op::$variant => Saves::$saves,)*
                 }
             }

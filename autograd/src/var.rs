@@ -128,6 +128,19 @@ impl Var {
         }
     }
 
+    /// An operation of one's own: `output` is its value, computed from `inputs`, and `rule` turns the
+    /// gradient of the output into the gradients of the inputs (one entry each, of the input's shape).
+    /// All inputs are saved for it. Written in `Var` operations, the rule can be differentiated again.
+    /// Check it with [`gradcheck`](crate::gradcheck).
+    pub fn custom(
+        name: &'static str,
+        output: Tensor,
+        inputs: &[&Var],
+        rule: impl Fn(&Context) -> Result<Vec<Option<Var>>> + Send + Sync + 'static,
+    ) -> Result<Var> {
+        Self::record(Op::Custom(name), output, inputs, rule)
+    }
+
     /// Makes the variable of an operation's result, recording the operation if an input needs a
     /// gradient and recording is on. `rule` computes the gradients of the inputs (one entry each).
     pub(crate) fn record(

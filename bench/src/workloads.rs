@@ -21,12 +21,15 @@ use crate::report::{Measurement, peak_rss_mib};
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 pub enum Workload {
     /// Encoder forward, 32 × 128
+    #[value(name = "encode-b32-s128")]
     EncodeB32S128,
     /// Encoder forward, 1 × 16
+    #[value(name = "encode-b1-s16")]
     EncodeB1S16,
     /// Real texts to embeddings
     EncodeReal,
     /// Training step, 32 × 128
+    #[value(name = "step-b32-s128")]
     StepB32S128,
     /// Training over real texts
     EpochReal,

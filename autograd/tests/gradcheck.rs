@@ -1,0 +1,62 @@
+//! The gradient check itself: it passes what is right, and says what is wrong.
+
+use gradus_autograd::{GradCheck, Var, gradcheck, gradgradcheck, no_grad};
+use gradus_tensor::{DType, Result, RngKey, Tensor};
+
+fn random(shape: &[usize]) -> Tensor {
+    Tensor::randn(shape, DType::F64, RngKey::new(2)).unwrap()
+}
+
+fn failure(f: impl Fn(&[Var]) -> Result<Var>, inputs: &[Tensor]) -> String {
+    gradcheck(f, inputs, &GradCheck::new("f", 17)).err().unwrap().to_string()
+}
+
+#[test]
+fn a_wrong_gradient_is_located() {
+    // The detached factor is missing from the gradient of the second input, at one place only.
+    let f = |v: &[Var]| {
+        let [head, tail] = [v[1].narrow(0, 0, 2)?, v[1].narrow(0, 2, 1)?.detach()];
+        v[0].mul(&Var::cat(&[&head, &tail], 0)?)
+    };
+    let error = failure(f, &[random(&[3]), random(&[3])]);
+    for part in ["f: argument 1 (shape [3]), index [2]", "analytic 0", "numeric", "seed 17"] {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn large_inputs_are_checked_along_directions() {
+    let x = [random(&[40, 50])];
+    let options = GradCheck::new("large", 3);
+    let right = |v: &[Var]| v[0].tanh()?.sum(&[1], false);
+    gradcheck(right, &x, &options).unwrap();
+    gradgradcheck(right, &x, &options).unwrap();
+    let wrong = |v: &[Var]| v[0].add(&v[0].narrow(0, 7, 1)?.detach());
+    let error = failure(wrong, &x);
+    assert!(error.contains("random direction 0"), "{error}");
+}
+
+#[test]
+fn a_severed_graph_is_told_from_a_zero_gradient() {
+    let severed = |v: &[Var]| no_grad(|| v[0].exp());
+    let error = failure(severed, &[random(&[2])]);
+    assert!(error.contains("the graph is severed"), "{error}");
+    let constant = |v: &[Var]| Ok(Var::constant(v[0].tensor().zeros_like()?));
+    gradcheck(constant, &[random(&[2])], &GradCheck::default()).unwrap();
+    // Right at first order, severed at second.
+    let once =
+        |v: &[Var]| v[0].mul(&v[0].detach())?.affine(2.0, 0.0)?.sub(&v[0].detach().square()?);
+    let error = gradgradcheck(once, &[random(&[2])], &GradCheck::default());
+    assert!(error.err().unwrap().to_string().contains("second derivative of function"));
+}
+
+#[test]
+fn what_cannot_be_checked_is_refused() {
+    let single = random(&[2]).to_dtype(DType::F32).unwrap();
+    let error = failure(|v| v[0].exp(), &[random(&[2]), single]);
+    assert!(error.contains("input 1 is f32") && error.contains("to_dtype"), "{error}");
+    let error = failure(|v| v[0].to_dtype(DType::F32), &[random(&[2])]);
+    assert!(error.contains("the output is f32"), "{error}");
+    let error = failure(|v| v[0].add(&v[1]), &[random(&[2]), random(&[3])]);
+    assert!(error.contains("[add]"), "{error}");
+}
