@@ -16,7 +16,9 @@ const FOREIGN: [(&str, &str); 2] = [
     ("model.safetensors.index.json", "split over several files"),
 ];
 const TOKENIZERS: [&str; 2] = ["tokenizer.json", "vocab.txt"];
-const OPTIONAL: [&str; 1] = ["tokenizer_config.json"];
+/// What a model may have besides: how its tokenizer was made, and how sentence-transformers embeds with it.
+const OPTIONAL: [&str; 4] =
+    ["tokenizer_config.json", "modules.json", "1_Pooling/config.json", "sentence_bert_config.json"];
 
 /// The folder of a model: `model` itself where it is a folder with `config.json` and `model.safetensors`; otherwise,
 /// where it reads as a hub id (`name` or `organisation/name`), the folder in the cache to which its files are fetched.

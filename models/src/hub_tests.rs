@@ -91,13 +91,19 @@ fn hub_ids_are_told_from_paths() {
 #[test]
 fn a_model_is_fetched_once_and_then_found_offline() {
     let cache = tempfile::tempdir().unwrap();
-    let server = serve(&[(CONFIG, "{\"a\":1}"), ("vocab.txt", "[PAD]\n"), (WEIGHTS, "weights")]);
+    let server = serve(&[
+        (CONFIG, "{\"a\":1}"),
+        ("vocab.txt", "[PAD]\n"),
+        ("1_Pooling/config.json", "{}"),
+        (WEIGHTS, "weights"),
+    ]);
     let offline = hub(cache.path(), None);
     let error = offline.fetch("org/m").unwrap_err().to_string();
     assert!(error.contains("HF_HUB_OFFLINE"), "{error}");
     let folder = hub(cache.path(), Some(server)).fetch("org/m").unwrap();
     assert_eq!(fs::read_to_string(folder.join(WEIGHTS)).unwrap(), "weights");
     assert_eq!(fs::read_to_string(folder.join("vocab.txt")).unwrap(), "[PAD]\n");
+    assert_eq!(fs::read_to_string(folder.join("1_Pooling/config.json")).unwrap(), "{}");
     assert!(folder.ends_with("models--org--m/snapshots/c0ffee"), "{folder:?}");
     assert_eq!(offline.fetch("org/m").unwrap(), folder);
 }

@@ -19,9 +19,9 @@ use serde::{Deserialize, Serialize};
 use crate::args::{Command, ModelFlags, Program};
 use crate::input::Input;
 
-/// Texts handed to a pipeline at once, in batches: enough to sort them by length, few enough that results appear and
-/// memory stays small.
-const CHUNK: usize = 32 * DEFAULT_BATCH_SIZE;
+/// Texts handed to a pipeline at once, in batches: few enough that results appear, the progress moves and memory stays
+/// small.
+const CHUNK: usize = 8 * DEFAULT_BATCH_SIZE;
 
 /// From how many texts on a progress bar is worth showing.
 const MANY: usize = 2 * DEFAULT_BATCH_SIZE;
@@ -123,7 +123,6 @@ fn each_chunk<P: Pipeline>(
     mut step: impl FnMut(&[Input]) -> Outcome,
 ) -> Outcome {
     let start = Instant::now();
-    // A bar moves a few times a second only if the chunks are small.
     let bar = (inputs.len() >= MANY).then(|| progress_bar(shared, inputs.len() as u64, "texts"));
     for chunk in inputs.chunks(CHUNK) {
         step(chunk)?;
@@ -145,7 +144,7 @@ fn each_chunk<P: Pipeline>(
     if shared.verbose {
         let seconds = start.elapsed().as_secs_f64();
         let rate = inputs.len() as f64 / seconds;
-        note(shared, format!("{} texts in {seconds:.3} s, {rate:.1} texts/s", inputs.len()));
+        note(shared, format!("texts: {}, seconds: {seconds:.3}, texts/s: {rate:.1}", inputs.len()));
     }
     Ok(())
 }

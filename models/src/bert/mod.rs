@@ -140,7 +140,7 @@ impl Bert {
         Ok(Bert {
             embeddings: Embeddings::new(&path.join("embeddings"), config)?,
             layers: (0..config.num_hidden_layers)
-                .map(|i| EncoderLayer::new(&layers.join(&i.to_string()), &encoder))
+                .map(|i| EncoderLayer::new(&layers.join(i), &encoder))
                 .collect::<gradus_tensor::Result<_>>()?,
             pooler: pooler
                 .then(|| Linear::new(&path.join("pooler").join("dense"), h, h, init))
