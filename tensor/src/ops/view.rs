@@ -78,7 +78,8 @@ impl Tensor {
         }
         let mut layout = self.layout.clone();
         layout.shape[d] = length;
-        if length > 0 {
+        // A view without elements stays within its storage, which may have none either.
+        if layout.numel() > 0 {
             layout.offset += start * layout.strides[d];
         }
         Ok(self.view(layout))
