@@ -25,7 +25,8 @@ fn main() -> Result<()> {
     // The gradient is itself computed with recorded operations, if asked: the second derivative.
     let options = gradus::autograd::BackwardOptions { create_graph: true, ..Default::default() };
     let z = (&(&x * &y)? + &x.sin()?)?;
-    let dx = grad(&[z], &[x.clone()], None, options)?.remove(0).expect("z depends on x");
+    let dx =
+        grad(&[z], std::slice::from_ref(&x), None, options)?.remove(0).expect("z depends on x");
     let d2x = dx.backward()?.get(&x).expect("and so does ∂z/∂x").item()?;
     println!("∂²z/∂x²: by hand {:.6}, by the engine {d2x:.6}", -2f64.sin());
     assert!((d2x + 2f64.sin()).abs() < 1e-12);

@@ -43,7 +43,8 @@ fn main() -> Result<()> {
     let v = Var::constant(Tensor::from_slice(&[1f64, 0.5, -1.0], &[3])?);
     let f = x.powf(4.0)?.sum_all()?;
     let options = BackwardOptions { create_graph: true, ..Default::default() };
-    let gradient = grad(&[f], &[x.clone()], None, options)?.remove(0).expect("f depends on x");
+    let gradient =
+        grad(&[f], std::slice::from_ref(&x), None, options)?.remove(0).expect("f depends on x");
     let product = gradient.mul(&v)?.sum_all()?.backward()?;
     let product = product.get(&x).expect("the gradient depends on x");
     println!("Hessian of Σx⁴ times v: {product}");

@@ -64,6 +64,7 @@ fn apply(op: Op, v: &[Var], p: &Parameters) -> Result<Var> {
         Op::Unary(UnaryOp::Clamp { .. }) => v[0].clamp(-0.5, 0.75),
         Op::Unary(op) => v[0].unary(op),
         Op::Binary(op) => v[0].binary(op, &v[1]),
+        Op::Custom(name) => panic!("{name} is no operation of the engine"),
         Op::Cast => v[0].to_dtype(DType::F64)?.to_dtype(DType::F32),
         Op::Reshape => v[0].reshape(&p.shape()),
         Op::Permute => v[0].permute(&p.dims()),

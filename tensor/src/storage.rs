@@ -76,7 +76,7 @@ pub(crate) struct Output<T> {
 
 impl<T: Element> Output<T> {
     pub(crate) fn new(op: &'static str, numel: usize) -> crate::Result<Self> {
-        let bytes = numel.checked_mul(size_of::<T>()).unwrap_or(usize::MAX);
+        let bytes = numel.saturating_mul(size_of::<T>());
         Ok(Output { buffer: Buffer::scratch(op, bytes)?, element: std::marker::PhantomData })
     }
 

@@ -240,7 +240,7 @@ pub(crate) fn forward(
 #[inline(always)]
 fn softmax_row<T: Float>(row: &mut [T], n: usize, scale: T) -> T {
     for x in row.iter_mut() {
-        *x = *x * scale;
+        *x *= scale;
     }
     let max = simd::reduce(&row[..n], T::NEG_INFINITY, Float::max, Float::max);
     for x in row.iter_mut() {
@@ -250,7 +250,7 @@ fn softmax_row<T: Float>(row: &mut [T], n: usize, scale: T) -> T {
     let sum = simd::reduce(row, T::ZERO, |a, x| a + x, |a, b| a + b);
     let factor = T::ONE / sum;
     for x in row.iter_mut() {
-        *x = *x * factor;
+        *x *= factor;
     }
     max + sum.ln()
 }

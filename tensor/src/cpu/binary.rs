@@ -118,7 +118,7 @@ pub(crate) fn mul_scalar_(a: &mut Tensor, factor: f64) -> Result<()> {
         let x = a.cpu_slice_mut::<T>("mul_scalar_")?;
         parallel::rows_ragged(x, 16 * 1024, CHEAP, |_, x| simd::dispatch::<T, _>(#[inline(always)] || {
             for v in x.iter_mut() {
-                *v = *v * factor;
+                *v *= factor;
             }
         }));
         Ok(())

@@ -15,6 +15,7 @@ pub(crate) trait Float:
     + std::ops::Div<Output = Self>
     + std::ops::Neg<Output = Self>
     + std::ops::AddAssign
+    + std::ops::MulAssign
     + std::iter::Sum
 {
     const ZERO: Self;

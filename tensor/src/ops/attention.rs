@@ -34,7 +34,7 @@ fn check(
     if k.dtype() != q.dtype() || v.dtype() != q.dtype() {
         bail!("attention", "dtypes differ: {}, {}, {}", q.dtype(), k.dtype(), v.dtype());
     }
-    if options.heads == 0 || shape[1] % options.heads != 0 || shape[1] == 0 {
+    if options.heads == 0 || !shape[1].is_multiple_of(options.heads) || shape[1] == 0 {
         bail!("attention", "{} heads do not divide the hidden size {}", options.heads, shape[1]);
     }
     if let Some((p, _)) = options.dropout
