@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
     name = "train",
     version,
     args_conflicts_with_subcommands = true,
+    allow_negative_numbers = true,
     after_help = "Examples:
   train
       a BERT of 2 layers, from scratch, on the bundled data: about two minutes on two cores
@@ -45,6 +46,7 @@ pub enum Command {
 
 /// `train classify`.
 #[derive(Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Classify {
     #[command(flatten)]
     pub shared: SharedArgs,

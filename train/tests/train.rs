@@ -1,0 +1,276 @@
+//! The program end to end, on a small data set.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use gradus_models::pipelines::TextClassifier;
+use serde_json::Value;
+
+/// A folder with `train.csv`, `dev.csv` and `test.csv`: three kinds of texts.
+fn data(folder: &Path) -> PathBuf {
+    let frames = ["the {} is red and round", "who has seen my {} today", "a {} , a {} and more"];
+    let labels = ["looks", "question", "list"];
+    let words = ["apple", "bicycle", "cat", "door", "engine", "flower", "glass", "horse"];
+    let path = folder.join("data");
+    std::fs::create_dir_all(&path).unwrap();
+    for (file, words) in [("train", &words[..6]), ("dev", &words[6..7]), ("test", &words[7..])] {
+        let mut text = String::from("text,label\n");
+        for word in words {
+            for (frame, label) in frames.iter().zip(labels) {
+                text += &format!("\"{}\",{label}\n", frame.replace("{}", word));
+            }
+        }
+        std::fs::write(path.join(format!("{file}.csv")), text).unwrap();
+    }
+    path
+}
+
+fn train(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_train"));
+    command.args(args).stdin(Stdio::null());
+    command
+}
+
+/// `train classify` from scratch on `data`, into `out`.
+fn scratch<'a>(data: &'a Path, out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+    let (data, out) = (data.to_str().unwrap(), out.to_str().unwrap());
+    let mut args = vec![
+        "classify",
+        "--data",
+        data,
+        "--model",
+        "scratch",
+        "--vocab-size",
+        "120",
+        "--batch-size",
+        "4",
+        "--pooling",
+        "mean",
+        "--out",
+        out,
+    ];
+    args.extend(more);
+    args
+}
+
+fn run(args: &[&str]) -> Output {
+    train(args).output().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn ok(output: &Output) {
+    assert!(output.status.success(), "{}", stderr(output));
+}
+
+#[test]
+fn a_model_folder_metrics_and_a_last_line_of_json() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out) = (data(dir.path()), dir.path().join("out"));
+    let output = run(&scratch(&data, &out, &["--epochs", "12", "--json", "--threads", "1"]));
+    ok(&output);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    for key in ["seconds", "texts_per_second", "tokens_per_second", "peak_rss_mib", "dev_accuracy"]
+    {
+        assert!(last[key].is_number(), "{key} in {last}");
+    }
+    assert_eq!(last["steps"], 60);
+    assert!(last["test_accuracy"].as_f64().unwrap() > 0.9, "{last}");
+
+    let lines: Vec<Value> = std::fs::read_to_string(out.join("metrics.jsonl"))
+        .unwrap()
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
+    let steps: Vec<&Value> = lines.iter().filter(|l| l["grad_norm"].is_number()).collect();
+    assert_eq!(steps.len(), 60);
+    for key in ["step", "epoch", "loss", "lr", "grad_norm", "tokens_per_second"] {
+        assert!(steps[3][key].is_number(), "{key} in {}", steps[3]);
+    }
+    assert_eq!(lines.iter().filter(|l| l["split"] == "dev").count(), 12, "one an epoch");
+
+    let config: Value =
+        serde_json::from_slice(&std::fs::read(out.join("config.json")).unwrap()).unwrap();
+    assert_eq!(config["id2label"]["0"], "list", "labels in sorted order");
+    let model = TextClassifier::open(out.to_str().unwrap()).unwrap();
+    let scores = model.predict(&[("who has seen my horse today".to_string(), None)], None).unwrap();
+    assert_eq!(scores[0][0].label, "question");
+
+    let again = run(&scratch(&data, &out, &["--epochs", "1"]));
+    assert_eq!(again.status.code(), Some(1));
+    assert!(stderr(&again).contains("--overwrite"), "{}", stderr(&again));
+}
+
+#[test]
+fn ctrl_c_saves_and_resuming_ends_as_if_nothing_had_happened() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out) = (data(dir.path()), dir.path().join("out"));
+    let whole = dir.path().join("whole");
+    let steps = ["--steps", "2000", "--eval-every", "5000", "-q"];
+    let mut process = train(&scratch(&data, &out, &steps)).spawn().unwrap();
+    let metrics = out.join("metrics.jsonl");
+    let start = Instant::now();
+    let done = || std::fs::read_to_string(&metrics).map_or(0, |text| text.lines().count());
+    while done() < 20 && start.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let killed = Command::new("kill").args(["-INT", &process.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    assert_eq!(process.wait().unwrap().code(), Some(130));
+    let stopped = done();
+    assert!((20..2000).contains(&stopped), "stopped at step {stopped}");
+
+    ok(&run(&["classify", "--resume", out.to_str().unwrap(), "--threads", "1"]));
+    ok(&run(&scratch(&data, &whole, &steps)));
+    let model = |folder: &Path| std::fs::read(folder.join("model.safetensors")).unwrap();
+    assert!(model(&out) == model(&whole), "the resumed run ended with other weights");
+    let count = |folder: &Path| {
+        std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap().matches("grad_norm").count()
+    };
+    assert_eq!((count(&out), count(&whole)), (2000, 2000));
+}
+
+#[test]
+fn early_stopping_keeps_the_best_and_old_checkpoints_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out) = (data(dir.path()), dir.path().join("out"));
+    let more =
+        ["--epochs", "40", "--early-stop", "2", "--save-every", "5", "--keep", "2", "--json"];
+    let output = run(&scratch(&data, &out, &more));
+    ok(&output);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert!(last["steps"].as_u64().unwrap() < 200, "{last}");
+    let kept = std::fs::read_dir(&out)
+        .unwrap()
+        .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().starts_with("checkpoint-"))
+        .count();
+    assert_eq!(kept, 2);
+}
+
+#[test]
+fn a_full_disk_leaves_the_old_model_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out) = (data(dir.path()), dir.path().join("out"));
+    ok(&run(&scratch(&data, &out, &["--steps", "2", "-q"])));
+    let model = || std::fs::read(out.join("model.safetensors")).unwrap();
+    let before = model();
+    // A limit on the size of files stands for the full disk: the weights do not fit.
+    let args = scratch(&data, &out, &["--steps", "6", "--seed", "1", "--overwrite", "-q"]);
+    for more in [&[][..], &["--save-every", "3"][..]] {
+        let output = Command::new("bash")
+            .args(["-c", "trap '' XFSZ; ulimit -f 200; exec \"$0\" \"$@\""])
+            .arg(env!("CARGO_BIN_EXE_train"))
+            .args(&args)
+            .args(more)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        assert!(stderr(&output).contains("model.safetensors"), "{}", stderr(&output));
+        assert!(model() == before, "the old model was damaged");
+        let rest: Vec<_> = std::fs::read_dir(&out)
+            .unwrap()
+            .map(|e| e.unwrap().file_name().to_string_lossy().into_owned())
+            .filter(|name| name.contains("part") || name.contains("tmp"))
+            .collect();
+        assert!(rest.is_empty(), "left behind: {rest:?}");
+    }
+}
+
+/// What is wrong with the input, and what the error must say.
+#[test]
+fn bad_input_is_a_clear_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = data(dir.path());
+    let file = |name: &str, bytes: &[u8]| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.to_str().unwrap().to_string()
+    };
+    let folder = |name: &str, test: &[u8]| {
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        std::fs::copy(good.join("train.csv"), path.join("train.csv")).unwrap();
+        std::fs::write(path.join("test.csv"), test).unwrap();
+        path.to_str().unwrap().to_string()
+    };
+    let good = good.to_str().unwrap().to_string();
+    let broken = dir.path().join("broken");
+    std::fs::create_dir_all(&broken).unwrap();
+    std::fs::write(broken.join("config.json"), "{\"model_type\": \"bert\", ").unwrap();
+    std::fs::write(broken.join("model.safetensors"), [9u8; 40]).unwrap();
+
+    let cases: Vec<(Vec<String>, i32, Vec<&str>)> = vec![
+        (vec!["--data".into(), "no/such".into()], 1, vec!["no/such", "no such file"]),
+        (
+            vec!["--data".into(), file("columns.csv", b"words,label\na,b\n")],
+            1,
+            vec!["text", "words"],
+        ),
+        (vec!["--data".into(), file("empty.csv", b"")], 1, vec!["empty.csv"]),
+        (
+            vec!["--data".into(), file("latin.csv", b"text,label\ncaf\xe9,a\n")],
+            1,
+            vec!["UTF-8", ":2"],
+        ),
+        (
+            vec!["--data".into(), folder("unseen", b"text,label\nthe cat,novel\n")],
+            1,
+            vec!["novel", "test.csv:2"],
+        ),
+        (vec!["--data".into(), file("bad.jsonl", b"{\"text\": 1,\n")], 1, vec!["bad.jsonl:1"]),
+        (
+            vec!["--data".into(), good.clone(), "--model".into(), broken.to_str().unwrap().into()],
+            1,
+            vec!["config.json"],
+        ),
+        (vec!["--data".into(), good.clone(), "--lr".into(), "-1".into()], 2, vec!["--lr"]),
+        (
+            vec!["--data".into(), good.clone(), "--batch-size".into(), "0".into()],
+            2,
+            vec!["--batch-size"],
+        ),
+        (
+            vec!["--data".into(), good.clone(), "--pooling".into(), "max".into()],
+            2,
+            vec!["pooling", "mean"],
+        ),
+        (vec!["--data".into(), good.clone(), "--device".into(), "gpu".into()], 1, vec!["gpu"]),
+        (vec!["--resume".into(), "no/run".into()], 1, vec!["no/run"]),
+    ];
+    for (args, code, parts) in cases {
+        let out = dir.path().join("never");
+        let mut all: Vec<&str> = vec!["classify", "--out", out.to_str().unwrap()];
+        all.extend(args.iter().map(String::as_str));
+        if !args.contains(&"--model".to_string()) {
+            all.extend(["--model", "scratch"]);
+        }
+        let output = run(&all);
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {message}");
+        for part in parts {
+            assert!(message.contains(part), "{args:?}: `{part}` is missing in: {message}");
+        }
+        assert!(!message.contains("panicked") && !message.contains("bug in Gradus"), "{message}");
+        assert!(output.stdout.is_empty(), "{args:?}");
+        assert!(!out.join("model.safetensors").exists());
+    }
+}
+
+#[test]
+fn a_config_file_gives_flags_and_the_command_line_wins() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out) = (data(dir.path()), dir.path().join("out"));
+    let toml = dir.path().join("run.toml");
+    std::fs::write(&toml, "steps = 7\nlr = 1e-3\nschedule = \"cosine\"\njson = true\n").unwrap();
+    let more = ["--config", toml.to_str().unwrap(), "--steps", "3"];
+    let output = run(&scratch(&data, &out, &more));
+    ok(&output);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(last["steps"], 3);
+}
