@@ -59,10 +59,3 @@ pub fn print_ratios(ours: &[Measurement], peers: &[Measurement]) {
         }
     }
 }
-
-/// The most memory that this process has held, in MiB, where the system tells.
-pub fn peak_rss_mib() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? / 1024)
-}

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use clap::ValueEnum;
 use gradus_autograd::no_grad;
-use gradus_cli::{Failure, Outcome};
+use gradus_cli::{Failure, Outcome, peak_rss_mib};
 use gradus_models::batch::sorted_batches;
 use gradus_models::bert::{mean_pool, normalize};
 use gradus_models::{
@@ -15,7 +15,7 @@ use gradus_models::{
 use gradus_nn::{AdamW, CrossEntropy, Forward, Optimizer, ParamGroup, Store, clip_grad_norm};
 use gradus_tensor::{DType, Device, RngKey, Tensor};
 
-use crate::report::{Measurement, peak_rss_mib};
+use crate::report::Measurement;
 
 /// What to measure.
 #[derive(Clone, Copy, PartialEq, ValueEnum)]

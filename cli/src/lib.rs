@@ -6,7 +6,7 @@
 //! | [`layered`] | a subcommand's flags over those of `--config FILE.toml` |
 //! | [`DeviceArg`] | `auto`, `cpu`, `gpu`, `gpu:N` |
 //! | [`run`], [`Failure`] | a program's main function: errors as one paragraph, exit codes 0, 1 and 2 |
-//! | [`progress_bar`], [`note`] | what a person at a terminal sees on standard error |
+//! | [`progress_bar`], [`note`], [`peak_rss_mib`] | what a person at a terminal sees on standard error |
 //!
 //! ```no_run
 //! use clap::Parser;
@@ -51,5 +51,5 @@ mod shared;
 
 pub use config::layered;
 pub use failure::{Failure, Outcome, run};
-pub use progress::{note, progress_bar};
+pub use progress::{note, peak_rss_mib, progress_bar};
 pub use shared::{DeviceArg, SharedArgs};

@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use gradus_tensor::RngKey;
+
 use crate::config::BertConfig;
 use crate::error::{Error, Result};
 use crate::tokenizer::Encoding;
@@ -224,8 +226,10 @@ pub fn mask_tokens(
             "the mask id {mask_id} is outside the vocabulary of {vocab_size}"
         )));
     }
-    let draws = Draws::new(seed, step);
-    let draw = |place: usize, which: u64| unit(draws.at(3 * place as u64 + which));
+    let key = RngKey::new(seed).place("masks").step(step);
+    // Four random words a token: is it picked, what becomes of it, by which word.
+    let word = |place: usize, which: usize| key.block([place as u32, 0, 0, 0])[which];
+    let draw = |place: usize, which: usize| f64::from(word(place, which)) / 2f64.powi(32);
     let free = || (0..ids.len()).filter(|&i| !special[i]);
     let mut picked: Vec<usize> = free().filter(|&i| draw(i, 0) < probability).collect();
     if picked.is_empty() {
@@ -237,7 +241,7 @@ pub fn mask_tokens(
         if kind < 0.8 {
             masked[i] = mask_id;
         } else if kind < 0.9 {
-            masked[i] = below(draws.at(3 * i as u64 + 2), vocab_size as u64) as u32;
+            masked[i] = ((u64::from(word(i, 2)) * vocab_size as u64) >> 32) as u32;
         }
     }
     Ok(MaskedTokens {
@@ -250,44 +254,7 @@ pub fn mask_tokens(
 /// Shuffles in place (Fisher–Yates). The same length, `seed` and `stream` give the same order on every machine;
 /// different streams of one seed are independent.
 pub fn shuffle(items: &mut [usize], seed: u64, stream: u64) {
-    let draws = Draws::new(seed, stream);
-    for i in (1..items.len()).rev() {
-        items.swap(i, below(draws.at(i as u64), i as u64 + 1) as usize);
-    }
-}
-
-/// Random numbers by their place: number `i` of a stream is a function of `(seed, stream, i)`, whatever was drawn
-/// before. SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), whose `n`-th output is a hash of `key + n γ`.
-struct Draws {
-    key: u64,
-}
-
-const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
-
-impl Draws {
-    fn new(seed: u64, stream: u64) -> Self {
-        Draws { key: mix(mix(seed.wrapping_add(GAMMA)) ^ stream.wrapping_mul(GAMMA)) }
-    }
-
-    fn at(&self, place: u64) -> u64 {
-        mix(self.key.wrapping_add(place.wrapping_add(1).wrapping_mul(GAMMA)))
-    }
-}
-
-fn mix(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
-/// A number in `[0, 1)` from the upper 53 bits.
-fn unit(bits: u64) -> f64 {
-    (bits >> 11) as f64 / (1u64 << 53) as f64
-}
-
-/// A number in `0..n` (the upper half of a 128-bit product; its bias is below `n / 2⁶⁴`).
-fn below(bits: u64, n: u64) -> u64 {
-    ((u128::from(bits) * u128::from(n)) >> 64) as u64
+    RngKey::new(seed).place("order").step(stream).shuffle(items);
 }
 
 #[cfg(test)]

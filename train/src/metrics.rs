@@ -6,7 +6,7 @@ use std::path::Path;
 
 use gradus_cli::Outcome;
 use gradus_models::Error;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// The open file.
 pub struct Metrics {
@@ -43,14 +43,4 @@ impl Metrics {
             .map_err(|source| Error::Io { path: self.path.clone(), source })?;
         Ok(())
     }
-}
-
-/// The most memory that this process has held, in MiB, where the system tells.
-pub fn peak_rss_mib() -> Value {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .and_then(|kib| kib.trim().trim_end_matches("kB").trim().parse::<u64>().ok())
-        .map_or(Value::Null, |kib| json!(kib / 1024))
 }

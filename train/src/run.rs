@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use gradus_cli::{Failure, Outcome, SharedArgs, layered, note};
+use gradus_cli::{Failure, Outcome, SharedArgs, layered, note, peak_rss_mib};
 use gradus_models::training::{
     Classification, Evaluation, Step, Trainer, encode_split, latest_checkpoint,
     remove_old_checkpoints,
@@ -20,7 +20,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use crate::args::{Command, Flags, Program};
-use crate::metrics::{Metrics, peak_rss_mib};
+use crate::metrics::Metrics;
 use crate::scratch;
 
 /// The flags of a run, kept beside its checkpoints so that `--resume` needs no others.

@@ -177,8 +177,8 @@ impl Bert {
         Ok(states)
     }
 
-    /// One vector a sequence, `[sequences, hidden]`: the pooler (dense and tanh on the first token)
-    /// or the mean of the sequence's tokens.
+    /// One vector a sequence, `[sequences, hidden]`: the mean of its tokens, or its first token,
+    /// through the pooler (dense and tanh) if the encoder was built with one.
     pub fn pool(&self, hidden: &Var, input: &BertInput, pooling: Pooling) -> Result<Var> {
         match (pooling, &self.pooler) {
             (Pooling::Mean, _) => mean_pool(hidden, input),
