@@ -36,7 +36,9 @@ pub fn flags(given: &Flags) -> Outcome<Flags> {
         pooling: Some(Pooling::Mean),
         epochs: Some(20),
         batch_size: Some(32),
-        lr: Some(1e-3),
+        lr: Some(2e-3),
+        label_smoothing: Some(0.1),
+        vocab_size: Some(3000),
         max_length: Some(64),
         ..Flags::default()
     };
