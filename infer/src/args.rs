@@ -1,5 +1,8 @@
 //! The command line.
 
+// The doc comments are help texts: `[MASK]` is a token there, not a link.
+#![allow(rustdoc::broken_intra_doc_links)]
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};

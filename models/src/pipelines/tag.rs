@@ -75,7 +75,7 @@ impl TokenTagger {
         })
     }
 
-    /// As [`TokenTagger::tag`], with the words of a span as one and without those labelled `O`: see [`spans`].
+    /// As [`TokenTagger::tag`], with the words of a span as one and without those labelled `O`.
     ///
     /// # Errors
     /// As [`TokenTagger::tag`].

@@ -80,24 +80,4 @@ mod tests {
         assert!(Tensor::zeros(&[2], DType::U8).unwrap().dropout(0.5, RngKey::new(0)).is_err());
         assert!(Tensor::bernoulli_mask(&[usize::MAX, 2], 0.5, RngKey::new(0)).is_err());
     }
-
-    /// Prints nanoseconds an element on one thread, in the cache and beyond it:
-    /// `cargo test --release -p gradus-tensor -- --ignored --nocapture dropout`.
-    #[test]
-    #[ignore = "a measurement"]
-    fn speed() {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-        for (n, rounds) in [(64 << 10, 1000), (6 << 20, 10)] {
-            let x = Tensor::rand(&[n], DType::F32, RngKey::new(2)).unwrap();
-            let best = pool.install(|| {
-                let once = |_| {
-                    let start = std::time::Instant::now();
-                    std::hint::black_box(x.dropout(0.1, RngKey::new(3)).unwrap());
-                    start.elapsed().as_secs_f64()
-                };
-                (0..rounds).map(once).fold(f64::INFINITY, f64::min)
-            });
-            println!("dropout of {n}: {:.3} ns an element", best * 1e9 / n as f64);
-        }
-    }
 }
