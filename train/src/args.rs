@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
     allow_negative_numbers = true,
     after_help = "Examples:
   train
-      a BERT of 2 layers, from scratch, on the bundled data: under two minutes on two cores
+      a BERT of 2 layers, from scratch, on the bundled data: about two minutes on two cores
   train classify --data data/banking77 --model sentence-transformers/all-MiniLM-L6-v2 \\
       --pooling mean --lr 2e-4 --head-lr 2e-3 --epochs 5 --out runs/minilm
       fine-tunes a pretrained model (a folder, or an id of the Hugging Face hub)

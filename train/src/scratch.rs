@@ -22,7 +22,7 @@ fn bundled() -> Outcome<PathBuf> {
         })
 }
 
-/// The flags of the bare `train` (a BERT of 2 layers and hidden 128, mean pooling, 20 epochs), under
+/// The flags of the bare `train` (a BERT of 2 layers and hidden 128, mean pooling, 25 epochs), under
 /// those given.
 pub fn flags(given: &Flags) -> Outcome<Flags> {
     let data = match &given.data {
@@ -34,7 +34,7 @@ pub fn flags(given: &Flags) -> Outcome<Flags> {
         model: Some("scratch".into()),
         config_size: Some(Size::Tiny),
         pooling: Some(Pooling::Mean),
-        epochs: Some(20),
+        epochs: Some(25),
         batch_size: Some(32),
         lr: Some(2e-3),
         label_smoothing: Some(0.1),
