@@ -11,7 +11,9 @@ use gradus::autograd::{
 use gradus::tensor::{DType, Result, RngKey, Tensor};
 use proptest::prelude::*;
 
+/// `cases` seeds; as many as `PROPTEST_CASES` says, if it is set.
 fn config(cases: u32) -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(cases);
     ProptestConfig {
         cases,
         failure_persistence: None,

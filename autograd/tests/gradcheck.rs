@@ -37,6 +37,24 @@ fn large_inputs_are_checked_along_directions() {
 }
 
 #[test]
+fn an_inexact_difference_is_not_taken_for_a_wrong_gradient() {
+    // The product of eight repetitions of each element: x⁸·(y⁸…), with derivatives as large as 1e7,
+    // where a difference with one step is good to five digits.
+    let power = |v: &[Var]| v[0].broadcast_to(&[8, 3])?.prod(&[], false);
+    let x = [Tensor::from_slice(&[1.9f64, -1.7, 1.3], &[3]).unwrap()];
+    let options = GradCheck { atol: 1e-9, rtol: 1e-10, ..GradCheck::new("power", 5) };
+    gradcheck(power, &x, &options).unwrap();
+    gradgradcheck(power, &x, &options).unwrap();
+    // The same with a gradient that is wrong in its sixth digit.
+    let wrong = |v: &[Var]| {
+        let y = power(v)?;
+        y.mul_scalar(1.0 + 1e-6)?.sub(&y.mul_scalar(1e-6)?.detach())
+    };
+    let error = gradcheck(wrong, &x, &options).err().unwrap().to_string();
+    assert!(error.contains("±"), "{error}");
+}
+
+#[test]
 fn a_severed_graph_is_told_from_a_zero_gradient() {
     let severed = |v: &[Var]| no_grad(|| v[0].exp());
     let error = failure(severed, &[random(&[2])]);
