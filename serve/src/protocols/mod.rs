@@ -1,0 +1,61 @@
+//! The protocols, one file each: paths, shapes, errors.
+
+pub mod tei;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::StatusCode;
+use serde_json::Value;
+
+use crate::app::App;
+use crate::error::{Kind, Problem};
+
+/// A protocol, by which errors have their shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// text-embeddings-inference, and what belongs to no other protocol.
+    Tei,
+}
+
+impl Protocol {
+    /// The protocol of a path.
+    pub fn of(_path: &str) -> Protocol {
+        Protocol::Tei
+    }
+
+    /// Its name in logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Tei => "tei",
+        }
+    }
+
+    /// The status and the body of an error.
+    pub fn error(self, problem: &Problem) -> (StatusCode, Value) {
+        match self {
+            Protocol::Tei => tei::error(problem),
+        }
+    }
+}
+
+/// All paths.
+pub fn router(app: &Arc<App>) -> Router {
+    Router::new()
+        .merge(tei::routes())
+        .fallback(|uri: axum::http::Uri| async move {
+            let path: String = uri.path().chars().take(200).collect();
+            Problem::new(Kind::NotFound, format!("there is nothing at `{path}`; see /docs"))
+        })
+        .method_not_allowed_fallback(|method: axum::http::Method, uri: axum::http::Uri| async move {
+            let path: String = uri.path().chars().take(200).collect();
+            Problem::new(Kind::Method, format!("`{path}` has no method {method}; see /docs"))
+        })
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(app), crate::around::around))
+        .with_state(Arc::clone(app))
+}
+
+/// What a port of its own for operators answers.
+pub fn metrics_router(app: &Arc<App>) -> Router {
+    Router::new().merge(tei::operation()).with_state(Arc::clone(app))
+}
