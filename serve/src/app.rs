@@ -40,7 +40,9 @@ impl Access {
     /// Whether `key` is one of ours, in a time that does not depend on how much of it is right.
     pub fn knows(&self, key: &str) -> bool {
         // All are compared, whichever fits.
-        self.keys.iter().fold(false, |known, ours| known | bool::from(ours.as_bytes().ct_eq(key.as_bytes())))
+        self.keys
+            .iter()
+            .fold(false, |known, ours| known | bool::from(ours.as_bytes().ct_eq(key.as_bytes())))
     }
 }
 

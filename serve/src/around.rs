@@ -64,7 +64,7 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
         }
         Err(problem) => problem.into_response(),
     };
-    let problem = response.extensions().get::<Problem>().cloned();
+    let problem = response.extensions().get::<Problem>().cloned().or_else(|| foreign(&response));
     let mut response = match &problem {
         Some(problem) => shaped(protocol, problem, &response),
         None => response,
@@ -131,7 +131,10 @@ fn admit(
                 return Err(Problem::new(Kind::Unauthorized, message));
             }
             Some(key) if !app.access.knows(key) => {
-                return Err(Problem::new(Kind::Unauthorized, "the API key is not one of this server's"));
+                return Err(Problem::new(
+                    Kind::Unauthorized,
+                    "the API key is not one of this server's",
+                ));
             }
             Some(_) => {}
         }
@@ -159,6 +162,20 @@ fn key(headers: &HeaderMap) -> Option<&str> {
         scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
     });
     bearer.or_else(|| headers.get("x-api-key")?.to_str().ok())
+}
+
+/// The problem behind an error of the router itself, which knows no protocol.
+fn foreign(response: &Response) -> Option<Problem> {
+    let json =
+        response.headers().get(header::CONTENT_TYPE).is_some_and(|v| v == "application/json");
+    let message = "the path is not understood: is it UTF-8, percent-encoded?";
+    match response.status() {
+        StatusCode::BAD_REQUEST if !json => Some(Problem::invalid(message)),
+        status if status.is_server_error() && !json => {
+            Some(Problem::new(Kind::Internal, "the server failed, which is a bug"))
+        }
+        _ => None,
+    }
 }
 
 /// A problem in the shape of the protocol; headers that the answer has already stay.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use gradus_models::pipelines::{Fill, Score, Tag};
 use gradus_models::Encoding;
+use gradus_models::pipelines::{Fill, Score, Tag};
 
 use crate::error::{Kind, Problem, Result};
 use crate::pipeline::{Answer, Pipeline, Sequence, Task, Want};
@@ -168,7 +168,7 @@ impl Served {
                 let encoding = encode(&a, Some(&b))?;
                 (a, encoding)
             }
-            Text::Ids(ids) => (String::new(), self.from_ids(ids)?),
+            Text::Ids(ids) => (String::new(), self.of_ids(ids)?),
         };
         if encoding.len() > most {
             if !options.truncate {
@@ -203,13 +203,16 @@ impl Served {
                     false => format!("it has {}", known.join(", ")),
                 };
                 let name: String = name.chars().take(64).collect();
-                Err(Problem::field("prompt_name", format!("`{name}` is no prompt of the model: {known}")))
+                Err(Problem::field(
+                    "prompt_name",
+                    format!("`{name}` is no prompt of the model: {known}"),
+                ))
             }
         }
     }
 
     /// Token ids as a sequence; the special ones are added where they are missing.
-    fn from_ids(&self, mut ids: Vec<u32>) -> Result<Encoding> {
+    fn of_ids(&self, mut ids: Vec<u32>) -> Result<Encoding> {
         let tokenizer = self.pipeline().tokenizer();
         let vocab = self.pipeline().config().vocab_size;
         if let Some(id) = ids.iter().find(|&&id| id as usize >= vocab) {
@@ -283,7 +286,10 @@ impl Served {
         let bytes = texts.iter().map(Text::bytes).sum();
         let served = Arc::clone(self);
         let sequences = offload(bytes, move || {
-            texts.into_iter().map(|text| served.sequence(text, &options, want)).collect::<Result<Vec<_>>>()
+            texts
+                .into_iter()
+                .map(|text| served.sequence(text, &options, want))
+                .collect::<Result<Vec<_>>>()
         })
         .await?;
         let tokens = sequences.iter().map(|s| s.encoding.len()).sum();
@@ -482,7 +488,10 @@ fn numbers(answer: Answer) -> Result<Vec<f32>> {
 }
 
 fn unexpected() -> Problem {
-    Problem::new(Kind::Internal, "the model gave another kind of answer than asked for, which is a bug")
+    Problem::new(
+        Kind::Internal,
+        "the model gave another kind of answer than asked for, which is a bug",
+    )
 }
 
 fn internal(error: &dyn std::fmt::Display) -> Problem {

@@ -73,8 +73,12 @@ impl Call {
         }
         let most = self.app.limits.inputs;
         if inputs > most {
-            let message = format!("`{at}` has {inputs} inputs; at most {most} are taken (--max-inputs)");
-            return Err(Problem { param: Some(at.into()), ..Problem::new(Kind::TooLarge, message) });
+            let message =
+                format!("`{at}` has {inputs} inputs; at most {most} are taken (--max-inputs)");
+            return Err(Problem {
+                param: Some(at.into()),
+                ..Problem::new(Kind::TooLarge, message)
+            });
         }
         Ok(())
     }
@@ -89,7 +93,8 @@ impl Call {
 /// Reads a body within `most` bytes, both as it comes and decompressed, and within `patience`.
 async fn read(body: Body, headers: &HeaderMap, most: usize, patience: Duration) -> Result<Bytes> {
     let too_large = || {
-        let message = format!("the body has more than {most} bytes, which is the limit (--max-body)");
+        let message =
+            format!("the body has more than {most} bytes, which is the limit (--max-body)");
         Problem::new(Kind::TooLarge, message)
     };
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
@@ -98,7 +103,10 @@ async fn read(body: Body, headers: &HeaderMap, most: usize, patience: Duration) 
     }
     let collected = tokio::time::timeout(patience, Limited::new(body, most).collect()).await;
     let collected = collected.map_err(|_| {
-        Problem::new(Kind::Timeout, format!("the body did not arrive within {} s", patience.as_secs()))
+        Problem::new(
+            Kind::Timeout,
+            format!("the body did not arrive within {} s", patience.as_secs()),
+        )
     })?;
     let bytes = match collected {
         Ok(collected) => collected.to_bytes(),
@@ -108,8 +116,16 @@ async fn read(body: Body, headers: &HeaderMap, most: usize, patience: Duration) 
     let encoding = headers.get(header::CONTENT_ENCODING).map(|v| v.to_str().unwrap_or("?").trim());
     match encoding.map(str::to_ascii_lowercase).as_deref() {
         None | Some("" | "identity") => Ok(bytes),
-        Some("gzip" | "x-gzip") => offload(bytes.len(), move || inflate(flate2::read::MultiGzDecoder::new(&bytes[..]), most)).await?.ok_or_else(too_large),
-        Some("deflate") => offload(bytes.len(), move || inflate(flate2::read::ZlibDecoder::new(&bytes[..]), most)).await?.ok_or_else(too_large),
+        Some("gzip" | "x-gzip") => offload(bytes.len(), move || {
+            inflate(flate2::read::MultiGzDecoder::new(&bytes[..]), most)
+        })
+        .await?
+        .ok_or_else(too_large),
+        Some("deflate") => {
+            offload(bytes.len(), move || inflate(flate2::read::ZlibDecoder::new(&bytes[..]), most))
+                .await?
+                .ok_or_else(too_large)
+        }
         Some(other) => Err(Problem::new(
             Kind::MediaType,
             format!("the content encoding `{other}` is not known; send gzip, deflate, or none"),
@@ -121,10 +137,9 @@ async fn read(body: Body, headers: &HeaderMap, most: usize, patience: Duration) 
 fn inflate(reader: impl Read, most: usize) -> Result<Option<Bytes>> {
     let mut bytes = Vec::new();
     let limit = (most as u64).saturating_add(1);
-    reader
-        .take(limit)
-        .read_to_end(&mut bytes)
-        .map_err(|e| Problem::invalid(format!("the body is not what its content encoding says: {e}")))?;
+    reader.take(limit).read_to_end(&mut bytes).map_err(|e| {
+        Problem::invalid(format!("the body is not what its content encoding says: {e}"))
+    })?;
     Ok((bytes.len() <= most).then(|| bytes.into()))
 }
 

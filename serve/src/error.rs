@@ -48,7 +48,9 @@ impl Kind {
     /// The usual status code; a protocol may have another.
     pub fn status(self) -> StatusCode {
         match self {
-            Kind::Invalid | Kind::Empty | Kind::TooLong | Kind::WrongTask => StatusCode::BAD_REQUEST,
+            Kind::Invalid | Kind::Empty | Kind::TooLong | Kind::WrongTask => {
+                StatusCode::BAD_REQUEST
+            }
             Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Kind::NoModel | Kind::NoVersion | Kind::NotFound => StatusCode::NOT_FOUND,

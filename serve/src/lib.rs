@@ -18,8 +18,8 @@
 //! some 100 µs (encoding and parsing large requests, opening models) on threads that may block.
 
 pub mod app;
-pub mod around;
 mod args;
+pub mod around;
 pub mod ask;
 pub mod call;
 pub mod error;

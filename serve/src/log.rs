@@ -85,7 +85,11 @@ fn write(receiver: &Receiver<String>, dropped: &AtomicU64) {
         let _ = out.write_all(line.as_bytes());
         match dropped.swap(0, Ordering::Relaxed) {
             0 => {}
-            count => drop(writeln!(out, "{}", json!({"level": "warn", "event": "log lines dropped", "count": count}))),
+            count => drop(writeln!(
+                out,
+                "{}",
+                json!({"level": "warn", "event": "log lines dropped", "count": count})
+            )),
         }
     }
 }
@@ -99,13 +103,18 @@ fn line(as_json: bool, time: SystemTime, level: Level, event: &str, fields: &Val
         all.insert("time".into(), time.into());
         all.insert("level".into(), level.name().into());
         all.insert("event".into(), event.into());
-        all.extend(fields.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), v.clone())));
+        all.extend(
+            fields.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), v.clone())),
+        );
         return format!("{}\n", Value::Object(all));
     }
     let mut line = format!("{time} {:5} {event}", level.name());
     for (key, value) in fields.iter().filter(|(_, v)| !v.is_null()) {
         // Strings are quoted where they have a space or what could pass for another line.
-        match value.as_str().filter(|s| !s.is_empty() && !s.contains(|c: char| c <= ' ' || c == '"')) {
+        match value
+            .as_str()
+            .filter(|s| !s.is_empty() && !s.contains(|c: char| c <= ' ' || c == '"'))
+        {
             Some(word) => line.push_str(&format!(" {key}={word}")),
             None => line.push_str(&format!(" {key}={value}")),
         }
@@ -151,7 +160,10 @@ mod tests {
     fn a_line_stays_a_line() {
         let fields = json!({"path": "/a\nb", "code": 200, "none": null, "word": "x"});
         let text = line(false, UNIX_EPOCH, Level::Info, "request", &fields);
-        assert_eq!(text, "1970-01-01T00:00:00.000Z info  request code=200 path=\"/a\\nb\" word=x\n");
+        assert_eq!(
+            text,
+            "1970-01-01T00:00:00.000Z info  request code=200 path=\"/a\\nb\" word=x\n"
+        );
         let json: Value =
             serde_json::from_str(&line(true, UNIX_EPOCH, Level::Warn, "request", &fields)).unwrap();
         assert_eq!((&json["level"], &json["code"]), (&"warn".into(), &200.into()));

@@ -16,8 +16,8 @@ type Made<T> = Result<T, prometheus::Error>;
 
 /// Seconds, from a tenth of a millisecond to a minute.
 const SECONDS: [f64; 18] = [
-    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
-    10.0, 30.0, 60.0,
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0, 30.0, 60.0,
 ];
 
 /// Inputs and tokens: powers of two.
@@ -79,7 +79,10 @@ impl Metrics {
         };
         let seconds = || SECONDS.to_vec();
         let queue = GaugeVec::new(
-            Opts::new("gradus_queue", "What waits or runs: requests, inputs, tokens, running inputs"),
+            Opts::new(
+                "gradus_queue",
+                "What waits or runs: requests, inputs, tokens, running inputs",
+            ),
             &["model", "version", "what"],
         )?;
         collected.register(Box::new(queue.clone()))?;
@@ -96,8 +99,18 @@ impl Metrics {
                 &["model", "phase"],
                 seconds(),
             )?,
-            batch_inputs: histograms("gradus_batch_inputs", "Inputs of a batch", model, counts(10))?,
-            batch_tokens: histograms("gradus_batch_tokens", "Tokens of a batch", model, counts(15))?,
+            batch_inputs: histograms(
+                "gradus_batch_inputs",
+                "Inputs of a batch",
+                model,
+                counts(10),
+            )?,
+            batch_tokens: histograms(
+                "gradus_batch_tokens",
+                "Tokens of a batch",
+                model,
+                counts(15),
+            )?,
             batch_seconds: histograms("gradus_batch_seconds", "Time of a batch", model, seconds())?,
             queue,
             inputs: counter("gradus_inputs_total", "Inputs computed", model)?,

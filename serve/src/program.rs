@@ -65,15 +65,20 @@ impl Settings {
         let host = if host == "localhost" { "127.0.0.1" } else { host };
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let ip: IpAddr = host.parse().map_err(|_| {
-            Failure::usage(format!("--host is `{host}`; it must be an IP address, as 127.0.0.1 or ::"))
+            Failure::usage(format!(
+                "--host is `{host}`; it must be an IP address, as 127.0.0.1 or ::"
+            ))
         })?;
         if flags.model.is_empty() && flags.model_store.is_none() {
-            return Err(Failure::usage("no model to serve; give --model DIR, or --model-store DIR"));
+            return Err(Failure::usage(
+                "no model to serve; give --model DIR, or --model-store DIR",
+            ));
         }
         let models: Vec<(String, String)> = flags.model.iter().map(|m| named(m)).collect();
         let mut names = HashSet::new();
         if let Some((name, _)) = models.iter().find(|(name, _)| !names.insert(name)) {
-            let message = format!("two models are called `{name}`; name them with --model NAME=DIR");
+            let message =
+                format!("two models are called `{name}`; name them with --model NAME=DIR");
             return Err(Failure::usage(message));
         }
         let mut keys = flags.api_key.clone();
@@ -101,7 +106,9 @@ impl Settings {
             let value = value.unwrap_or(default);
             match (0.0..=86_400.0).contains(&value) {
                 true => Ok(Duration::from_secs_f64(value)),
-                false => Err(Failure::usage(format!("--{name} is {value}; it must be from 0 to 86400"))),
+                false => {
+                    Err(Failure::usage(format!("--{name} is {value}; it must be from 0 to 86400")))
+                }
             }
         };
         let patience = seconds("read-timeout", flags.read_timeout, 15.0)?;
@@ -158,7 +165,8 @@ fn run(shared: &SharedArgs, flags: &Flags, settings: Settings, log: Log) -> Outc
     for (name, source) in &settings.models {
         let start = Instant::now();
         models.load(name, source, false).map_err(|problem| Failure::error(problem.message))?;
-        let fields = json!({"model": name, "folder": source, "ms": start.elapsed().as_millis() as u64});
+        let fields =
+            json!({"model": name, "folder": source, "ms": start.elapsed().as_millis() as u64});
         log.event(Level::Info, "model loaded", fields);
     }
     let store = flags.model_store.as_ref().map(|store| store.canonicalize()).transpose()?;
@@ -219,8 +227,9 @@ fn run(shared: &SharedArgs, flags: &Flags, settings: Settings, log: Log) -> Outc
 }
 
 fn bind(address: SocketAddr) -> Outcome<std::net::TcpListener> {
-    let listener = std::net::TcpListener::bind(address)
-        .map_err(|e| Failure::error(format!("cannot listen at {address}: {e}; choose another --port")))?;
+    let listener = std::net::TcpListener::bind(address).map_err(|e| {
+        Failure::error(format!("cannot listen at {address}: {e}; choose another --port"))
+    })?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }

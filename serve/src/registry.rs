@@ -181,7 +181,10 @@ impl Version {
         let number = text.strip_suffix(".0").unwrap_or(text);
         let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
         number.parse().ok().filter(|_| digits).map(Version::Number).ok_or_else(|| {
-            Problem::new(Kind::NoVersion, format!("there is no version `{text}`; versions are numbers"))
+            Problem::new(
+                Kind::NoVersion,
+                format!("there is no version `{text}`; versions are numbers"),
+            )
         })
     }
 }
@@ -356,7 +359,9 @@ impl Registry {
                 (None, _) => {
                     return Err(Problem::new(
                         Kind::NoVersion,
-                        format!("the model `{name}` has no version labelled `{label}`; use stable or latest"),
+                        format!(
+                            "the model `{name}` has no version labelled `{label}`; use stable or latest"
+                        ),
                     ));
                 }
             },

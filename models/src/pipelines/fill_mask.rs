@@ -105,7 +105,7 @@ impl FillMask {
             self.check(text, encoding.borrow())?;
         }
         let vocab = self.runner.config.vocab_size;
-        self.runner.run(&encodings, |input, packed, batch| {
+        self.runner.run(encodings, |input, packed, batch| {
             let is_mask = |&(_, &id): &(u32, &u32)| id == self.mask_id;
             let positions: Vec<u32> =
                 (0..).zip(&packed.ids).filter(is_mask).map(|(at, _)| at).collect();

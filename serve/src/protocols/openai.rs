@@ -41,7 +41,8 @@ pub fn error(problem: &Problem) -> (StatusCode, Value) {
         Kind::Internal | Kind::Unavailable | Kind::Timeout => ("server_error", None),
         _ => ("invalid_request_error", None),
     };
-    let body = json!({"message": problem.message, "type": kind, "param": problem.param, "code": code});
+    let body =
+        json!({"message": problem.message, "type": kind, "param": problem.param, "code": code});
     (problem.kind.status(), json!({"error": body}))
 }
 
@@ -131,4 +132,3 @@ async fn models(State(app): State<Arc<App>>) -> Response {
 pub fn model(app: &App, name: &str) -> Result<Value> {
     app.models.list().iter().find(|l| l.name == name).map(about).ok_or_else(|| no_model(name))
 }
-

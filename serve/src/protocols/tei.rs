@@ -226,11 +226,12 @@ async fn rerank(call: Call) -> Result<Response> {
     call.count(texts.len(), "texts")?;
     let pairs = texts.iter().map(|text| Text::Pair(query.clone(), text.clone())).collect();
     let asked = served.scores(pairs, options, scores, call.caller).await?;
-    let ranks = texts.into_iter().zip(&asked.answers).enumerate().map(|(index, (text, scores))| Rank {
-        index,
-        score: scores.first().copied().unwrap_or_default(),
-        text: return_text.then_some(text),
-    });
+    let ranks =
+        texts.into_iter().zip(&asked.answers).enumerate().map(|(index, (text, scores))| Rank {
+            index,
+            score: scores.first().copied().unwrap_or_default(),
+            text: return_text.then_some(text),
+        });
     let mut ranks: Vec<Rank> = ranks.collect();
     ranks.sort_by(|a, b| b.score.total_cmp(&a.score));
     let numbers = 10 * ranks.len();
@@ -357,7 +358,9 @@ async fn info(State(app): State<Arc<App>>) -> Result<Response> {
         Pipeline::Classify(p) if p.labels().len() == 1 => {
             json!({"reranker": {"id2label": id2label, "label2id": label2id}})
         }
-        Pipeline::Classify(_) => json!({"classifier": {"id2label": id2label, "label2id": label2id}}),
+        Pipeline::Classify(_) => {
+            json!({"classifier": {"id2label": id2label, "label2id": label2id}})
+        }
         Pipeline::Tag(_) => {
             json!({"token_classifier": {"id2label": id2label, "label2id": label2id}})
         }

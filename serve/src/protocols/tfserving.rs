@@ -131,10 +131,7 @@ async fn ask(State(_): State<Arc<App>>, Path(last): Path<String>, call: Call) ->
     question(&served, verb, call).await
 }
 
-async fn ask_version(
-    Path((model, last)): Path<(String, String)>,
-    call: Call,
-) -> Result<Response> {
+async fn ask_version(Path((model, last)): Path<(String, String)>, call: Call) -> Result<Response> {
     let (version, verb) = verb(&last)?;
     let served = call.app.models.get(&model, &Version::parse(version)?)?;
     question(&served, verb, call).await
@@ -149,7 +146,10 @@ async fn ask_label(Path((model, last)): Path<(String, String)>, call: Call) -> R
 /// `name:predict` → `name`, `predict`.
 fn verb(last: &str) -> Result<(&str, &str)> {
     last.rsplit_once(':').ok_or_else(|| {
-        Problem::new(Kind::Method, "a question needs a verb: `:predict` or `:classify` after the model")
+        Problem::new(
+            Kind::Method,
+            "a question needs a verb: `:predict` or `:classify` after the model",
+        )
     })
 }
 
@@ -160,7 +160,10 @@ async fn question(served: &Arc<Served>, verb: &str, call: Call) -> Result<Respon
         "regress" => Err(Problem::new(Kind::Invalid, "no model here has a `regress` signature")),
         _ => {
             let verb: String = verb.chars().take(64).collect();
-            Err(Problem::new(Kind::NotFound, format!("`:{verb}` is no verb; use :predict or :classify")))
+            Err(Problem::new(
+                Kind::NotFound,
+                format!("`:{verb}` is no verb; use :predict or :classify"),
+            ))
         }
     }
 }
@@ -207,7 +210,15 @@ fn scalar(value: Value) -> Value {
 #[serde(rename_all = "lowercase")]
 enum Predictions {
     Predictions(Vec<Row>),
-    Outputs(Value),
+    Outputs(Columns),
+}
+
+/// The columns of the outputs: of a single one the list itself.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Columns {
+    Named { label: Vec<String>, scores: Vec<Vec<f32>> },
+    Single(Vec<Row>),
 }
 
 async fn predict(served: &Arc<Served>, call: Call) -> Result<Response> {
@@ -235,7 +246,7 @@ async fn predict(served: &Arc<Served>, call: Call) -> Result<Response> {
     let numbers = answers.iter().map(Row::size).sum();
     let predictions = match columnar {
         false => Predictions::Predictions(answers),
-        true => Predictions::Outputs(columns_of(answers)?),
+        true => Predictions::Outputs(columns_of(answers)),
     };
     Ok(with_usage(answer(predictions, numbers).await?, &usage))
 }
@@ -269,27 +280,23 @@ fn flat(value: Value, at: &str) -> Result<Vec<String>> {
         Value::String(text) => Ok(vec![text]),
         other => {
             let items = list(other, at)?.into_iter().enumerate();
-            items.map(|(i, item)| crate::json::string(scalar(item), &format!("{at}[{i}]"))).collect()
+            items
+                .map(|(i, item)| crate::json::string(scalar(item), &format!("{at}[{i}]")))
+                .collect()
         }
     }
 }
 
-/// The columns of rows: of one unnamed output the list itself.
-fn columns_of(rows: Vec<Row>) -> Result<Value> {
-    let json = |e: serde_json::Error| Problem::new(Kind::Internal, e.to_string());
-    let named = rows.iter().all(|row| matches!(row, Row::Label { .. }));
-    if !named {
-        return serde_json::to_value(rows).map_err(json);
+fn columns_of(rows: Vec<Row>) -> Columns {
+    if !rows.iter().all(|row| matches!(row, Row::Label { .. })) {
+        return Columns::Single(rows);
     }
-    let (mut labels, mut scores) = (Vec::new(), Vec::new());
-    for row in rows {
-        if let Row::Label { label, scores: values } = row {
-            labels.push(label);
-            scores.push(values);
-        }
-    }
-    let columns = json!({"label": labels, "scores": scores});
-    Ok(columns)
+    let split = rows.into_iter().filter_map(|row| match row {
+        Row::Label { label, scores } => Some((label, scores)),
+        _ => None,
+    });
+    let (label, scores) = split.unzip();
+    Columns::Named { label, scores }
 }
 
 async fn classify(served: &Arc<Served>, call: Call) -> Result<Response> {

@@ -66,9 +66,7 @@ pub async fn rows(
                 Row::Label { label: label.unwrap_or_default(), scores }
             })
         }
-        Task::FillMask => {
-            each(served.fill_mask(texts, options, FILLS, caller).await?, Row::Masks)
-        }
+        Task::FillMask => each(served.fill_mask(texts, options, FILLS, caller).await?, Row::Masks),
         Task::Tag => each(served.tag(texts, options, caller).await?, Row::Words),
     })
 }

@@ -179,7 +179,9 @@ mod tests {
         let mut queue = FairQueue::default();
         queue.push(1, 1, 10, "a");
         (0..50).for_each(|_| queue.push(2, 2, 10, "b"));
-        (0..40).for_each(|_| drop(queue.pop(usize::MAX)));
+        for _ in 0..40 {
+            queue.pop(usize::MAX);
+        }
         (0..4).for_each(|_| queue.push(1, 3, 10, "a"));
         let next: Vec<_> = (0..4).filter_map(|_| queue.pop(usize::MAX)).collect();
         assert_eq!(next.iter().filter(|&&n| n == "a").count(), 2, "{next:?}");

@@ -463,14 +463,14 @@ impl<M: Model> Request<M> {
     fn finish(&self, outcome: Result<(), Failure<M::Error>>) {
         let mut progress = lock(&self.progress);
         let Some(sender) = progress.sender.take() else { return };
-        let reply = outcome.and_then(|()| {
+        let reply = outcome.map(|()| {
             let outputs = std::mem::take(&mut progress.outputs).into_iter().collect();
             let started = progress.started.unwrap_or(self.arrived);
-            Ok(Answers {
+            Answers {
                 outputs: Option::unwrap_or(outputs, Vec::new()),
                 queued: started.duration_since(self.arrived),
                 computed: started.elapsed(),
-            })
+            }
         });
         drop(progress);
         // Whoever asked may have gone.

@@ -1,8 +1,8 @@
 //! The scheduler with a model whose every batch waits for the test's permission: nothing here depends on time, except
 //! where time is what is tested.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::*;
 
@@ -42,12 +42,8 @@ impl Bench {
     fn new(change: impl FnOnce(&mut Options)) -> Bench {
         let (begun, begins) = channel();
         let (permits, waits) = channel();
-        let mut options = Options {
-            max_batch_tokens: 100,
-            max_queue: 8,
-            max_delay: Duration::ZERO,
-            workers: 1,
-        };
+        let mut options =
+            Options { max_batch_tokens: 100, max_queue: 8, max_delay: Duration::ZERO, workers: 1 };
         change(&mut options);
         let model = Doubler { begun: Mutex::new(begun), permits: Mutex::new(waits) };
         Bench { scheduler: Scheduler::new(model, options, |_| {}), begun: begins, permits }
@@ -80,7 +76,10 @@ fn a_batch_starts_at_once_and_takes_what_waits_by_then() {
     let bench = Bench::new(|_| {});
     let first = bench.occupy();
     let (a, b) = (bench.submit(1, &[10]), bench.submit(2, &[20, 30]));
-    assert_eq!(bench.scheduler.load(), Load { requests: 2, inputs: 3, tokens: 60, running: 1, workers: 1 });
+    assert_eq!(
+        bench.scheduler.load(),
+        Load { requests: 2, inputs: 3, tokens: 60, running: 1, workers: 1 }
+    );
     bench.permit();
     assert_eq!(first.wait().unwrap().outputs, [2]);
     let mut batch = bench.begun();
@@ -158,7 +157,11 @@ fn clients_take_turns() {
     let one = bench.submit(2, &[11]);
     bench.permit();
     // The newcomer is in the first two batches, not behind fifty.
-    let batches = [bench.begun(), { bench.permit(); bench.begun() }].concat();
+    let batches = [bench.begun(), {
+        bench.permit();
+        bench.begun()
+    }]
+    .concat();
     assert!(batches.contains(&11), "{batches:?}");
     bench.permit();
     assert_eq!(one.wait().unwrap().outputs, [22]);
