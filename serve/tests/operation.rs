@@ -330,7 +330,7 @@ fn usage_errors_are_told() {
         (vec!["--model", "a=/none", "--model", "a=/none"], "`a`"),
         (vec!["--model", "x", "--host", "example"], "--host"),
         (vec!["--model", "x", "--max-queue", "0"], "--max-queue"),
-        (vec!["--model", "x", "--timeout", "-1"], "--timeout"),
+        (vec!["--model", "x", "--timeout=-1"], "--timeout"),
         (vec!["--model-store", "/none/at/all"], "--model-store"),
     ] {
         let output = command(&args).output().unwrap();
