@@ -16,6 +16,7 @@ mod storage;
 mod tensor;
 
 pub use cpu::buffer::{MemoryUse, memory_use};
+pub use cpu::peak::fma_loop;
 pub use device::Device;
 pub use dtype::{DType, Element};
 pub use error::{Error, Result};
