@@ -114,7 +114,8 @@ impl OptimizerCore {
             for parameter in &group.params {
                 let Some(grad) = parameter.grad(grads) else { continue };
                 if !self.slots.contains_key(parameter.name()) {
-                    let zeros = || Tensor::zeros(parameter.shape(), parameter.dtype());
+                    // Beside the gradient, which lies where the parameter does.
+                    let zeros = || grad.zeros_like();
                     let buffers =
                         self.buffers.iter().map(|_| zeros()).collect::<Result<Vec<_>>>()?;
                     self.slots.insert(parameter.name().to_string(), Slot { step: 0, buffers });
