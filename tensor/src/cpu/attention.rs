@@ -178,6 +178,7 @@ pub(crate) fn forward(
     q: &Tensor,
     k: &Tensor,
     v: &Tensor,
+    _offsets: &Tensor,
     bounds: &[usize],
     options: &Attention,
 ) -> Result<(Tensor, Tensor)> {
@@ -259,6 +260,7 @@ pub(crate) fn backward(
     q: &Tensor,
     k: &Tensor,
     v: &Tensor,
+    _offsets: &Tensor,
     bounds: &[usize],
     lse: &Tensor,
     grad: &Tensor,

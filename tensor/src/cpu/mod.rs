@@ -12,6 +12,7 @@ pub(crate) mod math;
 pub(crate) mod matmul;
 pub(crate) mod optim;
 pub(crate) mod parallel;
+pub mod peak;
 pub(crate) mod reduce;
 pub(crate) mod simd;
 pub(crate) mod softmax;

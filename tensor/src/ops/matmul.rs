@@ -1,7 +1,8 @@
 //! Matrix products.
 
+use crate::device::on_device;
 use crate::layout::broadcast_shapes;
-use crate::{Result, Tensor, bail, cpu};
+use crate::{Result, Tensor, bail};
 
 impl Tensor {
     /// The matrix product over the last two dimensions: `[…, m, k] × […, k, n] → […, m, n]`.
@@ -23,11 +24,8 @@ impl Tensor {
         }
         let batch = broadcast_shapes("matmul", batch_a, batch_b)?;
         let full = |m: usize, n: usize| batch.iter().copied().chain([m, n]).collect::<Vec<_>>();
-        cpu::matmul::matmul(
-            &self.broadcast_to(&full(m, k))?,
-            &other.broadcast_to(&full(k, n))?,
-            &full(m, n),
-        )
+        let (x, y) = (self.broadcast_to(&full(m, k))?, other.broadcast_to(&full(k, n))?);
+        on_device!("matmul", [self, other], matmul::matmul(&x, &y, &full(m, n)))
     }
 
     /// The linear layer in one pass: `x·Wᵀ + b` for `x […, in]`, `W [out, in]` as checkpoints store
@@ -50,7 +48,8 @@ impl Tensor {
         }
         let rows: usize = x[..x.len() - 1].iter().product();
         let flat = self.reshape(&[rows, w[1]])?;
-        let y = cpu::matmul::linear(&flat, weight, bias)?;
+        let operands: Vec<&Tensor> = [self, weight].into_iter().chain(bias).collect();
+        let y = on_device!("linear", &operands; matmul::linear(&flat, weight, bias))?;
         let mut shape = x.to_vec();
         *shape.last_mut().expect("checked above") = w[0];
         y.reshape(&shape)
