@@ -11,11 +11,15 @@
 //! | [`call`], [`json`], [`error`] | a request read within limits; what may be wrong with it |
 //! | [`around`] | what surrounds every request: ids, keys, CORS, deadlines, logs, metrics |
 //! | [`server`] | connections: TLS, slow clients, shutting down |
+//! | [`openapi`] | what the server answers, for machines and people |
 //! | [`metrics`], [`log`] | what operators look at |
 //! | [`program`] | the command line |
 //!
 //! The async side reads, writes and waits; models run on threads of their own, and whatever else takes longer than
 //! some 100 µs (encoding and parsing large requests, opening models) on threads that may block.
+
+// That a model may be sent to a worker is proven through all that a GPU's handles are made of.
+#![recursion_limit = "512"]
 
 pub mod app;
 mod args;
@@ -26,6 +30,7 @@ pub mod error;
 pub mod json;
 pub mod log;
 pub mod metrics;
+pub mod openapi;
 pub mod pipeline;
 pub mod program;
 pub mod protocols;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use gradus_cli::{Failure, Outcome, SharedArgs};
+use gradus_tensor::Device;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -34,7 +35,12 @@ pub fn main() -> Outcome {
     let Program { shared, flags } = Program::parse();
     let (shared, flags) = gradus_cli::layered(&shared, &flags)?;
     let settings = Settings::new(&flags)?;
-    shared.start_beside()?;
+    let device = shared.start_beside()?;
+    if device != Device::Cpu {
+        return Err(Failure::error(format!(
+            "[device] {device} is here, but models are served on the CPU only so far; use --device cpu"
+        )));
+    }
     let least = match (shared.quiet, shared.verbose) {
         (true, _) => Level::Error,
         (_, true) => Level::Debug,

@@ -324,6 +324,26 @@ fn who_hangs_up_frees_the_queue_and_who_is_too_many_is_told() {
 }
 
 #[test]
+fn the_document_names_only_what_is_there() {
+    let (server, _dir) = Server::tiny(&[("tiny", Head::None)], &[]);
+    let document = server.get("/openapi.json").ok();
+    let mut asked = 0;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        let filled =
+            path.replace("{model}", "tiny").replace("{version}", "1").replace("{label}", "stable");
+        for (method, operation) in methods.as_object().unwrap() {
+            let reply = server.send(&method.to_uppercase(), &filled, &[], b"");
+            let known = operation["responses"].as_object().unwrap();
+            assert!(known.contains_key(&reply.code.to_string()), "{method} {path}: {reply:?}");
+            assert!(![404, 405, 500].contains(&reply.code), "{method} {path}: {reply:?}");
+            asked += 1;
+        }
+    }
+    assert!(asked > 50);
+    assert!(server.get("/docs").text().contains("/v1/embeddings"));
+}
+
+#[test]
 fn usage_errors_are_told() {
     for (args, part) in [
         (vec![], "--model"),

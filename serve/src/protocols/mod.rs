@@ -79,6 +79,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .merge(torchserve::routes())
         .merge(tfserving::routes())
         .merge(kserve::routes())
+        .merge(crate::openapi::routes())
         .fallback(|uri: axum::http::Uri| async move {
             let path: String = uri.path().chars().take(200).collect();
             Problem::new(Kind::NotFound, format!("there is nothing at `{path}`; see /docs"))
