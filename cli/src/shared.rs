@@ -123,6 +123,18 @@ impl SharedArgs {
     /// A usage error when `--threads` is out of its range; an error when there is no such device, or the threads
     /// cannot be started.
     pub fn start(&self) -> Outcome<Device> {
+        self.start_with(rayon::ThreadPoolBuilder::new().use_current_thread())
+    }
+
+    /// As [`SharedArgs::start`], with threads of their own: for a program whose calling thread does not compute.
+    ///
+    /// # Errors
+    /// As [`SharedArgs::start`].
+    pub fn start_beside(&self) -> Outcome<Device> {
+        self.start_with(rayon::ThreadPoolBuilder::new())
+    }
+
+    fn start_with(&self, pool: rayon::ThreadPoolBuilder) -> Outcome<Device> {
         if let Some(threads) = self.threads.filter(|n| !(1..=MOST_THREADS).contains(n)) {
             return Err(Failure::usage(format!(
                 "--threads is {threads}; it must be from 1 to {MOST_THREADS}"
@@ -130,9 +142,7 @@ impl SharedArgs {
         }
         let device = self.device.unwrap_or_default().resolve()?;
         // 0: as many as there are processors, or as RAYON_NUM_THREADS says.
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(self.threads.unwrap_or(0))
-            .use_current_thread()
+        pool.num_threads(self.threads.unwrap_or(0))
             .build_global()
             .map_err(|e| Failure::error(format!("the threads cannot be started: {e}")))?;
         Ok(device)

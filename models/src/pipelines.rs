@@ -28,4 +28,4 @@ pub use classify::{Score, TextClassifier};
 pub use embed::TextEmbedder;
 pub use fill_mask::{Fill, FillMask};
 pub use runner::{BATCH_TOKENS, DEFAULT_BATCH_SIZE};
-pub use tag::{Tag, TokenTagger};
+pub use tag::{Tag, TokenTagger, spans};

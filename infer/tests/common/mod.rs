@@ -1,79 +1,18 @@
-//! A tiny model of random weights, and the program.
+//! The program, on a tiny model of random weights.
 
-#![allow(dead_code)] // not every test file uses everything
+#![allow(dead_code, unused_imports)] // not every test file uses everything
+
+mod tiny_model;
+
+pub use tiny_model::{Head, TEXTS, config, write_model};
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use gradus_models::{
-    BertConfig, MaskedLm, Pooling, SequenceClassifier, TokenClassifier, Tokenizer, save_folder,
-};
 use gradus_nn::{Init, Store};
 use gradus_tensor::Tensor;
 use serde_json::Value;
-
-/// Texts of several lengths.
-pub const TEXTS: [&str; 5] = [
-    "how do i locate my card",
-    "my card was stolen",
-    "the exchange rate is wrong, and the fee for the cash that i withdrew abroad is far too high",
-    "hi",
-    "why was i charged a fee",
-];
-
-/// What head a model has.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Head {
-    None,
-    Sequence(Pooling),
-    Masked,
-    Tokens,
-}
-
-pub fn config(tokenizer: &Tokenizer, head: Head) -> BertConfig {
-    let mut config = BertConfig::new(tokenizer.vocab_size(), 2, 32, 2, 64);
-    config.max_position_embeddings = 64;
-    // Large weights make the answers differ from text to text.
-    config.initializer_range = 0.3;
-    let (architecture, labels): (_, &[&str]) = match head {
-        Head::None => ("BertModel", &[]),
-        Head::Sequence(_) => ("BertForSequenceClassification", &["card", "fee", "rate"]),
-        Head::Masked => ("BertForMaskedLM", &[]),
-        Head::Tokens => ("BertForTokenClassification", &["O", "B-THING", "I-THING"]),
-    };
-    config.architectures = vec![architecture.into()];
-    config.id2label = labels.iter().map(|l| l.to_string()).collect();
-    if let Head::Sequence(pooling) = head {
-        config.pooling = Some(pooling);
-    }
-    config
-}
-
-/// Writes a model folder.
-pub fn write_model(folder: &Path, head: Head) -> Store {
-    let tokenizer = Tokenizer::train_wordpiece(&TEXTS, 200).unwrap();
-    let config = config(&tokenizer, head);
-    let store = Store::new(1);
-    let root = store.root();
-    match head {
-        Head::None => drop(gradus_models::Bert::new(&root.join("bert"), &config, false).unwrap()),
-        Head::Sequence(pooling) => {
-            drop(SequenceClassifier::new(&root, &config, pooling, 3).unwrap())
-        }
-        Head::Masked => drop(MaskedLm::new(&root, &config).unwrap()),
-        Head::Tokens => drop(TokenClassifier::new(&root, &config, 3).unwrap()),
-    }
-    // Random biases too, so that nothing is hidden behind a zero.
-    for parameter in store.parameters().iter().filter(|p| p.name().ends_with("bias")) {
-        let shape = parameter.shape().to_vec();
-        let values: Vec<f32> =
-            (0..parameter.numel()).map(|i| ((i * 7 % 11) as f32 - 5.0) / 20.0).collect();
-        parameter.set(Tensor::from_slice(&values, &shape).unwrap()).unwrap();
-    }
-    save_folder(folder, &config, &tokenizer, &store).unwrap();
-    store
-}
 
 /// A model folder that lives as long as the test.
 pub struct Model(pub tempfile::TempDir);

@@ -1,10 +1,13 @@
 //! Text classification.
 
+use std::borrow::Borrow;
+
 use gradus_nn::Forward;
+use gradus_tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::runner::{Runner, runner_methods};
-use crate::{Error, Pooling, Result, SequenceClassifier};
+use crate::{Encoding, Error, Pooling, Result, SequenceClassifier};
 
 /// A label and how probable the model holds it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -77,17 +80,35 @@ impl TextClassifier {
         texts: &[(String, Option<String>)],
         top_k: Option<usize>,
     ) -> Result<Vec<Vec<Score>>> {
-        let encodings = self.runner.encode(texts)?;
-        self.runner.run(&encodings, |input, _, _| {
-            let logits = self.model.forward(input, &Forward::inference())?.into_tensor();
-            let scores = match self.scoring {
-                Scoring::Softmax => logits.softmax(-1)?,
-                Scoring::Sigmoid => logits.sigmoid()?,
-                Scoring::Plain => logits,
-            };
-            let scores = self.runner.numbers(&scores)?;
-            Ok(scores.chunks(self.labels.len()).map(|row| self.best(row, top_k)).collect())
+        let logits = self.logits(&self.runner.encode(texts)?)?;
+        logits.iter().map(|row| Ok(self.best(&self.scores(row)?, top_k))).collect()
+    }
+
+    /// The logits of encoded texts, one a label in the order of the ids.
+    ///
+    /// # Errors
+    /// When an encoding does not fit the model, or an output is not a number (the weight to blame is named).
+    pub fn logits<E: Borrow<Encoding> + Sync>(&self, encodings: &[E]) -> Result<Vec<Vec<f32>>> {
+        self.runner.run(encodings, |input, _, _| {
+            let logits = self.model.forward(input, &Forward::inference())?;
+            let logits = self.runner.numbers(logits.tensor())?;
+            Ok(logits.chunks(self.labels.len()).map(<[f32]>::to_vec).collect())
         })
+    }
+
+    /// The scores of a text's logits: softmax, sigmoid, or for `regression` the logits themselves, as config.json's
+    /// `problem_type` says.
+    ///
+    /// # Errors
+    /// When there is not one logit a label.
+    pub fn scores(&self, logits: &[f32]) -> Result<Vec<f32>> {
+        let logits = Tensor::from_slice(logits, &[self.labels.len()])?;
+        let scores = match self.scoring {
+            Scoring::Softmax => logits.softmax(-1)?,
+            Scoring::Sigmoid => logits.sigmoid()?,
+            Scoring::Plain => logits,
+        };
+        Ok(scores.to_vec::<f32>()?)
     }
 
     fn best(&self, row: &[f32], top_k: Option<usize>) -> Vec<Score> {

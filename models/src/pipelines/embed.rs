@@ -1,5 +1,6 @@
 //! Sentence embeddings.
 
+use std::borrow::Borrow;
 use std::path::Path;
 
 use gradus_nn::Forward;
@@ -8,7 +9,7 @@ use serde_json::Value;
 
 use super::runner::{Runner, json_file, runner_methods};
 use crate::bert::normalize;
-use crate::{Bert, Error, Pooling, Result};
+use crate::{Bert, Encoding, Error, Pooling, Result};
 
 /// Texts to vectors.
 pub struct TextEmbedder {
@@ -56,18 +57,49 @@ impl TextEmbedder {
     /// When a text cannot be encoded, or an output is not a number (the weight to blame is named).
     pub fn embed<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<Tensor> {
         let texts: Vec<(&str, Option<&str>)> = texts.iter().map(|t| (t.as_ref(), None)).collect();
-        let encodings = self.runner.encode(&texts)?;
+        let rows = self.rows(&self.runner.encode(&texts)?, self.normalize)?;
+        Ok(Tensor::from_slice(&rows.concat(), &[rows.len(), self.runner.config.hidden_size])?)
+    }
+
+    /// The pooled vectors of encoded texts, not normalised, each of `hidden` values.
+    ///
+    /// # Errors
+    /// When an encoding does not fit the model, or an output is not a number (the weight to blame is named).
+    pub fn pooled<E: Borrow<Encoding> + Sync>(&self, encodings: &[E]) -> Result<Vec<Vec<f32>>> {
+        self.rows(encodings, false)
+    }
+
+    /// The last hidden states of encoded texts, before pooling: `tokens × hidden` values each, token by token.
+    ///
+    /// # Errors
+    /// As [`TextEmbedder::pooled`].
+    pub fn states<E: Borrow<Encoding> + Sync>(&self, encodings: &[E]) -> Result<Vec<Vec<f32>>> {
         let hidden = self.runner.config.hidden_size;
-        let rows = self.runner.run(&encodings, |input, _, _| {
+        self.runner.run(encodings, |input, packed, _| {
+            let states = self.model.forward(input, &Forward::inference())?;
+            let values = self.runner.numbers(states.tensor())?;
+            Ok(packed
+                .ranges()
+                .map(|range| values[range.start * hidden..range.end * hidden].to_vec())
+                .collect())
+        })
+    }
+
+    fn rows<E: Borrow<Encoding> + Sync>(
+        &self,
+        encodings: &[E],
+        unit: bool,
+    ) -> Result<Vec<Vec<f32>>> {
+        let hidden = self.runner.config.hidden_size;
+        self.runner.run(encodings, |input, _, _| {
             let states = self.model.forward(input, &Forward::inference())?;
             let mut pooled = self.model.pool(&states, input, self.pooling)?;
-            if self.normalize {
+            if unit {
                 pooled = normalize(&pooled)?;
             }
             let values = self.runner.numbers(pooled.tensor())?;
             Ok(values.chunks(hidden).map(<[f32]>::to_vec).collect())
-        })?;
-        Ok(Tensor::from_slice(&rows.concat(), &[rows.len(), hidden])?)
+        })
     }
 
     runner_methods!();

@@ -1,11 +1,13 @@
 //! Masked words.
 
+use std::borrow::Borrow;
+
 use gradus_nn::Forward;
 use gradus_tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::runner::{Runner, runner_methods};
+use super::runner::{Runner, runner_methods, same_number};
 use crate::{Encoding, Error, MaskedLm, Result};
 
 /// A token that may stand for a mask.
@@ -84,11 +86,26 @@ impl FillMask {
     ) -> Result<Vec<Vec<Vec<Fill>>>> {
         let pairs: Vec<(&str, Option<&str>)> = texts.iter().map(|t| (t.as_ref(), None)).collect();
         let encodings = self.runner.encode(&pairs)?;
-        for ((text, _), encoding) in pairs.iter().zip(&encodings) {
-            self.check(text, encoding)?;
+        let texts: Vec<&str> = texts.iter().map(S::as_ref).collect();
+        self.fill_encoded(&texts, &encodings, top_k)
+    }
+
+    /// As [`FillMask::fill_all`], for texts encoded already.
+    ///
+    /// # Errors
+    /// As [`FillMask::fill_all`]; also when there is not one encoding a text.
+    pub fn fill_encoded<E: Borrow<Encoding> + Sync>(
+        &self,
+        texts: &[&str],
+        encodings: &[E],
+        top_k: usize,
+    ) -> Result<Vec<Vec<Vec<Fill>>>> {
+        same_number(texts, encodings)?;
+        for (text, encoding) in texts.iter().zip(encodings) {
+            self.check(text, encoding.borrow())?;
         }
         let vocab = self.runner.config.vocab_size;
-        self.runner.run(&encodings, |input, packed, batch| {
+        self.runner.run(encodings, |input, packed, batch| {
             let is_mask = |&(_, &id): &(u32, &u32)| id == self.mask_id;
             let positions: Vec<u32> =
                 (0..).zip(&packed.ids).filter(is_mask).map(|(at, _)| at).collect();
@@ -100,13 +117,13 @@ impl FillMask {
             let (scores, ids) = (self.runner.numbers(&scores)?, ids.to_vec::<u32>()?);
             let mut masks = ids.chunks(width).zip(scores.chunks(width));
             let fills = batch.iter().map(|&i| {
-                let encoding = &encodings[i];
+                let encoding = encodings[i].borrow();
                 let places = encoding.ids.iter().zip(&encoding.offsets);
                 places
                     .filter(|&(&id, _)| id == self.mask_id)
                     .zip(&mut masks)
                     .map(|((_, &place), (ids, scores))| {
-                        let text = pairs[i].0;
+                        let text = texts[i];
                         ids.iter()
                             .zip(scores)
                             .map(|(&id, &s)| self.one(text, place, id, s))
@@ -124,7 +141,11 @@ impl FillMask {
         Fill { token, id, score, sequence }
     }
 
-    fn check(&self, text: &str, encoding: &Encoding) -> Result<()> {
+    /// Checks that a text has a mask among the tokens that the model reads.
+    ///
+    /// # Errors
+    /// When it has none, or only beyond the maximum length.
+    pub fn check(&self, text: &str, encoding: &Encoding) -> Result<()> {
         if encoding.ids.contains(&self.mask_id) {
             return Ok(());
         }

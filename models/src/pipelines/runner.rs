@@ -1,5 +1,6 @@
 //! What the pipelines share: encoding, batches, checks.
 
+use std::borrow::Borrow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -27,6 +28,7 @@ pub(super) struct Runner {
     pub checkpoint: Checkpoint,
     max_length: usize,
     batch_size: usize,
+    batch_tokens: usize,
     truncated: AtomicU64,
 }
 
@@ -36,6 +38,7 @@ impl Runner {
         Ok(Runner {
             max_length: config.max_position_embeddings,
             batch_size: DEFAULT_BATCH_SIZE,
+            batch_tokens: BATCH_TOKENS,
             truncated: AtomicU64::new(0),
             folder,
             config,
@@ -114,6 +117,10 @@ impl Runner {
         Ok(())
     }
 
+    pub fn set_batch_tokens(&mut self, batch_tokens: usize) {
+        self.batch_tokens = batch_tokens;
+    }
+
     pub fn truncated(&self) -> u64 {
         self.truncated.load(Ordering::Relaxed)
     }
@@ -127,16 +134,17 @@ impl Runner {
     }
 
     /// Runs `forward` on every batch; it returns one result a sequence. The results are in the order of `encodings`.
-    pub fn run<T: Send>(
+    pub fn run<T: Send, E: Borrow<Encoding> + Sync>(
         &self,
-        encodings: &[Encoding],
+        encodings: &[E],
         forward: impl Fn(&BertInput, &PackedBatch, &[usize]) -> Result<Vec<T>> + Sync,
     ) -> Result<Vec<T>> {
-        let lengths: Vec<usize> = encodings.iter().map(Encoding::len).collect();
-        let batches = batches(&lengths, self.batch_size);
+        let lengths: Vec<usize> = encodings.iter().map(|e| e.borrow().len()).collect();
+        let batches = batches(&lengths, self.batch_size, self.batch_tokens);
         let mut results = Vec::with_capacity(encodings.len());
         for batch in &batches {
-            let packed = PackedBatch::new(batch.iter().map(|&i| &encodings[i]), &self.config)?;
+            let sequences = batch.iter().map(|&i| encodings[i].borrow());
+            let packed = PackedBatch::new(sequences, &self.config)?;
             let input = BertInput::new(&packed)?;
             // One entry into the thread pool for the whole forward pass. The mode belongs to the thread.
             let part = rayon::scope(|_| no_grad(|| forward(&input, &packed, batch)))?;
@@ -184,6 +192,18 @@ pub(super) fn json_file(path: &Path) -> Result<Option<serde_json::Value>> {
         .map_err(|e| Error::Config { path: path.to_path_buf(), message: format!("not JSON: {e}") })
 }
 
+/// Checks that there is one encoding a text.
+pub(super) fn same_number<E>(texts: &[&str], encodings: &[E]) -> Result<()> {
+    match texts.len() == encodings.len() {
+        true => Ok(()),
+        false => Err(Error::Input(format!(
+            "{} texts and {} encodings; pass one encoding a text",
+            texts.len(),
+            encodings.len()
+        ))),
+    }
+}
+
 /// Names for a message: the first few, and how many more.
 fn listed(names: &[String]) -> String {
     let first: Vec<String> = names.iter().take(4).map(|name| format!("`{name}`")).collect();
@@ -195,14 +215,14 @@ fn listed(names: &[String]) -> String {
 }
 
 /// Batches of texts of similar length, the longest first, so that memory peaks at once.
-fn batches(lengths: &[usize], batch_size: usize) -> Vec<Vec<usize>> {
+fn batches(lengths: &[usize], batch_size: usize, batch_tokens: usize) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..lengths.len()).collect();
     order.sort_by_key(|&i| std::cmp::Reverse(lengths[i]));
     let mut batches: Vec<Vec<usize>> = Vec::new();
     let mut tokens = 0;
     for i in order {
         match batches.last_mut() {
-            Some(last) if last.len() < batch_size && tokens + lengths[i] <= BATCH_TOKENS => {
+            Some(last) if last.len() < batch_size && tokens + lengths[i] <= batch_tokens => {
                 last.push(i);
                 tokens += lengths[i];
             }
@@ -249,6 +269,17 @@ macro_rules! runner_methods {
             self.runner.set_batch_size(batch_size)
         }
 
+        /// Sets the tokens of a batch, about: [`BATCH_TOKENS`](crate::pipelines::BATCH_TOKENS) unless set. A text that
+        /// has more is a batch of its own.
+        pub fn set_batch_tokens(&mut self, batch_tokens: usize) {
+            self.runner.set_batch_tokens(batch_tokens);
+        }
+
+        /// The folder of the model.
+        pub fn folder(&self) -> &std::path::Path {
+            &self.runner.folder
+        }
+
         /// How many texts were cut to the maximum length since the model was opened.
         pub fn truncated(&self) -> u64 {
             self.runner.truncated()
@@ -269,10 +300,10 @@ mod tests {
     #[test]
     fn batches_keep_both_limits() {
         let lengths = [5, 4000, 90, 3, 7, 5000, 100];
-        assert_eq!(batches(&lengths, 3), [vec![5], vec![1], vec![6, 2, 4], vec![0, 3]]);
-        assert_eq!(batches(&lengths, 100), [vec![5], vec![1], vec![6, 2, 4, 0, 3]]);
-        assert_eq!(batches(&[4000, 96, 1], 8), [vec![0, 1], vec![2]]);
-        assert!(batches(&[], 8).is_empty());
+        assert_eq!(batches(&lengths, 3, 4096), [vec![5], vec![1], vec![6, 2, 4], vec![0, 3]]);
+        assert_eq!(batches(&lengths, 100, 4096), [vec![5], vec![1], vec![6, 2, 4, 0, 3]]);
+        assert_eq!(batches(&[4000, 96, 1], 8, 4096), [vec![0, 1], vec![2]]);
+        assert!(batches(&[], 8, 4096).is_empty());
     }
 
     #[test]

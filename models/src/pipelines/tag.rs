@@ -1,10 +1,12 @@
 //! A label for every word.
 
+use std::borrow::Borrow;
+
 use gradus_nn::Forward;
 use serde::{Deserialize, Serialize};
 
 use super::classify::head_labels;
-use super::runner::{Runner, runner_methods};
+use super::runner::{Runner, runner_methods, same_number};
 use crate::tokenizer::char_offsets;
 use crate::{Encoding, Result, TokenClassifier};
 
@@ -64,13 +66,27 @@ impl TokenTagger {
     pub fn tag<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<Vec<Vec<Tag>>> {
         let pairs: Vec<(&str, Option<&str>)> = texts.iter().map(|t| (t.as_ref(), None)).collect();
         let encodings = self.runner.encode(&pairs)?;
-        self.runner.run(&encodings, |input, packed, batch| {
+        let texts: Vec<&str> = texts.iter().map(S::as_ref).collect();
+        self.tag_encoded(&texts, &encodings)
+    }
+
+    /// As [`TokenTagger::tag`], for texts encoded already.
+    ///
+    /// # Errors
+    /// As [`TokenTagger::tag`]; also when there is not one encoding a text.
+    pub fn tag_encoded<E: Borrow<Encoding> + Sync>(
+        &self,
+        texts: &[&str],
+        encodings: &[E],
+    ) -> Result<Vec<Vec<Tag>>> {
+        same_number(texts, encodings)?;
+        self.runner.run(encodings, |input, packed, batch| {
             let logits = self.model.forward(input, &Forward::inference())?;
             let scores = self.runner.numbers(&logits.tensor().softmax(-1)?)?;
             let rows: Vec<&[f32]> = scores.chunks(self.labels.len()).collect();
             let tags = batch.iter().zip(packed.ranges());
             Ok(tags
-                .map(|(&i, range)| self.words(pairs[i].0, &encodings[i], &rows[range]))
+                .map(|(&i, range)| self.words(texts[i], encodings[i].borrow(), &rows[range]))
                 .collect())
         })
     }

@@ -1,0 +1,78 @@
+//! What all requests share.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use subtle::ConstantTimeEq;
+
+use crate::log::Log;
+use crate::metrics::Metrics;
+use crate::registry::Registry;
+
+/// Limits on what a request may be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limits {
+    /// Bytes of a body at most, compressed and not.
+    pub body: usize,
+    /// Inputs of a request at most.
+    pub inputs: usize,
+    /// Time to answer in, unless the request says less.
+    pub timeout: Duration,
+    /// Time to read a request in.
+    pub read: Duration,
+    /// Whether texts are cut where a request does not say.
+    pub truncate: bool,
+}
+
+/// Who may do what.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Access {
+    /// The keys; without any, everybody may ask.
+    pub keys: Vec<String>,
+    /// Whether models may be registered and unregistered here.
+    pub management: bool,
+}
+
+impl Access {
+    /// Whether `key` is one of ours, in a time that does not depend on how much of it is right.
+    pub fn knows(&self, key: &str) -> bool {
+        // All are compared, whichever fits.
+        self.keys
+            .iter()
+            .fold(false, |known, ours| known | bool::from(ours.as_bytes().ct_eq(key.as_bytes())))
+    }
+}
+
+/// The server.
+pub struct App {
+    /// The models.
+    pub models: Registry,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// The limits.
+    pub limits: Limits,
+    /// Who may do what.
+    pub access: Access,
+    /// The folder that models may be registered from.
+    pub store: Option<PathBuf>,
+    /// Where events go.
+    pub log: Log,
+    /// Whether the server is shutting down.
+    pub draining: AtomicBool,
+    /// When it was started.
+    pub started: Instant,
+    /// Whether `/metrics` has a port of its own.
+    pub separate_metrics: bool,
+    /// Models named on the command line, which repository listings show even when unloaded.
+    pub known: std::sync::Mutex<HashSet<(String, String)>>,
+}
+
+impl App {
+    /// Whether requests are taken.
+    pub fn ready(&self) -> bool {
+        !self.draining.load(Ordering::Relaxed) && self.models.any().is_some()
+    }
+}

@@ -1,0 +1,273 @@
+//! What surrounds every request, whatever the protocol: its id and trace, CORS, the key, the deadline; errors in the
+//! protocol's shape; a line in the log and a count in the metrics.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::app::App;
+use crate::ask::Caller;
+use crate::error::{Kind, Problem, Result};
+use crate::log::Level;
+use crate::protocols::Protocol;
+
+/// Where a request comes from.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
+
+/// Longest deadline in seconds that a header may ask for; `--timeout` bounds it anyway.
+const MOST_SECONDS: f64 = 86_400.0;
+
+/// Paths that anybody may see: whoever balances the load has no key.
+const OPEN: [&str; 7] =
+    ["/health", "/ping", "/v2/health/live", "/v2/health/ready", "/docs", "/openapi.json", "/"];
+
+/// Counts a request while it is being answered, even if its client goes.
+struct InFlight(Arc<App>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.metrics.end();
+    }
+}
+
+/// The layer around all paths.
+pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let arrived = Instant::now();
+    app.metrics.begin();
+    let _in_flight = InFlight(Arc::clone(&app));
+    let method = request.method().clone();
+    let path = request.uri().path().to_string();
+    let protocol = Protocol::of(&path);
+    let id = request_id(request.headers());
+    let trace = trace(request.headers());
+    let peer = request.extensions().get::<Peer>().copied();
+    // What is matched, not what was sent: clients must not make up values of metrics.
+    let route = request.extensions().get::<MatchedPath>().map(|m| m.as_str().to_string());
+    let route = route.unwrap_or_else(|| "none".into());
+    let (origin, preflight) = cors_of(&request);
+
+    let admitted = admit(&app, &request, &path, peer, arrived);
+    let response = match admitted {
+        _ if preflight => StatusCode::NO_CONTENT.into_response(),
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    };
+    let problem = response.extensions().get::<Problem>().cloned().or_else(|| foreign(&response));
+    let mut response = match &problem {
+        Some(problem) => shaped(protocol, problem, &response),
+        None => response,
+    };
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        headers.insert("x-request-id", value);
+    }
+    if let Some(value) = trace.as_ref().and_then(|t| HeaderValue::from_str(&t.header).ok()) {
+        headers.insert("traceparent", value);
+    }
+    if let Some(origin) = origin {
+        cors(headers, origin, preflight);
+    }
+
+    let code = response.status().as_u16();
+    let failure = problem.as_ref().map(|p| format!("{:?}", p.kind));
+    app.metrics.answered(
+        protocol.name(),
+        &route,
+        code,
+        method == Method::POST,
+        failure.as_deref().or((code >= 400).then_some("Other")),
+    );
+    let level = match code {
+        500.. => Level::Error,
+        _ => Level::Debug,
+    };
+    if app.log.keeps(level) {
+        app.log.event(
+            level,
+            "request",
+            json!({
+                "id": id,
+                "trace": trace.map(|t| t.id),
+                "peer": peer.map(|p| p.0.ip().to_string()),
+                "protocol": protocol.name(),
+                "method": method.as_str(),
+                "path": path,
+                "code": code,
+                "ms": (arrived.elapsed().as_secs_f64() * 1e5).round() / 1e2,
+                "error": problem.map(|p| p.message),
+            }),
+        );
+    }
+    response
+}
+
+/// Who asks, if they may.
+fn admit(
+    app: &App,
+    request: &Request,
+    path: &str,
+    peer: Option<Peer>,
+    arrived: Instant,
+) -> Result<Caller> {
+    let headers = request.headers();
+    let key = key(headers);
+    let open = OPEN.contains(&path) && request.method() != Method::POST;
+    if !app.access.keys.is_empty() && !open {
+        match key {
+            None => {
+                let message = "this server wants an API key: `Authorization: Bearer KEY`";
+                return Err(Problem::new(Kind::Unauthorized, message));
+            }
+            Some(key) if !app.access.knows(key) => {
+                return Err(Problem::new(
+                    Kind::Unauthorized,
+                    "the API key is not one of this server's",
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    let mut timeout = app.limits.timeout;
+    if let Some(value) = headers.get("x-request-timeout") {
+        let seconds = value.to_str().ok().and_then(|v| v.trim().parse::<f64>().ok());
+        let seconds = seconds.filter(|s| (0.0..=MOST_SECONDS).contains(s)).ok_or_else(|| {
+            Problem::invalid("the header x-request-timeout must be a number of seconds")
+        })?;
+        timeout = timeout.min(Duration::from_secs_f64(seconds));
+    }
+    let mut hasher = DefaultHasher::new();
+    match key.filter(|_| !app.access.keys.is_empty()) {
+        Some(key) => key.hash(&mut hasher),
+        None => peer.map_or(IpAddr::from([0, 0, 0, 0]), |p| p.0.ip()).hash(&mut hasher),
+    }
+    Ok(Caller { client: hasher.finish(), arrived, deadline: arrived + timeout })
+}
+
+/// The key of a request: `Authorization: Bearer KEY`, or `x-api-key`.
+fn key(headers: &HeaderMap) -> Option<&str> {
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {
+        let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
+    });
+    bearer.or_else(|| headers.get("x-api-key")?.to_str().ok())
+}
+
+/// The problem behind an error of the router itself, which knows no protocol.
+fn foreign(response: &Response) -> Option<Problem> {
+    let json =
+        response.headers().get(header::CONTENT_TYPE).is_some_and(|v| v == "application/json");
+    let message = "the path is not understood: is it UTF-8, percent-encoded?";
+    match response.status() {
+        StatusCode::BAD_REQUEST if !json => Some(Problem::invalid(message)),
+        status if status.is_server_error() && !json => {
+            Some(Problem::new(Kind::Internal, "the server failed, which is a bug"))
+        }
+        _ => None,
+    }
+}
+
+/// A problem in the shape of the protocol; headers that the answer has already stay.
+fn shaped(protocol: Protocol, problem: &Problem, response: &Response) -> Response {
+    let (status, body) = protocol.error(problem);
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    let mut shaped = (status, json, body.to_string()).into_response();
+    if let Some(allow) = response.headers().get(header::ALLOW) {
+        shaped.headers_mut().insert(header::ALLOW, allow.clone());
+    }
+    if let Some(after) = problem.retry_after {
+        shaped.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+    }
+    if problem.kind == Kind::Unauthorized {
+        let bearer = HeaderValue::from_static("Bearer");
+        shaped.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
+    }
+    if problem.kind == Kind::TooLarge || problem.kind == Kind::Timeout {
+        // What is left of the body is not read.
+        shaped.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    shaped
+}
+
+/// The origin that a browser sends, and whether it only asks for permission.
+fn cors_of(request: &Request) -> (Option<HeaderValue>, bool) {
+    let headers = request.headers();
+    let origin = headers.get(header::ORIGIN).cloned();
+    let preflight = request.method() == Method::OPTIONS
+        && origin.is_some()
+        && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    (origin, preflight)
+}
+
+/// Any page may ask, with any header: `*` alone would not cover Authorization. No cookies are used, so none are
+/// allowed.
+fn cors(headers: &mut HeaderMap, _origin: HeaderValue, preflight: bool) {
+    let any = HeaderValue::from_static("*");
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, any.clone());
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, any);
+    if preflight {
+        let methods = HeaderValue::from_static("GET, POST, PUT, DELETE, OPTIONS");
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+        let allowed = HeaderValue::from_static("Authorization, Content-Type, *");
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+    }
+}
+
+/// The request's id: the client's `x-request-id` if it is fit for a log, else a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    let given = headers.get("x-request-id").and_then(|v| v.to_str().ok());
+    let fit = |id: &&str| (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
+    given.filter(fit).map_or_else(|| format!("{:016x}", unique()), str::to_string)
+}
+
+/// The trace that a request belongs to (W3C trace context, version 00).
+struct Trace {
+    id: String,
+    /// For whoever comes next: the same trace, with a span of ours.
+    header: String,
+}
+
+fn trace(headers: &HeaderMap) -> Option<Trace> {
+    let parent = headers.get("traceparent")?.to_str().ok()?;
+    let parts: Vec<&str> = parent.trim().split('-').collect();
+    let hex = |part: &str, length: usize| {
+        part.len() == length && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    match parts[..] {
+        [version, id, parent, flags]
+            if hex(version, 2)
+                && version != "ff"
+                && hex(id, 32)
+                && hex(parent, 16)
+                && hex(flags, 2)
+                && id.bytes().any(|b| b != b'0') =>
+        {
+            Some(Trace {
+                id: id.to_string(),
+                header: format!("00-{id}-{:016x}-{flags}", unique() | 1),
+            })
+        }
+        _ => None,
+    }
+}
+
+/// A number that no other request of this process has, and other processes are unlikely to.
+fn unique() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    use std::sync::LazyLock;
+    static STATE: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    STATE.hash_one(COUNT.fetch_add(1, Ordering::Relaxed))
+}

@@ -1,0 +1,521 @@
+//! Questions to a model, whatever the protocol: texts are encoded, queued, computed, and joined again.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use gradus_models::Encoding;
+use gradus_models::pipelines::{Fill, Score, Tag};
+
+use crate::error::{Kind, Problem, Result};
+use crate::pipeline::{Answer, Pipeline, Sequence, Task, Want};
+use crate::registry::{Served, wrong_task};
+use crate::scheduler::{Failure, Terms};
+
+/// What is encoded inline: the work of some 100 µs. More goes to a thread that may block.
+const INLINE_BYTES: usize = 2048;
+
+/// One input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Text {
+    /// A text.
+    Plain(String),
+    /// A pair of texts.
+    Pair(String, String),
+    /// Token ids, with or without the special ones.
+    Ids(Vec<u32>),
+}
+
+impl Text {
+    fn characters(&self) -> usize {
+        match self {
+            Text::Plain(text) => text.chars().count(),
+            Text::Pair(a, b) => a.chars().count() + b.chars().count(),
+            Text::Ids(_) => 0,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Text::Plain(text) => text.len(),
+            Text::Pair(a, b) => a.len() + b.len(),
+            Text::Ids(ids) => ids.len(),
+        }
+    }
+}
+
+/// How texts are encoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encode {
+    /// Texts of too many tokens are cut; else they are refused.
+    pub truncate: bool,
+    /// They are cut at their beginning instead of their end.
+    pub left: bool,
+    /// The name of the model's prompt to put before each text.
+    pub prompt: Option<String>,
+}
+
+impl Default for Encode {
+    fn default() -> Self {
+        Encode { truncate: true, left: false, prompt: None }
+    }
+}
+
+/// Who asks, and until when.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller {
+    /// Requests of different clients take turns.
+    pub client: u64,
+    /// When the request arrived.
+    pub arrived: Instant,
+    /// When its answer is of no more use.
+    pub deadline: Instant,
+}
+
+/// What a request used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Inputs.
+    pub inputs: usize,
+    /// Characters of the texts.
+    pub characters: usize,
+    /// Tokens, special ones included.
+    pub tokens: usize,
+    /// Time to encode them.
+    pub tokenized: Duration,
+    /// Time in the queue.
+    pub queued: Duration,
+    /// Time from the start of the first batch to the end of the last.
+    pub computed: Duration,
+    /// Time since the request arrived.
+    pub total: Duration,
+}
+
+/// Answers, one an input, and what they took.
+#[derive(Debug)]
+pub struct Asked<T> {
+    /// The answers.
+    pub answers: Vec<T>,
+    /// What they took.
+    pub usage: Usage,
+}
+
+impl<T> Asked<T> {
+    fn map<U>(self, f: impl FnMut(T) -> Result<U>) -> Result<Asked<U>> {
+        let answers = self.answers.into_iter().map(f).collect::<Result<_>>()?;
+        Ok(Asked { answers, usage: self.usage })
+    }
+}
+
+/// How logits become scores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scores {
+    /// As the model says: softmax or sigmoid.
+    Model,
+    /// The logits themselves.
+    Raw,
+}
+
+/// Runs `work` here when it is small, else on a thread that may block.
+///
+/// # Errors
+/// Those of `work`; an internal one when it panics.
+pub async fn offload<T: Send + 'static>(
+    bytes: usize,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    if bytes <= INLINE_BYTES {
+        return work();
+    }
+    let crashed = |_| Problem::new(Kind::Internal, "a task of the server crashed, which is a bug");
+    tokio::task::spawn_blocking(work).await.map_err(crashed)?
+}
+
+impl Served {
+    /// What a model of this task is usually asked.
+    pub fn usual_want(&self) -> Want {
+        match self.task() {
+            Task::Embed => Want::Vector,
+            Task::Classify => Want::Logits,
+            Task::FillMask => Want::Fills(5),
+            Task::Tag => Want::Tags,
+        }
+    }
+
+    /// Encodes an input.
+    ///
+    /// # Errors
+    /// When it is empty, too long and not to be cut, or not for this model.
+    pub fn sequence(&self, text: Text, options: &Encode, want: Want) -> Result<Sequence> {
+        let pipeline = self.pipeline();
+        let most = pipeline.max_length();
+        let prompt = self.prompt(options)?;
+        let limit = if options.truncate && !options.left { most } else { usize::MAX };
+        let encode = |text: &str, pair: Option<&str>| {
+            let encoded = pipeline.tokenizer().encode(text, pair, limit);
+            encoded.map_err(|e| Problem::invalid(format!("the text cannot be encoded: {e}")))
+        };
+        let (text, mut encoding) = match text {
+            Text::Plain(text) => {
+                let text = match prompt {
+                    Some(prompt) => format!("{prompt}{text}"),
+                    None => text,
+                };
+                let encoding = encode(&text, None)?;
+                (text, encoding)
+            }
+            Text::Pair(a, b) => {
+                let encoding = encode(&a, Some(&b))?;
+                (a, encoding)
+            }
+            Text::Ids(ids) => (String::new(), self.of_ids(ids)?),
+        };
+        if encoding.len() > most {
+            if !options.truncate {
+                return Err(Problem::new(
+                    Kind::TooLong,
+                    format!(
+                        "an input has {} tokens, and the model `{}` takes at most {most}; shorten it, or ask for \
+                         truncation",
+                        encoding.len(),
+                        self.name
+                    ),
+                ));
+            }
+            cut(&mut encoding, most, options.left);
+        }
+        if let Pipeline::FillMask(p) = pipeline {
+            p.check(&text, &encoding).map_err(|e| Problem::invalid(plain(&e)))?;
+        }
+        Ok(Sequence { text, encoding, want })
+    }
+
+    fn prompt(&self, options: &Encode) -> Result<Option<&str>> {
+        let name = options.prompt.as_ref().or(self.prompts.default.as_ref());
+        let Some(name) = name else { return Ok(None) };
+        match self.prompts.named.get(name) {
+            Some(prompt) => Ok(Some(prompt)),
+            None if options.prompt.is_none() => Ok(None),
+            None => {
+                let known: Vec<&str> = self.prompts.named.keys().map(String::as_str).collect();
+                let known = match known.is_empty() {
+                    true => "it has none".to_string(),
+                    false => format!("it has {}", known.join(", ")),
+                };
+                let name: String = name.chars().take(64).collect();
+                Err(Problem::field(
+                    "prompt_name",
+                    format!("`{name}` is no prompt of the model: {known}"),
+                ))
+            }
+        }
+    }
+
+    /// Token ids as a sequence; the special ones are added where they are missing.
+    fn of_ids(&self, mut ids: Vec<u32>) -> Result<Encoding> {
+        let tokenizer = self.pipeline().tokenizer();
+        let vocab = self.pipeline().config().vocab_size;
+        if let Some(id) = ids.iter().find(|&&id| id as usize >= vocab) {
+            return Err(Problem::invalid(format!(
+                "the token id {id} is outside the vocabulary of {vocab} of the model `{}`; send the text instead",
+                self.name
+            )));
+        }
+        if let (Some(cls), Some(sep)) = (tokenizer.cls_id(), tokenizer.sep_id()) {
+            if ids.first() != Some(&cls) {
+                ids.insert(0, cls);
+            }
+            if ids.last() != Some(&sep) || ids.len() == 1 {
+                ids.push(sep);
+            }
+        }
+        let count = ids.len();
+        let special = |id: &u32| Some(*id) == tokenizer.cls_id() || Some(*id) == tokenizer.sep_id();
+        Ok(Encoding {
+            type_ids: vec![0; count],
+            offsets: vec![(0, 0); count],
+            tokens: ids.iter().map(|&id| tokenizer.token(id).unwrap_or_default()).collect(),
+            words: vec![None; count],
+            special: ids.iter().map(special).collect(),
+            truncated: false,
+            ids,
+        })
+    }
+
+    /// Encodes, queues and computes inputs.
+    ///
+    /// # Errors
+    /// When an input is not for this model, the queue is full, or the deadline passes.
+    pub async fn ask(
+        self: &Arc<Self>,
+        texts: Vec<Text>,
+        options: Encode,
+        want: Want,
+        caller: Caller,
+    ) -> Result<Asked<Answer>> {
+        let outcome = self.asked(texts, options, want, caller).await;
+        let count = match &outcome {
+            Ok(asked) => {
+                let stats = &self.stats;
+                let queued = asked.usage.queued.as_nanos() as u64;
+                stats.queued_ns.fetch_add(queued, Ordering::Relaxed);
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                stats.last_ms.store(now.as_millis() as u64, Ordering::Relaxed);
+                self.metrics.asked(&self.name, &asked.usage);
+                &stats.succeeded
+            }
+            Err(_) => &self.stats.failed,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        outcome
+    }
+
+    async fn asked(
+        self: &Arc<Self>,
+        texts: Vec<Text>,
+        options: Encode,
+        want: Want,
+        caller: Caller,
+    ) -> Result<Asked<Answer>> {
+        if let Some(retry_after) = self.scheduler.full() {
+            return Err(problem(Failure::Full { retry_after }));
+        }
+        let start = Instant::now();
+        let inputs = texts.len();
+        let characters = texts.iter().map(Text::characters).sum();
+        let bytes = texts.iter().map(Text::bytes).sum();
+        let served = Arc::clone(self);
+        let sequences = offload(bytes, move || {
+            texts
+                .into_iter()
+                .map(|text| served.sequence(text, &options, want))
+                .collect::<Result<Vec<_>>>()
+        })
+        .await?;
+        let tokens = sequences.iter().map(|s| s.encoding.len()).sum();
+        let tokenized = start.elapsed();
+        let terms = Terms { client: caller.client, deadline: Some(caller.deadline) };
+        let ticket = self.scheduler.submit(sequences, terms).map_err(problem)?;
+        // Leaving here drops the ticket, which takes the request out of the queue.
+        let answers = tokio::time::timeout_at(caller.deadline.into(), ticket)
+            .await
+            .unwrap_or(Err(Failure::Expired))
+            .map_err(problem)?;
+        let usage = Usage {
+            inputs,
+            characters,
+            tokens,
+            tokenized,
+            queued: answers.queued,
+            computed: answers.computed,
+            total: caller.arrived.elapsed(),
+        };
+        Ok(Asked { answers: answers.outputs, usage })
+    }
+
+    /// Embeddings, `dimensions` of each (the first ones; all when `None`), of length 1 with `normalize`.
+    ///
+    /// # Errors
+    /// As [`Served::ask`]; when the model does not embed, or has fewer dimensions.
+    pub async fn embed(
+        self: &Arc<Self>,
+        texts: Vec<Text>,
+        options: Encode,
+        normalize: bool,
+        dimensions: Option<usize>,
+        caller: Caller,
+    ) -> Result<Asked<Vec<f32>>> {
+        self.require(Task::Embed)?;
+        let hidden = self.pipeline().config().hidden_size;
+        if let Some(wanted) = dimensions.filter(|n| !(1..=hidden).contains(n)) {
+            let message = format!("is {wanted}; the model has from 1 to {hidden}");
+            return Err(Problem::field("dimensions", message));
+        }
+        self.ask(texts, options, Want::Vector, caller).await?.map(|answer| {
+            let mut vector = numbers(answer)?;
+            vector.truncate(dimensions.unwrap_or(hidden));
+            if normalize {
+                unit(&mut vector);
+            }
+            Ok(vector)
+        })
+    }
+
+    /// The last hidden state of every token.
+    ///
+    /// # Errors
+    /// As [`Served::ask`]; when the model does not embed.
+    pub async fn embed_tokens(
+        self: &Arc<Self>,
+        texts: Vec<Text>,
+        options: Encode,
+        caller: Caller,
+    ) -> Result<Asked<Vec<Vec<f32>>>> {
+        self.require(Task::Embed)?;
+        let hidden = self.pipeline().config().hidden_size;
+        self.ask(texts, options, Want::States, caller)
+            .await?
+            .map(|answer| Ok(numbers(answer)?.chunks(hidden).map(<[f32]>::to_vec).collect()))
+    }
+
+    /// The scores of all labels, in the order of their ids.
+    ///
+    /// # Errors
+    /// As [`Served::ask`]; when the model does not classify.
+    pub async fn scores(
+        self: &Arc<Self>,
+        texts: Vec<Text>,
+        options: Encode,
+        scores: Scores,
+        caller: Caller,
+    ) -> Result<Asked<Vec<f32>>> {
+        let Pipeline::Classify(classifier) = self.pipeline() else {
+            return Err(wrong_task(self, Task::Classify.name()));
+        };
+        self.ask(texts, options, Want::Logits, caller).await?.map(|answer| {
+            let logits = numbers(answer)?;
+            match scores {
+                Scores::Raw => Ok(logits),
+                Scores::Model => classifier.scores(&logits).map_err(|e| internal(&e)),
+            }
+        })
+    }
+
+    /// The labels with their scores, the best first.
+    ///
+    /// # Errors
+    /// As [`Served::scores`].
+    pub async fn classify(
+        self: &Arc<Self>,
+        texts: Vec<Text>,
+        options: Encode,
+        scores: Scores,
+        caller: Caller,
+    ) -> Result<Asked<Vec<Score>>> {
+        self.scores(texts, options, scores, caller).await?.map(|scores| Ok(self.ranked(&scores)))
+    }
+
+    /// Labels and scores, the best first, equal ones in the order of their ids.
+    pub fn ranked(&self, scores: &[f32]) -> Vec<Score> {
+        let labels = self.pipeline().labels().iter().zip(scores);
+        let mut ranked: Vec<Score> =
+            labels.map(|(label, &score)| Score { label: label.clone(), score }).collect();
+        ranked.sort_by(|a, b| b.score.total_cmp(&a.score));
+        ranked
+    }
+
+    /// The `top_k` words for each mask of each text.
+    ///
+    /// # Errors
+    /// As [`Served::ask`]; when the model fills no masks, or a text has none.
+    pub async fn fill_mask(
+        self: &Arc<Self>,
+        texts: Vec<Text>,
+        options: Encode,
+        top_k: usize,
+        caller: Caller,
+    ) -> Result<Asked<Vec<Vec<Fill>>>> {
+        self.require(Task::FillMask)?;
+        self.ask(texts, options, Want::Fills(top_k), caller).await?.map(|answer| match answer {
+            // A batch computes as many as the greediest in it wants.
+            Answer::Fills(mut masks) => {
+                masks.iter_mut().for_each(|fills| fills.truncate(top_k));
+                Ok(masks)
+            }
+            _ => Err(unexpected()),
+        })
+    }
+
+    /// The labelled words of each text.
+    ///
+    /// # Errors
+    /// As [`Served::ask`]; when the model tags no words.
+    pub async fn tag(
+        self: &Arc<Self>,
+        texts: Vec<Text>,
+        options: Encode,
+        caller: Caller,
+    ) -> Result<Asked<Vec<Tag>>> {
+        self.require(Task::Tag)?;
+        self.ask(texts, options, Want::Tags, caller).await?.map(|answer| match answer {
+            Answer::Tags(tags) => Ok(tags),
+            _ => Err(unexpected()),
+        })
+    }
+
+    fn require(&self, task: Task) -> Result<()> {
+        match self.task() == task {
+            true => Ok(()),
+            false => Err(wrong_task(self, task.name())),
+        }
+    }
+}
+
+/// Cuts a sequence to `most` tokens, at its beginning or its end; special tokens at both ends stay.
+fn cut(encoding: &mut Encoding, most: usize, left: bool) {
+    let length = encoding.len();
+    let head = encoding.special.iter().take_while(|&&special| special).count();
+    let tail = encoding.special.iter().rev().take_while(|&&special| special).count();
+    let extra = length.saturating_sub(most);
+    let from = if left { head } else { length.saturating_sub(tail + extra) };
+    let range = from..(from + extra).min(length);
+    encoding.ids.drain(range.clone());
+    encoding.type_ids.drain(range.clone());
+    encoding.offsets.drain(range.clone());
+    encoding.tokens.drain(range.clone());
+    encoding.words.drain(range.clone());
+    encoding.special.drain(range);
+    encoding.truncated = true;
+}
+
+/// Scales to length 1; a vector of zeros stays.
+pub fn unit(vector: &mut [f32]) {
+    let squares: f64 = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+    let length = squares.sqrt().max(1e-12);
+    vector.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
+}
+
+/// The cosine of two vectors of length 1.
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>() as f32
+}
+
+fn numbers(answer: Answer) -> Result<Vec<f32>> {
+    match answer {
+        Answer::Numbers(numbers) => Ok(numbers),
+        _ => Err(unexpected()),
+    }
+}
+
+fn unexpected() -> Problem {
+    Problem::new(
+        Kind::Internal,
+        "the model gave another kind of answer than asked for, which is a bug",
+    )
+}
+
+fn internal(error: &dyn std::fmt::Display) -> Problem {
+    Problem::new(Kind::Internal, error.to_string())
+}
+
+/// An error's message without the name of the operation.
+fn plain(error: &gradus_models::Error) -> String {
+    let message = error.to_string();
+    message.strip_prefix("[input] ").unwrap_or(&message).to_string()
+}
+
+/// What the scheduler says, as a problem.
+fn problem(failure: Failure<Arc<gradus_models::Error>>) -> Problem {
+    let message = failure.to_string();
+    let (kind, retry) = match failure {
+        Failure::Full { retry_after } => (Kind::Overloaded, Some(retry_after)),
+        Failure::Expired => (Kind::Timeout, None),
+        Failure::Closed => (Kind::Unavailable, Some(Duration::from_secs(1))),
+        Failure::Crashed => (Kind::Internal, None),
+        Failure::Model(error) => match *error {
+            gradus_models::Error::Input(_) => return Problem::invalid(plain(&error)),
+            _ => (Kind::Internal, None),
+        },
+    };
+    Problem { retry_after: retry, ..Problem::new(kind, message) }
+}

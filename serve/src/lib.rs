@@ -1,0 +1,39 @@
+//! A model server for BERT: one binary that the clients of text-embeddings-inference, OpenAI's embeddings, TorchServe,
+//! TensorFlow Serving, KServe v2 (Triton) and Hugging Face's pipelines already speak to.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`scheduler`] | queue → packed batches → model → answers; no HTTP |
+//! | [`pipeline`] | a model folder as what the scheduler runs |
+//! | [`registry`] | the models by name and version; replaced without failing a request |
+//! | [`ask`] | questions to a model, whatever the protocol |
+//! | [`protocols`] | one file a protocol: its paths, shapes, errors |
+//! | [`call`], [`json`], [`error`] | a request read within limits; what may be wrong with it |
+//! | [`around`] | what surrounds every request: ids, keys, CORS, deadlines, logs, metrics |
+//! | [`server`] | connections: TLS, slow clients, shutting down |
+//! | [`openapi`] | what the server answers, for machines and people |
+//! | [`metrics`], [`log`] | what operators look at |
+//! | [`program`] | the command line |
+//!
+//! The async side reads, writes and waits; models run on threads of their own, and whatever else takes longer than
+//! some 100 µs (encoding and parsing large requests, opening models) on threads that may block.
+
+// That a model may be sent to a worker is proven through all that a GPU's handles are made of.
+#![recursion_limit = "512"]
+
+pub mod app;
+mod args;
+pub mod around;
+pub mod ask;
+pub mod call;
+pub mod error;
+pub mod json;
+pub mod log;
+pub mod metrics;
+pub mod openapi;
+pub mod pipeline;
+pub mod program;
+pub mod protocols;
+pub mod registry;
+pub mod scheduler;
+pub mod server;

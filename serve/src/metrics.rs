@@ -1,0 +1,222 @@
+//! What Prometheus reads at `/metrics`: per model what waits, runs and how long it takes, and the same under the names
+//! of text-embeddings-inference, for dashboards that are made for it.
+
+use std::time::Duration;
+
+use prometheus::{
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, Opts,
+    Registry as Collected, TextEncoder,
+};
+
+use crate::ask::Usage;
+use crate::registry::Registry;
+use crate::scheduler::BatchReport;
+
+type Made<T> = Result<T, prometheus::Error>;
+
+/// Seconds, from a tenth of a millisecond to a minute.
+const SECONDS: [f64; 18] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0, 30.0, 60.0,
+];
+
+/// Inputs and tokens: powers of two.
+fn counts(most: u32) -> Vec<f64> {
+    (0..=most).map(|exponent| f64::from(1 << exponent)).collect()
+}
+
+/// All metrics of a server.
+pub struct Metrics {
+    collected: Collected,
+    requests: IntCounterVec,
+    phases: HistogramVec,
+    batch_inputs: HistogramVec,
+    batch_tokens: HistogramVec,
+    batch_seconds: HistogramVec,
+    queue: GaugeVec,
+    inputs: IntCounterVec,
+    tokens: IntCounterVec,
+    in_flight: Gauge,
+    te_count: IntCounterVec,
+    te_success: IntCounterVec,
+    te_failure: IntCounterVec,
+    te_duration: Histogram,
+    te_tokenization: Histogram,
+    te_queue: Histogram,
+    te_inference: Histogram,
+    te_length: Histogram,
+    te_batch_size: Histogram,
+    te_batch_tokens: Histogram,
+    te_queue_size: Gauge,
+}
+
+impl Metrics {
+    /// All at zero.
+    ///
+    /// # Errors
+    /// When a name is used twice, which a test would show.
+    pub fn new() -> Made<Metrics> {
+        let collected = Collected::new();
+        let counter = |name: &str, help: &str, labels: &[&str]| -> Made<IntCounterVec> {
+            let made = IntCounterVec::new(Opts::new(name, help), labels)?;
+            collected.register(Box::new(made.clone()))?;
+            Ok(made)
+        };
+        let gauge = |name: &str, help: &str| -> Made<Gauge> {
+            let made = Gauge::new(name, help)?;
+            collected.register(Box::new(made.clone()))?;
+            Ok(made)
+        };
+        let histograms = |name: &str, help: &str, labels: &[&str], buckets: Vec<f64>| {
+            let made = HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), labels)?;
+            collected.register(Box::new(made.clone()))?;
+            Made::Ok(made)
+        };
+        let histogram = |name: &str, help: &str, buckets: Vec<f64>| -> Made<Histogram> {
+            let made = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?;
+            collected.register(Box::new(made.clone()))?;
+            Ok(made)
+        };
+        let seconds = || SECONDS.to_vec();
+        let queue = GaugeVec::new(
+            Opts::new(
+                "gradus_queue",
+                "What waits or runs: requests, inputs, tokens, running inputs",
+            ),
+            &["model", "version", "what"],
+        )?;
+        collected.register(Box::new(queue.clone()))?;
+        let model = &["model"];
+        Ok(Metrics {
+            requests: counter(
+                "gradus_requests_total",
+                "Requests answered, by protocol, route and status code",
+                &["protocol", "route", "code"],
+            )?,
+            phases: histograms(
+                "gradus_phase_seconds",
+                "Where the time of a request goes: tokenization, queue, inference, total",
+                &["model", "phase"],
+                seconds(),
+            )?,
+            batch_inputs: histograms(
+                "gradus_batch_inputs",
+                "Inputs of a batch",
+                model,
+                counts(10),
+            )?,
+            batch_tokens: histograms(
+                "gradus_batch_tokens",
+                "Tokens of a batch",
+                model,
+                counts(15),
+            )?,
+            batch_seconds: histograms("gradus_batch_seconds", "Time of a batch", model, seconds())?,
+            queue,
+            inputs: counter("gradus_inputs_total", "Inputs computed", model)?,
+            tokens: counter("gradus_tokens_total", "Tokens computed", model)?,
+            in_flight: gauge("gradus_requests_in_flight", "Requests being answered")?,
+            te_count: counter("te_request_count", "Requests, by method", &["method"])?,
+            te_success: counter("te_request_success", "Requests answered, by method", &["method"])?,
+            te_failure: counter("te_request_failure", "Requests failed, by error", &["err"])?,
+            te_duration: histogram("te_request_duration", "Seconds of a request", seconds())?,
+            te_tokenization: histogram(
+                "te_request_tokenization_duration",
+                "Seconds of encoding",
+                seconds(),
+            )?,
+            te_queue: histogram("te_request_queue_duration", "Seconds in the queue", seconds())?,
+            te_inference: histogram(
+                "te_request_inference_duration",
+                "Seconds of computing",
+                seconds(),
+            )?,
+            te_length: histogram("te_request_input_length", "Tokens of an input", counts(10))?,
+            te_batch_size: histogram("te_batch_next_size", "Inputs of a batch", counts(10))?,
+            te_batch_tokens: histogram("te_batch_next_tokens", "Tokens of a batch", counts(15))?,
+            te_queue_size: gauge("te_queue_size", "Requests in the queue")?,
+            collected,
+        })
+    }
+
+    /// A request came in.
+    pub fn begin(&self) {
+        self.in_flight.inc();
+    }
+
+    /// A request was answered, or given up by its client.
+    pub fn end(&self) {
+        self.in_flight.dec();
+    }
+
+    /// Notes an answer. `computing`: it was a question to a model; `failure`: the kind of problem, if any.
+    pub fn answered(
+        &self,
+        protocol: &str,
+        route: &str,
+        code: u16,
+        computing: bool,
+        failure: Option<&str>,
+    ) {
+        self.requests.with_label_values(&[protocol, route, &code.to_string()]).inc();
+        if computing {
+            self.te_count.with_label_values(&[route]).inc();
+            match failure {
+                None => self.te_success.with_label_values(&[route]).inc(),
+                Some(kind) => self.te_failure.with_label_values(&[kind]).inc(),
+            }
+        }
+    }
+
+    /// A model answered a request.
+    pub fn asked(&self, model: &str, usage: &Usage) {
+        let phase = |name: &str, time: Duration| {
+            self.phases.with_label_values(&[model, name]).observe(time.as_secs_f64());
+        };
+        phase("tokenization", usage.tokenized);
+        phase("queue", usage.queued);
+        phase("inference", usage.computed);
+        phase("total", usage.total);
+        self.inputs.with_label_values(&[model]).inc_by(usage.inputs as u64);
+        self.tokens.with_label_values(&[model]).inc_by(usage.tokens as u64);
+        self.te_duration.observe(usage.total.as_secs_f64());
+        self.te_tokenization.observe(usage.tokenized.as_secs_f64());
+        self.te_queue.observe(usage.queued.as_secs_f64());
+        self.te_inference.observe(usage.computed.as_secs_f64());
+        self.te_length.observe(usage.tokens as f64 / usage.inputs.max(1) as f64);
+    }
+
+    /// A batch was computed.
+    pub fn batch(&self, model: &str, report: &BatchReport) {
+        let (inputs, tokens) = (report.inputs as f64, report.tokens as f64);
+        self.batch_inputs.with_label_values(&[model]).observe(inputs);
+        self.batch_tokens.with_label_values(&[model]).observe(tokens);
+        self.batch_seconds.with_label_values(&[model]).observe(report.duration.as_secs_f64());
+        self.te_batch_size.observe(inputs);
+        self.te_batch_tokens.observe(tokens);
+    }
+
+    /// The text that Prometheus reads.
+    pub fn render(&self, models: &Registry) -> String {
+        self.queue.reset();
+        let mut waiting = 0;
+        for served in models.list().into_iter().flat_map(|listed| listed.versions) {
+            let load = served.scheduler.load();
+            let version = served.version.to_string();
+            let counts = [
+                ("requests", load.requests),
+                ("inputs", load.inputs),
+                ("tokens", load.tokens),
+                ("running", load.running),
+                ("workers", load.workers),
+            ];
+            for (what, count) in counts {
+                let labels = [served.name.as_str(), version.as_str(), what];
+                self.queue.with_label_values(&labels).set(count as f64);
+            }
+            waiting += load.requests;
+        }
+        self.te_queue_size.set(waiting as f64);
+        TextEncoder::new().encode_to_string(&self.collected.gather()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,131 @@
+//! The shapes of the OpenAPI document.
+
+use serde_json::{Value, json};
+
+use crate::protocols::Protocol;
+
+/// A reference to a shape by name.
+pub fn reference(name: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+/// The shape of a protocol's errors.
+pub fn error(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tei => "TeiError",
+        Protocol::OpenAi => "OpenAiError",
+        Protocol::TorchServe => "TorchServeError",
+        Protocol::TfServing | Protocol::KServe => "PlainError",
+    }
+}
+
+/// An object of these fields; those whose name ends in `?` may be missing or null.
+pub fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
+    object_of(fields.into())
+}
+
+/// As [`object`].
+pub fn object_of(fields: Vec<(&str, Value)>) -> Value {
+    let mut properties = serde_json::Map::new();
+    let mut required = Vec::new();
+    for (name, schema) in fields {
+        match name.strip_suffix('?') {
+            Some(name) => {
+                properties.insert(name.into(), json!({"anyOf": [schema, {"type": "null"}]}));
+            }
+            None => {
+                properties.insert(name.into(), schema);
+                required.push(name);
+            }
+        }
+    }
+    json!({"type": "object", "properties": properties, "required": required})
+}
+
+/// A list.
+pub fn list(items: Value) -> Value {
+    json!({"type": "array", "items": items})
+}
+
+/// A list of one at least.
+pub fn some(items: Value) -> Value {
+    json!({"type": "array", "items": items, "minItems": 1})
+}
+
+/// One of several.
+pub fn any_of<const N: usize>(schemas: [Value; N]) -> Value {
+    json!({"anyOf": schemas.to_vec()})
+}
+
+/// A string.
+pub fn string() -> Value {
+    json!({"type": "string"})
+}
+
+/// A boolean.
+pub fn boolean() -> Value {
+    json!({"type": "boolean"})
+}
+
+/// A number.
+pub fn number() -> Value {
+    json!({"type": "number"})
+}
+
+/// A whole number of at least `least`.
+pub fn count(least: u64) -> Value {
+    json!({"type": "integer", "minimum": least})
+}
+
+/// One of these words.
+pub fn words<const N: usize>(words: [&str; N]) -> Value {
+    json!({"type": "string", "enum": words.to_vec()})
+}
+
+/// With an example.
+pub fn example(mut schema: Value, example: Value) -> Value {
+    schema["example"] = example;
+    schema
+}
+
+/// All shapes with a name.
+pub fn all() -> Value {
+    let text = json!({"type": "string", "minLength": 1});
+    let id = json!({"type": "integer", "minimum": 0, "maximum": u32::MAX});
+    let (input, ids) = (reference("Text"), reference("TokenIds"));
+    json!({
+        "Text": text,
+        "TokenIds": {
+            "type": "array", "items": id, "minItems": 1,
+            "description": "Ids of the model's tokenizer; [CLS] and [SEP] are added where they are missing",
+        },
+        "Inputs": {
+            "description": "A text, texts, token ids, or lists of token ids",
+            "anyOf": [input, some(any_of([input.clone(), ids.clone()])), ids],
+        },
+        "ModelName": {
+            "type": "string",
+            "description": "A model by its name; where it is missing, the first one of the right task",
+        },
+        "Vector": list(number()),
+        "Vectors": list(reference("Vector")),
+        "Scores": list(object([("label", string()), ("score", number())])),
+        "Answer": {
+            "description": "What the model makes of an input: a vector, labels with scores, filled masks, or tagged words",
+        },
+        "Tensor": object([
+            ("name", string()),
+            ("shape", json!({"type": "array", "items": count(0), "minItems": 1, "maxItems": 2})),
+            ("datatype", words(["BYTES"])),
+            ("data?", list(any_of([string(), list(string())]))),
+            ("parameters?", object([("binary_data_size?", count(0))])),
+        ]),
+        "TeiError": object([("error", string()), ("error_type", string())]),
+        "OpenAiError": object([(
+            "error",
+            object([("message", string()), ("type", string()), ("param?", string()), ("code?", string())]),
+        )]),
+        "TorchServeError": object([("code", count(400)), ("type", string()), ("message", string())]),
+        "PlainError": object([("error", string())]),
+    })
+}

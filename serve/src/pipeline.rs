@@ -1,0 +1,225 @@
+//! A model folder as what the scheduler runs: the pipeline that its head makes of it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use gradus_models::pipelines::{Fill, FillMask, Tag, TextClassifier, TextEmbedder, TokenTagger};
+use gradus_models::{BertConfig, Encoding, Error, Tokenizer, resolve};
+
+use crate::scheduler::Model;
+
+/// What a model is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Task {
+    /// Texts to vectors.
+    Embed,
+    /// Texts, or pairs, to labels.
+    Classify,
+    /// Words for `[MASK]`.
+    FillMask,
+    /// A label for every word.
+    Tag,
+}
+
+impl Task {
+    /// The name of the task in Hugging Face's terms.
+    pub fn name(self) -> &'static str {
+        match self {
+            Task::Embed => "feature-extraction",
+            Task::Classify => "text-classification",
+            Task::FillMask => "fill-mask",
+            Task::Tag => "token-classification",
+        }
+    }
+}
+
+/// An opened model.
+pub enum Pipeline {
+    /// Embeds.
+    Embed(TextEmbedder),
+    /// Classifies.
+    Classify(TextClassifier),
+    /// Fills masks.
+    FillMask(FillMask),
+    /// Tags words.
+    Tag(TokenTagger),
+}
+
+/// Does the same with the pipeline, whichever it is.
+macro_rules! each {
+    ($pipeline:expr, $p:ident => $body:expr) => {
+        match $pipeline {
+            Pipeline::Embed($p) => $body,
+            Pipeline::Classify($p) => $body,
+            Pipeline::FillMask($p) => $body,
+            Pipeline::Tag($p) => $body,
+        }
+    };
+}
+
+impl Pipeline {
+    /// Opens a folder or a hub id. Its head decides the task: that of `architectures` in config.json, except that a
+    /// sentence-transformers folder (modules.json) embeds.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn open(model: &str, batch_tokens: usize) -> Result<Pipeline, Error> {
+        let folder = resolve(model)?;
+        let config = BertConfig::load(folder.join("config.json"))?;
+        let has = |head: &str| config.architectures.iter().any(|name| name.contains(head));
+        let embeds = folder.join("modules.json").is_file();
+        let mut pipeline = if !embeds && has("SequenceClassification") {
+            Pipeline::Classify(TextClassifier::open(model)?)
+        } else if !embeds && has("TokenClassification") {
+            Pipeline::Tag(TokenTagger::open(model)?)
+        } else if !embeds && has("MaskedLM") {
+            Pipeline::FillMask(FillMask::open(model)?)
+        } else {
+            Pipeline::Embed(TextEmbedder::open(model, None, false)?)
+        };
+        // The scheduler makes the batches.
+        each!(&mut pipeline, p => {
+            p.set_batch_size(usize::MAX)?;
+            p.set_batch_tokens(batch_tokens);
+        });
+        Ok(pipeline)
+    }
+
+    /// What the model is made for.
+    pub fn task(&self) -> Task {
+        match self {
+            Pipeline::Embed(_) => Task::Embed,
+            Pipeline::Classify(_) => Task::Classify,
+            Pipeline::FillMask(_) => Task::FillMask,
+            Pipeline::Tag(_) => Task::Tag,
+        }
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &BertConfig {
+        each!(self, p => p.config())
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        each!(self, p => p.tokenizer())
+    }
+
+    /// Tokens of a text at most.
+    pub fn max_length(&self) -> usize {
+        each!(self, p => p.max_length())
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        each!(self, p => p.folder())
+    }
+
+    /// The labels of the head; none where it has none.
+    pub fn labels(&self) -> &[String] {
+        match self {
+            Pipeline::Classify(p) => p.labels(),
+            Pipeline::Tag(p) => p.labels(),
+            Pipeline::Embed(_) | Pipeline::FillMask(_) => &[],
+        }
+    }
+}
+
+/// What is wanted of a sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// The pooled vector.
+    Vector,
+    /// The last hidden states.
+    States,
+    /// The logits.
+    Logits,
+    /// So many words for each mask.
+    Fills(usize),
+    /// The labelled words.
+    Tags,
+}
+
+/// A sequence to compute.
+pub struct Sequence {
+    /// The text, where the answer needs it.
+    pub text: String,
+    /// Its tokens.
+    pub encoding: Encoding,
+    /// What is wanted.
+    pub want: Want,
+}
+
+/// What a sequence became.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// Of [`Want::Vector`], [`Want::States`], [`Want::Logits`].
+    Numbers(Vec<f32>),
+    /// Of [`Want::Fills`]: a list a mask.
+    Fills(Vec<Vec<Fill>>),
+    /// Of [`Want::Tags`].
+    Tags(Vec<Tag>),
+}
+
+impl Pipeline {
+    /// Computes sequences that want the same.
+    fn compute(&self, sequences: &[&Sequence], want: Want) -> Result<Vec<Answer>, Error> {
+        let encodings: Vec<&Encoding> = sequences.iter().map(|s| &s.encoding).collect();
+        let texts = || sequences.iter().map(|s| s.text.as_str()).collect::<Vec<_>>();
+        let numbers = |rows: Vec<Vec<f32>>| rows.into_iter().map(Answer::Numbers).collect();
+        match (self, want) {
+            (Pipeline::Embed(p), Want::Vector) => p.pooled(&encodings).map(numbers),
+            (Pipeline::Embed(p), Want::States) => p.states(&encodings).map(numbers),
+            (Pipeline::Classify(p), Want::Logits) => p.logits(&encodings).map(numbers),
+            (Pipeline::FillMask(p), Want::Fills(_)) => {
+                let wants = sequences.iter().map(|s| s.want);
+                let most = wants.map(|w| if let Want::Fills(k) = w { k } else { 0 }).max();
+                let fills = p.fill_encoded(&texts(), &encodings, most.unwrap_or(1))?;
+                Ok(fills.into_iter().map(Answer::Fills).collect())
+            }
+            (Pipeline::Tag(p), Want::Tags) => {
+                Ok(p.tag_encoded(&texts(), &encodings)?.into_iter().map(Answer::Tags).collect())
+            }
+            _ => Err(Error::Input(format!("a model for {} cannot do this", self.task().name()))),
+        }
+    }
+}
+
+impl Model for Pipeline {
+    type Input = Sequence;
+    type Output = Answer;
+    type Error = Arc<Error>;
+
+    fn cost(&self, sequence: &Sequence) -> usize {
+        sequence.encoding.len()
+    }
+
+    fn run(&self, batch: &[&Sequence]) -> Vec<Result<Answer, Arc<Error>>> {
+        let same = |a: Want, b: Want| std::mem::discriminant(&a) == std::mem::discriminant(&b);
+        let mut results: Vec<Option<Result<Answer, Arc<Error>>>> =
+            batch.iter().map(|_| None).collect();
+        while let Some(first) = results.iter().position(Option::is_none) {
+            let want = batch[first].want;
+            let members: Vec<usize> = (first..batch.len())
+                .filter(|&i| results[i].is_none() && same(batch[i].want, want))
+                .collect();
+            let sequences: Vec<&Sequence> = members.iter().map(|&i| batch[i]).collect();
+            match self.compute(&sequences, want) {
+                Ok(answers) if answers.len() == members.len() => {
+                    members.iter().zip(answers).for_each(|(&i, a)| results[i] = Some(Ok(a)));
+                }
+                Err(error) if members.len() == 1 => results[first] = Some(Err(Arc::new(error))),
+                // One bad input must not fail its neighbours: each by itself.
+                _ => members.iter().for_each(|&i| {
+                    let alone = self.compute(&[batch[i]], want).map_err(Arc::new);
+                    results[i] = Some(alone.and_then(|mut answers| {
+                        answers.pop().ok_or_else(|| {
+                            Arc::new(Error::Input("the model gave no answer".into()))
+                        })
+                    }));
+                }),
+            }
+        }
+        results.into_iter().flatten().collect()
+    }
+}

@@ -1,0 +1,253 @@
+//! The program: flags to a running server, and its end.
+
+use std::collections::HashSet;
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use gradus_cli::{Failure, Outcome, SharedArgs};
+use gradus_tensor::Device;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::app::{Access, App, Limits};
+use crate::args::{Flags, Program};
+use crate::log::{Level, Log};
+use crate::metrics::Metrics;
+use crate::protocols;
+use crate::registry::Registry;
+use crate::scheduler::Options;
+use crate::server::{Listening, serve, tls};
+
+/// Threads that read and write; models run on others.
+const IO_THREADS: usize = 2;
+
+/// The program.
+///
+/// # Errors
+/// A usage error for flags that cannot be; an error when a model cannot be opened or the address is taken.
+pub fn main() -> Outcome {
+    let Program { shared, flags } = Program::parse();
+    let (shared, flags) = gradus_cli::layered(&shared, &flags)?;
+    let settings = Settings::new(&flags)?;
+    let device = shared.start_beside()?;
+    if device != Device::Cpu {
+        return Err(Failure::error(format!(
+            "[device] {device} is here, but models are served on the CPU only so far; use --device cpu"
+        )));
+    }
+    let least = match (shared.quiet, shared.verbose) {
+        (true, _) => Level::Error,
+        (_, true) => Level::Debug,
+        _ => Level::Info,
+    };
+    let (log, writer) = Log::new(least, shared.json);
+    let outcome = run(&shared, &flags, settings, log);
+    if let Some(writer) = writer {
+        // All copies of the log are gone by now; what it has is written.
+        let _ = writer.join();
+    }
+    outcome
+}
+
+/// What the flags mean, checked.
+struct Settings {
+    address: SocketAddr,
+    models: Vec<(String, String)>,
+    options: Options,
+    limits: Limits,
+    access: Access,
+    listening: Listening,
+}
+
+impl Settings {
+    fn new(flags: &Flags) -> Outcome<Settings> {
+        let host = flags.host.as_deref().unwrap_or("127.0.0.1");
+        let host = if host == "localhost" { "127.0.0.1" } else { host };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let ip: IpAddr = host.parse().map_err(|_| {
+            Failure::usage(format!(
+                "--host is `{host}`; it must be an IP address, as 127.0.0.1 or ::"
+            ))
+        })?;
+        if flags.model.is_empty() && flags.model_store.is_none() {
+            return Err(Failure::usage(
+                "no model to serve; give --model DIR, or --model-store DIR",
+            ));
+        }
+        let models: Vec<(String, String)> = flags.model.iter().map(|m| named(m)).collect();
+        let mut names = HashSet::new();
+        if let Some((name, _)) = models.iter().find(|(name, _)| !names.insert(name)) {
+            let message =
+                format!("two models are called `{name}`; name them with --model NAME=DIR");
+            return Err(Failure::usage(message));
+        }
+        let mut keys = flags.api_key.clone();
+        if let Ok(more) = std::env::var("GRADUS_API_KEY") {
+            keys.extend(more.split(',').map(str::trim).filter(|k| !k.is_empty()).map(Into::into));
+        }
+        if keys.iter().any(String::is_empty) {
+            return Err(Failure::usage("--api-key is empty"));
+        }
+        if flags.model_store.is_some() && keys.is_empty() && !ip.is_loopback() {
+            return Err(Failure::usage(format!(
+                "--model-store lets whoever reaches {ip} register and remove models; give --api-key KEY, or listen at \
+                 127.0.0.1"
+            )));
+        }
+        if let Some(store) = flags.model_store.as_ref().filter(|store| !store.is_dir()) {
+            let message = format!("--model-store {}: there is no such folder", store.display());
+            return Err(Failure::usage(message));
+        }
+        let positive = |name: &str, value: Option<usize>, default: usize| match value {
+            Some(0) => Err(Failure::usage(format!("--{name} is 0; it must be 1 or more"))),
+            value => Ok(value.unwrap_or(default)),
+        };
+        let seconds = |name: &str, value: Option<f64>, default: f64| {
+            let value = value.unwrap_or(default);
+            match (0.0..=86_400.0).contains(&value) {
+                true => Ok(Duration::from_secs_f64(value)),
+                false => {
+                    Err(Failure::usage(format!("--{name} is {value}; it must be from 0 to 86400")))
+                }
+            }
+        };
+        let patience = seconds("read-timeout", flags.read_timeout, 15.0)?;
+        let tls = match (&flags.tls_cert, &flags.tls_key) {
+            (Some(cert), Some(key)) => Some(tls(cert, key).map_err(Failure::error)?),
+            (None, None) => None,
+            _ => return Err(Failure::usage("--tls-cert and --tls-key go together")),
+        };
+        Ok(Settings {
+            address: SocketAddr::new(ip, flags.port.unwrap_or(8080)),
+            models,
+            options: Options {
+                max_batch_tokens: positive("max-batch-tokens", flags.max_batch_tokens, 1024)?,
+                max_queue: positive("max-queue", flags.max_queue, 512)?,
+                max_delay: seconds("max-delay", flags.max_delay.map(|ms| ms / 1e3), 0.0)?,
+                workers: positive("workers", flags.workers, 1)?,
+            },
+            limits: Limits {
+                body: positive("max-body", flags.max_body, 16)?.saturating_mul(1 << 20),
+                inputs: positive("max-inputs", flags.max_inputs, 2048)?,
+                timeout: seconds("timeout", flags.timeout, 60.0)?,
+                read: patience,
+                truncate: !flags.no_truncate,
+            },
+            access: Access { keys, management: flags.model_store.is_some() },
+            listening: Listening { patience, drain: seconds("drain", flags.drain, 30.0)?, tls },
+        })
+    }
+}
+
+/// `NAME=DIR`, or a folder or id whose last part is the name.
+fn named(model: &str) -> (String, String) {
+    match model.split_once('=') {
+        Some((name, source)) => (name.to_string(), source.to_string()),
+        None => {
+            let path = std::path::Path::new(model);
+            let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+            let last = path.file_name().map(|n| n.to_string_lossy().into_owned());
+            let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+            let name = last.unwrap_or_else(|| "model".into());
+            let name = name.replace(|c| !allowed(c), "-");
+            (name.trim_start_matches('.').to_string(), model.to_string())
+        }
+    }
+}
+
+fn run(shared: &SharedArgs, flags: &Flags, settings: Settings, log: Log) -> Outcome {
+    let metrics = Arc::new(Metrics::new()?);
+    let models = Registry::new(settings.options, Arc::clone(&metrics));
+    // First the address: a model may take long to open, and a port that is taken is better known at once.
+    let listener = bind(settings.address)?;
+    let beside = flags.metrics_port.map(|port| bind(SocketAddr::new(settings.address.ip(), port)));
+    let beside = beside.transpose()?;
+    for (name, source) in &settings.models {
+        let start = Instant::now();
+        models.load(name, source, false).map_err(|problem| Failure::error(problem.message))?;
+        let fields =
+            json!({"model": name, "folder": source, "ms": start.elapsed().as_millis() as u64});
+        log.event(Level::Info, "model loaded", fields);
+    }
+    let store = flags.model_store.as_ref().map(|store| store.canonicalize()).transpose()?;
+    let app = Arc::new(App {
+        models,
+        metrics,
+        limits: settings.limits,
+        access: settings.access,
+        store,
+        log: log.clone(),
+        draining: AtomicBool::new(false),
+        started: Instant::now(),
+        separate_metrics: beside.is_some(),
+        known: std::sync::Mutex::new(settings.models.into_iter().collect()),
+    });
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(IO_THREADS)
+        .thread_name("gradus-io")
+        .enable_all()
+        .build()?;
+    let drained = runtime.block_on(async {
+        let address = listener.local_addr()?;
+        let listener = TcpListener::from_std(listener)?;
+        let scheme = if settings.listening.tls.is_some() { "https" } else { "http" };
+        announce(shared, "url", &format!("{scheme}://{address}"))?;
+        let (stop, stopped) = watch::channel(false);
+        let mut others = Vec::new();
+        if let Some(beside) = beside {
+            announce(shared, "metrics", &format!("http://{}", beside.local_addr()?))?;
+            let how = Listening { tls: None, ..settings.listening.clone() };
+            let router = protocols::metrics_router(&app);
+            let listener = TcpListener::from_std(beside)?;
+            others.push(tokio::spawn(serve(listener, router, how, stopped.clone())));
+        }
+        let draining = Arc::clone(&app);
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            draining.draining.store(true, Ordering::Relaxed);
+            draining.log.event(Level::Info, "stopping", json!({}));
+            let _ = stop.send(true);
+        });
+        let drained = serve(listener, protocols::router(&app), settings.listening, stopped).await;
+        for other in others {
+            other.abort();
+        }
+        Outcome::Ok(drained)
+    })?;
+    runtime.shutdown_background();
+    if !drained {
+        log.event(Level::Warn, "stopped with requests under way, after --drain", json!({}));
+    }
+    Ok(())
+}
+
+fn bind(address: SocketAddr) -> Outcome<std::net::TcpListener> {
+    let listener = std::net::TcpListener::bind(address).map_err(|e| {
+        Failure::error(format!("cannot listen at {address}: {e}; choose another --port"))
+    })?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Says on standard output where the server is: scripts read it.
+fn announce(shared: &SharedArgs, what: &str, url: &str) -> Outcome {
+    let mut out = std::io::stdout().lock();
+    match (shared.json, what) {
+        (true, _) => writeln!(out, "{}", json!({what: url}))?,
+        (false, "url") => writeln!(out, "listening at {url}")?,
+        (false, _) => writeln!(out, "{what} at {url}")?,
+    }
+    out.flush()?;
+    Ok(())
+}

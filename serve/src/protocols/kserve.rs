@@ -1,0 +1,551 @@
+//! KServe v2 (Triton, `tritonclient`): `/v2…`.
+//!
+//! A model takes a BYTES tensor of texts (any name; `TEXT` in the metadata) and, for pairs, a second one named
+//! `TEXT_PAIR`; the shape is `[n]` or `[n, 1]`. Inputs and outputs may be JSON (`data`) or bytes after the JSON (see
+//! [`binary`]); `tritonclient` sends bytes, and no Content-Type.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::binary;
+use super::values::{Row, rows};
+use crate::app::App;
+use crate::ask::{Encode, Text};
+use crate::call::{Call, answer, small, with_usage};
+use crate::error::{Kind, Problem, Result};
+use crate::json::{Fields, expected, list, string};
+use crate::pipeline::Task;
+use crate::registry::{Registry, Served, Version};
+
+const HEADER_LENGTH: &str = "inference-header-content-length";
+
+/// The paths.
+pub fn routes() -> Router<Arc<App>> {
+    let model = Router::new()
+        .route("/", get(metadata))
+        .route("/ready", get(ready))
+        .route("/config", get(config))
+        .route("/stats", get(stats))
+        .route("/infer", post(infer));
+    Router::new()
+        .route("/v2", get(server))
+        .route("/v2/", get(server))
+        .route("/v2/health/live", get(live))
+        .route("/v2/health/ready", get(server_ready))
+        .route("/v2/models/stats", get(all_stats))
+        .nest("/v2/models/{model}", model.clone())
+        .nest("/v2/models/{model}/versions/{version}", model)
+        .route("/v2/repository/index", post(index))
+        .route("/v2/repository/models/{model}/load", post(load))
+        .route("/v2/repository/models/{model}/unload", post(unload))
+}
+
+/// `{"error"}`.
+pub fn error(problem: &Problem) -> (StatusCode, Value) {
+    (problem.kind.status(), json!({"error": problem.message}))
+}
+
+/// The model of a path, and its version where it has one.
+#[derive(serde::Deserialize)]
+struct Which {
+    model: String,
+    version: Option<String>,
+}
+
+impl Which {
+    fn find(&self, models: &Registry) -> Result<Arc<Served>> {
+        match self.version.as_deref() {
+            None | Some("") => models.get(&self.model, &Version::Default),
+            Some(version) => models.get(&self.model, &Version::parse(version)?),
+        }
+    }
+}
+
+async fn server() -> Response {
+    small(&json!({
+        "name": "gradus",
+        "version": env!("CARGO_PKG_VERSION"),
+        "extensions": [
+            "classification", "model_configuration", "model_repository", "statistics", "binary_tensor_data",
+        ],
+    }))
+}
+
+async fn live() -> StatusCode {
+    StatusCode::OK
+}
+
+async fn server_ready(State(app): State<Arc<App>>) -> Result<StatusCode> {
+    match app.ready() {
+        true => Ok(StatusCode::OK),
+        false => Err(Problem::new(Kind::Unavailable, "the server is not ready")),
+    }
+}
+
+async fn ready(State(app): State<Arc<App>>, Path(which): Path<Which>) -> Result<StatusCode> {
+    which.find(&app.models).map(|_| StatusCode::OK)
+}
+
+/// Name, datatype, and the sizes after the first.
+type Tensor = (&'static str, &'static str, Vec<i64>);
+
+fn inputs(served: &Served) -> Vec<Tensor> {
+    let mut inputs = vec![("TEXT", "BYTES", vec![])];
+    if served.task() == Task::Classify {
+        inputs.push(("TEXT_PAIR", "BYTES", vec![]));
+    }
+    inputs
+}
+
+fn outputs(served: &Served) -> Vec<Tensor> {
+    match served.task() {
+        Task::Embed => {
+            vec![("EMBEDDING", "FP32", vec![served.pipeline().config().hidden_size as i64])]
+        }
+        Task::Classify => vec![
+            ("SCORES", "FP32", vec![served.pipeline().labels().len() as i64]),
+            ("LABEL", "BYTES", vec![]),
+        ],
+        Task::FillMask => vec![("MASKS", "BYTES", vec![])],
+        Task::Tag => vec![("WORDS", "BYTES", vec![])],
+    }
+}
+
+async fn metadata(State(app): State<Arc<App>>, Path(which): Path<Which>) -> Result<Response> {
+    let served = which.find(&app.models)?;
+    let described = |(name, datatype, sizes): Tensor| {
+        let shape: Vec<i64> = std::iter::once(-1).chain(sizes).collect();
+        json!({"name": name, "datatype": datatype, "shape": shape})
+    };
+    let listed = app.models.versions(&served.name)?;
+    let versions: Vec<String> = listed.versions.iter().map(|s| s.version.to_string()).collect();
+    Ok(small(&json!({
+        "name": served.name,
+        "versions": versions,
+        "platform": "gradus",
+        "inputs": inputs(&served).into_iter().map(described).collect::<Vec<_>>(),
+        "outputs": outputs(&served).into_iter().map(described).collect::<Vec<_>>(),
+    })))
+}
+
+async fn config(State(app): State<Arc<App>>, Path(which): Path<Which>) -> Result<Response> {
+    let served = which.find(&app.models)?;
+    let described = |(name, datatype, sizes): Tensor| {
+        let datatype = match datatype {
+            "FP32" => "TYPE_FP32",
+            _ => "TYPE_STRING",
+        };
+        // A size of 1 stands for a scalar, which the configuration cannot say.
+        let dims = if sizes.is_empty() { vec![1] } else { sizes };
+        json!({"name": name, "data_type": datatype, "dims": dims})
+    };
+    Ok(small(&json!({
+        "name": served.name,
+        "platform": "gradus",
+        "backend": "gradus",
+        "max_batch_size": app.limits.inputs,
+        "input": inputs(&served).into_iter().map(described).collect::<Vec<_>>(),
+        "output": outputs(&served).into_iter().map(described).collect::<Vec<_>>(),
+        "instance_group": [{"count": served.scheduler.load().workers, "kind": "KIND_CPU"}],
+    })))
+}
+
+fn statistics(served: &Served) -> Value {
+    let read = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
+    let stats = &served.stats;
+    let (done, failed) = (read(&stats.succeeded), read(&stats.failed));
+    let (queued, computed) = (read(&stats.queued_ns), read(&stats.computed_ns));
+    let batches = read(&stats.batches);
+    json!({
+        "name": served.name,
+        "version": served.version.to_string(),
+        "last_inference": read(&stats.last_ms),
+        "inference_count": read(&stats.sequences),
+        "execution_count": batches,
+        "inference_stats": {
+            "success": {"count": done, "ns": queued + computed},
+            "fail": {"count": failed, "ns": 0},
+            "queue": {"count": done, "ns": queued},
+            "compute_input": {"count": batches, "ns": 0},
+            "compute_infer": {"count": batches, "ns": computed},
+            "compute_output": {"count": batches, "ns": 0},
+        },
+        "batch_stats": [],
+    })
+}
+
+async fn stats(State(app): State<Arc<App>>, Path(which): Path<Which>) -> Result<Response> {
+    let served = which.find(&app.models)?;
+    Ok(small(&json!({"model_stats": [statistics(&served)]})))
+}
+
+async fn all_stats(State(app): State<Arc<App>>) -> Response {
+    let versions = app.models.list().into_iter().flat_map(|listed| listed.versions);
+    let stats: Vec<Value> = versions.map(|served| statistics(&served)).collect();
+    small(&json!({"model_stats": stats}))
+}
+
+/// An input tensor of texts.
+struct Texts {
+    name: String,
+    texts: Vec<String>,
+}
+
+/// The header and the bytes after it.
+fn split(call: &Call) -> Result<(&[u8], &[u8])> {
+    let Some(value) = call.headers.get(HEADER_LENGTH) else { return Ok((&call.body, &[])) };
+    let length = value.to_str().ok().and_then(|v| v.trim().parse::<usize>().ok());
+    let length = length.ok_or_else(|| {
+        Problem::invalid("the header Inference-Header-Content-Length must be a number of bytes")
+    })?;
+    call.body.split_at_checked(length).ok_or_else(|| {
+        Problem::invalid(format!(
+            "Inference-Header-Content-Length is {length}, and the body has {} bytes",
+            call.body.len()
+        ))
+    })
+}
+
+/// Reads an input; its bytes, if it has any, are taken from the front of `binary`.
+fn input(value: Value, at: &str, bytes: &mut &[u8]) -> Result<Texts> {
+    let mut fields = Fields::of(value, at)?;
+    let name = string(fields.required("name")?, &fields.at("name"))?;
+    let datatype = string(fields.required("datatype")?, &fields.at("datatype"))?;
+    let shape = list(fields.required("shape")?, &fields.at("shape"))?;
+    let shape: Option<Vec<usize>> =
+        shape.iter().map(|n| n.as_u64().and_then(|n| usize::try_from(n).ok())).collect();
+    let shape =
+        shape.ok_or_else(|| Problem::field(&fields.at("shape"), "must be sizes, whole numbers"))?;
+    let mut parameters = fields.object("parameters")?;
+    if parameters.take("shared_memory_region").is_some() {
+        let message = "asks for shared memory, which this server does not have; send the data";
+        return Err(Problem::field(&fields.at("parameters"), message));
+    }
+    let size = parameters.count("binary_data_size")?;
+    let data = fields.take("data");
+    // All of a tensor's bytes are taken before it may be refused, so that errors name the right tensor.
+    let taken = match size {
+        None => None,
+        Some(size) => {
+            let (taken, rest) = bytes.split_at_checked(size).ok_or_else(|| {
+                let message =
+                    format!("is {size}, and {} bytes are left after the JSON", bytes.len());
+                Problem::field(&format!("{at}.parameters.binary_data_size"), message)
+            })?;
+            *bytes = rest;
+            Some(taken)
+        }
+    };
+    if datatype != "BYTES" {
+        let message = format!("is {datatype}; the inputs of this server's models are BYTES");
+        return Err(Problem::field(&fields.at("datatype"), message));
+    }
+    let utf8 = |element: &[u8], i: usize| {
+        let text = std::str::from_utf8(element).map(str::to_string);
+        text.map_err(|e| Problem::field(at, format!("element {i} is not UTF-8: {e}")))
+    };
+    let texts = match (taken, data) {
+        (Some(_), Some(_)) => {
+            return Err(Problem::field(at, "has `data` and `binary_data_size`; send one of them"));
+        }
+        (None, None) => return Err(Problem::field(at, "has no `data`")),
+        (Some(taken), None) => {
+            let elements = binary::elements(taken).map_err(|e| Problem::field(at, e))?;
+            elements.into_iter().enumerate().map(|(i, e)| utf8(e, i)).collect::<Result<Vec<_>>>()?
+        }
+        (None, Some(data)) => {
+            let mut texts = Vec::new();
+            flatten(data, &fields.at("data"), &mut texts)?;
+            texts
+        }
+    };
+    let count = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
+    if count != Some(texts.len()) {
+        let message = format!("{shape:?} does not fit the {} elements", texts.len());
+        return Err(Problem::field(&fields.at("shape"), message));
+    }
+    if shape.len() > 2 || (shape.len() == 2 && shape[1] != 1) {
+        let message = format!("is {shape:?}; it must be [n] or [n, 1]");
+        return Err(Problem::field(&fields.at("shape"), message));
+    }
+    Ok(Texts { name, texts })
+}
+
+/// `data` may be nested as the shape is, or flat.
+fn flatten(value: Value, at: &str, texts: &mut Vec<String>) -> Result<()> {
+    match value {
+        Value::String(text) => texts.push(text),
+        Value::Array(items) => {
+            for (i, item) in items.into_iter().enumerate() {
+                flatten(item, &format!("{at}[{i}]"), texts)?;
+            }
+        }
+        other => return Err(expected(at, "texts", &other)),
+    }
+    Ok(())
+}
+
+/// An output that is asked for.
+struct Wanted {
+    name: String,
+    binary: bool,
+    /// So many classes as `value:index:label`, instead of the values.
+    classes: Option<usize>,
+}
+
+fn wanted(value: Value, at: &str, binary: bool) -> Result<Wanted> {
+    let mut fields = Fields::of(value, at)?;
+    let name = string(fields.required("name")?, &fields.at("name"))?;
+    let mut parameters = fields.object("parameters")?;
+    let binary = parameters.bool("binary_data")?.unwrap_or(binary);
+    let classes = parameters.count("classification")?.filter(|&k| k > 0);
+    Ok(Wanted { name, binary, classes })
+}
+
+/// The values of an output.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Data {
+    Numbers(Vec<f32>),
+    Texts(Vec<String>),
+}
+
+#[derive(Serialize)]
+struct Output {
+    name: String,
+    datatype: &'static str,
+    shape: Vec<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Data>,
+}
+
+#[derive(Serialize)]
+struct Answered {
+    model_name: String,
+    model_version: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    outputs: Vec<Output>,
+}
+
+async fn infer(Path(which): Path<Which>, call: Call) -> Result<Response> {
+    let mut caller = call.caller;
+    let served = which.find(&call.app.models)?;
+    let (header, mut bytes) = split(&call)?;
+    let mut fields = Fields::of(crate::json::parse(header)?, "")?;
+    let id = fields.string("id")?;
+    let mut parameters = fields.object("parameters")?;
+    let all_binary = parameters.bool("binary_data_output")?.unwrap_or(false);
+    // Triton's timeout is in microseconds.
+    if let Some(timeout) = parameters.count("timeout")?.filter(|&us| us > 0) {
+        let timeout = std::time::Duration::from_micros(timeout.min(1 << 40) as u64);
+        caller.deadline = caller.deadline.min(caller.arrived + timeout);
+    }
+    let mut pairs = None;
+    let mut texts = None;
+    for (i, value) in list(fields.required("inputs")?, "inputs")?.into_iter().enumerate() {
+        let at = format!("inputs[{i}]");
+        let input = input(value, &at, &mut bytes)?;
+        let slot = if input.name == "TEXT_PAIR" { &mut pairs } else { &mut texts };
+        if slot.replace(input.texts).is_some() {
+            return Err(Problem::field(&at, "is one input too many; there are TEXT and TEXT_PAIR"));
+        }
+    }
+    if !bytes.is_empty() {
+        let message = format!("{} bytes after the last tensor belong to none", bytes.len());
+        return Err(Problem::invalid(message));
+    }
+    let texts = texts.ok_or_else(|| Problem::field("inputs", "has no tensor TEXT"))?;
+    call.count(texts.len(), "inputs")?;
+    let texts: Vec<Text> = match pairs {
+        None => texts.into_iter().map(Text::Plain).collect(),
+        Some(pairs) if pairs.len() == texts.len() => {
+            texts.into_iter().zip(pairs).map(|(a, b)| Text::Pair(a, b)).collect()
+        }
+        Some(pairs) => {
+            let message = format!("has {} texts and {} in TEXT_PAIR", texts.len(), pairs.len());
+            return Err(Problem::field("inputs", message));
+        }
+    };
+    let asks: Vec<Wanted> = match fields.take("outputs") {
+        None => Vec::new(),
+        Some(value) => {
+            let items = list(value, "outputs")?.into_iter().enumerate();
+            items
+                .map(|(i, value)| wanted(value, &format!("outputs[{i}]"), all_binary))
+                .collect::<Result<_>>()?
+        }
+    };
+    let known = outputs(&served);
+    if let Some(other) = asks.iter().find(|w| known.iter().all(|(name, ..)| *name != w.name)) {
+        let names: Vec<&str> = known.iter().map(|(name, ..)| *name).collect();
+        let name: String = other.name.chars().take(64).collect();
+        return Err(Problem::field(
+            "outputs",
+            format!("has no `{name}`; there are {}", names.join(", ")),
+        ));
+    }
+    let asks = match asks.is_empty() {
+        false => asks,
+        true => known
+            .iter()
+            .map(|(name, ..)| Wanted { name: name.to_string(), binary: all_binary, classes: None })
+            .collect(),
+    };
+    let options = Encode { truncate: call.app.limits.truncate, ..Encode::default() };
+    let asked = rows(&served, texts, options, caller).await?;
+    let numbers = asked.answers.iter().map(Row::size).sum::<usize>() * asks.len();
+    let mut outputs = Vec::new();
+    let mut after = Vec::new();
+    for want in &asks {
+        let (datatype, shape, data) = values(&served, want, &asked.answers)?;
+        let (parameters, data) = match want.binary {
+            false => (None, Some(data)),
+            true => {
+                let start = after.len();
+                match data {
+                    Data::Numbers(numbers) => {
+                        numbers.iter().for_each(|x| after.extend(x.to_le_bytes()));
+                    }
+                    Data::Texts(texts) => {
+                        texts.iter().for_each(|text| binary::push(&mut after, text.as_bytes()));
+                    }
+                }
+                (Some(json!({"binary_data_size": after.len() - start})), None)
+            }
+        };
+        outputs.push(Output { name: want.name.clone(), datatype, shape, parameters, data });
+    }
+    let body = Answered {
+        model_name: served.name.clone(),
+        model_version: served.version.to_string(),
+        id,
+        outputs,
+    };
+    if after.is_empty() {
+        return Ok(with_usage(answer(body, numbers).await?, &asked.usage));
+    }
+    let mut whole =
+        serde_json::to_vec(&body).map_err(|e| Problem::new(Kind::Internal, e.to_string()))?;
+    let length = whole.len();
+    whole.append(&mut after);
+    let mut response = whole.into_response();
+    let octets = HeaderValue::from_static("application/octet-stream");
+    response.headers_mut().insert(header::CONTENT_TYPE, octets);
+    response.headers_mut().insert(HEADER_LENGTH, HeaderValue::from(length));
+    Ok(with_usage(response, &asked.usage))
+}
+
+/// One output of all rows: datatype, shape, values.
+fn values(
+    served: &Served,
+    want: &Wanted,
+    rows: &[Row],
+) -> Result<(&'static str, Vec<usize>, Data)> {
+    let count = rows.len();
+    let as_json = |row: &Row| {
+        serde_json::to_string(row).map_err(|e| Problem::new(Kind::Internal, e.to_string()))
+    };
+    let numbers = |row: &Row| match row {
+        Row::Vector(numbers) | Row::Label { scores: numbers, .. } => Some(numbers.clone()),
+        Row::Masks(_) | Row::Words(_) => None,
+    };
+    if let Some(k) = want.classes {
+        let Some(rows) = rows.iter().map(numbers).collect::<Option<Vec<_>>>() else {
+            let message = format!("`{}` is no tensor of numbers, so it has no classes", want.name);
+            return Err(Problem::field("outputs", message));
+        };
+        if want.name == "LABEL" {
+            return Err(Problem::field("outputs", "`LABEL` has no classes; ask them of `SCORES`"));
+        }
+        let width = rows.first().map_or(0, Vec::len).min(k);
+        let labels = served.pipeline().labels();
+        let classes = rows.iter().flat_map(|row| classes(row, labels, k));
+        return Ok(("BYTES", vec![count, width], Data::Texts(classes.collect())));
+    }
+    let texts = |texts: Vec<String>| Ok(("BYTES", vec![count], Data::Texts(texts)));
+    if want.name == "LABEL" {
+        let label = |row: &Row| match row {
+            Row::Label { label, .. } => label.clone(),
+            _ => String::new(),
+        };
+        return texts(rows.iter().map(label).collect());
+    }
+    match rows.iter().map(numbers).collect::<Option<Vec<_>>>() {
+        Some(rows) => {
+            let width = rows.first().map_or(0, Vec::len);
+            Ok(("FP32", vec![count, width], Data::Numbers(rows.concat())))
+        }
+        None => texts(rows.iter().map(as_json).collect::<Result<_>>()?),
+    }
+}
+
+/// The `k` largest of a row as `value:index:label`, the largest first; without labels `value:index`.
+fn classes(row: &[f32], labels: &[String], k: usize) -> Vec<String> {
+    let mut order: Vec<usize> = (0..row.len()).collect();
+    order.sort_by(|&a, &b| row[b].total_cmp(&row[a]));
+    let class = |&i: &usize| match labels.get(i) {
+        Some(label) => format!("{:.6}:{i}:{label}", row[i]),
+        None => format!("{:.6}:{i}", row[i]),
+    };
+    order.iter().take(k).map(class).collect()
+}
+
+async fn index(call: Call) -> Result<Response> {
+    if !call.body.is_empty() {
+        call.fields().await?.bool("ready")?;
+    }
+    let mut index = Vec::new();
+    for listed in call.app.models.list() {
+        for served in listed.versions {
+            index.push(json!({
+                "name": served.name, "version": served.version.to_string(), "state": "READY", "reason": "",
+            }));
+        }
+    }
+    Ok(small(&Value::Array(index)))
+}
+
+async fn load(Path(which): Path<Which>, call: Call) -> Result<Response> {
+    super::manage::allowed(&call.app)?;
+    if !call.body.is_empty() {
+        let mut fields = call.fields().await?;
+        let parameters = fields.object("parameters")?;
+        if parameters.keys().any(|key| key == "config" || key.starts_with("file:")) {
+            let message =
+                "has a model's files or configuration; models are loaded from --model-store only";
+            return Err(Problem::field("parameters", message));
+        }
+    }
+    super::manage::reload(&call.app, &which.model).await?;
+    Ok(small(&Value::Object(Map::new())))
+}
+
+async fn unload(Path(which): Path<Which>, call: Call) -> Result<Response> {
+    super::manage::allowed(&call.app)?;
+    super::manage::unload(&call.app, &which.model, None)?;
+    Ok(small(&Value::Object(Map::new())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_are_the_largest_first() {
+        let labels = ["a".to_string(), "b".into(), "c".into()];
+        let classes = classes(&[0.25, 0.5, 0.25], &labels, 2);
+        assert_eq!(classes, ["0.500000:1:b", "0.250000:0:a"]);
+        assert_eq!(super::classes(&[1.5], &[], 9), ["1.500000:0"]);
+    }
+}

@@ -1,0 +1,113 @@
+//! Registering and unregistering models, as TorchServe's and KServe's paths share it.
+
+use std::path::{Component, Path};
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::app::App;
+use crate::error::{Kind, Problem, Result};
+use crate::log::Level;
+
+/// Checks that models may be changed here at all: the server was started with `--model-store`, which it refuses
+/// without a key on an address that others reach.
+///
+/// # Errors
+/// When they may not.
+pub fn allowed(app: &App) -> Result<()> {
+    match app.access.management {
+        true => Ok(()),
+        false => {
+            let message = "models cannot be changed here; start the server with --model-store DIR";
+            Err(Problem::new(Kind::Forbidden, message))
+        }
+    }
+}
+
+/// A folder in the model store, and nothing outside it.
+///
+/// # Errors
+/// When the path leaves the store, or there is none.
+fn in_store(app: &App, folder: &str) -> Result<String> {
+    let store = app
+        .store
+        .as_ref()
+        .ok_or_else(|| Problem::new(Kind::Forbidden, "there is no model store"))?;
+    let shown: String = folder.chars().take(200).collect();
+    let outside = || {
+        let message =
+            format!("`{shown}` is not a folder in the model store (--model-store); name one");
+        Problem { param: Some("url".into()), ..Problem::invalid(message) }
+    };
+    let path = Path::new(folder);
+    let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
+    if folder.is_empty() || folder.contains('\0') || !plain {
+        return Err(outside());
+    }
+    let found = store.join(path).canonicalize().map_err(|_| outside())?;
+    // A link may lead out.
+    if !found.starts_with(store) || !found.is_dir() {
+        return Err(outside());
+    }
+    found.to_str().map(str::to_string).ok_or_else(outside)
+}
+
+/// Registers a folder of the store as a version of `name`, or as several if its folders are numbered.
+///
+/// # Errors
+/// When it is not in the store, or cannot be opened: then nothing changes.
+pub async fn register(app: &Arc<App>, name: &str, folder: &str) -> Result<Vec<u64>> {
+    let source = in_store(app, folder)?;
+    let (app, name) = (Arc::clone(app), name.to_string());
+    blocking(move || {
+        let versions = app.models.load(&name, &source, true)?;
+        let fields = json!({"model": name, "folder": source, "versions": versions});
+        app.log.event(Level::Info, "model registered", fields);
+        Ok(versions)
+    })
+    .await
+}
+
+/// Opens a model again from where it came from; one that was unloaded, or never loaded, from the command line's
+/// folder or the store's folder of its name.
+///
+/// # Errors
+/// When there is none, or it cannot be opened: then what was there goes on.
+pub async fn reload(app: &Arc<App>, name: &str) -> Result<Vec<u64>> {
+    let (app, name) = (Arc::clone(app), name.to_string());
+    blocking(move || {
+        let versions = match app.models.versions(&name) {
+            Ok(_) => app.models.reload(&name)?,
+            Err(missing) => {
+                let known = app.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let known =
+                    known.iter().find(|(n, _)| *n == name).map(|(_, source)| source.clone());
+                let source = match known {
+                    Some(source) => source,
+                    None => in_store(&app, &name).map_err(|_| missing)?,
+                };
+                app.models.load(&name, &source, false)?
+            }
+        };
+        app.log.event(Level::Info, "model loaded", json!({"model": name, "versions": versions}));
+        Ok(versions)
+    })
+    .await
+}
+
+/// Takes a model or one of its versions out.
+///
+/// # Errors
+/// As [`Registry::unload`](crate::registry::Registry::unload).
+pub fn unload(app: &App, name: &str, version: Option<u64>) -> Result<()> {
+    app.models.unload(name, version)?;
+    app.log.event(Level::Info, "model unregistered", json!({"model": name, "version": version}));
+    Ok(())
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let crashed = |_| Problem::new(Kind::Internal, "opening the model crashed, which is a bug");
+    tokio::task::spawn_blocking(work).await.map_err(crashed)?
+}

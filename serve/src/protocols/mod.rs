@@ -1,0 +1,100 @@
+//! The protocols, one file each: paths, shapes, errors.
+
+pub mod binary;
+pub mod hf;
+pub mod kserve;
+mod manage;
+pub mod openai;
+pub mod tei;
+pub mod tfserving;
+pub mod torchserve;
+pub mod values;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::StatusCode;
+use serde_json::Value;
+
+use crate::app::App;
+use crate::error::{Kind, Problem};
+
+/// A protocol, by which errors have their shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// text-embeddings-inference, Hugging Face's pipelines, and what belongs to no other protocol.
+    Tei,
+    /// OpenAI.
+    OpenAi,
+    /// TorchServe.
+    TorchServe,
+    /// TensorFlow Serving.
+    TfServing,
+    /// KServe v2.
+    KServe,
+}
+
+impl Protocol {
+    /// The protocol of a path.
+    pub fn of(path: &str) -> Protocol {
+        let mut parts = path.split('/').skip(1);
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some("v2"), ..) => Protocol::KServe,
+            (Some("v1"), Some("models"), Some(_)) => Protocol::TfServing,
+            (Some("v1" | "embeddings"), ..) => Protocol::OpenAi,
+            (Some("predictions" | "models" | "ping"), ..) => Protocol::TorchServe,
+            _ => Protocol::Tei,
+        }
+    }
+
+    /// Its name in logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Tei => "tei",
+            Protocol::OpenAi => "openai",
+            Protocol::TorchServe => "torchserve",
+            Protocol::TfServing => "tfserving",
+            Protocol::KServe => "kserve",
+        }
+    }
+
+    /// The status and the body of an error.
+    pub fn error(self, problem: &Problem) -> (StatusCode, Value) {
+        match self {
+            Protocol::Tei => tei::error(problem),
+            Protocol::OpenAi => openai::error(problem),
+            Protocol::TorchServe => torchserve::error(problem),
+            Protocol::TfServing => tfserving::error(problem),
+            Protocol::KServe => kserve::error(problem),
+        }
+    }
+}
+
+/// All paths.
+pub fn router(app: &Arc<App>) -> Router {
+    Router::new()
+        .merge(tei::routes())
+        .merge(hf::routes())
+        .merge(openai::routes())
+        .merge(torchserve::routes())
+        .merge(tfserving::routes())
+        .merge(kserve::routes())
+        .merge(crate::openapi::routes())
+        .fallback(|uri: axum::http::Uri| async move {
+            let path: String = uri.path().chars().take(200).collect();
+            Problem::new(Kind::NotFound, format!("there is nothing at `{path}`; see /docs"))
+        })
+        .method_not_allowed_fallback(
+            |method: axum::http::Method, uri: axum::http::Uri| async move {
+                let path: String = uri.path().chars().take(200).collect();
+                Problem::new(Kind::Method, format!("`{path}` has no method {method}; see /docs"))
+            },
+        )
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(app), crate::around::around))
+        .with_state(Arc::clone(app))
+}
+
+/// What a port of its own for operators answers.
+pub fn metrics_router(app: &Arc<App>) -> Router {
+    Router::new().merge(tei::operation()).with_state(Arc::clone(app))
+}

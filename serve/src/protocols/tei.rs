@@ -1,0 +1,402 @@
+//! text-embeddings-inference's paths: `/embed`, `/embed_all`, `/predict`, `/rerank`, `/similarity`, `/tokenize`,
+//! `/decode`, `/info`, `/health`, `/metrics`.
+//!
+//! With several models, the first registered one of the right task answers, or that of the field `model`, which
+//! text-embeddings-inference does not have.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use gradus_models::pipelines::Score;
+use gradus_models::tokenizer::char_offsets;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::ask::{Encode, Scores, Text, dot, offload};
+use crate::call::{Call, answer, small, with_usage};
+use crate::error::{Kind, Problem, Result};
+use crate::json::{Fields, expected, ids, list, string, strings};
+use crate::pipeline::{Pipeline, Task};
+use crate::registry::{Served, Version, wrong_task};
+
+/// The paths.
+pub fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/embed", post(embed))
+        .route("/embed_all", post(embed_all))
+        .route("/predict", post(predict))
+        .route("/rerank", post(rerank))
+        .route("/similarity", post(similarity))
+        .route("/tokenize", post(tokenize))
+        .route("/decode", post(decode))
+        .route("/info", get(info))
+        .merge(operation())
+}
+
+/// What operators ask.
+pub fn operation() -> Router<Arc<App>> {
+    Router::new().route("/health", get(health)).route("/metrics", get(metrics))
+}
+
+/// `{"error","error_type"}`.
+pub fn error(problem: &Problem) -> (StatusCode, Value) {
+    let (status, error_type) = match problem.kind {
+        Kind::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "Validation"),
+        Kind::Empty => (StatusCode::BAD_REQUEST, "Empty"),
+        Kind::TooLong | Kind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "Validation"),
+        Kind::WrongTask => (StatusCode::FAILED_DEPENDENCY, "Backend"),
+        Kind::Overloaded => (StatusCode::TOO_MANY_REQUESTS, "Overloaded"),
+        Kind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "Unhealthy"),
+        Kind::Internal | Kind::Timeout => (problem.kind.status(), "Backend"),
+        _ => (problem.kind.status(), "Validation"),
+    };
+    (status, json!({"error": problem.message, "error_type": error_type}))
+}
+
+/// The model of a request: the one it names, or the first of these tasks.
+pub fn model(call: &Call, fields: &mut Fields, tasks: &[Task]) -> Result<Arc<Served>> {
+    let served = match fields.string("model")? {
+        Some(name) => call.app.models.get(&name, &Version::Default)?,
+        None => call.app.models.first(tasks)?,
+    };
+    match tasks.contains(&served.task()) {
+        true => Ok(served),
+        false => {
+            let wanted: Vec<&str> = tasks.iter().map(|task| task.name()).collect();
+            Err(wrong_task(&served, &wanted.join(" or ")))
+        }
+    }
+}
+
+/// `truncate`, `truncation_direction`, `prompt_name`.
+pub fn encode(call: &Call, fields: &mut Fields) -> Result<Encode> {
+    let truncate = fields.bool("truncate")?.unwrap_or(call.app.limits.truncate);
+    let left = match fields.string("truncation_direction")?.as_deref() {
+        None | Some("Right" | "right") => false,
+        Some("Left" | "left") => true,
+        Some(_) => return Err(Problem::field("truncation_direction", "must be `Left` or `Right`")),
+    };
+    Ok(Encode { truncate, left, prompt: fields.string("prompt_name")? })
+}
+
+/// A text, texts, token ids, or lists of token ids. Empty texts are refused.
+pub fn texts(value: Value, at: &str) -> Result<Vec<Text>> {
+    let one = |value: Value, at: &str| match value {
+        Value::String(text) => text_of(text, at),
+        Value::Array(items) => ids_of(&items, at),
+        other => Err(expected(at, "a text or a list of token ids", &other)),
+    };
+    match value {
+        Value::String(text) => Ok(vec![text_of(text, at)?]),
+        Value::Array(items) if items.first().is_some_and(Value::is_number) => {
+            Ok(vec![ids_of(&items, at)?])
+        }
+        Value::Array(items) => {
+            let items = items.into_iter().enumerate();
+            items.map(|(i, item)| one(item, &format!("{at}[{i}]"))).collect()
+        }
+        other => Err(expected(at, "a text or a list of texts", &other)),
+    }
+}
+
+fn text_of(text: String, at: &str) -> Result<Text> {
+    match text.is_empty() {
+        true => Err(empty(at)),
+        false => Ok(Text::Plain(text)),
+    }
+}
+
+fn ids_of(items: &[Value], at: &str) -> Result<Text> {
+    match items.is_empty() {
+        true => Err(empty(at)),
+        false => Ok(Text::Ids(ids(items, at)?)),
+    }
+}
+
+fn empty(at: &str) -> Problem {
+    let problem = Problem::field(at, "is empty; send a text");
+    Problem { kind: Kind::Empty, ..problem }
+}
+
+async fn embed(call: Call) -> Result<Response> {
+    let mut fields = call.fields().await?;
+    let served = model(&call, &mut fields, &[Task::Embed])?;
+    let options = encode(&call, &mut fields)?;
+    let normalize = fields.bool("normalize")?.unwrap_or(true);
+    let dimensions = fields.count("dimensions")?;
+    let texts = texts(fields.required("inputs")?, "inputs")?;
+    call.count(texts.len(), "inputs")?;
+    let asked = served.embed(texts, options, normalize, dimensions, call.caller).await?;
+    let numbers = asked.answers.iter().map(Vec::len).sum();
+    Ok(with_usage(answer(asked.answers, numbers).await?, &asked.usage))
+}
+
+async fn embed_all(call: Call) -> Result<Response> {
+    let mut fields = call.fields().await?;
+    let served = model(&call, &mut fields, &[Task::Embed])?;
+    let options = encode(&call, &mut fields)?;
+    let texts = texts(fields.required("inputs")?, "inputs")?;
+    call.count(texts.len(), "inputs")?;
+    let asked = served.embed_tokens(texts, options, call.caller).await?;
+    let numbers = asked.answers.iter().flatten().map(Vec::len).sum();
+    Ok(with_usage(answer(asked.answers, numbers).await?, &asked.usage))
+}
+
+/// A list of one text or of two, which are a pair.
+fn one_or_pair(items: Vec<Value>, at: &str) -> Result<Text> {
+    let count = items.len();
+    let mut texts = strings(Value::Array(items), at)?.into_iter();
+    match (texts.next(), texts.next(), count) {
+        (Some(text), None, 1) => text_of(text, at),
+        (Some(a), Some(b), 2) => Ok(Text::Pair(a, b)),
+        (None, ..) => Err(empty(at)),
+        _ => Err(Problem::field(at, format!("has {count} texts; one is a text, two are a pair"))),
+    }
+}
+
+/// The labels of a text, best first.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Predictions {
+    One(Vec<Score>),
+    Many(Vec<Vec<Score>>),
+}
+
+async fn predict(call: Call) -> Result<Response> {
+    let mut fields = call.fields().await?;
+    let served = model(&call, &mut fields, &[Task::Classify])?;
+    let options = encode(&call, &mut fields)?;
+    let scores = raw(&mut fields)?;
+    let (texts, single) = match fields.required("inputs")? {
+        Value::String(text) => (vec![text_of(text, "inputs")?], true),
+        Value::Array(items) if items.first().is_some_and(Value::is_array) => {
+            let items = items.into_iter().enumerate().map(|(i, item)| {
+                let at = format!("inputs[{i}]");
+                one_or_pair(list(item, &at)?, &at)
+            });
+            (items.collect::<Result<_>>()?, false)
+        }
+        Value::Array(items) => (vec![one_or_pair(items, "inputs")?], true),
+        other => return Err(expected("inputs", "a text, a pair, or a list of lists", &other)),
+    };
+    call.count(texts.len(), "inputs")?;
+    let asked = served.classify(texts, options, scores, call.caller).await?;
+    let numbers = 10 * asked.answers.iter().map(Vec::len).sum::<usize>();
+    let mut answers = asked.answers;
+    let predictions = match single {
+        true => Predictions::One(answers.pop().unwrap_or_default()),
+        false => Predictions::Many(answers),
+    };
+    Ok(with_usage(answer(predictions, numbers).await?, &asked.usage))
+}
+
+fn raw(fields: &mut Fields) -> Result<Scores> {
+    Ok(if fields.bool("raw_scores")?.unwrap_or(false) { Scores::Raw } else { Scores::Model })
+}
+
+/// A text's place in a ranking.
+#[derive(Serialize)]
+struct Rank {
+    index: usize,
+    score: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+}
+
+async fn rerank(call: Call) -> Result<Response> {
+    let mut fields = call.fields().await?;
+    let served = model(&call, &mut fields, &[Task::Classify])?;
+    if served.pipeline().labels().len() != 1 {
+        return Err(wrong_task(&served, "ranking, with a single label"));
+    }
+    let options = encode(&call, &mut fields)?;
+    let scores = raw(&mut fields)?;
+    let return_text = fields.bool("return_text")?.unwrap_or(false);
+    let query = string(fields.required("query")?, "query")?;
+    if query.is_empty() {
+        return Err(empty("query"));
+    }
+    let texts = strings(fields.required("texts")?, "texts")?;
+    call.count(texts.len(), "texts")?;
+    let pairs = texts.iter().map(|text| Text::Pair(query.clone(), text.clone())).collect();
+    let asked = served.scores(pairs, options, scores, call.caller).await?;
+    let ranks =
+        texts.into_iter().zip(&asked.answers).enumerate().map(|(index, (text, scores))| Rank {
+            index,
+            score: scores.first().copied().unwrap_or_default(),
+            text: return_text.then_some(text),
+        });
+    let mut ranks: Vec<Rank> = ranks.collect();
+    ranks.sort_by(|a, b| b.score.total_cmp(&a.score));
+    let numbers = 10 * ranks.len();
+    Ok(with_usage(answer(ranks, numbers).await?, &asked.usage))
+}
+
+async fn similarity(call: Call) -> Result<Response> {
+    let mut fields = call.fields().await?;
+    let served = model(&call, &mut fields, &[Task::Embed])?;
+    // Options stand in `parameters`, as sentence-similarity pipelines have them.
+    let mut parameters = fields.object("parameters")?;
+    let options = encode(&call, &mut parameters)?;
+    let mut inputs = Fields::of(fields.required("inputs")?, "inputs")?;
+    let source = string(inputs.required("source_sentence")?, "inputs.source_sentence")?;
+    let sentences = strings(inputs.required("sentences")?, "inputs.sentences")?;
+    call.count(sentences.len(), "inputs.sentences")?;
+    let texts = std::iter::once(source).chain(sentences).enumerate();
+    let texts = texts
+        .map(|(i, text)| match i {
+            0 => text_of(text, "inputs.source_sentence"),
+            _ => text_of(text, &format!("inputs.sentences[{}]", i - 1)),
+        })
+        .collect::<Result<_>>()?;
+    let asked = served.embed(texts, options, true, None, call.caller).await?;
+    let similarities: Vec<f32> = match asked.answers.split_first() {
+        Some((source, others)) => others.iter().map(|other| dot(source, other)).collect(),
+        None => Vec::new(),
+    };
+    let numbers = similarities.len();
+    Ok(with_usage(answer(similarities, numbers).await?, &asked.usage))
+}
+
+/// A token of a text; its place in characters, none for special ones.
+#[derive(Serialize)]
+struct Token {
+    id: u32,
+    text: String,
+    special: bool,
+    start: Option<usize>,
+    stop: Option<usize>,
+}
+
+/// The model whose tokenizer is asked.
+fn tokenizer(call: &Call, fields: &mut Fields) -> Result<Arc<Served>> {
+    match fields.string("model")? {
+        Some(name) => call.app.models.get(&name, &Version::Default),
+        None => {
+            let any = call.app.models.any();
+            any.ok_or_else(|| Problem::new(Kind::Unavailable, "no model is loaded"))
+        }
+    }
+}
+
+async fn tokenize(call: Call) -> Result<Response> {
+    let mut fields = call.fields().await?;
+    let served = tokenizer(&call, &mut fields)?;
+    let add_special = fields.bool("add_special_tokens")?.unwrap_or(true);
+    let texts = match fields.required("inputs")? {
+        Value::String(text) => vec![text],
+        other => strings(other, "inputs")?,
+    };
+    call.count(texts.len(), "inputs")?;
+    if let Some(i) = texts.iter().position(String::is_empty) {
+        return Err(empty(&format!("inputs[{i}]")));
+    }
+    let bytes = texts.iter().map(String::len).sum();
+    let tokens = offload(bytes, move || {
+        let tokenizer = served.pipeline().tokenizer();
+        let tokens = texts.iter().map(|text| {
+            let encoded = tokenizer.encode(text, None, usize::MAX);
+            let encoded = encoded.map_err(|e| Problem::invalid(e.to_string()))?;
+            let places = char_offsets(text, &encoded.offsets);
+            let tokens = encoded.ids.iter().zip(encoded.tokens).zip(encoded.special).zip(places);
+            Ok(tokens
+                .filter(|((_, special), _)| add_special || !special)
+                .map(|(((&id, text), special), (start, stop))| Token {
+                    id,
+                    text,
+                    special,
+                    start: (!special).then_some(start),
+                    stop: (!special).then_some(stop),
+                })
+                .collect())
+        });
+        tokens.collect::<Result<Vec<Vec<Token>>>>()
+    })
+    .await?;
+    let numbers = 10 * tokens.iter().map(Vec::len).sum::<usize>();
+    answer(tokens, numbers).await
+}
+
+async fn decode(call: Call) -> Result<Response> {
+    let mut fields = call.fields().await?;
+    let served = tokenizer(&call, &mut fields)?;
+    let skip_special = fields.bool("skip_special_tokens")?.unwrap_or(true);
+    let sequences = match texts(fields.required("ids")?, "ids") {
+        Ok(sequences) => sequences,
+        Err(problem) => return Err(problem),
+    };
+    call.count(sequences.len(), "ids")?;
+    let texts = sequences.into_iter().enumerate().map(|(i, sequence)| match sequence {
+        Text::Ids(ids) => {
+            let text = served.pipeline().tokenizer().decode(&ids, skip_special);
+            text.map_err(|e| Problem::invalid(e.to_string()))
+        }
+        _ => Err(Problem::field(&format!("ids[{i}]"), "must be a list of token ids")),
+    });
+    let texts = texts.collect::<Result<Vec<String>>>()?;
+    let numbers = texts.iter().map(String::len).sum();
+    answer(texts, numbers).await
+}
+
+async fn info(State(app): State<Arc<App>>) -> Result<Response> {
+    let served = app.models.any();
+    let served = served.ok_or_else(|| Problem::new(Kind::Unavailable, "no model is loaded"))?;
+    let pipeline = served.pipeline();
+    let labels = pipeline.labels().iter().enumerate();
+    let id2label: serde_json::Map<String, Value> =
+        labels.clone().map(|(id, label)| (id.to_string(), label.as_str().into())).collect();
+    let label2id: serde_json::Map<String, Value> =
+        labels.map(|(id, label)| (label.clone(), id.into())).collect();
+    let model_type = match pipeline {
+        Pipeline::Embed(p) => json!({"embedding": {"pooling": p.pooling()}}),
+        Pipeline::Classify(p) if p.labels().len() == 1 => {
+            json!({"reranker": {"id2label": id2label, "label2id": label2id}})
+        }
+        Pipeline::Classify(_) => {
+            json!({"classifier": {"id2label": id2label, "label2id": label2id}})
+        }
+        Pipeline::Tag(_) => {
+            json!({"token_classifier": {"id2label": id2label, "label2id": label2id}})
+        }
+        Pipeline::FillMask(_) => json!({"fill_mask": {}}),
+    };
+    let options = app.models.options();
+    Ok(small(&json!({
+        "model_id": served.folder.display().to_string(),
+        "model_sha": null,
+        "model_dtype": "float32",
+        "served_model_name": served.name,
+        "model_type": model_type,
+        "max_concurrent_requests": options.max_queue,
+        "max_input_length": pipeline.max_length(),
+        "max_batch_tokens": options.max_batch_tokens,
+        "max_batch_requests": null,
+        "max_client_batch_size": app.limits.inputs,
+        "auto_truncate": app.limits.truncate,
+        "tokenization_workers": rayon::current_num_threads(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "sha": null,
+        "docker_label": null,
+    })))
+}
+
+async fn health(State(app): State<Arc<App>>) -> Result<Response> {
+    match app.ready() {
+        true => Ok(StatusCode::OK.into_response()),
+        false if app.draining.load(Ordering::Relaxed) => {
+            Err(Problem::new(Kind::Unavailable, "the server is shutting down"))
+        }
+        false => Err(Problem::new(Kind::Unavailable, "no model is loaded")),
+    }
+}
+
+async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let text = app.metrics.render(&app.models);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}

@@ -1,0 +1,247 @@
+//! The scheduler with a model whose every batch waits for the test's permission: nothing here depends on time, except
+//! where time is what is tested.
+
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use super::*;
+
+/// Answers each number with its double; notes its batches; waits for a permission before each.
+struct Doubler {
+    begun: Mutex<Sender<Vec<usize>>>,
+    permits: Mutex<Receiver<()>>,
+}
+
+impl Model for Doubler {
+    type Input = usize;
+    type Output = usize;
+    type Error = String;
+
+    fn cost(&self, input: &usize) -> usize {
+        *input
+    }
+
+    fn run(&self, batch: &[&usize]) -> Vec<Result<usize, String>> {
+        let inputs: Vec<usize> = batch.iter().map(|&&input| input).collect();
+        lock(&self.begun).send(inputs.clone()).unwrap();
+        let permit = lock(&self.permits).recv();
+        permit.unwrap();
+        assert!(!inputs.contains(&666), "the test asks for a crash");
+        let answer = |input: usize| if input == 13 { Err("unlucky".into()) } else { Ok(2 * input) };
+        inputs.into_iter().map(answer).collect()
+    }
+}
+
+struct Bench {
+    scheduler: Scheduler<Doubler>,
+    begun: Receiver<Vec<usize>>,
+    permits: Sender<()>,
+}
+
+impl Bench {
+    fn new(change: impl FnOnce(&mut Options)) -> Bench {
+        let (begun, begins) = channel();
+        let (permits, waits) = channel();
+        let mut options =
+            Options { max_batch_tokens: 100, max_queue: 8, max_delay: Duration::ZERO, workers: 1 };
+        change(&mut options);
+        let model = Doubler { begun: Mutex::new(begun), permits: Mutex::new(waits) };
+        Bench { scheduler: Scheduler::new(model, options, |_| {}), begun: begins, permits }
+    }
+
+    fn submit(&self, client: u64, inputs: &[usize]) -> Ticket<Doubler> {
+        let terms = Terms { client, deadline: None };
+        self.scheduler.submit(inputs.to_vec(), terms).unwrap()
+    }
+
+    /// The next batch, once it has begun.
+    fn begun(&self) -> Vec<usize> {
+        self.begun.recv_timeout(Duration::from_secs(20)).unwrap()
+    }
+
+    /// Occupies the worker with a batch of its own.
+    fn occupy(&self) -> Ticket<Doubler> {
+        let ticket = self.submit(99, &[1]);
+        assert_eq!(self.begun(), [1]);
+        ticket
+    }
+
+    fn permit(&self) {
+        self.permits.send(()).unwrap();
+    }
+}
+
+#[test]
+fn a_batch_starts_at_once_and_takes_what_waits_by_then() {
+    let bench = Bench::new(|_| {});
+    let first = bench.occupy();
+    let (a, b) = (bench.submit(1, &[10]), bench.submit(2, &[20, 30]));
+    assert_eq!(
+        bench.scheduler.load(),
+        Load { requests: 2, inputs: 3, tokens: 60, running: 1, workers: 1 }
+    );
+    bench.permit();
+    assert_eq!(first.wait().unwrap().outputs, [2]);
+    let mut batch = bench.begun();
+    batch.sort_unstable();
+    assert_eq!(batch, [10, 20, 30]);
+    bench.permit();
+    assert_eq!(a.wait().unwrap().outputs, [20]);
+    assert_eq!(b.wait().unwrap().outputs, [40, 60]);
+    assert_eq!(bench.scheduler.load(), Load { workers: 1, ..Load::default() });
+}
+
+#[test]
+fn a_request_is_split_by_the_token_budget_and_joined() {
+    let bench = Bench::new(|_| {});
+    let ticket = bench.submit(1, &[60, 30, 50, 250, 20]);
+    for expected in [vec![60, 30], vec![50], vec![250], vec![20]] {
+        assert_eq!(bench.begun(), expected);
+        bench.permit();
+    }
+    assert_eq!(ticket.wait().unwrap().outputs, [120, 60, 100, 500, 40]);
+}
+
+#[test]
+fn a_full_queue_refuses_and_says_when_to_come_back() {
+    let bench = Bench::new(|options| options.max_queue = 2);
+    let _busy = bench.occupy();
+    let waiting: Vec<_> = (0..2).map(|_| bench.submit(1, &[5, 5, 5])).collect();
+    assert!(bench.scheduler.full().is_some());
+    let refused = bench.scheduler.submit(vec![1], Terms::default()).err();
+    assert!(matches!(refused, Some(Failure::Full { retry_after }) if retry_after.as_secs() >= 1));
+    // Room again as soon as somebody gives up, before the worker is free.
+    drop(waiting);
+    assert_eq!(bench.scheduler.full(), None);
+    assert_eq!(bench.scheduler.load().inputs, 0);
+    drop(bench.submit(1, &[1]));
+    bench.permit();
+}
+
+#[test]
+fn what_is_given_up_is_not_computed() {
+    let bench = Bench::new(|_| {});
+    let _busy = bench.occupy();
+    let gone = bench.submit(1, &[40, 41]);
+    let stays = bench.submit(2, &[42]);
+    drop(gone);
+    bench.permit();
+    assert_eq!(bench.begun(), [42]);
+    bench.permit();
+    assert_eq!(stays.wait().unwrap().outputs, [84]);
+}
+
+#[test]
+fn what_is_late_is_not_computed() {
+    let bench = Bench::new(|_| {});
+    let _busy = bench.occupy();
+    let soon = Instant::now() + Duration::from_millis(20);
+    let terms = Terms { client: 1, deadline: Some(soon) };
+    let late = bench.scheduler.submit(vec![40, 41], terms).unwrap();
+    let stays = bench.submit(2, &[42]);
+    std::thread::sleep(Duration::from_millis(40));
+    bench.permit();
+    assert_eq!(bench.begun(), [42]);
+    bench.permit();
+    assert_eq!(late.wait().unwrap_err(), Failure::Expired);
+    assert_eq!(stays.wait().unwrap().outputs, [84]);
+    let past = Terms { client: 1, deadline: Some(soon) };
+    assert_eq!(bench.scheduler.submit(vec![1], past).err(), Some(Failure::Expired));
+}
+
+#[test]
+fn clients_take_turns() {
+    let bench = Bench::new(|options| options.max_batch_tokens = 20);
+    let _busy = bench.occupy();
+    let many = bench.submit(1, &[10; 50]);
+    let one = bench.submit(2, &[11]);
+    bench.permit();
+    // The newcomer is in the first two batches, not behind fifty.
+    let batches = [bench.begun(), {
+        bench.permit();
+        bench.begun()
+    }]
+    .concat();
+    assert!(batches.contains(&11), "{batches:?}");
+    bench.permit();
+    assert_eq!(one.wait().unwrap().outputs, [22]);
+    drop(many);
+}
+
+#[test]
+fn a_failure_is_its_requests_own() {
+    let bench = Bench::new(|_| {});
+    let _busy = bench.occupy();
+    let (bad, good) = (bench.submit(1, &[13, 90, 90]), bench.submit(2, &[40]));
+    bench.permit();
+    assert_eq!(bench.begun(), [13, 40]);
+    bench.permit();
+    assert_eq!(bad.wait().unwrap_err(), Failure::Model("unlucky".into()));
+    assert_eq!(good.wait().unwrap().outputs, [80]);
+    // The rest of the failed request costs nothing any more: it is withdrawn, unless it had begun by then.
+    let after = bench.submit(3, &[7]);
+    for _ in 0..2 {
+        bench.permit();
+    }
+    assert_eq!(after.wait().unwrap().outputs, [14]);
+}
+
+#[test]
+fn a_crash_fails_its_batch_and_nothing_else() {
+    let bench = Bench::new(|_| {});
+    let crashed = bench.submit(1, &[666]);
+    assert_eq!(bench.begun(), [666]);
+    bench.permit();
+    assert_eq!(crashed.wait().unwrap_err(), Failure::Crashed);
+    let next = bench.submit(1, &[5]);
+    bench.permit();
+    assert_eq!(next.wait().unwrap().outputs, [10]);
+}
+
+#[test]
+fn dropping_the_scheduler_answers_what_is_queued() {
+    let bench = Bench::new(|options| options.max_batch_tokens = 1);
+    let tickets: Vec<_> = (2..5).map(|n| bench.submit(1, &[n])).collect();
+    let Bench { scheduler, begun, permits } = bench;
+    drop(scheduler);
+    (2..5).for_each(|_| permits.send(()).unwrap());
+    let outputs: Vec<_> = tickets.into_iter().map(|t| t.wait().unwrap().outputs[0]).collect();
+    assert_eq!(outputs, [4, 6, 8]);
+    drop(begun);
+}
+
+#[test]
+fn more_workers_run_more_batches_and_fewer_kill_none() {
+    let bench = Bench::new(|options| options.max_batch_tokens = 10);
+    bench.scheduler.set_workers(3);
+    let tickets: Vec<_> = (0..3).map(|_| bench.submit(1, &[10])).collect();
+    // Three begin; the permits are asked for one after the other, so that one begins each time.
+    bench.scheduler.set_workers(1);
+    for _ in 0..3 {
+        bench.permit();
+    }
+    for ticket in tickets {
+        assert_eq!(ticket.wait().unwrap().outputs, [20]);
+    }
+    bench.permit();
+    assert_eq!(bench.submit(1, &[10]).wait().unwrap().outputs, [20]);
+    assert_eq!(bench.scheduler.load().workers, 1);
+}
+
+#[test]
+fn a_delay_lets_a_batch_fill() {
+    let bench = Bench::new(|options| options.max_delay = Duration::from_secs(3600));
+    let tickets: Vec<_> = [30, 30].iter().map(|&n| bench.submit(1, &[n])).collect();
+    assert!(bench.begun.recv_timeout(Duration::from_millis(50)).is_err());
+    let last = bench.submit(1, &[40]);
+    assert_eq!(bench.begun(), [30, 30, 40]);
+    bench.permit();
+    assert_eq!(last.wait().unwrap().outputs, [80]);
+    drop(tickets);
+}
+
+#[test]
+fn nothing_is_answered_with_nothing() {
+    let bench = Bench::new(|_| {});
+    assert_eq!(bench.submit(1, &[]).wait().unwrap().outputs, Vec::<usize>::new());
+}
