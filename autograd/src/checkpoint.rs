@@ -55,9 +55,10 @@ pub fn checkpoint(f: impl Fn() -> Result<Var> + Send + Sync + 'static) -> Result
                     _ if !c.wants(i) => Ok(None),
                     Some(grad) => Ok(Some(grad)),
                     // Read, but without influence on the result (through a detach, say).
-                    None => Ok(Some(Var::constant(gradus_tensor::Tensor::zeros(
+                    None => Ok(Some(Var::constant(gradus_tensor::Tensor::zeros_on(
                         c.input_shape(i),
                         c.input_dtype(i),
+                        c.grad().device(),
                     )?))),
                 })
                 .collect()

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use gradus_tensor::{DType, Error, Result, Tensor};
+use gradus_tensor::{DType, Device, Error, Result, Tensor};
 
 use crate::backward::Context;
 use crate::mode::{self, Mode};
@@ -93,6 +93,11 @@ impl Var {
     /// Element type.
     pub fn dtype(&self) -> DType {
         self.tensor.dtype()
+    }
+
+    /// Device of the value.
+    pub fn device(&self) -> Device {
+        self.tensor.device()
     }
 
     /// The value of a variable of one element.

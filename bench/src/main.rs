@@ -24,6 +24,7 @@ use gradus_cli::{Failure, Outcome, SharedArgs};
   epoch-real       training steps as above over the first 1,024 texts of --data, batches of
                    32 in file order, tokenization not timed (texts/s)
   gemm             one product 4096×1536 · 1536×1536                     (GFLOP/s)
+  fma              multiply-adds in registers on all threads, the limit  (GFLOP/s)
 
 Examples:
   bench --model runs/minilm encode-b32-s128 step-b32-s128

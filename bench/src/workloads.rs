@@ -35,6 +35,8 @@ pub enum Workload {
     EpochReal,
     /// One large product
     Gemm,
+    /// Multiply-adds in registers: the limit
+    Fma,
 }
 
 /// Labels of the training workloads, as the peers have.
@@ -74,11 +76,15 @@ impl Bench {
                 let (times, texts) = self.epoch_real()?;
                 (times, texts, "texts/s")
             }
-            Workload::Gemm => (self.gemm()?, 0, "GFLOP/s"),
+            Workload::Gemm => (self.gemm()?, 2 * 4096 * 1536 * 1536, "GFLOP/s"),
+            Workload::Fma => {
+                let (times, operations) = self.fma()?;
+                (times, operations, "GFLOP/s")
+            }
         };
         let value = |seconds: f64| match unit {
             "ms" => seconds * 1e3,
-            "GFLOP/s" => 2.0 * 4096.0 * 1536.0 * 1536.0 / seconds / 1e9,
+            "GFLOP/s" => amount as f64 / seconds / 1e9,
             _ => amount as f64 / seconds,
         };
         let round = |x: f64| (x * 1e3).round() / 1e3;
@@ -89,7 +95,7 @@ impl Bench {
                 .map(|v| v.get_name().to_string())
                 .unwrap_or_default(),
             model: match (workload, &self.model) {
-                (Workload::Gemm, _) | (_, None) => "none".into(),
+                (Workload::Gemm | Workload::Fma, _) | (_, None) => "none".into(),
                 (_, Some(model)) => {
                     model.trim_end_matches('/').rsplit('/').next().unwrap_or(model).to_string()
                 }
@@ -239,6 +245,18 @@ impl Bench {
             a.linear(&b, None)?;
             Ok(())
         })
+    }
+
+    /// All threads at once.
+    fn fma(&self) -> Outcome<(Times, usize)> {
+        let rounds = 2_000_000;
+        let all = || rayon::broadcast(|_| gradus_tensor::fma_loop(rounds)).into_iter().sum::<u64>();
+        let operations = all();
+        let times = self.repeat(|| {
+            all();
+            Ok(())
+        })?;
+        Ok((times, operations as usize))
     }
 }
 

@@ -66,13 +66,14 @@ impl DeviceArg {
     /// The device that is meant, on this machine.
     ///
     /// # Errors
-    /// When it is a GPU: this build has none.
+    /// When it is a GPU that is not there, or cannot be opened.
     pub fn resolve(self) -> Outcome<Device> {
         match self {
+            // Not yet `Device::auto()`: some operations have no GPU kernel.
             DeviceArg::Auto | DeviceArg::Cpu => Ok(Device::Cpu),
-            DeviceArg::Gpu(_) => Err(Failure::error(format!(
-                "[device] `{self}` is not available: this build of Gradus computes on the CPU only; use --device cpu"
-            ))),
+            // Without a number the first one: hardware, where there is any.
+            DeviceArg::Gpu(number) => Device::gpu(number.unwrap_or(0))
+                .map_err(|error| Failure::error(format!("`{self}` is not available: {error}"))),
         }
     }
 }
@@ -153,10 +154,10 @@ mod tests {
     }
 
     #[test]
-    fn a_gpu_is_refused() {
+    fn a_gpu_that_is_not_there_is_refused() {
         assert_eq!(DeviceArg::Auto.resolve().unwrap(), Device::Cpu);
-        let failure = DeviceArg::Gpu(Some(1)).resolve().unwrap_err();
-        assert!(failure.to_string().contains("`gpu:1`"), "{failure}");
+        let failure = DeviceArg::Gpu(Some(999)).resolve().unwrap_err();
+        assert!(failure.to_string().contains("`gpu:999`"), "{failure}");
     }
 
     #[test]

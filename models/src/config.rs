@@ -8,6 +8,7 @@
 
 use std::path::Path;
 
+use gradus_nn::Activation;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -15,55 +16,6 @@ use crate::data::Labels;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::label_maps::{by_id, by_name};
-
-/// The activation of a feed-forward block (`hidden_act`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum Activation {
-    /// `x Φ(x)` with the exact normal distribution: `gelu`.
-    #[default]
-    Gelu,
-    /// The tanh approximation of GELU: `gelu_new`, `gelu_pytorch_tanh`.
-    GeluTanh,
-    /// `max(x, 0)`: `relu`.
-    Relu,
-    /// `x σ(x)`: `silu`, `swish`.
-    Silu,
-    /// `tanh x`: `tanh`.
-    Tanh,
-}
-
-impl TryFrom<String> for Activation {
-    type Error = String;
-
-    fn try_from(name: String) -> std::result::Result<Self, String> {
-        Ok(match name.as_str() {
-            "gelu" | "gelu_python" => Activation::Gelu,
-            "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Activation::GeluTanh,
-            "relu" => Activation::Relu,
-            "silu" | "swish" => Activation::Silu,
-            "tanh" => Activation::Tanh,
-            other => {
-                return Err(format!(
-                    "hidden_act `{other}` is not supported; use gelu, gelu_new, gelu_pytorch_tanh, relu, silu or tanh"
-                ));
-            }
-        })
-    }
-}
-
-impl From<Activation> for String {
-    fn from(activation: Activation) -> String {
-        match activation {
-            Activation::Gelu => "gelu",
-            Activation::GeluTanh => "gelu_new",
-            Activation::Relu => "relu",
-            Activation::Silu => "silu",
-            Activation::Tanh => "tanh",
-        }
-        .to_string()
-    }
-}
 
 /// How a sequence becomes one vector. Gradus's own key in `config.json`, which `transformers` keeps and ignores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -31,7 +31,7 @@ mod wordpiece;
 pub use batch::{MaskedTokens, PackedBatch};
 pub use bert::{Bert, BertInput, MaskedLm, SequenceClassifier, TokenClassifier};
 pub use checkpoint::{Checkpoint, Pretrained, save_folder};
-pub use config::{Activation, BertConfig, Pooling};
+pub use config::{BertConfig, Pooling};
 pub use data::{Columns, Dataset, Example, Labels, Split, read_inputs};
 pub use error::{Error, Result};
 pub use hub::resolve;

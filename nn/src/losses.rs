@@ -123,7 +123,8 @@ pub fn cosine_embedding(
     let norms = square(a)?.mul(&square(b)?)?.sqrt()?;
     let cos = a.mul(b)?.sum(&[-1], false)?.div(&norms)?;
     let rows = |value: f64, losses: Var| {
-        let hit = targets.eq(&Tensor::full(&[], value, targets.dtype())?)?;
+        let value = Tensor::full_on(&[], value, targets.dtype(), targets.device())?;
+        let hit = targets.eq(&value)?;
         losses.where_(&hit, &Var::constant(cos.tensor().zeros_like()?))
     };
     let together = rows(1.0, cos.affine(-1.0, 1.0)?)?;

@@ -1,9 +1,141 @@
 //! The WGSL kernels of Gradus, one file an operation family, embedded as text.
 //!
-//! The floor is in place and still empty: the CPU's kernels (`gradus-tensor`, `src/cpu/`) are the
-//! reference that every shader will be checked against. A shader joins as `src/NAME.wgsl` and an
-//! entry of [`SOURCES`], under the name that its family has on every floor (`softmax.wgsl` beside
-//! `tensor/src/ops/softmax.rs`).
+//! `NAME.wgsl` holds the text of a family, `NAME.rs` the functions that make its variants (a dtype, a
+//! member of the family): each returns a [`Shader`], complete WGSL and what `tensor/src/gpu/` must know
+//! to launch it. The text is expanded by [`template`]; all files share `walk.wgsl`, which finds the
+//! elements of strided views.
+//!
+//! [`variants`] lists every shader that the engine can ask for. The tests of this crate parse and
+//! validate them all with naga, so that no adapter is needed to see that a shader is sound.
 
-/// Every shader: name of the operation family, WGSL text.
-pub const SOURCES: &[(&str, &str)] = &[];
+pub mod binary;
+pub mod copy;
+pub mod dropout;
+pub mod matmul;
+pub mod template;
+pub mod unary;
+
+/// What a shader needs of the adapter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// 16-bit floats (`SHADER_F16`).
+    pub f16: bool,
+    /// Subgroup operations (`SUBGROUP`).
+    pub subgroups: bool,
+    /// Cooperative matrices (`EXPERIMENTAL_COOPERATIVE_MATRIX`).
+    pub cooperative_matrix: bool,
+}
+
+/// A complete compute shader. Its bindings are storage buffers in group 0: the inputs (read only) at
+/// 0.., the outputs (read and write) after them; small arguments are immediates.
+#[derive(Clone, Debug)]
+pub struct Shader {
+    /// Family and variant, for messages and profiles: `unary.gelu.f32`.
+    pub label: String,
+    /// WGSL text.
+    pub source: String,
+    /// Name of the entry point.
+    pub entry: &'static str,
+    /// Number of read-only buffers.
+    pub inputs: u32,
+    /// Number of buffers that are written (and may be read).
+    pub outputs: u32,
+    /// Features without which it does not compile.
+    pub needs: Needs,
+}
+
+/// How elements lie in a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scalar {
+    /// 32-bit float.
+    F32,
+    /// 16-bit float; computed in f32.
+    F16,
+    /// 32-bit unsigned integer.
+    U32,
+    /// 8-bit unsigned integer, each in a 32-bit word.
+    U8,
+}
+
+impl Scalar {
+    /// Every type.
+    pub const ALL: [Scalar; 4] = [Scalar::F32, Scalar::F16, Scalar::U32, Scalar::U8];
+    /// The types with fractions.
+    pub const FLOATS: [Scalar; 2] = [Scalar::F32, Scalar::F16];
+
+    /// WGSL's type of an element in a buffer.
+    pub fn stored(self) -> &'static str {
+        match self {
+            Scalar::F32 => "f32",
+            Scalar::F16 => "f16",
+            Scalar::U32 | Scalar::U8 => "u32",
+        }
+    }
+
+    /// WGSL's type in which the element is computed.
+    pub fn computed(self) -> &'static str {
+        match self {
+            Scalar::F32 | Scalar::F16 => "f32",
+            Scalar::U32 | Scalar::U8 => "u32",
+        }
+    }
+
+    /// The name for labels.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scalar::F32 => "f32",
+            Scalar::F16 => "f16",
+            Scalar::U32 => "u32",
+            Scalar::U8 => "u8",
+        }
+    }
+
+    /// A number that tells the types apart, for keys of variants.
+    pub fn code(self) -> u64 {
+        self as u64
+    }
+
+    fn needs(self) -> Needs {
+        Needs { f16: self == Scalar::F16, ..Needs::default() }
+    }
+}
+
+/// Threads of a workgroup of the elementwise families; each handles one element.
+pub const WORKGROUP: u32 = 256;
+
+/// The shared text that finds elements of strided views.
+const WALK: &str = include_str!("walk.wgsl");
+
+/// Text of a shader: the `enable` lines, then `parts` expanded with `definitions`.
+pub(crate) fn assemble(
+    needs: Needs,
+    parts: &[&str],
+    definitions: &[(&'static str, String)],
+) -> String {
+    let mut text = String::new();
+    if needs.f16 {
+        text.push_str("enable f16;\n");
+    }
+    if needs.subgroups {
+        text.push_str("enable subgroups;\n");
+    }
+    if needs.cooperative_matrix {
+        text.push_str("enable wgpu_cooperative_matrix;\n");
+    }
+    for part in parts {
+        text.push_str(&template::expand(part, definitions));
+    }
+    text
+}
+
+/// Every shader that the engine can ask for.
+pub fn variants() -> Vec<Shader> {
+    [
+        binary::variants(),
+        copy::variants(),
+        dropout::variants(),
+        matmul::variants(),
+        unary::variants(),
+    ]
+    .concat()
+}

@@ -21,14 +21,20 @@ const WIDTH: usize = 75;
 
 impl fmt::Display for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&Printer::new(self).print(" ", 0))
+        match self.to_device(crate::Device::Cpu) {
+            Ok(here) => f.write_str(&Printer::new(&here).print(" ", 0)),
+            Err(error) => write!(f, "({error})"),
+        }
     }
 }
 
 impl fmt::Debug for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const PREFIX: &str = "tensor(";
-        let values = Printer::new(self).print(", ", PREFIX.len());
+        let values = match self.to_device(crate::Device::Cpu) {
+            Ok(here) => Printer::new(&here).print(", ", PREFIX.len()),
+            Err(error) => format!("({error})"),
+        };
         write!(f, "{PREFIX}{values}, shape={:?}, dtype={})", self.shape(), self.dtype())
     }
 }

@@ -1,13 +1,15 @@
 //! Tensors: dtypes, shapes, strides, storages, devices, and every kernel.
 //!
 //! This floor knows nothing of gradients. An operation family has one file name everywhere:
-//! `ops/matmul.rs` holds the public methods with their shape rules, `cpu/matmul.rs` the kernel.
+//! `ops/matmul.rs` holds the public methods with their shape rules, `cpu/matmul.rs` the processor's kernel,
+//! `gpu/matmul.rs` the launch of the GPU's (`matmul.wgsl` in `gradus-shaders`).
 
 mod cpu;
 mod device;
 mod display;
 mod dtype;
 mod error;
+mod gpu;
 pub mod io;
 pub mod layout;
 pub mod ops;
@@ -16,9 +18,11 @@ mod storage;
 mod tensor;
 
 pub use cpu::buffer::{MemoryUse, memory_use};
+pub use cpu::peak::fma_loop;
 pub use device::Device;
 pub use dtype::{DType, Element};
 pub use error::{Error, Result};
+pub use gpu::{GpuCounters, GpuFeatures, GpuInfo, gpus};
 pub use ops::cross_entropy::{CrossEntropy, Reduction};
 pub use ops::layer_norm::LayerNormOutput;
 pub use random::RngKey;

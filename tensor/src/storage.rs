@@ -7,10 +7,12 @@ use memmap2::Mmap;
 
 use crate::cpu::buffer::Buffer;
 use crate::dtype::Element;
+use crate::gpu::storage::GpuStorage;
 
-/// Memory on one device. The GPU's storage will be a second variant.
+/// Memory on one device.
 pub(crate) enum Storage {
     Cpu(CpuStorage),
+    Gpu(GpuStorage),
 }
 
 enum Bytes {

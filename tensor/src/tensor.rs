@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use crate::cpu::strided::{self, View};
+use crate::device::common;
 use crate::dtype::Element;
 use crate::layout::{self, Layout};
 use crate::storage::{CpuStorage, Output, Storage};
-use crate::{DType, Device, Result, bail, dispatch_any};
+use crate::{DType, Device, Result, bail, dispatch_any, gpu};
 
 /// An n-dimensional array: a reference-counted storage, a layout, a dtype and a device.
 ///
@@ -62,6 +63,7 @@ impl Tensor {
     pub fn device(&self) -> Device {
         match *self.storage {
             Storage::Cpu(_) => Device::Cpu,
+            Storage::Gpu(ref storage) => storage.device(),
         }
     }
 
@@ -109,6 +111,24 @@ impl Tensor {
         })
     }
 
+    /// A tensor filled with one value, on `device`.
+    pub fn full_on(shape: &[usize], value: f64, dtype: DType, device: Device) -> Result<Self> {
+        match device {
+            Device::Cpu => Self::full(shape, value, dtype),
+            Device::Gpu(index) => {
+                if layout::checked_numel(shape).is_none() {
+                    bail!("full", "shape {shape:?} has more elements than fit in memory");
+                }
+                gpu::copy::full("full", gpu::gpu("full", index)?, shape, value, dtype)
+            }
+        }
+    }
+
+    /// A tensor of zeros, on `device`.
+    pub fn zeros_on(shape: &[usize], dtype: DType, device: Device) -> Result<Self> {
+        Self::full_on(shape, 0.0, dtype, device)
+    }
+
     /// A tensor of zeros.
     pub fn zeros(shape: &[usize], dtype: DType) -> Result<Self> {
         Self::full(shape, 0.0, dtype)
@@ -119,14 +139,14 @@ impl Tensor {
         Self::full(shape, 1.0, dtype)
     }
 
-    /// Zeros of this tensor's shape and dtype.
+    /// Zeros of this tensor's shape and dtype, on its device.
     pub fn zeros_like(&self) -> Result<Self> {
-        Self::zeros(self.shape(), self.dtype)
+        Self::full_on(self.shape(), 0.0, self.dtype, self.device())
     }
 
-    /// Ones of this tensor's shape and dtype.
+    /// Ones of this tensor's shape and dtype, on its device.
     pub fn ones_like(&self) -> Result<Self> {
-        Self::ones(self.shape(), self.dtype)
+        Self::full_on(self.shape(), 1.0, self.dtype, self.device())
     }
 
     /// `start, start + step, …` below `end` (above it for a negative step).
@@ -169,7 +189,8 @@ impl Tensor {
 
     // ---- reading it ----
 
-    /// All values in row-major order. `T` must be the tensor's dtype.
+    /// All values in row-major order. `T` must be the tensor's dtype. On a GPU it waits for everything
+    /// asked so far (but for uploaded ids, whose original is kept).
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
         if T::DTYPE != self.dtype {
             bail!(
@@ -178,6 +199,9 @@ impl Tensor {
                 self.dtype,
                 T::DTYPE
             );
+        }
+        if self.device() != Device::Cpu {
+            return gpu::storage::download("to_vec", self)?.to_vec();
         }
         let view = self.cpu_view::<T>();
         if self.is_contiguous() {
@@ -188,7 +212,14 @@ impl Tensor {
     }
 
     /// All values in row-major order, widened to f64.
+    ///
+    /// # Panics
+    /// If the tensor is on a GPU that fails; move it with `to_device` first to get an error instead.
     pub fn to_f64_vec(&self) -> Vec<f64> {
+        if self.device() != Device::Cpu {
+            let here = self.to_device(Device::Cpu).unwrap_or_else(|error| panic!("{error}"));
+            return here.to_f64_vec();
+        }
         dispatch_any!(self.dtype, T => {
             let view = self.cpu_view::<T>();
             self.layout.positions().map(|p| view.data[p].to_f64()).collect()
@@ -204,7 +235,7 @@ impl Tensor {
                 self.shape()
             );
         }
-        Ok(self.to_f64_vec()[0])
+        Ok(self.to_device(Device::Cpu)?.to_f64_vec()[0])
     }
 
     // ---- copies and conversions ----
@@ -216,6 +247,9 @@ impl Tensor {
 
     /// A copy with a storage of its own, in row-major order.
     pub fn copy(&self) -> Result<Self> {
+        if self.device() != Device::Cpu {
+            return gpu::copy::copy("copy", self);
+        }
         dispatch_any!(self.dtype, T => {
             let mut out = Output::<T>::new("copy", self.numel())?;
             strided::copy(out.slice_mut(), self.cpu_view::<T>());
@@ -228,6 +262,9 @@ impl Tensor {
         if dtype == self.dtype {
             return Ok(self.clone());
         }
+        if self.device() != Device::Cpu {
+            return gpu::copy::convert("to_dtype", self, dtype);
+        }
         dispatch_any!(self.dtype, A => dispatch_any!(dtype, R => {
             let mut out = Output::<R>::new("to_dtype", self.numel())?;
             strided::map1(out.slice_mut(), self.cpu_view::<A>(), 1.0, |x| R::from_f64(x.to_f64()));
@@ -235,10 +272,16 @@ impl Tensor {
         }))
     }
 
-    /// This tensor on `device`; itself if it is there already.
+    /// This tensor on `device`; itself if it is there already. From a GPU it waits for everything asked
+    /// so far (but for uploaded ids, whose original is kept). GPUs hold f32, f16, u32 and u8.
     pub fn to_device(&self, device: Device) -> Result<Self> {
-        match device {
-            Device::Cpu => Ok(self.clone()),
+        match (self.device(), device) {
+            (from, to) if from == to => Ok(self.clone()),
+            (Device::Cpu, Device::Gpu(index)) => {
+                gpu::storage::upload("to_device", self, gpu::gpu("to_device", index)?)
+            }
+            (_, Device::Cpu) => gpu::storage::download("to_device", self),
+            (Device::Gpu(_), Device::Gpu(_)) => self.to_device(Device::Cpu)?.to_device(device),
         }
     }
 
@@ -254,6 +297,9 @@ impl Tensor {
                 self.dtype
             );
         }
+        if common("copy_", &[self, source])? != Device::Cpu {
+            return gpu::copy::copy_(self, source);
+        }
         dispatch_any!(self.dtype, T => {
             strided::copy(self.cpu_slice_mut::<T>("copy_")?, source.cpu_view::<T>());
         });
@@ -263,9 +309,7 @@ impl Tensor {
     // ---- for kernels ----
 
     pub(crate) fn cpu_storage(&self) -> &CpuStorage {
-        match &*self.storage {
-            Storage::Cpu(storage) => storage,
-        }
+        gpu::storage::expect_cpu(&self.storage)
     }
 
     pub(crate) fn cpu_view<T: Element>(&self) -> View<'_, T> {
@@ -284,7 +328,7 @@ impl Tensor {
         let numel = self.numel();
         let mine = match Arc::get_mut(&mut self.storage) {
             Some(Storage::Cpu(storage)) => storage.slice_mut::<T>().is_some(),
-            None => false,
+            _ => false,
         };
         if !mine || !self.is_contiguous() {
             let mut out = Output::<T>::new(op, numel)?;
@@ -297,7 +341,7 @@ impl Tensor {
                 let all = storage.slice_mut::<T>().expect("an owned storage can be written");
                 Ok(&mut all[offset..offset + numel])
             }
-            None => unreachable!("the storage was just made unique"),
+            _ => unreachable!("the storage was just made unique"),
         }
     }
 }

@@ -26,6 +26,7 @@ pub fn attention_composed(
         let mut p = scores.softmax(-1)?;
         if let Some((drop, key)) = options.dropout {
             let mask = Tensor::attention_dropout_mask(start, n, heads, drop, key)?;
+            let mask = mask.to_device(q.device())?;
             let keep = if drop < 1.0 { 1.0 / (1.0 - drop) } else { 0.0 };
             p = p.mul(&Var::constant(mask.to_dtype(q.dtype())?.mul_scalar(keep)?))?;
         }

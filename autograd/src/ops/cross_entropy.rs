@@ -16,12 +16,15 @@ pub fn cross_entropy_composed(
     let log_p = logits.log_softmax(-1)?;
     let weight = match &options.weight {
         Some(weight) => weight.to_dtype(dtype)?,
-        None => Tensor::ones(&[classes], dtype)?,
+        None => Tensor::full_on(&[classes], 1.0, dtype, logits.device())?,
     };
     // Ignored rows look up class 0 and are then multiplied by 0.
     let counts = match options.ignore_index {
-        Some(ignored) => targets.ne(&Tensor::scalar(ignored).broadcast_to(targets.shape())?)?,
-        None => Tensor::ones(targets.shape(), DType::U8)?,
+        Some(ignored) => {
+            let ignored = Tensor::scalar(ignored).to_device(targets.device())?;
+            targets.ne(&ignored.broadcast_to(targets.shape())?)?
+        }
+        None => Tensor::full_on(targets.shape(), 1.0, DType::U8, targets.device())?,
     };
     let safe = targets.where_(&counts, &targets.zeros_like()?)?;
     let row_weight = weight.index_select(0, &safe)?.mul(&counts.to_dtype(dtype)?)?;

@@ -8,7 +8,8 @@ use crate::var::Var;
 
 /// Zeros of input `i`'s shape and the gradient's dtype.
 fn zeros(c: &Context, i: usize) -> Result<Var> {
-    Ok(Var::constant(Tensor::zeros(c.input_shape(i), c.grad().dtype())?))
+    let (dtype, device) = (c.grad().dtype(), c.grad().device());
+    Ok(Var::constant(Tensor::zeros_on(c.input_shape(i), dtype, device)?))
 }
 
 impl Var {

@@ -29,7 +29,7 @@ pub(super) fn cases(g: &Gen) -> Vec<Case> {
             let parameters = format!("{heads} heads, lengths {lengths:?}, dropout {dropout:?}");
             let o = offsets.clone();
             let case = Case::new(Op::Attention, parameters, inputs, move |v| {
-                v[0].attention(&v[1], &v[2], &o, &options)
+                v[0].attention(&v[1], &v[2], &o.to_device(v[0].device())?, &options)
             });
             let o = offsets.clone();
             cases.push(

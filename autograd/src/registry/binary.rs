@@ -76,7 +76,7 @@ pub(super) fn where_(g: &Gen) -> Vec<Case> {
             };
             let parameters = format!("condition {:?}", condition.shape());
             Case::new(Op::Where, parameters, vec![g.any(&a), g.any(&b)], move |v| {
-                v[0].where_(&condition, &v[1])
+                v[0].where_(&condition.to_device(v[0].device())?, &v[1])
             })
         })
         .collect()

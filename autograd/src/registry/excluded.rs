@@ -15,6 +15,7 @@ pub const NOT_DIFFERENTIABLE: &[(&str, &str)] = &[
     ("compare", "gives a mask"),
     ("is_not_finite", "gives a mask"),
     ("bernoulli_mask", "makes a mask"),
+    ("bernoulli_mask_on", "makes a mask"),
     ("attention_dropout_mask", "makes a mask"),
     ("global_norm", "measures gradients, for clipping"),
     ("reduce", "the general form of sum, mean and so on, which have rules"),

@@ -36,7 +36,7 @@ pub(super) fn index_select(g: &Gen) -> Vec<Case> {
         let ids = g.ids(&[n], size(&shape, dim));
         let parameters = format!("dim {dim}, {n} ids");
         Case::new(Op::IndexSelect, parameters, vec![g.any(&shape)], move |v| {
-            v[0].index_select(dim, &ids)
+            v[0].index_select(dim, &ids.to_device(v[0].device())?)
         })
     };
     lines(g).into_iter().map(case).collect()
@@ -47,7 +47,7 @@ pub(super) fn index_add(g: &Gen) -> Vec<Case> {
         let ids = g.ids(&[n], size(&shape, dim));
         let inputs = vec![g.any(&shape), g.any(&with_size(&shape, dim, n))];
         Case::new(Op::IndexAdd, format!("dim {dim}"), inputs, move |v| {
-            v[0].index_add(dim, &ids, &v[1])
+            v[0].index_add(dim, &ids.to_device(v[0].device())?, &v[1])
         })
     };
     lines(g).into_iter().map(case).collect()
@@ -66,7 +66,9 @@ pub(super) fn gather(g: &Gen) -> Vec<Case> {
     let case = |(shape, dim, n): (Vec<usize>, isize, usize)| {
         let index = g.ids(&index_shape(g, &shape, dim, n), size(&shape, dim));
         let parameters = format!("dim {dim}, index {:?}", index.shape());
-        Case::new(Op::Gather, parameters, vec![g.any(&shape)], move |v| v[0].gather(dim, &index))
+        Case::new(Op::Gather, parameters, vec![g.any(&shape)], move |v| {
+            v[0].gather(dim, &index.to_device(v[0].device())?)
+        })
     };
     lines(g).into_iter().map(case).collect()
 }
@@ -79,7 +81,9 @@ pub(super) fn scatter_add(g: &Gen) -> Vec<Case> {
         let source: Vec<usize> = index.shape().iter().map(|s| s + extra).collect();
         let parameters = format!("dim {dim}, index {:?}", index.shape());
         let inputs = vec![g.any(&shape), g.any(&source)];
-        Case::new(Op::ScatterAdd, parameters, inputs, move |v| v[0].scatter_add(dim, &index, &v[1]))
+        Case::new(Op::ScatterAdd, parameters, inputs, move |v| {
+            v[0].scatter_add(dim, &index.to_device(v[0].device())?, &v[1])
+        })
     };
     lines(g).into_iter().map(case).collect()
 }
@@ -101,13 +105,14 @@ pub(super) fn embedding(g: &Gen) -> Vec<Case> {
         let parameters = format!("ids {shape:?}");
         let i = ids.clone();
         let inputs = vec![g.any(&[rows, width])];
-        Case::new(Op::Embedding, parameters, inputs, move |v| v[0].embedding(&i)).composed(
-            move |v| {
-                let flat = ids.reshape(&[ids.numel()])?;
-                let shape = [ids.shape(), &[width]].concat();
-                v[0].index_select(0, &flat)?.reshape(&shape)
-            },
-        )
+        Case::new(Op::Embedding, parameters, inputs, move |v| {
+            v[0].embedding(&i.to_device(v[0].device())?)
+        })
+        .composed(move |v| {
+            let flat = ids.reshape(&[ids.numel()])?;
+            let shape = [ids.shape(), &[width]].concat();
+            v[0].index_select(0, &flat)?.reshape(&shape)
+        })
     };
     sizes.into_iter().map(case).collect()
 }

@@ -73,7 +73,10 @@ pub(super) fn cross_entropy(g: &Gen) -> Vec<Case> {
                     Ok::<_, gradus_tensor::Error>(CrossEntropy {
                         ignore_index: Some(ignored),
                         label_smoothing: smoothing,
-                        weight: weight.as_ref().map(|w| w.to_dtype(x.dtype())).transpose()?,
+                        weight: match &weight {
+                            Some(w) => Some(w.to_dtype(x.dtype())?.to_device(x.device())?),
+                            None => None,
+                        },
                         reduction,
                     })
                 };
@@ -82,7 +85,7 @@ pub(super) fn cross_entropy(g: &Gen) -> Vec<Case> {
                 let (t, o) = (targets.clone(), options.clone());
                 let inputs = vec![g.any(&[rows, classes])];
                 let case = Case::new(Op::CrossEntropy, parameters, inputs, move |v| {
-                    v[0].cross_entropy(&t, &o(&v[0])?)
+                    v[0].cross_entropy(&t.to_device(v[0].device())?, &o(&v[0])?)
                 });
                 let t = targets.clone();
                 cases.push(

@@ -53,6 +53,35 @@ fn devices(shared: &SharedArgs) -> Outcome {
     } else {
         writeln!(out, "{device}  {threads} threads")?;
     }
+    for gpu in gradus_tensor::gpus() {
+        let (device, features) = (Device::Gpu(gpu.index), &gpu.features);
+        if shared.json {
+            let line = serde_json::json!({
+                "device": device.to_string(),
+                "name": gpu.name,
+                "backend": gpu.backend,
+                "driver": gpu.driver,
+                "software": gpu.software,
+                "max_tensor_bytes": gpu.max_tensor_bytes,
+                "f16": features.f16,
+                "subgroups": features.subgroups,
+                "timestamps": features.timestamps,
+                "cooperative_matrix": features.cooperative_matrix,
+            });
+            writeln!(out, "{line}")?;
+            continue;
+        }
+        let has = [
+            (gpu.software, "software"),
+            (features.f16, "f16"),
+            (features.subgroups, "subgroups"),
+            (features.timestamps, "timestamps"),
+            (!features.cooperative_matrix.is_empty(), "cooperative matrices"),
+        ];
+        let has: Vec<&str> = has.iter().filter(|(has, _)| *has).map(|(_, name)| *name).collect();
+        let (name, backend) = (&gpu.name, &gpu.backend);
+        writeln!(out, "{device}  {name}, {backend}, {}: {}", gpu.driver, has.join(", "))?;
+    }
     Ok(())
 }
 

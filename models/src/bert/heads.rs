@@ -4,7 +4,7 @@ use gradus_autograd::Var;
 use gradus_nn::{Activation, Dropout, Forward, Init, LayerNorm, Linear, Parameter, Path};
 use gradus_tensor::Tensor;
 
-use super::{Bert, BertInput, activation};
+use super::{Bert, BertInput};
 use crate::{BertConfig, Pooling, Result};
 
 /// `BertForSequenceClassification` (pooling `cls`), or the same on the mean of the tokens.
@@ -59,7 +59,7 @@ impl MaskedLm {
         Ok(MaskedLm {
             bert: Bert::new(&root.join("bert"), config, false)?,
             dense: Linear::new(&transform.join("dense"), h, h, init)?,
-            activation: activation(config.hidden_act),
+            activation: config.hidden_act,
             norm: LayerNorm::new(&transform.join("LayerNorm"), h, config.layer_norm_eps)?,
             bias: head.parameter("bias", &[config.vocab_size], Init::Zeros)?,
         })

@@ -9,12 +9,11 @@ pub use heads::{MaskedLm, SequenceClassifier, TokenClassifier};
 
 use gradus_autograd::Var;
 use gradus_nn::{
-    self as nn, Dropout, Embedding, EncoderConfig, EncoderLayer, Forward, Init, LayerNorm, Linear,
-    Path,
+    Dropout, Embedding, EncoderConfig, EncoderLayer, Forward, Init, LayerNorm, Linear, Path,
 };
 use gradus_tensor::{DType, Tensor};
 
-use crate::{Activation, BertConfig, PackedBatch, Pooling, Result};
+use crate::{BertConfig, PackedBatch, Pooling, Result};
 
 /// A packed batch as tensors: what a model eats.
 #[derive(Clone, Debug)]
@@ -109,16 +108,6 @@ pub struct Bert {
     pooler: Option<Linear>,
 }
 
-pub(crate) fn activation(act: Activation) -> nn::Activation {
-    match act {
-        Activation::Gelu => nn::Activation::Gelu,
-        Activation::GeluTanh => nn::Activation::GeluTanh,
-        Activation::Relu => nn::Activation::Relu,
-        Activation::Silu => nn::Activation::Silu,
-        Activation::Tanh => nn::Activation::Tanh,
-    }
-}
-
 impl Bert {
     /// Builds the encoder from the parameters under `path` (`bert` in every head's checkpoint), with
     /// the pooler if asked.
@@ -128,7 +117,7 @@ impl Bert {
             hidden: config.hidden_size,
             heads: config.num_attention_heads,
             intermediate: config.intermediate_size,
-            activation: activation(config.hidden_act),
+            activation: config.hidden_act,
             dropout: config.hidden_dropout_prob,
             attention_dropout: config.attention_probs_dropout_prob,
             layer_norm_eps: config.layer_norm_eps,

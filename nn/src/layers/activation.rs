@@ -1,22 +1,24 @@
-//! Activation functions.
+//! Activation functions, under the names that Hugging Face's `config.json` gives them (`hidden_act`).
 
 use gradus_autograd::Var;
 use gradus_tensor::Result;
+use serde::{Deserialize, Serialize};
 
 /// A function of every element.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 #[non_exhaustive]
 pub enum Activation {
-    /// x·Φ(x), exact (Hendrycks & Gimpel, arXiv:1606.08415).
+    /// `gelu`: x·Φ(x), exact (Hendrycks & Gimpel, arXiv:1606.08415).
     #[default]
     Gelu,
-    /// GELU by its tanh approximation.
+    /// `gelu_new`, `gelu_pytorch_tanh`: GELU by its tanh approximation.
     GeluTanh,
-    /// max(x, 0).
+    /// `relu`: max(x, 0).
     Relu,
-    /// x·sigmoid(x), also called swish.
+    /// `silu`, `swish`: x·sigmoid(x).
     Silu,
-    /// The hyperbolic tangent.
+    /// `tanh`: the hyperbolic tangent.
     Tanh,
 }
 
@@ -39,5 +41,38 @@ impl Activation {
             Activation::Silu => x.silu(),
             Activation::Tanh => x.tanh(),
         }
+    }
+}
+
+impl TryFrom<String> for Activation {
+    type Error = String;
+
+    fn try_from(name: String) -> std::result::Result<Self, String> {
+        Ok(match name.as_str() {
+            "gelu" | "gelu_python" => Activation::Gelu,
+            "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Activation::GeluTanh,
+            "relu" => Activation::Relu,
+            "silu" | "swish" => Activation::Silu,
+            "tanh" => Activation::Tanh,
+            other => {
+                return Err(format!(
+                    "hidden_act `{other}` is not supported; use gelu, gelu_new, \
+                     gelu_pytorch_tanh, relu, silu or tanh"
+                ));
+            }
+        })
+    }
+}
+
+impl From<Activation> for String {
+    fn from(activation: Activation) -> String {
+        match activation {
+            Activation::Gelu => "gelu",
+            Activation::GeluTanh => "gelu_new",
+            Activation::Relu => "relu",
+            Activation::Silu => "silu",
+            Activation::Tanh => "tanh",
+        }
+        .to_string()
     }
 }

@@ -1,12 +1,10 @@
 //! Adam and AdamW.
 
-use std::collections::HashMap;
-
 use gradus_autograd::Gradients;
 use gradus_tensor::ops::optim::AdamWStep;
 use gradus_tensor::{Result, Tensor};
 
-use super::{Core, Optimizer};
+use super::{Optimizer, OptimizerCore};
 use crate::ParamGroup;
 
 /// Defines an optimiser of the family: they differ in how the weight decays.
@@ -14,7 +12,7 @@ macro_rules! adam {
     ($(#[$doc:meta])* $name:ident, $op:literal, $decoupled:literal) => {
         $(#[$doc])*
         pub struct $name {
-            core: Core,
+            core: OptimizerCore,
             betas: (f64, f64),
             eps: f64,
         }
@@ -22,7 +20,7 @@ macro_rules! adam {
         impl $name {
             /// An optimiser of these groups, with β₁ = 0.9, β₂ = 0.999, ε = 1e-8.
             pub fn new(groups: Vec<ParamGroup>) -> Self {
-                let core = Core::new($op, groups, &["exp_avg", "exp_avg_sq"]);
+                let core = OptimizerCore::new($op, groups, &["exp_avg", "exp_avg_sq"]);
                 $name { core, betas: (0.9, 0.999), eps: 1e-8 }
             }
 
@@ -65,24 +63,12 @@ macro_rules! adam {
                 })
             }
 
-            fn groups(&self) -> &[ParamGroup] {
-                &self.core.groups
+            fn core(&self) -> &OptimizerCore {
+                &self.core
             }
 
-            fn groups_mut(&mut self) -> &mut Vec<ParamGroup> {
-                &mut self.core.groups
-            }
-
-            fn state(&self) -> Vec<(String, Tensor)> {
-                self.core.state()
-            }
-
-            fn load_state(&mut self, state: &HashMap<String, Tensor>) -> Result<()> {
-                self.core.load_state(state)
-            }
-
-            fn steps(&self) -> u64 {
-                self.core.steps
+            fn core_mut(&mut self) -> &mut OptimizerCore {
+                &mut self.core
             }
         }
     };

@@ -31,7 +31,7 @@ pub fn clip_grad_norm(grads: &Gradients, params: &[Parameter], max_norm: f64) ->
     }
     let all: Vec<&Tensor> = params.iter().filter_map(|p| p.grad(grads)).collect();
     let norm = Tensor::global_norm(&all)?;
-    let limit = Tensor::full(&[], max_norm, norm.dtype())?;
+    let limit = Tensor::full_on(&[], max_norm, norm.dtype(), norm.device())?;
     let scale = limit.div(&norm.add_scalar(1e-6)?)?.clamp(f64::NEG_INFINITY, 1.0)?;
     Ok(Clip { norm, scale })
 }

@@ -23,39 +23,58 @@ pub trait Optimizer: Send {
     /// [`clip_grad_norm`](crate::clip_grad_norm)).
     fn step(&mut self, grads: &Gradients, lr_factor: f64, scale: Option<&Tensor>) -> Result<()>;
 
+    /// Groups, state and number of steps.
+    fn core(&self) -> &OptimizerCore;
+
+    /// The same, to change.
+    fn core_mut(&mut self) -> &mut OptimizerCore;
+
     /// The groups.
-    fn groups(&self) -> &[ParamGroup];
+    fn groups(&self) -> &[ParamGroup] {
+        &self.core().groups
+    }
 
     /// The groups, to change rates or decay.
-    fn groups_mut(&mut self) -> &mut Vec<ParamGroup>;
+    fn groups_mut(&mut self) -> &mut Vec<ParamGroup> {
+        &mut self.core_mut().groups
+    }
 
     /// Everything that the next step depends on besides parameters, gradients and the groups'
     /// settings: named tensors (`exp_avg.<parameter>`, `step.<parameter>`, …), in a fixed order.
     /// They share storage with the optimiser; its next step copies what somebody still holds.
-    fn state(&self) -> Vec<(String, Tensor)>;
+    fn state(&self) -> Vec<(String, Tensor)> {
+        self.core().state()
+    }
 
     /// Continues from a state that [`state`](Optimizer::state) returned, exactly.
     ///
     /// # Errors
     /// If a name belongs to no parameter of the groups, or a tensor does not fit its parameter. The
     /// optimiser is then as it was.
-    fn load_state(&mut self, state: &HashMap<String, Tensor>) -> Result<()>;
+    fn load_state(&mut self, state: &HashMap<String, Tensor>) -> Result<()> {
+        self.core_mut().load_state(state)
+    }
 
     /// Steps made, those before a loaded state included.
-    fn steps(&self) -> u64;
+    fn steps(&self) -> u64 {
+        self.core().steps
+    }
 }
 
 /// The name of the number of steps in a state.
 const STEPS: &str = "steps";
 
-/// The state of one parameter: its number of steps and its buffers.
-struct Slot {
-    step: u64,
-    buffers: Vec<Tensor>,
+/// The state of one parameter.
+pub struct Slot {
+    /// Steps made with a gradient of this parameter, the present one included.
+    pub step: u64,
+    /// Tensors of the parameter's shape, zeros at first, in the order of the optimiser's names.
+    pub buffers: Vec<Tensor>,
 }
 
-/// What the optimisers share: the groups, and a [`Slot`] for each parameter that had a gradient.
-struct Core {
+/// What optimisers share: the groups, and a [`Slot`] for each parameter that had a gradient. An
+/// optimiser of one's own holds one and says in [`step`](OptimizerCore::step) how a value changes.
+pub struct OptimizerCore {
     op: &'static str,
     groups: Vec<ParamGroup>,
     slots: HashMap<String, Slot>,
@@ -64,14 +83,22 @@ struct Core {
     buffers: &'static [&'static str],
 }
 
-impl Core {
-    fn new(op: &'static str, groups: Vec<ParamGroup>, buffers: &'static [&'static str]) -> Self {
-        Core { op, groups, slots: HashMap::new(), steps: 0, buffers }
+impl OptimizerCore {
+    /// An optimiser called `op` in errors, which keeps these named `buffers` for each parameter.
+    pub fn new(
+        op: &'static str,
+        groups: Vec<ParamGroup>,
+        buffers: &'static [&'static str],
+    ) -> Self {
+        OptimizerCore { op, groups, slots: HashMap::new(), steps: 0, buffers }
     }
 
     /// Calls `update(value, gradient, slot, rate, weight_decay)` for every trainable parameter with
     /// a gradient; the slot already counts this step.
-    fn step(
+    ///
+    /// # Errors
+    /// A parameter that is in the groups twice; what `update` fails with.
+    pub fn step(
         &mut self,
         grads: &Gradients,
         lr_factor: f64,
@@ -87,7 +114,8 @@ impl Core {
             for parameter in &group.params {
                 let Some(grad) = parameter.grad(grads) else { continue };
                 if !self.slots.contains_key(parameter.name()) {
-                    let zeros = || Tensor::zeros(parameter.shape(), parameter.dtype());
+                    // Beside the gradient, which lies where the parameter does.
+                    let zeros = || grad.zeros_like();
                     let buffers =
                         self.buffers.iter().map(|_| zeros()).collect::<Result<Vec<_>>>()?;
                     self.slots.insert(parameter.name().to_string(), Slot { step: 0, buffers });

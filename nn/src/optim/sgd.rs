@@ -1,18 +1,16 @@
 //! Stochastic gradient descent.
 
-use std::collections::HashMap;
-
 use gradus_autograd::Gradients;
 use gradus_tensor::ops::optim::SgdStep;
 use gradus_tensor::{Result, Tensor};
 
-use super::{Core, Optimizer};
+use super::{Optimizer, OptimizerCore};
 use crate::ParamGroup;
 
 /// Stochastic gradient descent with momentum, as `torch.optim.SGD`; weight decay is added to the
 /// gradient. Formula: [`Tensor::sgd_`]. State: `momentum_buffer.*` (with momentum), `step.*`.
 pub struct Sgd {
-    core: Core,
+    core: OptimizerCore,
     momentum: f64,
     nesterov: bool,
     dampening: f64,
@@ -23,7 +21,7 @@ impl Sgd {
     /// along the momentum (Sutskever et al., ICML 2013).
     pub fn new(groups: Vec<ParamGroup>, momentum: f64, nesterov: bool) -> Self {
         let buffers: &[&str] = if momentum == 0.0 { &[] } else { &["momentum_buffer"] };
-        Sgd { core: Core::new("sgd", groups, buffers), momentum, nesterov, dampening: 0.0 }
+        Sgd { core: OptimizerCore::new("sgd", groups, buffers), momentum, nesterov, dampening: 0.0 }
     }
 
     /// With the gradient entering the momentum at 1 − `dampening`.
@@ -43,23 +41,11 @@ impl Optimizer for Sgd {
         })
     }
 
-    fn groups(&self) -> &[ParamGroup] {
-        &self.core.groups
+    fn core(&self) -> &OptimizerCore {
+        &self.core
     }
 
-    fn groups_mut(&mut self) -> &mut Vec<ParamGroup> {
-        &mut self.core.groups
-    }
-
-    fn state(&self) -> Vec<(String, Tensor)> {
-        self.core.state()
-    }
-
-    fn load_state(&mut self, state: &HashMap<String, Tensor>) -> Result<()> {
-        self.core.load_state(state)
-    }
-
-    fn steps(&self) -> u64 {
-        self.core.steps
+    fn core_mut(&mut self) -> &mut OptimizerCore {
+        &mut self.core
     }
 }

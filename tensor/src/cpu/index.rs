@@ -84,9 +84,10 @@ pub(crate) fn index_select(
     op: &'static str,
     x: &Tensor,
     dim: usize,
-    ids: &[u32],
+    ids: &Tensor,
     shape: &[usize],
 ) -> Result<Tensor> {
+    let ids = ids.cpu_slice::<u32>();
     dispatch_any!(x.dtype(), T => {
         let numel = shape.iter().product();
         let mut out = Output::<T>::new(op, numel)?;
@@ -128,9 +129,10 @@ pub(crate) fn index_add(
     base: Option<&Tensor>,
     source: &Tensor,
     dim: usize,
-    ids: &[u32],
+    ids: &Tensor,
     shape: &[usize],
 ) -> Result<Tensor> {
+    let ids = ids.cpu_slice::<u32>();
     dispatch_float!(op, source.dtype(), T => {
         let mut out = Output::<T>::new(op, shape.iter().product())?;
         if let Some(base) = base {

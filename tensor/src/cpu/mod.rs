@@ -14,6 +14,7 @@ pub(crate) mod optim;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod packed;
 pub(crate) mod parallel;
+pub mod peak;
 pub(crate) mod reduce;
 pub(crate) mod simd;
 pub(crate) mod softmax;

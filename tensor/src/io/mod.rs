@@ -93,7 +93,8 @@ impl Drop for Aside {
 
 /// Writes the elements in row-major order, little-endian.
 fn write_elements(tensor: &Tensor, to: &mut dyn Write) -> io::Result<()> {
-    let tensor = tensor.contiguous().map_err(io::Error::other)?;
+    let here = tensor.to_device(crate::Device::Cpu).map_err(io::Error::other)?;
+    let tensor = here.contiguous().map_err(io::Error::other)?;
     dispatch_any!(tensor.dtype(), T => to.write_all(bytemuck::cast_slice(tensor.cpu_slice::<T>())))
 }
 

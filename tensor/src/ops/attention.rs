@@ -1,5 +1,6 @@
 //! Scaled dot-product attention over packed sequences.
 
+use crate::device::on_device;
 use crate::random::RngKey;
 use crate::{DType, Result, Tensor, bail, cpu};
 
@@ -81,7 +82,11 @@ impl Tensor {
         options: &Attention,
     ) -> Result<(Tensor, Tensor)> {
         let bounds = check(self, key, value, offsets, options)?;
-        cpu::attention::forward(self, key, value, &bounds, options)
+        on_device!(
+            "attention",
+            [self, key, value, offsets],
+            attention::forward(self, key, value, offsets, &bounds, options)
+        )
     }
 
     /// The gradients of [`attention`](Tensor::attention) with respect to query, key and value.
@@ -104,7 +109,11 @@ impl Tensor {
                 self.shape()
             );
         }
-        cpu::attention::backward(self, key, value, &bounds, lse, grad, options)
+        on_device!(
+            "attention",
+            [self, key, value, offsets, lse, grad],
+            attention::backward(self, key, value, offsets, &bounds, lse, grad, options)
+        )
     }
 
     /// The mask of attention's dropout for one sequence of `length` tokens that begins at token

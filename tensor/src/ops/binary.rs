@@ -1,7 +1,8 @@
 //! Functions of two elements at a time, with NumPy's broadcasting; and `where`.
 
+use crate::device::on_device;
 use crate::layout::broadcast_shapes;
-use crate::{DType, Result, Tensor, bail, cpu};
+use crate::{DType, Result, Tensor, bail};
 
 /// Arithmetic of two tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,7 +136,8 @@ impl Tensor {
     pub fn binary(&self, op: BinaryOp, other: &Tensor) -> Result<Tensor> {
         check_dtypes(op.name(), self, other)?;
         let shape = broadcast_shapes(op.name(), self.shape(), other.shape())?;
-        cpu::binary::binary(op, &self.broadcast_to(&shape)?, &other.broadcast_to(&shape)?)
+        let (a, b) = (self.broadcast_to(&shape)?, other.broadcast_to(&shape)?);
+        on_device!(op.name(), [self, other], binary::binary(op, &a, &b))
     }
 
     /// Compares two tensors of one dtype, broadcast to each other: 1 or 0 as u8. Comparisons with
@@ -143,7 +145,8 @@ impl Tensor {
     pub fn compare(&self, op: CompareOp, other: &Tensor) -> Result<Tensor> {
         check_dtypes(op.name(), self, other)?;
         let shape = broadcast_shapes(op.name(), self.shape(), other.shape())?;
-        cpu::binary::compare(op, &self.broadcast_to(&shape)?, &other.broadcast_to(&shape)?)
+        let (a, b) = (self.broadcast_to(&shape)?, other.broadcast_to(&shape)?);
+        on_device!(op.name(), [self, other], binary::compare(op, &a, &b))
     }
 
     /// `self[i]` where `condition[i]` (u8) is not 0, else `other[i]`; all three broadcast.
@@ -154,22 +157,20 @@ impl Tensor {
         }
         let shape = broadcast_shapes("where", self.shape(), other.shape())?;
         let shape = broadcast_shapes("where", &shape, condition.shape())?;
-        cpu::binary::where_(
-            &condition.broadcast_to(&shape)?,
-            &self.broadcast_to(&shape)?,
-            &other.broadcast_to(&shape)?,
-        )
+        let (a, b) = (self.broadcast_to(&shape)?, other.broadcast_to(&shape)?);
+        let mask = condition.broadcast_to(&shape)?;
+        on_device!("where", [self, condition, other], binary::where_(&mask, &a, &b))
     }
 
     /// `self += alpha · other`, in place; `other` broadcasts to this shape.
     pub fn add_(&mut self, other: &Tensor, alpha: f64) -> Result<()> {
         check_dtypes("add_", self, other)?;
         let other = other.view(other.layout.broadcast_to("add_", self.shape())?);
-        cpu::binary::add_(self, &other, alpha)
+        on_device!("add_", [self, &other], binary::add_(self, &other, alpha))
     }
 
     /// `self *= factor`, in place.
     pub fn mul_scalar_(&mut self, factor: f64) -> Result<()> {
-        cpu::binary::mul_scalar_(self, factor)
+        on_device!("mul_scalar_", [self], binary::mul_scalar_(self, factor))
     }
 }

@@ -1,7 +1,8 @@
 //! Joining tensors, cutting them, padding, repeating, reversing.
 
+use crate::device::on_device;
 use crate::layout::{Layout, checked_numel, resolve_dim, resolve_dims};
-use crate::{Result, Tensor, bail, cpu};
+use crate::{Result, Tensor, bail};
 
 impl Tensor {
     /// Joins tensors end to end along `dim`. All must have one dtype and equal sizes in the other
@@ -37,7 +38,7 @@ impl Tensor {
         if checked_numel(&shape).is_none() {
             bail!("cat", "the result {shape:?} has more elements than fit in memory");
         }
-        cpu::concat::cat("cat", tensors, d, &shape)
+        on_device!("cat", tensors; concat::cat("cat", tensors, d, &shape))
     }
 
     /// Joins tensors of one shape along a new dimension at `dim` (negative counts from the end of
@@ -119,13 +120,14 @@ impl Tensor {
         if checked_numel(&shape).is_none() {
             bail!("pad_zeros", "the result {shape:?} has more elements than fit in memory");
         }
-        let zero = Tensor::zeros(&[], self.dtype())?;
+        let zero = Tensor::zeros_on(&[], self.dtype(), self.device())?;
         let margin = |size: usize| {
             let mut shape = shape.clone();
             shape[d] = size;
             zero.broadcast_to(&shape)
         };
-        cpu::concat::cat("pad_zeros", &[&margin(before)?, self, &margin(after)?], d, &shape)
+        let (op, before, after) = ("pad_zeros", margin(before)?, margin(after)?);
+        on_device!(op, [self], concat::cat(op, &[&before, self, &after], d, &shape))
     }
 
     /// The tensor repeated `times[i]` times along dimension `i`. More counts than dimensions add
@@ -165,7 +167,7 @@ impl Tensor {
                 reversed[d] = true;
             }
         }
-        cpu::concat::flip(self, &reversed)
+        on_device!("flip", [self], concat::flip(self, &reversed))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Cross-entropy of logits against class indices, fused with the log-softmax.
 
-use crate::{DType, Result, Tensor, bail, cpu};
+use crate::device::on_device;
+use crate::{DType, Result, Tensor, bail};
 
 /// What becomes of the rows' losses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,12 +90,9 @@ impl Tensor {
     ) -> Result<(Tensor, Tensor)> {
         check("cross_entropy", self, targets, options)?;
         let weight = options.weight.as_ref().map(Tensor::contiguous).transpose()?;
-        cpu::cross_entropy::forward(
-            &self.contiguous()?,
-            &targets.contiguous()?,
-            weight.as_ref(),
-            options,
-        )
+        let (x, y, w) = (self.contiguous()?, targets.contiguous()?, weight.as_ref());
+        let operands: Vec<&Tensor> = [&x, &y].into_iter().chain(w).collect();
+        on_device!("cross_entropy", &operands; cross_entropy::forward(&x, &y, w, options))
     }
 
     /// The gradient of the logits (`self`, `[n, classes]`) of [`Tensor::cross_entropy`]: `lse` comes
@@ -125,13 +123,9 @@ impl Tensor {
             }
         }
         let weight = options.weight.as_ref().map(Tensor::contiguous).transpose()?;
-        cpu::cross_entropy::backward(
-            &self.contiguous()?,
-            &targets.contiguous()?,
-            &lse.contiguous()?,
-            weight.as_ref(),
-            options,
-            &grad.contiguous()?,
-        )
+        let (x, y, w) = (self.contiguous()?, targets.contiguous()?, weight.as_ref());
+        let (lse, grad) = (lse.contiguous()?, grad.contiguous()?);
+        let operands: Vec<&Tensor> = [&x, &y, &lse, &grad].into_iter().chain(w).collect();
+        on_device!(op, &operands; cross_entropy::backward(&x, &y, &lse, w, options, &grad))
     }
 }

@@ -1,7 +1,8 @@
 //! Dropout (Srivastava et al., JMLR 15, 2014), with a mask that is recomputed, never stored.
 
+use crate::device::on_device;
 use crate::layout::checked_numel;
-use crate::{Result, RngKey, Tensor, bail, cpu};
+use crate::{Device, Result, RngKey, Tensor, bail, cpu, gpu};
 
 fn check_probability(op: &'static str, p: f64) -> Result<()> {
     if !(0.0..=1.0).contains(&p) {
@@ -18,16 +19,31 @@ impl Tensor {
     /// gives zeros. Composed reference: [`Tensor::bernoulli_mask`] and `where_`.
     pub fn dropout(&self, p: f64, key: RngKey) -> Result<Tensor> {
         check_probability("dropout", p)?;
-        cpu::dropout::dropout(self, p, key)
+        on_device!("dropout", [self], dropout::dropout(self, p, key))
     }
 
     /// The mask of [`Tensor::dropout`]: 1 (kept) with probability `1 − p`, else 0 (u8).
     pub fn bernoulli_mask(shape: &[usize], p: f64, key: RngKey) -> Result<Tensor> {
+        Self::bernoulli_mask_on(shape, p, key, Device::Cpu)
+    }
+
+    /// [`Tensor::bernoulli_mask`] made on `device`: the same mask on each.
+    pub fn bernoulli_mask_on(
+        shape: &[usize],
+        p: f64,
+        key: RngKey,
+        device: Device,
+    ) -> Result<Tensor> {
         check_probability("bernoulli_mask", p)?;
         let Some(numel) = checked_numel(shape) else {
             bail!("bernoulli_mask", "shape {shape:?} has more elements than fit in memory");
         };
-        cpu::dropout::mask(shape, numel, p, key)
+        match device {
+            Device::Cpu => cpu::dropout::mask(shape, numel, p, key),
+            Device::Gpu(index) => {
+                gpu::dropout::mask(gpu::gpu("bernoulli_mask", index)?, shape, p, key)
+            }
+        }
     }
 }
 

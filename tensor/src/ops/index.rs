@@ -2,16 +2,17 @@
 //!
 //! Ids are u32 tensors. An id outside the dimension is an error that names its position.
 
+use crate::device::on_device;
 use crate::layout::{checked_numel, resolve_dim};
-use crate::{DType, Result, Tensor, bail, cpu};
+use crate::{DType, Device, Result, Tensor, bail, cpu};
 
-/// The ids in row-major order, each below `size`.
-fn checked_ids(op: &'static str, ids: &Tensor, size: usize, of: &str) -> Result<Vec<u32>> {
+/// The ids, contiguous, each below `size`, and few enough to count in 32 bits.
+fn checked_ids(op: &'static str, ids: &Tensor, size: usize, of: &str) -> Result<Tensor> {
     let ids = check_ids(op, ids, size, of)?;
     if ids.numel() > u32::MAX as usize {
         bail!(op, "{} ids are too many at once; give at most 2³² − 1", ids.numel());
     }
-    ids.to_vec::<u32>()
+    Ok(ids)
 }
 
 /// The same tensor, contiguous, if it is u32 and every id is below `size`.
@@ -20,7 +21,9 @@ fn check_ids(op: &'static str, ids: &Tensor, size: usize, of: &str) -> Result<Te
         bail!(op, "ids are u32, got {}; convert with to_dtype", ids.dtype());
     }
     let ids = ids.contiguous()?;
-    if let Some((at, id)) = cpu::index::outside(&ids, size) {
+    // Of ids that were uploaded the original is at hand; others are read from the GPU.
+    let here = ids.to_device(Device::Cpu)?;
+    if let Some((at, id)) = cpu::index::outside(&here, size) {
         bail!(
             op,
             "id {id} at position {at} (row-major, ids {:?}) is outside {of}, which has {size}; ids \
@@ -56,11 +59,12 @@ impl Tensor {
         let of = format!("dimension {d} of {:?}", self.shape());
         let ids = checked_ids("index_select", ids, self.shape()[d], &of)?;
         let mut shape = self.shape().to_vec();
-        shape[d] = ids.len();
+        shape[d] = ids.numel();
         if checked_numel(&shape).is_none() {
             bail!("index_select", "the result {shape:?} has more elements than fit in memory");
         }
-        cpu::index::index_select("index_select", self, d, &ids, &shape)
+        let op = "index_select";
+        on_device!(op, [self, &ids], index::index_select(op, self, d, &ids, &shape))
     }
 
     /// This tensor with entry `j` of `source` along `dim` added to entry `ids[j]`, for all `j` in
@@ -83,7 +87,12 @@ impl Tensor {
         }
         let of = format!("dimension {d} of {:?}", self.shape());
         let ids = checked_ids("index_add", ids, self.shape()[d], &of)?;
-        cpu::index::index_add("index_add", Some(self), source, d, &ids, self.shape())
+        let op = "index_add";
+        on_device!(
+            op,
+            [self, source, &ids],
+            index::index_add(op, Some(self), source, d, &ids, self.shape())
+        )
     }
 
     /// For every element of `index` (u32, as many dimensions as this), the element of this tensor
@@ -104,7 +113,7 @@ impl Tensor {
         }
         let of = format!("dimension {d} of {:?}", self.shape());
         let index = check_ids("gather", index, self.shape()[d], &of)?;
-        cpu::index::gather(self, d, &index)
+        on_device!("gather", [self, &index], index::gather(self, d, &index))
     }
 
     /// This tensor with every element of `source` added at the same place but for entry `index[…]`
@@ -126,7 +135,8 @@ impl Tensor {
             );
         }
         let index = check_ids("scatter_add", index, x[d], &format!("dimension {d} of {x:?}"))?;
-        cpu::index::scatter_add(self, d, &index, source)
+        let operands = [self, &index, source];
+        on_device!("scatter_add", &operands; index::scatter_add(self, d, &index, source))
     }
 
     /// The rows `ids` (u32, any shape) of this table `[rows, h]`: `ids […] → […, h]`.
@@ -141,7 +151,8 @@ impl Tensor {
         if checked_numel(&shape).is_none() {
             bail!("embedding", "the result {shape:?} has more elements than fit in memory");
         }
-        cpu::index::index_select("embedding", self, 0, &flat, &shape)
+        let op = "embedding";
+        on_device!(op, [self, &flat], index::index_select(op, self, 0, &flat, &shape))
     }
 
     /// The gradient `[rows, h]` of the table of [`Tensor::embedding`], for the result's gradient
@@ -164,7 +175,9 @@ impl Tensor {
         let of = format!("the table [{rows}, {h}]");
         let flat = checked_ids("embedding_backward", ids, rows, &of)?;
         let grad = grad.reshape(&[lookups.iter().product(), h])?;
-        cpu::index::index_add("embedding_backward", None, &grad, 0, &flat, &[rows, h])
+        let op = "embedding_backward";
+        let shape = [rows, h];
+        on_device!(op, [&grad, &flat], index::index_add(op, None, &grad, 0, &flat, &shape))
     }
 }
 

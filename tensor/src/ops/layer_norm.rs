@@ -1,6 +1,7 @@
 //! Layer normalisation over the last dimension (Ba, Kiros & Hinton, arXiv:1607.06450).
 
-use crate::{Result, Tensor, bail, cpu};
+use crate::device::on_device;
+use crate::{Result, Tensor, bail};
 
 /// What [`Tensor::layer_norm`] computes: the result, and what its derivative needs again.
 #[derive(Clone)]
@@ -49,7 +50,8 @@ impl Tensor {
         let (lead, n) = split_last("layer_norm", self)?;
         check("layer_norm", self, &[("weight", weight, n), ("bias", bias, n)])?;
         let (x, weight, bias) = (self.contiguous()?, weight.contiguous()?, bias.contiguous()?);
-        cpu::layer_norm::forward(&x, &weight, &bias, eps, lead)
+        let operands = [&x, &weight, &bias];
+        on_device!("layer_norm", &operands; layer_norm::forward(&x, &weight, &bias, eps, lead))
     }
 
     /// The gradients `(dx, dweight, dbias)` of [`Tensor::layer_norm`]. `self` is the input x; `mean`
@@ -70,12 +72,9 @@ impl Tensor {
             ("the gradient", grad, self.shape()),
         ];
         check(op, self, &shapes)?;
-        cpu::layer_norm::backward(
-            &self.contiguous()?,
-            &weight.contiguous()?,
-            &mean.contiguous()?,
-            &rstd.contiguous()?,
-            &grad.contiguous()?,
-        )
+        let (x, weight, mean) = (self.contiguous()?, weight.contiguous()?, mean.contiguous()?);
+        let (rstd, grad) = (rstd.contiguous()?, grad.contiguous()?);
+        let operands = [&x, &weight, &mean, &rstd, &grad];
+        on_device!(op, &operands; layer_norm::backward(&x, &weight, &mean, &rstd, &grad))
     }
 }

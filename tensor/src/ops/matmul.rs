@@ -1,7 +1,8 @@
 //! Matrix products.
 
+use crate::device::on_device;
 use crate::layout::broadcast_shapes;
-use crate::{Result, Tensor, bail, cpu};
+use crate::{Result, Tensor, bail};
 
 impl Tensor {
     /// The matrix product over the last two dimensions: `[…, m, k] × […, k, n] → […, m, n]`.
@@ -23,18 +24,16 @@ impl Tensor {
         }
         let batch = broadcast_shapes("matmul", batch_a, batch_b)?;
         let full = |m: usize, n: usize| batch.iter().copied().chain([m, n]).collect::<Vec<_>>();
-        cpu::matmul::matmul(
-            &self.broadcast_to(&full(m, k))?,
-            &other.broadcast_to(&full(k, n))?,
-            &full(m, n),
-        )
+        let (x, y) = (self.broadcast_to(&full(m, k))?, other.broadcast_to(&full(k, n))?);
+        on_device!("matmul", [self, other], matmul::matmul(&x, &y, &full(m, n)))
     }
 
     /// The linear layer in one pass: `x·Wᵀ + b` for `x […, in]`, `W [out, in]` as checkpoints store
     /// it, `b [out]`. Composed reference: `x.matmul(&w.t()?)?.add(&b)`.
     pub fn linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
         let (flat, shape) = check_linear("linear", self, weight, bias)?;
-        cpu::matmul::linear(&flat, weight, bias)?.reshape(&shape)
+        let operands: Vec<&Tensor> = [self, weight].into_iter().chain(bias).collect();
+        on_device!("linear", &operands; matmul::linear(&flat, weight, bias))?.reshape(&shape)
     }
 
     /// GELU of the linear layer, `GELU(x·Wᵀ + b)`, in the same pass; shapes as for
@@ -47,7 +46,10 @@ impl Tensor {
         keep: bool,
     ) -> Result<(Tensor, Option<Tensor>)> {
         let (flat, shape) = check_linear("linear_gelu", self, weight, bias)?;
-        let (y, before) = cpu::matmul::linear_gelu(&flat, weight, bias, keep)?;
+        let operands: Vec<&Tensor> = [self, weight].into_iter().chain(bias).collect();
+        let (y, before) = on_device!(
+            "linear_gelu", &operands; matmul::linear_gelu(&flat, weight, bias, keep)
+        )?;
         Ok((y.reshape(&shape)?, before.map(|z| z.reshape(&shape)).transpose()?))
     }
 }

@@ -1,6 +1,7 @@
 //! The optimisers' steps, fused and in place, and the global norm that clipping needs.
 
-use crate::{DType, Result, Tensor, bail, cpu};
+use crate::device::on_device;
+use crate::{DType, Result, Tensor, bail};
 
 /// One step of Adam or AdamW on one parameter.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -99,7 +100,9 @@ impl Tensor {
         if h.step == 0 {
             bail!("adamw_", "steps count from 1, got 0");
         }
-        cpu::optim::adamw_(self, &grad.contiguous()?, m, v, h, scale)
+        let grad = grad.contiguous()?;
+        let operands: Vec<&Tensor> = [&*self, &grad, m, v].into_iter().chain(scale).collect();
+        on_device!("adamw_", &operands; optim::adamw_(self, &grad, m, v, h, scale))
     }
 
     /// One step of stochastic gradient descent on the parameter `self`, in one pass over memory;
@@ -128,7 +131,11 @@ impl Tensor {
             same("sgd_", self, "the momentum buffer", buffer)?;
         }
         check_scale("sgd_", scale)?;
-        cpu::optim::sgd_(self, &grad.contiguous()?, momentum_buffer, h, scale)
+        let grad = grad.contiguous()?;
+        let buffer = momentum_buffer;
+        let operands: Vec<&Tensor> =
+            [&*self, &grad].into_iter().chain(buffer.as_deref()).chain(scale).collect();
+        on_device!("sgd_", &operands; optim::sgd_(self, &grad, buffer, h, scale))
     }
 
     /// The Euclidean norm of all elements of all `tensors` together, a scalar of their dtype (f32
@@ -148,6 +155,6 @@ impl Tensor {
             );
         }
         let contiguous = tensors.iter().map(|t| t.contiguous()).collect::<Result<Vec<_>>>()?;
-        cpu::optim::global_norm(&contiguous, dtype)
+        on_device!("global_norm", tensors; optim::global_norm(&contiguous, dtype))
     }
 }

@@ -1,5 +1,6 @@
 //! Reductions over any dimensions: sum, mean, product, extrema, variance, log-sum-exp, arg-extrema.
 
+use crate::device::on_device;
 use crate::layout::{resolve_dim, resolve_dims};
 use crate::{DType, Result, Tensor, bail, cpu};
 
@@ -79,7 +80,7 @@ impl Tensor {
         cpu::reduce::check_dtype(op, self.dtype())?;
         if n == 0 {
             return match op.of_nothing() {
-                Some(value) => Tensor::full(&shape, value, dtype),
+                Some(value) => Tensor::full_on(&shape, value, dtype, self.device()),
                 None => bail!(
                     op.name(),
                     "dimensions {dims:?} of {:?} hold no elements, so there is none to choose",
@@ -88,12 +89,12 @@ impl Tensor {
             };
         }
         if self.numel() == 0 {
-            return Tensor::zeros(&shape, dtype);
+            return Tensor::zeros_on(&shape, dtype, self.device());
         }
         if n == 1 && !matches!(op, ReduceOp::Var { .. } | ReduceOp::LogSumExp) {
             return self.to_dtype(dtype)?.contiguous()?.reshape(&shape);
         }
-        cpu::reduce::forward(self, op, &dims, n)?.reshape(&shape)
+        on_device!(op.name(), [self], reduce::forward(self, op, &dims, n))?.reshape(&shape)
     }
 
     /// The sum over `dims` (empty: all). f32, f64, u32 (wraps around), u8 (into u32). Over no
@@ -196,6 +197,6 @@ impl Tensor {
         }
         let last = (0..self.rank()).filter(|&i| i != d).chain([d]).map(|i| i as isize);
         let rows = self.permute(&last.collect::<Vec<_>>())?;
-        cpu::reduce::arg_extremum(op, &rows, largest)?.reshape(&shape)
+        on_device!(op, [self], reduce::arg_extremum(op, &rows, largest))?.reshape(&shape)
     }
 }

@@ -1,7 +1,8 @@
 //! Softmax and its logarithm along one dimension, with their fused derivatives.
 
+use crate::device::on_device;
 use crate::layout::resolve_dim;
-use crate::{Result, Tensor, bail, cpu};
+use crate::{Result, Tensor, bail};
 
 /// `op` along `dim`, by bringing that dimension last and back. The result is row-major.
 fn along(
@@ -36,12 +37,14 @@ impl Tensor {
     /// A slice whose elements are all −∞ (everything masked), or that holds +∞ or NaN, gives NaN, as
     /// in PyTorch. Composed reference: `x.sub(&x.logsumexp(&[dim], true)?)?.exp()`.
     pub fn softmax(&self, dim: isize) -> Result<Tensor> {
-        along("softmax", dim, &[self], |x| cpu::softmax::softmax(&x[0]))
+        along("softmax", dim, &[self], |x| on_device!("softmax", [&x[0]], softmax::softmax(&x[0])))
     }
 
     /// y = x − ln Σeˣ along `dim`; f32 and f64, the same shape. NaN where [`Tensor::softmax`] is.
     pub fn log_softmax(&self, dim: isize) -> Result<Tensor> {
-        along("log_softmax", dim, &[self], |x| cpu::softmax::log_softmax(&x[0]))
+        along("log_softmax", dim, &[self], |x| {
+            on_device!("log_softmax", [&x[0]], softmax::log_softmax(&x[0]))
+        })
     }
 
     /// The gradient of the input of a softmax: `y·(g − Σ g·y)` along `dim`. `self` is the output y;
@@ -49,7 +52,7 @@ impl Tensor {
     pub fn softmax_backward(&self, grad: &Tensor, dim: isize) -> Result<Tensor> {
         check("softmax_backward", self, grad)?;
         along("softmax_backward", dim, &[self, grad], |x| {
-            cpu::softmax::softmax_backward(&x[0], &x[1])
+            on_device!("softmax_backward", [&x[0], &x[1]], softmax::softmax_backward(&x[0], &x[1]))
         })
     }
 
@@ -58,7 +61,8 @@ impl Tensor {
     pub fn log_softmax_backward(&self, grad: &Tensor, dim: isize) -> Result<Tensor> {
         check("log_softmax_backward", self, grad)?;
         along("log_softmax_backward", dim, &[self, grad], |x| {
-            cpu::softmax::log_softmax_backward(&x[0], &x[1])
+            let op = "log_softmax_backward";
+            on_device!(op, [&x[0], &x[1]], softmax::log_softmax_backward(&x[0], &x[1]))
         })
     }
 }

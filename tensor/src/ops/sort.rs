@@ -1,7 +1,8 @@
 //! Sorting, and the largest or smallest entries.
 
+use crate::device::on_device;
 use crate::layout::resolve_dim;
-use crate::{Result, Tensor, bail, cpu};
+use crate::{Result, Tensor, bail};
 
 impl Tensor {
     /// The values sorted along `dim`, and the indices (u32) they had. Stable: equal values keep
@@ -45,7 +46,7 @@ impl Tensor {
         }
         let last = line.rank() as isize - 1;
         let moved = line.transpose(d as isize, last)?;
-        let (values, indices) = cpu::sort::sorted(op, &moved, k, descending)?;
+        let (values, indices) = on_device!(op, [self], sort::sorted(op, &moved, k, descending))?;
         if self.rank() == 0 && k == 1 {
             return Ok((values.squeeze(0)?, indices.squeeze(0)?));
         }

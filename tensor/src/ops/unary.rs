@@ -1,6 +1,7 @@
 //! Functions of one element at a time.
 
-use crate::{Result, Tensor, bail, cpu};
+use crate::device::on_device;
+use crate::{Result, Tensor, bail};
 
 /// Defines [`UnaryOp`] and a method of [`Tensor`] for each member, from one table:
 /// variant, method (PyTorch's name), meaning.
@@ -104,7 +105,7 @@ impl UnaryOp {
 impl Tensor {
     /// Applies `op` to every element; floats only. The result is row-major.
     pub fn unary(&self, op: UnaryOp) -> Result<Tensor> {
-        cpu::unary::forward(self, op)
+        on_device!(op.name(), [self], unary::forward(self, op))
     }
 
     /// `grad · op'(x)` in one pass, for the operations with a fused derivative; `self` is x.
@@ -119,7 +120,7 @@ impl Tensor {
                 self.dtype()
             );
         }
-        cpu::unary::backward(self, op, grad)
+        on_device!(op.name(), [self, grad], unary::backward(self, op, grad))
     }
 
     /// x·mul + add.
@@ -152,6 +153,6 @@ impl Tensor {
 
     /// 1 where the element is NaN or infinite, else 0 (u8).
     pub fn is_not_finite(&self) -> Result<Tensor> {
-        cpu::unary::is_not_finite(self)
+        on_device!("is_not_finite", [self], unary::is_not_finite(self))
     }
 }

@@ -1,0 +1,122 @@
+// y[i] = f(x[i]), and dx[i] = g[i]·f'(x[i]) for the functions whose derivative is fused.
+//
+// Shapes: any; x and g are strided views, y and dx are row-major.
+// One thread computes one element. Computed in f32 whatever the storage.
+// Numerics: exp, tanh, Φ and erf are the CPU's polynomials (`tensor/src/cpu/math.rs`), because a
+// driver's own may be off by thousands of ulp; logarithms, sine and cosine are the driver's.
+
+@group(0) @binding(0) var<storage, read> x: array<$T>;
+@group(0) @binding(1) var<storage, read_write> y: array<$T>;
+@group(0) @binding(1) var<storage, read_write> mask: array<u32>;
+@group(0) @binding(1) var<storage, read> g: array<$T>;
+@group(0) @binding(2) var<storage, read_write> dx: array<$T>;
+
+fn op_neg(x: f32) -> f32 { return -x; }
+fn op_abs(x: f32) -> f32 { return abs(x); }
+fn op_sign(x: f32) -> f32 {
+    return select(select(x * 0.0, -1.0, x < 0.0), 1.0, x > 0.0);
+}
+fn op_exp(x: f32) -> f32 { return exp_(x); }
+fn op_log(x: f32) -> f32 {
+    // A driver may give anything below 0; the square root gives NaN everywhere.
+    return select(log(x), quiet_nan(), x < 0.0 || is_nan(x));
+}
+fn op_log1p(x: f32) -> f32 {
+    let u = 1.0 + x;
+    // ln(u)·x/(u − 1) corrects the rounding of 1 + x (Kahan); infinity would divide by itself.
+    let corrected = select(log(u) * (x / (u - 1.0)), x, u == 1.0);
+    return select(select(corrected, x, x > 3.0e38), quiet_nan(), x < -1.0 || is_nan(x));
+}
+fn op_sqrt(x: f32) -> f32 { return select(sqrt(x), quiet_nan(), x < 0.0); }
+fn op_rsqrt(x: f32) -> f32 { return 1.0 / op_sqrt(x); }
+fn op_reciprocal(x: f32) -> f32 { return 1.0 / x; }
+fn op_square(x: f32) -> f32 { return x * x; }
+fn op_sin(x: f32) -> f32 { return sin(x); }
+fn op_cos(x: f32) -> f32 { return cos(x); }
+fn op_tanh(x: f32) -> f32 { return tanh_(x); }
+fn op_sigmoid(x: f32) -> f32 { return 1.0 / (1.0 + exp_(-x)); }
+fn op_softplus(x: f32) -> f32 {
+    // max(x, 0) + ln(1 + e^-|x|): no overflow on either side.
+    return op_relu(x) + op_log1p(exp_(-abs(x)));
+}
+fn op_erf(x: f32) -> f32 { return erf_(x); }
+fn op_gelu(x: f32) -> f32 {
+    // −∞·Φ(−∞) would be NaN; every x below −40 gives 0 anyway.
+    return select(x * normal(x).x, 0.0, x < -40.0);
+}
+fn op_gelu_tanh(x: f32) -> f32 {
+    return 0.5 * x * (1.0 + tanh_(0.7978845608028654 * (x + 0.044715 * x * x * x)));
+}
+fn op_relu(x: f32) -> f32 { return select(0.0, x, x > 0.0 || is_nan(x)); }
+fn op_silu(x: f32) -> f32 { return x * op_sigmoid(x); }
+fn op_floor(x: f32) -> f32 { return floor(x); }
+fn op_ceil(x: f32) -> f32 { return ceil(x); }
+fn op_round(x: f32) -> f32 { return round(x); }
+fn op_affine(x: f32) -> f32 { return x * p.a + p.b; }
+fn op_powf(x: f32) -> f32 { return pow_(x, p.a); }
+fn op_clamp(x: f32) -> f32 {
+    let low = select(x, p.a, x < p.a);
+    return select(low, p.b, low > p.b);
+}
+
+fn d_gelu(x: f32) -> f32 {
+    let n = normal(x);
+    return n.x + x * n.y;
+}
+fn d_gelu_tanh(x: f32) -> f32 {
+    let t = tanh_(0.7978845608028654 * (x + 0.044715 * x * x * x));
+    let du = 0.7978845608028654 * (1.0 + 0.134145 * x * x);
+    return 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * du;
+}
+fn d_silu(x: f32) -> f32 {
+    let s = op_sigmoid(x);
+    return s + x * s * (1.0 - s);
+}
+fn d_sigmoid(x: f32) -> f32 {
+    let s = op_sigmoid(x);
+    return s * (1.0 - s);
+}
+fn d_tanh(x: f32) -> f32 {
+    let t = tanh_(x);
+    return 1.0 - t * t;
+}
+
+@compute @workgroup_size(256)
+fn forward(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = element(group, groups, local);
+    if (i < p.numel) {
+        y[i] = $T(op_$OP(f32(x[position(0u, i)])));
+    }
+}
+
+#if DERIVATIVE
+@compute @workgroup_size(256)
+fn backward(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = element(group, groups, local);
+    if (i < p.numel) {
+        dx[i] = $T(f32(g[position(1u, i)]) * d_$OP(f32(x[position(0u, i)])));
+    }
+}
+#end
+
+// mask[i] = 1 where x[i] is NaN or infinite.
+@compute @workgroup_size(256)
+fn is_not_finite(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = element(group, groups, local);
+    if (i < p.numel) {
+        let bits = bitcast<u32>(f32(x[position(0u, i)])) & 0x7fffffffu;
+        mask[i] = select(0u, 1u, bits >= 0x7f800000u);
+    }
+}

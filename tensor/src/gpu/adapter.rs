@@ -1,0 +1,173 @@
+//! Which GPUs there are, and opening one.
+
+use std::sync::{Mutex, OnceLock};
+
+use super::context::Gpu;
+use crate::{Error, Result, bail};
+
+/// What a GPU can do beyond the common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GpuFeatures {
+    /// 16-bit floats in shaders.
+    pub f16: bool,
+    /// Subgroup operations.
+    pub subgroups: bool,
+    /// Timestamps within a pass, for profiles.
+    pub timestamps: bool,
+    /// Compiled pipelines can be kept on disk by this program.
+    pub pipeline_cache: bool,
+    /// Cooperative matrices: `m×n×k`, type of A and B, type of C. Empty where there are none.
+    pub cooperative_matrix: Vec<String>,
+}
+
+/// A GPU that this machine offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GpuInfo {
+    /// Its number: `gpu:N`.
+    pub index: usize,
+    /// The driver's name of it.
+    pub name: String,
+    /// `Vulkan`, `Metal` or `Dx12`.
+    pub backend: String,
+    /// Driver and version.
+    pub driver: String,
+    /// Whether it is a program on the processor (lavapipe, WARP): good for tests only.
+    pub software: bool,
+    /// The largest tensor, in bytes.
+    pub max_tensor_bytes: u64,
+    /// What it can do.
+    pub features: GpuFeatures,
+}
+
+struct Entry {
+    adapter: wgpu::Adapter,
+    info: GpuInfo,
+    opened: Mutex<Option<&'static Gpu>>,
+}
+
+/// All adapters, hardware first. The numbers stay the same while the program runs.
+fn entries() -> &'static [Entry] {
+    static ENTRIES: OnceLock<Vec<Entry>> = OnceLock::new();
+    ENTRIES.get_or_init(|| {
+        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+        descriptor.backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+        descriptor.flags = wgpu::InstanceFlags::empty();
+        let descriptor = descriptor.with_env();
+        let backends = descriptor.backends;
+        let instance = wgpu::Instance::new(descriptor);
+        let mut adapters = ready(instance.enumerate_adapters(backends));
+        adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
+            wgpu::DeviceType::DiscreteGpu => 0,
+            wgpu::DeviceType::IntegratedGpu => 1,
+            wgpu::DeviceType::VirtualGpu => 2,
+            wgpu::DeviceType::Other => 3,
+            wgpu::DeviceType::Cpu => 4,
+        });
+        let entry = |(index, adapter): (usize, wgpu::Adapter)| Entry {
+            info: describe(index, &adapter),
+            adapter,
+            opened: Mutex::new(None),
+        };
+        adapters.into_iter().enumerate().map(entry).collect()
+    })
+}
+
+fn describe(index: usize, adapter: &wgpu::Adapter) -> GpuInfo {
+    let (info, has, limits) = (adapter.get_info(), adapter.features(), adapter.limits());
+    let matrices = adapter.cooperative_matrix_properties();
+    GpuInfo {
+        index,
+        name: info.name,
+        backend: format!("{:?}", info.backend),
+        driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
+        software: info.device_type == wgpu::DeviceType::Cpu,
+        max_tensor_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
+        features: GpuFeatures {
+            f16: has.contains(wgpu::Features::SHADER_F16),
+            subgroups: has.contains(wgpu::Features::SUBGROUP),
+            timestamps: has.contains(wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES),
+            pipeline_cache: has.contains(wgpu::Features::PIPELINE_CACHE),
+            cooperative_matrix: matrices
+                .iter()
+                .map(|m| {
+                    let (a, c) = (m.ab_type, m.cr_type);
+                    format!("{}×{}×{} {a:?} {c:?}", m.m_size, m.n_size, m.k_size)
+                })
+                .collect(),
+        },
+    }
+}
+
+/// The GPUs of this machine: hardware first, software last.
+pub fn gpus() -> Vec<GpuInfo> {
+    entries().iter().map(|entry| entry.info.clone()).collect()
+}
+
+/// The GPU of this number, opened.
+pub(crate) fn gpu(op: &'static str, index: usize) -> Result<&'static Gpu> {
+    let all = entries();
+    let Some(entry) = all.get(index) else {
+        let backends = "Vulkan, Metal and DX12";
+        let what = match all.len() {
+            0 => format!("no GPU was found ({backends} were asked for); use the CPU"),
+            n => format!("there is no gpu:{index}; this machine has gpu:0 to gpu:{}", n - 1),
+        };
+        bail!(op, "{what}");
+    };
+    let mut opened = entry.opened.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(gpu) = *opened {
+        return Ok(gpu);
+    }
+    let gpu = open(op, entry)?;
+    *opened = Some(gpu);
+    Ok(gpu)
+}
+
+fn open(op: &'static str, entry: &Entry) -> Result<&'static Gpu> {
+    let name = format!("gpu:{} ({})", entry.info.index, entry.info.name);
+    let has = entry.adapter.features();
+    if !has.contains(wgpu::Features::IMMEDIATES) {
+        bail!(op, "{name} has no immediates (push constants), which every kernel needs");
+    }
+    let wanted = wgpu::Features::IMMEDIATES
+        | wgpu::Features::SHADER_F16
+        | wgpu::Features::SUBGROUP
+        | wgpu::Features::SUBGROUP_BARRIER
+        | wgpu::Features::TIMESTAMP_QUERY
+        | wgpu::Features::TIMESTAMP_QUERY_INSIDE_ENCODERS
+        | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES
+        | wgpu::Features::PIPELINE_CACHE
+        | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+    let descriptor = wgpu::DeviceDescriptor {
+        label: Some("gradus"),
+        required_features: has & wanted,
+        required_limits: entry.adapter.limits(),
+        // SAFETY: the experimental part in use is cooperative matrices, in our own shaders only, each
+        // of which is checked against the CPU's result.
+        experimental_features: unsafe { wgpu::ExperimentalFeatures::enabled() },
+        memory_hints: wgpu::MemoryHints::Performance,
+        trace: wgpu::Trace::Off,
+    };
+    let (device, queue) = ready(entry.adapter.request_device(&descriptor))
+        .map_err(|e| Error::op(op, format!("{name} cannot be opened: {e}")))?;
+    // A device lives as long as the program: tensors of any thread refer to it.
+    Ok(Box::leak(Box::new(Gpu::new(
+        name,
+        entry.info.clone(),
+        entry.adapter.get_info(),
+        device,
+        queue,
+    ))))
+}
+
+/// The result of one of `wgpu`'s futures, which natively are ready at once.
+pub(super) fn ready<T>(future: impl Future<Output = T>) -> T {
+    let mut future = std::pin::pin!(future);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    loop {
+        if let std::task::Poll::Ready(value) = future.as_mut().poll(&mut context) {
+            return value;
+        }
+        std::thread::yield_now();
+    }
+}

@@ -1,0 +1,396 @@
+//! An opened GPU: its recorder of commands, its pipelines and bind groups.
+//!
+//! Launches are recorded into one compute pass of one command encoder, which stay open until someone
+//! reads (or [`MOST_PENDING`] launches have gathered). `wgpu` puts the barriers between launches.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use gradus_shaders::Shader;
+
+use super::adapter::{GpuInfo, ready};
+use super::cache::PipelineCache;
+use super::counters::GpuCounters;
+use super::memory::{Block, Buffer, Pool};
+use crate::{Error, Result, bail};
+
+/// Launches that are gathered at most before they are submitted unasked.
+const MOST_PENDING: u32 = 8192;
+/// Bind groups that are kept at most.
+const MOST_BIND_GROUPS: usize = 1 << 15;
+/// Buffers of one kernel at most.
+pub(crate) const MOST_BINDINGS: usize = 10;
+/// Bytes of immediates of one kernel at most: what every backend has.
+pub(crate) const IMMEDIATES: u32 = 128;
+
+/// Names one variant of one kernel: the family's function and a number that tells the variants apart
+/// (dtype, options).
+pub(crate) type Key = (&'static str, u64);
+
+/// Number of input buffers and output buffers.
+type Signature = (u32, u32);
+
+struct Kernel {
+    pipeline: wgpu::ComputePipeline,
+    signature: Signature,
+    label: String,
+}
+
+struct Layouts {
+    group: wgpu::BindGroupLayout,
+    pipeline: wgpu::PipelineLayout,
+}
+
+#[derive(PartialEq, Eq, Hash, Clone, Copy)]
+struct GroupKey {
+    signature: Signature,
+    buffers: [u32; MOST_BINDINGS],
+}
+
+/// The commands that are not yet submitted.
+#[derive(Default)]
+struct Recorder {
+    encoder: Option<wgpu::CommandEncoder>,
+    /// The open pass. Must be dropped before its encoder is finished.
+    pass: Option<wgpu::ComputePass<'static>>,
+    pending: u32,
+    /// Bytes of uploads that wait for the next submit.
+    pending_upload: u64,
+    kernels: HashMap<Key, Arc<Kernel>>,
+    layouts: HashMap<Signature, Layouts>,
+    groups: HashMap<GroupKey, wgpu::BindGroup>,
+    /// What the open pass has set.
+    current_kernel: Option<Key>,
+    current_group: Option<GroupKey>,
+    counters: GpuCounters,
+}
+
+/// One launch of a kernel.
+pub(crate) struct Launch<'a> {
+    /// The operation, for messages.
+    pub op: &'static str,
+    /// The variant of the kernel.
+    pub key: Key,
+    /// The buffers it reads, in the order of its bindings.
+    pub inputs: &'a [&'a Buffer],
+    /// The buffers it writes, bound after the inputs. None may be among the inputs.
+    pub outputs: &'a [&'a Buffer],
+    /// The bytes of its immediates: a multiple of 4, at most [`IMMEDIATES`].
+    pub immediates: &'a [u8],
+    /// Workgroups along x, y, z; see [`Gpu::grid`].
+    pub groups: [u32; 3],
+}
+
+/// An opened GPU.
+pub(crate) struct Gpu {
+    pub(crate) name: String,
+    pub(crate) info: GpuInfo,
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    most_groups: u32,
+    pool: Mutex<Pool>,
+    recorder: Mutex<Recorder>,
+    /// The number of the batch of commands that is being recorded.
+    batch: AtomicU64,
+    failure: Arc<Mutex<Option<String>>>,
+    cache: PipelineCache,
+    pub(super) staging: Mutex<Option<wgpu::Buffer>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What a panicking thread left behind is consistent: each change is a single call.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Gpu {
+    pub(super) fn new(
+        name: String,
+        info: GpuInfo,
+        adapter: wgpu::AdapterInfo,
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+    ) -> Gpu {
+        let failure = Arc::new(Mutex::new(None));
+        let note = |failure: Arc<Mutex<Option<String>>>| {
+            move |message: String| {
+                lock(&failure).get_or_insert(message);
+            }
+        };
+        let uncaptured = note(failure.clone());
+        device
+            .on_uncaptured_error(Arc::new(move |error: wgpu::Error| uncaptured(error.to_string())));
+        let lost = note(failure.clone());
+        device.set_device_lost_callback(move |reason, message| {
+            lost(format!("the device was lost ({reason:?}): {message}"));
+        });
+        let cache = PipelineCache::open(&device, &adapter);
+        Gpu {
+            most_groups: device.limits().max_compute_workgroups_per_dimension,
+            name,
+            info,
+            device,
+            queue,
+            pool: Mutex::new(Pool::default()),
+            recorder: Mutex::new(Recorder::default()),
+            batch: AtomicU64::new(1),
+            failure,
+            cache,
+            staging: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn pool(&self) -> MutexGuard<'_, Pool> {
+        lock(&self.pool)
+    }
+
+    pub(super) fn batch(&self) -> u64 {
+        self.batch.load(Ordering::Acquire)
+    }
+
+    /// An error that the GPU reported since it was opened: all it does afterwards is doubtful.
+    pub(super) fn check(&self, op: &'static str) -> Result<()> {
+        match &*lock(&self.failure) {
+            Some(message) => bail!(op, "{} failed: {message}", self.name),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts and bytes.
+    pub(crate) fn counters(&self) -> GpuCounters {
+        let counters = lock(&self.recorder).counters;
+        let pool = self.pool();
+        GpuCounters {
+            buffers: pool.created,
+            live_bytes: pool.live,
+            held_bytes: pool.held,
+            peak_live_bytes: pool.peak_live,
+            peak_held_bytes: pool.peak_held,
+            ..counters
+        }
+    }
+
+    /// `count` workgroups as a grid of two dimensions, each within the device's limit. Up to one row
+    /// more are started: a kernel checks its index.
+    pub(crate) fn grid(&self, op: &'static str, count: u64) -> Result<[u32; 3]> {
+        let most = self.most_groups as u64;
+        let rows = count.div_ceil(most).max(1);
+        if rows > most {
+            bail!(op, "{count} workgroups are more than {} starts at once", self.name);
+        }
+        Ok([count.div_ceil(rows).max(1) as u32, rows as u32, 1])
+    }
+
+    /// Records a launch; `shader` gives the text where the variant is used for the first time.
+    pub(crate) fn launch(&self, launch: &Launch, shader: impl FnOnce() -> Shader) -> Result<()> {
+        let mut recorder = lock(&self.recorder);
+        let kernel = match recorder.kernels.get(&launch.key) {
+            Some(kernel) => kernel.clone(),
+            None => {
+                let kernel = Arc::new(self.compile(launch.op, &mut recorder, shader())?);
+                recorder.kernels.insert(launch.key, kernel.clone());
+                kernel
+            }
+        };
+        let started = Instant::now();
+        let signature = (launch.inputs.len() as u32, launch.outputs.len() as u32);
+        debug_assert_eq!(signature, kernel.signature, "{}: buffers", kernel.label);
+        debug_assert!(launch.immediates.len() <= IMMEDIATES as usize, "{}", kernel.label);
+        let mut group = GroupKey { signature, buffers: [0; MOST_BINDINGS] };
+        let bound = launch.inputs.iter().chain(launch.outputs);
+        for (slot, buffer) in group.buffers.iter_mut().zip(bound) {
+            debug_assert!(std::ptr::eq(buffer.gpu, self), "{}: another device", kernel.label);
+            *slot = buffer.block().id;
+        }
+        self.open_pass(&mut recorder);
+        let recorder = &mut *recorder;
+        let pass = recorder.pass.as_mut().expect("the pass was just opened");
+        if recorder.current_kernel != Some(launch.key) {
+            pass.set_pipeline(&kernel.pipeline);
+            recorder.current_kernel = Some(launch.key);
+        }
+        if recorder.current_group != Some(group) {
+            if recorder.groups.len() >= MOST_BIND_GROUPS {
+                recorder.groups.clear();
+            }
+            let bind_group = recorder.groups.entry(group).or_insert_with(|| {
+                recorder.counters.bind_groups += 1;
+                let layout = &recorder.layouts[&signature].group;
+                bind_group(&self.device, layout, launch.inputs.iter().chain(launch.outputs))
+            });
+            pass.set_bind_group(0, &*bind_group, &[]);
+            recorder.current_group = Some(group);
+        }
+        if !launch.immediates.is_empty() {
+            pass.set_immediates(0, launch.immediates);
+        }
+        let [x, y, z] = launch.groups;
+        pass.dispatch_workgroups(x, y, z);
+        recorder.counters.dispatches += 1;
+        recorder.pending += 1;
+        recorder.counters.encode_ns += started.elapsed().as_nanos() as u64;
+        if recorder.pending >= MOST_PENDING {
+            self.submit(recorder);
+        }
+        Ok(())
+    }
+
+    fn open_pass(&self, recorder: &mut Recorder) {
+        if recorder.pass.is_some() {
+            return;
+        }
+        let encoder = recorder.encoder.get_or_insert_with(|| {
+            self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
+        });
+        let pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        recorder.pass = Some(pass.forget_lifetime());
+        recorder.counters.passes += 1;
+        recorder.current_kernel = None;
+        recorder.current_group = None;
+    }
+
+    /// Closes the pass and gives everything recorded to the GPU. Does not wait.
+    fn submit(&self, recorder: &mut Recorder) {
+        let started = Instant::now();
+        recorder.pass = None;
+        let commands = recorder.encoder.take().map(wgpu::CommandEncoder::finish);
+        if commands.is_some() || recorder.pending_upload > 0 {
+            self.queue.submit(commands);
+            recorder.counters.submits += 1;
+        }
+        recorder.pending = 0;
+        recorder.pending_upload = 0;
+        self.batch.fetch_add(1, Ordering::AcqRel);
+        recorder.counters.encode_ns += started.elapsed().as_nanos() as u64;
+    }
+
+    /// Gives everything recorded to the GPU and waits until it is done.
+    pub(crate) fn wait(&self, op: &'static str) -> Result<()> {
+        self.submit(&mut lock(&self.recorder));
+        self.poll(op)
+    }
+
+    pub(super) fn poll(&self, op: &'static str) -> Result<()> {
+        let waited = self.device.poll(wgpu::PollType::wait_indefinitely());
+        self.check(op)?;
+        waited.map(|_| ()).map_err(|e| Error::op(op, format!("{}: {e}", self.name)))
+    }
+
+    /// Records a copy of bytes `0..bytes` of `from` into `to`, and submits.
+    pub(super) fn copy_out(&self, from: &Buffer, to: &wgpu::Buffer, bytes: u64) {
+        let mut recorder = lock(&self.recorder);
+        recorder.counters.reads += 1;
+        recorder.pass = None;
+        let encoder = recorder.encoder.get_or_insert_with(|| {
+            self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
+        });
+        encoder.copy_buffer_to_buffer(&from.block().raw, 0, to, 0, bytes);
+        self.submit(&mut recorder);
+        self.cache.save_if_due(recorder.counters.pipelines);
+    }
+
+    /// Writes bytes into a buffer of the upload lists; see [`super::memory`].
+    pub(super) fn copy_in(&self, to: &Buffer, bytes: &[u8]) {
+        self.queue.write_buffer(&to.block().raw, 0, bytes);
+        let mut recorder = lock(&self.recorder);
+        recorder.counters.uploads += 1;
+        recorder.pending_upload += bytes.len() as u64;
+        // The bytes wait in memory of their own until then.
+        if recorder.pending_upload > 64 << 20 {
+            self.submit(&mut recorder);
+        }
+    }
+
+    /// Lets go of buffers that the pool has given up. What is recorded may still name them, so it is
+    /// submitted first.
+    pub(super) fn forget(&self, _op: &'static str, dropped: Vec<Block>) -> Result<()> {
+        if dropped.is_empty() {
+            return Ok(());
+        }
+        let ids: std::collections::HashSet<u32> = dropped.iter().map(|b| b.id).collect();
+        let mut recorder = lock(&self.recorder);
+        self.submit(&mut recorder);
+        recorder.groups.retain(|key, _| !key.buffers.iter().any(|id| ids.contains(id)));
+        for block in &dropped {
+            block.raw.destroy();
+        }
+        Ok(())
+    }
+
+    fn compile(&self, op: &'static str, recorder: &mut Recorder, shader: Shader) -> Result<Kernel> {
+        let signature = (shader.inputs, shader.outputs);
+        let has = &self.info.features;
+        if shader.needs.f16 && !has.f16 {
+            bail!(op, "{} has no 16-bit floats; convert with to_dtype", self.name);
+        }
+        recorder.layouts.entry(signature).or_insert_with(|| layouts(&self.device, signature));
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        // SAFETY: every kernel keeps its indices within its buffers, which the launchers size and the
+        // tests against the CPU cover; its loops end, and its divisors are not 0.
+        let module = unsafe {
+            self.device.create_shader_module_trusted(
+                wgpu::ShaderModuleDescriptor {
+                    label: Some(&shader.label),
+                    source: wgpu::ShaderSource::Wgsl(shader.source.as_str().into()),
+                },
+                wgpu::ShaderRuntimeChecks::unchecked(),
+            )
+        };
+        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(&shader.label),
+            layout: Some(&recorder.layouts[&signature].pipeline),
+            module: &module,
+            entry_point: Some(shader.entry),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                zero_initialize_workgroup_memory: false,
+                ..Default::default()
+            },
+            cache: self.cache.get(),
+        });
+        if let Some(error) = ready(scope.pop()) {
+            bail!(op, "the kernel {} does not compile on {}: {error}", shader.label, self.name);
+        }
+        recorder.counters.pipelines += 1;
+        Ok(Kernel { pipeline, signature, label: shader.label })
+    }
+}
+
+fn layouts(device: &wgpu::Device, (inputs, outputs): Signature) -> Layouts {
+    let entry = |binding: u32| wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer {
+            ty: wgpu::BufferBindingType::Storage { read_only: binding < inputs },
+            has_dynamic_offset: false,
+            min_binding_size: None,
+        },
+        count: None,
+    };
+    let entries: Vec<_> = (0..inputs + outputs).map(entry).collect();
+    let group = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+        label: None,
+        entries: &entries,
+    });
+    let pipeline = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label: None,
+        bind_group_layouts: &[Some(&group)],
+        immediate_size: IMMEDIATES,
+    });
+    Layouts { group, pipeline }
+}
+
+fn bind_group<'a, 'b: 'a>(
+    device: &wgpu::Device,
+    layout: &wgpu::BindGroupLayout,
+    buffers: impl Iterator<Item = &'a &'b Buffer>,
+) -> wgpu::BindGroup {
+    let entries: Vec<_> = buffers
+        .enumerate()
+        .map(|(binding, buffer)| wgpu::BindGroupEntry {
+            binding: binding as u32,
+            resource: buffer.block().raw.as_entire_binding(),
+        })
+        .collect();
+    device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
+}

@@ -1,0 +1,68 @@
+//! Copies, conversions, fills.
+
+use super::context::Gpu;
+use super::storage::{output, scalar};
+use super::walk::{self, Walk};
+use crate::layout::Layout;
+use crate::{DType, Result, Tensor};
+use gradus_shaders as shaders;
+
+/// A copy with a storage of its own, row-major.
+pub(crate) fn copy(op: &'static str, x: &Tensor) -> Result<Tensor> {
+    convert(op, x, x.dtype())
+}
+
+/// The same values in another dtype, row-major.
+pub(crate) fn convert(op: &'static str, x: &Tensor, dtype: DType) -> Result<Tensor> {
+    let y = output(op, x.gpu(), x.shape(), dtype)?;
+    copy_into(op, x, &y, 0)?;
+    Ok(y)
+}
+
+/// Writes the elements of `x`, row-major, into `y` from element `first` on; `y` must be nobody else's
+/// yet (or writable).
+pub(crate) fn copy_into(op: &'static str, x: &Tensor, y: &Tensor, first: usize) -> Result<()> {
+    let (from, to) = (scalar(op, x.dtype())?, scalar(op, y.dtype())?);
+    let Some(mut walk) = Walk::new(&[x.layout()]) else {
+        // Too many dimensions for one kernel: the entries of the outermost one by one.
+        let part = x.numel() / x.shape()[0].max(1);
+        for i in 0..x.shape()[0] {
+            copy_into(op, &x.select(0, i)?, y, first + i * part)?;
+        }
+        return Ok(());
+    };
+    walk.word = first as u32;
+    let key = ("copy", from.code() * 16 + to.code());
+    walk::launch(op, key, &walk, &[x.buffer()], y, || shaders::copy::copy(from, to))
+}
+
+/// A tensor of one value.
+pub(crate) fn full(
+    op: &'static str,
+    gpu: &'static Gpu,
+    shape: &[usize],
+    value: f64,
+    dtype: DType,
+) -> Result<Tensor> {
+    let y = output(op, gpu, shape, dtype)?;
+    let mut walk = Walk::new(&[&Layout::contiguous(&[y.numel()])]).expect("one dimension");
+    walk.a = value as f32;
+    walk.word = match dtype {
+        DType::U32 => value as u32,
+        DType::U8 => value as u8 as u32,
+        _ => (value as f32).to_bits(),
+    };
+    let to = scalar(op, dtype)?;
+    walk::launch(op, ("fill", to.code()), &walk, &[], &y, || shaders::copy::fill(to))?;
+    Ok(y)
+}
+
+/// Overwrites `y`, which has the shape and dtype of `x`.
+pub(crate) fn copy_(y: &mut Tensor, x: &Tensor) -> Result<()> {
+    if y.shares_storage(x) {
+        *y = copy("copy_", x)?;
+        return Ok(());
+    }
+    y.make_writable("copy_")?;
+    copy_into("copy_", x, y, y.layout().offset())
+}

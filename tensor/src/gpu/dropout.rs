@@ -1,0 +1,71 @@
+//! Dropout and its mask: launches of `dropout.wgsl`.
+
+use super::context::{Gpu, Launch};
+use super::storage::{float, output};
+use crate::random::{RngKey, drop_threshold};
+use crate::{DType, Result, Tensor};
+use gradus_shaders as shaders;
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Args {
+    numel: u32,
+    offset: u32,
+    least: u32,
+    key: [u32; 2],
+    scale: f32,
+}
+
+impl Args {
+    fn new(numel: usize, offset: u32, least: u32, key: RngKey, scale: f64) -> Args {
+        let key = [key.0 as u32, (key.0 >> 32) as u32];
+        Args { numel: numel as u32, offset, least, key, scale: scale as f32 }
+    }
+
+    /// A thread for four elements.
+    fn groups(&self, op: &'static str, gpu: &Gpu) -> Result<[u32; 3]> {
+        gpu.grid(op, (self.numel as u64).div_ceil(4 * shaders::WORKGROUP as u64))
+    }
+}
+
+pub(crate) fn dropout(x: &Tensor, p: f64, key: RngKey) -> Result<Tensor> {
+    let scalar = float("dropout", x.dtype())?;
+    let Ok(least) = u32::try_from(drop_threshold(p)) else { return x.zeros_like() };
+    let x = x.contiguous()?;
+    let y = output("dropout", x.gpu(), x.shape(), x.dtype())?;
+    if x.numel() > 0 {
+        let args = Args::new(x.numel(), x.start(), least, key, 1.0 / (1.0 - p));
+        let launch = Launch {
+            op: "dropout",
+            key: ("dropout", scalar.code()),
+            inputs: &[x.buffer()],
+            outputs: &[y.buffer()],
+            immediates: bytemuck::bytes_of(&args),
+            groups: args.groups("dropout", x.gpu())?,
+        };
+        x.gpu().launch(&launch, || shaders::dropout::dropout(scalar))?;
+    }
+    Ok(y)
+}
+
+/// The mask alone. It has no operand, so it is told its device.
+pub(crate) fn mask(gpu: &'static Gpu, shape: &[usize], p: f64, key: RngKey) -> Result<Tensor> {
+    let op = "bernoulli_mask";
+    let Ok(least) = u32::try_from(drop_threshold(p)) else {
+        return super::copy::full(op, gpu, shape, 0.0, DType::U8);
+    };
+    let mask = output(op, gpu, shape, DType::U8)?;
+    if mask.numel() > 0 {
+        let args = Args::new(mask.numel(), 0, least, key, 1.0);
+        let launch = Launch {
+            op,
+            key: (op, 0),
+            inputs: &[],
+            outputs: &[mask.buffer()],
+            immediates: bytemuck::bytes_of(&args),
+            groups: args.groups(op, gpu)?,
+        };
+        gpu.launch(&launch, shaders::dropout::bernoulli_mask)?;
+    }
+    Ok(mask)
+}

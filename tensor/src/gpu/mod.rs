@@ -1,0 +1,63 @@
+//! GPUs, through `wgpu`: one file an operation family, as in `cpu/`, and what they share.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `adapter.rs` | which GPUs there are, opening one |
+//! | `context.rs` | the recorder: one compute pass, kernels by key, bind groups by buffers, submits |
+//! | `memory.rs` | buffers, recycled by size class |
+//! | `storage.rs` | a tensor's memory, uploads and reads, how dtypes lie in buffers |
+//! | `walk.rs` | the arguments of elementwise kernels over strided views |
+//! | `cache.rs`, `counters.rs` | compiled pipelines on disk; what the device did and holds |
+//! | `copy.rs`, `unary.rs`, … | the families: launches of `shaders/src/NAME.wgsl` |
+//! | `missing.rs` | families without kernels yet |
+//!
+//! # Adding a kernel family
+//!
+//! 1. **Text**: `shaders/src/NAME.wgsl`, opened by formula, shapes, what one workgroup does, order of
+//!    reduction, numerics. Inputs are `var<storage, read>` at bindings 0.., outputs `read_write` after
+//!    them, small arguments one `var<immediate>` struct of at most 128 bytes. `$T`, `#if`, `#for` are
+//!    the template's (`shaders/src/template.rs`).
+//! 2. **Variants**: `shaders/src/NAME.rs` with a function for each kernel that returns a `Shader` (text,
+//!    entry point, numbers of inputs and outputs, needs), and `variants()`, added to the list in
+//!    `shaders/src/lib.rs`: `cargo test -p gradus-shaders` then validates them with naga.
+//! 3. **Launch**: `gpu/NAME.rs` here, with the very functions of `cpu/NAME.rs` (same names, same
+//!    arguments: `on_device!` in `ops/` calls either). Take memory with [`storage::output`], read
+//!    operands with `Tensor::buffer` and `Tensor::start` (first element; strides are in
+//!    `tensor.layout`), and record a [`context::Launch`] with `Gpu::launch`. Write in place only after
+//!    `Tensor::make_writable`. Delete the family's entry in `missing.rs`.
+//! 4. **Check**: take the family's operations off `MISSING` in `tests/device_parity.rs`, which fails
+//!    as long as a listed operation works.
+//!
+//! Rules that a kernel must keep:
+//! - Bounds are not checked and loops are not bounded: every index and every loop is the kernel's care,
+//!   and divisors must not be 0.
+//! - A launch may start more workgroups than asked for (`Gpu::grid` makes two dimensions of many): count
+//!   them as `group.y * groups.x + group.x` and compare with the number in use.
+//! - Workgroup memory is not zeroed.
+//! - NaN and infinity: test bits (`is_nan` in `walk.wgsl`); make them with `quiet_nan()` and
+//!   `infinity()` of `math.wgsl`. A comparison with NaN is not to be relied on.
+//! - A buffer must not be bound as input and as output of one launch.
+//! - Nothing of size 0 is launched.
+//! - Nothing reads from the GPU: ids, targets and offsets that were uploaded have their CPU original
+//!   (`to_device(Cpu)` of them is free).
+
+mod adapter;
+pub(crate) mod binary;
+mod cache;
+pub(crate) mod context;
+pub(crate) mod copy;
+mod counters;
+pub(crate) mod dropout;
+pub(crate) mod matmul;
+mod memory;
+mod missing;
+pub(crate) mod storage;
+pub(crate) mod unary;
+pub(crate) mod walk;
+
+pub(crate) use adapter::gpu;
+pub use adapter::{GpuFeatures, GpuInfo, gpus};
+pub use counters::GpuCounters;
+pub(crate) use missing::{
+    attention, concat, cross_entropy, index, layer_norm, optim, reduce, softmax, sort,
+};

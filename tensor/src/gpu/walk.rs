@@ -1,0 +1,126 @@
+//! The arguments of the elementwise kernels (`shaders/src/walk.wgsl`): up to three operands seen under
+//! one shape, its dimensions merged to as few as the strides allow.
+
+use std::borrow::Cow;
+
+use super::context::Launch;
+use super::memory::Buffer;
+use crate::layout::Layout;
+use crate::{Result, Tensor};
+
+/// Dimensions that a kernel walks at most.
+pub(crate) const MOST_DIMS: usize = 6;
+
+/// The immediates of `walk.wgsl`, 128 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+pub(crate) struct Walk {
+    pub(crate) numel: u32,
+    rank: u32,
+    pub(crate) a: f32,
+    pub(crate) b: f32,
+    offset: [u32; 3],
+    pub(crate) word: u32,
+    shape: [u32; MOST_DIMS],
+    strides: [[u32; MOST_DIMS]; 3],
+}
+
+/// `layouts` (of one shape) with neighbouring dimensions merged where all of them step through both as
+/// through one: the shape, and the strides of each.
+pub(crate) fn merged(layouts: &[&Layout]) -> (Vec<usize>, Vec<Vec<usize>>) {
+    let shape = layouts[0].shape();
+    let (mut sizes, mut strides) = (Vec::new(), vec![Vec::new(); layouts.len()]);
+    for d in 0..shape.len() {
+        if shape[d] == 1 {
+            continue;
+        }
+        let joins = !sizes.is_empty()
+            && layouts.iter().zip(&strides).all(|(layout, strides): (_, &Vec<usize>)| {
+                strides[strides.len() - 1] == layout.strides()[d] * shape[d]
+            });
+        if joins {
+            *sizes.last_mut().expect("not empty") *= shape[d];
+        } else {
+            sizes.push(shape[d]);
+        }
+        for (layout, strides) in layouts.iter().zip(&mut strides) {
+            if joins {
+                *strides.last_mut().expect("as many as sizes") = layout.strides()[d];
+            } else {
+                strides.push(layout.strides()[d]);
+            }
+        }
+    }
+    if sizes.is_empty() {
+        sizes.push(1);
+        strides.iter_mut().for_each(|s| s.push(1));
+    }
+    (sizes, strides)
+}
+
+impl Walk {
+    /// Of operands whose merged layouts have at most [`MOST_DIMS`] dimensions.
+    pub(crate) fn new(layouts: &[&Layout]) -> Option<Walk> {
+        let (sizes, steps) = merged(layouts);
+        if sizes.len() > MOST_DIMS {
+            return None;
+        }
+        let mut walk: Walk = bytemuck::Zeroable::zeroed();
+        walk.numel = layouts[0].numel() as u32;
+        walk.rank = sizes.len() as u32;
+        for (d, &size) in sizes.iter().enumerate() {
+            walk.shape[d] = size as u32;
+        }
+        for (k, layout) in layouts.iter().enumerate() {
+            walk.offset[k] = layout.offset() as u32;
+            for (d, &step) in steps[k].iter().enumerate() {
+                walk.strides[k][d] = step as u32;
+            }
+        }
+        Some(walk)
+    }
+}
+
+/// The walk over `operands` (1 to 3 tensors of one shape): as they are, or copied row-major where their
+/// layouts have too many dimensions to walk together.
+pub(crate) fn over<'a>(
+    op: &'static str,
+    operands: &[&'a Tensor],
+) -> Result<(Walk, Vec<Cow<'a, Tensor>>)> {
+    let layouts: Vec<&Layout> = operands.iter().map(|t| t.layout()).collect();
+    if let Some(walk) = Walk::new(&layouts) {
+        return Ok((walk, operands.iter().map(|t| Cow::Borrowed(*t)).collect()));
+    }
+    let copies: Vec<Tensor> =
+        operands.iter().map(|t| super::copy::copy(op, t)).collect::<Result<_>>()?;
+    let layouts: Vec<&Layout> = copies.iter().map(|t| t.layout()).collect();
+    let walk = Walk::new(&layouts).expect("row-major layouts merge into one dimension");
+    Ok((walk, copies.into_iter().map(Cow::Owned).collect()))
+}
+
+/// Launches an elementwise kernel: one thread an element of the walk.
+pub(crate) fn launch(
+    op: &'static str,
+    key: super::context::Key,
+    walk: &Walk,
+    inputs: &[&Buffer],
+    output: &Tensor,
+    shader: impl FnOnce() -> gradus_shaders::Shader,
+) -> Result<()> {
+    if walk.numel == 0 {
+        return Ok(());
+    }
+    let gpu = output.gpu();
+    let groups = gpu.grid(op, (walk.numel as u64).div_ceil(gradus_shaders::WORKGROUP as u64))?;
+    gpu.launch(
+        &Launch {
+            op,
+            key,
+            inputs,
+            outputs: &[output.buffer()],
+            immediates: bytemuck::bytes_of(walk),
+            groups,
+        },
+        shader,
+    )
+}

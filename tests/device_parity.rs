@@ -1,0 +1,162 @@
+//! Every operation of the registry on a GPU against the CPU: values and gradients in f32, over views and
+//! sizes 0 and 1.
+//!
+//! Without an adapter the tests say that they are skipped; with `GRADUS_REQUIRE_GPU=1` that is a failure.
+
+use std::collections::BTreeSet;
+
+use gradus::autograd::registry::{self, Case};
+use gradus::autograd::{BackwardOptions, Op, Var};
+use gradus::tensor::{DType, Device, Result, RngKey, Tensor, gpus};
+
+/// Operations without GPU kernels yet, for values or for gradients. The list must shrink to nothing: an
+/// operation on it that works fails the test.
+const MISSING: &[&str] = &[
+    "sum",
+    "mean",
+    "max",
+    "min",
+    "var",
+    "logsumexp",
+    "sum_to",
+    "softmax",
+    "log_softmax",
+    "layer_norm",
+    "cross_entropy",
+    "attention",
+    "index_select",
+    "index_add",
+    "gather",
+    "scatter_add",
+    "embedding",
+    "cat",
+    "pad_zeros",
+    "flip",
+];
+
+/// The GPU to test on, if there is one.
+fn gpu() -> Option<Device> {
+    let Some(info) = gpus().into_iter().next() else {
+        let required = std::env::var_os("GRADUS_REQUIRE_GPU").is_some_and(|v| v == "1");
+        assert!(!required, "GRADUS_REQUIRE_GPU=1, and there is no GPU");
+        eprintln!("skipped: no GPU here");
+        return None;
+    };
+    Some(Device::gpu(info.index).expect("a GPU that is listed can be opened"))
+}
+
+/// The value and the gradients of a case, on the CPU.
+type Outcome = (Tensor, Vec<Option<Tensor>>);
+
+/// How an operation sees its inputs.
+#[derive(Clone, Copy, Debug)]
+enum View {
+    Plain,
+    Transposed,
+    Narrowed,
+}
+
+fn seen_through(view: View, x: &Tensor) -> Result<Tensor> {
+    Ok(match view {
+        View::Plain => x.clone(),
+        View::Transposed if x.rank() >= 2 => {
+            let last = x.rank() as isize - 1;
+            x.transpose(0, last)?.copy()?.transpose(0, last)?
+        }
+        View::Narrowed if x.rank() >= 1 => {
+            // With an entry in front and one behind along the last dimension.
+            let n = x.shape()[x.rank() - 1];
+            x.pad_zeros(-1, 1, 1)?.narrow(-1, 1, n)?
+        }
+        _ => x.clone(),
+    })
+}
+
+fn run(case: &Case, view: View, device: Device) -> Result<Outcome> {
+    let prepare = |x: &Tensor| {
+        let x = seen_through(view, &x.to_dtype(DType::F32)?)?;
+        if device == Device::Cpu {
+            return Ok(x);
+        }
+        // A view of an uploaded whole, so that the GPU sees these strides too.
+        Ok(match view {
+            View::Plain => x.to_device(device)?,
+            View::Transposed if x.rank() >= 2 => {
+                let last = x.rank() as isize - 1;
+                x.transpose(0, last)?.to_device(device)?.transpose(0, last)?
+            }
+            View::Narrowed if x.rank() >= 1 => {
+                let n = x.shape()[x.rank() - 1];
+                x.pad_zeros(-1, 1, 1)?.to_device(device)?.narrow(-1, 1, n)?
+            }
+            _ => x.to_device(device)?,
+        })
+    };
+    let leaves: Vec<Var> =
+        case.inputs.iter().map(|x| Ok(Var::leaf(prepare(x)?))).collect::<Result<_>>()?;
+    let y = (case.f)(&leaves)?;
+    let value = y.tensor().to_device(Device::Cpu)?;
+    // A seed of different numbers, so that a gradient in the wrong place shows.
+    let seed = Tensor::rand(y.shape(), DType::F32, RngKey::new(99))?.add_scalar(0.5)?;
+    let grads = y.backward_with(Some(seed.to_device(device)?), BackwardOptions::default())?;
+    let grad = |leaf: &Var| grads.get(leaf).map(|g| g.to_device(Device::Cpu)).transpose();
+    Ok((value, leaves.iter().map(grad).collect::<Result<_>>()?))
+}
+
+fn assert_close(what: &str, cpu: &Tensor, gpu: &Tensor) {
+    assert_eq!(cpu.shape(), gpu.shape(), "{what}: shapes");
+    assert_eq!(cpu.dtype(), gpu.dtype(), "{what}: dtypes");
+    let (cpu, gpu) = (cpu.to_f64_vec(), gpu.to_f64_vec());
+    let scale = cpu.iter().filter(|x| x.is_finite()).fold(1.0f64, |m, x| m.max(x.abs()));
+    for (i, (&a, &b)) in cpu.iter().zip(&gpu).enumerate() {
+        let same =
+            a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= 2e-6 * scale + 1e-5 * a.abs();
+        assert!(same, "{what}: element {i} is {a} on the CPU and {b} on the GPU");
+    }
+}
+
+fn compare(case: &Case, view: View, device: Device) -> Result<()> {
+    let on_gpu = run(case, view, device)?;
+    let on_cpu = run(case, view, Device::Cpu).expect("the CPU computes every case");
+    let what = format!("{} {view:?}", case.label);
+    assert_close(&what, &on_cpu.0, &on_gpu.0);
+    for (i, (cpu, gpu)) in on_cpu.1.iter().zip(&on_gpu.1).enumerate() {
+        match (cpu, gpu) {
+            (Some(cpu), Some(gpu)) => assert_close(&format!("{what}, gradient {i}"), cpu, gpu),
+            (cpu, gpu) => assert_eq!(cpu.is_some(), gpu.is_some(), "{what}: gradient {i}"),
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_operation_agrees_with_the_cpu() {
+    let Some(device) = gpu() else { return };
+    let key = RngKey::new(7);
+    let mut works = BTreeSet::new();
+    for op in Op::all() {
+        let mut missing = None;
+        for case in registry::cases(op, key.place(op.name())) {
+            for view in [View::Plain, View::Transposed, View::Narrowed] {
+                match compare(&case, view, device) {
+                    Ok(()) => {}
+                    Err(error) if error.to_string().contains("has no GPU kernel") => {
+                        missing = Some(error.to_string());
+                    }
+                    Err(error) => panic!("{}: {error}", case.label),
+                }
+            }
+        }
+        match missing {
+            None => drop(works.insert(op.name())),
+            Some(error) => {
+                // Or its gradient is made of one that is listed (`sum` for broadcast operands).
+                let known = MISSING.contains(&op.name())
+                    || MISSING.iter().any(|name| error.contains(&format!("[{name}]")));
+                assert!(known, "{}: {error}", op.name());
+            }
+        }
+    }
+    let listed: Vec<_> = MISSING.iter().filter(|name| works.contains(*name)).collect();
+    assert!(listed.is_empty(), "{listed:?} work now: take them off MISSING");
+}
