@@ -83,6 +83,7 @@ fn apply(op: Op, v: &[Var], p: &Parameters) -> Result<Var> {
         Op::SumTo => v[0].sum_to(&p.shape()),
         Op::Matmul => v[0].matmul(&v[1]),
         Op::Linear => v[0].linear(&v[1], v.get(2)),
+        Op::LinearGelu => v[0].linear_gelu(&v[1], v.get(2)),
         Op::Softmax => v[0].softmax(p.dim()),
         Op::LogSoftmax => v[0].log_softmax(p.dim()),
         Op::LayerNorm => v[0].layer_norm(&v[1], &v[2], p.number("eps")),

@@ -101,6 +101,7 @@ operations! {
     SumTo, "sum_to", "reduce", Nothing, "summed to a smaller shape: the transpose of broadcasting";
     Matmul, "matmul", "matmul", Inputs, "A·B over the last two dimensions";
     Linear, "linear", "matmul", Inputs, "x·Wᵀ + b";
+    LinearGelu, "linear_gelu", "matmul", Inputs, "GELU(x·Wᵀ + b)";
     Softmax, "softmax", "softmax", Output, "eˣ/Σeˣ along one dimension";
     LogSoftmax, "log_softmax", "softmax", Output, "x − ln Σeˣ along one dimension";
     LayerNorm, "layer_norm", "layer_norm", Inputs, "(x − mean)/√(var + ε)·w + b over the last dimension";

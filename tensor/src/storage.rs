@@ -60,12 +60,20 @@ impl CpuStorage {
 
     /// The derived form of type `D`, made by `make` on first use. `None` if another kind of derived
     /// form is already there.
-    #[allow(dead_code)] // the packed weights of the fast matrix product will live here
     pub(crate) fn derived<D: Send + Sync + 'static>(
         &self,
-        make: impl FnOnce() -> D,
-    ) -> Option<Arc<D>> {
-        self.derived.get_or_init(|| Arc::new(make())).clone().downcast().ok()
+        make: impl FnOnce() -> crate::Result<D>,
+    ) -> crate::Result<Option<Arc<D>>> {
+        let derived = match self.derived.get() {
+            Some(derived) => derived,
+            // Made outside the lock: a thread that waits for tasks of `make` may take up another
+            // task, which needs the same form. Two may make it; one of them is kept.
+            None => {
+                let made = make()?;
+                self.derived.get_or_init(|| Arc::new(made))
+            }
+        };
+        Ok(derived.clone().downcast().ok())
     }
 }
 

@@ -143,6 +143,9 @@ add("cat", lambda *t: torch.cat(t, -1), [x, torch.randn(3, 1), torch.randn(3, 2)
 add("pad_zeros", lambda x: F.pad(x, (2, 1)), [x], dim=-1, before=2, after=1)
 add("flip", lambda x: x.flip((0, 2)), [cube], dims=[0, 2])
 
+# Last, so that the random inputs above stay what they were.
+add("linear_gelu", lambda x, w, b: F.gelu(F.linear(x, w, b)), [cube, torch.randn(5, 4), row])
+
 path = pathlib.Path(__file__).with_name("ops.json")
 lines = ",\n".join(json.dumps(entry) for entry in entries)
 path.write_text(f"[\n{lines}\n]\n")

@@ -2,6 +2,7 @@
 
 use super::{Case, Gen};
 use crate::op::Op;
+use crate::ops::matmul::linear_gelu_composed;
 
 pub(super) fn matmul(g: &Gen) -> Vec<Case> {
     let (m, k, n) = (g.size(), g.size(), g.size());
@@ -32,10 +33,10 @@ pub(super) fn matmul(g: &Gen) -> Vec<Case> {
     shapes.into_iter().map(case).collect()
 }
 
-pub(super) fn linear(g: &Gen) -> Vec<Case> {
-    let mut cases = Vec::new();
+/// Shapes of x, and rows of the weight.
+fn layers(g: &Gen) -> Vec<(Vec<usize>, usize)> {
     let (input, output) = (g.size(), g.size());
-    let shapes = if g.is_large() {
+    if g.is_large() {
         vec![(vec![203, 300], 150)]
     } else {
         vec![
@@ -46,8 +47,27 @@ pub(super) fn linear(g: &Gen) -> Vec<Case> {
             (vec![3, 0], output),
             (vec![3, input], 0),
         ]
-    };
-    for (x, output) in shapes {
+    }
+}
+
+pub(super) fn linear_gelu(g: &Gen) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (x, output) in layers(g) {
+        let weight = g.any(&[output, x[x.len() - 1]]);
+        let inputs = vec![g.any(&x), weight, g.any(&[output])];
+        let two = inputs[..2].to_vec();
+        let case = Case::new(Op::LinearGelu, "", two, |v| v[0].linear_gelu(&v[1], None));
+        cases.push(case.composed(|v| linear_gelu_composed(&v[0], &v[1], None)));
+        let case =
+            Case::new(Op::LinearGelu, "bias", inputs, |v| v[0].linear_gelu(&v[1], Some(&v[2])));
+        cases.push(case.composed(|v| linear_gelu_composed(&v[0], &v[1], Some(&v[2]))));
+    }
+    cases
+}
+
+pub(super) fn linear(g: &Gen) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (x, output) in layers(g) {
         let weight = g.any(&[output, x[x.len() - 1]]);
         let inputs = vec![g.any(&x), weight, g.any(&[output])];
         let case = Case::new(Op::Linear, "", inputs[..2].to_vec(), |v| v[0].linear(&v[1], None));

@@ -110,6 +110,7 @@ fn generate(op: Op, g: &Gen) -> Vec<Case> {
         Op::SumTo => reduce::sum_to(g),
         Op::Matmul => matmul::matmul(g),
         Op::Linear => matmul::linear(g),
+        Op::LinearGelu => matmul::linear_gelu(g),
         Op::Softmax => softmax::softmax(g),
         Op::LogSoftmax => softmax::log_softmax(g),
         Op::LayerNorm => softmax::layer_norm(g),

@@ -74,7 +74,7 @@ impl MaskedLm {
     /// `[n, vocabulary]`. Only these pass the decoder, the most expensive part of the model.
     pub fn forward(&self, input: &BertInput, positions: &Tensor, forward: &Forward) -> Result<Var> {
         let hidden = self.bert.forward(input, forward)?.index_select(0, positions)?;
-        let x = self.activation.forward(&self.dense.forward(&hidden)?)?;
+        let x = self.dense.forward_then(&hidden, self.activation)?;
         let x = self.norm.forward(&x)?;
         Ok(x.linear(&self.bert.word_embeddings().weight().var(), Some(&self.bias.var()))?)
     }

@@ -82,7 +82,9 @@ impl Classification {
         let mut loss = 0.0;
         let sum = CrossEntropy { reduction: Reduction::Sum, ..CrossEntropy::default() };
         for batch in sorted_batches(&lengths, 64)? {
-            let logits = no_grad(|| self.logits(encodings, &batch, &Forward::inference()))?;
+            let forward = Forward::inference();
+            // One entry into the thread pool for the whole forward pass. The mode belongs to the thread.
+            let logits = rayon::scope(|_| no_grad(|| self.logits(encodings, &batch, &forward)))?;
             let truth: Vec<u32> = batch.iter().map(|&i| labels[i]).collect();
             let targets = Tensor::from_slice(&truth, &[truth.len()])?;
             loss += logits.tensor().cross_entropy(&targets, &sum)?.0.item()?;

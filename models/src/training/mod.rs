@@ -270,6 +270,11 @@ impl<T: Task> Trainer<T> {
         if self.step >= self.total {
             return Ok(None);
         }
+        // One entry into the thread pool for the whole step.
+        rayon::scope(|_| self.one_step()).map(Some)
+    }
+
+    fn one_step(&mut self) -> Result<Step> {
         let batches = self.next_batches()?;
         let examples: usize = batches.iter().map(Vec::len).sum();
         let lengths = self.task.lengths();
@@ -300,7 +305,7 @@ impl<T: Task> Trainer<T> {
         let factor = self.schedule.factor(self.step);
         self.optimizer.step(&grads, factor, scale)?;
         self.step += 1;
-        Ok(Some(Step {
+        Ok(Step {
             step: self.step,
             epoch: self.step as f64 / self.steps_per_epoch as f64,
             loss: loss.expect("a step has at least one batch"),
@@ -309,7 +314,7 @@ impl<T: Task> Trainer<T> {
             examples,
             tokens,
             ends_epoch: self.step.is_multiple_of(self.steps_per_epoch),
-        }))
+        })
     }
 }
 

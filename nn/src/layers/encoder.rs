@@ -78,7 +78,7 @@ impl EncoderLayer {
     /// `[sequences + 1]`) → the same shape.
     pub fn forward(&self, x: &Var, offsets: &Tensor, forward: &Forward) -> Result<Var> {
         let attended = self.attention.forward(x, offsets, forward)?;
-        let between = self.activation.forward(&self.intermediate.forward(&attended)?)?;
+        let between = self.intermediate.forward_then(&attended, self.activation)?;
         let y = self.dropout.forward(&self.output.forward(&between)?, forward)?;
         self.norm.forward(&y.add(&attended)?)
     }

@@ -3,7 +3,7 @@
 use gradus_autograd::Var;
 use gradus_tensor::Result;
 
-use crate::{Init, Parameter, Path};
+use crate::{Activation, Init, Parameter, Path};
 
 /// y = x·Wᵀ + b: `[…, in] → […, out]`.
 ///
@@ -34,5 +34,14 @@ impl Linear {
     pub fn forward(&self, x: &Var) -> Result<Var> {
         let bias = self.bias.as_ref().map(Parameter::var);
         x.linear(&self.weight.var(), bias.as_ref()).map_err(|e| e.at(&self.name))
+    }
+
+    /// [`forward`](Linear::forward), then `activation`; GELU in the same pass.
+    pub fn forward_then(&self, x: &Var, activation: Activation) -> Result<Var> {
+        if activation != Activation::Gelu {
+            return activation.forward(&self.forward(x)?);
+        }
+        let bias = self.bias.as_ref().map(Parameter::var);
+        x.linear_gelu(&self.weight.var(), bias.as_ref()).map_err(|e| e.at(&self.name))
     }
 }

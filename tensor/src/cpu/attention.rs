@@ -75,15 +75,24 @@ fn rows<T: Float, const R: usize>(
     }
 }
 
-/// `C (+)= A·B`: A `[m, k]`, B `[k, width]`, C `[m, width]`.
+/// `C (+)= A·B`: A `[m, k]`, B `[k, width]`, C `[m, width]`. As many rows at once as the registers
+/// have room for sums: with AVX2 a row of lanes is two registers of sixteen. The result does not
+/// depend on it.
 #[inline(always)]
 fn product<T: Float>(m: usize, k: usize, width: usize, a: A<T>, b: &[T], c: &mut [T], add: bool) {
     let mut i = 0;
-    while i + 8 <= m {
-        rows::<T, 8>(i, k, width, a, b, c, add);
-        i += 8;
+    if simd::has_avx512() {
+        while i + 8 <= m {
+            rows::<T, 8>(i, k, width, a, b, c, add);
+            i += 8;
+        }
+    } else {
+        while i + 6 <= m {
+            rows::<T, 6>(i, k, width, a, b, c, add);
+            i += 6;
+        }
     }
-    if i + 4 <= m {
+    while i + 4 <= m {
         rows::<T, 4>(i, k, width, a, b, c, add);
         i += 4;
     }

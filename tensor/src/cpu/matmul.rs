@@ -1,12 +1,18 @@
-//! C = A·B over any strides, and the linear layer y = x·Wᵀ + b.
+//! C = A·B over any strides, and the linear layer y = x·Wᵀ + b, on request with GELU.
 //!
-//! Products are `matrixmultiply`'s; this file splits them between threads. A task is one block of
-//! one matrix of the batch: rows of C where C is tall, columns where it is wide and flat. The split
-//! depends on the shape alone, and every element is summed over k in one order: bit-identical for
-//! every number of threads.
+//! f32 on a processor with AVX2 or AVX-512 goes to the kernel in [`super::packed`]; a weight keeps its
+//! packed form beside it. Everything else is `matrixmultiply`'s product; this file splits it between
+//! threads. A task is one block of one matrix of the batch: rows of C where C is tall, columns where
+//! it is wide and flat. The split depends on the shape alone, and every element is summed over k in
+//! one order: bit-identical for every number of threads.
 
 use super::math::Float;
+#[cfg(target_arch = "x86_64")]
+use super::packed::{self, Epilogue, Isa, Packed, Right};
 use super::parallel::{self, SharedMut};
+use super::unary;
+use crate::dtype::Element;
+use crate::ops::unary::UnaryOp;
 use crate::storage::Output;
 use crate::{DType, Result, Tensor, bail, dispatch_float};
 
@@ -16,6 +22,31 @@ pub(crate) struct Mat<'a, T> {
     pub(crate) data: &'a [T],
     pub(crate) row: usize,
     pub(crate) col: usize,
+}
+
+impl<'a, T> Mat<'a, T> {
+    /// A matrix tensor.
+    fn of(t: &'a Tensor) -> Self
+    where
+        T: Element,
+    {
+        let (data, layout) = (t.cpu_view::<T>().data, &t.layout);
+        let data = &data[layout.offset.min(data.len())..];
+        Mat { data, row: layout.strides[0], col: layout.strides[1] }
+    }
+
+    /// The transpose.
+    fn t(self) -> Self {
+        Mat { row: self.col, col: self.row, ..self }
+    }
+
+    /// Panics unless all of `rows × cols` lies inside the storage.
+    pub(crate) fn check(&self, rows: usize, cols: usize) {
+        if rows > 0 && cols > 0 {
+            let last = (rows - 1) * self.row + (cols - 1) * self.col;
+            assert!(last < self.data.len(), "a matrix reaches beyond its storage");
+        }
+    }
 }
 
 /// The BLAS operation `C = alpha·A·B + beta·C` on one thread.
@@ -34,23 +65,27 @@ pub(crate) trait Gemm: Float {
         c: *mut Self,
         row_c: usize,
     );
-}
 
-fn check<T>(mat: &Mat<T>, rows: usize, cols: usize) {
-    if rows > 0 && cols > 0 {
-        let last = (rows - 1) * mat.row + (cols - 1) * mat.col;
-        assert!(last < mat.data.len(), "a matrix reaches beyond its storage");
-    }
+    /// C = A·B, split between threads.
+    ///
+    /// # Safety
+    /// As for [`split`].
+    unsafe fn product(
+        sizes: (usize, usize, usize),
+        a: Mat<Self>,
+        b: Mat<Self>,
+        c: &SharedMut<Self>,
+    ) -> Result<()>;
 }
 
 macro_rules! gemm {
-    ($($t:ty => $f:path;)*) => {$(impl Gemm for $t {
+    ($($t:ty => $f:path, $product:path;)*) => {$(impl Gemm for $t {
         unsafe fn gemm(
             m: usize, k: usize, n: usize, alpha: $t, a: Mat<$t>, b: Mat<$t>, beta: $t,
             c: *mut $t, row_c: usize,
         ) {
-            check(&a, m, k);
-            check(&b, k, n);
+            a.check(m, k);
+            b.check(k, n);
             // SAFETY: A and B lie inside their slices (checked); C is the caller's promise.
             unsafe {
                 $f(
@@ -61,11 +96,18 @@ macro_rules! gemm {
                 )
             }
         }
+
+        unsafe fn product(
+            sizes: (usize, usize, usize), a: Mat<$t>, b: Mat<$t>, c: &SharedMut<$t>,
+        ) -> Result<()> {
+            // SAFETY: the caller's promise.
+            unsafe { $product(sizes, a, b, c) }
+        }
     })*};
 }
 gemm! {
-    f32 => matrixmultiply::sgemm;
-    f64 => matrixmultiply::dgemm;
+    f32 => matrixmultiply::sgemm, product_f32;
+    f64 => matrixmultiply::dgemm, product_f64;
 }
 
 /// Picoseconds of one multiply-add on one core, for the decision whether threads are worth it.
@@ -141,7 +183,7 @@ fn batched<T: Gemm>(a: &Tensor, b: &Tensor, shape: &[usize]) -> Result<Tensor> {
     if at_a.len() == 1 {
         let (a, b) = one(0);
         // SAFETY: C is exclusively ours.
-        unsafe { split((m, k, n), a, b, &c, |_, _| {}) };
+        unsafe { T::product((m, k, n), a, b, &c)? };
     } else {
         parallel::run(at_a.len(), m * k * n * PS_PER_MAC / 1000, &|i| {
             let (a, b) = one(i);
@@ -152,28 +194,133 @@ fn batched<T: Gemm>(a: &Tensor, b: &Tensor, shape: &[usize]) -> Result<Tensor> {
     Ok(out.into_tensor(shape))
 }
 
-/// `x [m, in]`, `w [out, in]`, `bias [out]` → `[m, out]`; the bias is added while the block is in
-/// the cache.
+/// C = A·B in f64.
+///
+/// # Safety
+/// As for [`split`].
+unsafe fn product_f64(
+    sizes: (usize, usize, usize),
+    a: Mat<f64>,
+    b: Mat<f64>,
+    c: &SharedMut<f64>,
+) -> Result<()> {
+    // SAFETY: the caller's promise.
+    unsafe { split(sizes, a, b, c, |_, _| {}) };
+    Ok(())
+}
+
+/// C = A·B in f32.
+///
+/// # Safety
+/// As for [`split`].
+unsafe fn product_f32(
+    (m, k, n): (usize, usize, usize),
+    a: Mat<f32>,
+    b: Mat<f32>,
+    c: &SharedMut<f32>,
+) -> Result<()> {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(isa) = Isa::detect() {
+        // Packed before, B is read by all tasks; packed on the way, it need not wait. A is read
+        // where it lies only if its rows are contiguous.
+        if a.col == 1 && m > packed::FEW_ROWS {
+            let b = Packed::new(isa, b, k, n)?;
+            // SAFETY: the caller's promise; `isa` was detected.
+            return unsafe {
+                packed::product(isa, (m, k, n), a, Right::Packed(&b), c, Epilogue::default())
+            };
+        }
+        // SAFETY: as above.
+        return unsafe {
+            packed::product(isa, (m, k, n), a, Right::Plain(b), c, Epilogue::default())
+        };
+    }
+    // SAFETY: the caller's promise.
+    unsafe { split((m, k, n), a, b, c, |_, _| {}) };
+    Ok(())
+}
+
+/// `x [m, in]`, `w [out, in]`, `bias [out]` → `[m, out]`.
 pub(crate) fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    Ok(layer("linear", x, w, bias, false, false)?.0)
+}
+
+/// GELU of [`linear`] and, with `keep`, the linear layer's own result.
+pub(crate) fn linear_gelu(
+    x: &Tensor,
+    w: &Tensor,
+    bias: Option<&Tensor>,
+    keep: bool,
+) -> Result<(Tensor, Option<Tensor>)> {
+    layer("linear_gelu", x, w, bias, true, keep)
+}
+
+fn layer(
+    op: &'static str,
+    x: &Tensor,
+    w: &Tensor,
+    bias: Option<&Tensor>,
+    gelu: bool,
+    keep: bool,
+) -> Result<(Tensor, Option<Tensor>)> {
     if !matches!(x.dtype(), DType::F32 | DType::F64) {
-        bail!("linear", "computes on f32 and f64, got {}; convert with to_dtype", x.dtype());
+        bail!(op, "computes on f32 and f64, got {}; convert with to_dtype", x.dtype());
     }
     let bias = bias.map(Tensor::contiguous).transpose()?;
+    let (m, k, n) = (x.shape()[0], x.shape()[1], w.shape()[0]);
+    #[cfg(target_arch = "x86_64")]
+    if x.dtype() == DType::F32
+        && m * k * n > 0
+        && let Some(isa) = Isa::detect()
+    {
+        let x = if x.layout.strides[1] == 1 { x.clone() } else { x.copy()? };
+        let weight = Mat::<f32>::of(w).t();
+        let derived = packed_weight(isa, w)?;
+        let b = derived.as_deref().map_or(Right::Plain(weight), Right::Packed);
+        let mut out = Output::<f32>::new(op, m * n)?;
+        let mut before = keep.then(|| Output::<f32>::new(op, m * n)).transpose()?;
+        let c = SharedMut::new(out.slice_mut());
+        let kept = before.as_mut().map(|before| SharedMut::new(before.slice_mut()));
+        let bias = bias.as_ref().map(|b| b.cpu_slice::<f32>());
+        let epilogue = Epilogue { bias, gelu, before: kept.as_ref() };
+        // SAFETY: the outputs are exclusively ours; `isa` was detected.
+        unsafe { packed::product(isa, (m, k, n), Mat::of(&x), b, &c, epilogue)? };
+        return Ok((out.into_tensor(&[m, n]), before.map(|before| before.into_tensor(&[m, n]))));
+    }
+    let y = portable_linear(x, w, bias.as_ref())?;
+    if gelu {
+        let z = unary::forward(&y, UnaryOp::Gelu)?;
+        return Ok((z, keep.then_some(y)));
+    }
+    Ok((y, None))
+}
+
+/// The packed form of a whole weight, made on first use and kept until the weight changes. `None`
+/// for a view of something larger, which has no place for it.
+#[cfg(target_arch = "x86_64")]
+fn packed_weight(isa: Isa, w: &Tensor) -> Result<Option<std::sync::Arc<Packed>>> {
+    let storage = w.cpu_storage();
+    if !w.is_contiguous() || w.numel() != storage.slice::<f32>().len() {
+        return Ok(None);
+    }
+    let (n, k) = (w.shape()[0], w.shape()[1]);
+    let fits = |p: &std::sync::Arc<Packed>| p.is_for(isa, k, n);
+    storage.derived(|| Packed::new(isa, Mat::of(w).t(), k, n)).map(|p| p.filter(fits))
+}
+
+/// The bias is added while the block is in the cache.
+fn portable_linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     dispatch_float!("linear", x.dtype(), T => {
         let (m, k, n) = (x.shape()[0], x.shape()[1], w.shape()[0]);
-        let bias = bias.as_ref().map(|b| b.cpu_slice::<T>());
+        let bias = bias.map(|b| b.cpu_slice::<T>());
         let mut out = Output::<T>::new("linear", m * n)?;
         if m * n == 0 {
             return Ok(out.into_tensor(&[m, n]));
         }
-        let (vx, vw) = (x.cpu_view::<T>(), w.cpu_view::<T>());
         if k == 0 {
             out.slice_mut().fill(T::ZERO);
         }
-        let (sx, sw) = (&x.layout.strides, &w.layout.strides);
-        let a = Mat { data: &vx.data[x.layout.offset.min(vx.data.len())..], row: sx[0], col: sx[1] };
-        // Wᵀ: rows and columns exchanged.
-        let b = Mat { data: &vw.data[w.layout.offset.min(vw.data.len())..], row: sw[1], col: sw[0] };
+        let (a, b) = (Mat::<T>::of(x), Mat::<T>::of(w).t());
         let c = SharedMut::new(out.slice_mut());
         // SAFETY: C is exclusively ours.
         unsafe {

@@ -11,6 +11,8 @@ pub(crate) mod layer_norm;
 pub(crate) mod math;
 pub(crate) mod matmul;
 pub(crate) mod optim;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod packed;
 pub(crate) mod parallel;
 pub mod peak;
 pub(crate) mod reduce;

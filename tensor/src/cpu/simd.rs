@@ -23,12 +23,7 @@ use crate::Element;
 pub(crate) fn dispatch<T: Element, R>(body: impl FnOnce() -> R) -> R {
     #[cfg(target_arch = "x86_64")]
     if T::WIDE {
-        if is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512vl")
-            && is_x86_feature_detected!("fma")
-        {
+        if has_avx512() {
             // SAFETY: the features were just detected.
             return unsafe { avx512(body) };
         }
@@ -38,6 +33,21 @@ pub(crate) fn dispatch<T: Element, R>(body: impl FnOnce() -> R) -> R {
         }
     }
     body()
+}
+
+/// Whether [`dispatch`] chooses AVX-512: registers twice as wide, and twice as many.
+#[inline(always)]
+pub(crate) fn has_avx512() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("fma")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    false
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -60,10 +60,7 @@ pub(crate) fn forward(x: &Tensor, op: UnaryOp) -> Result<Tensor> {
                 Float::max(x, T::ZERO) + Float::ln_1p(Float::exp(-Float::abs(x)))
             }),
             UnaryOp::Erf => map1(y, v, LIBRARY, |x: T| Float::erf(x)),
-            UnaryOp::Gelu => map1(y, v, POLY, #[inline(always)] |x: T| {
-                // −∞·Φ(−∞) would be NaN; every x below −40 gives 0 anyway.
-                if x < T::c(-40.0) { T::ZERO } else { x * x.normal().0 }
-            }),
+            UnaryOp::Gelu => map1(y, v, POLY, #[inline(always)] |x: T| gelu(x)),
             UnaryOp::GeluTanh => map1(y, v, POLY, #[inline(always)] |x: T| gelu_tanh(x)),
             UnaryOp::Relu => map1(y, v, CHEAP, |x: T| Float::max(x, T::ZERO)),
             UnaryOp::Silu => map1(y, v, POLY, #[inline(always)] |x: T| x * sigmoid(x)),
@@ -88,6 +85,12 @@ pub(crate) fn forward(x: &Tensor, op: UnaryOp) -> Result<Tensor> {
         }
         Ok(out.into_tensor(x.shape()))
     })
+}
+
+/// x·Φ(x). −∞·Φ(−∞) would be NaN; every x below −40 gives 0 anyway.
+#[inline(always)]
+pub(crate) fn gelu<T: Float>(x: T) -> T {
+    if x < T::c(-40.0) { T::ZERO } else { x * x.normal().0 }
 }
 
 pub(crate) fn backward(x: &Tensor, op: UnaryOp, grad: &Tensor) -> Result<Tensor> {

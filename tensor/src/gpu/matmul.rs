@@ -2,8 +2,9 @@
 
 use super::context::Launch;
 use super::storage::{float, output};
-use super::walk;
+use super::{unary, walk};
 use crate::layout::Layout;
+use crate::ops::unary::UnaryOp;
 use crate::{Result, Tensor, bail};
 use gradus_shaders as shaders;
 
@@ -92,6 +93,18 @@ pub(crate) fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>) -> Result<Te
     let bias = bias.map(Tensor::contiguous).transpose()?;
     product("linear", (1, m, k, n), args, x, w, bias.as_ref(), &c)?;
     Ok(c)
+}
+
+/// GELU of [`linear`] and, with `keep`, the linear layer's own result. Two launches: the kernel has
+/// no epilogue besides the bias.
+pub(crate) fn linear_gelu(
+    x: &Tensor,
+    w: &Tensor,
+    bias: Option<&Tensor>,
+    keep: bool,
+) -> Result<(Tensor, Option<Tensor>)> {
+    let y = linear(x, w, bias)?;
+    Ok((unary::forward(&y, UnaryOp::Gelu)?, keep.then_some(y)))
 }
 
 fn product(

@@ -31,27 +31,53 @@ impl Tensor {
     /// The linear layer in one pass: `x·Wᵀ + b` for `x […, in]`, `W [out, in]` as checkpoints store
     /// it, `b [out]`. Composed reference: `x.matmul(&w.t()?)?.add(&b)`.
     pub fn linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-        let (x, w) = (self.shape(), weight.shape());
-        if w.len() != 2 || x.is_empty() || x[x.len() - 1] != w[1] {
-            bail!("linear", "input {x:?} does not fit the weight {w:?} ([out, in])");
-        }
-        if bias.is_some_and(|b| b.shape() != [w[0]]) {
-            bail!(
-                "linear",
-                "bias {:?} does not fit the weight {w:?}; it needs [{}]",
-                bias.map(Tensor::shape).unwrap_or_default(),
-                w[0]
-            );
-        }
-        if self.dtype() != weight.dtype() || bias.is_some_and(|b| b.dtype() != weight.dtype()) {
-            bail!("linear", "input {}, weight {}: dtypes differ", self.dtype(), weight.dtype());
-        }
-        let rows: usize = x[..x.len() - 1].iter().product();
-        let flat = self.reshape(&[rows, w[1]])?;
+        let (flat, shape) = check_linear("linear", self, weight, bias)?;
         let operands: Vec<&Tensor> = [self, weight].into_iter().chain(bias).collect();
-        let y = on_device!("linear", &operands; matmul::linear(&flat, weight, bias))?;
-        let mut shape = x.to_vec();
-        *shape.last_mut().expect("checked above") = w[0];
-        y.reshape(&shape)
+        on_device!("linear", &operands; matmul::linear(&flat, weight, bias))?.reshape(&shape)
     }
+
+    /// GELU of the linear layer, `GELU(x·Wᵀ + b)`, in the same pass; shapes as for
+    /// [`linear`](Tensor::linear). With `keep` also returns `x·Wᵀ + b`, which the derivative needs.
+    /// Composed reference: `x.linear(&w, b)?.gelu()`.
+    pub fn linear_gelu(
+        &self,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        keep: bool,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        let (flat, shape) = check_linear("linear_gelu", self, weight, bias)?;
+        let operands: Vec<&Tensor> = [self, weight].into_iter().chain(bias).collect();
+        let (y, before) = on_device!(
+            "linear_gelu", &operands; matmul::linear_gelu(&flat, weight, bias, keep)
+        )?;
+        Ok((y.reshape(&shape)?, before.map(|z| z.reshape(&shape)).transpose()?))
+    }
+}
+
+/// Checks a linear layer's operands; returns the input as `[rows, in]` and the result's shape.
+fn check_linear(
+    op: &'static str,
+    input: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+) -> Result<(Tensor, Vec<usize>)> {
+    let (x, w) = (input.shape(), weight.shape());
+    if w.len() != 2 || x.is_empty() || x[x.len() - 1] != w[1] {
+        bail!(op, "input {x:?} does not fit the weight {w:?} ([out, in])");
+    }
+    if bias.is_some_and(|b| b.shape() != [w[0]]) {
+        bail!(
+            op,
+            "bias {:?} does not fit the weight {w:?}; it needs [{}]",
+            bias.map(Tensor::shape).unwrap_or_default(),
+            w[0]
+        );
+    }
+    if input.dtype() != weight.dtype() || bias.is_some_and(|b| b.dtype() != weight.dtype()) {
+        bail!(op, "input {}, weight {}: dtypes differ", input.dtype(), weight.dtype());
+    }
+    let rows: usize = x[..x.len() - 1].iter().product();
+    let mut shape = x.to_vec();
+    *shape.last_mut().expect("checked above") = w[0];
+    Ok((input.reshape(&[rows, w[1]])?, shape))
 }

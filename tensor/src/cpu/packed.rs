@@ -1,0 +1,581 @@
+//! The f32 product C = A·B + bias on AVX2 or AVX-512, with a function of the result in the same pass.
+//!
+//! Shapes: A `[m, k]`, B `[k, n]`, C `[m, n]`, bias `[n]`.
+//!
+//! B lies in **panels**: `[⌈n/width⌉][k][width]`, two vectors wide, the last one padded with zeros. So
+//! the kernel reads it straight on: per step along k two vectors of B and one element of each of
+//! `rows` rows of A, for `2·rows` multiply-adds; the accumulators fill the registers (6×16 on AVX2,
+//! 8×32 on AVX-512). A weight is packed once and kept beside its plain form ([`Packed`]); any other
+//! B is packed panel by panel as it is needed. A is read where it lies if its rows are contiguous;
+//! otherwise blocks of it are copied to `[⌈rows/tile⌉][k][tile]`.
+//!
+//! What limits it: with many rows the multiply-add rate (blocks of A stay in the second cache,
+//! panels in the first); with few rows the bandwidth at which the panels of B arrive.
+//!
+//! Order of reduction: every element of C begins with its bias and adds k in ascending order, one
+//! fused multiply-add each, whatever the blocks. So the split between threads never matters.
+//! Reference: [`super::matmul`]'s `matrixmultiply`, which is also the path of other processors.
+
+use std::arch::x86_64::*;
+use std::ops::Range;
+
+use super::buffer::Buffer;
+use super::matmul::Mat;
+use super::parallel::{self, SharedMut};
+use super::unary::gelu;
+use crate::Result;
+use crate::storage::Output;
+
+/// An instruction set that has a kernel here.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Isa {
+    Avx2,
+    Avx512,
+}
+
+impl Isa {
+    /// The best that the processor has.
+    pub(crate) fn detect() -> Option<Isa> {
+        if !is_x86_feature_detected!("avx2") || !is_x86_feature_detected!("fma") {
+            None
+        } else if is_x86_feature_detected!("avx512f") {
+            Some(Isa::Avx512)
+        } else {
+            Some(Isa::Avx2)
+        }
+    }
+
+    /// Columns of a panel.
+    pub(crate) fn width(self) -> usize {
+        match self {
+            Isa::Avx2 => 2 * <__m256 as Lanes>::N,
+            Isa::Avx512 => 2 * <__m512 as Lanes>::N,
+        }
+    }
+}
+
+/// A vector register of f32.
+trait Lanes: Copy {
+    /// Elements.
+    const N: usize;
+    /// Rows of a tile: two accumulators each, and the registers suffice.
+    const ROWS: usize;
+    /// # Safety
+    /// `p` is valid for reading `N` elements; the processor has the instructions.
+    unsafe fn load(p: *const f32) -> Self;
+    /// # Safety
+    /// The processor has the instructions.
+    unsafe fn splat(x: f32) -> Self;
+    /// `self + a·b`.
+    ///
+    /// # Safety
+    /// The processor has the instructions.
+    unsafe fn add_product(self, a: Self, b: Self) -> Self;
+    /// # Safety
+    /// `p` is valid for writing `N` elements; the processor has the instructions.
+    unsafe fn store(self, p: *mut f32);
+}
+
+macro_rules! lanes {
+    ($t:ty, $n:literal, $rows:literal, $load:ident, $splat:ident, $fma:ident, $store:ident) => {
+        impl Lanes for $t {
+            const N: usize = $n;
+            const ROWS: usize = $rows;
+            #[inline(always)]
+            unsafe fn load(p: *const f32) -> Self {
+                // SAFETY: the caller's promise.
+                unsafe { $load(p) }
+            }
+            #[inline(always)]
+            unsafe fn splat(x: f32) -> Self {
+                // SAFETY: the caller's promise.
+                unsafe { $splat(x) }
+            }
+            #[inline(always)]
+            unsafe fn add_product(self, a: Self, b: Self) -> Self {
+                // SAFETY: the caller's promise.
+                unsafe { $fma(a, b, self) }
+            }
+            #[inline(always)]
+            unsafe fn store(self, p: *mut f32) {
+                // SAFETY: the caller's promise.
+                unsafe { $store(p, self) }
+            }
+        }
+    };
+}
+lanes!(__m256, 8, 6, _mm256_loadu_ps, _mm256_set1_ps, _mm256_fmadd_ps, _mm256_storeu_ps);
+lanes!(__m512, 16, 8, _mm512_loadu_ps, _mm512_set1_ps, _mm512_fmadd_ps, _mm512_storeu_ps);
+
+/// A right operand in panels.
+pub(crate) struct Packed {
+    buffer: Buffer,
+    k: usize,
+    n: usize,
+    isa: Isa,
+}
+
+impl Packed {
+    /// Packs `b [k, n]`, any strides.
+    pub(crate) fn new(isa: Isa, b: Mat<f32>, k: usize, n: usize) -> Result<Packed> {
+        b.check(k, n);
+        let width = isa.width();
+        let panels = n.div_ceil(width);
+        let mut buffer = Buffer::scratch("matmul", panels * k * width * size_of::<f32>())?;
+        let out = SharedMut::new(bytemuck::cast_slice_mut(buffer.bytes_mut()));
+        parallel::run(panels, k * width / 3, &|panel| {
+            // SAFETY: each panel belongs to one task.
+            let out = unsafe { out.slice(panel * k * width..(panel + 1) * k * width) };
+            // SAFETY: `isa` was detected.
+            unsafe { pack_panel(b, 0..k, panel * width, n, width, out) };
+        });
+        Ok(Packed { buffer, k, n, isa })
+    }
+
+    /// Whether it is a `[k, n]` packed for `isa`.
+    pub(crate) fn is_for(&self, isa: Isa, k: usize, n: usize) -> bool {
+        (self.isa, self.k, self.n) == (isa, k, n)
+    }
+
+    fn panel(&self, panel: usize) -> &[f32] {
+        let len = self.k * self.isa.width();
+        &bytemuck::cast_slice(self.buffer.bytes())[panel * len..(panel + 1) * len]
+    }
+}
+
+/// Up to so many rows of A, packing the whole of B first costs more than packing on the way.
+pub(crate) const FEW_ROWS: usize = 192;
+
+/// Where B comes from.
+#[derive(Clone, Copy)]
+pub(crate) enum Right<'a> {
+    Packed(&'a Packed),
+    Plain(Mat<'a, f32>),
+}
+
+/// What happens to an element of C once its sum is complete.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Epilogue<'a> {
+    /// `[n]`, added to every row.
+    pub(crate) bias: Option<&'a [f32]>,
+    /// Whether C becomes GELU(A·B + bias).
+    pub(crate) gelu: bool,
+    /// Where A·B + bias goes besides, if a derivative will need it; of C's shape.
+    pub(crate) before: Option<&'a SharedMut<'a, f32>>,
+}
+
+/// Columns `first..first + width` (those below `n`) of the rows `ks` of `b`, as one panel.
+///
+/// # Safety
+/// The processor has AVX2.
+#[target_feature(enable = "avx2")]
+unsafe fn pack_panel(
+    b: Mat<f32>,
+    ks: Range<usize>,
+    first: usize,
+    n: usize,
+    width: usize,
+    out: &mut [f32],
+) {
+    let cols = width.min(n - first);
+    let at = |p: usize, c: usize| p * b.row + (first + c) * b.col;
+    if cols < width {
+        out.fill(0.0);
+    }
+    if b.col == 1 {
+        for (p, row) in ks.zip(out.chunks_exact_mut(width)) {
+            row[..cols].copy_from_slice(&b.data[at(p, 0)..][..cols]);
+        }
+        return;
+    }
+    // Blocks of 8 columns × 8 steps are transposed in registers where steps are adjacent.
+    let (full_c, full_k) = if b.row == 1 { (cols / 8 * 8, ks.len() / 8 * 8) } else { (0, 0) };
+    for c in (0..full_c).step_by(8) {
+        for p in (0..full_k).step_by(8) {
+            let rows: [&[f32; 8]; 8] = std::array::from_fn(|i| {
+                b.data[at(ks.start + p, c + i)..].first_chunk().expect("inside B (checked)")
+            });
+            let block = &mut out[p * width + c..][..7 * width + 8];
+            // SAFETY: 8 rows of 8 elements, `width` apart, fit the block.
+            unsafe { transpose8(rows, block.as_mut_ptr(), width) };
+        }
+    }
+    for c in 0..cols {
+        let done = if c < full_c { full_k } else { 0 };
+        for p in done..ks.len() {
+            out[p * width + c] = b.data[at(ks.start + p, c)];
+        }
+    }
+}
+
+/// `out[p·width + c] = rows[c][p]` for 8 × 8 elements.
+///
+/// # Safety
+/// The processor has AVX; `out` is valid for writing 8 elements at each multiple of `width` below
+/// `8·width`.
+#[inline]
+#[target_feature(enable = "avx")]
+unsafe fn transpose8(rows: [&[f32; 8]; 8], out: *mut f32, width: usize) {
+    // SAFETY: each row has 8 elements.
+    let r = rows.map(|row| unsafe { _mm256_loadu_ps(row.as_ptr()) });
+    let t: [__m256; 8] = std::array::from_fn(|i| {
+        let (x, y) = (r[i / 2 * 2], r[i / 2 * 2 + 1]);
+        if i % 2 == 0 { _mm256_unpacklo_ps(x, y) } else { _mm256_unpackhi_ps(x, y) }
+    });
+    // Columns c and c + 4 of the rows 0–3 (first four), then of the rows 4–7.
+    let u: [__m256; 8] = std::array::from_fn(|i| {
+        let (h, c) = (i / 4 * 4, i % 4);
+        let (x, y) = (t[h + c / 2], t[h + 2 + c / 2]);
+        if c % 2 == 0 { _mm256_shuffle_ps::<0x44>(x, y) } else { _mm256_shuffle_ps::<0xee>(x, y) }
+    });
+    for c in 0..4 {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let low = _mm256_permute2f128_ps::<0x20>(u[c], u[c + 4]);
+            _mm256_storeu_ps(out.add(c * width), low);
+            let high = _mm256_permute2f128_ps::<0x31>(u[c], u[c + 4]);
+            _mm256_storeu_ps(out.add((c + 4) * width), high);
+        }
+    }
+}
+
+/// Rows of A `rows`, steps `ks`, as tiles `[⌈rows/tile⌉][ks][tile]`; the last tile may be narrower.
+#[inline(always)]
+fn pack_rows(a: Mat<f32>, rows: Range<usize>, ks: Range<usize>, tile: usize, out: &mut [f32]) {
+    let k = ks.len();
+    for first in rows.clone().step_by(tile) {
+        let height = tile.min(rows.end - first);
+        let out = &mut out[(first - rows.start) * k..][..height * k];
+        for (p, out) in ks.clone().zip(out.chunks_exact_mut(height)) {
+            let at = first * a.row + p * a.col;
+            if a.row == 1 {
+                let from = &a.data[at..at + height];
+                // A copy of constant length is two moves; another is a call.
+                match <&[f32; 6]>::try_from(from) {
+                    Ok(from) => out.copy_from_slice(from),
+                    Err(_) => (0..height).for_each(|r| out[r] = from[r]),
+                }
+            } else {
+                (0..height).for_each(|r| out[r] = a.data[at + r * a.row]);
+            }
+        }
+    }
+}
+
+/// One tile of `R` rows and two vectors: C = start + A·B over `k` steps.
+///
+/// # Safety
+/// `a` is valid for reading at `r·row_a + p·col_a`, `b` for `k` panel rows, `start` (if any) and `c`
+/// for `R` rows of two vectors, `row_start` and `row_c` apart; the processor has the instructions.
+#[inline(always)]
+unsafe fn tile<V: Lanes, const R: usize>(
+    k: usize,
+    a: *const f32,
+    (row_a, col_a): (usize, usize),
+    b: *const f32,
+    start: Option<(*const f32, usize)>,
+    c: *mut f32,
+    row_c: usize,
+) {
+    // SAFETY: the caller's promise, for all that follows.
+    unsafe {
+        let mut sums = [[V::splat(0.0); 2]; R];
+        if let Some((start, row)) = start {
+            for r in 0..R {
+                for v in 0..2 {
+                    sums[r][v] = V::load(start.add(r * row + v * V::N));
+                }
+            }
+        }
+        for p in 0..k {
+            let b0 = V::load(b.add(p * 2 * V::N));
+            let b1 = V::load(b.add(p * 2 * V::N + V::N));
+            for r in 0..R {
+                let x = V::splat(*a.add(r * row_a + p * col_a));
+                sums[r][0] = sums[r][0].add_product(x, b0);
+                sums[r][1] = sums[r][1].add_product(x, b1);
+            }
+        }
+        for r in 0..R {
+            for v in 0..2 {
+                sums[r][v].store(c.add(r * row_c + v * V::N));
+            }
+        }
+    }
+}
+
+/// [`tile`] of a number of rows known at run time.
+///
+/// # Safety
+/// As for [`tile`].
+#[inline(always)]
+unsafe fn tile_rows<V: Lanes>(
+    rows: usize,
+    k: usize,
+    a: *const f32,
+    strides: (usize, usize),
+    b: *const f32,
+    start: Option<(*const f32, usize)>,
+    c: *mut f32,
+    row_c: usize,
+) {
+    macro_rules! by_rows {
+        ($($r:literal)*) => {
+            // SAFETY: the caller's promise.
+            match rows { $($r => unsafe { tile::<V, $r>(k, a, strides, b, start, c, row_c) },)* _ => unreachable!() }
+        };
+    }
+    if V::ROWS == 6 { by_rows!(1 2 3 4 5 6) } else { by_rows!(1 2 3 4 5 6 7 8) }
+}
+
+/// The operands of one product.
+#[derive(Clone, Copy)]
+struct Product<'a> {
+    m: usize,
+    k: usize,
+    n: usize,
+    a: Mat<'a, f32>,
+    b: Right<'a>,
+    c: &'a SharedMut<'a, f32>,
+    epilogue: Epilogue<'a>,
+}
+
+/// Rows and steps of a block of A, so that it stays in the second cache. Copied blocks are longer,
+/// for B's panels are then mostly copied as well, once for each.
+struct Blocks {
+    rows: usize,
+    steps: usize,
+}
+
+impl Product<'_> {
+    fn blocks(&self) -> Blocks {
+        match (self.a.col, self.b) {
+            (1, Right::Packed(_)) => Blocks { rows: 96, steps: 768 },
+            _ => Blocks { rows: 192, steps: 256 },
+        }
+    }
+
+    /// Elements of working memory of one task: a block of A, and a panel of B.
+    fn scratch(&self, width: usize) -> (usize, usize) {
+        let Blocks { rows, steps } = self.blocks();
+        let steps = steps.min(self.k);
+        let a = if self.a.col == 1 { 0 } else { rows.min(self.m) * steps };
+        let b = if matches!(self.b, Right::Packed(_)) { 0 } else { steps * width };
+        (a, b)
+    }
+
+    /// The block `rows` × `panels` of C.
+    ///
+    /// # Safety
+    /// Nobody else writes the block meanwhile; the processor has the instructions of `V`; all
+    /// operands were checked against the sizes.
+    #[inline(always)]
+    unsafe fn block<V: Lanes>(
+        &self,
+        rows: Range<usize>,
+        panels: Range<usize>,
+        scratch_a: &mut [f32],
+        scratch_b: &mut [f32],
+    ) {
+        let (width, Product { k, n, a, c, .. }) = (2 * V::N, *self);
+        let blocks = self.blocks();
+        // Of a panel that reaches beyond C, and of its bias.
+        let mut edge = [0f32; 8 * 32];
+        let mut edge_bias = [0f32; 32];
+        for from_k in (0..k).step_by(blocks.steps) {
+            let ks = from_k..k.min(from_k + blocks.steps);
+            let (first, last) = (from_k == 0, ks.end == k);
+            for from in rows.clone().step_by(blocks.rows) {
+                let block = from..rows.end.min(from + blocks.rows);
+                if a.col != 1 {
+                    pack_rows(a, block.clone(), ks.clone(), V::ROWS, scratch_a);
+                }
+                for panel in panels.clone() {
+                    let column = panel * width;
+                    let cols = width.min(n - column);
+                    let b = match self.b {
+                        Right::Packed(b) => &b.panel(panel)[from_k * width..],
+                        Right::Plain(b) => {
+                            let out = &mut scratch_b[..ks.len() * width];
+                            // SAFETY: every kernel here is on a processor with AVX2.
+                            unsafe { pack_panel(b, ks.clone(), column, n, width, out) };
+                            &*out
+                        }
+                    };
+                    let bias = self.epilogue.bias.map(|bias| &bias[column..column + cols]);
+                    let bias = bias.map(|bias| {
+                        if cols == width {
+                            return bias.as_ptr();
+                        }
+                        edge_bias[..cols].copy_from_slice(bias);
+                        edge_bias.as_ptr()
+                    });
+                    for row in block.clone().step_by(V::ROWS) {
+                        let height = V::ROWS.min(block.end - row);
+                        // SAFETY: inside A (checked), or the packed block.
+                        let (at_a, strides) = unsafe {
+                            if a.col == 1 {
+                                (a.data.as_ptr().add(row * a.row + from_k), (a.row, 1))
+                            } else {
+                                let at = (row - block.start) * ks.len();
+                                (scratch_a.as_ptr().add(at), (1, height))
+                            }
+                        };
+                        // SAFETY: the block is ours alone; a whole panel lies inside C.
+                        unsafe {
+                            let to = c.ptr(row * n + column);
+                            let (to, row_c) = if cols == width {
+                                (to, n)
+                            } else {
+                                if !first {
+                                    for r in 0..height {
+                                        let old = to.add(r * n);
+                                        let new = edge.as_mut_ptr().add(r * width);
+                                        std::ptr::copy_nonoverlapping(old, new, cols);
+                                    }
+                                }
+                                (edge.as_mut_ptr(), width)
+                            };
+                            let start = match (first, bias) {
+                                (true, None) => None,
+                                (true, Some(bias)) => Some((bias, 0)),
+                                (false, _) => Some((to.cast_const(), row_c)),
+                            };
+                            let steps = ks.len();
+                            tile_rows::<V>(
+                                height,
+                                steps,
+                                at_a,
+                                strides,
+                                b.as_ptr(),
+                                start,
+                                to,
+                                row_c,
+                            );
+                            if cols < width {
+                                for r in 0..height {
+                                    let new = edge.as_ptr().add(r * width);
+                                    let old = c.ptr((row + r) * n + column);
+                                    std::ptr::copy_nonoverlapping(new, old, cols);
+                                }
+                            }
+                            if last {
+                                self.finish(row..row + height, column..column + cols);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The epilogue of a block of C whose sums are complete.
+    ///
+    /// # Safety
+    /// As for [`block`](Product::block).
+    #[inline(always)]
+    unsafe fn finish(&self, rows: Range<usize>, columns: Range<usize>) {
+        if !self.epilogue.gelu {
+            return;
+        }
+        for r in rows {
+            let place = r * self.n + columns.start..r * self.n + columns.end;
+            // SAFETY: the block is ours alone.
+            let row = unsafe { self.c.slice(place.clone()) };
+            if let Some(before) = self.epilogue.before {
+                // SAFETY: as above.
+                unsafe { before.slice(place) }.copy_from_slice(row);
+            }
+            for x in row.iter_mut() {
+                *x = gelu(*x);
+            }
+        }
+    }
+}
+
+/// [`Product::block`] for one instruction set.
+macro_rules! compiled {
+    ($name:ident, $v:ty, $features:literal) => {
+        #[target_feature(enable = $features)]
+        unsafe fn $name(
+            product: &Product,
+            rows: Range<usize>,
+            panels: Range<usize>,
+            scratch_a: &mut [f32],
+            scratch_b: &mut [f32],
+        ) {
+            // SAFETY: the caller's promise.
+            unsafe { product.block::<$v>(rows, panels, scratch_a, scratch_b) }
+        }
+    };
+}
+compiled!(block_avx2, __m256, "avx2,fma");
+compiled!(block_avx512, __m512, "avx512f,avx2,fma");
+
+/// Picoseconds of one multiply-add on one core.
+const PS_PER_MAC: usize = 12;
+
+/// C = A·B and the epilogue, split between threads.
+///
+/// # Safety
+/// C (and `before`) hold `m·n` elements and nobody else touches them meanwhile; `isa` is the
+/// processor's.
+pub(crate) unsafe fn product(
+    isa: Isa,
+    (m, k, n): (usize, usize, usize),
+    a: Mat<f32>,
+    b: Right,
+    c: &SharedMut<f32>,
+    epilogue: Epilogue,
+) -> Result<()> {
+    a.check(m, k);
+    match b {
+        Right::Packed(b) => assert!(b.is_for(isa, k, n), "packed for another product"),
+        Right::Plain(b) => b.check(k, n),
+    }
+    assert!(epilogue.bias.is_none_or(|bias| bias.len() == n), "a bias for each column");
+    assert!(k > 0, "a product without steps has no block to write");
+    if m == 0 || n == 0 {
+        return Ok(());
+    }
+    let product = Product { m, k, n, a, b, c, epilogue };
+    let width = isa.width();
+    let panels = n.div_ceil(width);
+    // Rows in blocks; columns too where the rows do not make enough tasks. Where operands are packed
+    // on the way, every task more packs them once more.
+    let height = product.blocks().rows;
+    let blocks = m.div_ceil(height);
+    let copies = product.scratch(width) != (0, 0);
+    let wanted = rayon::current_num_threads() * if copies { 2 } else { 4 };
+    let per_task = if copies { blocks.div_ceil(wanted) } else { 1 };
+    let row_parts = blocks.div_ceil(per_task);
+    let column_parts = wanted.div_ceil(row_parts).min(panels);
+    let per_part = panels.div_ceil(column_parts);
+    let column_parts = panels.div_ceil(per_part);
+    let tasks = row_parts * column_parts;
+    let (size_a, size_b) = product.scratch(width);
+    let mut scratch = Output::<f32>::new("matmul", tasks * (size_a + size_b))?;
+    let scratch = SharedMut::new(scratch.slice_mut());
+    let macs = m * n * k / tasks;
+    parallel::run(tasks, macs * PS_PER_MAC / 1000 + 100, &|task| {
+        let (part, columns) = (task / column_parts, task % column_parts);
+        let rows = part * per_task * height..m.min((part + 1) * per_task * height);
+        let panels = columns * per_part..panels.min((columns + 1) * per_part);
+        // SAFETY: each task has its own part of C and of the scratch memory; `isa` is the
+        // processor's; the operands were checked above.
+        unsafe {
+            let at = task * (size_a + size_b);
+            let scratch = scratch.slice(at..at + size_a + size_b);
+            let (a, b) = scratch.split_at_mut(size_a);
+            match isa {
+                Isa::Avx2 => block_avx2(&product, rows, panels, a, b),
+                Isa::Avx512 => block_avx512(&product, rows, panels, a, b),
+            }
+        }
+    });
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "packed_tests.rs"]
+mod tests;
