@@ -12,6 +12,7 @@ pub mod binary;
 pub mod copy;
 pub mod dropout;
 pub mod matmul;
+pub mod reduce;
 pub mod template;
 pub mod unary;
 
@@ -103,8 +104,10 @@ impl Scalar {
 /// Threads of a workgroup of the elementwise families; each handles one element.
 pub const WORKGROUP: u32 = 256;
 
+/// The shared text that tells NaN from numbers; [`WALK`] has it too.
+const BITS: &str = include_str!("bits.wgsl");
 /// The shared text that finds elements of strided views.
-const WALK: &str = include_str!("walk.wgsl");
+const WALK: &str = concat!(include_str!("bits.wgsl"), include_str!("walk.wgsl"));
 
 /// Text of a shader: the `enable` lines, then `parts` expanded with `definitions`.
 pub(crate) fn assemble(
@@ -135,6 +138,7 @@ pub fn variants() -> Vec<Shader> {
         copy::variants(),
         dropout::variants(),
         matmul::variants(),
+        reduce::variants(),
         unary::variants(),
     ]
     .concat()

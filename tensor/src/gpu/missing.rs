@@ -9,7 +9,7 @@ macro_rules! missing {
             #[allow(unused_imports)]
             use crate::ops::attention::Attention;
             #[allow(unused_imports)]
-            use crate::ops::{optim::{AdamWStep, SgdStep}, reduce::ReduceOp};
+            use crate::ops::optim::{AdamWStep, SgdStep};
             #[allow(unused_imports)]
             use crate::{CrossEntropy, DType, LayerNormOutput, Result, Tensor};
 
@@ -76,10 +76,6 @@ missing! {
             scale: Option<&Tensor>,
         ) -> (), "sgd_";
         fn global_norm(tensors: &[Tensor], dtype: DType) -> Tensor, "global_norm";
-    }
-    reduce {
-        fn forward(x: &Tensor, op: ReduceOp, dims: &[usize], n: usize) -> Tensor, op.name();
-        fn arg_extremum(op: &'static str, x: &Tensor, largest: bool) -> Tensor, op;
     }
     softmax {
         fn softmax(x: &Tensor) -> Tensor, "softmax";
