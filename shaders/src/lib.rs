@@ -13,6 +13,7 @@ pub mod copy;
 pub mod dropout;
 pub mod matmul;
 pub mod reduce;
+pub mod softmax;
 pub mod template;
 pub mod unary;
 
@@ -109,6 +110,11 @@ const BITS: &str = include_str!("bits.wgsl");
 /// The shared text that finds elements of strided views.
 const WALK: &str = concat!(include_str!("bits.wgsl"), include_str!("walk.wgsl"));
 
+/// The shared text of the families along rows.
+const ROWS: &str = include_str!("rows.wgsl");
+/// Threads of a workgroup of the families along rows: variants of each kernel.
+pub const ROW_WIDTHS: [u32; 2] = [64, 256];
+
 /// Text of a shader: the `enable` lines, then `parts` expanded with `definitions`.
 pub(crate) fn assemble(
     needs: Needs,
@@ -139,6 +145,7 @@ pub fn variants() -> Vec<Shader> {
         dropout::variants(),
         matmul::variants(),
         reduce::variants(),
+        softmax::variants(),
         unary::variants(),
     ]
     .concat()

@@ -77,12 +77,6 @@ missing! {
         ) -> (), "sgd_";
         fn global_norm(tensors: &[Tensor], dtype: DType) -> Tensor, "global_norm";
     }
-    softmax {
-        fn softmax(x: &Tensor) -> Tensor, "softmax";
-        fn log_softmax(x: &Tensor) -> Tensor, "log_softmax";
-        fn softmax_backward(y: &Tensor, grad: &Tensor) -> Tensor, "softmax_backward";
-        fn log_softmax_backward(y: &Tensor, grad: &Tensor) -> Tensor, "log_softmax_backward";
-    }
     sort {
         fn sorted(op: &'static str, x: &Tensor, k: usize, descending: bool) -> (Tensor, Tensor), op;
     }

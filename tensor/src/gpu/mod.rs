@@ -7,6 +7,7 @@
 //! | `memory.rs` | buffers, recycled by size class |
 //! | `storage.rs` | a tensor's memory, uploads and reads, how dtypes lie in buffers |
 //! | `walk.rs` | the arguments of elementwise kernels over strided views |
+//! | `rows.rs` | the arguments of kernels along rows |
 //! | `cache.rs`, `counters.rs` | compiled pipelines on disk; what the device did and holds |
 //! | `copy.rs`, `unary.rs`, … | the families: launches of `shaders/src/NAME.wgsl` |
 //! | `missing.rs` | families without kernels yet |
@@ -52,6 +53,8 @@ pub(crate) mod matmul;
 mod memory;
 mod missing;
 pub(crate) mod reduce;
+mod rows;
+pub(crate) mod softmax;
 pub(crate) mod storage;
 pub(crate) mod unary;
 pub(crate) mod walk;
@@ -60,5 +63,5 @@ pub(crate) use adapter::gpu;
 pub use adapter::{GpuFeatures, GpuInfo, gpus};
 pub use counters::GpuCounters;
 pub(crate) use missing::{
-    attention, concat, cross_entropy, index, layer_norm, optim, softmax, sort,
+    attention, concat, cross_entropy, index, layer_norm, optim, sort,
 };
