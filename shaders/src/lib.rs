@@ -11,6 +11,7 @@
 pub mod binary;
 pub mod copy;
 pub mod dropout;
+pub mod layer_norm;
 pub mod matmul;
 pub mod reduce;
 pub mod softmax;
@@ -143,6 +144,7 @@ pub fn variants() -> Vec<Shader> {
         binary::variants(),
         copy::variants(),
         dropout::variants(),
+        layer_norm::variants(),
         matmul::variants(),
         reduce::variants(),
         softmax::variants(),

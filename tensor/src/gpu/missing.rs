@@ -11,7 +11,7 @@ macro_rules! missing {
             #[allow(unused_imports)]
             use crate::ops::optim::{AdamWStep, SgdStep};
             #[allow(unused_imports)]
-            use crate::{CrossEntropy, DType, LayerNormOutput, Result, Tensor};
+            use crate::{CrossEntropy, DType, Result, Tensor};
 
             $(
                 pub(crate) fn $name($($argument: $type),*) -> Result<$result> {
@@ -57,14 +57,6 @@ missing! {
         ) -> Tensor, op;
         fn gather(x: &Tensor, dim: usize, index: &Tensor) -> Tensor, "gather";
         fn scatter_add(x: &Tensor, dim: usize, index: &Tensor, source: &Tensor) -> Tensor, "scatter_add";
-    }
-    layer_norm {
-        fn forward(
-            x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64, lead: &[usize],
-        ) -> LayerNormOutput, "layer_norm";
-        fn backward(
-            x: &Tensor, weight: &Tensor, mean: &Tensor, rstd: &Tensor, grad: &Tensor,
-        ) -> (Tensor, Tensor, Tensor), "layer_norm_backward";
     }
     optim {
         fn adamw_(

@@ -35,7 +35,7 @@
 //! - A launch may start more workgroups than asked for (`Gpu::grid` makes two dimensions of many): count
 //!   them as `group.y * groups.x + group.x` and compare with the number in use.
 //! - Workgroup memory is not zeroed.
-//! - NaN and infinity: test bits (`is_nan` in `walk.wgsl`); make them with `quiet_nan()` and
+//! - NaN and infinity: test bits (`is_nan` in `bits.wgsl`); make them with `quiet_nan()` and
 //!   `infinity()` of `math.wgsl`. A comparison with NaN is not to be relied on.
 //! - A buffer must not be bound as input and as output of one launch.
 //! - Nothing of size 0 is launched.
@@ -49,6 +49,7 @@ pub(crate) mod context;
 pub(crate) mod copy;
 mod counters;
 pub(crate) mod dropout;
+pub(crate) mod layer_norm;
 pub(crate) mod matmul;
 mod memory;
 mod missing;
@@ -62,6 +63,4 @@ pub(crate) mod walk;
 pub(crate) use adapter::gpu;
 pub use adapter::{GpuFeatures, GpuInfo, gpus};
 pub use counters::GpuCounters;
-pub(crate) use missing::{
-    attention, concat, cross_entropy, index, layer_norm, optim, sort,
-};
+pub(crate) use missing::{attention, concat, cross_entropy, index, optim, sort};
