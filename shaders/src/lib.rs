@@ -11,7 +11,10 @@
 pub mod binary;
 pub mod copy;
 pub mod dropout;
+pub mod layer_norm;
 pub mod matmul;
+pub mod reduce;
+pub mod softmax;
 pub mod template;
 pub mod unary;
 
@@ -103,8 +106,15 @@ impl Scalar {
 /// Threads of a workgroup of the elementwise families; each handles one element.
 pub const WORKGROUP: u32 = 256;
 
+/// The shared text that tells NaN from numbers; [`WALK`] has it too.
+const BITS: &str = include_str!("bits.wgsl");
 /// The shared text that finds elements of strided views.
-const WALK: &str = include_str!("walk.wgsl");
+const WALK: &str = concat!(include_str!("bits.wgsl"), include_str!("walk.wgsl"));
+
+/// The shared text of the families along rows.
+const ROWS: &str = include_str!("rows.wgsl");
+/// Threads of a workgroup of the families along rows: variants of each kernel.
+pub const ROW_WIDTHS: [u32; 2] = [64, 256];
 
 /// Text of a shader: the `enable` lines, then `parts` expanded with `definitions`.
 pub(crate) fn assemble(
@@ -134,7 +144,10 @@ pub fn variants() -> Vec<Shader> {
         binary::variants(),
         copy::variants(),
         dropout::variants(),
+        layer_norm::variants(),
         matmul::variants(),
+        reduce::variants(),
+        softmax::variants(),
         unary::variants(),
     ]
     .concat()

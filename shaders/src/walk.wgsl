@@ -32,8 +32,3 @@ fn position(k: u32, index: u32) -> u32 {
 fn element(group: vec3<u32>, groups: vec3<u32>, local: u32) -> u32 {
     return (group.y * groups.x + group.x) * 256u + local;
 }
-
-// By its bits: a compiler may take it for granted that `x != x` is false.
-fn is_nan(x: f32) -> bool {
-    return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
-}

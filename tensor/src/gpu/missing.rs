@@ -9,9 +9,9 @@ macro_rules! missing {
             #[allow(unused_imports)]
             use crate::ops::attention::Attention;
             #[allow(unused_imports)]
-            use crate::ops::{optim::{AdamWStep, SgdStep}, reduce::ReduceOp};
+            use crate::ops::optim::{AdamWStep, SgdStep};
             #[allow(unused_imports)]
-            use crate::{CrossEntropy, DType, LayerNormOutput, Result, Tensor};
+            use crate::{CrossEntropy, DType, Result, Tensor};
 
             $(
                 pub(crate) fn $name($($argument: $type),*) -> Result<$result> {
@@ -58,14 +58,6 @@ missing! {
         fn gather(x: &Tensor, dim: usize, index: &Tensor) -> Tensor, "gather";
         fn scatter_add(x: &Tensor, dim: usize, index: &Tensor, source: &Tensor) -> Tensor, "scatter_add";
     }
-    layer_norm {
-        fn forward(
-            x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64, lead: &[usize],
-        ) -> LayerNormOutput, "layer_norm";
-        fn backward(
-            x: &Tensor, weight: &Tensor, mean: &Tensor, rstd: &Tensor, grad: &Tensor,
-        ) -> (Tensor, Tensor, Tensor), "layer_norm_backward";
-    }
     optim {
         fn adamw_(
             p: &mut Tensor, grad: &Tensor, m: &mut Tensor, v: &mut Tensor, h: &AdamWStep,
@@ -76,16 +68,6 @@ missing! {
             scale: Option<&Tensor>,
         ) -> (), "sgd_";
         fn global_norm(tensors: &[Tensor], dtype: DType) -> Tensor, "global_norm";
-    }
-    reduce {
-        fn forward(x: &Tensor, op: ReduceOp, dims: &[usize], n: usize) -> Tensor, op.name();
-        fn arg_extremum(op: &'static str, x: &Tensor, largest: bool) -> Tensor, op;
-    }
-    softmax {
-        fn softmax(x: &Tensor) -> Tensor, "softmax";
-        fn log_softmax(x: &Tensor) -> Tensor, "log_softmax";
-        fn softmax_backward(y: &Tensor, grad: &Tensor) -> Tensor, "softmax_backward";
-        fn log_softmax_backward(y: &Tensor, grad: &Tensor) -> Tensor, "log_softmax_backward";
     }
     sort {
         fn sorted(op: &'static str, x: &Tensor, k: usize, descending: bool) -> (Tensor, Tensor), op;

@@ -7,6 +7,7 @@
 //! | `memory.rs` | buffers, recycled by size class |
 //! | `storage.rs` | a tensor's memory, uploads and reads, how dtypes lie in buffers |
 //! | `walk.rs` | the arguments of elementwise kernels over strided views |
+//! | `rows.rs` | the arguments of kernels along rows |
 //! | `cache.rs`, `counters.rs` | compiled pipelines on disk; what the device did and holds |
 //! | `copy.rs`, `unary.rs`, … | the families: launches of `shaders/src/NAME.wgsl` |
 //! | `missing.rs` | families without kernels yet |
@@ -34,7 +35,7 @@
 //! - A launch may start more workgroups than asked for (`Gpu::grid` makes two dimensions of many): count
 //!   them as `group.y * groups.x + group.x` and compare with the number in use.
 //! - Workgroup memory is not zeroed.
-//! - NaN and infinity: test bits (`is_nan` in `walk.wgsl`); make them with `quiet_nan()` and
+//! - NaN and infinity: test bits (`is_nan` in `bits.wgsl`); make them with `quiet_nan()` and
 //!   `infinity()` of `math.wgsl`. A comparison with NaN is not to be relied on.
 //! - A buffer must not be bound as input and as output of one launch.
 //! - Nothing of size 0 is launched.
@@ -48,9 +49,13 @@ pub(crate) mod context;
 pub(crate) mod copy;
 mod counters;
 pub(crate) mod dropout;
+pub(crate) mod layer_norm;
 pub(crate) mod matmul;
 mod memory;
 mod missing;
+pub(crate) mod reduce;
+mod rows;
+pub(crate) mod softmax;
 pub(crate) mod storage;
 pub(crate) mod unary;
 pub(crate) mod walk;
@@ -58,6 +63,4 @@ pub(crate) mod walk;
 pub(crate) use adapter::gpu;
 pub use adapter::{GpuFeatures, GpuInfo, gpus};
 pub use counters::GpuCounters;
-pub(crate) use missing::{
-    attention, concat, cross_entropy, index, layer_norm, optim, reduce, softmax, sort,
-};
+pub(crate) use missing::{attention, concat, cross_entropy, index, optim, sort};

@@ -1,0 +1,51 @@
+// What the families along rows share: their arguments, and sums and maxima over a workgroup.
+//
+// A workgroup of $W threads handles one row of n elements; thread t takes elements t, t + $W, ….
+// Order of reduction: each thread's elements in ascending order, then the threads pairwise. $W follows
+// from n alone.
+
+struct Rows {
+    rows: u32,
+    n: u32,
+    eps: f32,
+    offsets: array<u32, 5>, // of the inputs' first elements
+}
+var<immediate> args: Rows;
+
+var<workgroup> lanes: array<f32, $W>;
+
+fn row_of(group: vec3<u32>, groups: vec3<u32>) -> u32 {
+    return group.y * groups.x + group.x;
+}
+
+// The sum of all threads' values, for each of them. All threads must come here.
+fn sum_of_row(value: f32, local: u32) -> f32 {
+    lanes[local] = value;
+    workgroupBarrier();
+    for (var half = $W / 2u; half > 0u; half /= 2u) {
+        if (local < half) {
+            lanes[local] += lanes[local + half];
+        }
+        workgroupBarrier();
+    }
+    let total = lanes[0];
+    workgroupBarrier(); // lest the next use overwrite it
+    return total;
+}
+
+// The largest of all threads' values, NaN if any is.
+fn max_of_row(value: f32, local: u32) -> f32 {
+    lanes[local] = value;
+    workgroupBarrier();
+    for (var half = $W / 2u; half > 0u; half /= 2u) {
+        if (local < half) {
+            lanes[local] = larger(lanes[local], lanes[local + half]);
+        }
+        workgroupBarrier();
+    }
+    let largest = lanes[0];
+    workgroupBarrier();
+    return largest;
+}
+
+fn larger(a: f32, b: f32) -> f32 { return select(b, a, a > b || is_nan(a)); }

@@ -1,0 +1,56 @@
+//! What the families along rows share: the arguments of `shaders/src/rows.wgsl`, and their launches.
+
+use super::context::{Key, Launch};
+use crate::{Result, Tensor};
+use gradus_shaders::{ROW_WIDTHS, Shader};
+
+/// The immediates of `rows.wgsl`.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+pub(crate) struct Rows {
+    rows: u32,
+    n: u32,
+    eps: f32,
+    offsets: [u32; 5],
+}
+
+impl Rows {
+    /// For `rows` rows of `n` elements.
+    pub(crate) fn new(rows: usize, n: usize, eps: f64) -> Rows {
+        Rows { rows: rows as u32, n: n as u32, eps: eps as f32, offsets: [0; 5] }
+    }
+
+    /// Threads of a row's workgroup.
+    pub(crate) fn width(&self) -> u32 {
+        let [narrow, wide] = ROW_WIDTHS;
+        if self.n <= 256 { narrow } else { wide }
+    }
+
+    /// Launches `groups` workgroups over contiguous inputs. Nothing where there are no elements.
+    pub(crate) fn launch(
+        mut self,
+        op: &'static str,
+        key: Key,
+        groups: u64,
+        inputs: &[&Tensor],
+        outputs: &[&Tensor],
+        shader: impl FnOnce() -> Shader,
+    ) -> Result<()> {
+        if self.rows == 0 || self.n == 0 {
+            return Ok(());
+        }
+        for (offset, input) in self.offsets.iter_mut().zip(inputs) {
+            *offset = input.start();
+        }
+        let gpu = outputs[0].gpu();
+        let launch = Launch {
+            op,
+            key,
+            inputs: &inputs.iter().map(|t| t.buffer()).collect::<Vec<_>>(),
+            outputs: &outputs.iter().map(|t| t.buffer()).collect::<Vec<_>>(),
+            immediates: bytemuck::bytes_of(&self),
+            groups: gpu.grid(op, groups)?,
+        };
+        gpu.launch(&launch, shader)
+    }
+}
