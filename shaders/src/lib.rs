@@ -11,6 +11,7 @@
 pub mod binary;
 pub mod copy;
 pub mod dropout;
+pub mod index;
 pub mod matmul;
 pub mod template;
 pub mod unary;
@@ -134,6 +135,7 @@ pub fn variants() -> Vec<Shader> {
         binary::variants(),
         copy::variants(),
         dropout::variants(),
+        index::variants(),
         matmul::variants(),
         unary::variants(),
     ]

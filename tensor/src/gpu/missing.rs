@@ -47,17 +47,6 @@ missing! {
             options: &CrossEntropy, grad: &Tensor,
         ) -> Tensor, "cross_entropy_backward";
     }
-    index {
-        fn index_select(
-            op: &'static str, x: &Tensor, dim: usize, ids: &Tensor, shape: &[usize],
-        ) -> Tensor, op;
-        fn index_add(
-            op: &'static str, base: Option<&Tensor>, source: &Tensor, dim: usize, ids: &Tensor,
-            shape: &[usize],
-        ) -> Tensor, op;
-        fn gather(x: &Tensor, dim: usize, index: &Tensor) -> Tensor, "gather";
-        fn scatter_add(x: &Tensor, dim: usize, index: &Tensor, source: &Tensor) -> Tensor, "scatter_add";
-    }
     layer_norm {
         fn forward(
             x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64, lead: &[usize],

@@ -48,6 +48,7 @@ pub(crate) mod context;
 pub(crate) mod copy;
 mod counters;
 pub(crate) mod dropout;
+pub(crate) mod index;
 pub(crate) mod matmul;
 mod memory;
 mod missing;
@@ -59,5 +60,5 @@ pub(crate) use adapter::gpu;
 pub use adapter::{GpuFeatures, GpuInfo, gpus};
 pub use counters::GpuCounters;
 pub(crate) use missing::{
-    attention, concat, cross_entropy, index, layer_norm, optim, reduce, softmax, sort,
+    attention, concat, cross_entropy, layer_norm, optim, reduce, softmax, sort,
 };
