@@ -24,9 +24,6 @@ const MISSING: &[&str] = &[
     "layer_norm",
     "cross_entropy",
     "attention",
-    "cat",
-    "pad_zeros",
-    "flip",
 ];
 
 /// The GPU to test on, if there is one.

@@ -9,6 +9,7 @@
 //! validate them all with naga, so that no adapter is needed to see that a shader is sound.
 
 pub mod binary;
+pub mod concat;
 pub mod copy;
 pub mod dropout;
 pub mod index;
@@ -133,6 +134,7 @@ pub(crate) fn assemble(
 pub fn variants() -> Vec<Shader> {
     [
         binary::variants(),
+        concat::variants(),
         copy::variants(),
         dropout::variants(),
         index::variants(),

@@ -34,10 +34,6 @@ missing! {
             grad: &Tensor, options: &Attention,
         ) -> (Tensor, Tensor, Tensor), "attention";
     }
-    concat {
-        fn cat(op: &'static str, tensors: &[&Tensor], dim: usize, shape: &[usize]) -> Tensor, op;
-        fn flip(x: &Tensor, reversed: &[bool]) -> Tensor, "flip";
-    }
     cross_entropy {
         fn forward(
             x: &Tensor, targets: &Tensor, weight: Option<&Tensor>, options: &CrossEntropy,

@@ -44,6 +44,7 @@
 mod adapter;
 pub(crate) mod binary;
 mod cache;
+pub(crate) mod concat;
 pub(crate) mod context;
 pub(crate) mod copy;
 mod counters;
@@ -59,6 +60,4 @@ pub(crate) mod walk;
 pub(crate) use adapter::gpu;
 pub use adapter::{GpuFeatures, GpuInfo, gpus};
 pub use counters::GpuCounters;
-pub(crate) use missing::{
-    attention, concat, cross_entropy, layer_norm, optim, reduce, softmax, sort,
-};
+pub(crate) use missing::{attention, cross_entropy, layer_norm, optim, reduce, softmax, sort};
