@@ -22,7 +22,6 @@ const MISSING: &[&str] = &[
     "softmax",
     "log_softmax",
     "layer_norm",
-    "cross_entropy",
     "attention",
 ];
 

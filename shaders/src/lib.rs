@@ -11,6 +11,7 @@
 pub mod binary;
 pub mod concat;
 pub mod copy;
+pub mod cross_entropy;
 pub mod dropout;
 pub mod index;
 pub mod matmul;
@@ -136,6 +137,7 @@ pub fn variants() -> Vec<Shader> {
         binary::variants(),
         concat::variants(),
         copy::variants(),
+        cross_entropy::variants(),
         dropout::variants(),
         index::variants(),
         matmul::variants(),

@@ -34,15 +34,6 @@ missing! {
             grad: &Tensor, options: &Attention,
         ) -> (Tensor, Tensor, Tensor), "attention";
     }
-    cross_entropy {
-        fn forward(
-            x: &Tensor, targets: &Tensor, weight: Option<&Tensor>, options: &CrossEntropy,
-        ) -> (Tensor, Tensor), "cross_entropy";
-        fn backward(
-            x: &Tensor, targets: &Tensor, lse: &Tensor, weight: Option<&Tensor>,
-            options: &CrossEntropy, grad: &Tensor,
-        ) -> Tensor, "cross_entropy_backward";
-    }
     layer_norm {
         fn forward(
             x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64, lead: &[usize],
