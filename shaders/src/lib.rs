@@ -15,6 +15,7 @@ pub mod cross_entropy;
 pub mod dropout;
 pub mod index;
 pub mod matmul;
+pub mod sort;
 pub mod template;
 pub mod unary;
 
@@ -141,6 +142,7 @@ pub fn variants() -> Vec<Shader> {
         dropout::variants(),
         index::variants(),
         matmul::variants(),
+        sort::variants(),
         unary::variants(),
     ]
     .concat()

@@ -63,7 +63,4 @@ missing! {
         fn softmax_backward(y: &Tensor, grad: &Tensor) -> Tensor, "softmax_backward";
         fn log_softmax_backward(y: &Tensor, grad: &Tensor) -> Tensor, "log_softmax_backward";
     }
-    sort {
-        fn sorted(op: &'static str, x: &Tensor, k: usize, descending: bool) -> (Tensor, Tensor), op;
-    }
 }
