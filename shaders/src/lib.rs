@@ -9,12 +9,16 @@
 //! validate them all with naga, so that no adapter is needed to see that a shader is sound.
 
 pub mod binary;
+pub mod concat;
 pub mod copy;
+pub mod cross_entropy;
 pub mod dropout;
+pub mod index;
 pub mod layer_norm;
 pub mod matmul;
 pub mod reduce;
 pub mod softmax;
+pub mod sort;
 pub mod template;
 pub mod unary;
 
@@ -142,12 +146,16 @@ pub(crate) fn assemble(
 pub fn variants() -> Vec<Shader> {
     [
         binary::variants(),
+        concat::variants(),
         copy::variants(),
+        cross_entropy::variants(),
         dropout::variants(),
+        index::variants(),
         layer_norm::variants(),
         matmul::variants(),
         reduce::variants(),
         softmax::variants(),
+        sort::variants(),
         unary::variants(),
     ]
     .concat()

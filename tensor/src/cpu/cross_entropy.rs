@@ -22,7 +22,7 @@ use crate::{Result, Tensor, bail, dispatch_float};
 const NS: f64 = 0.6;
 
 /// Refuses a target that is neither a class nor ignored.
-fn check_targets(
+pub(crate) fn check_targets(
     op: &'static str,
     targets: &[u32],
     classes: usize,

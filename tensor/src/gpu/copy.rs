@@ -22,7 +22,6 @@ pub(crate) fn convert(op: &'static str, x: &Tensor, dtype: DType) -> Result<Tens
 /// Writes the elements of `x`, row-major, into `y` from element `first` on; `y` must be nobody else's
 /// yet (or writable).
 pub(crate) fn copy_into(op: &'static str, x: &Tensor, y: &Tensor, first: usize) -> Result<()> {
-    let (from, to) = (scalar(op, x.dtype())?, scalar(op, y.dtype())?);
     let Some(mut walk) = Walk::new(&[x.layout()]) else {
         // Too many dimensions for one kernel: the entries of the outermost one by one.
         let part = x.numel() / x.shape()[0].max(1);
@@ -32,8 +31,14 @@ pub(crate) fn copy_into(op: &'static str, x: &Tensor, y: &Tensor, first: usize) 
         return Ok(());
     };
     walk.word = first as u32;
+    copy_walk(op, x, y, &walk)
+}
+
+/// Writes the elements of `x` in the order of `walk` into `y` from element `walk.word` on.
+pub(super) fn copy_walk(op: &'static str, x: &Tensor, y: &Tensor, walk: &Walk) -> Result<()> {
+    let (from, to) = (scalar(op, x.dtype())?, scalar(op, y.dtype())?);
     let key = ("copy", from.code() * 16 + to.code());
-    walk::launch(op, key, &walk, &[x.buffer()], y, || shaders::copy::copy(from, to))
+    walk::launch(op, key, walk, &[x.buffer()], y, || shaders::copy::copy(from, to))
 }
 
 /// A tensor of one value.

@@ -9,9 +9,9 @@ macro_rules! missing {
             #[allow(unused_imports)]
             use crate::ops::attention::Attention;
             #[allow(unused_imports)]
-            use crate::ops::optim::{AdamWStep, SgdStep};
+            use crate::ops::{optim::{AdamWStep, SgdStep}, reduce::ReduceOp};
             #[allow(unused_imports)]
-            use crate::{CrossEntropy, DType, Result, Tensor};
+            use crate::{CrossEntropy, DType, LayerNormOutput, Result, Tensor};
 
             $(
                 pub(crate) fn $name($($argument: $type),*) -> Result<$result> {
@@ -34,29 +34,13 @@ missing! {
             grad: &Tensor, options: &Attention,
         ) -> (Tensor, Tensor, Tensor), "attention";
     }
-    concat {
-        fn cat(op: &'static str, tensors: &[&Tensor], dim: usize, shape: &[usize]) -> Tensor, op;
-        fn flip(x: &Tensor, reversed: &[bool]) -> Tensor, "flip";
-    }
-    cross_entropy {
+    layer_norm {
         fn forward(
-            x: &Tensor, targets: &Tensor, weight: Option<&Tensor>, options: &CrossEntropy,
-        ) -> (Tensor, Tensor), "cross_entropy";
+            x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64, lead: &[usize],
+        ) -> LayerNormOutput, "layer_norm";
         fn backward(
-            x: &Tensor, targets: &Tensor, lse: &Tensor, weight: Option<&Tensor>,
-            options: &CrossEntropy, grad: &Tensor,
-        ) -> Tensor, "cross_entropy_backward";
-    }
-    index {
-        fn index_select(
-            op: &'static str, x: &Tensor, dim: usize, ids: &Tensor, shape: &[usize],
-        ) -> Tensor, op;
-        fn index_add(
-            op: &'static str, base: Option<&Tensor>, source: &Tensor, dim: usize, ids: &Tensor,
-            shape: &[usize],
-        ) -> Tensor, op;
-        fn gather(x: &Tensor, dim: usize, index: &Tensor) -> Tensor, "gather";
-        fn scatter_add(x: &Tensor, dim: usize, index: &Tensor, source: &Tensor) -> Tensor, "scatter_add";
+            x: &Tensor, weight: &Tensor, mean: &Tensor, rstd: &Tensor, grad: &Tensor,
+        ) -> (Tensor, Tensor, Tensor), "layer_norm_backward";
     }
     optim {
         fn adamw_(
@@ -69,7 +53,14 @@ missing! {
         ) -> (), "sgd_";
         fn global_norm(tensors: &[Tensor], dtype: DType) -> Tensor, "global_norm";
     }
-    sort {
-        fn sorted(op: &'static str, x: &Tensor, k: usize, descending: bool) -> (Tensor, Tensor), op;
+    reduce {
+        fn forward(x: &Tensor, op: ReduceOp, dims: &[usize], n: usize) -> Tensor, op.name();
+        fn arg_extremum(op: &'static str, x: &Tensor, largest: bool) -> Tensor, op;
+    }
+    softmax {
+        fn softmax(x: &Tensor) -> Tensor, "softmax";
+        fn log_softmax(x: &Tensor) -> Tensor, "log_softmax";
+        fn softmax_backward(y: &Tensor, grad: &Tensor) -> Tensor, "softmax_backward";
+        fn log_softmax_backward(y: &Tensor, grad: &Tensor) -> Tensor, "log_softmax_backward";
     }
 }

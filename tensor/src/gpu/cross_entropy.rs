@@ -1,0 +1,153 @@
+//! Cross-entropy: launches of `cross_entropy.wgsl`.
+
+use super::context::{Gpu, Launch};
+use super::storage::output;
+use crate::cpu::cross_entropy::check_targets;
+use crate::ops::cross_entropy::{CrossEntropy, Reduction};
+use crate::{DType, Device, Result, Tensor, bail};
+use gradus_shaders::{WORKGROUP, cross_entropy as shaders};
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Args {
+    rows: u32,
+    classes: u32,
+    x_offset: u32,
+    y_offset: u32,
+    weight_offset: u32,
+    lse_offset: u32,
+    grad_offset: u32,
+    grad_step: u32,
+    ignores: u32,
+    ignore: u32,
+    mean: u32,
+    hard: f32,
+    soft: f32,
+}
+
+impl Args {
+    /// Checks dtype and targets as well.
+    fn new(
+        op: &'static str,
+        x: &Tensor,
+        targets: &Tensor,
+        weight: Option<&Tensor>,
+        options: &CrossEntropy,
+    ) -> Result<Args> {
+        let (rows, classes) = (x.shape()[0], x.shape()[1]);
+        if x.dtype() != DType::F32 {
+            bail!(op, "computes on f32 on a GPU, got {}; convert with to_dtype", x.dtype());
+        }
+        let here = targets.to_device(Device::Cpu)?;
+        check_targets(op, here.cpu_slice(), classes, options.ignore_index)?;
+        Ok(Args {
+            rows: rows as u32,
+            classes: classes as u32,
+            x_offset: x.start(),
+            y_offset: targets.start(),
+            weight_offset: weight.map_or(0, Tensor::start),
+            lse_offset: 0,
+            grad_offset: 0,
+            grad_step: (options.reduction == Reduction::None) as u32,
+            ignores: options.ignore_index.is_some() as u32,
+            ignore: options.ignore_index.unwrap_or(0),
+            mean: (options.reduction == Reduction::Mean) as u32,
+            hard: (1.0 - options.label_smoothing) as f32,
+            soft: (options.label_smoothing / classes as f64) as f32,
+        })
+    }
+}
+
+/// What all launches of one call have in common.
+struct Call<'a> {
+    op: &'static str,
+    gpu: &'static Gpu,
+    args: Args,
+    weight: Option<&'a Tensor>,
+}
+
+impl Call<'_> {
+    fn launch(
+        &self,
+        name: &'static str,
+        variant: u32,
+        inputs: &[&Tensor],
+        outputs: &[&Tensor],
+        groups: u64,
+        shader: impl FnOnce(bool) -> gradus_shaders::Shader,
+    ) -> Result<()> {
+        let weighted = self.weight.is_some();
+        let launch = Launch {
+            op: self.op,
+            key: (name, variant as u64 * 2 + weighted as u64),
+            inputs: &inputs
+                .iter()
+                .copied()
+                .chain(self.weight)
+                .map(Tensor::buffer)
+                .collect::<Vec<_>>(),
+            outputs: &outputs.iter().map(|t| t.buffer()).collect::<Vec<_>>(),
+            immediates: bytemuck::bytes_of(&self.args),
+            groups: self.gpu.grid(self.op, groups)?,
+        };
+        self.gpu.launch(&launch, || shader(weighted))
+    }
+}
+
+/// Contiguous inputs of fitting shapes: the loss and every row's lse.
+pub(crate) fn forward(
+    x: &Tensor,
+    targets: &Tensor,
+    weight: Option<&Tensor>,
+    options: &CrossEntropy,
+) -> Result<(Tensor, Tensor)> {
+    let (op, gpu, n) = ("cross_entropy", x.gpu(), x.shape()[0]);
+    let args = Args::new(op, x, targets, weight, options)?;
+    let call = Call { op, gpu, args, weight };
+    let losses = output(op, gpu, &[n], DType::F32)?;
+    let lse = output(op, gpu, &[n], DType::F32)?;
+    if n > 0 {
+        let threads = shaders::threads(x.shape()[1]);
+        let shader = |weighted| shaders::rows(weighted, threads);
+        let (inputs, outputs) = ([x, targets], [&losses, &lse]);
+        call.launch("cross_entropy.rows", threads, &inputs, &outputs, n as u64, shader)?;
+    }
+    let loss = match options.reduction {
+        Reduction::None => losses,
+        // No rows: their sum is 0, and they have no mean.
+        Reduction::Sum if n == 0 => super::copy::full(op, gpu, &[], 0.0, DType::F32)?,
+        Reduction::Mean if n == 0 => super::copy::full(op, gpu, &[], f64::NAN, DType::F32)?,
+        Reduction::Sum | Reduction::Mean => {
+            let loss = output(op, gpu, &[], DType::F32)?;
+            let inputs = [&losses, targets];
+            call.launch("cross_entropy.total", 0, &inputs, &[&loss], 1, shaders::total)?;
+            loss
+        }
+    };
+    Ok((loss, lse))
+}
+
+/// Contiguous inputs of fitting shapes: the gradient of the logits.
+pub(crate) fn backward(
+    x: &Tensor,
+    targets: &Tensor,
+    lse: &Tensor,
+    weight: Option<&Tensor>,
+    options: &CrossEntropy,
+    grad: &Tensor,
+) -> Result<Tensor> {
+    let (op, gpu) = ("cross_entropy_backward", x.gpu());
+    let mut args = Args::new(op, x, targets, weight, options)?;
+    (args.lse_offset, args.grad_offset) = (lse.start(), grad.start());
+    let call = Call { op, gpu, args, weight };
+    let dx = output(op, gpu, x.shape(), DType::F32)?;
+    if dx.numel() == 0 {
+        return Ok(dx);
+    }
+    let terms = output(op, gpu, &[2], DType::F32)?;
+    call.launch("cross_entropy.terms", 0, &[targets], &[&terms], 1, shaders::terms)?;
+    let inputs = [x, targets, lse, grad, &terms];
+    let groups = (dx.numel() as u64).div_ceil(WORKGROUP as u64);
+    call.launch("cross_entropy.backward", 0, &inputs, &[&dx], groups, shaders::backward)?;
+    Ok(dx)
+}
