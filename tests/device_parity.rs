@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use gradus::autograd::registry::{self, Case};
 use gradus::autograd::{BackwardOptions, Op, Var};
+use gradus::tensor::ops::optim::{AdamWStep, SgdStep};
 use gradus::tensor::{DType, Device, Result, RngKey, Tensor, gpus};
 
 /// Operations without GPU kernels yet, for values or for gradients. The list must shrink to nothing: an
@@ -159,4 +160,87 @@ fn every_operation_agrees_with_the_cpu() {
     }
     let listed: Vec<_> = MISSING.iter().filter(|name| works.contains(*name)).collect();
     assert!(listed.is_empty(), "{listed:?} work now: take them off MISSING");
+}
+
+/// Three steps of every optimiser, with and without a scale that lies on the device, and over views.
+#[test]
+fn optimiser_steps_agree() {
+    let Some(device) = gpu() else { return };
+    let random =
+        |name: &str| Tensor::randn(&[3, 337], DType::F32, RngKey::new(3).place(name)).unwrap();
+    for (variant, scaled) in (0..6).flat_map(|v| [(v, false), (v, true)]) {
+        let results = [Device::Cpu, device].map(|device| {
+            let place = |t: Tensor| t.to_device(device).unwrap();
+            // A parameter that begins within a storage which others see.
+            let whole = place(random("p"));
+            let mut p = whole.narrow(0, 1, 2).unwrap();
+            let mut m = p.zeros_like().unwrap();
+            let mut v = p.zeros_like().unwrap();
+            let half = place(Tensor::full(&[], 0.5, DType::F32).unwrap());
+            let scale = scaled.then_some(&half);
+            for step in 1..=3 {
+                let g = place(random(&format!("g{step}"))).narrow(0, 1, 2).unwrap();
+                if variant < 2 {
+                    let h = AdamWStep {
+                        lr: 0.01,
+                        beta1: 0.9,
+                        beta2: 0.999,
+                        eps: 1e-8,
+                        weight_decay: 0.1,
+                        step,
+                        decoupled: variant == 0,
+                    };
+                    p.adamw_(&g, &mut m, &mut v, &h, scale).unwrap();
+                } else {
+                    let h = SgdStep {
+                        lr: 0.1,
+                        momentum: 0.9,
+                        dampening: if variant == 4 { 0.3 } else { 0.0 },
+                        nesterov: variant == 5,
+                        weight_decay: 0.2,
+                        first: step == 1,
+                    };
+                    let buffer = (variant > 2).then_some(&mut m);
+                    p.sgd_(&g, buffer, &h, scale).unwrap();
+                }
+            }
+            [p, m, v, whole].map(|t| t.to_device(Device::Cpu).unwrap())
+        });
+        for (i, name) in ["parameter", "first moment", "second", "others"].iter().enumerate() {
+            let what = format!("variant {variant}, scaled {scaled}: {name}");
+            assert_close(&what, &results[0][i], &results[1][i]);
+        }
+    }
+}
+
+/// Norms of several tensors, of several chunks, beyond the range of squares on both sides.
+#[test]
+fn global_norms_agree() {
+    let Some(device) = gpu() else { return };
+    let random = |n: usize, factor: f64| {
+        let x = Tensor::randn(&[n], DType::F32, RngKey::new(n as u64)).unwrap();
+        x.mul_scalar(factor).unwrap()
+    };
+    let inf = Tensor::full(&[5], f64::INFINITY, DType::F32).unwrap();
+    let nan = Tensor::full(&[5], f64::NAN, DType::F32).unwrap();
+    let cases = [
+        vec![random(10_001, 1.0), random(4096, 3.0), random(0, 1.0), random(7, 1.0)],
+        vec![random(5000, 1e30), random(3, 1.0)],
+        vec![random(5000, 1e-30)],
+        vec![random(50, 1e-11), random(60, 1e-13)],
+        vec![random(50, 3e13), random(60, 3e14)],
+        vec![random(4097, 1e-30), random(5, 1e-3)],
+        vec![random(0, 1.0)],
+        vec![random(9, 0.0)],
+        vec![random(9, 1.0), inf],
+        vec![random(9, 1.0), nan],
+    ];
+    for (i, tensors) in cases.iter().enumerate() {
+        let [cpu, gpu] = [Device::Cpu, device].map(|device| {
+            let placed: Vec<_> = tensors.iter().map(|t| t.to_device(device).unwrap()).collect();
+            Tensor::global_norm(&placed.iter().collect::<Vec<_>>()).unwrap().item().unwrap()
+        });
+        let same = cpu == gpu || (cpu.is_nan() && gpu.is_nan()) || (cpu - gpu).abs() <= 2e-6 * cpu;
+        assert!(same, "case {i}: {cpu} on the CPU and {gpu} on the GPU");
+    }
 }

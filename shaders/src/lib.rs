@@ -12,6 +12,7 @@ pub mod binary;
 pub mod copy;
 pub mod dropout;
 pub mod matmul;
+pub mod optim;
 pub mod template;
 pub mod unary;
 
@@ -135,6 +136,7 @@ pub fn variants() -> Vec<Shader> {
         copy::variants(),
         dropout::variants(),
         matmul::variants(),
+        optim::variants(),
         unary::variants(),
     ]
     .concat()

@@ -9,9 +9,9 @@ macro_rules! missing {
             #[allow(unused_imports)]
             use crate::ops::attention::Attention;
             #[allow(unused_imports)]
-            use crate::ops::{optim::{AdamWStep, SgdStep}, reduce::ReduceOp};
+            use crate::ops::reduce::ReduceOp;
             #[allow(unused_imports)]
-            use crate::{CrossEntropy, DType, LayerNormOutput, Result, Tensor};
+            use crate::{CrossEntropy, LayerNormOutput, Result, Tensor};
 
             $(
                 pub(crate) fn $name($($argument: $type),*) -> Result<$result> {
@@ -65,17 +65,6 @@ missing! {
         fn backward(
             x: &Tensor, weight: &Tensor, mean: &Tensor, rstd: &Tensor, grad: &Tensor,
         ) -> (Tensor, Tensor, Tensor), "layer_norm_backward";
-    }
-    optim {
-        fn adamw_(
-            p: &mut Tensor, grad: &Tensor, m: &mut Tensor, v: &mut Tensor, h: &AdamWStep,
-            scale: Option<&Tensor>,
-        ) -> (), "adamw_";
-        fn sgd_(
-            p: &mut Tensor, grad: &Tensor, buffer: Option<&mut Tensor>, h: &SgdStep,
-            scale: Option<&Tensor>,
-        ) -> (), "sgd_";
-        fn global_norm(tensors: &[Tensor], dtype: DType) -> Tensor, "global_norm";
     }
     reduce {
         fn forward(x: &Tensor, op: ReduceOp, dims: &[usize], n: usize) -> Tensor, op.name();

@@ -51,6 +51,7 @@ pub(crate) mod dropout;
 pub(crate) mod matmul;
 mod memory;
 mod missing;
+pub(crate) mod optim;
 pub(crate) mod storage;
 pub(crate) mod unary;
 pub(crate) mod walk;
@@ -59,5 +60,5 @@ pub(crate) use adapter::gpu;
 pub use adapter::{GpuFeatures, GpuInfo, gpus};
 pub use counters::GpuCounters;
 pub(crate) use missing::{
-    attention, concat, cross_entropy, index, layer_norm, optim, reduce, softmax, sort,
+    attention, concat, cross_entropy, index, layer_norm, reduce, softmax, sort,
 };
