@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use gradus::autograd::registry::{self, Case};
 use gradus::autograd::{BackwardOptions, Op, Var};
+use gradus::tensor::ops::attention::Attention;
 use gradus::tensor::ops::optim::{AdamWStep, SgdStep};
 use gradus::tensor::{DType, Device, Result, RngKey, Tensor, gpus};
 
@@ -24,7 +25,6 @@ const MISSING: &[&str] = &[
     "log_softmax",
     "layer_norm",
     "cross_entropy",
-    "attention",
     "index_select",
     "index_add",
     "gather",
@@ -160,6 +160,58 @@ fn every_operation_agrees_with_the_cpu() {
     }
     let listed: Vec<_> = MISSING.iter().filter(|name| works.contains(*name)).collect();
     assert!(listed.is_empty(), "{listed:?} work now: take them off MISSING");
+}
+
+/// Attention of sequences longer and shorter than a kernel's block, heads of one piece and of several,
+/// with and without dropout, the operands columns of one matrix.
+#[test]
+fn attention_agrees_over_blocks_and_pieces() {
+    let Some(device) = gpu() else { return };
+    let lengths = [5u32, 0, 1, 37, 16, 70, 3];
+    let mut bounds = vec![0u32];
+    lengths.iter().for_each(|n| bounds.push(bounds[bounds.len() - 1] + n));
+    let tokens = bounds[bounds.len() - 1] as usize;
+    let offsets = Tensor::from_slice(&bounds, &[bounds.len()]).unwrap();
+    for (heads, d) in [(1, 1), (3, 24), (1, 80)] {
+        for dropout in [None, Some((0.3, RngKey::new(5))), Some((1.0, RngKey::new(5)))] {
+            let what = format!("{heads} heads of {d}, dropout {dropout:?}");
+            let options = Attention { heads, scale: 1.0 / (d as f64).sqrt(), dropout };
+            let hidden = heads * d;
+            let all =
+                Tensor::randn(&[tokens, 3 * hidden], DType::F32, RngKey::new(d as u64)).unwrap();
+            let grad = Tensor::randn(&[tokens, hidden], DType::F32, RngKey::new(77)).unwrap();
+            let results = [Device::Cpu, device].map(|device| {
+                let all = all.to_device(device).unwrap();
+                let part = |i: usize| all.narrow(1, i * hidden, hidden).unwrap();
+                let (q, k, v) = (part(0), part(1), part(2));
+                let (o, g) = (offsets.to_device(device).unwrap(), grad.to_device(device).unwrap());
+                let (out, lse) = q.attention(&k, &v, &o, &options).unwrap();
+                let (dq, dk, dv) = q.attention_backward(&k, &v, &o, &lse, &g, &options).unwrap();
+                [out, lse, dq, dk, dv].map(|t| t.to_device(Device::Cpu).unwrap())
+            });
+            for (i, name) in ["output", "denominators", "dQ", "dK", "dV"].iter().enumerate() {
+                assert_close(&format!("{what}: {name}"), &results[0][i], &results[1][i]);
+            }
+        }
+    }
+}
+
+/// What is not a number in one sequence stays there.
+#[test]
+fn attention_keeps_sequences_apart() {
+    let Some(device) = gpu() else { return };
+    let offsets = Tensor::from_slice(&[0u32, 3, 7], &[3]).unwrap().to_device(device).unwrap();
+    let mut values = vec![0.5f32; 7 * 4];
+    values[4 * 4 + 1] = f32::NAN; // of the second sequence
+    let x = Tensor::from_slice(&values, &[7, 4]).unwrap().to_device(device).unwrap();
+    let options = Attention { heads: 1, scale: 0.5, dropout: None };
+    let (out, lse) = x.attention(&x, &x, &offsets, &options).unwrap();
+    let (dq, dk, dv) = x.attention_backward(&x, &x, &offsets, &lse, &x, &options).unwrap();
+    for t in [out, dq, dk, dv] {
+        let t = t.to_vec::<f32>().unwrap();
+        assert!(t[..3 * 4].iter().all(|x| x.is_finite()), "{t:?}");
+        assert!(t[3 * 4..].iter().any(|x| x.is_nan()), "{t:?}");
+    }
 }
 
 /// Three steps of every optimiser, with and without a scale that lies on the device, and over views.

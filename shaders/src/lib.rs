@@ -8,6 +8,7 @@
 //! [`variants`] lists every shader that the engine can ask for. The tests of this crate parse and
 //! validate them all with naga, so that no adapter is needed to see that a shader is sound.
 
+pub mod attention;
 pub mod binary;
 pub mod copy;
 pub mod dropout;
@@ -132,6 +133,7 @@ pub(crate) fn assemble(
 /// Every shader that the engine can ask for.
 pub fn variants() -> Vec<Shader> {
     [
+        attention::variants(),
         binary::variants(),
         copy::variants(),
         dropout::variants(),

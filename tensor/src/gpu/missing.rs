@@ -7,8 +7,6 @@ macro_rules! missing {
     )*})*) => {$(
         pub(crate) mod $family {
             #[allow(unused_imports)]
-            use crate::ops::attention::Attention;
-            #[allow(unused_imports)]
             use crate::ops::reduce::ReduceOp;
             #[allow(unused_imports)]
             use crate::{CrossEntropy, LayerNormOutput, Result, Tensor};
@@ -25,15 +23,6 @@ macro_rules! missing {
 }
 
 missing! {
-    attention {
-        fn forward(
-            q: &Tensor, k: &Tensor, v: &Tensor, offsets: &Tensor, bounds: &[usize], options: &Attention,
-        ) -> (Tensor, Tensor), "attention";
-        fn backward(
-            q: &Tensor, k: &Tensor, v: &Tensor, offsets: &Tensor, bounds: &[usize], lse: &Tensor,
-            grad: &Tensor, options: &Attention,
-        ) -> (Tensor, Tensor, Tensor), "attention";
-    }
     concat {
         fn cat(op: &'static str, tensors: &[&Tensor], dim: usize, shape: &[usize]) -> Tensor, op;
         fn flip(x: &Tensor, reversed: &[bool]) -> Tensor, "flip";

@@ -42,6 +42,7 @@
 //!   (`to_device(Cpu)` of them is free).
 
 mod adapter;
+pub(crate) mod attention;
 pub(crate) mod binary;
 mod cache;
 pub(crate) mod context;
@@ -59,6 +60,4 @@ pub(crate) mod walk;
 pub(crate) use adapter::gpu;
 pub use adapter::{GpuFeatures, GpuInfo, gpus};
 pub use counters::GpuCounters;
-pub(crate) use missing::{
-    attention, concat, cross_entropy, index, layer_norm, reduce, softmax, sort,
-};
+pub(crate) use missing::{concat, cross_entropy, index, layer_norm, reduce, softmax, sort};
