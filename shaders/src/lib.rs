@@ -8,6 +8,7 @@
 //! [`variants`] lists every shader that the engine can ask for. The tests of this crate parse and
 //! validate them all with naga, so that no adapter is needed to see that a shader is sound.
 
+pub mod attention;
 pub mod binary;
 pub mod concat;
 pub mod copy;
@@ -16,6 +17,7 @@ pub mod dropout;
 pub mod index;
 pub mod layer_norm;
 pub mod matmul;
+pub mod optim;
 pub mod reduce;
 pub mod softmax;
 pub mod sort;
@@ -145,6 +147,7 @@ pub(crate) fn assemble(
 /// Every shader that the engine can ask for.
 pub fn variants() -> Vec<Shader> {
     [
+        attention::variants(),
         binary::variants(),
         concat::variants(),
         copy::variants(),
@@ -153,6 +156,7 @@ pub fn variants() -> Vec<Shader> {
         index::variants(),
         layer_norm::variants(),
         matmul::variants(),
+        optim::variants(),
         reduce::variants(),
         softmax::variants(),
         sort::variants(),

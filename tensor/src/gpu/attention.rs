@@ -1,0 +1,178 @@
+//! Attention over packed sequences: launches of `attention.wgsl`.
+//!
+//! The denominators are f32 whatever the operands' dtype.
+
+use super::context::{Gpu, Launch};
+use super::storage::{float, output};
+use crate::ops::attention::Attention;
+use crate::random::drop_threshold;
+use crate::{DType, Result, Tensor, bail};
+use gradus_shaders as shaders;
+
+const OP: &str = "attention";
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Args {
+    tokens: u32,
+    heads: u32,
+    sequences: u32,
+    units: u32,
+    q: [u32; 2],
+    k: [u32; 2],
+    v: [u32; 2],
+    g: [u32; 2],
+    offsets_start: u32,
+    l_start: u32,
+    scale: f32,
+    least: u32,
+    keep: f32,
+    key: [u32; 2],
+    block: u32,
+    piece: u32,
+}
+
+/// First element and distance of the rows.
+fn rows(t: &Tensor) -> [u32; 2] {
+    [t.start(), t.layout.strides[0] as u32]
+}
+
+/// A view whose columns lie next to each other; a copy where they do not.
+fn unit_columns(t: &Tensor) -> Result<Tensor> {
+    if t.layout.strides[1] == 1 { Ok(t.clone()) } else { t.copy() }
+}
+
+impl Args {
+    fn new(q: &Tensor, k: &Tensor, v: &Tensor, offsets: &Tensor, options: &Attention) -> Args {
+        let (tokens, heads) = (q.shape()[0] as u32, options.heads as u32);
+        let (p, key) = options.dropout.map_or((0.0, 0), |(p, key)| (p, key.0));
+        // p = 1 drops everything; the one word that `least` cannot exclude gets the factor 0.
+        Args {
+            tokens,
+            heads,
+            sequences: offsets.numel() as u32 - 1,
+            units: 0,
+            q: rows(q),
+            k: rows(k),
+            v: rows(v),
+            g: [0; 2],
+            offsets_start: offsets.start(),
+            l_start: 0,
+            scale: options.scale as f32,
+            least: u32::try_from(drop_threshold(p)).unwrap_or(u32::MAX),
+            keep: if p < 1.0 { (1.0 / (1.0 - p)) as f32 } else { 0.0 },
+            key: [key as u32, (key >> 32) as u32],
+            block: shaders::attention::BLOCK,
+            piece: 0,
+        }
+    }
+
+    /// A workgroup for each head of each block of tokens.
+    fn groups(&mut self, gpu: &Gpu) -> Result<[u32; 3]> {
+        let units = self.tokens.div_ceil(shaders::attention::BLOCK) as u64 * self.heads as u64;
+        let Ok(counted) = u32::try_from(units) else {
+            bail!(
+                OP,
+                "{} tokens and {} heads are more than one launch takes",
+                self.tokens,
+                self.heads
+            );
+        };
+        self.units = counted;
+        gpu.grid(OP, units)
+    }
+}
+
+/// Tells the variants of a kernel apart.
+fn variant(scalar: shaders::Scalar, d: usize, options: &Attention) -> u64 {
+    ((d as u64) << 8) + scalar.code() * 2 + options.dropout.is_some() as u64
+}
+
+pub(crate) fn forward(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    offsets: &Tensor,
+    _bounds: &[usize],
+    options: &Attention,
+) -> Result<(Tensor, Tensor)> {
+    let scalar = float(OP, q.dtype())?;
+    let (gpu, tokens, d) = (q.gpu(), q.shape()[0], q.shape()[1] / options.heads);
+    let out = output(OP, gpu, q.shape(), q.dtype())?;
+    let lse = output(OP, gpu, &[options.heads, tokens], DType::F32)?;
+    if tokens == 0 {
+        return Ok((out, lse));
+    }
+    let (q, k, v) = (unit_columns(q)?, unit_columns(k)?, unit_columns(v)?);
+    let offsets = offsets.contiguous()?;
+    let mut args = Args::new(&q, &k, &v, &offsets, options);
+    let groups = args.groups(gpu)?;
+    args.piece = shaders::attention::piece(d as u32, false);
+    let launch = Launch {
+        op: OP,
+        key: ("attention.forward", variant(scalar, d, options)),
+        inputs: &[q.buffer(), k.buffer(), v.buffer(), offsets.buffer()],
+        outputs: &[out.buffer(), lse.buffer()],
+        immediates: bytemuck::bytes_of(&args),
+        groups,
+    };
+    gpu.launch(&launch, || {
+        shaders::attention::forward(scalar, d as u32, options.dropout.is_some())
+    })?;
+    Ok((out, lse))
+}
+
+pub(crate) fn backward(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    offsets: &Tensor,
+    _bounds: &[usize],
+    lse: &Tensor,
+    grad: &Tensor,
+    options: &Attention,
+) -> Result<(Tensor, Tensor, Tensor)> {
+    let scalar = float(OP, q.dtype())?;
+    let (gpu, tokens, d) = (q.gpu(), q.shape()[0], q.shape()[1] / options.heads);
+    let fresh = || output(OP, gpu, q.shape(), q.dtype());
+    let (dq, dk, dv) = (fresh()?, fresh()?, fresh()?);
+    if tokens == 0 {
+        return Ok((dq, dk, dv));
+    }
+    let (q, k, v) = (unit_columns(q)?, unit_columns(k)?, unit_columns(v)?);
+    let grad = unit_columns(&grad.to_dtype(q.dtype())?)?;
+    let lse = lse.to_dtype(DType::F32)?.contiguous()?;
+    let offsets = offsets.contiguous()?;
+    // Per row: the denominator's logarithm and Σ dP·P.
+    let sums = output(OP, gpu, &[2, options.heads, tokens], DType::F32)?;
+    let mut args = Args::new(&q, &k, &v, &offsets, options);
+    let groups = args.groups(gpu)?;
+    args.piece = shaders::attention::piece(d as u32, true);
+    args.g = rows(&grad);
+    args.l_start = lse.start();
+    let dropout = options.dropout.is_some();
+    let mut launch = Launch {
+        op: OP,
+        key: ("attention.backward_q", variant(scalar, d, options)),
+        inputs: &[
+            q.buffer(),
+            k.buffer(),
+            v.buffer(),
+            offsets.buffer(),
+            lse.buffer(),
+            grad.buffer(),
+        ],
+        outputs: &[dq.buffer(), sums.buffer()],
+        immediates: bytemuck::bytes_of(&args),
+        groups,
+    };
+    gpu.launch(&launch, || shaders::attention::backward_q(scalar, d as u32, dropout))?;
+    launch.key.0 = "attention.backward_k";
+    let inputs =
+        [q.buffer(), k.buffer(), v.buffer(), offsets.buffer(), sums.buffer(), grad.buffer()];
+    launch.inputs = &inputs;
+    let outputs = [dk.buffer(), dv.buffer()];
+    launch.outputs = &outputs;
+    gpu.launch(&launch, || shaders::attention::backward_k(scalar, d as u32, dropout))?;
+    Ok((dq, dk, dv))
+}
