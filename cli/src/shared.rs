@@ -69,7 +69,7 @@ impl DeviceArg {
     /// When it is a GPU that is not there, or cannot be opened.
     pub fn resolve(self) -> Outcome<Device> {
         match self {
-            // Not yet `Device::auto()`: some operations have no GPU kernel.
+            // Not yet `Device::auto()`: the programs do not put models on a GPU.
             DeviceArg::Auto | DeviceArg::Cpu => Ok(Device::Cpu),
             // Without a number the first one: hardware, where there is any.
             DeviceArg::Gpu(number) => Device::gpu(number.unwrap_or(0))
@@ -120,8 +120,8 @@ impl SharedArgs {
     /// computation.
     ///
     /// # Errors
-    /// A usage error when `--threads` is out of its range; an error when there is no such device, or the threads
-    /// cannot be started.
+    /// A usage error when `--threads` is out of its range; an error when there is no such device, when it is a GPU
+    /// (models run on the CPU only so far), or when the threads cannot be started.
     pub fn start(&self) -> Outcome<Device> {
         self.start_with(rayon::ThreadPoolBuilder::new().use_current_thread())
     }
@@ -140,7 +140,15 @@ impl SharedArgs {
                 "--threads is {threads}; it must be from 1 to {MOST_THREADS}"
             )));
         }
-        let device = self.device.unwrap_or_default().resolve()?;
+        let wanted = self.device.unwrap_or_default();
+        let device = wanted.resolve()?;
+        // The tensors and gradients run on GPUs; a model's parameters and batches are not put there yet.
+        if device != Device::Cpu {
+            return Err(Failure::error(format!(
+                "`{wanted}` is here, but the programs compute on the CPU only so far; use --device cpu \
+                 (`infer devices` lists what there is)"
+            )));
+        }
         // 0: as many as there are processors, or as RAYON_NUM_THREADS says.
         pool.num_threads(self.threads.unwrap_or(0))
             .build_global()

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use gradus_cli::{Failure, Outcome, SharedArgs};
-use gradus_tensor::Device;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -35,12 +34,7 @@ pub fn main() -> Outcome {
     let Program { shared, flags } = Program::parse();
     let (shared, flags) = gradus_cli::layered(&shared, &flags)?;
     let settings = Settings::new(&flags)?;
-    let device = shared.start_beside()?;
-    if device != Device::Cpu {
-        return Err(Failure::error(format!(
-            "[device] {device} is here, but models are served on the CPU only so far; use --device cpu"
-        )));
-    }
+    shared.start_beside()?;
     let least = match (shared.quiet, shared.verbose) {
         (true, _) => Level::Error,
         (_, true) => Level::Debug,
