@@ -1,18 +1,19 @@
 //! Fine-tuning, step by step: PyTorch's gradients and losses; the same bits for every number of
-//! threads; resuming; memory that does not grow.
+//! threads; resuming.
+
+mod common;
 
 use std::path::PathBuf;
 
+use common::{run, small_trainer, trainer};
 use gradus_models::training::{Classification, Recipe, Trainer};
 use gradus_models::{
-    BertConfig, BertInput, Columns, Dataset, Encoding, Labels, PackedBatch, Pooling, Pretrained,
-    SequenceClassifier, Tokenizer,
+    BertInput, Columns, Dataset, Encoding, PackedBatch, Pooling, Pretrained, SequenceClassifier,
+    Tokenizer,
 };
-use gradus_nn::{
-    AdamW, CrossEntropy, Forward, Optimizer, Schedule, Store, clip_grad_norm, param_groups,
-};
+use gradus_nn::{AdamW, CrossEntropy, Forward, Optimizer, Schedule, clip_grad_norm, param_groups};
+use gradus_tensor::Tensor;
 use gradus_tensor::io::safetensors::SafeTensors;
-use gradus_tensor::{Tensor, memory_use};
 
 fn shared() -> Option<PathBuf> {
     let folder = std::env::var_os("GRADUS_SHARED").map(PathBuf::from);
@@ -133,34 +134,6 @@ fn a_hundred_steps_beside_pytorch() {
     assert!(worst.item().unwrap() < 1e-3);
 }
 
-/// A small task: short made-up texts of three kinds.
-fn small_trainer(recipe: Recipe) -> Trainer<Classification> {
-    trainer(recipe, 96, 0.1)
-}
-
-fn trainer(recipe: Recipe, examples: usize, dropout: f64) -> Trainer<Classification> {
-    let frames = ["the {} is red and round", "who has seen my {} today", "a {} , a {} and more"];
-    let words = ["apple", "bicycle", "cat", "door", "engine", "flower", "glass", "horse"];
-    let texts: Vec<(String, u32)> = words
-        .iter()
-        .flat_map(|w| frames.iter().enumerate().map(move |(l, f)| (f.replace("{}", w), l as u32)))
-        .cycle()
-        .take(examples)
-        .collect();
-    let all: Vec<&str> = texts.iter().map(|(t, _)| t.as_str()).collect();
-    let tokenizer = Tokenizer::train_wordpiece(&all, 120).unwrap();
-    let mut config = BertConfig::new(tokenizer.vocab_size(), 2, 64, 4, 128);
-    config.hidden_dropout_prob = dropout;
-    config.attention_probs_dropout_prob = dropout;
-    let names = (0..3).map(|i| format!("kind {i}")).collect();
-    config.set_labels(&Labels::from_names(names).unwrap());
-    let store = Store::new(recipe.seed);
-    let model = SequenceClassifier::new(&store.root(), &config, Pooling::Cls, 3).unwrap();
-    let encodings = all.iter().map(|t| tokenizer.encode(t, None, 32).unwrap()).collect();
-    let labels = texts.iter().map(|t| t.1).collect();
-    Trainer::new(Classification::new(model, (encodings, labels), 0.1), store, recipe).unwrap()
-}
-
 fn bits(trainer: &Trainer<Classification>) -> Vec<(String, Vec<u32>)> {
     trainer
         .store()
@@ -171,12 +144,6 @@ fn bits(trainer: &Trainer<Classification>) -> Vec<(String, Vec<u32>)> {
             (p.name().to_string(), values.into_iter().map(f32::to_bits).collect())
         })
         .collect()
-}
-
-fn run(trainer: &mut Trainer<Classification>, steps: usize) {
-    for _ in 0..steps {
-        trainer.step().unwrap().unwrap();
-    }
 }
 
 #[test]
@@ -241,17 +208,4 @@ fn resuming_goes_on_bit_for_bit() {
     let mut other = small_trainer(Recipe { lr: 2e-3, ..recipe() });
     let error = other.resume(&checkpoint).unwrap_err().to_string();
     assert!(error.contains("another recipe"), "{error}");
-}
-
-#[test]
-fn memory_does_not_grow_from_step_to_step() {
-    let recipe = Recipe { steps: Some(230), batch_size: 16, lr: 1e-4, ..Recipe::default() };
-    let mut trainer = small_trainer(recipe);
-    run(&mut trainer, 30);
-    let before = memory_use();
-    run(&mut trainer, 200);
-    let after = memory_use();
-    // Other tests of this process run beside; what this one may add is far below a step's memory.
-    eprintln!("before {before:?}, after {after:?}");
-    assert!(after.live < before.live + (64 << 20), "{before:?} {after:?}");
 }

@@ -1,0 +1,42 @@
+//! A small training task that several tests share.
+#![allow(dead_code)] // each test program uses a part
+
+use gradus_models::training::{Classification, Recipe, Trainer};
+use gradus_models::{BertConfig, Labels, Pooling, SequenceClassifier, Tokenizer};
+use gradus_nn::Store;
+
+/// A small task: short made-up texts of three kinds.
+pub fn small_trainer(recipe: Recipe) -> Trainer<Classification> {
+    trainer(recipe, 96, 0.1)
+}
+
+/// The same with other numbers of examples, or another dropout.
+pub fn trainer(recipe: Recipe, examples: usize, dropout: f64) -> Trainer<Classification> {
+    let frames = ["the {} is red and round", "who has seen my {} today", "a {} , a {} and more"];
+    let words = ["apple", "bicycle", "cat", "door", "engine", "flower", "glass", "horse"];
+    let texts: Vec<(String, u32)> = words
+        .iter()
+        .flat_map(|w| frames.iter().enumerate().map(move |(l, f)| (f.replace("{}", w), l as u32)))
+        .cycle()
+        .take(examples)
+        .collect();
+    let all: Vec<&str> = texts.iter().map(|(t, _)| t.as_str()).collect();
+    let tokenizer = Tokenizer::train_wordpiece(&all, 120).unwrap();
+    let mut config = BertConfig::new(tokenizer.vocab_size(), 2, 64, 4, 128);
+    config.hidden_dropout_prob = dropout;
+    config.attention_probs_dropout_prob = dropout;
+    let names = (0..3).map(|i| format!("kind {i}")).collect();
+    config.set_labels(&Labels::from_names(names).unwrap());
+    let store = Store::new(recipe.seed);
+    let model = SequenceClassifier::new(&store.root(), &config, Pooling::Cls, 3).unwrap();
+    let encodings = all.iter().map(|t| tokenizer.encode(t, None, 32).unwrap()).collect();
+    let labels = texts.iter().map(|t| t.1).collect();
+    Trainer::new(Classification::new(model, (encodings, labels), 0.1), store, recipe).unwrap()
+}
+
+/// Makes `steps` steps, all of which must succeed.
+pub fn run(trainer: &mut Trainer<Classification>, steps: usize) {
+    for _ in 0..steps {
+        trainer.step().unwrap().unwrap();
+    }
+}
