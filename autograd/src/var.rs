@@ -157,6 +157,12 @@ impl Var {
         Self::record_edges(op, output, inputs, None, rule)
     }
 
+    /// Whether [`record`](Var::record) makes a node for an operation on `inputs`: only then will its
+    /// rule run, and only then need the operation compute what the rule wants.
+    pub(crate) fn is_recorded(inputs: &[&Var]) -> bool {
+        mode::mode() == Mode::Record && inputs.iter().any(|v| v.node.is_some())
+    }
+
     /// [`record`](Var::record), for inputs that are only places in the graph, whose values have
     /// other `shapes`.
     pub(crate) fn record_edges(
@@ -169,16 +175,11 @@ impl Var {
         if mode::anomaly() {
             check_finite(&output, || format!("forward of {}", op.name()))?;
         }
-        if inputs.iter().all(|v| v.node.is_none()) {
-            return Ok(Var::constant(output));
-        }
-        match mode::mode() {
-            Mode::Skip => return Ok(Var::constant(output)),
-            Mode::Watch => {
+        if !Self::is_recorded(inputs) {
+            if mode::mode() == Mode::Watch {
                 inputs.iter().filter_map(|v| v.node.as_ref()).for_each(mode::watch);
-                return Ok(Var::constant(output));
             }
-            Mode::Record => {}
+            return Ok(Var::constant(output));
         }
         let saves = op.saves();
         let record = Record {

@@ -4,7 +4,6 @@ use gradus_tensor::Result;
 use gradus_tensor::ops::unary::UnaryOp;
 
 use crate::backward::Context;
-use crate::mode::is_grad_enabled;
 use crate::op::Op;
 use crate::var::Var;
 
@@ -31,7 +30,7 @@ impl Var {
     /// of [`linear`](Var::linear) for the gradient G·GELU′(z). Saves z besides the inputs.
     pub fn linear_gelu(&self, weight: &Var, bias: Option<&Var>) -> Result<Var> {
         let inputs: Vec<&Var> = [Some(self), Some(weight), bias].into_iter().flatten().collect();
-        let keep = is_grad_enabled() && inputs.iter().any(|v| v.requires_grad());
+        let keep = Var::is_recorded(&inputs);
         let (y, z) = self.tensor().linear_gelu(weight.tensor(), bias.map(Var::tensor), keep)?;
         Var::record(Op::LinearGelu, y, &inputs, move |c| {
             if c.create_graph() {
