@@ -2,9 +2,12 @@
 //!
 //! Without `GRADUS_SHARED` these tests say that they are skipped.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+mod common;
 
+use std::fs;
+use std::path::Path;
+
+use common::shared;
 use gradus_autograd::no_grad;
 use gradus_models::bert::normalize;
 use gradus_models::pipelines::TextEmbedder;
@@ -15,15 +18,6 @@ use gradus_nn::{CrossEntropy, Forward, Store};
 use gradus_tensor::Tensor;
 use safetensors::SafeTensors;
 use serde_json::Value;
-
-/// The shared folder, where there is one.
-fn shared() -> Option<PathBuf> {
-    let folder = std::env::var_os("GRADUS_SHARED").map(PathBuf::from);
-    if folder.is_none() {
-        eprintln!("skipped: GRADUS_SHARED is not set");
-    }
-    folder
-}
 
 fn floats(file: &SafeTensors, name: &str) -> (Vec<usize>, Vec<f32>) {
     let view = file.tensor(name).unwrap();

@@ -54,9 +54,9 @@ impl TextClassifier {
         )?;
         let labels = head_labels(&runner, HEAD)?;
         let pooling = runner.config.pooling.unwrap_or(Pooling::Cls);
-        let store = runner.store();
-        let model = SequenceClassifier::new(&store.root(), &runner.config, pooling, labels.len())?;
-        runner.complete(&store, |name| name.starts_with("classifier."), HEAD)?;
+        let model =
+            SequenceClassifier::new(&runner.store().root(), &runner.config, pooling, labels.len())?;
+        runner.complete(|name| name.starts_with("classifier."), HEAD)?;
         let scoring = match runner.config.problem_type.as_deref() {
             Some("regression") => Scoring::Plain,
             Some("multi_label_classification") => Scoring::Sigmoid,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use gradus_autograd::no_grad;
 use gradus_nn::{Source, Store};
-use gradus_tensor::Tensor;
+use gradus_tensor::{Device, Tensor};
 
 use crate::batch::restore_order;
 use crate::{
@@ -26,6 +26,7 @@ pub(super) struct Runner {
     pub config: BertConfig,
     pub tokenizer: Tokenizer,
     pub checkpoint: Checkpoint,
+    store: Store,
     max_length: usize,
     batch_size: usize,
     batch_tokens: usize,
@@ -40,6 +41,8 @@ impl Runner {
             batch_size: DEFAULT_BATCH_SIZE,
             batch_tokens: BATCH_TOKENS,
             truncated: AtomicU64::new(0),
+            // Nothing of it is random: what is missing is an error in [`Runner::complete`].
+            store: Store::with_source(0, checkpoint.clone()),
             folder,
             config,
             tokenizer,
@@ -47,19 +50,19 @@ impl Runner {
         })
     }
 
-    /// A store over the checkpoint. Nothing of it is random: what is missing is an error in [`Runner::complete`].
-    pub fn store(&self) -> Store {
-        Store::with_source(0, self.checkpoint.clone())
+    /// The parameters, from the checkpoint.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Where the model computes.
+    pub fn device(&self) -> Device {
+        self.store.device()
     }
 
     /// Checks that the checkpoint had every parameter; `head` says what its head is and how to come by one.
-    pub fn complete(
-        &self,
-        store: &Store,
-        is_head: impl Fn(&str) -> bool,
-        head: &str,
-    ) -> Result<()> {
-        let missing = store.missing();
+    pub fn complete(&self, is_head: impl Fn(&str) -> bool, head: &str) -> Result<()> {
+        let missing = self.store.missing();
         if missing.is_empty() {
             return Ok(());
         }
@@ -145,7 +148,7 @@ impl Runner {
         for batch in &batches {
             let sequences = batch.iter().map(|&i| encodings[i].borrow());
             let packed = PackedBatch::new(sequences, &self.config)?;
-            let input = BertInput::new(&packed)?;
+            let input = BertInput::new(&packed)?.to_device(self.device())?;
             // One entry into the thread pool for the whole forward pass. The mode belongs to the thread.
             let part = rayon::scope(|_| no_grad(|| forward(&input, &packed, batch)))?;
             results.extend(part);
@@ -251,6 +254,19 @@ macro_rules! runner_methods {
         /// The tokens of a text at most, special ones included; longer texts are cut.
         pub fn max_length(&self) -> usize {
             self.runner.max_length()
+        }
+
+        /// Moves the model to `device`, where it then computes; it is opened on the CPU.
+        ///
+        /// # Errors
+        /// When the device is not there, or cannot hold the model.
+        pub fn to_device(&mut self, device: gradus_tensor::Device) -> crate::Result<()> {
+            Ok(self.runner.store().to_device(device)?)
+        }
+
+        /// Where the model computes.
+        pub fn device(&self) -> gradus_tensor::Device {
+            self.runner.device()
         }
 
         /// Sets the tokens of a text at most.

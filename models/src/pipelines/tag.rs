@@ -47,9 +47,8 @@ impl TokenTagger {
             "it labels whole texts: use it as a classifier (`infer classify`)",
         )?;
         let labels = head_labels(&runner, HEAD)?;
-        let store = runner.store();
-        let model = TokenClassifier::new(&store.root(), &runner.config, labels.len())?;
-        runner.complete(&store, |name| name.starts_with("classifier."), HEAD)?;
+        let model = TokenClassifier::new(&runner.store().root(), &runner.config, labels.len())?;
+        runner.complete(|name| name.starts_with("classifier."), HEAD)?;
         Ok(TokenTagger { runner, model, labels })
     }
 
