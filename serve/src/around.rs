@@ -46,7 +46,7 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
     let _in_flight = InFlight(Arc::clone(&app));
     let method = request.method().clone();
     let path = request.uri().path().to_string();
-    let protocol = Protocol::of(&path);
+    let protocol = Protocol::of(&method, &path);
     let id = request_id(request.headers());
     let trace = trace(request.headers());
     let peer = request.extensions().get::<Peer>().copied();

@@ -125,6 +125,25 @@ fn texts(inputs: Value) -> Result<(Vec<Text>, bool)> {
     }
 }
 
+/// A parameter that is one of some words.
+fn one_of(parameters: &mut Fields, key: &str, words: &[&str]) -> Result<Option<String>> {
+    match parameters.string(key)? {
+        Some(word) if !words.contains(&word.as_str()) => {
+            let message = format!("must be one of {}", words.join(", "));
+            Err(Problem::field(&parameters.at(key), message))
+        }
+        word => Ok(word),
+    }
+}
+
+/// How many answers are wanted, at least one.
+fn top_k(parameters: &mut Fields, default: usize) -> Result<usize> {
+    match parameters.count("top_k")? {
+        Some(0) => Err(Problem::field(&parameters.at("top_k"), "is 0; it must be 1 or more")),
+        count => Ok(count.unwrap_or(default)),
+    }
+}
+
 async fn classify(
     served: Arc<Served>,
     call: Call,
@@ -132,11 +151,12 @@ async fn classify(
     mut parameters: Fields,
     options: Encode,
 ) -> Result<Response> {
-    let scores = match parameters.string("function_to_apply")?.as_deref() {
+    let function = one_of(&mut parameters, "function_to_apply", &["none", "softmax", "sigmoid"])?;
+    let scores = match function.as_deref() {
         Some("none") => Scores::Raw,
         _ => Scores::Model,
     };
-    let top_k = parameters.count("top_k")?.unwrap_or(usize::MAX);
+    let top_k = top_k(&mut parameters, usize::MAX)?;
     let (texts, _) = texts(inputs)?;
     call.count(texts.len(), "inputs")?;
     let asked = served.classify(texts, options, scores, call.caller).await?;
@@ -187,10 +207,7 @@ async fn fill_mask(
     mut parameters: Fields,
     options: Encode,
 ) -> Result<Response> {
-    let top_k = parameters.count("top_k")?.unwrap_or(5);
-    if top_k == 0 {
-        return Err(Problem::field("parameters.top_k", "is 0; it must be 1 or more"));
-    }
+    let top_k = top_k(&mut parameters, 5)?;
     let (texts, single) = texts(inputs)?;
     call.count(texts.len(), "inputs")?;
     let asked = served.fill_mask(texts, options, top_k, call.caller).await?;
@@ -219,7 +236,9 @@ async fn tag(
     options: Encode,
 ) -> Result<Response> {
     // InferenceClient's default is `simple`.
-    let group = parameters.string("aggregation_strategy")?.as_deref() != Some("none");
+    let strategies = ["none", "simple", "first", "average", "max"];
+    let strategy = one_of(&mut parameters, "aggregation_strategy", &strategies)?;
+    let group = strategy.as_deref() != Some("none");
     let (texts, single) = texts(inputs)?;
     call.count(texts.len(), "inputs")?;
     let plain: Vec<String> = texts

@@ -303,6 +303,9 @@ async fn classify(served: &Arc<Served>, call: Call) -> Result<Response> {
     let mut fields = call.fields().await?;
     // The context's features stand for those that an example does not have.
     let context = fields.take("context");
+    if let Some(other) = context.as_ref().filter(|context| !context.is_object()) {
+        return Err(expected("context", "an object", other));
+    }
     let examples = list(fields.required("examples")?, "examples")?.into_iter().enumerate();
     let texts = examples.map(|(i, mut example)| {
         let at = format!("examples[{i}]");
