@@ -143,6 +143,14 @@ async fn ask_label(Path((model, last)): Path<(String, String)>, call: Call) -> R
     question(&served, verb, call).await
 }
 
+/// The methods of a path. The router takes a verb for a part of the name, so it does not know.
+pub fn allow(path: &str) -> &'static str {
+    match path.rsplit('/').next().is_some_and(|last| last.contains(':')) {
+        true => "POST",
+        false => "GET,HEAD",
+    }
+}
+
 /// `name:predict` → `name`, `predict`.
 fn verb(last: &str) -> Result<(&str, &str)> {
     last.rsplit_once(':').ok_or_else(|| {

@@ -244,6 +244,13 @@ fn repository() -> Vec<Row> {
                 "--model-store only",
             ),
             ("/v2/repository/models/none/unload", "{}", 404, "no model `none`"),
+            ("/v2/repository/models/tiny/unload", "[null]", 400, "must be an object"),
+            (
+                "/v2/repository/models/tiny/unload",
+                r#"{"parameters": 7}"#,
+                400,
+                "`parameters` must be",
+            ),
             ("/v2/repository/models/tiny/reload", "{}", 404, "reload"),
         ],
     )

@@ -228,6 +228,7 @@ fn pipelines() -> Vec<Row> {
                 "parameters.normalize",
             ),
             ("/", r#"{"inputs": "a", "model": "none"}"#, 404, "no model `none`"),
+            ("/models/tiny", r#"{"inputs": "a", "parameters": {"top_k": {}}}"#, 422, "top_k"),
             ("/models/none", r#"{"inputs": "a"}"#, 404, "no model `none`"),
             ("/models/..%2ftiny", r#"{"inputs": "a"}"#, 404, "no model"),
             ("/models/intents", r#"{"inputs": {}}"#, 422, "inputs.text"),

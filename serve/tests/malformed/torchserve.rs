@@ -39,6 +39,7 @@ fn predictions() -> Vec<Row> {
             ("/predictions/tiny", "[]", 400, "empty"),
             ("/predictions/tiny", r#"{"data": 7}"#, 400, "`data` must be"),
             ("/predictions/tiny", r#"{"data": []}"#, 400, "empty"),
+            ("/predictions/tiny", r#"{"data": ""}"#, 400, "`data` is empty"),
             ("/predictions/tiny", r#"{"text": 1}"#, 400, "`text` must be"),
             ("/predictions/tiny", r#"{"text": "a", "text_pair": 1}"#, 400, "`text_pair`"),
             ("/predictions/tiny", r#"{"instances": {"a": 1}}"#, 400, "missing"),
