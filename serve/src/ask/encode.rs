@@ -77,16 +77,25 @@ impl Served {
         }
     }
 
-    /// Token ids as a sequence; the special ones are added where they are missing.
-    fn of_ids(&self, mut ids: Vec<u32>) -> Result<Encoding> {
-        let tokenizer = self.pipeline().tokenizer();
+    /// Checks that token ids are in the vocabulary.
+    ///
+    /// # Errors
+    /// When one is not.
+    pub fn check_ids(&self, ids: &[u32]) -> Result<()> {
         let vocab = self.pipeline().config().vocab_size;
-        if let Some(id) = ids.iter().find(|&&id| id as usize >= vocab) {
-            return Err(Problem::invalid(format!(
+        match ids.iter().find(|&&id| id as usize >= vocab) {
+            None => Ok(()),
+            Some(id) => Err(Problem::invalid(format!(
                 "the token id {id} is outside the vocabulary of {vocab} of the model `{}`; send the text instead",
                 self.name
-            )));
+            ))),
         }
+    }
+
+    /// Token ids as a sequence; the special ones are added where they are missing.
+    fn of_ids(&self, mut ids: Vec<u32>) -> Result<Encoding> {
+        self.check_ids(&ids)?;
+        let tokenizer = self.pipeline().tokenizer();
         if let (Some(cls), Some(sep)) = (tokenizer.cls_id(), tokenizer.sep_id()) {
             if ids.first() != Some(&cls) {
                 ids.insert(0, cls);

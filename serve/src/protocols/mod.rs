@@ -13,7 +13,7 @@ pub mod values;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use serde_json::Value;
 
 use crate::app::App;
@@ -35,10 +35,12 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// The protocol of a path.
-    pub fn of(path: &str) -> Protocol {
+    /// The protocol of a method and a path.
+    pub fn of(method: &Method, path: &str) -> Protocol {
         let mut parts = path.split('/').skip(1);
         match (parts.next(), parts.next(), parts.next()) {
+            // Hugging Face's question to a model; what TorchServe has there are other methods.
+            (Some("models"), Some(_), None) if method == Method::POST => Protocol::Tei,
             (Some("v2"), ..) => Protocol::KServe,
             (Some("v1"), Some("models"), Some(_)) => Protocol::TfServing,
             (Some("v1" | "embeddings"), ..) => Protocol::OpenAi,

@@ -327,13 +327,11 @@ async fn decode(call: Call) -> Result<Response> {
     let mut fields = call.fields().await?;
     let served = tokenizer(&call, &mut fields)?;
     let skip_special = fields.bool("skip_special_tokens")?.unwrap_or(true);
-    let sequences = match texts(fields.required("ids")?, "ids") {
-        Ok(sequences) => sequences,
-        Err(problem) => return Err(problem),
-    };
+    let sequences = texts(fields.required("ids")?, "ids")?;
     call.count(sequences.len(), "ids")?;
     let texts = sequences.into_iter().enumerate().map(|(i, sequence)| match sequence {
         Text::Ids(ids) => {
+            served.check_ids(&ids)?;
             let text = served.pipeline().tokenizer().decode(&ids, skip_special);
             text.map_err(|e| Problem::invalid(e.to_string()))
         }

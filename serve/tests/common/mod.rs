@@ -86,6 +86,14 @@ impl Server {
         self.child.wait().unwrap().code()
     }
 
+    /// Ends it; what it said on standard error.
+    pub fn stop(mut self) -> String {
+        self.terminate();
+        let mut said = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        said
+    }
+
     /// The server's memory in KiB.
     pub fn rss(&self) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());
@@ -146,11 +154,18 @@ impl Reply {
 
 /// Reads one answer to its end.
 pub fn read(stream: TcpStream) -> Reply {
+    try_read(stream).unwrap_or_else(|| panic!("no answer"))
+}
+
+/// Reads one answer to its end; `None` where the connection ends without one.
+pub fn try_read(stream: TcpStream) -> Option<Reply> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
-    reader.read_line(&mut line).unwrap();
-    let code = line.split(' ').nth(1).unwrap_or_else(|| panic!("no answer: {line:?}"));
-    let code = code.parse().unwrap();
+    if reader.read_line(&mut line).ok()? == 0 {
+        return None;
+    }
+    let code = line.split(' ').nth(1).and_then(|code| code.parse().ok());
+    let code = code.unwrap_or_else(|| panic!("no status: {line:?}"));
     let mut headers: Vec<(String, String)> = Vec::new();
     loop {
         let mut line = String::new();
@@ -163,7 +178,7 @@ pub fn read(stream: TcpStream) -> Reply {
     let length = headers.iter().find(|(name, _)| name == "content-length");
     let mut body = vec![0; length.map_or(0, |(_, length)| length.parse().unwrap())];
     reader.read_exact(&mut body).unwrap();
-    Reply { code, headers, body }
+    Some(Reply { code, headers, body })
 }
 
 /// The numbers in a list.

@@ -409,6 +409,10 @@ async fn load(Path(which): Path<Which>, call: Call) -> Result<Response> {
 
 async fn unload(Path(which): Path<Which>, call: Call) -> Result<Response> {
     super::manage::allowed(&call.app)?;
+    if !call.body.is_empty() {
+        // `unload_dependents` and the like: there is nothing that depends on a model.
+        call.fields().await?.object("parameters")?;
+    }
     super::manage::unload(&call.app, &which.model, None)?;
     Ok(small(&Value::Object(Map::new())))
 }
