@@ -249,7 +249,7 @@ fn a_deadline_in_the_past_is_a_timeout_in_every_shape() {
 
 #[test]
 fn the_metrics_count() {
-    let (server, _dir) = Server::tiny(&[("tiny", Head::None)], &["--metrics-port", "0"]);
+    let (server, _dir) = Server::tiny(&[("tiny", Head::None)], &[]);
     for _ in 0..3 {
         server.post("/embed", json!({"inputs": ["a", "my card"]})).ok();
     }

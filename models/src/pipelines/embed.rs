@@ -102,6 +102,10 @@ impl TextEmbedder {
         })
     }
 
+    fn bert(&self) -> &Bert {
+        &self.model
+    }
+
     runner_methods!();
 }
 
