@@ -11,7 +11,7 @@ use gradus_models::pipelines::TextEmbedder;
 use gradus_models::{
     Bert, BertConfig, BertInput, Checkpoint, MaskedLm, PackedBatch, Pooling, Pretrained,
 };
-use gradus_nn::{CrossEntropy, Forward, Store};
+use gradus_nn::{CrossEntropy, Forward, Source, Store};
 use gradus_tensor::Tensor;
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -205,8 +205,7 @@ fn attention_probabilities_are_those_that_the_layers_use() {
     let golden = SafeTensors::deserialize(&bytes).unwrap();
     let model = shared.join("models/minilm");
     let pretrained = Pretrained::open(model.to_str().unwrap()).unwrap();
-    let weight =
-        |name: &str| Var::constant(pretrained.checkpoint.tensor(name).unwrap().unwrap().clone());
+    let weight = |name: &str| Var::constant(pretrained.checkpoint.tensor(name).unwrap().unwrap());
     let embedder = TextEmbedder::open(model.to_str().unwrap(), None, true).unwrap();
     let about = json(&shared.join("golden/a_embed.json"));
     let (mut worst, mut uneven) = (0.0f64, 0.0f64);

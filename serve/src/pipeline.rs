@@ -69,7 +69,9 @@ impl Pipeline {
         let config = BertConfig::load(folder.join("config.json"))?;
         let has = |head: &str| config.architectures.iter().any(|name| name.contains(head));
         let embeds = folder.join("modules.json").is_file();
-        let mut pipeline = if !embeds && has("SequenceClassification") {
+        // `train` calls a classifier on the mean of the tokens a BertModel, as transformers has no class for it.
+        let classifies = config.problem_type.is_some() && !config.id2label.is_empty();
+        let mut pipeline = if !embeds && (has("SequenceClassification") || classifies) {
             Pipeline::Classify(TextClassifier::open(model)?)
         } else if !embeds && has("TokenClassification") {
             Pipeline::Tag(TokenTagger::open(model)?)

@@ -194,7 +194,7 @@ async function run() {
     attended.catch(() => {});
     const answer = await ask(`models/${encodeURIComponent(model.name)}`, { inputs: text });
     $('answer').replaceChildren(...ANSWERS[model.task](answer, text));
-    state.shown = { model, text, ...(await attended) };
+    state.shown = await attended;
     state.token = Math.max(0, state.shown.tokens.findIndex(t => !t.special));
     state.layer = Math.min(state.layer, model.layers - 1);
     state.head = Math.min(state.head, model.heads - 1);
@@ -217,7 +217,8 @@ async function attention(model, inputs, view) {
   const views = [view, { layer: state.layer }, { layer: state.layer, head: Math.max(0, state.head) }];
   for (const [i, wanted] of views.entries()) {
     try {
-      return await ask('attention', { model: model.name, inputs, ...wanted });
+      const answer = await ask('attention', { model: model.name, inputs, ...wanted });
+      return { ...answer, model, text: inputs };
     } catch (error) {
       if (error.code !== 413 || i + 1 === views.length) throw error;
     }
