@@ -27,7 +27,7 @@ pub struct Peer(pub SocketAddr);
 const MOST_SECONDS: f64 = 86_400.0;
 
 /// Paths that anybody may see: whoever balances the load has no key.
-const OPEN: [&str; 9] = [
+const OPEN: [&str; 10] = [
     "/health",
     "/ping",
     "/v2/health/live",
@@ -37,6 +37,7 @@ const OPEN: [&str; 9] = [
     "/",
     "/page.css",
     "/page.js",
+    "/load.js",
 ];
 
 /// Counts a request while it is being answered, even if its client goes.

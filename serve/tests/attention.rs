@@ -122,9 +122,12 @@ fn a_long_text_is_shown_in_parts() {
 #[test]
 fn the_page_brings_all_it_needs() {
     let (server, _dir) = Server::tiny(&[("tiny", Head::None)], &["--api-key", "k"]);
-    for (path, kind) in
-        [("/", "text/html"), ("/page.css", "text/css"), ("/page.js", "text/javascript")]
-    {
+    for (path, kind) in [
+        ("/", "text/html"),
+        ("/page.css", "text/css"),
+        ("/page.js", "text/javascript"),
+        ("/load.js", "text/javascript"),
+    ] {
         let reply = server.get(path);
         assert_eq!(reply.code, 200);
         assert!(reply.header("content-type").unwrap().starts_with(kind));
@@ -135,7 +138,7 @@ fn the_page_brings_all_it_needs() {
         for bad in ["http://", "https://", "innerHTML", "eval(", "<style", " style=", " onclick=\""]
         {
             let found = text.matches(bad).count();
-            let namespace = usize::from(bad == "http://" && path == "/page.js");
+            let namespace = usize::from(bad == "http://" && path == "/load.js");
             assert_eq!(found, namespace, "{bad} in {path}");
         }
     }

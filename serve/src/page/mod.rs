@@ -1,4 +1,4 @@
-//! The page at `/`: texts to labels, tokens, attention, similarities, and the server's load, for people. Three files,
+//! The page at `/`: texts to labels, tokens, attention, similarities, and the server's load, for people. Four files,
 //! embedded; they ask the server what any client could ask.
 
 use axum::Router;
@@ -13,6 +13,7 @@ pub const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self
 const HTML: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
+const LOAD: &str = include_str!("load.js");
 
 /// The paths; `POST /` is Hugging Face's.
 pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
@@ -20,6 +21,7 @@ pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
         .route("/", get(|| async { file("text/html; charset=utf-8", HTML) }))
         .route("/page.css", get(|| async { file("text/css; charset=utf-8", STYLE) }))
         .route("/page.js", get(|| async { file("text/javascript; charset=utf-8", SCRIPT) }))
+        .route("/load.js", get(|| async { file("text/javascript; charset=utf-8", LOAD) }))
 }
 
 fn file(kind: &'static str, text: &'static str) -> Response {

@@ -62,6 +62,13 @@ function rgb(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim().split(/\s+/).map(Number);
 }
 
+/** What counts as all in a picture of a head: 100 %, or in a long text, where all shares are small, what 1 % exceed. */
+function topOf(rows) {
+  if (rows.length <= 32) return 1;
+  const values = rows.flat().sort((a, b) => a - b);
+  return Math.max(values[Math.floor(values.length * 0.99)], 1e-4);
+}
+
 /** A colour from nothing (0) to all (1). Small values differ visibly too: the scale is a power of 0.6. */
 function heat(x, low = rgb('--heat-low'), high = rgb('--heat-high')) {
   const t = Math.pow(Math.min(1, Math.max(0, x)), 0.6);
@@ -289,7 +296,7 @@ function look(i) {
   const values = from ? current.map(row => row[i]) : current[i];
   const [low, high] = [rgb('--heat-low'), rgb('--heat-high')];
   [...$('tokens').children].forEach((chip, j) => {
-    const color = heat(values[j], low, high);
+    const color = heat(values[j] / state.top, low, high);
     chip.style.setProperty('--chip', color.css);
     chip.style.setProperty('--chip-ink', inkOn(color.rgb));
     chip.setAttribute('aria-pressed', j === i);
@@ -309,6 +316,7 @@ function look(i) {
 async function draw() {
   try {
     state.current = await rows();
+    state.top = topOf(state.current);
     const parts = state.shown.layers.length < state.shown.model.layers || state.shown.heads.length < state.shown.model.heads;
     const cut = state.shown.truncated ? `The text was cut to ${state.shown.tokens.length} tokens. ` : '';
     show('attention-note', cut + (parts ? 'The text is long: its attention is fetched layer by layer, or head by head.' : ''));
@@ -340,7 +348,7 @@ function heatmap() {
   context.scale(scale, scale);
   const [low, high] = [rgb('--heat-low'), rgb('--heat-high')];
   current.forEach((row, i) => row.forEach((value, j) => {
-    context.fillStyle = heat(value, low, high).css;
+    context.fillStyle = heat(value / state.top, low, high).css;
     const gap = cell >= 8 ? 1 : 0;
     context.fillRect(margin + j * cell, margin + i * cell, cell - gap, cell - gap);
   }));
@@ -388,6 +396,7 @@ function fitted(context, text, room) {
 }
 
 function legend(low, high) {
+  $('scale-top').textContent = state.top < 1 ? `${percent(state.top)} and more` : '100 %';
   const canvas = $('scale');
   const context = canvas.getContext('2d');
   for (let x = 0; x < canvas.width; x++) {
@@ -469,74 +478,6 @@ function matrix(sentences, cosines) {
   const pairs = cosines.flatMap((row, i) => row.slice(0, i).map((value, j) => ({ i, j, value })));
   const best = pairs.reduce((a, b) => (b.value > a.value ? b : a));
   $('alike').textContent = `Most alike: ${best.j + 1} and ${best.i + 1}, with ${best.value.toFixed(3)}.`;
-}
-
-// ---- the server's load
-
-const TILES = [
-  ['Requests a second', x => x.toFixed(1)],
-  ['Tokens a second', x => Math.round(x).toLocaleString('en')],
-  ['Requests in the queue', x => Math.round(x).toString()],
-  ['Milliseconds a request', x => x.toFixed(1)],
-];
-const EVERY = 2000;
-const KEPT = 60;
-const OWN = ['/metrics', '/', '/page.css', '/page.js', '/describe'];
-const load = { before: null, series: TILES.map(() => []) };
-
-/** Sums of the metrics' lines that the page shows. */
-function totals(text) {
-  const sums = { at: performance.now(), requests: 0, tokens: 0, queue: 0, seconds: 0, timed: 0 };
-  for (const line of text.split('\n')) {
-    const [, name, labels = '', value] = line.match(/^(\w+)(?:\{(.*)\})? (\S+)$/) || [];
-    if (name === 'gradus_requests_total' && !OWN.some(path => labels.includes(`route="${path}"`))) sums.requests += Number(value);
-    if (name === 'gradus_tokens_total') sums.tokens += Number(value);
-    if (name === 'gradus_queue' && labels.includes('what="requests"')) sums.queue += Number(value);
-    if (name === 'gradus_phase_seconds_sum' && labels.includes('phase="total"')) sums.seconds += Number(value);
-    if (name === 'gradus_phase_seconds_count' && labels.includes('phase="total"')) sums.timed += Number(value);
-  }
-  return sums;
-}
-
-async function poll() {
-  try {
-    if (!document.hidden) {
-      const now = totals(await ask('metrics'));
-      const { before } = load;
-      load.before = now;
-      if (before) {
-        const span = (now.at - before.at) / 1000;
-        const timed = now.timed - before.timed;
-        const sample = [(now.requests - before.requests) / span, (now.tokens - before.tokens) / span, now.queue,
-          timed ? 1000 * (now.seconds - before.seconds) / timed : 0];
-        sample.forEach((x, i) => { load.series[i] = [...load.series[i], Math.max(0, x)].slice(-KEPT); });
-      }
-      tiles();
-    } else {
-      load.before = null;
-    }
-  } catch (error) {
-    $('load-note').textContent = `No load to show: ${error.message}`;
-    if (error.code === 401) return;
-  }
-  setTimeout(poll, EVERY);
-}
-
-function tiles() {
-  const svg = (name, attributes) => {
-    const made = document.createElementNS('http://www.w3.org/2000/svg', name);
-    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-    return made;
-  };
-  $('tiles').replaceChildren(...TILES.map(([name, write], i) => {
-    const series = load.series[i];
-    const top = Math.max(...series, 1e-9);
-    const x = k => KEPT - series.length + k;
-    const points = series.map((value, k) => `L${x(k)} ${(19 - 18 * value / top).toFixed(2)}`).join('');
-    const picture = svg('svg', { viewBox: `0 0 ${KEPT - 1} 20`, preserveAspectRatio: 'none', 'aria-hidden': 'true' });
-    if (series.length > 1) picture.append(svg('path', { d: `M${x(0)} 21${points}L${KEPT} 21Z` }));
-    return el('div', { className: 'tile' }, name, el('b', {}, series.length ? write(series.at(-1)) : '…'), picture);
-  }));
 }
 
 // ---- what people do
