@@ -361,3 +361,19 @@ fn usage_errors_are_told() {
     let output = command(&["--model", "/none"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
 }
+
+/// transformers has no class for a classifier on the mean of the tokens, so `train` calls it a BertModel.
+#[test]
+fn a_classifier_on_the_mean_of_the_tokens_is_served_as_one() {
+    let dir = tempfile::tempdir().unwrap();
+    write_model(dir.path(), Head::Sequence(Pooling::Mean));
+    let path = dir.path().join("config.json");
+    let mut config: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    config["architectures"] = json!(["BertModel"]);
+    config["problem_type"] = json!("single_label_classification");
+    std::fs::write(&path, config.to_string()).unwrap();
+    let server = Server::start(&["--model", &format!("m={}", dir.path().display())]);
+    let labels = server.post("/predict", json!({"inputs": "my card"})).ok();
+    assert_eq!(labels.as_array().unwrap().len(), 3);
+}

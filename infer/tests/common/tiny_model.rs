@@ -33,8 +33,6 @@ pub fn config(tokenizer: &Tokenizer, head: Head) -> BertConfig {
     config.initializer_range = 0.3;
     let (architecture, labels): (_, &[&str]) = match head {
         Head::None => ("BertModel", &[]),
-        // As `train` writes them.
-        Head::Sequence(Pooling::Mean) => ("BertModel", &["card", "fee", "rate"]),
         Head::Sequence(_) => ("BertForSequenceClassification", &["card", "fee", "rate"]),
         Head::Masked => ("BertForMaskedLM", &[]),
         Head::Tokens => ("BertForTokenClassification", &["O", "B-THING", "I-THING"]),
@@ -43,7 +41,6 @@ pub fn config(tokenizer: &Tokenizer, head: Head) -> BertConfig {
     config.id2label = labels.iter().map(|l| l.to_string()).collect();
     if let Head::Sequence(pooling) = head {
         config.pooling = Some(pooling);
-        config.problem_type = Some("single_label_classification".into());
     }
     config
 }

@@ -154,7 +154,7 @@ impl Reply {
 }
 
 /// Reads one answer to its end.
-pub fn read(stream: impl Read) -> Reply {
+pub fn read(stream: TcpStream) -> Reply {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line).unwrap();
