@@ -84,7 +84,7 @@ function inkOn(c) {
 
 // ---- the models
 
-const state = { models: [], shown: null, token: 0, layer: 0, head: -1, embedder: null };
+const state = { turn: 0, models: [], shown: null, token: 0, layer: 0, head: -1, embedder: null };
 const EXAMPLES = {
   'text-classification': 'How do I locate my card? It has not arrived yet.',
   'feature-extraction': 'The cat sat on the mat because it was tired.',
@@ -193,6 +193,8 @@ async function run() {
   const model = chosen();
   const text = $('text').value;
   if (!model) return;
+  // Whoever asks again does not want the earlier answer any more.
+  const turn = ++state.turn;
   $('go').disabled = true;
   show('ask-error', '');
   try {
@@ -200,8 +202,10 @@ async function run() {
     const attended = attention(model, text, {});
     attended.catch(() => {});
     const answer = await ask(`models/${encodeURIComponent(model.name)}`, { inputs: text });
+    const shown = await attended;
+    if (turn !== state.turn) return;
     $('answer').replaceChildren(...ANSWERS[model.task](answer, text));
-    state.shown = await attended;
+    state.shown = shown;
     state.token = Math.max(0, state.shown.tokens.findIndex(t => !t.special));
     state.layer = Math.min(state.layer, model.layers - 1);
     state.head = Math.min(state.head, model.heads - 1);
@@ -209,11 +213,12 @@ async function run() {
     tokens();
     await draw();
   } catch (error) {
+    if (turn !== state.turn) return;
     $('answer').replaceChildren();
     $('tokens-card').hidden = true;
     show('ask-error', error.message);
   } finally {
-    $('go').disabled = false;
+    if (turn === state.turn) $('go').disabled = false;
   }
 }
 
