@@ -70,7 +70,7 @@ fn changing_shapes(device: Device) {
         let grads = loss.backward().unwrap();
         let clip = clip_grad_norm(&grads, &parameters, 1.0).unwrap();
         optimizer.step(&grads, 1.0, Some(&clip.scale)).unwrap();
-        if step % 10 == 0 {
+        if step.is_multiple_of(10) {
             assert!(loss.item().unwrap().is_finite());
         }
     };
