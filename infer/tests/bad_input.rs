@@ -129,7 +129,7 @@ fn weights_that_are_not_numbers() {
             });
             let command = match head {
                 Head::None => "embed",
-                Head::Sequence(_) => "classify",
+                Head::Sequence(_) | Head::Rank => "classify",
                 Head::Masked => "fill-mask",
                 Head::Tokens => "tokens",
             };

@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::ask::Caller;
 use crate::error::{Kind, Problem, Result};
 use crate::log::Level;
-use crate::protocols::Protocol;
+use crate::protocols::{Protocol, tfserving};
 
 /// Where a request comes from.
 #[derive(Debug, Clone, Copy)]
@@ -27,8 +27,18 @@ pub struct Peer(pub SocketAddr);
 const MOST_SECONDS: f64 = 86_400.0;
 
 /// Paths that anybody may see: whoever balances the load has no key.
-const OPEN: [&str; 7] =
-    ["/health", "/ping", "/v2/health/live", "/v2/health/ready", "/docs", "/openapi.json", "/"];
+const OPEN: [&str; 10] = [
+    "/health",
+    "/ping",
+    "/v2/health/live",
+    "/v2/health/ready",
+    "/docs",
+    "/openapi.json",
+    "/",
+    "/page.css",
+    "/page.js",
+    "/load.js",
+];
 
 /// Counts a request while it is being answered, even if its client goes.
 struct InFlight(Arc<App>);
@@ -46,7 +56,7 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
     let _in_flight = InFlight(Arc::clone(&app));
     let method = request.method().clone();
     let path = request.uri().path().to_string();
-    let protocol = Protocol::of(&path);
+    let protocol = Protocol::of(&method, &path);
     let id = request_id(request.headers());
     let trace = trace(request.headers());
     let peer = request.extensions().get::<Peer>().copied();
@@ -69,9 +79,14 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
         Some(problem) => shaped(protocol, problem, &response),
         None => response,
     };
+    let verbs =
+        protocol == Protocol::TfServing && response.status() == StatusCode::METHOD_NOT_ALLOWED;
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert("x-request-id", value);
+    }
+    if verbs {
+        headers.insert(header::ALLOW, HeaderValue::from_static(tfserving::allow(&path)));
     }
     if let Some(value) = trace.as_ref().and_then(|t| HeaderValue::from_str(&t.header).ok()) {
         headers.insert("traceparent", value);

@@ -78,14 +78,12 @@ pub struct Problem {
     pub param: Option<String>,
     /// When to try again.
     pub retry_after: Option<Duration>,
-    /// The methods that the path has, for [`Kind::Method`].
-    pub allow: Option<String>,
 }
 
 impl Problem {
     /// A failure.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Problem { kind, message: message.into(), param: None, retry_after: None, allow: None }
+        Problem { kind, message: message.into(), param: None, retry_after: None }
     }
 
     /// A request that is not what it should be.

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Head, Server, TEXTS, command, numbers, read, write_model};
+use common::{Head, Server, TEXTS, command, numbers, read, try_read, write_model};
 use gradus_models::Pooling;
 use serde_json::json;
 
@@ -249,7 +249,7 @@ fn a_deadline_in_the_past_is_a_timeout_in_every_shape() {
 
 #[test]
 fn the_metrics_count() {
-    let (server, _dir) = Server::tiny(&[("tiny", Head::None)], &["--metrics-port", "0"]);
+    let (server, _dir) = Server::tiny(&[("tiny", Head::None)], &[]);
     for _ in 0..3 {
         server.post("/embed", json!({"inputs": ["a", "my card"]})).ok();
     }
@@ -291,6 +291,42 @@ fn asked_to_stop_it_answers_what_is_under_way() {
         assert_eq!(rows.as_array().unwrap().len(), many.len());
         assert_eq!(numbers(&rows[0]).len(), 32);
     }
+    assert_eq!(server.wait(), Some(0));
+}
+
+#[test]
+fn asked_to_stop_under_load_it_loses_no_request() {
+    let (server, _dir) = Server::tiny(&[("tiny", Head::None)], &[]);
+    let body = json!({"inputs": TEXTS}).to_string();
+    let head = format!("POST /embed HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+    let request = [head.as_bytes(), body.as_bytes()].concat();
+    let (stopping, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                while !stopping.load(Ordering::SeqCst) {
+                    let Ok(mut stream) = std::net::TcpStream::connect(&server.address) else {
+                        break;
+                    };
+                    let sent = stream.write_all(&request).is_ok();
+                    // Sent before the signal: it must be answered, and in full.
+                    let before = sent && !stopping.load(Ordering::SeqCst);
+                    match try_read(stream) {
+                        Some(reply) => {
+                            assert_eq!(reply.ok().as_array().unwrap().len(), TEXTS.len());
+                            answered.fetch_add(1, Ordering::SeqCst);
+                        }
+                        None => assert!(!before, "a request had no answer"),
+                    }
+                }
+            });
+        }
+        while answered.load(Ordering::SeqCst) < 200 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        stopping.store(true, Ordering::SeqCst);
+        server.terminate();
+    });
     assert_eq!(server.wait(), Some(0));
 }
 
@@ -360,4 +396,20 @@ fn usage_errors_are_told() {
     }
     let output = command(&["--model", "/none"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
+}
+
+/// transformers has no class for a classifier on the mean of the tokens, so `train` calls it a BertModel.
+#[test]
+fn a_classifier_on_the_mean_of_the_tokens_is_served_as_one() {
+    let dir = tempfile::tempdir().unwrap();
+    write_model(dir.path(), Head::Sequence(Pooling::Mean));
+    let path = dir.path().join("config.json");
+    let mut config: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    config["architectures"] = json!(["BertModel"]);
+    config["problem_type"] = json!("single_label_classification");
+    std::fs::write(&path, config.to_string()).unwrap();
+    let server = Server::start(&["--model", &format!("m={}", dir.path().display())]);
+    let labels = server.post("/predict", json!({"inputs": "my card"})).ok();
+    assert_eq!(labels.as_array().unwrap().len(), 3);
 }

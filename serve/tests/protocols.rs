@@ -185,7 +185,7 @@ fn masks_are_filled_and_words_tagged() {
     let two = server.post("/models/masks", json!({"inputs": "[MASK] [MASK] was"})).ok();
     assert_eq!((two.as_array().unwrap().len(), two[0].as_array().unwrap().len()), (2, 5));
     let none = server.post("/models/masks", json!({"inputs": "no mask"}));
-    assert_eq!(none.code, 400);
+    assert_eq!((none.code, &none.json()["error_type"]), (422, &json!("Validation")));
 
     let asks = json!({"inputs": TEXTS[0], "parameters": {"aggregation_strategy": "none"}});
     for word in server.post("/models/words", asks).ok().as_array().unwrap() {

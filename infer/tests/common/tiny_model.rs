@@ -24,6 +24,8 @@ pub enum Head {
     Sequence(Pooling),
     Masked,
     Tokens,
+    /// A classifier of one label.
+    Rank,
 }
 
 pub fn config(tokenizer: &Tokenizer, head: Head) -> BertConfig {
@@ -34,14 +36,17 @@ pub fn config(tokenizer: &Tokenizer, head: Head) -> BertConfig {
     let (architecture, labels): (_, &[&str]) = match head {
         Head::None => ("BertModel", &[]),
         Head::Sequence(_) => ("BertForSequenceClassification", &["card", "fee", "rate"]),
+        Head::Rank => ("BertForSequenceClassification", &["relevance"]),
         Head::Masked => ("BertForMaskedLM", &[]),
         Head::Tokens => ("BertForTokenClassification", &["O", "B-THING", "I-THING"]),
     };
     config.architectures = vec![architecture.into()];
     config.id2label = labels.iter().map(|l| l.to_string()).collect();
-    if let Head::Sequence(pooling) = head {
-        config.pooling = Some(pooling);
-    }
+    config.pooling = match head {
+        Head::Sequence(pooling) => Some(pooling),
+        Head::Rank => Some(Pooling::Mean),
+        Head::None | Head::Masked | Head::Tokens => config.pooling,
+    };
     config
 }
 
@@ -56,6 +61,7 @@ pub fn write_model(folder: &Path, head: Head) -> Store {
         Head::Sequence(pooling) => {
             drop(SequenceClassifier::new(&root, &config, pooling, 3).unwrap())
         }
+        Head::Rank => drop(SequenceClassifier::new(&root, &config, Pooling::Mean, 1).unwrap()),
         Head::Masked => drop(MaskedLm::new(&root, &config).unwrap()),
         Head::Tokens => drop(TokenClassifier::new(&root, &config, 3).unwrap()),
     }

@@ -7,6 +7,8 @@ mod heads;
 
 pub use heads::{MaskedLm, SequenceClassifier, TokenClassifier};
 
+use std::ops::Range;
+
 use gradus_autograd::Var;
 use gradus_nn::{
     Dropout, Embedding, EncoderConfig, EncoderLayer, Forward, Init, LayerNorm, Linear, Path,
@@ -205,6 +207,38 @@ impl Bert {
             states.push(layer.forward(&states[i], &input.offsets, forward)?);
         }
         Ok(states)
+    }
+
+    /// What every head of these layers attends to, for an input of one sequence: a `[heads, tokens, tokens]` a layer,
+    /// whose rows sum to 1.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when there is not exactly one sequence, or the model has no such layers.
+    pub fn attentions(&self, input: &BertInput, layers: Range<usize>) -> Result<Vec<Var>> {
+        if input.sequences() != 1 {
+            return Err(Error::Input(format!(
+                "attention is shown of one sequence, and the batch has {}; pass them one by one",
+                input.sequences()
+            )));
+        }
+        if layers.start > layers.end || layers.end > self.layers.len() {
+            return Err(Error::Input(format!(
+                "layers {layers:?} are asked for, and the model has 0..{}",
+                self.layers.len()
+            )));
+        }
+        let forward = Forward::inference();
+        let mut x = self.embeddings.forward(input, &forward)?;
+        let mut shown = Vec::with_capacity(layers.len());
+        for (i, layer) in self.layers[..layers.end].iter().enumerate() {
+            if i >= layers.start {
+                shown.push(layer.attention().probabilities(&x)?);
+            }
+            if i + 1 < layers.end {
+                x = layer.forward(&x, &input.offsets, &forward)?;
+            }
+        }
+        Ok(shown)
     }
 
     /// One vector a sequence, `[sequences, hidden]`: the mean of its tokens, or its first token,

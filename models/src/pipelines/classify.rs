@@ -7,7 +7,7 @@ use gradus_tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::runner::{Runner, runner_methods};
-use crate::{Encoding, Error, Pooling, Result, SequenceClassifier};
+use crate::{Bert, Encoding, Error, Pooling, Result, SequenceClassifier};
 
 /// A label and how probable the model holds it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -121,6 +121,10 @@ impl TextClassifier {
         scores.sort_by(|a, b| b.score.total_cmp(&a.score));
         scores.truncate(top_k.unwrap_or(usize::MAX));
         scores
+    }
+
+    fn bert(&self) -> &Bert {
+        self.model.bert()
     }
 
     runner_methods!();

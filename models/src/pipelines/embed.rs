@@ -101,6 +101,10 @@ impl TextEmbedder {
         })
     }
 
+    fn bert(&self) -> &Bert {
+        &self.model
+    }
+
     runner_methods!();
 }
 

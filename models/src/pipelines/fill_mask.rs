@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::runner::{Runner, runner_methods, same_number};
-use crate::{Encoding, Error, MaskedLm, Result};
+use crate::{Bert, Encoding, Error, MaskedLm, Result};
 
 /// A token that may stand for a mask.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -160,6 +160,10 @@ impl FillMask {
                 beginning(text)
             ),
         }))
+    }
+
+    fn bert(&self) -> &Bert {
+        self.model.bert()
     }
 
     runner_methods!();

@@ -1,6 +1,7 @@
 //! What the pipelines share: encoding, batches, checks.
 
 use std::borrow::Borrow;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,7 +11,8 @@ use gradus_tensor::{Device, Tensor};
 
 use crate::batch::restore_order;
 use crate::{
-    BertConfig, BertInput, Checkpoint, Encoding, Error, PackedBatch, Pretrained, Result, Tokenizer,
+    Bert, BertConfig, BertInput, Checkpoint, Encoding, Error, PackedBatch, Pretrained, Result,
+    Tokenizer,
 };
 
 /// Texts of one batch, unless `set_batch_size` says otherwise.
@@ -156,6 +158,21 @@ impl Runner {
         restore_order(&batches, results)
     }
 
+    /// The attention probabilities of one encoded text: a list a layer, of `heads × tokens × tokens` values.
+    pub fn attentions(
+        &self,
+        bert: &Bert,
+        encoding: &Encoding,
+        layers: Range<usize>,
+    ) -> Result<Vec<Vec<f32>>> {
+        let layers = self.run(&[encoding], |input, _, _| {
+            let layers = bert.attentions(input, layers.clone())?;
+            let layers = layers.iter().map(|layer| self.numbers(layer.tensor()));
+            Ok(vec![layers.collect::<Result<Vec<_>>>()?])
+        })?;
+        Ok(layers.into_iter().next().unwrap_or_default())
+    }
+
     /// The values of a float tensor, checked to be numbers.
     pub fn numbers(&self, tensor: &Tensor) -> Result<Vec<f32>> {
         let values = tensor.to_vec::<f32>()?;
@@ -294,6 +311,20 @@ macro_rules! runner_methods {
         /// The folder of the model.
         pub fn folder(&self) -> &std::path::Path {
             &self.runner.folder
+        }
+
+        /// What every head of these layers attends to in an encoded text: a list a layer, of
+        /// `heads × tokens × tokens` values, head by head, row by row; a row sums to 1.
+        ///
+        /// # Errors
+        /// When the encoding does not fit the model, the model has no such layers, or an output is not a number (the
+        /// weight to blame is named).
+        pub fn attentions(
+            &self,
+            encoding: &crate::Encoding,
+            layers: std::ops::Range<usize>,
+        ) -> crate::Result<Vec<Vec<f32>>> {
+            self.runner.attentions(self.bert(), encoding, layers)
         }
 
         /// How many texts were cut to the maximum length since the model was opened.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::classify::head_labels;
 use super::runner::{Runner, runner_methods, same_number};
 use crate::tokenizer::char_offsets;
-use crate::{Encoding, Result, TokenClassifier};
+use crate::{Bert, Encoding, Result, TokenClassifier};
 
 /// A word, or a span of words, with its label.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -125,6 +125,10 @@ impl TokenTagger {
             }
         }
         words
+    }
+
+    fn bert(&self) -> &Bert {
+        self.model.bert()
     }
 
     runner_methods!();

@@ -9,12 +9,13 @@ use std::fmt::Write;
 use std::sync::LazyLock;
 
 use axum::Router;
-use axum::http::header;
+use axum::http::{Method, header};
 use axum::response::{Html, IntoResponse};
 use axum::routing::get;
 use serde_json::{Map, Value, json};
 
 use crate::error::Kind;
+use crate::protocols::Protocol;
 
 /// The paths of the document and the page.
 pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
@@ -155,7 +156,9 @@ fn described(operation: &Operation) -> Value {
         }
     }
     // The protocol's own codes: asked of the code that answers.
-    let protocol = crate::protocols::Protocol::of(operation.path);
+    let method = operation.method.to_uppercase();
+    let method = Method::from_bytes(method.as_bytes()).unwrap_or_default();
+    let protocol = Protocol::of(&method, operation.path);
     for &kind in operation.errors.kinds() {
         let (status, _) = protocol.error(&crate::error::Problem::new(kind, ""));
         let schema = schemas::reference(schemas::error(protocol));

@@ -49,6 +49,16 @@ pub async fn named(Path(model): Path<String>, call: Call) -> Result<Response> {
     pipeline(served, call, fields).await
 }
 
+/// How words are grouped.
+const STRATEGIES: [&str; 5] = ["none", "simple", "first", "average", "max"];
+
+/// The options of single tasks.
+struct Pipes {
+    function: Option<String>,
+    strategy: Option<String>,
+    top_k: Option<usize>,
+}
+
 async fn pipeline(served: Arc<Served>, call: Call, mut fields: Fields) -> Result<Response> {
     let mut parameters = fields.object("parameters")?;
     let inputs = fields.required("inputs")?;
@@ -58,6 +68,12 @@ async fn pipeline(served: Arc<Served>, call: Call, mut fields: Fields) -> Result
         truncate: truncate.unwrap_or(call.app.limits.truncate),
         left: false,
         prompt: parameters.string("prompt_name")?.or(fields.string("prompt_name")?),
+    };
+    // Options of other tasks are read too: what is no option is refused whatever the model.
+    let pipes = Pipes {
+        function: one_of(&mut parameters, "function_to_apply", &["none", "softmax", "sigmoid"])?,
+        strategy: one_of(&mut parameters, "aggregation_strategy", &STRATEGIES)?,
+        top_k: top_k(&mut parameters)?,
     };
     match served.task() {
         Task::Embed if inputs.is_object() => similarity(served, call, inputs, options).await,
@@ -70,9 +86,9 @@ async fn pipeline(served: Arc<Served>, call: Call, mut fields: Fields) -> Result
             let numbers = asked.answers.iter().map(Vec::len).sum();
             Ok(with_usage(answer(asked.answers, numbers).await?, &asked.usage))
         }
-        Task::Classify => classify(served, call, inputs, parameters, options).await,
-        Task::FillMask => fill_mask(served, call, inputs, parameters, options).await,
-        Task::Tag => tag(served, call, inputs, parameters, options).await,
+        Task::Classify => classify(served, call, inputs, &pipes, options).await,
+        Task::FillMask => fill_mask(served, call, inputs, &pipes, options).await,
+        Task::Tag => tag(served, call, inputs, &pipes, options).await,
     }
 }
 
@@ -125,18 +141,37 @@ fn texts(inputs: Value) -> Result<(Vec<Text>, bool)> {
     }
 }
 
+/// A parameter that is one of some words.
+fn one_of(parameters: &mut Fields, key: &str, words: &[&str]) -> Result<Option<String>> {
+    match parameters.string(key)? {
+        Some(word) if !words.contains(&word.as_str()) => {
+            let message = format!("must be one of {}", words.join(", "));
+            Err(Problem::field(&parameters.at(key), message))
+        }
+        word => Ok(word),
+    }
+}
+
+/// How many answers are wanted, at least one.
+fn top_k(parameters: &mut Fields) -> Result<Option<usize>> {
+    match parameters.count("top_k")? {
+        Some(0) => Err(Problem::field(&parameters.at("top_k"), "is 0; it must be 1 or more")),
+        count => Ok(count),
+    }
+}
+
 async fn classify(
     served: Arc<Served>,
     call: Call,
     inputs: Value,
-    mut parameters: Fields,
+    pipes: &Pipes,
     options: Encode,
 ) -> Result<Response> {
-    let scores = match parameters.string("function_to_apply")?.as_deref() {
+    let scores = match pipes.function.as_deref() {
         Some("none") => Scores::Raw,
         _ => Scores::Model,
     };
-    let top_k = parameters.count("top_k")?.unwrap_or(usize::MAX);
+    let top_k = pipes.top_k.unwrap_or(usize::MAX);
     let (texts, _) = texts(inputs)?;
     call.count(texts.len(), "inputs")?;
     let asked = served.classify(texts, options, scores, call.caller).await?;
@@ -184,13 +219,10 @@ async fn fill_mask(
     served: Arc<Served>,
     call: Call,
     inputs: Value,
-    mut parameters: Fields,
+    pipes: &Pipes,
     options: Encode,
 ) -> Result<Response> {
-    let top_k = parameters.count("top_k")?.unwrap_or(5);
-    if top_k == 0 {
-        return Err(Problem::field("parameters.top_k", "is 0; it must be 1 or more"));
-    }
+    let top_k = pipes.top_k.unwrap_or(5);
     let (texts, single) = texts(inputs)?;
     call.count(texts.len(), "inputs")?;
     let asked = served.fill_mask(texts, options, top_k, call.caller).await?;
@@ -215,11 +247,11 @@ async fn tag(
     served: Arc<Served>,
     call: Call,
     inputs: Value,
-    mut parameters: Fields,
+    pipes: &Pipes,
     options: Encode,
 ) -> Result<Response> {
     // InferenceClient's default is `simple`.
-    let group = parameters.string("aggregation_strategy")?.as_deref() != Some("none");
+    let group = pipes.strategy.as_deref() != Some("none");
     let (texts, single) = texts(inputs)?;
     call.count(texts.len(), "inputs")?;
     let plain: Vec<String> = texts

@@ -36,12 +36,17 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/tokenize", post(tokenize))
         .route("/decode", post(decode))
         .route("/info", get(info))
-        .merge(operation())
+        .merge(health_route())
 }
 
-/// What operators ask.
-pub fn operation() -> Router<Arc<App>> {
-    Router::new().route("/health", get(health)).route("/metrics", get(metrics))
+/// Whether requests are taken.
+pub fn health_route() -> Router<Arc<App>> {
+    Router::new().route("/health", get(health))
+}
+
+/// What Prometheus asks.
+pub fn metrics_route() -> Router<Arc<App>> {
+    Router::new().route("/metrics", get(metrics))
 }
 
 /// `{"error","error_type"}`.
@@ -327,13 +332,11 @@ async fn decode(call: Call) -> Result<Response> {
     let mut fields = call.fields().await?;
     let served = tokenizer(&call, &mut fields)?;
     let skip_special = fields.bool("skip_special_tokens")?.unwrap_or(true);
-    let sequences = match texts(fields.required("ids")?, "ids") {
-        Ok(sequences) => sequences,
-        Err(problem) => return Err(problem),
-    };
+    let sequences = texts(fields.required("ids")?, "ids")?;
     call.count(sequences.len(), "ids")?;
     let texts = sequences.into_iter().enumerate().map(|(i, sequence)| match sequence {
         Text::Ids(ids) => {
+            served.check_ids(&ids)?;
             let text = served.pipeline().tokenizer().decode(&ids, skip_special);
             text.map_err(|e| Problem::invalid(e.to_string()))
         }

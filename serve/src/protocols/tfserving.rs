@@ -143,6 +143,14 @@ async fn ask_label(Path((model, last)): Path<(String, String)>, call: Call) -> R
     question(&served, verb, call).await
 }
 
+/// The methods of a path. The router takes a verb for a part of the name, so it does not know.
+pub fn allow(path: &str) -> &'static str {
+    match path.rsplit('/').next().is_some_and(|last| last.contains(':')) {
+        true => "POST",
+        false => "GET,HEAD",
+    }
+}
+
 /// `name:predict` → `name`, `predict`.
 fn verb(last: &str) -> Result<(&str, &str)> {
     last.rsplit_once(':').ok_or_else(|| {
@@ -303,6 +311,9 @@ async fn classify(served: &Arc<Served>, call: Call) -> Result<Response> {
     let mut fields = call.fields().await?;
     // The context's features stand for those that an example does not have.
     let context = fields.take("context");
+    if let Some(other) = context.as_ref().filter(|context| !context.is_object()) {
+        return Err(expected("context", "an object", other));
+    }
     let examples = list(fields.required("examples")?, "examples")?.into_iter().enumerate();
     let texts = examples.map(|(i, mut example)| {
         let at = format!("examples[{i}]");

@@ -143,6 +143,9 @@ async fn inputs(call: &Call) -> Result<(Vec<Text>, bool)> {
 
 fn from_json(value: Value, at: &str) -> Result<(Vec<Text>, bool)> {
     match value {
+        Value::String(text) if text.is_empty() => {
+            Err(Problem::new(Kind::Empty, format!("`{at}` is empty; send a text")))
+        }
         Value::String(text) => Ok((vec![Text::Plain(text)], true)),
         Value::Array(items) => {
             let texts =

@@ -18,6 +18,8 @@ pub use tiny_model::{Head, TEXTS, write_model};
 pub struct Server {
     child: Child,
     pub address: String,
+    /// The line that told the address.
+    pub announced: String,
     out: BufReader<ChildStdout>,
 }
 
@@ -30,7 +32,7 @@ impl Server {
         out.read_line(&mut line).unwrap();
         let address = line.trim().rsplit("//").next().unwrap().to_string();
         assert!(line.starts_with("listening at http"), "{line}");
-        Server { child, address, out }
+        Server { child, address, announced: line, out }
     }
 
     /// With tiny models of these heads.
@@ -45,6 +47,13 @@ impl Server {
         }
         let all: Vec<&str> = all.iter().map(String::as_str).chain(args.iter().copied()).collect();
         (Server::start(&all), dir)
+    }
+
+    /// The next line of its output.
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.out.read_line(&mut line).unwrap();
+        line
     }
 
     pub fn connect(&self) -> TcpStream {
@@ -84,6 +93,14 @@ impl Server {
     /// Waits for its end; its exit code.
     pub fn wait(mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
+    }
+
+    /// Ends it; what it said on standard error.
+    pub fn stop(mut self) -> String {
+        self.terminate();
+        let mut said = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        said
     }
 
     /// The server's memory in KiB.
@@ -146,11 +163,18 @@ impl Reply {
 
 /// Reads one answer to its end.
 pub fn read(stream: TcpStream) -> Reply {
+    try_read(stream).unwrap_or_else(|| panic!("no answer"))
+}
+
+/// Reads one answer to its end; `None` where the connection ends without one.
+pub fn try_read(stream: TcpStream) -> Option<Reply> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
-    reader.read_line(&mut line).unwrap();
-    let code = line.split(' ').nth(1).unwrap_or_else(|| panic!("no answer: {line:?}"));
-    let code = code.parse().unwrap();
+    if reader.read_line(&mut line).ok()? == 0 {
+        return None;
+    }
+    let code = line.split(' ').nth(1).and_then(|code| code.parse().ok());
+    let code = code.unwrap_or_else(|| panic!("no status: {line:?}"));
     let mut headers: Vec<(String, String)> = Vec::new();
     loop {
         let mut line = String::new();
@@ -163,7 +187,7 @@ pub fn read(stream: TcpStream) -> Reply {
     let length = headers.iter().find(|(name, _)| name == "content-length");
     let mut body = vec![0; length.map_or(0, |(_, length)| length.parse().unwrap())];
     reader.read_exact(&mut body).unwrap();
-    Reply { code, headers, body }
+    Some(Reply { code, headers, body })
 }
 
 /// The numbers in a list.

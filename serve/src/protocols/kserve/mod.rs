@@ -4,11 +4,12 @@
 //! `TEXT_PAIR`; the shape is `[n]` or `[n, 1]`. Inputs and outputs may be JSON (`data`) or bytes after the JSON (see
 //! [`binary`]); `tritonclient` sends bytes, and no Content-Type.
 
+mod about;
+
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -22,7 +23,6 @@ use crate::ask::{Encode, Text};
 use crate::call::{Call, answer, small, with_usage};
 use crate::error::{Kind, Problem, Result};
 use crate::json::{Fields, expected, list, string};
-use crate::pipeline::Task;
 use crate::registry::{Registry, Served, Version};
 
 const HEADER_LENGTH: &str = "inference-header-content-length";
@@ -30,17 +30,17 @@ const HEADER_LENGTH: &str = "inference-header-content-length";
 /// The paths.
 pub fn routes() -> Router<Arc<App>> {
     let model = Router::new()
-        .route("/", get(metadata))
-        .route("/ready", get(ready))
-        .route("/config", get(config))
-        .route("/stats", get(stats))
+        .route("/", get(about::metadata))
+        .route("/ready", get(about::ready))
+        .route("/config", get(about::config))
+        .route("/stats", get(about::stats))
         .route("/infer", post(infer));
     Router::new()
-        .route("/v2", get(server))
-        .route("/v2/", get(server))
-        .route("/v2/health/live", get(live))
-        .route("/v2/health/ready", get(server_ready))
-        .route("/v2/models/stats", get(all_stats))
+        .route("/v2", get(about::server))
+        .route("/v2/", get(about::server))
+        .route("/v2/health/live", get(about::live))
+        .route("/v2/health/ready", get(about::server_ready))
+        .route("/v2/models/stats", get(about::all_stats))
         .nest("/v2/models/{model}", model.clone())
         .nest("/v2/models/{model}/versions/{version}", model)
         .route("/v2/repository/index", post(index))
@@ -67,130 +67,6 @@ impl Which {
             Some(version) => models.get(&self.model, &Version::parse(version)?),
         }
     }
-}
-
-async fn server() -> Response {
-    small(&json!({
-        "name": "gradus",
-        "version": env!("CARGO_PKG_VERSION"),
-        "extensions": [
-            "classification", "model_configuration", "model_repository", "statistics", "binary_tensor_data",
-        ],
-    }))
-}
-
-async fn live() -> StatusCode {
-    StatusCode::OK
-}
-
-async fn server_ready(State(app): State<Arc<App>>) -> Result<StatusCode> {
-    match app.ready() {
-        true => Ok(StatusCode::OK),
-        false => Err(Problem::new(Kind::Unavailable, "the server is not ready")),
-    }
-}
-
-async fn ready(State(app): State<Arc<App>>, Path(which): Path<Which>) -> Result<StatusCode> {
-    which.find(&app.models).map(|_| StatusCode::OK)
-}
-
-/// Name, datatype, and the sizes after the first.
-type Tensor = (&'static str, &'static str, Vec<i64>);
-
-fn inputs(served: &Served) -> Vec<Tensor> {
-    let mut inputs = vec![("TEXT", "BYTES", vec![])];
-    if served.task() == Task::Classify {
-        inputs.push(("TEXT_PAIR", "BYTES", vec![]));
-    }
-    inputs
-}
-
-fn outputs(served: &Served) -> Vec<Tensor> {
-    match served.task() {
-        Task::Embed => {
-            vec![("EMBEDDING", "FP32", vec![served.pipeline().config().hidden_size as i64])]
-        }
-        Task::Classify => vec![
-            ("SCORES", "FP32", vec![served.pipeline().labels().len() as i64]),
-            ("LABEL", "BYTES", vec![]),
-        ],
-        Task::FillMask => vec![("MASKS", "BYTES", vec![])],
-        Task::Tag => vec![("WORDS", "BYTES", vec![])],
-    }
-}
-
-async fn metadata(State(app): State<Arc<App>>, Path(which): Path<Which>) -> Result<Response> {
-    let served = which.find(&app.models)?;
-    let described = |(name, datatype, sizes): Tensor| {
-        let shape: Vec<i64> = std::iter::once(-1).chain(sizes).collect();
-        json!({"name": name, "datatype": datatype, "shape": shape})
-    };
-    let listed = app.models.versions(&served.name)?;
-    let versions: Vec<String> = listed.versions.iter().map(|s| s.version.to_string()).collect();
-    Ok(small(&json!({
-        "name": served.name,
-        "versions": versions,
-        "platform": "gradus",
-        "inputs": inputs(&served).into_iter().map(described).collect::<Vec<_>>(),
-        "outputs": outputs(&served).into_iter().map(described).collect::<Vec<_>>(),
-    })))
-}
-
-async fn config(State(app): State<Arc<App>>, Path(which): Path<Which>) -> Result<Response> {
-    let served = which.find(&app.models)?;
-    let described = |(name, datatype, sizes): Tensor| {
-        let datatype = match datatype {
-            "FP32" => "TYPE_FP32",
-            _ => "TYPE_STRING",
-        };
-        // A size of 1 stands for a scalar, which the configuration cannot say.
-        let dims = if sizes.is_empty() { vec![1] } else { sizes };
-        json!({"name": name, "data_type": datatype, "dims": dims})
-    };
-    Ok(small(&json!({
-        "name": served.name,
-        "platform": "gradus",
-        "backend": "gradus",
-        "max_batch_size": app.limits.inputs,
-        "input": inputs(&served).into_iter().map(described).collect::<Vec<_>>(),
-        "output": outputs(&served).into_iter().map(described).collect::<Vec<_>>(),
-        "instance_group": [{"count": served.scheduler.load().workers, "kind": "KIND_CPU"}],
-    })))
-}
-
-fn statistics(served: &Served) -> Value {
-    let read = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
-    let stats = &served.stats;
-    let (done, failed) = (read(&stats.succeeded), read(&stats.failed));
-    let (queued, computed) = (read(&stats.queued_ns), read(&stats.computed_ns));
-    let batches = read(&stats.batches);
-    json!({
-        "name": served.name,
-        "version": served.version.to_string(),
-        "last_inference": read(&stats.last_ms),
-        "inference_count": read(&stats.sequences),
-        "execution_count": batches,
-        "inference_stats": {
-            "success": {"count": done, "ns": queued + computed},
-            "fail": {"count": failed, "ns": 0},
-            "queue": {"count": done, "ns": queued},
-            "compute_input": {"count": batches, "ns": 0},
-            "compute_infer": {"count": batches, "ns": computed},
-            "compute_output": {"count": batches, "ns": 0},
-        },
-        "batch_stats": [],
-    })
-}
-
-async fn stats(State(app): State<Arc<App>>, Path(which): Path<Which>) -> Result<Response> {
-    let served = which.find(&app.models)?;
-    Ok(small(&json!({"model_stats": [statistics(&served)]})))
-}
-
-async fn all_stats(State(app): State<Arc<App>>) -> Response {
-    let versions = app.models.list().into_iter().flat_map(|listed| listed.versions);
-    let stats: Vec<Value> = versions.map(|served| statistics(&served)).collect();
-    small(&json!({"model_stats": stats}))
 }
 
 /// An input tensor of texts.
@@ -386,7 +262,7 @@ async fn infer(Path(which): Path<Which>, call: Call) -> Result<Response> {
                 .collect::<Result<_>>()?
         }
     };
-    let known = outputs(&served);
+    let known = about::outputs(&served);
     if let Some(other) = asks.iter().find(|w| known.iter().all(|(name, ..)| *name != w.name)) {
         let names: Vec<&str> = known.iter().map(|(name, ..)| *name).collect();
         let name: String = other.name.chars().take(64).collect();
@@ -533,6 +409,10 @@ async fn load(Path(which): Path<Which>, call: Call) -> Result<Response> {
 
 async fn unload(Path(which): Path<Which>, call: Call) -> Result<Response> {
     super::manage::allowed(&call.app)?;
+    if !call.body.is_empty() {
+        // `unload_dependents` and the like: there is nothing that depends on a model.
+        call.fields().await?.object("parameters")?;
+    }
     super::manage::unload(&call.app, &which.model, None)?;
     Ok(small(&Value::Object(Map::new())))
 }

@@ -1,5 +1,7 @@
 //! Questions to a model, whatever the protocol: texts are encoded, queued, computed, and joined again.
 
+mod encode;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -8,7 +10,7 @@ use gradus_models::Encoding;
 use gradus_models::pipelines::{Fill, Score, Tag};
 
 use crate::error::{Kind, Problem, Result};
-use crate::pipeline::{Answer, Pipeline, Sequence, Task, Want};
+use crate::pipeline::{Answer, Pipeline, Task, View, Want};
 use crate::registry::{Served, wrong_task};
 use crate::scheduler::{Failure, Terms};
 
@@ -107,6 +109,20 @@ impl<T> Asked<T> {
     }
 }
 
+/// The tokens of a text and what they attend to.
+#[derive(Debug)]
+pub struct Attended {
+    /// The text, the first of a pair, with the model's prompt before it.
+    pub text: String,
+    /// The tokens.
+    pub encoding: Encoding,
+    /// By layer and head: the probabilities, `tokens × tokens`, row by row.
+    pub heads: Vec<Vec<Vec<f32>>>,
+}
+
+/// Numbers of an answer with attention at most: it grows with the square of the tokens.
+pub const MOST_ATTENTION: usize = 1 << 20;
+
 /// How logits become scores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scores {
@@ -140,106 +156,6 @@ impl Served {
             Task::FillMask => Want::Fills(5),
             Task::Tag => Want::Tags,
         }
-    }
-
-    /// Encodes an input.
-    ///
-    /// # Errors
-    /// When it is empty, too long and not to be cut, or not for this model.
-    pub fn sequence(&self, text: Text, options: &Encode, want: Want) -> Result<Sequence> {
-        let pipeline = self.pipeline();
-        let most = pipeline.max_length();
-        let prompt = self.prompt(options)?;
-        let limit = if options.truncate && !options.left { most } else { usize::MAX };
-        let encode = |text: &str, pair: Option<&str>| {
-            let encoded = pipeline.tokenizer().encode(text, pair, limit);
-            encoded.map_err(|e| Problem::invalid(format!("the text cannot be encoded: {e}")))
-        };
-        let (text, mut encoding) = match text {
-            Text::Plain(text) => {
-                let text = match prompt {
-                    Some(prompt) => format!("{prompt}{text}"),
-                    None => text,
-                };
-                let encoding = encode(&text, None)?;
-                (text, encoding)
-            }
-            Text::Pair(a, b) => {
-                let encoding = encode(&a, Some(&b))?;
-                (a, encoding)
-            }
-            Text::Ids(ids) => (String::new(), self.of_ids(ids)?),
-        };
-        if encoding.len() > most {
-            if !options.truncate {
-                return Err(Problem::new(
-                    Kind::TooLong,
-                    format!(
-                        "an input has {} tokens, and the model `{}` takes at most {most}; shorten it, or ask for \
-                         truncation",
-                        encoding.len(),
-                        self.name
-                    ),
-                ));
-            }
-            cut(&mut encoding, most, options.left);
-        }
-        if let Pipeline::FillMask(p) = pipeline {
-            p.check(&text, &encoding).map_err(|e| Problem::invalid(plain(&e)))?;
-        }
-        Ok(Sequence { text, encoding, want })
-    }
-
-    fn prompt(&self, options: &Encode) -> Result<Option<&str>> {
-        let name = options.prompt.as_ref().or(self.prompts.default.as_ref());
-        let Some(name) = name else { return Ok(None) };
-        match self.prompts.named.get(name) {
-            Some(prompt) => Ok(Some(prompt)),
-            None if options.prompt.is_none() => Ok(None),
-            None => {
-                let known: Vec<&str> = self.prompts.named.keys().map(String::as_str).collect();
-                let known = match known.is_empty() {
-                    true => "it has none".to_string(),
-                    false => format!("it has {}", known.join(", ")),
-                };
-                let name: String = name.chars().take(64).collect();
-                Err(Problem::field(
-                    "prompt_name",
-                    format!("`{name}` is no prompt of the model: {known}"),
-                ))
-            }
-        }
-    }
-
-    /// Token ids as a sequence; the special ones are added where they are missing.
-    fn of_ids(&self, mut ids: Vec<u32>) -> Result<Encoding> {
-        let tokenizer = self.pipeline().tokenizer();
-        let vocab = self.pipeline().config().vocab_size;
-        if let Some(id) = ids.iter().find(|&&id| id as usize >= vocab) {
-            return Err(Problem::invalid(format!(
-                "the token id {id} is outside the vocabulary of {vocab} of the model `{}`; send the text instead",
-                self.name
-            )));
-        }
-        if let (Some(cls), Some(sep)) = (tokenizer.cls_id(), tokenizer.sep_id()) {
-            if ids.first() != Some(&cls) {
-                ids.insert(0, cls);
-            }
-            if ids.last() != Some(&sep) || ids.len() == 1 {
-                ids.push(sep);
-            }
-        }
-        let count = ids.len();
-        let special = |id: &u32| Some(*id) == tokenizer.cls_id() || Some(*id) == tokenizer.sep_id();
-        Ok(Encoding {
-            type_ids: vec![0; count],
-            offsets: vec![(0, 0); count],
-            tokens: ids.iter().map(|&id| tokenizer.token(id).unwrap_or_default()).collect(),
-            words: vec![None; count],
-            special: ids.iter().map(special).collect(),
-            truncated: false,
-            ids,
-        })
     }
 
     /// Encodes, queues and computes inputs.
@@ -443,29 +359,31 @@ impl Served {
         })
     }
 
+    /// What the tokens of a text attend to.
+    ///
+    /// # Errors
+    /// As [`Served::ask`]; when the model has no such layer or head, or there would be more than
+    /// [`MOST_ATTENTION`] numbers.
+    pub async fn attention(
+        self: &Arc<Self>,
+        text: Text,
+        options: Encode,
+        view: View,
+        caller: Caller,
+    ) -> Result<Asked<Attended>> {
+        let asked = self.ask(vec![text], options, Want::Attention(view), caller).await?;
+        asked.map(|answer| match answer {
+            Answer::Attention { text, encoding, heads } => Ok(Attended { text, encoding, heads }),
+            _ => Err(unexpected()),
+        })
+    }
+
     fn require(&self, task: Task) -> Result<()> {
         match self.task() == task {
             true => Ok(()),
             false => Err(wrong_task(self, task.name())),
         }
     }
-}
-
-/// Cuts a sequence to `most` tokens, at its beginning or its end; special tokens at both ends stay.
-fn cut(encoding: &mut Encoding, most: usize, left: bool) {
-    let length = encoding.len();
-    let head = encoding.special.iter().take_while(|&&special| special).count();
-    let tail = encoding.special.iter().rev().take_while(|&&special| special).count();
-    let extra = length.saturating_sub(most);
-    let from = if left { head } else { length.saturating_sub(tail + extra) };
-    let range = from..(from + extra).min(length);
-    encoding.ids.drain(range.clone());
-    encoding.type_ids.drain(range.clone());
-    encoding.offsets.drain(range.clone());
-    encoding.tokens.drain(range.clone());
-    encoding.words.drain(range.clone());
-    encoding.special.drain(range);
-    encoding.truncated = true;
 }
 
 /// Scales to length 1; a vector of zeros stays.

@@ -1,0 +1,18 @@
+//! KServe v2's binary tensors: any bytes are elements or an error, never a panic, and what was read is what was sent.
+//!
+//! The parser is included by its file, which needs nothing but std: the model server is not built with sanitizers.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../../serve/src/protocols/binary.rs"]
+mod binary;
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(elements) = binary::elements(bytes) {
+        let mut again = Vec::new();
+        elements.iter().for_each(|element| binary::push(&mut again, element));
+        assert_eq!(again, bytes);
+    }
+});

@@ -1,0 +1,166 @@
+//! Inputs as sequences of tokens.
+
+use gradus_models::Encoding;
+
+use super::{Encode, MOST_ATTENTION, Text, plain};
+use crate::error::{Kind, Problem, Result};
+use crate::pipeline::{Pipeline, Sequence, View, Want};
+use crate::registry::Served;
+
+impl Served {
+    /// Encodes an input.
+    ///
+    /// # Errors
+    /// When it is empty, too long and not to be cut, or not for this model.
+    pub fn sequence(&self, text: Text, options: &Encode, want: Want) -> Result<Sequence> {
+        let pipeline = self.pipeline();
+        let most = pipeline.max_length();
+        let prompt = self.prompt(options)?;
+        let limit = if options.truncate && !options.left { most } else { usize::MAX };
+        let encode = |text: &str, pair: Option<&str>| {
+            let encoded = pipeline.tokenizer().encode(text, pair, limit);
+            encoded.map_err(|e| Problem::invalid(format!("the text cannot be encoded: {e}")))
+        };
+        let (text, mut encoding) = match text {
+            Text::Plain(text) => {
+                let text = match prompt {
+                    Some(prompt) => format!("{prompt}{text}"),
+                    None => text,
+                };
+                let encoding = encode(&text, None)?;
+                (text, encoding)
+            }
+            Text::Pair(a, b) => {
+                let encoding = encode(&a, Some(&b))?;
+                (a, encoding)
+            }
+            Text::Ids(ids) => (String::new(), self.of_ids(ids)?),
+        };
+        if encoding.len() > most {
+            if !options.truncate {
+                return Err(Problem::new(
+                    Kind::TooLong,
+                    format!(
+                        "an input has {} tokens, and the model `{}` takes at most {most}; shorten it, or ask for \
+                         truncation",
+                        encoding.len(),
+                        self.name
+                    ),
+                ));
+            }
+            cut(&mut encoding, most, options.left);
+        }
+        if let Want::Attention(view) = want {
+            self.check_view(view, encoding.len())?;
+        } else if let Pipeline::FillMask(p) = pipeline {
+            p.check(&text, &encoding).map_err(|e| Problem::invalid(plain(&e)))?;
+        }
+        Ok(Sequence { text, encoding, want })
+    }
+
+    /// Refuses a layer or a head that is not there, and more numbers than are sent.
+    fn check_view(&self, view: View, tokens: usize) -> Result<()> {
+        let config = self.pipeline().config();
+        let all = [
+            ("layer", view.layer, config.num_hidden_layers),
+            ("head", view.head, config.num_attention_heads),
+        ];
+        if let Some((name, Some(wanted), has)) =
+            all.into_iter().find(|(_, wanted, has)| wanted.is_some_and(|n| n >= *has))
+        {
+            let message = format!("is {wanted}; the model has {name}s 0 to {}", has - 1);
+            return Err(Problem::field(name, message));
+        }
+        let layers = view.layers(config.num_hidden_layers).len();
+        let heads = view.heads(config.num_attention_heads).len();
+        let numbers = layers.saturating_mul(heads).saturating_mul(tokens.saturating_mul(tokens));
+        match numbers <= MOST_ATTENTION {
+            true => Ok(()),
+            false => Err(Problem::new(
+                Kind::TooLong,
+                format!(
+                    "the attention of {layers} layers with {heads} heads over {tokens} tokens has {numbers} numbers; \
+                     at most {MOST_ATTENTION} are sent: ask for a `layer`, for a `head` too, or shorten the text"
+                ),
+            )),
+        }
+    }
+
+    fn prompt(&self, options: &Encode) -> Result<Option<&str>> {
+        let name = options.prompt.as_ref().or(self.prompts.default.as_ref());
+        let Some(name) = name else { return Ok(None) };
+        match self.prompts.named.get(name) {
+            Some(prompt) => Ok(Some(prompt)),
+            None if options.prompt.is_none() => Ok(None),
+            None => {
+                let known: Vec<&str> = self.prompts.named.keys().map(String::as_str).collect();
+                let known = match known.is_empty() {
+                    true => "it has none".to_string(),
+                    false => format!("it has {}", known.join(", ")),
+                };
+                let name: String = name.chars().take(64).collect();
+                Err(Problem::field(
+                    "prompt_name",
+                    format!("`{name}` is no prompt of the model: {known}"),
+                ))
+            }
+        }
+    }
+
+    /// Checks that token ids are in the vocabulary.
+    ///
+    /// # Errors
+    /// When one is not.
+    pub fn check_ids(&self, ids: &[u32]) -> Result<()> {
+        let vocab = self.pipeline().config().vocab_size;
+        match ids.iter().find(|&&id| id as usize >= vocab) {
+            None => Ok(()),
+            Some(id) => Err(Problem::invalid(format!(
+                "the token id {id} is outside the vocabulary of {vocab} of the model `{}`; send the text instead",
+                self.name
+            ))),
+        }
+    }
+
+    /// Token ids as a sequence; the special ones are added where they are missing.
+    fn of_ids(&self, mut ids: Vec<u32>) -> Result<Encoding> {
+        self.check_ids(&ids)?;
+        let tokenizer = self.pipeline().tokenizer();
+        if let (Some(cls), Some(sep)) = (tokenizer.cls_id(), tokenizer.sep_id()) {
+            if ids.first() != Some(&cls) {
+                ids.insert(0, cls);
+            }
+            if ids.last() != Some(&sep) || ids.len() == 1 {
+                ids.push(sep);
+            }
+        }
+        let count = ids.len();
+        let special = |id: &u32| Some(*id) == tokenizer.cls_id() || Some(*id) == tokenizer.sep_id();
+        Ok(Encoding {
+            type_ids: vec![0; count],
+            offsets: vec![(0, 0); count],
+            tokens: ids.iter().map(|&id| tokenizer.token(id).unwrap_or_default()).collect(),
+            words: vec![None; count],
+            special: ids.iter().map(special).collect(),
+            truncated: false,
+            ids,
+        })
+    }
+}
+
+/// Cuts a sequence to `most` tokens, at its beginning or its end; special tokens at both ends stay.
+fn cut(encoding: &mut Encoding, most: usize, left: bool) {
+    let length = encoding.len();
+    let head = encoding.special.iter().take_while(|&&special| special).count();
+    let tail = encoding.special.iter().rev().take_while(|&&special| special).count();
+    let extra = length.saturating_sub(most);
+    let from = if left { head } else { length.saturating_sub(tail + extra) };
+    let range = from..(from + extra).min(length);
+    encoding.ids.drain(range.clone());
+    encoding.type_ids.drain(range.clone());
+    encoding.offsets.drain(range.clone());
+    encoding.tokens.drain(range.clone());
+    encoding.words.drain(range.clone());
+    encoding.special.drain(range);
+    encoding.truncated = true;
+}

@@ -1,0 +1,39 @@
+//! The operations of Hugging Face's pipelines.
+
+use serde_json::json;
+
+use super::{HUGGING_FACE, Operation, TEXT};
+use crate::openapi::schemas::{any_of, boolean, count, example, object, reference, some, string};
+
+/// The operations.
+pub fn operations() -> Vec<Operation> {
+    let text = || reference("Text");
+    let pair = || object([("text", string()), ("text_pair?", string())]);
+    let sentences = object([("source_sentence", text()), ("sentences", some(text()))]);
+    let body = || {
+        let fields = object([
+            ("inputs", any_of([text(), some(text()), sentences.clone(), pair()])),
+            (
+                "parameters?",
+                object([
+                    ("top_k?", count(1)),
+                    ("function_to_apply?", string()),
+                    ("aggregation_strategy?", string()),
+                    ("normalize?", boolean()),
+                    ("truncate?", boolean()),
+                    ("prompt_name?", string()),
+                ]),
+            ),
+            ("normalize?", boolean()),
+            ("truncate?", boolean()),
+            ("prompt_name?", string()),
+        ]);
+        example(fields, json!({"inputs": TEXT}))
+    };
+    let about = "The first model as a pipeline: classification, fill-mask, feature extraction, similarity, tagging";
+    vec![
+        Operation::ask(HUGGING_FACE, "/", about, body()).gives(reference("Answer")),
+        Operation::ask(HUGGING_FACE, "/models/{model}", "A model by name as a pipeline", body())
+            .gives(reference("Answer")),
+    ]
+}
