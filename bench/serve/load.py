@@ -24,17 +24,24 @@ from pathlib import Path
 
 
 def memory(pid, field="VmRSS"):
-    """MiB of a process and its children."""
-    total = 0
+    """MiB of a process and its descendants."""
+    found, parents = {}, {}
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
             text = status.read_text()
         except OSError:
             continue
-        if int(status.parent.name) == pid or re.search(rf"^PPid:\t{pid}$", text, re.M):
-            found = re.search(rf"^{field}:\s+(\d+)", text, re.M)
-            total += int(found[1]) if found else 0
-    return total / 1024
+        one = int(status.parent.name)
+        parents[one] = int(re.search(r"^PPid:\t(\d+)$", text, re.M)[1])
+        kib = re.search(rf"^{field}:\s+(\d+)", text, re.M)
+        found[one] = int(kib[1]) if kib else 0
+
+    def ours(one):
+        while one not in (pid, 0, None):
+            one = parents.get(one)
+        return one == pid
+
+    return sum(kib for one, kib in found.items() if ours(one)) / 1024
 
 
 def post(url, text):
