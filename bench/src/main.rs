@@ -79,6 +79,7 @@ fn program(program: Program) -> Outcome {
     }
     let peers = program.peer.as_deref().map(report::read_peers).transpose()?.unwrap_or_default();
     let bench = workloads::Bench::new(
+        device,
         program.model.clone(),
         program.data.clone(),
         program.seconds,
@@ -86,7 +87,7 @@ fn program(program: Program) -> Outcome {
     );
     let mut results = Vec::new();
     for &workload in &program.workload {
-        let result = bench.measure(workload, device)?;
+        let result = bench.measure(workload)?;
         println!("{}", serde_json::to_string(&result)?);
         results.push(result);
     }

@@ -46,6 +46,7 @@ const MAX_LENGTH: usize = 128;
 
 /// The settings of all measurements.
 pub struct Bench {
+    device: Device,
     model: Option<String>,
     data: Option<PathBuf>,
     seconds: f64,
@@ -59,11 +60,17 @@ struct Times {
 }
 
 impl Bench {
-    pub fn new(model: Option<String>, data: Option<PathBuf>, seconds: f64, batch: usize) -> Self {
-        Bench { model, data, seconds, batch }
+    pub fn new(
+        device: Device,
+        model: Option<String>,
+        data: Option<PathBuf>,
+        seconds: f64,
+        batch: usize,
+    ) -> Self {
+        Bench { device, model, data, seconds, batch }
     }
 
-    pub fn measure(&self, workload: Workload, device: Device) -> Outcome<Measurement> {
+    pub fn measure(&self, workload: Workload) -> Outcome<Measurement> {
         let (times, amount, unit) = match workload {
             Workload::EncodeB32S128 => (self.encode(self.batch, 128)?, self.batch, "sequences/s"),
             Workload::EncodeB1S16 => (self.encode(1, 16)?, 1, "ms"),
@@ -105,7 +112,7 @@ impl Bench {
             best: round(value(times.best)),
             runs: times.runs,
             threads: rayon::current_num_threads(),
-            device: device.to_string(),
+            device: self.device.to_string(),
             peak_rss_mib: peak_rss_mib(),
         })
     }
@@ -113,7 +120,8 @@ impl Bench {
     /// Runs `f` until the time is over, three times at least, after one warm-up.
     fn repeat(&self, mut f: impl FnMut() -> Outcome + Send) -> Outcome<Times> {
         // Inside the thread pool, as pipelines and trainer are: entering it costs 20 µs each time.
-        let mut f = || rayon::scope(|_| f());
+        // A GPU has only recorded the work when `f` returns.
+        let mut f = || rayon::scope(|_| f()).and_then(|()| Ok(self.device.synchronize()?));
         f()?;
         let (start, mut times) = (Instant::now(), Vec::new());
         while times.len() < 3 || start.elapsed().as_secs_f64() < self.seconds {
@@ -129,10 +137,15 @@ impl Bench {
     fn config_and_store(&self) -> Outcome<(BertConfig, Store, Option<Pretrained>)> {
         match self.model.as_deref() {
             None => Err(Failure::usage("this workload needs --model DIR or --model base")),
-            Some("base") => Ok((BertConfig::base(30522), Store::new(0), None)),
+            Some("base") => {
+                let store = Store::new(0);
+                store.to_device(self.device)?;
+                Ok((BertConfig::base(30522), store, None))
+            }
             Some(model) => {
                 let pretrained = Pretrained::open(model)?;
                 let store = pretrained.store(0);
+                store.to_device(self.device)?;
                 Ok((pretrained.config.clone(), store, Some(pretrained)))
             }
         }
@@ -144,7 +157,7 @@ impl Bench {
         let ids = Tensor::randint(high / 30, high, &[batch * length], RngKey::new(0))?;
         let (ids, zeros) = (ids.to_vec::<u32>()?, vec![0u32; length]);
         let parts = ids.chunks(length).map(|ids| (ids, zeros.as_slice()));
-        Ok(BertInput::new(&PackedBatch::from_parts(parts, config)?)?)
+        Ok(BertInput::new(&PackedBatch::from_parts(parts, config)?)?.to_device(self.device)?)
     }
 
     fn encode(&self, batch: usize, length: usize) -> Outcome<Times> {
@@ -178,7 +191,7 @@ impl Bench {
             let lengths: Vec<usize> = encodings.iter().map(Encoding::len).collect();
             for batch in sorted_batches(&lengths, 32)? {
                 let packed = PackedBatch::new(batch.iter().map(|&i| &encodings[i]), &config)?;
-                let input = BertInput::new(&packed)?;
+                let input = BertInput::new(&packed)?.to_device(self.device)?;
                 no_grad(|| {
                     let hidden = bert.forward(&input, &Forward::inference())?;
                     normalize(&mean_pool(&hidden, &input)?)
@@ -210,6 +223,7 @@ impl Bench {
         let mut trainee = self.trainee()?;
         let input = self.random_input(batch, length, &trainee.config)?;
         let targets = Tensor::randint(0, LABELS as u32, &[batch], RngKey::new(1))?;
+        let targets = targets.to_device(self.device)?;
         self.repeat(|| trainee.step(&input, &targets))
     }
 
@@ -230,7 +244,8 @@ impl Bench {
         let mut batches = Vec::new();
         for (encodings, ids) in encodings.chunks(32).zip(ids.chunks(32)) {
             let input = BertInput::new(&PackedBatch::new(encodings, &trainee.config)?)?;
-            batches.push((input, Tensor::from_slice(ids, &[ids.len()])?));
+            let targets = Tensor::from_slice(ids, &[ids.len()])?.to_device(self.device)?;
+            batches.push((input.to_device(self.device)?, targets));
         }
         let times = self.repeat(|| {
             batches.iter().try_for_each(|(input, targets)| trainee.step(input, targets))
@@ -239,8 +254,8 @@ impl Bench {
     }
 
     fn gemm(&self) -> Outcome<Times> {
-        let a = Tensor::randn(&[4096, 1536], DType::F32, RngKey::new(0))?;
-        let b = Tensor::randn(&[1536, 1536], DType::F32, RngKey::new(1))?;
+        let a = Tensor::randn(&[4096, 1536], DType::F32, RngKey::new(0))?.to_device(self.device)?;
+        let b = Tensor::randn(&[1536, 1536], DType::F32, RngKey::new(1))?.to_device(self.device)?;
         self.repeat(|| {
             a.linear(&b, None)?;
             Ok(())

@@ -8,6 +8,7 @@ use gradus_tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, Outcome};
+use crate::progress::note;
 
 /// Where to compute: `--device auto|cpu|gpu|gpu:N`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -69,8 +70,8 @@ impl DeviceArg {
     /// When it is a GPU that is not there, or cannot be opened.
     pub fn resolve(self) -> Outcome<Device> {
         match self {
-            // Not yet `Device::auto()`: the programs do not put models on a GPU.
-            DeviceArg::Auto | DeviceArg::Cpu => Ok(Device::Cpu),
+            DeviceArg::Auto => Ok(Device::auto()),
+            DeviceArg::Cpu => Ok(Device::Cpu),
             // Without a number the first one: hardware, where there is any.
             DeviceArg::Gpu(number) => Device::gpu(number.unwrap_or(0))
                 .map_err(|error| Failure::error(format!("`{self}` is not available: {error}"))),
@@ -120,8 +121,8 @@ impl SharedArgs {
     /// computation.
     ///
     /// # Errors
-    /// A usage error when `--threads` is out of its range; an error when there is no such device, when it is a GPU
-    /// (models run on the CPU only so far), or when the threads cannot be started.
+    /// A usage error when `--threads` is out of its range; an error when there is no such device, or when the threads
+    /// cannot be started.
     pub fn start(&self) -> Outcome<Device> {
         self.start_with(rayon::ThreadPoolBuilder::new().use_current_thread())
     }
@@ -140,14 +141,18 @@ impl SharedArgs {
                 "--threads is {threads}; it must be from 1 to {MOST_THREADS}"
             )));
         }
-        let wanted = self.device.unwrap_or_default();
-        let device = wanted.resolve()?;
-        // The tensors and gradients run on GPUs; a model's parameters and batches are not put there yet.
-        if device != Device::Cpu {
-            return Err(Failure::error(format!(
-                "`{wanted}` is here, but the programs compute on the CPU only so far; use --device cpu \
-                 (`infer devices` lists what there is)"
-            )));
+        let device = self.device.unwrap_or_default().resolve()?;
+        if let Device::Gpu(index) = device
+            && let Some(gpu) = gradus_tensor::gpus().get(index).filter(|gpu| gpu.software)
+        {
+            note(
+                self,
+                format!(
+                    "warning: {device} ({}) is a program on the processor, good for tests only; --device cpu is \
+                     faster",
+                    gpu.name
+                ),
+            );
         }
         // 0: as many as there are processors, or as RAYON_NUM_THREADS says.
         pool.num_threads(self.threads.unwrap_or(0))
@@ -173,7 +178,9 @@ mod tests {
 
     #[test]
     fn a_gpu_that_is_not_there_is_refused() {
-        assert_eq!(DeviceArg::Auto.resolve().unwrap(), Device::Cpu);
+        let auto = DeviceArg::Auto.resolve().unwrap();
+        let hardware = gradus_tensor::gpus().iter().any(|gpu| !gpu.software);
+        assert_eq!(auto != Device::Cpu, hardware, "never one in software");
         let failure = DeviceArg::Gpu(Some(999)).resolve().unwrap_err();
         assert!(failure.to_string().contains("`gpu:999`"), "{failure}");
     }

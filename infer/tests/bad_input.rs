@@ -199,7 +199,7 @@ fn flags_that_make_no_sense() {
         let run = classify(&model, &[&[TEXTS[0]], &flags[..]].concat());
         fails(&run, 2, &parts);
     }
-    fails(&classify(&model, &["hi", "--device", "gpu"]), 1, &["`gpu`", "CPU only"]);
+    fails(&classify(&model, &["hi", "--device", "gpu:999"]), 1, &["`gpu:999`", "not available"]);
     fails(&infer(&["classify", "hi"]), 2, &["--model", "infer classify --model"]);
     fails(&infer(&["similarity", "--model", model.path()]), 2, &["two texts"]);
     fails(&infer(&["similarity", "--model", model.path(), "one"]), 2, &["2 values"]);

@@ -3,9 +3,7 @@
 
 mod common;
 
-use std::path::PathBuf;
-
-use common::{run, small_trainer, trainer};
+use common::{run, shared, small_trainer, trainer};
 use gradus_models::training::{Classification, Recipe, Trainer};
 use gradus_models::{
     BertInput, Columns, Dataset, Encoding, PackedBatch, Pooling, Pretrained, SequenceClassifier,
@@ -14,14 +12,6 @@ use gradus_models::{
 use gradus_nn::{AdamW, CrossEntropy, Forward, Optimizer, Schedule, clip_grad_norm, param_groups};
 use gradus_tensor::Tensor;
 use gradus_tensor::io::safetensors::SafeTensors;
-
-fn shared() -> Option<PathBuf> {
-    let folder = std::env::var_os("GRADUS_SHARED").map(PathBuf::from);
-    if folder.is_none() {
-        eprintln!("skipped: GRADUS_SHARED is not set");
-    }
-    folder
-}
 
 /// ‖a − b‖ / ‖b‖.
 fn relative(ours: &[f32], theirs: &[f32]) -> f64 {

@@ -2,28 +2,22 @@
 //!
 //! Without `GRADUS_SHARED` these tests say that they are skipped.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+mod common;
 
-use gradus_autograd::no_grad;
+use std::fs;
+use std::path::Path;
+
+use common::shared;
+use gradus_autograd::{Var, no_grad};
 use gradus_models::bert::normalize;
 use gradus_models::pipelines::TextEmbedder;
 use gradus_models::{
     Bert, BertConfig, BertInput, Checkpoint, MaskedLm, PackedBatch, Pooling, Pretrained,
 };
-use gradus_nn::{CrossEntropy, Forward, Store};
+use gradus_nn::{CrossEntropy, Forward, Source, Store};
 use gradus_tensor::Tensor;
 use safetensors::SafeTensors;
 use serde_json::Value;
-
-/// The shared folder, where there is one.
-fn shared() -> Option<PathBuf> {
-    let folder = std::env::var_os("GRADUS_SHARED").map(PathBuf::from);
-    if folder.is_none() {
-        eprintln!("skipped: GRADUS_SHARED is not set");
-    }
-    folder
-}
 
 fn floats(file: &SafeTensors, name: &str) -> (Vec<usize>, Vec<f32>) {
     let view = file.tensor(name).unwrap();
@@ -194,4 +188,64 @@ fn the_masked_language_model_and_its_gradients() {
         assert!(relative <= 1e-4, "{name}: relative error {relative:e}");
     }
     eprintln!("worst gradient: {:.2e} ({})", worst.0, worst.1);
+}
+
+/// Layer by layer: the probabilities times the values, through the rest of a layer written out, give what the layer
+/// gives, which attends in one fused kernel. Inputs and results are PyTorch's.
+#[test]
+fn attention_probabilities_are_those_that_the_layers_use() {
+    let Some(shared) = shared() else { return };
+    let bytes = fs::read(shared.join("golden/a_embed.safetensors")).unwrap();
+    let golden = SafeTensors::deserialize(&bytes).unwrap();
+    let model = shared.join("models/minilm");
+    let pretrained = Pretrained::open(model.to_str().unwrap()).unwrap();
+    let weight = |name: &str| Var::constant(pretrained.checkpoint.tensor(name).unwrap().unwrap());
+    let embedder = TextEmbedder::open(model.to_str().unwrap(), None, true).unwrap();
+    let about = json(&shared.join("golden/a_embed.json"));
+    let (mut worst, mut uneven) = (0.0f64, 0.0f64);
+    for (row, sentence) in about["sentences"].as_array().unwrap().iter().enumerate() {
+        let encoding =
+            embedder.tokenizer().encode(sentence.as_str().unwrap(), None, usize::MAX).unwrap();
+        let (n, heads, h) = (encoding.len(), 12, 384);
+        let shown = embedder.attentions(&encoding, 0..6).unwrap();
+        assert_eq!(embedder.attentions(&encoding, 4..5).unwrap(), shown[4..5]);
+        let state = |i: usize| {
+            let (shape, values) = floats(&golden, &format!("hidden_states.{i}"));
+            let start = row * shape[1] * shape[2];
+            values[start..start + n * h].to_vec()
+        };
+        for (i, probabilities) in shown.iter().enumerate() {
+            for sums in probabilities.chunks(n) {
+                uneven = uneven.max((sums.iter().sum::<f32>() - 1.0).abs().into());
+            }
+            let at = |name: &str| weight(&format!("encoder.layer.{i}.{name}"));
+            let linear = |x: &Var, name: &str| {
+                x.linear(&at(&format!("{name}.weight")), Some(&at(&format!("{name}.bias"))))
+                    .unwrap()
+            };
+            let norm = |x: &Var, name: &str| {
+                x.layer_norm(&at(&format!("{name}.weight")), &at(&format!("{name}.bias")), 1e-12)
+                    .unwrap()
+            };
+            let x = Var::constant(Tensor::from_slice(&state(i), &[n, h]).unwrap());
+            let p = Var::constant(Tensor::from_slice(probabilities, &[heads, n, n]).unwrap());
+            let v = linear(&x, "attention.self.value").reshape(&[n, heads, h / heads]).unwrap();
+            let context = p.matmul(&v.permute(&[1, 0, 2]).unwrap()).unwrap();
+            let context = context.permute(&[1, 0, 2]).unwrap().reshape(&[n, h]).unwrap();
+            let y = linear(&context, "attention.output.dense").add(&x).unwrap();
+            let attended = norm(&y, "attention.output.LayerNorm");
+            let between = linear(&attended, "intermediate.dense").gelu().unwrap();
+            let y = linear(&between, "output.dense").add(&attended).unwrap();
+            let y = norm(&y, "output.LayerNorm").tensor().to_vec::<f32>().unwrap();
+            worst = worst.max(distance(&y, &state(i + 1)));
+        }
+    }
+    eprintln!("layers from probabilities: {worst:.2e}; rows sum to 1 within {uneven:.2e}");
+    assert!(worst <= 1e-5, "{worst:e}");
+    assert!(uneven <= 1e-6, "{uneven:e}");
+    let encoding = embedder.tokenizer().encode("hi", None, 8).unwrap();
+    for layers in [3..7, 7..8] {
+        let error = embedder.attentions(&encoding, layers).unwrap_err().to_string();
+        assert!(error.contains("0..6"), "{error}");
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use gradus_autograd::{Gradients, Var};
-use gradus_tensor::{DType, Result, Tensor, bail};
+use gradus_tensor::{DType, Device, Result, Tensor, bail};
 
 /// A named trainable tensor, shared by the model, the optimiser and the checkpoint. Cloning copies
 /// nothing: all clones are one parameter.
@@ -80,13 +80,32 @@ impl Parameter {
         grads.get(&self.var())
     }
 
-    /// Gives the parameter a new value.
+    /// Gives the parameter a new value, which is moved to the parameter's device.
     ///
     /// # Errors
     /// If shape or dtype differ; the message names the parameter.
     pub fn set(&self, tensor: Tensor) -> Result<()> {
         self.check(&tensor)?;
-        *self.write().tensor_mut() = tensor;
+        let mut var = self.write();
+        let device = var.tensor().device();
+        *var.tensor_mut() = tensor.to_device(device).map_err(|e| e.at(self.name()))?;
+        Ok(())
+    }
+
+    /// Where the value lies.
+    pub fn device(&self) -> Device {
+        self.0.var.read().unwrap_or_else(PoisonError::into_inner).tensor().device()
+    }
+
+    /// Moves the value to `device`; the parameter stays the same leaf of the graph. An optimiser that
+    /// has state for it must be given its state anew ([`load_state`](crate::Optimizer::load_state)).
+    ///
+    /// # Errors
+    /// If the device cannot hold it; the message names the parameter.
+    pub fn to_device(&self, device: Device) -> Result<()> {
+        let mut var = self.write();
+        let moved = var.tensor().to_device(device).map_err(|e| e.at(self.name()))?;
+        *var.tensor_mut() = moved;
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use gradus_tensor::{DType, Result, RngKey, Tensor, bail};
+use gradus_tensor::{DType, Device, Result, RngKey, Tensor, bail};
 
 use crate::{Init, Parameter};
 
@@ -27,6 +27,7 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
+    device: Device,
     parameters: Vec<Parameter>,
     by_name: HashMap<String, usize>,
     missing: Vec<String>,
@@ -76,6 +77,22 @@ impl Store {
         self.state().missing.clone()
     }
 
+    /// Where the parameters lie: the CPU, unless they were moved.
+    pub fn device(&self) -> Device {
+        self.state().device
+    }
+
+    /// Moves all parameters to `device`, and makes there those that are still to come: so it may be
+    /// called before or after the model is built.
+    ///
+    /// # Errors
+    /// If the device cannot hold them; the message names the parameter.
+    pub fn to_device(&self, device: Device) -> Result<()> {
+        let mut state = self.state();
+        state.device = device;
+        state.parameters.iter().try_for_each(|parameter| parameter.to_device(device))
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // The state is changed only after everything that can fail.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -117,6 +134,7 @@ impl Store {
                 init.tensor(shape, self.0.dtype, self.0.key.place(name)).map_err(|e| e.at(name))?
             }
         };
+        let tensor = tensor.to_device(state.device).map_err(|e| e.at(name))?;
         let parameter = Parameter::new(name, tensor)?;
         if !found && self.0.source.is_some() {
             state.missing.push(name.to_string());

@@ -80,7 +80,7 @@ pub struct Flags {
     /// Let models be registered from the folders in this one, and unregistered
     #[arg(long, value_name = "DIR")]
     pub model_store: Option<PathBuf>,
-    /// Answer /metrics and /health on a port of their own, without a key
+    /// Answer /metrics on a port of its own, without a key, and /health there too
     #[arg(long, value_name = "PORT")]
     pub metrics_port: Option<u16>,
     /// Certificates for HTTPS, PEM

@@ -27,8 +27,18 @@ pub struct Peer(pub SocketAddr);
 const MOST_SECONDS: f64 = 86_400.0;
 
 /// Paths that anybody may see: whoever balances the load has no key.
-const OPEN: [&str; 7] =
-    ["/health", "/ping", "/v2/health/live", "/v2/health/ready", "/docs", "/openapi.json", "/"];
+const OPEN: [&str; 10] = [
+    "/health",
+    "/ping",
+    "/v2/health/live",
+    "/v2/health/ready",
+    "/docs",
+    "/openapi.json",
+    "/",
+    "/page.css",
+    "/page.js",
+    "/load.js",
+];
 
 /// Counts a request while it is being answered, even if its client goes.
 struct InFlight(Arc<App>);

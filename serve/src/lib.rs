@@ -11,6 +11,7 @@
 //! | [`call`], [`json`], [`error`] | a request read within limits; what may be wrong with it |
 //! | [`around`] | what surrounds every request: ids, keys, CORS, deadlines, logs, metrics |
 //! | [`server`] | connections: TLS, slow clients, shutting down |
+//! | [`page`] | the page at `/`, for people |
 //! | [`openapi`] | what the server answers, for machines and people |
 //! | [`metrics`], [`log`] | what operators look at |
 //! | [`program`] | the command line |
@@ -31,6 +32,7 @@ pub mod json;
 pub mod log;
 pub mod metrics;
 pub mod openapi;
+pub mod page;
 pub mod pipeline;
 pub mod program;
 pub mod protocols;

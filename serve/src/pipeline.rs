@@ -1,10 +1,12 @@
 //! A model folder as what the scheduler runs: the pipeline that its head makes of it.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use gradus_models::pipelines::{Fill, FillMask, Tag, TextClassifier, TextEmbedder, TokenTagger};
 use gradus_models::{BertConfig, Encoding, Error, Tokenizer, resolve};
+use gradus_tensor::Device;
 
 use crate::scheduler::Model;
 
@@ -58,17 +60,19 @@ macro_rules! each {
 }
 
 impl Pipeline {
-    /// Opens a folder or a hub id. Its head decides the task: that of `architectures` in config.json, except that a
+    /// Opens a folder or a hub id, on `device`. Its head decides the task: that of `architectures` in config.json, except that a
     /// sentence-transformers folder (modules.json) embeds.
     ///
     /// # Errors
     /// When it cannot be opened.
-    pub fn open(model: &str, batch_tokens: usize) -> Result<Pipeline, Error> {
+    pub fn open(model: &str, batch_tokens: usize, device: Device) -> Result<Pipeline, Error> {
         let folder = resolve(model)?;
         let config = BertConfig::load(folder.join("config.json"))?;
         let has = |head: &str| config.architectures.iter().any(|name| name.contains(head));
         let embeds = folder.join("modules.json").is_file();
-        let mut pipeline = if !embeds && has("SequenceClassification") {
+        // `train` calls a classifier on the mean of the tokens a BertModel, as transformers has no class for it.
+        let classifies = config.problem_type.is_some() && !config.id2label.is_empty();
+        let mut pipeline = if !embeds && (has("SequenceClassification") || classifies) {
             Pipeline::Classify(TextClassifier::open(model)?)
         } else if !embeds && has("TokenClassification") {
             Pipeline::Tag(TokenTagger::open(model)?)
@@ -81,6 +85,7 @@ impl Pipeline {
         each!(&mut pipeline, p => {
             p.set_batch_size(usize::MAX)?;
             p.set_batch_tokens(batch_tokens);
+            p.to_device(device)?;
         });
         Ok(pipeline)
     }
@@ -138,6 +143,29 @@ pub enum Want {
     Fills(usize),
     /// The labelled words.
     Tags,
+    /// What the tokens attend to.
+    Attention(View),
+}
+
+/// Which attention is wanted: all of it, of a layer, of a head in every layer, or of a head in a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct View {
+    /// Of this layer only.
+    pub layer: Option<usize>,
+    /// Of this head only.
+    pub head: Option<usize>,
+}
+
+impl View {
+    /// The layers of a model with so many.
+    pub fn layers(self, all: usize) -> Range<usize> {
+        self.layer.map_or(0..all, |layer| layer..layer + 1)
+    }
+
+    /// The heads of a layer with so many.
+    pub fn heads(self, all: usize) -> Range<usize> {
+        self.head.map_or(0..all, |head| head..head + 1)
+    }
 }
 
 /// A sequence to compute.
@@ -159,9 +187,35 @@ pub enum Answer {
     Fills(Vec<Vec<Fill>>),
     /// Of [`Want::Tags`].
     Tags(Vec<Tag>),
+    /// Of [`Want::Attention`].
+    Attention {
+        /// The text, the first of a pair, with the model's prompt before it.
+        text: String,
+        /// The tokens.
+        encoding: Encoding,
+        /// By layer and head: the probabilities, `tokens × tokens`, row by row.
+        heads: Vec<Vec<Vec<f32>>>,
+    },
 }
 
 impl Pipeline {
+    fn attention(&self, sequence: &Sequence) -> Result<Answer, Error> {
+        let Want::Attention(view) = sequence.want else {
+            return Err(Error::Input("no attention is wanted".into()));
+        };
+        let (config, tokens) = (self.config(), sequence.encoding.len());
+        let layers = view.layers(config.num_hidden_layers);
+        let heads = view.heads(config.num_attention_heads);
+        let shown = each!(self, p => p.attentions(&sequence.encoding, layers))?;
+        let of_layer = |layer: Vec<f32>| {
+            let all = layer.chunks(tokens * tokens).skip(heads.start).take(heads.len());
+            all.map(<[f32]>::to_vec).collect()
+        };
+        let heads = shown.into_iter().map(of_layer).collect();
+        let (text, encoding) = (sequence.text.clone(), sequence.encoding.clone());
+        Ok(Answer::Attention { text, encoding, heads })
+    }
+
     /// Computes sequences that want the same.
     fn compute(&self, sequences: &[&Sequence], want: Want) -> Result<Vec<Answer>, Error> {
         let encodings: Vec<&Encoding> = sequences.iter().map(|s| &s.encoding).collect();
@@ -180,6 +234,7 @@ impl Pipeline {
             (Pipeline::Tag(p), Want::Tags) => {
                 Ok(p.tag_encoded(&texts(), &encodings)?.into_iter().map(Answer::Tags).collect())
             }
+            (_, Want::Attention(_)) => sequences.iter().map(|s| self.attention(s)).collect(),
             _ => Err(Error::Input(format!("a model for {} cannot do this", self.task().name()))),
         }
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use gradus_cli::{Failure, Outcome, SharedArgs};
+use gradus_tensor::Device;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -34,14 +35,14 @@ pub fn main() -> Outcome {
     let Program { shared, flags } = Program::parse();
     let (shared, flags) = gradus_cli::layered(&shared, &flags)?;
     let settings = Settings::new(&flags)?;
-    shared.start_beside()?;
+    let device = shared.start_beside()?;
     let least = match (shared.quiet, shared.verbose) {
         (true, _) => Level::Error,
         (_, true) => Level::Debug,
         _ => Level::Info,
     };
     let (log, writer) = Log::new(least, shared.json);
-    let outcome = run(&shared, &flags, settings, log);
+    let outcome = run(&shared, device, &flags, settings, log);
     if let Some(writer) = writer {
         // All copies of the log are gone by now; what it has is written.
         let _ = writer.join();
@@ -155,9 +156,15 @@ fn named(model: &str) -> (String, String) {
     }
 }
 
-fn run(shared: &SharedArgs, flags: &Flags, settings: Settings, log: Log) -> Outcome {
+fn run(
+    shared: &SharedArgs,
+    device: Device,
+    flags: &Flags,
+    settings: Settings,
+    log: Log,
+) -> Outcome {
     let metrics = Arc::new(Metrics::new()?);
-    let models = Registry::new(settings.options, Arc::clone(&metrics));
+    let models = Registry::new(settings.options, device, Arc::clone(&metrics));
     // First the address: a model may take long to open, and a port that is taken is better known at once.
     let listener = bind(settings.address)?;
     let beside = flags.metrics_port.map(|port| bind(SocketAddr::new(settings.address.ip(), port)));

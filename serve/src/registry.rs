@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
+use gradus_tensor::Device;
+
 use crate::ask::Text;
 use crate::error::{Kind, Problem, Result};
 use crate::metrics::Metrics;
@@ -94,13 +96,15 @@ impl Served {
         version: u64,
         model: &str,
         options: &Options,
+        device: Device,
         metrics: &Arc<Metrics>,
     ) -> Result<Served> {
         let start = Instant::now();
         let unfit = |e: &dyn std::fmt::Display| {
             Problem::new(Kind::Invalid, format!("the model `{name}` cannot be loaded: {e}"))
         };
-        let pipeline = Pipeline::open(model, options.max_batch_tokens).map_err(|e| unfit(&e))?;
+        let pipeline =
+            Pipeline::open(model, options.max_batch_tokens, device).map_err(|e| unfit(&e))?;
         let folder = pipeline.folder().to_path_buf();
         let stats = Arc::new(Stats::default());
         let (counts, observed) = (Arc::clone(&stats), Arc::clone(metrics));
@@ -206,17 +210,19 @@ pub struct Registry {
     /// In the order of their registration; the first of a task is the one for requests that name none.
     models: RwLock<Vec<(String, Versions)>>,
     options: Options,
+    device: Device,
     metrics: Arc<Metrics>,
     /// Held while models are opened, so that changes come one after the other.
     changing: std::sync::Mutex<()>,
 }
 
 impl Registry {
-    /// None yet.
-    pub fn new(options: Options, metrics: Arc<Metrics>) -> Registry {
+    /// None yet; models will compute on `device`.
+    pub fn new(options: Options, device: Device, metrics: Arc<Metrics>) -> Registry {
         Registry {
             models: RwLock::default(),
             options,
+            device,
             metrics,
             changing: std::sync::Mutex::default(),
         }
@@ -252,7 +258,8 @@ impl Registry {
         let opened = folders
             .iter()
             .map(|(version, folder)| {
-                Served::open(name, *version, folder, &self.options, &self.metrics).map(Arc::new)
+                Served::open(name, *version, folder, &self.options, self.device, &self.metrics)
+                    .map(Arc::new)
             })
             .collect::<Result<Vec<_>>>()?;
         let loaded: Vec<u64> = opened.iter().map(|served| served.version).collect();

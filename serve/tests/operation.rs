@@ -249,7 +249,7 @@ fn a_deadline_in_the_past_is_a_timeout_in_every_shape() {
 
 #[test]
 fn the_metrics_count() {
-    let (server, _dir) = Server::tiny(&[("tiny", Head::None)], &["--metrics-port", "0"]);
+    let (server, _dir) = Server::tiny(&[("tiny", Head::None)], &[]);
     for _ in 0..3 {
         server.post("/embed", json!({"inputs": ["a", "my card"]})).ok();
     }
@@ -396,4 +396,20 @@ fn usage_errors_are_told() {
     }
     let output = command(&["--model", "/none"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
+}
+
+/// transformers has no class for a classifier on the mean of the tokens, so `train` calls it a BertModel.
+#[test]
+fn a_classifier_on_the_mean_of_the_tokens_is_served_as_one() {
+    let dir = tempfile::tempdir().unwrap();
+    write_model(dir.path(), Head::Sequence(Pooling::Mean));
+    let path = dir.path().join("config.json");
+    let mut config: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    config["architectures"] = json!(["BertModel"]);
+    config["problem_type"] = json!("single_label_classification");
+    std::fs::write(&path, config.to_string()).unwrap();
+    let server = Server::start(&["--model", &format!("m={}", dir.path().display())]);
+    let labels = server.post("/predict", json!({"inputs": "my card"})).ok();
+    assert_eq!(labels.as_array().unwrap().len(), 3);
 }

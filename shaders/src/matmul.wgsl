@@ -1,9 +1,9 @@
 // C = A·B (+ bias), batched, over any strides.
 //
 // Shapes: A [batch, m, k], B [batch, k, n], C [batch, m, n] row-major; bias [n].
-// A workgroup of 16×16 threads computes one 16×16 tile of one C, one element a thread: 16 columns of A
-// and 16 rows of B at a time go through workgroup memory. Workgroups count along n, then m, then the
-// batch. Each element is summed over k in ascending order, in f32; the bias is added last.
+// A workgroup of 8×8 threads computes one 32×32 tile of one C, 4×4 elements a thread in registers: 16
+// columns of A and 16 rows of B at a time go through workgroup memory. Workgroups count along n, then m,
+// then the batch. Each element is summed over k in ascending order, in f32; the bias is added last.
 
 struct Args {
     m: u32,
@@ -32,10 +32,11 @@ var<immediate> args: Args;
 @group(0) @binding(2) var<storage, read_write> c: array<$T>;
 #end
 
-var<workgroup> a_tile: array<f32, 256>;
-var<workgroup> b_tile: array<f32, 256>;
+// Both [k][row or column].
+var<workgroup> a_tile: array<f32, 512>;
+var<workgroup> b_tile: array<vec4<f32>, 128>;
 
-@compute @workgroup_size(16, 16)
+@compute @workgroup_size(8, 8)
 fn matmul(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -45,12 +46,12 @@ fn matmul(
     if (tile >= args.tiles) {
         return;
     }
-    let across = (args.n + 15u) / 16u;
-    let down = (args.m + 15u) / 16u;
+    let across = (args.n + 31u) / 32u;
+    let down = (args.m + 31u) / 32u;
     let matrix = tile / (across * down);
     let within = tile - matrix * across * down;
-    let row = within / across * 16u + local.y;
-    let col = within % across * 16u + local.x;
+    let row = within / across * 32u;
+    let col = within % across * 32u;
 
     var a_at = args.a_offset;
     var b_at = args.b_offset;
@@ -63,29 +64,62 @@ fn matmul(
         rest = q;
     }
 
-    var sum = 0.0;
+    let thread = local.y * 8u + local.x;
+    var sum0 = vec4<f32>(0.0);
+    var sum1 = vec4<f32>(0.0);
+    var sum2 = vec4<f32>(0.0);
+    var sum3 = vec4<f32>(0.0);
     for (var k0 = 0u; k0 < args.k; k0 += 16u) {
-        let slot = local.y * 16u + local.x;
-        let a_k = k0 + local.x;
-        let b_k = k0 + local.y;
-        a_tile[slot] = 0.0;
-        b_tile[slot] = 0.0;
-        if (row < args.m && a_k < args.k) {
-            a_tile[slot] = f32(a[a_at + row * args.a_row + a_k * args.a_col]);
+        // 8 elements of A and of B a thread.
+        for (var i = 0u; i < 8u; i++) {
+            let slot = i * 64u + thread;
+            let k = k0 + slot / 32u;
+            let r = row + slot % 32u;
+            var value = 0.0;
+            if (k < args.k && r < args.m) {
+                value = f32(a[a_at + r * args.a_row + k * args.a_col]);
+            }
+            a_tile[slot] = value;
         }
-        if (b_k < args.k && col < args.n) {
-            b_tile[slot] = f32(b[b_at + b_k * args.b_row + col * args.b_col]);
+        for (var i = 0u; i < 2u; i++) {
+            let slot = i * 64u + thread;
+            let k = k0 + slot / 8u;
+            let c0 = col + slot % 8u * 4u;
+            var four = vec4<f32>(0.0);
+            if (k < args.k) {
+                let at = b_at + k * args.b_row + c0 * args.b_col;
+#for I in 0..4
+                if (c0 + $I < args.n) {
+                    four[$I] = f32(b[at + $I * args.b_col]);
+                }
+#end
+            }
+            b_tile[slot] = four;
         }
         workgroupBarrier();
         for (var i = 0u; i < 16u; i++) {
-            sum += a_tile[local.y * 16u + i] * b_tile[i * 16u + local.x];
+            let four = b_tile[i * 8u + local.x];
+            let at = i * 32u + local.y * 4u;
+            sum0 += a_tile[at] * four;
+            sum1 += a_tile[at + 1u] * four;
+            sum2 += a_tile[at + 2u] * four;
+            sum3 += a_tile[at + 3u] * four;
         }
         workgroupBarrier();
     }
-    if (row < args.m && col < args.n) {
+    let c0 = col + local.x * 4u;
+    let r0 = row + local.y * 4u;
+#for J in 0..4
+    if (r0 + $J < args.m) {
+        let at = (matrix * args.m + r0 + $J) * args.n + c0;
+#for I in 0..4
+        if (c0 + $I < args.n) {
 #if BIAS
-        sum += f32(bias[args.bias_offset + col]);
+            sum$J[$I] += f32(bias[args.bias_offset + c0 + $I]);
 #end
-        c[(matrix * args.m + row) * args.n + col] = $T(sum);
+            c[at + $I] = $T(sum$J[$I]);
+        }
+#end
     }
+#end
 }

@@ -4,58 +4,119 @@ use crate::{Needs, Shader, assemble};
 
 const TEXT: &str = include_str!("optim.wgsl");
 
+/// Tensors of one launch of a step, or of [`squares`]: the most first. Metal binds 31 buffers at most.
+pub const MANY: [u32; 3] = [7, 3, 1];
+
+/// Elements of a tensor that one workgroup of a step changes.
+pub const STEP_CHUNK: u32 = 1024;
+
 /// Elements of a tensor that one workgroup of [`squares`] sums.
 pub const NORM_CHUNK: u32 = 4096;
 
-fn shader(entry: &'static str, inputs: u32, outputs: u32, scale: bool, buffer: bool) -> Shader {
-    let flag = |on: bool| (on as u32).to_string();
+/// A step over `many` tensors: `entry`, the names of what is read and of what is written for each.
+fn step(entry: &'static str, scale: bool, many: u32, inputs: &[&str], outputs: &[&str]) -> Shader {
+    let mut bindings = String::new();
+    let mut number = 0;
+    let mut bind = |name: String, access: &str| {
+        let line =
+            format!("@group(0) @binding({number}) var<storage, {access}> {name}: array<f32>;\n");
+        bindings.push_str(&line);
+        number += 1;
+    };
+    for i in 0..many {
+        inputs.iter().for_each(|name| bind(format!("{name}{i}"), "read"));
+    }
+    if scale {
+        bind("scale".to_string(), "read");
+    }
+    for i in 0..many {
+        outputs.iter().for_each(|name| bind(format!("{name}{i}"), "read_write"));
+    }
     let definitions = [
         ("ENTRY", entry.to_string()),
-        ("SCALE", flag(scale)),
-        ("BUFFER", flag(buffer)),
-        ("NORM", flag(matches!(entry, "squares" | "norm"))),
+        ("SCALE", (scale as u32).to_string()),
+        ("BUFFER", ((outputs.len() > 1) as u32).to_string()),
+        ("NORM", "0".to_string()),
+        ("STEP", "1".to_string()),
+        ("MANY", many.to_string()),
+        ("BINDINGS", bindings),
     ];
-    let mut label = format!("optim.{entry}");
-    if scale {
-        label.push_str(".scale");
-    }
-    if buffer {
-        label.push_str(".momentum");
-    }
+    let scaled = if scale { ".scale" } else { "" };
+    let momentum = if entry == "sgd" && outputs.len() > 1 { ".momentum" } else { "" };
     Shader {
-        label,
+        label: format!("optim.{entry}.{many}{scaled}{momentum}"),
         source: assemble(Needs::default(), &[TEXT], &definitions),
         entry,
-        inputs,
-        outputs,
+        inputs: many * inputs.len() as u32 + scale as u32,
+        outputs: many * outputs.len() as u32,
         needs: Needs::default(),
     }
 }
 
-/// A step of Adam or AdamW: buffers gradient, (scale,) parameter, first moment, second moment.
-pub fn adamw(scale: bool) -> Shader {
-    shader("adamw", 1 + scale as u32, 3, scale, false)
+/// A step of Adam or AdamW over `many` tensors: the gradients, (scale,) then parameter, first moment and
+/// second moment of each.
+pub fn adamw(scale: bool, many: u32) -> Shader {
+    step("adamw", scale, many, &["g"], &["p", "m", "v"])
 }
 
-/// A step of gradient descent: buffers gradient, (scale,) parameter, (momentum).
-pub fn sgd(scale: bool, buffer: bool) -> Shader {
-    shader("sgd", 1 + scale as u32, 1 + buffer as u32, scale, buffer)
+/// A step of gradient descent over `many` tensors: the gradients, (scale,) then parameter and (momentum)
+/// of each.
+pub fn sgd(scale: bool, buffer: bool, many: u32) -> Shader {
+    step("sgd", scale, many, &["g"], if buffer { &["p", "b"] } else { &["p"] })
 }
 
-/// The sums of squares of one tensor's chunks: buffers x, partial sums (three numbers each).
-pub fn squares() -> Shader {
-    shader("squares", 1, 1, false, false)
+/// The sums of squares of the chunks of `many` tensors: the tensors, partial sums (three numbers each).
+pub fn squares(many: u32) -> Shader {
+    let mut bindings = String::new();
+    for i in 0..many {
+        bindings
+            .push_str(&format!("@group(0) @binding({i}) var<storage, read> x{i}: array<f32>;\n"));
+    }
+    bindings.push_str(&format!(
+        "@group(0) @binding({many}) var<storage, read_write> partial: array<f32>;\n"
+    ));
+    let definitions = [
+        ("ENTRY", "squares".to_string()),
+        ("NORM", "1".to_string()),
+        ("STEP", "0".to_string()),
+        ("MANY", many.to_string()),
+        ("BINDINGS", bindings),
+    ];
+    Shader {
+        label: format!("optim.squares.{many}"),
+        source: assemble(Needs::default(), &[TEXT], &definitions),
+        entry: "squares",
+        inputs: many,
+        outputs: 1,
+        needs: Needs::default(),
+    }
 }
 
 /// The root of all partial sums together: buffers partial sums, norm.
 pub fn norm() -> Shader {
-    shader("norm", 1, 1, false, false)
+    let definitions = [
+        ("ENTRY", "norm".to_string()),
+        ("NORM", "1".to_string()),
+        ("STEP", "0".to_string()),
+        ("MANY", "1".to_string()),
+    ];
+    Shader {
+        label: "optim.norm".to_string(),
+        source: assemble(Needs::default(), &[TEXT], &definitions),
+        entry: "norm",
+        inputs: 1,
+        outputs: 1,
+        needs: Needs::default(),
+    }
 }
 
 pub(crate) fn variants() -> Vec<Shader> {
-    let mut all = vec![squares(), norm()];
-    for scale in [false, true] {
-        all.extend([adamw(scale), sgd(scale, false), sgd(scale, true)]);
+    let mut all = vec![norm()];
+    for many in MANY {
+        all.push(squares(many));
+        for scale in [false, true] {
+            all.extend([adamw(scale, many), sgd(scale, false, many), sgd(scale, true, many)]);
+        }
     }
     all
 }

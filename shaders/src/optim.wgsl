@@ -4,8 +4,9 @@
 //          p ← p·keep − rate·m / (√v/root + ε)
 //   SGD:   g ← scale·g + l2·p; b ← μ·b + gain·g; p ← p − rate·b (Nesterov: rate·(g + μ·b))
 //
-// Shapes: the tensors of a step are row-major and of one size, each from an offset of its own; scale is
-// one number that is read here. A step's thread takes one element; nothing is summed.
+// Shapes: a launch takes several parameters (MANY), each with its gradient and state, row-major from
+// element 0 on and of one size; scale is one number that is read here. A workgroup takes 1024 elements of
+// one parameter, a thread 4, 256 apart; nothing is summed.
 //
 // Norm: a workgroup of `squares` sums 4096 elements of one tensor, 16 a thread, 256 apart, then the
 // threads pairwise; `norm` is one workgroup that sums all partial sums in the same manner. So the order
@@ -14,13 +15,9 @@
 // three ranges of magnitude (Blue, ACM TOMS 4, 1978), the outer ones scaled by a power of two, so that
 // neither overflow nor underflow spoils a norm that f32 can hold.
 
+#if STEP
 #if ENTRY == adamw
 struct Args {
-    numel: u32,
-    p_offset: u32,
-    g_offset: u32,
-    m_offset: u32,
-    v_offset: u32,
     scale_offset: u32,
     keep: f32,
     l2: f32,
@@ -30,52 +27,10 @@ struct Args {
     rate: f32,
     root: f32,
     eps: f32,
+    numel: array<u32, $MANY>,
 }
-var<immediate> args: Args;
-
-@group(0) @binding(0) var<storage, read> g: array<f32>;
-#if SCALE
-@group(0) @binding(1) var<storage, read> scale: array<f32>;
-@group(0) @binding(2) var<storage, read_write> p: array<f32>;
-@group(0) @binding(3) var<storage, read_write> m: array<f32>;
-@group(0) @binding(4) var<storage, read_write> v: array<f32>;
 #else
-@group(0) @binding(1) var<storage, read_write> p: array<f32>;
-@group(0) @binding(2) var<storage, read_write> m: array<f32>;
-@group(0) @binding(3) var<storage, read_write> v: array<f32>;
-#end
-
-@compute @workgroup_size(256)
-fn adamw(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = (group.y * groups.x + group.x) * 256u + local;
-    if (i >= args.numel) {
-        return;
-    }
-    let weight = p[args.p_offset + i];
-    var slope = g[args.g_offset + i];
-#if SCALE
-    slope *= scale[args.scale_offset];
-#end
-    slope += args.l2 * weight;
-    let old = m[args.m_offset + i];
-    let mean = old + args.in1 * (slope - old);
-    let square = args.decay2 * v[args.v_offset + i] + args.in2 * slope * slope;
-    m[args.m_offset + i] = mean;
-    v[args.v_offset + i] = square;
-    p[args.p_offset + i] = weight * args.keep - args.rate * mean / (sqrt(square) / args.root + args.eps);
-}
-#end
-
-#if ENTRY == sgd
 struct Args {
-    numel: u32,
-    p_offset: u32,
-    g_offset: u32,
-    b_offset: u32,
     scale_offset: u32,
     first: u32,    // whether the buffer's old content counts for nothing
     nesterov: u32,
@@ -83,54 +38,77 @@ struct Args {
     rate: f32,
     momentum: f32,
     gain: f32,
+    numel: array<u32, $MANY>,
 }
+#end
 var<immediate> args: Args;
 
-@group(0) @binding(0) var<storage, read> g: array<f32>;
+$BINDINGS
+
+// The gradient with its factor and the penalty.
+fn slope(gradient: f32, weight: f32) -> f32 {
 #if SCALE
-@group(0) @binding(1) var<storage, read> scale: array<f32>;
-@group(0) @binding(2) var<storage, read_write> p: array<f32>;
-@group(0) @binding(3) var<storage, read_write> b: array<f32>;
+    return gradient * scale[args.scale_offset] + args.l2 * weight;
 #else
-@group(0) @binding(1) var<storage, read_write> p: array<f32>;
-@group(0) @binding(2) var<storage, read_write> b: array<f32>;
+    return gradient + args.l2 * weight;
 #end
+}
 
 @compute @workgroup_size(256)
-fn sgd(
+fn $ENTRY(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let i = (group.y * groups.x + group.x) * 256u + local;
-    if (i >= args.numel) {
-        return;
+    // Which tensor, and which chunk of it.
+    var which = u32($MANY);
+    var chunk = group.y * groups.x + group.x;
+    for (var i = 0u; i < u32($MANY); i++) {
+        let chunks = (args.numel[i] + 1023u) / 1024u;
+        if (which == u32($MANY)) {
+            if (chunk < chunks) {
+                which = i;
+            } else {
+                chunk -= chunks;
+            }
+        }
     }
-    let weight = p[args.p_offset + i];
-    var slope = g[args.g_offset + i];
-#if SCALE
-    slope *= scale[args.scale_offset];
-#end
-    slope += args.l2 * weight;
-    var step = slope;
+#for i in 0..$MANY
+    if (which == $i) {
+        let end = min(args.numel[$i], (chunk + 1u) * 1024u);
+        for (var at = chunk * 1024u + local; at < end; at += 256u) {
+            let weight = p$i[at];
+            let s = slope(g$i[at], weight);
+#if ENTRY == adamw
+            let old = m$i[at];
+            let mean = old + args.in1 * (s - old);
+            let square = args.decay2 * v$i[at] + args.in2 * s * s;
+            m$i[at] = mean;
+            v$i[at] = square;
+            p$i[at] = weight * args.keep - args.rate * mean / (sqrt(square) / args.root + args.eps);
+#else
+            var step = s;
 #if BUFFER
-    var old = 0.0;
-    if (args.first == 0u) {
-        old = args.momentum * b[args.b_offset + i];
-    }
-    let new_ = old + args.gain * slope;
-    b[args.b_offset + i] = new_;
-    step = select(new_, slope + args.momentum * new_, args.nesterov != 0u);
+            var old = 0.0;
+            if (args.first == 0u) {
+                old = args.momentum * b$i[at];
+            }
+            let new_ = old + args.gain * s;
+            b$i[at] = new_;
+            step = select(new_, s + args.momentum * new_, args.nesterov != 0u);
 #end
-    p[args.p_offset + i] = weight - args.rate * step;
+            p$i[at] = weight - args.rate * step;
+#end
+        }
+    }
+#end
 }
 #end
 
 #if NORM
 struct Args {
-    numel: u32,  // elements of the tensor; of `norm`: partial sums
-    offset: u32, // of the tensor's first element
-    first: u32,  // the first partial sum of the tensor
+    first: u32,                // the first partial sum of the launch
+    numel: array<u32, $MANY>,  // elements of the tensors; of `norm`: partial sums
 }
 var<immediate> args: Args;
 
@@ -151,8 +129,7 @@ fn joined(mine: vec3<f32>, local: u32) -> vec3<f32> {
 #end
 
 #if ENTRY == squares
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read_write> partial: array<f32>;
+$BINDINGS
 
 // The square in its range. Large: from 2⁴⁶ on (with infinity and NaN), times 2⁻⁸⁴ before squaring; small:
 // below 2⁻⁴⁰, times 2⁸⁰. 2³² squares of a range stay finite.
@@ -175,18 +152,34 @@ fn squares(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let chunk = group.y * groups.x + group.x;
-    if (chunk >= (args.numel - 1u) / 4096u + 1u) {
+    let unit = group.y * groups.x + group.x;
+    var which = u32($MANY);
+    var chunk = unit;
+    for (var i = 0u; i < u32($MANY); i++) {
+        let chunks = (args.numel[i] + 4095u) / 4096u;
+        if (which == u32($MANY)) {
+            if (chunk < chunks) {
+                which = i;
+            } else {
+                chunk -= chunks;
+            }
+        }
+    }
+    if (which == u32($MANY)) {
         return;
     }
-    let rest = args.numel - chunk * 4096u;
     var mine = vec3<f32>(0.0);
-    for (var i = local; i < min(rest, 4096u); i += 256u) {
-        mine += square(x[args.offset + chunk * 4096u + i]);
+#for i in 0..$MANY
+    if (which == $i) {
+        let end = min(args.numel[$i], (chunk + 1u) * 4096u);
+        for (var at = chunk * 4096u + local; at < end; at += 256u) {
+            mine += square(x$i[at]);
+        }
     }
+#end
     let sum = joined(mine, local);
     if (local == 0u) {
-        let at = (args.first + chunk) * 3u;
+        let at = (args.first + unit) * 3u;
         partial[at] = sum.x;
         partial[at + 1u] = sum.y;
         partial[at + 2u] = sum.z;
@@ -208,7 +201,7 @@ fn norm(
         return;
     }
     var mine = vec3<f32>(0.0);
-    for (var i = local; i < args.numel; i += 256u) {
+    for (var i = local; i < args.numel[0]; i += 256u) {
         mine += vec3<f32>(partial[i * 3u], partial[i * 3u + 1u], partial[i * 3u + 2u]);
     }
     let sum = joined(mine, local);

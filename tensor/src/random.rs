@@ -170,7 +170,7 @@ pub(crate) fn map_words<T: Element>(
 ) {
     const BLOCK: usize = 1024;
     parallel::rows_ragged(out, 16 * BLOCK, 1.0, |first, out| {
-        simd::dispatch::<f32, _>(
+        simd::dispatch::<true, f32, _>(
             #[inline(always)]
             || {
                 let mut buffer = [0u32; BLOCK];

@@ -267,7 +267,7 @@ impl Tensor {
         }
         dispatch_any!(self.dtype, A => dispatch_any!(dtype, R => {
             let mut out = Output::<R>::new("to_dtype", self.numel())?;
-            strided::map1(out.slice_mut(), self.cpu_view::<A>(), 1.0, |x| R::from_f64(x.to_f64()));
+            strided::map1::<false, _, _>(out.slice_mut(), self.cpu_view::<A>(), 1.0, |x| R::from_f64(x.to_f64()));
             Ok(out.into_tensor(self.shape()))
         }))
     }

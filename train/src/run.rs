@@ -15,7 +15,7 @@ use gradus_models::{
     Split, Tokenizer, files, save_folder,
 };
 use gradus_nn::{Parameter, Store};
-use gradus_tensor::Tensor;
+use gradus_tensor::{Device, Tensor};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
@@ -36,12 +36,12 @@ pub fn program(program: Program) -> Outcome {
         }
         Some(Command::Classify(classify)) => layered(&classify.shared, &classify.flags)?,
     };
-    shared.start()?;
+    let device = shared.start()?;
     let (shared, flags) = match flags.resume.clone() {
         Some(dir) => resumed(&shared, &flags, &dir)?,
         None => (shared, flags),
     };
-    Run::prepare(shared, flags)?.train()
+    Run::prepare(shared, flags, device)?.train()
 }
 
 /// The flags of the run in `dir`, under those given now.
@@ -81,7 +81,7 @@ struct Run {
 
 impl Run {
     /// Reads everything, checks everything: what can fail fails here, before the first step.
-    fn prepare(shared: SharedArgs, flags: Flags) -> Outcome<Run> {
+    fn prepare(shared: SharedArgs, flags: Flags, device: Device) -> Outcome<Run> {
         let seed = shared.seed.unwrap_or(0);
         let recipe = flags.recipe(seed)?;
         let needed = |name: &str| {
@@ -117,6 +117,7 @@ impl Run {
             weights = Some(pretrained.checkpoint.clone());
             (config, tokenizer) = (pretrained.config, pretrained.tokenizer);
         }
+        store.to_device(device)?;
         configure(&mut config, &flags, &labels, pooling);
         let max_length = flags.max_length.unwrap_or(128).min(config.max_position_embeddings);
 

@@ -239,7 +239,11 @@ fn bad_input_is_a_clear_error() {
             2,
             vec!["pooling", "mean"],
         ),
-        (vec!["--data".into(), good.clone(), "--device".into(), "gpu".into()], 1, vec!["gpu"]),
+        (
+            vec!["--data".into(), good.clone(), "--device".into(), "gpu:999".into()],
+            1,
+            vec!["gpu:999"],
+        ),
         (vec!["--resume".into(), "no/run".into()], 1, vec!["no/run"]),
     ];
     for (args, code, parts) in cases {

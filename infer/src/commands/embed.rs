@@ -40,11 +40,12 @@ pub fn run(shared: &SharedArgs, args: Embed) -> Outcome {
         Some(_) => None,
         None => Some(Sink::open(&shared, output)?),
     };
-    shared.start()?;
+    let device = shared.start()?;
     let texts = input::texts(args.text, &flags.common, None, USAGE)?;
     let pooling = flags.pooling.pooling;
-    let embedder =
-        opened(&shared, &flags.common, || TextEmbedder::open(model, pooling, !flags.no_normalize))?;
+    let embedder = opened(&shared, device, &flags.common, || {
+        TextEmbedder::open(model, pooling, !flags.no_normalize)
+    })?;
 
     let mut rows: Vec<f32> = Vec::new();
     let width = embedder.config().hidden_size;

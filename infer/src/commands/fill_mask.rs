@@ -22,9 +22,9 @@ pub fn run(shared: &SharedArgs, args: FillMask) -> Outcome {
     let model = input::model(&flags.common, USAGE)?;
     let top_k = top_k(flags.top_k)?;
     let mut sink = Sink::open(&shared, flags.common.output.as_deref())?;
-    shared.start()?;
+    let device = shared.start()?;
     let texts = input::texts(args.text, &flags.common, None, USAGE)?;
-    let filler = opened(&shared, &flags.common, || pipelines::FillMask::open(model))?;
+    let filler = opened(&shared, device, &flags.common, || pipelines::FillMask::open(model))?;
     each_chunk(&shared, &filler, &texts, |chunk| {
         let only: Vec<&str> = chunk.iter().map(|(text, _)| text.as_str()).collect();
         let answers = filler.fill_all(&only, top_k)?;

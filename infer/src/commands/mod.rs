@@ -87,6 +87,7 @@ fn devices(shared: &SharedArgs) -> Outcome {
 
 /// What the subcommands need to know of a pipeline besides its answers.
 trait Pipeline {
+    fn to_device(&mut self, device: Device) -> gradus_models::Result<()>;
     fn set_max_length(&mut self, max_length: usize) -> gradus_models::Result<()>;
     fn set_batch_size(&mut self, batch_size: usize) -> gradus_models::Result<()>;
     fn max_length(&self) -> usize;
@@ -97,6 +98,9 @@ trait Pipeline {
 macro_rules! pipeline {
     ($($name:ident)*) => { $(
         impl Pipeline for $name {
+            fn to_device(&mut self, device: Device) -> gradus_models::Result<()> {
+                $name::to_device(self, device)
+            }
             fn set_max_length(&mut self, max_length: usize) -> gradus_models::Result<()> {
                 $name::set_max_length(self, max_length)
             }
@@ -117,14 +121,16 @@ macro_rules! pipeline {
 }
 pipeline!(TextClassifier TextEmbedder FillMask TokenTagger);
 
-/// Opens a pipeline with the flags that all of them have.
+/// Opens a pipeline on the device, with the flags that all of them have.
 fn opened<P: Pipeline>(
     shared: &SharedArgs,
+    device: Device,
     flags: &ModelFlags,
     open: impl FnOnce() -> gradus_models::Result<P>,
 ) -> Outcome<P> {
     let start = Instant::now();
     let mut pipeline = open()?;
+    pipeline.to_device(device)?;
     if let Some(length) = flags.max_length {
         pipeline
             .set_max_length(length)

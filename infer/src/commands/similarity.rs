@@ -39,9 +39,10 @@ pub fn run(shared: &SharedArgs, args: Similarity) -> Outcome {
             "a .txt file or standard input holds no pairs; use .csv, .tsv or .jsonl with --text-column and --pair-column",
         ));
     }
-    shared.start()?;
+    let device = shared.start()?;
     let pooling = flags.pooling.pooling;
-    let embedder = opened(&shared, &flags.common, || TextEmbedder::open(model, pooling, true))?;
+    let embedder =
+        opened(&shared, device, &flags.common, || TextEmbedder::open(model, pooling, true))?;
     let width = embedder.config().hidden_size;
     each_chunk(&shared, &embedder, &pairs, |chunk| {
         let both: Vec<(&str, &str)> = chunk

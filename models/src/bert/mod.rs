@@ -7,13 +7,15 @@ mod heads;
 
 pub use heads::{MaskedLm, SequenceClassifier, TokenClassifier};
 
+use std::ops::Range;
+
 use gradus_autograd::Var;
 use gradus_nn::{
     Dropout, Embedding, EncoderConfig, EncoderLayer, Forward, Init, LayerNorm, Linear, Path,
 };
-use gradus_tensor::{DType, Tensor};
+use gradus_tensor::{DType, Device, Tensor};
 
-use crate::{BertConfig, PackedBatch, Pooling, Result};
+use crate::{BertConfig, Error, PackedBatch, Pooling, Result};
 
 /// A packed batch as tensors: what a model eats.
 #[derive(Clone, Debug)]
@@ -32,12 +34,25 @@ pub struct BertInput {
     first: Tensor,
     /// 1/length of each sequence, f32 `[sequences, 1]`.
     inverse_lengths: Tensor,
+    /// All of the u32 tensors end to end: the others are views of it, so that a GPU gets one upload.
+    words: Tensor,
 }
 
 impl BertInput {
-    /// The batch's tensors.
+    /// The batch's tensors, on the CPU.
+    ///
+    /// # Errors
+    /// If the batch has not one type and one position for each id.
     pub fn new(batch: &PackedBatch) -> Result<Self> {
-        let u32s = |values: &[u32]| Tensor::from_slice(values, &[values.len()]);
+        let tokens = batch.ids.len();
+        let ends = batch.offsets.last().copied().unwrap_or_default() as usize;
+        if [batch.type_ids.len(), batch.position_ids.len(), ends] != [tokens; 3] {
+            return Err(Error::Input(format!(
+                "a batch of {tokens} ids has {} type ids and {} positions, and its offsets end at {ends}",
+                batch.type_ids.len(),
+                batch.position_ids.len()
+            )));
+        }
         let lengths: Vec<usize> =
             batch.offsets.windows(2).map(|w| (w[1] - w[0]) as usize).collect();
         let inverse: Vec<f32> = lengths.iter().map(|&n| 1.0 / n.max(1) as f32).collect();
@@ -46,14 +61,37 @@ impl BertInput {
             .enumerate()
             .flat_map(|(i, &n)| std::iter::repeat_n(i as u32, n))
             .collect();
+        let words =
+            [&batch.ids, &batch.type_ids, &batch.position_ids, &sequence_ids, &batch.offsets];
+        let words = words.map(Vec::as_slice).concat();
+        let words = Tensor::from_slice(&words, &[words.len()])?;
+        let inverse_lengths = Tensor::from_slice(&inverse, &[inverse.len(), 1])?;
+        Self::views(words, inverse_lengths)
+    }
+
+    /// The same batch on `device`.
+    ///
+    /// # Errors
+    /// If the device cannot hold it.
+    pub fn to_device(&self, device: Device) -> Result<Self> {
+        let inverse_lengths = self.inverse_lengths.to_device(device)?;
+        Self::views(self.words.to_device(device)?, inverse_lengths)
+    }
+
+    /// The parts of `words`: four of one number for each token, then the offsets.
+    fn views(words: Tensor, inverse_lengths: Tensor) -> Result<Self> {
+        let sequences = inverse_lengths.numel();
+        let tokens = (words.numel() - sequences - 1) / 4;
+        let part = |i: usize| words.narrow(0, i * tokens, tokens);
         Ok(BertInput {
-            ids: u32s(&batch.ids)?,
-            type_ids: u32s(&batch.type_ids)?,
-            position_ids: u32s(&batch.position_ids)?,
-            offsets: u32s(&batch.offsets)?,
-            sequence_ids: u32s(&sequence_ids)?,
-            first: u32s(&batch.offsets[..lengths.len()])?,
-            inverse_lengths: Tensor::from_slice(&inverse, &[inverse.len(), 1])?,
+            ids: part(0)?,
+            type_ids: part(1)?,
+            position_ids: part(2)?,
+            sequence_ids: part(3)?,
+            offsets: words.narrow(0, 4 * tokens, sequences + 1)?,
+            first: words.narrow(0, 4 * tokens, sequences)?,
+            inverse_lengths,
+            words,
         })
     }
 
@@ -143,6 +181,11 @@ impl Bert {
         &self.config
     }
 
+    /// Where the parameters lie, and the batches must.
+    pub fn device(&self) -> Device {
+        self.embeddings.word.weight().device()
+    }
+
     /// The word embeddings, which the masked-LM decoder shares.
     pub(crate) fn word_embeddings(&self) -> &Embedding {
         &self.embeddings.word
@@ -166,6 +209,38 @@ impl Bert {
         Ok(states)
     }
 
+    /// What every head of these layers attends to, for an input of one sequence: a `[heads, tokens, tokens]` a layer,
+    /// whose rows sum to 1.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when there is not exactly one sequence, or the model has no such layers.
+    pub fn attentions(&self, input: &BertInput, layers: Range<usize>) -> Result<Vec<Var>> {
+        if input.sequences() != 1 {
+            return Err(Error::Input(format!(
+                "attention is shown of one sequence, and the batch has {}; pass them one by one",
+                input.sequences()
+            )));
+        }
+        if layers.start > layers.end || layers.end > self.layers.len() {
+            return Err(Error::Input(format!(
+                "layers {layers:?} are asked for, and the model has 0..{}",
+                self.layers.len()
+            )));
+        }
+        let forward = Forward::inference();
+        let mut x = self.embeddings.forward(input, &forward)?;
+        let mut shown = Vec::with_capacity(layers.len());
+        for (i, layer) in self.layers[..layers.end].iter().enumerate() {
+            if i >= layers.start {
+                shown.push(layer.attention().probabilities(&x)?);
+            }
+            if i + 1 < layers.end {
+                x = layer.forward(&x, &input.offsets, &forward)?;
+            }
+        }
+        Ok(shown)
+    }
+
     /// One vector a sequence, `[sequences, hidden]`: the mean of its tokens, or its first token,
     /// through the pooler (dense and tanh) if the encoder was built with one.
     pub fn pool(&self, hidden: &Var, input: &BertInput, pooling: Pooling) -> Result<Var> {
@@ -182,7 +257,8 @@ impl Bert {
 /// The mean of every sequence's tokens: `[tokens, hidden]` → `[sequences, hidden]`.
 pub fn mean_pool(hidden: &Var, input: &BertInput) -> Result<Var> {
     let shape = [input.sequences(), hidden.size(-1)?];
-    let zeros = Var::constant(Tensor::zeros(&shape, hidden.dtype())?);
+    let device = hidden.tensor().device();
+    let zeros = Var::constant(Tensor::zeros_on(&shape, hidden.dtype(), device)?);
     let sums = zeros.index_add(0, &input.sequence_ids, hidden)?;
     Ok(sums.mul(&Var::constant(input.inverse_lengths.to_dtype(hidden.dtype())?))?)
 }
@@ -190,6 +266,8 @@ pub fn mean_pool(hidden: &Var, input: &BertInput) -> Result<Var> {
 /// Rows scaled to length 1 (a row of zeros stays zero): `[n, hidden]`.
 pub fn normalize(x: &Var) -> Result<Var> {
     let norm = x.square()?.sum(&[-1], true)?.sqrt()?;
-    let floor = Var::constant(Tensor::full(&[], 1e-12, DType::F32)?.to_dtype(x.dtype())?);
+    // Rounded to f32 whatever the dtype, as ever.
+    let floor = Tensor::full(&[], 1e-12, DType::F32)?.to_dtype(x.dtype())?;
+    let floor = Var::constant(floor.to_device(x.tensor().device())?);
     Ok(x.div(&norm.maximum(&floor)?)?)
 }

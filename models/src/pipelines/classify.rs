@@ -7,7 +7,7 @@ use gradus_tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::runner::{Runner, runner_methods};
-use crate::{Encoding, Error, Pooling, Result, SequenceClassifier};
+use crate::{Bert, Encoding, Error, Pooling, Result, SequenceClassifier};
 
 /// A label and how probable the model holds it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,9 +54,9 @@ impl TextClassifier {
         )?;
         let labels = head_labels(&runner, HEAD)?;
         let pooling = runner.config.pooling.unwrap_or(Pooling::Cls);
-        let store = runner.store();
-        let model = SequenceClassifier::new(&store.root(), &runner.config, pooling, labels.len())?;
-        runner.complete(&store, |name| name.starts_with("classifier."), HEAD)?;
+        let model =
+            SequenceClassifier::new(&runner.store().root(), &runner.config, pooling, labels.len())?;
+        runner.complete(|name| name.starts_with("classifier."), HEAD)?;
         let scoring = match runner.config.problem_type.as_deref() {
             Some("regression") => Scoring::Plain,
             Some("multi_label_classification") => Scoring::Sigmoid,
@@ -121,6 +121,10 @@ impl TextClassifier {
         scores.sort_by(|a, b| b.score.total_cmp(&a.score));
         scores.truncate(top_k.unwrap_or(usize::MAX));
         scores
+    }
+
+    fn bert(&self) -> &Bert {
+        self.model.bert()
     }
 
     runner_methods!();

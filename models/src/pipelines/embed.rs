@@ -39,10 +39,9 @@ impl TextEmbedder {
         if let Some(length) = folder_length(&runner.folder)? {
             runner.set_max_length(length.min(runner.max_length()))?;
         }
-        let store = runner.store();
         // Older encoders are saved bare, which the checkpoint knows; heads stand beside `bert`.
-        let model = Bert::new(&store.root().join("bert"), &runner.config, false)?;
-        runner.complete(&store, |_| false, "")?;
+        let model = Bert::new(&runner.store().root().join("bert"), &runner.config, false)?;
+        runner.complete(|_| false, "")?;
         Ok(TextEmbedder { runner, model, pooling, normalize })
     }
 
@@ -100,6 +99,10 @@ impl TextEmbedder {
             let values = self.runner.numbers(pooled.tensor())?;
             Ok(values.chunks(hidden).map(<[f32]>::to_vec).collect())
         })
+    }
+
+    fn bert(&self) -> &Bert {
+        &self.model
     }
 
     runner_methods!();

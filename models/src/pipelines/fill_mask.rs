@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::runner::{Runner, runner_methods, same_number};
-use crate::{Encoding, Error, MaskedLm, Result};
+use crate::{Bert, Encoding, Error, MaskedLm, Result};
 
 /// A token that may stand for a mask.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,9 +55,8 @@ impl FillMask {
                 message: "tie_word_embeddings is false: Gradus's masked-LM head shares the word embeddings".into(),
             });
         }
-        let store = runner.store();
-        let model = MaskedLm::new(&store.root(), &runner.config)?;
-        runner.complete(&store, |name| name.starts_with("cls."), HEAD)?;
+        let model = MaskedLm::new(&runner.store().root(), &runner.config)?;
+        runner.complete(|name| name.starts_with("cls."), HEAD)?;
         Ok(FillMask { runner, model, mask_id, mask })
     }
 
@@ -110,6 +109,7 @@ impl FillMask {
             let positions: Vec<u32> =
                 (0..).zip(&packed.ids).filter(is_mask).map(|(at, _)| at).collect();
             let at = Tensor::from_slice(&positions, &[positions.len()])?;
+            let at = at.to_device(self.runner.device())?;
             let logits = self.model.forward(input, &at, &Forward::inference())?;
             let (scores, ids) =
                 logits.tensor().softmax(-1)?.topk(top_k.clamp(1, vocab), -1, true)?;
@@ -160,6 +160,10 @@ impl FillMask {
                 beginning(text)
             ),
         }))
+    }
+
+    fn bert(&self) -> &Bert {
+        self.model.bert()
     }
 
     runner_methods!();

@@ -1,16 +1,18 @@
 //! What the pipelines share: encoding, batches, checks.
 
 use std::borrow::Borrow;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use gradus_autograd::no_grad;
 use gradus_nn::{Source, Store};
-use gradus_tensor::Tensor;
+use gradus_tensor::{Device, Tensor};
 
 use crate::batch::restore_order;
 use crate::{
-    BertConfig, BertInput, Checkpoint, Encoding, Error, PackedBatch, Pretrained, Result, Tokenizer,
+    Bert, BertConfig, BertInput, Checkpoint, Encoding, Error, PackedBatch, Pretrained, Result,
+    Tokenizer,
 };
 
 /// Texts of one batch, unless `set_batch_size` says otherwise.
@@ -26,6 +28,7 @@ pub(super) struct Runner {
     pub config: BertConfig,
     pub tokenizer: Tokenizer,
     pub checkpoint: Checkpoint,
+    store: Store,
     max_length: usize,
     batch_size: usize,
     batch_tokens: usize,
@@ -40,6 +43,8 @@ impl Runner {
             batch_size: DEFAULT_BATCH_SIZE,
             batch_tokens: BATCH_TOKENS,
             truncated: AtomicU64::new(0),
+            // Nothing of it is random: what is missing is an error in [`Runner::complete`].
+            store: Store::with_source(0, checkpoint.clone()),
             folder,
             config,
             tokenizer,
@@ -47,19 +52,19 @@ impl Runner {
         })
     }
 
-    /// A store over the checkpoint. Nothing of it is random: what is missing is an error in [`Runner::complete`].
-    pub fn store(&self) -> Store {
-        Store::with_source(0, self.checkpoint.clone())
+    /// The parameters, from the checkpoint.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Where the model computes.
+    pub fn device(&self) -> Device {
+        self.store.device()
     }
 
     /// Checks that the checkpoint had every parameter; `head` says what its head is and how to come by one.
-    pub fn complete(
-        &self,
-        store: &Store,
-        is_head: impl Fn(&str) -> bool,
-        head: &str,
-    ) -> Result<()> {
-        let missing = store.missing();
+    pub fn complete(&self, is_head: impl Fn(&str) -> bool, head: &str) -> Result<()> {
+        let missing = self.store.missing();
         if missing.is_empty() {
             return Ok(());
         }
@@ -145,12 +150,27 @@ impl Runner {
         for batch in &batches {
             let sequences = batch.iter().map(|&i| encodings[i].borrow());
             let packed = PackedBatch::new(sequences, &self.config)?;
-            let input = BertInput::new(&packed)?;
+            let input = BertInput::new(&packed)?.to_device(self.device())?;
             // One entry into the thread pool for the whole forward pass. The mode belongs to the thread.
             let part = rayon::scope(|_| no_grad(|| forward(&input, &packed, batch)))?;
             results.extend(part);
         }
         restore_order(&batches, results)
+    }
+
+    /// The attention probabilities of one encoded text: a list a layer, of `heads × tokens × tokens` values.
+    pub fn attentions(
+        &self,
+        bert: &Bert,
+        encoding: &Encoding,
+        layers: Range<usize>,
+    ) -> Result<Vec<Vec<f32>>> {
+        let layers = self.run(&[encoding], |input, _, _| {
+            let layers = bert.attentions(input, layers.clone())?;
+            let layers = layers.iter().map(|layer| self.numbers(layer.tensor()));
+            Ok(vec![layers.collect::<Result<Vec<_>>>()?])
+        })?;
+        Ok(layers.into_iter().next().unwrap_or_default())
     }
 
     /// The values of a float tensor, checked to be numbers.
@@ -253,6 +273,19 @@ macro_rules! runner_methods {
             self.runner.max_length()
         }
 
+        /// Moves the model to `device`, where it then computes; it is opened on the CPU.
+        ///
+        /// # Errors
+        /// When the device is not there, or cannot hold the model.
+        pub fn to_device(&mut self, device: gradus_tensor::Device) -> crate::Result<()> {
+            Ok(self.runner.store().to_device(device)?)
+        }
+
+        /// Where the model computes.
+        pub fn device(&self) -> gradus_tensor::Device {
+            self.runner.device()
+        }
+
         /// Sets the tokens of a text at most.
         ///
         /// # Errors
@@ -278,6 +311,20 @@ macro_rules! runner_methods {
         /// The folder of the model.
         pub fn folder(&self) -> &std::path::Path {
             &self.runner.folder
+        }
+
+        /// What every head of these layers attends to in an encoded text: a list a layer, of
+        /// `heads × tokens × tokens` values, head by head, row by row; a row sums to 1.
+        ///
+        /// # Errors
+        /// When the encoding does not fit the model, the model has no such layers, or an output is not a number (the
+        /// weight to blame is named).
+        pub fn attentions(
+            &self,
+            encoding: &crate::Encoding,
+            layers: std::ops::Range<usize>,
+        ) -> crate::Result<Vec<Vec<f32>>> {
+            self.runner.attentions(self.bert(), encoding, layers)
         }
 
         /// How many texts were cut to the maximum length since the model was opened.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::classify::head_labels;
 use super::runner::{Runner, runner_methods, same_number};
 use crate::tokenizer::char_offsets;
-use crate::{Encoding, Result, TokenClassifier};
+use crate::{Bert, Encoding, Result, TokenClassifier};
 
 /// A word, or a span of words, with its label.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,9 +47,8 @@ impl TokenTagger {
             "it labels whole texts: use it as a classifier (`infer classify`)",
         )?;
         let labels = head_labels(&runner, HEAD)?;
-        let store = runner.store();
-        let model = TokenClassifier::new(&store.root(), &runner.config, labels.len())?;
-        runner.complete(&store, |name| name.starts_with("classifier."), HEAD)?;
+        let model = TokenClassifier::new(&runner.store().root(), &runner.config, labels.len())?;
+        runner.complete(|name| name.starts_with("classifier."), HEAD)?;
         Ok(TokenTagger { runner, model, labels })
     }
 
@@ -126,6 +125,10 @@ impl TokenTagger {
             }
         }
         words
+    }
+
+    fn bert(&self) -> &Bert {
+        self.model.bert()
     }
 
     runner_methods!();

@@ -70,7 +70,14 @@ impl Classification {
     /// Logits of some encoded texts, `[batch, labels]`.
     fn logits(&self, all: &[Encoding], batch: &[usize], forward: &Forward) -> Result<Var> {
         let packed = PackedBatch::new(batch.iter().map(|&i| &all[i]), self.config())?;
-        self.model.forward(&BertInput::new(&packed)?, forward)
+        let input = BertInput::new(&packed)?.to_device(self.model.bert().device())?;
+        self.model.forward(&input, forward)
+    }
+
+    /// Label ids, beside the model.
+    fn targets(&self, ids: &[u32]) -> Result<Tensor> {
+        let ids = Tensor::from_slice(ids, &[ids.len()])?;
+        Ok(ids.to_device(self.model.bert().device())?)
     }
 
     /// Evaluates on encoded texts and their label ids; nothing is recorded.
@@ -86,7 +93,7 @@ impl Classification {
             // One entry into the thread pool for the whole forward pass. The mode belongs to the thread.
             let logits = rayon::scope(|_| no_grad(|| self.logits(encodings, &batch, &forward)))?;
             let truth: Vec<u32> = batch.iter().map(|&i| labels[i]).collect();
-            let targets = Tensor::from_slice(&truth, &[truth.len()])?;
+            let targets = self.targets(&truth)?;
             loss += logits.tensor().cross_entropy(&targets, &sum)?.0.item()?;
             for (p, t) in logits.tensor().argmax(-1, false)?.to_vec::<u32>()?.iter().zip(&truth) {
                 counts[*p as usize][1] += 1;
@@ -117,7 +124,7 @@ impl Task for Classification {
     fn loss(&self, batch: &[usize], forward: &Forward) -> Result<Var> {
         let logits = self.logits(&self.encodings, batch, forward)?;
         let targets: Vec<u32> = batch.iter().map(|&i| self.labels[i]).collect();
-        Ok(logits.cross_entropy(&Tensor::from_slice(&targets, &[targets.len()])?, &self.loss)?)
+        Ok(logits.cross_entropy(&self.targets(&targets)?, &self.loss)?)
     }
 
     fn is_head(&self, name: &str) -> bool {

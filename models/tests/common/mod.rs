@@ -1,9 +1,30 @@
-//! A small training task that several tests share.
+//! What several tests share: a small training task, the GPU, the shared folder.
 #![allow(dead_code)] // each test program uses a part
 
 use gradus_models::training::{Classification, Recipe, Trainer};
 use gradus_models::{BertConfig, Labels, Pooling, SequenceClassifier, Tokenizer};
 use gradus_nn::Store;
+use gradus_tensor::{Device, gpus};
+
+/// The folder with reference results and models, where there is one.
+pub fn shared() -> Option<std::path::PathBuf> {
+    let folder = std::env::var_os("GRADUS_SHARED").map(std::path::PathBuf::from);
+    if folder.is_none() {
+        eprintln!("skipped: GRADUS_SHARED is not set");
+    }
+    folder
+}
+
+/// The GPU to test on, if there is one; with `GRADUS_REQUIRE_GPU=1` there must be.
+pub fn gpu() -> Option<Device> {
+    let Some(info) = gpus().into_iter().next() else {
+        let required = std::env::var_os("GRADUS_REQUIRE_GPU").is_some_and(|v| v == "1");
+        assert!(!required, "GRADUS_REQUIRE_GPU=1, and there is no GPU");
+        eprintln!("skipped: no GPU here");
+        return None;
+    };
+    Some(Device::gpu(info.index).expect("a GPU that is listed can be opened"))
+}
 
 /// A small task: short made-up texts of three kinds.
 pub fn small_trainer(recipe: Recipe) -> Trainer<Classification> {
@@ -12,6 +33,16 @@ pub fn small_trainer(recipe: Recipe) -> Trainer<Classification> {
 
 /// The same with other numbers of examples, or another dropout.
 pub fn trainer(recipe: Recipe, examples: usize, dropout: f64) -> Trainer<Classification> {
+    trainer_on(Device::Cpu, recipe, examples, dropout)
+}
+
+/// The same on a device.
+pub fn trainer_on(
+    device: Device,
+    recipe: Recipe,
+    examples: usize,
+    dropout: f64,
+) -> Trainer<Classification> {
     let frames = ["the {} is red and round", "who has seen my {} today", "a {} , a {} and more"];
     let words = ["apple", "bicycle", "cat", "door", "engine", "flower", "glass", "horse"];
     let texts: Vec<(String, u32)> = words
@@ -28,6 +59,7 @@ pub fn trainer(recipe: Recipe, examples: usize, dropout: f64) -> Trainer<Classif
     let names = (0..3).map(|i| format!("kind {i}")).collect();
     config.set_labels(&Labels::from_names(names).unwrap());
     let store = Store::new(recipe.seed);
+    store.to_device(device).unwrap();
     let model = SequenceClassifier::new(&store.root(), &config, Pooling::Cls, 3).unwrap();
     let encodings = all.iter().map(|t| tokenizer.encode(t, None, 32).unwrap()).collect();
     let labels = texts.iter().map(|t| t.1).collect();

@@ -52,6 +52,20 @@ impl SelfAttention {
         })
     }
 
+    /// The attention probabilities of one sequence: `x` `[tokens, hidden]` → `[heads, tokens, tokens]`, row by row what
+    /// a token attends to, each row summing to 1. For looking at; [`SelfAttention::forward`] never stores them.
+    ///
+    /// # Errors
+    /// If `x` has another width than the block.
+    pub fn probabilities(&self, x: &Var) -> Result<Var> {
+        let (tokens, hidden) = (x.size(0)?, x.size(-1)?);
+        let per_head = hidden / self.heads;
+        let split = |y: Var| y.reshape(&[tokens, self.heads, per_head])?.permute(&[1, 0, 2]);
+        let (q, k) = (split(self.query.forward(x)?)?, split(self.key.forward(x)?)?);
+        let scores = q.matmul(&k.transpose(1, 2)?)?;
+        scores.mul_scalar(1.0 / (per_head as f64).sqrt())?.softmax(-1)
+    }
+
     /// `x` `[tokens, hidden]`, sequences end to end, beginning at `offsets` (u32
     /// `[sequences + 1]`) → the same shape. A token attends to its own sequence only.
     pub fn forward(&self, x: &Var, offsets: &Tensor, forward: &Forward) -> Result<Var> {
@@ -66,5 +80,42 @@ impl SelfAttention {
         let context = q.attention(&k, &v, offsets, &options).map_err(|e| e.at(&self.name))?;
         let y = self.dropout.forward(&self.dense.forward(&context)?, forward)?;
         self.norm.forward(&y.add(x)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gradus_tensor::{DType, RngKey};
+
+    use super::*;
+    use crate::Store;
+
+    /// The probabilities times the values, the rest written out, against the fused kernel, at odd sizes.
+    #[test]
+    fn probabilities_times_values_are_what_forward_computes() {
+        for (tokens, heads, hidden) in [(1, 1, 3), (5, 3, 12), (17, 2, 10)] {
+            let config = EncoderConfig { hidden, heads, init_std: 0.7, ..EncoderConfig::default() };
+            let block = SelfAttention::new(&Store::new(3).root(), &config).unwrap();
+            let key = RngKey::new(tokens as u64);
+            let x = Tensor::randn(&[tokens, hidden], DType::F32, key).unwrap();
+            let x = Var::constant(x);
+            let p = block.probabilities(&x).unwrap();
+            assert_eq!(p.shape(), [heads, tokens, tokens]);
+            for row in p.tensor().to_vec::<f32>().unwrap().chunks(tokens) {
+                assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+            }
+            let v = block.value.forward(&x).unwrap();
+            let v =
+                v.reshape(&[tokens, heads, hidden / heads]).unwrap().permute(&[1, 0, 2]).unwrap();
+            let context = p.matmul(&v).unwrap().permute(&[1, 0, 2]).unwrap();
+            let y = block.dense.forward(&context.reshape(&[tokens, hidden]).unwrap()).unwrap();
+            let composed = block.norm.forward(&y.add(&x).unwrap()).unwrap();
+            let offsets = Tensor::from_slice(&[0, tokens as u32], &[2]).unwrap();
+            let fused = block.forward(&x, &offsets, &Forward::inference()).unwrap();
+            let (a, b) = (composed.tensor().to_vec::<f32>(), fused.tensor().to_vec::<f32>());
+            for (a, b) in a.unwrap().iter().zip(b.unwrap()) {
+                assert!((a - b).abs() < 1e-5, "{a} {b}");
+            }
+        }
     }
 }

@@ -74,6 +74,11 @@ impl EncoderLayer {
         })
     }
 
+    /// The attention block.
+    pub fn attention(&self) -> &SelfAttention {
+        &self.attention
+    }
+
     /// `x` `[tokens, hidden]`, sequences end to end, beginning at `offsets` (u32
     /// `[sequences + 1]`) → the same shape.
     pub fn forward(&self, x: &Var, offsets: &Tensor, forward: &Forward) -> Result<Var> {

@@ -174,7 +174,8 @@ impl OptimizerCore {
                             parameter.dtype()
                         )
                     }
-                    Some(t) => buffers.push(t.clone()),
+                    // The state may have been written on another device.
+                    Some(t) => buffers.push(t.to_device(parameter.device())?),
                 }
                 used.insert(key);
             }

@@ -2,9 +2,9 @@
 
 use gradus_models::Encoding;
 
-use super::{Encode, Text, plain};
+use super::{Encode, MOST_ATTENTION, Text, plain};
 use crate::error::{Kind, Problem, Result};
-use crate::pipeline::{Pipeline, Sequence, Want};
+use crate::pipeline::{Pipeline, Sequence, View, Want};
 use crate::registry::Served;
 
 impl Served {
@@ -50,10 +50,40 @@ impl Served {
             }
             cut(&mut encoding, most, options.left);
         }
-        if let Pipeline::FillMask(p) = pipeline {
+        if let Want::Attention(view) = want {
+            self.check_view(view, encoding.len())?;
+        } else if let Pipeline::FillMask(p) = pipeline {
             p.check(&text, &encoding).map_err(|e| Problem::invalid(plain(&e)))?;
         }
         Ok(Sequence { text, encoding, want })
+    }
+
+    /// Refuses a layer or a head that is not there, and more numbers than are sent.
+    fn check_view(&self, view: View, tokens: usize) -> Result<()> {
+        let config = self.pipeline().config();
+        let all = [
+            ("layer", view.layer, config.num_hidden_layers),
+            ("head", view.head, config.num_attention_heads),
+        ];
+        if let Some((name, Some(wanted), has)) =
+            all.into_iter().find(|(_, wanted, has)| wanted.is_some_and(|n| n >= *has))
+        {
+            let message = format!("is {wanted}; the model has {name}s 0 to {}", has - 1);
+            return Err(Problem::field(name, message));
+        }
+        let layers = view.layers(config.num_hidden_layers).len();
+        let heads = view.heads(config.num_attention_heads).len();
+        let numbers = layers.saturating_mul(heads).saturating_mul(tokens.saturating_mul(tokens));
+        match numbers <= MOST_ATTENTION {
+            true => Ok(()),
+            false => Err(Problem::new(
+                Kind::TooLong,
+                format!(
+                    "the attention of {layers} layers with {heads} heads over {tokens} tokens has {numbers} numbers; \
+                     at most {MOST_ATTENTION} are sent: ask for a `layer`, for a `head` too, or shorten the text"
+                ),
+            )),
+        }
     }
 
     fn prompt(&self, options: &Encode) -> Result<Option<&str>> {

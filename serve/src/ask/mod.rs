@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use gradus_models::Encoding;
 use gradus_models::pipelines::{Fill, Score, Tag};
 
 use crate::error::{Kind, Problem, Result};
-use crate::pipeline::{Answer, Pipeline, Task, Want};
+use crate::pipeline::{Answer, Pipeline, Task, View, Want};
 use crate::registry::{Served, wrong_task};
 use crate::scheduler::{Failure, Terms};
 
@@ -107,6 +108,20 @@ impl<T> Asked<T> {
         Ok(Asked { answers, usage: self.usage })
     }
 }
+
+/// The tokens of a text and what they attend to.
+#[derive(Debug)]
+pub struct Attended {
+    /// The text, the first of a pair, with the model's prompt before it.
+    pub text: String,
+    /// The tokens.
+    pub encoding: Encoding,
+    /// By layer and head: the probabilities, `tokens × tokens`, row by row.
+    pub heads: Vec<Vec<Vec<f32>>>,
+}
+
+/// Numbers of an answer with attention at most: it grows with the square of the tokens.
+pub const MOST_ATTENTION: usize = 1 << 20;
 
 /// How logits become scores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -340,6 +355,25 @@ impl Served {
         self.require(Task::Tag)?;
         self.ask(texts, options, Want::Tags, caller).await?.map(|answer| match answer {
             Answer::Tags(tags) => Ok(tags),
+            _ => Err(unexpected()),
+        })
+    }
+
+    /// What the tokens of a text attend to.
+    ///
+    /// # Errors
+    /// As [`Served::ask`]; when the model has no such layer or head, or there would be more than
+    /// [`MOST_ATTENTION`] numbers.
+    pub async fn attention(
+        self: &Arc<Self>,
+        text: Text,
+        options: Encode,
+        view: View,
+        caller: Caller,
+    ) -> Result<Asked<Attended>> {
+        let asked = self.ask(vec![text], options, Want::Attention(view), caller).await?;
+        asked.map(|answer| match answer {
+            Answer::Attention { text, encoding, heads } => Ok(Attended { text, encoding, heads }),
             _ => Err(unexpected()),
         })
     }

@@ -4,6 +4,7 @@ pub mod binary;
 pub mod hf;
 pub mod kserve;
 mod manage;
+pub mod native;
 pub mod openai;
 pub mod tei;
 pub mod tfserving;
@@ -74,13 +75,21 @@ impl Protocol {
 
 /// All paths.
 pub fn router(app: &Arc<App>) -> Router {
+    // Whoever asks for a port of their own for metrics does not want them here as well.
+    let metrics = match app.separate_metrics {
+        true => Router::new(),
+        false => tei::metrics_route(),
+    };
     Router::new()
         .merge(tei::routes())
+        .merge(metrics)
         .merge(hf::routes())
         .merge(openai::routes())
         .merge(torchserve::routes())
         .merge(tfserving::routes())
         .merge(kserve::routes())
+        .merge(native::routes())
+        .merge(crate::page::routes())
         .merge(crate::openapi::routes())
         .fallback(|uri: axum::http::Uri| async move {
             let path: String = uri.path().chars().take(200).collect();
@@ -98,5 +107,5 @@ pub fn router(app: &Arc<App>) -> Router {
 
 /// What a port of its own for operators answers.
 pub fn metrics_router(app: &Arc<App>) -> Router {
-    Router::new().merge(tei::operation()).with_state(Arc::clone(app))
+    Router::new().merge(tei::health_route()).merge(tei::metrics_route()).with_state(Arc::clone(app))
 }

@@ -36,12 +36,17 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/tokenize", post(tokenize))
         .route("/decode", post(decode))
         .route("/info", get(info))
-        .merge(operation())
+        .merge(health_route())
 }
 
-/// What operators ask.
-pub fn operation() -> Router<Arc<App>> {
-    Router::new().route("/health", get(health)).route("/metrics", get(metrics))
+/// Whether requests are taken.
+pub fn health_route() -> Router<Arc<App>> {
+    Router::new().route("/health", get(health))
+}
+
+/// What Prometheus asks.
+pub fn metrics_route() -> Router<Arc<App>> {
+    Router::new().route("/metrics", get(metrics))
 }
 
 /// `{"error","error_type"}`.

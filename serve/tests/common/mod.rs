@@ -18,6 +18,8 @@ pub use tiny_model::{Head, TEXTS, write_model};
 pub struct Server {
     child: Child,
     pub address: String,
+    /// The line that told the address.
+    pub announced: String,
     out: BufReader<ChildStdout>,
 }
 
@@ -30,7 +32,7 @@ impl Server {
         out.read_line(&mut line).unwrap();
         let address = line.trim().rsplit("//").next().unwrap().to_string();
         assert!(line.starts_with("listening at http"), "{line}");
-        Server { child, address, out }
+        Server { child, address, announced: line, out }
     }
 
     /// With tiny models of these heads.
@@ -45,6 +47,13 @@ impl Server {
         }
         let all: Vec<&str> = all.iter().map(String::as_str).chain(args.iter().copied()).collect();
         (Server::start(&all), dir)
+    }
+
+    /// The next line of its output.
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.out.read_line(&mut line).unwrap();
+        line
     }
 
     pub fn connect(&self) -> TcpStream {

@@ -214,7 +214,7 @@ pub(crate) fn forward(
             let mut memory = scratch.get();
             let [vp, kt, s, op] = memory.split(sizes);
             let column = head * d;
-            simd::dispatch::<T, _>(#[inline(always)] || {
+            simd::dispatch::<true, T, _>(#[inline(always)] || {
                 // K is packed where V goes afterwards: only its transpose is needed.
                 pack(k.data, k.stride, start, n, column, d, vp);
                 transpose(vp, n, d, kt);
@@ -309,7 +309,7 @@ pub(crate) fn backward(
             let (column, tall) = (head * d, pad(n));
             let mut memory = scratch.get();
             let [qp, kp, gp, kt, vt, p, dp, dqp, dkp, dvp] = memory.split(sizes);
-            simd::dispatch::<T, _>(#[inline(always)] || {
+            simd::dispatch::<true, T, _>(#[inline(always)] || {
                 pack(v.data, v.stride, start, n, column, d, qp);
                 transpose(qp, n, d, vt);
                 pack(q.data, q.stride, start, n, column, d, qp);

@@ -23,13 +23,13 @@ fn float<T: Float>(op: BinaryOp, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let mut out = Output::<T>::new(op.name(), a.numel())?;
     let (y, u, v) = (out.slice_mut(), a.cpu_view::<T>(), b.cpu_view::<T>());
     match op {
-        BinaryOp::Add => map2(y, u, v, CHEAP, |a, b| a + b),
-        BinaryOp::Sub => map2(y, u, v, CHEAP, |a, b| a - b),
-        BinaryOp::Mul => map2(y, u, v, CHEAP, |a, b| a * b),
-        BinaryOp::Div => map2(y, u, v, CHEAP, |a, b| a / b),
-        BinaryOp::Pow => map2(y, u, v, LIBRARY, |a, b| a.powf(b)),
-        BinaryOp::Maximum => map2(y, u, v, CHEAP, |a, b| Float::max(a, b)),
-        BinaryOp::Minimum => map2(y, u, v, CHEAP, |a, b| Float::min(a, b)),
+        BinaryOp::Add => map2::<false, _, _, _>(y, u, v, CHEAP, |a, b| a + b),
+        BinaryOp::Sub => map2::<false, _, _, _>(y, u, v, CHEAP, |a, b| a - b),
+        BinaryOp::Mul => map2::<false, _, _, _>(y, u, v, CHEAP, |a, b| a * b),
+        BinaryOp::Div => map2::<false, _, _, _>(y, u, v, CHEAP, |a, b| a / b),
+        BinaryOp::Pow => map2::<false, _, _, _>(y, u, v, LIBRARY, |a, b| a.powf(b)),
+        BinaryOp::Maximum => map2::<false, _, _, _>(y, u, v, CHEAP, |a, b| Float::max(a, b)),
+        BinaryOp::Minimum => map2::<false, _, _, _>(y, u, v, CHEAP, |a, b| Float::min(a, b)),
     }
     Ok(out.into_tensor(a.shape()))
 }
@@ -55,12 +55,12 @@ fn integer<T: Integer>(op: BinaryOp, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let mut out = Output::<T>::new(op.name(), a.numel())?;
     let (y, u, v) = (out.slice_mut(), a.cpu_view::<T>(), b.cpu_view::<T>());
     match op {
-        BinaryOp::Add => map2(y, u, v, CHEAP, T::add),
-        BinaryOp::Sub => map2(y, u, v, CHEAP, T::sub),
-        BinaryOp::Mul => map2(y, u, v, CHEAP, T::mul),
-        BinaryOp::Div => map2(y, u, v, CHEAP, T::div),
-        BinaryOp::Maximum => map2(y, u, v, CHEAP, |a: T, b: T| Ord::max(a, b)),
-        BinaryOp::Minimum => map2(y, u, v, CHEAP, |a: T, b: T| Ord::min(a, b)),
+        BinaryOp::Add => map2::<false, _, _, _>(y, u, v, CHEAP, T::add),
+        BinaryOp::Sub => map2::<false, _, _, _>(y, u, v, CHEAP, T::sub),
+        BinaryOp::Mul => map2::<false, _, _, _>(y, u, v, CHEAP, T::mul),
+        BinaryOp::Div => map2::<false, _, _, _>(y, u, v, CHEAP, T::div),
+        BinaryOp::Maximum => map2::<false, _, _, _>(y, u, v, CHEAP, |a: T, b: T| Ord::max(a, b)),
+        BinaryOp::Minimum => map2::<false, _, _, _>(y, u, v, CHEAP, |a: T, b: T| Ord::min(a, b)),
         BinaryOp::Pow => bail!("pow", "is for floats, got {}; convert with to_dtype", a.dtype()),
     }
     Ok(out.into_tensor(a.shape()))
@@ -71,12 +71,12 @@ pub(crate) fn compare(op: CompareOp, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         let mut out = Output::<u8>::new(op.name(), a.numel())?;
         let (y, u, v) = (out.slice_mut(), a.cpu_view::<T>(), b.cpu_view::<T>());
         match op {
-            CompareOp::Eq => map2(y, u, v, CHEAP, |a: T, b: T| (a == b) as u8),
-            CompareOp::Ne => map2(y, u, v, CHEAP, |a: T, b: T| (a != b) as u8),
-            CompareOp::Lt => map2(y, u, v, CHEAP, |a: T, b: T| (a < b) as u8),
-            CompareOp::Le => map2(y, u, v, CHEAP, |a: T, b: T| (a <= b) as u8),
-            CompareOp::Gt => map2(y, u, v, CHEAP, |a: T, b: T| (a > b) as u8),
-            CompareOp::Ge => map2(y, u, v, CHEAP, |a: T, b: T| (a >= b) as u8),
+            CompareOp::Eq => map2::<false, _, _, _>(y, u, v, CHEAP, |a: T, b: T| (a == b) as u8),
+            CompareOp::Ne => map2::<false, _, _, _>(y, u, v, CHEAP, |a: T, b: T| (a != b) as u8),
+            CompareOp::Lt => map2::<false, _, _, _>(y, u, v, CHEAP, |a: T, b: T| (a < b) as u8),
+            CompareOp::Le => map2::<false, _, _, _>(y, u, v, CHEAP, |a: T, b: T| (a <= b) as u8),
+            CompareOp::Gt => map2::<false, _, _, _>(y, u, v, CHEAP, |a: T, b: T| (a > b) as u8),
+            CompareOp::Ge => map2::<false, _, _, _>(y, u, v, CHEAP, |a: T, b: T| (a >= b) as u8),
         }
         Ok(out.into_tensor(a.shape()))
     })
@@ -102,7 +102,7 @@ pub(crate) fn add_(a: &mut Tensor, b: &Tensor, alpha: f64) -> Result<()> {
     dispatch_float!("add_", a.dtype(), T => {
         let (alpha, y) = (T::c(alpha), b.cpu_slice::<T>());
         let x = a.cpu_slice_mut::<T>("add_")?;
-        parallel::rows_ragged(x, 16 * 1024, CHEAP, |first, x| simd::dispatch::<T, _>(#[inline(always)] || {
+        parallel::rows_ragged(x, 16 * 1024, CHEAP, |first, x| simd::dispatch::<false, T, _>(#[inline(always)] || {
             let y = &y[first..first + x.len()];
             for i in 0..x.len() {
                 x[i] += alpha * y[i];
@@ -116,7 +116,7 @@ pub(crate) fn mul_scalar_(a: &mut Tensor, factor: f64) -> Result<()> {
     dispatch_float!("mul_scalar_", a.dtype(), T => {
         let factor = T::c(factor);
         let x = a.cpu_slice_mut::<T>("mul_scalar_")?;
-        parallel::rows_ragged(x, 16 * 1024, CHEAP, |_, x| simd::dispatch::<T, _>(#[inline(always)] || {
+        parallel::rows_ragged(x, 16 * 1024, CHEAP, |_, x| simd::dispatch::<false, T, _>(#[inline(always)] || {
             for v in x.iter_mut() {
                 *v *= factor;
             }

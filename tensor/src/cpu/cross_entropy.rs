@@ -117,7 +117,7 @@ pub(crate) fn forward(
         parallel::rows(losses.slice_mut(), 1, per_task, c as f64 * NS, |first, losses| {
             // SAFETY: each row belongs to one task.
             let lses = unsafe { lses.slice(first..first + losses.len()) };
-            simd::dispatch::<T, _>(#[inline(always)] || {
+            simd::dispatch::<true, T, _>(#[inline(always)] || {
                 for i in 0..losses.len() {
                     let (x, y) = (&xs[(first + i) * c..][..c], ys[first + i]);
                     let m = row_max(x);
@@ -181,7 +181,7 @@ pub(crate) fn backward(
         let mut out = Output::<T>::new(op, x.numel())?;
         let per_task = parallel::rows_per_task(c);
         parallel::rows(out.slice_mut(), c, per_task, c as f64 * NS, |first, out| {
-            simd::dispatch::<T, _>(#[inline(always)] || {
+            simd::dispatch::<true, T, _>(#[inline(always)] || {
                 for (row, dx) in (first..).zip(out.chunks_exact_mut(c)) {
                     let (x, y, lse) = (&xs[row * c..][..c], ys[row], lses[row]);
                     if Some(y) == terms.ignore {

@@ -184,7 +184,7 @@ fn add_rows<T: Float>(
             (row..row_end).for_each(|r| part(r).fill(T::ZERO));
         }
         let from = pairs.partition_point(|&pair| ((pair >> 32) as usize) < row);
-        simd::dispatch::<T, _>(
+        simd::dispatch::<false, T, _>(
             #[inline(always)]
             || {
                 for &pair in &pairs[from..] {
@@ -292,7 +292,7 @@ impl Lines {
 /// The first id of a contiguous u32 tensor that is not below `size`, and its position.
 pub(crate) fn outside(ids: &Tensor, size: usize) -> Option<(usize, u32)> {
     let ids = ids.cpu_slice::<u32>();
-    let largest = simd::dispatch::<f32, _>(
+    let largest = simd::dispatch::<true, f32, _>(
         #[inline(always)]
         || simd::reduce(ids, 0, u32::max, u32::max),
     );

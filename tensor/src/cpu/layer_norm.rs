@@ -45,7 +45,7 @@ pub(crate) fn forward(
             let taken = first..first + out.len() / n;
             // SAFETY: each row belongs to one task.
             let (means, rstds) = unsafe { (means.slice(taken.clone()), rstds.slice(taken)) };
-            simd::dispatch::<T, _>(#[inline(always)] || {
+            simd::dispatch::<true, T, _>(#[inline(always)] || {
                 let add = |a: T, b: T| a + b;
                 for (i, y) in out.chunks_exact_mut(n).enumerate() {
                     let x = &xs[(first + i) * n..][..n];
@@ -92,7 +92,7 @@ pub(crate) fn backward(
             let part = first / BLOCK * n..(first / BLOCK + 1) * n;
             // SAFETY: a task is one block of rows, and each block has its own part.
             let (dw, db) = unsafe { (dws.slice(part.clone()), dbs.slice(part)) };
-            simd::dispatch::<T, _>(#[inline(always)] || {
+            simd::dispatch::<true, T, _>(#[inline(always)] || {
                 let add = |a: T, b: T| a + b;
                 for (i, dx) in dx.chunks_exact_mut(n).enumerate() {
                     let row = first + i;

@@ -52,7 +52,7 @@ pub(crate) fn adamw_(
             let g = &g[range.clone()];
             // SAFETY: the ranges of different tasks do not overlap.
             let (m, v) = unsafe { (m.slice(range.clone()), v.slice(range)) };
-            simd::dispatch::<T, _>(#[inline(always)] || {
+            simd::dispatch::<false, T, _>(#[inline(always)] || {
                 for i in 0..p.len().min(g.len()).min(m.len()).min(v.len()) {
                     let g = g[i] * scale + l2 * p[i];
                     let mean = m[i] + in1 * (g - m[i]);
@@ -85,7 +85,7 @@ pub(crate) fn sgd_(
         let Some(buffer) = buffer else {
             parallel::rows_ragged(p.cpu_slice_mut::<T>("sgd_")?, CHUNK, SGD, |first, p| {
                 let g = &g[first..first + p.len()];
-                simd::dispatch::<T, _>(#[inline(always)] || {
+                simd::dispatch::<false, T, _>(#[inline(always)] || {
                     for i in 0..p.len().min(g.len()) {
                         p[i] -= rate * (g[i] * scale + l2 * p[i]);
                     }
@@ -99,7 +99,7 @@ pub(crate) fn sgd_(
             let g = &g[range.clone()];
             // SAFETY: the ranges of different tasks do not overlap.
             let b = unsafe { buffer.slice(range) };
-            simd::dispatch::<T, _>(#[inline(always)] || {
+            simd::dispatch::<false, T, _>(#[inline(always)] || {
                 for i in 0..p.len().min(g.len()).min(b.len()) {
                     let g = g[i] * scale + l2 * p[i];
                     let old = if first_step { T::ZERO } else { momentum * b[i] };
@@ -122,7 +122,7 @@ pub(crate) fn global_norm(tensors: &[Tensor], dtype: DType) -> Result<Tensor> {
         let numel: usize = chunks.iter().map(|c| c.len()).sum();
         let ns = NORM * numel as f64 / chunks.len().max(1) as f64;
         parallel::rows_ragged(&mut partial, 1, ns, |first, partial| {
-            partial[0] = simd::dispatch::<T, _>(#[inline(always)] || {
+            partial[0] = simd::dispatch::<false, T, _>(#[inline(always)] || {
                 // The square of an f32 is exact in f64.
                 simd::reduce(chunks[first], 0f64, |sum, x: T| {
                     let x = x.to_f64();

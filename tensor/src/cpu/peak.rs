@@ -11,7 +11,7 @@ const CHAINS: usize = 7;
 /// do better. Call it on every thread at once, since cores that share a clock or an execution unit
 /// slow each other down.
 pub fn fma_loop(rounds: usize) -> u64 {
-    let sum = simd::dispatch::<f32, f32>(
+    let sum = simd::dispatch::<true, f32, f32>(
         #[inline(always)]
         || {
             let (a, b) = (std::hint::black_box(0.999f32), std::hint::black_box(1e-3f32));

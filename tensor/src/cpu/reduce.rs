@@ -128,108 +128,102 @@ impl Nest {
         Ok(Nest { x: x.permute(&order)?.contiguous()?, outer: x.numel() / n, n, inner: 1 })
     }
 
-    /// Reduces in blocks, combines the blocks. `params` holds one value for each output.
-    fn reduce<T: Element, P: Copy + Sync, A: Element, R: Element>(
+    /// Reduces in blocks, combines the blocks. `params` holds one value for each output. `HEAVY`: the
+    /// map is worth wider registers and a loop of its own (an exponential), at [`EXP`] an element.
+    fn reduce<const HEAVY: bool, T: Element, P: Copy + Sync, A: Element>(
         &self,
         op: &'static str,
         params: &[P],
-        ns: f64,
         identity: A,
         map: impl Fn(T, P) -> A + Copy + Sync + Send,
         join: impl Fn(A, A) -> A + Copy + Sync + Send,
-        finish: impl Fn(A, P) -> R + Copy + Sync + Send,
-    ) -> Result<Tensor> {
+    ) -> Result<Output<A>> {
         let Nest { outer, n, inner, .. } = *self;
         let xs = self.x.cpu_slice::<T>();
-        let mut out = Output::<R>::new(op, outer * inner)?;
         let blocks = n.div_ceil(BLOCK);
+        let mut parts = Output::<A>::new(op, outer * blocks * inner)?;
+        let slice = parts.slice_mut();
+        level::<HEAVY, _, _, _>(xs, [outer, n, inner], BLOCK, params, slice, identity, map, join);
         if blocks == 1 {
-            level(
-                xs,
-                [outer, n, inner],
-                n,
-                params,
-                out.slice_mut(),
-                ns,
-                identity,
-                map,
-                join,
-                finish,
-            );
-        } else {
-            let mut parts = Output::<A>::new(op, outer * blocks * inner)?;
-            let whole = |a, _| a;
-            level(
-                xs,
-                [outer, n, inner],
-                BLOCK,
-                params,
-                parts.slice_mut(),
-                ns,
-                identity,
-                map,
-                join,
-                whole,
-            );
-            let same = |a, _| a;
-            let (parts, shape) = (parts.slice_mut(), [outer, blocks, inner]);
-            level(
-                parts,
-                shape,
-                blocks,
-                params,
-                out.slice_mut(),
-                CHEAP,
-                identity,
-                same,
-                join,
-                finish,
-            );
+            return Ok(parts);
         }
-        Ok(out.into_tensor(&[outer * inner]))
+        let mut out = Output::<A>::new(op, outer * inner)?;
+        let (shape, none) = ([outer, blocks, inner], vec![(); outer * inner]);
+        let (parts, slice) = (parts.slice_mut(), out.slice_mut());
+        level::<false, _, _, _>(parts, shape, blocks, &none, slice, identity, same::<A>, join);
+        Ok(out)
     }
 
-    /// [`Nest::reduce`] without a value for each output.
-    fn plain<T: Element, A: Element, R: Element>(
+    /// [`Nest::reduce`] of the elements themselves.
+    fn plain<T: Number>(
         &self,
         op: &'static str,
-        identity: A,
-        map: impl Fn(T) -> A + Copy + Sync + Send,
-        join: impl Fn(A, A) -> A + Copy + Sync + Send,
-        finish: impl Fn(A) -> R + Copy + Sync + Send,
-    ) -> Result<Tensor> {
+        identity: T,
+        join: impl Fn(T, T) -> T + Copy + Sync + Send,
+    ) -> Result<Output<T>> {
         let none = vec![(); self.outer * self.inner];
-        self.reduce(op, &none, CHEAP, identity, |x, ()| map(x), join, |a, ()| finish(a))
+        self.reduce::<false, _, _, _>(op, &none, identity, same::<T>, join)
     }
 }
 
+/// The map of a reduction of the elements themselves. One function, not a closure each time: every
+/// reduction with one `join` is then the same code.
+#[inline(always)]
+fn same<T>(x: T, (): ()) -> T {
+    x
+}
+
+#[inline(always)]
+fn widen<T: Number>(x: T, (): ()) -> T::Sum {
+    x.widen()
+}
+
+/// `y[i] = f(y[i], params[i])`: what is left to do with what the reduction gathered.
+fn finish<T: Element, P: Copy + Sync>(
+    mut out: Output<T>,
+    params: &[P],
+    f: impl Fn(T, P) -> T + Copy + Sync + Send,
+) -> Tensor {
+    let ys = out.slice_mut();
+    parallel::rows_ragged(ys, 16 * 1024, EXP, |first, ys| {
+        for (y, &p) in ys.iter_mut().zip(&params[first..]) {
+            *y = f(*y, p);
+        }
+    });
+    flat(out)
+}
+
+fn flat<T: Element>(mut out: Output<T>) -> Tensor {
+    let len = out.slice_mut().len();
+    out.into_tensor(&[len])
+}
+
 /// Reduces every block of `block` elements of `xs [outer, n, inner]`: `out [outer, blocks, inner]`.
-fn level<T: Element, P: Copy + Sync, A: Element, R: Element>(
+fn level<const HEAVY: bool, T: Element, P: Copy + Sync, A: Element>(
     xs: &[T],
     [outer, n, inner]: [usize; 3],
     block: usize,
     params: &[P],
-    out: &mut [R],
-    ns: f64,
+    out: &mut [A],
     identity: A,
     map: impl Fn(T, P) -> A + Copy + Sync + Send,
     join: impl Fn(A, A) -> A + Copy + Sync + Send,
-    finish: impl Fn(A, P) -> R + Copy + Sync + Send,
 ) {
+    let ns = if HEAVY { EXP } else { CHEAP };
     let blocks = n.div_ceil(block);
     // The elements r of block q % blocks of outer index q / blocks.
     let place = |q: usize| (q / blocks, q % blocks * block, n.min((q % blocks + 1) * block));
     if inner == 1 {
         let per_task = parallel::rows_per_task(block.min(n));
         parallel::rows(out, 1, per_task, block.min(n) as f64 * ns, |first, out| {
-            simd::dispatch::<T, _>(
+            simd::dispatch::<HEAVY, T, _>(
                 #[inline(always)]
                 || {
                     for (q, y) in (first..).zip(out) {
                         let (o, from, to) = place(q);
                         let p = params[o];
                         let xs = &xs[o * n + from..o * n + to];
-                        let a = if ns > CHEAP {
+                        *y = if HEAVY {
                             simd::map_reduce(
                                 xs,
                                 identity,
@@ -246,7 +240,6 @@ fn level<T: Element, P: Copy + Sync, A: Element, R: Element>(
                                 join,
                             )
                         };
-                        *y = finish(a, p);
                     }
                 },
             );
@@ -258,7 +251,7 @@ fn level<T: Element, P: Copy + Sync, A: Element, R: Element>(
     let per_task = parallel::rows_per_task(task_elements);
     let shared = SharedMut::new(out);
     parallel::ranges(outer * blocks * tiles, per_task, task_elements as f64 * ns, |tasks| {
-        simd::dispatch::<T, _>(
+        simd::dispatch::<HEAVY, T, _>(
             #[inline(always)]
             || {
                 let mut lanes = [[identity; TILE]; LANES];
@@ -293,9 +286,7 @@ fn level<T: Element, P: Copy + Sync, A: Element, R: Element>(
                     let at = q * inner + first;
                     // SAFETY: each (q, tile) belongs to one task.
                     let out = unsafe { shared.slice(at..at + width) };
-                    for j in 0..width {
-                        out[j] = finish(lanes[0][j], p[j]);
-                    }
+                    out.copy_from_slice(&lanes[0][..width]);
                 }
             },
         );
@@ -320,38 +311,40 @@ pub(crate) fn forward(x: &Tensor, op: ReduceOp, dims: &[usize], n: usize) -> Res
     let name = op.name();
     match op {
         ReduceOp::Sum => dispatch_number!(name, x.dtype(), T => {
-            nest.plain(name, <T as Number>::ZERO, |x: T| x.widen(), T::add, |a| a)
+            let none = vec![(); nest.outer * nest.inner];
+            Ok(flat(nest.reduce::<false, _, _, _>(name, &none, <T as Number>::ZERO, widen::<T>, T::add)?))
         }),
         ReduceOp::Prod => dispatch_number!(name, x.dtype(), T => {
-            nest.plain(name, <T as Number>::ONE, |x: T| x.widen(), T::mul, |a| a)
+            let none = vec![(); nest.outer * nest.inner];
+            Ok(flat(nest.reduce::<false, _, _, _>(name, &none, <T as Number>::ONE, widen::<T>, T::mul)?))
         }),
         ReduceOp::Max => dispatch_number!(name, x.dtype(), T => {
-            nest.plain(name, T::LOWEST, |x: T| x, T::larger, |a| a)
+            Ok(flat(nest.plain(name, T::LOWEST, T::larger)?))
         }),
         ReduceOp::Min => dispatch_number!(name, x.dtype(), T => {
-            nest.plain(name, T::HIGHEST, |x: T| x, T::smaller, |a| a)
+            Ok(flat(nest.plain(name, T::HIGHEST, T::smaller)?))
         }),
-        ReduceOp::Mean => dispatch_float!(name, x.dtype(), T => {
-            let n = T::c(n as f64);
-            nest.plain(name, <T as Float>::ZERO, |x: T| x, |a, b| a + b, |a| a / n)
-        }),
+        ReduceOp::Mean => dispatch_float!(name, x.dtype(), T => Ok(mean::<T>(&nest, name, n)?)),
         ReduceOp::Var { correction } => dispatch_float!(name, x.dtype(), T => {
-            let count = T::c(n as f64);
-            let add = |a: T, b: T| a + b;
-            let zero = <T as Float>::ZERO;
-            let mean = nest.plain(name, zero, |x: T| x, add, |a| a / count)?;
+            let mean = mean::<T>(&nest, name, n)?;
+            let mean = mean.cpu_slice::<T>();
             let divisor = T::c(n.saturating_sub(correction) as f64);
-            let square = |x: T, m: T| (x - m) * (x - m);
-            nest.reduce(name, mean.cpu_slice::<T>(), CHEAP, zero, square, add, |a, _| a / divisor)
+            let sum = nest.reduce::<false, _, _, _>(name, mean, <T as Float>::ZERO, #[inline(always)] |x: T, m: T| (x - m) * (x - m), <T as Number>::add)?;
+            Ok(finish(sum, mean, |a, _| a / divisor))
         }),
         ReduceOp::LogSumExp => dispatch_float!(name, x.dtype(), T => {
             let finite = |m: T| if m.is_finite() { m } else { <T as Float>::ZERO };
-            let max = nest.plain(name, T::NEG_INFINITY, |x: T| x, T::larger, finite)?;
-            let log = |a: T, m: T| Float::ln(a) + m;
-            let add = |a: T, b: T| a + b;
-            nest.reduce(name, max.cpu_slice::<T>(), EXP, <T as Float>::ZERO, #[inline(always)] |x: T, m: T| Float::exp(x - m), add, log)
+            let mut max = nest.plain(name, T::NEG_INFINITY, T::larger)?;
+            max.slice_mut().iter_mut().for_each(|m| *m = finite(*m));
+            let sum = nest.reduce::<true, _, _, _>(name, max.slice_mut(), <T as Float>::ZERO, #[inline(always)] |x: T, m: T| Float::exp(x - m), <T as Number>::add)?;
+            Ok(finish(sum, max.slice_mut(), |a, m| Float::ln(a) + m))
         }),
     }
+}
+
+fn mean<T: Float + Number<Sum = T>>(nest: &Nest, op: &'static str, n: usize) -> Result<Tensor> {
+    let (n, none) = (T::c(n as f64), vec![(); nest.outer * nest.inner]);
+    Ok(finish(nest.plain(op, <T as Float>::ZERO, <T as Number>::add)?, &none, |a, ()| a / n))
 }
 
 /// The index of the first extremum along the last dimension, which is not empty; NaN is the
@@ -364,7 +357,7 @@ pub(crate) fn arg_extremum(op: &'static str, x: &Tensor, largest: bool) -> Resul
         let mut out = Output::<u32>::new(op, xs.len() / n)?;
         let ns = n as f64 * 2.0 * CHEAP;
         parallel::rows(out.slice_mut(), 1, parallel::rows_per_task(n), ns, |first, out| {
-            simd::dispatch::<T, _>(#[inline(always)] || {
+            simd::dispatch::<false, T, _>(#[inline(always)] || {
                 for (row, y) in (first..).zip(out) {
                     let xs = &xs[row * n..(row + 1) * n];
                     let best = if largest {

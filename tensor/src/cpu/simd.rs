@@ -18,12 +18,13 @@ use crate::Element;
 ///
 /// `T` is the element type computed on: only for f32, the type of training and inference, are there
 /// several versions. f64 checks gradients; compiling everything three times for it would double the
-/// time that this crate takes to build.
+/// time that this crate takes to build. For the same reason only a `HEAVY` body has one for AVX-512:
+/// where a few operations meet each element, memory decides, and AVX2 keeps up with it.
 #[inline(always)]
-pub(crate) fn dispatch<T: Element, R>(body: impl FnOnce() -> R) -> R {
+pub(crate) fn dispatch<const HEAVY: bool, T: Element, R>(body: impl FnOnce() -> R) -> R {
     #[cfg(target_arch = "x86_64")]
     if T::WIDE {
-        if has_avx512() {
+        if HEAVY && has_avx512() {
             // SAFETY: the features were just detected.
             return unsafe { avx512(body) };
         }

@@ -57,7 +57,7 @@ fn rows<T: Float>(
     let mut out = Output::<T>::new(op, a.numel())?;
     let (xs, ys) = (a.cpu_slice::<T>(), b.cpu_slice::<T>());
     parallel::rows(out.slice_mut(), n, parallel::rows_per_task(n), n as f64 * ns, |first, out| {
-        simd::dispatch::<T, _>(
+        simd::dispatch::<true, T, _>(
             #[inline(always)]
             || {
                 for (row, out) in (first..).zip(out.chunks_exact_mut(n)) {

@@ -51,9 +51,9 @@ impl<const N: usize> Nest<N> {
         Nest { outer: dims, inner, inner_strides, offsets: layouts.map(|l| l.offset) }
     }
 
-    /// Calls `body(row, positions)` for the rows of `range`.
-    #[inline(always)]
-    fn rows(&self, range: Range<usize>, mut body: impl FnMut(usize, [usize; N])) {
+    /// Calls `body(row, positions)` for the rows of `range`. A trait object: a call a row is cheap,
+    /// and the walk is compiled once instead of once a kernel.
+    fn rows(&self, range: Range<usize>, body: &mut dyn FnMut(usize, [usize; N])) {
         let mut index = vec![0usize; self.outer.len()];
         let mut at = self.offsets;
         let mut rest = range.start;
@@ -85,54 +85,56 @@ impl<const N: usize> Nest<N> {
     }
 
     /// Calls `body(out, positions, inner strides)` for every piece of the output, in parallel if
-    /// worth it at `ns` nanoseconds an element. `T` is the type computed on, for [`simd::dispatch`].
+    /// worth it at `ns` nanoseconds an element. `HEAVY` and `T` are for [`simd::dispatch`].
     #[inline(always)]
-    fn run<T: Element, R: Send>(
+    fn run<const HEAVY: bool, T: Element, R: Send>(
         &self,
         out: &mut [R],
         ns: f64,
         body: impl Fn(&mut [R], [usize; N], [usize; N]) + Sync + Send,
     ) {
-        if out.is_empty() {
-            return;
-        }
-        let inner = self.inner;
-        let rows = out.len() / inner;
-        // A task is a piece of a long row, or several short rows.
-        let (pieces, group) = (inner.div_ceil(TASK), (TASK / inner).max(1));
-        let tasks = rows.div_ceil(group) * pieces;
-        let shared = SharedMut::new(out);
-        parallel::run(tasks, ((inner * group).min(TASK) as f64 * ns) as usize, &|task| {
-            let (first, piece) = (task / pieces * group, task % pieces);
-            let (from, to) = (piece * TASK, inner.min((piece + 1) * TASK));
-            simd::dispatch::<T, _>(
+        let (len, shared) = (out.len(), SharedMut::new(out));
+        self.pieces(len, ns, &|range, at| {
+            simd::dispatch::<HEAVY, T, _>(
                 #[inline(always)]
                 || {
-                    self.rows(
-                        first..rows.min(first + group),
-                        #[inline(always)]
-                        |row, at| {
-                            let at = std::array::from_fn(|i| at[i] + from * self.inner_strides[i]);
-                            // SAFETY: each piece of each row belongs to one task.
-                            let out = unsafe { shared.slice(row * inner + from..row * inner + to) };
-                            body(out, at, self.inner_strides);
-                        },
-                    );
+                    // SAFETY: each piece belongs to one task.
+                    body(unsafe { shared.slice(range) }, at, self.inner_strides);
                 },
             );
         });
     }
+
+    /// Calls `body(range of the output, positions)` for every piece of an output of `len` elements.
+    fn pieces(&self, len: usize, ns: f64, body: &(dyn Fn(Range<usize>, [usize; N]) + Sync)) {
+        if len == 0 {
+            return;
+        }
+        let inner = self.inner;
+        let rows = len / inner;
+        // A task is a piece of a long row, or several short rows.
+        let (pieces, group) = (inner.div_ceil(TASK), (TASK / inner).max(1));
+        let tasks = rows.div_ceil(group) * pieces;
+        parallel::run(tasks, ((inner * group).min(TASK) as f64 * ns) as usize, &|task| {
+            let (first, piece) = (task / pieces * group, task % pieces);
+            let (from, to) = (piece * TASK, inner.min((piece + 1) * TASK));
+            self.rows(first..rows.min(first + group), &mut |row, at| {
+                let at = std::array::from_fn(|i| at[i] + from * self.inner_strides[i]);
+                body(row * inner + from..row * inner + to, at);
+            });
+        });
+    }
 }
 
-/// `out[i] = f(a[i])`. `ns`: time of one element.
+/// `out[i] = f(a[i])`. `ns`: time of one element. `HEAVY`: see [`simd::dispatch`].
 #[inline(always)]
-pub(crate) fn map1<A: Element, R: Send>(
+pub(crate) fn map1<const HEAVY: bool, A: Element, R: Send>(
     out: &mut [R],
     a: View<A>,
     ns: f64,
     f: impl Fn(A) -> R + Copy + Sync + Send,
 ) {
-    Nest::new(a.layout.shape(), [a.layout]).run::<A, R>(
+    Nest::new(a.layout.shape(), [a.layout]).run::<HEAVY, A, R>(
         out,
         ns,
         #[inline(always)]
@@ -153,14 +155,14 @@ pub(crate) fn map1<A: Element, R: Send>(
 
 /// `out[i] = f(a[i], b[i])`; both layouts broadcast to the output's shape.
 #[inline(always)]
-pub(crate) fn map2<A: Element, B: Element, R: Send>(
+pub(crate) fn map2<const HEAVY: bool, A: Element, B: Element, R: Send>(
     out: &mut [R],
     a: View<A>,
     b: View<B>,
     ns: f64,
     f: impl Fn(A, B) -> R + Copy + Sync + Send,
 ) {
-    Nest::new(a.layout.shape(), [a.layout, b.layout]).run::<A, R>(
+    Nest::new(a.layout.shape(), [a.layout, b.layout]).run::<HEAVY, A, R>(
         out,
         ns,
         #[inline(always)]
@@ -206,7 +208,7 @@ pub(crate) fn map3<A: Element, B: Element, C: Element, R: Send>(
     f: impl Fn(A, B, C) -> R + Copy + Sync + Send,
 ) {
     let nest = Nest::new(a.layout.shape(), [a.layout, b.layout, c.layout]);
-    nest.run::<C, R>(
+    nest.run::<false, C, R>(
         out,
         ns,
         #[inline(always)]
@@ -228,7 +230,7 @@ pub(crate) fn map3<A: Element, B: Element, C: Element, R: Send>(
 
 /// Copies a view to row-major order.
 pub(crate) fn copy<T: Element>(out: &mut [T], a: View<T>) {
-    map1(out, a, 0.2, |x| x);
+    map1::<false, _, _>(out, a, 0.2, |x| x);
 }
 
 /// Writes the view `a` into `out` at the places of `to`, a layout of the same shape whose elements
@@ -264,13 +266,13 @@ pub(crate) unsafe fn place<T: Element>(out: &SharedMut<T>, to: &Layout, a: View<
         let pieces = inner.div_ceil(TASK);
         parallel::run(rows * pieces, (TASK as f64 * NS) as usize, &|task| {
             let (row, from) = (task / pieces, task % pieces * TASK);
-            nest.rows(row..row + 1, |_, [t0, a0]| {
+            nest.rows(row..row + 1, &mut |_, [t0, a0]| {
                 run([t0 + from * st, a0 + from * sa], TASK.min(inner - from));
             });
         });
     } else {
         parallel::ranges(rows, TASK / inner, inner as f64 * NS, |range| {
-            nest.rows(range, |_, at| run(at, inner));
+            nest.rows(range, &mut |_, at| run(at, inner));
         });
     }
 }
@@ -278,7 +280,7 @@ pub(crate) unsafe fn place<T: Element>(out: &SharedMut<T>, to: &Layout, a: View<
 /// `out[e] = a[e moved by index[e] · step]`: `a`'s layout gives the place of entry 0 for each
 /// element. Every place must lie inside `a.data`.
 pub(crate) fn gather<T: Element>(out: &mut [T], a: View<T>, index: View<u32>, step: usize) {
-    Nest::new(a.layout.shape(), [a.layout, index.layout]).run::<T, T>(
+    Nest::new(a.layout.shape(), [a.layout, index.layout]).run::<false, T, T>(
         out,
         1.0,
         |out, [a0, i0], [sa, si]| {

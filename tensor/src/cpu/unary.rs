@@ -39,45 +39,45 @@ pub(crate) fn forward(x: &Tensor, op: UnaryOp) -> Result<Tensor> {
         let mut out = Output::<T>::new(op.name(), x.numel())?;
         let (y, v) = (out.slice_mut(), x.cpu_view::<T>());
         match op {
-            UnaryOp::Neg => map1(y, v, CHEAP, |x: T| -x),
-            UnaryOp::Abs => map1(y, v, CHEAP, |x: T| Float::abs(x)),
-            UnaryOp::Sign => map1(y, v, CHEAP, |x: T| {
+            UnaryOp::Neg => map1::<false, _, _>(y, v, CHEAP, |x: T| -x),
+            UnaryOp::Abs => map1::<false, _, _>(y, v, CHEAP, |x: T| Float::abs(x)),
+            UnaryOp::Sign => map1::<false, _, _>(y, v, CHEAP, |x: T| {
                 if x > T::ZERO { T::ONE } else if x < T::ZERO { -T::ONE } else { x * T::ZERO }
             }),
-            UnaryOp::Exp => map1(y, v, POLY, #[inline(always)] |x: T| Float::exp(x)),
-            UnaryOp::Log => map1(y, v, LIBRARY, |x: T| Float::ln(x)),
-            UnaryOp::Log1p => map1(y, v, LIBRARY, |x: T| Float::ln_1p(x)),
-            UnaryOp::Sqrt => map1(y, v, CHEAP, |x: T| Float::sqrt(x)),
-            UnaryOp::Rsqrt => map1(y, v, CHEAP, |x: T| T::ONE / Float::sqrt(x)),
-            UnaryOp::Reciprocal => map1(y, v, CHEAP, |x: T| T::ONE / x),
-            UnaryOp::Square => map1(y, v, CHEAP, |x: T| x * x),
-            UnaryOp::Sin => map1(y, v, LIBRARY, |x: T| Float::sin(x)),
-            UnaryOp::Cos => map1(y, v, LIBRARY, |x: T| Float::cos(x)),
-            UnaryOp::Tanh => map1(y, v, POLY, #[inline(always)] |x: T| Float::tanh(x)),
-            UnaryOp::Sigmoid => map1(y, v, POLY, #[inline(always)] |x: T| sigmoid(x)),
+            UnaryOp::Exp => map1::<true, _, _>(y, v, POLY, #[inline(always)] |x: T| Float::exp(x)),
+            UnaryOp::Log => map1::<false, _, _>(y, v, LIBRARY, |x: T| Float::ln(x)),
+            UnaryOp::Log1p => map1::<false, _, _>(y, v, LIBRARY, |x: T| Float::ln_1p(x)),
+            UnaryOp::Sqrt => map1::<false, _, _>(y, v, CHEAP, |x: T| Float::sqrt(x)),
+            UnaryOp::Rsqrt => map1::<false, _, _>(y, v, CHEAP, |x: T| T::ONE / Float::sqrt(x)),
+            UnaryOp::Reciprocal => map1::<false, _, _>(y, v, CHEAP, |x: T| T::ONE / x),
+            UnaryOp::Square => map1::<false, _, _>(y, v, CHEAP, |x: T| x * x),
+            UnaryOp::Sin => map1::<false, _, _>(y, v, LIBRARY, |x: T| Float::sin(x)),
+            UnaryOp::Cos => map1::<false, _, _>(y, v, LIBRARY, |x: T| Float::cos(x)),
+            UnaryOp::Tanh => map1::<true, _, _>(y, v, POLY, #[inline(always)] |x: T| Float::tanh(x)),
+            UnaryOp::Sigmoid => map1::<true, _, _>(y, v, POLY, #[inline(always)] |x: T| sigmoid(x)),
             // max(x, 0) + ln(1 + e^-|x|): no overflow on either side.
-            UnaryOp::Softplus => map1(y, v, LIBRARY, |x: T| {
+            UnaryOp::Softplus => map1::<false, _, _>(y, v, LIBRARY, |x: T| {
                 Float::max(x, T::ZERO) + Float::ln_1p(Float::exp(-Float::abs(x)))
             }),
-            UnaryOp::Erf => map1(y, v, LIBRARY, |x: T| Float::erf(x)),
-            UnaryOp::Gelu => map1(y, v, POLY, #[inline(always)] |x: T| gelu(x)),
-            UnaryOp::GeluTanh => map1(y, v, POLY, #[inline(always)] |x: T| gelu_tanh(x)),
-            UnaryOp::Relu => map1(y, v, CHEAP, |x: T| Float::max(x, T::ZERO)),
-            UnaryOp::Silu => map1(y, v, POLY, #[inline(always)] |x: T| x * sigmoid(x)),
-            UnaryOp::Floor => map1(y, v, CHEAP, |x: T| Float::floor(x)),
-            UnaryOp::Ceil => map1(y, v, CHEAP, |x: T| Float::ceil(x)),
-            UnaryOp::Round => map1(y, v, CHEAP, |x: T| Float::round_ties_even(x)),
+            UnaryOp::Erf => map1::<false, _, _>(y, v, LIBRARY, |x: T| Float::erf(x)),
+            UnaryOp::Gelu => map1::<true, _, _>(y, v, POLY, #[inline(always)] |x: T| gelu(x)),
+            UnaryOp::GeluTanh => map1::<true, _, _>(y, v, POLY, #[inline(always)] |x: T| gelu_tanh(x)),
+            UnaryOp::Relu => map1::<false, _, _>(y, v, CHEAP, |x: T| Float::max(x, T::ZERO)),
+            UnaryOp::Silu => map1::<true, _, _>(y, v, POLY, #[inline(always)] |x: T| x * sigmoid(x)),
+            UnaryOp::Floor => map1::<false, _, _>(y, v, CHEAP, |x: T| Float::floor(x)),
+            UnaryOp::Ceil => map1::<false, _, _>(y, v, CHEAP, |x: T| Float::ceil(x)),
+            UnaryOp::Round => map1::<false, _, _>(y, v, CHEAP, |x: T| Float::round_ties_even(x)),
             UnaryOp::Affine { mul, add } => {
                 let (m, a) = (T::c(mul), T::c(add));
-                map1(y, v, CHEAP, move |x: T| x * m + a)
+                map1::<false, _, _>(y, v, CHEAP, move |x: T| x * m + a)
             }
             UnaryOp::Powf(e) => {
                 let e = T::c(e);
-                map1(y, v, LIBRARY, move |x: T| Float::powf(x, e))
+                map1::<false, _, _>(y, v, LIBRARY, move |x: T| Float::powf(x, e))
             }
             UnaryOp::Clamp { min, max } => {
                 let (lo, hi) = (T::c(min), T::c(max));
-                map1(y, v, CHEAP, move |x: T| {
+                map1::<false, _, _>(y, v, CHEAP, move |x: T| {
                     let x = if x < lo { lo } else { x };
                     if x > hi { hi } else { x }
                 })
@@ -98,20 +98,20 @@ pub(crate) fn backward(x: &Tensor, op: UnaryOp, grad: &Tensor) -> Result<Tensor>
         let mut out = Output::<T>::new(op.name(), x.numel())?;
         let (dx, v, g) = (out.slice_mut(), x.cpu_view::<T>(), grad.cpu_view::<T>());
         match op {
-            UnaryOp::Gelu => map2(dx, v, g, POLY, #[inline(always)] |x: T, g: T| {
+            UnaryOp::Gelu => map2::<true, _, _, _>(dx, v, g, POLY, #[inline(always)] |x: T, g: T| {
                 let (cdf, pdf) = x.normal();
                 g * (cdf + x * pdf)
             }),
-            UnaryOp::GeluTanh => map2(dx, v, g, POLY, #[inline(always)] |x: T, g: T| g * gelu_tanh_derivative(x)),
-            UnaryOp::Silu => map2(dx, v, g, POLY, #[inline(always)] |x: T, g: T| {
+            UnaryOp::GeluTanh => map2::<true, _, _, _>(dx, v, g, POLY, #[inline(always)] |x: T, g: T| g * gelu_tanh_derivative(x)),
+            UnaryOp::Silu => map2::<true, _, _, _>(dx, v, g, POLY, #[inline(always)] |x: T, g: T| {
                 let s = sigmoid(x);
                 g * (s + x * s * (T::ONE - s))
             }),
-            UnaryOp::Sigmoid => map2(dx, v, g, POLY, #[inline(always)] |x: T, g: T| {
+            UnaryOp::Sigmoid => map2::<true, _, _, _>(dx, v, g, POLY, #[inline(always)] |x: T, g: T| {
                 let s = sigmoid(x);
                 g * s * (T::ONE - s)
             }),
-            UnaryOp::Tanh => map2(dx, v, g, POLY, #[inline(always)] |x: T, g: T| {
+            UnaryOp::Tanh => map2::<true, _, _, _>(dx, v, g, POLY, #[inline(always)] |x: T, g: T| {
                 let t = Float::tanh(x);
                 g * (T::ONE - t * t)
             }),
@@ -124,7 +124,7 @@ pub(crate) fn backward(x: &Tensor, op: UnaryOp, grad: &Tensor) -> Result<Tensor>
 pub(crate) fn is_not_finite(x: &Tensor) -> Result<Tensor> {
     dispatch_float!("is_not_finite", x.dtype(), T => {
         let mut out = Output::<u8>::new("is_not_finite", x.numel())?;
-        map1(out.slice_mut(), x.cpu_view::<T>(), CHEAP, |x: T| !x.is_finite() as u8);
+        map1::<false, _, _>(out.slice_mut(), x.cpu_view::<T>(), CHEAP, |x: T| !x.is_finite() as u8);
         Ok(out.into_tensor(x.shape()))
     })
 }

@@ -4,6 +4,7 @@
 //! reads (or [`MOST_PENDING`] launches have gathered). `wgpu` puts the barriers between launches.
 
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -13,15 +14,17 @@ use gradus_shaders::Shader;
 use super::adapter::{GpuInfo, ready};
 use super::cache::PipelineCache;
 use super::counters::GpuCounters;
+use super::gather::Gathered;
 use super::memory::{Block, Buffer, Pool};
+use super::staging::{Belt, CHUNK};
 use crate::{Error, Result, bail};
 
 /// Launches that are gathered at most before they are submitted unasked.
 const MOST_PENDING: u32 = 8192;
 /// Bind groups that are kept at most.
 const MOST_BIND_GROUPS: usize = 1 << 15;
-/// Buffers of one kernel at most.
-pub(crate) const MOST_BINDINGS: usize = 10;
+/// Buffers of one kernel at most; fewer where the device takes fewer.
+pub(super) const MOST_BINDINGS: usize = 30;
 /// Bytes of immediates of one kernel at most: what every backend has.
 pub(crate) const IMMEDIATES: u32 = 128;
 
@@ -43,15 +46,42 @@ struct Layouts {
     pipeline: wgpu::PipelineLayout,
 }
 
-#[derive(PartialEq, Eq, Hash, Clone, Copy)]
+/// The buffers of a bind group, by number.
+#[derive(Clone, Copy)]
 struct GroupKey {
     signature: Signature,
     buffers: [u32; MOST_BINDINGS],
 }
 
+impl GroupKey {
+    fn buffers(&self) -> &[u32] {
+        &self.buffers[..(self.signature.0 + self.signature.1) as usize]
+    }
+}
+
+impl PartialEq for GroupKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.signature == other.signature && self.buffers() == other.buffers()
+    }
+}
+
+impl Eq for GroupKey {}
+
+impl Hash for GroupKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.signature.hash(state);
+        self.buffers().hash(state);
+    }
+}
+
 /// The commands that are not yet submitted.
 #[derive(Default)]
-struct Recorder {
+pub(super) struct Recorder {
+    /// The copies of small uploads, which run before `encoder`.
+    uploads: Option<wgpu::CommandEncoder>,
+    belt: Belt,
+    /// Launches that wait for others like them.
+    pub(super) gathered: Option<Gathered>,
     encoder: Option<wgpu::CommandEncoder>,
     /// The open pass. Must be dropped before its encoder is finished.
     pass: Option<wgpu::ComputePass<'static>>,
@@ -64,7 +94,7 @@ struct Recorder {
     /// What the open pass has set.
     current_kernel: Option<Key>,
     current_group: Option<GroupKey>,
-    counters: GpuCounters,
+    pub(super) counters: GpuCounters,
 }
 
 /// One launch of a kernel.
@@ -90,16 +120,18 @@ pub(crate) struct Gpu {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     most_groups: u32,
+    pub(super) most_bindings: usize,
     pool: Mutex<Pool>,
-    recorder: Mutex<Recorder>,
+    pub(super) recorder: Mutex<Recorder>,
     /// The number of the batch of commands that is being recorded.
     batch: AtomicU64,
     failure: Arc<Mutex<Option<String>>>,
     cache: PipelineCache,
-    pub(super) staging: Mutex<Option<wgpu::Buffer>>,
+    /// Buffers for reading.
+    pub(super) staging: Mutex<Vec<wgpu::Buffer>>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What a panicking thread left behind is consistent: each change is a single call.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -128,6 +160,8 @@ impl Gpu {
         let cache = PipelineCache::open(&device, &adapter);
         Gpu {
             most_groups: device.limits().max_compute_workgroups_per_dimension,
+            most_bindings: (device.limits().max_storage_buffers_per_shader_stage as usize)
+                .min(MOST_BINDINGS),
             name,
             info,
             device,
@@ -137,7 +171,7 @@ impl Gpu {
             batch: AtomicU64::new(1),
             failure,
             cache,
-            staging: Mutex::new(None),
+            staging: Mutex::default(),
         }
     }
 
@@ -159,10 +193,13 @@ impl Gpu {
 
     /// Counts and bytes.
     pub(crate) fn counters(&self) -> GpuCounters {
-        let counters = lock(&self.recorder).counters;
+        let (counters, chunks) = {
+            let recorder = lock(&self.recorder);
+            (recorder.counters, recorder.belt.created)
+        };
         let pool = self.pool();
         GpuCounters {
-            buffers: pool.created,
+            buffers: pool.created + chunks,
             live_bytes: pool.live,
             held_bytes: pool.held,
             peak_live_bytes: pool.peak_live,
@@ -185,30 +222,53 @@ impl Gpu {
     /// Records a launch; `shader` gives the text where the variant is used for the first time.
     pub(crate) fn launch(&self, launch: &Launch, shader: impl FnOnce() -> Shader) -> Result<()> {
         let mut recorder = lock(&self.recorder);
-        let kernel = match recorder.kernels.get(&launch.key) {
+        self.record_gathered(&mut recorder)?;
+        let all = || launch.inputs.iter().chain(launch.outputs);
+        debug_assert!(all().all(|b| std::ptr::eq(b.gpu, self)), "{}: another device", launch.op);
+        let blocks: Vec<&Block> = all().map(|buffer| buffer.block()).collect();
+        let (inputs, outputs) = blocks.split_at(launch.inputs.len());
+        let (key, immediates, groups) = (launch.key, launch.immediates, launch.groups);
+        self.record(&mut recorder, launch.op, key, inputs, outputs, immediates, groups, shader)?;
+        if recorder.pending >= MOST_PENDING {
+            self.submit(&mut recorder);
+        }
+        Ok(())
+    }
+
+    /// Puts a launch into the pass.
+    #[allow(clippy::too_many_arguments)] // the parts of a `Launch`, with blocks in place of buffers
+    pub(super) fn record(
+        &self,
+        recorder: &mut Recorder,
+        op: &'static str,
+        key: Key,
+        inputs: &[&Block],
+        outputs: &[&Block],
+        immediates: &[u8],
+        groups: [u32; 3],
+        shader: impl FnOnce() -> Shader,
+    ) -> Result<()> {
+        let kernel = match recorder.kernels.get(&key) {
             Some(kernel) => kernel.clone(),
             None => {
-                let kernel = Arc::new(self.compile(launch.op, &mut recorder, shader())?);
-                recorder.kernels.insert(launch.key, kernel.clone());
+                let kernel = Arc::new(self.compile(op, recorder, shader())?);
+                recorder.kernels.insert(key, kernel.clone());
                 kernel
             }
         };
         let started = Instant::now();
-        let signature = (launch.inputs.len() as u32, launch.outputs.len() as u32);
+        let signature = (inputs.len() as u32, outputs.len() as u32);
         debug_assert_eq!(signature, kernel.signature, "{}: buffers", kernel.label);
-        debug_assert!(launch.immediates.len() <= IMMEDIATES as usize, "{}", kernel.label);
+        debug_assert!(immediates.len() <= IMMEDIATES as usize, "{}", kernel.label);
         let mut group = GroupKey { signature, buffers: [0; MOST_BINDINGS] };
-        let bound = launch.inputs.iter().chain(launch.outputs);
-        for (slot, buffer) in group.buffers.iter_mut().zip(bound) {
-            debug_assert!(std::ptr::eq(buffer.gpu, self), "{}: another device", kernel.label);
-            *slot = buffer.block().id;
+        for (slot, block) in group.buffers.iter_mut().zip(inputs.iter().chain(outputs)) {
+            *slot = block.id;
         }
-        self.open_pass(&mut recorder);
-        let recorder = &mut *recorder;
+        self.open_pass(recorder);
         let pass = recorder.pass.as_mut().expect("the pass was just opened");
-        if recorder.current_kernel != Some(launch.key) {
+        if recorder.current_kernel != Some(key) {
             pass.set_pipeline(&kernel.pipeline);
-            recorder.current_kernel = Some(launch.key);
+            recorder.current_kernel = Some(key);
         }
         if recorder.current_group != Some(group) {
             if recorder.groups.len() >= MOST_BIND_GROUPS {
@@ -217,22 +277,19 @@ impl Gpu {
             let bind_group = recorder.groups.entry(group).or_insert_with(|| {
                 recorder.counters.bind_groups += 1;
                 let layout = &recorder.layouts[&signature].group;
-                bind_group(&self.device, layout, launch.inputs.iter().chain(launch.outputs))
+                bind_group(&self.device, layout, inputs.iter().chain(outputs))
             });
             pass.set_bind_group(0, &*bind_group, &[]);
             recorder.current_group = Some(group);
         }
-        if !launch.immediates.is_empty() {
-            pass.set_immediates(0, launch.immediates);
+        if !immediates.is_empty() {
+            pass.set_immediates(0, immediates);
         }
-        let [x, y, z] = launch.groups;
+        let [x, y, z] = groups;
         pass.dispatch_workgroups(x, y, z);
         recorder.counters.dispatches += 1;
         recorder.pending += 1;
         recorder.counters.encode_ns += started.elapsed().as_nanos() as u64;
-        if recorder.pending >= MOST_PENDING {
-            self.submit(recorder);
-        }
         Ok(())
     }
 
@@ -250,19 +307,28 @@ impl Gpu {
         recorder.current_group = None;
     }
 
-    /// Closes the pass and gives everything recorded to the GPU. Does not wait.
-    fn submit(&self, recorder: &mut Recorder) {
+    /// Closes the pass and gives everything recorded to the GPU. Does not wait. `None` if there was
+    /// nothing.
+    fn submit(&self, recorder: &mut Recorder) -> Option<wgpu::SubmissionIndex> {
+        if let Err(error) = self.record_gathered(recorder) {
+            lock(&self.failure).get_or_insert(error.to_string());
+        }
         let started = Instant::now();
         recorder.pass = None;
-        let commands = recorder.encoder.take().map(wgpu::CommandEncoder::finish);
-        if commands.is_some() || recorder.pending_upload > 0 {
-            self.queue.submit(commands);
+        let uploads = recorder.uploads.take();
+        let commands = [uploads, recorder.encoder.take()].map(|c| c.map(|c| c.finish()));
+        let mut submission = None;
+        if commands.iter().any(Option::is_some) || recorder.pending_upload > 0 {
+            recorder.belt.close();
+            submission = Some(self.queue.submit(commands.into_iter().flatten()));
+            recorder.belt.recall();
             recorder.counters.submits += 1;
         }
         recorder.pending = 0;
         recorder.pending_upload = 0;
         self.batch.fetch_add(1, Ordering::AcqRel);
         recorder.counters.encode_ns += started.elapsed().as_nanos() as u64;
+        submission
     }
 
     /// Gives everything recorded to the GPU and waits until it is done.
@@ -271,35 +337,61 @@ impl Gpu {
         self.poll(op)
     }
 
-    pub(super) fn poll(&self, op: &'static str) -> Result<()> {
-        let waited = self.device.poll(wgpu::PollType::wait_indefinitely());
+    fn poll(&self, op: &'static str) -> Result<()> {
+        self.poll_until(op, None)
+    }
+
+    /// Waits until a submission, or all, are done.
+    pub(super) fn poll_until(
+        &self,
+        op: &'static str,
+        submission_index: Option<wgpu::SubmissionIndex>,
+    ) -> Result<()> {
+        let waited = self.device.poll(wgpu::PollType::Wait { submission_index, timeout: None });
         self.check(op)?;
         waited.map(|_| ()).map_err(|e| Error::op(op, format!("{}: {e}", self.name)))
     }
 
     /// Records a copy of bytes `0..bytes` of `from` into `to`, and submits.
-    pub(super) fn copy_out(&self, from: &Buffer, to: &wgpu::Buffer, bytes: u64) {
+    pub(super) fn copy_out(
+        &self,
+        op: &'static str,
+        from: &Buffer,
+        to: &wgpu::Buffer,
+        bytes: u64,
+    ) -> Result<wgpu::SubmissionIndex> {
         let mut recorder = lock(&self.recorder);
+        self.record_gathered(&mut recorder)?;
         recorder.counters.reads += 1;
         recorder.pass = None;
         let encoder = recorder.encoder.get_or_insert_with(|| {
             self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
         });
         encoder.copy_buffer_to_buffer(&from.block().raw, 0, to, 0, bytes);
-        self.submit(&mut recorder);
+        let submission = self.submit(&mut recorder);
         self.cache.save_if_due(recorder.counters.pipelines);
+        submission.ok_or_else(|| Error::op(op, format!("{}: nothing was submitted", self.name)))
     }
 
     /// Writes bytes into a buffer of the upload lists; see [`super::memory`].
-    pub(super) fn copy_in(&self, to: &Buffer, bytes: &[u8]) {
-        self.queue.write_buffer(&to.block().raw, 0, bytes);
+    pub(super) fn copy_in(&self, op: &'static str, to: &Buffer, bytes: &[u8]) -> Result<()> {
         let mut recorder = lock(&self.recorder);
+        let recorder = &mut *recorder;
         recorder.counters.uploads += 1;
+        if bytes.len() as u64 <= CHUNK {
+            let encoder = recorder.uploads.get_or_insert_with(|| {
+                self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
+            });
+            let written = recorder.belt.write(&self.device, encoder, to.block(), bytes);
+            return written.map_err(|e| Error::op(op, format!("{}: {e}", self.name)));
+        }
+        self.queue.write_buffer(&to.block().raw, 0, bytes);
         recorder.pending_upload += bytes.len() as u64;
         // The bytes wait in memory of their own until then.
         if recorder.pending_upload > 64 << 20 {
-            self.submit(&mut recorder);
+            self.submit(recorder);
         }
+        Ok(())
     }
 
     /// Lets go of buffers that the pool has given up. What is recorded may still name them, so it is
@@ -311,7 +403,7 @@ impl Gpu {
         let ids: std::collections::HashSet<u32> = dropped.iter().map(|b| b.id).collect();
         let mut recorder = lock(&self.recorder);
         self.submit(&mut recorder);
-        recorder.groups.retain(|key, _| !key.buffers.iter().any(|id| ids.contains(id)));
+        recorder.groups.retain(|key, _| !key.buffers().iter().any(|id| ids.contains(id)));
         for block in &dropped {
             block.raw.destroy();
         }
@@ -383,13 +475,13 @@ fn layouts(device: &wgpu::Device, (inputs, outputs): Signature) -> Layouts {
 fn bind_group<'a, 'b: 'a>(
     device: &wgpu::Device,
     layout: &wgpu::BindGroupLayout,
-    buffers: impl Iterator<Item = &'a &'b Buffer>,
+    blocks: impl Iterator<Item = &'a &'b Block>,
 ) -> wgpu::BindGroup {
-    let entries: Vec<_> = buffers
+    let entries: Vec<_> = blocks
         .enumerate()
-        .map(|(binding, buffer)| wgpu::BindGroupEntry {
+        .map(|(binding, block)| wgpu::BindGroupEntry {
             binding: binding as u32,
-            resource: buffer.block().raw.as_entire_binding(),
+            resource: block.raw.as_entire_binding(),
         })
         .collect();
     device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })

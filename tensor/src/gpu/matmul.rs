@@ -12,7 +12,7 @@ use gradus_shaders as shaders;
 const MOST_BATCH: usize = 3;
 
 /// A tile's rows and columns.
-const TILE: usize = 16;
+const TILE: usize = 32;
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]

@@ -1,7 +1,7 @@
 //! Memory of a GPU: buffers, recycled by size class.
 //!
-//! A freed buffer waits in the pool. Of the waiting ones of a class the one with the lowest number is
-//! handed out first: so a step of the same shapes, which starts from the same set of waiting buffers,
+//! A freed buffer waits in the pool. Of the waiting ones of the smallest class that fits, up to twice the
+//! size, the one with the lowest number is handed out first: so a step of the same shapes, which starts from the same set of waiting buffers,
 //! gets the same buffers in the same order, and finds its bind groups again.
 //!
 //! Commands run in the order in which they are recorded, so a buffer may be handed out again while
@@ -16,7 +16,7 @@ use super::context::Gpu;
 use crate::{Result, bail};
 
 /// The pool may always keep this much, whatever the peak was.
-const SLACK: u64 = 32 << 20;
+const SLACK: u64 = 1 << 20;
 
 /// A buffer and its number, which names it in the keys of bind groups.
 #[derive(Clone)]
@@ -41,15 +41,18 @@ pub(super) struct Pool {
 }
 
 impl Pool {
+    /// A waiting buffer of the class, or of one up to twice as large: so the classes that forward and
+    /// backward need at different times share buffers, and changing shapes use those of each other.
     fn take(&mut self, class: u64, upload: bool, batch: u64) -> Option<Block> {
+        let fitting = class..=2 * class;
         if upload {
-            let list = self.uploaded.get_mut(&class)?;
-            return match list.front() {
+            return self.uploaded.range_mut(fitting).find_map(|(_, list)| match list.front() {
                 Some((last_used, _)) if *last_used < batch => list.pop_front().map(|(_, b)| b),
                 _ => None,
-            };
+            });
         }
-        self.free.get_mut(&class)?.pop_first().map(|(_, block)| block)
+        let mut lists = self.free.range_mut(fitting);
+        lists.find_map(|(_, list)| list.pop_first()).map(|(_, block)| block)
     }
 
     /// Takes waiting buffers out, largest first, until no more than `limit` bytes are held.
@@ -134,9 +137,10 @@ impl Gpu {
         let class = size_class(bytes).min(most / 256 * 256).max(bytes.next_multiple_of(4));
         let batch = self.batch();
         let mut pool = self.pool();
-        pool.live += class;
+        let taken = pool.take(class, upload, batch);
+        pool.live += taken.as_ref().map_or(class, |block| block.class);
         pool.peak_live = pool.peak_live.max(pool.live);
-        let block = match pool.take(class, upload, batch) {
+        let block = match taken {
             Some(block) => block,
             None => {
                 let limit = pool.peak_live + pool.peak_live / 8 + SLACK;

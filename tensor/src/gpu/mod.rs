@@ -5,6 +5,8 @@
 //! | `adapter.rs` | which GPUs there are, opening one |
 //! | `context.rs` | the recorder: one compute pass, kernels by key, bind groups by buffers, submits |
 //! | `memory.rs` | buffers, recycled by size class |
+//! | `staging.rs` | memory that both sides see: small uploads, reads |
+//! | `gather.rs` | launches of one kernel on many tensors as few |
 //! | `storage.rs` | a tensor's memory, uploads and reads, how dtypes lie in buffers |
 //! | `walk.rs` | the arguments of elementwise kernels over strided views |
 //! | `rows.rs` | the arguments of kernels along rows |
@@ -51,6 +53,7 @@ pub(crate) mod copy;
 mod counters;
 pub(crate) mod cross_entropy;
 pub(crate) mod dropout;
+mod gather;
 pub(crate) mod index;
 pub(crate) mod layer_norm;
 pub(crate) mod matmul;
@@ -60,6 +63,7 @@ pub(crate) mod reduce;
 mod rows;
 pub(crate) mod softmax;
 pub(crate) mod sort;
+mod staging;
 pub(crate) mod storage;
 pub(crate) mod unary;
 pub(crate) mod walk;
@@ -67,3 +71,4 @@ pub(crate) mod walk;
 pub(crate) use adapter::gpu;
 pub use adapter::{GpuFeatures, GpuInfo, gpus};
 pub use counters::GpuCounters;
+pub use staging::Reading;

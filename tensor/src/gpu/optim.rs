@@ -1,21 +1,17 @@
 //! Optimiser steps, in place, and the global norm: launches of `optim.wgsl`. Nothing is read back.
 
-use super::context::{Gpu, Launch};
+use super::context::Launch;
+use super::gather::Part;
 use super::memory::Buffer;
 use super::storage::output;
 use crate::ops::optim::{AdamWStep, SgdStep};
 use crate::{DType, Result, Tensor, bail};
-use bytemuck::Zeroable;
 use gradus_shaders as shaders;
+use gradus_shaders::optim::MANY;
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct AdamWArgs {
-    numel: u32,
-    p_offset: u32,
-    g_offset: u32,
-    m_offset: u32,
-    v_offset: u32,
     scale_offset: u32,
     keep: f32,
     l2: f32,
@@ -30,10 +26,6 @@ struct AdamWArgs {
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct SgdArgs {
-    numel: u32,
-    p_offset: u32,
-    g_offset: u32,
-    b_offset: u32,
     scale_offset: u32,
     first: u32,
     nesterov: u32,
@@ -41,14 +33,6 @@ struct SgdArgs {
     rate: f32,
     momentum: f32,
     gain: f32,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct NormArgs {
-    numel: u32,
-    offset: u32,
-    first: u32,
 }
 
 fn only_f32(op: &'static str, dtype: DType) -> Result<()> {
@@ -63,9 +47,18 @@ fn factor(scale: Option<&Tensor>) -> Result<Option<Tensor>> {
     scale.map(|s| s.to_dtype(DType::F32)?.contiguous()).transpose()
 }
 
-/// A thread for each element.
-fn groups(op: &'static str, gpu: &Gpu, numel: usize) -> Result<[u32; 3]> {
-    gpu.grid(op, (numel as u64).div_ceil(shaders::WORKGROUP as u64))
+/// The tensor, contiguous and from element 0 of its buffer on.
+fn from_start(op: &'static str, x: &Tensor) -> Result<Tensor> {
+    if x.start() == 0 && x.is_contiguous() { Ok(x.clone()) } else { super::copy::copy(op, x) }
+}
+
+/// As [`from_start`], in place, and writable.
+fn writable(op: &'static str, x: &mut Tensor) -> Result<()> {
+    x.make_writable(op)?;
+    if x.start() != 0 {
+        *x = super::copy::copy(op, x)?;
+    }
+    Ok(())
 }
 
 pub(crate) fn adamw_(
@@ -86,17 +79,12 @@ pub(crate) fn adamw_(
     };
     let scale = factor(scale)?;
     for tensor in [&mut *p, &mut *m, &mut *v] {
-        tensor.make_writable(op)?;
+        writable(op, tensor)?;
     }
     if p.numel() == 0 {
         return Ok(());
     }
     let args = AdamWArgs {
-        numel: p.numel() as u32,
-        p_offset: p.start(),
-        g_offset: grad.start(),
-        m_offset: m.start(),
-        v_offset: v.start(),
         scale_offset: scale.as_ref().map_or(0, Tensor::start),
         keep: keep as f32,
         l2: l2 as f32,
@@ -107,16 +95,18 @@ pub(crate) fn adamw_(
         root: correction2 as f32,
         eps: h.eps as f32,
     };
-    let inputs: Vec<&Buffer> = [grad].into_iter().chain(&scale).map(Tensor::buffer).collect();
-    let launch = Launch {
+    let grad = from_start(op, grad)?;
+    let common: Vec<&Buffer> = scale.iter().map(Tensor::buffer).collect();
+    p.gpu().gather(&Part {
         op,
         key: (op, scale.is_some() as u64),
-        inputs: &inputs,
+        common: &common,
+        args: bytemuck::bytes_of(&args),
+        inputs: &[grad.buffer()],
         outputs: &[p.buffer(), m.buffer(), v.buffer()],
-        immediates: bytemuck::bytes_of(&args),
-        groups: groups(op, p.gpu(), p.numel())?,
-    };
-    p.gpu().launch(&launch, || shaders::optim::adamw(scale.is_some()))
+        numel: p.numel() as u32,
+        shader: |variant, many| shaders::optim::adamw(variant == 1, many),
+    })
 }
 
 pub(crate) fn sgd_(
@@ -129,19 +119,15 @@ pub(crate) fn sgd_(
     let op = "sgd_";
     only_f32(op, p.dtype())?;
     let scale = factor(scale)?;
-    p.make_writable(op)?;
+    writable(op, p)?;
     if let Some(buffer) = &mut buffer {
-        buffer.make_writable(op)?;
+        writable(op, buffer)?;
     }
     if p.numel() == 0 {
         return Ok(());
     }
     let buffer = buffer.as_deref();
     let args = SgdArgs {
-        numel: p.numel() as u32,
-        p_offset: p.start(),
-        g_offset: grad.start(),
-        b_offset: buffer.map_or(0, Tensor::start),
         scale_offset: scale.as_ref().map_or(0, Tensor::start),
         // On the first step the buffer becomes the gradient, whatever it held.
         first: h.first as u32,
@@ -151,17 +137,19 @@ pub(crate) fn sgd_(
         momentum: h.momentum as f32,
         gain: if h.first { 1.0 } else { (1.0 - h.dampening) as f32 },
     };
-    let inputs: Vec<&Buffer> = [grad].into_iter().chain(&scale).map(Tensor::buffer).collect();
+    let grad = from_start(op, grad)?;
+    let common: Vec<&Buffer> = scale.iter().map(Tensor::buffer).collect();
     let outputs: Vec<&Buffer> = [&*p].into_iter().chain(buffer).map(Tensor::buffer).collect();
-    let launch = Launch {
+    p.gpu().gather(&Part {
         op,
         key: (op, scale.is_some() as u64 * 2 + buffer.is_some() as u64),
-        inputs: &inputs,
+        common: &common,
+        args: bytemuck::bytes_of(&args),
+        inputs: &[grad.buffer()],
         outputs: &outputs,
-        immediates: bytemuck::bytes_of(&args),
-        groups: groups(op, p.gpu(), p.numel())?,
-    };
-    p.gpu().launch(&launch, || shaders::optim::sgd(scale.is_some(), buffer.is_some()))
+        numel: p.numel() as u32,
+        shader: |variant, many| shaders::optim::sgd(variant & 2 != 0, variant & 1 != 0, many),
+    })
 }
 
 /// `tensors` are contiguous and of one dtype.
@@ -175,28 +163,38 @@ pub(crate) fn global_norm(tensors: &[Tensor], dtype: DType) -> Result<Tensor> {
         return super::copy::full(op, gpu, &[], 0.0, dtype);
     }
     let partial = output(op, gpu, &[total, 3], dtype)?;
-    let mut first = 0;
-    for x in tensors.iter().filter(|x| x.numel() > 0) {
-        let args = NormArgs { numel: x.numel() as u32, offset: x.start(), first: first as u32 };
+    let full: Vec<&Tensor> = tensors.iter().filter(|x| x.numel() > 0).collect();
+    let full = full.into_iter().map(|x| from_start(op, x)).collect::<Result<Vec<_>>>()?;
+    let (mut rest, mut first) = (&full[..], 0);
+    while !rest.is_empty() {
+        let fits = |&&many: &&u32| {
+            many as usize <= rest.len() && (many == 1 || many as usize + 1 <= gpu.most_bindings)
+        };
+        let many = *MANY.iter().find(fits).unwrap_or(&1);
+        let (now, later) = rest.split_at(many as usize);
+        rest = later;
+        let args: Vec<u32> =
+            [first as u32].into_iter().chain(now.iter().map(|x| x.numel() as u32)).collect();
+        let groups: usize = now.iter().map(chunks).sum();
         let launch = Launch {
             op,
-            key: ("global_norm.squares", 0),
-            inputs: &[x.buffer()],
+            key: ("global_norm.squares", many as u64),
+            inputs: &now.iter().map(Tensor::buffer).collect::<Vec<_>>(),
             outputs: &[partial.buffer()],
-            immediates: bytemuck::bytes_of(&args),
-            groups: gpu.grid(op, chunks(x) as u64)?,
+            immediates: bytemuck::cast_slice(&args),
+            groups: gpu.grid(op, groups as u64)?,
         };
-        gpu.launch(&launch, shaders::optim::squares)?;
-        first += chunks(x);
+        gpu.launch(&launch, || shaders::optim::squares(many))?;
+        first += groups;
     }
     let norm = output(op, gpu, &[], dtype)?;
-    let args = NormArgs { numel: total as u32, ..NormArgs::zeroed() };
+    let totals = [0, total as u32];
     let launch = Launch {
         op,
         key: ("global_norm.norm", 0),
         inputs: &[partial.buffer()],
         outputs: &[norm.buffer()],
-        immediates: bytemuck::bytes_of(&args),
+        immediates: bytemuck::cast_slice(&totals),
         groups: [1, 1, 1],
     };
     gpu.launch(&launch, shaders::optim::norm)?;

@@ -14,8 +14,9 @@ use gradus_shaders::Scalar;
 
 use super::context::Gpu;
 use super::memory::Buffer;
+use super::staging::Reading;
 use crate::storage::{CpuStorage, Output, Storage};
-use crate::{DType, Device, Error, Result, Tensor, bail};
+use crate::{DType, Device, Result, Tensor, bail};
 
 /// The largest u32 tensor, in elements, whose CPU original is kept.
 const MOST_KEPT: usize = 1 << 22;
@@ -132,15 +133,15 @@ pub(crate) fn upload(op: &'static str, source: &Tensor, gpu: &'static Gpu) -> Re
     match source.dtype() {
         DType::U8 => {
             let words: Vec<u32> = source.cpu_slice::<u8>().iter().map(|&x| x as u32).collect();
-            gpu.copy_in(&buffer, bytemuck::cast_slice(&words));
+            gpu.copy_in(op, &buffer, bytemuck::cast_slice(&words))?;
         }
         DType::F16 => {
             let mut halves = source.cpu_slice::<half::f16>().to_vec();
             halves.resize(numel.next_multiple_of(2), half::f16::ZERO); // whole words
-            gpu.copy_in(&buffer, bytemuck::cast_slice(&halves));
+            gpu.copy_in(op, &buffer, bytemuck::cast_slice(&halves))?;
         }
-        DType::U32 => gpu.copy_in(&buffer, bytemuck::cast_slice(source.cpu_slice::<u32>())),
-        _ => gpu.copy_in(&buffer, bytemuck::cast_slice(source.cpu_slice::<f32>())),
+        DType::U32 => gpu.copy_in(op, &buffer, bytemuck::cast_slice(source.cpu_slice::<u32>()))?,
+        _ => gpu.copy_in(op, &buffer, bytemuck::cast_slice(source.cpu_slice::<f32>()))?,
     }
     gpu.check(op)?;
     let original = keep.then(|| source.storage.clone());
@@ -150,96 +151,54 @@ pub(crate) fn upload(op: &'static str, source: &Tensor, gpu: &'static Gpu) -> Re
 
 /// A tensor of a GPU, read. Waits for everything recorded so far, unless the CPU original is at hand.
 pub(crate) fn download(op: &'static str, source: &Tensor) -> Result<Tensor> {
+    start_reading(op, source)?.wait()
+}
+
+/// Starts to read a tensor of a GPU.
+pub(super) fn start_reading(op: &'static str, source: &Tensor) -> Result<Reading> {
     if let Storage::Gpu(GpuStorage { original: Some(original), .. }) = &*source.storage {
-        return Ok(Tensor {
+        return Ok(Reading::here(Tensor {
             storage: original.clone(),
             layout: source.layout.clone(),
             dtype: source.dtype(),
-        });
+        }));
     }
     let scalar = scalar(op, source.dtype())?;
     if source.numel() == 0 {
-        return Tensor::zeros(source.shape(), source.dtype());
+        return Ok(Reading::here(Tensor::zeros(source.shape(), source.dtype())?));
     }
     // Only what is asked for is read: a view is gathered on the GPU first.
     let whole = source.is_contiguous() && source.layout.offset == 0;
     let source = if whole { source.clone() } else { super::copy::copy(op, source)? };
-    let numel = source.numel();
-    let bytes = (numel as u64 * stored_size(scalar)).next_multiple_of(4);
-    let gpu = source.gpu();
-    gpu.read(op, source.buffer(), bytes, |data| {
-        fn plain<T: crate::Element>(
-            op: &'static str,
-            data: &[u8],
-            shape: &[usize],
-        ) -> Result<Tensor> {
-            let numel = shape.iter().product::<usize>();
-            let mut out = Output::<T>::new(op, numel)?;
-            let target: &mut [u8] = bytemuck::cast_slice_mut(out.slice_mut());
-            let length = target.len();
-            target.copy_from_slice(&data[..length]);
-            Ok(out.into_tensor(shape))
-        }
-        match source.dtype() {
-            DType::U8 => {
-                let mut out = Output::<u8>::new(op, numel)?;
-                for (x, word) in out.slice_mut().iter_mut().zip(data.chunks_exact(4)) {
-                    *x = word[0]; // little-endian, as every GPU is
-                }
-                Ok(out.into_tensor(source.shape()))
-            }
-            DType::F16 => plain::<half::f16>(op, data, source.shape()),
-            DType::U32 => plain::<u32>(op, data, source.shape()),
-            _ => plain::<f32>(op, data, source.shape()),
-        }
-    })
+    let bytes = (source.numel() as u64 * stored_size(scalar)).next_multiple_of(4);
+    source.gpu().start_reading(op, source.buffer(), bytes, source.dtype(), source.shape())
 }
 
-impl Gpu {
-    /// Hands the first `bytes` of a buffer to `body`, once everything recorded so far is done.
-    fn read<T>(
-        &self,
-        op: &'static str,
-        from: &Buffer,
-        bytes: u64,
-        body: impl FnOnce(&[u8]) -> Result<T>,
-    ) -> Result<T> {
-        let mut kept = self.staging.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let staging = match kept.take() {
-            Some(staging) if staging.size() >= bytes => staging,
-            _ => self.device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("read"),
-                size: bytes.next_power_of_two().max(4096),
-                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-                mapped_at_creation: false,
-            }),
-        };
-        self.copy_out(from, &staging, bytes);
-        let mapped = std::sync::Arc::new(std::sync::OnceLock::new());
-        let tell = mapped.clone();
-        staging.map_async(wgpu::MapMode::Read, 0..bytes, move |outcome| {
-            let _ = tell.set(outcome);
-        });
-        self.poll(op)?;
-        let refused = |why: String| Error::op(op, format!("{} cannot be read: {why}", self.name));
-        match mapped.get() {
-            Some(Ok(())) => {}
-            Some(Err(error)) => return Err(refused(error.to_string())),
-            None => return Err(refused("it does not answer".to_string())),
+/// The tensor that lies in the bytes of a buffer.
+pub(super) fn decode(
+    op: &'static str,
+    data: &[u8],
+    dtype: DType,
+    shape: &[usize],
+) -> Result<Tensor> {
+    fn plain<T: crate::Element>(op: &'static str, data: &[u8], shape: &[usize]) -> Result<Tensor> {
+        let mut out = Output::<T>::new(op, shape.iter().product())?;
+        let target: &mut [u8] = bytemuck::cast_slice_mut(out.slice_mut());
+        let length = target.len();
+        target.copy_from_slice(&data[..length]);
+        Ok(out.into_tensor(shape))
+    }
+    match dtype {
+        DType::U8 => {
+            let mut out = Output::<u8>::new(op, shape.iter().product())?;
+            for (x, word) in out.slice_mut().iter_mut().zip(data.chunks_exact(4)) {
+                *x = word[0]; // little-endian, as every GPU is
+            }
+            Ok(out.into_tensor(shape))
         }
-        let result = {
-            let view = staging
-                .slice(0..bytes)
-                .get_mapped_range()
-                .map_err(|error| refused(error.to_string()))?;
-            body(&view)?
-        };
-        staging.unmap();
-        // A large one would hold memory for nothing.
-        if staging.size() <= 64 << 20 {
-            *kept = Some(staging);
-        }
-        Ok(result)
+        DType::F16 => plain::<half::f16>(op, data, shape),
+        DType::U32 => plain::<u32>(op, data, shape),
+        _ => plain::<f32>(op, data, shape),
     }
 }
 

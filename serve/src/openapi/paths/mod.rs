@@ -2,6 +2,7 @@
 
 mod hf;
 mod kserve;
+mod native;
 mod openai;
 mod operation;
 mod tei;
@@ -19,10 +20,12 @@ const TORCHSERVE: &str = "TorchServe";
 const TFSERVING: &str = "TensorFlow Serving";
 const KSERVE: &str = "KServe v2";
 const HUGGING_FACE: &str = "Hugging Face";
+const NATIVE: &str = "Gradus";
 const OPERATION: &str = "Operation";
 
 /// The protocols, in the order of the page.
-pub const TAGS: [&str; 7] = [TEI, OPENAI, TORCHSERVE, TFSERVING, KSERVE, HUGGING_FACE, OPERATION];
+pub const TAGS: [&str; 8] =
+    [TEI, OPENAI, TORCHSERVE, TFSERVING, KSERVE, HUGGING_FACE, NATIVE, OPERATION];
 
 impl Operation {
     fn new(
@@ -82,6 +85,7 @@ pub fn operations() -> Vec<Operation> {
         tfserving::operations(),
         kserve::operations(),
         hf::operations(),
+        native::operations(),
         operation::operations(),
     ]
     .into_iter()

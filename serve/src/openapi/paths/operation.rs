@@ -26,6 +26,11 @@ pub fn operations() -> Vec<Operation> {
         ),
         get(OPERATION, "/openapi.json", Errors::Plain, "This document")
             .gives(json!({"type": "object"})),
+        get(OPERATION, "/", Errors::Plain, "A page to try the models").gives_as(
+            200,
+            "text/html",
+            string(),
+        ),
         get(OPERATION, "/docs", Errors::Plain, "A page that lists it").gives_as(
             200,
             "text/html",

@@ -1,0 +1,99 @@
+//! What training steps cost a GPU besides the kernels: in a steady state nothing is made for them, and
+//! changing shapes do not make memory grow. Alone in its process, because it watches the device's counters.
+
+mod common;
+
+use common::{gpu, trainer_on};
+use gradus_models::training::{Classification, OptimizerKind, Recipe, Task, Trainer};
+use gradus_nn::{AdamW, Forward, Optimizer, clip_grad_norm, param_groups};
+use gradus_tensor::{Device, GpuCounters, RngKey, Tensor};
+
+fn counters(device: Device) -> GpuCounters {
+    device.counters().unwrap().expect("a GPU counts")
+}
+
+/// A step whose loss and norm are read, as `train` does.
+fn step(trainer: &mut Trainer<Classification>) -> (f32, f32) {
+    let step = trainer.step().unwrap().expect("the run is long enough");
+    let both = Tensor::stack(&[&step.loss, &step.grad_norm], 0).unwrap();
+    let both = both.read_later().unwrap().wait().unwrap().to_vec::<f32>().unwrap();
+    (both[0], both[1])
+}
+
+#[test]
+fn a_steady_state_makes_nothing_and_memory_does_not_grow() {
+    let Some(device) = gpu() else { return };
+    steady_state(device);
+    changing_shapes(device);
+}
+
+/// Every batch has all examples, so all steps have one shape: forward, backward with dropout, clipping,
+/// AdamW (or gradient descent) and the reading of loss and norm.
+fn steady_state(device: Device) {
+    for optimizer in [OptimizerKind::AdamW, OptimizerKind::Sgd] {
+        let recipe = Recipe { steps: Some(20), batch_size: 12, optimizer, ..Recipe::default() };
+        let mut trainer = trainer_on(device, recipe, 12, 0.1);
+        for _ in 0..4 {
+            step(&mut trainer);
+        }
+        let before = counters(device);
+        let steps = 5;
+        for _ in 0..steps {
+            step(&mut trainer);
+        }
+        let after = counters(device);
+        let parameters = trainer.store().parameters().len() as u64;
+        let a_step = |f: fn(&GpuCounters) -> u64| (f(&after) - f(&before)) as f64 / steps as f64;
+        eprintln!(
+            "{optimizer:?}: {parameters} parameters; a step: {} dispatches, {} submits, {} passes, {} uploads",
+            a_step(|c| c.dispatches),
+            a_step(|c| c.submits),
+            a_step(|c| c.passes),
+            a_step(|c| c.uploads)
+        );
+        assert_eq!(after.buffers, before.buffers, "{optimizer:?}: buffers were made");
+        assert_eq!(after.bind_groups, before.bind_groups, "{optimizer:?}: bind groups were made");
+        assert_eq!(after.pipelines, before.pipelines, "{optimizer:?}: kernels were compiled");
+        assert_eq!(after.passes - before.passes, steps, "{optimizer:?}: one pass a step");
+        assert!(after.submits - before.submits <= 2 * steps, "{optimizer:?}: submits");
+    }
+}
+
+/// 1,000 steps over batches of every size and length.
+fn changing_shapes(device: Device) {
+    let examples = 24;
+    let trainer = trainer_on(device, Recipe::default(), examples, 0.1);
+    let parameters = trainer.store().parameters();
+    let mut optimizer = AdamW::new(param_groups(&parameters, 1e-4, None, |_| false, 0.01));
+    let mut one = |step: u64, batch: &[usize]| {
+        let loss = trainer.task().loss(batch, &Forward::training(0, step)).unwrap();
+        let grads = loss.backward().unwrap();
+        let clip = clip_grad_norm(&grads, &parameters, 1.0).unwrap();
+        optimizer.step(&grads, 1.0, Some(&clip.scale)).unwrap();
+        if step % 10 == 0 {
+            assert!(loss.item().unwrap().is_finite());
+        }
+    };
+    let all: Vec<usize> = (0..examples).collect();
+    (0..3).for_each(|step| one(step, &all));
+    device.synchronize().unwrap();
+    let largest = counters(device);
+    for step in 0..1000 {
+        let random = |i| RngKey::new(step).place("shape").step(i).0 as usize;
+        let batch: Vec<usize> =
+            (0..1 + random(0) % examples).map(|i| (i + random(1)) % examples).collect();
+        one(step, &batch);
+    }
+    device.synchronize().unwrap();
+    let after = counters(device);
+    let mib = |bytes: u64| bytes as f64 / (1 << 20) as f64;
+    eprintln!(
+        "the largest step: {:.2} MiB in use, {:.2} held; after 1,000 steps {:.2} held, at most {:.2}, {} buffers made",
+        mib(largest.peak_live_bytes),
+        mib(largest.held_bytes),
+        mib(after.held_bytes),
+        mib(after.peak_held_bytes),
+        after.buffers - largest.buffers
+    );
+    assert!(after.peak_held_bytes as f64 <= 1.2 * largest.held_bytes as f64);
+}

@@ -1,0 +1,516 @@
+// What the page does: asks the server and shows what comes back. All text goes in as text nodes; nothing is parsed as
+// HTML. Paths are relative, so that the server may stand behind a prefix.
+'use strict';
+
+const $ = id => document.getElementById(id);
+const KEY = 'gradus-key';
+
+/** An element with properties, classes and children; children that are strings become text. */
+function el(name, props = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(props)) {
+    if (key.startsWith('aria-') || key === 'role' || key === 'for') made.setAttribute(key, value);
+    else if (key.startsWith('--')) made.style.setProperty(key, value);
+    else made[key] = value;
+  }
+  made.append(...children);
+  return made;
+}
+
+const percent = (x, digits = 1) => `${(100 * x).toFixed(digits)} %`;
+const show = (id, message) => { $(id).hidden = !message; $(id).textContent = message || ''; };
+
+// ---- asking the server
+
+class Refused extends Error {
+  constructor(code, message) { super(message); this.code = code; }
+}
+
+async function ask(path, body) {
+  const headers = {};
+  const key = sessionStorage.getItem(KEY);
+  if (key) headers.authorization = `Bearer ${key}`;
+  if (body !== undefined) headers['content-type'] = 'application/json';
+  const options = { headers, method: body === undefined ? 'GET' : 'POST' };
+  if (body !== undefined) options.body = JSON.stringify(body);
+  let reply;
+  try {
+    reply = await fetch(path, options);
+  } catch {
+    throw new Refused(0, 'The server does not answer.');
+  }
+  const text = await reply.text();
+  if (reply.status === 401) {
+    $('key-form').hidden = false;
+    $('key').focus();
+  }
+  if (!reply.ok) {
+    let said = text;
+    try {
+      const json = JSON.parse(text);
+      said = json.error?.message ?? json.error ?? json.message ?? text;
+    } catch { /* not JSON: as it is */ }
+    throw new Refused(reply.status, String(said).slice(0, 500));
+  }
+  return path === 'metrics' ? text : JSON.parse(text);
+}
+
+// ---- colours
+
+/** `[r, g, b]` of a custom property. */
+function rgb(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim().split(/\s+/).map(Number);
+}
+
+/** What counts as all in a picture of a head: 100 %, or in a long text, where all shares are small, what 1 % exceed. */
+function topOf(rows) {
+  if (rows.length <= 32) return 1;
+  const values = rows.flat().sort((a, b) => a - b);
+  return Math.max(values[Math.floor(values.length * 0.99)], 1e-4);
+}
+
+/** A colour from nothing (0) to all (1). Small values differ visibly too: the scale is a power of 0.6. */
+function heat(x, low = rgb('--heat-low'), high = rgb('--heat-high')) {
+  const t = Math.pow(Math.min(1, Math.max(0, x)), 0.6);
+  const c = low.map((l, i) => Math.round(l + t * (high[i] - l)));
+  return { css: `rgb(${c.join(' ')})`, rgb: c };
+}
+
+/** Ink that is read on a colour. */
+function inkOn(c) {
+  const [r, g, b] = c.map(v => { v /= 255; return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; });
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.18 ? '#111' : '#fff';
+}
+
+// ---- the models
+
+const state = { turn: 0, models: [], shown: null, token: 0, layer: 0, head: -1, embedder: null };
+const EXAMPLES = {
+  'text-classification': 'How do I locate my card? It has not arrived yet.',
+  'feature-extraction': 'The cat sat on the mat because it was tired.',
+  'token-classification': 'Ada Lovelace wrote to Charles Babbage from London.',
+  'fill-mask': 'The capital of France is [MASK].',
+};
+const TASKS = {
+  'text-classification': m => `Classifies into ${m.labels} labels`,
+  'feature-extraction': m => `Embeds into ${m.hidden} dimensions`,
+  'token-classification': m => `Labels words with ${m.labels} tags`,
+  'fill-mask': m => `Fills ${m.mask || '[MASK]'} with words`,
+};
+
+const chosen = () => state.models.find(m => m.name === $('model').value);
+
+async function start() {
+  const described = await ask('describe');
+  $('key-form').hidden = true;
+  state.models = described.models;
+  $('version').textContent = `Gradus ${described.version}`;
+  $('model').replaceChildren(...state.models.map(m => el('option', { value: m.name }, `${m.name} (${m.task})`)));
+  state.embedder = state.models.find(m => m.task === 'feature-extraction');
+  if (state.embedder) $('compare-about').textContent = `Cosines of the embeddings of ${state.embedder.name}.`;
+  $('compare').hidden = !state.embedder;
+  if (described.metrics) poll();
+  else $('load-note').textContent = 'This server shows its load at a port of its own.';
+  if (!state.models.length) return show('ask-error', 'No model is loaded.');
+  picked();
+  await run();
+}
+
+function picked() {
+  const model = chosen();
+  const text = $('text');
+  if (!text.value || Object.values(EXAMPLES).some(e => e.replace('[MASK]', '') === text.value.replace(/\[MASK\]|<mask>/, ''))) {
+    text.value = EXAMPLES[model.task].replace('[MASK]', model.mask || '[MASK]');
+  }
+  $('about').textContent = `${TASKS[model.task](model)}. ${model.layers} layers, ${model.heads} heads, ` +
+    `${model.vocabulary.toLocaleString('en')} words in its vocabulary, texts of ${model.max_length} tokens at most.`;
+}
+
+// ---- answers
+
+function bar(share) {
+  const fill = el('span', { className: 'fill' });
+  fill.style.width = `${100 * Math.min(1, Math.max(0, share))}%`;
+  return el('span', { className: 'track', 'aria-hidden': 'true' }, fill);
+}
+
+/** Labels with scores, the best first. */
+function bars(rows, most = 8) {
+  return el('ol', { className: 'bars' }, ...rows.slice(0, most).map(row => el('li', {},
+    el('span', { className: 'name' }, row.label), bar(row.score), el('span', { className: 'score' }, percent(row.score)))));
+}
+
+/** A vector as a strip: one hue for positive numbers, another for negative ones. */
+function strip(vector) {
+  const canvas = el('canvas', { className: 'strip', width: vector.length, height: 1, role: 'img',
+    'aria-label': `The ${vector.length} numbers of the embedding as a strip of colours` });
+  const most = Math.max(...vector.map(Math.abs));
+  const [low, plus, minus] = ['--heat-low', '--heat-high', '--minus'].map(rgb);
+  const context = canvas.getContext('2d');
+  vector.forEach((x, i) => {
+    context.fillStyle = heat(Math.abs(x) / most, low, x < 0 ? minus : plus).css;
+    context.fillRect(i, 0, 1, 1);
+  });
+  return canvas;
+}
+
+/** The text with its labelled spans; their places are characters, not UTF-16 units. */
+function tagged(text, spans) {
+  const characters = Array.from(text);
+  const shown = el('p', { className: 'tagged' });
+  let at = 0;
+  for (const span of spans) {
+    shown.append(characters.slice(at, span.start).join(''));
+    shown.append(el('mark', {}, characters.slice(span.start, span.end).join(''),
+      el('small', {}, `${span.entity_group} ${percent(span.score, 0)}`)));
+    at = span.end;
+  }
+  shown.append(characters.slice(at).join(''));
+  return shown;
+}
+
+const ANSWERS = {
+  'text-classification': answer => [bars(answer[0])],
+  'feature-extraction': answer => [
+    strip(answer[0]),
+    el('p', { className: 'note' }, `${answer[0].length} numbers, of length 1: ` +
+      `${answer[0].slice(0, 6).map(x => x.toFixed(3)).join(', ')}, … Compare sentences below.`),
+  ],
+  'token-classification': (answer, text) => [
+    tagged(text, answer),
+    ...(answer.length ? [] : [el('p', { className: 'note' }, 'No word has a label.')]),
+  ],
+  'fill-mask': answer => {
+    const masks = Array.isArray(answer[0]) ? answer : [answer];
+    return masks.flatMap((fills, i) => [
+      ...(masks.length > 1 ? [el('h3', {}, `Mask ${i + 1}`)] : []),
+      bars(fills.map(f => ({ label: f.token_str, score: f.score }))),
+    ]);
+  },
+};
+
+async function run() {
+  const model = chosen();
+  const text = $('text').value;
+  if (!model) return;
+  // Whoever asks again does not want the earlier answer any more.
+  const turn = ++state.turn;
+  $('go').disabled = true;
+  show('ask-error', '');
+  try {
+    // An answer and what it was computed from, at the same time.
+    const attended = attention(model, text, {});
+    attended.catch(() => {});
+    const answer = await ask(`models/${encodeURIComponent(model.name)}`, { inputs: text });
+    const shown = await attended;
+    if (turn !== state.turn) return;
+    $('answer').replaceChildren(...ANSWERS[model.task](answer, text));
+    state.shown = shown;
+    state.token = Math.max(0, state.shown.tokens.findIndex(t => !t.special));
+    state.layer = Math.min(state.layer, model.layers - 1);
+    state.head = Math.min(state.head, model.heads - 1);
+    selectors(model);
+    tokens();
+    await draw();
+  } catch (error) {
+    if (turn !== state.turn) return;
+    $('answer').replaceChildren();
+    $('tokens-card').hidden = true;
+    show('ask-error', error.message);
+  } finally {
+    if (turn === state.turn) $('go').disabled = false;
+  }
+}
+
+// ---- attention
+
+/** As much of the attention as the server sends at once: all, or of a layer, or of a head of it. */
+async function attention(model, inputs, view) {
+  const views = [view, { layer: state.layer }, { layer: state.layer, head: Math.max(0, state.head) }];
+  for (const [i, wanted] of views.entries()) {
+    try {
+      const answer = await ask('attention', { model: model.name, inputs, ...wanted });
+      return { ...answer, model, text: inputs };
+    } catch (error) {
+      if (error.code !== 413 || i + 1 === views.length) throw error;
+    }
+  }
+}
+
+/** The rows of the chosen layer and head, the mean of all heads where none is chosen; fetched where they are not there. */
+async function rows() {
+  const { shown } = state;
+  let { layers, heads } = shown;
+  const head = state.head < 0 && heads.length === 1 ? heads[0] : state.head;
+  if (!layers.includes(state.layer) || (head >= 0 && !heads.includes(head))) {
+    Object.assign(shown, await attention(shown.model, shown.text, { layer: state.layer }));
+    ({ layers, heads } = shown);
+    if (head < 0 && heads.length === 1) return shown.attention[layers.indexOf(state.layer)][0];
+  }
+  const all = shown.attention[layers.indexOf(state.layer)];
+  if (head >= 0) return all[heads.indexOf(head)];
+  return all[0].map((row, i) => row.map((_, j) => all.reduce((sum, h) => sum + h[i][j], 0) / all.length));
+}
+
+function selectors(model) {
+  const fill = (id, count, first) => $(id).replaceChildren(...first,
+    ...Array.from({ length: count }, (_, i) => el('option', { value: i }, `${i + 1} of ${count}`)));
+  fill('layer', model.layers, []);
+  fill('head', model.heads, [el('option', { value: -1 }, 'all, their mean')]);
+  $('layer').value = state.layer;
+  $('head').value = state.head;
+}
+
+function tokens() {
+  $('tokens-card').hidden = false;
+  $('tokens').replaceChildren(...state.shown.tokens.map((token, i) => el('button', {
+    type: 'button',
+    className: token.special ? 'token special' : 'token',
+    tabIndex: i === state.token ? 0 : -1,
+    onclick: () => look(i),
+    onmouseenter: () => look(i),
+    onfocus: () => look(i),
+  }, token.text, el('small', {}, token.id))));
+  arrows($('tokens'), 0);
+  overview();
+}
+
+/** Arrow keys move between the buttons of a toolbar; `columns` of them stand in a row (0: they flow). */
+function arrows(bar, columns) {
+  bar.onkeydown = event => {
+    const buttons = [...bar.querySelectorAll('button')];
+    const at = buttons.indexOf(document.activeElement);
+    const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns || 1, ArrowUp: -(columns || 1),
+      Home: -at, End: buttons.length - 1 - at };
+    const next = buttons[at + steps[event.key]];
+    if (at < 0 || !(event.key in steps) || !next) return;
+    event.preventDefault();
+    buttons.forEach(b => { b.tabIndex = b === next ? 0 : -1; });
+    next.focus();
+  };
+}
+
+const quoted = token => `“${token.text}”`;
+
+/** Shows what one token attends to, or is attended by. */
+function look(i) {
+  const { shown, current } = state;
+  if (!current) return;
+  state.token = i;
+  const from = $('direction').value === 'from';
+  const values = from ? current.map(row => row[i]) : current[i];
+  const [low, high] = [rgb('--heat-low'), rgb('--heat-high')];
+  [...$('tokens').children].forEach((chip, j) => {
+    const color = heat(values[j] / state.top, low, high);
+    chip.style.setProperty('--chip', color.css);
+    chip.style.setProperty('--chip-ink', inkOn(color.rgb));
+    chip.setAttribute('aria-pressed', j === i);
+    chip.tabIndex = j === i ? 0 : -1;
+    chip.title = `${shown.tokens[j].text}: ${percent(values[j])}`;
+  });
+  const token = shown.tokens[i];
+  const place = token.special ? 'special' : `characters ${token.start} to ${token.stop}`;
+  const order = values.map((_, j) => j).sort((a, b) => values[b] - values[a]).slice(0, 3);
+  const best = order.map(j => `${quoted(shown.tokens[j])} ${percent(values[j], 0)}`).join(', ');
+  $('token-line').textContent = `${quoted(token)}, token ${i + 1} of ${shown.tokens.length}, id ${token.id}, ${place}, ` +
+    (from ? `is attended to most by ${best}.` : `attends most to ${best}.`);
+  heatmap();
+}
+
+/** Draws what depends on layer and head. */
+async function draw() {
+  try {
+    state.current = await rows();
+    state.top = topOf(state.current);
+    const parts = state.shown.layers.length < state.shown.model.layers || state.shown.heads.length < state.shown.model.heads;
+    const cut = state.shown.truncated ? `The text was cut to ${state.shown.tokens.length} tokens. ` : '';
+    show('attention-note', cut + (parts ? 'The text is long: its attention is fetched layer by layer, or head by head.' : ''));
+    [...$('overview').querySelectorAll('button')].forEach(thumb => {
+      const chosen = Number(thumb.dataset.layer) === state.layer && Number(thumb.dataset.head) === state.head;
+      thumb.setAttribute('aria-pressed', chosen);
+    });
+    look(Math.min(state.token, state.shown.tokens.length - 1));
+  } catch (error) {
+    show('attention-note', error.message);
+  }
+}
+
+/** The chosen head, a row a token. */
+function heatmap() {
+  const { current, shown, token } = state;
+  const n = current.length;
+  const canvas = $('heat');
+  const room = canvas.parentElement.clientWidth;
+  const size = Math.max(1, Math.min(34, Math.floor((Math.min(room, 620) - 90) / n)));
+  const labels = size >= 11;
+  const margin = labels ? 90 : 0;
+  const cell = labels ? size : Math.max(1, Math.min(34, Math.floor(Math.min(room, 620) / n)));
+  const width = margin + cell * n;
+  const scale = window.devicePixelRatio || 1;
+  Object.assign(canvas, { width: width * scale, height: width * scale });
+  canvas.style.width = `${width}px`;
+  const context = canvas.getContext('2d');
+  context.scale(scale, scale);
+  const [low, high] = [rgb('--heat-low'), rgb('--heat-high')];
+  current.forEach((row, i) => row.forEach((value, j) => {
+    context.fillStyle = heat(value / state.top, low, high).css;
+    const gap = cell >= 8 ? 1 : 0;
+    context.fillRect(margin + j * cell, margin + i * cell, cell - gap, cell - gap);
+  }));
+  const style = getComputedStyle(document.body);
+  const across = $('direction').value === 'from';
+  context.strokeStyle = getComputedStyle(document.documentElement).getPropertyValue('--accent');
+  context.lineWidth = 2;
+  if (across) context.strokeRect(margin + token * cell - 1, margin - 1, cell + 1, cell * n + 1);
+  else context.strokeRect(margin - 1, margin + token * cell - 1, cell * n + 1, cell + 1);
+  if (labels) {
+    context.fillStyle = style.color;
+    context.font = `${Math.min(13, cell)}px ui-monospace, monospace`;
+    context.textBaseline = 'middle';
+    shown.tokens.forEach((t, i) => {
+      context.textAlign = 'right';
+      context.fillText(fitted(context, t.text, margin - 8), margin - 6, margin + (i + 0.5) * cell);
+      context.save();
+      context.translate(margin + (i + 0.5) * cell, margin - 6);
+      context.rotate(-Math.PI / 2);
+      context.textAlign = 'left';
+      context.fillText(fitted(context, t.text, margin - 8), 0, 0);
+      context.restore();
+    });
+  }
+  canvas.onmousemove = event => {
+    const box = canvas.getBoundingClientRect();
+    const [j, i] = [event.clientX - box.left, event.clientY - box.top].map(v => Math.floor((v - margin) / cell));
+    if (i < 0 || j < 0 || i >= n || j >= n) return;
+    $('cell-line').textContent = `${quoted(shown.tokens[i])} → ${quoted(shown.tokens[j])}: ${percent(current[i][j])}`;
+  };
+  canvas.onclick = event => {
+    const box = canvas.getBoundingClientRect();
+    const at = across ? event.clientX - box.left : event.clientY - box.top;
+    const i = Math.floor((at - margin) / cell);
+    if (i >= 0 && i < n) look(i);
+  };
+  legend(low, high);
+}
+
+function fitted(context, text, room) {
+  if (context.measureText(text).width <= room) return text;
+  let cut = text;
+  while (cut && context.measureText(`${cut}…`).width > room) cut = cut.slice(0, -1);
+  return `${cut}…`;
+}
+
+function legend(low, high) {
+  $('scale-top').textContent = state.top < 1 ? `${percent(state.top)} and more` : '100 %';
+  const canvas = $('scale');
+  const context = canvas.getContext('2d');
+  for (let x = 0; x < canvas.width; x++) {
+    context.fillStyle = heat(x / canvas.width, low, high).css;
+    context.fillRect(x, 0, 1, canvas.height);
+  }
+}
+
+/** All heads of all layers, small. */
+function overview() {
+  const { shown } = state;
+  const { layers, heads } = shown;
+  const whole = layers.length === shown.model.layers && heads.length === shown.model.heads;
+  $('overview-figure').hidden = !whole;
+  if (!whole) return;
+  const grid = $('overview');
+  grid.style.gridTemplateColumns = `1.1rem repeat(${heads.length}, minmax(0, 1fr))`;
+  const [low, high] = [rgb('--heat-low'), rgb('--heat-high')];
+  const axis = text => el('span', { className: 'axis', 'aria-hidden': 'true' }, text);
+  const thumb = (layer, head) => {
+    const values = shown.attention[layer][head];
+    const n = values.length;
+    const canvas = el('canvas', { width: n, height: n });
+    const context = canvas.getContext('2d');
+    const image = context.createImageData(n, n);
+    values.forEach((row, i) => row.forEach((value, j) => {
+      const [r, g, b] = heat(value, low, high).rgb;
+      image.data.set([r, g, b, 255], 4 * (i * n + j));
+    }));
+    context.putImageData(image, 0, 0);
+    const button = el('button', { type: 'button', className: 'thumb', tabIndex: layer + head ? -1 : 0,
+      title: `layer ${layer + 1}, head ${head + 1}`, 'aria-label': `layer ${layer + 1}, head ${head + 1}`,
+      onclick: () => choose(layer, head) }, canvas);
+    Object.assign(button.dataset, { layer, head });
+    return button;
+  };
+  grid.replaceChildren(axis(''), ...heads.map(h => axis(h + 1)),
+    ...layers.flatMap(l => [axis(l + 1), ...heads.map(h => thumb(l, h))]));
+  arrows(grid, heads.length);
+}
+
+function choose(layer, head) {
+  Object.assign(state, { layer, head });
+  $('layer').value = layer;
+  $('head').value = head;
+  draw();
+}
+
+// ---- comparing
+
+async function compare() {
+  const sentences = $('sentences').value.split('\n').map(s => s.trim()).filter(Boolean);
+  show('compare-error', '');
+  try {
+    if (sentences.length < 2) throw new Refused(0, 'Give two sentences or more, one a line.');
+    if (sentences.length > 40) throw new Refused(0, `These are ${sentences.length} sentences; at most 40 are shown.`);
+    const vectors = await ask('embed', { model: state.embedder.name, inputs: sentences, normalize: true });
+    const cosines = vectors.map(a => vectors.map(b => a.reduce((sum, x, i) => sum + x * b[i], 0)));
+    matrix(sentences, cosines);
+  } catch (error) {
+    $('matrix').hidden = true;
+    $('alike').textContent = '';
+    show('compare-error', error.message);
+  }
+}
+
+function matrix(sentences, cosines) {
+  const [low, high] = [rgb('--heat-low'), rgb('--heat-high')];
+  const cell = (value, i, j) => {
+    const color = heat(Math.pow(Math.max(0, value), 1.5), low, high);
+    return el('td', { '--cell': color.css, '--cell-ink': inkOn(color.rgb), title: `${i + 1} and ${j + 1}: ${value.toFixed(4)}` },
+      value.toFixed(2));
+  };
+  $('matrix').replaceChildren(el('table', { className: 'matrix' },
+    el('thead', {}, el('tr', {}, el('td'), ...sentences.map((_, j) => el('th', { scope: 'col' }, j + 1)))),
+    el('tbody', {}, ...cosines.map((row, i) => el('tr', {},
+      el('th', { scope: 'row' }, `${i + 1}. ${sentences[i]}`), ...row.map((value, j) => cell(value, i, j)))))));
+  $('matrix').hidden = false;
+  const pairs = cosines.flatMap((row, i) => row.slice(0, i).map((value, j) => ({ i, j, value })));
+  const best = pairs.reduce((a, b) => (b.value > a.value ? b : a));
+  $('alike').textContent = `Most alike: ${best.j + 1} and ${best.i + 1}, with ${best.value.toFixed(3)}.`;
+}
+
+// ---- what people do
+
+$('ask').addEventListener('submit', event => { event.preventDefault(); run(); });
+$('text').addEventListener('keydown', event => {
+  if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) { event.preventDefault(); run(); }
+});
+$('model').addEventListener('change', () => { picked(); run(); });
+$('layer').addEventListener('change', () => { state.layer = Number($('layer').value); draw(); });
+$('head').addEventListener('change', () => { state.head = Number($('head').value); draw(); });
+$('direction').addEventListener('change', () => look(state.token));
+$('compare-form').addEventListener('submit', event => { event.preventDefault(); compare(); });
+$('key-form').addEventListener('submit', event => {
+  event.preventDefault();
+  sessionStorage.setItem(KEY, $('key').value);
+  begin();
+});
+// Colours and sizes are drawn: draw again where they change.
+const redraw = () => { if (state.current) { overview(); draw(); } };
+matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redraw);
+let width = innerWidth;
+addEventListener('resize', () => { if (innerWidth !== width) { width = innerWidth; redraw(); } });
+
+function begin() {
+  start().catch(error => show('ask-error', error.code === 401 ? '' : error.message));
+}
+
+$('sentences').value = ['My card has not arrived.', 'When will I get my new card?', 'The delivery of my bank card is late.',
+  'What is the exchange rate?', 'How do you convert currencies?', 'A cat sleeps on the sofa.'].join('\n');
+begin();

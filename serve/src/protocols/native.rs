@@ -1,0 +1,170 @@
+//! What no other server's protocol has: `GET /describe`, the models at a glance, and `POST /attention`, what the tokens
+//! of a text attend to. The page at `/` lives on them.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::{get, post};
+use gradus_models::Encoding;
+use gradus_models::tokenizer::char_offsets;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::tei;
+use crate::app::App;
+use crate::ask::{MOST_ATTENTION, Text};
+use crate::call::{Call, answer, small, with_usage};
+use crate::error::{Kind, Problem, Result};
+use crate::json::{Fields, expected, string};
+use crate::pipeline::{Pipeline, View};
+use crate::registry::{Served, Version};
+
+/// The paths.
+pub fn routes() -> Router<Arc<App>> {
+    Router::new().route("/describe", get(describe)).route("/attention", post(attention))
+}
+
+async fn describe(State(app): State<Arc<App>>) -> Response {
+    let described = |served: &Arc<Served>| {
+        let (pipeline, config) = (served.pipeline(), served.pipeline().config());
+        json!({
+            "name": served.name,
+            "version": served.version.to_string(),
+            "task": served.task().name(),
+            "layers": config.num_hidden_layers,
+            "heads": config.num_attention_heads,
+            "hidden": config.hidden_size,
+            "vocabulary": config.vocab_size,
+            "max_length": pipeline.max_length(),
+            "labels": pipeline.labels().len(),
+            "mask": match pipeline {
+                Pipeline::FillMask(p) => Some(p.mask()),
+                _ => None,
+            },
+        })
+    };
+    let models: Vec<Value> = app
+        .models
+        .list()
+        .iter()
+        .filter_map(|listed| listed.versions.iter().find(|s| s.version == listed.default))
+        .map(described)
+        .collect();
+    small(&json!({
+        "models": models,
+        "most_attention": MOST_ATTENTION,
+        "metrics": !app.separate_metrics,
+        "version": env!("CARGO_PKG_VERSION"),
+    }))
+}
+
+/// A token of a text, or of a pair.
+#[derive(Serialize)]
+struct Token {
+    id: u32,
+    text: String,
+    special: bool,
+    /// Its place in its text, in characters; none for special ones.
+    start: Option<usize>,
+    stop: Option<usize>,
+    /// 0, or 1 in the second text of a pair.
+    segment: u32,
+}
+
+#[derive(Serialize)]
+struct Attention {
+    model: String,
+    version: String,
+    tokens: Vec<Token>,
+    /// Whether the text was cut.
+    truncated: bool,
+    /// The layers that are shown.
+    layers: Vec<usize>,
+    /// The heads that are shown.
+    heads: Vec<usize>,
+    /// By layer, head, and token: how much it attends to each token.
+    attention: Vec<Vec<Vec<Vec<f32>>>>,
+}
+
+/// A text, or a pair in a list.
+fn text(value: Value) -> Result<Text> {
+    let text = match value {
+        Value::String(text) => Text::Plain(text),
+        Value::Array(items) if items.len() == 2 => {
+            let mut items = items.into_iter();
+            let mut next = |at: &str| string(items.next().unwrap_or_default(), at);
+            Text::Pair(next("inputs[0]")?, next("inputs[1]")?)
+        }
+        other => return Err(expected("inputs", "a text, or a pair in a list", &other)),
+    };
+    match &text {
+        Text::Plain(text) if text.is_empty() => {
+            let problem = Problem::field("inputs", "is empty; send a text");
+            Err(Problem { kind: Kind::Empty, ..problem })
+        }
+        _ => Ok(text),
+    }
+}
+
+/// The tokens with their places in characters; each segment has its own text.
+fn tokens(texts: [&str; 2], encoding: Encoding) -> Vec<Token> {
+    let places = texts.map(|text| char_offsets(text, &encoding.offsets));
+    let all = encoding.ids.into_iter().zip(encoding.tokens).enumerate();
+    all.map(|(i, (id, text))| {
+        let (segment, special) = (encoding.type_ids[i], encoding.special[i]);
+        let (start, stop) = places[usize::from(segment == 1)][i];
+        let place = |at| (!special).then_some(at);
+        Token { id, text, special, start: place(start), stop: place(stop), segment }
+    })
+    .collect()
+}
+
+/// Five decimals: rows still sum to 1 to the eye, and the answer is half as long.
+fn rounded(x: f32) -> f32 {
+    (f64::from(x) * 1e5).round() as f32 / 1e5
+}
+
+async fn attention(call: Call) -> Result<Response> {
+    let mut fields: Fields = call.fields().await?;
+    let served = match fields.string("model")? {
+        Some(name) => call.app.models.get(&name, &Version::Default)?,
+        None => {
+            let any = call.app.models.any();
+            any.ok_or_else(|| Problem::new(Kind::Unavailable, "no model is loaded"))?
+        }
+    };
+    let options = tei::encode(&call, &mut fields)?;
+    let view = View { layer: fields.count("layer")?, head: fields.count("head")? };
+    let text = text(fields.required("inputs")?)?;
+    let second = match &text {
+        Text::Pair(_, second) => second.clone(),
+        _ => String::new(),
+    };
+    let asked = served.attention(text, options, view, call.caller).await?;
+    let usage = asked.usage;
+    let attended = asked.answers.into_iter().next();
+    let attended = attended
+        .ok_or_else(|| Problem::new(Kind::Internal, "the model gave no answer, which is a bug"))?;
+    let count = attended.encoding.len();
+    let numbers = attended.heads.iter().flatten().map(Vec::len).sum();
+    let config = served.pipeline().config();
+    let rows = |head: Vec<f32>| -> Vec<Vec<f32>> {
+        head.chunks(count).map(|row| row.iter().copied().map(rounded).collect()).collect()
+    };
+    let body = Attention {
+        model: served.name.clone(),
+        version: served.version.to_string(),
+        truncated: attended.encoding.truncated,
+        layers: view.layers(config.num_hidden_layers).collect(),
+        heads: view.heads(config.num_attention_heads).collect(),
+        tokens: tokens([&attended.text, &second], attended.encoding),
+        attention: attended
+            .heads
+            .into_iter()
+            .map(|layer| layer.into_iter().map(rows).collect())
+            .collect(),
+    };
+    Ok(with_usage(answer(body, numbers).await?, &usage))
+}

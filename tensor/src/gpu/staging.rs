@@ -1,0 +1,192 @@
+//! The way in and the way out: memory that the processor and the GPU both see, recycled.
+//!
+//! A small upload (ids, offsets, tables) is written into an open chunk and copied from there by the
+//! commands that are submitted before the kernels; the chunk is taken up again once that is done. Large
+//! ones (weights) go through the queue's own memory, so that no chunk stays large.
+
+use std::sync::{Arc, Mutex, OnceLock};
+
+use super::context::{Gpu, lock};
+use super::memory::{Block, Buffer};
+use super::storage::decode;
+use crate::{DType, Device, Error, Result, Tensor};
+
+/// Bytes of a chunk, and the largest upload that goes through one.
+pub(super) const CHUNK: u64 = 1 << 20;
+/// Buffers for reading that are kept at most, and the largest.
+const KEPT: usize = 4;
+const LARGEST_KEPT: u64 = 64 << 20;
+
+/// The chunks for uploads.
+#[derive(Default)]
+pub(super) struct Belt {
+    /// The chunk being filled, and how far it is.
+    open: Option<(wgpu::Buffer, u64)>,
+    /// Full ones of the present batch.
+    full: Vec<wgpu::Buffer>,
+    /// Mapped and free, put here when the GPU has done with them.
+    free: Arc<Mutex<Vec<wgpu::Buffer>>>,
+    /// Chunks made so far.
+    pub(super) created: u64,
+}
+
+impl Belt {
+    /// Writes `bytes` (a multiple of 4, at most [`CHUNK`]), and records the copy to `to`.
+    pub(super) fn write(
+        &mut self,
+        device: &wgpu::Device,
+        encoder: &mut wgpu::CommandEncoder,
+        to: &Block,
+        bytes: &[u8],
+    ) -> Result<(), wgpu::MapRangeError> {
+        let n = bytes.len() as u64;
+        if self.open.as_ref().is_some_and(|(_, at)| at + n > CHUNK) {
+            self.full.extend(self.open.take().map(|(chunk, _)| chunk));
+        }
+        let (chunk, at) = self.open.get_or_insert_with(|| {
+            let free = lock(&self.free).pop();
+            let chunk = free.unwrap_or_else(|| {
+                self.created += 1;
+                device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("upload"),
+                    size: CHUNK,
+                    usage: wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC,
+                    mapped_at_creation: true,
+                })
+            });
+            (chunk, 0)
+        });
+        chunk.get_mapped_range_mut(*at..*at + n)?.copy_from_slice(bytes);
+        encoder.copy_buffer_to_buffer(chunk, *at, &to.raw, 0, n);
+        *at += n.next_multiple_of(wgpu::MAP_ALIGNMENT);
+        Ok(())
+    }
+
+    /// Ends the writing of this batch: before it is submitted.
+    pub(super) fn close(&mut self) {
+        self.full.extend(self.open.take().map(|(chunk, _)| chunk));
+        self.full.iter().for_each(wgpu::Buffer::unmap);
+    }
+
+    /// Takes the chunks back as soon as the submitted batch is done.
+    pub(super) fn recall(&mut self) {
+        for chunk in self.full.drain(..) {
+            let (free, back) = (self.free.clone(), chunk.clone());
+            chunk.map_async(wgpu::MapMode::Write, .., move |outcome| {
+                if outcome.is_ok() {
+                    lock(&free).push(back);
+                }
+            });
+        }
+    }
+}
+
+/// A tensor on its way from a GPU to the CPU; see [`Tensor::read_later`].
+pub struct Reading(State);
+
+enum State {
+    Here(Tensor),
+    UnderWay {
+        op: &'static str,
+        gpu: &'static Gpu,
+        staging: wgpu::Buffer,
+        bytes: u64,
+        mapped: Arc<OnceLock<Result<(), wgpu::BufferAsyncError>>>,
+        submission: wgpu::SubmissionIndex,
+        dtype: DType,
+        shape: Vec<usize>,
+    },
+}
+
+impl Tensor {
+    /// Starts to read the tensor: [`Reading::wait`] has it on the CPU. Everything recorded so far is given
+    /// to the GPU, and what is asked of it later does not delay the reading. On the CPU it is there at once.
+    pub fn read_later(&self) -> Result<Reading> {
+        match self.device() {
+            Device::Cpu => Ok(Reading(State::Here(self.copy()?))),
+            Device::Gpu(_) => super::storage::start_reading("read_later", self),
+        }
+    }
+}
+
+impl Reading {
+    pub(super) fn here(tensor: Tensor) -> Reading {
+        Reading(State::Here(tensor))
+    }
+
+    /// Waits until the tensor is there.
+    ///
+    /// # Errors
+    /// If the GPU failed meanwhile.
+    pub fn wait(self) -> Result<Tensor> {
+        let (op, gpu, staging, bytes, mapped, submission, dtype, shape) = match self.0 {
+            State::Here(tensor) => return Ok(tensor),
+            State::UnderWay { op, gpu, staging, bytes, mapped, submission, dtype, shape } => {
+                (op, gpu, staging, bytes, mapped, submission, dtype, shape)
+            }
+        };
+        gpu.poll_until(op, Some(submission))?;
+        let refused = |why: String| Error::op(op, format!("{} cannot be read: {why}", gpu.name));
+        match mapped.get() {
+            Some(Ok(())) => {}
+            Some(Err(error)) => return Err(refused(error.to_string())),
+            None => return Err(refused("it does not answer".to_string())),
+        }
+        let tensor = {
+            let view = staging
+                .slice(0..bytes)
+                .get_mapped_range()
+                .map_err(|error| refused(error.to_string()))?;
+            decode(op, &view, dtype, &shape)?
+        };
+        staging.unmap();
+        let mut kept = lock(&gpu.staging);
+        if staging.size() <= LARGEST_KEPT && kept.len() < KEPT {
+            kept.push(staging);
+        }
+        Ok(tensor)
+    }
+}
+
+impl Gpu {
+    /// Starts to read the first `bytes` of a buffer: `shape` elements of `dtype`.
+    pub(super) fn start_reading(
+        &'static self,
+        op: &'static str,
+        from: &Buffer,
+        bytes: u64,
+        dtype: DType,
+        shape: &[usize],
+    ) -> Result<Reading> {
+        let kept = {
+            let mut kept = lock(&self.staging);
+            let found = kept.iter().position(|staging| staging.size() >= bytes);
+            found.map(|i| kept.swap_remove(i))
+        };
+        let staging = kept.unwrap_or_else(|| {
+            self.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("read"),
+                size: bytes.next_power_of_two().max(4096),
+                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        });
+        let submission = self.copy_out(op, from, &staging, bytes)?;
+        let mapped = Arc::new(OnceLock::new());
+        let tell = mapped.clone();
+        staging.map_async(wgpu::MapMode::Read, 0..bytes, move |outcome| {
+            let _ = tell.set(outcome);
+        });
+        let shape = shape.to_vec();
+        Ok(Reading(State::UnderWay {
+            op,
+            gpu: self,
+            staging,
+            bytes,
+            mapped,
+            submission,
+            dtype,
+            shape,
+        }))
+    }
+}

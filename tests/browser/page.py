@@ -1,0 +1,177 @@
+"""Drives the page of a running server in headless Chromium, at desktop and phone widths, light and dark.
+
+    pip install selenium                      (and Chromium with its chromedriver, as Debian packages them)
+    cargo run --release --bin serve -- --model intents=runs/banking77 --model embed=MODEL --port 8080 &
+    python tests/browser/page.py http://127.0.0.1:8080 OUT
+
+Asks, chooses a head, moves over tokens with the keyboard, compares sentences, watches the load, tries texts that a
+careless page would run as HTML; says what is wrong and exits 1. OUT gets a screenshot of each state: look at them.
+A key is taken from GRADUS_KEY where the server wants one.
+"""
+
+import base64
+import os
+import sys
+import time
+
+from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
+HOSTILE = "<img src=x onerror=window.hacked=1> & </textarea><script>window.hacked=1</script> \u202e ü 🙂"
+failures = []
+
+
+def check(what, true):
+    print(("ok    " if true else "WRONG ") + what)
+    if not true:
+        failures.append(what)
+
+
+def browser(width, height, dark):
+    options = webdriver.ChromeOptions()
+    options.binary_location = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+    for argument in ["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]:
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+    return driver
+
+
+def picture(driver, width, out, name):
+    """The whole page, however long."""
+    height = driver.execute_script("return document.documentElement.scrollHeight")
+    area = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+    shot = driver.execute_cdp_cmd(
+        "Page.captureScreenshot", {"clip": area, "captureBeyondViewport": True}
+    )
+    import base64
+
+    with open(os.path.join(out, name + ".png"), "wb") as file:
+        file.write(base64.b64decode(shot["data"]))
+
+
+def drive(url, out, name, width, height, dark):
+    driver = browser(width, height, dark)
+    get = lambda css: driver.find_element(By.CSS_SELECTOR, css)
+    every = lambda css: driver.find_elements(By.CSS_SELECTOR, css)
+    # What is looked at may be replaced meanwhile.
+    stale = [StaleElementReferenceException]
+    wait = lambda what: WebDriverWait(driver, 30, 0.1, stale).until(lambda _: what())
+    fits = lambda: driver.execute_script(
+        "return document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+    )
+    try:
+        driver.get(url)
+        key = os.environ.get("GRADUS_KEY")
+        if key:
+            wait(lambda: get("#key").is_displayed())
+            get("#key").send_keys(key + Keys.ENTER)
+        wait(lambda: every(".token"))
+        check(f"{name}: an answer at once", bool(every("#answer *")))
+
+        # Classify.
+        text = get("#text")
+        text.clear()
+        text.send_keys("My new card has still not arrived, when will it come?" + Keys.ENTER)
+        wait(lambda: any("will" in t.text for t in every(".token")))
+        scores = [float(s.text.split()[0]) for s in every(".bars .score")]
+        if scores:
+            check(f"{name}: labels, the best first", scores == sorted(scores, reverse=True) and scores[0] > 0)
+            print("      " + every(".bars li")[0].text.replace("\n", " "))
+
+        # Attention: a head, a token by keyboard, the other direction.
+        thumbs = every(".thumb")
+        layers = len(Select(get("#layer")).options)
+        heads = len(Select(get("#head")).options) - 1
+        check(f"{name}: a picture of every head", len(thumbs) == layers * heads)
+        thumbs[heads + 2].click()
+        wait(lambda: get("#head").get_attribute("value") == "2")
+        check(f"{name}: the chosen layer", get("#layer").get_attribute("value") == "1")
+        check(f"{name}: one head is chosen", len(every(".thumb[aria-pressed=true]")) == 1)
+        get(".token[tabindex='0']").send_keys(Keys.ARROW_RIGHT)
+        time.sleep(0.2)
+        check(f"{name}: arrow keys move", driver.switch_to.active_element.get_attribute("aria-pressed") == "true")
+        line = get("#token-line").text
+        check(f"{name}: the line says what it attends to: {line}", "attends most to" in line)
+        Select(get("#direction")).select_by_value("from")
+        check(f"{name}: and what attends to it", "is attended to" in get("#token-line").text)
+        Select(get("#direction")).select_by_value("to")
+        check(f"{name}: the heat map is drawn", driver.execute_script(
+            "const c = document.getElementById('heat'), d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
+            "return new Set(d).size > 20"))
+
+        # Compare.
+        if get("#compare").is_displayed():
+            get("#compare-form button").click()
+            wait(lambda: every(".matrix td"))
+            diagonal = [every(".matrix tbody tr")[i].find_elements(By.CSS_SELECTOR, "td")[i].text for i in range(3)]
+            check(f"{name}: a sentence is like itself", diagonal == ["1.00"] * 3)
+            check(f"{name}: {get('#alike').text}", "Most alike" in get("#alike").text)
+
+        wait(lambda: every(".tile b") and every(".tile b")[0].text != "…")
+        check(f"{name}: nothing is wider than the page", fits())
+        unlabelled = driver.execute_script(
+            "return [...document.querySelectorAll('input, select, textarea')].filter(e => !e.labels.length).length")
+        check(f"{name}: every field has a label", unlabelled == 0)
+        time.sleep(4)
+        picture(driver, width, out, name)
+
+        # Texts are texts.
+        driver.execute_script("arguments[0].value = arguments[1]", get("#text"), HOSTILE)
+        get("#go").click()
+        wait(lambda: get("#go").is_enabled() and any("hacked" in t.text for t in every(".token")))
+        if get("#compare").is_displayed():
+            driver.execute_script("arguments[0].value = arguments[1]", get("#sentences"), HOSTILE + "\n<b>two</b>")
+            get("#compare-form button").click()
+            wait(lambda: len(every(".matrix tbody tr")) == 2)
+        check(f"{name}: nothing of a text runs", driver.execute_script("return window.hacked") is None)
+        check(f"{name}: nor becomes an element", not every("main img") and not every("main b:not(.tile b)"))
+
+        # A long text, an empty one.
+        driver.execute_script("arguments[0].value = arguments[1]", get("#text"), "my card is lost " * 100)
+        get("#go").click()
+        wait(lambda: get("#go").is_enabled() and len(every(".token")) > 200)
+        check(f"{name}: a long text says so: {get('#attention-note').text}", get("#attention-note").is_displayed())
+        check(f"{name}: and fits", fits())
+        Select(get("#layer")).select_by_index(layers - 1)
+        Select(get("#head")).select_by_index(3)
+        time.sleep(2)
+        check(f"{name}: another layer is fetched", "attends most to" in get("#token-line").text)
+        picture(driver, width, out, name + "-long")
+        get("#text").clear()
+        get("#go").click()
+        wait(lambda: get("#ask-error").is_displayed())
+        check(f"{name}: an empty text is told: {get('#ask-error').text}", True)
+
+        # Other models.
+        for option in Select(get("#model")).options[1:]:
+            model = option.get_attribute("value")
+            Select(get("#model")).select_by_value(model)
+            wait(lambda: get("#go").is_enabled() and not get("#ask-error").is_displayed() and every("#answer *"))
+            check(f"{name}: {model} answers, and fits", fits())
+            picture(driver, width, out, f"{name}-{model}")
+
+        said = [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
+        # Refusals that the page expects are in the console too: 413 of a long text, 400 of an empty one, 401.
+        said = [e for e in said if not any(f"status of {code}" in e["message"] for code in (400, 401, 413))]
+        check(f"{name}: no errors in the console {said or ''}", not said)
+    finally:
+        driver.quit()
+
+
+if __name__ == "__main__":
+    url, out = sys.argv[1], sys.argv[2]
+    os.makedirs(out, exist_ok=True)
+    for name, (width, height) in SIZES.items():
+        for dark in [False, True]:
+            drive(url, out, f"{name}-dark" if dark else name, width, height, dark)
+    print(f"{len(failures)} wrong" if failures else "all well")
+    sys.exit(1 if failures else 0)
