@@ -22,19 +22,28 @@ import time
 import urllib.request
 from pathlib import Path
 
+import client
+
 
 def memory(pid, field="VmRSS"):
-    """MiB of a process and its children."""
-    total = 0
+    """MiB of a process and its descendants."""
+    found, parents = {}, {}
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
             text = status.read_text()
         except OSError:
             continue
-        if int(status.parent.name) == pid or re.search(rf"^PPid:\t{pid}$", text, re.M):
-            found = re.search(rf"^{field}:\s+(\d+)", text, re.M)
-            total += int(found[1]) if found else 0
-    return total / 1024
+        one = int(status.parent.name)
+        parents[one] = int(re.search(r"^PPid:\t(\d+)$", text, re.M)[1])
+        kib = re.search(rf"^{field}:\s+(\d+)", text, re.M)
+        found[one] = int(kib[1]) if kib else 0
+
+    def ours(one):
+        while one not in (pid, 0, None):
+            one = parents.get(one)
+        return one == pid
+
+    return sum(kib for one, kib in found.items() if ours(one)) / 1024
 
 
 def post(url, text):
@@ -107,26 +116,36 @@ class TorchServe:
         self.process.wait()
 
 
-def oha(args, server, bodies, seconds, concurrency, rate=None):
+def oha(args, url, bodies, seconds, concurrency, rate):
+    """The same figures as `client.load`, by oha."""
     command = [args.oha, "--no-tui", "--output-format", "json", "-z", f"{seconds}s", "-c", str(concurrency),
                "-m", "POST", "-T", "text/plain", "-Z", bodies, "-t", "60s", "--wait-ongoing-requests-after-deadline"]
     if rate:
         # Sent when they are due, whether or not the last is answered; latency counts from when it was due.
         command += ["-q", str(round(rate)), "--latency-correction"]
-    done = subprocess.run([*command, server.url], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, url], capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(done.stderr)
     said = json.loads(done.stdout)
-    codes = said["statusCodeDistribution"]
-    count = sum(codes.values())
+    codes, percentiles = said["statusCodeDistribution"], said["latencyPercentiles"]
+    return percentiles["p50"], percentiles["p99"], codes | said["errorDistribution"], said["summary"]["total"]
+
+
+def loaded(args, server, bodies, seconds, concurrency, rate=None):
+    """A run, with its row of the table."""
+    if args.oha:
+        p50, p99, codes, took = oha(args, server.url, bodies, seconds, concurrency, rate)
+    else:
+        lines = bodies.read_text().splitlines()
+        latencies, codes, took = client.load(server.url, lines, seconds, concurrency, rate)
+        p50, p99 = statistics.median(latencies), latencies[int(len(latencies) * 0.99)]
+    bad = {code: n for code, n in codes.items() if code != "200"}
     found = {
-        "server": server.name, "concurrency": concurrency, "rate": rate, "requests": count,
-        "per_second": count / said["summary"]["total"],
-        "p50_ms": said["latencyPercentiles"]["p50"] * 1e3, "p99_ms": said["latencyPercentiles"]["p99"] * 1e3,
-        "codes": codes, "errors": said["errorDistribution"], "rss_mib": memory(server.process.pid),
+        "server": server.name, "concurrency": concurrency, "rate": rate, "codes": codes,
+        "per_second": codes.get("200", 0) / took, "p50_ms": p50 * 1e3, "p99_ms": p99 * 1e3,
+        "rss_mib": memory(server.process.pid), "by": "oha" if args.oha else "client.py",
     }
     load = f"{rate:.0f}/s open" if rate else f"{concurrency} at a time"
-    bad = {code: n for code, n in codes.items() if code != "200"} | found["errors"]
     print(
         f"| {server.name} | {load} | {found['per_second']:.1f} | {found['p50_ms']:.1f} | {found['p99_ms']:.1f} | "
         f"{found['rss_mib']:.0f} | {bad or 'none'} |", flush=True,
@@ -163,7 +182,7 @@ def main():
     parser.add_argument("--overload", action="store_true", help="a run with three times the queue at a time")
     parser.add_argument("--serve", default="target/release/serve")
     parser.add_argument("--infer", default="target/release/infer")
-    parser.add_argument("--oha", default=shutil.which("oha") or "oha")
+    parser.add_argument("--oha", default=shutil.which("oha"), help="without it, Python makes the load")
     parser.add_argument("--torchserve", metavar="PYTHON", help="the Python of an environment with torchserve in it")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--batch-size", type=int, default=16)
@@ -180,7 +199,7 @@ def main():
         bodies = Path(work) / "bodies.txt"
         bodies.write_text("\n".join(texts) + "\n")
         if not args.no_bare:
-            found.append(bare(args, texts[:1500]))
+            found.append(bare(args, texts[:1000]))
         for kind in [Serve] + [TorchServe] * bool(args.torchserve):
             folder = Path(work) / kind.name
             folder.mkdir()
@@ -188,15 +207,14 @@ def main():
             try:
                 assert abs(sum(x * x for x in post(server.url, texts[0])) - 1) < 1e-4
                 # Warm connections, caches, compiled code.
-                subprocess.run([args.oha, "--no-tui", "-z", "3s", "-c", "16", "-m", "POST", "-Z", bodies, server.url],
-                               capture_output=True, check=True)
-                runs = [oha(args, server, bodies, args.seconds, c) for c in args.concurrency]
+                client.load(server.url, texts, 3, 16)
+                runs = [loaded(args, server, bodies, args.seconds, c) for c in args.concurrency]
                 found += runs
                 if not args.no_open:
                     capacity = max(run["per_second"] for run in runs)
-                    found.append(oha(args, server, bodies, args.seconds, 64, rate=0.8 * capacity))
+                    found.append(loaded(args, server, bodies, args.seconds, 64, rate=0.8 * capacity))
                 if args.overload and kind is Serve:
-                    found.append(oha(args, server, bodies, args.seconds, 1536))
+                    found.append(loaded(args, server, bodies, args.seconds, 1536))
             finally:
                 server.stop()
     if args.out:
