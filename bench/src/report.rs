@@ -27,8 +27,30 @@ pub struct Measurement {
     /// Device used.
     #[serde(default)]
     pub device: String,
+    /// On a GPU: what the last run asked of it, and what it held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<GpuUse>,
     /// Most memory that the process ever held, MiB; of all workloads of the process so far.
     pub peak_rss_mib: Option<u64>,
+}
+
+/// What a run of a workload asks of a GPU besides the kernels' time.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct GpuUse {
+    /// Kernels launched.
+    pub dispatches: u64,
+    /// Command buffers submitted.
+    pub submits: u64,
+    /// Buffers and bind groups made: none in a steady state.
+    pub made: u64,
+    /// CPU time of recording and submitting, ms; of all of a run's time on the CPU, this is the GPU's part.
+    pub encode_ms: f64,
+    /// CPU time from the start of the run until everything was recorded, ms.
+    pub host_ms: f64,
+    /// Memory in use and waiting in the pool now, MiB.
+    pub held_mib: u64,
+    /// The most that tensors ever used, and that was ever held, MiB.
+    pub peak_mib: [u64; 2],
 }
 
 /// A peer's measurements, from a file of JSON lines.

@@ -1,6 +1,7 @@
 //! The workloads: same names, same meaning, same units as the peers' scripts.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use clap::ValueEnum;
@@ -13,9 +14,9 @@ use gradus_models::{
     SequenceClassifier, Split,
 };
 use gradus_nn::{AdamW, CrossEntropy, Forward, Optimizer, ParamGroup, Store, clip_grad_norm};
-use gradus_tensor::{DType, Device, RngKey, Tensor};
+use gradus_tensor::{DType, Device, GpuCounters, Reading, RngKey, Tensor};
 
-use crate::report::Measurement;
+use crate::report::{GpuUse, Measurement};
 
 /// What to measure.
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -51,6 +52,8 @@ pub struct Bench {
     data: Option<PathBuf>,
     seconds: f64,
     batch: usize,
+    /// Of the last run on a GPU.
+    gpu_use: Mutex<Option<GpuUse>>,
 }
 
 struct Times {
@@ -67,7 +70,7 @@ impl Bench {
         seconds: f64,
         batch: usize,
     ) -> Self {
-        Bench { device, model, data, seconds, batch }
+        Bench { device, model, data, seconds, batch, gpu_use: Mutex::new(None) }
     }
 
     pub fn measure(&self, workload: Workload) -> Outcome<Measurement> {
@@ -113,15 +116,40 @@ impl Bench {
             runs: times.runs,
             threads: rayon::current_num_threads(),
             device: self.device.to_string(),
+            gpu: *self.last_use(),
             peak_rss_mib: peak_rss_mib(),
         })
+    }
+
+    fn last_use(&self) -> MutexGuard<'_, Option<GpuUse>> {
+        self.gpu_use.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `f` until the time is over, three times at least, after one warm-up.
     fn repeat(&self, mut f: impl FnMut() -> Outcome + Send) -> Outcome<Times> {
         // Inside the thread pool, as pipelines and trainer are: entering it costs 20 µs each time.
         // A GPU has only recorded the work when `f` returns.
-        let mut f = || rayon::scope(|_| f()).and_then(|()| Ok(self.device.synchronize()?));
+        let mut f = || -> Outcome {
+            let (before, start) = (self.device.counters()?, Instant::now());
+            rayon::scope(|_| f())?;
+            let host = start.elapsed();
+            self.device.synchronize()?;
+            *self.last_use() = before.zip(self.device.counters()?).map(|(a, b)| {
+                let mib = |bytes: u64| bytes >> 20;
+                let made = |c: &GpuCounters| c.buffers + c.bind_groups;
+                GpuUse {
+                    dispatches: b.dispatches - a.dispatches,
+                    submits: b.submits - a.submits,
+                    made: made(&b) - made(&a),
+                    encode_ms: (b.encode_ns - a.encode_ns) as f64 / 1e6,
+                    host_ms: host.as_secs_f64() * 1e3,
+                    held_mib: mib(b.held_bytes),
+                    peak_mib: [mib(b.peak_live_bytes), mib(b.peak_held_bytes)],
+                }
+            });
+            Ok(())
+        };
+        *self.last_use() = None;
         f()?;
         let (start, mut times) = (Instant::now(), Vec::new());
         while times.len() < 3 || start.elapsed().as_secs_f64() < self.seconds {
@@ -215,6 +243,7 @@ impl Bench {
             model,
             optimizer: AdamW::new(vec![group]),
             steps: 0,
+            loss: None,
             pretrained,
         })
     }
@@ -281,6 +310,7 @@ struct Trainee {
     model: SequenceClassifier,
     optimizer: AdamW,
     steps: u64,
+    loss: Option<Reading>,
     pretrained: Option<Pretrained>,
 }
 
@@ -293,7 +323,10 @@ impl Trainee {
         let clip = clip_grad_norm(&grads, &self.store.parameters(), 1.0)?;
         self.optimizer.step(&grads, 1.0, Some(&clip.scale))?;
         self.steps += 1;
-        let value = loss.item()?;
+        // Read a step later on a GPU, as `train` does.
+        let before = self.loss.replace(loss.tensor().read_later()?);
+        let before = if loss.tensor().device() == Device::Cpu { self.loss.take() } else { before };
+        let value = before.map(|reading| reading.wait()?.item()).transpose()?.unwrap_or(0.0);
         if !value.is_finite() {
             return Err(Failure::error(format!("the loss became {value}")));
         }

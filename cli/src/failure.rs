@@ -75,6 +75,12 @@ pub fn run(program: impl FnOnce() -> Outcome) -> ExitCode {
         let place = info.location().map(|l| format!(" ({l})")).unwrap_or_default();
         complain(&format!("this is a bug in Gradus, please report it: {message}{place}"));
     }));
+    let program = || {
+        let outcome = program();
+        // A profile of what ran, however it ended; the program's own failure goes first.
+        let profile = crate::profile::end();
+        outcome.and(profile)
+    };
     match panic::catch_unwind(AssertUnwindSafe(program)) {
         Ok(Ok(()) | Err(Failure::Closed)) => ExitCode::SUCCESS,
         Ok(Err(failure @ Failure::Usage(_))) => {

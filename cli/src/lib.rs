@@ -46,6 +46,7 @@
 
 mod config;
 mod failure;
+mod profile;
 mod progress;
 mod shared;
 

@@ -8,6 +8,7 @@ use gradus_tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, Outcome};
+use crate::profile;
 use crate::progress::note;
 
 /// Where to compute: `--device auto|cpu|gpu|gpu:N`.
@@ -105,6 +106,9 @@ pub struct SharedArgs {
     /// More notes on standard error
     #[arg(short, long, global = true)]
     pub verbose: bool,
+    /// Record every operation's time: a trace for Perfetto in FILE, a table on standard error
+    #[arg(long, value_name = "FILE", global = true)]
+    pub profile: Option<PathBuf>,
     /// Read flags from a TOML file (`max-length = 64`); the command line wins
     #[arg(long, value_name = "FILE.toml", global = true)]
     #[serde(skip)]
@@ -158,6 +162,9 @@ impl SharedArgs {
         pool.num_threads(self.threads.unwrap_or(0))
             .build_global()
             .map_err(|e| Failure::error(format!("the threads cannot be started: {e}")))?;
+        if let Some(path) = &self.profile {
+            profile::begin(path, device)?;
+        }
         Ok(device)
     }
 }

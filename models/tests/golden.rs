@@ -164,6 +164,8 @@ fn the_masked_language_model_and_its_gradients() {
     let logits = model.forward(&input, &at, &forward).unwrap();
     let loss = logits.cross_entropy(&targets, &CrossEntropy::default()).unwrap();
     close("loss", loss.tensor(), &floats(&golden, "loss").1, 1e-5);
+    let fused = model.loss(&input, &at, &targets, &CrossEntropy::default(), &forward).unwrap();
+    close("loss, a part at a time", fused.tensor(), &floats(&golden, "loss").1, 1e-5);
 
     let grads = loss.backward().unwrap();
     let parameters = store.parameters();

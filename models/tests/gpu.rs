@@ -102,7 +102,7 @@ fn twenty_steps_of_fine_tuning() {
 }
 
 fn recipe() -> Recipe {
-    Recipe { steps: Some(12), batch_size: 16, lr: 1e-3, ..Recipe::default() }
+    Recipe { steps: Some(8), batch_size: 16, lr: 1e-3, ..Recipe::default() }
 }
 
 fn task(device: Device) -> Trainer<Classification> {
@@ -118,7 +118,7 @@ fn losses(trainer: &mut Trainer<Classification>, steps: usize) -> Vec<f64> {
 fn resumed(from: Device, to: Device, truth: &[f64]) {
     let folder = tempfile::tempdir().unwrap();
     let mut first = task(from);
-    run(&mut first, 6);
+    run(&mut first, 4);
     let tokenizer = Tokenizer::train_wordpiece(&["the apple is red"], 60).unwrap();
     let config = first.task().model().bert().config().clone();
     let checkpoint = first.save_checkpoint(folder.path(), &config, &tokenizer).unwrap();
@@ -134,18 +134,17 @@ fn resumed(from: Device, to: Device, truth: &[f64]) {
     }
     drop(first);
     second.resume(&checkpoint).unwrap();
-    let after = losses(&mut second, 6);
-    for (step, (loss, truth)) in after.iter().zip(&truth[6..]).enumerate() {
+    let after = losses(&mut second, 4);
+    for (step, (loss, truth)) in after.iter().zip(&truth[4..]).enumerate() {
         let error = (loss / truth - 1.0).abs();
-        assert!(error < 1e-4, "{from} to {to}, step {}: {loss}, not {truth}", step + 7);
+        assert!(error < 1e-4, "{from} to {to}, step {}: {loss}, not {truth}", step + 5);
     }
 }
 
 #[test]
 fn a_run_resumed_on_the_other_device_goes_on() {
     let Some(gpu) = gpu() else { return };
-    let truth = losses(&mut task(Device::Cpu), 12);
+    let truth = losses(&mut task(Device::Cpu), 8);
     resumed(Device::Cpu, gpu, &truth);
     resumed(gpu, Device::Cpu, &truth);
-    resumed(gpu, gpu, &truth);
 }

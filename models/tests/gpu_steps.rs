@@ -4,9 +4,10 @@
 mod common;
 
 use common::{gpu, trainer_on};
+use gradus_autograd::Var;
 use gradus_models::training::{Classification, OptimizerKind, Recipe, Task, Trainer};
-use gradus_nn::{AdamW, Forward, Optimizer, clip_grad_norm, param_groups};
-use gradus_tensor::{Device, GpuCounters, RngKey, Tensor};
+use gradus_nn::{AdamW, CrossEntropy, Forward, Optimizer, clip_grad_norm, param_groups};
+use gradus_tensor::{DType, Device, GpuCounters, RngKey, Tensor};
 
 fn counters(device: Device) -> GpuCounters {
     device.counters().unwrap().expect("a GPU counts")
@@ -23,6 +24,7 @@ fn step(trainer: &mut Trainer<Classification>) -> (f32, f32) {
 #[test]
 fn a_steady_state_makes_nothing_and_memory_does_not_grow() {
     let Some(device) = gpu() else { return };
+    many_classes(device);
     steady_state(device);
     changing_shapes(device);
 }
@@ -59,9 +61,39 @@ fn steady_state(device: Device) {
     }
 }
 
+/// The loss of a head with many classes: its logits, 16 MiB, are never there at once.
+fn many_classes(device: Device) {
+    let (n, width, classes) = (1024, 16, 4096);
+    let random = |shape: &[usize], seed| {
+        let x = Tensor::randn(shape, DType::F32, RngKey::new(seed)).unwrap();
+        Var::leaf(x.to_device(device).unwrap())
+    };
+    let (x, w) = (random(&[n, width], 1), random(&[classes, width], 2));
+    let targets = Tensor::randint(0, classes as u32, &[n], RngKey::new(3)).unwrap();
+    let targets = targets.to_device(device).unwrap();
+    let options = CrossEntropy::default();
+    let growth = |f: &dyn Fn() -> Var| {
+        let before = counters(device);
+        let grads = f().backward().unwrap();
+        let sum = grads.get(&w).unwrap().square().unwrap().sum(&[], false).unwrap();
+        let sum = sum.item().unwrap();
+        let after = counters(device);
+        (after.peak_live_bytes.saturating_sub(before.live_bytes), sum)
+    };
+    let (parts, a) = growth(&|| x.linear_cross_entropy(&w, None, &targets, &options, 64).unwrap());
+    let (whole, b) =
+        growth(&|| x.linear(&w, None).unwrap().cross_entropy(&targets, &options).unwrap());
+    let logits = (n * classes * 4) as u64;
+    eprintln!(
+        "logits of {logits} bytes: {parts} bytes at most with 64 rows at a time, {whole} with all"
+    );
+    assert!((a / b - 1.0).abs() < 1e-5, "{a} and {b}");
+    assert!(parts < logits / 2 && whole > logits);
+}
+
 /// 1,000 steps over batches of every size and length.
 fn changing_shapes(device: Device) {
-    let examples = 24;
+    let examples = 8;
     let trainer = trainer_on(device, Recipe::default(), examples, 0.1);
     let parameters = trainer.store().parameters();
     let mut optimizer = AdamW::new(param_groups(&parameters, 1e-4, None, |_| false, 0.01));
@@ -70,7 +102,7 @@ fn changing_shapes(device: Device) {
         let grads = loss.backward().unwrap();
         let clip = clip_grad_norm(&grads, &parameters, 1.0).unwrap();
         optimizer.step(&grads, 1.0, Some(&clip.scale)).unwrap();
-        if step % 10 == 0 {
+        if step.is_multiple_of(10) {
             assert!(loss.item().unwrap().is_finite());
         }
     };

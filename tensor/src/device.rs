@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::gpu::{self, GpuCounters};
+use crate::profile::Span;
 use crate::{Result, Tensor, bail};
 
 /// Where a tensor's storage lies and its operations run.
@@ -76,6 +77,12 @@ pub(crate) fn common(op: &'static str, operands: &[&Tensor]) -> Result<Device> {
     Ok(device)
 }
 
+/// The device of an operation's operands, and the call's entry in the profile, if one is kept.
+pub(crate) fn begin(op: &'static str, operands: &[&Tensor]) -> Result<(Device, Span)> {
+    let device = common(op, operands)?;
+    Ok((device, Span::begin(op, device, operands)))
+}
+
 /// Hands a call to the kernels of the operands' device: `cpu::FAMILY::function(…)` or
 /// `gpu::FAMILY::function(…)`, which have the same arguments. Operands on different devices are an error.
 macro_rules! on_device {
@@ -83,9 +90,14 @@ macro_rules! on_device {
         on_device!($op, &[$($operand),+]; $family::$function($($argument),*))
     };
     ($op:expr, $operands:expr; $family:ident::$function:ident($($argument:expr),* $(,)?)) => {
-        match $crate::device::common($op, $operands)? {
-            $crate::Device::Cpu => $crate::cpu::$family::$function($($argument),*),
-            $crate::Device::Gpu(_) => $crate::gpu::$family::$function($($argument),*),
+        {
+            let (device, span) = $crate::device::begin($op, $operands)?;
+            let result = match device {
+                $crate::Device::Cpu => $crate::cpu::$family::$function($($argument),*),
+                $crate::Device::Gpu(_) => $crate::gpu::$family::$function($($argument),*),
+            };
+            span.end(&result);
+            result
         }
     };
 }

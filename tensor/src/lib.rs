@@ -13,6 +13,7 @@ mod gpu;
 pub mod io;
 pub mod layout;
 pub mod ops;
+pub mod profile;
 pub mod random;
 mod storage;
 mod tensor;

@@ -6,6 +6,7 @@ use crate::cpu::strided::{self, View};
 use crate::device::common;
 use crate::dtype::Element;
 use crate::layout::{self, Layout};
+use crate::profile::Span;
 use crate::storage::{CpuStorage, Output, Storage};
 use crate::{DType, Device, Result, bail, dispatch_any, gpu};
 
@@ -247,6 +248,13 @@ impl Tensor {
 
     /// A copy with a storage of its own, in row-major order.
     pub fn copy(&self) -> Result<Self> {
+        let span = Span::begin("copy", self.device(), &[self]);
+        let copied = self.copied();
+        span.end(&copied);
+        copied
+    }
+
+    fn copied(&self) -> Result<Self> {
         if self.device() != Device::Cpu {
             return gpu::copy::copy("copy", self);
         }

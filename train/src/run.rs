@@ -1,5 +1,6 @@
 //! A training run, from flags to a model folder.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -180,32 +181,44 @@ impl Run {
         let eval_every = self.flags.eval_every.unwrap_or(self.trainer.steps_per_epoch());
         let mut best: Option<Best> = None;
         let mut dev = None;
+        let mut waiting = VecDeque::new();
         while let Some(step) = self.trainer.step()? {
             tokens += step.tokens;
             texts += step.examples;
-            let (loss, norm) = (step.loss.item()?, step.grad_norm.item()?);
-            self.check_finite(loss, norm, &step)?;
             if step.step == 1 {
                 let without = self.trainer.without_gradient().unwrap_or_default();
                 report_names(&self.shared, "get no gradient", without);
             }
-            let rate = step.tokens as f64 / last.elapsed().as_secs_f64();
-            last = Instant::now();
-            metrics.write(&json!({
-                "step": step.step, "epoch": step.epoch, "loss": loss, "lr": step.lr,
-                "grad_norm": norm, "tokens_per_second": rate,
-            }))?;
-            bar.set_position(step.step);
-            bar.set_message(format!(
-                "loss {loss:.3}  {:.0} texts/s{}",
-                texts as f64 / start.elapsed().as_secs_f64(),
-                dev.map(|d: Evaluation| format!("  dev {:.1}%", d.accuracy * 100.0))
-                    .unwrap_or_default()
-            ));
             let over = step.step == self.trainer.total_steps();
-            if let Some(set) = &self.dev
-                && (step.step.is_multiple_of(eval_every) || over)
+            let evaluates = self.dev.is_some() && (step.step.is_multiple_of(eval_every) || over);
+            let saves = !over && self.flags.save_every.is_some_and(|n| step.step.is_multiple_of(n));
+            let stops = stop.load(Ordering::SeqCst);
+            let both = Tensor::stack(&[&step.loss, &step.grad_norm], 0)?;
+            waiting.push_back((step.clone(), both.read_later()?));
+            // A GPU computes a step while the numbers of the one before are read, unless the model is
+            // about to be used.
+            let waits = both.device() != Device::Cpu && !(over || evaluates || saves || stops);
+            while waiting.len() > waits as usize
+                && let Some((step, reading)) = waiting.pop_front()
             {
+                let numbers = reading.wait()?.to_f64_vec();
+                let (loss, norm) = (numbers[0], numbers[1]);
+                self.check_finite(loss, norm, &step)?;
+                let rate = step.tokens as f64 / last.elapsed().as_secs_f64();
+                last = Instant::now();
+                metrics.write(&json!({
+                    "step": step.step, "epoch": step.epoch, "loss": loss, "lr": step.lr,
+                    "grad_norm": norm, "tokens_per_second": rate,
+                }))?;
+                bar.set_position(step.step);
+                bar.set_message(format!(
+                    "loss {loss:.3}  {:.0} texts/s{}",
+                    texts as f64 / start.elapsed().as_secs_f64(),
+                    dev.map(|d: Evaluation| format!("  dev {:.1}%", d.accuracy * 100.0))
+                        .unwrap_or_default()
+                ));
+            }
+            if let Some(set) = self.dev.as_ref().filter(|_| evaluates) {
                 let result = self.trainer.task().evaluate(&set.0, &set.1)?;
                 self.evaluated(&mut metrics, &bar, &step, "dev", &result)?;
                 dev = Some(result);
@@ -215,10 +228,10 @@ impl Run {
                 }
                 last = Instant::now();
             }
-            if stop.load(Ordering::SeqCst) {
+            if stops {
                 return self.interrupted(&bar);
             }
-            if !over && self.flags.save_every.is_some_and(|n| step.step.is_multiple_of(n)) {
+            if saves {
                 self.checkpoint()?;
             }
         }

@@ -1,24 +1,18 @@
 //! Cross-entropy of logits against class indices.
 
 use gradus_tensor::ops::cross_entropy::{CrossEntropy, Reduction};
-use gradus_tensor::{DType, Result, Tensor};
+use gradus_tensor::{DType, Result, Tensor, bail};
 
+use crate::checkpoint::checkpoint;
 use crate::op::Op;
 use crate::var::Var;
 
-/// The composed reference of [`Var::cross_entropy`].
-pub fn cross_entropy_composed(
-    logits: &Var,
+/// Every row's class, 0 where it is ignored; and the weight with which it counts, in `dtype`.
+fn weighed(
     targets: &Tensor,
     options: &CrossEntropy,
-) -> Result<Var> {
-    let (dtype, classes) = (logits.dtype(), logits.size(-1)?);
-    let log_p = logits.log_softmax(-1)?;
-    let weight = match &options.weight {
-        Some(weight) => weight.to_dtype(dtype)?,
-        None => Tensor::full_on(&[classes], 1.0, dtype, logits.device())?,
-    };
-    // Ignored rows look up class 0 and are then multiplied by 0.
+    weight: &Tensor,
+) -> Result<(Tensor, Tensor, Tensor)> {
     let counts = match options.ignore_index {
         Some(ignored) => {
             let ignored = Tensor::scalar(ignored).to_device(targets.device())?;
@@ -26,12 +20,35 @@ pub fn cross_entropy_composed(
         }
         None => Tensor::full_on(targets.shape(), 1.0, DType::U8, targets.device())?,
     };
+    // Ignored rows look up class 0 and are then multiplied by 0.
     let safe = targets.where_(&counts, &targets.zeros_like()?)?;
-    let row_weight = weight.index_select(0, &safe)?.mul(&counts.to_dtype(dtype)?)?;
+    let counts = counts.to_dtype(weight.dtype())?;
+    let row_weight = weight.index_select(0, &safe)?.mul(&counts)?;
+    Ok((safe, counts, row_weight))
+}
+
+/// The weight of every class.
+fn class_weights(options: &CrossEntropy, classes: usize, like: &Var) -> Result<Tensor> {
+    match &options.weight {
+        Some(weight) => weight.to_dtype(like.dtype()),
+        None => Tensor::full_on(&[classes], 1.0, like.dtype(), like.device()),
+    }
+}
+
+/// The composed reference of [`Var::cross_entropy`].
+pub fn cross_entropy_composed(
+    logits: &Var,
+    targets: &Tensor,
+    options: &CrossEntropy,
+) -> Result<Var> {
+    let classes = logits.size(-1)?;
+    let log_p = logits.log_softmax(-1)?;
+    let weight = class_weights(options, classes, logits)?;
+    let (safe, counts, row_weight) = weighed(targets, options, &weight)?;
     let nll = log_p.gather(-1, &safe.unsqueeze(-1)?)?.squeeze(-1)?.neg()?;
     let nll = nll.mul(&Var::constant(row_weight.clone()))?;
     let smooth = log_p.mul(&Var::constant(weight))?.sum(&[-1], false)?.neg()?;
-    let smooth = smooth.mul(&Var::constant(counts.to_dtype(dtype)?))?;
+    let smooth = smooth.mul(&Var::constant(counts))?;
     let eps = options.label_smoothing;
     let rows = nll.mul_scalar(1.0 - eps)?.add(&smooth.mul_scalar(eps / classes as f64)?)?;
     match options.reduction {
@@ -58,5 +75,57 @@ impl Var {
             )?;
             Ok(vec![Some(Var::constant(dx))])
         })
+    }
+
+    /// The cross-entropy of the logits `x·Wᵀ + b` (`self` `[n, in]`, `w` `[classes, in]`, `b` `[classes]`)
+    /// against `targets` (u32 `[n]`), as [`linear`](Var::linear) and then
+    /// [`cross_entropy`](Var::cross_entropy), without ever holding all logits: `rows` of them at a time are
+    /// computed, and computed again in backward ([`checkpoint`]). For the masked-LM head, whose
+    /// logits over 30,522 words would be the largest tensor of all.
+    ///
+    /// # Errors
+    /// If `rows` is 0; those of the two operations.
+    pub fn linear_cross_entropy(
+        &self,
+        w: &Var,
+        bias: Option<&Var>,
+        targets: &Tensor,
+        options: &CrossEntropy,
+        rows: usize,
+    ) -> Result<Var> {
+        let op = "linear_cross_entropy";
+        if self.rank() != 2 || targets.shape() != &self.shape()[..1] || w.rank() != 2 {
+            bail!(
+                op,
+                "the input is {:?}, the weight {:?}, targets {:?}; they must be [n, in], [classes, in], [n]",
+                self.shape(),
+                w.shape(),
+                targets.shape()
+            );
+        }
+        if rows == 0 {
+            bail!(op, "rows is 0; at least one row is computed at a time");
+        }
+        let (n, classes) = (self.shape()[0], w.shape()[0]);
+        let each = CrossEntropy { reduction: Reduction::None, ..options.clone() };
+        let part = |from: usize| {
+            let count = rows.min(n - from);
+            let x = self.narrow(0, from, count)?;
+            let targets = targets.narrow(0, from, count)?;
+            let (w, bias, each) = (w.clone(), bias.cloned(), each.clone());
+            checkpoint(move || x.linear(&w, bias.as_ref())?.cross_entropy(&targets, &each))
+        };
+        // With no rows there is one part, of no rows.
+        let parts = (0..n.max(1)).step_by(rows).map(part).collect::<Result<Vec<_>>>()?;
+        let losses = Var::cat(&parts.iter().collect::<Vec<_>>(), 0)?;
+        match options.reduction {
+            Reduction::None => Ok(losses),
+            Reduction::Sum => losses.sum_all(),
+            Reduction::Mean => {
+                let weight = class_weights(options, classes, self)?;
+                let (_, _, row_weight) = weighed(targets, options, &weight)?;
+                losses.sum_all()?.div(&Var::constant(row_weight.sum_all()?))
+            }
+        }
     }
 }

@@ -1,5 +1,8 @@
 //! Inputs for the methods of `Var` that are composed of other operations, and for checkpointing.
 
+use gradus_tensor::Tensor;
+use gradus_tensor::ops::cross_entropy::{CrossEntropy, Reduction};
+
 use super::{Case, Gen};
 use crate::checkpoint::checkpoint as run_again;
 use crate::op::Op;
@@ -84,6 +87,30 @@ pub(super) fn cases(g: &Gen) -> Vec<Case> {
         if rank > 1 {
             cases.push(Case::new(Op::Permute, "t", x(), |v| v[0].t()));
         }
+    }
+    for (n, rows) in [(5, 2), (4, 4), (3, 1), (1, 7)] {
+        let inputs = vec![g.any(&[n, 3]), g.any(&[4, 3]), g.any(&[4])];
+        let targets: Vec<u32> = (0..n).map(|_| g.below(4) as u32).collect();
+        let reduction = [Reduction::Mean, Reduction::Sum, Reduction::None][cases.len() % 3];
+        let options = CrossEntropy {
+            // The targets that are 3 count for nothing, unless all would be.
+            ignore_index: targets.iter().any(|&t| t != 3).then_some(3),
+            label_smoothing: 0.1,
+            reduction,
+            ..CrossEntropy::default()
+        };
+        let here = move |v: &[Var]| {
+            let targets = Tensor::from_slice(&targets, &[n])?;
+            targets.to_device(v[0].device())
+        };
+        let (targets, same) = (here.clone(), options.clone());
+        let label = format!("linear_cross_entropy, {n} rows, {rows} at a time, {reduction:?}");
+        let case = Case::new(Op::CrossEntropy, label, inputs, move |v| {
+            v[0].linear_cross_entropy(&v[1], Some(&v[2]), &targets(v)?, &same, rows)
+        });
+        cases.push(case.composed(move |v| {
+            v[0].linear(&v[1], Some(&v[2]))?.cross_entropy(&here(v)?, &options)
+        }));
     }
     // Equal elements share the gradient of an extremum; along the diagonal it is smooth.
     cases.push(Case::new(Op::Max, "of a value and itself", vec![g.any(&[3])], |v| {

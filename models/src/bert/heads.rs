@@ -1,7 +1,9 @@
 //! BERT with a head: sequence classification, masked language model, token classification.
 
 use gradus_autograd::Var;
-use gradus_nn::{Activation, Dropout, Forward, Init, LayerNorm, Linear, Parameter, Path};
+use gradus_nn::{
+    Activation, CrossEntropy, Dropout, Forward, Init, LayerNorm, Linear, Parameter, Path,
+};
 use gradus_tensor::Tensor;
 
 use super::{Bert, BertInput};
@@ -73,12 +75,35 @@ impl MaskedLm {
     /// Logits over the vocabulary at the tokens `positions` (u32 `[n]`, places in the packed batch):
     /// `[n, vocabulary]`. Only these pass the decoder, the most expensive part of the model.
     pub fn forward(&self, input: &BertInput, positions: &Tensor, forward: &Forward) -> Result<Var> {
-        let hidden = self.bert.forward(input, forward)?.index_select(0, positions)?;
-        let x = self.dense.forward_then(&hidden, self.activation)?;
-        let x = self.norm.forward(&x)?;
+        let x = self.transformed(input, positions, forward)?;
         Ok(x.linear(&self.bert.word_embeddings().weight().var(), Some(&self.bias.var()))?)
     }
+
+    /// The cross-entropy of [`forward`](MaskedLm::forward)'s logits against the true words `targets` (u32
+    /// `[n]`), without ever holding all logits.
+    pub fn loss(
+        &self,
+        input: &BertInput,
+        positions: &Tensor,
+        targets: &Tensor,
+        options: &CrossEntropy,
+        forward: &Forward,
+    ) -> Result<Var> {
+        let x = self.transformed(input, positions, forward)?;
+        let words = self.bert.word_embeddings().weight().var();
+        let rows = (MOST_LOGITS / words.shape()[0].max(1)).max(1);
+        Ok(x.linear_cross_entropy(&words, Some(&self.bias.var()), targets, options, rows)?)
+    }
+
+    /// What the decoder sees, `[n, hidden]`.
+    fn transformed(&self, input: &BertInput, positions: &Tensor, forward: &Forward) -> Result<Var> {
+        let hidden = self.bert.forward(input, forward)?.index_select(0, positions)?;
+        Ok(self.norm.forward(&self.dense.forward_then(&hidden, self.activation)?)?)
+    }
 }
+
+/// Logits that [`MaskedLm::loss`] holds at a time, in elements: 64 MiB.
+const MOST_LOGITS: usize = 16 << 20;
 
 /// `BertForTokenClassification`: a label for every token.
 pub struct TokenClassifier {

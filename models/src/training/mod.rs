@@ -139,6 +139,7 @@ pub trait Task: Send + Sync {
 }
 
 /// What one step did. Loss and norm stay on the device until somebody reads them.
+#[derive(Clone)]
 pub struct Step {
     /// Optimiser steps done, this one included.
     pub step: u64,

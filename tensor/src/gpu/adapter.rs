@@ -171,3 +171,44 @@ pub(super) fn ready<T>(future: impl Future<Output = T>) -> T {
         std::thread::yield_now();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::{storage, unary};
+    use crate::ops::unary::UnaryOp;
+    use crate::{DType, Tensor};
+
+    /// A device of the test's own: the one that tensors share is not to be lost.
+    fn own() -> Option<&'static Gpu> {
+        let entry = entries().first()?;
+        Some(open("test", entry).expect("a GPU that is listed can be opened"))
+    }
+
+    #[test]
+    fn a_lost_device_is_an_error_that_names_it() {
+        let Some(gpu) = own() else { return };
+        let x = Tensor::ones(&[100], DType::F32).unwrap();
+        let x = storage::upload("test", &x, gpu).unwrap();
+        let doubled = |x: &Tensor| unary::forward(x, UnaryOp::Neg);
+        let y = storage::download("test", &doubled(&x).unwrap()).unwrap();
+        assert_eq!(y.to_vec::<f32>().unwrap(), [-1.0; 100]);
+        gpu.device.destroy();
+        for _ in 0..2 {
+            // Recorded work may still be taken; reading cannot succeed.
+            let lost = doubled(&x).and_then(|y| storage::download("relu", &y)).unwrap_err();
+            assert!(lost.to_string().contains(&gpu.name), "{lost}");
+        }
+        let again = storage::upload("to_device", &Tensor::ones(&[7], DType::F32).unwrap(), gpu);
+        let again = again.and_then(|x| storage::download("to_device", &x)).unwrap_err();
+        assert!(again.to_string().contains(&gpu.name), "{again}");
+    }
+
+    #[test]
+    fn what_is_more_than_a_binding_says_how_much_was_asked_for() {
+        let Some(gpu) = own() else { return };
+        let error = gpu.scratch("matmul", gpu.info.max_tensor_bytes + 4).map(|_| ()).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("[matmul]") && error.contains("MiB"), "{error}");
+    }
+}

@@ -17,7 +17,8 @@ use super::counters::GpuCounters;
 use super::gather::Gathered;
 use super::memory::{Block, Buffer, Pool};
 use super::staging::{Belt, CHUNK};
-use crate::{Error, Result, bail};
+use super::timing::{self, Timing};
+use crate::{Error, Result, bail, profile};
 
 /// Launches that are gathered at most before they are submitted unasked.
 const MOST_PENDING: u32 = 8192;
@@ -86,6 +87,8 @@ pub(super) struct Recorder {
     /// The open pass. Must be dropped before its encoder is finished.
     pass: Option<wgpu::ComputePass<'static>>,
     pending: u32,
+    /// Times of the kernels, in a profile.
+    timing: Option<Timing>,
     /// Bytes of uploads that wait for the next submit.
     pending_upload: u64,
     kernels: HashMap<Key, Arc<Kernel>>,
@@ -229,7 +232,8 @@ impl Gpu {
         let (inputs, outputs) = blocks.split_at(launch.inputs.len());
         let (key, immediates, groups) = (launch.key, launch.immediates, launch.groups);
         self.record(&mut recorder, launch.op, key, inputs, outputs, immediates, groups, shader)?;
-        if recorder.pending >= MOST_PENDING {
+        let most = if recorder.timing.is_some() { timing::DUE } else { MOST_PENDING };
+        if recorder.pending >= most {
             self.submit(&mut recorder);
         }
         Ok(())
@@ -264,7 +268,7 @@ impl Gpu {
         for (slot, block) in group.buffers.iter_mut().zip(inputs.iter().chain(outputs)) {
             *slot = block.id;
         }
-        self.open_pass(recorder);
+        self.open_pass(recorder, &kernel.label);
         let pass = recorder.pass.as_mut().expect("the pass was just opened");
         if recorder.current_kernel != Some(key) {
             pass.set_pipeline(&kernel.pipeline);
@@ -293,14 +297,22 @@ impl Gpu {
         Ok(())
     }
 
-    fn open_pass(&self, recorder: &mut Recorder) {
-        if recorder.pass.is_some() {
+    /// Opens a pass unless one is open. In a profile each kernel has its own, with timestamps.
+    fn open_pass(&self, recorder: &mut Recorder, kernel: &str) {
+        let timed =
+            profile::is_on() && self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
+        if recorder.pass.is_some() && !timed {
             return;
         }
+        recorder.pass = None;
         let encoder = recorder.encoder.get_or_insert_with(|| {
             self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
         });
-        let pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        let timestamp_writes = timed
+            .then(|| recorder.timing.get_or_insert_with(|| Timing::new(&self.device)).next(kernel))
+            .flatten();
+        let pass = encoder
+            .begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes });
         recorder.pass = Some(pass.forget_lifetime());
         recorder.counters.passes += 1;
         recorder.current_kernel = None;
@@ -315,6 +327,9 @@ impl Gpu {
         }
         let started = Instant::now();
         recorder.pass = None;
+        if let (Some(timing), Some(encoder)) = (&recorder.timing, &mut recorder.encoder) {
+            timing.resolve(encoder);
+        }
         let uploads = recorder.uploads.take();
         let commands = [uploads, recorder.encoder.take()].map(|c| c.map(|c| c.finish()));
         let mut submission = None;
@@ -323,6 +338,11 @@ impl Gpu {
             submission = Some(self.queue.submit(commands.into_iter().flatten()));
             recorder.belt.recall();
             recorder.counters.submits += 1;
+        }
+        if let Some(timing) = &mut recorder.timing
+            && let Err(error) = timing.collect(self)
+        {
+            lock(&self.failure).get_or_insert(error.to_string());
         }
         recorder.pending = 0;
         recorder.pending_upload = 0;
@@ -337,7 +357,7 @@ impl Gpu {
         self.poll(op)
     }
 
-    fn poll(&self, op: &'static str) -> Result<()> {
+    pub(super) fn poll(&self, op: &'static str) -> Result<()> {
         self.poll_until(op, None)
     }
 

@@ -10,7 +10,7 @@
 //! uploads have lists of their own, and wait there until the batch of commands that last used them has
 //! been submitted.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use super::context::Gpu;
 use crate::{Result, bail};
@@ -31,7 +31,7 @@ pub(super) struct Block {
 pub(super) struct Pool {
     free: BTreeMap<u64, BTreeMap<u32, Block>>,
     /// With the number of the batch that last used the buffer.
-    uploaded: BTreeMap<u64, VecDeque<(u64, Block)>>,
+    uploaded: BTreeMap<u64, BTreeMap<u32, (u64, Block)>>,
     next_id: u32,
     pub(super) created: u64,
     pub(super) live: u64,
@@ -46,9 +46,10 @@ impl Pool {
     fn take(&mut self, class: u64, upload: bool, batch: u64) -> Option<Block> {
         let fitting = class..=2 * class;
         if upload {
-            return self.uploaded.range_mut(fitting).find_map(|(_, list)| match list.front() {
-                Some((last_used, _)) if *last_used < batch => list.pop_front().map(|(_, b)| b),
-                _ => None,
+            return self.uploaded.range_mut(fitting).find_map(|(_, list)| {
+                let done = list.iter().find(|(_, (last_used, _))| *last_used < batch);
+                let id = *done?.0;
+                list.remove(&id).map(|(_, block)| block)
             });
         }
         let mut lists = self.free.range_mut(fitting);
@@ -66,8 +67,12 @@ impl Pool {
             }
         }
         for (&class, list) in self.uploaded.iter_mut().rev() {
-            while self.held > limit && list.front().is_some_and(|(used, _)| *used < batch) {
-                let Some((_, block)) = list.pop_front() else { break };
+            while self.held > limit {
+                let done = list.iter().rfind(|(_, (last_used, _))| *last_used < batch);
+                let Some((_, block)) = done.map(|(&id, _)| id).and_then(|id| list.remove(&id))
+                else {
+                    break;
+                };
                 self.held -= class;
                 dropped.push(block);
             }
@@ -96,7 +101,7 @@ impl Drop for Buffer {
         let mut pool = self.gpu.pool();
         pool.live -= block.class;
         if self.upload {
-            pool.uploaded.entry(block.class).or_default().push_back((batch, block));
+            pool.uploaded.entry(block.class).or_default().insert(block.id, (batch, block));
         } else {
             pool.free.entry(block.class).or_default().insert(block.id, block);
         }

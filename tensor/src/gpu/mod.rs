@@ -65,6 +65,7 @@ pub(crate) mod softmax;
 pub(crate) mod sort;
 mod staging;
 pub(crate) mod storage;
+mod timing;
 pub(crate) mod unary;
 pub(crate) mod walk;
 

@@ -168,7 +168,7 @@ pub(crate) fn global_norm(tensors: &[Tensor], dtype: DType) -> Result<Tensor> {
     let (mut rest, mut first) = (&full[..], 0);
     while !rest.is_empty() {
         let fits = |&&many: &&u32| {
-            many as usize <= rest.len() && (many == 1 || many as usize + 1 <= gpu.most_bindings)
+            many as usize <= rest.len() && (many == 1 || (many as usize) < gpu.most_bindings)
         };
         let many = *MANY.iter().find(fits).unwrap_or(&1);
         let (now, later) = rest.split_at(many as usize);

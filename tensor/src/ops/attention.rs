@@ -110,7 +110,7 @@ impl Tensor {
             );
         }
         on_device!(
-            "attention",
+            "attention_backward",
             [self, key, value, offsets, lse, grad],
             attention::backward(self, key, value, offsets, &bounds, lse, grad, options)
         )

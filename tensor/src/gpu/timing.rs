@@ -1,0 +1,88 @@
+//! Times of kernels, for [`crate::profile`]: two timestamps a pass, a pass a kernel, read after each submit.
+
+use super::context::Gpu;
+use crate::{Result, bail, profile};
+
+/// Kernels between two submits at most: what a query set holds.
+const MOST: u32 = wgpu::QUERY_SET_MAX_QUERIES / 2;
+/// Launches after which a submit is due, which leaves room for those that come with it.
+pub(super) const DUE: u32 = MOST / 2;
+
+/// The timestamps of the kernels since the last submit.
+pub(super) struct Timing {
+    set: wgpu::QuerySet,
+    resolved: wgpu::Buffer,
+    read: wgpu::Buffer,
+    /// For each timed kernel the call that it is for, and its name.
+    kernels: Vec<(Option<usize>, String)>,
+}
+
+impl Timing {
+    pub(super) fn new(device: &wgpu::Device) -> Timing {
+        let buffer = |usage| {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("timestamps"),
+                size: 2 * MOST as u64 * wgpu::QUERY_SIZE as u64,
+                usage,
+                mapped_at_creation: false,
+            })
+        };
+        Timing {
+            set: device.create_query_set(&wgpu::QuerySetDescriptor {
+                label: Some("timestamps"),
+                ty: wgpu::QueryType::Timestamp,
+                count: 2 * MOST,
+            }),
+            resolved: buffer(wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC),
+            read: buffer(wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ),
+            kernels: Vec::new(),
+        }
+    }
+
+    /// The timestamps of the next pass, which runs `kernel`; none when there is no more room.
+    pub(super) fn next(&mut self, kernel: &str) -> Option<wgpu::ComputePassTimestampWrites<'_>> {
+        let at = self.kernels.len() as u32;
+        (at < MOST).then(|| {
+            self.kernels.push((profile::open_call(), kernel.to_string()));
+            wgpu::ComputePassTimestampWrites {
+                query_set: &self.set,
+                beginning_of_pass_write_index: Some(2 * at),
+                end_of_pass_write_index: Some(2 * at + 1),
+            }
+        })
+    }
+
+    /// Records that the timestamps are to be made readable.
+    pub(super) fn resolve(&self, encoder: &mut wgpu::CommandEncoder) {
+        let count = 2 * self.kernels.len() as u32;
+        if count > 0 {
+            let bytes = count as u64 * wgpu::QUERY_SIZE as u64;
+            encoder.resolve_query_set(&self.set, 0..count, &self.resolved, 0);
+            encoder.copy_buffer_to_buffer(&self.resolved, 0, &self.read, 0, bytes);
+        }
+    }
+
+    /// Waits for the submit and hands its times to the profile.
+    pub(super) fn collect(&mut self, gpu: &Gpu) -> Result<()> {
+        let kernels = std::mem::take(&mut self.kernels);
+        if kernels.is_empty() {
+            return Ok(());
+        }
+        let bytes = 2 * kernels.len() as u64 * wgpu::QUERY_SIZE as u64;
+        let slice = self.read.slice(..bytes);
+        slice.map_async(wgpu::MapMode::Read, |_| ());
+        gpu.poll("profile")?;
+        let ticks: Vec<u64> = match slice.get_mapped_range() {
+            Ok(view) => bytemuck::pod_collect_to_vec(&view),
+            Err(error) => bail!("profile", "the times cannot be read: {error}"),
+        };
+        self.read.unmap();
+        let period = gpu.queue.get_timestamp_period() as f64;
+        let ns = |ticks: u64| (ticks as f64 * period) as u64;
+        let runs = kernels.into_iter().zip(ticks.as_chunks::<2>().0);
+        profile::kernels_ran(
+            runs.map(|((call, name), &[b, e])| (call, name, ns(b), ns(e))).collect(),
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,285 @@
+//! A record of what ran: every operation and, on a GPU, every kernel, with its time and its work.
+//!
+//! [`start`] begins it, [`stop`] hands it over. While none is kept, an operation pays one relaxed load.
+//! On the CPU an operation's time is the wall clock of its call. On a GPU it is the sum of its kernels'
+//! times by the GPU's own clock (timestamp queries); to take them each kernel gets a pass of its own
+//! and each submit is waited for, so that a profiled run is slower as a whole.
+//!
+//! FLOPs are counted for products and attention, where they decide; a fused multiply-add is 2. Bytes
+//! are those of the operands and the results, each once (of a table only the rows that are looked up).
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
+use std::time::Instant;
+
+use crate::ops::layer_norm::LayerNormOutput;
+use crate::{Device, Result, Tensor};
+
+/// Operations and kernels that are recorded at most, each: some hundreds of MiB.
+const MOST: usize = 1 << 20;
+
+/// A call of an operation.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The operation.
+    pub op: &'static str,
+    /// Where it ran.
+    pub device: Device,
+    /// The calling thread, counted from 0 in the order of their first calls.
+    pub thread: usize,
+    /// Nanoseconds from [`start`] to the call.
+    pub begin_ns: u64,
+    /// Nanoseconds of the call.
+    pub wall_ns: u64,
+    /// The same without the operations that it called itself. On a GPU: the time of its kernels.
+    pub own_ns: u64,
+    /// Floating-point operations; 0 where they are not counted.
+    pub flops: u64,
+    /// Bytes of the operands and the results.
+    pub bytes: u64,
+    /// The shapes of the operands.
+    pub shapes: Vec<Vec<usize>>,
+}
+
+/// A run of a kernel on a GPU.
+#[derive(Clone, Debug)]
+pub struct KernelRun {
+    /// The operation that it was for: its place in [`Profile::calls`].
+    pub call: Option<usize>,
+    /// The kernel's variant.
+    pub kernel: String,
+    /// Nanoseconds from [`start`], by the GPU's clock set to the host's at the end of each submit.
+    pub begin_ns: u64,
+    /// Nanoseconds.
+    pub wall_ns: u64,
+}
+
+/// What was recorded.
+#[derive(Clone, Debug, Default)]
+pub struct Profile {
+    /// In the order of their beginnings.
+    pub calls: Vec<Call>,
+    /// Empty on the CPU, and on a GPU without timestamps.
+    pub kernels: Vec<KernelRun>,
+    /// Calls and kernels that were no longer recorded.
+    pub dropped: u64,
+    /// Nanoseconds from [`start`] to [`stop`].
+    pub wall_ns: u64,
+}
+
+struct State {
+    started: Instant,
+    profile: Profile,
+    threads: HashMap<ThreadId, usize>,
+}
+
+static ON: AtomicBool = AtomicBool::new(false);
+static STATE: Mutex<Option<State>> = Mutex::new(None);
+
+thread_local! {
+    /// The calls that this thread is in: place in the profile, nanoseconds of the calls inside.
+    static OPEN: RefCell<Vec<(usize, u64)>> = const { RefCell::new(Vec::new()) };
+}
+
+fn state() -> MutexGuard<'static, Option<State>> {
+    // Each change is a single call, so what a panicking thread left behind is consistent.
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a record is kept.
+#[inline]
+pub(crate) fn is_on() -> bool {
+    ON.load(Ordering::Relaxed)
+}
+
+/// Begins a record. One that is being kept is thrown away.
+pub fn start() {
+    let (started, profile, threads) = (Instant::now(), Profile::default(), HashMap::new());
+    *state() = Some(State { started, profile, threads });
+    ON.store(true, Ordering::Relaxed);
+}
+
+/// Ends the record and hands it over; `None` if none was kept. Call [`Device::synchronize`] first, lest
+/// kernels that were asked for but not yet run be missing.
+pub fn stop() -> Option<Profile> {
+    ON.store(false, Ordering::Relaxed);
+    let State { started, mut profile, .. } = state().take()?;
+    profile.wall_ns = nanoseconds(started);
+    for call in profile.calls.iter_mut().filter(|call| call.device != Device::Cpu) {
+        call.own_ns = 0;
+    }
+    for kernel in &profile.kernels {
+        if let Some(call) = kernel.call.and_then(|index| profile.calls.get_mut(index)) {
+            call.own_ns += kernel.wall_ns;
+        }
+    }
+    Some(profile)
+}
+
+fn nanoseconds(since: Instant) -> u64 {
+    since.elapsed().as_nanos() as u64
+}
+
+/// A call that has begun. Not recording is the empty one.
+pub(crate) struct Span(Option<(Instant, usize)>);
+
+impl Span {
+    #[inline]
+    pub(crate) fn begin(op: &'static str, device: Device, operands: &[&Tensor]) -> Span {
+        if is_on() { Span::record(op, device, operands) } else { Span(None) }
+    }
+
+    #[cold]
+    fn record(op: &'static str, device: Device, operands: &[&Tensor]) -> Span {
+        let flops = flops(op, operands);
+        let mut state = state();
+        let Some(state) = state.as_mut() else { return Span(None) };
+        if state.profile.calls.len() >= MOST {
+            state.profile.dropped += 1;
+            return Span(None);
+        }
+        let next = state.threads.len();
+        let thread = *state.threads.entry(thread::current().id()).or_insert(next);
+        let index = state.profile.calls.len();
+        OPEN.with_borrow_mut(|open| open.push((index, 0)));
+        state.profile.calls.push(Call {
+            op,
+            device,
+            thread,
+            begin_ns: nanoseconds(state.started),
+            wall_ns: 0,
+            own_ns: 0,
+            flops,
+            bytes: operands[is_lookup(op) as usize..].iter().map(|t| size(t)).sum(),
+            shapes: operands.iter().map(|t| t.shape().to_vec()).collect(),
+        });
+        Span(Some((Instant::now(), index)))
+    }
+
+    #[inline]
+    pub(crate) fn end<R: Made>(self, made: &Result<R>) {
+        if let Some((started, index)) = self.0 {
+            end(started, index, made.as_ref().ok().map(|made| made as &dyn Made));
+        }
+    }
+}
+
+#[cold]
+fn end(started: Instant, index: usize, made: Option<&dyn Made>) {
+    let wall_ns = nanoseconds(started);
+    let inside = OPEN.with_borrow_mut(|open| {
+        let inside = open.pop().map_or(0, |(_, inside)| inside);
+        if let Some((_, outer)) = open.last_mut() {
+            *outer += wall_ns;
+        }
+        inside
+    });
+    let mut state = state();
+    // The record may have been ended, even begun anew, meanwhile.
+    let call = state.as_mut().and_then(|state| state.profile.calls.get_mut(index));
+    if let (Some(call), Some(made)) = (call, made) {
+        (call.wall_ns, call.own_ns) = (wall_ns, wall_ns.saturating_sub(inside));
+        let times = 1 + is_lookup(call.op) as u64;
+        made.each(&mut |t| call.bytes += times * size(t));
+        if matches!(call.op, "matmul" | "linear" | "linear_gelu") {
+            // So far the length of the sums, doubled.
+            let mut results = 0;
+            made.each(&mut |t| results = results.max(t.numel() as u64));
+            call.flops *= results;
+        }
+    }
+}
+
+/// The call that this thread is in, for the kernels it launches.
+pub(crate) fn open_call() -> Option<usize> {
+    OPEN.with_borrow(|open| open.last().map(|&(index, _)| index))
+}
+
+/// Adds the runs of one submit that has just ended: (call, kernel, begin, end), the times in
+/// nanoseconds of the GPU's clock.
+pub(crate) fn kernels_ran(runs: Vec<(Option<usize>, String, u64, u64)>) {
+    let mut state = state();
+    let Some(state) = state.as_mut() else { return };
+    let (now, last) = (nanoseconds(state.started), runs.iter().map(|r| r.3).max().unwrap_or(0));
+    for (call, kernel, begin, end) in runs {
+        if state.profile.kernels.len() >= MOST {
+            state.profile.dropped += 1;
+            continue;
+        }
+        let begin_ns = now.saturating_sub(last.saturating_sub(begin));
+        let wall_ns = end.saturating_sub(begin);
+        state.profile.kernels.push(KernelRun { call, kernel, begin_ns, wall_ns });
+    }
+}
+
+fn size(t: &Tensor) -> u64 {
+    (t.numel() * t.dtype().size()) as u64
+}
+
+/// Whether `op` reads from its first operand only as much as it returns.
+fn is_lookup(op: &str) -> bool {
+    matches!(op, "embedding" | "index_select" | "gather")
+}
+
+/// For a product twice the length of its sums (times the results, once they are known); for attention
+/// the whole.
+fn flops(op: &str, operands: &[&Tensor]) -> u64 {
+    let shape = |i: usize| operands.get(i).map_or(&[][..], |t| t.shape());
+    match op {
+        "matmul" | "linear" | "linear_gelu" => 2 * shape(0).last().copied().unwrap_or(0) as u64,
+        "attention" | "attention_backward" => {
+            let offsets = operands.get(3).and_then(|t| t.to_vec::<u32>().ok()).unwrap_or_default();
+            let pairs: u64 = offsets.windows(2).map(|w| (w[1] - w[0]) as u64).map(|n| n * n).sum();
+            let hidden = shape(0).last().copied().unwrap_or(0) as u64;
+            // Q·Kᵀ and P·V; backward P again, dV, dP, dQ, dK.
+            pairs * hidden * if op == "attention" { 4 } else { 10 }
+        }
+        _ => 0,
+    }
+}
+
+/// What operations return.
+pub(crate) trait Made {
+    /// Calls `f` for each tensor.
+    fn each(&self, f: &mut dyn FnMut(&Tensor));
+}
+
+impl Made for () {
+    fn each(&self, _f: &mut dyn FnMut(&Tensor)) {}
+}
+
+impl Made for Tensor {
+    fn each(&self, f: &mut dyn FnMut(&Tensor)) {
+        f(self);
+    }
+}
+
+impl<T: Made> Made for Option<T> {
+    fn each(&self, f: &mut dyn FnMut(&Tensor)) {
+        self.iter().for_each(|made| made.each(f));
+    }
+}
+
+impl<T: Made, U: Made> Made for (T, U) {
+    fn each(&self, f: &mut dyn FnMut(&Tensor)) {
+        self.0.each(f);
+        self.1.each(f);
+    }
+}
+
+impl<T: Made, U: Made, V: Made> Made for (T, U, V) {
+    fn each(&self, f: &mut dyn FnMut(&Tensor)) {
+        self.0.each(f);
+        self.1.each(f);
+        self.2.each(f);
+    }
+}
+
+impl Made for LayerNormOutput {
+    fn each(&self, f: &mut dyn FnMut(&Tensor)) {
+        [&self.output, &self.mean, &self.rstd].into_iter().for_each(f);
+    }
+}
