@@ -102,6 +102,9 @@ async fn similarity(
     let source = string(inputs.required("source_sentence")?, "inputs.source_sentence")?;
     let sentences = strings(inputs.required("sentences")?, "inputs.sentences")?;
     call.count(sentences.len(), "inputs.sentences")?;
+    if source.is_empty() || sentences.iter().any(String::is_empty) {
+        return Err(Problem::new(Kind::Empty, "`inputs` has an empty sentence; send texts"));
+    }
     let texts = std::iter::once(source).chain(sentences).map(Text::Plain).collect();
     let asked = served.embed(texts, options, true, None, call.caller).await?;
     let (source, others) = match asked.answers.split_first() {

@@ -280,8 +280,12 @@ fn status(message: String, synchronous: bool) -> Response {
     (code, small(&json!({"status": message}))).into_response()
 }
 
-fn synchronous(call: &Call) -> bool {
-    call.query("synchronous").is_some_and(|v| v.eq_ignore_ascii_case("true"))
+fn synchronous(call: &Call) -> Result<bool> {
+    match call.query("synchronous").map(|v| v.to_ascii_lowercase()).as_deref() {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(Problem::field("synchronous", "must be `true` or `false`")),
+    }
 }
 
 /// Registering is always done when the answer comes, so that a failure is never silent.
@@ -333,12 +337,13 @@ fn scaled(served: &Served, call: &Call) -> Result<Response> {
         return Err(Problem::field("min_worker", format!("is {least}, and max_worker is {most}")));
     }
     let count = least.or(most).unwrap_or(1);
+    let synchronous = synchronous(call)?;
     served.scheduler.set_workers(count);
-    let message = match synchronous(call) {
+    let message = match synchronous {
         true => format!("Workers scaled to {count} for model: {}", served.name),
         false => "Processing worker updates...".into(),
     };
-    Ok(status(message, synchronous(call)))
+    Ok(status(message, synchronous))
 }
 
 async fn set_default(

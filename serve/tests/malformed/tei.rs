@@ -229,6 +229,7 @@ fn pipelines() -> Vec<Row> {
             ),
             ("/", r#"{"inputs": "a", "model": "none"}"#, 404, "no model `none`"),
             ("/models/tiny", r#"{"inputs": "a", "parameters": {"top_k": {}}}"#, 422, "top_k"),
+            ("/", r#"{"inputs": {"source_sentence": "", "sentences": ["a"]}}"#, 400, "empty"),
             ("/models/none", r#"{"inputs": "a"}"#, 404, "no model `none`"),
             ("/models/..%2ftiny", r#"{"inputs": "a"}"#, 404, "no model"),
             ("/models/intents", r#"{"inputs": {}}"#, 422, "inputs.text"),

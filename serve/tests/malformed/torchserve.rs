@@ -127,6 +127,7 @@ fn managing() -> Vec<Row> {
             ("/models/tiny?min_worker=65", "", 400, "from 1 to 64"),
             ("/models/tiny?min_worker=x", "", 400, "min_worker"),
             ("/models/tiny?min_worker=5&max_worker=2", "", 400, "max_worker is 2"),
+            ("/models/tiny?min_worker=1&synchronous=null", "", 400, "synchronous"),
             ("/models/none/1/set-default", "", 404, "no model `none`"),
             ("/models/tiny/9/set-default", "", 404, "no version 9"),
             ("/models/tiny/x/set-default", "", 404, "no version `x`"),
