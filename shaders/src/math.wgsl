@@ -66,6 +66,11 @@ fn normal(x: f32) -> vec2<f32> {
     return vec2<f32>(select(tail, 1.0 - tail, x > 0.0), 0.3989422804014327 * e);
 }
 
+fn gelu(x: f32) -> f32 {
+    // −∞·Φ(−∞) would be NaN; every x below −40 gives 0 anyway.
+    return select(x * normal(x).x, 0.0, x < -40.0);
+}
+
 // erf: its Taylor series (11 terms) below 1, 2·Φ(x·√2) − 1 above.
 fn erf_(x: f32) -> f32 {
     let z = x * x;

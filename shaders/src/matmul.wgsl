@@ -1,9 +1,13 @@
-// C = A·B (+ bias), batched, over any strides.
+// C = A·B (+ bias), on request with GELU, batched, over any strides.
 //
-// Shapes: A [batch, m, k], B [batch, k, n], C [batch, m, n] row-major; bias [n].
-// A workgroup of 8×8 threads computes one 32×32 tile of one C, 4×4 elements a thread in registers: 16
-// columns of A and 16 rows of B at a time go through workgroup memory. Workgroups count along n, then m,
-// then the batch. Each element is summed over k in ascending order, in f32; the bias is added last.
+// Shapes: A [batch, m, k], B [batch, k, n], C [batch, m, n] row-major; bias [n]. KEEP also writes what GELU
+// is applied to, as large as C.
+// A workgroup of 8×8 threads computes one $SIZE×$SIZE tile of one C, $ROWS×$ROWS elements a thread in registers (rows
+// side by side, columns in fours 32 apart): 16 columns of A and 16 rows of B at a time go through workgroup memory, each
+// read from memory in the order in which it lies there. Rows of the tiles in workgroup memory are one element (one four)
+// longer than they need, so that writing them the other way round does not meet one bank. Workgroups count along n,
+// then m, then the batch.
+// Each element is summed over k in ascending order, in f32, whatever the size of the tile; then the bias is added.
 
 struct Args {
     m: u32,
@@ -28,13 +32,24 @@ var<immediate> args: Args;
 #if BIAS
 @group(0) @binding(2) var<storage, read> bias: array<$T>;
 @group(0) @binding(3) var<storage, read_write> c: array<$T>;
+#if KEEP
+@group(0) @binding(4) var<storage, read_write> kept: array<$T>;
+#end
 #else
 @group(0) @binding(2) var<storage, read_write> c: array<$T>;
+#if KEEP
+@group(0) @binding(3) var<storage, read_write> kept: array<$T>;
+#end
 #end
 
+const SIZE: u32 = $SIZE;
+const A_ROW = SIZE + 1u;
+const FOURS = SIZE / 4u;
+const B_ROW = FOURS + 1u;
+
 // Both [k][row or column].
-var<workgroup> a_tile: array<f32, 512>;
-var<workgroup> b_tile: array<vec4<f32>, 128>;
+var<workgroup> a_tile: array<f32, 16u * A_ROW>;
+var<workgroup> b_tile: array<vec4<f32>, 16u * B_ROW>;
 
 @compute @workgroup_size(8, 8)
 fn matmul(
@@ -46,12 +61,12 @@ fn matmul(
     if (tile >= args.tiles) {
         return;
     }
-    let across = (args.n + 31u) / 32u;
-    let down = (args.m + 31u) / 32u;
+    let across = (args.n + SIZE - 1u) / SIZE;
+    let down = (args.m + SIZE - 1u) / SIZE;
     let matrix = tile / (across * down);
     let within = tile - matrix * across * down;
-    let row = within / across * 32u;
-    let col = within % across * 32u;
+    let row = within / across * SIZE;
+    let col = within % across * SIZE;
 
     var a_at = args.a_offset;
     var b_at = args.b_offset;
@@ -65,60 +80,76 @@ fn matmul(
     }
 
     let thread = local.y * 8u + local.x;
-    var sum0 = vec4<f32>(0.0);
-    var sum1 = vec4<f32>(0.0);
-    var sum2 = vec4<f32>(0.0);
-    var sum3 = vec4<f32>(0.0);
+    let a_along_k = args.a_col < args.a_row;
+    let b_along_k = args.b_row < args.b_col;
+#for J in 0..$ROWS
+#for V in 0..$VECTORS
+    var sum$V$J = vec4<f32>(0.0);
+#end
+#end
     for (var k0 = 0u; k0 < args.k; k0 += 16u) {
-        // 8 elements of A and of B a thread.
-        for (var i = 0u; i < 8u; i++) {
-            let slot = i * 64u + thread;
-            let k = k0 + slot / 32u;
-            let r = row + slot % 32u;
+        for (var slot = thread; slot < 16u * SIZE; slot += 64u) {
+            let i = select(slot / SIZE, slot % 16u, a_along_k);
+            let j = select(slot % SIZE, slot / 16u, a_along_k);
             var value = 0.0;
-            if (k < args.k && r < args.m) {
-                value = f32(a[a_at + r * args.a_row + k * args.a_col]);
+            if (k0 + i < args.k && row + j < args.m) {
+                value = f32(a[a_at + (row + j) * args.a_row + (k0 + i) * args.a_col]);
             }
-            a_tile[slot] = value;
+            a_tile[i * A_ROW + j] = value;
         }
-        for (var i = 0u; i < 2u; i++) {
-            let slot = i * 64u + thread;
-            let k = k0 + slot / 8u;
-            let c0 = col + slot % 8u * 4u;
+        for (var slot = thread; slot < 16u * FOURS; slot += 64u) {
+            let i = select(slot / FOURS, slot % 16u, b_along_k);
+            let j = select(slot % FOURS, slot / 16u, b_along_k);
+            let c0 = col + j * 4u;
             var four = vec4<f32>(0.0);
-            if (k < args.k) {
-                let at = b_at + k * args.b_row + c0 * args.b_col;
+            if (k0 + i < args.k) {
+                let at = b_at + (k0 + i) * args.b_row + c0 * args.b_col;
 #for I in 0..4
                 if (c0 + $I < args.n) {
                     four[$I] = f32(b[at + $I * args.b_col]);
                 }
 #end
             }
-            b_tile[slot] = four;
+            b_tile[i * B_ROW + j] = four;
         }
         workgroupBarrier();
         for (var i = 0u; i < 16u; i++) {
-            let four = b_tile[i * 8u + local.x];
-            let at = i * 32u + local.y * 4u;
-            sum0 += a_tile[at] * four;
-            sum1 += a_tile[at + 1u] * four;
-            sum2 += a_tile[at + 2u] * four;
-            sum3 += a_tile[at + 3u] * four;
+            let b_first = i * B_ROW + local.x;
+            let a_first = i * A_ROW + local.y * $ROWS;
+#for V in 0..$VECTORS
+            let four$V = b_tile[b_first + $V * 8];
+#end
+#for J in 0..$ROWS
+            let x$J = a_tile[a_first + $J];
+#for V in 0..$VECTORS
+            sum$V$J += x$J * four$V;
+#end
+#end
         }
         workgroupBarrier();
     }
+    let r0 = row + local.y * $ROWS;
     let c0 = col + local.x * 4u;
-    let r0 = row + local.y * 4u;
-#for J in 0..4
+#for J in 0..$ROWS
     if (r0 + $J < args.m) {
-        let at = (matrix * args.m + r0 + $J) * args.n + c0;
+        let at = (matrix * args.m + r0 + $J) * args.n;
+#for V in 0..$VECTORS
 #for I in 0..4
-        if (c0 + $I < args.n) {
+        if (c0 + $V * 32 + $I < args.n) {
+            let column = c0 + $V * 32 + $I;
 #if BIAS
-            sum$J[$I] += f32(bias[args.bias_offset + c0 + $I]);
+            sum$V$J[$I] += f32(bias[args.bias_offset + column]);
 #end
-            c[at + $I] = $T(sum$J[$I]);
+#if KEEP
+            kept[at + column] = $T(sum$V$J[$I]);
+#end
+#if GELU
+            c[at + column] = $T(gelu(sum$V$J[$I]));
+#else
+            c[at + column] = $T(sum$V$J[$I]);
+#end
         }
+#end
 #end
     }
 #end

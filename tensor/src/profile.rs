@@ -194,7 +194,11 @@ fn end(started: Instant, index: usize, made: Option<&dyn Made>) {
 }
 
 /// The call that this thread is in, for the kernels it launches.
+#[inline]
 pub(crate) fn open_call() -> Option<usize> {
+    if !is_on() {
+        return None;
+    }
     OPEN.with_borrow(|open| open.last().map(|&(index, _)| index))
 }
 

@@ -183,3 +183,33 @@ fn a_step_of_the_same_shapes_creates_nothing() {
         assert_eq!(x.to_f64_vec()[0], (10 + i) as f64);
     }
 }
+
+#[test]
+fn large_products_agree_with_the_cpu() {
+    let Some(device) = gpu() else { return };
+    let random =
+        |shape: &[usize], seed| Tensor::randn(shape, DType::F32, RngKey::new(seed)).unwrap();
+    let there = |t: &Tensor| t.to_device(device).unwrap();
+    let agree = |ours: &Tensor, truth: &Tensor| {
+        assert_eq!(ours.shape(), truth.shape());
+        for (a, b) in ours.to_f64_vec().into_iter().zip(truth.to_f64_vec()) {
+            assert!((a - b).abs() < 1e-4, "{a} beside {b}");
+        }
+    };
+    // Enough for the large tiles, and no multiple of them; every operand both ways round.
+    let (m, k, n) = (515, 37, 530);
+    let (a, b) = (random(&[m, k], 1), random(&[k, n], 2));
+    let (a_t, b_t) = (a.t().unwrap().copy().unwrap(), b.t().unwrap().copy().unwrap());
+    let truth = a.matmul(&b).unwrap();
+    for x in [there(&a), there(&a_t).t().unwrap()] {
+        for y in [there(&b), there(&b_t).t().unwrap()] {
+            agree(&x.matmul(&y).unwrap(), &truth);
+        }
+    }
+    let bias = random(&[n], 3);
+    let (y, before) = there(&a).linear_gelu(&there(&b_t), Some(&there(&bias)), true).unwrap();
+    let linear = a.linear(&b_t, Some(&bias)).unwrap();
+    agree(&before.unwrap(), &linear);
+    agree(&y, &linear.gelu().unwrap());
+    agree(&there(&a).linear_gelu(&there(&b_t), None, false).unwrap().0, &truth.gelu().unwrap());
+}

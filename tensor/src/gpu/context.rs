@@ -89,6 +89,8 @@ pub(super) struct Recorder {
     pending: u32,
     /// Times of the kernels, in a profile.
     timing: Option<Timing>,
+    /// The call of an operation that the next kernel is for, in a profile.
+    pub(super) call: Option<usize>,
     /// Bytes of uploads that wait for the next submit.
     pending_upload: u64,
     kernels: HashMap<Key, Arc<Kernel>>,
@@ -231,6 +233,7 @@ impl Gpu {
         let blocks: Vec<&Block> = all().map(|buffer| buffer.block()).collect();
         let (inputs, outputs) = blocks.split_at(launch.inputs.len());
         let (key, immediates, groups) = (launch.key, launch.immediates, launch.groups);
+        recorder.call = profile::open_call();
         self.record(&mut recorder, launch.op, key, inputs, outputs, immediates, groups, shader)?;
         let most = if recorder.timing.is_some() { timing::DUE } else { MOST_PENDING };
         if recorder.pending >= most {
@@ -309,7 +312,10 @@ impl Gpu {
             self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
         });
         let timestamp_writes = timed
-            .then(|| recorder.timing.get_or_insert_with(|| Timing::new(&self.device)).next(kernel))
+            .then(|| {
+                let timing = recorder.timing.get_or_insert_with(|| Timing::new(&self.device));
+                timing.next(recorder.call, kernel)
+            })
             .flatten();
         let pass = encoder
             .begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes });

@@ -7,7 +7,7 @@
 
 use super::context::{Gpu, IMMEDIATES, Key, Recorder, lock};
 use super::memory::{Block, Buffer};
-use crate::Result;
+use crate::{Result, profile};
 use gradus_shaders::Shader;
 use gradus_shaders::optim::{MANY, STEP_CHUNK};
 
@@ -37,6 +37,8 @@ pub(super) struct Gathered {
     args: Vec<u8>,
     members: Vec<Member>,
     shader: fn(u64, u32) -> Shader,
+    /// The first part's call, for the profile.
+    call: Option<usize>,
 }
 
 struct Member {
@@ -87,6 +89,7 @@ impl Gpu {
             args: part.args.to_vec(),
             members: Vec::new(),
             shader: part.shader,
+            call: profile::open_call(),
         });
         gathered.members.push(Member {
             inputs: blocks(part.inputs),
@@ -104,6 +107,7 @@ impl Gpu {
     /// Records what is kept back.
     pub(super) fn record_gathered(&self, recorder: &mut Recorder) -> Result<()> {
         let Some(gathered) = recorder.gathered.take() else { return Ok(()) };
+        recorder.call = gathered.call;
         let mut members = &gathered.members[..];
         while let Some(first) = members.first() {
             let bound = first.inputs.len() + first.outputs.len();

@@ -2,17 +2,17 @@
 
 use super::context::Launch;
 use super::storage::{float, output};
-use super::{unary, walk};
+use super::walk;
 use crate::layout::Layout;
-use crate::ops::unary::UnaryOp;
 use crate::{Result, Tensor, bail};
 use gradus_shaders as shaders;
+use gradus_shaders::matmul::{Epilogue, TILES};
 
 /// Batch dimensions that the kernel walks at most.
 const MOST_BATCH: usize = 3;
 
-/// A tile's rows and columns.
-const TILE: usize = 32;
+/// Workgroups that keep a device busy: as many large tiles there must be for the large ones to be taken.
+const BUSY: usize = 64;
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -72,15 +72,28 @@ pub(crate) fn matmul(a: &Tensor, b: &Tensor, shape: &[usize]) -> Result<Tensor> 
         a,
         b,
         None,
-        &c,
+        Epilogue::None,
+        &[&c],
     )?;
     Ok(c)
 }
 
 /// `x [m, in]`, `w [out, in]`, `bias [out]` → `[m, out]`.
 pub(crate) fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    Ok(layer("linear", x, w, bias, Epilogue::None)?.0)
+}
+
+fn layer(
+    op: &'static str,
+    x: &Tensor,
+    w: &Tensor,
+    bias: Option<&Tensor>,
+    epilogue: Epilogue,
+) -> Result<(Tensor, Option<Tensor>)> {
     let (m, k, n) = (x.shape()[0], x.shape()[1], w.shape()[0]);
-    let c = output("linear", x.gpu(), &[m, n], x.dtype())?;
+    let made = || output(op, x.gpu(), &[m, n], x.dtype());
+    let c = made()?;
+    let kept = (epilogue == Epilogue::GeluKeep).then(made).transpose()?;
     let args = Args {
         batch: [1; MOST_BATCH],
         a_row: x.layout.strides[0] as u32,
@@ -91,20 +104,19 @@ pub(crate) fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>) -> Result<Te
         ..bytemuck::Zeroable::zeroed()
     };
     let bias = bias.map(Tensor::contiguous).transpose()?;
-    product("linear", (1, m, k, n), args, x, w, bias.as_ref(), &c)?;
-    Ok(c)
+    let outputs: Vec<&Tensor> = [&c].into_iter().chain(&kept).collect();
+    product(op, (1, m, k, n), args, x, w, bias.as_ref(), epilogue, &outputs)?;
+    Ok((c, kept))
 }
 
-/// GELU of [`linear`] and, with `keep`, the linear layer's own result. Two launches: the kernel has
-/// no epilogue besides the bias.
+/// GELU of the linear layer in the same launch and, with `keep`, the linear layer's own result.
 pub(crate) fn linear_gelu(
     x: &Tensor,
     w: &Tensor,
     bias: Option<&Tensor>,
     keep: bool,
 ) -> Result<(Tensor, Option<Tensor>)> {
-    let y = linear(x, w, bias)?;
-    Ok((unary::forward(&y, UnaryOp::Gelu)?, keep.then_some(y)))
+    layer("linear_gelu", x, w, bias, if keep { Epilogue::GeluKeep } else { Epilogue::Gelu })
 }
 
 fn product(
@@ -114,13 +126,17 @@ fn product(
     a: &Tensor,
     b: &Tensor,
     bias: Option<&Tensor>,
-    c: &Tensor,
+    epilogue: Epilogue,
+    outputs: &[&Tensor],
 ) -> Result<()> {
     let scalar = float(op, a.dtype())?;
     if batch * m * n == 0 {
         return Ok(());
     }
-    let tiles = batch * m.div_ceil(TILE) * n.div_ceil(TILE);
+    let [large, small] = TILES;
+    let count = |size: u32| batch * m.div_ceil(size as usize) * n.div_ceil(size as usize);
+    let size = if count(large) >= BUSY { large } else { small };
+    let tiles = count(size);
     if tiles > u32::MAX as usize || k > u32::MAX as usize {
         bail!(op, "{batch} products of [{m}, {k}] and [{k}, {n}] are more than one launch takes");
     }
@@ -129,13 +145,15 @@ fn product(
     args.bias_offset = bias.map_or(0, Tensor::start);
     let mut inputs = vec![a.buffer(), b.buffer()];
     inputs.extend(bias.map(Tensor::buffer));
+    let outputs: Vec<_> = outputs.iter().map(|t| t.buffer()).collect();
+    let variant = [scalar.code(), bias.is_some() as u64, epilogue as u64, (size == large) as u64];
     let launch = Launch {
         op,
-        key: ("matmul", scalar.code() * 2 + bias.is_some() as u64),
+        key: ("matmul", variant.iter().fold(0, |key, part| key * 4 + part)),
         inputs: &inputs,
-        outputs: &[c.buffer()],
+        outputs: &outputs,
         immediates: bytemuck::bytes_of(&args),
-        groups: c.gpu().grid(op, tiles as u64)?,
+        groups: a.gpu().grid(op, tiles as u64)?,
     };
-    c.gpu().launch(&launch, || shaders::matmul::matmul(scalar, bias.is_some()))
+    a.gpu().launch(&launch, || shaders::matmul::matmul(scalar, bias.is_some(), epilogue, size))
 }

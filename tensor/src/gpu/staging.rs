@@ -4,7 +4,8 @@
 //! commands that are submitted before the kernels; the chunk is taken up again once that is done. Large
 //! ones (weights) go through the queue's own memory, so that no chunk stays large.
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 use super::context::{Gpu, lock};
 use super::memory::{Block, Buffer};
@@ -81,6 +82,30 @@ impl Belt {
     }
 }
 
+/// Tells when a buffer can be read, or that it cannot.
+pub(super) type Mapped = mpsc::Receiver<Result<(), wgpu::BufferAsyncError>>;
+
+/// Starts to map the first `bytes` of a buffer for reading.
+pub(super) fn map(buffer: &wgpu::Buffer, bytes: u64) -> Mapped {
+    let (tell, mapped) = mpsc::channel();
+    buffer.map_async(wgpu::MapMode::Read, 0..bytes, move |outcome| {
+        // Nobody listens any more: nobody needs it.
+        let _ = tell.send(outcome);
+    });
+    mapped
+}
+
+/// Waits for what [`map`] began, after the device has been polled. The poll of another thread may have found
+/// the buffer ready and be about to tell.
+pub(super) fn mapped(gpu: &Gpu, op: &'static str, mapped: &Mapped) -> Result<()> {
+    let why = match mapped.recv_timeout(Duration::from_secs(60)) {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "it does not answer".to_string(),
+    };
+    Err(Error::op(op, format!("{} cannot be read: {why}", gpu.name)))
+}
+
 /// A tensor on its way from a GPU to the CPU; see [`Tensor::read_later`].
 pub struct Reading(State);
 
@@ -91,7 +116,7 @@ enum State {
         gpu: &'static Gpu,
         staging: wgpu::Buffer,
         bytes: u64,
-        mapped: Arc<OnceLock<Result<(), wgpu::BufferAsyncError>>>,
+        mapped: Mapped,
         submission: wgpu::SubmissionIndex,
         dtype: DType,
         shape: Vec<usize>,
@@ -119,24 +144,19 @@ impl Reading {
     /// # Errors
     /// If the GPU failed meanwhile.
     pub fn wait(self) -> Result<Tensor> {
-        let (op, gpu, staging, bytes, mapped, submission, dtype, shape) = match self.0 {
+        let (op, gpu, staging, bytes, ready, submission, dtype, shape) = match self.0 {
             State::Here(tensor) => return Ok(tensor),
             State::UnderWay { op, gpu, staging, bytes, mapped, submission, dtype, shape } => {
                 (op, gpu, staging, bytes, mapped, submission, dtype, shape)
             }
         };
         gpu.poll_until(op, Some(submission))?;
-        let refused = |why: String| Error::op(op, format!("{} cannot be read: {why}", gpu.name));
-        match mapped.get() {
-            Some(Ok(())) => {}
-            Some(Err(error)) => return Err(refused(error.to_string())),
-            None => return Err(refused("it does not answer".to_string())),
-        }
+        mapped(gpu, op, &ready)?;
         let tensor = {
             let view = staging
                 .slice(0..bytes)
                 .get_mapped_range()
-                .map_err(|error| refused(error.to_string()))?;
+                .map_err(|error| Error::op(op, format!("{}: {error}", gpu.name)))?;
             decode(op, &view, dtype, &shape)?
         };
         staging.unmap();
@@ -172,11 +192,7 @@ impl Gpu {
             })
         });
         let submission = self.copy_out(op, from, &staging, bytes)?;
-        let mapped = Arc::new(OnceLock::new());
-        let tell = mapped.clone();
-        staging.map_async(wgpu::MapMode::Read, 0..bytes, move |outcome| {
-            let _ = tell.set(outcome);
-        });
+        let mapped = map(&staging, bytes);
         let shape = shape.to_vec();
         Ok(Reading(State::UnderWay {
             op,

@@ -1,6 +1,7 @@
 //! Times of kernels, for [`crate::profile`]: two timestamps a pass, a pass a kernel, read after each submit.
 
 use super::context::Gpu;
+use super::staging;
 use crate::{Result, bail, profile};
 
 /// Kernels between two submits at most: what a query set holds.
@@ -39,11 +40,15 @@ impl Timing {
         }
     }
 
-    /// The timestamps of the next pass, which runs `kernel`; none when there is no more room.
-    pub(super) fn next(&mut self, kernel: &str) -> Option<wgpu::ComputePassTimestampWrites<'_>> {
+    /// The timestamps of the next pass, which runs `kernel` for `call`; none when there is no more room.
+    pub(super) fn next(
+        &mut self,
+        call: Option<usize>,
+        kernel: &str,
+    ) -> Option<wgpu::ComputePassTimestampWrites<'_>> {
         let at = self.kernels.len() as u32;
         (at < MOST).then(|| {
-            self.kernels.push((profile::open_call(), kernel.to_string()));
+            self.kernels.push((call, kernel.to_string()));
             wgpu::ComputePassTimestampWrites {
                 query_set: &self.set,
                 beginning_of_pass_write_index: Some(2 * at),
@@ -69,10 +74,10 @@ impl Timing {
             return Ok(());
         }
         let bytes = 2 * kernels.len() as u64 * wgpu::QUERY_SIZE as u64;
-        let slice = self.read.slice(..bytes);
-        slice.map_async(wgpu::MapMode::Read, |_| ());
+        let ready = staging::map(&self.read, bytes);
         gpu.poll("profile")?;
-        let ticks: Vec<u64> = match slice.get_mapped_range() {
+        staging::mapped(gpu, "profile", &ready)?;
+        let ticks: Vec<u64> = match self.read.slice(..bytes).get_mapped_range() {
             Ok(view) => bytemuck::pod_collect_to_vec(&view),
             Err(error) => bail!("profile", "the times cannot be read: {error}"),
         };
