@@ -3,22 +3,15 @@
 //!
 //! Without an adapter the tests say that they are skipped; with `GRADUS_REQUIRE_GPU=1` that is a failure.
 
+#[path = "../tensor/tests/common/mod.rs"]
+mod common;
+
+use common::gpu;
 use gradus::autograd::registry::{self, Case};
 use gradus::autograd::{BackwardOptions, Op, Var};
 use gradus::tensor::ops::attention::Attention;
 use gradus::tensor::ops::optim::{AdamWStep, SgdStep};
-use gradus::tensor::{DType, Device, Result, RngKey, Tensor, gpus};
-
-/// The GPU to test on, if there is one.
-fn gpu() -> Option<Device> {
-    let Some(info) = gpus().into_iter().next() else {
-        let required = std::env::var_os("GRADUS_REQUIRE_GPU").is_some_and(|v| v == "1");
-        assert!(!required, "GRADUS_REQUIRE_GPU=1, and there is no GPU");
-        eprintln!("skipped: no GPU here");
-        return None;
-    };
-    Some(Device::gpu(info.index).expect("a GPU that is listed can be opened"))
-}
+use gradus::tensor::{DType, Device, Result, RngKey, Tensor};
 
 /// The value and the gradients of a case, on the CPU.
 type Outcome = (Tensor, Vec<Option<Tensor>>);

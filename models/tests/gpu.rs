@@ -5,7 +5,8 @@
 
 mod common;
 
-use common::{gpu, run, shared, trainer_on};
+use common::adapter::gpu;
+use common::{run, shared, trainer_on};
 use gradus_models::pipelines::TextEmbedder;
 use gradus_models::training::{Classification, Recipe, Trainer};
 use gradus_models::{

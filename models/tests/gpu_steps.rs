@@ -3,7 +3,8 @@
 
 mod common;
 
-use common::{gpu, trainer_on};
+use common::adapter::gpu;
+use common::trainer_on;
 use gradus_autograd::Var;
 use gradus_models::training::{Classification, OptimizerKind, Recipe, Task, Trainer};
 use gradus_nn::{AdamW, CrossEntropy, Forward, Optimizer, clip_grad_norm, param_groups};

@@ -1,18 +1,10 @@
 //! The GPU's memory, transfers and errors. What kernels compute is compared with the CPU in the
 //! workspace's `tests/device_parity.rs`.
 
-use gradus_tensor::{DType, Device, RngKey, Tensor, gpus};
+mod common;
 
-/// The GPU to test on, if there is one.
-fn gpu() -> Option<Device> {
-    let Some(info) = gpus().into_iter().next() else {
-        let required = std::env::var_os("GRADUS_REQUIRE_GPU").is_some_and(|v| v == "1");
-        assert!(!required, "GRADUS_REQUIRE_GPU=1, and there is no GPU");
-        eprintln!("skipped: no GPU here");
-        return None;
-    };
-    Some(Device::gpu(info.index).expect("a GPU that is listed can be opened"))
-}
+use common::gpu;
+use gradus_tensor::{DType, Device, RngKey, Tensor};
 
 #[test]
 fn tensors_move_there_and_back() {

@@ -1,19 +1,11 @@
 //! Kernels of a GPU where the registry's cases do not reach: sorting, many dimensions, long lines, rows
 //! of many classes. Against the CPU, bit for bit where nothing is rounded differently.
 
-use gradus_tensor::ops::cross_entropy::{CrossEntropy, Reduction};
-use gradus_tensor::{DType, Device, RngKey, Tensor, gpus};
+mod common;
 
-/// The GPU to test on, if there is one.
-fn gpu() -> Option<Device> {
-    let Some(info) = gpus().into_iter().next() else {
-        let required = std::env::var_os("GRADUS_REQUIRE_GPU").is_some_and(|v| v == "1");
-        assert!(!required, "GRADUS_REQUIRE_GPU=1, and there is no GPU");
-        eprintln!("skipped: no GPU here");
-        return None;
-    };
-    Some(Device::gpu(info.index).expect("a GPU that is listed can be opened"))
-}
+use common::gpu;
+use gradus_tensor::ops::cross_entropy::{CrossEntropy, Reduction};
+use gradus_tensor::{DType, Device, RngKey, Tensor};
 
 fn rand(shape: &[usize], key: u64) -> Tensor {
     Tensor::rand(shape, DType::F32, RngKey::new(key)).unwrap().add_scalar(-0.5).unwrap()

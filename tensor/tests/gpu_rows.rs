@@ -1,19 +1,11 @@
 //! Reductions, softmax and layer normalisation on a GPU against the CPU at sizes that the registry of
 //! `tests/device_parity.rs` does not have: many blocks, every division of a workgroup, integers, NaN.
 
-use gradus_tensor::ops::reduce::ReduceOp;
-use gradus_tensor::{DType, Device, RngKey, Tensor, gpus};
+mod common;
 
-/// The GPU to test on, if there is one.
-fn gpu() -> Option<Device> {
-    let Some(info) = gpus().into_iter().next() else {
-        let required = std::env::var_os("GRADUS_REQUIRE_GPU").is_some_and(|v| v == "1");
-        assert!(!required, "GRADUS_REQUIRE_GPU=1, and there is no GPU");
-        eprintln!("skipped: no GPU here");
-        return None;
-    };
-    Some(Device::gpu(info.index).expect("a GPU that is listed can be opened"))
-}
+use common::gpu;
+use gradus_tensor::ops::reduce::ReduceOp;
+use gradus_tensor::{DType, Device, RngKey, Tensor};
 
 /// Equal to rounding, measured against the largest element as well: sums may cancel.
 fn assert_close(what: &str, cpu: &Tensor, gpu: &Tensor) {

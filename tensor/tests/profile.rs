@@ -1,5 +1,8 @@
 //! The record of what ran. One test: there is one record a process.
 
+mod common;
+
+use common::gpu;
 use gradus_tensor::{DType, Device, Tensor, gpus, profile};
 
 #[test]
@@ -33,12 +36,8 @@ fn calls_and_kernels_are_recorded_with_their_time_and_work() {
     let call = record.calls.iter().find(|call| call.op == "embedding").unwrap();
     assert_eq!(call.bytes, 4 * 2 + 2 * 4 * (2 * 12));
 
-    let Some(info) = gpus().into_iter().next() else {
-        let required = std::env::var_os("GRADUS_REQUIRE_GPU").is_some_and(|v| v == "1");
-        assert!(!required, "GRADUS_REQUIRE_GPU=1, and there is no GPU");
-        return eprintln!("skipped: no GPU here");
-    };
-    let device = Device::gpu(info.index).unwrap();
+    let Some(device) = gpu() else { return };
+    let timestamps = gpus()[0].features.timestamps;
     let mut there = x.to_device(device).unwrap();
     profile::start();
     // More launches than one submit can time.
@@ -51,7 +50,7 @@ fn calls_and_kernels_are_recorded_with_their_time_and_work() {
     assert_eq!(record.calls.len(), launches);
     assert_eq!(record.dropped, 0);
     assert_eq!(there.to_f64_vec(), x.to_f64_vec());
-    if info.features.timestamps {
+    if timestamps {
         assert_eq!(record.kernels.len(), launches);
         let named = record.kernels.iter().enumerate().all(|(i, kernel)| kernel.call == Some(i));
         assert!(named, "every kernel knows its call");

@@ -1,10 +1,13 @@
 //! What several tests share: a small training task, the GPU, the shared folder.
 #![allow(dead_code)] // each test program uses a part
 
+#[path = "../../../tensor/tests/common/mod.rs"]
+pub mod adapter;
+
 use gradus_models::training::{Classification, Recipe, Trainer};
 use gradus_models::{BertConfig, Labels, Pooling, SequenceClassifier, Tokenizer};
 use gradus_nn::Store;
-use gradus_tensor::{Device, gpus};
+use gradus_tensor::Device;
 
 /// The folder with reference results and models, where there is one.
 pub fn shared() -> Option<std::path::PathBuf> {
@@ -13,17 +16,6 @@ pub fn shared() -> Option<std::path::PathBuf> {
         eprintln!("skipped: GRADUS_SHARED is not set");
     }
     folder
-}
-
-/// The GPU to test on, if there is one; with `GRADUS_REQUIRE_GPU=1` there must be.
-pub fn gpu() -> Option<Device> {
-    let Some(info) = gpus().into_iter().next() else {
-        let required = std::env::var_os("GRADUS_REQUIRE_GPU").is_some_and(|v| v == "1");
-        assert!(!required, "GRADUS_REQUIRE_GPU=1, and there is no GPU");
-        eprintln!("skipped: no GPU here");
-        return None;
-    };
-    Some(Device::gpu(info.index).expect("a GPU that is listed can be opened"))
 }
 
 /// A small task: short made-up texts of three kinds.

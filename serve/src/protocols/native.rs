@@ -19,7 +19,7 @@ use crate::call::{Call, answer, small, with_usage};
 use crate::error::{Kind, Problem, Result};
 use crate::json::{Fields, expected, string};
 use crate::pipeline::{Pipeline, View};
-use crate::registry::{Served, Version};
+use crate::registry::Served;
 
 /// The paths.
 pub fn routes() -> Router<Arc<App>> {
@@ -63,12 +63,8 @@ async fn describe(State(app): State<Arc<App>>) -> Response {
 /// A token of a text, or of a pair.
 #[derive(Serialize)]
 struct Token {
-    id: u32,
-    text: String,
-    special: bool,
-    /// Its place in its text, in characters; none for special ones.
-    start: Option<usize>,
-    stop: Option<usize>,
+    #[serde(flatten)]
+    token: tei::Token,
     /// 0, or 1 in the second text of a pair.
     segment: u32,
 }
@@ -114,9 +110,8 @@ fn tokens(texts: [&str; 2], encoding: Encoding) -> Vec<Token> {
     let all = encoding.ids.into_iter().zip(encoding.tokens).enumerate();
     all.map(|(i, (id, text))| {
         let (segment, special) = (encoding.type_ids[i], encoding.special[i]);
-        let (start, stop) = places[usize::from(segment == 1)][i];
-        let place = |at| (!special).then_some(at);
-        Token { id, text, special, start: place(start), stop: place(stop), segment }
+        let place = places[usize::from(segment == 1)][i];
+        Token { token: tei::Token::new(id, text, special, place), segment }
     })
     .collect()
 }
@@ -128,13 +123,7 @@ fn rounded(x: f32) -> f32 {
 
 async fn attention(call: Call) -> Result<Response> {
     let mut fields: Fields = call.fields().await?;
-    let served = match fields.string("model")? {
-        Some(name) => call.app.models.get(&name, &Version::Default)?,
-        None => {
-            let any = call.app.models.any();
-            any.ok_or_else(|| Problem::new(Kind::Unavailable, "no model is loaded"))?
-        }
-    };
+    let served = tei::named_or_any(&call, &mut fields)?;
     let options = tei::encode(&call, &mut fields)?;
     let view = View { layer: fields.count("layer")?, head: fields.count("head")? };
     let text = text(fields.required("inputs")?)?;

@@ -271,7 +271,7 @@ async fn similarity(call: Call) -> Result<Response> {
 
 /// A token of a text; its place in characters, none for special ones.
 #[derive(Serialize)]
-struct Token {
+pub(super) struct Token {
     id: u32,
     text: String,
     special: bool,
@@ -279,8 +279,15 @@ struct Token {
     stop: Option<usize>,
 }
 
-/// The model whose tokenizer is asked.
-fn tokenizer(call: &Call, fields: &mut Fields) -> Result<Arc<Served>> {
+impl Token {
+    pub(super) fn new(id: u32, text: String, special: bool, place: (usize, usize)) -> Token {
+        let (start, stop) = (!special).then_some(place).unzip();
+        Token { id, text, special, start, stop }
+    }
+}
+
+/// The model that the field `model` names, else any.
+pub(super) fn named_or_any(call: &Call, fields: &mut Fields) -> Result<Arc<Served>> {
     match fields.string("model")? {
         Some(name) => call.app.models.get(&name, &Version::Default),
         None => {
@@ -292,7 +299,7 @@ fn tokenizer(call: &Call, fields: &mut Fields) -> Result<Arc<Served>> {
 
 async fn tokenize(call: Call) -> Result<Response> {
     let mut fields = call.fields().await?;
-    let served = tokenizer(&call, &mut fields)?;
+    let served = named_or_any(&call, &mut fields)?;
     let add_special = fields.bool("add_special_tokens")?.unwrap_or(true);
     let texts = match fields.required("inputs")? {
         Value::String(text) => vec![text],
@@ -312,13 +319,7 @@ async fn tokenize(call: Call) -> Result<Response> {
             let tokens = encoded.ids.iter().zip(encoded.tokens).zip(encoded.special).zip(places);
             Ok(tokens
                 .filter(|((_, special), _)| add_special || !special)
-                .map(|(((&id, text), special), (start, stop))| Token {
-                    id,
-                    text,
-                    special,
-                    start: (!special).then_some(start),
-                    stop: (!special).then_some(stop),
-                })
+                .map(|(((&id, text), special), place)| Token::new(id, text, special, place))
                 .collect())
         });
         tokens.collect::<Result<Vec<Vec<Token>>>>()
@@ -330,7 +331,7 @@ async fn tokenize(call: Call) -> Result<Response> {
 
 async fn decode(call: Call) -> Result<Response> {
     let mut fields = call.fields().await?;
-    let served = tokenizer(&call, &mut fields)?;
+    let served = named_or_any(&call, &mut fields)?;
     let skip_special = fields.bool("skip_special_tokens")?.unwrap_or(true);
     let sequences = texts(fields.required("ids")?, "ids")?;
     call.count(sequences.len(), "ids")?;

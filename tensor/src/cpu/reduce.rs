@@ -154,15 +154,16 @@ impl Nest {
         Ok(out)
     }
 
-    /// [`Nest::reduce`] of the elements themselves.
-    fn plain<T: Number>(
+    /// [`Nest::reduce`] without a value for each output.
+    fn plain<T: Element, A: Element>(
         &self,
         op: &'static str,
-        identity: T,
-        join: impl Fn(T, T) -> T + Copy + Sync + Send,
-    ) -> Result<Output<T>> {
+        identity: A,
+        map: impl Fn(T, ()) -> A + Copy + Sync + Send,
+        join: impl Fn(A, A) -> A + Copy + Sync + Send,
+    ) -> Result<Output<A>> {
         let none = vec![(); self.outer * self.inner];
-        self.reduce::<false, _, _, _>(op, &none, identity, same::<T>, join)
+        self.reduce::<false, _, _, _>(op, &none, identity, map, join)
     }
 }
 
@@ -311,18 +312,16 @@ pub(crate) fn forward(x: &Tensor, op: ReduceOp, dims: &[usize], n: usize) -> Res
     let name = op.name();
     match op {
         ReduceOp::Sum => dispatch_number!(name, x.dtype(), T => {
-            let none = vec![(); nest.outer * nest.inner];
-            Ok(flat(nest.reduce::<false, _, _, _>(name, &none, <T as Number>::ZERO, widen::<T>, T::add)?))
+            Ok(flat(nest.plain(name, <T as Number>::ZERO, widen::<T>, T::add)?))
         }),
         ReduceOp::Prod => dispatch_number!(name, x.dtype(), T => {
-            let none = vec![(); nest.outer * nest.inner];
-            Ok(flat(nest.reduce::<false, _, _, _>(name, &none, <T as Number>::ONE, widen::<T>, T::mul)?))
+            Ok(flat(nest.plain(name, <T as Number>::ONE, widen::<T>, T::mul)?))
         }),
         ReduceOp::Max => dispatch_number!(name, x.dtype(), T => {
-            Ok(flat(nest.plain(name, T::LOWEST, T::larger)?))
+            Ok(flat(nest.plain(name, T::LOWEST, same::<T>, T::larger)?))
         }),
         ReduceOp::Min => dispatch_number!(name, x.dtype(), T => {
-            Ok(flat(nest.plain(name, T::HIGHEST, T::smaller)?))
+            Ok(flat(nest.plain(name, T::HIGHEST, same::<T>, T::smaller)?))
         }),
         ReduceOp::Mean => dispatch_float!(name, x.dtype(), T => Ok(mean::<T>(&nest, name, n)?)),
         ReduceOp::Var { correction } => dispatch_float!(name, x.dtype(), T => {
@@ -334,7 +333,7 @@ pub(crate) fn forward(x: &Tensor, op: ReduceOp, dims: &[usize], n: usize) -> Res
         }),
         ReduceOp::LogSumExp => dispatch_float!(name, x.dtype(), T => {
             let finite = |m: T| if m.is_finite() { m } else { <T as Float>::ZERO };
-            let mut max = nest.plain(name, T::NEG_INFINITY, T::larger)?;
+            let mut max = nest.plain(name, T::NEG_INFINITY, same::<T>, T::larger)?;
             max.slice_mut().iter_mut().for_each(|m| *m = finite(*m));
             let sum = nest.reduce::<true, _, _, _>(name, max.slice_mut(), <T as Float>::ZERO, #[inline(always)] |x: T, m: T| Float::exp(x - m), <T as Number>::add)?;
             Ok(finish(sum, max.slice_mut(), |a, m| Float::ln(a) + m))
@@ -344,7 +343,8 @@ pub(crate) fn forward(x: &Tensor, op: ReduceOp, dims: &[usize], n: usize) -> Res
 
 fn mean<T: Float + Number<Sum = T>>(nest: &Nest, op: &'static str, n: usize) -> Result<Tensor> {
     let (n, none) = (T::c(n as f64), vec![(); nest.outer * nest.inner]);
-    Ok(finish(nest.plain(op, <T as Float>::ZERO, <T as Number>::add)?, &none, |a, ()| a / n))
+    let sum = nest.plain(op, <T as Float>::ZERO, widen::<T>, <T as Number>::add)?;
+    Ok(finish(sum, &none, |a, ()| a / n))
 }
 
 /// The index of the first extremum along the last dimension, which is not empty; NaN is the
