@@ -16,6 +16,7 @@ pub mod cross_entropy;
 pub mod dropout;
 pub mod index;
 pub mod layer_norm;
+pub mod loss_scale;
 pub mod matmul;
 pub mod optim;
 pub mod reduce;
@@ -155,6 +156,7 @@ pub fn variants() -> Vec<Shader> {
         dropout::variants(),
         index::variants(),
         layer_norm::variants(),
+        loss_scale::variants(),
         matmul::variants(),
         optim::variants(),
         reduce::variants(),

@@ -7,7 +7,8 @@
 // read from memory in the order in which it lies there. Rows of the tiles in workgroup memory are one element (one four)
 // longer than they need, so that writing them the other way round does not meet one bank. Workgroups count along n,
 // then m, then the batch.
-// Each element is summed over k in ascending order, in f32, whatever the size of the tile; then the bias is added.
+// Each element is summed over k in ascending order, in f32, whatever the size of the tile; then the bias, f32 whatever
+// the operands are, is added. Only the result is rounded, where it is stored as f16.
 
 struct Args {
     m: u32,
@@ -30,15 +31,15 @@ var<immediate> args: Args;
 @group(0) @binding(0) var<storage, read> a: array<$T>;
 @group(0) @binding(1) var<storage, read> b: array<$T>;
 #if BIAS
-@group(0) @binding(2) var<storage, read> bias: array<$T>;
-@group(0) @binding(3) var<storage, read_write> c: array<$T>;
+@group(0) @binding(2) var<storage, read> bias: array<f32>;
+@group(0) @binding(3) var<storage, read_write> c: array<$C>;
 #if KEEP
-@group(0) @binding(4) var<storage, read_write> kept: array<$T>;
+@group(0) @binding(4) var<storage, read_write> kept: array<$C>;
 #end
 #else
-@group(0) @binding(2) var<storage, read_write> c: array<$T>;
+@group(0) @binding(2) var<storage, read_write> c: array<$C>;
 #if KEEP
-@group(0) @binding(3) var<storage, read_write> kept: array<$T>;
+@group(0) @binding(3) var<storage, read_write> kept: array<$C>;
 #end
 #end
 
@@ -138,15 +139,15 @@ fn matmul(
         if (c0 + $V * 32 + $I < args.n) {
             let column = c0 + $V * 32 + $I;
 #if BIAS
-            sum$V$J[$I] += f32(bias[args.bias_offset + column]);
+            sum$V$J[$I] += bias[args.bias_offset + column];
 #end
 #if KEEP
-            kept[at + column] = $T(sum$V$J[$I]);
+            kept[at + column] = $C(sum$V$J[$I]);
 #end
 #if GELU
-            c[at + column] = $T(gelu(sum$V$J[$I]));
+            c[at + column] = $C(gelu(sum$V$J[$I]));
 #else
-            c[at + column] = $T(sum$V$J[$I]);
+            c[at + column] = $C(sum$V$J[$I]);
 #end
         }
 #end

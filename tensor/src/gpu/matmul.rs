@@ -4,9 +4,9 @@ use super::context::Launch;
 use super::storage::{float, output};
 use super::walk;
 use crate::layout::Layout;
-use crate::{Result, Tensor, bail};
+use crate::{DType, Result, Tensor, bail};
 use gradus_shaders as shaders;
-use gradus_shaders::matmul::{Epilogue, TILES};
+use gradus_shaders::matmul::{Epilogue, TILES, Types};
 
 /// Batch dimensions that the kernel walks at most.
 const MOST_BATCH: usize = 3;
@@ -42,14 +42,14 @@ fn batch_layout(x: &Tensor) -> Layout {
 }
 
 /// Batched product of operands already broadcast to one batch shape; `shape` is the result's.
-pub(crate) fn matmul(a: &Tensor, b: &Tensor, shape: &[usize]) -> Result<Tensor> {
+pub(crate) fn matmul(a: &Tensor, b: &Tensor, shape: &[usize], dtype: DType) -> Result<Tensor> {
     let (batch_a, batch_b) = (batch_layout(a), batch_layout(b));
     let (sizes, strides) = walk::merged(&[&batch_a, &batch_b]);
     if sizes.len() > MOST_BATCH {
-        return matmul(&a.copy()?, &b.copy()?, shape);
+        return matmul(&a.copy()?, &b.copy()?, shape, dtype);
     }
     let rank = shape.len();
-    let c = output("matmul", a.gpu(), shape, a.dtype())?;
+    let c = output("matmul", a.gpu(), shape, dtype)?;
     let mut args = Args {
         batch: [1; MOST_BATCH],
         a_row: a.layout.strides[rank - 2] as u32,
@@ -78,7 +78,7 @@ pub(crate) fn matmul(a: &Tensor, b: &Tensor, shape: &[usize]) -> Result<Tensor> 
     Ok(c)
 }
 
-/// `x [m, in]`, `w [out, in]`, `bias [out]` → `[m, out]`.
+/// `x [m, in]`, `w [out, in]`, `bias [out]` → `[m, out]`. Beside f16 the kernel takes an f32 bias.
 pub(crate) fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     Ok(layer("linear", x, w, bias, Epilogue::None)?.0)
 }
@@ -103,7 +103,7 @@ fn layer(
         b_col: w.layout.strides[0] as u32,
         ..bytemuck::Zeroable::zeroed()
     };
-    let bias = bias.map(Tensor::contiguous).transpose()?;
+    let bias = bias.map(|b| b.to_dtype(DType::F32)?.contiguous()).transpose()?;
     let outputs: Vec<&Tensor> = [&c].into_iter().chain(&kept).collect();
     product(op, (1, m, k, n), args, x, w, bias.as_ref(), epilogue, &outputs)?;
     Ok((c, kept))
@@ -129,7 +129,7 @@ fn product(
     epilogue: Epilogue,
     outputs: &[&Tensor],
 ) -> Result<()> {
-    let scalar = float(op, a.dtype())?;
+    let types = Types { operands: float(op, a.dtype())?, result: float(op, outputs[0].dtype())? };
     if batch * m * n == 0 {
         return Ok(());
     }
@@ -146,7 +146,7 @@ fn product(
     let mut inputs = vec![a.buffer(), b.buffer()];
     inputs.extend(bias.map(Tensor::buffer));
     let outputs: Vec<_> = outputs.iter().map(|t| t.buffer()).collect();
-    let variant = [scalar.code(), bias.is_some() as u64, epilogue as u64, (size == large) as u64];
+    let variant = [types.code(), bias.is_some() as u64, epilogue as u64, (size == large) as u64];
     let launch = Launch {
         op,
         key: ("matmul", variant.iter().fold(0, |key, part| key * 4 + part)),
@@ -155,5 +155,5 @@ fn product(
         immediates: bytemuck::bytes_of(&args),
         groups: a.gpu().grid(op, tiles as u64)?,
     };
-    a.gpu().launch(&launch, || shaders::matmul::matmul(scalar, bias.is_some(), epilogue, size))
+    a.gpu().launch(&launch, || shaders::matmul::matmul(types, bias.is_some(), epilogue, size))
 }

@@ -56,6 +56,7 @@ pub(crate) mod dropout;
 mod gather;
 pub(crate) mod index;
 pub(crate) mod layer_norm;
+pub(crate) mod loss_scale;
 pub(crate) mod matmul;
 mod memory;
 pub(crate) mod optim;
