@@ -17,8 +17,8 @@ use gradus_tensor::{DType, Device};
 
 fn task(device: Device, precision: Precision) -> Trainer<Classification> {
     let recipe =
-        Recipe { steps: Some(20), batch_size: 16, lr: 1e-3, precision, ..Recipe::default() };
-    trainer_on(device, recipe, 96, 0.1)
+        Recipe { steps: Some(20), batch_size: 16, lr: 5e-3, precision, ..Recipe::default() };
+    trainer_on(device, recipe, 16, 0.1)
 }
 
 /// Loss, norm of the gradients and verdict of some steps.
@@ -49,7 +49,7 @@ fn twenty_steps_follow_f32() {
     assert!(worst > 1e-7 && worst_norm < 5e-2, "{worst:.1e} {worst_norm:.1e}");
     let mean = |part: &[(f64, f64, Vec<f64>)]| part.iter().map(|s| s.0).sum::<f64>() / 5.0;
     let (first, last) = (mean(&ours[..5]), mean(&ours[15..]));
-    assert!(last < 0.9 * first, "the loss goes from {first} to {last}");
+    assert!(last < 0.5 * first, "the loss goes from {first} to {last}");
     // Parameters are f32; the products' result is f16 inside, f32 for who reads it.
     assert!(trainer.store().parameters().iter().all(|p| p.dtype() == DType::F32));
     let forward = Forward::inference();
@@ -87,7 +87,7 @@ fn a_resumed_run_goes_on_bit_for_bit() {
     let start = || {
         let mut trainer = task(gpu, Precision::F16);
         // The first steps overflow.
-        trainer.scaler_mut().unwrap().load_state([2f64.powi(30), 0.0, 0.0]).unwrap();
+        trainer.scaler_mut().unwrap().load_state([2f64.powi(22), 0.0, 0.0]).unwrap();
         trainer
     };
     let truth = steps(&mut start(), 6);

@@ -1,12 +1,17 @@
-//! Matrix products: `matmul.wgsl`.
+//! Matrix products: `matmul.wgsl` in tiles, `matmul_few.wgsl` of few rows; `matmul_common.wgsl` is what they share.
 
-use crate::{BITS, Scalar, Shader, assemble};
+use crate::{BITS, Needs, Scalar, Shader, assemble};
 
-const TEXT: &str = include_str!("matmul.wgsl");
+const COMMON: &str = include_str!("matmul_common.wgsl");
+const TILES_TEXT: &str = include_str!("matmul.wgsl");
+const FEW_TEXT: &str = include_str!("matmul_few.wgsl");
 const MATH: &str = include_str!("math.wgsl");
 
 /// Rows and columns of a tile: the large ones read less, the small ones keep more workgroups busy.
 pub const TILES: [u32; 2] = [64, 32];
+
+/// Rows at most of the kernels of few rows, which keep a sum for each in registers. Columns of a workgroup: 4.
+pub const FEW: [u32; 3] = [1, 4, 16];
 
 /// What follows the sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,43 +54,108 @@ impl Types {
     }
 }
 
-/// `c = a·b`, with a bias `c = a·b + bias`, then the epilogue, in tiles of `size` (one of [`TILES`]): buffers a, b,
-/// (bias,) c(, kept).
-pub fn matmul(types: Types, bias: bool, epilogue: Epilogue, size: u32) -> Shader {
-    let (gelu, keep) = (epilogue != Epilogue::None, epilogue == Epilogue::GeluKeep);
-    let definitions = [
-        ("T", types.operands.stored().to_string()),
-        ("C", types.result.stored().to_string()),
-        ("BIAS", (bias as u32).to_string()),
-        ("GELU", (gelu as u32).to_string()),
-        ("KEEP", (keep as u32).to_string()),
-        ("SIZE", size.to_string()),
-        ("ROWS", (size / 8).to_string()),
-        ("VECTORS", (size / 32).to_string()),
-    ];
-    let parts: &[&str] = if gelu { &[BITS, MATH, TEXT] } else { &[TEXT] };
-    let needs = types.operands.needs();
-    let named = |on: bool, name: &'static str| if on { name } else { "" };
-    let (biased, gelued, kept) = (named(bias, ".bias"), named(gelu, ".gelu"), named(keep, ".keep"));
-    Shader {
-        label: format!("matmul.{}.{size}{biased}{gelued}{kept}", types.name()),
-        source: assemble(needs, parts, &definitions),
-        entry: "matmul",
-        inputs: 2 + bias as u32,
-        outputs: 1 + keep as u32,
-        needs,
+/// A product with what it does besides: `c = a·b (+ bias)`, then the epilogue. Buffers a, b, (bias,) c(, kept).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Product {
+    /// The dtypes.
+    pub types: Types,
+    /// Whether a bias is added.
+    pub bias: bool,
+    /// What follows.
+    pub epilogue: Epilogue,
+}
+
+impl Product {
+    /// All that there are.
+    pub fn all() -> Vec<Product> {
+        let epilogues = [Epilogue::None, Epilogue::Gelu, Epilogue::GeluKeep];
+        let mut all = Vec::new();
+        for types in Types::ALL {
+            for bias in [false, true] {
+                all.extend(epilogues.map(|epilogue| Product { types, bias, epilogue }));
+            }
+        }
+        all
+    }
+
+    /// A number that tells them apart, for keys of variants.
+    pub fn code(self) -> u64 {
+        (self.types.code() * 2 + self.bias as u64) * 3 + self.epilogue as u64
+    }
+
+    /// The shader of a kernel of this product; `vector` for buffers of fours.
+    fn shader(
+        self,
+        (kernel, variant): (&'static str, String),
+        text: &str,
+        vector: bool,
+        scalar_out: bool,
+        needs: Needs,
+        definitions: &[(&'static str, String)],
+    ) -> Shader {
+        let Product { types: Types { operands, result }, bias, epilogue } = self;
+        let (gelu, keep) = (epilogue != Epilogue::None, epilogue == Epilogue::GeluKeep);
+        let flag = |on: bool| (on as u32).to_string();
+        let element = |scalar: Scalar, four: bool| match four {
+            true => format!("vec4<{}>", scalar.stored()),
+            false => scalar.stored().to_string(),
+        };
+        let mut all = vec![
+            ("T", operands.stored().to_string()),
+            ("C", result.stored().to_string()),
+            ("IN", element(operands, vector)),
+            ("OUT", element(result, !scalar_out)),
+            ("VECTOR", flag(vector)),
+            ("SCALAR_OUT", flag(scalar_out)),
+            ("BIAS", flag(bias)),
+            ("GELU", flag(gelu)),
+            ("KEEP", flag(keep)),
+        ];
+        all.extend_from_slice(definitions);
+        let parts: &[&str] = if gelu { &[BITS, MATH, COMMON, text] } else { &[COMMON, text] };
+        let named = |on: bool, name: &'static str| if on { name } else { "" };
+        let label = [
+            named(vector, ".vector"),
+            named(bias, ".bias"),
+            named(gelu, ".gelu"),
+            named(keep, ".keep"),
+        ];
+        let needs = Needs { f16: operands == Scalar::F16, ..needs };
+        Shader {
+            label: format!("{kernel}.{}.{variant}{}", self.types.name(), label.concat()),
+            source: assemble(needs, parts, &all),
+            entry: kernel,
+            inputs: 2 + bias as u32,
+            outputs: 1 + keep as u32,
+            needs,
+        }
+    }
+
+    /// In tiles of `size` (one of [`TILES`]); with `vector` four elements are read at once.
+    pub fn tiles(self, size: u32, vector: bool) -> Shader {
+        let definitions = [
+            ("SIZE", size.to_string()),
+            ("ROWS", (size / 8).to_string()),
+            ("VECTORS", (size / 32).to_string()),
+        ];
+        let name = ("matmul", size.to_string());
+        self.shader(name, TILES_TEXT, vector, !vector, Needs::default(), &definitions)
+    }
+
+    /// Of at most `rows` rows (one of [`FEW`]); with `vector` four elements are read at once.
+    pub fn few(self, rows: u32, vector: bool) -> Shader {
+        let definitions = [("ROWS", rows.to_string())];
+        let name = ("few", rows.to_string());
+        self.shader(name, FEW_TEXT, vector, true, Needs::default(), &definitions)
     }
 }
 
 pub(crate) fn variants() -> Vec<Shader> {
     let mut all = Vec::new();
-    for types in Types::ALL {
-        for size in TILES {
-            for bias in [false, true] {
-                for epilogue in [Epilogue::None, Epilogue::Gelu, Epilogue::GeluKeep] {
-                    all.push(matmul(types, bias, epilogue, size));
-                }
-            }
+    for product in Product::all() {
+        for vector in [false, true] {
+            all.extend(TILES.map(|size| product.tiles(size, vector)));
+            all.extend(FEW.map(|rows| product.few(rows, vector)));
         }
     }
     all

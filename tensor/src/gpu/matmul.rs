@@ -1,12 +1,12 @@
-//! Matrix products: launches of `matmul.wgsl`.
+//! Matrix products: launches of `matmul.wgsl` (in tiles) and `matmul_few.wgsl` (of few rows), chosen by shape.
 
 use super::context::Launch;
 use super::storage::{float, output};
 use super::walk;
 use crate::layout::Layout;
 use crate::{DType, Result, Tensor, bail};
-use gradus_shaders as shaders;
-use gradus_shaders::matmul::{Epilogue, TILES, Types};
+use gradus_shaders::Shader;
+use gradus_shaders::matmul::{Epilogue, FEW, Product, TILES, Types};
 
 /// Batch dimensions that the kernel walks at most.
 const MOST_BATCH: usize = 3;
@@ -119,6 +119,84 @@ pub(crate) fn linear_gelu(
     layer("linear_gelu", x, w, bias, if keep { Epilogue::GeluKeep } else { Epilogue::Gelu })
 }
 
+/// A matrix as it lies: sizes, steps, and the first elements that a batch has.
+struct Lie<'a> {
+    sizes: (usize, usize),
+    steps: (u32, u32),
+    starts: &'a [u32],
+}
+
+impl Lie<'_> {
+    /// Whether it can be read in fours along its columns or, where those step further, its rows.
+    fn in_fours(&self) -> bool {
+        let ((rows, cols), (row, col)) = (self.sizes, self.steps);
+        match col < row {
+            true => self.in_fours_along(cols, col, rows, row),
+            false => self.in_fours_along(rows, row, cols, col),
+        }
+    }
+
+    /// Of `length` elements in each of `across` lines: they lie without gaps, and lines begin at multiples of 4.
+    fn in_fours_along(&self, length: usize, unit: u32, across: usize, step: u32) -> bool {
+        unit == 1
+            && length.is_multiple_of(4)
+            && (across == 1 || step.is_multiple_of(4))
+            && self.starts.iter().all(|start| start.is_multiple_of(4))
+    }
+}
+
+/// Which kernel computes a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kernel {
+    /// Of at most so many rows.
+    Few { rows: u32, vector: bool },
+    /// In tiles of this size.
+    Tiles { size: u32, vector: bool },
+}
+
+impl Kernel {
+    fn choose((batch, m, k, n): (usize, usize, usize, usize), args: &Args) -> Kernel {
+        let starts_of = |offset: u32, steps: [u32; MOST_BATCH]| [&[offset][..], &steps].concat();
+        let a_starts = starts_of(args.a_offset, args.a_batch);
+        let b_starts = starts_of(args.b_offset, args.b_batch);
+        let a = Lie { sizes: (m, k), steps: (args.a_row, args.a_col), starts: &a_starts };
+        let b = Lie { sizes: (k, n), steps: (args.b_row, args.b_col), starts: &b_starts };
+        let b_lies_along_k = args.b_row <= args.b_col || n == 1;
+        if let Some(&rows) = FEW.iter().find(|&&rows| b_lies_along_k && m <= rows as usize) {
+            let vector = a.in_fours_along(k, args.a_col, m, args.a_row)
+                && b.in_fours_along(k, args.b_row, n, args.b_col);
+            return Kernel::Few { rows, vector };
+        }
+        let [large, small] = TILES;
+        let count = |size: u32| batch * m.div_ceil(size as usize) * n.div_ceil(size as usize);
+        let size = if count(large) >= BUSY { large } else { small };
+        Kernel::Tiles { size, vector: n.is_multiple_of(4) && a.in_fours() && b.in_fours() }
+    }
+
+    /// Workgroups for each matrix of the batch.
+    fn groups(self, m: usize, n: usize) -> usize {
+        match self {
+            Kernel::Few { .. } => n.div_ceil(4),
+            Kernel::Tiles { size, .. } => m.div_ceil(size as usize) * n.div_ceil(size as usize),
+        }
+    }
+
+    /// A number that tells the kernels apart.
+    fn code(self) -> u64 {
+        match self {
+            Kernel::Few { rows, vector } => (rows as u64) << 1 | vector as u64,
+            Kernel::Tiles { size, vector } => 1 << 8 | (size as u64) << 1 | vector as u64,
+        }
+    }
+
+    fn shader(self, product: Product) -> Shader {
+        match self {
+            Kernel::Few { rows, vector } => product.few(rows, vector),
+            Kernel::Tiles { size, vector } => product.tiles(size, vector),
+        }
+    }
+}
+
 fn product(
     op: &'static str,
     (batch, m, k, n): (usize, usize, usize, usize),
@@ -133,27 +211,69 @@ fn product(
     if batch * m * n == 0 {
         return Ok(());
     }
-    let [large, small] = TILES;
-    let count = |size: u32| batch * m.div_ceil(size as usize) * n.div_ceil(size as usize);
-    let size = if count(large) >= BUSY { large } else { small };
-    let tiles = count(size);
+    (args.a_offset, args.b_offset) = (a.start(), b.start());
+    let kernel = Kernel::choose((batch, m, k, n), &args);
+    let tiles = batch * kernel.groups(m, n);
     if tiles > u32::MAX as usize || k > u32::MAX as usize {
         bail!(op, "{batch} products of [{m}, {k}] and [{k}, {n}] are more than one launch takes");
     }
     (args.m, args.k, args.n, args.tiles) = (m as u32, k as u32, n as u32, tiles as u32);
-    (args.a_offset, args.b_offset) = (a.start(), b.start());
     args.bias_offset = bias.map_or(0, Tensor::start);
     let mut inputs = vec![a.buffer(), b.buffer()];
     inputs.extend(bias.map(Tensor::buffer));
     let outputs: Vec<_> = outputs.iter().map(|t| t.buffer()).collect();
-    let variant = [types.code(), bias.is_some() as u64, epilogue as u64, (size == large) as u64];
+    let product = Product { types, bias: bias.is_some(), epilogue };
     let launch = Launch {
         op,
-        key: ("matmul", variant.iter().fold(0, |key, part| key * 4 + part)),
+        key: ("matmul", product.code() << 32 | kernel.code()),
         inputs: &inputs,
         outputs: &outputs,
         immediates: bytemuck::bytes_of(&args),
         groups: a.gpu().grid(op, tiles as u64)?,
     };
-    a.gpu().launch(&launch, || shaders::matmul::matmul(types, bias.is_some(), epilogue, size))
+    a.gpu().launch(&launch, || kernel.shader(product))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of contiguous operands, `w` being a weight's transpose.
+    fn chosen((m, k, n): (usize, usize, usize), change: impl FnOnce(&mut Args)) -> Kernel {
+        let mut args = Args {
+            a_row: k as u32,
+            a_col: 1,
+            b_row: 1,
+            b_col: k as u32,
+            ..bytemuck::Zeroable::zeroed()
+        };
+        change(&mut args);
+        Kernel::choose((1, m, k, n), &args)
+    }
+
+    #[test]
+    fn kernels_are_chosen_by_shape() {
+        let few = |rows, vector| Kernel::Few { rows, vector };
+        let tiles = |size, vector| Kernel::Tiles { size, vector };
+        let all = |_: &mut Args| {};
+        assert_eq!(chosen((1, 384, 384), all), few(1, true));
+        assert_eq!(chosen((3, 384, 77), all), few(4, true));
+        assert_eq!(chosen((16, 384, 384), all), few(16, true));
+        assert_eq!(chosen((16, 383, 384), all), few(16, false));
+        assert_eq!(chosen((16, 384, 384), |a| a.a_offset = 2), few(16, false));
+        assert_eq!(chosen((16, 384, 384), |a| a.b_batch[2] = 6), few(16, false));
+        assert_eq!(chosen((17, 384, 384), all), tiles(32, true));
+        assert_eq!(chosen((4096, 384, 384), all), tiles(64, true));
+        assert_eq!(chosen((4096, 384, 77), all), tiles(64, false));
+        assert_eq!(chosen((100, 384, 384), |a| a.a_row = 386), tiles(32, false));
+        // B along n: in tiles also of few rows. Neither m nor k then need be multiples of 4.
+        let along_n = |a: &mut Args| (a.b_row, a.b_col) = (384, 1);
+        assert_eq!(chosen((9, 384, 384), along_n), tiles(32, true));
+        assert_eq!(chosen((9, 6, 384), along_n), tiles(32, false));
+        let turned = |a: &mut Args| {
+            along_n(a);
+            (a.a_row, a.a_col) = (1, 768);
+        };
+        assert_eq!(chosen((768, 391, 384), turned), tiles(64, true));
+    }
 }
