@@ -133,9 +133,7 @@ pub(crate) fn assemble(
     if needs.f16 {
         text.push_str("enable f16;\n");
     }
-    if needs.subgroups {
-        text.push_str("enable subgroups;\n");
-    }
+    // Subgroups need no line: naga has them, and does not know the extension's name yet.
     if needs.cooperative_matrix {
         text.push_str("enable wgpu_cooperative_matrix;\n");
     }

@@ -1,10 +1,12 @@
-//! Matrix products: `matmul.wgsl` in tiles, `matmul_few.wgsl` of few rows; `matmul_common.wgsl` is what they share.
+//! Matrix products: `matmul.wgsl` in tiles, `matmul_few.wgsl` of few rows, `matmul_cooperative.wgsl` by cooperative
+//! matrices; `matmul_common.wgsl` is what they share.
 
 use crate::{BITS, Needs, Scalar, Shader, assemble};
 
 const COMMON: &str = include_str!("matmul_common.wgsl");
 const TILES_TEXT: &str = include_str!("matmul.wgsl");
 const FEW_TEXT: &str = include_str!("matmul_few.wgsl");
+const COOPERATIVE_TEXT: &str = include_str!("matmul_cooperative.wgsl");
 const MATH: &str = include_str!("math.wgsl");
 
 /// Rows and columns of a tile: the large ones read less, the small ones keep more workgroups busy.
@@ -12,6 +14,40 @@ pub const TILES: [u32; 2] = [64, 32];
 
 /// Rows at most of the kernels of few rows, which keep a sum for each in registers. Columns of a workgroup: 4.
 pub const FEW: [u32; 3] = [1, 4, 16];
+
+/// A kernel by cooperative matrices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cooperative {
+    /// Rows, columns and depth of a fragment: 16 or 8.
+    pub fragment: u32,
+    /// Threads of a subgroup: 32 or 64.
+    pub lanes: u32,
+    /// Rows and columns of a workgroup's tile, one of [`COOPERATIVE_TILES`].
+    pub size: u32,
+}
+
+/// Tiles of the kernels by cooperative matrices.
+pub const COOPERATIVE_TILES: [u32; 2] = [128, 64];
+
+impl Cooperative {
+    /// Subgroups of a workgroup, down and across the tile: each has 32 rows of it, and 64 or 32 columns.
+    fn subgroups(self) -> (u32, u32) {
+        (self.size / 32, 2)
+    }
+
+    /// Bytes of workgroup memory, for operands of `size` bytes.
+    pub fn workgroup_bytes(self, size: u32) -> u32 {
+        let (down, across) = self.subgroups();
+        let operands = self.size * (32 + 8) + 32 * (self.size + 8);
+        operands * size + down * across * self.fragment * self.fragment * 4
+    }
+
+    /// Threads of a workgroup.
+    pub fn threads(self) -> u32 {
+        let (down, across) = self.subgroups();
+        down * across * self.lanes
+    }
+}
 
 /// What follows the sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,11 +184,38 @@ impl Product {
         let name = ("few", rows.to_string());
         self.shader(name, FEW_TEXT, vector, true, Needs::default(), &definitions)
     }
+
+    /// By cooperative matrices.
+    pub fn cooperative(self, kernel: Cooperative) -> Shader {
+        let Cooperative { fragment, lanes, size } = kernel;
+        let (down, across) = kernel.subgroups();
+        let definitions = [
+            ("SIZE", size.to_string()),
+            ("FRAGMENT", fragment.to_string()),
+            ("MATRIX", format!("coop_mat{fragment}x{fragment}")),
+            ("LANES", lanes.to_string()),
+            ("SUBGROUPS", (down * across).to_string()),
+            ("THREADS", kernel.threads().to_string()),
+            ("ACROSS", across.to_string()),
+            ("ROWS", (32 / fragment).to_string()),
+            ("COLUMNS", (size / across / fragment).to_string()),
+            ("STEPS", (32 / fragment).to_string()),
+        ];
+        let needs = Needs { subgroups: true, cooperative_matrix: true, ..Needs::default() };
+        let name = ("cooperative", format!("{size}.{fragment}.{lanes}"));
+        self.shader(name, COOPERATIVE_TEXT, true, true, needs, &definitions)
+    }
 }
 
 pub(crate) fn variants() -> Vec<Shader> {
     let mut all = Vec::new();
     for product in Product::all() {
+        for fragment in [16, 8] {
+            for lanes in [32, 64] {
+                let kernel = |size| product.cooperative(Cooperative { fragment, lanes, size });
+                all.extend(COOPERATIVE_TILES.map(kernel));
+            }
+        }
         for vector in [false, true] {
             all.extend(TILES.map(|size| product.tiles(size, vector)));
             all.extend(FEW.map(|rows| product.few(rows, vector)));

@@ -1,12 +1,13 @@
-//! Matrix products: launches of `matmul.wgsl` (in tiles) and `matmul_few.wgsl` (of few rows), chosen by shape.
+//! Matrix products: launches of `matmul.wgsl` (in tiles), `matmul_few.wgsl` (of few rows) and
+//! `matmul_cooperative.wgsl`, chosen by shape and device.
 
-use super::context::Launch;
-use super::storage::{float, output};
+use super::context::{Gpu, Launch};
+use super::storage::{download, float, output, upload};
 use super::walk;
 use crate::layout::Layout;
 use crate::{DType, Result, Tensor, bail};
-use gradus_shaders::Shader;
-use gradus_shaders::matmul::{Epilogue, FEW, Product, TILES, Types};
+use gradus_shaders::matmul::{Cooperative, Epilogue, FEW, Product, TILES, Types};
+use gradus_shaders::{Scalar, Shader};
 
 /// Batch dimensions that the kernel walks at most.
 const MOST_BATCH: usize = 3;
@@ -74,6 +75,7 @@ pub(crate) fn matmul(a: &Tensor, b: &Tensor, shape: &[usize], dtype: DType) -> R
         None,
         Epilogue::None,
         &[&c],
+        None,
     )?;
     Ok(c)
 }
@@ -105,7 +107,7 @@ fn layer(
     };
     let bias = bias.map(|b| b.to_dtype(DType::F32)?.contiguous()).transpose()?;
     let outputs: Vec<&Tensor> = [&c].into_iter().chain(&kept).collect();
-    product(op, (1, m, k, n), args, x, w, bias.as_ref(), epilogue, &outputs)?;
+    product(op, (1, m, k, n), args, x, w, bias.as_ref(), epilogue, &outputs, None)?;
     Ok((c, kept))
 }
 
@@ -152,10 +154,17 @@ enum Kernel {
     Few { rows: u32, vector: bool },
     /// In tiles of this size.
     Tiles { size: u32, vector: bool },
+    /// By cooperative matrices.
+    Cooperative(Cooperative),
 }
 
 impl Kernel {
-    fn choose((batch, m, k, n): (usize, usize, usize, usize), args: &Args) -> Kernel {
+    /// By shape and layout; `cooperative` is asked for a kernel of its own for so many tiles of a size.
+    fn choose(
+        (batch, m, k, n): (usize, usize, usize, usize),
+        args: &Args,
+        cooperative: impl FnOnce(&dyn Fn(u32) -> usize) -> Option<Cooperative>,
+    ) -> Kernel {
         let starts_of = |offset: u32, steps: [u32; MOST_BATCH]| [&[offset][..], &steps].concat();
         let a_starts = starts_of(args.a_offset, args.a_batch);
         let b_starts = starts_of(args.b_offset, args.b_batch);
@@ -169,15 +178,21 @@ impl Kernel {
         }
         let [large, small] = TILES;
         let count = |size: u32| batch * m.div_ceil(size as usize) * n.div_ceil(size as usize);
+        let fours = a.in_fours() && b.in_fours();
+        if fours && let Some(kernel) = cooperative(&count) {
+            return Kernel::Cooperative(kernel);
+        }
         let size = if count(large) >= BUSY { large } else { small };
-        Kernel::Tiles { size, vector: n.is_multiple_of(4) && a.in_fours() && b.in_fours() }
+        Kernel::Tiles { size, vector: fours && n.is_multiple_of(4) }
     }
 
     /// Workgroups for each matrix of the batch.
     fn groups(self, m: usize, n: usize) -> usize {
         match self {
             Kernel::Few { .. } => n.div_ceil(4),
-            Kernel::Tiles { size, .. } => m.div_ceil(size as usize) * n.div_ceil(size as usize),
+            Kernel::Tiles { size, .. } | Kernel::Cooperative(Cooperative { size, .. }) => {
+                m.div_ceil(size as usize) * n.div_ceil(size as usize)
+            }
         }
     }
 
@@ -185,7 +200,9 @@ impl Kernel {
     fn code(self) -> u64 {
         match self {
             Kernel::Few { rows, vector } => (rows as u64) << 1 | vector as u64,
-            Kernel::Tiles { size, vector } => 1 << 8 | (size as u64) << 1 | vector as u64,
+            Kernel::Tiles { size, vector } => 1 << 10 | (size as u64) << 1 | vector as u64,
+            // One device has one kind of fragment and subgroup.
+            Kernel::Cooperative(Cooperative { size, .. }) => 1 << 11 | size as u64,
         }
     }
 
@@ -193,6 +210,7 @@ impl Kernel {
         match self {
             Kernel::Few { rows, vector } => product.few(rows, vector),
             Kernel::Tiles { size, vector } => product.tiles(size, vector),
+            Kernel::Cooperative(kernel) => product.cooperative(kernel),
         }
     }
 }
@@ -206,13 +224,21 @@ fn product(
     bias: Option<&Tensor>,
     epilogue: Epilogue,
     outputs: &[&Tensor],
+    forced: Option<Kernel>,
 ) -> Result<()> {
     let types = Types { operands: float(op, a.dtype())?, result: float(op, outputs[0].dtype())? };
     if batch * m * n == 0 {
         return Ok(());
     }
     (args.a_offset, args.b_offset) = (a.start(), b.start());
-    let kernel = Kernel::choose((batch, m, k, n), &args);
+    let gpu = a.gpu();
+    let kernel = match forced {
+        Some(kernel) => kernel,
+        None => Kernel::choose((batch, m, k, n), &args, |tiles| {
+            let kernel = gpu.cooperative.fragments.kernel(types.operands, BUSY, tiles)?;
+            agrees(gpu, types.operands, kernel).then_some(kernel)
+        }),
+    };
     let tiles = batch * kernel.groups(m, n);
     if tiles > u32::MAX as usize || k > u32::MAX as usize {
         bail!(op, "{batch} products of [{m}, {k}] and [{k}, {n}] are more than one launch takes");
@@ -229,9 +255,55 @@ fn product(
         inputs: &inputs,
         outputs: &outputs,
         immediates: bytemuck::bytes_of(&args),
-        groups: a.gpu().grid(op, tiles as u64)?,
+        groups: gpu.grid(op, tiles as u64)?,
     };
-    a.gpu().launch(&launch, || kernel.shader(product))
+    gpu.launch(&launch, || kernel.shader(product))
+}
+
+/// Whether cooperative matrices give the sums that the tiles give; computed once for a device.
+fn agrees(gpu: &'static Gpu, operands: Scalar, kernel: Cooperative) -> bool {
+    let known = match operands {
+        Scalar::F16 => &gpu.cooperative.f16_agrees,
+        _ => &gpu.cooperative.f32_agrees,
+    };
+    match known.get() {
+        Some(&agrees) => agrees,
+        // An error of the comparison is one of the device, which the next operation will meet.
+        None => {
+            let agrees = compared(gpu, operands, Kernel::Cooperative(kernel)).unwrap_or(false);
+            *known.get_or_init(|| agrees)
+        }
+    }
+}
+
+/// Whether a kernel gives, bit for bit, the product that the plain tiles give: of small whole numbers, which no order
+/// of summation rounds. Tiles, fragments and steps of k are cut off at the edges; both ways in which B can lie.
+fn compared(gpu: &'static Gpu, operands: Scalar, kernel: Kernel) -> Result<bool> {
+    let (op, dtype) = ("matmul", if operands == Scalar::F16 { DType::F16 } else { DType::F32 });
+    let (m, k, n) = (200, 100, 140);
+    let numbers = |rows: usize, cols: usize, step: usize| {
+        let values: Vec<f32> = (0..rows * cols).map(|i| (i * step % 13) as f32 - 6.0).collect();
+        let here = Tensor::from_slice(&values, &[rows, cols])?.to_dtype(dtype)?;
+        upload(op, &here, gpu)
+    };
+    let (a, b) = (numbers(m, k, 5)?, numbers(k, n, 7)?);
+    let turned = b.t()?.copy()?.t()?;
+    let result = |b: &Tensor, kernel: Kernel| {
+        let c = output(op, gpu, &[m, n], DType::F32)?;
+        let args = Args {
+            batch: [1; MOST_BATCH],
+            a_row: k as u32,
+            a_col: 1,
+            b_row: b.layout.strides[0] as u32,
+            b_col: b.layout.strides[1] as u32,
+            ..bytemuck::Zeroable::zeroed()
+        };
+        product(op, (1, m, k, n), args, &a, b, None, Epilogue::None, &[&c], Some(kernel))?;
+        download(op, &c)?.to_vec::<f32>()
+    };
+    let plain = Kernel::Tiles { size: TILES[1], vector: false };
+    let truth = result(&b, plain)?;
+    Ok(result(&b, kernel)? == truth && result(&turned, kernel)? == truth)
 }
 
 #[cfg(test)]
@@ -248,7 +320,7 @@ mod tests {
             ..bytemuck::Zeroable::zeroed()
         };
         change(&mut args);
-        Kernel::choose((1, m, k, n), &args)
+        Kernel::choose((1, m, k, n), &args, |_| None)
     }
 
     #[test]
@@ -275,5 +347,33 @@ mod tests {
             (a.a_row, a.a_col) = (1, 768);
         };
         assert_eq!(chosen((768, 391, 384), turned), tiles(64, true));
+        // Cooperative matrices, where there are any, for all that is read in fours and has more than few rows.
+        let any = Cooperative { fragment: 16, lanes: 32, size: 64 };
+        let with = |shape: (usize, usize, usize)| {
+            let (m, k, n) = shape;
+            let mut args: Args = bytemuck::Zeroable::zeroed();
+            (args.a_row, args.a_col, args.b_row, args.b_col) = (k as u32, 1, 1, k as u32);
+            Kernel::choose((1, m, k, n), &args, |_| Some(any))
+        };
+        assert_eq!(with((100, 384, 77)), Kernel::Cooperative(any));
+        assert_eq!(with((100, 383, 76)), tiles(32, false));
+        assert_eq!(with((9, 384, 76)), few(16, true));
+    }
+
+    /// The comparison by which cooperative matrices are let in: it holds of a kernel that is right, and does not
+    /// of one that is wrong (the fours of a matrix that has gaps between them).
+    #[test]
+    fn a_comparison_tells_right_from_wrong() {
+        let Some(info) = super::super::gpus().into_iter().next() else { return };
+        let gpu = super::super::gpu("test", info.index).unwrap();
+        for operands in [Scalar::F32, Scalar::F16] {
+            if operands == Scalar::F16 && !info.features.f16 {
+                continue;
+            }
+            let right = Kernel::Tiles { size: TILES[0], vector: true };
+            assert!(compared(gpu, operands, right).unwrap());
+            // Only the first rows.
+            assert!(!compared(gpu, operands, Kernel::Few { rows: 4, vector: false }).unwrap());
+        }
     }
 }
