@@ -53,8 +53,11 @@ import onnxruntime as ort
 if a.precision == "int8":
     path = a.onnx + ".int8"
     if not os.path.exists(path):
+        import onnx
         from onnxruntime.quantization import QuantType, quantize_dynamic
-        quantize_dynamic(a.onnx, path, per_channel=True, weight_type=QuantType.QInt8)
+        # What the fused operators make has no type that ONNX could infer.
+        types = {"DefaultTensorType": onnx.TensorProto.FLOAT}
+        quantize_dynamic(a.onnx, path, per_channel=True, weight_type=QuantType.QInt8, extra_options=types)
 options = ort.SessionOptions()
 options.intra_op_num_threads = a.threads
 session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
