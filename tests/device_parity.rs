@@ -1,113 +1,52 @@
-//! Every operation of the registry on a GPU against the CPU: values and gradients in f32, over views and
-//! sizes 0 and 1.
+//! Every operation of the registry on a GPU against the CPU: values and gradients in f32, over views, sizes
+//! 0, 1, odd and longer than a workgroup, and more workgroups than a launch has along one dimension.
 //!
-//! Without an adapter the tests say that they are skipped; with `GRADUS_REQUIRE_GPU=1` that is a failure.
+//! A failure names the operation, its parameters and shapes, the view and the seed. Without an adapter
+//! the tests say that they are skipped; with `GRADUS_REQUIRE_GPU=1` that is a failure.
 
-#[path = "../tensor/tests/common/mod.rs"]
 mod common;
 
-use common::gpu;
+use common::adapter::gpu;
+use common::parity::{assert_close, compare};
+use common::{VIEWS, config};
 use gradus::autograd::registry::{self, Case};
-use gradus::autograd::{BackwardOptions, Op, Var};
+use gradus::autograd::{Op, Var};
 use gradus::tensor::ops::attention::Attention;
 use gradus::tensor::ops::optim::{AdamWStep, SgdStep};
-use gradus::tensor::{DType, Device, Result, RngKey, Tensor};
+use gradus::tensor::{CrossEntropy, DType, Device, Result, RngKey, Tensor};
+use proptest::prelude::*;
 
-/// The value and the gradients of a case, on the CPU.
-type Outcome = (Tensor, Vec<Option<Tensor>>);
+proptest! {
+    #![proptest_config(config(1))]
 
-/// How an operation sees its inputs.
-#[derive(Clone, Copy, Debug)]
-enum View {
-    Plain,
-    Transposed,
-    Narrowed,
-}
-
-fn seen_through(view: View, x: &Tensor) -> Result<Tensor> {
-    Ok(match view {
-        View::Plain => x.clone(),
-        View::Transposed if x.rank() >= 2 => {
-            let last = x.rank() as isize - 1;
-            x.transpose(0, last)?.copy()?.transpose(0, last)?
-        }
-        View::Narrowed if x.rank() >= 1 => {
-            // With an entry in front and one behind along the last dimension.
-            let n = x.shape()[x.rank() - 1];
-            x.pad_zeros(-1, 1, 1)?.narrow(-1, 1, n)?
-        }
-        _ => x.clone(),
-    })
-}
-
-fn run(case: &Case, view: View, device: Device) -> Result<Outcome> {
-    let prepare = |x: &Tensor| {
-        let x = seen_through(view, &x.to_dtype(DType::F32)?)?;
-        if device == Device::Cpu {
-            return Ok(x);
-        }
-        // A view of an uploaded whole, so that the GPU sees these strides too.
-        Ok(match view {
-            View::Plain => x.to_device(device)?,
-            View::Transposed if x.rank() >= 2 => {
-                let last = x.rank() as isize - 1;
-                x.transpose(0, last)?.to_device(device)?.transpose(0, last)?
-            }
-            View::Narrowed if x.rank() >= 1 => {
-                let n = x.shape()[x.rank() - 1];
-                x.pad_zeros(-1, 1, 1)?.to_device(device)?.narrow(-1, 1, n)?
-            }
-            _ => x.to_device(device)?,
-        })
-    };
-    let leaves: Vec<Var> =
-        case.inputs.iter().map(|x| Ok(Var::leaf(prepare(x)?))).collect::<Result<_>>()?;
-    let y = (case.f)(&leaves)?;
-    let value = y.tensor().to_device(Device::Cpu)?;
-    // A seed of different numbers, so that a gradient in the wrong place shows.
-    let seed = Tensor::rand(y.shape(), DType::F32, RngKey::new(99))?.add_scalar(0.5)?;
-    let grads = y.backward_with(Some(seed.to_device(device)?), BackwardOptions::default())?;
-    let grad = |leaf: &Var| grads.get(leaf).map(|g| g.to_device(Device::Cpu)).transpose();
-    Ok((value, leaves.iter().map(grad).collect::<Result<_>>()?))
-}
-
-fn assert_close(what: &str, cpu: &Tensor, gpu: &Tensor) {
-    assert_eq!(cpu.shape(), gpu.shape(), "{what}: shapes");
-    assert_eq!(cpu.dtype(), gpu.dtype(), "{what}: dtypes");
-    let (cpu, gpu) = (cpu.to_f64_vec(), gpu.to_f64_vec());
-    let scale = cpu.iter().filter(|x| x.is_finite()).fold(1.0f64, |m, x| m.max(x.abs()));
-    for (i, (&a, &b)) in cpu.iter().zip(&gpu).enumerate() {
-        let same =
-            a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= 2e-6 * scale + 1e-5 * a.abs();
-        assert!(same, "{what}: element {i} is {a} on the CPU and {b} on the GPU");
-    }
-}
-
-fn compare(case: &Case, view: View, device: Device) -> Result<()> {
-    let on_gpu = run(case, view, device)?;
-    let on_cpu = run(case, view, Device::Cpu).expect("the CPU computes every case");
-    let what = format!("{} {view:?}", case.label);
-    assert_close(&what, &on_cpu.0, &on_gpu.0);
-    for (i, (cpu, gpu)) in on_cpu.1.iter().zip(&on_gpu.1).enumerate() {
-        match (cpu, gpu) {
-            (Some(cpu), Some(gpu)) => assert_close(&format!("{what}, gradient {i}"), cpu, gpu),
-            (cpu, gpu) => assert_eq!(cpu.is_some(), gpu.is_some(), "{what}: gradient {i}"),
-        }
-    }
-    Ok(())
-}
-
-#[test]
-fn every_operation_agrees_with_the_cpu() {
-    let Some(device) = gpu() else { return };
-    let key = RngKey::new(7);
-    for op in Op::all() {
-        for case in registry::cases(op, key.place(op.name())) {
-            for view in [View::Plain, View::Transposed, View::Narrowed] {
-                if let Err(error) = compare(&case, view, device) {
-                    panic!("{}: {error}", case.label);
+    #[test]
+    fn every_operation_agrees_with_the_cpu(seed in any::<u64>().no_shrink()) {
+        let Some(device) = gpu() else { return Ok(()) };
+        eprintln!("seed {seed}");
+        let key = RngKey::new(seed);
+        for op in Op::all() {
+            for case in registry::cases(op, key.place(op.name())) {
+                for view in VIEWS {
+                    compare(&case, view, device, &format!(", seed {seed}"));
                 }
             }
+        }
+    }
+
+    /// Long dimensions, each case through one view.
+    #[test]
+    fn every_operation_agrees_over_long_dimensions(seed in any::<u64>().no_shrink()) {
+        let Some(device) = gpu() else { return Ok(()) };
+        eprintln!("seed {seed}");
+        let key = RngKey::new(seed);
+        let mut cases: Vec<Case> = Op::all()
+            .into_iter()
+            .flat_map(|op| registry::long_cases(op, key.place(op.name())))
+            .collect();
+        cases.extend(registry::long_derived_cases(key));
+        for (i, case) in cases.iter().enumerate() {
+            let view = VIEWS[key.place("view").step(i as u64).0 as usize % VIEWS.len()];
+            compare(case, view, device, &format!(", seed {seed}"));
         }
     }
 }
@@ -244,5 +183,82 @@ fn global_norms_agree() {
         });
         let same = cpu == gpu || (cpu.is_nan() && gpu.is_nan()) || (cpu - gpu).abs() <= 2e-6 * cpu;
         assert!(same, "case {i}: {cpu} on the CPU and {gpu} on the GPU");
+    }
+}
+
+/// One launch of more than 65,535 workgroups for each family, whatever the device's own limit: the launcher folds
+/// them into rows. (`device_limits.rs` folds every operation of the registry, on a device with a low limit.)
+#[test]
+fn launches_larger_than_one_dimension_agree() {
+    let Some(device) = gpu() else { return };
+    const MANY: usize = 65_537;
+    type Shapes = &'static [&'static [usize]];
+    type Function = Box<dyn Fn(&[Var], Device) -> Result<Var>>;
+    let ids = |below: u32, shape: &'static [usize]| {
+        let ids = Tensor::randint(0, below, shape, RngKey::new(8)).unwrap();
+        move |device| ids.to_device(device)
+    };
+    let (rows, places, classes) =
+        (ids(MANY as u32, &[MANY]), ids(3, &[MANY, 257]), ids(2, &[MANY]));
+    let of_gather = places.clone();
+    let offsets = Tensor::from_slice(&(0..=MANY as u32).collect::<Vec<_>>(), &[MANY + 1]).unwrap();
+    let attention = Attention { heads: 1, scale: 1.0, dropout: None };
+    let families: Vec<(&str, Shapes, Function)> = vec![
+        // A workgroup for 256 elements.
+        ("unary", &[&[MANY, 256]], Box::new(|v, _| v[0].gelu())),
+        ("binary", &[&[MANY, 1], &[256]], Box::new(|v, _| v[0].mul(&v[1]))),
+        ("copy", &[&[256, MANY]], Box::new(|v, _| v[0].t()?.reshape(&[MANY * 256]))),
+        ("concat", &[&[MANY, 255], &[MANY, 1]], Box::new(|v, _| Var::cat(&[&v[0], &v[1]], 1))),
+        ("dropout", &[&[MANY, 256]], Box::new(|v, _| v[0].dropout(0.3, RngKey::new(4)))),
+        ("gather", &[&[MANY, 3]], Box::new(move |v, d| v[0].gather(1, &of_gather(d)?))),
+        (
+            "scatter_add",
+            &[&[MANY, 3], &[MANY, 257]],
+            Box::new(move |v, d| v[0].scatter_add(1, &places(d)?, &v[1])),
+        ),
+        // A workgroup a row.
+        ("reduce", &[&[MANY, 257]], Box::new(|v, _| v[0].sum(&[1], false))),
+        ("softmax", &[&[MANY, 2]], Box::new(|v, _| v[0].softmax(1))),
+        (
+            "layer_norm",
+            &[&[MANY, 3], &[3], &[3]],
+            Box::new(|v, _| v[0].layer_norm(&v[1], &v[2], 1e-2)),
+        ),
+        (
+            "cross_entropy",
+            &[&[MANY, 2]],
+            Box::new(move |v, d| v[0].cross_entropy(&classes(d)?, &CrossEntropy::default())),
+        ),
+        ("sort", &[&[MANY, 2]], Box::new(|v, _| Ok(v[0].sort(1, true)?.0))),
+        ("embedding", &[&[MANY, 3]], Box::new(move |v, d| v[0].embedding(&rows(d)?))),
+        // A workgroup a product, and a sequence.
+        ("matmul", &[&[MANY, 1, 2], &[MANY, 2, 1]], Box::new(|v, _| v[0].matmul(&v[1]))),
+        (
+            "attention",
+            &[&[MANY, 2], &[MANY, 2], &[MANY, 2]],
+            Box::new(move |v, d| v[0].attention(&v[1], &v[2], &offsets.to_device(d)?, &attention)),
+        ),
+    ];
+    for (name, shapes, f) in families {
+        let leaf = |(i, shape): (usize, &&[usize])| {
+            Tensor::rand(shape, DType::F32, RngKey::new(i as u64))
+                .unwrap()
+                .add_scalar(-0.5)
+                .unwrap()
+        };
+        let inputs: Vec<Tensor> = shapes.iter().enumerate().map(leaf).collect();
+        let [cpu, gpu] = [Device::Cpu, device].map(|d| {
+            let leaves: Vec<Var> =
+                inputs.iter().map(|x| Var::leaf(x.to_device(d).unwrap())).collect();
+            let y = f(&leaves, d).unwrap();
+            // Squares, so that no two gradients that arrive are alike.
+            let grads = y.square().unwrap().sum_all().unwrap().backward().unwrap();
+            let grads = leaves.iter().map(|leaf| grads.get(leaf).unwrap());
+            let all = [y.tensor()].into_iter().chain(grads);
+            all.map(|t| t.to_device(Device::Cpu).unwrap()).collect::<Vec<_>>()
+        });
+        for (i, (cpu, gpu)) in cpu.iter().zip(&gpu).enumerate() {
+            assert_close(&format!("{name}, result {i}"), cpu, gpu);
+        }
     }
 }

@@ -39,6 +39,16 @@ pub struct GpuInfo {
     pub features: GpuFeatures,
 }
 
+/// Less of a GPU than it has: for tests of what happens at a limit, and to try on a large GPU what a small
+/// one would take. What is `None` is the adapter's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GpuLimits {
+    /// The largest tensor, in bytes.
+    pub max_tensor_bytes: Option<u64>,
+    /// Workgroups of a launch along one dimension.
+    pub max_workgroups_per_dimension: Option<u32>,
+}
+
 struct Entry {
     adapter: wgpu::Adapter,
     info: GpuInfo,
@@ -48,28 +58,31 @@ struct Entry {
 /// All adapters, hardware first. The numbers stay the same while the program runs.
 fn entries() -> &'static [Entry] {
     static ENTRIES: OnceLock<Vec<Entry>> = OnceLock::new();
-    ENTRIES.get_or_init(|| {
-        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
-        descriptor.backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
-        descriptor.flags = wgpu::InstanceFlags::empty();
-        let descriptor = descriptor.with_env();
-        let backends = descriptor.backends;
-        let instance = wgpu::Instance::new(descriptor);
-        let mut adapters = ready(instance.enumerate_adapters(backends));
-        adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
-            wgpu::DeviceType::DiscreteGpu => 0,
-            wgpu::DeviceType::IntegratedGpu => 1,
-            wgpu::DeviceType::VirtualGpu => 2,
-            wgpu::DeviceType::Other => 3,
-            wgpu::DeviceType::Cpu => 4,
-        });
-        let entry = |(index, adapter): (usize, wgpu::Adapter)| Entry {
-            info: describe(index, &adapter),
-            adapter,
-            opened: Mutex::new(None),
-        };
-        adapters.into_iter().enumerate().map(entry).collect()
-    })
+    ENTRIES.get_or_init(|| enumerate(wgpu::MemoryBudgetThresholds::default()))
+}
+
+fn enumerate(memory_budget_thresholds: wgpu::MemoryBudgetThresholds) -> Vec<Entry> {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+    descriptor.flags = wgpu::InstanceFlags::empty();
+    descriptor.memory_budget_thresholds = memory_budget_thresholds;
+    let descriptor = descriptor.with_env();
+    let backends = descriptor.backends;
+    let instance = wgpu::Instance::new(descriptor);
+    let mut adapters = ready(instance.enumerate_adapters(backends));
+    adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    });
+    let entry = |(index, adapter): (usize, wgpu::Adapter)| Entry {
+        info: describe(index, &adapter),
+        adapter,
+        opened: Mutex::new(None),
+    };
+    adapters.into_iter().enumerate().map(entry).collect()
 }
 
 fn describe(index: usize, adapter: &wgpu::Adapter) -> GpuInfo {
@@ -103,27 +116,43 @@ pub fn gpus() -> Vec<GpuInfo> {
     entries().iter().map(|entry| entry.info.clone()).collect()
 }
 
+fn entry(op: &'static str, index: usize) -> Result<&'static Entry> {
+    let all = entries();
+    if let Some(entry) = all.get(index) {
+        return Ok(entry);
+    }
+    let backends = "Vulkan, Metal and DX12";
+    let what = match all.len() {
+        0 => format!("no GPU was found ({backends} were asked for); use the CPU"),
+        n => format!("there is no gpu:{index}; this machine has gpu:0 to gpu:{}", n - 1),
+    };
+    bail!(op, "{what}")
+}
+
 /// The GPU of this number, opened.
 pub(crate) fn gpu(op: &'static str, index: usize) -> Result<&'static Gpu> {
-    let all = entries();
-    let Some(entry) = all.get(index) else {
-        let backends = "Vulkan, Metal and DX12";
-        let what = match all.len() {
-            0 => format!("no GPU was found ({backends} were asked for); use the CPU"),
-            n => format!("there is no gpu:{index}; this machine has gpu:0 to gpu:{}", n - 1),
-        };
-        bail!(op, "{what}");
-    };
+    let entry = entry(op, index)?;
     let mut opened = entry.opened.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some(gpu) = *opened {
         return Ok(gpu);
     }
-    let gpu = open(op, entry)?;
+    let gpu = open(op, entry, GpuLimits::default())?;
     *opened = Some(gpu);
     Ok(gpu)
 }
 
-fn open(op: &'static str, entry: &Entry) -> Result<&'static Gpu> {
+/// Opens the GPU of this number within `limits`, for the whole program: it must not be open yet.
+pub(crate) fn gpu_within(op: &'static str, index: usize, limits: GpuLimits) -> Result<()> {
+    let entry = entry(op, index)?;
+    let mut opened = entry.opened.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if opened.is_some() {
+        bail!(op, "gpu:{index} is open already; set its limits before anything uses it");
+    }
+    *opened = Some(open(op, entry, limits)?);
+    Ok(())
+}
+
+fn open(op: &'static str, entry: &Entry, limits: GpuLimits) -> Result<&'static Gpu> {
     let name = format!("gpu:{} ({})", entry.info.index, entry.info.name);
     let has = entry.adapter.features();
     if !has.contains(wgpu::Features::IMMEDIATES) {
@@ -138,10 +167,19 @@ fn open(op: &'static str, entry: &Entry) -> Result<&'static Gpu> {
         | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES
         | wgpu::Features::PIPELINE_CACHE
         | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+    let (mut info, mut required) = (entry.info.clone(), entry.adapter.limits());
+    if let Some(bytes) = limits.max_tensor_bytes {
+        info.max_tensor_bytes = info.max_tensor_bytes.min(bytes);
+        required.max_storage_buffer_binding_size = info.max_tensor_bytes;
+        // Chunks for uploads have their size.
+        required.max_buffer_size = info.max_tensor_bytes.max(super::staging::CHUNK);
+    }
+    let groups = &mut required.max_compute_workgroups_per_dimension;
+    *groups = (*groups).min(limits.max_workgroups_per_dimension.unwrap_or(u32::MAX));
     let descriptor = wgpu::DeviceDescriptor {
         label: Some("gradus"),
         required_features: has & wanted,
-        required_limits: entry.adapter.limits(),
+        required_limits: required,
         // SAFETY: the experimental part in use is cooperative matrices, in our own shaders only, each
         // of which is checked against the CPU's result.
         experimental_features: unsafe { wgpu::ExperimentalFeatures::enabled() },
@@ -151,13 +189,7 @@ fn open(op: &'static str, entry: &Entry) -> Result<&'static Gpu> {
     let (device, queue) = ready(entry.adapter.request_device(&descriptor))
         .map_err(|e| Error::op(op, format!("{name} cannot be opened: {e}")))?;
     // A device lives as long as the program: tensors of any thread refer to it.
-    Ok(Box::leak(Box::new(Gpu::new(
-        name,
-        entry.info.clone(),
-        entry.adapter.get_info(),
-        device,
-        queue,
-    ))))
+    Ok(Box::leak(Box::new(Gpu::new(name, info, entry.adapter.get_info(), device, queue))))
 }
 
 /// The result of one of `wgpu`'s futures, which natively are ready at once.
@@ -182,7 +214,7 @@ mod tests {
     /// A device of the test's own: the one that tensors share is not to be lost.
     fn own() -> Option<&'static Gpu> {
         let entry = entries().first()?;
-        Some(open("test", entry).expect("a GPU that is listed can be opened"))
+        Some(open("test", entry, GpuLimits::default()).expect("a GPU that is listed can be opened"))
     }
 
     #[test]
@@ -210,5 +242,38 @@ mod tests {
         let error = gpu.scratch("matmul", gpu.info.max_tensor_bytes + 4).map(|_| ()).unwrap_err();
         let error = error.to_string();
         assert!(error.contains("[matmul]") && error.contains("MiB"), "{error}");
+    }
+    /// wgpu refuses buffers, here, as soon as they would take more than a hundredth of the memory.
+    #[test]
+    fn exhausted_memory_is_an_error_that_says_how_much_was_asked_for() {
+        let thresholds =
+            wgpu::MemoryBudgetThresholds { for_resource_creation: Some(1), for_device_loss: None };
+        let entries = enumerate(thresholds);
+        let Some(entry) = entries.first() else { return };
+        let gpu = open("test", entry, GpuLimits::default()).unwrap();
+        let mut taken = Vec::new();
+        let error = loop {
+            match gpu.scratch("linear", 64 << 20) {
+                Ok(buffer) => taken.push(buffer),
+                Err(error) => break error.to_string(),
+            }
+            if taken.len() > 64 {
+                // The driver does not say what there is (no VK_EXT_memory_budget).
+                assert!(!entry.info.software, "lavapipe says what there is");
+                return;
+            }
+        };
+        let used = format!("{}.0 MiB in use", 64 * taken.len());
+        for part in ["[linear]", &gpu.name, "out of memory: 64.0 MiB asked for", &used] {
+            assert!(error.contains(part), "{error}");
+        }
+        // The device goes on: what was given up is there again, and small tensors find room.
+        assert_eq!(gpu.counters().live_bytes, (taken.len() as u64) * (64 << 20));
+        drop(taken);
+        let again = gpu.scratch("linear", 64 << 20);
+        assert!(again.is_ok() || gpu.counters().held_bytes == 0);
+        let x = storage::upload("test", &Tensor::ones(&[9], DType::F32).unwrap(), gpu).unwrap();
+        let y = unary::forward(&x, UnaryOp::Neg).and_then(|y| storage::download("test", &y));
+        assert_eq!(y.unwrap().to_vec::<f32>().unwrap(), [-1.0; 9]);
     }
 }

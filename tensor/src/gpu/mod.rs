@@ -69,7 +69,7 @@ mod timing;
 pub(crate) mod unary;
 pub(crate) mod walk;
 
-pub(crate) use adapter::gpu;
-pub use adapter::{GpuFeatures, GpuInfo, gpus};
+pub use adapter::{GpuFeatures, GpuInfo, GpuLimits, gpus};
+pub(crate) use adapter::{gpu, gpu_within};
 pub use counters::GpuCounters;
 pub use staging::Reading;
