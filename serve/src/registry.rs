@@ -45,6 +45,8 @@ pub struct Served {
     pub version: u64,
     /// The folder that it came from.
     pub folder: PathBuf,
+    /// Where it computes.
+    pub device: Device,
     /// The queue, the workers and the pipeline.
     pub scheduler: Scheduler<Pipeline>,
     /// Texts that sentence-transformers puts before an input, by name.
@@ -120,6 +122,7 @@ impl Served {
             version,
             prompts: Prompts::read(&folder),
             folder,
+            device,
             scheduler,
             loaded: SystemTime::now(),
             load_time: Duration::ZERO,

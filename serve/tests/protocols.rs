@@ -250,6 +250,9 @@ fn a_gpu_serves_the_same() {
         ("/attention", json!({"model": "words", "inputs": TEXTS[0]})),
     ];
     let expected = asks.clone().map(|(path, body)| cpu.post(path, body).ok());
+    let (path, body) = &asks[0];
+    assert_eq!(gpu.post(path, body).header("x-compute-type"), Some("gpu"));
+    assert_eq!(cpu.post(path, body).header("x-compute-type"), Some("cpu"));
     std::thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use gradus_models::Encoding;
 use gradus_models::pipelines::{Fill, Score, Tag};
+use gradus_tensor::Device;
 
 use crate::error::{Kind, Problem, Result};
 use crate::pipeline::{Answer, Pipeline, Task, View, Want};
@@ -106,6 +107,8 @@ pub struct Usage {
     pub computed: Duration,
     /// Time since the request arrived.
     pub total: Duration,
+    /// Where it was computed.
+    pub device: Device,
 }
 
 /// Answers, one an input, and what they took.
@@ -229,6 +232,7 @@ impl Served {
             queued: answers.queued,
             computed: answers.computed,
             total: caller.arrived.elapsed(),
+            device: self.device,
         };
         Ok(Asked { answers: answers.outputs, usage })
     }
