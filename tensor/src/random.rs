@@ -102,34 +102,35 @@ pub(crate) fn drop_threshold(p: f64) -> u64 {
 /// Counters of one vectorised group.
 const GROUP: usize = 16;
 
-/// The words of elements `4·first_block..`, as [`RngKey::word`] gives them, four a counter. Inline
-/// into [`simd::dispatch`].
+/// The words of the counters whose lower half is `first_block`, `first_block + 1`, … and whose upper
+/// half is `upper`, four a counter; with 0 above, those of elements `4·first_block..` as
+/// [`RngKey::word`] gives them. Inline into [`simd::dispatch`].
 ///
 /// [`GROUP`] counters go through the rounds side by side, each 32-bit word in a 64-bit lane: so a
 /// product needs one instruction and no lane is ever widened or narrowed within a round.
 #[inline(always)]
-pub(crate) fn words(key: RngKey, first_block: u64, out: &mut [u32]) {
+pub(crate) fn words(key: RngKey, first_block: u64, upper: [u32; 2], out: &mut [u32]) {
     let mut blocks = out.chunks_exact_mut(4 * GROUP);
     let mut first = first_block;
     for out in &mut blocks {
-        group(key, first, out.try_into().expect("the chunk's size"));
+        group(key, first, upper, out.try_into().expect("the chunk's size"));
         first += GROUP as u64;
     }
     let rest = blocks.into_remainder();
     if !rest.is_empty() {
         let mut last = [0; 4 * GROUP];
-        group(key, first, &mut last);
+        group(key, first, upper, &mut last);
         rest.copy_from_slice(&last[..rest.len()]);
     }
 }
 
-/// [`philox`] for counters `first..first + GROUP`.
+/// [`philox`] for counters `first..first + GROUP` with the upper half `upper`.
 #[inline(always)]
-fn group(key: RngKey, first: u64, out: &mut [u32; 4 * GROUP]) {
+fn group(key: RngKey, first: u64, upper: [u32; 2], out: &mut [u32; 4 * GROUP]) {
     const LOW: u64 = 0xffff_ffff;
     let mut c0: [u64; GROUP] = std::array::from_fn(|l| (first + l as u64) & LOW);
     let mut c1: [u64; GROUP] = std::array::from_fn(|l| (first + l as u64) >> 32);
-    let (mut c2, mut c3) = ([0u64; GROUP], [0u64; GROUP]);
+    let (mut c2, mut c3) = ([upper[0] as u64; GROUP], [upper[1] as u64; GROUP]);
     let (mut k0, mut k1) = (key.0 as u32, (key.0 >> 32) as u32);
     for _ in 0..10 {
         for l in 0..GROUP {
@@ -176,7 +177,7 @@ pub(crate) fn map_words<T: Element>(
                 let mut buffer = [0u32; BLOCK];
                 for (i, out) in out.chunks_mut(BLOCK).enumerate() {
                     let (first, buffer) = (first + i * BLOCK, &mut buffer[..out.len()]);
-                    words(key, (first / 4) as u64, buffer);
+                    words(key, (first / 4) as u64, [0; 2], buffer);
                     body(first, buffer, out);
                 }
             },
@@ -276,7 +277,7 @@ mod tests {
         let key = RngKey(0x0123_4567_89ab_cdef);
         for first in [0, 7, u32::MAX as u64 - 5, u64::MAX / 8] {
             let mut out = [0; 4 * GROUP * 2 + 3];
-            words(key, first, &mut out);
+            words(key, first, [0; 2], &mut out);
             for (i, &word) in out.iter().enumerate() {
                 assert_eq!(word, key.word(4 * first + i as u64), "{first} {i}");
             }

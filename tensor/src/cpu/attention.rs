@@ -16,12 +16,13 @@ use super::math::Float;
 use super::parallel::{self, SharedMut};
 use super::simd::{self, LANES};
 use crate::ops::attention::Attention;
-use crate::random::{RngKey, drop_threshold};
+use crate::random::{self, RngKey, drop_threshold};
 use crate::storage::Output;
 use crate::{Result, Tensor, dispatch_float};
 
-/// Query rows handled at once: bounds the scores kept to `BLOCK × length`.
-const BLOCK: usize = 64;
+/// Query rows handled at once: bounds the scores kept to `BLOCK × length`, which for 128 tokens fit the
+/// first cache. A multiple of the rows of a tile.
+const BLOCK: usize = 48;
 
 /// The random word of one attention probability: query token (in the batch), key token (in the
 /// sequence), head.
@@ -43,34 +44,44 @@ struct A<'a, T> {
 }
 
 /// `R` rows of `C (+)= A·B`, all columns; B and C have rows of `width` elements, whole vectors.
+///
+/// # Safety
+/// `a` is valid for reading at `r·row + i·col` for `r < R`, `i < k`; `b` for `k` rows of `width`
+/// elements, `c` for reading and writing `R` of them.
 #[inline(always)]
-fn rows<T: Float, const R: usize>(
-    first: usize,
+unsafe fn rows<T: Float, const R: usize>(
     k: usize,
     width: usize,
-    a: A<T>,
-    b: &[T],
-    c: &mut [T],
+    a: *const T,
+    (row, col): (usize, usize),
+    b: *const T,
+    c: *mut T,
     add: bool,
 ) {
-    for column in (0..width).step_by(LANES) {
-        let mut acc = [[T::ZERO; LANES]; R];
-        if add {
-            for r in 0..R {
-                acc[r].copy_from_slice(&c[(first + r) * width + column..][..LANES]);
-            }
-        }
-        for i in 0..k {
-            let b = &b[i * width + column..][..LANES];
-            for r in 0..R {
-                let x = a.data[(first + r) * a.row + i * a.col];
-                for l in 0..LANES {
-                    acc[r][l] = x.mul_add(b[l], acc[r][l]);
+    // SAFETY: the caller's promise, for all that follows.
+    unsafe {
+        for column in (0..width).step_by(LANES) {
+            let lanes = |r: usize| c.add(r * width + column).cast::<[T; LANES]>();
+            let mut acc = [[T::ZERO; LANES]; R];
+            if add {
+                for r in 0..R {
+                    acc[r] = lanes(r).read();
                 }
             }
-        }
-        for r in 0..R {
-            c[(first + r) * width + column..][..LANES].copy_from_slice(&acc[r]);
+            let (mut a, mut b) = (a, b.add(column));
+            for _ in 0..k {
+                let y = b.cast::<[T; LANES]>().read();
+                for r in 0..R {
+                    let x = *a.add(r * row);
+                    for l in 0..LANES {
+                        acc[r][l] = x.mul_add(y[l], acc[r][l]);
+                    }
+                }
+                (a, b) = (a.wrapping_add(col), b.wrapping_add(width));
+            }
+            for r in 0..R {
+                lanes(r).write(acc[r]);
+            }
         }
     }
 }
@@ -80,29 +91,40 @@ fn rows<T: Float, const R: usize>(
 /// depend on it.
 #[inline(always)]
 fn product<T: Float>(m: usize, k: usize, width: usize, a: A<T>, b: &[T], c: &mut [T], add: bool) {
+    assert!(m > 0 && k > 0 && width.is_multiple_of(LANES), "whole vectors, and some");
+    assert!((m - 1) * a.row + (k - 1) * a.col < a.data.len(), "A reaches beyond its storage");
+    assert!(b.len() >= k * width && c.len() >= m * width, "B and C hold their rows");
     let mut i = 0;
+    macro_rules! rows_by {
+        ($r:literal) => {{
+            // SAFETY: rows i..i + r lie inside A and C, all of B inside its slice (asserted above).
+            unsafe {
+                let (a_row, c_row) =
+                    (a.data.as_ptr().add(i * a.row), c.as_mut_ptr().add(i * width));
+                rows::<T, $r>(k, width, a_row, (a.row, a.col), b.as_ptr(), c_row, add);
+            }
+            i += $r;
+        }};
+    }
     if simd::has_avx512() {
         while i + 8 <= m {
-            rows::<T, 8>(i, k, width, a, b, c, add);
-            i += 8;
+            rows_by!(8);
         }
     } else {
         while i + 6 <= m {
-            rows::<T, 6>(i, k, width, a, b, c, add);
-            i += 6;
+            rows_by!(6);
         }
     }
     while i + 4 <= m {
-        rows::<T, 4>(i, k, width, a, b, c, add);
-        i += 4;
+        rows_by!(4);
     }
     if i + 2 <= m {
-        rows::<T, 2>(i, k, width, a, b, c, add);
-        i += 2;
+        rows_by!(2);
     }
     if i < m {
-        rows::<T, 1>(i, k, width, a, b, c, add);
+        rows_by!(1);
     }
+    debug_assert_eq!(i, m);
 }
 
 /// Tokens `start..start + n`, columns `column..column + d` of a matrix with rows `stride` apart,
@@ -125,35 +147,102 @@ fn pack<T: Float>(
     }
 }
 
-/// The transpose of a packed `[n, pad(d)]` matrix: `[d, pad(n)]`.
+/// The transpose of what [`pack`] copies: `[d, pad(n)]`.
 #[inline(always)]
-fn transpose<T: Float>(packed: &[T], n: usize, d: usize, out: &mut [T]) {
-    let (width, tall) = (pad(d), pad(n));
+fn transpose<T: Float>(
+    src: &[T],
+    stride: usize,
+    start: usize,
+    n: usize,
+    column: usize,
+    d: usize,
+    out: &mut [T],
+) {
+    let (src, tall) = (&src[start * stride + column..], pad(n));
+    #[cfg(target_arch = "x86_64")]
+    let (done_n, done_d) = super::packed::transpose_blocks(src, stride, n, d, out, tall);
+    #[cfg(not(target_arch = "x86_64"))]
+    let (done_n, done_d) = (0, 0);
     for j in 0..d {
         let row = &mut out[j * tall..(j + 1) * tall];
-        for i in 0..n {
-            row[i] = packed[i * width + j];
+        for i in if j < done_d { done_n } else { 0 }..n {
+            row[i] = src[i * stride + j];
         }
         row[n..].fill(T::ZERO);
     }
 }
 
-/// Multiplies a row of probabilities (or their gradients) by the dropout mask and 1/(1 − p).
-#[inline(always)]
-fn drop_row<T: Float>(row: &mut [T], dropout: Option<(f64, RngKey)>, head: usize, query: usize) {
-    let Some((p, key)) = dropout else { return };
-    let threshold = drop_threshold(p);
-    let scale = if p < 1.0 { T::c(1.0 / (1.0 - p)) } else { T::ZERO };
-    // `row` is padded to whole vectors, so to whole counters.
-    let mut words = [[0u32; 4]; LANES / 4];
-    for (chunk, out) in row.chunks_exact_mut(LANES).enumerate() {
-        for (b, w) in words.iter_mut().enumerate() {
-            let counter = (chunk * LANES / 4 + b) as u32;
-            *w = key.block([counter, query as u32, head as u32, 1]);
+/// Dropout of one head's probabilities.
+struct Dropped<T> {
+    /// The least word that is kept; `None` where every element is dropped.
+    least: Option<u32>,
+    scale: T,
+    key: RngKey,
+    head: u32,
+}
+
+impl<T: Float> Dropped<T> {
+    fn new((p, key): (f64, RngKey), head: usize) -> Self {
+        let least = u32::try_from(drop_threshold(p)).ok();
+        let scale = if least.is_some() { T::c(1.0 / (1.0 - p)) } else { T::ZERO };
+        Dropped { least, scale, key, head: head as u32 }
+    }
+
+    /// Calls `body(first, words)` for every vector of a row of `len` elements: whole vectors, so whole
+    /// counters.
+    #[inline(always)]
+    fn words(&self, len: usize, query: usize, mut body: impl FnMut(usize, &[u32; LANES])) {
+        const PIECE: usize = 4 * LANES;
+        let mut words = [0u32; PIECE];
+        for first in (0..len).step_by(PIECE) {
+            let words = &mut words[..PIECE.min(len - first)];
+            let counter = (first / 4) as u64 | (query as u64) << 32;
+            random::words(self.key, counter, [self.head, 1], words);
+            for (i, words) in words.as_chunks::<LANES>().0.iter().enumerate() {
+                body(first + i * LANES, words);
+            }
         }
-        for (x, &w) in out.iter_mut().zip(words.as_flattened()) {
-            *x = if w as u64 >= threshold { *x * scale } else { T::ZERO };
-        }
+    }
+
+    /// Multiplies a row by the mask and 1/(1 − p).
+    #[inline(always)]
+    fn apply(&self, row: &mut [T], query: usize) {
+        let Some(least) = self.least else { return row.fill(T::ZERO) };
+        self.words(
+            row.len(),
+            query,
+            #[inline(always)]
+            |first, words| {
+                let row = &mut row[first..first + LANES];
+                for l in 0..LANES {
+                    let scaled = row[l] * self.scale; // outside the branch, so that the loop vectorises
+                    row[l] = if words[l] >= least { scaled } else { T::ZERO };
+                }
+            },
+        );
+    }
+
+    /// [`apply`](Self::apply) to a row of gradients, and marks in `p` what was dropped by a minus:
+    /// probabilities have none, and so the words are made once for both.
+    #[inline(always)]
+    fn apply_and_mark(&self, gradients: &mut [T], p: &mut [T], query: usize) {
+        let Some(least) = self.least else {
+            gradients.fill(T::ZERO);
+            return p.iter_mut().for_each(|p| *p = -*p);
+        };
+        self.words(
+            p.len(),
+            query,
+            #[inline(always)]
+            |first, words| {
+                let (g, p) = (&mut gradients[first..first + LANES], &mut p[first..first + LANES]);
+                for l in 0..LANES {
+                    let (scaled, minus) = (g[l] * self.scale, -p[l]);
+                    g[l] = if words[l] >= least { scaled } else { T::ZERO };
+                    p[l] = if words[l] >= least { p[l] } else { minus };
+                }
+            },
+        );
     }
 }
 
@@ -214,10 +303,9 @@ pub(crate) fn forward(
             let mut memory = scratch.get();
             let [vp, kt, s, op] = memory.split(sizes);
             let column = head * d;
+            let dropped = options.dropout.map(|dropout| Dropped::<T>::new(dropout, head));
             simd::dispatch::<true, T, _>(#[inline(always)] || {
-                // K is packed where V goes afterwards: only its transpose is needed.
-                pack(k.data, k.stride, start, n, column, d, vp);
-                transpose(vp, n, d, kt);
+                transpose(k.data, k.stride, start, n, column, d, kt);
                 pack(v.data, v.stride, start, n, column, d, vp);
                 let tall = pad(n);
                 for first in (0..n).step_by(BLOCK) {
@@ -230,7 +318,9 @@ pub(crate) fn forward(
                         // SAFETY: this task alone writes this head of this sequence.
                         let l = unsafe { l.slice(head * tokens + query..head * tokens + query + 1) };
                         l[0] = softmax_row(row, n, T::c(options.scale));
-                        drop_row(row, options.dropout, head, query);
+                        if let Some(dropped) = &dropped {
+                            dropped.apply(row, query);
+                        }
                     }
                     product(m, n, width, A { data: s, row: tall, col: 1 }, vp, op, false);
                     for i in 0..m {
@@ -249,12 +339,15 @@ pub(crate) fn forward(
 /// from `n` on become 0.
 #[inline(always)]
 fn softmax_row<T: Float>(row: &mut [T], n: usize, scale: T) -> T {
+    let max = simd::reduce(
+        &row[..n],
+        T::NEG_INFINITY,
+        #[inline(always)]
+        |m: T, x| m.max(x * scale),
+        Float::max,
+    );
     for x in row.iter_mut() {
-        *x *= scale;
-    }
-    let max = simd::reduce(&row[..n], T::NEG_INFINITY, Float::max, Float::max);
-    for x in row.iter_mut() {
-        *x = (*x - max).exp();
+        *x = (*x * scale - max).exp();
     }
     row[n..].fill(T::ZERO);
     let sum = simd::reduce(row, T::ZERO, |a, x| a + x, |a, b| a + b);
@@ -307,14 +400,14 @@ pub(crate) fn backward(
                 return;
             }
             let (column, tall) = (head * d, pad(n));
+            let dropped = options.dropout.map(|dropout| Dropped::<T>::new(dropout, head));
             let mut memory = scratch.get();
             let [qp, kp, gp, kt, vt, p, dp, dqp, dkp, dvp] = memory.split(sizes);
             simd::dispatch::<true, T, _>(#[inline(always)] || {
-                pack(v.data, v.stride, start, n, column, d, qp);
-                transpose(qp, n, d, vt);
+                transpose(v.data, v.stride, start, n, column, d, vt);
                 pack(q.data, q.stride, start, n, column, d, qp);
                 pack(k.data, k.stride, start, n, column, d, kp);
-                transpose(kp, n, d, kt);
+                transpose(k.data, k.stride, start, n, column, d, kt);
                 pack(g.data, g.stride, start, n, column, d, gp);
                 for first in (0..n).step_by(BLOCK) {
                     let m = BLOCK.min(n - first);
@@ -330,19 +423,20 @@ pub(crate) fn backward(
                             *x = (*x * scale - l).exp();
                         }
                         p[n..].fill(T::ZERO);
-                        drop_row(dp, options.dropout, head, query);
-                        // Σ dP·P, then dS into dp.
-                        let mut lanes = [T::ZERO; LANES];
-                        for (x, y) in p.chunks_exact(LANES).zip(dp.chunks_exact(LANES)) {
-                            for l in 0..LANES {
-                                lanes[l] += x[l] * y[l];
+                        if let Some(dropped) = &dropped {
+                            dropped.apply_and_mark(dp, p, query);
+                        }
+                        // Σ dP·P, then dS into dp and dropout(P) into p.
+                        let dot = simd::reduce2(p, dp, T::ZERO, |sum, p, dp| sum + Float::abs(p) * dp, |a, b| a + b);
+                        for (p, dp) in p.iter_mut().zip(dp.iter_mut()) {
+                            *dp = Float::abs(*p) * (*dp - dot) * scale;
+                        }
+                        if let Some(dropped) = &dropped {
+                            for p in p.iter_mut() {
+                                let scaled = *p * dropped.scale;
+                                *p = if *p < T::ZERO { T::ZERO } else { scaled };
                             }
                         }
-                        let dot = simd::reduce(&lanes, T::ZERO, |a, x| a + x, |a, b| a + b);
-                        for j in 0..tall {
-                            dp[j] = p[j] * (dp[j] - dot) * scale;
-                        }
-                        drop_row(p, options.dropout, head, query);
                     }
                     let add = first > 0;
                     product(m, n, width, A { data: dp, row: tall, col: 1 }, kp, dqp, false);

@@ -139,25 +139,28 @@ fn exp_f32(x: f32) -> f32 {
     // Outside these the result is 0 or infinity in f32. A comparison keeps NaN.
     let clamped = if x < -104.0 { -104.0 } else { x };
     let clamped = if clamped > 89.0 { 89.0 } else { clamped };
-    let n = (clamped * std::f32::consts::LOG2_E).round_ties_even();
-    let r = clamped - n * 0.693_359_4;
-    let r = r - n * -2.121_944_4e-4;
-    let mut p = 1.987_569_1e-4;
-    p = p * r + 1.398_199_9e-3;
-    p = p * r + 8.333_452e-3;
-    p = p * r + 4.166_579_6e-2;
-    p = p * r + 1.666_666_5e-1;
-    p = p * r + 5.000_000_1e-1;
-    let p = p * (r * r) + r + 1.0;
-    // NaN converts through 0 here (masked by the multiplication with the NaN polynomial).
-    let n = if n.is_nan() { 0.0 } else { n };
-    // SAFETY: n lies in [-151, 129] after the clamp, and is not NaN.
-    let n: i32 = unsafe { n.to_int_unchecked() };
+    // Adding 1.5·2²³ rounds to an integer, which then is the low bits of the sum.
+    let rounded = clamped * std::f32::consts::LOG2_E + ROUND;
+    let n = rounded - ROUND;
+    let r = n.mul_add(-0.693_359_4, clamped);
+    let r = n.mul_add(2.121_944_4e-4, r);
+    let p = 1.987_569_1e-4;
+    let p = r.mul_add(p, 1.398_199_9e-3);
+    let p = r.mul_add(p, 8.333_452e-3);
+    let p = r.mul_add(p, 4.166_579_6e-2);
+    let p = r.mul_add(p, 1.666_666_5e-1);
+    let p = r.mul_add(p, 5.000_000_1e-1);
+    let p = p.mul_add(r * r, r) + 1.0;
+    // In [-151, 129] after the clamp; of a NaN some integer, masked by the NaN polynomial. Wrapping,
+    // because a check for overflow would keep the loop from being vectorised.
+    let n = (rounded.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
     let half = n >> 1;
-    // Wrapping, because a check for overflow would keep the loop from being vectorised.
     let pow2 = |k: i32| f32::from_bits((k.wrapping_add(127) << 23) as u32);
     p * pow2(half) * pow2(n.wrapping_sub(half))
 }
+
+/// 1.5·2²³: f32 of this size have no fraction.
+const ROUND: f32 = 12_582_912.0;
 
 /// tanh. An odd polynomial (Cephes) where e²ˣ − 1 would cancel, 1 − 2/(e²ˣ + 1) beyond.
 #[inline(always)]
@@ -248,14 +251,14 @@ impl Float for f32 {
     fn normal(self) -> (f32, f32) {
         let a = self.abs();
         let t = 1.0 / (1.0 + 0.3 * a);
-        let mut p = 3.567_579_1e-2;
-        p = p * t - 1.572_071_3e-1;
-        p = p * t + 2.063_601_9e-1;
-        p = p * t - 5.368_955e-2;
-        p = p * t + 1.285_646_4e-1;
-        p = p * t + 9.991_261e-2;
-        p = p * t + 1.207_540_9e-1;
-        p = p * t + 1.196_292_9e-1;
+        let p = 3.567_579_1e-2;
+        let p = t.mul_add(p, -1.572_071_3e-1);
+        let p = t.mul_add(p, 2.063_601_9e-1);
+        let p = t.mul_add(p, -5.368_955e-2);
+        let p = t.mul_add(p, 1.285_646_4e-1);
+        let p = t.mul_add(p, 9.991_261e-2);
+        let p = t.mul_add(p, 1.207_540_9e-1);
+        let p = t.mul_add(p, 1.196_292_9e-1);
         let e = exp_f32(-0.5 * a * a);
         let tail = t * p * e;
         let cdf = if self > 0.0 { 1.0 - tail } else { tail };

@@ -20,4 +20,5 @@ pub(crate) mod simd;
 pub(crate) mod softmax;
 pub(crate) mod sort;
 pub(crate) mod strided;
+pub(crate) mod team;
 pub(crate) mod unary;

@@ -23,8 +23,9 @@ use super::buffer::Buffer;
 use super::matmul::Mat;
 use super::parallel::{self, SharedMut};
 use super::unary::gelu;
-use crate::Result;
+use crate::dtype::Element;
 use crate::storage::Output;
+use crate::{DType, Result};
 
 /// An instruction set that has a kernel here.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,6 +43,14 @@ impl Isa {
             Some(Isa::Avx512)
         } else {
             Some(Isa::Avx2)
+        }
+    }
+
+    /// Rows of a tile.
+    fn rows(self) -> usize {
+        match self {
+            Isa::Avx2 => <__m256 as Lanes>::ROWS,
+            Isa::Avx512 => <__m512 as Lanes>::ROWS,
         }
     }
 
@@ -239,13 +248,61 @@ unsafe fn transpose8(rows: [&[f32; 8]; 8], out: *mut f32, width: usize) {
     }
 }
 
-/// Rows of A `rows`, steps `ks`, as tiles `[⌈rows/tile⌉][ks][tile]`; the last tile may be narrower.
+/// Writes `out[j·tall + i] = src[i·stride + j]` for as many whole blocks of 8 × 8 as there are in
+/// `n` rows of `d` columns; returns how many rows and columns that were. Nothing for another type than
+/// f32, or on a processor without AVX2.
+pub(super) fn transpose_blocks<T: Element>(
+    src: &[T],
+    stride: usize,
+    n: usize,
+    d: usize,
+    out: &mut [T],
+    tall: usize,
+) -> (usize, usize) {
+    if T::DTYPE != DType::F32 || Isa::detect().is_none() {
+        return (0, 0);
+    }
+    let src: &[f32] = bytemuck::cast_slice(src);
+    let out: &mut [f32] = bytemuck::cast_slice_mut(out);
+    for i in 0..n / 8 {
+        for j in 0..d / 8 {
+            let rows = std::array::from_fn(|r| {
+                src[(8 * i + r) * stride + 8 * j..].first_chunk().expect("a block inside")
+            });
+            let block = &mut out[8 * j * tall + 8 * i..][..7 * tall + 8];
+            // SAFETY: 8 rows of 8 elements, `tall` apart, fit the block; the processor has AVX.
+            unsafe { transpose8(rows, block.as_mut_ptr(), tall) };
+        }
+    }
+    (n / 8 * 8, d / 8 * 8)
+}
+
+/// Rows cut into tiles of nearly one height: a last one of one or two rows would take as long as one of
+/// four, because its few sums wait for each other.
+#[derive(Clone, Copy)]
+struct Tiles {
+    rows: usize,
+    count: usize,
+}
+
+impl Tiles {
+    fn new(rows: usize, tallest: usize) -> Tiles {
+        Tiles { rows, count: rows.div_ceil(tallest) }
+    }
+
+    /// The rows of each tile, counted from the first of all.
+    fn each(self) -> impl Iterator<Item = Range<usize>> {
+        (0..self.count).map(move |i| i * self.rows / self.count..(i + 1) * self.rows / self.count)
+    }
+}
+
+/// Rows of A `rows`, steps `ks`, tile after tile, each `[ks][height]`.
 #[inline(always)]
-fn pack_rows(a: Mat<f32>, rows: Range<usize>, ks: Range<usize>, tile: usize, out: &mut [f32]) {
+fn pack_rows(a: Mat<f32>, rows: Range<usize>, ks: Range<usize>, tallest: usize, out: &mut [f32]) {
     let k = ks.len();
-    for first in rows.clone().step_by(tile) {
-        let height = tile.min(rows.end - first);
-        let out = &mut out[(first - rows.start) * k..][..height * k];
+    for tile in Tiles::new(rows.len(), tallest).each() {
+        let (first, height) = (rows.start + tile.start, tile.len());
+        let out = &mut out[tile.start * k..tile.end * k];
         for (p, out) in ks.clone().zip(out.chunks_exact_mut(height)) {
             let at = first * a.row + p * a.col;
             if a.row == 1 {
@@ -262,13 +319,21 @@ fn pack_rows(a: Mat<f32>, rows: Range<usize>, ks: Range<usize>, tile: usize, out
     }
 }
 
-/// One tile of `R` rows and two vectors: C = start + A·B over `k` steps.
+/// What a tile fetches for the next panel while it multiplies: `lines` rows of it every four steps.
+#[derive(Clone, Copy)]
+struct Ahead {
+    panel: *const f32,
+    lines: usize,
+}
+
+/// One tile of `R` rows and two vectors: C = start + A·B over `k` steps. `UNIT`: A's rows are
+/// contiguous.
 ///
 /// # Safety
 /// `a` is valid for reading at `r·row_a + p·col_a`, `b` for `k` panel rows, `start` (if any) and `c`
 /// for `R` rows of two vectors, `row_start` and `row_c` apart; the processor has the instructions.
 #[inline(always)]
-unsafe fn tile<V: Lanes, const R: usize>(
+unsafe fn tile<V: Lanes, const R: usize, const UNIT: bool>(
     k: usize,
     a: *const f32,
     (row_a, col_a): (usize, usize),
@@ -276,6 +341,7 @@ unsafe fn tile<V: Lanes, const R: usize>(
     start: Option<(*const f32, usize)>,
     c: *mut f32,
     row_c: usize,
+    ahead: Ahead,
 ) {
     // SAFETY: the caller's promise, for all that follows.
     unsafe {
@@ -287,14 +353,34 @@ unsafe fn tile<V: Lanes, const R: usize>(
                 }
             }
         }
-        for p in 0..k {
-            let b0 = V::load(b.add(p * 2 * V::N));
-            let b1 = V::load(b.add(p * 2 * V::N + V::N));
-            for r in 0..R {
-                let x = V::splat(*a.add(r * row_a + p * col_a));
-                sums[r][0] = sums[r][0].add_product(x, b0);
-                sums[r][1] = sums[r][1].add_product(x, b1);
+        let col_a = if UNIT { 1 } else { col_a };
+        let (mut a, mut b, mut fetched) = (a, b, ahead.panel);
+        macro_rules! steps {
+            ($count:expr) => {{
+                for p in 0..$count {
+                    let b0 = V::load(b.add(p * 2 * V::N));
+                    let b1 = V::load(b.add(p * 2 * V::N + V::N));
+                    for r in 0..R {
+                        let x = V::splat(*a.add(r * row_a + p * col_a));
+                        sums[r][0] = sums[r][0].add_product(x, b0);
+                        sums[r][1] = sums[r][1].add_product(x, b1);
+                    }
+                }
+                // Past the end after the last steps, where they are not read.
+                a = a.wrapping_add($count * col_a);
+                b = b.wrapping_add($count * 2 * V::N);
+            }};
+        }
+        for _ in 0..k / UNROLL {
+            for _ in 0..ahead.lines {
+                _mm_prefetch::<_MM_HINT_T0>(fetched.cast());
+                // Perhaps past the end: a prefetch reads nothing.
+                fetched = fetched.wrapping_add(2 * V::N);
             }
+            steps!(UNROLL);
+        }
+        for _ in 0..k % UNROLL {
+            steps!(1);
         }
         for r in 0..R {
             for v in 0..2 {
@@ -303,6 +389,9 @@ unsafe fn tile<V: Lanes, const R: usize>(
         }
     }
 }
+
+/// Steps of a tile between two looks at what to fetch.
+const UNROLL: usize = 4;
 
 /// [`tile`] of a number of rows known at run time.
 ///
@@ -318,14 +407,23 @@ unsafe fn tile_rows<V: Lanes>(
     start: Option<(*const f32, usize)>,
     c: *mut f32,
     row_c: usize,
+    ahead: Ahead,
 ) {
     macro_rules! by_rows {
-        ($($r:literal)*) => {
-            // SAFETY: the caller's promise.
-            match rows { $($r => unsafe { tile::<V, $r>(k, a, strides, b, start, c, row_c) },)* _ => unreachable!() }
+        ($unit:literal: $($r:literal)*) => {
+            match rows {
+                // SAFETY: the caller's promise.
+                $($r => unsafe { tile::<V, $r, $unit>(k, a, strides, b, start, c, row_c, ahead) },)*
+                _ => unreachable!()
+            }
         };
     }
-    if V::ROWS == 6 { by_rows!(1 2 3 4 5 6) } else { by_rows!(1 2 3 4 5 6 7 8) }
+    match (V::ROWS, strides.1) {
+        (6, 1) => by_rows!(true: 1 2 3 4 5 6),
+        (6, _) => by_rows!(false: 1 2 3 4 5 6),
+        (_, 1) => by_rows!(true: 1 2 3 4 5 6 7 8),
+        (_, _) => by_rows!(false: 1 2 3 4 5 6 7 8),
+    }
 }
 
 /// The operands of one product.
@@ -339,6 +437,9 @@ struct Product<'a> {
     c: &'a SharedMut<'a, f32>,
     epilogue: Epilogue<'a>,
 }
+
+/// Steps after which what was prefetched has arrived: with fewer it would only be in the way.
+const PREFETCH_FROM: usize = 64;
 
 /// Rows and steps of a block of A, so that it stays in the second cache. Copied blocks are longer,
 /// for B's panels are then mostly copied as well, once for each.
@@ -378,7 +479,7 @@ impl Product<'_> {
         scratch_b: &mut [f32],
     ) {
         let (width, Product { k, n, a, c, .. }) = (2 * V::N, *self);
-        let blocks = self.blocks();
+        let (blocks, packed) = (self.blocks(), matches!(self.b, Right::Packed(_)));
         // Of a panel that reaches beyond C, and of its bias.
         let mut edge = [0f32; 8 * 32];
         let mut edge_bias = [0f32; 32];
@@ -410,17 +511,30 @@ impl Product<'_> {
                         edge_bias[..cols].copy_from_slice(bias);
                         edge_bias.as_ptr()
                     });
-                    for row in block.clone().step_by(V::ROWS) {
-                        let height = V::ROWS.min(block.end - row);
+                    let tiles = Tiles::new(block.len(), V::ROWS);
+                    for (i, tile) in tiles.each().enumerate() {
+                        let (row, height) = (block.start + tile.start, tile.len());
+                        // The tiles of this panel share the next one, but for what the first few do.
+                        let lines = UNROLL.div_ceil(tiles.count);
+                        let fetches = packed && i * lines < UNROLL;
+                        let ahead = Ahead {
+                            panel: b
+                                .as_ptr()
+                                .wrapping_add((k + i * lines * ks.len() / UNROLL) * width),
+                            lines: if fetches { lines } else { 0 },
+                        };
                         // SAFETY: inside A (checked), or the packed block.
                         let (at_a, strides) = unsafe {
                             if a.col == 1 {
                                 (a.data.as_ptr().add(row * a.row + from_k), (a.row, 1))
                             } else {
-                                let at = (row - block.start) * ks.len();
+                                let at = tile.start * ks.len();
                                 (scratch_a.as_ptr().add(at), (1, height))
                             }
                         };
+                        if first && ks.len() >= PREFETCH_FROM {
+                            self.prefetch(row..row + height, column);
+                        }
                         // SAFETY: the block is ours alone; a whole panel lies inside C.
                         unsafe {
                             let to = c.ptr(row * n + column);
@@ -451,6 +565,7 @@ impl Product<'_> {
                                 start,
                                 to,
                                 row_c,
+                                ahead,
                             );
                             if cols < width {
                                 for r in 0..height {
@@ -469,6 +584,18 @@ impl Product<'_> {
         }
     }
 
+    /// Asks for the lines of C that a tile will write once its sums are complete: rows lie far apart,
+    /// so nothing else would fetch them before.
+    #[inline(always)]
+    fn prefetch(&self, rows: Range<usize>, column: usize) {
+        for row in rows {
+            for out in [Some(self.c), self.epilogue.before].into_iter().flatten() {
+                // SAFETY: inside the output; a prefetch neither reads nor writes.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(out.ptr(row * self.n + column).cast()) };
+            }
+        }
+    }
+
     /// The epilogue of a block of C whose sums are complete.
     ///
     /// # Safety
@@ -482,12 +609,30 @@ impl Product<'_> {
             let place = r * self.n + columns.start..r * self.n + columns.end;
             // SAFETY: the block is ours alone.
             let row = unsafe { self.c.slice(place.clone()) };
-            if let Some(before) = self.epilogue.before {
-                // SAFETY: as above.
-                unsafe { before.slice(place) }.copy_from_slice(row);
-            }
-            for x in row.iter_mut() {
-                *x = gelu(*x);
+            // SAFETY: as above.
+            let before = self.epilogue.before.map(|before| unsafe { before.slice(place) });
+            // Of constant length the loop becomes whole vectors, and the copy two moves.
+            match (<&mut [f32; 16]>::try_from(&mut *row), before) {
+                (Ok(row), Some(before)) => {
+                    before.copy_from_slice(row);
+                    row.iter_mut().for_each(
+                        #[inline(always)]
+                        |x| *x = gelu(*x),
+                    );
+                }
+                (Ok(row), None) => row.iter_mut().for_each(
+                    #[inline(always)]
+                    |x| *x = gelu(*x),
+                ),
+                (Err(_), before) => {
+                    if let Some(before) = before {
+                        before.copy_from_slice(row);
+                    }
+                    row.iter_mut().for_each(
+                        #[inline(always)]
+                        |x| *x = gelu(*x),
+                    );
+                }
             }
         }
     }
@@ -514,6 +659,11 @@ compiled!(block_avx512, __m512, "avx512f,avx2,fma");
 
 /// Picoseconds of one multiply-add on one core.
 const PS_PER_MAC: usize = 12;
+/// Picoseconds that an element of B takes to arrive.
+const PS_PER_ELEMENT: usize = 150;
+/// Tiles of rows of a short product, and bytes of B that it may read.
+const FEW_TILES: usize = 6;
+const SHORT: usize = 8 << 20;
 
 /// C = A·B and the epilogue, split between threads.
 ///
@@ -546,7 +696,17 @@ pub(crate) unsafe fn product(
     let height = product.blocks().rows;
     let blocks = m.div_ceil(height);
     let copies = product.scratch(width) != (0, 0);
-    let wanted = rayon::current_num_threads() * if copies { 2 } else { 4 };
+    let threads = rayon::current_num_threads();
+    // A short product is cut once for each thread, so that each reads its panels in one go.
+    let short = k * n * size_of::<f32>() * m.div_ceil(FEW_TILES * isa.rows()) <= SHORT;
+    let wanted = threads
+        * if short {
+            1
+        } else if copies {
+            2
+        } else {
+            4
+        };
     let per_task = if copies { blocks.div_ceil(wanted) } else { 1 };
     let row_parts = blocks.div_ceil(per_task);
     let column_parts = wanted.div_ceil(row_parts).min(panels);
@@ -557,7 +717,9 @@ pub(crate) unsafe fn product(
     let mut scratch = Output::<f32>::new("matmul", tasks * (size_a + size_b))?;
     let scratch = SharedMut::new(scratch.slice_mut());
     let macs = m * n * k / tasks;
-    parallel::run(tasks, macs * PS_PER_MAC / 1000 + 100, &|task| {
+    // With few rows the time is that of reading B.
+    let ps = (macs * PS_PER_MAC).max(k * n / tasks * PS_PER_ELEMENT);
+    parallel::run(tasks, ps / 1000 + 100, &|task| {
         let (part, columns) = (task / column_parts, task % column_parts);
         let rows = part * per_task * height..m.min((part + 1) * per_task * height);
         let panels = columns * per_part..panels.min((columns + 1) * per_part);

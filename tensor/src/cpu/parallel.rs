@@ -2,15 +2,20 @@
 //!
 //! Work is always split by output, at places that depend on the shapes alone, never on the number
 //! of threads: so every thread count gives bit-identical results. Small work stays on the calling
-//! thread, because waking a sleeping worker costs 15–25 µs.
+//! thread, because waking a sleeping worker costs 15–25 µs and more; [`team`] keeps the workers awake
+//! from one region to the next.
 
 use std::marker::PhantomData;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-/// Nanoseconds of serial work from which two threads are worth it.
+use super::team;
+
+/// Nanoseconds of serial work from which two threads are worth it, and from which they are where they
+/// need not be woken.
 const WORTH_NS: usize = 40_000;
+const WORTH_AWAKE_NS: usize = 8_000;
 
 /// Calls `body(task)` for every task in `0..tasks`, in parallel if the whole is worth it.
 /// `ns` estimates one task's serial time in nanoseconds.
@@ -18,9 +23,10 @@ const WORTH_NS: usize = 40_000;
 /// Takes the body as a trait object: one call per task costs nothing, and rayon's machinery is
 /// compiled once instead of once a kernel.
 pub(crate) fn run(tasks: usize, ns: usize, body: &(dyn Fn(usize) + Sync)) {
-    if tasks <= 1 || tasks.saturating_mul(ns) < WORTH_NS || rayon::current_num_threads() == 1 {
+    let worth = if team::is_awake() { WORTH_AWAKE_NS } else { WORTH_NS };
+    if tasks <= 1 || tasks.saturating_mul(ns) < worth || rayon::current_num_threads() == 1 {
         (0..tasks).for_each(body);
-    } else {
+    } else if !team::run(tasks, body) {
         (0..tasks).into_par_iter().for_each(body);
     }
 }
