@@ -265,7 +265,7 @@ fn a_gpu_serves_the_same() {
     });
 }
 
-/// Same shape, same words, numbers within 1e-5.
+/// Same shape, same words, numbers within 2e-5: attention is told with five decimals.
 fn alike(what: &str, a: &Value, b: &Value) {
     match (a, b) {
         (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
@@ -276,7 +276,7 @@ fn alike(what: &str, a: &Value, b: &Value) {
         }
         (Value::Number(a), Value::Number(b)) => {
             let (a, b) = (a.as_f64().unwrap(), b.as_f64().unwrap());
-            assert!((a - b).abs() < 1e-5, "{what}: {a} and {b}");
+            assert!((a - b).abs() < 2e-5, "{what}: {a} and {b}");
         }
         _ => assert_eq!(a, b, "{what}"),
     }
