@@ -49,8 +49,10 @@ pub async fn named(Path(model): Path<String>, call: Call) -> Result<Response> {
     pipeline(served, call, fields).await
 }
 
+/// How logits become scores.
+pub const FUNCTIONS: [&str; 3] = ["none", "softmax", "sigmoid"];
 /// How words are grouped.
-const STRATEGIES: [&str; 5] = ["none", "simple", "first", "average", "max"];
+pub const STRATEGIES: [&str; 5] = ["none", "simple", "first", "average", "max"];
 
 /// The options of single tasks.
 struct Pipes {
@@ -71,7 +73,7 @@ async fn pipeline(served: Arc<Served>, call: Call, mut fields: Fields) -> Result
     };
     // Options of other tasks are read too: what is no option is refused whatever the model.
     let pipes = Pipes {
-        function: one_of(&mut parameters, "function_to_apply", &["none", "softmax", "sigmoid"])?,
+        function: one_of(&mut parameters, "function_to_apply", &FUNCTIONS)?,
         strategy: one_of(&mut parameters, "aggregation_strategy", &STRATEGIES)?,
         top_k: top_k(&mut parameters)?,
     };
