@@ -139,7 +139,7 @@ fn optimiser_steps_agree() {
                         dampening: if variant == 4 { 0.3 } else { 0.0 },
                         nesterov: variant == 5,
                         weight_decay: 0.2,
-                        first: step == 1,
+                        step,
                     };
                     let buffer = (variant > 2).then_some(&mut m);
                     p.sgd_(&g, buffer, &h, scale).unwrap();

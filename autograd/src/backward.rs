@@ -359,97 +359,104 @@ pub(crate) fn walk(
         };
 
     let mode = if options.create_graph { Mode::Record } else { Mode::Skip };
-    mode::with_mode(mode, || {
-        for (output, seed) in outputs {
-            if wanted(&output.node, needed) {
-                receive(output.node.as_ref().expect("wanted"), seed, &mut pending, &mut heap)?;
-            }
-        }
-        while let Some(ByAge(node)) = heap.pop() {
-            let grad = pending.remove(&node.id).expect("a node in the heap has a gradient");
-            let keep = match targets {
-                Some(targets) => targets.ids.contains(&node.id),
-                None => node.op.is_none() || node.retain_grad.load(Ordering::Relaxed),
-            };
-            if keep {
-                done.insert(node.id, grad.clone());
-            }
-            if keep && targets.is_some_and(|targets| targets.stop) {
-                continue;
-            }
-            let Some(op) = node.op else { continue };
-            // A target may lie on the way to another; one that does not ends the walk here.
-            if !node.edges.iter().any(|edge| wanted(edge, needed)) {
-                continue;
-            }
-            let grads = {
-                let mut slot = node.record();
-                let freed;
-                let record = if options.create_graph || options.retain_graph {
-                    slot.as_ref()
-                } else {
-                    freed = slot.take();
-                    freed.as_ref()
-                };
-                let Some(record) = record else {
-                    bail!(
-                        "backward",
-                        "the graph at {} was already walked and freed; run forward again or set \
-                         retain_graph",
-                        op.name()
-                    );
-                };
-                let context = Context {
-                    grad: &grad,
-                    node: &node,
-                    record,
-                    needed,
-                    create_graph: options.create_graph,
-                };
-                // A checkpoint runs a part of the program again: that is looked at.
-                match op {
-                    Op::Checkpoint => (record.rule)(&context)?,
-                    _ => mode::without_anomaly(|| (record.rule)(&context))?,
+    // Gradients have the dtypes of what they belong to.
+    mode::autocast(None, || {
+        mode::with_mode(mode, || {
+            for (output, seed) in outputs {
+                if wanted(&output.node, needed) {
+                    receive(output.node.as_ref().expect("wanted"), seed, &mut pending, &mut heap)?;
                 }
-            };
-            drop(grad);
-            if grads.len() != node.edges.len() {
-                bail!(
-                    "backward",
-                    "the rule of {} returned {} gradients for {} inputs",
-                    op.name(),
-                    grads.len(),
-                    node.edges.len()
-                );
             }
-            for (i, (edge, grad)) in node.edges.iter().zip(grads).enumerate() {
-                if !wanted(edge, needed) {
+            while let Some(ByAge(node)) = heap.pop() {
+                let grad = pending.remove(&node.id).expect("a node in the heap has a gradient");
+                let keep = match targets {
+                    Some(targets) => targets.ids.contains(&node.id),
+                    None => node.op.is_none() || node.retain_grad.load(Ordering::Relaxed),
+                };
+                if keep {
+                    done.insert(node.id, grad.clone());
+                }
+                if keep && targets.is_some_and(|targets| targets.stop) {
                     continue;
                 }
-                let Some(input) = edge else { continue };
-                let Some(grad) = grad else {
-                    bail!("backward", "the rule of {} gave no gradient for input {i}", op.name());
+                let Some(op) = node.op else { continue };
+                // A target may lie on the way to another; one that does not ends the walk here.
+                if !node.edges.iter().any(|edge| wanted(edge, needed)) {
+                    continue;
+                }
+                let grads = {
+                    let mut slot = node.record();
+                    let freed;
+                    let record = if options.create_graph || options.retain_graph {
+                        slot.as_ref()
+                    } else {
+                        freed = slot.take();
+                        freed.as_ref()
+                    };
+                    let Some(record) = record else {
+                        bail!(
+                            "backward",
+                            "the graph at {} was already walked and freed; run forward again or set \
+                         retain_graph",
+                            op.name()
+                        );
+                    };
+                    let context = Context {
+                        grad: &grad,
+                        node: &node,
+                        record,
+                        needed,
+                        create_graph: options.create_graph,
+                    };
+                    // A checkpoint runs a part of the program again: that is looked at.
+                    match op {
+                        Op::Checkpoint => (record.rule)(&context)?,
+                        _ => mode::without_anomaly(|| (record.rule)(&context))?,
+                    }
                 };
-                if grad.shape() != input.shape || grad.dtype() != input.dtype {
+                drop(grad);
+                if grads.len() != node.edges.len() {
                     bail!(
                         "backward",
-                        "the rule of {} gave a gradient {:?} {} for input {i}, which is {:?} {}",
+                        "the rule of {} returned {} gradients for {} inputs",
                         op.name(),
-                        grad.shape(),
-                        grad.dtype(),
-                        input.shape,
-                        input.dtype
+                        grads.len(),
+                        node.edges.len()
                     );
                 }
-                if mode::anomaly() {
-                    check_finite(grad.tensor(), || {
-                        format!("backward of {} (input {i})", op.name())
-                    })?;
+                for (i, (edge, grad)) in node.edges.iter().zip(grads).enumerate() {
+                    if !wanted(edge, needed) {
+                        continue;
+                    }
+                    let Some(input) = edge else { continue };
+                    let Some(grad) = grad else {
+                        bail!(
+                            "backward",
+                            "the rule of {} gave no gradient for input {i}",
+                            op.name()
+                        );
+                    };
+                    if grad.shape() != input.shape || grad.dtype() != input.dtype {
+                        bail!(
+                            "backward",
+                            "the rule of {} gave a gradient {:?} {} for input {i}, which is {:?} {}",
+                            op.name(),
+                            grad.shape(),
+                            grad.dtype(),
+                            input.shape,
+                            input.dtype
+                        );
+                    }
+                    if mode::anomaly() {
+                        check_finite(grad.tensor(), || {
+                            format!("backward of {} (input {i})", op.name())
+                        })?;
+                    }
+                    receive(input, grad, &mut pending, &mut heap)?;
                 }
-                receive(input, grad, &mut pending, &mut heap)?;
             }
-        }
-        Ok(())
+            Ok(())
+        })
     })?;
     Ok(done)
 }

@@ -26,13 +26,14 @@ pub fn checkpoint(f: impl Fn() -> Result<Var> + Send + Sync + 'static) -> Result
         nodes.iter().map(|n| Var::with_node(output.clone(), Some(n.clone()))).collect();
     let shapes: Vec<_> = nodes.iter().map(|n| n.shape.clone()).collect();
     let ids: Vec<u64> = nodes.iter().map(|n| n.id).collect();
+    let autocast = mode::autocast_dtype();
     Var::record_edges(
         Op::Checkpoint,
         output,
         &edges.iter().collect::<Vec<_>>(),
         Some(shapes),
         move |c| {
-            let again = mode::recording(&f)?;
+            let again = mode::autocast(autocast, || mode::recording(&f))?;
             if again.shape() != c.grad().shape() {
                 bail!(
                     "checkpoint",

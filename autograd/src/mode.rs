@@ -1,9 +1,11 @@
-//! What operations do besides computing: record, skip or watch; and anomaly mode.
+//! What operations do besides computing: record, skip or watch; anomaly mode; and autocast.
 //!
 //! All modes belong to the calling thread.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
+
+use gradus_tensor::{DType, Result};
 
 use crate::node::Node;
 use crate::var::Var;
@@ -24,6 +26,7 @@ thread_local! {
     /// What "recording on" means here: `Record`, or `Watch` in the first run of a checkpoint.
     static ENABLED: Cell<Mode> = const { Cell::new(Mode::Record) };
     static ANOMALY: Cell<bool> = const { Cell::new(false) };
+    static AUTOCAST: Cell<Option<DType>> = const { Cell::new(None) };
     static WATCHED: RefCell<Vec<Arc<Node>>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -82,6 +85,60 @@ pub(crate) fn without_anomaly<R>(body: impl FnOnce() -> R) -> R {
 
 pub(crate) fn anomaly() -> bool {
     ANOMALY.get()
+}
+
+/// Runs `body` with products in `dtype`; in the operands' own dtype for `None`. As `torch.autocast`, after
+/// Micikevicius et al., arXiv:1710.03740: precision is a matter of the operation, the model is the same.
+///
+/// With `Some(DType::F16)`, which GPUs compute in:
+/// - `linear`, `linear_gelu`, `matmul` and `attention` take their f32 operands converted, and result in
+///   f16; their sums, and the softmax inside attention, are computed in f32. A weight is converted once until
+///   it changes, and its gradient is f32, never rounded. A bias stays f32.
+/// - `layer_norm` computes in f32 and results in f16.
+/// - sums, means and other reductions, softmax, losses, exponentials, logarithms and powers take an f16
+///   operand converted to f32, and result in f32.
+/// - functions of two operands take the wider dtype of the two; all else takes operands as they are.
+///
+/// Values that are neither f16 nor f32 are left alone. Backward runs in the dtypes of forward, wherever it
+/// is called. The mode belongs to the calling thread.
+pub fn autocast<R>(dtype: Option<DType>, body: impl FnOnce() -> R) -> R {
+    let _restore = Restore(&AUTOCAST, AUTOCAST.replace(dtype));
+    body()
+}
+
+pub(crate) fn autocast_dtype() -> Option<DType> {
+    AUTOCAST.get()
+}
+
+impl Var {
+    /// In another dtype; itself, and nothing recorded, if it has that dtype.
+    pub(crate) fn in_dtype(&self, dtype: DType) -> Result<Var> {
+        if self.dtype() == dtype { Ok(self.clone()) } else { self.to_dtype(dtype) }
+    }
+
+    /// An operand of a product: f32 in autocast's dtype.
+    pub(crate) fn lowered(&self) -> Result<Var> {
+        match autocast_dtype() {
+            Some(dtype) if self.dtype() == DType::F32 => self.in_dtype(dtype),
+            _ => Ok(self.clone()),
+        }
+    }
+
+    /// An operand of an operation that autocast leaves in f32.
+    pub(crate) fn raised(&self) -> Result<Var> {
+        match autocast_dtype() {
+            Some(_) => self.at_least_f32(),
+            None => Ok(self.clone()),
+        }
+    }
+
+    /// In f32 if it is f16 or bf16; else itself.
+    pub fn at_least_f32(&self) -> Result<Var> {
+        match self.dtype() {
+            DType::F16 | DType::BF16 => self.to_dtype(DType::F32),
+            _ => Ok(self.clone()),
+        }
+    }
 }
 
 pub(crate) fn watch(node: &Arc<Node>) {

@@ -6,7 +6,7 @@ mod workloads;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use gradus_cli::{Failure, Outcome, SharedArgs};
 
 /// Measures Gradus; one JSON object a line.
@@ -46,9 +46,6 @@ struct Program {
     /// Sequences of the -b32- workloads
     #[arg(long, default_value_t = 32)]
     batch: usize,
-    /// Number format of the computation
-    #[arg(long, value_enum, default_value_t = Precision::F32)]
-    precision: Precision,
     /// A peer's results (JSON lines of the same form): prints a table of ratios to standard error
     #[arg(long)]
     peer: Option<PathBuf>,
@@ -57,23 +54,12 @@ struct Program {
     workload: Vec<workloads::Workload>,
 }
 
-#[derive(Clone, Copy, PartialEq, ValueEnum)]
-enum Precision {
-    F32,
-    F16,
-    Bf16,
-    Int8,
-}
-
 fn main() -> ExitCode {
     gradus_cli::run(|| program(Program::parse()))
 }
 
 fn program(program: Program) -> Outcome {
     let device = program.shared.start()?;
-    if program.precision != Precision::F32 {
-        return Err(Failure::usage("only --precision f32 is there so far"));
-    }
     if !program.seconds.is_finite() || program.seconds < 0.0 || program.batch == 0 {
         return Err(Failure::usage("--seconds and --batch must be above 0"));
     }
@@ -84,6 +70,7 @@ fn program(program: Program) -> Outcome {
         program.data.clone(),
         program.seconds,
         program.batch,
+        program.shared.precision(),
     );
     let mut results = Vec::new();
     for &workload in &program.workload {

@@ -27,6 +27,9 @@ pub struct Measurement {
     /// Device used.
     #[serde(default)]
     pub device: String,
+    /// Number format of products and activations.
+    #[serde(default)]
+    pub precision: String,
     /// On a GPU: what the last run asked of it, and what it held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu: Option<GpuUse>,

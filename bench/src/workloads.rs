@@ -13,7 +13,10 @@ use gradus_models::{
     Bert, BertConfig, BertInput, Dataset, Encoding, Labels, PackedBatch, Pooling, Pretrained,
     SequenceClassifier, Split,
 };
-use gradus_nn::{AdamW, CrossEntropy, Forward, Optimizer, ParamGroup, Store, clip_grad_norm};
+use gradus_nn::{
+    AdamW, CrossEntropy, Forward, GradScaler, Optimizer, ParamGroup, Precision, Store,
+    clip_grad_norm,
+};
 use gradus_tensor::{DType, Device, GpuCounters, Reading, RngKey, Tensor};
 
 use crate::report::{GpuUse, Measurement};
@@ -52,6 +55,7 @@ pub struct Bench {
     data: Option<PathBuf>,
     seconds: f64,
     batch: usize,
+    precision: Precision,
     /// Of the last run on a GPU.
     gpu_use: Mutex<Option<GpuUse>>,
 }
@@ -69,8 +73,9 @@ impl Bench {
         data: Option<PathBuf>,
         seconds: f64,
         batch: usize,
+        precision: Precision,
     ) -> Self {
-        Bench { device, model, data, seconds, batch, gpu_use: Mutex::new(None) }
+        Bench { device, model, data, seconds, batch, precision, gpu_use: Mutex::new(None) }
     }
 
     pub fn measure(&self, workload: Workload) -> Outcome<Measurement> {
@@ -116,6 +121,7 @@ impl Bench {
             runs: times.runs,
             threads: rayon::current_num_threads(),
             device: self.device.to_string(),
+            precision: self.precision.to_string(),
             gpu: *self.last_use(),
             peak_rss_mib: peak_rss_mib(),
         })
@@ -193,7 +199,7 @@ impl Bench {
         let bert = Bert::new(&store.root().join("bert"), &config, false)?;
         let input = self.random_input(batch, length, &config)?;
         self.repeat(|| {
-            no_grad(|| bert.forward(&input, &Forward::inference()))?;
+            no_grad(|| self.precision.run(|| bert.forward(&input, &Forward::inference())))?;
             Ok(())
         })
     }
@@ -220,10 +226,11 @@ impl Bench {
             for batch in sorted_batches(&lengths, 32)? {
                 let packed = PackedBatch::new(batch.iter().map(|&i| &encodings[i]), &config)?;
                 let input = BertInput::new(&packed)?.to_device(self.device)?;
-                no_grad(|| {
+                let embed = || {
                     let hidden = bert.forward(&input, &Forward::inference())?;
                     normalize(&mean_pool(&hidden, &input)?)
-                })?;
+                };
+                no_grad(|| self.precision.run(embed))?;
             }
             Ok(())
         })?;
@@ -242,6 +249,10 @@ impl Bench {
             store,
             model,
             optimizer: AdamW::new(vec![group]),
+            scaler: match self.precision {
+                Precision::F32 => None,
+                Precision::F16 => Some(GradScaler::new(self.device)?),
+            },
             steps: 0,
             loss: None,
             pretrained,
@@ -285,6 +296,10 @@ impl Bench {
     fn gemm(&self) -> Outcome<Times> {
         let a = Tensor::randn(&[4096, 1536], DType::F32, RngKey::new(0))?.to_device(self.device)?;
         let b = Tensor::randn(&[1536, 1536], DType::F32, RngKey::new(1))?.to_device(self.device)?;
+        let (a, b) = match self.precision {
+            Precision::F32 => (a, b),
+            Precision::F16 => (a.to_dtype(DType::F16)?, b.to_dtype(DType::F16)?),
+        };
         self.repeat(|| {
             a.linear(&b, None)?;
             Ok(())
@@ -309,6 +324,8 @@ struct Trainee {
     store: Store,
     model: SequenceClassifier,
     optimizer: AdamW,
+    /// In f16.
+    scaler: Option<GradScaler>,
     steps: u64,
     loss: Option<Reading>,
     pretrained: Option<Pretrained>,
@@ -316,11 +333,23 @@ struct Trainee {
 
 impl Trainee {
     fn step(&mut self, input: &BertInput, targets: &Tensor) -> Outcome {
-        let logits = self.model.forward(input, &Forward::training(0, self.steps))?;
+        let (forward, scaled) = (Forward::training(0, self.steps), self.scaler.is_some());
+        let precision = if scaled { Precision::F16 } else { Precision::F32 };
+        let logits = precision.run(|| self.model.forward(input, &forward))?;
         let loss = logits.cross_entropy(targets, &CrossEntropy::default())?;
         drop(logits);
-        let grads = loss.backward()?;
-        let clip = clip_grad_norm(&grads, &self.store.parameters(), 1.0)?;
+        let parameters = self.store.parameters();
+        let (grads, clip);
+        match &mut self.scaler {
+            Some(scaler) => {
+                grads = scaler.backward(&loss)?;
+                clip = scaler.clip_grad_norm(&grads, &parameters, 1.0)?;
+            }
+            None => {
+                grads = loss.backward()?;
+                clip = clip_grad_norm(&grads, &parameters, 1.0)?;
+            }
+        }
         self.optimizer.step(&grads, 1.0, Some(&clip.scale))?;
         self.steps += 1;
         // Read a step later on a GPU, as `train` does.

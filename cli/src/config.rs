@@ -147,7 +147,7 @@ mod tests {
     fn errors_name_file_and_key() {
         for (text, parts) in [
             ("max_length = 3", ["`max_length`", "did you mean `max-length`?"]),
-            ("speed = 3", ["`speed`", "max-length, names, profile, quiet"]),
+            ("speed = 3", ["`speed`", "max-length, names, precision, profile, quiet"]),
             ("max-length = -3", ["max-length", "-3"]),
             ("lr = 'fast'", ["lr: ", "fast"]),
             ("threads = 'all'", ["threads: ", "all"]),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use gradus_nn::Precision;
 use gradus_tensor::Device;
 use serde::{Deserialize, Serialize};
 
@@ -91,6 +92,9 @@ pub struct SharedArgs {
     /// Where to compute: auto, cpu, gpu or gpu:N [default: auto]
     #[arg(long, value_name = "DEVICE", global = true)]
     pub device: Option<DeviceArg>,
+    /// Number format of products and activations: f32, or on a GPU f16 [default: f32]
+    #[arg(long, value_name = "FORMAT", global = true)]
+    pub precision: Option<Precision>,
     /// Threads to compute with [default: one a processor]
     #[arg(long, value_name = "N", global = true)]
     pub threads: Option<usize>,
@@ -121,11 +125,16 @@ impl SharedArgs {
         self.seed.unwrap_or(0)
     }
 
+    /// The precision: f32 unless given.
+    pub fn precision(&self) -> Precision {
+        self.precision.unwrap_or_default()
+    }
+
     /// Starts the threads, of which the calling one is the first, and finds the device. Call it once, before any
     /// computation.
     ///
     /// # Errors
-    /// A usage error when `--threads` is out of its range; an error when there is no such device, or when the threads
+    /// A usage error when `--threads` is out of its range; an error when the device does not compute in `--precision`, when there is no such device, or when the threads
     /// cannot be started.
     pub fn start(&self) -> Outcome<Device> {
         self.start_with(rayon::ThreadPoolBuilder::new().use_current_thread())
@@ -139,6 +148,16 @@ impl SharedArgs {
         self.start_with(rayon::ThreadPoolBuilder::new())
     }
 
+    /// Checks that `device` computes in the precision.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn check_precision(&self, device: Device) -> Outcome {
+        self.precision()
+            .check(device)
+            .map_err(|error| Failure::error(format!("--precision {}: {error}", self.precision())))
+    }
+
     fn start_with(&self, pool: rayon::ThreadPoolBuilder) -> Outcome<Device> {
         if let Some(threads) = self.threads.filter(|n| !(1..=MOST_THREADS).contains(n)) {
             return Err(Failure::usage(format!(
@@ -146,6 +165,7 @@ impl SharedArgs {
             )));
         }
         let device = self.device.unwrap_or_default().resolve()?;
+        self.check_precision(device)?;
         if let Device::Gpu(index) = device
             && let Some(gpu) = gradus_tensor::gpus().get(index).filter(|gpu| gpu.software)
         {
@@ -190,6 +210,17 @@ mod tests {
         assert_eq!(auto != Device::Cpu, hardware, "never one in software");
         let failure = DeviceArg::Gpu(Some(999)).resolve().unwrap_err();
         assert!(failure.to_string().contains("`gpu:999`"), "{failure}");
+    }
+
+    #[test]
+    fn a_precision_that_the_device_has_not_is_refused() {
+        let shared = SharedArgs {
+            precision: Some(Precision::F16),
+            device: Some(DeviceArg::Cpu),
+            ..SharedArgs::default()
+        };
+        let failure = shared.start().unwrap_err().to_string();
+        assert!(failure.contains("--precision f16") && failure.contains("GPUs only"), "{failure}");
     }
 
     #[test]

@@ -34,5 +34,6 @@ pub use checkpoint::{Checkpoint, Pretrained, save_folder};
 pub use config::{BertConfig, Pooling};
 pub use data::{Columns, Dataset, Example, Labels, Split, read_inputs};
 pub use error::{Error, Result};
+pub use gradus_nn::Precision;
 pub use hub::resolve;
 pub use tokenizer::{Encoding, Tokenizer};

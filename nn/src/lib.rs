@@ -39,6 +39,7 @@ mod layers;
 pub mod losses;
 mod optim;
 mod parameter;
+mod precision;
 mod store;
 
 pub use forward::Forward;
@@ -54,8 +55,10 @@ pub use losses::{CrossEntropy, Reduction};
 pub use optim::adam::{Adam, AdamW};
 pub use optim::clip::{Clip, clip_grad_norm};
 pub use optim::group::{ParamGroup, decays, param_groups};
+pub use optim::scaler::GradScaler;
 pub use optim::schedule::{Schedule, ScheduleKind};
 pub use optim::sgd::Sgd;
 pub use optim::{Optimizer, OptimizerCore, Slot};
 pub use parameter::Parameter;
+pub use precision::Precision;
 pub use store::{Path, Source, Store};

@@ -5,10 +5,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use gradus_models::pipelines::{Fill, FillMask, Tag, TextClassifier, TextEmbedder, TokenTagger};
-use gradus_models::{BertConfig, Encoding, Error, Tokenizer, resolve};
+use gradus_models::{BertConfig, Encoding, Error, Precision, Tokenizer, resolve};
 use gradus_tensor::Device;
 
 use crate::scheduler::Model;
+
+/// Where and how models compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compute {
+    /// On which device.
+    pub device: Device,
+    /// In what precision.
+    pub precision: Precision,
+}
 
 /// What a model is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,12 +69,12 @@ macro_rules! each {
 }
 
 impl Pipeline {
-    /// Opens a folder or a hub id, on `device`. Its head decides the task: that of `architectures` in config.json, except that a
+    /// Opens a folder or a hub id. Its head decides the task: that of `architectures` in config.json, except that a
     /// sentence-transformers folder (modules.json) embeds.
     ///
     /// # Errors
     /// When it cannot be opened.
-    pub fn open(model: &str, batch_tokens: usize, device: Device) -> Result<Pipeline, Error> {
+    pub fn open(model: &str, batch_tokens: usize, compute: Compute) -> Result<Pipeline, Error> {
         let folder = resolve(model)?;
         let config = BertConfig::load(folder.join("config.json"))?;
         let has = |head: &str| config.architectures.iter().any(|name| name.contains(head));
@@ -85,7 +94,8 @@ impl Pipeline {
         each!(&mut pipeline, p => {
             p.set_batch_size(usize::MAX)?;
             p.set_batch_tokens(batch_tokens);
-            p.to_device(device)?;
+            p.to_device(compute.device)?;
+            p.set_precision(compute.precision)?;
         });
         Ok(pipeline)
     }

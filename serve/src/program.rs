@@ -19,6 +19,7 @@ use crate::app::{Access, App, Limits};
 use crate::args::{Flags, Program};
 use crate::log::{Level, Log};
 use crate::metrics::Metrics;
+use crate::pipeline::Compute;
 use crate::protocols;
 use crate::registry::Registry;
 use crate::scheduler::Options;
@@ -164,7 +165,8 @@ fn run(
     log: Log,
 ) -> Outcome {
     let metrics = Arc::new(Metrics::new()?);
-    let models = Registry::new(settings.options, device, Arc::clone(&metrics));
+    let compute = Compute { device, precision: shared.precision() };
+    let models = Registry::new(settings.options, compute, Arc::clone(&metrics));
     // First the address: a model may take long to open, and a port that is taken is better known at once.
     let listener = bind(settings.address)?;
     let beside = flags.metrics_port.map(|port| bind(SocketAddr::new(settings.address.ip(), port)));

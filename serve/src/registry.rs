@@ -15,7 +15,7 @@ use gradus_tensor::Device;
 use crate::ask::Text;
 use crate::error::{Kind, Problem, Result};
 use crate::metrics::Metrics;
-use crate::pipeline::{Pipeline, Task};
+use crate::pipeline::{Compute, Pipeline, Task};
 use crate::scheduler::{Options, Scheduler, Terms};
 
 /// Counts of one version since it was loaded.
@@ -98,7 +98,7 @@ impl Served {
         version: u64,
         model: &str,
         options: &Options,
-        device: Device,
+        compute: Compute,
         metrics: &Arc<Metrics>,
     ) -> Result<Served> {
         let start = Instant::now();
@@ -106,7 +106,7 @@ impl Served {
             Problem::new(Kind::Invalid, format!("the model `{name}` cannot be loaded: {e}"))
         };
         let pipeline =
-            Pipeline::open(model, options.max_batch_tokens, device).map_err(|e| unfit(&e))?;
+            Pipeline::open(model, options.max_batch_tokens, compute).map_err(|e| unfit(&e))?;
         let folder = pipeline.folder().to_path_buf();
         let stats = Arc::new(Stats::default());
         let (counts, observed) = (Arc::clone(&stats), Arc::clone(metrics));
@@ -122,7 +122,7 @@ impl Served {
             version,
             prompts: Prompts::read(&folder),
             folder,
-            device,
+            device: compute.device,
             scheduler,
             loaded: SystemTime::now(),
             load_time: Duration::ZERO,
@@ -213,22 +213,27 @@ pub struct Registry {
     /// In the order of their registration; the first of a task is the one for requests that name none.
     models: RwLock<Vec<(String, Versions)>>,
     options: Options,
-    device: Device,
+    compute: Compute,
     metrics: Arc<Metrics>,
     /// Held while models are opened, so that changes come one after the other.
     changing: std::sync::Mutex<()>,
 }
 
 impl Registry {
-    /// None yet; models will compute on `device`.
-    pub fn new(options: Options, device: Device, metrics: Arc<Metrics>) -> Registry {
+    /// None yet; models will compute as `compute` says.
+    pub fn new(options: Options, compute: Compute, metrics: Arc<Metrics>) -> Registry {
         Registry {
             models: RwLock::default(),
             options,
-            device,
+            compute,
             metrics,
             changing: std::sync::Mutex::default(),
         }
+    }
+
+    /// Where and how models compute.
+    pub fn compute(&self) -> Compute {
+        self.compute
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Vec<(String, Versions)>> {
@@ -261,7 +266,7 @@ impl Registry {
         let opened = folders
             .iter()
             .map(|(version, folder)| {
-                Served::open(name, *version, folder, &self.options, self.device, &self.metrics)
+                Served::open(name, *version, folder, &self.options, self.compute, &self.metrics)
                     .map(Arc::new)
             })
             .collect::<Result<Vec<_>>>()?;

@@ -7,15 +7,15 @@
 // from the cache; the order of reduction is told in `rows.wgsl`.
 // `parameters`: a workgroup of 64 columns × 4 lanes adds 64 rows; row r goes to lane r mod 4, the lanes
 // join pairwise. The parts are added by `sum`.
-// Numerics: in f32 whatever the storage; the variance is taken in a second pass, so it never cancels.
+// Numerics: in f32, and w, b, μ and ρ are f32, whatever x, y, g and dx are stored as; the variance is taken in a second pass, so it never cancels.
 
 #if KIND == forward
 @group(0) @binding(0) var<storage, read> x: array<$T>;
-@group(0) @binding(1) var<storage, read> w: array<$T>;
-@group(0) @binding(2) var<storage, read> b: array<$T>;
+@group(0) @binding(1) var<storage, read> w: array<f32>;
+@group(0) @binding(2) var<storage, read> b: array<f32>;
 @group(0) @binding(3) var<storage, read_write> y: array<$T>;
-@group(0) @binding(4) var<storage, read_write> means: array<$T>;
-@group(0) @binding(5) var<storage, read_write> rstds: array<$T>;
+@group(0) @binding(4) var<storage, read_write> means: array<f32>;
+@group(0) @binding(5) var<storage, read_write> rstds: array<f32>;
 
 @compute @workgroup_size($W)
 fn forward(
@@ -42,20 +42,20 @@ fn forward(
     let rstd = 1.0 / sqrt(sum_of_row(squares, local) / count + args.eps);
     for (var i = local; i < args.n; i += $W) {
         let normed = (f32(x[at + i]) - mean) * rstd;
-        y[row * args.n + i] = $T(normed * f32(w[args.offsets[1] + i]) + f32(b[args.offsets[2] + i]));
+        y[row * args.n + i] = $T(normed * w[args.offsets[1] + i] + b[args.offsets[2] + i]);
     }
     if (local == 0u) {
-        means[row] = $T(mean);
-        rstds[row] = $T(rstd);
+        means[row] = mean;
+        rstds[row] = rstd;
     }
 }
 #end
 
 #if KIND == backward
 @group(0) @binding(0) var<storage, read> x: array<$T>;
-@group(0) @binding(1) var<storage, read> w: array<$T>;
-@group(0) @binding(2) var<storage, read> means: array<$T>;
-@group(0) @binding(3) var<storage, read> rstds: array<$T>;
+@group(0) @binding(1) var<storage, read> w: array<f32>;
+@group(0) @binding(2) var<storage, read> means: array<f32>;
+@group(0) @binding(3) var<storage, read> rstds: array<f32>;
 @group(0) @binding(4) var<storage, read> g: array<$T>;
 @group(0) @binding(5) var<storage, read_write> dx: array<$T>;
 
@@ -72,20 +72,20 @@ fn backward(
     let at_x = args.offsets[0] + row * args.n;
     let at_w = args.offsets[1];
     let at_g = args.offsets[4] + row * args.n;
-    let mean = f32(means[args.offsets[2] + row]);
-    let rstd = f32(rstds[args.offsets[3] + row]);
+    let mean = means[args.offsets[2] + row];
+    let rstd = rstds[args.offsets[3] + row];
     let count = f32(args.n);
     var partial_sum = 0.0;
     var partial_dot = 0.0;
     for (var i = local; i < args.n; i += $W) {
-        let h = f32(g[at_g + i]) * f32(w[at_w + i]);
+        let h = f32(g[at_g + i]) * w[at_w + i];
         partial_sum += h;
         partial_dot += h * (f32(x[at_x + i]) - mean) * rstd;
     }
     let sum = sum_of_row(partial_sum, local) / count;
     let dot = sum_of_row(partial_dot, local) / count;
     for (var i = local; i < args.n; i += $W) {
-        let h = f32(g[at_g + i]) * f32(w[at_w + i]);
+        let h = f32(g[at_g + i]) * w[at_w + i];
         let normed = (f32(x[at_x + i]) - mean) * rstd;
         dx[row * args.n + i] = $T(rstd * (h - sum - normed * dot));
     }
@@ -94,8 +94,8 @@ fn backward(
 
 #if KIND == parameters
 @group(0) @binding(0) var<storage, read> x: array<$T>;
-@group(0) @binding(1) var<storage, read> means: array<$T>;
-@group(0) @binding(2) var<storage, read> rstds: array<$T>;
+@group(0) @binding(1) var<storage, read> means: array<f32>;
+@group(0) @binding(2) var<storage, read> rstds: array<f32>;
 @group(0) @binding(3) var<storage, read> g: array<$T>;
 @group(0) @binding(4) var<storage, read_write> dw: array<f32>;
 @group(0) @binding(5) var<storage, read_write> db: array<f32>;
@@ -124,8 +124,8 @@ fn parameters(
     if (column < args.n) {
         for (var row = first + local / 64u; row < end; row += 4u) {
             let gradient = f32(g[args.offsets[3] + row * args.n + column]);
-            let mean = f32(means[args.offsets[1] + row]);
-            let rstd = f32(rstds[args.offsets[2] + row]);
+            let mean = means[args.offsets[1] + row];
+            let rstd = rstds[args.offsets[2] + row];
             weight += gradient * (f32(x[args.offsets[0] + row * args.n + column]) - mean) * rstd;
             bias += gradient;
         }

@@ -16,6 +16,7 @@ pub mod cross_entropy;
 pub mod dropout;
 pub mod index;
 pub mod layer_norm;
+pub mod loss_scale;
 pub mod matmul;
 pub mod optim;
 pub mod reduce;
@@ -132,9 +133,7 @@ pub(crate) fn assemble(
     if needs.f16 {
         text.push_str("enable f16;\n");
     }
-    if needs.subgroups {
-        text.push_str("enable subgroups;\n");
-    }
+    // Subgroups need no line: naga has them, and does not know the extension's name yet.
     if needs.cooperative_matrix {
         text.push_str("enable wgpu_cooperative_matrix;\n");
     }
@@ -155,6 +154,7 @@ pub fn variants() -> Vec<Shader> {
         dropout::variants(),
         index::variants(),
         layer_norm::variants(),
+        loss_scale::variants(),
         matmul::variants(),
         optim::variants(),
         reduce::variants(),

@@ -1,12 +1,53 @@
-//! Matrix products: `matmul.wgsl`.
+//! Matrix products: `matmul.wgsl` in tiles, `matmul_few.wgsl` of few rows, `matmul_cooperative.wgsl` by cooperative
+//! matrices; `matmul_common.wgsl` is what they share.
 
-use crate::{BITS, Scalar, Shader, assemble};
+use crate::{BITS, Needs, Scalar, Shader, assemble};
 
-const TEXT: &str = include_str!("matmul.wgsl");
+const COMMON: &str = include_str!("matmul_common.wgsl");
+const TILES_TEXT: &str = include_str!("matmul.wgsl");
+const FEW_TEXT: &str = include_str!("matmul_few.wgsl");
+const COOPERATIVE_TEXT: &str = include_str!("matmul_cooperative.wgsl");
 const MATH: &str = include_str!("math.wgsl");
 
 /// Rows and columns of a tile: the large ones read less, the small ones keep more workgroups busy.
 pub const TILES: [u32; 2] = [64, 32];
+
+/// Rows at most of the kernels of few rows, which keep a sum for each in registers. Columns of a workgroup: 4.
+pub const FEW: [u32; 3] = [1, 4, 16];
+
+/// A kernel by cooperative matrices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cooperative {
+    /// Rows, columns and depth of a fragment: 16 or 8.
+    pub fragment: u32,
+    /// Threads of a subgroup: 32 or 64.
+    pub lanes: u32,
+    /// Rows and columns of a workgroup's tile, one of [`COOPERATIVE_TILES`].
+    pub size: u32,
+}
+
+/// Tiles of the kernels by cooperative matrices.
+pub const COOPERATIVE_TILES: [u32; 2] = [128, 64];
+
+impl Cooperative {
+    /// Subgroups of a workgroup, down and across the tile: each has 32 rows of it, and 64 or 32 columns.
+    fn subgroups(self) -> (u32, u32) {
+        (self.size / 32, 2)
+    }
+
+    /// Bytes of workgroup memory, for operands of `size` bytes.
+    pub fn workgroup_bytes(self, size: u32) -> u32 {
+        let (down, across) = self.subgroups();
+        let operands = self.size * (32 + 8) + 32 * (self.size + 8);
+        operands * size + down * across * self.fragment * self.fragment * 4
+    }
+
+    /// Threads of a workgroup.
+    pub fn threads(self) -> u32 {
+        let (down, across) = self.subgroups();
+        down * across * self.lanes
+    }
+}
 
 /// What follows the sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,41 +60,165 @@ pub enum Epilogue {
     GeluKeep,
 }
 
-/// `c = a·b`, with a bias `c = a·b + bias`, then the epilogue, in tiles of `size` (one of [`TILES`]): buffers a, b,
-/// (bias,) c(, kept).
-pub fn matmul(scalar: Scalar, bias: bool, epilogue: Epilogue, size: u32) -> Shader {
-    let (gelu, keep) = (epilogue != Epilogue::None, epilogue == Epilogue::GeluKeep);
-    let definitions = [
-        ("T", scalar.stored().to_string()),
-        ("BIAS", (bias as u32).to_string()),
-        ("GELU", (gelu as u32).to_string()),
-        ("KEEP", (keep as u32).to_string()),
-        ("SIZE", size.to_string()),
-        ("ROWS", (size / 8).to_string()),
-        ("VECTORS", (size / 32).to_string()),
+/// Dtypes of a product: of the operands and of the result. The bias is f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Types {
+    /// Of a and b.
+    pub operands: Scalar,
+    /// Of c: f32, or that of the operands.
+    pub result: Scalar,
+}
+
+impl Types {
+    /// All that there are.
+    pub const ALL: [Types; 3] = [
+        Types { operands: Scalar::F32, result: Scalar::F32 },
+        Types { operands: Scalar::F16, result: Scalar::F16 },
+        Types { operands: Scalar::F16, result: Scalar::F32 },
     ];
-    let parts: &[&str] = if gelu { &[BITS, MATH, TEXT] } else { &[TEXT] };
-    let named = |on: bool, name: &'static str| if on { name } else { "" };
-    let (biased, gelued, kept) = (named(bias, ".bias"), named(gelu, ".gelu"), named(keep, ".keep"));
-    Shader {
-        label: format!("matmul.{}.{size}{biased}{gelued}{kept}", scalar.name()),
-        source: assemble(scalar.needs(), parts, &definitions),
-        entry: "matmul",
-        inputs: 2 + bias as u32,
-        outputs: 1 + keep as u32,
-        needs: scalar.needs(),
+
+    /// A number that tells them apart, for keys of variants.
+    pub fn code(self) -> u64 {
+        self.operands.code() * 2 + self.result.code()
+    }
+
+    fn name(self) -> &'static str {
+        match (self.operands, self.result) {
+            (Scalar::F16, Scalar::F32) => "f16.f32",
+            (operands, _) => operands.name(),
+        }
+    }
+}
+
+/// A product with what it does besides: `c = a·b (+ bias)`, then the epilogue. Buffers a, b, (bias,) c(, kept).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Product {
+    /// The dtypes.
+    pub types: Types,
+    /// Whether a bias is added.
+    pub bias: bool,
+    /// What follows.
+    pub epilogue: Epilogue,
+}
+
+impl Product {
+    /// All that there are.
+    pub fn all() -> Vec<Product> {
+        let epilogues = [Epilogue::None, Epilogue::Gelu, Epilogue::GeluKeep];
+        let mut all = Vec::new();
+        for types in Types::ALL {
+            for bias in [false, true] {
+                all.extend(epilogues.map(|epilogue| Product { types, bias, epilogue }));
+            }
+        }
+        all
+    }
+
+    /// A number that tells them apart, for keys of variants.
+    pub fn code(self) -> u64 {
+        (self.types.code() * 2 + self.bias as u64) * 3 + self.epilogue as u64
+    }
+
+    /// The shader of a kernel of this product; `vector` for buffers of fours.
+    fn shader(
+        self,
+        (kernel, variant): (&'static str, String),
+        text: &str,
+        vector: bool,
+        scalar_out: bool,
+        needs: Needs,
+        definitions: &[(&'static str, String)],
+    ) -> Shader {
+        let Product { types: Types { operands, result }, bias, epilogue } = self;
+        let (gelu, keep) = (epilogue != Epilogue::None, epilogue == Epilogue::GeluKeep);
+        let flag = |on: bool| (on as u32).to_string();
+        let element = |scalar: Scalar, four: bool| match four {
+            true => format!("vec4<{}>", scalar.stored()),
+            false => scalar.stored().to_string(),
+        };
+        let mut all = vec![
+            ("T", operands.stored().to_string()),
+            ("C", result.stored().to_string()),
+            ("IN", element(operands, vector)),
+            ("OUT", element(result, !scalar_out)),
+            ("VECTOR", flag(vector)),
+            ("SCALAR_OUT", flag(scalar_out)),
+            ("BIAS", flag(bias)),
+            ("GELU", flag(gelu)),
+            ("KEEP", flag(keep)),
+        ];
+        all.extend_from_slice(definitions);
+        let parts: &[&str] = if gelu { &[BITS, MATH, COMMON, text] } else { &[COMMON, text] };
+        let named = |on: bool, name: &'static str| if on { name } else { "" };
+        let label = [
+            named(vector, ".vector"),
+            named(bias, ".bias"),
+            named(gelu, ".gelu"),
+            named(keep, ".keep"),
+        ];
+        let needs = Needs { f16: operands == Scalar::F16, ..needs };
+        Shader {
+            label: format!("{kernel}.{}.{variant}{}", self.types.name(), label.concat()),
+            source: assemble(needs, parts, &all),
+            entry: kernel,
+            inputs: 2 + bias as u32,
+            outputs: 1 + keep as u32,
+            needs,
+        }
+    }
+
+    /// In tiles of `size` (one of [`TILES`]); with `vector` four elements are read at once.
+    pub fn tiles(self, size: u32, vector: bool) -> Shader {
+        let definitions = [
+            ("SIZE", size.to_string()),
+            ("ROWS", (size / 8).to_string()),
+            ("VECTORS", (size / 32).to_string()),
+        ];
+        let name = ("matmul", size.to_string());
+        self.shader(name, TILES_TEXT, vector, !vector, Needs::default(), &definitions)
+    }
+
+    /// Of at most `rows` rows (one of [`FEW`]); with `vector` four elements are read at once.
+    pub fn few(self, rows: u32, vector: bool) -> Shader {
+        let definitions = [("ROWS", rows.to_string())];
+        let name = ("few", rows.to_string());
+        self.shader(name, FEW_TEXT, vector, true, Needs::default(), &definitions)
+    }
+
+    /// By cooperative matrices.
+    pub fn cooperative(self, kernel: Cooperative) -> Shader {
+        let Cooperative { fragment, lanes, size } = kernel;
+        let (down, across) = kernel.subgroups();
+        let definitions = [
+            ("SIZE", size.to_string()),
+            ("FRAGMENT", fragment.to_string()),
+            ("MATRIX", format!("coop_mat{fragment}x{fragment}")),
+            ("LANES", lanes.to_string()),
+            ("SUBGROUPS", (down * across).to_string()),
+            ("THREADS", kernel.threads().to_string()),
+            ("ACROSS", across.to_string()),
+            ("ROWS", (32 / fragment).to_string()),
+            ("COLUMNS", (size / across / fragment).to_string()),
+            ("STEPS", (32 / fragment).to_string()),
+        ];
+        let needs = Needs { subgroups: true, cooperative_matrix: true, ..Needs::default() };
+        let name = ("cooperative", format!("{size}.{fragment}.{lanes}"));
+        self.shader(name, COOPERATIVE_TEXT, true, true, needs, &definitions)
     }
 }
 
 pub(crate) fn variants() -> Vec<Shader> {
     let mut all = Vec::new();
-    for scalar in Scalar::FLOATS {
-        for size in TILES {
-            for bias in [false, true] {
-                for epilogue in [Epilogue::None, Epilogue::Gelu, Epilogue::GeluKeep] {
-                    all.push(matmul(scalar, bias, epilogue, size));
-                }
+    for product in Product::all() {
+        for fragment in [16, 8] {
+            for lanes in [32, 64] {
+                let kernel = |size| product.cooperative(Cooperative { fragment, lanes, size });
+                all.extend(COOPERATIVE_TILES.map(kernel));
             }
+        }
+        for vector in [false, true] {
+            all.extend(TILES.map(|size| product.tiles(size, vector)));
+            all.extend(FEW.map(|rows| product.few(rows, vector)));
         }
     }
     all

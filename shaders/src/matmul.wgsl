@@ -7,40 +7,10 @@
 // read from memory in the order in which it lies there. Rows of the tiles in workgroup memory are one element (one four)
 // longer than they need, so that writing them the other way round does not meet one bank. Workgroups count along n,
 // then m, then the batch.
-// Each element is summed over k in ascending order, in f32, whatever the size of the tile; then the bias is added.
-
-struct Args {
-    m: u32,
-    k: u32,
-    n: u32,
-    tiles: u32,               // workgroups in use
-    a_offset: u32,
-    a_row: u32,
-    a_col: u32,
-    b_offset: u32,
-    b_row: u32,
-    b_col: u32,
-    bias_offset: u32,
-    batch: array<u32, 3>,     // sizes, outermost first
-    a_batch: array<u32, 3>,   // strides
-    b_batch: array<u32, 3>,
-}
-var<immediate> args: Args;
-
-@group(0) @binding(0) var<storage, read> a: array<$T>;
-@group(0) @binding(1) var<storage, read> b: array<$T>;
-#if BIAS
-@group(0) @binding(2) var<storage, read> bias: array<$T>;
-@group(0) @binding(3) var<storage, read_write> c: array<$T>;
-#if KEEP
-@group(0) @binding(4) var<storage, read_write> kept: array<$T>;
-#end
-#else
-@group(0) @binding(2) var<storage, read_write> c: array<$T>;
-#if KEEP
-@group(0) @binding(3) var<storage, read_write> kept: array<$T>;
-#end
-#end
+// VECTOR reads and writes fours at once: where each operand lies along k, or across it, without gaps; n is a multiple of
+// 4, and so is what the operands lie along, begin at and step by.
+// Each element is summed over k in ascending order, in f32, whatever the size of the tile; then the bias, f32 whatever
+// the operands are, is added. Only the result is rounded, where it is stored as f16.
 
 const SIZE: u32 = $SIZE;
 const A_ROW = SIZE + 1u;
@@ -68,32 +38,80 @@ fn matmul(
     let row = within / across * SIZE;
     let col = within % across * SIZE;
 
-    var a_at = args.a_offset;
-    var b_at = args.b_offset;
-    var rest = matrix;
-    for (var d = 3u; d > 0u; d--) {
-        let q = rest / args.batch[d - 1u];
-        let i = rest - q * args.batch[d - 1u];
-        a_at += i * args.a_batch[d - 1u];
-        b_at += i * args.b_batch[d - 1u];
-        rest = q;
-    }
-
+    let begin = begin_of(matrix);
     let thread = local.y * 8u + local.x;
     let a_along_k = args.a_col < args.a_row;
-    let b_along_k = args.b_row < args.b_col;
+    let b_along_k = args.b_row <= args.b_col;
 #for J in 0..$ROWS
 #for V in 0..$VECTORS
     var sum$V$J = vec4<f32>(0.0);
 #end
 #end
     for (var k0 = 0u; k0 < args.k; k0 += 16u) {
+#if VECTOR
+        if (a_along_k) {
+            // A thread reads four of k in a row.
+            for (var slot = thread; slot < 4u * SIZE; slot += 64u) {
+                let i = slot % 4u * 4u;
+                let j = slot / 4u;
+                var four = vec4<f32>(0.0);
+                if (k0 + i < args.k && row + j < args.m) {
+                    four = vec4<f32>(a[(begin.x + (row + j) * args.a_row + k0 + i) / 4u]);
+                }
+#for I in 0..4
+                a_tile[(i + $I) * A_ROW + j] = four[$I];
+#end
+            }
+        } else {
+            for (var slot = thread; slot < 16u * FOURS; slot += 64u) {
+                let i = slot / FOURS;
+                let j = slot % FOURS * 4u;
+                var four = vec4<f32>(0.0);
+                if (k0 + i < args.k && row + j < args.m) {
+                    four = vec4<f32>(a[(begin.x + (k0 + i) * args.a_col + row + j) / 4u]);
+                }
+#for I in 0..4
+                a_tile[i * A_ROW + j + $I] = four[$I];
+#end
+            }
+        }
+        if (b_along_k) {
+            // A thread reads four of k in each of four columns, and exchanges them: a four of the tile is one row's.
+            for (var slot = thread; slot < 4u * FOURS; slot += 64u) {
+                let i = slot % 4u * 4u;
+                let j = slot / 4u;
+                let column = col + j * 4u;
+#for I in 0..4
+                var four$I = vec4<f32>(0.0);
+#end
+                if (k0 + i < args.k && column < args.n) {
+                    let at = begin.y + column * args.b_col + k0 + i;
+#for I in 0..4
+                    four$I = vec4<f32>(b[(at + $I * args.b_col) / 4u]);
+#end
+                }
+#for I in 0..4
+                b_tile[(i + $I) * B_ROW + j] = vec4<f32>(four0[$I], four1[$I], four2[$I], four3[$I]);
+#end
+            }
+        } else {
+            for (var slot = thread; slot < 16u * FOURS; slot += 64u) {
+                let i = slot / FOURS;
+                let j = slot % FOURS;
+                var four = vec4<f32>(0.0);
+                if (k0 + i < args.k && col + j * 4u < args.n) {
+                    four = vec4<f32>(b[(begin.y + (k0 + i) * args.b_row + col + j * 4u) / 4u]);
+                }
+                b_tile[i * B_ROW + j] = four;
+            }
+        }
+#else
         for (var slot = thread; slot < 16u * SIZE; slot += 64u) {
             let i = select(slot / SIZE, slot % 16u, a_along_k);
             let j = select(slot % SIZE, slot / 16u, a_along_k);
             var value = 0.0;
             if (k0 + i < args.k && row + j < args.m) {
-                value = f32(a[a_at + (row + j) * args.a_row + (k0 + i) * args.a_col]);
+                value = f32(a[begin.x + (row + j) * args.a_row + (k0 + i) * args.a_col]);
             }
             a_tile[i * A_ROW + j] = value;
         }
@@ -103,7 +121,7 @@ fn matmul(
             let c0 = col + j * 4u;
             var four = vec4<f32>(0.0);
             if (k0 + i < args.k) {
-                let at = b_at + (k0 + i) * args.b_row + c0 * args.b_col;
+                let at = begin.y + (k0 + i) * args.b_row + c0 * args.b_col;
 #for I in 0..4
                 if (c0 + $I < args.n) {
                     four[$I] = f32(b[at + $I * args.b_col]);
@@ -112,6 +130,7 @@ fn matmul(
             }
             b_tile[i * B_ROW + j] = four;
         }
+#end
         workgroupBarrier();
         for (var i = 0u; i < 16u; i++) {
             let b_first = i * B_ROW + local.x;
@@ -134,21 +153,16 @@ fn matmul(
     if (r0 + $J < args.m) {
         let at = (matrix * args.m + r0 + $J) * args.n;
 #for V in 0..$VECTORS
+#if VECTOR
+        if (c0 + $V * 32 < args.n) {
+            store_four(at, c0 + $V * 32, sum$V$J);
+        }
+#else
 #for I in 0..4
         if (c0 + $V * 32 + $I < args.n) {
-            let column = c0 + $V * 32 + $I;
-#if BIAS
-            sum$V$J[$I] += f32(bias[args.bias_offset + column]);
-#end
-#if KEEP
-            kept[at + column] = $T(sum$V$J[$I]);
-#end
-#if GELU
-            c[at + column] = $T(gelu(sum$V$J[$I]));
-#else
-            c[at + column] = $T(sum$V$J[$I]);
-#end
+            store(at, c0 + $V * 32 + $I, sum$V$J[$I]);
         }
+#end
 #end
 #end
     }

@@ -1,8 +1,9 @@
 //! Optimiser steps and the global norm: `optim.wgsl`.
 
-use crate::{Needs, Shader, assemble};
+use crate::{BITS, Needs, Shader, assemble};
 
 const TEXT: &str = include_str!("optim.wgsl");
+const MATH: &str = include_str!("math.wgsl");
 
 /// Tensors of one launch of a step, or of [`squares`]: the most first. Metal binds 31 buffers at most.
 pub const MANY: [u32; 3] = [7, 3, 1];
@@ -13,8 +14,36 @@ pub const STEP_CHUNK: u32 = 1024;
 /// Elements of a tensor that one workgroup of [`squares`] sums.
 pub const NORM_CHUNK: u32 = 4096;
 
+/// What a step reads of its gradient's factor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Factor {
+    /// There is none.
+    None,
+    /// One number.
+    Scale,
+    /// The verdict of loss scaling.
+    Verdict,
+}
+
+impl Factor {
+    /// Every member.
+    pub const ALL: [Factor; 3] = [Factor::None, Factor::Scale, Factor::Verdict];
+
+    /// The member of this number (`factor as u64`).
+    pub fn of(code: u64) -> Factor {
+        Self::ALL[code as usize % Self::ALL.len()]
+    }
+}
+
 /// A step over `many` tensors: `entry`, the names of what is read and of what is written for each.
-fn step(entry: &'static str, scale: bool, many: u32, inputs: &[&str], outputs: &[&str]) -> Shader {
+fn step(
+    entry: &'static str,
+    factor: Factor,
+    many: u32,
+    inputs: &[&str],
+    outputs: &[&str],
+) -> Shader {
+    let (scale, verdict) = (factor != Factor::None, factor == Factor::Verdict);
     let mut bindings = String::new();
     let mut number = 0;
     let mut bind = |name: String, access: &str| {
@@ -35,17 +64,23 @@ fn step(entry: &'static str, scale: bool, many: u32, inputs: &[&str], outputs: &
     let definitions = [
         ("ENTRY", entry.to_string()),
         ("SCALE", (scale as u32).to_string()),
+        ("VERDICT", (verdict as u32).to_string()),
         ("BUFFER", ((outputs.len() > 1) as u32).to_string()),
         ("NORM", "0".to_string()),
         ("STEP", "1".to_string()),
         ("MANY", many.to_string()),
         ("BINDINGS", bindings),
     ];
-    let scaled = if scale { ".scale" } else { "" };
+    let scaled = match factor {
+        Factor::None => "",
+        Factor::Scale => ".scale",
+        Factor::Verdict => ".verdict",
+    };
+    let parts: &[&str] = if verdict { &[BITS, MATH, TEXT] } else { &[TEXT] };
     let momentum = if entry == "sgd" && outputs.len() > 1 { ".momentum" } else { "" };
     Shader {
         label: format!("optim.{entry}.{many}{scaled}{momentum}"),
-        source: assemble(Needs::default(), &[TEXT], &definitions),
+        source: assemble(Needs::default(), parts, &definitions),
         entry,
         inputs: many * inputs.len() as u32 + scale as u32,
         outputs: many * outputs.len() as u32,
@@ -55,14 +90,14 @@ fn step(entry: &'static str, scale: bool, many: u32, inputs: &[&str], outputs: &
 
 /// A step of Adam or AdamW over `many` tensors: the gradients, (scale,) then parameter, first moment and
 /// second moment of each.
-pub fn adamw(scale: bool, many: u32) -> Shader {
-    step("adamw", scale, many, &["g"], &["p", "m", "v"])
+pub fn adamw(factor: Factor, many: u32) -> Shader {
+    step("adamw", factor, many, &["g"], &["p", "m", "v"])
 }
 
 /// A step of gradient descent over `many` tensors: the gradients, (scale,) then parameter and (momentum)
 /// of each.
-pub fn sgd(scale: bool, buffer: bool, many: u32) -> Shader {
-    step("sgd", scale, many, &["g"], if buffer { &["p", "b"] } else { &["p"] })
+pub fn sgd(factor: Factor, buffer: bool, many: u32) -> Shader {
+    step("sgd", factor, many, &["g"], if buffer { &["p", "b"] } else { &["p"] })
 }
 
 /// The sums of squares of the chunks of `many` tensors: the tensors, partial sums (three numbers each).
@@ -114,8 +149,8 @@ pub(crate) fn variants() -> Vec<Shader> {
     let mut all = vec![norm()];
     for many in MANY {
         all.push(squares(many));
-        for scale in [false, true] {
-            all.extend([adamw(scale, many), sgd(scale, false, many), sgd(scale, true, many)]);
+        for factor in Factor::ALL {
+            all.extend([adamw(factor, many), sgd(factor, false, many), sgd(factor, true, many)]);
         }
     }
     all

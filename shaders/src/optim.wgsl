@@ -4,6 +4,10 @@
 //          p ← p·keep − rate·m / (√v/root + ε)
 //   SGD:   g ← scale·g + l2·p; b ← μ·b + gain·g; p ← p − rate·b (Nesterov: rate·(g + μ·b))
 //
+// With a VERDICT of loss scaling in the place of scale, what its second number tells to skip is left as it is, and the
+// steps skipped before (the third) do not count in AdamW's corrections, which are then computed here:
+// rate = η/(1 − β₁ᵗ), root = √(1 − β₂ᵗ).
+//
 // Shapes: a launch takes several parameters (MANY), each with its gradient and state, row-major from
 // element 0 on and of one size; scale is one number that is read here. A workgroup takes 1024 elements of
 // one parameter, a thread 4, 256 apart; nothing is summed.
@@ -27,17 +31,25 @@ struct Args {
     rate: f32,
     root: f32,
     eps: f32,
+#if VERDICT
+    step: f32,
+    log1: f32, // ln β₁
+    log2: f32,
+#end
     numel: array<u32, $MANY>,
 }
 #else
 struct Args {
     scale_offset: u32,
-    first: u32,    // whether the buffer's old content counts for nothing
+    first: u32,    // whether the buffer's old content counts for nothing; with a verdict it says so
     nesterov: u32,
     l2: f32,
     rate: f32,
     momentum: f32,
     gain: f32,
+#if VERDICT
+    step: f32,
+#end
     numel: array<u32, $MANY>,
 }
 #end
@@ -54,12 +66,47 @@ fn slope(gradient: f32, weight: f32) -> f32 {
 #end
 }
 
+#if VERDICT
+// 1 − eˣ for x below 0, where x is small by its series.
+fn gone(x: f32) -> f32 {
+    if (x < -0.5) {
+        return 1.0 - exp_(x);
+    }
+    var q = 1.0 + x / 9.0;
+#for I in 0..7
+    q = 1.0 + x / (8.0 - $I.0) * q;
+#end
+    return -x * q;
+}
+#end
+
 @compute @workgroup_size(256)
 fn $ENTRY(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
+#if VERDICT
+    if (scale[args.scale_offset + 1u] != 0.0) {
+        return;
+    }
+    let step_number = max(args.step - scale[args.scale_offset + 2u], 1.0);
+#if ENTRY == adamw
+    let rate = args.rate / gone(step_number * args.log1);
+    let root = sqrt(gone(step_number * args.log2));
+#else
+    let first = step_number == 1.0;
+    let gain = select(args.gain, 1.0, first);
+#end
+#else
+#if ENTRY == adamw
+    let rate = args.rate;
+    let root = args.root;
+#else
+    let first = args.first != 0u;
+    let gain = args.gain;
+#end
+#end
     // Which tensor, and which chunk of it.
     var which = u32($MANY);
     var chunk = group.y * groups.x + group.x;
@@ -85,15 +132,15 @@ fn $ENTRY(
             let square = args.decay2 * v$i[at] + args.in2 * s * s;
             m$i[at] = mean;
             v$i[at] = square;
-            p$i[at] = weight * args.keep - args.rate * mean / (sqrt(square) / args.root + args.eps);
+            p$i[at] = weight * args.keep - rate * mean / (sqrt(square) / root + args.eps);
 #else
             var step = s;
 #if BUFFER
             var old = 0.0;
-            if (args.first == 0u) {
+            if (!first) {
                 old = args.momentum * b$i[at];
             }
-            let new_ = old + args.gain * s;
+            let new_ = old + gain * s;
             b$i[at] = new_;
             step = select(new_, s + args.momentum * new_, args.nesterov != 0u);
 #end

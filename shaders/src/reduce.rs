@@ -76,6 +76,7 @@ fn definitions(scalar: Scalar, division: Division) -> Vec<(&'static str, String)
     let columns = division.columns();
     let along = matches!(division, Division::Short | Division::Long);
     vec![
+        ("X", scalar.stored().to_string()),
         ("T", scalar.computed().to_string()),
         ("FLOAT", ((scalar.computed() == "f32") as u32).to_string()),
         ("COLS", columns.to_string()),
@@ -84,7 +85,7 @@ fn definitions(scalar: Scalar, division: Division) -> Vec<(&'static str, String)
     ]
 }
 
-/// A reduction of f32 or of words: buffers x, (centre,) y.
+/// A reduction of f32 or of words, or of f16 to f32: buffers x, (centre,) y.
 pub fn reduce(reduction: Reduction, scalar: Scalar, division: Division) -> Shader {
     let Reduction { map, join, finish } = reduction;
     let mut definitions = definitions(scalar, division);
@@ -104,7 +105,7 @@ pub fn reduce(reduction: Reduction, scalar: Scalar, division: Division) -> Shade
     }
 }
 
-/// The index of the first extremum in f32 or in words: buffers x, position.
+/// The index of the first extremum in floats or in words: buffers x, position.
 pub fn arg_extremum(largest: bool, scalar: Scalar, division: Division) -> Shader {
     let mut definitions = definitions(scalar, division);
     definitions
@@ -123,8 +124,8 @@ pub fn arg_extremum(largest: bool, scalar: Scalar, division: Division) -> Shader
 pub(crate) fn variants() -> Vec<Shader> {
     let mut all = Vec::new();
     for division in Division::ALL {
-        for scalar in [Scalar::F32, Scalar::U32] {
-            let most = if scalar == Scalar::F32 { REDUCTIONS.len() } else { 4 };
+        for scalar in [Scalar::F32, Scalar::F16, Scalar::U32] {
+            let most = if scalar == Scalar::U32 { 4 } else { REDUCTIONS.len() };
             all.extend(REDUCTIONS[..most].iter().map(|&r| reduce(r, scalar, division)));
             all.extend([true, false].map(|largest| arg_extremum(largest, scalar, division)));
         }

@@ -6,7 +6,7 @@
 // A workgroup of 256 threads takes $COLS outputs and one block, with $LANES threads for each output.
 // Order of reduction: element r of a block goes to lane r mod $LANES, in ascending order; the lanes
 // join pairwise. It follows from the shape alone, not from strides nor from the driver.
-// Numerics: floats in f32, integers wrap around. The variance is taken about a mean of an earlier
+// Numerics: floats in f32, and so is y, also of x in f16; integers wrap around. The variance is taken about a mean of an earlier
 // launch, log-sum-exp about such a maximum.
 
 struct Args {
@@ -24,7 +24,7 @@ struct Args {
 }
 var<immediate> args: Args;
 
-@group(0) @binding(0) var<storage, read> x: array<$T>;
+@group(0) @binding(0) var<storage, read> x: array<$X>;
 #if CENTRED
 @group(0) @binding(1) var<storage, read> centre: array<$T>; // a value for each output
 @group(0) @binding(2) var<storage, read_write> y: array<$T>;
@@ -157,7 +157,7 @@ fn arg_extremum(
     if (o < args.outputs) {
         let base = args.offset + walk(0u, args.kept_rank, o);
         for (var r = lane; r < args.n; r += $LANES) {
-            let value = x[base + walk(4u, args.reduced_rank, r)];
+            let value = $T(x[base + walk(4u, args.reduced_rank, r)]);
             if (better(value, r, best, place)) {
                 best = value;
                 place = r;
@@ -203,7 +203,7 @@ fn reduce(
         let first = block * args.block;
         let end = min(first + args.block, args.n);
         for (var r = first + lane; r < end; r += $LANES) {
-            total = join(total, map(x[base + walk(4u, args.reduced_rank, r)], o));
+            total = join(total, map($T(x[base + walk(4u, args.reduced_rank, r)]), o));
         }
     }
 #if LANES == 1

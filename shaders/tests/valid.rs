@@ -4,7 +4,8 @@
 use std::collections::HashSet;
 
 use gradus_shaders::{Needs, Shader, variants};
-use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::back::spv;
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
 /// What an adapter with these features lets a shader do.
 fn capabilities(features: Needs) -> Capabilities {
@@ -15,13 +16,15 @@ fn capabilities(features: Needs) -> Capabilities {
     capabilities
 }
 
-fn validate(shader: &Shader, features: Needs) -> Result<(), String> {
+fn validate(shader: &Shader, features: Needs) -> Result<(naga::Module, ModuleInfo), String> {
     let module = naga::front::wgsl::parse_str(&shader.source)
         .map_err(|e| e.emit_to_string(&shader.source))?;
     let mut validator = Validator::new(ValidationFlags::all(), capabilities(features));
-    validator.validate(&module).map_err(|e| e.emit_to_string(&shader.source))?;
-    let entry = module.entry_points.iter().find(|e| e.name == shader.entry);
-    entry.map(|_| ()).ok_or_else(|| format!("no entry point {}", shader.entry))
+    let info = validator.validate(&module).map_err(|e| e.emit_to_string(&shader.source))?;
+    if !module.entry_points.iter().any(|e| e.name == shader.entry) {
+        return Err(format!("no entry point {}", shader.entry));
+    }
+    Ok((module, info))
 }
 
 #[test]
@@ -49,6 +52,31 @@ fn a_need_is_one() {
         if shader.needs != Needs::default() {
             let refused = validate(&shader, Needs::default()).is_err();
             assert!(refused, "{} says it needs {:?} and does not", shader.label, shader.needs);
+        }
+    }
+}
+
+/// What is valid may still not be written as SPIR-V: naga needs what cooperative matrices take to be bound
+/// before. No device of the tests compiles these kernels, so this is the one place where it would be seen.
+#[test]
+fn cooperative_matrices_are_written_as_spirv() {
+    let options = spv::Options {
+        lang_version: (1, 6),
+        zero_initialize_workgroup_memory: spv::ZeroInitializeWorkgroupMemoryMode::None,
+        force_loop_bounding: false,
+        ..spv::Options::default()
+    };
+    let cooperative = |s: &Shader| s.needs.cooperative_matrix;
+    let all: Vec<Shader> = variants().into_iter().filter(cooperative).collect();
+    assert!(!all.is_empty());
+    for shader in all {
+        let (module, info) = validate(&shader, shader.needs).expect("tested above");
+        let words = spv::write_vec(&module, &info, &options, None);
+        let words = words.unwrap_or_else(|e| panic!("{}: {e}", shader.label));
+        if let Some(folder) = std::env::var_os("GRADUS_SPIRV") {
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            let path = std::path::Path::new(&folder).join(format!("{}.spv", shader.label));
+            std::fs::write(path, bytes).unwrap();
         }
     }
 }

@@ -26,5 +26,6 @@ pub use error::{Error, Result};
 pub use gpu::{GpuCounters, GpuFeatures, GpuInfo, GpuLimits, Reading, gpus};
 pub use ops::cross_entropy::{CrossEntropy, Reduction};
 pub use ops::layer_norm::LayerNormOutput;
+pub use ops::loss_scale::LossScale;
 pub use random::RngKey;
 pub use tensor::Tensor;

@@ -280,6 +280,18 @@ impl Tensor {
         }))
     }
 
+    /// As [`to_dtype`](Tensor::to_dtype), of a tensor that is converted again and again: a GPU keeps the
+    /// result beside the values until they change. So a weight is converted once a step, however often it
+    /// is used.
+    pub fn to_dtype_kept(&self, dtype: DType) -> Result<Self> {
+        match self.device() {
+            Device::Gpu(_) if dtype != self.dtype => {
+                gpu::storage::convert_kept("to_dtype", self, dtype)
+            }
+            _ => self.to_dtype(dtype),
+        }
+    }
+
     /// This tensor on `device`; itself if it is there already. From a GPU it waits for everything asked
     /// so far (but for uploaded ids, whose original is kept). GPUs hold f32, f16, u32 and u8.
     pub fn to_device(&self, device: Device) -> Result<Self> {

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use gradus_cli::{Failure, Outcome, SharedArgs};
 use gradus_models::training::{OptimizerKind, Recipe, ScheduleKind};
 use gradus_models::{Columns, Pooling};
+use gradus_nn::Precision;
 use serde::{Deserialize, Serialize};
 
 /// Trains BERT: from scratch, or from a pretrained model.
@@ -200,7 +201,7 @@ impl Flags {
         }
     }
 
-    pub fn recipe(&self, seed: u64) -> Outcome<Recipe> {
+    pub fn recipe(&self, seed: u64, precision: Precision) -> Outcome<Recipe> {
         let base = Recipe::default();
         let scratch = self.model.as_deref() == Some("scratch");
         let recipe = Recipe {
@@ -216,6 +217,7 @@ impl Flags {
             clip_norm: self.clip_norm.unwrap_or(base.clip_norm),
             optimizer: self.optimizer.unwrap_or(base.optimizer),
             seed,
+            precision,
         };
         recipe.validate().map_err(|e| Failure::usage(e.to_string()))?;
         for (name, value) in [("dropout", self.dropout), ("label-smoothing", self.label_smoothing)]

@@ -42,6 +42,7 @@ pub fn program(program: Program) -> Outcome {
         Some(dir) => resumed(&shared, &flags, &dir)?,
         None => (shared, flags),
     };
+    shared.check_precision(device)?;
     Run::prepare(shared, flags, device)?.train()
 }
 
@@ -62,6 +63,9 @@ fn resumed(shared: &SharedArgs, flags: &Flags, dir: &Path) -> Outcome<(SharedArg
     merged.out.get_or_insert_with(|| base.to_path_buf());
     let mut shared = shared.clone();
     shared.seed = shared.seed.or(saved["seed"].as_u64());
+    if shared.precision.is_none() {
+        shared.precision = serde_json::from_value(saved["precision"].clone())?;
+    }
     Ok((shared, merged))
 }
 
@@ -84,7 +88,7 @@ impl Run {
     /// Reads everything, checks everything: what can fail fails here, before the first step.
     fn prepare(shared: SharedArgs, flags: Flags, device: Device) -> Outcome<Run> {
         let seed = shared.seed.unwrap_or(0);
-        let recipe = flags.recipe(seed)?;
+        let recipe = flags.recipe(seed, shared.precision())?;
         let needed = |name: &str| {
             Failure::usage(format!("train classify needs --{name} (see train classify --help)"))
         };
@@ -171,7 +175,11 @@ impl Run {
         })?;
         std::fs::create_dir_all(&self.out)
             .map_err(|source| gradus_models::Error::Io { path: self.out.clone(), source })?;
-        let record = json!({ "flags": self.flags, "seed": self.shared.seed.unwrap_or(0) });
+        let record = json!({
+            "flags": self.flags,
+            "seed": self.shared.seed.unwrap_or(0),
+            "precision": self.shared.precision(),
+        });
         files::write_atomic(&self.out.join(RUN), &serde_json::to_vec_pretty(&record)?)?;
         let mut metrics = Metrics::open(&self.out, self.trainer.steps_done())?;
         let bar = self.bar();
@@ -193,27 +201,37 @@ impl Run {
             let evaluates = self.dev.is_some() && (step.step.is_multiple_of(eval_every) || over);
             let saves = !over && self.flags.save_every.is_some_and(|n| step.step.is_multiple_of(n));
             let stops = stop.load(Ordering::SeqCst);
-            let both = Tensor::stack(&[&step.loss, &step.grad_norm], 0)?;
-            waiting.push_back((step.clone(), both.read_later()?));
+            let mut numbers = Tensor::stack(&[&step.loss, &step.grad_norm], 0)?;
+            if let Some(verdict) = &step.verdict {
+                numbers = Tensor::cat(&[&numbers, verdict], 0)?;
+            }
+            waiting.push_back((step.clone(), numbers.read_later()?));
             // A GPU computes a step while the numbers of the one before are read, unless the model is
             // about to be used.
-            let waits = both.device() != Device::Cpu && !(over || evaluates || saves || stops);
+            let waits = numbers.device() != Device::Cpu && !(over || evaluates || saves || stops);
             while waiting.len() > waits as usize
                 && let Some((step, reading)) = waiting.pop_front()
             {
                 let numbers = reading.wait()?.to_f64_vec();
                 let (loss, norm) = (numbers[0], numbers[1]);
-                self.check_finite(loss, norm, &step)?;
+                let scaling = numbers.get(2..).and_then(Scaling::of);
+                self.check_finite(loss, norm, scaling.as_ref(), &step)?;
                 let rate = step.tokens as f64 / last.elapsed().as_secs_f64();
                 last = Instant::now();
-                metrics.write(&json!({
+                let mut line = json!({
                     "step": step.step, "epoch": step.epoch, "loss": loss, "lr": step.lr,
                     "grad_norm": norm, "tokens_per_second": rate,
-                }))?;
+                });
+                if let Some(scaling) = &scaling {
+                    line["loss_scale"] = json!(scaling.scale);
+                    line["skipped_steps"] = json!(scaling.skipped_steps);
+                }
+                metrics.write(&line)?;
                 bar.set_position(step.step);
                 bar.set_message(format!(
-                    "loss {loss:.3}  {:.0} texts/s{}",
+                    "loss {loss:.3}  {:.0} texts/s{}{}",
                     texts as f64 / start.elapsed().as_secs_f64(),
+                    scaling.map(|s| s.to_string()).unwrap_or_default(),
                     dev.map(|d: Evaluation| format!("  dev {:.1}%", d.accuracy * 100.0))
                         .unwrap_or_default()
                 ));
@@ -255,8 +273,17 @@ impl Run {
     }
 
     /// A loss that is no number ends the run; what is to blame is named.
-    fn check_finite(&self, loss: f64, norm: f64, step: &Step) -> Outcome {
-        if loss.is_finite() && norm.is_finite() {
+    ///
+    /// In f16 gradients may overflow: the step was skipped, and the scale is lower in the next. Only if they do so
+    /// at a scale below 1 it is not the scale that is to blame.
+    fn check_finite(
+        &self,
+        loss: f64,
+        norm: f64,
+        scaling: Option<&Scaling>,
+        step: &Step,
+    ) -> Outcome {
+        if loss.is_finite() && (norm.is_finite() || scaling.is_some_and(|s| s.scale >= 1.0)) {
             return Ok(());
         }
         let cause = self
@@ -409,6 +436,32 @@ impl Run {
             self.out.display()
         );
         Ok(())
+    }
+}
+
+/// What loss scaling did in a step.
+struct Scaling {
+    /// The scale of the loss.
+    scale: f64,
+    /// Steps skipped so far, this one included.
+    skipped_steps: u64,
+}
+
+impl Scaling {
+    /// From the numbers of a verdict; see `Tensor::loss_scale_`.
+    fn of(verdict: &[f64]) -> Option<Scaling> {
+        let &[_, skipped, before, _, scale] = verdict else { return None };
+        Some(Scaling { scale, skipped_steps: (before + skipped) as u64 })
+    }
+}
+
+impl std::fmt::Display for Scaling {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "  loss scale {}", self.scale)?;
+        match self.skipped_steps {
+            0 => Ok(()),
+            n => write!(f, ", {n} skipped"),
+        }
     }
 }
 

@@ -47,9 +47,10 @@ impl Var {
         offsets: &Tensor,
         options: &Attention,
     ) -> Result<Var> {
-        let (y, lse) = self.tensor().attention(key.tensor(), value.tensor(), offsets, options)?;
+        let (q, k, v) = (&self.lowered()?, &key.lowered()?, &value.lowered()?);
+        let (y, lse) = q.tensor().attention(k.tensor(), v.tensor(), offsets, options)?;
         let (offsets, options) = (offsets.clone(), *options);
-        Var::record(Op::Attention, y, &[self, key, value], move |c| {
+        Var::record(Op::Attention, y, &[q, k, v], move |c| {
             if c.create_graph() {
                 return c.composed(|x| attention_composed(x[0], x[1], x[2], &offsets, &options));
             }

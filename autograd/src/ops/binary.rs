@@ -38,6 +38,11 @@ fn share(op: BinaryOp, a: &Var, b: &Var) -> Result<Var> {
     Ok(Var::constant(wins.to_dtype(a.dtype())?.add(&tie)?))
 }
 
+/// Both operands; under autocast, in f32 where they differ.
+fn wider(a: &Var, b: &Var) -> Result<(Var, Var)> {
+    if a.dtype() == b.dtype() { Ok((a.clone(), b.clone())) } else { Ok((a.raised()?, b.raised()?)) }
+}
+
 macro_rules! methods {
     ($($name:ident => $op:ident;)*) => {
         impl Var {$(
@@ -54,8 +59,9 @@ methods! {
 impl Var {
     /// Applies `op` to two variables, broadcast to each other.
     pub fn binary(&self, op: BinaryOp, other: &Var) -> Result<Var> {
-        let y = self.tensor().binary(op, other.tensor())?;
-        Var::record(Op::Binary(op), y, &[self, other], move |c| {
+        let (a, b) = &wider(self, other)?;
+        let y = a.tensor().binary(op, b.tensor())?;
+        Var::record(Op::Binary(op), y, &[a, b], move |c| {
             let g = c.grad();
             let to = |i: usize, grad: Var| grad.sum_to(c.input_shape(i));
             let (a, b) = (|| c.input(0), || c.input(1));
@@ -95,9 +101,10 @@ impl Var {
 
     /// `self[i]` where `condition[i]` (u8) is not 0, else `other[i]`; all broadcast.
     pub fn where_(&self, condition: &Tensor, other: &Var) -> Result<Var> {
-        let y = self.tensor().where_(condition, other.tensor())?;
+        let (a, b) = &wider(self, other)?;
+        let y = a.tensor().where_(condition, b.tensor())?;
         let condition = condition.clone();
-        Var::record(Op::Where, y, &[self, other], move |c| {
+        Var::record(Op::Where, y, &[a, b], move |c| {
             let g = c.grad();
             let zero = Var::constant(g.tensor().zeros_like()?);
             c.each(&[&|| g.where_(&condition, &zero)?.sum_to(c.input_shape(0)), &|| {

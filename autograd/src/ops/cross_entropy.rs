@@ -61,9 +61,10 @@ pub fn cross_entropy_composed(
 impl Var {
     /// See [`Tensor::cross_entropy`]. Fused: neither direction stores the probabilities.
     pub fn cross_entropy(&self, targets: &Tensor, options: &CrossEntropy) -> Result<Var> {
-        let (loss, lse) = self.tensor().cross_entropy(targets, options)?;
+        let x = &self.raised()?;
+        let (loss, lse) = x.tensor().cross_entropy(targets, options)?;
         let (targets, options) = (targets.clone(), options.clone());
-        Var::record(Op::CrossEntropy, loss, &[self], move |c| {
+        Var::record(Op::CrossEntropy, loss, &[x], move |c| {
             if c.create_graph() {
                 return c.composed(|v| cross_entropy_composed(v[0], &targets, &options));
             }
@@ -122,7 +123,7 @@ impl Var {
             Reduction::None => Ok(losses),
             Reduction::Sum => losses.sum_all(),
             Reduction::Mean => {
-                let weight = class_weights(options, classes, self)?;
+                let weight = class_weights(options, classes, &losses)?;
                 let (_, _, row_weight) = weighed(targets, options, &weight)?;
                 losses.sum_all()?.div(&Var::constant(row_weight.sum_all()?))
             }

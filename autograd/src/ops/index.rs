@@ -23,9 +23,10 @@ impl Var {
 
     /// See [`Tensor::index_add`].
     pub fn index_add(&self, dim: isize, ids: &Tensor, source: &Var) -> Result<Var> {
-        let y = self.tensor().index_add(dim, ids, source.tensor())?;
+        let (base, source) = (&self.raised()?, &source.raised()?);
+        let y = base.tensor().index_add(dim, ids, source.tensor())?;
         let ids = ids.clone();
-        Var::record(Op::IndexAdd, y, &[self, source], move |c| {
+        Var::record(Op::IndexAdd, y, &[base, source], move |c| {
             c.each(&[&|| Ok(c.grad().clone()), &|| c.grad().index_select(dim, &ids)])
         })
     }
@@ -49,10 +50,10 @@ impl Var {
                 }
             }
         }
-        let source = &reached;
-        let y = self.tensor().scatter_add(dim, index, source.tensor())?;
+        let (base, source) = (&self.raised()?, &reached.raised()?);
+        let y = base.tensor().scatter_add(dim, index, source.tensor())?;
         let index = index.clone();
-        Var::record(Op::ScatterAdd, y, &[self, source], move |c| {
+        Var::record(Op::ScatterAdd, y, &[base, source], move |c| {
             c.each(&[&|| Ok(c.grad().clone()), &|| c.grad().gather(dim, &index)])
         })
     }

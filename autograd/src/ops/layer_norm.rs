@@ -18,9 +18,12 @@ impl Var {
     pub fn layer_norm(&self, weight: &Var, bias: &Var, eps: f64) -> Result<Var> {
         let y = self.tensor().layer_norm(weight.tensor(), bias.tensor(), eps)?;
         let (mean, rstd) = (y.mean, y.rstd);
-        Var::record(Op::LayerNorm, y.output, &[self, weight, bias], move |c| {
+        let y = Var::record(Op::LayerNorm, y.output, &[self, weight, bias], move |c| {
             if c.create_graph() {
-                return c.composed(|v| layer_norm_composed(v[0], v[1], v[2], eps));
+                return c.composed(|v| {
+                    let x = v[0].in_dtype(v[1].dtype())?;
+                    layer_norm_composed(&x, v[1], v[2], eps)?.in_dtype(v[0].dtype())
+                });
             }
             let (dx, dw, db) = c.input(0).tensor().layer_norm_backward(
                 c.input(1).tensor(),
@@ -29,6 +32,7 @@ impl Var {
                 c.grad().tensor(),
             )?;
             Ok([dx, dw, db].into_iter().map(|t| Some(Var::constant(t))).collect())
-        })
+        })?;
+        y.lowered()
     }
 }

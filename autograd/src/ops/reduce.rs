@@ -28,7 +28,8 @@ impl Var {
     /// See [`Tensor::sum`].
     pub fn sum(&self, dims: &[isize], keepdim: bool) -> Result<Var> {
         let d = dims.to_vec();
-        Var::record(Op::Sum, self.tensor().sum(dims, keepdim)?, &[self], move |c| {
+        let x = &self.raised()?;
+        Var::record(Op::Sum, x.tensor().sum(dims, keepdim)?, &[x], move |c| {
             Ok(vec![Some(spread(c, &d)?)])
         })
     }
@@ -41,7 +42,8 @@ impl Var {
     /// See [`Tensor::mean`].
     pub fn mean(&self, dims: &[isize], keepdim: bool) -> Result<Var> {
         let d = dims.to_vec();
-        Var::record(Op::Mean, self.tensor().mean(dims, keepdim)?, &[self], move |c| {
+        let x = &self.raised()?;
+        Var::record(Op::Mean, x.tensor().mean(dims, keepdim)?, &[x], move |c| {
             let n = reduced_count(c.input_shape(0), &d)? as f64;
             Ok(vec![Some(spread(c, &d)?.mul_scalar(1.0 / n)?)])
         })
@@ -50,7 +52,8 @@ impl Var {
     /// See [`Tensor::prod`]. Computed as a tree of products of halves, so that its gradient is exact
     /// where elements are 0; the value may differ from the tensor's in the last place.
     pub fn prod(&self, dims: &[isize], keepdim: bool) -> Result<Var> {
-        let y = self.tensor().prod(dims, keepdim)?;
+        let from = &self.raised()?;
+        let y = from.tensor().prod(dims, keepdim)?;
         let reduced = resolve_dims("prod", dims, self.rank())?;
         let order = (0..self.rank()).filter(|d| !reduced.contains(d)).chain(reduced.clone());
         let kept: Vec<usize> =
@@ -60,7 +63,7 @@ impl Var {
             return Ok(Var::constant(y)); // depends on no element
         }
         let line: Vec<usize> = kept.into_iter().chain([n]).collect();
-        let mut x = self.permute(&order.map(|d| d as isize).collect::<Vec<_>>())?.reshape(&line)?;
+        let mut x = from.permute(&order.map(|d| d as isize).collect::<Vec<_>>())?.reshape(&line)?;
         let mut n = n;
         while n > 1 {
             let half = n / 2;
@@ -101,8 +104,9 @@ impl Var {
     /// See [`Tensor::var`].
     pub fn var(&self, dims: &[isize], keepdim: bool, correction: usize) -> Result<Var> {
         let d = dims.to_vec();
-        let y = self.tensor().var(dims, keepdim, correction)?;
-        Var::record(Op::Var, y, &[self], move |c| {
+        let x = &self.raised()?;
+        let y = x.tensor().var(dims, keepdim, correction)?;
+        Var::record(Op::Var, y, &[x], move |c| {
             let x = c.input(0);
             let n = reduced_count(x.shape(), &d)? as f64 - correction as f64;
             let centred = x.sub(&x.mean(&d, true)?)?;
@@ -113,7 +117,8 @@ impl Var {
     /// See [`Tensor::logsumexp`].
     pub fn logsumexp(&self, dims: &[isize], keepdim: bool) -> Result<Var> {
         let d = dims.to_vec();
-        Var::record(Op::LogSumExp, self.tensor().logsumexp(dims, keepdim)?, &[self], move |c| {
+        let x = &self.raised()?;
+        Var::record(Op::LogSumExp, x.tensor().logsumexp(dims, keepdim)?, &[x], move |c| {
             let x = c.input(0);
             let share = x.sub(&x.logsumexp(&d, true)?)?.exp()?;
             Ok(vec![Some(spread(c, &d)?.mul(&share)?)])

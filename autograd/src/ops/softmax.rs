@@ -8,7 +8,8 @@ use crate::var::Var;
 impl Var {
     /// See [`Tensor::softmax`](gradus_tensor::Tensor::softmax).
     pub fn softmax(&self, dim: isize) -> Result<Var> {
-        Var::record(Op::Softmax, self.tensor().softmax(dim)?, &[self], move |c| {
+        let x = &self.raised()?;
+        Var::record(Op::Softmax, x.tensor().softmax(dim)?, &[x], move |c| {
             let (y, g) = (c.output(), c.grad());
             Ok(vec![Some(if c.create_graph() {
                 y.mul(&g.sub(&g.mul(&y)?.sum(&[dim], true)?)?)?
@@ -20,7 +21,8 @@ impl Var {
 
     /// See [`Tensor::log_softmax`](gradus_tensor::Tensor::log_softmax).
     pub fn log_softmax(&self, dim: isize) -> Result<Var> {
-        Var::record(Op::LogSoftmax, self.tensor().log_softmax(dim)?, &[self], move |c| {
+        let x = &self.raised()?;
+        Var::record(Op::LogSoftmax, x.tensor().log_softmax(dim)?, &[x], move |c| {
             let (y, g) = (c.output(), c.grad());
             Ok(vec![Some(if c.create_graph() {
                 g.sub(&y.exp()?.mul(&g.sum(&[dim], true)?)?)?

@@ -39,6 +39,12 @@ pub(crate) fn saves(op: UnaryOp) -> Saves {
     }
 }
 
+/// What autocast computes in f32: what leaves the range of f16 soon, or loses its digits.
+fn leaves_f16(op: UnaryOp) -> bool {
+    use UnaryOp::*;
+    matches!(op, Exp | Log | Log1p | Square | Rsqrt | Reciprocal | Softplus | Powf(_))
+}
+
 /// The derivative f′ in `Var` operations, times the gradient.
 fn derivative(op: UnaryOp, c: &Context) -> Result<Var> {
     use UnaryOp::*;
@@ -120,7 +126,8 @@ methods! {
 impl Var {
     /// Applies `op` to every element.
     pub fn unary(&self, op: UnaryOp) -> Result<Var> {
-        Var::record(Op::Unary(op), self.tensor().unary(op)?, &[self], move |c| {
+        let x = &if leaves_f16(op) { self.raised()? } else { self.clone() };
+        Var::record(Op::Unary(op), x.tensor().unary(op)?, &[x], move |c| {
             if op.has_fused_backward() && !c.create_graph() {
                 let grad = c.input(0).tensor().unary_backward(op, c.grad().tensor())?;
                 return Ok(vec![Some(Var::constant(grad))]);

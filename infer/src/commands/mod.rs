@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use std::time::Instant;
 
 use gradus_cli::{Failure, Outcome, SharedArgs, note, progress_bar};
+use gradus_models::Precision;
 use gradus_models::pipelines::{
     DEFAULT_BATCH_SIZE, FillMask, TextClassifier, TextEmbedder, TokenTagger,
 };
@@ -88,6 +89,7 @@ fn devices(shared: &SharedArgs) -> Outcome {
 /// What the subcommands need to know of a pipeline besides its answers.
 trait Pipeline {
     fn to_device(&mut self, device: Device) -> gradus_models::Result<()>;
+    fn set_precision(&mut self, precision: Precision) -> gradus_models::Result<()>;
     fn set_max_length(&mut self, max_length: usize) -> gradus_models::Result<()>;
     fn set_batch_size(&mut self, batch_size: usize) -> gradus_models::Result<()>;
     fn max_length(&self) -> usize;
@@ -100,6 +102,9 @@ macro_rules! pipeline {
         impl Pipeline for $name {
             fn to_device(&mut self, device: Device) -> gradus_models::Result<()> {
                 $name::to_device(self, device)
+            }
+            fn set_precision(&mut self, precision: Precision) -> gradus_models::Result<()> {
+                $name::set_precision(self, precision)
             }
             fn set_max_length(&mut self, max_length: usize) -> gradus_models::Result<()> {
                 $name::set_max_length(self, max_length)
@@ -131,6 +136,7 @@ fn opened<P: Pipeline>(
     let start = Instant::now();
     let mut pipeline = open()?;
     pipeline.to_device(device)?;
+    pipeline.set_precision(shared.precision())?;
     if let Some(length) = flags.max_length {
         pipeline
             .set_max_length(length)

@@ -1,4 +1,5 @@
-//! BERT with a head: sequence classification, masked language model, token classification.
+//! BERT with a head: sequence classification, masked language model, token classification. Logits are f32 also
+//! where products are f16.
 
 use gradus_autograd::Var;
 use gradus_nn::{
@@ -39,7 +40,7 @@ impl SequenceClassifier {
     pub fn forward(&self, input: &BertInput, forward: &Forward) -> Result<Var> {
         let hidden = self.bert.forward(input, forward)?;
         let pooled = self.bert.pool(&hidden, input, self.pooling)?;
-        Ok(self.classifier.forward(&self.dropout.forward(&pooled, forward)?)?)
+        Ok(self.classifier.forward(&self.dropout.forward(&pooled, forward)?)?.at_least_f32()?)
     }
 }
 
@@ -76,7 +77,9 @@ impl MaskedLm {
     /// `[n, vocabulary]`. Only these pass the decoder, the most expensive part of the model.
     pub fn forward(&self, input: &BertInput, positions: &Tensor, forward: &Forward) -> Result<Var> {
         let x = self.transformed(input, positions, forward)?;
-        Ok(x.linear(&self.bert.word_embeddings().weight().var(), Some(&self.bias.var()))?)
+        let logits =
+            x.linear(&self.bert.word_embeddings().weight().var(), Some(&self.bias.var()))?;
+        Ok(logits.at_least_f32()?)
     }
 
     /// The cross-entropy of [`forward`](MaskedLm::forward)'s logits against the true words `targets` (u32
@@ -132,6 +135,6 @@ impl TokenClassifier {
     /// Logits, `[tokens, labels]`.
     pub fn forward(&self, input: &BertInput, forward: &Forward) -> Result<Var> {
         let hidden = self.bert.forward(input, forward)?;
-        Ok(self.classifier.forward(&self.dropout.forward(&hidden, forward)?)?)
+        Ok(self.classifier.forward(&self.dropout.forward(&hidden, forward)?)?.at_least_f32()?)
     }
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use gradus_autograd::no_grad;
-use gradus_nn::{Source, Store};
-use gradus_tensor::{Device, Tensor};
+use gradus_nn::{Precision, Source, Store};
+use gradus_tensor::{DType, Device, Tensor};
 
 use crate::batch::restore_order;
 use crate::{
@@ -33,6 +33,7 @@ pub(super) struct Runner {
     batch_size: usize,
     batch_tokens: usize,
     truncated: AtomicU64,
+    precision: Precision,
 }
 
 impl Runner {
@@ -43,6 +44,7 @@ impl Runner {
             batch_size: DEFAULT_BATCH_SIZE,
             batch_tokens: BATCH_TOKENS,
             truncated: AtomicU64::new(0),
+            precision: Precision::F32,
             // Nothing of it is random: what is missing is an error in [`Runner::complete`].
             store: Store::with_source(0, checkpoint.clone()),
             folder,
@@ -60,6 +62,18 @@ impl Runner {
     /// Where the model computes.
     pub fn device(&self) -> Device {
         self.store.device()
+    }
+
+    /// Moves the model.
+    pub fn to_device(&self, device: Device) -> Result<()> {
+        self.precision.check(device)?;
+        Ok(self.store.to_device(device)?)
+    }
+
+    pub fn set_precision(&mut self, precision: Precision) -> Result<()> {
+        precision.check(self.device())?;
+        self.precision = precision;
+        Ok(())
     }
 
     /// Checks that the checkpoint had every parameter; `head` says what its head is and how to come by one.
@@ -151,8 +165,9 @@ impl Runner {
             let sequences = batch.iter().map(|&i| encodings[i].borrow());
             let packed = PackedBatch::new(sequences, &self.config)?;
             let input = BertInput::new(&packed)?.to_device(self.device())?;
-            // One entry into the thread pool for the whole forward pass. The mode belongs to the thread.
-            let part = rayon::scope(|_| no_grad(|| forward(&input, &packed, batch)))?;
+            // One entry into the thread pool for the whole forward pass. The modes belong to the thread.
+            let forward = || forward(&input, &packed, batch);
+            let part = rayon::scope(|_| no_grad(|| self.precision.run(forward)))?;
             results.extend(part);
         }
         restore_order(&batches, results)
@@ -175,7 +190,7 @@ impl Runner {
 
     /// The values of a float tensor, checked to be numbers.
     pub fn numbers(&self, tensor: &Tensor) -> Result<Vec<f32>> {
-        let values = tensor.to_vec::<f32>()?;
+        let values = tensor.to_dtype(DType::F32)?.to_vec::<f32>()?;
         self.finite(values.iter().all(|v| v.is_finite()))?;
         Ok(values)
     }
@@ -278,7 +293,15 @@ macro_rules! runner_methods {
         /// # Errors
         /// When the device is not there, or cannot hold the model.
         pub fn to_device(&mut self, device: gradus_tensor::Device) -> crate::Result<()> {
-            Ok(self.runner.store().to_device(device)?)
+            self.runner.to_device(device)
+        }
+
+        /// Sets the precision in which the model computes: f32 unless set. Results are f32 in either.
+        ///
+        /// # Errors
+        /// When the model's device does not compute in it.
+        pub fn set_precision(&mut self, precision: gradus_nn::Precision) -> crate::Result<()> {
+            self.runner.set_precision(precision)
         }
 
         /// Where the model computes.

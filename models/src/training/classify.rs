@@ -80,7 +80,7 @@ impl Classification {
         Ok(ids.to_device(self.model.bert().device())?)
     }
 
-    /// Evaluates on encoded texts and their label ids; nothing is recorded.
+    /// Evaluates in f32 on encoded texts and their label ids; nothing is recorded.
     pub fn evaluate(&self, encodings: &[Encoding], labels: &[u32]) -> Result<Evaluation> {
         let lengths: Vec<usize> = encodings.iter().map(Encoding::len).collect();
         let classes = self.config().num_labels().unwrap_or(0).max(1);

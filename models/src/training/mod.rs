@@ -12,7 +12,8 @@ use std::collections::HashSet;
 
 use gradus_autograd::{Gradients, Var};
 use gradus_nn::{
-    Adam, AdamW, Forward, Optimizer, Parameter, Schedule, Sgd, Store, clip_grad_norm, param_groups,
+    Adam, AdamW, Forward, GradScaler, Optimizer, Parameter, Precision, Schedule, Sgd, Store,
+    clip_grad_norm, param_groups,
 };
 use gradus_tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -76,6 +77,9 @@ pub struct Recipe {
     pub optimizer: OptimizerKind,
     /// Seed of the order of examples and of dropout.
     pub seed: u64,
+    /// In what precision the model computes; f16 with dynamic loss scaling.
+    #[serde(default)]
+    pub precision: Precision,
 }
 
 impl Default for Recipe {
@@ -93,6 +97,7 @@ impl Default for Recipe {
             clip_norm: 1.0,
             optimizer: OptimizerKind::AdamW,
             seed: 0,
+            precision: Precision::F32,
         }
     }
 }
@@ -147,8 +152,10 @@ pub struct Step {
     pub epoch: f64,
     /// Mean loss over the step's examples, a scalar.
     pub loss: Tensor,
-    /// Global norm of the gradients before clipping, a scalar.
+    /// Global norm of the gradients before clipping, a scalar. Not finite where the step was skipped.
     pub grad_norm: Tensor,
+    /// In f16, the verdict of loss scaling; see [`Tensor::loss_scale_`].
+    pub verdict: Option<Tensor>,
     /// Rate of the encoder in this step.
     pub lr: f64,
     /// Examples seen in this step.
@@ -166,6 +173,8 @@ pub struct Trainer<T> {
     recipe: Recipe,
     optimizer: Box<dyn Optimizer + Send>,
     schedule: Schedule,
+    /// In f16.
+    scaler: Option<GradScaler>,
     step: u64,
     total: u64,
     steps_per_epoch: u64,
@@ -202,12 +211,19 @@ impl<T: Task> Trainer<T> {
             OptimizerKind::Adam => Box::new(Adam::new(groups)),
             OptimizerKind::Sgd => Box::new(Sgd::new(groups, 0.9, false)),
         };
+        let device = store.device();
+        recipe.precision.check(device)?;
+        let scaler = match recipe.precision {
+            Precision::F32 => None,
+            Precision::F16 => Some(GradScaler::new(device)?),
+        };
         Ok(Trainer {
             task,
             store,
             recipe,
             optimizer,
             schedule,
+            scaler,
             step: 0,
             total,
             steps_per_epoch,
@@ -229,6 +245,11 @@ impl<T: Task> Trainer<T> {
     /// The recipe.
     pub fn recipe(&self) -> &Recipe {
         &self.recipe
+    }
+
+    /// The loss scaling of a run in f16, to look at or to change its settings.
+    pub fn scaler_mut(&mut self) -> Option<&mut GradScaler> {
+        self.scaler.as_mut()
     }
 
     /// Optimiser steps done.
@@ -288,8 +309,12 @@ impl<T: Task> Trainer<T> {
             let forward = Forward::training(self.recipe.seed, micro);
             // Weighted by the examples: the sum is the mean over the whole step.
             let share = batch.len() as f64 / examples as f64;
-            let part = self.task.loss(batch, &forward)?.mul_scalar(share)?;
-            grads.accumulate(part.backward()?)?;
+            let part = self.recipe.precision.run(|| self.task.loss(batch, &forward))?;
+            let part = part.mul_scalar(share)?;
+            grads.accumulate(match &self.scaler {
+                Some(scaler) => scaler.backward(&part)?,
+                None => part.backward()?,
+            })?;
             match &mut loss {
                 Some(sum) => sum.add_(part.tensor(), 1.0)?,
                 None => loss = Some(part.into_tensor()),
@@ -301,8 +326,12 @@ impl<T: Task> Trainer<T> {
             self.without_gradient = Some(without_gradient(&parameters, &grads));
         }
         let limit = if self.recipe.clip_norm > 0.0 { self.recipe.clip_norm } else { f64::INFINITY };
-        let clip = clip_grad_norm(&grads, &parameters, limit)?;
-        let scale = (self.recipe.clip_norm > 0.0).then_some(&clip.scale);
+        let clip = match &mut self.scaler {
+            Some(scaler) => scaler.clip_grad_norm(&grads, &parameters, limit)?,
+            None => clip_grad_norm(&grads, &parameters, limit)?,
+        };
+        let scaled = self.scaler.is_some();
+        let scale = (self.recipe.clip_norm > 0.0 || scaled).then_some(&clip.scale);
         let factor = self.schedule.factor(self.step);
         self.optimizer.step(&grads, factor, scale)?;
         self.step += 1;
@@ -311,6 +340,7 @@ impl<T: Task> Trainer<T> {
             epoch: self.step as f64 / self.steps_per_epoch as f64,
             loss: loss.expect("a step has at least one batch"),
             grad_norm: clip.norm,
+            verdict: scaled.then_some(clip.scale),
             lr: self.recipe.lr * factor,
             examples,
             tokens,

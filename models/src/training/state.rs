@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use gradus_nn::GradScaler;
 use gradus_tensor::io::safetensors::{self, SafeTensors};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,9 @@ const PREFIX: &str = "checkpoint-";
 struct State {
     step: u64,
     recipe: Recipe,
+    /// Of a run in f16; see `GradScaler::state`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    loss_scale: Option<[f64; 3]>,
 }
 
 impl<T: Task> Trainer<T> {
@@ -41,7 +45,8 @@ impl<T: Task> Trainer<T> {
             }
             save_folder(&aside, config, tokenizer, &self.store)?;
             safetensors::save(aside.join(OPTIMIZER), self.optimizer.state(), None)?;
-            let state = State { step: self.step, recipe: self.recipe.clone() };
+            let loss_scale = self.scaler.as_ref().map(GradScaler::state);
+            let state = State { step: self.step, recipe: self.recipe.clone(), loss_scale };
             let json = serde_json::to_vec_pretty(&state)
                 .map_err(|e| Error::Input(format!("the state cannot be written: {e}")))?;
             files::write_atomic(&aside.join(STATE), &json)?;
@@ -78,6 +83,9 @@ impl<T: Task> Trainer<T> {
             tensors.insert(name, tensor);
         }
         self.optimizer.load_state(&tensors)?;
+        if let (Some(scaler), Some(state)) = (&mut self.scaler, state.loss_scale) {
+            scaler.load_state(state).map_err(|e| fail(e.to_string()))?;
+        }
         self.step = state.step;
         self.epoch = None;
         Ok(())

@@ -11,7 +11,8 @@ use crate::Parameter;
 pub struct Clip {
     /// The Euclidean norm of all gradients together, before clipping.
     pub norm: Tensor,
-    /// The factor of every gradient, at most 1: for [`Optimizer::step`](crate::Optimizer::step).
+    /// The factor of every gradient, at most 1: for [`Optimizer::step`](crate::Optimizer::step). Of a
+    /// [`GradScaler`](crate::GradScaler) the verdict, whose first number is the factor.
     pub scale: Tensor,
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod adam;
 pub(crate) mod clip;
 pub(crate) mod group;
+pub(crate) mod scaler;
 pub(crate) mod schedule;
 pub(crate) mod sgd;
 
@@ -19,8 +20,8 @@ pub trait Optimizer: Send {
     /// state too (as PyTorch treats a gradient of `None`).
     ///
     /// A group's rate is its `lr` times `lr_factor` (from a [`Schedule`](crate::Schedule)). `scale`
-    /// is a scalar tensor that multiplies every gradient (from
-    /// [`clip_grad_norm`](crate::clip_grad_norm)).
+    /// is a scalar tensor that multiplies every gradient (from [`clip_grad_norm`](crate::clip_grad_norm)); or
+    /// the verdict of a [`GradScaler`](crate::GradScaler), by which the step may be skipped.
     fn step(&mut self, grads: &Gradients, lr_factor: f64, scale: Option<&Tensor>) -> Result<()>;
 
     /// Groups, state and number of steps.

@@ -35,8 +35,8 @@ impl Optimizer for Sgd {
     fn step(&mut self, grads: &Gradients, lr_factor: f64, scale: Option<&Tensor>) -> Result<()> {
         let (momentum, nesterov, dampening) = (self.momentum, self.nesterov, self.dampening);
         self.core.step(grads, lr_factor, |value, grad, slot, lr, weight_decay| {
-            let first = slot.step == 1;
-            let h = SgdStep { lr, momentum, dampening, nesterov, weight_decay, first };
+            let step = slot.step;
+            let h = SgdStep { lr, momentum, dampening, nesterov, weight_decay, step };
             value.sgd_(grad, slot.buffers.first_mut(), &h, scale)
         })
     }

@@ -12,6 +12,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use gradus_models::Precision;
 use gradus_models::pipelines::Score;
 use gradus_models::tokenizer::char_offsets;
 use serde::Serialize;
@@ -371,11 +372,15 @@ async fn info(State(app): State<Arc<App>>) -> Result<Response> {
         }
         Pipeline::FillMask(_) => json!({"fill_mask": {}}),
     };
+    let dtype = match app.models.compute().precision {
+        Precision::F32 => "float32",
+        Precision::F16 => "float16",
+    };
     let options = app.models.options();
     Ok(small(&json!({
         "model_id": served.folder.display().to_string(),
         "model_sha": null,
-        "model_dtype": "float32",
+        "model_dtype": dtype,
         "served_model_name": served.name,
         "model_type": model_type,
         "max_concurrent_requests": options.max_queue,

@@ -152,7 +152,8 @@ unsafe fn split<T: Gemm>(
 }
 
 /// Batched product of operands already broadcast to one batch shape; `shape` is the result's.
-pub(crate) fn matmul(a: &Tensor, b: &Tensor, shape: &[usize]) -> Result<Tensor> {
+/// The result has the operands' dtype: another is only for f16, which is not computed here.
+pub(crate) fn matmul(a: &Tensor, b: &Tensor, shape: &[usize], _dtype: DType) -> Result<Tensor> {
     dispatch_float!("matmul", a.dtype(), T => batched::<T>(a, b, shape))
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod cross_entropy;
 pub(crate) mod dropout;
 pub(crate) mod index;
 pub(crate) mod layer_norm;
+pub(crate) mod loss_scale;
 pub(crate) mod math;
 pub(crate) mod matmul;
 pub(crate) mod optim;

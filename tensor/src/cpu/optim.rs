@@ -20,9 +20,17 @@ const ADAMW: f64 = 0.6;
 const SGD: f64 = 0.3;
 const NORM: f64 = 0.15;
 
-/// The gradient's factor, read where the kernel runs.
-fn factor<T: Float>(scale: Option<&Tensor>) -> T {
-    scale.map_or(T::ONE, |s| T::c(s.to_f64_vec()[0]))
+/// What a step is told of its gradient where the kernel runs: the factor, and the number of the step
+/// without those skipped before. `None` if this one is skipped.
+fn told(scale: Option<&Tensor>, step: u64) -> Option<(f64, u64)> {
+    match scale.map(Tensor::to_f64_vec).as_deref() {
+        None => Some((1.0, step)),
+        Some([factor]) => Some((*factor, step)),
+        Some([factor, skip, before, ..]) => {
+            (*skip == 0.0).then_some((*factor, step.saturating_sub(*before as u64).max(1)))
+        }
+        Some(_) => None,
+    }
 }
 
 pub(crate) fn adamw_(
@@ -33,14 +41,15 @@ pub(crate) fn adamw_(
     h: &AdamWStep,
     scale: Option<&Tensor>,
 ) -> Result<()> {
-    let correction1 = 1.0 - h.beta1.powf(h.step as f64);
-    let correction2 = (1.0 - h.beta2.powf(h.step as f64)).sqrt();
+    let Some((factor, step)) = told(scale, h.step) else { return Ok(()) };
+    let correction1 = 1.0 - h.beta1.powf(step as f64);
+    let correction2 = (1.0 - h.beta2.powf(step as f64)).sqrt();
     let (keep, l2) = match h.decoupled {
         true => (1.0 - h.lr * h.weight_decay, 0.0),
         false => (1.0, h.weight_decay),
     };
     dispatch_float!("adamw_", p.dtype(), T => {
-        let scale = factor::<T>(scale);
+        let scale = T::c(factor);
         let (keep, l2) = (T::c(keep), T::c(l2));
         let (in1, decay2, in2) = (T::c(1.0 - h.beta1), T::c(h.beta2), T::c(1.0 - h.beta2));
         let (rate, root, eps) = (T::c(h.lr / correction1), T::c(correction2), T::c(h.eps));
@@ -74,12 +83,13 @@ pub(crate) fn sgd_(
     h: &SgdStep,
     scale: Option<&Tensor>,
 ) -> Result<()> {
+    let Some((factor, step)) = told(scale, h.step) else { return Ok(()) };
     dispatch_float!("sgd_", p.dtype(), T => {
-        let scale = factor::<T>(scale);
+        let scale = T::c(factor);
         let (l2, rate, momentum) = (T::c(h.weight_decay), T::c(h.lr), T::c(h.momentum));
         // On the first step the buffer becomes the gradient, whatever it held.
-        let first_step = h.first;
-        let gain = T::c(if h.first { 1.0 } else { 1.0 - h.dampening });
+        let first_step = step == 1;
+        let gain = T::c(if first_step { 1.0 } else { 1.0 - h.dampening });
         let nesterov = h.nesterov;
         let g = grad.cpu_slice::<T>();
         let Some(buffer) = buffer else {
@@ -205,7 +215,7 @@ mod tests {
                     dampening,
                     nesterov,
                     weight_decay: 0.2,
-                    first: step == 0,
+                    step: step + 1,
                 };
                 let grad = random(n, DType::F64, &format!("g{step}"));
                 p.sgd_(&grad, buffer.as_mut(), &h, None).unwrap();
@@ -234,7 +244,7 @@ mod tests {
             dampening: 0.0,
             nesterov: false,
             weight_decay: 0.0,
-            first: true,
+            step: 1,
         };
         let address = p.cpu_slice::<f32>().as_ptr();
         p.sgd_(&grad, None, &h, None).unwrap();

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, OnceLock};
 
 use super::context::Gpu;
+use super::cooperative::Fragments;
 use crate::{Error, Result, bail};
 
 /// What a GPU can do beyond the common.
@@ -185,8 +186,18 @@ fn open(op: &'static str, entry: &Entry, limits: GpuLimits) -> Result<&'static G
     };
     let (device, queue) = ready(entry.adapter.request_device(&descriptor))
         .map_err(|e| Error::op(op, format!("{name} cannot be opened: {e}")))?;
+    let listed = entry.adapter.cooperative_matrix_properties();
+    let listed = if has
+        .contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX | wgpu::Features::SUBGROUP)
+    {
+        listed
+    } else {
+        Vec::new()
+    };
+    let fragments = Fragments::of(&listed, &entry.adapter.get_info(), &device.limits());
     // A device lives as long as the program: tensors of any thread refer to it.
-    Ok(Box::leak(Box::new(Gpu::new(name, info, entry.adapter.get_info(), device, queue))))
+    let adapter = entry.adapter.get_info();
+    Ok(Box::leak(Box::new(Gpu::new(name, info, adapter, fragments, device, queue))))
 }
 
 /// The result of one of `wgpu`'s futures, which natively are ready at once.

@@ -13,6 +13,7 @@ use gradus_shaders::Shader;
 
 use super::adapter::{GpuInfo, ready};
 use super::cache::PipelineCache;
+use super::cooperative::{CooperativeState, Fragments};
 use super::counters::GpuCounters;
 use super::gather::Gathered;
 use super::memory::{Block, Buffer, Pool};
@@ -132,6 +133,7 @@ pub(crate) struct Gpu {
     batch: AtomicU64,
     failure: Arc<Mutex<Option<String>>>,
     cache: PipelineCache,
+    pub(super) cooperative: CooperativeState,
     /// Buffers for reading.
     pub(super) staging: Mutex<Vec<wgpu::Buffer>>,
 }
@@ -146,6 +148,7 @@ impl Gpu {
         name: String,
         info: GpuInfo,
         adapter: wgpu::AdapterInfo,
+        fragments: Fragments,
         device: wgpu::Device,
         queue: wgpu::Queue,
     ) -> Gpu {
@@ -176,6 +179,7 @@ impl Gpu {
             batch: AtomicU64::new(1),
             failure,
             cache,
+            cooperative: CooperativeState { fragments, ..CooperativeState::default() },
             staging: Mutex::default(),
         }
     }

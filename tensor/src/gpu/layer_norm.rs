@@ -6,6 +6,15 @@ use super::storage::{float, output};
 use crate::{DType, LayerNormOutput, Result, Tensor};
 use gradus_shaders as shaders;
 
+/// Weights and statistics as the kernels take them.
+fn in_f32<const N: usize>(tensors: [&Tensor; N]) -> Result<[Tensor; N]> {
+    let mut all = tensors.map(Tensor::clone);
+    for tensor in &mut all {
+        *tensor = tensor.to_dtype(DType::F32)?;
+    }
+    Ok(all)
+}
+
 /// All inputs contiguous and of fitting shapes; `lead` is x's shape without the last dimension.
 pub(crate) fn forward(
     x: &Tensor,
@@ -19,11 +28,12 @@ pub(crate) fn forward(
     let (gpu, n) = (x.gpu(), weight.numel());
     let y = output(op, gpu, x.shape(), x.dtype())?;
     if n == 0 {
-        let nan = || full(op, gpu, lead, f64::NAN, x.dtype());
+        let nan = || full(op, gpu, lead, f64::NAN, DType::F32);
         return Ok(LayerNormOutput { output: y, mean: nan()?, rstd: nan()? });
     }
-    let mean = output(op, gpu, lead, x.dtype())?;
-    let rstd = output(op, gpu, lead, x.dtype())?;
+    let mean = output(op, gpu, lead, DType::F32)?;
+    let rstd = output(op, gpu, lead, DType::F32)?;
+    let [weight, bias] = &in_f32([weight, bias])?;
     let args = Rows::new(mean.numel(), n, eps);
     let width = args.width();
     let key = (op, scalar.code() << 16 | width as u64);
@@ -46,6 +56,8 @@ pub(crate) fn backward(
     let scalar = float(op, x.dtype())?;
     let (gpu, n, rows) = (x.gpu(), weight.numel(), mean.numel());
     let dx = output(op, gpu, x.shape(), x.dtype())?;
+    let (dtype, grad) = (weight.dtype(), &grad.to_dtype(x.dtype())?);
+    let [weight, mean, rstd] = &in_f32([weight, mean, rstd])?;
     let args = Rows::new(rows, n, 0.0);
     let width = args.width();
     let key = (op, scalar.code() << 16 | width as u64);
@@ -61,6 +73,6 @@ pub(crate) fn backward(
     args.launch(op, key, (blocks * tiles) as u64, &[x, mean, rstd, grad], &[&dw, &db], || {
         shaders::layer_norm::parameters(scalar)
     })?;
-    let total = |parts: Tensor| parts.sum(&[0], false)?.to_dtype(x.dtype());
+    let total = |parts: Tensor| parts.sum(&[0], false)?.to_dtype(dtype);
     Ok((dx, total(dw)?, total(db)?))
 }

@@ -1,12 +1,13 @@
-//! Matrix products: launches of `matmul.wgsl`.
+//! Matrix products: launches of `matmul.wgsl` (in tiles), `matmul_few.wgsl` (of few rows) and
+//! `matmul_cooperative.wgsl`, chosen by shape and device.
 
-use super::context::Launch;
-use super::storage::{float, output};
+use super::context::{Gpu, Launch};
+use super::storage::{download, float, output, upload};
 use super::walk;
 use crate::layout::Layout;
-use crate::{Result, Tensor, bail};
-use gradus_shaders as shaders;
-use gradus_shaders::matmul::{Epilogue, TILES};
+use crate::{DType, Result, Tensor, bail};
+use gradus_shaders::matmul::{Cooperative, Epilogue, FEW, Product, TILES, Types};
+use gradus_shaders::{Scalar, Shader};
 
 /// Batch dimensions that the kernel walks at most.
 const MOST_BATCH: usize = 3;
@@ -42,14 +43,14 @@ fn batch_layout(x: &Tensor) -> Layout {
 }
 
 /// Batched product of operands already broadcast to one batch shape; `shape` is the result's.
-pub(crate) fn matmul(a: &Tensor, b: &Tensor, shape: &[usize]) -> Result<Tensor> {
+pub(crate) fn matmul(a: &Tensor, b: &Tensor, shape: &[usize], dtype: DType) -> Result<Tensor> {
     let (batch_a, batch_b) = (batch_layout(a), batch_layout(b));
     let (sizes, strides) = walk::merged(&[&batch_a, &batch_b]);
     if sizes.len() > MOST_BATCH {
-        return matmul(&a.copy()?, &b.copy()?, shape);
+        return matmul(&a.copy()?, &b.copy()?, shape, dtype);
     }
     let rank = shape.len();
-    let c = output("matmul", a.gpu(), shape, a.dtype())?;
+    let c = output("matmul", a.gpu(), shape, dtype)?;
     let mut args = Args {
         batch: [1; MOST_BATCH],
         a_row: a.layout.strides[rank - 2] as u32,
@@ -74,11 +75,12 @@ pub(crate) fn matmul(a: &Tensor, b: &Tensor, shape: &[usize]) -> Result<Tensor> 
         None,
         Epilogue::None,
         &[&c],
+        None,
     )?;
     Ok(c)
 }
 
-/// `x [m, in]`, `w [out, in]`, `bias [out]` → `[m, out]`.
+/// `x [m, in]`, `w [out, in]`, `bias [out]` → `[m, out]`. Beside f16 the kernel takes an f32 bias.
 pub(crate) fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     Ok(layer("linear", x, w, bias, Epilogue::None)?.0)
 }
@@ -103,9 +105,9 @@ fn layer(
         b_col: w.layout.strides[0] as u32,
         ..bytemuck::Zeroable::zeroed()
     };
-    let bias = bias.map(Tensor::contiguous).transpose()?;
+    let bias = bias.map(|b| b.to_dtype(DType::F32)?.contiguous()).transpose()?;
     let outputs: Vec<&Tensor> = [&c].into_iter().chain(&kept).collect();
-    product(op, (1, m, k, n), args, x, w, bias.as_ref(), epilogue, &outputs)?;
+    product(op, (1, m, k, n), args, x, w, bias.as_ref(), epilogue, &outputs, None)?;
     Ok((c, kept))
 }
 
@@ -119,6 +121,100 @@ pub(crate) fn linear_gelu(
     layer("linear_gelu", x, w, bias, if keep { Epilogue::GeluKeep } else { Epilogue::Gelu })
 }
 
+/// A matrix as it lies: sizes, steps, and the first elements that a batch has.
+struct Lie<'a> {
+    sizes: (usize, usize),
+    steps: (u32, u32),
+    starts: &'a [u32],
+}
+
+impl Lie<'_> {
+    /// Whether it can be read in fours along its columns or, where those step further, its rows.
+    fn in_fours(&self) -> bool {
+        let ((rows, cols), (row, col)) = (self.sizes, self.steps);
+        match col < row {
+            true => self.in_fours_along(cols, col, rows, row),
+            false => self.in_fours_along(rows, row, cols, col),
+        }
+    }
+
+    /// Of `length` elements in each of `across` lines: they lie without gaps, and lines begin at multiples of 4.
+    fn in_fours_along(&self, length: usize, unit: u32, across: usize, step: u32) -> bool {
+        unit == 1
+            && length.is_multiple_of(4)
+            && (across == 1 || step.is_multiple_of(4))
+            && self.starts.iter().all(|start| start.is_multiple_of(4))
+    }
+}
+
+/// Which kernel computes a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kernel {
+    /// Of at most so many rows.
+    Few { rows: u32, vector: bool },
+    /// In tiles of this size.
+    Tiles { size: u32, vector: bool },
+    /// By cooperative matrices.
+    Cooperative(Cooperative),
+}
+
+impl Kernel {
+    /// By shape and layout; `cooperative` is asked for a kernel of its own for so many tiles of a size.
+    fn choose(
+        (batch, m, k, n): (usize, usize, usize, usize),
+        args: &Args,
+        cooperative: impl FnOnce(&dyn Fn(u32) -> usize) -> Option<Cooperative>,
+    ) -> Kernel {
+        let starts_of = |offset: u32, steps: [u32; MOST_BATCH]| [&[offset][..], &steps].concat();
+        let a_starts = starts_of(args.a_offset, args.a_batch);
+        let b_starts = starts_of(args.b_offset, args.b_batch);
+        let a = Lie { sizes: (m, k), steps: (args.a_row, args.a_col), starts: &a_starts };
+        let b = Lie { sizes: (k, n), steps: (args.b_row, args.b_col), starts: &b_starts };
+        let b_lies_along_k = args.b_row <= args.b_col || n == 1;
+        if let Some(&rows) = FEW.iter().find(|&&rows| b_lies_along_k && m <= rows as usize) {
+            let vector = a.in_fours_along(k, args.a_col, m, args.a_row)
+                && b.in_fours_along(k, args.b_row, n, args.b_col);
+            return Kernel::Few { rows, vector };
+        }
+        let [large, small] = TILES;
+        let count = |size: u32| batch * m.div_ceil(size as usize) * n.div_ceil(size as usize);
+        let fours = a.in_fours() && b.in_fours();
+        if fours && let Some(kernel) = cooperative(&count) {
+            return Kernel::Cooperative(kernel);
+        }
+        let size = if count(large) >= BUSY { large } else { small };
+        Kernel::Tiles { size, vector: fours && n.is_multiple_of(4) }
+    }
+
+    /// Workgroups for each matrix of the batch.
+    fn groups(self, m: usize, n: usize) -> usize {
+        match self {
+            Kernel::Few { .. } => n.div_ceil(4),
+            Kernel::Tiles { size, .. } | Kernel::Cooperative(Cooperative { size, .. }) => {
+                m.div_ceil(size as usize) * n.div_ceil(size as usize)
+            }
+        }
+    }
+
+    /// A number that tells the kernels apart.
+    fn code(self) -> u64 {
+        match self {
+            Kernel::Few { rows, vector } => (rows as u64) << 1 | vector as u64,
+            Kernel::Tiles { size, vector } => 1 << 10 | (size as u64) << 1 | vector as u64,
+            // One device has one kind of fragment and subgroup.
+            Kernel::Cooperative(Cooperative { size, .. }) => 1 << 11 | size as u64,
+        }
+    }
+
+    fn shader(self, product: Product) -> Shader {
+        match self {
+            Kernel::Few { rows, vector } => product.few(rows, vector),
+            Kernel::Tiles { size, vector } => product.tiles(size, vector),
+            Kernel::Cooperative(kernel) => product.cooperative(kernel),
+        }
+    }
+}
+
 fn product(
     op: &'static str,
     (batch, m, k, n): (usize, usize, usize, usize),
@@ -128,32 +224,157 @@ fn product(
     bias: Option<&Tensor>,
     epilogue: Epilogue,
     outputs: &[&Tensor],
+    forced: Option<Kernel>,
 ) -> Result<()> {
-    let scalar = float(op, a.dtype())?;
+    let types = Types { operands: float(op, a.dtype())?, result: float(op, outputs[0].dtype())? };
     if batch * m * n == 0 {
         return Ok(());
     }
-    let [large, small] = TILES;
-    let count = |size: u32| batch * m.div_ceil(size as usize) * n.div_ceil(size as usize);
-    let size = if count(large) >= BUSY { large } else { small };
-    let tiles = count(size);
+    (args.a_offset, args.b_offset) = (a.start(), b.start());
+    let gpu = a.gpu();
+    let kernel = match forced {
+        Some(kernel) => kernel,
+        None => Kernel::choose((batch, m, k, n), &args, |tiles| {
+            let kernel = gpu.cooperative.fragments.kernel(types.operands, BUSY, tiles)?;
+            agrees(gpu, types.operands, kernel).then_some(kernel)
+        }),
+    };
+    let tiles = batch * kernel.groups(m, n);
     if tiles > u32::MAX as usize || k > u32::MAX as usize {
         bail!(op, "{batch} products of [{m}, {k}] and [{k}, {n}] are more than one launch takes");
     }
     (args.m, args.k, args.n, args.tiles) = (m as u32, k as u32, n as u32, tiles as u32);
-    (args.a_offset, args.b_offset) = (a.start(), b.start());
     args.bias_offset = bias.map_or(0, Tensor::start);
     let mut inputs = vec![a.buffer(), b.buffer()];
     inputs.extend(bias.map(Tensor::buffer));
     let outputs: Vec<_> = outputs.iter().map(|t| t.buffer()).collect();
-    let variant = [scalar.code(), bias.is_some() as u64, epilogue as u64, (size == large) as u64];
+    let product = Product { types, bias: bias.is_some(), epilogue };
     let launch = Launch {
         op,
-        key: ("matmul", variant.iter().fold(0, |key, part| key * 4 + part)),
+        key: ("matmul", product.code() << 32 | kernel.code()),
         inputs: &inputs,
         outputs: &outputs,
         immediates: bytemuck::bytes_of(&args),
-        groups: a.gpu().grid(op, tiles as u64)?,
+        groups: gpu.grid(op, tiles as u64)?,
     };
-    a.gpu().launch(&launch, || shaders::matmul::matmul(scalar, bias.is_some(), epilogue, size))
+    gpu.launch(&launch, || kernel.shader(product))
+}
+
+/// Whether cooperative matrices give the sums that the tiles give; computed once for a device.
+fn agrees(gpu: &'static Gpu, operands: Scalar, kernel: Cooperative) -> bool {
+    let known = match operands {
+        Scalar::F16 => &gpu.cooperative.f16_agrees,
+        _ => &gpu.cooperative.f32_agrees,
+    };
+    match known.get() {
+        Some(&agrees) => agrees,
+        // An error of the comparison is one of the device, which the next operation will meet.
+        None => {
+            let agrees = compared(gpu, operands, Kernel::Cooperative(kernel)).unwrap_or(false);
+            *known.get_or_init(|| agrees)
+        }
+    }
+}
+
+/// Whether a kernel gives, bit for bit, the product that the plain tiles give: of small whole numbers, which no order
+/// of summation rounds. Tiles, fragments and steps of k are cut off at the edges; both ways in which B can lie.
+fn compared(gpu: &'static Gpu, operands: Scalar, kernel: Kernel) -> Result<bool> {
+    let (op, dtype) = ("matmul", if operands == Scalar::F16 { DType::F16 } else { DType::F32 });
+    let (m, k, n) = (200, 100, 140);
+    let numbers = |rows: usize, cols: usize, step: usize| {
+        let values: Vec<f32> = (0..rows * cols).map(|i| (i * step % 13) as f32 - 6.0).collect();
+        let here = Tensor::from_slice(&values, &[rows, cols])?.to_dtype(dtype)?;
+        upload(op, &here, gpu)
+    };
+    let (a, b) = (numbers(m, k, 5)?, numbers(k, n, 7)?);
+    let turned = b.t()?.copy()?.t()?;
+    let result = |b: &Tensor, kernel: Kernel| {
+        // What is left unwritten must not be what an earlier kernel wrote there.
+        let c = super::copy::full(op, gpu, &[m, n], f64::NAN, DType::F32)?;
+        let args = Args {
+            batch: [1; MOST_BATCH],
+            a_row: k as u32,
+            a_col: 1,
+            b_row: b.layout.strides[0] as u32,
+            b_col: b.layout.strides[1] as u32,
+            ..bytemuck::Zeroable::zeroed()
+        };
+        product(op, (1, m, k, n), args, &a, b, None, Epilogue::None, &[&c], Some(kernel))?;
+        download(op, &c)?.to_vec::<f32>()
+    };
+    let plain = Kernel::Tiles { size: TILES[1], vector: false };
+    let truth = result(&b, plain)?;
+    Ok(result(&b, kernel)? == truth && result(&turned, kernel)? == truth)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of contiguous operands, `w` being a weight's transpose.
+    fn chosen((m, k, n): (usize, usize, usize), change: impl FnOnce(&mut Args)) -> Kernel {
+        let mut args = Args {
+            a_row: k as u32,
+            a_col: 1,
+            b_row: 1,
+            b_col: k as u32,
+            ..bytemuck::Zeroable::zeroed()
+        };
+        change(&mut args);
+        Kernel::choose((1, m, k, n), &args, |_| None)
+    }
+
+    #[test]
+    fn kernels_are_chosen_by_shape() {
+        let few = |rows, vector| Kernel::Few { rows, vector };
+        let tiles = |size, vector| Kernel::Tiles { size, vector };
+        let all = |_: &mut Args| {};
+        assert_eq!(chosen((1, 384, 384), all), few(1, true));
+        assert_eq!(chosen((3, 384, 77), all), few(4, true));
+        assert_eq!(chosen((16, 384, 384), all), few(16, true));
+        assert_eq!(chosen((16, 383, 384), all), few(16, false));
+        assert_eq!(chosen((16, 384, 384), |a| a.a_offset = 2), few(16, false));
+        assert_eq!(chosen((16, 384, 384), |a| a.b_batch[2] = 6), few(16, false));
+        assert_eq!(chosen((17, 384, 384), all), tiles(32, true));
+        assert_eq!(chosen((4096, 384, 384), all), tiles(64, true));
+        assert_eq!(chosen((4096, 384, 77), all), tiles(64, false));
+        assert_eq!(chosen((100, 384, 384), |a| a.a_row = 386), tiles(32, false));
+        // B along n: in tiles also of few rows. Neither m nor k then need be multiples of 4.
+        let along_n = |a: &mut Args| (a.b_row, a.b_col) = (384, 1);
+        assert_eq!(chosen((9, 384, 384), along_n), tiles(32, true));
+        assert_eq!(chosen((9, 6, 384), along_n), tiles(32, false));
+        let turned = |a: &mut Args| {
+            along_n(a);
+            (a.a_row, a.a_col) = (1, 768);
+        };
+        assert_eq!(chosen((768, 391, 384), turned), tiles(64, true));
+        // Cooperative matrices, where there are any, for all that is read in fours and has more than few rows.
+        let any = Cooperative { fragment: 16, lanes: 32, size: 64 };
+        let with = |shape: (usize, usize, usize)| {
+            let (m, k, n) = shape;
+            let mut args: Args = bytemuck::Zeroable::zeroed();
+            (args.a_row, args.a_col, args.b_row, args.b_col) = (k as u32, 1, 1, k as u32);
+            Kernel::choose((1, m, k, n), &args, |_| Some(any))
+        };
+        assert_eq!(with((100, 384, 77)), Kernel::Cooperative(any));
+        assert_eq!(with((100, 383, 76)), tiles(32, false));
+        assert_eq!(with((9, 384, 76)), few(16, true));
+    }
+
+    /// The comparison by which cooperative matrices are let in: it holds of a kernel that is right, and does not
+    /// of one that is wrong (the fours of a matrix that has gaps between them).
+    #[test]
+    fn a_comparison_tells_right_from_wrong() {
+        let Some(info) = super::super::gpus().into_iter().next() else { return };
+        let gpu = super::super::gpu("test", info.index).unwrap();
+        for operands in [Scalar::F32, Scalar::F16] {
+            if operands == Scalar::F16 && !info.features.f16 {
+                continue;
+            }
+            let right = Kernel::Tiles { size: TILES[0], vector: true };
+            assert!(compared(gpu, operands, right).unwrap());
+            // Only the first rows.
+            assert!(!compared(gpu, operands, Kernel::Few { rows: 4, vector: false }).unwrap());
+        }
+    }
 }

@@ -10,6 +10,7 @@
 //! | `storage.rs` | a tensor's memory, uploads and reads, how dtypes lie in buffers |
 //! | `walk.rs` | the arguments of elementwise kernels over strided views |
 //! | `rows.rs` | the arguments of kernels along rows |
+//! | `cooperative.rs` | which products go by cooperative matrices |
 //! | `cache.rs`, `counters.rs` | compiled pipelines on disk; what the device did and holds |
 //! | `copy.rs`, `unary.rs`, … | the families: launches of `shaders/src/NAME.wgsl` |
 //!
@@ -50,6 +51,7 @@ pub(crate) mod binary;
 mod cache;
 pub(crate) mod concat;
 pub(crate) mod context;
+mod cooperative;
 pub(crate) mod copy;
 mod counters;
 pub(crate) mod cross_entropy;
@@ -57,6 +59,7 @@ pub(crate) mod dropout;
 mod gather;
 pub(crate) mod index;
 pub(crate) mod layer_norm;
+pub(crate) mod loss_scale;
 pub(crate) mod matmul;
 mod memory;
 pub(crate) mod optim;

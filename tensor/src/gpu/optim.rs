@@ -4,10 +4,11 @@ use super::context::Launch;
 use super::gather::Part;
 use super::memory::Buffer;
 use super::storage::output;
+use crate::ops::loss_scale::VERDICT;
 use crate::ops::optim::{AdamWStep, SgdStep};
 use crate::{DType, Result, Tensor, bail};
 use gradus_shaders as shaders;
-use gradus_shaders::optim::MANY;
+use gradus_shaders::optim::{Factor, MANY};
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -43,8 +44,13 @@ fn only_f32(op: &'static str, dtype: DType) -> Result<()> {
 }
 
 /// The gradient's factor as the kernels read it.
-fn factor(scale: Option<&Tensor>) -> Result<Option<Tensor>> {
-    scale.map(|s| s.to_dtype(DType::F32)?.contiguous()).transpose()
+fn factor(scale: Option<&Tensor>) -> Result<(Factor, Option<Tensor>)> {
+    let kind = match scale.map(Tensor::numel) {
+        None => Factor::None,
+        Some(VERDICT) => Factor::Verdict,
+        Some(_) => Factor::Scale,
+    };
+    Ok((kind, scale.map(|s| s.to_dtype(DType::F32)?.contiguous()).transpose()?))
 }
 
 /// The tensor, contiguous and from element 0 of its buffer on.
@@ -77,7 +83,7 @@ pub(crate) fn adamw_(
         true => (1.0 - h.lr * h.weight_decay, 0.0),
         false => (1.0, h.weight_decay),
     };
-    let scale = factor(scale)?;
+    let (factor, scale) = factor(scale)?;
     for tensor in [&mut *p, &mut *m, &mut *v] {
         writable(op, tensor)?;
     }
@@ -91,21 +97,24 @@ pub(crate) fn adamw_(
         in1: (1.0 - h.beta1) as f32,
         decay2: h.beta2 as f32,
         in2: (1.0 - h.beta2) as f32,
-        rate: (h.lr / correction1) as f32,
+        rate: if factor == Factor::Verdict { h.lr } else { h.lr / correction1 } as f32,
         root: correction2 as f32,
         eps: h.eps as f32,
     };
+    // What the kernel needs to count without the steps that were skipped.
+    let counted = [h.step as f32, h.beta1.ln() as f32, h.beta2.ln() as f32];
+    let judged = [bytemuck::bytes_of(&args), bytemuck::bytes_of(&counted)].concat();
     let grad = from_start(op, grad)?;
     let common: Vec<&Buffer> = scale.iter().map(Tensor::buffer).collect();
     p.gpu().gather(&Part {
         op,
-        key: (op, scale.is_some() as u64),
+        key: (op, factor as u64),
         common: &common,
-        args: bytemuck::bytes_of(&args),
+        args: if factor == Factor::Verdict { &judged } else { bytemuck::bytes_of(&args) },
         inputs: &[grad.buffer()],
         outputs: &[p.buffer(), m.buffer(), v.buffer()],
         numel: p.numel() as u32,
-        shader: |variant, many| shaders::optim::adamw(variant == 1, many),
+        shader: |variant, many| shaders::optim::adamw(Factor::of(variant), many),
     })
 }
 
@@ -118,7 +127,7 @@ pub(crate) fn sgd_(
 ) -> Result<()> {
     let op = "sgd_";
     only_f32(op, p.dtype())?;
-    let scale = factor(scale)?;
+    let (factor, scale) = factor(scale)?;
     writable(op, p)?;
     if let Some(buffer) = &mut buffer {
         writable(op, buffer)?;
@@ -130,25 +139,28 @@ pub(crate) fn sgd_(
     let args = SgdArgs {
         scale_offset: scale.as_ref().map_or(0, Tensor::start),
         // On the first step the buffer becomes the gradient, whatever it held.
-        first: h.first as u32,
+        first: (h.step == 1) as u32,
         nesterov: h.nesterov as u32,
         l2: h.weight_decay as f32,
         rate: h.lr as f32,
         momentum: h.momentum as f32,
-        gain: if h.first { 1.0 } else { (1.0 - h.dampening) as f32 },
+        gain: if h.step == 1 && factor != Factor::Verdict { 1.0 } else { 1.0 - h.dampening } as f32,
     };
+    let judged = [bytemuck::bytes_of(&args), bytemuck::bytes_of(&(h.step as f32))].concat();
     let grad = from_start(op, grad)?;
     let common: Vec<&Buffer> = scale.iter().map(Tensor::buffer).collect();
     let outputs: Vec<&Buffer> = [&*p].into_iter().chain(buffer).map(Tensor::buffer).collect();
     p.gpu().gather(&Part {
         op,
-        key: (op, scale.is_some() as u64 * 2 + buffer.is_some() as u64),
+        key: (op, factor as u64 * 2 + buffer.is_some() as u64),
         common: &common,
-        args: bytemuck::bytes_of(&args),
+        args: if factor == Factor::Verdict { &judged } else { bytemuck::bytes_of(&args) },
         inputs: &[grad.buffer()],
         outputs: &outputs,
         numel: p.numel() as u32,
-        shader: |variant, many| shaders::optim::sgd(variant & 2 != 0, variant & 1 != 0, many),
+        shader: |variant, many| {
+            shaders::optim::sgd(Factor::of(variant / 2), variant & 1 != 0, many)
+        },
     })
 }
 

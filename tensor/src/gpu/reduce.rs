@@ -154,7 +154,7 @@ impl Nest {
         let y = output(op, self.x.gpu(), &[blocks * self.outputs], dtype)?;
         let now = if blocks > 1 { "none" } else { finish };
         let reduction = Reduction { map, join, finish: now };
-        let scalar = words(dtype);
+        let scalar = words(self.x.dtype());
         let centre_now = centre.filter(|_| reduction.centred());
         let key = key(reduction.code(), scalar, division);
         self.launch(op, key, centre_now, &y, &args, || shader(reduction, scalar, division))?;
@@ -172,7 +172,11 @@ fn strided(size: usize, stride: usize) -> Layout {
 
 /// Bytes lie in words.
 fn words(dtype: DType) -> Scalar {
-    if dtype == DType::F32 { Scalar::F32 } else { Scalar::U32 }
+    match dtype {
+        DType::F32 => Scalar::F32,
+        DType::F16 => Scalar::F16,
+        _ => Scalar::U32,
+    }
 }
 
 fn key(what: u64, scalar: Scalar, division: Division) -> u64 {
@@ -181,20 +185,25 @@ fn key(what: u64, scalar: Scalar, division: Division) -> u64 {
 
 fn check(op: &'static str, dtype: DType) -> Result<()> {
     match dtype {
-        DType::F32 | DType::U32 | DType::U8 => Ok(()),
+        DType::F32 | DType::F16 | DType::U32 | DType::U8 => Ok(()),
         other => {
-            bail!(op, "computes on f32, u32 and u8 on a GPU, got {other}; convert with to_dtype")
+            bail!(
+                op,
+                "computes on f32, f16, u32 and u8 on a GPU, got {other}; convert with to_dtype"
+            )
         }
     }
 }
 
-/// Reduces `dims` (resolved), which hold `n > 0` elements. `x` has elements. The result is flat.
+/// Reduces `dims` (resolved), which hold `n > 0` elements. `x` has elements. The result is flat, and f32
+/// for f16.
 pub(crate) fn forward(x: &Tensor, op: ReduceOp, dims: &[usize], n: usize) -> Result<Tensor> {
     let name = op.name();
     check(name, x.dtype())?;
     let nest = || Nest::new(name, x, dims, n);
     let dtype = match op {
         ReduceOp::Sum | ReduceOp::Prod if x.dtype() == DType::U8 => DType::U32,
+        _ if x.dtype() == DType::F16 => DType::F32,
         _ => x.dtype(),
     };
     let plain =

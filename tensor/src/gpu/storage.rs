@@ -10,6 +10,8 @@
 //! Ids, targets and offsets (u32) that were uploaded keep their CPU original beside the buffer: so
 //! checking and sorting them on the CPU needs no read from the GPU.
 
+use std::sync::OnceLock;
+
 use gradus_shaders::Scalar;
 
 use super::context::Gpu;
@@ -21,13 +23,19 @@ use crate::{DType, Device, Result, Tensor, bail};
 /// The largest u32 tensor, in elements, whose CPU original is kept.
 const MOST_KEPT: usize = 1 << 22;
 
-/// Memory of a GPU, and the CPU original where it is kept.
+/// Memory of a GPU; the CPU original where it is kept; and its values in another dtype, where they were
+/// asked to be kept, as long as they stay as they are.
 pub(crate) struct GpuStorage {
     pub(crate) buffer: Buffer,
     original: Option<std::sync::Arc<Storage>>,
+    cast: OnceLock<Tensor>,
 }
 
 impl GpuStorage {
+    fn new(buffer: Buffer, original: Option<std::sync::Arc<Storage>>) -> Self {
+        GpuStorage { buffer, original, cast: OnceLock::new() }
+    }
+
     pub(crate) fn device(&self) -> Device {
         Device::Gpu(self.buffer.gpu.info.index)
     }
@@ -74,7 +82,7 @@ pub(crate) fn output(
         bail!(op, "{shape:?} has more elements than GPU kernels count (2³² − 1); cut the tensor");
     }
     let buffer = gpu.scratch(op, numel as u64 * stored_size(scalar))?;
-    Ok(Tensor::from_storage(Storage::Gpu(GpuStorage { buffer, original: None }), dtype, shape))
+    Ok(Tensor::from_storage(Storage::Gpu(GpuStorage::new(buffer, None)), dtype, shape))
 }
 
 impl Tensor {
@@ -100,7 +108,9 @@ impl Tensor {
     pub(crate) fn make_writable(&mut self, op: &'static str) -> Result<()> {
         let mine = match std::sync::Arc::get_mut(&mut self.storage) {
             Some(Storage::Gpu(storage)) => {
-                storage.original = None; // it will no longer be the same
+                // They will no longer be the same.
+                storage.original = None;
+                storage.cast = OnceLock::new();
                 true
             }
             _ => false,
@@ -110,6 +120,25 @@ impl Tensor {
         }
         Ok(())
     }
+}
+
+/// [`Tensor::to_dtype_kept`]: of a whole storage.
+pub(crate) fn convert_kept(op: &'static str, x: &Tensor, dtype: DType) -> Result<Tensor> {
+    let Storage::Gpu(storage) = &*x.storage else { return x.to_dtype(dtype) };
+    if !x.is_contiguous() || x.layout.offset != 0 {
+        return super::copy::convert(op, x, dtype);
+    }
+    let cast = match storage.cast.get() {
+        Some(cast) => cast,
+        None => {
+            let made = super::copy::convert(op, x, dtype)?;
+            storage.cast.get_or_init(|| made)
+        }
+    };
+    if cast.dtype() != dtype || cast.numel() != x.numel() {
+        return super::copy::convert(op, x, dtype);
+    }
+    cast.reshape(x.shape())
 }
 
 /// A tensor of the CPU, uploaded.
@@ -145,7 +174,7 @@ pub(crate) fn upload(op: &'static str, source: &Tensor, gpu: &'static Gpu) -> Re
     }
     gpu.check(op)?;
     let original = keep.then(|| source.storage.clone());
-    let storage = Storage::Gpu(GpuStorage { buffer, original });
+    let storage = Storage::Gpu(GpuStorage::new(buffer, original));
     Ok(Tensor::from_storage(storage, source.dtype(), source.shape()))
 }
 

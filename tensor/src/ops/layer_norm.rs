@@ -1,23 +1,25 @@
 //! Layer normalisation over the last dimension (Ba, Kiros & Hinton, arXiv:1607.06450).
 
 use crate::device::on_device;
-use crate::{Result, Tensor, bail};
+use crate::{DType, Result, Tensor, bail};
 
 /// What [`Tensor::layer_norm`] computes: the result, and what its derivative needs again.
 #[derive(Clone)]
 pub struct LayerNormOutput {
     /// The normalised tensor, of the input's shape.
     pub output: Tensor,
-    /// The rows' means: the input's shape without the last dimension.
+    /// The rows' means: the input's shape without the last dimension. f32 for an input in f16.
     pub mean: Tensor,
     /// The rows' 1/√(variance + eps), of the same shape as the means.
     pub rstd: Tensor,
 }
 
-/// Checks that every `(name, tensor, shape)` has that shape and the dtype of `x`.
+/// Checks that every `(name, tensor, shape)` has that shape and the dtype of `x`, or f32 beside f16.
 fn check(op: &'static str, x: &Tensor, others: &[(&str, &Tensor, &[usize])]) -> Result<()> {
     for (name, tensor, shape) in others {
-        if tensor.shape() != *shape || tensor.dtype() != x.dtype() {
+        let fits =
+            tensor.dtype() == x.dtype() || (x.dtype(), tensor.dtype()) == (DType::F16, DType::F32);
+        if tensor.shape() != *shape || !fits {
             bail!(
                 op,
                 "{name} is {:?} {}, the input {:?} {}; {name} must be {shape:?} {}",
@@ -42,8 +44,9 @@ fn split_last<'a>(op: &'static str, x: &'a Tensor) -> Result<(&'a [usize], &'a [
 
 impl Tensor {
     /// `y = (x − mean) / √(var + eps) · weight + bias` over the last dimension, with the biased
-    /// variance. `weight` and `bias` are `[n]` for `x […, n]`; f32 and f64. With n = 0 the output is
-    /// empty and the statistics are NaN.
+    /// variance. `weight` and `bias` are `[n]` for `x […, n]`; f32 and f64. A GPU takes an x in f16 too, with
+    /// weight and bias in f16 or f32, and computes in f32. With n = 0 the output is empty and the statistics
+    /// are NaN.
     ///
     /// Composed reference: `x.mean(&[-1], true)`, `x.var(&[-1], true, 0)` and arithmetic.
     pub fn layer_norm(&self, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<LayerNormOutput> {
@@ -55,7 +58,8 @@ impl Tensor {
     }
 
     /// The gradients `(dx, dweight, dbias)` of [`Tensor::layer_norm`]. `self` is the input x; `mean`
-    /// and `rstd` come from the forward pass; `grad` has x's shape.
+    /// and `rstd` come from the forward pass; `grad` has x's shape and dtype. The gradients have the dtype of
+    /// what they belong to.
     pub fn layer_norm_backward(
         &self,
         weight: &Tensor,

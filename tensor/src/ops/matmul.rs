@@ -2,7 +2,7 @@
 
 use crate::device::on_device;
 use crate::layout::broadcast_shapes;
-use crate::{Result, Tensor, bail};
+use crate::{DType, Result, Tensor, bail};
 
 impl Tensor {
     /// The matrix product over the last two dimensions: `[…, m, k] × […, k, n] → […, m, n]`.
@@ -10,6 +10,18 @@ impl Tensor {
     /// The leading dimensions broadcast. Any strides are taken as they are, so transposed and
     /// broadcast operands cost no copy. `k = 0` gives zeros.
     pub fn matmul(&self, other: &Tensor) -> Result<Tensor> {
+        self.matmul_out_dtype(other, self.dtype())
+    }
+
+    /// [`matmul`](Tensor::matmul) with a result in `dtype`: of f16 operands, whose product a GPU sums in
+    /// f32, the sums themselves (`torch.mm(…, out_dtype=torch.float32)`).
+    ///
+    /// # Errors
+    /// If `dtype` is neither the operands' nor f32 for operands in f16.
+    pub fn matmul_out_dtype(&self, other: &Tensor, dtype: DType) -> Result<Tensor> {
+        if dtype != self.dtype() && (self.dtype(), dtype) != (DType::F16, DType::F32) {
+            bail!("matmul", "a product of {} has that dtype, not {dtype}", self.dtype());
+        }
         let (a, b) = (self.shape(), other.shape());
         if a.len() < 2 || b.len() < 2 {
             bail!("matmul", "needs two dimensions or more: {a:?} and {b:?}; unsqueeze a vector");
@@ -25,11 +37,12 @@ impl Tensor {
         let batch = broadcast_shapes("matmul", batch_a, batch_b)?;
         let full = |m: usize, n: usize| batch.iter().copied().chain([m, n]).collect::<Vec<_>>();
         let (x, y) = (self.broadcast_to(&full(m, k))?, other.broadcast_to(&full(k, n))?);
-        on_device!("matmul", [self, other], matmul::matmul(&x, &y, &full(m, n)))
+        on_device!("matmul", [self, other], matmul::matmul(&x, &y, &full(m, n), dtype))
     }
 
     /// The linear layer in one pass: `x·Wᵀ + b` for `x […, in]`, `W [out, in]` as checkpoints store
-    /// it, `b [out]`. Composed reference: `x.matmul(&w.t()?)?.add(&b)`.
+    /// it, `b [out]`; beside f16 the bias may be f32. Composed reference:
+    /// `x.matmul(&w.t()?)?.add(&b)`.
     pub fn linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
         let (flat, shape) = check_linear("linear", self, weight, bias)?;
         let operands: Vec<&Tensor> = [self, weight].into_iter().chain(bias).collect();
@@ -73,8 +86,13 @@ fn check_linear(
             w[0]
         );
     }
-    if input.dtype() != weight.dtype() || bias.is_some_and(|b| b.dtype() != weight.dtype()) {
-        bail!(op, "input {}, weight {}: dtypes differ", input.dtype(), weight.dtype());
+    let dtype = input.dtype();
+    if dtype != weight.dtype() {
+        bail!(op, "input {dtype}, weight {}: dtypes differ", weight.dtype());
+    }
+    let fits = |b: DType| b == dtype || (dtype, b) == (DType::F16, DType::F32);
+    if let Some(bias) = bias.filter(|b| !fits(b.dtype())) {
+        bail!(op, "input {dtype}, bias {}: dtypes differ", bias.dtype());
     }
     let rows: usize = x[..x.len() - 1].iter().product();
     let mut shape = x.to_vec();

@@ -7,6 +7,7 @@ pub mod cross_entropy;
 pub mod dropout;
 pub mod index;
 pub mod layer_norm;
+pub mod loss_scale;
 pub mod matmul;
 pub mod optim;
 pub mod reduce;

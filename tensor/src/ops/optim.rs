@@ -1,5 +1,6 @@
 //! The optimisers' steps, fused and in place, and the global norm that clipping needs.
 
+use super::loss_scale::VERDICT;
 use crate::device::on_device;
 use crate::{DType, Result, Tensor, bail};
 
@@ -36,8 +37,8 @@ pub struct SgdStep {
     pub nesterov: bool,
     /// Weight decay λ, added to the gradient (L2 penalty).
     pub weight_decay: f64,
-    /// Whether this is the parameter's first step: the buffer then becomes the gradient itself.
-    pub first: bool,
+    /// The number of this step, from 1: on the first one the buffer becomes the gradient itself.
+    pub step: u64,
 }
 
 /// Checks that `other` has the parameter's shape and dtype.
@@ -57,12 +58,14 @@ fn same(op: &'static str, parameter: &Tensor, what: &str, other: &Tensor) -> Res
 
 fn check_scale(op: &'static str, scale: Option<&Tensor>) -> Result<()> {
     match scale {
-        Some(scale) if scale.numel() != 1 || !scale.dtype().is_float() => bail!(
-            op,
-            "the gradient's scale is {:?} {}; it must be one float",
-            scale.shape(),
-            scale.dtype()
-        ),
+        Some(scale) if ![1, VERDICT].contains(&scale.numel()) || !scale.dtype().is_float() => {
+            bail!(
+                op,
+                "the gradient's scale is {:?} {}; it must be one float, or what loss_scale_ returned",
+                scale.shape(),
+                scale.dtype()
+            )
+        }
         _ => Ok(()),
     }
 }
@@ -81,8 +84,9 @@ impl Tensor {
     /// ```
     ///
     /// `m` and `v` are the running moments (zeros before the first step); `scale` is one number
-    /// that stays on the device (the factor of gradient clipping). A storage that someone else
-    /// still holds is copied first.
+    /// that stays on the device (the factor of gradient clipping), or what
+    /// [`loss_scale_`](Tensor::loss_scale_) returned: then the step may be skipped, and those skipped before
+    /// do not count in t. A storage that someone else still holds is copied first.
     ///
     /// Errors: shapes or dtypes that differ, `step` 0.
     pub fn adamw_(
@@ -118,7 +122,7 @@ impl Tensor {
     /// Without `momentum_buffer` there is no momentum, whatever `h.momentum` says. `scale` as in
     /// [`adamw_`](Tensor::adamw_).
     ///
-    /// Errors: shapes or dtypes that differ.
+    /// Errors: shapes or dtypes that differ, `step` 0.
     pub fn sgd_(
         &mut self,
         grad: &Tensor,
@@ -131,6 +135,9 @@ impl Tensor {
             same("sgd_", self, "the momentum buffer", buffer)?;
         }
         check_scale("sgd_", scale)?;
+        if h.step == 0 {
+            bail!("sgd_", "steps count from 1, got 0");
+        }
         let grad = grad.contiguous()?;
         let buffer = momentum_buffer;
         let operands: Vec<&Tensor> =

@@ -2,7 +2,7 @@
 
 use crate::device::on_device;
 use crate::layout::{resolve_dim, resolve_dims};
-use crate::{DType, Result, Tensor, bail, cpu};
+use crate::{DType, Device, Result, Tensor, bail, cpu};
 
 /// A reduction of some dimensions to one value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,17 +67,27 @@ impl Tensor {
     /// Reduces `dims` (negative count from the end; an empty list means all). With `keepdim` they
     /// stay with size 1, else they are gone.
     ///
+    /// A GPU takes f16 too, and computes in f32.
+    ///
     /// The order in which elements are combined depends on the shape alone, not on the strides nor
     /// on the number of threads.
     pub fn reduce(&self, op: ReduceOp, dims: &[isize], keepdim: bool) -> Result<Tensor> {
-        let dims = resolve_dims(op.name(), dims, self.rank())?;
-        let shape = reduced_shape(self.shape(), &dims, keepdim);
-        let n: usize = dims.iter().map(|&d| self.shape()[d]).product();
         let dtype = match (op, self.dtype()) {
             (ReduceOp::Sum | ReduceOp::Prod, DType::U8) => DType::U32,
             (_, dtype) => dtype,
         };
-        cpu::reduce::check_dtype(op, self.dtype())?;
+        self.reduced(op, dims, keepdim, dtype)
+    }
+
+    /// [`Tensor::reduce`] with a result in `dtype`.
+    fn reduced(&self, op: ReduceOp, dims: &[isize], keepdim: bool, dtype: DType) -> Result<Tensor> {
+        let dims = resolve_dims(op.name(), dims, self.rank())?;
+        let shape = reduced_shape(self.shape(), &dims, keepdim);
+        let n: usize = dims.iter().map(|&d| self.shape()[d]).product();
+        // GPUs reduce f16 too.
+        if self.dtype() != DType::F16 || self.device() == Device::Cpu {
+            cpu::reduce::check_dtype(op, self.dtype())?;
+        }
         if n == 0 {
             return match op.of_nothing() {
                 Some(value) => Tensor::full_on(&shape, value, dtype, self.device()),
@@ -94,7 +104,14 @@ impl Tensor {
         if n == 1 && !matches!(op, ReduceOp::Var { .. } | ReduceOp::LogSumExp) {
             return self.to_dtype(dtype)?.contiguous()?.reshape(&shape);
         }
-        on_device!(op.name(), [self], reduce::forward(self, op, &dims, n))?.reshape(&shape)
+        let flat = on_device!(op.name(), [self], reduce::forward(self, op, &dims, n))?;
+        flat.to_dtype(dtype)?.reshape(&shape)
+    }
+
+    /// [`Tensor::sum`] with a result in `dtype` (`torch.sum(…, dtype=…)`): of f16, which a GPU sums in f32,
+    /// the sums themselves.
+    pub fn sum_in(&self, dims: &[isize], keepdim: bool, dtype: DType) -> Result<Tensor> {
+        self.reduced(ReduceOp::Sum, dims, keepdim, dtype)
     }
 
     /// The sum over `dims` (empty: all). f32, f64, u32 (wraps around), u8 (into u32). Over no

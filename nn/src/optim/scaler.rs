@@ -1,0 +1,121 @@
+//! Dynamic loss scaling.
+
+use gradus_autograd::{Gradients, Var};
+use gradus_tensor::ops::loss_scale::STATE;
+use gradus_tensor::{Device, LossScale, Result, Tensor, bail};
+
+use super::clip::Clip;
+use crate::Parameter;
+
+/// Dynamic loss scaling, as `torch.amp.GradScaler` (Micikevicius et al., arXiv:1710.03740): the loss is
+/// multiplied by a scale before backward, so that gradients in f16 do not vanish. Where one overflows, the
+/// step is skipped and the scale halved; after 2,000 steps without, it doubles. It begins at 2¹⁶.
+///
+/// The scale stays on the device, and so does the decision: nothing is read back, the optimiser's kernels
+/// skip by themselves.
+///
+/// ```no_run
+/// # use gradus_nn::{AdamW, GradScaler, Optimizer, Parameter, Precision};
+/// # use gradus_tensor::{Device, Result};
+/// # fn step(
+/// #     loss: impl Fn() -> Result<gradus_autograd::Var>,
+/// #     parameters: &[Parameter],
+/// #     optimizer: &mut AdamW,
+/// # ) -> Result<()> {
+/// let mut scaler = GradScaler::new(Device::gpu(0)?)?;
+/// let loss = Precision::F16.run(loss)?;
+/// let grads = scaler.backward(&loss)?;
+/// let clip = scaler.clip_grad_norm(&grads, parameters, 1.0)?;
+/// optimizer.step(&grads, 1.0, Some(&clip.scale))?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct GradScaler {
+    /// See [`Tensor::loss_scale_`].
+    state: Tensor,
+    growth_factor: f64,
+    backoff_factor: f64,
+    growth_interval: u32,
+}
+
+impl GradScaler {
+    /// A scaler for gradients on `device`, with PyTorch's settings.
+    pub fn new(device: Device) -> Result<Self> {
+        let state = Tensor::from_slice(&[65536f32, 0.0, 0.0], &[STATE])?.to_device(device)?;
+        Ok(GradScaler { state, growth_factor: 2.0, backoff_factor: 0.5, growth_interval: 2000 })
+    }
+
+    /// With another first scale, above 0.
+    pub fn with_scale(mut self, scale: f64) -> Result<Self> {
+        self.load_state([scale, 0.0, 0.0])?;
+        Ok(self)
+    }
+
+    /// With the scale growing after so many steps without overflow, 1 or more.
+    pub fn with_growth_interval(mut self, steps: u32) -> Self {
+        self.growth_interval = steps;
+        self
+    }
+
+    /// The scale, a scalar on the device.
+    pub fn scale(&self) -> Result<Tensor> {
+        self.state.select(0, 0)
+    }
+
+    /// The gradients of `loss` (f32) times the scale. Those of several batches may be accumulated before
+    /// [`clip_grad_norm`](GradScaler::clip_grad_norm).
+    pub fn backward(&self, loss: &Var) -> Result<Gradients> {
+        // Of its own: the state changes in place.
+        let scale = self.scale()?.copy()?.reshape(loss.shape())?;
+        loss.backward_with(Some(scale), Default::default())
+    }
+
+    /// As [`clip_grad_norm`](crate::clip_grad_norm), for gradients of
+    /// [`backward`](GradScaler::backward); and moves the scale. The norm is that of the gradients without the scale
+    /// (infinite or NaN after an overflow); `scale` of the result, for [`Optimizer::step`](crate::Optimizer::step),
+    /// removes it, clips, and says whether the step is skipped: its numbers are told at [`Tensor::loss_scale_`].
+    /// To be called once a step.
+    ///
+    /// # Errors
+    /// If `max_norm` is NaN or below 0.
+    pub fn clip_grad_norm(
+        &mut self,
+        grads: &Gradients,
+        params: &[Parameter],
+        max_norm: f64,
+    ) -> Result<Clip> {
+        if max_norm.is_nan() || max_norm < 0.0 {
+            bail!("clip_grad_norm", "the largest norm is {max_norm}; it must be 0 or more");
+        }
+        let all: Vec<&Tensor> = params.iter().filter_map(|p| p.grad(grads)).collect();
+        let norm = Tensor::global_norm(&all)?.to_device(self.state.device())?;
+        let (growth_factor, backoff_factor) = (self.growth_factor, self.backoff_factor);
+        let growth_interval = self.growth_interval;
+        let h = LossScale { growth_factor, backoff_factor, growth_interval, max_norm };
+        let scale = self.state.loss_scale_(&norm, &h)?;
+        Ok(Clip { norm: scale.select(0, 3)?, scale })
+    }
+
+    /// The scale, the steps without overflow since it last changed, the steps skipped so far: what a
+    /// resumed run needs. Waits for the device.
+    pub fn state(&self) -> [f64; STATE] {
+        let mut state = [0.0; STATE];
+        state.copy_from_slice(&self.state.to_f64_vec());
+        state
+    }
+
+    /// Continues from a state that [`state`](GradScaler::state) returned, exactly.
+    ///
+    /// # Errors
+    /// If it is none: the scale must be above 0, the counts 0 or more.
+    pub fn load_state(&mut self, state: [f64; STATE]) -> Result<()> {
+        let [scale, counts @ ..] = state;
+        if !(scale.is_finite() && scale > 0.0 && counts.iter().all(|n| *n >= 0.0 && n.is_finite()))
+        {
+            bail!("grad_scaler", "{state:?} is no state: a scale above 0, and two counts");
+        }
+        let state = state.map(|x| x as f32);
+        self.state = Tensor::from_slice(&state, &[STATE])?.to_device(self.state.device())?;
+        Ok(())
+    }
+}

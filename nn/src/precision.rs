@@ -1,0 +1,101 @@
+//! In what precision a model computes.
+
+use std::fmt;
+use std::str::FromStr;
+
+use gradus_autograd::autocast;
+use gradus_tensor::{DType, Device, Result, bail, gpus};
+use serde::{Deserialize, Serialize};
+
+/// In what precision a model computes. Parameters, and the optimiser's state, are f32 in either.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Precision {
+    /// Everything in f32.
+    #[default]
+    F32,
+    /// Mixed: products and activations in f16, sums, statistics, softmax and losses in f32; see [`autocast`].
+    /// For GPUs. To train in it takes a [`GradScaler`](crate::GradScaler).
+    F16,
+}
+
+impl Precision {
+    /// Checks that `device` computes in this precision.
+    ///
+    /// # Errors
+    /// If it does not; the message says what does.
+    pub fn check(self, device: Device) -> Result<()> {
+        let (op, fails) = ("precision", "use f32");
+        match (self, device) {
+            (Precision::F32, _) => Ok(()),
+            (Precision::F16, Device::Gpu(index)) => match gpus().get(index) {
+                Some(gpu) if !gpu.features.f16 => {
+                    bail!(op, "{device} ({}) has no 16-bit floats; {fails}", gpu.name)
+                }
+                _ => Ok(()),
+            },
+            (Precision::F16, _) => {
+                bail!(op, "f16 is computed on GPUs only, not on {device}; {fails}")
+            }
+        }
+    }
+
+    /// Runs `body`, the forward pass of a model, in this precision.
+    pub fn run<R>(self, body: impl FnOnce() -> R) -> R {
+        match self {
+            Precision::F32 => autocast(None, body),
+            Precision::F16 => autocast(Some(DType::F16), body),
+        }
+    }
+}
+
+impl FromStr for Precision {
+    type Err = String;
+
+    fn from_str(name: &str) -> std::result::Result<Self, String> {
+        match name {
+            "f32" => Ok(Precision::F32),
+            "f16" => Ok(Precision::F16),
+            _ => Err("use f32 or f16".into()),
+        }
+    }
+}
+
+impl TryFrom<String> for Precision {
+    type Error = String;
+
+    fn try_from(name: String) -> std::result::Result<Self, String> {
+        name.parse().map_err(|hint| format!("precision `{name}` is unknown; {hint}"))
+    }
+}
+
+impl From<Precision> for String {
+    fn from(precision: Precision) -> String {
+        precision.to_string()
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Precision::F32 => "f32",
+            Precision::F16 => "f16",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_devices() {
+        for name in ["f32", "f16"] {
+            assert_eq!(name.parse::<Precision>().unwrap().to_string(), name);
+        }
+        assert!(Precision::try_from("bf16".to_string()).unwrap_err().contains("f32 or f16"));
+        assert!(Precision::F32.check(Device::Cpu).is_ok());
+        let error = Precision::F16.check(Device::Cpu).unwrap_err().to_string();
+        assert!(error.contains("not on cpu; use f32"), "{error}");
+    }
+}

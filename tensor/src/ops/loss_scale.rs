@@ -1,0 +1,74 @@
+//! Dynamic loss scaling (Micikevicius et al., arXiv:1710.03740): the loss is multiplied by a scale, so that
+//! gradients in half precision do not vanish; a step whose gradients overflowed is skipped.
+
+use crate::device::on_device;
+use crate::{DType, Result, Tensor, bail};
+
+/// Numbers of the state: the scale, steps without overflow since it last changed, steps skipped so far.
+pub const STATE: usize = 3;
+
+/// Numbers of a verdict on a step; see [`Tensor::loss_scale_`].
+pub const VERDICT: usize = 5;
+
+/// How a loss scale moves, and the clipping that goes with it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LossScale {
+    /// Factor of the scale after [`growth_interval`](LossScale::growth_interval) steps without overflow.
+    pub growth_factor: f64,
+    /// Factor of the scale after a step with one.
+    pub backoff_factor: f64,
+    /// Steps without overflow after which the scale grows.
+    pub growth_interval: u32,
+    /// Largest norm of the gradients without the scale; infinite for none.
+    pub max_norm: f64,
+}
+
+impl Tensor {
+    /// Judges the gradients of a loss that was multiplied by the scale, and moves the scale as
+    /// `torch.amp.GradScaler` does. Nothing is read back: the optimiser's kernels heed the verdict.
+    ///
+    /// `self` is the state, f32 `[3]`: the scale s, the steps without overflow since it last changed, the
+    /// steps skipped so far. `norm` is the global norm of the gradients as they are, scaled, f32; it is
+    /// infinite or NaN exactly if a gradient is. Returns f32 `[5]`:
+    ///
+    /// | place | number |
+    /// | --- | --- |
+    /// | 0 | factor of the gradients: min(1, max_norm/(norm/s + 1e-6))/s |
+    /// | 1 | 1 if the norm is not finite and the step must be skipped, else 0 |
+    /// | 2 | steps skipped before this one |
+    /// | 3 | norm/s: that of the gradients without the scale |
+    /// | 4 | s |
+    ///
+    /// The state afterwards: if skipped, s·backoff, 0, one more; else one step more and, once they are
+    /// `growth_interval`, s·growth (unless that is infinite) and 0.
+    ///
+    /// # Errors
+    /// If shapes or dtypes are others, or a factor is not positive.
+    pub fn loss_scale_(&mut self, norm: &Tensor, h: &LossScale) -> Result<Tensor> {
+        let op = "loss_scale_";
+        if self.shape() != [STATE] || norm.numel() != 1 {
+            bail!(
+                op,
+                "state {:?}, norm {:?}; they must be [3] and one number",
+                self.shape(),
+                norm.shape()
+            );
+        }
+        if self.dtype() != DType::F32 || norm.dtype() != DType::F32 {
+            bail!(op, "state {}, norm {}; both must be f32", self.dtype(), norm.dtype());
+        }
+        let positive = |x: f64| x > 0.0 && x.is_finite();
+        if !positive(h.growth_factor)
+            || !positive(h.backoff_factor)
+            || h.growth_interval == 0
+            || h.max_norm.is_nan()
+        {
+            bail!(
+                op,
+                "{h:?}: the factors must be positive, the interval 1 or more, the norm a number"
+            );
+        }
+        let norm = norm.contiguous()?;
+        on_device!(op, [&*self, &norm], loss_scale::loss_scale_(self, &norm, h))
+    }
+}
