@@ -1,113 +1,52 @@
-//! Every operation of the registry on a GPU against the CPU: values and gradients in f32, over views and
-//! sizes 0 and 1.
+//! Every operation of the registry on a GPU against the CPU: values and gradients in f32, over views, sizes
+//! 0, 1, odd and longer than a workgroup, and more workgroups than a launch has along one dimension.
 //!
-//! Without an adapter the tests say that they are skipped; with `GRADUS_REQUIRE_GPU=1` that is a failure.
+//! A failure names the operation, its parameters and shapes, the view and the seed. Without an adapter
+//! the tests say that they are skipped; with `GRADUS_REQUIRE_GPU=1` that is a failure.
 
-#[path = "../tensor/tests/common/mod.rs"]
 mod common;
 
-use common::gpu;
+use common::adapter::gpu;
+use common::parity::{assert_close, compare};
+use common::{VIEWS, config};
 use gradus::autograd::registry::{self, Case};
-use gradus::autograd::{BackwardOptions, Op, Var};
+use gradus::autograd::{Op, Var};
 use gradus::tensor::ops::attention::Attention;
 use gradus::tensor::ops::optim::{AdamWStep, SgdStep};
-use gradus::tensor::{DType, Device, Result, RngKey, Tensor};
+use gradus::tensor::{CrossEntropy, DType, Device, Result, RngKey, Tensor};
+use proptest::prelude::*;
 
-/// The value and the gradients of a case, on the CPU.
-type Outcome = (Tensor, Vec<Option<Tensor>>);
+proptest! {
+    #![proptest_config(config(1))]
 
-/// How an operation sees its inputs.
-#[derive(Clone, Copy, Debug)]
-enum View {
-    Plain,
-    Transposed,
-    Narrowed,
-}
-
-fn seen_through(view: View, x: &Tensor) -> Result<Tensor> {
-    Ok(match view {
-        View::Plain => x.clone(),
-        View::Transposed if x.rank() >= 2 => {
-            let last = x.rank() as isize - 1;
-            x.transpose(0, last)?.copy()?.transpose(0, last)?
-        }
-        View::Narrowed if x.rank() >= 1 => {
-            // With an entry in front and one behind along the last dimension.
-            let n = x.shape()[x.rank() - 1];
-            x.pad_zeros(-1, 1, 1)?.narrow(-1, 1, n)?
-        }
-        _ => x.clone(),
-    })
-}
-
-fn run(case: &Case, view: View, device: Device) -> Result<Outcome> {
-    let prepare = |x: &Tensor| {
-        let x = seen_through(view, &x.to_dtype(DType::F32)?)?;
-        if device == Device::Cpu {
-            return Ok(x);
-        }
-        // A view of an uploaded whole, so that the GPU sees these strides too.
-        Ok(match view {
-            View::Plain => x.to_device(device)?,
-            View::Transposed if x.rank() >= 2 => {
-                let last = x.rank() as isize - 1;
-                x.transpose(0, last)?.to_device(device)?.transpose(0, last)?
-            }
-            View::Narrowed if x.rank() >= 1 => {
-                let n = x.shape()[x.rank() - 1];
-                x.pad_zeros(-1, 1, 1)?.to_device(device)?.narrow(-1, 1, n)?
-            }
-            _ => x.to_device(device)?,
-        })
-    };
-    let leaves: Vec<Var> =
-        case.inputs.iter().map(|x| Ok(Var::leaf(prepare(x)?))).collect::<Result<_>>()?;
-    let y = (case.f)(&leaves)?;
-    let value = y.tensor().to_device(Device::Cpu)?;
-    // A seed of different numbers, so that a gradient in the wrong place shows.
-    let seed = Tensor::rand(y.shape(), DType::F32, RngKey::new(99))?.add_scalar(0.5)?;
-    let grads = y.backward_with(Some(seed.to_device(device)?), BackwardOptions::default())?;
-    let grad = |leaf: &Var| grads.get(leaf).map(|g| g.to_device(Device::Cpu)).transpose();
-    Ok((value, leaves.iter().map(grad).collect::<Result<_>>()?))
-}
-
-fn assert_close(what: &str, cpu: &Tensor, gpu: &Tensor) {
-    assert_eq!(cpu.shape(), gpu.shape(), "{what}: shapes");
-    assert_eq!(cpu.dtype(), gpu.dtype(), "{what}: dtypes");
-    let (cpu, gpu) = (cpu.to_f64_vec(), gpu.to_f64_vec());
-    let scale = cpu.iter().filter(|x| x.is_finite()).fold(1.0f64, |m, x| m.max(x.abs()));
-    for (i, (&a, &b)) in cpu.iter().zip(&gpu).enumerate() {
-        let same =
-            a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= 2e-6 * scale + 1e-5 * a.abs();
-        assert!(same, "{what}: element {i} is {a} on the CPU and {b} on the GPU");
-    }
-}
-
-fn compare(case: &Case, view: View, device: Device) -> Result<()> {
-    let on_gpu = run(case, view, device)?;
-    let on_cpu = run(case, view, Device::Cpu).expect("the CPU computes every case");
-    let what = format!("{} {view:?}", case.label);
-    assert_close(&what, &on_cpu.0, &on_gpu.0);
-    for (i, (cpu, gpu)) in on_cpu.1.iter().zip(&on_gpu.1).enumerate() {
-        match (cpu, gpu) {
-            (Some(cpu), Some(gpu)) => assert_close(&format!("{what}, gradient {i}"), cpu, gpu),
-            (cpu, gpu) => assert_eq!(cpu.is_some(), gpu.is_some(), "{what}: gradient {i}"),
-        }
-    }
-    Ok(())
-}
-
-#[test]
-fn every_operation_agrees_with_the_cpu() {
-    let Some(device) = gpu() else { return };
-    let key = RngKey::new(7);
-    for op in Op::all() {
-        for case in registry::cases(op, key.place(op.name())) {
-            for view in [View::Plain, View::Transposed, View::Narrowed] {
-                if let Err(error) = compare(&case, view, device) {
-                    panic!("{}: {error}", case.label);
+    #[test]
+    fn every_operation_agrees_with_the_cpu(seed in any::<u64>().no_shrink()) {
+        let Some(device) = gpu() else { return Ok(()) };
+        eprintln!("seed {seed}");
+        let key = RngKey::new(seed);
+        for op in Op::all() {
+            for case in registry::cases(op, key.place(op.name())) {
+                for view in VIEWS {
+                    compare(&case, view, device, &format!(", seed {seed}"));
                 }
             }
+        }
+    }
+
+    /// Long dimensions, each case through one view.
+    #[test]
+    fn every_operation_agrees_over_long_dimensions(seed in any::<u64>().no_shrink()) {
+        let Some(device) = gpu() else { return Ok(()) };
+        eprintln!("seed {seed}");
+        let key = RngKey::new(seed);
+        let mut cases: Vec<Case> = Op::all()
+            .into_iter()
+            .flat_map(|op| registry::long_cases(op, key.place(op.name())))
+            .collect();
+        cases.extend(registry::long_derived_cases(key));
+        for (i, case) in cases.iter().enumerate() {
+            let view = VIEWS[key.place("view").step(i as u64).0 as usize % VIEWS.len()];
+            compare(case, view, device, &format!(", seed {seed}"));
         }
     }
 }
@@ -245,4 +184,44 @@ fn global_norms_agree() {
         let same = cpu == gpu || (cpu.is_nan() && gpu.is_nan()) || (cpu - gpu).abs() <= 2e-6 * cpu;
         assert!(same, "case {i}: {cpu} on the CPU and {gpu} on the GPU");
     }
+}
+
+/// Launches of more than 65,535 workgroups, the limit of most devices along one dimension: a workgroup for 256
+/// elements, for a row, for a row of a table. (`device_limits.rs` folds the launches of every operation of the
+/// registry, on a device with a low limit: here they would take minutes in software.)
+#[test]
+fn launches_of_more_than_65535_workgroups_agree() {
+    let Some(device) = gpu() else { return };
+    const MANY: usize = 65_537;
+    type Function = Box<dyn Fn(&Var, Device) -> Result<Var>>;
+    let ids = |below: u32| {
+        let ids = Tensor::randint(0, below, &[MANY], RngKey::new(8)).unwrap();
+        move |device| ids.to_device(device)
+    };
+    let (rows, classes) = (ids(MANY as u32), ids(2));
+    let families: Vec<(&str, usize, Function)> = vec![
+        ("softmax", 2, Box::new(|x, _| x.softmax(1))),
+        ("embedding", 3, Box::new(move |x, d| x.embedding(&rows(d)?))),
+        ("sort", 2, Box::new(|x, _| Ok(x.sort(1, true)?.0))),
+        (
+            "cross_entropy",
+            2,
+            Box::new(move |x, d| x.cross_entropy(&classes(d)?, &CrossEntropy::default())),
+        ),
+    ];
+    let random = |width| Tensor::randn(&[MANY, width], DType::F32, RngKey::new(1)).unwrap();
+    for (name, width, f) in families {
+        let [cpu, gpu] = [Device::Cpu, device].map(|d| {
+            let x = Var::leaf(random(width).to_device(d).unwrap());
+            let y = f(&x, d).unwrap();
+            // Squares, so that no two gradients that arrive are alike.
+            let grads = y.square().unwrap().sum_all().unwrap().backward().unwrap();
+            [y.tensor(), grads.get(&x).unwrap()].map(|t| t.to_device(Device::Cpu).unwrap())
+        });
+        assert_close(name, &cpu[0], &gpu[0]);
+        assert_close(&format!("{name}, gradient"), &cpu[1], &gpu[1]);
+    }
+    let x = random(256);
+    let there = x.to_device(device).unwrap().neg().unwrap().to_device(Device::Cpu).unwrap();
+    assert!(x.neg().unwrap().to_vec::<f32>().unwrap() == there.to_vec::<f32>().unwrap(), "neg");
 }

@@ -4,23 +4,15 @@
 //! A failure names the operation, its parameters and shapes, and the seed; the same seed gives the
 //! same inputs again.
 
+mod common;
+
+use common::{VIEWS, View, config, seen_through};
 use gradus::autograd::registry::{self, Case, SecondOrder};
 use gradus::autograd::{
     BackwardOptions, GradCheck, Op, Var, grad, gradcheck, gradgradcheck, no_grad,
 };
 use gradus::tensor::{DType, Result, RngKey, Tensor};
 use proptest::prelude::*;
-
-/// `cases` seeds; as many as `PROPTEST_CASES` says, if it is set.
-fn config(cases: u32) -> ProptestConfig {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(cases);
-    ProptestConfig {
-        cases,
-        failure_persistence: None,
-        max_shrink_iters: 0,
-        ..ProptestConfig::default()
-    }
-}
 
 /// All cases of a seed: every operation, and the methods composed of several.
 fn all_cases(seed: u64) -> Vec<Case> {
@@ -29,51 +21,6 @@ fn all_cases(seed: u64) -> Vec<Case> {
         Op::all().into_iter().flat_map(|op| registry::cases(op, key.place(op.name()))).collect();
     cases.extend(registry::derived_cases(key));
     cases
-}
-
-/// How an operation sees its inputs.
-#[derive(Clone, Copy, Debug)]
-enum View {
-    /// As they are.
-    Plain,
-    /// Leaves that are themselves transposed views.
-    Leaf,
-    /// The transpose of a leaf.
-    Transposed,
-    /// A part of a larger leaf.
-    Narrowed,
-    /// A smaller leaf, repeated.
-    Broadcast,
-}
-
-const VIEWS: [View; 5] =
-    [View::Plain, View::Leaf, View::Transposed, View::Narrowed, View::Broadcast];
-
-type Opened = Box<dyn Fn(&Var) -> Result<Var>>;
-
-/// A leaf, and the way from it to an input of `x`'s shape.
-fn seen_through(view: View, x: &Tensor) -> Result<(Tensor, Opened)> {
-    let shape = x.shape().to_vec();
-    let n = shape.last().copied().unwrap_or(0);
-    let rank = shape.len();
-    let repeated = (0..rank).find(|&d| shape[d] > 1);
-    Ok(match view {
-        View::Leaf if rank > 1 => {
-            let leaf = x.transpose(0, -1)?.copy()?.transpose(0, -1)?;
-            (leaf, Box::new(|v| Ok(v.clone())))
-        }
-        View::Transposed if rank > 1 => {
-            (x.transpose(0, -1)?.copy()?, Box::new(|v| v.transpose(0, -1)))
-        }
-        View::Narrowed if rank > 0 => {
-            (x.pad_zeros(-1, 1, 2)?, Box::new(move |v| v.narrow(-1, 1, n)))
-        }
-        View::Broadcast if repeated.is_some() => {
-            let d = repeated.expect("just found") as isize;
-            (x.narrow(d, 0, 1)?.copy()?, Box::new(move |v| v.broadcast_to(&shape)))
-        }
-        _ => (x.clone(), Box::new(|v| Ok(v.clone()))),
-    })
 }
 
 fn check(case: &Case, view: View, seed: u64) -> Result<()> {

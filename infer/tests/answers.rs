@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 
-use common::{Head, Model, TEXTS, infer, infer_with, lines, stderr, stdout};
+use common::{Head, Model, TEXTS, gpu, infer, infer_with, lines, stderr, stdout};
 use gradus_models::Pooling;
 use gradus_tensor::io::{npy, safetensors::SafeTensors};
 use serde_json::Value;
@@ -302,6 +302,49 @@ fn a_long_text_is_cut_and_said_to_be() {
 fn devices() {
     assert!(stdout(&infer(&["devices"])).starts_with("cpu  "));
     assert_eq!(lines(&infer(&["devices", "--json"]))[0]["device"], "cpu");
+}
+
+/// Every number of an answer, and everything else of it.
+fn taken_apart(value: &Value, numbers: &mut Vec<f64>, rest: &mut String) {
+    match value {
+        Value::Number(n) => numbers.push(n.as_f64().unwrap()),
+        Value::Array(all) => all.iter().for_each(|v| taken_apart(v, numbers, rest)),
+        Value::Object(all) => all.iter().for_each(|(key, v)| {
+            rest.push_str(key);
+            taken_apart(v, numbers, rest);
+        }),
+        other => rest.push_str(&other.to_string()),
+    }
+}
+
+#[test]
+fn a_gpu_gives_the_same_answers() {
+    if gpu().is_none() {
+        return;
+    }
+    let masked = "how do i [MASK] my card";
+    for (command, head, texts) in [
+        ("classify", Head::Sequence(Pooling::Mean), &TEXTS[..2]),
+        ("embed", Head::None, &TEXTS[..]),
+        ("fill-mask", Head::Masked, &[masked, masked]),
+        ("tokens", Head::Tokens, &TEXTS[..2]),
+        ("similarity", Head::None, &TEXTS[..2]),
+    ] {
+        let model = Model::new(head);
+        let on = |device| {
+            let flags = [command, "--model", model.path(), "--json", "--device", device];
+            let (mut numbers, mut rest) = (Vec::new(), String::new());
+            let found = lines(&infer(&[&flags[..], texts].concat()));
+            found.iter().for_each(|line| taken_apart(line, &mut numbers, &mut rest));
+            (numbers, rest)
+        };
+        let ((cpu, what), (gpu, same)) = (on("cpu"), on("gpu"));
+        assert_eq!(what, same, "{command}");
+        assert!(!cpu.is_empty() && cpu.len() == gpu.len(), "{command}");
+        for (a, b) in cpu.iter().zip(&gpu) {
+            assert!((a - b).abs() < 1e-5, "{command}: {a} on the CPU and {b} on the GPU");
+        }
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
+use gradus_tensor::Device;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
 use serde_json::Value;
@@ -174,6 +175,7 @@ pub fn with_usage(mut response: Response, usage: &Usage) -> Response {
     set("x-tokenization-time", usage.tokenized.as_millis());
     set("x-queue-time", usage.queued.as_millis());
     set("x-inference-time", usage.computed.as_millis());
-    headers.insert("x-compute-type", HeaderValue::from_static("cpu"));
+    let kind = if usage.device == Device::Cpu { "cpu" } else { "gpu" };
+    headers.insert("x-compute-type", HeaderValue::from_static(kind));
     response
 }

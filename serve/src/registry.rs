@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
+use gradus_tensor::Device;
+
 use crate::ask::Text;
 use crate::error::{Kind, Problem, Result};
 use crate::metrics::Metrics;
@@ -43,6 +45,8 @@ pub struct Served {
     pub version: u64,
     /// The folder that it came from.
     pub folder: PathBuf,
+    /// Where it computes.
+    pub device: Device,
     /// The queue, the workers and the pipeline.
     pub scheduler: Scheduler<Pipeline>,
     /// Texts that sentence-transformers puts before an input, by name.
@@ -118,6 +122,7 @@ impl Served {
             version,
             prompts: Prompts::read(&folder),
             folder,
+            device: compute.device,
             scheduler,
             loaded: SystemTime::now(),
             load_time: Duration::ZERO,

@@ -3,7 +3,7 @@
 mod common;
 
 use base64::Engine;
-use common::{Head, Server, TEXTS, close, numbers, shared};
+use common::{Head, Server, TEXTS, close, gpu, numbers, shared};
 use gradus_models::Pooling;
 use gradus_tensor::io::safetensors::SafeTensors;
 use serde_json::{Value, json};
@@ -226,4 +226,58 @@ fn tokens_are_told_and_taken() {
     let asks = json!({"inputs": {"source_sentence": TEXTS[0], "sentences": [TEXTS[0], TEXTS[1]]}});
     let similar = numbers(&server.post("/similarity", asks).ok());
     assert!((similar[0] - 1.0).abs() < 1e-5 && similar[1] < 0.999, "{similar:?}");
+}
+
+/// A server on a GPU: every task, alone and from several threads at once.
+#[test]
+fn a_gpu_serves_the_same() {
+    if gpu().is_none() {
+        return;
+    }
+    let heads = [
+        ("words", Head::None),
+        ("intents", Head::Sequence(Pooling::Mean)),
+        ("blanks", Head::Masked),
+        ("names", Head::Tokens),
+    ];
+    let started = |device| Server::tiny(&heads, &["--device", device]);
+    let ((cpu, _one), (gpu, _other)) = (started("cpu"), started("gpu"));
+    let asks = [
+        ("/models/words", json!({"inputs": TEXTS})),
+        ("/models/intents", json!({"inputs": TEXTS})),
+        ("/models/blanks", json!({"inputs": "how do i [MASK] my card"})),
+        ("/models/names", json!({"inputs": TEXTS[0]})),
+        ("/attention", json!({"model": "words", "inputs": TEXTS[0]})),
+    ];
+    let expected = asks.clone().map(|(path, body)| cpu.post(path, body).ok());
+    let (path, body) = &asks[0];
+    assert_eq!(gpu.post(path, body).header("x-compute-type"), Some("gpu"));
+    assert_eq!(cpu.post(path, body).header("x-compute-type"), Some("cpu"));
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                for ((path, body), expected) in asks.iter().zip(&expected) {
+                    let found = gpu.post(path, body).ok();
+                    alike(path, &found, expected);
+                }
+            });
+        }
+    });
+}
+
+/// Same shape, same words, numbers within 2e-5: attention is told with five decimals.
+fn alike(what: &str, a: &Value, b: &Value) {
+    match (a, b) {
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            a.iter().zip(b).for_each(|(a, b)| alike(what, a, b));
+        }
+        (Value::Object(a), Value::Object(b)) if a.len() == b.len() => {
+            a.iter().for_each(|(key, value)| alike(what, value, &b[key]));
+        }
+        (Value::Number(a), Value::Number(b)) => {
+            let (a, b) = (a.as_f64().unwrap(), b.as_f64().unwrap());
+            assert!((a - b).abs() < 2e-5, "{what}: {a} and {b}");
+        }
+        _ => assert_eq!(a, b, "{what}"),
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::gpu::{self, GpuCounters};
+use crate::gpu::{self, GpuCounters, GpuLimits};
 use crate::profile::Span;
 use crate::{Result, Tensor, bail};
 
@@ -24,6 +24,15 @@ impl Device {
     /// If there is none, or it cannot be opened.
     pub fn gpu(index: usize) -> Result<Device> {
         gpu::gpu("device", index)?;
+        Ok(Device::Gpu(index))
+    }
+
+    /// As [`gpu`](Device::gpu), opened within limits that hold for the whole program.
+    ///
+    /// # Errors
+    /// As for [`gpu`](Device::gpu), and if it is open already.
+    pub fn gpu_within(index: usize, limits: GpuLimits) -> Result<Device> {
+        gpu::gpu_within("device", index, limits)?;
         Ok(Device::Gpu(index))
     }
 

@@ -158,13 +158,45 @@ def drive(url, out, name, width, height, dark):
             wait(lambda: get("#go").is_enabled() and not get("#ask-error").is_displayed() and every("#answer *"))
             check(f"{name}: {model} answers, and fits", fits())
             picture(driver, width, out, f"{name}-{model}")
+            task = option.text.rpartition("(")[2].rstrip(")")
+            check(f"{name}: {model} shows Insert where there are masks", get("#mask").is_displayed() == (task == "fill-mask"))
+            if task == "fill-mask":
+                blanks(driver, name, get, every, wait)
+            if task == "token-classification":
+                spans, rows = every(".tagged mark"), every("#answer .bars li")
+                check(f"{name}: {model} marks {len(spans)} spans and lists them", len(spans) == len(rows))
+                texts = [driver.execute_script("return arguments[0].firstChild.textContent", s) for s in spans]
+                check(f"{name}: in their order: {texts}", all(r.text.startswith(t) for r, t in zip(rows, texts)))
 
         said = [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
-        # Refusals that the page expects are in the console too: 413 of a long text, 400 of an empty one, 401.
-        said = [e for e in said if not any(f"status of {code}" in e["message"] for code in (400, 401, 413))]
+        # Refusals that the page expects are in the console too: 413 of a long text, 400 of an empty one, 422 of one without a
+        # mask, 401.
+        said = [e for e in said if not any(f"status of {code}" in e["message"] for code in (400, 401, 413, 422))]
         check(f"{name}: no errors in the console {said or ''}", not said)
     finally:
         driver.quit()
+
+
+def blanks(driver, name, get, every, wait):
+    """A model that fills masks: words to choose from, one chosen, a mask put in by hand."""
+    words = every("#answer .bars button")
+    check(f"{name}: words for a mask: {[w.text for w in words]}", len(words) == 5)
+    word = words[0].text.removeprefix("##")
+    words[0].click()
+    check(f"{name}: a word goes into the text", word in get("#text").get_attribute("value"))
+    check(f"{name}: in the place of the mask", "[MASK]" not in get("#text").get_attribute("value"))
+    get("#go").click()
+    wait(lambda: get("#ask-error").is_displayed())
+    check(f"{name}: a text without a mask is told: {get('#ask-error').text}", "mask" in get("#ask-error").text.lower())
+    get("#mask").click()
+    check(f"{name}: a mask goes into the text", "[MASK]" in get("#text").get_attribute("value"))
+    get("#text").send_keys(" and ")
+    get("#mask").click()
+    get("#go").click()
+    wait(lambda: len(every("#answer h3")) == 2)
+    every("#answer .bars button")[0].click()
+    wait(lambda: get("#go").is_enabled() and len(every("#answer .bars button")) == 5)
+    check(f"{name}: of two masks one is left", get("#text").get_attribute("value").count("[MASK]") == 1)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Clients that people have, against a running `serve`: MiniLM and a classifier fine-tuned on Banking77.
+"""Clients that people have, against a running `serve`: MiniLM, a classifier fine-tuned on Banking77, and MiniLM's encoder
+under untrained heads that fill masks and label words.
 
-Embeddings must be within 1e-5 of the reference ones through every door; the classifier's scores those of `infer
-classify` with the same folder. `tests/clients/run` installs the clients and starts this.
+Embeddings must be within 1e-5 of the reference ones through every door; what the other models say is what `infer` says
+of the same folder. `tests/clients/run` installs the clients and starts this.
 """
 
 import argparse
@@ -21,7 +22,7 @@ import requests
 import tritonclient.http as triton
 from huggingface_hub import InferenceClient
 from langchain_openai import OpenAIEmbeddings
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 from tritonclient.utils import InferenceServerException
 
 TEXTS = [
@@ -30,6 +31,45 @@ TEXTS = [
     "The exchange rate is wrong.",
     "Où est ma carte ?",
 ]
+
+
+BLANKS = ["How do I locate my [MASK]?", "The [MASK] rate is [MASK]."]
+
+
+def with_head(encoder, out, architecture, head, **config):
+    """A folder of MiniLM's encoder under a head that nobody trained: what it says is what it computes."""
+    out.mkdir()
+    settings = json.loads((encoder / "config.json").read_text())
+    (out / "config.json").write_text(json.dumps({**settings, "architectures": [architecture], **config}))
+    weights = load_file(encoder / "model.safetensors")
+    weights = {f"bert.{name}": w for name, w in weights.items() if "position_ids" not in name}
+    save_file({**weights, **head}, out / "model.safetensors", metadata={"format": "pt"})
+    shutil.copy(encoder / "tokenizer.json", out)
+    return out
+
+
+def untrained(shared, store):
+    """A masked-language model, whose decoder is tied to the embeddings, and a tagger."""
+    encoder, f32 = shared / "models/minilm", np.float32
+    settings = json.loads((encoder / "config.json").read_text())
+    width, vocabulary = settings["hidden_size"], settings["vocab_size"]
+    masked = {
+        "cls.predictions.bias": np.zeros(vocabulary, f32),
+        "cls.predictions.transform.dense.weight": np.eye(width, dtype=f32),
+        "cls.predictions.transform.dense.bias": np.zeros(width, f32),
+        "cls.predictions.transform.LayerNorm.weight": np.ones(width, f32),
+        "cls.predictions.transform.LayerNorm.bias": np.zeros(width, f32),
+    }
+    names = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
+    tags = {
+        "classifier.weight": np.random.default_rng(0).normal(0, 0.3, (len(names), width)).astype(f32),
+        "classifier.bias": np.zeros(len(names), f32),
+    }
+    ids = {str(i): name for i, name in enumerate(names)}
+    return (
+        with_head(encoder, store / "blanks", "BertForMaskedLM", masked),
+        with_head(encoder, store / "names", "BertForTokenClassification", tags, id2label=ids),
+    )
 
 
 class Programs:
@@ -70,11 +110,17 @@ class Close:
         self.worst, self.count = max(self.worst, worst), self.count + 1
 
 
+def near(found, expected):
+    assert np.allclose(found, expected, rtol=0, atol=1e-5), (found, expected)
+
+
 class Doors:
     """The checks, a method a client."""
 
-    def __init__(self, url, sentences, golden, ranked, labels):
+    def __init__(self, url, sentences, golden, ranked, labels, filled, words, spans):
         self.url, self.sentences, self.labels = url, sentences, labels
+        # What `infer` says of the blanks, and of the words and spans of the texts.
+        self.filled, self.words, self.spans = filled, words, spans
         self.embeddings = Close(golden, 1e-5)
         # By text: label → score.
         self.ranked = ranked
@@ -98,7 +144,7 @@ class Doors:
         ids = client.embeddings.create(model="minilm", input=[[101, 7632, 1012, 102]])
         expected = self.embeddings.expected[self.sentences.index("Hi.")]
         assert np.abs(np.array(ids.data[0].embedding) - expected).max() < 1e-5
-        assert [m.id for m in client.models.list()] == ["minilm", "intents"]
+        assert [m.id for m in client.models.list()] == ["minilm", "intents", "blanks", "names"]
         assert client.models.retrieve("minilm").id == "minilm"
         for bad, error in [
             ({"model": "none", "input": "a"}, openai.NotFoundError),
@@ -133,7 +179,31 @@ class Doors:
         rows = [intents.text_classification(text, top_k=len(self.labels)) for text in TEXTS]
         self.classified([{item.label: item.score for item in row} for row in rows])
         assert len(intents.text_classification(TEXTS[0], top_k=3)) == 3
-        return "feature_extraction, sentence_similarity, text_classification with top_k"
+        blanks = InferenceClient(f"{self.url}/models/blanks")
+        for text, expected in zip(BLANKS, self.filled, strict=True):
+            masks = [blanks.fill_mask(text, top_k=3)] if len(expected) == 1 else blanks.fill_mask(text, top_k=3)
+            for found, fills in zip(masks, expected, strict=True):
+                # Of several masks the client leaves the lists as they are.
+                found = [fill if isinstance(fill, dict) else vars(fill) for fill in found]
+                same = lambda fills, word, id: [(fill[word], fill[id], fill["sequence"]) for fill in fills]
+                assert same(found, "token_str", "token") == same(fills, "token", "id"), (found, fills)
+                near([fill["score"] for fill in found], [fill["score"] for fill in fills])
+        names = InferenceClient(f"{self.url}/models/names")
+        for text, words, spans in zip(TEXTS, self.words, self.spans, strict=True):
+            words = [word for word in words if word["label"] != "O"]
+            for name, expected, more in [
+                ("entity_group", spans, {}),
+                ("entity", words, {"aggregation_strategy": "none"}),
+            ]:
+                found = names.token_classification(text, **more)
+                place = [(f[name], f.word, f.start, f.end) for f in found]
+                assert place == [(e["label"], e["text"], e["start"], e["end"]) for e in expected], found
+                near([f.score for f in found], [e["score"] for e in expected])
+        assert any(self.spans), "no word has a label"
+        return (
+            "feature_extraction, sentence_similarity, text_classification with top_k, fill_mask of one mask and of "
+            "several, token_classification of words and spans"
+        )
 
     def tritonclient(self):
         client = triton.InferenceServerClient(self.url.removeprefix("http://"))
@@ -260,12 +330,18 @@ def main():
         labels = [config["id2label"][str(i)] for i in range(len(config["id2label"]))]
         assert labels == json.loads((args.shared / "data/banking77/labels.json").read_text())
         print(f"clients: a classifier trained in {time.monotonic() - began:.0f} s", flush=True)
+        blanks, names = untrained(args.shared, intents.parent)
+        fills = programs.run("infer", "fill-mask", "--model", blanks, "--top-k", "3", *BLANKS)
+        tags = lambda *more: programs.run("infer", "tokens", "--model", names, *TEXTS, *more)
+        words, spans = [row["words"] for row in tags()], [row["spans"] for row in tags("--aggregate")]
         command = [programs.folder / "serve", "--json", "--port", "0", "--model-store", intents.parent]
         command += ["--model", f"minilm={args.shared / 'models/minilm'}", "--model", f"intents={intents}"]
+        command += ["--model", f"blanks={blanks}", "--model", f"names={names}"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
             try:
                 url = json.loads(server.stdout.readline())["url"]
-                doors = Doors(url, sentences, golden, ranked, labels)
+                filled = [row["masks"] for row in fills]
+                doors = Doors(url, sentences, golden, ranked, labels, filled, words, spans)
                 check(doors)
                 server.terminate()
                 assert server.wait(60) == 0

@@ -1,5 +1,8 @@
 //! The program end to end, on a small data set.
 
+#[path = "../../tensor/tests/common/mod.rs"]
+mod adapter;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -105,23 +108,28 @@ fn a_model_folder_metrics_and_a_last_line_of_json() {
     assert!(stderr(&again).contains("--overwrite"), "{}", stderr(&again));
 }
 
+/// Runs, and interrupts after `steps` steps or some more; how many it were.
+fn interrupted(args: &[&str], out: &Path, steps: usize) -> usize {
+    let mut process = train(args).spawn().unwrap();
+    let metrics = out.join("metrics.jsonl");
+    let start = Instant::now();
+    let done = || std::fs::read_to_string(&metrics).map_or(0, |text| text.lines().count());
+    while done() < steps && start.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let killed = Command::new("kill").args(["-INT", &process.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    assert_eq!(process.wait().unwrap().code(), Some(130));
+    done()
+}
+
 #[test]
 fn ctrl_c_saves_and_resuming_ends_as_if_nothing_had_happened() {
     let dir = tempfile::tempdir().unwrap();
     let (data, out) = (data(dir.path()), dir.path().join("out"));
     let whole = dir.path().join("whole");
     let steps = ["--steps", "2000", "--eval-every", "5000", "-q"];
-    let mut process = train(&scratch(&data, &out, &steps)).spawn().unwrap();
-    let metrics = out.join("metrics.jsonl");
-    let start = Instant::now();
-    let done = || std::fs::read_to_string(&metrics).map_or(0, |text| text.lines().count());
-    while done() < 20 && start.elapsed() < Duration::from_secs(60) {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let killed = Command::new("kill").args(["-INT", &process.id().to_string()]).status().unwrap();
-    assert!(killed.success());
-    assert_eq!(process.wait().unwrap().code(), Some(130));
-    let stopped = done();
+    let stopped = interrupted(&scratch(&data, &out, &steps), &out, 20);
     assert!((20..2000).contains(&stopped), "stopped at step {stopped}");
 
     ok(&run(&["classify", "--resume", out.to_str().unwrap(), "--threads", "1"]));
@@ -277,4 +285,30 @@ fn a_config_file_gives_flags_and_the_command_line_wins() {
     let text = String::from_utf8(output.stdout).unwrap();
     let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     assert_eq!(last["steps"], 3);
+}
+
+/// A run that begins on a GPU, is interrupted, and goes on on the CPU.
+#[test]
+fn a_run_moves_between_devices() {
+    if adapter::gpu().is_none() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let data = data(dir.path());
+    let losses = |out: &Path| -> Vec<f64> {
+        let text = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter(|l| l["grad_norm"].is_number()).map(|l| l["loss"].as_f64().unwrap()).collect()
+    };
+    let (cpu, moved) = (dir.path().join("cpu"), dir.path().join("moved"));
+    let steps = ["--steps", "200", "--eval-every", "5000", "-q", "--device"];
+    ok(&run(&scratch(&data, &cpu, &[&steps[..], &["cpu"]].concat())));
+    let stopped = interrupted(&scratch(&data, &moved, &[&steps[..], &["gpu"]].concat()), &moved, 4);
+    assert!((4..200).contains(&stopped), "stopped at step {stopped}");
+    ok(&run(&["classify", "--resume", moved.to_str().unwrap(), "--device", "cpu"]));
+    let (expected, found) = (losses(&cpu), losses(&moved));
+    assert_eq!((expected.len(), found.len()), (200, 200));
+    for (a, b) in expected.iter().zip(&found).take(stopped + 4) {
+        assert!((a - b).abs() < 1e-3 * a, "{expected:?} and {found:?}");
+    }
 }

@@ -57,7 +57,10 @@ pub(super) fn cases(g: &Gen) -> Vec<Case> {
         cases.push(Case::new(Op::Cat, "stack", vec![g.any(&shape), g.any(&shape)], move |v| {
             Var::stack(&[&v[0], &v[1], &v[0]], at)
         }));
-        let times: Vec<usize> = (0..rank + g.below(2)).map(|_| g.below(3)).collect();
+        let mut times: Vec<usize> = (0..rank + g.below(2)).map(|_| g.below(3)).collect();
+        if shape.iter().any(|&s| s > 5) {
+            times.iter_mut().for_each(|n| *n = 1 + *n / 2);
+        }
         cases.push(Case::new(Op::BroadcastTo, format!("repeat {times:?}"), x(), move |v| {
             v[0].repeat(&times)
         }));

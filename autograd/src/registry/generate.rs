@@ -4,26 +4,51 @@ use std::cell::Cell;
 
 use gradus_tensor::{RngKey, Tensor};
 
+/// How large the inputs are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// Sizes from 1 to 5.
+    Small,
+    /// The same, but now and then one of [`LONG`].
+    Long,
+    /// One shape, large enough to be shared between threads.
+    Large,
+}
+
+/// Odd sizes around those in which kernels work: a vector, a subgroup, a tile, a workgroup of 64, of 256,
+/// and several of them.
+const LONG: [usize; 14] = [7, 16, 17, 31, 33, 63, 65, 127, 129, 255, 257, 300, 513, 1031];
+
 /// A source of random inputs: every call draws from the next stream of the key.
 pub(super) struct Gen {
     key: RngKey,
     drawn: Cell<u64>,
-    large: bool,
+    extent: Extent,
+    /// Sizes still to be small, so that a shape has few long dimensions.
+    rest: Cell<usize>,
 }
 
 const FITS: &str = "a tensor of the registry fits in memory";
 
 impl Gen {
+    fn new(key: RngKey, extent: Extent) -> Gen {
+        Gen { key, drawn: Cell::new(0), extent, rest: Cell::new(0) }
+    }
+
     pub(super) fn small(key: RngKey) -> Gen {
-        Gen { key, drawn: Cell::new(0), large: false }
+        Gen::new(key, Extent::Small)
+    }
+
+    pub(super) fn long(key: RngKey) -> Gen {
+        Gen::new(key, Extent::Long)
     }
 
     pub(super) fn large(key: RngKey) -> Gen {
-        Gen { key, drawn: Cell::new(0), large: true }
+        Gen::new(key, Extent::Large)
     }
 
     pub(super) fn is_large(&self) -> bool {
-        self.large
+        self.extent == Extent::Large
     }
 
     /// The next stream.
@@ -37,8 +62,14 @@ impl Gen {
         ((self.key().word(0) as u64 * n as u64) >> 32) as usize
     }
 
-    /// A size from 1 to 5.
+    /// A size from 1 to 5; with long inputs often a longer one, then three that are not.
     pub(super) fn size(&self) -> usize {
+        let rest = self.rest.get();
+        self.rest.set(rest.saturating_sub(1));
+        if self.extent == Extent::Long && rest == 0 && self.below(2) == 0 {
+            self.rest.set(3);
+            return LONG[self.below(LONG.len())];
+        }
         1 + self.below(5)
     }
 
@@ -49,7 +80,7 @@ impl Gen {
 
     /// Shapes with at least `rank` dimensions: without elements, with one, random ones.
     pub(super) fn shapes(&self, rank: usize) -> Vec<Vec<usize>> {
-        if self.large {
+        if self.is_large() {
             return vec![vec![701, 900]];
         }
         let mut empty = self.shape(rank.max(1));

@@ -14,7 +14,9 @@ fn lines(g: &Gen) -> Vec<(Vec<usize>, isize, usize)> {
         let size = shape[dim.rem_euclid(shape.len() as isize) as usize];
         lines.push((shape.clone(), dim, 0));
         if size > 0 {
-            lines.push((shape, dim, g.size() + 1));
+            // At most one of them is long.
+            let n = if shape.iter().all(|&s| s <= 5) { g.size() } else { 1 + g.below(5) };
+            lines.push((shape, dim, n + 1));
         }
     }
     lines

@@ -83,6 +83,12 @@ pub fn cases(op: Op, key: RngKey) -> Vec<Case> {
     generate(op, &Gen::small(key))
 }
 
+/// As [`cases`], but in most shapes one dimension is longer: odd sizes around those in which kernels work, up
+/// to several workgroups of 256.
+pub fn long_cases(op: Op, key: RngKey) -> Vec<Case> {
+    generate(op, &Gen::long(key))
+}
+
 /// Inputs for `op` that are large enough for its kernels to share the work between threads.
 pub fn large_cases(op: Op, key: RngKey) -> Vec<Case> {
     generate(op, &Gen::large(key))
@@ -91,6 +97,11 @@ pub fn large_cases(op: Op, key: RngKey) -> Vec<Case> {
 /// The methods of [`Var`] that are composed of other operations, as [`cases`].
 pub fn derived_cases(key: RngKey) -> Vec<Case> {
     derived::cases(&Gen::small(key))
+}
+
+/// The same, as [`long_cases`].
+pub fn long_derived_cases(key: RngKey) -> Vec<Case> {
+    derived::cases(&Gen::long(key))
 }
 
 fn generate(op: Op, g: &Gen) -> Vec<Case> {

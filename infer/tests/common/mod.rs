@@ -2,8 +2,11 @@
 
 #![allow(dead_code, unused_imports)] // not every test file uses everything
 
+#[path = "../../../tensor/tests/common/mod.rs"]
+mod adapter;
 mod tiny_model;
 
+pub use adapter::gpu;
 pub use tiny_model::{Head, TEXTS, config, write_model};
 
 use std::io::Write;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use gradus_models::Encoding;
 use gradus_models::pipelines::{Fill, Score, Tag};
+use gradus_tensor::Device;
 
 use crate::error::{Kind, Problem, Result};
 use crate::pipeline::{Answer, Pipeline, Task, View, Want};
@@ -74,6 +75,21 @@ pub struct Caller {
     pub deadline: Instant,
 }
 
+/// The inputs of a request, how they are encoded, and who asks.
+#[derive(Debug)]
+pub struct Question {
+    texts: Vec<Text>,
+    options: Encode,
+    caller: Caller,
+}
+
+impl Question {
+    /// Of some texts.
+    pub fn new(texts: Vec<Text>, options: Encode, caller: Caller) -> Question {
+        Question { texts, options, caller }
+    }
+}
+
 /// What a request used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -91,6 +107,8 @@ pub struct Usage {
     pub computed: Duration,
     /// Time since the request arrived.
     pub total: Duration,
+    /// Where it was computed.
+    pub device: Device,
 }
 
 /// Answers, one an input, and what they took.
@@ -162,14 +180,8 @@ impl Served {
     ///
     /// # Errors
     /// When an input is not for this model, the queue is full, or the deadline passes.
-    pub async fn ask(
-        self: &Arc<Self>,
-        texts: Vec<Text>,
-        options: Encode,
-        want: Want,
-        caller: Caller,
-    ) -> Result<Asked<Answer>> {
-        let outcome = self.asked(texts, options, want, caller).await;
+    pub async fn ask(self: &Arc<Self>, question: Question, want: Want) -> Result<Asked<Answer>> {
+        let outcome = self.asked(question, want).await;
         let count = match &outcome {
             Ok(asked) => {
                 let stats = &self.stats;
@@ -186,13 +198,8 @@ impl Served {
         outcome
     }
 
-    async fn asked(
-        self: &Arc<Self>,
-        texts: Vec<Text>,
-        options: Encode,
-        want: Want,
-        caller: Caller,
-    ) -> Result<Asked<Answer>> {
+    async fn asked(self: &Arc<Self>, question: Question, want: Want) -> Result<Asked<Answer>> {
+        let Question { texts, options, caller } = question;
         if let Some(retry_after) = self.scheduler.full() {
             return Err(problem(Failure::Full { retry_after }));
         }
@@ -225,6 +232,7 @@ impl Served {
             queued: answers.queued,
             computed: answers.computed,
             total: caller.arrived.elapsed(),
+            device: self.device,
         };
         Ok(Asked { answers: answers.outputs, usage })
     }
@@ -235,11 +243,9 @@ impl Served {
     /// As [`Served::ask`]; when the model does not embed, or has fewer dimensions.
     pub async fn embed(
         self: &Arc<Self>,
-        texts: Vec<Text>,
-        options: Encode,
+        question: Question,
         normalize: bool,
         dimensions: Option<usize>,
-        caller: Caller,
     ) -> Result<Asked<Vec<f32>>> {
         self.require(Task::Embed)?;
         let hidden = self.pipeline().config().hidden_size;
@@ -247,7 +253,7 @@ impl Served {
             let message = format!("is {wanted}; the model has from 1 to {hidden}");
             return Err(Problem::field("dimensions", message));
         }
-        self.ask(texts, options, Want::Vector, caller).await?.map(|answer| {
+        self.ask(question, Want::Vector).await?.map(|answer| {
             let mut vector = numbers(answer)?;
             vector.truncate(dimensions.unwrap_or(hidden));
             if normalize {
@@ -263,13 +269,11 @@ impl Served {
     /// As [`Served::ask`]; when the model does not embed.
     pub async fn embed_tokens(
         self: &Arc<Self>,
-        texts: Vec<Text>,
-        options: Encode,
-        caller: Caller,
+        question: Question,
     ) -> Result<Asked<Vec<Vec<f32>>>> {
         self.require(Task::Embed)?;
         let hidden = self.pipeline().config().hidden_size;
-        self.ask(texts, options, Want::States, caller)
+        self.ask(question, Want::States)
             .await?
             .map(|answer| Ok(numbers(answer)?.chunks(hidden).map(<[f32]>::to_vec).collect()))
     }
@@ -280,15 +284,13 @@ impl Served {
     /// As [`Served::ask`]; when the model does not classify.
     pub async fn scores(
         self: &Arc<Self>,
-        texts: Vec<Text>,
-        options: Encode,
+        question: Question,
         scores: Scores,
-        caller: Caller,
     ) -> Result<Asked<Vec<f32>>> {
         let Pipeline::Classify(classifier) = self.pipeline() else {
             return Err(wrong_task(self, Task::Classify.name()));
         };
-        self.ask(texts, options, Want::Logits, caller).await?.map(|answer| {
+        self.ask(question, Want::Logits).await?.map(|answer| {
             let logits = numbers(answer)?;
             match scores {
                 Scores::Raw => Ok(logits),
@@ -303,12 +305,10 @@ impl Served {
     /// As [`Served::scores`].
     pub async fn classify(
         self: &Arc<Self>,
-        texts: Vec<Text>,
-        options: Encode,
+        question: Question,
         scores: Scores,
-        caller: Caller,
     ) -> Result<Asked<Vec<Score>>> {
-        self.scores(texts, options, scores, caller).await?.map(|scores| Ok(self.ranked(&scores)))
+        self.scores(question, scores).await?.map(|scores| Ok(self.ranked(&scores)))
     }
 
     /// Labels and scores, the best first, equal ones in the order of their ids.
@@ -326,13 +326,11 @@ impl Served {
     /// As [`Served::ask`]; when the model fills no masks, or a text has none.
     pub async fn fill_mask(
         self: &Arc<Self>,
-        texts: Vec<Text>,
-        options: Encode,
+        question: Question,
         top_k: usize,
-        caller: Caller,
     ) -> Result<Asked<Vec<Vec<Fill>>>> {
         self.require(Task::FillMask)?;
-        self.ask(texts, options, Want::Fills(top_k), caller).await?.map(|answer| match answer {
+        self.ask(question, Want::Fills(top_k)).await?.map(|answer| match answer {
             // A batch computes as many as the greediest in it wants.
             Answer::Fills(mut masks) => {
                 masks.iter_mut().for_each(|fills| fills.truncate(top_k));
@@ -346,32 +344,25 @@ impl Served {
     ///
     /// # Errors
     /// As [`Served::ask`]; when the model tags no words.
-    pub async fn tag(
-        self: &Arc<Self>,
-        texts: Vec<Text>,
-        options: Encode,
-        caller: Caller,
-    ) -> Result<Asked<Vec<Tag>>> {
+    pub async fn tag(self: &Arc<Self>, question: Question) -> Result<Asked<Vec<Tag>>> {
         self.require(Task::Tag)?;
-        self.ask(texts, options, Want::Tags, caller).await?.map(|answer| match answer {
+        self.ask(question, Want::Tags).await?.map(|answer| match answer {
             Answer::Tags(tags) => Ok(tags),
             _ => Err(unexpected()),
         })
     }
 
-    /// What the tokens of a text attend to.
+    /// What the tokens of each text attend to.
     ///
     /// # Errors
     /// As [`Served::ask`]; when the model has no such layer or head, or there would be more than
     /// [`MOST_ATTENTION`] numbers.
     pub async fn attention(
         self: &Arc<Self>,
-        text: Text,
-        options: Encode,
+        question: Question,
         view: View,
-        caller: Caller,
     ) -> Result<Asked<Attended>> {
-        let asked = self.ask(vec![text], options, Want::Attention(view), caller).await?;
+        let asked = self.ask(question, Want::Attention(view)).await?;
         asked.map(|answer| match answer {
             Answer::Attention { text, encoding, heads } => Ok(Attended { text, encoding, heads }),
             _ => Err(unexpected()),

@@ -122,6 +122,8 @@ function picked() {
   if (!text.value || Object.values(EXAMPLES).some(e => e.replace('[MASK]', '') === text.value.replace(/\[MASK\]|<mask>/, ''))) {
     text.value = EXAMPLES[model.task].replace('[MASK]', model.mask || '[MASK]');
   }
+  $('mask').hidden = !model.mask;
+  $('mask').textContent = `Insert ${model.mask}`;
   $('about').textContent = `${TASKS[model.task](model)}. ${model.layers} layers, ${model.heads} heads, ` +
     `${model.vocabulary.toLocaleString('en')} words in its vocabulary, texts of ${model.max_length} tokens at most.`;
 }
@@ -134,10 +136,11 @@ function bar(share) {
   return el('span', { className: 'track', 'aria-hidden': 'true' }, fill);
 }
 
-/** Labels with scores, the best first. */
+/** Labels with scores, the best first. What a row has to do when its label is pressed makes that a button. */
 function bars(rows, most = 8) {
   return el('ol', { className: 'bars' }, ...rows.slice(0, most).map(row => el('li', {},
-    el('span', { className: 'name' }, row.label), bar(row.score), el('span', { className: 'score' }, percent(row.score)))));
+    el('span', { className: 'name' }, row.press
+      ? el('button', { type: 'button', className: 'plain', title: row.title, onclick: row.press }, row.label) : row.label), bar(row.score), el('span', { className: 'score' }, percent(row.score)))));
 }
 
 /** A vector as a strip: one hue for positive numbers, another for negative ones. */
@@ -178,16 +181,33 @@ const ANSWERS = {
   ],
   'token-classification': (answer, text) => [
     tagged(text, answer),
-    ...(answer.length ? [] : [el('p', { className: 'note' }, 'No word has a label.')]),
+    answer.length
+      ? bars(answer.map(span => ({ label: `${span.word}: ${span.entity_group}`, score: span.score })), 40)
+      : el('p', { className: 'note' }, 'No word has a label.'),
   ],
   'fill-mask': answer => {
     const masks = Array.isArray(answer[0]) ? answer : [answer];
     return masks.flatMap((fills, i) => [
       ...(masks.length > 1 ? [el('h3', {}, `Mask ${i + 1}`)] : []),
-      bars(fills.map(f => ({ label: f.token_str, score: f.score }))),
+      bars(fills.map(f => ({ label: f.token_str, score: f.score, title: f.sequence, press: () => fill(f.sequence) }))),
+      el('p', { className: 'note' }, 'Press a word to put it into the text.'),
     ]);
   },
 };
+
+/** Puts a word in the place of its mask, and asks again while there are others. */
+function fill(sequence) {
+  $('text').value = sequence;
+  $('text').focus();
+  if (sequence.includes(chosen().mask)) run();
+}
+
+/** The mask where the cursor is, or in the place of what is selected. */
+function mask() {
+  const text = $('text');
+  text.setRangeText(chosen().mask, text.selectionStart, text.selectionEnd, 'end');
+  text.focus();
+}
 
 async function run() {
   const model = chosen();
@@ -491,6 +511,7 @@ $('ask').addEventListener('submit', event => { event.preventDefault(); run(); })
 $('text').addEventListener('keydown', event => {
   if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) { event.preventDefault(); run(); }
 });
+$('mask').addEventListener('click', mask);
 $('model').addEventListener('change', () => { picked(); run(); });
 $('layer').addEventListener('change', () => { state.layer = Number($('layer').value); draw(); });
 $('head').addEventListener('change', () => { state.head = Number($('head').value); draw(); });

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use super::tei;
 use crate::app::App;
-use crate::ask::{Encode, Scores, Text, dot};
+use crate::ask::{Encode, Question, Scores, Text, dot};
 use crate::call::{Call, answer, with_usage};
 use crate::error::{Kind, Problem, Result};
 use crate::json::{Fields, expected, string, strings};
@@ -49,8 +49,10 @@ pub async fn named(Path(model): Path<String>, call: Call) -> Result<Response> {
     pipeline(served, call, fields).await
 }
 
+/// How logits become scores.
+pub const FUNCTIONS: [&str; 3] = ["none", "softmax", "sigmoid"];
 /// How words are grouped.
-const STRATEGIES: [&str; 5] = ["none", "simple", "first", "average", "max"];
+pub const STRATEGIES: [&str; 5] = ["none", "simple", "first", "average", "max"];
 
 /// The options of single tasks.
 struct Pipes {
@@ -71,7 +73,7 @@ async fn pipeline(served: Arc<Served>, call: Call, mut fields: Fields) -> Result
     };
     // Options of other tasks are read too: what is no option is refused whatever the model.
     let pipes = Pipes {
-        function: one_of(&mut parameters, "function_to_apply", &["none", "softmax", "sigmoid"])?,
+        function: one_of(&mut parameters, "function_to_apply", &FUNCTIONS)?,
         strategy: one_of(&mut parameters, "aggregation_strategy", &STRATEGIES)?,
         top_k: top_k(&mut parameters)?,
     };
@@ -82,7 +84,8 @@ async fn pipeline(served: Arc<Served>, call: Call, mut fields: Fields) -> Result
             let texts = tei::texts(inputs, "inputs")?;
             call.count(texts.len(), "inputs")?;
             let normalize = normalize.unwrap_or(true);
-            let asked = served.embed(texts, options, normalize, None, call.caller).await?;
+            let asked =
+                served.embed(Question::new(texts, options, call.caller), normalize, None).await?;
             let numbers = asked.answers.iter().map(Vec::len).sum();
             Ok(with_usage(answer(asked.answers, numbers).await?, &asked.usage))
         }
@@ -106,7 +109,7 @@ async fn similarity(
         return Err(Problem::new(Kind::Empty, "`inputs` has an empty sentence; send texts"));
     }
     let texts = std::iter::once(source).chain(sentences).map(Text::Plain).collect();
-    let asked = served.embed(texts, options, true, None, call.caller).await?;
+    let asked = served.embed(Question::new(texts, options, call.caller), true, None).await?;
     let (source, others) = match asked.answers.split_first() {
         Some((source, others)) => (source.as_slice(), others),
         None => (&[][..], &[][..]),
@@ -177,7 +180,7 @@ async fn classify(
     let top_k = pipes.top_k.unwrap_or(usize::MAX);
     let (texts, _) = texts(inputs)?;
     call.count(texts.len(), "inputs")?;
-    let asked = served.classify(texts, options, scores, call.caller).await?;
+    let asked = served.classify(Question::new(texts, options, call.caller), scores).await?;
     let mut answers = asked.answers;
     answers.iter_mut().for_each(|labels| labels.truncate(top_k));
     let numbers = 10 * answers.iter().map(Vec::len).sum::<usize>();
@@ -228,7 +231,7 @@ async fn fill_mask(
     let top_k = pipes.top_k.unwrap_or(5);
     let (texts, single) = texts(inputs)?;
     call.count(texts.len(), "inputs")?;
-    let asked = served.fill_mask(texts, options, top_k, call.caller).await?;
+    let asked = served.fill_mask(Question::new(texts, options, call.caller), top_k).await?;
     let numbers = 20 * asked.answers.iter().flatten().map(Vec::len).sum::<usize>();
     let mut answers = asked.answers.into_iter().map(Masks::from);
     let response = match (single, answers.next()) {
@@ -264,7 +267,7 @@ async fn tag(
             Text::Ids(_) => String::new(),
         })
         .collect();
-    let asked = served.tag(texts, options, call.caller).await?;
+    let asked = served.tag(Question::new(texts, options, call.caller)).await?;
     let word = |(index, tag): (usize, Tag)| Tagged::Word {
         entity: tag.label,
         score: tag.score,

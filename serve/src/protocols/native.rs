@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::tei;
 use crate::app::App;
-use crate::ask::{MOST_ATTENTION, Text};
+use crate::ask::{MOST_ATTENTION, Question, Text};
 use crate::call::{Call, answer, small, with_usage};
 use crate::error::{Kind, Problem, Result};
 use crate::json::{Fields, expected, string};
@@ -131,7 +131,7 @@ async fn attention(call: Call) -> Result<Response> {
         Text::Pair(_, second) => second.clone(),
         _ => String::new(),
     };
-    let asked = served.attention(text, options, view, call.caller).await?;
+    let asked = served.attention(Question::new(vec![text], options, call.caller), view).await?;
     let usage = asked.usage;
     let attended = asked.answers.into_iter().next();
     let attended = attended

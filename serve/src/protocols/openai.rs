@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::tei;
 use crate::app::App;
-use crate::ask::Encode;
+use crate::ask::{Encode, Question};
 use crate::call::{Call, answer, small, with_usage};
 use crate::error::{Kind, Problem, Result};
 use crate::pipeline::Task;
@@ -87,7 +87,7 @@ async fn embeddings(call: Call) -> Result<Response> {
     let options = Encode { truncate: call.app.limits.truncate, ..Encode::default() };
     let texts = tei::texts(fields.required("input")?, "input")?;
     call.count(texts.len(), "input")?;
-    let asked = served.embed(texts, options, true, dimensions, call.caller).await?;
+    let asked = served.embed(Question::new(texts, options, call.caller), true, dimensions).await?;
     let numbers = asked.answers.iter().map(Vec::len).sum();
     let vector = move |numbers: Vec<f32>| match base64 {
         false => Vector::Numbers(numbers),

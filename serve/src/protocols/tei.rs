@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::ask::{Encode, Scores, Text, dot, offload};
+use crate::ask::{Encode, Question, Scores, Text, dot, offload};
 use crate::call::{Call, answer, small, with_usage};
 use crate::error::{Kind, Problem, Result};
 use crate::json::{Fields, expected, ids, list, string, strings};
@@ -138,7 +138,8 @@ async fn embed(call: Call) -> Result<Response> {
     let dimensions = fields.count("dimensions")?;
     let texts = texts(fields.required("inputs")?, "inputs")?;
     call.count(texts.len(), "inputs")?;
-    let asked = served.embed(texts, options, normalize, dimensions, call.caller).await?;
+    let asked =
+        served.embed(Question::new(texts, options, call.caller), normalize, dimensions).await?;
     let numbers = asked.answers.iter().map(Vec::len).sum();
     Ok(with_usage(answer(asked.answers, numbers).await?, &asked.usage))
 }
@@ -149,7 +150,7 @@ async fn embed_all(call: Call) -> Result<Response> {
     let options = encode(&call, &mut fields)?;
     let texts = texts(fields.required("inputs")?, "inputs")?;
     call.count(texts.len(), "inputs")?;
-    let asked = served.embed_tokens(texts, options, call.caller).await?;
+    let asked = served.embed_tokens(Question::new(texts, options, call.caller)).await?;
     let numbers = asked.answers.iter().flatten().map(Vec::len).sum();
     Ok(with_usage(answer(asked.answers, numbers).await?, &asked.usage))
 }
@@ -192,7 +193,7 @@ async fn predict(call: Call) -> Result<Response> {
         other => return Err(expected("inputs", "a text, a pair, or a list of lists", &other)),
     };
     call.count(texts.len(), "inputs")?;
-    let asked = served.classify(texts, options, scores, call.caller).await?;
+    let asked = served.classify(Question::new(texts, options, call.caller), scores).await?;
     let numbers = 10 * asked.answers.iter().map(Vec::len).sum::<usize>();
     let mut answers = asked.answers;
     let predictions = match single {
@@ -231,7 +232,7 @@ async fn rerank(call: Call) -> Result<Response> {
     let texts = strings(fields.required("texts")?, "texts")?;
     call.count(texts.len(), "texts")?;
     let pairs = texts.iter().map(|text| Text::Pair(query.clone(), text.clone())).collect();
-    let asked = served.scores(pairs, options, scores, call.caller).await?;
+    let asked = served.scores(Question::new(pairs, options, call.caller), scores).await?;
     let ranks =
         texts.into_iter().zip(&asked.answers).enumerate().map(|(index, (text, scores))| Rank {
             index,
@@ -261,7 +262,7 @@ async fn similarity(call: Call) -> Result<Response> {
             _ => text_of(text, &format!("inputs.sentences[{}]", i - 1)),
         })
         .collect::<Result<_>>()?;
-    let asked = served.embed(texts, options, true, None, call.caller).await?;
+    let asked = served.embed(Question::new(texts, options, call.caller), true, None).await?;
     let similarities: Vec<f32> = match asked.answers.split_first() {
         Some((source, others)) => others.iter().map(|other| dot(source, other)).collect(),
         None => Vec::new(),

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::openai;
 use crate::app::App;
-use crate::ask::{Asked, Encode, Scores, Text};
+use crate::ask::{Asked, Encode, Question, Scores, Text};
 use crate::call::{Call, answer, small, with_usage};
 use crate::error::{Kind, Problem, Result};
 use crate::json::{Fields, expected, list};
@@ -330,7 +330,7 @@ async fn classify(served: &Arc<Served>, call: Call) -> Result<Response> {
     let texts = texts.collect::<Result<Vec<_>>>()?;
     call.count(texts.len(), "examples")?;
     let options = Encode { truncate: call.app.limits.truncate, ..Encode::default() };
-    let asked = served.classify(texts, options, Scores::Model, call.caller).await?;
+    let asked = served.classify(Question::new(texts, options, call.caller), Scores::Model).await?;
     let results = asked.answers.into_iter();
     let results: Vec<Vec<(String, f32)>> =
         results.map(|scores| scores.into_iter().map(|s| (s.label, s.score)).collect()).collect();

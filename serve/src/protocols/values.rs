@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gradus_models::pipelines::{Fill, Tag};
 use serde::Serialize;
 
-use crate::ask::{Asked, Caller, Encode, Scores, Text};
+use crate::ask::{Asked, Caller, Encode, Question, Scores, Text};
 use crate::error::Result;
 use crate::pipeline::Task;
 use crate::registry::Served;
@@ -58,15 +58,20 @@ pub async fn rows(
         Asked { answers: asked.answers.into_iter().map(row).collect(), usage: asked.usage }
     }
     Ok(match served.task() {
-        Task::Embed => each(served.embed(texts, options, true, None, caller).await?, Row::Vector),
+        Task::Embed => each(
+            served.embed(Question::new(texts, options, caller), true, None).await?,
+            Row::Vector,
+        ),
         Task::Classify => {
-            let asked = served.scores(texts, options, Scores::Model, caller).await?;
+            let asked = served.scores(Question::new(texts, options, caller), Scores::Model).await?;
             each(asked, |scores| {
                 let label = served.ranked(&scores).into_iter().next().map(|best| best.label);
                 Row::Label { label: label.unwrap_or_default(), scores }
             })
         }
-        Task::FillMask => each(served.fill_mask(texts, options, FILLS, caller).await?, Row::Masks),
-        Task::Tag => each(served.tag(texts, options, caller).await?, Row::Words),
+        Task::FillMask => {
+            each(served.fill_mask(Question::new(texts, options, caller), FILLS).await?, Row::Masks)
+        }
+        Task::Tag => each(served.tag(Question::new(texts, options, caller)).await?, Row::Words),
     })
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unused_imports)] // not every test file uses everything
 
+#[path = "../../../tensor/tests/common/mod.rs"]
+mod adapter;
 #[path = "../../../infer/tests/common/tiny_model.rs"]
 mod tiny_model;
 
@@ -11,6 +13,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+pub use adapter::gpu;
 use serde_json::Value;
 pub use tiny_model::{Head, TEXTS, write_model};
 

@@ -40,6 +40,16 @@ pub struct GpuInfo {
     pub features: GpuFeatures,
 }
 
+/// Less of a GPU than it has: for tests of what happens at a limit, and to try on a large GPU what a small
+/// one would take. What is `None` is the adapter's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GpuLimits {
+    /// The largest tensor, in bytes.
+    pub max_tensor_bytes: Option<u64>,
+    /// Workgroups of a launch along one dimension.
+    pub max_workgroups_per_dimension: Option<u32>,
+}
+
 struct Entry {
     adapter: wgpu::Adapter,
     info: GpuInfo,
@@ -104,27 +114,43 @@ pub fn gpus() -> Vec<GpuInfo> {
     entries().iter().map(|entry| entry.info.clone()).collect()
 }
 
+fn entry(op: &'static str, index: usize) -> Result<&'static Entry> {
+    let all = entries();
+    if let Some(entry) = all.get(index) {
+        return Ok(entry);
+    }
+    let backends = "Vulkan, Metal and DX12";
+    let what = match all.len() {
+        0 => format!("no GPU was found ({backends} were asked for); use the CPU"),
+        n => format!("there is no gpu:{index}; this machine has gpu:0 to gpu:{}", n - 1),
+    };
+    bail!(op, "{what}")
+}
+
 /// The GPU of this number, opened.
 pub(crate) fn gpu(op: &'static str, index: usize) -> Result<&'static Gpu> {
-    let all = entries();
-    let Some(entry) = all.get(index) else {
-        let backends = "Vulkan, Metal and DX12";
-        let what = match all.len() {
-            0 => format!("no GPU was found ({backends} were asked for); use the CPU"),
-            n => format!("there is no gpu:{index}; this machine has gpu:0 to gpu:{}", n - 1),
-        };
-        bail!(op, "{what}");
-    };
+    let entry = entry(op, index)?;
     let mut opened = entry.opened.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some(gpu) = *opened {
         return Ok(gpu);
     }
-    let gpu = open(op, entry)?;
+    let gpu = open(op, entry, GpuLimits::default())?;
     *opened = Some(gpu);
     Ok(gpu)
 }
 
-fn open(op: &'static str, entry: &Entry) -> Result<&'static Gpu> {
+/// Opens the GPU of this number within `limits`, for the whole program: it must not be open yet.
+pub(crate) fn gpu_within(op: &'static str, index: usize, limits: GpuLimits) -> Result<()> {
+    let entry = entry(op, index)?;
+    let mut opened = entry.opened.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if opened.is_some() {
+        bail!(op, "gpu:{index} is open already; set its limits before anything uses it");
+    }
+    *opened = Some(open(op, entry, limits)?);
+    Ok(())
+}
+
+fn open(op: &'static str, entry: &Entry, limits: GpuLimits) -> Result<&'static Gpu> {
     let name = format!("gpu:{} ({})", entry.info.index, entry.info.name);
     let has = entry.adapter.features();
     if !has.contains(wgpu::Features::IMMEDIATES) {
@@ -139,10 +165,19 @@ fn open(op: &'static str, entry: &Entry) -> Result<&'static Gpu> {
         | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES
         | wgpu::Features::PIPELINE_CACHE
         | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+    let (mut info, mut required) = (entry.info.clone(), entry.adapter.limits());
+    if let Some(bytes) = limits.max_tensor_bytes {
+        info.max_tensor_bytes = info.max_tensor_bytes.min(bytes);
+        required.max_storage_buffer_binding_size = info.max_tensor_bytes;
+        // Chunks for uploads have their size.
+        required.max_buffer_size = info.max_tensor_bytes.max(super::staging::CHUNK);
+    }
+    let groups = &mut required.max_compute_workgroups_per_dimension;
+    *groups = (*groups).min(limits.max_workgroups_per_dimension.unwrap_or(u32::MAX));
     let descriptor = wgpu::DeviceDescriptor {
         label: Some("gradus"),
         required_features: has & wanted,
-        required_limits: entry.adapter.limits(),
+        required_limits: required,
         // SAFETY: the experimental part in use is cooperative matrices, in our own shaders only, each
         // of which is checked against the CPU's result.
         experimental_features: unsafe { wgpu::ExperimentalFeatures::enabled() },
@@ -161,14 +196,8 @@ fn open(op: &'static str, entry: &Entry) -> Result<&'static Gpu> {
     };
     let fragments = Fragments::of(&listed, &entry.adapter.get_info(), &device.limits());
     // A device lives as long as the program: tensors of any thread refer to it.
-    Ok(Box::leak(Box::new(Gpu::new(
-        name,
-        entry.info.clone(),
-        entry.adapter.get_info(),
-        fragments,
-        device,
-        queue,
-    ))))
+    let adapter = entry.adapter.get_info();
+    Ok(Box::leak(Box::new(Gpu::new(name, info, adapter, fragments, device, queue))))
 }
 
 /// The result of one of `wgpu`'s futures, which natively are ready at once.
@@ -193,7 +222,7 @@ mod tests {
     /// A device of the test's own: the one that tensors share is not to be lost.
     fn own() -> Option<&'static Gpu> {
         let entry = entries().first()?;
-        Some(open("test", entry).expect("a GPU that is listed can be opened"))
+        Some(open("test", entry, GpuLimits::default()).expect("a GPU that is listed can be opened"))
     }
 
     #[test]

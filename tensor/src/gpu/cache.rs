@@ -1,7 +1,8 @@
 //! Compiled pipelines on disk, where the backend lets a program keep them (Vulkan).
 //!
 //! One file an adapter under `gradus/` in the user's cache folder (`XDG_CACHE_HOME`, `LOCALAPPDATA`,
-//! `~/.cache`). The driver checks it: a file of another driver is ignored.
+//! `~/.cache`). wgpu and the driver check whose it is: a file of another driver is ignored. What they do not
+//! check is whether it is whole, so a checksum follows the data: a damaged file is not shown to them.
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -25,6 +26,25 @@ fn folder() -> Option<PathBuf> {
         .map(|cache| cache.join("gradus"))
 }
 
+/// The data with their checksum behind them (FNV-1a, 64 bits).
+fn sealed(mut data: Vec<u8>) -> Vec<u8> {
+    let sum = checksum(&data);
+    data.extend(sum.to_le_bytes());
+    data
+}
+
+/// The data of a file that is as it was written.
+fn unsealed(file: &[u8]) -> Option<&[u8]> {
+    let (data, sum) = file.split_last_chunk::<8>()?;
+    (u64::from_le_bytes(*sum) == checksum(data)).then_some(data)
+}
+
+fn checksum(data: &[u8]) -> u64 {
+    data.iter().fold(0xcbf2_9ce4_8422_2325, |sum, &byte| {
+        (sum ^ byte as u64).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
 impl PipelineCache {
     pub(super) fn open(device: &wgpu::Device, adapter: &wgpu::AdapterInfo) -> PipelineCache {
         let path = folder()
@@ -32,13 +52,14 @@ impl PipelineCache {
             .filter(|_| device.features().contains(wgpu::Features::PIPELINE_CACHE))
             .map(|(folder, key)| folder.join(key));
         let cache = path.as_ref().map(|path| {
-            let data = std::fs::read(path).ok();
-            // SAFETY: the file was written below from `get_data`; wgpu and the driver check its header,
-            // and what does not fit is ignored (`fallback`).
+            let file = std::fs::read(path).ok();
+            let data = file.as_deref().and_then(unsealed);
+            // SAFETY: the data are as `get_data` gave them, by the checksum; wgpu and the driver check its
+            // header, and what is another driver's is ignored (`fallback`).
             unsafe {
                 device.create_pipeline_cache(&wgpu::PipelineCacheDescriptor {
                     label: None,
-                    data: data.as_deref(),
+                    data,
                     fallback: true,
                 })
             }
@@ -63,7 +84,7 @@ impl PipelineCache {
             // Beside, then renamed: another program never sees half a file.
             let beside = path.with_extension(std::process::id().to_string());
             let written = std::fs::create_dir_all(folder)
-                .and_then(|()| std::fs::write(&beside, data))
+                .and_then(|()| std::fs::write(&beside, sealed(data)))
                 .and_then(|()| std::fs::rename(&beside, path));
             if written.is_err() {
                 let _ = std::fs::remove_file(&beside);

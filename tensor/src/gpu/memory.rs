@@ -16,7 +16,7 @@ use super::context::Gpu;
 use crate::{Result, bail};
 
 /// The pool may always keep this much, whatever the peak was.
-const SLACK: u64 = 1 << 20;
+const SLACK: u64 = 1 << 16;
 
 /// A buffer and its number, which names it in the keys of bind groups.
 #[derive(Clone)]
@@ -128,7 +128,7 @@ impl Gpu {
         upload: bool,
     ) -> Result<Buffer> {
         let most = self.info.max_tensor_bytes;
-        if bytes > most {
+        if bytes.next_multiple_of(4) > most {
             bail!(
                 op,
                 "a tensor of {} is more than one binding of {} takes ({}); use a smaller batch or \

@@ -28,8 +28,9 @@
 //!    operands with `Tensor::buffer` and `Tensor::start` (first element; strides are in
 //!    `tensor.layout`), and record a [`context::Launch`] with `Gpu::launch`. Write in place only after
 //!    `Tensor::make_writable`.
-//! 4. **Check**: `tests/device_parity.rs` walks the registry and finds the family by itself; add what
-//!    the registry's shapes do not reach (blocks, long rows) to a test in `tensor/tests/`.
+//! 4. **Check**: `tests/device_parity.rs` walks the registry and finds the family by itself, over short and
+//!    long shapes, and `tests/device_limits.rs` over launches of many rows of workgroups; add what the
+//!    registry's shapes do not reach (blocks, long rows) to a test in `tensor/tests/`.
 //!
 //! Rules that a kernel must keep:
 //! - Bounds are not checked and loops are not bounded: every index and every loop is the kernel's care,
@@ -72,7 +73,7 @@ mod timing;
 pub(crate) mod unary;
 pub(crate) mod walk;
 
-pub(crate) use adapter::gpu;
-pub use adapter::{GpuFeatures, GpuInfo, gpus};
+pub use adapter::{GpuFeatures, GpuInfo, GpuLimits, gpus};
+pub(crate) use adapter::{gpu, gpu_within};
 pub use counters::GpuCounters;
 pub use staging::Reading;

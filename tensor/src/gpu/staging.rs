@@ -186,7 +186,8 @@ impl Gpu {
         let staging = kept.unwrap_or_else(|| {
             self.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("read"),
-                size: bytes.next_power_of_two().max(4096),
+                // Near the limit a power of two may lie above it.
+                size: bytes.next_power_of_two().min(self.info.max_tensor_bytes / 4 * 4).max(4096),
                 usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
                 mapped_at_creation: false,
             })

@@ -3,7 +3,10 @@
 use serde_json::json;
 
 use super::{HUGGING_FACE, Operation, TEXT};
-use crate::openapi::schemas::{any_of, boolean, count, example, object, reference, some, string};
+use crate::openapi::schemas::{
+    any_of, boolean, count, example, object, reference, some, string, words,
+};
+use crate::protocols::hf::{FUNCTIONS, STRATEGIES};
 
 /// The operations.
 pub fn operations() -> Vec<Operation> {
@@ -12,13 +15,14 @@ pub fn operations() -> Vec<Operation> {
     let sentences = object([("source_sentence", text()), ("sentences", some(text()))]);
     let body = || {
         let fields = object([
-            ("inputs", any_of([text(), some(text()), sentences.clone(), pair()])),
+            // Texts or token ids to embed, texts or pairs of the other tasks.
+            ("inputs", any_of([reference("Inputs"), sentences.clone(), pair(), some(pair())])),
             (
                 "parameters?",
                 object([
                     ("top_k?", count(1)),
-                    ("function_to_apply?", string()),
-                    ("aggregation_strategy?", string()),
+                    ("function_to_apply?", words(FUNCTIONS)),
+                    ("aggregation_strategy?", words(STRATEGIES)),
                     ("normalize?", boolean()),
                     ("truncate?", boolean()),
                     ("prompt_name?", string()),

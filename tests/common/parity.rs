@@ -1,0 +1,80 @@
+//! A case of the registry on two devices: values and gradients.
+
+use gradus::autograd::registry::Case;
+use gradus::autograd::{BackwardOptions, Op, Var};
+use gradus::tensor::{DType, Device, Result, RngKey, Tensor};
+
+use super::{View, seen_through};
+
+/// The value and the gradients of a case, on the CPU.
+type Outcome = (Tensor, Vec<Option<Tensor>>);
+
+fn run(case: &Case, view: View, device: Device) -> Result<Outcome> {
+    let (mut leaves, mut inputs) = (Vec::new(), Vec::new());
+    for input in &case.inputs {
+        let (leaf, open) = seen_through(view, &input.to_dtype(DType::F32)?)?;
+        let leaf = match view {
+            // A view of an uploaded whole, so that the device sees its strides too.
+            View::Leaf if leaf.rank() > 1 => {
+                leaf.transpose(0, -1)?.to_device(device)?.transpose(0, -1)?
+            }
+            _ => leaf.to_device(device)?,
+        };
+        leaves.push(Var::leaf(leaf));
+        inputs.push(open(&leaves[leaves.len() - 1])?);
+    }
+    let y = (case.f)(&inputs)?;
+    let value = y.tensor().to_device(Device::Cpu)?;
+    if !y.requires_grad() {
+        return Ok((value, Vec::new())); // a product of nothing is 1, whatever the input
+    }
+    // A seed of different numbers, so that a gradient in the wrong place shows.
+    let seed = Tensor::rand(y.shape(), DType::F32, RngKey::new(99))?.add_scalar(0.5)?;
+    let grads = y.backward_with(Some(seed.to_device(device)?), BackwardOptions::default())?;
+    let grad = |leaf: &Var| grads.get(leaf).map(|g| g.to_device(Device::Cpu)).transpose();
+    Ok((value, leaves.iter().map(grad).collect::<Result<_>>()?))
+}
+
+/// The largest magnitude, at least 1.
+fn scale(x: &Tensor) -> f64 {
+    x.to_f64_vec().into_iter().filter(|x| x.is_finite()).fold(1.0f64, |m, x| m.max(x.abs()))
+}
+
+/// Every element within 1e-5 of itself, or 2e-6 of the largest.
+pub fn assert_close(what: &str, cpu: &Tensor, gpu: &Tensor) {
+    assert_within(what, 2e-6 * scale(cpu), cpu, gpu);
+}
+
+fn assert_within(what: &str, absolute: f64, cpu: &Tensor, gpu: &Tensor) {
+    assert_eq!(cpu.shape(), gpu.shape(), "{what}: shapes");
+    assert_eq!(cpu.dtype(), gpu.dtype(), "{what}: dtypes");
+    for (i, (a, b)) in cpu.to_f64_vec().into_iter().zip(gpu.to_f64_vec()).enumerate() {
+        let same =
+            a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= absolute + 1e-5 * a.abs();
+        assert!(same, "{what}: element {i} is {a} on the CPU and {b} on the GPU");
+    }
+}
+
+/// Panics, naming the case and `context`, where the devices do not agree.
+pub fn compare(case: &Case, view: View, device: Device, context: &str) {
+    // A row of equal numbers less its mean, over its deviation, is rounding errors and nothing else.
+    let row = |x: &Tensor| x.shape()[..x.rank() - 1].iter().all(|&size| size == 1);
+    let flat = matches!(view, View::Broadcast) && case.op == Op::LayerNorm && row(&case.inputs[0]);
+    let view = if flat { View::Plain } else { view };
+    let what = format!("{} {view:?}{context}", case.label);
+    let on_gpu = run(case, view, device).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let on_cpu = run(case, view, Device::Cpu).expect("the CPU computes every case");
+    // Gradients may be sums of what cancels, the more so through a broadcast view: what is rounded is of the
+    // size of the largest of all.
+    let all = on_cpu.1.iter().flatten().chain([&on_cpu.0]);
+    let absolute = 5e-6 * all.map(scale).fold(1.0, f64::max);
+    assert_within(&what, absolute, &on_cpu.0, &on_gpu.0);
+    assert_eq!(on_cpu.1.len(), on_gpu.1.len(), "{what}: gradients");
+    for (i, (cpu, gpu)) in on_cpu.1.iter().zip(&on_gpu.1).enumerate() {
+        let what = format!("{what}, gradient {i}");
+        match (cpu, gpu) {
+            (Some(cpu), Some(gpu)) => assert_within(&what, absolute, cpu, gpu),
+            (cpu, gpu) => assert_eq!(cpu.is_some(), gpu.is_some(), "{what}"),
+        }
+    }
+}

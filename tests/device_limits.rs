@@ -1,0 +1,122 @@
+//! A GPU with low limits: launches of more workgroups than one dimension has, and tensors that are larger than
+//! one binding. In a process of its own, because a GPU's limits hold for a whole program.
+
+mod common;
+
+use std::sync::OnceLock;
+
+use common::parity::{assert_close, compare};
+use common::{VIEWS, config};
+use gradus::autograd::registry::{self, Case};
+use gradus::autograd::{Op, Var};
+use gradus::tensor::ops::optim::AdamWStep;
+use gradus::tensor::{CrossEntropy, DType, Device, GpuLimits, RngKey, Tensor, gpus};
+use proptest::prelude::*;
+
+/// Workgroups along a dimension: few enough that long cases need several rows of them, and enough for all.
+const GROUPS: u32 = 32;
+const BYTES: u64 = 512 << 10;
+
+fn limited() -> Option<Device> {
+    static OPENED: OnceLock<Option<Device>> = OnceLock::new();
+    *OPENED.get_or_init(|| {
+        if gpus().is_empty() {
+            return common::adapter::gpu(); // says that the test is skipped, or fails
+        }
+        let limits =
+            GpuLimits { max_tensor_bytes: Some(BYTES), max_workgroups_per_dimension: Some(GROUPS) };
+        Some(Device::gpu_within(0, limits).expect("a GPU that is listed can be opened"))
+    })
+}
+
+proptest! {
+    #![proptest_config(config(1))]
+
+    /// Long dimensions, each case through one view.
+    #[test]
+    fn every_operation_agrees_over_folded_launches(seed in any::<u64>().no_shrink()) {
+        let Some(device) = limited() else { return Ok(()) };
+        eprintln!("seed {seed}");
+        let key = RngKey::new(seed);
+        let mut cases: Vec<Case> = Op::all()
+            .into_iter()
+            .flat_map(|op| registry::long_cases(op, key.place(op.name())))
+            .collect();
+        cases.extend(registry::long_derived_cases(key));
+        for (i, case) in cases.iter().enumerate() {
+            let view = VIEWS[key.place("view").step(i as u64).0 as usize % VIEWS.len()];
+            compare(case, view, device, &format!(", seed {seed}"));
+        }
+    }
+}
+
+fn random(shape: &[usize], seed: u64) -> Tensor {
+    Tensor::randn(shape, DType::F32, RngKey::new(seed)).unwrap()
+}
+
+/// Optimisers and the norm take their elements in chunks, a workgroup each.
+#[test]
+fn optimiser_and_norm_agree_over_folded_launches() {
+    let Some(device) = limited() else { return };
+    let n = 131_003;
+    let h = AdamWStep {
+        lr: 0.01,
+        beta1: 0.9,
+        beta2: 0.999,
+        eps: 1e-8,
+        weight_decay: 0.1,
+        step: 1,
+        decoupled: true,
+    };
+    let [cpu, gpu] = [Device::Cpu, device].map(|device| {
+        let place = |seed| random(&[n], seed).to_device(device).unwrap();
+        let (mut p, g) = (place(1), place(2));
+        let (mut m, mut v) = (p.zeros_like().unwrap(), p.zeros_like().unwrap());
+        let norm = Tensor::global_norm(&[&g, &p]).unwrap();
+        p.adamw_(&g, &mut m, &mut v, &h, None).unwrap();
+        [norm, p, m, v].map(|t| t.to_device(Device::Cpu).unwrap())
+    });
+    for (name, (cpu, gpu)) in ["norm", "parameter", "m", "v"].iter().zip(cpu.iter().zip(&gpu)) {
+        assert_close(name, cpu, gpu);
+    }
+}
+
+/// What does not fit one binding is refused by name, and the device goes on; the loss of a large head, whose
+/// logits would not fit, is computed in parts.
+#[test]
+fn what_is_larger_than_a_binding_is_refused_or_computed_in_parts() {
+    let Some(device) = limited() else { return };
+    let (n, width, classes) = (600, 8, 1000); // logits of 2.3 MiB
+    let targets = Tensor::randint(0, classes as u32, &[n], RngKey::new(3)).unwrap();
+    let [cpu, gpu] = [Device::Cpu, device].map(|device| {
+        let leaf =
+            |shape: &[usize], seed| Var::leaf(random(shape, seed).to_device(device).unwrap());
+        let (x, w) = (leaf(&[n, width], 1), leaf(&[classes, width], 2));
+        let targets = targets.to_device(device).unwrap();
+        if device != Device::Cpu {
+            let refused = x.linear(&w, None).err().unwrap().to_string();
+            for part in ["[linear]", "a tensor of 2.3 MiB", "(0.5 MiB)", "use a smaller batch"] {
+                assert!(refused.contains(part), "{refused}");
+            }
+        }
+        let options = CrossEntropy::default();
+        let loss = x.linear_cross_entropy(&w, None, &targets, &options, 100).unwrap();
+        let grads = loss.backward().unwrap();
+        [loss.tensor(), grads.get(&x).unwrap(), grads.get(&w).unwrap()]
+            .map(|t| t.to_device(Device::Cpu).unwrap())
+    });
+    for (name, (cpu, gpu)) in ["loss", "dX", "dW"].iter().zip(cpu.iter().zip(&gpu)) {
+        assert_close(name, cpu, gpu);
+    }
+    let upload = random(&[200_000], 4).to_device(device).err().unwrap().to_string();
+    assert!(upload.contains("[to_device]") && upload.contains("0.8 MiB"), "{upload}");
+    let copy = random(&[1000], 5).to_device(device).unwrap().broadcast_to(&[600, 1000]).unwrap();
+    let copy = copy.copy().err().unwrap().to_string();
+    assert!(copy.contains("a tensor of 2.3 MiB"), "{copy}");
+    // The largest that fits goes in and comes back.
+    let most = random(&[BYTES as usize / 4], 6);
+    let back = most.to_device(device).unwrap().neg().unwrap().to_device(Device::Cpu).unwrap();
+    assert_eq!(back.to_vec::<f32>().unwrap(), most.neg().unwrap().to_vec::<f32>().unwrap());
+    let late = Device::gpu_within(0, GpuLimits::default()).err().unwrap().to_string();
+    assert!(late.contains("open already"), "{late}");
+}
