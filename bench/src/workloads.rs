@@ -131,7 +131,7 @@ impl Bench {
         self.gpu_use.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs `f` until the time is over, three times at least, after one warm-up.
+    /// Runs `f` until the time is over, once at least, after one warm-up.
     fn repeat(&self, mut f: impl FnMut() -> Outcome + Send) -> Outcome<Times> {
         // Inside the thread pool, as pipelines and trainer are: entering it costs 20 µs each time.
         // A GPU has only recorded the work when `f` returns.
@@ -158,7 +158,7 @@ impl Bench {
         *self.last_use() = None;
         f()?;
         let (start, mut times) = (Instant::now(), Vec::new());
-        while times.len() < 3 || start.elapsed().as_secs_f64() < self.seconds {
+        while times.is_empty() || start.elapsed().as_secs_f64() < self.seconds {
             let one = Instant::now();
             f()?;
             times.push(one.elapsed().as_secs_f64());
@@ -239,6 +239,7 @@ impl Bench {
 
     /// A model in training, and the function that makes one step of it.
     fn trainee(&self) -> Outcome<Trainee> {
+        self.precision.check_training()?;
         let (mut config, store, pretrained) = self.config_and_store()?;
         let names = (0..LABELS).map(|i| format!("label {i:02}")).collect();
         config.set_labels(&Labels::from_names(names)?);
@@ -250,7 +251,7 @@ impl Bench {
             model,
             optimizer: AdamW::new(vec![group]),
             scaler: match self.precision {
-                Precision::F32 => None,
+                Precision::F32 | Precision::Int8 => None,
                 Precision::F16 => Some(GradScaler::new(self.device)?),
             },
             steps: 0,
@@ -297,11 +298,14 @@ impl Bench {
         let a = Tensor::randn(&[4096, 1536], DType::F32, RngKey::new(0))?.to_device(self.device)?;
         let b = Tensor::randn(&[1536, 1536], DType::F32, RngKey::new(1))?.to_device(self.device)?;
         let (a, b) = match self.precision {
-            Precision::F32 => (a, b),
+            Precision::F32 | Precision::Int8 => (a, b),
             Precision::F16 => (a.to_dtype(DType::F16)?, b.to_dtype(DType::F16)?),
         };
         self.repeat(|| {
-            a.linear(&b, None)?;
+            match self.precision {
+                Precision::Int8 => a.linear_int8(&b, None, false)?,
+                Precision::F32 | Precision::F16 => a.linear(&b, None)?,
+            };
             Ok(())
         })
     }

@@ -14,7 +14,7 @@ use gradus_models::pipelines::TextEmbedder;
 use gradus_models::{
     Bert, BertConfig, BertInput, Checkpoint, MaskedLm, PackedBatch, Pooling, Pretrained,
 };
-use gradus_nn::{CrossEntropy, Forward, Source, Store};
+use gradus_nn::{CrossEntropy, Forward, Precision, Source, Store};
 use gradus_tensor::Tensor;
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -73,6 +73,37 @@ fn close(what: &str, ours: &Tensor, theirs: &[f32], bound: f64) {
 
 fn json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+/// With weights of 8 bits the embeddings stay those of PyTorch in f32 but for their rounding.
+#[test]
+fn eight_sentences_with_weights_of_8_bits() {
+    let Some(shared) = shared() else { return };
+    let bytes = fs::read(shared.join("golden/a_embed.safetensors")).unwrap();
+    let golden = SafeTensors::deserialize(&bytes).unwrap();
+    let model = shared.join("models/minilm");
+    let pretrained = Pretrained::open(model.to_str().unwrap()).unwrap();
+    let store = pretrained.store(0);
+    let bert = Bert::new(&store.root().join("bert"), &pretrained.config, true).unwrap();
+    let input = BertInput::new(&batch(&golden, &pretrained.config).0).unwrap();
+    let embed = || {
+        let hidden = bert.forward(&input, &Forward::inference())?;
+        normalize(&bert.pool(&hidden, &input, Pooling::Mean)?)
+    };
+    let unit = no_grad(|| Precision::Int8.run(embed)).unwrap();
+    let (shape, theirs) = floats(&golden, "sentence_embeddings");
+    let ours = unit.tensor().to_vec::<f32>().unwrap();
+    let mut exact = true;
+    for (i, (a, b)) in ours.chunks(shape[1]).zip(theirs.chunks(shape[1])).enumerate() {
+        let cosine: f64 = a.iter().zip(b).map(|(a, b)| (a * b) as f64).sum();
+        eprintln!("sentence {i}: cosine {cosine:.5}");
+        assert!(cosine > 0.998, "sentence {i}: {cosine}");
+        exact &= a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5);
+    }
+    assert!(!exact, "nothing was rounded");
+    // A gradient through rounded weights does not exist.
+    let Err(error) = Precision::Int8.run(embed) else { panic!("it is refused") };
+    assert!(error.to_string().contains("no_grad"), "{error}");
 }
 
 #[test]

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use gradus_autograd::autocast;
+use gradus_autograd::{autocast, int8_weights};
 use gradus_tensor::{DType, Device, Result, bail, gpus};
 use serde::{Deserialize, Serialize};
 
-/// In what precision a model computes. Parameters, and the optimiser's state, are f32 in either.
+/// In what precision a model computes. Parameters, and the optimiser's state, are f32 in any.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Precision {
@@ -17,9 +17,28 @@ pub enum Precision {
     /// Mixed: products and activations in f16, sums, statistics, softmax and losses in f32; see [`autocast`].
     /// For GPUs. To train in it takes a [`GradScaler`](crate::GradScaler).
     F16,
+    /// Weights of linear layers in 8 bits, one scale an output channel, and their inputs in 16; see
+    /// [`int8_weights`]. For inference on the CPU.
+    Int8,
 }
 
 impl Precision {
+    /// Checks that a model can be trained in this precision.
+    ///
+    /// # Errors
+    /// If it cannot; the message says what does.
+    pub fn check_training(self) -> Result<()> {
+        match self {
+            Precision::Int8 => {
+                bail!(
+                    "precision",
+                    "int8 is for inference: rounded weights have no gradient; train in f32, then infer in int8"
+                )
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Checks that `device` computes in this precision.
     ///
     /// # Errors
@@ -27,7 +46,10 @@ impl Precision {
     pub fn check(self, device: Device) -> Result<()> {
         let (op, fails) = ("precision", "use f32");
         match (self, device) {
-            (Precision::F32, _) => Ok(()),
+            (Precision::F32, _) | (Precision::Int8, Device::Cpu) => Ok(()),
+            (Precision::Int8, _) => {
+                bail!(op, "int8 is computed on the CPU only, not on {device}; use f16 or f32")
+            }
             (Precision::F16, Device::Gpu(index)) => match gpus().get(index) {
                 Some(gpu) if !gpu.features.f16 => {
                     bail!(op, "{device} ({}) has no 16-bit floats; {fails}", gpu.name)
@@ -45,6 +67,7 @@ impl Precision {
         match self {
             Precision::F32 => autocast(None, body),
             Precision::F16 => autocast(Some(DType::F16), body),
+            Precision::Int8 => autocast(None, || int8_weights(body)),
         }
     }
 }
@@ -56,7 +79,8 @@ impl FromStr for Precision {
         match name {
             "f32" => Ok(Precision::F32),
             "f16" => Ok(Precision::F16),
-            _ => Err("use f32 or f16".into()),
+            "int8" => Ok(Precision::Int8),
+            _ => Err("use f32, f16 or int8".into()),
         }
     }
 }
@@ -80,6 +104,7 @@ impl fmt::Display for Precision {
         f.write_str(match self {
             Precision::F32 => "f32",
             Precision::F16 => "f16",
+            Precision::Int8 => "int8",
         })
     }
 }
@@ -90,12 +115,17 @@ mod tests {
 
     #[test]
     fn names_and_devices() {
-        for name in ["f32", "f16"] {
+        for name in ["f32", "f16", "int8"] {
             assert_eq!(name.parse::<Precision>().unwrap().to_string(), name);
         }
-        assert!(Precision::try_from("bf16".to_string()).unwrap_err().contains("f32 or f16"));
+        assert!(Precision::try_from("bf16".to_string()).unwrap_err().contains("f32, f16 or int8"));
         assert!(Precision::F32.check(Device::Cpu).is_ok());
         let error = Precision::F16.check(Device::Cpu).unwrap_err().to_string();
         assert!(error.contains("not on cpu; use f32"), "{error}");
+        assert!(Precision::Int8.check(Device::Cpu).is_ok());
+        assert!(
+            Precision::Int8.check(Device::Gpu(0)).unwrap_err().to_string().contains("CPU only")
+        );
+        assert!(Precision::Int8.check_training().unwrap_err().to_string().contains("inference"));
     }
 }

@@ -43,6 +43,10 @@ pub fn program(program: Program) -> Outcome {
         None => (shared, flags),
     };
     shared.check_precision(device)?;
+    let precision = shared.precision();
+    precision
+        .check_training()
+        .map_err(|error| Failure::usage(format!("--precision {precision}: {error}")))?;
     Run::prepare(shared, flags, device)?.train()
 }
 

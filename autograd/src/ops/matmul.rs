@@ -1,7 +1,7 @@
 //! Matrix products: dA = G·Bᵀ, dB = Aᵀ·G.
 
 use gradus_tensor::ops::unary::UnaryOp;
-use gradus_tensor::{DType, Result, Tensor};
+use gradus_tensor::{DType, Result, Tensor, bail};
 
 use crate::backward::Context;
 use crate::mode;
@@ -23,9 +23,12 @@ impl Var {
 
     /// See [`Tensor::linear`](gradus_tensor::Tensor::linear): dx = G·W, dW = Gᵀ·x, db = ΣG.
     pub fn linear(&self, weight: &Var, bias: Option<&Var>) -> Result<Var> {
+        let inputs: Vec<&Var> = [Some(self), Some(weight), bias].into_iter().flatten().collect();
+        if mode::has_int8_weights() {
+            return linear_int8(&inputs, false);
+        }
         let operands = Operands::of(self, weight)?;
         let y = operands.x.linear(&operands.w, bias.map(Var::tensor))?;
-        let inputs: Vec<&Var> = [Some(self), Some(weight), bias].into_iter().flatten().collect();
         Var::record(Op::Linear, y, &inputs, move |c| operands.rule(c, c.grad()))
     }
 
@@ -33,6 +36,9 @@ impl Var {
     /// of [`linear`](Var::linear) for the gradient G·GELU′(z). Saves z besides the inputs.
     pub fn linear_gelu(&self, weight: &Var, bias: Option<&Var>) -> Result<Var> {
         let inputs: Vec<&Var> = [Some(self), Some(weight), bias].into_iter().flatten().collect();
+        if mode::has_int8_weights() {
+            return linear_int8(&inputs, true);
+        }
         let keep = Var::is_recorded(&inputs);
         let operands = Operands::of(self, weight)?;
         let (y, z) = operands.x.linear_gelu(&operands.w, bias.map(Var::tensor), keep)?;
@@ -48,6 +54,15 @@ impl Var {
             operands.rule(c, &Var::constant(grad))
         })
     }
+}
+
+/// The layer with its weight in 8 bits, of input, weight and perhaps bias.
+fn linear_int8(inputs: &[&Var], gelu: bool) -> Result<Var> {
+    if Var::is_recorded(inputs) {
+        bail!("linear", "weights of 8 bits have no gradient; run the model under no_grad");
+    }
+    let bias = inputs.get(2).map(|bias| bias.tensor());
+    Ok(Var::constant(inputs[0].tensor().linear_int8(inputs[1].tensor(), bias, gelu)?))
 }
 
 /// The composed reference of [`Var::linear_gelu`].

@@ -213,8 +213,9 @@ impl<T: Task> Trainer<T> {
         };
         let device = store.device();
         recipe.precision.check(device)?;
+        recipe.precision.check_training()?;
         let scaler = match recipe.precision {
-            Precision::F32 => None,
+            Precision::F32 | Precision::Int8 => None,
             Precision::F16 => Some(GradScaler::new(device)?),
         };
         Ok(Trainer {

@@ -374,6 +374,7 @@ async fn info(State(app): State<Arc<App>>) -> Result<Response> {
     let dtype = match app.models.compute().precision {
         Precision::F32 => "float32",
         Precision::F16 => "float16",
+        Precision::Int8 => "int8",
     };
     let options = app.models.options();
     Ok(small(&json!({

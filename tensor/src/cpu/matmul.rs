@@ -26,7 +26,7 @@ pub(crate) struct Mat<'a, T> {
 
 impl<'a, T> Mat<'a, T> {
     /// A matrix tensor.
-    fn of(t: &'a Tensor) -> Self
+    pub(crate) fn of(t: &'a Tensor) -> Self
     where
         T: Element,
     {

@@ -7,6 +7,7 @@ pub(crate) mod concat;
 pub(crate) mod cross_entropy;
 pub(crate) mod dropout;
 pub(crate) mod index;
+pub(crate) mod int8;
 pub(crate) mod layer_norm;
 pub(crate) mod loss_scale;
 pub(crate) mod math;

@@ -2,7 +2,7 @@
 
 use crate::device::on_device;
 use crate::layout::broadcast_shapes;
-use crate::{DType, Result, Tensor, bail};
+use crate::{DType, Device, Result, Tensor, bail};
 
 impl Tensor {
     /// The matrix product over the last two dimensions: `[…, m, k] × […, k, n] → […, m, n]`.
@@ -64,6 +64,33 @@ impl Tensor {
             "linear_gelu", &operands; matmul::linear_gelu(&flat, weight, bias, keep)
         )?;
         Ok((y.reshape(&shape)?, before.map(|z| z.reshape(&shape)).transpose()?))
+    }
+}
+
+impl Tensor {
+    /// The linear layer with its weight in 8 bits (one scale an output channel, made on first use and kept
+    /// until the weight changes) and its input in up to 16 (one scale a row); with `gelu`, GELU of it. For
+    /// inference on the CPU: there is no derivative. Shapes as for [`linear`](Tensor::linear), f32 only.
+    ///
+    /// What is lost is the rounding of the weights: at most 1/254 of the largest of a channel for each. A
+    /// row or channel with an infinity or a NaN results in NaN. Quantisation after Jacob et al.,
+    /// arXiv:1712.05877, symmetric. Composed reference: `linear` of the rounded weight.
+    pub fn linear_int8(
+        &self,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        gelu: bool,
+    ) -> Result<Tensor> {
+        let op = "linear_int8";
+        let (flat, shape) = check_linear(op, self, weight, bias)?;
+        for operand in [self, weight].into_iter().chain(bias) {
+            if operand.dtype() != DType::F32 || operand.device() != Device::Cpu {
+                let (dtype, device) = (operand.dtype(), operand.device());
+                bail!(op, "computes on f32 on the CPU, got {dtype} on {device}; use linear");
+            }
+        }
+        let bias = bias.map(Tensor::contiguous).transpose()?;
+        crate::cpu::int8::linear(&flat.contiguous()?, weight, bias.as_ref(), gelu)?.reshape(&shape)
     }
 }
 
