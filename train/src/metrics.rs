@@ -1,5 +1,6 @@
 //! `metrics.jsonl`: a line a step, a line an evaluation.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -42,5 +43,31 @@ impl Metrics {
             .and_then(|()| self.file.flush())
             .map_err(|source| Error::Io { path: self.path.clone(), source })?;
         Ok(())
+    }
+}
+
+/// What loss scaling did in a step.
+pub struct Scaling {
+    /// The scale of the loss.
+    pub scale: f64,
+    /// Steps skipped so far, this one included.
+    pub skipped_steps: u64,
+}
+
+impl Scaling {
+    /// From the numbers of a verdict; see `Tensor::loss_scale_`.
+    pub fn of(verdict: &[f64]) -> Option<Scaling> {
+        let &[_, skipped, before, _, scale] = verdict else { return None };
+        Some(Scaling { scale, skipped_steps: (before + skipped) as u64 })
+    }
+}
+
+impl fmt::Display for Scaling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "  loss scale {}", self.scale)?;
+        match self.skipped_steps {
+            0 => Ok(()),
+            n => write!(f, ", {n} skipped"),
+        }
     }
 }

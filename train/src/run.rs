@@ -21,7 +21,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use crate::args::{Command, Flags, Program};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Scaling};
 use crate::scratch;
 
 /// The flags of a run, kept beside its checkpoints so that `--resume` needs no others.
@@ -440,32 +440,6 @@ impl Run {
             self.out.display()
         );
         Ok(())
-    }
-}
-
-/// What loss scaling did in a step.
-struct Scaling {
-    /// The scale of the loss.
-    scale: f64,
-    /// Steps skipped so far, this one included.
-    skipped_steps: u64,
-}
-
-impl Scaling {
-    /// From the numbers of a verdict; see `Tensor::loss_scale_`.
-    fn of(verdict: &[f64]) -> Option<Scaling> {
-        let &[_, skipped, before, _, scale] = verdict else { return None };
-        Some(Scaling { scale, skipped_steps: (before + skipped) as u64 })
-    }
-}
-
-impl std::fmt::Display for Scaling {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "  loss scale {}", self.scale)?;
-        match self.skipped_steps {
-            0 => Ok(()),
-            n => write!(f, ", {n} skipped"),
-        }
     }
 }
 

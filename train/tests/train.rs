@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 use gradus_models::pipelines::TextClassifier;
 use serde_json::Value;
 
+#[path = "../../tensor/tests/common/mod.rs"]
+mod adapter;
+
 /// A folder with `train.csv`, `dev.csv` and `test.csv`: three kinds of texts.
 fn data(folder: &Path) -> PathBuf {
     let frames = ["the {} is red and round", "who has seen my {} today", "a {} , a {} and more"];
@@ -140,6 +143,38 @@ fn ctrl_c_saves_and_resuming_ends_as_if_nothing_had_happened() {
         std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap().matches("grad_norm").count()
     };
     assert_eq!((count(&out), count(&whole)), (2000, 2000));
+}
+
+/// In f16: refused on the CPU; on a GPU with the loss scale in the metrics, and resumed in its precision.
+#[test]
+fn mixed_precision() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out) = (data(dir.path()), dir.path().join("out"));
+    let refused = run(&scratch(&data, &out, &["--precision", "f16", "--device", "cpu"]));
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(stderr(&refused).contains("--precision f16"), "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("GPUs only"), "{}", stderr(&refused));
+    if adapter::gpu().is_none() {
+        return;
+    }
+    let flags = ["--precision", "f16", "--device", "gpu", "--steps", "4", "--save-every", "2"];
+    ok(&run(&scratch(&data, &out, &flags)));
+    let lines = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap();
+    let lines: Vec<Value> = lines.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let steps: Vec<&Value> = lines.iter().filter(|l| l["grad_norm"].is_number()).collect();
+    assert_eq!(steps.len(), 4);
+    for step in steps {
+        assert_eq!((&step["loss_scale"], &step["skipped_steps"]), (&65536.0.into(), &0.into()));
+    }
+    let model = || std::fs::read(out.join("model.safetensors")).unwrap();
+    let whole = model();
+    let middle = out.join("checkpoint-2");
+    let resume =
+        |device| run(&["classify", "--resume", middle.to_str().unwrap(), "--device", device]);
+    let refused = resume("cpu");
+    assert!(stderr(&refused).contains("GPUs only"), "{}", stderr(&refused));
+    ok(&resume("gpu"));
+    assert!(model() == whole, "the resumed run ended with other weights");
 }
 
 #[test]
