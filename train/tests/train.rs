@@ -10,9 +10,6 @@ use std::time::{Duration, Instant};
 use gradus_models::pipelines::TextClassifier;
 use serde_json::Value;
 
-#[path = "../../tensor/tests/common/mod.rs"]
-mod adapter;
-
 /// A folder with `train.csv`, `dev.csv` and `test.csv`: three kinds of texts.
 fn data(folder: &Path) -> PathBuf {
     let frames = ["the {} is red and round", "who has seen my {} today", "a {} , a {} and more"];
