@@ -182,7 +182,9 @@ impl Kernel {
         if fours && let Some(kernel) = cooperative(&count) {
             return Kernel::Cooperative(kernel);
         }
-        let size = if count(large) >= BUSY { large } else { small };
+        // Of many tiny products most of a large tile would be nobody's.
+        let fills = m.min(n) > small as usize;
+        let size = if fills && count(large) >= BUSY { large } else { small };
         Kernel::Tiles { size, vector: fours && n.is_multiple_of(4) }
     }
 
