@@ -10,22 +10,27 @@
 //! otherwise blocks of it are copied to `[⌈rows/tile⌉][k][tile]`.
 //!
 //! What limits it: with many rows the multiply-add rate (blocks of A stay in the second cache,
-//! panels in the first); with few rows the bandwidth at which the panels of B arrive.
+//! panels in the first); with few rows the bandwidth at which the panels of B arrive: so the tiles of a
+//! panel ask for the next one while they multiply.
 //!
 //! Order of reduction: every element of C begins with its bias and adds k in ascending order, one
 //! fused multiply-add each, whatever the blocks. So the split between threads never matters.
 //! Reference: [`super::matmul`]'s `matrixmultiply`, which is also the path of other processors.
 
+mod panels;
+mod tile;
+
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::buffer::Buffer;
+pub(crate) use self::panels::{Packed, transpose_blocks};
+use self::panels::{pack_panel, pack_rows};
+use self::tile::{Ahead, Lanes, Tiles, UNROLL, tile_rows};
 use super::matmul::Mat;
 use super::parallel::{self, SharedMut};
 use super::unary::gelu;
-use crate::dtype::Element;
+use crate::Result;
 use crate::storage::Output;
-use crate::{DType, Result};
 
 /// An instruction set that has a kernel here.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,95 +68,6 @@ impl Isa {
     }
 }
 
-/// A vector register of f32.
-trait Lanes: Copy {
-    /// Elements.
-    const N: usize;
-    /// Rows of a tile: two accumulators each, and the registers suffice.
-    const ROWS: usize;
-    /// # Safety
-    /// `p` is valid for reading `N` elements; the processor has the instructions.
-    unsafe fn load(p: *const f32) -> Self;
-    /// # Safety
-    /// The processor has the instructions.
-    unsafe fn splat(x: f32) -> Self;
-    /// `self + a·b`.
-    ///
-    /// # Safety
-    /// The processor has the instructions.
-    unsafe fn add_product(self, a: Self, b: Self) -> Self;
-    /// # Safety
-    /// `p` is valid for writing `N` elements; the processor has the instructions.
-    unsafe fn store(self, p: *mut f32);
-}
-
-macro_rules! lanes {
-    ($t:ty, $n:literal, $rows:literal, $load:ident, $splat:ident, $fma:ident, $store:ident) => {
-        impl Lanes for $t {
-            const N: usize = $n;
-            const ROWS: usize = $rows;
-            #[inline(always)]
-            unsafe fn load(p: *const f32) -> Self {
-                // SAFETY: the caller's promise.
-                unsafe { $load(p) }
-            }
-            #[inline(always)]
-            unsafe fn splat(x: f32) -> Self {
-                // SAFETY: the caller's promise.
-                unsafe { $splat(x) }
-            }
-            #[inline(always)]
-            unsafe fn add_product(self, a: Self, b: Self) -> Self {
-                // SAFETY: the caller's promise.
-                unsafe { $fma(a, b, self) }
-            }
-            #[inline(always)]
-            unsafe fn store(self, p: *mut f32) {
-                // SAFETY: the caller's promise.
-                unsafe { $store(p, self) }
-            }
-        }
-    };
-}
-lanes!(__m256, 8, 6, _mm256_loadu_ps, _mm256_set1_ps, _mm256_fmadd_ps, _mm256_storeu_ps);
-lanes!(__m512, 16, 8, _mm512_loadu_ps, _mm512_set1_ps, _mm512_fmadd_ps, _mm512_storeu_ps);
-
-/// A right operand in panels.
-pub(crate) struct Packed {
-    buffer: Buffer,
-    k: usize,
-    n: usize,
-    isa: Isa,
-}
-
-impl Packed {
-    /// Packs `b [k, n]`, any strides.
-    pub(crate) fn new(isa: Isa, b: Mat<f32>, k: usize, n: usize) -> Result<Packed> {
-        b.check(k, n);
-        let width = isa.width();
-        let panels = n.div_ceil(width);
-        let mut buffer = Buffer::scratch("matmul", panels * k * width * size_of::<f32>())?;
-        let out = SharedMut::new(bytemuck::cast_slice_mut(buffer.bytes_mut()));
-        parallel::run(panels, k * width / 3, &|panel| {
-            // SAFETY: each panel belongs to one task.
-            let out = unsafe { out.slice(panel * k * width..(panel + 1) * k * width) };
-            // SAFETY: `isa` was detected.
-            unsafe { pack_panel(b, 0..k, panel * width, n, width, out) };
-        });
-        Ok(Packed { buffer, k, n, isa })
-    }
-
-    /// Whether it is a `[k, n]` packed for `isa`.
-    pub(crate) fn is_for(&self, isa: Isa, k: usize, n: usize) -> bool {
-        (self.isa, self.k, self.n) == (isa, k, n)
-    }
-
-    fn panel(&self, panel: usize) -> &[f32] {
-        let len = self.k * self.isa.width();
-        &bytemuck::cast_slice(self.buffer.bytes())[panel * len..(panel + 1) * len]
-    }
-}
-
 /// Up to so many rows of A, packing the whole of B first costs more than packing on the way.
 pub(crate) const FEW_ROWS: usize = 192;
 
@@ -171,259 +87,6 @@ pub(crate) struct Epilogue<'a> {
     pub(crate) gelu: bool,
     /// Where A·B + bias goes besides, if a derivative will need it; of C's shape.
     pub(crate) before: Option<&'a SharedMut<'a, f32>>,
-}
-
-/// Columns `first..first + width` (those below `n`) of the rows `ks` of `b`, as one panel.
-///
-/// # Safety
-/// The processor has AVX2.
-#[target_feature(enable = "avx2")]
-unsafe fn pack_panel(
-    b: Mat<f32>,
-    ks: Range<usize>,
-    first: usize,
-    n: usize,
-    width: usize,
-    out: &mut [f32],
-) {
-    let cols = width.min(n - first);
-    let at = |p: usize, c: usize| p * b.row + (first + c) * b.col;
-    if cols < width {
-        out.fill(0.0);
-    }
-    if b.col == 1 {
-        for (p, row) in ks.zip(out.chunks_exact_mut(width)) {
-            row[..cols].copy_from_slice(&b.data[at(p, 0)..][..cols]);
-        }
-        return;
-    }
-    // Blocks of 8 columns × 8 steps are transposed in registers where steps are adjacent.
-    let (full_c, full_k) = if b.row == 1 { (cols / 8 * 8, ks.len() / 8 * 8) } else { (0, 0) };
-    for c in (0..full_c).step_by(8) {
-        for p in (0..full_k).step_by(8) {
-            let rows: [&[f32; 8]; 8] = std::array::from_fn(|i| {
-                b.data[at(ks.start + p, c + i)..].first_chunk().expect("inside B (checked)")
-            });
-            let block = &mut out[p * width + c..][..7 * width + 8];
-            // SAFETY: 8 rows of 8 elements, `width` apart, fit the block.
-            unsafe { transpose8(rows, block.as_mut_ptr(), width) };
-        }
-    }
-    for c in 0..cols {
-        let done = if c < full_c { full_k } else { 0 };
-        for p in done..ks.len() {
-            out[p * width + c] = b.data[at(ks.start + p, c)];
-        }
-    }
-}
-
-/// `out[p·width + c] = rows[c][p]` for 8 × 8 elements.
-///
-/// # Safety
-/// The processor has AVX; `out` is valid for writing 8 elements at each multiple of `width` below
-/// `8·width`.
-#[inline]
-#[target_feature(enable = "avx")]
-unsafe fn transpose8(rows: [&[f32; 8]; 8], out: *mut f32, width: usize) {
-    // SAFETY: each row has 8 elements.
-    let r = rows.map(|row| unsafe { _mm256_loadu_ps(row.as_ptr()) });
-    let t: [__m256; 8] = std::array::from_fn(|i| {
-        let (x, y) = (r[i / 2 * 2], r[i / 2 * 2 + 1]);
-        if i % 2 == 0 { _mm256_unpacklo_ps(x, y) } else { _mm256_unpackhi_ps(x, y) }
-    });
-    // Columns c and c + 4 of the rows 0–3 (first four), then of the rows 4–7.
-    let u: [__m256; 8] = std::array::from_fn(|i| {
-        let (h, c) = (i / 4 * 4, i % 4);
-        let (x, y) = (t[h + c / 2], t[h + 2 + c / 2]);
-        if c % 2 == 0 { _mm256_shuffle_ps::<0x44>(x, y) } else { _mm256_shuffle_ps::<0xee>(x, y) }
-    });
-    for c in 0..4 {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let low = _mm256_permute2f128_ps::<0x20>(u[c], u[c + 4]);
-            _mm256_storeu_ps(out.add(c * width), low);
-            let high = _mm256_permute2f128_ps::<0x31>(u[c], u[c + 4]);
-            _mm256_storeu_ps(out.add((c + 4) * width), high);
-        }
-    }
-}
-
-/// Writes `out[j·tall + i] = src[i·stride + j]` for as many whole blocks of 8 × 8 as there are in
-/// `n` rows of `d` columns; returns how many rows and columns that were. Nothing for another type than
-/// f32, or on a processor without AVX2.
-pub(super) fn transpose_blocks<T: Element>(
-    src: &[T],
-    stride: usize,
-    n: usize,
-    d: usize,
-    out: &mut [T],
-    tall: usize,
-) -> (usize, usize) {
-    if T::DTYPE != DType::F32 || Isa::detect().is_none() {
-        return (0, 0);
-    }
-    let src: &[f32] = bytemuck::cast_slice(src);
-    let out: &mut [f32] = bytemuck::cast_slice_mut(out);
-    for i in 0..n / 8 {
-        for j in 0..d / 8 {
-            let rows = std::array::from_fn(|r| {
-                src[(8 * i + r) * stride + 8 * j..].first_chunk().expect("a block inside")
-            });
-            let block = &mut out[8 * j * tall + 8 * i..][..7 * tall + 8];
-            // SAFETY: 8 rows of 8 elements, `tall` apart, fit the block; the processor has AVX.
-            unsafe { transpose8(rows, block.as_mut_ptr(), tall) };
-        }
-    }
-    (n / 8 * 8, d / 8 * 8)
-}
-
-/// Rows cut into tiles of nearly one height: a last one of one or two rows would take as long as one of
-/// four, because its few sums wait for each other.
-#[derive(Clone, Copy)]
-struct Tiles {
-    rows: usize,
-    count: usize,
-}
-
-impl Tiles {
-    fn new(rows: usize, tallest: usize) -> Tiles {
-        Tiles { rows, count: rows.div_ceil(tallest) }
-    }
-
-    /// The rows of each tile, counted from the first of all.
-    fn each(self) -> impl Iterator<Item = Range<usize>> {
-        (0..self.count).map(move |i| i * self.rows / self.count..(i + 1) * self.rows / self.count)
-    }
-}
-
-/// Rows of A `rows`, steps `ks`, tile after tile, each `[ks][height]`.
-#[inline(always)]
-fn pack_rows(a: Mat<f32>, rows: Range<usize>, ks: Range<usize>, tallest: usize, out: &mut [f32]) {
-    let k = ks.len();
-    for tile in Tiles::new(rows.len(), tallest).each() {
-        let (first, height) = (rows.start + tile.start, tile.len());
-        let out = &mut out[tile.start * k..tile.end * k];
-        for (p, out) in ks.clone().zip(out.chunks_exact_mut(height)) {
-            let at = first * a.row + p * a.col;
-            if a.row == 1 {
-                let from = &a.data[at..at + height];
-                // A copy of constant length is two moves; another is a call.
-                match <&[f32; 6]>::try_from(from) {
-                    Ok(from) => out.copy_from_slice(from),
-                    Err(_) => (0..height).for_each(|r| out[r] = from[r]),
-                }
-            } else {
-                (0..height).for_each(|r| out[r] = a.data[at + r * a.row]);
-            }
-        }
-    }
-}
-
-/// What a tile fetches for the next panel while it multiplies: `lines` rows of it every four steps.
-#[derive(Clone, Copy)]
-struct Ahead {
-    panel: *const f32,
-    lines: usize,
-}
-
-/// One tile of `R` rows and two vectors: C = start + A·B over `k` steps. `UNIT`: A's rows are
-/// contiguous.
-///
-/// # Safety
-/// `a` is valid for reading at `r·row_a + p·col_a`, `b` for `k` panel rows, `start` (if any) and `c`
-/// for `R` rows of two vectors, `row_start` and `row_c` apart; the processor has the instructions.
-#[inline(always)]
-unsafe fn tile<V: Lanes, const R: usize, const UNIT: bool>(
-    k: usize,
-    a: *const f32,
-    (row_a, col_a): (usize, usize),
-    b: *const f32,
-    start: Option<(*const f32, usize)>,
-    c: *mut f32,
-    row_c: usize,
-    ahead: Ahead,
-) {
-    // SAFETY: the caller's promise, for all that follows.
-    unsafe {
-        let mut sums = [[V::splat(0.0); 2]; R];
-        if let Some((start, row)) = start {
-            for r in 0..R {
-                for v in 0..2 {
-                    sums[r][v] = V::load(start.add(r * row + v * V::N));
-                }
-            }
-        }
-        let col_a = if UNIT { 1 } else { col_a };
-        let (mut a, mut b, mut fetched) = (a, b, ahead.panel);
-        macro_rules! steps {
-            ($count:expr) => {{
-                for p in 0..$count {
-                    let b0 = V::load(b.add(p * 2 * V::N));
-                    let b1 = V::load(b.add(p * 2 * V::N + V::N));
-                    for r in 0..R {
-                        let x = V::splat(*a.add(r * row_a + p * col_a));
-                        sums[r][0] = sums[r][0].add_product(x, b0);
-                        sums[r][1] = sums[r][1].add_product(x, b1);
-                    }
-                }
-                // Past the end after the last steps, where they are not read.
-                a = a.wrapping_add($count * col_a);
-                b = b.wrapping_add($count * 2 * V::N);
-            }};
-        }
-        for _ in 0..k / UNROLL {
-            for _ in 0..ahead.lines {
-                _mm_prefetch::<_MM_HINT_T0>(fetched.cast());
-                // Perhaps past the end: a prefetch reads nothing.
-                fetched = fetched.wrapping_add(2 * V::N);
-            }
-            steps!(UNROLL);
-        }
-        for _ in 0..k % UNROLL {
-            steps!(1);
-        }
-        for r in 0..R {
-            for v in 0..2 {
-                sums[r][v].store(c.add(r * row_c + v * V::N));
-            }
-        }
-    }
-}
-
-/// Steps of a tile between two looks at what to fetch.
-const UNROLL: usize = 4;
-
-/// [`tile`] of a number of rows known at run time.
-///
-/// # Safety
-/// As for [`tile`].
-#[inline(always)]
-unsafe fn tile_rows<V: Lanes>(
-    rows: usize,
-    k: usize,
-    a: *const f32,
-    strides: (usize, usize),
-    b: *const f32,
-    start: Option<(*const f32, usize)>,
-    c: *mut f32,
-    row_c: usize,
-    ahead: Ahead,
-) {
-    macro_rules! by_rows {
-        ($unit:literal: $($r:literal)*) => {
-            match rows {
-                // SAFETY: the caller's promise.
-                $($r => unsafe { tile::<V, $r, $unit>(k, a, strides, b, start, c, row_c, ahead) },)*
-                _ => unreachable!()
-            }
-        };
-    }
-    match (V::ROWS, strides.1) {
-        (6, 1) => by_rows!(true: 1 2 3 4 5 6),
-        (6, _) => by_rows!(false: 1 2 3 4 5 6),
-        (_, 1) => by_rows!(true: 1 2 3 4 5 6 7 8),
-        (_, _) => by_rows!(false: 1 2 3 4 5 6 7 8),
-    }
 }
 
 /// The operands of one product.
@@ -739,5 +402,4 @@ pub(crate) unsafe fn product(
 }
 
 #[cfg(test)]
-#[path = "packed_tests.rs"]
 mod tests;

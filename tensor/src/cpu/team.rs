@@ -123,13 +123,16 @@ impl Team {
             return;
         }
         self.members.fetch_add(others, Ordering::Relaxed);
-        let caller = rayon::current_thread_index().unwrap_or(0);
-        rayon::spawn_broadcast(move |context| {
-            if context.index() != caller {
-                self.watch();
+        let caller = rayon::current_thread_index();
+        for _ in 0..others {
+            rayon::spawn(move || {
+                // The caller itself may come upon it while it waits for something else.
+                if caller.is_none() || rayon::current_thread_index() != caller {
+                    self.watch();
+                }
                 self.members.fetch_sub(1, Ordering::Relaxed);
-            }
-        });
+            });
+        }
     }
 
     /// A member's life: enters every region once, until none comes for [`IDLE`].
