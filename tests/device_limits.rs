@@ -5,10 +5,9 @@ mod common;
 
 use std::sync::OnceLock;
 
-use common::parity::{assert_close, compare};
-use common::{VIEWS, config};
-use gradus::autograd::registry::{self, Case};
-use gradus::autograd::{Op, Var};
+use common::config;
+use common::parity::{assert_close, compare_long};
+use gradus::autograd::Var;
 use gradus::tensor::ops::optim::AdamWStep;
 use gradus::tensor::{CrossEntropy, DType, Device, GpuLimits, RngKey, Tensor, gpus};
 use proptest::prelude::*;
@@ -36,17 +35,7 @@ proptest! {
     #[test]
     fn every_operation_agrees_over_folded_launches(seed in any::<u64>().no_shrink()) {
         let Some(device) = limited() else { return Ok(()) };
-        eprintln!("seed {seed}");
-        let key = RngKey::new(seed);
-        let mut cases: Vec<Case> = Op::all()
-            .into_iter()
-            .flat_map(|op| registry::long_cases(op, key.place(op.name())))
-            .collect();
-        cases.extend(registry::long_derived_cases(key));
-        for (i, case) in cases.iter().enumerate() {
-            let view = VIEWS[key.place("view").step(i as u64).0 as usize % VIEWS.len()];
-            compare(case, view, device, &format!(", seed {seed}"));
-        }
+        compare_long(device, seed);
     }
 }
 

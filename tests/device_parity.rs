@@ -7,9 +7,9 @@
 mod common;
 
 use common::adapter::gpu;
-use common::parity::{assert_close, compare};
+use common::parity::{assert_close, compare, compare_long};
 use common::{VIEWS, config};
-use gradus::autograd::registry::{self, Case};
+use gradus::autograd::registry;
 use gradus::autograd::{Op, Var};
 use gradus::tensor::ops::attention::Attention;
 use gradus::tensor::ops::optim::{AdamWStep, SgdStep};
@@ -37,17 +37,7 @@ proptest! {
     #[test]
     fn every_operation_agrees_over_long_dimensions(seed in any::<u64>().no_shrink()) {
         let Some(device) = gpu() else { return Ok(()) };
-        eprintln!("seed {seed}");
-        let key = RngKey::new(seed);
-        let mut cases: Vec<Case> = Op::all()
-            .into_iter()
-            .flat_map(|op| registry::long_cases(op, key.place(op.name())))
-            .collect();
-        cases.extend(registry::long_derived_cases(key));
-        for (i, case) in cases.iter().enumerate() {
-            let view = VIEWS[key.place("view").step(i as u64).0 as usize % VIEWS.len()];
-            compare(case, view, device, &format!(", seed {seed}"));
-        }
+        compare_long(device, seed);
     }
 }
 

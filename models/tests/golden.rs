@@ -75,16 +75,22 @@ fn json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
+/// MiniLM with its pooler.
+fn minilm(shared: &Path) -> (Pretrained, Store, Bert) {
+    let model = shared.join("models/minilm");
+    let pretrained = Pretrained::open(model.to_str().unwrap()).unwrap();
+    let store = pretrained.store(0);
+    let bert = Bert::new(&store.root().join("bert"), &pretrained.config, true).unwrap();
+    (pretrained, store, bert)
+}
+
 /// With weights of 8 bits the embeddings stay those of PyTorch in f32 but for their rounding.
 #[test]
 fn eight_sentences_with_weights_of_8_bits() {
     let Some(shared) = shared() else { return };
     let bytes = fs::read(shared.join("golden/a_embed.safetensors")).unwrap();
     let golden = SafeTensors::deserialize(&bytes).unwrap();
-    let model = shared.join("models/minilm");
-    let pretrained = Pretrained::open(model.to_str().unwrap()).unwrap();
-    let store = pretrained.store(0);
-    let bert = Bert::new(&store.root().join("bert"), &pretrained.config, true).unwrap();
+    let (pretrained, _, bert) = minilm(&shared);
     let input = BertInput::new(&batch(&golden, &pretrained.config).0).unwrap();
     let embed = || {
         let hidden = bert.forward(&input, &Forward::inference())?;
@@ -111,10 +117,7 @@ fn eight_sentences_through_every_layer() {
     let Some(shared) = shared() else { return };
     let bytes = fs::read(shared.join("golden/a_embed.safetensors")).unwrap();
     let golden = SafeTensors::deserialize(&bytes).unwrap();
-    let model = shared.join("models/minilm");
-    let pretrained = Pretrained::open(model.to_str().unwrap()).unwrap();
-    let store = pretrained.store(0);
-    let bert = Bert::new(&store.root().join("bert"), &pretrained.config, true).unwrap();
+    let (pretrained, store, bert) = minilm(&shared);
     assert_eq!(store.missing(), Vec::<String>::new());
     assert_eq!(pretrained.checkpoint.unexpected(), Vec::<String>::new());
 

@@ -6,7 +6,7 @@
 mod common;
 
 use common::adapter::gpu;
-use common::{run, shared, trainer_on};
+use common::{reference_embeddings, run, shared, trainer_on};
 use gradus_models::pipelines::TextEmbedder;
 use gradus_models::training::{Classification, Recipe, Trainer};
 use gradus_models::{
@@ -20,17 +20,12 @@ use gradus_tensor::{Device, Tensor};
 #[test]
 fn embeddings_of_eight_sentences() {
     let (Some(shared), Some(gpu)) = (shared(), gpu()) else { return };
-    let golden = SafeTensors::open(shared.join("golden/a_embed.safetensors")).unwrap();
-    let about = std::fs::read(shared.join("golden/a_embed.json")).unwrap();
-    let about: serde_json::Value = serde_json::from_slice(&about).unwrap();
-    let sentences: Vec<&str> =
-        about["sentences"].as_array().unwrap().iter().map(|s| s.as_str().unwrap()).collect();
-    let theirs = golden.tensor("sentence_embeddings").unwrap();
+    let (sentences, theirs) = reference_embeddings(&shared);
 
     let model = shared.join("models/minilm");
     let mut embedder = TextEmbedder::open(model.to_str().unwrap(), None, true).unwrap();
     embedder.to_device(gpu).unwrap();
-    let ours = embedder.embed(&sentences).unwrap();
+    let ours = embedder.embed(&sentences.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
     assert_eq!(ours.shape(), [8, 384]);
     let distance = ours.sub(&theirs).unwrap().abs().unwrap().max(&[], false).unwrap();
     eprintln!("embeddings: within {:.1e}", distance.item().unwrap());

@@ -6,7 +6,7 @@
 mod common;
 
 use common::adapter::gpu;
-use common::{run, shared, trainer_on};
+use common::{reference_embeddings, run, shared, trainer_on};
 use gradus_autograd::no_grad;
 use gradus_models::pipelines::TextEmbedder;
 use gradus_models::training::{Classification, Recipe, Task, Trainer};
@@ -116,19 +116,14 @@ fn a_resumed_run_goes_on_bit_for_bit() {
 #[test]
 fn embeddings_of_reference_sentences() {
     let (Some(shared), Some(gpu)) = (shared(), gpu()) else { return };
-    let golden = SafeTensors::open(shared.join("golden/a_embed.safetensors")).unwrap();
-    let about = std::fs::read(shared.join("golden/a_embed.json")).unwrap();
-    let about: serde_json::Value = serde_json::from_slice(&about).unwrap();
-    let sentences: Vec<&str> =
-        about["sentences"].as_array().unwrap().iter().map(|s| s.as_str().unwrap()).collect();
-    let theirs = golden.tensor("sentence_embeddings").unwrap();
+    let (sentences, theirs) = reference_embeddings(&shared);
     // The four shortest: software Vulkan takes seconds for the others.
     let mut order: Vec<usize> = (0..sentences.len()).collect();
     order.sort_by_key(|&i| sentences[i].len());
     let order = &order[..4];
     let ids: Vec<u32> = order.iter().map(|&i| i as u32).collect();
     let theirs = theirs.index_select(0, &Tensor::from_slice(&ids, &[4]).unwrap()).unwrap();
-    let sentences: Vec<&str> = order.iter().map(|&i| sentences[i]).collect();
+    let sentences: Vec<&str> = order.iter().map(|&i| sentences[i].as_str()).collect();
     let model = shared.join("models/minilm");
     let mut embedder = TextEmbedder::open(model.to_str().unwrap(), None, true).unwrap();
     let refused = embedder.set_precision(Precision::F16).unwrap_err().to_string();

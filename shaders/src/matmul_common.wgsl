@@ -35,6 +35,16 @@ var<immediate> args: Args;
 #end
 #end
 
+// Where a tile of size×size lies: its matrix of the batch, its first row and column there. Tiles count along n, then m,
+// then the batch.
+fn place_of(tile: u32, size: u32) -> vec3<u32> {
+    let across = (args.n + size - 1u) / size;
+    let down = (args.m + size - 1u) / size;
+    let matrix = tile / (across * down);
+    let within = tile - matrix * across * down;
+    return vec3<u32>(matrix, within / across * size, within % across * size);
+}
+
 // The first element of A, and of B, in this matrix of the batch.
 fn begin_of(matrix: u32) -> vec2<u32> {
     var at = vec2<u32>(args.a_offset, args.b_offset);

@@ -37,12 +37,10 @@ fn cooperative(
     if (tile >= args.tiles) {
         return;
     }
-    let across = (args.n + SIZE - 1u) / SIZE;
-    let down = (args.m + SIZE - 1u) / SIZE;
-    let matrix = tile / (across * down);
-    let within = tile - matrix * across * down;
-    let row = within / across * SIZE;
-    let col = within % across * SIZE;
+    let place = place_of(tile, SIZE);
+    let matrix = place.x;
+    let row = place.y;
+    let col = place.z;
     let begin = begin_of(matrix);
     let a_along_k = args.a_col < args.a_row;
     let b_along_k = args.b_row <= args.b_col;

@@ -184,7 +184,7 @@ fn end(started: Instant, index: usize, made: Option<&dyn Made>) {
         (call.wall_ns, call.own_ns) = (wall_ns, wall_ns.saturating_sub(inside));
         let times = 1 + is_lookup(call.op) as u64;
         made.each(&mut |t| call.bytes += times * size(t));
-        if matches!(call.op, "matmul" | "linear" | "linear_gelu") {
+        if is_product(call.op) {
             // So far the length of the sums, doubled.
             let mut results = 0;
             made.each(&mut |t| results = results.max(t.numel() as u64));
@@ -228,12 +228,17 @@ fn is_lookup(op: &str) -> bool {
     matches!(op, "embedding" | "index_select" | "gather")
 }
 
+/// Whether an operation is a matrix product.
+fn is_product(op: &str) -> bool {
+    matches!(op, "matmul" | "linear" | "linear_gelu" | "linear_int8")
+}
+
 /// For a product twice the length of its sums (times the results, once they are known); for attention
 /// the whole.
 fn flops(op: &str, operands: &[&Tensor]) -> u64 {
     let shape = |i: usize| operands.get(i).map_or(&[][..], |t| t.shape());
     match op {
-        "matmul" | "linear" | "linear_gelu" => 2 * shape(0).last().copied().unwrap_or(0) as u64,
+        _ if is_product(op) => 2 * shape(0).last().copied().unwrap_or(0) as u64,
         "attention" | "attention_backward" => {
             let offsets = operands.get(3).and_then(|t| t.to_vec::<u32>().ok()).unwrap_or_default();
             let pairs: u64 = offsets.windows(2).map(|w| (w[1] - w[0]) as u64).map(|n| n * n).sum();

@@ -99,6 +99,11 @@ pub(crate) fn drop_threshold(p: f64) -> u64 {
     (p * 4_294_967_296.0).round() as u64
 }
 
+/// The least word that is kept; `None` where every element is dropped.
+pub(crate) fn least_kept(p: f64) -> Option<u32> {
+    u32::try_from(drop_threshold(p)).ok()
+}
+
 /// Counters of one vectorised group.
 const GROUP: usize = 16;
 

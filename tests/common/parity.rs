@@ -1,10 +1,10 @@
 //! A case of the registry on two devices: values and gradients.
 
-use gradus::autograd::registry::Case;
+use gradus::autograd::registry::{self, Case};
 use gradus::autograd::{BackwardOptions, Op, Var};
 use gradus::tensor::{DType, Device, Result, RngKey, Tensor};
 
-use super::{View, seen_through};
+use super::{VIEWS, View, seen_through};
 
 /// The value and the gradients of a case, on the CPU.
 type Outcome = (Tensor, Vec<Option<Tensor>>);
@@ -81,5 +81,20 @@ pub fn compare(case: &Case, view: View, device: Device, context: &str) {
             (Some(cpu), Some(gpu)) => assert_within(&what, absolute, cpu, gpu),
             (cpu, gpu) => assert_eq!(cpu.is_some(), gpu.is_some(), "{what}"),
         }
+    }
+}
+
+/// [`compare`] for every operation along long dimensions, each case through one view.
+pub fn compare_long(device: Device, seed: u64) {
+    eprintln!("seed {seed}");
+    let key = RngKey::new(seed);
+    let mut cases: Vec<Case> = Op::all()
+        .into_iter()
+        .flat_map(|op| registry::long_cases(op, key.place(op.name())))
+        .collect();
+    cases.extend(registry::long_derived_cases(key));
+    for (i, case) in cases.iter().enumerate() {
+        let view = VIEWS[key.place("view").step(i as u64).0 as usize % VIEWS.len()];
+        compare(case, view, device, &format!(", seed {seed}"));
     }
 }

@@ -7,7 +7,8 @@ pub mod adapter;
 use gradus_models::training::{Classification, Recipe, Trainer};
 use gradus_models::{BertConfig, Labels, Pooling, SequenceClassifier, Tokenizer};
 use gradus_nn::Store;
-use gradus_tensor::Device;
+use gradus_tensor::io::safetensors::SafeTensors;
+use gradus_tensor::{Device, Tensor};
 
 /// The folder with reference results and models, where there is one.
 pub fn shared() -> Option<std::path::PathBuf> {
@@ -16,6 +17,16 @@ pub fn shared() -> Option<std::path::PathBuf> {
         eprintln!("skipped: GRADUS_SHARED is not set");
     }
     folder
+}
+
+/// The reference sentences, and PyTorch's embeddings of them by MiniLM, in f32.
+pub fn reference_embeddings(shared: &std::path::Path) -> (Vec<String>, Tensor) {
+    let golden = SafeTensors::open(shared.join("golden/a_embed.safetensors")).unwrap();
+    let about = std::fs::read(shared.join("golden/a_embed.json")).unwrap();
+    let about: serde_json::Value = serde_json::from_slice(&about).unwrap();
+    let sentences =
+        about["sentences"].as_array().unwrap().iter().map(|s| s.as_str().unwrap().to_string());
+    (sentences.collect(), golden.tensor("sentence_embeddings").unwrap())
 }
 
 /// A small task: short made-up texts of three kinds.

@@ -16,7 +16,7 @@ use super::math::Float;
 use super::parallel::{self, SharedMut};
 use super::simd::{self, LANES};
 use crate::ops::attention::Attention;
-use crate::random::{self, RngKey, drop_threshold};
+use crate::random::{self, RngKey, least_kept};
 use crate::storage::Output;
 use crate::{Result, Tensor, dispatch_float};
 
@@ -183,7 +183,7 @@ struct Dropped<T> {
 
 impl<T: Float> Dropped<T> {
     fn new((p, key): (f64, RngKey), head: usize) -> Self {
-        let least = u32::try_from(drop_threshold(p)).ok();
+        let least = least_kept(p);
         let scale = if least.is_some() { T::c(1.0 / (1.0 - p)) } else { T::ZERO };
         Dropped { least, scale, key, head: head as u32 }
     }

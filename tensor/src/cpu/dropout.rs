@@ -6,14 +6,9 @@
 //! matter. A dropped element is 0 even where x is infinite or NaN.
 
 use super::math::Float;
-use crate::random::{self, RngKey, drop_threshold};
+use crate::random::{self, RngKey, least_kept};
 use crate::storage::Output;
 use crate::{Result, Tensor, dispatch_float};
-
-/// The least word that is kept; `None` where every element is dropped.
-fn least_kept(p: f64) -> Option<u32> {
-    u32::try_from(drop_threshold(p)).ok()
-}
 
 pub(crate) fn dropout(x: &Tensor, p: f64, key: RngKey) -> Result<Tensor> {
     dispatch_float!("dropout", x.dtype(), T => {

@@ -20,7 +20,8 @@
 use std::ops::Range;
 
 use super::buffer::Buffer;
-use super::matmul::Mat;
+use super::math::nearest;
+use super::matmul::{self, Mat};
 use super::parallel::{self, SharedMut};
 use super::simd;
 use super::unary::gelu;
@@ -67,10 +68,10 @@ impl Quantized {
                 out.fill(0);
                 for c in 0..WIDTH.min(n - panel * WIDTH) {
                     let row = |p: usize| w.data[(panel * WIDTH + c) * w.row + p * w.col];
-                    let (scale, inverse) = scale((0..k).map(row), 127);
+                    let (scale, inverse) = scale((0..k).map(row).fold(0, larger), 127);
                     scales[c] = scale;
                     for p in 0..k {
-                        let q = round(row(p) * inverse).clamp(-127, 127);
+                        let q = nearest(row(p) * inverse).clamp(-127, 127);
                         out[(p / 2 * WIDTH + c) * 2 + p % 2] = q as i8;
                     }
                 }
@@ -95,16 +96,17 @@ fn most(k: usize) -> i32 {
     ((i32::MAX as usize / 127 / k.max(1)).min(i16::MAX as usize) as i32).max(1)
 }
 
-/// What an integer of a row is worth, and its inverse. NaN and 0 where a value is not finite.
+/// The larger of `m` and |x| by their bits: without the sign these are in the order of the numbers, infinity
+/// and NaN above all.
 #[inline(always)]
-fn scale(row: impl Iterator<Item = f32>, most: i32) -> (f32, f32) {
-    // Without the sign, bits are in the order of the numbers, infinity and NaN above all.
-    let largest = row.fold(0, |m: u32, x| m.max(x.to_bits() & 0x7fff_ffff));
-    scale_of(largest, most)
+fn larger(m: u32, x: f32) -> u32 {
+    m.max(x.to_bits() & 0x7fff_ffff)
 }
 
+/// What an integer of a row is worth, and its inverse, from the bits of the largest magnitude; NaN and 0
+/// where a value is not finite.
 #[inline(always)]
-fn scale_of(largest: u32, most: i32) -> (f32, f32) {
+fn scale(largest: u32, most: i32) -> (f32, f32) {
     let (largest, most) = (f32::from_bits(largest), most as f32);
     // Where the inverse would be infinite, all there is are subnormal numbers: they count as 0.
     let inverse = most / largest;
@@ -113,14 +115,6 @@ fn scale_of(largest: u32, most: i32) -> (f32, f32) {
         true if inverse.is_finite() => (largest / most, inverse),
         true => (0.0, 0.0),
     }
-}
-
-/// To the nearest integer, if that is below 2²² in size; of anything else some integer.
-#[inline(always)]
-fn round(x: f32) -> i32 {
-    // 1.5·2²³: the sum has no fraction, and the integer is its low bits.
-    const ROUND: f32 = 12_582_912.0;
-    ((x + ROUND).to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32)
 }
 
 /// `x [m, k]` in 16 bits, rows of `2·⌈k/2⌉`, and each row's scale. `k` is not 0.
@@ -136,11 +130,11 @@ fn quantize_rows(x: &[f32], k: usize, out: &mut [i16], scales: &mut [f32]) {
             || {
                 for (i, out) in out.chunks_exact_mut(width).enumerate() {
                     let x = &x[(first + i) * k..][..k];
-                    let bits = |m: u32, x: f32| m.max(x.to_bits() & 0x7fff_ffff);
-                    let (scale, inverse) = scale_of(simd::reduce(x, 0, bits, u32::max), most);
+                    let bits = |m: u32, x: f32| larger(m, x);
+                    let (scale, inverse) = scale(simd::reduce(x, 0, bits, u32::max), most);
                     scales[i] = scale;
                     for (q, &x) in out.iter_mut().zip(x) {
-                        *q = round(x * inverse) as i16;
+                        *q = nearest(x * inverse) as i16;
                     }
                     out[k..].fill(0);
                 }
@@ -271,8 +265,8 @@ impl Product<'_> {
             }
             let channel: [f32; WIDTH] = std::array::from_fn(|c| w.scales[first + c]);
             for t in 0..tiles {
-                let at = rows.start + t * rows.len() / tiles;
-                let height = rows.start + (t + 1) * rows.len() / tiles - at;
+                let tile = parallel::part(rows.len(), tiles, t);
+                let (at, height) = (rows.start + tile.start, tile.len());
                 let a = &a[at * stride..(at + height) * stride];
                 let mut sums = [[0i32; WIDTH]; ROWS];
                 #[cfg(target_arch = "x86_64")]
@@ -324,17 +318,13 @@ pub(crate) fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>, gelu: bool) 
     if m * n == 0 {
         return Ok(out.into_tensor(&[m, n]));
     }
-    let view = Mat::of(w);
-    let whole = w.is_contiguous() && w.numel() == w.cpu_storage().slice::<f32>().len();
-    let kept = match whole {
-        true => w.cpu_storage().derived(|| Quantized::new(view, n, k))?,
-        false => None,
-    };
+    let make = || Quantized::new(Mat::of(w), n, k);
+    let kept = matmul::derived(w, make)?;
     let made;
     let quantized = match kept.as_deref().filter(|q| q.is_for(n, k)) {
         Some(kept) => kept,
         None => {
-            made = Quantized::new(view, n, k)?;
+            made = make()?;
             &made
         }
     };
@@ -367,7 +357,7 @@ pub(crate) fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>, gelu: bool) 
     parallel::run(tasks, ps / 1000 + 100, &|task| {
         let (part, column) = (task / column_parts, task % column_parts);
         let rows = part * BLOCK..m.min((part + 1) * BLOCK);
-        let panels = column * panels / column_parts..(column + 1) * panels / column_parts;
+        let panels = parallel::part(panels, column_parts, column);
         simd::dispatch::<false, f32, _>(
             #[inline(always)]
             || {

@@ -153,7 +153,7 @@ fn exp_f32(x: f32) -> f32 {
     let p = p.mul_add(r * r, r) + 1.0;
     // In [-151, 129] after the clamp; of a NaN some integer, masked by the NaN polynomial. Wrapping,
     // because a check for overflow would keep the loop from being vectorised.
-    let n = (rounded.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
+    let n = low_bits(rounded);
     let half = n >> 1;
     let pow2 = |k: i32| f32::from_bits((k.wrapping_add(127) << 23) as u32);
     p * pow2(half) * pow2(n.wrapping_sub(half))
@@ -161,6 +161,18 @@ fn exp_f32(x: f32) -> f32 {
 
 /// 1.5·2²³: f32 of this size have no fraction.
 const ROUND: f32 = 12_582_912.0;
+
+/// To the nearest integer, if that is below 2²² in size; of anything else some integer.
+#[inline(always)]
+pub(crate) fn nearest(x: f32) -> i32 {
+    low_bits(x + ROUND)
+}
+
+/// The integer n of n + [`ROUND`].
+#[inline(always)]
+fn low_bits(rounded: f32) -> i32 {
+    (rounded.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32)
+}
 
 /// tanh. An odd polynomial (Cephes) where e²ˣ − 1 would cancel, 1 − 2/(e²ˣ + 1) beyond.
 #[inline(always)]

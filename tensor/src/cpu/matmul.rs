@@ -296,17 +296,25 @@ fn layer(
     Ok((y, None))
 }
 
-/// The packed form of a whole weight, made on first use and kept until the weight changes. `None`
-/// for a view of something larger, which has no place for it.
+/// The packed form of a weight, where it has a place for one.
 #[cfg(target_arch = "x86_64")]
 fn packed_weight(isa: Isa, w: &Tensor) -> Result<Option<std::sync::Arc<Packed>>> {
+    let (n, k) = (w.shape()[0], w.shape()[1]);
+    let fits = |p: &std::sync::Arc<Packed>| p.is_for(isa, k, n);
+    derived(w, || Packed::new(isa, Mat::of(w).t(), k, n)).map(|p| p.filter(fits))
+}
+
+/// A form of a whole weight that a kernel derives, made on first use and kept until the weight changes.
+/// `None` for a view of something larger, which has no place for it, and where another form has the place.
+pub(crate) fn derived<D: Send + Sync + 'static>(
+    w: &Tensor,
+    make: impl FnOnce() -> Result<D>,
+) -> Result<Option<std::sync::Arc<D>>> {
     let storage = w.cpu_storage();
     if !w.is_contiguous() || w.numel() != storage.slice::<f32>().len() {
         return Ok(None);
     }
-    let (n, k) = (w.shape()[0], w.shape()[1]);
-    let fits = |p: &std::sync::Arc<Packed>| p.is_for(isa, k, n);
-    storage.derived(|| Packed::new(isa, Mat::of(w).t(), k, n)).map(|p| p.filter(fits))
+    storage.derived(make)
 }
 
 /// The bias is added while the block is in the cache.

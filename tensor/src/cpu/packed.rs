@@ -275,29 +275,22 @@ impl Product<'_> {
             // SAFETY: as above.
             let before = self.epilogue.before.map(|before| unsafe { before.slice(place) });
             // Of constant length the loop becomes whole vectors, and the copy two moves.
-            match (<&mut [f32; 16]>::try_from(&mut *row), before) {
-                (Ok(row), Some(before)) => {
-                    before.copy_from_slice(row);
-                    row.iter_mut().for_each(
-                        #[inline(always)]
-                        |x| *x = gelu(*x),
-                    );
-                }
-                (Ok(row), None) => row.iter_mut().for_each(
-                    #[inline(always)]
-                    |x| *x = gelu(*x),
-                ),
-                (Err(_), before) => {
-                    if let Some(before) = before {
-                        before.copy_from_slice(row);
-                    }
-                    row.iter_mut().for_each(
-                        #[inline(always)]
-                        |x| *x = gelu(*x),
-                    );
-                }
+            match row.len() {
+                16 => finish_row(&mut row[..16], before.map(|before| &mut before[..16])),
+                _ => finish_row(row, before),
             }
         }
+    }
+}
+
+/// GELU of a row; what it is applied to is kept in `before`.
+#[inline(always)]
+fn finish_row(row: &mut [f32], before: Option<&mut [f32]>) {
+    if let Some(before) = before {
+        before.copy_from_slice(row);
+    }
+    for x in row {
+        *x = gelu(*x);
     }
 }
 

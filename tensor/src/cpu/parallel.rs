@@ -31,6 +31,12 @@ pub(crate) fn run(tasks: usize, ns: usize, body: &(dyn Fn(usize) + Sync)) {
     }
 }
 
+/// Part `i` of `0..len` cut into `parts` of nearly one size.
+#[inline(always)]
+pub(crate) fn part(len: usize, parts: usize, i: usize) -> Range<usize> {
+    i * len / parts..(i + 1) * len / parts
+}
+
 /// Splits `0..len` into ranges of `chunk` and calls `body(range)` for each, in parallel if worth it.
 /// `ns` estimates the time of one element in nanoseconds.
 pub(crate) fn ranges(len: usize, chunk: usize, ns: f64, body: impl Fn(Range<usize>) + Sync + Send) {

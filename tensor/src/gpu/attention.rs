@@ -5,7 +5,7 @@
 use super::context::{Gpu, Launch};
 use super::storage::{float, output};
 use crate::ops::attention::Attention;
-use crate::random::drop_threshold;
+use crate::random::least_kept;
 use crate::{DType, Result, Tensor, bail};
 use gradus_shaders as shaders;
 
@@ -59,7 +59,7 @@ impl Args {
             offsets_start: offsets.start(),
             l_start: 0,
             scale: options.scale as f32,
-            least: u32::try_from(drop_threshold(p)).unwrap_or(u32::MAX),
+            least: least_kept(p).unwrap_or(u32::MAX),
             keep: if p < 1.0 { (1.0 / (1.0 - p)) as f32 } else { 0.0 },
             key: [key as u32, (key >> 32) as u32],
             block: shaders::attention::BLOCK,

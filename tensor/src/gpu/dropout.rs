@@ -2,7 +2,7 @@
 
 use super::context::{Gpu, Launch};
 use super::storage::{float, output};
-use crate::random::{RngKey, drop_threshold};
+use crate::random::{RngKey, least_kept};
 use crate::{DType, Result, Tensor};
 use gradus_shaders as shaders;
 
@@ -30,7 +30,7 @@ impl Args {
 
 pub(crate) fn dropout(x: &Tensor, p: f64, key: RngKey) -> Result<Tensor> {
     let scalar = float("dropout", x.dtype())?;
-    let Ok(least) = u32::try_from(drop_threshold(p)) else { return x.zeros_like() };
+    let Some(least) = least_kept(p) else { return x.zeros_like() };
     let x = x.contiguous()?;
     let y = output("dropout", x.gpu(), x.shape(), x.dtype())?;
     if x.numel() > 0 {
@@ -51,7 +51,7 @@ pub(crate) fn dropout(x: &Tensor, p: f64, key: RngKey) -> Result<Tensor> {
 /// The mask alone. It has no operand, so it is told its device.
 pub(crate) fn mask(gpu: &'static Gpu, shape: &[usize], p: f64, key: RngKey) -> Result<Tensor> {
     let op = "bernoulli_mask";
-    let Ok(least) = u32::try_from(drop_threshold(p)) else {
+    let Some(least) = least_kept(p) else {
         return super::copy::full(op, gpu, shape, 0.0, DType::U8);
     };
     let mask = output(op, gpu, shape, DType::U8)?;

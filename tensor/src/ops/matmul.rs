@@ -1,6 +1,7 @@
 //! Matrix products.
 
-use crate::device::on_device;
+use crate::cpu;
+use crate::device::{begin, on_device};
 use crate::layout::broadcast_shapes;
 use crate::{DType, Device, Result, Tensor, bail};
 
@@ -83,14 +84,18 @@ impl Tensor {
     ) -> Result<Tensor> {
         let op = "linear_int8";
         let (flat, shape) = check_linear(op, self, weight, bias)?;
-        for operand in [self, weight].into_iter().chain(bias) {
+        let operands: Vec<&Tensor> = [self, weight].into_iter().chain(bias).collect();
+        for operand in &operands {
             if operand.dtype() != DType::F32 || operand.device() != Device::Cpu {
                 let (dtype, device) = (operand.dtype(), operand.device());
                 bail!(op, "computes on f32 on the CPU, got {dtype} on {device}; use linear");
             }
         }
         let bias = bias.map(Tensor::contiguous).transpose()?;
-        crate::cpu::int8::linear(&flat.contiguous()?, weight, bias.as_ref(), gelu)?.reshape(&shape)
+        let (_, span) = begin(op, &operands)?;
+        let result = cpu::int8::linear(&flat.contiguous()?, weight, bias.as_ref(), gelu);
+        span.end(&result);
+        result?.reshape(&shape)
     }
 }
 

@@ -3,6 +3,8 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
+use crate::cpu::parallel;
+
 /// A vector register of f32.
 pub(super) trait Lanes: Copy {
     /// Elements.
@@ -71,7 +73,7 @@ impl Tiles {
 
     /// The rows of each tile, counted from the first of all.
     pub(super) fn each(self) -> impl Iterator<Item = Range<usize>> {
-        (0..self.count).map(move |i| i * self.rows / self.count..(i + 1) * self.rows / self.count)
+        (0..self.count).map(move |i| parallel::part(self.rows, self.count, i))
     }
 }
 
