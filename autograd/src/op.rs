@@ -102,12 +102,14 @@ operations! {
     Matmul, "matmul", "matmul", Inputs, "A·B over the last two dimensions";
     Linear, "linear", "matmul", Inputs, "x·Wᵀ + b";
     LinearGelu, "linear_gelu", "matmul", Inputs, "GELU(x·Wᵀ + b)";
+    LinearCat, "linear_cat", "matmul", Inputs, "x·W₁ᵀ + b₁, x·W₂ᵀ + b₂, … side by side";
     Softmax, "softmax", "softmax", Output, "eˣ/Σeˣ along one dimension";
     LogSoftmax, "log_softmax", "softmax", Output, "x − ln Σeˣ along one dimension";
     LayerNorm, "layer_norm", "layer_norm", Inputs, "(x − mean)/√(var + ε)·w + b over the last dimension";
     CrossEntropy, "cross_entropy", "cross_entropy", Inputs, "−ln of the softmax of the target class, averaged";
     Dropout, "dropout", "dropout", Nothing, "elements zeroed with probability p, the others scaled by 1/(1 − p)";
     Attention, "attention", "attention", Inputs, "softmax(Q·Kᵀ·scale)·V within each packed sequence and head";
+    AttentionQkvPacked, "attention_qkvpacked", "attention", Inputs, "attention of Q, K and V side by side in one tensor";
     IndexSelect, "index_select", "index", Nothing, "entries along one dimension, by index";
     IndexAdd, "index_add", "index", Nothing, "entries added at indices along one dimension";
     Gather, "gather", "index", Nothing, "one element each, by index along one dimension";

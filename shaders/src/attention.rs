@@ -66,14 +66,14 @@ pub fn forward(scalar: Scalar, d: u32, dropout: bool) -> Shader {
     shader("forward", scalar, d, dropout, 4, 2)
 }
 
-/// The gradient of the queries: buffers q, k, v, offsets, lse, dO, dq, rows.
+/// The gradient of the queries: buffers q, k, v, offsets, lse, dO, grads, rows.
 pub fn backward_q(scalar: Scalar, d: u32, dropout: bool) -> Shader {
     shader("backward_q", scalar, d, dropout, 6, 2)
 }
 
-/// The gradients of keys and values: buffers q, k, v, offsets, rows, dO, dk, dv.
+/// The gradients of keys and values: buffers q, k, v, offsets, rows, dO, grads.
 pub fn backward_k(scalar: Scalar, d: u32, dropout: bool) -> Shader {
-    shader("backward_k", scalar, d, dropout, 6, 2)
+    shader("backward_k", scalar, d, dropout, 6, 1)
 }
 
 /// Any size of a head makes a variant; these are one of each shape of the text, and what models have.

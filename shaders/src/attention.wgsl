@@ -6,8 +6,8 @@
 //   dV = dropout(P)ᵀ·dO;  dP = dropout(dO·Vᵀ);  D = Σ dP·P;  dS = P·(dP − D)·scale;
 //   dQ = dS·K;  dK = dSᵀ·Q
 //
-// Shapes: Q, K, V, dO `[tokens, heads·d]`, any row stride, unit stride of columns; O, dQ, dK, dV the same,
-// row-major; L `[heads, tokens]`; offsets `[sequences + 1]`. Nothing of size tokens × tokens is stored.
+// Shapes: Q, K, V, dO `[tokens, heads·d]`, any row stride, unit stride of columns; O the same, row-major; dQ, dK and
+// dV in one buffer, `d_part` from one to the next, their rows `d_row` apart; L `[heads, tokens]`; offsets `[sequences + 1]`. Nothing of size tokens × tokens is stored.
 // A workgroup of 16×16 threads takes 16 tokens in a row and one head: their queries (`forward`,
 // `backward_q`) or their keys (`backward_k`), and walks over all tokens of the sequences that these 16
 // belong to, 16 at a time. Thread (y, x) makes the score of its row's token y with the walk's token x, and
@@ -45,6 +45,8 @@ struct Args {
     // minutes to split the kernel at its barriers.
     block: u32,
     piece: u32,
+    d_row: u32,
+    d_part: u32,
 }
 var<immediate> args: Args;
 
@@ -64,14 +66,13 @@ const LOWEST: f32 = -3.0e38;
 #if ENTRY == backward_q
 @group(0) @binding(4) var<storage, read> lse: array<f32>;
 @group(0) @binding(5) var<storage, read> g: array<$T>;
-@group(0) @binding(6) var<storage, read_write> dq: array<$T>;
+@group(0) @binding(6) var<storage, read_write> grads: array<$T>;
 @group(0) @binding(7) var<storage, read_write> rows: array<f32>;
 #end
 #if ENTRY == backward_k
 @group(0) @binding(4) var<storage, read> rows: array<f32>;
 @group(0) @binding(5) var<storage, read> g: array<$T>;
-@group(0) @binding(6) var<storage, read_write> dk: array<$T>;
-@group(0) @binding(7) var<storage, read_write> dv: array<$T>;
+@group(0) @binding(6) var<storage, read_write> grads: array<$T>;
 #end
 
 // Rows: the workgroup's own 16 tokens. Columns: the walk's 16 tokens.
@@ -329,7 +330,7 @@ fn $ENTRY(
 #for h in 0..$CHUNKS
 #for w in 0..$WIDE
         if ($h * C + $w * 16u + local.x < D) {
-            dq[(row * args.heads + head) * D + $h * C + $w * 16u + local.x] = $T(d[$h][$w]);
+            grads[row * args.d_row + head * D + $h * C + $w * 16u + local.x] = $T(d[$h][$w]);
         }
 #end
 #end
@@ -375,9 +376,9 @@ fn $ENTRY(
 #for h in 0..$CHUNKS
 #for w in 0..$WIDE
         if ($h * C + $w * 16u + local.x < D) {
-            let at = (row * args.heads + head) * D + $h * C + $w * 16u + local.x;
-            dk[at] = $T(a[$h][$w]);
-            dv[at] = $T(b[$h][$w]);
+            let at = args.d_part + row * args.d_row + head * D + $h * C + $w * 16u + local.x;
+            grads[at] = $T(a[$h][$w]);
+            grads[args.d_part + at] = $T(b[$h][$w]);
         }
 #end
 #end

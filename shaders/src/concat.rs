@@ -4,19 +4,40 @@ use crate::{Scalar, Shader, WALK, assemble};
 
 const TEXT: &str = include_str!("concat.wgsl");
 
+/// Tensors of one launch of [`join`] at most: with the result, the eight buffers that every device binds.
+pub const MOST: u32 = 7;
+
 /// `y[place] = x`: buffers x, y.
 pub fn put(scalar: Scalar) -> Shader {
-    let definitions = [("T", scalar.stored().to_string())];
+    shader("put", scalar, 1)
+}
+
+/// `many` tensors end to end: their buffers, then y.
+pub fn join(scalar: Scalar, many: u32) -> Shader {
+    shader("join", scalar, many)
+}
+
+fn shader(entry: &'static str, scalar: Scalar, many: u32) -> Shader {
+    let definitions = [
+        ("ENTRY", entry.to_string()),
+        ("T", scalar.stored().to_string()),
+        ("MANY", many.to_string()),
+    ];
+    let walk = if entry == "put" { WALK } else { "" };
     Shader {
-        label: format!("concat.put.{}", scalar.name()),
-        source: assemble(scalar.needs(), &[WALK, TEXT], &definitions),
-        entry: "put",
-        inputs: 1,
+        label: format!("concat.{entry}.{}.{many}", scalar.name()),
+        source: assemble(scalar.needs(), &[walk, TEXT], &definitions),
+        entry,
+        inputs: many,
         outputs: 1,
         needs: scalar.needs(),
     }
 }
 
 pub(crate) fn variants() -> Vec<Shader> {
-    Scalar::ALL.map(put).into()
+    let mut all: Vec<Shader> = Scalar::ALL.map(put).into();
+    for scalar in Scalar::ALL {
+        all.extend((1..=MOST).map(|many| join(scalar, many)));
+    }
+    all
 }

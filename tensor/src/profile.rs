@@ -230,7 +230,7 @@ fn is_lookup(op: &str) -> bool {
 
 /// Whether an operation is a matrix product.
 fn is_product(op: &str) -> bool {
-    matches!(op, "matmul" | "linear" | "linear_gelu" | "linear_int8")
+    matches!(op, "matmul" | "linear" | "linear_gelu" | "linear_cat" | "linear_int8")
 }
 
 /// For a product twice the length of its sums (times the results, once they are known); for attention

@@ -38,6 +38,16 @@ pub fn attention_composed(
     Var::cat(&outputs.iter().collect::<Vec<_>>(), 0)
 }
 
+/// The composed reference of [`Var::attention_qkvpacked`].
+pub fn attention_qkvpacked_composed(
+    qkv: &Var,
+    offsets: &Tensor,
+    options: &Attention,
+) -> Result<Var> {
+    let parts = qkv.chunk(3, -1)?;
+    attention_composed(&parts[0], &parts[1], &parts[2], offsets, options)
+}
+
 impl Var {
     /// See [`Tensor::attention`]. Fused: neither direction stores the probabilities.
     pub fn attention(
@@ -63,6 +73,21 @@ impl Var {
                 &options,
             )?;
             Ok([dq, dk, dv].into_iter().map(|t| Some(Var::constant(t))).collect())
+        })
+    }
+
+    /// See [`Tensor::attention_qkvpacked`]. The gradients of query, key and value are written side by side into one.
+    pub fn attention_qkvpacked(&self, offsets: &Tensor, options: &Attention) -> Result<Var> {
+        let qkv = &self.lowered()?;
+        let (y, lse) = qkv.tensor().attention_qkvpacked(offsets, options)?;
+        let (offsets, options) = (offsets.clone(), *options);
+        Var::record(Op::AttentionQkvPacked, y, &[qkv], move |c| {
+            if c.create_graph() {
+                return c.composed(|x| attention_qkvpacked_composed(x[0], &offsets, &options));
+            }
+            let (qkv, g) = (c.input(0).tensor(), c.grad().tensor());
+            let grad = qkv.attention_qkvpacked_backward(&offsets, &lse, g, &options)?;
+            Ok(vec![Some(Var::constant(grad))])
         })
     }
 }

@@ -56,18 +56,118 @@ impl Var {
     }
 }
 
+impl Var {
+    /// See [`Tensor::linear_cat`](gradus_tensor::Tensor::linear_cat): with G the gradient, dx = G·[W₁; W₂; …]
+    /// in one product, dWᵢ = rows of Gᵀ·x and dbᵢ = parts of ΣG, views of one tensor where all are wanted.
+    pub fn linear_cat(&self, weights: &[&Var], biases: &[&Var]) -> Result<Var> {
+        let inputs = [&[self], weights, biases].concat();
+        let of = |vars: &[&Var]| vars.iter().map(|v| v.tensor().clone()).collect::<Vec<_>>();
+        let (ws, bs) = (of(weights), of(biases));
+        if mode::has_int8_weights() {
+            not_recorded_in_int8(&inputs)?;
+            let y = self.tensor().linear_cat_int8(&refs(&ws), &refs(&bs))?;
+            return Ok(Var::constant(y));
+        }
+        let low = weights.first().and_then(|w| autocast_of(w));
+        let x = match low {
+            Some(low) => self.tensor().to_dtype(low)?,
+            None => self.tensor().clone(),
+        };
+        let y = x.linear_cat(&refs(&ws), &refs(&bs))?;
+        let layers = ws.len();
+        Var::record(Op::LinearCat, y, &inputs, move |c| {
+            if c.create_graph() {
+                return c.composed(|v| {
+                    let (ws, bs) = v[1..].split_at(layers);
+                    mode::autocast(low, || linear_cat_composed(v[0], ws, bs))
+                });
+            }
+            let (x_in, g) = (c.input(0), c.grad().tensor());
+            let input = |i: usize| c.input(i).tensor();
+            let ws: Vec<&Tensor> = (1..=layers).map(input).collect();
+            let bs: Vec<&Tensor> = (1 + layers..c.inputs()).map(input).collect();
+            let rows = x_in.shape()[..x_in.rank() - 1].iter().product();
+            let g = g.reshape(&[rows, g.size(-1)?])?;
+            let x_flat = x.reshape(&[rows, x.size(-1)?])?;
+            let dx = || {
+                let dx = g.linear_cat_backward(&ws, &bs)?.to_dtype(x_in.dtype())?;
+                dx.reshape(c.input_shape(0)).map(Var::constant)
+            };
+            let mut grads = vec![c.wants(0).then(dx).transpose()?];
+            // The sums of the weights' and the biases' gradients are f32 under autocast; they are not rounded.
+            grads.extend(parts_of_rows(c, 1, &ws, &g, |g| {
+                g.t()?.matmul_out_dtype(&x_flat, ws[0].dtype())
+            })?);
+            grads.extend(parts_of_rows(c, 1 + layers, &bs, &g, |g| {
+                g.sum_in(&[0], false, bs[0].dtype())
+            })?);
+            Ok(grads)
+        })
+    }
+}
+
+fn refs(tensors: &[Tensor]) -> Vec<&Tensor> {
+    tensors.iter().collect()
+}
+
+/// The gradients of `parameters` that lie side by side, inputs from `first` on, by `make`, which turns columns of the
+/// gradient `[rows, Σout]` into as many rows. Made together where all are wanted, each for itself where some are not.
+fn parts_of_rows(
+    c: &Context,
+    first: usize,
+    parameters: &[&Tensor],
+    g: &Tensor,
+    make: impl Fn(&Tensor) -> Result<Tensor>,
+) -> Result<Vec<Option<Var>>> {
+    let wanted = |i: usize| c.wants(first + i);
+    let all = (!parameters.is_empty() && (0..parameters.len()).all(wanted))
+        .then(|| make(g))
+        .transpose()?;
+    let mut column = 0;
+    let mut grads = Vec::with_capacity(parameters.len());
+    for (i, parameter) in parameters.iter().enumerate() {
+        let n = parameter.shape()[0];
+        let grad = || match &all {
+            Some(all) => all.narrow(0, column, n),
+            None => make(&g.narrow(1, column, n)?),
+        };
+        grads.push(wanted(i).then(grad).transpose()?.map(Var::constant));
+        column += n;
+    }
+    Ok(grads)
+}
+
+/// The composed reference of [`Var::linear_cat`].
+pub fn linear_cat_composed(x: &Var, weights: &[&Var], biases: &[&Var]) -> Result<Var> {
+    let layers = weights.iter().enumerate();
+    let parts = layers
+        .map(|(i, weight)| x.linear(weight, biases.get(i).copied()))
+        .collect::<Result<Vec<_>>>()?;
+    Var::cat(&parts.iter().collect::<Vec<_>>(), -1)
+}
+
 /// The layer with its weight in 8 bits, of input, weight and perhaps bias.
 fn linear_int8(inputs: &[&Var], gelu: bool) -> Result<Var> {
+    not_recorded_in_int8(inputs)?;
+    let bias = inputs.get(2).map(|bias| bias.tensor());
+    Ok(Var::constant(inputs[0].tensor().linear_int8(inputs[1].tensor(), bias, gelu)?))
+}
+
+fn not_recorded_in_int8(inputs: &[&Var]) -> Result<()> {
     if Var::is_recorded(inputs) {
         bail!("linear", "weights of 8 bits have no gradient; run the model under no_grad");
     }
-    let bias = inputs.get(2).map(|bias| bias.tensor());
-    Ok(Var::constant(inputs[0].tensor().linear_int8(inputs[1].tensor(), bias, gelu)?))
+    Ok(())
 }
 
 /// The composed reference of [`Var::linear_gelu`].
 pub fn linear_gelu_composed(x: &Var, weight: &Var, bias: Option<&Var>) -> Result<Var> {
     x.linear(weight, bias)?.gelu()
+}
+
+/// The dtype to which autocast converts a layer's operands, by its weight.
+fn autocast_of(w: &Var) -> Option<DType> {
+    mode::autocast_dtype().filter(|&low| low != w.dtype() && w.dtype() == DType::F32)
 }
 
 /// The operands of a linear layer as its kernel takes them: converted under autocast.
@@ -80,8 +180,7 @@ struct Operands {
 
 impl Operands {
     fn of(x: &Var, w: &Var) -> Result<Operands> {
-        let low = mode::autocast_dtype().filter(|&low| low != w.dtype() && w.dtype() == DType::F32);
-        let Some(low) = low else {
+        let Some(low) = autocast_of(w) else {
             return Ok(Operands { x: x.tensor().clone(), w: w.tensor().clone(), from: None });
         };
         let x = x.tensor().to_dtype(low)?;

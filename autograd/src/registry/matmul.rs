@@ -1,8 +1,9 @@
 //! Inputs for the matrix products.
 
 use super::{Case, Gen};
+use crate::Var;
 use crate::op::Op;
-use crate::ops::matmul::linear_gelu_composed;
+use crate::ops::matmul::{linear_cat_composed, linear_gelu_composed};
 
 pub(super) fn matmul(g: &Gen) -> Vec<Case> {
     let (m, k, n) = (g.size(), g.size(), g.size());
@@ -66,6 +67,34 @@ pub(super) fn linear_gelu(g: &Gen) -> Vec<Case> {
     cases
 }
 
+pub(super) fn linear_cat(g: &Gen) -> Vec<Case> {
+    fn split(v: &[Var], layers: usize) -> (Vec<&Var>, Vec<&Var>) {
+        let (weights, biases) = v[1..].split_at(layers);
+        (weights.iter().collect(), biases.iter().collect())
+    }
+    let mut cases = Vec::new();
+    for (x, output) in layers(g) {
+        // Of different widths, among them none.
+        let widths = if cases.is_empty() { vec![output, 3] } else { vec![output, 0, 2] };
+        let layers = widths.len();
+        for biased in [false, true] {
+            let mut inputs = vec![g.any(&x)];
+            inputs.extend(widths.iter().map(|&n| g.any(&[n, x[x.len() - 1]])));
+            inputs.extend(widths.iter().filter(|_| biased).map(|&n| g.any(&[n])));
+            let parameters = if biased { "biases" } else { "" };
+            let case = Case::new(Op::LinearCat, parameters, inputs, move |v| {
+                let (weights, biases) = split(v, layers);
+                v[0].linear_cat(&weights, &biases)
+            });
+            cases.push(case.composed(move |v| {
+                let (weights, biases) = split(v, layers);
+                linear_cat_composed(&v[0], &weights, &biases)
+            }));
+        }
+    }
+    cases
+}
+
 pub(super) fn linear(g: &Gen) -> Vec<Case> {
     let mut cases = Vec::new();
     for (x, output) in layers(g) {
@@ -73,7 +102,7 @@ pub(super) fn linear(g: &Gen) -> Vec<Case> {
         let inputs = vec![g.any(&x), weight, g.any(&[output])];
         let case = Case::new(Op::Linear, "", inputs[..2].to_vec(), |v| v[0].linear(&v[1], None));
         let rows: usize = x[..x.len() - 1].iter().product();
-        let composed = move |x: &crate::Var, w: &crate::Var| {
+        let composed = move |x: &Var, w: &Var| {
             let flat = x.reshape(&[rows, w.size(1)?])?;
             let shape = [&x.shape()[..x.rank() - 1], &[w.size(0)?]].concat();
             flat.matmul(&w.t()?)?.reshape(&shape)

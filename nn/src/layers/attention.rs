@@ -69,15 +69,15 @@ impl SelfAttention {
     /// `x` `[tokens, hidden]`, sequences end to end, beginning at `offsets` (u32
     /// `[sequences + 1]`) → the same shape. A token attends to its own sequence only.
     pub fn forward(&self, x: &Var, offsets: &Tensor, forward: &Forward) -> Result<Var> {
-        let (q, k, v) = (self.query.forward(x)?, self.key.forward(x)?, self.value.forward(x)?);
-        let per_head = q.size(-1)? / self.heads;
+        let qkv = Linear::forward_cat(&[&self.query, &self.key, &self.value], x)?;
+        let per_head = qkv.size(-1)? / 3 / self.heads;
         let drops = forward.training && self.attention_dropout != 0.0;
         let options = Attention {
             heads: self.heads,
             scale: 1.0 / (per_head as f64).sqrt(),
             dropout: drops.then(|| (self.attention_dropout, forward.key.place(&self.name))),
         };
-        let context = q.attention(&k, &v, offsets, &options).map_err(|e| e.at(&self.name))?;
+        let context = qkv.attention_qkvpacked(offsets, &options).map_err(|e| e.at(&self.name))?;
         let y = self.dropout.forward(&self.dense.forward(&context)?, forward)?;
         self.norm.forward(&y.add(x)?)
     }

@@ -36,6 +36,20 @@ impl Linear {
         x.linear(&self.weight.var(), bias.as_ref()).map_err(|e| e.at(&self.name))
     }
 
+    /// Several layers of one input, all with a bias or all without, side by side in one product:
+    /// `x` `[…, in]` → `[…, Σout]`.
+    ///
+    /// # Errors
+    /// As [`forward`](Linear::forward) of each; the message names the first.
+    pub fn forward_cat(layers: &[&Linear], x: &Var) -> Result<Var> {
+        let weights: Vec<Var> = layers.iter().map(|layer| layer.weight.var()).collect();
+        let biases: Vec<Var> =
+            layers.iter().filter_map(|layer| layer.bias.as_ref().map(Parameter::var)).collect();
+        let y =
+            x.linear_cat(&weights.iter().collect::<Vec<_>>(), &biases.iter().collect::<Vec<_>>());
+        y.map_err(|e| e.at(layers.first().map_or("", |layer| &layer.name)))
+    }
+
     /// [`forward`](Linear::forward), then `activation`; GELU in the same pass.
     pub fn forward_then(&self, x: &Var, activation: Activation) -> Result<Var> {
         if activation != Activation::Gelu {

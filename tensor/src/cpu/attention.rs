@@ -6,7 +6,8 @@
 //!   dV = dropout(P)ᵀ·dO;  dP = dropout(dO·Vᵀ);  dS = P·(dP − Σ dP·P)·scale;
 //!   dQ = dS·K;  dK = dSᵀ·Q
 //!
-//! Shapes: Q, K, V, O `[tokens, heads·d]`, any row stride; L `[heads, tokens]`.
+//! Shapes: Q, K, V, O `[tokens, heads·d]`, any row stride; L `[heads, tokens]`; dQ, dK and dV in one tensor,
+//! one after another or side by side.
 //! A task is one sequence and one head: it alone writes its block of every output. It copies its
 //! operands into small contiguous matrices (rows padded to whole vectors), and all products run on
 //! one register-blocked kernel, `C += A·B` with B's rows in vectors.
@@ -15,7 +16,7 @@
 use super::math::Float;
 use super::parallel::{self, SharedMut};
 use super::simd::{self, LANES};
-use crate::ops::attention::Attention;
+use crate::ops::attention::{Attention, GradientLayout};
 use crate::random::{self, RngKey, least_kept};
 use crate::storage::Output;
 use crate::{Result, Tensor, dispatch_float};
@@ -367,7 +368,8 @@ pub(crate) fn backward(
     lse: &Tensor,
     grad: &Tensor,
     options: &Attention,
-) -> Result<(Tensor, Tensor, Tensor)> {
+    layout: GradientLayout,
+) -> Result<Tensor> {
     let (tokens, hidden) = (q.shape()[0], q.shape()[1]);
     let (heads, d) = (options.heads, hidden / options.heads);
     let (q, k, v, g) = (unit_columns(q)?, unit_columns(k)?, unit_columns(v)?, unit_columns(grad)?);
@@ -376,12 +378,8 @@ pub(crate) fn backward(
         let lse = lse.cpu_slice::<T>();
         let (q, k) = (Rows::<T>::new(&q), Rows::<T>::new(&k));
         let (v, g) = (Rows::<T>::new(&v), Rows::<T>::new(&g));
-        let mut outs = [
-            Output::<T>::new("attention", tokens * hidden)?,
-            Output::<T>::new("attention", tokens * hidden)?,
-            Output::<T>::new("attention", tokens * hidden)?,
-        ];
-        let [dq, dk, dv] = outs.each_mut().map(|o| SharedMut::new(o.slice_mut()));
+        let mut out = Output::<T>::new("attention", 3 * tokens * hidden)?;
+        let grads = SharedMut::new(out.slice_mut());
         let longest = bounds.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0);
         let width = pad(d);
         let (flat, tall_max) = (longest * width, pad(longest));
@@ -441,25 +439,25 @@ pub(crate) fn backward(
                     let add = first > 0;
                     product(m, n, width, A { data: dp, row: tall, col: 1 }, kp, dqp, false);
                     for i in 0..m {
-                        let at = (start + first + i) * hidden + column;
+                        let at = (start + first + i) * layout.row + column;
                         // SAFETY: this task alone writes this head of this sequence.
-                        unsafe { dq.slice(at..at + d) }.copy_from_slice(&dqp[i * width..][..d]);
+                        unsafe { grads.slice(at..at + d) }.copy_from_slice(&dqp[i * width..][..d]);
                     }
                     product(n, m, width, A { data: dp, row: 1, col: tall }, &qp[first * width..], dkp, add);
                     product(n, m, width, A { data: p, row: 1, col: tall }, &gp[first * width..], dvp, add);
                 }
                 for i in 0..n {
-                    let at = (start + i) * hidden + column;
+                    let dk = layout.part + (start + i) * layout.row + column;
+                    let dv = layout.part + dk;
                     // SAFETY: as above.
                     unsafe {
-                        dk.slice(at..at + d).copy_from_slice(&dkp[i * width..][..d]);
-                        dv.slice(at..at + d).copy_from_slice(&dvp[i * width..][..d]);
+                        grads.slice(dk..dk + d).copy_from_slice(&dkp[i * width..][..d]);
+                        grads.slice(dv..dv + d).copy_from_slice(&dvp[i * width..][..d]);
                     }
                 }
             });
         });
-        let [dq, dk, dv] = outs.map(|o| o.into_tensor(&[tokens, hidden]));
-        Ok((dq, dk, dv))
+        Ok(out.into_tensor(&[3 * tokens * hidden]))
     })
 }
 

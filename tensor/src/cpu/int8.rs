@@ -244,6 +244,8 @@ struct Product<'a> {
     bias: Option<&'a [f32]>,
     gelu: bool,
     c: &'a SharedMut<'a, f32>,
+    /// How far C's rows are apart.
+    row_c: usize,
 }
 
 impl Product<'_> {
@@ -253,7 +255,7 @@ impl Product<'_> {
     /// Nobody else writes them meanwhile.
     #[inline(always)]
     unsafe fn block(&self, rows: Range<usize>, panels: Range<usize>, wide: bool) {
-        let Product { n, a, scales, w, bias, gelu: gelued, c } = *self;
+        let Product { n, a, scales, w, bias, gelu: gelued, c, row_c } = *self;
         let stride = 2 * w.k.div_ceil(2);
         let tiles = rows.len().div_ceil(ROWS);
         for panel in panels {
@@ -297,7 +299,7 @@ impl Product<'_> {
                     }
                 }
                 for (r, y) in ys[..height].iter().enumerate() {
-                    let place = (at + r) * n + first;
+                    let place = (at + r) * row_c + first;
                     // SAFETY: the block is ours alone.
                     let out = unsafe { c.slice(place..place + cols) };
                     match <&mut [f32; WIDTH]>::try_from(&mut *out) {
@@ -308,26 +310,49 @@ impl Product<'_> {
             }
         }
     }
+
+    /// The whole product of `m` rows and `k` steps, split between threads.
+    fn run(&self, m: usize, k: usize) {
+        let n = self.n;
+        let (panels, row_parts) = (n.div_ceil(WIDTH), m.div_ceil(BLOCK));
+        let wanted = rayon::current_num_threads() * if row_parts == 1 { 1 } else { 4 };
+        let column_parts = wanted.div_ceil(row_parts).min(panels);
+        let tasks = row_parts * column_parts;
+        let ps = (m * n * k / tasks * PS_PER_MAC).max(n * k / tasks * PS_PER_WEIGHT);
+        #[cfg(target_arch = "x86_64")]
+        let wide = is_x86_feature_detected!("avx2");
+        #[cfg(not(target_arch = "x86_64"))]
+        let wide = false;
+        parallel::run(tasks, ps / 1000 + 100, &|task| {
+            let (part, column) = (task / column_parts, task % column_parts);
+            let rows = part * BLOCK..m.min((part + 1) * BLOCK);
+            let panels = parallel::part(panels, column_parts, column);
+            simd::dispatch::<false, f32, _>(
+                #[inline(always)]
+                || {
+                    // SAFETY: each task has its own part of C.
+                    unsafe { self.block(rows, panels, wide) }
+                },
+            );
+        });
+    }
 }
 
-/// `x [m, k]` contiguous, `w [n, k]`, `bias [n]` contiguous → `[m, n]`; with `gelu`, GELU of it.
-pub(crate) fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>, gelu: bool) -> Result<Tensor> {
+/// Layers side by side: `x [m, k]` contiguous, weights `[n, k]`, their biases `[n]` contiguous (or none) →
+/// `[m, Σn]`; with `gelu`, GELU of it.
+pub(crate) fn linear(
+    x: &Tensor,
+    weights: &[&Tensor],
+    biases: &[Tensor],
+    gelu: bool,
+) -> Result<Tensor> {
     let op = "linear_int8";
-    let (m, k, n) = (x.shape()[0], x.shape()[1], w.shape()[0]);
-    let mut out = Output::<f32>::new(op, m * n)?;
-    if m * n == 0 {
-        return Ok(out.into_tensor(&[m, n]));
+    let (m, k) = (x.shape()[0], x.shape()[1]);
+    let row_c: usize = weights.iter().map(|w| w.shape()[0]).sum();
+    let mut out = Output::<f32>::new(op, m * row_c)?;
+    if m * row_c == 0 {
+        return Ok(out.into_tensor(&[m, row_c]));
     }
-    let make = || Quantized::new(Mat::of(w), n, k);
-    let kept = matmul::derived(w, make)?;
-    let made;
-    let quantized = match kept.as_deref().filter(|q| q.is_for(n, k)) {
-        Some(kept) => kept,
-        None => {
-            made = make()?;
-            &made
-        }
-    };
     let width = 2 * k.div_ceil(2);
     let mut rows = Buffer::scratch(op, m * width * size_of::<i16>())?;
     let rows: &mut [i16] = bytemuck::cast_slice_mut(rows.bytes_mut());
@@ -335,38 +360,27 @@ pub(crate) fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>, gelu: bool) 
     if width > 0 {
         quantize_rows(x.cpu_slice::<f32>(), k, rows, &mut scales);
     }
-    let c = SharedMut::new(out.slice_mut());
-    let product = Product {
-        n,
-        a: rows,
-        scales: &scales,
-        w: quantized,
-        bias: bias.map(|b| b.cpu_slice::<f32>()),
-        gelu,
-        c: &c,
-    };
-    let (panels, row_parts) = (n.div_ceil(WIDTH), m.div_ceil(BLOCK));
-    let wanted = rayon::current_num_threads() * if row_parts == 1 { 1 } else { 4 };
-    let column_parts = wanted.div_ceil(row_parts).min(panels);
-    let tasks = row_parts * column_parts;
-    let ps = (m * n * k / tasks * PS_PER_MAC).max(n * k / tasks * PS_PER_WEIGHT);
-    #[cfg(target_arch = "x86_64")]
-    let wide = is_x86_feature_detected!("avx2");
-    #[cfg(not(target_arch = "x86_64"))]
-    let wide = false;
-    parallel::run(tasks, ps / 1000 + 100, &|task| {
-        let (part, column) = (task / column_parts, task % column_parts);
-        let rows = part * BLOCK..m.min((part + 1) * BLOCK);
-        let panels = parallel::part(panels, column_parts, column);
-        simd::dispatch::<false, f32, _>(
-            #[inline(always)]
-            || {
-                // SAFETY: each task has its own part of C.
-                unsafe { product.block(rows, panels, wide) }
-            },
-        );
-    });
-    Ok(out.into_tensor(&[m, n]))
+    let mut column = 0;
+    for (i, w) in weights.iter().enumerate().filter(|(_, w)| w.shape()[0] > 0) {
+        let n = w.shape()[0];
+        let make = || Quantized::new(Mat::of(w), n, k);
+        let kept = matmul::derived(w, make)?;
+        let made;
+        let quantized = match kept.as_deref().filter(|q| q.is_for(n, k)) {
+            Some(kept) => kept,
+            None => {
+                made = make()?;
+                &made
+            }
+        };
+        let c = SharedMut::new(&mut out.slice_mut()[column..]);
+        let bias = biases.get(i).map(|b| b.cpu_slice::<f32>());
+        let product =
+            Product { n, a: rows, scales: &scales, w: quantized, bias, gelu, c: &c, row_c };
+        product.run(m, k);
+        column += n;
+    }
+    Ok(out.into_tensor(&[m, row_c]))
 }
 
 #[cfg(test)]
@@ -419,13 +433,13 @@ mod tests {
                 true => random(&[k, n], seed + 1).t().unwrap(),
                 false => random(&[n, k], seed + 1),
             };
-            let y = linear(&x, &w, Some(&b), false).unwrap();
+            let y = linear(&x, &[&w], std::slice::from_ref(&b), false).unwrap();
             let (want, slack) = reference(&x, &w, &b);
             for (i, ((got, want), slack)) in y.to_f64_vec().into_iter().zip(want).zip(slack).enumerate() {
                 prop_assert!((got - want).abs() <= slack, "element {i}: {got}, not {want} (± {slack})");
             }
             // GELU in the same pass is GELU of the result, and a second call uses the same weight.
-            let gelued = linear(&x, &w, Some(&b), true).unwrap().to_vec::<f32>().unwrap();
+            let gelued = linear(&x, &[&w], std::slice::from_ref(&b), true).unwrap().to_vec::<f32>().unwrap();
             for (got, y) in gelued.into_iter().zip(y.to_vec::<f32>().unwrap()) {
                 prop_assert!((got - gelu(y)).abs() <= 1e-6 * y.abs().max(1.0), "{got} {}", gelu(y));
             }
@@ -461,18 +475,20 @@ mod tests {
             Tensor::full(&[1, 3072], 2.0, DType::F32).unwrap(),
             Tensor::full(&[1, 3072], -3.0, DType::F32).unwrap(),
         );
-        let y = linear(&x, &w, None, false).unwrap().item().unwrap();
+        let y = linear(&x, &[&w], &[], false).unwrap().item().unwrap();
         assert!((y + 6.0 * 3072.0).abs() < 1.0, "{y}");
         for bad in [f32::NAN, f32::INFINITY] {
             let x = Tensor::from_slice(&[1.0, bad, 1.0, 1.0], &[2, 2]).unwrap();
-            let y = linear(&x, &random(&[3, 2], 0), None, false).unwrap().to_vec::<f32>().unwrap();
+            let y =
+                linear(&x, &[&random(&[3, 2], 0)], &[], false).unwrap().to_vec::<f32>().unwrap();
             assert!(
                 y[..3].iter().all(|y| y.is_nan()) && y[3..].iter().all(|y| y.is_finite()),
                 "{y:?}"
             );
         }
         let zeros = Tensor::zeros(&[2, 4], DType::F32).unwrap();
-        let y = linear(&zeros, &Tensor::zeros(&[3, 4], DType::F32).unwrap(), None, false).unwrap();
+        let y =
+            linear(&zeros, &[&Tensor::zeros(&[3, 4], DType::F32).unwrap()], &[], false).unwrap();
         assert_eq!(y.to_vec::<f32>().unwrap(), [0.0; 6]);
     }
 }

@@ -120,7 +120,7 @@ fn block(len: usize, other: usize, k: usize) -> usize {
     by_work.max(len.div_ceil(16)).next_multiple_of(16).min(len.max(1))
 }
 
-/// One product, split into tasks. `epilogue(row, first_column, columns)` sees each piece of a row
+/// One product, split into tasks; rows of C are `row_c` apart. `epilogue(row, first_column, columns)` sees each piece of a row
 /// of C right after it is computed.
 ///
 /// # Safety
@@ -129,7 +129,7 @@ unsafe fn split<T: Gemm>(
     (m, k, n): (usize, usize, usize),
     a: Mat<T>,
     b: Mat<T>,
-    c: &SharedMut<T>,
+    (c, row_c): (&SharedMut<T>, usize),
     epilogue: impl Fn(usize, &mut [T]) + Sync + Send,
 ) {
     let by_rows = m >= n / 2;
@@ -142,10 +142,10 @@ unsafe fn split<T: Gemm>(
         let sub_b = Mat { data: &b.data[(cols.start * b.col).min(b.data.len())..], ..b };
         // SAFETY: this task alone writes the block `rows × cols` of C, which lies inside C.
         unsafe {
-            let first = c.ptr(rows.start * n + cols.start);
-            T::gemm(rows.len(), k, cols.len(), T::ONE, sub_a, sub_b, T::ZERO, first, n);
+            let first = c.ptr(rows.start * row_c + cols.start);
+            T::gemm(rows.len(), k, cols.len(), T::ONE, sub_a, sub_b, T::ZERO, first, row_c);
             for r in rows {
-                epilogue(cols.start, c.slice(r * n + cols.start..r * n + cols.end));
+                epilogue(cols.start, c.slice(r * row_c + cols.start..r * row_c + cols.end));
             }
         }
     });
@@ -206,7 +206,7 @@ unsafe fn product_f64(
     c: &SharedMut<f64>,
 ) -> Result<()> {
     // SAFETY: the caller's promise.
-    unsafe { split(sizes, a, b, c, |_, _| {}) };
+    unsafe { split(sizes, a, b, (c, sizes.2), |_, _| {}) };
     Ok(())
 }
 
@@ -237,7 +237,7 @@ unsafe fn product_f32(
         };
     }
     // SAFETY: the caller's promise.
-    unsafe { split((m, k, n), a, b, c, |_, _| {}) };
+    unsafe { split((m, k, n), a, b, (c, n), |_, _| {}) };
     Ok(())
 }
 
@@ -264,9 +264,7 @@ fn layer(
     gelu: bool,
     keep: bool,
 ) -> Result<(Tensor, Option<Tensor>)> {
-    if !matches!(x.dtype(), DType::F32 | DType::F64) {
-        bail!(op, "computes on f32 and f64, got {}; convert with to_dtype", x.dtype());
-    }
+    only_floats(op, x.dtype())?;
     let bias = bias.map(Tensor::contiguous).transpose()?;
     let (m, k, n) = (x.shape()[0], x.shape()[1], w.shape()[0]);
     #[cfg(target_arch = "x86_64")]
@@ -274,26 +272,86 @@ fn layer(
         && m * k * n > 0
         && let Some(isa) = Isa::detect()
     {
-        let x = if x.layout.strides[1] == 1 { x.clone() } else { x.copy()? };
-        let weight = Mat::<f32>::of(w).t();
-        let derived = packed_weight(isa, w)?;
-        let b = derived.as_deref().map_or(Right::Plain(weight), Right::Packed);
         let mut out = Output::<f32>::new(op, m * n)?;
         let mut before = keep.then(|| Output::<f32>::new(op, m * n)).transpose()?;
         let c = SharedMut::new(out.slice_mut());
         let kept = before.as_mut().map(|before| SharedMut::new(before.slice_mut()));
         let bias = bias.as_ref().map(|b| b.cpu_slice::<f32>());
-        let epilogue = Epilogue { bias, gelu, before: kept.as_ref() };
+        let epilogue = Epilogue { bias, gelu, before: kept.as_ref(), ..Epilogue::default() };
         // SAFETY: the outputs are exclusively ours; `isa` was detected.
-        unsafe { packed::product(isa, (m, k, n), Mat::of(&x), b, &c, epilogue)? };
+        unsafe { packed_layer(isa, &unit_columns(x)?, w, &c, epilogue)? };
         return Ok((out.into_tensor(&[m, n]), before.map(|before| before.into_tensor(&[m, n]))));
     }
-    let y = portable_linear(x, w, bias.as_ref())?;
+    let y = portable_linear(x, &[w], bias.as_slice())?;
     if gelu {
         let z = unary::forward(&y, UnaryOp::Gelu)?;
         return Ok((z, keep.then_some(y)));
     }
     Ok((y, None))
+}
+
+/// Linear layers of one input, each writing its columns of the result.
+pub(crate) fn linear_cat(x: &Tensor, weights: &[&Tensor], biases: &[&Tensor]) -> Result<Tensor> {
+    let op = "linear_cat";
+    only_floats(op, x.dtype())?;
+    let biases = biases.iter().map(|b| b.contiguous()).collect::<Result<Vec<_>>>()?;
+    #[cfg(target_arch = "x86_64")]
+    if x.dtype() == DType::F32
+        && x.numel() > 0
+        && let Some(isa) = Isa::detect()
+    {
+        let (m, n) = (x.shape()[0], weights.iter().map(|w| w.shape()[0]).sum());
+        let x = unit_columns(x)?;
+        let mut out = Output::<f32>::new(op, m * n)?;
+        let mut column = 0;
+        for (i, w) in weights.iter().enumerate().filter(|(_, w)| w.numel() > 0) {
+            let c = SharedMut::new(&mut out.slice_mut()[column..]);
+            let bias = biases.get(i).map(|b| b.cpu_slice::<f32>());
+            let epilogue = Epilogue { bias, row: Some(n), ..Epilogue::default() };
+            // SAFETY: the output is exclusively ours; `isa` was detected.
+            unsafe { packed_layer(isa, &x, w, &c, epilogue)? };
+            column += w.shape()[0];
+        }
+        return Ok(out.into_tensor(&[m, n]));
+    }
+    portable_linear(x, weights, &biases)
+}
+
+/// The weights of layers side by side as one, `[Σout, in]`.
+pub(crate) fn joined_weights(weights: &[&Tensor], _biases: &[&Tensor]) -> Result<Tensor> {
+    Tensor::cat(weights, 0)
+}
+
+fn only_floats(op: &'static str, dtype: DType) -> Result<()> {
+    if !matches!(dtype, DType::F32 | DType::F64) {
+        bail!(op, "computes on f32 and f64, got {dtype}; convert with to_dtype");
+    }
+    Ok(())
+}
+
+/// A view whose columns lie next to each other; a copy where they do not.
+#[cfg(target_arch = "x86_64")]
+fn unit_columns(x: &Tensor) -> Result<Tensor> {
+    if x.layout.strides[1] == 1 { Ok(x.clone()) } else { x.copy() }
+}
+
+/// x·Wᵀ and the epilogue, by the packed form of W where it has a place for one.
+///
+/// # Safety
+/// As for [`packed::product`].
+#[cfg(target_arch = "x86_64")]
+unsafe fn packed_layer(
+    isa: Isa,
+    x: &Tensor,
+    w: &Tensor,
+    c: &SharedMut<f32>,
+    epilogue: Epilogue,
+) -> Result<()> {
+    let sizes = (x.shape()[0], x.shape()[1], w.shape()[0]);
+    let derived = packed_weight(isa, w)?;
+    let b = derived.as_deref().map_or(Right::Plain(Mat::<f32>::of(w).t()), Right::Packed);
+    // SAFETY: the caller's promise.
+    unsafe { packed::product(isa, sizes, Mat::of(x), b, c, epilogue) }
 }
 
 /// The packed form of a weight, where it has a place for one.
@@ -317,31 +375,33 @@ pub(crate) fn derived<D: Send + Sync + 'static>(
     storage.derived(make)
 }
 
-/// The bias is added while the block is in the cache.
-fn portable_linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+/// Layers side by side; the bias is added while the block is in the cache.
+fn portable_linear(x: &Tensor, weights: &[&Tensor], biases: &[Tensor]) -> Result<Tensor> {
     dispatch_float!("linear", x.dtype(), T => {
-        let (m, k, n) = (x.shape()[0], x.shape()[1], w.shape()[0]);
-        let bias = bias.map(|b| b.cpu_slice::<T>());
-        let mut out = Output::<T>::new("linear", m * n)?;
-        if m * n == 0 {
-            return Ok(out.into_tensor(&[m, n]));
-        }
+        let (m, k) = (x.shape()[0], x.shape()[1]);
+        let all: usize = weights.iter().map(|w| w.shape()[0]).sum();
+        let mut out = Output::<T>::new("linear", m * all)?;
         if k == 0 {
             out.slice_mut().fill(T::ZERO);
         }
-        let (a, b) = (Mat::<T>::of(x), Mat::<T>::of(w).t());
-        let c = SharedMut::new(out.slice_mut());
-        // SAFETY: C is exclusively ours.
-        unsafe {
-            split((m, k, n), a, b, &c, |first, row| {
-                if let Some(bias) = bias {
-                    let bias = &bias[first..first + row.len()];
-                    for i in 0..row.len() {
-                        row[i] += bias[i];
+        let mut column = 0;
+        for (i, w) in weights.iter().enumerate().filter(|(_, w)| m * w.shape()[0] > 0) {
+            let (n, bias) = (w.shape()[0], biases.get(i).map(|b| b.cpu_slice::<T>()));
+            let (a, b) = (Mat::<T>::of(x), Mat::<T>::of(w).t());
+            let c = SharedMut::new(&mut out.slice_mut()[column..]);
+            // SAFETY: C is exclusively ours.
+            unsafe {
+                split((m, k, n), a, b, (&c, all), |first, row| {
+                    if let Some(bias) = bias {
+                        let bias = &bias[first..first + row.len()];
+                        for i in 0..row.len() {
+                            row[i] += bias[i];
+                        }
                     }
-                }
-            });
+                });
+            }
+            column += n;
         }
-        Ok(out.into_tensor(&[m, n]))
+        Ok(out.into_tensor(&[m, all]))
     })
 }

@@ -87,6 +87,8 @@ pub(crate) struct Epilogue<'a> {
     pub(crate) gelu: bool,
     /// Where A·B + bias goes besides, if a derivative will need it; of C's shape.
     pub(crate) before: Option<&'a SharedMut<'a, f32>>,
+    /// How far C's rows are apart, where they are parts of longer ones.
+    pub(crate) row: Option<usize>,
 }
 
 /// The operands of one product.
@@ -98,6 +100,8 @@ struct Product<'a> {
     a: Mat<'a, f32>,
     b: Right<'a>,
     c: &'a SharedMut<'a, f32>,
+    /// How far C's rows are apart.
+    row_c: usize,
     epilogue: Epilogue<'a>,
 }
 
@@ -141,7 +145,7 @@ impl Product<'_> {
         scratch_a: &mut [f32],
         scratch_b: &mut [f32],
     ) {
-        let (width, Product { k, n, a, c, .. }) = (2 * V::N, *self);
+        let (width, Product { k, n, a, c, row_c: all_c, .. }) = (2 * V::N, *self);
         let (blocks, packed) = (self.blocks(), matches!(self.b, Right::Packed(_)));
         // Of a panel that reaches beyond C, and of its bias.
         let mut edge = [0f32; 8 * 32];
@@ -200,13 +204,13 @@ impl Product<'_> {
                         }
                         // SAFETY: the block is ours alone; a whole panel lies inside C.
                         unsafe {
-                            let to = c.ptr(row * n + column);
+                            let to = c.ptr(row * all_c + column);
                             let (to, row_c) = if cols == width {
-                                (to, n)
+                                (to, all_c)
                             } else {
                                 if !first {
                                     for r in 0..height {
-                                        let old = to.add(r * n);
+                                        let old = to.add(r * all_c);
                                         let new = edge.as_mut_ptr().add(r * width);
                                         std::ptr::copy_nonoverlapping(old, new, cols);
                                     }
@@ -233,7 +237,7 @@ impl Product<'_> {
                             if cols < width {
                                 for r in 0..height {
                                     let new = edge.as_ptr().add(r * width);
-                                    let old = c.ptr((row + r) * n + column);
+                                    let old = c.ptr((row + r) * all_c + column);
                                     std::ptr::copy_nonoverlapping(new, old, cols);
                                 }
                             }
@@ -252,9 +256,10 @@ impl Product<'_> {
     #[inline(always)]
     fn prefetch(&self, rows: Range<usize>, column: usize) {
         for row in rows {
-            for out in [Some(self.c), self.epilogue.before].into_iter().flatten() {
+            let outs = [Some((self.c, self.row_c)), self.epilogue.before.map(|b| (b, self.n))];
+            for (out, length) in outs.into_iter().flatten() {
                 // SAFETY: inside the output; a prefetch neither reads nor writes.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(out.ptr(row * self.n + column).cast()) };
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(out.ptr(row * length + column).cast()) };
             }
         }
     }
@@ -269,11 +274,11 @@ impl Product<'_> {
             return;
         }
         for r in rows {
-            let place = r * self.n + columns.start..r * self.n + columns.end;
+            let place = |row: usize| r * row + columns.start..r * row + columns.end;
             // SAFETY: the block is ours alone.
-            let row = unsafe { self.c.slice(place.clone()) };
+            let row = unsafe { self.c.slice(place(self.row_c)) };
             // SAFETY: as above.
-            let before = self.epilogue.before.map(|before| unsafe { before.slice(place) });
+            let before = self.epilogue.before.map(|before| unsafe { before.slice(place(self.n)) });
             // Of constant length the loop becomes whole vectors, and the copy two moves.
             match row.len() {
                 16 => finish_row(&mut row[..16], before.map(|before| &mut before[..16])),
@@ -324,7 +329,7 @@ const SHORT: usize = 8 << 20;
 /// C = A·B and the epilogue, split between threads.
 ///
 /// # Safety
-/// C (and `before`) hold `m·n` elements and nobody else touches them meanwhile; `isa` is the
+/// C (its rows `epilogue.row` apart) and `before` hold `m` rows of `n` elements and nobody else touches them meanwhile; `isa` is the
 /// processor's.
 pub(crate) unsafe fn product(
     isa: Isa,
@@ -344,7 +349,9 @@ pub(crate) unsafe fn product(
     if m == 0 || n == 0 {
         return Ok(());
     }
-    let product = Product { m, k, n, a, b, c, epilogue };
+    let row_c = epilogue.row.unwrap_or(n);
+    assert!(row_c >= n, "rows of C overlap");
+    let product = Product { m, k, n, a, b, c, row_c, epilogue };
     let width = isa.width();
     let panels = n.div_ceil(width);
     // Rows in blocks; columns too where the rows do not make enough tasks. Where operands are packed

@@ -4,7 +4,7 @@
 
 use super::context::{Gpu, Launch};
 use super::storage::{float, output};
-use crate::ops::attention::Attention;
+use crate::ops::attention::{Attention, GradientLayout};
 use crate::random::least_kept;
 use crate::{DType, Result, Tensor, bail};
 use gradus_shaders as shaders;
@@ -30,6 +30,8 @@ struct Args {
     key: [u32; 2],
     block: u32,
     piece: u32,
+    d_row: u32,
+    d_part: u32,
 }
 
 /// First element and distance of the rows.
@@ -64,6 +66,8 @@ impl Args {
             key: [key as u32, (key >> 32) as u32],
             block: shaders::attention::BLOCK,
             piece: 0,
+            d_row: 0,
+            d_part: 0,
         }
     }
 
@@ -131,13 +135,13 @@ pub(crate) fn backward(
     lse: &Tensor,
     grad: &Tensor,
     options: &Attention,
-) -> Result<(Tensor, Tensor, Tensor)> {
+    layout: GradientLayout,
+) -> Result<Tensor> {
     let scalar = float(OP, q.dtype())?;
     let (gpu, tokens, d) = (q.gpu(), q.shape()[0], q.shape()[1] / options.heads);
-    let fresh = || output(OP, gpu, q.shape(), q.dtype());
-    let (dq, dk, dv) = (fresh()?, fresh()?, fresh()?);
+    let grads = output(OP, gpu, &[3 * q.numel()], q.dtype())?;
     if tokens == 0 {
-        return Ok((dq, dk, dv));
+        return Ok(grads);
     }
     let (q, k, v) = (unit_columns(q)?, unit_columns(k)?, unit_columns(v)?);
     let grad = unit_columns(&grad.to_dtype(q.dtype())?)?;
@@ -150,6 +154,7 @@ pub(crate) fn backward(
     args.piece = shaders::attention::piece(d as u32, true);
     args.g = rows(&grad);
     args.l_start = lse.start();
+    (args.d_row, args.d_part) = (layout.row as u32, layout.part as u32);
     let dropout = options.dropout.is_some();
     let mut launch = Launch {
         op: OP,
@@ -162,7 +167,7 @@ pub(crate) fn backward(
             lse.buffer(),
             grad.buffer(),
         ],
-        outputs: &[dq.buffer(), sums.buffer()],
+        outputs: &[grads.buffer(), sums.buffer()],
         immediates: bytemuck::bytes_of(&args),
         groups,
     };
@@ -171,8 +176,8 @@ pub(crate) fn backward(
     let inputs =
         [q.buffer(), k.buffer(), v.buffer(), offsets.buffer(), sums.buffer(), grad.buffer()];
     launch.inputs = &inputs;
-    let outputs = [dk.buffer(), dv.buffer()];
+    let outputs = [grads.buffer()];
     launch.outputs = &outputs;
     gpu.launch(&launch, || shaders::attention::backward_k(scalar, d as u32, dropout))?;
-    Ok((dq, dk, dv))
+    Ok(grads)
 }

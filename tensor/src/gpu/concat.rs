@@ -1,5 +1,6 @@
 //! Joining and padding, launches of `concat.wgsl`; reversing, a copy (`copy.wgsl`) with strides below 0.
 
+use super::context::Launch;
 use super::copy::copy_walk;
 use super::storage::{output, scalar};
 use super::walk::{self, Walk};
@@ -7,7 +8,8 @@ use crate::layout::Layout;
 use crate::{Result, Tensor};
 use gradus_shaders as shaders;
 
-/// Joins `tensors`, equal but for dimension `dim`, into one of `shape`: a launch for each.
+/// Joins `tensors`, equal but for dimension `dim`, into one of `shape`: a launch for each, or for several where they
+/// lie end to end.
 pub(crate) fn cat(
     op: &'static str,
     tensors: &[&Tensor],
@@ -17,6 +19,11 @@ pub(crate) fn cat(
     let whole = Layout::contiguous(shape);
     let scalar = scalar(op, tensors[0].dtype())?;
     let y = output(op, tensors[0].gpu(), shape, tensors[0].dtype())?;
+    let end_to_end = shape[..dim].iter().all(|&size| size == 1);
+    if end_to_end && tensors.iter().all(|t| t.is_contiguous()) {
+        join_into(op, tensors, &y)?;
+        return Ok(y);
+    }
     let mut at = 0;
     for tensor in tensors {
         let mut place = whole.clone();
@@ -36,6 +43,46 @@ pub(crate) fn cat(
         walk::launch(op, key, &walk, &[x.buffer()], &y, || shaders::concat::put(scalar))?;
     }
     Ok(y)
+}
+
+/// The elements of `tensors`, which are contiguous and of one dtype, one after another.
+pub(super) fn join(op: &'static str, tensors: &[&Tensor]) -> Result<Tensor> {
+    let numel = tensors.iter().map(|t| t.numel()).sum();
+    let y = output(op, tensors[0].gpu(), &[numel], tensors[0].dtype())?;
+    join_into(op, tensors, &y)?;
+    Ok(y)
+}
+
+fn join_into(op: &'static str, tensors: &[&Tensor], y: &Tensor) -> Result<()> {
+    const MOST: usize = shaders::concat::MOST as usize;
+    let scalar = scalar(op, y.dtype())?;
+    let full: Vec<&Tensor> = tensors.iter().copied().filter(|t| t.numel() > 0).collect();
+    let mut base = 0;
+    for now in full.chunks(MOST) {
+        let many = now.len() as u32;
+        let mut numel = 0;
+        let ends: Vec<u32> = now
+            .iter()
+            .map(|t| {
+                numel += t.numel() as u32;
+                numel
+            })
+            .collect();
+        let args: Vec<u32> =
+            [base].into_iter().chain(now.iter().map(|t| t.start())).chain(ends).collect();
+        let groups = (numel as u64).div_ceil(shaders::WORKGROUP as u64);
+        let launch = Launch {
+            op,
+            key: ("concat.join", scalar.code() << 8 | many as u64),
+            inputs: &now.iter().map(|t| t.buffer()).collect::<Vec<_>>(),
+            outputs: &[y.buffer()],
+            immediates: bytemuck::cast_slice(&args),
+            groups: y.gpu().grid(op, groups)?,
+        };
+        y.gpu().launch(&launch, || shaders::concat::join(scalar, many))?;
+        base += numel;
+    }
+    Ok(())
 }
 
 /// The elements of `x` in reverse order along the dimensions where `reversed` is true.

@@ -2,7 +2,7 @@
 //! `matmul_cooperative.wgsl`, chosen by shape and device.
 
 use super::context::{Gpu, Launch};
-use super::storage::{download, float, output, upload};
+use super::storage::{download, float, join_kept, output, upload};
 use super::walk;
 use crate::layout::Layout;
 use crate::{DType, Result, Tensor, bail};
@@ -83,6 +83,38 @@ pub(crate) fn matmul(a: &Tensor, b: &Tensor, shape: &[usize], dtype: DType) -> R
 /// `x [m, in]`, `w [out, in]`, `bias [out]` → `[m, out]`. Beside f16 the kernel takes an f32 bias.
 pub(crate) fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     Ok(layer("linear", x, w, bias, Epilogue::None)?.0)
+}
+
+/// Layers side by side as one, of their weights joined.
+pub(crate) fn linear_cat(x: &Tensor, weights: &[&Tensor], biases: &[&Tensor]) -> Result<Tensor> {
+    let op = "linear_cat";
+    let (w, b) = joined(op, weights, biases)?;
+    Ok(layer(op, x, &w.to_dtype_kept(x.dtype())?, b.as_ref(), Epilogue::None)?.0)
+}
+
+/// The weights `[Σout, in]` of layers side by side.
+pub(crate) fn joined_weights(weights: &[&Tensor], biases: &[&Tensor]) -> Result<Tensor> {
+    Ok(joined("linear_cat", weights, biases)?.0)
+}
+
+/// Weights and biases of layers side by side, kept until one of them changes: in one buffer, so by one launch, where
+/// they are of one dtype.
+fn joined(
+    op: &'static str,
+    weights: &[&Tensor],
+    biases: &[&Tensor],
+) -> Result<(Tensor, Option<Tensor>)> {
+    let k = weights[0].shape()[1];
+    let n: usize = weights.iter().map(|w| w.shape()[0]).sum();
+    if biases.iter().any(|b| b.dtype() != weights[0].dtype()) {
+        let biases = biases.iter().map(|b| b.to_dtype(DType::F32)).collect::<Result<Vec<_>>>()?;
+        let bias = join_kept(op, &biases.iter().collect::<Vec<_>>())?;
+        return Ok((join_kept(op, weights)?.reshape(&[n, k])?, Some(bias)));
+    }
+    let all = join_kept(op, &[weights, biases].concat())?;
+    let weight = all.narrow(0, 0, n * k)?.reshape(&[n, k])?;
+    let bias = (!biases.is_empty()).then(|| all.narrow(0, n * k, n)).transpose()?;
+    Ok((weight, bias))
 }
 
 fn layer(

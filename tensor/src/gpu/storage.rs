@@ -10,7 +10,8 @@
 //! Ids, targets and offsets (u32) that were uploaded keep their CPU original beside the buffer: so
 //! checking and sorting them on the CPU needs no read from the GPU.
 
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use gradus_shaders::Scalar;
 
@@ -23,17 +24,38 @@ use crate::{DType, Device, Result, Tensor, bail};
 /// The largest u32 tensor, in elements, whose CPU original is kept.
 const MOST_KEPT: usize = 1 << 22;
 
-/// Memory of a GPU; the CPU original where it is kept; and its values in another dtype, where they were
-/// asked to be kept, as long as they stay as they are.
+/// Memory of a GPU; the CPU original where it is kept; and its values in another dtype, and joined with others,
+/// where they were asked to be kept, as long as they stay as they are.
 pub(crate) struct GpuStorage {
     pub(crate) buffer: Buffer,
     original: Option<std::sync::Arc<Storage>>,
     cast: OnceLock<Tensor>,
+    joined: Mutex<Option<Joined>>,
+    /// Another number for other values.
+    version: u64,
+}
+
+/// The values of several storages end to end.
+struct Joined {
+    /// Of each, the version and the number of elements.
+    parts: Vec<(u64, usize)>,
+    values: Tensor,
+}
+
+fn next_version() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 impl GpuStorage {
     fn new(buffer: Buffer, original: Option<std::sync::Arc<Storage>>) -> Self {
-        GpuStorage { buffer, original, cast: OnceLock::new() }
+        GpuStorage {
+            buffer,
+            original,
+            cast: OnceLock::new(),
+            joined: Mutex::new(None),
+            version: next_version(),
+        }
     }
 
     pub(crate) fn device(&self) -> Device {
@@ -111,6 +133,8 @@ impl Tensor {
                 // They will no longer be the same.
                 storage.original = None;
                 storage.cast = OnceLock::new();
+                storage.joined = Mutex::new(None);
+                storage.version = next_version();
                 true
             }
             _ => false,
@@ -139,6 +163,31 @@ pub(crate) fn convert_kept(op: &'static str, x: &Tensor, dtype: DType) -> Result
         return super::copy::convert(op, x, dtype);
     }
     cast.reshape(x.shape())
+}
+
+/// The elements of `tensors`, of one dtype, one after another; kept beside the first's storage until any of them
+/// changes, where they are whole storages.
+pub(crate) fn join_kept(op: &'static str, tensors: &[&Tensor]) -> Result<Tensor> {
+    let whole = |t: &Tensor| match &*t.storage {
+        Storage::Gpu(storage) if t.is_contiguous() && t.layout.offset == 0 => {
+            Some((storage.version, t.numel()))
+        }
+        _ => None,
+    };
+    let parts: Option<Vec<_>> = tensors.iter().map(|t| whole(t)).collect();
+    let (Some(parts), Storage::Gpu(first)) = (parts, &*tensors[0].storage) else {
+        let tensors = tensors.iter().map(|t| t.contiguous()).collect::<Result<Vec<_>>>()?;
+        return super::concat::join(op, &tensors.iter().collect::<Vec<_>>());
+    };
+    let mut joined = first.joined.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(joined) = &*joined
+        && joined.parts == parts
+    {
+        return Ok(joined.values.clone());
+    }
+    let values = super::concat::join(op, tensors)?;
+    *joined = Some(Joined { parts, values: values.clone() });
+    Ok(values)
 }
 
 /// A tensor of the CPU, uploaded.

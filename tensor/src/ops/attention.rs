@@ -66,6 +66,41 @@ fn check(
     Ok(bounds)
 }
 
+/// How the three gradients lie in one tensor: distance of their rows, and of one from the next.
+#[derive(Clone, Copy)]
+pub(crate) struct GradientLayout {
+    pub(crate) row: usize,
+    pub(crate) part: usize,
+}
+
+/// The gradients of query, key and value in one tensor of `3·tokens·hidden` elements.
+fn backward(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    offsets: &Tensor,
+    lse: &Tensor,
+    grad: &Tensor,
+    options: &Attention,
+    layout: GradientLayout,
+) -> Result<Tensor> {
+    let bounds = check(q, k, v, offsets, options)?;
+    if grad.shape() != q.shape() || lse.shape() != [options.heads, q.shape()[0]] {
+        bail!(
+            "attention",
+            "gradient {:?} and denominators {:?} do not fit the query {:?}",
+            grad.shape(),
+            lse.shape(),
+            q.shape()
+        );
+    }
+    on_device!(
+        "attention_backward",
+        [q, k, v, offsets, lse, grad],
+        attention::backward(q, k, v, offsets, &bounds, lse, grad, options, layout)
+    )
+}
+
 impl Tensor {
     /// Attention of every token to the tokens of its own sequence (Vaswani et al.,
     /// arXiv:1706.03762): per sequence and head, `softmax(Q·Kᵀ·scale)·V`.
@@ -99,21 +134,51 @@ impl Tensor {
         grad: &Tensor,
         options: &Attention,
     ) -> Result<(Tensor, Tensor, Tensor)> {
-        let bounds = check(self, key, value, offsets, options)?;
-        if grad.shape() != self.shape() || lse.shape() != [options.heads, self.shape()[0]] {
+        let part = self.numel();
+        let row = self.shape().last().copied().unwrap_or(0);
+        let all =
+            backward(self, key, value, offsets, lse, grad, options, GradientLayout { row, part })?;
+        let of = |i: usize| all.narrow(0, i * part, part)?.reshape(self.shape());
+        Ok((of(0)?, of(1)?, of(2)?))
+    }
+
+    /// [`attention`](Tensor::attention) of query, key and value side by side: `self` is
+    /// `[tokens, 3·hidden]`, as [`linear_cat`](Tensor::linear_cat) makes it.
+    pub fn attention_qkvpacked(
+        &self,
+        offsets: &Tensor,
+        options: &Attention,
+    ) -> Result<(Tensor, Tensor)> {
+        let [q, k, v] = self.unpacked()?;
+        q.attention(&k, &v, offsets, options)
+    }
+
+    /// The gradient of [`attention_qkvpacked`](Tensor::attention_qkvpacked), of the shape of `self`.
+    pub fn attention_qkvpacked_backward(
+        &self,
+        offsets: &Tensor,
+        lse: &Tensor,
+        grad: &Tensor,
+        options: &Attention,
+    ) -> Result<Tensor> {
+        let [q, k, v] = self.unpacked()?;
+        let hidden = q.shape()[1];
+        let layout = GradientLayout { row: 3 * hidden, part: hidden };
+        backward(&q, &k, &v, offsets, lse, grad, options, layout)?.reshape(self.shape())
+    }
+
+    /// Query, key and value of `[tokens, 3·hidden]`.
+    fn unpacked(&self) -> Result<[Tensor; 3]> {
+        let shape = self.shape();
+        if shape.len() != 2 || !shape[1].is_multiple_of(3) {
             bail!(
-                "attention",
-                "gradient {:?} and denominators {:?} do not fit the query {:?}",
-                grad.shape(),
-                lse.shape(),
-                self.shape()
+                "attention_qkvpacked",
+                "query, key and value lie side by side in [tokens, 3·hidden], got {shape:?}"
             );
         }
-        on_device!(
-            "attention_backward",
-            [self, key, value, offsets, lse, grad],
-            attention::backward(self, key, value, offsets, &bounds, lse, grad, options)
-        )
+        let hidden = shape[1] / 3;
+        let part = |i: usize| self.narrow(1, i * hidden, hidden);
+        Ok([part(0)?, part(1)?, part(2)?])
     }
 
     /// The mask of attention's dropout for one sequence of `length` tokens that begins at token

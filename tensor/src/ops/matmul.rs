@@ -66,6 +66,28 @@ impl Tensor {
         )?;
         Ok((y.reshape(&shape)?, before.map(|z| z.reshape(&shape)).transpose()?))
     }
+
+    /// Linear layers of one input side by side: `[x·W₁ᵀ + b₁, x·W₂ᵀ + b₂, …]` along the last dimension, for
+    /// `x […, in]`, `Wᵢ [outᵢ, in]`, `bᵢ [outᵢ]` (all of them, or none) → `[…, Σout]`. So attention gets query,
+    /// key and value from one product. On a GPU, weights and biases may be f32 beside an x in f16; the weights are
+    /// joined, and converted, once until one of them changes.
+    ///
+    /// Composed reference: `Tensor::cat` of each [`linear`](Tensor::linear) along the last dimension.
+    pub fn linear_cat(&self, weights: &[&Tensor], biases: &[&Tensor]) -> Result<Tensor> {
+        let (flat, shape) = check_linear_cat("linear_cat", self, weights, biases)?;
+        let operands = [&[self], weights, biases].concat();
+        on_device!("linear_cat", &operands; matmul::linear_cat(&flat, weights, biases))?
+            .reshape(&shape)
+    }
+
+    /// The gradient of x of [`linear_cat`](Tensor::linear_cat): `G·[W₁; W₂; …]` for `self`, the gradient
+    /// G `[rows, Σout]` → `[rows, in]`. Those of the weights are rows of Gᵀ·x, those of the biases of ΣG.
+    pub fn linear_cat_backward(&self, weights: &[&Tensor], biases: &[&Tensor]) -> Result<Tensor> {
+        let op = "linear_cat_backward";
+        let operands = [&[self], weights, biases].concat();
+        let joined = on_device!(op, &operands; matmul::joined_weights(weights, biases))?;
+        self.matmul(&joined.to_dtype_kept(self.dtype())?)
+    }
 }
 
 impl Tensor {
@@ -82,27 +104,82 @@ impl Tensor {
         bias: Option<&Tensor>,
         gelu: bool,
     ) -> Result<Tensor> {
-        let op = "linear_int8";
-        let (flat, shape) = check_linear(op, self, weight, bias)?;
-        let operands: Vec<&Tensor> = [self, weight].into_iter().chain(bias).collect();
-        for operand in &operands {
-            if operand.dtype() != DType::F32 || operand.device() != Device::Cpu {
-                let (dtype, device) = (operand.dtype(), operand.device());
-                bail!(op, "computes on f32 on the CPU, got {dtype} on {device}; use linear");
-            }
-        }
-        let bias = bias.map(Tensor::contiguous).transpose()?;
-        let (_, span) = begin(op, &operands)?;
-        let result = cpu::int8::linear(&flat.contiguous()?, weight, bias.as_ref(), gelu);
-        span.end(&result);
-        result?.reshape(&shape)
+        let (flat, shape) = check_linear("linear_int8", self, weight, bias)?;
+        linear_int8(&flat, &[weight], bias.as_slice(), gelu)?.reshape(&shape)
     }
+
+    /// [`linear_cat`](Tensor::linear_cat) with weights of 8 bits as of [`linear_int8`](Tensor::linear_int8),
+    /// the input rounded once for all of them.
+    pub fn linear_cat_int8(&self, weights: &[&Tensor], biases: &[&Tensor]) -> Result<Tensor> {
+        let (flat, shape) = check_linear_cat("linear_cat", self, weights, biases)?;
+        linear_int8(&flat, weights, biases, false)?.reshape(&shape)
+    }
+}
+
+/// Layers side by side, their operands checked but for dtype and device.
+fn linear_int8(x: &Tensor, weights: &[&Tensor], biases: &[&Tensor], gelu: bool) -> Result<Tensor> {
+    let op = "linear_int8";
+    let operands = [&[x], weights, biases].concat();
+    for operand in &operands {
+        if operand.dtype() != DType::F32 || operand.device() != Device::Cpu {
+            let (dtype, device) = (operand.dtype(), operand.device());
+            bail!(op, "computes on f32 on the CPU, got {dtype} on {device}; use linear");
+        }
+    }
+    let biases = biases.iter().map(|b| b.contiguous()).collect::<Result<Vec<_>>>()?;
+    let (_, span) = begin(op, &operands)?;
+    let result = cpu::int8::linear(&x.contiguous()?, weights, &biases, gelu);
+    span.end(&result);
+    result
+}
+
+/// Checks the operands of layers side by side; returns the input as `[rows, in]` and the result's shape.
+fn check_linear_cat(
+    op: &'static str,
+    input: &Tensor,
+    weights: &[&Tensor],
+    biases: &[&Tensor],
+) -> Result<(Tensor, Vec<usize>)> {
+    let Some(first) = weights.first() else {
+        bail!(op, "no weights; give one or more");
+    };
+    if !biases.is_empty() && biases.len() != weights.len() {
+        bail!(
+            op,
+            "{} weights and {} biases; give each a bias, or none",
+            weights.len(),
+            biases.len()
+        );
+    }
+    let low = (input.dtype(), first.dtype()) == (DType::F16, DType::F32);
+    let seen = if low { DType::F32 } else { input.dtype() };
+    let mut result = None;
+    let mut outputs = 0usize;
+    for (i, weight) in weights.iter().enumerate() {
+        let (flat, shape) = check_layer(op, input, seen, weight, biases.get(i).copied())?;
+        outputs = outputs.saturating_add(weight.shape()[0]);
+        result = Some((flat, shape));
+    }
+    let Some((flat, mut shape)) = result else { unreachable!("there is a weight") };
+    *shape.last_mut().expect("an input has a dimension") = outputs;
+    Ok((flat, shape))
 }
 
 /// Checks a linear layer's operands; returns the input as `[rows, in]` and the result's shape.
 fn check_linear(
     op: &'static str,
     input: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+) -> Result<(Tensor, Vec<usize>)> {
+    check_layer(op, input, input.dtype(), weight, bias)
+}
+
+/// [`check_linear`] of an input that counts as of `dtype`.
+fn check_layer(
+    op: &'static str,
+    input: &Tensor,
+    dtype: DType,
     weight: &Tensor,
     bias: Option<&Tensor>,
 ) -> Result<(Tensor, Vec<usize>)> {
@@ -118,7 +195,6 @@ fn check_linear(
             w[0]
         );
     }
-    let dtype = input.dtype();
     if dtype != weight.dtype() {
         bail!(op, "input {dtype}, weight {}: dtypes differ", weight.dtype());
     }

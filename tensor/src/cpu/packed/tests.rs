@@ -85,12 +85,12 @@ fn run(case: &Case, isa: Option<Isa>, data: &[Vec<f32>; 3]) -> (Vec<f32>, Vec<f3
         let right = packed.as_ref().map_or(Right::Plain(b), Right::Packed);
         let (c, before) = (SharedMut::new(&mut c), SharedMut::new(&mut before));
         let bias = case.bias.then_some(&data[2][..n]);
-        let epilogue = Epilogue { bias, gelu: case.gelu, before: Some(&before) };
+        let epilogue = Epilogue { bias, gelu: case.gelu, before: Some(&before), row: None };
         match isa {
             // SAFETY: C is ours; the instruction set was detected.
             Some(isa) => unsafe { product(isa, case.sizes, a, right, &c, epilogue).unwrap() },
             None => {
-                let product = Product { m, k, n, a, b: right, c: &c, epilogue };
+                let product = Product { m, k, n, a, b: right, c: &c, row_c: n, epilogue };
                 let (size_a, size_b) = product.scratch(layout.width());
                 let (mut x, mut y) = (vec![0.0; size_a], vec![0.0; size_b]);
                 let panels = 0..n.div_ceil(layout.width());
