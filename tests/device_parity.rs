@@ -168,7 +168,14 @@ fn global_norms_agree() {
     ];
     for (i, tensors) in cases.iter().enumerate() {
         let [cpu, gpu] = [Device::Cpu, device].map(|device| {
-            let placed: Vec<_> = tensors.iter().map(|t| t.to_device(device).unwrap()).collect();
+            // Some of them from their second element on.
+            let placed: Vec<_> = tensors
+                .iter()
+                .map(|t| {
+                    let (there, skip) = (t.to_device(device).unwrap(), t.numel() % 2);
+                    there.narrow(0, skip, t.numel() - skip).unwrap()
+                })
+                .collect();
             Tensor::global_norm(&placed.iter().collect::<Vec<_>>()).unwrap().item().unwrap()
         });
         let same = cpu == gpu || (cpu.is_nan() && gpu.is_nan()) || (cpu - gpu).abs() <= 2e-6 * cpu;

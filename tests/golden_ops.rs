@@ -12,7 +12,14 @@ use gradus::tensor::{DType, Result, Tensor};
 use serde_json::Value;
 
 /// Operations that PyTorch has not, or not as one function of its inputs and numbers alone.
-const WITHOUT: &[&str] = &["alias", "dropout", "checkpoint", "linear_cat", "attention_qkvpacked"];
+const WITHOUT: &[&str] = &[
+    "alias",
+    "dropout",
+    "checkpoint",
+    "linear_cat",
+    "attention_qkvpacked",
+    "dropout_add_layer_norm",
+];
 
 fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
@@ -118,7 +125,12 @@ fn apply(op: Op, v: &[Var], p: &Parameters) -> Result<Var> {
         Op::PadZeros => v[0].pad_zeros(p.dim(), p.size("before"), p.size("after")),
         Op::Flip => v[0].flip(&p.dims()),
         // The fused ones are compared with what they are composed of.
-        Op::Alias | Op::Dropout | Op::Checkpoint | Op::LinearCat | Op::AttentionQkvPacked => {
+        Op::Alias
+        | Op::Dropout
+        | Op::Checkpoint
+        | Op::LinearCat
+        | Op::AttentionQkvPacked
+        | Op::DropoutAddLayerNorm => {
             unreachable!("{} has no golden values", op.name())
         }
     }

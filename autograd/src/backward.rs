@@ -146,6 +146,14 @@ impl Context<'_> {
         self.create_graph
     }
 
+    /// The place of input `i` in the graph with zeros for its value: all that is needed where the operation is
+    /// linear in it, so that it need not be saved.
+    pub(crate) fn place(&self, i: usize) -> Result<Var> {
+        let (dtype, device) = (self.input_dtype(i), self.grad.device());
+        let zeros = gradus_tensor::Tensor::zeros_on(self.input_shape(i), dtype, device)?;
+        Ok(Var::with_node(zeros, self.node.edges[i].clone()))
+    }
+
     /// One gradient an input, each computed only if it is wanted.
     pub fn each(&self, rules: &[&dyn Fn() -> Result<Var>]) -> Result<Vec<Option<Var>>> {
         rules.iter().enumerate().map(|(i, f)| self.wants(i).then(f).transpose()).collect()
@@ -158,22 +166,34 @@ impl Context<'_> {
         &self,
         forward: impl FnOnce(&[&Var]) -> Result<Var>,
     ) -> Result<Vec<Option<Var>>> {
+        let inputs: Vec<(Var, bool)> =
+            (0..self.inputs()).map(|i| (self.input(i).clone(), self.wants(i))).collect();
+        self.differentiated(inputs, forward)
+    }
+
+    /// [`composed`](Context::composed) of other inputs than the operation's own, each with whether its gradient is
+    /// wanted.
+    pub(crate) fn differentiated(
+        &self,
+        inputs: Vec<(Var, bool)>,
+        forward: impl FnOnce(&[&Var]) -> Result<Var>,
+    ) -> Result<Vec<Option<Var>>> {
+        let wants: Vec<bool> = inputs.iter().map(|(_, wanted)| *wanted).collect();
         // Aliases give each input a place of its own: one variable may be several inputs, and one
         // input may depend on another.
         let (inputs, output) = mode::enable_grad(|| {
-            let inputs = (0..self.node.edges.len())
-                .map(|i| self.input(i).alias())
-                .collect::<Result<Vec<Var>>>()?;
+            let inputs =
+                inputs.iter().map(|(input, _)| input.alias()).collect::<Result<Vec<Var>>>()?;
             let output = forward(&inputs.iter().collect::<Vec<_>>())?;
             Ok::<_, gradus_tensor::Error>((inputs, output))
         })?;
         let wanted: Vec<Var> =
-            (0..inputs.len()).filter(|&i| self.wants(i)).map(|i| inputs[i].clone()).collect();
+            (0..inputs.len()).filter(|&i| wants[i]).map(|i| inputs[i].clone()).collect();
         let options = BackwardOptions { create_graph: self.create_graph, retain_graph: true };
         let mut grads =
             grad(&[output], &wanted, Some(std::slice::from_ref(self.grad)), options)?.into_iter();
         (0..inputs.len())
-            .map(|i| match self.wants(i) {
+            .map(|i| match wants[i] {
                 false => Ok(None),
                 true => match grads.next().flatten() {
                     Some(grad) => Ok(Some(grad)),

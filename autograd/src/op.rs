@@ -14,6 +14,8 @@ pub enum Saves {
     Inputs,
     /// The output.
     Output,
+    /// The sum of the first two inputs, on which it works, and the inputs after them.
+    Sum,
 }
 
 /// Defines [`Op`] from one table: variant, PyTorch's name, file of the family, what it saves, what
@@ -106,6 +108,7 @@ operations! {
     Softmax, "softmax", "softmax", Output, "eˣ/Σeˣ along one dimension";
     LogSoftmax, "log_softmax", "softmax", Output, "x − ln Σeˣ along one dimension";
     LayerNorm, "layer_norm", "layer_norm", Inputs, "(x − mean)/√(var + ε)·w + b over the last dimension";
+    DropoutAddLayerNorm, "dropout_add_layer_norm", "layer_norm", Sum, "layer norm of dropout(x) + r over the last dimension";
     CrossEntropy, "cross_entropy", "cross_entropy", Inputs, "−ln of the softmax of the target class, averaged";
     Dropout, "dropout", "dropout", Nothing, "elements zeroed with probability p, the others scaled by 1/(1 − p)";
     Attention, "attention", "attention", Inputs, "softmax(Q·Kᵀ·scale)·V within each packed sequence and head";

@@ -188,6 +188,10 @@ impl Var {
                 Saves::Nothing | Saves::Output => Vec::new(),
                 Saves::First => vec![Some(inputs[0].clone())],
                 Saves::Inputs => inputs.iter().map(|v| Some((*v).clone())).collect(),
+                // The rule holds the sum itself.
+                Saves::Sum => {
+                    inputs.iter().enumerate().map(|(i, v)| (i > 1).then(|| (*v).clone())).collect()
+                }
             },
             output: (saves == Saves::Output).then(|| output.clone()),
         };

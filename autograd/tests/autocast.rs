@@ -46,6 +46,12 @@ fn operations_have_their_dtypes() {
             &x.linear_gelu(&w, None).unwrap(),
             &x.matmul(&w).unwrap(),
             &x.attention(&y, &x, &offsets, &attention).unwrap(),
+            &x.linear_cat(&[&w, &w], &[&b, &b]).unwrap(),
+            &x.linear_cat(&[&w, &w, &w], &[])
+                .unwrap()
+                .attention_qkvpacked(&offsets, &attention)
+                .unwrap(),
+            &y.dropout_add_layer_norm(&x, &b, &b, 1e-5, None).unwrap(),
             &x.layer_norm(&b, &b, 1e-5).unwrap(),
             &y.layer_norm(&b, &b, 1e-5).unwrap(),
             &y.add(&y).unwrap(),
@@ -90,20 +96,26 @@ fn operations_have_their_dtypes() {
 #[test]
 fn gradients_are_f32_and_near() {
     let Some(device) = gpu() else { return };
-    let leaves: Vec<Var> = [&[9usize, 16][..], &[32, 16], &[32], &[16, 32], &[16], &[16]]
-        .iter()
-        .enumerate()
-        .map(|(i, shape)| leaf(shape, i as u64, device))
-        .collect();
-    let network = |v: &[Var]| {
+    let leaves: Vec<Var> =
+        [&[9usize, 16][..], &[32, 16], &[32], &[16, 32], &[16], &[16], &[16, 16]]
+            .iter()
+            .enumerate()
+            .map(|(i, shape)| leaf(shape, i as u64, device))
+            .collect();
+    let offsets = Tensor::from_slice(&[0u32, 4, 9], &[3]).unwrap().to_device(device).unwrap();
+    let attention = Attention { heads: 2, scale: 0.5, dropout: None };
+    let network = move |v: &[Var]| {
         let y = v[0].layer_norm(&v[4], &v[5], 1e-5)?;
-        let z = y.linear_gelu(&v[1], Some(&v[2]))?.linear(&v[3], Some(&v[4]))?.add(&y)?;
+        let z = y.linear_gelu(&v[1], Some(&v[2]))?.linear(&v[3], Some(&v[4]))?;
+        let z = z.dropout_add_layer_norm(&y, &v[4], &v[5], 1e-5, Some((0.2, RngKey::new(3))))?;
+        let qkv = z.linear_cat(&[&v[1], &v[6]], &[&v[2], &v[5]])?;
+        let z = qkv.attention_qkvpacked(&offsets, &attention)?;
         z.matmul(&v[3])?.layer_norm(&v[2], &v[2], 1e-5)?.square()?.mean_all()
     };
     let truth = network(&leaves).unwrap().backward().unwrap();
-    let again = leaves.clone();
+    let (again, network_again) = (leaves.clone(), network.clone());
     let plain = lower(|| network(&leaves)).unwrap().backward().unwrap();
-    let twice = lower(|| checkpoint(move || network(&again))).unwrap().backward().unwrap();
+    let twice = lower(|| checkpoint(move || network_again(&again))).unwrap().backward().unwrap();
     let loss = lower(|| network(&leaves)).unwrap();
     let options = BackwardOptions { create_graph: true, retain_graph: true };
     let recorded = grad(&[loss], &leaves, None, options).unwrap();

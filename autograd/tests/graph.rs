@@ -279,3 +279,46 @@ fn anomaly_mode_ignores_what_a_rule_masks() {
     let grads = detect_anomaly(|| y.backward()).unwrap();
     assert_eq!(grads.get(&x).unwrap().to_f64_vec(), [0.0, 12.0]);
 }
+
+/// Layers side by side of which some are frozen: those get no gradient, the others what all would get.
+#[test]
+fn frozen_layers_side_by_side_get_no_gradient() {
+    let (x, w, b) = (random(&[4, 3], 1), random(&[2, 3], 2), random(&[2], 3));
+    let (v, c) = (random(&[5, 3], 4), random(&[5], 5));
+    let run = |x: &Var, w: &Var, v: &Var, b: &Var, c: &Var| {
+        let y = x.linear_cat(&[w, v], &[b, c]).unwrap();
+        y.square().unwrap().sum_all().unwrap().backward().unwrap()
+    };
+    let all = run(&x, &w, &v, &b, &c);
+    let some = run(&x.detach(), &w.detach(), &v, &b, &c.detach());
+    assert_eq!((all.len(), some.len()), (5, 2));
+    for known in [&v, &b] {
+        let (a, b) = (all.get(known).unwrap(), some.get(known).unwrap());
+        assert_eq!(a.to_f64_vec(), b.to_f64_vec());
+    }
+    let only_x = run(&x, &w.detach(), &v.detach(), &b.detach(), &c.detach());
+    assert_eq!(only_x.len(), 1);
+    assert_eq!(only_x.get(&x).unwrap().to_f64_vec(), all.get(&x).unwrap().to_f64_vec());
+}
+
+/// One variable as the input and as the residual gets both gradients; a constant residual none.
+#[test]
+fn a_residual_may_be_the_input_or_a_constant() {
+    let (x, w, b) = (random(&[3, 4], 1), random(&[4], 2), random(&[4], 3));
+    let drop = Some((0.5, RngKey::new(6)));
+    let fused = |r: &Var| x.dropout_add_layer_norm(r, &w, &b, 1e-3, drop);
+    let apart = |r: &Var| x.dropout(0.5, RngKey::new(6))?.add(r)?.layer_norm(&w, &b, 1e-3);
+    for residual in [x.clone(), x.detach()] {
+        let gradient = |y: Result<Var>, options| {
+            let loss = y.unwrap().square().unwrap().sum_all().unwrap();
+            grad(&[loss], &[x.clone(), w.clone()], None, options).unwrap()
+        };
+        for options in [RETAIN, CREATE] {
+            let (ours, truth) =
+                (gradient(fused(&residual), options), gradient(apart(&residual), options));
+            for (ours, truth) in ours.iter().zip(&truth) {
+                assert_near(&values(ours.as_ref().unwrap()), &values(truth.as_ref().unwrap()));
+            }
+        }
+    }
+}

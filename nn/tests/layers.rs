@@ -205,7 +205,7 @@ fn errors_name_the_path() {
     let x = |shape: &[usize]| Var::constant(Tensor::zeros(shape, DType::F32).unwrap());
     let offsets = Tensor::from_slice(&[0u32, 4], &[2]).unwrap();
     let error = layer.forward(&x(&[4, 7]), &offsets, &INFERENCE).unwrap_err().to_string();
-    assert!(error.starts_with("encoder.layer.3.attention.self.query: [linear]"), "{error}");
+    assert!(error.starts_with("encoder.layer.3.attention.self.query: [linear_cat]"), "{error}");
     let error = layer.forward(&x(&[5, 8]), &offsets, &INFERENCE).unwrap_err().to_string();
     assert!(error.starts_with("encoder.layer.3.attention.self: [attention]"), "{error}");
     let config = EncoderConfig { heads: 3, ..small() };

@@ -2,20 +2,51 @@
 // Backward, with x̂ = (x − μ)·ρ and h = g·w: dx = ρ·(h − Σh/n − x̂·Σ(h·x̂)/n), dw = Σ_rows g·x̂,
 // db = Σ_rows g.
 //
-// Shapes: x, y, g, dx [rows, n] row-major; w, b [n]; μ, ρ [rows]; the parts of dw and db [blocks, n], f32.
+// With a residual r (ADD), x is dropout(a) + r: written first where it is kept (KEEP), else made again each time it is
+// read. Backward with dropout also writes da = dropout(dx); dr = dx.
+//
+// Shapes: x, a, r, y, g, dx [rows, n] row-major; w, b [n]; μ, ρ [rows]; the parts of dw, then of db [blocks, 2, n], f32.
 // `forward` and `backward`: a workgroup handles a row, reading it two or three times, but for the first
 // from the cache; the order of reduction is told in `rows.wgsl`.
 // `parameters`: a workgroup of 64 columns × 4 lanes adds 64 rows; row r goes to lane r mod 4, the lanes
 // join pairwise. The parts are added by `sum`.
+// Dropout: a thread makes the words of a counter for four elements; the words are those of `dropout.wgsl`.
 // Numerics: in f32, and w, b, μ and ρ are f32, whatever x, y, g and dx are stored as; the variance is taken in a second pass, so it never cancels.
 
 #if KIND == forward
 @group(0) @binding(0) var<storage, read> x: array<$T>;
-@group(0) @binding(1) var<storage, read> w: array<f32>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
-@group(0) @binding(3) var<storage, read_write> y: array<$T>;
-@group(0) @binding(4) var<storage, read_write> means: array<f32>;
-@group(0) @binding(5) var<storage, read_write> rstds: array<f32>;
+#if ADD
+@group(0) @binding(1) var<storage, read> residual: array<$T>;
+#end
+@group(0) @binding($B_W) var<storage, read> w: array<f32>;
+@group(0) @binding($B_B) var<storage, read> b: array<f32>;
+@group(0) @binding($B_Y) var<storage, read_write> y: array<$T>;
+@group(0) @binding($B_MEANS) var<storage, read_write> means: array<f32>;
+@group(0) @binding($B_RSTDS) var<storage, read_write> rstds: array<f32>;
+#if KEEP
+@group(0) @binding(7) var<storage, read_write> sums: array<$T>;
+#end
+
+#if ADD
+// a + r, rounded as it is stored. `at` counts from the first element.
+fn added(a: f32, at: u32) -> $T { return $T(a + f32(residual[args.offsets[1] + at])); }
+const W_AT: u32 = 2u;
+#else
+const W_AT: u32 = 1u;
+#end
+
+// The element that is normalised.
+fn value(at: u32) -> f32 {
+#if KEEP
+    return f32(sums[at]);
+#else
+#if ADD
+    return f32(added(f32(x[args.offsets[0] + at]), at));
+#else
+    return f32(x[args.offsets[0] + at]);
+#end
+#end
+}
 
 @compute @workgroup_size($W)
 fn forward(
@@ -27,22 +58,43 @@ fn forward(
     if (row >= args.rows) {
         return;
     }
-    let at = args.offsets[0] + row * args.n;
+    let at = row * args.n;
     let count = f32(args.n);
+#if KEEP
+#if DROPOUT
+    let end = at + args.n;
+    for (var c = at / 4u + local; c * 4u < end; c += $W) {
+        let words = philox(vec4<u32>(c, 0u, 0u, 0u), vec2<u32>(args.key0, args.key1));
+#for k in 0..4
+        if (c * 4u + $k >= at && c * 4u + $k < end) {
+            let a = f32(x[args.offsets[0] + c * 4u + $k]) * args.scale;
+            // Rounded as `dropout` alone would leave it.
+            let kept = f32($T(select(0.0, a, words[$k] >= args.least)));
+            sums[c * 4u + $k] = added(kept, c * 4u + $k);
+        }
+#end
+    }
+    storageBarrier(); // others will read them
+#else
+    for (var i = local; i < args.n; i += $W) {
+        sums[at + i] = added(f32(x[args.offsets[0] + at + i]), at + i);
+    }
+#end
+#end
     var sum = 0.0;
     for (var i = local; i < args.n; i += $W) {
-        sum += f32(x[at + i]);
+        sum += value(at + i);
     }
     let mean = sum_of_row(sum, local) / count;
     var squares = 0.0;
     for (var i = local; i < args.n; i += $W) {
-        let d = f32(x[at + i]) - mean;
+        let d = value(at + i) - mean;
         squares += d * d;
     }
     let rstd = 1.0 / sqrt(sum_of_row(squares, local) / count + args.eps);
     for (var i = local; i < args.n; i += $W) {
-        let normed = (f32(x[at + i]) - mean) * rstd;
-        y[row * args.n + i] = $T(normed * w[args.offsets[1] + i] + b[args.offsets[2] + i]);
+        let normed = (value(at + i) - mean) * rstd;
+        y[at + i] = $T(normed * w[args.offsets[W_AT] + i] + b[args.offsets[W_AT + 1u] + i]);
     }
     if (local == 0u) {
         means[row] = mean;
@@ -58,6 +110,9 @@ fn forward(
 @group(0) @binding(3) var<storage, read> rstds: array<f32>;
 @group(0) @binding(4) var<storage, read> g: array<$T>;
 @group(0) @binding(5) var<storage, read_write> dx: array<$T>;
+#if DROPOUT
+@group(0) @binding(6) var<storage, read_write> da: array<$T>;
+#end
 
 @compute @workgroup_size($W)
 fn backward(
@@ -89,6 +144,20 @@ fn backward(
         let normed = (f32(x[at_x + i]) - mean) * rstd;
         dx[row * args.n + i] = $T(rstd * (h - sum - normed * dot));
     }
+#if DROPOUT
+    storageBarrier(); // others have written what a counter's words are for
+    let at = row * args.n;
+    let end = at + args.n;
+    for (var c = at / 4u + local; c * 4u < end; c += $W) {
+        let words = philox(vec4<u32>(c, 0u, 0u, 0u), vec2<u32>(args.key0, args.key1));
+#for k in 0..4
+        if (c * 4u + $k >= at && c * 4u + $k < end) {
+            let d = f32(dx[c * 4u + $k]) * args.scale;
+            da[c * 4u + $k] = $T(select(0.0, d, words[$k] >= args.least));
+        }
+#end
+    }
+#end
 }
 #end
 
@@ -97,8 +166,7 @@ fn backward(
 @group(0) @binding(1) var<storage, read> means: array<f32>;
 @group(0) @binding(2) var<storage, read> rstds: array<f32>;
 @group(0) @binding(3) var<storage, read> g: array<$T>;
-@group(0) @binding(4) var<storage, read_write> dw: array<f32>;
-@group(0) @binding(5) var<storage, read_write> db: array<f32>;
+@group(0) @binding(4) var<storage, read_write> parts: array<f32>;
 
 var<workgroup> dw_lanes: array<f32, 256>;
 var<workgroup> db_lanes: array<f32, 256>;
@@ -134,10 +202,10 @@ fn parameters(
     db_lanes[local] = bias;
     workgroupBarrier();
     if (local < 64u && column < args.n) {
-        let at = block * args.n + column;
-        dw[at] = (dw_lanes[local] + dw_lanes[local + 128u])
+        let at = block * 2u * args.n + column;
+        parts[at] = (dw_lanes[local] + dw_lanes[local + 128u])
             + (dw_lanes[local + 64u] + dw_lanes[local + 192u]);
-        db[at] = (db_lanes[local] + db_lanes[local + 128u])
+        parts[at + args.n] = (db_lanes[local] + db_lanes[local + 128u])
             + (db_lanes[local + 64u] + db_lanes[local + 192u]);
     }
 }

@@ -58,6 +58,9 @@ pub enum Epilogue {
     Gelu,
     /// GELU, and what it is applied to is written too.
     GeluKeep,
+    /// Nothing, and the sums of a's rows are written too: in tiles, by fours, where a lies across k. So the gradients of
+    /// a weight and of its bias are one launch.
+    RowSums,
 }
 
 /// Dtypes of a product: of the operands and of the result. The bias is f32.
@@ -102,7 +105,7 @@ pub struct Product {
 }
 
 impl Product {
-    /// All that there are.
+    /// All that there are, but those with [`Epilogue::RowSums`].
     pub fn all() -> Vec<Product> {
         let epilogues = [Epilogue::None, Epilogue::Gelu, Epilogue::GeluKeep];
         let mut all = Vec::new();
@@ -116,7 +119,7 @@ impl Product {
 
     /// A number that tells them apart, for keys of variants.
     pub fn code(self) -> u64 {
-        (self.types.code() * 2 + self.bias as u64) * 3 + self.epilogue as u64
+        (self.types.code() * 2 + self.bias as u64) * 4 + self.epilogue as u64
     }
 
     /// The shader of a kernel of this product; `vector` for buffers of fours.
@@ -130,7 +133,8 @@ impl Product {
         definitions: &[(&'static str, String)],
     ) -> Shader {
         let Product { types: Types { operands, result }, bias, epilogue } = self;
-        let (gelu, keep) = (epilogue != Epilogue::None, epilogue == Epilogue::GeluKeep);
+        let gelu = matches!(epilogue, Epilogue::Gelu | Epilogue::GeluKeep);
+        let (keep, sums) = (epilogue == Epilogue::GeluKeep, epilogue == Epilogue::RowSums);
         let flag = |on: bool| (on as u32).to_string();
         let element = |scalar: Scalar, four: bool| match four {
             true => format!("vec4<{}>", scalar.stored()),
@@ -146,6 +150,7 @@ impl Product {
             ("BIAS", flag(bias)),
             ("GELU", flag(gelu)),
             ("KEEP", flag(keep)),
+            ("SUMS", flag(sums)),
         ];
         all.extend_from_slice(definitions);
         let parts: &[&str] = if gelu { &[BITS, MATH, COMMON, text] } else { &[COMMON, text] };
@@ -155,6 +160,7 @@ impl Product {
             named(bias, ".bias"),
             named(gelu, ".gelu"),
             named(keep, ".keep"),
+            named(sums, ".sums"),
         ];
         let needs = Needs { f16: operands == Scalar::F16, ..needs };
         Shader {
@@ -162,7 +168,7 @@ impl Product {
             source: assemble(needs, parts, &all),
             entry: kernel,
             inputs: 2 + bias as u32,
-            outputs: 1 + keep as u32,
+            outputs: 1 + (keep || sums) as u32,
             needs,
         }
     }
@@ -220,6 +226,10 @@ pub(crate) fn variants() -> Vec<Shader> {
             all.extend(TILES.map(|size| product.tiles(size, vector)));
             all.extend(FEW.map(|rows| product.few(rows, vector)));
         }
+    }
+    for types in Types::ALL.into_iter().filter(|types| types.result == Scalar::F32) {
+        let product = Product { types, bias: false, epilogue: Epilogue::RowSums };
+        all.extend(TILES.map(|size| product.tiles(size, true)));
     }
     all
 }

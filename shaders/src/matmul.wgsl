@@ -9,6 +9,8 @@
 // then m, then the batch.
 // VECTOR reads and writes fours at once: where each operand lies along k, or across it, without gaps; n is a multiple of
 // 4, and so is what the operands lie along, begin at and step by.
+// SUMS also writes the sums of A's rows, which lies across k: each thread adds what it reads of its four rows, in
+// ascending order of k; of one row there are as many such sums as threads read it, added in the order of the threads.
 // Each element is summed over k in ascending order, in f32, whatever the size of the tile; then the bias, f32 whatever
 // the operands are, is added. Only the result is rounded, where it is stored as f16.
 
@@ -45,6 +47,9 @@ fn matmul(
     var sum$V$J = vec4<f32>(0.0);
 #end
 #end
+#if SUMS
+    var loaded = vec4<f32>(0.0);
+#end
     for (var k0 = 0u; k0 < args.k; k0 += 16u) {
 #if VECTOR
         if (a_along_k) {
@@ -68,6 +73,9 @@ fn matmul(
                 if (k0 + i < args.k && row + j < args.m) {
                     four = vec4<f32>(a[(begin.x + (k0 + i) * args.a_col + row + j) / 4u]);
                 }
+#if SUMS
+                loaded += four;
+#end
 #for I in 0..4
                 a_tile[i * A_ROW + j + $I] = four[$I];
 #end
@@ -145,6 +153,21 @@ fn matmul(
         }
         workgroupBarrier();
     }
+#if SUMS
+    if (col == 0u) {
+#for I in 0..4
+        a_tile[thread * 4u + $I] = loaded[$I];
+#end
+        workgroupBarrier();
+        if (thread < SIZE && row + thread < args.m) {
+            var sum = 0.0;
+            for (var reader = thread / 4u; reader < 64u; reader += FOURS) {
+                sum += a_tile[reader * 4u + thread % 4u];
+            }
+            sums[row + thread] = sum;
+        }
+    }
+#end
     let r0 = row + local.y * $ROWS;
     let c0 = col + local.x * 4u;
 #for J in 0..$ROWS

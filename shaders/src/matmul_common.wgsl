@@ -33,6 +33,9 @@ var<immediate> args: Args;
 #if KEEP
 @group(0) @binding(3) var<storage, read_write> kept: array<$OUT>;
 #end
+#if SUMS
+@group(0) @binding(3) var<storage, read_write> sums: array<f32>;
+#end
 #end
 
 // Where a tile of size×size lies: its matrix of the batch, its first row and column there. Tiles count along n, then m,

@@ -8,8 +8,8 @@
 // steps skipped before (the third) do not count in AdamW's corrections, which are then computed here:
 // rate = η/(1 − β₁ᵗ), root = √(1 − β₂ᵗ).
 //
-// Shapes: a launch takes several parameters (MANY), each with its gradient and state, row-major from
-// element 0 on and of one size; scale is one number that is read here. A workgroup takes 1024 elements of
+// Shapes: a launch takes several parameters (MANY), each with its gradient and state, row-major, of one size and
+// but for the gradient from element 0 on; scale is one number that is read here. A workgroup takes 1024 elements of
 // one parameter, a thread 4, 256 apart; nothing is summed.
 //
 // Norm: a workgroup of `squares` sums 4096 elements of one tensor, 16 a thread, 256 apart, then the
@@ -37,6 +37,7 @@ struct Args {
     log2: f32,
 #end
     numel: array<u32, $MANY>,
+    start: array<u32, $MANY>, // of the gradients' first elements
 }
 #else
 struct Args {
@@ -51,6 +52,7 @@ struct Args {
     step: f32,
 #end
     numel: array<u32, $MANY>,
+    start: array<u32, $MANY>, // of the gradients' first elements
 }
 #end
 var<immediate> args: Args;
@@ -125,7 +127,7 @@ fn $ENTRY(
         let end = min(args.numel[$i], (chunk + 1u) * 1024u);
         for (var at = chunk * 1024u + local; at < end; at += 256u) {
             let weight = p$i[at];
-            let s = slope(g$i[at], weight);
+            let s = slope(g$i[args.start[$i] + at], weight);
 #if ENTRY == adamw
             let old = m$i[at];
             let mean = old + args.in1 * (s - old);
@@ -156,6 +158,7 @@ fn $ENTRY(
 struct Args {
     first: u32,                // the first partial sum of the launch
     numel: array<u32, $MANY>,  // elements of the tensors; of `norm`: partial sums
+    start: array<u32, $MANY>,  // of the tensors' first elements
 }
 var<immediate> args: Args;
 
@@ -220,7 +223,7 @@ fn squares(
     if (which == $i) {
         let end = min(args.numel[$i], (chunk + 1u) * 4096u);
         for (var at = chunk * 4096u + local; at < end; at += 256u) {
-            mine += square(x$i[at]);
+            mine += square(x$i[args.start[$i] + at]);
         }
     }
 #end

@@ -230,7 +230,15 @@ fn is_lookup(op: &str) -> bool {
 
 /// Whether an operation is a matrix product.
 fn is_product(op: &str) -> bool {
-    matches!(op, "matmul" | "linear" | "linear_gelu" | "linear_cat" | "linear_int8")
+    matches!(
+        op,
+        "matmul"
+            | "linear"
+            | "linear_gelu"
+            | "linear_cat"
+            | "linear_int8"
+            | "linear_parameters_backward"
+    )
 }
 
 /// For a product twice the length of its sums (times the results, once they are known); for attention
@@ -238,6 +246,7 @@ fn is_product(op: &str) -> bool {
 fn flops(op: &str, operands: &[&Tensor]) -> u64 {
     let shape = |i: usize| operands.get(i).map_or(&[][..], |t| t.shape());
     match op {
+        "linear_parameters_backward" => 2 * shape(0).first().copied().unwrap_or(0) as u64,
         _ if is_product(op) => 2 * shape(0).last().copied().unwrap_or(0) as u64,
         "attention" | "attention_backward" => {
             let offsets = operands.get(3).and_then(|t| t.to_vec::<u32>().ok()).unwrap_or_default();
@@ -287,8 +296,17 @@ impl<T: Made, U: Made, V: Made> Made for (T, U, V) {
     }
 }
 
+impl<T: Made, U: Made, V: Made, W: Made> Made for (T, U, V, W) {
+    fn each(&self, f: &mut dyn FnMut(&Tensor)) {
+        self.0.each(f);
+        self.1.each(f);
+        self.2.each(f);
+        self.3.each(f);
+    }
+}
+
 impl Made for LayerNormOutput {
     fn each(&self, f: &mut dyn FnMut(&Tensor)) {
-        [&self.output, &self.mean, &self.rstd].into_iter().for_each(f);
+        [&self.output, &self.mean, &self.rstd].into_iter().chain(&self.sum).for_each(f);
     }
 }

@@ -39,7 +39,7 @@ fn share(op: BinaryOp, a: &Var, b: &Var) -> Result<Var> {
 }
 
 /// Both operands; under autocast, in f32 where they differ.
-fn wider(a: &Var, b: &Var) -> Result<(Var, Var)> {
+pub(super) fn wider(a: &Var, b: &Var) -> Result<(Var, Var)> {
     if a.dtype() == b.dtype() { Ok((a.clone(), b.clone())) } else { Ok((a.raised()?, b.raised()?)) }
 }
 

@@ -1,7 +1,9 @@
 //! Layer normalisation (Ba et al., arXiv:1607.06450).
 
-use gradus_tensor::Result;
+use gradus_tensor::{Result, RngKey, bail};
 
+use super::binary::wider;
+use crate::backward::Context;
 use crate::op::Op;
 use crate::var::Var;
 
@@ -13,6 +15,31 @@ pub fn layer_norm_composed(x: &Var, weight: &Var, bias: &Var, eps: f64) -> Resul
     normed.mul(weight)?.add(bias)
 }
 
+/// The composed reference of [`Var::dropout_add_layer_norm`].
+pub fn dropout_add_layer_norm_composed(
+    x: &Var,
+    residual: &Var,
+    weight: &Var,
+    bias: &Var,
+    eps: f64,
+    dropout: Option<(f64, RngKey)>,
+) -> Result<Var> {
+    layer_norm_composed(&dropped(x, dropout)?.add(residual)?, weight, bias, eps)
+}
+
+fn dropped(x: &Var, dropout: Option<(f64, RngKey)>) -> Result<Var> {
+    match dropout {
+        Some((p, key)) => x.dropout(p, key),
+        None => Ok(x.clone()),
+    }
+}
+
+/// The composed form in the parameters' dtype, which under autocast is not x's.
+fn composed_in_f32(v: &[&Var], eps: f64) -> Result<Var> {
+    let x = v[0].in_dtype(v[1].dtype())?;
+    layer_norm_composed(&x, v[1], v[2], eps)?.in_dtype(v[0].dtype())
+}
+
 impl Var {
     /// See [`Tensor::layer_norm`](gradus_tensor::Tensor::layer_norm). Fused, forward and backward.
     pub fn layer_norm(&self, weight: &Var, bias: &Var, eps: f64) -> Result<Var> {
@@ -20,10 +47,7 @@ impl Var {
         let (mean, rstd) = (y.mean, y.rstd);
         let y = Var::record(Op::LayerNorm, y.output, &[self, weight, bias], move |c| {
             if c.create_graph() {
-                return c.composed(|v| {
-                    let x = v[0].in_dtype(v[1].dtype())?;
-                    layer_norm_composed(&x, v[1], v[2], eps)?.in_dtype(v[0].dtype())
-                });
+                return c.composed(|v| composed_in_f32(v, eps));
             }
             let (dx, dw, db) = c.input(0).tensor().layer_norm_backward(
                 c.input(1).tensor(),
@@ -34,5 +58,55 @@ impl Var {
             Ok([dx, dw, db].into_iter().map(|t| Some(Var::constant(t))).collect())
         })?;
         y.lowered()
+    }
+
+    /// See [`Tensor::dropout_add_layer_norm`](gradus_tensor::Tensor::dropout_add_layer_norm): layer norm of
+    /// `dropout(self) + residual`. Fused, forward and backward: keeps the sum, not its operands.
+    pub fn dropout_add_layer_norm(
+        &self,
+        residual: &Var,
+        weight: &Var,
+        bias: &Var,
+        eps: f64,
+        dropout: Option<(f64, RngKey)>,
+    ) -> Result<Var> {
+        let (x, residual) = &wider(self, residual)?;
+        let inputs = [x, residual, weight, bias];
+        let made = x.tensor().dropout_add_layer_norm(
+            residual.tensor(),
+            weight.tensor(),
+            bias.tensor(),
+            eps,
+            dropout,
+            Var::is_recorded(&inputs),
+        )?;
+        let (mean, rstd, sum) = (made.mean, made.rstd, made.sum);
+        let rule = move |c: &Context| {
+            let Some(sum) = &sum else {
+                bail!("dropout_add_layer_norm", "the sum was not kept, though it was recorded");
+            };
+            if c.create_graph() {
+                let linear = dropped(&c.place(0)?, dropout)?.add(&c.place(1)?)?;
+                let sum = linear.add(&Var::constant(sum.clone()))?;
+                let inputs = vec![
+                    (sum, c.wants(0) || c.wants(1)),
+                    (c.input(2).clone(), c.wants(2)),
+                    (c.input(3).clone(), c.wants(3)),
+                ];
+                let grads = c.differentiated(inputs, |v| composed_in_f32(v, eps))?;
+                let [dsum, dw, db] = &grads[..] else { unreachable!("a gradient for each input") };
+                let dx = dsum.as_ref().filter(|_| c.wants(0)).map(|g| dropped(g, dropout));
+                return Ok(vec![dx.transpose()?, dsum.clone(), dw.clone(), db.clone()]);
+            }
+            let (dx, dr, dw, db) = sum.dropout_add_layer_norm_backward(
+                c.input(2).tensor(),
+                &mean,
+                &rstd,
+                c.grad().tensor(),
+                dropout,
+            )?;
+            Ok([dx, dr, dw, db].into_iter().map(|t| Some(Var::constant(t))).collect())
+        };
+        Var::record(Op::DropoutAddLayerNorm, made.output, &inputs, rule)?.lowered()
     }
 }

@@ -94,13 +94,7 @@ impl Var {
                 dx.reshape(c.input_shape(0)).map(Var::constant)
             };
             let mut grads = vec![c.wants(0).then(dx).transpose()?];
-            // The sums of the weights' and the biases' gradients are f32 under autocast; they are not rounded.
-            grads.extend(parts_of_rows(c, 1, &ws, &g, |g| {
-                g.t()?.matmul_out_dtype(&x_flat, ws[0].dtype())
-            })?);
-            grads.extend(parts_of_rows(c, 1 + layers, &bs, &g, |g| {
-                g.sum_in(&[0], false, bs[0].dtype())
-            })?);
+            grads.extend(parameter_gradients(c, layers, &g, &x_flat)?);
             Ok(grads)
         })
     }
@@ -110,30 +104,48 @@ fn refs(tensors: &[Tensor]) -> Vec<&Tensor> {
     tensors.iter().collect()
 }
 
-/// The gradients of `parameters` that lie side by side, inputs from `first` on, by `make`, which turns columns of the
-/// gradient `[rows, Σout]` into as many rows. Made together where all are wanted, each for itself where some are not.
-fn parts_of_rows(
+/// The gradients of the weights of `layers` side by side (inputs 1 to `layers`) and of their biases, if they have any
+/// (the inputs after them), from the gradient G `[rows, Σout]` and the input `[rows, in]`. They have the parameters'
+/// dtype: under autocast the sums in f32, not rounded. Made together where all are wanted, each for itself where some
+/// are not.
+fn parameter_gradients(
     c: &Context,
-    first: usize,
-    parameters: &[&Tensor],
+    layers: usize,
     g: &Tensor,
-    make: impl Fn(&Tensor) -> Result<Tensor>,
+    x: &Tensor,
 ) -> Result<Vec<Option<Var>>> {
-    let wanted = |i: usize| c.wants(first + i);
-    let all = (!parameters.is_empty() && (0..parameters.len()).all(wanted))
-        .then(|| make(g))
-        .transpose()?;
-    let mut column = 0;
-    let mut grads = Vec::with_capacity(parameters.len());
-    for (i, parameter) in parameters.iter().enumerate() {
-        let n = parameter.shape()[0];
-        let grad = || match &all {
-            Some(all) => all.narrow(0, column, n),
-            None => make(&g.narrow(1, column, n)?),
-        };
-        grads.push(wanted(i).then(grad).transpose()?.map(Var::constant));
-        column += n;
-    }
+    let (weights, biases) = (1..1 + layers, 1 + layers..c.inputs());
+    let dtype = |mut inputs: std::ops::Range<usize>| inputs.next().map(|i| c.input(i).dtype());
+    let all = |mut inputs: std::ops::Range<usize>| inputs.all(|i| c.wants(i));
+    let dw = |g: &Tensor| g.t()?.matmul_out_dtype(x, dtype(weights.clone()).unwrap_or(g.dtype()));
+    let db = |g: &Tensor| g.sum_in(&[0], false, dtype(biases.clone()).unwrap_or(g.dtype()));
+    let (all_w, all_b) = (all(weights.clone()), all(biases.clone()) && !biases.is_empty());
+    let one_dtype = dtype(weights.clone()) == dtype(biases.clone());
+    let (w, b) = match (all_w, all_b, dtype(weights.clone())) {
+        (true, true, Some(dtype)) if one_dtype => {
+            let (w, b) = g.linear_parameters_backward(x, dtype)?;
+            (Some(w), Some(b))
+        }
+        _ => (all_w.then(|| dw(g)).transpose()?, all_b.then(|| db(g)).transpose()?),
+    };
+    let mut grads = Vec::with_capacity(c.inputs() - 1);
+    let mut parts = |inputs: std::ops::Range<usize>,
+                     all: Option<Tensor>,
+                     make: &dyn Fn(&Tensor) -> Result<Tensor>| {
+        let mut column = 0;
+        for i in inputs {
+            let n = c.input_shape(i)[0];
+            let grad = || match &all {
+                Some(all) => all.narrow(0, column, n),
+                None => make(&g.narrow(1, column, n)?),
+            };
+            grads.push(c.wants(i).then(grad).transpose()?.map(Var::constant));
+            column += n;
+        }
+        Ok::<_, gradus_tensor::Error>(())
+    };
+    parts(weights.clone(), w, &dw)?;
+    parts(biases.clone(), b, &db)?;
     Ok(grads)
 }
 
@@ -197,14 +209,15 @@ impl Operands {
         let (x, w) = (c.input(0), c.input(1));
         let rows = x.shape()[..x.rank() - 1].iter().product();
         let g = g.reshape(&[rows, w.size(0)?])?;
-        // The sums of the weight's and the bias's gradients are f32 already; they are not rounded.
-        if let (Some(from), false) = (self.from, c.create_graph()) {
-            let (g, x_low) = (g.tensor(), self.x.reshape(&[rows, w.size(1)?])?);
-            let of = |t: Result<Tensor>| Ok(Var::constant(t?));
-            let dx = || of(g.matmul(&self.w)?.to_dtype(x.dtype())?.reshape(c.input_shape(0)));
-            let dw = || of(g.t()?.matmul_out_dtype(&x_low, from));
-            let db = || of(g.sum_in(&[0], false, c.input(2).dtype()));
-            return if c.inputs() == 3 { c.each(&[&dx, &dw, &db]) } else { c.each(&[&dx, &dw]) };
+        if !c.create_graph() {
+            let (g, x_flat) = (g.tensor(), self.x.reshape(&[rows, w.size(1)?])?);
+            let dx = || {
+                let dx = g.matmul(&self.w)?.to_dtype(x.dtype())?.reshape(c.input_shape(0));
+                dx.map(Var::constant)
+            };
+            let mut grads = vec![c.wants(0).then(dx).transpose()?];
+            grads.extend(parameter_gradients(c, 1, g, &x_flat)?);
+            return Ok(grads);
         }
         // Recorded, all in the weight's dtype.
         let (low, g) = (x.dtype(), g.in_dtype(w.dtype())?);

@@ -126,6 +126,7 @@ fn generate(op: Op, g: &Gen) -> Vec<Case> {
         Op::Softmax => softmax::softmax(g),
         Op::LogSoftmax => softmax::log_softmax(g),
         Op::LayerNorm => softmax::layer_norm(g),
+        Op::DropoutAddLayerNorm => softmax::dropout_add_layer_norm(g),
         Op::CrossEntropy => softmax::cross_entropy(g),
         Op::Dropout => unary::dropout(g),
         Op::Attention => attention::cases(g),
@@ -160,6 +161,7 @@ pub fn table() -> String {
             Saves::First => "the input",
             Saves::Inputs => "the inputs",
             Saves::Output => "the output",
+            Saves::Sum => "the sum and the parameters",
         };
         let second = match second_order(op) {
             SecondOrder::Yes => "yes",

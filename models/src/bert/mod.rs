@@ -129,12 +129,11 @@ impl Embeddings {
     }
 
     fn forward(&self, input: &BertInput, forward: &Forward) -> Result<Var> {
-        let sum = self
-            .word
-            .forward(&input.ids)?
-            .add(&self.token_type.forward(&input.type_ids)?)?
-            .add(&self.position.forward(&input.position_ids)?)?;
-        Ok(self.dropout.forward(&self.norm.forward(&sum)?, forward)?)
+        let words =
+            self.word.forward(&input.ids)?.add(&self.token_type.forward(&input.type_ids)?)?;
+        let positions = self.position.forward(&input.position_ids)?;
+        let normed = self.norm.forward_residual(&words, &positions, None)?;
+        Ok(self.dropout.forward(&normed, forward)?)
     }
 }
 

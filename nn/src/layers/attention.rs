@@ -78,8 +78,7 @@ impl SelfAttention {
             dropout: drops.then(|| (self.attention_dropout, forward.key.place(&self.name))),
         };
         let context = qkv.attention_qkvpacked(offsets, &options).map_err(|e| e.at(&self.name))?;
-        let y = self.dropout.forward(&self.dense.forward(&context)?, forward)?;
-        self.norm.forward(&y.add(x)?)
+        self.norm.forward_residual(&self.dense.forward(&context)?, x, self.dropout.drawn(forward))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Dropout.
 
 use gradus_autograd::Var;
-use gradus_tensor::Result;
+use gradus_tensor::{Result, RngKey};
 
 use crate::{Forward, Path};
 
@@ -26,9 +26,15 @@ impl Dropout {
     /// # Errors
     /// In training, if p is not within 0 and 1.
     pub fn forward(&self, x: &Var, forward: &Forward) -> Result<Var> {
-        if !forward.training || self.p == 0.0 {
-            return Ok(x.clone());
+        match self.drawn(forward) {
+            Some((p, key)) => x.dropout(p, key).map_err(|e| e.at(&self.place)),
+            None => Ok(x.clone()),
         }
-        x.dropout(self.p, forward.key.place(&self.place)).map_err(|e| e.at(&self.place))
+    }
+
+    /// p and the stream of this pass, for an operation that drops out by itself; `None` where nothing is dropped.
+    pub fn drawn(&self, forward: &Forward) -> Option<(f64, RngKey)> {
+        let drops = forward.training && self.p != 0.0;
+        drops.then(|| (self.p, forward.key.place(&self.place)))
     }
 }

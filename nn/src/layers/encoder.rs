@@ -84,7 +84,7 @@ impl EncoderLayer {
     pub fn forward(&self, x: &Var, offsets: &Tensor, forward: &Forward) -> Result<Var> {
         let attended = self.attention.forward(x, offsets, forward)?;
         let between = self.intermediate.forward_then(&attended, self.activation)?;
-        let y = self.dropout.forward(&self.output.forward(&between)?, forward)?;
-        self.norm.forward(&y.add(&attended)?)
+        let y = self.output.forward(&between)?;
+        self.norm.forward_residual(&y, &attended, self.dropout.drawn(forward))
     }
 }

@@ -1,7 +1,7 @@
 //! Layer normalisation.
 
 use gradus_autograd::Var;
-use gradus_tensor::Result;
+use gradus_tensor::{Result, RngKey};
 
 use crate::{Init, Parameter, Path};
 
@@ -31,5 +31,18 @@ impl LayerNorm {
     /// `x` `[…, size]` → the same shape.
     pub fn forward(&self, x: &Var) -> Result<Var> {
         x.layer_norm(&self.weight.var(), &self.bias.var(), self.eps).map_err(|e| e.at(&self.name))
+    }
+
+    /// [`forward`](LayerNorm::forward) of `dropout(x) + residual` in one pass, `dropout` as
+    /// [`Dropout::drawn`](crate::Dropout::drawn) gives it; both `[…, size]`.
+    pub fn forward_residual(
+        &self,
+        x: &Var,
+        residual: &Var,
+        dropout: Option<(f64, RngKey)>,
+    ) -> Result<Var> {
+        let (weight, bias) = (self.weight.var(), self.bias.var());
+        x.dropout_add_layer_norm(residual, &weight, &bias, self.eps, dropout)
+            .map_err(|e| e.at(&self.name))
     }
 }

@@ -322,6 +322,16 @@ pub(crate) fn joined_weights(weights: &[&Tensor], _biases: &[&Tensor]) -> Result
     Tensor::cat(weights, 0)
 }
 
+/// Gᵀ·x and the sums of G's columns.
+pub(crate) fn linear_parameters_backward(
+    g: &Tensor,
+    x: &Tensor,
+    dtype: DType,
+) -> Result<(Tensor, Tensor)> {
+    let dw = matmul(&g.t()?, x, &[g.shape()[1], x.shape()[1]], dtype)?;
+    Ok((dw, g.sum_in(&[0], false, dtype)?))
+}
+
 fn only_floats(op: &'static str, dtype: DType) -> Result<()> {
     if !matches!(dtype, DType::F32 | DType::F64) {
         bail!(op, "computes on f32 and f64, got {dtype}; convert with to_dtype");

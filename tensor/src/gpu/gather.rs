@@ -19,12 +19,14 @@ pub(crate) struct Part<'a> {
     pub key: Key,
     /// Buffers that all parts read.
     pub common: &'a [&'a Buffer],
-    /// Arguments that all parts have: the immediates up to the numbers of elements.
+    /// Arguments that all parts have: the immediates up to the numbers of elements and their starts.
     pub args: &'a [u8],
-    /// Buffers of this tensor that are read, and those that are written. Elements begin at 0.
+    /// Buffers of this tensor that are read, and those that are written. Elements begin at 0, but those that are
+    /// read at `start`.
     pub inputs: &'a [&'a Buffer],
     pub outputs: &'a [&'a Buffer],
     pub numel: u32,
+    pub start: u32,
     /// The kernel of this variant for a number of tensors.
     pub shader: fn(u64, u32) -> Shader,
 }
@@ -45,6 +47,7 @@ struct Member {
     inputs: Vec<Block>,
     outputs: Vec<Block>,
     numel: u32,
+    start: u32,
 }
 
 fn blocks(buffers: &[&Buffer]) -> Vec<Block> {
@@ -95,6 +98,7 @@ impl Gpu {
             inputs: blocks(part.inputs),
             outputs: blocks(part.outputs),
             numel: part.numel,
+            start: part.start,
         });
         let full = gathered.members.len() == MANY[0] as usize;
         recorder.counters.encode_ns += started.elapsed().as_nanos() as u64;
@@ -127,6 +131,7 @@ impl Gpu {
                 immediates.extend(member.numel.to_ne_bytes());
                 chunks += member.numel.div_ceil(STEP_CHUNK) as u64;
             }
+            immediates.extend(now.iter().flat_map(|member| member.start.to_ne_bytes()));
             debug_assert!(immediates.len() <= IMMEDIATES as usize, "{}", gathered.op);
             let (family, variant) = gathered.key;
             let key = (family, variant * 64 + many as u64);

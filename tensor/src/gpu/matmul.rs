@@ -153,6 +153,58 @@ pub(crate) fn linear_gelu(
     layer("linear_gelu", x, w, bias, if keep { Epilogue::GeluKeep } else { Epilogue::Gelu })
 }
 
+/// Gᵀ·x `[out, in]` in `dtype`, and the sums of G's columns `[out]` where f32: of G `[rows, out]` and x `[rows, in]`.
+pub(crate) fn linear_parameters_backward(
+    g: &Tensor,
+    x: &Tensor,
+    dtype: DType,
+) -> Result<(Tensor, Tensor)> {
+    let op = "linear_parameters_backward";
+    let (k, m, n) = (g.shape()[0], g.shape()[1], x.shape()[1]);
+    let dw = output(op, g.gpu(), &[m, n], dtype)?;
+    let mut args = Args {
+        batch: [1; MOST_BATCH],
+        a_row: g.layout.strides[1] as u32,
+        a_col: g.layout.strides[0] as u32,
+        b_row: x.layout.strides[0] as u32,
+        b_col: x.layout.strides[1] as u32,
+        ..bytemuck::Zeroable::zeroed()
+    };
+    let kernel = args.kernel(float(op, g.dtype())?, (1, m, k, n), g, x);
+    let sizes = (1, m, k, n);
+    let across_k = args.a_row <= args.a_col;
+    if dtype == DType::F32
+        && m * n > 0
+        && across_k
+        && matches!(kernel, Kernel::Tiles { vector: true, .. })
+    {
+        let db = output(op, g.gpu(), &[m], dtype)?;
+        let outputs = [&dw, &db];
+        product(op, sizes, args, g, x, None, Epilogue::RowSums, &outputs, Some(kernel))?;
+        return Ok((dw, db));
+    }
+    product(op, sizes, args, g, x, None, Epilogue::None, &[&dw], Some(kernel))?;
+    Ok((dw, g.sum_in(&[0], false, dtype)?))
+}
+
+impl Args {
+    /// Tells where the operands begin, and which kernel computes the product.
+    fn kernel(
+        &mut self,
+        operands: Scalar,
+        sizes: (usize, usize, usize, usize),
+        a: &Tensor,
+        b: &Tensor,
+    ) -> Kernel {
+        (self.a_offset, self.b_offset) = (a.start(), b.start());
+        let gpu = a.gpu();
+        Kernel::choose(sizes, self, |tiles| {
+            let kernel = gpu.cooperative.fragments.kernel(operands, BUSY, tiles)?;
+            agrees(gpu, operands, kernel).then_some(kernel)
+        })
+    }
+}
+
 /// A matrix as it lies: sizes, steps, and the first elements that a batch has.
 struct Lie<'a> {
     sizes: (usize, usize),
@@ -266,13 +318,7 @@ fn product(
     }
     (args.a_offset, args.b_offset) = (a.start(), b.start());
     let gpu = a.gpu();
-    let kernel = match forced {
-        Some(kernel) => kernel,
-        None => Kernel::choose((batch, m, k, n), &args, |tiles| {
-            let kernel = gpu.cooperative.fragments.kernel(types.operands, BUSY, tiles)?;
-            agrees(gpu, types.operands, kernel).then_some(kernel)
-        }),
-    };
+    let kernel = forced.unwrap_or_else(|| args.kernel(types.operands, (batch, m, k, n), a, b));
     let tiles = batch * kernel.groups(m, n);
     if tiles > u32::MAX as usize || k > u32::MAX as usize {
         bail!(op, "{batch} products of [{m}, {k}] and [{k}, {n}] are more than one launch takes");

@@ -53,12 +53,7 @@ fn factor(scale: Option<&Tensor>) -> Result<(Factor, Option<Tensor>)> {
     Ok((kind, scale.map(|s| s.to_dtype(DType::F32)?.contiguous()).transpose()?))
 }
 
-/// The tensor, contiguous and from element 0 of its buffer on.
-fn from_start(op: &'static str, x: &Tensor) -> Result<Tensor> {
-    if x.start() == 0 && x.is_contiguous() { Ok(x.clone()) } else { super::copy::copy(op, x) }
-}
-
-/// As [`from_start`], in place, and writable.
+/// Makes the tensor contiguous, from element 0 of its buffer on, and writable.
 fn writable(op: &'static str, x: &mut Tensor) -> Result<()> {
     x.make_writable(op)?;
     if x.start() != 0 {
@@ -104,7 +99,6 @@ pub(crate) fn adamw_(
     // What the kernel needs to count without the steps that were skipped.
     let counted = [h.step as f32, h.beta1.ln() as f32, h.beta2.ln() as f32];
     let judged = [bytemuck::bytes_of(&args), bytemuck::bytes_of(&counted)].concat();
-    let grad = from_start(op, grad)?;
     let common: Vec<&Buffer> = scale.iter().map(Tensor::buffer).collect();
     p.gpu().gather(&Part {
         op,
@@ -114,6 +108,7 @@ pub(crate) fn adamw_(
         inputs: &[grad.buffer()],
         outputs: &[p.buffer(), m.buffer(), v.buffer()],
         numel: p.numel() as u32,
+        start: grad.start(),
         shader: |variant, many| shaders::optim::adamw(Factor::of(variant), many),
     })
 }
@@ -147,7 +142,6 @@ pub(crate) fn sgd_(
         gain: if h.step == 1 && factor != Factor::Verdict { 1.0 } else { 1.0 - h.dampening } as f32,
     };
     let judged = [bytemuck::bytes_of(&args), bytemuck::bytes_of(&(h.step as f32))].concat();
-    let grad = from_start(op, grad)?;
     let common: Vec<&Buffer> = scale.iter().map(Tensor::buffer).collect();
     let outputs: Vec<&Buffer> = [&*p].into_iter().chain(buffer).map(Tensor::buffer).collect();
     p.gpu().gather(&Part {
@@ -158,6 +152,7 @@ pub(crate) fn sgd_(
         inputs: &[grad.buffer()],
         outputs: &outputs,
         numel: p.numel() as u32,
+        start: grad.start(),
         shader: |variant, many| {
             shaders::optim::sgd(Factor::of(variant / 2), variant & 1 != 0, many)
         },
@@ -176,7 +171,6 @@ pub(crate) fn global_norm(tensors: &[Tensor], dtype: DType) -> Result<Tensor> {
     }
     let partial = output(op, gpu, &[total, 3], dtype)?;
     let full: Vec<&Tensor> = tensors.iter().filter(|x| x.numel() > 0).collect();
-    let full = full.into_iter().map(|x| from_start(op, x)).collect::<Result<Vec<_>>>()?;
     let (mut rest, mut first) = (&full[..], 0);
     while !rest.is_empty() {
         let fits = |&&many: &&u32| {
@@ -185,13 +179,14 @@ pub(crate) fn global_norm(tensors: &[Tensor], dtype: DType) -> Result<Tensor> {
         let many = *MANY.iter().find(fits).unwrap_or(&1);
         let (now, later) = rest.split_at(many as usize);
         rest = later;
-        let args: Vec<u32> =
-            [first as u32].into_iter().chain(now.iter().map(|x| x.numel() as u32)).collect();
-        let groups: usize = now.iter().map(chunks).sum();
+        let numels = now.iter().map(|x| x.numel() as u32);
+        let starts = now.iter().map(|x| x.start());
+        let args: Vec<u32> = [first as u32].into_iter().chain(numels).chain(starts).collect();
+        let groups: usize = now.iter().map(|x| chunks(x)).sum();
         let launch = Launch {
             op,
             key: ("global_norm.squares", many as u64),
-            inputs: &now.iter().map(Tensor::buffer).collect::<Vec<_>>(),
+            inputs: &now.iter().map(|x| x.buffer()).collect::<Vec<_>>(),
             outputs: &[partial.buffer()],
             immediates: bytemuck::cast_slice(&args),
             groups: gpu.grid(op, groups as u64)?,
@@ -200,7 +195,7 @@ pub(crate) fn global_norm(tensors: &[Tensor], dtype: DType) -> Result<Tensor> {
         first += groups;
     }
     let norm = output(op, gpu, &[], dtype)?;
-    let totals = [0, total as u32];
+    let totals = [0, total as u32, 0];
     let launch = Launch {
         op,
         key: ("global_norm.norm", 0),

@@ -1,6 +1,7 @@
 //! What the families along rows share: the arguments of `shaders/src/rows.wgsl`, and their launches.
 
 use super::context::{Key, Launch};
+use crate::random::{RngKey, least_kept};
 use crate::{Result, Tensor};
 use gradus_shaders::{ROW_WIDTHS, Shader};
 
@@ -12,12 +13,26 @@ pub(crate) struct Rows {
     n: u32,
     eps: f32,
     offsets: [u32; 5],
+    least: u32,
+    key: [u32; 2],
+    scale: f32,
 }
 
 impl Rows {
     /// For `rows` rows of `n` elements.
     pub(crate) fn new(rows: usize, n: usize, eps: f64) -> Rows {
-        Rows { rows: rows as u32, n: n as u32, eps: eps as f32, offsets: [0; 5] }
+        Rows { rows: rows as u32, n: n as u32, eps: eps as f32, ..bytemuck::Zeroable::zeroed() }
+    }
+
+    /// With this dropout, if any.
+    pub(crate) fn dropping(mut self, dropout: Option<(f64, RngKey)>) -> Rows {
+        if let Some((p, key)) = dropout {
+            // p = 1 drops everything; the one word that `least` cannot exclude gets the factor 0.
+            self.least = least_kept(p).unwrap_or(u32::MAX);
+            self.key = [key.0 as u32, (key.0 >> 32) as u32];
+            self.scale = if p < 1.0 { (1.0 / (1.0 - p)) as f32 } else { 0.0 };
+        }
+        self
     }
 
     /// Threads of a row's workgroup.

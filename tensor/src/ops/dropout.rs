@@ -4,7 +4,7 @@ use crate::device::on_device;
 use crate::layout::checked_numel;
 use crate::{Device, Result, RngKey, Tensor, bail, cpu, gpu};
 
-fn check_probability(op: &'static str, p: f64) -> Result<()> {
+pub(super) fn check_probability(op: &'static str, p: f64) -> Result<()> {
     if !(0.0..=1.0).contains(&p) {
         bail!(op, "the probability {p} is outside [0, 1]");
     }

@@ -1,7 +1,8 @@
 //! Layer normalisation over the last dimension (Ba, Kiros & Hinton, arXiv:1607.06450).
 
+use super::dropout::check_probability;
 use crate::device::on_device;
-use crate::{DType, Result, Tensor, bail};
+use crate::{DType, Result, RngKey, Tensor, bail};
 
 /// What [`Tensor::layer_norm`] computes: the result, and what its derivative needs again.
 #[derive(Clone)]
@@ -12,6 +13,16 @@ pub struct LayerNormOutput {
     pub mean: Tensor,
     /// The rows' 1/√(variance + eps), of the same shape as the means.
     pub rstd: Tensor,
+    /// The sum that was normalised, where there was one and it was asked for.
+    pub sum: Option<Tensor>,
+}
+
+/// What is added to the input before it is normalised, and how.
+pub(crate) struct Residual<'a> {
+    pub(crate) tensor: &'a Tensor,
+    pub(crate) dropout: Option<(f64, RngKey)>,
+    /// Whether the sum is to be kept.
+    pub(crate) keep: bool,
 }
 
 /// Checks that every `(name, tensor, shape)` has that shape and the dtype of `x`, or f32 beside f16.
@@ -54,7 +65,47 @@ impl Tensor {
         check("layer_norm", self, &[("weight", weight, n), ("bias", bias, n)])?;
         let (x, weight, bias) = (self.contiguous()?, weight.contiguous()?, bias.contiguous()?);
         let operands = [&x, &weight, &bias];
-        on_device!("layer_norm", &operands; layer_norm::forward(&x, &weight, &bias, eps, lead))
+        on_device!(
+            "layer_norm", &operands; layer_norm::forward(&x, None, &weight, &bias, eps, lead)
+        )
+    }
+
+    /// [`layer_norm`](Tensor::layer_norm) of `dropout(self) + residual` in one pass: what ends each block of a
+    /// transformer (the operation's name is that of Dao's FlashAttention, `flash_attn.ops.layer_norm`). `residual` has
+    /// the shape and dtype of `self`; `dropout` is its probability and key, as of [`dropout`](Tensor::dropout), with
+    /// the same mask. The sum is returned if `keep`, for the derivative.
+    ///
+    /// Composed reference: `self.dropout(p, key)?.add(&residual)?.layer_norm(&weight, &bias, eps)`.
+    pub fn dropout_add_layer_norm(
+        &self,
+        residual: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        eps: f64,
+        dropout: Option<(f64, RngKey)>,
+        keep: bool,
+    ) -> Result<LayerNormOutput> {
+        let op = "dropout_add_layer_norm";
+        let (lead, n) = split_last(op, self)?;
+        if residual.dtype() != self.dtype() || residual.shape() != self.shape() {
+            bail!(
+                op,
+                "the residual is {:?} {}, the input {:?} {}; both must match",
+                residual.shape(),
+                residual.dtype(),
+                self.shape(),
+                self.dtype()
+            );
+        }
+        check(op, self, &[("weight", weight, n), ("bias", bias, n)])?;
+        dropout.map_or(Ok(()), |(p, _)| check_probability(op, p))?;
+        let (x, residual) = (self.contiguous()?, residual.contiguous()?);
+        let (weight, bias) = (weight.contiguous()?, bias.contiguous()?);
+        let before = Residual { tensor: &residual, dropout, keep };
+        let operands = [&x, &residual, &weight, &bias];
+        on_device!(
+            op, &operands; layer_norm::forward(&x, Some(&before), &weight, &bias, eps, lead)
+        )
     }
 
     /// The gradients `(dx, dweight, dbias)` of [`Tensor::layer_norm`]. `self` is the input x; `mean`
@@ -68,17 +119,48 @@ impl Tensor {
         grad: &Tensor,
     ) -> Result<(Tensor, Tensor, Tensor)> {
         let op = "layer_norm_backward";
-        let (lead, n) = split_last(op, self)?;
-        let shapes = [
-            ("weight", weight, n),
-            ("mean", mean, lead),
-            ("rstd", rstd, lead),
-            ("the gradient", grad, self.shape()),
-        ];
-        check(op, self, &shapes)?;
-        let (x, weight, mean) = (self.contiguous()?, weight.contiguous()?, mean.contiguous()?);
-        let (rstd, grad) = (rstd.contiguous()?, grad.contiguous()?);
-        let operands = [&x, &weight, &mean, &rstd, &grad];
-        on_device!(op, &operands; layer_norm::backward(&x, &weight, &mean, &rstd, &grad))
+        let (dx, _, dw, db) = backward(op, self, weight, mean, rstd, grad, None)?;
+        Ok((dx, dw, db))
     }
+
+    /// The gradients `(dx, dresidual, dweight, dbias)` of
+    /// [`dropout_add_layer_norm`](Tensor::dropout_add_layer_norm). `self` is the sum that was kept. Without dropout
+    /// dx and dresidual are one tensor.
+    pub fn dropout_add_layer_norm_backward(
+        &self,
+        weight: &Tensor,
+        mean: &Tensor,
+        rstd: &Tensor,
+        grad: &Tensor,
+        dropout: Option<(f64, RngKey)>,
+    ) -> Result<(Tensor, Tensor, Tensor, Tensor)> {
+        let op = "dropout_add_layer_norm_backward";
+        let (dsum, dx, dw, db) = backward(op, self, weight, mean, rstd, grad, dropout)?;
+        Ok((dx.unwrap_or_else(|| dsum.clone()), dsum, dw, db))
+    }
+}
+
+/// The gradients of the normalised x, of what was dropped out before it became x, of weight and bias.
+fn backward(
+    op: &'static str,
+    x: &Tensor,
+    weight: &Tensor,
+    mean: &Tensor,
+    rstd: &Tensor,
+    grad: &Tensor,
+    dropout: Option<(f64, RngKey)>,
+) -> Result<(Tensor, Option<Tensor>, Tensor, Tensor)> {
+    let (lead, n) = split_last(op, x)?;
+    let shapes = [
+        ("weight", weight, n),
+        ("mean", mean, lead),
+        ("rstd", rstd, lead),
+        ("the gradient", grad, x.shape()),
+    ];
+    check(op, x, &shapes)?;
+    dropout.map_or(Ok(()), |(p, _)| check_probability(op, p))?;
+    let (x, weight, mean) = (x.contiguous()?, weight.contiguous()?, mean.contiguous()?);
+    let (rstd, grad) = (rstd.contiguous()?, grad.contiguous()?);
+    let operands = [&x, &weight, &mean, &rstd, &grad];
+    on_device!(op, &operands; layer_norm::backward(&x, &weight, &mean, &rstd, &grad, dropout))
 }

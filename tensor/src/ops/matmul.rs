@@ -20,9 +20,7 @@ impl Tensor {
     /// # Errors
     /// If `dtype` is neither the operands' nor f32 for operands in f16.
     pub fn matmul_out_dtype(&self, other: &Tensor, dtype: DType) -> Result<Tensor> {
-        if dtype != self.dtype() && (self.dtype(), dtype) != (DType::F16, DType::F32) {
-            bail!("matmul", "a product of {} has that dtype, not {dtype}", self.dtype());
-        }
+        check_out_dtype("matmul", self.dtype(), dtype)?;
         let (a, b) = (self.shape(), other.shape());
         if a.len() < 2 || b.len() < 2 {
             bail!("matmul", "needs two dimensions or more: {a:?} and {b:?}; unsqueeze a vector");
@@ -48,6 +46,24 @@ impl Tensor {
         let (flat, shape) = check_linear("linear", self, weight, bias)?;
         let operands: Vec<&Tensor> = [self, weight].into_iter().chain(bias).collect();
         on_device!("linear", &operands; matmul::linear(&flat, weight, bias))?.reshape(&shape)
+    }
+
+    /// The gradients of a linear layer's weight and bias, `Gᵀ·x` `[out, in]` and `ΣG` `[out]`, for `self`, the gradient
+    /// G `[rows, out]`, and its input `x [rows, in]`; in `dtype`, as of
+    /// [`matmul_out_dtype`](Tensor::matmul_out_dtype). A GPU makes both in one pass over G where it can.
+    pub fn linear_parameters_backward(&self, x: &Tensor, dtype: DType) -> Result<(Tensor, Tensor)> {
+        let op = "linear_parameters_backward";
+        let (g, x_shape) = (self.shape(), x.shape());
+        if g.len() != 2 || x_shape.len() != 2 || g[0] != x_shape[0] || self.dtype() != x.dtype() {
+            bail!(
+                op,
+                "gradient {g:?} {} and input {x_shape:?} {} must be matrices of as many rows and one dtype",
+                self.dtype(),
+                x.dtype()
+            );
+        }
+        check_out_dtype(op, self.dtype(), dtype)?;
+        on_device!(op, [self, x], matmul::linear_parameters_backward(self, x, dtype))
     }
 
     /// GELU of the linear layer, `GELU(x·Wᵀ + b)`, in the same pass; shapes as for
@@ -131,6 +147,14 @@ fn linear_int8(x: &Tensor, weights: &[&Tensor], biases: &[&Tensor], gelu: bool) 
     let result = cpu::int8::linear(&x.contiguous()?, weights, &biases, gelu);
     span.end(&result);
     result
+}
+
+/// A product has its operands' dtype, or is f32 of operands in f16.
+fn check_out_dtype(op: &'static str, operands: DType, dtype: DType) -> Result<()> {
+    if dtype != operands && (operands, dtype) != (DType::F16, DType::F32) {
+        bail!(op, "a product of {operands} has that dtype, not {dtype}");
+    }
+    Ok(())
 }
 
 /// Checks the operands of layers side by side; returns the input as `[rows, in]` and the result's shape.
