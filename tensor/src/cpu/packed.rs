@@ -24,7 +24,7 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 pub(crate) use self::panels::{Packed, transpose_blocks};
-use self::panels::{pack_panel, pack_rows};
+use self::panels::{copy, pack_panel, pack_rows};
 use self::tile::{Ahead, Lanes, Tiles, UNROLL, tile_rows};
 use super::matmul::Mat;
 use super::parallel::{self, SharedMut};
@@ -104,8 +104,8 @@ struct Product<'a> {
 /// Steps after which what was prefetched has arrived: with fewer it would only be in the way.
 const PREFETCH_FROM: usize = 64;
 
-/// Rows and steps of a block of A, so that it stays in the second cache. Copied blocks are longer,
-/// for B's panels are then mostly copied as well, once for each.
+/// Rows and steps of a block of A, so that it stays in the second cache. Where B's panels are copied
+/// on the way, once for each block, blocks are longer.
 struct Blocks {
     rows: usize,
     steps: usize,
@@ -113,10 +113,13 @@ struct Blocks {
 
 impl Product<'_> {
     fn blocks(&self) -> Blocks {
-        match (self.a.col, self.b) {
-            (1, Right::Packed(_)) => Blocks { rows: 96, steps: 768 },
-            _ => Blocks { rows: 192, steps: 256 },
-        }
+        let (rows, most) = match self.b {
+            Right::Packed(_) => (96, 768),
+            Right::Plain(_) => (192, 256),
+        };
+        // Of nearly one size: a short last one would pass over C for little.
+        let steps = self.k.div_ceil(self.k.div_ceil(most)).next_multiple_of(UNROLL);
+        Blocks { rows, steps }
     }
 
     /// Elements of working memory of one task: a block of A, and a panel of B.
@@ -143,8 +146,8 @@ impl Product<'_> {
     ) {
         let (width, Product { k, n, a, c, .. }) = (2 * V::N, *self);
         let (blocks, packed) = (self.blocks(), matches!(self.b, Right::Packed(_)));
-        // Of a panel that reaches beyond C, and of its bias.
-        let mut edge = [0f32; 8 * 32];
+        // A tile on its way to C, and the bias of a panel that reaches beyond C.
+        let mut tile_c = [0f32; 8 * 32];
         let mut edge_bias = [0f32; 32];
         for from_k in (0..k).step_by(blocks.steps) {
             let ks = from_k..k.min(from_k + blocks.steps);
@@ -195,29 +198,37 @@ impl Product<'_> {
                                 (scratch_a.as_ptr().add(at), (1, height))
                             }
                         };
-                        if first && ks.len() >= PREFETCH_FROM {
-                            self.prefetch(row..row + height, column);
+                        if ks.len() >= PREFETCH_FROM {
+                            // Sums are written at the end of a tile, but read at its beginning.
+                            if first {
+                                self.prefetch(row..row + height, column);
+                            } else if i + 1 < tiles.count {
+                                let next = row + height..block.end.min(row + 2 * height);
+                                self.prefetch(next, column);
+                            } else if panel + 1 < panels.end {
+                                self.prefetch(block.start..block.start + height, column + width);
+                            }
                         }
+                        // What is not yet, or not all, for C goes to a block of its own.
+                        let aside = cols < width || (last && self.epilogue.gelu);
                         // SAFETY: the block is ours alone; a whole panel lies inside C.
                         unsafe {
-                            let to = c.ptr(row * n + column);
-                            let (to, row_c) = if cols == width {
-                                (to, n)
-                            } else {
-                                if !first {
-                                    for r in 0..height {
-                                        let old = to.add(r * n);
-                                        let new = edge.as_mut_ptr().add(r * width);
-                                        std::ptr::copy_nonoverlapping(old, new, cols);
-                                    }
-                                }
-                                (edge.as_mut_ptr(), width)
-                            };
+                            let at_c = c.ptr(row * n + column);
                             let start = match (first, bias) {
                                 (true, None) => None,
                                 (true, Some(bias)) => Some((bias, 0)),
-                                (false, _) => Some((to.cast_const(), row_c)),
+                                (false, _) if cols == width => Some((at_c.cast_const(), n)),
+                                (false, _) => {
+                                    for r in 0..height {
+                                        let old = at_c.add(r * n).cast_const();
+                                        let new = tile_c.as_mut_ptr().add(r * width);
+                                        std::ptr::copy_nonoverlapping(old, new, cols);
+                                    }
+                                    Some((tile_c.as_ptr(), width))
+                                }
                             };
+                            let (to, row_c) =
+                                if aside { (tile_c.as_mut_ptr(), width) } else { (at_c, n) };
                             let steps = ks.len();
                             tile_rows::<V>(
                                 height,
@@ -230,15 +241,12 @@ impl Product<'_> {
                                 row_c,
                                 ahead,
                             );
-                            if cols < width {
-                                for r in 0..height {
-                                    let new = edge.as_ptr().add(r * width);
-                                    let old = c.ptr((row + r) * n + column);
-                                    std::ptr::copy_nonoverlapping(new, old, cols);
+                            if aside {
+                                let done = &mut tile_c[..height * width];
+                                if last {
+                                    self.finish(done, width, row, column..column + cols);
                                 }
-                            }
-                            if last {
-                                self.finish(row..row + height, column..column + cols);
+                                write_rows(done, width, c, n, row, column..column + cols);
                             }
                         }
                     }
@@ -259,38 +267,44 @@ impl Product<'_> {
         }
     }
 
-    /// The epilogue of a block of C whose sums are complete.
+    /// The epilogue of a tile whose sums are complete: `row` is its first, `columns` those inside C.
     ///
     /// # Safety
     /// As for [`block`](Product::block).
     #[inline(always)]
-    unsafe fn finish(&self, rows: Range<usize>, columns: Range<usize>) {
+    unsafe fn finish(&self, tile: &mut [f32], width: usize, row: usize, columns: Range<usize>) {
         if !self.epilogue.gelu {
             return;
         }
-        for r in rows {
-            let place = r * self.n + columns.start..r * self.n + columns.end;
+        if let Some(before) = self.epilogue.before {
             // SAFETY: the block is ours alone.
-            let row = unsafe { self.c.slice(place.clone()) };
-            // SAFETY: as above.
-            let before = self.epilogue.before.map(|before| unsafe { before.slice(place) });
-            // Of constant length the loop becomes whole vectors, and the copy two moves.
-            match row.len() {
-                16 => finish_row(&mut row[..16], before.map(|before| &mut before[..16])),
-                _ => finish_row(row, before),
-            }
+            unsafe { write_rows(tile, width, before, self.n, row, columns) };
+        }
+        // One loop over all rows: one vector's long chain of operations hides behind another's.
+        for x in tile {
+            *x = gelu(*x);
         }
     }
 }
 
-/// GELU of a row; what it is applied to is kept in `before`.
+/// Copies a tile with rows of `width` to the rows of `c` from `row` on, `n` apart.
+///
+/// # Safety
+/// Nobody else touches these elements meanwhile.
 #[inline(always)]
-fn finish_row(row: &mut [f32], before: Option<&mut [f32]>) {
-    if let Some(before) = before {
-        before.copy_from_slice(row);
-    }
-    for x in row {
-        *x = gelu(*x);
+unsafe fn write_rows(
+    tile: &[f32],
+    width: usize,
+    c: &SharedMut<f32>,
+    n: usize,
+    row: usize,
+    columns: Range<usize>,
+) {
+    for (r, tile) in tile.chunks_exact(width).enumerate() {
+        let first = (row + r) * n;
+        // SAFETY: the caller's promise.
+        let out = unsafe { c.slice(first + columns.start..first + columns.end) };
+        copy(out, tile);
     }
 }
 
