@@ -398,7 +398,10 @@ mod tests {
                 let size: f64 = x.iter().zip(&q).map(|(x, w)| (x * w).abs()).sum();
                 let rounding = q.iter().map(|w| w.abs()).sum::<f64>() * step * 0.51;
                 // A weight halfway between two integers may be rounded either way in f32.
-                slack.push(rounding + 1e-5 * (size + b[j].abs()) + s * step);
+                let halfway = |w: f64| s > 0.0 && ((w / s).abs().fract() - 0.5).abs() < 1e-4;
+                let either: f64 =
+                    x.iter().zip(w).filter(|(_, w)| halfway(**w)).map(|(x, _)| x.abs() * s).sum();
+                slack.push(rounding + 1e-5 * (size + b[j].abs()) + either + s * step);
                 y.push(sum + b[j]);
             }
         }
