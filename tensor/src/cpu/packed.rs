@@ -6,12 +6,12 @@
 //! the kernel reads it straight on: per step along k two vectors of B and one element of each of
 //! `rows` rows of A, for `2·rows` multiply-adds; the accumulators fill the registers (6×16 on AVX2,
 //! 8×32 on AVX-512). A weight is packed once and kept beside its plain form ([`Packed`]); any other
-//! B is packed panel by panel as it is needed. A is read where it lies if its rows are contiguous;
-//! otherwise blocks of it are copied to `[⌈rows/tile⌉][k][tile]`.
+//! B is packed before, or for few rows panel by panel as it is needed. A is read where it lies if its rows
+//! are contiguous; otherwise blocks of it are copied to `[⌈rows/tile⌉][k][tile]`.
 //!
 //! What limits it: with many rows the multiply-add rate (blocks of A stay in the second cache,
 //! panels in the first); with few rows the bandwidth at which the panels of B arrive: so the tiles of a
-//! panel ask for the next one while they multiply.
+//! panel ask for the next one while they multiply, and a tile for the part of C that the next one adds to.
 //!
 //! Order of reduction: every element of C begins with its bias and adds k in ascending order, one
 //! fused multiply-add each, whatever the blocks. So the split between threads never matters.
@@ -361,11 +361,11 @@ pub(crate) unsafe fn product(
     let product = Product { m, k, n, a, b, c, epilogue };
     let width = isa.width();
     let panels = n.div_ceil(width);
-    // Rows in blocks; columns too where the rows do not make enough tasks. Where operands are packed
-    // on the way, every task more packs them once more.
+    // Rows in blocks; columns too where the rows do not make enough tasks. Where B is packed on the way,
+    // every task more packs it once more.
     let height = product.blocks().rows;
     let blocks = m.div_ceil(height);
-    let copies = product.scratch(width) != (0, 0);
+    let copies = matches!(b, Right::Plain(_));
     let threads = rayon::current_num_threads();
     // A short product is cut once for each thread, so that each reads its panels in one go.
     let short = k * n * size_of::<f32>() * m.div_ceil(FEW_TILES * isa.rows()) <= SHORT;
@@ -377,11 +377,14 @@ pub(crate) unsafe fn product(
         } else {
             4
         };
-    let per_task = if copies { blocks.div_ceil(wanted) } else { 1 };
-    let row_parts = blocks.div_ceil(per_task);
+    let row_parts = if copies { blocks.min(wanted) } else { blocks };
+    // As many for each thread: of eleven blocks one thread would take six.
+    let tiles = m.div_ceil(isa.rows());
+    let row_parts = match row_parts {
+        1 => 1,
+        parts => parts.next_multiple_of(threads).min(tiles),
+    };
     let column_parts = wanted.div_ceil(row_parts).min(panels);
-    let per_part = panels.div_ceil(column_parts);
-    let column_parts = panels.div_ceil(per_part);
     let tasks = row_parts * column_parts;
     let (size_a, size_b) = product.scratch(width);
     let mut scratch = Output::<f32>::new("matmul", tasks * (size_a + size_b))?;
@@ -391,8 +394,9 @@ pub(crate) unsafe fn product(
     let ps = (macs * PS_PER_MAC).max(k * n / tasks * PS_PER_ELEMENT);
     parallel::run(tasks, ps / 1000 + 100, &|task| {
         let (part, columns) = (task / column_parts, task % column_parts);
-        let rows = part * per_task * height..m.min((part + 1) * per_task * height);
-        let panels = columns * per_part..panels.min((columns + 1) * per_part);
+        let rows = parallel::part(tiles, row_parts, part);
+        let rows = rows.start * isa.rows()..m.min(rows.end * isa.rows());
+        let panels = parallel::part(panels, column_parts, columns);
         // SAFETY: each task has its own part of C and of the scratch memory; `isa` is the
         // processor's; the operands were checked above.
         unsafe {
