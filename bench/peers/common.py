@@ -56,10 +56,10 @@ def shape(workload, batch):
 
 
 def repeat(f, seconds):
-    """Runs f until the seconds pass (once at least) after one warm-up; the times."""
+    """Runs f until the seconds pass (three times at least) after one warm-up; the times."""
     f()
     ts, t0 = [], time.perf_counter()
-    while not ts or time.perf_counter() - t0 < seconds:
+    while len(ts) < 3 or time.perf_counter() - t0 < seconds:
         t = time.perf_counter()
         f()
         ts.append(time.perf_counter() - t)

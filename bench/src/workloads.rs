@@ -131,7 +131,8 @@ impl Bench {
         self.gpu_use.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs `f` until the time is over, once at least, after one warm-up.
+    /// Runs `f` until the time is over, three times at least, after one warm-up: in training the second step still
+    /// takes fresh memory, for what the first left to the optimiser.
     fn repeat(&self, mut f: impl FnMut() -> Outcome + Send) -> Outcome<Times> {
         // Inside the thread pool, as pipelines and trainer are: entering it costs 20 µs each time.
         // A GPU has only recorded the work when `f` returns.
@@ -158,7 +159,7 @@ impl Bench {
         *self.last_use() = None;
         f()?;
         let (start, mut times) = (Instant::now(), Vec::new());
-        while times.is_empty() || start.elapsed().as_secs_f64() < self.seconds {
+        while times.len() < 3 || start.elapsed().as_secs_f64() < self.seconds {
             let one = Instant::now();
             f()?;
             times.push(one.elapsed().as_secs_f64());

@@ -418,7 +418,7 @@ pub(crate) fn backward(
                         let dp = &mut dp[i * tall..(i + 1) * tall];
                         let l = lse[head * tokens + query];
                         for x in p.iter_mut() {
-                            *x = (*x * scale - l).exp();
+                            *x = Float::exp(*x * scale - l); // the method would be the library's
                         }
                         p[n..].fill(T::ZERO);
                         if let Some(dropped) = &dropped {

@@ -36,7 +36,7 @@ impl<'a, T> Mat<'a, T> {
     }
 
     /// The transpose.
-    fn t(self) -> Self {
+    pub(crate) fn t(self) -> Self {
         Mat { row: self.col, col: self.row, ..self }
     }
 
@@ -222,9 +222,8 @@ unsafe fn product_f32(
 ) -> Result<()> {
     #[cfg(target_arch = "x86_64")]
     if let Some(isa) = Isa::detect() {
-        // Packed before, B is read by all tasks; packed on the way, it need not wait. A is read
-        // where it lies only if its rows are contiguous.
-        if a.col == 1 && m > packed::FEW_ROWS {
+        // Packed before, B is read by all tasks; packed on the way, it need not wait.
+        if m > packed::FEW_ROWS {
             let b = Packed::new(isa, b, k, n)?;
             // SAFETY: the caller's promise; `isa` was detected.
             return unsafe {

@@ -6,12 +6,12 @@
 //! the kernel reads it straight on: per step along k two vectors of B and one element of each of
 //! `rows` rows of A, for `2·rows` multiply-adds; the accumulators fill the registers (6×16 on AVX2,
 //! 8×32 on AVX-512). A weight is packed once and kept beside its plain form ([`Packed`]); any other
-//! B is packed panel by panel as it is needed. A is read where it lies if its rows are contiguous;
-//! otherwise blocks of it are copied to `[⌈rows/tile⌉][k][tile]`.
+//! B is packed before, or for few rows panel by panel as it is needed. A is read where it lies if its rows
+//! are contiguous; otherwise blocks of it are copied to `[⌈rows/tile⌉][k][tile]`.
 //!
 //! What limits it: with many rows the multiply-add rate (blocks of A stay in the second cache,
 //! panels in the first); with few rows the bandwidth at which the panels of B arrive: so the tiles of a
-//! panel ask for the next one while they multiply.
+//! panel ask for the next one while they multiply, and a tile for the part of C that the next one adds to.
 //!
 //! Order of reduction: every element of C begins with its bias and adds k in ascending order, one
 //! fused multiply-add each, whatever the blocks. So the split between threads never matters.
@@ -24,7 +24,7 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 pub(crate) use self::panels::{Packed, transpose_blocks};
-use self::panels::{pack_panel, pack_rows};
+use self::panels::{copy, pack_panel, pack_rows};
 use self::tile::{Ahead, Lanes, Tiles, UNROLL, tile_rows};
 use super::matmul::Mat;
 use super::parallel::{self, SharedMut};
@@ -108,8 +108,8 @@ struct Product<'a> {
 /// Steps after which what was prefetched has arrived: with fewer it would only be in the way.
 const PREFETCH_FROM: usize = 64;
 
-/// Rows and steps of a block of A, so that it stays in the second cache. Copied blocks are longer,
-/// for B's panels are then mostly copied as well, once for each.
+/// Rows and steps of a block of A, so that it stays in the second cache. Where B's panels are copied
+/// on the way, once for each block, blocks are longer.
 struct Blocks {
     rows: usize,
     steps: usize,
@@ -117,10 +117,13 @@ struct Blocks {
 
 impl Product<'_> {
     fn blocks(&self) -> Blocks {
-        match (self.a.col, self.b) {
-            (1, Right::Packed(_)) => Blocks { rows: 96, steps: 768 },
-            _ => Blocks { rows: 192, steps: 256 },
-        }
+        let (rows, most) = match self.b {
+            Right::Packed(_) => (96, 768),
+            Right::Plain(_) => (192, 256),
+        };
+        // Of nearly one size: a short last one would pass over C for little.
+        let steps = self.k.div_ceil(self.k.div_ceil(most)).next_multiple_of(UNROLL);
+        Blocks { rows, steps }
     }
 
     /// Elements of working memory of one task: a block of A, and a panel of B.
@@ -147,8 +150,8 @@ impl Product<'_> {
     ) {
         let (width, Product { k, n, a, c, row_c: all_c, .. }) = (2 * V::N, *self);
         let (blocks, packed) = (self.blocks(), matches!(self.b, Right::Packed(_)));
-        // Of a panel that reaches beyond C, and of its bias.
-        let mut edge = [0f32; 8 * 32];
+        // A tile on its way to C, and the bias of a panel that reaches beyond C.
+        let mut tile_c = [0f32; 8 * 32];
         let mut edge_bias = [0f32; 32];
         for from_k in (0..k).step_by(blocks.steps) {
             let ks = from_k..k.min(from_k + blocks.steps);
@@ -199,29 +202,37 @@ impl Product<'_> {
                                 (scratch_a.as_ptr().add(at), (1, height))
                             }
                         };
-                        if first && ks.len() >= PREFETCH_FROM {
-                            self.prefetch(row..row + height, column);
+                        if ks.len() >= PREFETCH_FROM {
+                            // Sums are written at the end of a tile, but read at its beginning.
+                            if first {
+                                self.prefetch(row..row + height, column);
+                            } else if i + 1 < tiles.count {
+                                let next = row + height..block.end.min(row + 2 * height);
+                                self.prefetch(next, column);
+                            } else if panel + 1 < panels.end {
+                                self.prefetch(block.start..block.start + height, column + width);
+                            }
                         }
+                        // What is not yet, or not all, for C goes to a block of its own.
+                        let aside = cols < width || (last && self.epilogue.gelu);
                         // SAFETY: the block is ours alone; a whole panel lies inside C.
                         unsafe {
-                            let to = c.ptr(row * all_c + column);
-                            let (to, row_c) = if cols == width {
-                                (to, all_c)
-                            } else {
-                                if !first {
-                                    for r in 0..height {
-                                        let old = to.add(r * all_c);
-                                        let new = edge.as_mut_ptr().add(r * width);
-                                        std::ptr::copy_nonoverlapping(old, new, cols);
-                                    }
-                                }
-                                (edge.as_mut_ptr(), width)
-                            };
+                            let at_c = c.ptr(row * all_c + column);
                             let start = match (first, bias) {
                                 (true, None) => None,
                                 (true, Some(bias)) => Some((bias, 0)),
-                                (false, _) => Some((to.cast_const(), row_c)),
+                                (false, _) if cols == width => Some((at_c.cast_const(), all_c)),
+                                (false, _) => {
+                                    for r in 0..height {
+                                        let old = at_c.add(r * all_c).cast_const();
+                                        let new = tile_c.as_mut_ptr().add(r * width);
+                                        std::ptr::copy_nonoverlapping(old, new, cols);
+                                    }
+                                    Some((tile_c.as_ptr(), width))
+                                }
                             };
+                            let (to, row_c) =
+                                if aside { (tile_c.as_mut_ptr(), width) } else { (at_c, all_c) };
                             let steps = ks.len();
                             tile_rows::<V>(
                                 height,
@@ -234,15 +245,12 @@ impl Product<'_> {
                                 row_c,
                                 ahead,
                             );
-                            if cols < width {
-                                for r in 0..height {
-                                    let new = edge.as_ptr().add(r * width);
-                                    let old = c.ptr((row + r) * all_c + column);
-                                    std::ptr::copy_nonoverlapping(new, old, cols);
+                            if aside {
+                                let done = &mut tile_c[..height * width];
+                                if last {
+                                    self.finish(done, width, row, column..column + cols);
                                 }
-                            }
-                            if last {
-                                self.finish(row..row + height, column..column + cols);
+                                write_rows(done, width, c, all_c, row, column..column + cols);
                             }
                         }
                     }
@@ -264,38 +272,44 @@ impl Product<'_> {
         }
     }
 
-    /// The epilogue of a block of C whose sums are complete.
+    /// The epilogue of a tile whose sums are complete: `row` is its first, `columns` those inside C.
     ///
     /// # Safety
     /// As for [`block`](Product::block).
     #[inline(always)]
-    unsafe fn finish(&self, rows: Range<usize>, columns: Range<usize>) {
+    unsafe fn finish(&self, tile: &mut [f32], width: usize, row: usize, columns: Range<usize>) {
         if !self.epilogue.gelu {
             return;
         }
-        for r in rows {
-            let place = |row: usize| r * row + columns.start..r * row + columns.end;
+        if let Some(before) = self.epilogue.before {
             // SAFETY: the block is ours alone.
-            let row = unsafe { self.c.slice(place(self.row_c)) };
-            // SAFETY: as above.
-            let before = self.epilogue.before.map(|before| unsafe { before.slice(place(self.n)) });
-            // Of constant length the loop becomes whole vectors, and the copy two moves.
-            match row.len() {
-                16 => finish_row(&mut row[..16], before.map(|before| &mut before[..16])),
-                _ => finish_row(row, before),
-            }
+            unsafe { write_rows(tile, width, before, self.n, row, columns) };
+        }
+        // One loop over all rows: one vector's long chain of operations hides behind another's.
+        for x in tile {
+            *x = gelu(*x);
         }
     }
 }
 
-/// GELU of a row; what it is applied to is kept in `before`.
+/// Copies a tile with rows of `width` to the rows of `c` from `row` on, `n` apart.
+///
+/// # Safety
+/// Nobody else touches these elements meanwhile.
 #[inline(always)]
-fn finish_row(row: &mut [f32], before: Option<&mut [f32]>) {
-    if let Some(before) = before {
-        before.copy_from_slice(row);
-    }
-    for x in row {
-        *x = gelu(*x);
+unsafe fn write_rows(
+    tile: &[f32],
+    width: usize,
+    c: &SharedMut<f32>,
+    n: usize,
+    row: usize,
+    columns: Range<usize>,
+) {
+    for (r, tile) in tile.chunks_exact(width).enumerate() {
+        let first = (row + r) * n;
+        // SAFETY: the caller's promise.
+        let out = unsafe { c.slice(first + columns.start..first + columns.end) };
+        copy(out, tile);
     }
 }
 
@@ -354,11 +368,11 @@ pub(crate) unsafe fn product(
     let product = Product { m, k, n, a, b, c, row_c, epilogue };
     let width = isa.width();
     let panels = n.div_ceil(width);
-    // Rows in blocks; columns too where the rows do not make enough tasks. Where operands are packed
-    // on the way, every task more packs them once more.
+    // Rows in blocks; columns too where the rows do not make enough tasks. Where B is packed on the way,
+    // every task more packs it once more.
     let height = product.blocks().rows;
     let blocks = m.div_ceil(height);
-    let copies = product.scratch(width) != (0, 0);
+    let copies = matches!(b, Right::Plain(_));
     let threads = rayon::current_num_threads();
     // A short product is cut once for each thread, so that each reads its panels in one go.
     let short = k * n * size_of::<f32>() * m.div_ceil(FEW_TILES * isa.rows()) <= SHORT;
@@ -370,11 +384,14 @@ pub(crate) unsafe fn product(
         } else {
             4
         };
-    let per_task = if copies { blocks.div_ceil(wanted) } else { 1 };
-    let row_parts = blocks.div_ceil(per_task);
+    let row_parts = if copies { blocks.min(wanted) } else { blocks };
+    // As many for each thread: of eleven blocks one thread would take six.
+    let tiles = m.div_ceil(isa.rows());
+    let row_parts = match row_parts {
+        1 => 1,
+        parts => parts.next_multiple_of(threads).min(tiles),
+    };
     let column_parts = wanted.div_ceil(row_parts).min(panels);
-    let per_part = panels.div_ceil(column_parts);
-    let column_parts = panels.div_ceil(per_part);
     let tasks = row_parts * column_parts;
     let (size_a, size_b) = product.scratch(width);
     let mut scratch = Output::<f32>::new("matmul", tasks * (size_a + size_b))?;
@@ -384,8 +401,9 @@ pub(crate) unsafe fn product(
     let ps = (macs * PS_PER_MAC).max(k * n / tasks * PS_PER_ELEMENT);
     parallel::run(tasks, ps / 1000 + 100, &|task| {
         let (part, columns) = (task / column_parts, task % column_parts);
-        let rows = part * per_task * height..m.min((part + 1) * per_task * height);
-        let panels = columns * per_part..panels.min((columns + 1) * per_part);
+        let rows = parallel::part(tiles, row_parts, part);
+        let rows = rows.start * isa.rows()..m.min(rows.end * isa.rows());
+        let panels = parallel::part(panels, column_parts, columns);
         // SAFETY: each task has its own part of C and of the scratch memory; `isa` is the
         // processor's; the operands were checked above.
         unsafe {

@@ -113,7 +113,7 @@ pub(crate) fn log_softmax_backward(y: &Tensor, grad: &Tensor) -> Result<Tensor> 
         rows("log_softmax_backward", y, grad, EXP, #[inline(always)] |y: &[T], g, dx| {
             let sum = simd::reduce(g, T::ZERO, |a, g| a + g, |a, b| a + b);
             for i in 0..dx.len() {
-                dx[i] = g[i] - y[i].exp() * sum;
+                dx[i] = g[i] - Float::exp(y[i]) * sum;
             }
         })
     })

@@ -11,6 +11,31 @@ use crate::cpu::parallel::{self, SharedMut};
 use crate::dtype::Element;
 use crate::{DType, Result};
 
+/// Panels that a task copies side by side, and rows of the operand that it copies at once. It asks for the
+/// next rows before: no processor guesses that a few lines of every row are read.
+const GROUP: usize = 4;
+const CHUNK: usize = 16;
+
+/// `range` in pieces of `size`.
+fn chunks(range: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> {
+    range.clone().step_by(size).map(move |from| from..range.end.min(from + size))
+}
+
+/// Prefetches the elements `rows × columns` of a matrix whose columns are adjacent; of another, nothing.
+#[inline(always)]
+fn ask_for(m: Mat<f32>, rows: Range<usize>, columns: Range<usize>) {
+    if m.col != 1 {
+        return;
+    }
+    for row in rows {
+        for column in columns.clone().step_by(64 / size_of::<f32>()) {
+            let at = m.data.as_ptr().wrapping_add(row * m.row + column);
+            // SAFETY: a prefetch neither reads nor writes.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
+        }
+    }
+}
+
 /// A right operand in panels.
 pub(crate) struct Packed {
     buffer: Buffer,
@@ -27,11 +52,24 @@ impl Packed {
         let panels = n.div_ceil(width);
         let mut buffer = Buffer::scratch("matmul", panels * k * width * size_of::<f32>())?;
         let out = SharedMut::new(bytemuck::cast_slice_mut(buffer.bytes_mut()));
-        parallel::run(panels, k * width / 3, &|panel| {
-            // SAFETY: each panel belongs to one task.
-            let out = unsafe { out.slice(panel * k * width..(panel + 1) * k * width) };
-            // SAFETY: `isa` was detected.
-            unsafe { pack_panel(b, 0..k, panel * width, n, width, out) };
+        // Panel by panel where steps are adjacent; else a few rows of a few panels at a time.
+        let (group, chunk) = if b.col == 1 { (GROUP, CHUNK) } else { (1, k.max(1)) };
+        parallel::run(panels.div_ceil(group), group * k * width / 3, &|task| {
+            let panels = task * group..panels.min((task + 1) * group);
+            for ks in chunks(0..k, chunk) {
+                ask_for(
+                    b,
+                    ks.end..k.min(ks.end + chunk),
+                    panels.start * width..n.min(panels.end * width),
+                );
+                for panel in panels.clone() {
+                    let at = (panel * k + ks.start) * width;
+                    // SAFETY: each panel belongs to one task.
+                    let out = unsafe { out.slice(at..at + ks.len() * width) };
+                    // SAFETY: `isa` was detected.
+                    unsafe { pack_panel(b, ks.clone(), panel * width, n, width, out) };
+                }
+            }
         });
         Ok(Packed { buffer, k, n, isa })
     }
@@ -67,7 +105,7 @@ pub(super) unsafe fn pack_panel(
     }
     if b.col == 1 {
         for (p, row) in ks.zip(out.chunks_exact_mut(width)) {
-            row[..cols].copy_from_slice(&b.data[at(p, 0)..][..cols]);
+            copy(&mut row[..cols], &b.data[at(p, 0)..][..cols]);
         }
         return;
     }
@@ -88,6 +126,18 @@ pub(super) unsafe fn pack_panel(
         for p in done..ks.len() {
             out[p * width + c] = b.data[at(ks.start + p, c)];
         }
+    }
+}
+
+/// Copies a row of a tile or panel. A copy of constant length is a few moves; another is a call.
+#[inline(always)]
+pub(super) fn copy(to: &mut [f32], from: &[f32]) {
+    match to.len() {
+        6 => to[..6].copy_from_slice(&from[..6]),
+        8 => to[..8].copy_from_slice(&from[..8]),
+        16 => to[..16].copy_from_slice(&from[..16]),
+        32 => to[..32].copy_from_slice(&from[..32]),
+        len => to.copy_from_slice(&from[..len]),
     }
 }
 
@@ -161,20 +211,18 @@ pub(super) fn pack_rows(
     out: &mut [f32],
 ) {
     let k = ks.len();
-    for tile in Tiles::new(rows.len(), tallest).each() {
-        let (first, height) = (rows.start + tile.start, tile.len());
-        let out = &mut out[tile.start * k..tile.end * k];
-        for (p, out) in ks.clone().zip(out.chunks_exact_mut(height)) {
-            let at = first * a.row + p * a.col;
-            if a.row == 1 {
-                let from = &a.data[at..at + height];
-                // A copy of constant length is two moves; another is a call.
-                match <&[f32; 6]>::try_from(from) {
-                    Ok(from) => out.copy_from_slice(from),
-                    Err(_) => (0..height).for_each(|r| out[r] = from[r]),
+    for chunk in chunks(ks.clone(), CHUNK) {
+        ask_for(a.t(), chunk.end..ks.end.min(chunk.end + CHUNK), rows.clone());
+        for tile in Tiles::new(rows.len(), tallest).each() {
+            let (first, height) = (rows.start + tile.start, tile.len());
+            let out = &mut out[tile.start * k + (chunk.start - ks.start) * height..tile.end * k];
+            for (p, out) in chunk.clone().zip(out.chunks_exact_mut(height)) {
+                let at = first * a.row + p * a.col;
+                if a.row == 1 {
+                    copy(out, &a.data[at..at + height]);
+                } else {
+                    (0..height).for_each(|r| out[r] = a.data[at + r * a.row]);
                 }
-            } else {
-                (0..height).for_each(|r| out[r] = a.data[at + r * a.row]);
             }
         }
     }
