@@ -22,8 +22,11 @@ fn limited() -> Option<Device> {
         if gpus().is_empty() {
             return common::adapter::gpu(); // says that the test is skipped, or fails
         }
-        let limits =
-            GpuLimits { max_tensor_bytes: Some(BYTES), max_workgroups_per_dimension: Some(GROUPS) };
+        let limits = GpuLimits {
+            max_tensor_bytes: Some(BYTES),
+            max_workgroups_per_dimension: Some(GROUPS),
+            ..GpuLimits::default()
+        };
         Some(Device::gpu_within(0, limits).expect("a GPU that is listed can be opened"))
     })
 }

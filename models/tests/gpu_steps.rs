@@ -7,7 +7,9 @@ use common::adapter::gpu;
 use common::trainer_on;
 use gradus_autograd::Var;
 use gradus_models::training::{Classification, OptimizerKind, Recipe, Trainer};
-use gradus_models::{BertConfig, BertInput, Labels, PackedBatch, Pooling, SequenceClassifier};
+use gradus_models::{
+    BertConfig, BertInput, Labels, PackedBatch, Pooling, Precision, SequenceClassifier,
+};
 use gradus_nn::{AdamW, CrossEntropy, Forward, Optimizer, Store, clip_grad_norm, param_groups};
 use gradus_tensor::{DType, Device, GpuCounters, RngKey, Tensor};
 
@@ -35,8 +37,12 @@ fn a_steady_state_makes_nothing_and_memory_does_not_grow() {
 /// Every batch has all examples, so all steps have one shape: forward, backward with dropout, clipping,
 /// AdamW (or gradient descent) and the reading of loss and norm.
 fn steady_state(device: Device) {
-    for optimizer in [OptimizerKind::AdamW, OptimizerKind::Sgd] {
-        let recipe = Recipe { steps: Some(20), batch_size: 12, optimizer, ..Recipe::default() };
+    let f32 = Precision::F32;
+    let kinds = [(OptimizerKind::AdamW, f32), (OptimizerKind::Sgd, f32)];
+    for (optimizer, precision) in kinds.into_iter().chain([(OptimizerKind::AdamW, Precision::F16)])
+    {
+        let recipe =
+            Recipe { steps: Some(20), batch_size: 12, optimizer, precision, ..Recipe::default() };
         let mut trainer = trainer_on(device, recipe, 12, 0.1);
         for _ in 0..4 {
             step(&mut trainer);
@@ -50,17 +56,33 @@ fn steady_state(device: Device) {
         let parameters = trainer.store().parameters().len() as u64;
         let a_step = |f: fn(&GpuCounters) -> u64| (f(&after) - f(&before)) as f64 / steps as f64;
         eprintln!(
-            "{optimizer:?}: {parameters} parameters; a step: {} dispatches, {} submits, {} passes, {} uploads",
+            "{optimizer:?} in {precision}: {parameters} parameters; a step: {} dispatches, {} submits, {} passes, {} uploads",
             a_step(|c| c.dispatches),
             a_step(|c| c.submits),
             a_step(|c| c.passes),
             a_step(|c| c.uploads)
         );
-        assert_eq!(after.buffers, before.buffers, "{optimizer:?}: buffers were made");
-        assert_eq!(after.bind_groups, before.bind_groups, "{optimizer:?}: bind groups were made");
-        assert_eq!(after.pipelines, before.pipelines, "{optimizer:?}: kernels were compiled");
-        assert_eq!(after.passes - before.passes, steps, "{optimizer:?}: one pass a step");
-        assert!(after.submits - before.submits <= 2 * steps, "{optimizer:?}: submits");
+        assert_eq!(
+            after.buffers, before.buffers,
+            "{optimizer:?} in {precision}: buffers were made"
+        );
+        assert_eq!(
+            after.bind_groups, before.bind_groups,
+            "{optimizer:?} in {precision}: bind groups were made"
+        );
+        assert_eq!(
+            after.pipelines, before.pipelines,
+            "{optimizer:?} in {precision}: kernels were compiled"
+        );
+        assert_eq!(
+            after.passes - before.passes,
+            steps,
+            "{optimizer:?} in {precision}: one pass a step"
+        );
+        assert!(
+            after.submits - before.submits <= 2 * steps,
+            "{optimizer:?} in {precision}: submits"
+        );
     }
 }
 

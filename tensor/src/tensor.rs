@@ -338,7 +338,7 @@ impl Tensor {
 
     /// The elements of a contiguous tensor.
     pub(crate) fn cpu_slice<T: Element>(&self) -> &[T] {
-        debug_assert!(self.is_contiguous());
+        assert!(self.is_contiguous());
         &self.cpu_storage().slice()[self.layout.offset..self.layout.offset + self.numel()]
     }
 

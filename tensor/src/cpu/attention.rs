@@ -125,7 +125,7 @@ fn product<T: Float>(m: usize, k: usize, width: usize, a: A<T>, b: &[T], c: &mut
     if i < m {
         rows_by!(1);
     }
-    debug_assert_eq!(i, m);
+    assert_eq!(i, m);
 }
 
 /// Tokens `start..start + n`, columns `column..column + d` of a matrix with rows `stride` apart,

@@ -121,7 +121,7 @@ impl<'a, T> SharedMut<'a, T> {
     /// `index` must lie inside the slice, and what is written through the pointer must lie inside
     /// the slice and be written by no other task.
     pub(crate) unsafe fn ptr(&self, index: usize) -> *mut T {
-        debug_assert!(index <= self.len);
+        assert!(index <= self.len);
         // SAFETY: the caller's promise.
         unsafe { self.ptr.add(index) }
     }

@@ -34,7 +34,7 @@ impl<const N: usize> Nest<N> {
     fn new(shape: &[usize], layouts: [&Layout; N]) -> Self {
         let mut dims: Vec<(usize, [usize; N])> = Vec::with_capacity(shape.len());
         for (d, &size) in shape.iter().enumerate() {
-            debug_assert!(layouts.iter().all(|l| l.shape[d] == size));
+            assert!(layouts.iter().all(|l| l.shape[d] == size));
             if size == 1 {
                 continue;
             }

@@ -48,6 +48,8 @@ pub struct GpuLimits {
     pub max_tensor_bytes: Option<u64>,
     /// Workgroups of a launch along one dimension.
     pub max_workgroups_per_dimension: Option<u32>,
+    /// As if it had no 16-bit floats.
+    pub without_f16: bool,
 }
 
 struct Entry {
@@ -152,7 +154,11 @@ pub(crate) fn gpu_within(op: &'static str, index: usize, limits: GpuLimits) -> R
 
 fn open(op: &'static str, entry: &Entry, limits: GpuLimits) -> Result<&'static Gpu> {
     let name = format!("gpu:{} ({})", entry.info.index, entry.info.name);
-    let has = entry.adapter.features();
+    let mut has = entry.adapter.features();
+    has.set(
+        wgpu::Features::SHADER_F16,
+        has.contains(wgpu::Features::SHADER_F16) && !limits.without_f16,
+    );
     if !has.contains(wgpu::Features::IMMEDIATES) {
         bail!(op, "{name} has no immediates (push constants), which every kernel needs");
     }
@@ -166,6 +172,7 @@ fn open(op: &'static str, entry: &Entry, limits: GpuLimits) -> Result<&'static G
         | wgpu::Features::PIPELINE_CACHE
         | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
     let (mut info, mut required) = (entry.info.clone(), entry.adapter.limits());
+    info.features.f16 = has.contains(wgpu::Features::SHADER_F16);
     if let Some(bytes) = limits.max_tensor_bytes {
         info.max_tensor_bytes = info.max_tensor_bytes.min(bytes);
         required.max_storage_buffer_binding_size = info.max_tensor_bytes;
@@ -215,7 +222,7 @@ pub(super) fn ready<T>(future: impl Future<Output = T>) -> T {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::{storage, unary};
+    use crate::gpu::{copy, storage, unary};
     use crate::ops::unary::UnaryOp;
     use crate::{DType, Tensor};
 
@@ -242,6 +249,30 @@ mod tests {
         let again = storage::upload("to_device", &Tensor::ones(&[7], DType::F32).unwrap(), gpu);
         let again = again.and_then(|x| storage::download("to_device", &x)).unwrap_err();
         assert!(again.to_string().contains(&gpu.name), "{again}");
+    }
+
+    /// Refused where the tensor is made, or where a kernel would need them; f32 goes on.
+    #[test]
+    fn without_16_bit_floats_f16_is_refused_by_name() {
+        let Some(entry) = entries().first() else { return };
+        let limits = GpuLimits { without_f16: true, ..GpuLimits::default() };
+        let gpu = open("test", entry, limits).expect("a GPU that is listed can be opened");
+        assert!(!gpu.info.features.f16);
+        let x = Tensor::ones(&[100], DType::F32).unwrap();
+        let half = x.to_dtype(DType::F16).unwrap();
+        let x = storage::upload("test", &x, gpu).unwrap();
+        for refused in [
+            storage::upload("to_device", &half, gpu).and_then(|x| unary::forward(&x, UnaryOp::Neg)),
+            copy::convert("to_dtype", &x, DType::F16),
+        ] {
+            let refused = refused.err().map(|e| e.to_string()).unwrap_or_default();
+            for part in [&gpu.name, "no 16-bit floats", "to_dtype"] {
+                assert!(refused.contains(part), "{refused}");
+            }
+        }
+        let y = unary::forward(&x, UnaryOp::Neg).unwrap();
+        let y = storage::download("test", &y).unwrap();
+        assert_eq!(y.to_vec::<f32>().unwrap(), [-1.0; 100]);
     }
 
     #[test]

@@ -233,7 +233,7 @@ impl Gpu {
         let mut recorder = lock(&self.recorder);
         self.record_gathered(&mut recorder)?;
         let all = || launch.inputs.iter().chain(launch.outputs);
-        debug_assert!(all().all(|b| std::ptr::eq(b.gpu, self)), "{}: another device", launch.op);
+        assert!(all().all(|b| std::ptr::eq(b.gpu, self)), "{}: another device", launch.op);
         let blocks: Vec<&Block> = all().map(|buffer| buffer.block()).collect();
         let (inputs, outputs) = blocks.split_at(launch.inputs.len());
         let (key, immediates, groups) = (launch.key, launch.immediates, launch.groups);
@@ -269,8 +269,8 @@ impl Gpu {
         };
         let started = Instant::now();
         let signature = (inputs.len() as u32, outputs.len() as u32);
-        debug_assert_eq!(signature, kernel.signature, "{}: buffers", kernel.label);
-        debug_assert!(immediates.len() <= IMMEDIATES as usize, "{}", kernel.label);
+        assert_eq!(signature, kernel.signature, "{}: buffers", kernel.label);
+        assert!(immediates.len() <= IMMEDIATES as usize, "{}", kernel.label);
         let mut group = GroupKey { signature, buffers: [0; MOST_BINDINGS] };
         for (slot, block) in group.buffers.iter_mut().zip(inputs.iter().chain(outputs)) {
             *slot = block.id;

@@ -132,7 +132,7 @@ impl Gpu {
                 chunks += member.numel.div_ceil(STEP_CHUNK) as u64;
             }
             immediates.extend(now.iter().flat_map(|member| member.start.to_ne_bytes()));
-            debug_assert!(immediates.len() <= IMMEDIATES as usize, "{}", gathered.op);
+            assert!(immediates.len() <= IMMEDIATES as usize, "{}", gathered.op);
             let (family, variant) = gathered.key;
             let key = (family, variant * 64 + many as u64);
             let groups = self.grid(gathered.op, chunks)?;
