@@ -10,8 +10,17 @@
 // from the cache; the order of reduction is told in `rows.wgsl`.
 // `parameters`: a workgroup of 64 columns × 4 lanes adds 64 rows; row r goes to lane r mod 4, the lanes
 // join pairwise. The parts are added by `sum`.
-// Dropout: a thread makes the words of a counter for four elements; the words are those of `dropout.wgsl`.
+// Dropout: the words are those of `dropout.wgsl`. A thread makes its elements' own, though four have one counter: so it
+// reads no element that another thread wrote.
 // Numerics: in f32, and w, b, μ and ρ are f32, whatever x, y, g and dx are stored as; the variance is taken in a second pass, so it never cancels.
+
+#if DROPOUT
+// `at` counts from the tensor's first element.
+fn dropped(x: f32, at: u32) -> f32 {
+    let words = philox(vec4<u32>(at / 4u, 0u, 0u, 0u), vec2<u32>(args.key0, args.key1));
+    return select(0.0, x * args.scale, words[at % 4u] >= args.least);
+}
+#end
 
 #if KIND == forward
 @group(0) @binding(0) var<storage, read> x: array<$T>;
@@ -61,25 +70,15 @@ fn forward(
     let at = row * args.n;
     let count = f32(args.n);
 #if KEEP
-#if DROPOUT
-    let end = at + args.n;
-    for (var c = at / 4u + local; c * 4u < end; c += $W) {
-        let words = philox(vec4<u32>(c, 0u, 0u, 0u), vec2<u32>(args.key0, args.key1));
-#for k in 0..4
-        if (c * 4u + $k >= at && c * 4u + $k < end) {
-            let a = f32(x[args.offsets[0] + c * 4u + $k]) * args.scale;
-            // Rounded as `dropout` alone would leave it.
-            let kept = f32($T(select(0.0, a, words[$k] >= args.least)));
-            sums[c * 4u + $k] = added(kept, c * 4u + $k);
-        }
-#end
-    }
-    storageBarrier(); // others will read them
-#else
     for (var i = local; i < args.n; i += $W) {
-        sums[at + i] = added(f32(x[args.offsets[0] + at + i]), at + i);
-    }
+        let a = f32(x[args.offsets[0] + at + i]);
+#if DROPOUT
+        // Rounded as `dropout` alone would leave it.
+        sums[at + i] = added(f32($T(dropped(a, at + i))), at + i);
+#else
+        sums[at + i] = added(a, at + i);
 #end
+    }
 #end
     var sum = 0.0;
     for (var i = local; i < args.n; i += $W) {
@@ -142,22 +141,12 @@ fn backward(
     for (var i = local; i < args.n; i += $W) {
         let h = f32(g[at_g + i]) * w[at_w + i];
         let normed = (f32(x[at_x + i]) - mean) * rstd;
-        dx[row * args.n + i] = $T(rstd * (h - sum - normed * dot));
-    }
+        let d = $T(rstd * (h - sum - normed * dot));
+        dx[row * args.n + i] = d;
 #if DROPOUT
-    storageBarrier(); // others have written what a counter's words are for
-    let at = row * args.n;
-    let end = at + args.n;
-    for (var c = at / 4u + local; c * 4u < end; c += $W) {
-        let words = philox(vec4<u32>(c, 0u, 0u, 0u), vec2<u32>(args.key0, args.key1));
-#for k in 0..4
-        if (c * 4u + $k >= at && c * 4u + $k < end) {
-            let d = f32(dx[c * 4u + $k]) * args.scale;
-            da[c * 4u + $k] = $T(select(0.0, d, words[$k] >= args.least));
-        }
+        da[row * args.n + i] = $T(dropped(f32(d), row * args.n + i));
 #end
     }
-#end
 }
 #end
 
