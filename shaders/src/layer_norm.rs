@@ -43,20 +43,22 @@ fn shader(
     outputs: u32,
 ) -> Shader {
     let dropout = before == Before::DropoutAdd;
+    let add = before != Before::Nothing;
     let flag = |on: bool| (on as u32).to_string();
+    // What is bound behind the residual.
+    let binding = |without: u32| (without + add as u32).to_string();
     let definitions = [
         ("T", scalar.stored().to_string()),
         ("KIND", entry.to_string()),
         ("W", width.to_string()),
-        ("ADD", flag(before != Before::Nothing)),
+        ("ADD", flag(add)),
         ("KEEP", flag(before.keeps())),
         ("DROPOUT", flag(dropout)),
-        // Numbers of the bindings.
-        ("B_W", (1 + (before != Before::Nothing) as u32).to_string()),
-        ("B_B", (2 + (before != Before::Nothing) as u32).to_string()),
-        ("B_Y", (3 + (before != Before::Nothing) as u32).to_string()),
-        ("B_MEANS", (4 + (before != Before::Nothing) as u32).to_string()),
-        ("B_RSTDS", (5 + (before != Before::Nothing) as u32).to_string()),
+        ("B_W", binding(1)),
+        ("B_B", binding(2)),
+        ("B_Y", binding(3)),
+        ("B_MEANS", binding(4)),
+        ("B_RSTDS", binding(5)),
     ];
     let random = if dropout { RANDOM } else { "" };
     let suffix = match before {

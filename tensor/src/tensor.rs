@@ -336,6 +336,11 @@ impl Tensor {
         View { data: self.cpu_storage().slice(), layout: &self.layout }
     }
 
+    /// A matrix whose columns lie next to each other: itself, or a copy where they do not.
+    pub(crate) fn unit_columns(&self) -> Result<Tensor> {
+        if self.layout.strides[1] == 1 { Ok(self.clone()) } else { self.copy() }
+    }
+
     /// The elements of a contiguous tensor.
     pub(crate) fn cpu_slice<T: Element>(&self) -> &[T] {
         assert!(self.is_contiguous());

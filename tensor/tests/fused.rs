@@ -20,6 +20,10 @@ fn bits(t: &Tensor) -> Vec<u64> {
     t.to_f64_vec().into_iter().map(f64::to_bits).collect()
 }
 
+fn dropped(t: &Tensor, dropout: Option<(f64, RngKey)>) -> Tensor {
+    dropout.map_or_else(|| t.clone(), |(p, key)| t.dropout(p, key).unwrap())
+}
+
 fn refs(tensors: &[Tensor]) -> Vec<&Tensor> {
     tensors.iter().collect()
 }
@@ -168,10 +172,7 @@ fn a_sum_normalised_in_one_pass_is_that_of_three() {
             let (w, b, g) = (random(&[n], 3), random(&[n], 4), random(&[rows, n], 5));
             for dropout in [None, Some((0.0, key)), Some((0.1, key)), Some((1.0, key))] {
                 let what = format!("{rows}×{n} {dtype}, dropout {dropout:?}");
-                let drop = |t: &Tensor| match dropout {
-                    Some((p, key)) => t.dropout(p, key).unwrap(),
-                    None => t.clone(),
-                };
+                let drop = |t: &Tensor| dropped(t, dropout);
                 let sum = drop(&x).add(&r).unwrap();
                 let truth = sum.layer_norm(&w, &b, 1e-5).unwrap();
                 let run = |keep| x.dropout_add_layer_norm(&r, &w, &b, 1e-5, dropout, keep).unwrap();
@@ -212,10 +213,7 @@ fn a_gpu_sums_and_normalises_in_one_launch() {
             let g = random(&[rows, n], 5, dtype);
             for dropout in [None, Some((0.3, RngKey::new(9))), Some((1.0, RngKey::new(9)))] {
                 let what = format!("{rows}×{n} {dtype}, dropout {dropout:?}");
-                let drop = |t: &Tensor| match dropout {
-                    Some((p, key)) => t.dropout(p, key).unwrap(),
-                    None => t.clone(),
-                };
+                let drop = |t: &Tensor| dropped(t, dropout);
                 let sum = drop(&x).add(&r).unwrap();
                 let truth = sum.layer_norm(&w, &b, 1e-5).unwrap();
                 let before = device.counters().unwrap().unwrap().dispatches;

@@ -254,16 +254,11 @@ struct Rows<'a, T> {
 }
 
 impl<'a, T: Float> Rows<'a, T> {
-    /// The tensor must have unit stride along its last dimension (see [`unit_columns`]).
+    /// The tensor must have unit stride along its last dimension (see [`Tensor::unit_columns`]).
     fn new(t: &'a Tensor) -> Self {
         let data = t.cpu_view::<T>().data;
         Rows { data: &data[t.layout.offset.min(data.len())..], stride: t.layout.strides[0] }
     }
-}
-
-/// A view whose columns lie next to each other; a copy where they do not.
-fn unit_columns(t: &Tensor) -> Result<Tensor> {
-    if t.layout.strides[1] == 1 { Ok(t.clone()) } else { t.copy() }
 }
 
 /// Time of one task of average length, in nanoseconds.
@@ -283,7 +278,7 @@ pub(crate) fn forward(
 ) -> Result<(Tensor, Tensor)> {
     let (tokens, hidden) = (q.shape()[0], q.shape()[1]);
     let (heads, d) = (options.heads, hidden / options.heads);
-    let (q, k, v) = (unit_columns(q)?, unit_columns(k)?, unit_columns(v)?);
+    let (q, k, v) = (q.unit_columns()?, k.unit_columns()?, v.unit_columns()?);
     dispatch_float!("attention", q.dtype(), T => {
         let (q, k, v) = (Rows::<T>::new(&q), Rows::<T>::new(&k), Rows::<T>::new(&v));
         let mut out = Output::<T>::new("attention", tokens * hidden)?;
@@ -372,7 +367,8 @@ pub(crate) fn backward(
 ) -> Result<Tensor> {
     let (tokens, hidden) = (q.shape()[0], q.shape()[1]);
     let (heads, d) = (options.heads, hidden / options.heads);
-    let (q, k, v, g) = (unit_columns(q)?, unit_columns(k)?, unit_columns(v)?, unit_columns(grad)?);
+    let (q, k, v, g) =
+        (q.unit_columns()?, k.unit_columns()?, v.unit_columns()?, grad.unit_columns()?);
     let lse = lse.contiguous()?;
     dispatch_float!("attention", q.dtype(), T => {
         let lse = lse.cpu_slice::<T>();

@@ -278,7 +278,7 @@ fn layer(
         let bias = bias.as_ref().map(|b| b.cpu_slice::<f32>());
         let epilogue = Epilogue { bias, gelu, before: kept.as_ref(), ..Epilogue::default() };
         // SAFETY: the outputs are exclusively ours; `isa` was detected.
-        unsafe { packed_layer(isa, &unit_columns(x)?, w, &c, epilogue)? };
+        unsafe { packed_layer(isa, &x.unit_columns()?, w, &c, epilogue)? };
         return Ok((out.into_tensor(&[m, n]), before.map(|before| before.into_tensor(&[m, n]))));
     }
     let y = portable_linear(x, &[w], bias.as_slice())?;
@@ -300,7 +300,7 @@ pub(crate) fn linear_cat(x: &Tensor, weights: &[&Tensor], biases: &[&Tensor]) ->
         && let Some(isa) = Isa::detect()
     {
         let (m, n) = (x.shape()[0], weights.iter().map(|w| w.shape()[0]).sum());
-        let x = unit_columns(x)?;
+        let x = x.unit_columns()?;
         let mut out = Output::<f32>::new(op, m * n)?;
         let mut column = 0;
         for (i, w) in weights.iter().enumerate().filter(|(_, w)| w.numel() > 0) {
@@ -336,12 +336,6 @@ fn only_floats(op: &'static str, dtype: DType) -> Result<()> {
         bail!(op, "computes on f32 and f64, got {dtype}; convert with to_dtype");
     }
     Ok(())
-}
-
-/// A view whose columns lie next to each other; a copy where they do not.
-#[cfg(target_arch = "x86_64")]
-fn unit_columns(x: &Tensor) -> Result<Tensor> {
-    if x.layout.strides[1] == 1 { Ok(x.clone()) } else { x.copy() }
 }
 
 /// x·Wᵀ and the epilogue, by the packed form of W where it has a place for one.

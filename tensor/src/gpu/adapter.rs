@@ -155,10 +155,9 @@ pub(crate) fn gpu_within(op: &'static str, index: usize, limits: GpuLimits) -> R
 fn open(op: &'static str, entry: &Entry, limits: GpuLimits) -> Result<&'static Gpu> {
     let name = format!("gpu:{} ({})", entry.info.index, entry.info.name);
     let mut has = entry.adapter.features();
-    has.set(
-        wgpu::Features::SHADER_F16,
-        has.contains(wgpu::Features::SHADER_F16) && !limits.without_f16,
-    );
+    if limits.without_f16 {
+        has.remove(wgpu::Features::SHADER_F16);
+    }
     if !has.contains(wgpu::Features::IMMEDIATES) {
         bail!(op, "{name} has no immediates (push constants), which every kernel needs");
     }

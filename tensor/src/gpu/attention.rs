@@ -3,9 +3,9 @@
 //! The denominators are f32 whatever the operands' dtype.
 
 use super::context::{Gpu, Launch};
+use super::dropout::Drops;
 use super::storage::{float, output};
 use crate::ops::attention::{Attention, GradientLayout};
-use crate::random::least_kept;
 use crate::{DType, Result, Tensor, bail};
 use gradus_shaders as shaders;
 
@@ -39,16 +39,10 @@ fn rows(t: &Tensor) -> [u32; 2] {
     [t.start(), t.layout.strides[0] as u32]
 }
 
-/// A view whose columns lie next to each other; a copy where they do not.
-fn unit_columns(t: &Tensor) -> Result<Tensor> {
-    if t.layout.strides[1] == 1 { Ok(t.clone()) } else { t.copy() }
-}
-
 impl Args {
     fn new(q: &Tensor, k: &Tensor, v: &Tensor, offsets: &Tensor, options: &Attention) -> Args {
         let (tokens, heads) = (q.shape()[0] as u32, options.heads as u32);
-        let (p, key) = options.dropout.map_or((0.0, 0), |(p, key)| (p, key.0));
-        // p = 1 drops everything; the one word that `least` cannot exclude gets the factor 0.
+        let drops = Drops::of(options.dropout);
         Args {
             tokens,
             heads,
@@ -61,9 +55,9 @@ impl Args {
             offsets_start: offsets.start(),
             l_start: 0,
             scale: options.scale as f32,
-            least: least_kept(p).unwrap_or(u32::MAX),
-            keep: if p < 1.0 { (1.0 / (1.0 - p)) as f32 } else { 0.0 },
-            key: [key as u32, (key >> 32) as u32],
+            least: drops.least,
+            keep: drops.scale,
+            key: drops.key,
             block: shaders::attention::BLOCK,
             piece: 0,
             d_row: 0,
@@ -107,7 +101,7 @@ pub(crate) fn forward(
     if tokens == 0 {
         return Ok((out, lse));
     }
-    let (q, k, v) = (unit_columns(q)?, unit_columns(k)?, unit_columns(v)?);
+    let (q, k, v) = (q.unit_columns()?, k.unit_columns()?, v.unit_columns()?);
     let offsets = offsets.contiguous()?;
     let mut args = Args::new(&q, &k, &v, &offsets, options);
     let groups = args.groups(gpu)?;
@@ -143,8 +137,8 @@ pub(crate) fn backward(
     if tokens == 0 {
         return Ok(grads);
     }
-    let (q, k, v) = (unit_columns(q)?, unit_columns(k)?, unit_columns(v)?);
-    let grad = unit_columns(&grad.to_dtype(q.dtype())?)?;
+    let (q, k, v) = (q.unit_columns()?, k.unit_columns()?, v.unit_columns()?);
+    let grad = grad.to_dtype(q.dtype())?.unit_columns()?;
     let lse = lse.to_dtype(DType::F32)?.contiguous()?;
     let offsets = offsets.contiguous()?;
     // Per row: the denominator's logarithm and Σ dP·P.

@@ -16,6 +16,26 @@ struct Args {
     scale: f32,
 }
 
+/// A dropout within another family's kernel, as its arguments tell it.
+pub(super) struct Drops {
+    pub(super) least: u32,
+    pub(super) key: [u32; 2],
+    pub(super) scale: f32,
+}
+
+impl Drops {
+    /// Of a probability and a key; without them, nothing is dropped.
+    pub(super) fn of(dropout: Option<(f64, RngKey)>) -> Drops {
+        let (p, key) = dropout.map_or((0.0, 0), |(p, key)| (p, key.0));
+        // p = 1 drops everything; the one word that `least` cannot exclude gets the factor 0.
+        Drops {
+            least: least_kept(p).unwrap_or(u32::MAX),
+            key: [key as u32, (key >> 32) as u32],
+            scale: if p < 1.0 { (1.0 / (1.0 - p)) as f32 } else { 0.0 },
+        }
+    }
+}
+
 impl Args {
     fn new(numel: usize, offset: u32, least: u32, key: RngKey, scale: f64) -> Args {
         let key = [key.0 as u32, (key.0 >> 32) as u32];

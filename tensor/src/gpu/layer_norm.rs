@@ -33,7 +33,7 @@ pub(crate) fn forward(
     let y = output(op, gpu, x.shape(), x.dtype())?;
     let before = match residual {
         None => Before::Nothing,
-        // The masked sum lies in memory, for its threads change places.
+        // Written whether it is to be kept or not: to make it again each time it is read would cost the words.
         Some(Residual { dropout: Some(_), .. }) => Before::DropoutAdd,
         Some(Residual { keep: true, .. }) => Before::AddKeep,
         Some(_) => Before::Add,

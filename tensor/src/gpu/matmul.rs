@@ -51,14 +51,8 @@ pub(crate) fn matmul(a: &Tensor, b: &Tensor, shape: &[usize], dtype: DType) -> R
     }
     let rank = shape.len();
     let c = output("matmul", a.gpu(), shape, dtype)?;
-    let mut args = Args {
-        batch: [1; MOST_BATCH],
-        a_row: a.layout.strides[rank - 2] as u32,
-        a_col: a.layout.strides[rank - 1] as u32,
-        b_row: b.layout.strides[rank - 2] as u32,
-        b_col: b.layout.strides[rank - 1] as u32,
-        ..bytemuck::Zeroable::zeroed()
-    };
+    let steps = |x: &Tensor| (x.layout.strides[rank - 2], x.layout.strides[rank - 1]);
+    let mut args = Args::new(steps(a), steps(b));
     let first = MOST_BATCH - sizes.len();
     for (d, &size) in sizes.iter().enumerate() {
         args.batch[first + d] = size as u32;
@@ -128,15 +122,9 @@ fn layer(
     let made = || output(op, x.gpu(), &[m, n], x.dtype());
     let c = made()?;
     let kept = (epilogue == Epilogue::GeluKeep).then(made).transpose()?;
-    let args = Args {
-        batch: [1; MOST_BATCH],
-        a_row: x.layout.strides[0] as u32,
-        a_col: x.layout.strides[1] as u32,
-        // Wᵀ: rows and columns exchanged.
-        b_row: w.layout.strides[1] as u32,
-        b_col: w.layout.strides[0] as u32,
-        ..bytemuck::Zeroable::zeroed()
-    };
+    // Wᵀ: rows and columns exchanged.
+    let (x_steps, w_steps) = (&x.layout.strides, &w.layout.strides);
+    let args = Args::new((x_steps[0], x_steps[1]), (w_steps[1], w_steps[0]));
     let bias = bias.map(|b| b.to_dtype(DType::F32)?.contiguous()).transpose()?;
     let outputs: Vec<&Tensor> = [&c].into_iter().chain(&kept).collect();
     product(op, (1, m, k, n), args, x, w, bias.as_ref(), epilogue, &outputs, None)?;
@@ -162,16 +150,10 @@ pub(crate) fn linear_parameters_backward(
     let op = "linear_parameters_backward";
     let (k, m, n) = (g.shape()[0], g.shape()[1], x.shape()[1]);
     let dw = output(op, g.gpu(), &[m, n], dtype)?;
-    let mut args = Args {
-        batch: [1; MOST_BATCH],
-        a_row: g.layout.strides[1] as u32,
-        a_col: g.layout.strides[0] as u32,
-        b_row: x.layout.strides[0] as u32,
-        b_col: x.layout.strides[1] as u32,
-        ..bytemuck::Zeroable::zeroed()
-    };
-    let kernel = args.kernel(float(op, g.dtype())?, (1, m, k, n), g, x);
+    let (g_steps, x_steps) = (&g.layout.strides, &x.layout.strides);
+    let mut args = Args::new((g_steps[1], g_steps[0]), (x_steps[0], x_steps[1]));
     let sizes = (1, m, k, n);
+    let kernel = args.kernel(float(op, g.dtype())?, sizes, g, x);
     let across_k = args.a_row <= args.a_col;
     if dtype == DType::F32
         && m * n > 0
@@ -188,6 +170,18 @@ pub(crate) fn linear_parameters_backward(
 }
 
 impl Args {
+    /// Of one pair of matrices, by the steps from row to row and from column to column of each.
+    fn new(a: (usize, usize), b: (usize, usize)) -> Args {
+        Args {
+            batch: [1; MOST_BATCH],
+            a_row: a.0 as u32,
+            a_col: a.1 as u32,
+            b_row: b.0 as u32,
+            b_col: b.1 as u32,
+            ..bytemuck::Zeroable::zeroed()
+        }
+    }
+
     /// Tells where the operands begin, and which kernel computes the product.
     fn kernel(
         &mut self,
@@ -371,14 +365,7 @@ fn compared(gpu: &'static Gpu, operands: Scalar, kernel: Kernel) -> Result<bool>
     let result = |b: &Tensor, kernel: Kernel| {
         // What is left unwritten must not be what an earlier kernel wrote there.
         let c = super::copy::full(op, gpu, &[m, n], f64::NAN, DType::F32)?;
-        let args = Args {
-            batch: [1; MOST_BATCH],
-            a_row: k as u32,
-            a_col: 1,
-            b_row: b.layout.strides[0] as u32,
-            b_col: b.layout.strides[1] as u32,
-            ..bytemuck::Zeroable::zeroed()
-        };
+        let args = Args::new((k, 1), (b.layout.strides[0], b.layout.strides[1]));
         product(op, (1, m, k, n), args, &a, b, None, Epilogue::None, &[&c], Some(kernel))?;
         download(op, &c)?.to_vec::<f32>()
     };

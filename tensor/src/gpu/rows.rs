@@ -1,7 +1,8 @@
 //! What the families along rows share: the arguments of `shaders/src/rows.wgsl`, and their launches.
 
 use super::context::{Key, Launch};
-use crate::random::{RngKey, least_kept};
+use super::dropout::Drops;
+use crate::random::RngKey;
 use crate::{Result, Tensor};
 use gradus_shaders::{ROW_WIDTHS, Shader};
 
@@ -26,12 +27,7 @@ impl Rows {
 
     /// With this dropout, if any.
     pub(crate) fn dropping(mut self, dropout: Option<(f64, RngKey)>) -> Rows {
-        if let Some((p, key)) = dropout {
-            // p = 1 drops everything; the one word that `least` cannot exclude gets the factor 0.
-            self.least = least_kept(p).unwrap_or(u32::MAX);
-            self.key = [key.0 as u32, (key.0 >> 32) as u32];
-            self.scale = if p < 1.0 { (1.0 / (1.0 - p)) as f32 } else { 0.0 };
-        }
+        Drops { least: self.least, key: self.key, scale: self.scale } = Drops::of(dropout);
         self
     }
 

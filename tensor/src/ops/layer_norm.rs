@@ -13,7 +13,7 @@ pub struct LayerNormOutput {
     pub mean: Tensor,
     /// The rows' 1/√(variance + eps), of the same shape as the means.
     pub rstd: Tensor,
-    /// The sum that was normalised, where there was one and it was asked for.
+    /// The sum that was normalised, where there was one and it was asked for. (A GPU writes it with dropout in any case.)
     pub sum: Option<Tensor>,
 }
 
