@@ -93,6 +93,8 @@ pub struct BackwardOptions {
 /// What a backward rule sees.
 pub struct Context<'a> {
     grad: &'a Var,
+    /// What the rule adds to the gradient; only for operations that say so.
+    more: Option<&'a Var>,
     node: &'a Arc<Node>,
     record: &'a Record,
     needed: Option<&'a HashSet<u64>>,
@@ -102,7 +104,14 @@ pub struct Context<'a> {
 impl Context<'_> {
     /// The gradient of the output.
     pub fn grad(&self) -> &Var {
+        assert!(self.more.is_none(), "{} takes its gradient as two", self.node.name());
         self.grad
+    }
+
+    /// The gradient of the output, which is the sum of the two where there is a second: for the rules of operations
+    /// that [add them](Op::adds_gradients) themselves. Under `create_graph` there is one.
+    pub(crate) fn grads(&self) -> (&Var, Option<&Var>) {
+        (self.grad, self.more)
     }
 
     /// Input `i` as it was in forward. The operation must save it.
@@ -191,7 +200,7 @@ impl Context<'_> {
             (0..inputs.len()).filter(|&i| wants[i]).map(|i| inputs[i].clone()).collect();
         let options = BackwardOptions { create_graph: self.create_graph, retain_graph: true };
         let mut grads =
-            grad(&[output], &wanted, Some(std::slice::from_ref(self.grad)), options)?.into_iter();
+            grad(&[output], &wanted, Some(std::slice::from_ref(self.grad())), options)?.into_iter();
         (0..inputs.len())
             .map(|i| match wants[i] {
                 false => Ok(None),
@@ -216,6 +225,21 @@ fn add_grads(a: Var, b: Var, create_graph: bool) -> Result<Var> {
     let mut sum = a.into_tensor();
     sum.add_(b.tensor(), 1.0)?;
     Ok(Var::constant(sum))
+}
+
+/// What has arrived of a node's gradient: all but the last to come is added.
+struct Pending {
+    grad: Var,
+    more: Option<Var>,
+}
+
+impl Pending {
+    fn sum(self, create_graph: bool) -> Result<Var> {
+        match self.more {
+            None => Ok(self.grad),
+            Some(more) => add_grads(self.grad, more, create_graph),
+        }
+    }
 }
 
 /// A node in the heap, youngest first.
@@ -360,7 +384,7 @@ pub(crate) fn walk(
 ) -> Result<HashMap<u64, Var>> {
     let needed = targets.map(|targets| leading_to(&outputs, targets));
     let needed = needed.as_ref();
-    let mut pending: HashMap<u64, Var> = HashMap::new();
+    let mut pending: HashMap<u64, Pending> = HashMap::new();
     let mut heap: BinaryHeap<ByAge> = BinaryHeap::new();
     let mut done: HashMap<u64, Var> = HashMap::new();
 
@@ -369,10 +393,12 @@ pub(crate) fn walk(
             match pending.remove(&node.id) {
                 None => {
                     heap.push(ByAge(node.clone()));
-                    pending.insert(node.id, grad);
+                    pending.insert(node.id, Pending { grad, more: None });
                 }
                 Some(so_far) => {
-                    pending.insert(node.id, add_grads(so_far, grad, options.create_graph)?);
+                    let grad =
+                        Pending { grad: so_far.sum(options.create_graph)?, more: Some(grad) };
+                    pending.insert(node.id, grad);
                 }
             }
             Ok::<(), gradus_tensor::Error>(())
@@ -392,6 +418,13 @@ pub(crate) fn walk(
                 let keep = match targets {
                     Some(targets) => targets.ids.contains(&node.id),
                     None => node.op.is_none() || node.retain_grad.load(Ordering::Relaxed),
+                };
+                let adds = node.op.is_some_and(Op::adds_gradients);
+                let (grad, more) = match grad {
+                    Pending { grad, more } if adds && !keep && !options.create_graph => {
+                        (grad, more)
+                    }
+                    grad => (grad.sum(options.create_graph)?, None),
                 };
                 if keep {
                     done.insert(node.id, grad.clone());
@@ -423,6 +456,7 @@ pub(crate) fn walk(
                     };
                     let context = Context {
                         grad: &grad,
+                        more: more.as_ref(),
                         node: &node,
                         record,
                         needed,
@@ -434,7 +468,7 @@ pub(crate) fn walk(
                         _ => mode::without_anomaly(|| (record.rule)(&context))?,
                     }
                 };
-                drop(grad);
+                drop((grad, more));
                 if grads.len() != node.edges.len() {
                     bail!(
                         "backward",

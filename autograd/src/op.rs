@@ -73,6 +73,12 @@ macro_rules! operations {
                 }
             }
 
+            /// Whether its rule takes an output's gradient as two to be added
+            /// ([`Context::grads`](crate::backward::Context::grads)), so that they need not be added before.
+            pub(crate) fn adds_gradients(self) -> bool {
+                matches!(self, Op::LayerNorm | Op::DropoutAddLayerNorm)
+            }
+
             /// What it keeps for backward.
             pub fn saves(self) -> Saves {
                 match self {

@@ -37,7 +37,7 @@ pub struct Measurement {
     pub peak_rss_mib: Option<u64>,
 }
 
-/// What a run of a workload asks of a GPU besides the kernels' time.
+/// What a run of a workload asks of a GPU besides the kernels' time: counts of the last run, medians of the times.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct GpuUse {
     /// Kernels launched.

@@ -1,7 +1,6 @@
 //! The workloads: same names, same meaning, same units as the peers' scripts.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use clap::ValueEnum;
@@ -56,14 +55,19 @@ pub struct Bench {
     seconds: f64,
     batch: usize,
     precision: Precision,
-    /// Of the last run on a GPU.
-    gpu_use: Mutex<Option<GpuUse>>,
 }
 
 struct Times {
     median: f64,
     best: f64,
     runs: usize,
+    gpu: Option<GpuUse>,
+}
+
+fn median(mut of: Vec<f64>) -> f64 {
+    of.sort_by(f64::total_cmp);
+    let n = of.len();
+    (of[n / 2] + of[(n - 1) / 2]) / 2.0
 }
 
 impl Bench {
@@ -75,7 +79,7 @@ impl Bench {
         batch: usize,
         precision: Precision,
     ) -> Self {
-        Bench { device, model, data, seconds, batch, precision, gpu_use: Mutex::new(None) }
+        Bench { device, model, data, seconds, batch, precision }
     }
 
     pub fn measure(&self, workload: Workload) -> Outcome<Measurement> {
@@ -122,13 +126,9 @@ impl Bench {
             threads: rayon::current_num_threads(),
             device: self.device.to_string(),
             precision: self.precision.to_string(),
-            gpu: *self.last_use(),
+            gpu: times.gpu,
             peak_rss_mib: peak_rss_mib(),
         })
-    }
-
-    fn last_use(&self) -> MutexGuard<'_, Option<GpuUse>> {
-        self.gpu_use.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `f` until the time is over, three times at least, after one warm-up: in training the second step still
@@ -136,12 +136,12 @@ impl Bench {
     fn repeat(&self, mut f: impl FnMut() -> Outcome + Send) -> Outcome<Times> {
         // Inside the thread pool, as pipelines and trainer are: entering it costs 20 µs each time.
         // A GPU has only recorded the work when `f` returns.
-        let mut f = || -> Outcome {
+        let mut f = || -> Outcome<Option<GpuUse>> {
             let (before, start) = (self.device.counters()?, Instant::now());
             rayon::scope(|_| f())?;
             let host = start.elapsed();
             self.device.synchronize()?;
-            *self.last_use() = before.zip(self.device.counters()?).map(|(a, b)| {
+            Ok(before.zip(self.device.counters()?).map(|(a, b)| {
                 let mib = |bytes: u64| bytes >> 20;
                 let made = |c: &GpuCounters| c.buffers + c.bind_groups;
                 GpuUse {
@@ -153,20 +153,23 @@ impl Bench {
                     held_mib: mib(b.held_bytes),
                     peak_mib: [mib(b.peak_live_bytes), mib(b.peak_held_bytes)],
                 }
-            });
-            Ok(())
+            }))
         };
-        *self.last_use() = None;
         f()?;
-        let (start, mut times) = (Instant::now(), Vec::new());
+        let (start, mut times, mut uses) = (Instant::now(), Vec::new(), Vec::new());
         while times.len() < 3 || start.elapsed().as_secs_f64() < self.seconds {
             let one = Instant::now();
-            f()?;
+            uses.extend(f()?);
             times.push(one.elapsed().as_secs_f64());
         }
-        times.sort_by(f64::total_cmp);
-        let n = times.len();
-        Ok(Times { median: (times[n / 2] + times[(n - 1) / 2]) / 2.0, best: times[0], runs: n })
+        // The counts are the last run's: the first ones still make buffers.
+        let gpu = uses.last().map(|last| GpuUse {
+            encode_ms: median(uses.iter().map(|run| run.encode_ms).collect()),
+            host_ms: median(uses.iter().map(|run| run.host_ms).collect()),
+            ..*last
+        });
+        let best = times.iter().copied().fold(f64::INFINITY, f64::min);
+        Ok(Times { best, runs: times.len(), median: median(times), gpu })
     }
 
     fn config_and_store(&self) -> Outcome<(BertConfig, Store, Option<Pretrained>)> {

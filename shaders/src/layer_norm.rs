@@ -1,13 +1,13 @@
 //! Layer normalisation and its derivatives: `layer_norm.wgsl`.
 
-use crate::{BITS, ROW_WIDTHS, ROWS, Scalar, Shader, assemble};
+use crate::{BITS, MANY, Needs, ROW_WIDTHS, ROWS, Scalar, Shader, assemble, bindings};
 
 const TEXT: &str = include_str!("layer_norm.wgsl");
 const RANDOM: &str = include_str!("random.wgsl");
 
-/// Rows that a workgroup of [`parameters`] adds.
-pub const BLOCK: u32 = 64;
-/// Columns of such a workgroup.
+/// Rows of a workgroup of [`backward`].
+pub const BLOCK: u32 = 8;
+/// Columns of a workgroup of [`totals`].
 pub const COLUMNS: u32 = 64;
 
 /// What becomes of the input before it is normalised.
@@ -34,14 +34,9 @@ impl Before {
     }
 }
 
-fn shader(
-    entry: &'static str,
-    scalar: Scalar,
-    width: u32,
-    before: Before,
-    inputs: u32,
-    outputs: u32,
-) -> Shader {
+/// Buffers x, the residual if there is one, w, b, y, means, rstds, the sum if it is written.
+pub fn forward(scalar: Scalar, width: u32, before: Before) -> Shader {
+    let entry = "forward";
     let dropout = before == Before::DropoutAdd;
     let add = before != Before::Nothing;
     let flag = |on: bool| (on as u32).to_string();
@@ -71,37 +66,70 @@ fn shader(
         label: format!("layer_norm.{entry}.{}.{width}{suffix}", scalar.name()),
         source: assemble(scalar.needs(), &[BITS, random, ROWS, TEXT], &definitions),
         entry,
-        inputs,
-        outputs,
+        inputs: 3 + add as u32,
+        outputs: 3 + before.keeps() as u32,
         needs: scalar.needs(),
     }
 }
 
-/// Buffers x, the residual if there is one, w, b, y, means, rstds, the sum if it is written.
-pub fn forward(scalar: Scalar, width: u32, before: Before) -> Shader {
-    let inputs = 3 + (before != Before::Nothing) as u32;
-    shader("forward", scalar, width, before, inputs, 3 + before.keeps() as u32)
+/// The derivatives: buffers x, w, means, rstds, one or two (`more`) gradients that are added, dx; with `dropout` the
+/// same dropped out; the derivatives by w and b in parts (f32).
+pub fn backward(scalar: Scalar, width: u32, more: bool, dropout: bool) -> Shader {
+    let entry = "backward";
+    let flag = |on: bool| (on as u32).to_string();
+    let definitions = [
+        ("T", scalar.stored().to_string()),
+        ("KIND", entry.to_string()),
+        ("W", width.to_string()),
+        ("BLOCK", BLOCK.to_string()),
+        ("MORE", flag(more)),
+        ("DROPOUT", flag(dropout)),
+        ("B_DX", (5 + more as u32).to_string()),
+        ("B_DA", (6 + more as u32).to_string()),
+        ("B_PARTS", (6 + more as u32 + dropout as u32).to_string()),
+    ];
+    let random = if dropout { RANDOM } else { "" };
+    let suffix =
+        format!("{}{}", if more { ".more" } else { "" }, if dropout { ".dropout" } else { "" });
+    Shader {
+        label: format!("layer_norm.{entry}.{}.{width}{suffix}", scalar.name()),
+        source: assemble(scalar.needs(), &[BITS, random, ROWS, TEXT], &definitions),
+        entry,
+        inputs: 5 + more as u32,
+        outputs: 2 + dropout as u32,
+        needs: scalar.needs(),
+    }
 }
 
-/// The derivative by x: buffers x, w, means, rstds, g, dx; with `dropout` the same dropped out.
-pub fn backward(scalar: Scalar, width: u32, dropout: bool) -> Shader {
-    let before = if dropout { Before::DropoutAdd } else { Before::Nothing };
-    shader("backward", scalar, width, before, 5, 1 + dropout as u32)
-}
-
-/// The derivatives by w and b, in parts: buffers x, means, rstds, g, parts (f32).
-pub fn parameters(scalar: Scalar) -> Shader {
-    shader("parameters", scalar, 256, Before::Nothing, 4, 1)
+/// The sums of the parts of `many` norms: the parts of each, the sums of each.
+pub fn totals(many: u32) -> Shader {
+    let entry = "totals";
+    let names = |name: &str| -> Vec<String> { (0..many).map(|i| format!("{name}{i}")).collect() };
+    let definitions = [
+        ("KIND", entry.to_string()),
+        ("DROPOUT", "0".to_string()),
+        ("MANY", many.to_string()),
+        ("BINDINGS", bindings(&names("parts"), &names("sums"))),
+    ];
+    Shader {
+        label: format!("layer_norm.{entry}.{many}"),
+        source: assemble(Needs::default(), &[TEXT], &definitions),
+        entry,
+        inputs: many,
+        outputs: many,
+        needs: Needs::default(),
+    }
 }
 
 pub(crate) fn variants() -> Vec<Shader> {
-    let mut all = Vec::new();
+    let mut all: Vec<Shader> = MANY.map(totals).into();
     for scalar in Scalar::FLOATS {
         for width in ROW_WIDTHS {
             all.extend(Before::ALL.map(|before| forward(scalar, width, before)));
-            all.extend([false, true].map(|dropout| backward(scalar, width, dropout)));
+            for more in [false, true] {
+                all.extend([false, true].map(|dropout| backward(scalar, width, more, dropout)));
+            }
         }
-        all.push(parameters(scalar));
     }
     all
 }

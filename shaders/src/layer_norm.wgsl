@@ -1,15 +1,18 @@
 // Forward, for rows x of n elements: μ = Σx/n, v = Σ(x − μ)²/n, ρ = 1/√(v + ε), y = (x − μ)·ρ·w + b.
 // Backward, with x̂ = (x − μ)·ρ and h = g·w: dx = ρ·(h − Σh/n − x̂·Σ(h·x̂)/n), dw = Σ_rows g·x̂,
-// db = Σ_rows g.
+// db = Σ_rows g. With two gradients (MORE), g is their sum.
 //
 // With a residual r (ADD), x is dropout(a) + r: written first where it is kept (KEEP), else made again each time it is
 // read. Backward with dropout also writes da = dropout(dx); dr = dx.
 //
-// Shapes: x, a, r, y, g, dx [rows, n] row-major; w, b [n]; μ, ρ [rows]; the parts of dw, then of db [blocks, 2, n], f32.
-// `forward` and `backward`: a workgroup handles a row, reading it two or three times, but for the first
-// from the cache; the order of reduction is told in `rows.wgsl`.
-// `parameters`: a workgroup of 64 columns × 4 lanes adds 64 rows; row r goes to lane r mod 4, the lanes
-// join pairwise. The parts are added by `sum`.
+// Shapes: x, a, r, y, g, dx [rows, n] row-major; w, b [n]; μ, ρ [rows]; the parts of dw, then of db [blocks, 2, n], f32,
+// and their sums [2, n].
+// `forward`: a workgroup handles a row, reading it two or three times, but for the first from the cache; the order of
+// reduction is told in `rows.wgsl`.
+// `backward`: a workgroup handles a block of eight rows, one after another in the same manner; then each thread goes down its
+// columns, which the cache still has, and adds up this block's part of dw and db, row by row.
+// `totals`: adds the parts of several norms, each a matrix [blocks, columns]. A workgroup of 64 columns × 4 lanes takes
+// one of them; block i goes to lane i mod 4, the lanes join pairwise.
 // Dropout: the words are those of `dropout.wgsl`. A thread makes its elements' own, though four have one counter: so it
 // reads no element that another thread wrote.
 // Numerics: in f32, and w, b, μ and ρ are f32, whatever x, y, g and dx are stored as; the variance is taken in a second pass, so it never cancels.
@@ -108,10 +111,27 @@ fn forward(
 @group(0) @binding(2) var<storage, read> means: array<f32>;
 @group(0) @binding(3) var<storage, read> rstds: array<f32>;
 @group(0) @binding(4) var<storage, read> g: array<$T>;
-@group(0) @binding(5) var<storage, read_write> dx: array<$T>;
-#if DROPOUT
-@group(0) @binding(6) var<storage, read_write> da: array<$T>;
+#if MORE
+@group(0) @binding(5) var<storage, read> more: array<$T>;
 #end
+@group(0) @binding($B_DX) var<storage, read_write> dx: array<$T>;
+#if DROPOUT
+@group(0) @binding($B_DA) var<storage, read_write> da: array<$T>;
+#end
+@group(0) @binding($B_PARTS) var<storage, read_write> parts: array<f32>;
+
+// The gradient at `at`, counted from the first element.
+fn slope(at: u32) -> f32 {
+#if MORE
+    return f32(g[args.offsets[4] + at]) + f32(more[args.offsets[5] + at]);
+#else
+    return f32(g[args.offsets[4] + at]);
+#end
+}
+
+fn normed(at: u32, mean: f32, rstd: f32) -> f32 {
+    return (f32(x[args.offsets[0] + at]) - mean) * rstd;
+}
 
 @compute @workgroup_size($W)
 fn backward(
@@ -119,83 +139,99 @@ fn backward(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let row = row_of(group, groups);
-    if (row >= args.rows) {
+    let block = row_of(group, groups);
+    let first = block * u32($BLOCK);
+    if (first >= args.rows) {
         return;
     }
-    let at_x = args.offsets[0] + row * args.n;
+    let end = min(first + u32($BLOCK), args.rows);
     let at_w = args.offsets[1];
-    let at_g = args.offsets[4] + row * args.n;
-    let mean = means[args.offsets[2] + row];
-    let rstd = rstds[args.offsets[3] + row];
     let count = f32(args.n);
-    var partial_sum = 0.0;
-    var partial_dot = 0.0;
-    for (var i = local; i < args.n; i += $W) {
-        let h = f32(g[at_g + i]) * w[at_w + i];
-        partial_sum += h;
-        partial_dot += h * (f32(x[at_x + i]) - mean) * rstd;
-    }
-    let sum = sum_of_row(partial_sum, local) / count;
-    let dot = sum_of_row(partial_dot, local) / count;
-    for (var i = local; i < args.n; i += $W) {
-        let h = f32(g[at_g + i]) * w[at_w + i];
-        let normed = (f32(x[at_x + i]) - mean) * rstd;
-        let d = $T(rstd * (h - sum - normed * dot));
-        dx[row * args.n + i] = d;
+    for (var row = first; row < end; row++) {
+        let at = row * args.n;
+        let mean = means[args.offsets[2] + row];
+        let rstd = rstds[args.offsets[3] + row];
+        var partial_sum = 0.0;
+        var partial_dot = 0.0;
+        for (var i = local; i < args.n; i += $W) {
+            let h = slope(at + i) * w[at_w + i];
+            partial_sum += h;
+            partial_dot += h * normed(at + i, mean, rstd);
+        }
+        let sum = sum_of_row(partial_sum, local) / count;
+        let dot = sum_of_row(partial_dot, local) / count;
+        for (var i = local; i < args.n; i += $W) {
+            let h = slope(at + i) * w[at_w + i];
+            let d = $T(rstd * (h - sum - normed(at + i, mean, rstd) * dot));
+            dx[at + i] = d;
 #if DROPOUT
-        da[row * args.n + i] = $T(dropped(f32(d), row * args.n + i));
+            da[at + i] = $T(dropped(f32(d), at + i));
 #end
+        }
+    }
+    for (var i = local; i < args.n; i += $W) {
+        var weight = 0.0;
+        var bias = 0.0;
+        for (var row = first; row < end; row++) {
+            let gradient = slope(row * args.n + i);
+            let mean = means[args.offsets[2] + row];
+            let rstd = rstds[args.offsets[3] + row];
+            weight += gradient * normed(row * args.n + i, mean, rstd);
+            bias += gradient;
+        }
+        parts[block * 2u * args.n + i] = weight;
+        parts[(block * 2u + 1u) * args.n + i] = bias;
     }
 }
 #end
 
-#if KIND == parameters
-@group(0) @binding(0) var<storage, read> x: array<$T>;
-@group(0) @binding(1) var<storage, read> means: array<f32>;
-@group(0) @binding(2) var<storage, read> rstds: array<f32>;
-@group(0) @binding(3) var<storage, read> g: array<$T>;
-@group(0) @binding(4) var<storage, read_write> parts: array<f32>;
+#if KIND == totals
+struct Args {
+    columns: array<u32, $MANY>,
+    blocks: array<u32, $MANY>,
+}
+var<immediate> args: Args;
 
-var<workgroup> dw_lanes: array<f32, 256>;
-var<workgroup> db_lanes: array<f32, 256>;
+$BINDINGS
+var<workgroup> lanes: array<f32, 256>;
 
-// Workgroups count along the columns, then the blocks of rows.
 @compute @workgroup_size(256)
-fn parameters(
+fn totals(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let tiles = (args.n + 63u) / 64u;
-    let id = row_of(group, groups);
-    let block = id / tiles;
-    let first = block * 64u;
-    if (first >= args.rows) {
-        return;
-    }
-    let column = (id - block * tiles) * 64u + local % 64u;
-    let end = min(first + 64u, args.rows);
-    var weight = 0.0;
-    var bias = 0.0;
-    if (column < args.n) {
-        for (var row = first + local / 64u; row < end; row += 4u) {
-            let gradient = f32(g[args.offsets[3] + row * args.n + column]);
-            let mean = means[args.offsets[1] + row];
-            let rstd = rstds[args.offsets[2] + row];
-            weight += gradient * (f32(x[args.offsets[0] + row * args.n + column]) - mean) * rstd;
-            bias += gradient;
+    // Which norm, and which columns of it.
+    var which = u32($MANY);
+    var tile = group.y * groups.x + group.x;
+    for (var i = 0u; i < u32($MANY); i++) {
+        let tiles = (args.columns[i] + 63u) / 64u;
+        if (which == u32($MANY)) {
+            if (tile < tiles) {
+                which = i;
+            } else {
+                tile -= tiles;
+            }
         }
     }
-    dw_lanes[local] = weight;
-    db_lanes[local] = bias;
+    let column = tile * 64u + local % 64u;
+    var sum = 0.0;
+#for i in 0..$MANY
+    if (which == $i && column < args.columns[$i]) {
+        for (var block = local / 64u; block < args.blocks[$i]; block += 4u) {
+            sum += parts$i[block * args.columns[$i] + column];
+        }
+    }
+#end
+    lanes[local] = sum;
     workgroupBarrier();
-    if (local < 64u && column < args.n) {
-        let at = block * 2u * args.n + column;
-        parts[at] = (dw_lanes[local] + dw_lanes[local + 128u])
-            + (dw_lanes[local + 64u] + dw_lanes[local + 192u]);
-        parts[at + args.n] = (db_lanes[local] + db_lanes[local + 128u])
-            + (db_lanes[local + 64u] + db_lanes[local + 192u]);
+    if (local < 64u) {
+        sum = (lanes[local] + lanes[local + 128u]) + (lanes[local + 64u] + lanes[local + 192u]);
+#for i in 0..$MANY
+        if (which == $i && column < args.columns[$i]) {
+            sums$i[column] = sum;
+        }
+#end
     }
 }
 #end

@@ -123,6 +123,10 @@ const ROWS: &str = include_str!("rows.wgsl");
 /// Threads of a workgroup of the families along rows: variants of each kernel.
 pub const ROW_WIDTHS: [u32; 2] = [64, 256];
 
+/// Tensors of one launch of what works on several at once, with four buffers each at most: the most first. Metal
+/// binds 31 buffers at most.
+pub const MANY: [u32; 3] = [7, 3, 1];
+
 /// Text of a shader: the `enable` lines, then `parts` expanded with `definitions`.
 pub(crate) fn assemble(
     needs: Needs,
@@ -141,6 +145,16 @@ pub(crate) fn assemble(
         text.push_str(&template::expand(part, definitions));
     }
     text
+}
+
+/// The declarations of arrays of f32, bound in this order: what is read, then what is written.
+pub(crate) fn bindings(read: &[String], written: &[String]) -> String {
+    let read = read.iter().map(|name| (name, "read"));
+    let all = read.chain(written.iter().map(|name| (name, "read_write")));
+    let line = |(i, (name, access)): (usize, (&String, &str))| {
+        format!("@group(0) @binding({i}) var<storage, {access}> {name}: array<f32>;\n")
+    };
+    all.enumerate().map(line).collect()
 }
 
 /// Every shader that the engine can ask for.

@@ -1,12 +1,13 @@
 //! Optimiser steps and the global norm: `optim.wgsl`.
 
-use crate::{BITS, Needs, Shader, assemble};
+use crate::{BITS, MANY, Needs, Shader, assemble, bindings};
 
 const TEXT: &str = include_str!("optim.wgsl");
 const MATH: &str = include_str!("math.wgsl");
 
-/// Tensors of one launch of a step, or of [`squares`]: the most first. Metal binds 31 buffers at most.
-pub const MANY: [u32; 3] = [7, 3, 1];
+/// Tensors of one launch of [`squares`]: the most first, as many as their numbers of elements and starts leave room
+/// for in 128 bytes of immediates.
+pub const NORM_MANY: [u32; 4] = [15, 7, 3, 1];
 
 /// Elements of a tensor that one workgroup of a step changes.
 pub const STEP_CHUNK: u32 = 1024;
@@ -44,22 +45,12 @@ fn step(
     outputs: &[&str],
 ) -> Shader {
     let (scale, verdict) = (factor != Factor::None, factor == Factor::Verdict);
-    let mut bindings = String::new();
-    let mut number = 0;
-    let mut bind = |name: String, access: &str| {
-        let line =
-            format!("@group(0) @binding({number}) var<storage, {access}> {name}: array<f32>;\n");
-        bindings.push_str(&line);
-        number += 1;
+    let each = |names: &[&str]| -> Vec<String> {
+        (0..many).flat_map(|i| names.iter().map(move |name| format!("{name}{i}"))).collect()
     };
-    for i in 0..many {
-        inputs.iter().for_each(|name| bind(format!("{name}{i}"), "read"));
-    }
+    let mut read = each(inputs);
     if scale {
-        bind("scale".to_string(), "read");
-    }
-    for i in 0..many {
-        outputs.iter().for_each(|name| bind(format!("{name}{i}"), "read_write"));
+        read.push("scale".to_string());
     }
     let definitions = [
         ("ENTRY", entry.to_string()),
@@ -69,7 +60,7 @@ fn step(
         ("NORM", "0".to_string()),
         ("STEP", "1".to_string()),
         ("MANY", many.to_string()),
-        ("BINDINGS", bindings),
+        ("BINDINGS", bindings(&read, &each(outputs))),
     ];
     let scaled = match factor {
         Factor::None => "",
@@ -102,20 +93,13 @@ pub fn sgd(factor: Factor, buffer: bool, many: u32) -> Shader {
 
 /// The sums of squares of the chunks of `many` tensors: the tensors, partial sums (three numbers each).
 pub fn squares(many: u32) -> Shader {
-    let mut bindings = String::new();
-    for i in 0..many {
-        bindings
-            .push_str(&format!("@group(0) @binding({i}) var<storage, read> x{i}: array<f32>;\n"));
-    }
-    bindings.push_str(&format!(
-        "@group(0) @binding({many}) var<storage, read_write> partial: array<f32>;\n"
-    ));
+    let tensors: Vec<String> = (0..many).map(|i| format!("x{i}")).collect();
     let definitions = [
         ("ENTRY", "squares".to_string()),
         ("NORM", "1".to_string()),
         ("STEP", "0".to_string()),
         ("MANY", many.to_string()),
-        ("BINDINGS", bindings),
+        ("BINDINGS", bindings(&tensors, &["partial".to_string()])),
     ];
     Shader {
         label: format!("optim.squares.{many}"),
@@ -147,8 +131,8 @@ pub fn norm() -> Shader {
 
 pub(crate) fn variants() -> Vec<Shader> {
     let mut all = vec![norm()];
+    all.extend(NORM_MANY.map(squares));
     for many in MANY {
-        all.push(squares(many));
         for factor in Factor::ALL {
             all.extend([adamw(factor, many), sgd(factor, false, many), sgd(factor, true, many)]);
         }

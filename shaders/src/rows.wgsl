@@ -8,7 +8,7 @@ struct Rows {
     rows: u32,
     n: u32,
     eps: f32,
-    offsets: array<u32, 5>, // of the inputs' first elements
+    offsets: array<u32, 6>, // of the inputs' first elements
     least: u32,             // of dropout, where there is one: the least word that is kept,
     key0: u32,              // its key, and the factor of what is kept
     key1: u32,

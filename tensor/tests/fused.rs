@@ -170,6 +170,7 @@ fn a_sum_normalised_in_one_pass_is_that_of_three() {
             let random = |shape: &[usize], seed| randn(shape, dtype, seed);
             let (x, r) = (random(&[rows, n], 1), random(&[rows, n], 2));
             let (w, b, g) = (random(&[n], 3), random(&[n], 4), random(&[rows, n], 5));
+            let more = random(&[rows, n], 6);
             for dropout in [None, Some((0.0, key)), Some((0.1, key)), Some((1.0, key))] {
                 let what = format!("{rows}×{n} {dtype}, dropout {dropout:?}");
                 let drop = |t: &Tensor| dropped(t, dropout);
@@ -183,11 +184,18 @@ fn a_sum_normalised_in_one_pass_is_that_of_three() {
                 assert_eq!(bits(&kept.mean), bits(&truth.mean), "{what}");
                 let kept_sum = kept.sum.unwrap();
                 assert_eq!(bits(&kept_sum), bits(&sum), "{what}");
-                let (ds, dw, db) =
-                    sum.layer_norm_backward(&w, &truth.mean, &truth.rstd, &g).unwrap();
+                let (mean, rstd) = (&truth.mean, &truth.rstd);
+                let both = g.add(&more).unwrap();
+                let (ds, dw, db) = sum.layer_norm_backward(&w, mean, rstd, &both, None).unwrap();
+                let alone = sum.layer_norm_backward(&w, mean, rstd, &g, Some(&more)).unwrap();
                 let (dx, dr, dw2, db2) = kept_sum
-                    .dropout_add_layer_norm_backward(&w, &kept.mean, &kept.rstd, &g, dropout)
+                    .dropout_add_layer_norm_backward(&w, mean, rstd, &g, Some(&more), dropout)
                     .unwrap();
+                for (i, (ours, truth)) in
+                    [(&alone.0, &ds), (&alone.1, &dw), (&alone.2, &db)].into_iter().enumerate()
+                {
+                    assert_eq!(bits(ours), bits(truth), "{what}: gradient {i} of the norm alone");
+                }
                 let pairs = [(&dx, &drop(&ds)), (&dr, &ds), (&dw2, &dw), (&db2, &db)];
                 for (i, (ours, truth)) in pairs.into_iter().enumerate() {
                     assert_eq!(bits(ours), bits(truth), "{what}: gradient {i}");
@@ -224,12 +232,13 @@ fn a_gpu_sums_and_normalises_in_one_launch() {
                 let kept = x.dropout_add_layer_norm(&r, &w, &b, 1e-5, dropout, true).unwrap();
                 assert_eq!(bits(&kept.output), bits(&truth.output), "{what}");
                 assert_eq!(bits(&kept.sum.clone().unwrap()), bits(&sum), "{what}");
-                let (ds, ..) = sum.layer_norm_backward(&w, &truth.mean, &truth.rstd, &g).unwrap();
-                let (dx, dr, ..) = sum
-                    .dropout_add_layer_norm_backward(&w, &kept.mean, &kept.rstd, &g, dropout)
-                    .unwrap();
+                let (mean, rstd) = (&truth.mean, &truth.rstd);
+                let (ds, dw, db) = sum.layer_norm_backward(&w, mean, rstd, &g, None).unwrap();
+                let (dx, dr, dw2, db2) =
+                    sum.dropout_add_layer_norm_backward(&w, mean, rstd, &g, None, dropout).unwrap();
                 assert_eq!(bits(&dr), bits(&ds), "{what}");
                 assert_eq!(bits(&dx), bits(&drop(&ds)), "{what}");
+                assert_eq!([bits(&dw2), bits(&db2)], [bits(&dw), bits(&db)], "{what}");
             }
         }
     }

@@ -5,6 +5,7 @@ mod common;
 
 use common::gpu;
 use gradus_tensor::ops::cross_entropy::{CrossEntropy, Reduction};
+use gradus_tensor::ops::optim::AdamWStep;
 use gradus_tensor::{DType, Device, RngKey, Tensor};
 
 fn rand(shape: &[usize], key: u64) -> Tensor {
@@ -182,5 +183,50 @@ fn cross_entropy_of_many_classes_and_odd_logits() {
             let error = to(&x).cross_entropy(&to(&bad), &CrossEntropy::default()).err().unwrap();
             assert!(error.to_string().contains("the target of row 0"), "{error}");
         }
+    }
+}
+
+/// Steps of an optimiser and the sums of norms are kept back: who reads or overwrites what they use comes after them.
+#[test]
+fn what_is_kept_back_is_done_in_time() {
+    let Some(device) = gpu() else { return };
+    let shape = [100, 20];
+    let step = AdamWStep {
+        lr: 0.1,
+        beta1: 0.9,
+        beta2: 0.999,
+        eps: 1e-6,
+        weight_decay: 0.01,
+        step: 1,
+        decoupled: true,
+    };
+    let run = |device: Device| -> Vec<Tensor> {
+        let there = |t: Tensor| t.to_device(device).unwrap();
+        let random = |shape: &[usize], key| there(rand(shape, key));
+        let (x, w, b) = (random(&shape, 1), random(&[20], 2), random(&[20], 3));
+        let y = x.layer_norm(&w, &b, 1e-5).unwrap();
+        let norm = |g: &Tensor| x.layer_norm_backward(&w, &y.mean, &y.rstd, g, None).unwrap();
+        let (mut p, mut m) = (random(&[20], 4), random(&[20], 5));
+        let v = &mut random(&[20], 6).square().unwrap();
+        let mut grad = random(&[20], 7);
+        let (_, dw, mut db) = norm(&random(&shape, 8));
+        let (_, other, _) = norm(&random(&shape, 9));
+        // The gradient that the step reads is overwritten, then the parameter read.
+        p.adamw_(&grad, &mut m, v, &step, None).unwrap();
+        grad.mul_scalar_(2.0).unwrap();
+        let sum = p.add(&grad).unwrap();
+        // One kind reads what the other writes.
+        p.adamw_(&dw, &mut m, v, &step, None).unwrap();
+        p.adamw_(&other, &mut m, v, &step, None).unwrap();
+        // What is kept back writes these too.
+        p.mul_scalar_(3.0).unwrap();
+        db.mul_scalar_(3.0).unwrap();
+        [p, m, v.clone(), grad, sum, dw, db, other]
+            .map(|t| t.to_device(Device::Cpu).unwrap())
+            .into()
+    };
+    for (i, (cpu, gpu)) in run(Device::Cpu).iter().zip(&run(device)).enumerate() {
+        let error = cpu.sub(gpu).unwrap().abs().unwrap().max(&[], false).unwrap().item().unwrap();
+        assert!(error < 1e-4, "result {i} is off by {error}");
     }
 }

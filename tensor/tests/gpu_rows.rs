@@ -191,12 +191,18 @@ fn layer_norm_of_every_width() {
         }
         // From the same statistics, so that this kernel alone is compared.
         let (mean, rstd) = (there(&cpu.mean), there(&cpu.rstd));
-        let gpu = there(&x).layer_norm_backward(&there(&w), &mean, &rstd, &there(&g)).unwrap();
-        let cpu = x.layer_norm_backward(&w, &cpu.mean, &cpu.rstd, &g).unwrap();
-        assert_close(&what("dw"), &cpu.1, &gpu.1);
-        assert_close(&what("db"), &cpu.2, &gpu.2);
-        if steady {
-            assert_close(&what("dx"), &cpu.0, &gpu.0);
+        for more in [None, Some(random(&[rows, n], 5).unwrap())] {
+            let h = more.as_ref();
+            let (x_there, g_there, h_there) = (there(&x), there(&g), h.map(there));
+            let gpu =
+                x_there.layer_norm_backward(&there(&w), &mean, &rstd, &g_there, h_there.as_ref());
+            let (gpu, cpu) = (gpu.unwrap(), x.layer_norm_backward(&w, &cpu.mean, &cpu.rstd, &g, h));
+            let cpu = cpu.unwrap();
+            assert_close(&what("dw"), &cpu.1, &gpu.1);
+            assert_close(&what("db"), &cpu.2, &gpu.2);
+            if steady {
+                assert_close(&what("dx"), &cpu.0, &gpu.0);
+            }
         }
     }
 }

@@ -49,11 +49,13 @@ impl Var {
             if c.create_graph() {
                 return c.composed(|v| composed_in_f32(v, eps));
             }
+            let (grad, more) = c.grads();
             let (dx, dw, db) = c.input(0).tensor().layer_norm_backward(
                 c.input(1).tensor(),
                 &mean,
                 &rstd,
-                c.grad().tensor(),
+                grad.tensor(),
+                more.map(Var::tensor),
             )?;
             Ok([dx, dw, db].into_iter().map(|t| Some(Var::constant(t))).collect())
         })?;
@@ -98,11 +100,13 @@ impl Var {
                 let dx = dsum.as_ref().filter(|_| c.wants(0)).map(|g| dropped(g, dropout));
                 return Ok(vec![dx.transpose()?, dsum.clone(), dw.clone(), db.clone()]);
             }
+            let (grad, more) = c.grads();
             let (dx, dr, dw, db) = sum.dropout_add_layer_norm_backward(
                 c.input(2).tensor(),
                 &mean,
                 &rstd,
-                c.grad().tensor(),
+                grad.tensor(),
+                more.map(Var::tensor),
                 dropout,
             )?;
             Ok([dx, dr, dw, db].into_iter().map(|t| Some(Var::constant(t))).collect())

@@ -3,7 +3,7 @@
 //! `dropout(a) + r`, made in the same pass: kept if a derivative will need it, else in y's place.
 //!
 //! Backward, with `x̂ = (x − μ)·ρ` and `h = g·w`: `dx = ρ·(h − Σh/n − x̂·Σ(h·x̂)/n)`,
-//! `dw = Σ_rows g·x̂`, `db = Σ_rows g`. With dropout also `da = dropout(dx)`; `dr = dx`.
+//! `dw = Σ_rows g·x̂`, `db = Σ_rows g`, where g may be given as two that are added. With dropout also `da = dropout(dx)`; `dr = dx`.
 //!
 //! Split: rows; in backward blocks of [`BLOCK`] rows, each with its own partial dw and db, in the
 //! first-level cache.
@@ -146,20 +146,22 @@ pub(crate) fn forward(
     })
 }
 
-/// All inputs contiguous and of fitting shapes. With dropout also returns dx dropped out.
+/// All inputs contiguous and of fitting shapes; `grads` one or two, which are added. With dropout also returns dx
+/// dropped out.
 pub(crate) fn backward(
     x: &Tensor,
     weight: &Tensor,
     mean: &Tensor,
     rstd: &Tensor,
-    grad: &Tensor,
+    grads: &[&Tensor],
     dropout: Option<(f64, RngKey)>,
 ) -> Result<(Tensor, Option<Tensor>, Tensor, Tensor)> {
     let op = "layer_norm_backward";
     dispatch_float!(op, x.dtype(), T => {
         let (n, rows) = (weight.numel(), mean.numel());
         let blocks = rows.div_ceil(BLOCK);
-        let (xs, gs, w) = (x.cpu_slice::<T>(), grad.cpu_slice::<T>(), weight.cpu_slice::<T>());
+        let (xs, gs, w) = (x.cpu_slice::<T>(), grads[0].cpu_slice::<T>(), weight.cpu_slice::<T>());
+        let more = grads.get(1).map(|more| more.cpu_slice::<T>());
         let (means, rstds) = (mean.cpu_slice::<T>(), rstd.cpu_slice::<T>());
         let dropped = dropout.map(Dropped::<T>::new);
         let mut dx = Output::<T>::new(op, x.numel())?;
@@ -169,7 +171,9 @@ pub(crate) fn backward(
         let of_blocks = SharedMut::new(parts.slice_mut());
         let das = da.as_mut().map(|da| SharedMut::new(da.slice_mut()));
         let count = T::c(n as f64);
-        let ns = BACKWARD + if dropped.is_some() { WORD + TENSOR } else { 0.0 };
+        let ns = BACKWARD
+            + if dropped.is_some() { WORD + TENSOR } else { 0.0 }
+            + if more.is_some() { TENSOR } else { 0.0 };
         parallel::rows(dx.slice_mut(), n, BLOCK, n as f64 * ns, |first, dx| {
             let part = first / BLOCK * 2 * n;
             // SAFETY: a task is one block of rows, and each block has its own part.
@@ -181,12 +185,19 @@ pub(crate) fn backward(
                     let (x, g) = (&xs[row * n..][..n], &gs[row * n..][..n]);
                     let (w, dw, db, dx) = (&w[..n], &mut dw[..n], &mut db[..n], &mut dx[..n]);
                     let (mean, rstd) = (means[row], rstds[row]);
-                    // dx holds h for a moment, so that both sums read two slices.
+                    // dx holds g for a moment, then h, so that both sums read two slices.
+                    match more {
+                        None => dx.copy_from_slice(g),
+                        Some(more) => {
+                            let more = &more[row * n..][..n];
+                            (0..n).for_each(|j| dx[j] = g[j] + more[j]);
+                        }
+                    }
                     for j in 0..n {
                         let normed = (x[j] - mean) * rstd;
-                        dw[j] += g[j] * normed;
-                        db[j] += g[j];
-                        dx[j] = g[j] * w[j];
+                        dw[j] += dx[j] * normed;
+                        db[j] += dx[j];
+                        dx[j] = dx[j] * w[j];
                     }
                     let sum = simd::reduce(dx, T::ZERO, add, add) / count;
                     let dot = |a: T, x: T, h: T| a + (x - mean) * rstd * h;

@@ -3,19 +3,19 @@
 //! Launches are recorded into one compute pass of one command encoder, which stay open until someone
 //! reads (or [`MOST_PENDING`] launches have gathered). `wgpu` puts the barriers between launches.
 
-use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use gradus_shaders::Shader;
+use rustc_hash::FxHashMap;
 
 use super::adapter::{GpuInfo, ready};
 use super::cache::PipelineCache;
 use super::cooperative::{CooperativeState, Fragments};
 use super::counters::GpuCounters;
-use super::gather::Gathered;
+use super::gather::{Gathered, ids};
 use super::memory::{Block, Buffer, Pool};
 use super::staging::{Belt, CHUNK};
 use super::timing::{self, Timing};
@@ -83,7 +83,7 @@ pub(super) struct Recorder {
     uploads: Option<wgpu::CommandEncoder>,
     belt: Belt,
     /// Launches that wait for others like them.
-    pub(super) gathered: Option<Gathered>,
+    pub(super) gathered: Vec<Gathered>,
     encoder: Option<wgpu::CommandEncoder>,
     /// The open pass. Must be dropped before its encoder is finished.
     pass: Option<wgpu::ComputePass<'static>>,
@@ -94,9 +94,9 @@ pub(super) struct Recorder {
     pub(super) call: Option<usize>,
     /// Bytes of uploads that wait for the next submit.
     pending_upload: u64,
-    kernels: HashMap<Key, Arc<Kernel>>,
-    layouts: HashMap<Signature, Layouts>,
-    groups: HashMap<GroupKey, wgpu::BindGroup>,
+    kernels: FxHashMap<Key, Arc<Kernel>>,
+    layouts: FxHashMap<Signature, Layouts>,
+    groups: FxHashMap<GroupKey, wgpu::BindGroup>,
     /// What the open pass has set.
     current_kernel: Option<Key>,
     current_group: Option<GroupKey>,
@@ -231,14 +231,18 @@ impl Gpu {
     /// Records a launch; `shader` gives the text where the variant is used for the first time.
     pub(crate) fn launch(&self, launch: &Launch, shader: impl FnOnce() -> Shader) -> Result<()> {
         let mut recorder = lock(&self.recorder);
-        self.record_gathered(&mut recorder)?;
-        let all = || launch.inputs.iter().chain(launch.outputs);
-        assert!(all().all(|b| std::ptr::eq(b.gpu, self)), "{}: another device", launch.op);
-        let blocks: Vec<&Block> = all().map(|buffer| buffer.block()).collect();
-        let (inputs, outputs) = blocks.split_at(launch.inputs.len());
+        self.record_preceding(&mut recorder, ids(launch.inputs), ids(launch.outputs))?;
+        let all = launch.inputs.iter().chain(launch.outputs);
+        let mut bound = [launch.outputs[0].block(); MOST_BINDINGS];
+        for (slot, buffer) in bound.iter_mut().zip(all) {
+            assert!(std::ptr::eq(buffer.gpu, self), "{}: another device", launch.op);
+            *slot = buffer.block();
+        }
+        let bound = &bound[..launch.inputs.len() + launch.outputs.len()];
         let (key, immediates, groups) = (launch.key, launch.immediates, launch.groups);
         recorder.call = profile::open_call();
-        self.record(&mut recorder, launch.op, key, inputs, outputs, immediates, groups, shader)?;
+        let outputs = launch.outputs.len();
+        self.record(&mut recorder, launch.op, key, bound, outputs, immediates, groups, shader)?;
         let most = if recorder.timing.is_some() { timing::DUE } else { MOST_PENDING };
         if recorder.pending >= most {
             self.submit(&mut recorder);
@@ -246,15 +250,15 @@ impl Gpu {
         Ok(())
     }
 
-    /// Puts a launch into the pass.
+    /// Puts a launch into the pass; the last of `bound` are its outputs.
     #[allow(clippy::too_many_arguments)] // the parts of a `Launch`, with blocks in place of buffers
     pub(super) fn record(
         &self,
         recorder: &mut Recorder,
         op: &'static str,
         key: Key,
-        inputs: &[&Block],
-        outputs: &[&Block],
+        bound: &[&Block],
+        outputs: usize,
         immediates: &[u8],
         groups: [u32; 3],
         shader: impl FnOnce() -> Shader,
@@ -268,11 +272,11 @@ impl Gpu {
             }
         };
         let started = Instant::now();
-        let signature = (inputs.len() as u32, outputs.len() as u32);
+        let signature = ((bound.len() - outputs) as u32, outputs as u32);
         assert_eq!(signature, kernel.signature, "{}: buffers", kernel.label);
         assert!(immediates.len() <= IMMEDIATES as usize, "{}", kernel.label);
         let mut group = GroupKey { signature, buffers: [0; MOST_BINDINGS] };
-        for (slot, block) in group.buffers.iter_mut().zip(inputs.iter().chain(outputs)) {
+        for (slot, block) in group.buffers.iter_mut().zip(bound) {
             *slot = block.id;
         }
         self.open_pass(recorder, &kernel.label);
@@ -288,7 +292,7 @@ impl Gpu {
             let bind_group = recorder.groups.entry(group).or_insert_with(|| {
                 recorder.counters.bind_groups += 1;
                 let layout = &recorder.layouts[&signature].group;
-                bind_group(&self.device, layout, inputs.iter().chain(outputs))
+                bind_group(&self.device, layout, bound)
             });
             pass.set_bind_group(0, &*bind_group, &[]);
             recorder.current_group = Some(group);
@@ -502,12 +506,13 @@ fn layouts(device: &wgpu::Device, (inputs, outputs): Signature) -> Layouts {
     Layouts { group, pipeline }
 }
 
-fn bind_group<'a, 'b: 'a>(
+fn bind_group(
     device: &wgpu::Device,
     layout: &wgpu::BindGroupLayout,
-    blocks: impl Iterator<Item = &'a &'b Block>,
+    blocks: &[&Block],
 ) -> wgpu::BindGroup {
     let entries: Vec<_> = blocks
+        .iter()
         .enumerate()
         .map(|(binding, block)| wgpu::BindGroupEntry {
             binding: binding as u32,

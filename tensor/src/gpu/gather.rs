@@ -1,15 +1,15 @@
-//! Launches of one kernel on many tensors, one after the other, as few: an optimiser's step over all
-//! parameters.
+//! Launches of one kernel on many tensors as few: an optimiser's step over all parameters, the sums that end the
+//! derivatives of layer norms.
 //!
-//! [`Gpu::gather`] keeps a launch back. As long as launches of the same kernel with the same arguments
-//! follow, they are gathered; any other launch, a submit or a read records them first, up to
-//! [`gradus_shaders::optim::MANY`] tensors a launch.
+//! [`Gpu::gather`] keeps a launch back, with others of the same kernel and the same arguments, up to
+//! [`gradus_shaders::MANY`] tensors. They are recorded when they are that many; before a launch that reads what they
+//! write, or writes what they use; and before a submit or a read. So of all that is kept back nothing depends on
+//! anything else, and it does not matter in which order it is recorded.
 
 use super::context::{Gpu, IMMEDIATES, Key, Recorder, lock};
 use super::memory::{Block, Buffer};
-use crate::{Result, profile};
-use gradus_shaders::Shader;
-use gradus_shaders::optim::{MANY, STEP_CHUNK};
+use crate::{Result, Tensor, profile};
+use gradus_shaders::{MANY, Shader};
 
 /// A launch on one tensor, which may be gathered.
 pub(crate) struct Part<'a> {
@@ -19,134 +19,168 @@ pub(crate) struct Part<'a> {
     pub key: Key,
     /// Buffers that all parts read.
     pub common: &'a [&'a Buffer],
-    /// Arguments that all parts have: the immediates up to the numbers of elements and their starts.
+    /// Arguments that all parts have: the immediates up to the parts' numbers.
     pub args: &'a [u8],
-    /// Buffers of this tensor that are read, and those that are written. Elements begin at 0, but those that are
-    /// read at `start`.
+    /// Buffers that are read for this tensor, and those that are written.
     pub inputs: &'a [&'a Buffer],
     pub outputs: &'a [&'a Buffer],
-    pub numel: u32,
-    pub start: u32,
+    /// Two numbers of this tensor: the kernel finds the first of each part, then the second of each.
+    pub numbers: [u32; 2],
+    /// Its workgroups.
+    pub groups: u32,
+    /// What must not go back to the pool before this is recorded.
+    pub held: Option<&'a Tensor>,
     /// The kernel of this variant for a number of tensors.
     pub shader: fn(u64, u32) -> Shader,
 }
 
-/// What is kept back.
+/// Parts that are kept back.
 pub(super) struct Gathered {
     op: &'static str,
     key: Key,
     common: Vec<Block>,
     args: Vec<u8>,
-    members: Vec<Member>,
+    /// Of all parts, one part's after another's.
+    inputs: Vec<Block>,
+    outputs: Vec<Block>,
+    parts: Vec<([u32; 2], u32)>,
+    held: Vec<Tensor>,
     shader: fn(u64, u32) -> Shader,
     /// The first part's call, for the profile.
     call: Option<usize>,
-}
-
-struct Member {
-    inputs: Vec<Block>,
-    outputs: Vec<Block>,
-    numel: u32,
-    start: u32,
-}
-
-fn blocks(buffers: &[&Buffer]) -> Vec<Block> {
-    buffers.iter().map(|buffer| buffer.block().clone()).collect()
-}
-
-fn same(blocks: &[Block], buffers: &[&Buffer]) -> bool {
-    blocks.len() == buffers.len() && blocks.iter().zip(buffers).all(|(a, b)| a.id == b.block().id)
+    /// The numbers of the buffers.
+    read: Vec<u32>,
+    written: Vec<u32>,
 }
 
 impl Gathered {
-    /// Whether the part may be recorded together with these: nothing that either writes is used by the
-    /// other.
-    fn takes(&self, part: &Part) -> bool {
-        let uses = |blocks: &[Block], buffers: &[&Buffer]| {
-            blocks.iter().any(|a| buffers.iter().any(|b| a.id == b.block().id))
-        };
+    fn new(part: &Part) -> Gathered {
+        Gathered {
+            op: part.op,
+            key: part.key,
+            common: part.common.iter().map(|buffer| buffer.block().clone()).collect(),
+            args: part.args.to_vec(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            parts: Vec::new(),
+            held: Vec::new(),
+            shader: part.shader,
+            call: profile::open_call(),
+            read: ids(part.common).collect(),
+            written: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, part: &Part) {
+        self.inputs.extend(part.inputs.iter().map(|buffer| buffer.block().clone()));
+        self.outputs.extend(part.outputs.iter().map(|buffer| buffer.block().clone()));
+        self.read.extend(ids(part.inputs));
+        self.written.extend(ids(part.outputs));
+        self.parts.push((part.numbers, part.groups));
+        self.held.extend(part.held.cloned());
+    }
+
+    /// Whether a launch that reads and writes these must come after.
+    fn precedes(
+        &self,
+        mut read: impl Iterator<Item = u32>,
+        mut written: impl Iterator<Item = u32>,
+    ) -> bool {
+        read.any(|id| self.written.contains(&id))
+            || written.any(|id| self.written.contains(&id) || self.read.contains(&id))
+    }
+
+    /// Whether a part that does not depend on these goes into the same launch.
+    fn is_like(&self, part: &Part) -> bool {
         self.key == part.key
             && self.args == part.args
-            && same(&self.common, part.common)
-            && !uses(&self.common, part.outputs)
-            && self.members.iter().all(|member| {
-                !uses(&member.outputs, part.inputs)
-                    && !uses(&member.outputs, part.outputs)
-                    && !uses(&member.inputs, part.outputs)
-            })
+            && self.common.iter().map(|block| block.id).eq(ids(part.common))
     }
 }
 
+/// The buffers' numbers.
+pub(super) fn ids(buffers: &[&Buffer]) -> impl Iterator<Item = u32> + Clone {
+    buffers.iter().map(|buffer| buffer.block().id)
+}
+
 impl Gpu {
-    /// Records a launch on one tensor, with those before and after it if they are alike.
+    /// Records a launch on one tensor, later, with others that are alike.
     pub(crate) fn gather(&self, part: &Part) -> Result<()> {
         let mut recorder = lock(&self.recorder);
+        let read = ids(part.inputs).chain(ids(part.common));
+        self.record_preceding(&mut recorder, read, ids(part.outputs))?;
         let started = std::time::Instant::now();
-        if recorder.gathered.as_ref().is_some_and(|gathered| !gathered.takes(part)) {
-            self.record_gathered(&mut recorder)?;
-        }
-        let gathered = recorder.gathered.get_or_insert_with(|| Gathered {
-            op: part.op,
-            key: part.key,
-            common: blocks(part.common),
-            args: part.args.to_vec(),
-            members: Vec::new(),
-            shader: part.shader,
-            call: profile::open_call(),
+        let gathered = &mut recorder.gathered;
+        let at = gathered.iter().position(|gathered| gathered.is_like(part));
+        let at = at.unwrap_or_else(|| {
+            gathered.push(Gathered::new(part));
+            gathered.len() - 1
         });
-        gathered.members.push(Member {
-            inputs: blocks(part.inputs),
-            outputs: blocks(part.outputs),
-            numel: part.numel,
-            start: part.start,
-        });
-        let full = gathered.members.len() == MANY[0] as usize;
+        gathered[at].push(part);
+        let full = gathered[at].parts.len() == MANY[0] as usize;
         recorder.counters.encode_ns += started.elapsed().as_nanos() as u64;
         if full {
-            self.record_gathered(&mut recorder)?;
+            let gathered = recorder.gathered.remove(at);
+            self.record_parts(&mut recorder, gathered)?;
         }
         Ok(())
     }
 
-    /// Records what is kept back.
+    /// Records what must come before a launch that reads and writes these.
+    pub(super) fn record_preceding(
+        &self,
+        recorder: &mut Recorder,
+        read: impl Iterator<Item = u32> + Clone,
+        written: impl Iterator<Item = u32> + Clone,
+    ) -> Result<()> {
+        let mut at = 0;
+        while at < recorder.gathered.len() {
+            if recorder.gathered[at].precedes(read.clone(), written.clone()) {
+                let gathered = recorder.gathered.remove(at);
+                self.record_parts(recorder, gathered)?;
+            } else {
+                at += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Records all that is kept back.
     pub(super) fn record_gathered(&self, recorder: &mut Recorder) -> Result<()> {
-        let Some(gathered) = recorder.gathered.take() else { return Ok(()) };
+        for gathered in std::mem::take(&mut recorder.gathered) {
+            self.record_parts(recorder, gathered)?;
+        }
+        Ok(())
+    }
+
+    fn record_parts(&self, recorder: &mut Recorder, gathered: Gathered) -> Result<()> {
         recorder.call = gathered.call;
-        let mut members = &gathered.members[..];
-        while let Some(first) = members.first() {
-            let bound = first.inputs.len() + first.outputs.len();
+        let count = gathered.parts.len();
+        let (reads, writes) = (gathered.inputs.len() / count, gathered.outputs.len() / count);
+        let mut from = 0;
+        while from < count {
             let fits = |&&many: &&u32| {
-                let bindings = many as usize * bound + gathered.common.len();
-                many as usize <= members.len() && (many == 1 || bindings <= self.most_bindings)
+                let bindings = many as usize * (reads + writes) + gathered.common.len();
+                many as usize <= count - from && (many == 1 || bindings <= self.most_bindings)
             };
             let many = *MANY.iter().find(fits).unwrap_or(&1);
-            let (now, later) = members.split_at(many as usize);
-            members = later;
-            let inputs: Vec<&Block> =
-                now.iter().flat_map(|m| &m.inputs).chain(&gathered.common).collect();
-            let outputs: Vec<&Block> = now.iter().flat_map(|m| &m.outputs).collect();
+            let to = from + many as usize;
+            let inputs = gathered.inputs[from * reads..to * reads].iter().chain(&gathered.common);
+            let outputs = &gathered.outputs[from * writes..to * writes];
+            let bound: Vec<&Block> = inputs.chain(outputs).collect();
+            let parts = &gathered.parts[from..to];
             let mut immediates = gathered.args.clone();
-            let mut chunks = 0;
-            for member in now {
-                immediates.extend(member.numel.to_ne_bytes());
-                chunks += member.numel.div_ceil(STEP_CHUNK) as u64;
-            }
-            immediates.extend(now.iter().flat_map(|member| member.start.to_ne_bytes()));
+            immediates.extend(parts.iter().flat_map(|([first, _], _)| first.to_ne_bytes()));
+            immediates.extend(parts.iter().flat_map(|([_, second], _)| second.to_ne_bytes()));
             assert!(immediates.len() <= IMMEDIATES as usize, "{}", gathered.op);
             let (family, variant) = gathered.key;
             let key = (family, variant * 64 + many as u64);
-            let groups = self.grid(gathered.op, chunks)?;
+            let groups = parts.iter().map(|(_, groups)| *groups as u64).sum();
+            let groups = self.grid(gathered.op, groups)?;
             let shader = || (gathered.shader)(variant, many);
-            self.record(
-                recorder,
-                gathered.op,
-                key,
-                &inputs,
-                &outputs,
-                &immediates,
-                groups,
-                shader,
-            )?;
+            let outputs = outputs.len();
+            self.record(recorder, gathered.op, key, &bound, outputs, &immediates, groups, shader)?;
+            from = to;
         }
         Ok(())
     }

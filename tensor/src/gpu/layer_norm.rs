@@ -1,6 +1,7 @@
 //! Layer normalisation and its derivatives: launches of `layer_norm.wgsl`.
 
 use super::copy::full;
+use super::gather::Part;
 use super::rows::Rows;
 use super::storage::{float, output};
 use crate::ops::layer_norm::Residual;
@@ -58,13 +59,14 @@ pub(crate) fn forward(
     Ok(LayerNormOutput { output: y, mean, rstd, sum })
 }
 
-/// All inputs contiguous and of fitting shapes. With dropout also returns dx dropped out.
+/// All inputs contiguous and of fitting shapes; `grads` one or two, which are added. With dropout also returns dx
+/// dropped out.
 pub(crate) fn backward(
     x: &Tensor,
     weight: &Tensor,
     mean: &Tensor,
     rstd: &Tensor,
-    grad: &Tensor,
+    grads: &[&Tensor],
     dropout: Option<(f64, RngKey)>,
 ) -> Result<(Tensor, Option<Tensor>, Tensor, Tensor)> {
     let op = "layer_norm_backward";
@@ -73,23 +75,49 @@ pub(crate) fn backward(
     let made = || output(op, gpu, x.shape(), x.dtype());
     let dx = made()?;
     let da = dropout.is_some().then(made).transpose()?;
-    let (dtype, grad) = (weight.dtype(), &grad.to_dtype(x.dtype())?);
+    let dtype = weight.dtype();
+    let grads = grads.iter().map(|g| g.to_dtype(x.dtype())).collect::<Result<Vec<_>>>()?;
     let [weight, mean, rstd] = &in_f32([weight, mean, rstd])?;
-    let args = Rows::new(rows, n, 0.0).dropping(dropout);
-    let width = args.width();
-    let key = (op, (da.is_some() as u64) << 32 | scalar.code() << 16 | width as u64);
-    let outputs: Vec<&Tensor> = [&dx].into_iter().chain(&da).collect();
-    args.launch(op, key, rows as u64, &[x, weight, mean, rstd, grad], &outputs, || {
-        shaders::layer_norm::backward(scalar, width, da.is_some())
-    })?;
-
     let blocks = rows.div_ceil(shaders::layer_norm::BLOCK as usize);
-    let tiles = n.div_ceil(shaders::layer_norm::COLUMNS as usize);
-    let parts = output(op, gpu, &[blocks, 2 * n], DType::F32)?;
-    let key = ("layer_norm_parameters", scalar.code());
-    args.launch(op, key, (blocks * tiles) as u64, &[x, mean, rstd, grad], &[&parts], || {
-        shaders::layer_norm::parameters(scalar)
-    })?;
-    let sums = parts.sum(&[0], false)?.to_dtype(dtype)?;
+    let sums = if rows == 0 || n == 0 {
+        full(op, gpu, &[2 * n], 0.0, DType::F32)?
+    } else {
+        let parts = output(op, gpu, &[blocks, 2 * n], DType::F32)?;
+        let args = Rows::new(rows, n, 0.0).dropping(dropout);
+        let (width, more) = (args.width(), grads.len() > 1);
+        let variant = (more as u64) << 1 | da.is_some() as u64;
+        let key = (op, variant << 32 | scalar.code() << 16 | width as u64);
+        let inputs: Vec<&Tensor> = [x, weight, mean, rstd].into_iter().chain(&grads).collect();
+        let outputs: Vec<&Tensor> = [&dx].into_iter().chain(&da).chain([&parts]).collect();
+        args.launch(op, key, blocks as u64, &inputs, &outputs, || {
+            shaders::layer_norm::backward(scalar, width, more, da.is_some())
+        })?;
+        total(parts)?
+    };
+    let sums = sums.to_dtype(dtype)?;
     Ok((dx, da, sums.narrow(0, 0, n)?, sums.narrow(0, n, n)?))
+}
+
+/// The sum of the rows of parts: gathered with those of other norms until someone reads one of them.
+fn total(parts: Tensor) -> Result<Tensor> {
+    let op = "layer_norm_backward";
+    let (gpu, [blocks, columns]) = (parts.gpu(), [parts.shape()[0], parts.shape()[1]]);
+    if blocks == 1 {
+        return parts.reshape(&[columns]);
+    }
+    let sums = output(op, gpu, &[columns], DType::F32)?;
+    gpu.gather(&Part {
+        op,
+        key: ("layer_norm_totals", 0),
+        common: &[],
+        args: &[],
+        inputs: &[parts.buffer()],
+        outputs: &[sums.buffer()],
+        numbers: [columns as u32, blocks as u32],
+        groups: columns.div_ceil(shaders::layer_norm::COLUMNS as usize) as u32,
+        // Until then: else the next norm would be given the same buffer for its parts.
+        held: Some(&parts),
+        shader: |_, many| shaders::layer_norm::totals(many),
+    })?;
+    Ok(sums)
 }

@@ -8,7 +8,7 @@ use crate::ops::loss_scale::VERDICT;
 use crate::ops::optim::{AdamWStep, SgdStep};
 use crate::{DType, Result, Tensor, bail};
 use gradus_shaders as shaders;
-use gradus_shaders::optim::{Factor, MANY};
+use gradus_shaders::optim::{Factor, NORM_MANY, STEP_CHUNK};
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -107,8 +107,9 @@ pub(crate) fn adamw_(
         args: if factor == Factor::Verdict { &judged } else { bytemuck::bytes_of(&args) },
         inputs: &[grad.buffer()],
         outputs: &[p.buffer(), m.buffer(), v.buffer()],
-        numel: p.numel() as u32,
-        start: grad.start(),
+        numbers: [p.numel() as u32, grad.start()],
+        groups: p.numel().div_ceil(STEP_CHUNK as usize) as u32,
+        held: None,
         shader: |variant, many| shaders::optim::adamw(Factor::of(variant), many),
     })
 }
@@ -151,8 +152,9 @@ pub(crate) fn sgd_(
         args: if factor == Factor::Verdict { &judged } else { bytemuck::bytes_of(&args) },
         inputs: &[grad.buffer()],
         outputs: &outputs,
-        numel: p.numel() as u32,
-        start: grad.start(),
+        numbers: [p.numel() as u32, grad.start()],
+        groups: p.numel().div_ceil(STEP_CHUNK as usize) as u32,
+        held: None,
         shader: |variant, many| {
             shaders::optim::sgd(Factor::of(variant / 2), variant & 1 != 0, many)
         },
@@ -176,7 +178,7 @@ pub(crate) fn global_norm(tensors: &[Tensor], dtype: DType) -> Result<Tensor> {
         let fits = |&&many: &&u32| {
             many as usize <= rest.len() && (many == 1 || (many as usize) < gpu.most_bindings)
         };
-        let many = *MANY.iter().find(fits).unwrap_or(&1);
+        let many = *NORM_MANY.iter().find(fits).unwrap_or(&1);
         let (now, later) = rest.split_at(many as usize);
         rest = later;
         let numels = now.iter().map(|x| x.numel() as u32);

@@ -13,7 +13,7 @@ pub(crate) struct Rows {
     rows: u32,
     n: u32,
     eps: f32,
-    offsets: [u32; 5],
+    offsets: [u32; 6],
     least: u32,
     key: [u32; 2],
     scale: f32,

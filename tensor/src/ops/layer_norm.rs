@@ -109,7 +109,8 @@ impl Tensor {
     }
 
     /// The gradients `(dx, dweight, dbias)` of [`Tensor::layer_norm`]. `self` is the input x; `mean`
-    /// and `rstd` come from the forward pass; `grad` has x's shape and dtype. The gradients have the dtype of
+    /// and `rstd` come from the forward pass; `grad` has x's shape and dtype, and so has `more`, which is added to
+    /// it: the output of a transformer's norm goes to the next block and past it. The gradients have the dtype of
     /// what they belong to.
     pub fn layer_norm_backward(
         &self,
@@ -117,25 +118,28 @@ impl Tensor {
         mean: &Tensor,
         rstd: &Tensor,
         grad: &Tensor,
+        more: Option<&Tensor>,
     ) -> Result<(Tensor, Tensor, Tensor)> {
         let op = "layer_norm_backward";
-        let (dx, _, dw, db) = backward(op, self, weight, mean, rstd, grad, None)?;
+        let (dx, _, dw, db) = backward(op, self, weight, mean, rstd, [Some(grad), more], None)?;
         Ok((dx, dw, db))
     }
 
     /// The gradients `(dx, dresidual, dweight, dbias)` of
     /// [`dropout_add_layer_norm`](Tensor::dropout_add_layer_norm). `self` is the sum that was kept. Without dropout
-    /// dx and dresidual are one tensor.
+    /// dx and dresidual are one tensor. `more` is added to `grad`.
     pub fn dropout_add_layer_norm_backward(
         &self,
         weight: &Tensor,
         mean: &Tensor,
         rstd: &Tensor,
         grad: &Tensor,
+        more: Option<&Tensor>,
         dropout: Option<(f64, RngKey)>,
     ) -> Result<(Tensor, Tensor, Tensor, Tensor)> {
         let op = "dropout_add_layer_norm_backward";
-        let (dsum, dx, dw, db) = backward(op, self, weight, mean, rstd, grad, dropout)?;
+        let (dsum, dx, dw, db) =
+            backward(op, self, weight, mean, rstd, [Some(grad), more], dropout)?;
         Ok((dx.unwrap_or_else(|| dsum.clone()), dsum, dw, db))
     }
 }
@@ -147,20 +151,18 @@ fn backward(
     weight: &Tensor,
     mean: &Tensor,
     rstd: &Tensor,
-    grad: &Tensor,
+    grads: [Option<&Tensor>; 2],
     dropout: Option<(f64, RngKey)>,
 ) -> Result<(Tensor, Option<Tensor>, Tensor, Tensor)> {
     let (lead, n) = split_last(op, x)?;
-    let shapes = [
-        ("weight", weight, n),
-        ("mean", mean, lead),
-        ("rstd", rstd, lead),
-        ("the gradient", grad, x.shape()),
-    ];
+    let mut shapes = vec![("weight", weight, n), ("mean", mean, lead), ("rstd", rstd, lead)];
+    shapes.extend(grads.iter().flatten().map(|grad| ("the gradient", *grad, x.shape())));
     check(op, x, &shapes)?;
     dropout.map_or(Ok(()), |(p, _)| check_probability(op, p))?;
     let (x, weight, mean) = (x.contiguous()?, weight.contiguous()?, mean.contiguous()?);
-    let (rstd, grad) = (rstd.contiguous()?, grad.contiguous()?);
-    let operands = [&x, &weight, &mean, &rstd, &grad];
-    on_device!(op, &operands; layer_norm::backward(&x, &weight, &mean, &rstd, &grad, dropout))
+    let rstd = rstd.contiguous()?;
+    let grads = grads.into_iter().flatten().map(Tensor::contiguous).collect::<Result<Vec<_>>>()?;
+    let grads: Vec<&Tensor> = grads.iter().collect();
+    let operands = [&[&x, &weight, &mean, &rstd], &grads[..]].concat();
+    on_device!(op, &operands; layer_norm::backward(&x, &weight, &mean, &rstd, &grads, dropout))
 }
