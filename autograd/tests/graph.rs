@@ -1,5 +1,6 @@
 //! The graph: deep and diamond-shaped ones, what is kept and freed, modes, higher derivatives.
 
+use gradus_autograd::ops::layer_norm::{dropout_add_layer_norm_composed, layer_norm_composed};
 use gradus_autograd::{
     BackwardOptions, Var, detect_anomaly, enable_grad, grad, is_grad_enabled, no_grad,
 };
@@ -125,6 +126,44 @@ fn one_variable_several_times_in_a_fused_operation() {
         assert_near(&values(composed), &fused.get(&x).unwrap().to_f64_vec());
         let options = gradus_autograd::GradCheck::new("a variable used several times", 3);
         gradus_autograd::gradgradcheck(|v| f(&v[0]), &[x.tensor().clone()], &options).unwrap();
+    }
+}
+
+/// A norm adds the last two gradients that reach its output itself.
+#[test]
+fn a_norm_whose_output_goes_several_ways() {
+    let inputs = [random(&[9, 4], 1), random(&[4], 2), random(&[4], 3), random(&[9, 4], 4)];
+    let [x, w, b, r] = &inputs;
+    let drop = Some((0.3, RngKey::new(5)));
+    // The gradients of the inputs, and of the output where it retains its own.
+    let run = |fused: bool, residual: bool, ways: usize, retain: bool| {
+        let y = match (fused, residual) {
+            (true, false) => x.layer_norm(w, b, 1e-5),
+            (false, false) => layer_norm_composed(x, w, b, 1e-5),
+            (true, true) => x.dropout_add_layer_norm(r, w, b, 1e-5, drop),
+            (false, true) => dropout_add_layer_norm_composed(x, r, w, b, 1e-5, drop),
+        };
+        let y = y.unwrap();
+        if retain {
+            y.retain_grad();
+        }
+        let mut sum = y.mul_scalar(2.0).unwrap();
+        for way in 1..ways {
+            sum = sum.add(&y.tanh().unwrap().mul_scalar(way as f64).unwrap()).unwrap();
+        }
+        let grads = sum.square().unwrap().sum_all().unwrap().backward().unwrap();
+        let all = inputs.iter().take(3 + residual as usize).chain(retain.then_some(&y));
+        all.map(|v| grads.get(v).unwrap().to_f64_vec()).collect::<Vec<_>>()
+    };
+    for residual in [false, true] {
+        for ways in 1..5 {
+            let truth = run(false, residual, ways, true);
+            for retain in [false, true] {
+                for (ours, truth) in run(true, residual, ways, retain).iter().zip(&truth) {
+                    assert_near(ours, truth);
+                }
+            }
+        }
     }
 }
 
