@@ -197,7 +197,7 @@ pub(crate) fn backward(
                         let normed = (x[j] - mean) * rstd;
                         dw[j] += dx[j] * normed;
                         db[j] += dx[j];
-                        dx[j] = dx[j] * w[j];
+                        dx[j] *= w[j];
                     }
                     let sum = simd::reduce(dx, T::ZERO, add, add) / count;
                     let dot = |a: T, x: T, h: T| a + (x - mean) * rstd * h;
