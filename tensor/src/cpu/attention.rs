@@ -14,12 +14,15 @@
 //! Sums run over k in ascending order; softmax subtracts the row's maximum.
 
 use super::math::Float;
+use super::matmul::Mat;
+#[cfg(target_arch = "x86_64")]
+use super::packed;
 use super::parallel::{self, SharedMut};
 use super::simd::{self, LANES};
 use crate::ops::attention::{Attention, GradientLayout};
 use crate::random::{self, RngKey, least_kept};
 use crate::storage::Output;
-use crate::{Result, Tensor, dispatch_float};
+use crate::{DType, Result, Tensor, dispatch_float};
 
 /// Query rows handled at once: bounds the scores kept to `BLOCK × length`, which for 128 tokens fit the
 /// first cache. A multiple of the rows of a tile.
@@ -34,14 +37,6 @@ pub(crate) fn word(key: RngKey, head: usize, query: usize, k: usize) -> u32 {
 
 fn pad(n: usize) -> usize {
     n.next_multiple_of(LANES)
-}
-
-/// A matrix operand of [`product`]: element (i, j) at `data[i·row + j·col]`.
-#[derive(Clone, Copy)]
-struct A<'a, T> {
-    data: &'a [T],
-    row: usize,
-    col: usize,
 }
 
 /// `R` rows of `C (+)= A·B`, all columns; B and C have rows of `width` elements, whole vectors.
@@ -87,13 +82,20 @@ unsafe fn rows<T: Float, const R: usize>(
     }
 }
 
-/// `C (+)= A·B`: A `[m, k]`, B `[k, width]`, C `[m, width]`. As many rows at once as the registers
-/// have room for sums: with AVX2 a row of lanes is two registers of sixteen. The result does not
-/// depend on it.
+/// `C (+)= A·B`: A `[m, k]`, B `[k, width]`, C `[m, width]`. On x86 f32 goes to the tiles of [`super::packed`]; the
+/// result does not depend on it.
 #[inline(always)]
-fn product<T: Float>(m: usize, k: usize, width: usize, a: A<T>, b: &[T], c: &mut [T], add: bool) {
+fn product<T: Float>(m: usize, k: usize, width: usize, a: Mat<T>, b: &[T], c: &mut [T], add: bool) {
+    #[cfg(target_arch = "x86_64")]
+    if T::DTYPE == DType::F32
+        && let Some(isa) = packed::Isa::detect()
+    {
+        let a = Mat { data: bytemuck::cast_slice(a.data), row: a.row, col: a.col };
+        let (b, c) = (bytemuck::cast_slice(b), bytemuck::cast_slice_mut(c));
+        return packed::small(isa, (m, k, width), a, b, c, add);
+    }
     assert!(m > 0 && k > 0 && width.is_multiple_of(LANES), "whole vectors, and some");
-    assert!((m - 1) * a.row + (k - 1) * a.col < a.data.len(), "A reaches beyond its storage");
+    a.check(m, k);
     assert!(b.len() >= k * width && c.len() >= m * width, "B and C hold their rows");
     let mut i = 0;
     macro_rules! rows_by {
@@ -106,15 +108,6 @@ fn product<T: Float>(m: usize, k: usize, width: usize, a: A<T>, b: &[T], c: &mut
             }
             i += $r;
         }};
-    }
-    if simd::has_avx512() {
-        while i + 8 <= m {
-            rows_by!(8);
-        }
-    } else {
-        while i + 6 <= m {
-            rows_by!(6);
-        }
     }
     while i + 4 <= m {
         rows_by!(4);
@@ -306,7 +299,7 @@ pub(crate) fn forward(
                 let tall = pad(n);
                 for first in (0..n).step_by(BLOCK) {
                     let m = BLOCK.min(n - first);
-                    let a = A { data: &q.data[(start + first) * q.stride + column..], row: q.stride, col: 1 };
+                    let a = Mat { data: &q.data[(start + first) * q.stride + column..], row: q.stride, col: 1 };
                     product(m, d, tall, a, kt, s, false);
                     for i in 0..m {
                         let row = &mut s[i * tall..(i + 1) * tall];
@@ -318,7 +311,7 @@ pub(crate) fn forward(
                             dropped.apply(row, query);
                         }
                     }
-                    product(m, n, width, A { data: s, row: tall, col: 1 }, vp, op, false);
+                    product(m, n, width, Mat { data: s, row: tall, col: 1 }, vp, op, false);
                     for i in 0..m {
                         let at = (start + first + i) * hidden + column;
                         // SAFETY: as above.
@@ -405,7 +398,7 @@ pub(crate) fn backward(
                 pack(g.data, g.stride, start, n, column, d, gp);
                 for first in (0..n).step_by(BLOCK) {
                     let m = BLOCK.min(n - first);
-                    let block = |x| A { data: x, row: width, col: 1 };
+                    let block = |x| Mat { data: x, row: width, col: 1 };
                     product(m, d, tall, block(&qp[first * width..]), kt, p, false);
                     product(m, d, tall, block(&gp[first * width..]), vt, dp, false);
                     for i in 0..m {
@@ -433,14 +426,14 @@ pub(crate) fn backward(
                         }
                     }
                     let add = first > 0;
-                    product(m, n, width, A { data: dp, row: tall, col: 1 }, kp, dqp, false);
+                    product(m, n, width, Mat { data: dp, row: tall, col: 1 }, kp, dqp, false);
                     for i in 0..m {
                         let at = (start + first + i) * layout.row + column;
                         // SAFETY: this task alone writes this head of this sequence.
                         unsafe { grads.slice(at..at + d) }.copy_from_slice(&dqp[i * width..][..d]);
                     }
-                    product(n, m, width, A { data: dp, row: 1, col: tall }, &qp[first * width..], dkp, add);
-                    product(n, m, width, A { data: p, row: 1, col: tall }, &gp[first * width..], dvp, add);
+                    product(n, m, width, Mat { data: dp, row: 1, col: tall }, &qp[first * width..], dkp, add);
+                    product(n, m, width, Mat { data: p, row: 1, col: tall }, &gp[first * width..], dvp, add);
                 }
                 for i in 0..n {
                     let dk = layout.part + (start + i) * layout.row + column;

@@ -234,12 +234,12 @@ impl Product<'_> {
                             let (to, row_c) =
                                 if aside { (tile_c.as_mut_ptr(), width) } else { (at_c, all_c) };
                             let steps = ks.len();
-                            tile_rows::<V>(
+                            tile_rows::<V, 2>(
                                 height,
                                 steps,
                                 at_a,
                                 strides,
-                                b.as_ptr(),
+                                (b.as_ptr(), width),
                                 start,
                                 to,
                                 row_c,
@@ -331,6 +331,80 @@ macro_rules! compiled {
 }
 compiled!(block_avx2, __m256, "avx2,fma");
 compiled!(block_avx512, __m512, "avx512f,avx2,fma");
+
+/// C (+)= A·B on the calling thread, for operands in the first cache: A `[m, k]` of any strides, B `[k, width]` and C
+/// `[m, width]`, where `width` is a multiple of 16.
+pub(crate) fn small(
+    isa: Isa,
+    (m, k, width): (usize, usize, usize),
+    a: Mat<f32>,
+    b: &[f32],
+    c: &mut [f32],
+    add: bool,
+) {
+    a.check(m, k);
+    assert!(width.is_multiple_of(16), "whole vectors");
+    assert!(b.len() >= k * width && c.len() >= m * width, "B and C hold their rows");
+    // SAFETY: the operands were checked; an `Isa` that was not detected nobody has.
+    unsafe {
+        match isa {
+            Isa::Avx2 => small_avx2((m, k, width), a, b, c, add),
+            Isa::Avx512 => small_avx512((m, k, width), a, b, c, add),
+        }
+    }
+}
+
+/// [`small`] for one instruction set.
+macro_rules! small {
+    ($name:ident, $v:ty, $features:literal) => {
+        #[target_feature(enable = $features)]
+        unsafe fn $name(
+            (m, k, width): (usize, usize, usize),
+            a: Mat<f32>,
+            b: &[f32],
+            c: &mut [f32],
+            add: bool,
+        ) {
+            const N: usize = <$v as Lanes>::N;
+            let mut column = 0;
+            // A last single vector where there is an odd number of them.
+            macro_rules! columns {
+                ($vectors:literal) => {
+                    for tile in Tiles::new(m, <$v as Lanes>::ROWS).each() {
+                        // SAFETY: the tile lies inside the operands (checked).
+                        unsafe {
+                            let a_row = a.data.as_ptr().add(tile.start * a.row);
+                            let at_c = c.as_mut_ptr().add(tile.start * width + column);
+                            let start = add.then_some((at_c.cast_const(), width));
+                            let b = (b.as_ptr().add(column), width);
+                            let strides = (a.row, a.col);
+                            tile_rows::<$v, $vectors>(
+                                tile.len(),
+                                k,
+                                a_row,
+                                strides,
+                                b,
+                                start,
+                                at_c,
+                                width,
+                                Ahead::NOTHING,
+                            );
+                        }
+                    }
+                };
+            }
+            while column + 2 * N <= width {
+                columns!(2);
+                column += 2 * N;
+            }
+            if column < width {
+                columns!(1);
+            }
+        }
+    };
+}
+small!(small_avx2, __m256, "avx2,fma");
+small!(small_avx512, __m512, "avx512f,avx2,fma");
 
 /// Picoseconds of one multiply-add on one core.
 const PS_PER_MAC: usize = 12;

@@ -1,4 +1,4 @@
-//! The innermost part of a packed product: a few rows of A times one panel of B, the sums in registers.
+//! The innermost part of a product: a few rows of A times a few vectors of B's columns, the sums in registers.
 
 use std::arch::x86_64::*;
 use std::ops::Range;
@@ -84,18 +84,22 @@ pub(super) struct Ahead {
     pub(super) lines: usize,
 }
 
-/// One tile of `R` rows and two vectors: C = start + A·B over `k` steps. `UNIT`: A's rows are
+impl Ahead {
+    pub(super) const NOTHING: Ahead = Ahead { panel: std::ptr::null(), lines: 0 };
+}
+
+/// One tile of `R` rows and `VECTORS` vectors: C = start + A·B over `k` steps. `UNIT`: A's rows are
 /// contiguous.
 ///
 /// # Safety
-/// `a` is valid for reading at `r·row_a + p·col_a`, `b` for `k` panel rows, `start` (if any) and `c`
-/// for `R` rows of two vectors, `row_start` and `row_c` apart; the processor has the instructions.
+/// `a` is valid for reading at `r·row_a + p·col_a`, `b` for `k` rows, `row_b` apart, of so many vectors, `start` (if
+/// any) and `c` for `R` of them, `row_start` and `row_c` apart; the processor has the instructions.
 #[inline(always)]
-unsafe fn tile<V: Lanes, const R: usize, const UNIT: bool>(
+unsafe fn tile<V: Lanes, const R: usize, const VECTORS: usize, const UNIT: bool>(
     k: usize,
     a: *const f32,
     (row_a, col_a): (usize, usize),
-    b: *const f32,
+    (b, row_b): (*const f32, usize),
     start: Option<(*const f32, usize)>,
     c: *mut f32,
     row_c: usize,
@@ -103,10 +107,10 @@ unsafe fn tile<V: Lanes, const R: usize, const UNIT: bool>(
 ) {
     // SAFETY: the caller's promise, for all that follows.
     unsafe {
-        let mut sums = [[V::splat(0.0); 2]; R];
+        let mut sums = [[V::splat(0.0); VECTORS]; R];
         if let Some((start, row)) = start {
             for r in 0..R {
-                for v in 0..2 {
+                for v in 0..VECTORS {
                     sums[r][v] = V::load(start.add(r * row + v * V::N));
                 }
             }
@@ -116,24 +120,27 @@ unsafe fn tile<V: Lanes, const R: usize, const UNIT: bool>(
         macro_rules! steps {
             ($count:expr) => {{
                 for p in 0..$count {
-                    let b0 = V::load(b.add(p * 2 * V::N));
-                    let b1 = V::load(b.add(p * 2 * V::N + V::N));
+                    let b: [V; VECTORS] = std::array::from_fn(
+                        #[inline(always)]
+                        |v| V::load(b.add(p * row_b + v * V::N)),
+                    );
                     for r in 0..R {
                         let x = V::splat(*a.add(r * row_a + p * col_a));
-                        sums[r][0] = sums[r][0].add_product(x, b0);
-                        sums[r][1] = sums[r][1].add_product(x, b1);
+                        for v in 0..VECTORS {
+                            sums[r][v] = sums[r][v].add_product(x, b[v]);
+                        }
                     }
                 }
                 // Past the end after the last steps, where they are not read.
                 a = a.wrapping_add($count * col_a);
-                b = b.wrapping_add($count * 2 * V::N);
+                b = b.wrapping_add($count * row_b);
             }};
         }
         for _ in 0..k / UNROLL {
             for _ in 0..ahead.lines {
                 _mm_prefetch::<_MM_HINT_T0>(fetched.cast());
                 // Perhaps past the end: a prefetch reads nothing.
-                fetched = fetched.wrapping_add(2 * V::N);
+                fetched = fetched.wrapping_add(row_b);
             }
             steps!(UNROLL);
         }
@@ -141,7 +148,7 @@ unsafe fn tile<V: Lanes, const R: usize, const UNIT: bool>(
             steps!(1);
         }
         for r in 0..R {
-            for v in 0..2 {
+            for v in 0..VECTORS {
                 sums[r][v].store(c.add(r * row_c + v * V::N));
             }
         }
@@ -156,12 +163,12 @@ pub(super) const UNROLL: usize = 4;
 /// # Safety
 /// As for [`tile`].
 #[inline(always)]
-pub(super) unsafe fn tile_rows<V: Lanes>(
+pub(super) unsafe fn tile_rows<V: Lanes, const VECTORS: usize>(
     rows: usize,
     k: usize,
     a: *const f32,
     strides: (usize, usize),
-    b: *const f32,
+    b: (*const f32, usize),
     start: Option<(*const f32, usize)>,
     c: *mut f32,
     row_c: usize,
@@ -171,7 +178,9 @@ pub(super) unsafe fn tile_rows<V: Lanes>(
         ($unit:literal: $($r:literal)*) => {
             match rows {
                 // SAFETY: the caller's promise.
-                $($r => unsafe { tile::<V, $r, $unit>(k, a, strides, b, start, c, row_c, ahead) },)*
+                $($r => unsafe {
+                    tile::<V, $r, VECTORS, $unit>(k, a, strides, b, start, c, row_c, ahead)
+                },)*
                 _ => unreachable!()
             }
         };
