@@ -26,6 +26,6 @@ mod var;
 pub use backward::{BackwardOptions, Context, Gradients, grad};
 pub use checkpoint::checkpoint;
 pub use gradcheck::{GradCheck, gradcheck, gradgradcheck};
-pub use mode::{autocast, detect_anomaly, enable_grad, int8_weights, is_grad_enabled, no_grad};
+pub use mode::{autocast, detect_anomaly, enable_grad, is_grad_enabled, low_precision, no_grad};
 pub use op::{Op, Saves};
 pub use var::{Var, VarId};

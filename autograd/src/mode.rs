@@ -5,7 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use gradus_tensor::{DType, Result};
+use gradus_tensor::{DType, LowPrecision, Result};
 
 use crate::node::Node;
 use crate::var::Var;
@@ -27,7 +27,7 @@ thread_local! {
     static ENABLED: Cell<Mode> = const { Cell::new(Mode::Record) };
     static ANOMALY: Cell<bool> = const { Cell::new(false) };
     static AUTOCAST: Cell<Option<DType>> = const { Cell::new(None) };
-    static INT8: Cell<bool> = const { Cell::new(false) };
+    static LOW: Cell<Option<LowPrecision>> = const { Cell::new(None) };
     static WATCHED: RefCell<Vec<Arc<Node>>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -107,17 +107,17 @@ pub fn autocast<R>(dtype: Option<DType>, body: impl FnOnce() -> R) -> R {
     body()
 }
 
-/// Runs `body` with the weights of `linear` and `linear_gelu` in 8 bits (see
-/// [`Tensor::linear_int8`](gradus_tensor::Tensor::linear_int8)): for inference on the CPU, where it takes
+/// Runs `body` with the products of `linear`, `linear_gelu` and `linear_cat` in 8 or 16 bits (see
+/// [`Tensor::linear_low`](gradus_tensor::Tensor::linear_low)): for inference on the CPU, where it takes
 /// less time than f32. There is no derivative: a layer that would be recorded is an error. The mode
 /// belongs to the calling thread.
-pub fn int8_weights<R>(body: impl FnOnce() -> R) -> R {
-    let _restore = Restore(&INT8, INT8.replace(true));
+pub fn low_precision<R>(low: LowPrecision, body: impl FnOnce() -> R) -> R {
+    let _restore = Restore(&LOW, LOW.replace(Some(low)));
     body()
 }
 
-pub(crate) fn has_int8_weights() -> bool {
-    INT8.get()
+pub(crate) fn low() -> Option<LowPrecision> {
+    LOW.get()
 }
 
 pub(crate) fn autocast_dtype() -> Option<DType> {

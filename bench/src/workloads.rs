@@ -16,7 +16,7 @@ use gradus_nn::{
     AdamW, CrossEntropy, Forward, GradScaler, Optimizer, ParamGroup, Precision, Store,
     clip_grad_norm,
 };
-use gradus_tensor::{DType, Device, GpuCounters, Reading, RngKey, Tensor};
+use gradus_tensor::{DType, Device, GpuCounters, LowPrecision, Reading, RngKey, Tensor};
 
 use crate::report::{GpuUse, Measurement};
 
@@ -255,7 +255,7 @@ impl Bench {
             model,
             optimizer: AdamW::new(vec![group]),
             scaler: match self.precision {
-                Precision::F32 | Precision::Int8 => None,
+                Precision::F32 | Precision::Bf16 | Precision::Int8 => None,
                 Precision::F16 => Some(GradScaler::new(self.device)?),
             },
             steps: 0,
@@ -302,12 +302,13 @@ impl Bench {
         let a = Tensor::randn(&[4096, 1536], DType::F32, RngKey::new(0))?.to_device(self.device)?;
         let b = Tensor::randn(&[1536, 1536], DType::F32, RngKey::new(1))?.to_device(self.device)?;
         let (a, b) = match self.precision {
-            Precision::F32 | Precision::Int8 => (a, b),
+            Precision::F32 | Precision::Int8 | Precision::Bf16 => (a, b),
             Precision::F16 => (a.to_dtype(DType::F16)?, b.to_dtype(DType::F16)?),
         };
         self.repeat(|| {
             match self.precision {
-                Precision::Int8 => a.linear_int8(&b, None, false)?,
+                Precision::Int8 => a.linear_low(&b, None, false, LowPrecision::Int8)?,
+                Precision::Bf16 => a.linear_low(&b, None, false, LowPrecision::Bf16)?,
                 Precision::F32 | Precision::F16 => a.linear(&b, None)?,
             };
             Ok(())

@@ -92,7 +92,7 @@ pub struct SharedArgs {
     /// Where to compute: auto, cpu, gpu or gpu:N [default: auto]
     #[arg(long, value_name = "DEVICE", global = true)]
     pub device: Option<DeviceArg>,
-    /// Number format of products: f32; on a GPU f16; for inference on the CPU int8 [default: f32]
+    /// Number format of products: f32; on a GPU f16; for inference on the CPU bf16 or int8 [default: f32]
     #[arg(long, value_name = "FORMAT", global = true)]
     pub precision: Option<Precision>,
     /// Threads to compute with [default: one a processor]

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use gradus_autograd::{autocast, int8_weights};
-use gradus_tensor::{DType, Device, Result, bail, gpus};
+use gradus_autograd::{autocast, low_precision};
+use gradus_tensor::{DType, Device, LowPrecision, Result, bail, gpus};
 use serde::{Deserialize, Serialize};
 
 /// In what precision a model computes. Parameters, and the optimiser's state, are f32 in any.
@@ -17,8 +17,11 @@ pub enum Precision {
     /// Mixed: products and activations in f16, sums, statistics, softmax and losses in f32; see [`autocast`].
     /// For GPUs. To train in it takes a [`GradScaler`](crate::GradScaler).
     F16,
-    /// Weights of linear layers in 8 bits, one scale an output channel, and their inputs in 16; see
-    /// [`int8_weights`]. For inference on the CPU.
+    /// Products of linear layers in bf16, their sums and all else in f32; see [`low_precision`]. For inference on
+    /// the CPU; one without instructions for it (AVX512-BF16, AMX) computes in f32.
+    Bf16,
+    /// Products of linear layers in 8 bits, one scale an output channel and one an input's row; see
+    /// [`low_precision`]. For inference on the CPU.
     Int8,
 }
 
@@ -29,10 +32,10 @@ impl Precision {
     /// If it cannot; the message says what does.
     pub fn check_training(self) -> Result<()> {
         match self {
-            Precision::Int8 => {
+            Precision::Int8 | Precision::Bf16 => {
                 bail!(
                     "precision",
-                    "int8 is for inference: rounded weights have no gradient; train in f32, then infer in int8"
+                    "{self} is for inference: rounded weights have no gradient; train in f32, then infer in {self}"
                 )
             }
             _ => Ok(()),
@@ -46,9 +49,9 @@ impl Precision {
     pub fn check(self, device: Device) -> Result<()> {
         let (op, fails) = ("precision", "use f32");
         match (self, device) {
-            (Precision::F32, _) | (Precision::Int8, Device::Cpu) => Ok(()),
-            (Precision::Int8, _) => {
-                bail!(op, "int8 is computed on the CPU only, not on {device}; use f16 or f32")
+            (Precision::F32, _) | (Precision::Int8 | Precision::Bf16, Device::Cpu) => Ok(()),
+            (Precision::Int8 | Precision::Bf16, _) => {
+                bail!(op, "{self} is computed on the CPU only, not on {device}; use f16 or f32")
             }
             (Precision::F16, Device::Gpu(index)) => match gpus().get(index) {
                 Some(gpu) if !gpu.features.f16 => {
@@ -67,7 +70,8 @@ impl Precision {
         match self {
             Precision::F32 => autocast(None, body),
             Precision::F16 => autocast(Some(DType::F16), body),
-            Precision::Int8 => autocast(None, || int8_weights(body)),
+            Precision::Bf16 => autocast(None, || low_precision(LowPrecision::Bf16, body)),
+            Precision::Int8 => autocast(None, || low_precision(LowPrecision::Int8, body)),
         }
     }
 }
@@ -79,8 +83,9 @@ impl FromStr for Precision {
         match name {
             "f32" => Ok(Precision::F32),
             "f16" => Ok(Precision::F16),
+            "bf16" => Ok(Precision::Bf16),
             "int8" => Ok(Precision::Int8),
-            _ => Err("use f32, f16 or int8".into()),
+            _ => Err("use f32, f16, bf16 or int8".into()),
         }
     }
 }
@@ -104,6 +109,7 @@ impl fmt::Display for Precision {
         f.write_str(match self {
             Precision::F32 => "f32",
             Precision::F16 => "f16",
+            Precision::Bf16 => "bf16",
             Precision::Int8 => "int8",
         })
     }
@@ -115,17 +121,20 @@ mod tests {
 
     #[test]
     fn names_and_devices() {
-        for name in ["f32", "f16", "int8"] {
+        for name in ["f32", "f16", "bf16", "int8"] {
             assert_eq!(name.parse::<Precision>().unwrap().to_string(), name);
         }
-        assert!(Precision::try_from("bf16".to_string()).unwrap_err().contains("f32, f16 or int8"));
+        assert!(
+            Precision::try_from("f8".to_string()).unwrap_err().contains("f32, f16, bf16 or int8")
+        );
         assert!(Precision::F32.check(Device::Cpu).is_ok());
         let error = Precision::F16.check(Device::Cpu).unwrap_err().to_string();
         assert!(error.contains("not on cpu; use f32"), "{error}");
-        assert!(Precision::Int8.check(Device::Cpu).is_ok());
-        assert!(
-            Precision::Int8.check(Device::Gpu(0)).unwrap_err().to_string().contains("CPU only")
-        );
-        assert!(Precision::Int8.check_training().unwrap_err().to_string().contains("inference"));
+        for low in [Precision::Bf16, Precision::Int8] {
+            assert!(low.check(Device::Cpu).is_ok());
+            let error = low.check(Device::Gpu(0)).unwrap_err().to_string();
+            assert!(error.contains(&format!("{low} is computed on the CPU only")), "{error}");
+            assert!(low.check_training().unwrap_err().to_string().contains("inference"));
+        }
     }
 }

@@ -27,5 +27,6 @@ pub use gpu::{GpuCounters, GpuFeatures, GpuInfo, GpuLimits, Reading, gpus};
 pub use ops::cross_entropy::{CrossEntropy, Reduction};
 pub use ops::layer_norm::LayerNormOutput;
 pub use ops::loss_scale::LossScale;
+pub use ops::matmul::LowPrecision;
 pub use random::RngKey;
 pub use tensor::Tensor;

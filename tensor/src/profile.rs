@@ -236,7 +236,7 @@ fn is_product(op: &str) -> bool {
             | "linear"
             | "linear_gelu"
             | "linear_cat"
-            | "linear_int8"
+            | "linear_low"
             | "linear_parameters_backward"
     )
 }

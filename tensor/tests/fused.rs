@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use gradus_tensor::{DType, Device, RngKey, Tensor};
+use gradus_tensor::{DType, Device, LowPrecision, RngKey, Tensor};
 
 /// The GPU for one test at a time, so that its launches can be counted.
 fn gpu() -> Option<(Device, MutexGuard<'static, ()>)> {
@@ -61,12 +61,14 @@ fn layers_side_by_side_are_each_layer() {
                     assert_eq!(bits(&y), bits(&truth), "{m}×{k}, {widths:?} {dtype}");
                 }
                 if dtype == DType::F32 {
-                    let rounded: Vec<Tensor> = (0..widths.len())
-                        .map(|i| x.linear_int8(&weights[i], biases.get(i), false).unwrap())
-                        .collect();
-                    let truth = Tensor::cat(&refs(&rounded), 1).unwrap();
-                    let y = x.linear_cat_int8(&refs(&weights), &refs(biases)).unwrap();
-                    assert_eq!(bits(&y), bits(&truth), "8 bits, {m}×{k}, {widths:?}");
+                    for low in [LowPrecision::Int8, LowPrecision::Bf16] {
+                        let rounded: Vec<Tensor> = (0..widths.len())
+                            .map(|i| x.linear_low(&weights[i], biases.get(i), false, low).unwrap())
+                            .collect();
+                        let truth = Tensor::cat(&refs(&rounded), 1).unwrap();
+                        let y = x.linear_cat_low(&refs(&weights), &refs(biases), low).unwrap();
+                        assert_eq!(bits(&y), bits(&truth), "{low:?}, {m}×{k}, {widths:?}");
+                    }
                 }
             }
         }

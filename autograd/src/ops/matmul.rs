@@ -1,7 +1,7 @@
 //! Matrix products: dA = G·Bᵀ, dB = Aᵀ·G.
 
 use gradus_tensor::ops::unary::UnaryOp;
-use gradus_tensor::{DType, Result, Tensor, bail};
+use gradus_tensor::{DType, LowPrecision, Result, Tensor, bail};
 
 use crate::backward::Context;
 use crate::mode;
@@ -24,8 +24,8 @@ impl Var {
     /// See [`Tensor::linear`](gradus_tensor::Tensor::linear): dx = G·W, dW = Gᵀ·x, db = ΣG.
     pub fn linear(&self, weight: &Var, bias: Option<&Var>) -> Result<Var> {
         let inputs: Vec<&Var> = [Some(self), Some(weight), bias].into_iter().flatten().collect();
-        if mode::has_int8_weights() {
-            return linear_int8(&inputs, false);
+        if let Some(low) = mode::low() {
+            return linear_low(&inputs, false, low);
         }
         let operands = Operands::of(self, weight)?;
         let y = operands.x.linear(&operands.w, bias.map(Var::tensor))?;
@@ -36,8 +36,8 @@ impl Var {
     /// of [`linear`](Var::linear) for the gradient G·GELU′(z). Saves z besides the inputs.
     pub fn linear_gelu(&self, weight: &Var, bias: Option<&Var>) -> Result<Var> {
         let inputs: Vec<&Var> = [Some(self), Some(weight), bias].into_iter().flatten().collect();
-        if mode::has_int8_weights() {
-            return linear_int8(&inputs, true);
+        if let Some(low) = mode::low() {
+            return linear_low(&inputs, true, low);
         }
         let keep = Var::is_recorded(&inputs);
         let operands = Operands::of(self, weight)?;
@@ -63,9 +63,9 @@ impl Var {
         let inputs = [&[self], weights, biases].concat();
         let of = |vars: &[&Var]| vars.iter().map(|v| v.tensor().clone()).collect::<Vec<_>>();
         let (ws, bs) = (of(weights), of(biases));
-        if mode::has_int8_weights() {
-            not_recorded_in_int8(&inputs)?;
-            let y = self.tensor().linear_cat_int8(&refs(&ws), &refs(&bs))?;
+        if let Some(low) = mode::low() {
+            not_recorded_in_low(&inputs)?;
+            let y = self.tensor().linear_cat_low(&refs(&ws), &refs(&bs), low)?;
             return Ok(Var::constant(y));
         }
         let low = weights.first().and_then(|w| autocast_of(w));
@@ -158,16 +158,16 @@ pub fn linear_cat_composed(x: &Var, weights: &[&Var], biases: &[&Var]) -> Result
     Var::cat(&parts.iter().collect::<Vec<_>>(), -1)
 }
 
-/// The layer with its weight in 8 bits, of input, weight and perhaps bias.
-fn linear_int8(inputs: &[&Var], gelu: bool) -> Result<Var> {
-    not_recorded_in_int8(inputs)?;
+/// The layer in 8 or 16 bits, of input, weight and perhaps bias.
+fn linear_low(inputs: &[&Var], gelu: bool, low: LowPrecision) -> Result<Var> {
+    not_recorded_in_low(inputs)?;
     let bias = inputs.get(2).map(|bias| bias.tensor());
-    Ok(Var::constant(inputs[0].tensor().linear_int8(inputs[1].tensor(), bias, gelu)?))
+    Ok(Var::constant(inputs[0].tensor().linear_low(inputs[1].tensor(), bias, gelu, low)?))
 }
 
-fn not_recorded_in_int8(inputs: &[&Var]) -> Result<()> {
+fn not_recorded_in_low(inputs: &[&Var]) -> Result<()> {
     if Var::is_recorded(inputs) {
-        bail!("linear", "weights of 8 bits have no gradient; run the model under no_grad");
+        bail!("linear", "rounded weights have no gradient; run the model under no_grad");
     }
     Ok(())
 }

@@ -3,8 +3,8 @@
 /// Public functions of `Tensor` that no variable has, each with the reason. In-place operations
 /// (`add_`) and the kernels of backward rules (`softmax_backward`) need no entry.
 pub const NOT_DIFFERENTIABLE: &[(&str, &str)] = &[
-    ("linear_int8", "rounds the weight: for inference"),
-    ("linear_cat_int8", "rounds the weights: for inference"),
+    ("linear_low", "rounds the weight: for inference"),
+    ("linear_cat_low", "rounds the weights: for inference"),
     ("matmul_out_dtype", "serves the rules under autocast; matmul is differentiable"),
     ("sum_in", "serves the rules under autocast; sum is differentiable"),
     ("argmax", "gives indices"),

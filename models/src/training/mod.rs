@@ -215,7 +215,7 @@ impl<T: Task> Trainer<T> {
         recipe.precision.check(device)?;
         recipe.precision.check_training()?;
         let scaler = match recipe.precision {
-            Precision::F32 | Precision::Int8 => None,
+            Precision::F32 | Precision::Bf16 | Precision::Int8 => None,
             Precision::F16 => Some(GradScaler::new(device)?),
         };
         Ok(Trainer {

@@ -375,6 +375,7 @@ async fn info(State(app): State<Arc<App>>) -> Result<Response> {
     let dtype = match app.models.compute().precision {
         Precision::F32 => "float32",
         Precision::F16 => "float16",
+        Precision::Bf16 => "bfloat16",
         Precision::Int8 => "int8",
     };
     let options = app.models.options();

@@ -1,5 +1,7 @@
 //! The processor's kernels, one file an operation family.
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod amx;
 pub(crate) mod attention;
 pub(crate) mod binary;
 pub mod buffer;
@@ -7,9 +9,9 @@ pub(crate) mod concat;
 pub(crate) mod cross_entropy;
 pub(crate) mod dropout;
 pub(crate) mod index;
-pub(crate) mod int8;
 pub(crate) mod layer_norm;
 pub(crate) mod loss_scale;
+pub(crate) mod low;
 pub(crate) mod math;
 pub(crate) mod matmul;
 pub(crate) mod optim;

@@ -106,35 +106,67 @@ impl Tensor {
     }
 }
 
+/// In what the products of a linear layer of inference are computed; see [`Tensor::linear_low`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LowPrecision {
+    /// Weights in 8 bits, inputs in 8 or 16.
+    Int8,
+    /// Both in bf16.
+    Bf16,
+}
+
 impl Tensor {
-    /// The linear layer with its weight in 8 bits (one scale an output channel, made on first use and kept
-    /// until the weight changes) and its input in up to 16 (one scale a row); with `gelu`, GELU of it. For
-    /// inference on the CPU: there is no derivative. Shapes as for [`linear`](Tensor::linear), f32 only.
+    /// The linear layer of inference on the CPU with its operands in 8 or 16 bits; with `gelu`, GELU of it. There is no
+    /// derivative. Shapes as for [`linear`](Tensor::linear), f32 only. The rounded weight is made on first use and kept until
+    /// the weight changes.
     ///
-    /// What is lost is the rounding of the weights: at most 1/254 of the largest of a channel for each. A
-    /// row or channel with an infinity or a NaN results in NaN. Quantisation after Jacob et al.,
-    /// arXiv:1712.05877, symmetric. Composed reference: `linear` of the rounded weight.
-    pub fn linear_int8(
+    /// - [`LowPrecision::Int8`], after Jacob et al., arXiv:1712.05877: a weight has one scale an output channel and loses at most
+    ///   1/254 of the largest of the channel. The input has one scale a row: on a processor with AVX512-VNNI or AMX in 8 bits, at
+    ///   most half of 1/255 of the row's range is lost; on another in up to 16 bits, and next to nothing is. A row or channel with
+    ///   an infinity or a NaN results in NaN.
+    /// - [`LowPrecision::Bf16`]: both are rounded to 8 significant bits, sums are f32; on a processor without AVX512-BF16 or AMX
+    ///   it is the layer in f32.
+    ///
+    /// Composed reference: `linear` of the rounded operands.
+    pub fn linear_low(
         &self,
         weight: &Tensor,
         bias: Option<&Tensor>,
         gelu: bool,
+        low: LowPrecision,
     ) -> Result<Tensor> {
-        let (flat, shape) = check_linear("linear_int8", self, weight, bias)?;
-        linear_int8(&flat, &[weight], bias.as_slice(), gelu)?.reshape(&shape)
+        let (flat, shape) = check_linear("linear_low", self, weight, bias)?;
+        match linear_low(low, &flat, &[weight], bias.as_slice(), gelu)? {
+            Some(y) => y.reshape(&shape),
+            None if gelu => Ok(self.linear_gelu(weight, bias, false)?.0),
+            None => self.linear(weight, bias),
+        }
     }
 
-    /// [`linear_cat`](Tensor::linear_cat) with weights of 8 bits as of [`linear_int8`](Tensor::linear_int8),
-    /// the input rounded once for all of them.
-    pub fn linear_cat_int8(&self, weights: &[&Tensor], biases: &[&Tensor]) -> Result<Tensor> {
+    /// [`linear_cat`](Tensor::linear_cat) as [`linear_low`](Tensor::linear_low), the input rounded once for all layers.
+    pub fn linear_cat_low(
+        &self,
+        weights: &[&Tensor],
+        biases: &[&Tensor],
+        low: LowPrecision,
+    ) -> Result<Tensor> {
         let (flat, shape) = check_linear_cat("linear_cat", self, weights, biases)?;
-        linear_int8(&flat, weights, biases, false)?.reshape(&shape)
+        match linear_low(low, &flat, weights, biases, false)? {
+            Some(y) => y.reshape(&shape),
+            None => self.linear_cat(weights, biases),
+        }
     }
 }
 
-/// Layers side by side, their operands checked but for dtype and device.
-fn linear_int8(x: &Tensor, weights: &[&Tensor], biases: &[&Tensor], gelu: bool) -> Result<Tensor> {
-    let op = "linear_int8";
+/// Layers side by side, their operands checked but for dtype and device; `None` where f32 has to do.
+fn linear_low(
+    low: LowPrecision,
+    x: &Tensor,
+    weights: &[&Tensor],
+    biases: &[&Tensor],
+    gelu: bool,
+) -> Result<Option<Tensor>> {
+    let op = "linear_low";
     let operands = [&[x], weights, biases].concat();
     for operand in &operands {
         if operand.dtype() != DType::F32 || operand.device() != Device::Cpu {
@@ -143,10 +175,11 @@ fn linear_int8(x: &Tensor, weights: &[&Tensor], biases: &[&Tensor], gelu: bool) 
         }
     }
     let biases = biases.iter().map(|b| b.contiguous()).collect::<Result<Vec<_>>>()?;
+    let Some(kernel) = cpu::low::choose(low, x.shape()[1]) else { return Ok(None) };
     let (_, span) = begin(op, &operands)?;
-    let result = cpu::int8::linear(&x.contiguous()?, weights, &biases, gelu);
+    let result = cpu::low::linear(kernel, &x.contiguous()?, weights, &biases, gelu);
     span.end(&result);
-    result
+    result.map(Some)
 }
 
 /// A product has its operands' dtype, or is f32 of operands in f16.
