@@ -328,13 +328,10 @@ pub(crate) fn forward(
 /// from `n` on become 0.
 #[inline(always)]
 fn softmax_row<T: Float>(row: &mut [T], n: usize, scale: T) -> T {
-    let max = simd::reduce(
-        &row[..n],
-        T::NEG_INFINITY,
+    let max = T::largest(row[..n].iter().map(
         #[inline(always)]
-        |m: T, x| m.max(x * scale),
-        Float::max,
-    );
+        |&x| x * scale,
+    ));
     for x in row.iter_mut() {
         *x = (*x * scale - max).exp();
     }

@@ -29,7 +29,7 @@ use std::ops::Range;
 pub(crate) use self::tile::choose;
 use self::tile::{Kernel, PANEL, Sums, WIDTH};
 use super::buffer::Buffer;
-use super::math::nearest;
+use super::math::{from_order, in_order, nearest};
 use super::matmul::{self, Mat};
 use super::parallel::{self, SharedMut};
 use super::simd;
@@ -38,8 +38,10 @@ use super::unary::gelu;
 use crate::storage::Output;
 use crate::{Result, Tensor};
 
-/// Rows of x that a task passes over a panel: a multiple of every kernel's tile.
-const BLOCK: usize = 96;
+/// A task passes as many rows of x over a panel as the second cache keeps, because W comes from further away: so many
+/// bytes, and no fewer rows and no more. The least is a multiple of every kernel's tile.
+const BLOCK_BYTES: usize = 1 << 20;
+const BLOCK: (usize, usize) = (96, 576);
 /// Picoseconds that a byte of W takes to arrive, and that an element of y takes after its sum.
 const PS_PER_BYTE: usize = 40;
 const PS_PER_ELEMENT: usize = 300;
@@ -175,10 +177,10 @@ fn scale(largest: u32, most: i32) -> (f32, f32) {
 
 /// As [`scale`], for integers 0..255 with `low` at their lower end and `high` at their upper: and the integer of 0.
 #[inline(always)]
-fn affine(low: f32, high: f32, finite: bool) -> (f32, f32, i32) {
+fn affine(low: f32, high: f32) -> (f32, f32, i32) {
     let step = high * (1.0 / 255.0) - low * (1.0 / 255.0);
     let inverse = 1.0 / step;
-    match (finite, inverse.is_finite()) {
+    match (low.is_finite() && high.is_finite(), inverse.is_finite()) {
         (false, _) => (f32::NAN, 0.0, 0),
         (true, true) => (step, inverse, nearest(-low * inverse).clamp(0, 255)),
         (true, false) => (0.0, 0.0, 0),
@@ -242,8 +244,7 @@ impl Rounded {
 
 #[inline(always)]
 fn in_16_bits(x: &[f32], out: &mut [i16]) -> f32 {
-    let bits = |m: u32, x: f32| larger(m, x);
-    let (scale, inverse) = scale(simd::reduce(x, 0, bits, u32::max), most(x.len()));
+    let (scale, inverse) = scale(x.iter().fold(0, |m, &x| larger(m, x)), most(x.len()));
     for (q, &x) in out.iter_mut().zip(x) {
         *q = nearest(x * inverse) as i16;
     }
@@ -253,12 +254,12 @@ fn in_16_bits(x: &[f32], out: &mut [i16]) -> f32 {
 
 #[inline(always)]
 fn in_8_bits(x: &[f32], out: &mut [u8]) -> (f32, i32) {
-    let low = |m: f32, x: f32| if x < m { x } else { m };
-    let high = |m: f32, x: f32| if x > m { x } else { m };
-    let bits = |m: u32, x: f32| larger(m, x);
-    let finite = f32::from_bits(simd::reduce(x, 0, bits, u32::max)).is_finite();
-    let (low, high) = (simd::reduce(x, 0.0, low, low), simd::reduce(x, 0.0, high, high));
-    let (scale, inverse, zero) = affine(low, high, finite);
+    // 0 is always among them; an infinity or a NaN is at one end.
+    let (mut low, mut high) = (0, 0);
+    for key in x.iter().map(|&x| in_order(x)) {
+        (low, high) = (low.min(key), high.max(key));
+    }
+    let (scale, inverse, zero) = affine(from_order(low), from_order(high));
     for (q, &x) in out.iter_mut().zip(x) {
         *q = (nearest(x * inverse) + zero).clamp(0, 255) as u8;
     }
@@ -292,6 +293,7 @@ impl Product<'_> {
         // SAFETY: the caller's promise.
         let state = unsafe { kernel.begin() };
         let mut sums = Sums::ZERO;
+        let mut ys = [[0f32; WIDTH]; tile::TALLEST];
         for pair in pairs {
             let (first, b) = (pair * WIDTH, w.pair(pair));
             let cols = WIDTH.min(w.n - first);
@@ -319,7 +321,6 @@ impl Product<'_> {
                         &mut sums,
                     )
                 };
-                let mut ys = [[0f32; WIDTH]; tile::TALLEST];
                 for (r, y) in ys[..height].iter_mut().enumerate() {
                     let (scale, zero) = (x.scales[at + r], x.zeros[at + r]);
                     let sums = &sums.0[r];
@@ -354,7 +355,9 @@ impl Product<'_> {
     /// The whole product of `m` rows, split between threads.
     fn run(&self, m: usize) {
         let (n, k) = (self.w.n, self.w.k);
-        let (pairs, row_parts) = (n.div_ceil(WIDTH), m.div_ceil(BLOCK));
+        let block = (BLOCK_BYTES / (4 * self.w.form.words(k)).max(1)).clamp(BLOCK.0, BLOCK.1);
+        let block = block / BLOCK.0 * BLOCK.0;
+        let (pairs, row_parts) = (n.div_ceil(WIDTH), m.div_ceil(block));
         let wanted = rayon::current_num_threads() * if row_parts == 1 { 1 } else { 4 };
         let column_parts = wanted.div_ceil(row_parts).min(pairs);
         let tasks = row_parts * column_parts;
@@ -363,7 +366,7 @@ impl Product<'_> {
         let ps = macs.max(arrival) + m * n / tasks * PS_PER_ELEMENT;
         parallel::run(tasks, ps / 1000 + 100, &|task| {
             let (part, column) = (task / column_parts, task % column_parts);
-            let rows = part * BLOCK..m.min((part + 1) * BLOCK);
+            let rows = part * block..m.min((part + 1) * block);
             let pairs = parallel::part(pairs, column_parts, column);
             simd::dispatch::<true, f32, _>(
                 #[inline(always)]

@@ -20,7 +20,7 @@ const CHEAP: f64 = 0.3;
 /// The largest element; NaN if any is.
 #[inline(always)]
 pub(crate) fn row_max<T: Float>(x: &[T]) -> T {
-    simd::reduce(x, T::NEG_INFINITY, T::max, T::max)
+    T::largest(x.iter().copied())
 }
 
 /// Σ e^(x − m).
