@@ -389,8 +389,12 @@ mod avx512 {
     #[target_feature(enable = "avx512f,avx512bf16")]
     fn add_bf16(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: vectors of one size, any bits.
-        let (a, b): (__m512bh, __m512bh) =
-            unsafe { (std::mem::transmute(a), std::mem::transmute(b)) };
+        let (a, b): (__m512bh, __m512bh) = unsafe {
+            (
+                std::mem::transmute::<__m512i, __m512bh>(a),
+                std::mem::transmute::<__m512i, __m512bh>(b),
+            )
+        };
         _mm512_castps_si512(_mm512_dpbf16_ps(_mm512_castsi512_ps(sum), a, b))
     }
 }

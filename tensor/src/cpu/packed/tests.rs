@@ -102,46 +102,105 @@ fn run(case: &Case, isa: Option<Isa>, data: &[Vec<f32>; 3]) -> (Vec<f32>, Vec<f3
     (c, before)
 }
 
+/// The product of a case by each of `isas` against sums in f64, and all of them with the same bits.
+fn check(case: &Case, seed: u64, isas: &[Option<Isa>]) -> Result<(), TestCaseError> {
+    let (m, k, n) = case.sizes;
+    let room = |rows: usize, cols: usize| (rows + 3) * (cols + 3);
+    let data = [random(room(m, k), seed), random(room(k, n), seed + 1), random(n, seed + 2)];
+    let a = mat(&data[0], m, k, case.gap, case.transposed[0]);
+    let b = mat(&data[1], k, n, case.gap, case.transposed[1]);
+    let mut truth = vec![0f64; m * n];
+    for i in 0..m {
+        let truth = &mut truth[i * n..(i + 1) * n];
+        for p in 0..k {
+            let x = a.data[i * a.row + p * a.col] as f64;
+            for j in 0..n {
+                truth[j] += x * b.data[p * b.row + j * b.col] as f64;
+            }
+        }
+        for j in 0..n {
+            truth[j] += if case.bias { data[2][j] as f64 } else { 0.0 };
+        }
+    }
+    let mut first: Option<Vec<f32>> = None;
+    for &isa in isas {
+        let (c, before) = run(case, isa, &data);
+        for (i, &sum) in truth.iter().enumerate() {
+            let (mut sum, tolerance) = (sum, 1e-5 + 5e-7 * k as f64);
+            let at = [i / n, i % n];
+            if case.gelu {
+                let z = before[i] as f64;
+                prop_assert!((z - sum).abs() < tolerance, "{isa:?} {case:?} {at:?} {z} {sum}");
+                sum *= 0.5 * libm::erfc(-sum * std::f64::consts::FRAC_1_SQRT_2);
+            }
+            let error = (c[i] as f64 - sum).abs();
+            prop_assert!(error < tolerance, "{isa:?} {case:?} {at:?} {} {sum}", c[i]);
+        }
+        // One order of summation: tiles and blocks of any size give the same bits. (GELU's
+        // exponential may be contracted differently; its argument may not.)
+        let sums = if case.gelu { before } else { c };
+        match &first {
+            None => first = Some(sums),
+            Some(first) => prop_assert_eq!(first, &sums),
+        }
+    }
+    Ok(())
+}
+
+/// The instruction sets of this processor.
+fn detected() -> Vec<Option<Isa>> {
+    match Isa::detect() {
+        None => vec![],
+        Some(Isa::Avx2) => vec![Some(Isa::Avx2)],
+        Some(Isa::Avx512) => vec![Some(Isa::Avx2), Some(Isa::Avx512)],
+    }
+}
+
+#[test]
+fn sizes_around_every_block() {
+    let mut count = 0usize;
+    for m in [1, 7, 95, 96, 97, 191, 193, 289] {
+        for k in [1, 255, 256, 257, 767, 769, 1537] {
+            for n in [1, 16, 31, 33, 65] {
+                // All combinations of the flags, one after another: 37 is odd.
+                let flags: [bool; 5] = std::array::from_fn(|bit| (count * 37) >> bit & 1 == 1);
+                let [ta, tb, packed, bias, gelu] = flags;
+                let transposed = [ta, tb];
+                let case =
+                    Case { sizes: (m, k, n), transposed, gap: count % 3, packed, bias, gelu };
+                check(&case, count as u64, &detected()).unwrap();
+                count += 1;
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
     #[test]
     fn agrees_with_sums_in_f64(case in cases(), seed in 0u64..1000) {
-        let Some(best) = Isa::detect() else { return Ok(()) };
-        let (m, k, n) = case.sizes;
-        let room = |rows: usize, cols: usize| (rows + 3) * (cols + 3);
-        let data = [random(room(m, k), seed), random(room(k, n), seed + 1), random(n, seed + 2)];
-        let a = mat(&data[0], m, k, case.gap, case.transposed[0]);
-        let b = mat(&data[1], k, n, case.gap, case.transposed[1]);
-        let isas = match best {
-            Isa::Avx2 => vec![None, Some(Isa::Avx2)],
-            Isa::Avx512 => vec![None, Some(Isa::Avx2), Some(Isa::Avx512)],
-        };
-        let mut first: Option<Vec<f32>> = None;
-        for isa in isas {
-            let (c, before) = run(&case, isa, &data);
-            for i in 0..m {
-                for j in 0..n {
-                    let mut sum = if case.bias { data[2][j] as f64 } else { 0.0 };
-                    for p in 0..k {
-                        let (x, y) = (a.data[i * a.row + p * a.col], b.data[p * b.row + j * b.col]);
-                        sum += x as f64 * y as f64;
-                    }
-                    let (got, tolerance) = (c[i * n + j], 1e-5 + 5e-7 * k as f64);
-                    if case.gelu {
-                        let z = before[i * n + j] as f64;
-                        prop_assert!((z - sum).abs() < tolerance, "{isa:?} {case:?} {z} {sum}");
-                        sum *= 0.5 * libm::erfc(-sum * std::f64::consts::FRAC_1_SQRT_2);
-                    }
-                    let error = (got as f64 - sum).abs();
-                    prop_assert!(error < tolerance, "{isa:?} {case:?} [{i}, {j}] {got} {sum}");
-                }
-            }
-            // One order of summation: tiles and blocks of any size give the same bits. (GELU's
-            // exponential may be contracted differently; its argument may not.)
-            let sums = if case.gelu { before } else { c };
-            match &first {
-                None => first = Some(sums),
-                Some(first) => prop_assert_eq!(first, &sums),
+        let isas = detected();
+        if !isas.is_empty() {
+            check(&case, seed, &[vec![None], isas].concat())?;
+        }
+    }
+
+    #[test]
+    fn small_products_agree_with_sums_in_f64(
+        m in 1..60usize, k in 1..70usize, vectors in 1..6usize, gap in 0..3usize,
+        transposed: bool, add: bool, seed in 0u64..1000,
+    ) {
+        let width = 16 * vectors;
+        let data = [random((m + 3) * (k + 3), seed), random(k * width, seed + 1), random(m * width, seed + 2)];
+        let a = mat(&data[0], m, k, gap, transposed);
+        for isa in detected().into_iter().flatten() {
+            let mut c = data[2].clone();
+            small(isa, (m, k, width), a, &data[1], &mut c, add);
+            for (i, &got) in c.iter().enumerate() {
+                let (row, column) = (i / width, i % width);
+                let products = (0..k).map(|p| a.data[row * a.row + p * a.col] as f64 * data[1][p * width + column] as f64);
+                let want = products.sum::<f64>() + if add { data[2][i] as f64 } else { 0.0 };
+                prop_assert!((got as f64 - want).abs() < 1e-4, "{isa:?} [{row}, {column}] {got} {want}");
             }
         }
     }
