@@ -9,7 +9,7 @@ pub use heads::{MaskedLm, SequenceClassifier, TokenClassifier};
 
 use std::ops::Range;
 
-use gradus_autograd::Var;
+use gradus_autograd::{Var, is_grad_enabled};
 use gradus_nn::{
     Dropout, Embedding, EncoderConfig, EncoderLayer, Forward, Init, LayerNorm, Linear, Path,
 };
@@ -95,6 +95,11 @@ impl BertInput {
         })
     }
 
+    /// The tokens' ids, types and positions.
+    fn by_token(&self) -> [&Tensor; 3] {
+        [&self.ids, &self.type_ids, &self.position_ids]
+    }
+
     /// Number of sequences.
     pub fn sequences(&self) -> usize {
         self.first.numel()
@@ -128,13 +133,31 @@ impl Embeddings {
         })
     }
 
-    fn forward(&self, input: &BertInput, forward: &Forward) -> Result<Var> {
-        let words =
-            self.word.forward(&input.ids)?.add(&self.token_type.forward(&input.type_ids)?)?;
-        let positions = self.position.forward(&input.position_ids)?;
+    /// Of the tokens' ids, types and positions.
+    fn forward(&self, [ids, types, positions]: [&Tensor; 3], forward: &Forward) -> Result<Var> {
+        let words = self.word.forward(ids)?.add(&self.token_type.forward(types)?)?;
+        let positions = self.position.forward(positions)?;
         let normed = self.norm.forward_residual(&words, &positions, None)?;
         Ok(self.dropout.forward(&normed, forward)?)
     }
+}
+
+/// Bytes of a layer's largest activation in a group of inference, and tokens that a group may have in any case: fewer rows would
+/// not hide the arrival of a layer's weights.
+const GROUP_BYTES: usize = 6 << 20;
+const GROUP_TOKENS: usize = 256;
+
+/// Sequences in groups of at most `most` tokens; a longer one is a group of its own.
+fn groups(offsets: &[u32], most: usize) -> Vec<Range<usize>> {
+    let (sequences, mut groups, mut first) = (offsets.len() - 1, Vec::new(), 0);
+    for end in 1..=sequences {
+        // The next sequence would be too much, or there is none.
+        if end == sequences || (offsets[end + 1] - offsets[first]) as usize > most {
+            groups.push(first..end);
+            first = end;
+        }
+    }
+    groups
 }
 
 /// The encoder: what every head stands on.
@@ -191,17 +214,40 @@ impl Bert {
     }
 
     /// The last hidden state, `[tokens, hidden]`.
+    ///
+    /// Inference on the CPU takes a large batch in groups of whole sequences, one after another through all layers, so that
+    /// what a layer leaves for the next is still in the cache; the result is the same, bit for bit.
     pub fn forward(&self, input: &BertInput, forward: &Forward) -> Result<Var> {
-        let mut x = self.embeddings.forward(input, forward)?;
+        let tokens = input.by_token();
+        let apart = self.device() == Device::Cpu && !forward.training && !is_grad_enabled();
+        let most = (GROUP_BYTES / 4 / self.config.intermediate_size.max(1)).max(GROUP_TOKENS);
+        if !apart || input.tokens() <= most {
+            return self.encode(tokens, &input.offsets, forward);
+        }
+        let offsets = input.offsets.to_vec::<u32>()?;
+        let mut parts = Vec::new();
+        for group in groups(&offsets, most) {
+            let (start, end) = (offsets[group.start] as usize, offsets[group.end] as usize);
+            let own: Vec<u32> =
+                offsets[group.start..=group.end].iter().map(|o| o - start as u32).collect();
+            let [ids, types, positions] = tokens.map(|t| t.narrow(0, start, end - start));
+            let own = Tensor::from_slice(&own, &[own.len()])?;
+            parts.push(self.encode([&ids?, &types?, &positions?], &own, forward)?);
+        }
+        Ok(Var::cat(&parts.iter().collect::<Vec<_>>(), 0)?)
+    }
+
+    fn encode(&self, tokens: [&Tensor; 3], offsets: &Tensor, forward: &Forward) -> Result<Var> {
+        let mut x = self.embeddings.forward(tokens, forward)?;
         for layer in &self.layers {
-            x = layer.forward(&x, &input.offsets, forward)?;
+            x = layer.forward(&x, offsets, forward)?;
         }
         Ok(x)
     }
 
     /// The embeddings' output and every layer's, each `[tokens, hidden]`.
     pub fn hidden_states(&self, input: &BertInput, forward: &Forward) -> Result<Vec<Var>> {
-        let mut states = vec![self.embeddings.forward(input, forward)?];
+        let mut states = vec![self.embeddings.forward(input.by_token(), forward)?];
         for (i, layer) in self.layers.iter().enumerate() {
             states.push(layer.forward(&states[i], &input.offsets, forward)?);
         }
@@ -227,7 +273,7 @@ impl Bert {
             )));
         }
         let forward = Forward::inference();
-        let mut x = self.embeddings.forward(input, &forward)?;
+        let mut x = self.embeddings.forward(input.by_token(), &forward)?;
         let mut shown = Vec::with_capacity(layers.len());
         for (i, layer) in self.layers[..layers.end].iter().enumerate() {
             if i >= layers.start {
@@ -269,4 +315,53 @@ pub fn normalize(x: &Var) -> Result<Var> {
     let floor = Tensor::full(&[], 1e-12, DType::F32)?.to_dtype(x.dtype())?;
     let floor = Var::constant(floor.to_device(x.tensor().device())?);
     Ok(x.div(&norm.maximum(&floor)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use gradus_autograd::no_grad;
+    use gradus_nn::Store;
+
+    use super::*;
+
+    #[test]
+    fn groups_are_whole_sequences_within_the_limit() {
+        let offsets = |lengths: &[u32]| -> Vec<u32> {
+            let ends = lengths.iter().scan(0, |end, n| {
+                *end += n;
+                Some(*end)
+            });
+            std::iter::once(0).chain(ends).collect()
+        };
+        let cases: [(&[u32], &[Range<usize>]); 5] = [
+            (&[], &[]),
+            (&[3, 3, 4], &[0..3]),
+            (&[3, 3, 5], &[0..2, 2..3]),
+            (&[11, 1, 30, 2, 8], &[0..1, 1..2, 2..3, 3..5]),
+            (&[10, 10], &[0..1, 1..2]),
+        ];
+        for (lengths, want) in cases {
+            assert_eq!(groups(&offsets(lengths), 10), want, "{lengths:?}");
+        }
+    }
+
+    #[test]
+    fn a_batch_in_groups_is_the_batch() {
+        let config: BertConfig = serde_json::from_str(
+            r#"{"vocab_size": 50, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2,
+                "intermediate_size": 8192, "max_position_embeddings": 400}"#,
+        )
+        .unwrap();
+        let bert = Bert::new(&Store::new(3).root().join("bert"), &config, false).unwrap();
+        let lengths = [1usize, 90, 300, 7, 120, 100, 30, 5];
+        let ids: Vec<u32> = (0..300).map(|i| i * 7 % 50).collect();
+        let types = vec![0; 300];
+        let parts = lengths.iter().map(|&n| (&ids[..n], &types[..n]));
+        let input = BertInput::new(&PackedBatch::from_parts(parts, &config).unwrap()).unwrap();
+        assert!(input.tokens() > 2 * GROUP_TOKENS, "several groups");
+        let run = || bert.forward(&input, &Forward::inference()).unwrap().tensor().to_vec::<f32>();
+        // What is recorded is never taken apart.
+        let (grouped, whole) = (no_grad(run).unwrap(), run().unwrap());
+        assert_eq!(grouped, whole);
+    }
 }
