@@ -333,15 +333,20 @@ mod tests {
             });
             std::iter::once(0).chain(ends).collect()
         };
-        let cases: [(&[u32], &[Range<usize>]); 5] = [
+        // Where each group ends.
+        let cases: [(&[u32], &[usize]); 5] = [
             (&[], &[]),
-            (&[3, 3, 4], &[0..3]),
-            (&[3, 3, 5], &[0..2, 2..3]),
-            (&[11, 1, 30, 2, 8], &[0..1, 1..2, 2..3, 3..5]),
-            (&[10, 10], &[0..1, 1..2]),
+            (&[3, 3, 4], &[3]),
+            (&[3, 3, 5], &[2, 3]),
+            (&[11, 1, 30, 2, 8], &[1, 2, 3, 5]),
+            (&[10, 10], &[1, 2]),
         ];
         for (lengths, want) in cases {
-            assert_eq!(groups(&offsets(lengths), 10), want, "{lengths:?}");
+            let groups = groups(&offsets(lengths), 10);
+            let ends: Vec<usize> = groups.iter().map(|group| group.end).collect();
+            assert_eq!(ends, want, "{lengths:?}");
+            let starts: Vec<usize> = groups.iter().map(|group| group.start).collect();
+            assert_eq!(starts, [&[0], &ends[..]].concat()[..ends.len()], "one after another");
         }
     }
 
