@@ -34,7 +34,6 @@ use super::matmul::{self, Mat};
 use super::parallel::{self, SharedMut};
 use super::simd;
 use super::unary::gelu;
-
 use crate::storage::Output;
 use crate::{Result, Tensor};
 
