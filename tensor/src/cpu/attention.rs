@@ -109,6 +109,9 @@ fn product<T: Float>(m: usize, k: usize, width: usize, a: Mat<T>, b: &[T], c: &m
             i += $r;
         }};
     }
+    while i + 6 <= m {
+        rows_by!(6);
+    }
     while i + 4 <= m {
         rows_by!(4);
     }

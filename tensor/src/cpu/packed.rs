@@ -59,6 +59,19 @@ impl Isa {
         }
     }
 
+    /// Runs `rounds` times `CHAINS` independent multiply-adds of a vector in registers; returns how many floating-point
+    /// operations that were, two for each element.
+    pub(crate) fn multiply_adds<const CHAINS: usize>(self, rounds: usize) -> u64 {
+        // SAFETY: an `Isa` that was not detected nobody has.
+        unsafe {
+            match self {
+                Isa::Avx2 => chains_avx2::<CHAINS>(rounds),
+                Isa::Avx512 => chains_avx512::<CHAINS>(rounds),
+            }
+        }
+        (2 * rounds * CHAINS * self.width() / 2) as u64
+    }
+
     /// Columns of a panel.
     pub(crate) fn width(self) -> usize {
         match self {
@@ -331,6 +344,34 @@ macro_rules! compiled {
 }
 compiled!(block_avx2, __m256, "avx2,fma");
 compiled!(block_avx512, __m512, "avx512f,avx2,fma");
+
+/// The loop of [`Isa::multiply_adds`] for one instruction set. Its vectors are spelled out as a tile's: left to the compiler, arrays
+/// of 16 floats became single lanes on AVX-512, at a fortieth of the rate.
+macro_rules! chains {
+    ($name:ident, $v:ty, $features:literal) => {
+        #[target_feature(enable = $features)]
+        unsafe fn $name<const CHAINS: usize>(rounds: usize) {
+            use std::hint::black_box;
+            // SAFETY: the caller's promise; the array has as many elements as the vectors.
+            unsafe {
+                let splat = |x: f32| <$v>::splat(black_box(x));
+                let (a, b, mut sums) = (splat(0.999), splat(1e-3), [splat(1.0); CHAINS]);
+                for _ in 0..rounds {
+                    for sum in &mut sums {
+                        *sum = sum.add_product(a, b);
+                    }
+                }
+                let mut out = [[0f32; <$v as Lanes>::N]; CHAINS];
+                for (sum, out) in sums.into_iter().zip(&mut out) {
+                    sum.store(out.as_mut_ptr());
+                }
+                black_box(out);
+            }
+        }
+    };
+}
+chains!(chains_avx2, __m256, "avx2,fma");
+chains!(chains_avx512, __m512, "avx512f,avx2,fma");
 
 /// C (+)= A·B on the calling thread, for operands in the first cache: A `[m, k]` of any strides, B `[k, width]` and C
 /// `[m, width]`, where `width` is a multiple of 16.

@@ -4,47 +4,14 @@
 /// few enough for 16 registers.
 const CHAINS: usize = 12;
 
-/// A loop of multiply-adds for one instruction set. The vectors are spelled out: left to the compiler, twelve arrays of
-/// 16 floats became single lanes on AVX-512, at a fortieth of the rate.
-#[cfg(target_arch = "x86_64")]
-macro_rules! fma_loop {
-    ($name:ident, $features:literal, $splat:ident, $fma:ident, $add:ident, $store:ident, $lanes:literal) => {
-        #[target_feature(enable = $features)]
-        fn $name(rounds: usize) -> u64 {
-            use std::arch::x86_64::*;
-            let (a, b) = ($splat(std::hint::black_box(0.999)), $splat(std::hint::black_box(1e-3)));
-            let mut x = [$splat(std::hint::black_box(1.0)); CHAINS];
-            for _ in 0..rounds {
-                for chain in &mut x {
-                    *chain = $fma(*chain, a, b);
-                }
-            }
-            let mut sum = [0f32; $lanes];
-            let total = x.into_iter().fold($splat(0.0), |sum, x| $add(sum, x));
-            // SAFETY: the array has as many elements as the vector.
-            unsafe { $store(sum.as_mut_ptr(), total) };
-            std::hint::black_box(sum);
-            (2 * rounds * CHAINS * $lanes) as u64
-        }
-    };
-}
-#[cfg(target_arch = "x86_64")]
-fma_loop!(avx2, "avx2,fma", _mm256_set1_ps, _mm256_fmadd_ps, _mm256_add_ps, _mm256_storeu_ps, 8);
-#[cfg(target_arch = "x86_64")]
-fma_loop!(avx512, "avx512f", _mm512_set1_ps, _mm512_fmadd_ps, _mm512_add_ps, _mm512_storeu_ps, 16);
-
 /// Runs `rounds` times twelve vectors of multiply-adds in f32 registers on the calling thread and returns the
 /// floating-point operations made (two a multiply-add). Nothing is read from memory: no kernel can
 /// do better. Call it on every thread at once, since cores that share a clock or an execution unit
 /// slow each other down.
 pub fn fma_loop(rounds: usize) -> u64 {
     #[cfg(target_arch = "x86_64")]
-    match super::packed::Isa::detect() {
-        // SAFETY: detected.
-        Some(super::packed::Isa::Avx512) => return unsafe { avx512(rounds) },
-        // SAFETY: detected.
-        Some(super::packed::Isa::Avx2) => return unsafe { avx2(rounds) },
-        None => {}
+    if let Some(isa) = super::packed::Isa::detect() {
+        return isa.multiply_adds::<CHAINS>(rounds);
     }
     plain(rounds)
 }

@@ -38,7 +38,7 @@ pub(crate) fn dispatch<const HEAVY: bool, T: Element, R>(body: impl FnOnce() -> 
 
 /// Whether [`dispatch`] chooses AVX-512: registers twice as wide, and twice as many.
 #[inline(always)]
-pub(crate) fn has_avx512() -> bool {
+fn has_avx512() -> bool {
     #[cfg(target_arch = "x86_64")]
     {
         is_x86_feature_detected!("avx512f")

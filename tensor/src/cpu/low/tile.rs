@@ -19,16 +19,14 @@ impl Sums {
     pub(super) const ZERO: Sums = Sums([[0; WIDTH]; TALLEST]);
 }
 
+/// Outside x86 there is only the plain one.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 pub(crate) enum Kernel {
-    #[cfg_attr(target_arch = "x86_64", allow(dead_code))]
     Plain,
-    #[cfg(target_arch = "x86_64")]
     Avx2,
     /// With VNNI, or BF16.
-    #[cfg(target_arch = "x86_64")]
     Avx512,
-    #[cfg(target_arch = "x86_64")]
     Amx,
 }
 
@@ -75,38 +73,21 @@ impl Kernel {
     /// Rows of a tile.
     pub(super) fn rows(self) -> usize {
         match self {
-            Kernel::Plain => 6,
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2 => 6,
-            #[cfg(target_arch = "x86_64")]
+            Kernel::Plain | Kernel::Avx2 => 6,
             Kernel::Avx512 => 12,
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Amx => 32,
+            Kernel::Amx => TALLEST,
         }
     }
 
     /// Femtoseconds of a multiply-add.
     pub(super) fn fs_per_mac(self, form: Form) -> usize {
-        match self {
-            Kernel::Plain => 300_000,
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2 => 8_000,
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Avx512 => {
-                if form == Form::Int8 {
-                    3_500
-                } else {
-                    10_000
-                }
-            }
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Amx => {
-                if form == Form::Int8 {
-                    500
-                } else {
-                    900
-                }
-            }
+        match (self, form) {
+            (Kernel::Plain, _) => 300_000,
+            (Kernel::Avx2, _) => 8_000,
+            (Kernel::Avx512, Form::Int8) => 3_500,
+            (Kernel::Avx512, _) => 10_000,
+            (Kernel::Amx, Form::Int8) => 500,
+            (Kernel::Amx, _) => 900,
         }
     }
 
