@@ -129,7 +129,7 @@ impl Embeddings {
             position: table("position_embeddings", config.max_position_embeddings)?,
             token_type: table("token_type_embeddings", config.type_vocab_size)?,
             norm: LayerNorm::new(&path.join("LayerNorm"), h, config.layer_norm_eps)?,
-            dropout: Dropout::new(path, config.hidden_dropout_prob),
+            dropout: Dropout::new(path, config.hidden_dropout_prob)?,
         })
     }
 

@@ -44,7 +44,7 @@ impl<T: Task> Trainer<T> {
                 std::fs::remove_dir_all(&aside).map_err(io(&aside))?;
             }
             save_folder(&aside, config, tokenizer, &self.store)?;
-            safetensors::save(aside.join(OPTIMIZER), self.optimizer.state(), None)?;
+            safetensors::save(aside.join(OPTIMIZER), self.optimizer.state()?, None)?;
             let loss_scale = self.scaler.as_ref().map(GradScaler::state);
             let state = State { step: self.step, recipe: self.recipe.clone(), loss_scale };
             let json = serde_json::to_vec_pretty(&state)
