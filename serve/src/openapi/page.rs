@@ -25,7 +25,7 @@ pub fn page(document: &Value) -> String {
 /// One operation: closed, its method, path and summary; opened, its fields and a form to try it.
 fn one(document: &Value, method: &str, path: &str, operation: &Value) -> String {
     let mut html = String::new();
-    let summary = escaped(operation["summary"].as_str().unwrap_or_default());
+    let summary = marked(operation["summary"].as_str().unwrap_or_default());
     let _ = write!(
         html,
         "<details class=operation data-method={} data-path=\"{path}\"><summary><span class=method>{}</span> \
@@ -87,7 +87,7 @@ fn table(title: &str, fields: &[Field]) -> String {
             escaped(name),
             escaped(name),
             escaped(kind),
-            escaped(about)
+            marked(about)
         );
     }
     html + "</tbody></table>\n"
@@ -193,6 +193,16 @@ fn kind_of(document: &Value, schema: &Value) -> String {
         Some(kind) => kind.to_string(),
         None => "anything".into(),
     }
+}
+
+/// Text with what stands between backticks as code.
+fn marked(text: &str) -> String {
+    let parts = text.split('`').enumerate();
+    let part = |(i, part): (usize, &str)| match i % 2 {
+        0 => escaped(part),
+        _ => format!("<code>{}</code>", escaped(part)),
+    };
+    parts.map(part).collect()
 }
 
 fn escaped(text: &str) -> String {
