@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Parser)]
 #[command(
     name = "infer",
-    version,
+    version = gradus_cli::VERSION,
+    long_version = gradus_cli::LONG_VERSION,
     after_help = "Examples:
   infer classify --model runs/banking77 \"How do I locate my card?\"
   infer embed --model sentence-transformers/all-MiniLM-L6-v2 --input texts.txt --output texts.npy
@@ -26,8 +27,10 @@ use serde::{Deserialize, Serialize};
   cat texts.txt | infer classify --model runs/banking77 --json > labels.jsonl"
 )]
 pub struct Program {
+    /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    /// The flags that every program takes.
     #[command(flatten)]
     pub shared: SharedArgs,
 }
