@@ -84,7 +84,7 @@ impl<T: Task> Trainer<T> {
         let written = (|| {
             remove_folder(&aside)?;
             save_folder(&aside, config, tokenizer, &self.store)?;
-            safetensors::save(aside.join(OPTIMIZER), self.optimizer.state(), None)?;
+            safetensors::save(aside.join(OPTIMIZER), self.optimizer.state()?, None)?;
             if let Some(best) = self.best.as_ref().filter(|best| best.step != self.step) {
                 let named =
                     |(p, value): &(Parameter, Tensor)| (p.name().to_string(), value.clone());
