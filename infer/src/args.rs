@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Parser)]
 #[command(
     name = "infer",
-    version,
+    version = gradus_cli::VERSION,
+    long_version = gradus_cli::LONG_VERSION,
     after_help = "Examples:
   infer classify --model runs/banking77 \"How do I locate my card?\"
   infer evaluate --model runs/banking77 --data data/banking77/test.csv
@@ -27,8 +28,10 @@ use serde::{Deserialize, Serialize};
   cat texts.txt | infer classify --model runs/banking77 --json > labels.jsonl"
 )]
 pub struct Program {
+    /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    /// The flags that every program takes.
     #[command(flatten)]
     pub shared: SharedArgs,
 }

@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Parser)]
 #[command(
     name = "serve",
-    version,
+    version = gradus_cli::VERSION,
+    long_version = gradus_cli::LONG_VERSION,
     after_help = "Examples:
   serve --model runs/banking77
   serve --model embed=sentence-transformers/all-MiniLM-L6-v2 --model intents=runs/banking77 --port 8000
@@ -24,8 +25,10 @@ use serde::{Deserialize, Serialize};
 See /docs of a running server for what it answers."
 )]
 pub struct Program {
+    /// The flags of its own.
     #[command(flatten)]
     pub flags: Flags,
+    /// The flags that every program takes.
     #[command(flatten)]
     pub shared: SharedArgs,
 }

@@ -39,3 +39,5 @@ pub mod protocols;
 pub mod registry;
 pub mod scheduler;
 pub mod server;
+
+pub use args::Program;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use clap::Parser;
 use gradus_cli::{Failure, Outcome, SharedArgs};
 use gradus_tensor::Device;
 use serde_json::json;
@@ -32,8 +31,8 @@ const IO_THREADS: usize = 2;
 ///
 /// # Errors
 /// A usage error for flags that cannot be; an error when a model cannot be opened or the address is taken.
-pub fn main() -> Outcome {
-    let Program { shared, flags } = Program::parse();
+pub fn main(program: Program) -> Outcome {
+    let Program { shared, flags } = program;
     let (shared, flags) = gradus_cli::layered(&shared, &flags)?;
     let settings = Settings::new(&flags)?;
     let device = shared.start_beside()?;

@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Parser)]
 #[command(
     name = "train",
-    version,
+    version = gradus_cli::VERSION,
+    long_version = gradus_cli::LONG_VERSION,
     allow_negative_numbers = true,
     after_help = "Examples:
   train
@@ -29,10 +30,13 @@ use serde::{Deserialize, Serialize};
       goes on with a run that was stopped"
 )]
 pub struct Program {
+    /// What to do.
     #[command(subcommand)]
     pub command: Option<Command>,
+    /// The flags that every program takes.
     #[command(flatten)]
     pub shared: SharedArgs,
+    /// The flags of its own.
     #[command(flatten)]
     pub flags: Flags,
 }

@@ -76,6 +76,9 @@ impl Report {
             format!("  (of step {})", self.kept)
         };
         println!("model: {}{of}", out.display());
+        if shared.quiet {
+            return Ok(());
+        }
         println!("try it:");
         for line in sample.commands(out) {
             println!("  {line}");
