@@ -15,6 +15,7 @@ pub mod layout;
 pub mod ops;
 pub mod profile;
 pub mod random;
+mod sizes;
 mod storage;
 mod tensor;
 

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use gradus_models::Encoding;
-use gradus_models::pipelines::{Fill, Score, Tag};
+use gradus_models::pipelines::{ClassificationFunction, Fill, Score, Tag, WordLabel};
 use gradus_tensor::Device;
 
 use crate::error::{Kind, Problem, Result};
@@ -144,10 +144,10 @@ pub const MOST_ATTENTION: usize = 1 << 20;
 /// How logits become scores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scores {
-    /// As the model says: softmax or sigmoid.
+    /// As the model says.
     Model,
-    /// The logits themselves.
-    Raw,
+    /// As the request says.
+    By(ClassificationFunction),
 }
 
 /// Runs `work` here when it is small, else on a thread that may block.
@@ -172,7 +172,7 @@ impl Served {
             Task::Embed => Want::Vector,
             Task::Classify => Want::Logits,
             Task::FillMask => Want::Fills(5),
-            Task::Tag => Want::Tags,
+            Task::Tag => Want::Tags(WordLabel::First),
         }
     }
 
@@ -211,7 +211,7 @@ impl Served {
         let sequences = offload(bytes, move || {
             texts
                 .into_iter()
-                .map(|text| served.sequence(text, &options, want))
+                .map(|text| served.sequence(text, &options, want.clone()))
                 .collect::<Result<Vec<_>>>()
         })
         .await?;
@@ -293,8 +293,10 @@ impl Served {
         self.ask(question, Want::Logits).await?.map(|answer| {
             let logits = numbers(answer)?;
             match scores {
-                Scores::Raw => Ok(logits),
                 Scores::Model => classifier.scores(&logits).map_err(|e| internal(&e)),
+                Scores::By(function) => {
+                    classifier.scores_by(&logits, function).map_err(|e| internal(&e))
+                }
             }
         })
     }
@@ -320,7 +322,7 @@ impl Served {
         ranked
     }
 
-    /// The `top_k` words for each mask of each text.
+    /// The `top_k` words for each mask of each text: of all, or of these tokens.
     ///
     /// # Errors
     /// As [`Served::ask`]; when the model fills no masks, or a text has none.
@@ -328,9 +330,11 @@ impl Served {
         self: &Arc<Self>,
         question: Question,
         top_k: usize,
+        targets: Option<Arc<[u32]>>,
     ) -> Result<Asked<Vec<Vec<Fill>>>> {
         self.require(Task::FillMask)?;
-        self.ask(question, Want::Fills(top_k)).await?.map(|answer| match answer {
+        let want = targets.map_or(Want::Fills(top_k), Want::Targets);
+        self.ask(question, want).await?.map(|answer| match answer {
             // A batch computes as many as the greediest in it wants.
             Answer::Fills(mut masks) => {
                 masks.iter_mut().for_each(|fills| fills.truncate(top_k));
@@ -340,13 +344,17 @@ impl Served {
         })
     }
 
-    /// The labelled words of each text.
+    /// The words of each text, labelled so.
     ///
     /// # Errors
     /// As [`Served::ask`]; when the model tags no words.
-    pub async fn tag(self: &Arc<Self>, question: Question) -> Result<Asked<Vec<Tag>>> {
+    pub async fn tag(
+        self: &Arc<Self>,
+        question: Question,
+        label: WordLabel,
+    ) -> Result<Asked<Vec<Tag>>> {
         self.require(Task::Tag)?;
-        self.ask(question, Want::Tags).await?.map(|answer| match answer {
+        self.ask(question, Want::Tags(label)).await?.map(|answer| match answer {
             Answer::Tags(tags) => Ok(tags),
             _ => Err(unexpected()),
         })
