@@ -19,6 +19,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod data;
 pub mod error;
+mod excerpt;
 pub mod files;
 pub mod hub;
 mod label_maps;
