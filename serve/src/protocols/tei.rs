@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::ask::{Encode, Question, Scores, Text, dot, offload};
+use crate::ask::{Encode, Question, Scores, Text, dot, encoding};
 use crate::call::{Call, answer, small, with_usage};
 use crate::error::{Kind, Problem, Result};
 use crate::json::{Fields, expected, ids, list, string, strings};
@@ -299,6 +299,9 @@ pub(super) fn named_or_any(call: &Call, fields: &mut Fields) -> Result<Arc<Serve
     }
 }
 
+/// Tokens of an answer of `/tokenize` at most: each is some hundred bytes.
+const MOST_TOKENS: usize = 1 << 18;
+
 async fn tokenize(call: Call) -> Result<Response> {
     let mut fields = call.fields().await?;
     let served = named_or_any(&call, &mut fields)?;
@@ -312,11 +315,18 @@ async fn tokenize(call: Call) -> Result<Response> {
         return Err(empty(&format!("inputs[{i}]")));
     }
     let bytes = texts.iter().map(String::len).sum();
-    let tokens = offload(bytes, move || {
+    let tokens = encoding(bytes, call.caller.deadline, move || {
         let tokenizer = served.pipeline().tokenizer();
+        let mut left = MOST_TOKENS;
         let tokens = texts.iter().map(|text| {
-            let encoded = tokenizer.encode(text, None, usize::MAX);
+            let encoded = tokenizer.encode(text, None, left);
             let encoded = encoded.map_err(|e| Problem::invalid(e.to_string()))?;
+            if encoded.truncated {
+                let message = format!("has more than {MOST_TOKENS} tokens; send parts of it");
+                let problem = Problem::field("inputs", message);
+                return Err(Problem { kind: Kind::TooLarge, ..problem });
+            }
+            left = (left - encoded.len()).max(2);
             let places = char_offsets(text, &encoded.offsets);
             let tokens = encoded.ids.iter().zip(encoded.tokens).zip(encoded.special).zip(places);
             Ok(tokens
