@@ -6,8 +6,8 @@ use clap::{Args, Parser};
 use gradus_cli::SharedArgs;
 use serde::{Deserialize, Serialize};
 
-/// Serves BERT over HTTP, to the clients of text-embeddings-inference, OpenAI's embeddings, TorchServe, TensorFlow
-/// Serving, KServe v2 (Triton) and Hugging Face's pipelines.
+/// Serves BERT over HTTP, to the clients of text-embeddings-inference, OpenAI's embeddings, Cohere's and Jina's
+/// rankings, TorchServe, TensorFlow Serving, KServe v2 (Triton) and Hugging Face's pipelines.
 ///
 /// The address it listens at is the first line on standard output; logs go to standard error. SIGTERM or Ctrl-C: what
 /// is under way is answered first; a second one stops it at once.
@@ -38,9 +38,12 @@ pub struct Program {
 #[serde(rename_all = "kebab-case", default)]
 pub struct Flags {
     /// A model: a folder in the Hugging Face layout, a folder of numbered versions of one, or a hub id; with a name of
-    /// your own before it. Repeatable; the first of a task is the one for requests that name none
+    /// your own before it, which may be as organisation/model. Repeatable; the first of a task is the one for requests that name none
     #[arg(long, value_name = "[NAME=]DIR")]
     pub model: Vec<String>,
+    /// Another name for a model, by which requests may ask for it. Repeatable; a hub id is one already
+    #[arg(long, value_name = "ALIAS=NAME")]
+    pub alias: Vec<String>,
     /// Address to listen at [default: 127.0.0.1]
     #[arg(long, value_name = "ADDRESS")]
     pub host: Option<String>,
@@ -85,6 +88,9 @@ pub struct Flags {
     /// Refuse texts of too many tokens, where a request does not say, instead of cutting them
     #[arg(long)]
     pub no_truncate: bool,
+    /// Refuse token ids in the place of texts: nobody sees whether they are of the model's tokenizer or of another
+    #[arg(long)]
+    pub no_token_ids: bool,
     /// Only answer requests with this key (`Authorization: Bearer KEY`). Repeatable; or GRADUS_API_KEY, with commas
     #[arg(long, value_name = "KEY")]
     pub api_key: Vec<String>,

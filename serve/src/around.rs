@@ -26,17 +26,20 @@ pub struct Peer(pub SocketAddr);
 const MOST_SECONDS: f64 = 86_400.0;
 
 /// Paths that anybody may see: whoever balances the load has no key.
-const OPEN: [&str; 10] = [
+const OPEN: [&str; 13] = [
     "/health",
     "/ping",
     "/v2/health/live",
     "/v2/health/ready",
     "/docs",
+    "/docs.css",
+    "/docs.js",
     "/openapi.json",
     "/",
     "/page.css",
     "/page.js",
     "/load.js",
+    "/request.js",
 ];
 
 /// Counts a request while it is being answered, even if its client goes.
@@ -314,6 +317,11 @@ fn trace(headers: &HeaderMap) -> Option<Trace> {
         }
         _ => None,
     }
+}
+
+/// An id that no other answer has.
+pub fn unique_id() -> String {
+    format!("{:016x}{:016x}", unique(), unique())
 }
 
 /// A number that no other request of this process has, and other processes are unlikely to.

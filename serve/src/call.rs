@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::ask::{Caller, Usage, offload};
 use crate::error::{Kind, Problem, Result};
 use crate::json;
+use crate::media::Media;
 
 /// A request.
 pub struct Call {
@@ -50,9 +51,13 @@ impl Call {
     /// # Errors
     /// When it is none.
     pub async fn json(&self) -> Result<Value> {
-        let body = self.body.clone();
+        let (body, media) = (self.body.clone(), Media::of(&self.headers));
         // Parsing is some ten times faster than encoding.
-        offload(body.len() / 10, move || json::parse(&body)).await
+        offload(body.len() / 10, move || match media.other_charset() {
+            true => json::parse(media.text(&body)?.as_bytes()),
+            false => json::parse(&body),
+        })
+        .await
     }
 
     /// The body as a JSON object.
@@ -82,6 +87,20 @@ impl Call {
             });
         }
         Ok(())
+    }
+
+    /// Refuses parameters of the query that the protocol knows and this server cannot obey; `why` is said after the name.
+    ///
+    /// # Errors
+    /// When one of them asks for something.
+    pub fn refuse_query(&self, names: &[&str], why: &str) -> Result<()> {
+        let asks = |name: &&&str| {
+            self.query(name).is_some_and(|value| !["", "0", "false"].contains(&value.as_str()))
+        };
+        match names.iter().find(asks) {
+            Some(name) => Err(Problem::field(name, why)),
+            None => Ok(()),
+        }
     }
 
     /// A parameter of the query.

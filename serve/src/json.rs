@@ -19,7 +19,9 @@ pub fn parse(body: &[u8]) -> Result<Value> {
         let message = format!("the body has more than {MOST_VALUES} values; send fewer at a time");
         return Err(Problem::new(Kind::TooLarge, message));
     }
-    serde_json::from_slice(body).map_err(|e| Problem::invalid(unreadable(body, &e)))
+    // A byte order mark, which some editors write before everything, is no part of the text.
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    serde_json::from_slice(body).map_err(|e| Problem::invalid(not_json(body, &e)))
 }
 
 /// How many commas stand outside of strings.
@@ -37,51 +39,42 @@ fn commas(body: &[u8]) -> usize {
     count
 }
 
-/// Why a body is not JSON. Half a surrogate pair, which JavaScript and Python write when a text is cut in the middle of a
-/// character beyond U+FFFF, gets words of its own.
-fn unreadable(body: &[u8], error: &serde_json::Error) -> String {
-    let place = (error.line(), error.column());
-    match half_character(body) {
-        Some((escape, line, column))
-            if line < place.0 || (line == place.0 && column <= place.1) =>
+/// What is wrong with a body that is not JSON, and for the mistakes that people make what to do.
+fn not_json(body: &[u8], error: &serde_json::Error) -> String {
+    let advice = match error.to_string() {
+        _ if body.starts_with(b"\xff\xfe")
+            || body.get(1) == Some(&0)
+            || body.first() == Some(&0) =>
         {
-            format!(
-                "the body is not JSON: `{escape}` at line {line} column {column} is half of a surrogate pair, and no character; \
-             was the text cut in the middle of one, as of an emoji?"
-            )
+            "; it looks like UTF-16: send UTF-8"
         }
-        _ => match std::str::from_utf8(body) {
-            Ok(_) => format!("the body is not JSON: {error}"),
-            Err(e) => format!("the body is not JSON: byte {} is not UTF-8", e.valid_up_to()),
+        said if said.starts_with("lone leading surrogate")
+            || said.starts_with("unexpected end of hex escape") =>
+        {
+            "; an escape as \\ud800 is half of a UTF-16 pair and stands for no character: send both halves, or \\ufffd"
+        }
+        said if said.starts_with("invalid unicode code point") => "; a text there is not UTF-8",
+        said if said.starts_with("key must be a string") => {
+            "; names and texts stand in double quotes"
+        }
+        _ => match rest(body, error) {
+            [b'N' | b'I', ..] | [b'-', b'I', ..] => "; NaN and Infinity are no JSON",
+            [b'\'', ..] => "; names and texts stand in double quotes",
+            [b'T' | b'F', ..] => "; write true and false",
+            _ => "",
         },
-    }
+    };
+    format!("the body is not JSON: {error}{advice}")
 }
 
-/// The first escape of half a surrogate pair in a string, with the line and the column where it stands.
-fn half_character(body: &[u8]) -> Option<(String, usize, usize)> {
-    let escape = |at: usize| {
-        let digits = body.get(at..)?.strip_prefix(b"\\u")?.get(..4)?;
-        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-    };
-    let (mut at, mut line, mut begin) = (0, 1, 0);
-    while let Some(&byte) = body.get(at) {
-        at += match (byte, escape(at), escape(at + 6)) {
-            (_, Some(0xd800..0xdc00), Some(0xdc00..0xe000)) => 12,
-            (_, Some(half @ 0xd800..0xe000), _) => {
-                return Some((format!("\\u{half:04x}"), line, at - begin + 1));
-            }
-            (b'\\', ..) => 2,
-            (b'\n', ..) => {
-                (line, begin) = (line + 1, at + 1);
-                1
-            }
-            _ => 1,
-        };
-    }
-    None
+/// The body from the place of an error.
+fn rest<'a>(body: &'a [u8], error: &serde_json::Error) -> &'a [u8] {
+    let line = body.split(|&byte| byte == b'\n').nth(error.line().saturating_sub(1));
+    line.and_then(|line| line.get(error.column().saturating_sub(1)..)).unwrap_or_default()
 }
 
 /// An object whose fields are taken out one by one; `null` is as good as absent.
+#[derive(Default)]
 pub struct Fields {
     map: Map<String, Value>,
     place: String,
@@ -165,6 +158,42 @@ impl Fields {
         Fields::of(self.take(key).unwrap_or_else(|| Value::Object(Map::new())), &at)
     }
 
+    /// Puts a field in, unless it is there.
+    pub fn put(&mut self, key: &str, value: Value) {
+        if !self.has(key) {
+            self.map.insert(key.to_string(), value);
+        }
+    }
+
+    /// Whether a field is there.
+    pub fn has(&self, key: &str) -> bool {
+        self.map.get(key).is_some_and(|value| !value.is_null())
+    }
+
+    /// Refuses fields that the protocol knows and this server cannot obey; `why` is said after the name. A value that
+    /// asks for nothing (`null`, `false`, 0, an empty one) is obeyed.
+    ///
+    /// # Errors
+    /// When one of them asks for something.
+    pub fn refuse(&mut self, keys: &[&str], why: &str) -> Result<()> {
+        match keys.iter().find(|key| self.take(key).is_some_and(|value| asks(&value))) {
+            Some(key) => Err(Problem::field(&self.at(key), why)),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses what is left, where the protocol's own server does; `known` are the fields that there are.
+    ///
+    /// # Errors
+    /// When something is left.
+    pub fn end(self, known: &[&str]) -> Result<()> {
+        let left = self.map.iter().find(|(_, value)| !value.is_null());
+        let Some((key, _)) = left else { return Ok(()) };
+        let key: String = key.chars().take(64).collect();
+        let message = format!("is not a field here; there are {}", known.join(", "));
+        Err(Problem::field(&self.at(&key), message))
+    }
+
     /// The names of the fields that are left.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.map.keys().map(String::as_str)
@@ -219,6 +248,18 @@ pub fn expected(at: &str, what: &str, found: &Value) -> Problem {
     Problem::field(at, format!("must be {what}, not {}", kind(found)))
 }
 
+/// Whether the value of an option asks for something.
+fn asks(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(on) => *on,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+    }
+}
+
 fn kind(value: &Value) -> String {
     match value {
         Value::Null => "null".into(),
@@ -242,25 +283,47 @@ mod tests {
         assert_eq!(parse(text.as_bytes()).unwrap()[1], 1);
     }
 
+    #[track_caller]
+    fn said(body: &[u8], part: &str) {
+        let message = parse(body).unwrap_err().message;
+        assert!(message.starts_with("the body is not JSON") && message.contains(part), "{message}");
+    }
+
     #[test]
-    fn half_a_character_is_told_with_its_place() {
-        for (body, escape, place) in [
-            (r#"{"inputs": "a \ud83d b"}"#, r"`\ud83d`", "line 1 column 15"),
-            (r#"{"inputs": "\ude00"}"#, r"`\ude00`", "line 1 column 13"),
-            ("{\n  \"inputs\": [\"\\ud83d\\ude00 \\uD83D\"]}", r"`\ud83d`", "line 2 column 28"),
-            (r#"["\ud83d\ud83d\ude00"]"#, r"`\ud83d`", "line 1 column 3"),
-            (r#"["\ud83d"#, r"`\ud83d`", "line 1 column 3"),
-        ] {
-            let said = parse(body.as_bytes()).unwrap_err().message;
-            assert!(
-                said.contains("not JSON") && said.contains(escape) && said.contains(place),
-                "{body}: {said}"
-            );
+    fn mistakes_are_told() {
+        said(br#"{"inputs": "a \ud83d b"}"#, "half of a UTF-16 pair");
+        said(br#"{"inputs": "a \ud83d\n b"}"#, "half of a UTF-16 pair");
+        said(br#"{"inputs": "\udc80"}"#, "half of a UTF-16 pair");
+        said(b"{\"inputs\": \"\xe9t\xe9\"}", "not UTF-8");
+        said(b"{\0\"\0a\0\"\0", "UTF-16");
+        said(b"\xff\xfe{\0", "UTF-16");
+        said(b"{'inputs': 'a'}", "double quotes");
+        said(b"{\"inputs\": 'a'}", "double quotes");
+        said(b"{\"a\":\n NaN}", "NaN and Infinity");
+        said(b"{\"a\": -Infinity}", "NaN and Infinity");
+        said(b"{\"a\": True}", "true and false");
+    }
+
+    #[test]
+    fn pairs_of_surrogates_and_a_byte_order_mark_are_read() {
+        let value = parse(b"\xef\xbb\xbf{\"a\": \"\\ud83d\\ude00\"}").unwrap();
+        assert_eq!(value["a"], "\u{1f600}");
+    }
+
+    #[test]
+    fn options_that_ask_for_nothing_are_obeyed() {
+        let fields = |text: &str| Fields::of(parse(text.as_bytes()).unwrap(), "").unwrap();
+        for nothing in ["null", "false", "0", "\"\"", "[]", "{}"] {
+            let body = format!("{{\"late\": {nothing}}}");
+            assert!(fields(&body).refuse(&["late"], "is refused").is_ok(), "{nothing}");
         }
-        // Whole pairs, escaped backslashes, and what is wrong before it.
-        assert_eq!(parse(br#"["\ud83d\ude00"]"#).unwrap()[0], "😀");
-        assert_eq!(parse(br#"["\\ud83d"]"#).unwrap()[0], r"\ud83d");
-        let said = parse(br#"[nothing, "\ud83d"]"#).unwrap_err().message;
-        assert!(!said.contains("surrogate"), "{said}");
+        for something in ["true", "1", "-1", "\"a\"", "[0]", "{\"a\": 0}"] {
+            let problem = fields(&format!("{{\"late\": {something}}}"));
+            let problem = { problem }.refuse(&["early", "late"], "is refused").unwrap_err();
+            assert_eq!(problem.message, "`late` is refused", "{something}");
+        }
+        let left = fields(r#"{"a": null, "b": 1}"#).end(&["c"]).unwrap_err();
+        assert_eq!(left.message, "`b` is not a field here; there are c");
+        assert_eq!(left.param.as_deref(), Some("b"));
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ use crate::clients::{self, Clients};
 use crate::connection::Patience;
 use crate::log::{Level, Log};
 use crate::metrics::Metrics;
+use crate::names;
 use crate::pipeline::Compute;
 use crate::registry::Registry;
 use crate::scheduler::Options;
@@ -58,6 +60,7 @@ pub fn main(program: Program) -> Outcome {
 struct Settings {
     address: SocketAddr,
     models: Vec<(String, String)>,
+    aliases: Vec<(String, String)>,
     options: Options,
     limits: Limits,
     access: Access,
@@ -83,12 +86,16 @@ impl Settings {
             ));
         }
         let models: Vec<(String, String)> = flags.model.iter().map(|m| named(m)).collect();
-        let mut names = HashSet::new();
-        if let Some((name, _)) = models.iter().find(|(name, _)| !names.insert(name)) {
+        for (name, _) in &models {
+            names::check(name).map_err(|e| Failure::usage(format!("--model: {}", e.message)))?;
+        }
+        let mut seen = HashSet::new();
+        if let Some((name, _)) = models.iter().find(|(name, _)| !seen.insert(name)) {
             let message =
                 format!("two models are called `{name}`; name them with --model NAME=DIR");
             return Err(Failure::usage(message));
         }
+        let aliases = aliases(&flags.alias, &models, flags.model_store.is_some())?;
         let mut keys = flags.api_key.clone();
         if let Ok(more) = std::env::var("GRADUS_API_KEY") {
             keys.extend(more.split(',').map(str::trim).filter(|k| !k.is_empty()).map(Into::into));
@@ -151,6 +158,7 @@ impl Settings {
             root_path: root_path.map_err(Failure::usage)?,
             address: SocketAddr::new(ip, flags.port.unwrap_or(8080)),
             models,
+            aliases,
             options: Options {
                 max_batch_tokens: positive("max-batch-tokens", flags.max_batch_tokens, 1024)?,
                 max_queue: positive("max-queue", flags.max_queue, 512)?,
@@ -163,6 +171,7 @@ impl Settings {
                 timeout: seconds("timeout", flags.timeout, 60.0)?,
                 read: patience.read,
                 truncate: !flags.no_truncate,
+                token_ids: !flags.no_token_ids,
             },
             access: Access { keys, management: flags.model_store.is_some() },
             listening: Listening { patience, drain: seconds("drain", flags.drain, 30.0)?, tls },
@@ -175,7 +184,7 @@ fn named(model: &str) -> (String, String) {
     match model.split_once('=') {
         Some((name, source)) => (name.to_string(), source.to_string()),
         None => {
-            let path = std::path::Path::new(model);
+            let path = Path::new(model);
             let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
             let last = path.file_name().map(|n| n.to_string_lossy().into_owned());
             let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
@@ -184,6 +193,44 @@ fn named(model: &str) -> (String, String) {
             (name.trim_start_matches('.').to_string(), model.to_string())
         }
     }
+}
+
+/// The other names of the models: those of `--alias`, and the hub ids that models come from.
+fn aliases(
+    flags: &[String],
+    models: &[(String, String)],
+    store: bool,
+) -> Outcome<Vec<(String, String)>> {
+    let mut aliases: Vec<(String, String)> = Vec::new();
+    let taken = |aliases: &[(String, String)], alias: &str| {
+        aliases.iter().chain(models).any(|(name, _)| name == alias)
+    };
+    for flag in flags {
+        let (alias, model) = flag.split_once('=').ok_or_else(|| {
+            Failure::usage(format!("--alias {flag}: it must be ALIAS=NAME, NAME being a model's"))
+        })?;
+        names::check(alias)
+            .map_err(|e| Failure::usage(format!("--alias {flag}: {}", e.message)))?;
+        if taken(&aliases, alias) {
+            return Err(Failure::usage(format!("--alias {flag}: `{alias}` is a name already")));
+        }
+        if !store && models.iter().all(|(name, _)| name != model) {
+            let names: Vec<&str> = models.iter().map(|(name, _)| name.as_str()).collect();
+            let message = format!(
+                "--alias {flag}: no model is called `{model}`; there are {}",
+                names.join(", ")
+            );
+            return Err(Failure::usage(message));
+        }
+        aliases.push((alias.to_string(), model.to_string()));
+    }
+    for (name, source) in models {
+        let hub = source.contains('/') && names::check(source).is_ok();
+        if hub && !Path::new(source).exists() && !taken(&aliases, source) {
+            aliases.push((source.clone(), name.clone()));
+        }
+    }
+    Ok(aliases)
 }
 
 fn run(
@@ -207,6 +254,9 @@ fn run(
             json!({"model": name, "folder": source, "ms": start.elapsed().as_millis() as u64});
         log.event(Level::Info, "model loaded", fields);
     }
+    for (alias, name) in &settings.aliases {
+        models.alias(alias, name).map_err(|problem| Failure::error(problem.message))?;
+    }
     let store = flags.model_store.as_ref().map(|store| store.canonicalize()).transpose()?;
     let app = Arc::new(App {
         models,
@@ -222,6 +272,7 @@ fn run(
         draining: AtomicBool::new(false),
         started: Instant::now(),
         separate_metrics: beside.is_some(),
+        told_token_ids: AtomicBool::new(false),
         known: std::sync::Mutex::new(settings.models.into_iter().collect()),
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()

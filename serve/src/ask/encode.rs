@@ -32,9 +32,22 @@ impl Served {
                 let encoding = encode(&text, None)?;
                 (text, encoding)
             }
+            Text::Pair(..) if options.prompt.is_some() => {
+                let message = "stands before a text; a pair of texts takes none";
+                return Err(Problem::field("prompt_name", message));
+            }
             Text::Pair(a, b) => {
                 let encoding = encode(&a, Some(&b))?;
                 (a, encoding)
+            }
+            // What the prompt stands before is a text, so the ids become one again.
+            Text::Ids(ids) if prompt.is_some() => {
+                self.check_ids(&ids)?;
+                let text = pipeline.tokenizer().decode(&ids, true);
+                let text = text.map_err(|e| Problem::invalid(e.to_string()))?;
+                let text = format!("{}{text}", prompt.unwrap_or_default());
+                let encoding = encode(&text, None)?;
+                (text, encoding)
             }
             Text::Ids(ids) => (String::new(), self.of_ids(ids)?),
         };
@@ -55,8 +68,8 @@ impl Served {
         } else if let Pipeline::FillMask(p) = pipeline {
             p.check(&text, &encoding).map_err(|e| Problem::invalid(plain(&e)))?;
         }
-        let text = match want {
-            Want::Fills(_) | Want::Tags | Want::Attention(_) => text,
+        let text = match &want {
+            Want::Fills(_) | Want::Targets(_) | Want::Tags(_) | Want::Attention(_) => text,
             // No answer needs it; it may be megabytes, and wait long.
             Want::Vector | Want::States | Want::Logits => String::new(),
         };
@@ -91,7 +104,11 @@ impl Served {
         }
     }
 
-    fn prompt(&self, options: &Encode) -> Result<Option<&str>> {
+    /// What stands before each text: the prompt that is asked for, else the model's default one.
+    ///
+    /// # Errors
+    /// When the model has no such prompt.
+    pub fn prompt(&self, options: &Encode) -> Result<Option<&str>> {
         let name = options.prompt.as_ref().or(self.prompts.default.as_ref());
         let Some(name) = name else { return Ok(None) };
         match self.prompts.named.get(name) {

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use gradus_models::Encoding;
-use gradus_models::pipelines::{Fill, Score, Tag};
+use gradus_models::pipelines::{ClassificationFunction, Fill, Score, Tag, WordLabel};
 use gradus_tensor::Device;
 use tokio::sync::Semaphore;
 
@@ -145,10 +145,10 @@ pub const MOST_ATTENTION: usize = 1 << 20;
 /// How logits become scores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scores {
-    /// As the model says: softmax or sigmoid.
+    /// As the model says.
     Model,
-    /// The logits themselves.
-    Raw,
+    /// As the request says.
+    By(ClassificationFunction),
 }
 
 /// Runs `work` here when it is small, else on a thread that may block.
@@ -164,6 +164,26 @@ pub async fn offload<T: Send + 'static>(
     }
     let crashed = |_| Problem::new(Kind::Internal, "a task of the server crashed, which is a bug");
     tokio::task::spawn_blocking(work).await.map_err(crashed)?
+}
+
+/// Bytes at most that one text has in all the inputs in which it stands again.
+const MOST_COPIED: usize = 64 << 20;
+
+/// Refuses to put a text of so many bytes into so many inputs, as a query before its documents: a body of megabytes would
+/// become gigabytes.
+///
+/// # Errors
+/// When that is too much; `at` is the text's field.
+pub fn check_copies(bytes: usize, inputs: usize, at: &str) -> Result<()> {
+    match bytes.saturating_mul(inputs) <= MOST_COPIED {
+        true => Ok(()),
+        false => {
+            let message = format!(
+                "has {bytes} bytes, too many to stand in each of {inputs} inputs; shorten it"
+            );
+            Err(Problem { kind: Kind::TooLarge, ..Problem::field(at, message) })
+        }
+    }
 }
 
 /// Encodings at a time, as many as there are processors: each takes memory, and more would not be sooner done.
@@ -204,7 +224,7 @@ impl Served {
             Task::Embed => Want::Vector,
             Task::Classify => Want::Logits,
             Task::FillMask => Want::Fills(5),
-            Task::Tag => Want::Tags,
+            Task::Tag => Want::Tags(WordLabel::First),
         }
     }
 
@@ -242,7 +262,7 @@ impl Served {
         let served = Arc::clone(self);
         let sequences = encoding(bytes, caller.deadline, move || {
             let one = |text| match Instant::now() < caller.deadline {
-                true => served.sequence(text, &options, want),
+                true => served.sequence(text, &options, want.clone()),
                 false => Err(problem(Failure::Expired)),
             };
             texts.into_iter().map(one).collect::<Result<Vec<_>>>()
@@ -325,8 +345,10 @@ impl Served {
         self.ask(question, Want::Logits).await?.map(|answer| {
             let logits = numbers(answer)?;
             match scores {
-                Scores::Raw => Ok(logits),
                 Scores::Model => classifier.scores(&logits).map_err(|e| internal(&e)),
+                Scores::By(function) => {
+                    classifier.scores_by(&logits, function).map_err(|e| internal(&e))
+                }
             }
         })
     }
@@ -352,7 +374,7 @@ impl Served {
         ranked
     }
 
-    /// The `top_k` words for each mask of each text.
+    /// The `top_k` words for each mask of each text: of all, or of these tokens.
     ///
     /// # Errors
     /// As [`Served::ask`]; when the model fills no masks, or a text has none.
@@ -360,9 +382,11 @@ impl Served {
         self: &Arc<Self>,
         question: Question,
         top_k: usize,
+        targets: Option<Arc<[u32]>>,
     ) -> Result<Asked<Vec<Vec<Fill>>>> {
         self.require(Task::FillMask)?;
-        self.ask(question, Want::Fills(top_k)).await?.map(|answer| match answer {
+        let want = targets.map_or(Want::Fills(top_k), Want::Targets);
+        self.ask(question, want).await?.map(|answer| match answer {
             // A batch computes as many as the greediest in it wants.
             Answer::Fills(mut masks) => {
                 masks.iter_mut().for_each(|fills| fills.truncate(top_k));
@@ -372,13 +396,17 @@ impl Served {
         })
     }
 
-    /// The labelled words of each text.
+    /// The words of each text, labelled so.
     ///
     /// # Errors
     /// As [`Served::ask`]; when the model tags no words.
-    pub async fn tag(self: &Arc<Self>, question: Question) -> Result<Asked<Vec<Tag>>> {
+    pub async fn tag(
+        self: &Arc<Self>,
+        question: Question,
+        label: WordLabel,
+    ) -> Result<Asked<Vec<Tag>>> {
         self.require(Task::Tag)?;
-        self.ask(question, Want::Tags).await?.map(|answer| match answer {
+        self.ask(question, Want::Tags(label)).await?.map(|answer| match answer {
             Answer::Tags(tags) => Ok(tags),
             _ => Err(unexpected()),
         })

@@ -76,7 +76,7 @@ pub async fn register(app: &Arc<App>, name: &str, folder: &str) -> Result<Vec<u6
 /// # Errors
 /// When there is none, or it cannot be opened: then what was there goes on.
 pub async fn reload(app: &Arc<App>, name: &str) -> Result<Vec<u64>> {
-    let (app, name) = (Arc::clone(app), name.to_string());
+    let (app, name) = (Arc::clone(app), app.models.resolve(name));
     blocking(move || {
         let versions = match app.models.versions(&name) {
             Ok(_) => app.models.reload(&name).map_err(|p| told(&app, p))?,
