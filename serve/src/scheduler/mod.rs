@@ -360,9 +360,11 @@ impl<M: Model> Drop for Scheduler<M> {
     }
 }
 
-/// How much longer than expected what is ahead of a newcomer may take, so that few of those that are let in miss their
-/// deadlines in the end.
-const SPARE: f64 = 1.25;
+/// How much longer than expected what is ahead of a newcomer may take: the pace changes while it waits.
+const SPARE_AT_THE_DOOR: f64 = 1.4;
+/// How much longer than expected a request may take that is about to begin, where others wait too. One that is done too late
+/// has cost the others their time; one that leaves costs nothing.
+const SPARE_AT_THE_START: f64 = 1.15;
 
 impl<M: Model> Core<M> {
     /// Whether a request of `cost` tokens is let in.
@@ -380,7 +382,7 @@ impl<M: Model> Core<M> {
                 return Err(Failure::TooSlow { takes: Duration::from_secs_f64(takes) });
             }
             let before = state.seconds(until).unwrap_or(0.0) - state.seconds(cost).unwrap_or(0.0);
-            let expected = state.seconds(until).unwrap_or(0.0) + (SPARE - 1.0) * before;
+            let expected = state.seconds(until).unwrap_or(0.0) + (SPARE_AT_THE_DOOR - 1.0) * before;
             if expected > left {
                 return Err(Failure::Busy {
                     wait: Duration::from_secs_f64(expected),
@@ -419,16 +421,17 @@ impl<M: Model> State<M> {
         let all = self.seconds(self.queue.tokens() as u64 + self.running_tokens);
         let least = self.queue.requests().filter_map(left).fold(f64::INFINITY, f64::min);
         // Mostly there is time for all.
-        if all.unwrap_or(0.0) <= least && least > 0.0 {
+        if SPARE_AT_THE_START * all.unwrap_or(0.0) <= least && least > 0.0 {
             return Vec::new();
         }
+        let spare = if self.requests > 1 { SPARE_AT_THE_START } else { 1.0 };
         let mut queue = std::mem::take(&mut self.queue);
         let mut told: HashMap<u64, Failure<M::Error>> = HashMap::new();
         let gone = queue.shed(|item, own, until| {
             let Some(left) = left(item) else { return false };
             let begun = lock(&item.request.progress).started.is_some();
             let tokens = if begun { own } else { until + self.running_tokens };
-            let takes = self.seconds(tokens).unwrap_or(0.0);
+            let takes = self.seconds(tokens).unwrap_or(0.0) * if begun { 1.0 } else { spare };
             let failure = match () {
                 _ if left == 0.0 => Failure::Expired,
                 _ if takes <= left => return false,

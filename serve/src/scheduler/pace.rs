@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Samples that are remembered.
-const KEPT: usize = 16;
+const KEPT: usize = 9;
 /// Samples of a size that there must be before anything is said of it.
 const FEWEST: usize = 3;
 /// Seconds of computing in a sample: batches that are shorter are taken together, as each by itself says little.
@@ -48,8 +48,7 @@ impl Pace {
     /// Seconds that `tokens` take in batches of `batch` tokens, one after the other. Nothing is said as long as there are
     /// few samples of batches of at least half this size, for small batches take longer for each token.
     ///
-    /// By the quicker samples (the first quartile): what held the others up may be over, and to let somebody in who then
-    /// has to leave costs less than to turn away somebody for whom there was time.
+    /// The median, so that a batch that was held up (by the disk, say) does not count.
     pub fn seconds(&self, tokens: u64, batch: usize) -> Option<f64> {
         let size = usize::try_from(tokens).unwrap_or(usize::MAX).min(batch);
         let like = self
@@ -58,8 +57,8 @@ impl Pace {
             .filter(|s| s.tokens.saturating_mul(2) >= size.saturating_mul(s.batches));
         let mut rates: Vec<f64> = like.map(|s| s.seconds / s.tokens as f64).collect();
         rates.sort_by(f64::total_cmp);
-        let quick = rates.get(rates.len() / 4).filter(|_| rates.len() >= FEWEST)?;
-        Some(quick * tokens as f64)
+        let median = rates.get(rates.len() / 2).filter(|_| rates.len() >= FEWEST)?;
+        Some(median * tokens as f64)
     }
 }
 
@@ -82,7 +81,7 @@ mod tests {
         pace.note(100, Duration::from_secs(60));
         pace.note(100, Duration::from_secs(1));
         assert_eq!(pace.seconds(100, 100), None);
-        pace.note(80, Duration::from_secs(1));
+        pace.note(80, Duration::from_millis(800));
         assert_eq!(pace.seconds(100, 100), Some(1.0));
         assert_eq!(pace.seconds(5000, 100), Some(50.0));
     }

@@ -303,17 +303,17 @@ fn under_overload_what_fits_the_deadline_is_answered_and_the_rest_refused_at_onc
     // Forty requests of 100 seconds each, all at once, that must be done within 1000 seconds.
     let asked: Vec<_> = (0..40).map(|_| bench.within(1300, 1, &[50, 50])).collect();
     let taken = asked.iter().filter(|ticket| ticket.is_ok()).count();
-    // Ten would fit; a quarter of the time before a request's own is kept free.
-    assert_eq!(taken, 8);
-    assert!(asked[..8].iter().all(Result::is_ok), "first come, first served");
-    for (i, refused) in asked[8..].iter().enumerate() {
+    // Ten would fit; of the time before a request's own some is kept free.
+    assert_eq!(taken, 7);
+    assert!(asked[..7].iter().all(Result::is_ok), "first come, first served");
+    for (i, refused) in asked[7..].iter().enumerate() {
         let expected = Duration::from_secs(100);
         let Some(Failure::Busy { wait, retry_after }) = refused.as_ref().err() else {
             panic!("{i}: {:?}", refused.as_ref().err())
         };
         assert_eq!(
             (*wait, *retry_after),
-            (Duration::from_secs(1100), expected.min(Duration::from_secs(60)))
+            (Duration::from_secs(1080), expected.min(Duration::from_secs(60)))
         );
     }
     for ticket in asked.into_iter().flatten() {
@@ -327,14 +327,14 @@ fn under_overload_what_fits_the_deadline_is_answered_and_the_rest_refused_at_onc
 fn before_the_pace_is_known_all_are_let_in_and_then_those_too_many_are_told() {
     let bench = Bench::clock(|options| options.max_queue = 100);
     let asked: Vec<_> = (0..20).map(|_| bench.within(1000, 1, &[100]).unwrap()).collect();
-    // The last permit's batch does not come: what is left is told before.
-    for _ in 0..10 {
+    // After three batches seven more fit exactly, which is too little time for the seventh.
+    for _ in 0..9 {
         assert_eq!(bench.begun(), [100]);
         bench.permit();
     }
     let outcomes: Vec<_> = asked.into_iter().map(Ticket::wait).collect();
-    assert!(outcomes[..10].iter().all(Result::is_ok));
-    for outcome in &outcomes[10..] {
+    assert!(outcomes[..9].iter().all(Result::is_ok));
+    for outcome in &outcomes[9..] {
         assert!(matches!(outcome, Err(Failure::Busy { .. })), "{outcome:?}");
     }
     assert_eq!(bench.scheduler.load(), Load { workers: 1, ..Load::default() });
@@ -370,7 +370,8 @@ fn a_clients_line_does_not_shut_the_door_on_others() {
     let _busy = bench.within(10_000, 1, &[100]);
     assert_eq!(bench.begun(), [100]);
     let line: Vec<_> = (0..20).map_while(|_| bench.within(1300, 1, &[100]).ok()).collect();
-    assert!(bench.within(1300, 1, &[10]).is_err());
+    assert_eq!(line.len(), 6);
+    assert!(bench.within(1300, 1, &[100]).is_err());
     // It waits for what runs, and for as much of the line as it has itself.
     let other = bench.within(1300, 2, &[10]).unwrap();
     assert!(bench.within(380, 2, &[10]).is_err());
