@@ -175,6 +175,15 @@ fn slopes_at_kinks() {
     assert_eq!(slopes(|x| x.clamp(0.0, 2.0)?.log(), &[-1.0, 0.0, 4.0], 1.0), [0.0; 3]);
 }
 
+#[test]
+fn limits_that_are_no_range() {
+    let x = Var::leaf(Tensor::ones(&[2], DType::F64).unwrap());
+    for (min, max) in [(1.0, 0.0), (f64::NAN, 1.0), (0.0, f64::NAN)] {
+        let error = x.clamp(min, max).unwrap_err().to_string();
+        assert!(error.contains("[clamp]") && error.contains("no range"), "{error}");
+    }
+}
+
 /// What is no number stays none, and only there.
 #[test]
 fn nan_stays_where_it_is() {

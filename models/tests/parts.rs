@@ -258,7 +258,7 @@ fn figures_of_an_evaluation() {
     // 60 of label 1, 40 of label 0, none of label 2.
     let labels: Vec<u32> = (0..100).map(|i| u32::from(i % 5 < 3)).collect();
     let task = Classification::new(model, (encodings.clone(), labels.clone()), 0.3);
-    let figures = no_grad(|| task.evaluate(&encodings, &labels)).unwrap();
+    let figures = no_grad(|| task.evaluate(&encodings, &labels, |_| ())).unwrap();
     assert_eq!((figures.accuracy, figures.examples), (0.6, 100));
     // F1 of label 1: 2·60/(100 + 60); of label 0: 0; label 2 does not occur.
     assert!((figures.macro_f1 - (120.0 / 160.0) / 2.0).abs() < 1e-12);

@@ -90,7 +90,7 @@ pub fn apply(op: Op, v: &[Var], p: &Parameters) -> Result<Var> {
         Op::BroadcastTo => v[0].broadcast_to(&p.shape()),
         Op::Where => {
             let mask = tensor(&numbers(&p.0["mask"]), &sizes(&p.0["mask_shape"]), DType::U8);
-            v[0].where_(&mask, &v[1])
+            v[0].where_(&mask.to_device(v[0].device())?, &v[1])
         }
         Op::Sum => v[0].sum(&p.dims(), false),
         Op::Mean => v[0].mean(&p.dims(), false),
@@ -108,7 +108,8 @@ pub fn apply(op: Op, v: &[Var], p: &Parameters) -> Result<Var> {
         Op::CrossEntropy => {
             let weight = p.0["weight"].as_array().map(|w| {
                 let values: Vec<f64> = w.iter().map(|x| x.as_f64().unwrap()).collect();
-                tensor(&values, &[values.len()], v[0].dtype())
+                let weight = tensor(&values, &[values.len()], v[0].dtype());
+                weight.to_device(v[0].device()).unwrap()
             });
             let options = CrossEntropy {
                 ignore_index: Some(99),
@@ -116,7 +117,7 @@ pub fn apply(op: Op, v: &[Var], p: &Parameters) -> Result<Var> {
                 weight,
                 reduction: p.reduction(),
             };
-            v[0].cross_entropy(&p.ids(), &options)
+            v[0].cross_entropy(&p.ids().to_device(v[0].device())?, &options)
         }
         Op::Attention => {
             let options =

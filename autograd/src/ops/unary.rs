@@ -1,7 +1,7 @@
 //! Functions of one element: `f` and `df` side by side.
 
 use gradus_tensor::ops::unary::UnaryOp;
-use gradus_tensor::{Result, Tensor};
+use gradus_tensor::{Result, Tensor, bail};
 
 use crate::backward::Context;
 use crate::op::{Op, Saves};
@@ -173,8 +173,14 @@ impl Var {
         self.unary(UnaryOp::Powf(e))
     }
 
-    /// x limited to `[min, max]`.
+    /// x limited to `[min, max]` (use infinities for one-sided limits). There is no slope at the limits.
+    ///
+    /// # Errors
+    /// If the limits are no range.
     pub fn clamp(&self, min: f64, max: f64) -> Result<Var> {
+        if min > max || min.is_nan() || max.is_nan() {
+            bail!("clamp", "the limits {min} and {max} are no range");
+        }
         self.unary(UnaryOp::Clamp { min, max })
     }
 }
