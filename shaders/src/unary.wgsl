@@ -15,8 +15,8 @@
 fn op_neg(x: f32) -> f32 { return -x; }
 fn op_abs(x: f32) -> f32 { return abs(x); }
 fn op_sign(x: f32) -> f32 {
-    // A driver may take 0 for x·0, whatever x is.
-    return select(select(select(x * 0.0, -1.0, x < 0.0), 1.0, x > 0.0), x, is_nan(x));
+    // 0 and NaN are themselves; a driver may take x·0 for 0.
+    return select(select(x, -1.0, x < 0.0), 1.0, x > 0.0);
 }
 fn op_exp(x: f32) -> f32 { return exp_(x); }
 fn op_log(x: f32) -> f32 { return ln_(x); }
