@@ -164,7 +164,7 @@ fn rows(
         sum += exp_(x[first + j] - m);
     }
     let total = sum_of(local, sum);
-    let l = select(log(total), total, is_nan(total));
+    let l = ln_(total);
     var spread = 0.0;
     if (args.soft != 0.0) {
         for (var j = local; j < args.classes; j += $THREADS) {

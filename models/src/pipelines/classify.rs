@@ -92,6 +92,21 @@ impl TextClassifier {
         logits.iter().map(|row| Ok(self.best(&self.scores(row)?, top_k))).collect()
     }
 
+    /// The scores of each text or pair, one a label in the order of the ids.
+    ///
+    /// # Errors
+    /// As [`TextClassifier::predict`].
+    pub fn probabilities(&self, texts: &[(String, Option<String>)]) -> Result<Vec<Vec<f32>>> {
+        let logits = self.logits(&self.runner.encode(texts)?)?;
+        logits.iter().map(|row| self.scores(row)).collect()
+    }
+
+    /// Whether one of the labels is right, and the scores sum to 1: neither `multi_label_classification` nor
+    /// `regression`, nor a single label.
+    pub fn chooses_one(&self) -> bool {
+        self.scoring == Scoring::Softmax
+    }
+
     /// The logits of encoded texts, one a label in the order of the ids.
     ///
     /// # Errors

@@ -31,8 +31,7 @@ pub struct FillMask {
     mask: String,
 }
 
-const HEAD: &str = "there is no trained masked-LM head: choose a model that was saved with one (`BertForMaskedLM`), or \
-                    train one with `train mlm`";
+const HEAD: &str = "there is no trained masked-LM head: choose a model that was saved with one (`BertForMaskedLM`)";
 
 impl FillMask {
     /// Opens a model folder or a hub id.

@@ -44,8 +44,8 @@ pub struct TokenTagger {
     labels: Vec<String>,
 }
 
-const HEAD: &str = "there is no trained token-classification head: train one with `train tokens`, or choose a model \
-                    that has one";
+const HEAD: &str = "there is no trained token-classification head: choose a model that was saved with one \
+                    (`BertForTokenClassification`)";
 
 impl TokenTagger {
     /// Opens a model folder or a hub id.

@@ -20,7 +20,7 @@ pub(crate) fn binary(op: BinaryOp, a: &Tensor, b: &Tensor) -> Result<Tensor> {
 }
 
 fn float<T: Float>(op: BinaryOp, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let mut out = Output::<T>::new(op.name(), a.numel())?;
+    let mut out = Output::<T>::new(op.name(), a.shape())?;
     let (y, u, v) = (out.slice_mut(), a.cpu_view::<T>(), b.cpu_view::<T>());
     match op {
         BinaryOp::Add => map2::<false, _, _, _>(y, u, v, CHEAP, |a, b| a + b),
@@ -52,7 +52,7 @@ macro_rules! integer {
 integer!(u32 u8);
 
 fn integer<T: Integer>(op: BinaryOp, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let mut out = Output::<T>::new(op.name(), a.numel())?;
+    let mut out = Output::<T>::new(op.name(), a.shape())?;
     let (y, u, v) = (out.slice_mut(), a.cpu_view::<T>(), b.cpu_view::<T>());
     match op {
         BinaryOp::Add => map2::<false, _, _, _>(y, u, v, CHEAP, T::add),
@@ -68,7 +68,7 @@ fn integer<T: Integer>(op: BinaryOp, a: &Tensor, b: &Tensor) -> Result<Tensor> {
 
 pub(crate) fn compare(op: CompareOp, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     dispatch_number!(op.name(), a.dtype(), T => {
-        let mut out = Output::<u8>::new(op.name(), a.numel())?;
+        let mut out = Output::<u8>::new(op.name(), a.shape())?;
         let (y, u, v) = (out.slice_mut(), a.cpu_view::<T>(), b.cpu_view::<T>());
         match op {
             CompareOp::Eq => map2::<false, _, _, _>(y, u, v, CHEAP, |a: T, b: T| (a == b) as u8),
@@ -84,7 +84,7 @@ pub(crate) fn compare(op: CompareOp, a: &Tensor, b: &Tensor) -> Result<Tensor> {
 
 pub(crate) fn where_(condition: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     dispatch_any!(a.dtype(), T => {
-        let mut out = Output::<T>::new("where", a.numel())?;
+        let mut out = Output::<T>::new("where", a.shape())?;
         map3(
             out.slice_mut(),
             condition.cpu_view::<u8>(),

@@ -110,8 +110,8 @@ pub(crate) fn forward(
     dispatch_float!(op, x.dtype(), T => {
         let xs = x.cpu_slice::<T>();
         let terms = Terms::<T>::new(weight, c, options);
-        let mut losses = Output::<T>::new(op, n)?;
-        let mut lse = Output::<T>::new(op, n)?;
+        let mut losses = Output::<T>::new(op, &[n])?;
+        let mut lse = Output::<T>::new(op, &[n])?;
         let lses = SharedMut::new(lse.slice_mut());
         let per_task = parallel::rows_per_task(c);
         parallel::rows(losses.slice_mut(), 1, per_task, c as f64 * NS, |first, losses| {
@@ -178,7 +178,7 @@ pub(crate) fn backward(
             Reduction::Mean => terms.divisor(ys),
             Reduction::Sum | Reduction::None => T::ONE,
         };
-        let mut out = Output::<T>::new(op, x.numel())?;
+        let mut out = Output::<T>::new(op, x.shape())?;
         let per_task = parallel::rows_per_task(c);
         parallel::rows(out.slice_mut(), c, per_task, c as f64 * NS, |first, out| {
             simd::dispatch::<true, T, _>(#[inline(always)] || {
