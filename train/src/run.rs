@@ -270,7 +270,11 @@ impl Run {
         };
         report.print(&self.shared, &self.out, &self.sample)?;
         // Last, so that a full disk costs the checkpoint alone.
-        saved.map(drop)
+        saved.map(drop).map_err(|e| {
+            Failure::error(format!(
+                "the model is saved, but no checkpoint to prolong the run from: {e}"
+            ))
+        })
     }
 
     fn swap(&mut self, swaps: bool) -> Outcome {

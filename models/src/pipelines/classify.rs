@@ -104,7 +104,7 @@ impl TextClassifier {
     /// Whether one of the labels is right, and the scores sum to 1: neither `multi_label_classification` nor
     /// `regression`, nor a single label.
     pub fn chooses_one(&self) -> bool {
-        self.scoring == Scoring::Softmax
+        self.function == ClassificationFunction::Softmax
     }
 
     /// The logits of encoded texts, one a label in the order of the ids.
