@@ -26,7 +26,7 @@ pub struct Peer(pub SocketAddr);
 const MOST_SECONDS: f64 = 86_400.0;
 
 /// Paths that anybody may see: whoever balances the load has no key.
-const OPEN: [&str; 13] = [
+const OPEN: [&str; 14] = [
     "/health",
     "/ping",
     "/v2/health/live",
@@ -40,6 +40,7 @@ const OPEN: [&str; 13] = [
     "/page.js",
     "/load.js",
     "/request.js",
+    "/attention.js",
 ];
 
 /// Counts a request while it is being answered, even if its client goes.
