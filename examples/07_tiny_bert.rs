@@ -50,7 +50,7 @@ fn main() -> Result<()> {
             println!("step {:3}: loss {:.4}, rate {:.1e}", step.step, step.loss.item()?, step.lr);
         }
     }
-    let result = trainer.task().evaluate(&test.0, &test.1)?;
+    let result = trainer.task().evaluate(&test.0, &test.1, |_| {})?;
     println!("accuracy on {} unseen texts: {:.0}%", result.examples, result.accuracy * 100.0);
     assert!(result.accuracy >= 0.8);
     Ok(())

@@ -13,7 +13,8 @@ use gradus_cli::{Failure, Outcome, SharedArgs};
 #[derive(Parser)]
 #[command(
     name = "bench",
-    version,
+    version = gradus_cli::VERSION,
+    long_version = gradus_cli::LONG_VERSION,
     after_help = "Workloads:
   encode-b32-s128  encoder forward, 32 full sequences of 128 tokens      (sequences/s)
   encode-b1-s16    encoder forward, one sequence of 16 tokens            (ms, median)

@@ -70,6 +70,8 @@ impl fmt::Display for Failure {
 /// Runs a program's main function: prints what it failed with as `error: …` on standard error, and tells the exit
 /// code: 0 for success, 2 for a usage error, 1 otherwise. A panic, which is a bug, is reported in one line.
 pub fn run(program: impl FnOnce() -> Outcome) -> ExitCode {
+    // Before anything has threads.
+    gradus_tensor::quiet_drivers();
     panic::set_hook(Box::new(|info| {
         let message = info.payload_as_str().unwrap_or("no message");
         let place = info.location().map(|l| format!(" ({l})")).unwrap_or_default();

@@ -6,6 +6,8 @@
 //! | [`layered`] | a subcommand's flags over those of `--config FILE.toml` |
 //! | [`DeviceArg`] | `auto`, `cpu`, `gpu`, `gpu:N` |
 //! | [`run`], [`Failure`] | a program's main function: errors as one paragraph, exit codes 0, 1 and 2 |
+//! | [`command`] | a command to show, called as this program was |
+//! | [`VERSION`], [`LONG_VERSION`] | what `-V` and `--version` print |
 //! | [`progress_bar`], [`note`], [`peak_rss_mib`] | what a person at a terminal sees on standard error |
 //!
 //! ```no_run
@@ -49,8 +51,12 @@ mod failure;
 mod profile;
 mod progress;
 mod shared;
+mod spelling;
+mod version;
 
 pub use config::layered;
 pub use failure::{Failure, Outcome, run};
 pub use progress::{note, peak_rss_mib, progress_bar};
 pub use shared::{DeviceArg, SharedArgs};
+pub use spelling::command;
+pub use version::{LONG_VERSION, VERSION};

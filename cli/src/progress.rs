@@ -6,18 +6,28 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::SharedArgs;
 
-/// A progress bar over `total` items called `unit`, with rate and time left. It is hidden with `--quiet`, and where
-/// standard error is no terminal.
+/// A progress bar over `total` items called `unit`, with the time left and a message, which is cut where the terminal
+/// ends. It is hidden with `--quiet`, and where standard error is no terminal.
 pub fn progress_bar(shared: &SharedArgs, total: u64, unit: &str) -> ProgressBar {
     if shared.quiet || !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let template =
-        format!("{{bar:32}} {{pos}}/{{len}} {unit}  {{per_sec:.0}}  {{eta}} left  {{msg}}");
+    let (_, columns) = console::Term::stderr().size();
     let bar = ProgressBar::new(total);
-    match ProgressStyle::with_template(&template) {
+    match ProgressStyle::with_template(&template(columns, unit)) {
         Ok(style) => bar.with_style(style.progress_chars("━╸ ")),
         Err(_) => bar,
+    }
+}
+
+/// What does not shrink, all but the message, leaves room for one on a terminal of 40 columns.
+fn template(columns: u16, unit: &str) -> String {
+    match columns {
+        0..72 => "{bar:8} {pos}/{len} {eta} {wide_msg}".into(),
+        72..110 => format!("{{bar:12}} {{pos}}/{{len}} {unit}  {{eta}} left  {{wide_msg}}"),
+        _ => format!(
+            "{{bar:28}} {{pos}}/{{len}} {unit}  {{elapsed}} gone, {{eta}} left  {{wide_msg}}"
+        ),
     }
 }
 

@@ -10,24 +10,28 @@ use gradus_cli::SharedArgs;
 use gradus_models::Pooling;
 use serde::{Deserialize, Serialize};
 
-/// Runs BERT: labels of texts, embeddings, masked words, tagged words, similarity.
+/// Runs BERT: labels of texts and how often they are right, embeddings, masked words, tagged words, similarity.
 ///
 /// Texts come from the command line, from a file (--input) or from standard input, one a line. Results go to standard
 /// output, everything else to standard error.
 #[derive(Parser)]
 #[command(
     name = "infer",
-    version,
+    version = gradus_cli::VERSION,
+    long_version = gradus_cli::LONG_VERSION,
     after_help = "Examples:
   infer classify --model runs/banking77 \"How do I locate my card?\"
+  infer evaluate --model runs/banking77 --data data/banking77/test.csv
   infer embed --model sentence-transformers/all-MiniLM-L6-v2 --input texts.txt --output texts.npy
   infer similarity --model sentence-transformers/all-MiniLM-L6-v2 \"A cat.\" \"A kitten.\"
   infer fill-mask --model google-bert/bert-base-uncased \"Paris is the [MASK] of France.\"
   cat texts.txt | infer classify --model runs/banking77 --json > labels.jsonl"
 )]
 pub struct Program {
+    /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    /// The flags that every program takes.
     #[command(flatten)]
     pub shared: SharedArgs,
 }
@@ -74,6 +78,16 @@ with --aggregate `spans` instead of `words`. Places are in characters.")]
 
 With --json, a line a pair: {\"text\":…,\"pair\":…,\"similarity\":…}")]
     Similarity(Similarity),
+    /// How well a classifier does on labelled texts: accuracy, F1, confusions, mistakes
+    #[command(after_help = "Examples:
+  infer evaluate --model runs/banking77 --data data/banking77/test.csv
+  infer evaluate --model runs/pairs --data dev.jsonl --text-column a --pair-column b --json
+
+With --json, one object: {\"accuracy\":…,\"macro_f1\":…,\"loss\":…,\"examples\":…,
+\"per_class\":{LABEL:{\"precision\":…,\"recall\":…,\"f1\":…,\"support\":…},…},
+\"confusions\":[{\"label\":…,\"predicted\":…,\"count\":…},…],
+\"mistakes\":[{\"text\":…,\"label\":…,\"predicted\":…,\"score\":…,\"line\":…},…]}")]
+    Evaluate(Evaluate),
     /// The devices that --device may name
     Devices,
 }
@@ -125,6 +139,46 @@ pub struct ClassifyFlags {
     /// Labels of each text, the best first [default: 5]
     #[arg(long, value_name = "N")]
     pub top_k: Option<usize>,
+}
+
+/// `infer evaluate`.
+#[derive(Args)]
+pub struct Evaluate {
+    #[command(flatten)]
+    pub flags: EvaluateFlags,
+}
+
+/// The flags of `infer evaluate`.
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct EvaluateFlags {
+    /// The model: a folder in the Hugging Face layout, or an id of the Hugging Face hub
+    #[arg(long)]
+    pub model: Option<String>,
+    /// Labelled texts: .csv, .tsv or .jsonl
+    #[arg(long, value_name = "FILE")]
+    pub data: Option<PathBuf>,
+    /// Column (or JSON key) with the text [default: text]
+    #[arg(long, value_name = "NAME")]
+    pub text_column: Option<String>,
+    /// Column with the label [default: label]
+    #[arg(long, value_name = "NAME")]
+    pub label_column: Option<String>,
+    /// Column with the second text, for a model of pairs
+    #[arg(long, value_name = "NAME")]
+    pub pair_column: Option<String>,
+    /// Tokens of a text at most; longer ones are cut [default: as many as the model takes]
+    #[arg(long, value_name = "N")]
+    pub max_length: Option<usize>,
+    /// Texts computed together at most [default: 32]
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<usize>,
+    /// Frequent confusions, and confident mistakes, to show [default: 5]
+    #[arg(long, value_name = "N")]
+    pub mistakes: Option<usize>,
+    /// Write the result to a file instead of standard output: .jsonl
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// `infer embed`.

@@ -11,6 +11,7 @@
 //! | [`checkpoint`] | [`Pretrained`]: a model folder opened; [`save_folder`]: one written |
 //! | [`training`] | [`training::Trainer`]: the training loop, step by step; resuming |
 //! | [`pipelines`] | from texts to labels, embeddings, filled masks |
+//! | [`evaluation`] | accuracy, precision, recall, F1 and confusions of a classifier |
 //! | [`error`] | [`Error`], [`Result`] |
 
 pub mod batch;
@@ -19,6 +20,8 @@ pub mod checkpoint;
 pub mod config;
 pub mod data;
 pub mod error;
+pub mod evaluation;
+mod excerpt;
 pub mod files;
 pub mod hub;
 mod label_maps;

@@ -24,8 +24,8 @@ mod fill_mask;
 mod runner;
 mod tag;
 
-pub use classify::{Score, TextClassifier};
+pub use classify::{ClassificationFunction, Score, TextClassifier};
 pub use embed::TextEmbedder;
 pub use fill_mask::{Fill, FillMask};
 pub use runner::{BATCH_TOKENS, DEFAULT_BATCH_SIZE};
-pub use tag::{Tag, TokenTagger, spans};
+pub use tag::{Tag, TokenTagger, WordLabel, groups, spans};

@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::ask::{Caller, Usage, offload};
 use crate::error::{Kind, Problem, Result};
 use crate::json;
+use crate::media::Media;
 
 /// A request.
 pub struct Call {
@@ -50,9 +51,13 @@ impl Call {
     /// # Errors
     /// When it is none.
     pub async fn json(&self) -> Result<Value> {
-        let body = self.body.clone();
+        let (body, media) = (self.body.clone(), Media::of(&self.headers));
         // Parsing is some ten times faster than encoding.
-        offload(body.len() / 10, move || json::parse(&body)).await
+        offload(body.len() / 10, move || match media.other_charset() {
+            true => json::parse(media.text(&body)?.as_bytes()),
+            false => json::parse(&body),
+        })
+        .await
     }
 
     /// The body as a JSON object.
@@ -84,6 +89,20 @@ impl Call {
         Ok(())
     }
 
+    /// Refuses parameters of the query that the protocol knows and this server cannot obey; `why` is said after the name.
+    ///
+    /// # Errors
+    /// When one of them asks for something.
+    pub fn refuse_query(&self, names: &[&str], why: &str) -> Result<()> {
+        let asks = |name: &&&str| {
+            self.query(name).is_some_and(|value| !["", "0", "false"].contains(&value.as_str()))
+        };
+        match names.iter().find(asks) {
+            Some(name) => Err(Problem::field(name, why)),
+            None => Ok(()),
+        }
+    }
+
     /// A parameter of the query.
     pub fn query(&self, name: &str) -> Option<String> {
         let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&self.uri).ok()?.0;
@@ -104,10 +123,9 @@ async fn read(body: Body, headers: &HeaderMap, most: usize, patience: Duration) 
     }
     let collected = tokio::time::timeout(patience, Limited::new(body, most).collect()).await;
     let collected = collected.map_err(|_| {
-        Problem::new(
-            Kind::Timeout,
-            format!("the body did not arrive within {} s", patience.as_secs()),
-        )
+        let seconds = patience.as_secs_f64();
+        let message = format!("the body did not arrive within {seconds} s (--read-timeout)");
+        Problem::new(Kind::SlowRequest, message)
     })?;
     let bytes = match collected {
         Ok(collected) => collected.to_bytes(),

@@ -2,9 +2,12 @@
 
 use serde_json::{Map, Value};
 
-use crate::error::{Problem, Result};
+use crate::error::{Kind, Problem, Result};
 
-/// Parses a body. More than 128 levels of nesting are refused.
+/// Numbers, texts and lists of a body at most: each takes some 32 bytes, more than it takes in the body.
+const MOST_VALUES: usize = 1 << 21;
+
+/// Parses a body. More than 128 levels of nesting are refused, and more than [`MOST_VALUES`] values.
 ///
 /// # Errors
 /// When it is not JSON.
@@ -12,10 +15,66 @@ pub fn parse(body: &[u8]) -> Result<Value> {
     if body.is_empty() {
         return Err(Problem::invalid("the body is empty; send JSON"));
     }
-    serde_json::from_slice(body).map_err(|e| Problem::invalid(format!("the body is not JSON: {e}")))
+    if body.len() > MOST_VALUES && commas(body) > MOST_VALUES {
+        let message = format!("the body has more than {MOST_VALUES} values; send fewer at a time");
+        return Err(Problem::new(Kind::TooLarge, message));
+    }
+    // A byte order mark, which some editors write before everything, is no part of the text.
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    serde_json::from_slice(body).map_err(|e| Problem::invalid(not_json(body, &e)))
+}
+
+/// How many commas stand outside of strings.
+fn commas(body: &[u8]) -> usize {
+    let (mut count, mut in_string, mut escaped) = (0, false, false);
+    for &byte in body {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b',' if !in_string => count += 1,
+            _ => {}
+        }
+    }
+    count
+}
+
+/// What is wrong with a body that is not JSON, and for the mistakes that people make what to do.
+fn not_json(body: &[u8], error: &serde_json::Error) -> String {
+    let advice = match error.to_string() {
+        _ if body.starts_with(b"\xff\xfe")
+            || body.get(1) == Some(&0)
+            || body.first() == Some(&0) =>
+        {
+            "; it looks like UTF-16: send UTF-8"
+        }
+        said if said.starts_with("lone leading surrogate")
+            || said.starts_with("unexpected end of hex escape") =>
+        {
+            "; an escape as \\ud800 is half of a UTF-16 pair and stands for no character: send both halves, or \\ufffd"
+        }
+        said if said.starts_with("invalid unicode code point") => "; a text there is not UTF-8",
+        said if said.starts_with("key must be a string") => {
+            "; names and texts stand in double quotes"
+        }
+        _ => match rest(body, error) {
+            [b'N' | b'I', ..] | [b'-', b'I', ..] => "; NaN and Infinity are no JSON",
+            [b'\'', ..] => "; names and texts stand in double quotes",
+            [b'T' | b'F', ..] => "; write true and false",
+            _ => "",
+        },
+    };
+    format!("the body is not JSON: {error}{advice}")
+}
+
+/// The body from the place of an error.
+fn rest<'a>(body: &'a [u8], error: &serde_json::Error) -> &'a [u8] {
+    let line = body.split(|&byte| byte == b'\n').nth(error.line().saturating_sub(1));
+    line.and_then(|line| line.get(error.column().saturating_sub(1)..)).unwrap_or_default()
 }
 
 /// An object whose fields are taken out one by one; `null` is as good as absent.
+#[derive(Default)]
 pub struct Fields {
     map: Map<String, Value>,
     place: String,
@@ -99,6 +158,42 @@ impl Fields {
         Fields::of(self.take(key).unwrap_or_else(|| Value::Object(Map::new())), &at)
     }
 
+    /// Puts a field in, unless it is there.
+    pub fn put(&mut self, key: &str, value: Value) {
+        if !self.has(key) {
+            self.map.insert(key.to_string(), value);
+        }
+    }
+
+    /// Whether a field is there.
+    pub fn has(&self, key: &str) -> bool {
+        self.map.get(key).is_some_and(|value| !value.is_null())
+    }
+
+    /// Refuses fields that the protocol knows and this server cannot obey; `why` is said after the name. A value that
+    /// asks for nothing (`null`, `false`, 0, an empty one) is obeyed.
+    ///
+    /// # Errors
+    /// When one of them asks for something.
+    pub fn refuse(&mut self, keys: &[&str], why: &str) -> Result<()> {
+        match keys.iter().find(|key| self.take(key).is_some_and(|value| asks(&value))) {
+            Some(key) => Err(Problem::field(&self.at(key), why)),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses what is left, where the protocol's own server does; `known` are the fields that there are.
+    ///
+    /// # Errors
+    /// When something is left.
+    pub fn end(self, known: &[&str]) -> Result<()> {
+        let left = self.map.iter().find(|(_, value)| !value.is_null());
+        let Some((key, _)) = left else { return Ok(()) };
+        let key: String = key.chars().take(64).collect();
+        let message = format!("is not a field here; there are {}", known.join(", "));
+        Err(Problem::field(&self.at(&key), message))
+    }
+
     /// The names of the fields that are left.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.map.keys().map(String::as_str)
@@ -153,6 +248,18 @@ pub fn expected(at: &str, what: &str, found: &Value) -> Problem {
     Problem::field(at, format!("must be {what}, not {}", kind(found)))
 }
 
+/// Whether the value of an option asks for something.
+fn asks(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(on) => *on,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+    }
+}
+
 fn kind(value: &Value) -> String {
     match value {
         Value::Null => "null".into(),
@@ -161,5 +268,62 @@ fn kind(value: &Value) -> String {
         Value::String(_) => "a string".into(),
         Value::Array(_) => "a list".into(),
         Value::Object(_) => "an object".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_of_millions_of_values_is_refused_and_a_text_of_as_many_commas_is_not() {
+        let many = format!("[{}1]", "1,".repeat(MOST_VALUES + 1));
+        assert_eq!(parse(many.as_bytes()).unwrap_err().kind, Kind::TooLarge);
+        let text = format!(r#"["{}\",", 1]"#, ",".repeat(MOST_VALUES + 1));
+        assert_eq!(parse(text.as_bytes()).unwrap()[1], 1);
+    }
+
+    #[track_caller]
+    fn said(body: &[u8], part: &str) {
+        let message = parse(body).unwrap_err().message;
+        assert!(message.starts_with("the body is not JSON") && message.contains(part), "{message}");
+    }
+
+    #[test]
+    fn mistakes_are_told() {
+        said(br#"{"inputs": "a \ud83d b"}"#, "half of a UTF-16 pair");
+        said(br#"{"inputs": "a \ud83d\n b"}"#, "half of a UTF-16 pair");
+        said(br#"{"inputs": "\udc80"}"#, "half of a UTF-16 pair");
+        said(b"{\"inputs\": \"\xe9t\xe9\"}", "not UTF-8");
+        said(b"{\0\"\0a\0\"\0", "UTF-16");
+        said(b"\xff\xfe{\0", "UTF-16");
+        said(b"{'inputs': 'a'}", "double quotes");
+        said(b"{\"inputs\": 'a'}", "double quotes");
+        said(b"{\"a\":\n NaN}", "NaN and Infinity");
+        said(b"{\"a\": -Infinity}", "NaN and Infinity");
+        said(b"{\"a\": True}", "true and false");
+    }
+
+    #[test]
+    fn pairs_of_surrogates_and_a_byte_order_mark_are_read() {
+        let value = parse(b"\xef\xbb\xbf{\"a\": \"\\ud83d\\ude00\"}").unwrap();
+        assert_eq!(value["a"], "\u{1f600}");
+    }
+
+    #[test]
+    fn options_that_ask_for_nothing_are_obeyed() {
+        let fields = |text: &str| Fields::of(parse(text.as_bytes()).unwrap(), "").unwrap();
+        for nothing in ["null", "false", "0", "\"\"", "[]", "{}"] {
+            let body = format!("{{\"late\": {nothing}}}");
+            assert!(fields(&body).refuse(&["late"], "is refused").is_ok(), "{nothing}");
+        }
+        for something in ["true", "1", "-1", "\"a\"", "[0]", "{\"a\": 0}"] {
+            let problem = fields(&format!("{{\"late\": {something}}}"));
+            let problem = { problem }.refuse(&["early", "late"], "is refused").unwrap_err();
+            assert_eq!(problem.message, "`late` is refused", "{something}");
+        }
+        let left = fields(r#"{"a": null, "b": 1}"#).end(&["c"]).unwrap_err();
+        assert_eq!(left.message, "`b` is not a field here; there are c");
+        assert_eq!(left.param.as_deref(), Some("b"));
     }
 }

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use clap::Parser;
+
 fn main() -> ExitCode {
-    gradus_cli::run(gradus_serve::program::main)
+    gradus_cli::run(|| gradus_serve::program::main(gradus_serve::Program::parse()))
 }

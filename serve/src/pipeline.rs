@@ -4,7 +4,9 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use gradus_models::pipelines::{Fill, FillMask, Tag, TextClassifier, TextEmbedder, TokenTagger};
+use gradus_models::pipelines::{
+    Fill, FillMask, Tag, TextClassifier, TextEmbedder, TokenTagger, WordLabel,
+};
 use gradus_models::{BertConfig, Encoding, Error, Precision, Tokenizer, resolve};
 use gradus_tensor::Device;
 
@@ -141,7 +143,7 @@ impl Pipeline {
 }
 
 /// What is wanted of a sequence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Want {
     /// The pooled vector.
     Vector,
@@ -151,8 +153,10 @@ pub enum Want {
     Logits,
     /// So many words for each mask.
     Fills(usize),
-    /// The labelled words.
-    Tags,
+    /// These tokens, by their ids, for each mask.
+    Targets(Arc<[u32]>),
+    /// The words, labelled so.
+    Tags(WordLabel),
     /// What the tokens attend to.
     Attention(View),
 }
@@ -193,7 +197,7 @@ pub struct Sequence {
 pub enum Answer {
     /// Of [`Want::Vector`], [`Want::States`], [`Want::Logits`].
     Numbers(Vec<f32>),
-    /// Of [`Want::Fills`]: a list a mask.
+    /// Of [`Want::Fills`], [`Want::Targets`]: a list a mask.
     Fills(Vec<Vec<Fill>>),
     /// Of [`Want::Tags`].
     Tags(Vec<Tag>),
@@ -227,7 +231,7 @@ impl Pipeline {
     }
 
     /// Computes sequences that want the same.
-    fn compute(&self, sequences: &[&Sequence], want: Want) -> Result<Vec<Answer>, Error> {
+    fn compute(&self, sequences: &[&Sequence], want: &Want) -> Result<Vec<Answer>, Error> {
         let encodings: Vec<&Encoding> = sequences.iter().map(|s| &s.encoding).collect();
         let texts = || sequences.iter().map(|s| s.text.as_str()).collect::<Vec<_>>();
         let numbers = |rows: Vec<Vec<f32>>| rows.into_iter().map(Answer::Numbers).collect();
@@ -236,13 +240,27 @@ impl Pipeline {
             (Pipeline::Embed(p), Want::States) => p.states(&encodings).map(numbers),
             (Pipeline::Classify(p), Want::Logits) => p.logits(&encodings).map(numbers),
             (Pipeline::FillMask(p), Want::Fills(_)) => {
-                let wants = sequences.iter().map(|s| s.want);
-                let most = wants.map(|w| if let Want::Fills(k) = w { k } else { 0 }).max();
+                let wants = sequences.iter().map(|s| &s.want);
+                let most = wants.map(|w| if let Want::Fills(k) = w { *k } else { 0 }).max();
                 let fills = p.fill_encoded(&texts(), &encodings, most.unwrap_or(1))?;
                 Ok(fills.into_iter().map(Answer::Fills).collect())
             }
-            (Pipeline::Tag(p), Want::Tags) => {
-                Ok(p.tag_encoded(&texts(), &encodings)?.into_iter().map(Answer::Tags).collect())
+            (Pipeline::FillMask(p), Want::Targets(_)) => {
+                let of = |s: &&Sequence| {
+                    if let Want::Targets(ids) = &s.want { ids.clone() } else { [].into() }
+                };
+                let targets: Vec<Arc<[u32]>> = sequences.iter().map(of).collect();
+                let targets: Vec<&[u32]> = targets.iter().map(|ids| &**ids).collect();
+                let fills = p.fill_targets(&texts(), &encodings, &targets)?;
+                Ok(fills.into_iter().map(Answer::Fills).collect())
+            }
+            (Pipeline::Tag(p), Want::Tags(_)) => {
+                let of = |s: &&Sequence| {
+                    if let Want::Tags(label) = s.want { label } else { WordLabel::First }
+                };
+                let labels: Vec<WordLabel> = sequences.iter().map(of).collect();
+                let tags = p.tag_encoded_by(&texts(), &encodings, &labels)?;
+                Ok(tags.into_iter().map(Answer::Tags).collect())
             }
             (_, Want::Attention(_)) => sequences.iter().map(|s| self.attention(s)).collect(),
             _ => Err(Error::Input(format!("a model for {} cannot do this", self.task().name()))),
@@ -260,13 +278,13 @@ impl Model for Pipeline {
     }
 
     fn run(&self, batch: &[&Sequence]) -> Vec<Result<Answer, Arc<Error>>> {
-        let same = |a: Want, b: Want| std::mem::discriminant(&a) == std::mem::discriminant(&b);
+        let same = |a: &Want, b: &Want| std::mem::discriminant(a) == std::mem::discriminant(b);
         let mut results: Vec<Option<Result<Answer, Arc<Error>>>> =
             batch.iter().map(|_| None).collect();
         while let Some(first) = results.iter().position(Option::is_none) {
-            let want = batch[first].want;
+            let want = &batch[first].want;
             let members: Vec<usize> = (first..batch.len())
-                .filter(|&i| results[i].is_none() && same(batch[i].want, want))
+                .filter(|&i| results[i].is_none() && same(&batch[i].want, want))
                 .collect();
             let sequences: Vec<&Sequence> = members.iter().map(|&i| batch[i]).collect();
             match self.compute(&sequences, want) {

@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use clap::Parser;
 use gradus_cli::{Failure, Outcome, SharedArgs};
 use gradus_tensor::Device;
 use serde_json::json;
@@ -17,13 +17,17 @@ use tokio::sync::watch;
 
 use crate::app::{Access, App, Limits};
 use crate::args::{Flags, Program};
+use crate::clients::{self, Clients};
+use crate::connection::Patience;
 use crate::log::{Level, Log};
 use crate::metrics::Metrics;
+use crate::names;
 use crate::pipeline::Compute;
-use crate::protocols;
 use crate::registry::Registry;
 use crate::scheduler::Options;
 use crate::server::{Listening, serve, tls};
+use crate::sites::{self, Sites};
+use crate::{protocols, root_path};
 
 /// Threads that read and write; models run on others.
 const IO_THREADS: usize = 2;
@@ -32,8 +36,8 @@ const IO_THREADS: usize = 2;
 ///
 /// # Errors
 /// A usage error for flags that cannot be; an error when a model cannot be opened or the address is taken.
-pub fn main() -> Outcome {
-    let Program { shared, flags } = Program::parse();
+pub fn main(program: Program) -> Outcome {
+    let Program { shared, flags } = program;
     let (shared, flags) = gradus_cli::layered(&shared, &flags)?;
     let settings = Settings::new(&flags)?;
     let device = shared.start_beside()?;
@@ -43,9 +47,10 @@ pub fn main() -> Outcome {
         _ => Level::Info,
     };
     let (log, writer) = Log::new(least, shared.json);
-    let outcome = run(&shared, device, &flags, settings, log);
+    let outcome = run(&shared, device, &flags, settings, log.clone());
+    // What was cut off may still hold copies of the log.
+    log.close();
     if let Some(writer) = writer {
-        // All copies of the log are gone by now; what it has is written.
         let _ = writer.join();
     }
     outcome
@@ -55,9 +60,13 @@ pub fn main() -> Outcome {
 struct Settings {
     address: SocketAddr,
     models: Vec<(String, String)>,
+    aliases: Vec<(String, String)>,
     options: Options,
     limits: Limits,
     access: Access,
+    sites: Sites,
+    clients: Clients,
+    root_path: String,
     listening: Listening,
 }
 
@@ -77,12 +86,16 @@ impl Settings {
             ));
         }
         let models: Vec<(String, String)> = flags.model.iter().map(|m| named(m)).collect();
-        let mut names = HashSet::new();
-        if let Some((name, _)) = models.iter().find(|(name, _)| !names.insert(name)) {
+        for (name, _) in &models {
+            names::check(name).map_err(|e| Failure::usage(format!("--model: {}", e.message)))?;
+        }
+        let mut seen = HashSet::new();
+        if let Some((name, _)) = models.iter().find(|(name, _)| !seen.insert(name)) {
             let message =
                 format!("two models are called `{name}`; name them with --model NAME=DIR");
             return Err(Failure::usage(message));
         }
+        let aliases = aliases(&flags.alias, &models, flags.model_store.is_some())?;
         let mut keys = flags.api_key.clone();
         if let Ok(more) = std::env::var("GRADUS_API_KEY") {
             keys.extend(more.split(',').map(str::trim).filter(|k| !k.is_empty()).map(Into::into));
@@ -113,15 +126,39 @@ impl Settings {
                 }
             }
         };
-        let patience = seconds("read-timeout", flags.read_timeout, 15.0)?;
+        let patience = Patience {
+            read: seconds("read-timeout", flags.read_timeout, 15.0)?,
+            write: seconds("write-timeout", flags.write_timeout, 15.0)?,
+            keep_alive: seconds("keep-alive", flags.keep_alive, 75.0)?,
+        };
         let tls = match (&flags.tls_cert, &flags.tls_key) {
             (Some(cert), Some(key)) => Some(tls(cert, key).map_err(Failure::error)?),
             (None, None) => None,
             _ => return Err(Failure::usage("--tls-cert and --tls-key go together")),
         };
+        let each = |values: &[String], read: fn(&str) -> Result<String, String>| {
+            values
+                .iter()
+                .map(|value| read(value))
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(Failure::usage)
+        };
+        let proxies = flags.trusted_proxy.iter().map(|text| clients::network(text));
+        let proxies = proxies.collect::<Result<Vec<_>, _>>().map_err(Failure::usage)?;
+        let sites = Sites {
+            origins: each(&flags.cors_origin, sites::origin)?,
+            hosts: each(&flags.allowed_host, sites::name)?,
+            check_host: !flags.allowed_host.is_empty() || (keys.is_empty() && ip.is_loopback()),
+            keyless: keys.is_empty(),
+        };
+        let root_path = root_path::parse(flags.root_path.as_deref().unwrap_or_default());
         Ok(Settings {
+            sites,
+            clients: Clients { proxies, by_key: keys.len() > 1 },
+            root_path: root_path.map_err(Failure::usage)?,
             address: SocketAddr::new(ip, flags.port.unwrap_or(8080)),
             models,
+            aliases,
             options: Options {
                 max_batch_tokens: positive("max-batch-tokens", flags.max_batch_tokens, 1024)?,
                 max_queue: positive("max-queue", flags.max_queue, 512)?,
@@ -132,8 +169,9 @@ impl Settings {
                 body: positive("max-body", flags.max_body, 16)?.saturating_mul(1 << 20),
                 inputs: positive("max-inputs", flags.max_inputs, 2048)?,
                 timeout: seconds("timeout", flags.timeout, 60.0)?,
-                read: patience,
+                read: patience.read,
                 truncate: !flags.no_truncate,
+                token_ids: !flags.no_token_ids,
             },
             access: Access { keys, management: flags.model_store.is_some() },
             listening: Listening { patience, drain: seconds("drain", flags.drain, 30.0)?, tls },
@@ -146,7 +184,7 @@ fn named(model: &str) -> (String, String) {
     match model.split_once('=') {
         Some((name, source)) => (name.to_string(), source.to_string()),
         None => {
-            let path = std::path::Path::new(model);
+            let path = Path::new(model);
             let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
             let last = path.file_name().map(|n| n.to_string_lossy().into_owned());
             let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
@@ -155,6 +193,44 @@ fn named(model: &str) -> (String, String) {
             (name.trim_start_matches('.').to_string(), model.to_string())
         }
     }
+}
+
+/// The other names of the models: those of `--alias`, and the hub ids that models come from.
+fn aliases(
+    flags: &[String],
+    models: &[(String, String)],
+    store: bool,
+) -> Outcome<Vec<(String, String)>> {
+    let mut aliases: Vec<(String, String)> = Vec::new();
+    let taken = |aliases: &[(String, String)], alias: &str| {
+        aliases.iter().chain(models).any(|(name, _)| name == alias)
+    };
+    for flag in flags {
+        let (alias, model) = flag.split_once('=').ok_or_else(|| {
+            Failure::usage(format!("--alias {flag}: it must be ALIAS=NAME, NAME being a model's"))
+        })?;
+        names::check(alias)
+            .map_err(|e| Failure::usage(format!("--alias {flag}: {}", e.message)))?;
+        if taken(&aliases, alias) {
+            return Err(Failure::usage(format!("--alias {flag}: `{alias}` is a name already")));
+        }
+        if !store && models.iter().all(|(name, _)| name != model) {
+            let names: Vec<&str> = models.iter().map(|(name, _)| name.as_str()).collect();
+            let message = format!(
+                "--alias {flag}: no model is called `{model}`; there are {}",
+                names.join(", ")
+            );
+            return Err(Failure::usage(message));
+        }
+        aliases.push((alias.to_string(), model.to_string()));
+    }
+    for (name, source) in models {
+        let hub = source.contains('/') && names::check(source).is_ok();
+        if hub && !Path::new(source).exists() && !taken(&aliases, source) {
+            aliases.push((source.clone(), name.clone()));
+        }
+    }
+    Ok(aliases)
 }
 
 fn run(
@@ -178,17 +254,25 @@ fn run(
             json!({"model": name, "folder": source, "ms": start.elapsed().as_millis() as u64});
         log.event(Level::Info, "model loaded", fields);
     }
+    for (alias, name) in &settings.aliases {
+        models.alias(alias, name).map_err(|problem| Failure::error(problem.message))?;
+    }
     let store = flags.model_store.as_ref().map(|store| store.canonicalize()).transpose()?;
     let app = Arc::new(App {
         models,
         metrics,
         limits: settings.limits,
         access: settings.access,
+        sites: settings.sites,
+        clients: settings.clients,
+        root_path: settings.root_path,
+        over: watch::Sender::new(false),
         store,
         log: log.clone(),
         draining: AtomicBool::new(false),
         started: Instant::now(),
         separate_metrics: beside.is_some(),
+        told_token_ids: AtomicBool::new(false),
         known: std::sync::Mutex::new(settings.models.into_iter().collect()),
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -208,31 +292,47 @@ fn run(
             let how = Listening { tls: None, ..settings.listening.clone() };
             let router = protocols::metrics_router(&app);
             let listener = TcpListener::from_std(beside)?;
-            others.push(tokio::spawn(serve(listener, router, how, stopped.clone())));
+            others.push(tokio::spawn(serve(
+                listener,
+                router,
+                how,
+                stopped.clone(),
+                watch::Sender::new(false),
+            )));
         }
         let draining = Arc::clone(&app);
         let (mut terminate, mut interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        tokio::spawn(async move {
+        let mut asked = async move || {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
+        };
+        tokio::spawn(async move {
+            asked().await;
             draining.draining.store(true, Ordering::Relaxed);
             draining.log.event(Level::Info, "stopping", json!({}));
             let _ = stop.send(true);
+            asked().await;
+            draining.log.event(Level::Warn, "stopping at once", json!({}));
+            draining.over.send_replace(true);
         });
-        let drained = serve(listener, protocols::router(&app), settings.listening, stopped).await;
+        let router = protocols::router(&app);
+        let over = app.over.clone();
+        let drained = serve(listener, router, settings.listening, stopped, over).await;
         for other in others {
             other.abort();
         }
         Outcome::Ok(drained)
     })?;
     runtime.shutdown_background();
-    if !drained {
-        log.event(Level::Warn, "stopped with requests under way, after --drain", json!({}));
+    match drained {
+        true => Ok(()),
+        false => Err(Failure::error(
+            "stopped with requests under way, which were answered 503: --drain ran out, or a second signal came",
+        )),
     }
-    Ok(())
 }
 
 fn bind(address: SocketAddr) -> Outcome<std::net::TcpListener> {

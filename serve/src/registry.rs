@@ -212,6 +212,8 @@ pub struct Listed {
 pub struct Registry {
     /// In the order of their registration; the first of a task is the one for requests that name none.
     models: RwLock<Vec<(String, Versions)>>,
+    /// Other names: of which model.
+    aliases: RwLock<Vec<(String, String)>>,
     options: Options,
     compute: Compute,
     metrics: Arc<Metrics>,
@@ -224,6 +226,7 @@ impl Registry {
     pub fn new(options: Options, compute: Compute, metrics: Arc<Metrics>) -> Registry {
         Registry {
             models: RwLock::default(),
+            aliases: RwLock::default(),
             options,
             compute,
             metrics,
@@ -240,6 +243,42 @@ impl Registry {
         self.models.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Gives a model another name; it stays when the model is replaced, unloaded or loaded again.
+    ///
+    /// # Errors
+    /// When the name may not stand in a path.
+    pub fn alias(&self, alias: &str, model: &str) -> Result<()> {
+        crate::names::check(alias)?;
+        let mut aliases = self.aliases.write().unwrap_or_else(PoisonError::into_inner);
+        aliases.retain(|(name, _)| name != alias);
+        aliases.push((alias.to_string(), model.to_string()));
+        Ok(())
+    }
+
+    /// The other names of a model.
+    pub fn aliases(&self, model: &str) -> Vec<String> {
+        let aliases = self.aliases.read().unwrap_or_else(PoisonError::into_inner);
+        aliases.iter().filter(|(_, of)| of == model).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The name by which a model is listed, of any of its names: its own one before an alias of another.
+    pub fn resolve(&self, name: &str) -> String {
+        if self.read().iter().any(|(known, _)| known == name) {
+            return name.to_string();
+        }
+        let aliases = self.aliases.read().unwrap_or_else(PoisonError::into_inner);
+        let model =
+            aliases.iter().find(|(alias, _)| alias == name).map(|(_, model)| model.as_str());
+        model.unwrap_or(name).to_string()
+    }
+
+    /// Whether a model has this name, or had it from the start.
+    pub fn knows(&self, name: &str) -> bool {
+        let aliases = self.aliases.read().unwrap_or_else(PoisonError::into_inner);
+        let alias = aliases.iter().any(|(alias, _)| alias == name);
+        alias || self.read().iter().any(|(known, _)| known == name)
+    }
+
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Vec<(String, Versions)>> {
         self.models.write().unwrap_or_else(PoisonError::into_inner)
     }
@@ -252,7 +291,7 @@ impl Registry {
     /// # Errors
     /// When the name is not fit for a path, or a folder cannot be opened.
     pub fn load(&self, name: &str, source: &str, keep: bool) -> Result<Vec<u64>> {
-        check_name(name)?;
+        crate::names::check(name)?;
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let present: Vec<u64> = self.versions(name).map(|l| numbers(&l)).unwrap_or_default();
         let mut folders = numbered(Path::new(source));
@@ -304,8 +343,8 @@ impl Registry {
     /// # Errors
     /// When there is no such model, or the folder cannot be opened: then the old versions go on.
     pub fn reload(&self, name: &str) -> Result<Vec<u64>> {
-        let source = self.versions(name)?.source;
-        self.load(name, &source, false)
+        let Listed { name, source, .. } = self.versions(name)?;
+        self.load(&name, &source, false)
     }
 
     /// Takes a model, or one version of it, out. What is queued is still answered.
@@ -313,6 +352,7 @@ impl Registry {
     /// # Errors
     /// When there is none; when the version is the default and there are others.
     pub fn unload(&self, name: &str, version: Option<u64>) -> Result<()> {
+        let name = &self.resolve(name);
         let mut models = self.write();
         let place = models.iter().position(|(known, _)| known == name);
         let place = place.ok_or_else(|| no_model(name))?;
@@ -346,6 +386,7 @@ impl Registry {
     /// # Errors
     /// When there is none.
     pub fn set_default(&self, name: &str, version: u64) -> Result<()> {
+        let name = &self.resolve(name);
         let mut models = self.write();
         let entry = models.iter_mut().find(|(known, _)| known == name);
         let (_, versions) = entry.ok_or_else(|| no_model(name))?;
@@ -361,6 +402,7 @@ impl Registry {
     /// # Errors
     /// When there is none.
     pub fn get(&self, name: &str, version: &Version) -> Result<Arc<Served>> {
+        let name = &self.resolve(name);
         let models = self.read();
         let entry = models.iter().find(|(known, _)| known == name);
         let (_, versions) = entry.ok_or_else(|| no_model(name))?;
@@ -411,7 +453,8 @@ impl Registry {
     /// # Errors
     /// When there is no such model.
     pub fn versions(&self, name: &str) -> Result<Listed> {
-        self.list().into_iter().find(|l| l.name == name).ok_or_else(|| no_model(name))
+        let name = &self.resolve(name);
+        self.list().into_iter().find(|l| l.name == *name).ok_or_else(|| no_model(name))
     }
 
     /// All models, in the order of their registration.
@@ -451,18 +494,6 @@ fn numbered(folder: &Path) -> Vec<(u64, String)> {
         .collect();
     found.sort_unstable();
     found
-}
-
-/// A name that may stand in a path.
-fn check_name(name: &str) -> Result<()> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    if name.is_empty() || name.len() > 128 || name.starts_with('.') || !name.chars().all(allowed) {
-        return Err(Problem::invalid(format!(
-            "`{}` is no name for a model: use 1 to 128 letters, digits, `.`, `_`, `-`, not beginning with `.`",
-            name.chars().take(128).collect::<String>()
-        )));
-    }
-    Ok(())
 }
 
 /// The error of a name that no model has.

@@ -126,6 +126,10 @@ fn the_page_brings_all_it_needs() {
         ("/page.css", "text/css"),
         ("/page.js", "text/javascript"),
         ("/load.js", "text/javascript"),
+        ("/request.js", "text/javascript"),
+        ("/docs", "text/html"),
+        ("/docs.css", "text/css"),
+        ("/docs.js", "text/javascript"),
     ] {
         let reply = server.get(path);
         assert_eq!(reply.code, 200);

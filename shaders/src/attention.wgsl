@@ -271,7 +271,7 @@ fn $ENTRY(
     sum = row_sum(sum, local);
     if (row < args.tokens) {
         if (local.x == 0u) {
-            lse[head * args.tokens + row] = top + log(sum);
+            lse[head * args.tokens + row] = top + ln_(sum);
         }
 #for h in 0..$CHUNKS
 #for w in 0..$WIDE

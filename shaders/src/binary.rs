@@ -4,6 +4,7 @@ use crate::{Scalar, Shader, WALK, assemble};
 
 const TEXT: &str = include_str!("binary.wgsl");
 const MATH: &str = include_str!("math.wgsl");
+const POWER: &str = include_str!("power.wgsl");
 
 /// The arithmetic, as `BinaryOp::name` gives it; `pow` for floats only.
 pub const OPS: &[&str] = &["add", "sub", "mul", "div", "pow", "maximum", "minimum"];
@@ -18,6 +19,7 @@ fn shader(
     (inputs, outputs): (u32, u32),
 ) -> Shader {
     let float = scalar.computed() == "f32";
+    let power = if op == "pow" { POWER } else { "" };
     let bits = if scalar == Scalar::U8 { "0xffu" } else { "0xffffffffu" };
     let definitions = [
         ("T", scalar.stored().to_string()),
@@ -25,11 +27,12 @@ fn shader(
         ("FLOAT", (float as u32).to_string()),
         ("BITS", bits.to_string()),
         ("KIND", kind.to_string()),
+        ("POWER", ((op == "pow") as u32).to_string()),
         ("OP", op.to_string()),
     ];
     Shader {
         label: format!("binary.{op}.{}", scalar.name()),
-        source: assemble(scalar.needs(), &[WALK, MATH, TEXT], &definitions),
+        source: assemble(scalar.needs(), &[WALK, MATH, power, TEXT], &definitions),
         entry,
         inputs,
         outputs,

@@ -18,7 +18,9 @@ fn op_add(a: f32, b: f32) -> f32 { return a + b; }
 fn op_sub(a: f32, b: f32) -> f32 { return a - b; }
 fn op_mul(a: f32, b: f32) -> f32 { return a * b; }
 fn op_div(a: f32, b: f32) -> f32 { return a / b; }
+#if POWER
 fn op_pow(a: f32, b: f32) -> f32 { return pow_(a, b); }
+#end
 fn op_maximum(a: f32, b: f32) -> f32 { return select(b, a, a > b || is_nan(a)); }
 fn op_minimum(a: f32, b: f32) -> f32 { return select(b, a, a < b || is_nan(a)); }
 fn nan(a: f32) -> bool { return is_nan(a); }

@@ -35,6 +35,47 @@ fn exp_(x: f32) -> f32 {
     return select(e, x, is_nan(x));
 }
 
+// Of a positive finite x: m in [√½, √2) and the integer k with x = m·2ᵏ. By the bits, because a driver may take a
+// number below 2⁻¹²⁶ for 0: as an integer times 2⁻¹⁴⁹ it is none.
+fn parts_of(x: f32) -> vec2<f32> {
+    var bits = bitcast<u32>(x);
+    var k = -127;
+    if (bits < 0x00800000u) {
+        bits = bitcast<u32>(f32(bits));
+        k = -149 - 127;
+    }
+    k += i32(bits >> 23u);
+    var m = bitcast<f32>((bits & 0x007fffffu) | 0x3f800000u);
+    if (m > 1.4142135) {
+        m = m * 0.5;
+        k += 1;
+    }
+    return vec2<f32>(m, f32(k));
+}
+
+// ln x, exact to an ulp everywhere (Cephes' `logf`): a driver's may be off by 2⁻²¹ near 1. NaN below 0, −∞ at 0.
+fn ln_(x: f32) -> f32 {
+    let bits = bitcast<u32>(x);
+    if ((bits & 0x7fffffffu) == 0u) { return -infinity(); }
+    if (bits > 0x7f800000u) { return quiet_nan(); } // below 0, or NaN
+    if (bits == 0x7f800000u) { return x; }
+    let parts = parts_of(x);
+    let k = parts.y;
+    let f = parts.x - 1.0;
+    let z = f * f;
+    var q = 7.0376836292e-2;
+    q = q * f - 1.1514610310e-1;
+    q = q * f + 1.1676998740e-1;
+    q = q * f - 1.2420140846e-1;
+    q = q * f + 1.4249322787e-1;
+    q = q * f - 1.6668057665e-1;
+    q = q * f + 2.0000714765e-1;
+    q = q * f - 2.4999993993e-1;
+    q = q * f + 3.3333331174e-1;
+    q = q * f * z - 2.12194440e-4 * k - 0.5 * z;
+    return f + q + 0.693359375 * k;
+}
+
 // tanh: an odd polynomial where e²ˣ − 1 would cancel, 1 − 2/(e²ˣ + 1) beyond.
 fn tanh_(x: f32) -> f32 {
     let a = abs(x);
@@ -89,24 +130,3 @@ fn erf_(x: f32) -> f32 {
     return select(select(large, -large, x < 0.0), x * q, abs(x) < 1.0 || is_nan(x));
 }
 
-// xᵉ as the CPU has it: 1 for e = 0, and for negative x where e is an integer.
-fn pow_(x: f32, e: f32) -> f32 {
-    if (e == 0.0 || x == 1.0) { return 1.0; }
-    if (is_nan(x) || is_nan(e)) { return quiet_nan(); }
-    let integer = floor(e) == e;
-    let odd = integer && abs(e) < 16777216.0 && (abs(e) - 2.0 * floor(abs(e) * 0.5)) == 1.0;
-    if (x < 0.0 && !integer) { return quiet_nan(); }
-    let a = abs(x);
-    var magnitude: f32;
-    if (integer && abs(e) <= 16.0) {
-        // Exact to rounding by repeated products.
-        magnitude = 1.0;
-        for (var i = 0u; i < u32(abs(e)); i++) { magnitude *= a; }
-        if (e < 0.0) { magnitude = 1.0 / magnitude; }
-    } else if (a == 0.0) {
-        magnitude = select(0.0, infinity(), e < 0.0);
-    } else {
-        magnitude = exp2(e * log2(a));
-    }
-    return select(magnitude, -magnitude, x < 0.0 && odd);
-}

@@ -115,10 +115,7 @@ fn finish(a: f32, o: u32) -> f32 { return a / args.divisor; }
 #end
 #if FINISH == log
 fn finish(a: f32, o: u32) -> f32 {
-    // Drivers may err on the logarithms of 0, ∞ and NaN.
-    let m = finite(centre[o]);
-    let logarithm = select(log(a) + m, -infinity(), a == 0.0);
-    return select(logarithm, a, (bitcast<u32>(a) & 0x7fffffffu) >= 0x7f800000u);
+    return ln_(a) + finite(centre[o]);
 }
 #end
 

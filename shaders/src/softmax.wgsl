@@ -66,8 +66,7 @@ fn forward(
     }
     let s = sum_of_row(partial, local);
 #if LOG
-    // A driver may give NaN any logarithm.
-    let logarithm = select(log(s), s, is_nan(s));
+    let logarithm = ln_(s);
 #else
     let scale = 1.0 / s;
 #end

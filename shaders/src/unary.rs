@@ -4,6 +4,8 @@ use crate::{Scalar, Shader, WALK, assemble};
 
 const TEXT: &str = include_str!("unary.wgsl");
 const MATH: &str = include_str!("math.wgsl");
+const POWER: &str = include_str!("power.wgsl");
+const ANGLE: &str = include_str!("angle.wgsl");
 
 /// The functions of the table, as `UnaryOp::name` gives them.
 pub const OPS: &[&str] = &[
@@ -39,13 +41,21 @@ pub const OPS: &[&str] = &[
 pub const DERIVATIVES: &[&str] = &["gelu", "gelu_tanh", "silu", "sigmoid", "tanh"];
 
 fn shader(entry: &'static str, op: &str, scalar: Scalar, inputs: u32) -> Shader {
-    let mut definitions = vec![("T", scalar.stored().to_string()), ("OP", op.to_string())];
+    let (power, angle) = (op == "powf", matches!(op, "sin" | "cos"));
+    let mut definitions = vec![
+        ("T", scalar.stored().to_string()),
+        ("OP", op.to_string()),
+        ("POWER", (power as u32).to_string()),
+        ("ANGLE", (angle as u32).to_string()),
+    ];
+    let more = if power { POWER } else { "" };
+    let more = if angle { ANGLE } else { more };
     if DERIVATIVES.contains(&op) {
         definitions.push(("DERIVATIVE", "1".to_string()));
     }
     Shader {
         label: format!("unary.{op}.{entry}.{}", scalar.name()),
-        source: assemble(scalar.needs(), &[WALK, MATH, TEXT], &definitions),
+        source: assemble(scalar.needs(), &[WALK, MATH, more, TEXT], &definitions),
         entry,
         inputs,
         outputs: 1,

@@ -2,8 +2,9 @@
 //
 // Shapes: any; x and g are strided views, y and dx are row-major.
 // One thread computes one element. Computed in f32 whatever the storage.
-// Numerics: exp, tanh, Φ and erf are the CPU's polynomials (`tensor/src/cpu/math.rs`), because a
-// driver's own may be off by thousands of ulp; logarithms, sine and cosine are the driver's.
+// Numerics: none is the driver's own but square roots and rounding, because it may be off by thousands of ulp, or by
+// everything at the ends of its domain: exp, tanh and Φ are the CPU's polynomials (`tensor/src/cpu/math.rs`), sine and
+// cosine stand in `angle.wgsl`, powers in `power.wgsl`.
 
 @group(0) @binding(0) var<storage, read> x: array<$T>;
 @group(0) @binding(1) var<storage, read_write> y: array<$T>;
@@ -17,22 +18,21 @@ fn op_sign(x: f32) -> f32 {
     return select(select(x * 0.0, -1.0, x < 0.0), 1.0, x > 0.0);
 }
 fn op_exp(x: f32) -> f32 { return exp_(x); }
-fn op_log(x: f32) -> f32 {
-    // A driver may give anything below 0; the square root gives NaN everywhere.
-    return select(log(x), quiet_nan(), x < 0.0 || is_nan(x));
-}
+fn op_log(x: f32) -> f32 { return ln_(x); }
 fn op_log1p(x: f32) -> f32 {
     let u = 1.0 + x;
     // ln(u)·x/(u − 1) corrects the rounding of 1 + x (Kahan); infinity would divide by itself.
-    let corrected = select(log(u) * (x / (u - 1.0)), x, u == 1.0);
-    return select(select(corrected, x, x > 3.0e38), quiet_nan(), x < -1.0 || is_nan(x));
+    let corrected = select(ln_(u) * (x / (u - 1.0)), x, u == 1.0);
+    return select(corrected, x, bitcast<u32>(x) == 0x7f800000u);
 }
 fn op_sqrt(x: f32) -> f32 { return select(sqrt(x), quiet_nan(), x < 0.0); }
 fn op_rsqrt(x: f32) -> f32 { return 1.0 / op_sqrt(x); }
 fn op_reciprocal(x: f32) -> f32 { return 1.0 / x; }
 fn op_square(x: f32) -> f32 { return x * x; }
-fn op_sin(x: f32) -> f32 { return sin(x); }
-fn op_cos(x: f32) -> f32 { return cos(x); }
+#if ANGLE
+fn op_sin(x: f32) -> f32 { return sin_(x); }
+fn op_cos(x: f32) -> f32 { return cos_(x); }
+#end
 fn op_tanh(x: f32) -> f32 { return tanh_(x); }
 fn op_sigmoid(x: f32) -> f32 { return 1.0 / (1.0 + exp_(-x)); }
 fn op_softplus(x: f32) -> f32 {
@@ -50,7 +50,9 @@ fn op_floor(x: f32) -> f32 { return floor(x); }
 fn op_ceil(x: f32) -> f32 { return ceil(x); }
 fn op_round(x: f32) -> f32 { return round(x); }
 fn op_affine(x: f32) -> f32 { return x * p.a + p.b; }
+#if POWER
 fn op_powf(x: f32) -> f32 { return pow_(x, p.a); }
+#end
 fn op_clamp(x: f32) -> f32 {
     let low = select(x, p.a, x < p.a);
     return select(low, p.b, low > p.b);
@@ -63,7 +65,9 @@ fn d_gelu(x: f32) -> f32 {
 fn d_gelu_tanh(x: f32) -> f32 {
     let t = tanh_(0.7978845608028654 * (x + 0.044715 * x * x * x));
     let du = 0.7978845608028654 * (1.0 + 0.134145 * x * x);
-    return 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * du;
+    // Far out t is ±1, and x² may be infinite; x − x is 0, but NaN of an infinite x, as PyTorch's.
+    let slope = select((1.0 - t * t) * (0.5 * x * du), x - x, t * t == 1.0);
+    return 0.5 * (1.0 + t) + slope;
 }
 fn d_silu(x: f32) -> f32 {
     let s = op_sigmoid(x);

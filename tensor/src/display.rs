@@ -182,7 +182,7 @@ impl Printer {
             let word = if summarised && i == EDGE {
                 "...".to_string()
             } else {
-                self.nest(depth + 1, separator, indent + 1, width - 1)
+                self.nest(depth + 1, separator, indent + 1, width.saturating_sub(1))
             };
             if left == 1 {
                 let room = width.saturating_sub(separator.trim_end().len().max(1));

@@ -1,6 +1,7 @@
 //! Shapes, strides and broadcasting: where each element of a view lies in its storage.
 
-use crate::{Result, bail};
+pub use crate::sizes::{checked_numel, row_major};
+use crate::{Result, bail, sizes};
 
 /// Shape, strides (in elements) and offset of a view into a storage.
 ///
@@ -11,25 +12,6 @@ pub struct Layout {
     pub(crate) shape: Vec<usize>,
     pub(crate) strides: Vec<usize>,
     pub(crate) offset: usize,
-}
-
-/// Row-major strides of `shape`.
-pub fn row_major(shape: &[usize]) -> Vec<usize> {
-    let mut strides = vec![1; shape.len()];
-    for d in (1..shape.len()).rev() {
-        strides[d - 1] = strides[d] * shape[d].max(1);
-    }
-    strides
-}
-
-/// Number of elements of `shape`, or `None` if it does not fit the address space. A size of 0 makes
-/// it 0, but the other sizes must fit all the same, so that products of sizes never overflow.
-pub fn checked_numel(shape: &[usize]) -> Option<usize> {
-    let n = shape.iter().try_fold(1usize, |n, &s| n.checked_mul(s.max(1)))?;
-    if n > isize::MAX as usize / 8 {
-        return None;
-    }
-    Some(if shape.contains(&0) { 0 } else { n })
 }
 
 /// The shape that two shapes broadcast to, by NumPy's rule: dimensions are matched from the right;
@@ -93,7 +75,7 @@ pub fn resolve_dims(op: &'static str, dims: &[isize], rank: usize) -> Result<Vec
 }
 
 impl Layout {
-    /// The row-major layout of `shape`.
+    /// The row-major layout of `shape`, whose elements can be counted ([`checked_numel`]).
     pub fn contiguous(shape: &[usize]) -> Self {
         Layout { shape: shape.to_vec(), strides: row_major(shape), offset: 0 }
     }
@@ -115,7 +97,7 @@ impl Layout {
 
     /// Number of elements.
     pub fn numel(&self) -> usize {
-        self.shape.iter().product()
+        sizes::work(&self.shape)
     }
 
     /// Whether the elements lie in row-major order without gaps.
@@ -270,14 +252,6 @@ mod tests {
         let narrowed = Layout { shape: vec![2, 2, 3], strides: vec![12, 3, 1], offset: 0 };
         assert_eq!(narrowed.reshape(&[2, 6]).unwrap().strides, vec![12, 1]);
         assert_eq!(narrowed.reshape(&[4, 3]), None);
-    }
-
-    #[test]
-    fn sizes_that_overflow_are_refused() {
-        assert_eq!(checked_numel(&[usize::MAX, 2]), None);
-        assert_eq!(checked_numel(&[usize::MAX, usize::MAX, 0]), None);
-        assert_eq!(checked_numel(&[0, 7]), Some(0));
-        assert_eq!(checked_numel(&[]), Some(1));
     }
 
     #[test]

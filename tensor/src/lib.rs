@@ -15,6 +15,7 @@ pub mod layout;
 pub mod ops;
 pub mod profile;
 pub mod random;
+mod sizes;
 mod storage;
 mod tensor;
 
@@ -23,7 +24,7 @@ pub use cpu::peak::fma_loop;
 pub use device::Device;
 pub use dtype::{DType, Element};
 pub use error::{Error, Result};
-pub use gpu::{GpuCounters, GpuFeatures, GpuInfo, GpuLimits, Reading, gpus};
+pub use gpu::{GpuCounters, GpuFeatures, GpuInfo, GpuLimits, Reading, gpus, quiet_drivers};
 pub use ops::cross_entropy::{CrossEntropy, Reduction};
 pub use ops::layer_norm::LayerNormOutput;
 pub use ops::loss_scale::LossScale;

@@ -153,7 +153,10 @@ impl Span {
             wall_ns: 0,
             own_ns: 0,
             flops,
-            bytes: operands[is_lookup(op) as usize..].iter().map(|t| size(t)).sum(),
+            bytes: operands[is_lookup(op) as usize..]
+                .iter()
+                .map(|t| size(t))
+                .fold(0, u64::saturating_add),
             shapes: operands.iter().map(|t| t.shape().to_vec()).collect(),
         });
         Span(Some((Instant::now(), index)))
@@ -183,12 +186,12 @@ fn end(started: Instant, index: usize, made: Option<&dyn Made>) {
     if let (Some(call), Some(made)) = (call, made) {
         (call.wall_ns, call.own_ns) = (wall_ns, wall_ns.saturating_sub(inside));
         let times = 1 + is_lookup(call.op) as u64;
-        made.each(&mut |t| call.bytes += times * size(t));
+        made.each(&mut |t| call.bytes = call.bytes.saturating_add(times.saturating_mul(size(t))));
         if is_product(call.op) {
             // So far the length of the sums, doubled.
             let mut results = 0;
             made.each(&mut |t| results = results.max(t.numel() as u64));
-            call.flops *= results;
+            call.flops = call.flops.saturating_mul(results);
         }
     }
 }
@@ -250,10 +253,15 @@ fn flops(op: &str, operands: &[&Tensor]) -> u64 {
         _ if is_product(op) => 2 * shape(0).last().copied().unwrap_or(0) as u64,
         "attention" | "attention_backward" => {
             let offsets = operands.get(3).and_then(|t| t.to_vec::<u32>().ok()).unwrap_or_default();
-            let pairs: u64 = offsets.windows(2).map(|w| (w[1] - w[0]) as u64).map(|n| n * n).sum();
+            let pairs = offsets
+                .windows(2)
+                .map(|w| (w[1] - w[0]) as u64)
+                .map(|n| n * n)
+                .fold(0, u64::saturating_add);
             let hidden = shape(0).last().copied().unwrap_or(0) as u64;
             // Q·Kᵀ and P·V; backward P again, dV, dP, dQ, dK.
-            pairs * hidden * if op == "attention" { 4 } else { 10 }
+            let products = if op == "attention" { 4 } else { 10 };
+            pairs.saturating_mul(hidden).saturating_mul(products)
         }
         _ => 0,
     }

@@ -7,7 +7,6 @@
 
 use crate::cpu::{parallel, simd};
 use crate::dtype::Element;
-use crate::layout::checked_numel;
 use crate::storage::Output;
 use crate::{DType, Result, Tensor, bail};
 
@@ -210,8 +209,7 @@ pub(crate) fn map_words<T: Element>(
 impl Tensor {
     /// Uniform random numbers in [0, 1); f32 or f64 (both from 24 random bits).
     pub fn rand(shape: &[usize], dtype: DType, key: RngKey) -> Result<Tensor> {
-        let numel = random_numel("rand", shape)?;
-        let mut out = Output::<f32>::new("rand", numel)?;
+        let mut out = Output::<f32>::new("rand", shape)?;
         fill_words(out.slice_mut(), key, |words, out| {
             for (x, &w) in out.iter_mut().zip(words) {
                 *x = unit(w);
@@ -225,8 +223,7 @@ impl Tensor {
     /// Elements `2i` and `2i + 1` are the cosine and sine of one pair of uniform numbers. Computed
     /// in f64 and rounded.
     pub fn randn(shape: &[usize], dtype: DType, key: RngKey) -> Result<Tensor> {
-        let numel = random_numel("randn", shape)?;
-        let mut out = Output::<f64>::new("randn", numel)?;
+        let mut out = Output::<f64>::new("randn", shape)?;
         parallel::rows_ragged(out.slice_mut(), 1024, 25.0, |first, out| {
             for (i, x) in out.iter_mut().enumerate() {
                 let index = (first + i) as u64;
@@ -247,22 +244,14 @@ impl Tensor {
         if low >= high {
             bail!("randint", "the range {low}..{high} is empty");
         }
-        let numel = random_numel("randint", shape)?;
         let range = (high - low) as u64;
-        let mut out = Output::<u32>::new("randint", numel)?;
+        let mut out = Output::<u32>::new("randint", shape)?;
         fill_words(out.slice_mut(), key, |words, out| {
             for (x, &w) in out.iter_mut().zip(words) {
                 *x = low + ((w as u64 * range) >> 32) as u32;
             }
         });
         Ok(out.into_tensor(shape))
-    }
-}
-
-fn random_numel(op: &'static str, shape: &[usize]) -> Result<usize> {
-    match checked_numel(shape) {
-        Some(numel) => Ok(numel),
-        None => bail!(op, "shape {shape:?} has more elements than fit in memory"),
     }
 }
 

@@ -8,6 +8,7 @@ use memmap2::Mmap;
 use crate::cpu::buffer::Buffer;
 use crate::dtype::Element;
 use crate::gpu::storage::GpuStorage;
+use crate::sizes;
 
 /// Memory on one device.
 pub(crate) enum Storage {
@@ -39,6 +40,14 @@ impl CpuStorage {
     /// The bytes `range` of a mapped file. The caller has checked the range and its alignment.
     pub(crate) fn mapped(map: Arc<Mmap>, range: Range<usize>) -> Self {
         CpuStorage { bytes: Bytes::Mapped { map, range }, derived: OnceLock::new() }
+    }
+
+    /// How many bytes there are.
+    pub(crate) fn len(&self) -> usize {
+        match &self.bytes {
+            Bytes::Owned(buffer) => buffer.bytes().len(),
+            Bytes::Mapped { range, .. } => range.len(),
+        }
     }
 
     /// All elements.
@@ -85,13 +94,14 @@ pub(crate) struct Output<T> {
 }
 
 impl<T: Element> Output<T> {
-    pub(crate) fn new(op: &'static str, numel: usize) -> crate::Result<Self> {
-        let bytes = numel.saturating_mul(size_of::<T>());
+    /// Memory for `shape`, whose elements are counted here.
+    pub(crate) fn new(op: &'static str, shape: &[usize]) -> crate::Result<Self> {
+        let bytes = sizes::bytes(op, shape, size_of::<T>())?;
         Ok(Output { buffer: Buffer::scratch(op, bytes)?, element: std::marker::PhantomData })
     }
 
-    pub(crate) fn filled(op: &'static str, numel: usize, value: T) -> crate::Result<Self> {
-        let mut output = Self::new(op, numel)?;
+    pub(crate) fn filled(op: &'static str, shape: &[usize], value: T) -> crate::Result<Self> {
+        let mut output = Self::new(op, shape)?;
         output.slice_mut().fill(value);
         Ok(output)
     }

@@ -8,7 +8,7 @@ use crate::dtype::Element;
 use crate::layout::{self, Layout};
 use crate::profile::Span;
 use crate::storage::{CpuStorage, Output, Storage};
-use crate::{DType, Device, Result, bail, dispatch_any, gpu};
+use crate::{DType, Device, Result, bail, dispatch_any, gpu, sizes};
 
 /// An n-dimensional array: a reference-counted storage, a layout, a dtype and a device.
 ///
@@ -24,7 +24,12 @@ pub struct Tensor {
 }
 
 impl Tensor {
+    /// The whole of a storage as a tensor of `shape`.
     pub(crate) fn from_storage(storage: Storage, dtype: DType, shape: &[usize]) -> Self {
+        let numel = layout::checked_numel(shape).expect("memory was found for the shape");
+        if let Storage::Cpu(storage) = &storage {
+            assert_eq!(storage.len(), numel * dtype.size(), "a storage of {shape:?} {dtype}");
+        }
         Tensor { storage: Arc::new(storage), layout: Layout::contiguous(shape), dtype }
     }
 
@@ -90,25 +95,22 @@ impl Tensor {
         if layout::checked_numel(shape) != Some(values.len()) {
             bail!("from_slice", "{} values do not fill the shape {shape:?}", values.len());
         }
-        let mut out = Output::<T>::new("from_slice", values.len())?;
+        let mut out = Output::<T>::new("from_slice", shape)?;
         out.slice_mut().copy_from_slice(values);
         Ok(out.into_tensor(shape))
     }
 
     /// A scalar (no dimensions) of the value's type.
     pub fn scalar<T: Element>(value: T) -> Self {
-        let mut out = Output::<T>::new("scalar", 1).expect("four bytes can be had");
+        let mut out = Output::<T>::new("scalar", &[]).expect("four bytes can be had");
         out.slice_mut()[0] = value;
         out.into_tensor(&[])
     }
 
     /// A tensor filled with one value, converted to `dtype`.
     pub fn full(shape: &[usize], value: f64, dtype: DType) -> Result<Self> {
-        let Some(numel) = layout::checked_numel(shape) else {
-            bail!("full", "shape {shape:?} has more elements than fit in memory");
-        };
         dispatch_any!(dtype, T => {
-            Ok(Output::<T>::filled("full", numel, T::from_f64(value))?.into_tensor(shape))
+            Ok(Output::<T>::filled("full", shape, T::from_f64(value))?.into_tensor(shape))
         })
     }
 
@@ -117,9 +119,6 @@ impl Tensor {
         match device {
             Device::Cpu => Self::full(shape, value, dtype),
             Device::Gpu(index) => {
-                if layout::checked_numel(shape).is_none() {
-                    bail!("full", "shape {shape:?} has more elements than fit in memory");
-                }
                 gpu::copy::full("full", gpu::gpu("full", index)?, shape, value, dtype)
             }
         }
@@ -158,7 +157,7 @@ impl Tensor {
         }
         let count = count.max(0.0) as usize;
         dispatch_any!(dtype, T => {
-            let mut out = Output::<T>::new("arange", count)?;
+            let mut out = Output::<T>::new("arange", &[count])?;
             for (i, x) in out.slice_mut().iter_mut().enumerate() {
                 *x = T::from_f64(start + i as f64 * step);
             }
@@ -170,7 +169,7 @@ impl Tensor {
     pub fn linspace(start: f64, end: f64, steps: usize, dtype: DType) -> Result<Self> {
         let last = steps.saturating_sub(1).max(1) as f64;
         dispatch_any!(dtype, T => {
-            let mut out = Output::<T>::new("linspace", steps)?;
+            let mut out = Output::<T>::new("linspace", &[steps])?;
             for (i, x) in out.slice_mut().iter_mut().enumerate() {
                 *x = T::from_f64(start + (end - start) * (i as f64 / last));
             }
@@ -205,17 +204,21 @@ impl Tensor {
             return gpu::storage::download("to_vec", self)?.to_vec();
         }
         let view = self.cpu_view::<T>();
+        let mut values = sizes::list("to_vec", self.numel())?;
         if self.is_contiguous() {
             let start = self.layout.offset;
-            return Ok(view.data[start..start + self.numel()].to_vec());
+            values.extend_from_slice(&view.data[start..start + self.numel()]);
+        } else {
+            values.extend(self.layout.positions().map(|p| view.data[p]));
         }
-        Ok(self.layout.positions().map(|p| view.data[p]).collect())
+        Ok(values)
     }
 
     /// All values in row-major order, widened to f64.
     ///
     /// # Panics
-    /// If the tensor is on a GPU that fails; move it with `to_device` first to get an error instead.
+    /// If the tensor is on a GPU that fails, or is a view of more elements than fit in memory; move it with
+    /// `to_device` first, or use [`to_vec`](Tensor::to_vec), to get an error instead.
     pub fn to_f64_vec(&self) -> Vec<f64> {
         if self.device() != Device::Cpu {
             let here = self.to_device(Device::Cpu).unwrap_or_else(|error| panic!("{error}"));
@@ -223,7 +226,10 @@ impl Tensor {
         }
         dispatch_any!(self.dtype, T => {
             let view = self.cpu_view::<T>();
-            self.layout.positions().map(|p| view.data[p].to_f64()).collect()
+            let mut values =
+                sizes::list("to_f64_vec", self.numel()).unwrap_or_else(|error| panic!("{error}"));
+            values.extend(self.layout.positions().map(|p| view.data[p].to_f64()));
+            values
         })
     }
 
@@ -259,7 +265,7 @@ impl Tensor {
             return gpu::copy::copy("copy", self);
         }
         dispatch_any!(self.dtype, T => {
-            let mut out = Output::<T>::new("copy", self.numel())?;
+            let mut out = Output::<T>::new("copy", self.shape())?;
             strided::copy(out.slice_mut(), self.cpu_view::<T>());
             Ok(out.into_tensor(self.shape()))
         })
@@ -274,7 +280,7 @@ impl Tensor {
             return gpu::copy::convert("to_dtype", self, dtype);
         }
         dispatch_any!(self.dtype, A => dispatch_any!(dtype, R => {
-            let mut out = Output::<R>::new("to_dtype", self.numel())?;
+            let mut out = Output::<R>::new("to_dtype", self.shape())?;
             strided::map1::<false, _, _>(out.slice_mut(), self.cpu_view::<A>(), 1.0, |x| R::from_f64(x.to_f64()));
             Ok(out.into_tensor(self.shape()))
         }))
@@ -356,7 +362,7 @@ impl Tensor {
             _ => false,
         };
         if !mine || !self.is_contiguous() {
-            let mut out = Output::<T>::new(op, numel)?;
+            let mut out = Output::<T>::new(op, self.shape())?;
             strided::copy(out.slice_mut(), self.cpu_view::<T>());
             *self = out.into_tensor(&self.layout.shape);
         }

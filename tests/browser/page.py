@@ -1,11 +1,12 @@
 """Drives the page of a running server in headless Chromium, at desktop and phone widths, light and dark.
 
     pip install selenium                      (and Chromium with its chromedriver, as Debian packages them)
-    cargo run --release --bin serve -- --model intents=runs/banking77 --model embed=MODEL --port 8080 &
+    cargo run --release --bin serve -- --model intents=runs/banking77 --model embed=MODEL --model ranker=MODEL --port 8080 &
     python tests/browser/page.py http://127.0.0.1:8080 OUT
 
-Asks, chooses a head, moves over tokens with the keyboard, compares sentences, watches the load, tries texts that a
-careless page would run as HTML; says what is wrong and exits 1. OUT gets a screenshot of each state: look at them.
+Asks, chooses a head, moves over tokens with the keyboard, compares sentences, ranks texts where a model does, follows a
+link to a state, copies a command, watches the load, tries texts that a careless page would run as HTML, and sends a
+request from /docs; says what is wrong and exits 1. OUT gets a screenshot of each state: look at them.
 A key is taken from GRADUS_KEY where the server wants one.
 """
 
@@ -87,6 +88,28 @@ def drive(url, out, name, width, height, dark):
             check(f"{name}: labels, the best first", scores == sorted(scores, reverse=True) and scores[0] > 0)
             print("      " + every(".bars li")[0].text.replace("\n", " "))
 
+        # All labels; a second text.
+        more = [b for b in every("#answer button") if b.text.startswith("All ")]
+        if more:
+            count = int(more[0].text.split()[1])
+            more[0].click()
+            check(f"{name}: all {count} labels are seen", len(every("#answer .bars li")) == count)
+            every("#answer > div button")[-1].click()
+            check(f"{name}: and put away", len(every("#answer .bars li")) < count)
+        if get("#pair").is_displayed():
+            get("#pair").click()
+            get("#second").send_keys("It is on its way." + Keys.ENTER)
+            wait(lambda: every(".token.second"))
+            check(f"{name}: a second text is asked with", "text_pair" in request(get))
+            link = driver.current_url
+            driver.get("about:blank")
+            driver.get(link)
+            wait(lambda: every(".token.second"))
+            check(f"{name}: the link brings it back", get("#second").get_attribute("value") == "It is on its way.")
+            get("#pair").click()
+            wait(lambda: every(".token") and not every(".token.second"))
+            check(f"{name}: without the second text", not get("#second").is_displayed())
+
         # Attention: a head, a token by keyboard, the other direction.
         thumbs = every(".thumb")
         layers = len(Select(get("#layer")).options)
@@ -116,7 +139,13 @@ def drive(url, out, name, width, height, dark):
             check(f"{name}: a sentence is like itself", diagonal == ["1.00"] * 3)
             check(f"{name}: {get('#alike').text}", "Most alike" in get("#alike").text)
 
-        wait(lambda: every(".tile b") and every(".tile b")[0].text != "…")
+        tiles = lambda: [tile.text for tile in every(".tile b")]
+        wait(lambda: tiles() and tiles()[0] != "–")
+        check(f"{name}: how long it took: {get('.took').text}", "in the server" in get(".took").text)
+        said = request(get)
+        check(f"{name}: a command", said.startswith("As curl") and "curl 'http" in said and "inputs" in said)
+        wait(lambda: tiles() == ["–", "–", "0", "–"])
+        check(f"{name}: idle tiles show a dash", True)
         check(f"{name}: nothing is wider than the page", fits())
         unlabelled = driver.execute_script(
             "return [...document.querySelectorAll('input, select, textarea')].filter(e => !e.labels.length).length")
@@ -159,6 +188,8 @@ def drive(url, out, name, width, height, dark):
             check(f"{name}: {model} answers, and fits", fits())
             picture(driver, width, out, f"{name}-{model}")
             task = option.text.rpartition("(")[2].rstrip(")")
+            if get("#second").is_displayed():
+                ranks(driver, name, get, every, wait)
             check(f"{name}: {model} shows Insert where there are masks", get("#mask").is_displayed() == (task == "fill-mask"))
             if task == "fill-mask":
                 blanks(driver, name, get, every, wait)
@@ -168,6 +199,9 @@ def drive(url, out, name, width, height, dark):
                 texts = [driver.execute_script("return arguments[0].firstChild.textContent", s) for s in spans]
                 check(f"{name}: in their order: {texts}", all(r.text.startswith(t) for r, t in zip(rows, texts)))
 
+        docs(driver, name, get, every, wait, fits)
+        picture(driver, width, out, f"{name}-docs")
+
         said = [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
         # Refusals that the page expects are in the console too: 413 of a long text, 400 of an empty one, 422 of one without a
         # mask, 401.
@@ -175,6 +209,46 @@ def drive(url, out, name, width, height, dark):
         check(f"{name}: no errors in the console {said or ''}", not said)
     finally:
         driver.quit()
+
+
+def request(get):
+    """What the page says of its last request, opened."""
+    if get("#request details").get_attribute("open") is None:
+        get("#request summary").click()
+    return get("#request details").text.partition("\n")[2]
+
+
+def ranks(driver, name, get, every, wait):
+    """A model of a single label: texts ranked by a query."""
+    texts = ["It is on its way.", "<b>two</b>", "The weather is fine."]
+    driver.execute_script("arguments[0].value = arguments[1]", get("#second"), "\n".join(texts))
+    get("#go").click()
+    wait(lambda: get("#go").is_enabled() and len(every("#answer .bars li")) == 3)
+    found = [b.text for b in every("#answer .bars button")]
+    check(f"{name}: texts are ranked: {found}", sorted(found) == sorted(texts))
+    check(f"{name}: and asked for as such", '"texts"' in request(get))
+    before = get("#tokens").text
+    every("#answer .bars button")[-1].click()
+    wait(lambda: get("#tokens").text != before)
+    check(f"{name}: the tokens of the one that is pressed", bool(every(".token.second")))
+    get("#second").clear()
+    get("#go").click()
+    wait(lambda: get("#ask-error").is_displayed())
+    check(f"{name}: no texts are told: {get('#ask-error').text}", True)
+
+
+def docs(driver, name, get, every, wait, fits):
+    """The list of paths: fields, and a request."""
+    driver.get(driver.current_url.split("#")[0] + "docs")
+    operation = get("[data-path='/predictions/{model}'][data-method=POST]")
+    operation.find_element(By.CSS_SELECTOR, "summary").click()
+    wait(lambda: operation.find_elements(By.CSS_SELECTOR, ".try"))
+    check(f"{name}: docs list fields", len(operation.find_elements(By.CSS_SELECTOR, "tbody tr")) > 3)
+    operation.find_element(By.CSS_SELECTOR, ".try button").click()
+    wait(lambda: operation.find_element(By.CSS_SELECTOR, ".line").text)
+    said = operation.find_element(By.CSS_SELECTOR, ".line").text
+    check(f"{name}: and send a request: {said}", said.startswith("200"))
+    check(f"{name}: docs fit", fits())
 
 
 def blanks(driver, name, get, every, wait):

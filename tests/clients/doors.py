@@ -179,6 +179,12 @@ class Doors:
         rows = [intents.text_classification(text, top_k=len(self.labels)) for text in TEXTS]
         self.classified([{item.label: item.score for item in row} for row in rows])
         assert len(intents.text_classification(TEXTS[0], top_k=3)) == 3
+        by = lambda function: {
+            item.label: item.score
+            for item in intents.text_classification(TEXTS[0], top_k=len(self.labels), function_to_apply=function)
+        }
+        logits, sigmoids = by("none"), by("sigmoid")
+        near([sigmoids[label] for label in logits], [1 / (1 + np.exp(-logit)) for logit in logits.values()])
         blanks = InferenceClient(f"{self.url}/models/blanks")
         for text, expected in zip(BLANKS, self.filled, strict=True):
             masks = [blanks.fill_mask(text, top_k=3)] if len(expected) == 1 else blanks.fill_mask(text, top_k=3)
@@ -188,6 +194,10 @@ class Doors:
                 same = lambda fills, word, id: [(fill[word], fill[id], fill["sequence"]) for fill in fills]
                 assert same(found, "token_str", "token") == same(fills, "token", "id"), (found, fills)
                 near([fill["score"] for fill in found], [fill["score"] for fill in fills])
+        word = self.filled[0][-1]
+        only = blanks.fill_mask(BLANKS[0], targets=[word["token"]])
+        assert [(fill.token_str, fill.sequence) for fill in only] == [(word["token"], word["sequence"])], only
+        near([only[0].score], [word["score"]])
         names = InferenceClient(f"{self.url}/models/names")
         for text, words, spans in zip(TEXTS, self.words, self.spans, strict=True):
             words = [word for word in words if word["label"] != "O"]
@@ -201,8 +211,8 @@ class Doors:
                 near([f.score for f in found], [e["score"] for e in expected])
         assert any(self.spans), "no word has a label"
         return (
-            "feature_extraction, sentence_similarity, text_classification with top_k, fill_mask of one mask and of "
-            "several, token_classification of words and spans"
+            "feature_extraction, sentence_similarity, text_classification with top_k and functions, fill_mask of one "
+            "mask, of several and of targets, token_classification of words and spans"
         )
 
     def tritonclient(self):
@@ -269,6 +279,8 @@ class Doors:
         self.embeddings(self.ask(f"{path}/1.0", json={"data": self.sentences}))
         self.embeddings([self.ask(path, json=[{"data": text}])[0] for text in self.sentences])
         self.classified([self.ask("/predictions/intents", data=text.encode()) for text in TEXTS])
+        self.classified([self.ask("/predictions/intents", data={"data": text}) for text in TEXTS])
+        self.classified([self.ask("/predictions/intents", files={"data": text}) for text in TEXTS])
         error = self.ask("/predictions/none", code=404, data=b"a")
         assert (error["code"], error["type"]) == (404, "ModelNotFoundException")
         # Management: the trained folder once more under another name.
@@ -280,7 +292,7 @@ class Doors:
         self.classified([self.ask("/predictions/again", data=text.encode()) for text in TEXTS])
         assert of("DELETE", "/models/again").status_code == 200
         assert of("GET", "/models/again").json()["type"] == "ModelNotFoundException"
-        return "raw, JSON and versioned predictions, register, describe, scale, unregister"
+        return "raw, JSON, forms and versioned predictions, register, describe, scale, unregister"
 
     def tensorflow_serving(self):
         state = requests.get(f"{self.url}/v1/models/minilm", timeout=60).json()

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use gradus_cli::{Failure, Outcome, SharedArgs};
@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Parser)]
 #[command(
     name = "train",
-    version,
-    args_conflicts_with_subcommands = true,
+    version = gradus_cli::VERSION,
+    long_version = gradus_cli::LONG_VERSION,
     allow_negative_numbers = true,
     after_help = "Examples:
   train
@@ -30,10 +30,13 @@ use serde::{Deserialize, Serialize};
       goes on with a run that was stopped"
 )]
 pub struct Program {
+    /// What to do.
     #[command(subcommand)]
     pub command: Option<Command>,
+    /// The flags that every program takes.
     #[command(flatten)]
     pub shared: SharedArgs,
+    /// The flags of its own.
     #[command(flatten)]
     pub flags: Flags,
 }
@@ -49,8 +52,6 @@ pub enum Command {
 #[derive(Args)]
 #[command(allow_negative_numbers = true)]
 pub struct Classify {
-    #[command(flatten)]
-    pub shared: SharedArgs,
     #[command(flatten)]
     pub flags: Flags,
 }
@@ -84,6 +85,12 @@ fn one_of<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_value(serde_json::Value::String(text.into())).map_err(|e| e.to_string())
 }
 
+/// Words of a vocabulary that is learnt, unless --vocab-size says otherwise.
+pub const VOCABULARY: usize = 6000;
+
+/// Tokens of a text at most, unless --max-length says otherwise.
+pub const MAX_LENGTH: usize = 128;
+
 /// Every flag of a run. `None`: not given.
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
@@ -91,6 +98,10 @@ pub struct Flags {
     /// Folder with train, dev and test files (.csv, .tsv, .jsonl), or one such file
     #[arg(long, help_heading = "Data and model")]
     pub data: Option<PathBuf>,
+    /// Share of the training texts to set aside as the dev set where there is none, 0 for none [default: 0.1 for one
+    /// file of 40 texts or more, 0 for a folder]
+    #[arg(long, help_heading = "Data and model")]
+    pub dev_fraction: Option<f64>,
     /// Model to start from: a folder, a hub id, or `scratch`
     #[arg(long, help_heading = "Data and model")]
     pub model: Option<String>,
@@ -103,8 +114,8 @@ pub struct Flags {
     /// Folder for the model, its checkpoints and metrics [default: a fresh folder under runs]
     #[arg(long, help_heading = "Data and model")]
     pub out: Option<PathBuf>,
-    /// Write into an --out folder that already holds a model
-    #[arg(long, help_heading = "Data and model")]
+    /// Write into an --out folder that already holds a run, whose checkpoints go
+    #[arg(long, help_heading = "Data and model", conflicts_with = "resume")]
     pub overwrite: bool,
     /// Column with the text [default: text]
     #[arg(long, help_heading = "Data and model")]
@@ -115,7 +126,8 @@ pub struct Flags {
     /// Column with the second text, for pairs
     #[arg(long, help_heading = "Data and model")]
     pub pair_column: Option<String>,
-    /// What stands for a text: `cls` (BERT's pooler) or `mean` of its tokens [default: cls]
+    /// What stands for a text: `cls` (BERT's pooler) or `mean` of its tokens [default: what the
+    /// model's folder says, else cls]
     #[arg(long, value_parser = one_of::<Pooling>, help_heading = "Data and model")]
     pub pooling: Option<Pooling>,
     /// Tokens of a text at most; longer ones are cut [default: 128]
@@ -165,16 +177,20 @@ pub struct Flags {
     /// Steps between evaluations on the dev set [default: one epoch]
     #[arg(long, help_heading = "Course")]
     pub eval_every: Option<u64>,
-    /// Steps between checkpoints [default: none but at Ctrl-C]
+    /// Steps between checkpoints [default: none but at Ctrl-C and at the end]
     #[arg(long, help_heading = "Course")]
     pub save_every: Option<u64>,
     /// Checkpoints kept [default: 2]
     #[arg(long, help_heading = "Course")]
     pub keep: Option<usize>,
-    /// Stop after so many evaluations without a better dev accuracy; the best model is kept
+    /// Stop after so many evaluations without a better dev accuracy (or the same at a lower loss), not counting the
+    /// warm-up
     #[arg(long, help_heading = "Course")]
     pub early_stop: Option<usize>,
-    /// Go on with the run in this folder, from its newest checkpoint
+    /// End with the last weights [default: with those that did best on the dev set]
+    #[arg(long, help_heading = "Course")]
+    pub keep_last: bool,
+    /// Go on with the run in this folder, from its newest checkpoint; with more --epochs or --steps, prolong it
     #[arg(long, help_heading = "Course")]
     pub resume: Option<PathBuf>,
 }
@@ -191,6 +207,32 @@ impl Flags {
             }
         }
         Ok(serde_json::from_value(merged)?)
+    }
+
+    /// What stands for a flag that is not given, where it is the same for every model.
+    pub fn plain() -> Flags {
+        Flags {
+            config_size: Some(Size::Tiny),
+            vocab_size: Some(VOCABULARY),
+            text_column: Some("text".into()),
+            label_column: Some("label".into()),
+            max_length: Some(MAX_LENGTH),
+            label_smoothing: Some(0.0),
+            ..Flags::default()
+        }
+    }
+
+    /// With paths that mean the same from any folder.
+    pub fn absolute(&self) -> Outcome<Flags> {
+        let mut flags = self.clone();
+        if let Some(data) = &mut flags.data {
+            *data = std::path::absolute(&*data)?;
+        }
+        if let Some(model) = flags.model.as_mut().filter(|model| Path::new(model.as_str()).is_dir())
+        {
+            *model = std::path::absolute(&*model)?.display().to_string();
+        }
+        Ok(flags)
     }
 
     pub fn columns(&self) -> Columns {
@@ -220,8 +262,11 @@ impl Flags {
             precision,
         };
         recipe.validate().map_err(|e| Failure::usage(e.to_string()))?;
-        for (name, value) in [("dropout", self.dropout), ("label-smoothing", self.label_smoothing)]
-        {
+        for (name, value) in [
+            ("dropout", self.dropout),
+            ("label-smoothing", self.label_smoothing),
+            ("dev-fraction", self.dev_fraction),
+        ] {
             if value.is_some_and(|v| !(0.0..1.0).contains(&v)) {
                 let value = value.unwrap_or_default();
                 return Err(Failure::usage(format!("--{name} is {value}; it must be in 0..1")));

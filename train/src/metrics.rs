@@ -1,5 +1,6 @@
 //! `metrics.jsonl`: a line a step, a line an evaluation.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
@@ -13,12 +14,16 @@ use serde_json::Value;
 pub struct Metrics {
     path: std::path::PathBuf,
     file: BufWriter<File>,
+    /// The losses of the last steps, as many as an epoch has.
+    losses: VecDeque<f64>,
+    epoch: usize,
 }
 
 impl Metrics {
     /// Starts the file, or goes on with it after `step`: lines of later steps, which a stopped run
-    /// wrote after its last checkpoint, are dropped.
-    pub fn open(folder: &Path, step: u64) -> Outcome<Self> {
+    /// wrote after its last checkpoint, are dropped. `epoch`: its steps.
+    pub fn open(folder: &Path, step: u64, epoch: u64) -> Outcome<Self> {
+        let mut losses = Vec::new();
         let path = folder.join("metrics.jsonl");
         let io = |source| Error::Io { path: path.clone(), source };
         if step > 0 && path.is_file() {
@@ -28,22 +33,48 @@ impl Metrics {
                     .is_ok_and(|v| v["step"].as_u64().is_some_and(|s| s <= step))
             };
             let kept: String = text.lines().filter(done).map(|l| format!("{l}\n")).collect();
+            let lines = kept.lines().flat_map(serde_json::from_str::<Value>);
+            losses = lines.filter_map(|line| loss(&line)).collect();
             gradus_models::files::write_atomic(&path, kept.as_bytes())?;
         }
         let mut options = OpenOptions::new();
         options.create(true).write(true);
         let options = if step > 0 { options.append(true) } else { options.truncate(true) };
         let file = BufWriter::new(options.open(&path).map_err(io)?);
-        Ok(Metrics { path, file })
+        let mut metrics = Metrics { path, file, losses: VecDeque::new(), epoch: epoch as usize };
+        losses.into_iter().for_each(|loss| metrics.remember(loss));
+        Ok(metrics)
     }
 
     /// Writes a line and hands it to the system.
     pub fn write(&mut self, line: &Value) -> Outcome {
+        if let Some(loss) = loss(line) {
+            self.remember(loss);
+        }
         writeln!(self.file, "{line}")
             .and_then(|()| self.file.flush())
             .map_err(|source| Error::Io { path: self.path.clone(), source })?;
         Ok(())
     }
+
+    fn remember(&mut self, loss: f64) {
+        self.losses.push_back(loss);
+        if self.losses.len() > self.epoch {
+            self.losses.pop_front();
+        }
+    }
+
+    /// The mean training loss of the last epoch; `None` before the first step.
+    pub fn train_loss(&self) -> Option<f64> {
+        let sum: f64 = self.losses.iter().sum();
+        (!self.losses.is_empty()).then(|| sum / self.losses.len() as f64)
+    }
+}
+
+/// The loss of a line that is a step. It is an f32, whatever the last digits of the text were read as.
+fn loss(line: &Value) -> Option<f64> {
+    line.get("grad_norm")?;
+    line["loss"].as_f64().map(|loss| f64::from(loss as f32))
 }
 
 /// What loss scaling did in a step.

@@ -1,82 +1,20 @@
 //! The program end to end, on a small data set.
 
-#[path = "../../tensor/tests/common/mod.rs"]
-mod adapter;
+mod common;
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::Command;
 
+use common::{adapter, data, interrupted, last, ok, run, scratch, stderr};
 use gradus_models::pipelines::TextClassifier;
 use serde_json::Value;
-
-/// A folder with `train.csv`, `dev.csv` and `test.csv`: three kinds of texts.
-fn data(folder: &Path) -> PathBuf {
-    let frames = ["the {} is red and round", "who has seen my {} today", "a {} , a {} and more"];
-    let labels = ["looks", "question", "list"];
-    let words = ["apple", "bicycle", "cat", "door", "engine", "flower", "glass", "horse"];
-    let path = folder.join("data");
-    std::fs::create_dir_all(&path).unwrap();
-    for (file, words) in [("train", &words[..6]), ("dev", &words[6..7]), ("test", &words[7..])] {
-        let mut text = String::from("text,label\n");
-        for word in words {
-            for (frame, label) in frames.iter().zip(labels) {
-                text += &format!("\"{}\",{label}\n", frame.replace("{}", word));
-            }
-        }
-        std::fs::write(path.join(format!("{file}.csv")), text).unwrap();
-    }
-    path
-}
-
-fn train(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_train"));
-    command.args(args).stdin(Stdio::null());
-    command
-}
-
-/// `train classify` from scratch on `data`, into `out`.
-fn scratch<'a>(data: &'a Path, out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
-    let (data, out) = (data.to_str().unwrap(), out.to_str().unwrap());
-    let mut args = vec![
-        "classify",
-        "--data",
-        data,
-        "--model",
-        "scratch",
-        "--vocab-size",
-        "120",
-        "--batch-size",
-        "4",
-        "--pooling",
-        "mean",
-        "--out",
-        out,
-    ];
-    args.extend(more);
-    args
-}
-
-fn run(args: &[&str]) -> Output {
-    train(args).output().unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn ok(output: &Output) {
-    assert!(output.status.success(), "{}", stderr(output));
-}
 
 #[test]
 fn a_model_folder_metrics_and_a_last_line_of_json() {
     let dir = tempfile::tempdir().unwrap();
     let (data, out) = (data(dir.path()), dir.path().join("out"));
     let output = run(&scratch(&data, &out, &["--epochs", "12", "--json", "--threads", "1"]));
-    ok(&output);
-    let text = String::from_utf8(output.stdout).unwrap();
-    let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let last = last(&output);
     for key in ["seconds", "texts_per_second", "tokens_per_second", "peak_rss_mib", "dev_accuracy"]
     {
         assert!(last[key].is_number(), "{key} in {last}");
@@ -106,21 +44,6 @@ fn a_model_folder_metrics_and_a_last_line_of_json() {
     let again = run(&scratch(&data, &out, &["--epochs", "1"]));
     assert_eq!(again.status.code(), Some(1));
     assert!(stderr(&again).contains("--overwrite"), "{}", stderr(&again));
-}
-
-/// Runs, and interrupts after `steps` steps or some more; how many it were.
-fn interrupted(args: &[&str], out: &Path, steps: usize) -> usize {
-    let mut process = train(args).spawn().unwrap();
-    let metrics = out.join("metrics.jsonl");
-    let start = Instant::now();
-    let done = || std::fs::read_to_string(&metrics).map_or(0, |text| text.lines().count());
-    while done() < steps && start.elapsed() < Duration::from_secs(60) {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let killed = Command::new("kill").args(["-INT", &process.id().to_string()]).status().unwrap();
-    assert!(killed.success());
-    assert_eq!(process.wait().unwrap().code(), Some(130));
-    done()
 }
 
 #[test]
@@ -181,9 +104,7 @@ fn early_stopping_keeps_the_best_and_old_checkpoints_go() {
     let more =
         ["--epochs", "40", "--early-stop", "2", "--save-every", "5", "--keep", "2", "--json"];
     let output = run(&scratch(&data, &out, &more));
-    ok(&output);
-    let text = String::from_utf8(output.stdout).unwrap();
-    let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let last = last(&output);
     assert!(last["steps"].as_u64().unwrap() < 200, "{last}");
     let kept = std::fs::read_dir(&out)
         .unwrap()
@@ -313,9 +234,7 @@ fn a_config_file_gives_flags_and_the_command_line_wins() {
     std::fs::write(&toml, "steps = 7\nlr = 1e-3\nschedule = \"cosine\"\njson = true\n").unwrap();
     let more = ["--config", toml.to_str().unwrap(), "--steps", "3"];
     let output = run(&scratch(&data, &out, &more));
-    ok(&output);
-    let text = String::from_utf8(output.stdout).unwrap();
-    let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let last = last(&output);
     assert_eq!(last["steps"], 3);
 }
 

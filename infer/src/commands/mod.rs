@@ -2,6 +2,7 @@
 
 mod classify;
 mod embed;
+mod evaluate;
 mod fill_mask;
 mod similarity;
 mod tokens;
@@ -32,6 +33,7 @@ pub fn program(program: Program) -> Outcome {
     let shared = &program.shared;
     match program.command {
         Command::Classify(args) => classify::run(shared, args),
+        Command::Evaluate(args) => evaluate::run(shared, args),
         Command::Embed(args) => embed::run(shared, args),
         Command::FillMask(args) => fill_mask::run(shared, args),
         Command::Tokens(args) => tokens::run(shared, args),
@@ -169,6 +171,7 @@ fn each_chunk<P: Pipeline>(
         step(chunk)?;
         if let Some(bar) = &bar {
             bar.inc(chunk.len() as u64);
+            bar.set_message(format!("{:.0} texts/s", bar.per_sec()));
         }
     }
     if let Some(bar) = &bar {

@@ -85,8 +85,8 @@ pub fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_infer"));
     // A name that is no folder must not reach for the network.
     command.args(args).env("HF_HUB_OFFLINE", "1").env("RUST_BACKTRACE", "1");
-    // Mesa's software Vulkan remarks on standard error that it is not set.
-    command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
+    // Without a desktop Mesa's layer remarks on it; the program must keep it quiet.
+    command.env_remove("XDG_RUNTIME_DIR").env_remove("NODEVICE_SELECT");
     command
 }
 

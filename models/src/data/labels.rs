@@ -28,18 +28,112 @@ impl Labels {
         Ok(Labels { names, ids })
     }
 
-    /// The distinct labels of a split; their sorted order (by Unicode code points, as Python sorts) gives the ids.
+    /// The distinct labels of a split; their sorted order gives the ids. Labels that are all numbers are sorted as
+    /// numbers (0 to n − 1 are their own ids), others by Unicode code points, as Python sorts.
     ///
     /// # Errors
-    /// [`Error::Data`] with the line for an example without a label.
+    /// [`Error::Data`] with the line for an example without a label, and for a label that is another one written
+    /// otherwise: the same number (`1` and `1.0`), or with spaces around it.
     pub fn from_split(split: &Split) -> Result<Self> {
-        let mut names = Vec::new();
+        let mut first: HashMap<String, u64> = HashMap::new();
         for example in &split.examples {
-            names.push(example.label.clone().ok_or_else(|| unlabelled(split, example.line))?);
+            let label = example.label.as_ref().ok_or_else(|| unlabelled(split, example.line))?;
+            first.entry(label.clone()).or_insert(example.line);
         }
+        let mut names: Vec<String> = first.keys().cloned().collect();
         names.sort();
-        names.dedup();
+        if let Some(values) = numbers(&names) {
+            let mut pairs: Vec<(f64, String)> = values.into_iter().zip(names).collect();
+            pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
+            names = pairs.into_iter().map(|(_, name)| name).collect();
+        }
+        let mut seen: HashMap<String, &String> = HashMap::new();
+        for name in &names {
+            if let Some(other) = seen.insert(meaning(name), name) {
+                let (line, later) = match first[name] > first[other] {
+                    true => (first[name], name),
+                    false => (first[other], other),
+                };
+                let earlier = if later == name { other } else { name };
+                return Err(Error::data(
+                    &split.path,
+                    line,
+                    format!(
+                        "the labels `{earlier}` and `{later}` differ in spelling alone; write them one way"
+                    ),
+                ));
+            }
+        }
         Self::from_names(names)
+    }
+
+    /// What is odd about the labels of a training set: each a sentence to show.
+    pub fn remarks(&self, split: &Split) -> Vec<String> {
+        let (mut remarks, texts) = (Vec::new(), split.examples.len());
+        let values = numbers(&self.names);
+        let whole = values.as_ref().is_some_and(|v| v.iter().all(|v| v.fract() == 0.0));
+        if values.is_some() && !whole {
+            remarks.push(format!(
+                "the labels are decimal numbers ({}): each is a class by itself, near to no other",
+                self.sample()
+            ));
+        }
+        let shifted = |(id, value): &(usize, f64)| *value != *id as f64;
+        if let Some(values) = values.filter(|_| whole)
+            && let Some((id, _)) = values.into_iter().enumerate().find(shifted)
+        {
+            remarks.push(format!(
+                "the labels are whole numbers, but not 0 to {}: the label `{}` has the id {id}",
+                self.len() - 1,
+                self.names[id]
+            ));
+        }
+        if self.lonely(texts) {
+            remarks.push(format!(
+                "{} labels for {texts} texts, so most have a single text: is that the column of the labels?",
+                self.len()
+            ));
+        }
+        let mut folded: HashMap<String, &String> = HashMap::new();
+        for name in &self.names {
+            if let Some(other) = folded.insert(name.to_lowercase(), name) {
+                remarks.push(format!(
+                    "the labels `{other}` and `{name}` differ in upper and lower case alone"
+                ));
+            }
+        }
+        remarks
+    }
+
+    /// Checks that there is something to learn: two labels or more, and no decimal numbers that hardly repeat, which
+    /// are a quantity and no classes.
+    ///
+    /// # Errors
+    /// [`Error::Data`] with what is wrong.
+    pub(super) fn check_learnable(&self, split: &Split) -> Result<()> {
+        let texts = split.examples.len();
+        if let [only] = self.names.as_slice() {
+            let message = format!(
+                "all {texts} texts have the label `{only}`; a classifier needs two labels or more"
+            );
+            return Err(Error::data(&split.path, None, message));
+        }
+        let decimal = numbers(&self.names).is_some_and(|v| v.iter().any(|v| v.fract() != 0.0));
+        if decimal && self.lonely(texts) {
+            let message = format!(
+                "the labels are decimal numbers that hardly repeat ({}; {} for {texts} texts): a quantity, which a \
+                 classifier cannot learn; group them into classes",
+                self.sample(),
+                self.len()
+            );
+            return Err(Error::data(&split.path, None, message));
+        }
+        Ok(())
+    }
+
+    /// Whether there are fewer than two texts a label.
+    fn lonely(&self, texts: usize) -> bool {
+        2 * self.len() > texts
     }
 
     /// The ids of a split's labels, in the order of its examples.
@@ -57,7 +151,8 @@ impl Labels {
                         &split.path,
                         example.line,
                         format!(
-                            "the label `{label}` does not occur in training ({} labels: {}); correct it, or add examples of it",
+                            "the label `{label}` is none of the {} that were trained ({}); correct it, or add examples of it to \
+                             the training set",
                             self.len(),
                             self.sample()
                         ),
@@ -96,6 +191,40 @@ impl Labels {
         let first: Vec<&str> = self.names.iter().take(5).map(String::as_str).collect();
         let more = if self.len() > 5 { ", …" } else { "" };
         format!("{}{more}", first.join(", "))
+    }
+}
+
+/// The values of labels that are all numbers.
+fn numbers(names: &[String]) -> Option<Vec<f64>> {
+    names.iter().map(|name| number(name.trim())).collect()
+}
+
+/// The value of a label that is a decimal number: `inf` and `nan` are words.
+fn number(name: &str) -> Option<f64> {
+    let digits = name.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c))
+        && name.ends_with(|c: char| c.is_ascii_digit() || c == '.');
+    name.parse().ok().filter(|value: &f64| digits && value.is_finite())
+}
+
+/// What two labels share that differ in spelling alone.
+fn meaning(name: &str) -> String {
+    let name = name.trim();
+    let unsigned = name.strip_prefix('+').unwrap_or(name);
+    let whole = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    match number(name) {
+        // Beyond 2^53 floats are too coarse.
+        Some(_) if whole(unsigned.strip_prefix('-').unwrap_or(unsigned)) => {
+            let (sign, digits) = match unsigned.strip_prefix('-') {
+                Some(digits) => ("-", digits),
+                None => ("", unsigned),
+            };
+            match digits.trim_start_matches('0') {
+                "" => "0".into(),
+                digits => format!("{sign}{digits}"),
+            }
+        }
+        Some(value) => format!("{}", if value == 0.0 { 0.0 } else { value }),
+        None => name.to_string(),
     }
 }
 

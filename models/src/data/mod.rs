@@ -2,23 +2,30 @@
 //!
 //! | ending | what a line is |
 //! | --- | --- |
-//! | `.csv` | RFC 4180: a header, quoted fields may hold commas and line ends |
+//! | `.csv` | RFC 4180: a header, quoted fields may hold commas and line ends; a stray quote is an error |
 //! | `.tsv` | a header, one record a line; a field in quotes is unquoted, a lone quote is a character |
 //! | `.jsonl` | one JSON object a line |
 //! | `.txt` | one text a line, no labels |
 //!
 //! Everything is UTF-8; a byte-order mark is skipped. Whatever is wrong with a file is reported with its line.
 
+mod fingerprint;
+mod folder;
+mod hold_out;
 mod labels;
+mod quotes;
 mod read;
+mod table;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
+pub use fingerprint::Fingerprint;
 pub use labels::Labels;
 pub use read::{Format, read_inputs, read_inputs_from};
 
-use crate::error::{Error, Result};
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
 
 /// The columns of a data set, or the keys of its JSON objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,93 +94,46 @@ pub struct Dataset {
     pub dev: Option<Split>,
     /// What is reported.
     pub test: Option<Split>,
+    /// What whoever trains should know: files that are not used, and why. Each is a sentence to show.
+    pub remarks: Vec<String>,
 }
 
 impl Dataset {
-    /// Reads a data set: a folder with `train`, and perhaps `dev` (or `validation`) and `test`, each `.csv`, `.tsv`,
-    /// `.jsonl` or `.txt`; or one file, which is then the training set.
+    /// Reads a data set: a folder with files for `train`, and perhaps for `dev` (or `validation`, `valid`, `val`,
+    /// `eval`) and `test`, each `.csv`, `.tsv`, `.jsonl` or `.txt`; or one file, which is then the training set.
+    ///
+    /// A test set without labels, as competitions have them, is left out with a remark.
     ///
     /// # Errors
     /// As [`Split::read`]; and [`Error::Data`] when the folder has no training set, or two files for one split.
     pub fn open(path: impl AsRef<Path>, columns: &Columns) -> Result<Self> {
-        let path = path.as_ref();
-        let kind = fs::metadata(path).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => {
-                Error::data(path, None, "no such file or folder; check the path")
-            }
-            _ => Error::io(path, e),
-        })?;
-        if !kind.is_dir() {
-            let train = Split::read(path, columns)?;
-            return Ok(Dataset { train, dev: None, test: None });
-        }
-        let find = |names: &[&str]| -> Result<Option<Split>> {
-            let mut found = names
-                .iter()
-                .flat_map(|name| {
-                    Format::ENDINGS.map(|ending| path.join(format!("{name}.{ending}")))
-                })
-                .filter(|file| file.is_file());
-            let Some(first) = found.next() else {
-                return Ok(None);
-            };
-            if let Some(second) = found.next() {
-                return Err(Error::data(
-                    path,
-                    None,
-                    format!(
-                        "both {} and {} exist; keep one, or pass the file itself",
-                        file_name(&first),
-                        file_name(&second)
-                    ),
-                ));
-            }
-            Split::read(first, columns).map(Some)
-        };
-        let train = find(&["train"])?.ok_or_else(|| {
-            let expected = Format::ENDINGS.map(|ending| format!("train.{ending}")).join(", ");
-            Error::data(
-                path,
-                None,
-                format!("no training set: expected {expected}; found {}", listing(path)),
-            )
-        })?;
-        Ok(Dataset { train, dev: find(&["dev", "validation", "valid"])?, test: find(&["test"])? })
+        folder::open(path.as_ref(), columns)
     }
 
-    /// The labels of the training set, after checking that the other sets hold no further ones.
+    /// The labels of the training set, after checking that they are two or more, and that the other sets hold no
+    /// further ones.
     ///
     /// # Errors
-    /// [`Error::Data`] with the label, file and line for a label unseen in training, or for an example without one.
+    /// As [`Labels::from_split`]; [`Error::Data`] for labels that a classifier cannot learn, and with the label, file
+    /// and line for a label unseen in training, or for an example without one.
     pub fn labels(&self) -> Result<Labels> {
         let labels = Labels::from_split(&self.train)?;
+        labels.check_learnable(&self.train)?;
         for split in [&self.dev, &self.test].into_iter().flatten() {
             labels.encode(split)?;
         }
         Ok(labels)
     }
-}
 
-fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// What a folder holds, for an error message.
-fn listing(path: &Path) -> String {
-    let mut names: Vec<String> = fs::read_dir(path)
-        .map(|entries| {
-            entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect()
-        })
-        .unwrap_or_default();
-    names.sort();
-    if names.len() > 12 {
-        let more = names.len() - 12;
-        names.truncate(12);
-        names.push(format!("and {more} more"));
-    }
-    match names.is_empty() {
-        true => "nothing".into(),
-        false => names.join(", "),
+    /// Sets `fraction` of the training texts aside as the dev set: of every label its share, which ones is drawn by
+    /// `seed`, and one text of a label at least stays. Returns how many; 0 where there are too few texts.
+    pub fn hold_out(&mut self, fraction: f64, seed: u64) -> usize {
+        let (rest, held) = hold_out::split(&self.train, fraction, seed);
+        let count = held.examples.len();
+        if count > 0 {
+            (self.train, self.dev) = (rest, Some(held));
+        }
+        count
     }
 }
 

@@ -1,10 +1,9 @@
 //! The file formats.
 
-use std::borrow::Cow;
 use std::io::Read;
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Columns, Example, Split};
 use crate::error::{Error, Result};
@@ -94,6 +93,12 @@ pub(super) fn split(path: &Path, columns: &Columns) -> Result<Split> {
     })
 }
 
+/// Whether a file has a column (or its JSON objects a key) of this name.
+pub(super) fn has_column(path: &Path, columns: &Columns, name: &str) -> Result<bool> {
+    let bytes = open(path)?;
+    Ok(Source::new(path, &bytes, columns)?.has_column(Format::of(path)?, name))
+}
+
 fn open(path: &Path) -> Result<Vec<u8>> {
     match files::read(path) {
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
@@ -104,16 +109,20 @@ fn open(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// The text of one file, checked to be UTF-8.
-struct Source<'a> {
+pub(super) struct Source<'a> {
     path: &'a Path,
-    text: &'a str,
-    columns: &'a Columns,
+    pub(super) text: &'a str,
+    pub(super) columns: &'a Columns,
 }
 
 impl<'a> Source<'a> {
     fn new(path: &'a Path, bytes: &'a [u8], columns: &'a Columns) -> Result<Self> {
         if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
             return Err(Error::data(path, 1, "the file is UTF-16; save it as UTF-8"));
+        }
+        let zeros = |from: usize| bytes.iter().skip(from).step_by(2).take(8).all(|&b| b == 0);
+        if bytes.len() > 16 && (zeros(0) || zeros(1)) {
+            return Err(Error::data(path, 1, "the file looks like UTF-16; save it as UTF-8"));
         }
         let text = std::str::from_utf8(bytes).map_err(|e| {
             let good = bytes.get(..e.valid_up_to()).unwrap_or_default();
@@ -128,8 +137,19 @@ impl<'a> Source<'a> {
         Ok(Source { path, text: text.strip_prefix('\u{feff}').unwrap_or(text), columns })
     }
 
+    /// Line ends of an old Mac would make one line of the file.
+    fn check_line_ends(&self) -> Result<()> {
+        match self.text.trim_end().contains('\r') && !self.text.contains('\n') {
+            true => {
+                Err(self.error(None, "the lines end in CR alone; save the file with LF or CR LF"))
+            }
+            false => Ok(()),
+        }
+    }
+
     /// The examples of the file; `blank`: whether an empty line of a `.txt` file is a text.
     fn examples(&self, format: Format, blank: bool) -> Result<Vec<Example>> {
+        self.check_line_ends()?;
         let examples = match format {
             Format::Csv => self.csv(),
             Format::Tsv => self.tsv(),
@@ -142,12 +162,12 @@ impl<'a> Source<'a> {
         Ok(examples)
     }
 
-    fn error(&self, line: impl Into<Option<u64>>, message: impl Into<String>) -> Error {
+    pub(super) fn error(&self, line: impl Into<Option<u64>>, message: impl Into<String>) -> Error {
         Error::data(self.path, line, message)
     }
 
     /// Lines with their numbers, without the line ends.
-    fn lines(&self) -> impl Iterator<Item = (u64, &'a str)> {
+    pub(super) fn lines(&self) -> impl Iterator<Item = (u64, &'a str)> {
         (1..).zip(self.text.lines())
     }
 
@@ -158,167 +178,54 @@ impl<'a> Source<'a> {
             .collect()
     }
 
-    fn csv(&self) -> Result<Vec<Example>> {
-        // The crate's own line numbers are off where lines end in CR LF or are empty: count from its byte positions.
-        let failed = |e: csv::Error| {
-            let line = e.position().map(|p| self.line_at(p.byte(), (1, 0)).0);
-            match e.kind() {
-                csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-                    self.error(line, wrong_width(*len as usize, *expected_len as usize))
-                }
-                _ => self.error(line, e.to_string()),
+    /// The JSON object of every line that is not blank.
+    pub(super) fn objects(&self) -> impl Iterator<Item = Result<(u64, Map<String, Value>)>> {
+        self.lines().filter(|(_, text)| !text.trim().is_empty()).map(|(line, text)| {
+            let value: Value = serde_json::from_str(text)
+                .map_err(|e| self.error(line, format!("not a JSON object on one line: {e}")))?;
+            match value {
+                Value::Object(object) => Ok((line, object)),
+                Value::Array(_) => Err(self.error(
+                    line,
+                    "expected a JSON object, not an array: a .jsonl file has one object a line, {\"text\": \"…\"}",
+                )),
+                _ => Err(self.error(line, "expected a JSON object, such as {\"text\": \"…\"}")),
             }
-        };
-        let mut reader = csv::Reader::from_reader(self.text.as_bytes());
-        let header: Vec<Cow<str>> =
-            reader.headers().map_err(failed)?.iter().map(|s| Cow::Owned(s.to_string())).collect();
-        let places = self.places(&header)?;
-        let mut examples = Vec::new();
-        let mut counted = (1, 0);
-        for record in reader.records() {
-            let record = record.map_err(failed)?;
-            counted = self.line_at(record.position().map_or(0, csv::Position::byte), counted);
-            let field = |i| record.get(i).unwrap_or_default();
-            examples.push(self.example(counted.0, &places, field)?);
-        }
-        Ok(examples)
-    }
-
-    /// The line of the first character at or after `byte` that does not end a line, and that character's place,
-    /// counting on from such a pair.
-    fn line_at(&self, byte: u64, (line, from): (u64, usize)) -> (u64, usize) {
-        let bytes = self.text.as_bytes();
-        let mut at = usize::try_from(byte).unwrap_or(usize::MAX).min(bytes.len());
-        while matches!(bytes.get(at), Some(b'\r' | b'\n')) {
-            at += 1;
-        }
-        let passed = bytes.get(from..at).unwrap_or_default();
-        (line + passed.iter().filter(|&&b| b == b'\n').count() as u64, at)
-    }
-
-    fn tsv(&self) -> Result<Vec<Example>> {
-        let mut lines = self.lines().filter(|(_, text)| !text.is_empty());
-        let Some((_, header)) = lines.next() else {
-            return Err(self.error(None, "the file is empty"));
-        };
-        let header: Vec<Cow<str>> = header.split('\t').map(unquote).collect();
-        let places = self.places(&header)?;
-        lines
-            .map(|(line, text)| {
-                let fields: Vec<Cow<str>> = text.split('\t').map(unquote).collect();
-                if fields.len() != header.len() {
-                    return Err(self.error(line, wrong_width(fields.len(), header.len())));
-                }
-                self.example(line, &places, |i| fields.get(i).map_or("", |f| f.as_ref()))
-            })
-            .collect()
-    }
-
-    /// Where the columns are among those of a header.
-    fn places(&self, header: &[Cow<str>]) -> Result<Places> {
-        if header.iter().all(|name| name.trim().is_empty()) {
-            return Err(self.error(None, "the file is empty"));
-        }
-        let place = |name: &str| {
-            header.iter().position(|column| column.trim() == name).ok_or_else(|| {
-                self.error(1, format!("no column `{name}`; the columns are: {}", header.join(", ")))
-            })
-        };
-        Ok(Places {
-            text: place(&self.columns.text)?,
-            pair: self.columns.pair.as_deref().map(place).transpose()?,
-            label: self.columns.label.as_deref().map(place).transpose()?,
-        })
-    }
-
-    fn example<'f>(
-        &self,
-        line: u64,
-        places: &Places,
-        field: impl Fn(usize) -> &'f str,
-    ) -> Result<Example> {
-        let label = match places.label.map(&field) {
-            Some("") => {
-                return Err(self.error(line, "the label is empty; add one, or remove the line"));
-            }
-            label => label.map(str::to_string),
-        };
-        Ok(Example {
-            text: field(places.text).to_string(),
-            pair: places.pair.map(|i| field(i).to_string()),
-            label,
-            line,
         })
     }
 
     fn jsonl(&self) -> Result<Vec<Example>> {
-        self.lines()
-            .filter(|(_, text)| !text.trim().is_empty())
-            .map(|(line, text)| {
-                let value: Value = serde_json::from_str(text)
-                    .map_err(|e| self.error(line, format!("not a JSON object on one line: {e}")))?;
-                let Value::Object(object) = value else {
-                    return Err(
-                        self.error(line, "expected a JSON object, such as {\"text\": \"…\"}")
-                    );
-                };
-                let get = |key: &str| {
-                    object.get(key).ok_or_else(|| {
-                        let keys: Vec<&str> = object.keys().map(String::as_str).collect();
-                        self.error(
-                            line,
-                            format!("no key `{key}`; the keys are: {}", keys.join(", ")),
-                        )
-                    })
-                };
-                let string = |key: &str| match get(key)? {
-                    Value::String(text) => Ok(text.clone()),
-                    other => {
-                        Err(self.error(line, format!("`{key}` is {}, not a string", kind(other))))
-                    }
-                };
-                let label = |key: &str| match get(key)? {
-                    Value::String(text) if text.is_empty() => {
-                        Err(self.error(line, "the label is empty"))
-                    }
-                    Value::String(text) => Ok(text.clone()),
-                    Value::Number(number) => Ok(number.to_string()),
-                    Value::Bool(value) => Ok(value.to_string()),
-                    other => Err(self.error(line, format!("the label `{key}` is {}", kind(other)))),
-                };
-                Ok(Example {
-                    text: string(&self.columns.text)?,
-                    pair: self.columns.pair.as_deref().map(string).transpose()?,
-                    label: self.columns.label.as_deref().map(label).transpose()?,
-                    line,
-                })
-            })
+        self.objects()
+            .map(|object| object.and_then(|(line, object)| self.record(line, &object)))
             .collect()
     }
-}
 
-/// The places of the columns in a record.
-struct Places {
-    text: usize,
-    pair: Option<usize>,
-    label: Option<usize>,
-}
-
-fn wrong_width(found: usize, expected: usize) -> String {
-    format!(
-        "{found} fields where the header has {expected}; quote fields that hold the separator or a line end"
-    )
-}
-
-/// Takes the quotes off a field that some programs put around it: `"a ""b"""` becomes `a "b"`. A field whose quotes
-/// are not of that kind is left as it is.
-fn unquote(field: &str) -> Cow<'_, str> {
-    let inner = field.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-    match inner {
-        Some(inner) if !inner.replace("\"\"", "").contains('"') => {
-            Cow::Owned(inner.replace("\"\"", "\""))
-        }
-        _ => Cow::Borrowed(field),
+    fn record(&self, line: u64, object: &Map<String, Value>) -> Result<Example> {
+        let get = |key: &str| {
+            object.get(key).ok_or_else(|| {
+                let keys: Vec<&str> = object.keys().map(String::as_str).collect();
+                self.error(line, format!("no key `{key}`; the keys are: {}", keys.join(", ")))
+            })
+        };
+        let string = |key: &str| match get(key)? {
+            Value::String(text) => Ok(text.clone()),
+            other => Err(self.error(line, format!("`{key}` is {}, not a string", kind(other)))),
+        };
+        let label = |key: &str| match get(key)? {
+            Value::String(text) if text.trim().is_empty() => {
+                Err(self.error(line, "the label is empty"))
+            }
+            Value::String(text) => Ok(text.clone()),
+            Value::Number(number) => Ok(number.to_string()),
+            Value::Bool(value) => Ok(value.to_string()),
+            other => Err(self.error(line, format!("the label `{key}` is {}", kind(other)))),
+        };
+        Ok(Example {
+            text: string(&self.columns.text)?,
+            pair: self.columns.pair.as_deref().map(string).transpose()?,
+            label: self.columns.label.as_deref().map(label).transpose()?,
+            line,
+        })
     }
 }
 

@@ -1,3 +1,5 @@
+use std::fs;
+
 use super::*;
 
 fn write(dir: &Path, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
@@ -159,4 +161,232 @@ fn the_bundled_data_set_reads() {
     let names: Vec<String> =
         serde_json::from_slice(&fs::read(path.join("labels.json")).unwrap()).unwrap();
     assert_eq!(data.labels().unwrap().names(), names);
+}
+
+/// A stray quote makes one text of several rows: refused, with the line where it opens.
+#[test]
+fn stray_quotes_are_refused_with_their_line() {
+    for (text, expected) in [
+        (
+            "good,pos\n\"Best phone,pos\nbad,neg\n\"awful\" they said,neg\n",
+            ":3: the quote that opens here closes in line 5 before more text, `awful",
+        ),
+        ("good,pos\n\"Best phone,pos\nbad,neg\n", ":3: the quote that opens here never closes"),
+        (
+            "good,pos\nbad,neg\n\"fine\" ,pos\n",
+            ":4: the quote that opens here closes before more text, ` ,pos`",
+        ),
+        // These parse, and swallow rows all the same.
+        (
+            "good,pos\nbad,neg\n\"Best phone,pos\nit is 5\",neg\n",
+            ":4: the quote that opens here closes in line 5",
+        ),
+        (
+            "good,pos\r\nbad,neg\r\n\"Best,pos\r\nthe dim,neg\r\n15\",neg\r\n",
+            ":4: the quote that opens here closes in line 6",
+        ),
+        (
+            "good,pos\nbad,neg\n\"Best phone,pos\n15\"\n",
+            "the quote that opens here closes in line 5",
+        ),
+    ] {
+        let error = read("a.csv", format!("text,label\n{text}"), &Columns::default()).unwrap_err();
+        assert!(error.to_string().contains(expected), "{text:?}: {error}");
+    }
+    let text = "label,text\npos,good\nneg,bad\npos,\"Best\nneg,the dim\nneg,15\"\n";
+    let error = read("a.csv", text, &Columns::default()).unwrap_err().to_string();
+    assert!(error.contains(":4: the quote") && error.contains("line 6"), "{error}");
+    // Texts to answer have perhaps a label column, which is not read.
+    let text = "text,label\ngood,pos\n\"Best,pos\n15\",pos\n";
+    assert!(read("a.csv", text, &Columns::text_only()).is_err());
+}
+
+#[test]
+fn fields_of_several_lines_are_read() {
+    let text = "text,label\n\"Dear all,\nit is good, pos\nyours\",pos\n\"a\n\nb, \"\"c\"\"\",neg\n5\" wide,neg\n";
+    assert_eq!(
+        read("a.csv", text, &Columns::default()).unwrap(),
+        [
+            example("Dear all,\nit is good, pos\nyours", "pos", 2),
+            example("a\n\nb, \"c\"", "neg", 5),
+            example("5\" wide", "neg", 8)
+        ]
+    );
+}
+
+#[test]
+fn a_header_that_does_not_fit_gets_a_hint() {
+    for (name, bytes, expected) in [
+        ("a.csv", "text;label\na;b\n", "the separator looks like `;`"),
+        ("a.csv", "text\tlabel\na\tb\n", "the separator looks like a tab"),
+        ("a.csv", "id|text|label\n1|a|b\n", "the separator looks like `|`"),
+        ("a.tsv", "text,label\na,b\n", "the separator looks like `,`"),
+        ("a.csv", "Text,label\na,b\n", "did you mean `Text`?"),
+        ("a.csv", "my card is lost,lost\n", "the first line must name the columns"),
+        ("a.csv", "text,label,text\na,b,c\n", "two columns are called `text`"),
+        ("a.tsv", "text\tlabel\n\"has a\ttab\"\tx\n", ":2: 3 fields where the header has 2"),
+        ("a.tsv", "text\tlabel\n\"has a\nline end\"\tx\n", ":2: 1 fields where the header has 2"),
+        ("a.jsonl", "[{\"text\":\"a\",\"label\":\"x\"}]", "not an array"),
+        ("a.jsonl", "{\"text\":\"a\",\"label\":\" \"}", "the label is empty"),
+        ("a.tsv", "text\tlabel\ra\tx\r", "CR alone"),
+        ("a.csv", "t\0e\0x\0t\0,\0l\0a\0b\0e\0l\0\n\0", "UTF-16"),
+    ] {
+        let error = read(name, bytes, &Columns::default()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{name} {bytes:?}: {error}");
+    }
+}
+
+fn labelled(labels: &[&str]) -> Split {
+    let examples = (2..).zip(labels).map(|(line, label)| example("a", label, line)).collect();
+    Split { path: "a.csv".into(), examples }
+}
+
+fn dataset(labels: &[&str]) -> Dataset {
+    Dataset { train: labelled(labels), dev: None, test: None, remarks: Vec::new() }
+}
+
+#[test]
+fn numbers_are_sorted_as_numbers() {
+    let eleven: Vec<String> = (0..11).rev().map(|i: i32| i.to_string()).collect();
+    let eleven: Vec<&str> = eleven.iter().map(String::as_str).collect();
+    let labels = Labels::from_split(&labelled(&eleven)).unwrap();
+    assert!((0..11).all(|i| labels.id(&i.to_string()) == Some(i)), "{:?}", labels.names());
+    let names = |labels: &[&str]| Labels::from_split(&labelled(labels)).unwrap().names().to_vec();
+    assert_eq!(names(&["10", "9.5", "-1", "1e1x"]), ["-1", "10", "1e1x", "9.5"], "not all numbers");
+    assert_eq!(names(&["10.0", "9.0", "-1.0"]), ["-1.0", "9.0", "10.0"]);
+    assert_eq!(names(&["nan", "10", "9"]), ["10", "9", "nan"]);
+}
+
+#[test]
+fn one_label_in_two_spellings_is_refused() {
+    for labels in
+        [["1", "1.0"], ["0", "-0.0"], ["7", "007"], ["+1", "1"], ["a", " a"], ["0.50", ".5"]]
+    {
+        let error = Labels::from_split(&labelled(&[labels[0], "x", labels[1]])).unwrap_err();
+        let expected = format!("a.csv:4: the labels `{}` and `{}`", labels[0], labels[1]);
+        assert!(error.to_string().contains(&expected), "{error}");
+    }
+    for labels in [["1", "1.5"], ["9007199254740993", "9007199254740992"], ["a", "A"], ["-1", "1"]]
+    {
+        assert_eq!(Labels::from_split(&labelled(&labels)).unwrap().len(), 2, "{labels:?}");
+    }
+}
+
+#[test]
+fn labels_that_teach_nothing_are_refused_and_odd_ones_remarked() {
+    let error = dataset(&["yes", "yes"]).labels().unwrap_err().to_string();
+    assert!(error.contains("all 2 texts have the label `yes`"), "{error}");
+    let error = dataset(&["0.1", "0.2", "1", "3.5"]).labels().unwrap_err().to_string();
+    assert!(error.contains("a quantity"), "{error}");
+    for (labels, expected) in [
+        (&["0.5", "1", "0.5", "1"][..], Some("decimal numbers (0.5, 1)")),
+        (&["1", "2", "1", "2"], Some("the label `1` has the id 0")),
+        (&["0", "2", "0", "2"], Some("the label `2` has the id 1")),
+        (&["a", "b", "c"], Some("3 labels for 3 texts")),
+        (&["Pos", "pos", "pos", "Pos"], Some("`Pos` and `pos`")),
+        (&["0", "1", "0", "1"], None),
+        (&["0.0", "1.0", "0.0", "1.0"], None),
+        (&["b", "a", "b", "a"], None),
+    ] {
+        let data = dataset(labels);
+        let remarks = data.labels().unwrap().remarks(&data.train);
+        match expected {
+            Some(part) => assert!(remarks.len() == 1 && remarks[0].contains(part), "{remarks:?}"),
+            None => assert!(remarks.is_empty(), "{remarks:?}"),
+        }
+    }
+}
+
+#[test]
+fn sets_go_by_their_usual_names_and_the_rest_is_told() {
+    for name in ["dev.csv", "val.csv", "Validation.CSV", "valid.csv", "eval.csv"] {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "train.csv", "text,label\na,x\nb,y\n");
+        write(dir.path(), name, "text,label\nc,x\n");
+        write(dir.path(), "README.md", "");
+        write(dir.path(), "labels.json", "[]");
+        let data = Dataset::open(dir.path(), &Columns::default()).unwrap();
+        assert!(data.dev.is_some() && data.remarks.is_empty(), "{name}: {:?}", data.remarks);
+        for unused in ["val.json", "test.csv.gz", "extra.jsonl", "dev_matched.tsv"] {
+            write(dir.path(), unused, "");
+        }
+        let remarks = Dataset::open(dir.path(), &Columns::default()).unwrap().remarks;
+        assert_eq!(remarks.len(), 4, "{remarks:?}");
+        assert!(remarks.iter().all(|r| r.contains("is not used")), "{remarks:?}");
+        write(dir.path(), "devel.csv", "");
+        write(dir.path(), "dev.tsv", "text\tlabel\nc\tx\n");
+        let error = Dataset::open(dir.path(), &Columns::default()).unwrap_err().to_string();
+        assert!(error.contains("both") && error.contains("dev.tsv"), "{error}");
+    }
+}
+
+#[test]
+fn a_test_set_without_labels_is_left_out() {
+    for (name, text) in [
+        ("test.csv", "id,text\n1,c\n"),
+        ("test.tsv", "text\nc\n"),
+        ("test.jsonl", "{\"text\":\"c\"}\n"),
+        ("test.csv", "text,label\nc,-1\nd,-1\n"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "train.csv", "text,label\na,x\nb,y\n");
+        write(dir.path(), name, text);
+        let data = Dataset::open(dir.path(), &Columns::default()).unwrap();
+        assert!(data.test.is_none(), "{name}");
+        assert!(
+            data.remarks.len() == 1 && data.remarks[0].contains("not used"),
+            "{:?}",
+            data.remarks
+        );
+    }
+}
+
+#[test]
+fn a_dev_set_is_drawn_from_every_label() {
+    let labels = [vec!["a"; 60], vec!["b"; 35], vec!["c"; 4], vec!["d"; 1]].concat();
+    let whole = dataset(&labels);
+    let drawn = |fraction, seed| {
+        let mut data = whole.clone();
+        let count = data.hold_out(fraction, seed);
+        assert_eq!(count, data.dev.as_ref().map_or(0, |dev| dev.examples.len()));
+        assert_eq!(count + data.train.examples.len(), 100);
+        data
+    };
+    let data = drawn(0.1, 0);
+    let dev = data.dev.as_ref().unwrap();
+    let count = |split: &Split, label: &str| {
+        split.examples.iter().filter(|e| e.label.as_deref() == Some(label)).count()
+    };
+    assert_eq!(dev.examples.len(), 10);
+    assert_eq!([count(dev, "a"), count(dev, "d")], [6, 0]);
+    assert!((3..=4).contains(&count(dev, "b")), "{dev:?}");
+    assert!(
+        dev.examples.is_sorted_by_key(|e| e.line)
+            && data.train.examples.is_sorted_by_key(|e| e.line)
+    );
+    let lines: std::collections::HashSet<u64> = dev.examples.iter().map(|e| e.line).collect();
+    assert!(data.train.examples.iter().all(|e| !lines.contains(&e.line)));
+    assert_eq!(drawn(0.1, 0), data);
+    assert_ne!(drawn(0.1, 1).dev, data.dev);
+    // A label never disappears from the training set.
+    assert_eq!(count(&drawn(0.9, 0).train, "d"), 1);
+    assert_eq!(dataset(&["a", "b"]).hold_out(0.5, 0), 0);
+}
+
+#[test]
+fn a_fingerprint_is_of_labels_and_texts() {
+    let data = dataset(&["a", "b", "a"]);
+    let print = |data: &Dataset| Fingerprint::of(data, &Labels::from_split(&data.train).unwrap());
+    let mut moved = data.clone();
+    moved.train.path = "elsewhere.csv".into();
+    assert_eq!(print(&moved), print(&data));
+    let mut other = data.clone();
+    other.train.examples[0].text = "b".into();
+    assert_ne!(print(&other).train, print(&data).train);
+    let mut swapped = data.clone();
+    swapped.train.examples.swap(0, 1);
+    assert_ne!(print(&swapped).train, print(&data).train);
+    let mut joined = data.clone();
+    joined.train.examples[0].pair = Some(String::new());
+    assert_ne!(print(&joined).train, print(&data).train);
 }

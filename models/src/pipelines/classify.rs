@@ -18,15 +18,27 @@ pub struct Score {
     pub score: f32,
 }
 
-/// How logits become scores; the rule of `transformers`.
+/// How logits become scores: `ClassificationFunction` of `transformers`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scoring {
+pub enum ClassificationFunction {
     /// One of the labels is right: the scores sum to 1.
     Softmax,
-    /// Any number of labels is right (`multi_label_classification`, or a single label).
+    /// Any number of labels is right: each score is by itself.
     Sigmoid,
-    /// `regression`: the logits.
-    Plain,
+    /// The logits themselves.
+    None,
+}
+
+impl ClassificationFunction {
+    /// The rule of `transformers`: what `problem_type` says, else a sigmoid for a single label and a softmax for more.
+    fn of(problem_type: Option<&str>, labels: usize) -> Self {
+        match problem_type {
+            Some("regression") => ClassificationFunction::None,
+            Some("multi_label_classification") => ClassificationFunction::Sigmoid,
+            _ if labels == 1 => ClassificationFunction::Sigmoid,
+            _ => ClassificationFunction::Softmax,
+        }
+    }
 }
 
 /// Texts, or pairs of texts, to labels with scores.
@@ -34,7 +46,7 @@ pub struct TextClassifier {
     runner: Runner,
     model: SequenceClassifier,
     labels: Vec<String>,
-    scoring: Scoring,
+    function: ClassificationFunction,
 }
 
 const HEAD: &str = "there is no trained classification head: train one with `train classify --model …`, or choose a \
@@ -57,13 +69,9 @@ impl TextClassifier {
         let model =
             SequenceClassifier::new(&runner.store().root(), &runner.config, pooling, labels.len())?;
         runner.complete(|name| name.starts_with("classifier."), HEAD)?;
-        let scoring = match runner.config.problem_type.as_deref() {
-            Some("regression") => Scoring::Plain,
-            Some("multi_label_classification") => Scoring::Sigmoid,
-            _ if labels.len() == 1 => Scoring::Sigmoid,
-            _ => Scoring::Softmax,
-        };
-        Ok(TextClassifier { runner, model, labels, scoring })
+        let problem_type = runner.config.problem_type.as_deref();
+        let function = ClassificationFunction::of(problem_type, labels.len());
+        Ok(TextClassifier { runner, model, labels, function })
     }
 
     /// The labels, in the order of their ids.
@@ -84,6 +92,21 @@ impl TextClassifier {
         logits.iter().map(|row| Ok(self.best(&self.scores(row)?, top_k))).collect()
     }
 
+    /// The scores of each text or pair, one a label in the order of the ids.
+    ///
+    /// # Errors
+    /// As [`TextClassifier::predict`].
+    pub fn probabilities(&self, texts: &[(String, Option<String>)]) -> Result<Vec<Vec<f32>>> {
+        let logits = self.logits(&self.runner.encode(texts)?)?;
+        logits.iter().map(|row| self.scores(row)).collect()
+    }
+
+    /// Whether one of the labels is right, and the scores sum to 1: neither `multi_label_classification` nor
+    /// `regression`, nor a single label.
+    pub fn chooses_one(&self) -> bool {
+        self.function == ClassificationFunction::Softmax
+    }
+
     /// The logits of encoded texts, one a label in the order of the ids.
     ///
     /// # Errors
@@ -102,11 +125,19 @@ impl TextClassifier {
     /// # Errors
     /// When there is not one logit a label.
     pub fn scores(&self, logits: &[f32]) -> Result<Vec<f32>> {
+        self.scores_by(logits, self.function)
+    }
+
+    /// The scores of a text's logits by a function of the caller's choice, whatever config.json says.
+    ///
+    /// # Errors
+    /// When there is not one logit a label.
+    pub fn scores_by(&self, logits: &[f32], function: ClassificationFunction) -> Result<Vec<f32>> {
         let logits = Tensor::from_slice(logits, &[self.labels.len()])?;
-        let scores = match self.scoring {
-            Scoring::Softmax => logits.softmax(-1)?,
-            Scoring::Sigmoid => logits.sigmoid()?,
-            Scoring::Plain => logits,
+        let scores = match function {
+            ClassificationFunction::Softmax => logits.softmax(-1)?,
+            ClassificationFunction::Sigmoid => logits.sigmoid()?,
+            ClassificationFunction::None => logits,
         };
         Ok(scores.to_vec::<f32>()?)
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::runner::{Runner, runner_methods, same_number};
-use crate::{Bert, Encoding, Error, MaskedLm, Result};
+use crate::{Bert, BertInput, Encoding, Error, MaskedLm, PackedBatch, Result};
 
 /// A token that may stand for a mask.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,8 +31,7 @@ pub struct FillMask {
     mask: String,
 }
 
-const HEAD: &str = "there is no trained masked-LM head: choose a model that was saved with one (`BertForMaskedLM`), or \
-                    train one with `train mlm`";
+const HEAD: &str = "there is no trained masked-LM head: choose a model that was saved with one (`BertForMaskedLM`)";
 
 impl FillMask {
     /// Opens a model folder or a hub id.
@@ -99,20 +98,11 @@ impl FillMask {
         encodings: &[E],
         top_k: usize,
     ) -> Result<Vec<Vec<Vec<Fill>>>> {
-        same_number(texts, encodings)?;
-        for (text, encoding) in texts.iter().zip(encodings) {
-            self.check(text, encoding.borrow())?;
-        }
+        self.check_all(texts, encodings)?;
         let vocab = self.runner.config.vocab_size;
         self.runner.run(encodings, |input, packed, batch| {
-            let is_mask = |&(_, &id): &(u32, &u32)| id == self.mask_id;
-            let positions: Vec<u32> =
-                (0..).zip(&packed.ids).filter(is_mask).map(|(at, _)| at).collect();
-            let at = Tensor::from_slice(&positions, &[positions.len()])?;
-            let at = at.to_device(self.runner.device())?;
-            let logits = self.model.forward(input, &at, &Forward::inference())?;
-            let (scores, ids) =
-                logits.tensor().softmax(-1)?.topk(top_k.clamp(1, vocab), -1, true)?;
+            let scores = self.probabilities(input, packed)?;
+            let (scores, ids) = scores.topk(top_k.clamp(1, vocab), -1, true)?;
             let width = scores.size(-1)?;
             let (scores, ids) = (self.runner.numbers(&scores)?, ids.to_vec::<u32>()?);
             let mut masks = ids.chunks(width).zip(scores.chunks(width));
@@ -133,6 +123,61 @@ impl FillMask {
             });
             Ok(fills.collect())
         })
+    }
+
+    /// These tokens alone for each mask, the most probable first; `targets` has the ids for each text. The scores stay
+    /// probabilities among all tokens, as those of `targets` in `transformers` do.
+    ///
+    /// # Errors
+    /// As [`FillMask::fill_encoded`]; also when there are no targets for a text, or an id is not in the vocabulary.
+    pub fn fill_targets<E: Borrow<Encoding> + Sync>(
+        &self,
+        texts: &[&str],
+        encodings: &[E],
+        targets: &[&[u32]],
+    ) -> Result<Vec<Vec<Vec<Fill>>>> {
+        self.check_all(texts, encodings)?;
+        same_number(texts, targets)?;
+        let vocab = self.runner.config.vocab_size;
+        if targets.iter().any(|ids| ids.is_empty() || ids.iter().any(|&id| id as usize >= vocab)) {
+            let message = format!(
+                "the targets must be ids of the vocabulary of {vocab}, at least one a text"
+            );
+            return Err(Error::Input(message));
+        }
+        self.runner.run(encodings, |input, packed, batch| {
+            let scores = self.runner.numbers(&self.probabilities(input, packed)?)?;
+            let mut rows = scores.chunks(vocab);
+            let fills = batch.iter().map(|&i| {
+                let encoding = encodings[i].borrow();
+                let places = encoding.ids.iter().zip(&encoding.offsets);
+                let masks = places.filter(|&(&id, _)| id == self.mask_id).zip(&mut rows);
+                let best = |row: &[f32], place: (usize, usize)| {
+                    let mut ids = targets[i].to_vec();
+                    ids.sort_by(|&a, &b| row[b as usize].total_cmp(&row[a as usize]));
+                    ids.iter().map(|&id| self.one(texts[i], place, id, row[id as usize])).collect()
+                };
+                masks.map(|((_, &place), row)| best(row, place)).collect()
+            });
+            Ok(fills.collect())
+        })
+    }
+
+    /// The probabilities of all tokens for each mask of a batch: masks × vocabulary.
+    fn probabilities(&self, input: &BertInput, packed: &PackedBatch) -> Result<Tensor> {
+        let is_mask = |&(_, &id): &(u32, &u32)| id == self.mask_id;
+        let positions: Vec<u32> =
+            (0..).zip(&packed.ids).filter(is_mask).map(|(at, _)| at).collect();
+        let at = Tensor::from_slice(&positions, &[positions.len()])?;
+        let at = at.to_device(self.runner.device())?;
+        let logits = self.model.forward(input, &at, &Forward::inference())?;
+        Ok(logits.tensor().softmax(-1)?)
+    }
+
+    /// Checks that there is an encoding for each text, and a mask in each.
+    fn check_all<E: Borrow<Encoding>>(&self, texts: &[&str], encodings: &[E]) -> Result<()> {
+        same_number(texts, encodings)?;
+        texts.iter().zip(encodings).try_for_each(|(text, e)| self.check(text, e.borrow()))
     }
 
     fn one(&self, text: &str, place: (usize, usize), id: u32, score: f32) -> Fill {

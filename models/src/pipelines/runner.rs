@@ -228,13 +228,13 @@ pub(super) fn json_file(path: &Path) -> Result<Option<serde_json::Value>> {
 }
 
 /// Checks that there is one encoding a text.
-pub(super) fn same_number<E>(texts: &[&str], encodings: &[E]) -> Result<()> {
-    match texts.len() == encodings.len() {
+pub(super) fn same_number<E>(texts: &[&str], others: &[E]) -> Result<()> {
+    match texts.len() == others.len() {
         true => Ok(()),
         false => Err(Error::Input(format!(
-            "{} texts and {} encodings; pass one encoding a text",
+            "{} texts and {} encodings or options; pass one a text",
             texts.len(),
-            encodings.len()
+            others.len()
         ))),
     }
 }

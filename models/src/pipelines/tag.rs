@@ -25,6 +25,18 @@ pub struct Tag {
     pub end: usize,
 }
 
+/// Which of a word's tokens decide its label: the word-level `aggregation_strategy` of `transformers`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WordLabel {
+    /// The first.
+    #[default]
+    First,
+    /// All: the label whose mean probability is the largest.
+    Average,
+    /// The one with the largest probability.
+    Max,
+}
+
 /// Texts to labelled words.
 pub struct TokenTagger {
     runner: Runner,
@@ -32,8 +44,8 @@ pub struct TokenTagger {
     labels: Vec<String>,
 }
 
-const HEAD: &str = "there is no trained token-classification head: train one with `train tokens`, or choose a model \
-                    that has one";
+const HEAD: &str = "there is no trained token-classification head: choose a model that was saved with one \
+                    (`BertForTokenClassification`)";
 
 impl TokenTagger {
     /// Opens a model folder or a hub id.
@@ -78,14 +90,30 @@ impl TokenTagger {
         texts: &[&str],
         encodings: &[E],
     ) -> Result<Vec<Vec<Tag>>> {
+        self.tag_encoded_by(texts, encodings, &vec![WordLabel::First; texts.len()])
+    }
+
+    /// As [`TokenTagger::tag_encoded`], with a choice for each text of the tokens that decide a word's label.
+    ///
+    /// # Errors
+    /// As [`TokenTagger::tag_encoded`]; also when there is not one choice a text.
+    pub fn tag_encoded_by<E: Borrow<Encoding> + Sync>(
+        &self,
+        texts: &[&str],
+        encodings: &[E],
+        labels: &[WordLabel],
+    ) -> Result<Vec<Vec<Tag>>> {
         same_number(texts, encodings)?;
+        same_number(texts, labels)?;
         self.runner.run(encodings, |input, packed, batch| {
             let logits = self.model.forward(input, &Forward::inference())?;
             let scores = self.runner.numbers(&logits.tensor().softmax(-1)?)?;
             let rows: Vec<&[f32]> = scores.chunks(self.labels.len()).collect();
             let tags = batch.iter().zip(packed.ranges());
             Ok(tags
-                .map(|(&i, range)| self.words(texts[i], encodings[i].borrow(), &rows[range]))
+                .map(|(&i, range)| {
+                    self.words(texts[i], encodings[i].borrow(), &rows[range], labels[i])
+                })
                 .collect())
         })
     }
@@ -99,30 +127,44 @@ impl TokenTagger {
         Ok(texts.iter().zip(words).map(|(text, words)| spans(text.as_ref(), &words)).collect())
     }
 
-    fn words(&self, text: &str, encoding: &Encoding, rows: &[&[f32]]) -> Vec<Tag> {
+    fn words(
+        &self,
+        text: &str,
+        encoding: &Encoding,
+        rows: &[&[f32]],
+        label: WordLabel,
+    ) -> Vec<Tag> {
         let chars = char_offsets(text, &encoding.offsets);
         let mut words: Vec<Tag> = Vec::new();
+        // The rows of each word's tokens.
+        let mut tokens: Vec<Vec<&[f32]>> = Vec::new();
         let mut last = None;
         for (at, row) in rows.iter().enumerate() {
             let Some(word) = encoding.words[at].filter(|_| !encoding.special[at]) else { continue };
             let (from, to) = encoding.offsets[at];
-            match words.last_mut().filter(|_| last == Some(word)) {
-                Some(tag) => {
+            match words.last_mut().zip(tokens.last_mut()).filter(|_| last == Some(word)) {
+                Some((tag, tokens)) => {
                     tag.text.push_str(text.get(from..to).unwrap_or_default());
                     tag.end = chars[at].1;
+                    tokens.push(row);
                 }
                 None => {
-                    let (id, score) = best(row);
                     words.push(Tag {
                         text: text.get(from..to).unwrap_or_default().to_string(),
-                        label: self.labels.get(id).cloned().unwrap_or_default(),
-                        score,
+                        label: String::new(),
+                        score: 0.0,
                         start: chars[at].0,
                         end: chars[at].1,
                     });
+                    tokens.push(vec![row]);
                     last = Some(word);
                 }
             }
+        }
+        for (tag, tokens) in words.iter_mut().zip(&tokens) {
+            let (id, score) = of_word(tokens, label);
+            tag.label = self.labels.get(id).cloned().unwrap_or_default();
+            tag.score = score;
         }
         words
     }
@@ -132,6 +174,25 @@ impl TokenTagger {
     }
 
     runner_methods!();
+}
+
+/// The label of a word, and its probability, from those of its tokens.
+fn of_word(tokens: &[&[f32]], label: WordLabel) -> (usize, f32) {
+    match label {
+        WordLabel::First => tokens.first().map_or((0, 0.0), |row| best(row)),
+        WordLabel::Average => {
+            let width = tokens.first().map_or(0, |row| row.len());
+            let mean = |id: usize| {
+                let sum: f64 = tokens.iter().map(|row| f64::from(row[id])).sum();
+                (sum / tokens.len() as f64) as f32
+            };
+            best(&(0..width).map(mean).collect::<Vec<f32>>())
+        }
+        WordLabel::Max => tokens
+            .iter()
+            .map(|row| best(row))
+            .fold((0, 0.0), |most, token| if token.1 > most.1 { token } else { most }),
+    }
 }
 
 /// The place and value of the largest number, the first of equals.
@@ -145,24 +206,26 @@ fn best(row: &[f32]) -> (usize, f32) {
 /// word before is of another kind. A label without `B-` and `I-` is its own kind, and goes on with itself. Words
 /// labelled `O` belong to none.
 pub fn spans(text: &str, words: &[Tag]) -> Vec<Tag> {
+    let mut spans = groups(text, words);
+    spans.retain(|span| span.label != "O");
+    spans
+}
+
+/// As [`spans`], with words labelled `O` in spans of that kind.
+pub fn groups(text: &str, words: &[Tag]) -> Vec<Tag> {
     let starts: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
     let slice = |start: usize, end: usize| {
         let byte = |at: usize| starts.get(at).copied().unwrap_or(text.len());
         text.get(byte(start)..byte(end)).unwrap_or_default().to_string()
     };
     let mut spans: Vec<(Tag, usize)> = Vec::new();
-    let mut open = false;
     for word in words {
         let (begins, kind) = match word.label.split_once('-') {
             Some(("B", kind)) => (true, kind),
             Some(("I", kind)) => (false, kind),
             _ => (false, word.label.as_str()),
         };
-        if kind == "O" {
-            open = false;
-            continue;
-        }
-        match spans.last_mut().filter(|(span, _)| open && !begins && span.label == kind) {
+        match spans.last_mut().filter(|(span, _)| !begins && span.label == kind) {
             Some((span, count)) => {
                 span.end = word.end;
                 span.score += word.score;
@@ -170,7 +233,6 @@ pub fn spans(text: &str, words: &[Tag]) -> Vec<Tag> {
             }
             None => spans.push((Tag { label: kind.to_string(), ..word.clone() }, 1)),
         }
-        open = true;
     }
     let finish = |(span, count): (Tag, usize)| Tag {
         text: slice(span.start, span.end),
@@ -223,6 +285,23 @@ mod tests {
     fn a_kind_change_ends_a_span() {
         let expected = [("a", "X"), ("b", "Y")];
         assert_eq!(joined("a b", &["B-X", "I-Y"]), expected.map(|(a, b)| (a.into(), b.into())));
+    }
+
+    #[test]
+    fn words_outside_make_groups_of_their_own() {
+        let found = groups("a b c d", &words("a b c d", &["O", "O", "B-X", "O"]));
+        let found: Vec<(&str, &str)> = found.iter().map(|s| (&*s.text, &*s.label)).collect();
+        assert_eq!(found, [("a b", "O"), ("c", "X"), ("d", "O")]);
+    }
+
+    #[test]
+    fn the_tokens_of_a_word_decide_its_label() {
+        // The first says 0, the mean 2, the surest 1.
+        let tokens: [&[f32]; 3] = [&[0.4, 0.25, 0.35], &[0.0, 0.6, 0.4], &[0.3, 0.2, 0.5]];
+        assert_eq!(of_word(&tokens, WordLabel::First), (0, 0.4));
+        assert_eq!(of_word(&tokens, WordLabel::Max), (1, 0.6));
+        let (id, mean) = of_word(&tokens, WordLabel::Average);
+        assert!(id == 2 && (mean - 1.25 / 3.0).abs() < 1e-6, "{id} {mean}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use gradus_tensor::Tensor;
 
 use super::Task;
 use crate::batch::sorted_batches;
+use crate::evaluation::{Confusion, Evaluation};
 use crate::{
     BertConfig, BertInput, Encoding, Labels, PackedBatch, Result, SequenceClassifier, Split,
     Tokenizer,
@@ -31,19 +32,6 @@ pub struct Classification {
     labels: Vec<u32>,
     lengths: Vec<usize>,
     loss: CrossEntropy,
-}
-
-/// How well a model does on a labelled set.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Evaluation {
-    /// Share of texts whose most probable label is right.
-    pub accuracy: f64,
-    /// Mean cross-entropy (without label smoothing).
-    pub loss: f64,
-    /// Mean over the labels of the F1 score (labels that occur in the set).
-    pub macro_f1: f64,
-    /// Number of texts.
-    pub examples: usize,
 }
 
 impl Classification {
@@ -80,13 +68,16 @@ impl Classification {
         Ok(ids.to_device(self.model.bert().device())?)
     }
 
-    /// Evaluates in f32 on encoded texts and their label ids; nothing is recorded.
-    pub fn evaluate(&self, encodings: &[Encoding], labels: &[u32]) -> Result<Evaluation> {
+    /// Evaluates in f32 on encoded texts and their label ids; nothing is recorded. `progress` is called with the
+    /// number of texts done.
+    pub fn evaluate(
+        &self,
+        encodings: &[Encoding],
+        labels: &[u32],
+        mut progress: impl FnMut(usize),
+    ) -> Result<Evaluation> {
         let lengths: Vec<usize> = encodings.iter().map(Encoding::len).collect();
-        let classes = self.config().num_labels().unwrap_or(0).max(1);
-        // (right, predicted, true) by label
-        let mut counts = vec![[0usize; 3]; classes];
-        let mut loss = 0.0;
+        let (mut confusion, mut loss, mut done) = (Confusion::default(), 0.0, 0);
         let sum = CrossEntropy { reduction: Reduction::Sum, ..CrossEntropy::default() };
         for batch in sorted_batches(&lengths, 64)? {
             let forward = Forward::inference();
@@ -96,21 +87,15 @@ impl Classification {
             let targets = self.targets(&truth)?;
             loss += logits.tensor().cross_entropy(&targets, &sum)?.0.item()?;
             for (p, t) in logits.tensor().argmax(-1, false)?.to_vec::<u32>()?.iter().zip(&truth) {
-                counts[*p as usize][1] += 1;
-                counts[*t as usize][2] += 1;
-                counts[*t as usize][0] += (p == t) as usize;
+                confusion.add(*t, *p);
             }
+            done += batch.len();
+            progress(done);
         }
-        let n = encodings.len().max(1) as f64;
-        let f1: Vec<f64> = counts
-            .iter()
-            .filter(|c| c[2] > 0)
-            .map(|c| 2.0 * c[0] as f64 / (c[1] + c[2]) as f64)
-            .collect();
         Ok(Evaluation {
-            accuracy: counts.iter().map(|c| c[0]).sum::<usize>() as f64 / n,
-            loss: loss / n,
-            macro_f1: f1.iter().sum::<f64>() / f1.len().max(1) as f64,
+            accuracy: confusion.accuracy(),
+            loss: loss / encodings.len().max(1) as f64,
+            macro_f1: confusion.macro_f1(),
             examples: encodings.len(),
         })
     }

@@ -5,6 +5,7 @@
 //! step depends on is (seed, step): resuming from a saved state gives the parameters that an
 //! uninterrupted run would have given, bit for bit.
 
+mod best;
 mod classify;
 mod state;
 
@@ -21,8 +22,13 @@ use serde::{Deserialize, Serialize};
 use crate::batch::bucketed_batches;
 use crate::{Error, Result};
 
-pub use classify::{Classification, Evaluation, encode_split};
-pub use state::{latest_checkpoint, remove_old_checkpoints};
+pub use crate::evaluation::Evaluation;
+pub use best::Best;
+pub use classify::{Classification, encode_split};
+pub use state::{
+    Resumed, RunMark, has_checkpoints, latest_checkpoint, remove_foreign_checkpoints,
+    remove_old_checkpoints,
+};
 
 /// Which optimiser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -128,6 +134,11 @@ impl Recipe {
         Ok(())
     }
 
+    /// Optimiser steps of the whole run.
+    fn total_steps(&self, steps_per_epoch: u64) -> u64 {
+        self.steps.unwrap_or(self.epochs as u64 * steps_per_epoch)
+    }
+
     fn warmup_steps(&self, total: u64) -> u64 {
         if self.warmup < 1.0 { (self.warmup * total as f64) as u64 } else { self.warmup as u64 }
     }
@@ -178,6 +189,9 @@ pub struct Trainer<T> {
     step: u64,
     total: u64,
     steps_per_epoch: u64,
+    warmup: u64,
+    best: Option<Best>,
+    run: Option<RunMark>,
     /// The batches of one epoch, kept while it lasts.
     epoch: Option<(u64, Vec<Vec<usize>>)>,
     without_gradient: Option<Vec<String>>,
@@ -192,7 +206,7 @@ impl<T: Task> Trainer<T> {
         }
         let batches = task.lengths().len().div_ceil(recipe.batch_size) as u64;
         let steps_per_epoch = batches.div_ceil(recipe.accumulate as u64);
-        let total = recipe.steps.unwrap_or(recipe.epochs as u64 * steps_per_epoch);
+        let total = recipe.total_steps(steps_per_epoch);
         let warmup = recipe.warmup_steps(total);
         let schedule = match recipe.schedule {
             ScheduleKind::Linear => Schedule::linear(warmup, total),
@@ -207,9 +221,9 @@ impl<T: Task> Trainer<T> {
             recipe.weight_decay,
         );
         let optimizer: Box<dyn Optimizer + Send> = match recipe.optimizer {
-            OptimizerKind::AdamW => Box::new(AdamW::new(groups)),
-            OptimizerKind::Adam => Box::new(Adam::new(groups)),
-            OptimizerKind::Sgd => Box::new(Sgd::new(groups, 0.9, false)),
+            OptimizerKind::AdamW => Box::new(AdamW::new(groups)?),
+            OptimizerKind::Adam => Box::new(Adam::new(groups)?),
+            OptimizerKind::Sgd => Box::new(Sgd::new(groups, 0.9, false)?),
         };
         let device = store.device();
         recipe.precision.check(device)?;
@@ -228,6 +242,9 @@ impl<T: Task> Trainer<T> {
             step: 0,
             total,
             steps_per_epoch,
+            warmup,
+            best: None,
+            run: None,
             epoch: None,
             without_gradient: None,
         })
@@ -266,6 +283,11 @@ impl<T: Task> Trainer<T> {
     /// Optimiser steps of one epoch.
     pub fn steps_per_epoch(&self) -> u64 {
         self.steps_per_epoch
+    }
+
+    /// Steps of warm-up.
+    pub fn warmup_steps(&self) -> u64 {
+        self.warmup
     }
 
     /// Trainable parameters that the first step gave no gradient: `None` before it. A name here is

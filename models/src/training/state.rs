@@ -1,32 +1,78 @@
-//! Saving and resuming a run: `checkpoint-STEP` folders, each a model folder with
-//! `trainer_state.json` and `optimizer.safetensors` beside the model's files.
+//! Saving and resuming a run: `checkpoint-STEP` folders, each a model folder with `trainer_state.json` and
+//! `optimizer.safetensors` beside the model's files, and `best.safetensors` where the best model so far is another.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use gradus_nn::GradScaler;
+use gradus_nn::{GradScaler, Parameter};
+use gradus_tensor::Tensor;
 use gradus_tensor::io::safetensors::{self, SafeTensors};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
+use super::best::Best;
 use super::{Recipe, Task, Trainer};
+use crate::data::Fingerprint;
+use crate::evaluation::Evaluation;
 use crate::{BertConfig, Error, Result, Tokenizer, files, save_folder};
 
 const STATE: &str = "trainer_state.json";
 const OPTIMIZER: &str = "optimizer.safetensors";
+const BEST: &str = "best.safetensors";
 const PREFIX: &str = "checkpoint-";
+
+/// What a checkpoint belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunMark {
+    /// The run: another in the same folder has another.
+    pub id: String,
+    /// What it learns from.
+    pub data: Fingerprint,
+}
 
 #[derive(Serialize, Deserialize)]
 struct State {
     step: u64,
-    recipe: Recipe,
+    recipe: Value,
     /// Of a run in f16; see `GradScaler::state`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     loss_scale: Option<[f64; 3]>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    run: Option<RunMark>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    best: Option<BestState>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct BestState {
+    step: u64,
+    stale: usize,
+    result: Evaluation,
+}
+
+/// What resuming found that is worth telling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resumed {
+    /// The step after which the run goes on.
+    pub step: u64,
+    /// Steps of the whole run when it was saved: another number now means that it is prolonged, or cut short.
+    pub planned: u64,
+    /// Whether the test set has changed, which the training does not see.
+    pub test_changed: bool,
 }
 
 impl<T: Task> Trainer<T> {
+    /// Says what run this is. Its checkpoints carry the mark, and [`resume`](Trainer::resume) refuses those of
+    /// another run, and of other data.
+    pub fn set_run(&mut self, run: RunMark) {
+        self.run = Some(run);
+    }
+
     /// Saves the model and all that resuming needs as `out/checkpoint-STEP`. The folder is written
     /// under another name and renamed when complete: one that is there is whole.
+    ///
+    /// # Errors
+    /// When a file cannot be written; nothing is left behind.
     pub fn save_checkpoint(
         &self,
         out: &Path,
@@ -35,25 +81,20 @@ impl<T: Task> Trainer<T> {
     ) -> Result<PathBuf> {
         let folder = out.join(format!("{PREFIX}{}", self.step));
         let aside = out.join(format!(".{PREFIX}{}.part", self.step));
-        let io = |path: &Path| {
-            let path = path.to_path_buf();
-            move |source| Error::Io { path, source }
-        };
         let written = (|| {
-            if aside.exists() {
-                std::fs::remove_dir_all(&aside).map_err(io(&aside))?;
-            }
+            remove_folder(&aside)?;
             save_folder(&aside, config, tokenizer, &self.store)?;
-            safetensors::save(aside.join(OPTIMIZER), self.optimizer.state(), None)?;
-            let loss_scale = self.scaler.as_ref().map(GradScaler::state);
-            let state = State { step: self.step, recipe: self.recipe.clone(), loss_scale };
-            let json = serde_json::to_vec_pretty(&state)
+            safetensors::save(aside.join(OPTIMIZER), self.optimizer.state()?, None)?;
+            if let Some(best) = self.best.as_ref().filter(|best| best.step != self.step) {
+                let named =
+                    |(p, value): &(Parameter, Tensor)| (p.name().to_string(), value.clone());
+                safetensors::save(aside.join(BEST), best.values.iter().map(named), None)?;
+            }
+            let json = serde_json::to_vec_pretty(&self.state())
                 .map_err(|e| Error::Input(format!("the state cannot be written: {e}")))?;
             files::write_atomic(&aside.join(STATE), &json)?;
-            if folder.exists() {
-                std::fs::remove_dir_all(&folder).map_err(io(&folder))?;
-            }
-            std::fs::rename(&aside, &folder).map_err(io(&folder))
+            remove_folder(&folder)?;
+            std::fs::rename(&aside, &folder).map_err(|e| Error::io(&folder, e))
         })();
         if written.is_err() {
             // Best effort: the first error is the one worth reporting.
@@ -62,18 +103,37 @@ impl<T: Task> Trainer<T> {
         written.map(|()| folder)
     }
 
-    /// Goes on where `checkpoint` (a `checkpoint-STEP` folder) stopped. The store must already hold
-    /// its weights, and the recipe must be that of the saved run.
-    pub fn resume(&mut self, checkpoint: &Path) -> Result<()> {
+    fn state(&self) -> State {
+        let best =
+            |best: &Best| BestState { step: best.step, stale: best.stale, result: best.result };
+        State {
+            step: self.step,
+            recipe: Value::Object(fields(&self.recipe)),
+            loss_scale: self.scaler.as_ref().map(GradScaler::state),
+            run: self.run.clone(),
+            best: self.best.as_ref().map(best),
+        }
+    }
+
+    /// Goes on where `checkpoint` (a `checkpoint-STEP` folder) stopped. The store must already hold its weights. The
+    /// recipe must be that of the saved run, but for the number of epochs or steps, by which a run is prolonged.
+    ///
+    /// # Errors
+    /// When the checkpoint is of another recipe (each field is named), run or data, is damaged, or when fewer steps
+    /// are asked for than it has done.
+    pub fn resume(&mut self, checkpoint: &Path) -> Result<Resumed> {
         let path = checkpoint.join(STATE);
         let fail = |message: String| Error::Checkpoint { path: path.clone(), message };
         let state: State = serde_json::from_slice(&files::read(&path)?)
             .map_err(|e| fail(format!("is no state of a training run: {e}")))?;
-        if state.recipe != self.recipe {
+        let saved: Recipe = serde_json::from_value(state.recipe.clone())
+            .map_err(|e| fail(format!("is no state of a training run: recipe: {e}")))?;
+        check_recipe(&state.recipe, &self.recipe).map_err(fail)?;
+        let test_changed = self.check_run(&state).map_err(fail)?;
+        if state.step > self.total {
             return Err(fail(format!(
-                "the run was made with another recipe; resume with the same flags. saved: {}; now: {}",
-                serde_json::to_string(&state.recipe).unwrap_or_default(),
-                serde_json::to_string(&self.recipe).unwrap_or_default()
+                "{} steps are done already; {} are asked for",
+                state.step, self.total
             )));
         }
         let file = SafeTensors::open(checkpoint.join(OPTIMIZER))?;
@@ -88,46 +148,192 @@ impl<T: Task> Trainer<T> {
         }
         self.step = state.step;
         self.epoch = None;
-        Ok(())
+        self.best = state.best.map(|best| self.load_best(checkpoint, best)).transpose()?;
+        Ok(Resumed {
+            step: self.step,
+            planned: saved.total_steps(self.steps_per_epoch),
+            test_changed,
+        })
+    }
+
+    fn load_best(&self, checkpoint: &Path, saved: BestState) -> Result<Best> {
+        let parameters = self.store.parameters();
+        let values = if saved.step == self.step {
+            parameters.into_iter().map(|p| (p.clone(), p.tensor())).collect()
+        } else {
+            let file = SafeTensors::open(checkpoint.join(BEST))?;
+            let value = |p: Parameter| {
+                let value = file.tensor(p.name())?.to_device(self.store.device())?;
+                Ok((p, value))
+            };
+            parameters.into_iter().map(value).collect::<Result<_>>()?
+        };
+        Ok(Best { result: saved.result, step: saved.step, stale: saved.stale, values })
+    }
+
+    /// Checks that run and data are those of the saved state; whether only the test set has changed.
+    fn check_run(&self, state: &State) -> std::result::Result<bool, String> {
+        // Without a mark there is nothing to compare: an older checkpoint, or a caller who sets none.
+        let (Some(saved), Some(run)) = (&state.run, &self.run) else { return Ok(false) };
+        if saved.id != run.id {
+            return Err(format!("belongs to another run ({}, not {})", saved.id, run.id));
+        }
+        let (was, is) = (&saved.data, &run.data);
+        if was.labels != is.labels {
+            return Err(format!(
+                "the labels of the data have changed since: {}; begin a new run",
+                changed_labels(&was.labels, &is.labels)
+            ));
+        }
+        for (name, was, is) in [
+            ("training", Some(&was.train), Some(&is.train)),
+            ("dev", was.dev.as_ref(), is.dev.as_ref()),
+        ] {
+            if was != is {
+                return Err(format!(
+                    "the {name} set has changed since; bring back the old one, or begin a new run from the trained \
+                     weights"
+                ));
+            }
+        }
+        Ok(was.test != is.test)
     }
 }
 
-/// The `checkpoint-STEP` folders in `out`, oldest first.
-fn checkpoints(out: &Path) -> Result<Vec<(u64, PathBuf)>> {
-    let entries =
-        std::fs::read_dir(out).map_err(|source| Error::Io { path: out.to_path_buf(), source })?;
-    let mut found: Vec<(u64, PathBuf)> = entries
+/// What differs between two lists of labels.
+fn changed_labels(was: &[String], is: &[String]) -> String {
+    let without = |all: &[String], others: &[String]| {
+        let rest: Vec<&str> =
+            all.iter().filter(|label| !others.contains(label)).map(String::as_str).collect();
+        let more = if rest.len() > 5 { ", …" } else { "" };
+        (rest.len(), format!("{}{more}", rest[..rest.len().min(5)].join(", ")))
+    };
+    match (without(was, is), without(is, was)) {
+        ((0, _), (0, _)) => "their order is another".into(),
+        ((_, gone), (0, _)) => format!("{gone} is gone"),
+        ((0, _), (_, new)) => format!("{new} is new"),
+        ((_, gone), (_, new)) => format!("{gone} is gone, {new} is new"),
+    }
+}
+
+/// The fields of a recipe, read back from its text: numbers compare as those of a file do.
+fn fields(recipe: &Recipe) -> Map<String, Value> {
+    let text = serde_json::to_string(recipe).unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or_default()
+}
+
+/// Checks that a recipe is the saved one, but for its length.
+fn check_recipe(saved: &Value, recipe: &Recipe) -> std::result::Result<(), String> {
+    let show = |value: &Value| match value {
+        Value::Null => "not set".to_string(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let changed: Vec<String> = fields(recipe)
+        .iter()
+        .filter(|(name, _)| !["epochs", "steps"].contains(&name.as_str()))
+        // A field that an older version did not save was not there to be changed.
+        .filter_map(|(name, now)| Some((name, saved.get(name)?, now)))
+        .filter(|(_, was, now)| was != now)
+        .map(|(name, was, now)| {
+            format!("--{} was {}, and is {}", name.replace('_', "-"), show(was), show(now))
+        })
+        .collect();
+    match changed.is_empty() {
+        true => Ok(()),
+        false => Err(format!(
+            "the run was made with another recipe: {}; resume with the same flags, or begin a new run",
+            changed.join("; ")
+        )),
+    }
+}
+
+fn remove_folder(folder: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(folder, e)),
+        _ => Ok(()),
+    }
+}
+
+/// A `checkpoint-STEP` folder.
+struct Found {
+    step: u64,
+    path: PathBuf,
+    /// The run that it belongs to; `None` for those of older versions.
+    run: Option<String>,
+}
+
+/// The checkpoints in `out`, oldest first.
+fn checkpoints(out: &Path) -> Result<Vec<Found>> {
+    let entries = match std::fs::read_dir(out) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(|e| Error::io(out, e))?,
+    };
+    let mut found: Vec<Found> = entries
         .flatten()
         .filter_map(|entry| {
             let name = entry.file_name();
             let step = name.to_str()?.strip_prefix(PREFIX)?.parse().ok()?;
-            entry.path().join(STATE).is_file().then(|| (step, entry.path()))
+            let state = std::fs::read(entry.path().join(STATE)).ok()?;
+            let state: Value = serde_json::from_slice(&state).unwrap_or_default();
+            let run = state["run"]["id"].as_str().map(str::to_string);
+            Some(Found { step, path: entry.path(), run })
         })
         .collect();
-    found.sort();
+    found.sort_by_key(|found| found.step);
     Ok(found)
 }
 
-/// The checkpoint to resume from: `dir` itself if it is one, else the newest in it.
-pub fn latest_checkpoint(dir: &Path) -> Result<PathBuf> {
+/// Whether a folder holds checkpoints, of any run.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn has_checkpoints(out: &Path) -> Result<bool> {
+    Ok(!checkpoints(out)?.is_empty())
+}
+
+/// The checkpoint to resume from: `dir` itself if it is one, else the newest in it of the run `run`.
+///
+/// # Errors
+/// When there is none.
+pub fn latest_checkpoint(dir: &Path, run: Option<&str>) -> Result<PathBuf> {
     if dir.join(STATE).is_file() {
         return Ok(dir.to_path_buf());
     }
-    checkpoints(dir)?.pop().map(|(_, path)| path).ok_or_else(|| Error::Checkpoint {
+    let mut found = checkpoints(dir)?;
+    let all = found.len();
+    found.retain(|found| found.run.as_deref() == run);
+    let others = match all - found.len() {
+        0 => String::new(),
+        n => format!(" (but {n} of another run)"),
+    };
+    found.pop().map(|found| found.path).ok_or_else(|| Error::Checkpoint {
         path: dir.to_path_buf(),
         message: format!(
-            "holds no {PREFIX}STEP folder to resume from; a run saves them with --save-every, at \
+            "holds no {PREFIX}STEP folder to resume from{others}; a run saves them with --save-every, at \
              Ctrl-C and at its end"
         ),
     })
 }
 
-/// Removes all but the newest `keep` checkpoints in `out`.
-pub fn remove_old_checkpoints(out: &Path, keep: usize) -> Result<()> {
+/// Removes from `out` all checkpoints of the run but the newest `keep`.
+///
+/// # Errors
+/// When one cannot be removed.
+pub fn remove_old_checkpoints(out: &Path, run: Option<&str>, keep: usize) -> Result<()> {
     let mut found = checkpoints(out)?;
+    found.retain(|found| found.run.as_deref() == run);
     let old = found.len().saturating_sub(keep);
-    for (_, path) in found.drain(..old) {
-        std::fs::remove_dir_all(&path).map_err(|source| Error::Io { path, source })?;
-    }
-    Ok(())
+    found.iter().take(old).try_for_each(|found| remove_folder(&found.path))
+}
+
+/// Removes from `out` what a run that begins, or goes on, after `step` does not follow: checkpoints of other runs, and
+/// those of its own that lie ahead, which would otherwise be taken for its newest.
+///
+/// # Errors
+/// When one cannot be removed.
+pub fn remove_foreign_checkpoints(out: &Path, run: Option<&str>, step: u64) -> Result<()> {
+    let mut found = checkpoints(out)?;
+    found.retain(|found| found.run.as_deref() != run || found.step > step);
+    found.iter().try_for_each(|found| remove_folder(&found.path))
 }

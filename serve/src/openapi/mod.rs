@@ -2,37 +2,52 @@
 //!
 //! A test asks every path with every method of the document, so that it cannot name what is not there.
 
+mod fields;
+mod page;
 mod paths;
 mod schemas;
 
-use std::fmt::Write;
 use std::sync::LazyLock;
 
 use axum::Router;
 use axum::http::{Method, header};
-use axum::response::{Html, IntoResponse};
+use axum::response::IntoResponse;
 use axum::routing::get;
 use serde_json::{Map, Value, json};
 
 use crate::error::Kind;
+use crate::page::file;
 use crate::protocols::Protocol;
 
-/// The paths of the document and the page.
-pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+/// The paths of the document and the page; `root` is where a proxy shows the server.
+pub fn routes<S: Clone + Send + Sync + 'static>(root: &str) -> Router<S> {
+    let mut document = DOCUMENT.clone();
+    if !root.is_empty() {
+        document["servers"] = json!([{"url": root}]);
+    }
+    let document = document.to_string();
     Router::new()
         .route(
             "/openapi.json",
-            get(|| async {
-                ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.to_string()).into_response()
+            get(move || async {
+                ([(header::CONTENT_TYPE, "application/json")], document).into_response()
             }),
         )
-        .route("/docs", get(|| async { Html(PAGE.as_str()) }))
+        .route("/docs", get(|| async { file("text/html; charset=utf-8", &PAGE) }))
+        .route(
+            "/docs.css",
+            get(|| async { file("text/css; charset=utf-8", include_str!("docs.css")) }),
+        )
+        .route(
+            "/docs.js",
+            get(|| async { file("text/javascript; charset=utf-8", include_str!("docs.js")) }),
+        )
 }
 
 /// The document.
 pub static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
 
-static PAGE: LazyLock<String> = LazyLock::new(|| page(&DOCUMENT));
+static PAGE: LazyLock<String> = LazyLock::new(|| page::page(&DOCUMENT));
 
 /// Which errors an operation may answer, by the shape that they have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +79,8 @@ impl Errors {
                 MediaType,
                 WrongTask,
                 Unauthorized,
+                Forbidden,
+                SlowRequest,
                 NoModel,
                 Overloaded,
                 Internal,
@@ -79,7 +96,7 @@ impl Errors {
                 NoModel,
                 Conflict,
                 Internal,
-                Timeout,
+                SlowRequest,
             ],
         }
     }
@@ -95,10 +112,13 @@ fn meaning(kind: Kind) -> &'static str {
         Kind::NoModel | Kind::NoVersion | Kind::NotFound => "There is no such model or version",
         Kind::Method => "The path has no such method",
         Kind::Unauthorized => "The API key is missing or wrong",
-        Kind::Forbidden => "The server was started without --model-store",
+        Kind::Forbidden => "Models cannot be changed here, or another web site asks",
         Kind::Conflict => "The state of the model forbids it",
-        Kind::Overloaded => "The queue is full; Retry-After says when to come back",
-        Kind::Timeout => "The deadline passed, or the request did not arrive in time",
+        Kind::Overloaded => {
+            "There is more to do than fits the deadline; Retry-After says when to come back"
+        }
+        Kind::SlowRequest => "The request did not arrive in time",
+        Kind::Timeout => "The deadline passed",
         Kind::Unavailable => "No model is loaded, or the server is shutting down",
         Kind::Internal => "A bug, or a damaged model",
     }
@@ -130,7 +150,7 @@ fn document() -> Value {
         "info": {
             "title": "Gradus serve",
             "version": env!("CARGO_PKG_VERSION"),
-            "summary": "BERT over the protocols of six servers",
+            "summary": "BERT over the protocols of seven servers",
             "description": "Every question takes the headers `x-request-timeout` (seconds), `x-request-id` and \
                 `traceparent`; bodies may be gzip. Answers tell in `x-…-time` (milliseconds) where their time went.",
             "license": {"name": "MIT OR Apache-2.0"},
@@ -199,44 +219,6 @@ fn described(operation: &Operation) -> Value {
     described
 }
 
-/// The page: a table a protocol, with an example to copy for each question.
-fn page(document: &Value) -> String {
-    let mut page = String::from(include_str!("docs.html"));
-    let mut tables = String::new();
-    for tag in paths::TAGS {
-        let _ = write!(tables, "<h2>{tag}</h2>\n<table>\n");
-        for (path, methods) in document["paths"].as_object().into_iter().flatten() {
-            for (method, operation) in methods.as_object().into_iter().flatten() {
-                if operation["tags"][0] != tag {
-                    continue;
-                }
-                let summary = operation["summary"].as_str().unwrap_or_default();
-                let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
-                let example = match &schema["example"] {
-                    Value::Null => String::new(),
-                    example => {
-                        format!("<code class=example>{}</code>", escaped(&example.to_string()))
-                    }
-                };
-                let _ = writeln!(
-                    tables,
-                    "<tr><td class=method>{}</td><td><code>{path}</code></td><td>{}{example}</td></tr>",
-                    method.to_uppercase(),
-                    escaped(summary),
-                );
-            }
-        }
-        tables.push_str("</table>\n");
-    }
-    let place = page.find("<!-- tables -->").unwrap_or(page.len());
-    page.insert_str(place, &tables);
-    page
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -270,6 +252,36 @@ mod tests {
         assert!(paths.len() > 40);
         for path in paths.keys() {
             assert!(PAGE.contains(&format!("<code>{path}</code>")), "{path}");
+        }
+    }
+
+    #[test]
+    fn every_field_of_a_question_says_what_it_means() {
+        fn check(document: &Value, schema: &Value, seen: &mut usize) {
+            let target = schema["$ref"].as_str().and_then(|t| t.strip_prefix('#'));
+            let schema = target.and_then(|t| document.pointer(t)).unwrap_or(schema);
+            for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+                assert!(field["description"].is_string(), "{name}");
+                check(document, field, seen);
+                *seen += 1;
+            }
+            let inner = schema["anyOf"].as_array().into_iter().flatten();
+            inner.chain(schema.get("items")).for_each(|s| check(document, s, seen));
+        }
+        let mut seen = 0;
+        for methods in DOCUMENT["paths"].as_object().unwrap().values() {
+            for operation in methods.as_object().unwrap().values() {
+                let bodies = operation["requestBody"]["content"].as_object();
+                for body in bodies.into_iter().flat_map(|kinds| kinds.values()) {
+                    check(&DOCUMENT, &body["schema"], &mut seen);
+                }
+            }
+        }
+        assert!(seen > 200, "{seen}");
+        for row in
+            ["parameters.function_to_apply", "inputs[].datatype", "top_n", "examples[].text_pair"]
+        {
+            assert!(PAGE.contains(&format!("<code>{row}</code>")), "{row}");
         }
     }
 

@@ -13,6 +13,7 @@ pub fn reference(name: &str) -> Value {
 pub fn error(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Tei => "TeiError",
+        Protocol::Cohere => "CohereError",
         Protocol::OpenAi => "OpenAiError",
         Protocol::TorchServe => "TorchServeError",
         Protocol::TfServing | Protocol::KServe => "PlainError",
@@ -28,15 +29,18 @@ pub fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
 pub fn object_of(fields: Vec<(&str, Value)>) -> Value {
     let mut properties = serde_json::Map::new();
     let mut required = Vec::new();
-    for (name, schema) in fields {
-        match name.strip_suffix('?') {
-            Some(name) => {
-                properties.insert(name.into(), json!({"anyOf": [schema, {"type": "null"}]}));
-            }
-            None => {
-                properties.insert(name.into(), schema);
-                required.push(name);
-            }
+    for (field, schema) in fields {
+        let name = field.strip_suffix('?').unwrap_or(field);
+        let mut schema = match field == name {
+            true => schema,
+            false => json!({"anyOf": [schema, {"type": "null"}]}),
+        };
+        if let Some(about) = super::fields::about(name) {
+            schema["description"] = about.into();
+        }
+        properties.insert(name.into(), schema);
+        if field == name {
+            required.push(name);
         }
     }
     json!({"type": "object", "properties": properties, "required": required})
@@ -75,6 +79,12 @@ pub fn number() -> Value {
 /// A whole number of at least `least`.
 pub fn count(least: u64) -> Value {
     json!({"type": "integer", "minimum": least})
+}
+
+/// Without fields other than those that it names.
+pub fn closed(mut schema: Value) -> Value {
+    schema["additionalProperties"] = false.into();
+    schema
 }
 
 /// One of these words.
@@ -121,6 +131,7 @@ pub fn all() -> Value {
             ("parameters?", object([("binary_data_size?", count(0))])),
         ]),
         "TeiError": object([("error", string()), ("error_type", string())]),
+        "CohereError": object([("message", string())]),
         "OpenAiError": object([(
             "error",
             object([("message", string()), ("type", string()), ("param?", string()), ("code?", string())]),

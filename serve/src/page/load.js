@@ -1,15 +1,17 @@
 // The server's load: its metrics, asked every two seconds, as numbers and small pictures. `page.js` begins it.
 'use strict';
 
+/** Name, and the number in words. What says nothing while nobody asks is `null` then, and a dash. */
 const TILES = [
   ['Requests a second', x => x.toFixed(1)],
   ['Tokens a second', x => Math.round(x).toLocaleString('en')],
   ['Requests in the queue', x => Math.round(x).toString()],
   ['Milliseconds a request', x => x.toFixed(1)],
 ];
+const DASH = '–';
 const EVERY = 2000;
 const KEPT = 60;
-const OWN = ['/metrics', '/', '/page.css', '/page.js', '/load.js', '/describe'];
+const OWN = ['/metrics', '/', '/page.css', '/page.js', '/load.js', '/request.js', '/describe', '/docs', '/docs.css', '/docs.js', '/openapi.json'];
 const load = { before: null, series: TILES.map(() => []) };
 
 /** Sums of the metrics' lines that the page shows. */
@@ -35,9 +37,10 @@ async function poll() {
       if (before) {
         const span = (now.at - before.at) / 1000;
         const timed = now.timed - before.timed;
-        const sample = [(now.requests - before.requests) / span, (now.tokens - before.tokens) / span, now.queue,
-          timed ? 1000 * (now.seconds - before.seconds) / timed : 0];
-        sample.forEach((x, i) => { load.series[i] = [...load.series[i], Math.max(0, x)].slice(-KEPT); });
+        const requests = now.requests - before.requests;
+        const sample = [requests > 0 ? requests / span : null, timed > 0 ? (now.tokens - before.tokens) / span : null,
+          now.queue, timed > 0 ? 1000 * (now.seconds - before.seconds) / timed : null];
+        sample.forEach((x, i) => { load.series[i] = [...load.series[i], x === null ? null : Math.max(0, x)].slice(-KEPT); });
       }
       tiles();
     } else {
@@ -63,6 +66,7 @@ function tiles() {
     const points = series.map((value, k) => `L${x(k)} ${(19 - 18 * value / top).toFixed(2)}`).join('');
     const picture = svg('svg', { viewBox: `0 0 ${KEPT - 1} 20`, preserveAspectRatio: 'none', 'aria-hidden': 'true' });
     if (series.length > 1) picture.append(svg('path', { d: `M${x(0)} 21${points}L${KEPT} 21Z` }));
-    return el('div', { className: 'tile' }, name, el('b', {}, series.length ? write(series.at(-1)) : '…'), picture);
+    const last = series.at(-1) ?? null;
+    return el('div', { className: 'tile' }, name, el('b', {}, last === null ? DASH : write(last)), picture);
   }));
 }

@@ -26,7 +26,8 @@ class Refused extends Error {
   constructor(code, message) { super(message); this.code = code; }
 }
 
-async function ask(path, body) {
+/** Asks; what was asked, what was answered, and how long it took. */
+async function askTimed(path, body) {
   const headers = {};
   const key = sessionStorage.getItem(KEY);
   if (key) headers.authorization = `Bearer ${key}`;
@@ -34,12 +35,14 @@ async function ask(path, body) {
   const options = { headers, method: body === undefined ? 'GET' : 'POST' };
   if (body !== undefined) options.body = JSON.stringify(body);
   let reply;
+  const start = performance.now();
   try {
     reply = await fetch(path, options);
   } catch {
     throw new Refused(0, 'The server does not answer.');
   }
   const text = await reply.text();
+  const took = performance.now() - start;
   if (reply.status === 401) {
     $('key-form').hidden = false;
     $('key').focus();
@@ -52,8 +55,10 @@ async function ask(path, body) {
     } catch { /* not JSON: as it is */ }
     throw new Refused(reply.status, String(said).slice(0, 500));
   }
-  return path === 'metrics' ? text : JSON.parse(text);
+  return { path, body, reply, took, answer: path === 'metrics' ? text : JSON.parse(text) };
 }
+
+const ask = async (path, body) => (await askTimed(path, body)).answer;
 
 // ---- colours
 
@@ -84,15 +89,18 @@ function inkOn(c) {
 
 // ---- the models
 
-const state = { turn: 0, models: [], shown: null, token: 0, layer: 0, head: -1, embedder: null };
+const state = { paired: false, turn: 0, models: [], shown: null, token: 0, layer: 0, head: -1, embedder: null };
 const EXAMPLES = {
   'text-classification': 'How do I locate my card? It has not arrived yet.',
   'feature-extraction': 'The cat sat on the mat because it was tired.',
   'token-classification': 'Ada Lovelace wrote to Charles Babbage from London.',
   'fill-mask': 'The capital of France is [MASK].',
 };
+/** Classifiers of one label tell how well a text answers a query. */
+const ranks = model => model.task === 'text-classification' && model.labels === 1;
+const RANKED = ['It is on its way: cards take a week.', 'You can find its place in the app.', 'The exchange rate is fair.'].join('\n');
 const TASKS = {
-  'text-classification': m => `Classifies into ${m.labels} labels`,
+  'text-classification': m => (ranks(m) ? 'Ranks texts by how well they answer a query' : `Classifies into ${m.labels} labels`),
   'feature-extraction': m => `Embeds into ${m.hidden} dimensions`,
   'token-classification': m => `Labels words with ${m.labels} tags`,
   'fill-mask': m => `Fills ${m.mask || '[MASK]'} with words`,
@@ -112,9 +120,33 @@ async function start() {
   if (described.metrics) poll();
   else $('load-note').textContent = 'This server shows its load at a port of its own.';
   if (!state.models.length) return show('ask-error', 'No model is loaded.');
+  const said = fromAddress();
+  if (said) restore(said);
   picked();
-  await run();
+  await run(false);
+  if (said?.get('sentences')) await compare();
 }
+
+/** Takes the state that an address has. */
+function restore(said) {
+  const model = state.models.find(m => m.name === said.get('model'));
+  if (model) $('model').value = model.name;
+  else if (said.get('model')) show('link-error', `The link is to the model ${said.get('model')}, which is not here.`);
+  for (const id of ['text', 'second', 'sentences']) if (said.has(id)) $(id).value = said.get(id);
+  state.paired = said.has('second');
+  state.layer = Number(said.get('layer') ?? 0) || 0;
+  state.head = Number(said.get('head') ?? -1);
+}
+
+/** The address of what is shown. */
+const link = () => address({
+  model: chosen()?.name,
+  text: $('text').value,
+  second: secondShown() ? $('second').value : '',
+  layer: state.layer || '',
+  head: state.head < 0 ? '' : state.head,
+});
+const secondShown = () => !$('second-part').hidden;
 
 function picked() {
   const model = chosen();
@@ -122,6 +154,17 @@ function picked() {
   if (!text.value || Object.values(EXAMPLES).some(e => e.replace('[MASK]', '') === text.value.replace(/\[MASK\]|<mask>/, ''))) {
     text.value = EXAMPLES[model.task].replace('[MASK]', model.mask || '[MASK]');
   }
+  const rank = ranks(model);
+  const pairs = model.task === 'text-classification';
+  $('text-label').textContent = rank ? 'Query' : 'Text';
+  $('second-label').textContent = rank ? 'Texts to rank, one a line' : 'Second text';
+  $('second').rows = rank ? 5 : 2;
+  $('second-part').hidden = !(rank || (pairs && state.paired));
+  if (rank && !$('second').value.trim()) $('second').value = RANKED;
+  if (!rank && $('second').value === RANKED) $('second').value = '';
+  $('pair').hidden = !pairs || rank;
+  $('pair').textContent = state.paired ? 'Without the second text' : 'Add a second text';
+  $('pair').setAttribute('aria-expanded', state.paired);
   $('mask').hidden = !model.mask;
   $('mask').textContent = `Insert ${model.mask}`;
   $('about').textContent = `${TASKS[model.task](model)}. ${model.layers} layers, ${model.heads} heads, ` +
@@ -136,11 +179,37 @@ function bar(share) {
   return el('span', { className: 'track', 'aria-hidden': 'true' }, fill);
 }
 
-/** Labels with scores, the best first. What a row has to do when its label is pressed makes that a button. */
+/** Labels with scores, the best first. What a row has to do when its label is pressed makes that a button. `said` is the
+ *  score in words, `share` its part of the bar. */
 function bars(rows, most = 8) {
-  return el('ol', { className: 'bars' }, ...rows.slice(0, most).map(row => el('li', {},
+  const one = row => el('li', {},
     el('span', { className: 'name' }, row.press
-      ? el('button', { type: 'button', className: 'plain', title: row.title, onclick: row.press }, row.label) : row.label), bar(row.score), el('span', { className: 'score' }, percent(row.score)))));
+      ? el('button', { type: 'button', className: 'plain', title: row.title ?? '', onclick: row.press }, row.label) : row.label),
+    bar(row.share ?? row.score), el('span', { className: 'score' }, row.said ?? percent(row.score)));
+  const list = el('ol', { className: 'bars' }, ...rows.slice(0, most).map(one));
+  if (rows.length <= most) return list;
+  const more = el('button', { type: 'button', className: 'plain', 'aria-expanded': 'false' }, `All ${rows.length}`);
+  more.onclick = () => {
+    const all = more.getAttribute('aria-expanded') === 'false';
+    list.replaceChildren(...rows.slice(0, all ? rows.length : most).map(one));
+    more.textContent = all ? `The first ${most}` : `All ${rows.length}`;
+    more.setAttribute('aria-expanded', all);
+  };
+  return el('div', {}, list, el('div', { className: 'row' }, more));
+}
+
+/** Scores as parts of a bar, and in words: probabilities as they are, other numbers between the least and the largest. */
+function scored(rows) {
+  const scores = rows.map(row => row.score);
+  const [least, most] = [Math.min(...scores), Math.max(...scores)];
+  if (least >= 0 && most <= 1) return rows;
+  return rows.map(row => ({ ...row, share: most > least ? (row.score - least) / (most - least) : 1, said: row.score.toFixed(3) }));
+}
+
+/** Texts by how well they answer the query; one that is pressed shows its tokens beside the query's. */
+function ranking(ranks, texts) {
+  const rows = ranks.map(rank => ({ label: texts[rank.index], score: rank.score, title: 'Show its tokens', press: () => beside(texts[rank.index]) }));
+  return [bars(scored(rows)), el('p', { className: 'note' }, 'The best first. Press a text to see its tokens and the query’s below.')];
 }
 
 /** A vector as a strip: one hue for positive numbers, another for negative ones. */
@@ -173,7 +242,7 @@ function tagged(text, spans) {
 }
 
 const ANSWERS = {
-  'text-classification': answer => [bars(answer[0])],
+  'text-classification': answer => [bars(scored(answer[0]))],
   'feature-extraction': answer => [
     strip(answer[0]),
     el('p', { className: 'note' }, `${answer[0].length} numbers, of length 1: ` +
@@ -209,32 +278,69 @@ function mask() {
   text.focus();
 }
 
-async function run() {
-  const model = chosen();
+/** What the chosen model is asked: the path, the body, what its answer looks like, and whose tokens are shown. */
+function question(model) {
   const text = $('text').value;
+  const second = secondShown() ? $('second').value : '';
+  if (ranks(model)) {
+    const texts = second.split('\n').map(s => s.trim()).filter(Boolean);
+    if (!texts.length) throw new Refused(0, 'Give texts to rank, one a line.');
+    if (!text) throw new Refused(0, 'Give a query.');
+    return { path: 'rerank', body: { model: model.name, query: text, texts }, view: a => ranking(a, texts),
+      attended: a => [text, texts[a[0].index]] };
+  }
+  return { path: `models/${encodeURIComponent(model.name)}`, body: { inputs: second ? { text, text_pair: second } : text },
+    view: a => ANSWERS[model.task](a, text), attended: () => (second ? [text, second] : text) };
+}
+
+/** Shows the tokens of the query and of one of the ranked texts. */
+async function beside(text) {
+  const turn = ++state.turn;
+  try {
+    const shown = await attention(chosen(), [$('text').value, text], {});
+    if (turn !== state.turn) return;
+    await attend(shown);
+    $('tokens-card').scrollIntoView({ block: 'start' });
+  } catch (error) {
+    show('ask-error', error.message);
+  } finally {
+    if (turn === state.turn) $('go').disabled = false;
+  }
+}
+
+/** Shows tokens and attention. */
+async function attend(shown) {
+  const { model } = shown;
+  state.shown = shown;
+  state.token = Math.max(0, shown.tokens.findIndex(t => !t.special));
+  state.layer = Math.min(state.layer, model.layers - 1);
+  state.head = Math.min(state.head, model.heads - 1);
+  selectors(model);
+  tokens();
+  await draw();
+}
+
+/** Asks the chosen model; `kept`: the address is that of what is shown from now on. */
+async function run(kept = true) {
+  const model = chosen();
   if (!model) return;
   // Whoever asks again does not want the earlier answer any more.
   const turn = ++state.turn;
   $('go').disabled = true;
   show('ask-error', '');
   try {
-    // An answer and what it was computed from, at the same time.
-    const attended = attention(model, text, {});
-    attended.catch(() => {});
-    const answer = await ask(`models/${encodeURIComponent(model.name)}`, { inputs: text });
-    const shown = await attended;
+    const { path, body, view, attended } = question(model);
+    const asked = await askTimed(path, body);
+    const shown = await attention(model, attended(asked.answer), {});
     if (turn !== state.turn) return;
-    $('answer').replaceChildren(...ANSWERS[model.task](answer, text));
-    state.shown = shown;
-    state.token = Math.max(0, state.shown.tokens.findIndex(t => !t.special));
-    state.layer = Math.min(state.layer, model.layers - 1);
-    state.head = Math.min(state.head, model.heads - 1);
-    selectors(model);
-    tokens();
-    await draw();
+    $('answer').replaceChildren(...view(asked.answer));
+    showRequest('request', asked, link);
+    if (kept) history.replaceState(null, '', link());
+    await attend(shown);
   } catch (error) {
     if (turn !== state.turn) return;
     $('answer').replaceChildren();
+    $('request').replaceChildren();
     $('tokens-card').hidden = true;
     show('ask-error', error.message);
   } finally {
@@ -285,7 +391,7 @@ function tokens() {
   $('tokens-card').hidden = false;
   $('tokens').replaceChildren(...state.shown.tokens.map((token, i) => el('button', {
     type: 'button',
-    className: token.special ? 'token special' : 'token',
+    className: `token${token.special ? ' special' : ''}${token.segment ? ' second' : ''}`,
     tabIndex: i === state.token ? 0 : -1,
     onclick: () => look(i),
     onmouseenter: () => look(i),
@@ -329,7 +435,7 @@ function look(i) {
     chip.title = `${shown.tokens[j].text}: ${percent(values[j])}`;
   });
   const token = shown.tokens[i];
-  const place = token.special ? 'special' : `characters ${token.start} to ${token.stop}`;
+  const place = token.special ? 'special' : `characters ${token.start} to ${token.stop}${token.segment ? ' of the second text' : ''}`;
   const order = values.map((_, j) => j).sort((a, b) => values[b] - values[a]).slice(0, 3);
   const best = order.map(j => `${quoted(shown.tokens[j])} ${percent(values[j], 0)}`).join(', ');
   $('token-line').textContent = `${quoted(token)}, token ${i + 1} of ${shown.tokens.length}, id ${token.id}, ${place}, ` +
@@ -478,12 +584,15 @@ async function compare() {
   try {
     if (sentences.length < 2) throw new Refused(0, 'Give two sentences or more, one a line.');
     if (sentences.length > 40) throw new Refused(0, `These are ${sentences.length} sentences; at most 40 are shown.`);
-    const vectors = await ask('embed', { model: state.embedder.name, inputs: sentences, normalize: true });
+    const asked = await askTimed('embed', { model: state.embedder.name, inputs: sentences, normalize: true });
+    const vectors = asked.answer;
     const cosines = vectors.map(a => vectors.map(b => a.reduce((sum, x, i) => sum + x * b[i], 0)));
     matrix(sentences, cosines);
+    showRequest('compare-request', asked, () => address({ sentences: sentences.join('\n') }));
   } catch (error) {
     $('matrix').hidden = true;
     $('alike').textContent = '';
+    $('compare-request').replaceChildren();
     show('compare-error', error.message);
   }
 }
@@ -508,10 +617,27 @@ function matrix(sentences, cosines) {
 // ---- what people do
 
 $('ask').addEventListener('submit', event => { event.preventDefault(); run(); });
-$('text').addEventListener('keydown', event => {
-  if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) { event.preventDefault(); run(); }
-});
+for (const id of ['text', 'second']) {
+  $(id).addEventListener('keydown', event => {
+    // Where a line is a text, Enter begins a new one.
+    const lines = id === 'second' && ranks(chosen());
+    if (event.key === 'Enter' && !event.shiftKey && !event.isComposing && !lines) { event.preventDefault(); run(); }
+  });
+}
 $('mask').addEventListener('click', mask);
+$('pair').addEventListener('click', () => {
+  state.paired = !state.paired;
+  picked();
+  if (state.paired) $('second').focus(); else run();
+});
+addEventListener('hashchange', () => {
+  const said = fromAddress();
+  if (!said || !state.models.length) return;
+  restore(said);
+  picked();
+  run(false);
+  if (said.get('sentences')) compare();
+});
 $('model').addEventListener('change', () => { picked(); run(); });
 $('layer').addEventListener('change', () => { state.layer = Number($('layer').value); draw(); });
 $('head').addEventListener('change', () => { state.head = Number($('head').value); draw(); });

@@ -12,18 +12,19 @@ use axum::Router;
 use axum::extract::Path;
 use axum::response::Response;
 use axum::routing::post;
-use gradus_models::pipelines::{Fill, Tag, spans};
+use gradus_models::pipelines::{ClassificationFunction, Fill, Tag, WordLabel, groups};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::tei;
+use super::values::FILLS;
 use crate::app::App;
 use crate::ask::{Encode, Question, Scores, Text, dot};
 use crate::call::{Call, answer, with_usage};
 use crate::error::{Kind, Problem, Result};
 use crate::json::{Fields, expected, string, strings};
 use crate::pipeline::Task;
-use crate::registry::{Served, Version};
+use crate::registry::{Served, Version, no_model};
 
 /// The paths; `/models/{model}` stands with TorchServe's, which has other methods there.
 pub fn routes() -> Router<Arc<App>> {
@@ -49,58 +50,92 @@ pub async fn named(Path(model): Path<String>, call: Call) -> Result<Response> {
     pipeline(served, call, fields).await
 }
 
+/// `POST /models/{organisation}/{model}`, where no model has such a name: those that are known come as one part.
+pub async fn named_of_hub(Path((organisation, model)): Path<(String, String)>) -> Problem {
+    no_model(&format!("{organisation}/{model}"))
+}
+
 /// How logits become scores.
 pub const FUNCTIONS: [&str; 3] = ["none", "softmax", "sigmoid"];
-/// How words are grouped.
+/// How words are labelled and grouped: `none` leaves them single; `simple` is here what `first` is, for a word has one
+/// label.
 pub const STRATEGIES: [&str; 5] = ["none", "simple", "first", "average", "max"];
 
-/// The options of single tasks.
-struct Pipes {
-    function: Option<String>,
-    strategy: Option<String>,
-    top_k: Option<usize>,
+/// The parameters that a model of a task takes. Others are refused, as `transformers` refuses them.
+pub fn parameters(task: Task) -> &'static [&'static str] {
+    match task {
+        Task::Embed => {
+            &["normalize", "dimensions", "prompt_name", "truncate", "truncation_direction"]
+        }
+        Task::Classify => &["function_to_apply", "top_k", "truncate", "truncation_direction"],
+        Task::FillMask => &["top_k", "targets", "truncate", "truncation_direction"],
+        Task::Tag => &["aggregation_strategy", "ignore_labels", "truncate", "truncation_direction"],
+    }
+}
+
+/// A question to a pipeline.
+struct Ask {
+    served: Arc<Served>,
+    call: Call,
+    inputs: Value,
+    parameters: Fields,
+    options: Encode,
+}
+
+impl Ask {
+    /// Refuses the parameters that are left.
+    fn end(&mut self) -> Result<()> {
+        std::mem::take(&mut self.parameters).end(parameters(self.served.task()))
+    }
 }
 
 async fn pipeline(served: Arc<Served>, call: Call, mut fields: Fields) -> Result<Response> {
     let mut parameters = fields.object("parameters")?;
     let inputs = fields.required("inputs")?;
-    // The client puts a task's own options beside the inputs or among the parameters.
-    let truncate = parameters.bool("truncate")?.or(fields.bool("truncate")?);
-    let options = Encode {
-        truncate: truncate.unwrap_or(call.app.limits.truncate),
-        left: false,
-        prompt: parameters.string("prompt_name")?.or(fields.string("prompt_name")?),
-    };
-    // Options of other tasks are read too: what is no option is refused whatever the model.
-    let pipes = Pipes {
-        function: one_of(&mut parameters, "function_to_apply", &FUNCTIONS)?,
-        strategy: one_of(&mut parameters, "aggregation_strategy", &STRATEGIES)?,
-        top_k: top_k(&mut parameters)?,
-    };
-    match served.task() {
-        Task::Embed if inputs.is_object() => similarity(served, call, inputs, options).await,
-        Task::Embed => {
-            let normalize = parameters.bool("normalize")?.or(fields.bool("normalize")?);
-            let texts = tei::texts(inputs, "inputs")?;
-            call.count(texts.len(), "inputs")?;
-            let normalize = normalize.unwrap_or(true);
-            let asked =
-                served.embed(Question::new(texts, options, call.caller), normalize, None).await?;
-            let numbers = asked.answers.iter().map(Vec::len).sum();
-            Ok(with_usage(answer(asked.answers, numbers).await?, &asked.usage))
+    // A task's options may stand beside the inputs too, as text-embeddings-inference has them.
+    for key in self::parameters(served.task()) {
+        if let Some(value) = fields.take(key) {
+            parameters.put(key, value);
         }
-        Task::Classify => classify(served, call, inputs, &pipes, options).await,
-        Task::FillMask => fill_mask(served, call, inputs, &pipes, options).await,
-        Task::Tag => tag(served, call, inputs, &pipes, options).await,
+    }
+    let options = Encode {
+        prompt: match served.task() {
+            Task::Embed => parameters.string("prompt_name")?,
+            _ => None,
+        },
+        ..tei::truncation(&call, &mut parameters)?
+    };
+    parameters.refuse(&["stride"], "asks for parts of a long text; texts are cut here")?;
+    let ask = Ask { served, call, inputs, parameters, options };
+    match ask.served.task() {
+        Task::Embed if ask.inputs.is_object() => similarity(ask).await,
+        Task::Embed => embed(ask).await,
+        Task::Classify => classify(ask).await,
+        Task::FillMask => fill_mask(ask).await,
+        Task::Tag => tag(ask).await,
     }
 }
 
-async fn similarity(
-    served: Arc<Served>,
-    call: Call,
-    inputs: Value,
-    options: Encode,
-) -> Result<Response> {
+async fn embed(mut ask: Ask) -> Result<Response> {
+    let normalize = ask.parameters.bool("normalize")?.unwrap_or(true);
+    let dimensions = ask.parameters.count("dimensions")?;
+    ask.end()?;
+    let Ask { served, call, inputs, options, .. } = ask;
+    let texts = tei::inputs(&call, inputs, "inputs")?;
+    call.count(texts.len(), "inputs")?;
+    let question = Question::new(texts, options, call.caller);
+    let asked = served.embed(question, normalize, dimensions).await?;
+    let numbers = asked.answers.iter().map(Vec::len).sum();
+    Ok(with_usage(answer(asked.answers, numbers).await?, &asked.usage))
+}
+
+async fn similarity(mut ask: Ask) -> Result<Response> {
+    // The cosine is of vectors of length 1, whole ones.
+    ask.parameters.take("normalize");
+    ask.parameters
+        .refuse(&["dimensions"], "is of single vectors; similarities are of whole ones")?;
+    ask.end()?;
+    let Ask { served, call, inputs, options, .. } = ask;
     let mut inputs = Fields::of(inputs, "inputs")?;
     let source = string(inputs.required("source_sentence")?, "inputs.source_sentence")?;
     let sentences = strings(inputs.required("sentences")?, "inputs.sentences")?;
@@ -147,9 +182,9 @@ fn texts(inputs: Value) -> Result<(Vec<Text>, bool)> {
     }
 }
 
-/// A parameter that is one of some words.
+/// A parameter that is one of some words, in capitals or not.
 fn one_of(parameters: &mut Fields, key: &str, words: &[&str]) -> Result<Option<String>> {
-    match parameters.string(key)? {
+    match parameters.string(key)?.map(|word| word.to_lowercase()) {
         Some(word) if !words.contains(&word.as_str()) => {
             let message = format!("must be one of {}", words.join(", "));
             Err(Problem::field(&parameters.at(key), message))
@@ -166,18 +201,16 @@ fn top_k(parameters: &mut Fields) -> Result<Option<usize>> {
     }
 }
 
-async fn classify(
-    served: Arc<Served>,
-    call: Call,
-    inputs: Value,
-    pipes: &Pipes,
-    options: Encode,
-) -> Result<Response> {
-    let scores = match pipes.function.as_deref() {
-        Some("none") => Scores::Raw,
+async fn classify(mut ask: Ask) -> Result<Response> {
+    let scores = match one_of(&mut ask.parameters, "function_to_apply", &FUNCTIONS)?.as_deref() {
+        Some("none") => Scores::By(ClassificationFunction::None),
+        Some("softmax") => Scores::By(ClassificationFunction::Softmax),
+        Some("sigmoid") => Scores::By(ClassificationFunction::Sigmoid),
         _ => Scores::Model,
     };
-    let top_k = pipes.top_k.unwrap_or(usize::MAX);
+    let top_k = top_k(&mut ask.parameters)?.unwrap_or(usize::MAX);
+    ask.end()?;
+    let Ask { served, call, inputs, options, .. } = ask;
     let (texts, _) = texts(inputs)?;
     call.count(texts.len(), "inputs")?;
     let asked = served.classify(Question::new(texts, options, call.caller), scores).await?;
@@ -221,17 +254,49 @@ impl From<Vec<Vec<Fill>>> for Masks {
     }
 }
 
-async fn fill_mask(
-    served: Arc<Served>,
-    call: Call,
-    inputs: Value,
-    pipes: &Pipes,
-    options: Encode,
-) -> Result<Response> {
-    let top_k = pipes.top_k.unwrap_or(5);
+/// The ids of the words that alone may stand for a mask.
+fn targets(served: &Served, parameters: &mut Fields) -> Result<Option<Arc<[u32]>>> {
+    let at = parameters.at("targets");
+    let words = match parameters.take("targets") {
+        None => return Ok(None),
+        Some(Value::String(word)) => vec![word],
+        Some(other) => strings(other, &at)?,
+    };
+    let tokenizer = served.pipeline().tokenizer();
+    let mut ids = Vec::new();
+    for (i, word) in words.iter().enumerate() {
+        let encoded = || {
+            let encoding = tokenizer.encode(word, None, usize::MAX).ok()?;
+            let tokens = encoding.ids.iter().zip(&encoding.special);
+            let own: Vec<u32> =
+                tokens.filter(|(_, special)| !**special).map(|(&id, _)| id).collect();
+            <[u32; 1]>::try_from(own).ok().map(|[id]| id)
+        };
+        let known = tokenizer.id(word).or_else(encoded);
+        let id = known.filter(|&id| Some(id) != tokenizer.unk_id()).ok_or_else(|| {
+            let word: String = word.chars().take(64).collect();
+            let message = format!("`{word}` is no single token of the model `{}`", served.name);
+            Problem::field(&format!("{at}[{i}]"), message)
+        })?;
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    match ids.is_empty() {
+        true => Err(Problem::field(&at, "is empty; name a word at least")),
+        false => Ok(Some(ids.into())),
+    }
+}
+
+async fn fill_mask(mut ask: Ask) -> Result<Response> {
+    let top_k = top_k(&mut ask.parameters)?.unwrap_or(FILLS);
+    let targets = targets(&ask.served, &mut ask.parameters)?;
+    ask.end()?;
+    let Ask { served, call, inputs, options, .. } = ask;
     let (texts, single) = texts(inputs)?;
     call.count(texts.len(), "inputs")?;
-    let asked = served.fill_mask(Question::new(texts, options, call.caller), top_k).await?;
+    let question = Question::new(texts, options, call.caller);
+    let asked = served.fill_mask(question, top_k, targets).await?;
     let numbers = 20 * asked.answers.iter().flatten().map(Vec::len).sum::<usize>();
     let mut answers = asked.answers.into_iter().map(Masks::from);
     let response = match (single, answers.next()) {
@@ -249,15 +314,21 @@ enum Tagged {
     Span { entity_group: String, score: f32, word: String, start: usize, end: usize },
 }
 
-async fn tag(
-    served: Arc<Served>,
-    call: Call,
-    inputs: Value,
-    pipes: &Pipes,
-    options: Encode,
-) -> Result<Response> {
+async fn tag(mut ask: Ask) -> Result<Response> {
+    let strategy = one_of(&mut ask.parameters, "aggregation_strategy", &STRATEGIES)?;
     // InferenceClient's default is `simple`.
-    let group = pipes.strategy.as_deref() != Some("none");
+    let group = strategy.as_deref() != Some("none");
+    let label = match strategy.as_deref() {
+        Some("average") => WordLabel::Average,
+        Some("max") => WordLabel::Max,
+        _ => WordLabel::First,
+    };
+    let ignored = match ask.parameters.take("ignore_labels") {
+        None => vec!["O".to_string()],
+        Some(labels) => strings(labels, &ask.parameters.at("ignore_labels"))?,
+    };
+    ask.end()?;
+    let Ask { served, call, inputs, options, .. } = ask;
     let (texts, single) = texts(inputs)?;
     call.count(texts.len(), "inputs")?;
     let plain: Vec<String> = texts
@@ -267,7 +338,8 @@ async fn tag(
             Text::Ids(_) => String::new(),
         })
         .collect();
-    let asked = served.tag(Question::new(texts, options, call.caller)).await?;
+    let asked = served.tag(Question::new(texts, options, call.caller), label).await?;
+    let kept = |tag: &Tag| !ignored.contains(&tag.label);
     let word = |(index, tag): (usize, Tag)| Tagged::Word {
         entity: tag.label,
         score: tag.score,
@@ -284,11 +356,8 @@ async fn tag(
         end: tag.end,
     };
     let mut answers = plain.iter().zip(asked.answers).map(|(text, words)| match group {
-        true => spans(text, &words).into_iter().map(span).collect::<Vec<_>>(),
-        false => {
-            let words = words.into_iter().enumerate().filter(|(_, tag)| tag.label != "O");
-            words.map(word).collect()
-        }
+        true => groups(text, &words).into_iter().filter(kept).map(span).collect::<Vec<_>>(),
+        false => words.into_iter().enumerate().filter(|(_, tag)| kept(tag)).map(word).collect(),
     });
     let numbers = 20 * plain.iter().map(String::len).sum::<usize>();
     let response = match (single, answers.next()) {

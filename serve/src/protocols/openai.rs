@@ -21,7 +21,10 @@ use crate::ask::{Encode, Question};
 use crate::call::{Call, answer, small, with_usage};
 use crate::error::{Kind, Problem, Result};
 use crate::pipeline::Task;
-use crate::registry::{Listed, no_model};
+use crate::registry::Listed;
+
+/// The fields of a request. Others are refused, as OpenAI refuses them.
+pub const FIELDS: [&str; 5] = ["input", "model", "encoding_format", "dimensions", "user"];
 
 /// The paths.
 pub fn routes() -> Router<Arc<App>> {
@@ -85,7 +88,10 @@ async fn embeddings(call: Call) -> Result<Response> {
     };
     let dimensions = fields.count("dimensions")?;
     let options = Encode { truncate: call.app.limits.truncate, ..Encode::default() };
-    let texts = tei::texts(fields.required("input")?, "input")?;
+    let texts = tei::inputs(&call, fields.required("input")?, "input")?;
+    // Whoever stands behind the request changes no answer.
+    fields.string("user")?;
+    fields.end(&FIELDS)?;
     call.count(texts.len(), "input")?;
     let asked = served.embed(Question::new(texts, options, call.caller), true, dimensions).await?;
     let numbers = asked.answers.iter().map(Vec::len).sum();
@@ -111,11 +117,11 @@ async fn embeddings(call: Call) -> Result<Response> {
     Ok(with_usage(answer(body, numbers).await?, &asked.usage))
 }
 
-fn about(listed: &Listed) -> Value {
+fn about(listed: &Listed, name: &str) -> Value {
     let served = listed.versions.iter().find(|served| served.version == listed.default);
     let created = served.and_then(|s| s.loaded.duration_since(UNIX_EPOCH).ok());
     json!({
-        "id": listed.name,
+        "id": name,
         "object": "model",
         "created": created.unwrap_or_default().as_secs(),
         "owned_by": "gradus",
@@ -123,12 +129,16 @@ fn about(listed: &Listed) -> Value {
 }
 
 async fn models(State(app): State<Arc<App>>) -> Response {
-    let data: Vec<Value> = app.models.list().iter().map(about).collect();
+    let mut data = Vec::new();
+    for listed in app.models.list() {
+        data.push(about(&listed, &listed.name));
+        data.extend(app.models.aliases(&listed.name).iter().map(|alias| about(&listed, alias)));
+    }
     small(&json!({"object": "list", "data": data}))
 }
 
 /// `GET /v1/models/{model}` is TensorFlow Serving's path too; this is OpenAI's answer to it, which stands beside theirs
 /// in one object.
 pub fn model(app: &App, name: &str) -> Result<Value> {
-    app.models.list().iter().find(|l| l.name == name).map(about).ok_or_else(|| no_model(name))
+    Ok(about(&app.models.versions(name)?, name))
 }

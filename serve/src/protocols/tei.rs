@@ -13,13 +13,14 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use gradus_models::Precision;
-use gradus_models::pipelines::Score;
+use gradus_models::pipelines::{ClassificationFunction, Score};
 use gradus_models::tokenizer::char_offsets;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::cohere;
 use crate::app::App;
-use crate::ask::{Encode, Question, Scores, Text, dot, offload};
+use crate::ask::{Asked, Encode, Question, Scores, Text, check_copies, dot, encoding};
 use crate::call::{Call, answer, small, with_usage};
 use crate::error::{Kind, Problem, Result};
 use crate::json::{Fields, expected, ids, list, string, strings};
@@ -82,13 +83,27 @@ pub fn model(call: &Call, fields: &mut Fields, tasks: &[Task]) -> Result<Arc<Ser
 
 /// `truncate`, `truncation_direction`, `prompt_name`.
 pub fn encode(call: &Call, fields: &mut Fields) -> Result<Encode> {
+    Ok(Encode { prompt: fields.string("prompt_name")?, ..truncation(call, fields)? })
+}
+
+/// `truncate`, `truncation_direction`.
+pub fn truncation(call: &Call, fields: &mut Fields) -> Result<Encode> {
     let truncate = fields.bool("truncate")?.unwrap_or(call.app.limits.truncate);
     let left = match fields.string("truncation_direction")?.as_deref() {
         None | Some("Right" | "right") => false,
         Some("Left" | "left") => true,
         Some(_) => return Err(Problem::field("truncation_direction", "must be `Left` or `Right`")),
     };
-    Ok(Encode { truncate, left, prompt: fields.string("prompt_name")? })
+    Ok(Encode { truncate, left, prompt: None })
+}
+
+/// As [`texts`], without token ids where the server takes none (`--no-token-ids`).
+pub fn inputs(call: &Call, value: Value, at: &str) -> Result<Vec<Text>> {
+    let texts = texts(value, at)?;
+    if texts.iter().any(|text| matches!(text, Text::Ids(_))) {
+        call.app.take_token_ids(at)?;
+    }
+    Ok(texts)
 }
 
 /// A text, texts, token ids, or lists of token ids. Empty texts are refused.
@@ -136,7 +151,7 @@ async fn embed(call: Call) -> Result<Response> {
     let options = encode(&call, &mut fields)?;
     let normalize = fields.bool("normalize")?.unwrap_or(true);
     let dimensions = fields.count("dimensions")?;
-    let texts = texts(fields.required("inputs")?, "inputs")?;
+    let texts = inputs(&call, fields.required("inputs")?, "inputs")?;
     call.count(texts.len(), "inputs")?;
     let asked =
         served.embed(Question::new(texts, options, call.caller), normalize, dimensions).await?;
@@ -148,7 +163,7 @@ async fn embed_all(call: Call) -> Result<Response> {
     let mut fields = call.fields().await?;
     let served = model(&call, &mut fields, &[Task::Embed])?;
     let options = encode(&call, &mut fields)?;
-    let texts = texts(fields.required("inputs")?, "inputs")?;
+    let texts = inputs(&call, fields.required("inputs")?, "inputs")?;
     call.count(texts.len(), "inputs")?;
     let asked = served.embed_tokens(Question::new(texts, options, call.caller)).await?;
     let numbers = asked.answers.iter().flatten().map(Vec::len).sum();
@@ -203,8 +218,11 @@ async fn predict(call: Call) -> Result<Response> {
     Ok(with_usage(answer(predictions, numbers).await?, &asked.usage))
 }
 
-fn raw(fields: &mut Fields) -> Result<Scores> {
-    Ok(if fields.bool("raw_scores")?.unwrap_or(false) { Scores::Raw } else { Scores::Model })
+pub(super) fn raw(fields: &mut Fields) -> Result<Scores> {
+    Ok(match fields.bool("raw_scores")?.unwrap_or(false) {
+        true => Scores::By(ClassificationFunction::None),
+        false => Scores::Model,
+    })
 }
 
 /// A text's place in a ranking.
@@ -218,31 +236,74 @@ struct Rank {
 
 async fn rerank(call: Call) -> Result<Response> {
     let mut fields = call.fields().await?;
-    let served = model(&call, &mut fields, &[Task::Classify])?;
-    if served.pipeline().labels().len() != 1 {
-        return Err(wrong_task(&served, "ranking, with a single label"));
+    // Cohere's shape and its likes come to this path too.
+    if fields.has("documents") {
+        return cohere::rerank(call, fields, "1").await;
     }
+    let why = "goes with `documents`, not with `texts`";
+    fields.refuse(
+        &["return_documents", "rank_fields", "max_chunks_per_doc", "max_tokens_per_doc"],
+        why,
+    )?;
+    let served = ranker(&call, &mut fields)?;
     let options = encode(&call, &mut fields)?;
     let scores = raw(&mut fields)?;
     let return_text = fields.bool("return_text")?.unwrap_or(false);
-    let query = string(fields.required("query")?, "query")?;
-    if query.is_empty() {
-        return Err(empty("query"));
-    }
+    // Not text-embeddings-inference's own, but sent to it.
+    let top_n = top_n(&mut fields)?;
+    let query = query(&mut fields)?;
     let texts = strings(fields.required("texts")?, "texts")?;
     call.count(texts.len(), "texts")?;
+    check_copies(query.len(), texts.len(), "query")?;
     let pairs = texts.iter().map(|text| Text::Pair(query.clone(), text.clone())).collect();
-    let asked = served.scores(Question::new(pairs, options, call.caller), scores).await?;
-    let ranks =
-        texts.into_iter().zip(&asked.answers).enumerate().map(|(index, (text, scores))| Rank {
-            index,
-            score: scores.first().copied().unwrap_or_default(),
-            text: return_text.then_some(text),
-        });
-    let mut ranks: Vec<Rank> = ranks.collect();
-    ranks.sort_by(|a, b| b.score.total_cmp(&a.score));
+    let asked = ranked(&served, Question::new(pairs, options, call.caller), scores).await?;
+    let rank = |(index, score): (usize, f32)| Rank {
+        index,
+        score,
+        text: return_text.then(|| texts[index].clone()),
+    };
+    let ranks: Vec<Rank> = asked.answers.into_iter().take(top_n).map(rank).collect();
     let numbers = 10 * ranks.len();
     Ok(with_usage(answer(ranks, numbers).await?, &asked.usage))
+}
+
+/// The model of a request for a ranking: a classifier of a single label.
+pub(super) fn ranker(call: &Call, fields: &mut Fields) -> Result<Arc<Served>> {
+    let served = model(call, fields, &[Task::Classify])?;
+    match served.pipeline().labels().len() {
+        1 => Ok(served),
+        _ => Err(wrong_task(&served, "ranking, with a single label")),
+    }
+}
+
+/// How many results are wanted, at least one; all where nobody says.
+pub(super) fn top_n(fields: &mut Fields) -> Result<usize> {
+    match fields.count("top_n")? {
+        Some(0) => Err(Problem::field(&fields.at("top_n"), "is 0; it must be 1 or more")),
+        count => Ok(count.unwrap_or(usize::MAX)),
+    }
+}
+
+/// What texts are ranked by.
+pub(super) fn query(fields: &mut Fields) -> Result<String> {
+    let query = string(fields.required("query")?, "query")?;
+    match query.is_empty() {
+        true => Err(empty("query")),
+        false => Ok(query),
+    }
+}
+
+/// The places of the pairs and their scores, the best first, equal ones in their order.
+pub(super) async fn ranked(
+    served: &Arc<Served>,
+    pairs: Question,
+    scores: Scores,
+) -> Result<Asked<(usize, f32)>> {
+    let Asked { answers, usage } = served.scores(pairs, scores).await?;
+    let first = |scores: Vec<f32>| scores.first().copied().unwrap_or_default();
+    let mut answers: Vec<(usize, f32)> = answers.into_iter().map(first).enumerate().collect();
+    answers.sort_by(|a, b| b.1.total_cmp(&a.1));
+    Ok(Asked { answers, usage })
 }
 
 async fn similarity(call: Call) -> Result<Response> {
@@ -299,10 +360,20 @@ pub(super) fn named_or_any(call: &Call, fields: &mut Fields) -> Result<Arc<Serve
     }
 }
 
+/// Tokens of an answer of `/tokenize` at most: each is some hundred bytes.
+const MOST_TOKENS: usize = 1 << 18;
+
 async fn tokenize(call: Call) -> Result<Response> {
     let mut fields = call.fields().await?;
     let served = named_or_any(&call, &mut fields)?;
     let add_special = fields.bool("add_special_tokens")?.unwrap_or(true);
+    // Tokens of the texts alone, unless a prompt is asked for.
+    let prompt = match fields.string("prompt_name")? {
+        Some(name) => {
+            served.prompt(&Encode { prompt: Some(name), ..Encode::default() })?.map(str::to_string)
+        }
+        None => None,
+    };
     let texts = match fields.required("inputs")? {
         Value::String(text) => vec![text],
         other => strings(other, "inputs")?,
@@ -311,12 +382,23 @@ async fn tokenize(call: Call) -> Result<Response> {
     if let Some(i) = texts.iter().position(String::is_empty) {
         return Err(empty(&format!("inputs[{i}]")));
     }
+    let texts: Vec<String> = match prompt {
+        Some(prompt) => texts.iter().map(|text| format!("{prompt}{text}")).collect(),
+        None => texts,
+    };
     let bytes = texts.iter().map(String::len).sum();
-    let tokens = offload(bytes, move || {
+    let tokens = encoding(bytes, call.caller.deadline, move || {
         let tokenizer = served.pipeline().tokenizer();
+        let mut left = MOST_TOKENS;
         let tokens = texts.iter().map(|text| {
-            let encoded = tokenizer.encode(text, None, usize::MAX);
+            let encoded = tokenizer.encode(text, None, left);
             let encoded = encoded.map_err(|e| Problem::invalid(e.to_string()))?;
+            if encoded.truncated {
+                let message = format!("has more than {MOST_TOKENS} tokens; send parts of it");
+                let problem = Problem::field("inputs", message);
+                return Err(Problem { kind: Kind::TooLarge, ..problem });
+            }
+            left = (left - encoded.len()).max(2);
             let places = char_offsets(text, &encoded.offsets);
             let tokens = encoded.ids.iter().zip(encoded.tokens).zip(encoded.special).zip(places);
             Ok(tokens

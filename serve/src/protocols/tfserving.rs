@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::openai;
 use crate::app::App;
-use crate::ask::{Asked, Encode, Question, Scores, Text};
+use crate::ask::{Asked, Encode, Question, Scores, Text, check_copies};
 use crate::call::{Call, answer, small, with_usage};
 use crate::error::{Kind, Problem, Result};
 use crate::json::{Fields, expected, list};
@@ -182,16 +182,10 @@ fn instance(value: Value, at: &str) -> Result<Text> {
         Value::String(text) => Ok(Text::Plain(text)),
         Value::Object(_) => {
             let mut fields = Fields::of(value, at)?;
-            let text = ["text", "TEXT", "input", "inputs"].iter().find_map(|key| fields.take(key));
-            let text = text.ok_or_else(|| Problem::field(at, "has no field `text`"))?;
-            let text = crate::json::string(scalar(text), &format!("{at}.text"))?;
-            match fields.take("text_pair") {
-                None => Ok(Text::Plain(text)),
-                Some(pair) => {
-                    let pair = crate::json::string(scalar(pair), &format!("{at}.text_pair"))?;
-                    Ok(Text::Pair(text, pair))
-                }
-            }
+            let text = example(&mut fields, at)?;
+            // An input that the signature does not have is an error of TensorFlow Serving's too.
+            fields.end(&["text", "text_pair"])?;
+            Ok(text)
         }
         Value::Array(mut items) if items.len() == 1 => {
             instance(items.pop().unwrap_or_default(), &format!("{at}[0]"))
@@ -202,6 +196,28 @@ fn instance(value: Value, at: &str) -> Result<Text> {
             Ok(Text::Pair(texts.pop().unwrap_or_default(), pair))
         }
         other => Err(expected(at, "a text, an object with `text`, or a pair", &other)),
+    }
+}
+
+/// A text, or a pair, by its fields.
+fn example(fields: &mut Fields, at: &str) -> Result<Text> {
+    let text = ["text", "TEXT", "input", "inputs"].iter().find_map(|key| fields.take(key));
+    let text = text.ok_or_else(|| Problem::field(at, "has no field `text`"))?;
+    let text = crate::json::string(scalar(text), &format!("{at}.text"))?;
+    match fields.take("text_pair") {
+        None => Ok(Text::Plain(text)),
+        Some(pair) => {
+            let pair = crate::json::string(scalar(pair), &format!("{at}.text_pair"))?;
+            Ok(Text::Pair(text, pair))
+        }
+    }
+}
+
+/// There is one signature.
+fn signature(fields: &mut Fields) -> Result<()> {
+    match fields.string("signature_name")?.as_deref() {
+        None | Some("" | "serving_default") => Ok(()),
+        Some(_) => Err(Problem::field("signature_name", "must be `serving_default`")),
     }
 }
 
@@ -231,10 +247,8 @@ enum Columns {
 
 async fn predict(served: &Arc<Served>, call: Call) -> Result<Response> {
     let mut fields = call.fields().await?;
-    match fields.string("signature_name")?.as_deref() {
-        None | Some("" | "serving_default") => {}
-        Some(_) => return Err(Problem::field("signature_name", "must be `serving_default`")),
-    }
+    signature(&mut fields)?;
+    fields.refuse(&["output_filter"], "is not obeyed: all outputs are answered")?;
     let columns = match (fields.take("instances"), fields.take("inputs")) {
         (Some(_), Some(_)) => {
             return Err(Problem::invalid("send `instances` or `inputs`, not both"));
@@ -268,7 +282,9 @@ fn column(inputs: Value) -> Result<Vec<Text>> {
             let texts = key.filter_map(|key| fields.take(key)).next();
             let texts = texts.ok_or_else(|| Problem::field("inputs", "has no field `text`"))?;
             let texts = flat(texts, "inputs.text")?;
-            let Some(pairs) = fields.take("text_pair") else {
+            let pairs = fields.take("text_pair");
+            fields.end(&["text", "text_pair"])?;
+            let Some(pairs) = pairs else {
                 return Ok(texts.into_iter().map(Text::Plain).collect());
             };
             let pairs = flat(pairs, "inputs.text_pair")?;
@@ -309,13 +325,19 @@ fn columns_of(rows: Vec<Row>) -> Columns {
 
 async fn classify(served: &Arc<Served>, call: Call) -> Result<Response> {
     let mut fields = call.fields().await?;
+    signature(&mut fields)?;
     // The context's features stand for those that an example does not have.
     let context = fields.take("context");
     if let Some(other) = context.as_ref().filter(|context| !context.is_object()) {
         return Err(expected("context", "an object", other));
     }
-    let examples = list(fields.required("examples")?, "examples")?.into_iter().enumerate();
-    let texts = examples.map(|(i, mut example)| {
+    let examples = list(fields.required("examples")?, "examples")?;
+    call.count(examples.len(), "examples")?;
+    let shared =
+        context.iter().flat_map(|context| context.as_object()).flat_map(|map| map.values());
+    let bytes = shared.map(|value| value.to_string().len()).sum();
+    check_copies(bytes, examples.len(), "context")?;
+    let texts = examples.into_iter().enumerate().map(|(i, mut example)| {
         let at = format!("examples[{i}]");
         if let (Some(Value::Object(shared)), Value::Object(own)) = (&context, &mut example) {
             shared.iter().for_each(|(key, value)| {
@@ -323,12 +345,12 @@ async fn classify(served: &Arc<Served>, call: Call) -> Result<Response> {
             });
         }
         match example {
-            Value::Object(_) => instance(example, &at),
+            // Features that the model does not read are passed over, as TensorFlow Serving does.
+            Value::Object(_) => self::example(&mut Fields::of(example, &at)?, &at),
             other => Err(expected(&at, "an object with `text`", &other)),
         }
     });
     let texts = texts.collect::<Result<Vec<_>>>()?;
-    call.count(texts.len(), "examples")?;
     let options = Encode { truncate: call.app.limits.truncate, ..Encode::default() };
     let asked = served.classify(Question::new(texts, options, call.caller), Scores::Model).await?;
     let results = asked.answers.into_iter();

@@ -1,6 +1,7 @@
 //! TorchServe: `/predictions/{m}[/{v}]`, `/ping`, and management under `/models`.
 //!
-//! A body is a raw text, or JSON: a text, a list of texts, or an object with `data`, `text`, `inputs` or `instances`.
+//! A body is a raw text, a form with the text in `data`, `body` or `text`, or JSON: a text, a list of texts, or an object
+//! with `data`, `text`, `inputs` or `instances`.
 //! A single input is answered by itself, several in a list. A classifier answers `{label: probability}`, as
 //! TorchServe's text classifier does.
 
@@ -8,7 +9,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -21,6 +22,7 @@ use crate::ask::{Encode, Text};
 use crate::call::{Call, answer, small, with_usage};
 use crate::error::{Kind, Problem, Result};
 use crate::json::{self, Fields, expected};
+use crate::media::{Media, Part, urlencoded};
 use crate::registry::{Listed, Served, Version};
 
 /// The paths.
@@ -36,7 +38,10 @@ pub fn routes() -> Router<Arc<App>> {
         )
         .route(
             "/models/{model}/{version}",
-            get(describe_version).put(scale_version).delete(unregister_version),
+            get(describe_version)
+                .put(scale_version)
+                .delete(unregister_version)
+                .post(super::hf::named_of_hub),
         )
         .route("/models/{model}/{version}/set-default", put(set_default))
 }
@@ -51,7 +56,7 @@ pub fn error(problem: &Problem) -> (StatusCode, Value) {
         Kind::Method => "MethodNotAllowedException",
         Kind::Conflict => "ConflictStatusException",
         Kind::Overloaded | Kind::Unavailable => "ServiceUnavailableException",
-        Kind::Timeout => "RequestTimeoutException",
+        Kind::Timeout | Kind::SlowRequest => "RequestTimeoutException",
         Kind::Unauthorized => "InvalidKeyException",
         Kind::Forbidden => "ForbiddenException",
         Kind::TooLarge => "TooLargeRequestException",
@@ -123,21 +128,72 @@ async fn inputs(call: &Call) -> Result<(Vec<Text>, bool)> {
     if call.body.is_empty() {
         return Err(Problem::new(Kind::Empty, "the body is empty; send a text, or JSON"));
     }
-    let kind = call.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
-    if kind.starts_with("multipart/") {
-        let message = "multipart forms are not read; send the text, or JSON, as the body";
-        return Err(Problem::new(Kind::MediaType, message));
+    let media = Media::of(&call.headers);
+    if media.has_parts() {
+        return of_parts(media.parts(call.body.clone()).await?);
     }
-    if kind.starts_with("application/json") {
+    if media.is("application/json") {
         return from_json(call.json().await?, "data");
     }
-    // curl sends a form unless told otherwise, whatever it is: what parses as an object or a list is JSON.
-    let text = std::str::from_utf8(&call.body);
-    let text = text.map_err(|e| Problem::invalid(format!("the body is not UTF-8: {e}")))?;
+    let text = media.text(&call.body)?;
+    // curl calls everything a form unless told otherwise, so a form is known by the name of its first field, and what
+    // parses as an object or a list is JSON.
+    let form = media.is("application/x-www-form-urlencoded");
+    if form && ["data=", "body=", "text="].iter().any(|name| text.starts_with(name)) {
+        return of_form(urlencoded(&text)?);
+    }
     let looks = text.trim_start().starts_with(['{', '[']);
-    match looks.then(|| json::parse(&call.body)) {
+    match looks.then(|| json::parse(text.as_bytes())) {
         Some(Ok(value)) => from_json(value, "data"),
-        _ => Ok((vec![Text::Plain(text.to_string())], true)),
+        Some(Err(problem)) if text.trim_start().starts_with("{\"") => Err(problem),
+        _ => Ok((vec![Text::Plain(text.into_owned())], true)),
+    }
+}
+
+/// A form in parts: that of `requests.post(url, files={"data": …})`. A part may be JSON if it says so.
+fn of_parts(parts: Vec<Part>) -> Result<(Vec<Text>, bool)> {
+    let json = |part: &&Part| part.media.is("application/json");
+    if let [part] = &parts[..]
+        && json(&part)
+    {
+        return from_json(json::parse(&part.body)?, "data");
+    }
+    if let Some(part) = parts.iter().find(json) {
+        let name: String = part.name.chars().take(64).collect();
+        return Err(Problem::field(&name, "is JSON, and there are other parts; send it alone"));
+    }
+    let pairs =
+        parts.into_iter().map(|part| Ok((part.name, part.media.text(&part.body)?.into_owned())));
+    of_form(pairs.collect::<Result<_>>()?)
+}
+
+/// A form: the text in `data`, `body` or `text`, the second one of a pair in `text_pair`. A text whose beginning looks
+/// like a form must not lose its end, so other fields are refused.
+fn of_form(pairs: Vec<(String, String)>) -> Result<(Vec<Text>, bool)> {
+    let (mut text, mut second) = (None, None);
+    for (name, value) in pairs {
+        let shown: String = name.chars().take(64).collect();
+        let place = match name.as_str() {
+            "data" | "body" | "text" => &mut text,
+            "text_pair" => &mut second,
+            _ => {
+                let message =
+                    "is no field of a form here; there are data (or body, text) and text_pair";
+                return Err(Problem::field(&shown, message));
+            }
+        };
+        if place.replace(value).is_some() {
+            let message = "is one field too many; send several texts as a list in JSON";
+            return Err(Problem::field(&shown, message));
+        }
+    }
+    match (text, second) {
+        (None, _) => Err(Problem::field("data", "is missing; send a text")),
+        (Some(text), _) if text.is_empty() => {
+            Err(Problem::new(Kind::Empty, "`data` is empty; send a text"))
+        }
+        (Some(text), None) => Ok((vec![Text::Plain(text)], true)),
+        (Some(text), Some(second)) => Ok((vec![Text::Pair(text, second)], true)),
     }
 }
 
@@ -290,12 +346,23 @@ fn synchronous(call: &Call) -> Result<bool> {
 
 /// Registering is always done when the answer comes, so that a failure is never silent.
 async fn register(call: Call) -> Result<Response> {
-    manage::allowed(&call.app)?;
+    manage::allowed(&call)?;
     let folder = call
         .query("url")
         .ok_or_else(|| Problem::field("url", "is missing; name a folder of the store"))?;
     let last = folder.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_string();
     let name = call.query("model_name").unwrap_or(last);
+    call.refuse_query(
+        &["handler", "runtime"],
+        "is not chosen here: the model's folder says what it is",
+    )?;
+    let why = "is the server's, for all models: --max-batch-tokens, --max-delay, --timeout";
+    call.refuse_query(
+        &["batch_size", "max_batch_delay", "response_timeout", "startup_timeout"],
+        why,
+    )?;
+    call.refuse_query(&["s3_sse_kms"], "is for models from S3; these come from --model-store")?;
+    synchronous(&call)?;
     let count = workers(&call, "initial_workers")?;
     let versions = manage::register(&call.app, &name, &folder).await?;
     for &version in &versions {
@@ -314,7 +381,7 @@ async fn register(call: Call) -> Result<Response> {
 }
 
 async fn scale(Path(model): Path<String>, call: Call) -> Result<Response> {
-    manage::allowed(&call.app)?;
+    manage::allowed(&call)?;
     let served = call.app.models.get(&model, &Version::Default)?;
     scaled(&served, &call)
 }
@@ -323,7 +390,7 @@ async fn scale_version(
     Path((model, version)): Path<(String, String)>,
     call: Call,
 ) -> Result<Response> {
-    manage::allowed(&call.app)?;
+    manage::allowed(&call)?;
     let served = call.app.models.get(&model, &Version::parse(&version)?)?;
     scaled(&served, &call)
 }
@@ -337,6 +404,7 @@ fn scaled(served: &Served, call: &Call) -> Result<Response> {
         return Err(Problem::field("min_worker", format!("is {least}, and max_worker is {most}")));
     }
     let count = least.or(most).unwrap_or(1);
+    call.refuse_query(&["number_gpu"], "is not counted here: --device says where models compute")?;
     let synchronous = synchronous(call)?;
     served.scheduler.set_workers(count);
     let message = match synchronous {
@@ -350,7 +418,7 @@ async fn set_default(
     Path((model, version)): Path<(String, String)>,
     call: Call,
 ) -> Result<Response> {
-    manage::allowed(&call.app)?;
+    manage::allowed(&call)?;
     let served = call.app.models.get(&model, &Version::parse(&version)?)?;
     call.app.models.set_default(&model, served.version)?;
     let message = format!(
@@ -361,7 +429,7 @@ async fn set_default(
 }
 
 async fn unregister(Path(model): Path<String>, call: Call) -> Result<Response> {
-    manage::allowed(&call.app)?;
+    manage::allowed(&call)?;
     manage::unload(&call.app, &model, None)?;
     Ok(status(format!("Model \"{model}\" unregistered"), true))
 }
@@ -370,7 +438,7 @@ async fn unregister_version(
     Path((model, version)): Path<(String, String)>,
     call: Call,
 ) -> Result<Response> {
-    manage::allowed(&call.app)?;
+    manage::allowed(&call)?;
     let number = call.app.models.get(&model, &Version::parse(&version)?)?.version;
     manage::unload(&call.app, &model, Some(number))?;
     Ok(status(format!("Model \"{model}\" unregistered"), true))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gradus_models::pipelines::{Fill, Tag};
+use gradus_models::pipelines::{Fill, Tag, WordLabel};
 use serde::Serialize;
 
 use crate::ask::{Asked, Caller, Encode, Question, Scores, Text};
@@ -69,9 +69,13 @@ pub async fn rows(
                 Row::Label { label: label.unwrap_or_default(), scores }
             })
         }
-        Task::FillMask => {
-            each(served.fill_mask(Question::new(texts, options, caller), FILLS).await?, Row::Masks)
+        Task::FillMask => each(
+            served.fill_mask(Question::new(texts, options, caller), FILLS, None).await?,
+            Row::Masks,
+        ),
+        Task::Tag => {
+            let question = Question::new(texts, options, caller);
+            each(served.tag(question, WordLabel::First).await?, Row::Words)
         }
-        Task::Tag => each(served.tag(Question::new(texts, options, caller)).await?, Row::Words),
     })
 }

@@ -53,7 +53,18 @@ fn predictions() -> Vec<Row> {
     let post = |headers: &[(&str, &str)], body: &[u8], code, says| {
         Row::new(torchserve, "POST", "/predictions/tiny", headers, body, code, says)
     };
-    rows.push(post(&multipart, b"--x--", 415, "multipart"));
+    // Forms in parts are read now, as TorchServe reads them; other parts are not.
+    let mixed = [("content-type", "multipart/mixed; boundary=x")];
+    rows.push(post(&multipart, b"--x--", 400, "`data` is missing"));
+    rows.push(post(&multipart, b"--x", 400, "the form cannot be read"));
+    rows.push(post(&multipart[..0], b"{\"data\": 7", 400, "not JSON"));
+    rows.push(post(&[("content-type", "multipart/form-data")], b"--x--", 415, "boundary"));
+    rows.push(post(&mixed, b"--x--", 415, "multipart/form-data"));
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    rows.push(post(&form, b"data=", 400, "`data` is empty"));
+    rows.push(post(&form, b"data=a&lang=en", 400, "`lang`"));
+    rows.push(post(&form, b"text=a&body=b", 400, "`body`"));
+    rows.push(post(&form, b"data=%ff", 400, "not UTF-8"));
     rows.push(post(&json, b"my card", 400, "not JSON"));
     rows.push(post(&[], b"my \xff card", 400, "not UTF-8"));
     rows.push(post(&[], &[0xc3], 400, "not UTF-8"));

@@ -11,7 +11,7 @@
 //! A task is one sequence and one head: it alone writes its block of every output. It copies its
 //! operands into small contiguous matrices (rows padded to whole vectors), and all products run on
 //! one register-blocked kernel, `C += A·B` with B's rows in vectors.
-//! Sums run over k in ascending order; softmax subtracts the row's maximum.
+//! Sums run over k in ascending order, in runs of 256 steps; softmax subtracts the row's maximum.
 
 use super::math::Float;
 use super::matmul::Mat;
@@ -21,12 +21,16 @@ use super::parallel::{self, SharedMut};
 use super::simd::{self, LANES};
 use crate::ops::attention::{Attention, GradientLayout};
 use crate::random::{self, RngKey, least_kept};
+use crate::sizes;
 use crate::storage::Output;
 use crate::{DType, Result, Tensor, dispatch_float};
 
 /// Query rows handled at once: bounds the scores kept to `BLOCK × length`, which for 128 tokens fit the
 /// first cache. A multiple of the rows of a tile.
 const BLOCK: usize = 48;
+
+/// Steps along k that are summed on their own, as in [`super::packed`].
+const RUN: usize = 256;
 
 /// The random word of one attention probability: query token (in the batch), key token (in the
 /// sequence), head.
@@ -58,25 +62,28 @@ unsafe fn rows<T: Float, const R: usize>(
     unsafe {
         for column in (0..width).step_by(LANES) {
             let lanes = |r: usize| c.add(r * width + column).cast::<[T; LANES]>();
-            let mut acc = [[T::ZERO; LANES]; R];
-            if add {
-                for r in 0..R {
-                    acc[r] = lanes(r).read();
-                }
-            }
             let (mut a, mut b) = (a, b.add(column));
-            for _ in 0..k {
-                let y = b.cast::<[T; LANES]>().read();
-                for r in 0..R {
-                    let x = *a.add(r * row);
-                    for l in 0..LANES {
-                        acc[r][l] = x.mul_add(y[l], acc[r][l]);
+            for first in (0..k).step_by(RUN) {
+                let mut acc = [[T::ZERO; LANES]; R];
+                for _ in first..k.min(first + RUN) {
+                    let y = b.cast::<[T; LANES]>().read();
+                    for r in 0..R {
+                        let x = *a.add(r * row);
+                        for l in 0..LANES {
+                            acc[r][l] = x.mul_add(y[l], acc[r][l]);
+                        }
                     }
+                    (a, b) = (a.wrapping_add(col), b.wrapping_add(width));
                 }
-                (a, b) = (a.wrapping_add(col), b.wrapping_add(width));
-            }
-            for r in 0..R {
-                lanes(r).write(acc[r]);
+                for r in 0..R {
+                    if add || first > 0 {
+                        let before = lanes(r).read();
+                        for l in 0..LANES {
+                            acc[r][l] = before[l] + acc[r][l];
+                        }
+                    }
+                    lanes(r).write(acc[r]);
+                }
             }
         }
     }
@@ -260,8 +267,9 @@ impl<'a, T: Float> Rows<'a, T> {
 /// Time of one task of average length, in nanoseconds.
 fn task_ns(bounds: &[usize], d: usize, products: usize) -> usize {
     let sequences = bounds.len().saturating_sub(1).max(1);
-    let squares: usize = bounds.windows(2).map(|w| (w[1] - w[0]).pow(2)).sum();
-    squares * d * products / 20 / sequences + 200
+    let square = |w: &[usize]| sizes::work(&[w[1] - w[0], w[1] - w[0]]);
+    let squares = bounds.windows(2).map(square).fold(0, usize::saturating_add);
+    sizes::work(&[squares, d, products]) / 20 / sequences + 200
 }
 
 pub(crate) fn forward(
@@ -274,14 +282,19 @@ pub(crate) fn forward(
 ) -> Result<(Tensor, Tensor)> {
     let (tokens, hidden) = (q.shape()[0], q.shape()[1]);
     let (heads, d) = (options.heads, hidden / options.heads);
+    if tokens == 0 {
+        let lse = Tensor::zeros(&[heads, 0], q.dtype())?;
+        return Ok((Tensor::zeros(q.shape(), q.dtype())?, lse));
+    }
     let (q, k, v) = (q.unit_columns()?, k.unit_columns()?, v.unit_columns()?);
     dispatch_float!("attention", q.dtype(), T => {
         let (q, k, v) = (Rows::<T>::new(&q), Rows::<T>::new(&k), Rows::<T>::new(&v));
-        let mut out = Output::<T>::new("attention", tokens * hidden)?;
-        let mut lse = Output::<T>::new("attention", heads * tokens)?;
+        let mut out = Output::<T>::new("attention", &[tokens, hidden])?;
+        let mut lse = Output::<T>::new("attention", &[heads, tokens])?;
         let (o, l) = (SharedMut::new(out.slice_mut()), SharedMut::new(lse.slice_mut()));
         let longest = bounds.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0);
         let width = pad(d);
+        sizes::numel("attention", &[pad(longest) + BLOCK, width])?;
         let sizes = [longest * width, d * pad(longest), BLOCK * pad(longest), BLOCK * width];
         let tasks = (bounds.len() - 1) * heads;
         let scratch = Scratch::<T>::check("attention", &sizes)?;
@@ -360,6 +373,9 @@ pub(crate) fn backward(
 ) -> Result<Tensor> {
     let (tokens, hidden) = (q.shape()[0], q.shape()[1]);
     let (heads, d) = (options.heads, hidden / options.heads);
+    if tokens == 0 {
+        return Tensor::zeros(&[0], q.dtype());
+    }
     let (q, k, v, g) =
         (q.unit_columns()?, k.unit_columns()?, v.unit_columns()?, grad.unit_columns()?);
     let lse = lse.contiguous()?;
@@ -367,10 +383,11 @@ pub(crate) fn backward(
         let lse = lse.cpu_slice::<T>();
         let (q, k) = (Rows::<T>::new(&q), Rows::<T>::new(&k));
         let (v, g) = (Rows::<T>::new(&v), Rows::<T>::new(&g));
-        let mut out = Output::<T>::new("attention", 3 * tokens * hidden)?;
+        let mut out = Output::<T>::new("attention", &[3, tokens, hidden])?;
         let grads = SharedMut::new(out.slice_mut());
         let longest = bounds.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0);
         let width = pad(d);
+        sizes::numel("attention", &[pad(longest) + BLOCK, width])?;
         let (flat, tall_max) = (longest * width, pad(longest));
         let sizes = [
             flat, flat, flat, d * tall_max, d * tall_max, // Q, K, dO by rows; Kᵀ, Vᵀ
@@ -460,12 +477,12 @@ impl<T: Float> Scratch<T> {
     /// Fails now, where an error can be returned, if a task's memory cannot be had.
     fn check(op: &'static str, sizes: &[usize]) -> Result<Self> {
         let len = sizes.iter().sum();
-        Output::<T>::new(op, len)?;
+        Output::<T>::new(op, &[len])?;
         Ok(Scratch { len, element: std::marker::PhantomData })
     }
 
     fn get(&self) -> Memory<T> {
-        Memory(Output::new("attention", self.len).expect("as much was available a moment ago"))
+        Memory(Output::new("attention", &[self.len]).expect("as much was available a moment ago"))
     }
 }
 

@@ -88,15 +88,22 @@ struct Pool {
 }
 
 impl Pool {
-    /// Bytes that live and free blocks may hold together.
-    fn limit(&self) -> usize {
-        self.peak_live + self.peak_live / 8 + SLACK
+    /// Bytes that live and free blocks may hold together, `room` more of them live.
+    fn limit(&self, room: usize) -> usize {
+        let peak = self.peak_live.max(self.live_bytes + room);
+        peak + peak / 8 + SLACK
     }
 
     /// Gives free blocks back to the system, largest first, until `room` more bytes fit.
     fn trim(&mut self, room: usize) -> Vec<Block> {
+        let most = self.limit(room) - room - self.live_bytes;
+        self.shrink(most)
+    }
+
+    /// Gives free blocks back to the system, largest first, until they hold at most `most` bytes.
+    fn shrink(&mut self, most: usize) -> Vec<Block> {
         let mut dropped = Vec::new();
-        while self.free_bytes > 0 && self.live_bytes + self.free_bytes + room > self.limit() {
+        while self.free_bytes > most {
             let Some(mut entry) = self.free.last_entry() else { break };
             if let Some(block) = entry.get_mut().pop() {
                 self.free_bytes -= *entry.key();
@@ -107,6 +114,17 @@ impl Pool {
             }
         }
         dropped
+    }
+
+    /// A waiting block of the class, or those to give back before a new one is made.
+    fn take(&mut self, class: usize) -> Result<Block, Vec<Block>> {
+        match self.free.get_mut(&class).and_then(Vec::pop) {
+            Some(block) => {
+                self.free_bytes -= class;
+                Ok(block)
+            }
+            None => Err(self.trim(class)),
+        }
     }
 }
 
@@ -155,26 +173,25 @@ impl Buffer {
             return Err(too_large());
         }
         let class = size_class(len);
-        let (recycled, _dropped);
-        {
-            let mut pool = pool();
-            pool.live_bytes += class;
-            pool.peak_live = pool.peak_live.max(pool.live_bytes);
-            recycled = pool.free.get_mut(&class).and_then(Vec::pop);
-            if recycled.is_some() {
-                pool.free_bytes -= class;
-                _dropped = Vec::new();
-            } else {
-                _dropped = pool.trim(0);
-            }
-        }
-        let block = match recycled.or_else(|| Block::new(class)) {
-            Some(block) => block,
-            None => {
-                pool().live_bytes -= class;
-                return Err(too_large());
+        // Blocks are given back, and made, outside the lock.
+        let taken = pool().take(class);
+        let block = match taken {
+            Ok(block) => Some(block),
+            Err(dropped) => {
+                drop(dropped);
+                Block::new(class).or_else(|| {
+                    // Once more, without all that waits.
+                    let waiting = pool().shrink(0);
+                    drop(waiting);
+                    Block::new(class)
+                })
             }
         };
+        let block = block.ok_or_else(too_large)?;
+        // Only now: what could not be had must not count as what was ever held.
+        let mut pool = pool();
+        pool.live_bytes += class;
+        pool.peak_live = pool.peak_live.max(pool.live_bytes);
         Ok(Buffer { block: Some(block), class, len })
     }
 
@@ -236,6 +253,8 @@ mod tests {
         for len in [usize::MAX / 16, usize::MAX] {
             let error = Buffer::scratch("zeros", len).err().expect("cannot be had");
             assert!(error.to_string().contains("out of memory"), "{error}");
+            // What was refused is not remembered as held: the pool would never give anything back.
+            assert!(memory_use().peak < 1 << 40, "{:?}", memory_use());
         }
     }
 }

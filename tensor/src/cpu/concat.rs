@@ -30,7 +30,7 @@ pub(crate) fn cat(
         places.push(place);
     }
     dispatch_any!(tensors[0].dtype(), T => {
-        let mut out = Output::<T>::new(op, numel)?;
+        let mut out = Output::<T>::new(op, shape)?;
         let shared = SharedMut::new(out.slice_mut());
         let ns = (numel / tensors.len()).div_ceil(5);
         parallel::run(tensors.len(), ns, &|i| {
@@ -45,7 +45,7 @@ pub(crate) fn cat(
 /// The elements of `x` in reverse order along the dimensions where `reversed` is true.
 pub(crate) fn flip(x: &Tensor, reversed: &[bool]) -> Result<Tensor> {
     dispatch_any!(x.dtype(), T => {
-        let mut out = Output::<T>::new("flip", x.numel())?;
+        let mut out = Output::<T>::new("flip", x.shape())?;
         rows_reversed(out.slice_mut(), x, reversed);
         Ok(out.into_tensor(x.shape()))
     })

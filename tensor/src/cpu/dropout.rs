@@ -15,7 +15,7 @@ pub(crate) fn dropout(x: &Tensor, p: f64, key: RngKey) -> Result<Tensor> {
         let Some(least) = least_kept(p) else { return x.zeros_like() };
         let x = x.contiguous()?;
         let (xs, scale) = (x.cpu_slice::<T>(), T::c(1.0 / (1.0 - p)));
-        let mut out = Output::<T>::new("dropout", x.numel())?;
+        let mut out = Output::<T>::new("dropout", x.shape())?;
         random::map_words(out.slice_mut(), key, #[inline(always)] |first, words, out| {
          let n = out.len();
          let (xs, words) = (&xs[first..first + n], &words[..n]);
@@ -28,9 +28,9 @@ pub(crate) fn dropout(x: &Tensor, p: f64, key: RngKey) -> Result<Tensor> {
     })
 }
 
-pub(crate) fn mask(shape: &[usize], numel: usize, p: f64, key: RngKey) -> Result<Tensor> {
+pub(crate) fn mask(shape: &[usize], p: f64, key: RngKey) -> Result<Tensor> {
     let Some(least) = least_kept(p) else { return Tensor::zeros(shape, crate::DType::U8) };
-    let mut out = Output::<u8>::new("bernoulli_mask", numel)?;
+    let mut out = Output::<u8>::new("bernoulli_mask", shape)?;
     random::fill_words(out.slice_mut(), key, |words, out| {
         for (m, &w) in out.iter_mut().zip(words) {
             *m = (w >= least) as u8;

@@ -23,6 +23,7 @@ use super::parallel::{self, SharedMut};
 use super::{simd, strided};
 use crate::dtype::Element;
 use crate::layout::Layout;
+use crate::sizes;
 use crate::storage::Output;
 use crate::{Result, Tensor, dispatch_any, dispatch_float};
 
@@ -89,9 +90,8 @@ pub(crate) fn index_select(
 ) -> Result<Tensor> {
     let ids = ids.cpu_slice::<u32>();
     dispatch_any!(x.dtype(), T => {
-        let numel = shape.iter().product();
-        let mut out = Output::<T>::new(op, numel)?;
-        if numel > 0 {
+        let mut out = Output::<T>::new(op, shape)?;
+        if !out.slice_mut().is_empty() {
             select_rows(out.slice_mut(), x.cpu_view::<T>().data, &Around::new(&x.layout, dim), ids);
         }
         Ok(out.into_tensor(shape))
@@ -134,13 +134,16 @@ pub(crate) fn index_add(
 ) -> Result<Tensor> {
     let ids = ids.cpu_slice::<u32>();
     dispatch_float!(op, source.dtype(), T => {
-        let mut out = Output::<T>::new(op, shape.iter().product())?;
+        let mut out = Output::<T>::new(op, shape)?;
+        if out.slice_mut().is_empty() {
+            return Ok(out.into_tensor(shape));
+        }
         if let Some(base) = base {
             strided::copy(out.slice_mut(), base.cpu_view::<T>());
         }
         // Pairs (id, j), sorted: ids ascend, and j within one id.
-        let mut pairs: Vec<u64> =
-            ids.iter().enumerate().map(|(j, &id)| (id as u64) << 32 | j as u64).collect();
+        let mut pairs = sizes::list::<u64>(op, ids.len())?;
+        pairs.extend(ids.iter().enumerate().map(|(j, &id)| (id as u64) << 32 | j as u64));
         pairs.sort_unstable();
         let around = Around::new(&source.layout, dim);
         let data = source.cpu_view::<T>().data;
@@ -159,9 +162,6 @@ fn add_rows<T: Float>(
     [size, inner]: [usize; 2],
     clear: bool,
 ) {
-    if out.is_empty() {
-        return;
-    }
     let outer = out.len() / (size * inner);
     // Many additions to few rows: columns are split, not rows, else one task gets all the work.
     let columns = if pairs.len() / size >= 16 { inner.min(64) } else { inner };
@@ -204,7 +204,7 @@ fn add_rows<T: Float>(
 /// `index` has the result's shape; along the other dimensions it may be shorter than `x`.
 pub(crate) fn gather(x: &Tensor, dim: usize, index: &Tensor) -> Result<Tensor> {
     dispatch_any!(x.dtype(), T => {
-        let mut out = Output::<T>::new("gather", index.numel())?;
+        let mut out = Output::<T>::new("gather", index.shape())?;
         // Where entry 0 along `dim` lies, for every element of the index.
         let mut entry0 = x.layout.clone();
         entry0.shape = index.shape().to_vec();
@@ -223,7 +223,7 @@ pub(crate) fn scatter_add(
     source: &Tensor,
 ) -> Result<Tensor> {
     dispatch_float!("scatter_add", x.dtype(), T => {
-        let mut out = Output::<T>::new("scatter_add", x.numel())?;
+        let mut out = Output::<T>::new("scatter_add", x.shape())?;
         strided::copy(out.slice_mut(), x.cpu_view::<T>());
         if index.numel() > 0 {
             let lines = Lines::new(x.shape(), dim, index, source);

@@ -7,9 +7,10 @@
 //!
 //! Split: rows; in backward blocks of [`BLOCK`] rows, each with its own partial dw and db, in the
 //! first-level cache.
-//! Order of reduction: along a row element i goes to lane i mod 16 and the lanes join pairwise; dw
+//! Order of reduction: along a row element i goes to lane i mod 16 and the lanes join pairwise ([`simd::reduce`]); dw
 //! and db add rows one by one inside a block, then the blocks as `sum` does.
-//! Numerics: the variance is taken in a second pass over the row, so it never cancels. Dropout takes the words of
+//! Numerics: the mean is taken from the first element on, so that a constant row has no variance and a row far from 0 has
+//! its own; the variance in a second pass over the row, so it never cancels. Dropout takes the words of
 //! `dropout`, by the element's index in row-major order.
 
 use super::math::Float;
@@ -72,6 +73,19 @@ fn add_row<T: Float>(dropped: &Option<Dropped<T>>, at: usize, x: &[T], r: &[T], 
     }
 }
 
+/// Mean and biased variance of a row. The mean is the first element and the mean distance from it: exact for equal
+/// elements, and far from 0 too. Squares are taken about the mean as it was rounded, and its rounding away from them.
+#[inline(always)]
+fn moments<T: Float>(x: &[T], count: T) -> (T, T) {
+    let (first, add) = (x[0], |a: T, b: T| a + b);
+    let distance = simd::reduce(x, T::ZERO, |a, x| a + (x - first), add) / count;
+    let mean = first + distance;
+    let left = (first - mean) + distance;
+    let square = |a: T, x: T| a + (x - mean) * (x - mean);
+    let var = simd::reduce(x, T::ZERO, square, add) / count - left * left;
+    (mean, if var < T::ZERO { T::ZERO } else { var })
+}
+
 /// All inputs contiguous and of fitting shapes; `lead` is x's shape without the last dimension.
 pub(crate) fn forward(
     x: &Tensor,
@@ -83,17 +97,17 @@ pub(crate) fn forward(
 ) -> Result<LayerNormOutput> {
     let op = "layer_norm";
     dispatch_float!(op, x.dtype(), T => {
-        let (n, rows) = (weight.numel(), lead.iter().product::<usize>());
+        let n = weight.numel();
         let (xs, w, b) = (x.cpu_slice::<T>(), weight.cpu_slice::<T>(), bias.cpu_slice::<T>());
         let rs = residual.map(|r| r.tensor.cpu_slice::<T>());
         let dropped = residual.and_then(|r| r.dropout).map(Dropped::<T>::new);
         let mut kept = match residual {
-            Some(Residual { keep: true, .. }) => Some(Output::<T>::new(op, x.numel())?),
+            Some(Residual { keep: true, .. }) => Some(Output::<T>::new(op, x.shape())?),
             _ => None,
         };
-        let mut out = Output::<T>::new(op, x.numel())?;
-        let mut mean = Output::<T>::filled(op, rows, T::c(f64::NAN))?;
-        let mut rstd = Output::<T>::filled(op, rows, T::c(f64::NAN))?;
+        let mut out = Output::<T>::new(op, x.shape())?;
+        let mut mean = Output::<T>::filled(op, lead, T::c(f64::NAN))?;
+        let mut rstd = Output::<T>::filled(op, lead, T::c(f64::NAN))?;
         let (means, rstds) = (SharedMut::new(mean.slice_mut()), SharedMut::new(rstd.slice_mut()));
         let sums = kept.as_mut().map(|kept| SharedMut::new(kept.slice_mut()));
         let (count, eps) = (T::c(n as f64), T::c(eps));
@@ -105,7 +119,6 @@ pub(crate) fn forward(
             // SAFETY: each row belongs to one task.
             let (means, rstds) = unsafe { (means.slice(taken.clone()), rstds.slice(taken)) };
             simd::dispatch::<true, T, _>(#[inline(always)] || {
-                let add = |a: T, b: T| a + b;
                 for (i, y) in out.chunks_exact_mut(n).enumerate() {
                     let (at, y) = ((first + i) * n, &mut y[..n]);
                     // The row to normalise; `None` where it lies in y.
@@ -123,9 +136,7 @@ pub(crate) fn forward(
                         }
                     };
                     let x = row.unwrap_or(y);
-                    let mean = simd::reduce(x, T::ZERO, add, add) / count;
-                    let square = |a: T, x: T| a + (x - mean) * (x - mean);
-                    let var = simd::reduce(x, T::ZERO, square, add) / count;
+                    let (mean, var) = moments(x, count);
                     let rstd = T::ONE / (var + eps).sqrt();
                     (means[i], rstds[i]) = (mean, rstd);
                     let (w, b) = (&w[..n], &b[..n]);
@@ -164,10 +175,10 @@ pub(crate) fn backward(
         let more = grads.get(1).map(|more| more.cpu_slice::<T>());
         let (means, rstds) = (mean.cpu_slice::<T>(), rstd.cpu_slice::<T>());
         let dropped = dropout.map(Dropped::<T>::new);
-        let mut dx = Output::<T>::new(op, x.numel())?;
-        let mut da = dropped.is_some().then(|| Output::<T>::new(op, x.numel())).transpose()?;
+        let mut dx = Output::<T>::new(op, x.shape())?;
+        let mut da = dropped.is_some().then(|| Output::<T>::new(op, x.shape())).transpose()?;
         // Of each block, dw then db.
-        let mut parts = Output::<T>::filled(op, blocks * 2 * n, T::ZERO)?;
+        let mut parts = Output::<T>::filled(op, &[blocks, 2, n], T::ZERO)?;
         let of_blocks = SharedMut::new(parts.slice_mut());
         let das = da.as_mut().map(|da| SharedMut::new(da.slice_mut()));
         let count = T::c(n as f64);

@@ -34,6 +34,7 @@ use super::matmul::{self, Mat};
 use super::parallel::{self, SharedMut};
 use super::simd;
 use super::unary::gelu;
+use crate::sizes;
 use crate::storage::Output;
 use crate::{Result, Tensor};
 
@@ -44,6 +45,13 @@ const BLOCK: (usize, usize) = (96, 576);
 /// Picoseconds that a byte of W takes to arrive, and that an element of y takes after its sum.
 const PS_PER_BYTE: usize = 40;
 const PS_PER_ELEMENT: usize = 300;
+
+/// So many zeros.
+fn zeros<T: Default + Clone>(len: usize) -> Result<Vec<T>> {
+    let mut zeros = sizes::list("linear_low", len)?;
+    zeros.resize(len, T::default());
+    Ok(zeros)
+}
 
 /// How the numbers of a product's operands are written.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -92,9 +100,10 @@ impl Weight {
     pub(crate) fn new(form: Form, w: Mat<f32>, n: usize, k: usize) -> Result<Weight> {
         w.check(n, k);
         let (count, words) = (n.div_ceil(WIDTH), form.words(k));
-        let size = words * form.bytes() * WIDTH;
-        let mut panels = Buffer::scratch("linear_low", count * size)?;
-        let (mut scales, mut sums) = (vec![0f32; count * WIDTH], vec![0i32; count * WIDTH]);
+        let all = sizes::bytes("linear_low", &[count, words, form.bytes(), WIDTH], 1)?;
+        let size = all / count.max(1);
+        let mut panels = Buffer::scratch("linear_low", all)?;
+        let (mut scales, mut sums) = (zeros(count * WIDTH)?, zeros(count * WIDTH)?);
         {
             let out = SharedMut::new(panels.bytes_mut());
             let (scales, sums) = (SharedMut::new(&mut scales), SharedMut::new(&mut sums));
@@ -207,8 +216,8 @@ impl Rounded {
     fn new(op: &'static str, form: Form, x: &[f32], m: usize, k: usize) -> Result<Rounded> {
         let words = form.words(k);
         // A tile reads whole, perhaps beyond the last row.
-        let mut buffer = Buffer::scratch(op, (m + tile::TALLEST) * words * 4)?;
-        let (mut scales, mut zeros) = (vec![0f32; m], vec![0i32; m]);
+        let mut buffer = Buffer::scratch(op, sizes::bytes(op, &[m + tile::TALLEST, words], 4)?)?;
+        let (mut scales, mut zeros) = (zeros(m)?, zeros(m)?);
         let out = &mut buffer.bytes_mut()[..m * words * 4];
         let of_rows = (SharedMut::new(&mut scales), SharedMut::new(&mut zeros));
         parallel::rows(out, words * 4, parallel::rows_per_task(k), k as f64 * 0.3, |first, out| {
@@ -360,10 +369,11 @@ impl Product<'_> {
         let wanted = rayon::current_num_threads() * if row_parts == 1 { 1 } else { 4 };
         let column_parts = wanted.div_ceil(row_parts).min(pairs);
         let tasks = row_parts * column_parts;
-        let macs = m * n * k / tasks * self.kernel.fs_per_mac(self.w.form) / 1000;
+        let macs = sizes::work(&[m, n, k, self.kernel.fs_per_mac(self.w.form)]) / tasks / 1000;
         let arrival = self.w.panels.bytes().len() / tasks * PS_PER_BYTE;
-        let ps = macs.max(arrival) + m * n / tasks * PS_PER_ELEMENT;
-        parallel::run(tasks, ps / 1000 + 100, &|task| {
+        let finish = sizes::work(&[m, n, PS_PER_ELEMENT]) / tasks;
+        let ns = (macs.max(arrival) / 1000).saturating_add(finish / 1000);
+        parallel::run(tasks, ns.saturating_add(100), &|task| {
             let (part, column) = (task / column_parts, task % column_parts);
             let rows = part * block..m.min((part + 1) * block);
             let pairs = parallel::part(pairs, column_parts, column);
@@ -390,8 +400,8 @@ pub(crate) fn linear(
     let op = "linear_low";
     let (m, k) = (x.shape()[0], x.shape()[1]);
     let row_c: usize = weights.iter().map(|w| w.shape()[0]).sum();
-    let mut out = Output::<f32>::new(op, m * row_c)?;
-    if m * row_c == 0 {
+    let mut out = Output::<f32>::new(op, &[m, row_c])?;
+    if out.slice_mut().is_empty() {
         return Ok(out.into_tensor(&[m, row_c]));
     }
     let rows = Rounded::new(op, form, x.cpu_slice::<f32>(), m, k)?;

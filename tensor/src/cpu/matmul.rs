@@ -13,6 +13,7 @@ use super::parallel::{self, SharedMut};
 use super::unary;
 use crate::dtype::Element;
 use crate::ops::unary::UnaryOp;
+use crate::sizes;
 use crate::storage::Output;
 use crate::{DType, Result, Tensor, bail, dispatch_float};
 
@@ -116,7 +117,7 @@ const PS_PER_MAC: usize = 25;
 /// Rows or columns of one task. Blocks of this size lose little to packing the other operand again.
 fn block(len: usize, other: usize, k: usize) -> usize {
     // At least about 4 M multiply-adds a task, at most 16 tasks.
-    let by_work = (4usize << 20).div_ceil((other * k).max(1));
+    let by_work = (4usize << 20).div_ceil(sizes::work(&[other, k]).max(1));
     by_work.max(len.div_ceil(16)).next_multiple_of(16).min(len.max(1))
 }
 
@@ -134,8 +135,8 @@ unsafe fn split<T: Gemm>(
 ) {
     let by_rows = m >= n / 2;
     let (len, size) = if by_rows { (m, block(m, n, k)) } else { (n, block(n, m, k)) };
-    let macs = size * if by_rows { n } else { m } * k;
-    parallel::run(len.div_ceil(size), macs * PS_PER_MAC / 1000, &|task| {
+    let ps = sizes::work(&[size, if by_rows { n } else { m }, k, PS_PER_MAC]);
+    parallel::run(len.div_ceil(size), ps / 1000, &|task| {
         let (from, to) = (task * size, len.min((task + 1) * size));
         let (rows, cols) = if by_rows { (from..to, 0..n) } else { (0..m, from..to) };
         let sub_a = Mat { data: &a.data[(rows.start * a.row).min(a.data.len())..], ..a };
@@ -160,25 +161,26 @@ pub(crate) fn matmul(a: &Tensor, b: &Tensor, shape: &[usize], _dtype: DType) -> 
 fn batched<T: Gemm>(a: &Tensor, b: &Tensor, shape: &[usize]) -> Result<Tensor> {
     let rank = shape.len();
     let (m, n, k) = (shape[rank - 2], shape[rank - 1], a.shape()[rank - 1]);
-    let numel: usize = shape.iter().product();
-    if numel == 0 || k == 0 {
+    if shape.contains(&0) || k == 0 {
         return Tensor::zeros(shape, a.dtype());
     }
+    let mut out = Output::<T>::new("matmul", shape)?;
     // Storage positions of the first element of every matrix.
     let starts = |t: &Tensor| {
         let mut layout = t.layout.clone();
         layout.shape.truncate(rank - 2);
         layout.strides.truncate(rank - 2);
-        layout.positions().collect::<Vec<_>>()
+        let mut starts = sizes::list("matmul", layout.numel())?;
+        starts.extend(layout.positions());
+        Ok::<_, crate::Error>(starts)
     };
-    let (at_a, at_b) = (starts(a), starts(b));
+    let (at_a, at_b) = (starts(a)?, starts(b)?);
     let (va, vb) = (a.cpu_view::<T>(), b.cpu_view::<T>());
     let mat = |data, t: &Tensor| Mat {
         data,
         row: t.layout.strides[rank - 2],
         col: t.layout.strides[rank - 1],
     };
-    let mut out = Output::<T>::new("matmul", numel)?;
     let c = SharedMut::new(out.slice_mut());
     let one = |i: usize| (mat(&va.data[at_a[i]..], a), mat(&vb.data[at_b[i]..], b));
     if at_a.len() == 1 {
@@ -186,7 +188,7 @@ fn batched<T: Gemm>(a: &Tensor, b: &Tensor, shape: &[usize]) -> Result<Tensor> {
         // SAFETY: C is exclusively ours.
         unsafe { T::product((m, k, n), a, b, &c)? };
     } else {
-        parallel::run(at_a.len(), m * k * n * PS_PER_MAC / 1000, &|i| {
+        parallel::run(at_a.len(), sizes::work(&[m, k, n, PS_PER_MAC]) / 1000, &|i| {
             let (a, b) = one(i);
             // SAFETY: each task writes its own matrix.
             unsafe { T::gemm(m, k, n, T::ONE, a, b, T::ZERO, c.ptr(i * m * n), n) };
@@ -268,11 +270,11 @@ fn layer(
     let (m, k, n) = (x.shape()[0], x.shape()[1], w.shape()[0]);
     #[cfg(target_arch = "x86_64")]
     if x.dtype() == DType::F32
-        && m * k * n > 0
+        && m.min(k).min(n) > 0
         && let Some(isa) = Isa::detect()
     {
-        let mut out = Output::<f32>::new(op, m * n)?;
-        let mut before = keep.then(|| Output::<f32>::new(op, m * n)).transpose()?;
+        let mut out = Output::<f32>::new(op, &[m, n])?;
+        let mut before = keep.then(|| Output::<f32>::new(op, &[m, n])).transpose()?;
         let c = SharedMut::new(out.slice_mut());
         let kept = before.as_mut().map(|before| SharedMut::new(before.slice_mut()));
         let bias = bias.as_ref().map(|b| b.cpu_slice::<f32>());
@@ -301,7 +303,7 @@ pub(crate) fn linear_cat(x: &Tensor, weights: &[&Tensor], biases: &[&Tensor]) ->
     {
         let (m, n) = (x.shape()[0], weights.iter().map(|w| w.shape()[0]).sum());
         let x = x.unit_columns()?;
-        let mut out = Output::<f32>::new(op, m * n)?;
+        let mut out = Output::<f32>::new(op, &[m, n])?;
         let mut column = 0;
         for (i, w) in weights.iter().enumerate().filter(|(_, w)| w.numel() > 0) {
             let c = SharedMut::new(&mut out.slice_mut()[column..]);
@@ -383,12 +385,12 @@ fn portable_linear(x: &Tensor, weights: &[&Tensor], biases: &[Tensor]) -> Result
     dispatch_float!("linear", x.dtype(), T => {
         let (m, k) = (x.shape()[0], x.shape()[1]);
         let all: usize = weights.iter().map(|w| w.shape()[0]).sum();
-        let mut out = Output::<T>::new("linear", m * all)?;
+        let mut out = Output::<T>::new("linear", &[m, all])?;
         if k == 0 {
             out.slice_mut().fill(T::ZERO);
         }
         let mut column = 0;
-        for (i, w) in weights.iter().enumerate().filter(|(_, w)| m * w.shape()[0] > 0) {
+        for (i, w) in weights.iter().enumerate().filter(|(_, w)| m.min(w.shape()[0]) > 0) {
             let (n, bias) = (w.shape()[0], biases.get(i).map(|b| b.cpu_slice::<T>()));
             let (a, b) = (Mat::<T>::of(x), Mat::<T>::of(w).t());
             let c = SharedMut::new(&mut out.slice_mut()[column..]);

@@ -13,8 +13,9 @@
 //! panels in the first); with few rows the bandwidth at which the panels of B arrive: so the tiles of a
 //! panel ask for the next one while they multiply, and a tile for the part of C that the next one adds to.
 //!
-//! Order of reduction: every element of C begins with its bias and adds k in ascending order, one
-//! fused multiply-add each, whatever the blocks. So the split between threads never matters.
+//! Order of reduction: runs of 256 steps of k in ascending order, one fused multiply-add each, and their sums, in ascending
+//! order too, added to the bias; whatever the blocks. So the split between threads never matters, and the error grows with
+//! 256 + k/256 roundings, not with k.
 //! Reference: [`super::matmul`]'s `matrixmultiply`, which is also the path of other processors.
 
 mod panels;
@@ -25,11 +26,12 @@ use std::ops::Range;
 
 pub(crate) use self::panels::{Packed, transpose_blocks};
 use self::panels::{copy, pack_panel, pack_rows};
-use self::tile::{Ahead, Lanes, Tiles, UNROLL, tile_rows};
+use self::tile::{Ahead, Lanes, RUN, Tiles, UNROLL, tile_rows};
 use super::matmul::Mat;
 use super::parallel::{self, SharedMut};
 use super::unary::gelu;
 use crate::Result;
+use crate::sizes;
 use crate::storage::Output;
 
 /// An instruction set that has a kernel here.
@@ -134,8 +136,8 @@ impl Product<'_> {
             Right::Packed(_) => (96, 768),
             Right::Plain(_) => (192, 256),
         };
-        // Of nearly one size: a short last one would pass over C for little.
-        let steps = self.k.div_ceil(self.k.div_ceil(most)).next_multiple_of(UNROLL);
+        // Of nearly one size: a short last one would pass over C for little. Whole runs, for one order of summation.
+        let steps = self.k.div_ceil(self.k.div_ceil(most)).next_multiple_of(RUN);
         Blocks { rows, steps }
     }
 
@@ -483,6 +485,8 @@ pub(crate) unsafe fn product(
     let product = Product { m, k, n, a, b, c, row_c, epilogue };
     let width = isa.width();
     let panels = n.div_ceil(width);
+    // Places in the panels can be counted, also of a B that is never packed as a whole.
+    sizes::numel("matmul", &[panels, k, width])?;
     // Rows in blocks; columns too where the rows do not make enough tasks. Where B is packed on the way,
     // every task more packs it once more.
     let height = product.blocks().rows;
@@ -490,7 +494,8 @@ pub(crate) unsafe fn product(
     let copies = matches!(b, Right::Plain(_));
     let threads = rayon::current_num_threads();
     // A short product is cut once for each thread, so that each reads its panels in one go.
-    let short = k * n * size_of::<f32>() * m.div_ceil(FEW_TILES * isa.rows()) <= SHORT;
+    let passes = m.div_ceil(FEW_TILES * isa.rows());
+    let short = sizes::work(&[k, n, size_of::<f32>(), passes]) <= SHORT;
     let wanted = threads
         * if short {
             1
@@ -509,11 +514,10 @@ pub(crate) unsafe fn product(
     let column_parts = wanted.div_ceil(row_parts).min(panels);
     let tasks = row_parts * column_parts;
     let (size_a, size_b) = product.scratch(width);
-    let mut scratch = Output::<f32>::new("matmul", tasks * (size_a + size_b))?;
+    let mut scratch = Output::<f32>::new("matmul", &[tasks, size_a + size_b])?;
     let scratch = SharedMut::new(scratch.slice_mut());
-    let macs = m * n * k / tasks;
     // With few rows the time is that of reading B.
-    let ps = (macs * PS_PER_MAC).max(k * n / tasks * PS_PER_ELEMENT);
+    let ps = sizes::work(&[m, n, k, PS_PER_MAC]).max(sizes::work(&[k, n, PS_PER_ELEMENT])) / tasks;
     parallel::run(tasks, ps / 1000 + 100, &|task| {
         let (part, columns) = (task / column_parts, task % column_parts);
         let rows = parallel::part(tiles, row_parts, part);

@@ -8,12 +8,13 @@
 //! of [`TILE`] columns with the accumulators in the first-level cache.
 //!
 //! Order of reduction: in a block, element r goes to lane r mod 16 and the lanes join pairwise
-//! ([`simd::reduce`]); the blocks' results are combined the same way. The order is the same for both
+//! ([`simd::reduce`]); the blocks' results are combined the same way, again in blocks. The order is the same for both
 //! forms, so it depends on n alone: not on the strides, nor on the threads.
 //!
-//! Numerics: accumulated in the dtype itself (u8 in u32). The rounding error of a sum grows with
-//! n/16 up to a block, with n/16384 beyond. The variance takes the mean in a first pass; log-sum-exp
-//! the maximum.
+//! Numerics: accumulated in the dtype itself (u8 in u32). The rounding error of a sum is that of 64 additions for each
+//! factor of 1024 in n. Means are sums of distances from the first element: of equal elements they are that element, and
+//! far from 0 no digits are lost. The variance takes the mean in a first pass, and what its rounding adds (n times its
+//! square) away again (Chan, Golub & LeVeque, The American Statistician 37, 1983); log-sum-exp takes the maximum.
 
 use super::math::Float;
 use super::parallel::{self, SharedMut};
@@ -25,7 +26,7 @@ use crate::storage::Output;
 use crate::{DType, Result, Tensor, dispatch_float, dispatch_number};
 
 /// Elements of the reduced dimension that are combined at a time.
-const BLOCK: usize = 1024;
+const BLOCK: usize = simd::BLOCK;
 /// Columns that are reduced side by side.
 const TILE: usize = 128;
 
@@ -141,17 +142,27 @@ impl Nest {
         let Nest { outer, n, inner, .. } = *self;
         let xs = self.x.cpu_slice::<T>();
         let blocks = n.div_ceil(BLOCK);
-        let mut parts = Output::<A>::new(op, outer * blocks * inner)?;
+        let mut parts = Output::<A>::new(op, &[outer, blocks, inner])?;
         let slice = parts.slice_mut();
         level::<HEAVY, _, _, _>(xs, [outer, n, inner], BLOCK, params, slice, identity, map, join);
-        if blocks == 1 {
-            return Ok(parts);
+        let (mut left, none) = (blocks, vec![(); outer * inner]);
+        while left > 1 {
+            let shape = [outer, left, inner];
+            left = left.div_ceil(BLOCK);
+            let mut out = Output::<A>::new(op, &[outer, left, inner])?;
+            let (all, slice) = (parts.slice_mut(), out.slice_mut());
+            level::<false, _, _, _>(all, shape, BLOCK, &none, slice, identity, same::<A>, join);
+            parts = out;
         }
-        let mut out = Output::<A>::new(op, outer * inner)?;
-        let (shape, none) = ([outer, blocks, inner], vec![(); outer * inner]);
-        let (parts, slice) = (parts.slice_mut(), out.slice_mut());
-        level::<false, _, _, _>(parts, shape, blocks, &none, slice, identity, same::<A>, join);
-        Ok(out)
+        Ok(parts)
+    }
+
+    /// The first element of each output, [`finite`], as a centre: what is taken from all elements leaves small numbers, and none
+    /// of a constant.
+    fn first<T: Float>(&self) -> Vec<T> {
+        let xs = self.x.cpu_slice::<T>();
+        let rows = xs.chunks_exact(self.n * self.inner);
+        rows.flat_map(|row| row[..self.inner].iter().map(|&x| finite(x))).collect()
     }
 
     /// [`Nest::reduce`] without a value for each output.
@@ -323,13 +334,24 @@ pub(crate) fn forward(x: &Tensor, op: ReduceOp, dims: &[usize], n: usize) -> Res
         ReduceOp::Min => dispatch_number!(name, x.dtype(), T => {
             Ok(flat(nest.plain(name, T::HIGHEST, same::<T>, T::smaller)?))
         }),
-        ReduceOp::Mean => dispatch_float!(name, x.dtype(), T => Ok(mean::<T>(&nest, name, n)?)),
+        ReduceOp::Mean => dispatch_float!(name, x.dtype(), T => {
+            let (centres, distances) = shifted::<T>(&nest, name, n)?;
+            Ok(finish(distances, &centres, |d, c| c + d))
+        }),
         ReduceOp::Var { correction } => dispatch_float!(name, x.dtype(), T => {
-            let mean = mean::<T>(&nest, name, n)?;
-            let mean = mean.cpu_slice::<T>();
-            let divisor = T::c(n.saturating_sub(correction) as f64);
-            let sum = nest.reduce::<false, _, _, _>(name, mean, <T as Float>::ZERO, #[inline(always)] |x: T, m: T| (x - m) * (x - m), <T as Number>::add)?;
-            Ok(finish(sum, mean, |a, _| a / divisor))
+            let (centres, mut distances) = shifted::<T>(&nest, name, n)?;
+            // Each mean, and what rounding left of it.
+            let means: Vec<(T, T)> = centres
+                .iter()
+                .zip(distances.slice_mut())
+                .map(|(&c, &mut d)| (c + d, (c - (c + d)) + d))
+                .collect();
+            let (count, divisor) = (T::c(n as f64), T::c(n.saturating_sub(correction) as f64));
+            let sum = nest.reduce::<false, _, _, _>(name, &means, <T as Float>::ZERO, #[inline(always)] |x: T, (m, _): (T, T)| (x - m) * (x - m), <T as Number>::add)?;
+            Ok(finish(sum, &means, |a, (_, left)| {
+                let a = a - count * left * left;
+                (if a < <T as Float>::ZERO { <T as Float>::ZERO } else { a }) / divisor
+            }))
         }),
         ReduceOp::LogSumExp => dispatch_float!(name, x.dtype(), T => {
             let finite = |m: T| if m.is_finite() { m } else { <T as Float>::ZERO };
@@ -341,10 +363,29 @@ pub(crate) fn forward(x: &Tensor, op: ReduceOp, dims: &[usize], n: usize) -> Res
     }
 }
 
-fn mean<T: Float + Number<Sum = T>>(nest: &Nest, op: &'static str, n: usize) -> Result<Tensor> {
-    let (n, none) = (T::c(n as f64), vec![(); nest.outer * nest.inner]);
-    let sum = nest.plain(op, <T as Float>::ZERO, widen::<T>, <T as Number>::add)?;
-    Ok(finish(sum, &none, |a, ()| a / n))
+/// x, or 0 where a distance from x may leave the range.
+fn finite<T: Float>(x: T) -> T {
+    if (x + x).to_f64().is_finite() { x } else { <T as Float>::ZERO }
+}
+
+/// For each output a centre and the mean distance from it.
+fn shifted<T: Float + Number<Sum = T>>(
+    nest: &Nest,
+    op: &'static str,
+    n: usize,
+) -> Result<(Vec<T>, Output<T>)> {
+    let (n, centres) = (T::c(n as f64), nest.first::<T>());
+    let zero = <T as Float>::ZERO;
+    let mut sum = nest.reduce::<false, _, _, _>(
+        op,
+        &centres,
+        zero,
+        #[inline(always)]
+        |x: T, c: T| x - c,
+        <T as Number>::add,
+    )?;
+    sum.slice_mut().iter_mut().for_each(|sum| *sum = *sum / n);
+    Ok((centres, sum))
 }
 
 /// The index of the first extremum along the last dimension, which is not empty; NaN is the
@@ -354,7 +395,7 @@ pub(crate) fn arg_extremum(op: &'static str, x: &Tensor, largest: bool) -> Resul
     let x = x.contiguous()?;
     dispatch_number!(op, x.dtype(), T => {
         let xs = x.cpu_slice::<T>();
-        let mut out = Output::<u32>::new(op, xs.len() / n)?;
+        let mut out = Output::<u32>::new(op, &[xs.len() / n])?;
         let ns = n as f64 * 2.0 * CHEAP;
         parallel::rows(out.slice_mut(), 1, parallel::rows_per_task(n), ns, |first, out| {
             simd::dispatch::<false, T, _>(#[inline(always)] || {

@@ -66,8 +66,51 @@ fn avx2<R>(body: impl FnOnce() -> R) -> R {
 /// Lanes of a vectorised reduction. Fixed, so that every processor adds in the same order.
 pub(crate) const LANES: usize = 16;
 
-/// Folds `xs` in [`LANES`] independent accumulators, then joins the lanes pairwise:
-/// the order is fixed and the error grows with `n / LANES` instead of `n`.
+/// Elements that the lanes take one after another. What is longer is reduced in blocks of so many.
+pub(crate) const BLOCK: usize = 1024;
+
+/// The lanes of the blocks of a long slice, joined: of 64 blocks, then of 64 such joins, and so on.
+struct Levels<A> {
+    joined: [[A; LANES]; 4],
+    blocks: usize,
+}
+
+impl<A: Copy> Levels<A> {
+    #[inline(always)]
+    fn new(identity: A) -> Self {
+        Levels { joined: [[identity; LANES]; 4], blocks: 0 }
+    }
+
+    #[inline(always)]
+    fn add(&mut self, mut lanes: [A; LANES], identity: A, join: &impl Fn(A, A) -> A) {
+        self.blocks += 1;
+        let (mut left, highest) = (self.blocks, self.joined.len() - 1);
+        for (i, level) in self.joined.iter_mut().enumerate() {
+            for l in 0..LANES {
+                level[l] = join(level[l], lanes[l]);
+            }
+            if i == highest || !left.is_multiple_of(64) {
+                return;
+            }
+            left /= 64;
+            lanes = std::mem::replace(level, [identity; LANES]);
+        }
+    }
+
+    #[inline(always)]
+    fn join(self, join: impl Fn(A, A) -> A) -> A {
+        let [mut lanes, higher @ ..] = self.joined;
+        for level in higher {
+            for l in 0..LANES {
+                lanes[l] = join(lanes[l], level[l]);
+            }
+        }
+        join_lanes(lanes, join)
+    }
+}
+
+/// Folds `xs` in [`LANES`] independent accumulators, then joins the lanes pairwise; beyond [`BLOCK`] elements in blocks.
+/// The order is fixed, and the error grows with the logarithm of the length instead of the length.
 #[inline(always)]
 pub(crate) fn reduce<T: Copy, A: Copy>(
     xs: &[T],
@@ -75,17 +118,24 @@ pub(crate) fn reduce<T: Copy, A: Copy>(
     fold: impl Fn(A, T) -> A,
     join: impl Fn(A, A) -> A,
 ) -> A {
-    let mut lanes = [identity; LANES];
-    let (blocks, rest) = xs.as_chunks::<LANES>();
-    for block in blocks {
-        for l in 0..LANES {
-            lanes[l] = fold(lanes[l], block[l]);
+    let mut levels = Levels::new(identity);
+    for block in xs.chunks(BLOCK) {
+        let mut lanes = [identity; LANES];
+        let (vectors, rest) = block.as_chunks::<LANES>();
+        for vector in vectors {
+            for l in 0..LANES {
+                lanes[l] = fold(lanes[l], vector[l]);
+            }
         }
+        for (l, &x) in rest.iter().enumerate() {
+            lanes[l] = fold(lanes[l], x);
+        }
+        if xs.len() <= BLOCK {
+            return join_lanes(lanes, join);
+        }
+        levels.add(lanes, identity, &join);
     }
-    for (l, &x) in rest.iter().enumerate() {
-        lanes[l] = fold(lanes[l], x);
-    }
-    join_lanes(lanes, join)
+    levels.join(join)
 }
 
 /// [`reduce`] of `map(x)`, for maps worth vectorising on their own (an exponential): they run in a
@@ -98,24 +148,31 @@ pub(crate) fn map_reduce<T: Copy, A: Copy>(
     join: impl Fn(A, A) -> A,
 ) -> A {
     const PIECE: usize = 8 * LANES;
-    let mut lanes = [identity; LANES];
+    let mut levels = Levels::new(identity);
     let mut mapped = [identity; PIECE];
-    for piece in xs.chunks(PIECE) {
-        let mapped = &mut mapped[..piece.len()];
-        for i in 0..piece.len() {
-            mapped[i] = map(piece[i]);
-        }
-        let (blocks, rest) = mapped.as_chunks::<LANES>();
-        for block in blocks {
-            for l in 0..LANES {
-                lanes[l] = join(lanes[l], block[l]);
+    for block in xs.chunks(BLOCK) {
+        let mut lanes = [identity; LANES];
+        for piece in block.chunks(PIECE) {
+            let mapped = &mut mapped[..piece.len()];
+            for i in 0..piece.len() {
+                mapped[i] = map(piece[i]);
+            }
+            let (vectors, rest) = mapped.as_chunks::<LANES>();
+            for vector in vectors {
+                for l in 0..LANES {
+                    lanes[l] = join(lanes[l], vector[l]);
+                }
+            }
+            for (l, &x) in rest.iter().enumerate() {
+                lanes[l] = join(lanes[l], x);
             }
         }
-        for (l, &x) in rest.iter().enumerate() {
-            lanes[l] = join(lanes[l], x);
+        if xs.len() <= BLOCK {
+            return join_lanes(lanes, join);
         }
+        levels.add(lanes, identity, &join);
     }
-    join_lanes(lanes, join)
+    levels.join(join)
 }
 
 /// [`reduce`] over two slices of one length.
@@ -127,17 +184,25 @@ pub(crate) fn reduce2<T: Copy, A: Copy>(
     fold: impl Fn(A, T, T) -> A,
     join: impl Fn(A, A) -> A,
 ) -> A {
-    let mut lanes = [identity; LANES];
-    let ((xs, rest_x), (ys, rest_y)) = (xs.as_chunks::<LANES>(), ys.as_chunks::<LANES>());
-    for (x, y) in xs.iter().zip(ys) {
-        for l in 0..LANES {
-            lanes[l] = fold(lanes[l], x[l], y[l]);
+    let mut levels = Levels::new(identity);
+    for (block_x, block_y) in xs.chunks(BLOCK).zip(ys.chunks(BLOCK)) {
+        let mut lanes = [identity; LANES];
+        let (vx, rest_x) = block_x.as_chunks::<LANES>();
+        let (vy, rest_y) = block_y.as_chunks::<LANES>();
+        for (x, y) in vx.iter().zip(vy) {
+            for l in 0..LANES {
+                lanes[l] = fold(lanes[l], x[l], y[l]);
+            }
         }
+        for (l, (&x, &y)) in rest_x.iter().zip(rest_y).enumerate() {
+            lanes[l] = fold(lanes[l], x, y);
+        }
+        if xs.len() <= BLOCK {
+            return join_lanes(lanes, join);
+        }
+        levels.add(lanes, identity, &join);
     }
-    for (l, (&x, &y)) in rest_x.iter().zip(rest_y).enumerate() {
-        lanes[l] = fold(lanes[l], x, y);
-    }
-    join_lanes(lanes, join)
+    levels.join(join)
 }
 
 /// Joins the lanes pairwise.

@@ -54,7 +54,7 @@ fn rows<T: Float>(
     body: impl Fn(&[T], &[T], &mut [T]) + Sync + Send,
 ) -> Result<Tensor> {
     let n = a.shape().last().copied().unwrap_or(1);
-    let mut out = Output::<T>::new(op, a.numel())?;
+    let mut out = Output::<T>::new(op, a.shape())?;
     let (xs, ys) = (a.cpu_slice::<T>(), b.cpu_slice::<T>());
     parallel::rows(out.slice_mut(), n, parallel::rows_per_task(n), n as f64 * ns, |first, out| {
         simd::dispatch::<true, T, _>(

@@ -10,6 +10,7 @@
 
 use super::parallel::{self, SharedMut};
 use crate::dtype::Element;
+use crate::sizes;
 use crate::storage::Output;
 use crate::{Result, Tensor, dispatch_any};
 
@@ -68,13 +69,16 @@ pub(crate) fn sorted(
 ) -> Result<(Tensor, Tensor)> {
     let mut shape = x.shape().to_vec();
     let n = std::mem::replace(shape.last_mut().expect("checked by the caller"), k);
-    let numel = shape.iter().product();
     let x = x.contiguous()?;
+    let room = if k <= FEW && k < n { k } else { n };
     dispatch_any!(x.dtype(), T => {
-        let mut values = Output::<T>::new(op, numel)?;
-        let mut indices = Output::<u32>::new(op, numel)?;
-        if numel > 0 {
-            lines(values.slice_mut(), indices.slice_mut(), x.cpu_slice::<T>(), n, k, descending);
+        let mut values = Output::<T>::new(op, &shape)?;
+        let mut indices = Output::<u32>::new(op, &shape)?;
+        if !values.slice_mut().is_empty() {
+            // Fails now, where an error can be returned, if a task's memory cannot be had.
+            drop(sizes::list::<<T as Key>::Packed>(op, room)?);
+            let (values, indices) = (values.slice_mut(), indices.slice_mut());
+            lines(values, indices, x.cpu_slice::<T>(), (n, k, room), descending);
         }
         Ok((values.into_tensor(&shape), indices.into_tensor(&shape)))
     })
@@ -84,14 +88,13 @@ fn lines<T: Key>(
     values: &mut [T],
     indices: &mut [u32],
     x: &[T],
-    n: usize,
-    k: usize,
+    (n, k, room): (usize, usize, usize),
     descending: bool,
 ) {
     let indices = SharedMut::new(indices);
     let ns = n as f64 * if k <= FEW { 1.5 } else { 4.0 + 2.0 * (k as f64).log2() };
     parallel::rows(values, k, parallel::rows_per_task(n), ns, |first, values| {
-        let mut packed = Vec::with_capacity(if k <= FEW && k < n { k } else { n });
+        let mut packed = Vec::with_capacity(room);
         for (line, values) in values.chunks_exact_mut(k).enumerate() {
             let line = first + line;
             let x = &x[line * n..(line + 1) * n];

@@ -31,12 +31,14 @@ fn gelu_tanh<T: Float>(x: T) -> T {
 fn gelu_tanh_derivative<T: Float>(x: T) -> T {
     let t = (T::c(GELU_TANH.0) * (x + T::c(GELU_TANH.1) * x * x * x)).tanh();
     let du = T::c(GELU_TANH.0) * (T::ONE + T::c(3.0 * GELU_TANH.1) * x * x);
-    T::c(0.5) * (T::ONE + t) + T::c(0.5) * x * (T::ONE - t * t) * du
+    // Far out t is ±1, and x² may be infinite; 0·x is 0, but NaN of an infinite x, as PyTorch's.
+    let slope = if t * t == T::ONE { T::ZERO * x } else { (T::ONE - t * t) * (T::c(0.5) * x * du) };
+    T::c(0.5) * (T::ONE + t) + slope
 }
 
 pub(crate) fn forward(x: &Tensor, op: UnaryOp) -> Result<Tensor> {
     dispatch_float!(op.name(), x.dtype(), T => {
-        let mut out = Output::<T>::new(op.name(), x.numel())?;
+        let mut out = Output::<T>::new(op.name(), x.shape())?;
         let (y, v) = (out.slice_mut(), x.cpu_view::<T>());
         match op {
             UnaryOp::Neg => map1::<false, _, _>(y, v, CHEAP, |x: T| -x),
@@ -95,7 +97,7 @@ pub(crate) fn gelu<T: Float>(x: T) -> T {
 
 pub(crate) fn backward(x: &Tensor, op: UnaryOp, grad: &Tensor) -> Result<Tensor> {
     dispatch_float!(op.name(), x.dtype(), T => {
-        let mut out = Output::<T>::new(op.name(), x.numel())?;
+        let mut out = Output::<T>::new(op.name(), x.shape())?;
         let (dx, v, g) = (out.slice_mut(), x.cpu_view::<T>(), grad.cpu_view::<T>());
         match op {
             UnaryOp::Gelu => map2::<true, _, _, _>(dx, v, g, POLY, #[inline(always)] |x: T, g: T| {
@@ -123,7 +125,7 @@ pub(crate) fn backward(x: &Tensor, op: UnaryOp, grad: &Tensor) -> Result<Tensor>
 
 pub(crate) fn is_not_finite(x: &Tensor) -> Result<Tensor> {
     dispatch_float!("is_not_finite", x.dtype(), T => {
-        let mut out = Output::<u8>::new("is_not_finite", x.numel())?;
+        let mut out = Output::<u8>::new("is_not_finite", x.shape())?;
         map1::<false, _, _>(out.slice_mut(), x.cpu_view::<T>(), CHEAP, |x: T| !x.is_finite() as u8);
         Ok(out.into_tensor(x.shape()))
     })

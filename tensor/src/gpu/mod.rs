@@ -3,6 +3,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `adapter.rs` | which GPUs there are, opening one |
+//! | `quiet.rs` | keeping drivers off standard error |
 //! | `context.rs` | the recorder: one compute pass, kernels by key, bind groups by buffers, submits |
 //! | `memory.rs` | buffers, recycled by size class |
 //! | `staging.rs` | memory that both sides see: small uploads, reads |
@@ -63,6 +64,7 @@ pub(crate) mod loss_scale;
 pub(crate) mod matmul;
 mod memory;
 pub(crate) mod optim;
+mod quiet;
 pub(crate) mod reduce;
 mod rows;
 pub(crate) mod softmax;
@@ -76,4 +78,5 @@ pub(crate) mod walk;
 pub use adapter::{GpuFeatures, GpuInfo, GpuLimits, gpus};
 pub(crate) use adapter::{gpu, gpu_within};
 pub use counters::GpuCounters;
+pub use quiet::quiet_drivers;
 pub use staging::Reading;

@@ -18,6 +18,7 @@ use gradus_shaders::Scalar;
 use super::context::Gpu;
 use super::memory::Buffer;
 use super::staging::Reading;
+use crate::sizes;
 use crate::storage::{CpuStorage, Output, Storage};
 use crate::{DType, Device, Result, Tensor, bail};
 
@@ -99,7 +100,7 @@ pub(crate) fn output(
     dtype: DType,
 ) -> Result<Tensor> {
     let scalar = scalar(op, dtype)?;
-    let numel: usize = shape.iter().product();
+    let numel = sizes::numel(op, shape)?;
     if numel > u32::MAX as usize {
         bail!(op, "{shape:?} has more elements than GPU kernels count (2³² − 1); cut the tensor");
     }
@@ -260,7 +261,7 @@ pub(super) fn decode(
     shape: &[usize],
 ) -> Result<Tensor> {
     fn plain<T: crate::Element>(op: &'static str, data: &[u8], shape: &[usize]) -> Result<Tensor> {
-        let mut out = Output::<T>::new(op, shape.iter().product())?;
+        let mut out = Output::<T>::new(op, shape)?;
         let target: &mut [u8] = bytemuck::cast_slice_mut(out.slice_mut());
         let length = target.len();
         target.copy_from_slice(&data[..length]);
@@ -268,7 +269,7 @@ pub(super) fn decode(
     }
     match dtype {
         DType::U8 => {
-            let mut out = Output::<u8>::new(op, shape.iter().product())?;
+            let mut out = Output::<u8>::new(op, shape)?;
             for (x, word) in out.slice_mut().iter_mut().zip(data.chunks_exact(4)) {
                 *x = word[0]; // little-endian, as every GPU is
             }

@@ -101,10 +101,9 @@ fn write_elements(tensor: &Tensor, to: &mut dyn Write) -> io::Result<()> {
 /// A u32 tensor from integers that must all fit; else the first that does not, and its position.
 fn ids_from_integers(
     values: impl Iterator<Item = i128>,
-    numel: usize,
     shape: &[usize],
 ) -> Result<std::result::Result<Tensor, (i128, usize)>> {
-    let mut out = crate::storage::Output::<u32>::new("read", numel)?;
+    let mut out = crate::storage::Output::<u32>::new("read", shape)?;
     for ((i, value), id) in values.enumerate().zip(out.slice_mut()) {
         match u32::try_from(value) {
             Ok(value) => *id = value,

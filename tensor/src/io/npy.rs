@@ -134,7 +134,7 @@ fn parse(bytes: &[u8]) -> std::result::Result<Tensor, Failure> {
         ('u' | 'b', 1) => elements::<u8>(data, &stored)?,
         _ => {
             let values = widened(data, size, kind == 'i');
-            match ids_from_integers(values, data.len() / size, &stored)? {
+            match ids_from_integers(values, &stored)? {
                 Ok(tensor) => tensor,
                 Err((value, at)) => {
                     return wrong(format!(
@@ -153,7 +153,7 @@ fn parse(bytes: &[u8]) -> std::result::Result<Tensor, Failure> {
 }
 
 fn elements<T: Element>(data: &[u8], shape: &[usize]) -> Result<Tensor> {
-    let mut out = Output::<T>::new("npy", data.len() / size_of::<T>())?;
+    let mut out = Output::<T>::new("npy", shape)?;
     bytemuck::cast_slice_mut(out.slice_mut()).copy_from_slice(data);
     Ok(out.into_tensor(shape))
 }

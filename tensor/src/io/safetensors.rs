@@ -110,7 +110,7 @@ impl SafeTensors {
             }
         };
         let values = widened(&self.map[range.clone()], integers.0, integers.1);
-        ids_from_integers(values, range.len() / integers.0, &info.shape)?.map_err(|(value, at)| {
+        ids_from_integers(values, &info.shape)?.map_err(|(value, at)| {
             wrong(format!(
                 "holds {value} as element {at} of \"{name}\" ({}), which u32 cannot hold",
                 info.dtype
@@ -130,7 +130,7 @@ impl SafeTensors {
             return Ok(Tensor::from_storage(Storage::Cpu(storage), dtype, &info.shape));
         }
         dispatch_any!(dtype, T => {
-            let mut out = Output::<T>::new("safetensors", bytes.len() / size_of::<T>())?;
+            let mut out = Output::<T>::new("safetensors", &info.shape)?;
             bytemuck::cast_slice_mut(out.slice_mut()).copy_from_slice(bytes);
             Ok(out.into_tensor(&info.shape))
         })

@@ -1,7 +1,9 @@
 //! Scaled dot-product attention over packed sequences.
 
+use super::dropout::check_probability;
 use crate::device::on_device;
 use crate::random::RngKey;
+use crate::storage::Output;
 use crate::{DType, Result, Tensor, bail, cpu};
 
 /// How to attend.
@@ -38,11 +40,7 @@ fn check(
     if options.heads == 0 || !shape[1].is_multiple_of(options.heads) || shape[1] == 0 {
         bail!("attention", "{} heads do not divide the hidden size {}", options.heads, shape[1]);
     }
-    if let Some((p, _)) = options.dropout
-        && !(0.0..=1.0).contains(&p)
-    {
-        bail!("attention", "the dropout probability {p} is not within 0 and 1");
-    }
+    options.dropout.map_or(Ok(()), |(p, _)| check_probability("attention", p))?;
     if offsets.dtype() != DType::U32 || offsets.rank() != 1 || offsets.numel() == 0 {
         bail!(
             "attention",
@@ -190,15 +188,18 @@ impl Tensor {
         p: f64,
         key: RngKey,
     ) -> Result<Tensor> {
-        let mut mask = Vec::with_capacity(heads * length * length);
-        for head in 0..heads {
-            for query in start..start + length {
-                for k in 0..length {
-                    let word = cpu::attention::word(key, head, query, k);
-                    mask.push((word as u64 >= crate::random::drop_threshold(p)) as u8);
-                }
-            }
+        let (op, shape) = ("attention_dropout_mask", [heads, length, length]);
+        check_probability(op, p)?;
+        if u32::try_from(start.saturating_add(length)).is_err() || u32::try_from(heads).is_err() {
+            bail!(op, "{length} tokens from {start} on, {heads} heads: each must be below 2³²");
         }
-        Tensor::from_slice(&mask, &[heads, length, length])
+        let mut mask = Output::<u8>::new(op, &shape)?;
+        let least = crate::random::drop_threshold(p);
+        for (i, mask) in mask.slice_mut().iter_mut().enumerate() {
+            let (row, k) = (i / length, i % length);
+            let word = cpu::attention::word(key, row / length, start + row % length, k);
+            *mask = (word as u64 >= least) as u8;
+        }
+        Ok(mask.into_tensor(&shape))
     }
 }

@@ -1,7 +1,8 @@
 //! Joining tensors, cutting them, padding, repeating, reversing.
 
 use crate::device::on_device;
-use crate::layout::{Layout, checked_numel, resolve_dim, resolve_dims};
+use crate::layout::{Layout, resolve_dim, resolve_dims};
+use crate::sizes;
 use crate::{Result, Tensor, bail};
 
 impl Tensor {
@@ -35,9 +36,7 @@ impl Tensor {
             }
             shape[d] = shape[d].saturating_add(tensor.shape()[d]);
         }
-        if checked_numel(&shape).is_none() {
-            bail!("cat", "the result {shape:?} has more elements than fit in memory");
-        }
+        sizes::result("cat", &shape, tensors)?;
         on_device!("cat", tensors; concat::cat("cat", tensors, d, &shape))
     }
 
@@ -73,8 +72,12 @@ impl Tensor {
         if size == 0 && total > 0 {
             bail!("split", "pieces of size 0 never fill dimension {d} of {:?}", self.shape());
         }
-        let starts = (0..total.max(1)).step_by(size.max(1));
-        starts.map(|start| self.narrow(d as isize, start, size.min(total - start))).collect()
+        let size = size.max(1);
+        let mut pieces = sizes::list("split", total.div_ceil(size).max(1))?;
+        for start in (0..total.max(1)).step_by(size) {
+            pieces.push(self.narrow(d as isize, start, size.min(total - start))?);
+        }
+        Ok(pieces)
     }
 
     /// Views of the given sizes along `dim`, which must add up to its size.
@@ -106,7 +109,11 @@ impl Tensor {
             bail!("chunk", "0 pieces of {:?}; ask for one or more", self.shape());
         }
         match self.shape()[d] {
-            0 => Ok(vec![self.clone(); n]),
+            0 => {
+                let mut pieces = sizes::list("chunk", n)?;
+                pieces.resize(n, self.clone());
+                Ok(pieces)
+            }
             total => self.split(total.div_ceil(n), d as isize),
         }
     }
@@ -117,9 +124,7 @@ impl Tensor {
         let d = resolve_dim("pad_zeros", dim, self.rank())?;
         let mut shape = self.shape().to_vec();
         shape[d] = shape[d].saturating_add(before).saturating_add(after);
-        if checked_numel(&shape).is_none() {
-            bail!("pad_zeros", "the result {shape:?} has more elements than fit in memory");
-        }
+        sizes::result("pad_zeros", &shape, &[self])?;
         let zero = Tensor::zeros_on(&[], self.dtype(), self.device())?;
         let margin = |size: usize| {
             let mut shape = shape.clone();
@@ -153,9 +158,8 @@ impl Tensor {
             strides.extend([0, stride]);
             result.push(count.saturating_mul(size));
         }
-        if checked_numel(&shape).is_none() || checked_numel(&result).is_none() {
-            bail!("repeat", "{:?} repeated {times:?} times does not fit in memory", self.shape());
-        }
+        sizes::result("repeat", &result, &[self])?;
+        sizes::result("repeat", &shape, &[self])?;
         self.view(Layout { shape, strides, offset: self.layout.offset }).copy()?.reshape(&result)
     }
 

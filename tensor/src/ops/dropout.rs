@@ -1,7 +1,6 @@
 //! Dropout (Srivastava et al., JMLR 15, 2014), with a mask that is recomputed, never stored.
 
 use crate::device::on_device;
-use crate::layout::checked_numel;
 use crate::{Device, Result, RngKey, Tensor, bail, cpu, gpu};
 
 pub(super) fn check_probability(op: &'static str, p: f64) -> Result<()> {
@@ -35,11 +34,8 @@ impl Tensor {
         device: Device,
     ) -> Result<Tensor> {
         check_probability("bernoulli_mask", p)?;
-        let Some(numel) = checked_numel(shape) else {
-            bail!("bernoulli_mask", "shape {shape:?} has more elements than fit in memory");
-        };
         match device {
-            Device::Cpu => cpu::dropout::mask(shape, numel, p, key),
+            Device::Cpu => cpu::dropout::mask(shape, p, key),
             Device::Gpu(index) => {
                 gpu::dropout::mask(gpu::gpu("bernoulli_mask", index)?, shape, p, key)
             }

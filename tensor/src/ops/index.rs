@@ -3,7 +3,8 @@
 //! Ids are u32 tensors. An id outside the dimension is an error that names its position.
 
 use crate::device::on_device;
-use crate::layout::{checked_numel, resolve_dim};
+use crate::layout::resolve_dim;
+use crate::sizes;
 use crate::{DType, Device, Result, Tensor, bail, cpu};
 
 /// The ids, contiguous, each below `size`, and few enough to count in 32 bits.
@@ -60,9 +61,7 @@ impl Tensor {
         let ids = checked_ids("index_select", ids, self.shape()[d], &of)?;
         let mut shape = self.shape().to_vec();
         shape[d] = ids.numel();
-        if checked_numel(&shape).is_none() {
-            bail!("index_select", "the result {shape:?} has more elements than fit in memory");
-        }
+        sizes::result("index_select", &shape, &[self, &ids])?;
         let op = "index_select";
         on_device!(op, [self, &ids], index::index_select(op, self, d, &ids, &shape))
     }
@@ -148,9 +147,7 @@ impl Tensor {
         let flat = checked_ids("embedding", ids, rows, &of)?;
         let mut shape = ids.shape().to_vec();
         shape.push(h);
-        if checked_numel(&shape).is_none() {
-            bail!("embedding", "the result {shape:?} has more elements than fit in memory");
-        }
+        sizes::result("embedding", &shape, &[self, ids])?;
         let op = "embedding";
         on_device!(op, [self, &flat], index::index_select(op, self, 0, &flat, &shape))
     }
@@ -169,9 +166,7 @@ impl Tensor {
                 ids.shape()
             );
         };
-        if checked_numel(&[rows, h]).is_none() {
-            bail!("embedding_backward", "a table [{rows}, {h}] does not fit in memory");
-        }
+        sizes::numel("embedding_backward", &[rows, h])?;
         let of = format!("the table [{rows}, {h}]");
         let flat = checked_ids("embedding_backward", ids, rows, &of)?;
         let grad = grad.reshape(&[lookups.iter().product(), h])?;

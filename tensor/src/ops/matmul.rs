@@ -3,6 +3,7 @@
 use crate::cpu;
 use crate::device::{begin, on_device};
 use crate::layout::broadcast_shapes;
+use crate::sizes;
 use crate::{DType, Device, Result, Tensor, bail};
 
 impl Tensor {
@@ -35,6 +36,9 @@ impl Tensor {
         }
         let batch = broadcast_shapes("matmul", batch_a, batch_b)?;
         let full = |m: usize, n: usize| batch.iter().copied().chain([m, n]).collect::<Vec<_>>();
+        for shape in [full(m, n), full(m, k), full(k, n)] {
+            sizes::result("matmul", &shape, &[self, other])?;
+        }
         let (x, y) = (self.broadcast_to(&full(m, k))?, other.broadcast_to(&full(k, n))?);
         on_device!("matmul", [self, other], matmul::matmul(&x, &y, &full(m, n), dtype))
     }
@@ -63,6 +67,7 @@ impl Tensor {
             );
         }
         check_out_dtype(op, self.dtype(), dtype)?;
+        sizes::result(op, &[g[1], x_shape[1]], &[self, x])?;
         on_device!(op, [self, x], matmul::linear_parameters_backward(self, x, dtype))
     }
 
@@ -219,6 +224,7 @@ fn check_linear_cat(
     }
     let Some((flat, mut shape)) = result else { unreachable!("there is a weight") };
     *shape.last_mut().expect("an input has a dimension") = outputs;
+    sizes::result(op, &shape, &[&[input], weights].concat())?;
     Ok((flat, shape))
 }
 
@@ -262,5 +268,6 @@ fn check_layer(
     let rows: usize = x[..x.len() - 1].iter().product();
     let mut shape = x.to_vec();
     *shape.last_mut().expect("checked above") = w[0];
+    sizes::result(op, &shape, &[input, weight])?;
     Ok((input.reshape(&[rows, w[1]])?, shape))
 }

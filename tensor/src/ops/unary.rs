@@ -135,7 +135,8 @@ impl Tensor {
 
     /// x·value.
     pub fn mul_scalar(&self, value: f64) -> Result<Tensor> {
-        self.affine(value, 0.0)
+        // −0 is the number that changes none: 0 would take the sign of −0.
+        self.affine(value, -0.0)
     }
 
     /// xᵉ for a constant e.

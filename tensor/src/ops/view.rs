@@ -1,6 +1,7 @@
 //! Shape operations. All but `reshape` (sometimes) copy nothing.
 
 use crate::layout::{Layout, checked_numel, resolve_dim};
+use crate::sizes;
 use crate::{Result, Tensor, bail};
 
 impl Tensor {
@@ -133,9 +134,7 @@ impl Tensor {
 
     /// This tensor repeated (without copying) to `shape`, by NumPy's rules of broadcasting.
     pub fn broadcast_to(&self, shape: &[usize]) -> Result<Tensor> {
-        if checked_numel(shape).is_none() {
-            bail!("broadcast_to", "{shape:?} has more elements than fit in memory");
-        }
+        sizes::numel("broadcast_to", shape)?;
         Ok(self.view(self.layout.broadcast_to("broadcast_to", shape)?))
     }
 }

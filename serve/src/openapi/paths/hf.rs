@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{HUGGING_FACE, Operation, TEXT};
 use crate::openapi::schemas::{
-    any_of, boolean, count, example, object, reference, some, string, words,
+    any_of, boolean, closed, count, example, list, object, reference, some, string, words,
 };
 use crate::protocols::hf::{FUNCTIONS, STRATEGIES};
 
@@ -17,20 +17,22 @@ pub fn operations() -> Vec<Operation> {
         let fields = object([
             // Texts or token ids to embed, texts or pairs of the other tasks.
             ("inputs", any_of([reference("Inputs"), sentences.clone(), pair(), some(pair())])),
+            // Each task has some of them, and refuses those of the others.
             (
                 "parameters?",
-                object([
+                closed(object([
                     ("top_k?", count(1)),
                     ("function_to_apply?", words(FUNCTIONS)),
+                    ("targets?", any_of([string(), some(string())])),
                     ("aggregation_strategy?", words(STRATEGIES)),
+                    ("ignore_labels?", list(string())),
                     ("normalize?", boolean()),
-                    ("truncate?", boolean()),
+                    ("dimensions?", count(1)),
                     ("prompt_name?", string()),
-                ]),
+                    ("truncate?", boolean()),
+                    ("truncation_direction?", words(["Left", "Right"])),
+                ])),
             ),
-            ("normalize?", boolean()),
-            ("truncate?", boolean()),
-            ("prompt_name?", string()),
         ]);
         example(fields, json!({"inputs": TEXT}))
     };

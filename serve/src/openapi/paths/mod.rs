@@ -1,5 +1,6 @@
 //! The operations of the OpenAPI document, one file a protocol.
 
+mod cohere;
 mod hf;
 mod kserve;
 mod native;
@@ -16,6 +17,7 @@ use super::{Errors, Operation};
 
 const TEI: &str = "text-embeddings-inference";
 const OPENAI: &str = "OpenAI";
+const COHERE: &str = "Cohere and Jina";
 const TORCHSERVE: &str = "TorchServe";
 const TFSERVING: &str = "TensorFlow Serving";
 const KSERVE: &str = "KServe v2";
@@ -24,8 +26,8 @@ const NATIVE: &str = "Gradus";
 const OPERATION: &str = "Operation";
 
 /// The protocols, in the order of the page.
-pub const TAGS: [&str; 8] =
-    [TEI, OPENAI, TORCHSERVE, TFSERVING, KSERVE, HUGGING_FACE, NATIVE, OPERATION];
+pub const TAGS: [&str; 9] =
+    [TEI, OPENAI, COHERE, TORCHSERVE, TFSERVING, KSERVE, HUGGING_FACE, NATIVE, OPERATION];
 
 impl Operation {
     fn new(
@@ -81,6 +83,7 @@ pub fn operations() -> Vec<Operation> {
     [
         tei::operations(),
         openai::operations(),
+        cohere::operations(),
         torchserve::operations(),
         tfserving::operations(),
         kserve::operations(),

@@ -4,18 +4,21 @@ use serde_json::json;
 
 use super::{OPENAI, Operation, TEXT};
 use crate::openapi::Errors;
-use crate::openapi::schemas::{any_of, count, example, list, object, reference, string, words};
+use crate::openapi::schemas::{
+    any_of, closed, count, example, list, object, reference, string, words,
+};
 
 /// The operations.
 pub fn operations() -> Vec<Operation> {
     let ask = || {
         example(
-            object([
+            closed(object([
                 ("input", reference("Inputs")),
                 ("model?", reference("ModelName")),
                 ("encoding_format?", words(["float", "base64"])),
                 ("dimensions?", count(1)),
-            ]),
+                ("user?", string()),
+            ])),
             json!({"input": TEXT}),
         )
     };

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Operation, TEI, TEXT};
+use super::{Operation, TEI, TEXT, cohere};
 use crate::openapi::Errors;
 use crate::openapi::schemas::{
     any_of, boolean, count, example, list, number, object, object_of, reference, some, string,
@@ -54,19 +54,23 @@ pub fn operations() -> Vec<Operation> {
             inputs(any_of([text(), pair(), some(pair())]), vec![("raw_scores?", boolean())]),
         )
         .gives(any_of([reference("Scores"), list(reference("Scores"))])),
-        Operation::ask(TEI, "/rerank", "Texts by how well they answer a query", example(
-            object([
-                ("query", text()),
-                ("texts", some(string())),
-                ("raw_scores?", boolean()),
-                ("return_text?", boolean()),
-                ("truncate?", boolean()),
-                ("truncation_direction?", words(["Left", "Right"])),
-                ("model?", reference("ModelName")),
+        Operation::ask(TEI, "/rerank", "Texts by how well they answer a query; or `documents`, as Cohere has them", example(
+            any_of([
+                object([
+                    ("query", text()),
+                    ("texts", some(string())),
+                    ("raw_scores?", boolean()),
+                    ("return_text?", boolean()),
+                    ("top_n?", count(1)),
+                    ("truncate?", boolean()),
+                    ("truncation_direction?", words(["Left", "Right"])),
+                    ("model?", reference("ModelName")),
+                ]),
+                cohere::request(),
             ]),
             json!({"query": TEXT, "texts": ["my card", "the weather"]}),
         ))
-        .gives(list(rank)),
+        .gives(any_of([list(rank), cohere::ranking()])),
         Operation::ask(TEI, "/similarity", "The cosine of a sentence to others", example(
             object([
                 ("inputs", object([("source_sentence", text()), ("sentences", some(text()))])),
@@ -84,6 +88,7 @@ pub fn operations() -> Vec<Operation> {
             object([
                 ("inputs", any_of([text(), some(text())])),
                 ("add_special_tokens?", boolean()),
+                ("prompt_name?", string()),
                 ("model?", reference("ModelName")),
             ]),
             json!({"inputs": TEXT}),

@@ -21,7 +21,11 @@ pub fn operations() -> Vec<Operation> {
         json!({"instances": [TEXT]}),
     );
     let classify = example(
-        object([("examples", some(example_of())), ("context?", json!({"type": "object"}))]),
+        object([
+            ("examples", some(example_of())),
+            ("context?", json!({"type": "object"})),
+            ("signature_name?", signature()),
+        ]),
         json!({"examples": [{"text": TEXT}]}),
     );
     let answer = any_of([

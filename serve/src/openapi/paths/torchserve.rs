@@ -20,7 +20,13 @@ pub fn operations() -> Vec<Operation> {
     for path in ["/predictions/{model}", "/predictions/{model}/{version}"] {
         for method in ["post", "put"] {
             let json = example(json.clone(), json!([TEXT]));
-            let bodies = vec![("application/json", json), ("text/plain", reference("Text"))];
+            let form = || object([("data", reference("Text")), ("text_pair?", string())]);
+            let bodies = vec![
+                ("application/json", json),
+                ("text/plain", reference("Text")),
+                ("application/x-www-form-urlencoded", form()),
+                ("multipart/form-data", form()),
+            ];
             let summary = "The model's answer to a text, or to several in a list";
             let operation = Operation::new(TORCHSERVE, method, path, Errors::Question, summary);
             all.push(

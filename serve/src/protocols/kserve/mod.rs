@@ -101,10 +101,7 @@ fn input(value: Value, at: &str, bytes: &mut &[u8]) -> Result<Texts> {
     let shape =
         shape.ok_or_else(|| Problem::field(&fields.at("shape"), "must be sizes, whole numbers"))?;
     let mut parameters = fields.object("parameters")?;
-    if parameters.take("shared_memory_region").is_some() {
-        let message = "asks for shared memory, which this server does not have; send the data";
-        return Err(Problem::field(&fields.at("parameters"), message));
-    }
+    no_shared_memory(&mut parameters)?;
     let size = parameters.count("binary_data_size")?;
     let data = fields.take("data");
     // All of a tensor's bytes are taken before it may be refused, so that errors name the right tensor.
@@ -155,6 +152,13 @@ fn input(value: Value, at: &str, bytes: &mut &[u8]) -> Result<Texts> {
     Ok(Texts { name, texts })
 }
 
+/// Refuses shared memory, which Triton has for clients on the same machine.
+fn no_shared_memory(parameters: &mut Fields) -> Result<()> {
+    let names = ["shared_memory_region", "shared_memory_offset", "shared_memory_byte_size"];
+    parameters
+        .refuse(&names, "asks for shared memory, which this server does not have; send the data")
+}
+
 /// `data` may be nested as the shape is, or flat.
 fn flatten(value: Value, at: &str, texts: &mut Vec<String>) -> Result<()> {
     match value {
@@ -181,6 +185,7 @@ fn wanted(value: Value, at: &str, binary: bool) -> Result<Wanted> {
     let mut fields = Fields::of(value, at)?;
     let name = string(fields.required("name")?, &fields.at("name"))?;
     let mut parameters = fields.object("parameters")?;
+    no_shared_memory(&mut parameters)?;
     let binary = parameters.bool("binary_data")?.unwrap_or(binary);
     let classes = parameters.count("classification")?.filter(|&k| k > 0);
     Ok(Wanted { name, binary, classes })
@@ -222,6 +227,14 @@ async fn infer(Path(which): Path<Which>, call: Call) -> Result<Response> {
     let id = fields.string("id")?;
     let mut parameters = fields.object("parameters")?;
     let all_binary = parameters.bool("binary_data_output")?.unwrap_or(false);
+    let why = "asks for a sequence, and these models keep nothing from one request to the next";
+    parameters.refuse(&["sequence_id", "sequence_start", "sequence_end"], why)?;
+    parameters.refuse(&["priority"], "is not kept: requests take turns")?;
+    if let Some(key) = parameters.keys().find(|key| key.starts_with("triton_")) {
+        let key: String = key.chars().take(64).collect();
+        let message = "is a name that Triton keeps for itself";
+        return Err(Problem::field(&parameters.at(&key), message));
+    }
     // Triton's timeout is in microseconds.
     if let Some(timeout) = parameters.count("timeout")?.filter(|&us| us > 0) {
         let timeout = std::time::Duration::from_micros(timeout.min(1 << 40) as u64);
@@ -393,7 +406,7 @@ async fn index(call: Call) -> Result<Response> {
 }
 
 async fn load(Path(which): Path<Which>, call: Call) -> Result<Response> {
-    super::manage::allowed(&call.app)?;
+    super::manage::allowed(&call)?;
     if !call.body.is_empty() {
         let mut fields = call.fields().await?;
         let parameters = fields.object("parameters")?;
@@ -408,7 +421,7 @@ async fn load(Path(which): Path<Which>, call: Call) -> Result<Response> {
 }
 
 async fn unload(Path(which): Path<Which>, call: Call) -> Result<Response> {
-    super::manage::allowed(&call.app)?;
+    super::manage::allowed(&call)?;
     if !call.body.is_empty() {
         // `unload_dependents` and the like: there is nothing that depends on a model.
         call.fields().await?.object("parameters")?;

@@ -9,6 +9,7 @@ use crate::cpu::buffer::Buffer;
 use crate::cpu::matmul::Mat;
 use crate::cpu::parallel::{self, SharedMut};
 use crate::dtype::Element;
+use crate::sizes;
 use crate::{DType, Result};
 
 /// Panels that a task copies side by side, and rows of the operand that it copies at once. It asks for the
@@ -50,7 +51,8 @@ impl Packed {
         b.check(k, n);
         let width = isa.width();
         let panels = n.div_ceil(width);
-        let mut buffer = Buffer::scratch("matmul", panels * k * width * size_of::<f32>())?;
+        let bytes = sizes::bytes("matmul", &[panels, k, width], size_of::<f32>())?;
+        let mut buffer = Buffer::scratch("matmul", bytes)?;
         let out = SharedMut::new(bytemuck::cast_slice_mut(buffer.bytes_mut()));
         // Panel by panel where steps are adjacent; else a few rows of a few panels at a time.
         let (group, chunk) = if b.col == 1 { (GROUP, CHUNK) } else { (1, k.max(1)) };

@@ -24,6 +24,9 @@ impl Lanes for Wide {
     unsafe fn add_product(self, a: Self, b: Self) -> Self {
         Wide(std::array::from_fn(|i| a.0[i].mul_add(b.0[i], self.0[i])))
     }
+    unsafe fn add(self, other: Self) -> Self {
+        Wide(std::array::from_fn(|i| self.0[i] + other.0[i]))
+    }
     unsafe fn store(self, p: *mut f32) {
         // SAFETY: the caller's promise.
         unsafe { p.cast::<[f32; 16]>().write(self.0) }

@@ -22,13 +22,18 @@ pub(super) trait Lanes: Copy {
     /// # Safety
     /// The processor has the instructions.
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
+    /// `self + other`.
+    ///
+    /// # Safety
+    /// The processor has the instructions.
+    unsafe fn add(self, other: Self) -> Self;
     /// # Safety
     /// `p` is valid for writing `N` elements; the processor has the instructions.
     unsafe fn store(self, p: *mut f32);
 }
 
 macro_rules! lanes {
-    ($t:ty, $n:literal, $rows:literal, $load:ident, $splat:ident, $fma:ident, $store:ident) => {
+    ($t:ty, $n:literal, $rows:literal, $load:ident, $splat:ident, $fma:ident, $add:ident, $store:ident) => {
         impl Lanes for $t {
             const N: usize = $n;
             const ROWS: usize = $rows;
@@ -48,6 +53,11 @@ macro_rules! lanes {
                 unsafe { $fma(a, b, self) }
             }
             #[inline(always)]
+            unsafe fn add(self, other: Self) -> Self {
+                // SAFETY: the caller's promise.
+                unsafe { $add(self, other) }
+            }
+            #[inline(always)]
             unsafe fn store(self, p: *mut f32) {
                 // SAFETY: the caller's promise.
                 unsafe { $store(p, self) }
@@ -55,8 +65,26 @@ macro_rules! lanes {
         }
     };
 }
-lanes!(__m256, 8, 6, _mm256_loadu_ps, _mm256_set1_ps, _mm256_fmadd_ps, _mm256_storeu_ps);
-lanes!(__m512, 16, 8, _mm512_loadu_ps, _mm512_set1_ps, _mm512_fmadd_ps, _mm512_storeu_ps);
+lanes!(
+    __m256,
+    8,
+    6,
+    _mm256_loadu_ps,
+    _mm256_set1_ps,
+    _mm256_fmadd_ps,
+    _mm256_add_ps,
+    _mm256_storeu_ps
+);
+lanes!(
+    __m512,
+    16,
+    8,
+    _mm512_loadu_ps,
+    _mm512_set1_ps,
+    _mm512_fmadd_ps,
+    _mm512_add_ps,
+    _mm512_storeu_ps
+);
 
 /// Rows cut into tiles of nearly one height: a last one of one or two rows would take as long as one of
 /// four, because its few sums wait for each other.
@@ -88,7 +116,11 @@ impl Ahead {
     pub(super) const NOTHING: Ahead = Ahead { panel: std::ptr::null(), lines: 0 };
 }
 
-/// One tile of `R` rows and `VECTORS` vectors: C = start + A·B over `k` steps. `UNIT`: A's rows are
+/// Steps along k that are summed on their own before their sum is added to C: so the error grows with their number and
+/// that of the runs, not with k. (A multiple of [`UNROLL`].)
+pub(super) const RUN: usize = 256;
+
+/// One tile of `R` rows and `VECTORS` vectors: C = start + A·B over `k` steps, in runs of [`RUN`]. `UNIT`: A's rows are
 /// contiguous.
 ///
 /// # Safety
@@ -108,15 +140,9 @@ unsafe fn tile<V: Lanes, const R: usize, const VECTORS: usize, const UNIT: bool>
     // SAFETY: the caller's promise, for all that follows.
     unsafe {
         let mut sums = [[V::splat(0.0); VECTORS]; R];
-        if let Some((start, row)) = start {
-            for r in 0..R {
-                for v in 0..VECTORS {
-                    sums[r][v] = V::load(start.add(r * row + v * V::N));
-                }
-            }
-        }
         let col_a = if UNIT { 1 } else { col_a };
         let (mut a, mut b, mut fetched) = (a, b, ahead.panel);
+        let (mut start, mut left) = (start, k);
         macro_rules! steps {
             ($count:expr) => {{
                 for p in 0..$count {
@@ -136,21 +162,34 @@ unsafe fn tile<V: Lanes, const R: usize, const VECTORS: usize, const UNIT: bool>
                 b = b.wrapping_add($count * row_b);
             }};
         }
-        for _ in 0..k / UNROLL {
-            for _ in 0..ahead.lines {
-                _mm_prefetch::<_MM_HINT_T0>(fetched.cast());
-                // Perhaps past the end: a prefetch reads nothing.
-                fetched = fetched.wrapping_add(row_b);
+        loop {
+            let run = left.min(RUN);
+            for _ in 0..run / UNROLL {
+                for _ in 0..ahead.lines {
+                    _mm_prefetch::<_MM_HINT_T0>(fetched.cast());
+                    // Perhaps past the end: a prefetch reads nothing.
+                    fetched = fetched.wrapping_add(row_b);
+                }
+                steps!(UNROLL);
             }
-            steps!(UNROLL);
-        }
-        for _ in 0..k % UNROLL {
-            steps!(1);
-        }
-        for r in 0..R {
-            for v in 0..VECTORS {
-                sums[r][v].store(c.add(r * row_c + v * V::N));
+            for _ in 0..run % UNROLL {
+                steps!(1);
             }
+            for r in 0..R {
+                for v in 0..VECTORS {
+                    let mut sum = sums[r][v];
+                    if let Some((start, row)) = start {
+                        sum = V::load(start.add(r * row + v * V::N)).add(sum);
+                    }
+                    sum.store(c.add(r * row_c + v * V::N));
+                }
+            }
+            left -= run;
+            if left == 0 {
+                break;
+            }
+            sums = [[V::splat(0.0); VECTORS]; R];
+            start = Some((c.cast_const(), row_c));
         }
     }
 }

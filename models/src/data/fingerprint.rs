@@ -1,0 +1,44 @@
+//! What a data set was, so that a change of it is noticed.
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
+
+use super::{Dataset, Labels, Split};
+
+/// The labels of a data set and hashes (XXH3, 128 bits) of its texts. It does not depend on where the files lie.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    /// The labels, in the order of their ids.
+    pub labels: Vec<String>,
+    /// Of the training texts and their labels, in their order.
+    pub train: String,
+    /// Of the dev set.
+    pub dev: Option<String>,
+    /// Of the test set.
+    pub test: Option<String>,
+}
+
+impl Fingerprint {
+    /// The fingerprint of a data set.
+    pub fn of(dataset: &Dataset, labels: &Labels) -> Self {
+        Fingerprint {
+            labels: labels.names().to_vec(),
+            train: hash(&dataset.train),
+            dev: dataset.dev.as_ref().map(hash),
+            test: dataset.test.as_ref().map(hash),
+        }
+    }
+}
+
+fn hash(split: &Split) -> String {
+    let mut hash = Xxh3::new();
+    for example in &split.examples {
+        for part in [Some(&example.text), example.pair.as_ref(), example.label.as_ref()] {
+            // Lengths first: no two sets of examples have the same bytes.
+            let length = part.map_or(u64::MAX, |part| part.len() as u64);
+            hash.update(&length.to_le_bytes());
+            hash.update(part.map_or(&[], |part| part.as_bytes()));
+        }
+    }
+    format!("{:032x}", hash.digest128())
+}

@@ -1,0 +1,139 @@
+//! Which files of a folder are which set.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{Columns, Dataset, Format, Split, read};
+use crate::error::{Error, Result};
+
+const TRAIN: [&str; 1] = ["train"];
+const DEV: [&str; 5] = ["dev", "validation", "valid", "val", "eval"];
+const TEST: [&str; 1] = ["test"];
+
+/// Reads a folder, or one file as the training set.
+pub(super) fn open(path: &Path, columns: &Columns) -> Result<Dataset> {
+    let kind = fs::metadata(path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => {
+            Error::data(path, None, "no such file or folder; check the path")
+        }
+        _ => Error::io(path, e),
+    })?;
+    if !kind.is_dir() {
+        let train = Split::read(path, columns)?;
+        return Ok(Dataset { train, dev: None, test: None, remarks: Vec::new() });
+    }
+    let files = listing(path)?;
+    let train = one_of(path, &files, &TRAIN)?.ok_or_else(|| {
+        let expected = Format::ENDINGS.map(|ending| format!("train.{ending}")).join(", ");
+        let message = format!("no training set: expected {expected}; found {}", names(&files));
+        Error::data(path, None, message)
+    })?;
+    let dev = one_of(path, &files, &DEV)?;
+    let test = one_of(path, &files, &TEST)?;
+    let used = [Some(train), dev, test];
+    let mut remarks: Vec<String> = files
+        .iter()
+        .filter(|file| !used.contains(&Some(*file)) && looks_like_data(file))
+        .map(|file| {
+            format!(
+                "{} is not used; the sets are train.*, dev.* (or validation, valid, val, eval) and test.*, each {}",
+                file.display(),
+                Format::ENDINGS.map(|ending| format!(".{ending}")).join(", ")
+            )
+        })
+        .collect();
+    let read = |file: &PathBuf| Split::read(file, columns);
+    let (train, dev) = (read(train)?, dev.map(read).transpose()?);
+    let test = match test {
+        Some(file) => labelled(file, columns, &train, &mut remarks)?,
+        None => None,
+    };
+    Ok(Dataset { train, dev, test, remarks })
+}
+
+/// The test set, unless it has no labels: then there is a remark instead.
+fn labelled(
+    file: &Path,
+    columns: &Columns,
+    train: &Split,
+    remarks: &mut Vec<String>,
+) -> Result<Option<Split>> {
+    let Some(name) = &columns.label else { return Split::read(file, columns).map(Some) };
+    let path = file.display();
+    if Format::of(file)? != Format::Text && !read::has_column(file, columns, name)? {
+        remarks.push(format!("{path} has no `{name}`, so it is not used: there is no test"));
+        return Ok(None);
+    }
+    let split = Split::read(file, columns)?;
+    // GLUE's test sets have -1 everywhere.
+    let filler = split.examples.first().and_then(|first| first.label.clone());
+    let filled = split.examples.iter().all(|example| example.label == filler);
+    if filled && split.examples.len() > 1 && train.examples.iter().all(|e| e.label != filler) {
+        let label = filler.unwrap_or_default();
+        remarks.push(format!(
+            "every text of {path} has the label `{label}`, which the training set has not, so it is not used: there \
+             is no test"
+        ));
+        return Ok(None);
+    }
+    Ok(Some(split))
+}
+
+/// The files and folders in a folder, sorted.
+fn listing(path: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(path).map_err(|e| Error::io(path, e))?;
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    files.sort();
+    Ok(files)
+}
+
+/// The one file for a set that goes by any of `names`.
+fn one_of<'a>(folder: &Path, files: &'a [PathBuf], names: &[&str]) -> Result<Option<&'a PathBuf>> {
+    let mut found = files.iter().filter(|file| {
+        let known = Format::ENDINGS.contains(&lower(file.extension()).as_str());
+        known && names.contains(&lower(file.file_stem()).as_str()) && file.is_file()
+    });
+    let first = found.next();
+    match (first, found.next()) {
+        (Some(first), Some(second)) => Err(Error::data(
+            folder,
+            None,
+            format!(
+                "both {} and {} exist; keep one, or pass the file itself",
+                file_name(first),
+                file_name(second)
+            ),
+        )),
+        _ => Ok(first),
+    }
+}
+
+/// Whether somebody may believe that a file is read: it has the ending of one that is, or the name of a set.
+fn looks_like_data(file: &Path) -> bool {
+    let name = lower(file.file_name());
+    let stem = name.split('.').next().unwrap_or_default();
+    let set = [&TRAIN[..], &DEV, &TEST].concat();
+    ["csv", "tsv", "jsonl"].contains(&lower(file.extension()).as_str()) || set.contains(&stem)
+}
+
+fn lower(name: Option<&std::ffi::OsStr>) -> String {
+    name.unwrap_or_default().to_string_lossy().to_lowercase()
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// What a folder holds, for an error message.
+fn names(files: &[PathBuf]) -> String {
+    let mut names: Vec<String> = files.iter().map(|file| file_name(file)).collect();
+    if names.len() > 12 {
+        let more = names.len() - 12;
+        names.truncate(12);
+        names.push(format!("and {more} more"));
+    }
+    match names.is_empty() {
+        true => "nothing".into(),
+        false => names.join(", "),
+    }
+}

@@ -1,0 +1,51 @@
+//! A dev set drawn from the training set.
+
+use std::collections::BTreeMap;
+
+use super::Split;
+use crate::batch::shuffle;
+
+/// Far from the streams of the epochs, which count from 0.
+const STREAM: u64 = 1 << 40;
+
+/// The split without, and with, the share `fraction` of its examples: of every label about that share (largest
+/// remainders first, so that the whole comes out even), of none all. Both keep the order of the file.
+pub(super) fn split(split: &Split, fraction: f64, seed: u64) -> (Split, Split) {
+    let mut by_label: BTreeMap<&Option<String>, Vec<usize>> = BTreeMap::new();
+    for (i, example) in split.examples.iter().enumerate() {
+        by_label.entry(&example.label).or_default().push(i);
+    }
+    let mut groups: Vec<Vec<usize>> = by_label.into_values().collect();
+    for (stream, group) in (STREAM + 1..).zip(&mut groups) {
+        shuffle(group, seed, stream);
+    }
+    let mut held = vec![false; split.examples.len()];
+    for (group, count) in groups.iter().zip(shares(&groups, fraction, seed)) {
+        group.iter().take(count).for_each(|&i| held[i] = true);
+    }
+    let part = |of: bool| Split {
+        path: split.path.clone(),
+        examples: (split.examples.iter().zip(&held))
+            .filter(|(_, held)| **held == of)
+            .map(|(example, _)| example.clone())
+            .collect(),
+    };
+    (part(false), part(true))
+}
+
+/// How many examples of each group are set aside.
+fn shares(groups: &[Vec<usize>], fraction: f64, seed: u64) -> Vec<usize> {
+    let exact: Vec<f64> = groups.iter().map(|group| fraction * group.len() as f64).collect();
+    let most = |i: usize| groups[i].len() - 1;
+    let mut shares: Vec<usize> =
+        (0..groups.len()).map(|i| (exact[i] as usize).min(most(i))).collect();
+    let mut order: Vec<usize> = (0..groups.len()).collect();
+    shuffle(&mut order, seed, STREAM);
+    order.sort_by(|&a, &b| exact[b].fract().total_cmp(&exact[a].fract()));
+    let wanted = exact.iter().sum::<f64>().round() as usize;
+    let missing = wanted.saturating_sub(shares.iter().sum());
+    for i in order.into_iter().filter(|&i| exact[i].fract() > 0.0).take(missing) {
+        shares[i] = (shares[i] + 1).min(most(i));
+    }
+    shares
+}

@@ -1,0 +1,254 @@
+//! CSV and TSV: a header, then a record a line (or, in CSV, more lines by quotes).
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use super::quotes::{Quoted, Stray, quoted_fields, swallowed_rows};
+use super::read::Source;
+use super::{Example, Format};
+use crate::error::{Error, Result};
+
+/// The places of the columns in a record.
+struct Places {
+    width: usize,
+    text: usize,
+    pair: Option<usize>,
+    label: Option<usize>,
+}
+
+impl Source<'_> {
+    pub(super) fn csv(&self) -> Result<Vec<Example>> {
+        let quoted = quoted_fields(self.text).map_err(|stray| self.stray_quote(&stray))?;
+        // The crate's own line numbers are off where lines end in CR LF or are empty: count from its byte positions.
+        let failed = |e: csv::Error| {
+            let begin = e.position().map(|p| self.line_at(p.byte(), (1, 0)));
+            let line = begin.map(|(line, _)| line);
+            match e.kind() {
+                csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+                    let mut message = wrong_width(*len as usize, *expected_len as usize);
+                    if let Some(end) = begin.and_then(|(_, at)| self.long_field(&quoted, at)) {
+                        message += &format!("; the quote that opens here closes in line {end}");
+                    }
+                    self.error(line, message)
+                }
+                _ => self.error(line, e.to_string()),
+            }
+        };
+        let mut reader = csv::Reader::from_reader(self.text.as_bytes());
+        let header: Vec<Cow<str>> =
+            reader.headers().map_err(failed)?.iter().map(|s| Cow::Owned(s.to_string())).collect();
+        let places = self.places(&header, ',')?;
+        let judge = self.label_place(&header);
+        let (mut examples, mut labels) = (Vec::new(), HashSet::new());
+        let mut counted = (1, 0);
+        for record in reader.records() {
+            let record = record.map_err(failed)?;
+            counted = self.line_at(record.position().map_or(0, csv::Position::byte), counted);
+            let field = |i| record.get(i).unwrap_or_default();
+            examples.push(self.example(counted.0, &places, field)?);
+            labels.extend(judge.map(|place| field(place).to_string()));
+        }
+        if let Some(place) = judge {
+            self.refuse_swallowed(&quoted, places.width, place, &labels)?;
+        }
+        Ok(examples)
+    }
+
+    /// Where the label stands: a column that needs none may be there all the same.
+    fn label_place(&self, header: &[Cow<str>]) -> Option<usize> {
+        let name = self.columns.label.as_deref().unwrap_or("label");
+        header.iter().position(|column| column.trim() == name)
+    }
+
+    fn stray_quote(&self, stray: &Stray) -> Error {
+        let line = |at: usize| self.line_at(at as u64, (1, 0)).0;
+        let advice = "write a quote within a field twice (\"\") and the field in quotes";
+        match *stray {
+            Stray::Open { at } => {
+                self.error(line(at), format!("the quote that opens here never closes; {advice}"))
+            }
+            Stray::Followed { at, closes } => {
+                let rest = self.text.get(closes + 1..).unwrap_or_default();
+                let rest: String =
+                    rest.lines().next().unwrap_or_default().chars().take(20).collect();
+                let place = match (line(at), line(closes)) {
+                    (from, to) if from == to => String::new(),
+                    (_, to) => format!(" in line {to}"),
+                };
+                self.error(
+                    line(at),
+                    format!(
+                        "the quote that opens here closes{place} before more text, `{rest}`; {advice}"
+                    ),
+                )
+            }
+        }
+    }
+
+    /// The line in which a field of several lines ends that begins at `at`.
+    fn long_field(&self, quoted: &[Quoted], at: usize) -> Option<u64> {
+        let field = quoted.iter().find(|f| f.from == at + 1)?;
+        let (begin, end) =
+            (self.line_at(at as u64, (1, 0)).0, self.line_at(field.to as u64, (1, 0)).0);
+        (end > begin).then_some(end)
+    }
+
+    /// Refuses a quoted field that holds rows of the file.
+    fn refuse_swallowed(
+        &self,
+        quoted: &[Quoted],
+        width: usize,
+        place: usize,
+        labels: &HashSet<String>,
+    ) -> Result<()> {
+        for field in quoted {
+            let text = self.text.get(field.from..field.to).unwrap_or_default();
+            let rows = swallowed_rows(text, field.column, width, place, labels);
+            if rows > 0 {
+                let line = |at: usize| self.line_at(at as u64, (1, 0)).0;
+                let message = format!(
+                    "the quote that opens here closes in line {}, and what is between looks like rows of their own \
+                     ({rows} with a label); remove the quote, or, if these are lines of one text, use .jsonl",
+                    line(field.to)
+                );
+                return Err(self.error(line(field.from - 1), message));
+            }
+        }
+        Ok(())
+    }
+
+    /// The line of the first character at or after `byte` that does not end a line, and that character's place,
+    /// counting on from such a pair.
+    fn line_at(&self, byte: u64, (line, from): (u64, usize)) -> (u64, usize) {
+        let bytes = self.text.as_bytes();
+        let mut at = usize::try_from(byte).unwrap_or(usize::MAX).min(bytes.len());
+        while matches!(bytes.get(at), Some(b'\r' | b'\n')) {
+            at += 1;
+        }
+        let passed = bytes.get(from..at).unwrap_or_default();
+        (line + passed.iter().filter(|&&b| b == b'\n').count() as u64, at)
+    }
+
+    pub(super) fn tsv(&self) -> Result<Vec<Example>> {
+        let mut lines = self.lines().filter(|(_, text)| !text.is_empty());
+        let Some((_, header)) = lines.next() else {
+            return Err(self.error(None, "the file is empty"));
+        };
+        let header: Vec<Cow<str>> = header.split('\t').map(unquote).collect();
+        let places = self.places(&header, '\t')?;
+        lines
+            .map(|(line, text)| {
+                let fields: Vec<Cow<str>> = text.split('\t').map(unquote).collect();
+                if fields.len() != header.len() {
+                    let message = format!(
+                        "{} fields where the header has {}; a .tsv file has a record a line and no tabs in a field: \
+                         use .csv or .jsonl for texts with tabs or line ends",
+                        fields.len(),
+                        header.len()
+                    );
+                    return Err(self.error(line, message));
+                }
+                self.example(line, &places, |i| fields.get(i).map_or("", |f| f.as_ref()))
+            })
+            .collect()
+    }
+
+    /// Whether the header, or any JSON object, has this column.
+    pub(super) fn has_column(&self, format: Format, name: &str) -> bool {
+        let header = self.text.lines().find(|line| !line.is_empty()).unwrap_or_default();
+        match format {
+            Format::Csv => {
+                let mut reader = csv::Reader::from_reader(header.as_bytes());
+                reader.headers().is_ok_and(|names| names.iter().any(|n| n.trim() == name))
+            }
+            Format::Tsv => header.split('\t').map(unquote).any(|n| n.trim() == name),
+            Format::Jsonl => self.objects().flatten().any(|(_, object)| object.contains_key(name)),
+            Format::Text => false,
+        }
+    }
+
+    /// Where the columns are among those of a header.
+    fn places(&self, header: &[Cow<str>], separator: char) -> Result<Places> {
+        if header.iter().all(|name| name.trim().is_empty()) {
+            return Err(self.error(None, "the file is empty"));
+        }
+        let place = |name: &str| {
+            let mut found = (0..header.len()).filter(|&i| header[i].trim() == name);
+            let first = found.next().ok_or_else(|| {
+                let hint = self.column_hint(header, name, separator);
+                let columns = header.join(", ");
+                self.error(1, format!("no column `{name}`; the columns are: {columns}{hint}"))
+            })?;
+            match found.next() {
+                None => Ok(first),
+                Some(_) => Err(self.error(
+                    1,
+                    format!("two columns are called `{name}`; rename the one that is not meant"),
+                )),
+            }
+        };
+        Ok(Places {
+            width: header.len(),
+            text: place(&self.columns.text)?,
+            pair: self.columns.pair.as_deref().map(place).transpose()?,
+            label: self.columns.label.as_deref().map(place).transpose()?,
+        })
+    }
+
+    /// What may be wrong with a header that lacks a column.
+    fn column_hint(&self, header: &[Cow<str>], name: &str, separator: char) -> String {
+        let alike = |column: &str| column.trim().to_lowercase() == name.to_lowercase();
+        if let Some(column) = header.iter().find(|column| alike(column)) {
+            return format!("; did you mean `{}`?", column.trim());
+        }
+        let line = self.text.lines().next().unwrap_or_default();
+        let other = [(',', "`,`"), (';', "`;`"), ('\t', "a tab"), ('|', "`|`")]
+            .into_iter()
+            .filter(|(c, _)| *c != separator)
+            .find(|(c, _)| line.split(*c).any(|column| alike(column.trim_matches('"'))));
+        match other {
+            Some((_, other)) => format!(
+                "; the separator looks like {other}: a .csv file has commas, a .tsv file has tabs"
+            ),
+            None => "; the first line must name the columns".into(),
+        }
+    }
+
+    fn example<'f>(
+        &self,
+        line: u64,
+        places: &Places,
+        field: impl Fn(usize) -> &'f str,
+    ) -> Result<Example> {
+        let label = match places.label.map(&field) {
+            Some(label) if label.trim().is_empty() => {
+                return Err(self.error(line, "the label is empty; add one, or remove the line"));
+            }
+            label => label.map(str::to_string),
+        };
+        Ok(Example {
+            text: field(places.text).to_string(),
+            pair: places.pair.map(|i| field(i).to_string()),
+            label,
+            line,
+        })
+    }
+}
+
+fn wrong_width(found: usize, expected: usize) -> String {
+    format!(
+        "{found} fields where the header has {expected}; quote fields that hold the separator or a line end"
+    )
+}
+
+/// Takes the quotes off a field that some programs put around it: `"a ""b"""` becomes `a "b"`. A field whose quotes
+/// are not of that kind is left as it is.
+fn unquote(field: &str) -> Cow<'_, str> {
+    let inner = field.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    match inner {
+        Some(inner) if !inner.replace("\"\"", "").contains('"') => {
+            Cow::Owned(inner.replace("\"\"", "\""))
+        }
+        _ => Cow::Borrowed(field),
+    }
+}

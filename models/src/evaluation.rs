@@ -1,0 +1,181 @@
+//! How well a classifier does: accuracy, precision, recall, F1, confusions.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// How well a model does on a labelled set.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Share of texts whose most probable label is right.
+    #[serde(with = "exact")]
+    pub accuracy: f64,
+    /// Mean cross-entropy (without label smoothing).
+    #[serde(with = "exact")]
+    pub loss: f64,
+    /// Mean over the labels of the F1 score; see [`Confusion::macro_f1`].
+    #[serde(with = "exact")]
+    pub macro_f1: f64,
+    /// Number of texts.
+    pub examples: usize,
+}
+
+impl Evaluation {
+    /// Whether this is better than `other`: a higher accuracy, or the same at a lower loss. A loss that is no number
+    /// is never better.
+    pub fn better_than(&self, other: Option<&Evaluation>) -> bool {
+        self.loss.is_finite()
+            && other.is_none_or(|other| {
+                self.accuracy > other.accuracy
+                    || (self.accuracy == other.accuracy && self.loss < other.loss)
+            })
+    }
+}
+
+/// A float as a string: JSON readers may round the last bit of a number, and what is resumed must be equal.
+mod exact {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// How often which label was predicted for which.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Confusion {
+    /// By (true label, predicted label).
+    counts: BTreeMap<(u32, u32), u64>,
+}
+
+/// How well one label is found. A ratio without any case is 0, as in scikit-learn.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct ClassScores {
+    /// Share of right ones among the texts predicted to have it.
+    pub precision: f64,
+    /// Share of the texts that have it for which it was predicted.
+    pub recall: f64,
+    /// Harmonic mean of the two.
+    pub f1: f64,
+    /// Texts that have it.
+    pub support: u64,
+}
+
+impl Confusion {
+    /// Notes one text.
+    pub fn add(&mut self, truth: u32, predicted: u32) {
+        *self.counts.entry((truth, predicted)).or_default() += 1;
+    }
+
+    /// Number of texts.
+    pub fn examples(&self) -> u64 {
+        self.counts.values().sum()
+    }
+
+    /// Share of texts whose prediction is right; 0 for none.
+    pub fn accuracy(&self) -> f64 {
+        ratio(self.sum(|truth, predicted| truth == predicted), self.examples())
+    }
+
+    /// The scores of one label.
+    pub fn scores(&self, label: u32) -> ClassScores {
+        let right = self.sum(|truth, predicted| truth == label && predicted == label);
+        let predicted = self.sum(|_, predicted| predicted == label);
+        let support = self.sum(|truth, _| truth == label);
+        ClassScores {
+            precision: ratio(right, predicted),
+            recall: ratio(right, support),
+            f1: ratio(2 * right, predicted + support),
+            support,
+        }
+    }
+
+    /// Mean F1 over the labels that occur or were predicted, as scikit-learn's `f1_score(average="macro")`.
+    pub fn macro_f1(&self) -> f64 {
+        let mut labels: Vec<u32> = self.counts.keys().flat_map(|&(a, b)| [a, b]).collect();
+        labels.sort_unstable();
+        labels.dedup();
+        let sum: f64 = labels.iter().map(|&label| self.scores(label).f1).sum();
+        sum / labels.len().max(1) as f64
+    }
+
+    /// The `most` most frequent mistakes: true label, predicted label, how often.
+    pub fn worst(&self, most: usize) -> Vec<(u32, u32, u64)> {
+        let mistakes = self.counts.iter().filter(|((truth, predicted), _)| truth != predicted);
+        let mut cells: Vec<(u32, u32, u64)> =
+            mistakes.map(|(&(truth, predicted), &count)| (truth, predicted, count)).collect();
+        cells.sort_by_key(|cell| std::cmp::Reverse(cell.2));
+        cells.truncate(most);
+        cells
+    }
+
+    fn sum(&self, of: impl Fn(u32, u32) -> bool) -> u64 {
+        self.counts
+            .iter()
+            .filter(|((truth, predicted), _)| of(*truth, *predicted))
+            .map(|(_, n)| n)
+            .sum()
+    }
+}
+
+fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The values are scikit-learn's `precision_recall_fscore_support`, `f1_score(average="macro")`.
+    #[test]
+    fn scores_are_those_of_scikit_learn() {
+        let truth = [0, 0, 0, 1, 1, 2, 2, 2, 2, 4];
+        let predicted = [0, 0, 1, 1, 2, 2, 2, 0, 3, 4];
+        let mut confusion = Confusion::default();
+        truth.iter().zip(&predicted).for_each(|(&t, &p)| confusion.add(t, p));
+        assert_eq!((confusion.examples(), confusion.accuracy()), (10, 0.6));
+        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} and {b}");
+        for (label, precision, recall, f1, support) in [
+            (0, 2.0 / 3.0, 2.0 / 3.0, 2.0 / 3.0, 3),
+            (1, 0.5, 0.5, 0.5, 2),
+            (2, 2.0 / 3.0, 0.5, 4.0 / 7.0, 4),
+            (3, 0.0, 0.0, 0.0, 0),
+            (4, 1.0, 1.0, 1.0, 1),
+        ] {
+            let scores = confusion.scores(label);
+            close(scores.precision, precision);
+            close(scores.recall, recall);
+            close(scores.f1, f1);
+            assert_eq!(scores.support, support);
+        }
+        close(confusion.macro_f1(), 0.547_619_047_619_047_6);
+        confusion.add(2, 0);
+        assert_eq!(confusion.worst(2), [(2, 0, 2), (0, 1, 1)]);
+    }
+
+    #[test]
+    fn a_tie_is_decided_by_the_loss() {
+        let of = |accuracy, loss| Evaluation { accuracy, loss, macro_f1: 0.0, examples: 1 };
+        let best = of(0.5, 1.0);
+        assert!(of(0.6, 9.0).better_than(Some(&best)) && of(0.5, 0.9).better_than(Some(&best)));
+        assert!(!of(0.5, 1.0).better_than(Some(&best)) && !of(0.4, 0.1).better_than(Some(&best)));
+        assert!(of(0.0, 1.0).better_than(None) && !of(1.0, f64::NAN).better_than(None));
+    }
+
+    #[test]
+    fn an_evaluation_survives_json_bit_for_bit() {
+        let before = Evaluation {
+            accuracy: 49.0 / 60.0,
+            loss: 0.1 + 0.2,
+            macro_f1: 1e-300 / 3.0,
+            examples: 60,
+        };
+        let json = serde_json::to_string(&before).unwrap();
+        assert_eq!(serde_json::from_str::<Evaluation>(&json).unwrap(), before);
+    }
+}

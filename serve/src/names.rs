@@ -1,0 +1,77 @@
+//! The names of models: what may be one, and how one with a slash stands in a path.
+//!
+//! A name may be that of the hub, `organisation/model`, so that clients which come from other servers find their model.
+//! In a path its slash is `%2F`, as clients of some protocols write it, or bare, as others do.
+
+use crate::error::{Problem, Result};
+
+/// Checks that a name may stand in a path: one part, or two as the hub has them.
+///
+/// # Errors
+/// When it may not.
+pub fn check(name: &str) -> Result<()> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let part = |part: &str| !part.is_empty() && !part.starts_with('.') && part.chars().all(allowed);
+    let parts = name.split('/').count();
+    if name.len() > 128 || parts > 2 || !name.split('/').all(part) {
+        return Err(Problem::invalid(format!(
+            "`{}` is no name for a model: use 1 to 128 letters, digits, `.`, `_`, `-`, not beginning with `.`, and one \
+             `/` perhaps, as in organisation/model",
+            name.chars().take(128).collect::<String>()
+        )));
+    }
+    Ok(())
+}
+
+/// Where a model's name stands in paths.
+const PLACES: [&str; 5] =
+    ["/v2/repository/models/", "/v2/models/", "/v1/models/", "/predictions/", "/models/"];
+
+/// The path with the slash in a model's name as `%2F`, where it has such a name; `known` says which there are.
+pub fn joined(path: &str, known: impl Fn(&str) -> bool) -> Option<String> {
+    let place = PLACES.iter().find(|place| path.starts_with(**place))?;
+    let (organisation, rest) = path[place.len()..].split_once('/')?;
+    // The name ends where the path goes on, or where TensorFlow Serving's verb begins.
+    let end = rest.find(['/', ':']).unwrap_or(rest.len());
+    let (model, rest) = rest.split_at(end);
+    known(&format!("{organisation}/{model}"))
+        .then(|| format!("{place}{organisation}%2F{model}{rest}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_one_part_and_of_two() {
+        for name in ["a", "all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2", "A.b_c/d"] {
+            assert!(check(name).is_ok(), "{name}");
+        }
+        for name in
+            ["", "/", "a/", "/a", "a/b/c", "../a", "a/..", ".a", "a/.b", "a b", "a%2Fb", "é"]
+        {
+            assert!(check(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn slashes_are_joined_where_the_name_is_known() {
+        let joined = |path: &str| joined(path, |name| name == "org/m");
+        for (path, expected) in [
+            ("/v1/models/org/m", "/v1/models/org%2Fm"),
+            ("/v1/models/org/m:predict", "/v1/models/org%2Fm:predict"),
+            ("/v1/models/org/m/versions/1:classify", "/v1/models/org%2Fm/versions/1:classify"),
+            ("/v2/models/org/m/infer", "/v2/models/org%2Fm/infer"),
+            ("/v2/repository/models/org/m/load", "/v2/repository/models/org%2Fm/load"),
+            ("/predictions/org/m/2.0", "/predictions/org%2Fm/2.0"),
+            ("/models/org/m", "/models/org%2Fm"),
+        ] {
+            assert_eq!(joined(path).as_deref(), Some(expected));
+        }
+        for path in
+            ["/models/org", "/models/org/n", "/models/m/1", "/embed/org/m", "/models/org%2Fm"]
+        {
+            assert_eq!(joined(path), None, "{path}");
+        }
+    }
+}

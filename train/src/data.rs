@@ -1,0 +1,80 @@
+//! The data of a run: read, looked over, and a dev set drawn where there is none.
+
+use std::path::Path;
+
+use gradus_cli::{Failure, Outcome, SharedArgs, note};
+use gradus_models::{Dataset, Labels};
+
+use crate::args::Flags;
+
+/// The share that is set aside of a single file.
+const FRACTION: f64 = 0.1;
+
+/// A dev set of fewer texts says nothing.
+const LEAST_DEV: f64 = 4.0;
+
+/// Reads the data set. What the person should know is told; `flags` then say what share was set aside, so that a
+/// resumed run sets the same aside.
+pub fn open(shared: &SharedArgs, flags: &mut Flags, path: &Path) -> Outcome<(Dataset, Labels)> {
+    let mut dataset = Dataset::open(path, &flags.columns())?;
+    let labels = dataset.labels()?;
+    for remark in dataset.remarks.iter().chain(&labels.remarks(&dataset.train)) {
+        note(shared, format!("warning: {remark}"));
+    }
+    hold_out(shared, flags, path, &mut dataset)?;
+    if dataset.dev.is_none() {
+        refuse_evaluation(flags)?;
+    }
+    Ok((dataset, labels))
+}
+
+fn hold_out(shared: &SharedArgs, flags: &mut Flags, path: &Path, dataset: &mut Dataset) -> Outcome {
+    let texts = dataset.train.examples.len();
+    if dataset.dev.is_some() {
+        return match flags.dev_fraction {
+            None | Some(0.0) => Ok(()),
+            Some(_) => Err(Failure::usage("--dev-fraction: the data has a dev set of its own")),
+        };
+    }
+    let few = (texts as f64) * FRACTION < LEAST_DEV;
+    let fraction = match flags.dev_fraction {
+        Some(fraction) => fraction,
+        None if path.is_dir() || few => 0.0,
+        None => FRACTION,
+    };
+    let count = if fraction > 0.0 { dataset.hold_out(fraction, shared.seed()) } else { 0 };
+    if count > 0 {
+        let share = count as f64 * 100.0 / texts as f64;
+        note(
+            shared,
+            format!("no dev set: {count} of {texts} texts ({share:.0} %) are set aside for one"),
+        );
+    } else if fraction > 0.0 {
+        return Err(Failure::usage(format!(
+            "--dev-fraction {fraction} of {texts} texts leaves no text for the dev set, or none of a label to train on"
+        )));
+    } else if dataset.test.is_none() && flags.dev_fraction.is_none() {
+        let which = if few { "too few texts for a dev set" } else { "no dev set and no test set" };
+        note(
+            shared,
+            format!(
+                "{which}: nothing will tell how good the model is; --dev-fraction 0.2 sets some texts aside"
+            ),
+        );
+    }
+    flags.dev_fraction = Some(fraction);
+    Ok(())
+}
+
+/// Flags that need a dev set.
+fn refuse_evaluation(flags: &Flags) -> Outcome {
+    let given =
+        [("early-stop", flags.early_stop.is_some()), ("eval-every", flags.eval_every.is_some())];
+    match given.iter().find(|(_, given)| *given) {
+        None => Ok(()),
+        Some((name, _)) => Err(Failure::usage(format!(
+            "--{name} needs a dev set, and there is none: add dev.csv to the data, or set texts aside with \
+             --dev-fraction 0.1"
+        ))),
+    }
+}

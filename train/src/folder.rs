@@ -1,0 +1,112 @@
+//! The folder of a run: what may be written there, and the record from which `--resume` goes on.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use gradus_cli::{Failure, Outcome};
+use gradus_models::training::{has_checkpoints, remove_foreign_checkpoints};
+use gradus_models::{Error, files};
+use gradus_nn::Precision;
+use serde::{Deserialize, Serialize};
+
+use crate::args::Flags;
+
+/// The flags of a run, kept beside its checkpoints so that `--resume` needs no others.
+const RUN: &str = "train.json";
+
+/// What [`RUN`] holds.
+#[derive(Serialize, Deserialize)]
+pub struct Record {
+    /// The run; `None` for those of older versions.
+    pub run: Option<String>,
+    pub flags: Flags,
+    pub seed: u64,
+    #[serde(default)]
+    pub precision: Precision,
+}
+
+impl Record {
+    /// The record of the run in `dir`, or in the folder that holds the checkpoint `dir`, with that folder.
+    pub fn read(dir: &Path) -> Outcome<(PathBuf, Record)> {
+        let absolute = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
+        let folder =
+            [dir, absolute.parent().unwrap_or(dir)].into_iter().find(|f| f.join(RUN).is_file());
+        let Some(folder) = folder else {
+            return Err(Failure::error(format!(
+                "--resume {}: no run was stopped there ({RUN} is missing)",
+                dir.display()
+            )));
+        };
+        let path = folder.join(RUN);
+        let record = serde_json::from_slice(&files::read(&path)?).map_err(|e| {
+            Failure::error(format!("{}: is no record of a run: {e}", path.display()))
+        })?;
+        Ok((folder.to_path_buf(), record))
+    }
+
+    /// Begins, or goes on with, the run in `out` after `step`: what is there of another run goes.
+    pub fn write(&self, out: &Path, step: u64) -> Outcome {
+        let io = |source| Error::Io { path: out.to_path_buf(), source };
+        std::fs::create_dir_all(out).map_err(io)?;
+        files::write_atomic(&out.join(RUN), &serde_json::to_vec_pretty(self)?)?;
+        Ok(remove_foreign_checkpoints(out, self.run.as_deref(), step)?)
+    }
+}
+
+/// A new run's name: the time, in nanoseconds, and the process.
+pub fn new_run() -> String {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{:x}-{:x}", time.as_nanos(), std::process::id())
+}
+
+/// What a run writes, in the order of an error message.
+const WRITTEN: [&str; 5] =
+    ["model.safetensors", RUN, "metrics.jsonl", "config.json", "tokenizer.json"];
+
+/// What of a run, or of a model, is in a folder already.
+fn holds(out: &Path) -> Outcome<Option<String>> {
+    if let Some(name) = WRITTEN.iter().find(|name| out.join(name).exists()) {
+        return Ok(Some(name.to_string()));
+    }
+    Ok((out.is_dir() && has_checkpoints(out)?).then(|| "checkpoints".into()))
+}
+
+/// The folder to write: the one named, which must not hold another run; or a fresh one. `resumed` is the folder of
+/// the run that goes on.
+pub fn out_folder(flags: &Flags, data: &Path, resumed: Option<&Path>) -> Outcome<PathBuf> {
+    if let Some(out) = &flags.out {
+        let own = resumed.is_some_and(|dir| same(dir, out));
+        let overwrite = flags.overwrite && resumed.is_none();
+        if !own
+            && !overwrite
+            && let Some(what) = holds(out)?
+        {
+            let path = out.display();
+            let advice = match resumed {
+                None => format!(
+                    "name another folder, go on with it (--resume {path}), or give --overwrite"
+                ),
+                Some(_) => "name another folder".to_string(),
+            };
+            return Err(Failure::error(format!(
+                "--out {path} already holds a run or a model ({what}); {advice}"
+            )));
+        }
+        return Ok(out.clone());
+    }
+    let name = data.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let name = if name.is_empty() { "model".to_string() } else { name };
+    for n in 1.. {
+        let fresh =
+            Path::new("runs").join(if n == 1 { name.clone() } else { format!("{name}-{n}") });
+        if holds(&fresh)?.is_none() {
+            return Ok(fresh);
+        }
+    }
+    Err(Failure::error("no free folder under runs; name one with --out"))
+}
+
+fn same(a: &Path, b: &Path) -> bool {
+    let full = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    full(a) == full(b)
+}

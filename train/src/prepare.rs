@@ -1,0 +1,269 @@
+//! From flags to a trainer: everything is read and checked before the first step.
+
+use std::path::PathBuf;
+
+use gradus_cli::{Failure, Outcome, SharedArgs, note};
+use gradus_models::data::Fingerprint;
+use gradus_models::training::{Classification, RunMark, Trainer, encode_split};
+use gradus_models::{
+    BertConfig, Checkpoint, Dataset, Encoding, Labels, Pooling, Pretrained, SequenceClassifier,
+    Split, Tokenizer,
+};
+use gradus_nn::Store;
+use gradus_tensor::Device;
+
+use crate::args::{Flags, MAX_LENGTH, VOCABULARY};
+use crate::data;
+use crate::folder::{new_run, out_folder};
+use crate::report::Sample;
+use crate::resume::Resumed;
+
+/// A split, encoded.
+pub type Encoded = (Vec<Encoding>, Vec<u32>);
+
+/// A run that is ready to begin.
+pub struct Run {
+    pub shared: SharedArgs,
+    pub flags: Flags,
+    pub out: PathBuf,
+    pub name: Option<String>,
+    pub config: BertConfig,
+    pub tokenizer: Tokenizer,
+    pub trainer: Trainer<Classification>,
+    pub dev: Option<Encoded>,
+    pub test: Option<Encoded>,
+    pub weights: Option<Checkpoint>,
+    pub sample: Sample,
+    /// The loss of guessing by how often each label occurs.
+    pub guessing: f64,
+}
+
+/// A model's parts, before it is built.
+struct Parts {
+    source: String,
+    config: BertConfig,
+    tokenizer: Tokenizer,
+    store: Store,
+    weights: Option<Checkpoint>,
+    pooling: Pooling,
+}
+
+impl Run {
+    /// Reads everything, checks everything: what can fail fails here.
+    pub fn prepare(
+        shared: SharedArgs,
+        flags: Flags,
+        device: Device,
+        resumed: Option<Resumed>,
+    ) -> Outcome<Run> {
+        let recipe = flags.recipe(shared.seed(), shared.precision())?;
+        let needed = |name: &str| {
+            Failure::usage(format!("train classify needs --{name} (see train classify --help)"))
+        };
+        let path = flags.data.clone().ok_or_else(|| needed("data"))?;
+        let model = flags.model.clone().ok_or_else(|| needed("model"))?;
+        let out = out_folder(&flags, &path, resumed.as_ref().map(|r| r.folder.as_path()))?;
+        let mut flags = flags.absolute()?;
+
+        let (dataset, labels) = data::open(&shared, &mut flags, &path)?;
+        let source = resumed.as_ref().map_or(model, |r| r.checkpoint.display().to_string());
+        let mut parts = Parts::open(source, &flags, &dataset, &labels, shared.seed())?;
+        parts.store.to_device(device)?;
+        configure(&mut parts.config, &flags, &labels, parts.pooling);
+
+        let pairs = flags.pair_column.is_some();
+        let length = max_length(&flags, &parts.config, &parts.tokenizer, pairs)?;
+        let encode = |split: &Split| encode_split(split, &labels, &parts.tokenizer, length);
+        let train = encode(&dataset.train)?;
+        let dev = dataset.dev.as_ref().map(encode).transpose()?;
+        let test = dataset.test.as_ref().map(encode).transpose()?;
+        let cut = train.0.iter().filter(|e| e.truncated).count();
+        if cut > 0 {
+            let all = train.0.len();
+            note(&shared, format!("{cut} of {all} training texts are cut to {length} tokens"));
+        }
+
+        let guessing = entropy(&train.1);
+        let classifier = SequenceClassifier::new(
+            &parts.store.root(),
+            &parts.config,
+            parts.pooling,
+            labels.len(),
+        )?;
+        parts.report(&shared, train.0.len(), labels.len());
+        let task = Classification::new(classifier, train, flags.label_smoothing.unwrap_or(0.0));
+        let mut trainer = Trainer::new(task, parts.store, recipe)?;
+        let name = resumed.as_ref().map_or_else(|| Some(new_run()), |resumed| resumed.run.clone());
+        if let Some(id) = &name {
+            trainer.set_run(RunMark { id: id.clone(), data: Fingerprint::of(&dataset, &labels) });
+        }
+        if let Some(resumed) = &resumed {
+            go_on(&shared, &mut trainer, resumed)?;
+        }
+        let sample = Sample::of(&dataset, &flags);
+        let Parts { config, tokenizer, weights, .. } = parts;
+        Ok(Run {
+            shared,
+            flags,
+            out,
+            name,
+            config,
+            tokenizer,
+            trainer,
+            dev,
+            test,
+            weights,
+            sample,
+            guessing,
+        })
+    }
+}
+
+impl Parts {
+    /// A new model for the texts of `dataset`, or a pretrained one.
+    fn open(
+        source: String,
+        flags: &Flags,
+        dataset: &Dataset,
+        labels: &Labels,
+        seed: u64,
+    ) -> Outcome<Parts> {
+        if source != "scratch" {
+            return Parts::pretrained(source, flags, labels, seed);
+        }
+        let examples = dataset.train.examples.iter();
+        let texts: Vec<&str> =
+            examples.flat_map(|e| [Some(e.text.as_str()), e.pair.as_deref()]).flatten().collect();
+        let tokenizer = Tokenizer::train_wordpiece(&texts, flags.vocab_size.unwrap_or(VOCABULARY))?;
+        let size = flags.config_size.map_or("tiny", |s| s.name());
+        let config = BertConfig::preset(size, tokenizer.vocab_size())?;
+        let pooling = flags.pooling.unwrap_or(Pooling::Cls);
+        Ok(Parts { source, config, tokenizer, store: Store::new(seed), weights: None, pooling })
+    }
+
+    fn pretrained(source: String, flags: &Flags, _labels: &Labels, seed: u64) -> Outcome<Parts> {
+        for (name, given) in [
+            ("config-size", flags.config_size.is_some()),
+            ("vocab-size", flags.vocab_size.is_some()),
+        ] {
+            if given && flags.model.as_deref() != Some("scratch") {
+                return Err(Failure::usage(format!("--{name} is for --model scratch alone")));
+            }
+        }
+        let pretrained = Pretrained::open(&source)?;
+        let store = pretrained.store(seed);
+        let pooling = flags.pooling.or(pretrained.config.pooling).unwrap_or(Pooling::Cls);
+        Ok(Parts {
+            source,
+            store,
+            weights: Some(pretrained.checkpoint.clone()),
+            config: pretrained.config,
+            tokenizer: pretrained.tokenizer,
+            pooling,
+        })
+    }
+
+    /// Tells what is trained.
+    fn report(&self, shared: &SharedArgs, texts: usize, labels: usize) {
+        let count: usize = self.store.parameters().iter().map(|p| p.tensor().numel()).sum();
+        note(
+            shared,
+            format!(
+                "{}: {:.1} M parameters, {} layers, hidden {}; {texts} training texts, {labels} labels",
+                if self.source == "scratch" { "from scratch" } else { &self.source },
+                count as f64 / 1e6,
+                self.config.num_hidden_layers,
+                self.config.hidden_size,
+            ),
+        );
+        if let Some(checkpoint) = &self.weights {
+            report_names(shared, "not in the checkpoint, begun at random", &self.store.missing());
+            report_names(shared, "in the checkpoint, but not used", &checkpoint.unexpected());
+        }
+    }
+}
+
+/// Sets the trainer to where the run stopped, and tells what differs.
+fn go_on(shared: &SharedArgs, trainer: &mut Trainer<Classification>, resumed: &Resumed) -> Outcome {
+    let found = trainer.resume(&resumed.checkpoint)?;
+    let (step, total) = (found.step, trainer.total_steps());
+    note(shared, format!("resumed from {} at step {step}", resumed.checkpoint.display()));
+    if total != found.planned {
+        note(
+            shared,
+            format!(
+                "the run is of {total} steps now, not {}: from here on the learning rate is that of step {step} of {total}",
+                found.planned
+            ),
+        );
+    } else if step == total {
+        note(
+            shared,
+            format!("all {total} steps are done; more --epochs or --steps prolong the run"),
+        );
+    }
+    if found.test_changed {
+        note(shared, "warning: the test set has changed since the run began");
+    }
+    Ok(())
+}
+
+/// Adapts a model's configuration to the task.
+fn configure(config: &mut BertConfig, flags: &Flags, labels: &Labels, pooling: Pooling) {
+    config.set_labels(labels);
+    config.pooling = Some(pooling);
+    config.problem_type = Some("single_label_classification".into());
+    // transformers has no class for a classifier on the mean of the tokens; its BertModel loads the
+    // encoder, and ours the whole.
+    let class = if pooling == Pooling::Cls { "BertForSequenceClassification" } else { "BertModel" };
+    config.architectures = vec![class.into()];
+    if let Some(p) = flags.dropout {
+        config.hidden_dropout_prob = p;
+        config.attention_probs_dropout_prob = p;
+        config.classifier_dropout = Some(p);
+    }
+}
+
+/// Tokens of a text at most: within the model's positions, and with room for a word.
+fn max_length(
+    flags: &Flags,
+    config: &BertConfig,
+    tokenizer: &Tokenizer,
+    pairs: bool,
+) -> Outcome<usize> {
+    let most = config.max_position_embeddings;
+    let length = match flags.max_length {
+        Some(length) if length > most => {
+            return Err(Failure::usage(format!(
+                "--max-length is {length}, but the model takes {most} tokens at most"
+            )));
+        }
+        length => length.unwrap_or(MAX_LENGTH).min(most),
+    };
+    let special = tokenizer.encode("", pairs.then_some(""), most)?.len();
+    if length <= special {
+        return Err(Failure::usage(format!(
+            "--max-length is {length}, which leaves no room for a word: {special} tokens are [CLS] and [SEP]"
+        )));
+    }
+    Ok(length)
+}
+
+/// The entropy of the labels, in nats: the loss of a model that knows how often each occurs and nothing else. It is
+/// ln(labels) where all occur alike.
+fn entropy(labels: &[u32]) -> f64 {
+    let mut counts = std::collections::BTreeMap::new();
+    labels.iter().for_each(|label| *counts.entry(label).or_insert(0.0) += 1.0);
+    let share = |count: &f64| count / labels.len() as f64;
+    counts.values().map(|count| -share(count) * share(count).ln()).sum()
+}
+
+/// Tells of parameter names, by their first few.
+pub fn report_names(shared: &SharedArgs, what: &str, names: &[String]) {
+    if names.is_empty() {
+        return;
+    }
+    let shown: Vec<&str> = names.iter().take(6).map(String::as_str).collect();
+    let more = if names.len() > 6 { ", …" } else { "" };
+    note(shared, format!("{} parameters {what}: {}{more}", names.len(), shown.join(", ")));
+}

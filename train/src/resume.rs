@@ -1,0 +1,99 @@
+//! `--resume`: the flags of a run that goes on.
+
+use std::path::{Path, PathBuf};
+
+use gradus_cli::{Failure, Outcome, SharedArgs};
+use gradus_models::training::latest_checkpoint;
+use serde_json::Value;
+
+use crate::args::Flags;
+use crate::folder::Record;
+
+/// A run to go on with.
+pub struct Resumed {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// The `checkpoint-STEP` folder.
+    pub checkpoint: PathBuf,
+    /// Its name; `None` for those of older versions.
+    pub run: Option<String>,
+}
+
+/// The flags of the run in `dir`, under those given now: these may change its length, its course and its folder.
+pub fn resumed(shared: &mut SharedArgs, given: &Flags, dir: &Path) -> Outcome<(Flags, Resumed)> {
+    let (folder, record) = Record::read(dir)?;
+    let checkpoint = latest_checkpoint(dir, record.run.as_deref())?;
+    let given = given.absolute()?;
+    let mut below = record.flags;
+    // A run of an older version set nothing aside.
+    if record.run.is_none() {
+        below.dev_fraction.get_or_insert(0.0);
+    }
+    refuse_changes(&given, &below)?;
+    let mut flags = given.over(&below)?;
+    if given.epochs.is_some() && given.steps.is_none() {
+        flags.steps = None;
+    }
+    // Relative to where the run was begun, or the folder has moved since.
+    flags.out = Some(given.out.unwrap_or_else(|| folder.clone()));
+    flags.overwrite = false;
+    if let Some(data) = flags.data.as_ref().filter(|data| !data.exists()) {
+        return Err(Failure::error(format!(
+            "the data of the run, {}, is not there; say where it is with --data PATH",
+            data.display()
+        )));
+    }
+    shared.seed = shared.seed.or(Some(record.seed));
+    shared.precision = shared.precision.or(Some(record.precision));
+    Ok((flags, Resumed { folder, checkpoint, run: record.run }))
+}
+
+/// Flags that may change, and those of the recipe, which the trainer compares.
+const FREE: [&str; 20] = [
+    "data",
+    "out",
+    "overwrite",
+    "resume",
+    "epochs",
+    "steps",
+    "eval-every",
+    "save-every",
+    "keep",
+    "keep-last",
+    "early-stop",
+    "batch-size",
+    "accumulate",
+    "lr",
+    "head-lr",
+    "warmup",
+    "schedule",
+    "weight-decay",
+    "clip-norm",
+    "optimizer",
+];
+
+/// Refuses flags with which the run would be another.
+fn refuse_changes(given: &Flags, saved: &Flags) -> Outcome {
+    let saved = serde_json::to_value(saved.over(&Flags::plain())?)?;
+    let Value::Object(given) = serde_json::to_value(given)? else { return Ok(()) };
+    let changed: Vec<String> = given
+        .iter()
+        .filter(|(name, value)| {
+            !FREE.contains(&name.as_str()) && !value.is_null() && **value != false
+        })
+        .filter(|(name, value)| saved.get(name) != Some(value))
+        .map(|(name, value)| {
+            let was = saved.get(name).unwrap_or(&Value::Null);
+            let was =
+                if was.is_null() { "was not given".to_string() } else { format!("was {was}") };
+            format!("--{name} {was}, and is {value}")
+        })
+        .collect();
+    match changed.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::usage(format!(
+            "the run was begun with other flags: {}; leave them out, or begin a new run",
+            changed.join("; ")
+        ))),
+    }
+}
