@@ -21,6 +21,7 @@ pub mod config;
 pub mod data;
 pub mod error;
 pub mod evaluation;
+mod excerpt;
 pub mod files;
 pub mod hub;
 mod label_maps;

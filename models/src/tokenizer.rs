@@ -4,6 +4,7 @@
 //! Gradus never pads, and truncates at a length that the caller gives, so both are switched off on loading.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -11,11 +12,13 @@ use serde_json::{Value, json};
 use tokenizers::normalizers::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::{
-    NormalizedString, Normalizer, NormalizerWrapper, OffsetReferential, OffsetType, PostProcessor,
-    PreTokenizedString, PreTokenizer, PreTokenizerWrapper, TruncationParams, truncate_encodings,
+    NormalizedString, Normalizer, OffsetReferential, OffsetType, PostProcessor, PreTokenizedString,
+    PreTokenizer, TruncationDirection, TruncationParams, truncate_encodings,
 };
 
 use crate::error::{Error, Result};
+pub use crate::excerpt::Side;
+use crate::excerpt::{Excerpt, Excerpts};
 use crate::files;
 use crate::tokenizer_file::{assemble, optional, parse, parse_config, special_name, text};
 use crate::wordpiece;
@@ -58,8 +61,19 @@ pub fn char_offsets(text: &str, offsets: &[(usize, usize)]) -> Vec<(usize, usize
     if text.is_ascii() {
         return offsets.to_vec();
     }
-    let starts: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
-    let chars = |at: usize| starts.partition_point(|&start| start < at);
+    let starts = |range: Range<usize>| {
+        let bytes = text.as_bytes().get(range).unwrap_or_default();
+        // A byte that goes on with a character is 0b10xxxxxx.
+        bytes.iter().filter(|&&byte| byte & 0xc0 != 0x80).count()
+    };
+    // From one offset to the next, which is mostly near.
+    let (mut from, mut count) = (0, 0);
+    let mut chars = |at: usize| {
+        let at = at.min(text.len());
+        count = if at < from { count - starts(at..from) } else { count + starts(from..at) };
+        from = at;
+        count
+    };
     offsets.iter().map(|&(start, end)| (chars(start), chars(end))).collect()
 }
 
@@ -87,8 +101,8 @@ pub struct Tokenizer {
     special: Special,
     vocab_size: usize,
     max_length: Option<usize>,
-    /// Whether a text may be cut at white space without changing the tokens before the cut.
-    separable: bool,
+    /// How a long text is encoded in part; not for all tokenizers.
+    pub(crate) excerpts: Option<Excerpts>,
 }
 
 impl Tokenizer {
@@ -159,16 +173,9 @@ impl Tokenizer {
         };
         // Where there is no limit, `transformers` writes a very large number.
         let max_length = options.get("model_max_length").and_then(Value::as_u64);
-        let separable =
-            matches!(inner.get_pre_tokenizer(), Some(PreTokenizerWrapper::BertPreTokenizer(_)))
-                && matches!(
-                    inner.get_normalizer(),
-                    None | Some(NormalizerWrapper::BertNormalizer(_))
-                )
-                && inner
-                    .get_added_tokens_decoder()
-                    .values()
-                    .all(|t| !t.lstrip && !t.rstrip && !t.content.contains(char::is_whitespace));
+        let added = inner.get_added_tokens_decoder();
+        let (normalizer, words) = (inner.get_normalizer(), inner.get_pre_tokenizer());
+        let excerpts = Excerpts::new(normalizer, words, inner.get_model(), added.values());
         Ok(Tokenizer {
             inner,
             config,
@@ -176,7 +183,7 @@ impl Tokenizer {
             special,
             vocab_size: last as usize + 1,
             max_length: max_length.filter(|&n| n < 1 << 32).map(|n| n as usize),
-            separable,
+            excerpts,
         })
     }
 
@@ -236,6 +243,21 @@ impl Tokenizer {
     /// [`Error::Input`] when `max_length` has no room for the special tokens; [`Error::Tokenizer`] when the tokenizer
     /// fails, as one without an unknown token does on an unknown word.
     pub fn encode(&self, text: &str, pair: Option<&str>, max_length: usize) -> Result<Encoding> {
+        self.encode_cut(text, pair, max_length, Side::Right)
+    }
+
+    /// As [`Tokenizer::encode`], with the side on which texts of too many tokens are cut. Where they are cut on the left,
+    /// [`Encoding::words`] counts from somewhere in the part that is left out.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_cut(
+        &self,
+        text: &str,
+        pair: Option<&str>,
+        max_length: usize,
+        side: Side,
+    ) -> Result<Encoding> {
         let failed = |e: tokenizers::Error| Error::tokenizer(&self.source, e.to_string());
         let added = self.inner.get_post_processor().map_or(0, |p| p.added_tokens(pair.is_some()));
         let room = max_length.checked_sub(added).ok_or_else(|| {
@@ -243,14 +265,16 @@ impl Tokenizer {
                 "a maximum length of {max_length} has no room for {added} special tokens"
             ))
         })?;
-        let first = match pair {
-            None => self.beginning(text, room),
-            Some(_) => self.inner.encode(text, false),
-        }
-        .map_err(failed)?;
-        let second = pair.map(|pair| self.inner.encode(pair, false)).transpose().map_err(failed)?;
+        let (excerpt, first) = self.part(text, room, side).map_err(failed)?;
+        let second = pair.map(|pair| self.part(pair, room, side)).transpose().map_err(failed)?;
+        let (pair_excerpt, second) = second.unzip();
         let found = first.len() + second.as_ref().map_or(0, |e| e.len());
-        let params = TruncationParams { max_length: room, ..TruncationParams::default() };
+        let direction = match side {
+            Side::Left => TruncationDirection::Left,
+            Side::Right => TruncationDirection::Right,
+        };
+        let params =
+            TruncationParams { max_length: room, direction, ..TruncationParams::default() };
         let (mut first, mut second) = truncate_encodings(first, second, &params).map_err(failed)?;
         // What was cut off is kept there by the crate; it would be post-processed for nothing.
         first.take_overflowing();
@@ -259,35 +283,44 @@ impl Tokenizer {
         }
         let kept = first.len() + second.as_ref().map_or(0, |e| e.len());
         let whole = self.inner.post_process(first, second, true).map_err(failed)?;
+        let special: Vec<bool> = whole.get_special_tokens_mask().iter().map(|&m| m != 0).collect();
+        let sequences = whole.get_sequence_ids();
+        let place = |i: usize| match &pair_excerpt {
+            _ if special[i] => whole.get_offsets()[i],
+            Some(pair) if sequences[i] == Some(1) => pair.place(whole.get_offsets()[i]),
+            _ => excerpt.place(whole.get_offsets()[i]),
+        };
         Ok(Encoding {
             ids: whole.get_ids().to_vec(),
             type_ids: whole.get_type_ids().to_vec(),
-            offsets: whole.get_offsets().to_vec(),
+            offsets: (0..whole.len()).map(place).collect(),
             tokens: whole.get_tokens().to_vec(),
             words: whole.get_word_ids().to_vec(),
-            special: whole.get_special_tokens_mask().iter().map(|&m| m != 0).collect(),
+            special,
             truncated: kept < found,
         })
     }
 
-    /// The tokens of a text, or of so much of its beginning as has more than `room` tokens: a text of megabytes costs
-    /// no more than what is kept of it.
-    fn beginning(&self, text: &str, room: usize) -> tokenizers::Result<tokenizers::Encoding> {
-        // Some eight bytes a token; four times as many when that was too few.
-        let mut size = room.saturating_add(8).saturating_mul(8);
-        while self.separable && size < text.len() {
-            let rest = text.as_bytes().get(size..).unwrap_or_default();
-            // An ASCII byte is a character of its own, so that the cut is between characters.
-            let Some(space) = rest.iter().position(|&b| b == b' ' || b == b'\n') else {
-                break;
+    /// The tokens of a text, or of so much of one side as has more than `room` tokens: a text of megabytes costs no more
+    /// than what is kept of it.
+    fn part<'a>(
+        &self,
+        text: &'a str,
+        room: usize,
+        side: Side,
+    ) -> tokenizers::Result<(Excerpt<'a>, tokenizers::Encoding)> {
+        let mut tokens = room;
+        loop {
+            let excerpt = match &self.excerpts {
+                Some(excerpts) if tokens < text.len() => excerpts.take(text, tokens, side),
+                _ => Excerpt::whole(text),
             };
-            let tokens = self.inner.encode(text.get(..size + space).unwrap_or(text), false)?;
-            if tokens.len() > room {
-                return Ok(tokens);
+            let encoded = self.inner.encode(excerpt.text.as_ref(), false)?;
+            if !excerpt.cut || encoded.len() > room {
+                return Ok((excerpt, encoded));
             }
-            size = size.saturating_mul(4);
+            tokens = tokens.saturating_mul(4).max(64);
         }
-        self.inner.encode(text, false)
     }
 
     /// Encodes many, in parallel on the current rayon pool; the results are in the order of the inputs.

@@ -170,14 +170,18 @@ fn keys_are_asked_for_and_management_wants_one() {
 
 #[test]
 fn browsers_may_send_their_key() {
-    let (server, _dir) = Server::tiny(&[("tiny", Head::None)], &["--api-key", "k"]);
+    let args = ["--api-key", "k", "--cors-origin", "http://page"];
+    let (server, _dir) = Server::tiny(&[("tiny", Head::None)], &args);
     let asks = [("origin", "http://page"), ("access-control-request-method", "POST")];
     let preflight = server.send("OPTIONS", "/embed", &asks, b"");
     assert_eq!(preflight.code, 204);
     assert!(preflight.header("access-control-allow-headers").unwrap().contains("Authorization"));
     let headers = [("origin", "http://page"), ("authorization", "Bearer k")];
     let reply = server.send("POST", "/embed", &headers, br#"{"inputs": "a"}"#);
-    assert_eq!((reply.code, reply.header("access-control-allow-origin")), (200, Some("*")));
+    assert_eq!(
+        (reply.code, reply.header("access-control-allow-origin")),
+        (200, Some("http://page"))
+    );
 }
 
 #[test]
@@ -221,6 +225,35 @@ fn bodies_have_limits() {
     assert_eq!(server.post("/embed", nested).code, 422);
 }
 
+/// A text that stands in many inputs must not become gigabytes.
+#[test]
+fn a_body_is_not_multiplied() {
+    let heads = [("ranker", Head::Rank), ("intents", Head::Sequence(Pooling::Mean))];
+    let (server, _dir) = Server::tiny(&heads, &[]);
+    let (long, many) = ("a ".repeat(500_000), vec!["b"; 500]);
+    let ranking = server.post("/rerank", json!({"query": long, "texts": many}));
+    assert_eq!(
+        (ranking.code, ranking.text().contains("`query`")),
+        (413, true),
+        "{}",
+        ranking.text()
+    );
+    let cohere = server.post("/v1/rerank", json!({"query": long, "documents": many}));
+    assert_eq!(cohere.code, 413, "{}", cohere.text());
+    let context = json!({"context": {"text": long}, "examples": vec![json!({}); 500]});
+    assert_eq!(server.post("/v1/models/intents:classify", context).code, 413);
+    // A text of megabytes by itself is cut.
+    let one = json!({"query": long, "texts": ["b"]});
+    assert_eq!(server.post("/rerank", one).code, 200);
+    for direction in ["Left", "Right"] {
+        let one = json!({"model": "intents", "inputs": long, "truncation_direction": direction});
+        assert_eq!(server.post("/predict", one).code, 200);
+    }
+    let whole = json!({"model": "intents", "inputs": long, "truncate": false});
+    assert_eq!(server.post("/predict", whole).code, 413);
+    assert_eq!(server.post("/tokenize", json!({"inputs": long})).code, 413);
+}
+
 #[test]
 fn slow_clients_are_let_go() {
     let (server, _dir) = Server::tiny(&[("tiny", Head::None)], &["--read-timeout", "0.3"]);
@@ -231,7 +264,10 @@ fn slow_clients_are_let_go() {
     let start = Instant::now();
     let mut rest = Vec::new();
     let _ = headers.read_to_end(&mut rest);
-    assert_eq!(read(body).code, 504);
+    let slow = read(body);
+    assert_eq!((slow.code, slow.header("connection")), (408, Some("close")));
+    assert!(slow.json()["error"].as_str().unwrap().contains("--read-timeout"), "{}", slow.text());
+    assert!(String::from_utf8_lossy(&rest).starts_with("HTTP/1.1 408"), "{rest:?}");
     assert!(start.elapsed() < Duration::from_secs(20));
     assert_eq!(server.post("/embed", json!({"inputs": "a"})).code, 200);
 }

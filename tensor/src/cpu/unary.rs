@@ -16,9 +16,11 @@ const LIBRARY: f64 = 5.0;
 /// √(2/π) and the cubic coefficient of GELU's tanh approximation.
 const GELU_TANH: (f64, f64) = (0.797_884_560_802_865_4, 0.044715);
 
+/// e^−|x| never overflows, so what is small keeps its digits.
 #[inline(always)]
 fn sigmoid<T: Float>(x: T) -> T {
-    T::ONE / (T::ONE + (-x).exp())
+    let e = Float::exp(-Float::abs(x));
+    (if x < T::ZERO { e } else { T::ONE }) / (T::ONE + e)
 }
 
 #[inline(always)]
@@ -31,8 +33,8 @@ fn gelu_tanh<T: Float>(x: T) -> T {
 fn gelu_tanh_derivative<T: Float>(x: T) -> T {
     let t = (T::c(GELU_TANH.0) * (x + T::c(GELU_TANH.1) * x * x * x)).tanh();
     let du = T::c(GELU_TANH.0) * (T::ONE + T::c(3.0 * GELU_TANH.1) * x * x);
-    // Far out t is ±1, and x² may be infinite; x − x is 0, but NaN of an infinite x, as PyTorch's.
-    let slope = if t * t == T::ONE { x - x } else { (T::ONE - t * t) * (T::c(0.5) * x * du) };
+    // Far out t is ±1, and x² may be infinite; 0·x is 0, but NaN of an infinite x, as PyTorch's.
+    let slope = if t * t == T::ONE { T::ZERO * x } else { (T::ONE - t * t) * (T::c(0.5) * x * du) };
     T::c(0.5) * (T::ONE + t) + slope
 }
 
