@@ -1,23 +1,26 @@
 //! Text to ids: BERT's WordPiece over the `tokenizers` crate.
 //!
 //! A tokenizer file may carry padding and truncation of its own (a sentence-embedding model's often pads to 128).
-//! Gradus never pads, and truncates at a length that the caller gives, so both are switched off on loading.
+//! Gradus never pads, and truncates at a length that the caller gives, so both are switched off on loading; which end of a
+//! text is cut stays.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use serde_json::{Value, json};
-use tokenizers::normalizers::BertNormalizer;
+use serde_json::{Map, Value, json};
+use tokenizers::normalizers::{BertNormalizer, Lowercase, Sequence};
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::{
     NormalizedString, Normalizer, NormalizerWrapper, OffsetReferential, OffsetType, PostProcessor,
-    PreTokenizedString, PreTokenizer, PreTokenizerWrapper, TruncationParams, truncate_encodings,
+    PreTokenizedString, PreTokenizer, PreTokenizerWrapper, TruncationDirection, TruncationParams,
+    truncate_encodings,
 };
 
 use crate::error::{Error, Result};
 use crate::files;
-use crate::tokenizer_file::{assemble, optional, parse, parse_config, special_name, text};
+use crate::tokenizer_file::{self as file, SPECIAL, text};
+use crate::tokenizer_options::Options;
 use crate::wordpiece;
 
 /// One text, or pair of texts, as tokens: `[CLS] a … [SEP]` or `[CLS] a … [SEP] b … [SEP]`. All the vectors have one
@@ -39,6 +42,9 @@ pub struct Encoding {
     pub special: Vec<bool>,
     /// Whether tokens were cut off to keep within the maximum length.
     pub truncated: bool,
+    /// How many tokens at the beginning are a prompt ([`Tokenizer::prompt_tokens`]), which some models leave out when they
+    /// pool. 0 where there is none, or nobody asked.
+    pub prompt: usize,
 }
 
 impl Encoding {
@@ -73,9 +79,6 @@ struct Special {
     mask: Option<u32>,
 }
 
-/// The special tokens of a vocabulary trained here, in the order of their ids.
-const SPECIAL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
-
 /// Text to ids and back.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
@@ -89,64 +92,81 @@ pub struct Tokenizer {
     max_length: Option<usize>,
     /// Whether a text may be cut at white space without changing the tokens before the cut.
     separable: bool,
+    /// Whether a long text loses its beginning.
+    cuts_left: bool,
+    /// Whether the model sees token types.
+    has_types: bool,
+    /// What a person should be told.
+    notes: Vec<String>,
 }
 
 impl Tokenizer {
-    /// Reads the tokenizer of a model folder: `tokenizer.json`, or else `vocab.txt` with what `tokenizer_config.json`
-    /// says of lower case, accents and Chinese characters.
+    /// Reads the tokenizer of a model folder: `tokenizer.json`, or else `vocab.txt`; with what `tokenizer_config.json`,
+    /// `special_tokens_map.json` and `added_tokens.json` say. The result is that of `AutoTokenizer` of `transformers` 5: a
+    /// WordPiece vocabulary under BERT's class is normalised as `tokenizer_config.json` says, not as `tokenizer.json` does.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] when there is neither, or the file is malformed; [`Error::Io`] when it cannot be read.
+    /// [`Error::Tokenizer`] when there is neither, a file is malformed, or the tokenizer is one that Gradus does not have
+    /// (it is named); [`Error::Io`] when a file cannot be read.
     pub fn from_folder(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
-        let config = optional(&dir.join("tokenizer_config.json"))?;
-        let json = dir.join("tokenizer.json");
-        if json.is_file() {
-            let file = serde_json::from_slice(&files::read(&json)?)
+        let options = Options::read(dir)?;
+        let (json, vocab) = (dir.join("tokenizer.json"), dir.join("vocab.txt"));
+        let has_file = json.is_file();
+        let names = SPECIAL.map(|name| options.special(name));
+        let mut notes = options.notes.clone();
+        let (mut tokenizer, source) = if has_file {
+            let mut tokenizer: Value = serde_json::from_slice(&files::read(&json)?)
                 .map_err(|e| Error::tokenizer(&json, format!("not a tokenizer file: {e}")))?;
-            let inner = parse(file, &json)?;
-            return Self::build(inner, config, json);
+            if file::is_berts(&options, &tokenizer) {
+                notes.extend(file::as_berts(&mut tokenizer, &names, &options));
+            }
+            (tokenizer, json)
+        } else if vocab.is_file() {
+            (Self::of_vocab(&vocab, &names, &options)?, vocab)
+        } else {
+            return Err(Error::tokenizer(
+                dir,
+                "the folder has neither tokenizer.json nor vocab.txt; copy one from the model it belongs to",
+            ));
+        };
+        if tokenizer.is_object() {
+            file::add_tokens(&mut tokenizer, &options, &names)
+                .map_err(|message| Error::tokenizer(&source, message))?;
         }
-        let vocab = dir.join("vocab.txt");
-        if vocab.is_file() {
-            return Self::from_vocab(vocab, config);
-        }
-        Err(Error::tokenizer(
-            dir,
-            "the folder has neither tokenizer.json nor vocab.txt; copy one from the model it belongs to",
-        ))
+        let cuts_left =
+            options.cuts_left().map_err(|message| Error::tokenizer(&source, message))?;
+        let file_cuts_left = tokenizer["truncation"]["direction"] == "Left";
+        let inner = file::parse(tokenizer, &source)?;
+        let config = config_text(dir, &options.map)?;
+        let mut built = Self::build(inner, &options, config, source)?;
+        built.cuts_left = cuts_left.unwrap_or(file_cuts_left);
+        built.notes = notes;
+        Ok(built)
     }
 
-    fn from_vocab(path: PathBuf, config: Option<String>) -> Result<Self> {
-        let text = text(&path)?;
-        let vocab: Vec<&str> = text.lines().map(str::trim_end).collect();
-        let options = parse_config(config.as_deref(), &path)?;
-        let flag =
-            |key: &str, default: bool| options.get(key).and_then(Value::as_bool).unwrap_or(default);
-        let names = SPECIAL.map(|name| special_name(&options, name));
-        if let Some(missing) = names.iter().skip(1).take(3).find(|n| !vocab.contains(&n.as_str())) {
-            return Err(Error::tokenizer(&path, format!("the vocabulary has no {missing} token")));
+    fn of_vocab(path: &Path, names: &[String; 5], options: &Options) -> Result<Value> {
+        let text = text(path)?;
+        let vocab: Vec<&str> = text.lines().collect();
+        let is_added = |name: &str| options.added.values().any(|t| t["content"] == name);
+        let lacks = |name: &&String| !vocab.contains(&name.as_str()) && !is_added(name);
+        if let Some(missing) = names.iter().skip(1).take(3).find(lacks) {
+            return Err(Error::tokenizer(path, format!("the vocabulary has no {missing} token")));
         }
-        let normalizer = BertNormalizer::new(
-            true,
-            flag("tokenize_chinese_chars", true),
-            options.get("strip_accents").and_then(Value::as_bool),
-            flag("do_lower_case", true),
-        );
-        let inner = assemble(&vocab, &names, normalizer, &path)?;
-        Self::build(inner, config, path)
+        Ok(file::assemble(&vocab, names, file::normalizer(options)))
     }
 
     fn build(
         mut inner: tokenizers::Tokenizer,
+        options: &Options,
         config: Option<String>,
         source: PathBuf,
     ) -> Result<Self> {
         let failed = |e: tokenizers::Error| Error::tokenizer(&source, e.to_string());
         inner.with_truncation(None).map_err(failed)?;
         inner.with_padding(None);
-        let options = parse_config(config.as_deref(), &source)?;
-        let id = |name: &str| inner.token_to_id(&special_name(&options, name));
+        inner.set_encode_special_tokens(options.flag("split_special_tokens").unwrap_or(false));
+        let id = |name: &str| inner.token_to_id(&options.special(name));
         let special = Special {
             pad: id("[PAD]"),
             unk: id("[UNK]"),
@@ -157,27 +177,56 @@ impl Tokenizer {
         let Some(last) = inner.get_vocab(true).into_values().max() else {
             return Err(Error::tokenizer(&source, "the vocabulary is empty"));
         };
-        // Where there is no limit, `transformers` writes a very large number.
-        let max_length = options.get("model_max_length").and_then(Value::as_u64);
-        let separable =
-            matches!(inner.get_pre_tokenizer(), Some(PreTokenizerWrapper::BertPreTokenizer(_)))
-                && matches!(
-                    inner.get_normalizer(),
-                    None | Some(NormalizerWrapper::BertNormalizer(_))
-                )
-                && inner
-                    .get_added_tokens_decoder()
-                    .values()
-                    .all(|t| !t.lstrip && !t.rstrip && !t.content.contains(char::is_whitespace));
-        Ok(Tokenizer {
+        let mut built = Tokenizer {
             inner,
             config,
             source,
             special,
             vocab_size: last as usize + 1,
-            max_length: max_length.filter(|&n| n < 1 << 32).map(|n| n as usize),
-            separable,
-        })
+            max_length: options.max_length(),
+            separable: false,
+            cuts_left: false,
+            has_types: options.has_types(),
+            notes: Vec::new(),
+        };
+        built.separable = built.is_separable();
+        Ok(built)
+    }
+
+    fn is_separable(&self) -> bool {
+        let inner = &self.inner;
+        matches!(inner.get_pre_tokenizer(), Some(PreTokenizerWrapper::BertPreTokenizer(_)))
+            && matches!(inner.get_normalizer(), None | Some(NormalizerWrapper::BertNormalizer(_)))
+            && inner
+                .get_added_tokens_decoder()
+                .values()
+                .all(|t| !t.lstrip && !t.rstrip && !t.content.contains(char::is_whitespace))
+    }
+
+    /// Puts lower case before all else, unless the tokenizer makes it already: `do_lower_case` of sentence-transformers.
+    ///
+    /// # Errors
+    /// When an added token cannot be normalised.
+    pub(crate) fn lower_case(&mut self) -> Result<()> {
+        let makes = |n: &NormalizerWrapper| match n {
+            NormalizerWrapper::Lowercase(_) => true,
+            NormalizerWrapper::BertNormalizer(bert) => bert.lowercase,
+            _ => false,
+        };
+        let parts: Vec<NormalizerWrapper> = match self.inner.get_normalizer() {
+            Some(NormalizerWrapper::Sequence(sequence)) => sequence.as_ref().to_vec(),
+            Some(one) => vec![one.clone()],
+            None => Vec::new(),
+        };
+        if parts.iter().any(makes) {
+            return Ok(());
+        }
+        let all = std::iter::once(NormalizerWrapper::from(Lowercase)).chain(parts).collect();
+        self.inner
+            .with_normalizer(Some(Sequence::new(all)))
+            .map_err(|e| Error::tokenizer(&self.source, e.to_string()))?;
+        self.separable = self.is_separable();
+        Ok(())
     }
 
     /// Learns a lower-case WordPiece vocabulary of at most `vocab_size` tokens from texts: no file and no network is
@@ -201,13 +250,16 @@ impl Tokenizer {
         let vocab = wordpiece::learn(&words, &SPECIAL, vocab_size);
         let vocab: Vec<&str> = vocab.iter().map(String::as_str).collect();
         let names = SPECIAL.map(str::to_string);
-        let inner = assemble(&vocab, &names, BertNormalizer::default(), &source)?;
+        let tokenizer = file::assemble(&vocab, &names, BertNormalizer::default());
+        let inner = file::parse(tokenizer, &source)?;
         let config = json!({
             "tokenizer_class": "BertTokenizer", "do_lower_case": true, "strip_accents": null,
             "tokenize_chinese_chars": true, "model_max_length": 512, "pad_token": "[PAD]", "unk_token": "[UNK]",
             "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]",
         });
-        Self::build(inner, Some(format!("{config:#}\n")), source)
+        let options =
+            Options { map: config.as_object().cloned().unwrap_or_default(), ..Options::default() };
+        Self::build(inner, &options, Some(format!("{config:#}\n")), source)
     }
 
     /// Writes `tokenizer.json`, and `tokenizer_config.json` where the tokenizer came with one, so that
@@ -244,13 +296,18 @@ impl Tokenizer {
             ))
         })?;
         let first = match pair {
-            None => self.beginning(text, room),
-            Some(_) => self.inner.encode(text, false),
+            None if !self.cuts_left => self.beginning(text, room),
+            _ => self.inner.encode(text, false),
         }
         .map_err(failed)?;
         let second = pair.map(|pair| self.inner.encode(pair, false)).transpose().map_err(failed)?;
         let found = first.len() + second.as_ref().map_or(0, |e| e.len());
-        let params = TruncationParams { max_length: room, ..TruncationParams::default() };
+        let direction = match self.cuts_left {
+            true => TruncationDirection::Left,
+            false => TruncationDirection::Right,
+        };
+        let params =
+            TruncationParams { max_length: room, direction, ..TruncationParams::default() };
         let (mut first, mut second) = truncate_encodings(first, second, &params).map_err(failed)?;
         // What was cut off is kept there by the crate; it would be post-processed for nothing.
         first.take_overflowing();
@@ -261,12 +318,16 @@ impl Tokenizer {
         let whole = self.inner.post_process(first, second, true).map_err(failed)?;
         Ok(Encoding {
             ids: whole.get_ids().to_vec(),
-            type_ids: whole.get_type_ids().to_vec(),
+            type_ids: match self.has_types {
+                true => whole.get_type_ids().to_vec(),
+                false => vec![0; whole.len()],
+            },
             offsets: whole.get_offsets().to_vec(),
             tokens: whole.get_tokens().to_vec(),
             words: whole.get_word_ids().to_vec(),
             special: whole.get_special_tokens_mask().iter().map(|&m| m != 0).collect(),
             truncated: kept < found,
+            prompt: 0,
         })
     }
 
@@ -307,6 +368,19 @@ impl Tokenizer {
             .collect()
     }
 
+    /// How many tokens a prompt has at the beginning of a text, as sentence-transformers counts: those of the prompt by
+    /// itself in at most `max_length` tokens, without the special token at its end.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn prompt_tokens(&self, prompt: &str, max_length: usize) -> Result<usize> {
+        if prompt.is_empty() {
+            return Ok(0);
+        }
+        let encoding = self.encode(prompt, None, max_length)?;
+        Ok(encoding.len() - usize::from(encoding.special.last() == Some(&true)))
+    }
+
     /// The text of the ids, without the special tokens if `skip_special`. Ids outside the vocabulary are left out.
     ///
     /// # Errors
@@ -337,6 +411,16 @@ impl Tokenizer {
         self.max_length
     }
 
+    /// Tokens that were added beside the vocabulary, and special ones, by their ids.
+    pub(crate) fn added(&self) -> BTreeMap<u32, String> {
+        self.inner.get_added_tokens_decoder().into_iter().map(|(id, t)| (id, t.content)).collect()
+    }
+
+    /// What a person should be told of the files that it came from.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
     /// The id of `[PAD]`.
     pub fn pad_id(&self) -> Option<u32> {
         self.special.pad
@@ -360,6 +444,22 @@ impl Tokenizer {
     /// The id of `[MASK]`; a tokenizer without one cannot be used for masked language models.
     pub fn mask_id(&self) -> Option<u32> {
         self.special.mask
+    }
+}
+
+/// `tokenizer_config.json` as it is written again: as it was read, unless other files say more.
+fn config_text(dir: &Path, map: &Map<String, Value>) -> Result<Option<String>> {
+    let path = dir.join("tokenizer_config.json");
+    let read = match path.is_file() {
+        true => Some(text(&path)?),
+        false => None,
+    };
+    let same =
+        |text: &String| serde_json::from_str(text).is_ok_and(|m: Map<String, Value>| m == *map);
+    match read {
+        Some(text) if same(&text) => Ok(Some(text)),
+        None if map.is_empty() => Ok(None),
+        _ => Ok(Some(format!("{:#}\n", Value::Object(map.clone())))),
     }
 }
 

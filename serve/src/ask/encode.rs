@@ -27,7 +27,11 @@ impl Served {
                     Some(prompt) => format!("{prompt}{text}"),
                     None => text,
                 };
-                let encoding = encode(&text, None)?;
+                let mut encoding = encode(&text, None)?;
+                if let (Pipeline::Embed(p), Some(prompt)) = (pipeline, prompt) {
+                    encoding.prompt =
+                        p.prompt_tokens(prompt).map_err(|e| Problem::invalid(plain(&e)))?;
+                }
                 (text, encoding)
             }
             Text::Pair(..) if options.prompt.is_some() => {
@@ -104,24 +108,11 @@ impl Served {
     /// # Errors
     /// When the model has no such prompt.
     pub fn prompt(&self, options: &Encode) -> Result<Option<&str>> {
-        let name = options.prompt.as_ref().or(self.prompts.default.as_ref());
-        let Some(name) = name else { return Ok(None) };
-        match self.prompts.named.get(name) {
-            Some(prompt) => Ok(Some(prompt)),
-            None if options.prompt.is_none() => Ok(None),
-            None => {
-                let known: Vec<&str> = self.prompts.named.keys().map(String::as_str).collect();
-                let known = match known.is_empty() {
-                    true => "it has none".to_string(),
-                    false => format!("it has {}", known.join(", ")),
-                };
-                let name: String = name.chars().take(64).collect();
-                Err(Problem::field(
-                    "prompt_name",
-                    format!("`{name}` is no prompt of the model: {known}"),
-                ))
-            }
-        }
+        let prompt = self.prompts.get(options.prompt.as_deref());
+        prompt.map_err(|message| {
+            let message: String = message.chars().take(400).collect();
+            Problem::field("prompt_name", message)
+        })
     }
 
     /// Checks that token ids are in the vocabulary.
@@ -160,6 +151,7 @@ impl Served {
             words: vec![None; count],
             special: ids.iter().map(special).collect(),
             truncated: false,
+            prompt: 0,
             ids,
         })
     }
@@ -173,6 +165,9 @@ fn cut(encoding: &mut Encoding, most: usize, left: bool) {
     let extra = length.saturating_sub(most);
     let from = if left { head } else { length.saturating_sub(tail + extra) };
     let range = from..(from + extra).min(length);
+    // The prompt stands at the beginning, and goes first.
+    let gone = encoding.prompt.min(range.end).saturating_sub(range.start);
+    encoding.prompt -= gone;
     encoding.ids.drain(range.clone());
     encoding.type_ids.drain(range.clone());
     encoding.offsets.drain(range.clone());
