@@ -19,7 +19,7 @@ fn main() -> Result<()> {
     let store = Store::new(0);
     let layer = Linear::new(&store.root().join("regression"), 3, 1, Init::Zeros)?;
     let group = ParamGroup { params: store.parameters(), lr: 0.1, weight_decay: 0.0 };
-    let mut optimizer = Sgd::new(vec![group], 0.9, false);
+    let mut optimizer = Sgd::new(vec![group], 0.9, false)?;
 
     for step in 0..=100 {
         let loss = losses::mse(&layer.forward(&x)?, &y, Reduction::Mean)?;

@@ -31,7 +31,7 @@ fn main() -> Result<()> {
     let store = Store::new(0);
     let network = Network::new(&store.root())?;
     let group = ParamGroup { params: store.parameters(), lr: 0.02, weight_decay: 0.0 };
-    let mut optimizer = AdamW::new(vec![group]);
+    let mut optimizer = AdamW::new(vec![group])?;
     let mut last = f64::INFINITY;
     for step in 0..=1000 {
         let loss = losses::mse(&network.forward(&x)?, &y, Reduction::Mean)?;

@@ -63,8 +63,9 @@ impl Gradients {
         for grad in self.by_id.values_mut() {
             let mut tensor =
                 std::mem::replace(grad, Var::constant(Tensor::scalar(0f32))).into_tensor();
-            tensor.mul_scalar_(factor)?;
+            let scaled = tensor.mul_scalar_(factor);
             *grad = Var::constant(tensor);
+            scaled?;
         }
         Ok(())
     }
@@ -220,7 +221,7 @@ fn wanted(edge: &Option<Arc<Node>>, needed: Option<&HashSet<u64>>) -> bool {
 /// Two gradients of one variable, added; in place where nobody else holds the first.
 fn add_grads(a: Var, b: Var, create_graph: bool) -> Result<Var> {
     if create_graph {
-        return a.add(&b);
+        return a.computable()?.add(&b.computable()?)?.in_dtype(a.dtype());
     }
     let mut sum = a.into_tensor();
     sum.add_(b.tensor(), 1.0)?;

@@ -5,7 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use gradus_tensor::{DType, LowPrecision, Result};
+use gradus_tensor::{DType, Device, LowPrecision, Result};
 
 use crate::node::Node;
 use crate::var::Var;
@@ -144,6 +144,12 @@ impl Var {
             Some(_) => self.at_least_f32(),
             None => Ok(self.clone()),
         }
+    }
+
+    /// An operand of an operation that the CPU has in f32 and f64 only: one of 16 bits is converted there. The
+    /// result is converted back, so that it is rounded once.
+    pub(crate) fn computable(&self) -> Result<Var> {
+        if self.device() == Device::Cpu { self.at_least_f32() } else { Ok(self.clone()) }
     }
 
     /// In f32 if it is f16 or bf16; else itself.

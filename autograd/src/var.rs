@@ -208,10 +208,12 @@ impl Var {
 
 /// Anomaly mode's check of one result.
 pub(crate) fn check_finite(tensor: &Tensor, what: impl Fn() -> String) -> Result<()> {
-    if !matches!(tensor.dtype(), DType::F32 | DType::F64) {
+    if !tensor.dtype().is_float() {
         return Ok(());
     }
-    let bad = tensor.is_not_finite()?;
+    let half = !matches!(tensor.dtype(), DType::F32 | DType::F64);
+    let wide = if half { tensor.to_dtype(DType::F32)? } else { tensor.clone() };
+    let bad = wide.is_not_finite()?;
     if let Some(at) = bad.to_vec::<u8>()?.iter().position(|&b| b != 0) {
         let value = tensor.to_f64_vec()[at];
         return Err(Error::op(

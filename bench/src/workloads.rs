@@ -253,7 +253,7 @@ impl Bench {
             config,
             store,
             model,
-            optimizer: AdamW::new(vec![group]),
+            optimizer: AdamW::new(vec![group])?,
             scaler: match self.precision {
                 Precision::F32 | Precision::Bf16 | Precision::Int8 => None,
                 Precision::F16 => Some(GradScaler::new(self.device)?),

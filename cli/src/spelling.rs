@@ -20,15 +20,19 @@ fn spelled(program: &str, called: &OsString, own: &Path, cargo: bool) -> Vec<Str
     if cargo {
         let release = own.parent().is_some_and(|folder| folder.ends_with("release"));
         let release = release.then_some("--release");
-        let words = ["cargo", "run"].into_iter().chain(release).chain(["--bin", program, "--"]);
-        return words.map(str::to_string).collect();
+        let bin: &[&str] = match own.file_stem().is_some_and(|name| name == "gradus") {
+            true => &["gradus", "--", program],
+            false => &[program, "--"],
+        };
+        let words = ["cargo", "run"].into_iter().chain(release).chain(["--bin"]);
+        return words.chain(bin.iter().copied()).map(str::to_string).collect();
     }
     let called = PathBuf::from(called);
-    // The installed program holds them all.
-    if called.file_stem().is_some_and(|name| name == "gradus") {
-        return vec![called.display().to_string(), program.to_string()];
+    // `gradus` holds all programs; others are neighbours.
+    match called.file_stem().is_some_and(|name| name == "gradus") {
+        true => vec![called.display().to_string(), program.to_string()],
+        false => vec![called.with_file_name(program).display().to_string()],
     }
-    vec![called.with_file_name(program).display().to_string()]
 }
 
 /// A word as a POSIX shell takes it.
@@ -51,6 +55,10 @@ mod tests {
         assert_eq!(spelled(own, "/src/target/debug/train", true), "cargo run --bin infer --");
         assert_eq!(spelled("train", "/usr/bin/train", false), "infer");
         assert_eq!(spelled("gradus", "/usr/bin/gradus", false), "gradus infer");
+        assert_eq!(
+            spelled("x/release/gradus", "/x/release/gradus", true),
+            "cargo run --release --bin gradus -- infer"
+        );
         assert_eq!(
             spelled("target/debug/train", "/src/target/debug/train", false),
             "target/debug/infer"

@@ -24,6 +24,7 @@ pub mod config;
 pub mod data;
 pub mod error;
 pub mod evaluation;
+mod excerpt;
 pub mod files;
 pub mod folder;
 pub mod hub;

@@ -5,6 +5,7 @@
 //! text is cut stays.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -13,11 +14,12 @@ use tokenizers::normalizers::{BertNormalizer, Lowercase, Sequence};
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::{
     NormalizedString, Normalizer, NormalizerWrapper, OffsetReferential, OffsetType, PostProcessor,
-    PreTokenizedString, PreTokenizer, PreTokenizerWrapper, TruncationDirection, TruncationParams,
-    truncate_encodings,
+    PreTokenizedString, PreTokenizer, TruncationDirection, TruncationParams, truncate_encodings,
 };
 
 use crate::error::{Error, Result};
+pub use crate::excerpt::Side;
+use crate::excerpt::{Excerpt, Excerpts};
 use crate::files;
 use crate::tokenizer_file::{self as file, SPECIAL, text};
 use crate::tokenizer_options::Options;
@@ -64,8 +66,19 @@ pub fn char_offsets(text: &str, offsets: &[(usize, usize)]) -> Vec<(usize, usize
     if text.is_ascii() {
         return offsets.to_vec();
     }
-    let starts: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
-    let chars = |at: usize| starts.partition_point(|&start| start < at);
+    let starts = |range: Range<usize>| {
+        let bytes = text.as_bytes().get(range).unwrap_or_default();
+        // A byte that goes on with a character is 0b10xxxxxx.
+        bytes.iter().filter(|&&byte| byte & 0xc0 != 0x80).count()
+    };
+    // From one offset to the next, which is mostly near.
+    let (mut from, mut count) = (0, 0);
+    let mut chars = |at: usize| {
+        let at = at.min(text.len());
+        count = if at < from { count - starts(at..from) } else { count + starts(from..at) };
+        from = at;
+        count
+    };
     offsets.iter().map(|&(start, end)| (chars(start), chars(end))).collect()
 }
 
@@ -90,10 +103,10 @@ pub struct Tokenizer {
     special: Special,
     vocab_size: usize,
     max_length: Option<usize>,
-    /// Whether a text may be cut at white space without changing the tokens before the cut.
-    separable: bool,
-    /// Whether a long text loses its beginning.
-    cuts_left: bool,
+    /// How a long text is encoded in part; not for all tokenizers.
+    pub(crate) excerpts: Option<Excerpts>,
+    /// On which side a long text is cut.
+    side: Side,
     /// Whether the model sees token types.
     has_types: bool,
     /// What a person should be told.
@@ -110,7 +123,7 @@ impl Tokenizer {
     /// (it is named); [`Error::Io`] when a file cannot be read.
     pub fn from_folder(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
-        let options = Options::read(dir)?;
+        let mut options = Options::read(dir)?;
         let (json, vocab) = (dir.join("tokenizer.json"), dir.join("vocab.txt"));
         let has_file = json.is_file();
         let names = SPECIAL.map(|name| options.special(name));
@@ -137,10 +150,15 @@ impl Tokenizer {
         let cuts_left =
             options.cuts_left().map_err(|message| Error::tokenizer(&source, message))?;
         let file_cuts_left = tokenizer["truncation"]["direction"] == "Left";
+        if file_cuts_left && cuts_left.is_none() {
+            // What is written again has no truncation in tokenizer.json.
+            options.map.insert("truncation_side".into(), json!("left"));
+        }
         let inner = file::parse(tokenizer, &source)?;
         let config = config_text(dir, &options.map)?;
         let mut built = Self::build(inner, &options, config, source)?;
-        built.cuts_left = cuts_left.unwrap_or(file_cuts_left);
+        let left = cuts_left.unwrap_or(file_cuts_left);
+        built.side = if left { Side::Left } else { Side::Right };
         built.notes = notes;
         Ok(built)
     }
@@ -184,23 +202,19 @@ impl Tokenizer {
             special,
             vocab_size: last as usize + 1,
             max_length: options.max_length(),
-            separable: false,
-            cuts_left: false,
+            excerpts: None,
+            side: Side::Right,
             has_types: options.has_types(),
             notes: Vec::new(),
         };
-        built.separable = built.is_separable();
+        built.excerpts = built.find_excerpts();
         Ok(built)
     }
 
-    fn is_separable(&self) -> bool {
-        let inner = &self.inner;
-        matches!(inner.get_pre_tokenizer(), Some(PreTokenizerWrapper::BertPreTokenizer(_)))
-            && matches!(inner.get_normalizer(), None | Some(NormalizerWrapper::BertNormalizer(_)))
-            && inner
-                .get_added_tokens_decoder()
-                .values()
-                .all(|t| !t.lstrip && !t.rstrip && !t.content.contains(char::is_whitespace))
+    fn find_excerpts(&self) -> Option<Excerpts> {
+        let added = self.inner.get_added_tokens_decoder();
+        let (normalizer, words) = (self.inner.get_normalizer(), self.inner.get_pre_tokenizer());
+        Excerpts::new(normalizer, words, self.inner.get_model(), added.values())
     }
 
     /// Puts lower case before all else, unless the tokenizer makes it already: `do_lower_case` of sentence-transformers.
@@ -225,7 +239,7 @@ impl Tokenizer {
         self.inner
             .with_normalizer(Some(Sequence::new(all)))
             .map_err(|e| Error::tokenizer(&self.source, e.to_string()))?;
-        self.separable = self.is_separable();
+        self.excerpts = self.find_excerpts();
         Ok(())
     }
 
@@ -282,12 +296,28 @@ impl Tokenizer {
     }
 
     /// Encodes a text or a pair of texts in at most `max_length` tokens, special tokens included (`usize::MAX` for no
-    /// limit). Of a pair the longer text is cut first, as `longest_first` does in `transformers`.
+    /// limit). Of a pair the longer text is cut first, as `longest_first` does in `transformers`; on the side that the
+    /// tokenizer's files name.
     ///
     /// # Errors
     /// [`Error::Input`] when `max_length` has no room for the special tokens; [`Error::Tokenizer`] when the tokenizer
     /// fails, as one without an unknown token does on an unknown word.
     pub fn encode(&self, text: &str, pair: Option<&str>, max_length: usize) -> Result<Encoding> {
+        self.encode_cut(text, pair, max_length, self.side)
+    }
+
+    /// As [`Tokenizer::encode`], with the side on which texts of too many tokens are cut. Where they are cut on the left,
+    /// [`Encoding::words`] counts from somewhere in the part that is left out.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_cut(
+        &self,
+        text: &str,
+        pair: Option<&str>,
+        max_length: usize,
+        side: Side,
+    ) -> Result<Encoding> {
         let failed = |e: tokenizers::Error| Error::tokenizer(&self.source, e.to_string());
         let added = self.inner.get_post_processor().map_or(0, |p| p.added_tokens(pair.is_some()));
         let room = max_length.checked_sub(added).ok_or_else(|| {
@@ -295,16 +325,13 @@ impl Tokenizer {
                 "a maximum length of {max_length} has no room for {added} special tokens"
             ))
         })?;
-        let first = match pair {
-            None if !self.cuts_left => self.beginning(text, room),
-            _ => self.inner.encode(text, false),
-        }
-        .map_err(failed)?;
-        let second = pair.map(|pair| self.inner.encode(pair, false)).transpose().map_err(failed)?;
+        let (excerpt, first) = self.part(text, room, side).map_err(failed)?;
+        let second = pair.map(|pair| self.part(pair, room, side)).transpose().map_err(failed)?;
+        let (pair_excerpt, second) = second.unzip();
         let found = first.len() + second.as_ref().map_or(0, |e| e.len());
-        let direction = match self.cuts_left {
-            true => TruncationDirection::Left,
-            false => TruncationDirection::Right,
+        let direction = match side {
+            Side::Left => TruncationDirection::Left,
+            Side::Right => TruncationDirection::Right,
         };
         let params =
             TruncationParams { max_length: room, direction, ..TruncationParams::default() };
@@ -316,39 +343,48 @@ impl Tokenizer {
         }
         let kept = first.len() + second.as_ref().map_or(0, |e| e.len());
         let whole = self.inner.post_process(first, second, true).map_err(failed)?;
+        let special: Vec<bool> = whole.get_special_tokens_mask().iter().map(|&m| m != 0).collect();
+        let sequences = whole.get_sequence_ids();
+        let place = |i: usize| match &pair_excerpt {
+            _ if special[i] => whole.get_offsets()[i],
+            Some(pair) if sequences[i] == Some(1) => pair.place(whole.get_offsets()[i]),
+            _ => excerpt.place(whole.get_offsets()[i]),
+        };
         Ok(Encoding {
             ids: whole.get_ids().to_vec(),
             type_ids: match self.has_types {
                 true => whole.get_type_ids().to_vec(),
                 false => vec![0; whole.len()],
             },
-            offsets: whole.get_offsets().to_vec(),
+            offsets: (0..whole.len()).map(place).collect(),
             tokens: whole.get_tokens().to_vec(),
             words: whole.get_word_ids().to_vec(),
-            special: whole.get_special_tokens_mask().iter().map(|&m| m != 0).collect(),
+            special,
             truncated: kept < found,
             prompt: 0,
         })
     }
 
-    /// The tokens of a text, or of so much of its beginning as has more than `room` tokens: a text of megabytes costs
-    /// no more than what is kept of it.
-    fn beginning(&self, text: &str, room: usize) -> tokenizers::Result<tokenizers::Encoding> {
-        // Some eight bytes a token; four times as many when that was too few.
-        let mut size = room.saturating_add(8).saturating_mul(8);
-        while self.separable && size < text.len() {
-            let rest = text.as_bytes().get(size..).unwrap_or_default();
-            // An ASCII byte is a character of its own, so that the cut is between characters.
-            let Some(space) = rest.iter().position(|&b| b == b' ' || b == b'\n') else {
-                break;
+    /// The tokens of a text, or of so much of one side as has more than `room` tokens: a text of megabytes costs no more
+    /// than what is kept of it.
+    fn part<'a>(
+        &self,
+        text: &'a str,
+        room: usize,
+        side: Side,
+    ) -> tokenizers::Result<(Excerpt<'a>, tokenizers::Encoding)> {
+        let mut tokens = room;
+        loop {
+            let excerpt = match &self.excerpts {
+                Some(excerpts) if tokens < text.len() => excerpts.take(text, tokens, side),
+                _ => Excerpt::whole(text),
             };
-            let tokens = self.inner.encode(text.get(..size + space).unwrap_or(text), false)?;
-            if tokens.len() > room {
-                return Ok(tokens);
+            let encoded = self.inner.encode(excerpt.text.as_ref(), false)?;
+            if !excerpt.cut || encoded.len() > room {
+                return Ok((excerpt, encoded));
             }
-            size = size.saturating_mul(4);
+            tokens = tokens.saturating_mul(4).max(64);
         }
-        self.inner.encode(text, false)
     }
 
     /// Encodes many, in parallel on the current rayon pool; the results are in the order of the inputs.
@@ -414,6 +450,11 @@ impl Tokenizer {
     /// Tokens that were added beside the vocabulary, and special ones, by their ids.
     pub(crate) fn added(&self) -> BTreeMap<u32, String> {
         self.inner.get_added_tokens_decoder().into_iter().map(|(id, t)| (id, t.content)).collect()
+    }
+
+    /// On which side a text of too many tokens is cut, as the tokenizer's files say.
+    pub fn side(&self) -> Side {
+        self.side
     }
 
     /// What a person should be told of the files that it came from.

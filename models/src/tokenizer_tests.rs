@@ -56,6 +56,17 @@ fn offsets_are_bytes_of_the_text() {
 }
 
 #[test]
+fn offsets_in_characters_are_counted_in_any_order() {
+    let text = "añ東😀 ends";
+    for (start, end) in [(0, 1), (3, 6), (1, 3), (14, 15), (0, 0)] {
+        let chars = |at: usize| text.char_indices().filter(|&(i, _)| i < at).count();
+        let all = [(14, 15), (start, end), (0, 0), (1, 15)];
+        let expected = all.map(|(start, end)| (chars(start), chars(end)));
+        assert_eq!(char_offsets(text, &all), expected);
+    }
+}
+
+#[test]
 fn longest_first_counts_the_special_tokens() {
     let t = trained();
     let length = |a: &str, b: Option<&str>, max| {
@@ -237,8 +248,9 @@ fn a_text_of_a_hundred_thousand_words_is_cut() {
 fn the_beginning_of_a_text_suffices() {
     use proptest::prelude::*;
     let t = trained();
-    let whole = Tokenizer { separable: false, ..t.clone() };
-    assert!(t.separable);
+    let whole = Tokenizer { excerpts: None, ..t.clone() };
+    let mut t = t;
+    t.excerpts.as_mut().unwrap().short = 0;
     let part = prop_oneof![
         "[a-z]{1,9}",
         "\\PC{0,20}",

@@ -107,7 +107,8 @@ fn a_checkpoint_belongs_to_a_run_and_its_data() {
     let checkpoint = save(&trainer, dir.path());
     for (run, part) in [
         (mark("b", ["x", "y"], "1"), "another run"),
-        (mark("a", ["y", "x"], "1"), "they were x, y, and are y, x"),
+        (mark("a", ["y", "x"], "1"), "their order is another"),
+        (mark("a", ["x", "z"], "1"), "y is gone, z is new"),
         (mark("a", ["x", "y"], "2"), "the training set has changed"),
     ] {
         let mut other = restored(&checkpoint);

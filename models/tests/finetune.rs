@@ -48,7 +48,8 @@ fn a_hundred_steps_beside_pytorch() {
     for name in ["classifier.weight", "classifier.bias"] {
         store.get(name).unwrap().set(init.tensor(name).unwrap()).unwrap();
     }
-    let mut optimizer = AdamW::new(param_groups(&store.parameters(), 5e-5, None, |_| false, 0.01));
+    let mut optimizer =
+        AdamW::new(param_groups(&store.parameters(), 5e-5, None, |_| false, 0.01)).unwrap();
     let schedule = Schedule::linear(10, 100);
     let indices = init.tensor("batch_indices").unwrap().to_vec::<u32>().unwrap();
     let labels = init.tensor("batch_labels").unwrap().to_vec::<u32>().unwrap();

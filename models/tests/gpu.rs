@@ -58,7 +58,8 @@ fn fine_tuning(shared: &std::path::Path, device: Device, steps: usize) -> Vec<(f
     }
     // 11.7 M numbers, most of whose gradients are 0: half of the time. The small task below trains them.
     store.get("bert.embeddings.word_embeddings.weight").unwrap().set_trainable(false);
-    let mut optimizer = AdamW::new(param_groups(&store.parameters(), 5e-5, None, |_| false, 0.01));
+    let mut optimizer =
+        AdamW::new(param_groups(&store.parameters(), 5e-5, None, |_| false, 0.01)).unwrap();
     let schedule = Schedule::linear(10, 100);
     let indices = init.tensor("batch_indices").unwrap().to_vec::<u32>().unwrap();
     let labels = init.tensor("batch_labels").unwrap().to_vec::<u32>().unwrap();

@@ -125,7 +125,7 @@ fn changing_shapes(device: Device) {
     store.to_device(device).unwrap();
     let model = SequenceClassifier::new(&store.root(), &config, Pooling::Cls, 2).unwrap();
     let parameters = store.parameters();
-    let mut optimizer = AdamW::new(param_groups(&parameters, 1e-4, None, |_| false, 0.01));
+    let mut optimizer = AdamW::new(param_groups(&parameters, 1e-4, None, |_| false, 0.01)).unwrap();
     let mut one = |step: u64, lengths: &[usize]| {
         let ids: Vec<u32> = (0..longest as u32).collect();
         let parts = lengths.iter().map(|&n| (&ids[..n], &[0; 12][..n]));

@@ -15,7 +15,7 @@
 //!     params: store.parameters(),
 //!     lr: 0.1,
 //!     weight_decay: 0.0,
-//! }]);
+//! }])?;
 //! let x = Var::constant(Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?);
 //! let y = Var::constant(Tensor::from_slice(&[1f32, 0.0], &[2, 1])?);
 //! for _ in 0..3 {
@@ -58,7 +58,7 @@ pub use optim::group::{ParamGroup, decays, param_groups};
 pub use optim::scaler::GradScaler;
 pub use optim::schedule::{Schedule, ScheduleKind};
 pub use optim::sgd::Sgd;
-pub use optim::{Optimizer, OptimizerCore, Slot};
+pub use optim::{Optimizer, OptimizerCore, Slot, Update};
 pub use parameter::Parameter;
 pub use precision::Precision;
 pub use store::{Path, Source, Store};

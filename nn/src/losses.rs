@@ -5,8 +5,8 @@ use gradus_tensor::{Result, Tensor, bail};
 
 pub use gradus_tensor::ops::cross_entropy::{CrossEntropy, Reduction};
 
-/// Added to the squared norms of [`cosine_embedding`]: PyTorch's constant.
-const COSINE_EPS: f64 = 1e-12;
+/// Added to the squared norms of [`cosine_embedding`]: PyTorch's constant, an f32.
+const COSINE_EPS: f64 = 1e-12_f32 as f64;
 
 /// Elements' losses reduced: [`Reduction::Mean`] divides by their number.
 fn reduce(losses: Var, reduction: Reduction) -> Result<Var> {
@@ -51,9 +51,16 @@ pub fn bce_with_logits(
         None => targets.clone(),
     };
     same_shape("bce_with_logits", logits.shape(), positive.shape())?;
-    let negative = Var::constant(targets.affine(-1.0, 1.0)?);
-    let missed = logits.neg()?.softplus()?.mul(&Var::constant(positive))?;
-    reduce(missed.add(&logits.softplus()?.mul(&negative)?)?, reduction)
+    let negative = targets.affine(-1.0, 1.0)?;
+    let missed = weighed(&logits.neg()?.softplus()?, positive)?;
+    reduce(missed.add(&weighed(&logits.softplus()?, negative)?)?, reduction)
+}
+
+/// Losses times their weights: what has weight 0 does not count, even if it or its gradient is infinite.
+fn weighed(losses: &Var, weights: Tensor) -> Result<Var> {
+    let zero = Tensor::zeros_on(&[], weights.dtype(), weights.device())?;
+    let counts = weights.ne(&zero)?;
+    losses.mul(&Var::constant(weights))?.where_(&counts, &Var::constant(zero))
 }
 
 /// (input − target)², both of one shape, as `F.mse_loss`.
@@ -69,7 +76,7 @@ pub fn l1(input: &Var, target: &Var, reduction: Reduction) -> Result<Var> {
 }
 
 /// Quadratic up to a difference of `delta`, linear beyond, as `F.huber_loss` (Huber, Annals of
-/// Mathematical Statistics 35, 1964): with c = min(|d|, delta), c·(|d| − c/2).
+/// Mathematical Statistics 35, 1964): d²/2, and delta·(|d| − delta/2).
 ///
 /// # Errors
 /// If `delta` is not above 0, or the shapes differ.
@@ -78,9 +85,18 @@ pub fn huber(input: &Var, target: &Var, delta: f64, reduction: Reduction) -> Res
     if delta.is_nan() || delta <= 0.0 {
         bail!("huber", "delta is {delta}; it must be above 0");
     }
-    let distance = input.sub(target)?.abs()?;
-    let near = distance.clamp(0.0, delta)?;
-    reduce(near.mul(&distance.sub(&near.mul_scalar(0.5)?)?)?, reduction)
+    let d = input.sub(target)?;
+    if delta == f64::INFINITY {
+        return reduce(d.square()?.mul_scalar(0.5)?, reduction);
+    }
+    let distance = d.abs()?;
+    let delta_here = Tensor::full_on(&[], delta, d.dtype(), d.device())?;
+    let near = distance.tensor().le(&delta_here)?;
+    // Far ones are 0 here: an infinite one must not meet the gradient 0 of what is not chosen.
+    let zero = Var::constant(Tensor::zeros_on(&[], d.dtype(), d.device())?);
+    let square = d.where_(&near, &zero)?.square()?.mul_scalar(0.5)?;
+    let line = distance.affine(delta, -0.5 * delta * delta)?;
+    reduce(square.where_(&near, &line)?, reduction)
 }
 
 /// a·b/(max(|a|, eps)·max(|b|, eps)) along `dim`, which goes; a and b broadcast, as

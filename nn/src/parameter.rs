@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use gradus_autograd::{Gradients, Var};
+use gradus_autograd::{Gradients, Var, VarId};
 use gradus_tensor::{DType, Device, Result, Tensor, bail};
 
 /// A named trainable tensor, shared by the model, the optimiser and the checkpoint. Cloning copies
@@ -13,6 +13,7 @@ use gradus_tensor::{DType, Device, Result, Tensor, bail};
 pub struct Parameter(Arc<Inner>);
 
 struct Inner {
+    id: VarId,
     name: String,
     shape: Vec<usize>,
     dtype: DType,
@@ -30,13 +31,21 @@ impl Parameter {
         if !matches!(tensor.dtype(), DType::F32 | DType::F64) {
             bail!("parameter", "{name} is {}; parameters are f32 or f64", tensor.dtype());
         }
+        let (shape, dtype) = (tensor.shape().to_vec(), tensor.dtype());
+        let var = Var::leaf(tensor);
         Ok(Parameter(Arc::new(Inner {
+            id: var.id().expect("a leaf of floats has a place in the graph"),
             name,
-            shape: tensor.shape().to_vec(),
-            dtype: tensor.dtype(),
-            var: RwLock::new(Var::leaf(tensor)),
+            shape,
+            dtype,
+            var: RwLock::new(var),
             trainable: AtomicBool::new(true),
         })))
+    }
+
+    /// Identity of the parameter, whatever its name: that of its leaf in the graph.
+    pub fn id(&self) -> VarId {
+        self.0.id
     }
 
     /// The full name, as in the checkpoint.

@@ -8,11 +8,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use subtle::ConstantTimeEq;
+use tokio::sync::watch;
 
+use crate::clients::Clients;
 use crate::error::{Problem, Result};
 use crate::log::{Level, Log};
 use crate::metrics::Metrics;
 use crate::registry::Registry;
+use crate::sites::Sites;
 
 /// Limits on what a request may be.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +63,14 @@ pub struct App {
     pub limits: Limits,
     /// Who may do what.
     pub access: Access,
+    /// Which web sites may ask.
+    pub sites: Sites,
+    /// How clients are told apart.
+    pub clients: Clients,
+    /// The path under which a proxy shows the server to others; empty where it is shown as it is.
+    pub root_path: String,
+    /// Turns true when what is still under way will not be answered any more.
+    pub over: watch::Sender<bool>,
     /// The folder that models may be registered from.
     pub store: Option<PathBuf>,
     /// Where events go.

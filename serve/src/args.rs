@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// rankings, TorchServe, TensorFlow Serving, KServe v2 (Triton) and Hugging Face's pipelines.
 ///
 /// The address it listens at is the first line on standard output; logs go to standard error. SIGTERM or Ctrl-C: what
-/// is under way is answered first.
+/// is under way is answered first; a second one stops it at once.
 #[derive(Parser)]
 #[command(
     name = "serve",
@@ -53,7 +53,8 @@ pub struct Flags {
     /// Tokens of a batch at most [default: 1024]
     #[arg(long, value_name = "N")]
     pub max_batch_tokens: Option<usize>,
-    /// Requests that wait at most, for each model; more are answered 429 [default: 512]
+    /// Requests that wait at most, for each model; more, and those that would miss their deadlines, are answered 429
+    /// [default: 512]
     #[arg(long, value_name = "N")]
     pub max_queue: Option<usize>,
     /// Milliseconds that a batch may wait to fill [default: 0]
@@ -65,10 +66,17 @@ pub struct Flags {
     /// Seconds in which a request must be answered; the header x-request-timeout can ask for less [default: 60]
     #[arg(long, value_name = "SECONDS")]
     pub timeout: Option<f64>,
-    /// Seconds in which a request must be read [default: 15]
+    /// Seconds in which a request must be read; slower ones are answered 408 [default: 15]
     #[arg(long, value_name = "SECONDS")]
     pub read_timeout: Option<f64>,
-    /// Seconds for what is under way when the server is asked to stop [default: 30]
+    /// Seconds in which a client must take some of its answer; else its connection is closed [default: 15]
+    #[arg(long, value_name = "SECONDS")]
+    pub write_timeout: Option<f64>,
+    /// Seconds that a connection is kept between two requests: longer than a balancer in front keeps it [default: 75]
+    #[arg(long, value_name = "SECONDS")]
+    pub keep_alive: Option<f64>,
+    /// Seconds for what is under way when the server is asked to stop; what is not done by then is answered 503, and the
+    /// exit code is 1. Asked a second time, it stops at once [default: 30]
     #[arg(long, value_name = "SECONDS")]
     pub drain: Option<f64>,
     /// MiB of a request's body at most, decompressed too [default: 16]
@@ -86,6 +94,21 @@ pub struct Flags {
     /// Only answer requests with this key (`Authorization: Bearer KEY`). Repeatable; or GRADUS_API_KEY, with commas
     #[arg(long, value_name = "KEY")]
     pub api_key: Vec<String>,
+    /// A proxy, or a network of them (10.0.0.0/8), whose X-Forwarded-For or Forwarded says where requests come from:
+    /// clients take turns, and behind a proxy all would be one. Repeatable
+    #[arg(long, value_name = "CIDR")]
+    pub trusted_proxy: Vec<String>,
+    /// A web site whose pages may ask (https://page.example), or * for any. Repeatable; without it only the server's own
+    /// page may. Models are changed by other sites with a key only
+    #[arg(long, value_name = "ORIGIN")]
+    pub cors_origin: Vec<String>,
+    /// A name by which requests may call the server (the header Host), or * for any. Repeatable. Without a key on a
+    /// loopback address only localhost, addresses and names without a dot are answered, lest web sites get in by DNS
+    #[arg(long, value_name = "NAME")]
+    pub allowed_host: Vec<String>,
+    /// The path under which a proxy shows the server, as /models/bert, whether or not it takes it off
+    #[arg(long, value_name = "PATH")]
+    pub root_path: Option<String>,
     /// Let models be registered from the folders in this one, and unregistered
     #[arg(long, value_name = "DIR")]
     pub model_store: Option<PathBuf>,

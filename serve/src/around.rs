@@ -1,7 +1,6 @@
 //! What surrounds every request, whatever the protocol: its id and trace, CORS, the key, the deadline; errors in the
 //! protocol's shape; a line in the log and a count in the metrics.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -66,14 +65,20 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
     // What is matched, not what was sent: clients must not make up values of metrics.
     let route = request.extensions().get::<MatchedPath>().map(|m| m.as_str().to_string());
     let route = route.unwrap_or_else(|| "none".into());
-    let (origin, preflight) = cors_of(&request);
+    let preflight = is_preflight(&request);
+    let allowed = app.sites.allowed(request.headers());
+    let client = client(&app, &request, peer);
 
-    let admitted = admit(&app, &request, &path, peer, arrived);
+    let admitted = admit(&app, &request, &path, client, arrived);
     let response = match admitted {
-        _ if preflight => StatusCode::NO_CONTENT.into_response(),
+        Ok(_) if preflight => StatusCode::NO_CONTENT.into_response(),
         Ok(caller) => {
             request.extensions_mut().insert(caller);
-            next.run(request).await
+            let mut over = app.over.subscribe();
+            tokio::select! {
+                response = next.run(request) => response,
+                _ = over.wait_for(|&over| over) => stopped().into_response(),
+            }
         }
         Err(problem) => problem.into_response(),
     };
@@ -94,9 +99,7 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
     if let Some(value) = trace.as_ref().and_then(|t| HeaderValue::from_str(&t.header).ok()) {
         headers.insert("traceparent", value);
     }
-    if let Some(origin) = origin {
-        cors(headers, origin, preflight);
-    }
+    cors(headers, allowed, preflight);
 
     let code = response.status().as_u16();
     let failure = problem.as_ref().map(|p| format!("{:?}", p.kind));
@@ -118,7 +121,7 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
             json!({
                 "id": id,
                 "trace": trace.map(|t| t.id),
-                "peer": peer.map(|p| p.0.ip().to_string()),
+                "peer": client.to_string(),
                 "protocol": protocol.name(),
                 "method": method.as_str(),
                 "path": path,
@@ -131,17 +134,48 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
     response
 }
 
+/// What is said to those whose requests are under way when the time to stop is over.
+fn stopped() -> Problem {
+    let message = "the server stopped before this was done; ask again, or another replica";
+    Problem {
+        retry_after: Some(Duration::from_secs(1)),
+        ..Problem::new(Kind::Unavailable, message)
+    }
+}
+
+/// The address of whoever asks.
+fn client(app: &App, request: &Request, peer: Option<Peer>) -> IpAddr {
+    let peer = peer.map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0.ip());
+    app.clients.address(peer, request.headers())
+}
+
+/// Only names of the server itself are answered to, for paths that have no other protection.
+pub async fn known_host(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    match site(&app, &request) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => shaped(Protocol::Tei, &problem, &Response::default()),
+    }
+}
+
+/// Whether the site that a request comes from may send it.
+fn site(app: &App, request: &Request) -> Result<()> {
+    let authority = request.uri().authority().map(|authority| authority.as_str());
+    app.sites.check(request.method(), authority, request.headers())
+}
+
 /// Who asks, if they may.
 fn admit(
     app: &App,
     request: &Request,
     path: &str,
-    peer: Option<Peer>,
+    client: IpAddr,
     arrived: Instant,
 ) -> Result<Caller> {
     let headers = request.headers();
+    site(app, request)?;
     let key = key(headers);
-    let open = OPEN.contains(&path) && request.method() != Method::POST;
+    // A browser that asks whether it may ask sends no key.
+    let open = (OPEN.contains(&path) && request.method() != Method::POST) || is_preflight(request);
     if !app.access.keys.is_empty() && !open {
         match key {
             None => {
@@ -165,12 +199,9 @@ fn admit(
         })?;
         timeout = timeout.min(Duration::from_secs_f64(seconds));
     }
-    let mut hasher = DefaultHasher::new();
-    match key.filter(|_| !app.access.keys.is_empty()) {
-        Some(key) => key.hash(&mut hasher),
-        None => peer.map_or(IpAddr::from([0, 0, 0, 0]), |p| p.0.ip()).hash(&mut hasher),
-    }
-    Ok(Caller { client: hasher.finish(), arrived, deadline: arrived + timeout })
+    let key = key.filter(|_| !app.access.keys.is_empty());
+    let client = app.clients.number(client, key);
+    Ok(Caller { client, arrived, deadline: arrived + timeout })
 }
 
 /// The key of a request: `Authorization: Bearer KEY`, or `x-api-key`.
@@ -196,9 +227,16 @@ fn foreign(response: &Response) -> Option<Problem> {
     }
 }
 
+/// What is told of a failure of the server itself: whatever it says (files, code) is for the log alone.
+const INTERNAL: &str =
+    "the server failed, which is a bug or a damaged model; its log has more under x-request-id";
+
 /// A problem in the shape of the protocol; headers that the answer has already stay.
 fn shaped(protocol: Protocol, problem: &Problem, response: &Response) -> Response {
-    let (status, body) = protocol.error(problem);
+    let (status, body) = match problem.kind {
+        Kind::Internal => protocol.error(&Problem::new(Kind::Internal, INTERNAL)),
+        _ => protocol.error(problem),
+    };
     let json = [(header::CONTENT_TYPE, "application/json")];
     let mut shaped = (status, json, body.to_string()).into_response();
     if let Some(allow) = response.headers().get(header::ALLOW) {
@@ -211,34 +249,34 @@ fn shaped(protocol: Protocol, problem: &Problem, response: &Response) -> Respons
         let bearer = HeaderValue::from_static("Bearer");
         shaped.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
     }
-    if problem.kind == Kind::TooLarge || problem.kind == Kind::Timeout {
+    if matches!(problem.kind, Kind::TooLarge | Kind::SlowRequest | Kind::Timeout) {
         // What is left of the body is not read.
         shaped.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     shaped
 }
 
-/// The origin that a browser sends, and whether it only asks for permission.
-fn cors_of(request: &Request) -> (Option<HeaderValue>, bool) {
+/// Whether a browser only asks whether a page may ask.
+fn is_preflight(request: &Request) -> bool {
     let headers = request.headers();
-    let origin = headers.get(header::ORIGIN).cloned();
-    let preflight = request.method() == Method::OPTIONS
-        && origin.is_some()
-        && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    (origin, preflight)
+    request.method() == Method::OPTIONS
+        && headers.contains_key(header::ORIGIN)
+        && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// Any page may ask, with any header: `*` alone would not cover Authorization. No cookies are used, so none are
-/// allowed.
-fn cors(headers: &mut HeaderMap, _origin: HeaderValue, preflight: bool) {
-    let any = HeaderValue::from_static("*");
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, any.clone());
-    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, any);
+/// Lets pages of a listed site read the answer, and send any header. No cookies are used, so none are allowed.
+fn cors(headers: &mut HeaderMap, allowed: Option<HeaderValue>, preflight: bool) {
+    // What is answered depends on it, whatever it is.
+    headers.append(header::VARY, HeaderValue::from_static("origin"));
+    let Some(allowed) = allowed else { return };
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("*"));
     if preflight {
         let methods = HeaderValue::from_static("GET, POST, PUT, DELETE, OPTIONS");
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
-        let allowed = HeaderValue::from_static("Authorization, Content-Type, *");
-        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+        // `*` alone would not cover Authorization.
+        let any = HeaderValue::from_static("Authorization, Content-Type, *");
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, any);
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
     }
 }

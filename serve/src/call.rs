@@ -123,10 +123,9 @@ async fn read(body: Body, headers: &HeaderMap, most: usize, patience: Duration) 
     }
     let collected = tokio::time::timeout(patience, Limited::new(body, most).collect()).await;
     let collected = collected.map_err(|_| {
-        Problem::new(
-            Kind::Timeout,
-            format!("the body did not arrive within {} s", patience.as_secs()),
-        )
+        let seconds = patience.as_secs_f64();
+        let message = format!("the body did not arrive within {seconds} s (--read-timeout)");
+        Problem::new(Kind::SlowRequest, message)
     })?;
     let bytes = match collected {
         Ok(collected) => collected.to_bytes(),

@@ -36,7 +36,9 @@ pub enum Kind {
     Conflict,
     /// The queue is full.
     Overloaded,
-    /// The request, or its answer, took too long.
+    /// The request did not arrive in time.
+    SlowRequest,
+    /// The answer took too long.
     Timeout,
     /// The server is shutting down, or the model is not ready.
     Unavailable,
@@ -59,6 +61,7 @@ impl Kind {
             Kind::Forbidden => StatusCode::FORBIDDEN,
             Kind::Conflict => StatusCode::CONFLICT,
             Kind::Overloaded => StatusCode::TOO_MANY_REQUESTS,
+            Kind::SlowRequest => StatusCode::REQUEST_TIMEOUT,
             Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
             Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,

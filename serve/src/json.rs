@@ -2,9 +2,12 @@
 
 use serde_json::{Map, Value};
 
-use crate::error::{Problem, Result};
+use crate::error::{Kind, Problem, Result};
 
-/// Parses a body. More than 128 levels of nesting are refused.
+/// Numbers, texts and lists of a body at most: each takes some 32 bytes, more than it takes in the body.
+const MOST_VALUES: usize = 1 << 21;
+
+/// Parses a body. More than 128 levels of nesting are refused, and more than [`MOST_VALUES`] values.
 ///
 /// # Errors
 /// When it is not JSON.
@@ -12,9 +15,28 @@ pub fn parse(body: &[u8]) -> Result<Value> {
     if body.is_empty() {
         return Err(Problem::invalid("the body is empty; send JSON"));
     }
+    if body.len() > MOST_VALUES && commas(body) > MOST_VALUES {
+        let message = format!("the body has more than {MOST_VALUES} values; send fewer at a time");
+        return Err(Problem::new(Kind::TooLarge, message));
+    }
     // A byte order mark, which some editors write before everything, is no part of the text.
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     serde_json::from_slice(body).map_err(|e| Problem::invalid(not_json(body, &e)))
+}
+
+/// How many commas stand outside of strings.
+fn commas(body: &[u8]) -> usize {
+    let (mut count, mut in_string, mut escaped) = (0, false, false);
+    for &byte in body {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b',' if !in_string => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 /// What is wrong with a body that is not JSON, and for the mistakes that people make what to do.
@@ -252,6 +274,14 @@ fn kind(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_body_of_millions_of_values_is_refused_and_a_text_of_as_many_commas_is_not() {
+        let many = format!("[{}1]", "1,".repeat(MOST_VALUES + 1));
+        assert_eq!(parse(many.as_bytes()).unwrap_err().kind, Kind::TooLarge);
+        let text = format!(r#"["{}\",", 1]"#, ",".repeat(MOST_VALUES + 1));
+        assert_eq!(parse(text.as_bytes()).unwrap()[1], 1);
+    }
 
     #[track_caller]
     fn said(body: &[u8], part: &str) {

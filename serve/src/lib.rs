@@ -9,8 +9,9 @@
 //! | [`ask`] | questions to a model, whatever the protocol |
 //! | [`protocols`] | one file a protocol: its paths, shapes, errors |
 //! | [`call`], [`media`], [`json`], [`error`] | a request read within limits; what may be wrong with it |
-//! | [`around`] | what surrounds every request: ids, keys, CORS, deadlines, logs, metrics |
-//! | [`server`] | connections: TLS, slow clients, shutting down |
+//! | [`around`] | what surrounds every request: ids, keys, deadlines, logs, metrics |
+//! | [`sites`], [`clients`], [`root_path`] | which web sites may ask; whose request it is behind a proxy; where that shows us |
+//! | [`server`], [`connection`] | the listener, TLS, shutting down; one connection and its limits of time |
 //! | [`page`] | the page at `/`, for people |
 //! | [`openapi`] | what the server answers, for machines and people |
 //! | [`metrics`], [`log`] | what operators look at |
@@ -27,6 +28,8 @@ mod args;
 pub mod around;
 pub mod ask;
 pub mod call;
+pub mod clients;
+pub mod connection;
 pub mod error;
 pub mod json;
 pub mod log;
@@ -39,7 +42,9 @@ pub mod pipeline;
 pub mod program;
 pub mod protocols;
 pub mod registry;
+pub mod root_path;
 pub mod scheduler;
 pub mod server;
+pub mod sites;
 
 pub use args::Program;

@@ -37,10 +37,17 @@ impl Level {
 /// Where events go.
 #[derive(Clone)]
 pub struct Log {
-    sender: Option<SyncSender<String>>,
+    sender: Option<SyncSender<Entry>>,
     least: Level,
     json: bool,
     dropped: Arc<AtomicU64>,
+}
+
+/// What the writer is sent.
+enum Entry {
+    Line(String),
+    /// Nothing comes any more.
+    End,
 }
 
 /// Lines that wait to be written at most.
@@ -48,7 +55,7 @@ const BUFFER: usize = 4096;
 
 impl Log {
     /// A log of events of at least this level, as JSON or as text, and the thread that writes it; it ends when the
-    /// last copy of the log is gone.
+    /// last copy of the log is gone, or with [`Log::close`].
     pub fn new(least: Level, json: bool) -> (Log, Option<JoinHandle<()>>) {
         let (sender, receiver) = sync_channel(BUFFER);
         let dropped = Arc::new(AtomicU64::new(0));
@@ -63,6 +70,14 @@ impl Log {
         Log { sender: None, least: Level::Error, json: false, dropped: Arc::default() }
     }
 
+    /// Ends the log, once what it has is written.
+    pub fn close(&self) {
+        if let Some(sender) = &self.sender {
+            // Without a writer there is nothing to end.
+            let _ = sender.send(Entry::End);
+        }
+    }
+
     /// Whether events of this level are kept.
     pub fn keeps(&self, level: Level) -> bool {
         self.sender.is_some() && level <= self.least
@@ -72,14 +87,14 @@ impl Log {
     pub fn event(&self, level: Level, event: &str, fields: Value) {
         let Some(sender) = self.sender.as_ref().filter(|_| self.keeps(level)) else { return };
         let line = line(self.json, SystemTime::now(), level, event, &fields);
-        if sender.try_send(line).is_err() {
+        if sender.try_send(Entry::Line(line)).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-fn write(receiver: &Receiver<String>, dropped: &AtomicU64) {
-    for line in receiver {
+fn write(receiver: &Receiver<Entry>, dropped: &AtomicU64) {
+    while let Ok(Entry::Line(line)) = receiver.recv() {
         let mut out = std::io::stderr().lock();
         // Nobody is left to tell when standard error is closed.
         let _ = out.write_all(line.as_bytes());

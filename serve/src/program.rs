@@ -17,14 +17,17 @@ use tokio::sync::watch;
 
 use crate::app::{Access, App, Limits};
 use crate::args::{Flags, Program};
+use crate::clients::{self, Clients};
+use crate::connection::Patience;
 use crate::log::{Level, Log};
 use crate::metrics::Metrics;
 use crate::names;
 use crate::pipeline::Compute;
-use crate::protocols;
 use crate::registry::Registry;
 use crate::scheduler::Options;
 use crate::server::{Listening, serve, tls};
+use crate::sites::{self, Sites};
+use crate::{protocols, root_path};
 
 /// Threads that read and write; models run on others.
 const IO_THREADS: usize = 2;
@@ -44,9 +47,10 @@ pub fn main(program: Program) -> Outcome {
         _ => Level::Info,
     };
     let (log, writer) = Log::new(least, shared.json);
-    let outcome = run(&shared, device, &flags, settings, log);
+    let outcome = run(&shared, device, &flags, settings, log.clone());
+    // What was cut off may still hold copies of the log.
+    log.close();
     if let Some(writer) = writer {
-        // All copies of the log are gone by now; what it has is written.
         let _ = writer.join();
     }
     outcome
@@ -60,6 +64,9 @@ struct Settings {
     options: Options,
     limits: Limits,
     access: Access,
+    sites: Sites,
+    clients: Clients,
+    root_path: String,
     listening: Listening,
 }
 
@@ -119,13 +126,36 @@ impl Settings {
                 }
             }
         };
-        let patience = seconds("read-timeout", flags.read_timeout, 15.0)?;
+        let patience = Patience {
+            read: seconds("read-timeout", flags.read_timeout, 15.0)?,
+            write: seconds("write-timeout", flags.write_timeout, 15.0)?,
+            keep_alive: seconds("keep-alive", flags.keep_alive, 75.0)?,
+        };
         let tls = match (&flags.tls_cert, &flags.tls_key) {
             (Some(cert), Some(key)) => Some(tls(cert, key).map_err(Failure::error)?),
             (None, None) => None,
             _ => return Err(Failure::usage("--tls-cert and --tls-key go together")),
         };
+        let each = |values: &[String], read: fn(&str) -> Result<String, String>| {
+            values
+                .iter()
+                .map(|value| read(value))
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(Failure::usage)
+        };
+        let proxies = flags.trusted_proxy.iter().map(|text| clients::network(text));
+        let proxies = proxies.collect::<Result<Vec<_>, _>>().map_err(Failure::usage)?;
+        let sites = Sites {
+            origins: each(&flags.cors_origin, sites::origin)?,
+            hosts: each(&flags.allowed_host, sites::name)?,
+            check_host: !flags.allowed_host.is_empty() || (keys.is_empty() && ip.is_loopback()),
+            keyless: keys.is_empty(),
+        };
+        let root_path = root_path::parse(flags.root_path.as_deref().unwrap_or_default());
         Ok(Settings {
+            sites,
+            clients: Clients { proxies, by_key: keys.len() > 1 },
+            root_path: root_path.map_err(Failure::usage)?,
             address: SocketAddr::new(ip, flags.port.unwrap_or(8080)),
             models,
             aliases,
@@ -139,7 +169,7 @@ impl Settings {
                 body: positive("max-body", flags.max_body, 16)?.saturating_mul(1 << 20),
                 inputs: positive("max-inputs", flags.max_inputs, 2048)?,
                 timeout: seconds("timeout", flags.timeout, 60.0)?,
-                read: patience,
+                read: patience.read,
                 truncate: !flags.no_truncate,
                 token_ids: !flags.no_token_ids,
             },
@@ -238,6 +268,10 @@ fn run(
         metrics,
         limits: settings.limits,
         access: settings.access,
+        sites: settings.sites,
+        clients: settings.clients,
+        root_path: settings.root_path,
+        over: watch::Sender::new(false),
         store,
         log: log.clone(),
         draining: AtomicBool::new(false),
@@ -263,31 +297,47 @@ fn run(
             let how = Listening { tls: None, ..settings.listening.clone() };
             let router = protocols::metrics_router(&app);
             let listener = TcpListener::from_std(beside)?;
-            others.push(tokio::spawn(serve(listener, router, how, stopped.clone())));
+            others.push(tokio::spawn(serve(
+                listener,
+                router,
+                how,
+                stopped.clone(),
+                watch::Sender::new(false),
+            )));
         }
         let draining = Arc::clone(&app);
         let (mut terminate, mut interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        tokio::spawn(async move {
+        let mut asked = async move || {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
+        };
+        tokio::spawn(async move {
+            asked().await;
             draining.draining.store(true, Ordering::Relaxed);
             draining.log.event(Level::Info, "stopping", json!({}));
             let _ = stop.send(true);
+            asked().await;
+            draining.log.event(Level::Warn, "stopping at once", json!({}));
+            draining.over.send_replace(true);
         });
-        let drained = serve(listener, protocols::router(&app), settings.listening, stopped).await;
+        let router = protocols::router(&app);
+        let over = app.over.clone();
+        let drained = serve(listener, router, settings.listening, stopped, over).await;
         for other in others {
             other.abort();
         }
         Outcome::Ok(drained)
     })?;
     runtime.shutdown_background();
-    if !drained {
-        log.event(Level::Warn, "stopped with requests under way, after --drain", json!({}));
+    match drained {
+        true => Ok(()),
+        false => Err(Failure::error(
+            "stopped with requests under way, which were answered 503: --drain ran out, or a second signal came",
+        )),
     }
-    Ok(())
 }
 
 fn bind(address: SocketAddr) -> Outcome<std::net::TcpListener> {

@@ -1,6 +1,5 @@
-//! Connections: accepting them, TLS, clients that are slow, and shutting down.
+//! The listener: accepting connections, TLS, and shutting down.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -8,32 +7,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
-use tower::ServiceExt;
 
-use crate::around::Peer;
+use crate::connection::{self, Patience};
 
 /// Connections at the same time at most; more wait to be accepted.
 const MOST_CONNECTIONS: usize = 4096;
 
+/// Time to tell those whose requests are not done that they will not be.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// How a listener treats its connections.
 #[derive(Clone)]
 pub struct Listening {
-    /// Time to read the headers of a request in, and to shake hands in.
-    pub patience: Duration,
+    /// How long they may take for what.
+    pub patience: Patience,
     /// Time for what is under way when the server shuts down.
     pub drain: Duration,
     /// Certificates; without them, plain HTTP.
@@ -64,40 +57,59 @@ pub fn tls(certificates: &Path, key: &Path) -> Result<TlsAcceptor, String> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Accepts connections until `stop` turns true; then takes those that were made by then, lets what is under way be
-/// answered, and returns whether all was within the time to drain.
+/// Accepts connections until `stop` turns true; then takes those that were made by then and lets what is under way be
+/// answered, within the time to drain or until `over` turns true. Returns whether all was; if not, `over` turns true, upon
+/// which the requests that are left are answered that they will not be.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     how: Listening,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
+    over: watch::Sender<bool>,
 ) -> bool {
-    let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    // Each connection holds a sender, so that the channel ends with the last of them.
+    let (alive, mut all_gone) = mpsc::channel::<()>(1);
+    let spawn = |stream, peer, place| {
+        let connection = connection(stream, peer, router.clone(), how.clone(), stop.clone());
+        let alive = alive.clone();
+        tokio::spawn(async move {
+            connection.await;
+            drop((place, alive));
+        });
+    };
+    let mut stopped = stop.clone();
     loop {
         let accepted = tokio::select! {
             biased;
-            _ = stop.wait_for(|&stop| stop) => break,
+            _ = stopped.wait_for(|&stop| stop) => break,
             accepted = accept(&listener, &places) => accepted,
         };
-        let Some((stream, peer, place)) = accepted else { continue };
-        let router = router.clone();
-        let how = how.clone();
-        let watcher = graceful.watcher();
-        tokio::spawn(async move {
-            connection(stream, peer, router, how, watcher).await;
-            drop(place);
-        });
+        if let Some((stream, peer, place)) = accepted {
+            spawn(stream, peer, Some(place));
+        }
     }
     // Connections that the system has accepted for us must not be cut off.
     while let Ok(Ok((stream, peer))) =
         tokio::time::timeout(Duration::from_millis(1), listener.accept()).await
     {
-        let watcher = graceful.watcher();
-        tokio::spawn(connection(stream, peer, router.clone(), how.clone(), watcher));
+        spawn(stream, peer, None);
     }
     drop(listener);
-    tokio::time::timeout(how.drain, graceful.shutdown()).await.is_ok()
+    drop(alive);
+    let mut ended = over.subscribe();
+    let drained = tokio::select! {
+        // Those who are told that it is over are gone soon.
+        biased;
+        _ = ended.wait_for(|&over| over) => false,
+        _ = all_gone.recv() => true,
+        () = tokio::time::sleep(how.drain) => false,
+    };
+    if !drained {
+        over.send_replace(true);
+        let _ = tokio::time::timeout(LAST_WORDS, all_gone.recv()).await;
+    }
+    drained
 }
 
 async fn accept(
@@ -122,42 +134,17 @@ async fn connection(
     peer: SocketAddr,
     router: Router,
     how: Listening,
-    watcher: hyper_util::server::graceful::Watcher,
+    stop: watch::Receiver<bool>,
 ) {
     // Small answers must not wait for more.
     let _ = stream.set_nodelay(true);
     match &how.tls {
-        None => requests(stream, peer, router, how.patience, watcher).await,
+        None => connection::answer(stream, peer, router, how.patience, stop).await,
         Some(acceptor) => {
-            let shaken = tokio::time::timeout(how.patience, acceptor.accept(stream)).await;
+            let shaken = tokio::time::timeout(how.patience.read, acceptor.accept(stream)).await;
             if let Ok(Ok(stream)) = shaken {
-                requests(stream, peer, router, how.patience, watcher).await;
+                connection::answer(stream, peer, router, how.patience, stop).await;
             }
         }
     }
-}
-
-async fn requests(
-    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
-    peer: SocketAddr,
-    router: Router,
-    patience: Duration,
-    watcher: hyper_util::server::graceful::Watcher,
-) {
-    let service = service_fn(move |request: Request<Incoming>| {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Peer(peer));
-        let router = router.clone();
-        async move {
-            let answered = router.oneshot(request).await;
-            Ok::<_, Infallible>(answered.unwrap_or_else(|never: Infallible| match never {}))
-        }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(patience)
-        .max_headers(100)
-        .serve_connection(TokioIo::new(stream), service);
-    // An error here is the client's: it went, was too slow, or spoke no HTTP, which hyper answers itself.
-    let _ = watcher.watch(connection).await;
 }

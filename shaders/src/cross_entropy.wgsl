@@ -3,11 +3,11 @@
 //
 //   lse = m + l, m = max x, l = ln Σ e^(x − m)
 //   loss = (1 − ε)·w[y]·(l + (m − x[y])) + ε/classes·Σ_j w[j]·((m − x[j]) + l)
-//   dx[j] = s·(e^(x[j] − lse)·((1 − ε)·w[y] + ε/classes·Σw) − ε/classes·w[j] − (1 − ε)·w[y]·[j = y])
+//   dx[j] = s·(e^((x[j] − m) − l)·((1 − ε)·w[y] + ε/classes·Σw) − ε/classes·w[j] − (1 − ε)·w[y]·[j = y])
 //
 // where s is the loss's gradient, for the mean divided by D = Σ w[y] over the rows. Ignored rows: 0.
 //
-// rows: one workgroup a row, its loss and lse. total: one workgroup, the sum of the losses, for the mean
+// rows: one workgroup a row, its loss and lse as (m, l). total: one workgroup, the sum of the losses, for the mean
 // divided by D. terms: one workgroup, D (1 if not the mean) and Σw. backward: one thread an element of dx.
 // Order of reduction: thread t of a workgroup takes elements t, t + THREADS, …; then the threads join
 // pairwise, the farthest first. It depends on the sizes only.
@@ -100,7 +100,8 @@ fn backward(
     let hard = scale * args.hard * weight_of(wanted);
     let soft = scale * args.soft;
     let p = hard + soft * terms[1];
-    var d = p * exp_(x[args.x_offset + i] - lse[args.lse_offset + row]);
+    let lse_at = args.lse_offset + 2u * row;
+    var d = p * exp_((x[args.x_offset + i] - lse[lse_at]) - lse[lse_at + 1u]);
     if (args.soft != 0.0) {
         d -= soft * weight_of(j);
     }
@@ -173,7 +174,8 @@ fn rows(
         spread = sum_of(local, spread);
     }
     if (local == 0u) {
-        lse[row] = m + l;
+        lse[2u * row] = m;
+        lse[2u * row + 1u] = l;
         let wanted = y[args.y_offset + row];
         var loss = 0.0;
         if (!is_ignored(wanted)) {

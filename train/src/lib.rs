@@ -10,15 +10,14 @@ mod resume;
 mod run;
 mod scratch;
 
-use gradus_cli::{Failure, Outcome, layered};
-
 use args::Command;
 pub use args::Program;
+use gradus_cli::{Failure, Outcome, layered};
 
-/// The program.
+/// Runs the program.
 ///
 /// # Errors
-/// A usage error for flags that cannot be; an error when the data, the model or the run is none.
+/// With what to tell the person.
 pub fn program(program: Program) -> Outcome {
     let given = match &program.command {
         None => program.flags,

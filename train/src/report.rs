@@ -33,6 +33,7 @@ pub struct Report {
 impl Report {
     /// Prints it: one line of JSON, or a screen for people.
     pub fn print(&self, shared: &SharedArgs, out: &Path, sample: &Sample) -> Outcome {
+        self.warn(shared);
         if shared.json {
             println!("{}", self.json(out));
             return Ok(());
@@ -50,16 +51,6 @@ impl Report {
         );
         if let Some(loss) = self.train_loss {
             println!("training loss {loss:.4}  (mean of the last epoch)");
-            if loss > 0.9 * self.guessing {
-                note(
-                    shared,
-                    format!(
-                        "warning: that is about the loss of guessing, {:.4}: the model has learnt next to nothing; \
-                         try more --epochs or a higher --lr, and look at the labels",
-                        self.guessing
-                    ),
-                );
-            }
         }
         self.print_dev();
         if let Some(test) = self.test {
@@ -76,11 +67,28 @@ impl Report {
             format!("  (of step {})", self.kept)
         };
         println!("model: {}{of}", out.display());
+        if shared.quiet {
+            return Ok(());
+        }
         println!("try it:");
         for line in sample.commands(out) {
             println!("  {line}");
         }
         Ok(())
+    }
+
+    /// Warns of a model that guesses.
+    fn warn(&self, shared: &SharedArgs) {
+        if self.train_loss.is_some_and(|loss| loss > 0.9 * self.guessing) {
+            note(
+                shared,
+                format!(
+                    "warning: the training loss is about that of guessing, {:.4}: the model has learnt next to \
+                     nothing; try more --epochs or a higher --lr, and look at the labels",
+                    self.guessing
+                ),
+            );
+        }
     }
 
     fn print_dev(&self) {

@@ -273,7 +273,11 @@ impl Run {
             note(&self.shared, told);
         }
         // Last, so that a full disk costs the checkpoint alone.
-        saved.map(drop)
+        saved.map(drop).map_err(|e| {
+            Failure::error(format!(
+                "the model is saved, but no checkpoint to prolong the run from: {e}"
+            ))
+        })
     }
 
     fn swap(&mut self, swaps: bool) -> Outcome {

@@ -136,7 +136,7 @@ fn a_checkpoint_named_is_where_the_run_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let (data, out) = (data(dir.path()), dir.path().join("out"));
     let flags = ["--steps", "12", "--save-every", "3", "--keep", "2", "-q"];
-    ok(&run(&scratch(&data, &out, &[&flags[..], &["--keep", "9"][1..1]].concat())));
+    ok(&run(&scratch(&data, &out, &flags)));
     assert_eq!(checkpoints(&out), ["checkpoint-12", "checkpoint-9"]);
     let model = weights(&out);
     // What lies ahead goes, so that what is written now is the newest.

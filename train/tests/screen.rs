@@ -139,7 +139,7 @@ fn a_model_that_learnt_nothing_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let (data, out) = (data(dir.path()), dir.path().join("out"));
     let output = run(&scratch(&data, &out, &["--steps", "5", "--lr", "0"]));
-    assert!(stderr(&output).contains("about the loss of guessing, 1.0986"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("about that of guessing, 1.0986"), "{}", stderr(&output));
     let out = dir.path().join("learnt");
     let output = run(&scratch(&data, &out, &["--epochs", "12", "--lr", "3e-3"]));
     assert!(!stderr(&output).contains("guessing"), "{}", stderr(&output));

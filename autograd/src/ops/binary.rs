@@ -3,7 +3,7 @@
 use gradus_tensor::ops::binary::BinaryOp;
 use gradus_tensor::{Result, Tensor};
 
-use super::unary::mask;
+use super::unary::kept;
 use crate::op::{Op, Saves};
 use crate::var::Var;
 
@@ -30,12 +30,31 @@ pub(crate) fn formula(op: BinaryOp) -> &'static str {
     }
 }
 
-/// 1 where a wins, ½ where both are equal, 0 where b wins.
-fn share(op: BinaryOp, a: &Var, b: &Var) -> Result<Var> {
-    let (a, b) = (a.tensor(), b.tensor());
-    let wins = if op == BinaryOp::Maximum { a.gt(b)? } else { a.lt(b)? };
-    let tie = a.eq(b)?.to_dtype(a.dtype())?.mul_scalar(0.5)?;
-    Ok(Var::constant(wins.to_dtype(a.dtype())?.add(&tie)?))
+/// The gradient of one operand of a maximum or a minimum: nothing where it `loses` (u8), half where both are
+/// equal. A NaN neither loses nor is equal.
+fn won(g: &Var, loses: &Tensor, a: &Var, b: &Var) -> Result<Var> {
+    let g = g.mul_scalar(0.5)?.where_(&a.tensor().eq(b.tensor())?, g)?;
+    Var::constant(zero_of(&g)?).where_(loses, &g)
+}
+
+/// The gradient of the base of aᵇ: g·b·a^(b−1), and 0 where b is 0, whatever the others are.
+fn base_gradient(g: &Var, a: &Var, b: &Var) -> Result<Var> {
+    let grad = g.mul(&b.mul(&a.pow(&b.add_scalar(-1.0)?)?)?)?;
+    kept(&grad, &b.tensor().ne(&zero_of(b)?)?)
+}
+
+/// The slope of aᵇ in the exponent: aᵇ·ln a, and 0 where a is 0 and b is not negative.
+fn exponent_slope(a: &Var, b: &Var) -> Result<Var> {
+    let flat = a.tensor().eq(&zero_of(a)?)?.mul(&b.tensor().ge(&zero_of(b)?)?)?;
+    let nothing = Var::constant(zero_of(a)?);
+    let one = Var::constant(Tensor::full_on(&[], 1.0, a.dtype(), a.device())?);
+    let slope = a.pow(b)?.mul(&one.where_(&flat, a)?.log()?)?;
+    nothing.where_(&flat, &slope)
+}
+
+/// 0, in the dtype and on the device of `x`.
+fn zero_of(x: &Var) -> Result<Tensor> {
+    Tensor::zeros_on(&[], x.dtype(), x.device())
 }
 
 /// Both operands; under autocast, in f32 where they differ.
@@ -69,32 +88,22 @@ impl Var {
                 BinaryOp::Add => c.each(&[&|| to(0, g.clone()), &|| to(1, g.clone())]),
                 BinaryOp::Sub => c.each(&[&|| to(0, g.clone()), &|| to(1, g.neg()?)]),
                 BinaryOp::Mul => c.each(&[&|| to(0, g.mul(b())?), &|| to(1, g.mul(a())?)]),
+                // a/b/b, for b² may be out of range.
                 BinaryOp::Div => c.each(&[&|| to(0, g.div(b())?), &|| {
-                    to(1, g.mul(a())?.div(&b().square()?)?.neg()?)
+                    to(1, g.mul(&a().div(b())?.div(b())?)?.neg()?)
                 }]),
-                BinaryOp::Pow => c.each(&[
-                    // b·a^(b−1), and 0 where b is 0 (also at a = 0, where the power is infinite).
-                    &|| {
-                        let slope = b().mul(&a().pow(&b().add_scalar(-1.0)?)?)?;
-                        let zero = mask(b(), |b| b.eq(&b.zeros_like()?))?;
-                        let zero = zero.tensor().to_dtype(gradus_tensor::DType::U8)?;
-                        let zeros = Var::constant(b().tensor().zeros_like()?);
-                        to(0, g.mul(&zeros.where_(&zero, &slope)?)?)
-                    },
-                    // aᵇ·ln a, and 0 where a is 0.
-                    &|| {
-                        let zero = a().tensor().eq(&a().tensor().zeros_like()?)?;
-                        let zeros = Var::constant(a().tensor().zeros_like()?);
-                        let ones = Var::constant(a().tensor().ones_like()?);
-                        let log = ones.where_(&zero, a())?.log()?;
-                        let slope = a().pow(b())?.mul(&log)?;
-                        to(1, g.mul(&zeros.where_(&zero, &slope)?)?)
-                    },
-                ]),
-                BinaryOp::Maximum | BinaryOp::Minimum => c
-                    .each(&[&|| to(0, g.mul(&share(op, a(), b())?)?), &|| {
-                        to(1, g.mul(&share(op, a(), b())?.affine(-1.0, 1.0)?)?)
-                    }]),
+                BinaryOp::Pow => c.each(&[&|| to(0, base_gradient(g, a(), b())?), &|| {
+                    to(1, g.mul(&exponent_slope(a(), b())?)?)
+                }]),
+                BinaryOp::Maximum | BinaryOp::Minimum => {
+                    let loses = |x: &Var, other: &Var| match op {
+                        BinaryOp::Maximum => x.tensor().lt(other.tensor()),
+                        _ => x.tensor().gt(other.tensor()),
+                    };
+                    c.each(&[&|| to(0, won(g, &loses(a(), b())?, a(), b())?), &|| {
+                        to(1, won(g, &loses(b(), a())?, a(), b())?)
+                    }])
+                }
             }
         })
     }
@@ -106,7 +115,7 @@ impl Var {
         let condition = condition.clone();
         Var::record(Op::Where, y, &[a, b], move |c| {
             let g = c.grad();
-            let zero = Var::constant(g.tensor().zeros_like()?);
+            let zero = Var::constant(zero_of(g)?);
             c.each(&[&|| g.where_(&condition, &zero)?.sum_to(c.input_shape(0)), &|| {
                 zero.where_(&condition, g)?.sum_to(c.input_shape(1))
             }])

@@ -3,11 +3,12 @@
 use gradus_tensor::ops::cross_entropy::{CrossEntropy, Reduction};
 use gradus_tensor::{DType, Result, Tensor, bail};
 
+use super::unary::kept;
 use crate::checkpoint::checkpoint;
 use crate::op::Op;
 use crate::var::Var;
 
-/// Every row's class, 0 where it is ignored; and the weight with which it counts, in `dtype`.
+/// Every row's class, 0 where it is ignored; whether it counts (u8); and the weight with which it does.
 fn weighed(
     targets: &Tensor,
     options: &CrossEntropy,
@@ -20,10 +21,10 @@ fn weighed(
         }
         None => Tensor::full_on(targets.shape(), 1.0, DType::U8, targets.device())?,
     };
-    // Ignored rows look up class 0 and are then multiplied by 0.
+    // Ignored rows look up class 0, whose weight is then left out.
     let safe = targets.where_(&counts, &targets.zeros_like()?)?;
-    let counts = counts.to_dtype(weight.dtype())?;
-    let row_weight = weight.index_select(0, &safe)?.mul(&counts)?;
+    let row_weight = weight.index_select(0, &safe)?;
+    let row_weight = row_weight.where_(&counts, &row_weight.zeros_like()?)?;
     Ok((safe, counts, row_weight))
 }
 
@@ -46,11 +47,13 @@ pub fn cross_entropy_composed(
     let weight = class_weights(options, classes, logits)?;
     let (safe, counts, row_weight) = weighed(targets, options, &weight)?;
     let nll = log_p.gather(-1, &safe.unsqueeze(-1)?)?.squeeze(-1)?.neg()?;
-    let nll = nll.mul(&Var::constant(row_weight.clone()))?;
-    let smooth = log_p.mul(&Var::constant(weight))?.sum(&[-1], false)?.neg()?;
-    let smooth = smooth.mul(&Var::constant(counts))?;
+    let nll = kept(&nll.mul(&Var::constant(row_weight.clone()))?, &counts)?;
     let eps = options.label_smoothing;
-    let rows = nll.mul_scalar(1.0 - eps)?.add(&smooth.mul_scalar(eps / classes as f64)?)?;
+    let mut rows = nll.mul_scalar(1.0 - eps)?;
+    if eps > 0.0 {
+        let smooth = log_p.mul(&Var::constant(weight))?.sum(&[-1], false)?.neg()?;
+        rows = rows.add(&kept(&smooth.mul_scalar(eps / classes as f64)?, &counts)?)?;
+    }
     match options.reduction {
         Reduction::None => Ok(rows),
         Reduction::Sum => rows.sum_all(),

@@ -23,12 +23,15 @@ impl Var {
 
     /// See [`Tensor::index_add`].
     pub fn index_add(&self, dim: isize, ids: &Tensor, source: &Var) -> Result<Var> {
-        let (base, source) = (&self.raised()?, &source.raised()?);
+        let (base, source) = (self.raised()?, source.raised()?);
+        let dtype = base.dtype();
+        let (base, source) = (&base.computable()?, &source.computable()?);
         let y = base.tensor().index_add(dim, ids, source.tensor())?;
         let ids = ids.clone();
-        Var::record(Op::IndexAdd, y, &[base, source], move |c| {
+        let y = Var::record(Op::IndexAdd, y, &[base, source], move |c| {
             c.each(&[&|| Ok(c.grad().clone()), &|| c.grad().index_select(dim, &ids)])
-        })
+        })?;
+        y.in_dtype(dtype)
     }
 
     /// See [`Tensor::gather`].
@@ -50,12 +53,15 @@ impl Var {
                 }
             }
         }
-        let (base, source) = (&self.raised()?, &reached.raised()?);
+        let (base, source) = (self.raised()?, reached.raised()?);
+        let dtype = base.dtype();
+        let (base, source) = (&base.computable()?, &source.computable()?);
         let y = base.tensor().scatter_add(dim, index, source.tensor())?;
         let index = index.clone();
-        Var::record(Op::ScatterAdd, y, &[base, source], move |c| {
+        let y = Var::record(Op::ScatterAdd, y, &[base, source], move |c| {
             c.each(&[&|| Ok(c.grad().clone()), &|| c.grad().gather(dim, &index)])
-        })
+        })?;
+        y.in_dtype(dtype)
     }
 
     /// Rows of this table `[v, h]` by id: `ids […] → […, h]`. See [`Tensor::embedding`].
@@ -67,7 +73,9 @@ impl Var {
                 let flat = ids.reshape(&[ids.numel()])?;
                 zeros(c, 0)?.index_add(0, &flat, &c.grad().reshape(&[ids.numel(), width])?)?
             } else {
-                Var::constant(Tensor::embedding_backward(c.grad().tensor(), &ids, rows)?)
+                let g = c.grad().computable()?;
+                let table = Tensor::embedding_backward(g.tensor(), &ids, rows)?;
+                Var::constant(table).in_dtype(c.grad().dtype())?
             })])
         })
     }

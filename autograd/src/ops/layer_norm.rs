@@ -7,6 +7,17 @@ use crate::backward::Context;
 use crate::op::Op;
 use crate::var::Var;
 
+/// Checks the ε of a layer norm.
+///
+/// # Errors
+/// If it is not a finite number of 0 or more: the root of a negative variance is NaN.
+pub fn check_eps(eps: f64) -> Result<()> {
+    if !(eps.is_finite() && eps >= 0.0) {
+        bail!("layer_norm", "eps is {eps}; it must be a finite number of 0 or more");
+    }
+    Ok(())
+}
+
 /// The composed reference of [`Var::layer_norm`].
 pub fn layer_norm_composed(x: &Var, weight: &Var, bias: &Var, eps: f64) -> Result<Var> {
     let centred = x.sub(&x.mean(&[-1], true)?)?;
@@ -43,6 +54,7 @@ fn composed_in_f32(v: &[&Var], eps: f64) -> Result<Var> {
 impl Var {
     /// See [`Tensor::layer_norm`](gradus_tensor::Tensor::layer_norm). Fused, forward and backward.
     pub fn layer_norm(&self, weight: &Var, bias: &Var, eps: f64) -> Result<Var> {
+        check_eps(eps)?;
         let y = self.tensor().layer_norm(weight.tensor(), bias.tensor(), eps)?;
         let (mean, rstd) = (y.mean, y.rstd);
         let y = Var::record(Op::LayerNorm, y.output, &[self, weight, bias], move |c| {
@@ -72,6 +84,7 @@ impl Var {
         eps: f64,
         dropout: Option<(f64, RngKey)>,
     ) -> Result<Var> {
+        check_eps(eps)?;
         let (x, residual) = &wider(self, residual)?;
         let inputs = [x, residual, weight, bias];
         let made = x.tensor().dropout_add_layer_norm(

@@ -3,13 +3,14 @@
 use gradus_tensor::layout::resolve_dims;
 use gradus_tensor::{Result, Tensor};
 
+use super::unary::kept;
 use crate::backward::Context;
 use crate::op::Op;
 use crate::var::Var;
 
 /// The shape of a reduction's result with the reduced dimensions kept as 1: the shape that
 /// broadcasts against the input again.
-fn kept(shape: &[usize], dims: &[isize]) -> Result<Vec<usize>> {
+fn kept_shape(shape: &[usize], dims: &[isize]) -> Result<Vec<usize>> {
     let reduced = resolve_dims("reduce", dims, shape.len())?;
     Ok((0..shape.len()).map(|d| if reduced.contains(&d) { 1 } else { shape[d] }).collect())
 }
@@ -17,7 +18,7 @@ fn kept(shape: &[usize], dims: &[isize]) -> Result<Vec<usize>> {
 /// The gradient of a reduction's result, repeated to the input's shape.
 fn spread(c: &Context, dims: &[isize]) -> Result<Var> {
     let shape = c.input_shape(0);
-    c.grad().reshape(&kept(shape, dims)?)?.broadcast_to(shape)
+    c.grad().reshape(&kept_shape(shape, dims)?)?.broadcast_to(shape)
 }
 
 fn reduced_count(shape: &[usize], dims: &[isize]) -> Result<usize> {
@@ -94,10 +95,11 @@ impl Var {
     fn extremum(&self, op: Op, y: Tensor, dims: &[isize]) -> Result<Var> {
         let (d, value) = (dims.to_vec(), y.clone());
         Var::record(op, y, &[self], move |c| {
+            // Elements that are the extremum; where that is NaN, those that are NaN.
             let x = c.input(0).tensor();
-            let hit = x.eq(&value.reshape(&kept(x.shape(), &d)?)?)?.to_dtype(x.dtype())?;
-            let share = hit.div(&hit.sum(&d, true)?)?;
-            Ok(vec![Some(spread(c, &d)?.mul(&Var::constant(share))?)])
+            let hit = x.eq(&value.reshape(&kept_shape(x.shape(), &d)?)?)?.add(&x.ne(x)?)?;
+            let count = Var::constant(hit.to_dtype(x.dtype())?.sum(&d, true)?);
+            Ok(vec![Some(kept(&spread(c, &d)?.div(&count)?, &hit)?)])
         })
     }
 
@@ -108,7 +110,8 @@ impl Var {
         let y = x.tensor().var(dims, keepdim, correction)?;
         Var::record(Op::Var, y, &[x], move |c| {
             let x = c.input(0);
-            let n = reduced_count(x.shape(), &d)? as f64 - correction as f64;
+            // Of too few elements the variance is infinite or NaN, and so is its gradient.
+            let n = reduced_count(x.shape(), &d)?.saturating_sub(correction) as f64;
             let centred = x.sub(&x.mean(&d, true)?)?;
             Ok(vec![Some(spread(c, &d)?.mul(&centred)?.mul_scalar(2.0 / n)?)])
         })
@@ -130,8 +133,10 @@ impl Var {
         if self.shape() == shape {
             return Ok(self.clone());
         }
-        Var::record(Op::SumTo, self.tensor().sum_to(shape)?, &[self], |c| {
+        let x = &self.computable()?;
+        let y = Var::record(Op::SumTo, x.tensor().sum_to(shape)?, &[x], |c| {
             Ok(vec![Some(c.grad().broadcast_to(c.input_shape(0))?)])
-        })
+        })?;
+        y.in_dtype(self.dtype())
     }
 }

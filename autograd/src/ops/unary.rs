@@ -1,7 +1,7 @@
 //! Functions of one element: `f` and `df` side by side.
 
-use gradus_tensor::Result;
 use gradus_tensor::ops::unary::UnaryOp;
+use gradus_tensor::{Result, Tensor, bail};
 
 use crate::backward::Context;
 use crate::op::{Op, Saves};
@@ -45,6 +45,28 @@ fn leaves_f16(op: UnaryOp) -> bool {
     matches!(op, Exp | Log | Log1p | Square | Rsqrt | Reciprocal | Softplus | Powf(_))
 }
 
+/// The gradient `g` where the mask `kept` (u8) holds, else 0. Times a mask of zeros, an infinite
+/// gradient would be NaN.
+pub(crate) fn kept(g: &Var, kept: &Tensor) -> Result<Var> {
+    g.where_(kept, &nothing(g, &[])?)
+}
+
+/// Zeros of the gradient's dtype.
+fn nothing(g: &Var, shape: &[usize]) -> Result<Var> {
+    Ok(Var::constant(Tensor::zeros_on(shape, g.dtype(), g.device())?))
+}
+
+/// 1 where x lies between the limits of `clamp`, else 0. An infinite limit is none.
+fn between(x: &Tensor, min: f64, max: f64) -> Result<Tensor> {
+    let limit = |value: f64| Tensor::full_on(&[], value, x.dtype(), x.device());
+    match (min > f64::NEG_INFINITY, max < f64::INFINITY) {
+        (true, true) => x.gt(&limit(min)?)?.mul(&x.lt(&limit(max)?)?),
+        (true, false) => x.gt(&limit(min)?),
+        (false, true) => x.lt(&limit(max)?),
+        (false, false) => x.eq(x),
+    }
+}
+
 /// The derivative f′ in `Var` operations, times the gradient.
 fn derivative(op: UnaryOp, c: &Context) -> Result<Var> {
     use UnaryOp::*;
@@ -54,9 +76,9 @@ fn derivative(op: UnaryOp, c: &Context) -> Result<Var> {
     match op {
         Neg => g.neg(),
         Affine { mul, .. } => g.mul_scalar(mul),
-        Sign | Floor | Ceil | Round => g.mul_scalar(0.0),
+        Sign | Floor | Ceil | Round | Powf(0.0) => nothing(g, g.shape()),
         Exp => g.mul(&y()),
-        Sqrt => g.div(&y())?.mul_scalar(0.5),
+        Sqrt => g.div(&y().mul_scalar(2.0)?),
         Rsqrt => g.mul(&y().powf(3.0)?)?.mul_scalar(-0.5),
         Reciprocal => g.mul(&y().square()?)?.neg(),
         Abs => g.mul(&x().sign()?),
@@ -85,26 +107,21 @@ fn derivative(op: UnaryOp, c: &Context) -> Result<Var> {
             let slope = t.square()?.affine(-1.0, 1.0)?.mul(&du)?.mul(x())?;
             g.mul(&t.add_scalar(1.0)?.add(&slope)?)?.mul_scalar(0.5)
         }
-        // PyTorch's choice at 0: no slope.
-        Relu => g.mul(&mask(x(), |t| t.gt(&t.zeros_like()?))?),
+        // PyTorch's choices: no slope at 0, and that of the inside at NaN.
+        Relu => {
+            let x = x().tensor();
+            let off = x.le(&Tensor::zeros_on(&[], x.dtype(), x.device())?)?;
+            nothing(g, &[])?.where_(&off, g)
+        }
         Silu => {
             let s = x().sigmoid()?;
             let slope = x().mul(&s.affine(-1.0, 1.0)?)?.add_scalar(1.0)?;
             g.mul(&s.mul(&slope)?)
         }
-        Powf(0.0) => g.mul_scalar(0.0),
         Powf(e) => g.mul(&x().powf(e - 1.0)?)?.mul_scalar(e),
-        // PyTorch's choice at the limits: the slope of the inside.
-        Clamp { .. } => g.mul(&mask(x(), |t| t.eq(&t.unary(op)?))?),
+        // PyTorch's choice at the limits, since 2.15: no slope.
+        Clamp { min, max } => kept(g, &between(x().tensor(), min, max)?),
     }
-}
-
-/// 1 where `condition` holds on the value of `x`, else 0, as a constant of x's dtype.
-pub(crate) fn mask(
-    x: &Var,
-    condition: impl FnOnce(&gradus_tensor::Tensor) -> Result<gradus_tensor::Tensor>,
-) -> Result<Var> {
-    Ok(Var::constant(condition(x.tensor())?.to_dtype(x.dtype())?))
 }
 
 macro_rules! methods {
@@ -156,8 +173,14 @@ impl Var {
         self.unary(UnaryOp::Powf(e))
     }
 
-    /// x limited to `[min, max]`.
+    /// x limited to `[min, max]` (use infinities for one-sided limits). There is no slope at the limits.
+    ///
+    /// # Errors
+    /// If the limits are no range.
     pub fn clamp(&self, min: f64, max: f64) -> Result<Var> {
+        if min > max || min.is_nan() || max.is_nan() {
+            bail!("clamp", "the limits {min} and {max} are no range");
+        }
         self.unary(UnaryOp::Clamp { min, max })
     }
 }

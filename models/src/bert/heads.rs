@@ -26,7 +26,7 @@ impl SequenceClassifier {
         Ok(SequenceClassifier {
             bert: Bert::new(&root.join("bert"), config, pooling == Pooling::Cls)?,
             pooling,
-            dropout: Dropout::new(&path, config.head_dropout()),
+            dropout: Dropout::new(&path, config.head_dropout())?,
             classifier: Linear::new(&path, config.hidden_size, labels, init)?,
         })
     }
@@ -122,7 +122,7 @@ impl TokenClassifier {
         let init = Init::Normal { std: config.initializer_range };
         Ok(TokenClassifier {
             bert: Bert::new(&root.join("bert"), config, false)?,
-            dropout: Dropout::new(&path, config.head_dropout()),
+            dropout: Dropout::new(&path, config.head_dropout())?,
             classifier: Linear::new(&path, config.hidden_size, labels, init)?,
         })
     }

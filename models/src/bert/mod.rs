@@ -15,7 +15,7 @@ use gradus_autograd::{Var, is_grad_enabled};
 use gradus_nn::{
     Dropout, Embedding, EncoderConfig, EncoderLayer, Forward, Init, LayerNorm, Linear, Path,
 };
-use gradus_tensor::{DType, Device, Tensor};
+use gradus_tensor::{Device, Tensor};
 
 use crate::{BertConfig, Error, PackedBatch, Pooling, Result};
 
@@ -131,7 +131,7 @@ impl Embeddings {
             position: table("position_embeddings", config.max_position_embeddings)?,
             token_type: table("token_type_embeddings", config.type_vocab_size)?,
             norm: LayerNorm::new(&path.join("LayerNorm"), h, config.layer_norm_eps)?,
-            dropout: Dropout::new(path, config.hidden_dropout_prob),
+            dropout: Dropout::new(path, config.hidden_dropout_prob)?,
         })
     }
 
@@ -311,13 +311,11 @@ pub fn mean_pool(hidden: &Var, input: &BertInput) -> Result<Var> {
     Ok(sums.mul(&Var::constant(input.inverse_lengths.to_dtype(hidden.dtype())?))?)
 }
 
-/// Rows scaled to length 1 (a row of zeros stays zero): `[n, hidden]`.
+/// Rows scaled to length 1 (a row of zeros stays zero): `[n, hidden]`. As `F.normalize`, whose eps is 1e-12.
 pub fn normalize(x: &Var) -> Result<Var> {
-    let norm = x.square()?.sum(&[-1], true)?.sqrt()?;
-    // Rounded to f32 whatever the dtype, as ever.
-    let floor = Tensor::full(&[], 1e-12, DType::F32)?.to_dtype(x.dtype())?;
-    let floor = Var::constant(floor.to_device(x.tensor().device())?);
-    Ok(x.div(&norm.maximum(&floor)?)?)
+    // Limited before the root: at 0 its slope is infinite.
+    let norm = x.square()?.sum(&[-1], true)?.clamp(1e-24, f64::INFINITY)?.sqrt()?;
+    Ok(x.div(&norm)?)
 }
 
 #[cfg(test)]

@@ -78,13 +78,14 @@ impl Labels {
                 self.sample()
             ));
         }
-        if whole
-            && let Some((id, name)) =
-                self.names.iter().enumerate().find(|(id, name)| **name != id.to_string())
+        let shifted = |(id, value): &(usize, f64)| *value != *id as f64;
+        if let Some(values) = values.filter(|_| whole)
+            && let Some((id, _)) = values.into_iter().enumerate().find(shifted)
         {
             remarks.push(format!(
-                "the labels are whole numbers, but not 0 to {}: the label `{name}` has the id {id}",
-                self.len() - 1
+                "the labels are whole numbers, but not 0 to {}: the label `{}` has the id {id}",
+                self.len() - 1,
+                self.names[id]
             ));
         }
         if self.lonely(texts) {

@@ -169,7 +169,7 @@ fn stray_quotes_are_refused_with_their_line() {
     for (text, expected) in [
         (
             "good,pos\n\"Best phone,pos\nbad,neg\n\"awful\" they said,neg\n",
-            ":3: the quote that opens here closes in line 5 before more text, ` they said",
+            ":3: the quote that opens here closes in line 5 before more text, `awful",
         ),
         ("good,pos\n\"Best phone,pos\nbad,neg\n", ":3: the quote that opens here never closes"),
         (
@@ -285,6 +285,7 @@ fn labels_that_teach_nothing_are_refused_and_odd_ones_remarked() {
         (&["a", "b", "c"], Some("3 labels for 3 texts")),
         (&["Pos", "pos", "pos", "Pos"], Some("`Pos` and `pos`")),
         (&["0", "1", "0", "1"], None),
+        (&["0.0", "1.0", "0.0", "1.0"], None),
         (&["b", "a", "b", "a"], None),
     ] {
         let data = dataset(labels);

@@ -221,9 +221,9 @@ impl<T: Task> Trainer<T> {
             recipe.weight_decay,
         );
         let optimizer: Box<dyn Optimizer + Send> = match recipe.optimizer {
-            OptimizerKind::AdamW => Box::new(AdamW::new(groups)),
-            OptimizerKind::Adam => Box::new(Adam::new(groups)),
-            OptimizerKind::Sgd => Box::new(Sgd::new(groups, 0.9, false)),
+            OptimizerKind::AdamW => Box::new(AdamW::new(groups)?),
+            OptimizerKind::Adam => Box::new(Adam::new(groups)?),
+            OptimizerKind::Sgd => Box::new(Sgd::new(groups, 0.9, false)?),
         };
         let device = store.device();
         recipe.precision.check(device)?;

@@ -84,7 +84,7 @@ impl<T: Task> Trainer<T> {
         let written = (|| {
             remove_folder(&aside)?;
             save_folder(&aside, config, tokenizer, &self.store)?;
-            safetensors::save(aside.join(OPTIMIZER), self.optimizer.state(), None)?;
+            safetensors::save(aside.join(OPTIMIZER), self.optimizer.state()?, None)?;
             if let Some(best) = self.best.as_ref().filter(|best| best.step != self.step) {
                 let named =
                     |(p, value): &(Parameter, Tensor)| (p.name().to_string(), value.clone());
@@ -181,9 +181,8 @@ impl<T: Task> Trainer<T> {
         let (was, is) = (&saved.data, &run.data);
         if was.labels != is.labels {
             return Err(format!(
-                "the labels of the data have changed since: they were {}, and are {}; begin a new run",
-                was.labels.join(", "),
-                is.labels.join(", ")
+                "the labels of the data have changed since: {}; begin a new run",
+                changed_labels(&was.labels, &is.labels)
             ));
         }
         for (name, was, is) in [
@@ -198,6 +197,22 @@ impl<T: Task> Trainer<T> {
             }
         }
         Ok(was.test != is.test)
+    }
+}
+
+/// What differs between two lists of labels.
+fn changed_labels(was: &[String], is: &[String]) -> String {
+    let without = |all: &[String], others: &[String]| {
+        let rest: Vec<&str> =
+            all.iter().filter(|label| !others.contains(label)).map(String::as_str).collect();
+        let more = if rest.len() > 5 { ", …" } else { "" };
+        (rest.len(), format!("{}{more}", rest[..rest.len().min(5)].join(", ")))
+    };
+    match (without(was, is), without(is, was)) {
+        ((0, _), (0, _)) => "their order is another".into(),
+        ((_, gone), (0, _)) => format!("{gone} is gone"),
+        ((0, _), (_, new)) => format!("{new} is new"),
+        ((_, gone), (_, new)) => format!("{gone} is gone, {new} is new"),
     }
 }
 

@@ -4,6 +4,7 @@ use gradus_autograd::Var;
 use gradus_tensor::ops::attention::Attention;
 use gradus_tensor::{Result, Tensor, bail};
 
+use super::dropout::check_probability;
 use crate::{Dropout, EncoderConfig, Forward, Init, LayerNorm, Linear, Path};
 
 /// The attention block of BERT (Devlin et al., arXiv:1810.04805; attention: Vaswani et al.,
@@ -29,7 +30,7 @@ impl SelfAttention {
     /// The block at `path` (in BERT `encoder.layer.<i>.attention`).
     ///
     /// # Errors
-    /// If the number of heads does not divide the hidden size.
+    /// If the number of heads does not divide the hidden size, or a dropout or ε is out of its range.
     pub fn new(path: &Path, config: &EncoderConfig) -> Result<Self> {
         let h = config.hidden;
         if config.heads == 0 || h == 0 || !h.is_multiple_of(config.heads) {
@@ -38,6 +39,7 @@ impl SelfAttention {
             return fail().map_err(|e: gradus_tensor::Error| e.at(path.name()));
         }
         let (within, output) = (path / "self", path / "output");
+        check_probability(config.attention_dropout).map_err(|e| e.at(within.name()))?;
         let linear = |path: Path| Linear::new(&path, h, h, Init::Normal { std: config.init_std });
         Ok(SelfAttention {
             query: linear(&within / "query")?,
@@ -45,7 +47,7 @@ impl SelfAttention {
             value: linear(&within / "value")?,
             dense: linear(&output / "dense")?,
             norm: LayerNorm::new(&(&output / "LayerNorm"), h, config.layer_norm_eps)?,
-            dropout: Dropout::new(&output, config.dropout),
+            dropout: Dropout::new(&output, config.dropout)?,
             heads: config.heads,
             attention_dropout: config.attention_dropout,
             name: within.name().to_string(),

@@ -1,7 +1,7 @@
 //! Dropout.
 
 use gradus_autograd::Var;
-use gradus_tensor::{Result, RngKey};
+use gradus_tensor::{Result, RngKey, bail};
 
 use crate::{Forward, Path};
 
@@ -17,8 +17,12 @@ pub struct Dropout {
 
 impl Dropout {
     /// The dropout of the module at `path`. A module with several needs a path for each.
-    pub fn new(path: &Path, p: f64) -> Self {
-        Dropout { p, place: path.name().to_string() }
+    ///
+    /// # Errors
+    /// If p is not within 0 and 1.
+    pub fn new(path: &Path, p: f64) -> Result<Self> {
+        check_probability(p).map_err(|e| e.at(path.name()))?;
+        Ok(Dropout { p, place: path.name().to_string() })
     }
 
     /// `x`, any shape → the same shape.
@@ -37,4 +41,12 @@ impl Dropout {
         let drops = forward.training && self.p != 0.0;
         drops.then(|| (self.p, forward.key.place(&self.place)))
     }
+}
+
+/// Checks the probability of a dropout.
+pub(crate) fn check_probability(p: f64) -> Result<()> {
+    if !(0.0..=1.0).contains(&p) {
+        bail!("dropout", "the probability {p} is outside [0, 1]");
+    }
+    Ok(())
 }

@@ -60,7 +60,7 @@ impl EncoderLayer {
     /// The layer at `path` (in BERT `encoder.layer.<i>`).
     ///
     /// # Errors
-    /// If the number of heads does not divide the hidden size.
+    /// If the number of heads does not divide the hidden size, or a dropout or ε is out of its range.
     pub fn new(path: &Path, config: &EncoderConfig) -> Result<Self> {
         let (h, between, output) = (config.hidden, config.intermediate, path / "output");
         let init = Init::Normal { std: config.init_std };
@@ -69,7 +69,7 @@ impl EncoderLayer {
             intermediate: Linear::new(&(path / "intermediate" / "dense"), h, between, init)?,
             activation: config.activation,
             output: Linear::new(&(&output / "dense"), between, h, init)?,
-            dropout: Dropout::new(&output, config.dropout),
+            dropout: Dropout::new(&output, config.dropout)?,
             norm: LayerNorm::new(&(&output / "LayerNorm"), h, config.layer_norm_eps)?,
         })
     }

@@ -1,6 +1,7 @@
 //! Layer normalisation.
 
 use gradus_autograd::Var;
+use gradus_autograd::ops::layer_norm::check_eps;
 use gradus_tensor::{Result, RngKey};
 
 use crate::{Init, Parameter, Path};
@@ -19,7 +20,11 @@ pub struct LayerNorm {
 
 impl LayerNorm {
     /// A layer at `path` over a last dimension of `size`.
+    ///
+    /// # Errors
+    /// If ε is not a finite number of 0 or more.
     pub fn new(path: &Path, size: usize, eps: f64) -> Result<Self> {
+        check_eps(eps).map_err(|e| e.at(path.name()))?;
         Ok(LayerNorm {
             weight: path.parameter("weight", &[size], Init::Ones)?,
             bias: path.parameter("bias", &[size], Init::Zeros)?,

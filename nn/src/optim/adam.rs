@@ -4,7 +4,7 @@ use gradus_autograd::Gradients;
 use gradus_tensor::ops::optim::AdamWStep;
 use gradus_tensor::{Result, Tensor};
 
-use super::{Optimizer, OptimizerCore};
+use super::{Optimizer, OptimizerCore, Update};
 use crate::ParamGroup;
 
 /// Defines an optimiser of the family: they differ in how the weight decays.
@@ -19,21 +19,46 @@ macro_rules! adam {
 
         impl $name {
             /// An optimiser of these groups, with β₁ = 0.9, β₂ = 0.999, ε = 1e-8.
-            pub fn new(groups: Vec<ParamGroup>) -> Self {
-                let core = OptimizerCore::new($op, groups, &["exp_avg", "exp_avg_sq"]);
-                $name { core, betas: (0.9, 0.999), eps: 1e-8 }
+            ///
+            /// # Errors
+            /// If a parameter is in the groups twice, or a rate or decay is not a finite number of 0 or more.
+            pub fn new(groups: Vec<ParamGroup>) -> Result<Self> {
+                let core = OptimizerCore::new($op, groups, &["exp_avg", "exp_avg_sq"])?;
+                $name { core, betas: (0.9, 0.999), eps: 1e-8 }.checked(1.0)
             }
 
-            /// With other decays of the moments, each in 0..1.
-            pub fn with_betas(mut self, beta1: f64, beta2: f64) -> Self {
-                self.betas = (beta1, beta2);
-                self
+            /// With other decays of the moments.
+            ///
+            /// # Errors
+            /// If one is not in 0..1.
+            pub fn with_betas(self, beta1: f64, beta2: f64) -> Result<Self> {
+                $name { betas: (beta1, beta2), ..self }.checked(1.0)
             }
 
             /// With another ε.
-            pub fn with_eps(mut self, eps: f64) -> Self {
-                self.eps = eps;
-                self
+            ///
+            /// # Errors
+            /// If it is not a finite number of 0 or more.
+            pub fn with_eps(self, eps: f64) -> Result<Self> {
+                $name { eps, ..self }.checked(1.0)
+            }
+
+            fn checked(self, lr_factor: f64) -> Result<Self> {
+                self.check(lr_factor)?;
+                Ok(self)
+            }
+
+            fn check(&self, lr_factor: f64) -> Result<()> {
+                let groups = self.core.groups().iter();
+                let mut steps = groups.map(|g| self.settings(g.lr * lr_factor, g.weight_decay, 1));
+                // Without groups there are still the other settings.
+                self.settings(0.0, 0.0, 1).check($op)?;
+                steps.try_for_each(|step| step.check($op))
+            }
+
+            fn settings(&self, lr: f64, weight_decay: f64, step: u64) -> AdamWStep {
+                let ((beta1, beta2), eps) = (self.betas, self.eps);
+                AdamWStep { lr, beta1, beta2, eps, weight_decay, step, decoupled: $decoupled }
             }
         }
 
@@ -44,18 +69,11 @@ macro_rules! adam {
                 lr_factor: f64,
                 scale: Option<&Tensor>,
             ) -> Result<()> {
-                let ((beta1, beta2), eps) = (self.betas, self.eps);
-                self.core.step(grads, lr_factor, |value, grad, slot, lr, weight_decay| {
-                    let step = slot.step;
-                    let h = AdamWStep {
-                        lr,
-                        beta1,
-                        beta2,
-                        eps,
-                        weight_decay,
-                        step,
-                        decoupled: $decoupled,
-                    };
+                self.check(lr_factor)?;
+                let base = self.settings(0.0, 0.0, 1);
+                self.core.step(grads, lr_factor, scale, |value, update| {
+                    let Update { grad, slot, lr, weight_decay, scale } = update;
+                    let h = AdamWStep { lr, weight_decay, step: slot.step, ..base };
                     let [m, v] = &mut slot.buffers[..] else {
                         unreachable!("a slot has both moments")
                     };

@@ -6,11 +6,15 @@ pub(crate) mod group;
 pub(crate) mod scaler;
 pub(crate) mod schedule;
 pub(crate) mod sgd;
+mod skipped;
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
-use gradus_autograd::Gradients;
+use gradus_autograd::{Gradients, VarId};
+use gradus_tensor::ops::loss_scale::VERDICT;
 use gradus_tensor::{DType, Result, Tensor, bail};
+use skipped::{Counts, Skipped, Skips};
 
 use crate::{ParamGroup, Parameter};
 
@@ -35,22 +39,26 @@ pub trait Optimizer: Send {
         &self.core().groups
     }
 
-    /// The groups, to change rates or decay.
+    /// The groups, to change rates or decay; the next step checks them.
     fn groups_mut(&mut self) -> &mut Vec<ParamGroup> {
         &mut self.core_mut().groups
     }
 
     /// Everything that the next step depends on besides parameters, gradients and the groups'
-    /// settings: named tensors (`exp_avg.<parameter>`, `step.<parameter>`, …), in a fixed order.
+    /// settings: named tensors (`exp_avg.<parameter>`, `step.<parameter>`, …), in a fixed order; of
+    /// steps scaled by a [`GradScaler`](crate::GradScaler) also `skipped.<parameter>`.
     /// They share storage with the optimiser; its next step copies what somebody still holds.
-    fn state(&self) -> Vec<(String, Tensor)> {
+    ///
+    /// # Errors
+    /// If two parameters have one name.
+    fn state(&self) -> Result<Vec<(String, Tensor)>> {
         self.core().state()
     }
 
     /// Continues from a state that [`state`](Optimizer::state) returned, exactly.
     ///
     /// # Errors
-    /// If a name belongs to no parameter of the groups, or a tensor does not fit its parameter. The
+    /// If a name belongs to no parameter of the groups or to two, or a tensor does not fit its parameter. The
     /// optimiser is then as it was.
     fn load_state(&mut self, state: &HashMap<String, Tensor>) -> Result<()> {
         self.core_mut().load_state(state)
@@ -67,10 +75,26 @@ const STEPS: &str = "steps";
 
 /// The state of one parameter.
 pub struct Slot {
-    /// Steps made with a gradient of this parameter, the present one included.
+    /// Steps made with a gradient of this parameter, the present one and skipped ones included.
     pub step: u64,
     /// Tensors of the parameter's shape, zeros at first, in the order of the optimiser's names.
     pub buffers: Vec<Tensor>,
+    skipped: Skipped,
+}
+
+/// What an optimiser's rule sees of one parameter in one step.
+pub struct Update<'a> {
+    /// The gradient.
+    pub grad: &'a Tensor,
+    /// The parameter's state.
+    pub slot: &'a mut Slot,
+    /// The learning rate, with the schedule's factor.
+    pub lr: f64,
+    /// The weight decay.
+    pub weight_decay: f64,
+    /// What multiplies the gradient, as [`Optimizer::step`] was given it; of a verdict, with the number of
+    /// steps that were skipped for this parameter.
+    pub scale: Option<&'a Tensor>,
 }
 
 /// What optimisers share: the groups, and a [`Slot`] for each parameter that had a gradient. An
@@ -78,7 +102,7 @@ pub struct Slot {
 pub struct OptimizerCore {
     op: &'static str,
     groups: Vec<ParamGroup>,
-    slots: HashMap<String, Slot>,
+    slots: HashMap<VarId, Slot>,
     steps: u64,
     /// Names of the buffers.
     buffers: &'static [&'static str],
@@ -86,16 +110,31 @@ pub struct OptimizerCore {
 
 impl OptimizerCore {
     /// An optimiser called `op` in errors, which keeps these named `buffers` for each parameter.
+    ///
+    /// # Errors
+    /// If a parameter is in the groups twice.
     pub fn new(
         op: &'static str,
         groups: Vec<ParamGroup>,
         buffers: &'static [&'static str],
-    ) -> Self {
-        OptimizerCore { op, groups, slots: HashMap::new(), steps: 0, buffers }
+    ) -> Result<Self> {
+        let core = OptimizerCore { op, groups, slots: HashMap::new(), steps: 0, buffers };
+        core.check_groups()?;
+        Ok(core)
     }
 
-    /// Calls `update(value, gradient, slot, rate, weight_decay)` for every trainable parameter with
-    /// a gradient; the slot already counts this step.
+    /// The name in errors.
+    pub fn op(&self) -> &'static str {
+        self.op
+    }
+
+    /// The groups.
+    pub fn groups(&self) -> &[ParamGroup] {
+        &self.groups
+    }
+
+    /// Calls `update` for every trainable parameter with a gradient, with its value; the slot already
+    /// counts this step.
     ///
     /// # Errors
     /// A parameter that is in the groups twice; what `update` fails with.
@@ -103,28 +142,33 @@ impl OptimizerCore {
         &mut self,
         grads: &Gradients,
         lr_factor: f64,
-        mut update: impl FnMut(&mut Tensor, &Tensor, &mut Slot, f64, f64) -> Result<()>,
+        scale: Option<&Tensor>,
+        mut update: impl FnMut(&mut Tensor, Update) -> Result<()>,
     ) -> Result<()> {
-        let mut seen = HashSet::new();
-        for parameter in self.groups.iter().flat_map(|g| &g.params) {
-            if !seen.insert(parameter.name()) {
-                bail!(self.op, "{} is in the groups twice; list it once", parameter.name());
-            }
-        }
+        self.check_groups()?;
+        let mut skips = Skips::default();
         for group in &self.groups {
             for parameter in &group.params {
                 let Some(grad) = parameter.grad(grads) else { continue };
-                if !self.slots.contains_key(parameter.name()) {
-                    // Beside the gradient, which lies where the parameter does.
-                    let zeros = || grad.zeros_like();
-                    let buffers =
-                        self.buffers.iter().map(|_| zeros()).collect::<Result<Vec<_>>>()?;
-                    self.slots.insert(parameter.name().to_string(), Slot { step: 0, buffers });
-                }
-                let slot = self.slots.get_mut(parameter.name()).expect("made above");
+                let slot = match self.slots.entry(parameter.id()) {
+                    Entry::Occupied(entry) => entry.into_mut(),
+                    Entry::Vacant(entry) => {
+                        // Beside the gradient, which lies where the parameter does.
+                        let zeros = self.buffers.iter().map(|_| grad.zeros_like());
+                        let buffers = zeros.collect::<Result<Vec<_>>>()?;
+                        entry.insert(Slot { step: 0, buffers, skipped: Skipped::Never })
+                    }
+                };
+                let scale = match scale {
+                    Some(verdict) if verdict.numel() == VERDICT => {
+                        Some(skips.judge(&mut slot.skipped, verdict)?)
+                    }
+                    other => other.cloned(),
+                };
                 slot.step += 1;
-                let rate = group.lr * lr_factor;
-                parameter.update(|value| update(value, grad, slot, rate, group.weight_decay))?;
+                let (lr, weight_decay) = (group.lr * lr_factor, group.weight_decay);
+                let how = Update { grad, slot, lr, weight_decay, scale: scale.as_ref() };
+                parameter.update(|value| update(value, how))?;
             }
         }
         self.steps += 1;
@@ -135,25 +179,57 @@ impl OptimizerCore {
         self.groups.iter().flat_map(|g| &g.params)
     }
 
-    fn state(&self) -> Vec<(String, Tensor)> {
+    fn check_groups(&self) -> Result<()> {
+        let mut seen = HashSet::new();
+        match self.parameters().find(|parameter| !seen.insert(parameter.id())) {
+            Some(twice) => {
+                bail!(self.op, "{} is in the groups twice; list it once", twice.name())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// In a state parameters are told apart by name.
+    fn check_names(&self) -> Result<()> {
+        let mut seen = HashSet::new();
+        match self.parameters().find(|parameter| !seen.insert(parameter.name())) {
+            Some(twice) => bail!(
+                self.op,
+                "two parameters are called {}, and a saved state tells them apart by name; build each \
+                 model at a path of its own, as `store.root().join(\"teacher\")`, or give each an \
+                 optimiser",
+                twice.name()
+            ),
+            None => Ok(()),
+        }
+    }
+
+    fn state(&self) -> Result<Vec<(String, Tensor)>> {
+        self.check_names()?;
         let mut state = vec![(STEPS.to_string(), number(self.steps))];
-        for name in self.parameters().map(Parameter::name) {
-            let Some(slot) = self.slots.get(name) else { continue };
+        for parameter in self.parameters() {
+            let Some(slot) = self.slots.get(&parameter.id()) else { continue };
+            let name = parameter.name();
             state.push((format!("step.{name}"), number(slot.step)));
+            if let Skipped::Counted(count) = &slot.skipped {
+                state.push((format!("skipped.{name}"), count.clone()));
+            }
             for (buffer, tensor) in self.buffers.iter().zip(&slot.buffers) {
                 state.push((format!("{buffer}.{name}"), tensor.clone()));
             }
         }
-        state
+        Ok(state)
     }
 
     fn load_state(&mut self, state: &HashMap<String, Tensor>) -> Result<()> {
+        self.check_names()?;
         let op = self.op;
         let Some(steps) = state.get(STEPS) else {
             bail!(op, "the state has no \"{STEPS}\"; it is not the state of an optimiser");
         };
         let mut used = HashSet::from([STEPS.to_string()]);
         let mut slots = HashMap::new();
+        let mut counts = Counts::default();
         for parameter in self.parameters() {
             let name = parameter.name();
             let step_name = format!("step.{name}");
@@ -162,27 +238,17 @@ impl OptimizerCore {
             let mut buffers = Vec::new();
             for buffer in self.buffers {
                 let key = format!("{buffer}.{name}");
-                match state.get(&key) {
-                    None => bail!(op, "the state has {step_name} but not {key}"),
-                    Some(t) if t.shape() != parameter.shape() || t.dtype() != parameter.dtype() => {
-                        bail!(
-                            op,
-                            "{key} is {:?} {} in the state, the parameter {:?} {}; is it the \
-                             state of another model?",
-                            t.shape(),
-                            t.dtype(),
-                            parameter.shape(),
-                            parameter.dtype()
-                        )
-                    }
-                    // The state may have been written on another device.
-                    Some(t) => buffers.push(t.to_device(parameter.device())?),
-                }
+                buffers.push(buffer_of(op, parameter, &key, state.get(&key))?);
                 used.insert(key);
             }
-            let slot = Slot { step: read(op, &step_name, step)?, buffers };
-            slots.insert(name.to_string(), slot);
-            used.insert(step_name);
+            let step = read(op, &step_name, step)?;
+            let skipped_name = format!("skipped.{name}");
+            let skipped = match state.get(&skipped_name) {
+                Some(count) => counts.of(op, &skipped_name, count, step, parameter.device())?,
+                None => Skipped::NotKept,
+            };
+            slots.insert(parameter.id(), Slot { step, buffers, skipped });
+            used.extend([step_name, skipped_name]);
         }
         if let Some(unknown) = state.keys().filter(|key| !used.contains(*key)).min() {
             bail!(
@@ -194,6 +260,29 @@ impl OptimizerCore {
         self.steps = read(op, STEPS, steps)?;
         self.slots = slots;
         Ok(())
+    }
+}
+
+/// A buffer from a state, beside its parameter: the state may have been written on another device.
+fn buffer_of(
+    op: &'static str,
+    parameter: &Parameter,
+    key: &str,
+    tensor: Option<&Tensor>,
+) -> Result<Tensor> {
+    match tensor {
+        None => bail!(op, "the state has step.{} but not {key}", parameter.name()),
+        Some(t) if t.shape() != parameter.shape() || t.dtype() != parameter.dtype() => {
+            bail!(
+                op,
+                "{key} is {:?} {} in the state, the parameter {:?} {}; is it the state of another model?",
+                t.shape(),
+                t.dtype(),
+                parameter.shape(),
+                parameter.dtype()
+            )
+        }
+        Some(t) => t.to_device(parameter.device()),
     }
 }
 

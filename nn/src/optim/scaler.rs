@@ -2,10 +2,13 @@
 
 use gradus_autograd::{Gradients, Var};
 use gradus_tensor::ops::loss_scale::STATE;
-use gradus_tensor::{Device, LossScale, Result, Tensor, bail};
+use gradus_tensor::{DType, Device, LossScale, Result, Tensor, bail};
 
 use super::clip::Clip;
 use crate::Parameter;
+
+/// The name in errors.
+const OP: &str = "grad_scaler";
 
 /// Dynamic loss scaling, as `torch.amp.GradScaler` (Micikevicius et al., arXiv:1710.03740): the loss is
 /// multiplied by a scale before backward, so that gradients in f16 do not vanish. Where one overflows, the
@@ -45,16 +48,43 @@ impl GradScaler {
         Ok(GradScaler { state, growth_factor: 2.0, backoff_factor: 0.5, growth_interval: 2000 })
     }
 
-    /// With another first scale, above 0.
+    /// With another first scale.
+    ///
+    /// # Errors
+    /// If it is not a finite number above 0.
     pub fn with_scale(mut self, scale: f64) -> Result<Self> {
+        if !(scale > 0.0 && (scale as f32).is_finite()) {
+            bail!(OP, "the scale is {scale}; it must be a finite number above 0");
+        }
         self.load_state([scale, 0.0, 0.0])?;
         Ok(self)
     }
 
-    /// With the scale growing after so many steps without overflow, 1 or more.
-    pub fn with_growth_interval(mut self, steps: u32) -> Self {
+    /// With the scale growing after so many steps without overflow.
+    ///
+    /// # Errors
+    /// If there are none.
+    pub fn with_growth_interval(mut self, steps: u32) -> Result<Self> {
+        if steps == 0 {
+            bail!(OP, "the growth interval is 0 steps; it must be 1 or more");
+        }
         self.growth_interval = steps;
-        self
+        Ok(self)
+    }
+
+    /// With the scale multiplied by other factors than 2 after many steps without overflow, and ½ after one with.
+    ///
+    /// # Errors
+    /// If `growth` is not above 1, or `backoff` not between 0 and 1.
+    pub fn with_factors(mut self, growth: f64, backoff: f64) -> Result<Self> {
+        if !(growth.is_finite() && growth > 1.0) {
+            bail!(OP, "the growth factor is {growth}; it must be a finite number above 1");
+        }
+        if !(backoff > 0.0 && backoff < 1.0) {
+            bail!(OP, "the backoff factor is {backoff}; it must be above 0 and below 1");
+        }
+        (self.growth_factor, self.backoff_factor) = (growth, backoff);
+        Ok(self)
     }
 
     /// The scale, a scalar on the device.
@@ -62,9 +92,20 @@ impl GradScaler {
         self.state.select(0, 0)
     }
 
-    /// The gradients of `loss` (f32) times the scale. Those of several batches may be accumulated before
+    /// The gradients of `loss` (one f32) times the scale. Those of several batches may be accumulated before
     /// [`clip_grad_norm`](GradScaler::clip_grad_norm).
+    ///
+    /// # Errors
+    /// If the loss is no single number in f32; those of [`Var::backward`].
     pub fn backward(&self, loss: &Var) -> Result<Gradients> {
+        if loss.numel() != 1 || loss.dtype() != DType::F32 {
+            bail!(
+                OP,
+                "the loss is {:?} {}; it must be one number in f32",
+                loss.shape(),
+                loss.dtype()
+            );
+        }
         // Of its own: the state changes in place.
         let scale = self.scale()?.copy()?.reshape(loss.shape())?;
         loss.backward_with(Some(scale), Default::default())
@@ -112,7 +153,7 @@ impl GradScaler {
         let [scale, counts @ ..] = state;
         if !(scale.is_finite() && scale > 0.0 && counts.iter().all(|n| *n >= 0.0 && n.is_finite()))
         {
-            bail!("grad_scaler", "{state:?} is no state: a scale above 0, and two counts");
+            bail!(OP, "{state:?} is no state: a scale above 0, and two counts");
         }
         let state = state.map(|x| x as f32);
         self.state = Tensor::from_slice(&state, &[STATE])?.to_device(self.state.device())?;

@@ -1,5 +1,6 @@
 //! Learning-rate schedules.
 
+use gradus_tensor::{Result, bail};
 use serde::{Deserialize, Serialize};
 
 /// What follows the warm-up.
@@ -57,8 +58,33 @@ impl Schedule {
     }
 
     /// Down to the fraction `end` of the full rate along the given power.
-    pub const fn polynomial(warmup: u64, total: u64, power: f64, end: f64) -> Self {
-        Schedule { kind: ScheduleKind::Polynomial { power, end }, warmup, total }
+    ///
+    /// # Errors
+    /// As [`check`](Schedule::check).
+    pub fn polynomial(warmup: u64, total: u64, power: f64, end: f64) -> Result<Self> {
+        let schedule = Schedule { kind: ScheduleKind::Polynomial { power, end }, warmup, total };
+        schedule.check()?;
+        Ok(schedule)
+    }
+
+    /// Checks the numbers of a schedule that was put together by hand or read from a file.
+    ///
+    /// # Errors
+    /// If the number of waves or the power is not a finite number of 0 or more, or the end is not within 0 and 1.
+    pub fn check(&self) -> Result<()> {
+        let (what, value, most) = match self.kind {
+            ScheduleKind::Constant | ScheduleKind::Linear => return Ok(()),
+            ScheduleKind::Cosine { cycles } => ("the number of cycles", cycles, f64::MAX),
+            ScheduleKind::Polynomial { end, .. } if !(0.0..=1.0).contains(&end) => {
+                ("the end", end, 1.0)
+            }
+            ScheduleKind::Polynomial { power, .. } => ("the power", power, f64::MAX),
+        };
+        if !(0.0..=most).contains(&value) {
+            let range = if most == 1.0 { "within 0 and 1" } else { "a finite number of 0 or more" };
+            bail!("schedule", "{what} is {value}; it must be {range}");
+        }
+        Ok(())
     }
 
     /// The factor of `step`, counted from 0. Past `total`, linear and polynomial stay at their end.

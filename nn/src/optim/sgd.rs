@@ -4,8 +4,11 @@ use gradus_autograd::Gradients;
 use gradus_tensor::ops::optim::SgdStep;
 use gradus_tensor::{Result, Tensor};
 
-use super::{Optimizer, OptimizerCore};
+use super::{Optimizer, OptimizerCore, Update};
 use crate::ParamGroup;
+
+/// The name in errors.
+const OP: &str = "sgd";
 
 /// Stochastic gradient descent with momentum, as `torch.optim.SGD`; weight decay is added to the
 /// gradient. Formula: [`Tensor::sgd_`]. State: `momentum_buffer.*` (with momentum), `step.*`.
@@ -19,24 +22,48 @@ pub struct Sgd {
 impl Sgd {
     /// An optimiser of these groups. `momentum` 0 for none; with `nesterov`, the step looks ahead
     /// along the momentum (Sutskever et al., ICML 2013).
-    pub fn new(groups: Vec<ParamGroup>, momentum: f64, nesterov: bool) -> Self {
+    ///
+    /// # Errors
+    /// If a parameter is in the groups twice; if a rate, a decay or the momentum is not a finite number of 0 or
+    /// more; if `nesterov` is asked for without momentum.
+    pub fn new(groups: Vec<ParamGroup>, momentum: f64, nesterov: bool) -> Result<Self> {
         let buffers: &[&str] = if momentum == 0.0 { &[] } else { &["momentum_buffer"] };
-        Sgd { core: OptimizerCore::new("sgd", groups, buffers), momentum, nesterov, dampening: 0.0 }
+        let core = OptimizerCore::new(OP, groups, buffers)?;
+        Sgd { core, momentum, nesterov, dampening: 0.0 }.checked()
     }
 
     /// With the gradient entering the momentum at 1 − `dampening`.
-    pub fn with_dampening(mut self, dampening: f64) -> Self {
-        self.dampening = dampening;
-        self
+    ///
+    /// # Errors
+    /// If it is not finite, or not 0 with Nesterov's momentum.
+    pub fn with_dampening(self, dampening: f64) -> Result<Self> {
+        Sgd { dampening, ..self }.checked()
+    }
+
+    fn checked(self) -> Result<Self> {
+        self.check(1.0)?;
+        Ok(self)
+    }
+
+    fn check(&self, lr_factor: f64) -> Result<()> {
+        let mut groups = self.core.groups().iter();
+        self.settings(0.0, 0.0, 1).check(OP)?;
+        groups.try_for_each(|g| self.settings(g.lr * lr_factor, g.weight_decay, 1).check(OP))
+    }
+
+    fn settings(&self, lr: f64, weight_decay: f64, step: u64) -> SgdStep {
+        let (momentum, nesterov, dampening) = (self.momentum, self.nesterov, self.dampening);
+        SgdStep { lr, momentum, dampening, nesterov, weight_decay, step }
     }
 }
 
 impl Optimizer for Sgd {
     fn step(&mut self, grads: &Gradients, lr_factor: f64, scale: Option<&Tensor>) -> Result<()> {
-        let (momentum, nesterov, dampening) = (self.momentum, self.nesterov, self.dampening);
-        self.core.step(grads, lr_factor, |value, grad, slot, lr, weight_decay| {
-            let step = slot.step;
-            let h = SgdStep { lr, momentum, dampening, nesterov, weight_decay, step };
+        self.check(lr_factor)?;
+        let base = self.settings(0.0, 0.0, 1);
+        self.core.step(grads, lr_factor, scale, |value, update| {
+            let Update { grad, slot, lr, weight_decay, scale } = update;
+            let h = SgdStep { lr, weight_decay, step: slot.step, ..base };
             value.sgd_(grad, slot.buffers.first_mut(), &h, scale)
         })
     }

@@ -1,6 +1,7 @@
 //! Inputs as sequences of tokens.
 
 use gradus_models::Encoding;
+use gradus_models::tokenizer::Side;
 
 use super::{Encode, MOST_ATTENTION, Text, plain};
 use crate::error::{Kind, Problem, Result};
@@ -16,9 +17,10 @@ impl Served {
         let pipeline = self.pipeline();
         let most = pipeline.max_length();
         let prompt = self.prompt(options)?;
-        let limit = if options.truncate && !options.left { most } else { usize::MAX };
+        let side = if options.left { Side::Left } else { pipeline.tokenizer().side() };
+        // Of a text that is too long no more is looked at than is kept, or than shows that it is.
         let encode = |text: &str, pair: Option<&str>| {
-            let encoded = pipeline.tokenizer().encode(text, pair, limit);
+            let encoded = pipeline.tokenizer().encode_cut(text, pair, most, side);
             encoded.map_err(|e| Problem::invalid(format!("the text cannot be encoded: {e}")))
         };
         let (text, mut encoding) = match text {
@@ -27,11 +29,7 @@ impl Served {
                     Some(prompt) => format!("{prompt}{text}"),
                     None => text,
                 };
-                let mut encoding = encode(&text, None)?;
-                if let (Pipeline::Embed(p), Some(prompt)) = (pipeline, prompt) {
-                    encoding.prompt =
-                        p.prompt_tokens(prompt).map_err(|e| Problem::invalid(plain(&e)))?;
-                }
+                let encoding = encode(&text, None)?;
                 (text, encoding)
             }
             Text::Pair(..) if options.prompt.is_some() => {
@@ -53,18 +51,22 @@ impl Served {
             }
             Text::Ids(ids) => (String::new(), self.of_ids(ids)?),
         };
+        // A text that is cut at its beginning has lost its prompt first.
+        if let (Pipeline::Embed(p), Some(prompt)) = (pipeline, prompt)
+            && !(encoding.truncated && side == Side::Left)
+        {
+            encoding.prompt = p.prompt_tokens(prompt).map_err(|e| Problem::invalid(plain(&e)))?;
+        }
+        let too_long = encoding.truncated || encoding.len() > most;
+        if too_long && !options.truncate {
+            let message = format!(
+                "an input has more tokens than the model `{}` takes, which is at most {most}; shorten it, or ask for \
+                 truncation",
+                self.name
+            );
+            return Err(Problem::new(Kind::TooLong, message));
+        }
         if encoding.len() > most {
-            if !options.truncate {
-                return Err(Problem::new(
-                    Kind::TooLong,
-                    format!(
-                        "an input has {} tokens, and the model `{}` takes at most {most}; shorten it, or ask for \
-                         truncation",
-                        encoding.len(),
-                        self.name
-                    ),
-                ));
-            }
             cut(&mut encoding, most, options.left);
         }
         if let Want::Attention(view) = want {
@@ -72,6 +74,11 @@ impl Served {
         } else if let Pipeline::FillMask(p) = pipeline {
             p.check(&text, &encoding).map_err(|e| Problem::invalid(plain(&e)))?;
         }
+        let text = match &want {
+            Want::Fills(_) | Want::Targets(_) | Want::Tags(_) | Want::Attention(_) => text,
+            // No answer needs it; it may be megabytes, and wait long.
+            Want::Vector | Want::States | Want::Logits => String::new(),
+        };
         Ok(Sequence { text, encoding, want })
     }
 
@@ -157,7 +164,7 @@ impl Served {
     }
 }
 
-/// Cuts a sequence to `most` tokens, at its beginning or its end; special tokens at both ends stay.
+/// Cuts a sequence of ids to `most` tokens, at its beginning or its end; special tokens at both ends stay.
 fn cut(encoding: &mut Encoding, most: usize, left: bool) {
     let length = encoding.len();
     let head = encoding.special.iter().take_while(|&&special| special).count();

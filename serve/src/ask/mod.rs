@@ -2,13 +2,14 @@
 
 mod encode;
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use gradus_models::Encoding;
 use gradus_models::pipelines::{ClassificationFunction, Fill, Score, Tag, WordLabel};
 use gradus_tensor::Device;
+use tokio::sync::Semaphore;
 
 use crate::error::{Kind, Problem, Result};
 use crate::pipeline::{Answer, Pipeline, Task, View, Want};
@@ -165,6 +166,57 @@ pub async fn offload<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(crashed)?
 }
 
+/// Bytes at most that one text has in all the inputs in which it stands again.
+const MOST_COPIED: usize = 64 << 20;
+
+/// Refuses to put a text of so many bytes into so many inputs, as a query before its documents: a body of megabytes would
+/// become gigabytes.
+///
+/// # Errors
+/// When that is too much; `at` is the text's field.
+pub fn check_copies(bytes: usize, inputs: usize, at: &str) -> Result<()> {
+    match bytes.saturating_mul(inputs) <= MOST_COPIED {
+        true => Ok(()),
+        false => {
+            let message = format!(
+                "has {bytes} bytes, too many to stand in each of {inputs} inputs; shorten it"
+            );
+            Err(Problem { kind: Kind::TooLarge, ..Problem::field(at, message) })
+        }
+    }
+}
+
+/// Encodings at a time, as many as there are processors: each takes memory, and more would not be sooner done.
+static ENCODINGS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
+    let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    Arc::new(Semaphore::new(processors.max(2)))
+});
+
+/// As [`offload`], for work with a tokenizer: only so many at a time, and waited for until `deadline` only.
+///
+/// # Errors
+/// Those of `work`; a timeout at the deadline.
+pub async fn encoding<T: Send + 'static>(
+    bytes: usize,
+    deadline: Instant,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    if bytes <= INLINE_BYTES {
+        return work();
+    }
+    let encoded = async {
+        let place = Arc::clone(&ENCODINGS).acquire_owned().await;
+        offload(bytes, move || {
+            // The place is taken until the work is done, even if nobody waits for it any more.
+            let _place = place;
+            work()
+        })
+        .await
+    };
+    let encoded = tokio::time::timeout_at(deadline.into(), encoded).await;
+    encoded.unwrap_or_else(|_| Err(problem(Failure::Expired)))
+}
+
 impl Served {
     /// What a model of this task is usually asked.
     pub fn usual_want(&self) -> Want {
@@ -200,24 +252,24 @@ impl Served {
 
     async fn asked(self: &Arc<Self>, question: Question, want: Want) -> Result<Asked<Answer>> {
         let Question { texts, options, caller } = question;
-        if let Some(retry_after) = self.scheduler.full() {
-            return Err(problem(Failure::Full { retry_after }));
-        }
-        let start = Instant::now();
+        let terms = Terms { client: caller.client, deadline: Some(caller.deadline) };
         let inputs = texts.len();
+        // Each input is a token at least; how many it is really costs work to know.
+        self.scheduler.admits(inputs, terms).map_err(problem)?;
+        let start = Instant::now();
         let characters = texts.iter().map(Text::characters).sum();
         let bytes = texts.iter().map(Text::bytes).sum();
         let served = Arc::clone(self);
-        let sequences = offload(bytes, move || {
-            texts
-                .into_iter()
-                .map(|text| served.sequence(text, &options, want.clone()))
-                .collect::<Result<Vec<_>>>()
+        let sequences = encoding(bytes, caller.deadline, move || {
+            let one = |text| match Instant::now() < caller.deadline {
+                true => served.sequence(text, &options, want.clone()),
+                false => Err(problem(Failure::Expired)),
+            };
+            texts.into_iter().map(one).collect::<Result<Vec<_>>>()
         })
         .await?;
         let tokens = sequences.iter().map(|s| s.encoding.len()).sum();
         let tokenized = start.elapsed();
-        let terms = Terms { client: caller.client, deadline: Some(caller.deadline) };
         let ticket = self.scheduler.submit(sequences, terms).map_err(problem)?;
         // Leaving here drops the ticket, which takes the request out of the queue.
         let answers = tokio::time::timeout_at(caller.deadline.into(), ticket)
@@ -425,8 +477,10 @@ fn plain(error: &gradus_models::Error) -> String {
 fn problem(failure: Failure<Arc<gradus_models::Error>>) -> Problem {
     let message = failure.to_string();
     let (kind, retry) = match failure {
-        Failure::Full { retry_after } => (Kind::Overloaded, Some(retry_after)),
-        Failure::Expired => (Kind::Timeout, None),
+        Failure::Full { retry_after } | Failure::Busy { retry_after, .. } => {
+            (Kind::Overloaded, Some(retry_after))
+        }
+        Failure::Expired | Failure::TooSlow { .. } => (Kind::Timeout, None),
         Failure::Closed => (Kind::Unavailable, Some(Duration::from_secs(1))),
         Failure::Crashed => (Kind::Internal, None),
         Failure::Model(error) => match *error {

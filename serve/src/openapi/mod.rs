@@ -19,13 +19,18 @@ use crate::error::Kind;
 use crate::page::file;
 use crate::protocols::Protocol;
 
-/// The paths of the document and the page.
-pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+/// The paths of the document and the page; `root` is where a proxy shows the server.
+pub fn routes<S: Clone + Send + Sync + 'static>(root: &str) -> Router<S> {
+    let mut document = DOCUMENT.clone();
+    if !root.is_empty() {
+        document["servers"] = json!([{"url": root}]);
+    }
+    let document = document.to_string();
     Router::new()
         .route(
             "/openapi.json",
-            get(|| async {
-                ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.to_string()).into_response()
+            get(move || async {
+                ([(header::CONTENT_TYPE, "application/json")], document).into_response()
             }),
         )
         .route("/docs", get(|| async { file("text/html; charset=utf-8", &PAGE) }))
@@ -74,6 +79,8 @@ impl Errors {
                 MediaType,
                 WrongTask,
                 Unauthorized,
+                Forbidden,
+                SlowRequest,
                 NoModel,
                 Overloaded,
                 Internal,
@@ -89,7 +96,7 @@ impl Errors {
                 NoModel,
                 Conflict,
                 Internal,
-                Timeout,
+                SlowRequest,
             ],
         }
     }
@@ -105,10 +112,13 @@ fn meaning(kind: Kind) -> &'static str {
         Kind::NoModel | Kind::NoVersion | Kind::NotFound => "There is no such model or version",
         Kind::Method => "The path has no such method",
         Kind::Unauthorized => "The API key is missing or wrong",
-        Kind::Forbidden => "The server was started without --model-store",
+        Kind::Forbidden => "Models cannot be changed here, or another web site asks",
         Kind::Conflict => "The state of the model forbids it",
-        Kind::Overloaded => "The queue is full; Retry-After says when to come back",
-        Kind::Timeout => "The deadline passed, or the request did not arrive in time",
+        Kind::Overloaded => {
+            "There is more to do than fits the deadline; Retry-After says when to come back"
+        }
+        Kind::SlowRequest => "The request did not arrive in time",
+        Kind::Timeout => "The deadline passed",
         Kind::Unavailable => "No model is loaded, or the server is shutting down",
         Kind::Internal => "A bug, or a damaged model",
     }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::tei;
 use crate::app::App;
-use crate::ask::{Question, Scores, Text, offload};
+use crate::ask::{Question, Scores, Text, check_copies, encoding};
 use crate::call::{Call, answer, with_usage};
 use crate::error::{Kind, Problem, Result};
 use crate::json::{Fields, expected, list, string, strings};
@@ -96,6 +97,7 @@ pub(super) async fn rerank(
     let rank_fields = fields.take("rank_fields").map(|v| strings(v, "rank_fields")).transpose()?;
     let documents = list(fields.required("documents")?, "documents")?;
     call.count(documents.len(), "documents")?;
+    check_copies(query.len(), documents.len(), "query")?;
     let documents = documents.into_iter().enumerate();
     let documents: Vec<Document> = documents
         .map(|(i, value)| document(value, rank_fields.as_deref(), &format!("documents[{i}]")))
@@ -116,7 +118,7 @@ pub(super) async fn rerank(
     let (texts, shown): (Vec<String>, Vec<Value>) =
         documents.into_iter().map(|document| (document.text, document.shown)).unzip();
     let texts = match most_tokens {
-        Some(most) => cut(&served, texts, most).await?,
+        Some(most) => cut(&served, texts, most, call.caller.deadline).await?,
         None => texts,
     };
     let searches = texts.len().div_ceil(SEARCH);
@@ -186,9 +188,14 @@ fn tokens_per_document(fields: &mut Fields) -> Result<Option<usize>> {
 }
 
 /// The beginning of each text: so many tokens of it at most.
-async fn cut(served: &Arc<Served>, texts: Vec<String>, most: usize) -> Result<Vec<String>> {
+async fn cut(
+    served: &Arc<Served>,
+    texts: Vec<String>,
+    most: usize,
+    deadline: Instant,
+) -> Result<Vec<String>> {
     let (served, bytes) = (Arc::clone(served), texts.iter().map(String::len).sum());
-    offload(bytes, move || {
+    encoding(bytes, deadline, move || {
         let tokenizer = served.pipeline().tokenizer();
         let beginning = |mut text: String| {
             // Special tokens are no part of the document; there are two.

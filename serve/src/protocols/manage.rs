@@ -6,17 +6,19 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::app::App;
+use crate::call::Call;
 use crate::error::{Kind, Problem, Result};
 use crate::log::Level;
 
 /// Checks that models may be changed here at all: the server was started with `--model-store`, which it refuses
-/// without a key on an address that others reach.
+/// without a key on an address that others reach; and that no other web site asks for it.
 ///
 /// # Errors
 /// When they may not.
-pub fn allowed(app: &App) -> Result<()> {
+pub fn allowed(call: &Call) -> Result<()> {
+    let app = &call.app;
     match app.access.management {
-        true => Ok(()),
+        true => app.sites.check_management(call.uri.authority().map(|a| a.as_str()), &call.headers),
         false => {
             let message = "models cannot be changed here; start the server with --model-store DIR";
             Err(Problem::new(Kind::Forbidden, message))
@@ -60,7 +62,7 @@ pub async fn register(app: &Arc<App>, name: &str, folder: &str) -> Result<Vec<u6
     let source = in_store(app, folder)?;
     let (app, name) = (Arc::clone(app), name.to_string());
     blocking(move || {
-        let versions = app.models.load(&name, &source, true)?;
+        let versions = app.models.load(&name, &source, true).map_err(|p| told(&app, p))?;
         let fields = json!({"model": name, "folder": source, "versions": versions});
         app.log.event(Level::Info, "model registered", fields);
         Ok(versions)
@@ -77,7 +79,7 @@ pub async fn reload(app: &Arc<App>, name: &str) -> Result<Vec<u64>> {
     let (app, name) = (Arc::clone(app), app.models.resolve(name));
     blocking(move || {
         let versions = match app.models.versions(&name) {
-            Ok(_) => app.models.reload(&name)?,
+            Ok(_) => app.models.reload(&name).map_err(|p| told(&app, p))?,
             Err(missing) => {
                 let known = app.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 let known =
@@ -86,7 +88,7 @@ pub async fn reload(app: &Arc<App>, name: &str) -> Result<Vec<u64>> {
                     Some(source) => source,
                     None => in_store(&app, &name).map_err(|_| missing)?,
                 };
-                app.models.load(&name, &source, false)?
+                app.models.load(&name, &source, false).map_err(|p| told(&app, p))?
             }
         };
         app.log.event(Level::Info, "model loaded", json!({"model": name, "versions": versions}));
@@ -103,6 +105,18 @@ pub fn unload(app: &App, name: &str, version: Option<u64>) -> Result<()> {
     app.models.unload(name, version)?;
     app.log.event(Level::Info, "model unregistered", json!({"model": name, "version": version}));
     Ok(())
+}
+
+/// A problem as others may read it: files are named as they lie in the store, not where that is.
+fn told(app: &App, mut problem: Problem) -> Problem {
+    let detail = problem.message.clone();
+    if let Some(store) = app.store.as_ref().and_then(|store| store.to_str()) {
+        problem.message = problem.message.replace(&format!("{store}/"), "");
+    }
+    if problem.message != detail {
+        app.log.event(Level::Warn, "model not loaded", json!({"error": detail}));
+    }
+    problem
 }
 
 async fn blocking<T: Send + 'static>(

@@ -83,8 +83,15 @@ impl Protocol {
     }
 }
 
-/// All paths.
+/// All paths, also under the root path at which a proxy shows them.
 pub fn router(app: &Arc<App>) -> Router {
+    match app.root_path.as_str() {
+        "" => routes(app),
+        root => crate::root_path::below(root, routes(app)),
+    }
+}
+
+fn routes(app: &Arc<App>) -> Router {
     // Whoever asks for a port of their own for metrics does not want them here as well.
     let metrics = match app.separate_metrics {
         true => Router::new(),
@@ -101,7 +108,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .merge(kserve::routes())
         .merge(native::routes())
         .merge(crate::page::routes())
-        .merge(crate::openapi::routes())
+        .merge(crate::openapi::routes(&app.root_path))
         .fallback(|uri: Uri| async move {
             let path: String = uri.path().chars().take(200).collect();
             Problem::new(Kind::NotFound, format!("there is nothing at `{path}`; see /docs"))
@@ -136,5 +143,9 @@ fn with_joined_name(mut request: Request, app: &App) -> Request {
 
 /// What a port of its own for operators answers.
 pub fn metrics_router(app: &Arc<App>) -> Router {
-    Router::new().merge(tei::health_route()).merge(tei::metrics_route()).with_state(Arc::clone(app))
+    Router::new()
+        .merge(tei::health_route())
+        .merge(tei::metrics_route())
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(app), crate::around::known_host))
+        .with_state(Arc::clone(app))
 }

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use super::cohere;
 use crate::app::App;
-use crate::ask::{Asked, Encode, Question, Scores, Text, dot, offload};
+use crate::ask::{Asked, Encode, Question, Scores, Text, check_copies, dot, encoding};
 use crate::call::{Call, answer, small, with_usage};
 use crate::error::{Kind, Problem, Result};
 use crate::json::{Fields, expected, ids, list, string, strings};
@@ -254,6 +254,7 @@ async fn rerank(call: Call) -> Result<Response> {
     let query = query(&mut fields)?;
     let texts = strings(fields.required("texts")?, "texts")?;
     call.count(texts.len(), "texts")?;
+    check_copies(query.len(), texts.len(), "query")?;
     let pairs = texts.iter().map(|text| Text::Pair(query.clone(), text.clone())).collect();
     let asked = ranked(&served, Question::new(pairs, options, call.caller), scores).await?;
     let rank = |(index, score): (usize, f32)| Rank {
@@ -359,6 +360,9 @@ pub(super) fn named_or_any(call: &Call, fields: &mut Fields) -> Result<Arc<Serve
     }
 }
 
+/// Tokens of an answer of `/tokenize` at most: each is some hundred bytes.
+const MOST_TOKENS: usize = 1 << 18;
+
 async fn tokenize(call: Call) -> Result<Response> {
     let mut fields = call.fields().await?;
     let served = named_or_any(&call, &mut fields)?;
@@ -383,11 +387,18 @@ async fn tokenize(call: Call) -> Result<Response> {
         None => texts,
     };
     let bytes = texts.iter().map(String::len).sum();
-    let tokens = offload(bytes, move || {
+    let tokens = encoding(bytes, call.caller.deadline, move || {
         let tokenizer = served.pipeline().tokenizer();
+        let mut left = MOST_TOKENS;
         let tokens = texts.iter().map(|text| {
-            let encoded = tokenizer.encode(text, None, usize::MAX);
+            let encoded = tokenizer.encode(text, None, left);
             let encoded = encoded.map_err(|e| Problem::invalid(e.to_string()))?;
+            if encoded.truncated {
+                let message = format!("has more than {MOST_TOKENS} tokens; send parts of it");
+                let problem = Problem::field("inputs", message);
+                return Err(Problem { kind: Kind::TooLarge, ..problem });
+            }
+            left = (left - encoded.len()).max(2);
             let places = char_offsets(text, &encoded.offsets);
             let tokens = encoded.ids.iter().zip(encoded.tokens).zip(encoded.special).zip(places);
             Ok(tokens

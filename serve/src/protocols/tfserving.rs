@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::openai;
 use crate::app::App;
-use crate::ask::{Asked, Encode, Question, Scores, Text};
+use crate::ask::{Asked, Encode, Question, Scores, Text, check_copies};
 use crate::call::{Call, answer, small, with_usage};
 use crate::error::{Kind, Problem, Result};
 use crate::json::{Fields, expected, list};
@@ -331,8 +331,13 @@ async fn classify(served: &Arc<Served>, call: Call) -> Result<Response> {
     if let Some(other) = context.as_ref().filter(|context| !context.is_object()) {
         return Err(expected("context", "an object", other));
     }
-    let examples = list(fields.required("examples")?, "examples")?.into_iter().enumerate();
-    let texts = examples.map(|(i, mut example)| {
+    let examples = list(fields.required("examples")?, "examples")?;
+    call.count(examples.len(), "examples")?;
+    let shared =
+        context.iter().flat_map(|context| context.as_object()).flat_map(|map| map.values());
+    let bytes = shared.map(|value| value.to_string().len()).sum();
+    check_copies(bytes, examples.len(), "context")?;
+    let texts = examples.into_iter().enumerate().map(|(i, mut example)| {
         let at = format!("examples[{i}]");
         if let (Some(Value::Object(shared)), Value::Object(own)) = (&context, &mut example) {
             shared.iter().for_each(|(key, value)| {
@@ -346,7 +351,6 @@ async fn classify(served: &Arc<Served>, call: Call) -> Result<Response> {
         }
     });
     let texts = texts.collect::<Result<Vec<_>>>()?;
-    call.count(texts.len(), "examples")?;
     let options = Encode { truncate: call.app.limits.truncate, ..Encode::default() };
     let asked = served.classify(Question::new(texts, options, call.caller), Scores::Model).await?;
     let results = asked.answers.into_iter();

@@ -56,7 +56,7 @@ pub fn error(problem: &Problem) -> (StatusCode, Value) {
         Kind::Method => "MethodNotAllowedException",
         Kind::Conflict => "ConflictStatusException",
         Kind::Overloaded | Kind::Unavailable => "ServiceUnavailableException",
-        Kind::Timeout => "RequestTimeoutException",
+        Kind::Timeout | Kind::SlowRequest => "RequestTimeoutException",
         Kind::Unauthorized => "InvalidKeyException",
         Kind::Forbidden => "ForbiddenException",
         Kind::TooLarge => "TooLargeRequestException",
@@ -346,7 +346,7 @@ fn synchronous(call: &Call) -> Result<bool> {
 
 /// Registering is always done when the answer comes, so that a failure is never silent.
 async fn register(call: Call) -> Result<Response> {
-    manage::allowed(&call.app)?;
+    manage::allowed(&call)?;
     let folder = call
         .query("url")
         .ok_or_else(|| Problem::field("url", "is missing; name a folder of the store"))?;
@@ -381,7 +381,7 @@ async fn register(call: Call) -> Result<Response> {
 }
 
 async fn scale(Path(model): Path<String>, call: Call) -> Result<Response> {
-    manage::allowed(&call.app)?;
+    manage::allowed(&call)?;
     let served = call.app.models.get(&model, &Version::Default)?;
     scaled(&served, &call)
 }
@@ -390,7 +390,7 @@ async fn scale_version(
     Path((model, version)): Path<(String, String)>,
     call: Call,
 ) -> Result<Response> {
-    manage::allowed(&call.app)?;
+    manage::allowed(&call)?;
     let served = call.app.models.get(&model, &Version::parse(&version)?)?;
     scaled(&served, &call)
 }
@@ -418,7 +418,7 @@ async fn set_default(
     Path((model, version)): Path<(String, String)>,
     call: Call,
 ) -> Result<Response> {
-    manage::allowed(&call.app)?;
+    manage::allowed(&call)?;
     let served = call.app.models.get(&model, &Version::parse(&version)?)?;
     call.app.models.set_default(&model, served.version)?;
     let message = format!(
@@ -429,7 +429,7 @@ async fn set_default(
 }
 
 async fn unregister(Path(model): Path<String>, call: Call) -> Result<Response> {
-    manage::allowed(&call.app)?;
+    manage::allowed(&call)?;
     manage::unload(&call.app, &model, None)?;
     Ok(status(format!("Model \"{model}\" unregistered"), true))
 }
@@ -438,7 +438,7 @@ async fn unregister_version(
     Path((model, version)): Path<(String, String)>,
     call: Call,
 ) -> Result<Response> {
-    manage::allowed(&call.app)?;
+    manage::allowed(&call)?;
     let number = call.app.models.get(&model, &Version::parse(&version)?)?.version;
     manage::unload(&call.app, &model, Some(number))?;
     Ok(status(format!("Model \"{model}\" unregistered"), true))

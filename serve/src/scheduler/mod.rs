@@ -8,12 +8,17 @@
 //!   the last is done.
 //! - **Bounded**: beyond `max_queue` requests a newcomer is refused at once. A request counts once, however many inputs
 //!   it has, until its last input has begun.
+//! - **In time, or refused**: from the pace of the last batches and from what is ahead of it follows when a request will
+//!   be done. One that would miss its deadline is refused when it comes; one that turns out later to miss it leaves the
+//!   queue before it costs anything. As long as the pace is not known, nobody is refused for it.
 //! - **Dropped before they cost**: a request whose [`Ticket`] is dropped, or whose deadline passes, leaves the queue.
 //! - **Fair**: see [`fair`].
 
 pub mod fair;
+mod pace;
 mod worker;
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +30,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use fair::FairQueue;
+use pace::Pace;
 
 /// What the scheduler runs.
 pub trait Model: Send + Sync + 'static {
@@ -63,6 +69,27 @@ pub enum Failure<E> {
     Full {
         /// When there may be room again.
         retry_after: Duration,
+    },
+    /// What is ahead of the request takes longer than its deadline allows.
+    #[error(
+        "the server is overloaded: the answer would take about {:.1} s, longer than its deadline allows; try again in \
+         {} s",
+        wait.as_secs_f64(), retry_after.as_secs()
+    )]
+    Busy {
+        /// When the request would be done.
+        wait: Duration,
+        /// When it may be taken.
+        retry_after: Duration,
+    },
+    /// The request's own inputs take longer than its deadline allows.
+    #[error(
+        "the inputs take about {:.1} s of computing, longer than the deadline allows; send fewer at a time",
+        takes.as_secs_f64()
+    )]
+    TooSlow {
+        /// How long they take.
+        takes: Duration,
     },
     /// The deadline passed before the request was computed.
     #[error("the deadline passed before the request was computed")]
@@ -155,13 +182,15 @@ struct State<M: Model> {
     /// Requests of which an input waits.
     requests: usize,
     running: usize,
+    /// Tokens that the model is working on.
+    running_tokens: u64,
     /// Since when the queue has something.
     since: Instant,
     workers: usize,
     live: usize,
     closed: bool,
-    /// Tokens a second, smoothed over batches.
-    rate: f64,
+    pace: Pace,
+    max_batch_tokens: usize,
 }
 
 struct Core<M: Model> {
@@ -171,7 +200,11 @@ struct Core<M: Model> {
     changed: Condvar,
     ids: AtomicU64,
     report: Box<dyn Fn(&BatchReport) + Send + Sync>,
+    now: Clock,
 }
+
+/// What tells the time.
+type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing that holds a lock here can panic half-way through a change.
@@ -190,7 +223,18 @@ impl<M: Model> Scheduler<M> {
         options: Options,
         report: impl Fn(&BatchReport) + Send + Sync + 'static,
     ) -> Self {
+        Scheduler::with_clock(model, options, report, Arc::new(Instant::now))
+    }
+
+    /// The same with another clock, which tests use.
+    fn with_clock(
+        model: M,
+        options: Options,
+        report: impl Fn(&BatchReport) + Send + Sync + 'static,
+        now: Clock,
+    ) -> Self {
         let workers = options.workers.max(1);
+        let max_batch_tokens = options.max_batch_tokens;
         let core = Arc::new(Core {
             model,
             options,
@@ -198,15 +242,18 @@ impl<M: Model> Scheduler<M> {
                 queue: FairQueue::default(),
                 requests: 0,
                 running: 0,
-                since: Instant::now(),
+                running_tokens: 0,
+                since: now(),
                 workers: 0,
                 live: 0,
                 closed: false,
-                rate: 0.0,
+                pace: Pace::default(),
+                max_batch_tokens,
             }),
             changed: Condvar::new(),
             ids: AtomicU64::new(0),
             report: Box::new(report),
+            now,
         });
         let scheduler = Scheduler { core };
         scheduler.set_workers(workers);
@@ -249,24 +296,27 @@ impl<M: Model> Scheduler<M> {
         }
     }
 
-    /// Whether a request would be refused now, and when there may be room again. Worth asking before the work of
-    /// encoding one; [`Scheduler::submit`] decides.
-    pub fn full(&self) -> Option<Duration> {
+    /// Whether a request of at least `cost` tokens would be refused now. Worth asking before the work of encoding one;
+    /// [`Scheduler::submit`] decides.
+    ///
+    /// # Errors
+    /// As [`Scheduler::submit`].
+    pub fn admits(&self, cost: usize, terms: Terms) -> Result<(), Failure<M::Error>> {
         let state = lock(&self.core.state);
-        (state.requests >= self.core.options.max_queue).then(|| state.retry_after())
+        self.core.admits(&state, cost as u64, terms)
     }
 
     /// Queues a request.
     ///
     /// # Errors
-    /// When the queue is full, the deadline has passed, or the scheduler is closed.
+    /// When the queue is full, the deadline has passed or cannot be met, or the scheduler is closed.
     pub fn submit(
         &self,
         inputs: Vec<M::Input>,
         terms: Terms,
     ) -> Result<Ticket<M>, Failure<M::Error>> {
         let (sender, receiver) = oneshot::channel();
-        let arrived = Instant::now();
+        let arrived = (self.core.now)();
         let costs: Vec<usize> = inputs.iter().map(|i| self.core.model.cost(i)).collect();
         let request = Arc::new(Request {
             id: self.core.ids.fetch_add(1, Ordering::Relaxed),
@@ -288,15 +338,7 @@ impl<M: Model> Scheduler<M> {
             return Ok(ticket);
         }
         let mut state = lock(&self.core.state);
-        if state.closed {
-            return Err(Failure::Closed);
-        }
-        if terms.deadline.is_some_and(|deadline| deadline <= arrived) {
-            return Err(Failure::Expired);
-        }
-        if state.requests >= self.core.options.max_queue {
-            return Err(Failure::Full { retry_after: state.retry_after() });
-        }
+        self.core.admits(&state, costs.iter().sum::<usize>() as u64, terms)?;
         if state.requests == 0 {
             state.since = arrived;
         }
@@ -318,14 +360,98 @@ impl<M: Model> Drop for Scheduler<M> {
     }
 }
 
+/// How much longer than expected what is ahead of a newcomer may take: the pace changes while it waits.
+const SPARE_AT_THE_DOOR: f64 = 1.4;
+/// How much longer than expected a request may take that is about to begin, where others wait too. One that is done too late
+/// has cost the others their time; one that leaves costs nothing.
+const SPARE_AT_THE_START: f64 = 1.15;
+
+impl<M: Model> Core<M> {
+    /// Whether a request of `cost` tokens is let in.
+    fn admits(&self, state: &State<M>, cost: u64, terms: Terms) -> Result<(), Failure<M::Error>> {
+        if state.closed {
+            return Err(Failure::Closed);
+        }
+        let until = state.queue.ahead(terms.client, cost) + state.running_tokens;
+        if let Some(deadline) = terms.deadline {
+            let left = deadline.saturating_duration_since((self.now)()).as_secs_f64();
+            if left == 0.0 {
+                return Err(Failure::Expired);
+            }
+            if let Some(takes) = state.seconds(cost).filter(|&takes| takes > left) {
+                return Err(Failure::TooSlow { takes: Duration::from_secs_f64(takes) });
+            }
+            let before = state.seconds(until).unwrap_or(0.0) - state.seconds(cost).unwrap_or(0.0);
+            let expected = state.seconds(until).unwrap_or(0.0) + (SPARE_AT_THE_DOOR - 1.0) * before;
+            if expected > left {
+                return Err(Failure::Busy {
+                    wait: Duration::from_secs_f64(expected),
+                    retry_after: whole_seconds(expected - left),
+                });
+            }
+        }
+        if state.requests >= self.options.max_queue {
+            let seconds = state.seconds(state.queue.tokens() as u64).unwrap_or(1.0);
+            return Err(Failure::Full { retry_after: whole_seconds(seconds) });
+        }
+        Ok(())
+    }
+}
+
+/// From 1 second to a minute.
+fn whole_seconds(seconds: f64) -> Duration {
+    Duration::from_secs(seconds.ceil().clamp(1.0, 60.0) as u64)
+}
+
 impl<M: Model> State<M> {
-    /// When what is queued should be done, from 1 second to a minute.
-    fn retry_after(&self) -> Duration {
-        let seconds = match self.rate > 0.0 {
-            true => self.queue.tokens() as f64 / self.rate,
-            false => 1.0,
+    /// Seconds that so many tokens take with all workers at work, if that is known.
+    fn seconds(&self, tokens: u64) -> Option<f64> {
+        let batches = tokens.div_ceil(self.max_batch_tokens.max(1) as u64);
+        let at_once = batches.clamp(1, self.workers.max(1) as u64);
+        Some(self.pace.seconds(tokens, self.max_batch_tokens)? / at_once as f64)
+    }
+
+    /// Takes out what would miss its deadline: of a request of which nothing has begun, when those ahead of it take too
+    /// long; of one that has begun, when its own inputs do. Whose it was, and what to tell them.
+    fn shed(&mut self, now: Instant) -> Vec<(Arc<Request<M>>, Failure<M::Error>)> {
+        let left = |item: &Item<M>| {
+            let deadline = item.request.deadline?;
+            Some(deadline.saturating_duration_since(now).as_secs_f64())
         };
-        Duration::from_secs(seconds.ceil().clamp(1.0, 60.0) as u64)
+        let all = self.seconds(self.queue.tokens() as u64 + self.running_tokens);
+        let least = self.queue.requests().filter_map(left).fold(f64::INFINITY, f64::min);
+        // Mostly there is time for all.
+        if SPARE_AT_THE_START * all.unwrap_or(0.0) <= least && least > 0.0 {
+            return Vec::new();
+        }
+        let spare = if self.requests > 1 { SPARE_AT_THE_START } else { 1.0 };
+        let mut queue = std::mem::take(&mut self.queue);
+        let mut told: HashMap<u64, Failure<M::Error>> = HashMap::new();
+        let gone = queue.shed(|item, own, until| {
+            let Some(left) = left(item) else { return false };
+            let begun = lock(&item.request.progress).started.is_some();
+            let tokens = if begun { own } else { until + self.running_tokens };
+            let takes = self.seconds(tokens).unwrap_or(0.0) * if begun { 1.0 } else { spare };
+            let failure = match () {
+                _ if left == 0.0 => Failure::Expired,
+                _ if takes <= left => return false,
+                _ if begun => Failure::Expired,
+                _ => Failure::Busy {
+                    wait: Duration::from_secs_f64(takes),
+                    retry_after: whole_seconds(takes - left),
+                },
+            };
+            told.insert(item.request.id, failure);
+            true
+        });
+        self.queue = queue;
+        let ended = gone.into_iter().filter_map(|item| {
+            let failure = told.remove(&item.request.id)?;
+            Some((item.request, failure))
+        });
+        let ended: Vec<_> = ended.collect();
+        self.requests -= ended.len();
+        ended
     }
 
     /// Takes a request's inputs out of the queue.

@@ -6,10 +6,12 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::*;
 
-/// Answers each number with its double; notes its batches; waits for a permission before each.
+/// Answers each number with its double; notes its batches; waits for a permission before each. By the clock of
+/// [`Bench::clock`] a token takes a second.
 struct Doubler {
     begun: Mutex<Sender<Vec<usize>>>,
     permits: Mutex<Receiver<()>>,
+    clock: Arc<Mutex<Duration>>,
 }
 
 impl Model for Doubler {
@@ -26,6 +28,7 @@ impl Model for Doubler {
         lock(&self.begun).send(inputs.clone()).unwrap();
         let permit = lock(&self.permits).recv();
         permit.unwrap();
+        *lock(&self.clock) += Duration::from_secs(inputs.iter().sum::<usize>() as u64);
         assert!(!inputs.contains(&666), "the test asks for a crash");
         let answer = |input: usize| if input == 13 { Err("unlucky".into()) } else { Ok(2 * input) };
         inputs.into_iter().map(answer).collect()
@@ -36,17 +39,59 @@ struct Bench {
     scheduler: Scheduler<Doubler>,
     begun: Receiver<Vec<usize>>,
     permits: Sender<()>,
+    start: Instant,
 }
 
 impl Bench {
+    /// With a clock that stands still unless batches are computed.
+    fn clock(change: impl FnOnce(&mut Options)) -> Bench {
+        Bench::made(change, true)
+    }
+
     fn new(change: impl FnOnce(&mut Options)) -> Bench {
+        Bench::made(change, false)
+    }
+
+    fn made(change: impl FnOnce(&mut Options), standing: bool) -> Bench {
         let (begun, begins) = channel();
         let (permits, waits) = channel();
         let mut options =
             Options { max_batch_tokens: 100, max_queue: 8, max_delay: Duration::ZERO, workers: 1 };
         change(&mut options);
-        let model = Doubler { begun: Mutex::new(begun), permits: Mutex::new(waits) };
-        Bench { scheduler: Scheduler::new(model, options, |_| {}), begun: begins, permits }
+        let (clock, start) = (Arc::<Mutex<Duration>>::default(), Instant::now());
+        let told = Arc::clone(&clock);
+        let model = Doubler { begun: Mutex::new(begun), permits: Mutex::new(waits), clock };
+        let scheduler = match standing {
+            true => {
+                let now = Arc::new(move || start + *lock(&told));
+                Scheduler::with_clock(model, options, |_| {}, now)
+            }
+            false => Scheduler::new(model, options, |_| {}),
+        };
+        Bench { scheduler, begun: begins, permits, start }
+    }
+
+    /// With a pace that is known: three batches of 100 tokens have run, so it is 300 seconds later.
+    fn paced(change: impl FnOnce(&mut Options)) -> Bench {
+        let bench = Bench::clock(change);
+        for _ in 0..3 {
+            let ticket = bench.submit(99, &[100]);
+            bench.begun();
+            bench.permit();
+            ticket.wait().unwrap();
+        }
+        bench
+    }
+
+    /// Submits what must be done so many seconds after the start.
+    fn within(
+        &self,
+        seconds: u64,
+        client: u64,
+        inputs: &[usize],
+    ) -> Result<Ticket<Doubler>, Failure<String>> {
+        let deadline = Some(self.start + Duration::from_secs(seconds));
+        self.scheduler.submit(inputs.to_vec(), Terms { client, deadline })
     }
 
     fn submit(&self, client: u64, inputs: &[usize]) -> Ticket<Doubler> {
@@ -68,6 +113,12 @@ impl Bench {
 
     fn permit(&self) {
         self.permits.send(()).unwrap();
+    }
+
+    /// Lets what has begun be done; what begins next.
+    fn permit_next(&self) -> Vec<usize> {
+        self.permit();
+        self.begun()
     }
 }
 
@@ -107,12 +158,12 @@ fn a_full_queue_refuses_and_says_when_to_come_back() {
     let bench = Bench::new(|options| options.max_queue = 2);
     let _busy = bench.occupy();
     let waiting: Vec<_> = (0..2).map(|_| bench.submit(1, &[5, 5, 5])).collect();
-    assert!(bench.scheduler.full().is_some());
+    assert!(bench.scheduler.admits(1, Terms::default()).is_err());
     let refused = bench.scheduler.submit(vec![1], Terms::default()).err();
     assert!(matches!(refused, Some(Failure::Full { retry_after }) if retry_after.as_secs() >= 1));
     // Room again as soon as somebody gives up, before the worker is free.
     drop(waiting);
-    assert_eq!(bench.scheduler.full(), None);
+    assert!(bench.scheduler.admits(1, Terms::default()).is_ok());
     assert_eq!(bench.scheduler.load().inputs, 0);
     drop(bench.submit(1, &[1]));
     bench.permit();
@@ -202,7 +253,7 @@ fn a_crash_fails_its_batch_and_nothing_else() {
 fn dropping_the_scheduler_answers_what_is_queued() {
     let bench = Bench::new(|options| options.max_batch_tokens = 1);
     let tickets: Vec<_> = (2..5).map(|n| bench.submit(1, &[n])).collect();
-    let Bench { scheduler, begun, permits } = bench;
+    let Bench { scheduler, begun, permits, .. } = bench;
     drop(scheduler);
     (2..5).for_each(|_| permits.send(()).unwrap());
     let outputs: Vec<_> = tickets.into_iter().map(|t| t.wait().unwrap().outputs[0]).collect();
@@ -244,4 +295,99 @@ fn a_delay_lets_a_batch_fill() {
 fn nothing_is_answered_with_nothing() {
     let bench = Bench::new(|_| {});
     assert_eq!(bench.submit(1, &[]).wait().unwrap().outputs, Vec::<usize>::new());
+}
+
+#[test]
+fn under_overload_what_fits_the_deadline_is_answered_and_the_rest_refused_at_once() {
+    let bench = Bench::paced(|options| options.max_queue = 100);
+    // Forty requests of 100 seconds each, all at once, that must be done within 1000 seconds.
+    let asked: Vec<_> = (0..40).map(|_| bench.within(1300, 1, &[50, 50])).collect();
+    let taken = asked.iter().filter(|ticket| ticket.is_ok()).count();
+    // Ten would fit; of the time before a request's own some is kept free.
+    assert_eq!(taken, 7);
+    assert!(asked[..7].iter().all(Result::is_ok), "first come, first served");
+    for (i, refused) in asked[7..].iter().enumerate() {
+        let expected = Duration::from_secs(100);
+        let Some(Failure::Busy { wait, retry_after }) = refused.as_ref().err() else {
+            panic!("{i}: {:?}", refused.as_ref().err())
+        };
+        assert_eq!(
+            (*wait, *retry_after),
+            (Duration::from_secs(1080), expected.min(Duration::from_secs(60)))
+        );
+    }
+    for ticket in asked.into_iter().flatten() {
+        assert_eq!(bench.begun(), [50, 50]);
+        bench.permit();
+        assert_eq!(ticket.wait().unwrap().outputs, [100, 100]);
+    }
+}
+
+#[test]
+fn before_the_pace_is_known_all_are_let_in_and_then_those_too_many_are_told() {
+    let bench = Bench::clock(|options| options.max_queue = 100);
+    let asked: Vec<_> = (0..20).map(|_| bench.within(1000, 1, &[100]).unwrap()).collect();
+    // After three batches seven more fit exactly, which is too little time for the seventh.
+    for _ in 0..9 {
+        assert_eq!(bench.begun(), [100]);
+        bench.permit();
+    }
+    let outcomes: Vec<_> = asked.into_iter().map(Ticket::wait).collect();
+    assert!(outcomes[..9].iter().all(Result::is_ok));
+    for outcome in &outcomes[9..] {
+        assert!(matches!(outcome, Err(Failure::Busy { .. })), "{outcome:?}");
+    }
+    assert_eq!(bench.scheduler.load(), Load { workers: 1, ..Load::default() });
+}
+
+#[test]
+fn what_can_no_more_be_finished_is_dropped_half_way() {
+    let bench = Bench::paced(|_| {});
+    let a = bench.within(1002, 1, &[100, 100, 100, 100, 100]).unwrap();
+    assert_eq!(bench.begun(), [100]);
+    let b = bench.submit(2, &[101, 101, 101, 101]);
+    // They take turns; after three of its five inputs the first has not time enough for two more.
+    for expected in [101, 100, 101, 100, 101, 101] {
+        assert_eq!(bench.permit_next(), [expected]);
+    }
+    bench.permit();
+    assert_eq!(a.wait().unwrap_err(), Failure::Expired);
+    assert_eq!(b.wait().unwrap().outputs, [202; 4]);
+}
+
+#[test]
+fn what_is_too_slow_by_itself_is_told_so() {
+    let bench = Bench::paced(|_| {});
+    let refused = bench.within(1300, 1, &[100; 11]).err();
+    assert_eq!(refused, Some(Failure::TooSlow { takes: Duration::from_secs(1100) }));
+    // To the second it is let in, as there is nothing before it.
+    assert!(bench.within(1300, 1, &[100; 10]).is_ok());
+}
+
+#[test]
+fn a_clients_line_does_not_shut_the_door_on_others() {
+    let bench = Bench::paced(|options| options.max_queue = 100);
+    let _busy = bench.within(10_000, 1, &[100]);
+    assert_eq!(bench.begun(), [100]);
+    let line: Vec<_> = (0..20).map_while(|_| bench.within(1300, 1, &[100]).ok()).collect();
+    assert_eq!(line.len(), 6);
+    assert!(bench.within(1300, 1, &[100]).is_err());
+    // It waits for what runs, and for as much of the line as it has itself.
+    let other = bench.within(1300, 2, &[10]).unwrap();
+    assert!(bench.within(380, 2, &[10]).is_err());
+    bench.permit();
+    assert!([bench.begun(), bench.permit_next()].concat().contains(&10));
+    drop((line, other));
+    bench.permit();
+}
+
+#[test]
+fn who_has_no_deadline_is_never_too_late() {
+    let bench = Bench::paced(|options| options.max_queue = 100);
+    let tickets: Vec<_> = (0..50).map(|_| bench.submit(1, &[100])).collect();
+    for ticket in tickets {
+        bench.begun();
+        bench.permit();
+        assert_eq!(ticket.wait().unwrap().outputs, [200]);
+    }
 }

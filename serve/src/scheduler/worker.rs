@@ -2,7 +2,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
 
 use super::{BatchReport, Core, Failure, Item, Model, Request, State, lock};
 
@@ -15,16 +14,19 @@ impl<M: Model> Core<M> {
                 None => return,
             };
             let tokens = batch.iter().map(|item| item.cost).sum();
-            let start = Instant::now();
+            let start = (self.now)();
             let inputs: Vec<&M::Input> = batch.iter().map(|item| &item.input).collect();
             let results = catch_unwind(AssertUnwindSafe(|| self.model.run(&inputs)));
-            let report = BatchReport { inputs: batch.len(), tokens, duration: start.elapsed() };
+            let duration = (self.now)().saturating_duration_since(start);
+            let report = BatchReport { inputs: batch.len(), tokens, duration };
             (self.report)(&report);
             {
                 let mut state = lock(&self.state);
                 state.running -= batch.len();
-                let rate = tokens as f64 / report.duration.as_secs_f64().max(1e-6);
-                state.rate = if state.rate > 0.0 { 0.8 * state.rate + 0.2 * rate } else { rate };
+                state.running_tokens -= tokens as u64;
+                if results.is_ok() {
+                    state.pace.note(tokens, duration);
+                }
             }
             let mut results = results.unwrap_or_default().into_iter();
             for item in batch {
@@ -49,7 +51,7 @@ impl<M: Model> Core<M> {
                 0 => None,
                 _ => {
                     let due = state.since + self.options.max_delay;
-                    let left = due.saturating_duration_since(Instant::now());
+                    let left = due.saturating_duration_since((self.now)());
                     let enough = state.queue.tokens() >= self.options.max_batch_tokens;
                     if left.is_zero() || enough || state.closed {
                         let batch = self.assemble(&mut state);
@@ -73,7 +75,10 @@ impl<M: Model> Core<M> {
 
     /// The inputs whose turn it is, as many as fit a batch.
     fn assemble(&self, state: &mut State<M>) -> Vec<Item<M>> {
-        let now = Instant::now();
+        let now = (self.now)();
+        for (request, failure) in state.shed(now) {
+            request.finish(Err(failure));
+        }
         let mut batch: Vec<Item<M>> = Vec::new();
         let mut room = self.options.max_batch_tokens;
         loop {
@@ -86,18 +91,13 @@ impl<M: Model> Core<M> {
             if progress.waiting == 0 {
                 state.requests -= 1;
             }
-            if request.deadline.is_some_and(|deadline| deadline <= now) {
-                drop(progress);
-                state.withdraw(&request);
-                request.finish(Err(Failure::Expired));
-                continue;
-            }
             progress.started.get_or_insert(now);
             room = room.saturating_sub(item.cost);
             drop(progress);
             batch.push(item);
         }
         state.running += batch.len();
+        state.running_tokens += batch.iter().map(|item| item.cost as u64).sum::<u64>();
         if state.queue.inputs() > 0 {
             state.since = now;
             // There is more than this batch holds: another worker may take it.

@@ -6,7 +6,7 @@ use super::simd;
 use super::strided::{map2, map3};
 use crate::ops::binary::{BinaryOp, CompareOp};
 use crate::storage::Output;
-use crate::{DType, Result, Tensor, bail, dispatch_any, dispatch_float, dispatch_number};
+use crate::{DType, Element, Result, Tensor, bail, dispatch_any, dispatch_float, dispatch_number};
 
 const CHEAP: f64 = 0.15;
 const LIBRARY: f64 = 10.0;
@@ -99,6 +99,11 @@ pub(crate) fn where_(condition: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tenso
 
 pub(crate) fn add_(a: &mut Tensor, b: &Tensor, alpha: f64) -> Result<()> {
     let b = b.contiguous()?;
+    match a.dtype() {
+        DType::F16 => return add_half_::<half::f16>(a, &b, alpha),
+        DType::BF16 => return add_half_::<half::bf16>(a, &b, alpha),
+        _ => {}
+    }
     dispatch_float!("add_", a.dtype(), T => {
         let (alpha, y) = (T::c(alpha), b.cpu_slice::<T>());
         let x = a.cpu_slice_mut::<T>("add_")?;
@@ -113,6 +118,11 @@ pub(crate) fn add_(a: &mut Tensor, b: &Tensor, alpha: f64) -> Result<()> {
 }
 
 pub(crate) fn mul_scalar_(a: &mut Tensor, factor: f64) -> Result<()> {
+    match a.dtype() {
+        DType::F16 => return mul_half_::<half::f16>(a, factor),
+        DType::BF16 => return mul_half_::<half::bf16>(a, factor),
+        _ => {}
+    }
     dispatch_float!("mul_scalar_", a.dtype(), T => {
         let factor = T::c(factor);
         let x = a.cpu_slice_mut::<T>("mul_scalar_")?;
@@ -123,4 +133,23 @@ pub(crate) fn mul_scalar_(a: &mut Tensor, factor: f64) -> Result<()> {
         }));
         Ok(())
     })
+}
+
+/// [`add_`] of 16 bits: the sum in f64, rounded once. Gradients of leaves in 16 bits are added so.
+fn add_half_<T: Element>(a: &mut Tensor, b: &Tensor, alpha: f64) -> Result<()> {
+    let y = b.cpu_slice::<T>();
+    parallel::rows_ragged(a.cpu_slice_mut::<T>("add_")?, 16 * 1024, LIBRARY, |first, x| {
+        for (x, y) in x.iter_mut().zip(&y[first..]) {
+            *x = T::from_f64(x.to_f64() + alpha * y.to_f64());
+        }
+    });
+    Ok(())
+}
+
+/// [`mul_scalar_`] of 16 bits: the product in f64, rounded once.
+fn mul_half_<T: Element>(a: &mut Tensor, factor: f64) -> Result<()> {
+    parallel::rows_ragged(a.cpu_slice_mut::<T>("mul_scalar_")?, 16 * 1024, LIBRARY, |_, x| {
+        x.iter_mut().for_each(|x| *x = T::from_f64(x.to_f64() * factor));
+    });
+    Ok(())
 }

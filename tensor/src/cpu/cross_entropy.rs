@@ -1,9 +1,9 @@
 //! For each row x of c logits with target y, class weights w (1 without) and smoothing ε:
-//! `lse = m + ln Σ e^(x − m)`, m = max x;
+//! `lse = m + l`, m = max x, l = ln Σ e^(x − m);
 //! `loss = (1 − ε)·w[y]·(lse − x[y]) + ε/c·Σ_j w[j]·(lse − x[j])`;
-//! `dx[j] = s·(e^(x[j] − lse)·((1 − ε)·w[y] + ε/c·Σw) − (1 − ε)·w[y]·[j = y] − ε/c·w[j])`,
+//! `dx[j] = s·(e^(x[j] − m − l)·((1 − ε)·w[y] + ε/c·Σw) − (1 − ε)·w[y]·[j = y] − ε/c·w[j])`,
 //! where s is the loss's gradient, for the mean divided by `D = Σ_rows w[y]`. Ignored rows: 0.
-//! `x [n, c]`, `y [n]`, `lse [n]`, `w [c]`.
+//! `x [n, c]`, `y [n]`, `lse [n, 2]` (m and l: their sum would lose digits far from 0), `w [c]`.
 //!
 //! Split: rows. A row comes from memory once; nothing of size n·c is stored in the forward pass.
 //! Order of reduction: along a row element j goes to lane j mod 16 and the lanes join pairwise; the
@@ -96,7 +96,7 @@ impl<'a, T: Float> Terms<'a, T> {
     }
 }
 
-/// Contiguous inputs of fitting shapes: the loss and every row's lse.
+/// Contiguous inputs of fitting shapes: the loss and the parts of every row's lse.
 pub(crate) fn forward(
     x: &Tensor,
     targets: &Tensor,
@@ -111,19 +111,19 @@ pub(crate) fn forward(
         let xs = x.cpu_slice::<T>();
         let terms = Terms::<T>::new(weight, c, options);
         let mut losses = Output::<T>::new(op, &[n])?;
-        let mut lse = Output::<T>::new(op, &[n])?;
+        let mut lse = Output::<T>::new(op, &[n, 2])?;
         let lses = SharedMut::new(lse.slice_mut());
         let per_task = parallel::rows_per_task(c);
         parallel::rows(losses.slice_mut(), 1, per_task, c as f64 * NS, |first, losses| {
             // SAFETY: each row belongs to one task.
-            let lses = unsafe { lses.slice(first..first + losses.len()) };
+            let lses = unsafe { lses.slice(2 * first..2 * (first + losses.len())) };
             simd::dispatch::<true, T, _>(#[inline(always)] || {
                 for i in 0..losses.len() {
                     let (x, y) = (&xs[(first + i) * c..][..c], ys[first + i]);
                     let m = row_max(x);
                     // An infinite maximum makes x − m NaN, and so the loss, as in PyTorch.
                     let l = row_exp_sum(x, m).ln();
-                    lses[i] = m + l;
+                    (lses[2 * i], lses[2 * i + 1]) = (m, l);
                     losses[i] = if Some(y) == terms.ignore {
                         T::ZERO
                     } else {
@@ -132,7 +132,7 @@ pub(crate) fn forward(
                 }
             });
         });
-        let (losses, lse) = (losses.into_tensor(&[n]), lse.into_tensor(&[n]));
+        let (losses, lse) = (losses.into_tensor(&[n]), lse.into_tensor(&[n, 2]));
         let loss = match options.reduction {
             Reduction::None => losses,
             Reduction::Sum => losses.sum_all()?,
@@ -142,19 +142,20 @@ pub(crate) fn forward(
     })
 }
 
-/// dx[j] = p·e^(x[j] − lse) − soft·w[j]
+/// dx[j] = p·e^((x[j] − m) − l) − soft·w[j], of the parts (m, l) of lse
 #[inline(always)]
-fn row_gradient<T: Float>(x: &[T], w: Option<&[T]>, lse: T, p: T, soft: T, dx: &mut [T]) {
+fn row_gradient<T: Float>(x: &[T], w: Option<&[T]>, lse: &[T], p: T, soft: T, dx: &mut [T]) {
+    let (m, l) = (lse[0], lse[1]);
     if let Some(w) = w
         && soft != T::ZERO
     {
         for ((dx, &x), &w) in dx.iter_mut().zip(x).zip(w) {
-            *dx = p * (x - lse).exp() - soft * w;
+            *dx = p * ((x - m) - l).exp() - soft * w;
         }
         return;
     }
     for (dx, &x) in dx.iter_mut().zip(x) {
-        *dx = p * (x - lse).exp() - soft;
+        *dx = p * ((x - m) - l).exp() - soft;
     }
 }
 
@@ -183,7 +184,7 @@ pub(crate) fn backward(
         parallel::rows(out.slice_mut(), c, per_task, c as f64 * NS, |first, out| {
             simd::dispatch::<true, T, _>(#[inline(always)] || {
                 for (row, dx) in (first..).zip(out.chunks_exact_mut(c)) {
-                    let (x, y, lse) = (&xs[row * c..][..c], ys[row], lses[row]);
+                    let (x, y, lse) = (&xs[row * c..][..c], ys[row], &lses[2 * row..][..2]);
                     if Some(y) == terms.ignore {
                         dx.fill(T::ZERO);
                         continue;

@@ -31,8 +31,8 @@ fn gelu_tanh<T: Float>(x: T) -> T {
 fn gelu_tanh_derivative<T: Float>(x: T) -> T {
     let t = (T::c(GELU_TANH.0) * (x + T::c(GELU_TANH.1) * x * x * x)).tanh();
     let du = T::c(GELU_TANH.0) * (T::ONE + T::c(3.0 * GELU_TANH.1) * x * x);
-    // Far out t is ±1, and x² may be infinite; x − x is 0, but NaN of an infinite x, as PyTorch's.
-    let slope = if t * t == T::ONE { x - x } else { (T::ONE - t * t) * (T::c(0.5) * x * du) };
+    // Far out t is ±1, and x² may be infinite; 0·x is 0, but NaN of an infinite x, as PyTorch's.
+    let slope = if t * t == T::ONE { T::ZERO * x } else { (T::ONE - t * t) * (T::c(0.5) * x * du) };
     T::c(0.5) * (T::ONE + t) + slope
 }
 

@@ -94,7 +94,7 @@ impl Call<'_> {
     }
 }
 
-/// Contiguous inputs of fitting shapes: the loss and every row's lse.
+/// Contiguous inputs of fitting shapes: the loss and the parts of every row's lse.
 pub(crate) fn forward(
     x: &Tensor,
     targets: &Tensor,
@@ -105,7 +105,7 @@ pub(crate) fn forward(
     let args = Args::new(op, x, targets, weight, options)?;
     let call = Call { op, gpu, args, weight };
     let losses = output(op, gpu, &[n], DType::F32)?;
-    let lse = output(op, gpu, &[n], DType::F32)?;
+    let lse = output(op, gpu, &[n, 2], DType::F32)?;
     if n > 0 {
         let threads = shaders::threads(x.shape()[1]);
         let shader = |weighted| shaders::rows(weighted, threads);

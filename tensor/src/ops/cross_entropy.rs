@@ -72,7 +72,8 @@ fn check(
 impl Tensor {
     /// The cross-entropy of logits `[n, classes]` (f32, f64) against `targets` `[n]` (u32), as
     /// PyTorch's `F.cross_entropy`. Returns the loss (a scalar, or `[n]` for [`Reduction::None`]) and
-    /// every row's `ln Σeˣ` `[n]`, which the backward pass needs.
+    /// every row's `lse = ln Σeˣ` in two parts, `[n, 2]`: m = max x and ln Σe^(x−m). The backward pass needs them; their
+    /// sum would lose digits where logits are far from 0.
     ///
     /// With class weights w, target y and smoothing ε, a row's loss is
     /// `(1 − ε)·w[y]·(lse − x[y]) + ε/classes · Σ_c w[c]·(lse − x[c])`, and the mean divides the sum by
@@ -109,7 +110,8 @@ impl Tensor {
         check(op, self, targets, options)?;
         let rows = targets.shape();
         let loss: &[usize] = if options.reduction == Reduction::None { rows } else { &[] };
-        for (name, tensor, shape) in [("lse", lse, rows), ("the gradient", grad, loss)] {
+        for (name, tensor, shape) in [("lse", lse, &[rows[0], 2][..]), ("the gradient", grad, loss)]
+        {
             if tensor.shape() != shape || tensor.dtype() != self.dtype() {
                 bail!(
                     op,

@@ -41,6 +41,63 @@ pub struct SgdStep {
     pub step: u64,
 }
 
+/// Checks that a setting is a finite number of 0 or more.
+fn not_negative(op: &'static str, what: &str, value: f64) -> Result<()> {
+    if !(value.is_finite() && value >= 0.0) {
+        bail!(op, "{what} is {value}; it must be a finite number of 0 or more");
+    }
+    Ok(())
+}
+
+impl AdamWStep {
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// Of `op`: the name of the first that is out of its range, its value, and the range.
+    pub fn check(&self, op: &'static str) -> Result<()> {
+        not_negative(op, "the learning rate", self.lr)?;
+        for (name, beta) in [("beta1", self.beta1), ("beta2", self.beta2)] {
+            if !(0.0..1.0).contains(&beta) {
+                bail!(op, "{name} is {beta}; it must be at least 0 and below 1");
+            }
+        }
+        not_negative(op, "eps", self.eps)?;
+        not_negative(op, "the weight decay", self.weight_decay)?;
+        check_step(op, self.step)
+    }
+}
+
+impl SgdStep {
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// Of `op`: the name of the first that is out of its range, its value, and the range.
+    pub fn check(&self, op: &'static str) -> Result<()> {
+        not_negative(op, "the learning rate", self.lr)?;
+        not_negative(op, "the momentum", self.momentum)?;
+        not_negative(op, "the weight decay", self.weight_decay)?;
+        if !self.dampening.is_finite() {
+            bail!(op, "the dampening is {}; it must be a finite number", self.dampening);
+        }
+        if self.nesterov && (self.momentum == 0.0 || self.dampening != 0.0) {
+            bail!(
+                op,
+                "Nesterov's momentum needs a momentum above 0 and no dampening; they are {} and {}",
+                self.momentum,
+                self.dampening
+            );
+        }
+        check_step(op, self.step)
+    }
+}
+
+fn check_step(op: &'static str, step: u64) -> Result<()> {
+    if step == 0 {
+        bail!(op, "steps count from 1, got 0");
+    }
+    Ok(())
+}
+
 /// Checks that `other` has the parameter's shape and dtype.
 fn same(op: &'static str, parameter: &Tensor, what: &str, other: &Tensor) -> Result<()> {
     if other.shape() != parameter.shape() || other.dtype() != parameter.dtype() {
@@ -85,10 +142,10 @@ impl Tensor {
     ///
     /// `m` and `v` are the running moments (zeros before the first step); `scale` is one number
     /// that stays on the device (the factor of gradient clipping), or what
-    /// [`loss_scale_`](Tensor::loss_scale_) returned: then the step may be skipped, and those skipped before
-    /// do not count in t. A storage that someone else still holds is copied first.
+    /// [`loss_scale_`](Tensor::loss_scale_) returned: then the step may be skipped, and those skipped before (its
+    /// third number, which must be of this parameter's own steps) do not count in t. A storage that someone else still holds is copied first.
     ///
-    /// Errors: shapes or dtypes that differ, `step` 0.
+    /// Errors: shapes or dtypes that differ; settings out of their range ([`AdamWStep::check`]).
     pub fn adamw_(
         &mut self,
         grad: &Tensor,
@@ -101,9 +158,7 @@ impl Tensor {
         same("adamw_", self, "the first moment", m)?;
         same("adamw_", self, "the second moment", v)?;
         check_scale("adamw_", scale)?;
-        if h.step == 0 {
-            bail!("adamw_", "steps count from 1, got 0");
-        }
+        h.check("adamw_")?;
         let grad = grad.contiguous()?;
         let operands: Vec<&Tensor> = [&*self, &grad, m, v].into_iter().chain(scale).collect();
         on_device!("adamw_", &operands; optim::adamw_(self, &grad, m, v, h, scale))
@@ -122,7 +177,7 @@ impl Tensor {
     /// Without `momentum_buffer` there is no momentum, whatever `h.momentum` says. `scale` as in
     /// [`adamw_`](Tensor::adamw_).
     ///
-    /// Errors: shapes or dtypes that differ, `step` 0.
+    /// Errors: shapes or dtypes that differ; settings out of their range ([`SgdStep::check`]).
     pub fn sgd_(
         &mut self,
         grad: &Tensor,
@@ -135,9 +190,7 @@ impl Tensor {
             same("sgd_", self, "the momentum buffer", buffer)?;
         }
         check_scale("sgd_", scale)?;
-        if h.step == 0 {
-            bail!("sgd_", "steps count from 1, got 0");
-        }
+        h.check("sgd_")?;
         let grad = grad.contiguous()?;
         let buffer = momentum_buffer;
         let operands: Vec<&Tensor> =

@@ -406,7 +406,7 @@ async fn index(call: Call) -> Result<Response> {
 }
 
 async fn load(Path(which): Path<Which>, call: Call) -> Result<Response> {
-    super::manage::allowed(&call.app)?;
+    super::manage::allowed(&call)?;
     if !call.body.is_empty() {
         let mut fields = call.fields().await?;
         let parameters = fields.object("parameters")?;
@@ -421,7 +421,7 @@ async fn load(Path(which): Path<Which>, call: Call) -> Result<Response> {
 }
 
 async fn unload(Path(which): Path<Which>, call: Call) -> Result<Response> {
-    super::manage::allowed(&call.app)?;
+    super::manage::allowed(&call)?;
     if !call.body.is_empty() {
         // `unload_dependents` and the like: there is nothing that depends on a model.
         call.fields().await?.object("parameters")?;

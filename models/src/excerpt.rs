@@ -1,0 +1,295 @@
+//! The piece of a text that can matter: whoever keeps 512 tokens need not encode megabytes.
+//!
+//! A BERT tokenizer separates words at white space, and makes tokens of their own of punctuation and Chinese characters.
+//! What is encoded on one side of these does not depend on the other side; and a word of too many characters is the
+//! unknown token, however many there are. So of a text of which only the first or the last tokens are kept,
+//! [`Excerpts::take`] leaves out what lies beyond enough words, and the middles of endless words and gaps. The tokens
+//! that are kept are exactly those of the whole text.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::ops::Range;
+
+use tokenizers::{AddedToken, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper};
+use unicode_categories::UnicodeCategories;
+use unicode_normalization_alignments::char::decompose_canonical;
+
+/// The side on which a text of too many tokens is cut, as `truncation_side` of `transformers` has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Side {
+    /// The beginning is cut off.
+    Left,
+    /// The end is cut off.
+    #[default]
+    Right,
+}
+
+/// Texts of up to so many bytes are taken as they are.
+const SHORT: usize = 4096;
+/// Characters that stay of a gap: white space, or what the normaliser removes.
+const GAP: usize = 16;
+
+/// What a character becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// White space: a word ends, and no token begins.
+    Space,
+    /// A token of its own.
+    Single,
+    /// Nothing: the normaliser removes it.
+    Gone,
+    /// A part of a word.
+    Letter,
+}
+
+/// How excerpts are taken for a tokenizer.
+#[derive(Debug, Clone)]
+pub(crate) struct Excerpts {
+    clean: bool,
+    chinese: bool,
+    strip: bool,
+    /// A word of more characters is unknown.
+    word_chars: usize,
+    /// Texts of up to so many bytes are taken as they are.
+    pub short: usize,
+    /// Neighbours in an added token, which must not be cut apart; in either order.
+    pairs: HashSet<(char, char)>,
+}
+
+/// A piece of a text, or several, put together.
+#[derive(Debug)]
+pub(crate) struct Excerpt<'a> {
+    /// What to encode.
+    pub text: Cow<'a, str>,
+    /// Whether the text goes on beyond it.
+    pub cut: bool,
+    /// Where its pieces begin, and where those begin in the whole text.
+    pieces: Vec<(usize, usize)>,
+}
+
+impl<'a> Excerpt<'a> {
+    /// All of a text.
+    pub fn whole(text: &'a str) -> Self {
+        Excerpt { text: Cow::Borrowed(text), cut: false, pieces: vec![(0, 0)] }
+    }
+
+    /// Where a token of the excerpt stands in the whole text.
+    pub fn place(&self, (start, end): (usize, usize)) -> (usize, usize) {
+        // The end of a token belongs to the piece of its last byte.
+        let moved = |at: usize, of: usize| {
+            let piece = self.pieces.partition_point(|&(here, _)| here <= of).saturating_sub(1);
+            let (here, there) = self.pieces.get(piece).copied().unwrap_or((0, 0));
+            there + at - here
+        };
+        (moved(start, start), moved(end, start.max(end.saturating_sub(1))))
+    }
+}
+
+impl Excerpts {
+    /// For a tokenizer of these parts. `None` where they are not BERT's, or where an added token begins or ends as a word
+    /// does or takes its neighbours along, so that it could be found within a word.
+    pub fn new<'t>(
+        normalizer: Option<&NormalizerWrapper>,
+        pre_tokenizer: Option<&PreTokenizerWrapper>,
+        model: &ModelWrapper,
+        added: impl IntoIterator<Item = &'t AddedToken>,
+    ) -> Option<Excerpts> {
+        let (ModelWrapper::WordPiece(model), Some(PreTokenizerWrapper::BertPreTokenizer(_))) =
+            (model, pre_tokenizer)
+        else {
+            return None;
+        };
+        let (clean, chinese, strip) = match normalizer {
+            None => (false, false, false),
+            Some(NormalizerWrapper::BertNormalizer(n)) => {
+                (n.clean_text, n.handle_chinese_chars, n.strip_accents.unwrap_or(n.lowercase))
+            }
+            Some(_) => return None,
+        };
+        let mut pairs = HashSet::new();
+        for token in added {
+            let content = token.content.as_str();
+            let edges = |c: char| c.is_ascii_punctuation();
+            let closed = content.starts_with(edges) && content.ends_with(edges);
+            let plain = content.bytes().all(|byte| byte.is_ascii_graphic());
+            if token.lstrip || token.rstrip || !closed || !plain {
+                return None;
+            }
+            let chars = || content.chars().map(|c| c.to_ascii_lowercase());
+            pairs.extend(chars().zip(chars().skip(1)));
+            pairs.extend(chars().skip(1).zip(chars()));
+        }
+        let word_chars = model.max_input_chars_per_word;
+        Some(Excerpts { clean, chinese, strip, word_chars, short: SHORT, pairs })
+    }
+
+    fn class(&self, c: char) -> Class {
+        if c.is_ascii_alphanumeric() {
+            return Class::Letter;
+        }
+        let control = c.is_other() && !matches!(c, '\t' | '\n' | '\r');
+        if self.clean && (control || c == '\u{fffd}') {
+            return Class::Gone;
+        }
+        if self.chinese && is_chinese(c) {
+            return Class::Single;
+        }
+        if !self.strip || c.is_ascii() {
+            return normalized(c);
+        }
+        // What is left of its parts without their accents: `≠` is `=`.
+        let mut class = Class::Gone;
+        decompose_canonical(c, |part| {
+            let of_part = normalized(part);
+            if !part.is_mark_nonspacing() && (class == Class::Gone || of_part != Class::Letter) {
+                class = of_part;
+            }
+        });
+        class
+    }
+
+    /// Whether a text may be cut between two characters: what they become is in no word, and in no added token, together.
+    fn separate(&self, (a, of_a): (char, Class), (b, of_b): (char, Class)) -> bool {
+        if of_a == Class::Gone
+            || of_b == Class::Gone
+            || (of_a, of_b) == (Class::Letter, Class::Letter)
+        {
+            return false;
+        }
+        // Of these no part is an ASCII character, as all of added tokens are.
+        let alone = |c: char, of: Class| {
+            of == Class::Space
+                || (of == Class::Single && !c.is_ascii() && {
+                    let mut ascii = false;
+                    decompose_canonical(c, |part| ascii |= part.is_ascii());
+                    !ascii
+                })
+        };
+        let pair = (a.to_ascii_lowercase(), b.to_ascii_lowercase());
+        let ascii = a.is_ascii() && b.is_ascii();
+        alone(a, of_a) || alone(b, of_b) || (ascii && !self.pairs.contains(&pair))
+    }
+
+    /// What to encode of `text` where it is cut on `side` after `tokens` tokens: so much that there are more, if there are.
+    /// They are counted by the characters; added tokens, which have several, may make fewer of them.
+    pub fn take<'a>(&self, text: &'a str, tokens: usize, side: Side) -> Excerpt<'a> {
+        if text.len() <= self.short {
+            return Excerpt::whole(text);
+        }
+        let mut walk = Walk { excerpts: self, tokens, count: 0, in_word: false, before: None };
+        let range = match side {
+            Side::Right => {
+                let end = text.char_indices().find(|&(_, c)| walk.enough_before(c));
+                0..end.map_or(text.len(), |(at, _)| at)
+            }
+            Side::Left => {
+                let end = text.char_indices().rev().find(|&(_, c)| walk.enough_before(c));
+                end.map_or(0, |(at, c)| at + c.len_utf8())..text.len()
+            }
+        };
+        self.shortened(text, range)
+    }
+
+    /// A range of a text without the middles of its long words and gaps.
+    fn shortened<'a>(&self, text: &'a str, range: Range<usize>) -> Excerpt<'a> {
+        let cut = range.len() < text.len();
+        let whole = text.get(range.clone()).unwrap_or(text);
+        let first = range.start;
+        if whole.len() <= self.short {
+            return Excerpt { text: Cow::Borrowed(whole), cut, pieces: vec![(0, first)] };
+        }
+        let (mut kept, mut pieces) = (String::new(), Vec::new());
+        let mut keep = |part: Range<usize>| {
+            pieces.push((kept.len(), first + part.start));
+            kept.push_str(whole.get(part).unwrap_or_default());
+        };
+        // Where the piece begins that is to be kept; while characters are left out, none.
+        let mut from = Some(0);
+        let mut last_letter = None;
+        let (mut letters, mut spaces, mut gone) = (0, 0, 0);
+        for (at, c) in whole.char_indices() {
+            let class = self.class(c);
+            (letters, spaces, gone) = match class {
+                Class::Single => (0, 0, 0),
+                Class::Space => (0, spaces + 1, 0),
+                Class::Letter => (letters + 1, 0, 0),
+                Class::Gone => (letters, spaces, gone + 1),
+            };
+            let leave = letters > self.word_chars + 1 || spaces > GAP || gone > GAP;
+            if leave && class == Class::Letter {
+                last_letter = Some(at..at + c.len_utf8());
+            }
+            match (leave, from) {
+                (true, Some(start)) => {
+                    keep(start..at);
+                    from = None;
+                }
+                (false, None) => {
+                    // A word ends where it ended.
+                    last_letter.take().into_iter().for_each(&mut keep);
+                    from = Some(at);
+                }
+                _ => {}
+            }
+        }
+        last_letter.into_iter().for_each(&mut keep);
+        from.into_iter().for_each(|start| keep(start..whole.len()));
+        Excerpt { text: Cow::Owned(kept), cut, pieces }
+    }
+}
+
+/// Counts tokens from one side of a text.
+struct Walk<'e> {
+    excerpts: &'e Excerpts,
+    tokens: usize,
+    count: usize,
+    in_word: bool,
+    before: Option<(char, Class)>,
+}
+
+impl Walk<'_> {
+    /// Whether there were enough tokens before `c`, and the text may be cut there; else `c` is counted.
+    fn enough_before(&mut self, c: char) -> bool {
+        let class = self.excerpts.class(c);
+        let separate = |before| self.excerpts.separate(before, (c, class));
+        if self.count > self.tokens && self.before.is_some_and(separate) {
+            return true;
+        }
+        match class {
+            Class::Space => self.in_word = false,
+            Class::Single => (self.count, self.in_word) = (self.count + 1, false),
+            Class::Letter if !self.in_word => (self.count, self.in_word) = (self.count + 1, true),
+            Class::Letter | Class::Gone => {}
+        }
+        self.before = Some((c, class));
+        false
+    }
+}
+
+/// What a character becomes that the normaliser leaves as it is, as `BertPreTokenizer` sees it.
+fn normalized(c: char) -> Class {
+    match c {
+        _ if c.is_whitespace() => Class::Space,
+        _ if c.is_ascii_punctuation() || c.is_punctuation() => Class::Single,
+        _ => Class::Letter,
+    }
+}
+
+/// The ideographs that `BertNormalizer` puts spaces around.
+fn is_chinese(c: char) -> bool {
+    matches!(
+        u32::from(c),
+        0x4E00..=0x9FFF
+            | 0x3400..=0x4DBF
+            | 0x20000..=0x2A6DF
+            | 0x2A700..=0x2B73F
+            | 0x2B740..=0x2B81F
+            | 0x2B920..=0x2CEAF
+            | 0xF900..=0xFAFF
+            | 0x2F800..=0x2FA1F
+    )
+}
+
+#[cfg(test)]
+#[path = "excerpt_tests.rs"]
+mod tests;

@@ -1,0 +1,307 @@
+//! Which web sites may ask. A browser sends requests to a server on the person's own machine for any page that is open,
+//! so where there are no keys, what a browser sends for another site is refused unless that site is listed:
+//!
+//! - **Origin**: a request to another site names the page's own in `Origin` (or says `cross-site` in `Sec-Fetch-Site`).
+//!   It may read (a browser shows the page nothing of the answer), and nothing else. With a key it may: the key proves
+//!   that somebody wants it.
+//! - **Host**: a page can have its own name lead to 127.0.0.1 (DNS rebinding), and is then of the same origin. So a
+//!   server without keys on a loopback address answers to names that no stranger's DNS can lead here: addresses,
+//!   `localhost`, names without a dot; and to those that are listed.
+
+use std::net::IpAddr;
+
+use axum::http::{HeaderMap, HeaderValue, Method, header};
+
+use crate::error::{Kind, Problem, Result};
+
+/// The sites and names that are allowed.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Sites {
+    /// Origins that may ask: `https://page.example`, or `*` for any.
+    pub origins: Vec<String>,
+    /// Names, besides those that are always known, by which the server is called.
+    pub hosts: Vec<String>,
+    /// Whether other names are refused.
+    pub check_host: bool,
+    /// Whether no key is asked for, so that sites must be told apart.
+    pub keyless: bool,
+}
+
+/// Where a request comes from, as the browser says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asker {
+    /// From the server's own page, or from no browser.
+    Here,
+    /// From a site on the list.
+    Listed,
+    /// From another site.
+    Elsewhere,
+}
+
+/// An origin as browsers write it.
+///
+/// # Errors
+/// When it is none.
+pub fn origin(text: &str) -> std::result::Result<String, String> {
+    let text = text.trim_end_matches('/').to_ascii_lowercase();
+    let site = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    match site {
+        _ if text == "*" || text == "null" => Ok(text),
+        Some(site) if !site.is_empty() && !site.contains(['/', '?', '#', '@', ' ']) => Ok(text),
+        _ => Err(format!(
+            "--cors-origin is `{text}`; it must be an origin, as https://page.example, or *"
+        )),
+    }
+}
+
+/// A name of the server, perhaps with a port.
+///
+/// # Errors
+/// When it is none.
+pub fn name(text: &str) -> std::result::Result<String, String> {
+    let fit = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+    match text == "*" || (!text.is_empty() && text.chars().all(fit)) {
+        true => Ok(text.to_ascii_lowercase()),
+        false => {
+            Err(format!("--allowed-host is `{text}`; it must be a name, as models.example, or *"))
+        }
+    }
+}
+
+impl Sites {
+    /// Checks that the request may be answered.
+    ///
+    /// # Errors
+    /// When it is for a name that is not the server's, or changes or computes something for a site that may not ask.
+    pub fn check(
+        &self,
+        method: &Method,
+        authority: Option<&str>,
+        headers: &HeaderMap,
+    ) -> Result<()> {
+        let host = self.host(authority, headers)?;
+        let asks_first = *method == Method::OPTIONS
+            && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        let harmless = match *method {
+            // A key that comes later would not help: without our leave the browser does not send it.
+            Method::OPTIONS => !asks_first,
+            Method::GET | Method::HEAD => true,
+            _ => !self.keyless,
+        };
+        if harmless || self.from(host.as_deref(), headers) != Asker::Elsewhere {
+            return Ok(());
+        }
+        let origin =
+            headers.get(header::ORIGIN).and_then(|v| v.to_str().ok()).unwrap_or("another site");
+        let origin: String = origin.chars().take(200).collect();
+        Err(Problem::new(
+            Kind::Forbidden,
+            format!("{origin} may not ask this server; start it with --cors-origin for that site"),
+        ))
+    }
+
+    /// Checks that models may be changed: with a key, which has been checked by then, or from the server's own page or no
+    /// browser at all. That a site may ask is not enough.
+    ///
+    /// # Errors
+    /// When they may not.
+    pub fn check_management(&self, authority: Option<&str>, headers: &HeaderMap) -> Result<()> {
+        let host = self.host(authority, headers)?;
+        match !self.keyless || self.from(host.as_deref(), headers) == Asker::Here {
+            true => Ok(()),
+            false => Err(Problem::new(
+                Kind::Forbidden,
+                "other sites cannot change models here without a key; start the server with --api-key",
+            )),
+        }
+    }
+
+    /// The origin whose pages may read the answer.
+    pub fn allowed(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let origin = headers.get(header::ORIGIN)?;
+        match () {
+            _ if self.origins.iter().any(|o| o == "*") => Some(HeaderValue::from_static("*")),
+            _ if self.lists(origin) => Some(origin.clone()),
+            _ => None,
+        }
+    }
+
+    fn lists(&self, origin: &HeaderValue) -> bool {
+        let origin = origin.to_str().unwrap_or_default();
+        self.origins.iter().any(|o| o == "*" || o.eq_ignore_ascii_case(origin))
+    }
+
+    fn from(&self, host: Option<&str>, headers: &HeaderMap) -> Asker {
+        let fetched = headers.get("sec-fetch-site").and_then(|v| v.to_str().ok());
+        let same = |origin: &HeaderValue| {
+            let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+            let (Some((scheme, site)), Some(host)) = (origin, host) else { return false };
+            let port = if scheme == "https" { ":443" } else { ":80" };
+            let bare = |name: &str| name.strip_suffix(port).unwrap_or(name).to_ascii_lowercase();
+            bare(site) == bare(host)
+        };
+        match headers.get(header::ORIGIN) {
+            // A proxy may have changed the host; the browser knows.
+            _ if fetched == Some("same-origin") => Asker::Here,
+            Some(origin) if same(origin) => Asker::Here,
+            Some(origin) if self.lists(origin) => Asker::Listed,
+            Some(_) => Asker::Elsewhere,
+            None if matches!(fetched, Some("cross-site" | "same-site")) => Asker::Elsewhere,
+            None => Asker::Here,
+        }
+    }
+
+    /// The name that the server is called by; HTTP/1.0 has none.
+    fn host(&self, authority: Option<&str>, headers: &HeaderMap) -> Result<Option<String>> {
+        let header = headers.get(header::HOST).map(|v| v.to_str().unwrap_or("?"));
+        let Some(host) = authority.or(header).filter(|host| !host.is_empty()) else {
+            return Ok(None);
+        };
+        if self.check_host && !self.knows(host) {
+            let name: String = host.chars().take(200).collect();
+            let message = format!(
+                "`{name}` is not known to be a name of this server; start it with --allowed-host for it"
+            );
+            return Err(Problem::new(Kind::Forbidden, message));
+        }
+        Ok(Some(host.to_string()))
+    }
+
+    fn knows(&self, host: &str) -> bool {
+        let name = without_port(host).to_ascii_lowercase();
+        let name = name.strip_suffix('.').unwrap_or(&name);
+        let address = name.trim_start_matches('[').trim_end_matches(']');
+        let listed = |known: &String| {
+            name == known.as_str() || host.eq_ignore_ascii_case(known) || known == "*"
+        };
+        address.parse::<IpAddr>().is_ok()
+            || (!name.contains('.') && !name.is_empty())
+            || name.ends_with(".localhost")
+            || self.hosts.iter().any(listed)
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !name.ends_with(':') => {
+            let inside = name.starts_with('[') == name.ends_with(']');
+            if inside && (!name.contains(':') || name.starts_with('[')) { name } else { host }
+        }
+        _ => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sites(origins: &[&str], hosts: &[&str]) -> Sites {
+        let own = |all: &[&str]| all.iter().map(|s| s.to_string()).collect();
+        Sites { origins: own(origins), hosts: own(hosts), check_host: true, keyless: true }
+    }
+
+    fn headers(all: &[(&'static str, &'static str)]) -> HeaderMap {
+        all.iter().map(|(k, v)| (k.parse().unwrap(), HeaderValue::from_static(v))).collect()
+    }
+
+    #[test]
+    fn names_that_a_strangers_dns_could_lead_here_are_refused() {
+        let sites = sites(&[], &["models.example", "own.example:8080"]);
+        for host in [
+            "localhost",
+            "localhost:8080",
+            "LOCALHOST.",
+            "a.localhost:80",
+            "127.0.0.1:8080",
+            "127.9.9.9",
+            "[::1]:8080",
+            "[::1]",
+            "10.0.0.7:1",
+            "replica-1:8080",
+            "models.example",
+            "Models.Example:443",
+            "own.example:8080",
+        ] {
+            assert!(sites.knows(host), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "evil.example:8080",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example",
+            "evil.example.",
+            "own.example:81",
+            "127.0.0.1@evil.example",
+            ".",
+            "[evil.example]:80",
+        ] {
+            assert!(!sites.knows(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn other_sites_may_read_and_no_more() {
+        let host = ("host", "localhost:8080");
+        for (all, allowed, manages) in [
+            (vec![], true, true),
+            (vec![("origin", "http://localhost:8080")], true, true),
+            (vec![("origin", "HTTP://LOCALHOST:8080")], true, true),
+            (vec![("origin", "http://localhost:3000")], false, false),
+            (vec![("origin", "http://localhost")], false, false),
+            (vec![("origin", "null")], false, false),
+            (vec![("origin", "https://evil.example")], false, false),
+            (vec![("origin", "https://page.example")], true, false),
+            (vec![("origin", "https://page.example.evil.example")], false, false),
+            (vec![("sec-fetch-site", "cross-site")], false, false),
+            (vec![("sec-fetch-site", "same-site")], false, false),
+            (vec![("sec-fetch-site", "none")], true, true),
+            // Behind a proxy that changes the host.
+            (vec![("origin", "https://x.example"), ("sec-fetch-site", "same-origin")], true, true),
+        ] {
+            let sites = sites(&["https://page.example"], &[]);
+            let all = headers(&[vec![host], all].concat());
+            assert_eq!(sites.check(&Method::POST, None, &all).is_ok(), allowed, "{all:?}");
+            assert_eq!(sites.check_management(None, &all).is_ok(), manages, "{all:?}");
+            assert!(sites.check(&Method::GET, None, &all).is_ok(), "{all:?}");
+            let keyed = Sites { keyless: false, check_host: false, ..sites };
+            assert!(keyed.check(&Method::POST, None, &all).is_ok());
+            assert!(keyed.check_management(None, &all).is_ok());
+        }
+        let evil = headers(&[("host", "evil.example"), ("origin", "http://evil.example")]);
+        for method in [Method::GET, Method::POST] {
+            let refused = sites(&["*"], &[]).check(&method, None, &evil).unwrap_err();
+            assert!(refused.message.contains("--allowed-host"), "{refused}");
+        }
+        // The authority of the request's target goes before the header.
+        assert!(
+            sites(&[], &[]).check(&Method::GET, Some("evil.example"), &headers(&[host])).is_err()
+        );
+    }
+
+    #[test]
+    fn any_site_may_ask_where_any_is_listed_but_not_manage() {
+        let sites = sites(&["*"], &[]);
+        let all = headers(&[("host", "localhost"), ("origin", "https://evil.example")]);
+        assert!(sites.check(&Method::POST, None, &all).is_ok());
+        assert_eq!(sites.allowed(&all).unwrap(), "*");
+        assert!(sites.check_management(None, &all).is_err());
+    }
+
+    #[test]
+    fn default_ports_need_not_be_written() {
+        let sites = sites(&[], &["models.example"]);
+        let all = headers(&[("host", "models.example:443"), ("origin", "https://models.example")]);
+        assert!(sites.check_management(None, &all).is_ok());
+        let all = headers(&[("host", "models.example"), ("origin", "http://models.example:8080")]);
+        assert!(sites.check_management(None, &all).is_err());
+    }
+
+    #[test]
+    fn origins_are_read_as_browsers_write_them() {
+        assert_eq!(origin("https://Page.example/").unwrap(), "https://page.example");
+        assert_eq!(origin("*").unwrap(), "*");
+        for bad in ["page.example", "https://", "https://a/b", "ftp://x", "https://a b"] {
+            assert!(origin(bad).unwrap_err().contains("--cors-origin"), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Reading of PyTorch's values (`tests/golden/*.json`), and every operation by the name and the parameters there.
+#![allow(dead_code)] // each test program uses a part
+
+use gradus::autograd::{Op, Var};
+use gradus::tensor::ops::attention::Attention;
+use gradus::tensor::ops::cross_entropy::{CrossEntropy, Reduction};
+use gradus::tensor::ops::unary::UnaryOp;
+use gradus::tensor::{DType, Result, Tensor};
+use serde_json::Value;
+
+/// A number; those that JSON lacks are strings.
+pub fn number(value: &Value) -> f64 {
+    match value {
+        Value::String(name) => name.parse().unwrap(),
+        value => value.as_f64().unwrap(),
+    }
+}
+
+pub fn numbers(value: &Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().map(number).collect()
+}
+
+pub fn sizes(value: &Value) -> Vec<usize> {
+    numbers(value).into_iter().map(|x| x as usize).collect()
+}
+
+pub fn tensor(values: &[f64], shape: &[usize], dtype: DType) -> Tensor {
+    Tensor::from_slice(values, shape).unwrap().to_dtype(dtype).unwrap()
+}
+
+/// Parameters of an entry.
+pub struct Parameters<'a>(pub &'a Value);
+
+impl Parameters<'_> {
+    pub fn number(&self, name: &str) -> f64 {
+        number(self.0.get(name).unwrap_or_else(|| panic!("no number {name} in {}", self.0)))
+    }
+
+    fn number_or(&self, name: &str, default: f64) -> f64 {
+        self.0.get(name).map_or(default, number)
+    }
+
+    pub fn reduction(&self) -> Reduction {
+        match self.0["reduction"].as_str().unwrap() {
+            "mean" => Reduction::Mean,
+            "sum" => Reduction::Sum,
+            _ => Reduction::None,
+        }
+    }
+
+    fn size(&self, name: &str) -> usize {
+        self.number(name) as usize
+    }
+
+    fn dim(&self) -> isize {
+        self.number("dim") as isize
+    }
+
+    pub fn dims(&self) -> Vec<isize> {
+        numbers(&self.0["dims"]).into_iter().map(|d| d as isize).collect()
+    }
+
+    fn shape(&self) -> Vec<usize> {
+        sizes(&self.0["shape"])
+    }
+
+    fn ids(&self) -> Tensor {
+        let ids = numbers(&self.0["ids"]);
+        let shape = self.0.get("ids_shape").map_or(vec![ids.len()], sizes);
+        tensor(&ids, &shape, DType::U32)
+    }
+}
+
+pub fn apply(op: Op, v: &[Var], p: &Parameters) -> Result<Var> {
+    match op {
+        Op::Unary(UnaryOp::Affine { .. }) => {
+            v[0].affine(p.number_or("mul", 1.5), p.number_or("add", -0.5))
+        }
+        Op::Unary(UnaryOp::Powf(_)) => v[0].powf(p.number_or("exponent", 3.0)),
+        Op::Unary(UnaryOp::Clamp { .. }) => {
+            v[0].clamp(p.number_or("min", -0.5), p.number_or("max", 0.75))
+        }
+        Op::Unary(op) => v[0].unary(op),
+        Op::Binary(op) => v[0].binary(op, &v[1]),
+        Op::Custom(name) => panic!("{name} is no operation of the engine"),
+        Op::Cast => v[0].to_dtype(DType::F64)?.to_dtype(DType::F32),
+        Op::Reshape => v[0].reshape(&p.shape()),
+        Op::Permute => v[0].permute(&p.dims()),
+        Op::Narrow => v[0].narrow(p.dim(), p.size("start"), p.size("length")),
+        Op::BroadcastTo => v[0].broadcast_to(&p.shape()),
+        Op::Where => {
+            let mask = tensor(&numbers(&p.0["mask"]), &sizes(&p.0["mask_shape"]), DType::U8);
+            v[0].where_(&mask.to_device(v[0].device())?, &v[1])
+        }
+        Op::Sum => v[0].sum(&p.dims(), false),
+        Op::Mean => v[0].mean(&p.dims(), false),
+        Op::Max => v[0].max(&p.dims(), false),
+        Op::Min => v[0].min(&p.dims(), false),
+        Op::Var => v[0].var(&p.dims(), false, p.size("correction")),
+        Op::LogSumExp => v[0].logsumexp(&p.dims(), false),
+        Op::SumTo => v[0].sum_to(&p.shape()),
+        Op::Matmul => v[0].matmul(&v[1]),
+        Op::Linear => v[0].linear(&v[1], v.get(2)),
+        Op::LinearGelu => v[0].linear_gelu(&v[1], v.get(2)),
+        Op::Softmax => v[0].softmax(p.dim()),
+        Op::LogSoftmax => v[0].log_softmax(p.dim()),
+        Op::LayerNorm => v[0].layer_norm(&v[1], &v[2], p.number("eps")),
+        Op::CrossEntropy => {
+            let weight = p.0["weight"].as_array().map(|w| {
+                let values: Vec<f64> = w.iter().map(|x| x.as_f64().unwrap()).collect();
+                let weight = tensor(&values, &[values.len()], v[0].dtype());
+                weight.to_device(v[0].device()).unwrap()
+            });
+            let options = CrossEntropy {
+                ignore_index: Some(99),
+                label_smoothing: p.number("smoothing"),
+                weight,
+                reduction: p.reduction(),
+            };
+            v[0].cross_entropy(&p.ids().to_device(v[0].device())?, &options)
+        }
+        Op::Attention => {
+            let options =
+                Attention { heads: p.size("heads"), scale: p.number("scale"), dropout: None };
+            v[0].attention(&v[1], &v[2], &p.ids(), &options)
+        }
+        Op::IndexSelect => v[0].index_select(p.dim(), &p.ids()),
+        Op::IndexAdd => v[0].index_add(p.dim(), &p.ids(), &v[1]),
+        Op::Gather => v[0].gather(p.dim(), &p.ids()),
+        Op::ScatterAdd => v[0].scatter_add(p.dim(), &p.ids(), &v[1]),
+        Op::Embedding => v[0].embedding(&p.ids()),
+        Op::Cat => Var::cat(&v.iter().collect::<Vec<_>>(), p.dim()),
+        Op::PadZeros => v[0].pad_zeros(p.dim(), p.size("before"), p.size("after")),
+        Op::Flip => v[0].flip(&p.dims()),
+        // The fused ones are compared with what they are composed of.
+        Op::Alias
+        | Op::Dropout
+        | Op::Checkpoint
+        | Op::LinearCat
+        | Op::AttentionQkvPacked
+        | Op::DropoutAddLayerNorm => {
+            unreachable!("{} has no golden values", op.name())
+        }
+    }
+}
