@@ -76,7 +76,7 @@ impl Graph<'_> {
             3 => x.max(&[1], true),
             4 => x.min(&[0], true),
             5 => x.maximum(&x.flip(&[0, 1])?.mul_scalar(0.37)?),
-            _ => Ok(x.sort(1, n % 2 == 0)?.0),
+            _ => Ok(x.sort(1, n.is_multiple_of(2))?.0),
         }
     }
 
@@ -153,8 +153,11 @@ impl Graph<'_> {
         let (scale, shift) = (&row(w)?.add_scalar(1.0)?, &row(a)?);
         let key = RngKey::new(n as u64);
         let offsets = Self::ids([0, rows / 2, rows].into_iter(), a)?;
-        let options =
-            Attention { heads: 1, scale: 0.6, dropout: (n / 8 % 2 == 0).then_some((0.3, key)) };
+        let options = Attention {
+            heads: 1,
+            scale: 0.6,
+            dropout: (n / 8).is_multiple_of(2).then_some((0.3, key)),
+        };
         let y = match (n % 7, self.fused) {
             (0, true) => a.layer_norm(scale, shift, EPS),
             (0, false) => layer_norm_composed(a, scale, shift, EPS),

@@ -10,7 +10,8 @@ use gradus_cli::SharedArgs;
 use gradus_models::Pooling;
 use serde::{Deserialize, Serialize};
 
-/// Runs BERT: labels of texts and how often they are right, embeddings, masked words, tagged words, similarity.
+/// Runs BERT: labels of texts and how often they are right, embeddings, masked words, tagged words, similarity,
+/// rankings.
 ///
 /// Texts come from the command line, from a file (--input) or from standard input, one a line. Results go to standard
 /// output, everything else to standard error.
@@ -78,6 +79,13 @@ with --aggregate `spans` instead of `words`. Places are in characters.")]
 
 With --json, a line a pair: {\"text\":…,\"pair\":…,\"similarity\":…}")]
     Similarity(Similarity),
+    /// Texts by how well they answer a query, with a model of one label (a cross-encoder)
+    #[command(after_help = "Examples:
+  infer rerank --model cross-encoder/ms-marco-MiniLM-L6-v2 \"Where is my card?\" \"It is on its way.\" \"The rate is fair.\"
+  infer rerank --model MODEL \"Where is my card?\" --input answers.txt --top-k 3 --json
+
+With --json, a line a text, the best first: {\"index\":…,\"text\":…,\"score\":…}; `index` counts the texts from 0")]
+    Rerank(Rerank),
     /// How well a classifier does on labelled texts: accuracy, F1, confusions, mistakes
     #[command(after_help = "Examples:
   infer evaluate --model runs/banking77 --data data/banking77/test.csv
@@ -308,6 +316,30 @@ pub struct SimilarityFlags {
     /// Column of --input with the second text [default: pair]
     #[arg(long, value_name = "NAME")]
     pub pair_column: Option<String>,
+}
+
+/// `infer rerank`.
+#[derive(Args)]
+pub struct Rerank {
+    /// What the texts are ranked by
+    pub query: String,
+    /// Texts to rank
+    #[arg(conflicts_with = "input")]
+    pub text: Vec<String>,
+    #[command(flatten)]
+    pub flags: RerankFlags,
+}
+
+/// The flags of `infer rerank`.
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct RerankFlags {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub common: ModelFlags,
+    /// Texts to show, the best first [default: all]
+    #[arg(long, value_name = "N")]
+    pub top_k: Option<usize>,
 }
 
 #[cfg(test)]

@@ -378,3 +378,44 @@ fn a_reader_that_has_had_enough_is_no_error() {
     let run = child.wait_with_output().unwrap();
     assert_eq!((run.status.code(), stderr(&run).as_str()), (Some(0), ""));
 }
+
+#[test]
+fn rerank() {
+    let model = Model::new(Head::Rank);
+    let base = ["rerank", "--model", model.path(), TEXTS[0]];
+    let texts = &TEXTS[1..];
+    let found = lines(&infer(&[&base[..], &["--json"], texts].concat()));
+    assert_eq!(found.len(), texts.len());
+    assert_eq!(keys(&found[0]), ["index", "score", "text"]);
+    let scores: Vec<f64> = found.iter().map(|r| r["score"].as_f64().unwrap()).collect();
+    assert!(scores.is_sorted_by(|a, b| a >= b) && scores[0] > scores[3], "{scores:?}");
+    // Each score is that of the pair, and belongs to its text.
+    let path = model.file("pairs.csv");
+    let rows = texts.iter().map(|text| format!("\"{}\",\"{text}\"\n", TEXTS[0]));
+    fs::write(&path, format!("text,pair\n{}", rows.collect::<String>())).unwrap();
+    let input = ["classify", "--model", model.path(), "--input", path.to_str().unwrap()];
+    let pairs = lines(&infer(&[&input[..], &["--pair-column", "pair", "--json"]].concat()));
+    for record in &found {
+        let index = record["index"].as_u64().unwrap() as usize;
+        assert_eq!(record["text"], texts[index]);
+        let expected = pairs[index]["labels"][0]["score"].as_f64().unwrap();
+        assert!((record["score"].as_f64().unwrap() - expected).abs() < 1e-6);
+    }
+    let best = lines(&infer(&[&base[..], &["--json", "--top-k", "1"], texts].concat()));
+    assert_eq!(best, found[..1]);
+    let people = stdout(&infer(&[&base[..], texts].concat()));
+    let expected = format!("{:.4}  {}", scores[0], found[0]["text"].as_str().unwrap());
+    assert_eq!(people.lines().next().unwrap(), expected);
+
+    // Texts of a file; models of several labels.
+    let path = model.file("texts.txt");
+    fs::write(&path, texts.join("\n")).unwrap();
+    let input = ["--input", path.to_str().unwrap(), "--json"];
+    assert_eq!(lines(&infer(&[&base[..], &input].concat())), found);
+    let classifier = Model::new(Head::Sequence(Pooling::Mean));
+    let refused = infer(&["rerank", "--model", classifier.path(), "a", "b"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(stderr(&refused).contains("3 labels"), "{}", stderr(&refused));
+    let zero = infer(&[&base[..], &["--top-k", "0", "a"]].concat());
+    assert_eq!(zero.status.code(), Some(2));
+}

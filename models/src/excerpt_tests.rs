@@ -33,8 +33,8 @@ fn tokenizer(flags: [bool; 4]) -> Tokenizer {
 
 /// The tokenizer that takes excerpts of all texts, and the one that takes none.
 fn both(flags: [bool; 4]) -> (Tokenizer, Tokenizer) {
-    let whole = Tokenizer { excerpts: None, ..tokenizer(flags) };
-    let mut part = tokenizer(flags);
+    let (mut whole, mut part) = (tokenizer(flags), tokenizer(flags));
+    whole.excerpts = None;
     part.excerpts.as_mut().unwrap().short = 0;
     (part, whole)
 }

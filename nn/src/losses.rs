@@ -1,6 +1,7 @@
 //! Loss functions, with PyTorch's names, formulas and defaults.
 
 use gradus_autograd::Var;
+use gradus_tensor::layout::broadcast_shapes;
 use gradus_tensor::{Result, Tensor, bail};
 
 pub use gradus_tensor::ops::cross_entropy::{CrossEntropy, Reduction};
@@ -110,8 +111,13 @@ pub fn cosine_similarity(a: &Var, b: &Var, dim: isize, eps: f64) -> Result<Var> 
     if floor.is_nan() || floor < f32::MIN_POSITIVE as f64 {
         bail!("cosine_similarity", "eps is {eps}; it must be at least 1.1e-19, usually 1e-8");
     }
+    // Broadcast first: a single number along `dim` is a vector of equal ones, and its norm is that vector's.
+    let shape = broadcast_shapes("cosine_similarity", a.shape(), b.shape())?;
     let norm = |x: &Var| x.square()?.sum(&[dim], true)?.clamp(floor, f64::INFINITY)?.sqrt();
-    let unit = |x: &Var| x.div(&norm(x)?);
+    let unit = |x: &Var| {
+        let x = x.broadcast_to(&shape)?;
+        x.div(&norm(&x)?)
+    };
     unit(a)?.mul(&unit(b)?)?.sum(&[dim], false)
 }
 

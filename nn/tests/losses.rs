@@ -98,6 +98,10 @@ fn cosines() {
         let loss = cosine_embedding(&a, &b, &targets, 0.1, reduction).unwrap();
         check(&case, &loss, &[("a", &a), ("b", &b)], 1e-6);
     }
+    // One number along the dimension is a vector of equal ones.
+    let one = |values: &[f32]| Var::leaf(Tensor::from_slice(values, &[1, values.len()]).unwrap());
+    let y = cosine_similarity(&one(&[2.0]), &one(&[3.0, 3.0, 3.0]), 1, 1e-8).unwrap();
+    assert!((y.item().unwrap() - 1.0).abs() < 1e-6, "{y}");
     let a = leaf("cosine_similarity.a");
     assert!(cosine_similarity(&a, &a, 1, 0.0).is_err());
     assert!(cosine_embedding(&a, &a, &targets, 0.0, Reduction::Mean).is_err());

@@ -75,7 +75,7 @@ fn truth(make: Make, pattern: &[(bool, bool)]) -> Vec<[f64; 2]> {
 fn patterns() -> Vec<Vec<(bool, bool)>> {
     let random = |n: u64| {
         let key = RngKey::new(n);
-        (0..12).map(|i| (key.word(i) % 3 == 0, key.word(100 + i) % 5 < 3)).collect()
+        (0..12).map(|i| (key.word(i).is_multiple_of(3), key.word(100 + i) % 5 < 3)).collect()
     };
     let mut patterns: Vec<Vec<(bool, bool)>> = (0..12).map(random).collect();
     // Three skipped, then b thaws; b is away while steps are skipped; b takes part in skipped ones alone.

@@ -26,7 +26,7 @@ pub struct Peer(pub SocketAddr);
 const MOST_SECONDS: f64 = 86_400.0;
 
 /// Paths that anybody may see: whoever balances the load has no key.
-const OPEN: [&str; 13] = [
+const OPEN: [&str; 14] = [
     "/health",
     "/ping",
     "/v2/health/live",
@@ -40,6 +40,7 @@ const OPEN: [&str; 13] = [
     "/page.js",
     "/load.js",
     "/request.js",
+    "/attention.js",
 ];
 
 /// Counts a request while it is being answered, even if its client goes.
@@ -331,4 +332,32 @@ fn unique() -> u64 {
     static STATE: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     static COUNT: AtomicU64 = AtomicU64::new(0);
     STATE.hash_one(COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_failure_of_the_server_tells_nothing_of_its_insides() {
+        let problem =
+            Problem::new(Kind::Internal, "/srv/models/a/model.safetensors: [matmul] (3, 4)");
+        for protocol in [
+            Protocol::Tei,
+            Protocol::Cohere,
+            Protocol::OpenAi,
+            Protocol::TorchServe,
+            Protocol::TfServing,
+            Protocol::KServe,
+        ] {
+            let answer = shaped(protocol, &problem, &Response::default());
+            assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            let said = String::from_utf8_lossy(&body);
+            assert!(said.contains("x-request-id"), "{said}");
+            assert!(!said.contains("/srv") && !said.contains("matmul"), "{said}");
+        }
+    }
 }

@@ -3,6 +3,8 @@
 //! A name may be that of the hub, `organisation/model`, so that clients which come from other servers find their model.
 //! In a path its slash is `%2F`, as clients of some protocols write it, or bare, as others do.
 
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+
 use crate::error::{Problem, Result};
 
 /// Checks that a name may stand in a path: one part, or two as the hub has them.
@@ -21,6 +23,39 @@ pub fn check(name: &str) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// Other names of models. They stay when a model is replaced, unloaded or loaded again.
+#[derive(Default)]
+pub struct Aliases(RwLock<Vec<(String, String)>>);
+
+impl Aliases {
+    fn read(&self) -> RwLockReadGuard<'_, Vec<(String, String)>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives a model another name.
+    ///
+    /// # Errors
+    /// When the name may not stand in a path.
+    pub fn add(&self, alias: &str, model: &str) -> Result<()> {
+        check(alias)?;
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|(name, _)| name != alias);
+        all.push((alias.to_string(), model.to_string()));
+        Ok(())
+    }
+
+    /// The other names of a model.
+    pub fn of(&self, model: &str) -> Vec<String> {
+        let all = self.read();
+        all.iter().filter(|(_, of)| of == model).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The model that has this other name.
+    pub fn model(&self, alias: &str) -> Option<String> {
+        self.read().iter().find(|(name, _)| name == alias).map(|(_, model)| model.clone())
+    }
 }
 
 /// Where a model's name stands in paths.

@@ -260,7 +260,7 @@ fn run(
         log.event(Level::Info, "model loaded", fields);
     }
     for (alias, name) in &settings.aliases {
-        models.alias(alias, name).map_err(|problem| Failure::error(problem.message))?;
+        models.aliases.add(alias, name).map_err(|problem| Failure::error(problem.message))?;
     }
     let store = flags.model_store.as_ref().map(|store| store.canonicalize()).transpose()?;
     let app = Arc::new(App {
@@ -358,4 +358,25 @@ fn announce(shared: &SharedArgs, what: &str, url: &str) -> Outcome {
     }
     out.flush()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hub_ids_are_names_of_their_models() {
+        let model = |name: &str, source: &str| (name.to_string(), source.to_string());
+        let models = [
+            model("embed", "sentence-transformers/all-MiniLM-L6-v2"),
+            model("again", "sentence-transformers/all-MiniLM-L6-v2"),
+            // Folders are no ids.
+            model("source", "../serve/src"),
+            model("tests", "tests/common"),
+            model("plain", "bert-base-uncased"),
+        ];
+        let found = aliases(&["a=plain".into()], &models, false).unwrap_or_default();
+        let id = ("sentence-transformers/all-MiniLM-L6-v2".into(), "embed".into());
+        assert_eq!(found, [("a".into(), "plain".into()), id]);
+    }
 }

@@ -16,6 +16,7 @@ use gradus_tensor::Device;
 use crate::ask::Text;
 use crate::error::{Kind, Problem, Result};
 use crate::metrics::Metrics;
+use crate::names::Aliases;
 use crate::pipeline::{Compute, Pipeline, Task};
 use crate::scheduler::{Options, Scheduler, Terms};
 
@@ -186,8 +187,8 @@ pub struct Listed {
 pub struct Registry {
     /// In the order of their registration; the first of a task is the one for requests that name none.
     models: RwLock<Vec<(String, Versions)>>,
-    /// Other names: of which model.
-    aliases: RwLock<Vec<(String, String)>>,
+    /// Other names of the models.
+    pub aliases: Aliases,
     options: Options,
     compute: Compute,
     metrics: Arc<Metrics>,
@@ -200,7 +201,7 @@ impl Registry {
     pub fn new(options: Options, compute: Compute, metrics: Arc<Metrics>) -> Registry {
         Registry {
             models: RwLock::default(),
-            aliases: RwLock::default(),
+            aliases: Aliases::default(),
             options,
             compute,
             metrics,
@@ -217,40 +218,16 @@ impl Registry {
         self.models.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives a model another name; it stays when the model is replaced, unloaded or loaded again.
-    ///
-    /// # Errors
-    /// When the name may not stand in a path.
-    pub fn alias(&self, alias: &str, model: &str) -> Result<()> {
-        crate::names::check(alias)?;
-        let mut aliases = self.aliases.write().unwrap_or_else(PoisonError::into_inner);
-        aliases.retain(|(name, _)| name != alias);
-        aliases.push((alias.to_string(), model.to_string()));
-        Ok(())
-    }
-
-    /// The other names of a model.
-    pub fn aliases(&self, model: &str) -> Vec<String> {
-        let aliases = self.aliases.read().unwrap_or_else(PoisonError::into_inner);
-        aliases.iter().filter(|(_, of)| of == model).map(|(name, _)| name.clone()).collect()
-    }
-
     /// The name by which a model is listed, of any of its names: its own one before an alias of another.
     pub fn resolve(&self, name: &str) -> String {
-        if self.read().iter().any(|(known, _)| known == name) {
-            return name.to_string();
-        }
-        let aliases = self.aliases.read().unwrap_or_else(PoisonError::into_inner);
-        let model =
-            aliases.iter().find(|(alias, _)| alias == name).map(|(_, model)| model.as_str());
-        model.unwrap_or(name).to_string()
+        let own = self.read().iter().any(|(known, _)| known == name);
+        let alias = if own { None } else { self.aliases.model(name) };
+        alias.unwrap_or_else(|| name.to_string())
     }
 
-    /// Whether a model has this name, or had it from the start.
+    /// Whether a model has this name, or will have it when it is loaded again.
     pub fn knows(&self, name: &str) -> bool {
-        let aliases = self.aliases.read().unwrap_or_else(PoisonError::into_inner);
-        let alias = aliases.iter().any(|(alias, _)| alias == name);
-        alias || self.read().iter().any(|(known, _)| known == name)
+        self.read().iter().any(|(known, _)| known == name) || self.aliases.model(name).is_some()
     }
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Vec<(String, Versions)>> {

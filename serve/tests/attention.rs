@@ -127,6 +127,7 @@ fn the_page_brings_all_it_needs() {
         ("/page.js", "text/javascript"),
         ("/load.js", "text/javascript"),
         ("/request.js", "text/javascript"),
+        ("/attention.js", "text/javascript"),
         ("/docs", "text/html"),
         ("/docs.css", "text/css"),
         ("/docs.js", "text/javascript"),

@@ -372,7 +372,7 @@ fn hugging_face() {
             ("/parameters/top_k", json!(2), Obeyed),
             ("/parameters/targets", json!(["card", "fee"]), Obeyed),
             ("/parameters/targets", json!("card"), Obeyed),
-            ("/parameters/targets", json!([]), Refused(422)),
+            ("/parameters/targets", json!([]), Refused(400)),
             ("/parameters/targets", json!(["card", "of two words"]), Refused(422)),
             ("/parameters/function_to_apply", json!("none"), Refused(422)),
         ],
@@ -512,6 +512,24 @@ fn kserve() {
     let bytes = with(&base, "/parameters/binary_data_output", &json!(true));
     let bytes = server.post("/v2/models/intents/infer", bytes);
     assert!(bytes.header("inference-header-content-length").is_some());
+}
+
+#[test]
+fn attention() {
+    let (server, _dir) = server();
+    let long = format!("fee {} card", "my ".repeat(70));
+    check(
+        &server,
+        "/attention",
+        &json!({"inputs": long, "model": "tiny"}),
+        &[
+            ("/layer", json!(1), Obeyed),
+            ("/head", json!(1), Obeyed),
+            ("/prompt_name", json!("query"), Obeyed),
+            ("/truncation_direction", json!("Left"), Obeyed),
+            ("/layers", json!(1), Refused(422)),
+        ],
+    );
 }
 
 /// As the pipeline of `transformers`: the function of each logit, whatever config.json says.

@@ -225,6 +225,35 @@ fn bodies_have_limits() {
     assert_eq!(server.post("/embed", nested).code, 422);
 }
 
+/// A text that stands in many inputs must not become gigabytes.
+#[test]
+fn a_body_is_not_multiplied() {
+    let heads = [("ranker", Head::Rank), ("intents", Head::Sequence(Pooling::Mean))];
+    let (server, _dir) = Server::tiny(&heads, &[]);
+    let (long, many) = ("a ".repeat(500_000), vec!["b"; 500]);
+    let ranking = server.post("/rerank", json!({"query": long, "texts": many}));
+    assert_eq!(
+        (ranking.code, ranking.text().contains("`query`")),
+        (413, true),
+        "{}",
+        ranking.text()
+    );
+    let cohere = server.post("/v1/rerank", json!({"query": long, "documents": many}));
+    assert_eq!(cohere.code, 413, "{}", cohere.text());
+    let context = json!({"context": {"text": long}, "examples": vec![json!({}); 500]});
+    assert_eq!(server.post("/v1/models/intents:classify", context).code, 413);
+    // A text of megabytes by itself is cut.
+    let one = json!({"query": long, "texts": ["b"]});
+    assert_eq!(server.post("/rerank", one).code, 200);
+    for direction in ["Left", "Right"] {
+        let one = json!({"model": "intents", "inputs": long, "truncation_direction": direction});
+        assert_eq!(server.post("/predict", one).code, 200);
+    }
+    let whole = json!({"model": "intents", "inputs": long, "truncate": false});
+    assert_eq!(server.post("/predict", whole).code, 413);
+    assert_eq!(server.post("/tokenize", json!({"inputs": long})).code, 413);
+}
+
 #[test]
 fn slow_clients_are_let_go() {
     let (server, _dir) = Server::tiny(&[("tiny", Head::None)], &["--read-timeout", "0.3"]);

@@ -79,7 +79,8 @@ fn reduced(x: f32) -> Angle {
 
 fn sine_of_quadrant(r: f32, quadrant: u32) -> f32 {
     let z = r * r;
-    let sine = ((-1.9515295891e-4 * z + 8.3321608736e-3) * z - 1.6666654611e-1) * z * r + r;
+    let far = ((-1.9515295891e-4 * z + 8.3321608736e-3) * z - 1.6666654611e-1) * z * r + r;
+    let sine = select(far, r, abs(r) < 2.0e-4); // −0 too
     let cosine =
         ((2.443315711809948e-5 * z - 1.388731625493765e-3) * z + 4.166664568298827e-2) * z * z - 0.5 * z + 1.0;
     let value = select(sine, cosine, (quadrant & 1u) != 0u);

@@ -4,14 +4,18 @@ use crate::{Scalar, Shader, WALK, assemble};
 
 const TEXT: &str = include_str!("index.wgsl");
 
-fn shader(entry: &'static str, scalar: Scalar, base: bool, inputs: u32) -> Shader {
+/// Additions to one element that [`add_rows`] sums on their own.
+pub const RUN: u32 = 256;
+
+fn shader(entry: &'static str, scalar: Scalar, base: bool, run: u32, inputs: u32) -> Shader {
     let definitions = [
+        ("RUN", run.to_string()),
         ("T", scalar.stored().to_string()),
         ("KIND", entry.to_string()),
         ("BASE", (base as u32).to_string()),
     ];
     Shader {
-        label: format!("index.{entry}.{}{}", scalar.name(), if base { ".base" } else { "" }),
+        label: format!("index.{entry}.{}.{run}{}", scalar.name(), if base { ".base" } else { "" }),
         source: assemble(scalar.needs(), &[WALK, TEXT], &definitions),
         entry,
         inputs,
@@ -22,23 +26,25 @@ fn shader(entry: &'static str, scalar: Scalar, base: bool, inputs: u32) -> Shade
 
 /// `y = x[ids]`: buffers x, ids, y.
 pub fn look_up(scalar: Scalar) -> Shader {
-    shader("look_up", scalar, false, 2)
+    shader("look_up", scalar, false, 1, 2)
 }
 
-/// `y[r] = base[r] + Σ source[j]`: buffers source, table, (base,) y.
-pub fn add_rows(scalar: Scalar, base: bool) -> Shader {
-    shader("add_rows", scalar, base, 2 + base as u32)
+/// `y[r] = base[r] + Σ source[j]`, in runs of `run` (1: one after another to the base): buffers source, table, (base,) y.
+pub fn add_rows(scalar: Scalar, base: bool, run: u32) -> Shader {
+    shader("add_rows", scalar, base, run, 2 + base as u32)
 }
 
 /// `y[index] += source`: buffers index, source, y.
 pub fn scatter_add(scalar: Scalar) -> Shader {
-    shader("scatter_add", scalar, false, 2)
+    shader("scatter_add", scalar, false, 1, 2)
 }
 
 pub(crate) fn variants() -> Vec<Shader> {
     let mut all: Vec<Shader> = Scalar::ALL.map(look_up).into();
     for scalar in Scalar::FLOATS {
-        all.extend([add_rows(scalar, false), add_rows(scalar, true), scatter_add(scalar)]);
+        let adding = [(false, RUN), (true, RUN), (true, 1)];
+        all.extend(adding.map(|(base, run)| add_rows(scalar, base, run)));
+        all.push(scatter_add(scalar));
     }
     all
 }

@@ -8,8 +8,8 @@
 // look_up and add_rows: one thread makes one element of y. add_rows finds its additions in a table made
 // on the CPU: entries 0..=rows say where in it the list of row r begins, the rest are those lists, j
 // ascending. scatter_add: one thread goes along one line of the indexed dimension.
-// Order of reduction: the additions to one element are made one after another in order of j, in f32,
-// starting from the base (or 0). No element belongs to two threads, so nothing is lost and no run
+// Order of reduction: the additions to one element are made in order of j, in f32; those of add_rows in runs of $RUN, whose
+// sums are added to the base (or 0); those of scatter_add one after another to what is there. No element belongs to two threads, so nothing is lost and no run
 // differs from another.
 
 #if KIND == look_up
@@ -61,8 +61,15 @@ fn add_rows(
     let first = position(0u, i);
     let row = position(1u, i);
     let end = table[row + 1u];
-    for (var at = table[row]; at < end; at++) {
-        sum += f32(source[first + table[at] * p.word]);
+    var at = table[row];
+    while (at < end) {
+        let rest = min(end - at, u32($RUN));
+        var run = f32(source[first + table[at] * p.word]);
+        for (var j = at + 1u; j < at + rest; j++) {
+            run += f32(source[first + table[j] * p.word]);
+        }
+        sum += run;
+        at += rest;
     }
     y[i] = $T(sum);
 }

@@ -14,8 +14,10 @@
 // `totals`: adds the parts of several norms, each a matrix [blocks, columns]. A workgroup of 64 columns × 4 lanes takes
 // one of them; block i goes to lane i mod 4, the lanes join pairwise.
 // Dropout: the words are those of `dropout.wgsl`. A thread makes its elements' own, though four have one counter: so it
-// reads no element that another thread wrote.
-// Numerics: in f32, and w, b, μ and ρ are f32, whatever x, y, g and dx are stored as; the variance is taken in a second pass, so it never cancels.
+// reads no element that another thread wrote, but the row's first.
+// Numerics: in f32, and w, b, μ and ρ are f32, whatever x, y, g and dx are stored as; the mean is taken
+// from the first element on, so that a constant row has no variance and a row far from 0 has its own; the variance in a
+// second pass, so it never cancels, and without what the mean's rounding adds to it.
 
 #if DROPOUT
 // `at` counts from the tensor's first element.
@@ -83,17 +85,24 @@ fn forward(
 #end
     }
 #end
-    var sum = 0.0;
+#if KEEP
+    storageBarrier(); // the first element is another thread's
+#end
+    let first = value(at);
+    var distances = 0.0;
     for (var i = local; i < args.n; i += $W) {
-        sum += value(at + i);
+        distances += value(at + i) - first;
     }
-    let mean = sum_of_row(sum, local) / count;
+    let distance = sum_of_row(distances, local) / count;
+    let mean = rounded(first + distance);
+    let left = (first - mean) + distance;
     var squares = 0.0;
     for (var i = local; i < args.n; i += $W) {
         let d = value(at + i) - mean;
         squares += d * d;
     }
-    let rstd = 1.0 / sqrt(sum_of_row(squares, local) / count + args.eps);
+    let spread = sum_of_row(squares, local) / count - left * left;
+    let rstd = 1.0 / sqrt(select(spread, 0.0, spread < 0.0) + args.eps);
     for (var i = local; i < args.n; i += $W) {
         let normed = (value(at + i) - mean) * rstd;
         y[at + i] = $T(normed * w[args.offsets[W_AT] + i] + b[args.offsets[W_AT + 1u] + i]);

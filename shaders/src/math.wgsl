@@ -87,7 +87,7 @@ fn tanh_(x: f32) -> f32 {
     q = q * z - 3.3333282e-1;
     let small = x + x * z * q;
     let large = 1.0 - 2.0 / (exp_(2.0 * a) + 1.0);
-    return select(select(large, -large, x < 0.0), small, a < 0.625);
+    return select(select(select(large, -large, x < 0.0), small, a < 0.625), x, a < 2.0e-4); // −0 too
 }
 
 // The standard normal distribution function Φ(x) and density φ(x).

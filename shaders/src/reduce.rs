@@ -37,7 +37,7 @@ impl Division {
 /// What is computed, as the text names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reduction {
-    /// Of each element: `plain`, `square` (of the distance from the centre), `exp` (likewise).
+    /// Of each element: `plain`, `minus` (the distance from the centre), `square` and `exp` of that.
     pub map: &'static str,
     /// Of two: `sum`, `prod`, `max`, `min`.
     pub join: &'static str,
@@ -46,15 +46,16 @@ pub struct Reduction {
 }
 
 /// Every reduction that `tensor/src/gpu/reduce.rs` launches; those after the fourth for floats only.
-pub const REDUCTIONS: [Reduction; 10] = [
+pub const REDUCTIONS: [Reduction; 11] = [
     Reduction { map: "plain", join: "sum", finish: "none" },
     Reduction { map: "plain", join: "prod", finish: "none" },
     Reduction { map: "plain", join: "max", finish: "none" },
     Reduction { map: "plain", join: "min", finish: "none" },
     Reduction { map: "plain", join: "sum", finish: "divide" },
     Reduction { map: "plain", join: "sum", finish: "log" },
+    Reduction { map: "minus", join: "sum", finish: "none" },
+    Reduction { map: "minus", join: "sum", finish: "divide" },
     Reduction { map: "square", join: "sum", finish: "none" },
-    Reduction { map: "square", join: "sum", finish: "divide" },
     Reduction { map: "exp", join: "sum", finish: "none" },
     Reduction { map: "exp", join: "sum", finish: "log" },
 ];

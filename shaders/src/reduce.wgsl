@@ -7,7 +7,7 @@
 // Order of reduction: element r of a block goes to lane r mod $LANES, in ascending order; the lanes
 // join pairwise. It follows from the shape alone, not from strides nor from the driver.
 // Numerics: floats in f32, and so is y, also of x in f16; integers wrap around. The variance is taken about a mean of an earlier
-// launch, log-sum-exp about such a maximum.
+// launch, which is taken from the first element on; log-sum-exp about a maximum.
 
 struct Args {
     outputs: u32,
@@ -96,6 +96,9 @@ fn finite(m: f32) -> f32 {
 
 #if MAP == plain
 fn map(x: $T, o: u32) -> $T { return x; }
+#end
+#if MAP == minus
+fn map(x: f32, o: u32) -> f32 { return x - centre[o]; }
 #end
 #if MAP == square
 fn map(x: f32, o: u32) -> f32 {

@@ -13,8 +13,12 @@ struct Rows {
     key0: u32,              // its key, and the factor of what is kept
     key1: u32,
     scale: f32,
+    zero: u32,              // 0
 }
 var<immediate> args: Rows;
+
+// x, of which a compiler cannot tell where it comes from: it would take b for (a + b) − a, and what rounding left is lost.
+fn rounded(x: f32) -> f32 { return bitcast<f32>(bitcast<u32>(x) ^ args.zero); }
 
 var<workgroup> lanes: array<f32, $W>;
 

@@ -15,12 +15,14 @@
 fn op_neg(x: f32) -> f32 { return -x; }
 fn op_abs(x: f32) -> f32 { return abs(x); }
 fn op_sign(x: f32) -> f32 {
-    return select(select(x * 0.0, -1.0, x < 0.0), 1.0, x > 0.0);
+    // 0 and NaN are themselves; a driver may take x·0 for 0.
+    return select(select(x, -1.0, x < 0.0), 1.0, x > 0.0);
 }
 fn op_exp(x: f32) -> f32 { return exp_(x); }
 fn op_log(x: f32) -> f32 { return ln_(x); }
 fn op_log1p(x: f32) -> f32 {
-    let u = 1.0 + x;
+    // Without its last bit, lest a driver take x for u − 1.
+    let u = bitcast<f32>(bitcast<u32>(1.0 + x) & 0xfffffffeu);
     // ln(u)·x/(u − 1) corrects the rounding of 1 + x (Kahan); infinity would divide by itself.
     let corrected = select(ln_(u) * (x / (u - 1.0)), x, u == 1.0);
     return select(corrected, x, bitcast<u32>(x) == 0x7f800000u);
@@ -34,7 +36,11 @@ fn op_sin(x: f32) -> f32 { return sin_(x); }
 fn op_cos(x: f32) -> f32 { return cos_(x); }
 #end
 fn op_tanh(x: f32) -> f32 { return tanh_(x); }
-fn op_sigmoid(x: f32) -> f32 { return 1.0 / (1.0 + exp_(-x)); }
+fn op_sigmoid(x: f32) -> f32 {
+    // e^−|x| never overflows, so what is small keeps its digits.
+    let e = exp_(-abs(x));
+    return select(1.0, e, x < 0.0) / (1.0 + e);
+}
 fn op_softplus(x: f32) -> f32 {
     // max(x, 0) + ln(1 + e^-|x|): no overflow on either side.
     return op_relu(x) + op_log1p(exp_(-abs(x)));
@@ -65,8 +71,9 @@ fn d_gelu(x: f32) -> f32 {
 fn d_gelu_tanh(x: f32) -> f32 {
     let t = tanh_(0.7978845608028654 * (x + 0.044715 * x * x * x));
     let du = 0.7978845608028654 * (1.0 + 0.134145 * x * x);
-    // Far out t is ±1, and x² may be infinite; x − x is 0, but NaN of an infinite x, as PyTorch's.
-    let slope = select((1.0 - t * t) * (0.5 * x * du), x - x, t * t == 1.0);
+    // Far out t is ±1, and x² may be infinite; of an infinite x there is no slope, as PyTorch has it.
+    let none = select(0.0, quiet_nan(), (bitcast<u32>(x) & 0x7fffffffu) == 0x7f800000u);
+    let slope = select((1.0 - t * t) * (0.5 * x * du), none, t * t == 1.0);
     return 0.5 * (1.0 + t) + slope;
 }
 fn d_silu(x: f32) -> f32 {

@@ -59,7 +59,8 @@ pub trait Element: bytemuck::Pod + Send + Sync + PartialOrd + fmt::Debug + 'stat
     const WIDE: bool = matches!(Self::DTYPE, DType::F32);
     /// Widens to f64 (exact for every element type).
     fn to_f64(self) -> f64;
-    /// Narrows from f64 as Rust's `as` does: rounds to nearest for floats, saturates for integers.
+    /// Narrows from f64 as Rust's `as` does: rounds to nearest for floats, saturates for integers. To 16 bits by way of f32,
+    /// as PyTorch and GPUs do.
     fn from_f64(value: f64) -> Self;
 }
 
@@ -77,8 +78,8 @@ macro_rules! element {
 element! {
     f32 => F32, |x: f32| x as f64, |x: f64| x as f32;
     f64 => F64, |x: f64| x, |x: f64| x;
-    half::f16 => F16, |x: half::f16| x.to_f64(), half::f16::from_f64;
-    half::bf16 => BF16, |x: half::bf16| x.to_f64(), half::bf16::from_f64;
+    half::f16 => F16, |x: half::f16| x.to_f64(), |x: f64| half::f16::from_f32(x as f32);
+    half::bf16 => BF16, |x: half::bf16| x.to_f64(), |x: f64| half::bf16::from_f32(x as f32);
     u32 => U32, |x: u32| x as f64, |x: f64| x as u32;
     u8 => U8, |x: u8| x as f64, |x: f64| x as u8;
 }

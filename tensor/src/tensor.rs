@@ -271,7 +271,9 @@ impl Tensor {
         })
     }
 
-    /// The same values in another dtype (rounded to nearest; integers saturate).
+    /// The same values in another dtype. Floats are rounded to the nearest, ties to even; beyond the largest they become
+    /// infinite. Integers are cut towards 0 and end at their range's ends: −1 and −∞ become 0, ∞ the largest; NaN becomes
+    /// 0. (PyTorch leaves these conversions to the platform.) A GPU may make 0 of a subnormal number.
     pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
         if dtype == self.dtype {
             return Ok(self.clone());

@@ -186,7 +186,7 @@ def drive(url, out, name, width, height, dark):
             Select(get("#model")).select_by_value(model)
             wait(lambda: get("#go").is_enabled() and not get("#ask-error").is_displayed() and every("#answer *"))
             check(f"{name}: {model} answers, and fits", fits())
-            picture(driver, width, out, f"{name}-{model}")
+            picture(driver, width, out, f"{name}-{model.replace('/', '-')}")
             task = option.text.rpartition("(")[2].rstrip(")")
             if get("#second").is_displayed():
                 ranks(driver, name, get, every, wait)

@@ -194,7 +194,7 @@ class Doors:
                 same = lambda fills, word, id: [(fill[word], fill[id], fill["sequence"]) for fill in fills]
                 assert same(found, "token_str", "token") == same(fills, "token", "id"), (found, fills)
                 near([fill["score"] for fill in found], [fill["score"] for fill in fills])
-        word = self.filled[0][-1]
+        word = self.filled[0][0][-1]
         only = blanks.fill_mask(BLANKS[0], targets=[word["token"]])
         assert [(fill.token_str, fill.sequence) for fill in only] == [(word["token"], word["sequence"])], only
         near([only[0].score], [word["score"]])

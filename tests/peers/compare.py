@@ -6,8 +6,9 @@ import numpy as np
 RELATIVE = {"float64": 1e-12, "float32": 2e-6, "float16": 2e-3, "bfloat16": 1.6e-2}
 
 
-def difference(ours, theirs, factor=1.0):
-    """None, or what differs: dtype, shape, or the worst element. Equal are infinities of one sign, and NaN and NaN."""
+def difference(ours, theirs, factor=1.0, strict=False):
+    """None, or what differs: dtype, shape, or the worst element. Equal are infinities of one sign, and NaN and NaN.
+    With `strict` each element is held to its own size, not to that of the largest."""
     if ours.dtype != theirs.dtype:
         return f"dtype {ours.dtype}, not {theirs.dtype}"
     if ours.shape != theirs.shape:
@@ -18,7 +19,7 @@ def difference(ours, theirs, factor=1.0):
     a, b = ours.astype(np.float64), theirs.astype(np.float64)
     finite = np.isfinite(a) & np.isfinite(b)
     same = (a == b) | (np.isnan(a) & np.isnan(b))
-    largest = np.abs(b, where=finite, out=np.zeros(b.shape)).max()
+    largest = 0.0 if strict else max(1e-3, np.abs(b, where=finite, out=np.zeros(b.shape)).max())
     with np.errstate(invalid="ignore"):
         error = np.where(same, 0.0, np.where(finite, np.abs(a - b), np.inf))
     excess = error - relative * (np.abs(np.where(finite, b, 0.0)) + largest)

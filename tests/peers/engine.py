@@ -85,11 +85,9 @@ class Engine:
     def __init__(self, program, device="cpu"):
         command = [program, "--device", device]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.asked = 0
 
     def ask(self, request):
         """The answer to a request, both as `ops` writes them."""
-        self.asked += 1
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from onnx_operators import NotThere, full, ints, name_of, operator, where
+from onnx_operators import NotThere, full, name_of, operator, where
 
 # Normalisations.
 
@@ -59,9 +59,9 @@ def instance_normalization(e, node, x, weight, bias):
 
 @operator("GroupNormalization")
 def group_normalization(e, node, x, weight, bias):
-    groups = x.reshape(shape=[x.shape[0], node.get("num_groups"), -(-x.array.size // x.shape[0]) // node.get(
-        "num_groups")])
-    y = normed(groups, [2], node.get("epsilon", 1e-5)).reshape(shape=x.shape)
+    count = x.shape[0] * node.get("num_groups")
+    groups = x.reshape(shape=[count, x.array.size // count])
+    y = normed(groups, [1], node.get("epsilon", 1e-5)).reshape(shape=x.shape)
     return y * by_channel(weight, x.ndim) + by_channel(bias, x.ndim)
 
 
@@ -260,6 +260,68 @@ def momentum(e, node, rate, steps, *inputs):
     results = []
     for x, g, v in in_groups(inputs, 3):
         # The second step on, for the engine takes the gradient for the momentum on the first.
-        results.append(x.sgd_(g, v, lr=float(rate.array), momentum=node.get("alpha"), dampening=dampening,
-                              nesterov=node.get("mode") == "nesterov", weight_decay=node.get("norm_coefficient"), step=2))
+        results.append(x.sgd_(g, v, lr=float(rate.array), momentum=node.get("alpha"), dampening=dampening, step=2,
+                              nesterov=node.get("mode") == "nesterov", weight_decay=node.get("norm_coefficient")))
     return regrouped(results)
+
+
+# Recurrent layers of one direction: a step of x and the state, for each place of the sequence.
+
+
+def gates(x, h, w, r, b, count):
+    """x·Wᵀ + h·Rᵀ + both biases, for each of the gates."""
+    first, second = b.chunk(n=2, dim=0)
+    return (x.linear(w, first) + h.linear(r, second)).chunk(n=count, dim=-1)
+
+
+def rnn_step(node, x, h, c, w, r, b, peepholes):
+    return (x.linear(w, b.chunk(n=2, dim=0)[0]) + h.linear(r, b.chunk(n=2, dim=0)[1])).tanh(), None
+
+
+def gru_step(node, x, h, c, w, r, b, peepholes):
+    size = h.shape[-1]
+    part = lambda t, first, count: t.narrow(dim=0, start=first * size, length=count * size)
+    both = b.engine("cat", part(b, 0, 2), part(b, 3, 2), dim=0)
+    update, reset = (gate.sigmoid() for gate in gates(x, h, part(w, 0, 2), part(r, 0, 2), both, 2))
+    recurrent, bias = part(r, 2, 1), part(b, 5, 1)
+    if node.get("linear_before_reset", 0):
+        memory = reset * h.linear(recurrent, bias)
+    else:
+        memory = (reset * h).linear(recurrent, bias)
+    fresh = (x.linear(part(w, 2, 1), part(b, 2, 1)) + memory).tanh()
+    return (1.0 - update) * fresh + update * h, None
+
+
+def lstm_step(node, x, h, c, w, r, b, peepholes):
+    enter, leave, forget, fresh = gates(x, h, w, r, b, 4)
+    if peepholes is not None:
+        p = peepholes.chunk(n=3, dim=0)
+        enter, forget = enter + p[0] * c, forget + p[2] * c
+    c = forget.sigmoid() * c + enter.sigmoid() * fresh.tanh()
+    leave = leave if peepholes is None else leave + p[1] * c
+    return leave.sigmoid() * c.tanh(), c
+
+
+@operator("RNN", "GRU", "LSTM")
+def recurrent(e, node, x, w, r, b=None, lengths=None, h=None, c=None, peepholes=None):
+    if node.get("direction", "forward") != "forward":
+        raise NotThere("a recurrent layer in both directions")
+    step = {"RNN": rnn_step, "GRU": gru_step, "LSTM": lstm_step}[node.op]
+    batch_first, size = node.get("layout", 0), r.shape[-1]
+    x = x.transpose(dim0=0, dim1=1) if batch_first else x
+    length, batch = x.shape[0], x.shape[1]
+    if lengths is not None and (lengths.array != length).any():
+        raise NotThere("sequences of several lengths")
+    zeros = lambda *shape: e("full", shape=list(shape), value=0, dtype="f32")
+    w, r = w.squeeze(dim=0), r.squeeze(dim=0)
+    b = zeros(2 * w.shape[0]) if b is None else b.squeeze(dim=0)
+    h, c = (zeros(batch, size) if state is None else state.squeeze(dim=0) for state in (h, c))
+    peepholes = None if peepholes is None else peepholes.squeeze(dim=0)
+    states = []
+    for at in range(length):
+        h, c = step(node, x.select(dim=0, index=at), h, c, w, r, b, peepholes)
+        states.append(h)
+    every, final = e("stack", *states, dim=0).unsqueeze(dim=1), h.unsqueeze(dim=0)
+    if batch_first:
+        every, final = every.permute(dims=[2, 0, 1, 3]), final.transpose(dim0=0, dim1=1)
+    return [output for name, output in zip(node.outputs, (every, final)) if name]

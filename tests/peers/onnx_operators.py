@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from engine import NAMES, Value
+from engine import NAMES
 
 OPERATORS = {}
 
@@ -286,7 +286,7 @@ def arg_extremum(e, node, x):
     if not node.get("select_last_index", 0):
         return e(op, x, dim=axis, keepdim=keep)
     first = e(op, x.flip(dims=[axis]), dim=axis, keepdim=keep)
-    return (x.shape[axis] - 1) - first.to_dtype(dtype="f32")
+    return full(e, x.shape[axis] - 1, first).sub(first)
 
 
 @operator("GlobalAveragePool", "GlobalMaxPool")

@@ -70,6 +70,8 @@ impl Run {
         let (dataset, labels) = data::open(&shared, &mut flags, &path)?;
         let source = resumed.as_ref().map_or(model, |r| r.checkpoint.display().to_string());
         let mut parts = Parts::open(source, &flags, &dataset, &labels, shared.seed())?;
+        // A resumed run need not find out again.
+        flags.pooling = Some(parts.pooling);
         parts.store.to_device(device)?;
         configure(&mut parts.config, &flags, &labels, parts.pooling);
 

@@ -101,10 +101,12 @@ fn derivative(op: UnaryOp, c: &Context) -> Result<Var> {
         }
         GeluTanh => {
             let (a, b) = GELU_TANH;
-            let square = x().square()?;
-            let t = x().mul(&square.affine(b, 1.0)?)?.mul_scalar(a)?.tanh()?;
+            // Far out the slope is 0 or 1; the powers of x would be infinite there.
+            let x = x().clamp(-1e3, 1e3)?;
+            let square = x.square()?;
+            let t = x.mul(&square.affine(b, 1.0)?)?.mul_scalar(a)?.tanh()?;
             let du = square.affine(3.0 * b, 1.0)?.mul_scalar(a)?;
-            let slope = t.square()?.affine(-1.0, 1.0)?.mul(&du)?.mul(x())?;
+            let slope = t.square()?.affine(-1.0, 1.0)?.mul(&du)?.mul(&x)?;
             g.mul(&t.add_scalar(1.0)?.add(&slope)?)?.mul_scalar(0.5)
         }
         // PyTorch's choices: no slope at 0, and that of the inside at NaN.

@@ -4,6 +4,7 @@ mod classify;
 mod embed;
 mod evaluate;
 mod fill_mask;
+mod rerank;
 mod similarity;
 mod tokens;
 
@@ -38,6 +39,7 @@ pub fn program(program: Program) -> Outcome {
         Command::FillMask(args) => fill_mask::run(shared, args),
         Command::Tokens(args) => tokens::run(shared, args),
         Command::Similarity(args) => similarity::run(shared, args),
+        Command::Rerank(args) => rerank::run(shared, args),
         Command::Devices => devices(shared),
     }
 }

@@ -26,10 +26,10 @@ pub fn page(document: &Value) -> String {
 fn one(document: &Value, method: &str, path: &str, operation: &Value) -> String {
     let mut html = String::new();
     let summary = marked(operation["summary"].as_str().unwrap_or_default());
-    let _ = write!(
+    let _ = writeln!(
         html,
         "<details class=operation data-method={} data-path=\"{path}\"><summary><span class=method>{}</span> \
-         <code>{path}</code> <span class=about>{summary}</span></summary>\n",
+         <code>{path}</code> <span class=about>{summary}</span></summary>",
         method.to_uppercase(),
         method.to_uppercase(),
     );

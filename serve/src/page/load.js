@@ -11,7 +11,7 @@ const TILES = [
 const DASH = '–';
 const EVERY = 2000;
 const KEPT = 60;
-const OWN = ['/metrics', '/', '/page.css', '/page.js', '/load.js', '/request.js', '/describe', '/docs', '/docs.css', '/docs.js', '/openapi.json'];
+const OWN = ['/metrics', '/', '/page.css', '/page.js', '/load.js', '/request.js', '/attention.js', '/describe', '/docs', '/docs.css', '/docs.js', '/openapi.json'];
 const load = { before: null, series: TILES.map(() => []) };
 
 /** Sums of the metrics' lines that the page shows. */

@@ -1,4 +1,4 @@
-//! The page at `/`: texts to labels, tokens, attention, similarities, and the server's load, for people. Five files,
+//! The page at `/`: texts to labels, tokens, attention, similarities, and the server's load, for people. Six files,
 //! embedded; they ask the server what any client could ask.
 
 use axum::Router;
@@ -14,6 +14,7 @@ const HTML: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 const LOAD: &str = include_str!("load.js");
+const ATTENTION: &str = include_str!("attention.js");
 const REQUEST: &str = include_str!("request.js");
 
 /// The paths; `POST /` is Hugging Face's.
@@ -23,6 +24,7 @@ pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
         .route("/page.css", get(|| async { file("text/css; charset=utf-8", STYLE) }))
         .route("/page.js", get(|| async { file("text/javascript; charset=utf-8", SCRIPT) }))
         .route("/load.js", get(|| async { file("text/javascript; charset=utf-8", LOAD) }))
+        .route("/attention.js", get(|| async { file("text/javascript; charset=utf-8", ATTENTION) }))
         .route("/request.js", get(|| async { file("text/javascript; charset=utf-8", REQUEST) }))
 }
 

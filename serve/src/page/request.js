@@ -49,8 +49,9 @@ function copyButton(of, what) {
   return button;
 }
 
-/** Shows a request that was asked, in the place with this id; `link` makes the page's address in this state. */
-function showRequest(id, asked, link) {
+/** Shows a request that was asked, in the place with this id; `link` makes the page's address in this state. `attended` is
+ *  what was asked of the attention, where that was. */
+function showRequest(id, asked, link, attended) {
   const block = (name, text) => el('section', {}, el('h3', {}, name), el('pre', { tabIndex: 0 }, text), copyButton(() => text, 'Copy'));
   const open = $(id).querySelector('details')?.open ?? false;
   $(id).replaceChildren(
@@ -59,7 +60,8 @@ function showRequest(id, asked, link) {
       el('summary', {}, 'As curl, as JSON'),
       block('As curl', asCurl(asked)),
       block(`As JSON: POST ${asked.path}`, asJson(asked.body)),
-      block('The answer', asJson(asked.answer))),
+      block('The answer', asJson(asked.answer)),
+      ...(attended ? [block('Tokens and attention, as curl', asCurl(attended))] : [])),
     el('div', { className: 'row' }, copyButton(link, 'Copy a link to this')),
   );
 }

@@ -19,7 +19,7 @@ use serde_json::Value;
 use super::tei;
 use super::values::FILLS;
 use crate::app::App;
-use crate::ask::{Encode, Question, Scores, Text, dot};
+use crate::ask::{Encode, Question, Scores, Text, dot, offload};
 use crate::call::{Call, answer, with_usage};
 use crate::error::{Kind, Problem, Result};
 use crate::json::{Fields, expected, string, strings};
@@ -255,42 +255,51 @@ impl From<Vec<Vec<Fill>>> for Masks {
 }
 
 /// The ids of the words that alone may stand for a mask.
-fn targets(served: &Served, parameters: &mut Fields) -> Result<Option<Arc<[u32]>>> {
-    let at = parameters.at("targets");
-    let words = match parameters.take("targets") {
+async fn targets(ask: &mut Ask) -> Result<Option<Arc<[u32]>>> {
+    let at = ask.parameters.at("targets");
+    let words = match ask.parameters.take("targets") {
         None => return Ok(None),
         Some(Value::String(word)) => vec![word],
         Some(other) => strings(other, &at)?,
     };
-    let tokenizer = served.pipeline().tokenizer();
-    let mut ids = Vec::new();
-    for (i, word) in words.iter().enumerate() {
-        let encoded = || {
-            let encoding = tokenizer.encode(word, None, usize::MAX).ok()?;
-            let tokens = encoding.ids.iter().zip(&encoding.special);
-            let own: Vec<u32> =
-                tokens.filter(|(_, special)| !**special).map(|(&id, _)| id).collect();
-            <[u32; 1]>::try_from(own).ok().map(|[id]| id)
-        };
-        let known = tokenizer.id(word).or_else(encoded);
-        let id = known.filter(|&id| Some(id) != tokenizer.unk_id()).ok_or_else(|| {
-            let word: String = word.chars().take(64).collect();
-            let message = format!("`{word}` is no single token of the model `{}`", served.name);
-            Problem::field(&format!("{at}[{i}]"), message)
-        })?;
-        if !ids.contains(&id) {
-            ids.push(id);
+    ask.call.count(words.len(), &at)?;
+    let served = Arc::clone(&ask.served);
+    let bytes = words.iter().map(String::len).sum();
+    offload(bytes, move || {
+        let mut ids = Vec::new();
+        for (i, word) in words.iter().enumerate() {
+            let id = token(&served, word, &format!("{at}[{i}]"))?;
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
         }
-    }
-    match ids.is_empty() {
-        true => Err(Problem::field(&at, "is empty; name a word at least")),
-        false => Ok(Some(ids.into())),
-    }
+        Ok(Some(ids.into()))
+    })
+    .await
+}
+
+/// The id of a word that is a single token.
+fn token(served: &Served, word: &str, at: &str) -> Result<u32> {
+    let tokenizer = served.pipeline().tokenizer();
+    // As the vocabulary spells it, or as a text would.
+    let encoded = || {
+        // A token more than is right, and the special ones.
+        let encoding = tokenizer.encode(word, None, 4).ok()?;
+        let tokens = encoding.ids.iter().zip(&encoding.special);
+        let own: Vec<u32> = tokens.filter(|(_, special)| !**special).map(|(&id, _)| id).collect();
+        <[u32; 1]>::try_from(own).ok().map(|[id]| id)
+    };
+    let known = tokenizer.id(word).or_else(encoded).filter(|&id| Some(id) != tokenizer.unk_id());
+    known.ok_or_else(|| {
+        let word: String = word.chars().take(64).collect();
+        let message = format!("`{word}` is no single token of the model `{}`", served.name);
+        Problem::field(at, message)
+    })
 }
 
 async fn fill_mask(mut ask: Ask) -> Result<Response> {
     let top_k = top_k(&mut ask.parameters)?.unwrap_or(FILLS);
-    let targets = targets(&ask.served, &mut ask.parameters)?;
+    let targets = targets(&mut ask).await?;
     ask.end()?;
     let Ask { served, call, inputs, options, .. } = ask;
     let (texts, single) = texts(inputs)?;

@@ -21,6 +21,10 @@ use crate::json::{Fields, expected, string};
 use crate::pipeline::{Pipeline, View};
 use crate::registry::Served;
 
+/// The fields of a question about attention.
+const FIELDS: [&str; 7] =
+    ["inputs", "model", "layer", "head", "truncate", "truncation_direction", "prompt_name"];
+
 /// The paths.
 pub fn routes() -> Router<Arc<App>> {
     Router::new().route("/describe", get(describe)).route("/attention", post(attention))
@@ -127,6 +131,7 @@ async fn attention(call: Call) -> Result<Response> {
     let options = tei::encode(&call, &mut fields)?;
     let view = View { layer: fields.count("layer")?, head: fields.count("head")? };
     let text = text(fields.required("inputs")?)?;
+    fields.end(&FIELDS)?;
     let second = match &text {
         Text::Pair(_, second) => second.clone(),
         _ => String::new(),

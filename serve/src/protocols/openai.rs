@@ -132,7 +132,7 @@ async fn models(State(app): State<Arc<App>>) -> Response {
     let mut data = Vec::new();
     for listed in app.models.list() {
         data.push(about(&listed, &listed.name));
-        data.extend(app.models.aliases(&listed.name).iter().map(|alias| about(&listed, alias)));
+        data.extend(app.models.aliases.of(&listed.name).iter().map(|alias| about(&listed, alias)));
     }
     small(&json!({"object": "list", "data": data}))
 }

@@ -403,6 +403,9 @@ fn whole_seconds(seconds: f64) -> Duration {
     Duration::from_secs(seconds.ceil().clamp(1.0, 60.0) as u64)
 }
 
+/// A request that will not be computed, and what to tell whoever asked.
+type Refused<M> = (Arc<Request<M>>, Failure<<M as Model>::Error>);
+
 impl<M: Model> State<M> {
     /// Seconds that so many tokens take with all workers at work, if that is known.
     fn seconds(&self, tokens: u64) -> Option<f64> {
@@ -413,7 +416,7 @@ impl<M: Model> State<M> {
 
     /// Takes out what would miss its deadline: of a request of which nothing has begun, when those ahead of it take too
     /// long; of one that has begun, when its own inputs do. Whose it was, and what to tell them.
-    fn shed(&mut self, now: Instant) -> Vec<(Arc<Request<M>>, Failure<M::Error>)> {
+    fn shed(&mut self, now: Instant) -> Vec<Refused<M>> {
         let left = |item: &Item<M>| {
             let deadline = item.request.deadline?;
             Some(deadline.saturating_duration_since(now).as_secs_f64())

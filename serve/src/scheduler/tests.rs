@@ -307,14 +307,11 @@ fn under_overload_what_fits_the_deadline_is_answered_and_the_rest_refused_at_onc
     assert_eq!(taken, 7);
     assert!(asked[..7].iter().all(Result::is_ok), "first come, first served");
     for (i, refused) in asked[7..].iter().enumerate() {
-        let expected = Duration::from_secs(100);
         let Some(Failure::Busy { wait, retry_after }) = refused.as_ref().err() else {
             panic!("{i}: {:?}", refused.as_ref().err())
         };
-        assert_eq!(
-            (*wait, *retry_after),
-            (Duration::from_secs(1080), expected.min(Duration::from_secs(60)))
-        );
+        assert!(wait.abs_diff(Duration::from_secs(1080)) < Duration::from_millis(1), "{wait:?}");
+        assert_eq!(*retry_after, Duration::from_secs(60));
     }
     for ticket in asked.into_iter().flatten() {
         assert_eq!(bench.begun(), [50, 50]);

@@ -208,8 +208,9 @@ fn tanh_f32(x: f32) -> f32 {
     p = p * z + 1.333_144_2e-1;
     p = p * z - 3.333_328_2e-1;
     let small = x + x * z * p;
-    let large = (1.0 - 2.0 / (exp_f32(2.0 * a) + 1.0)).copysign(x);
-    if a < 0.625 { small } else { large }
+    let large = 1.0 - 2.0 / (exp_f32(2.0 * a) + 1.0);
+    // The sign of −0 too.
+    (if a < 0.625 { small } else { large }).copysign(x)
 }
 
 impl Float for f32 {

@@ -44,8 +44,13 @@ impl<'a, T> Mat<'a, T> {
     /// Panics unless all of `rows × cols` lies inside the storage.
     pub(crate) fn check(&self, rows: usize, cols: usize) {
         if rows > 0 && cols > 0 {
-            let last = (rows - 1) * self.row + (cols - 1) * self.col;
-            assert!(last < self.data.len(), "a matrix reaches beyond its storage");
+            let (down, across) =
+                ((rows - 1).checked_mul(self.row), (cols - 1).checked_mul(self.col));
+            let last = down.zip(across).and_then(|(down, across)| down.checked_add(across));
+            assert!(
+                last.is_some_and(|last| last < self.data.len()),
+                "a matrix reaches beyond its storage"
+            );
         }
     }
 }
@@ -133,6 +138,7 @@ unsafe fn split<T: Gemm>(
     (c, row_c): (&SharedMut<T>, usize),
     epilogue: impl Fn(usize, &mut [T]) + Sync + Send,
 ) {
+    c.check(m, n, row_c);
     let by_rows = m >= n / 2;
     let (len, size) = if by_rows { (m, block(m, n, k)) } else { (n, block(n, m, k)) };
     let ps = sizes::work(&[size, if by_rows { n } else { m }, k, PS_PER_MAC]);
@@ -182,6 +188,7 @@ fn batched<T: Gemm>(a: &Tensor, b: &Tensor, shape: &[usize]) -> Result<Tensor> {
         col: t.layout.strides[rank - 1],
     };
     let c = SharedMut::new(out.slice_mut());
+    c.check(at_a.len(), m * n, m * n);
     let one = |i: usize| (mat(&va.data[at_a[i]..], a), mat(&vb.data[at_b[i]..], b));
     if at_a.len() == 1 {
         let (a, b) = one(0);

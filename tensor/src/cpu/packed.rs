@@ -482,6 +482,8 @@ pub(crate) unsafe fn product(
     }
     let row_c = epilogue.row.unwrap_or(n);
     assert!(row_c >= n, "rows of C overlap");
+    c.check(m, n, row_c);
+    epilogue.before.inspect(|before| before.check(m, n, n));
     let product = Product { m, k, n, a, b, c, row_c, epilogue };
     let width = isa.width();
     let panels = n.div_ceil(width);

@@ -104,6 +104,14 @@ impl<'a, T> SharedMut<'a, T> {
         SharedMut { ptr: slice.as_mut_ptr(), len: slice.len(), life: PhantomData }
     }
 
+    /// Panics unless `rows` rows of `columns` elements, `row` apart, lie inside the slice.
+    pub(crate) fn check(&self, rows: usize, columns: usize, row: usize) {
+        if rows > 0 && columns > 0 {
+            let end = (rows - 1).checked_mul(row).and_then(|at| at.checked_add(columns));
+            assert!(end.is_some_and(|end| end <= self.len), "a matrix reaches beyond its memory");
+        }
+    }
+
     /// The elements `range`.
     ///
     /// # Safety

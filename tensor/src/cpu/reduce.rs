@@ -11,8 +11,8 @@
 //! ([`simd::reduce`]); the blocks' results are combined the same way, again in blocks. The order is the same for both
 //! forms, so it depends on n alone: not on the strides, nor on the threads.
 //!
-//! Numerics: accumulated in the dtype itself (u8 in u32). The rounding error of a sum is that of 64 additions for each
-//! factor of 1024 in n. Means are sums of distances from the first element: of equal elements they are that element, and
+//! Numerics: accumulated in the dtype itself (u8 in u32). The rounding error of a sum is that of 64 additions, and
+//! of eight more for each factor of 128 beyond 1024. Means are sums of distances from the first element: of equal elements they are that element, and
 //! far from 0 no digits are lost. The variance takes the mean in a first pass, and what its rounding adds (n times its
 //! square) away again (Chan, Golub & LeVeque, The American Statistician 37, 1983); log-sum-exp takes the maximum.
 
@@ -27,6 +27,8 @@ use crate::{DType, Result, Tensor, dispatch_float, dispatch_number};
 
 /// Elements of the reduced dimension that are combined at a time.
 const BLOCK: usize = simd::BLOCK;
+/// Blocks whose results are combined at a time.
+const PARTS: usize = 128;
 /// Columns that are reduced side by side.
 const TILE: usize = 128;
 
@@ -148,20 +150,21 @@ impl Nest {
         let (mut left, none) = (blocks, vec![(); outer * inner]);
         while left > 1 {
             let shape = [outer, left, inner];
-            left = left.div_ceil(BLOCK);
+            left = left.div_ceil(PARTS);
             let mut out = Output::<A>::new(op, &[outer, left, inner])?;
             let (all, slice) = (parts.slice_mut(), out.slice_mut());
-            level::<false, _, _, _>(all, shape, BLOCK, &none, slice, identity, same::<A>, join);
+            level::<false, _, _, _>(all, shape, PARTS, &none, slice, identity, same::<A>, join);
             parts = out;
         }
         Ok(parts)
     }
 
-    /// The first element of each output, [`finite`], as a centre: what is taken from all elements leaves small numbers, and none
-    /// of a constant.
+    /// The first element of each output as a centre: what is taken from all elements leaves small numbers, and none of a
+    /// constant. 0 instead of what is not finite.
     fn first<T: Float>(&self) -> Vec<T> {
         let xs = self.x.cpu_slice::<T>();
         let rows = xs.chunks_exact(self.n * self.inner);
+        let finite = |x: T| if x.to_f64().is_finite() { x } else { <T as Float>::ZERO };
         rows.flat_map(|row| row[..self.inner].iter().map(|&x| finite(x))).collect()
     }
 
@@ -335,11 +338,14 @@ pub(crate) fn forward(x: &Tensor, op: ReduceOp, dims: &[usize], n: usize) -> Res
             Ok(flat(nest.plain(name, T::HIGHEST, same::<T>, T::smaller)?))
         }),
         ReduceOp::Mean => dispatch_float!(name, x.dtype(), T => {
-            let (centres, distances) = shifted::<T>(&nest, name, n)?;
-            Ok(finish(distances, &centres, |d, c| c + d))
+            let mut centres = nest.first::<T>();
+            // Lest a distance be infinite where the sum is not.
+            centres.iter_mut().filter(|c| !(**c + **c).is_finite()).for_each(|c| *c = <T as Float>::ZERO);
+            Ok(finish(distances(&nest, name, &centres)?, &centres, |d, c| c + d))
         }),
         ReduceOp::Var { correction } => dispatch_float!(name, x.dtype(), T => {
-            let (centres, mut distances) = shifted::<T>(&nest, name, n)?;
+            let centres = nest.first::<T>();
+            let mut distances = distances(&nest, name, &centres)?;
             // Each mean, and what rounding left of it.
             let means: Vec<(T, T)> = centres
                 .iter()
@@ -363,29 +369,24 @@ pub(crate) fn forward(x: &Tensor, op: ReduceOp, dims: &[usize], n: usize) -> Res
     }
 }
 
-/// x, or 0 where a distance from x may leave the range.
-fn finite<T: Float>(x: T) -> T {
-    if (x + x).to_f64().is_finite() { x } else { <T as Float>::ZERO }
-}
-
-/// For each output a centre and the mean distance from it.
-fn shifted<T: Float + Number<Sum = T>>(
+/// The mean distance of the elements of each output from its centre.
+fn distances<T: Float + Number<Sum = T>>(
     nest: &Nest,
     op: &'static str,
-    n: usize,
-) -> Result<(Vec<T>, Output<T>)> {
-    let (n, centres) = (T::c(n as f64), nest.first::<T>());
+    centres: &[T],
+) -> Result<Output<T>> {
+    let n = T::c(nest.n as f64);
     let zero = <T as Float>::ZERO;
     let mut sum = nest.reduce::<false, _, _, _>(
         op,
-        &centres,
+        centres,
         zero,
         #[inline(always)]
         |x: T, c: T| x - c,
         <T as Number>::add,
     )?;
     sum.slice_mut().iter_mut().for_each(|sum| *sum = *sum / n);
-    Ok((centres, sum))
+    Ok(sum)
 }
 
 /// The index of the first extremum along the last dimension, which is not empty; NaN is the

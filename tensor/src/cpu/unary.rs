@@ -16,9 +16,11 @@ const LIBRARY: f64 = 5.0;
 /// √(2/π) and the cubic coefficient of GELU's tanh approximation.
 const GELU_TANH: (f64, f64) = (0.797_884_560_802_865_4, 0.044715);
 
+/// e^−|x| never overflows, so what is small keeps its digits.
 #[inline(always)]
 fn sigmoid<T: Float>(x: T) -> T {
-    T::ONE / (T::ONE + (-x).exp())
+    let e = Float::exp(-Float::abs(x));
+    (if x < T::ZERO { e } else { T::ONE }) / (T::ONE + e)
 }
 
 #[inline(always)]

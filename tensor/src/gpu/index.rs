@@ -89,7 +89,7 @@ pub(crate) fn index_add(
     shape: &[usize],
 ) -> Result<Tensor> {
     let ids = ids.to_device(Device::Cpu)?;
-    add_rows(op, base, source, dim, ids.cpu_slice(), shape)
+    add_rows(op, base, source, dim, ids.cpu_slice(), shape, shaders::index::RUN)
 }
 
 /// For each of `rows` rows where its list begins (and where the last ends), then the lists: the
@@ -123,6 +123,7 @@ fn add_rows(
     dim: usize,
     ids: &[u32],
     shape: &[usize],
+    run: u32,
 ) -> Result<Tensor> {
     let scalar = float(op, source.dtype())?;
     let gpu = source.gpu();
@@ -136,15 +137,15 @@ fn add_rows(
     let Some(mut walk) = Walk::new(&layouts) else {
         // Too many dimensions. Without gaps, those around `dim` merge.
         let base = base.map(Tensor::copy).transpose()?;
-        return add_rows(op, base.as_ref(), &source.copy()?, dim, ids, shape);
+        return add_rows(op, base.as_ref(), &source.copy()?, dim, ids, shape, run);
     };
     walk.word = step as u32;
     let table = table(op, ids, shape[dim])?;
     let table = upload(op, &Tensor::from_slice(&table, &[table.len()])?, gpu)?;
     let mut inputs = vec![source.buffer(), table.buffer()];
     inputs.extend(base.map(Tensor::buffer));
-    let key = ("index.add_rows", scalar.code() * 2 + base.is_some() as u64);
-    let shader = || shaders::index::add_rows(scalar, base.is_some());
+    let key = ("index.add_rows", (run as u64) << 8 | (scalar.code() * 2 + base.is_some() as u64));
+    let shader = || shaders::index::add_rows(scalar, base.is_some(), run);
     walk::launch(op, key, &walk, &inputs, &y, shader)?;
     Ok(y)
 }
@@ -195,7 +196,8 @@ pub(crate) fn scatter_add(
         let flat: Vec<u32> =
             lines.positions().zip(ids).map(|(at, &id)| (at + id as usize * step) as u32).collect();
         let (base, source) = (x.reshape(&[x.numel()])?, source.reshape(&[source.numel()])?);
-        return add_rows(op, Some(&base), &source, 0, &flat, base.shape())?.reshape(x.shape());
+        // One after another, as the other kernel adds.
+        return add_rows(op, Some(&base), &source, 0, &flat, base.shape(), 1)?.reshape(x.shape());
     }
     let y = x.copy()?;
     let mut args = Lines {

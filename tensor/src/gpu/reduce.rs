@@ -215,15 +215,32 @@ pub(crate) fn forward(x: &Tensor, op: ReduceOp, dims: &[usize], n: usize) -> Res
         ReduceOp::Min => plain("min", "none", 1.0),
         ReduceOp::Mean => plain("sum", "divide", n as f64),
         ReduceOp::Var { correction } => {
-            let mean = plain("sum", "divide", n as f64)?;
+            let first = first(x, dims, dtype)?;
+            let distance = ("minus", "sum", "divide");
+            let distance = nest()?.reduce(name, distance, Some(&first), n as f64, dtype)?;
+            let mean = first.add(&distance)?;
+            // What rounding left of the mean adds n times its square.
+            let left = first.sub(&mean)?.add(&distance)?.square()?.mul_scalar(n as f64)?;
+            let squares = ("square", "sum", "none");
+            let squares = nest()?.reduce(name, squares, Some(&mean), 1.0, dtype)?;
             let divisor = n.saturating_sub(correction) as f64;
-            nest()?.reduce(name, ("square", "sum", "divide"), Some(&mean), divisor, dtype)
+            let divisor = Tensor::full_on(&[], divisor, dtype, x.device())?;
+            squares.sub(&left)?.relu()?.div(&divisor)
         }
         ReduceOp::LogSumExp => {
             let max = plain("max", "none", 1.0)?;
             nest()?.reduce(name, ("exp", "sum", "log"), Some(&max), 1.0, dtype)
         }
     }
+}
+
+/// The first element of each output, flat: as a centre, it leaves small numbers, and none of a constant.
+fn first(x: &Tensor, dims: &[usize], dtype: DType) -> Result<Tensor> {
+    let mut first = x.clone();
+    for &d in dims {
+        first = first.narrow(d as isize, 0, 1)?;
+    }
+    super::copy::convert("var", &first, dtype)?.reshape(&[first.numel()])
 }
 
 /// The index of the first extremum along the last dimension, which is not empty; NaN is the extremum

@@ -17,6 +17,7 @@ pub(crate) struct Rows {
     least: u32,
     key: [u32; 2],
     scale: f32,
+    zero: u32,
 }
 
 impl Rows {

@@ -288,7 +288,7 @@ fn header_text(tensors: &[(String, Tensor)], metadata: &BTreeMap<String, String>
     let entries: Vec<String> =
         metadata.iter().map(|(k, v)| format!("{}:{}", quoted(k), quoted(v))).collect();
     let mut header = format!("{{\"__metadata__\":{{{}}}", entries.join(","));
-    let mut at = 0;
+    let mut at = 0usize;
     for (name, tensor) in tensors {
         let dtype = match tensor.dtype() {
             DType::F32 => Dtype::F32,
@@ -298,7 +298,8 @@ fn header_text(tensors: &[(String, Tensor)], metadata: &BTreeMap<String, String>
             DType::U32 => Dtype::U32,
             DType::U8 => Dtype::U8,
         };
-        let end = at + tensor.numel() * tensor.dtype().size();
+        // Views may be larger than any file; writing them then fails.
+        let end = tensor.dtype().size().saturating_mul(tensor.numel()).saturating_add(at);
         write!(
             header,
             ",{}:{{\"dtype\":\"{dtype}\",\"shape\":{},\"data_offsets\":[{at},{end}]}}",

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{NATIVE, Operation, TEXT};
 use crate::openapi::Errors;
 use crate::openapi::schemas::{
-    any_of, boolean, count, example, list, number, object, reference, string, words,
+    any_of, boolean, closed, count, example, list, number, object, reference, string, words,
 };
 
 /// The operations.
@@ -46,7 +46,7 @@ pub fn operations() -> Vec<Operation> {
             "/attention",
             about,
             example(
-                object([
+                closed(object([
                     ("inputs", any_of([reference("Text"), pair])),
                     ("model?", reference("ModelName")),
                     ("layer?", count(0)),
@@ -54,7 +54,7 @@ pub fn operations() -> Vec<Operation> {
                     ("truncate?", boolean()),
                     ("truncation_direction?", words(["Left", "Right"])),
                     ("prompt_name?", string()),
-                ]),
+                ])),
                 json!({"inputs": TEXT, "layer": 0, "head": 0}),
             ),
         )

@@ -139,31 +139,31 @@ unsafe fn tile<V: Lanes, const R: usize, const VECTORS: usize, const UNIT: bool>
 ) {
     // SAFETY: the caller's promise, for all that follows.
     unsafe {
-        let mut sums = [[V::splat(0.0); VECTORS]; R];
         let col_a = if UNIT { 1 } else { col_a };
         let (mut a, mut b, mut fetched) = (a, b, ahead.panel);
         let (mut start, mut left) = (start, k);
-        macro_rules! steps {
-            ($count:expr) => {{
-                for p in 0..$count {
-                    let b: [V; VECTORS] = std::array::from_fn(
-                        #[inline(always)]
-                        |v| V::load(b.add(p * row_b + v * V::N)),
-                    );
-                    for r in 0..R {
-                        let x = V::splat(*a.add(r * row_a + p * col_a));
-                        for v in 0..VECTORS {
-                            sums[r][v] = sums[r][v].add_product(x, b[v]);
-                        }
-                    }
-                }
-                // Past the end after the last steps, where they are not read.
-                a = a.wrapping_add($count * col_a);
-                b = b.wrapping_add($count * row_b);
-            }};
-        }
         loop {
             let run = left.min(RUN);
+            let mut sums = [[V::splat(0.0); VECTORS]; R];
+            macro_rules! steps {
+                ($count:expr) => {{
+                    for p in 0..$count {
+                        let b: [V; VECTORS] = std::array::from_fn(
+                            #[inline(always)]
+                            |v| V::load(b.add(p * row_b + v * V::N)),
+                        );
+                        for r in 0..R {
+                            let x = V::splat(*a.add(r * row_a + p * col_a));
+                            for v in 0..VECTORS {
+                                sums[r][v] = sums[r][v].add_product(x, b[v]);
+                            }
+                        }
+                    }
+                    // Past the end after the last steps, where they are not read.
+                    a = a.wrapping_add($count * col_a);
+                    b = b.wrapping_add($count * row_b);
+                }};
+            }
             for _ in 0..run / UNROLL {
                 for _ in 0..ahead.lines {
                     _mm_prefetch::<_MM_HINT_T0>(fetched.cast());
@@ -175,20 +175,22 @@ unsafe fn tile<V: Lanes, const R: usize, const VECTORS: usize, const UNIT: bool>
             for _ in 0..run % UNROLL {
                 steps!(1);
             }
+            if let Some((start, row)) = start {
+                for r in 0..R {
+                    for v in 0..VECTORS {
+                        sums[r][v] = V::load(start.add(r * row + v * V::N)).add(sums[r][v]);
+                    }
+                }
+            }
             for r in 0..R {
                 for v in 0..VECTORS {
-                    let mut sum = sums[r][v];
-                    if let Some((start, row)) = start {
-                        sum = V::load(start.add(r * row + v * V::N)).add(sum);
-                    }
-                    sum.store(c.add(r * row_c + v * V::N));
+                    sums[r][v].store(c.add(r * row_c + v * V::N));
                 }
             }
             left -= run;
             if left == 0 {
                 break;
             }
-            sums = [[V::splat(0.0); VECTORS]; R];
             start = Some((c.cast_const(), row_c));
         }
     }

@@ -1,0 +1,45 @@
+//! A tokenizer's files: any of them is a tokenizer or an error, and a tokenizer encodes and decodes, or says why not.
+
+#![no_main]
+
+use gradus_models::Tokenizer;
+use libfuzzer_sys::fuzz_target;
+use tempfile::TempDir;
+
+mod common;
+
+const NAMES: [&str; 3] = ["tokenizer.json", "vocab.txt", "tokenizer_config.json"];
+const TEXTS: [&str; 4] =
+    ["", "Hello, world! [MASK]", "naïve 東京 \u{1f600}\u{0}", "aaaa aaaa aaaa"];
+
+thread_local!(static FOLDER: TempDir = common::scratch());
+
+fn encode(tokenizer: &Tokenizer) {
+    for text in TEXTS {
+        for (pair, most) in [(None, usize::MAX), (None, 3), (Some(TEXTS[1]), 6)] {
+            if let Ok(encoding) = tokenizer.encode(text, pair, most) {
+                assert!(encoding.ids.len() <= most, "{} of {most} tokens", encoding.ids.len());
+                assert!(encoding.ids.iter().all(|&id| (id as usize) < tokenizer.vocab_size()));
+                let _ = tokenizer.decode(&encoding.ids, true);
+            }
+        }
+    }
+}
+
+fuzz_target!(init: common::panics_may_be_caught(), |bytes: &[u8]| {
+    // The first byte says which file the others are; beside `tokenizer_config.json` stands a vocabulary.
+    let Some((&first, rest)) = bytes.split_first() else { return };
+    let name = NAMES[first as usize % NAMES.len()];
+    FOLDER.with(|folder| {
+        for name in NAMES {
+            let _ = std::fs::remove_file(folder.path().join(name));
+        }
+        if name == "tokenizer_config.json" {
+            common::write(&folder.path().join("vocab.txt"), b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n##a\nhello\n");
+        }
+        common::write(&folder.path().join(name), rest);
+        if let Ok(tokenizer) = Tokenizer::from_folder(folder.path()) {
+            encode(&tokenizer);
+        }
+    });
+});
