@@ -48,7 +48,7 @@ pub enum Command {
 
 With --json, a line a text: {\"text\":…,\"labels\":[{\"label\":…,\"score\":…},…]}")]
     Classify(Classify),
-    /// A vector for each text: the mean of its tokens, of length 1
+    /// A vector for each text: what the model's folder says, else the mean of its tokens, of length 1
     #[command(after_help = "Examples:
   infer embed --model MODEL --json \"How do I locate my card?\"
   infer embed --model MODEL --input texts.txt --output texts.npy
@@ -72,7 +72,7 @@ With --json, a line a text: {\"text\":…,\"masks\":[[{\"token\":…,\"id\":…,
 With --json, a line a text: {\"text\":…,\"words\":[{\"text\":…,\"label\":…,\"score\":…,\"start\":…,\"end\":…},…]};
 with --aggregate `spans` instead of `words`. Places are in characters.")]
     Tokens(Tokens),
-    /// How alike two texts are: the cosine of their embeddings, from -1 to 1
+    /// How alike two texts are: the cosine of their embeddings, from -1 to 1 (or what the model's folder names)
     #[command(after_help = "Examples:
   infer similarity --model MODEL \"A cat sleeps.\" \"A kitten is asleep.\"
   infer similarity --model MODEL --input pairs.csv --text-column first --pair-column second --json
@@ -212,18 +212,37 @@ pub struct EmbedFlags {
     #[command(flatten)]
     #[serde(flatten)]
     pub pooling: PoolingFlags,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub prompt: PromptFlags,
+    /// Give every vector length 1, also where the model's folder does not
+    #[arg(long, conflicts_with = "no_normalize")]
+    pub normalize: bool,
     /// Leave the vectors as long as they come, instead of length 1
     #[arg(long)]
     pub no_normalize: bool,
+}
+
+/// What is put before every text.
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct PromptFlags {
+    /// Put the model's prompt of this name before every text (`query`, say) [default: the one that the model's folder
+    /// names, else none]
+    #[arg(long, value_name = "NAME", conflicts_with = "prompt")]
+    pub prompt_name: Option<String>,
+    /// Put this before every text
+    #[arg(long, value_name = "TEXT")]
+    pub prompt: Option<String>,
 }
 
 /// How tokens become one vector.
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct PoolingFlags {
-    /// What stands for a text: the `mean` of its tokens, or its first one (`cls`) [default: what the model's folder
-    /// says, else mean]
-    #[arg(long, value_name = "cls|mean")]
+    /// What stands for a text: the `mean` of its tokens, its first one (`cls`), or `max`, `mean_sqrt_len_tokens`,
+    /// `weightedmean`, `lasttoken` [default: what the model's folder says, else mean]
+    #[arg(long, value_name = "MODE")]
     pub pooling: Option<Pooling>,
 }
 
@@ -291,6 +310,9 @@ pub struct SimilarityFlags {
     #[command(flatten)]
     #[serde(flatten)]
     pub pooling: PoolingFlags,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub prompt: PromptFlags,
     /// Column of --input with the second text [default: pair]
     #[arg(long, value_name = "NAME")]
     pub pair_column: Option<String>,

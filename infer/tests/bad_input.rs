@@ -18,6 +18,11 @@ fn classify(model: &Model, more: &[&str]) -> std::process::Output {
 fn a_missing_folder() {
     let run = infer(&["classify", "--model", "/no/such/folder", "hi"]);
     fails(&run, 1, &["/no/such/folder", "no such folder"]);
+    // A path whose parent is there was no hub id; what is there is named.
+    let model = Model::new(CLASSIFIER);
+    let (parent, name) = (model.0.path().parent().unwrap(), model.0.path().file_name().unwrap());
+    let run = infer(&["classify", "--model", &format!("{}x", model.path()), "hi"]);
+    fails(&run, 1, &["no such folder", &parent.display().to_string(), &name.to_string_lossy()]);
     let run = infer(&["classify", "--model", "no-such-model", "hi"]);
     fails(&run, 1, &["no-such-model", "HF_HUB_OFFLINE"]);
 }
@@ -67,7 +72,7 @@ fn a_wrong_config() {
 
 #[test]
 fn a_shape_that_does_not_fit() {
-    let model = Model::new(CLASSIFIER);
+    let model = Model::new(Head::Sequence(Pooling::Cls));
     reshaped(model.0.path(), "classifier.weight", &[4, 32]);
     fails(&classify(&model, &["hi"]), 1, &["classifier.weight", "[4, 32]", "[3, 32]"]);
     let name = "bert.encoder.layer.1.attention.self.query.weight";

@@ -1,148 +1,285 @@
-//! A model folder in the Hugging Face layout: config.json, model.safetensors, tokenizer.json.
+//! The weights of a model folder.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use gradus_nn::{Source, Store};
-use gradus_tensor::io::safetensors::{self, SafeTensors};
-use gradus_tensor::{DType, Tensor};
+use gradus_nn::Source;
+use gradus_tensor::io::safetensors::SafeTensors;
+use gradus_tensor::{DType, Tensor, bail};
+use serde_json::Value;
 
-use crate::{BertConfig, Error, Result, Tokenizer};
+use crate::folder::json_object;
+use crate::{Error, Result, interchange};
 
-/// The weights of a checkpoint, memory-mapped, as a [`Source`] of named parameters.
+/// The file of weights, and the one that says how several are split.
+pub(crate) const WEIGHTS: &str = "model.safetensors";
+pub(crate) const INDEX: &str = "model.safetensors.index.json";
+
+/// The weights of a checkpoint, in one file or several, as a [`Source`] of named parameters. Each is read into memory
+/// of its own when it is asked for: what becomes of the files afterwards does not matter.
 ///
 /// Older checkpoints differ in two ways that are understood here: a bare `BertModel` has no `bert.`
 /// before its names, and LayerNorm's weight and bias may be called gamma and beta.
+///
+/// **An encoder that lacks a parameter is an error**, in training as in use: it would begin at random in the belief that it is
+/// pretrained. A head (and BERT's pooler, which belongs to it) may be missing; the store then tells of it.
 #[derive(Clone)]
 pub struct Checkpoint(Arc<Inner>);
 
 struct Inner {
     path: PathBuf,
-    file: SafeTensors,
+    files: Vec<SafeTensors>,
     taken: Mutex<HashSet<String>>,
+    head: Mutex<Head>,
+}
+
+/// What is done with the classification head of a checkpoint.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) enum Head {
+    /// It is taken as it is.
+    #[default]
+    Kept,
+    /// Row `i` of what is taken is row `rows[i]` of what is there.
+    Reordered(Vec<u32>),
+    /// It is left out, so that a new one begins.
+    LeftOut,
 }
 
 impl Checkpoint {
-    /// Opens `folder/model.safetensors` (or the file itself).
+    /// Opens `folder/model.safetensors`, or the files that `folder/model.safetensors.index.json` lists; or the one
+    /// file that is named.
     ///
     /// # Errors
-    /// If there is none, or it is truncated or corrupt.
+    /// If there is none, or one is truncated or corrupt, or lacks a tensor that the index puts there.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let path = if path.is_dir() { path.join("model.safetensors") } else { path.to_path_buf() };
-        let file = SafeTensors::open(&path)?;
-        Ok(Checkpoint(Arc::new(Inner { path, file, taken: Mutex::default() })))
+        let whole = if path.is_dir() { path.join(WEIGHTS) } else { path.to_path_buf() };
+        let index = whole.with_file_name(INDEX);
+        let (path, files) = match !whole.is_file() && index.is_file() {
+            true => (index.clone(), shards(&index)?),
+            false => (whole.clone(), vec![SafeTensors::open(&whole)?]),
+        };
+        let (taken, head) = (Mutex::default(), Mutex::default());
+        Ok(Checkpoint(Arc::new(Inner { path, files, taken, head })))
     }
 
-    /// The file.
+    /// The file, or the index of several.
     pub fn path(&self) -> &Path {
         &self.0.path
     }
 
+    /// Sets what is done with the classification head, for parameters that are asked for from now on.
+    pub(crate) fn set_head(&self, head: Head) {
+        *self.head() = head;
+    }
+
+    fn head(&self) -> MutexGuard<'_, Head> {
+        self.0.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn file_of(&self, name: &str) -> Option<&SafeTensors> {
+        self.0.files.iter().find(|file| file.contains(name))
+    }
+
+    /// All names, sorted.
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.0.files.iter().flat_map(SafeTensors::names).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// The name in the file for a parameter of a model.
     fn find(&self, name: &str) -> Option<String> {
-        let old = |name: &str| {
-            let name = name.strip_suffix("LayerNorm.weight").map(|n| format!("{n}LayerNorm.gamma"));
-            name.unwrap_or_default()
-        };
-        let old_bias = |name: &str| {
-            let name = name.strip_suffix("LayerNorm.bias").map(|n| format!("{n}LayerNorm.beta"));
-            name.unwrap_or_default()
+        let older = |name: &str, new: &str, old: &str| {
+            name.strip_suffix(new).map(|stem| format!("{stem}{old}"))
         };
         let bare = name.strip_prefix("bert.").unwrap_or_default();
-        [name, bare]
-            .into_iter()
-            .filter(|n| !n.is_empty())
-            .flat_map(|n| [n.to_string(), old(n), old_bias(n)])
-            .find(|n| !n.is_empty() && self.0.file.contains(n))
+        let spellings = [name, bare].into_iter().filter(|n| !n.is_empty()).flat_map(|n| {
+            [
+                interchange::own_head(n),
+                Some(n.to_string()),
+                older(n, "LayerNorm.weight", "LayerNorm.gamma"),
+                older(n, "LayerNorm.bias", "LayerNorm.beta"),
+                // The masked-LM head's bias may be there under the decoder's name only.
+                older(n, "cls.predictions.bias", "cls.predictions.decoder.bias"),
+            ]
+        });
+        spellings.flatten().find(|n| self.file_of(n).is_some())
+    }
+
+    /// The shape of a parameter, if there is one of this name.
+    pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        let found = self.find(name)?;
+        Some(self.file_of(&found)?.info(&found)?.1)
     }
 
     /// Names in the file that no model has asked for, without those known to be no parameters
-    /// (`position_ids`, and the decoder, which is tied to the word embeddings).
+    /// (`position_ids`, the decoder, which is tied to the word embeddings, and the empty tensors that stand for a head).
     pub fn unexpected(&self) -> Vec<String> {
         let taken = self.0.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_empty =
+            |n: &str| self.file_of(n).and_then(|f| f.info(n)).is_some_and(|i| i.1.contains(&0));
         let known = |n: &str| {
-            n.ends_with("embeddings.position_ids") || n.starts_with("cls.predictions.decoder.")
+            n.ends_with("embeddings.position_ids")
+                || n.ends_with("embeddings.token_type_ids")
+                || n.starts_with("cls.predictions.decoder.")
+                || is_empty(n)
         };
-        let mut names = self.0.file.names();
-        names.retain(|n| !taken.contains(n) && !known(n));
+        let left_out = *self.head() == Head::LeftOut;
+        let is_told = |n: &str| {
+            left_out && (n.starts_with("classifier.") || n.starts_with("pooled_classifier."))
+        };
+        let mut names = self.names();
+        names.retain(|n| !taken.contains(n) && !known(n) && !is_told(n));
         names
     }
 
     /// The first tensor with a NaN or an infinity, if any: why a model gives no numbers.
     pub fn first_not_finite(&self) -> Option<String> {
-        self.0.file.names().into_iter().find(|name| {
-            self.0
-                .file
-                .tensor(name)
-                .and_then(|t| if t.dtype().is_float() { t.to_dtype(DType::F32) } else { Ok(t) })
-                .and_then(|t| t.is_not_finite()?.max(&[], false)?.item())
-                .is_ok_and(|bad| bad > 0.0)
+        self.names().into_iter().find(|name| {
+            let read = self.file_of(name).map(|file| file.tensor(name));
+            matches!(read, Some(Ok(tensor)) if !is_finite(&tensor))
         })
+    }
+
+    /// A parameter of the encoder that BERT's has not, if there is one: the file belongs to another architecture,
+    /// whatever config.json calls it.
+    pub(crate) fn foreign(&self) -> Option<String> {
+        self.names().into_iter().find(|name| is_encoder(name) && !is_of_bert(name))
+    }
+
+    /// How many encoder layers there are.
+    pub(crate) fn layers(&self) -> usize {
+        let names = self.names();
+        let layer = |name: &String| {
+            let rest = bare(name).strip_prefix("encoder.layer.")?;
+            rest.split('.').next()?.parse::<usize>().ok()
+        };
+        names.iter().filter_map(layer).max().map_or(0, |last| last + 1)
+    }
+
+    /// The error of an encoder's parameter that is not there.
+    fn lacking(&self, name: &str) -> gradus_tensor::Error {
+        gradus_tensor::Error::op(
+            "checkpoint",
+            format!(
+                "{} has no `{name}`; it is incomplete, or config.json belongs to another model",
+                self.path().display()
+            ),
+        )
+    }
+}
+
+/// Whether a tensor holds neither NaN nor infinity.
+pub(crate) fn is_finite(tensor: &Tensor) -> bool {
+    let float =
+        if tensor.dtype().is_float() { tensor.to_dtype(DType::F32) } else { Ok(tensor.clone()) };
+    let worst = float.and_then(|t| t.is_not_finite()?.max(&[], false)?.item());
+    !worst.is_ok_and(|bad| bad > 0.0)
+}
+
+/// The files that an index lists, each opened and found to have its tensors.
+fn shards(index: &Path) -> Result<Vec<SafeTensors>> {
+    let fail = |message: String| Error::Checkpoint { path: index.to_path_buf(), message };
+    let mut opened: BTreeMap<String, SafeTensors> = BTreeMap::new();
+    for (name, file) in weight_map(index)? {
+        if !opened.contains_key(&file) {
+            let path = index.with_file_name(&file);
+            if !path.is_file() {
+                return Err(fail(format!(
+                    "lists {file}, which is not there; copy it from the model it belongs to"
+                )));
+            }
+            opened.insert(file.clone(), SafeTensors::open(path)?);
+        }
+        if !opened[&file].contains(&name) {
+            return Err(fail(format!("says that `{name}` is in {file}, which has no such tensor")));
+        }
+    }
+    Ok(opened.into_values().collect())
+}
+
+/// The tensors that an index lists, each with its file.
+fn weight_map(index: &Path) -> Result<Vec<(String, String)>> {
+    let object = json_object(index)?.unwrap_or_default();
+    let fail =
+        |message: &str| Error::Checkpoint { path: index.to_path_buf(), message: message.into() };
+    let Some(Value::Object(map)) = object.get("weight_map") else {
+        return Err(fail("has no `weight_map` that says which file holds which tensor"));
+    };
+    map.iter()
+        .map(|(name, file)| match file.as_str() {
+            Some(file) if !file.contains(['/', '\\']) => Ok((name.clone(), file.to_string())),
+            _ => Err(fail("names a file outside of the folder")),
+        })
+        .collect()
+}
+
+/// The files of weights that an index lists.
+pub(crate) fn shard_names(index: &Path) -> Result<Vec<String>> {
+    let mut files: Vec<String> = weight_map(index)?.into_iter().map(|(_, file)| file).collect();
+    files.sort_unstable();
+    files.dedup();
+    Ok(files)
+}
+
+/// A name without the `bert.` that heads put before it.
+fn bare(name: &str) -> &str {
+    name.strip_prefix("bert.").unwrap_or(name)
+}
+
+/// Whether a parameter belongs to the encoder, which every head stands on.
+fn is_encoder(name: &str) -> bool {
+    bare(name).starts_with("embeddings.") || bare(name).starts_with("encoder.")
+}
+
+/// Whether BERT's encoder has a parameter, or buffer, of this name.
+fn is_of_bert(name: &str) -> bool {
+    const EMBEDDINGS: [&str; 6] = [
+        "word_embeddings.",
+        "position_embeddings.",
+        "token_type_embeddings.",
+        "LayerNorm.",
+        "position_ids",
+        "token_type_ids",
+    ];
+    const LAYER: [&str; 8] = [
+        "attention.self.query.",
+        "attention.self.key.",
+        "attention.self.value.",
+        "attention.output.dense.",
+        "attention.output.LayerNorm.",
+        "intermediate.dense.",
+        "output.dense.",
+        "output.LayerNorm.",
+    ];
+    let begins = |rest: &str, with: &[&str]| with.iter().any(|part| rest.starts_with(part));
+    match bare(name).strip_prefix("embeddings.") {
+        Some(rest) => begins(rest, &EMBEDDINGS),
+        None => bare(name)
+            .strip_prefix("encoder.layer.")
+            .and_then(|rest| rest.split_once('.'))
+            .is_some_and(|(_, rest)| begins(rest, &LAYER)),
     }
 }
 
 impl Source for Checkpoint {
     fn tensor(&self, name: &str) -> gradus_tensor::Result<Option<Tensor>> {
-        let Some(found) = self.find(name) else { return Ok(None) };
-        let tensor = self.0.file.tensor(&found)?;
+        let is_head = name.starts_with("classifier.");
+        let head = self.head().clone();
+        if is_head && head == Head::LeftOut {
+            return Ok(None);
+        }
+        let Some(found) = self.find(name) else {
+            return if is_encoder(name) { Err(self.lacking(name)) } else { Ok(None) };
+        };
+        let Some(file) = self.file_of(&found) else { bail!("checkpoint", "{found} is in no file") };
+        let mut tensor = file.tensor(&found)?;
+        if let (true, Head::Reordered(rows)) = (is_head, &head) {
+            tensor = tensor.index_select(0, &Tensor::from_slice(rows, &[rows.len()])?)?;
+        }
         self.0.taken.lock().unwrap_or_else(PoisonError::into_inner).insert(found);
         Ok(Some(tensor))
     }
-}
-
-/// A pretrained model's parts, before a model is built from them.
-pub struct Pretrained {
-    /// The folder.
-    pub folder: PathBuf,
-    /// Its config.json.
-    pub config: BertConfig,
-    /// Its tokenizer.
-    pub tokenizer: Tokenizer,
-    /// Its weights.
-    pub checkpoint: Checkpoint,
-}
-
-impl Pretrained {
-    /// Opens a folder, or fetches a hub id.
-    pub fn open(model: &str) -> Result<Self> {
-        let folder = crate::resolve(model)?;
-        let config = BertConfig::load(folder.join("config.json"))?;
-        let tokenizer = Tokenizer::from_folder(&folder)?;
-        if tokenizer.vocab_size() > config.vocab_size {
-            return Err(Error::Config {
-                path: folder.join("config.json"),
-                message: format!(
-                    "vocab_size is {}, but the tokenizer has {} tokens; they belong to different \
-                     models",
-                    config.vocab_size,
-                    tokenizer.vocab_size()
-                ),
-            });
-        }
-        let checkpoint = Checkpoint::open(&folder)?;
-        Ok(Pretrained { folder, config, tokenizer, checkpoint })
-    }
-
-    /// A store whose parameters come from the checkpoint; `seed` is for those it lacks.
-    pub fn store(&self, seed: u64) -> Store {
-        Store::with_source(seed, self.checkpoint.clone())
-    }
-}
-
-/// Writes a model folder that `transformers` can load. Each file is written aside and renamed, the
-/// weights last but the config: a folder that had a good model never holds half of another.
-pub fn save_folder(
-    folder: &Path,
-    config: &BertConfig,
-    tokenizer: &Tokenizer,
-    store: &Store,
-) -> Result<()> {
-    std::fs::create_dir_all(folder)
-        .map_err(|source| Error::Io { path: folder.to_path_buf(), source })?;
-    tokenizer.save(folder)?;
-    let tensors = store.parameters().into_iter().map(|p| (p.name().to_string(), p.tensor()));
-    safetensors::save(folder.join("model.safetensors"), tensors, None)?;
-    config.save(folder.join("config.json"))
 }

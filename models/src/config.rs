@@ -15,27 +15,55 @@ use serde_json::{Map, Value};
 use crate::data::Labels;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::folder::tables::CONFIG;
+use crate::interchange;
 use crate::label_maps::{by_id, by_name};
 
-/// How a sequence becomes one vector. Gradus's own key in `config.json`, which `transformers` keeps and ignores.
+/// How a sequence becomes one vector: the modes of sentence-transformers, by its names. In `config.json` it is Gradus's
+/// own key, which `transformers` keeps and ignores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Pooling {
-    /// BERT's pooler: a dense layer and tanh over the first token.
+    /// The first token; in a classifier BERT's pooler, a dense layer and tanh, over it.
     Cls,
     /// The mean over the tokens of the sequence, `[CLS]` and `[SEP]` included.
     Mean,
+    /// The largest value of each dimension over the tokens.
+    Max,
+    /// The sum over the tokens, divided by the square root of their number.
+    #[serde(rename = "mean_sqrt_len_tokens")]
+    MeanSqrtLen,
+    /// The mean weighted by the tokens' places, counted from 1.
+    WeightedMean,
+    /// The last token.
+    LastToken,
+}
+
+impl Pooling {
+    /// Every mode with its name.
+    pub const ALL: [(&str, Pooling); 6] = [
+        ("cls", Pooling::Cls),
+        ("mean", Pooling::Mean),
+        ("max", Pooling::Max),
+        ("mean_sqrt_len_tokens", Pooling::MeanSqrtLen),
+        ("weightedmean", Pooling::WeightedMean),
+        ("lasttoken", Pooling::LastToken),
+    ];
+
+    /// The names, for a message.
+    pub(crate) fn names() -> String {
+        Self::ALL.map(|(name, _)| name).join(", ")
+    }
 }
 
 impl std::str::FromStr for Pooling {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        match name {
-            "cls" => Ok(Pooling::Cls),
-            "mean" => Ok(Pooling::Mean),
-            other => Err(Error::Input(format!("pooling `{other}` is unknown; use cls or mean"))),
-        }
+        let found = Self::ALL.iter().find(|(known, _)| *known == name);
+        found.map(|&(_, pooling)| pooling).ok_or_else(|| {
+            Error::Input(format!("pooling `{name}` is unknown; use one of {}", Self::names()))
+        })
     }
 }
 
@@ -285,10 +313,12 @@ impl BertConfig {
                 self.position_embedding_type
             ));
         }
-        for key in ["is_decoder", "add_cross_attention"] {
-            if self.extra.get(key) == Some(&Value::Bool(true)) {
-                return Err(format!("{key} is true: Gradus builds encoders only"));
-            }
+        CONFIG.check(&self.extra)?;
+        if let Some(code) = foreign_code(&self.extra) {
+            return Err(format!(
+                "auto_map names `{code}`: the model is code that comes with it, not the BERT that Gradus and \
+                 `transformers` build; run it there with trust_remote_code=True"
+            ));
         }
         // The upper limits are far above any BERT, and low enough that a corrupt size cannot exhaust the memory.
         for (name, value, most) in [
@@ -340,6 +370,12 @@ impl BertConfig {
         Ok(())
     }
 
+    /// What should be told of keys that Gradus does not know.
+    pub fn notes(&self) -> Vec<String> {
+        let notes = CONFIG.check(&self.extra).unwrap_or_default();
+        notes.into_iter().map(|note| format!("config.json: Gradus {note}")).collect()
+    }
+
     /// Width of one attention head. Meaningful once [`BertConfig::validate`] has passed.
     pub fn head_size(&self) -> usize {
         self.hidden_size / self.num_attention_heads.max(1)
@@ -381,6 +417,17 @@ impl BertConfig {
         self.id2label = labels.names().to_vec();
         self.extra.remove("num_labels");
     }
+}
+
+/// Code of its own that a folder names; the file that Gradus itself writes is none.
+fn foreign_code(extra: &Map<String, Value>) -> Option<String> {
+    let entries = match extra.get("auto_map")? {
+        Value::Object(map) => map.values().cloned().collect(),
+        Value::Array(list) => list.clone(),
+        other => vec![other.clone()],
+    };
+    let names = entries.iter().filter_map(Value::as_str);
+    names.into_iter().find(|name| !name.starts_with(interchange::MODULE)).map(str::to_string)
 }
 
 fn not_bert(model_type: &str) -> String {

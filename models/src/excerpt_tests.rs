@@ -25,6 +25,9 @@ fn tokenizer(flags: [bool; 4]) -> Tokenizer {
         "strip_accents": strip, "lowercase": lower,
     });
     fs::write(&path, file.to_string()).unwrap();
+    // Under BERT's class its own normaliser would be taken, not the file's.
+    let class = r#"{"tokenizer_class": "PreTrainedTokenizerFast"}"#;
+    fs::write(dir.path().join("tokenizer_config.json"), class).unwrap();
     Tokenizer::from_folder(dir.path()).unwrap()
 }
 

@@ -1,74 +1,129 @@
 //! From what a user names to a model folder on disk.
 
+use std::cell::RefCell;
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use hf_hub::api::sync::{Api, ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Cache, CacheRepo, Repo};
 
+use crate::checkpoint::{INDEX, WEIGHTS, shard_names};
 use crate::error::{Error, Result};
+use crate::folder::{Layout, SENTENCE_CONFIGS, module_files};
 
 const CONFIG: &str = "config.json";
-const WEIGHTS: &str = "model.safetensors";
-/// Weights in forms that Gradus does not read, with what to say of each.
-const FOREIGN: [(&str, &str); 2] = [
-    ("pytorch_model.bin", "in PyTorch's pickle format"),
-    ("model.safetensors.index.json", "split over several files"),
-];
+/// Weights in a form that Gradus does not read.
+const PICKLE: &str = "pytorch_model.bin";
 const TOKENIZERS: [&str; 2] = ["tokenizer.json", "vocab.txt"];
-/// What a model may have besides: how its tokenizer was made, and how sentence-transformers embeds with it.
-const OPTIONAL: [&str; 4] =
-    ["tokenizer_config.json", "modules.json", "1_Pooling/config.json", "sentence_bert_config.json"];
+const MODULES: &str = "modules.json";
+/// What a model may have besides, whose absence changes nothing that can be told: how its tokenizer was made, and whether
+/// it is an adapter.
+const OPTIONAL: [&str; 5] = [
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "config_sentence_transformers.json",
+    "adapter_config.json",
+];
 
 /// The folder of a model: `model` itself where it is a folder with `config.json` and `model.safetensors`; otherwise,
 /// where it reads as a hub id (`name` or `organisation/name`), the folder in the cache to which its files are fetched.
 ///
-/// The cache is that of the other Hugging Face tools (`HF_HOME`, by default `~/.cache/huggingface`). `HF_ENDPOINT`
-/// names another server, `HF_TOKEN` opens private models, `HF_HUB_OFFLINE=1` uses the cache alone.
+/// The cache is that of the other Hugging Face tools (`HF_HOME`, by default `~/.cache/huggingface`): what another program
+/// fetched is used, and what it left out is fetched. `HF_ENDPOINT` names another server, `HF_TOKEN` opens private models,
+/// `HF_HUB_OFFLINE=1` uses the cache alone.
 ///
 /// # Errors
 /// [`Error::Checkpoint`] for a folder that is no model, naming what is missing; [`Error::Hub`] when the id is none, or
 /// the model cannot be fetched.
 pub fn resolve(model: &str) -> Result<PathBuf> {
+    Ok(resolved(model)?.0)
+}
+
+/// As [`resolve`], with what to tell: which files could not be looked for.
+pub(crate) fn resolved(model: &str) -> Result<(PathBuf, Vec<String>)> {
     let path = Path::new(model);
     if path.exists() {
-        return local(path);
+        return Ok((local(path)?, Vec::new()));
     }
+    let mistyped = mistyped(path);
     if !is_hub_id(model) {
         let message =
             "no such folder, and not a hub id (`name` or `organisation/name`); check the path";
-        return Err(Error::hub(model, message));
+        return Err(Error::hub(model, mistyped.unwrap_or(message.into())));
     }
-    Hub::from_env(model)?.fetch(model)
+    let hub = Hub::from_env(model)?;
+    match mistyped.filter(|_| hub.cached(model).is_none()) {
+        Some(message) => Err(Error::hub(model, message)),
+        None => hub.fetch(model),
+    }
+}
+
+/// What to say of a folder that is not there, where its parent is: a path was meant, not a hub id.
+fn mistyped(path: &Path) -> Option<String> {
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty() && p.is_dir())?;
+    let mut models: Vec<String> = fs::read_dir(parent)
+        .ok()?
+        .flatten()
+        .filter(|entry| entry.path().join(CONFIG).is_file() || entry.path().join(MODULES).is_file())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    models.sort_by_key(|name| (std::cmp::Reverse(alike(name, path)), name.clone()));
+    let there = match models.is_empty() {
+        true => "holds no model".to_string(),
+        false => {
+            let more = if models.len() > 8 { ", …" } else { "" };
+            models.truncate(8);
+            format!("holds {}{more}", models.join(", "))
+        }
+    };
+    Some(format!("no such folder; {} {there}", parent.display()))
+}
+
+/// How many letters a name and the end of a path have in common, from the beginning.
+fn alike(name: &str, path: &Path) -> usize {
+    let meant = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    name.chars().zip(meant.chars()).take_while(|(a, b)| a == b).count()
 }
 
 /// Checks that a folder holds a model.
 fn local(path: &Path) -> Result<PathBuf> {
-    let failed = |message: String| Err(Error::Checkpoint { path: path.to_path_buf(), message });
+    let failed =
+        |at: &Path, message: String| Err(Error::Checkpoint { path: at.to_path_buf(), message });
     if !path.is_dir() {
         return failed(
+            path,
             "this is a file; pass the folder that holds config.json and model.safetensors".into(),
         );
     }
-    let has = |name: &str| path.join(name).is_file();
+    let within = Layout::read(path)?.transformer;
+    let has = |name: &str| within.join(name).is_file();
     if !has(CONFIG) {
-        return failed(format!(
-            "no {CONFIG} in this folder; pass a model in the Hugging Face layout"
-        ));
+        return failed(
+            &within,
+            format!("no {CONFIG} in this folder; pass a model in the Hugging Face layout"),
+        );
     }
-    if !has(WEIGHTS) {
-        return failed(match FOREIGN.iter().find(|(name, _)| has(name)) {
-            Some((name, form)) => unreadable(name, form),
-            None => format!("no {WEIGHTS} in this folder; pass a model in the Hugging Face layout"),
-        });
+    if !has(WEIGHTS) && !has(INDEX) {
+        return failed(
+            &within,
+            match has(PICKLE) {
+                true => unreadable(),
+                false => {
+                    format!("no {WEIGHTS} in this folder; pass a model in the Hugging Face layout")
+                }
+            },
+        );
     }
     Ok(path.to_path_buf())
 }
 
-fn unreadable(name: &str, form: &str) -> String {
+fn unreadable() -> String {
     format!(
-        "the weights are in {name} only, {form}, which Gradus does not read; convert them in Python with \
-         `AutoModel.from_pretrained(…).save_pretrained(…, safe_serialization=True, max_shard_size=\"100GB\")`"
+        "the weights are in {PICKLE} only, in PyTorch's pickle format, which Gradus does not read; convert them in \
+         Python with `AutoModel.from_pretrained(…).save_pretrained(…, safe_serialization=True)` (`AutoModelFor…` for a \
+         model with a head)"
     )
 }
 
@@ -119,22 +174,27 @@ impl Hub {
         Ok(Hub { cache: Cache::from_env(), api: Some(api) })
     }
 
-    fn fetch(&self, model: &str) -> Result<PathBuf> {
+    /// The snapshot of a model in the cache, whatever it holds.
+    fn cached(&self, model: &str) -> Option<PathBuf> {
+        let repo = self.cache.repo(Repo::model(model.to_string()));
+        let places = [CONFIG, MODULES].into_iter().filter_map(|name| repo.get(name));
+        places.into_iter().next()?.parent().map(Path::to_path_buf)
+    }
+
+    fn fetch(&self, model: &str) -> Result<(PathBuf, Vec<String>)> {
         let repo = Repo::model(model.to_string());
-        let cached = self.cache.repo(repo.clone());
-        if let Some(folder) = complete(&cached) {
-            return Ok(folder);
-        }
-        let Some(api) = &self.api else {
-            let message = "not in the cache, and HF_HUB_OFFLINE is set; unset it, or pass a folder";
-            return Err(Error::hub(model, message));
+        let fetch = Fetch {
+            model,
+            cached: self.cache.repo(repo.clone()),
+            repo: self.api.as_ref().map(|api| api.repo(repo)),
+            missing: RefCell::default(),
+            trouble: RefCell::default(),
         };
-        let fetch = Fetch { model, repo: api.repo(repo) };
         // Files that an earlier call left in the cache may be of an older revision. The second round looks them up at
         // the revision of those that the first had to fetch.
         for _ in 0..2 {
             if let Some(folder) = fetch.all()? {
-                return Ok(folder);
+                return Ok((folder, fetch.untold()));
             }
         }
         let message = "the model changed on the hub while it was fetched; try again";
@@ -142,63 +202,184 @@ impl Hub {
     }
 }
 
-/// The cached folder of a model, if it has what a model needs.
-fn complete(cached: &CacheRepo) -> Option<PathBuf> {
-    let config = cached.get(CONFIG)?;
-    cached.get(WEIGHTS)?;
-    TOKENIZERS.iter().find_map(|name| cached.get(name))?;
-    config.parent().map(Path::to_path_buf)
-}
-
 /// One model being fetched.
 struct Fetch<'a> {
     model: &'a str,
-    repo: ApiRepo,
+    cached: CacheRepo,
+    /// `None` when offline.
+    repo: Option<ApiRepo>,
+    /// Files that the hub said it does not have.
+    missing: RefCell<Vec<String>>,
+    /// Why the hub cannot be reached, once that is known.
+    trouble: RefCell<Option<String>>,
 }
 
 impl Fetch<'_> {
     /// Fetches every file that is not in the cache; `None` when they are of different revisions.
     fn all(&self) -> Result<Option<PathBuf>> {
-        let config = self.file(CONFIG)?.ok_or_else(|| {
-            let message = "no folder of that name, and the hub has no such model with a config.json; check the id";
-            Error::hub(self.model, message)
-        })?;
+        self.missing.borrow_mut().clear();
+        let mut modules = Vec::new();
+        // Which folder holds the encoder: `0_Transformer/` in the oldest models.
+        let mut below = String::new();
+        if let Some(path) = self.file(MODULES)? {
+            let bytes = crate::files::read(&path)?;
+            modules = module_files(&bytes);
+            if let Some(root) = path.parent()
+                && let Ok(layout) = Layout::read(root)
+                && let Ok(rest) = layout.transformer.strip_prefix(root)
+                && !rest.as_os_str().is_empty()
+            {
+                below = format!("{}/", rest.to_string_lossy());
+            }
+        } else {
+            // A copy that lacks modules.json may still say how it pools.
+            self.file("1_Pooling/config.json")?;
+        }
+        let config = self.file(&format!("{below}{CONFIG}"))?.ok_or_else(|| self.nothing())?;
         let mut tokenizer = None;
         for name in TOKENIZERS {
             if tokenizer.is_none() {
-                tokenizer = self.file(name)?;
+                tokenizer = self.file(&format!("{below}{name}"))?;
             }
         }
         for name in OPTIONAL {
-            self.file(name)?;
+            let place =
+                if name == "config_sentence_transformers.json" { "" } else { below.as_str() };
+            self.file(&format!("{place}{name}"))?;
         }
-        let weights = self.file(WEIGHTS)?.ok_or_else(|| self.no_weights())?;
-        let folder = config.parent().filter(|&folder| weights.parent() == Some(folder));
-        Ok(folder.map(Path::to_path_buf))
+        // Models for other encoders have their own name for it, which a BERT has only in old folders.
+        if self.file(&format!("{below}{}", SENTENCE_CONFIGS[0]))?.is_none() && !modules.is_empty() {
+            for name in &SENTENCE_CONFIGS[1..] {
+                self.file(&format!("{below}{name}"))?;
+            }
+        }
+        for (name, needed) in modules {
+            if self.file(&name)?.is_none() && needed {
+                let message = format!("modules.json needs {name}, which the model does not have");
+                return Err(Error::hub(self.model, message));
+            }
+        }
+        let weights = match self.file(&format!("{below}{WEIGHTS}"))? {
+            Some(path) => path,
+            None => self.shards(&below)?,
+        };
+        let same = config.parent().is_some_and(|folder| weights.parent() == Some(folder));
+        self.note_absent();
+        let within = config.parent().map(Path::to_path_buf);
+        Ok(within.filter(|_| same).map(|mut folder| {
+            // Up from `0_Transformer`.
+            for _ in Path::new(&below).components() {
+                folder.pop();
+            }
+            folder
+        }))
     }
 
-    /// Fetches a file; `None` when the model has no such file.
-    fn file(&self, name: &str) -> Result<Option<PathBuf>> {
-        match self.repo.get(name) {
-            Ok(path) => Ok(Some(path)),
-            Err(e) if status(&e) == Some(404) => Ok(None),
-            Err(e) => Err(Error::hub(self.model, format!("{name}: {}", explain(&e)))),
+    /// Weights in several files; the path of their index.
+    fn shards(&self, below: &str) -> Result<PathBuf> {
+        let index = self.file(&format!("{below}{INDEX}"))?.ok_or_else(|| self.no_weights())?;
+        for name in shard_names(&index)? {
+            if self.file(&format!("{below}{name}"))?.is_none() {
+                let message = format!("{INDEX} lists {name}, which the model does not have");
+                return Err(Error::hub(self.model, message));
+            }
         }
+        Ok(index)
+    }
+
+    /// A file from the cache or the hub; `None` when the model has no such file, or the hub cannot be asked.
+    fn file(&self, name: &str) -> Result<Option<PathBuf>> {
+        if let Some(path) = self.cached.get(name) {
+            return Ok(Some(path));
+        }
+        let Some(repo) = self.repo.as_ref().filter(|_| self.trouble.borrow().is_none()) else {
+            return Ok(None);
+        };
+        if self.is_absent(name) {
+            return Ok(None);
+        }
+        match repo.get(name) {
+            Ok(path) => return Ok(Some(path)),
+            Err(e) => match status(&e) {
+                Some(404) => self.missing.borrow_mut().push(name.to_string()),
+                Some(_) => {
+                    return Err(Error::hub(self.model, format!("{name}: {}", explain(&e))));
+                }
+                None => *self.trouble.borrow_mut() = Some(format!("{name}: {}", explain(&e))),
+            },
+        }
+        Ok(None)
+    }
+
+    /// Where the cache notes the files that the revision in it is known not to have: an empty file for each, as
+    /// `huggingface_hub` has it.
+    fn absent_folder(&self) -> Option<PathBuf> {
+        let snapshot = [CONFIG, MODULES].into_iter().find_map(|name| self.cached.get(name))?;
+        let snapshot = snapshot.parent()?;
+        Some(snapshot.parent()?.parent()?.join(".no_exist").join(snapshot.file_name()?))
+    }
+
+    fn is_absent(&self, name: &str) -> bool {
+        self.absent_folder().is_some_and(|folder| folder.join(name).is_file())
+    }
+
+    /// Remembers which files the model does not have, so that nobody asks again. Best effort: asking costs a moment.
+    fn note_absent(&self) {
+        let Some(folder) = self.absent_folder() else { return };
+        for name in self.missing.borrow().iter() {
+            let path = folder.join(name);
+            if path.parent().is_some_and(|parent| fs::create_dir_all(parent).is_ok()) {
+                let _ = fs::write(path, "");
+            }
+        }
+    }
+
+    /// What to tell of files that nobody could look for.
+    fn untold(&self) -> Vec<String> {
+        let reached = self.repo.is_some() && self.trouble.borrow().is_none();
+        if reached || self.cached.get(MODULES).is_some() || self.is_absent(MODULES) {
+            return Vec::new();
+        }
+        vec![format!(
+            "the hub was not asked (no network, or HF_HUB_OFFLINE is set), and the cache of {} has no {MODULES}: if the \
+             model has one, its pooling, length and prompts are not known; open it once with a network to fetch it",
+            self.model
+        )]
+    }
+
+    /// The error of a model without a config.json.
+    fn nothing(&self) -> Error {
+        if let Some(trouble) = self.trouble.borrow().as_ref() {
+            return Error::hub(self.model, trouble);
+        }
+        let message = match &self.repo {
+            Some(_) => {
+                "no folder of that name, and the hub has no such model with a config.json; check the id"
+            }
+            None => {
+                "no folder of that name; as a hub id it is not in the cache, and HF_HUB_OFFLINE is set; unset it, or \
+                 pass a folder"
+            }
+        };
+        Error::hub(self.model, message)
     }
 
     fn no_weights(&self) -> Error {
+        if let Some(trouble) = self.trouble.borrow().as_ref() {
+            return Error::hub(self.model, trouble);
+        }
+        let Some(repo) = &self.repo else {
+            let message = "its weights are not in the cache, and HF_HUB_OFFLINE is set; unset it, or pass a folder";
+            return Error::hub(self.model, message);
+        };
         // The listing of the model tells what there is without fetching it.
-        let names: Vec<String> = self
-            .repo
-            .info()
-            .map(|info| info.siblings.into_iter().map(|s| s.rfilename).collect())
-            .unwrap_or_default();
-        let foreign = FOREIGN.iter().find(|(name, _)| names.iter().any(|n| n == name));
+        let siblings = repo.info().map(|info| info.siblings).unwrap_or_default();
+        let has_pickle = siblings.iter().any(|s| s.rfilename.ends_with(PICKLE));
         Error::hub(
             self.model,
-            match foreign {
-                Some((name, form)) => unreadable(name, form),
-                None => format!("the model has no {WEIGHTS}; choose another"),
+            match has_pickle {
+                true => unreadable(),
+                false => format!("the model has no {WEIGHTS}; choose another"),
             },
         )
     }
@@ -216,12 +397,14 @@ fn explain(error: &ApiError) -> String {
     match status(error) {
         Some(401 | 403) => {
             format!(
-                "{error}: no such model, or a private one (set HF_TOKEN); check the id, or pass a folder"
+                "{error}: no folder of that name, and on the hub no such model, or a private one (set HF_TOKEN); check \
+                 the name"
             )
         }
         Some(_) => format!("{error}; try again later, or pass a folder"),
         None => format!(
-            "cannot be fetched: {error}; without a network, pass a folder with config.json and {WEIGHTS}"
+            "no folder of that name, and it cannot be fetched from the hub: {error}; check the path, or without a \
+             network pass a folder with config.json and {WEIGHTS}"
         ),
     }
 }

@@ -100,12 +100,12 @@ fn a_model_is_fetched_once_and_then_found_offline() {
     let offline = hub(cache.path(), None);
     let error = offline.fetch("org/m").unwrap_err().to_string();
     assert!(error.contains("HF_HUB_OFFLINE"), "{error}");
-    let folder = hub(cache.path(), Some(server)).fetch("org/m").unwrap();
+    let folder = hub(cache.path(), Some(server)).fetch("org/m").unwrap().0;
     assert_eq!(fs::read_to_string(folder.join(WEIGHTS)).unwrap(), "weights");
     assert_eq!(fs::read_to_string(folder.join("vocab.txt")).unwrap(), "[PAD]\n");
     assert_eq!(fs::read_to_string(folder.join("1_Pooling/config.json")).unwrap(), "{}");
     assert!(folder.ends_with("models--org--m/snapshots/c0ffee"), "{folder:?}");
-    assert_eq!(offline.fetch("org/m").unwrap(), folder);
+    assert_eq!(offline.fetch("org/m").unwrap().0, folder);
 }
 
 #[test]
@@ -117,8 +117,93 @@ fn a_file_left_from_an_older_revision_is_fetched_again() {
     fs::write(model.join("refs/main"), "old").unwrap();
     fs::write(model.join("snapshots/old/config.json"), "old").unwrap();
     let server = serve(&[(CONFIG, "new"), ("vocab.txt", "[PAD]"), (WEIGHTS, "weights")]);
-    let folder = hub(cache.path(), Some(server)).fetch("org/m").unwrap();
+    let folder = hub(cache.path(), Some(server)).fetch("org/m").unwrap().0;
     assert_eq!(fs::read_to_string(folder.join(CONFIG)).unwrap(), "new");
+}
+
+const SENTENCE: &str = r#"[{"path": "", "type": "sentence_transformers.models.Transformer"},
+    {"path": "pool", "type": "sentence_transformers.models.Pooling"}]"#;
+
+/// What `AutoModel` and `AutoTokenizer` leave in the cache.
+fn cached_elsewhere(cache: &Path) {
+    let model = cache.join("models--org--m");
+    let snapshot = model.join("snapshots/c0ffee");
+    fs::create_dir_all(&snapshot).unwrap();
+    fs::create_dir_all(model.join("refs")).unwrap();
+    fs::write(model.join("refs/main"), "c0ffee").unwrap();
+    for name in [CONFIG, WEIGHTS, "vocab.txt"] {
+        fs::write(snapshot.join(name), "there").unwrap();
+    }
+}
+
+#[test]
+fn what_another_program_left_out_is_fetched() {
+    let cache = tempfile::tempdir().unwrap();
+    cached_elsewhere(cache.path());
+    let offline = hub(cache.path(), None);
+    let (folder, told) = offline.fetch("org/m").unwrap();
+    assert!(told[0].contains("modules.json") && told[0].contains("org/m"), "{told:?}");
+    assert!(!folder.join("modules.json").exists());
+    let server = serve(&[("modules.json", SENTENCE), ("pool/config.json", "{}")]);
+    let (folder, told) = hub(cache.path(), Some(server)).fetch("org/m").unwrap();
+    assert_eq!(told, [""; 0]);
+    assert_eq!(fs::read_to_string(folder.join("modules.json")).unwrap(), SENTENCE);
+    assert!(folder.join("pool/config.json").is_file());
+    assert_eq!(fs::read_to_string(folder.join(WEIGHTS)).unwrap(), "there");
+    assert_eq!(offline.fetch("org/m").unwrap(), (folder, vec![]));
+}
+
+#[test]
+fn a_file_that_the_model_does_not_have_is_asked_for_once() {
+    let cache = tempfile::tempdir().unwrap();
+    cached_elsewhere(cache.path());
+    hub(cache.path(), Some(serve(&[]))).fetch("org/m").unwrap();
+    let absent = cache.path().join("models--org--m/.no_exist/c0ffee");
+    assert!(absent.join("modules.json").is_file() && absent.join("adapter_config.json").is_file());
+    // Known not to be there: nothing to tell, and nobody to ask.
+    assert_eq!(hub(cache.path(), None).fetch("org/m").unwrap().1, [""; 0]);
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let fetched = hub(cache.path(), Some(format!("http://{nobody}"))).fetch("org/m").unwrap();
+    assert_eq!(fetched.1, [""; 0]);
+}
+
+#[test]
+fn the_oldest_layout_and_weights_in_several_files_are_fetched() {
+    let cache = tempfile::tempdir().unwrap();
+    let modules = SENTENCE.replacen("\"\"", "\"0_Transformer\"", 1);
+    let index = r#"{"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}"#;
+    let server = serve(&[
+        ("modules.json", &modules),
+        ("pool/config.json", "{}"),
+        ("0_Transformer/config.json", "{}"),
+        ("0_Transformer/vocab.txt", "[PAD]"),
+        ("0_Transformer/model.safetensors.index.json", index),
+        ("0_Transformer/model-1.safetensors", "one"),
+        ("0_Transformer/model-2.safetensors", "two"),
+    ]);
+    let (folder, _) = hub(cache.path(), Some(server)).fetch("org/m").unwrap();
+    assert!(folder.ends_with("snapshots/c0ffee"), "{folder:?}");
+    assert!(folder.join("0_Transformer/model-2.safetensors").is_file());
+    assert_eq!(local(&folder).unwrap(), folder);
+}
+
+#[test]
+fn a_mistyped_folder_is_no_hub_id() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["banking77", "minilm", "empty"] {
+        fs::create_dir(dir.path().join(name)).unwrap();
+    }
+    for name in ["banking77", "minilm"] {
+        fs::write(dir.path().join(name).join(CONFIG), "{}").unwrap();
+    }
+    let told = mistyped(&dir.path().join("bankin77")).unwrap();
+    assert!(told.contains("no such folder") && told.ends_with("holds banking77, minilm"), "{told}");
+    let told = mistyped(&dir.path().join("mini")).unwrap();
+    assert!(told.ends_with("holds minilm, banking77"), "{told}");
+    assert!(mistyped(&dir.path().join("empty/x")).unwrap().ends_with("holds no model"));
+    // Without a parent that is there, it may be a hub id.
+    assert_eq!(mistyped(Path::new("no-such-organisation/model")), None);
+    assert_eq!(mistyped(Path::new("model")), None);
 }
 
 #[test]

@@ -15,17 +15,21 @@
 //! Texts are encoded in parallel, sorted by length and run in packed batches of at most
 //! [`DEFAULT_BATCH_SIZE`] texts (see `set_batch_size`) and about [`BATCH_TOKENS`] tokens; the results are in the order
 //! of the texts, and do not depend on the batches (within rounding, 1e-6). **Truncation**: a text of more than
-//! `max_length` tokens, by default as many as the model has positions, is cut at its end; `truncated` counts the texts
-//! that were. Nothing is recorded for a backward pass.
+//! `max_length` tokens is cut at its end (or its beginning, where `truncation_side` says so): by default at what the folder
+//! says (`max_seq_length`, else the tokenizer's `model_max_length`), and at most as many as the model has positions;
+//! `truncated` counts the texts that were. Nothing is recorded for a backward pass.
 
 mod classify;
 mod embed;
 mod fill_mask;
 mod runner;
+mod stages;
 mod tag;
+mod task;
 
 pub use classify::{ClassificationFunction, Score, TextClassifier};
 pub use embed::TextEmbedder;
 pub use fill_mask::{Fill, FillMask};
 pub use runner::{BATCH_TOKENS, DEFAULT_BATCH_SIZE};
 pub use tag::{Tag, TokenTagger, WordLabel, groups, spans};
+pub use task::{Task, task};

@@ -1,26 +1,28 @@
 //! Text to ids: BERT's WordPiece over the `tokenizers` crate.
 //!
 //! A tokenizer file may carry padding and truncation of its own (a sentence-embedding model's often pads to 128).
-//! Gradus never pads, and truncates at a length that the caller gives, so both are switched off on loading.
+//! Gradus never pads, and truncates at a length that the caller gives, so both are switched off on loading; which end of a
+//! text is cut stays.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use serde_json::{Value, json};
-use tokenizers::normalizers::BertNormalizer;
+use serde_json::{Map, Value, json};
+use tokenizers::normalizers::{BertNormalizer, Lowercase, Sequence};
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::{
-    NormalizedString, Normalizer, OffsetReferential, OffsetType, PostProcessor, PreTokenizedString,
-    PreTokenizer, TruncationDirection, TruncationParams, truncate_encodings,
+    NormalizedString, Normalizer, NormalizerWrapper, OffsetReferential, OffsetType, PostProcessor,
+    PreTokenizedString, PreTokenizer, TruncationDirection, TruncationParams, truncate_encodings,
 };
 
 use crate::error::{Error, Result};
 pub use crate::excerpt::Side;
 use crate::excerpt::{Excerpt, Excerpts};
 use crate::files;
-use crate::tokenizer_file::{assemble, optional, parse, parse_config, special_name, text};
+use crate::tokenizer_file::{self as file, SPECIAL, text};
+use crate::tokenizer_options::Options;
 use crate::wordpiece;
 
 /// One text, or pair of texts, as tokens: `[CLS] a … [SEP]` or `[CLS] a … [SEP] b … [SEP]`. All the vectors have one
@@ -42,6 +44,9 @@ pub struct Encoding {
     pub special: Vec<bool>,
     /// Whether tokens were cut off to keep within the maximum length.
     pub truncated: bool,
+    /// How many tokens at the beginning are a prompt ([`Tokenizer::prompt_tokens`]), which some models leave out when they
+    /// pool. 0 where there is none, or nobody asked.
+    pub prompt: usize,
 }
 
 impl Encoding {
@@ -87,9 +92,6 @@ struct Special {
     mask: Option<u32>,
 }
 
-/// The special tokens of a vocabulary trained here, in the order of their ids.
-const SPECIAL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
-
 /// Text to ids and back.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
@@ -103,64 +105,86 @@ pub struct Tokenizer {
     max_length: Option<usize>,
     /// How a long text is encoded in part; not for all tokenizers.
     pub(crate) excerpts: Option<Excerpts>,
+    /// On which side a long text is cut.
+    side: Side,
+    /// Whether the model sees token types.
+    has_types: bool,
+    /// What a person should be told.
+    notes: Vec<String>,
 }
 
 impl Tokenizer {
-    /// Reads the tokenizer of a model folder: `tokenizer.json`, or else `vocab.txt` with what `tokenizer_config.json`
-    /// says of lower case, accents and Chinese characters.
+    /// Reads the tokenizer of a model folder: `tokenizer.json`, or else `vocab.txt`; with what `tokenizer_config.json`,
+    /// `special_tokens_map.json` and `added_tokens.json` say. The result is that of `AutoTokenizer` of `transformers` 5: a
+    /// WordPiece vocabulary under BERT's class is normalised as `tokenizer_config.json` says, not as `tokenizer.json` does.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] when there is neither, or the file is malformed; [`Error::Io`] when it cannot be read.
+    /// [`Error::Tokenizer`] when there is neither, a file is malformed, or the tokenizer is one that Gradus does not have
+    /// (it is named); [`Error::Io`] when a file cannot be read.
     pub fn from_folder(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
-        let config = optional(&dir.join("tokenizer_config.json"))?;
-        let json = dir.join("tokenizer.json");
-        if json.is_file() {
-            let file = serde_json::from_slice(&files::read(&json)?)
+        let mut options = Options::read(dir)?;
+        let (json, vocab) = (dir.join("tokenizer.json"), dir.join("vocab.txt"));
+        let has_file = json.is_file();
+        let names = SPECIAL.map(|name| options.special(name));
+        let mut notes = options.notes.clone();
+        let (mut tokenizer, source) = if has_file {
+            let mut tokenizer: Value = serde_json::from_slice(&files::read(&json)?)
                 .map_err(|e| Error::tokenizer(&json, format!("not a tokenizer file: {e}")))?;
-            let inner = parse(file, &json)?;
-            return Self::build(inner, config, json);
+            if file::is_berts(&options, &tokenizer) {
+                notes.extend(file::as_berts(&mut tokenizer, &names, &options));
+            }
+            (tokenizer, json)
+        } else if vocab.is_file() {
+            (Self::of_vocab(&vocab, &names, &options)?, vocab)
+        } else {
+            return Err(Error::tokenizer(
+                dir,
+                "the folder has neither tokenizer.json nor vocab.txt; copy one from the model it belongs to",
+            ));
+        };
+        if tokenizer.is_object() {
+            file::add_tokens(&mut tokenizer, &options, &names)
+                .map_err(|message| Error::tokenizer(&source, message))?;
         }
-        let vocab = dir.join("vocab.txt");
-        if vocab.is_file() {
-            return Self::from_vocab(vocab, config);
+        let cuts_left =
+            options.cuts_left().map_err(|message| Error::tokenizer(&source, message))?;
+        let file_cuts_left = tokenizer["truncation"]["direction"] == "Left";
+        if file_cuts_left && cuts_left.is_none() {
+            // What is written again has no truncation in tokenizer.json.
+            options.map.insert("truncation_side".into(), json!("left"));
         }
-        Err(Error::tokenizer(
-            dir,
-            "the folder has neither tokenizer.json nor vocab.txt; copy one from the model it belongs to",
-        ))
+        let inner = file::parse(tokenizer, &source)?;
+        let config = config_text(dir, &options.map)?;
+        let mut built = Self::build(inner, &options, config, source)?;
+        let left = cuts_left.unwrap_or(file_cuts_left);
+        built.side = if left { Side::Left } else { Side::Right };
+        built.notes = notes;
+        Ok(built)
     }
 
-    fn from_vocab(path: PathBuf, config: Option<String>) -> Result<Self> {
-        let text = text(&path)?;
-        let vocab: Vec<&str> = text.lines().map(str::trim_end).collect();
-        let options = parse_config(config.as_deref(), &path)?;
-        let flag =
-            |key: &str, default: bool| options.get(key).and_then(Value::as_bool).unwrap_or(default);
-        let names = SPECIAL.map(|name| special_name(&options, name));
-        if let Some(missing) = names.iter().skip(1).take(3).find(|n| !vocab.contains(&n.as_str())) {
-            return Err(Error::tokenizer(&path, format!("the vocabulary has no {missing} token")));
+    fn of_vocab(path: &Path, names: &[String; 5], options: &Options) -> Result<Value> {
+        let text = text(path)?;
+        let vocab: Vec<&str> = text.lines().collect();
+        let is_added = |name: &str| options.added.values().any(|t| t["content"] == name);
+        let lacks = |name: &&String| !vocab.contains(&name.as_str()) && !is_added(name);
+        if let Some(missing) = names.iter().skip(1).take(3).find(lacks) {
+            return Err(Error::tokenizer(path, format!("the vocabulary has no {missing} token")));
         }
-        let normalizer = BertNormalizer::new(
-            true,
-            flag("tokenize_chinese_chars", true),
-            options.get("strip_accents").and_then(Value::as_bool),
-            flag("do_lower_case", true),
-        );
-        let inner = assemble(&vocab, &names, normalizer, &path)?;
-        Self::build(inner, config, path)
+        Ok(file::assemble(&vocab, names, file::normalizer(options)))
     }
 
     fn build(
         mut inner: tokenizers::Tokenizer,
+        options: &Options,
         config: Option<String>,
         source: PathBuf,
     ) -> Result<Self> {
         let failed = |e: tokenizers::Error| Error::tokenizer(&source, e.to_string());
         inner.with_truncation(None).map_err(failed)?;
         inner.with_padding(None);
-        let options = parse_config(config.as_deref(), &source)?;
-        let id = |name: &str| inner.token_to_id(&special_name(&options, name));
+        inner.set_encode_special_tokens(options.flag("split_special_tokens").unwrap_or(false));
+        let id = |name: &str| inner.token_to_id(&options.special(name));
         let special = Special {
             pad: id("[PAD]"),
             unk: id("[UNK]"),
@@ -171,20 +195,52 @@ impl Tokenizer {
         let Some(last) = inner.get_vocab(true).into_values().max() else {
             return Err(Error::tokenizer(&source, "the vocabulary is empty"));
         };
-        // Where there is no limit, `transformers` writes a very large number.
-        let max_length = options.get("model_max_length").and_then(Value::as_u64);
-        let added = inner.get_added_tokens_decoder();
-        let (normalizer, words) = (inner.get_normalizer(), inner.get_pre_tokenizer());
-        let excerpts = Excerpts::new(normalizer, words, inner.get_model(), added.values());
-        Ok(Tokenizer {
+        let mut built = Tokenizer {
             inner,
             config,
             source,
             special,
             vocab_size: last as usize + 1,
-            max_length: max_length.filter(|&n| n < 1 << 32).map(|n| n as usize),
-            excerpts,
-        })
+            max_length: options.max_length(),
+            excerpts: None,
+            side: Side::Right,
+            has_types: options.has_types(),
+            notes: Vec::new(),
+        };
+        built.excerpts = built.find_excerpts();
+        Ok(built)
+    }
+
+    fn find_excerpts(&self) -> Option<Excerpts> {
+        let added = self.inner.get_added_tokens_decoder();
+        let (normalizer, words) = (self.inner.get_normalizer(), self.inner.get_pre_tokenizer());
+        Excerpts::new(normalizer, words, self.inner.get_model(), added.values())
+    }
+
+    /// Puts lower case before all else, unless the tokenizer makes it already: `do_lower_case` of sentence-transformers.
+    ///
+    /// # Errors
+    /// When an added token cannot be normalised.
+    pub(crate) fn lower_case(&mut self) -> Result<()> {
+        let makes = |n: &NormalizerWrapper| match n {
+            NormalizerWrapper::Lowercase(_) => true,
+            NormalizerWrapper::BertNormalizer(bert) => bert.lowercase,
+            _ => false,
+        };
+        let parts: Vec<NormalizerWrapper> = match self.inner.get_normalizer() {
+            Some(NormalizerWrapper::Sequence(sequence)) => sequence.as_ref().to_vec(),
+            Some(one) => vec![one.clone()],
+            None => Vec::new(),
+        };
+        if parts.iter().any(makes) {
+            return Ok(());
+        }
+        let all = std::iter::once(NormalizerWrapper::from(Lowercase)).chain(parts).collect();
+        self.inner
+            .with_normalizer(Some(Sequence::new(all)))
+            .map_err(|e| Error::tokenizer(&self.source, e.to_string()))?;
+        self.excerpts = self.find_excerpts();
+        Ok(())
     }
 
     /// Learns a lower-case WordPiece vocabulary of at most `vocab_size` tokens from texts: no file and no network is
@@ -208,13 +264,16 @@ impl Tokenizer {
         let vocab = wordpiece::learn(&words, &SPECIAL, vocab_size);
         let vocab: Vec<&str> = vocab.iter().map(String::as_str).collect();
         let names = SPECIAL.map(str::to_string);
-        let inner = assemble(&vocab, &names, BertNormalizer::default(), &source)?;
+        let tokenizer = file::assemble(&vocab, &names, BertNormalizer::default());
+        let inner = file::parse(tokenizer, &source)?;
         let config = json!({
             "tokenizer_class": "BertTokenizer", "do_lower_case": true, "strip_accents": null,
             "tokenize_chinese_chars": true, "model_max_length": 512, "pad_token": "[PAD]", "unk_token": "[UNK]",
             "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]",
         });
-        Self::build(inner, Some(format!("{config:#}\n")), source)
+        let options =
+            Options { map: config.as_object().cloned().unwrap_or_default(), ..Options::default() };
+        Self::build(inner, &options, Some(format!("{config:#}\n")), source)
     }
 
     /// Writes `tokenizer.json`, and `tokenizer_config.json` where the tokenizer came with one, so that
@@ -237,13 +296,14 @@ impl Tokenizer {
     }
 
     /// Encodes a text or a pair of texts in at most `max_length` tokens, special tokens included (`usize::MAX` for no
-    /// limit). Of a pair the longer text is cut first, as `longest_first` does in `transformers`.
+    /// limit). Of a pair the longer text is cut first, as `longest_first` does in `transformers`; on the side that the
+    /// tokenizer's files name.
     ///
     /// # Errors
     /// [`Error::Input`] when `max_length` has no room for the special tokens; [`Error::Tokenizer`] when the tokenizer
     /// fails, as one without an unknown token does on an unknown word.
     pub fn encode(&self, text: &str, pair: Option<&str>, max_length: usize) -> Result<Encoding> {
-        self.encode_cut(text, pair, max_length, Side::Right)
+        self.encode_cut(text, pair, max_length, self.side)
     }
 
     /// As [`Tokenizer::encode`], with the side on which texts of too many tokens are cut. Where they are cut on the left,
@@ -292,12 +352,16 @@ impl Tokenizer {
         };
         Ok(Encoding {
             ids: whole.get_ids().to_vec(),
-            type_ids: whole.get_type_ids().to_vec(),
+            type_ids: match self.has_types {
+                true => whole.get_type_ids().to_vec(),
+                false => vec![0; whole.len()],
+            },
             offsets: (0..whole.len()).map(place).collect(),
             tokens: whole.get_tokens().to_vec(),
             words: whole.get_word_ids().to_vec(),
             special,
             truncated: kept < found,
+            prompt: 0,
         })
     }
 
@@ -340,6 +404,19 @@ impl Tokenizer {
             .collect()
     }
 
+    /// How many tokens a prompt has at the beginning of a text, as sentence-transformers counts: those of the prompt by
+    /// itself in at most `max_length` tokens, without the special token at its end.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn prompt_tokens(&self, prompt: &str, max_length: usize) -> Result<usize> {
+        if prompt.is_empty() {
+            return Ok(0);
+        }
+        let encoding = self.encode(prompt, None, max_length)?;
+        Ok(encoding.len() - usize::from(encoding.special.last() == Some(&true)))
+    }
+
     /// The text of the ids, without the special tokens if `skip_special`. Ids outside the vocabulary are left out.
     ///
     /// # Errors
@@ -370,6 +447,21 @@ impl Tokenizer {
         self.max_length
     }
 
+    /// Tokens that were added beside the vocabulary, and special ones, by their ids.
+    pub(crate) fn added(&self) -> BTreeMap<u32, String> {
+        self.inner.get_added_tokens_decoder().into_iter().map(|(id, t)| (id, t.content)).collect()
+    }
+
+    /// On which side a text of too many tokens is cut, as the tokenizer's files say.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// What a person should be told of the files that it came from.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
     /// The id of `[PAD]`.
     pub fn pad_id(&self) -> Option<u32> {
         self.special.pad
@@ -393,6 +485,22 @@ impl Tokenizer {
     /// The id of `[MASK]`; a tokenizer without one cannot be used for masked language models.
     pub fn mask_id(&self) -> Option<u32> {
         self.special.mask
+    }
+}
+
+/// `tokenizer_config.json` as it is written again: as it was read, unless other files say more.
+fn config_text(dir: &Path, map: &Map<String, Value>) -> Result<Option<String>> {
+    let path = dir.join("tokenizer_config.json");
+    let read = match path.is_file() {
+        true => Some(text(&path)?),
+        false => None,
+    };
+    let same =
+        |text: &String| serde_json::from_str(text).is_ok_and(|m: Map<String, Value>| m == *map);
+    match read {
+        Some(text) if same(&text) => Ok(Some(text)),
+        None if map.is_empty() => Ok(None),
+        _ => Ok(Some(format!("{:#}\n", Value::Object(map.clone())))),
     }
 }
 

@@ -4,10 +4,12 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use gradus_models::folder::Prompts;
+pub use gradus_models::pipelines::Task;
 use gradus_models::pipelines::{
-    Fill, FillMask, Tag, TextClassifier, TextEmbedder, TokenTagger, WordLabel,
+    Fill, FillMask, Tag, TextClassifier, TextEmbedder, TokenTagger, WordLabel, task,
 };
-use gradus_models::{BertConfig, Encoding, Error, Precision, Tokenizer, resolve};
+use gradus_models::{BertConfig, Encoding, Error, Precision, Tokenizer};
 use gradus_tensor::Device;
 
 use crate::scheduler::Model;
@@ -19,31 +21,6 @@ pub struct Compute {
     pub device: Device,
     /// In what precision.
     pub precision: Precision,
-}
-
-/// What a model is made for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Task {
-    /// Texts to vectors.
-    Embed,
-    /// Texts, or pairs, to labels.
-    Classify,
-    /// Words for `[MASK]`.
-    FillMask,
-    /// A label for every word.
-    Tag,
-}
-
-impl Task {
-    /// The name of the task in Hugging Face's terms.
-    pub fn name(self) -> &'static str {
-        match self {
-            Task::Embed => "feature-extraction",
-            Task::Classify => "text-classification",
-            Task::FillMask => "fill-mask",
-            Task::Tag => "token-classification",
-        }
-    }
 }
 
 /// An opened model.
@@ -71,26 +48,16 @@ macro_rules! each {
 }
 
 impl Pipeline {
-    /// Opens a folder or a hub id. Its head decides the task: that of `architectures` in config.json, except that a
-    /// sentence-transformers folder (modules.json) embeds.
+    /// Opens a folder or a hub id, for the task that it is made for.
     ///
     /// # Errors
     /// When it cannot be opened.
     pub fn open(model: &str, batch_tokens: usize, compute: Compute) -> Result<Pipeline, Error> {
-        let folder = resolve(model)?;
-        let config = BertConfig::load(folder.join("config.json"))?;
-        let has = |head: &str| config.architectures.iter().any(|name| name.contains(head));
-        let embeds = folder.join("modules.json").is_file();
-        // `train` calls a classifier on the mean of the tokens a BertModel, as transformers has no class for it.
-        let classifies = config.problem_type.is_some() && !config.id2label.is_empty();
-        let mut pipeline = if !embeds && (has("SequenceClassification") || classifies) {
-            Pipeline::Classify(TextClassifier::open(model)?)
-        } else if !embeds && has("TokenClassification") {
-            Pipeline::Tag(TokenTagger::open(model)?)
-        } else if !embeds && has("MaskedLM") {
-            Pipeline::FillMask(FillMask::open(model)?)
-        } else {
-            Pipeline::Embed(TextEmbedder::open(model, None, false)?)
+        let mut pipeline = match task(model)? {
+            Task::Embed => Pipeline::Embed(TextEmbedder::open(model, None, false)?),
+            Task::Classify => Pipeline::Classify(TextClassifier::open(model)?),
+            Task::FillMask => Pipeline::FillMask(FillMask::open(model)?),
+            Task::Tag => Pipeline::Tag(TokenTagger::open(model)?),
         };
         // The scheduler makes the batches.
         each!(&mut pipeline, p => {
@@ -125,6 +92,27 @@ impl Pipeline {
     /// Tokens of a text at most.
     pub fn max_length(&self) -> usize {
         each!(self, p => p.max_length())
+    }
+
+    /// Numbers of a vector; of a model that does not embed, those of a token's state.
+    pub fn width(&self) -> usize {
+        match self {
+            Pipeline::Embed(p) => p.width(),
+            other => other.config().hidden_size,
+        }
+    }
+
+    /// What a person should be told of the folder.
+    pub fn notes(&self) -> &[String] {
+        each!(self, p => p.notes())
+    }
+
+    /// The prompts of the folder.
+    pub fn prompts(&self) -> Prompts {
+        match self {
+            Pipeline::Embed(p) => p.prompts().clone(),
+            _ => Prompts::default(),
+        }
     }
 
     /// The folder.

@@ -250,6 +250,11 @@ fn run(
     for (name, source) in &settings.models {
         let start = Instant::now();
         models.load(name, source, false).map_err(|problem| Failure::error(problem.message))?;
+        for version in models.versions(name).into_iter().flat_map(|listed| listed.versions) {
+            for told in version.pipeline().notes() {
+                log.event(Level::Warn, "model", json!({"model": name, "note": told}));
+            }
+        }
         let fields =
             json!({"model": name, "folder": source, "ms": start.elapsed().as_millis() as u64});
         log.event(Level::Info, "model loaded", fields);

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
+use gradus_models::folder::Prompts;
 use gradus_tensor::Device;
 
 use crate::ask::Text;
@@ -62,33 +63,6 @@ pub struct Served {
     pub metrics: Arc<Metrics>,
 }
 
-/// The prompts of a sentence-transformers folder.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Prompts {
-    /// By name.
-    pub named: BTreeMap<String, String>,
-    /// The name of the one for inputs that ask for none.
-    pub default: Option<String>,
-}
-
-impl Prompts {
-    fn read(folder: &Path) -> Prompts {
-        let path = folder.join("config_sentence_transformers.json");
-        let json: Option<serde_json::Value> =
-            std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let Some(json) = json else { return Prompts::default() };
-        let named = json.get("prompts").and_then(|prompts| prompts.as_object());
-        Prompts {
-            named: named
-                .into_iter()
-                .flatten()
-                .filter_map(|(name, text)| Some((name.clone(), text.as_str()?.to_string())))
-                .collect(),
-            default: json.get("default_prompt_name").and_then(|n| n.as_str()).map(str::to_string),
-        }
-    }
-}
-
 impl Served {
     /// Opens a folder and computes something once, so that the first request finds everything ready.
     ///
@@ -121,7 +95,7 @@ impl Served {
         let mut served = Served {
             name: name.to_string(),
             version,
-            prompts: Prompts::read(&folder),
+            prompts: scheduler.model().prompts(),
             folder,
             device: compute.device,
             scheduler,

@@ -99,7 +99,7 @@ fn a_broken_folder_leaves_the_old_version_serving() {
     let before = server.post("/predictions/first", TEXTS[0]).ok();
     let weights = dir.path().join("store/first/model.safetensors");
     let bytes = std::fs::read(&weights).unwrap();
-    // Written beside and renamed, as `train` does it: the old file stays mapped.
+    // Written beside and renamed, as `train` does it: the old file stays whole.
     let aside = dir.path().join("aside");
     std::fs::write(&aside, &bytes[..bytes.len() / 2]).unwrap();
     std::fs::rename(&aside, &weights).unwrap();

@@ -1,9 +1,6 @@
 //! The memory behind a tensor.
 
-use std::ops::Range;
 use std::sync::{Arc, OnceLock};
-
-use memmap2::Mmap;
 
 use crate::cpu::buffer::Buffer;
 use crate::dtype::Element;
@@ -16,55 +13,32 @@ pub(crate) enum Storage {
     Gpu(GpuStorage),
 }
 
-enum Bytes {
-    Owned(Buffer),
-    /// Part of a checkpoint file, read in place.
-    Mapped {
-        map: Arc<Mmap>,
-        range: Range<usize>,
-    },
-}
-
 /// A CPU storage: bytes, and a place for a form of them derived by a kernel (a weight packed for
 /// the matrix product, say) that lives exactly as long as the bytes stay as they are.
 pub(crate) struct CpuStorage {
-    bytes: Bytes,
+    bytes: Buffer,
     derived: OnceLock<Arc<dyn std::any::Any + Send + Sync>>,
 }
 
 impl CpuStorage {
-    pub(crate) fn owned(buffer: Buffer) -> Self {
-        CpuStorage { bytes: Bytes::Owned(buffer), derived: OnceLock::new() }
-    }
-
-    /// The bytes `range` of a mapped file. The caller has checked the range and its alignment.
-    pub(crate) fn mapped(map: Arc<Mmap>, range: Range<usize>) -> Self {
-        CpuStorage { bytes: Bytes::Mapped { map, range }, derived: OnceLock::new() }
+    pub(crate) fn owned(bytes: Buffer) -> Self {
+        CpuStorage { bytes, derived: OnceLock::new() }
     }
 
     /// How many bytes there are.
     pub(crate) fn len(&self) -> usize {
-        match &self.bytes {
-            Bytes::Owned(buffer) => buffer.bytes().len(),
-            Bytes::Mapped { range, .. } => range.len(),
-        }
+        self.bytes.bytes().len()
     }
 
     /// All elements.
     pub(crate) fn slice<T: Element>(&self) -> &[T] {
-        bytemuck::cast_slice(match &self.bytes {
-            Bytes::Owned(buffer) => buffer.bytes(),
-            Bytes::Mapped { map, range } => &map[range.clone()],
-        })
+        bytemuck::cast_slice(self.bytes.bytes())
     }
 
-    /// All elements for writing, or `None` where they belong to a file. Drops the derived form.
-    pub(crate) fn slice_mut<T: Element>(&mut self) -> Option<&mut [T]> {
+    /// All elements for writing. Drops the derived form.
+    pub(crate) fn slice_mut<T: Element>(&mut self) -> &mut [T] {
         self.derived = OnceLock::new();
-        match &mut self.bytes {
-            Bytes::Owned(buffer) => Some(bytemuck::cast_slice_mut(buffer.bytes_mut())),
-            Bytes::Mapped { .. } => None,
-        }
+        bytemuck::cast_slice_mut(self.bytes.bytes_mut())
     }
 
     /// The derived form of type `D`, made by `make` on first use. `None` if another kind of derived

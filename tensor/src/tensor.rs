@@ -355,15 +355,12 @@ impl Tensor {
         &self.cpu_storage().slice()[self.layout.offset..self.layout.offset + self.numel()]
     }
 
-    /// The elements for writing, row-major. Copies first if the storage is shared, mapped from a
-    /// file, or only partly this tensor's.
+    /// The elements for writing, row-major. Copies first if the storage is shared or only partly
+    /// this tensor's.
     pub(crate) fn cpu_slice_mut<T: Element>(&mut self, op: &'static str) -> Result<&mut [T]> {
         let numel = self.numel();
-        let mine = match Arc::get_mut(&mut self.storage) {
-            Some(Storage::Cpu(storage)) => storage.slice_mut::<T>().is_some(),
-            _ => false,
-        };
-        if !mine || !self.is_contiguous() {
+        let mine = Arc::get_mut(&mut self.storage);
+        if !matches!(mine, Some(Storage::Cpu(_))) || !self.is_contiguous() {
             let mut out = Output::<T>::new(op, self.shape())?;
             strided::copy(out.slice_mut(), self.cpu_view::<T>());
             *self = out.into_tensor(&self.layout.shape);
@@ -371,8 +368,7 @@ impl Tensor {
         let offset = self.layout.offset;
         match Arc::get_mut(&mut self.storage) {
             Some(Storage::Cpu(storage)) => {
-                let all = storage.slice_mut::<T>().expect("an owned storage can be written");
-                Ok(&mut all[offset..offset + numel])
+                Ok(&mut storage.slice_mut::<T>()[offset..offset + numel])
             }
             _ => unreachable!("the storage was just made unique"),
         }

@@ -184,8 +184,34 @@ fn a_full_disk_keeps_the_old_checkpoint() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
+/// A tensor belongs to its reader: overwriting the file in place, or cutting it short (which would
+/// end a process that maps it), changes nothing that was read.
 #[test]
-fn a_real_checkpoint_is_read_in_place() {
+fn what_was_read_outlives_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let size = 1 << 20;
+    let ones = || [("w".to_string(), Tensor::full(&[size], 1.0, DType::F32).unwrap())];
+    safetensors::save(&path, ones(), None).unwrap();
+    let file = safetensors::SafeTensors::open(&path).unwrap();
+    let before = file.tensor("w").unwrap();
+    let twos = fs::read(&path).unwrap().iter().map(|b| b ^ 0x55).collect::<Vec<u8>>();
+    fs::write(&path, twos).unwrap();
+    assert!(before.to_vec::<f32>().unwrap().iter().all(|&x| x == 1.0));
+    let error = file.tensor("w").unwrap_err().to_string();
+    assert!(error.contains("model.safetensors") && error.contains("changed"), "{error}");
+    fs::File::options().write(true).open(&path).unwrap().set_len(100).unwrap();
+    assert!(before.to_vec::<f32>().unwrap().iter().all(|&x| x == 1.0));
+    assert!(file.tensor("w").is_err());
+    // Replacing it by renaming, as `save` does, leaves an open file whole.
+    safetensors::save(&path, ones(), None).unwrap();
+    let file = safetensors::SafeTensors::open(&path).unwrap();
+    safetensors::save(&path, [("v".to_string(), Tensor::scalar(2f32))], None).unwrap();
+    assert!(file.tensor("w").unwrap().to_vec::<f32>().unwrap().iter().all(|&x| x == 1.0));
+}
+
+#[test]
+fn a_real_checkpoint_is_read() {
     let Ok(shared) = std::env::var("GRADUS_SHARED") else {
         println!("skipped: GRADUS_SHARED is not set");
         return;

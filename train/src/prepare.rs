@@ -46,6 +46,8 @@ struct Parts {
     store: Store,
     weights: Option<Checkpoint>,
     pooling: Pooling,
+    /// What to tell of a pretrained model's folder.
+    notes: Vec<String>,
 }
 
 impl Run {
@@ -140,10 +142,11 @@ impl Parts {
         let size = flags.config_size.map_or("tiny", |s| s.name());
         let config = BertConfig::preset(size, tokenizer.vocab_size())?;
         let pooling = flags.pooling.unwrap_or(Pooling::Cls);
-        Ok(Parts { source, config, tokenizer, store: Store::new(seed), weights: None, pooling })
+        let (store, notes) = (Store::new(seed), Vec::new());
+        Ok(Parts { source, config, tokenizer, store, weights: None, pooling, notes })
     }
 
-    fn pretrained(source: String, flags: &Flags, _labels: &Labels, seed: u64) -> Outcome<Parts> {
+    fn pretrained(source: String, flags: &Flags, labels: &Labels, seed: u64) -> Outcome<Parts> {
         for (name, given) in [
             ("config-size", flags.config_size.is_some()),
             ("vocab-size", flags.vocab_size.is_some()),
@@ -152,9 +155,12 @@ impl Parts {
                 return Err(Failure::usage(format!("--{name} is for --model scratch alone")));
             }
         }
-        let pretrained = Pretrained::open(&source)?;
+        let mut pretrained = Pretrained::open(&source)?;
+        let mut notes = pretrained.notes.clone();
+        notes.extend(pretrained.fit_head(labels));
         let store = pretrained.store(seed);
-        let pooling = flags.pooling.or(pretrained.config.pooling).unwrap_or(Pooling::Cls);
+        let named = pretrained.pooling();
+        let pooling = flags.pooling.or(named).unwrap_or(Pooling::Cls);
         Ok(Parts {
             source,
             store,
@@ -162,6 +168,7 @@ impl Parts {
             config: pretrained.config,
             tokenizer: pretrained.tokenizer,
             pooling,
+            notes,
         })
     }
 
@@ -178,6 +185,7 @@ impl Parts {
                 self.config.hidden_size,
             ),
         );
+        self.notes.iter().for_each(|told| note(shared, format!("note: {told}")));
         if let Some(checkpoint) = &self.weights {
             report_names(shared, "not in the checkpoint, begun at random", &self.store.missing());
             report_names(shared, "in the checkpoint, but not used", &checkpoint.unexpected());
@@ -215,10 +223,7 @@ fn configure(config: &mut BertConfig, flags: &Flags, labels: &Labels, pooling: P
     config.set_labels(labels);
     config.pooling = Some(pooling);
     config.problem_type = Some("single_label_classification".into());
-    // transformers has no class for a classifier on the mean of the tokens; its BertModel loads the
-    // encoder, and ours the whole.
-    let class = if pooling == Pooling::Cls { "BertForSequenceClassification" } else { "BertModel" };
-    config.architectures = vec![class.into()];
+    config.architectures = vec!["BertForSequenceClassification".into()];
     if let Some(p) = flags.dropout {
         config.hidden_dropout_prob = p;
         config.attention_probs_dropout_prob = p;

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use gradus_cli::{Failure, Outcome, command, note};
-use gradus_models::save_folder;
 use gradus_models::training::{Evaluation, Step, remove_old_checkpoints};
+use gradus_models::{interchange, save_folder};
 use gradus_tensor::{Device, Reading, Tensor};
 use indicatif::ProgressBar;
 use serde_json::json;
@@ -269,6 +269,9 @@ impl Run {
             test,
         };
         report.print(&self.shared, &self.out, &self.sample)?;
+        if let Some(told) = interchange::note(&self.config) {
+            note(&self.shared, told);
+        }
         // Last, so that a full disk costs the checkpoint alone.
         saved.map(drop).map_err(|e| {
             Failure::error(format!(

@@ -196,7 +196,7 @@ fn bad_input_is_a_clear_error() {
             vec!["--batch-size"],
         ),
         (
-            vec!["--data".into(), good.clone(), "--pooling".into(), "max".into()],
+            vec!["--data".into(), good.clone(), "--pooling".into(), "sum".into()],
             2,
             vec!["pooling", "mean"],
         ),

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use gradus_cli::{Outcome, SharedArgs, layered};
+use gradus_cli::{Outcome, SharedArgs, layered, note};
 use gradus_models::pipelines::TextEmbedder;
 use gradus_tensor::Tensor;
 use gradus_tensor::io::{npy, safetensors};
@@ -43,12 +43,22 @@ pub fn run(shared: &SharedArgs, args: Embed) -> Outcome {
     let device = shared.start()?;
     let texts = input::texts(args.text, &flags.common, None, USAGE)?;
     let pooling = flags.pooling.pooling;
-    let embedder = opened(&shared, device, &flags.common, || {
-        TextEmbedder::open(model, pooling, !flags.no_normalize)
-    })?;
+    let normalize = match (flags.normalize, flags.no_normalize) {
+        (false, false) => None,
+        (normalize, _) => Some(normalize),
+    };
+    let mut embedder =
+        opened(&shared, device, &flags.common, || TextEmbedder::open(model, pooling, normalize))?;
+    flags.prompt.set(&mut embedder)?;
+    if normalize.is_none() && !embedder.normalizes() {
+        note(
+            &shared,
+            "the vectors are as long as they come, for the model's folder has no Normalize (--normalize)",
+        );
+    }
 
     let mut rows: Vec<f32> = Vec::new();
-    let width = embedder.config().hidden_size;
+    let width = embedder.width();
     each_chunk(&shared, &embedder, &texts, |chunk| {
         let only: Vec<&str> = chunk.iter().map(|(text, _)| text.as_str()).collect();
         let vectors = embedder.embed(&only)?.to_vec::<f32>()?;

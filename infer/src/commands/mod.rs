@@ -19,7 +19,7 @@ use gradus_models::pipelines::{
 use gradus_tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use crate::args::{Command, ModelFlags, Program};
+use crate::args::{Command, ModelFlags, Program, PromptFlags};
 use crate::input::Input;
 
 /// Texts handed to a pipeline at once, in batches: few enough that results appear, the progress moves and memory stays
@@ -99,6 +99,7 @@ trait Pipeline {
     fn max_length(&self) -> usize;
     fn truncated(&self) -> u64;
     fn unexpected(&self) -> Vec<String>;
+    fn notes(&self) -> &[String];
 }
 
 macro_rules! pipeline {
@@ -125,6 +126,9 @@ macro_rules! pipeline {
             fn unexpected(&self) -> Vec<String> {
                 $name::unexpected(self)
             }
+            fn notes(&self) -> &[String] {
+                $name::notes(self)
+            }
         }
     )* };
 }
@@ -139,6 +143,9 @@ fn opened<P: Pipeline>(
 ) -> Outcome<P> {
     let start = Instant::now();
     let mut pipeline = open()?;
+    for told in pipeline.notes() {
+        note(shared, format!("note: {told}"));
+    }
     pipeline.to_device(device)?;
     pipeline.set_precision(shared.precision())?;
     if let Some(length) = flags.max_length {
@@ -193,6 +200,22 @@ fn each_chunk<P: Pipeline>(
         note(shared, format!("texts: {}, seconds: {seconds:.3}, texts/s: {rate:.1}", inputs.len()));
     }
     Ok(())
+}
+
+impl PromptFlags {
+    /// Sets the prompt of the embedder, where one is asked for.
+    fn set(&self, embedder: &mut TextEmbedder) -> Outcome {
+        let prompt = match (&self.prompt, &self.prompt_name) {
+            (Some(prompt), _) => prompt.clone(),
+            (None, Some(name)) => {
+                let found = embedder.prompts().get(Some(name));
+                let found = found.map_err(|e| Failure::usage(format!("--prompt-name: {e}")))?;
+                found.unwrap_or_default().to_string()
+            }
+            (None, None) => return Ok(()),
+        };
+        Ok(embedder.set_prompt(&prompt)?)
+    }
 }
 
 /// The --top-k flag: 5 unless given, and not 0.

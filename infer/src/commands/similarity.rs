@@ -1,6 +1,7 @@
 //! `infer similarity`.
 
-use gradus_cli::{Failure, Outcome, SharedArgs, layered};
+use gradus_cli::{Failure, Outcome, SharedArgs, layered, note};
+use gradus_models::folder::SimilarityFunction;
 use gradus_models::pipelines::TextEmbedder;
 use serde::Serialize;
 
@@ -41,9 +42,17 @@ pub fn run(shared: &SharedArgs, args: Similarity) -> Outcome {
     }
     let device = shared.start()?;
     let pooling = flags.pooling.pooling;
-    let embedder =
-        opened(&shared, device, &flags.common, || TextEmbedder::open(model, pooling, true))?;
-    let width = embedder.config().hidden_size;
+    let mut embedder =
+        opened(&shared, device, &flags.common, || TextEmbedder::open(model, pooling, None))?;
+    flags.prompt.set(&mut embedder)?;
+    let (width, alike) = (embedder.width(), embedder.similarity());
+    if alike != SimilarityFunction::Cosine {
+        let name = format!("{alike:?}").to_lowercase();
+        note(
+            &shared,
+            format!("the model's folder compares by {name}, not by the cosine: more is more alike"),
+        );
+    }
     each_chunk(&shared, &embedder, &pairs, |chunk| {
         let both: Vec<(&str, &str)> = chunk
             .iter()
@@ -53,8 +62,7 @@ pub fn run(shared: &SharedArgs, args: Similarity) -> Outcome {
         let vectors = embedder.embed(&texts)?.to_vec::<f32>()?;
         for (&(text, pair), vectors) in both.iter().zip(vectors.chunks(2 * width)) {
             let (a, b) = vectors.split_at(width);
-            let dot: f64 = a.iter().zip(b).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum();
-            let similarity = dot.clamp(-1.0, 1.0) as f32;
+            let similarity = alike.of(a, b);
             let single = pairs.len() == 1;
             sink.write(&Record { text, pair, similarity }, |out| {
                 if !single {

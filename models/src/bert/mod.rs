@@ -4,8 +4,10 @@
 //! of ours loads there, without any table of names.
 
 mod heads;
+mod pool;
 
 pub use heads::{MaskedLm, SequenceClassifier, TokenClassifier};
+pub(crate) use pool::Pooled;
 
 use std::ops::Range;
 
@@ -286,7 +288,7 @@ impl Bert {
         Ok(shown)
     }
 
-    /// One vector a sequence, `[sequences, hidden]`: the mean of its tokens, or its first token,
+    /// One vector a sequence, `[sequences, hidden]`, by a mode over its tokens. That of the first token goes
     /// through the pooler (dense and tanh) if the encoder was built with one.
     pub fn pool(&self, hidden: &Var, input: &BertInput, pooling: Pooling) -> Result<Var> {
         match (pooling, &self.pooler) {
@@ -295,6 +297,7 @@ impl Bert {
                 Ok(pooler.forward(&hidden.index_select(0, &input.first)?)?.tanh()?)
             }
             (Pooling::Cls, None) => Ok(hidden.index_select(0, &input.first)?),
+            (other, _) => Pooled::new(input, &[])?.pool(hidden, other),
         }
     }
 }

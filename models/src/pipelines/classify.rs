@@ -5,8 +5,10 @@ use std::borrow::Borrow;
 use gradus_nn::Forward;
 use gradus_tensor::Tensor;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::runner::{Runner, runner_methods};
+use super::runner::{Runner, runner_methods, runner_setters};
+use crate::folder::parse_activation;
 use crate::{Bert, Encoding, Error, Pooling, Result, SequenceClassifier};
 
 /// A label and how probable the model holds it.
@@ -47,6 +49,8 @@ pub struct TextClassifier {
     model: SequenceClassifier,
     labels: Vec<String>,
     function: ClassificationFunction,
+    /// Of a cross-encoder of sentence-transformers.
+    cross_encoder: Option<ClassificationFunction>,
 }
 
 const HEAD: &str = "there is no trained classification head: train one with `train classify --model …`, or choose a \
@@ -59,7 +63,7 @@ impl TextClassifier {
     /// # Errors
     /// When the model cannot be opened, is no sequence classifier, or lacks parameters (they are named).
     pub fn open(model: &str) -> Result<Self> {
-        let runner = Runner::open(model)?;
+        let runner = Runner::open_sentence(model)?;
         runner.refuse(
             "TokenClassification",
             "it labels words: use it as a token classifier (`infer tokens`)",
@@ -71,7 +75,8 @@ impl TextClassifier {
         runner.complete(|name| name.starts_with("classifier."), HEAD)?;
         let problem_type = runner.config.problem_type.as_deref();
         let function = ClassificationFunction::of(problem_type, labels.len());
-        Ok(TextClassifier { runner, model, labels, function })
+        let cross_encoder = cross_encoder(&runner, labels.len())?;
+        Ok(TextClassifier { runner, model, labels, function, cross_encoder })
     }
 
     /// The labels, in the order of their ids.
@@ -79,7 +84,9 @@ impl TextClassifier {
         &self.labels
     }
 
-    /// The `top_k` best labels of each text or pair (all when `None`), best first; equal scores in the order of ids.
+    /// The `top_k` best labels of each text or pair (all when `None`), best first; equal scores in the order of ids. The
+    /// scores of a cross-encoder are those of `CrossEncoder.predict`, by the activation that its folder names; of any other
+    /// model they are [`TextClassifier::scores`].
     ///
     /// # Errors
     /// When a text cannot be encoded, or an output is not a number (the weight to blame is named).
@@ -89,7 +96,8 @@ impl TextClassifier {
         top_k: Option<usize>,
     ) -> Result<Vec<Vec<Score>>> {
         let logits = self.logits(&self.runner.encode(texts)?)?;
-        logits.iter().map(|row| Ok(self.best(&self.scores(row)?, top_k))).collect()
+        let function = self.cross_encoder.unwrap_or(self.function);
+        logits.iter().map(|row| Ok(self.best(&self.scores_by(row, function)?, top_k))).collect()
     }
 
     /// The scores of each text or pair, one a label in the order of the ids.
@@ -159,6 +167,29 @@ impl TextClassifier {
     }
 
     runner_methods!();
+    runner_setters!();
+}
+
+/// What a cross-encoder of sentence-transformers applies to its outputs; `None` where the folder is none.
+fn cross_encoder(runner: &Runner, labels: usize) -> Result<Option<ClassificationFunction>> {
+    let extra = &runner.config.extra;
+    let named = extra.get("sentence_transformers").and_then(|s| s.get("activation_fn"));
+    let named = named.or(extra.get("sbert_ce_default_activation_function")).and_then(Value::as_str);
+    let named = runner.sentence.activation.as_deref().or(named);
+    if !runner.sentence.cross_encoder && named.is_none() {
+        return Ok(None);
+    }
+    match named.map(|name| (name, parse_activation(name))) {
+        None if labels == 1 => Ok(Some(ClassificationFunction::Sigmoid)),
+        None | Some((_, Some("Identity"))) => Ok(Some(ClassificationFunction::None)),
+        Some((_, Some("Sigmoid"))) => Ok(Some(ClassificationFunction::Sigmoid)),
+        Some((name, _)) => Err(Error::Config {
+            path: runner.config_path.clone(),
+            message: format!(
+                "the cross-encoder's activation is `{name}`; Gradus has torch.nn.Identity and torch.nn.Sigmoid"
+            ),
+        }),
+    }
 }
 
 /// The labels of a classification head, which the checkpoint must have.
@@ -169,7 +200,7 @@ pub(super) fn head_labels(runner: &Runner, head: &str) -> Result<Vec<String>> {
     let count = runner.config.num_labels().or(shape.first().copied()).unwrap_or(0);
     if count == 0 || count > u32::MAX as usize {
         return Err(Error::Config {
-            path: runner.folder.join("config.json"),
+            path: runner.config_path.clone(),
             message: format!("the model has {count} labels; name them in id2label"),
         });
     }

@@ -7,7 +7,7 @@ use gradus_tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::runner::{Runner, runner_methods, same_number};
+use super::runner::{Runner, runner_methods, runner_setters, same_number};
 use crate::{Bert, BertInput, Encoding, Error, MaskedLm, PackedBatch, Result};
 
 /// A token that may stand for a mask.
@@ -50,7 +50,7 @@ impl FillMask {
         };
         if runner.config.extra.get("tie_word_embeddings") == Some(&Value::Bool(false)) {
             return Err(Error::Config {
-                path: runner.folder.join("config.json"),
+                path: runner.config_path.clone(),
                 message: "tie_word_embeddings is false: Gradus's masked-LM head shares the word embeddings".into(),
             });
         }
@@ -212,6 +212,7 @@ impl FillMask {
     }
 
     runner_methods!();
+    runner_setters!();
 }
 
 /// The text with `token` in place of the bytes `start..end`. A continuation (`##ing`) joins what is before it.

@@ -2,14 +2,16 @@
 
 use std::borrow::Borrow;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use gradus_autograd::no_grad;
-use gradus_nn::{Precision, Source, Store};
+use gradus_nn::{Precision, Store};
 use gradus_tensor::{DType, Device, Tensor};
 
 use crate::batch::restore_order;
+use crate::checkpoint::is_finite;
+use crate::folder::Sentence;
 use crate::{
     Bert, BertConfig, BertInput, Checkpoint, Encoding, Error, PackedBatch, Pretrained, Result,
     Tokenizer,
@@ -28,6 +30,9 @@ pub(super) struct Runner {
     pub config: BertConfig,
     pub tokenizer: Tokenizer,
     pub checkpoint: Checkpoint,
+    pub config_path: PathBuf,
+    pub sentence: Sentence,
+    pub notes: Vec<String>,
     store: Store,
     max_length: usize,
     batch_size: usize,
@@ -37,10 +42,30 @@ pub(super) struct Runner {
 }
 
 impl Runner {
+    /// Opens a model, whatever sentence-transformers' files say of it.
     pub fn open(model: &str) -> Result<Self> {
-        let Pretrained { folder, config, tokenizer, checkpoint } = Pretrained::open(model)?;
+        Self::of(Pretrained::open(model)?, Sentence::default())
+    }
+
+    /// Opens a model as sentence-transformers does, where its files are there.
+    pub fn open_sentence(model: &str) -> Result<Self> {
+        let pretrained = Pretrained::open(model)?;
+        let sentence = pretrained.sentence()?;
+        Self::of(pretrained, sentence)
+    }
+
+    fn of(pretrained: Pretrained, sentence: Sentence) -> Result<Self> {
+        let config_path = pretrained.config_path();
+        let Pretrained { folder, config, tokenizer, checkpoint, mut notes, .. } = pretrained;
+        notes.extend(sentence.notes.iter().cloned());
+        // Texts are cut where sentence-transformers cuts them, or else where `transformers` does.
+        let length = sentence.max_length.or(tokenizer.max_length());
+        let most = config.max_position_embeddings;
         Ok(Runner {
-            max_length: config.max_position_embeddings,
+            max_length: length.map_or(most, |length| length.min(most)),
+            config_path,
+            sentence,
+            notes,
             batch_size: DEFAULT_BATCH_SIZE,
             batch_tokens: BATCH_TOKENS,
             truncated: AtomicU64::new(0),
@@ -92,14 +117,14 @@ impl Runner {
 
     /// Whether the checkpoint has a parameter of this name.
     pub fn shape_of(&self, name: &str) -> Result<Option<Vec<usize>>> {
-        Ok(self.checkpoint.tensor(name)?.map(|t| t.shape().to_vec()))
+        Ok(self.checkpoint.shape(name))
     }
 
     /// Refuses a model whose architecture is named otherwise.
     pub fn refuse(&self, architecture: &str, advice: &str) -> Result<()> {
         match self.config.architectures.iter().find(|name| name.contains(architecture)) {
             Some(name) => Err(Error::Config {
-                path: self.folder.join("config.json"),
+                path: self.config_path.clone(),
                 message: format!("the model is a {name}; {advice}"),
             }),
             None => Ok(()),
@@ -200,7 +225,8 @@ impl Runner {
         if finite {
             return Ok(());
         }
-        Err(self.unfit(match self.checkpoint.first_not_finite() {
+        let bad = self.store.parameters().into_iter().find(|p| !is_finite(&p.tensor()));
+        Err(self.unfit(match bad.map(|parameter| parameter.name().to_string()) {
             Some(name) => format!(
                 "the model's output is not a number, because `{name}` holds a NaN or an infinity; the checkpoint is \
                  damaged, or its training diverged"
@@ -214,17 +240,6 @@ impl Runner {
     pub fn unexpected(&self) -> Vec<String> {
         self.checkpoint.unexpected()
     }
-}
-
-/// Reads a JSON file of the model folder; `None` where there is none.
-pub(super) fn json_file(path: &Path) -> Result<Option<serde_json::Value>> {
-    if !path.is_file() {
-        return Ok(None);
-    }
-    let value = serde_json::from_slice(&crate::files::read(path)?);
-    value
-        .map(Some)
-        .map_err(|e| Error::Config { path: path.to_path_buf(), message: format!("not JSON: {e}") })
 }
 
 /// Checks that there is one encoding a text.
@@ -288,33 +303,9 @@ macro_rules! runner_methods {
             self.runner.max_length()
         }
 
-        /// Moves the model to `device`, where it then computes; it is opened on the CPU.
-        ///
-        /// # Errors
-        /// When the device is not there, or cannot hold the model.
-        pub fn to_device(&mut self, device: gradus_tensor::Device) -> crate::Result<()> {
-            self.runner.to_device(device)
-        }
-
-        /// Sets the precision in which the model computes: f32 unless set. Results are f32 in either.
-        ///
-        /// # Errors
-        /// When the model's device does not compute in it.
-        pub fn set_precision(&mut self, precision: gradus_nn::Precision) -> crate::Result<()> {
-            self.runner.set_precision(precision)
-        }
-
         /// Where the model computes.
         pub fn device(&self) -> gradus_tensor::Device {
             self.runner.device()
-        }
-
-        /// Sets the tokens of a text at most.
-        ///
-        /// # Errors
-        /// [`Error::Input`](crate::Error::Input) when the model has fewer positions, or there is no room for the special tokens.
-        pub fn set_max_length(&mut self, max_length: usize) -> crate::Result<()> {
-            self.runner.set_max_length(max_length)
         }
 
         /// Sets the texts of a batch at most.
@@ -329,6 +320,11 @@ macro_rules! runner_methods {
         /// has more is a batch of its own.
         pub fn set_batch_tokens(&mut self, batch_tokens: usize) {
             self.runner.set_batch_tokens(batch_tokens);
+        }
+
+        /// What a person should be told of the folder: settings that Gradus does not know, and the like.
+        pub fn notes(&self) -> &[String] {
+            &self.runner.notes
         }
 
         /// The folder of the model.
@@ -362,6 +358,36 @@ macro_rules! runner_methods {
     };
 }
 pub(super) use runner_methods;
+
+/// Those of a pipeline that has no state of its own beside the runner's.
+macro_rules! runner_setters {
+    () => {
+        /// Moves the model to `device`, where it then computes; it is opened on the CPU.
+        ///
+        /// # Errors
+        /// When the device is not there, or cannot hold the model.
+        pub fn to_device(&mut self, device: gradus_tensor::Device) -> crate::Result<()> {
+            self.runner.to_device(device)
+        }
+
+        /// Sets the precision in which the model computes: f32 unless set. Results are f32 in either.
+        ///
+        /// # Errors
+        /// When the model's device does not compute in it.
+        pub fn set_precision(&mut self, precision: gradus_nn::Precision) -> crate::Result<()> {
+            self.runner.set_precision(precision)
+        }
+
+        /// Sets the tokens of a text at most.
+        ///
+        /// # Errors
+        /// [`Error::Input`](crate::Error::Input) when the model has fewer positions, or there is no room for the special tokens.
+        pub fn set_max_length(&mut self, max_length: usize) -> crate::Result<()> {
+            self.runner.set_max_length(max_length)
+        }
+    };
+}
+pub(super) use runner_setters;
 
 #[cfg(test)]
 mod tests {

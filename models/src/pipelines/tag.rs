@@ -6,7 +6,7 @@ use gradus_nn::Forward;
 use serde::{Deserialize, Serialize};
 
 use super::classify::head_labels;
-use super::runner::{Runner, runner_methods, same_number};
+use super::runner::{Runner, runner_methods, runner_setters, same_number};
 use crate::tokenizer::char_offsets;
 use crate::{Bert, Encoding, Result, TokenClassifier};
 
@@ -174,6 +174,7 @@ impl TokenTagger {
     }
 
     runner_methods!();
+    runner_setters!();
 }
 
 /// The label of a word, and its probability, from those of its tokens.

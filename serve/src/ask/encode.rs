@@ -17,7 +17,7 @@ impl Served {
         let pipeline = self.pipeline();
         let most = pipeline.max_length();
         let prompt = self.prompt(options)?;
-        let side = if options.left { Side::Left } else { Side::Right };
+        let side = if options.left { Side::Left } else { pipeline.tokenizer().side() };
         // Of a text that is too long no more is looked at than is kept, or than shows that it is.
         let encode = |text: &str, pair: Option<&str>| {
             let encoded = pipeline.tokenizer().encode_cut(text, pair, most, side);
@@ -51,6 +51,12 @@ impl Served {
             }
             Text::Ids(ids) => (String::new(), self.of_ids(ids)?),
         };
+        // A text that is cut at its beginning has lost its prompt first.
+        if let (Pipeline::Embed(p), Some(prompt)) = (pipeline, prompt)
+            && !(encoding.truncated && side == Side::Left)
+        {
+            encoding.prompt = p.prompt_tokens(prompt).map_err(|e| Problem::invalid(plain(&e)))?;
+        }
         let too_long = encoding.truncated || encoding.len() > most;
         if too_long && !options.truncate {
             let message = format!(
@@ -109,24 +115,11 @@ impl Served {
     /// # Errors
     /// When the model has no such prompt.
     pub fn prompt(&self, options: &Encode) -> Result<Option<&str>> {
-        let name = options.prompt.as_ref().or(self.prompts.default.as_ref());
-        let Some(name) = name else { return Ok(None) };
-        match self.prompts.named.get(name) {
-            Some(prompt) => Ok(Some(prompt)),
-            None if options.prompt.is_none() => Ok(None),
-            None => {
-                let known: Vec<&str> = self.prompts.named.keys().map(String::as_str).collect();
-                let known = match known.is_empty() {
-                    true => "it has none".to_string(),
-                    false => format!("it has {}", known.join(", ")),
-                };
-                let name: String = name.chars().take(64).collect();
-                Err(Problem::field(
-                    "prompt_name",
-                    format!("`{name}` is no prompt of the model: {known}"),
-                ))
-            }
-        }
+        let prompt = self.prompts.get(options.prompt.as_deref());
+        prompt.map_err(|message| {
+            let message: String = message.chars().take(400).collect();
+            Problem::field("prompt_name", message)
+        })
     }
 
     /// Checks that token ids are in the vocabulary.
@@ -165,6 +158,7 @@ impl Served {
             words: vec![None; count],
             special: ids.iter().map(special).collect(),
             truncated: false,
+            prompt: 0,
             ids,
         })
     }
@@ -178,6 +172,9 @@ fn cut(encoding: &mut Encoding, most: usize, left: bool) {
     let extra = length.saturating_sub(most);
     let from = if left { head } else { length.saturating_sub(tail + extra) };
     let range = from..(from + extra).min(length);
+    // The prompt stands at the beginning, and goes first.
+    let gone = encoding.prompt.min(range.end).saturating_sub(range.start);
+    encoding.prompt -= gone;
     encoding.ids.drain(range.clone());
     encoding.type_ids.drain(range.clone());
     encoding.offsets.drain(range.clone());

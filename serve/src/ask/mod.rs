@@ -300,7 +300,7 @@ impl Served {
         dimensions: Option<usize>,
     ) -> Result<Asked<Vec<f32>>> {
         self.require(Task::Embed)?;
-        let hidden = self.pipeline().config().hidden_size;
+        let hidden = self.pipeline().width();
         if let Some(wanted) = dimensions.filter(|n| !(1..=hidden).contains(n)) {
             let message = format!("is {wanted}; the model has from 1 to {hidden}");
             return Err(Problem::field("dimensions", message));

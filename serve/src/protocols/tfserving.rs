@@ -103,7 +103,7 @@ fn described(served: &Served) -> Result<Response> {
     };
     let outputs = match served.task() {
         Task::Embed => {
-            let hidden = served.pipeline().config().hidden_size;
+            let hidden = served.pipeline().width();
             json!({"embedding": tensor("embedding", "DT_FLOAT", Some(hidden))})
         }
         Task::Classify => json!({

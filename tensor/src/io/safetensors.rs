@@ -1,4 +1,4 @@
-//! Checkpoints: named tensors in one file, read in place.
+//! Checkpoints: named tensors in one file.
 //!
 //! Layout: the header's length (u64), the header (JSON: for each name dtype, shape and byte range,
 //! and `__metadata__`), then the bytes of all tensors without gaps. Reference:
@@ -7,27 +7,39 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
-use memmap2::Mmap;
+use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
 use super::{ids_from_integers, widened, write_atomically, write_elements};
 use crate::layout::checked_numel;
-use crate::storage::{CpuStorage, Output, Storage};
+use crate::storage::Output;
 use crate::{DType, Error, Result, Tensor, bail, dispatch_any};
 
-/// An open checkpoint. The file is mapped into memory: tensors are views of it where their type
-/// allows, and their pages are read when first used.
+/// An open checkpoint.
 ///
-/// The file must not be shortened while it is open; replace it by renaming, as [`save`] does.
+/// Each tensor is read from the file into memory of its own, so a tensor stays as it is whatever
+/// becomes of the file. (A mapped file would change under its reader, or end the process when it is
+/// shortened.) A file that is written to after it was opened gives errors instead of a mixture.
 pub struct SafeTensors {
     path: PathBuf,
-    map: Arc<Mmap>,
+    file: Mutex<File>,
+    stamp: Stamp,
     metadata: Metadata,
     /// Where the first tensor's bytes start.
     start: usize,
+}
+
+/// By what a change of a file is noticed.
+type Stamp = (u64, Option<SystemTime>);
+
+fn stamp(file: &File) -> std::io::Result<Stamp> {
+    let about = file.metadata()?;
+    Ok((about.len(), about.modified().ok()))
 }
 
 impl SafeTensors {
@@ -36,22 +48,16 @@ impl SafeTensors {
     pub fn open(path: impl AsRef<Path>) -> Result<SafeTensors> {
         let path = path.as_ref();
         let failed = |error| Error::io(path, error);
-        let file = File::open(path).map_err(failed)?;
-        let about = file.metadata().map_err(failed)?;
-        if !about.is_file() {
+        let mut file = File::open(path).map_err(failed)?;
+        if !file.metadata().map_err(failed)?.is_file() {
             return Err(Error::format(path, "is no file"));
         }
-        if about.len() < 8 {
-            return Err(Error::format(
-                path,
-                format!("is no safetensors file: {} bytes are too few", about.len()),
-            ));
-        }
-        // SAFETY: a map may only be read while nobody shortens or rewrites the file, which this
-        // type's documentation asks for and `save` keeps to.
-        let map = unsafe { Mmap::map(&file) }.map_err(failed)?;
-        let (start, metadata) = header(&map).map_err(|message| Error::format(path, message))?;
-        Ok(SafeTensors { path: path.to_path_buf(), map: Arc::new(map), metadata, start })
+        let stamp = stamp(&file).map_err(failed)?;
+        let bytes = header_bytes(&mut file, stamp.0).map_err(|e| e.at(path))?;
+        let metadata = header(&bytes, stamp.0).map_err(|message| Error::format(path, message))?;
+        let start = bytes.len();
+        let file = Mutex::new(file);
+        Ok(SafeTensors { path: path.to_path_buf(), file, stamp, metadata, start })
     }
 
     /// The file's path.
@@ -82,21 +88,22 @@ impl SafeTensors {
         self.metadata.metadata().as_ref()
     }
 
-    /// The tensor `name`. F32, F64, F16, BF16, U32, U8 and BOOL (as u8) are views of the file where
-    /// their bytes are aligned, as they are in files that [`save`] or Python wrote, and else copies.
-    /// Other integers are converted to u32, which their values must fit.
+    /// The tensor `name`, read from the file: F32, F64, F16, BF16, U32, U8 and BOOL (as u8) as they
+    /// are, other integers converted to u32, which their values must fit.
+    ///
+    /// # Errors
+    /// When there is no such tensor, it cannot be read, or the file was changed since it was opened.
     pub fn tensor(&self, name: &str) -> Result<Tensor> {
         let wrong = |message: String| Error::format(&self.path, message);
         let info =
             self.metadata.info(name).ok_or_else(|| wrong(format!("has no tensor \"{name}\"")))?;
-        let range = self.start + info.data_offsets.0..self.start + info.data_offsets.1;
         let integers = match info.dtype {
-            Dtype::F32 => return self.native(DType::F32, info, range),
-            Dtype::F64 => return self.native(DType::F64, info, range),
-            Dtype::F16 => return self.native(DType::F16, info, range),
-            Dtype::BF16 => return self.native(DType::BF16, info, range),
-            Dtype::U32 => return self.native(DType::U32, info, range),
-            Dtype::U8 | Dtype::BOOL => return self.native(DType::U8, info, range),
+            Dtype::F32 => return self.native(DType::F32, info),
+            Dtype::F64 => return self.native(DType::F64, info),
+            Dtype::F16 => return self.native(DType::F16, info),
+            Dtype::BF16 => return self.native(DType::BF16, info),
+            Dtype::U32 => return self.native(DType::U32, info),
+            Dtype::U8 | Dtype::BOOL => return self.native(DType::U8, info),
             Dtype::I8 => (1, true),
             Dtype::I16 => (2, true),
             Dtype::I32 => (4, true),
@@ -109,7 +116,9 @@ impl SafeTensors {
                 )));
             }
         };
-        let values = widened(&self.map[range.clone()], integers.0, integers.1);
+        let mut bytes = vec![0; info.data_offsets.1 - info.data_offsets.0];
+        self.read(&mut bytes, info)?;
+        let values = widened(&bytes, integers.0, integers.1);
         ids_from_integers(values, &info.shape)?.map_err(|(value, at)| {
             wrong(format!(
                 "holds {value} as element {at} of \"{name}\" ({}), which u32 cannot hold",
@@ -118,54 +127,101 @@ impl SafeTensors {
         })
     }
 
-    fn native(
-        &self,
-        dtype: DType,
-        info: &TensorInfo,
-        range: std::ops::Range<usize>,
-    ) -> Result<Tensor> {
-        let bytes = &self.map[range.clone()];
-        if (bytes.as_ptr() as usize).is_multiple_of(dtype.size()) {
-            let storage = CpuStorage::mapped(self.map.clone(), range);
-            return Ok(Tensor::from_storage(Storage::Cpu(storage), dtype, &info.shape));
-        }
+    fn native(&self, dtype: DType, info: &TensorInfo) -> Result<Tensor> {
         dispatch_any!(dtype, T => {
             let mut out = Output::<T>::new("safetensors", &info.shape)?;
-            bytemuck::cast_slice_mut(out.slice_mut()).copy_from_slice(bytes);
+            self.read(bytemuck::cast_slice_mut(out.slice_mut()), info)?;
             Ok(out.into_tensor(&info.shape))
         })
     }
+
+    /// Fills `out` with the bytes of a tensor.
+    fn read(&self, out: &mut [u8], info: &TensorInfo) -> Result<()> {
+        let from = (self.start + info.data_offsets.0) as u64;
+        // A panic elsewhere leaves at most another position, and each read begins with a seek.
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = file.seek(SeekFrom::Start(from)).and_then(|_| file.read_exact(out));
+        let now = stamp(&file).map_err(|e| Error::io(&self.path, e))?;
+        if now != self.stamp {
+            return Err(Error::format(
+                &self.path,
+                "was changed while it was read; open it again once it is written (replace a file in \
+                 use by renaming)",
+            ));
+        }
+        read.map_err(|e| Error::io(&self.path, e))
+    }
 }
 
-/// Where the tensors start, and what the header says about them; or what is wrong with the file.
-fn header(bytes: &[u8]) -> std::result::Result<(usize, Metadata), String> {
-    let announced = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes"));
-    if announced > bytes.len() as u64 - 8 {
-        return Err(format!(
+/// Why a header cannot be had.
+enum NoHeader {
+    Io(std::io::Error),
+    Format(String),
+}
+
+impl NoHeader {
+    fn at(self, path: &Path) -> Error {
+        match self {
+            NoHeader::Io(error) => Error::io(path, error),
+            NoHeader::Format(message) => Error::format(path, message),
+        }
+    }
+}
+
+/// The header of a file of `size` bytes, its length before it.
+fn header_bytes(file: &mut File, size: u64) -> std::result::Result<Vec<u8>, NoHeader> {
+    if size < 8 {
+        let message = format!("is no safetensors file: {size} bytes are too few");
+        return Err(NoHeader::Format(message));
+    }
+    let mut length = [0; 8];
+    file.read_exact(&mut length).map_err(NoHeader::Io)?;
+    let announced = u64::from_le_bytes(length);
+    if announced > size - 8 {
+        return Err(NoHeader::Format(format!(
             "is truncated or no safetensors file: it announces a header of {announced} bytes and \
              has {} after its length",
-            bytes.len() - 8
+            size - 8
+        )));
+    }
+    // The format allows headers of a hundred million bytes; the crate says so of longer ones.
+    let mut bytes = length.to_vec();
+    file.take(announced).read_to_end(&mut bytes).map_err(NoHeader::Io)?;
+    Ok(bytes)
+}
+
+/// What the header `bytes` says about the tensors of a file of `size` bytes; or what is wrong.
+fn header(bytes: &[u8], size: u64) -> std::result::Result<Metadata, String> {
+    let json = &bytes[8..];
+    let metadata: Metadata = match ::safetensors::SafeTensors::read_metadata(bytes) {
+        Ok((_, metadata)) => metadata,
+        // Of a header by itself the crate says that the tensors' bytes are missing once it has
+        // checked all else.
+        Err(SafeTensorError::MetadataIncompleteBuffer) => serde_json::from_slice(json)
+            .map_err(SafeTensorError::InvalidHeaderDeserialization)
+            .map_err(|error| explain(error, json))?,
+        Err(error) => return Err(explain(error, json)),
+    };
+    let rest = size - bytes.len() as u64;
+    if metadata.data_len() as u64 != rest {
+        return Err(format!(
+            "is truncated or has bytes that belong to no tensor: its {rest} bytes after the header \
+             are not the {} that the header describes",
+            metadata.data_len()
         ));
     }
-    let (length, metadata) = ::safetensors::SafeTensors::read_metadata(bytes)
-        .map_err(|error| explain(error, &bytes[8..8 + announced as usize], bytes.len()))?;
     for (name, info) in metadata.tensors() {
         if checked_numel(&info.shape).is_none() {
             return Err(format!("gives \"{name}\" the impossible shape {:?}", info.shape));
         }
     }
-    Ok((8 + length, metadata))
+    Ok(metadata)
 }
 
 /// The crate's errors name no tensor and no number where one would ask for them.
-fn explain(error: ::safetensors::SafeTensorError, header: &[u8], file: usize) -> String {
-    use ::safetensors::SafeTensorError as E;
+fn explain(error: SafeTensorError, header: &[u8]) -> String {
+    use SafeTensorError as E;
     match error {
-        E::MetadataIncompleteBuffer => format!(
-            "is truncated or has bytes that belong to no tensor: its {} bytes after the header are \
-             not those that the header describes",
-            file - 8 - header.len()
-        ),
         E::InvalidOffset(name) => {
             format!("is corrupt: the bytes of \"{name}\" overlap another tensor's or leave a gap")
         }

@@ -59,7 +59,7 @@ fn inputs(served: &Served) -> Vec<Tensor> {
 pub fn outputs(served: &Served) -> Vec<Tensor> {
     match served.task() {
         Task::Embed => {
-            vec![("EMBEDDING", "FP32", vec![served.pipeline().config().hidden_size as i64])]
+            vec![("EMBEDDING", "FP32", vec![served.pipeline().width() as i64])]
         }
         Task::Classify => vec![
             ("SCORES", "FP32", vec![served.pipeline().labels().len() as i64]),

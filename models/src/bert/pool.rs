@@ -1,0 +1,158 @@
+//! From the states of the tokens to one vector a sequence.
+//!
+//! The modes are those of sentence-transformers' `Pooling`. A prompt may be left out of them: the tokens that it has at
+//! the beginning of its sequence then count for nothing, but the places of the others stay.
+
+use std::ops::Range;
+
+use gradus_autograd::Var;
+use gradus_tensor::Tensor;
+
+use super::BertInput;
+use crate::{Pooling, Result};
+
+/// The tokens of a batch that are pooled.
+pub(crate) struct Pooled {
+    /// Of each sequence.
+    ranges: Vec<Range<usize>>,
+    /// How many tokens of each sequence come before its range.
+    before: Vec<usize>,
+}
+
+impl Pooled {
+    /// All tokens but the first `left_out` of each sequence. A sequence that has no more than those is pooled whole.
+    pub fn new(input: &BertInput, left_out: &[usize]) -> Result<Pooled> {
+        let offsets = input.offsets.to_vec::<u32>()?;
+        let (mut ranges, mut before) = (Vec::new(), Vec::new());
+        for (i, ends) in offsets.windows(2).enumerate() {
+            let (start, end) = (ends[0] as usize, ends[1] as usize);
+            let skipped = left_out.get(i).copied().unwrap_or(0);
+            let skipped = if skipped < end - start { skipped } else { 0 };
+            ranges.push(start + skipped..end);
+            before.push(skipped);
+        }
+        Ok(Pooled { ranges, before })
+    }
+
+    /// One vector a sequence by `mode`, `[sequences, hidden]`, of the states `[tokens, hidden]`.
+    pub fn pool(&self, states: &Var, mode: Pooling) -> Result<Var> {
+        match mode {
+            Pooling::Cls => self.pick(states, |range| range.start),
+            Pooling::LastToken => self.pick(states, |range| range.end - 1),
+            Pooling::Max => {
+                let rows: Vec<Var> = self
+                    .ranges
+                    .iter()
+                    .map(|range| states.narrow(0, range.start, range.len())?.max(&[0], false))
+                    .collect::<gradus_tensor::Result<_>>()?;
+                Ok(Var::stack(&rows.iter().collect::<Vec<_>>(), 0)?)
+            }
+            Pooling::Mean => self.weighted(states, |n, _| 1.0 / n as f32),
+            Pooling::MeanSqrtLen => self.weighted(states, |n, _| 1.0 / (n as f32).sqrt()),
+            Pooling::WeightedMean => {
+                let sums: Vec<f64> = self
+                    .ranges
+                    .iter()
+                    .zip(&self.before)
+                    .map(|(range, &before)| {
+                        (before + 1..=before + range.len()).map(|place| place as f64).sum()
+                    })
+                    .collect();
+                let rows = self.rows(|i, place| ((place + 1) as f64 / sums[i]) as f32);
+                self.sum(states, &rows)
+            }
+        }
+    }
+
+    /// One token of each sequence.
+    fn pick(&self, states: &Var, which: impl Fn(&Range<usize>) -> usize) -> Result<Var> {
+        let ids: Vec<u32> = self.ranges.iter().map(|range| which(range) as u32).collect();
+        let ids = Tensor::from_slice(&ids, &[ids.len()])?;
+        Ok(states.index_select(0, &ids.to_device(states.tensor().device())?)?)
+    }
+
+    /// The sum of a sequence's tokens by weights of their number and place.
+    fn weighted(&self, states: &Var, weight: impl Fn(usize, usize) -> f32) -> Result<Var> {
+        let rows = self.rows(|i, place| weight(self.ranges[i].len(), place));
+        self.sum(states, &rows)
+    }
+
+    /// A weight for each pooled token, from its sequence and its place in it.
+    fn rows(&self, weight: impl Fn(usize, usize) -> f32) -> Vec<f32> {
+        let places = self.ranges.iter().zip(&self.before).enumerate();
+        places
+            .flat_map(|(i, (range, &before))| (before..before + range.len()).map(move |p| (i, p)))
+            .map(|(i, place)| weight(i, place))
+            .collect()
+    }
+
+    fn sum(&self, states: &Var, weights: &[f32]) -> Result<Var> {
+        let device = states.tensor().device();
+        let place = |values: &[u32]| Tensor::from_slice(values, &[values.len()])?.to_device(device);
+        let tokens: Vec<u32> =
+            self.ranges.iter().flat_map(|range| range.clone().map(|at| at as u32)).collect();
+        let sequences: Vec<u32> = (0..)
+            .zip(&self.ranges)
+            .flat_map(|(i, range)| std::iter::repeat_n(i, range.len()))
+            .collect();
+        let weights = Tensor::from_slice(weights, &[weights.len(), 1])?;
+        let weights = Var::constant(weights.to_dtype(states.dtype())?.to_device(device)?);
+        let picked = states.index_select(0, &place(&tokens)?)?.mul(&weights)?;
+        let shape = [self.ranges.len(), states.size(-1)?];
+        let zeros = Var::constant(Tensor::zeros_on(&shape, states.dtype(), device)?);
+        Ok(zeros.index_add(0, &place(&sequences)?, &picked)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gradus_tensor::Tensor;
+
+    use super::*;
+    use crate::{BertConfig, PackedBatch};
+
+    fn pooled(left_out: &[usize], mode: Pooling) -> Vec<f32> {
+        let config = BertConfig::new(9, 1, 2, 1, 2);
+        let ids = [1u32; 3];
+        let parts = [3usize, 1].map(|n| (&ids[..n], &ids[..n]));
+        let batch =
+            PackedBatch::from_parts(parts.map(|(i, _)| (i, &[0, 0, 0][..i.len()])), &config);
+        let input = BertInput::new(&batch.unwrap()).unwrap();
+        let states = [1f32, -5.0, 4.0, 2.0, 7.0, -6.0, 10.0, 20.0];
+        let states = Var::constant(Tensor::from_slice(&states, &[4, 2]).unwrap());
+        let pooled = Pooled::new(&input, left_out).unwrap().pool(&states, mode).unwrap();
+        assert_eq!(pooled.shape(), [2, 2]);
+        pooled.tensor().to_vec::<f32>().unwrap()
+    }
+
+    #[test]
+    fn each_mode_pools_as_its_formula_says() {
+        let root = 3f32.sqrt();
+        for (mode, expected) in [
+            (Pooling::Cls, [1.0, -5.0]),
+            (Pooling::LastToken, [7.0, -6.0]),
+            (Pooling::Max, [7.0, 2.0]),
+            (Pooling::Mean, [4.0, -3.0]),
+            (Pooling::MeanSqrtLen, [12.0 / root, -9.0 / root]),
+            (Pooling::WeightedMean, [(1.0 + 8.0 + 21.0) / 6.0, (-5.0 + 4.0 - 18.0) / 6.0]),
+        ] {
+            let found = pooled(&[], mode);
+            let all = [expected[0], expected[1], 10.0, 20.0];
+            assert!(found.iter().zip(all).all(|(a, b)| (a - b).abs() < 1e-5), "{mode:?} {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_prompt_is_left_out_and_the_places_stay() {
+        for (mode, expected) in [
+            (Pooling::Cls, [4.0, 2.0]),
+            (Pooling::Max, [7.0, 2.0]),
+            (Pooling::Mean, [5.5, -2.0]),
+            (Pooling::WeightedMean, [(8.0 + 21.0) / 5.0, (4.0 - 18.0) / 5.0]),
+        ] {
+            let found = pooled(&[1, 1], mode);
+            let all = [expected[0], expected[1], 10.0, 20.0];
+            assert!(found.iter().zip(all).all(|(a, b)| (a - b).abs() < 1e-5), "{mode:?} {found:?}");
+        }
+    }
+}

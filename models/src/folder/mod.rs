@@ -1,0 +1,44 @@
+//! What a model folder says besides its weights: which folder holds what, which module follows which, which keys are
+//! obeyed.
+
+pub(crate) mod keys;
+mod layout;
+mod prompts;
+mod sentence;
+pub(crate) mod tables;
+
+pub(crate) use layout::{Layout, module_files};
+pub use prompts::Prompts;
+pub use sentence::SimilarityFunction;
+pub(crate) use sentence::{
+    Dense, DenseActivation, SENTENCE_CONFIGS, Sentence, Stage, parse_activation,
+};
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+use crate::files;
+use keys::Table;
+
+/// Reads a JSON object; `None` where there is no such file.
+pub(crate) fn json_object(path: &Path) -> Result<Option<Map<String, Value>>> {
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let bytes = files::read(path)?;
+    let object = serde_json::from_slice(&bytes);
+    object.map(Some).map_err(|e| Error::config(path, format!("not a JSON object: {e}")))
+}
+
+/// Checks an object's keys against a table; notes begin with the file's name.
+pub(crate) fn checked(
+    path: &Path,
+    object: &Map<String, Value>,
+    table: &Table,
+) -> Result<Vec<String>> {
+    let notes = table.check(object).map_err(|message| Error::config(path, message))?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(notes.into_iter().map(|note| format!("{name}: Gradus {note}")).collect())
+}

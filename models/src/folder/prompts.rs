@@ -1,0 +1,75 @@
+//! Prompts: texts that sentence-transformers puts before an input.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+/// The prompts of a sentence-transformers folder.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Prompts {
+    /// By name. `query` and `document` are always there in a sentence-transformers folder, empty unless it says
+    /// otherwise.
+    pub named: BTreeMap<String, String>,
+    /// The name of the one for inputs that ask for none.
+    pub default: Option<String>,
+}
+
+impl Prompts {
+    /// Those of a `config_sentence_transformers.json`.
+    pub(super) fn read(config: &Map<String, Value>) -> Result<Prompts, String> {
+        let mut named: BTreeMap<String, String> =
+            ["query", "document"].map(|name| (name.to_string(), String::new())).into();
+        match config.get("prompts") {
+            None | Some(Value::Null) => {}
+            Some(Value::Object(prompts)) => {
+                for (name, text) in prompts {
+                    let text = match text {
+                        Value::String(text) => text.clone(),
+                        Value::Null => String::new(),
+                        other => {
+                            return Err(format!(
+                                "the prompt `{name}` is {other}; it must be a text"
+                            ));
+                        }
+                    };
+                    named.insert(name.clone(), text);
+                }
+            }
+            Some(other) => {
+                return Err(format!("prompts is {other}; it must be an object of texts"));
+            }
+        }
+        let default = match config.get("default_prompt_name") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(name)) => Some(name.clone()),
+            Some(other) => {
+                return Err(format!("default_prompt_name is {other}; it must be a text"));
+            }
+        };
+        if let Some(name) = default.as_ref().filter(|name| !named.contains_key(*name)) {
+            return Err(format!(
+                "default_prompt_name is `{name}`, which is no prompt of the model"
+            ));
+        }
+        Ok(Prompts { named, default })
+    }
+
+    /// The prompt of this name; without a name the default one, or none.
+    ///
+    /// # Errors
+    /// When there is no such prompt; the message lists those that are.
+    pub fn get(&self, name: Option<&str>) -> Result<Option<&str>, String> {
+        let Some(name) = name.or(self.default.as_deref()) else { return Ok(None) };
+        match self.named.get(name) {
+            Some(prompt) => Ok(Some(prompt)),
+            None => {
+                let known: Vec<&str> = self.named.keys().map(String::as_str).collect();
+                let known = match known.is_empty() {
+                    true => "it has none".to_string(),
+                    false => format!("it has {}", known.join(", ")),
+                };
+                Err(format!("`{name}` is no prompt of the model: {known}"))
+            }
+        }
+    }
+}

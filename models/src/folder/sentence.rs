@@ -1,0 +1,386 @@
+//! What makes a model of sentence-transformers of an encoder: pooling and the modules after it, lengths, prompts.
+
+use std::path::{Path, PathBuf};
+
+use gradus_nn::Activation;
+use serde_json::{Map, Value, json};
+
+use super::keys::Table;
+use super::layout::{Layout, Module, no_module};
+use super::tables::{DENSE, DROPOUT, LAYER_NORM, NORMALIZE, POOLING, SENTENCE, SENTENCE_MODEL};
+use super::{Prompts, checked, json_object};
+use crate::Pooling;
+use crate::error::{Error, Result};
+
+/// How alike two vectors are: `similarity_fn_name`. More is more alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SimilarityFunction {
+    /// The cosine of the angle, from -1 to 1.
+    #[default]
+    Cosine,
+    /// The product.
+    Dot,
+    /// The distance, negated.
+    Euclidean,
+    /// The sum of the distances in every dimension, negated.
+    Manhattan,
+}
+
+impl SimilarityFunction {
+    /// Of two vectors of one width.
+    pub fn of(self, a: &[f32], b: &[f32]) -> f32 {
+        let pairs = || a.iter().zip(b).map(|(&x, &y)| (f64::from(x), f64::from(y)));
+        let dot = || pairs().map(|(x, y)| x * y).sum::<f64>();
+        let length = |v: &[f32]| v.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+        let value = match self {
+            SimilarityFunction::Cosine => {
+                (dot() / (length(a) * length(b)).max(f64::MIN_POSITIVE)).clamp(-1.0, 1.0)
+            }
+            SimilarityFunction::Dot => dot(),
+            SimilarityFunction::Euclidean => {
+                -pairs().map(|(x, y)| (x - y).powi(2)).sum::<f64>().sqrt()
+            }
+            SimilarityFunction::Manhattan => -pairs().map(|(x, y)| (x - y).abs()).sum::<f64>(),
+        };
+        value as f32
+    }
+}
+
+/// A step from the tokens' last states to the vector.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Stage {
+    /// The tokens become one vector: that of each mode, end to end.
+    Pool { modes: Vec<Pooling>, include_prompt: bool },
+    /// A linear layer and an activation.
+    Dense(Dense),
+    /// Layer norm, with the weights of this folder.
+    LayerNorm { folder: PathBuf, width: usize },
+    /// The vector gets length 1.
+    Normalize,
+}
+
+/// A `Dense` module.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Dense {
+    pub folder: PathBuf,
+    pub inputs: usize,
+    pub outputs: usize,
+    pub bias: bool,
+    pub activation: Option<DenseActivation>,
+    pub residual: bool,
+}
+
+/// What a `Dense` module applies to its product.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum DenseActivation {
+    Sigmoid,
+    Of(Activation),
+}
+
+/// A folder of sentence-transformers, but for its weights.
+#[derive(Debug, Default)]
+pub(crate) struct Sentence {
+    /// Empty where the folder says nothing: the mean of the tokens, of length 1.
+    pub stages: Vec<Stage>,
+    /// Whether `modules.json` lists the stages, so that nothing is to be added to them.
+    pub listed: bool,
+    pub max_length: Option<usize>,
+    pub lower_case: bool,
+    pub prompts: Prompts,
+    pub similarity: SimilarityFunction,
+    pub truncate_dim: Option<usize>,
+    /// Whether it is a cross-encoder, and what it applies to its outputs, by its Python name.
+    pub cross_encoder: bool,
+    pub activation: Option<String>,
+    pub notes: Vec<String>,
+}
+
+/// The names that `sentence_bert_config.json` had for other models in earlier versions.
+pub(crate) const SENTENCE_CONFIGS: [&str; 7] = [
+    "sentence_bert_config.json",
+    "sentence_roberta_config.json",
+    "sentence_distilbert_config.json",
+    "sentence_camembert_config.json",
+    "sentence_albert_config.json",
+    "sentence_xlm-roberta_config.json",
+    "sentence_xlnet_config.json",
+];
+
+impl Sentence {
+    /// Reads the files of a folder.
+    ///
+    /// # Errors
+    /// When one is malformed, or says what Gradus cannot do; the message names the file and the key.
+    pub fn read(layout: &Layout) -> Result<Sentence> {
+        let mut sentence = Sentence { listed: layout.modules.is_some(), ..Sentence::default() };
+        sentence.read_model(&layout.root)?;
+        sentence.read_transformer(&layout.transformer)?;
+        if let Some(first) = layout.modules.iter().flatten().next()
+            && first.kind == "MLMTransformer"
+        {
+            let path = layout.root.join("modules.json");
+            return Err(Error::config(path, no_module(&first.kind, "first")));
+        }
+        for module in layout.modules.iter().flatten().skip(1) {
+            sentence.read_module(&layout.root, module)?;
+        }
+        // A copy that lacks modules.json may still say how it pools.
+        let usual = Module { kind: "Pooling".into(), path: "1_Pooling".into() };
+        if !sentence.listed && layout.root.join("1_Pooling/config.json").is_file() {
+            sentence.read_module(&layout.root, &usual)?;
+        }
+        if sentence.listed && !sentence.cross_encoder && sentence.stages.is_empty() {
+            let message = "lists no Pooling; Gradus embeds by models that pool";
+            return Err(Error::config(layout.root.join("modules.json"), message));
+        }
+        Ok(sentence)
+    }
+
+    fn read_object(&mut self, path: &Path, table: &Table) -> Result<Option<Map<String, Value>>> {
+        let object = json_object(path)?;
+        if let Some(object) = &object {
+            self.notes.extend(checked(path, object, table)?);
+        }
+        Ok(object)
+    }
+
+    /// `config_sentence_transformers.json`.
+    fn read_model(&mut self, root: &Path) -> Result<()> {
+        let path = root.join("config_sentence_transformers.json");
+        let Some(config) = self.read_object(&path, &SENTENCE_MODEL)? else { return Ok(()) };
+        let fail = |message: String| Error::config(&path, message);
+        let text = |key: &str| config.get(key).and_then(Value::as_str);
+        self.cross_encoder = text("model_type") == Some("CrossEncoder");
+        self.activation = text("activation_fn").map(str::to_string);
+        self.prompts = Prompts::read(&config).map_err(fail)?;
+        self.truncate_dim = positive(&config, "truncate_dim").map_err(fail)?;
+        self.similarity = match text("similarity_fn_name") {
+            None | Some("cosine") => SimilarityFunction::Cosine,
+            Some("dot") => SimilarityFunction::Dot,
+            Some("euclidean") => SimilarityFunction::Euclidean,
+            Some("manhattan") => SimilarityFunction::Manhattan,
+            Some(other) => {
+                return Err(fail(format!(
+                    "similarity_fn_name is `{other}`, which Gradus does not have"
+                )));
+            }
+        };
+        let default = self.prompts.get(None).ok().flatten().unwrap_or_default();
+        if self.cross_encoder && !default.is_empty() {
+            return Err(fail(
+                "default_prompt_name: Gradus puts no prompt before the pairs of a cross-encoder"
+                    .into(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// `sentence_bert_config.json`.
+    fn read_transformer(&mut self, folder: &Path) -> Result<()> {
+        let Some(path) =
+            SENTENCE_CONFIGS.iter().map(|name| folder.join(name)).find(|path| path.is_file())
+        else {
+            return Ok(());
+        };
+        let Some(config) = self.read_object(&path, &SENTENCE)? else { return Ok(()) };
+        let fail = |message: String| Error::config(&path, message);
+        self.max_length = positive(&config, "max_seq_length").map_err(fail)?;
+        self.lower_case = config.get("do_lower_case") == Some(&Value::Bool(true));
+        let task = config.get("transformer_task").and_then(Value::as_str);
+        let output = match task.unwrap_or("feature-extraction") {
+            "feature-extraction" => "last_hidden_state",
+            "sequence-classification" => {
+                self.cross_encoder = true;
+                "logits"
+            }
+            other => {
+                return Err(fail(format!(
+                    "transformer_task is `{other}`: Gradus embeds and classifies only"
+                )));
+            }
+        };
+        let usual = json!({"method": "forward", "method_output_name": output});
+        if let Some(modes) = config.get("modality_config").and_then(Value::as_object)
+            && modes.get("text") != Some(&usual)
+        {
+            return Err(fail(format!("modality_config: of text Gradus takes {usual} only")));
+        }
+        let named = config.get("module_output_name").and_then(Value::as_str);
+        if !self.cross_encoder && named.is_some_and(|name| name != "token_embeddings") {
+            return Err(fail("module_output_name: Gradus takes `token_embeddings` only".into()));
+        }
+        self.read_arguments(&config).map_err(fail)
+    }
+
+    /// What is passed on to `transformers` when the model is opened.
+    fn read_arguments(&mut self, config: &Map<String, Value>) -> Result<(), String> {
+        const HARMLESS: [&str; 12] = [
+            "dtype",
+            "torch_dtype",
+            "attn_implementation",
+            "device_map",
+            "low_cpu_mem_usage",
+            "use_safetensors",
+            "trust_remote_code",
+            "revision",
+            "cache_dir",
+            "token",
+            "local_files_only",
+            "use_fast",
+        ];
+        for of in [
+            "processing_kwargs",
+            "model_args",
+            "model_kwargs",
+            "config_args",
+            "config_kwargs",
+            "tokenizer_args",
+            "processor_kwargs",
+        ] {
+            let Some(Value::Object(arguments)) = config.get(of) else { continue };
+            for (name, value) in arguments {
+                match (name.as_str(), value) {
+                    (name, _) if HARMLESS.contains(&name) => {}
+                    ("model_max_length", _) => {
+                        let length = positive(arguments, name)?;
+                        self.max_length = self.max_length.or(length);
+                    }
+                    (_, Value::Null) => {}
+                    (_, Value::Object(map)) if map.is_empty() => {}
+                    _ => return Err(format!("{of}: Gradus does not know `{name}`")),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A module after the first.
+    fn read_module(&mut self, root: &Path, module: &Module) -> Result<()> {
+        let folder = root.join(&module.path);
+        let path = folder.join("config.json");
+        match module.kind.as_str() {
+            "Pooling" => {
+                let config = self.read_object(&path, &POOLING)?;
+                let config = config.ok_or_else(|| missing(&path, "how the model pools"))?;
+                let stage = pooling(&config).map_err(|message| Error::config(&path, message))?;
+                self.stages.push(stage);
+            }
+            "Dense" => {
+                let config = self.read_object(&path, &DENSE)?;
+                let config =
+                    config.ok_or_else(|| missing(&path, "the shape of the Dense module"))?;
+                let dense =
+                    dense(&config, folder).map_err(|message| Error::config(&path, message))?;
+                self.stages.push(Stage::Dense(dense));
+            }
+            "LayerNorm" => {
+                let config = self.read_object(&path, &LAYER_NORM)?;
+                let width = positive(&config.unwrap_or_default(), "dimension");
+                let width = width.map_err(|message| Error::config(&path, message))?;
+                let width =
+                    width.ok_or_else(|| missing(&path, "the dimension of the LayerNorm module"))?;
+                self.stages.push(Stage::LayerNorm { folder, width });
+            }
+            "Normalize" => {
+                self.read_object(&path, &NORMALIZE)?;
+                self.stages.push(Stage::Normalize);
+            }
+            "Dropout" => drop(self.read_object(&path, &DROPOUT)?),
+            other => {
+                let place = if self.stages.is_empty() { "second" } else { "next" };
+                return Err(Error::config(root.join("modules.json"), no_module(other, place)));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn missing(path: &Path, what: &str) -> Error {
+    Error::config(
+        path,
+        format!("is not there, and would say {what}; copy it from the model it belongs to"),
+    )
+}
+
+/// A whole number above 0; `None` where there is none, or null.
+fn positive(config: &Map<String, Value>, key: &str) -> Result<Option<usize>, String> {
+    match config.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => {
+            match value.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0) {
+                Some(number) => Ok(Some(number)),
+                None => Err(format!("{key} is {value}; it must be a whole number above 0")),
+            }
+        }
+    }
+}
+
+/// The older form of `pooling_mode`, in the order in which the vectors of several modes stand.
+const OLDER: [(&str, Pooling); 6] = [
+    ("pooling_mode_cls_token", Pooling::Cls),
+    ("pooling_mode_max_tokens", Pooling::Max),
+    ("pooling_mode_mean_tokens", Pooling::Mean),
+    ("pooling_mode_mean_sqrt_len_tokens", Pooling::MeanSqrtLen),
+    ("pooling_mode_weightedmean_tokens", Pooling::WeightedMean),
+    ("pooling_mode_lasttoken", Pooling::LastToken),
+];
+
+fn pooling(config: &Map<String, Value>) -> Result<Stage, String> {
+    let mode = |name: &Value| match name.as_str().map(str::parse::<Pooling>) {
+        Some(Ok(mode)) => Ok(mode),
+        _ => Err(format!("pooling_mode is {name}; Gradus has {}", Pooling::names())),
+    };
+    let mut modes = match config.get("pooling_mode") {
+        Some(Value::Array(names)) => names.iter().map(mode).collect::<Result<Vec<_>, _>>()?,
+        Some(name) if !name.is_null() => vec![mode(name)?],
+        _ => {
+            let is_on = |key: &str| config.get(key) == Some(&Value::Bool(true));
+            OLDER.iter().filter(|(key, _)| is_on(key)).map(|&(_, mode)| mode).collect()
+        }
+    };
+    if modes.is_empty() {
+        modes.push(Pooling::Mean);
+    }
+    let include_prompt = match config.get("include_prompt") {
+        None | Some(Value::Null) => true,
+        Some(Value::Bool(include)) => *include,
+        Some(other) => return Err(format!("include_prompt is {other}; it must be true or false")),
+    };
+    Ok(Stage::Pool { modes, include_prompt })
+}
+
+fn dense(config: &Map<String, Value>, folder: PathBuf) -> Result<Dense, String> {
+    let size = |key: &str| positive(config, key)?.ok_or_else(|| format!("{key} is missing"));
+    let flag = |key: &str, default: bool| match config.get(key) {
+        None | Some(Value::Null) => Ok(default),
+        Some(Value::Bool(value)) => Ok(*value),
+        Some(other) => Err(format!("{key} is {other}; it must be true or false")),
+    };
+    let activation = match config.get("activation_function").and_then(Value::as_str) {
+        None => Some(DenseActivation::Of(Activation::Tanh)),
+        Some(name) => match parse_activation(name) {
+            Some("Identity") => None,
+            Some("Tanh") => Some(DenseActivation::Of(Activation::Tanh)),
+            Some("Sigmoid") => Some(DenseActivation::Sigmoid),
+            Some("ReLU") => Some(DenseActivation::Of(Activation::Relu)),
+            Some("GELU") => Some(DenseActivation::Of(Activation::Gelu)),
+            Some("SiLU") => Some(DenseActivation::Of(Activation::Silu)),
+            _ => {
+                return Err(format!("activation_function is `{name}`, which Gradus does not have"));
+            }
+        },
+    };
+    Ok(Dense {
+        inputs: size("in_features")?,
+        outputs: size("out_features")?,
+        bias: flag("bias", true)?,
+        activation,
+        residual: flag("use_residual", false)?,
+        folder,
+    })
+}
+
+/// The class of an activation, as sentence-transformers writes it: `torch.nn.modules.activation.Tanh`.
+pub(crate) fn parse_activation(name: &str) -> Option<&str> {
+    name.strip_prefix("torch.nn.").and_then(|rest| rest.rsplit('.').next())
+}
