@@ -156,18 +156,8 @@ impl Excerpts {
         {
             return false;
         }
-        // Of these no part is an ASCII character, as all of added tokens are.
-        let alone = |c: char, of: Class| {
-            of == Class::Space
-                || (of == Class::Single && !c.is_ascii() && {
-                    let mut ascii = false;
-                    decompose_canonical(c, |part| ascii |= part.is_ascii());
-                    !ascii
-                })
-        };
-        let pair = (a.to_ascii_lowercase(), b.to_ascii_lowercase());
-        let ascii = a.is_ascii() && b.is_ascii();
-        alone(a, of_a) || alone(b, of_b) || (ascii && !self.pairs.contains(&pair))
+        let space = of_a == Class::Space || of_b == Class::Space;
+        space || !plain(a).zip(plain(b)).is_some_and(|pair| self.pairs.contains(&pair))
     }
 
     /// What to encode of `text` where it is cut on `side` after `tokens` tokens: so much that there are more, if there are.
@@ -264,6 +254,14 @@ impl Walk<'_> {
         self.before = Some((c, class));
         false
     }
+}
+
+/// The ASCII character, in lower case, that is left of one without its accents; `None` where there is none, so that no
+/// added token has it.
+fn plain(c: char) -> Option<char> {
+    let mut found = None;
+    decompose_canonical(c, |part| found = found.or(part.is_ascii().then_some(part)));
+    found.map(|c| c.to_ascii_lowercase())
 }
 
 /// What a character becomes that the normaliser leaves as it is, as `BertPreTokenizer` sees it.

@@ -325,16 +325,20 @@ impl Tokenizer {
                 "a maximum length of {max_length} has no room for {added} special tokens"
             ))
         })?;
-        let (excerpt, first) = self.part(text, room, side).map_err(failed)?;
-        let second = pair.map(|pair| self.part(pair, room, side)).transpose().map_err(failed)?;
+        let ((excerpt, first), second) = match pair {
+            None => (self.part(text, room, side).map_err(failed)?, None),
+            Some(pair) => {
+                let (first, second) = self.parts(text, pair, room, side).map_err(failed)?;
+                (first, Some(second))
+            }
+        };
         let (pair_excerpt, second) = second.unzip();
         let found = first.len() + second.as_ref().map_or(0, |e| e.len());
-        let direction = match side {
-            Side::Left => TruncationDirection::Left,
-            Side::Right => TruncationDirection::Right,
+        let params = TruncationParams {
+            max_length: room,
+            direction: direction(side),
+            ..TruncationParams::default()
         };
-        let params =
-            TruncationParams { max_length: room, direction, ..TruncationParams::default() };
         let (mut first, mut second) = truncate_encodings(first, second, &params).map_err(failed)?;
         // What was cut off is kept there by the crate; it would be post-processed for nothing.
         first.take_overflowing();
@@ -365,14 +369,43 @@ impl Tokenizer {
         })
     }
 
-    /// The tokens of a text, or of so much of one side as has more than `room` tokens: a text of megabytes costs no more
-    /// than what is kept of it.
-    fn part<'a>(
+    /// The tokens of a pair, as of single texts. Where both have more than `room` tokens, each keeps half of it, and the
+    /// longer the odd one: so more is encoded until it is known which is longer. Of texts of more tokens than are compared
+    /// that is the one of more bytes.
+    fn parts<'a>(
         &self,
         text: &'a str,
+        pair: &'a str,
         room: usize,
         side: Side,
-    ) -> tokenizers::Result<(Excerpt<'a>, tokenizers::Encoding)> {
+    ) -> tokenizers::Result<(Part<'a>, Part<'a>)> {
+        let direction = direction(side);
+        let mut tokens = room;
+        loop {
+            let mut first = self.part(text, tokens, side)?;
+            let mut second = self.part(pair, tokens, side)?;
+            let (a, b) = (first.1.len(), second.1.len());
+            let known = match (first.0.cut, second.0.cut) {
+                (false, false) => true,
+                (true, false) => a > b,
+                (false, true) => b > a,
+                (true, true) => false,
+            };
+            if known || room.is_multiple_of(2) || a <= room || b <= room {
+                return Ok((first, second));
+            }
+            if tokens > MOST_COMPARED.max(room) {
+                let shorter = if text.len() > pair.len() { &mut second } else { &mut first };
+                shorter.1.truncate(room, 0, direction);
+                return Ok((first, second));
+            }
+            tokens = tokens.saturating_mul(4);
+        }
+    }
+
+    /// The tokens of a text, or of so much of one side as has more than `room` tokens: a text of megabytes costs no more
+    /// than what is kept of it.
+    fn part<'a>(&self, text: &'a str, room: usize, side: Side) -> tokenizers::Result<Part<'a>> {
         let mut tokens = room;
         loop {
             let excerpt = match &self.excerpts {
@@ -501,6 +534,19 @@ fn config_text(dir: &Path, map: &Map<String, Value>) -> Result<Option<String>> {
         Some(text) if same(&text) => Ok(Some(text)),
         None if map.is_empty() => Ok(None),
         _ => Ok(Some(format!("{:#}\n", Value::Object(map.clone())))),
+    }
+}
+
+/// Tokens of a pair that are encoded at most to see which of its texts is longer, where both are cut.
+const MOST_COMPARED: usize = 8192;
+
+/// What is encoded of a text, and its tokens.
+type Part<'a> = (Excerpt<'a>, tokenizers::Encoding);
+
+fn direction(side: Side) -> TruncationDirection {
+    match side {
+        Side::Left => TruncationDirection::Left,
+        Side::Right => TruncationDirection::Right,
     }
 }
 
