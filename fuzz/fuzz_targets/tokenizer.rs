@@ -19,7 +19,6 @@ fn encode(tokenizer: &Tokenizer) {
         for (pair, most) in [(None, usize::MAX), (None, 3), (Some(TEXTS[1]), 6)] {
             if let Ok(encoding) = tokenizer.encode(text, pair, most) {
                 assert!(encoding.ids.len() <= most, "{} of {most} tokens", encoding.ids.len());
-                assert!(encoding.ids.iter().all(|&id| (id as usize) < tokenizer.vocab_size()));
                 let _ = tokenizer.decode(&encoding.ids, true);
             }
         }

@@ -132,9 +132,9 @@ fn heads_see_pooled_vectors_dropped_out() {
         let hidden = model.bert().forward(&input, &inference).unwrap();
         // By hand: the mean of each sequence's tokens; or the first token, dense and tanh.
         let pooled: Vec<Var> = [(0, 5), (5, 60)]
-            .map(|(start, length)| match pooling {
-                Pooling::Mean => hidden.narrow(0, start, length).unwrap().mean(&[0], true).unwrap(),
-                Pooling::Cls => {
+            .map(|(start, length)| match pooling == Pooling::Mean {
+                true => hidden.narrow(0, start, length).unwrap().mean(&[0], true).unwrap(),
+                false => {
                     let dense =
                         |name: &str| store.get(&format!("bert.pooler.dense.{name}")).unwrap().var();
                     let first = hidden.narrow(0, start, 1).unwrap();

@@ -145,6 +145,7 @@ OPERATORS.update({name: two(name) for name in "maximum minimum eq ne lt le gt ge
 
 @operator("where")
 def where(x, condition, other):
+    left_out("a number beside a tensor", not isinstance(x, torch.Tensor) or not isinstance(other, torch.Tensor))
     left_out("two dtypes", x.dtype != other.dtype)
     return Call("where", condition, x, other)
 

@@ -277,8 +277,11 @@ fn the_bar_fits_a_narrow_terminal() {
     let (data, out) = (data(dir.path()), dir.path().join("out"));
     let args = scratch(&data, &out, &["--steps", "300", "--eval-every", "100"]);
     let words: Vec<&str> = args.iter().skip(1).copied().collect();
-    let line =
-        format!("stty cols 40; {} classify {}", env!("CARGO_BIN_EXE_train"), words.join(" "));
+    let line = format!(
+        "stty rows 24 cols 40; {} classify {}",
+        env!("CARGO_BIN_EXE_train"),
+        words.join(" ")
+    );
     let output = Command::new("script")
         .args(["-qec", &line, "/dev/null"])
         .env("TERM", "xterm")

@@ -11,7 +11,7 @@
 //! A task is one sequence and one head: it alone writes its block of every output. It copies its
 //! operands into small contiguous matrices (rows padded to whole vectors), and all products run on
 //! one register-blocked kernel, `C += A·B` with B's rows in vectors.
-//! Sums run over k in ascending order, in runs of 256 steps; softmax subtracts the row's maximum.
+//! Sums run over k in ascending order and are then added to C; softmax subtracts the row's maximum.
 
 use super::math::Float;
 use super::matmul::Mat;
@@ -28,9 +28,6 @@ use crate::{DType, Result, Tensor, dispatch_float};
 /// Query rows handled at once: bounds the scores kept to `BLOCK × length`, which for 128 tokens fit the
 /// first cache. A multiple of the rows of a tile.
 const BLOCK: usize = 48;
-
-/// Steps along k that are summed on their own, as in [`super::packed`].
-const RUN: usize = 256;
 
 /// The random word of one attention probability: query token (in the batch), key token (in the
 /// sequence), head.
@@ -63,27 +60,25 @@ unsafe fn rows<T: Float, const R: usize>(
         for column in (0..width).step_by(LANES) {
             let lanes = |r: usize| c.add(r * width + column).cast::<[T; LANES]>();
             let (mut a, mut b) = (a, b.add(column));
-            for first in (0..k).step_by(RUN) {
-                let mut acc = [[T::ZERO; LANES]; R];
-                for _ in first..k.min(first + RUN) {
-                    let y = b.cast::<[T; LANES]>().read();
-                    for r in 0..R {
-                        let x = *a.add(r * row);
-                        for l in 0..LANES {
-                            acc[r][l] = x.mul_add(y[l], acc[r][l]);
-                        }
-                    }
-                    (a, b) = (a.wrapping_add(col), b.wrapping_add(width));
-                }
+            let mut acc = [[T::ZERO; LANES]; R];
+            for _ in 0..k {
+                let y = b.cast::<[T; LANES]>().read();
                 for r in 0..R {
-                    if add || first > 0 {
-                        let before = lanes(r).read();
-                        for l in 0..LANES {
-                            acc[r][l] = before[l] + acc[r][l];
-                        }
+                    let x = *a.add(r * row);
+                    for l in 0..LANES {
+                        acc[r][l] = x.mul_add(y[l], acc[r][l]);
                     }
-                    lanes(r).write(acc[r]);
                 }
+                (a, b) = (a.wrapping_add(col), b.wrapping_add(width));
+            }
+            for r in 0..R {
+                if add {
+                    let before = lanes(r).read();
+                    for l in 0..LANES {
+                        acc[r][l] = before[l] + acc[r][l];
+                    }
+                }
+                lanes(r).write(acc[r]);
             }
         }
     }

@@ -11,11 +11,11 @@
 //!
 //! What limits it: with many rows the multiply-add rate (blocks of A stay in the second cache,
 //! panels in the first); with few rows the bandwidth at which the panels of B arrive: so the tiles of a
-//! panel ask for the next one while they multiply, and a tile for the part of C that the next one adds to.
+//! panel ask for the next one while they multiply, and a tile for the part of C that it adds to.
 //!
-//! Order of reduction: runs of 256 steps of k in ascending order, one fused multiply-add each, and their sums, in ascending
-//! order too, added to the bias; whatever the blocks. So the split between threads never matters, and the error grows with
-//! 256 + k/256 roundings, not with k.
+//! Order of reduction: in a block of up to 384 steps (256 where B is copied on the way) k in ascending order, one fused
+//! multiply-add each; the blocks' sums, in ascending order too, are added to the bias. Blocks follow from k alone: so the
+//! split between threads never matters, and the error grows with the block and the number of blocks, not with k.
 //! Reference: [`super::matmul`]'s `matrixmultiply`, which is also the path of other processors.
 
 mod panels;
@@ -26,7 +26,7 @@ use std::ops::Range;
 
 pub(crate) use self::panels::{Packed, transpose_blocks};
 use self::panels::{copy, pack_panel, pack_rows};
-use self::tile::{Ahead, Lanes, RUN, Tiles, UNROLL, tile_rows};
+use self::tile::{Ahead, Lanes, Tiles, UNROLL, tile_rows};
 use super::matmul::Mat;
 use super::parallel::{self, SharedMut};
 use super::unary::gelu;
@@ -123,8 +123,8 @@ struct Product<'a> {
 /// Steps after which what was prefetched has arrived: with fewer it would only be in the way.
 const PREFETCH_FROM: usize = 64;
 
-/// Rows and steps of a block of A, so that it stays in the second cache. Where B's panels are copied
-/// on the way, once for each block, blocks are longer.
+/// Rows and steps of a block of A, so that it stays in the second cache, and its sums lose few digits. Where B's panels
+/// are copied on the way, once for each block, blocks are taller.
 struct Blocks {
     rows: usize,
     steps: usize,
@@ -133,11 +133,11 @@ struct Blocks {
 impl Product<'_> {
     fn blocks(&self) -> Blocks {
         let (rows, most) = match self.b {
-            Right::Packed(_) => (96, 768),
+            Right::Packed(_) => (96, 384),
             Right::Plain(_) => (192, 256),
         };
-        // Of nearly one size: a short last one would pass over C for little. Whole runs, for one order of summation.
-        let steps = self.k.div_ceil(self.k.div_ceil(most)).next_multiple_of(RUN);
+        // Of nearly one size: a short last one would pass over C for little.
+        let steps = self.k.div_ceil(self.k.div_ceil(most)).next_multiple_of(UNROLL);
         Blocks { rows, steps }
     }
 
@@ -218,15 +218,8 @@ impl Product<'_> {
                             }
                         };
                         if ks.len() >= PREFETCH_FROM {
-                            // Sums are written at the end of a tile, but read at its beginning.
-                            if first {
-                                self.prefetch(row..row + height, column);
-                            } else if i + 1 < tiles.count {
-                                let next = row + height..block.end.min(row + 2 * height);
-                                self.prefetch(next, column);
-                            } else if panel + 1 < panels.end {
-                                self.prefetch(block.start..block.start + height, column + width);
-                            }
+                            // Sums are added to at the end of a tile: by then they are here.
+                            self.prefetch(row..row + height, column);
                         }
                         // What is not yet, or not all, for C goes to a block of its own.
                         let aside = cols < width || (last && self.epilogue.gelu);

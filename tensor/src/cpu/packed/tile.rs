@@ -116,12 +116,8 @@ impl Ahead {
     pub(super) const NOTHING: Ahead = Ahead { panel: std::ptr::null(), lines: 0 };
 }
 
-/// Steps along k that are summed on their own before their sum is added to C: so the error grows with their number and
-/// that of the runs, not with k. (A multiple of [`UNROLL`].)
-pub(super) const RUN: usize = 256;
-
-/// One tile of `R` rows and `VECTORS` vectors: C = start + A·B over `k` steps, in runs of [`RUN`]. `UNIT`: A's rows are
-/// contiguous.
+/// One tile of `R` rows and `VECTORS` vectors: C = start + A·B over `k` steps; the start is added
+/// to the sum of the products. `UNIT`: A's rows are contiguous.
 ///
 /// # Safety
 /// `a` is valid for reading at `r·row_a + p·col_a`, `b` for `k` rows, `row_b` apart, of so many vectors, `start` (if
@@ -139,59 +135,50 @@ unsafe fn tile<V: Lanes, const R: usize, const VECTORS: usize, const UNIT: bool>
 ) {
     // SAFETY: the caller's promise, for all that follows.
     unsafe {
+        let mut sums = [[V::splat(0.0); VECTORS]; R];
         let col_a = if UNIT { 1 } else { col_a };
         let (mut a, mut b, mut fetched) = (a, b, ahead.panel);
-        let (mut start, mut left) = (start, k);
-        loop {
-            let run = left.min(RUN);
-            let mut sums = [[V::splat(0.0); VECTORS]; R];
-            macro_rules! steps {
-                ($count:expr) => {{
-                    for p in 0..$count {
-                        let b: [V; VECTORS] = std::array::from_fn(
-                            #[inline(always)]
-                            |v| V::load(b.add(p * row_b + v * V::N)),
-                        );
-                        for r in 0..R {
-                            let x = V::splat(*a.add(r * row_a + p * col_a));
-                            for v in 0..VECTORS {
-                                sums[r][v] = sums[r][v].add_product(x, b[v]);
-                            }
+        macro_rules! steps {
+            ($count:expr) => {{
+                for p in 0..$count {
+                    let b: [V; VECTORS] = std::array::from_fn(
+                        #[inline(always)]
+                        |v| V::load(b.add(p * row_b + v * V::N)),
+                    );
+                    for r in 0..R {
+                        let x = V::splat(*a.add(r * row_a + p * col_a));
+                        for v in 0..VECTORS {
+                            sums[r][v] = sums[r][v].add_product(x, b[v]);
                         }
                     }
-                    // Past the end after the last steps, where they are not read.
-                    a = a.wrapping_add($count * col_a);
-                    b = b.wrapping_add($count * row_b);
-                }};
-            }
-            for _ in 0..run / UNROLL {
-                for _ in 0..ahead.lines {
-                    _mm_prefetch::<_MM_HINT_T0>(fetched.cast());
-                    // Perhaps past the end: a prefetch reads nothing.
-                    fetched = fetched.wrapping_add(row_b);
                 }
-                steps!(UNROLL);
+                // Past the end after the last steps, where they are not read.
+                a = a.wrapping_add($count * col_a);
+                b = b.wrapping_add($count * row_b);
+            }};
+        }
+        for _ in 0..k / UNROLL {
+            for _ in 0..ahead.lines {
+                _mm_prefetch::<_MM_HINT_T0>(fetched.cast());
+                // Perhaps past the end: a prefetch reads nothing.
+                fetched = fetched.wrapping_add(row_b);
             }
-            for _ in 0..run % UNROLL {
-                steps!(1);
-            }
-            if let Some((start, row)) = start {
-                for r in 0..R {
-                    for v in 0..VECTORS {
-                        sums[r][v] = V::load(start.add(r * row + v * V::N)).add(sums[r][v]);
-                    }
-                }
-            }
+            steps!(UNROLL);
+        }
+        for _ in 0..k % UNROLL {
+            steps!(1);
+        }
+        if let Some((start, row)) = start {
             for r in 0..R {
                 for v in 0..VECTORS {
-                    sums[r][v].store(c.add(r * row_c + v * V::N));
+                    sums[r][v] = V::load(start.add(r * row + v * V::N)).add(sums[r][v]);
                 }
             }
-            left -= run;
-            if left == 0 {
-                break;
+        }
+        for r in 0..R {
+            for v in 0..VECTORS {
+                sums[r][v].store(c.add(r * row_c + v * V::N));
             }
-            start = Some((c.cast_const(), row_c));
         }
     }
 }
