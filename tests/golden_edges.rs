@@ -121,9 +121,10 @@ fn same(ours: f64, theirs: f64, dtype: DType) -> bool {
         DType::F64 => (1e-11, 1e-15),
         _ => (2e-6, 1.5e-7),
     };
-    ours == theirs
-        || ours.is_nan() && theirs.is_nan()
-        || (ours - theirs).abs() <= absolute + relative * theirs.abs()
+    if !theirs.is_finite() {
+        return ours == theirs || ours.is_nan() && theirs.is_nan();
+    }
+    ours == theirs || (ours - theirs).abs() <= absolute + relative * theirs.abs()
 }
 
 /// Compares all results of one entry: what differs, as text, and by which line of [`DIFFERENT`] it may.

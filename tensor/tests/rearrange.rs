@@ -1,6 +1,7 @@
 //! Index, concat, sort and dropout operations against naive references: random shapes with sizes 0
 //! and 1, transposed, narrowed and broadcast views, and the same bits for every number of threads.
 
+use gradus_shaders::index::RUN;
 use gradus_tensor::{DType, Result, RngKey, Tensor};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -79,6 +80,12 @@ impl Plain {
     }
 }
 
+/// `start` and the addends to one element, in f32 and in the order of `index_add`: runs, whose sums are added.
+fn in_runs(start: f64, addends: &[f64]) -> f64 {
+    let sum = |run: &[f64]| run[1..].iter().fold(run[0] as f32, |sum, &x| sum + x as f32);
+    addends.chunks(RUN as usize).fold(start as f32, |y, run| y + sum(run)) as f64
+}
+
 fn with(index: &[usize], dim: usize, value: usize) -> Vec<usize> {
     let mut index = index.to_vec();
     index[dim] = value;
@@ -119,10 +126,11 @@ proptest! {
         prop_assert_eq!(selected, Plain::make(&picked, |i| plain.get(&with(i, d, row[i[d]]))));
 
         let source = view(&picked, ways.1, seed ^ 2);
-        let (addends, mut sum) = (Plain::of(&source), plain.clone());
-        for i in indices(&picked) {
-            sum.add(&with(&i, d, row[i[d]]), addends.get(&i));
-        }
+        let addends = Plain::of(&source);
+        let sum = Plain::make(&shape, |i| {
+            let hits = (0..count).filter(|&j| row[j] == i[d]);
+            in_runs(plain.get(i), &hits.map(|j| addends.get(&with(i, d, j))).collect::<Vec<_>>())
+        });
         prop_assert_eq!(run(|| x.index_add(d as isize, &rows, &source)), sum);
     }
 
@@ -296,11 +304,11 @@ fn large_inputs_do_not_depend_on_threads() {
     let grad = Tensor::randn(&[5000, 300], DType::F32, key.step(1)).unwrap();
     let serial = |ids: &Tensor, rows: usize| {
         let (id, g) = (ids.to_vec::<u32>().unwrap(), grad.to_vec::<f32>().unwrap());
-        let mut sum = vec![0f32; rows * 300];
-        for (j, g) in g.iter().enumerate() {
-            sum[id[j / 300] as usize * 300 + j % 300] += g;
+        let mut hits = vec![Vec::new(); rows * 300];
+        for (j, &g) in g.iter().enumerate() {
+            hits[id[j / 300] as usize * 300 + j % 300].push(f64::from(g));
         }
-        sum.into_iter().map(f64::from).collect::<Vec<_>>()
+        hits.iter().map(|hits| in_runs(0.0, hits)).collect::<Vec<_>>()
     };
     for (ids, rows) in [(&many, 700), (&few, 2)] {
         let back = run(|| Tensor::embedding_backward(&grad, ids, rows));

@@ -82,8 +82,8 @@ fn moments<T: Float>(x: &[T], count: T) -> (T, T) {
     let mean = first + distance;
     let left = (first - mean) + distance;
     let square = |a: T, x: T| a + (x - mean) * (x - mean);
-    let var = simd::reduce(x, T::ZERO, square, add) / count - left * left;
-    (mean, if var < T::ZERO { T::ZERO } else { var })
+    let spread = simd::reduce(x, T::ZERO, square, add) / count;
+    (mean, simd::without(spread, left * left))
 }
 
 /// All inputs contiguous and of fitting shapes; `lead` is x's shape without the last dimension.

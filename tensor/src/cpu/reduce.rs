@@ -355,8 +355,7 @@ pub(crate) fn forward(x: &Tensor, op: ReduceOp, dims: &[usize], n: usize) -> Res
             let (count, divisor) = (T::c(n as f64), T::c(n.saturating_sub(correction) as f64));
             let sum = nest.reduce::<false, _, _, _>(name, &means, <T as Float>::ZERO, #[inline(always)] |x: T, (m, _): (T, T)| (x - m) * (x - m), <T as Number>::add)?;
             Ok(finish(sum, &means, |a, (_, left)| {
-                let a = a - count * left * left;
-                (if a < <T as Float>::ZERO { <T as Float>::ZERO } else { a }) / divisor
+                simd::without(a, count * left * left) / divisor
             }))
         }),
         ReduceOp::LogSumExp => dispatch_float!(name, x.dtype(), T => {

@@ -6,6 +6,7 @@
 //! multiply-add is fused only where the code says `mul_add` (which on a processor without the
 //! instruction is slow, but the same), and lanes are explicit wherever a reduction is vectorised.
 
+use super::math::Float;
 use crate::Element;
 
 /// Runs `body` compiled for the processor's best instruction set.
@@ -216,4 +217,15 @@ pub(crate) fn join_lanes<A: Copy>(mut lanes: [A; LANES], join: impl Fn(A, A) -> 
         width /= 2;
     }
     lanes[0]
+}
+
+/// A sum of squares without `part`, which is of it but for roundings: never negative, and infinite where the sum is.
+#[inline(always)]
+pub(crate) fn without<T: Float>(squares: T, part: T) -> T {
+    let rest = squares - part;
+    match squares.is_finite() {
+        true if rest < T::ZERO => T::ZERO,
+        true => rest,
+        false => squares,
+    }
 }

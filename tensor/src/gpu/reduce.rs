@@ -225,7 +225,9 @@ pub(crate) fn forward(x: &Tensor, op: ReduceOp, dims: &[usize], n: usize) -> Res
             let squares = nest()?.reduce(name, squares, Some(&mean), 1.0, dtype)?;
             let divisor = n.saturating_sub(correction) as f64;
             let divisor = Tensor::full_on(&[], divisor, dtype, x.device())?;
-            squares.sub(&left)?.relu()?.div(&divisor)
+            let rest = squares.sub(&left)?.relu()?;
+            // Where the sum is infinite, so may `left` be.
+            squares.where_(&squares.is_not_finite()?, &rest)?.div(&divisor)
         }
         ReduceOp::LogSumExp => {
             let max = plain("max", "none", 1.0)?;
