@@ -223,7 +223,7 @@ pub(crate) fn join_lanes<A: Copy>(mut lanes: [A; LANES], join: impl Fn(A, A) -> 
 #[inline(always)]
 pub(crate) fn without<T: Float>(squares: T, part: T) -> T {
     let rest = squares - part;
-    match squares.is_finite() {
+    match squares.to_f64().is_finite() {
         true if rest < T::ZERO => T::ZERO,
         true => rest,
         false => squares,
