@@ -64,8 +64,23 @@ const DIFFERENT: &[Different] = &[
     },
     Different {
         op: "var",
-        at: |x, g| x[0].abs() > 1e38 && g == 0.0,
-        why: "g·(x − mean) is multiplied before 2/n, and overflows later",
+        at: |x, _| x[0].abs() > 1e38,
+        why: "g·(x − mean) is multiplied before 2/n, and overflows later; a sum of squares is never negative",
+    },
+    Different {
+        op: "sum",
+        at: |x, _| x[0].abs() > 1e38,
+        why: "in an order in which the sum of two of three does not overflow",
+    },
+    Different { op: "mean", at: |x, _| x[0].abs() > 1e38, why: "as the sum" },
+    Different {
+        op: "gelu",
+        at: |x, _| x[0] > 1e38,
+        why: "x itself (PyTorch: a product overflows)",
+    },
+    Different { op: "sqrt", at: |x, _| x[0] == 0.0, why: "the slope at −0 is that at 0: ∞" },
+    Different {
+        op: "powf", at: |x, _| x[0] == 0.0, why: "C's pow: (−0)^−½ is ∞; slopes alike"
     },
     Different {
         op: "bce_with_logits",

@@ -80,10 +80,11 @@ impl Plain {
     }
 }
 
-/// `start` and the addends to one element, in f32 and in the order of `index_add`: runs, whose sums are added.
-fn in_runs(start: f64, addends: &[f64]) -> f64 {
+/// `start` and the addends to one element, in f32 and in runs of this length, whose sums are added: the order of
+/// `index_add`. In runs of 1 it is that of `scatter_add`.
+fn in_runs(length: usize, start: f64, addends: &[f64]) -> f64 {
     let sum = |run: &[f64]| run[1..].iter().fold(run[0] as f32, |sum, &x| sum + x as f32);
-    addends.chunks(RUN as usize).fold(start as f32, |y, run| y + sum(run)) as f64
+    addends.chunks(length).fold(start as f32, |y, run| y + sum(run)) as f64
 }
 
 fn with(index: &[usize], dim: usize, value: usize) -> Vec<usize> {
@@ -129,7 +130,7 @@ proptest! {
         let addends = Plain::of(&source);
         let sum = Plain::make(&shape, |i| {
             let hits = (0..count).filter(|&j| row[j] == i[d]);
-            in_runs(plain.get(i), &hits.map(|j| addends.get(&with(i, d, j))).collect::<Vec<_>>())
+            in_runs(RUN as usize, plain.get(i), &hits.map(|j| addends.get(&with(i, d, j))).collect::<Vec<_>>())
         });
         prop_assert_eq!(run(|| x.index_add(d as isize, &rows, &source)), sum);
     }
@@ -302,17 +303,17 @@ fn large_inputs_do_not_depend_on_threads() {
     let many = ids(&[5000], 700, 1);
     let few = ids(&[5000], 2, 2);
     let grad = Tensor::randn(&[5000, 300], DType::F32, key.step(1)).unwrap();
-    let serial = |ids: &Tensor, rows: usize| {
+    let serial = |ids: &Tensor, rows: usize, run: usize| {
         let (id, g) = (ids.to_vec::<u32>().unwrap(), grad.to_vec::<f32>().unwrap());
         let mut hits = vec![Vec::new(); rows * 300];
         for (j, &g) in g.iter().enumerate() {
             hits[id[j / 300] as usize * 300 + j % 300].push(f64::from(g));
         }
-        hits.iter().map(|hits| in_runs(0.0, hits)).collect::<Vec<_>>()
+        hits.iter().map(|hits| in_runs(run, 0.0, hits)).collect::<Vec<_>>()
     };
     for (ids, rows) in [(&many, 700), (&few, 2)] {
         let back = run(|| Tensor::embedding_backward(&grad, ids, rows));
-        assert_eq!(back.values, serial(ids, rows));
+        assert_eq!(back.values, serial(ids, rows, RUN as usize));
         // Along the last dimension, from a transposed source, onto zeros.
         let zeros = Tensor::zeros(&[300, rows], DType::F32).unwrap();
         let across = run(|| zeros.index_add(1, ids, &grad.t().unwrap()));
@@ -320,7 +321,8 @@ fn large_inputs_do_not_depend_on_threads() {
         for (at, value) in back.values.iter().enumerate() {
             assert_eq!(across.values[at % 300 * rows + at / 300], *value);
         }
-        // Every row of an index alike: scatter_add is index_add.
+        // Every row of an index alike: scatter_add is index_add, but for the order.
+        let back = Plain { values: serial(ids, rows, 1), ..back };
         let index = ids.unsqueeze(1).unwrap().broadcast_to(&[5000, 300]).unwrap();
         let zeros = Tensor::zeros(&[rows, 300], DType::F32).unwrap();
         assert_eq!(run(|| zeros.scatter_add(0, &index, &grad)), back);
