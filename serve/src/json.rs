@@ -7,7 +7,7 @@ use crate::error::{Kind, Problem, Result};
 /// Numbers, texts and lists of a body at most: each takes some 32 bytes, more than it takes in the body.
 const MOST_VALUES: usize = 1 << 21;
 
-/// Parses a body. More than 128 levels of nesting are refused, and more than [`MOST_VALUES`] values.
+/// Parses a body. More than 128 levels of nesting are refused, and more than `MOST_VALUES` values.
 ///
 /// # Errors
 /// When it is not JSON.
