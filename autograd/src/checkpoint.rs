@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use gradus_tensor::{Result, bail};
 
-use crate::backward::{BackwardOptions, Targets, walk};
 use crate::mode;
 use crate::op::Op;
 use crate::var::Var;
+use crate::walk::{BackwardOptions, Targets, walk};
 
 /// Runs `f` without keeping what its operations save; backward runs it again and differentiates
 /// that run. Costs one more forward, saves the memory between the edges of `f`.
@@ -50,6 +50,7 @@ pub fn checkpoint(f: impl Fn() -> Result<Var> + Send + Sync + 'static) -> Result
                 vec![(again, c.grad().clone())],
                 Some(Targets { ids: &targets, stop: true }),
                 options,
+                &mut |_, _| Ok(()),
             )?;
             (0..ids.len())
                 .map(|i| match grads.remove(&ids[i]) {

@@ -11,9 +11,10 @@
 
 use gradus_tensor::{DType, Error, Result, RngKey, Tensor, bail};
 
-use crate::backward::{BackwardOptions, grad};
+use crate::backward::grad;
 use crate::mode::{enable_grad, no_grad};
 use crate::var::Var;
+use crate::walk::BackwardOptions;
 
 /// How to check; see [`gradcheck`].
 #[derive(Clone, Debug)]
@@ -86,15 +87,13 @@ pub fn gradcheck(
     inputs: &[Tensor],
     options: &GradCheck,
 ) -> Result<(), Error> {
-    for (i, input) in inputs.iter().enumerate() {
-        if input.dtype() != DType::F64 {
-            bail!(
-                "gradcheck",
-                "{}: input {i} is {}; differences need f64, convert with to_dtype",
-                options.label,
-                input.dtype()
-            );
-        }
+    if let Some(i) = inputs.iter().position(|input| input.dtype() != DType::F64) {
+        bail!(
+            "gradcheck",
+            "{}: input {i} is {}; differences need f64, convert with to_dtype",
+            options.label,
+            inputs[i].dtype()
+        );
     }
     let leaves: Vec<Var> = inputs.iter().map(|t| Var::leaf(t.clone())).collect();
     let output = enable_grad(|| f(&leaves))?;
@@ -107,83 +106,118 @@ pub fn gradcheck(
         );
     }
     let projection = random(output.shape(), options.key("projection"))?;
-    let weights = projection.to_f64_vec();
-    let seed = Var::constant(projection);
-    let analytic = grad(
-        std::slice::from_ref(&output),
-        &leaves,
-        Some(std::slice::from_ref(&seed)),
-        BackwardOptions::default(),
-    )?;
-    // L at the inputs, input `i` replaced: the terms of the projection, not yet added.
-    let terms = |i: usize, values: &[f64]| -> Result<Vec<f64>> {
-        let mut vars: Vec<Var> = inputs.iter().map(|t| Var::constant(t.clone())).collect();
-        vars[i] = Var::constant(Tensor::from_slice(values, inputs[i].shape())?);
-        let y = no_grad(|| f(&vars))?;
-        if y.shape() != output.shape() {
-            bail!("gradcheck", "{}: the output's shape changes between calls", options.label);
-        }
-        Ok(y.tensor().to_f64_vec())
-    };
-    // (L(x + δ) − L(x − δ))/2; subtracted before adding up, so that large outputs cost no digits.
-    let difference = |i: usize, x: &[f64], delta: &dyn Fn(usize) -> f64| -> Result<f64> {
-        let shifted = |sign: f64| -> Vec<f64> {
-            x.iter().enumerate().map(|(j, x)| x + sign * delta(j)).collect()
-        };
-        let (up, down) = (terms(i, &shifted(1.0))?, terms(i, &shifted(-1.0))?);
-        Ok(weights.iter().zip(up.iter().zip(&down)).map(|(w, (u, d))| w * (u - d)).sum::<f64>()
-            / 2.0)
-    };
-    for (i, input) in inputs.iter().enumerate() {
-        let x = input.to_f64_vec();
-        let gradient = analytic[i].as_ref().map(|g| g.tensor().to_f64_vec());
-        let severed = gradient.is_none();
-        let gradient = gradient.unwrap_or_else(|| vec![0.0; x.len()]);
-        // `slope(h)` is the central difference with step h.
-        let compare = |place: String,
-                       analytic: f64,
-                       step: f64,
-                       slope: &dyn Fn(f64) -> Result<f64>|
-         -> Result<()> {
-            let tolerance = |numeric: f64| options.atol + options.rtol * numeric.abs();
-            let mut numeric = slope(step)?;
-            if (analytic - numeric).abs() <= tolerance(numeric) {
-                return Ok(());
-            }
-            let error;
-            (numeric, error) = ridders(step, slope)?;
-            let difference = (analytic - numeric).abs();
-            if difference <= tolerance(numeric) + error.min(100.0 * tolerance(numeric)) {
-                return Ok(());
-            }
-            bail!(
-                "gradcheck",
-                "{}: argument {i} (shape {:?}), {place}: analytic {analytic:.9e}{}, numeric \
-                 {numeric:.9e} ± {error:.0e}, difference {difference:.1e} (seed {})",
-                options.label,
-                input.shape(),
-                if severed { " (no gradient: the graph is severed)" } else { "" },
-                options.seed
-            )
-        };
-        if x.len() <= options.exhaustive {
-            for at in 0..x.len() {
-                let slope = |h| Ok(difference(i, &x, &|j| if j == at { h } else { 0.0 })? / h);
-                let step = options.step * x[at].abs().max(1.0);
-                let place = format!("index {:?}", unravel(at, input.shape()));
-                compare(place, gradient[at], step, &slope)?;
-            }
-            continue;
-        }
-        for direction in 0..options.directions {
-            let key = options.key("direction").step(i as u64).step(direction as u64);
-            let v = random(input.shape(), key)?.to_f64_vec();
-            let slope = |h| Ok(difference(i, &x, &|j| h * v[j])? / h);
-            let analytic = gradient.iter().zip(&v).map(|(g, v)| g * v).sum();
-            compare(format!("random direction {direction}"), analytic, options.step, &slope)?;
-        }
+    let shape = output.shape().to_vec();
+    let check = Check { f, inputs, shape, weights: projection.to_f64_vec(), options };
+    let gradients =
+        grad(&[output], &leaves, Some(&[Var::constant(projection)]), BackwardOptions::default())?;
+    for (argument, gradient) in gradients.iter().enumerate() {
+        check.argument(argument, gradient.as_ref().map(Var::tensor))?;
     }
     Ok(())
+}
+
+/// A check under way: L(x) = Σ weights·f(x).
+struct Check<'a, F> {
+    f: F,
+    inputs: &'a [Tensor],
+    /// The output's shape.
+    shape: Vec<usize>,
+    weights: Vec<f64>,
+    options: &'a GradCheck,
+}
+
+/// One number of the gradient, and how to find it by differences.
+struct Slope<'a> {
+    argument: usize,
+    place: String,
+    /// What backward says; `None` if no gradient arrived.
+    analytic: Option<f64>,
+    /// The step of the difference.
+    step: f64,
+    /// By how much each element changes in a step of 1.
+    direction: &'a dyn Fn(usize) -> f64,
+}
+
+impl<F: Fn(&[Var]) -> Result<Var>> Check<'_, F> {
+    /// Compares the gradient of one argument, element by element or along random directions.
+    fn argument(&self, argument: usize, gradient: Option<&Tensor>) -> Result<()> {
+        let (input, options) = (&self.inputs[argument], self.options);
+        let gradient = gradient.map(Tensor::to_f64_vec);
+        if input.numel() <= options.exhaustive {
+            for (at, x) in input.to_f64_vec().into_iter().enumerate() {
+                self.compare(Slope {
+                    argument,
+                    place: format!("index {:?}", unravel(at, input.shape())),
+                    analytic: gradient.as_ref().map(|g| g[at]),
+                    step: options.step * x.abs().max(1.0),
+                    direction: &|j| if j == at { 1.0 } else { 0.0 },
+                })?;
+            }
+            return Ok(());
+        }
+        for direction in 0..options.directions {
+            let key = options.key("direction").step(argument as u64).step(direction as u64);
+            let v = random(input.shape(), key)?.to_f64_vec();
+            self.compare(Slope {
+                argument,
+                place: format!("random direction {direction}"),
+                analytic: gradient.as_ref().map(|g| g.iter().zip(&v).map(|(g, v)| g * v).sum()),
+                step: options.step,
+                direction: &|j| v[j],
+            })?;
+        }
+        Ok(())
+    }
+
+    /// An error if backward and the difference disagree.
+    fn compare(&self, slope: Slope) -> Result<()> {
+        let options = self.options;
+        let tolerance = |numeric: f64| options.atol + options.rtol * numeric.abs();
+        let analytic = slope.analytic.unwrap_or(0.0);
+        let numeric = self.difference(&slope, slope.step)?;
+        if (analytic - numeric).abs() <= tolerance(numeric) {
+            return Ok(());
+        }
+        let (numeric, error) = ridders(slope.step, &|h| self.difference(&slope, h))?;
+        let difference = (analytic - numeric).abs();
+        if difference <= tolerance(numeric) + error.min(100.0 * tolerance(numeric)) {
+            return Ok(());
+        }
+        bail!(
+            "gradcheck",
+            "{}: argument {} (shape {:?}), {}: analytic {analytic:.9e}{}, numeric {numeric:.9e} \
+             ± {error:.0e}, difference {difference:.1e} (seed {})",
+            options.label,
+            slope.argument,
+            self.inputs[slope.argument].shape(),
+            slope.place,
+            if slope.analytic.is_none() { " (no gradient: the graph is severed)" } else { "" },
+            options.seed
+        )
+    }
+
+    /// (L(x + h·v) − L(x − h·v))/2h; subtracted before adding up, so that large outputs cost no digits.
+    fn difference(&self, slope: &Slope, h: f64) -> Result<f64> {
+        let x = self.inputs[slope.argument].to_f64_vec();
+        let shifted = |h: f64| -> Vec<f64> {
+            x.iter().enumerate().map(|(j, x)| x + h * (slope.direction)(j)).collect()
+        };
+        let up = self.outputs(slope.argument, &shifted(h))?;
+        let down = self.outputs(slope.argument, &shifted(-h))?;
+        let terms = self.weights.iter().zip(up.iter().zip(&down)).map(|(w, (u, d))| w * (u - d));
+        Ok(terms.sum::<f64>() / 2.0 / h)
+    }
+
+    /// f at the inputs, one of them replaced.
+    fn outputs(&self, argument: usize, values: &[f64]) -> Result<Vec<f64>> {
+        let mut vars: Vec<Var> = self.inputs.iter().map(|t| Var::constant(t.clone())).collect();
+        vars[argument] = Var::constant(Tensor::from_slice(values, self.inputs[argument].shape())?);
+        let y = no_grad(|| (self.f)(&vars))?;
+        if y.shape() != self.shape {
+            bail!("gradcheck", "{}: the output's shape changes between calls", self.options.label);
+        }
+        Ok(y.tensor().to_f64_vec())
+    }
 }
 
 /// Checks the second derivatives of `f`: the gradients of `f`, computed with `create_graph` and

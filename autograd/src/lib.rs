@@ -15,17 +15,24 @@
 
 mod backward;
 mod checkpoint;
+mod composed;
+mod context;
 mod gradcheck;
+mod gradients;
 mod mode;
 mod node;
 mod op;
 pub mod ops;
 pub mod registry;
 mod var;
+mod walk;
 
-pub use backward::{BackwardOptions, Context, Gradients, grad};
+pub use backward::grad;
 pub use checkpoint::checkpoint;
+pub use context::Context;
 pub use gradcheck::{GradCheck, gradcheck, gradgradcheck};
+pub use gradients::Gradients;
 pub use mode::{autocast, detect_anomaly, enable_grad, is_grad_enabled, low_precision, no_grad};
 pub use op::{Op, Saves};
 pub use var::{Var, VarId};
+pub use walk::BackwardOptions;

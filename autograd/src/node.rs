@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gradus_tensor::{DType, Result, Tensor};
 
-use crate::backward::Context;
+use crate::context::Context;
 use crate::op::Op;
 use crate::var::Var;
 

@@ -67,14 +67,14 @@ macro_rules! operations {
             pub fn formula(self) -> &'static str {
                 match self {
                     Op::Unary(op) => op.formula(),
-                    Op::Binary(op) => crate::ops::binary::formula(op),
+                    Op::Binary(op) => op.formula(),
                     Op::Custom(_) => "the user's own",
                     $(Op::$variant => $formula,)*
                 }
             }
 
             /// Whether its rule takes an output's gradient as two to be added
-            /// ([`Context::grads`](crate::backward::Context::grads)), so that they need not be added before.
+            /// ([`Context::grads`](crate::context::Context::grads)), so that they need not be added before.
             pub(crate) fn adds_gradients(self) -> bool {
                 matches!(self, Op::LayerNorm | Op::DropoutAddLayerNorm)
             }
@@ -82,8 +82,8 @@ macro_rules! operations {
             /// What it keeps for backward.
             pub fn saves(self) -> Saves {
                 match self {
-                    Op::Unary(op) => crate::ops::unary::saves(op),
-                    Op::Binary(op) => crate::ops::binary::saves(op),
+                    Op::Unary(op) => saves_of_unary(op),
+                    Op::Binary(op) => saves_of_binary(op),
                     Op::Custom(_) => Saves::Inputs,
                     $(Op::$variant => Saves::$saves,)*
                 }
@@ -128,4 +128,39 @@ operations! {
     PadZeros, "pad_zeros", "concat", Nothing, "zeros before and after along one dimension";
     Flip, "flip", "concat", Nothing, "the order reversed along dimensions";
     Checkpoint, "checkpoint", "checkpoint", Nothing, "a function run again in backward instead of keeping what it saves";
+}
+
+/// What each function of one element keeps for its derivative.
+fn saves_of_unary(op: UnaryOp) -> Saves {
+    use UnaryOp::*;
+    match op {
+        Neg | Affine { .. } | Sign | Floor | Ceil | Round => Saves::Nothing,
+        Exp | Sqrt | Rsqrt | Reciprocal => Saves::Output,
+        Abs
+        | Log
+        | Log1p
+        | Square
+        | Sin
+        | Cos
+        | Tanh
+        | Sigmoid
+        | Softplus
+        | Erf
+        | Gelu
+        | GeluTanh
+        | Relu
+        | Silu
+        | Powf(_)
+        | Clamp { .. } => Saves::First,
+    }
+}
+
+/// What each function of two elements keeps for its derivative.
+fn saves_of_binary(op: BinaryOp) -> Saves {
+    match op {
+        BinaryOp::Add | BinaryOp::Sub => Saves::Nothing,
+        BinaryOp::Mul | BinaryOp::Div | BinaryOp::Pow | BinaryOp::Maximum | BinaryOp::Minimum => {
+            Saves::Inputs
+        }
+    }
 }

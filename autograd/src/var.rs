@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use gradus_tensor::{DType, Device, Error, Result, Tensor};
 
-use crate::backward::Context;
+use crate::context::Context;
 use crate::mode::{self, Mode};
 use crate::node::{Node, Record};
 use crate::op::{Op, Saves};

@@ -361,3 +361,39 @@ fn a_residual_may_be_the_input_or_a_constant() {
         }
     }
 }
+
+/// The hook sees every leaf once, with its whole gradient, as soon as the leaf's last use is done: before
+/// the rules of older operations run.
+#[test]
+fn a_leaf_is_announced_when_its_last_use_is_done() {
+    use std::sync::{Arc, Mutex};
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let logged = |name: &'static str, x: &Var| {
+        let log = log.clone();
+        Var::custom(name, x.tensor().clone(), &[x], move |c| {
+            log.lock().unwrap().push(name.to_string());
+            Ok(vec![Some(c.grad().clone())])
+        })
+        .unwrap()
+    };
+    // `early` is made before `late`, so the walk comes to it after `late`. `both` is used in either.
+    let (x, w, both) = (leaf(&[3.0]), leaf(&[5.0]), leaf(&[7.0]));
+    let early = logged("early", &x.mul(&both).unwrap());
+    let late = logged("late", &early.mul(&w).unwrap().mul(&both).unwrap());
+    let names = [(&x, "x"), (&w, "w"), (&both, "both")];
+    let hook = |id, grad: &Tensor| {
+        let (_, name) = names.iter().find(|(v, _)| v.id() == Some(id)).unwrap();
+        log.lock().unwrap().push(format!("{name}: {}", grad.item()?));
+        Ok(())
+    };
+    let grads = late.backward_with_hook(None, BackwardOptions::default(), hook).unwrap();
+    // late = x·w·both²
+    let order = ["late", "w: 147", "early", "both: 210", "x: 245"];
+    assert_eq!(*log.lock().unwrap(), order);
+    for (v, value) in [(&x, 245.0), (&w, 147.0), (&both, 210.0)] {
+        assert_eq!(grads.get(v).unwrap().to_f64_vec(), [value]);
+    }
+    let cut = |_, _: &Tensor| Err(gradus_tensor::Error::op("send", "the line is cut"));
+    let refused = x.square().unwrap().backward_with_hook(None, BackwardOptions::default(), cut);
+    assert!(refused.err().unwrap().to_string().contains("the line is cut"));
+}

@@ -4,31 +4,8 @@ use gradus_tensor::ops::binary::BinaryOp;
 use gradus_tensor::{Result, Tensor};
 
 use super::unary::kept;
-use crate::op::{Op, Saves};
+use crate::op::Op;
 use crate::var::Var;
-
-/// What each function keeps for its derivative.
-pub(crate) fn saves(op: BinaryOp) -> Saves {
-    match op {
-        BinaryOp::Add | BinaryOp::Sub => Saves::Nothing,
-        BinaryOp::Mul | BinaryOp::Div | BinaryOp::Pow | BinaryOp::Maximum | BinaryOp::Minimum => {
-            Saves::Inputs
-        }
-    }
-}
-
-/// What each function computes.
-pub(crate) fn formula(op: BinaryOp) -> &'static str {
-    match op {
-        BinaryOp::Add => "a + b",
-        BinaryOp::Sub => "a − b",
-        BinaryOp::Mul => "a·b",
-        BinaryOp::Div => "a/b",
-        BinaryOp::Pow => "aᵇ",
-        BinaryOp::Maximum => "the larger of two; equal ones share the gradient",
-        BinaryOp::Minimum => "the smaller of two; equal ones share the gradient",
-    }
-}
 
 /// The gradient of one operand of a maximum or a minimum: nothing where it `loses` (u8), half where both are
 /// equal. A NaN neither loses nor is equal.

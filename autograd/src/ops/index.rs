@@ -2,7 +2,7 @@
 
 use gradus_tensor::{Result, Tensor};
 
-use crate::backward::Context;
+use crate::context::Context;
 use crate::op::Op;
 use crate::var::Var;
 

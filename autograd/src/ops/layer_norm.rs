@@ -3,7 +3,7 @@
 use gradus_tensor::{Result, RngKey, bail};
 
 use super::binary::wider;
-use crate::backward::Context;
+use crate::context::Context;
 use crate::op::Op;
 use crate::var::Var;
 

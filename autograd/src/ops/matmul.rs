@@ -3,7 +3,7 @@
 use gradus_tensor::ops::unary::UnaryOp;
 use gradus_tensor::{DType, LowPrecision, Result, Tensor, bail};
 
-use crate::backward::Context;
+use crate::context::Context;
 use crate::mode;
 use crate::op::Op;
 use crate::var::Var;

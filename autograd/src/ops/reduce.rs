@@ -4,7 +4,7 @@ use gradus_tensor::layout::resolve_dims;
 use gradus_tensor::{Result, Tensor};
 
 use super::unary::kept;
-use crate::backward::Context;
+use crate::context::Context;
 use crate::op::Op;
 use crate::var::Var;
 

@@ -3,8 +3,8 @@
 use gradus_tensor::ops::unary::UnaryOp;
 use gradus_tensor::{Result, Tensor, bail};
 
-use crate::backward::Context;
-use crate::op::{Op, Saves};
+use crate::context::Context;
+use crate::op::Op;
 use crate::var::Var;
 
 /// 2/√π, the slope of erf at 0.
@@ -13,31 +13,6 @@ const FRAC_2_SQRT_PI: f64 = std::f64::consts::FRAC_2_SQRT_PI;
 const FRAC_1_SQRT_TAU: f64 = 0.398_942_280_401_432_7;
 /// √(2/π) and the cubic coefficient of GELU's tanh approximation.
 const GELU_TANH: (f64, f64) = (0.797_884_560_802_865_4, 0.044_715);
-
-/// What each function keeps for its derivative.
-pub(crate) fn saves(op: UnaryOp) -> Saves {
-    use UnaryOp::*;
-    match op {
-        Neg | Affine { .. } | Sign | Floor | Ceil | Round => Saves::Nothing,
-        Exp | Sqrt | Rsqrt | Reciprocal => Saves::Output,
-        Abs
-        | Log
-        | Log1p
-        | Square
-        | Sin
-        | Cos
-        | Tanh
-        | Sigmoid
-        | Softplus
-        | Erf
-        | Gelu
-        | GeluTanh
-        | Relu
-        | Silu
-        | Powf(_)
-        | Clamp { .. } => Saves::First,
-    }
-}
 
 /// What autocast computes in f32: what leaves the range of f16 soon, or loses its digits.
 fn leaves_f16(op: UnaryOp) -> bool {

@@ -4,117 +4,63 @@ use crate::device::on_device;
 use crate::layout::broadcast_shapes;
 use crate::{DType, Result, Tensor, bail};
 
-/// Arithmetic of two tensors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BinaryOp {
-    /// a + b
-    Add,
-    /// a − b
-    Sub,
-    /// a·b
-    Mul,
-    /// a/b
-    Div,
-    /// aᵇ
-    Pow,
-    /// the larger; NaN if either is
-    Maximum,
-    /// the smaller; NaN if either is
-    Minimum,
-}
-
-impl BinaryOp {
-    /// Every member.
-    pub const ALL: &[BinaryOp] = &[
-        BinaryOp::Add,
-        BinaryOp::Sub,
-        BinaryOp::Mul,
-        BinaryOp::Div,
-        BinaryOp::Pow,
-        BinaryOp::Maximum,
-        BinaryOp::Minimum,
-    ];
-
-    /// PyTorch's name of the operation.
-    pub fn name(self) -> &'static str {
-        match self {
-            BinaryOp::Add => "add",
-            BinaryOp::Sub => "sub",
-            BinaryOp::Mul => "mul",
-            BinaryOp::Div => "div",
-            BinaryOp::Pow => "pow",
-            BinaryOp::Maximum => "maximum",
-            BinaryOp::Minimum => "minimum",
+/// Defines an enum of functions of two elements and a method of [`Tensor`] for each member, from one
+/// table: variant, method (PyTorch's name), meaning.
+macro_rules! functions_of_two {
+    ($(#[$doc:meta])* $enum:ident by $call:ident; $($variant:ident, $name:ident, $formula:literal;)*) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $enum {
+            $(#[doc = $formula] $variant,)*
         }
-    }
-}
 
-/// Comparison of two tensors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CompareOp {
-    /// a = b
-    Eq,
-    /// a ≠ b
-    Ne,
-    /// a < b
-    Lt,
-    /// a ≤ b
-    Le,
-    /// a > b
-    Gt,
-    /// a ≥ b
-    Ge,
-}
+        impl $enum {
+            /// Every member.
+            pub const ALL: &[$enum] = &[$($enum::$variant),*];
 
-impl CompareOp {
-    /// PyTorch's name of the operation.
-    pub fn name(self) -> &'static str {
-        match self {
-            CompareOp::Eq => "eq",
-            CompareOp::Ne => "ne",
-            CompareOp::Lt => "lt",
-            CompareOp::Le => "le",
-            CompareOp::Gt => "gt",
-            CompareOp::Ge => "ge",
+            /// PyTorch's name of the operation.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $($enum::$variant => stringify!($name),)*
+                }
+            }
+
+            /// What it computes, for tables of operations.
+            pub fn formula(self) -> &'static str {
+                match self {
+                    $($enum::$variant => $formula,)*
+                }
+            }
         }
-    }
-}
 
-macro_rules! methods {
-    ($($(#[$doc:meta])* $name:ident => $call:ident($op:expr);)*) => {
         impl Tensor {$(
-            $(#[$doc])*
-            pub fn $name(&self, other: &Tensor) -> Result<Tensor> { self.$call($op, other) }
+            #[doc = concat!("`", stringify!($name), "`: ", $formula, ".")]
+            pub fn $name(&self, other: &Tensor) -> Result<Tensor> {
+                self.$call($enum::$variant, other)
+            }
         )*}
     };
 }
-methods! {
-    /// a + b.
-    add => binary(BinaryOp::Add);
-    /// a − b.
-    sub => binary(BinaryOp::Sub);
-    /// a·b, element by element.
-    mul => binary(BinaryOp::Mul);
-    /// a/b. Integers: division rounds down, and division by 0 gives 0.
-    div => binary(BinaryOp::Div);
-    /// aᵇ.
-    pow => binary(BinaryOp::Pow);
-    /// The larger of the two; NaN if either is NaN.
-    maximum => binary(BinaryOp::Maximum);
-    /// The smaller of the two; NaN if either is NaN.
-    minimum => binary(BinaryOp::Minimum);
-    /// 1 where a = b, else 0 (u8).
-    eq => compare(CompareOp::Eq);
-    /// 1 where a ≠ b, else 0 (u8).
-    ne => compare(CompareOp::Ne);
-    /// 1 where a < b, else 0 (u8).
-    lt => compare(CompareOp::Lt);
-    /// 1 where a ≤ b, else 0 (u8).
-    le => compare(CompareOp::Le);
-    /// 1 where a > b, else 0 (u8).
-    gt => compare(CompareOp::Gt);
-    /// 1 where a ≥ b, else 0 (u8).
-    ge => compare(CompareOp::Ge);
+functions_of_two! {
+    /// Arithmetic of two tensors.
+    BinaryOp by binary;
+    Add, add, "a + b";
+    Sub, sub, "a − b";
+    Mul, mul, "a·b";
+    Div, div, "a/b (integers: rounded down, and 0 where b is 0)";
+    Pow, pow, "aᵇ";
+    Maximum, maximum, "the larger of two; NaN if either is NaN";
+    Minimum, minimum, "the smaller of two; NaN if either is NaN";
+}
+functions_of_two! {
+    /// Comparison of two tensors; 1 or 0 as u8.
+    CompareOp by compare;
+    Eq, eq, "1 where a = b, else 0";
+    Ne, ne, "1 where a ≠ b, else 0";
+    Lt, lt, "1 where a < b, else 0";
+    Le, le, "1 where a ≤ b, else 0";
+    Gt, gt, "1 where a > b, else 0";
+    Ge, ge, "1 where a ≥ b, else 0";
 }
 
 fn check_dtypes(op: &'static str, a: &Tensor, b: &Tensor) -> Result<()> {
