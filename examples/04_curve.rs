@@ -2,7 +2,6 @@
 //!
 //! `cargo run --release --example 04_curve`
 
-use gradus::nn::{Activation, Reduction, losses};
 use gradus::prelude::*;
 
 struct Network {
@@ -30,8 +29,7 @@ fn main() -> Result<()> {
 
     let store = Store::new(0);
     let network = Network::new(&store.root())?;
-    let group = ParamGroup { params: store.parameters(), lr: 0.02, weight_decay: 0.0 };
-    let mut optimizer = AdamW::new(vec![group])?;
+    let mut optimizer = AdamW::new(store.parameters(), 0.02)?;
     let mut last = f64::INFINITY;
     for step in 0..=1000 {
         let loss = losses::mse(&network.forward(&x)?, &y, Reduction::Mean)?;
@@ -39,7 +37,7 @@ fn main() -> Result<()> {
         if step % 200 == 0 {
             println!("step {step:4}: mean squared error {last:.6}");
         }
-        optimizer.step(&loss.backward()?, 1.0, None)?;
+        optimizer.step(&loss.backward()?)?;
     }
     assert!(last < 1e-3, "the curve should be learnt");
 

@@ -26,9 +26,11 @@ pub use gradus_tensor as tensor;
 
 /// What most programs need.
 pub mod prelude {
-    pub use gradus_autograd::{Gradients, Var, grad, no_grad};
+    pub use gradus_autograd::{Gradients, Var, checkpoint, grad, no_grad, where_};
     pub use gradus_nn::{
-        AdamW, Forward, Init, LayerNorm, Linear, Optimizer, ParamGroup, Parameter, Path, Sgd, Store,
+        Activation, Adam, AdamW, CrossEntropy, Dropout, Ema, Embedding, Forward, Init, LayerNorm,
+        Linear, Optimizer, ParamGroup, Parameter, Path, Reduction, Schedule, Sgd, Store,
+        clip_grad_norm, losses,
     };
-    pub use gradus_tensor::{DType, Device, Error, Result, RngKey, Tensor};
+    pub use gradus_tensor::{DType, Device, Error, INFER, Result, RngKey, Tensor};
 }

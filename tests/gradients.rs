@@ -16,11 +16,7 @@ use proptest::prelude::*;
 
 /// All cases of a seed: every operation, and the methods composed of several.
 fn all_cases(seed: u64) -> Vec<Case> {
-    let key = RngKey::new(seed);
-    let mut cases: Vec<Case> =
-        Op::all().into_iter().flat_map(|op| registry::cases(op, key.place(op.name()))).collect();
-    cases.extend(registry::derived_cases(key));
-    cases
+    registry::all_cases(RngKey::new(seed))
 }
 
 fn check(case: &Case, view: View, seed: u64) -> Result<()> {

@@ -1,5 +1,5 @@
-//! Reverse-mode differentiation: gradients flow from the outputs to the leaves. The walk itself is in
-//! `walk.rs`.
+//! Reverse-mode differentiation: gradients flow from the outputs to the leaves. The walk itself is
+//! in `walk.rs`.
 
 use std::collections::HashSet;
 
@@ -31,9 +31,10 @@ impl Var {
         self.backward_with_hook(grad, options, |_, _| Ok(()))
     }
 
-    /// [`backward_with`](Var::backward_with), and calls `hook` with the gradient of each leaf as soon as
-    /// all operations that used the leaf have sent their part, while the walk still has other operations
-    /// before it. Training on several machines sends gradients so while the others are computed.
+    /// [`backward_with`](Var::backward_with), and calls `hook` with the gradient of each leaf as
+    /// soon as all operations that used the leaf have sent their part, while the walk still has
+    /// other operations before it. Training on several machines sends gradients so while the others
+    /// are computed.
     ///
     /// ```
     /// # fn main() -> gradus_tensor::Result<()> {

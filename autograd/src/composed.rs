@@ -1,4 +1,5 @@
-//! Gradients by differentiating a composed form: what gives a fused operation its second derivative.
+//! Gradients by differentiating a composed form: what gives a fused operation its second
+//! derivative.
 
 use gradus_tensor::Result;
 
@@ -21,8 +22,8 @@ impl Context<'_> {
         self.differentiated(inputs, forward)
     }
 
-    /// [`composed`](Context::composed) of other inputs than the operation's own, each with whether its gradient is
-    /// wanted.
+    /// [`composed`](Context::composed) of other inputs than the operation's own, each with whether
+    /// its gradient is wanted.
     pub(crate) fn differentiated(
         &self,
         inputs: Vec<(Var, bool)>,

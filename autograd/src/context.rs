@@ -26,8 +26,9 @@ impl Context<'_> {
         self.grad
     }
 
-    /// The gradient of the output, which is the sum of the two where there is a second: for the rules of operations
-    /// that [add them](Op::adds_gradients) themselves. Under `create_graph` there is one.
+    /// The gradient of the output, which is the sum of the two where there is a second: for the
+    /// rules of operations that [add them](Op::adds_gradients) themselves. Under `create_graph`
+    /// there is one.
     pub(crate) fn grads(&self) -> (&Var, Option<&Var>) {
         (self.grad, self.more)
     }
@@ -73,8 +74,8 @@ impl Context<'_> {
         self.create_graph
     }
 
-    /// The place of input `i` in the graph with zeros for its value: all that is needed where the operation is
-    /// linear in it, so that it need not be saved.
+    /// The place of input `i` in the graph with zeros for its value: all that is needed where the
+    /// operation is linear in it, so that it need not be saved.
     pub(crate) fn place(&self, i: usize) -> Result<Var> {
         let (dtype, device) = (self.input_dtype(i), self.grad.device());
         let zeros = Tensor::zeros_on(self.input_shape(i), dtype, device)?;

@@ -1,13 +1,14 @@
 //! Checking gradients against finite differences.
 //!
-//! A function of several tensors is reduced to one number by a fixed random projection u,
-//! L(x) = Σ u·f(x). Backward gives ∂L/∂x; the central difference (L(x + h·e) − L(x − h·e))/2h must
-//! agree, for every element e of every input, or along random directions where there are too many
-//! elements. In f64, where the difference is good to about nine digits for functions of moderate size.
-//! Where it is not (a product of many factors has large third derivatives and large values), the two
-//! disagree though the gradient is right: so a disagreement is looked at again with differences over
-//! many steps, extrapolated to step 0, which come with an estimate of their own error
-//! (Ridders, "Accurate computation of F'(x) and F'(x)F''(x)", Advances in Engineering Software 4, 1982).
+//! A function of several tensors is reduced to one number by a fixed random projection u, L(x) = Σ
+//! u·f(x). Backward gives ∂L/∂x; the central difference (L(x + h·e) − L(x − h·e))/2h must agree,
+//! for every element e of every input, or along random directions where there are too many
+//! elements. In f64, where the difference is good to about nine digits for functions of moderate
+//! size. Where it is not (a product of many factors has large third derivatives and large values),
+//! the two disagree though the gradient is right: so a disagreement is looked at again with
+//! differences over many steps, extrapolated to step 0, which come with an estimate of their own
+//! error (Ridders, "Accurate computation of F'(x) and F'(x)F''(x)", Advances in Engineering
+//! Software 4, 1982).
 
 use gradus_tensor::{DType, Error, Result, RngKey, Tensor, bail};
 
@@ -25,8 +26,8 @@ pub struct GradCheck {
     pub seed: u64,
     /// The step h of the central difference, multiplied by max(1, |x|).
     pub step: f64,
-    /// Analytic and numeric value may differ by `atol + rtol·|numeric|`, and by the estimated error of
-    /// the numeric value, up to a hundred times that.
+    /// Analytic and numeric value may differ by `atol + rtol·|numeric|`, and by the estimated error
+    /// of the numeric value, up to a hundred times that.
     pub atol: f64,
     /// See [`atol`](GradCheck::atol).
     pub rtol: f64,
@@ -196,7 +197,8 @@ impl<F: Fn(&[Var]) -> Result<Var>> Check<'_, F> {
         )
     }
 
-    /// (L(x + h·v) − L(x − h·v))/2h; subtracted before adding up, so that large outputs cost no digits.
+    /// (L(x + h·v) − L(x − h·v))/2h; subtracted before adding up, so that large outputs cost no
+    /// digits.
     fn difference(&self, slope: &Slope, h: f64) -> Result<f64> {
         let x = self.inputs[slope.argument].to_f64_vec();
         let shifted = |h: f64| -> Vec<f64> {
@@ -222,8 +224,8 @@ impl<F: Fn(&[Var]) -> Result<Var>> Check<'_, F> {
 
 /// Checks the second derivatives of `f`: the gradients of `f`, computed with `create_graph` and
 /// reduced by a random projection, are differentiated again with respect to the inputs and to the
-/// incoming gradient, and compared with central differences of the ordinary gradients (which use the
-/// fused kernels: so these are compared with their composed forms as well).
+/// incoming gradient, and compared with central differences of the ordinary gradients (which use
+/// the fused kernels: so these are compared with their composed forms as well).
 ///
 /// # Errors
 /// As [`gradcheck`]; the last argument in its messages is the incoming gradient.
@@ -272,9 +274,9 @@ pub fn gradgradcheck(
 }
 
 /// The derivative that `slope(h)`, a central difference with step h, tends to for h → 0, and an
-/// estimate of its error: Neville's extrapolation in h² over the steps 64, 32, …, ⅛ times `step`. The
-/// entry of the tableau that its neighbours agree with best is taken, so neither the truncation of the
-/// long steps nor the rounding of the short ones decides.
+/// estimate of its error: Neville's extrapolation in h² over the steps 64, 32, …, ⅛ times `step`.
+/// The entry of the tableau that its neighbours agree with best is taken, so neither the truncation
+/// of the long steps nor the rounding of the short ones decides.
 fn ridders(step: f64, slope: &dyn Fn(f64) -> Result<f64>) -> Result<(f64, f64)> {
     let mut h = 64.0 * step;
     let mut row = vec![slope(h)?];

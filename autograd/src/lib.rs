@@ -34,5 +34,6 @@ pub use gradcheck::{GradCheck, gradcheck, gradgradcheck};
 pub use gradients::Gradients;
 pub use mode::{autocast, detect_anomaly, enable_grad, is_grad_enabled, low_precision, no_grad};
 pub use op::{Op, Saves};
+pub use ops::binary::where_;
 pub use var::{Var, VarId};
 pub use walk::BackwardOptions;

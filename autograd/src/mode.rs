@@ -64,7 +64,7 @@ pub fn enable_grad<R>(body: impl FnOnce() -> R) -> R {
     with_mode(ENABLED.get(), body)
 }
 
-/// Runs `body` recording, whatever the thread was doing: the second run of a checkpoint.
+/// Runs `body` with recording on, in every mode of the thread: the second run of a checkpoint.
 pub(crate) fn recording<R>(body: impl FnOnce() -> R) -> R {
     let _restore = Restore(&ENABLED, ENABLED.replace(Mode::Record));
     with_mode(Mode::Record, body)
@@ -77,8 +77,8 @@ pub fn detect_anomaly<R>(body: impl FnOnce() -> R) -> R {
     body()
 }
 
-/// Runs the inside of a backward rule: anomaly mode looks at what the rule returns, under the name of
-/// its operation, not at its steps.
+/// Runs the inside of a backward rule: anomaly mode looks at what the rule returns, under the name
+/// of its operation, not at its steps.
 pub(crate) fn without_anomaly<R>(body: impl FnOnce() -> R) -> R {
     let _restore = Restore(&ANOMALY, ANOMALY.replace(false));
     body()
@@ -88,29 +88,31 @@ pub(crate) fn anomaly() -> bool {
     ANOMALY.get()
 }
 
-/// Runs `body` with products in `dtype`; in the operands' own dtype for `None`. As `torch.autocast`, after
-/// Micikevicius et al., arXiv:1710.03740: precision is a matter of the operation, the model is the same.
+/// Runs `body` with products in `dtype`; in the operands' own dtype for `None`. As
+/// `torch.autocast`, after Micikevicius et al., arXiv:1710.03740: precision is a matter of the
+/// operation, the model is the same.
 ///
 /// With `Some(DType::F16)`, which GPUs compute in:
-/// - `linear`, `linear_gelu`, `matmul` and `attention` take their f32 operands converted, and result in
-///   f16; their sums, and the softmax inside attention, are computed in f32. A weight is converted once until
-///   it changes, and its gradient is f32, never rounded. A bias stays f32.
+/// - `linear`, `linear_gelu`, `matmul` and `attention` take their f32 operands converted, and
+///   result in f16; their sums, and the softmax inside attention, are computed in f32. A weight is
+///   converted once until it changes, and its gradient is f32, never rounded. A bias stays f32.
 /// - `layer_norm` computes in f32 and results in f16.
-/// - sums, means and other reductions, softmax, losses, exponentials, logarithms and powers take an f16
-///   operand converted to f32, and result in f32.
-/// - functions of two operands take the wider dtype of the two; all else takes operands as they are.
+/// - sums, means and other reductions, softmax, losses, exponentials, logarithms and powers take an
+///   f16 operand converted to f32, and result in f32.
+/// - functions of two operands take the wider dtype of the two; all else takes operands as they
+///   are.
 ///
-/// Values that are neither f16 nor f32 are left alone. Backward runs in the dtypes of forward, wherever it
-/// is called. The mode belongs to the calling thread.
+/// Values that are neither f16 nor f32 are left alone. Backward runs in the dtypes of forward,
+/// wherever it is called. The mode belongs to the calling thread.
 pub fn autocast<R>(dtype: Option<DType>, body: impl FnOnce() -> R) -> R {
     let _restore = Restore(&AUTOCAST, AUTOCAST.replace(dtype));
     body()
 }
 
 /// Runs `body` with the products of `linear`, `linear_gelu` and `linear_cat` in 8 or 16 bits (see
-/// [`Tensor::linear_low`](gradus_tensor::Tensor::linear_low)): for inference on the CPU, where it takes
-/// less time than f32. There is no derivative: a layer that would be recorded is an error. The mode
-/// belongs to the calling thread.
+/// [`Tensor::linear_low`](gradus_tensor::Tensor::linear_low)): for inference on the CPU, where it
+/// takes less time than f32. There is no derivative: a layer that would be recorded is an error.
+/// The mode belongs to the calling thread.
 pub fn low_precision<R>(low: LowPrecision, body: impl FnOnce() -> R) -> R {
     let _restore = Restore(&LOW, LOW.replace(Some(low)));
     body()
@@ -146,8 +148,8 @@ impl Var {
         }
     }
 
-    /// An operand of an operation that the CPU has in f32 and f64 only: one of 16 bits is converted there. The
-    /// result is converted back, so that it is rounded once.
+    /// An operand of an operation that the CPU has in f32 and f64 only: one of 16 bits is converted
+    /// there. The result is converted back, so that it is rounded once.
     pub(crate) fn computable(&self) -> Result<Var> {
         if self.device() == Device::Cpu { self.at_least_f32() } else { Ok(self.clone()) }
     }
@@ -165,8 +167,8 @@ pub(crate) fn watch(node: &Arc<Node>) {
     WATCHED.with_borrow_mut(|watched| watched.push(node.clone()));
 }
 
-/// Runs `body` in watch mode; also returns the graph nodes it read (or gave back as they were), each
-/// once, in order of age.
+/// Runs `body` in watch mode; also returns the graph nodes it read (or gave back as they were),
+/// each once, in order of age.
 pub(crate) fn watching<E>(
     body: impl FnOnce() -> Result<Var, E>,
 ) -> (Result<Var, E>, Vec<Arc<Node>>) {

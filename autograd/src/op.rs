@@ -74,7 +74,8 @@ macro_rules! operations {
             }
 
             /// Whether its rule takes an output's gradient as two to be added
-            /// ([`Context::grads`](crate::context::Context::grads)), so that they need not be added before.
+            /// ([`Context::grads`](crate::context::Context::grads)), so that they need not be added
+            /// before.
             pub(crate) fn adds_gradients(self) -> bool {
                 matches!(self, Op::LayerNorm | Op::DropoutAddLayerNorm)
             }

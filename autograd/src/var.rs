@@ -133,10 +133,10 @@ impl Var {
         }
     }
 
-    /// An operation of one's own: `output` is its value, computed from `inputs`, and `rule` turns the
-    /// gradient of the output into the gradients of the inputs (one entry each, of the input's shape).
-    /// All inputs are saved for it. Written in `Var` operations, the rule can be differentiated again.
-    /// Check it with [`gradcheck`](crate::gradcheck).
+    /// An operation of one's own: `output` is its value, computed from `inputs`, and `rule` turns
+    /// the gradient of the output into the gradients of the inputs (one entry each, of the input's
+    /// shape). All inputs are saved for it. Written in `Var` operations, the rule can be
+    /// differentiated again. Check it with [`gradcheck`](crate::gradcheck).
     pub fn custom(
         name: &'static str,
         output: Tensor,
@@ -157,8 +157,8 @@ impl Var {
         Self::record_edges(op, output, inputs, None, rule)
     }
 
-    /// Whether [`record`](Var::record) makes a node for an operation on `inputs`: only then will its
-    /// rule run, and only then need the operation compute what the rule wants.
+    /// Whether [`record`](Var::record) makes a node for an operation on `inputs`: only then will
+    /// its rule run, and only then need the operation compute what the rule wants.
     pub(crate) fn is_recorded(inputs: &[&Var]) -> bool {
         mode::mode() == Mode::Record && inputs.iter().any(|v| v.node.is_some())
     }

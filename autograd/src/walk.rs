@@ -1,9 +1,9 @@
 //! The walk of a backward pass, from the outputs down to the leaves.
 //!
 //! Every node of the graph knows the nodes of its inputs. [`Plan`] finds the nodes that the walk
-//! visits and counts how often each one's output was used. [`Walk`] then takes nodes whose gradient is
-//! complete, one after another, and hands gradients to their inputs. It is a loop: no depth of graph
-//! can overflow the stack.
+//! visits and counts how often each one's output was used. [`Walk`] then takes nodes whose gradient
+//! is complete, one after another, and hands gradients to their inputs. It is a loop: no depth of
+//! graph can overflow the stack.
 
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap, HashSet};
@@ -39,8 +39,8 @@ pub(crate) struct Targets<'a> {
 /// What is told of each gradient that a walk keeps, at once: the node's identity and the gradient.
 pub(crate) type Announce<'a> = &'a mut dyn FnMut(VarId, &Var) -> Result<()>;
 
-/// Walks from `outputs`, each given with its gradient, and returns the gradients that it keeps: those
-/// of `targets`, or those of all leaves.
+/// Walks from `outputs`, each given with its gradient, and returns the gradients that it keeps:
+/// those of `targets`, or those of all leaves.
 pub(crate) fn walk(
     outputs: Vec<(Var, Var)>,
     targets: Option<Targets>,
@@ -66,8 +66,8 @@ pub(crate) struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// Without targets, everything that the outputs depend on is visited; with targets, only what lies
-    /// between.
+    /// Without targets, everything that the outputs depend on is visited; with targets, only what
+    /// lies between.
     fn new(outputs: &[(Var, Var)], targets: Option<Targets<'a>>) -> Plan<'a> {
         let mut plan = Plan { targets, uses: HashMap::new() };
         // From the oldest on: whether a node leads to a target is known after its inputs.
@@ -190,7 +190,8 @@ impl Walk<'_> {
         }
     }
 
-    /// Runs the rule of an operation. Returns the inputs that the walk visits, with their gradients.
+    /// Runs the rule of an operation. Returns the inputs that the walk visits, with their
+    /// gradients.
     fn apply_rule(&self, node: &Arc<Node>, grad: Pending) -> Result<Vec<(Arc<Node>, Var)>> {
         let create_graph = self.options.create_graph;
         let takes_two = node.op.is_some_and(Op::adds_gradients) && !create_graph;
@@ -284,8 +285,8 @@ impl Pending {
     }
 }
 
-/// A node in the heap. Leaves come first: whoever waits for their gradients need not wait for the rest
-/// of the walk. Then the youngest operation.
+/// A node in the heap. Leaves come first: whoever waits for their gradients need not wait for the
+/// rest of the walk. Then the youngest operation.
 struct Ready(Arc<Node>);
 
 impl Ready {

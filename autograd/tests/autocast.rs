@@ -1,5 +1,5 @@
-//! Autocast: which operations compute in f16, and that gradients come back in the dtypes of what they belong
-//! to. On a GPU, since the CPU does not compute in f16.
+//! Autocast: which operations compute in f16, and that gradients come back in the dtypes of what
+//! they belong to. On a GPU, since the CPU does not compute in f16.
 
 #[path = "../../tensor/tests/common/mod.rs"]
 mod adapter;
@@ -91,8 +91,8 @@ fn operations_have_their_dtypes() {
     assert!(y.add(&x).unwrap_err().to_string().contains("dtype"));
 }
 
-/// A small network through everything that converts; its gradients are f32 and near those of f32, also when a part
-/// of it is computed again in backward, and when the gradients are recorded.
+/// A small network through everything that converts; its gradients are f32 and near those of f32,
+/// also when a part of it is computed again in backward, and when the gradients are recorded.
 #[test]
 fn gradients_are_f32_and_near() {
     let Some(device) = gpu() else { return };

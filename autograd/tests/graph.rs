@@ -319,7 +319,8 @@ fn anomaly_mode_ignores_what_a_rule_masks() {
     assert_eq!(grads.get(&x).unwrap().to_f64_vec(), [0.0, 12.0]);
 }
 
-/// Layers side by side of which some are frozen: those get no gradient, the others what all would get.
+/// Layers side by side of which some are frozen: those get no gradient, the others what all would
+/// get.
 #[test]
 fn frozen_layers_side_by_side_get_no_gradient() {
     let (x, w, b) = (random(&[4, 3], 1), random(&[2, 3], 2), random(&[2], 3));
@@ -362,8 +363,8 @@ fn a_residual_may_be_the_input_or_a_constant() {
     }
 }
 
-/// The hook sees every leaf once, with its whole gradient, as soon as the leaf's last use is done: before
-/// the rules of older operations run.
+/// The hook sees every leaf once, with its whole gradient, as soon as the leaf's last use is done:
+/// before the rules of older operations run.
 #[test]
 fn a_leaf_is_announced_when_its_last_use_is_done() {
     use std::sync::{Arc, Mutex};
@@ -376,7 +377,8 @@ fn a_leaf_is_announced_when_its_last_use_is_done() {
         })
         .unwrap()
     };
-    // `early` is made before `late`, so the walk comes to it after `late`. `both` is used in either.
+    // `early` is made before `late`, so the walk comes to it after `late`. `both` is used in
+    // either.
     let (x, w, both) = (leaf(&[3.0]), leaf(&[5.0]), leaf(&[7.0]));
     let early = logged("early", &x.mul(&both).unwrap());
     let late = logged("late", &early.mul(&w).unwrap().mul(&both).unwrap());

@@ -1,5 +1,6 @@
-//! Leaves of 16 bits, as one who mixes dtypes by hand has them: whatever lies between a leaf and its conversion to f32,
-//! the gradient is that of f32, rounded once. What the CPU does not compute in 16 bits is an error of that operation.
+//! Leaves of 16 bits, as one who mixes dtypes by hand has them: whatever lies between a leaf and
+//! its conversion to f32, the gradient is that of f32, rounded once. What the CPU does not compute
+//! in 16 bits is an error of that operation.
 
 use gradus_autograd::{BackwardOptions, Gradients, Var, checkpoint, detect_anomaly, grad};
 use gradus_tensor::{DType, Result, RngKey, Tensor};
@@ -79,7 +80,8 @@ fn ways() -> Vec<(&'static str, Way)> {
     ]
 }
 
-/// The gradients of a leaf that `way` leads through, read three times: in 16 bits, and in f32 of the same numbers.
+/// The gradients of a leaf that `way` leads through, read three times: in 16 bits, and in f32 of
+/// the same numbers.
 #[test]
 fn every_way_from_a_leaf_to_f32() {
     for dtype in HALVES {

@@ -101,7 +101,7 @@ fn operations_are_told_apart() {
     }
 }
 
-/// `GRADUS_BLESS=1 cargo test` writes the page anew.
+/// `GRADUS_BLESS=1 cargo test` renews the page.
 #[test]
 fn the_book_has_the_table_of_operations() {
     let path = root().join("book/operations.md");

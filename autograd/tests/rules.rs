@@ -1,29 +1,19 @@
-//! The rules of all operations in this crate's own suite: against finite differences, fused against composed at sizes
-//! around those in which kernels work, and the exact slopes where functions bend. (The workspace's `tests/` look at
-//! views, dtypes, devices, threads and PyTorch's numbers.)
+//! The rules of all operations in this crate's own suite: against finite differences, fused against
+//! composed at sizes around those in which kernels work, and the exact slopes where functions bend.
+//! (The workspace's `tests/` look at views, dtypes, devices, threads and PyTorch's numbers.)
 
 use gradus_autograd::ops::attention::{attention_composed, attention_qkvpacked_composed};
-use gradus_autograd::registry::{self, Case, SecondOrder};
-use gradus_autograd::{BackwardOptions, GradCheck, Op, Var, grad, gradcheck, gradgradcheck};
+use gradus_autograd::registry::{self, SecondOrder};
+use gradus_autograd::{BackwardOptions, GradCheck, Var, grad, gradcheck, gradgradcheck};
 use gradus_tensor::ops::attention::Attention;
 use gradus_tensor::{DType, Result, RngKey, Tensor};
 
 const CREATE: BackwardOptions = BackwardOptions { create_graph: true, retain_graph: true };
 
-fn all(
-    of: fn(Op, RngKey) -> Vec<Case>,
-    derived: fn(RngKey) -> Vec<Case>,
-    seed: u64,
-) -> impl Iterator<Item = Case> {
-    let key = RngKey::new(seed);
-    let cases = Op::all().into_iter().flat_map(move |op| of(op, key.place(op.name())));
-    cases.chain(derived(key))
-}
-
 #[test]
 fn gradients_agree_with_finite_differences() {
     for seed in 1..=3 {
-        for case in all(registry::cases, registry::derived_cases, seed) {
+        for case in registry::all_cases(RngKey::new(seed)) {
             let mut options = GradCheck::new(case.label.clone(), seed);
             if let Some((step, atol)) = case.precision {
                 (options.step, options.atol) = (step, atol);
@@ -67,7 +57,7 @@ fn assert_close(what: &str, ours: &[Tensor], truth: &[Tensor], tolerance: f64) {
 #[test]
 fn fused_recorded_and_composed_agree_at_long_sizes() {
     for seed in 1..=2 {
-        for case in all(registry::long_cases, registry::long_derived_cases, seed) {
+        for case in registry::all_long_cases(RngKey::new(seed)) {
             let Some(composed) = &case.composed else { continue };
             let truth = outcome(composed, &case.inputs, BackwardOptions::default());
             let fused = outcome(&case.f, &case.inputs, BackwardOptions::default());
@@ -125,7 +115,8 @@ fn slopes(f: impl Fn(&Var) -> Result<Var>, x: &[f64], g: f64) -> Vec<f64> {
     both[0].clone()
 }
 
-/// What is not chosen has slope 0 also where the gradient from above is infinite, as sqrt's at 0 is.
+/// What is not chosen has slope 0 also where the gradient from above is infinite, as sqrt's at 0
+/// is.
 #[test]
 fn slopes_at_kinks() {
     const INF: f64 = f64::INFINITY;

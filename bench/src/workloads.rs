@@ -253,7 +253,7 @@ impl Bench {
             config,
             store,
             model,
-            optimizer: AdamW::new(vec![group])?,
+            optimizer: AdamW::with_groups(vec![group])?,
             scaler: match self.precision {
                 Precision::F32 | Precision::Bf16 | Precision::Int8 => None,
                 Precision::F16 => Some(GradScaler::new(self.device)?),
@@ -359,7 +359,7 @@ impl Trainee {
                 clip = clip_grad_norm(&grads, &parameters, 1.0)?;
             }
         }
-        self.optimizer.step(&grads, 1.0, Some(&clip.scale))?;
+        self.optimizer.step_scaled(&grads, 1.0, Some(&clip.scale))?;
         self.steps += 1;
         // Read a step later on a GPU, as `train` does.
         let before = self.loss.replace(loss.tensor().read_later()?);

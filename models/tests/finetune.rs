@@ -49,7 +49,7 @@ fn a_hundred_steps_beside_pytorch() {
         store.get(name).unwrap().set(init.tensor(name).unwrap()).unwrap();
     }
     let mut optimizer =
-        AdamW::new(param_groups(&store.parameters(), 5e-5, None, |_| false, 0.01)).unwrap();
+        AdamW::with_groups(param_groups(&store.parameters(), 5e-5, None, |_| false, 0.01)).unwrap();
     let schedule = Schedule::linear(10, 100);
     let indices = init.tensor("batch_indices").unwrap().to_vec::<u32>().unwrap();
     let labels = init.tensor("batch_labels").unwrap().to_vec::<u32>().unwrap();
@@ -99,7 +99,7 @@ fn a_hundred_steps_beside_pytorch() {
         worst_loss = worst_loss.max((loss - losses[step]).abs());
         worst_norm = worst_norm.max((norm / norms[step] - 1.0).abs());
         assert!((loss - losses[step]).abs() < 1e-4, "step {step}: {loss} and {}", losses[step]);
-        optimizer.step(&grads, schedule.factor(step as u64), Some(&clip.scale)).unwrap();
+        optimizer.step_scaled(&grads, schedule.factor(step as u64), Some(&clip.scale)).unwrap();
     }
     let (worst, name) = worst_grad;
     eprintln!("gradients of step 0: worst relative error {worst:.1e} ({name})");

@@ -59,7 +59,7 @@ fn fine_tuning(shared: &std::path::Path, device: Device, steps: usize) -> Vec<(f
     // 11.7 M numbers, most of whose gradients are 0: half of the time. The small task below trains them.
     store.get("bert.embeddings.word_embeddings.weight").unwrap().set_trainable(false);
     let mut optimizer =
-        AdamW::new(param_groups(&store.parameters(), 5e-5, None, |_| false, 0.01)).unwrap();
+        AdamW::with_groups(param_groups(&store.parameters(), 5e-5, None, |_| false, 0.01)).unwrap();
     let schedule = Schedule::linear(10, 100);
     let indices = init.tensor("batch_indices").unwrap().to_vec::<u32>().unwrap();
     let labels = init.tensor("batch_labels").unwrap().to_vec::<u32>().unwrap();
@@ -76,7 +76,7 @@ fn fine_tuning(shared: &std::path::Path, device: Device, steps: usize) -> Vec<(f
             drop(logits);
             let grads = loss.backward().unwrap();
             let clip = clip_grad_norm(&grads, &store.parameters(), 1.0).unwrap();
-            optimizer.step(&grads, schedule.factor(step as u64), Some(&clip.scale)).unwrap();
+            optimizer.step_scaled(&grads, schedule.factor(step as u64), Some(&clip.scale)).unwrap();
             (loss.item().unwrap(), clip.norm.item().unwrap())
         })
         .collect()

@@ -125,7 +125,8 @@ fn changing_shapes(device: Device) {
     store.to_device(device).unwrap();
     let model = SequenceClassifier::new(&store.root(), &config, Pooling::Cls, 2).unwrap();
     let parameters = store.parameters();
-    let mut optimizer = AdamW::new(param_groups(&parameters, 1e-4, None, |_| false, 0.01)).unwrap();
+    let mut optimizer =
+        AdamW::with_groups(param_groups(&parameters, 1e-4, None, |_| false, 0.01)).unwrap();
     let mut one = |step: u64, lengths: &[usize]| {
         let ids: Vec<u32> = (0..longest as u32).collect();
         let parts = lengths.iter().map(|&n| (&ids[..n], &[0; 12][..n]));
@@ -137,7 +138,7 @@ fn changing_shapes(device: Device) {
         let loss = logits.cross_entropy(&targets, &CrossEntropy::default()).unwrap();
         let grads = loss.backward().unwrap();
         let clip = clip_grad_norm(&grads, &parameters, 1.0).unwrap();
-        optimizer.step(&grads, 1.0, Some(&clip.scale)).unwrap();
+        optimizer.step_scaled(&grads, 1.0, Some(&clip.scale)).unwrap();
         if step.is_multiple_of(10) {
             assert!(loss.item().unwrap().is_finite());
         }

@@ -6,21 +6,17 @@
 //! ```
 //! # fn main() -> gradus_tensor::Result<()> {
 //! use gradus_autograd::Var;
-//! use gradus_nn::{AdamW, Init, Linear, Optimizer, ParamGroup, Reduction, Store, losses};
+//! use gradus_nn::{AdamW, Init, Linear, Optimizer, Reduction, Store, losses};
 //! use gradus_tensor::Tensor;
 //!
 //! let store = Store::new(0);
 //! let layer = Linear::new(&store.root().join("layer"), 2, 1, Init::XavierUniform)?;
-//! let mut optimizer = AdamW::new(vec![ParamGroup {
-//!     params: store.parameters(),
-//!     lr: 0.1,
-//!     weight_decay: 0.0,
-//! }])?;
+//! let mut optimizer = AdamW::new(store.parameters(), 0.1)?;
 //! let x = Var::constant(Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?);
 //! let y = Var::constant(Tensor::from_slice(&[1f32, 0.0], &[2, 1])?);
 //! for _ in 0..3 {
 //!     let loss = losses::mse(&layer.forward(&x)?, &y, Reduction::Mean)?;
-//!     optimizer.step(&loss.backward()?, 1.0, None)?;
+//!     optimizer.step(&loss.backward()?)?;
 //! }
 //! assert_eq!(store.get("layer.weight").unwrap().shape(), [1, 2]);
 //! # Ok(())
@@ -31,8 +27,9 @@
 //! - [`Linear`], [`Embedding`], [`LayerNorm`], [`Dropout`], [`Activation`], [`SelfAttention`],
 //!   [`EncoderLayer`]: layers; [`Forward`] tells them whether they train;
 //! - [`losses`];
-//! - [`Sgd`], [`Adam`], [`AdamW`], [`clip_grad_norm`], [`Schedule`]: optimisation.
+//! - [`Sgd`], [`Adam`], [`AdamW`], [`clip_grad_norm`], [`Schedule`], [`Ema`]: optimisation.
 
+mod ema;
 mod forward;
 mod init;
 mod layers;
@@ -42,6 +39,7 @@ mod parameter;
 mod precision;
 mod store;
 
+pub use ema::Ema;
 pub use forward::Forward;
 pub use init::Init;
 pub use layers::activation::Activation;

@@ -34,6 +34,41 @@ pub fn cross_entropy(logits: &Var, targets: &Tensor, options: &CrossEntropy) -> 
     logits.cross_entropy(targets, options)
 }
 
+/// The cross-entropy of logits `[n, classes]` against probabilities of the same shape, −Σ p·ln
+/// softmax(x) along the classes, as `F.cross_entropy` with probabilities: soft labels, or the
+/// answers of a teacher. A class of probability 0 does not count, even if its logit is −∞.
+///
+/// # Errors
+/// If the shapes differ or are not `[n, classes]`.
+pub fn soft_cross_entropy(logits: &Var, targets: &Var, reduction: Reduction) -> Result<Var> {
+    let op = "soft_cross_entropy";
+    same_shape(op, logits.shape(), targets.shape())?;
+    if logits.rank() != 2 {
+        bail!(op, "the logits are {:?}; they must be [n, classes]", logits.shape());
+    }
+    let terms = logits.log_softmax(1)?.masked_fill(&targets.eq(0.0)?, 0.0)?.mul(targets)?;
+    reduce(terms.sum(&[1], false)?.neg()?, reduction)
+}
+
+/// The divergence of Kullback and Leibler of log-probabilities (`input`) from probabilities, both
+/// `[n, classes]`: Σ p·(ln p − input) along the classes, as `F.kl_div` with `reduction="batchmean"`
+/// for [`Reduction::Mean`]. A class of probability 0 does not count.
+///
+/// # Errors
+/// If the shapes differ or are not `[n, classes]`.
+pub fn kl_div(input: &Var, targets: &Var, reduction: Reduction) -> Result<Var> {
+    let op = "kl_div";
+    same_shape(op, input.shape(), targets.shape())?;
+    if input.rank() != 2 {
+        bail!(op, "the input is {:?}; it must be [n, classes]", input.shape());
+    }
+    let without = targets.eq(0.0)?;
+    // ln 1 − 0 where p is 0, so that no infinity reaches the gradient.
+    let log = targets.masked_fill(&without, 1.0)?.log()?;
+    let terms = targets.mul(&log.sub(&input.masked_fill(&without, 0.0)?)?)?;
+    reduce(terms.sum(&[1], false)?, reduction)
+}
+
 /// The binary cross-entropy of logits x against probabilities y of the same shape and dtype, as
 /// `F.binary_cross_entropy_with_logits`:
 /// `pos_weight·y·ln(1 + e⁻ˣ) + (1 − y)·ln(1 + eˣ)`.
@@ -57,11 +92,11 @@ pub fn bce_with_logits(
     reduce(missed.add(&weighed(&logits.softplus()?, negative)?)?, reduction)
 }
 
-/// Losses times their weights: what has weight 0 does not count, even if it or its gradient is infinite.
+/// Losses times their weights: what has weight 0 does not count, even if it or its gradient is
+/// infinite.
 fn weighed(losses: &Var, weights: Tensor) -> Result<Var> {
-    let zero = Tensor::zeros_on(&[], weights.dtype(), weights.device())?;
-    let counts = weights.ne(&zero)?;
-    losses.mul(&Var::constant(weights))?.where_(&counts, &Var::constant(zero))
+    let without = weights.eq(0.0)?;
+    losses.mul(&Var::constant(weights))?.masked_fill(&without, 0.0)
 }
 
 /// (input − target)², both of one shape, as `F.mse_loss`.
@@ -91,11 +126,9 @@ pub fn huber(input: &Var, target: &Var, delta: f64, reduction: Reduction) -> Res
         return reduce(d.square()?.mul_scalar(0.5)?, reduction);
     }
     let distance = d.abs()?;
-    let delta_here = Tensor::full_on(&[], delta, d.dtype(), d.device())?;
-    let near = distance.tensor().le(&delta_here)?;
+    let near = distance.le(delta)?;
     // Far ones are 0 here: an infinite one must not meet the gradient 0 of what is not chosen.
-    let zero = Var::constant(Tensor::zeros_on(&[], d.dtype(), d.device())?);
-    let square = d.where_(&near, &zero)?.square()?.mul_scalar(0.5)?;
+    let square = d.masked_fill(&near.logical_not()?, 0.0)?.square()?.mul_scalar(0.5)?;
     let line = distance.affine(delta, -0.5 * delta * delta)?;
     reduce(square.where_(&near, &line)?, reduction)
 }
@@ -111,7 +144,8 @@ pub fn cosine_similarity(a: &Var, b: &Var, dim: isize, eps: f64) -> Result<Var> 
     if floor.is_nan() || floor < f32::MIN_POSITIVE as f64 {
         bail!("cosine_similarity", "eps is {eps}; it must be at least 1.1e-19, usually 1e-8");
     }
-    // Broadcast first: a single number along `dim` is a vector of equal ones, and its norm is that vector's.
+    // Broadcast first: a single number along `dim` is a vector of equal ones, and its norm is that
+    // vector's.
     let shape = broadcast_shapes("cosine_similarity", a.shape(), b.shape())?;
     let norm = |x: &Var| x.square()?.sum(&[dim], true)?.clamp(floor, f64::INFINITY)?.sqrt();
     let unit = |x: &Var| {
@@ -144,11 +178,7 @@ pub fn cosine_embedding(
     let square = |x: &Var| x.square()?.sum(&[-1], false)?.add_scalar(COSINE_EPS);
     let norms = square(a)?.mul(&square(b)?)?.sqrt()?;
     let cos = a.mul(b)?.sum(&[-1], false)?.div(&norms)?;
-    let rows = |value: f64, losses: Var| {
-        let value = Tensor::full_on(&[], value, targets.dtype(), targets.device())?;
-        let hit = targets.eq(&value)?;
-        losses.where_(&hit, &Var::constant(cos.tensor().zeros_like()?))
-    };
+    let rows = |value: f64, losses: Var| losses.masked_fill(&targets.ne(value)?, 0.0);
     let together = rows(1.0, cos.affine(-1.0, 1.0)?)?;
     let apart = rows(-1.0, cos.add_scalar(-margin)?.clamp(0.0, f64::INFINITY)?)?;
     reduce(together.add(&apart)?, reduction)

@@ -43,7 +43,7 @@ impl Parameter {
         })))
     }
 
-    /// Identity of the parameter, whatever its name: that of its leaf in the graph.
+    /// Identity of the parameter: that of its leaf in the graph. It does not depend on the name.
     pub fn id(&self) -> VarId {
         self.0.id
     }
@@ -106,8 +106,9 @@ impl Parameter {
         self.0.var.read().unwrap_or_else(PoisonError::into_inner).tensor().device()
     }
 
-    /// Moves the value to `device`; the parameter stays the same leaf of the graph. An optimiser that
-    /// has state for it must be given its state anew ([`load_state`](crate::Optimizer::load_state)).
+    /// Moves the value to `device`; the parameter stays the same leaf of the graph. An optimiser
+    /// that has state for it must be given its state anew
+    /// ([`load_state`](crate::Optimizer::load_state)).
     ///
     /// # Errors
     /// If the device cannot hold it; the message names the parameter.

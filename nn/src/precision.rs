@@ -14,11 +14,12 @@ pub enum Precision {
     /// Everything in f32.
     #[default]
     F32,
-    /// Mixed: products and activations in f16, sums, statistics, softmax and losses in f32; see [`autocast`].
-    /// For GPUs. To train in it takes a [`GradScaler`](crate::GradScaler).
+    /// Mixed: products and activations in f16, sums, statistics, softmax and losses in f32; see
+    /// [`autocast`]. For GPUs. To train in it takes a [`GradScaler`](crate::GradScaler).
     F16,
-    /// Products of linear layers in bf16, their sums and all else in f32; see [`low_precision`]. For inference on
-    /// the CPU; one without instructions for it (AVX512-BF16, AMX) computes in f32.
+    /// Products of linear layers in bf16, their sums and all else in f32; see [`low_precision`].
+    /// For inference on the CPU; one without instructions for it (AVX512-BF16, AMX) computes in
+    /// f32.
     Bf16,
     /// Products of linear layers in 8 bits, one scale an output channel and one an input's row; see
     /// [`low_precision`]. For inference on the CPU.

@@ -177,7 +177,8 @@ impl Path {
         &self.store
     }
 
-    /// The parameter `name` at this place: from the store's source if that has it, else initialised.
+    /// The parameter `name` at this place: from the store's source if that has it, else
+    /// initialised.
     ///
     /// The initial value depends on the store's seed and the full name alone, not on the order in
     /// which a model is built. Asking twice gives the same parameter: so weights are tied.

@@ -1,5 +1,6 @@
-//! The encoder layer against its formula, written out here in single operations: every dropout at its place and with
-//! its rate, sequences longer than attention's blocks, gradients of all parameters. In f64.
+//! The encoder layer against its formula, written out here in single operations: every dropout at
+//! its place and with its rate, sequences longer than attention's blocks, gradients of all
+//! parameters. In f64.
 
 use gradus_autograd::ops::attention::attention_composed;
 use gradus_autograd::{Gradients, Var};

@@ -12,7 +12,7 @@ fn train(p: &Parameter, optimizer: &mut dyn Optimizer) {
     for _ in 0..3 {
         let loss = p.var().mul(&direction).unwrap().sum_all().unwrap();
         let grads = loss.backward().unwrap();
-        optimizer.step(&grads, 1.0, None).unwrap();
+        optimizer.step(&grads).unwrap();
     }
 }
 
@@ -21,9 +21,9 @@ fn a_step_is_in_place() {
     let p = Parameter::new("w", Tensor::ones(&[N], DType::F32).unwrap()).unwrap();
     let group = || vec![ParamGroup { params: vec![p.clone()], lr: 0.1, weight_decay: 0.0 }];
     // Value, direction, gradient, momentum; one of slack for the small things.
-    train(&p, &mut Sgd::new(group(), 0.9, false).unwrap());
+    train(&p, &mut Sgd::with_groups(group()).unwrap().momentum(0.9).unwrap());
     assert!(memory_use().peak < 17 << 20, "{:?}", memory_use());
     // Value, direction, gradient, two moments.
-    train(&p, &mut AdamW::new(group()).unwrap());
+    train(&p, &mut AdamW::with_groups(group()).unwrap());
     assert!(memory_use().peak < 21 << 20, "{:?}", memory_use());
 }

@@ -175,7 +175,7 @@ fn train_bits() -> Vec<Vec<u32>> {
     let config = EncoderConfig { hidden: 96, heads: 4, intermediate: 192, ..small() };
     let layer = EncoderLayer::new(&store.root(), &config).unwrap();
     let groups = param_groups(&store.parameters(), 1e-3, None, |_| false, 0.01);
-    let mut optimizer = AdamW::new(groups).unwrap();
+    let mut optimizer = AdamW::with_groups(groups).unwrap();
     let x = Var::constant(Tensor::randn(&[300, 96], DType::F32, RngKey::new(2)).unwrap());
     let offsets = Tensor::from_slice(&[0u32, 120, 130, 300], &[4]).unwrap();
     for step in 0..5 {
@@ -183,7 +183,7 @@ fn train_bits() -> Vec<Vec<u32>> {
         let grads = y.square().unwrap().mul(&x).unwrap().mean_all().unwrap().backward().unwrap();
         drop(y);
         let clip = clip_grad_norm(&grads, &store.parameters(), 0.01).unwrap();
-        optimizer.step(&grads, 1.0, Some(&clip.scale)).unwrap();
+        optimizer.step_scaled(&grads, 1.0, Some(&clip.scale)).unwrap();
     }
     let bits = |p: gradus_nn::Parameter| {
         p.tensor().to_vec::<f32>().unwrap().into_iter().map(f32::to_bits).collect()

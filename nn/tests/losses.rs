@@ -106,3 +106,45 @@ fn cosines() {
     assert!(cosine_similarity(&a, &a, 1, 0.0).is_err());
     assert!(cosine_embedding(&a, &a, &targets, 0.0, Reduction::Mean).is_err());
 }
+
+/// Values of PyTorch 2.
+#[test]
+fn soft_targets() {
+    let row = |values: &[f32]| Tensor::from_slice(values, &[2, 3]).unwrap();
+    let near = |a: &Tensor, b: &[f64]| {
+        let a = a.to_f64_vec();
+        assert_eq!(a.len(), b.len());
+        assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6), "{a:?} is not {b:?}");
+    };
+    let x = Var::leaf(row(&[1.0, -2.0, 0.5, 0.0, 3.0, -1.0]));
+    let p = Var::leaf(row(&[0.2, 0.0, 0.8, 0.5, 0.25, 0.25]));
+    let slopes =
+        [0.403_748_93, 0.030_058_887, -0.433_807_8, -0.453_387_4, 0.686_239_54, -0.232_852_18];
+    for (reduction, values) in [
+        (Reduction::Mean, &[1.735_240_46][..]),
+        (Reduction::Sum, &[3.470_480_9]),
+        (Reduction::None, &[0.904_596_9, 2.565_884_1]),
+    ] {
+        let loss = soft_cross_entropy(&x, &p, reduction).unwrap();
+        near(loss.tensor(), values);
+        let grads = loss.sum_all().unwrap().backward().unwrap();
+        let share = if reduction == Reduction::Mean { 0.5 } else { 1.0 };
+        near(grads.get(&x).unwrap(), &slopes.map(|slope| slope * share));
+    }
+    let log = Var::leaf(x.log_softmax(1).unwrap().into_tensor());
+    let loss = kl_div(&log, &p, Reduction::Mean).unwrap();
+    near(loss.tensor(), &[0.965_178_85]);
+    near(loss.backward().unwrap().get(&log).unwrap(), &[-0.1, 0.0, -0.4, -0.25, -0.125, -0.125]);
+    // What has no probability does not count, even if the model excludes it.
+    let x = Var::leaf(row(&[1.0, f32::NEG_INFINITY, 0.5, 0.0, 3.0, -1.0]));
+    for loss in [
+        soft_cross_entropy(&x, &p, Reduction::Sum),
+        kl_div(&x.log_softmax(1).unwrap(), &p, Reduction::Sum),
+    ] {
+        let grads = loss.unwrap().backward().unwrap();
+        for v in [&x, &p] {
+            assert!(grads.get(v).unwrap().to_f64_vec().iter().all(|g| g.is_finite()));
+        }
+    }
+    assert!(soft_cross_entropy(&x, &x.i(0).unwrap(), Reduction::Mean).is_err());
+}

@@ -39,7 +39,7 @@ fn groups(params: &[Parameter], decay: f64) -> Vec<ParamGroup> {
 fn one_step(optimizer: &mut dyn Optimizer, params: &[Parameter], step: usize, clip: Option<f64>) {
     let grads = gradients(params, step);
     let scale = clip.map(|limit| clip_grad_norm(&grads, params, limit).unwrap().scale);
-    optimizer.step(&grads, numbers("optim.factors")[step], scale.as_ref()).unwrap();
+    optimizer.step_scaled(&grads, numbers("optim.factors")[step], scale.as_ref()).unwrap();
 }
 
 fn follows_pytorch(
@@ -63,19 +63,25 @@ fn follows_pytorch(
 
 #[test]
 fn optimisers_follow_pytorch() {
-    follows_pytorch("sgd", 0.1, None, |g| Box::new(Sgd::new(g, 0.0, false).unwrap()));
-    follows_pytorch("momentum", 0.1, None, |g| Box::new(Sgd::new(g, 0.9, false).unwrap()));
+    follows_pytorch("sgd", 0.1, None, |g| Box::new(Sgd::with_groups(g).unwrap()));
+    follows_pytorch("momentum", 0.1, None, |g| {
+        Box::new(Sgd::with_groups(g).unwrap().momentum(0.9).unwrap())
+    });
     follows_pytorch("dampened", 0.1, None, |g| {
-        Box::new(Sgd::new(g, 0.9, false).unwrap().with_dampening(0.3).unwrap())
+        Box::new(Sgd::with_groups(g).unwrap().momentum(0.9).unwrap().dampening(0.3).unwrap())
     });
-    follows_pytorch("nesterov", 0.1, None, |g| Box::new(Sgd::new(g, 0.9, true).unwrap()));
-    follows_pytorch("adam", 0.1, None, |g| Box::new(Adam::new(g).unwrap()));
-    follows_pytorch("adamw", 0.1, None, |g| Box::new(AdamW::new(g).unwrap()));
+    follows_pytorch("nesterov", 0.1, None, |g| {
+        Box::new(Sgd::with_groups(g).unwrap().momentum(0.9).unwrap().nesterov().unwrap())
+    });
+    follows_pytorch("adam", 0.1, None, |g| Box::new(Adam::with_groups(g).unwrap()));
+    follows_pytorch("adamw", 0.1, None, |g| Box::new(AdamW::with_groups(g).unwrap()));
     follows_pytorch("adamw_betas", 0.3, None, |g| {
-        Box::new(AdamW::new(g).unwrap().with_betas(0.8, 0.95).unwrap().with_eps(1e-3).unwrap())
+        Box::new(AdamW::with_groups(g).unwrap().betas(0.8, 0.95).unwrap().eps(1e-3).unwrap())
     });
-    follows_pytorch("adamw_clipped", 0.1, Some(1.0), |g| Box::new(AdamW::new(g).unwrap()));
-    follows_pytorch("sgd_clipped", 0.1, Some(5.0), |g| Box::new(Sgd::new(g, 0.9, false).unwrap()));
+    follows_pytorch("adamw_clipped", 0.1, Some(1.0), |g| Box::new(AdamW::with_groups(g).unwrap()));
+    follows_pytorch("sgd_clipped", 0.1, Some(5.0), |g| {
+        Box::new(Sgd::with_groups(g).unwrap().momentum(0.9).unwrap())
+    });
 }
 
 fn bits(params: &[Parameter]) -> Vec<u32> {
@@ -87,9 +93,12 @@ type Make = fn(Vec<ParamGroup>) -> Box<dyn Optimizer>;
 #[test]
 fn resuming_is_exact() {
     let kinds: [(Make, &[&str]); 3] = [
-        (|g| Box::new(AdamW::new(g).unwrap()), &["step", "exp_avg", "exp_avg_sq"]),
-        (|g| Box::new(Adam::new(g).unwrap()), &["step", "exp_avg", "exp_avg_sq"]),
-        (|g| Box::new(Sgd::new(g, 0.9, true).unwrap()), &["step", "momentum_buffer"]),
+        (|g| Box::new(AdamW::with_groups(g).unwrap()), &["step", "exp_avg", "exp_avg_sq"]),
+        (|g| Box::new(Adam::with_groups(g).unwrap()), &["step", "exp_avg", "exp_avg_sq"]),
+        (
+            |g| Box::new(Sgd::with_groups(g).unwrap().momentum(0.9).unwrap().nesterov().unwrap()),
+            &["step", "momentum_buffer"],
+        ),
     ];
     for (make, parts) in kinds {
         // Broken off at 5 and inside the steps in which one parameter has no gradient.
@@ -124,7 +133,7 @@ fn resuming_is_exact() {
 #[test]
 fn a_state_that_does_not_fit_is_refused() {
     let params = start();
-    let mut optimizer = AdamW::new(groups(&params, 0.1)).unwrap();
+    let mut optimizer = AdamW::with_groups(groups(&params, 0.1)).unwrap();
     one_step(&mut optimizer, &params, 0, None);
     let good: HashMap<String, Tensor> = optimizer.state().unwrap().into_iter().collect();
     let mut refuse = |change: &dyn Fn(&mut HashMap<String, Tensor>), words: &[&str]| {
@@ -152,7 +161,7 @@ fn a_state_that_does_not_fit_is_refused() {
 fn only_what_has_a_gradient_changes() {
     let params = start();
     params[2].set_trainable(false);
-    let mut optimizer = AdamW::new(groups(&params, 0.1)).unwrap();
+    let mut optimizer = AdamW::with_groups(groups(&params, 0.1)).unwrap();
     let before: Vec<Vec<f64>> = params.iter().map(|p| p.tensor().to_f64_vec()).collect();
     one_step(&mut optimizer, &params, 5, None);
     for (i, (p, before)) in params.iter().zip(before).enumerate() {
@@ -165,7 +174,7 @@ fn only_what_has_a_gradient_changes() {
         ParamGroup { params: params.clone(), lr: 0.1, weight_decay: 0.0 },
         ParamGroup { params: params[..1].to_vec(), lr: 0.1, weight_decay: 0.0 },
     ];
-    let error = Sgd::new(twice, 0.0, false).err().unwrap().to_string();
+    let error = Sgd::with_groups(twice).err().unwrap().to_string();
     assert!(error.contains("body.weight"), "{error}");
 }
 
@@ -217,7 +226,7 @@ fn groups_of_fine_tuning() {
     assert_eq!(made.iter().map(|g| g.weight_decay).collect::<Vec<_>>(), [0.1, 0.0, 0.1, 0.0]);
     let same_rate = param_groups(&params, 0.01, None, |n| n.starts_with("head."), 0.1);
     assert!(same_rate.iter().all(|g| g.lr == 0.01));
-    let mut optimizer = AdamW::new(made).unwrap();
+    let mut optimizer = AdamW::with_groups(made).unwrap();
     optimizer.groups_mut()[0].lr = 0.5;
     assert_eq!(optimizer.groups()[0].lr, 0.5);
 }
@@ -256,4 +265,45 @@ fn schedules_follow_transformers() {
             }
         }
     }
+}
+
+/// As `torch.optim.lr_scheduler.StepLR(step_size=2, gamma=0.1)` and `ExponentialLR(gamma=0.5)`.
+#[test]
+fn schedules_in_steps() {
+    let factors = |schedule: Schedule| (0..6).map(|step| schedule.factor(step)).collect::<Vec<_>>();
+    let near = |a: Vec<f64>, b: [f64; 6]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-15);
+    assert!(near(factors(Schedule::step(0, 2, 0.1).unwrap()), [1.0, 1.0, 0.1, 0.1, 0.01, 0.01]));
+    assert!(near(factors(Schedule::step(1, 2, 0.5).unwrap()), [0.0, 1.0, 1.0, 0.5, 0.5, 0.25]));
+    let exponential = Schedule::exponential(0, 0.5).unwrap();
+    assert!(near(factors(exponential), [1.0, 0.5, 0.25, 0.125, 0.0625, 0.03125]));
+}
+
+/// The short constructors mean PyTorch's defaults.
+#[test]
+fn short_constructors_have_pytorchs_defaults() {
+    let steps = |make: &dyn Fn(&[Parameter]) -> Box<dyn Optimizer>| {
+        let params = start();
+        let mut optimizer = make(&params);
+        (0..4).for_each(|t| one_step(&mut *optimizer, &params, t, None));
+        bits(&params)
+    };
+    let group = |p: &[Parameter], weight_decay: f64| {
+        vec![ParamGroup { params: p.to_vec(), lr: 0.1, weight_decay }]
+    };
+    assert_eq!(
+        steps(&|p| Box::new(AdamW::new(p, 0.1).unwrap())),
+        steps(&|p| Box::new(AdamW::with_groups(group(p, 0.01)).unwrap()))
+    );
+    assert_eq!(
+        steps(&|p| Box::new(Adam::new(p, 0.1).unwrap().weight_decay(0.3).unwrap())),
+        steps(&|p| Box::new(Adam::with_groups(group(p, 0.3)).unwrap()))
+    );
+    assert_eq!(
+        steps(&|p| Box::new(Sgd::new(p.to_vec(), 0.1).unwrap())),
+        steps(&|p| Box::new(Sgd::with_groups(group(p, 0.0)).unwrap()))
+    );
+    assert_ne!(
+        steps(&|p| Box::new(Sgd::new(p, 0.1).unwrap().momentum(0.9).unwrap())),
+        steps(&|p| Box::new(Sgd::new(p, 0.1).unwrap()))
+    );
 }

@@ -27,37 +27,49 @@ fn refused<T>(result: Result<T>, words: &[&str]) {
 fn optimisers() {
     let good = || groups(0.1, 0.01);
     for (value, shown) in [(-0.1, "-0.1"), (NAN, "NaN"), (INF, "inf")] {
-        refused(AdamW::new(groups(value, 0.0)), &["[adamw]", "learning rate", shown, "0 or more"]);
-        refused(Adam::new(groups(value, 0.0)), &["[adam]", "learning rate", shown]);
-        refused(Sgd::new(groups(value, 0.0), 0.0, false), &["[sgd]", "learning rate", shown]);
-        refused(AdamW::new(groups(0.1, value)), &["[adamw]", "weight decay", shown]);
-        refused(Adam::new(groups(0.1, value)), &["[adam]", "weight decay", shown]);
-        refused(Sgd::new(groups(0.1, value), 0.0, false), &["[sgd]", "weight decay", shown]);
-        refused(AdamW::new(good()).unwrap().with_eps(value), &["[adamw]", "eps", shown]);
-        refused(Sgd::new(good(), value, false), &["[sgd]", "momentum", shown, "0 or more"]);
+        refused(
+            AdamW::with_groups(groups(value, 0.0)),
+            &["[adamw]", "learning rate", shown, "0 or more"],
+        );
+        refused(Adam::with_groups(groups(value, 0.0)), &["[adam]", "learning rate", shown]);
+        refused(Sgd::with_groups(groups(value, 0.0)), &["[sgd]", "learning rate", shown]);
+        refused(AdamW::with_groups(groups(0.1, value)), &["[adamw]", "weight decay", shown]);
+        refused(Adam::with_groups(groups(0.1, value)), &["[adam]", "weight decay", shown]);
+        refused(Sgd::with_groups(groups(0.1, value)), &["[sgd]", "weight decay", shown]);
+        refused(AdamW::with_groups(good()).unwrap().eps(value), &["[adamw]", "eps", shown]);
+        refused(
+            Sgd::with_groups(good()).unwrap().momentum(value),
+            &["[sgd]", "momentum", shown, "0 or more"],
+        );
     }
     for (value, shown) in [(1.0, "1"), (-0.1, "-0.1"), (NAN, "NaN"), (INF, "inf")] {
         let range = "at least 0 and below 1";
         refused(
-            Adam::new(good()).unwrap().with_betas(value, 0.9),
+            Adam::with_groups(good()).unwrap().betas(value, 0.9),
             &["[adam]", "beta1", shown, range],
         );
         refused(
-            AdamW::new(good()).unwrap().with_betas(0.9, value),
+            AdamW::with_groups(good()).unwrap().betas(0.9, value),
             &["[adamw]", "beta2", shown, range],
         );
     }
     // Settings are checked also where there are no groups.
-    refused(AdamW::new(vec![]).unwrap().with_betas(1.0, 0.9), &["beta1"]);
-    refused(Sgd::new(good(), 0.0, true), &["[sgd]", "Nesterov", "momentum above 0"]);
-    let nesterov = Sgd::new(good(), 0.9, true).unwrap();
-    refused(nesterov.with_dampening(0.5), &["[sgd]", "Nesterov", "no dampening", "0.5"]);
+    refused(AdamW::with_groups(vec![]).unwrap().betas(1.0, 0.9), &["beta1"]);
+    refused(
+        Sgd::with_groups(good()).unwrap().nesterov(),
+        &["[sgd]", "Nesterov", "momentum above 0"],
+    );
+    let nesterov = Sgd::with_groups(good()).unwrap().momentum(0.9).unwrap().nesterov().unwrap();
+    refused(nesterov.dampening(0.5), &["[sgd]", "Nesterov", "no dampening", "0.5"]);
     for value in [NAN, INF] {
-        refused(Sgd::new(good(), 0.9, false).unwrap().with_dampening(value), &["dampening"]);
+        refused(
+            Sgd::with_groups(good()).unwrap().momentum(0.9).unwrap().dampening(value),
+            &["dampening"],
+        );
     }
     // What stands at the ends of the ranges is taken, as PyTorch takes it.
-    AdamW::new(groups(0.0, 0.0)).unwrap().with_betas(0.0, 0.0).unwrap().with_eps(0.0).unwrap();
-    Sgd::new(groups(0.0, 0.0), 0.0, false).unwrap().with_dampening(1.0).unwrap();
+    AdamW::with_groups(groups(0.0, 0.0)).unwrap().betas(0.0, 0.0).unwrap().eps(0.0).unwrap();
+    Sgd::with_groups(groups(0.0, 0.0)).unwrap().dampening(1.0).unwrap();
 }
 
 /// What is changed later is checked by the next step, before any parameter is touched.
@@ -67,22 +79,24 @@ fn settings_that_are_changed_later() {
     let w = good[0].params[0].clone();
     let grads: Gradients = w.var().square().unwrap().sum_all().unwrap().backward().unwrap();
     let optimizers: [Box<dyn Optimizer>; 3] = [
-        Box::new(AdamW::new(good.clone()).unwrap()),
-        Box::new(Adam::new(good.clone()).unwrap()),
-        Box::new(Sgd::new(good.clone(), 0.9, true).unwrap()),
+        Box::new(AdamW::with_groups(good.clone()).unwrap()),
+        Box::new(Adam::with_groups(good.clone()).unwrap()),
+        Box::new(
+            Sgd::with_groups(good.clone()).unwrap().momentum(0.9).unwrap().nesterov().unwrap(),
+        ),
     ];
     for mut optimizer in optimizers {
         for factor in [NAN, -1.0, INF] {
-            refused(optimizer.step(&grads, factor, None), &["learning rate", "0 or more"]);
+            refused(optimizer.step_scaled(&grads, factor, None), &["learning rate", "0 or more"]);
         }
         // The second group is wrong, and the first is not stepped.
         optimizer.groups_mut().push(groups(NAN, 0.0).remove(0));
-        refused(optimizer.step(&grads, 1.0, None), &["learning rate", "NaN"]);
+        refused(optimizer.step(&grads), &["learning rate", "NaN"]);
         optimizer.groups_mut()[1] = good[0].clone();
-        refused(optimizer.step(&grads, 1.0, None), &["w is in the groups twice"]);
+        refused(optimizer.step(&grads), &["w is in the groups twice"]);
         optimizer.groups_mut().truncate(1);
         optimizer.groups_mut()[0].weight_decay = -1.0;
-        refused(optimizer.step(&grads, 1.0, None), &["weight decay", "-1"]);
+        refused(optimizer.step(&grads), &["weight decay", "-1"]);
         assert_eq!((optimizer.steps(), w.tensor().to_f64_vec()), (0, vec![1.0, 1.0]));
     }
 }
@@ -206,6 +220,11 @@ fn schedules() {
         let waves = Schedule { kind: ScheduleKind::Cosine { cycles }, warmup: 0, total: 9 };
         refused(waves.check(), &["number of cycles"]);
     }
+    for gamma in [-0.1, NAN, INF] {
+        refused(Schedule::exponential(0, gamma), &["[schedule] gamma is"]);
+        refused(Schedule::step(0, 2, gamma), &["[schedule] gamma is"]);
+    }
+    refused(Schedule::step(0, 0, 0.5), &["every 0 steps"]);
     for good in [Schedule::constant(0), Schedule::linear(3, 2), Schedule::cosine(0, 10)] {
         good.check().unwrap();
     }

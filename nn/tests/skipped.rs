@@ -1,5 +1,5 @@
-//! Steps that loss scaling skips count for no parameter, whenever it joins, leaves and comes back; nor after a resumed
-//! run. And parameters are told apart by themselves, not by their names.
+//! Steps that loss scaling skips count for no parameter, whenever it joins, leaves and comes back;
+//! nor after a resumed run. And parameters are told apart by themselves, not by their names.
 
 #[path = "../../tensor/tests/common/mod.rs"]
 mod adapter;
@@ -14,10 +14,12 @@ use gradus_tensor::{DType, Device, RngKey, Tensor};
 type Make = fn(Vec<ParamGroup>) -> Box<dyn Optimizer>;
 
 const OPTIMIZERS: [(&str, Make); 4] = [
-    ("adamw", |g| Box::new(AdamW::new(g).unwrap())),
-    ("adam", |g| Box::new(Adam::new(g).unwrap())),
-    ("momentum", |g| Box::new(Sgd::new(g, 0.9, false).unwrap())),
-    ("nesterov", |g| Box::new(Sgd::new(g, 0.9, true).unwrap())),
+    ("adamw", |g| Box::new(AdamW::with_groups(g).unwrap())),
+    ("adam", |g| Box::new(Adam::with_groups(g).unwrap())),
+    ("momentum", |g| Box::new(Sgd::with_groups(g).unwrap().momentum(0.9).unwrap())),
+    ("nesterov", |g| {
+        Box::new(Sgd::with_groups(g).unwrap().momentum(0.9).unwrap().nesterov().unwrap())
+    }),
 ];
 
 /// Two parameters, an optimiser of both, and perhaps a scaler.
@@ -46,12 +48,12 @@ impl Run {
         let loss = squares.unwrap().add(&self.b.var()).unwrap().sum_all().unwrap();
         let loss = loss.mul_scalar(if overflows { f64::INFINITY } else { 1.0 }).unwrap();
         let Some(scaler) = &mut self.scaler else {
-            return self.optimizer.step(&loss.backward().unwrap(), 1.0, None).unwrap();
+            return self.optimizer.step(&loss.backward().unwrap()).unwrap();
         };
         let grads = scaler.backward(&loss).unwrap();
         let parameters = [self.a.clone(), self.b.clone()];
         let clip = scaler.clip_grad_norm(&grads, &parameters, f64::INFINITY).unwrap();
-        self.optimizer.step(&grads, 1.0, Some(&clip.scale)).unwrap();
+        self.optimizer.step_scaled(&grads, 1.0, Some(&clip.scale)).unwrap();
     }
 
     fn values(&self) -> [f64; 2] {
@@ -78,7 +80,8 @@ fn patterns() -> Vec<Vec<(bool, bool)>> {
         (0..12).map(|i| (key.word(i).is_multiple_of(3), key.word(100 + i) % 5 < 3)).collect()
     };
     let mut patterns: Vec<Vec<(bool, bool)>> = (0..12).map(random).collect();
-    // Three skipped, then b thaws; b is away while steps are skipped; b takes part in skipped ones alone.
+    // Three skipped, then b thaws; b is away while steps are skipped; b takes part in skipped ones
+    // alone.
     patterns.push((0..12).map(|i| (i < 3, i >= 4)).collect());
     patterns.push((0..12).map(|i| ((4..7).contains(&i), !(3..8).contains(&i))).collect());
     patterns.push((0..12).map(|i| (i % 4 == 1, i % 4 == 1 || i > 7)).collect());
@@ -156,8 +159,8 @@ fn a_resumed_run_knows_who_was_skipped() {
     }
 }
 
-/// A state that was saved without them: all parameters took part in every step, and the scaler knows how many
-/// were skipped.
+/// A state that was saved without them: all parameters took part in every step, and the scaler
+/// knows how many were skipped.
 #[test]
 fn a_state_without_skipped_steps_is_read() {
     let pattern: Vec<(bool, bool)> = (0..8).map(|i| (i == 0 || i == 2 || i == 6, true)).collect();
@@ -218,10 +221,10 @@ fn two_stores_in_one_optimizer() {
         let mut both = optimizer(group(&[&p, &q]));
         let (mut one, mut other) = (optimizer(group(&[&p2])), optimizer(group(&[&q2])));
         for _ in 0..4 {
-            both.step(&gradients(&p, &q), 1.0, None).unwrap();
+            both.step(&gradients(&p, &q)).unwrap();
             let grads = gradients(&p2, &q2);
-            one.step(&grads, 1.0, None).unwrap();
-            other.step(&grads, 1.0, None).unwrap();
+            one.step(&grads).unwrap();
+            other.step(&grads).unwrap();
         }
         assert_eq!(p.tensor().to_f64_vec(), p2.tensor().to_f64_vec(), "{name}");
         assert_eq!(q.tensor().to_f64_vec(), q2.tensor().to_f64_vec(), "{name}");
@@ -243,13 +246,13 @@ fn state_does_not_pass_to_a_namesake() {
     let (p, q, fresh) = (parameter(), parameter(), parameter());
     let group =
         |p: &Parameter| vec![ParamGroup { params: vec![p.clone()], lr: 0.1, weight_decay: 0.0 }];
-    let mut optimizer = AdamW::new(group(&p)).unwrap();
-    (0..5).for_each(|_| optimizer.step(&gradients(&p), 1.0, None).unwrap());
+    let mut optimizer = AdamW::with_groups(group(&p)).unwrap();
+    (0..5).for_each(|_| optimizer.step(&gradients(&p)).unwrap());
     optimizer.groups_mut()[0].params = vec![q.clone()];
-    let mut new = AdamW::new(group(&fresh)).unwrap();
+    let mut new = AdamW::with_groups(group(&fresh)).unwrap();
     for _ in 0..2 {
-        optimizer.step(&gradients(&q), 1.0, None).unwrap();
-        new.step(&gradients(&fresh), 1.0, None).unwrap();
+        optimizer.step(&gradients(&q)).unwrap();
+        new.step(&gradients(&fresh)).unwrap();
         assert_eq!(q.tensor().to_f64_vec(), fresh.tensor().to_f64_vec());
     }
 }

@@ -31,6 +31,15 @@ impl DType {
         }
     }
 
+    /// Whether an element can have this value, but for the rounding of floats.
+    pub fn holds(self, value: f64) -> bool {
+        match self {
+            DType::U32 => value.fract() == 0.0 && (0.0..=u32::MAX as f64).contains(&value),
+            DType::U8 => value.fract() == 0.0 && (0.0..=u8::MAX as f64).contains(&value),
+            DType::F32 | DType::F64 | DType::F16 | DType::BF16 => true,
+        }
+    }
+
     /// Whether the type is a floating-point one (and so can have a gradient).
     pub fn is_float(self) -> bool {
         matches!(self, DType::F32 | DType::F64 | DType::F16 | DType::BF16)

@@ -3,6 +3,9 @@
 pub use crate::sizes::{checked_numel, row_major};
 use crate::{Result, bail, sizes};
 
+/// A size that [`reshape`](crate::Tensor::reshape) infers from the others.
+pub const INFER: usize = usize::MAX;
+
 /// Shape, strides (in elements) and offset of a view into a storage.
 ///
 /// Element `[i0, i1, …]` lies at `offset + i0·strides[0] + i1·strides[1] + …`. A stride of 0

@@ -100,6 +100,15 @@ impl Tensor {
         Ok(out.into_tensor(shape))
     }
 
+    /// A tensor of `shape` from values in row-major order, on `device`.
+    pub fn from_slice_on<T: Element>(
+        values: &[T],
+        shape: &[usize],
+        device: Device,
+    ) -> Result<Self> {
+        Self::from_slice(values, shape)?.to_device(device)
+    }
+
     /// A scalar (no dimensions) of the value's type.
     pub fn scalar<T: Element>(value: T) -> Self {
         let mut out = Output::<T>::new("scalar", &[]).expect("four bytes can be had");
@@ -147,6 +156,17 @@ impl Tensor {
     /// Ones of this tensor's shape and dtype, on its device.
     pub fn ones_like(&self) -> Result<Self> {
         Self::full_on(self.shape(), 1.0, self.dtype, self.device())
+    }
+
+    /// A scalar of this tensor's dtype, on its device.
+    ///
+    /// # Errors
+    /// If the dtype is an integer that does not hold the value.
+    pub fn scalar_like(&self, value: f64) -> Result<Self> {
+        if !self.dtype.holds(value) {
+            bail!("scalar_like", "{} does not hold {value}; convert with to_dtype", self.dtype);
+        }
+        Self::full_on(&[], value, self.dtype, self.device())
     }
 
     /// `start, start + step, …` below `end` (above it for a negative step).

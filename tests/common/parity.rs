@@ -88,12 +88,7 @@ pub fn compare(case: &Case, view: View, device: Device, context: &str) {
 pub fn compare_long(device: Device, seed: u64) {
     eprintln!("seed {seed}");
     let key = RngKey::new(seed);
-    let mut cases: Vec<Case> = Op::all()
-        .into_iter()
-        .flat_map(|op| registry::long_cases(op, key.place(op.name())))
-        .collect();
-    cases.extend(registry::long_derived_cases(key));
-    for (i, case) in cases.iter().enumerate() {
+    for (i, case) in registry::all_long_cases(key).iter().enumerate() {
         let view = VIEWS[key.place("view").step(i as u64).0 as usize % VIEWS.len()];
         compare(case, view, device, &format!(", seed {seed}"));
     }

@@ -76,7 +76,8 @@ impl Var {
         })
     }
 
-    /// See [`Tensor::attention_qkvpacked`]. The gradients of query, key and value are written side by side into one.
+    /// See [`Tensor::attention_qkvpacked`]. The gradients of query, key and value are written side
+    /// by side into one.
     pub fn attention_qkvpacked(&self, offsets: &Tensor, options: &Attention) -> Result<Var> {
         let qkv = &self.lowered()?;
         let (y, lse) = qkv.tensor().attention_qkvpacked(offsets, options)?;

@@ -1,37 +1,37 @@
 //! Functions of two elements, and `where`. Gradients of broadcast operands are summed back.
 
 use gradus_tensor::ops::binary::BinaryOp;
-use gradus_tensor::{Result, Tensor};
+use gradus_tensor::{Operand, Result, Tensor};
 
 use super::unary::kept;
 use crate::op::Op;
 use crate::var::Var;
 
-/// The gradient of one operand of a maximum or a minimum: nothing where it `loses` (u8), half where both are
-/// equal. A NaN neither loses nor is equal.
+/// The gradient of one operand of a maximum or a minimum: nothing where it `loses` (u8), half where
+/// both are equal. A NaN neither loses nor is equal.
 fn won(g: &Var, loses: &Tensor, a: &Var, b: &Var) -> Result<Var> {
     let g = g.mul_scalar(0.5)?.where_(&a.tensor().eq(b.tensor())?, g)?;
     Var::constant(zero_of(&g)?).where_(loses, &g)
 }
 
-/// The gradient of the base of aᵇ: g·b·a^(b−1), and 0 where b is 0, whatever the others are.
+/// The gradient of the base of aᵇ: g·b·a^(b−1), and 0 where b is 0, for every a and g.
 fn base_gradient(g: &Var, a: &Var, b: &Var) -> Result<Var> {
     let grad = g.mul(&b.mul(&a.pow(&b.add_scalar(-1.0)?)?)?)?;
-    kept(&grad, &b.tensor().ne(&zero_of(b)?)?)
+    kept(&grad, &b.ne(0.0)?)
 }
 
 /// The slope of aᵇ in the exponent: aᵇ·ln a, and 0 where a is 0 and b is not negative.
 fn exponent_slope(a: &Var, b: &Var) -> Result<Var> {
-    let flat = a.tensor().eq(&zero_of(a)?)?.mul(&b.tensor().ge(&zero_of(b)?)?)?;
+    let flat = a.eq(0.0)?.mul(&b.ge(0.0)?)?;
     let nothing = Var::constant(zero_of(a)?);
-    let one = Var::constant(Tensor::full_on(&[], 1.0, a.dtype(), a.device())?);
+    let one = Var::constant(a.tensor().scalar_like(1.0)?);
     let slope = a.pow(b)?.mul(&one.where_(&flat, a)?.log()?)?;
     nothing.where_(&flat, &slope)
 }
 
 /// 0, in the dtype and on the device of `x`.
 fn zero_of(x: &Var) -> Result<Tensor> {
-    Tensor::zeros_on(&[], x.dtype(), x.device())
+    x.tensor().scalar_like(0.0)
 }
 
 /// Both operands; under autocast, in f32 where they differ.
@@ -100,20 +100,45 @@ impl Var {
     }
 }
 
-/// `&a + &b` and so on, returning `Result<Var>`: `(&a * &b)?`.
-macro_rules! operators {
-    ($($trait:ident $method:ident $name:ident;)*) => {$(
-        impl std::ops::$trait<&Var> for &Var {
-            type Output = Result<Var>;
-            fn $method(self, other: &Var) -> Result<Var> {
-                Var::$name(self, other)
-            }
-        }
-    )*};
+/// `condition` (u8) chooses: `a` where it is not 0, else `b`; all broadcast. As `torch.where`.
+pub fn where_(condition: &Tensor, a: &Var, b: &Var) -> Result<Var> {
+    a.where_(condition, b)
 }
-operators! {
-    Add add add;
-    Sub sub sub;
-    Mul mul mul;
-    Div div div;
+
+gradus_tensor::impl_operators!(Var);
+
+impl Var {
+    /// `self op number`.
+    fn with_number(&self, op: BinaryOp, number: f64) -> Result<Var> {
+        match op {
+            BinaryOp::Add => self.add_scalar(number),
+            BinaryOp::Sub => self.add_scalar(-number),
+            BinaryOp::Mul => self.mul_scalar(number),
+            _ => self.binary(op, &Var::constant(self.tensor().scalar_like(number)?)),
+        }
+    }
+
+    /// `number op self`.
+    fn number_with(&self, number: f64, op: BinaryOp) -> Result<Var> {
+        Var::constant(self.tensor().scalar_like(number)?).binary(op, self)
+    }
+}
+
+macro_rules! comparisons {
+    ($($name:ident)*) => {
+        /// Comparisons with a variable's value or a number: masks (u8), without a gradient.
+        impl Var {$(
+            #[doc = concat!("See [`Tensor::", stringify!($name), "`](gradus_tensor::Tensor::", stringify!($name), ").")]
+            pub fn $name<'a>(&self, other: impl Into<Operand<'a>>) -> Result<Tensor> {
+                self.tensor().$name(other)
+            }
+        )*}
+    };
+}
+comparisons! { eq ne lt le gt ge }
+
+impl<'a> From<&'a Var> for Operand<'a> {
+    fn from(var: &'a Var) -> Self {
+        Operand::Tensor(var.tensor())
+    }
 }

@@ -8,7 +8,8 @@ use crate::checkpoint::checkpoint;
 use crate::op::Op;
 use crate::var::Var;
 
-/// Every row's class, 0 where it is ignored; whether it counts (u8); and the weight with which it does.
+/// Every row's class, 0 where it is ignored; whether it counts (u8); and the weight with which it
+/// does.
 fn weighed(
     targets: &Tensor,
     options: &CrossEntropy,
@@ -81,11 +82,11 @@ impl Var {
         })
     }
 
-    /// The cross-entropy of the logits `x·Wᵀ + b` (`self` `[n, in]`, `w` `[classes, in]`, `b` `[classes]`)
-    /// against `targets` (u32 `[n]`), as [`linear`](Var::linear) and then
-    /// [`cross_entropy`](Var::cross_entropy), without ever holding all logits: `rows` of them at a time are
-    /// computed, and computed again in backward ([`checkpoint`]). For the masked-LM head, whose
-    /// logits over 30,522 words would be the largest tensor of all.
+    /// The cross-entropy of the logits `x·Wᵀ + b` (`self` `[n, in]`, `w` `[classes, in]`, `b`
+    /// `[classes]`) against `targets` (u32 `[n]`), as [`linear`](Var::linear) and then
+    /// [`cross_entropy`](Var::cross_entropy), without ever holding all logits: `rows` of them at a
+    /// time are computed, and computed again in backward ([`checkpoint`]). For the masked-LM head,
+    /// whose logits over 30,522 words would be the largest tensor of all.
     ///
     /// # Errors
     /// If `rows` is 0; those of the two operations.

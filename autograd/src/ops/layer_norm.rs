@@ -74,8 +74,9 @@ impl Var {
         y.lowered()
     }
 
-    /// See [`Tensor::dropout_add_layer_norm`](gradus_tensor::Tensor::dropout_add_layer_norm): layer norm of
-    /// `dropout(self) + residual`. Fused, forward and backward: keeps the sum, not its operands.
+    /// See [`Tensor::dropout_add_layer_norm`](gradus_tensor::Tensor::dropout_add_layer_norm): layer
+    /// norm of `dropout(self) + residual`. Fused, forward and backward: keeps the sum, not its
+    /// operands.
     pub fn dropout_add_layer_norm(
         &self,
         residual: &Var,

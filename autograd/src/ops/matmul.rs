@@ -57,8 +57,9 @@ impl Var {
 }
 
 impl Var {
-    /// See [`Tensor::linear_cat`](gradus_tensor::Tensor::linear_cat): with G the gradient, dx = G·[W₁; W₂; …]
-    /// in one product, dWᵢ = rows of Gᵀ·x and dbᵢ = parts of ΣG, views of one tensor where all are wanted.
+    /// See [`Tensor::linear_cat`](gradus_tensor::Tensor::linear_cat): with G the gradient, dx =
+    /// G·[W₁; W₂; …] in one product, dWᵢ = rows of Gᵀ·x and dbᵢ = parts of ΣG, views of one tensor
+    /// where all are wanted.
     pub fn linear_cat(&self, weights: &[&Var], biases: &[&Var]) -> Result<Var> {
         let inputs = [&[self], weights, biases].concat();
         let of = |vars: &[&Var]| vars.iter().map(|v| v.tensor().clone()).collect::<Vec<_>>();
@@ -104,10 +105,10 @@ fn refs(tensors: &[Tensor]) -> Vec<&Tensor> {
     tensors.iter().collect()
 }
 
-/// The gradients of the weights of `layers` side by side (inputs 1 to `layers`) and of their biases, if they have any
-/// (the inputs after them), from the gradient G `[rows, Σout]` and the input `[rows, in]`. They have the parameters'
-/// dtype: under autocast the sums in f32, not rounded. Made together where all are wanted, each for itself where some
-/// are not.
+/// The gradients of the weights of `layers` side by side (inputs 1 to `layers`) and of their
+/// biases, if they have any (the inputs after them), from the gradient G `[rows, Σout]` and the
+/// input `[rows, in]`. They have the parameters' dtype: under autocast the sums in f32, not
+/// rounded. Made together where all are wanted, each for itself where some are not.
 fn parameter_gradients(
     c: &Context,
     layers: usize,

@@ -8,6 +8,7 @@ pub mod attention;
 pub mod binary;
 pub mod concat;
 pub mod cross_entropy;
+pub mod derived;
 pub mod dropout;
 pub mod index;
 pub mod layer_norm;

@@ -50,8 +50,8 @@ impl Var {
         })
     }
 
-    /// See [`Tensor::prod`]. Computed as a tree of products of halves, so that its gradient is exact
-    /// where elements are 0; the value may differ from the tensor's in the last place.
+    /// See [`Tensor::prod`]. Computed as a tree of products of halves, so that its gradient is
+    /// exact where elements are 0; the value may differ from the tensor's in the last place.
     pub fn prod(&self, dims: &[isize], keepdim: bool) -> Result<Var> {
         let from = &self.raised()?;
         let y = from.tensor().prod(dims, keepdim)?;

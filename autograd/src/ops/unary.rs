@@ -33,11 +33,10 @@ fn nothing(g: &Var, shape: &[usize]) -> Result<Var> {
 
 /// 1 where x lies between the limits of `clamp`, else 0. An infinite limit is none.
 fn between(x: &Tensor, min: f64, max: f64) -> Result<Tensor> {
-    let limit = |value: f64| Tensor::full_on(&[], value, x.dtype(), x.device());
     match (min > f64::NEG_INFINITY, max < f64::INFINITY) {
-        (true, true) => x.gt(&limit(min)?)?.mul(&x.lt(&limit(max)?)?),
-        (true, false) => x.gt(&limit(min)?),
-        (false, true) => x.lt(&limit(max)?),
+        (true, true) => x.gt(min)?.mul(&x.lt(max)?),
+        (true, false) => x.gt(min),
+        (false, true) => x.lt(max),
         (false, false) => x.eq(x),
     }
 }
@@ -86,8 +85,7 @@ fn derivative(op: UnaryOp, c: &Context) -> Result<Var> {
         }
         // PyTorch's choices: no slope at 0, and that of the inside at NaN.
         Relu => {
-            let x = x().tensor();
-            let off = x.le(&Tensor::zeros_on(&[], x.dtype(), x.device())?)?;
+            let off = x().le(0.0)?;
             nothing(g, &[])?.where_(&off, g)
         }
         Silu => {
@@ -150,7 +148,8 @@ impl Var {
         self.unary(UnaryOp::Powf(e))
     }
 
-    /// x limited to `[min, max]` (use infinities for one-sided limits). There is no slope at the limits.
+    /// x limited to `[min, max]` (use infinities for one-sided limits). There is no slope at the
+    /// limits.
     ///
     /// # Errors
     /// If the limits are no range.

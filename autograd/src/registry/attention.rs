@@ -7,8 +7,8 @@ use super::{Case, Gen};
 use crate::op::Op;
 use crate::ops::attention::{attention_composed, attention_qkvpacked_composed};
 
-/// Sequences, heads and dropout: the tokens, the heads, the size of one, the offsets, and the options with
-/// their description.
+/// Sequences, heads and dropout: the tokens, the heads, the size of one, the offsets, and the
+/// options with their description.
 struct Setting {
     tokens: usize,
     hidden: usize,

@@ -1,12 +1,108 @@
 //! Inputs for the methods of `Var` that are composed of other operations, and for checkpointing.
 
-use gradus_tensor::Tensor;
 use gradus_tensor::ops::cross_entropy::{CrossEntropy, Reduction};
+use gradus_tensor::{Result, Tensor};
 
 use super::{Case, Gen};
 use crate::checkpoint::checkpoint as run_again;
 use crate::op::Op;
 use crate::var::Var;
+
+/// A function of one element, by name.
+type Function = (&'static str, fn(&Var) -> Result<Var>);
+
+/// Functions of one element, each with a kink at 0 or none.
+fn functions(g: &Gen) -> Vec<Case> {
+    const FUNCTIONS: [Function; 6] = [
+        ("expm1", Var::expm1),
+        ("exp2", Var::exp2),
+        ("leaky_relu", |x| x.leaky_relu(0.1)),
+        ("elu", |x| x.elu(0.7)),
+        ("softsign", Var::softsign),
+        ("quick_gelu", Var::quick_gelu),
+    ];
+    let mut cases = Vec::new();
+    for shape in g.shapes(0) {
+        for (name, f) in FUNCTIONS {
+            // expm1 has another form beyond ±½.
+            let x = g.away_from(&shape, &[-0.5, 0.0, 0.5]);
+            let op = Op::Unary(gradus_tensor::ops::unary::UnaryOp::Exp);
+            cases.push(Case::new(op, name, vec![x], move |v| f(&v[0])));
+        }
+        let positive = g.uniform(&shape, 0.1, 3.0);
+        let op = Op::Unary(gradus_tensor::ops::unary::UnaryOp::Log);
+        cases.push(Case::new(op, "log2", vec![positive], |v| v[0].log2()));
+    }
+    cases
+}
+
+fn norms_and_sums(g: &Gen) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for shape in g.shapes(1) {
+        let (rank, dims, dim, keepdim) =
+            (shape.len(), g.dims(shape.len()), g.dim(shape.len()), g.below(2) == 0);
+        let distinct_sizes = g.away_from(&shape, &[0.0]);
+        for p in [1.0, 2.0, 3.5] {
+            let dims = dims.clone();
+            let case = Case::new(Op::Sum, format!("norm {p}"), vec![distinct_sizes.clone()], {
+                move |v| v[0].norm(p, &dims, keepdim)
+            });
+            cases.push(case);
+        }
+        let several = (0..rank).all(|d| shape[d] > 1);
+        if several {
+            let (dims, at) = (dims.clone(), g.distinct(&shape));
+            cases.push(Case::new(Op::Var, "std", vec![at], move |v| v[0].std(&dims, keepdim, 1)));
+        }
+        cases.push(Case::new(Op::Cat, "cumsum", vec![g.any(&shape)], move |v| v[0].cumsum(dim)));
+        if shape[dim.rem_euclid(rank as isize) as usize] > 0 {
+            let x = || vec![g.distinct(&shape)];
+            cases.push(Case::new(Op::Gather, "max_with_index", x(), move |v| {
+                Ok(v[0].max_with_index(dim, keepdim)?.0)
+            }));
+            cases.push(Case::new(Op::Gather, "min_with_index", x(), move |v| {
+                Ok(v[0].min_with_index(dim, keepdim)?.0)
+            }));
+        }
+    }
+    cases
+}
+
+fn masked(g: &Gen) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for shape in g.shapes(2) {
+        let diagonal = g.below(7) as isize - 3;
+        let x = || vec![g.any(&shape)];
+        cases.push(Case::new(Op::Where, format!("tril {diagonal}"), x(), move |v| {
+            v[0].tril(diagonal)
+        }));
+        cases.push(Case::new(Op::Where, format!("triu {diagonal}"), x(), move |v| {
+            v[0].triu(diagonal)
+        }));
+        let mask = g.mask(&shape[1..]);
+        cases.push(Case::new(Op::Where, "masked_fill", x(), move |v| {
+            v[0].masked_fill(&mask.to_device(v[0].device())?, 0.25)
+        }));
+        let (rows, columns) = (shape[0], shape[1]);
+        let (row, column) = (g.below(rows + 1), g.below(columns + 1));
+        cases.push(Case::new(Op::Narrow, format!("i ({row}.., ..{column})"), x(), move |v| {
+            v[0].i((row.., ..column))
+        }));
+    }
+    for (rows, n) in [(3, 4), (1, 1), (2, 5)] {
+        // In each row the places are different.
+        let places: Vec<u32> = (0..rows)
+            .flat_map(|_| g.key().permutation(n + 2).into_iter().take(n))
+            .map(|i| i as u32)
+            .collect();
+        let index = Tensor::from_slice(&places, &[rows, n]).expect("as many places as elements");
+        let inputs = vec![g.any(&[rows, n + 2]), g.any(&[rows, n])];
+        cases.push(Case::new(Op::ScatterAdd, "scatter", inputs, move |v| {
+            v[0].scatter(1, &index.to_device(v[0].device())?, &v[1])
+        }));
+    }
+    cases
+}
 
 pub(super) fn checkpoint(g: &Gen) -> Vec<Case> {
     let case = |shape: Vec<usize>| {
@@ -21,7 +117,9 @@ pub(super) fn checkpoint(g: &Gen) -> Vec<Case> {
 }
 
 pub(super) fn cases(g: &Gen) -> Vec<Case> {
-    let mut cases = Vec::new();
+    let mut cases = functions(g);
+    cases.extend(norms_and_sums(g));
+    cases.extend(masked(g));
     for shape in g.shapes(1) {
         let rank = shape.len();
         let (dim, other) = (g.dim(rank), g.dim(rank));
@@ -29,7 +127,7 @@ pub(super) fn cases(g: &Gen) -> Vec<Case> {
         let x = || vec![g.any(&shape)];
         let all = |pieces: Vec<Var>| {
             // Each piece times its number, so that none can be taken for another.
-            let sums: gradus_tensor::Result<Vec<Var>> = (1..)
+            let sums: Result<Vec<Var>> = (1..)
                 .zip(&pieces)
                 .map(|(i, piece)| piece.sum_all()?.mul_scalar(i as f64))
                 .collect();

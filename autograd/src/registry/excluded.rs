@@ -1,6 +1,6 @@
 //! The methods of `Tensor` that have no gradient.
 
-/// Public functions of `Tensor` that no variable has, each with the reason. In-place operations
+/// Public functions of `Tensor` that have no rule, each with the reason. In-place operations
 /// (`add_`) and the kernels of backward rules (`softmax_backward`) need no entry.
 pub const NOT_DIFFERENTIABLE: &[(&str, &str)] = &[
     ("linear_low", "rounds the weight: for inference"),
@@ -18,6 +18,15 @@ pub const NOT_DIFFERENTIABLE: &[(&str, &str)] = &[
     ("ge", "gives a mask"),
     ("compare", "gives a mask"),
     ("is_not_finite", "gives a mask"),
+    ("isnan", "gives a mask"),
+    ("isinf", "gives a mask"),
+    ("logical_not", "gives a mask"),
+    ("logical_and", "gives a mask"),
+    ("logical_or", "gives a mask"),
+    ("logical_xor", "gives a mask"),
+    ("any", "gives a mask"),
+    ("all", "gives a mask"),
+    ("one_hot", "gives a mask"),
     ("bernoulli_mask", "makes a mask"),
     ("bernoulli_mask_on", "makes a mask"),
     ("attention_dropout_mask", "makes a mask"),

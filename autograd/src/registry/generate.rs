@@ -15,8 +15,8 @@ enum Extent {
     Large,
 }
 
-/// Odd sizes around those in which kernels work: a vector, a subgroup, a tile, a workgroup of 64, of 256,
-/// and several of them.
+/// Odd sizes around those in which kernels work: a vector, a subgroup, a tile, a workgroup of 64,
+/// of 256, and several of them.
 const LONG: [usize; 14] = [7, 16, 17, 31, 33, 63, 65, 127, 129, 255, 257, 300, 513, 1031];
 
 /// A source of random inputs: every call draws from the next stream of the key.

@@ -83,8 +83,8 @@ pub fn cases(op: Op, key: RngKey) -> Vec<Case> {
     generate(op, &Gen::small(key))
 }
 
-/// As [`cases`], but in most shapes one dimension is longer: odd sizes around those in which kernels work, up
-/// to several workgroups of 256.
+/// As [`cases`], but in most shapes one dimension is longer: odd sizes around those in which
+/// kernels work, up to several workgroups of 256.
 pub fn long_cases(op: Op, key: RngKey) -> Vec<Case> {
     generate(op, &Gen::long(key))
 }
@@ -102,6 +102,39 @@ pub fn derived_cases(key: RngKey) -> Vec<Case> {
 /// The same, as [`long_cases`].
 pub fn long_derived_cases(key: RngKey) -> Vec<Case> {
     derived::cases(&Gen::long(key))
+}
+
+/// The [`cases`] of every operation and the [`derived_cases`], or of those that the environment
+/// variable `GRADUS_OP` names, as in `GRADUS_OP=gelu,softsign`.
+///
+/// # Panics
+/// If no operation has a name that `GRADUS_OP` gives.
+pub fn all_cases(key: RngKey) -> Vec<Case> {
+    chosen(of_every_op(cases, key).chain(derived_cases(key)).collect())
+}
+
+/// The [`long_cases`] and [`long_derived_cases`], chosen as [`all_cases`].
+///
+/// # Panics
+/// As [`all_cases`].
+pub fn all_long_cases(key: RngKey) -> Vec<Case> {
+    chosen(of_every_op(long_cases, key).chain(long_derived_cases(key)).collect())
+}
+
+fn of_every_op(of: fn(Op, RngKey) -> Vec<Case>, key: RngKey) -> impl Iterator<Item = Case> {
+    Op::all().into_iter().flat_map(move |op| of(op, key.place(op.name())))
+}
+
+fn chosen(cases: Vec<Case>) -> Vec<Case> {
+    let Ok(names) = std::env::var("GRADUS_OP") else { return cases };
+    let words = |case: &Case, name: &str| {
+        case.label.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name)
+    };
+    for name in names.split(',') {
+        let known = cases.iter().any(|case| words(case, name));
+        assert!(known, "GRADUS_OP names {name}, which is no operation; see book/operations.md");
+    }
+    cases.into_iter().filter(|case| names.split(',').any(|name| words(case, name))).collect()
 }
 
 fn generate(op: Op, g: &Gen) -> Vec<Case> {

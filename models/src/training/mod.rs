@@ -221,9 +221,9 @@ impl<T: Task> Trainer<T> {
             recipe.weight_decay,
         );
         let optimizer: Box<dyn Optimizer + Send> = match recipe.optimizer {
-            OptimizerKind::AdamW => Box::new(AdamW::new(groups)?),
-            OptimizerKind::Adam => Box::new(Adam::new(groups)?),
-            OptimizerKind::Sgd => Box::new(Sgd::new(groups, 0.9, false)?),
+            OptimizerKind::AdamW => Box::new(AdamW::with_groups(groups)?),
+            OptimizerKind::Adam => Box::new(Adam::with_groups(groups)?),
+            OptimizerKind::Sgd => Box::new(Sgd::with_groups(groups)?.momentum(0.9)?),
         };
         let device = store.device();
         recipe.precision.check(device)?;
@@ -356,7 +356,7 @@ impl<T: Task> Trainer<T> {
         let scaled = self.scaler.is_some();
         let scale = (self.recipe.clip_norm > 0.0 || scaled).then_some(&clip.scale);
         let factor = self.schedule.factor(self.step);
-        self.optimizer.step(&grads, factor, scale)?;
+        self.optimizer.step_scaled(&grads, factor, scale)?;
         self.step += 1;
         Ok(Step {
             step: self.step,

@@ -1,4 +1,5 @@
-//! Activation functions, under the names that Hugging Face's `config.json` gives them (`hidden_act`).
+//! Activation functions, under the names that Hugging Face's `config.json` gives them
+//! (`hidden_act`).
 
 use gradus_autograd::Var;
 use gradus_tensor::Result;

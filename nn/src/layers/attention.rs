@@ -30,7 +30,8 @@ impl SelfAttention {
     /// The block at `path` (in BERT `encoder.layer.<i>.attention`).
     ///
     /// # Errors
-    /// If the number of heads does not divide the hidden size, or a dropout or ε is out of its range.
+    /// If the number of heads does not divide the hidden size, or a dropout or ε is out of its
+    /// range.
     pub fn new(path: &Path, config: &EncoderConfig) -> Result<Self> {
         let h = config.hidden;
         if config.heads == 0 || h == 0 || !h.is_multiple_of(config.heads) {
@@ -54,8 +55,9 @@ impl SelfAttention {
         })
     }
 
-    /// The attention probabilities of one sequence: `x` `[tokens, hidden]` → `[heads, tokens, tokens]`, row by row what
-    /// a token attends to, each row summing to 1. For looking at; [`SelfAttention::forward`] never stores them.
+    /// The attention probabilities of one sequence: `x` `[tokens, hidden]` → `[heads, tokens,
+    /// tokens]`, row by row what a token attends to, each row summing to 1. For looking at;
+    /// [`SelfAttention::forward`] never stores them.
     ///
     /// # Errors
     /// If `x` has another width than the block.
@@ -91,7 +93,8 @@ mod tests {
     use super::*;
     use crate::Store;
 
-    /// The probabilities times the values, the rest written out, against the fused kernel, at odd sizes.
+    /// The probabilities times the values, the rest written out, against the fused kernel, at odd
+    /// sizes.
     #[test]
     fn probabilities_times_values_are_what_forward_computes() {
         for (tokens, heads, hidden) in [(1, 1, 3), (5, 3, 12), (17, 2, 10)] {

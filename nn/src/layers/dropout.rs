@@ -36,7 +36,8 @@ impl Dropout {
         }
     }
 
-    /// p and the stream of this pass, for an operation that drops out by itself; `None` where nothing is dropped.
+    /// p and the stream of this pass, for an operation that drops out by itself; `None` where
+    /// nothing is dropped.
     pub fn drawn(&self, forward: &Forward) -> Option<(f64, RngKey)> {
         let drops = forward.training && self.p != 0.0;
         drops.then(|| (self.p, forward.key.place(&self.place)))

@@ -45,8 +45,8 @@ impl Default for EncoderConfig {
 /// One layer of BERT's encoder, normalised after each sum (Devlin et al., arXiv:1810.04805):
 /// [`SelfAttention`], then dense, activation, dense, dropout, the residual sum, layer norm.
 ///
-/// Parameters: `attention.*` (see [`SelfAttention`]), `intermediate.dense` `[intermediate, hidden]`,
-/// `output.dense` `[hidden, intermediate]`, `output.LayerNorm`.
+/// Parameters: `attention.*` (see [`SelfAttention`]), `intermediate.dense` `[intermediate,
+/// hidden]`, `output.dense` `[hidden, intermediate]`, `output.LayerNorm`.
 pub struct EncoderLayer {
     attention: SelfAttention,
     intermediate: Linear,
@@ -60,7 +60,8 @@ impl EncoderLayer {
     /// The layer at `path` (in BERT `encoder.layer.<i>`).
     ///
     /// # Errors
-    /// If the number of heads does not divide the hidden size, or a dropout or ε is out of its range.
+    /// If the number of heads does not divide the hidden size, or a dropout or ε is out of its
+    /// range.
     pub fn new(path: &Path, config: &EncoderConfig) -> Result<Self> {
         let (h, between, output) = (config.hidden, config.intermediate, path / "output");
         let init = Init::Normal { std: config.init_std };

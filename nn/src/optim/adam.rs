@@ -1,15 +1,17 @@
 //! Adam and AdamW.
 
+use std::borrow::Borrow;
+
 use gradus_autograd::Gradients;
 use gradus_tensor::ops::optim::AdamWStep;
 use gradus_tensor::{Result, Tensor};
 
 use super::{Optimizer, OptimizerCore, Update};
-use crate::ParamGroup;
+use crate::{ParamGroup, Parameter};
 
 /// Defines an optimiser of the family: they differ in how the weight decays.
 macro_rules! adam {
-    ($(#[$doc:meta])* $name:ident, $op:literal, $decoupled:literal) => {
+    ($(#[$doc:meta])* $name:ident, $op:literal, $decoupled:literal, $weight_decay:literal) => {
         $(#[$doc])*
         pub struct $name {
             core: OptimizerCore,
@@ -18,20 +20,42 @@ macro_rules! adam {
         }
 
         impl $name {
-            /// An optimiser of these groups, with β₁ = 0.9, β₂ = 0.999, ε = 1e-8.
+            /// An optimiser of these parameters at the rate `lr`, with PyTorch's other settings: β₁
+            /// = 0.9, β₂ = 0.999, ε = 1e-8, and the weight decay that the type's page names.
             ///
             /// # Errors
-            /// If a parameter is in the groups twice, or a rate or decay is not a finite number of 0 or more.
-            pub fn new(groups: Vec<ParamGroup>) -> Result<Self> {
+            /// If a parameter is there twice, or the rate is not a finite number of 0 or more.
+            pub fn new(
+                params: impl IntoIterator<Item = impl Borrow<Parameter>>,
+                lr: f64,
+            ) -> Result<Self> {
+                Self::with_groups(vec![ParamGroup::new(params, lr).weight_decay($weight_decay)])
+            }
+
+            /// An optimiser of groups with a rate and a weight decay each.
+            ///
+            /// # Errors
+            /// If a parameter is in the groups twice, or a rate or decay is not a finite number of
+            /// 0 or more.
+            pub fn with_groups(groups: Vec<ParamGroup>) -> Result<Self> {
                 let core = OptimizerCore::new($op, groups, &["exp_avg", "exp_avg_sq"])?;
                 $name { core, betas: (0.9, 0.999), eps: 1e-8 }.checked(1.0)
+            }
+
+            /// With this weight decay in all groups.
+            ///
+            /// # Errors
+            /// If it is not a finite number of 0 or more.
+            pub fn weight_decay(mut self, weight_decay: f64) -> Result<Self> {
+                self.core.groups_mut().iter_mut().for_each(|g| g.weight_decay = weight_decay);
+                self.checked(1.0)
             }
 
             /// With other decays of the moments.
             ///
             /// # Errors
             /// If one is not in 0..1.
-            pub fn with_betas(self, beta1: f64, beta2: f64) -> Result<Self> {
+            pub fn betas(self, beta1: f64, beta2: f64) -> Result<Self> {
                 $name { betas: (beta1, beta2), ..self }.checked(1.0)
             }
 
@@ -39,7 +63,7 @@ macro_rules! adam {
             ///
             /// # Errors
             /// If it is not a finite number of 0 or more.
-            pub fn with_eps(self, eps: f64) -> Result<Self> {
+            pub fn eps(self, eps: f64) -> Result<Self> {
                 $name { eps, ..self }.checked(1.0)
             }
 
@@ -63,7 +87,7 @@ macro_rules! adam {
         }
 
         impl Optimizer for $name {
-            fn step(
+            fn step_scaled(
                 &mut self,
                 grads: &Gradients,
                 lr_factor: f64,
@@ -94,12 +118,13 @@ macro_rules! adam {
 
 adam! {
     /// Adam (Kingma & Ba, arXiv:1412.6980), as `torch.optim.Adam`: weight decay is added to the
-    /// gradient. Formula: [`Tensor::adamw_`]. State: `exp_avg.*`, `exp_avg_sq.*`, `step.*`.
-    Adam, "adam", false
+    /// gradient, 0 unless it is set. Formula: [`Tensor::adamw_`]. State: `exp_avg.*`,
+    /// `exp_avg_sq.*`, `step.*`.
+    Adam, "adam", false, 0.0
 }
 adam! {
     /// AdamW (Loshchilov & Hutter, arXiv:1711.05101), as `torch.optim.AdamW`: weight decay acts on
-    /// the weight itself, at the group's rate. Formula: [`Tensor::adamw_`]. State: `exp_avg.*`,
-    /// `exp_avg_sq.*`, `step.*`.
-    AdamW, "adamw", true
+    /// the weight itself, at the group's rate; it is 0.01 unless it is set. Formula:
+    /// [`Tensor::adamw_`]. State: `exp_avg.*`, `exp_avg_sq.*`, `step.*`.
+    AdamW, "adamw", true, 0.01
 }

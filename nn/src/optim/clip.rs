@@ -11,8 +11,8 @@ use crate::Parameter;
 pub struct Clip {
     /// The Euclidean norm of all gradients together, before clipping.
     pub norm: Tensor,
-    /// The factor of every gradient, at most 1: for [`Optimizer::step`](crate::Optimizer::step). Of a
-    /// [`GradScaler`](crate::GradScaler) the verdict, whose first number is the factor.
+    /// The factor of every gradient, at most 1: for [`Optimizer::step`](crate::Optimizer::step). Of
+    /// a [`GradScaler`](crate::GradScaler) the verdict, whose first number is the factor.
     pub scale: Tensor,
 }
 
@@ -32,7 +32,7 @@ pub fn clip_grad_norm(grads: &Gradients, params: &[Parameter], max_norm: f64) ->
     }
     let all: Vec<&Tensor> = params.iter().filter_map(|p| p.grad(grads)).collect();
     let norm = Tensor::global_norm(&all)?;
-    let limit = Tensor::full_on(&[], max_norm, norm.dtype(), norm.device())?;
+    let limit = norm.scalar_like(max_norm)?;
     let scale = limit.div(&norm.add_scalar(1e-6)?)?.clamp(f64::NEG_INFINITY, 1.0)?;
     Ok(Clip { norm, scale })
 }

@@ -1,5 +1,7 @@
 //! Parameters that share a rate and a weight decay.
 
+use std::borrow::Borrow;
+
 use crate::Parameter;
 
 /// Parameters that share a rate and a weight decay.
@@ -11,6 +13,19 @@ pub struct ParamGroup {
     pub lr: f64,
     /// Weight decay.
     pub weight_decay: f64,
+}
+
+impl ParamGroup {
+    /// These parameters at the rate `lr`, without weight decay.
+    pub fn new(params: impl IntoIterator<Item = impl Borrow<Parameter>>, lr: f64) -> ParamGroup {
+        let params = params.into_iter().map(|p| p.borrow().clone()).collect();
+        ParamGroup { params, lr, weight_decay: 0.0 }
+    }
+
+    /// With this weight decay.
+    pub fn weight_decay(self, weight_decay: f64) -> ParamGroup {
+        ParamGroup { weight_decay, ..self }
+    }
 }
 
 /// Whether a parameter of this name takes weight decay: all but biases and layer norms, which have

@@ -23,10 +23,26 @@ pub trait Optimizer: Send {
     /// Changes every trainable parameter that has a gradient; the others stay as they are, their
     /// state too (as PyTorch treats a gradient of `None`).
     ///
-    /// A group's rate is its `lr` times `lr_factor` (from a [`Schedule`](crate::Schedule)). `scale`
-    /// is a scalar tensor that multiplies every gradient (from [`clip_grad_norm`](crate::clip_grad_norm)); or
-    /// the verdict of a [`GradScaler`](crate::GradScaler), by which the step may be skipped.
-    fn step(&mut self, grads: &Gradients, lr_factor: f64, scale: Option<&Tensor>) -> Result<()>;
+    /// # Errors
+    /// If a group's setting is out of its range, a parameter is in the groups twice, or memory is
+    /// short.
+    fn step(&mut self, grads: &Gradients) -> Result<()> {
+        self.step_scaled(grads, 1.0, None)
+    }
+
+    /// [`step`](Optimizer::step) at each group's `lr` times `lr_factor` (from a
+    /// [`Schedule`](crate::Schedule)). `scale` is a scalar tensor that multiplies every gradient
+    /// (from [`clip_grad_norm`](crate::clip_grad_norm)); or the verdict of a
+    /// [`GradScaler`](crate::GradScaler), by which the step may be skipped.
+    ///
+    /// # Errors
+    /// As [`step`](Optimizer::step).
+    fn step_scaled(
+        &mut self,
+        grads: &Gradients,
+        lr_factor: f64,
+        scale: Option<&Tensor>,
+    ) -> Result<()>;
 
     /// Groups, state and number of steps.
     fn core(&self) -> &OptimizerCore;
@@ -58,8 +74,8 @@ pub trait Optimizer: Send {
     /// Continues from a state that [`state`](Optimizer::state) returned, exactly.
     ///
     /// # Errors
-    /// If a name belongs to no parameter of the groups or to two, or a tensor does not fit its parameter. The
-    /// optimiser is then as it was.
+    /// If a name belongs to no parameter of the groups or to two, or a tensor does not fit its
+    /// parameter. The optimiser is then as it was.
     fn load_state(&mut self, state: &HashMap<String, Tensor>) -> Result<()> {
         self.core_mut().load_state(state)
     }
@@ -92,8 +108,8 @@ pub struct Update<'a> {
     pub lr: f64,
     /// The weight decay.
     pub weight_decay: f64,
-    /// What multiplies the gradient, as [`Optimizer::step`] was given it; of a verdict, with the number of
-    /// steps that were skipped for this parameter.
+    /// What multiplies the gradient, as [`Optimizer::step`] was given it; of a verdict, with the
+    /// number of steps that were skipped for this parameter.
     pub scale: Option<&'a Tensor>,
 }
 
@@ -123,6 +139,11 @@ impl OptimizerCore {
         Ok(core)
     }
 
+    /// The same before its first step, with other buffers for each parameter.
+    pub(crate) fn with_buffers(self, buffers: &'static [&'static str]) -> Self {
+        OptimizerCore { buffers, ..self }
+    }
+
     /// The name in errors.
     pub fn op(&self) -> &'static str {
         self.op
@@ -133,8 +154,13 @@ impl OptimizerCore {
         &self.groups
     }
 
-    /// Calls `update` for every trainable parameter with a gradient, with its value; the slot already
-    /// counts this step.
+    /// The groups, to change rates or decay.
+    pub fn groups_mut(&mut self) -> &mut Vec<ParamGroup> {
+        &mut self.groups
+    }
+
+    /// Calls `update` for every trainable parameter with a gradient, with its value; the slot
+    /// already counts this step.
     ///
     /// # Errors
     /// A parameter that is in the groups twice; what `update` fails with.

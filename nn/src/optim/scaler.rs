@@ -10,12 +10,13 @@ use crate::Parameter;
 /// The name in errors.
 const OP: &str = "grad_scaler";
 
-/// Dynamic loss scaling, as `torch.amp.GradScaler` (Micikevicius et al., arXiv:1710.03740): the loss is
-/// multiplied by a scale before backward, so that gradients in f16 do not vanish. Where one overflows, the
-/// step is skipped and the scale halved; after 2,000 steps without, it doubles. It begins at 2¹⁶.
+/// Dynamic loss scaling, as `torch.amp.GradScaler` (Micikevicius et al., arXiv:1710.03740): the
+/// loss is multiplied by a scale before backward, so that gradients in f16 do not vanish. Where one
+/// overflows, the step is skipped and the scale halved; after 2,000 steps without, it doubles. It
+/// begins at 2¹⁶.
 ///
-/// The scale stays on the device, and so does the decision: nothing is read back, the optimiser's kernels
-/// skip by themselves.
+/// The scale stays on the device, and so does the decision: nothing is read back, the optimiser's
+/// kernels skip by themselves.
 ///
 /// ```no_run
 /// # use gradus_nn::{AdamW, GradScaler, Optimizer, Parameter, Precision};
@@ -29,7 +30,7 @@ const OP: &str = "grad_scaler";
 /// let loss = Precision::F16.run(loss)?;
 /// let grads = scaler.backward(&loss)?;
 /// let clip = scaler.clip_grad_norm(&grads, parameters, 1.0)?;
-/// optimizer.step(&grads, 1.0, Some(&clip.scale))?;
+/// optimizer.step_scaled(&grads, 1.0, Some(&clip.scale))?;
 /// # Ok(())
 /// # }
 /// ```
@@ -72,7 +73,8 @@ impl GradScaler {
         Ok(self)
     }
 
-    /// With the scale multiplied by other factors than 2 after many steps without overflow, and ½ after one with.
+    /// With the scale multiplied by other factors than 2 after many steps without overflow, and ½
+    /// after one with.
     ///
     /// # Errors
     /// If `growth` is not above 1, or `backoff` not between 0 and 1.
@@ -92,8 +94,8 @@ impl GradScaler {
         self.state.select(0, 0)
     }
 
-    /// The gradients of `loss` (one f32) times the scale. Those of several batches may be accumulated before
-    /// [`clip_grad_norm`](GradScaler::clip_grad_norm).
+    /// The gradients of `loss` (one f32) times the scale. Those of several batches may be
+    /// accumulated before [`clip_grad_norm`](GradScaler::clip_grad_norm).
     ///
     /// # Errors
     /// If the loss is no single number in f32; those of [`Var::backward`].
@@ -112,10 +114,10 @@ impl GradScaler {
     }
 
     /// As [`clip_grad_norm`](crate::clip_grad_norm), for gradients of
-    /// [`backward`](GradScaler::backward); and moves the scale. The norm is that of the gradients without the scale
-    /// (infinite or NaN after an overflow); `scale` of the result, for [`Optimizer::step`](crate::Optimizer::step),
-    /// removes it, clips, and says whether the step is skipped: its numbers are told at [`Tensor::loss_scale_`].
-    /// To be called once a step.
+    /// [`backward`](GradScaler::backward); and moves the scale. The norm is that of the gradients
+    /// without the scale (infinite or NaN after an overflow); `scale` of the result, for
+    /// [`Optimizer::step`](crate::Optimizer::step), removes it, clips, and says whether the step is
+    /// skipped: its numbers are told at [`Tensor::loss_scale_`]. To be called once a step.
     ///
     /// # Errors
     /// If `max_norm` is NaN or below 0.
@@ -137,8 +139,8 @@ impl GradScaler {
         Ok(Clip { norm: scale.select(0, 3)?, scale })
     }
 
-    /// The scale, the steps without overflow since it last changed, the steps skipped so far: what a
-    /// resumed run needs. Waits for the device.
+    /// The scale, the steps without overflow since it last changed, the steps skipped so far: what
+    /// a resumed run needs. Waits for the device.
     pub fn state(&self) -> [f64; STATE] {
         let mut state = [0.0; STATE];
         state.copy_from_slice(&self.state.to_f64_vec());

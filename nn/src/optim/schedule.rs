@@ -18,6 +18,18 @@ pub enum ScheduleKind {
         /// Waves from the end of the warm-up to the end: ½ goes down to 0 once.
         cycles: f64,
     },
+    /// Times `gamma` after every `every` steps; as `torch.optim.lr_scheduler.StepLR`.
+    Step {
+        /// Steps from one change to the next.
+        every: u64,
+        /// The factor of a change.
+        gamma: f64,
+    },
+    /// Times `gamma` after every step; as `torch.optim.lr_scheduler.ExponentialLR`.
+    Exponential {
+        /// The factor of a step.
+        gamma: f64,
+    },
     /// Down to `end` along a power of what is left.
     Polynomial {
         /// The power; 1 is a straight line.
@@ -57,23 +69,58 @@ impl Schedule {
         Schedule { kind: ScheduleKind::Cosine { cycles: 0.5 }, warmup, total }
     }
 
+    /// Times `gamma` after every `every` steps that follow the warm-up.
+    ///
+    /// # Errors
+    /// As [`check`](Schedule::check).
+    pub fn step(warmup: u64, every: u64, gamma: f64) -> Result<Self> {
+        Schedule { kind: ScheduleKind::Step { every, gamma }, warmup, total: 0 }.checked()
+    }
+
+    /// Times `gamma` after every step that follows the warm-up.
+    ///
+    /// ```
+    /// # fn main() -> gradus_tensor::Result<()> {
+    /// let schedule = gradus_nn::Schedule::exponential(2, 0.5)?;
+    /// let factors: Vec<f64> = (0..5).map(|step| schedule.factor(step)).collect();
+    /// assert_eq!(factors, [0.0, 0.5, 1.0, 0.5, 0.25]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`check`](Schedule::check).
+    pub fn exponential(warmup: u64, gamma: f64) -> Result<Self> {
+        Schedule { kind: ScheduleKind::Exponential { gamma }, warmup, total: 0 }.checked()
+    }
+
+    fn checked(self) -> Result<Self> {
+        self.check()?;
+        Ok(self)
+    }
+
     /// Down to the fraction `end` of the full rate along the given power.
     ///
     /// # Errors
     /// As [`check`](Schedule::check).
     pub fn polynomial(warmup: u64, total: u64, power: f64, end: f64) -> Result<Self> {
-        let schedule = Schedule { kind: ScheduleKind::Polynomial { power, end }, warmup, total };
-        schedule.check()?;
-        Ok(schedule)
+        Schedule { kind: ScheduleKind::Polynomial { power, end }, warmup, total }.checked()
     }
 
     /// Checks the numbers of a schedule that was put together by hand or read from a file.
     ///
     /// # Errors
-    /// If the number of waves or the power is not a finite number of 0 or more, or the end is not within 0 and 1.
+    /// If the number of waves, the power or γ is not a finite number of 0 or more, the end is not
+    /// within 0 and 1, or a change comes after every 0 steps.
     pub fn check(&self) -> Result<()> {
         let (what, value, most) = match self.kind {
             ScheduleKind::Constant | ScheduleKind::Linear => return Ok(()),
+            ScheduleKind::Step { every: 0, .. } => {
+                bail!("schedule", "a change after every 0 steps")
+            }
+            ScheduleKind::Step { gamma, .. } | ScheduleKind::Exponential { gamma } => {
+                ("gamma", gamma, f64::MAX)
+            }
             ScheduleKind::Cosine { cycles } => ("the number of cycles", cycles, f64::MAX),
             ScheduleKind::Polynomial { end, .. } if !(0.0..=1.0).contains(&end) => {
                 ("the end", end, 1.0)
@@ -96,6 +143,10 @@ impl Schedule {
         let progress = (step - self.warmup) as f64 / decay_steps;
         match self.kind {
             ScheduleKind::Constant => 1.0,
+            ScheduleKind::Step { every, gamma } => {
+                gamma.powf(((step - self.warmup) / every) as f64)
+            }
+            ScheduleKind::Exponential { gamma } => gamma.powf((step - self.warmup) as f64),
             ScheduleKind::Linear => self.total.saturating_sub(step) as f64 / decay_steps,
             ScheduleKind::Cosine { cycles } => {
                 (0.5 * (1.0 + (std::f64::consts::TAU * cycles * progress).cos())).max(0.0)

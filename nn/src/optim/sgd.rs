@@ -1,11 +1,13 @@
 //! Stochastic gradient descent.
 
+use std::borrow::Borrow;
+
 use gradus_autograd::Gradients;
 use gradus_tensor::ops::optim::SgdStep;
 use gradus_tensor::{Result, Tensor};
 
 use super::{Optimizer, OptimizerCore, Update};
-use crate::ParamGroup;
+use crate::{ParamGroup, Parameter};
 
 /// The name in errors.
 const OP: &str = "sgd";
@@ -20,23 +22,56 @@ pub struct Sgd {
 }
 
 impl Sgd {
-    /// An optimiser of these groups. `momentum` 0 for none; with `nesterov`, the step looks ahead
-    /// along the momentum (Sutskever et al., ICML 2013).
+    /// Plain descent of these parameters at the rate `lr`: no momentum, no weight decay.
     ///
     /// # Errors
-    /// If a parameter is in the groups twice; if a rate, a decay or the momentum is not a finite number of 0 or
-    /// more; if `nesterov` is asked for without momentum.
-    pub fn new(groups: Vec<ParamGroup>, momentum: f64, nesterov: bool) -> Result<Self> {
+    /// If a parameter is there twice, or the rate is not a finite number of 0 or more.
+    pub fn new(params: impl IntoIterator<Item = impl Borrow<Parameter>>, lr: f64) -> Result<Self> {
+        Self::with_groups(vec![ParamGroup::new(params, lr)])
+    }
+
+    /// Plain descent of groups with a rate and a weight decay each.
+    ///
+    /// # Errors
+    /// If a parameter is in the groups twice, or a rate or decay is not a finite number of 0 or
+    /// more.
+    pub fn with_groups(groups: Vec<ParamGroup>) -> Result<Self> {
+        let core = OptimizerCore::new(OP, groups, &[])?;
+        Sgd { core, momentum: 0.0, nesterov: false, dampening: 0.0 }.checked()
+    }
+
+    /// With this weight decay in all groups.
+    ///
+    /// # Errors
+    /// If it is not a finite number of 0 or more.
+    pub fn weight_decay(mut self, weight_decay: f64) -> Result<Self> {
+        self.core.groups_mut().iter_mut().for_each(|g| g.weight_decay = weight_decay);
+        self.checked()
+    }
+
+    /// With this momentum; 0 for none.
+    ///
+    /// # Errors
+    /// If it is not a finite number of 0 or more.
+    pub fn momentum(mut self, momentum: f64) -> Result<Self> {
         let buffers: &[&str] = if momentum == 0.0 { &[] } else { &["momentum_buffer"] };
-        let core = OptimizerCore::new(OP, groups, buffers)?;
-        Sgd { core, momentum, nesterov, dampening: 0.0 }.checked()
+        self.core = self.core.with_buffers(buffers);
+        Sgd { momentum, ..self }.checked()
+    }
+
+    /// With Nesterov's momentum: the step looks ahead along it (Sutskever et al., ICML 2013).
+    ///
+    /// # Errors
+    /// If there is no [`momentum`](Sgd::momentum), or [`dampening`](Sgd::dampening).
+    pub fn nesterov(self) -> Result<Self> {
+        Sgd { nesterov: true, ..self }.checked()
     }
 
     /// With the gradient entering the momentum at 1 − `dampening`.
     ///
     /// # Errors
     /// If it is not finite, or not 0 with Nesterov's momentum.
-    pub fn with_dampening(self, dampening: f64) -> Result<Self> {
+    pub fn dampening(self, dampening: f64) -> Result<Self> {
         Sgd { dampening, ..self }.checked()
     }
 
@@ -58,7 +93,12 @@ impl Sgd {
 }
 
 impl Optimizer for Sgd {
-    fn step(&mut self, grads: &Gradients, lr_factor: f64, scale: Option<&Tensor>) -> Result<()> {
+    fn step_scaled(
+        &mut self,
+        grads: &Gradients,
+        lr_factor: f64,
+        scale: Option<&Tensor>,
+    ) -> Result<()> {
         self.check(lr_factor)?;
         let base = self.settings(0.0, 0.0, 1);
         self.core.step(grads, lr_factor, scale, |value, update| {

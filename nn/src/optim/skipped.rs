@@ -1,9 +1,10 @@
 //! How many of a parameter's steps were skipped, counted where the verdict lies.
 //!
-//! The optimisers' kernels leave skipped steps out of the parameter's own count, and take their number from the
-//! verdict of loss scaling. That one is of all steps of the run: of a parameter that was frozen in some of them,
-//! too many. So every parameter has a count of its own. It is a number on the device, since whether a step is
-//! skipped is read by nobody; parameters that took part in the same steps share one.
+//! The optimisers' kernels leave skipped steps out of the parameter's own count, and take their
+//! number from the verdict of loss scaling. That one is of all steps of the run: of a parameter
+//! that was frozen in some of them, too many. So every parameter has a count of its own. It is a
+//! number on the device, since whether a step is skipped is read by nobody; parameters that took
+//! part in the same steps share one.
 
 use gradus_tensor::ops::loss_scale::VERDICT;
 use gradus_tensor::{Device, Result, Tensor, bail};
@@ -23,7 +24,8 @@ pub(super) enum Skipped {
     Counted(Tensor),
 }
 
-/// The counts in one step: of each that parameters had before it, the verdict with that count, and the next.
+/// The counts in one step: of each that parameters had before it, the verdict with that count, and
+/// the next.
 #[derive(Default)]
 pub(super) struct Skips {
     never: Option<Tensor>,

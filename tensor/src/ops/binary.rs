@@ -7,7 +7,10 @@ use crate::{DType, Result, Tensor, bail};
 /// Defines an enum of functions of two elements and a method of [`Tensor`] for each member, from one
 /// table: variant, method (PyTorch's name), meaning.
 macro_rules! functions_of_two {
-    ($(#[$doc:meta])* $enum:ident by $call:ident; $($variant:ident, $name:ident, $formula:literal;)*) => {
+    (
+        $(#[$doc:meta])* $enum:ident by $call:ident($other:ty);
+        $($variant:ident, $name:ident, $formula:literal;)*
+    ) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum $enum {
@@ -35,7 +38,7 @@ macro_rules! functions_of_two {
 
         impl Tensor {$(
             #[doc = concat!("`", stringify!($name), "`: ", $formula, ".")]
-            pub fn $name(&self, other: &Tensor) -> Result<Tensor> {
+            pub fn $name<'a>(&self, other: $other) -> Result<Tensor> {
                 self.$call($enum::$variant, other)
             }
         )*}
@@ -43,7 +46,7 @@ macro_rules! functions_of_two {
 }
 functions_of_two! {
     /// Arithmetic of two tensors.
-    BinaryOp by binary;
+    BinaryOp by binary(&'a Tensor);
     Add, add, "a + b";
     Sub, sub, "a − b";
     Mul, mul, "a·b";
@@ -53,14 +56,35 @@ functions_of_two! {
     Minimum, minimum, "the smaller of two; NaN if either is NaN";
 }
 functions_of_two! {
-    /// Comparison of two tensors; 1 or 0 as u8.
-    CompareOp by compare;
+    /// Comparison of a tensor with another or with a number; 1 or 0 as u8.
+    CompareOp by compare(impl Into<Operand<'a>>);
     Eq, eq, "1 where a = b, else 0";
     Ne, ne, "1 where a ≠ b, else 0";
     Lt, lt, "1 where a < b, else 0";
     Le, le, "1 where a ≤ b, else 0";
     Gt, gt, "1 where a > b, else 0";
     Ge, ge, "1 where a ≥ b, else 0";
+}
+
+/// The second operand of a comparison: a tensor or a number.
+#[derive(Clone, Copy, Debug)]
+pub enum Operand<'a> {
+    /// A tensor of the first operand's dtype, on its device.
+    Tensor(&'a Tensor),
+    /// The same number for every element.
+    Number(f64),
+}
+
+impl<'a> From<&'a Tensor> for Operand<'a> {
+    fn from(tensor: &'a Tensor) -> Self {
+        Operand::Tensor(tensor)
+    }
+}
+
+impl From<f64> for Operand<'_> {
+    fn from(number: f64) -> Self {
+        Operand::Number(number)
+    }
 }
 
 fn check_dtypes(op: &'static str, a: &Tensor, b: &Tensor) -> Result<()> {
@@ -86,9 +110,31 @@ impl Tensor {
         on_device!(op.name(), [self, other], binary::binary(op, &a, &b))
     }
 
-    /// Compares two tensors of one dtype, broadcast to each other: 1 or 0 as u8. Comparisons with
-    /// NaN are false, but for `ne`.
-    pub fn compare(&self, op: CompareOp, other: &Tensor) -> Result<Tensor> {
+    /// Compares with a tensor of the same dtype, broadcast, or with a number: 1 or 0 as u8. Comparisons
+    /// with NaN are false, but for `ne`.
+    ///
+    /// ```
+    /// # fn main() -> gradus_tensor::Result<()> {
+    /// use gradus_tensor::Tensor;
+    ///
+    /// let x = Tensor::from_slice(&[-1f32, 0.0, 2.0], &[3])?;
+    /// assert_eq!(x.gt(0.0)?.to_vec::<u8>()?, [0, 0, 1]);
+    /// assert_eq!(x.le(&x.square()?)?.to_vec::<u8>()?, [1, 1, 1]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If the dtypes or devices differ, the shapes do not broadcast, or the dtype is an integer that does not
+    /// hold the number.
+    pub fn compare<'a>(&self, op: CompareOp, other: impl Into<Operand<'a>>) -> Result<Tensor> {
+        match other.into() {
+            Operand::Tensor(other) => self.compared(op, other),
+            Operand::Number(number) => self.compared(op, &self.scalar_like(number)?),
+        }
+    }
+
+    fn compared(&self, op: CompareOp, other: &Tensor) -> Result<Tensor> {
         check_dtypes(op.name(), self, other)?;
         let shape = broadcast_shapes(op.name(), self.shape(), other.shape())?;
         let (a, b) = (self.broadcast_to(&shape)?, other.broadcast_to(&shape)?);

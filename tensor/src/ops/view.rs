@@ -1,18 +1,31 @@
 //! Shape operations. All but `reshape` (sometimes) copy nothing.
 
-use crate::layout::{Layout, checked_numel, resolve_dim};
+use crate::layout::{INFER, Layout, checked_numel, resolve_dim};
 use crate::sizes;
 use crate::{Result, Tensor, bail};
 
 impl Tensor {
-    /// The same elements in row-major order under another shape. One size may be given as
-    /// `usize::MAX` to be inferred. Copies only where the strides do not allow a view.
+    /// The same elements in row-major order under another shape. One size may be [`INFER`]: it is what
+    /// the others leave. Copies only where the strides do not allow a view.
+    ///
+    /// ```
+    /// # fn main() -> gradus_tensor::Result<()> {
+    /// use gradus_tensor::{DType, INFER, Tensor};
+    ///
+    /// let x = Tensor::zeros(&[2, 3, 4], DType::F32)?;
+    /// assert_eq!(x.reshape(&[2, INFER])?.shape(), [2, 12]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If the number of elements differs, or a size cannot be inferred.
     pub fn reshape(&self, shape: &[usize]) -> Result<Tensor> {
         let mut shape = shape.to_vec();
         let numel = self.numel();
-        let mut inferred = shape.iter().enumerate().filter(|(_, s)| **s == usize::MAX);
+        let mut inferred = shape.iter().enumerate().filter(|(_, s)| **s == INFER);
         if let Some((d, _)) = inferred.next() {
-            let known: Vec<usize> = shape.iter().copied().filter(|&s| s != usize::MAX).collect();
+            let known: Vec<usize> = shape.iter().copied().filter(|&s| s != INFER).collect();
             let known = checked_numel(&known).unwrap_or(0);
             if inferred.next().is_some() || known == 0 || !numel.is_multiple_of(known) {
                 bail!("reshape", "cannot infer a size of {shape:?} from {:?}", self.shape());

@@ -1,0 +1,75 @@
+//! Moving averages of parameters.
+
+use gradus_tensor::{Result, Tensor, bail};
+
+use crate::Parameter;
+
+/// Exponential moving averages of parameters (Polyak averaging): after each step of the optimiser,
+/// average ← decay·average + (1 − decay)·value. The averages often score better than the last
+/// values.
+///
+/// ```
+/// # fn main() -> gradus_tensor::Result<()> {
+/// use gradus_nn::{Ema, Parameter};
+/// use gradus_tensor::Tensor;
+///
+/// let w = Parameter::new("w", Tensor::from_slice(&[0f32], &[1])?)?;
+/// let mut ema = Ema::new(&[w.clone()], 0.5)?;
+/// w.set(Tensor::from_slice(&[4f32], &[1])?)?; // a step
+/// ema.update()?;
+/// ema.swap()?; // evaluate or save with the averages …
+/// assert_eq!(w.tensor().item()?, 2.0);
+/// ema.swap()?; // … and go on with the values
+/// assert_eq!(w.tensor().item()?, 4.0);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Ema {
+    decay: f64,
+    params: Vec<Parameter>,
+    averages: Vec<Tensor>,
+}
+
+impl Ema {
+    /// Averages that begin at the parameters' present values.
+    ///
+    /// # Errors
+    /// If `decay` is not within 0 and 1.
+    pub fn new(params: &[Parameter], decay: f64) -> Result<Ema> {
+        if !(0.0..=1.0).contains(&decay) {
+            bail!("ema", "the decay is {decay}; it must be within 0 and 1");
+        }
+        let averages = params.iter().map(Parameter::tensor).collect();
+        Ok(Ema { decay, params: params.to_vec(), averages })
+    }
+
+    /// Takes the parameters' present values into the averages.
+    ///
+    /// # Errors
+    /// If memory is short.
+    pub fn update(&mut self) -> Result<()> {
+        for (average, parameter) in self.averages.iter_mut().zip(&self.params) {
+            average.mul_scalar_(self.decay)?;
+            average.add_(&parameter.tensor(), 1.0 - self.decay)?;
+        }
+        Ok(())
+    }
+
+    /// Exchanges the parameters' values with the averages.
+    ///
+    /// # Errors
+    /// If a parameter has moved to a device that cannot hold its average.
+    pub fn swap(&mut self) -> Result<()> {
+        for (average, parameter) in self.averages.iter_mut().zip(&self.params) {
+            let value = parameter.tensor();
+            parameter.set(std::mem::replace(average, value))?;
+        }
+        Ok(())
+    }
+
+    /// The averages by the parameters' names, to save.
+    pub fn state(&self) -> Vec<(String, Tensor)> {
+        let names = self.params.iter().map(|p| p.name().to_string());
+        names.zip(self.averages.iter().cloned()).collect()
+    }
+}

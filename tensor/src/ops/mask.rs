@@ -1,0 +1,96 @@
+//! Masks: u8 tensors of zeros and ones.
+
+use super::reduce::ReduceOp;
+use crate::{DType, Result, Tensor, bail};
+
+impl Tensor {
+    /// 1 where an element is NaN, else 0 (u8).
+    pub fn isnan(&self) -> Result<Tensor> {
+        self.ne(self)
+    }
+
+    /// 1 where an element is ∞ or −∞, else 0 (u8).
+    pub fn isinf(&self) -> Result<Tensor> {
+        if !self.dtype().is_float() {
+            return Tensor::zeros_on(self.shape(), DType::U8, self.device());
+        }
+        self.eq(f64::INFINITY)?.logical_or(&self.eq(f64::NEG_INFINITY)?)
+    }
+
+    /// 1 where an element is 0, else 0 (u8).
+    pub fn logical_not(&self) -> Result<Tensor> {
+        self.eq(0.0)
+    }
+
+    /// 1 where both elements differ from 0, else 0 (u8); broadcasts.
+    ///
+    /// ```
+    /// # fn main() -> gradus_tensor::Result<()> {
+    /// use gradus_tensor::Tensor;
+    ///
+    /// let x = Tensor::from_slice(&[-1f32, 0.5, 2.0], &[3])?;
+    /// let between = x.gt(0.0)?.logical_and(&x.lt(1.0)?)?;
+    /// assert_eq!(between.to_vec::<u8>()?, [0, 1, 0]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn logical_and(&self, other: &Tensor) -> Result<Tensor> {
+        self.ne(0.0)?.minimum(&other.ne(0.0)?)
+    }
+
+    /// 1 where an element of either differs from 0, else 0 (u8); broadcasts.
+    pub fn logical_or(&self, other: &Tensor) -> Result<Tensor> {
+        self.ne(0.0)?.maximum(&other.ne(0.0)?)
+    }
+
+    /// 1 where exactly one of both elements differs from 0, else 0 (u8); broadcasts.
+    pub fn logical_xor(&self, other: &Tensor) -> Result<Tensor> {
+        self.ne(0.0)?.ne(&other.ne(0.0)?)
+    }
+
+    /// 1 where any element along `dims` (all for an empty list) differs from 0, else 0 (u8). NaN differs
+    /// from 0.
+    pub fn any(&self, dims: &[isize], keepdim: bool) -> Result<Tensor> {
+        // The sum over no elements is 0: none differs.
+        self.ne(0.0)?.reduce(ReduceOp::Sum, dims, keepdim)?.ne(0.0)
+    }
+
+    /// 1 where all elements along `dims` (all for an empty list) differ from 0, else 0 (u8); 1 where there
+    /// are none.
+    pub fn all(&self, dims: &[isize], keepdim: bool) -> Result<Tensor> {
+        self.eq(0.0)?.any(dims, keepdim)?.logical_not()
+    }
+
+    /// For ids (u32) the rows of the identity matrix: a u8 tensor with one more dimension, of size
+    /// `classes`, with 1 at the id and 0 elsewhere; as `F.one_hot`.
+    ///
+    /// ```
+    /// # fn main() -> gradus_tensor::Result<()> {
+    /// use gradus_tensor::Tensor;
+    ///
+    /// let ids = Tensor::from_slice(&[2u32, 0], &[2])?;
+    /// assert_eq!(ids.one_hot(3)?.to_vec::<u8>()?, [0, 0, 1, 1, 0, 0]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If the ids are not u32, or one is no class.
+    pub fn one_hot(&self, classes: usize) -> Result<Tensor> {
+        if self.dtype() != DType::U32 {
+            bail!("one_hot", "the ids are {}; they must be u32", self.dtype());
+        }
+        let ids = self.unsqueeze(-1)?;
+        let all = Tensor::arange(0.0, classes as f64, 1.0, DType::U32)?.to_device(self.device())?;
+        if self.numel() > 0
+            && self.ge(&all.scalar_like(classes as f64)?)?.any(&[], false)?.item()? != 0.0
+        {
+            bail!(
+                "one_hot",
+                "an id is {}, there are {classes} classes",
+                self.max(&[], false)?.item()?
+            );
+        }
+        ids.eq(&all)
+    }
+}
