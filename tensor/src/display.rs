@@ -8,7 +8,8 @@
 
 use std::fmt::{self, Write};
 
-use crate::{DType, Tensor, dispatch_any};
+use crate::dtype::{Element, dispatch_any};
+use crate::{DType, Tensor};
 
 /// Tensors of more elements are summarised.
 const THRESHOLD: usize = 1000;
@@ -221,16 +222,18 @@ fn shown(tensor: &Tensor, dims: &[(usize, bool)]) -> Vec<f64> {
         positions =
             positions.iter().flat_map(|p| indices.iter().map(move |i| p + i * stride)).collect();
     }
-    dispatch_any!(tensor.dtype(), T => {
-        let view = tensor.cpu_view::<T>();
-        positions.into_iter().map(|p| crate::Element::to_f64(view.data[p])).collect()
-    })
+    dispatch_any!(tensor.dtype(), widened::<T>(tensor, &positions))
+}
+
+/// The elements at `positions` of the storage.
+fn widened<T: Element>(tensor: &Tensor, positions: &[usize]) -> Vec<f64> {
+    let data = tensor.cpu_view::<T>().data;
+    positions.iter().map(|&p| data[p].to_f64()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Element;
 
     fn tensor<T: Element>(values: &[T], shape: &[usize]) -> Tensor {
         Tensor::from_slice(values, shape).unwrap()

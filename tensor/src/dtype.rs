@@ -93,20 +93,22 @@ element! {
     u8 => U8, |x: u8| x as f64, |x: f64| x as u8;
 }
 
-/// Runs a block with `$t` bound to the Rust type of a floating-point computation dtype (f32, f64).
-/// Any other dtype returns an error that says how to convert.
-#[macro_export]
-#[doc(hidden)]
+/// Calls a generic function with `T`, the Rust type of a dtype that kernels compute in: f32 or f64.
+///
+/// `dispatch_float!("softmax", x.dtype(), softmax_of::<T>(x))` is `softmax_of::<f32>(x)` for a
+/// tensor in f32 and `softmax_of::<f64>(x)` for one in f64. Any other dtype returns an error that
+/// names the operation and says how to convert. The macro names the type `T`; keep the kernel
+/// itself in a function, so that rustfmt and the compiler's messages reach it.
 macro_rules! dispatch_float {
-    ($op:expr, $dtype:expr, $t:ident => $body:expr) => {
+    ($op:expr, $dtype:expr, $call:expr) => {
         match $dtype {
             $crate::DType::F32 => {
-                type $t = f32;
-                $body
+                type T = f32;
+                $call
             }
             $crate::DType::F64 => {
-                type $t = f64;
-                $body
+                type T = f64;
+                $call
             }
             other => {
                 $crate::bail!($op, "computes on f32 and f64, got {other}; convert with to_dtype")
@@ -114,28 +116,27 @@ macro_rules! dispatch_float {
         }
     };
 }
+pub(crate) use dispatch_float;
 
 /// Like [`dispatch_float`], for the dtypes with arithmetic: f32, f64, u32, u8.
-#[macro_export]
-#[doc(hidden)]
 macro_rules! dispatch_number {
-    ($op:expr, $dtype:expr, $t:ident => $body:expr) => {
+    ($op:expr, $dtype:expr, $call:expr) => {
         match $dtype {
             $crate::DType::F32 => {
-                type $t = f32;
-                $body
+                type T = f32;
+                $call
             }
             $crate::DType::F64 => {
-                type $t = f64;
-                $body
+                type T = f64;
+                $call
             }
             $crate::DType::U32 => {
-                type $t = u32;
-                $body
+                type T = u32;
+                $call
             }
             $crate::DType::U8 => {
-                type $t = u8;
-                $body
+                type T = u8;
+                $call
             }
             other => $crate::bail!(
                 $op,
@@ -144,37 +145,37 @@ macro_rules! dispatch_number {
         }
     };
 }
+pub(crate) use dispatch_number;
 
-/// Like [`dispatch_float`], for every dtype.
-#[macro_export]
-#[doc(hidden)]
+/// Like [`dispatch_float`], for every dtype; nothing is refused, so it takes no name.
 macro_rules! dispatch_any {
-    ($dtype:expr, $t:ident => $body:expr) => {
+    ($dtype:expr, $call:expr) => {
         match $dtype {
             $crate::DType::F32 => {
-                type $t = f32;
-                $body
+                type T = f32;
+                $call
             }
             $crate::DType::F64 => {
-                type $t = f64;
-                $body
+                type T = f64;
+                $call
             }
             $crate::DType::F16 => {
-                type $t = half::f16;
-                $body
+                type T = half::f16;
+                $call
             }
             $crate::DType::BF16 => {
-                type $t = half::bf16;
-                $body
+                type T = half::bf16;
+                $call
             }
             $crate::DType::U32 => {
-                type $t = u32;
-                $body
+                type T = u32;
+                $call
             }
             $crate::DType::U8 => {
-                type $t = u8;
-                $body
+                type T = u8;
+                $call
             }
         }
     };
 }
+pub(crate) use dispatch_any;

@@ -128,23 +128,6 @@ pub(crate) fn words(key: RngKey, first_block: u64, upper: [u32; 2], out: &mut [u
     }
 }
 
-/// Elements whose words [`element_words`] makes at most.
-pub(crate) const PIECE: usize = 1024;
-
-/// The words of elements `first..first + len`, which may begin within a counter. Inline into [`simd::dispatch`].
-#[inline(always)]
-pub(crate) fn element_words(
-    key: RngKey,
-    first: usize,
-    len: usize,
-    buffer: &mut [u32; PIECE + 4],
-) -> &[u32] {
-    let skip = first % 4;
-    let buffer = &mut buffer[..skip + len];
-    words(key, (first / 4) as u64, [0; 2], buffer);
-    &buffer[skip..]
-}
-
 /// [`philox`] for counters `first..first + GROUP` with the upper half `upper`.
 #[inline(always)]
 fn group(key: RngKey, first: u64, upper: [u32; 2], out: &mut [u32; 4 * GROUP]) {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use crate::cpu::strided::{self, View};
 use crate::device::common;
-use crate::dtype::Element;
+use crate::dtype::{Element, dispatch_any};
 use crate::layout::{self, Layout};
 use crate::profile::Span;
 use crate::storage::{CpuStorage, Output, Storage};
-use crate::{DType, Device, Result, bail, dispatch_any, gpu, sizes};
+use crate::{DType, Device, Result, bail, gpu, sizes};
 
 /// An n-dimensional array: a reference-counted storage, a layout, a dtype and a device.
 ///
@@ -118,9 +118,7 @@ impl Tensor {
 
     /// A tensor filled with one value, converted to `dtype`.
     pub fn full(shape: &[usize], value: f64, dtype: DType) -> Result<Self> {
-        dispatch_any!(dtype, T => {
-            Ok(Output::<T>::filled("full", shape, T::from_f64(value))?.into_tensor(shape))
-        })
+        dispatch_any!(dtype, full_of::<T>(shape, value))
     }
 
     /// A tensor filled with one value, on `device`.
@@ -176,35 +174,19 @@ impl Tensor {
             bail!("arange", "from {start} to {end} by {step} is no finite range");
         }
         let count = count.max(0.0) as usize;
-        dispatch_any!(dtype, T => {
-            let mut out = Output::<T>::new("arange", &[count])?;
-            for (i, x) in out.slice_mut().iter_mut().enumerate() {
-                *x = T::from_f64(start + i as f64 * step);
-            }
-            Ok(out.into_tensor(&[count]))
-        })
+        dispatch_any!(dtype, list_of::<T>("arange", count, |i| start + i as f64 * step))
     }
 
     /// `steps` values evenly spaced from `start` to `end`, both included.
     pub fn linspace(start: f64, end: f64, steps: usize, dtype: DType) -> Result<Self> {
         let last = steps.saturating_sub(1).max(1) as f64;
-        dispatch_any!(dtype, T => {
-            let mut out = Output::<T>::new("linspace", &[steps])?;
-            for (i, x) in out.slice_mut().iter_mut().enumerate() {
-                *x = T::from_f64(start + (end - start) * (i as f64 / last));
-            }
-            Ok(out.into_tensor(&[steps]))
-        })
+        let value = |i: usize| start + (end - start) * (i as f64 / last);
+        dispatch_any!(dtype, list_of::<T>("linspace", steps, value))
     }
 
     /// The identity matrix of size `n`.
     pub fn eye(n: usize, dtype: DType) -> Result<Self> {
-        let mut eye = Self::zeros(&[n, n], dtype)?;
-        dispatch_any!(dtype, T => {
-            let ones = eye.cpu_slice_mut::<T>("eye")?;
-            ones.iter_mut().step_by(n + 1).for_each(|x| *x = T::from_f64(1.0));
-        });
-        Ok(eye)
+        dispatch_any!(dtype, eye_of::<T>(n))
     }
 
     // ---- reading it ----
@@ -244,13 +226,8 @@ impl Tensor {
             let here = self.to_device(Device::Cpu).unwrap_or_else(|error| panic!("{error}"));
             return here.to_f64_vec();
         }
-        dispatch_any!(self.dtype, T => {
-            let view = self.cpu_view::<T>();
-            let mut values =
-                sizes::list("to_f64_vec", self.numel()).unwrap_or_else(|error| panic!("{error}"));
-            values.extend(self.layout.positions().map(|p| view.data[p].to_f64()));
-            values
-        })
+        let values = dispatch_any!(self.dtype, widened::<T>(self));
+        values.unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// The value of a tensor of one element, widened to f64.
@@ -284,11 +261,7 @@ impl Tensor {
         if self.device() != Device::Cpu {
             return gpu::copy::copy("copy", self);
         }
-        dispatch_any!(self.dtype, T => {
-            let mut out = Output::<T>::new("copy", self.shape())?;
-            strided::copy(out.slice_mut(), self.cpu_view::<T>());
-            Ok(out.into_tensor(self.shape()))
-        })
+        dispatch_any!(self.dtype, copy_of::<T>(self))
     }
 
     /// The same values in another dtype. Floats are rounded to the nearest, ties to even; beyond the largest they become
@@ -301,11 +274,7 @@ impl Tensor {
         if self.device() != Device::Cpu {
             return gpu::copy::convert("to_dtype", self, dtype);
         }
-        dispatch_any!(self.dtype, A => dispatch_any!(dtype, R => {
-            let mut out = Output::<R>::new("to_dtype", self.shape())?;
-            strided::map1::<false, _, _>(out.slice_mut(), self.cpu_view::<A>(), 1.0, |x| R::from_f64(x.to_f64()));
-            Ok(out.into_tensor(self.shape()))
-        }))
+        dispatch_any!(self.dtype, convert_from::<T>(self, dtype))
     }
 
     /// As [`to_dtype`](Tensor::to_dtype), of a tensor that is converted again and again: a GPU keeps the
@@ -348,10 +317,7 @@ impl Tensor {
         if common("copy_", &[self, source])? != Device::Cpu {
             return gpu::copy::copy_(self, source);
         }
-        dispatch_any!(self.dtype, T => {
-            strided::copy(self.cpu_slice_mut::<T>("copy_")?, source.cpu_view::<T>());
-        });
-        Ok(())
+        dispatch_any!(self.dtype, overwrite::<T>(self, source))
     }
 
     // ---- for kernels ----
@@ -393,4 +359,57 @@ impl Tensor {
             _ => unreachable!("the storage was just made unique"),
         }
     }
+}
+
+fn full_of<T: Element>(shape: &[usize], value: f64) -> Result<Tensor> {
+    Ok(Output::<T>::filled("full", shape, T::from_f64(value))?.into_tensor(shape))
+}
+
+/// `[value(0), value(1), …]`
+fn list_of<T: Element>(
+    op: &'static str,
+    count: usize,
+    value: impl Fn(usize) -> f64,
+) -> Result<Tensor> {
+    let mut out = Output::<T>::new(op, &[count])?;
+    for (i, x) in out.slice_mut().iter_mut().enumerate() {
+        *x = T::from_f64(value(i));
+    }
+    Ok(out.into_tensor(&[count]))
+}
+
+fn eye_of<T: Element>(n: usize) -> Result<Tensor> {
+    let mut out = Output::<T>::filled("full", &[n, n], T::from_f64(0.0))?;
+    let diagonal = out.slice_mut().iter_mut().step_by(n + 1);
+    diagonal.for_each(|x| *x = T::from_f64(1.0));
+    Ok(out.into_tensor(&[n, n]))
+}
+
+fn widened<T: Element>(x: &Tensor) -> Result<Vec<f64>> {
+    let data = x.cpu_view::<T>().data;
+    let mut values = sizes::list("to_f64_vec", x.numel())?;
+    values.extend(x.layout.positions().map(|p| data[p].to_f64()));
+    Ok(values)
+}
+
+fn copy_of<T: Element>(x: &Tensor) -> Result<Tensor> {
+    let mut out = Output::<T>::new("copy", x.shape())?;
+    strided::copy(out.slice_mut(), x.cpu_view::<T>());
+    Ok(out.into_tensor(x.shape()))
+}
+
+fn overwrite<T: Element>(x: &mut Tensor, source: &Tensor) -> Result<()> {
+    strided::copy(x.cpu_slice_mut::<T>("copy_")?, source.cpu_view::<T>());
+    Ok(())
+}
+
+fn convert_from<A: Element>(x: &Tensor, dtype: DType) -> Result<Tensor> {
+    dispatch_any!(dtype, convert::<A, T>(x))
+}
+
+fn convert<A: Element, R: Element>(x: &Tensor) -> Result<Tensor> {
+    let mut out = Output::<R>::new("to_dtype", x.shape())?;
+    let view = x.cpu_view::<A>();
+    strided::map1::<false, _, _>(out.slice_mut(), view, 1.0, |x| R::from_f64(x.to_f64()));
+    Ok(out.into_tensor(x.shape()))
 }

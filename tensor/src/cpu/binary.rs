@@ -4,9 +4,10 @@ use super::math::Float;
 use super::parallel;
 use super::simd;
 use super::strided::{map2, map3};
+use crate::dtype::{dispatch_any, dispatch_float, dispatch_number};
 use crate::ops::binary::{BinaryOp, CompareOp};
 use crate::storage::Output;
-use crate::{DType, Element, Result, Tensor, bail, dispatch_any, dispatch_float, dispatch_number};
+use crate::{DType, Element, Result, Tensor, bail};
 
 const CHEAP: f64 = 0.15;
 const LIBRARY: f64 = 10.0;
@@ -15,7 +16,7 @@ pub(crate) fn binary(op: BinaryOp, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     match a.dtype() {
         DType::U32 => integer::<u32>(op, a, b),
         DType::U8 => integer::<u8>(op, a, b),
-        _ => dispatch_float!(op.name(), a.dtype(), T => float::<T>(op, a, b)),
+        _ => dispatch_float!(op.name(), a.dtype(), float::<T>(op, a, b)),
     }
 }
 
@@ -35,7 +36,7 @@ fn float<T: Float>(op: BinaryOp, a: &Tensor, b: &Tensor) -> Result<Tensor> {
 }
 
 /// The wrapping arithmetic of the integer dtypes.
-trait Integer: crate::Element + Ord {
+trait Integer: Element + Ord {
     fn add(self, other: Self) -> Self;
     fn sub(self, other: Self) -> Self;
     fn mul(self, other: Self) -> Self;
@@ -67,78 +68,66 @@ fn integer<T: Integer>(op: BinaryOp, a: &Tensor, b: &Tensor) -> Result<Tensor> {
 }
 
 pub(crate) fn compare(op: CompareOp, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    dispatch_number!(op.name(), a.dtype(), T => {
-        let mut out = Output::<u8>::new(op.name(), a.shape())?;
-        let (y, u, v) = (out.slice_mut(), a.cpu_view::<T>(), b.cpu_view::<T>());
-        match op {
-            CompareOp::Eq => map2::<false, _, _, _>(y, u, v, CHEAP, |a: T, b: T| (a == b) as u8),
-            CompareOp::Ne => map2::<false, _, _, _>(y, u, v, CHEAP, |a: T, b: T| (a != b) as u8),
-            CompareOp::Lt => map2::<false, _, _, _>(y, u, v, CHEAP, |a: T, b: T| (a < b) as u8),
-            CompareOp::Le => map2::<false, _, _, _>(y, u, v, CHEAP, |a: T, b: T| (a <= b) as u8),
-            CompareOp::Gt => map2::<false, _, _, _>(y, u, v, CHEAP, |a: T, b: T| (a > b) as u8),
-            CompareOp::Ge => map2::<false, _, _, _>(y, u, v, CHEAP, |a: T, b: T| (a >= b) as u8),
-        }
-        Ok(out.into_tensor(a.shape()))
-    })
+    dispatch_number!(op.name(), a.dtype(), compare_of::<T>(op, a, b))
+}
+
+fn compare_of<T: Element>(op: CompareOp, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let mut out = Output::<u8>::new(op.name(), a.shape())?;
+    let (y, u, v) = (out.slice_mut(), a.cpu_view::<T>(), b.cpu_view::<T>());
+    match op {
+        CompareOp::Eq => map2::<false, _, _, _>(y, u, v, CHEAP, |a: T, b: T| (a == b) as u8),
+        CompareOp::Ne => map2::<false, _, _, _>(y, u, v, CHEAP, |a: T, b: T| (a != b) as u8),
+        CompareOp::Lt => map2::<false, _, _, _>(y, u, v, CHEAP, |a: T, b: T| (a < b) as u8),
+        CompareOp::Le => map2::<false, _, _, _>(y, u, v, CHEAP, |a: T, b: T| (a <= b) as u8),
+        CompareOp::Gt => map2::<false, _, _, _>(y, u, v, CHEAP, |a: T, b: T| (a > b) as u8),
+        CompareOp::Ge => map2::<false, _, _, _>(y, u, v, CHEAP, |a: T, b: T| (a >= b) as u8),
+    }
+    Ok(out.into_tensor(a.shape()))
 }
 
 pub(crate) fn where_(condition: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    dispatch_any!(a.dtype(), T => {
-        let mut out = Output::<T>::new("where", a.shape())?;
-        map3(
-            out.slice_mut(),
-            condition.cpu_view::<u8>(),
-            a.cpu_view::<T>(),
-            b.cpu_view::<T>(),
-            CHEAP,
-            |c: u8, a: T, b: T| if c != 0 { a } else { b },
-        );
-        Ok(out.into_tensor(a.shape()))
-    })
+    dispatch_any!(a.dtype(), where_of::<T>(condition, a, b))
 }
+
+fn where_of<T: Element>(condition: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let mut out = Output::<T>::new("where", a.shape())?;
+    let (c, u, v) = (condition.cpu_view::<u8>(), a.cpu_view::<T>(), b.cpu_view::<T>());
+    map3(out.slice_mut(), c, u, v, CHEAP, |c: u8, a: T, b: T| if c != 0 { a } else { b });
+    Ok(out.into_tensor(a.shape()))
+}
+
+/// Elements of one task of an operation in place.
+const CHUNK: usize = 16 * 1024;
 
 pub(crate) fn add_(a: &mut Tensor, b: &Tensor, alpha: f64) -> Result<()> {
     let b = b.contiguous()?;
     match a.dtype() {
-        DType::F16 => return add_half_::<half::f16>(a, &b, alpha),
-        DType::BF16 => return add_half_::<half::bf16>(a, &b, alpha),
-        _ => {}
+        DType::F16 => add_half_of::<half::f16>(a, &b, alpha),
+        DType::BF16 => add_half_of::<half::bf16>(a, &b, alpha),
+        _ => dispatch_float!("add_", a.dtype(), add_of::<T>(a, &b, alpha)),
     }
-    dispatch_float!("add_", a.dtype(), T => {
-        let (alpha, y) = (T::c(alpha), b.cpu_slice::<T>());
-        let x = a.cpu_slice_mut::<T>("add_")?;
-        parallel::rows_ragged(x, 16 * 1024, CHEAP, |first, x| simd::dispatch::<false, T, _>(#[inline(always)] || {
-            let y = &y[first..first + x.len()];
-            for i in 0..x.len() {
-                x[i] += alpha * y[i];
-            }
-        }));
-        Ok(())
-    })
 }
 
-pub(crate) fn mul_scalar_(a: &mut Tensor, factor: f64) -> Result<()> {
-    match a.dtype() {
-        DType::F16 => return mul_half_::<half::f16>(a, factor),
-        DType::BF16 => return mul_half_::<half::bf16>(a, factor),
-        _ => {}
-    }
-    dispatch_float!("mul_scalar_", a.dtype(), T => {
-        let factor = T::c(factor);
-        let x = a.cpu_slice_mut::<T>("mul_scalar_")?;
-        parallel::rows_ragged(x, 16 * 1024, CHEAP, |_, x| simd::dispatch::<false, T, _>(#[inline(always)] || {
-            for v in x.iter_mut() {
-                *v *= factor;
-            }
-        }));
-        Ok(())
-    })
+fn add_of<T: Float>(a: &mut Tensor, b: &Tensor, alpha: f64) -> Result<()> {
+    let (alpha, y) = (T::c(alpha), b.cpu_slice::<T>());
+    parallel::rows_ragged(a.cpu_slice_mut::<T>("add_")?, CHUNK, CHEAP, |first, x| {
+        simd::dispatch::<false, T, _>(
+            #[inline(always)]
+            || {
+                let y = &y[first..first + x.len()];
+                for i in 0..x.len() {
+                    x[i] += alpha * y[i];
+                }
+            },
+        );
+    });
+    Ok(())
 }
 
 /// [`add_`] of 16 bits: the sum in f64, rounded once. Gradients of leaves in 16 bits are added so.
-fn add_half_<T: Element>(a: &mut Tensor, b: &Tensor, alpha: f64) -> Result<()> {
+fn add_half_of<T: Element>(a: &mut Tensor, b: &Tensor, alpha: f64) -> Result<()> {
     let y = b.cpu_slice::<T>();
-    parallel::rows_ragged(a.cpu_slice_mut::<T>("add_")?, 16 * 1024, LIBRARY, |first, x| {
+    parallel::rows_ragged(a.cpu_slice_mut::<T>("add_")?, CHUNK, LIBRARY, |first, x| {
         for (x, y) in x.iter_mut().zip(&y[first..]) {
             *x = T::from_f64(x.to_f64() + alpha * y.to_f64());
         }
@@ -146,9 +135,28 @@ fn add_half_<T: Element>(a: &mut Tensor, b: &Tensor, alpha: f64) -> Result<()> {
     Ok(())
 }
 
+pub(crate) fn mul_scalar_(a: &mut Tensor, factor: f64) -> Result<()> {
+    match a.dtype() {
+        DType::F16 => mul_half_of::<half::f16>(a, factor),
+        DType::BF16 => mul_half_of::<half::bf16>(a, factor),
+        _ => dispatch_float!("mul_scalar_", a.dtype(), mul_of::<T>(a, factor)),
+    }
+}
+
+fn mul_of<T: Float>(a: &mut Tensor, factor: f64) -> Result<()> {
+    let factor = T::c(factor);
+    parallel::rows_ragged(a.cpu_slice_mut::<T>("mul_scalar_")?, CHUNK, CHEAP, |_, x| {
+        simd::dispatch::<false, T, _>(
+            #[inline(always)]
+            || x.iter_mut().for_each(|x| *x *= factor),
+        );
+    });
+    Ok(())
+}
+
 /// [`mul_scalar_`] of 16 bits: the product in f64, rounded once.
-fn mul_half_<T: Element>(a: &mut Tensor, factor: f64) -> Result<()> {
-    parallel::rows_ragged(a.cpu_slice_mut::<T>("mul_scalar_")?, 16 * 1024, LIBRARY, |_, x| {
+fn mul_half_of<T: Element>(a: &mut Tensor, factor: f64) -> Result<()> {
+    parallel::rows_ragged(a.cpu_slice_mut::<T>("mul_scalar_")?, CHUNK, LIBRARY, |_, x| {
         x.iter_mut().for_each(|x| *x = T::from_f64(x.to_f64() * factor));
     });
     Ok(())

@@ -6,10 +6,10 @@
 
 use super::parallel::{self, SharedMut};
 use super::strided;
-use crate::dtype::Element;
+use crate::dtype::{Element, dispatch_any};
 use crate::layout::Layout;
 use crate::storage::Output;
-use crate::{Result, Tensor, dispatch_any};
+use crate::{Result, Tensor};
 
 /// Joins `tensors`, equal but for dimension `dim`, into one of `shape`.
 pub(crate) fn cat(
@@ -19,7 +19,6 @@ pub(crate) fn cat(
     shape: &[usize],
 ) -> Result<Tensor> {
     let whole = Layout::contiguous(shape);
-    let numel = whole.numel();
     let mut places = Vec::with_capacity(tensors.len());
     let mut at = 0;
     for tensor in tensors {
@@ -29,26 +28,36 @@ pub(crate) fn cat(
         at += place.shape[dim];
         places.push(place);
     }
-    dispatch_any!(tensors[0].dtype(), T => {
-        let mut out = Output::<T>::new(op, shape)?;
-        let shared = SharedMut::new(out.slice_mut());
-        let ns = (numel / tensors.len()).div_ceil(5);
-        parallel::run(tensors.len(), ns, &|i| {
-            // SAFETY: the places of different sources share no element of dimension `dim`, and all
-            // lie inside the output, whose size along `dim` is the sum of theirs.
-            unsafe { strided::place(&shared, &places[i], tensors[i].cpu_view::<T>()) }
-        });
-        Ok(out.into_tensor(shape))
-    })
+    dispatch_any!(tensors[0].dtype(), join::<T>(op, tensors, &places, shape))
+}
+
+/// Copies each tensor to its place in an output of `shape`, which the places fill without overlap.
+fn join<T: Element>(
+    op: &'static str,
+    tensors: &[&Tensor],
+    places: &[Layout],
+    shape: &[usize],
+) -> Result<Tensor> {
+    let mut out = Output::<T>::new(op, shape)?;
+    let len = out.slice_mut().len();
+    let shared = SharedMut::new(out.slice_mut());
+    parallel::run(tensors.len(), (len / tensors.len()).div_ceil(5), &|i| {
+        // SAFETY: the places of different sources share no element of dimension `dim`, and all
+        // lie inside the output, whose size along `dim` is the sum of theirs.
+        unsafe { strided::place(&shared, &places[i], tensors[i].cpu_view::<T>()) }
+    });
+    Ok(out.into_tensor(shape))
 }
 
 /// The elements of `x` in reverse order along the dimensions where `reversed` is true.
 pub(crate) fn flip(x: &Tensor, reversed: &[bool]) -> Result<Tensor> {
-    dispatch_any!(x.dtype(), T => {
-        let mut out = Output::<T>::new("flip", x.shape())?;
-        rows_reversed(out.slice_mut(), x, reversed);
-        Ok(out.into_tensor(x.shape()))
-    })
+    dispatch_any!(x.dtype(), flip_of::<T>(x, reversed))
+}
+
+fn flip_of<T: Element>(x: &Tensor, reversed: &[bool]) -> Result<Tensor> {
+    let mut out = Output::<T>::new("flip", x.shape())?;
+    rows_reversed(out.slice_mut(), x, reversed);
+    Ok(out.into_tensor(x.shape()))
 }
 
 /// One row of the last dimension at a time; the row's place counts from the far end of every

@@ -14,9 +14,10 @@ use super::math::Float;
 use super::parallel::{self, SharedMut};
 use super::simd;
 use super::softmax::{row_exp_sum, row_max};
+use crate::dtype::dispatch_float;
 use crate::ops::cross_entropy::{CrossEntropy, Reduction};
 use crate::storage::Output;
-use crate::{Result, Tensor, bail, dispatch_float};
+use crate::{Result, Tensor, bail};
 
 /// Nanoseconds an element.
 const NS: f64 = 0.6;
@@ -80,6 +81,16 @@ impl<'a, T: Float> Terms<'a, T> {
         simd::reduce(targets, T::ZERO, |a, y| a + weight(y), |a, b| a + b)
     }
 
+    /// The loss of a row; writes the parts of its lse.
+    #[inline(always)]
+    fn row(&self, x: &[T], y: u32, lse: &mut [T]) -> T {
+        let m = row_max(x);
+        // An infinite maximum makes x − m NaN, and so the loss, as in PyTorch.
+        let l = row_exp_sum(x, m).ln();
+        (lse[0], lse[1]) = (m, l);
+        if Some(y) == self.ignore { T::ZERO } else { self.loss(x, y, m, l) }
+    }
+
     /// The loss of a row with maximum m and l = ln Σ e^(x − m).
     #[inline(always)]
     fn loss(&self, x: &[T], y: u32, m: T, l: T) -> T {
@@ -104,45 +115,46 @@ pub(crate) fn forward(
     options: &CrossEntropy,
 ) -> Result<(Tensor, Tensor)> {
     let op = "cross_entropy";
-    let (n, c) = (x.shape()[0], x.shape()[1]);
-    let ys = targets.cpu_slice::<u32>();
-    check_targets(op, ys, c, options.ignore_index)?;
-    dispatch_float!(op, x.dtype(), T => {
-        let xs = x.cpu_slice::<T>();
-        let terms = Terms::<T>::new(weight, c, options);
-        let mut losses = Output::<T>::new(op, &[n])?;
-        let mut lse = Output::<T>::new(op, &[n, 2])?;
-        let lses = SharedMut::new(lse.slice_mut());
-        let per_task = parallel::rows_per_task(c);
-        parallel::rows(losses.slice_mut(), 1, per_task, c as f64 * NS, |first, losses| {
-            // SAFETY: each row belongs to one task.
-            let lses = unsafe { lses.slice(2 * first..2 * (first + losses.len())) };
-            simd::dispatch::<true, T, _>(#[inline(always)] || {
-                for i in 0..losses.len() {
-                    let (x, y) = (&xs[(first + i) * c..][..c], ys[first + i]);
-                    let m = row_max(x);
-                    // An infinite maximum makes x − m NaN, and so the loss, as in PyTorch.
-                    let l = row_exp_sum(x, m).ln();
-                    (lses[2 * i], lses[2 * i + 1]) = (m, l);
-                    losses[i] = if Some(y) == terms.ignore {
-                        T::ZERO
-                    } else {
-                        terms.loss(x, y, m, l)
-                    };
-                }
-            });
-        });
-        let (losses, lse) = (losses.into_tensor(&[n]), lse.into_tensor(&[n, 2]));
-        let loss = match options.reduction {
-            Reduction::None => losses,
-            Reduction::Sum => losses.sum_all()?,
-            Reduction::Mean => losses.sum_all()?.div(&Tensor::scalar(terms.divisor(ys)))?,
-        };
-        Ok((loss, lse))
-    })
+    check_targets(op, targets.cpu_slice(), x.shape()[1], options.ignore_index)?;
+    dispatch_float!(op, x.dtype(), forward_of::<T>(x, targets, weight, options))
 }
 
-/// dx[j] = p·e^((x[j] − m) − l) − soft·w[j], of the parts (m, l) of lse
+fn forward_of<T: Float>(
+    x: &Tensor,
+    targets: &Tensor,
+    weight: Option<&Tensor>,
+    options: &CrossEntropy,
+) -> Result<(Tensor, Tensor)> {
+    let (op, n, c) = ("cross_entropy", x.shape()[0], x.shape()[1]);
+    let (xs, ys) = (x.cpu_slice::<T>(), targets.cpu_slice::<u32>());
+    let terms = Terms::<T>::new(weight, c, options);
+    let mut losses = Output::<T>::new(op, &[n])?;
+    let mut lse = Output::<T>::new(op, &[n, 2])?;
+    let lses = SharedMut::new(lse.slice_mut());
+    let per_task = parallel::rows_per_task(c);
+    parallel::rows(losses.slice_mut(), 1, per_task, c as f64 * NS, |first, losses| {
+        // SAFETY: each row belongs to one task.
+        let lses = unsafe { lses.slice(2 * first..2 * (first + losses.len())) };
+        simd::dispatch::<true, T, _>(
+            #[inline(always)]
+            || {
+                for (i, loss) in losses.iter_mut().enumerate() {
+                    let (x, y) = (&xs[(first + i) * c..][..c], ys[first + i]);
+                    *loss = terms.row(x, y, &mut lses[2 * i..][..2]);
+                }
+            },
+        );
+    });
+    let (losses, lse) = (losses.into_tensor(&[n]), lse.into_tensor(&[n, 2]));
+    let loss = match options.reduction {
+        Reduction::None => losses,
+        Reduction::Sum => losses.sum_all()?,
+        Reduction::Mean => losses.sum_all()?.div(&Tensor::scalar(terms.divisor(ys)))?,
+    };
+    Ok((loss, lse))
+}
+
+/// dx[j] = p·e^((x[j] − m) − l) − soft·w[j], with the parts (m, l) of lse.
 #[inline(always)]
 fn row_gradient<T: Float>(x: &[T], w: Option<&[T]>, lse: &[T], p: T, soft: T, dx: &mut [T]) {
     let (m, l) = (lse[0], lse[1]);
@@ -159,6 +171,36 @@ fn row_gradient<T: Float>(x: &[T], w: Option<&[T]>, lse: &[T], p: T, soft: T, dx
     }
 }
 
+/// What the backward kernel reads for each row.
+struct Backward<'a, T> {
+    x: &'a [T],
+    targets: &'a [u32],
+    lse: &'a [T],
+    terms: Terms<'a, T>,
+    /// The loss's gradient, and the mean's divisor.
+    grad: &'a [T],
+    divisor: T,
+}
+
+impl<T: Float> Backward<'_, T> {
+    #[inline(always)]
+    fn row(&self, row: usize, dx: &mut [T]) {
+        let (c, y, terms) = (dx.len(), self.targets[row], &self.terms);
+        let (x, lse) = (&self.x[row * c..][..c], &self.lse[2 * row..][..2]);
+        if Some(y) == terms.ignore {
+            return dx.fill(T::ZERO);
+        }
+        // A mean or a sum has one gradient for all rows.
+        let g = if self.grad.len() == 1 { self.grad[0] } else { self.grad[row] };
+        let scale = g / self.divisor;
+        let hard = scale * terms.hard * terms.of(y);
+        let soft = scale * terms.soft;
+        let p = hard + soft * terms.total;
+        row_gradient(x, terms.weight, lse, p, soft, dx);
+        dx[y as usize] -= hard;
+    }
+}
+
 /// Contiguous inputs of fitting shapes: the gradient of the logits.
 pub(crate) fn backward(
     x: &Tensor,
@@ -169,36 +211,37 @@ pub(crate) fn backward(
     grad: &Tensor,
 ) -> Result<Tensor> {
     let op = "cross_entropy_backward";
-    let c = x.shape()[1];
-    let ys = targets.cpu_slice::<u32>();
-    check_targets(op, ys, c, options.ignore_index)?;
-    dispatch_float!(op, x.dtype(), T => {
-        let (xs, lses, gs) = (x.cpu_slice::<T>(), lse.cpu_slice::<T>(), grad.cpu_slice::<T>());
-        let terms = Terms::<T>::new(weight, c, options);
-        let divisor = match options.reduction {
-            Reduction::Mean => terms.divisor(ys),
-            Reduction::Sum | Reduction::None => T::ONE,
-        };
-        let mut out = Output::<T>::new(op, x.shape())?;
-        let per_task = parallel::rows_per_task(c);
-        parallel::rows(out.slice_mut(), c, per_task, c as f64 * NS, |first, out| {
-            simd::dispatch::<true, T, _>(#[inline(always)] || {
+    check_targets(op, targets.cpu_slice(), x.shape()[1], options.ignore_index)?;
+    dispatch_float!(op, x.dtype(), backward_of::<T>(x, targets, lse, weight, options, grad))
+}
+
+fn backward_of<T: Float>(
+    x: &Tensor,
+    targets: &Tensor,
+    lse: &Tensor,
+    weight: Option<&Tensor>,
+    options: &CrossEntropy,
+    grad: &Tensor,
+) -> Result<Tensor> {
+    let (c, targets) = (x.shape()[1], targets.cpu_slice::<u32>());
+    let terms = Terms::<T>::new(weight, c, options);
+    let divisor = match options.reduction {
+        Reduction::Mean => terms.divisor(targets),
+        Reduction::Sum | Reduction::None => T::ONE,
+    };
+    let (grad, lse) = (grad.cpu_slice::<T>(), lse.cpu_slice::<T>());
+    let kernel = Backward { x: x.cpu_slice::<T>(), targets, lse, terms, grad, divisor };
+    let mut out = Output::<T>::new("cross_entropy_backward", x.shape())?;
+    let per_task = parallel::rows_per_task(c);
+    parallel::rows(out.slice_mut(), c, per_task, c as f64 * NS, |first, out| {
+        simd::dispatch::<true, T, _>(
+            #[inline(always)]
+            || {
                 for (row, dx) in (first..).zip(out.chunks_exact_mut(c)) {
-                    let (x, y, lse) = (&xs[row * c..][..c], ys[row], &lses[2 * row..][..2]);
-                    if Some(y) == terms.ignore {
-                        dx.fill(T::ZERO);
-                        continue;
-                    }
-                    let g = if options.reduction == Reduction::None { gs[row] } else { gs[0] };
-                    let scale = g / divisor;
-                    let hard = scale * terms.hard * terms.of(y);
-                    let soft = scale * terms.soft;
-                    let p = hard + soft * terms.total;
-                    row_gradient(x, terms.weight, lse, p, soft, dx);
-                    dx[y as usize] -= hard;
+                    kernel.row(row, dx);
                 }
-            });
-        });
-        Ok(out.into_tensor(x.shape()))
-    })
+            },
+        );
+    });
+    Ok(out.into_tensor(x.shape()))
 }

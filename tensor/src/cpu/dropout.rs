@@ -4,32 +4,65 @@
 //! consumed at once, so no mask is ever written to memory. Elements count in row-major order; the
 //! word of an element depends on the key and its index alone, so neither threads nor the split
 //! matter. A dropped element is 0 even where x is infinite or NaN.
+//!
+//! [`RowDropout`] is the same inside other kernels: layer norm's residual and attention's
+//! probabilities.
+
+use std::ops::Range;
 
 use super::math::Float;
+use crate::dtype::dispatch_float;
 use crate::random::{self, RngKey, least_kept};
 use crate::storage::Output;
-use crate::{Result, Tensor, dispatch_float};
+use crate::{DType, Result, Tensor};
+
+/// What a kept element is multiplied by, and which words keep one.
+#[derive(Clone, Copy)]
+struct Kept<T> {
+    least: u32,
+    scale: T,
+}
+
+impl<T: Float> Kept<T> {
+    /// `None` where every element is dropped.
+    fn new(p: f64) -> Option<Self> {
+        least_kept(p).map(|least| Kept { least, scale: T::c(1.0 / (1.0 - p)) })
+    }
+
+    /// x after dropout.
+    #[inline(always)]
+    fn apply(self, x: T, word: u32) -> T {
+        let scaled = x * self.scale; // outside the branch, so that the loop vectorises
+        if word >= self.least { scaled } else { T::ZERO }
+    }
+}
 
 pub(crate) fn dropout(x: &Tensor, p: f64, key: RngKey) -> Result<Tensor> {
-    dispatch_float!("dropout", x.dtype(), T => {
-        let Some(least) = least_kept(p) else { return x.zeros_like() };
-        let x = x.contiguous()?;
-        let (xs, scale) = (x.cpu_slice::<T>(), T::c(1.0 / (1.0 - p)));
-        let mut out = Output::<T>::new("dropout", x.shape())?;
-        random::map_words(out.slice_mut(), key, #[inline(always)] |first, words, out| {
-         let n = out.len();
-         let (xs, words) = (&xs[first..first + n], &words[..n]);
-         for i in 0..n {
-             let scaled = xs[i] * scale; // outside the branch, so that the loop vectorises
-             out[i] = if words[i] >= least { scaled } else { T::ZERO };
-         }
-     });
-     Ok(out.into_tensor(x.shape()))
-    })
+    dispatch_float!("dropout", x.dtype(), dropout_of::<T>(x, p, key))
+}
+
+fn dropout_of<T: Float>(x: &Tensor, p: f64, key: RngKey) -> Result<Tensor> {
+    let Some(kept) = Kept::<T>::new(p) else { return x.zeros_like() };
+    let x = x.contiguous()?;
+    let xs = x.cpu_slice::<T>();
+    let mut out = Output::<T>::new("dropout", x.shape())?;
+    random::map_words(
+        out.slice_mut(),
+        key,
+        #[inline(always)]
+        |first, words, out| {
+            let n = out.len();
+            let (xs, words) = (&xs[first..first + n], &words[..n]);
+            for i in 0..n {
+                out[i] = kept.apply(xs[i], words[i]);
+            }
+        },
+    );
+    Ok(out.into_tensor(x.shape()))
 }
 
 pub(crate) fn mask(shape: &[usize], p: f64, key: RngKey) -> Result<Tensor> {
-    let Some(least) = least_kept(p) else { return Tensor::zeros(shape, crate::DType::U8) };
+    let Some(least) = least_kept(p) else { return Tensor::zeros(shape, DType::U8) };
     let mut out = Output::<u8>::new("bernoulli_mask", shape)?;
     random::fill_words(out.slice_mut(), key, |words, out| {
         for (m, &w) in out.iter_mut().zip(words) {
@@ -37,4 +70,133 @@ pub(crate) fn mask(shape: &[usize], p: f64, key: RngKey) -> Result<Tensor> {
         }
     });
     Ok(out.into_tensor(shape))
+}
+
+/// Elements of a row whose random words are made at a time.
+const PIECE: usize = 256;
+
+/// The random words of a row: the counter of the first one, its place among the counter's four, and
+/// the counter's upper half.
+#[derive(Clone, Copy)]
+pub(crate) struct RowWords {
+    counter: u64,
+    skip: usize,
+    upper: [u32; 2],
+}
+
+impl RowWords {
+    /// The words of the elements from index `first` on, as [`RngKey::word`] gives them.
+    #[inline(always)]
+    pub(crate) fn from_element(first: usize) -> Self {
+        RowWords { counter: (first / 4) as u64, skip: first % 4, upper: [0; 2] }
+    }
+
+    /// The words of attention's probabilities: query token (in the batch) and head. The word of key
+    /// token k (in the sequence) is word k.
+    #[inline(always)]
+    pub(crate) fn of_probabilities(query: usize, head: usize) -> Self {
+        RowWords { counter: (query as u64) << 32, skip: 0, upper: [head as u32, 1] }
+    }
+
+    /// Calls `body(range, words)` for pieces of the words of a row of `len` elements.
+    #[inline(always)]
+    fn pieces(self, key: RngKey, len: usize, mut body: impl FnMut(Range<usize>, &[u32])) {
+        let mut buffer = [0u32; PIECE + 4];
+        for from in (0..len).step_by(PIECE) {
+            let to = len.min(from + PIECE);
+            let words = &mut buffer[..self.skip + to - from];
+            random::words(key, self.counter + (from / 4) as u64, self.upper, words);
+            body(from..to, &words[self.skip..]);
+        }
+    }
+}
+
+/// Dropout of rows inside another kernel. Inline into [`simd::dispatch`](super::simd::dispatch).
+#[derive(Clone, Copy)]
+pub(crate) struct RowDropout<T> {
+    /// `None` where every element is dropped.
+    kept: Option<Kept<T>>,
+    key: RngKey,
+}
+
+impl<T: Float> RowDropout<T> {
+    pub(crate) fn new((p, key): (f64, RngKey)) -> Self {
+        RowDropout { kept: Kept::new(p), key }
+    }
+
+    /// `out[j] = join(dropout(x)[j], j)`.
+    #[inline(always)]
+    pub(crate) fn map(
+        &self,
+        words: RowWords,
+        x: &[T],
+        out: &mut [T],
+        join: impl Fn(T, usize) -> T,
+    ) {
+        let n = out.len();
+        let Some(kept) = self.kept else {
+            return (0..n).for_each(|j| out[j] = join(T::ZERO, j));
+        };
+        words.pieces(
+            self.key,
+            n,
+            #[inline(always)]
+            |range, words| {
+                let (from, x, out) = (range.start, &x[range.clone()], &mut out[range]);
+                for j in 0..words.len() {
+                    out[j] = join(kept.apply(x[j], words[j]), from + j);
+                }
+            },
+        );
+    }
+
+    /// Drops elements of `row` in place.
+    #[inline(always)]
+    pub(crate) fn apply(&self, words: RowWords, row: &mut [T]) {
+        let Some(kept) = self.kept else { return row.fill(T::ZERO) };
+        words.pieces(
+            self.key,
+            row.len(),
+            #[inline(always)]
+            |range, words| {
+                for (x, &word) in row[range].iter_mut().zip(words) {
+                    *x = kept.apply(*x, word);
+                }
+            },
+        );
+    }
+
+    /// [`apply`](Self::apply) to a row of gradients; also gives the dropped elements of `p` a minus.
+    /// Probabilities have none, so the minus is the mask for [`apply_marked`](Self::apply_marked):
+    /// the words are made once for both rows.
+    #[inline(always)]
+    pub(crate) fn apply_and_mark(&self, words: RowWords, gradients: &mut [T], p: &mut [T]) {
+        let Some(kept) = self.kept else {
+            gradients.fill(T::ZERO);
+            return p.iter_mut().for_each(|p| *p = -*p);
+        };
+        words.pieces(
+            self.key,
+            p.len(),
+            #[inline(always)]
+            |range, words| {
+                let (gradients, p) = (&mut gradients[range.clone()], &mut p[range]);
+                for j in 0..words.len() {
+                    let minus = -p[j];
+                    gradients[j] = kept.apply(gradients[j], words[j]);
+                    p[j] = if words[j] >= kept.least { p[j] } else { minus };
+                }
+            },
+        );
+    }
+
+    /// Drops the elements of `p` that [`apply_and_mark`](Self::apply_and_mark) marked.
+    #[inline(always)]
+    pub(crate) fn apply_marked(&self, p: &mut [T]) {
+        let scale = self.kept.map_or(T::ZERO, |kept| kept.scale);
+        for p in p {
+            let scaled = *p * scale;
+            *p = if *p < T::ZERO { T::ZERO } else { scaled };
+        }
+    }
 }

@@ -22,11 +22,11 @@ use std::ops::Range;
 use super::math::Float;
 use super::parallel::{self, SharedMut};
 use super::{simd, strided};
-use crate::dtype::Element;
+use crate::dtype::{Element, dispatch_any, dispatch_float};
 use crate::layout::Layout;
 use crate::sizes;
 use crate::storage::Output;
-use crate::{Result, Tensor, dispatch_any, dispatch_float};
+use crate::{Result, Tensor};
 
 /// Elements of one task.
 const TASK: usize = 16 * 1024;
@@ -91,19 +91,26 @@ pub(crate) fn index_select(
     ids: &Tensor,
     shape: &[usize],
 ) -> Result<Tensor> {
-    let ids = ids.cpu_slice::<u32>();
-    dispatch_any!(x.dtype(), T => {
-        let mut out = Output::<T>::new(op, shape)?;
-        if !out.slice_mut().is_empty() {
-            select_rows(out.slice_mut(), x.cpu_view::<T>().data, &Around::new(&x.layout, dim), ids);
-        }
-        Ok(out.into_tensor(shape))
-    })
+    dispatch_any!(x.dtype(), index_select_of::<T>(op, x, dim, ids.cpu_slice(), shape))
+}
+
+fn index_select_of<T: Element>(
+    op: &'static str,
+    x: &Tensor,
+    dim: usize,
+    ids: &[u32],
+    shape: &[usize],
+) -> Result<Tensor> {
+    let mut out = Output::<T>::new(op, shape)?;
+    if !out.slice_mut().is_empty() {
+        select_rows(out.slice_mut(), x.cpu_view::<T>().data, &Around::new(&x.layout, dim), ids);
+    }
+    Ok(out.into_tensor(shape))
 }
 
 fn select_rows<T: Element>(out: &mut [T], data: &[T], x: &Around, ids: &[u32]) {
     let row = out.len() / (x.outer.len() * ids.len());
-    // A row is a random access to memory beside its bytes.
+    // A row costs a random access to memory and its bytes.
     let ns = 5.0 + row as f64 * 0.2;
     parallel::rows(out, row, parallel::rows_per_task(row.max(8)), ns, |first, out| {
         let (mut o, mut j) = (first / ids.len(), first % ids.len());
@@ -135,97 +142,137 @@ pub(crate) fn index_add(
     ids: &Tensor,
     shape: &[usize],
 ) -> Result<Tensor> {
-    let ids = ids.cpu_slice::<u32>();
-    dispatch_float!(op, source.dtype(), T => {
-        let mut out = Output::<T>::new(op, shape)?;
-        if out.slice_mut().is_empty() {
-            return Ok(out.into_tensor(shape));
-        }
-        if let Some(base) = base {
-            strided::copy(out.slice_mut(), base.cpu_view::<T>());
-        }
-        // Pairs (id, j), sorted: ids ascend, and j within one id.
-        let mut pairs = sizes::list::<u64>(op, ids.len())?;
-        pairs.extend(ids.iter().enumerate().map(|(j, &id)| (id as u64) << 32 | j as u64));
-        pairs.sort_unstable();
-        let around = Around::new(&source.layout, dim);
-        let data = source.cpu_view::<T>().data;
-        let sizes = [shape[dim], shape[dim + 1..].iter().product()];
-        add_rows(out.slice_mut(), data, &around, &pairs, sizes, base.is_none());
-        Ok(out.into_tensor(shape))
-    })
+    let rows = Rows { dim, ids: ids.cpu_slice() };
+    dispatch_float!(op, source.dtype(), index_add_of::<T>(op, base, source, rows, shape))
 }
 
-/// `out [outer, size, inner]`; cleared first if `clear`.
-fn add_rows<T: Float>(
-    out: &mut [T],
-    data: &[T],
-    source: &Around,
-    pairs: &[u64],
-    [size, inner]: [usize; 2],
+/// The entries `ids` of dimension `dim`.
+#[derive(Clone, Copy)]
+struct Rows<'a> {
+    dim: usize,
+    ids: &'a [u32],
+}
+
+fn index_add_of<T: Float>(
+    op: &'static str,
+    base: Option<&Tensor>,
+    source: &Tensor,
+    Rows { dim, ids }: Rows,
+    shape: &[usize],
+) -> Result<Tensor> {
+    let mut out = Output::<T>::new(op, shape)?;
+    if out.slice_mut().is_empty() {
+        return Ok(out.into_tensor(shape));
+    }
+    if let Some(base) = base {
+        strided::copy(out.slice_mut(), base.cpu_view::<T>());
+    }
+    // Pairs (id, j), sorted: ids ascend, and j within one id.
+    let mut pairs = sizes::list::<u64>(op, ids.len())?;
+    pairs.extend(ids.iter().enumerate().map(|(j, &id)| (id as u64) << 32 | j as u64));
+    pairs.sort_unstable();
+    let additions = Additions {
+        data: source.cpu_view::<T>().data,
+        source: Around::new(&source.layout, dim),
+        pairs: &pairs,
+        size: shape[dim],
+        inner: shape[dim + 1..].iter().product(),
+        clear: base.is_none(),
+    };
+    additions.run(out.slice_mut());
+    Ok(out.into_tensor(shape))
+}
+
+/// The rows of a source that are added to an output `[outer, size, inner]`.
+struct Additions<'a, T> {
+    data: &'a [T],
+    source: Around,
+    /// (row of the output, row of the source), sorted.
+    pairs: &'a [u64],
+    size: usize,
+    inner: usize,
+    /// Whether the output is cleared first.
     clear: bool,
-) {
-    let outer = out.len() / (size * inner);
-    // Many additions to few rows: columns are split, not rows, else one task gets all the work.
-    let columns = if pairs.len() / size >= 16 { inner.min(64) } else { inner };
-    let rows = (TASK / columns).clamp(1, size);
-    let (row_blocks, column_blocks) = (size.div_ceil(rows), inner.div_ceil(columns));
-    let tasks = outer * row_blocks * column_blocks;
-    let work = out.len() as f64 * 0.2 + (outer * pairs.len()) as f64 * (3.0 + inner as f64 * 0.2);
-    let shared = SharedMut::new(out);
-    parallel::run(tasks, (work / tasks as f64) as usize, &|task| {
-        let (o, block) = (task / (row_blocks * column_blocks), task % (row_blocks * column_blocks));
-        let (row, column) = (block / column_blocks * rows, block % column_blocks * columns);
-        let (row_end, column_end) = (size.min(row + rows), inner.min(column + columns));
+}
+
+impl<T: Float> Additions<'_, T> {
+    fn run(&self, out: &mut [T]) {
+        let Additions { size, inner, pairs, .. } = *self;
+        let outer = out.len() / (size * inner);
+        // Many additions to few rows: columns are split, not rows, else one task gets all the work.
+        let columns = if pairs.len() / size >= 16 { inner.min(64) } else { inner };
+        let rows = (TASK / columns).clamp(1, size);
+        let (row_blocks, column_blocks) = (size.div_ceil(rows), inner.div_ceil(columns));
+        let blocks = row_blocks * column_blocks;
+        let work =
+            out.len() as f64 * 0.2 + (outer * pairs.len()) as f64 * (3.0 + inner as f64 * 0.2);
+        let shared = SharedMut::new(out);
+        parallel::run(outer * blocks, (work / (outer * blocks) as f64) as usize, &|task| {
+            let (o, block) = (task / blocks, task % blocks);
+            let (row, column) = (block / column_blocks * rows, block % column_blocks * columns);
+            let rows = row..size.min(row + rows);
+            let columns = column..inner.min(column + columns);
+            self.block(o, rows, columns, &shared);
+        });
+    }
+
+    /// Adds to some rows and columns of outer index `o`, which are the calling task's alone.
+    fn block(&self, o: usize, rows: Range<usize>, columns: Range<usize>, out: &SharedMut<T>) {
         // SAFETY: tasks own disjoint blocks of rows and columns, and this task holds one slice of
         // its block at a time.
-        let part = |r: usize| unsafe {
-            let start = (o * size + r) * inner;
-            shared.slice(start + column..start + column_end)
+        let part = |row: usize| unsafe {
+            let start = (o * self.size + row) * self.inner;
+            out.slice(start + columns.start..start + columns.end)
         };
-        if clear {
-            (row..row_end).for_each(|r| part(r).fill(T::ZERO));
+        if self.clear {
+            rows.clone().for_each(|row| part(row).fill(T::ZERO));
         }
-        let begin = |row: usize| pairs.partition_point(|&pair| ((pair >> 32) as usize) < row);
-        let pairs = &pairs[begin(row)..begin(row_end)];
-        let mut sum = vec![T::ZERO; column_end - column];
+        let begin = |row: usize| self.pairs.partition_point(|&pair| ((pair >> 32) as usize) < row);
+        let pairs = &self.pairs[begin(rows.start)..begin(rows.end)];
+        let mut sum = vec![T::ZERO; columns.len()];
         simd::dispatch::<false, T, _>(
             #[inline(always)]
             || {
                 for hits in pairs.chunk_by(|a, b| a >> 32 == b >> 32) {
                     let out = part((hits[0] >> 32) as usize);
                     for run in hits.chunks(RUN) {
-                        let row = |pair: u64| source.outer[o] + pair as u32 as usize * source.step;
-                        let columns = column..column_end;
-                        if let [pair] = run {
-                            source.row(data, row(*pair), columns, |i, value| out[i] += value);
-                            continue;
-                        }
-                        source.row(data, row(run[0]), columns.clone(), |i, value| sum[i] = value);
-                        for &pair in &run[1..] {
-                            source
-                                .row(data, row(pair), columns.clone(), |i, value| sum[i] += value);
-                        }
-                        (0..out.len()).for_each(|i| out[i] += sum[i]);
+                        self.add_run(o, run, columns.clone(), &mut sum, out);
                     }
                 }
             },
         );
-    });
+    }
+
+    /// Adds the sum of a run's rows to `out`; `sum` is room for it.
+    #[inline(always)]
+    fn add_run(&self, o: usize, run: &[u64], columns: Range<usize>, sum: &mut [T], out: &mut [T]) {
+        let start = |pair: u64| self.source.outer[o] + pair as u32 as usize * self.source.step;
+        if let [pair] = run {
+            self.source.row(self.data, start(*pair), columns, |i, value| out[i] += value);
+            return;
+        }
+        self.source.row(self.data, start(run[0]), columns.clone(), |i, value| sum[i] = value);
+        for &pair in &run[1..] {
+            self.source.row(self.data, start(pair), columns.clone(), |i, value| sum[i] += value);
+        }
+        (0..out.len()).for_each(|i| out[i] += sum[i]);
+    }
 }
 
 /// `index` has the result's shape; along the other dimensions it may be shorter than `x`.
 pub(crate) fn gather(x: &Tensor, dim: usize, index: &Tensor) -> Result<Tensor> {
-    dispatch_any!(x.dtype(), T => {
-        let mut out = Output::<T>::new("gather", index.shape())?;
-        // Where entry 0 along `dim` lies, for every element of the index.
-        let mut entry0 = x.layout.clone();
-        entry0.shape = index.shape().to_vec();
-        let step = std::mem::replace(&mut entry0.strides[dim], 0);
-        let view = strided::View { data: x.cpu_view::<T>().data, layout: &entry0 };
-        strided::gather(out.slice_mut(), view, index.cpu_view::<u32>(), step);
-        Ok(out.into_tensor(index.shape()))
-    })
+    dispatch_any!(x.dtype(), gather_of::<T>(x, dim, index))
+}
+
+fn gather_of<T: Element>(x: &Tensor, dim: usize, index: &Tensor) -> Result<Tensor> {
+    let mut out = Output::<T>::new("gather", index.shape())?;
+    // Where entry 0 along `dim` lies, for every element of the index.
+    let mut entry0 = x.layout.clone();
+    entry0.shape = index.shape().to_vec();
+    let step = std::mem::replace(&mut entry0.strides[dim], 0);
+    let view = strided::View { data: x.cpu_view::<T>().data, layout: &entry0 };
+    strided::gather(out.slice_mut(), view, index.cpu_view::<u32>(), step);
+    Ok(out.into_tensor(index.shape()))
 }
 
 /// `index` may be shorter than `x` along the other dimensions and than `source` along all.
@@ -235,19 +282,22 @@ pub(crate) fn scatter_add(
     index: &Tensor,
     source: &Tensor,
 ) -> Result<Tensor> {
-    dispatch_float!("scatter_add", x.dtype(), T => {
-        let mut out = Output::<T>::new("scatter_add", x.shape())?;
-        strided::copy(out.slice_mut(), x.cpu_view::<T>());
-        if index.numel() > 0 {
-            let lines = Lines::new(x.shape(), dim, index, source);
-            lines.add(
-                out.slice_mut(),
-                index.cpu_view::<u32>().data,
-                source.cpu_view::<T>().data,
-            );
-        }
-        Ok(out.into_tensor(x.shape()))
-    })
+    dispatch_float!("scatter_add", x.dtype(), scatter_add_of::<T>(x, dim, index, source))
+}
+
+fn scatter_add_of<T: Float>(
+    x: &Tensor,
+    dim: usize,
+    index: &Tensor,
+    source: &Tensor,
+) -> Result<Tensor> {
+    let mut out = Output::<T>::new("scatter_add", x.shape())?;
+    strided::copy(out.slice_mut(), x.cpu_view::<T>());
+    if index.numel() > 0 {
+        let lines = Lines::new(x.shape(), dim, index, source);
+        lines.add(out.slice_mut(), index.cpu_view::<u32>().data, source.cpu_view::<T>().data);
+    }
+    Ok(out.into_tensor(x.shape()))
 }
 
 /// The lines along one dimension in output, index and source: where each starts and its step.

@@ -15,6 +15,7 @@ pub(crate) trait Float:
     + std::ops::Div<Output = Self>
     + std::ops::Neg<Output = Self>
     + std::ops::AddAssign
+    + std::ops::SubAssign
     + std::ops::MulAssign
     + std::iter::Sum
 {
@@ -36,6 +37,7 @@ pub(crate) trait Float:
     fn ceil(self) -> Self;
     fn round_ties_even(self) -> Self;
     fn is_nan(self) -> bool;
+    fn is_finite(self) -> bool;
     /// self·a + b, rounded once. Only inside [`super::simd::dispatch`]: elsewhere it is a call.
     fn mul_add(self, a: Self, b: Self) -> Self;
     /// The standard normal distribution function Φ(x) and density φ(x), for GELU and its derivative.
@@ -120,6 +122,10 @@ impl Float for f64 {
     #[inline(always)]
     fn is_nan(self) -> bool {
         f64::is_nan(self)
+    }
+    #[inline(always)]
+    fn is_finite(self) -> bool {
+        f64::is_finite(self)
     }
     #[inline(always)]
     fn mul_add(self, a: f64, b: f64) -> f64 {
@@ -275,6 +281,10 @@ impl Float for f32 {
     #[inline(always)]
     fn is_nan(self) -> bool {
         f32::is_nan(self)
+    }
+    #[inline(always)]
+    fn is_finite(self) -> bool {
+        f32::is_finite(self)
     }
     #[inline(always)]
     fn mul_add(self, a: f32, b: f32) -> f32 {

@@ -11,11 +11,11 @@ use super::math::Float;
 use super::packed::{self, Epilogue, Isa, Packed, Right};
 use super::parallel::{self, SharedMut};
 use super::unary;
-use crate::dtype::Element;
+use crate::dtype::{Element, dispatch_float};
 use crate::ops::unary::UnaryOp;
 use crate::sizes;
 use crate::storage::Output;
-use crate::{DType, Result, Tensor, bail, dispatch_float};
+use crate::{DType, Result, Tensor, bail};
 
 /// A matrix inside a storage: where it starts and how far apart its rows and columns lie.
 #[derive(Clone, Copy)]
@@ -161,7 +161,7 @@ unsafe fn split<T: Gemm>(
 /// Batched product of operands already broadcast to one batch shape; `shape` is the result's.
 /// The result has the operands' dtype: another is only for f16, which is not computed here.
 pub(crate) fn matmul(a: &Tensor, b: &Tensor, shape: &[usize], _dtype: DType) -> Result<Tensor> {
-    dispatch_float!("matmul", a.dtype(), T => batched::<T>(a, b, shape))
+    dispatch_float!("matmul", a.dtype(), batched::<T>(a, b, shape))
 }
 
 fn batched<T: Gemm>(a: &Tensor, b: &Tensor, shape: &[usize]) -> Result<Tensor> {
@@ -290,7 +290,7 @@ fn layer(
         unsafe { packed_layer(isa, &x.unit_columns()?, w, &c, epilogue)? };
         return Ok((out.into_tensor(&[m, n]), before.map(|before| before.into_tensor(&[m, n]))));
     }
-    let y = portable_linear(x, &[w], bias.as_slice())?;
+    let y = dispatch_float!("linear", x.dtype(), layers::<T>(x, &[w], bias.as_slice()))?;
     if gelu {
         let z = unary::forward(&y, UnaryOp::Gelu)?;
         return Ok((z, keep.then_some(y)));
@@ -322,7 +322,7 @@ pub(crate) fn linear_cat(x: &Tensor, weights: &[&Tensor], biases: &[&Tensor]) ->
         }
         return Ok(out.into_tensor(&[m, n]));
     }
-    portable_linear(x, weights, &biases)
+    dispatch_float!("linear", x.dtype(), layers::<T>(x, weights, &biases))
 }
 
 /// The weights of layers side by side as one, `[Σout, in]`.
@@ -388,32 +388,29 @@ pub(crate) fn derived<D: Send + Sync + 'static>(
 }
 
 /// Layers side by side; the bias is added while the block is in the cache.
-fn portable_linear(x: &Tensor, weights: &[&Tensor], biases: &[Tensor]) -> Result<Tensor> {
-    dispatch_float!("linear", x.dtype(), T => {
-        let (m, k) = (x.shape()[0], x.shape()[1]);
-        let all: usize = weights.iter().map(|w| w.shape()[0]).sum();
-        let mut out = Output::<T>::new("linear", &[m, all])?;
-        if k == 0 {
-            out.slice_mut().fill(T::ZERO);
-        }
-        let mut column = 0;
-        for (i, w) in weights.iter().enumerate().filter(|(_, w)| m.min(w.shape()[0]) > 0) {
-            let (n, bias) = (w.shape()[0], biases.get(i).map(|b| b.cpu_slice::<T>()));
-            let (a, b) = (Mat::<T>::of(x), Mat::<T>::of(w).t());
-            let c = SharedMut::new(&mut out.slice_mut()[column..]);
-            // SAFETY: C is exclusively ours.
-            unsafe {
-                split((m, k, n), a, b, (&c, all), |first, row| {
-                    if let Some(bias) = bias {
-                        let bias = &bias[first..first + row.len()];
-                        for i in 0..row.len() {
-                            row[i] += bias[i];
-                        }
-                    }
-                });
+fn layers<T: Gemm>(x: &Tensor, weights: &[&Tensor], biases: &[Tensor]) -> Result<Tensor> {
+    let (m, k) = (x.shape()[0], x.shape()[1]);
+    let all: usize = weights.iter().map(|w| w.shape()[0]).sum();
+    let mut out = Output::<T>::new("linear", &[m, all])?;
+    if k == 0 {
+        out.slice_mut().fill(T::ZERO);
+    }
+    let mut column = 0;
+    for (i, w) in weights.iter().enumerate().filter(|(_, w)| m.min(w.shape()[0]) > 0) {
+        let (n, bias) = (w.shape()[0], biases.get(i).map(|b| b.cpu_slice::<T>()));
+        let (a, b) = (Mat::<T>::of(x), Mat::<T>::of(w).t());
+        let c = SharedMut::new(&mut out.slice_mut()[column..]);
+        let add_bias = |first: usize, row: &mut [T]| {
+            if let Some(bias) = bias {
+                let bias = &bias[first..first + row.len()];
+                for i in 0..row.len() {
+                    row[i] += bias[i];
+                }
             }
-            column += n;
-        }
-        Ok(out.into_tensor(&[m, all]))
-    })
+        };
+        // SAFETY: C is exclusively ours.
+        unsafe { split((m, k, n), a, b, (&c, all), add_bias) };
+        column += n;
+    }
+    Ok(out.into_tensor(&[m, all]))
 }

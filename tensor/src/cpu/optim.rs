@@ -2,16 +2,16 @@
 //!
 //! Shapes: all tensors of a step have the parameter's. A task takes [`CHUNK`] elements. A step reads
 //! and writes everything once (AdamW: 28 bytes an element in f32), so memory decides its speed.
-//! No reduction in a step, so no order; the norm's is: 16 lanes within a chunk, joined pairwise,
-//! then chunk after chunk, tensor after tensor.
+//! Order of reduction: a step has none; the norm adds 16 lanes within a chunk, joined pairwise, then
+//! chunk after chunk, tensor after tensor.
 //! Numerics: factors are computed in f64 and rounded once; no fused multiply-add.
 
 use super::math::Float;
 use super::parallel::{self, SharedMut};
 use super::simd;
-use crate::dtype::Element;
+use crate::dtype::dispatch_float;
 use crate::ops::optim::{AdamWStep, SgdStep};
-use crate::{DType, Result, Tensor, dispatch_float};
+use crate::{DType, Result, Tensor};
 
 /// Elements of a task.
 const CHUNK: usize = 16 * 1024;
@@ -20,9 +20,9 @@ const ADAMW: f64 = 0.6;
 const SGD: f64 = 0.3;
 const NORM: f64 = 0.15;
 
-/// What a step is told of its gradient where the kernel runs: the factor, and the number of the step
-/// without those skipped before. `None` if this one is skipped.
-fn told(scale: Option<&Tensor>, step: u64) -> Option<(f64, u64)> {
+/// What `scale` tells a step where the kernel runs: the factor of the gradient, and the number of
+/// the step without those skipped before. `None` if this one is skipped.
+fn verdict(scale: Option<&Tensor>, step: u64) -> Option<(f64, u64)> {
     match scale.map(Tensor::to_f64_vec).as_deref() {
         None => Some((1.0, step)),
         Some([factor]) => Some((*factor, step)),
@@ -33,6 +33,33 @@ fn told(scale: Option<&Tensor>, step: u64) -> Option<(f64, u64)> {
     }
 }
 
+/// A step of `N` states: calls `update(p, g, states)` for each chunk of the parameter, of its
+/// gradient and of the states. Time: `ns` nanoseconds an element.
+fn step<T: Float, const N: usize>(
+    op: &'static str,
+    p: &mut Tensor,
+    grad: &Tensor,
+    states: [&mut Tensor; N],
+    ns: f64,
+    update: impl Fn(&mut [T], &[T], [&mut [T]; N]) + Sync + Send,
+) -> Result<()> {
+    let g = grad.cpu_slice::<T>();
+    let mut shared = Vec::with_capacity(N);
+    for state in states {
+        shared.push(SharedMut::new(state.cpu_slice_mut::<T>(op)?));
+    }
+    parallel::rows_ragged(p.cpu_slice_mut::<T>(op)?, CHUNK, ns, |first, p| {
+        let range = first..first + p.len();
+        // SAFETY: the ranges of different tasks do not overlap.
+        let states = std::array::from_fn(|i| unsafe { shared[i].slice(range.clone()) });
+        simd::dispatch::<false, T, _>(
+            #[inline(always)]
+            || update(p, &g[range.clone()], states),
+        );
+    });
+    Ok(())
+}
+
 pub(crate) fn adamw_(
     p: &mut Tensor,
     grad: &Tensor,
@@ -41,39 +68,46 @@ pub(crate) fn adamw_(
     h: &AdamWStep,
     scale: Option<&Tensor>,
 ) -> Result<()> {
-    let Some((factor, step)) = told(scale, h.step) else { return Ok(()) };
-    let correction1 = 1.0 - h.beta1.powf(step as f64);
-    let correction2 = (1.0 - h.beta2.powf(step as f64)).sqrt();
+    let Some((factor, step)) = verdict(scale, h.step) else { return Ok(()) };
+    let h = AdamWStep { step, ..*h };
+    dispatch_float!("adamw_", p.dtype(), adamw_of::<T>(p, grad, [m, v], h, factor))
+}
+
+fn adamw_of<T: Float>(
+    p: &mut Tensor,
+    grad: &Tensor,
+    moments: [&mut Tensor; 2],
+    h: AdamWStep,
+    factor: f64,
+) -> Result<()> {
+    let correction1 = 1.0 - h.beta1.powf(h.step as f64);
+    let correction2 = (1.0 - h.beta2.powf(h.step as f64)).sqrt();
     let (keep, l2) = match h.decoupled {
         true => (1.0 - h.lr * h.weight_decay, 0.0),
         false => (1.0, h.weight_decay),
     };
-    dispatch_float!("adamw_", p.dtype(), T => {
-        let scale = T::c(factor);
-        let (keep, l2) = (T::c(keep), T::c(l2));
-        let (in1, decay2, in2) = (T::c(1.0 - h.beta1), T::c(h.beta2), T::c(1.0 - h.beta2));
-        let (rate, root, eps) = (T::c(h.lr / correction1), T::c(correction2), T::c(h.eps));
-        let g = grad.cpu_slice::<T>();
-        let m = SharedMut::new(m.cpu_slice_mut::<T>("adamw_")?);
-        let v = SharedMut::new(v.cpu_slice_mut::<T>("adamw_")?);
-        parallel::rows_ragged(p.cpu_slice_mut::<T>("adamw_")?, CHUNK, ADAMW, |first, p| {
-            let range = first..first + p.len();
-            let g = &g[range.clone()];
-            // SAFETY: the ranges of different tasks do not overlap.
-            let (m, v) = unsafe { (m.slice(range.clone()), v.slice(range)) };
-            simd::dispatch::<false, T, _>(#[inline(always)] || {
-                for i in 0..p.len().min(g.len()).min(m.len()).min(v.len()) {
-                    let g = g[i] * scale + l2 * p[i];
-                    let mean = m[i] + in1 * (g - m[i]);
-                    let square = decay2 * v[i] + in2 * g * g;
-                    m[i] = mean;
-                    v[i] = square;
-                    p[i] = p[i] * keep - rate * mean / (square.sqrt() / root + eps);
-                }
-            });
-        });
-        Ok(())
-    })
+    let scale = T::c(factor);
+    let (keep, l2) = (T::c(keep), T::c(l2));
+    let (in1, decay2, in2) = (T::c(1.0 - h.beta1), T::c(h.beta2), T::c(1.0 - h.beta2));
+    let (rate, root, eps) = (T::c(h.lr / correction1), T::c(correction2), T::c(h.eps));
+    step(
+        "adamw_",
+        p,
+        grad,
+        moments,
+        ADAMW,
+        #[inline(always)]
+        |p: &mut [T], g, [m, v]| {
+            for i in 0..p.len().min(g.len()).min(m.len()).min(v.len()) {
+                let g = g[i] * scale + l2 * p[i];
+                let mean = m[i] + in1 * (g - m[i]);
+                let square = decay2 * v[i] + in2 * g * g;
+                m[i] = mean;
+                v[i] = square;
+                p[i] = p[i] * keep - rate * mean / (square.sqrt() / root + eps);
+            }
+        },
+    )
 }
 
 pub(crate) fn sgd_(
@@ -83,65 +117,92 @@ pub(crate) fn sgd_(
     h: &SgdStep,
     scale: Option<&Tensor>,
 ) -> Result<()> {
-    let Some((factor, step)) = told(scale, h.step) else { return Ok(()) };
-    dispatch_float!("sgd_", p.dtype(), T => {
-        let scale = T::c(factor);
-        let (l2, rate, momentum) = (T::c(h.weight_decay), T::c(h.lr), T::c(h.momentum));
-        // On the first step the buffer becomes the gradient, whatever it held.
-        let first_step = step == 1;
-        let gain = T::c(if first_step { 1.0 } else { 1.0 - h.dampening });
-        let nesterov = h.nesterov;
-        let g = grad.cpu_slice::<T>();
-        let Some(buffer) = buffer else {
-            parallel::rows_ragged(p.cpu_slice_mut::<T>("sgd_")?, CHUNK, SGD, |first, p| {
-                let g = &g[first..first + p.len()];
-                simd::dispatch::<false, T, _>(#[inline(always)] || {
-                    for i in 0..p.len().min(g.len()) {
-                        p[i] -= rate * (g[i] * scale + l2 * p[i]);
-                    }
-                });
-            });
-            return Ok(());
-        };
-        let buffer = SharedMut::new(buffer.cpu_slice_mut::<T>("sgd_")?);
-        parallel::rows_ragged(p.cpu_slice_mut::<T>("sgd_")?, CHUNK, SGD, |first, p| {
-            let range = first..first + p.len();
-            let g = &g[range.clone()];
-            // SAFETY: the ranges of different tasks do not overlap.
-            let b = unsafe { buffer.slice(range) };
-            simd::dispatch::<false, T, _>(#[inline(always)] || {
-                for i in 0..p.len().min(g.len()).min(b.len()) {
-                    let g = g[i] * scale + l2 * p[i];
-                    let old = if first_step { T::ZERO } else { momentum * b[i] };
-                    let new = old + gain * g;
-                    b[i] = new;
-                    p[i] -= rate * if nesterov { g + momentum * new } else { new };
-                }
-            });
-        });
-        Ok(())
-    })
+    let Some((factor, step)) = verdict(scale, h.step) else { return Ok(()) };
+    let h = SgdStep { step, ..*h };
+    match buffer {
+        Some(buffer) => {
+            dispatch_float!("sgd_", p.dtype(), momentum_of::<T>(p, grad, buffer, h, factor))
+        }
+        None => dispatch_float!("sgd_", p.dtype(), sgd_of::<T>(p, grad, h, factor)),
+    }
+}
+
+fn sgd_of<T: Float>(p: &mut Tensor, grad: &Tensor, h: SgdStep, factor: f64) -> Result<()> {
+    let (scale, l2, rate) = (T::c(factor), T::c(h.weight_decay), T::c(h.lr));
+    step(
+        "sgd_",
+        p,
+        grad,
+        [],
+        SGD,
+        #[inline(always)]
+        |p: &mut [T], g, []| {
+            for i in 0..p.len().min(g.len()) {
+                p[i] -= rate * (g[i] * scale + l2 * p[i]);
+            }
+        },
+    )
+}
+
+/// [`sgd_of`] with a momentum buffer.
+fn momentum_of<T: Float>(
+    p: &mut Tensor,
+    grad: &Tensor,
+    buffer: &mut Tensor,
+    h: SgdStep,
+    factor: f64,
+) -> Result<()> {
+    let (scale, l2, rate) = (T::c(factor), T::c(h.weight_decay), T::c(h.lr));
+    let (momentum, nesterov) = (T::c(h.momentum), h.nesterov);
+    // On the first step the buffer becomes the gradient; what it held does not matter.
+    let first = h.step == 1;
+    let gain = T::c(if first { 1.0 } else { 1.0 - h.dampening });
+    step(
+        "sgd_",
+        p,
+        grad,
+        [buffer],
+        SGD,
+        #[inline(always)]
+        |p: &mut [T], g, [b]| {
+            for i in 0..p.len().min(g.len()).min(b.len()) {
+                let g = g[i] * scale + l2 * p[i];
+                let old = if first { T::ZERO } else { momentum * b[i] };
+                let new = old + gain * g;
+                b[i] = new;
+                p[i] -= rate * if nesterov { g + momentum * new } else { new };
+            }
+        },
+    )
 }
 
 /// `tensors` are contiguous and of one dtype.
 pub(crate) fn global_norm(tensors: &[Tensor], dtype: DType) -> Result<Tensor> {
-    dispatch_float!("global_norm", dtype, T => {
-        let chunks: Vec<&[T]> =
-            tensors.iter().flat_map(|t| t.cpu_slice::<T>().chunks(CHUNK)).collect();
-        let mut partial = vec![0f64; chunks.len()];
-        let numel: usize = chunks.iter().map(|c| c.len()).sum();
-        let ns = NORM * numel as f64 / chunks.len().max(1) as f64;
-        parallel::rows_ragged(&mut partial, 1, ns, |first, partial| {
-            partial[0] = simd::dispatch::<false, T, _>(#[inline(always)] || {
-                // The square of an f32 is exact in f64.
-                simd::reduce(chunks[first], 0f64, |sum, x: T| {
-                    let x = x.to_f64();
-                    sum + x * x
-                }, |a, b| a + b)
-            });
-        });
-        Ok(Tensor::scalar(T::c(partial.iter().sum::<f64>().sqrt())))
-    })
+    dispatch_float!("global_norm", dtype, global_norm_of::<T>(tensors))
+}
+
+fn global_norm_of<T: Float>(tensors: &[Tensor]) -> Result<Tensor> {
+    let chunks: Vec<&[T]> = tensors.iter().flat_map(|t| t.cpu_slice::<T>().chunks(CHUNK)).collect();
+    let mut partial = vec![0f64; chunks.len()];
+    let numel: usize = chunks.iter().map(|c| c.len()).sum();
+    let ns = NORM * numel as f64 / chunks.len().max(1) as f64;
+    parallel::rows_ragged(&mut partial, 1, ns, |first, partial| {
+        partial[0] = simd::dispatch::<false, T, _>(
+            #[inline(always)]
+            || sum_of_squares(chunks[first]),
+        );
+    });
+    Ok(Tensor::scalar(T::c(partial.iter().sum::<f64>().sqrt())))
+}
+
+/// In f64, where the square of an f32 is exact.
+#[inline(always)]
+fn sum_of_squares<T: Float>(xs: &[T]) -> f64 {
+    let add_square = |sum: f64, x: T| {
+        let x = x.to_f64();
+        sum + x * x
+    };
+    simd::reduce(xs, 0.0, add_square, |a, b| a + b)
 }
 
 #[cfg(test)]

@@ -8,22 +8,26 @@
 //! of [`TILE`] columns with the accumulators in the first-level cache.
 //!
 //! Order of reduction: in a block, element r goes to lane r mod 16 and the lanes join pairwise
-//! ([`simd::reduce`]); the blocks' results are combined the same way, again in blocks. The order is the same for both
-//! forms, so it depends on n alone: not on the strides, nor on the threads.
+//! ([`simd::reduce`]); the blocks' results are combined the same way, again in blocks. Both forms
+//! have the same order, so it depends on n alone: not on the strides, nor on the threads.
 //!
-//! Numerics: accumulated in the dtype itself (u8 in u32). The rounding error of a sum is that of 64 additions, and
-//! of eight more for each factor of 128 beyond 1024. Means are sums of distances from the first element: of equal elements they are that element, and
-//! far from 0 no digits are lost. The variance takes the mean in a first pass, and what its rounding adds (n times its
-//! square) away again (Chan, Golub & LeVeque, The American Statistician 37, 1983); log-sum-exp takes the maximum.
+//! Numerics: accumulated in the dtype itself (u8 in u32). The rounding error of a sum is that of 64
+//! additions, and of eight more for each factor of 128 beyond 1024. Means are sums of distances from
+//! the first element: the mean of equal elements is that element, and far from 0 no digits are lost.
+//! The variance computes the mean in a first pass and subtracts what the mean's rounding error adds,
+//! n times its square (Chan, Golub & LeVeque, The American Statistician 37, 1983); log-sum-exp
+//! computes the maximum in a first pass.
+
+use std::ops::Range;
 
 use super::math::Float;
 use super::parallel::{self, SharedMut};
 use super::simd::{self, LANES};
-use crate::dtype::Element;
+use crate::dtype::{Element, dispatch_float, dispatch_number};
 use crate::layout::Layout;
 use crate::ops::reduce::ReduceOp;
 use crate::storage::Output;
-use crate::{DType, Result, Tensor, dispatch_float, dispatch_number};
+use crate::{DType, Result, Tensor};
 
 /// Elements of the reduced dimension that are combined at a time.
 const BLOCK: usize = simd::BLOCK;
@@ -39,8 +43,8 @@ const EXP: f64 = 0.5;
 /// The dtypes that can be reduced, with their accumulator.
 trait Number: Element {
     type Sum: Element;
-    const ZERO: Self::Sum;
-    const ONE: Self::Sum;
+    const EMPTY_SUM: Self::Sum;
+    const EMPTY_PRODUCT: Self::Sum;
     const LOWEST: Self;
     const HIGHEST: Self;
     fn widen(self) -> Self::Sum;
@@ -53,8 +57,8 @@ trait Number: Element {
 macro_rules! number {
     (float: $($t:ty)*) => {$(impl Number for $t {
         type Sum = $t;
-        const ZERO: $t = 0.0;
-        const ONE: $t = 1.0;
+        const EMPTY_SUM: $t = 0.0;
+        const EMPTY_PRODUCT: $t = 1.0;
         const LOWEST: $t = <$t>::NEG_INFINITY;
         const HIGHEST: $t = <$t>::INFINITY;
         #[inline(always)]
@@ -72,8 +76,8 @@ macro_rules! number {
     })*};
     (integer: $($t:ty)*) => {$(impl Number for $t {
         type Sum = u32;
-        const ZERO: u32 = 0;
-        const ONE: u32 = 1;
+        const EMPTY_SUM: u32 = 0;
+        const EMPTY_PRODUCT: u32 = 1;
         const LOWEST: $t = <$t>::MIN;
         const HIGHEST: $t = <$t>::MAX;
         #[inline(always)]
@@ -112,8 +116,8 @@ impl Nest {
             strides: order.iter().map(|&d| strides[d]).collect(),
             offset: *offset,
         };
-        // Kept dimensions must come out in their order; reduced ones too, lest the order of
-        // summation depend on the strides.
+        // Kept dimensions must come out in their order. So must reduced ones: the order of summation
+        // must not depend on the strides.
         let (reduced, kept): (Vec<usize>, Vec<usize>) =
             order.iter().partition(|d| dims.contains(d));
         if flat.is_contiguous() && kept.is_sorted() && reduced.is_sorted() {
@@ -143,28 +147,27 @@ impl Nest {
     ) -> Result<Output<A>> {
         let Nest { outer, n, inner, .. } = *self;
         let xs = self.x.cpu_slice::<T>();
-        let blocks = n.div_ceil(BLOCK);
-        let mut parts = Output::<A>::new(op, &[outer, blocks, inner])?;
-        let slice = parts.slice_mut();
-        level::<HEAVY, _, _, _>(xs, [outer, n, inner], BLOCK, params, slice, identity, map, join);
-        let (mut left, none) = (blocks, vec![(); outer * inner]);
+        let mut parts = Output::<A>::new(op, &[outer, n.div_ceil(BLOCK), inner])?;
+        let level = Level { xs, n, inner, block: BLOCK, params };
+        level.reduce::<HEAVY, _>(parts.slice_mut(), Fold { identity, map, join });
+        let (mut left, none) = (n.div_ceil(BLOCK), vec![(); outer * inner]);
         while left > 1 {
-            let shape = [outer, left, inner];
+            let mut out = Output::<A>::new(op, &[outer, left.div_ceil(PARTS), inner])?;
+            let xs = &*parts.slice_mut();
+            let level = Level { xs, n: left, inner, block: PARTS, params: &none };
+            level.reduce::<false, _>(out.slice_mut(), Fold { identity, map: same::<A>, join });
             left = left.div_ceil(PARTS);
-            let mut out = Output::<A>::new(op, &[outer, left, inner])?;
-            let (all, slice) = (parts.slice_mut(), out.slice_mut());
-            level::<false, _, _, _>(all, shape, PARTS, &none, slice, identity, same::<A>, join);
             parts = out;
         }
         Ok(parts)
     }
 
-    /// The first element of each output as a centre: what is taken from all elements leaves small numbers, and none of a
-    /// constant. 0 instead of what is not finite.
+    /// The first element of each output as a centre: the elements' distances from it are small
+    /// numbers, and 0 where all elements are equal. 0 where the first element is not finite.
     fn first<T: Float>(&self) -> Vec<T> {
         let xs = self.x.cpu_slice::<T>();
         let rows = xs.chunks_exact(self.n * self.inner);
-        let finite = |x: T| if x.to_f64().is_finite() { x } else { <T as Float>::ZERO };
+        let finite = |x: T| if x.is_finite() { x } else { T::ZERO };
         rows.flat_map(|row| row[..self.inner].iter().map(|&x| finite(x))).collect()
     }
 
@@ -193,7 +196,7 @@ fn widen<T: Number>(x: T, (): ()) -> T::Sum {
     x.widen()
 }
 
-/// `y[i] = f(y[i], params[i])`: what is left to do with what the reduction gathered.
+/// `y[i] = f(y[i], params[i])`: the last operation on the reduced elements.
 fn finish<T: Element, P: Copy + Sync>(
     mut out: Output<T>,
     params: &[P],
@@ -213,109 +216,164 @@ fn flat<T: Element>(mut out: Output<T>) -> Tensor {
     out.into_tensor(&[len])
 }
 
-/// Reduces every block of `block` elements of `xs [outer, n, inner]`: `out [outer, blocks, inner]`.
-fn level<const HEAVY: bool, T: Element, P: Copy + Sync, A: Element>(
-    xs: &[T],
-    [outer, n, inner]: [usize; 3],
-    block: usize,
-    params: &[P],
-    out: &mut [A],
+/// How elements are combined: `map(x, param)` of each is joined to what was joined before.
+#[derive(Clone, Copy)]
+struct Fold<A, M, J> {
     identity: A,
-    map: impl Fn(T, P) -> A + Copy + Sync + Send,
-    join: impl Fn(A, A) -> A + Copy + Sync + Send,
-) {
-    let ns = if HEAVY { EXP } else { CHEAP };
-    let blocks = n.div_ceil(block);
-    // The elements r of block q % blocks of outer index q / blocks.
-    let place = |q: usize| (q / blocks, q % blocks * block, n.min((q % blocks + 1) * block));
-    if inner == 1 {
-        let per_task = parallel::rows_per_task(block.min(n));
-        parallel::rows(out, 1, per_task, block.min(n) as f64 * ns, |first, out| {
+    map: M,
+    join: J,
+}
+
+/// One level of a reduction: every block of `block` elements of `xs [outer, n, inner]` becomes one
+/// element of an output `[outer, blocks, inner]`.
+struct Level<'a, T, P> {
+    xs: &'a [T],
+    n: usize,
+    inner: usize,
+    block: usize,
+    /// One for each of `[outer, inner]`.
+    params: &'a [P],
+}
+
+impl<T: Element, P: Copy + Sync> Level<'_, T, P> {
+    fn reduce<const HEAVY: bool, A: Element>(
+        &self,
+        out: &mut [A],
+        fold: Fold<
+            A,
+            impl Fn(T, P) -> A + Copy + Sync + Send,
+            impl Fn(A, A) -> A + Copy + Sync + Send,
+        >,
+    ) {
+        let ns = if HEAVY { EXP } else { CHEAP };
+        let columns = self.inner.min(TILE);
+        let elements = self.block.min(self.n) * columns;
+        let (per_task, ns) = (parallel::rows_per_task(elements), elements as f64 * ns);
+        if self.inner == 1 {
+            return parallel::rows(out, 1, per_task, ns, |first, out| {
+                simd::dispatch::<HEAVY, T, _>(
+                    #[inline(always)]
+                    || self.rows::<HEAVY, _>(first, out, fold),
+                );
+            });
+        }
+        let tiles = out.len() / self.inner * self.inner.div_ceil(TILE);
+        let shared = SharedMut::new(out);
+        parallel::ranges(tiles, per_task, ns, |tasks| {
             simd::dispatch::<HEAVY, T, _>(
                 #[inline(always)]
-                || {
-                    for (q, y) in (first..).zip(out) {
-                        let (o, from, to) = place(q);
-                        let p = params[o];
-                        let xs = &xs[o * n + from..o * n + to];
-                        *y = if HEAVY {
-                            simd::map_reduce(
-                                xs,
-                                identity,
-                                #[inline(always)]
-                                |x| map(x, p),
-                                join,
-                            )
-                        } else {
-                            simd::reduce(
-                                xs,
-                                identity,
-                                #[inline(always)]
-                                |a, x| join(a, map(x, p)),
-                                join,
-                            )
-                        };
-                    }
-                },
+                || self.tiles(tasks, &shared, fold),
             );
         });
-        return;
     }
-    let tiles = inner.div_ceil(TILE);
-    let task_elements = block.min(n) * inner.min(TILE);
-    let per_task = parallel::rows_per_task(task_elements);
-    let shared = SharedMut::new(out);
-    parallel::ranges(outer * blocks * tiles, per_task, task_elements as f64 * ns, |tasks| {
-        simd::dispatch::<HEAVY, T, _>(
-            #[inline(always)]
-            || {
-                let mut lanes = [[identity; TILE]; LANES];
-                for task in tasks {
-                    let (q, tile) = (task / tiles, task % tiles);
-                    let (o, from, to) = place(q);
-                    let (first, width) = (tile * TILE, TILE.min(inner - tile * TILE));
-                    let used = LANES.min(to - from);
-                    for lane in &mut lanes[..used] {
-                        lane[..width].fill(identity);
-                    }
-                    let p = &params[o * inner + first..][..width];
-                    for r in from..to {
-                        let row = &xs[(o * n + r) * inner + first..][..width];
-                        let lane = &mut lanes[(r - from) % LANES][..width];
-                        for j in 0..width {
-                            lane[j] = join(lane[j], map(row[j], p[j]));
-                        }
-                    }
-                    let mut half = LANES / 2;
-                    while half > 0 {
-                        let (low, high) = lanes.split_at_mut(half);
-                        for (low, high) in
-                            low.iter_mut().zip(&high[..half.min(used.saturating_sub(half))])
-                        {
-                            for j in 0..width {
-                                low[j] = join(low[j], high[j]);
-                            }
-                        }
-                        half /= 2;
-                    }
-                    let at = q * inner + first;
-                    // SAFETY: each (q, tile) belongs to one task.
-                    let out = unsafe { shared.slice(at..at + width) };
-                    out.copy_from_slice(&lanes[0][..width]);
+
+    /// The outer index of block `q`, and the elements r in it.
+    #[inline(always)]
+    fn place(&self, q: usize) -> (usize, Range<usize>) {
+        let blocks = self.n.div_ceil(self.block);
+        let from = q % blocks * self.block;
+        (q / blocks, from..self.n.min(from + self.block))
+    }
+
+    /// The blocks from `first` on, with `inner = 1`: along memory.
+    #[inline(always)]
+    fn rows<const HEAVY: bool, A: Element>(
+        &self,
+        first: usize,
+        out: &mut [A],
+        fold: Fold<A, impl Fn(T, P) -> A + Copy, impl Fn(A, A) -> A + Copy>,
+    ) {
+        let Fold { identity, map, join } = fold;
+        for (q, y) in (first..).zip(out) {
+            let (o, r) = self.place(q);
+            let p = self.params[o];
+            let xs = &self.xs[o * self.n + r.start..o * self.n + r.end];
+            *y = if HEAVY {
+                simd::map_reduce(
+                    xs,
+                    identity,
+                    #[inline(always)]
+                    |x| map(x, p),
+                    join,
+                )
+            } else {
+                simd::reduce(
+                    xs,
+                    identity,
+                    #[inline(always)]
+                    |a, x| join(a, map(x, p)),
+                    join,
+                )
+            };
+        }
+    }
+
+    /// Some tiles of [`TILE`] columns of the blocks, with `inner > 1`: down the columns.
+    #[inline(always)]
+    fn tiles<A: Element>(
+        &self,
+        tasks: Range<usize>,
+        out: &SharedMut<A>,
+        fold: Fold<A, impl Fn(T, P) -> A + Copy, impl Fn(A, A) -> A + Copy>,
+    ) {
+        let Fold { identity, map, join } = fold;
+        let tiles = self.inner.div_ceil(TILE);
+        let mut lanes = [[identity; TILE]; LANES];
+        for task in tasks {
+            let (q, tile) = (task / tiles, task % tiles);
+            let (o, rows) = self.place(q);
+            let (first, width) = (tile * TILE, TILE.min(self.inner - tile * TILE));
+            let lanes = &mut lanes[..LANES.min(rows.len())];
+            for lane in &mut *lanes {
+                lane[..width].fill(identity);
+            }
+            let p = &self.params[o * self.inner + first..][..width];
+            for (i, r) in rows.enumerate() {
+                let row = &self.xs[(o * self.n + r) * self.inner + first..][..width];
+                let lane = &mut lanes[i % LANES][..width];
+                for j in 0..width {
+                    lane[j] = join(lane[j], map(row[j], p[j]));
                 }
-            },
-        );
-    });
+            }
+            join_columns(lanes, width, join);
+            let at = q * self.inner + first;
+            // SAFETY: each (q, tile) belongs to one task.
+            unsafe { out.slice(at..at + width) }.copy_from_slice(&lanes[0][..width]);
+        }
+    }
+}
+
+/// Joins the lanes of `width` columns pairwise into the first. Lanes from 16 down to the number of
+/// them were not used.
+#[inline(always)]
+fn join_columns<A: Element>(
+    lanes: &mut [[A; TILE]],
+    width: usize,
+    join: impl Fn(A, A) -> A + Copy,
+) {
+    let mut half = LANES / 2;
+    while half > 0 {
+        let (low, high) = lanes.split_at_mut(half.min(lanes.len()));
+        for (low, high) in low.iter_mut().zip(&high[..half.min(high.len())]) {
+            for j in 0..width {
+                low[j] = join(low[j], high[j]);
+            }
+        }
+        half /= 2;
+    }
 }
 
 /// Refuses the dtypes that `op` cannot compute on.
 pub(crate) fn check_dtype(op: ReduceOp, dtype: DType) -> Result<()> {
+    fn accepted<T: Number>() -> Result<()> {
+        Ok(())
+    }
     match op {
         ReduceOp::Sum | ReduceOp::Prod | ReduceOp::Max | ReduceOp::Min => {
-            dispatch_number!(op.name(), dtype, T => { let _ = T::DTYPE; Ok(()) })
+            dispatch_number!(op.name(), dtype, accepted::<T>())
         }
         ReduceOp::Mean | ReduceOp::Var { .. } | ReduceOp::LogSumExp => {
-            dispatch_float!(op.name(), dtype, T => { let _ = T::DTYPE; Ok(()) })
+            dispatch_float!(op.name(), dtype, accepted::<T>())
         }
     }
 }
@@ -323,63 +381,89 @@ pub(crate) fn check_dtype(op: ReduceOp, dtype: DType) -> Result<()> {
 /// Reduces `dims` (resolved), which hold `n > 0` elements. `x` has elements. The result is flat.
 pub(crate) fn forward(x: &Tensor, op: ReduceOp, dims: &[usize], n: usize) -> Result<Tensor> {
     let nest = Nest::new(x, dims, n)?;
-    let name = op.name();
+    let (name, dtype) = (op.name(), x.dtype());
     match op {
-        ReduceOp::Sum => dispatch_number!(name, x.dtype(), T => {
-            Ok(flat(nest.plain(name, <T as Number>::ZERO, widen::<T>, T::add)?))
-        }),
-        ReduceOp::Prod => dispatch_number!(name, x.dtype(), T => {
-            Ok(flat(nest.plain(name, <T as Number>::ONE, widen::<T>, T::mul)?))
-        }),
-        ReduceOp::Max => dispatch_number!(name, x.dtype(), T => {
-            Ok(flat(nest.plain(name, T::LOWEST, same::<T>, T::larger)?))
-        }),
-        ReduceOp::Min => dispatch_number!(name, x.dtype(), T => {
-            Ok(flat(nest.plain(name, T::HIGHEST, same::<T>, T::smaller)?))
-        }),
-        ReduceOp::Mean => dispatch_float!(name, x.dtype(), T => {
-            let mut centres = nest.first::<T>();
-            // Lest a distance be infinite where the sum is not.
-            centres.iter_mut().filter(|c| !(**c + **c).is_finite()).for_each(|c| *c = <T as Float>::ZERO);
-            Ok(finish(distances(&nest, name, &centres)?, &centres, |d, c| c + d))
-        }),
-        ReduceOp::Var { correction } => dispatch_float!(name, x.dtype(), T => {
-            let centres = nest.first::<T>();
-            let mut distances = distances(&nest, name, &centres)?;
-            // Each mean, and what rounding left of it.
-            let means: Vec<(T, T)> = centres
-                .iter()
-                .zip(distances.slice_mut())
-                .map(|(&c, &mut d)| (c + d, (c - (c + d)) + d))
-                .collect();
-            let (count, divisor) = (T::c(n as f64), T::c(n.saturating_sub(correction) as f64));
-            let sum = nest.reduce::<false, _, _, _>(name, &means, <T as Float>::ZERO, #[inline(always)] |x: T, (m, _): (T, T)| (x - m) * (x - m), <T as Number>::add)?;
-            Ok(finish(sum, &means, |a, (_, left)| {
-                simd::without(a, count * left * left) / divisor
-            }))
-        }),
-        ReduceOp::LogSumExp => dispatch_float!(name, x.dtype(), T => {
-            let finite = |m: T| if m.is_finite() { m } else { <T as Float>::ZERO };
-            let mut max = nest.plain(name, T::NEG_INFINITY, same::<T>, T::larger)?;
-            max.slice_mut().iter_mut().for_each(|m| *m = finite(*m));
-            let sum = nest.reduce::<true, _, _, _>(name, max.slice_mut(), <T as Float>::ZERO, #[inline(always)] |x: T, m: T| Float::exp(x - m), <T as Number>::add)?;
-            Ok(finish(sum, max.slice_mut(), |a, m| Float::ln(a) + m))
-        }),
+        ReduceOp::Sum => dispatch_number!(name, dtype, sum::<T>(&nest, name)),
+        ReduceOp::Prod => dispatch_number!(name, dtype, product::<T>(&nest, name)),
+        ReduceOp::Max => dispatch_number!(name, dtype, max::<T>(&nest, name)),
+        ReduceOp::Min => dispatch_number!(name, dtype, min::<T>(&nest, name)),
+        ReduceOp::Mean => dispatch_float!(name, dtype, mean::<T>(&nest, name)),
+        ReduceOp::Var { correction } => {
+            dispatch_float!(name, dtype, var::<T>(&nest, name, correction))
+        }
+        ReduceOp::LogSumExp => dispatch_float!(name, dtype, logsumexp::<T>(&nest, name)),
     }
 }
 
+fn sum<T: Number>(nest: &Nest, op: &'static str) -> Result<Tensor> {
+    Ok(flat(nest.plain(op, T::EMPTY_SUM, widen::<T>, T::add)?))
+}
+
+fn product<T: Number>(nest: &Nest, op: &'static str) -> Result<Tensor> {
+    Ok(flat(nest.plain(op, T::EMPTY_PRODUCT, widen::<T>, T::mul)?))
+}
+
+fn max<T: Number>(nest: &Nest, op: &'static str) -> Result<Tensor> {
+    Ok(flat(nest.plain(op, T::LOWEST, same::<T>, T::larger)?))
+}
+
+fn min<T: Number>(nest: &Nest, op: &'static str) -> Result<Tensor> {
+    Ok(flat(nest.plain(op, T::HIGHEST, same::<T>, T::smaller)?))
+}
+
+/// The floats: they are their own accumulators.
+trait Real: Float + Number<Sum = Self> {}
+impl Real for f32 {}
+impl Real for f64 {}
+
+fn mean<T: Real>(nest: &Nest, op: &'static str) -> Result<Tensor> {
+    let mut centres = nest.first::<T>();
+    // A distance from a larger centre could be infinite where the sum is not.
+    let large = centres.iter_mut().filter(|c| !(**c + **c).is_finite());
+    large.for_each(|c| *c = T::ZERO);
+    Ok(finish(distances(nest, op, &centres)?, &centres, |d, c| c + d))
+}
+
+fn var<T: Real>(nest: &Nest, op: &'static str, correction: usize) -> Result<Tensor> {
+    let centres = nest.first::<T>();
+    let mut distances = distances(nest, op, &centres)?;
+    // Each mean, and what rounding left of it.
+    let distances = centres.iter().zip(distances.slice_mut());
+    let means: Vec<(T, T)> = distances.map(|(&c, &mut d)| (c + d, (c - (c + d)) + d)).collect();
+    let (count, divisor) = (T::c(nest.n as f64), T::c(nest.n.saturating_sub(correction) as f64));
+    let sum = nest.reduce::<false, _, _, _>(
+        op,
+        &means,
+        T::ZERO,
+        #[inline(always)]
+        |x: T, (m, _): (T, T)| (x - m) * (x - m),
+        <T as Number>::add,
+    )?;
+    Ok(finish(sum, &means, |a, (_, left)| simd::without(a, count * left * left) / divisor))
+}
+
+fn logsumexp<T: Real>(nest: &Nest, op: &'static str) -> Result<Tensor> {
+    let mut max = nest.plain(op, T::LOWEST, same::<T>, T::larger)?;
+    let infinite = max.slice_mut().iter_mut().filter(|m| !m.is_finite());
+    infinite.for_each(|m| *m = T::ZERO);
+    let sum = nest.reduce::<true, _, _, _>(
+        op,
+        max.slice_mut(),
+        T::ZERO,
+        #[inline(always)]
+        |x: T, m: T| (x - m).exp(),
+        <T as Number>::add,
+    )?;
+    Ok(finish(sum, max.slice_mut(), |a, m| a.ln() + m))
+}
+
 /// The mean distance of the elements of each output from its centre.
-fn distances<T: Float + Number<Sum = T>>(
-    nest: &Nest,
-    op: &'static str,
-    centres: &[T],
-) -> Result<Output<T>> {
+fn distances<T: Real>(nest: &Nest, op: &'static str, centres: &[T]) -> Result<Output<T>> {
     let n = T::c(nest.n as f64);
-    let zero = <T as Float>::ZERO;
     let mut sum = nest.reduce::<false, _, _, _>(
         op,
         centres,
-        zero,
+        T::ZERO,
         #[inline(always)]
         |x: T, c: T| x - c,
         <T as Number>::add,
@@ -391,26 +475,34 @@ fn distances<T: Float + Number<Sum = T>>(
 /// The index of the first extremum along the last dimension, which is not empty; NaN is the
 /// extremum if there is one. Two passes: the value in vector lanes, then where it is.
 pub(crate) fn arg_extremum(op: &'static str, x: &Tensor, largest: bool) -> Result<Tensor> {
-    let n = x.shape().last().copied().unwrap_or(1);
     let x = x.contiguous()?;
-    dispatch_number!(op, x.dtype(), T => {
-        let xs = x.cpu_slice::<T>();
-        let mut out = Output::<u32>::new(op, &[xs.len() / n])?;
-        let ns = n as f64 * 2.0 * CHEAP;
-        parallel::rows(out.slice_mut(), 1, parallel::rows_per_task(n), ns, |first, out| {
-            simd::dispatch::<false, T, _>(#[inline(always)] || {
+    dispatch_number!(op, x.dtype(), arg_extremum_of::<T>(op, &x, largest))
+}
+
+fn arg_extremum_of<T: Number>(op: &'static str, x: &Tensor, largest: bool) -> Result<Tensor> {
+    let n = x.shape().last().copied().unwrap_or(1);
+    let xs = x.cpu_slice::<T>();
+    let mut out = Output::<u32>::new(op, &[xs.len() / n])?;
+    let ns = n as f64 * 2.0 * CHEAP;
+    parallel::rows(out.slice_mut(), 1, parallel::rows_per_task(n), ns, |first, out| {
+        simd::dispatch::<false, T, _>(
+            #[inline(always)]
+            || {
                 for (row, y) in (first..).zip(out) {
-                    let xs = &xs[row * n..(row + 1) * n];
-                    let best = if largest {
-                        simd::reduce(xs, T::LOWEST, T::larger, T::larger)
-                    } else {
-                        simd::reduce(xs, T::HIGHEST, T::smaller, T::smaller)
-                    };
-                    let found = xs.iter().position(|&x| if best.nan() { x.nan() } else { x == best });
-                    *y = found.unwrap_or(0) as u32;
+                    *y = row_extremum(&xs[row * n..(row + 1) * n], largest);
                 }
-            });
-        });
-        Ok(out.into_tensor(&[xs.len() / n]))
-    })
+            },
+        );
+    });
+    Ok(out.into_tensor(&[xs.len() / n]))
+}
+
+#[inline(always)]
+fn row_extremum<T: Number>(xs: &[T], largest: bool) -> u32 {
+    let best = match largest {
+        true => simd::reduce(xs, T::LOWEST, T::larger, T::larger),
+        false => simd::reduce(xs, T::HIGHEST, T::smaller, T::smaller),
+    };
+    let found = xs.iter().position(|&x| if best.nan() { x.nan() } else { x == best });
+    found.unwrap_or(0) as u32
 }

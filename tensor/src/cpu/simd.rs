@@ -6,21 +6,23 @@
 //! multiply-add is fused only where the code says `mul_add` (which on a processor without the
 //! instruction is slow, but the same), and lanes are explicit wherever a reduction is vectorised.
 
+use std::ops::Range;
+
 use super::math::Float;
 use crate::Element;
 
 /// Runs `body` compiled for the processor's best instruction set.
 ///
 /// What is not inlined is compiled for the baseline: an exponential is then 40 times slower. The
-/// compiler's own judgement is not enough, for it sees each closure called from three places. So
-/// mark the closure (`dispatch(#[inline(always)] || …)`), the functions it calls, and the closures
-/// given to them that are more than a few operations long. A function passed by its name cannot be
-/// marked; wrap it in a closure.
+/// compiler alone does not inline enough, because it sees three calls of each closure. So mark the
+/// closure (`dispatch(#[inline(always)] || …)`), the functions it calls, and the closures given to
+/// them that are more than a few operations long. A function passed by its name cannot be marked;
+/// wrap it in a closure.
 ///
-/// `T` is the element type computed on: only for f32, the type of training and inference, are there
-/// several versions. f64 checks gradients; compiling everything three times for it would double the
-/// time that this crate takes to build. For the same reason only a `HEAVY` body has one for AVX-512:
-/// where a few operations meet each element, memory decides, and AVX2 keeps up with it.
+/// `T` is the element type: only f32, the type of training and inference, has several versions. f64
+/// checks gradients; three versions of it would double the time that this crate takes to build. For
+/// the same reason only a `HEAVY` body has a version for AVX-512: where an element needs only a few
+/// operations, memory limits the speed, and AVX2 is fast enough for it.
 #[inline(always)]
 pub(crate) fn dispatch<const HEAVY: bool, T: Element, R>(body: impl FnOnce() -> R) -> R {
     #[cfg(target_arch = "x86_64")]
@@ -67,7 +69,7 @@ fn avx2<R>(body: impl FnOnce() -> R) -> R {
 /// Lanes of a vectorised reduction. Fixed, so that every processor adds in the same order.
 pub(crate) const LANES: usize = 16;
 
-/// Elements that the lanes take one after another. What is longer is reduced in blocks of so many.
+/// Elements of a block, which the lanes take one after another. A longer slice has several blocks.
 pub(crate) const BLOCK: usize = 1024;
 
 /// The lanes of the blocks of a long slice, joined: of 64 blocks, then of 64 such joins, and so on.
@@ -110,8 +112,47 @@ impl<A: Copy> Levels<A> {
     }
 }
 
-/// Folds `xs` in [`LANES`] independent accumulators, then joins the lanes pairwise; beyond [`BLOCK`] elements in blocks.
-/// The order is fixed, and the error grows with the logarithm of the length instead of the length.
+/// Reduces `len` elements: `fold_block` folds those of a range, at most [`BLOCK`], into lanes. Then
+/// the lanes join pairwise, those of several blocks level by level. The order is fixed, and the
+/// error grows with the logarithm of the length instead of the length.
+#[inline(always)]
+fn join_blocks<A: Copy>(
+    len: usize,
+    identity: A,
+    fold_block: impl Fn(Range<usize>) -> [A; LANES],
+    join: impl Fn(A, A) -> A,
+) -> A {
+    let mut levels = Levels::new(identity);
+    for start in (0..len).step_by(BLOCK) {
+        let lanes = fold_block(start..len.min(start + BLOCK));
+        if len <= BLOCK {
+            return join_lanes(lanes, join);
+        }
+        levels.add(lanes, identity, &join);
+    }
+    levels.join(join)
+}
+
+/// Folds element i of `xs` into lane i mod [`LANES`].
+#[inline(always)]
+fn fold_lanes<T: Copy, A: Copy>(
+    mut lanes: [A; LANES],
+    xs: &[T],
+    fold: impl Fn(A, T) -> A,
+) -> [A; LANES] {
+    let (vectors, rest) = xs.as_chunks::<LANES>();
+    for vector in vectors {
+        for l in 0..LANES {
+            lanes[l] = fold(lanes[l], vector[l]);
+        }
+    }
+    for (l, &x) in rest.iter().enumerate() {
+        lanes[l] = fold(lanes[l], x);
+    }
+    lanes
+}
+
+/// Folds `xs` in [`LANES`] independent accumulators and joins them; see [`join_blocks`].
 #[inline(always)]
 pub(crate) fn reduce<T: Copy, A: Copy>(
     xs: &[T],
@@ -119,24 +160,13 @@ pub(crate) fn reduce<T: Copy, A: Copy>(
     fold: impl Fn(A, T) -> A,
     join: impl Fn(A, A) -> A,
 ) -> A {
-    let mut levels = Levels::new(identity);
-    for block in xs.chunks(BLOCK) {
-        let mut lanes = [identity; LANES];
-        let (vectors, rest) = block.as_chunks::<LANES>();
-        for vector in vectors {
-            for l in 0..LANES {
-                lanes[l] = fold(lanes[l], vector[l]);
-            }
-        }
-        for (l, &x) in rest.iter().enumerate() {
-            lanes[l] = fold(lanes[l], x);
-        }
-        if xs.len() <= BLOCK {
-            return join_lanes(lanes, join);
-        }
-        levels.add(lanes, identity, &join);
-    }
-    levels.join(join)
+    join_blocks(
+        xs.len(),
+        identity,
+        #[inline(always)]
+        |block| fold_lanes([identity; LANES], &xs[block], &fold),
+        join,
+    )
 }
 
 /// [`reduce`] of `map(x)`, for maps worth vectorising on their own (an exponential): they run in a
@@ -149,31 +179,23 @@ pub(crate) fn map_reduce<T: Copy, A: Copy>(
     join: impl Fn(A, A) -> A,
 ) -> A {
     const PIECE: usize = 8 * LANES;
-    let mut levels = Levels::new(identity);
-    let mut mapped = [identity; PIECE];
-    for block in xs.chunks(BLOCK) {
-        let mut lanes = [identity; LANES];
-        for piece in block.chunks(PIECE) {
-            let mapped = &mut mapped[..piece.len()];
-            for i in 0..piece.len() {
-                mapped[i] = map(piece[i]);
-            }
-            let (vectors, rest) = mapped.as_chunks::<LANES>();
-            for vector in vectors {
-                for l in 0..LANES {
-                    lanes[l] = join(lanes[l], vector[l]);
+    join_blocks(
+        xs.len(),
+        identity,
+        #[inline(always)]
+        |block| {
+            let (mut lanes, mut mapped) = ([identity; LANES], [identity; PIECE]);
+            for piece in xs[block].chunks(PIECE) {
+                let mapped = &mut mapped[..piece.len()];
+                for i in 0..piece.len() {
+                    mapped[i] = map(piece[i]);
                 }
+                lanes = fold_lanes(lanes, mapped, &join);
             }
-            for (l, &x) in rest.iter().enumerate() {
-                lanes[l] = join(lanes[l], x);
-            }
-        }
-        if xs.len() <= BLOCK {
-            return join_lanes(lanes, join);
-        }
-        levels.add(lanes, identity, &join);
-    }
-    levels.join(join)
+            lanes
+        },
+        &join,
+    )
 }
 
 /// [`reduce`] over two slices of one length.
@@ -185,25 +207,26 @@ pub(crate) fn reduce2<T: Copy, A: Copy>(
     fold: impl Fn(A, T, T) -> A,
     join: impl Fn(A, A) -> A,
 ) -> A {
-    let mut levels = Levels::new(identity);
-    for (block_x, block_y) in xs.chunks(BLOCK).zip(ys.chunks(BLOCK)) {
-        let mut lanes = [identity; LANES];
-        let (vx, rest_x) = block_x.as_chunks::<LANES>();
-        let (vy, rest_y) = block_y.as_chunks::<LANES>();
-        for (x, y) in vx.iter().zip(vy) {
-            for l in 0..LANES {
-                lanes[l] = fold(lanes[l], x[l], y[l]);
+    join_blocks(
+        xs.len().min(ys.len()),
+        identity,
+        #[inline(always)]
+        |block| {
+            let mut lanes = [identity; LANES];
+            let (vectors_x, rest_x) = xs[block.clone()].as_chunks::<LANES>();
+            let (vectors_y, rest_y) = ys[block].as_chunks::<LANES>();
+            for (x, y) in vectors_x.iter().zip(vectors_y) {
+                for l in 0..LANES {
+                    lanes[l] = fold(lanes[l], x[l], y[l]);
+                }
             }
-        }
-        for (l, (&x, &y)) in rest_x.iter().zip(rest_y).enumerate() {
-            lanes[l] = fold(lanes[l], x, y);
-        }
-        if xs.len() <= BLOCK {
-            return join_lanes(lanes, join);
-        }
-        levels.add(lanes, identity, &join);
-    }
-    levels.join(join)
+            for (l, (&x, &y)) in rest_x.iter().zip(rest_y).enumerate() {
+                lanes[l] = fold(lanes[l], x, y);
+            }
+            lanes
+        },
+        join,
+    )
 }
 
 /// Joins the lanes pairwise.
@@ -219,7 +242,8 @@ pub(crate) fn join_lanes<A: Copy>(mut lanes: [A; LANES], join: impl Fn(A, A) -> 
     lanes[0]
 }
 
-/// A sum of squares without `part`, which is of it but for roundings: never negative, and infinite where the sum is.
+/// A sum of squares minus `part`, a part of it. Roundings may make the difference negative: then it
+/// is 0. An infinite sum stays infinite.
 #[inline(always)]
 pub(crate) fn without<T: Float>(squares: T, part: T) -> T {
     let rest = squares - part;

@@ -10,8 +10,9 @@
 use super::math::Float;
 use super::parallel;
 use super::simd;
+use crate::dtype::dispatch_float;
 use crate::storage::Output;
-use crate::{Result, Tensor, dispatch_float};
+use crate::{Result, Tensor};
 
 /// Nanoseconds an element: one exponential and three passes in the cache.
 const EXP: f64 = 0.7;
@@ -71,50 +72,86 @@ fn rows<T: Float>(
 
 /// Softmax of the rows of a contiguous tensor.
 pub(crate) fn softmax(x: &Tensor) -> Result<Tensor> {
-    dispatch_float!("softmax", x.dtype(), T => {
-        rows("softmax", x, x, EXP, #[inline(always)] |x: &[T], _, y| {
+    dispatch_float!("softmax", x.dtype(), softmax_of::<T>(x))
+}
+
+fn softmax_of<T: Float>(x: &Tensor) -> Result<Tensor> {
+    rows(
+        "softmax",
+        x,
+        x,
+        EXP,
+        #[inline(always)]
+        |x: &[T], _, y| {
             let sum = row_exp(x, row_max(x), y);
             let scale = T::ONE / sum;
             for y in y {
                 *y *= scale;
             }
-        })
-    })
+        },
+    )
 }
 
 /// Log-softmax of the rows of a contiguous tensor.
 pub(crate) fn log_softmax(x: &Tensor) -> Result<Tensor> {
-    dispatch_float!("log_softmax", x.dtype(), T => {
-        rows("log_softmax", x, x, EXP, #[inline(always)] |x: &[T], _, y| {
+    dispatch_float!("log_softmax", x.dtype(), log_softmax_of::<T>(x))
+}
+
+fn log_softmax_of<T: Float>(x: &Tensor) -> Result<Tensor> {
+    rows(
+        "log_softmax",
+        x,
+        x,
+        EXP,
+        #[inline(always)]
+        |x: &[T], _, y| {
             let m = row_max(x);
             let log = row_exp_sum(x, m).ln();
             for i in 0..y.len() {
                 y[i] = (x[i] - m) - log;
             }
-        })
-    })
+        },
+    )
 }
 
 /// dx = y·(g − Σ g·y) by rows, both contiguous.
 pub(crate) fn softmax_backward(y: &Tensor, grad: &Tensor) -> Result<Tensor> {
-    dispatch_float!("softmax_backward", y.dtype(), T => {
-        rows("softmax_backward", y, grad, CHEAP, #[inline(always)] |y: &[T], g, dx| {
+    dispatch_float!("softmax_backward", y.dtype(), softmax_backward_of::<T>(y, grad))
+}
+
+fn softmax_backward_of<T: Float>(y: &Tensor, grad: &Tensor) -> Result<Tensor> {
+    rows(
+        "softmax_backward",
+        y,
+        grad,
+        CHEAP,
+        #[inline(always)]
+        |y: &[T], g, dx| {
             let dot = simd::reduce2(g, y, T::ZERO, |a, g, y| a + g * y, |a, b| a + b);
             for i in 0..dx.len() {
                 dx[i] = y[i] * (g[i] - dot);
             }
-        })
-    })
+        },
+    )
 }
 
 /// dx = g − eʸ·Σg by rows, both contiguous.
 pub(crate) fn log_softmax_backward(y: &Tensor, grad: &Tensor) -> Result<Tensor> {
-    dispatch_float!("log_softmax_backward", y.dtype(), T => {
-        rows("log_softmax_backward", y, grad, EXP, #[inline(always)] |y: &[T], g, dx| {
+    dispatch_float!("log_softmax_backward", y.dtype(), log_softmax_backward_of::<T>(y, grad))
+}
+
+fn log_softmax_backward_of<T: Float>(y: &Tensor, grad: &Tensor) -> Result<Tensor> {
+    rows(
+        "log_softmax_backward",
+        y,
+        grad,
+        EXP,
+        #[inline(always)]
+        |y: &[T], g, dx| {
             let sum = simd::reduce(g, T::ZERO, |a, g| a + g, |a, b| a + b);
             for i in 0..dx.len() {
-                dx[i] = g[i] - Float::exp(y[i]) * sum;
+                dx[i] = g[i] - y[i].exp() * sum;
             }
-        })
-    })
+        },
+    )
 }

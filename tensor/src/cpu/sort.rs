@@ -9,10 +9,10 @@
 //! array (k ≤ 32: one comparison an element once the array is full) or partitions around the k-th.
 
 use super::parallel::{self, SharedMut};
-use crate::dtype::Element;
+use crate::dtype::{Element, dispatch_any};
 use crate::sizes;
 use crate::storage::Output;
-use crate::{Result, Tensor, dispatch_any};
+use crate::{Result, Tensor};
 
 /// Up to this k, the best are kept in a sorted array.
 const FEW: usize = 32;
@@ -71,26 +71,37 @@ pub(crate) fn sorted(
     let n = std::mem::replace(shape.last_mut().expect("checked by the caller"), k);
     let x = x.contiguous()?;
     let room = if k <= FEW && k < n { k } else { n };
-    dispatch_any!(x.dtype(), T => {
-        let mut values = Output::<T>::new(op, &shape)?;
-        let mut indices = Output::<u32>::new(op, &shape)?;
-        if !values.slice_mut().is_empty() {
-            // Fails now, where an error can be returned, if a task's memory cannot be had.
-            drop(sizes::list::<<T as Key>::Packed>(op, room)?);
-            let (values, indices) = (values.slice_mut(), indices.slice_mut());
-            lines(values, indices, x.cpu_slice::<T>(), (n, k, room), descending);
-        }
-        Ok((values.into_tensor(&shape), indices.into_tensor(&shape)))
-    })
+    let lines = Lines { n, k, room, descending };
+    dispatch_any!(x.dtype(), sorted_of::<T>(op, &x, &shape, lines))
 }
 
-fn lines<T: Key>(
-    values: &mut [T],
-    indices: &mut [u32],
-    x: &[T],
-    (n, k, room): (usize, usize, usize),
+/// What is done with each line of `n` elements: the first `k` are kept, in a list with `room`.
+#[derive(Clone, Copy)]
+struct Lines {
+    n: usize,
+    k: usize,
+    room: usize,
     descending: bool,
-) {
+}
+
+fn sorted_of<T: Key>(
+    op: &'static str,
+    x: &Tensor,
+    shape: &[usize],
+    lines: Lines,
+) -> Result<(Tensor, Tensor)> {
+    let mut values = Output::<T>::new(op, shape)?;
+    let mut indices = Output::<u32>::new(op, shape)?;
+    if !values.slice_mut().is_empty() {
+        // Fails now, where an error can be returned, if a task's memory cannot be had.
+        drop(sizes::list::<T::Packed>(op, lines.room)?);
+        sort_lines(values.slice_mut(), indices.slice_mut(), x.cpu_slice::<T>(), lines);
+    }
+    Ok((values.into_tensor(shape), indices.into_tensor(shape)))
+}
+
+fn sort_lines<T: Key>(values: &mut [T], indices: &mut [u32], x: &[T], lines: Lines) {
+    let Lines { n, k, room, .. } = lines;
     let indices = SharedMut::new(indices);
     let ns = n as f64 * if k <= FEW { 1.5 } else { 4.0 + 2.0 * (k as f64).log2() };
     parallel::rows(values, k, parallel::rows_per_task(n), ns, |first, values| {
@@ -98,19 +109,7 @@ fn lines<T: Key>(
         for (line, values) in values.chunks_exact_mut(k).enumerate() {
             let line = first + line;
             let x = &x[line * n..(line + 1) * n];
-            let keys = (0..n).map(|i| x[i].pack(i as u32, descending));
-            packed.clear();
-            if k == n {
-                packed.extend(keys);
-                packed.sort_unstable();
-            } else if k <= FEW {
-                keep_best(&mut packed, k, keys);
-            } else {
-                packed.extend(keys);
-                packed.select_nth_unstable(k - 1);
-                packed.truncate(k);
-                packed.sort_unstable();
-            }
+            sort_line(x, lines, &mut packed);
             // SAFETY: each line belongs to one task.
             let indices = unsafe { indices.slice(line * k..(line + 1) * k) };
             for (j, &key) in packed.iter().enumerate() {
@@ -119,6 +118,22 @@ fn lines<T: Key>(
             }
         }
     });
+}
+
+/// The keys of the first `k` elements of a line, sorted.
+fn sort_line<T: Key>(x: &[T], lines: Lines, packed: &mut Vec<T::Packed>) {
+    let Lines { n, k, descending, .. } = lines;
+    let keys = (0..n).map(|i| x[i].pack(i as u32, descending));
+    packed.clear();
+    if k < n && k <= FEW {
+        return keep_best(packed, k, keys);
+    }
+    packed.extend(keys);
+    if k < n {
+        packed.select_nth_unstable(k - 1);
+        packed.truncate(k);
+    }
+    packed.sort_unstable();
 }
 
 /// The `k` least of `keys`, sorted, by insertion.

@@ -1,12 +1,13 @@
 //! `y[i] = f(x[i])`, and `dx[i] = g[i]·f'(x[i])` for the functions whose derivative is fused.
 //!
-//! One pass over memory; vectorised by [`super::simd`]. f32 accuracy: see `math.rs`.
+//! One pass over memory; [`super::simd`] vectorises it. f32 accuracy: see `math.rs`.
 
 use super::math::Float;
-use super::strided::{map1, map2};
+use super::strided::{View, map1, map2};
+use crate::dtype::dispatch_float;
 use crate::ops::unary::UnaryOp;
 use crate::storage::Output;
-use crate::{Result, Tensor, bail, dispatch_float};
+use crate::{Result, Tensor, bail};
 
 /// Nanoseconds an element: memory-bound functions, polynomials, library calls.
 const CHEAP: f64 = 0.15;
@@ -38,57 +39,27 @@ fn gelu_tanh_derivative<T: Float>(x: T) -> T {
     T::c(0.5) * (T::ONE + t) + slope
 }
 
-pub(crate) fn forward(x: &Tensor, op: UnaryOp) -> Result<Tensor> {
-    dispatch_float!(op.name(), x.dtype(), T => {
-        let mut out = Output::<T>::new(op.name(), x.shape())?;
-        let (y, v) = (out.slice_mut(), x.cpu_view::<T>());
-        match op {
-            UnaryOp::Neg => map1::<false, _, _>(y, v, CHEAP, |x: T| -x),
-            UnaryOp::Abs => map1::<false, _, _>(y, v, CHEAP, |x: T| Float::abs(x)),
-            UnaryOp::Sign => map1::<false, _, _>(y, v, CHEAP, |x: T| {
-                if x > T::ZERO { T::ONE } else if x < T::ZERO { -T::ONE } else { x * T::ZERO }
-            }),
-            UnaryOp::Exp => map1::<true, _, _>(y, v, POLY, #[inline(always)] |x: T| Float::exp(x)),
-            UnaryOp::Log => map1::<false, _, _>(y, v, LIBRARY, |x: T| Float::ln(x)),
-            UnaryOp::Log1p => map1::<false, _, _>(y, v, LIBRARY, |x: T| Float::ln_1p(x)),
-            UnaryOp::Sqrt => map1::<false, _, _>(y, v, CHEAP, |x: T| Float::sqrt(x)),
-            UnaryOp::Rsqrt => map1::<false, _, _>(y, v, CHEAP, |x: T| T::ONE / Float::sqrt(x)),
-            UnaryOp::Reciprocal => map1::<false, _, _>(y, v, CHEAP, |x: T| T::ONE / x),
-            UnaryOp::Square => map1::<false, _, _>(y, v, CHEAP, |x: T| x * x),
-            UnaryOp::Sin => map1::<false, _, _>(y, v, LIBRARY, |x: T| Float::sin(x)),
-            UnaryOp::Cos => map1::<false, _, _>(y, v, LIBRARY, |x: T| Float::cos(x)),
-            UnaryOp::Tanh => map1::<true, _, _>(y, v, POLY, #[inline(always)] |x: T| Float::tanh(x)),
-            UnaryOp::Sigmoid => map1::<true, _, _>(y, v, POLY, #[inline(always)] |x: T| sigmoid(x)),
-            // max(x, 0) + ln(1 + e^-|x|): no overflow on either side.
-            UnaryOp::Softplus => map1::<false, _, _>(y, v, LIBRARY, |x: T| {
-                Float::max(x, T::ZERO) + Float::ln_1p(Float::exp(-Float::abs(x)))
-            }),
-            UnaryOp::Erf => map1::<false, _, _>(y, v, LIBRARY, |x: T| Float::erf(x)),
-            UnaryOp::Gelu => map1::<true, _, _>(y, v, POLY, #[inline(always)] |x: T| gelu(x)),
-            UnaryOp::GeluTanh => map1::<true, _, _>(y, v, POLY, #[inline(always)] |x: T| gelu_tanh(x)),
-            UnaryOp::Relu => map1::<false, _, _>(y, v, CHEAP, |x: T| Float::max(x, T::ZERO)),
-            UnaryOp::Silu => map1::<true, _, _>(y, v, POLY, #[inline(always)] |x: T| x * sigmoid(x)),
-            UnaryOp::Floor => map1::<false, _, _>(y, v, CHEAP, |x: T| Float::floor(x)),
-            UnaryOp::Ceil => map1::<false, _, _>(y, v, CHEAP, |x: T| Float::ceil(x)),
-            UnaryOp::Round => map1::<false, _, _>(y, v, CHEAP, |x: T| Float::round_ties_even(x)),
-            UnaryOp::Affine { mul, add } => {
-                let (m, a) = (T::c(mul), T::c(add));
-                map1::<false, _, _>(y, v, CHEAP, move |x: T| x * m + a)
-            }
-            UnaryOp::Powf(e) => {
-                let e = T::c(e);
-                map1::<false, _, _>(y, v, LIBRARY, move |x: T| Float::powf(x, e))
-            }
-            UnaryOp::Clamp { min, max } => {
-                let (lo, hi) = (T::c(min), T::c(max));
-                map1::<false, _, _>(y, v, CHEAP, move |x: T| {
-                    let x = if x < lo { lo } else { x };
-                    if x > hi { hi } else { x }
-                })
-            }
-        }
-        Ok(out.into_tensor(x.shape()))
-    })
+#[inline(always)]
+fn sign<T: Float>(x: T) -> T {
+    if x > T::ZERO {
+        T::ONE
+    } else if x < T::ZERO {
+        -T::ONE
+    } else {
+        x * T::ZERO
+    }
+}
+
+/// max(x, 0) + ln(1 + e^−|x|): no overflow on either side.
+#[inline(always)]
+fn softplus<T: Float>(x: T) -> T {
+    x.max(T::ZERO) + (-x.abs()).exp().ln_1p()
+}
+
+#[inline(always)]
+fn clamp<T: Float>(x: T, min: T, max: T) -> T {
+    let x = if x < min { min } else { x };
+    if x > max { max } else { x }
 }
 
 /// x·Φ(x). −∞·Φ(−∞) would be NaN; every x below −40 gives 0 anyway.
@@ -97,38 +68,186 @@ pub(crate) fn gelu<T: Float>(x: T) -> T {
     if x < T::c(-40.0) { T::ZERO } else { x * x.normal().0 }
 }
 
+#[inline(always)]
+fn gelu_derivative<T: Float>(x: T) -> T {
+    let (cdf, pdf) = x.normal();
+    cdf + x * pdf
+}
+
+#[inline(always)]
+fn silu_derivative<T: Float>(x: T) -> T {
+    let s = sigmoid(x);
+    s + x * s * (T::ONE - s)
+}
+
+pub(crate) fn forward(x: &Tensor, op: UnaryOp) -> Result<Tensor> {
+    dispatch_float!(op.name(), x.dtype(), forward_of::<T>(x, op))
+}
+
+/// The table of functions; long because it has a line or a closure for each.
+fn forward_of<T: Float>(x: &Tensor, op: UnaryOp) -> Result<Tensor> {
+    let mut out = Output::<T>::new(op.name(), x.shape())?;
+    let (y, v) = (out.slice_mut(), x.cpu_view::<T>());
+    match op {
+        UnaryOp::Neg => cheap(y, v, |x| -x),
+        UnaryOp::Abs => cheap(y, v, |x| x.abs()),
+        UnaryOp::Sign => cheap(y, v, |x| sign(x)),
+        UnaryOp::Exp => polynomial(
+            y,
+            v,
+            #[inline(always)]
+            |x| x.exp(),
+        ),
+        UnaryOp::Log => library(y, v, |x| x.ln()),
+        UnaryOp::Log1p => library(y, v, |x| x.ln_1p()),
+        UnaryOp::Sqrt => cheap(y, v, |x| x.sqrt()),
+        UnaryOp::Rsqrt => cheap(y, v, |x| T::ONE / x.sqrt()),
+        UnaryOp::Reciprocal => cheap(y, v, |x| T::ONE / x),
+        UnaryOp::Square => cheap(y, v, |x| x * x),
+        UnaryOp::Sin => library(y, v, |x| x.sin()),
+        UnaryOp::Cos => library(y, v, |x| x.cos()),
+        UnaryOp::Tanh => polynomial(
+            y,
+            v,
+            #[inline(always)]
+            |x| x.tanh(),
+        ),
+        UnaryOp::Sigmoid => polynomial(
+            y,
+            v,
+            #[inline(always)]
+            |x| sigmoid(x),
+        ),
+        UnaryOp::Softplus => library(y, v, |x| softplus(x)),
+        UnaryOp::Erf => library(y, v, |x| x.erf()),
+        UnaryOp::Gelu => polynomial(
+            y,
+            v,
+            #[inline(always)]
+            |x| gelu(x),
+        ),
+        UnaryOp::GeluTanh => polynomial(
+            y,
+            v,
+            #[inline(always)]
+            |x| gelu_tanh(x),
+        ),
+        UnaryOp::Relu => cheap(y, v, |x| x.max(T::ZERO)),
+        UnaryOp::Silu => polynomial(
+            y,
+            v,
+            #[inline(always)]
+            |x| x * sigmoid(x),
+        ),
+        UnaryOp::Floor => cheap(y, v, |x| x.floor()),
+        UnaryOp::Ceil => cheap(y, v, |x| x.ceil()),
+        UnaryOp::Round => cheap(y, v, |x| x.round_ties_even()),
+        UnaryOp::Affine { mul, add } => {
+            let (mul, add) = (T::c(mul), T::c(add));
+            cheap(y, v, |x| x * mul + add)
+        }
+        UnaryOp::Powf(e) => {
+            let e = T::c(e);
+            library(y, v, |x| x.powf(e))
+        }
+        UnaryOp::Clamp { min, max } => {
+            let (min, max) = (T::c(min), T::c(max));
+            cheap(y, v, |x| clamp(x, min, max))
+        }
+    }
+    Ok(out.into_tensor(x.shape()))
+}
+
+/// `y[i] = f(x[i])` for a function of a few operations.
+#[inline(always)]
+fn cheap<T: Float>(y: &mut [T], x: View<T>, f: impl Fn(T) -> T + Copy + Sync + Send) {
+    map1::<false, _, _>(y, x, CHEAP, f);
+}
+
+/// `y[i] = f(x[i])` for a polynomial, compiled for the widest registers too. Mark `f`
+/// `#[inline(always)]`: see [`simd::dispatch`](super::simd::dispatch).
+#[inline(always)]
+fn polynomial<T: Float>(y: &mut [T], x: View<T>, f: impl Fn(T) -> T + Copy + Sync + Send) {
+    map1::<true, _, _>(y, x, POLY, f);
+}
+
+/// `y[i] = f(x[i])` for a function that calls a library.
+#[inline(always)]
+fn library<T: Float>(y: &mut [T], x: View<T>, f: impl Fn(T) -> T + Copy + Sync + Send) {
+    map1::<false, _, _>(y, x, LIBRARY, f);
+}
+
 pub(crate) fn backward(x: &Tensor, op: UnaryOp, grad: &Tensor) -> Result<Tensor> {
-    dispatch_float!(op.name(), x.dtype(), T => {
-        let mut out = Output::<T>::new(op.name(), x.shape())?;
-        let (dx, v, g) = (out.slice_mut(), x.cpu_view::<T>(), grad.cpu_view::<T>());
-        match op {
-            UnaryOp::Gelu => map2::<true, _, _, _>(dx, v, g, POLY, #[inline(always)] |x: T, g: T| {
-                let (cdf, pdf) = x.normal();
-                g * (cdf + x * pdf)
-            }),
-            UnaryOp::GeluTanh => map2::<true, _, _, _>(dx, v, g, POLY, #[inline(always)] |x: T, g: T| g * gelu_tanh_derivative(x)),
-            UnaryOp::Silu => map2::<true, _, _, _>(dx, v, g, POLY, #[inline(always)] |x: T, g: T| {
-                let s = sigmoid(x);
-                g * (s + x * s * (T::ONE - s))
-            }),
-            UnaryOp::Sigmoid => map2::<true, _, _, _>(dx, v, g, POLY, #[inline(always)] |x: T, g: T| {
+    dispatch_float!(op.name(), x.dtype(), backward_of::<T>(x, op, grad))
+}
+
+fn backward_of<T: Float>(x: &Tensor, op: UnaryOp, grad: &Tensor) -> Result<Tensor> {
+    let mut out = Output::<T>::new(op.name(), x.shape())?;
+    let (dx, v, g) = (out.slice_mut(), x.cpu_view::<T>(), grad.cpu_view::<T>());
+    match op {
+        UnaryOp::Gelu => derivative(
+            dx,
+            v,
+            g,
+            #[inline(always)]
+            |x, g| g * gelu_derivative(x),
+        ),
+        UnaryOp::GeluTanh => derivative(
+            dx,
+            v,
+            g,
+            #[inline(always)]
+            |x, g| g * gelu_tanh_derivative(x),
+        ),
+        UnaryOp::Silu => derivative(
+            dx,
+            v,
+            g,
+            #[inline(always)]
+            |x, g| g * silu_derivative(x),
+        ),
+        UnaryOp::Sigmoid => derivative(
+            dx,
+            v,
+            g,
+            #[inline(always)]
+            |x, g| {
                 let s = sigmoid(x);
                 g * s * (T::ONE - s)
-            }),
-            UnaryOp::Tanh => map2::<true, _, _, _>(dx, v, g, POLY, #[inline(always)] |x: T, g: T| {
-                let t = Float::tanh(x);
+            },
+        ),
+        UnaryOp::Tanh => derivative(
+            dx,
+            v,
+            g,
+            #[inline(always)]
+            |x, g| {
+                let t = x.tanh();
                 g * (T::ONE - t * t)
-            }),
-            other => bail!(other.name(), "has no fused derivative; compose it"),
-        }
-        Ok(out.into_tensor(x.shape()))
-    })
+            },
+        ),
+        other => bail!(other.name(), "has no fused derivative; compose it"),
+    }
+    Ok(out.into_tensor(x.shape()))
+}
+
+/// `dx[i] = f(x[i], g[i])`, compiled for the widest registers too. Mark `f` `#[inline(always)]`.
+#[inline(always)]
+fn derivative<T: Float>(
+    dx: &mut [T],
+    x: View<T>,
+    g: View<T>,
+    f: impl Fn(T, T) -> T + Copy + Sync + Send,
+) {
+    map2::<true, _, _, _>(dx, x, g, POLY, f);
 }
 
 pub(crate) fn is_not_finite(x: &Tensor) -> Result<Tensor> {
-    dispatch_float!("is_not_finite", x.dtype(), T => {
-        let mut out = Output::<u8>::new("is_not_finite", x.shape())?;
-        map1::<false, _, _>(out.slice_mut(), x.cpu_view::<T>(), CHEAP, |x: T| !x.is_finite() as u8);
-        Ok(out.into_tensor(x.shape()))
-    })
+    dispatch_float!("is_not_finite", x.dtype(), is_not_finite_of::<T>(x))
+}
+
+fn is_not_finite_of<T: Float>(x: &Tensor) -> Result<Tensor> {
+    let mut out = Output::<u8>::new("is_not_finite", x.shape())?;
+    map1::<false, _, _>(out.slice_mut(), x.cpu_view::<T>(), CHEAP, |x: T| !x.is_finite() as u8);
+    Ok(out.into_tensor(x.shape()))
 }

@@ -13,7 +13,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{Error, Result, Tensor, dispatch_any};
+use crate::dtype::dispatch_any;
+use crate::{Error, Result, Tensor};
 
 // Both formats are little-endian, and elements are copied as they lie in memory.
 const _: () = assert!(cfg!(target_endian = "little"), "gradus reads files on little-endian only");
@@ -95,7 +96,7 @@ impl Drop for Aside {
 fn write_elements(tensor: &Tensor, to: &mut dyn Write) -> io::Result<()> {
     let here = tensor.to_device(crate::Device::Cpu).map_err(io::Error::other)?;
     let tensor = here.contiguous().map_err(io::Error::other)?;
-    dispatch_any!(tensor.dtype(), T => to.write_all(bytemuck::cast_slice(tensor.cpu_slice::<T>())))
+    to.write_all(dispatch_any!(tensor.dtype(), bytemuck::cast_slice(tensor.cpu_slice::<T>())))
 }
 
 /// A u32 tensor from integers that must all fit; else the first that does not, and its position.

@@ -16,9 +16,10 @@ use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
 use super::{ids_from_integers, widened, write_atomically, write_elements};
+use crate::dtype::{Element, dispatch_any};
 use crate::layout::checked_numel;
 use crate::storage::Output;
-use crate::{DType, Error, Result, Tensor, bail, dispatch_any};
+use crate::{DType, Error, Result, Tensor, bail};
 
 /// An open checkpoint.
 ///
@@ -128,11 +129,13 @@ impl SafeTensors {
     }
 
     fn native(&self, dtype: DType, info: &TensorInfo) -> Result<Tensor> {
-        dispatch_any!(dtype, T => {
-            let mut out = Output::<T>::new("safetensors", &info.shape)?;
-            self.read(bytemuck::cast_slice_mut(out.slice_mut()), info)?;
-            Ok(out.into_tensor(&info.shape))
-        })
+        dispatch_any!(dtype, self.native_of::<T>(info))
+    }
+
+    fn native_of<T: Element>(&self, info: &TensorInfo) -> Result<Tensor> {
+        let mut out = Output::<T>::new("safetensors", &info.shape)?;
+        self.read(bytemuck::cast_slice_mut(out.slice_mut()), info)?;
+        Ok(out.into_tensor(&info.shape))
     }
 
     /// Fills `out` with the bytes of a tensor.
