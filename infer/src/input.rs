@@ -20,14 +20,22 @@ pub fn texts(
     pair_column: Option<&str>,
     usage: &str,
 ) -> Outcome<Vec<Input>> {
-    if !positional.is_empty() {
-        return Ok(positional.into_iter().map(|text| (text, None)).collect());
-    }
     let columns = Columns {
         text: flags.text_column.clone().unwrap_or_else(|| "text".into()),
         pair: pair_column.map(str::to_string),
         label: None,
     };
+    let named =
+        [("text-column", flags.text_column.is_some()), ("pair-column", pair_column.is_some())];
+    let column = named.iter().find(|(_, given)| *given).map(|(name, _)| *name);
+    if !positional.is_empty() {
+        if let Some(name) = column {
+            return Err(Failure::usage(format!(
+                "--{name} names a column of --input, but the texts are on the command line"
+            )));
+        }
+        return Ok(positional.into_iter().map(|text| (text, None)).collect());
+    }
     let path = match &flags.input {
         Some(path) => path.as_path(),
         None if io::stdin().is_terminal() => {
@@ -37,7 +45,15 @@ pub fn texts(
         }
         None => Path::new("-"),
     };
-    let examples = match path == Path::new("-") {
+    let piped = path == Path::new("-");
+    if let Some(name) =
+        column.filter(|_| piped || Format::of(path).is_ok_and(|f| f == Format::Text))
+    {
+        return Err(Failure::usage(format!(
+            "--{name}: a .txt file or standard input has a text a line, and no columns or pairs; use .csv, .tsv or .jsonl"
+        )));
+    }
+    let examples = match piped {
         true => standard_input(&columns, usage)?,
         false => read_inputs(path, &columns)?,
     };

@@ -211,6 +211,23 @@ fn flags_that_make_no_sense() {
     fails(&infer(&["similarity", "--model", model.path(), "one"]), 2, &["2 values"]);
 }
 
+/// A column of what has none: passed over, pairs would be answered as single texts.
+#[test]
+fn columns_of_texts_that_have_none() {
+    let model = Model::new(CLASSIFIER);
+    let path = model.file("a.txt");
+    fs::write(&path, "one\ntwo\n").unwrap();
+    let txt = path.to_str().unwrap();
+    for flag in ["--text-column", "--pair-column"] {
+        fails(&classify(&model, &["hi", flag, "a"]), 2, &[flag, "on the command line"]);
+        fails(&classify(&model, &["--input", txt, flag, "a"]), 2, &[flag, "no columns"]);
+        let run = infer_with(&["classify", "--model", model.path(), flag, "a"], b"one\n");
+        fails(&run, 2, &[flag, "no columns"]);
+    }
+    let run = infer(&["similarity", "--model", model.path(), "--input", txt]);
+    fails(&run, 2, &["no columns or pairs"]);
+}
+
 #[test]
 fn a_configuration_file_with_mistakes() {
     let model = Model::new(CLASSIFIER);

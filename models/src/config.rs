@@ -16,6 +16,7 @@ use crate::data::Labels;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::folder::tables::CONFIG;
+use crate::folder::values;
 use crate::interchange;
 use crate::label_maps::{by_id, by_name};
 
@@ -134,6 +135,10 @@ pub struct BertConfig {
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
+
+/// What a head's outputs mean.
+const PROBLEMS: [&str; 3] =
+    ["single_label_classification", "multi_label_classification", "regression"];
 
 fn bert() -> String {
     "bert".into()
@@ -314,12 +319,26 @@ impl BertConfig {
             ));
         }
         CONFIG.check(&self.extra)?;
+        values::positive(&self.extra, "num_labels")?;
+        if let Some(kind) =
+            self.problem_type.as_ref().filter(|kind| !PROBLEMS.contains(&kind.as_str()))
+        {
+            return Err(format!(
+                "problem_type is `{kind}`; it must be one of {}",
+                PROBLEMS.join(", ")
+            ));
+        }
         if let Some(code) = foreign_code(&self.extra) {
             return Err(format!(
                 "auto_map names `{code}`: the model is code that comes with it, not the BERT that Gradus and \
                  `transformers` build; run it there with trust_remote_code=True"
             ));
         }
+        self.check_sizes()?;
+        self.check_numbers()
+    }
+
+    fn check_sizes(&self) -> std::result::Result<(), String> {
         // The upper limits are far above any BERT, and low enough that a corrupt size cannot exhaust the memory.
         for (name, value, most) in [
             ("vocab_size", self.vocab_size, 16_000_000),
@@ -340,6 +359,10 @@ impl BertConfig {
                 self.hidden_size, self.num_attention_heads
             ));
         }
+        Ok(())
+    }
+
+    fn check_numbers(&self) -> std::result::Result<(), String> {
         for (name, p) in [
             ("hidden_dropout_prob", Some(self.hidden_dropout_prob)),
             ("attention_probs_dropout_prob", Some(self.attention_probs_dropout_prob)),

@@ -5,6 +5,10 @@
 //! unknown token, however many there are. So of a text of which only the first or the last tokens are kept,
 //! [`Excerpts::take`] leaves out what lies beyond enough words, and the middles of endless words and gaps. The tokens
 //! that are kept are exactly those of the whole text.
+//!
+//! Of other tokenizers (SentencePiece, byte-level BPE) only this is known: a space between two ASCII letters or digits
+//! separates. So their texts are cut there alone, and a word without an end is encoded whole: which pieces it has depends on all
+//! of its characters.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -43,8 +47,10 @@ enum Class {
 }
 
 /// How excerpts are taken for a tokenizer.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Excerpts {
+    /// Whether nothing else is known than that spaces separate.
+    pub only_spaces: bool,
     clean: bool,
     chinese: bool,
     strip: bool,
@@ -86,9 +92,26 @@ impl<'a> Excerpt<'a> {
 }
 
 impl Excerpts {
-    /// For a tokenizer of these parts. `None` where they are not BERT's, or where an added token begins or ends as a word
-    /// does or takes its neighbours along, so that it could be found within a word.
+    /// For a tokenizer of these parts; `None` where not even spaces are known to separate.
     pub fn new<'t>(
+        normalizer: Option<&NormalizerWrapper>,
+        pre_tokenizer: Option<&PreTokenizerWrapper>,
+        model: &ModelWrapper,
+        added: impl IntoIterator<Item = &'t AddedToken> + Clone,
+    ) -> Option<Excerpts> {
+        Self::of_bert(normalizer, pre_tokenizer, model, added.clone()).or_else(|| {
+            let within_words =
+                added.into_iter().all(|token| !token.content.contains(char::is_whitespace));
+            let separate = within_words
+                && normalizer.is_none_or(keeps_spaces)
+                && pre_tokenizer.is_some_and(splits_at_spaces);
+            separate.then(|| Excerpts { only_spaces: true, short: SHORT, ..Excerpts::default() })
+        })
+    }
+
+    /// `None` where the parts are not BERT's, or where an added token begins or ends as a word does or takes its
+    /// neighbours along, so that it could be found within a word.
+    fn of_bert<'t>(
         normalizer: Option<&NormalizerWrapper>,
         pre_tokenizer: Option<&PreTokenizerWrapper>,
         model: &ModelWrapper,
@@ -120,7 +143,15 @@ impl Excerpts {
             pairs.extend(chars().skip(1).zip(chars()));
         }
         let word_chars = model.max_input_chars_per_word;
-        Some(Excerpts { clean, chinese, strip, word_chars, short: SHORT, pairs })
+        Some(Excerpts {
+            only_spaces: false,
+            clean,
+            chinese,
+            strip,
+            word_chars,
+            short: SHORT,
+            pairs,
+        })
     }
 
     fn class(&self, c: char) -> Class {
@@ -165,6 +196,9 @@ impl Excerpts {
     pub fn take<'a>(&self, text: &'a str, tokens: usize, side: Side) -> Excerpt<'a> {
         if text.len() <= self.short {
             return Excerpt::whole(text);
+        }
+        if self.only_spaces {
+            return at_spaces(text, tokens, side);
         }
         let mut walk = Walk { excerpts: self, tokens, count: 0, in_word: false, before: None };
         let range = match side {
@@ -225,6 +259,59 @@ impl Excerpts {
         last_letter.into_iter().for_each(&mut keep);
         from.into_iter().for_each(|start| keep(start..whole.len()));
         Excerpt { text: Cow::Owned(kept), cut, pieces }
+    }
+}
+
+/// What to encode of `text` where it is cut at a space after more than `tokens` words. Each has a token at least.
+fn at_spaces(text: &str, tokens: usize, side: Side) -> Excerpt<'_> {
+    let bytes = text.as_bytes();
+    let is_place = |at: &usize| {
+        let around = at.checked_sub(1).and_then(|before| bytes.get(before..at + 2));
+        matches!(around, Some([a, b' ', b]) if a.is_ascii_alphanumeric() && b.is_ascii_alphanumeric())
+    };
+    let place = match side {
+        Side::Right => (0..bytes.len()).filter(is_place).nth(tokens),
+        Side::Left => (0..bytes.len()).rev().filter(is_place).nth(tokens),
+    };
+    let range = match (place, side) {
+        (None, _) => return Excerpt::whole(text),
+        (Some(at), Side::Right) => 0..at,
+        // The space belongs to the word after it.
+        (Some(at), Side::Left) => at..text.len(),
+    };
+    let pieces = vec![(0, range.start)];
+    Excerpt { text: Cow::Borrowed(text.get(range).unwrap_or(text)), cut: true, pieces }
+}
+
+/// Whether a normaliser makes of each side of a space between ASCII letters the same, whatever the other side is.
+fn keeps_spaces(normalizer: &NormalizerWrapper) -> bool {
+    use NormalizerWrapper as N;
+    match normalizer {
+        N::BertNormalizer(_) | N::Lowercase(_) | N::StripAccents(_) | N::Precompiled(_) => true,
+        N::NFC(_) | N::NFD(_) | N::NFKC(_) | N::NFKD(_) | N::Nmt(_) => true,
+        N::Sequence(all) => all.as_ref().iter().all(keeps_spaces),
+        N::Replace(_) => {
+            let written = serde_json::to_value(normalizer).unwrap_or_default();
+            match (&written["pattern"]["String"], &written["pattern"]["Regex"]) {
+                (serde_json::Value::String(pattern), _) => !pattern.contains(' '),
+                // Two spaces and more, as SentencePiece's converters write it.
+                (_, regex) => regex == " {2,}",
+            }
+        }
+        _ => false,
+    }
+}
+
+/// Whether a pre-tokenizer splits at each space between ASCII letters.
+fn splits_at_spaces(pre_tokenizer: &PreTokenizerWrapper) -> bool {
+    use PreTokenizerWrapper as P;
+    match pre_tokenizer {
+        P::BertPreTokenizer(_) | P::Whitespace(_) | P::WhitespaceSplit(_) => true,
+        P::Metaspace(meta) => meta.get_split(),
+        P::ByteLevel(level) => level.use_regex,
+        // Those after the first see a word at a time.
+        P::Sequence(all) => all.as_ref().first().is_some_and(splits_at_spaces),
+        _ => false,
     }
 }
 

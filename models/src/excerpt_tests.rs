@@ -157,5 +157,99 @@ fn tokens_that_are_found_within_words_are_no_place_to_cut() {
     file["added_tokens"].as_array_mut().unwrap().push(added);
     fs::write(&path, file.to_string()).unwrap();
     let t = Tokenizer::from_folder(dir.path()).unwrap();
-    assert!(t.excerpts.is_none());
+    assert!(t.excerpts.is_none_or(|excerpts| excerpts.only_spaces));
+}
+
+/// A tokenizer that is not BERT's: these parts over a few words.
+fn other(normalizer: &Value, pre_tokenizer: &Value, model: &Value) -> Tokenizer {
+    let dir = tempfile::tempdir().unwrap();
+    let file = json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": normalizer,
+        "pre_tokenizer": pre_tokenizer, "post_processor": null, "decoder": null, "model": model,
+    });
+    fs::write(dir.path().join("tokenizer.json"), file.to_string()).unwrap();
+    let class = r#"{"tokenizer_class": "PreTrainedTokenizerFast"}"#;
+    fs::write(dir.path().join("tokenizer_config.json"), class).unwrap();
+    Tokenizer::from_folder(dir.path()).unwrap()
+}
+
+fn unigram() -> Value {
+    let pieces = ["<unk>", "▁", "a", "b", "x", "ж", "▁a", "ab", "▁x", "▁xb", "aa", ",", "é", "1"];
+    let vocab: Vec<Value> =
+        pieces.iter().zip(1..).map(|(piece, i)| json!([piece, -f64::from(i) / 3.0])).collect();
+    json!({"type": "Unigram", "unk_id": 0, "vocab": vocab})
+}
+
+/// Those whose texts are cut at spaces: SentencePiece's two forms, byte-level BPE, WordPiece after other normalisers.
+fn others() -> Vec<Tokenizer> {
+    let metaspace = |scheme: &str| json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": true});
+    let words = json!({"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, metaspace("first")]});
+    let sequence = json!({"type": "Sequence", "normalizers": [
+        {"type": "NFKC"}, {"type": "Lowercase"}, {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "},
+    ]});
+    let bytes = json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true});
+    let bpe = json!({
+        "type": "BPE", "unk_token": "?", "vocab": {"?": 0, "a": 1, "b": 2, "x": 3, "Ġ": 4, "Ġa": 5, "ab": 6, "Ġx": 7},
+        "merges": ["Ġ a", "a b", "Ġ x"],
+    });
+    let wordpiece = json!({
+        "type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 9,
+        "vocab": {"[UNK]": 0, "a": 1, "##a": 2, "x": 3, "##b": 4, "b": 5, ",": 6},
+    });
+    vec![
+        other(&sequence, &metaspace("always"), &unigram()),
+        other(&Value::Null, &metaspace("first"), &unigram()),
+        other(&sequence, &words, &unigram()),
+        other(&Value::Null, &bytes, &bpe),
+        other(&sequence, &json!({"type": "BertPreTokenizer"}), &wordpiece),
+    ]
+}
+
+#[test]
+fn texts_of_other_tokenizers_are_cut_at_spaces() {
+    let part = "[abx1]{1,4}|[a-zA-Z ,éжﬁΣ\u{301}\u{a0}\t.]{0,5}| {1,3}";
+    let texts = prop::collection::vec(part, 0..40).prop_map(|parts| parts.concat());
+    let pairs: Vec<(Tokenizer, Tokenizer)> = others()
+        .into_iter()
+        .map(|mut t| {
+            let mut whole = t.clone();
+            whole.excerpts = None;
+            let excerpts = t.excerpts.as_mut().unwrap();
+            assert!(excerpts.only_spaces);
+            excerpts.short = 0;
+            (t, whole)
+        })
+        .collect();
+    proptest!(ProptestConfig::with_cases(600), |(text in texts, max in 1usize..12, left: bool)| {
+        let side = if left { Side::Left } else { Side::Right };
+        for (part, whole) in &pairs {
+            let encode = |t: &Tokenizer| t.encode_cut(&text, None, max, side).unwrap();
+            prop_assert_eq!(compared(encode(part), side), compared(encode(whole), side));
+        }
+    });
+    let text = "ab x ".repeat(500_000);
+    for (part, _) in &pairs {
+        for side in [Side::Left, Side::Right] {
+            let excerpt = part.excerpts.as_ref().unwrap().take(&text, 256, side);
+            assert!(excerpt.text.len() < 2_000, "{side:?}: {}", excerpt.text.len());
+        }
+    }
+}
+
+/// Parts that may look across a space: nothing is cut.
+#[test]
+fn a_tokenizer_that_does_not_split_at_spaces_sees_the_whole_text() {
+    let whole = json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": false});
+    let words = json!({"type": "WhitespaceSplit"});
+    let across = json!({"type": "Replace", "pattern": {"String": "a b"}, "content": "x"});
+    let by_regex = json!({"type": "Replace", "pattern": {"Regex": "a\\sb"}, "content": "x"});
+    for (normalizer, pre_tokenizer) in [
+        (Value::Null, &whole),
+        (Value::Null, &Value::Null),
+        (across, &words),
+        (by_regex, &words),
+        (json!({"type": "Strip", "strip_left": true, "strip_right": true}), &words),
+    ] {
+        assert!(other(&normalizer, pre_tokenizer, &unigram()).excerpts.is_none(), "{normalizer}");
+    }
 }

@@ -56,16 +56,46 @@ impl Pretrained {
         self.layout.transformer.join("config.json")
     }
 
-    /// How the folder says that a text's tokens become one vector: Gradus's own key in config.json, or the one mode of a
-    /// sentence-transformers folder. `None` where it says nothing, or what only an embedder can do.
-    pub fn pooling(&self) -> Option<Pooling> {
-        let of_stages = || {
-            self.sentence().ok()?.stages.iter().find_map(|stage| match stage {
-                Stage::Pool { modes, .. } if modes.len() == 1 => modes.first().copied(),
-                _ => None,
-            })
+    /// Follows sentence-transformers' files as far as a classifier can that is trained on the encoder: lower case, and how a
+    /// text's tokens become one vector (Gradus's own key in config.json, or the one mode of the folder). `None` where
+    /// nothing is said of it. What cannot be followed is told in [`Pretrained::notes`].
+    ///
+    /// # Errors
+    /// When an added token has no lower case.
+    pub fn follow_sentence(&mut self) -> Result<Option<Pooling>> {
+        let sentence = match self.sentence() {
+            Ok(sentence) => sentence,
+            Err(error) => {
+                self.notes.push(format!("a classifier does not follow it: {error}"));
+                return Ok(self.config.pooling);
+            }
         };
-        self.config.pooling.or_else(of_stages)
+        if sentence.lower_case {
+            self.tokenizer.lower_case()?;
+        }
+        self.notes.extend(sentence.notes);
+        if self.config.pooling.is_some() || sentence.cross_encoder {
+            return Ok(self.config.pooling);
+        }
+        let (mut pooling, mut left_out) = (None, Vec::new());
+        for stage in &sentence.stages {
+            match stage {
+                Stage::Pool { modes, .. } => match modes.as_slice() {
+                    [one] => pooling = Some(*one),
+                    _ => left_out.push("the joining of several poolings"),
+                },
+                Stage::Dense(_) => left_out.push("Dense"),
+                Stage::LayerNorm { .. } => left_out.push("LayerNorm"),
+                Stage::Normalize => {}
+            }
+        }
+        if !left_out.is_empty() {
+            let parts = left_out.join(", ");
+            self.notes.push(format!(
+                "a classifier takes encoder and pooling of the folder; left out is what else it has: {parts}"
+            ));
+        }
+        Ok(pooling)
     }
 
     /// A store whose parameters come from the checkpoint; `seed` is for those of a head that it lacks.

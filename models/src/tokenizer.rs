@@ -217,29 +217,26 @@ impl Tokenizer {
         Excerpts::new(normalizer, words, self.inner.get_model(), added.values())
     }
 
-    /// Puts lower case before all else, unless the tokenizer makes it already: `do_lower_case` of sentence-transformers.
+    /// Puts lower case before all else, unless the tokenizer makes it already: `do_lower_case` of sentence-transformers. What
+    /// is written afterwards says so too.
     ///
     /// # Errors
     /// When an added token cannot be normalised.
     pub(crate) fn lower_case(&mut self) -> Result<()> {
-        let makes = |n: &NormalizerWrapper| match n {
-            NormalizerWrapper::Lowercase(_) => true,
-            NormalizerWrapper::BertNormalizer(bert) => bert.lowercase,
-            _ => false,
-        };
-        let parts: Vec<NormalizerWrapper> = match self.inner.get_normalizer() {
-            Some(NormalizerWrapper::Sequence(sequence)) => sequence.as_ref().to_vec(),
-            Some(one) => vec![one.clone()],
-            None => Vec::new(),
-        };
-        if parts.iter().any(makes) {
-            return Ok(());
-        }
-        let all = std::iter::once(NormalizerWrapper::from(Lowercase)).chain(parts).collect();
+        let Some(normalizer) = lower_cased(self.inner.get_normalizer()) else { return Ok(()) };
         self.inner
-            .with_normalizer(Some(Sequence::new(all)))
+            .with_normalizer(Some(normalizer))
             .map_err(|e| Error::tokenizer(&self.source, e.to_string()))?;
         self.excerpts = self.find_excerpts();
+        let text = self.config.as_deref().unwrap_or("{}");
+        if let Ok(Value::Object(mut config)) = serde_json::from_str(text) {
+            config.insert("do_lower_case".into(), json!(true));
+            // Left out, accents would go with the upper case.
+            if config.get("strip_accents").is_none_or(Value::is_null) {
+                config.insert("strip_accents".into(), json!(false));
+            }
+            self.config = Some(format!("{:#}\n", Value::Object(config)));
+        }
         Ok(())
     }
 
@@ -519,6 +516,32 @@ impl Tokenizer {
     pub fn mask_id(&self) -> Option<u32> {
         self.special.mask
     }
+}
+
+/// A normaliser with lower case before it; `None` where it makes lower case already.
+fn lower_cased(normalizer: Option<&NormalizerWrapper>) -> Option<NormalizerWrapper> {
+    let parts = match normalizer {
+        // In BERT's own, where the rest of the tokenizer knows of it.
+        Some(NormalizerWrapper::BertNormalizer(bert)) => {
+            let strip = bert.strip_accents.unwrap_or(bert.lowercase);
+            let with_case =
+                BertNormalizer::new(bert.clean_text, bert.handle_chinese_chars, Some(strip), true);
+            return (!bert.lowercase).then(|| with_case.into());
+        }
+        Some(NormalizerWrapper::Sequence(sequence)) => sequence.as_ref().to_vec(),
+        Some(one) => vec![one.clone()],
+        None => Vec::new(),
+    };
+    let makes = |n: &NormalizerWrapper| match n {
+        NormalizerWrapper::Lowercase(_) => true,
+        NormalizerWrapper::BertNormalizer(bert) => bert.lowercase,
+        _ => false,
+    };
+    if parts.iter().any(makes) {
+        return None;
+    }
+    let all = std::iter::once(NormalizerWrapper::from(Lowercase)).chain(parts).collect();
+    Some(Sequence::new(all).into())
 }
 
 /// `tokenizer_config.json` as it is written again: as it was read, unless other files say more.

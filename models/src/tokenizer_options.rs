@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
 use crate::folder::tables::TOKENIZER;
-use crate::folder::{checked, json_object};
+use crate::folder::{checked, json_object, values};
 use crate::tokenizer_file::check_class;
 
 /// The settings of a tokenizer.
@@ -27,6 +27,14 @@ pub(crate) struct Options {
 const NAMES: [&str; 7] =
     ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
+/// The keys with special tokens that have no name of their own.
+const LISTS: [&str; 3] =
+    ["additional_special_tokens", "extra_special_tokens", "model_specific_special_tokens"];
+
+/// The keys that say yes or no.
+const FLAGS: [&str; 4] =
+    ["do_lower_case", "strip_accents", "tokenize_chinese_chars", "split_special_tokens"];
+
 impl Options {
     /// Reads the files of a folder, those that are there.
     ///
@@ -44,6 +52,7 @@ impl Options {
             options.map.insert("tokenizer_class".into(), class);
         }
         // First the class: where it is refused, its other settings say less.
+        values::text(&options.map, "tokenizer_class").map_err(|m| Error::tokenizer(&path, m))?;
         check_class(&options, dir.join("tokenizer.json").is_file(), &path)?;
         options.notes = checked(&path, &options.map, &TOKENIZER).map_err(as_tokenizer)?;
         // `transformers` reads the older files only where the newer key is missing.
@@ -52,8 +61,34 @@ impl Options {
         } else {
             options.read_older(dir)?;
         }
+        options.check_kinds().map_err(|m| Error::tokenizer(&path, m))?;
         options.read_named().map_err(|m| Error::tokenizer(&path, m))?;
         Ok(options)
+    }
+
+    /// Refuses settings whose values are of another kind, or no length.
+    fn check_kinds(&self) -> std::result::Result<(), String> {
+        for key in FLAGS {
+            values::flag(&self.map, key)?;
+        }
+        for key in ["model_max_length", "max_len"] {
+            let value = self.map.get(key).filter(|value| !value.is_null());
+            if let Some(value) = value.filter(|value| !value.as_f64().is_some_and(|n| n >= 1.0)) {
+                return Err(format!("{key} is {value}; it must be a number of tokens, 1 or more"));
+            }
+        }
+        if let Some(value) = self.map.get("model_input_names").filter(|value| !value.is_null())
+            && !value.as_array().is_some_and(|list| list.iter().all(Value::is_string))
+        {
+            return Err(format!("model_input_names is {value}; it must be a list of texts"));
+        }
+        for key in LISTS {
+            let value = self.map.get(key).filter(|value| !value.is_null());
+            if let Some(value) = value.filter(|value| !value.is_array() && !value.is_object()) {
+                return Err(format!("{key} is {value}; it must be a list of tokens"));
+            }
+        }
+        Ok(())
     }
 
     /// `special_tokens_map.json` and `added_tokens.json`.
@@ -86,9 +121,7 @@ impl Options {
 
     /// The special tokens without a key of their own.
     fn extra(&self) -> impl Iterator<Item = &Value> {
-        let lists =
-            ["additional_special_tokens", "extra_special_tokens", "model_specific_special_tokens"];
-        lists.into_iter().filter_map(|key| self.map.get(key)).flat_map(|value| match value {
+        LISTS.into_iter().filter_map(|key| self.map.get(key)).flat_map(|value| match value {
             Value::Array(list) => list.iter().collect::<Vec<_>>(),
             Value::Object(map) => map.values().collect(),
             _ => Vec::new(),

@@ -145,3 +145,82 @@ fn checkpoints_of_other_runs_are_not_taken_for_ones_own() {
     remove_foreign_checkpoints(dir.path(), Some("b"), 2).unwrap();
     assert!(!alien.exists(), "it lies ahead");
 }
+
+fn rewrite(path: &Path, change: impl FnOnce(&mut serde_json::Value)) {
+    let mut state = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    change(&mut state);
+    std::fs::write(path, state.to_string()).unwrap();
+}
+
+/// A newer checkpoint that cannot be read is not passed over for an older one.
+#[test]
+fn a_damaged_checkpoint_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut trainer = small_trainer(recipe());
+    trainer.set_run(mark("a", ["x", "y"], "1"));
+    run(&mut trainer, 1);
+    let older = save(&trainer, dir.path());
+    run(&mut trainer, 1);
+    let state = save(&trainer, dir.path()).join("trainer_state.json");
+    let whole = std::fs::read(&state).unwrap();
+    for length in [0, 10, whole.len() - 2] {
+        std::fs::write(&state, &whole[..length]).unwrap();
+        let error = latest_checkpoint(dir.path(), Some("a")).unwrap_err().to_string();
+        let parts = [state.to_str().unwrap(), "is damaged", older.to_str().unwrap()];
+        assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+    }
+    std::fs::remove_dir_all(state.parent().unwrap()).unwrap();
+    assert_eq!(latest_checkpoint(dir.path(), Some("a")).unwrap(), older);
+}
+
+/// The best weights are looked at when the run goes on, not when they are wanted at its end.
+#[test]
+fn best_weights_of_another_model_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut trainer = small_trainer(recipe());
+    run(&mut trainer, 1);
+    trainer.evaluated(result(0.7, 0.3));
+    run(&mut trainer, 1);
+    let checkpoint = save(&trainer, dir.path());
+    let best = checkpoint.join("best.safetensors");
+    let file = SafeTensors::open(&best).unwrap();
+    let tensors =
+        || file.names().into_iter().map(|name| (name.clone(), file.tensor(&name).unwrap()));
+    let name = "bert.pooler.dense.bias";
+    let cut =
+        tensors().map(|(n, t)| (n.clone(), if n == name { t.narrow(0, 0, 3).unwrap() } else { t }));
+    let cut: Vec<_> = cut.collect();
+    let lacking: Vec<_> = tensors().filter(|(n, _)| n != name).collect();
+    for (tensors, part) in [(cut, "another model"), (lacking, "pooler")] {
+        gradus_tensor::io::safetensors::save(&best, tensors, None).unwrap();
+        let error = restored(&checkpoint).resume(&checkpoint).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn a_loss_scale_belongs_to_a_run_in_f16() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut trainer = small_trainer(recipe());
+    run(&mut trainer, 1);
+    let checkpoint = save(&trainer, dir.path());
+    rewrite(&checkpoint.join("trainer_state.json"), |state| {
+        state["loss_scale"] = serde_json::json!([65536.0, 0.0, 0.0]);
+        state["recipe"].as_object_mut().unwrap().remove("precision");
+    });
+    let error = restored(&checkpoint).resume(&checkpoint).unwrap_err().to_string();
+    assert!(error.contains("loss_scale") && error.contains("this one is in f32"), "{error}");
+    let Some(gpu) = common::adapter::gpu() else { return };
+    let half = || {
+        let recipe = Recipe { precision: gradus_models::Precision::F16, ..recipe() };
+        common::trainer_on(gpu, recipe, 16, 0.1)
+    };
+    let mut trainer = half();
+    run(&mut trainer, 1);
+    let checkpoint = save(&trainer, &dir.path().join("half"));
+    rewrite(&checkpoint.join("trainer_state.json"), |state| {
+        state.as_object_mut().unwrap().remove("loss_scale");
+    });
+    let error = half().resume(&checkpoint).unwrap_err().to_string();
+    assert!(error.contains("has no `loss_scale`"), "{error}");
+}

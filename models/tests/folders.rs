@@ -338,6 +338,147 @@ fn what_gradus_cannot_do_is_refused_by_name() {
     }
 }
 
+/// A value of another kind would be passed over, and the default be taken without a word.
+#[test]
+fn a_value_of_another_kind_is_refused_by_its_key() {
+    let modules = |kind: &str, path: Value| json!([{"path": path, "type": "sentence_transformers.models.Transformer"}, {"path": "1_Pooling", "type": format!("sentence_transformers.models.{kind}")}]);
+    let mut cases: Vec<(Value, &str)> = Vec::new();
+    for (key, value) in [
+        ("do_lower_case", json!("false")),
+        ("strip_accents", json!(0)),
+        ("tokenize_chinese_chars", json!("no")),
+        ("split_special_tokens", json!(1)),
+        ("model_max_length", json!("512")),
+        ("model_max_length", json!(-1)),
+        ("model_max_length", json!(0)),
+        ("model_input_names", json!("input_ids")),
+        ("additional_special_tokens", json!("[E1]")),
+        ("tokenizer_class", json!(["BertTokenizer"])),
+    ] {
+        cases.push((json!({"tokenizer_config.json": {key: value}}), key));
+    }
+    for (key, value) in [
+        ("problem_type", json!("several")),
+        ("num_labels", json!("3")),
+        ("sbert_ce_default_activation_function", json!(5)),
+        ("activation_fn", json!({"sentence_transformers": {"activation_fn": []}})),
+    ] {
+        let keys = if value.is_object() { value } else { json!({key: value}) };
+        cases.push((json!({"config.json": Folder::config(keys)}), key));
+    }
+    for (file, key, value) in [
+        ("1_Pooling/config.json", "pooling_mode_cls_token", json!(1)),
+        ("1_Pooling/config.json", "pooling_mode", json!([])),
+        ("sentence_bert_config.json", "do_lower_case", json!("true")),
+        ("sentence_bert_config.json", "max_seq_length", json!("128")),
+        ("sentence_bert_config.json", "processor_kwargs", json!([])),
+        ("sentence_bert_config.json", "transformer_task", json!(5)),
+        ("sentence_bert_config.json", "modality_config", json!([1])),
+        ("sentence_bert_config.json", "module_output_name", json!(["token_embeddings"])),
+        ("config_sentence_transformers.json", "similarity_fn_name", json!(5)),
+        ("config_sentence_transformers.json", "activation_fn", json!({"a": 1})),
+        ("config_sentence_transformers.json", "default_prompt_name", json!(5)),
+        ("config_sentence_transformers.json", "prompts", json!(["query: "])),
+        ("config_sentence_transformers.json", "query", json!({"prompts": {"query": 5}})),
+        ("config_sentence_transformers.json", "truncate_dim", json!(-1)),
+    ] {
+        let mut files =
+            json!({"modules.json": modules("Pooling", json!("")), "1_Pooling/config.json": {}});
+        files[file] = if value.get("prompts").is_some() { value } else { json!({key: value}) };
+        cases.push((files, key));
+    }
+    let dense = |keys: Value| {
+        let mut config = json!({"in_features": 8, "out_features": 2});
+        config.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+        let mut list = modules("Pooling", json!(""));
+        list.as_array_mut()
+            .unwrap()
+            .push(json!({"path": "2_Dense", "type": "sentence_transformers.models.Dense"}));
+        json!({"modules.json": list, "1_Pooling/config.json": {}, "2_Dense/config.json": config})
+    };
+    cases.push((dense(json!({"activation_function": null})), "activation_function"));
+    cases.push((dense(json!({"activation_function": 5})), "activation_function"));
+    cases.push((dense(json!({"bias": "yes"})), "bias"));
+    cases.push((dense(json!({"use_residual": 1})), "use_residual"));
+    cases.push((dense(json!({"out_features": 2.5})), "out_features"));
+    cases.push((
+        json!({"modules.json": modules("Pooling", json!(5)), "1_Pooling/config.json": {}}),
+        "path is 5",
+    ));
+    for (files, key) in cases {
+        let error = refusal(files.clone());
+        assert!(error.contains(key) && error.contains(".json"), "{key}: {error}");
+    }
+}
+
+/// Without modules.json nobody knows what a Dense layer follows.
+#[test]
+fn modules_that_nothing_lists_are_refused() {
+    for kind in ["Dense", "LayerNorm"] {
+        let name = format!("2_{kind}");
+        let error =
+            refusal(json!({"1_Pooling/config.json": {}, format!("{name}/config.json"): {}}));
+        assert!(error.contains("modules.json") && error.contains(&name), "{error}");
+    }
+    let folder = Folder::new(&json!({"1_Pooling/config.json": {"pooling_mode": "max"}}));
+    let embedder = TextEmbedder::open(folder.path(), None, None).unwrap();
+    assert_eq!(embedder.pooling(), gradus_models::Pooling::Max);
+}
+
+/// A classifier trained on a sentence-transformers folder pools as it does; what it does not follow is told.
+#[test]
+fn training_follows_what_a_classifier_can() {
+    use gradus_models::Pooling;
+    let st = |pooling: Value, more: &[&str]| {
+        let mut list = json!([{"path": "", "type": "sentence_transformers.models.Transformer"},
+            {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}]);
+        for kind in more {
+            let kind = format!("sentence_transformers.models.{kind}");
+            list.as_array_mut().unwrap().push(json!({"path": "2_Dense", "type": kind}));
+        }
+        json!({"modules.json": list, "1_Pooling/config.json": pooling,
+            "2_Dense/config.json": {"in_features": 8, "out_features": 2}})
+    };
+    for (files, pooling, told) in [
+        (json!({}), None, None),
+        (st(json!({"pooling_mode": "max"}), &[]), Some(Pooling::Max), None),
+        (
+            st(json!({}), &["Dense"]),
+            Some(Pooling::Mean),
+            Some("left out is what else it has: Dense"),
+        ),
+        (st(json!({"pooling_mode": ["cls", "mean"]}), &[]), None, Some("several poolings")),
+        (
+            st(json!({"pooling_mode": "attention"}), &[]),
+            None,
+            Some("pooling_mode is \"attention\""),
+        ),
+        (st(json!({"pooling_modes": "mean"}), &[]), Some(Pooling::Mean), Some("`pooling_modes`")),
+    ] {
+        let folder = Folder::new(&files);
+        let mut pretrained = Pretrained::open(folder.path()).unwrap();
+        assert_eq!(pretrained.follow_sentence().unwrap(), pooling, "{files}");
+        let notes = pretrained.notes.join("\n");
+        match told {
+            Some(part) => assert!(notes.contains(part), "{notes}"),
+            None => assert_eq!(notes, "", "{files}"),
+        }
+    }
+    // Lower case goes into the folder that is written.
+    let files = json!({"modules.json": st(json!({}), &[])["modules.json"], "1_Pooling/config.json": {},
+        "sentence_bert_config.json": {"do_lower_case": true}});
+    let folder = Folder::new(&files);
+    let mut pretrained = Pretrained::open(folder.path()).unwrap();
+    pretrained.follow_sentence().unwrap();
+    let out = tempfile::tempdir().unwrap();
+    pretrained.tokenizer.save(out.path()).unwrap();
+    let again = gradus_models::Tokenizer::from_folder(out.path()).unwrap();
+    let tokens = |t: &gradus_models::Tokenizer| t.encode("My Card café", None, 24).unwrap().tokens;
+    assert_eq!(tokens(&pretrained.tokenizer), ["[CLS]", "my", "card", "café", "[SEP]"]);
+    assert_eq!(tokens(&again), tokens(&pretrained.tokenizer));
+    assert_eq!(again.notes(), [""; 0]);
+}
+
 #[test]
 fn a_key_that_nobody_knows_is_told() {
     let files = json!({"config.json": Folder::config(json!({"alibi_starting_size": 512}))});

@@ -266,3 +266,31 @@ fn figures_of_an_evaluation() {
     // Without label smoothing, and without dropout.
     assert!((figures.loss - (0.6 * (lse - 2.0) + 0.4 * lse)).abs() < 1e-6, "{}", figures.loss);
 }
+
+/// A head of random weights, with dropout in its configuration: the loss is that of the logits of inference.
+#[test]
+fn an_evaluation_drops_nothing() {
+    let config = config(0.5, 0.5, Some(0.5));
+    let store = Store::new(6);
+    let model = SequenceClassifier::new(&store.root(), &config, Pooling::Mean, 3).unwrap();
+    let encodings: Vec<Encoding> = (1..=20u32)
+        .map(|n| {
+            let ids: Vec<u32> = (0..1 + n % 7).map(|i| 1 + (n * 5 + i) % 8).collect();
+            Encoding { type_ids: vec![0; ids.len()], ids, ..Encoding::default() }
+        })
+        .collect();
+    let labels: Vec<u32> = (0..20).map(|i| i % 3).collect();
+    let (mut loss, mut right) = (0.0, 0);
+    for (encoding, &label) in encodings.iter().zip(&labels) {
+        let packed = PackedBatch::new([encoding], &config).unwrap();
+        let input = BertInput::new(&packed).unwrap();
+        let logits = model.forward(&input, &Forward::inference()).unwrap().tensor().to_f64_vec();
+        let best = (0..3).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap();
+        right += usize::from(best == label as usize);
+        loss += logits.iter().map(|z| z.exp()).sum::<f64>().ln() - logits[label as usize];
+    }
+    let task = Classification::new(model, (encodings.clone(), labels.clone()), 0.0);
+    let figures = no_grad(|| task.evaluate(&encodings, &labels, |_| ())).unwrap();
+    assert!((figures.loss - loss / 20.0).abs() < 1e-5, "{} and {}", figures.loss, loss / 20.0);
+    assert_eq!(figures.accuracy, right as f64 / 20.0);
+}

@@ -75,6 +75,10 @@ fn holds(out: &Path) -> Outcome<Option<String>> {
 /// the run that goes on.
 pub fn out_folder(flags: &Flags, data: &Path, resumed: Option<&Path>) -> Outcome<PathBuf> {
     if let Some(out) = &flags.out {
+        if out.exists() && !out.is_dir() {
+            let path = out.display();
+            return Err(Failure::error(format!("--out {path} is a file; name a folder")));
+        }
         let own = resumed.is_some_and(|dir| same(dir, out));
         let overwrite = flags.overwrite && resumed.is_none();
         if !own

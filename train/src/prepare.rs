@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use gradus_cli::{Failure, Outcome, SharedArgs, note};
 use gradus_models::data::Fingerprint;
-use gradus_models::training::{Classification, RunMark, Trainer, encode_split};
+use gradus_models::training::{self, Classification, RunMark, Trainer, encode_split};
 use gradus_models::{
     BertConfig, Checkpoint, Dataset, Encoding, Labels, Pooling, Pretrained, SequenceClassifier,
     Split, Tokenizer,
@@ -59,9 +59,6 @@ impl Run {
         resumed: Option<Resumed>,
     ) -> Outcome<Run> {
         let recipe = flags.recipe(shared.seed(), shared.precision())?;
-        let needed = |name: &str| {
-            Failure::usage(format!("train classify needs --{name} (see train classify --help)"))
-        };
         let path = flags.data.clone().ok_or_else(|| needed("data"))?;
         let model = flags.model.clone().ok_or_else(|| needed("model"))?;
         let out = out_folder(&flags, &path, resumed.as_ref().map(|r| r.folder.as_path()))?;
@@ -81,28 +78,20 @@ impl Run {
         let train = encode(&dataset.train)?;
         let dev = dataset.dev.as_ref().map(encode).transpose()?;
         let test = dataset.test.as_ref().map(encode).transpose()?;
-        let cut = train.0.iter().filter(|e| e.truncated).count();
-        if cut > 0 {
-            let all = train.0.len();
-            note(&shared, format!("{cut} of {all} training texts are cut to {length} tokens"));
-        }
+        report_cut(&shared, &train.0, length);
 
         let guessing = entropy(&train.1);
-        let classifier = SequenceClassifier::new(
-            &parts.store.root(),
-            &parts.config,
-            parts.pooling,
-            labels.len(),
-        )?;
-        parts.report(&shared, train.0.len(), labels.len());
-        let task = Classification::new(classifier, train, flags.label_smoothing.unwrap_or(0.0));
-        let mut trainer = Trainer::new(task, parts.store, recipe)?;
+        let texts = train.0.len();
+        let task = parts.task(train, labels.len(), &flags)?;
+        let mut trainer = Trainer::new(task, parts.store.clone(), recipe)?;
         let name = resumed.as_ref().map_or_else(|| Some(new_run()), |resumed| resumed.run.clone());
         if let Some(id) = &name {
             trainer.set_run(RunMark { id: id.clone(), data: Fingerprint::of(&dataset, &labels) });
         }
-        if let Some(resumed) = &resumed {
-            go_on(&shared, &mut trainer, resumed)?;
+        let found = resumed.as_ref().map(|r| trainer.resume(&r.checkpoint)).transpose()?;
+        parts.report(&shared, texts, labels.len());
+        if let Some((resumed, found)) = resumed.zip(found) {
+            tell(&shared, &trainer, &resumed, &found);
         }
         let sample = Sample::of(&dataset, &flags);
         let Parts { config, tokenizer, weights, .. } = parts;
@@ -156,10 +145,10 @@ impl Parts {
             }
         }
         let mut pretrained = Pretrained::open(&source)?;
+        let named = pretrained.follow_sentence()?;
         let mut notes = pretrained.notes.clone();
         notes.extend(pretrained.fit_head(labels));
         let store = pretrained.store(seed);
-        let named = pretrained.pooling();
         let pooling = flags.pooling.or(named).unwrap_or(Pooling::Cls);
         Ok(Parts {
             source,
@@ -170,6 +159,13 @@ impl Parts {
             pooling,
             notes,
         })
+    }
+
+    /// The classifier and what it learns from.
+    fn task(&self, train: Encoded, labels: usize, flags: &Flags) -> Outcome<Classification> {
+        let (root, config) = (self.store.root(), &self.config);
+        let classifier = SequenceClassifier::new(&root, config, self.pooling, labels)?;
+        Ok(Classification::new(classifier, train, flags.label_smoothing.unwrap_or(0.0)))
     }
 
     /// Tells what is trained.
@@ -193,9 +189,13 @@ impl Parts {
     }
 }
 
-/// Sets the trainer to where the run stopped, and tells what differs.
-fn go_on(shared: &SharedArgs, trainer: &mut Trainer<Classification>, resumed: &Resumed) -> Outcome {
-    let found = trainer.resume(&resumed.checkpoint)?;
+/// Tells where a run goes on, and what differs.
+fn tell(
+    shared: &SharedArgs,
+    trainer: &Trainer<Classification>,
+    resumed: &Resumed,
+    found: &training::Resumed,
+) {
     let (step, total) = (found.step, trainer.total_steps());
     note(shared, format!("resumed from {} at step {step}", resumed.checkpoint.display()));
     if total != found.planned {
@@ -215,7 +215,6 @@ fn go_on(shared: &SharedArgs, trainer: &mut Trainer<Classification>, resumed: &R
     if found.test_changed {
         note(shared, "warning: the test set has changed since the run began");
     }
-    Ok(())
 }
 
 /// Adapts a model's configuration to the task.
@@ -254,6 +253,18 @@ fn max_length(
         )));
     }
     Ok(length)
+}
+
+fn needed(name: &str) -> Failure {
+    Failure::usage(format!("train classify needs --{name} (see train classify --help)"))
+}
+
+fn report_cut(shared: &SharedArgs, encodings: &[Encoding], length: usize) {
+    let cut = encodings.iter().filter(|e| e.truncated).count();
+    if cut > 0 {
+        let all = encodings.len();
+        note(shared, format!("{cut} of {all} training texts are cut to {length} tokens"));
+    }
 }
 
 /// The entropy of the labels, in nats: the loss of a model that knows how often each occurs and nothing else. It is

@@ -35,11 +35,6 @@ pub fn run(shared: &SharedArgs, args: Similarity) -> Outcome {
             )));
         }
     };
-    if pairs.iter().any(|(_, second)| second.is_none()) {
-        return Err(Failure::usage(
-            "a .txt file or standard input holds no pairs; use .csv, .tsv or .jsonl with --text-column and --pair-column",
-        ));
-    }
     let device = shared.start()?;
     let pooling = flags.pooling.pooling;
     let mut embedder =

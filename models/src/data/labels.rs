@@ -94,6 +94,14 @@ impl Labels {
                 self.len()
             ));
         }
+        let quoted = |name: &str| name.len() > 1 && name.starts_with('"') && name.ends_with('"');
+        let odd = |name: &&String| name.trim() != name.as_str() || quoted(name.trim());
+        if let Some(name) = self.names.iter().find(odd) {
+            remarks.push(format!(
+                "the label `{name}` has spaces or quotes around it, which belong to it as they stand: is there a space \
+                 after each separator?"
+            ));
+        }
         let mut folded: HashMap<String, &String> = HashMap::new();
         for name in &self.names {
             if let Some(other) = folded.insert(name.to_lowercase(), name) {

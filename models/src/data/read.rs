@@ -154,6 +154,9 @@ impl<'a> Source<'a> {
             Format::Csv => self.csv(),
             Format::Tsv => self.tsv(),
             Format::Jsonl => self.jsonl(),
+            Format::Text if self.columns.pair.is_some() => {
+                Err(self.error(None, "a .txt file has no pairs; use .csv, .tsv or .jsonl"))
+            }
             Format::Text => Ok(self.plain(blank)),
         }?;
         if examples.is_empty() {

@@ -63,6 +63,13 @@ fn plain_texts_skip_blank_lines_in_training_and_keep_them_in_inference() {
 }
 
 #[test]
+fn plain_texts_are_no_pairs() {
+    let columns = Columns { pair: Some("b".into()), ..Columns::text_only() };
+    let error = read("a.txt", "one\n", &columns).unwrap_err().to_string();
+    assert!(error.contains("no pairs"), "{error}");
+}
+
+#[test]
 fn inputs_need_no_label_column() {
     let dir = tempfile::tempdir().unwrap();
     for (name, text) in [
@@ -284,6 +291,8 @@ fn labels_that_teach_nothing_are_refused_and_odd_ones_remarked() {
         (&["0", "2", "0", "2"], Some("the label `2` has the id 1")),
         (&["a", "b", "c"], Some("3 labels for 3 texts")),
         (&["Pos", "pos", "pos", "Pos"], Some("`Pos` and `pos`")),
+        (&[" a", " b", " a", " b"], Some("the label ` a` has spaces")),
+        (&["\"a\"", "b", "\"a\"", "b"], Some("spaces or quotes around it")),
         (&["0", "1", "0", "1"], None),
         (&["0.0", "1.0", "0.0", "1.0"], None),
         (&["b", "a", "b", "a"], None),

@@ -4,8 +4,8 @@ use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value;
 
-use super::checked;
 use super::tables::MODULES;
+use super::{checked, values};
 use crate::error::{Error, Result};
 use crate::files;
 
@@ -79,14 +79,14 @@ fn parse(bytes: &[u8], path: &Path) -> Result<(Vec<Module>, Vec<String>)> {
     let (mut modules, mut notes) = (Vec::new(), Vec::new());
     for entry in &list {
         notes.extend(checked(path, entry, &MODULES)?);
-        let text = |key: &str| entry.get(key).and_then(Value::as_str);
-        let kind = text("type").ok_or_else(|| fail("a module has no `type`".into()))?;
+        let text = |key: &str| values::text(entry, key).map_err(fail);
+        let kind = text("type")?.ok_or_else(|| fail("a module has no `type`".into()))?;
         if !kind.starts_with("sentence_transformers.") {
             return Err(fail(format!(
                 "the module `{kind}` is code that comes with the model, which Gradus does not run"
             )));
         }
-        let below = text("path").unwrap_or_default();
+        let below = text("path")?.unwrap_or_default();
         if !Path::new(below)
             .components()
             .all(|c| matches!(c, Component::Normal(_) | Component::CurDir))

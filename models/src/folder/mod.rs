@@ -6,6 +6,7 @@ mod layout;
 mod prompts;
 mod sentence;
 pub(crate) mod tables;
+pub(crate) mod values;
 
 pub(crate) use layout::{Layout, module_files};
 pub use prompts::Prompts;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::values::{object, text};
+
 /// The prompts of a sentence-transformers folder.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Prompts {
@@ -19,33 +21,13 @@ impl Prompts {
     pub(super) fn read(config: &Map<String, Value>) -> Result<Prompts, String> {
         let mut named: BTreeMap<String, String> =
             ["query", "document"].map(|name| (name.to_string(), String::new())).into();
-        match config.get("prompts") {
-            None | Some(Value::Null) => {}
-            Some(Value::Object(prompts)) => {
-                for (name, text) in prompts {
-                    let text = match text {
-                        Value::String(text) => text.clone(),
-                        Value::Null => String::new(),
-                        other => {
-                            return Err(format!(
-                                "the prompt `{name}` is {other}; it must be a text"
-                            ));
-                        }
-                    };
-                    named.insert(name.clone(), text);
-                }
-            }
-            Some(other) => {
-                return Err(format!("prompts is {other}; it must be an object of texts"));
+        if let Some(prompts) = object(config, "prompts")? {
+            for name in prompts.keys() {
+                let prompt = text(prompts, name).map_err(|e| format!("prompts: {e}"))?;
+                named.insert(name.clone(), prompt.unwrap_or_default().to_string());
             }
         }
-        let default = match config.get("default_prompt_name") {
-            None | Some(Value::Null) => None,
-            Some(Value::String(name)) => Some(name.clone()),
-            Some(other) => {
-                return Err(format!("default_prompt_name is {other}; it must be a text"));
-            }
-        };
+        let default = text(config, "default_prompt_name")?.map(str::to_string);
         if let Some(name) = default.as_ref().filter(|name| !named.contains_key(*name)) {
             return Err(format!(
                 "default_prompt_name is `{name}`, which is no prompt of the model"

@@ -7,7 +7,10 @@ use serde_json::{Map, Value, json};
 
 use super::keys::Table;
 use super::layout::{Layout, Module, no_module};
-use super::tables::{DENSE, DROPOUT, LAYER_NORM, NORMALIZE, POOLING, SENTENCE, SENTENCE_MODEL};
+use super::tables::{
+    ARGUMENTS, DENSE, DROPOUT, LAYER_NORM, NORMALIZE, POOLING, SENTENCE, SENTENCE_MODEL,
+};
+use super::values::{flag, object, positive, text};
 use super::{Prompts, checked, json_object};
 use crate::Pooling;
 use crate::error::{Error, Result};
@@ -124,16 +127,33 @@ impl Sentence {
         for module in layout.modules.iter().flatten().skip(1) {
             sentence.read_module(&layout.root, module)?;
         }
-        // A copy that lacks modules.json may still say how it pools.
-        let usual = Module { kind: "Pooling".into(), path: "1_Pooling".into() };
-        if !sentence.listed && layout.root.join("1_Pooling/config.json").is_file() {
-            sentence.read_module(&layout.root, &usual)?;
+        if !sentence.listed {
+            sentence.read_unlisted(&layout.root)?;
         }
         if sentence.listed && !sentence.cross_encoder && sentence.stages.is_empty() {
             let message = "lists no Pooling; Gradus embeds by models that pool";
             return Err(Error::config(layout.root.join("modules.json"), message));
         }
         Ok(sentence)
+    }
+
+    /// A copy that lacks modules.json may still say how it pools. What other modules do, and in which order, it cannot say.
+    fn read_unlisted(&mut self, root: &Path) -> Result<()> {
+        let entries = std::fs::read_dir(root).map_err(|e| Error::io(root, e))?;
+        let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let is_module = |name: &String| {
+            let (number, kind) = name.split_once('_').unwrap_or_default();
+            number.parse::<u32>().is_ok() && ["Dense", "LayerNorm"].contains(&kind)
+        };
+        if let Some(name) = names.filter(is_module).min() {
+            let what = format!("which modules {name} follows");
+            return Err(missing(&root.join("modules.json"), &what));
+        }
+        let usual = Module { kind: "Pooling".into(), path: "1_Pooling".into() };
+        match root.join("1_Pooling/config.json").is_file() {
+            true => self.read_module(root, &usual),
+            false => Ok(()),
+        }
     }
 
     fn read_object(&mut self, path: &Path, table: &Table) -> Result<Option<Map<String, Value>>> {
@@ -149,12 +169,12 @@ impl Sentence {
         let path = root.join("config_sentence_transformers.json");
         let Some(config) = self.read_object(&path, &SENTENCE_MODEL)? else { return Ok(()) };
         let fail = |message: String| Error::config(&path, message);
-        let text = |key: &str| config.get(key).and_then(Value::as_str);
-        self.cross_encoder = text("model_type") == Some("CrossEncoder");
-        self.activation = text("activation_fn").map(str::to_string);
+        let text = |key: &str| text(&config, key).map_err(fail);
+        self.cross_encoder = text("model_type")? == Some("CrossEncoder");
+        self.activation = text("activation_fn")?.map(str::to_string);
         self.prompts = Prompts::read(&config).map_err(fail)?;
         self.truncate_dim = positive(&config, "truncate_dim").map_err(fail)?;
-        self.similarity = match text("similarity_fn_name") {
+        self.similarity = match text("similarity_fn_name")? {
             None | Some("cosine") => SimilarityFunction::Cosine,
             Some("dot") => SimilarityFunction::Dot,
             Some("euclidean") => SimilarityFunction::Euclidean,
@@ -185,8 +205,8 @@ impl Sentence {
         let Some(config) = self.read_object(&path, &SENTENCE)? else { return Ok(()) };
         let fail = |message: String| Error::config(&path, message);
         self.max_length = positive(&config, "max_seq_length").map_err(fail)?;
-        self.lower_case = config.get("do_lower_case") == Some(&Value::Bool(true));
-        let task = config.get("transformer_task").and_then(Value::as_str);
+        self.lower_case = flag(&config, "do_lower_case").map_err(fail)?.unwrap_or(false);
+        let task = text(&config, "transformer_task").map_err(fail)?;
         let output = match task.unwrap_or("feature-extraction") {
             "feature-extraction" => "last_hidden_state",
             "sequence-classification" => {
@@ -200,12 +220,12 @@ impl Sentence {
             }
         };
         let usual = json!({"method": "forward", "method_output_name": output});
-        if let Some(modes) = config.get("modality_config").and_then(Value::as_object)
+        if let Some(modes) = object(&config, "modality_config").map_err(fail)?
             && modes.get("text") != Some(&usual)
         {
             return Err(fail(format!("modality_config: of text Gradus takes {usual} only")));
         }
-        let named = config.get("module_output_name").and_then(Value::as_str);
+        let named = text(&config, "module_output_name").map_err(fail)?;
         if !self.cross_encoder && named.is_some_and(|name| name != "token_embeddings") {
             return Err(fail("module_output_name: Gradus takes `token_embeddings` only".into()));
         }
@@ -228,22 +248,16 @@ impl Sentence {
             "local_files_only",
             "use_fast",
         ];
-        for of in [
-            "processing_kwargs",
-            "model_args",
-            "model_kwargs",
-            "config_args",
-            "config_kwargs",
-            "tokenizer_args",
-            "processor_kwargs",
-        ] {
-            let Some(Value::Object(arguments)) = config.get(of) else { continue };
+        /// Those that reach the tokenizer.
+        const OF_TOKENIZER: [&str; 2] = ["tokenizer_args", "processor_kwargs"];
+        for of in ARGUMENTS {
+            let Some(arguments) = object(config, of)? else { continue };
             for (name, value) in arguments {
                 match (name.as_str(), value) {
                     (name, _) if HARMLESS.contains(&name) => {}
-                    ("model_max_length", _) => {
-                        let length = positive(arguments, name)?;
-                        self.max_length = self.max_length.or(length);
+                    // It stands above `max_seq_length`.
+                    ("model_max_length", _) if OF_TOKENIZER.contains(of) => {
+                        self.max_length = positive(arguments, name)?.or(self.max_length);
                     }
                     (_, Value::Null) => {}
                     (_, Value::Object(map)) if map.is_empty() => {}
@@ -302,19 +316,6 @@ fn missing(path: &Path, what: &str) -> Error {
     )
 }
 
-/// A whole number above 0; `None` where there is none, or null.
-fn positive(config: &Map<String, Value>, key: &str) -> Result<Option<usize>, String> {
-    match config.get(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => {
-            match value.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0) {
-                Some(number) => Ok(Some(number)),
-                None => Err(format!("{key} is {value}; it must be a whole number above 0")),
-            }
-        }
-    }
-}
-
 /// The older form of `pooling_mode`, in the order in which the vectors of several modes stand.
 const OLDER: [(&str, Pooling); 6] = [
     ("pooling_mode_cls_token", Pooling::Cls),
@@ -331,51 +332,48 @@ fn pooling(config: &Map<String, Value>) -> Result<Stage, String> {
         _ => Err(format!("pooling_mode is {name}; Gradus has {}", Pooling::names())),
     };
     let mut modes = match config.get("pooling_mode") {
-        Some(Value::Array(names)) => names.iter().map(mode).collect::<Result<Vec<_>, _>>()?,
-        Some(name) if !name.is_null() => vec![mode(name)?],
-        _ => {
-            let is_on = |key: &str| config.get(key) == Some(&Value::Bool(true));
-            OLDER.iter().filter(|(key, _)| is_on(key)).map(|&(_, mode)| mode).collect()
+        Some(Value::Array(names)) if !names.is_empty() => {
+            names.iter().map(mode).collect::<Result<Vec<_>, _>>()?
         }
+        Some(name) if !name.is_null() => vec![mode(name)?],
+        _ => older_modes(config)?,
     };
     if modes.is_empty() {
         modes.push(Pooling::Mean);
     }
-    let include_prompt = match config.get("include_prompt") {
-        None | Some(Value::Null) => true,
-        Some(Value::Bool(include)) => *include,
-        Some(other) => return Err(format!("include_prompt is {other}; it must be true or false")),
-    };
+    let include_prompt = flag(config, "include_prompt")?.unwrap_or(true);
     Ok(Stage::Pool { modes, include_prompt })
+}
+
+fn older_modes(config: &Map<String, Value>) -> Result<Vec<Pooling>, String> {
+    let mut modes = Vec::new();
+    for (key, mode) in OLDER {
+        modes.extend(flag(config, key)?.unwrap_or(false).then_some(mode));
+    }
+    Ok(modes)
 }
 
 fn dense(config: &Map<String, Value>, folder: PathBuf) -> Result<Dense, String> {
     let size = |key: &str| positive(config, key)?.ok_or_else(|| format!("{key} is missing"));
-    let flag = |key: &str, default: bool| match config.get(key) {
-        None | Some(Value::Null) => Ok(default),
-        Some(Value::Bool(value)) => Ok(*value),
-        Some(other) => Err(format!("{key} is {other}; it must be true or false")),
-    };
-    let activation = match config.get("activation_function").and_then(Value::as_str) {
+    let activation = match config.get("activation_function") {
         None => Some(DenseActivation::Of(Activation::Tanh)),
-        Some(name) => match parse_activation(name) {
+        // Null is refused as well: sentence-transformers reads it as no activation in one place, and fails in another.
+        Some(name) => match name.as_str().and_then(parse_activation) {
             Some("Identity") => None,
             Some("Tanh") => Some(DenseActivation::Of(Activation::Tanh)),
             Some("Sigmoid") => Some(DenseActivation::Sigmoid),
             Some("ReLU") => Some(DenseActivation::Of(Activation::Relu)),
             Some("GELU") => Some(DenseActivation::Of(Activation::Gelu)),
             Some("SiLU") => Some(DenseActivation::Of(Activation::Silu)),
-            _ => {
-                return Err(format!("activation_function is `{name}`, which Gradus does not have"));
-            }
+            _ => return Err(format!("activation_function is {name}, which Gradus does not have")),
         },
     };
     Ok(Dense {
         inputs: size("in_features")?,
         outputs: size("out_features")?,
-        bias: flag("bias", true)?,
+        bias: flag(config, "bias")?.unwrap_or(true),
         activation,
-        residual: flag("use_residual", false)?,
+        residual: flag(config, "use_residual")?.unwrap_or(false),
         folder,
     })
 }

@@ -317,6 +317,17 @@ pub(crate) const TOKENIZER: Table = Table {
     ],
 };
 
+/// The keys of `sentence_bert_config.json` with arguments for `transformers`.
+pub(super) const ARGUMENTS: &[&str] = &[
+    "processing_kwargs",
+    "model_args",
+    "model_kwargs",
+    "config_args",
+    "config_kwargs",
+    "tokenizer_args",
+    "processor_kwargs",
+];
+
 /// `sentence_bert_config.json`, by that name or an older one.
 pub(crate) const SENTENCE: Table = Table {
     file: "sentence_bert_config.json",
@@ -338,17 +349,9 @@ pub(crate) const SENTENCE: Table = Table {
             "of text, the last hidden state; others are refused",
         ),
         key(
-            &[
-                "processing_kwargs",
-                "model_args",
-                "model_kwargs",
-                "config_args",
-                "config_kwargs",
-                "tokenizer_args",
-                "processor_kwargs",
-            ],
+            ARGUMENTS,
             Obeyed,
-            "`model_max_length` is; dtype, attention and where files come from change nothing; any other is refused",
+            "`model_max_length` of the tokenizer is; dtype, attention and where files come from change nothing; any other is refused",
         ),
         key(
             &["tokenizer_name_or_path"],

@@ -5,10 +5,9 @@ use std::borrow::Borrow;
 use gradus_nn::Forward;
 use gradus_tensor::Tensor;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::runner::{Runner, runner_methods, runner_setters};
-use crate::folder::parse_activation;
+use crate::folder::{parse_activation, values};
 use crate::{Bert, Encoding, Error, Pooling, Result, SequenceClassifier};
 
 /// A label and how probable the model holds it.
@@ -173,9 +172,11 @@ impl TextClassifier {
 /// What a cross-encoder of sentence-transformers applies to its outputs; `None` where the folder is none.
 fn cross_encoder(runner: &Runner, labels: usize) -> Result<Option<ClassificationFunction>> {
     let extra = &runner.config.extra;
-    let named = extra.get("sentence_transformers").and_then(|s| s.get("activation_fn"));
-    let named = named.or(extra.get("sbert_ce_default_activation_function")).and_then(Value::as_str);
-    let named = runner.sentence.activation.as_deref().or(named);
+    let fail = |message| Error::config(&runner.config_path, message);
+    let newer = values::object(extra, "sentence_transformers").map_err(fail)?;
+    let newer = newer.map(|keys| values::text(keys, "activation_fn")).transpose().map_err(fail)?;
+    let older = values::text(extra, "sbert_ce_default_activation_function").map_err(fail)?;
+    let named = runner.sentence.activation.as_deref().or(newer.flatten()).or(older);
     if !runner.sentence.cross_encoder && named.is_none() {
         return Ok(None);
     }

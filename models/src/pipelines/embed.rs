@@ -54,9 +54,6 @@ impl TextEmbedder {
                     .into(),
             });
         }
-        if runner.sentence.lower_case {
-            runner.tokenizer.lower_case()?;
-        }
         let (stages, pooling) = chain(std::mem::take(&mut runner.sentence.stages), pooling);
         // Older encoders are saved bare, which the checkpoint knows; heads stand beside `bert`.
         let model = Bert::new(&runner.store().root().join("bert"), &runner.config, false)?;

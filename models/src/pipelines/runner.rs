@@ -49,8 +49,11 @@ impl Runner {
 
     /// Opens a model as sentence-transformers does, where its files are there.
     pub fn open_sentence(model: &str) -> Result<Self> {
-        let pretrained = Pretrained::open(model)?;
+        let mut pretrained = Pretrained::open(model)?;
         let sentence = pretrained.sentence()?;
+        if sentence.lower_case {
+            pretrained.tokenizer.lower_case()?;
+        }
         Self::of(pretrained, sentence)
     }
 

@@ -136,6 +136,7 @@ impl<T: Task> Trainer<T> {
                 state.step, self.total
             )));
         }
+        self.load_scale(&state).map_err(fail)?;
         let file = SafeTensors::open(checkpoint.join(OPTIMIZER))?;
         let mut tensors = HashMap::new();
         for name in file.names() {
@@ -143,9 +144,6 @@ impl<T: Task> Trainer<T> {
             tensors.insert(name, tensor);
         }
         self.optimizer.load_state(&tensors)?;
-        if let (Some(scaler), Some(state)) = (&mut self.scaler, state.loss_scale) {
-            scaler.load_state(state).map_err(|e| fail(e.to_string()))?;
-        }
         self.step = state.step;
         self.epoch = None;
         self.best = state.best.map(|best| self.load_best(checkpoint, best)).transpose()?;
@@ -156,6 +154,22 @@ impl<T: Task> Trainer<T> {
         })
     }
 
+    /// The loss scale of a run in f16.
+    fn load_scale(&mut self, state: &State) -> std::result::Result<(), String> {
+        match (&mut self.scaler, state.loss_scale) {
+            (Some(scaler), Some(saved)) => scaler.load_state(saved).map_err(|e| e.to_string()),
+            (None, None) => Ok(()),
+            (Some(_), None) => {
+                Err("has no `loss_scale`, without which a run in f16 does not go on as it was"
+                    .into())
+            }
+            (None, Some(_)) => Err(format!(
+                "has a `loss_scale`: it is of a run in f16, and this one is in {}",
+                self.recipe.precision
+            )),
+        }
+    }
+
     fn load_best(&self, checkpoint: &Path, saved: BestState) -> Result<Best> {
         let parameters = self.store.parameters();
         let values = if saved.step == self.step {
@@ -164,6 +178,17 @@ impl<T: Task> Trainer<T> {
             let file = SafeTensors::open(checkpoint.join(BEST))?;
             let value = |p: Parameter| {
                 let value = file.tensor(p.name())?.to_device(self.store.device())?;
+                if (value.shape(), value.dtype()) != (p.shape(), p.dtype()) {
+                    let message = format!(
+                        "`{}` is {:?} {}, and the model's {:?} {}; it is of another model",
+                        p.name(),
+                        value.shape(),
+                        value.dtype(),
+                        p.shape(),
+                        p.dtype()
+                    );
+                    return Err(Error::Checkpoint { path: checkpoint.join(BEST), message });
+                }
                 Ok((p, value))
             };
             parameters.into_iter().map(value).collect::<Result<_>>()?
@@ -261,6 +286,8 @@ struct Found {
     path: PathBuf,
     /// The run that it belongs to; `None` for those of older versions.
     run: Option<String>,
+    /// Why its state cannot be read.
+    damaged: Option<String>,
 }
 
 /// The checkpoints in `out`, oldest first.
@@ -275,9 +302,12 @@ fn checkpoints(out: &Path) -> Result<Vec<Found>> {
             let name = entry.file_name();
             let step = name.to_str()?.strip_prefix(PREFIX)?.parse().ok()?;
             let state = std::fs::read(entry.path().join(STATE)).ok()?;
-            let state: Value = serde_json::from_slice(&state).unwrap_or_default();
+            let (state, damaged) = match serde_json::from_slice::<Value>(&state) {
+                Ok(state) => (state, None),
+                Err(e) => (Value::Null, Some(e.to_string())),
+            };
             let run = state["run"]["id"].as_str().map(str::to_string);
-            Some(Found { step, path: entry.path(), run })
+            Some(Found { step, path: entry.path(), run, damaged })
         })
         .collect();
     found.sort_by_key(|found| found.step);
@@ -302,7 +332,18 @@ pub fn latest_checkpoint(dir: &Path, run: Option<&str>) -> Result<PathBuf> {
     }
     let mut found = checkpoints(dir)?;
     let all = found.len();
-    found.retain(|found| found.run.as_deref() == run);
+    let damaged =
+        found.last().and_then(|last| Some((last.path.join(STATE), last.damaged.clone()?)));
+    found.retain(|found| found.run.as_deref() == run && found.damaged.is_none());
+    // Passed over, it would be taken for one of another run.
+    if let Some((path, why)) = damaged {
+        let older = found
+            .last()
+            .map(|older| format!(", or name the one before it, {}", older.path.display()));
+        let older = older.unwrap_or_default();
+        let message = format!("is damaged ({why}); remove its folder to go on without it{older}");
+        return Err(Error::Checkpoint { path, message });
+    }
     let others = match all - found.len() {
         0 => String::new(),
         n => format!(" (but {n} of another run)"),

@@ -27,7 +27,7 @@ WORDS = ("the card is lost my Card Lost where can i find it ##s ##ed late Pin pi
 VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
 TEXTS = ["the card is lost", "My Card Lost, where can i find it? naïve café 中文",
          "how late is it the card the card the card is lost where is my pin the card", "?"]
-PAIRS = [["where is my card", "it is lost"], ["how late", "the pin the pin is late"]]
+PAIRS = [["where is my card", "it is lost"], ["how late", "the pin the pin is late"], ["My Card Lost", "Pin"]]
 
 
 def base():
@@ -150,11 +150,20 @@ def cases():
         if tok:
             files["tokenizer_config.json"] = {**CASED, "model_max_length": tok}
         yield f"length {name}", "embed", {**st(), **files}
+    for name, keys in [("above max_seq_length", {"max_seq_length": 9, "processor_kwargs": {"model_max_length": 6}}),
+                       ("by an older name", {"max_seq_length": 6, "tokenizer_args": {"model_max_length": 9}}),
+                       ("alone", {"processor_kwargs": {"model_max_length": 6}})]:
+        yield f"length by the tokenizer's arguments, {name}", "embed", {**st(), "sentence_bert_config.json": keys}
     yield "length by an older name", "embed", {**st(), "sentence_roberta_config.json": {"max_seq_length": 6}}
     yield "cut on the left", "embed", {**st(), "tokenizer_config.json":
                                        {**CASED, "model_max_length": 7, "truncation_side": "left"}}
     yield "lower case by sentence_bert_config", "embed", {
         **st(), "sentence_bert_config.json": {"max_seq_length": 24, "do_lower_case": True}}
+    yield "lower case by sentence_bert_config, accents stripped", "embed", {
+        **st(), "sentence_bert_config.json": {"max_seq_length": 24, "do_lower_case": True},
+        "tokenizer_config.json": {**CASED, "strip_accents": True}}
+    yield "two Normalize, one before Dense", "embed", st(MEAN, ("2_Normalize", "Normalize"), ("3_Dense", "Dense"), **{
+        "3_Dense__config_json": {**dense, "out_features": 5}, "3_Dense__model.safetensors": weights})
     yield "the oldest layout", "embed", old(legacy(cls_token=1))
     yield "the names of version 6", "embed", {
         "modules.json": [{"idx": 0, "name": "0", "path": "", "type":
@@ -214,6 +223,12 @@ def cases():
             "text": {"method": "forward", "method_output_name": "logits"}}, "module_output_name": "scores"},
         "config_sentence_transformers.json": {"model_type": "CrossEncoder", "prompts": {}, "default_prompt_name": None,
                                               "activation_fn": "torch.nn.modules.linear.Identity"}}
+    yield "cross-encoder in lower case", "predict", {
+        "config.json": {**config, **one}, **head,
+        "modules.json": [{"idx": 0, "name": "0", "path": "", "type":
+                          "sentence_transformers.base.modules.transformer.Transformer"}],
+        "sentence_bert_config.json": {"transformer_task": "sequence-classification", "do_lower_case": True},
+        "config_sentence_transformers.json": {"model_type": "CrossEncoder"}}
     yield "cross-encoder of three labels", "predict", {
         "config.json": {**config, "sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"}}}
 
