@@ -65,10 +65,26 @@ fn not_given(value: &Value) -> bool {
     }
 }
 
+/// The value of a flag that is a number. NaN and infinities set nothing, and would be lost on the way through JSON.
+///
+/// # Errors
+/// When it is no number.
+pub fn finite(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().map_err(|e| e.to_string())?;
+    if number.is_finite() { Ok(number) } else { Err("it must be a number".into()) }
+}
+
 fn read(path: &Path) -> Outcome<Map<String, Value>> {
     let usage = |message: String| Failure::usage(format!("--config {}: {message}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|e| usage(e.to_string()))?;
-    toml::from_str(&text).map_err(|e| usage(format!("not TOML: {}", e.to_string().trim_end())))
+    let table: toml::Table = text
+        .parse()
+        .map_err(|e: toml::de::Error| usage(format!("not TOML: {}", e.to_string().trim_end())))?;
+    let endless = |value: &toml::Value| value.as_float().is_some_and(|number| !number.is_finite());
+    if let Some((key, value)) = table.iter().find(|(_, value)| endless(value)) {
+        return Err(usage(format!("{key} is {value}; it must be a number")));
+    }
+    table.try_into().map_err(|e: toml::de::Error| usage(e.to_string()))
 }
 
 /// Checks one value against its flag: an error about all of them would not say which.
@@ -114,6 +130,18 @@ mod tests {
         let path: PathBuf = dir.path().join("run.toml");
         std::fs::write(&path, text).unwrap();
         (dir, SharedArgs { config: Some(path), ..SharedArgs::default() })
+    }
+
+    #[test]
+    fn what_is_no_number_is_refused_and_not_lost() {
+        for value in ["nan", "inf", "-inf"] {
+            let (_dir, shared) = file(&format!("lr = {value}"));
+            let said = layered(&shared, &Flags::default()).unwrap_err().to_string();
+            assert!(said.contains("lr") && said.contains("must be a number"), "{said}");
+            assert!(finite(value).is_err());
+        }
+        assert_eq!(finite("-1e-3"), Ok(-1e-3));
+        assert!(finite("much").is_err());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! | item | what it is |
 //! | --- | --- |
 //! | [`SharedArgs`] | the flags that every program takes; [`SharedArgs::start`] acts on them |
-//! | [`layered`] | a subcommand's flags over those of `--config FILE.toml` |
+//! | [`layered`], [`finite`] | a subcommand's flags over those of `--config FILE.toml`; flags that are numbers |
 //! | [`DeviceArg`] | `auto`, `cpu`, `gpu`, `gpu:N` |
 //! | [`run`], [`Failure`] | a program's main function: errors as one paragraph, exit codes 0, 1 and 2 |
 //! | [`command`] | a command to show, called as this program was |
@@ -54,7 +54,7 @@ mod shared;
 mod spelling;
 mod version;
 
-pub use config::layered;
+pub use config::{finite, layered};
 pub use failure::{Failure, Outcome, run};
 pub use progress::{note, peak_rss_mib, progress_bar};
 pub use shared::{DeviceArg, SharedArgs};

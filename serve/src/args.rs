@@ -58,26 +58,26 @@ pub struct Flags {
     #[arg(long, value_name = "N")]
     pub max_queue: Option<usize>,
     /// Milliseconds that a batch may wait to fill [default: 0]
-    #[arg(long, value_name = "MS")]
+    #[arg(long, value_name = "MS", value_parser = gradus_cli::finite)]
     pub max_delay: Option<f64>,
     /// Batches of one model that run at the same time [default: 1]
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
     /// Seconds in which a request must be answered; the header x-request-timeout can ask for less [default: 60]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = gradus_cli::finite)]
     pub timeout: Option<f64>,
     /// Seconds in which a request must be read; slower ones are answered 408 [default: 15]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = gradus_cli::finite)]
     pub read_timeout: Option<f64>,
     /// Seconds in which a client must take some of its answer; else its connection is closed [default: 15]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = gradus_cli::finite)]
     pub write_timeout: Option<f64>,
     /// Seconds that a connection is kept between two requests: longer than a balancer in front keeps it [default: 75]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = gradus_cli::finite)]
     pub keep_alive: Option<f64>,
     /// Seconds for what is under way when the server is asked to stop; what is not done by then is answered 503, and the
     /// exit code is 1. Asked a second time, it stops at once [default: 30]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = gradus_cli::finite)]
     pub drain: Option<f64>,
     /// MiB of a request's body at most, decompressed too [default: 16]
     #[arg(long, value_name = "MIB")]
@@ -103,7 +103,8 @@ pub struct Flags {
     #[arg(long, value_name = "ORIGIN")]
     pub cors_origin: Vec<String>,
     /// A name by which requests may call the server (the header Host), or * for any. Repeatable. Without a key on a
-    /// loopback address only localhost, addresses and names without a dot are answered, lest web sites get in by DNS
+    /// loopback address only localhost and addresses are answered, lest web sites get in by DNS; programs also by names
+    /// without a dot
     #[arg(long, value_name = "NAME")]
     pub allowed_host: Vec<String>,
     /// The path under which a proxy shows the server, as /models/bert, whether or not it takes it off
@@ -132,5 +133,23 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Program::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_no_number_is_refused() {
+        let number = clap::builder::ValueParser::from(clap::value_parser!(f64)).type_id();
+        let command = Program::command();
+        let numbers =
+            command.get_arguments().filter(|arg| arg.get_value_parser().type_id() == number);
+        let mut tried = 0;
+        for flag in numbers.map(|arg| arg.get_long().unwrap()) {
+            for value in ["nan", "-NaN", "inf", "-inf", "infinity"] {
+                let args = ["serve".to_string(), format!("--{flag}={value}")];
+                let refused = Program::try_parse_from(args).err();
+                assert!(refused.is_some_and(|e| e.to_string().contains(flag)), "--{flag}={value}");
+                tried += 1;
+            }
+        }
+        assert!(tried >= 30, "{tried}");
     }
 }

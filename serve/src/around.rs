@@ -52,27 +52,99 @@ impl Drop for InFlight {
     }
 }
 
+/// What is told of a request in its answer and in the log.
+struct Told {
+    arrived: Instant,
+    method: Method,
+    path: String,
+    protocol: Protocol,
+    /// What is matched, not what was sent: clients must not make up values of metrics.
+    route: String,
+    id: String,
+    trace: Option<Trace>,
+    client: IpAddr,
+    /// The origin whose pages may read the answer.
+    allowed: Option<HeaderValue>,
+    preflight: bool,
+}
+
+impl Told {
+    fn of(app: &App, request: &Request) -> Told {
+        let (method, path) = (request.method().clone(), request.uri().path().to_string());
+        let route = request.extensions().get::<MatchedPath>().map(|m| m.as_str().to_string());
+        let peer = request.extensions().get::<Peer>().copied();
+        let peer = peer.map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0.ip());
+        Told {
+            arrived: Instant::now(),
+            protocol: Protocol::of(&method, &path),
+            route: route.unwrap_or_else(|| "none".into()),
+            id: request_id(request.headers()),
+            trace: trace(request.headers()),
+            client: app.clients.address(peer, request.headers()),
+            allowed: app.sites.allowed(request.headers()),
+            preflight: is_preflight(request),
+            method,
+            path,
+        }
+    }
+
+    /// The headers that every answer has.
+    fn mark(&self, response: &mut Response) {
+        let verbs = self.protocol == Protocol::TfServing
+            && response.status() == StatusCode::METHOD_NOT_ALLOWED;
+        let headers = response.headers_mut();
+        if let Ok(value) = HeaderValue::from_str(&self.id) {
+            headers.insert("x-request-id", value);
+        }
+        if verbs {
+            headers.insert(header::ALLOW, HeaderValue::from_static(tfserving::allow(&self.path)));
+        }
+        let trace = self.trace.as_ref();
+        if let Some(value) = trace.and_then(|t| HeaderValue::from_str(&t.header).ok()) {
+            headers.insert("traceparent", value);
+        }
+        cors(headers, self.allowed.clone(), self.preflight);
+    }
+
+    /// Counts the answer, and writes it into the log.
+    fn note(self, app: &App, code: u16, problem: Option<Problem>) {
+        let failure = problem.as_ref().map(|p| format!("{:?}", p.kind));
+        app.metrics.answered(
+            self.protocol.name(),
+            &self.route,
+            code,
+            self.method == Method::POST,
+            failure.as_deref().or((code >= 400).then_some("Other")),
+        );
+        let level = if code >= 500 { Level::Error } else { Level::Debug };
+        if !app.log.keeps(level) {
+            return;
+        }
+        app.log.event(
+            level,
+            "request",
+            json!({
+                "id": self.id,
+                "trace": self.trace.map(|t| t.id),
+                "peer": self.client.to_string(),
+                "protocol": self.protocol.name(),
+                "method": self.method.as_str(),
+                "path": self.path,
+                "code": code,
+                "ms": (self.arrived.elapsed().as_secs_f64() * 1e5).round() / 1e2,
+                "error": problem.map(|p| p.message),
+            }),
+        );
+    }
+}
+
 /// The layer around all paths.
 pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    let arrived = Instant::now();
     app.metrics.begin();
     let _in_flight = InFlight(Arc::clone(&app));
-    let method = request.method().clone();
-    let path = request.uri().path().to_string();
-    let protocol = Protocol::of(&method, &path);
-    let id = request_id(request.headers());
-    let trace = trace(request.headers());
-    let peer = request.extensions().get::<Peer>().copied();
-    // What is matched, not what was sent: clients must not make up values of metrics.
-    let route = request.extensions().get::<MatchedPath>().map(|m| m.as_str().to_string());
-    let route = route.unwrap_or_else(|| "none".into());
-    let preflight = is_preflight(&request);
-    let allowed = app.sites.allowed(request.headers());
-    let client = client(&app, &request, peer);
-
-    let admitted = admit(&app, &request, &path, client, arrived);
-    let response = match admitted {
-        Ok(_) if preflight => StatusCode::NO_CONTENT.into_response(),
+    let told = Told::of(&app, &request);
+    let response = match admit(&app, &request, &told) {
+        Ok(_) if told.preflight => StatusCode::NO_CONTENT.into_response(),
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             let mut over = app.over.subscribe();
@@ -85,53 +157,11 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request, next: Nex
     };
     let problem = response.extensions().get::<Problem>().cloned().or_else(|| foreign(&response));
     let mut response = match &problem {
-        Some(problem) => shaped(protocol, problem, &response),
+        Some(problem) => shaped(told.protocol, problem, &response),
         None => response,
     };
-    let verbs =
-        protocol == Protocol::TfServing && response.status() == StatusCode::METHOD_NOT_ALLOWED;
-    let headers = response.headers_mut();
-    if let Ok(value) = HeaderValue::from_str(&id) {
-        headers.insert("x-request-id", value);
-    }
-    if verbs {
-        headers.insert(header::ALLOW, HeaderValue::from_static(tfserving::allow(&path)));
-    }
-    if let Some(value) = trace.as_ref().and_then(|t| HeaderValue::from_str(&t.header).ok()) {
-        headers.insert("traceparent", value);
-    }
-    cors(headers, allowed, preflight);
-
-    let code = response.status().as_u16();
-    let failure = problem.as_ref().map(|p| format!("{:?}", p.kind));
-    app.metrics.answered(
-        protocol.name(),
-        &route,
-        code,
-        method == Method::POST,
-        failure.as_deref().or((code >= 400).then_some("Other")),
-    );
-    let level = match code {
-        500.. => Level::Error,
-        _ => Level::Debug,
-    };
-    if app.log.keeps(level) {
-        app.log.event(
-            level,
-            "request",
-            json!({
-                "id": id,
-                "trace": trace.map(|t| t.id),
-                "peer": client.to_string(),
-                "protocol": protocol.name(),
-                "method": method.as_str(),
-                "path": path,
-                "code": code,
-                "ms": (arrived.elapsed().as_secs_f64() * 1e5).round() / 1e2,
-                "error": problem.map(|p| p.message),
-            }),
-        );
-    }
+    told.mark(&mut response);
+    told.note(&app, response.status().as_u16(), problem);
     response
 }
 
@@ -142,12 +172,6 @@ fn stopped() -> Problem {
         retry_after: Some(Duration::from_secs(1)),
         ..Problem::new(Kind::Unavailable, message)
     }
-}
-
-/// The address of whoever asks.
-fn client(app: &App, request: &Request, peer: Option<Peer>) -> IpAddr {
-    let peer = peer.map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0.ip());
-    app.clients.address(peer, request.headers())
 }
 
 /// Only names of the server itself are answered to, for paths that have no other protection.
@@ -165,18 +189,15 @@ fn site(app: &App, request: &Request) -> Result<()> {
 }
 
 /// Who asks, if they may.
-fn admit(
-    app: &App,
-    request: &Request,
-    path: &str,
-    client: IpAddr,
-    arrived: Instant,
-) -> Result<Caller> {
+fn admit(app: &App, request: &Request, told: &Told) -> Result<Caller> {
     let headers = request.headers();
+    if headers.get_all(header::HOST).iter().nth(1).is_some() {
+        return Err(Problem::invalid("the header Host stands twice; send one"));
+    }
     site(app, request)?;
     let key = key(headers);
     // A browser that asks whether it may ask sends no key.
-    let open = (OPEN.contains(&path) && request.method() != Method::POST) || is_preflight(request);
+    let open = (OPEN.contains(&&*told.path) && told.method != Method::POST) || told.preflight;
     if !app.access.keys.is_empty() && !open {
         match key {
             None => {
@@ -201,8 +222,8 @@ fn admit(
         timeout = timeout.min(Duration::from_secs_f64(seconds));
     }
     let key = key.filter(|_| !app.access.keys.is_empty());
-    let client = app.clients.number(client, key);
-    Ok(Caller { client, arrived, deadline: arrived + timeout })
+    let client = app.clients.number(told.client, key);
+    Ok(Caller { client, arrived: told.arrived, deadline: told.arrived + timeout })
 }
 
 /// The key of a request: `Authorization: Bearer KEY`, or `x-api-key`.

@@ -19,6 +19,9 @@ use crate::error::{Kind, Problem, Result};
 use crate::json;
 use crate::media::Media;
 
+/// What is said of a form where JSON should be.
+const FORM: &str = "the body is a form; send JSON (with `requests`: json=…, not data=… or files=…)";
+
 /// A request.
 pub struct Call {
     /// The server.
@@ -53,9 +56,15 @@ impl Call {
     pub async fn json(&self) -> Result<Value> {
         let (body, media) = (self.body.clone(), Media::of(&self.headers));
         // Parsing is some ten times faster than encoding.
-        offload(body.len() / 10, move || match media.other_charset() {
-            true => json::parse(media.text(&body)?.as_bytes()),
-            false => json::parse(&body),
+        offload(body.len() / 10, move || {
+            let value = match media.other_charset() {
+                true => json::parse(media.text(&body)?.as_bytes()),
+                false => json::parse(&body),
+            };
+            value.map_err(|problem| match media.holds_form(&body) {
+                true => Problem::new(Kind::MediaType, FORM),
+                false => problem,
+            })
         })
         .await
     }

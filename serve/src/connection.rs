@@ -8,6 +8,8 @@
 //! | it is answered | its own deadline | |
 //! | the client takes nothing of the answer | `write` | closed |
 //! | nothing is under way | `keep_alive` | closed |
+//!
+//! A client that closes its sending side has gone: it looks like one that hung up, whose request is to cost nothing.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};

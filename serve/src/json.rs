@@ -1,5 +1,9 @@
 //! Reading JSON bodies field by field, with errors that name the place.
 
+use std::cell::Cell;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::error::{Kind, Problem, Result};
@@ -7,7 +11,8 @@ use crate::error::{Kind, Problem, Result};
 /// Numbers, texts and lists of a body at most: each takes some 32 bytes, more than it takes in the body.
 const MOST_VALUES: usize = 1 << 21;
 
-/// Parses a body. More than 128 levels of nesting are refused, and more than `MOST_VALUES` values.
+/// Parses a body. More than 128 levels of nesting are refused, more than `MOST_VALUES` values, and a field that stands
+/// twice in an object: some servers take the first of them, some the last.
 ///
 /// # Errors
 /// When it is not JSON.
@@ -15,28 +20,104 @@ pub fn parse(body: &[u8]) -> Result<Value> {
     if body.is_empty() {
         return Err(Problem::invalid("the body is empty; send JSON"));
     }
-    if body.len() > MOST_VALUES && commas(body) > MOST_VALUES {
-        let message = format!("the body has more than {MOST_VALUES} values; send fewer at a time");
-        return Err(Problem::new(Kind::TooLarge, message));
-    }
     // A byte order mark, which some editors write before everything, is no part of the text.
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    serde_json::from_slice(body).map_err(|e| Problem::invalid(not_json(body, &e)))
+    let met = Met::default();
+    let mut text = serde_json::Deserializer::from_slice(body);
+    let read = Reader(&met).deserialize(&mut text);
+    let read = read.and_then(|value| text.end().map(|()| value));
+    read.map_err(|e| met.wrong.take().unwrap_or_else(|| Problem::invalid(not_json(body, &e))))
 }
 
-/// How many commas stand outside of strings.
-fn commas(body: &[u8]) -> usize {
-    let (mut count, mut in_string, mut escaped) = (0, false, false);
-    for &byte in body {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = in_string,
-            b'"' => in_string = !in_string,
-            b',' if !in_string => count += 1,
-            _ => {}
-        }
+/// What reading a body has met.
+#[derive(Default)]
+struct Met {
+    values: Cell<usize>,
+    /// Why a body that is JSON is refused.
+    wrong: Cell<Option<Problem>>,
+}
+
+impl Met {
+    fn refuse<E: Error>(&self, problem: Problem) -> E {
+        let error = E::custom(&problem.message);
+        self.wrong.set(Some(problem));
+        error
     }
-    count
+}
+
+/// Reads one value.
+#[derive(Clone, Copy)]
+struct Reader<'a>(&'a Met);
+
+impl<'de> DeserializeSeed<'de> for Reader<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, text: D) -> Result<Value, D::Error> {
+        self.0.values.set(self.0.values.get() + 1);
+        if self.0.values.get() > MOST_VALUES {
+            let message =
+                format!("the body has more than {MOST_VALUES} values; send fewer at a time");
+            return Err(self.0.refuse(Problem::new(Kind::TooLarge, message)));
+        }
+        text.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Reader<'_> {
+    type Value = Value;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element_seed(self)? {
+            list.push(item);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(name) = fields.next_key::<String>()? {
+            if object.contains_key(&name) {
+                let name: String = name.chars().take(64).collect();
+                return Err(self.0.refuse(Problem::field(&name, "stands twice; send it once")));
+            }
+            let value = fields.next_value_seed(self)?;
+            object.insert(name, value);
+        }
+        Ok(Value::Object(object))
+    }
 }
 
 /// What is wrong with a body that is not JSON, and for the mistakes that people make what to do.
@@ -281,6 +362,23 @@ mod tests {
         assert_eq!(parse(many.as_bytes()).unwrap_err().kind, Kind::TooLarge);
         let text = format!(r#"["{}\",", 1]"#, ",".repeat(MOST_VALUES + 1));
         assert_eq!(parse(text.as_bytes()).unwrap()[1], 1);
+    }
+
+    #[test]
+    fn a_field_that_stands_twice_is_refused_wherever_it_is() {
+        for body in [
+            r#"{"a": 1, "b": 2, "a": 1}"#,
+            r#"{"b": [{"c": {"a": null, "a": null}}]}"#,
+            r#"{"a": 1, "\u0061": 2}"#,
+        ] {
+            let problem = parse(body.as_bytes()).unwrap_err();
+            assert_eq!(problem.message, "`a` stands twice; send it once");
+            assert_eq!((problem.kind, problem.param.as_deref()), (Kind::Invalid, Some("a")));
+        }
+        let whole = r#"[{"a": 1, "A": -2}, {"a": 1.5}, true, null, "a\n", [[]]]"#;
+        let plain: Value = serde_json::from_str(whole).unwrap();
+        assert_eq!(parse(whole.as_bytes()).unwrap(), plain);
+        assert!(parse(b"{} {}").unwrap_err().message.contains("trailing characters"));
     }
 
     #[track_caller]

@@ -32,6 +32,13 @@ impl Media {
         self.0.as_ref().is_some_and(|mime| mime.type_() == mime::MULTIPART)
     }
 
+    /// Whether a body is a form. What `curl -d` sends says so of anything; a form in one line begins with a name and `=`.
+    pub fn holds_form(&self, body: &[u8]) -> bool {
+        let name = body.iter().take_while(|&&byte| !b"={[\"' \t\r\n".contains(&byte)).count();
+        let named = name > 0 && body.get(name) == Some(&b'=');
+        self.has_parts() || (self.is("application/x-www-form-urlencoded") && named)
+    }
+
     /// Whether it names a charset that is not UTF-8.
     pub fn other_charset(&self) -> bool {
         let named = self.0.as_ref().and_then(|mime| mime.get_param(mime::CHARSET));

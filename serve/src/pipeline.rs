@@ -1,7 +1,6 @@
 //! A model folder as what the scheduler runs: the pipeline that its head makes of it.
 
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 
 use gradus_models::folder::Prompts;
@@ -113,11 +112,6 @@ impl Pipeline {
             Pipeline::Embed(p) => p.prompts().clone(),
             _ => Prompts::default(),
         }
-    }
-
-    /// The folder.
-    pub fn folder(&self) -> &Path {
-        each!(self, p => p.folder())
     }
 
     /// The labels of the head; none where it has none.

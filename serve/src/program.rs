@@ -72,60 +72,13 @@ struct Settings {
 
 impl Settings {
     fn new(flags: &Flags) -> Outcome<Settings> {
-        let host = flags.host.as_deref().unwrap_or("127.0.0.1");
-        let host = if host == "localhost" { "127.0.0.1" } else { host };
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let ip: IpAddr = host.parse().map_err(|_| {
-            Failure::usage(format!(
-                "--host is `{host}`; it must be an IP address, as 127.0.0.1 or ::"
-            ))
-        })?;
-        if flags.model.is_empty() && flags.model_store.is_none() {
-            return Err(Failure::usage(
-                "no model to serve; give --model DIR, or --model-store DIR",
-            ));
-        }
-        let models: Vec<(String, String)> = flags.model.iter().map(|m| named(m)).collect();
-        for (name, _) in &models {
-            names::check(name).map_err(|e| Failure::usage(format!("--model: {}", e.message)))?;
-        }
-        let mut seen = HashSet::new();
-        if let Some((name, _)) = models.iter().find(|(name, _)| !seen.insert(name)) {
-            let message =
-                format!("two models are called `{name}`; name them with --model NAME=DIR");
-            return Err(Failure::usage(message));
-        }
+        let ip = ip(flags.host.as_deref().unwrap_or("127.0.0.1"))?;
+        let models = models(&flags.model, flags.model_store.is_some())?;
         let aliases = aliases(&flags.alias, &models, flags.model_store.is_some())?;
-        let mut keys = flags.api_key.clone();
-        if let Ok(more) = std::env::var("GRADUS_API_KEY") {
-            keys.extend(more.split(',').map(str::trim).filter(|k| !k.is_empty()).map(Into::into));
+        let keys = keys(&flags.api_key)?;
+        if let Some(store) = &flags.model_store {
+            check_store(store, ip, &keys)?;
         }
-        if keys.iter().any(String::is_empty) {
-            return Err(Failure::usage("--api-key is empty"));
-        }
-        if flags.model_store.is_some() && keys.is_empty() && !ip.is_loopback() {
-            return Err(Failure::usage(format!(
-                "--model-store lets whoever reaches {ip} register and remove models; give --api-key KEY, or listen at \
-                 127.0.0.1"
-            )));
-        }
-        if let Some(store) = flags.model_store.as_ref().filter(|store| !store.is_dir()) {
-            let message = format!("--model-store {}: there is no such folder", store.display());
-            return Err(Failure::usage(message));
-        }
-        let positive = |name: &str, value: Option<usize>, default: usize| match value {
-            Some(0) => Err(Failure::usage(format!("--{name} is 0; it must be 1 or more"))),
-            value => Ok(value.unwrap_or(default)),
-        };
-        let seconds = |name: &str, value: Option<f64>, default: f64| {
-            let value = value.unwrap_or(default);
-            match (0.0..=86_400.0).contains(&value) {
-                true => Ok(Duration::from_secs_f64(value)),
-                false => {
-                    Err(Failure::usage(format!("--{name} is {value}; it must be from 0 to 86400")))
-                }
-            }
-        };
         let patience = Patience {
             read: seconds("read-timeout", flags.read_timeout, 15.0)?,
             write: seconds("write-timeout", flags.write_timeout, 15.0)?,
@@ -136,25 +89,18 @@ impl Settings {
             (None, None) => None,
             _ => return Err(Failure::usage("--tls-cert and --tls-key go together")),
         };
-        let each = |values: &[String], read: fn(&str) -> Result<String, String>| {
-            values
-                .iter()
-                .map(|value| read(value))
-                .collect::<Result<Vec<_>, _>>()
-                .map_err(Failure::usage)
-        };
-        let proxies = flags.trusted_proxy.iter().map(|text| clients::network(text));
-        let proxies = proxies.collect::<Result<Vec<_>, _>>().map_err(Failure::usage)?;
-        let sites = Sites {
-            origins: each(&flags.cors_origin, sites::origin)?,
-            hosts: each(&flags.allowed_host, sites::name)?,
-            check_host: !flags.allowed_host.is_empty() || (keys.is_empty() && ip.is_loopback()),
-            keyless: keys.is_empty(),
-        };
         let root_path = root_path::parse(flags.root_path.as_deref().unwrap_or_default());
         Ok(Settings {
-            sites,
-            clients: Clients { proxies, by_key: keys.len() > 1 },
+            sites: Sites {
+                origins: each(&flags.cors_origin, sites::origin)?,
+                hosts: each(&flags.allowed_host, sites::name)?,
+                check_host: !flags.allowed_host.is_empty() || (keys.is_empty() && ip.is_loopback()),
+                keyless: keys.is_empty(),
+            },
+            clients: Clients {
+                proxies: each(&flags.trusted_proxy, clients::network)?,
+                by_key: keys.len() > 1,
+            },
             root_path: root_path.map_err(Failure::usage)?,
             address: SocketAddr::new(ip, flags.port.unwrap_or(8080)),
             models,
@@ -177,6 +123,91 @@ impl Settings {
             listening: Listening { patience, drain: seconds("drain", flags.drain, 30.0)?, tls },
         })
     }
+}
+
+/// The address of `--host`.
+fn ip(host: &str) -> Outcome<IpAddr> {
+    let host = if host == "localhost" { "127.0.0.1" } else { host };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.parse().map_err(|_| {
+        let message = format!("--host is `{host}`; it must be an IP address, as 127.0.0.1 or ::");
+        Failure::usage(message)
+    })
+}
+
+/// The names and folders of `--model`.
+fn models(flags: &[String], store: bool) -> Outcome<Vec<(String, String)>> {
+    if flags.is_empty() && !store {
+        return Err(Failure::usage("no model to serve; give --model DIR, or --model-store DIR"));
+    }
+    let models: Vec<(String, String)> = flags.iter().map(|m| named(m)).collect();
+    let mut seen = HashSet::new();
+    for (name, _) in &models {
+        names::check(name).map_err(|e| Failure::usage(format!("--model: {}", e.message)))?;
+        if !seen.insert(name) {
+            let message =
+                format!("two models are called `{name}`; name them with --model NAME=DIR");
+            return Err(Failure::usage(message));
+        }
+    }
+    Ok(models)
+}
+
+/// The keys of `--api-key` and of the environment.
+fn keys(flags: &[String]) -> Outcome<Vec<String>> {
+    let mut keys = flags.to_vec();
+    if let Ok(more) = std::env::var("GRADUS_API_KEY") {
+        keys.extend(more.split(',').map(str::trim).filter(|k| !k.is_empty()).map(Into::into));
+    }
+    for key in &keys {
+        if key.is_empty() {
+            return Err(Failure::usage("--api-key is empty"));
+        }
+        if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let message = "--api-key: a key has a space, or a letter that is not ASCII, which no client can send in a \
+                           header; choose another";
+            return Err(Failure::usage(message));
+        }
+    }
+    Ok(keys)
+}
+
+/// Checks that the store is a folder, and that not everybody can change what is served.
+fn check_store(store: &Path, ip: IpAddr, keys: &[String]) -> Outcome {
+    if keys.is_empty() && !ip.is_loopback() {
+        return Err(Failure::usage(format!(
+            "--model-store lets whoever reaches {ip} register and remove models; give --api-key KEY, or listen at \
+             127.0.0.1"
+        )));
+    }
+    match store.is_dir() {
+        true => Ok(()),
+        false => {
+            let message = format!("--model-store {}: there is no such folder", store.display());
+            Err(Failure::usage(message))
+        }
+    }
+}
+
+fn positive(name: &str, value: Option<usize>, default: usize) -> Outcome<usize> {
+    match value {
+        Some(0) => Err(Failure::usage(format!("--{name} is 0; it must be 1 or more"))),
+        value => Ok(value.unwrap_or(default)),
+    }
+}
+
+/// A time from nothing to a day.
+fn seconds(name: &str, value: Option<f64>, default: f64) -> Outcome<Duration> {
+    let value = value.unwrap_or(default);
+    match (0.0..=86_400.0).contains(&value) {
+        true => Ok(Duration::from_secs_f64(value)),
+        false => Err(Failure::usage(format!("--{name} is {value}; it must be from 0 to 86400"))),
+    }
+}
+
+/// The values of a flag that is repeated.
+fn each<T>(values: &[String], read: fn(&str) -> Result<T, String>) -> Outcome<Vec<T>> {
+    values.iter().map(|value| read(value)).collect::<Result<_, _>>().map_err(Failure::usage)
 }
 
 /// `NAME=DIR`, or a folder or id whose last part is the name.
@@ -247,18 +278,7 @@ fn run(
     let listener = bind(settings.address)?;
     let beside = flags.metrics_port.map(|port| bind(SocketAddr::new(settings.address.ip(), port)));
     let beside = beside.transpose()?;
-    for (name, source) in &settings.models {
-        let start = Instant::now();
-        models.load(name, source, false).map_err(|problem| Failure::error(problem.message))?;
-        for version in models.versions(name).into_iter().flat_map(|listed| listed.versions) {
-            for told in version.pipeline().notes() {
-                log.event(Level::Warn, "model", json!({"model": name, "note": told}));
-            }
-        }
-        let fields =
-            json!({"model": name, "folder": source, "ms": start.elapsed().as_millis() as u64});
-        log.event(Level::Info, "model loaded", fields);
-    }
+    load(&models, &settings.models, &log)?;
     for (alias, name) in &settings.aliases {
         models.aliases.add(alias, name).map_err(|problem| Failure::error(problem.message))?;
     }
@@ -273,7 +293,7 @@ fn run(
         root_path: settings.root_path,
         over: watch::Sender::new(false),
         store,
-        log: log.clone(),
+        log,
         draining: AtomicBool::new(false),
         started: Instant::now(),
         separate_metrics: beside.is_some(),
@@ -285,52 +305,7 @@ fn run(
         .thread_name("gradus-io")
         .enable_all()
         .build()?;
-    let drained = runtime.block_on(async {
-        let address = listener.local_addr()?;
-        let listener = TcpListener::from_std(listener)?;
-        let scheme = if settings.listening.tls.is_some() { "https" } else { "http" };
-        announce(shared, "url", &format!("{scheme}://{address}"))?;
-        let (stop, stopped) = watch::channel(false);
-        let mut others = Vec::new();
-        if let Some(beside) = beside {
-            announce(shared, "metrics", &format!("http://{}", beside.local_addr()?))?;
-            let how = Listening { tls: None, ..settings.listening.clone() };
-            let router = protocols::metrics_router(&app);
-            let listener = TcpListener::from_std(beside)?;
-            others.push(tokio::spawn(serve(
-                listener,
-                router,
-                how,
-                stopped.clone(),
-                watch::Sender::new(false),
-            )));
-        }
-        let draining = Arc::clone(&app);
-        let (mut terminate, mut interrupt) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let mut asked = async move || {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        };
-        tokio::spawn(async move {
-            asked().await;
-            draining.draining.store(true, Ordering::Relaxed);
-            draining.log.event(Level::Info, "stopping", json!({}));
-            let _ = stop.send(true);
-            asked().await;
-            draining.log.event(Level::Warn, "stopping at once", json!({}));
-            draining.over.send_replace(true);
-        });
-        let router = protocols::router(&app);
-        let over = app.over.clone();
-        let drained = serve(listener, router, settings.listening, stopped, over).await;
-        for other in others {
-            other.abort();
-        }
-        Outcome::Ok(drained)
-    })?;
+    let drained = runtime.block_on(listen(shared, app, settings.listening, listener, beside))?;
     runtime.shutdown_background();
     match drained {
         true => Ok(()),
@@ -338,6 +313,74 @@ fn run(
             "stopped with requests under way, which were answered 503: --drain ran out, or a second signal came",
         )),
     }
+}
+
+/// Opens the models of the command line; the log has what a person should be told of them.
+fn load(models: &Registry, sources: &[(String, String)], log: &Log) -> Outcome {
+    for (name, source) in sources {
+        let start = Instant::now();
+        models.load(name, source, false).map_err(|problem| Failure::error(problem.message))?;
+        for version in models.versions(name).into_iter().flat_map(|listed| listed.versions) {
+            for told in version.pipeline().notes() {
+                log.event(Level::Warn, "model", json!({"model": name, "note": told}));
+            }
+        }
+        let fields =
+            json!({"model": name, "folder": source, "ms": start.elapsed().as_millis() as u64});
+        log.event(Level::Info, "model loaded", fields);
+    }
+    Ok(())
+}
+
+/// Says where the server is, and answers until it is asked to stop; whether all that was under way was answered.
+async fn listen(
+    shared: &SharedArgs,
+    app: Arc<App>,
+    how: Listening,
+    listener: std::net::TcpListener,
+    beside: Option<std::net::TcpListener>,
+) -> Outcome<bool> {
+    let address = listener.local_addr()?;
+    let listener = TcpListener::from_std(listener)?;
+    let scheme = if how.tls.is_some() { "https" } else { "http" };
+    announce(shared, "url", &format!("{scheme}://{address}"))?;
+    let (stop, stopped) = watch::channel(false);
+    let mut metrics = None;
+    if let Some(beside) = beside {
+        announce(shared, "metrics", &format!("http://{}", beside.local_addr()?))?;
+        let how = Listening { tls: None, ..how.clone() };
+        let (router, listener) = (protocols::metrics_router(&app), TcpListener::from_std(beside)?);
+        let serving = serve(listener, router, how, stopped.clone(), watch::Sender::new(false));
+        metrics = Some(tokio::spawn(serving));
+    }
+    stop_when_asked(Arc::clone(&app), stop)?;
+    let drained = serve(listener, protocols::router(&app), how, stopped, app.over.clone()).await;
+    if let Some(metrics) = metrics {
+        metrics.abort();
+    }
+    Ok(drained)
+}
+
+/// Waits for SIGTERM or SIGINT: the first stops the server, the second ends what is under way.
+fn stop_when_asked(app: Arc<App>, stop: watch::Sender<bool>) -> Outcome {
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut asked = async move || {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    tokio::spawn(async move {
+        asked().await;
+        app.draining.store(true, Ordering::Relaxed);
+        app.log.event(Level::Info, "stopping", json!({}));
+        let _ = stop.send(true);
+        asked().await;
+        app.log.event(Level::Warn, "stopping at once", json!({}));
+        app.over.send_replace(true);
+    });
+    Ok(())
 }
 
 fn bind(address: SocketAddr) -> Outcome<std::net::TcpListener> {

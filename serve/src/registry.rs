@@ -5,7 +5,7 @@
 //! memory goes with the last request.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -45,8 +45,8 @@ pub struct Served {
     pub name: String,
     /// The version.
     pub version: u64,
-    /// The folder that it came from.
-    pub folder: PathBuf,
+    /// What was given as its folder: a folder, or a hub id.
+    pub source: String,
     /// Where it computes.
     pub device: Device,
     /// The queue, the workers and the pipeline.
@@ -82,7 +82,6 @@ impl Served {
         };
         let pipeline =
             Pipeline::open(model, options.max_batch_tokens, compute).map_err(|e| unfit(&e))?;
-        let folder = pipeline.folder().to_path_buf();
         let stats = Arc::new(Stats::default());
         let (counts, observed) = (Arc::clone(&stats), Arc::clone(metrics));
         let label = name.to_string();
@@ -96,7 +95,7 @@ impl Served {
             name: name.to_string(),
             version,
             prompts: scheduler.model().prompts(),
-            folder,
+            source: model.to_string(),
             device: compute.device,
             scheduler,
             loaded: SystemTime::now(),
@@ -129,6 +128,23 @@ impl Served {
     /// What the model is made for.
     pub fn task(&self) -> Task {
         self.pipeline().task()
+    }
+
+    /// Where this version came from, as others may read it.
+    pub fn origin(&self, store: Option<&Path>) -> String {
+        origin(&self.name, &self.source, store)
+    }
+}
+
+/// Where a model came from, as others may read it: a hub id, or its place in the store. Of other folders no more than the
+/// model's name: where they lie on this machine is nobody's affair.
+fn origin(name: &str, source: &str, store: Option<&Path>) -> String {
+    let folder = Path::new(source);
+    match store.and_then(|store| folder.strip_prefix(store).ok()) {
+        Some(place) => place.display().to_string(),
+        // It was opened, and is no folder.
+        None if !folder.exists() && crate::names::check(source).is_ok() => source.to_string(),
+        None => name.to_string(),
     }
 }
 
@@ -181,6 +197,13 @@ pub struct Listed {
     pub versions: Vec<Arc<Served>>,
     /// The default among them.
     pub default: u64,
+}
+
+impl Listed {
+    /// Where the model came from, as others may read it: what it would be registered again by.
+    pub fn origin(&self, store: Option<&Path>) -> String {
+        origin(&self.name, &self.source, store)
+    }
 }
 
 /// All models by name.
@@ -289,15 +312,6 @@ impl Registry {
         Ok(loaded)
     }
 
-    /// Opens a model again from where it came from, and replaces its versions by what is there now. Blocks.
-    ///
-    /// # Errors
-    /// When there is no such model, or the folder cannot be opened: then the old versions go on.
-    pub fn reload(&self, name: &str) -> Result<Vec<u64>> {
-        let Listed { name, source, .. } = self.versions(name)?;
-        self.load(&name, &source, false)
-    }
-
     /// Takes a model, or one version of it, out. What is queued is still answered.
     ///
     /// # Errors
@@ -377,20 +391,17 @@ impl Registry {
         versions.all.get(&number).cloned().ok_or_else(|| no_version(name, number))
     }
 
-    /// The first model for a task, for requests that name none.
+    /// The first model that fits, for requests that name none; `wanted` says what for.
     ///
     /// # Errors
-    /// When there is none for it.
-    pub fn first(&self, tasks: &[Task]) -> Result<Arc<Served>> {
+    /// When none does.
+    pub fn first(&self, wanted: &str, fits: impl Fn(&Served) -> bool) -> Result<Arc<Served>> {
         let models = self.read();
         let defaults = || models.iter().filter_map(|(_, v)| v.all.get(&v.default));
-        let found = defaults().find(|served| tasks.contains(&served.task()));
-        found.cloned().ok_or_else(|| {
-            let wanted: Vec<&str> = tasks.iter().map(|task| task.name()).collect();
-            match defaults().next() {
-                Some(other) => wrong_task(other, &wanted.join(" or ")),
-                None => Problem::new(Kind::Unavailable, "no model is loaded"),
-            }
+        let found = defaults().find(|served| fits(served));
+        found.cloned().ok_or_else(|| match defaults().next() {
+            Some(other) => wrong_task(other, wanted),
+            None => Problem::new(Kind::Unavailable, "no model is loaded"),
         })
     }
 

@@ -5,8 +5,9 @@
 //!   It may read (a browser shows the page nothing of the answer), and nothing else. With a key it may: the key proves
 //!   that somebody wants it.
 //! - **Host**: a page can have its own name lead to 127.0.0.1 (DNS rebinding), and is then of the same origin. So a
-//!   server without keys on a loopback address answers to names that no stranger's DNS can lead here: addresses,
-//!   `localhost`, names without a dot; and to those that are listed.
+//!   server without keys on a loopback address answers to names that no stranger can lead here: addresses, `localhost`,
+//!   and those that are listed. Other names without a dot, as containers and files of hosts have them, are for programs
+//!   alone: a stranger in the same network can give one to a browser (by the domain that is searched, or LLMNR).
 
 use std::net::IpAddr;
 
@@ -61,7 +62,7 @@ pub fn origin(text: &str) -> std::result::Result<String, String> {
 pub fn name(text: &str) -> std::result::Result<String, String> {
     let fit = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
     match text == "*" || (!text.is_empty() && text.chars().all(fit)) {
-        true => Ok(text.to_ascii_lowercase()),
+        true => Ok(text.trim_end_matches('.').to_ascii_lowercase()),
         false => {
             Err(format!("--allowed-host is `{text}`; it must be a name, as models.example, or *"))
         }
@@ -157,7 +158,8 @@ impl Sites {
         let Some(host) = authority.or(header).filter(|host| !host.is_empty()) else {
             return Ok(None);
         };
-        if self.check_host && !self.knows(host) {
+        let known = |host| self.knows(host) || (is_bare(host) && !is_browser(headers));
+        if self.check_host && !known(host) {
             let name: String = host.chars().take(200).collect();
             let message = format!(
                 "`{name}` is not known to be a name of this server; start it with --allowed-host for it"
@@ -167,18 +169,36 @@ impl Sites {
         Ok(Some(host.to_string()))
     }
 
+    /// Whether a name is the server's own, whoever asks.
     fn knows(&self, host: &str) -> bool {
-        let name = without_port(host).to_ascii_lowercase();
-        let name = name.strip_suffix('.').unwrap_or(&name);
+        let name = bare(host);
         let address = name.trim_start_matches('[').trim_end_matches(']');
-        let listed = |known: &String| {
-            name == known.as_str() || host.eq_ignore_ascii_case(known) || known == "*"
-        };
+        let listed =
+            |known: &String| name == *known || host.eq_ignore_ascii_case(known) || known == "*";
         address.parse::<IpAddr>().is_ok()
-            || (!name.contains('.') && !name.is_empty())
+            || name == "localhost"
             || name.ends_with(".localhost")
             || self.hosts.iter().any(listed)
     }
+}
+
+/// The name in a `Host`, in small letters, without the port and the dot of the root.
+fn bare(host: &str) -> String {
+    let name = without_port(host).to_ascii_lowercase();
+    name.strip_suffix('.').map(str::to_string).unwrap_or(name)
+}
+
+/// Whether a name has no dot.
+fn is_bare(host: &str) -> bool {
+    let name = bare(host);
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+}
+
+/// Whether a browser sent a request. Programs that fetch as browsers do (Node's) name no origin and no site.
+fn is_browser(headers: &HeaderMap) -> bool {
+    let agent =
+        headers.get(header::USER_AGENT).is_some_and(|v| v.as_bytes().starts_with(b"Mozilla/"));
+    agent || headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site")
 }
 
 fn without_port(host: &str) -> &str {
@@ -217,8 +237,8 @@ mod tests {
             "[::1]:8080",
             "[::1]",
             "10.0.0.7:1",
-            "replica-1:8080",
             "models.example",
+            "models.example.",
             "Models.Example:443",
             "own.example:8080",
         ] {
@@ -234,8 +254,38 @@ mod tests {
             "127.0.0.1@evil.example",
             ".",
             "[evil.example]:80",
+            "replica-1:8080",
         ] {
             assert!(!sites.knows(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn names_without_a_dot_are_for_programs() {
+        let sites = sites(&[], &["listed"]);
+        let asks = |host: &'static str, more: &[(&'static str, &'static str)]| {
+            let all = headers(&[&[("host", host)], more].concat());
+            let read = sites.check(&Method::GET, None, &all).is_ok();
+            assert_eq!(sites.check(&Method::POST, None, &all).is_ok(), read, "{all:?}");
+            assert_eq!(sites.check_management(None, &all).is_ok(), read, "{all:?}");
+            read
+        };
+        let firefox = (
+            "user-agent",
+            "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+        );
+        let page = ("origin", "http://replica-1:8080");
+        assert!(asks("replica-1:8080", &[]));
+        assert!(asks("replica-1:8080", &[("user-agent", "node"), ("sec-fetch-mode", "cors")]));
+        for of_a_browser in [firefox, page, ("sec-fetch-site", "same-origin")] {
+            assert!(!asks("replica-1:8080", &[of_a_browser]), "{of_a_browser:?}");
+            assert!(!asks("REPLICA-1.:8080", &[of_a_browser]), "{of_a_browser:?}");
+        }
+        assert!(asks("listed:8080", &[firefox, ("origin", "http://listed:8080")]));
+        assert!(asks("localhost:8080", &[firefox, ("origin", "http://localhost:8080")]));
+        // No name at all.
+        for host in [".", "[replica]", "a@b", "a b"] {
+            assert!(!asks(host, &[]), "{host}");
         }
     }
 

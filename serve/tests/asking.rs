@@ -194,6 +194,8 @@ fn names_of_the_hub_and_aliases() {
     // The rest of a path is not taken for a name.
     refused(&server.get("/v2/models/org/none"), 404, "");
     refused(&server.post("/models/org/none", "{}"), 404, "no model `org/none`");
+    refused(&server.post("/predictions/org/none", "a"), 404, "no model `org/none`");
+    refused(&server.get("/models/org/none"), 404, "no model `org/none`");
     refused(&server.post("/predict", json!({"inputs": text, "model": "intents"})), 404, "no model");
 }
 

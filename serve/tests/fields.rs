@@ -132,6 +132,17 @@ fn text_embeddings_inference() {
     );
     check(
         &server,
+        "/predict",
+        &json!({"inputs": long, "model": "intents"}),
+        &[
+            ("/truncation_direction", json!("Left"), Obeyed),
+            ("/truncation_direction", json!("Right"), Same),
+            ("/truncate", json!(true), Same),
+            ("/unknown", json!(1), Same),
+        ],
+    );
+    check(
+        &server,
         "/rerank",
         &json!({"query": TEXTS[0], "texts": [TEXTS[1], TEXTS[2], &long]}),
         &[
@@ -328,6 +339,7 @@ fn hugging_face() {
             ("/truncation_direction", json!("Left"), Obeyed),
             ("/prompt_name", json!("query"), Obeyed),
             ("/options", json!({"use_cache": false}), Same),
+            ("/parameters/truncate", json!(true), Same),
             ("/parameters/function_to_apply", json!("none"), Refused(422)),
             ("/parameters/top_k", json!(1), Refused(422)),
             ("/parameters/unknown", json!(1), Refused(422)),
@@ -397,9 +409,79 @@ fn hugging_face() {
     );
 }
 
+/// In `parameters` and beside them: which of the two would count?
+#[test]
+fn a_parameter_in_two_places_is_refused() {
+    let (server, _dir) = server();
+    let body = json!({"inputs": TEXTS[0], "top_k": 1, "parameters": {"top_k": 2}});
+    let reply = server.post("/models/intents", body);
+    assert_eq!(reply.code, 422);
+    assert!(reply.text().contains("`top_k` stands in `parameters` too"), "{}", reply.text());
+}
+
+/// Only a classifier reads two texts.
+#[test]
+fn pairs_are_refused_by_models_that_read_single_texts() {
+    let (server, _dir) = server();
+    let (pair, mask) = (json!({"text": "a", "text_pair": "b"}), "my [MASK]");
+    let tensor =
+        |name: &str| json!({"name": name, "shape": [1], "datatype": "BYTES", "data": ["a"]});
+    for (path, body) in [
+        ("/predictions/tiny", pair.clone()),
+        ("/predictions/words", pair.clone()),
+        ("/v1/models/tiny:predict", json!({"instances": [pair]})),
+        ("/v2/models/tiny/infer", json!({"inputs": [tensor("TEXT"), tensor("TEXT_PAIR")]})),
+        ("/models/words", json!({"inputs": pair})),
+        ("/models/masks", json!({"inputs": {"text": mask, "text_pair": "b"}})),
+    ] {
+        let reply = server.post(path, body);
+        assert!([400, 422].contains(&reply.code), "{path}: {}", reply.text());
+        assert!(reply.text().contains("takes single texts"), "{path}: {}", reply.text());
+    }
+    let attended = server.post("/attention", json!({"inputs": ["a", "b"], "model": "tiny"}));
+    assert_eq!(attended.code, 200, "{}", attended.text());
+}
+
+/// The first classifier of a single label, though another classifier stands before it.
+#[test]
+fn a_ranking_is_asked_of_the_first_model_that_ranks() {
+    let heads = [("intents", Head::Sequence(Pooling::Mean)), ("ranker", Head::Rank)];
+    let (server, _dir) = Server::tiny(&heads, &[]);
+    let texts = [TEXTS[1], TEXTS[2]];
+    let of = |path: &str, mut body: Value| {
+        let bare = server.post(path, &body).ok();
+        body["model"] = "ranker".into();
+        let named = server.post(path, &body).ok();
+        let results = |body: &Value| body.get("results").unwrap_or(body).clone();
+        assert_eq!(results(&bare), results(&named), "{path}");
+        body["model"] = "intents".into();
+        assert!(server.post(path, body).text().contains("single label"), "{path}");
+    };
+    of("/rerank", json!({"query": TEXTS[0], "texts": texts}));
+    for path in ["/rerank", "/v1/rerank", "/v2/rerank"] {
+        of(path, json!({"query": TEXTS[0], "documents": texts}));
+    }
+}
+
 #[test]
 fn torchserve() {
     let (server, _dir) = server();
+    check(
+        &server,
+        "/predictions/intents",
+        &json!({"data": TEXTS[0]}),
+        &[
+            ("/text_pair", json!(TEXTS[1]), Obeyed),
+            ("/text", json!(TEXTS[1]), Same),
+            ("/unknown", json!(1), Same),
+        ],
+    );
+    check(
+        &server,
+        "/predictions/intents",
+        &json!([{"data": TEXTS[0]}]),
+        &[("/0/text_pair", json!(TEXTS[1]), Obeyed), ("/0/text", json!(TEXTS[1]), Same)],
+    );
     check(
         &server,
         "/predictions/intents",
@@ -407,6 +489,8 @@ fn torchserve() {
         &[
             // Its handlers read `data` or `body` and no more.
             ("/unknown", json!(1), Same),
+            // It goes with a single text.
+            ("/text_pair", json!(TEXTS[1]), Refused(400)),
         ],
     );
     let registering =

@@ -112,6 +112,44 @@ fn a_broken_folder_leaves_the_old_version_serving() {
     assert_eq!(load("none").code, 404);
 }
 
+/// Where folders lie on the machine is told to nobody, only to the log.
+#[test]
+fn no_answer_names_a_folder_of_the_machine() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, own) = (dir.path().join("store"), dir.path().join("own"));
+    for folder in [&store.join("a"), &own.join("3")] {
+        std::fs::create_dir_all(folder).unwrap();
+        write_model(folder, Head::Sequence(Pooling::Mean));
+    }
+    let model = format!("own={}", own.display());
+    let server = Server::start(&["--model", &model, "--model-store", store.to_str().unwrap()]);
+    assert_eq!(server.post("/models?url=a&model_name=b", "").code, 200);
+    assert_eq!(server.get("/info").ok()["model_id"], "own");
+    let listed = server.get("/models").ok();
+    assert_eq!(listed["models"][0], json!({"modelName": "own", "modelUrl": "own"}));
+    assert_eq!(listed["models"][1], json!({"modelName": "b", "modelUrl": "a"}));
+    assert_eq!(server.get("/models/own/all").ok()[0]["modelUrl"], "own");
+    assert_eq!(server.get("/models/b").ok()[0]["modelUrl"], "a");
+    for folder in [store.join("a"), own.join("3")] {
+        std::fs::write(folder.join("config.json"), "{").unwrap();
+    }
+    let secret = dir.path().to_str().unwrap();
+    for name in ["own", "b"] {
+        let broken = server.post(&format!("/v2/repository/models/{name}/load"), "");
+        assert_eq!(broken.code, 400, "{}", broken.text());
+        assert!(broken.text().contains("config.json"), "{}", broken.text());
+        assert!(!broken.text().contains(secret), "{}", broken.text());
+    }
+    // What stands beside a folder that is gone is nobody's affair either.
+    std::fs::remove_dir_all(&own).unwrap();
+    let gone = server.post("/v2/repository/models/own/load", "");
+    assert!(gone.code == 400 && gone.text().contains("is gone"), "{}", gone.text());
+    for path in ["/metrics", "/describe", "/v1/models", "/v2/models/own", "/v2/models/own/config"] {
+        assert!(!server.get(path).text().contains(secret), "{path}");
+    }
+    assert!(server.stop().contains(secret));
+}
+
 #[test]
 fn a_model_is_replaced_without_a_failed_request() {
     let (server, _dir) = with_store(&[]);
@@ -423,6 +461,10 @@ fn usage_errors_are_told() {
         (vec!["--model", "x", "--host", "example"], "--host"),
         (vec!["--model", "x", "--max-queue", "0"], "--max-queue"),
         (vec!["--model", "x", "--timeout=-1"], "--timeout"),
+        // No client could send them.
+        (vec!["--model", "x", "--api-key", "schlüssel"], "--api-key"),
+        (vec!["--model", "x", "--api-key", " k"], "--api-key"),
+        (vec!["--model", "x", "--api-key", ""], "--api-key is empty"),
         (vec!["--model-store", "/none/at/all"], "--model-store"),
     ] {
         let output = command(&args).output().unwrap();

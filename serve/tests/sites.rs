@@ -79,10 +79,14 @@ fn other_sites_change_no_models() {
             &named(method, path, "evil.example:8080", "origin: http://evil.example:8080\r\n"),
             path,
         );
+        // A name without a dot, which others in the network can give to a browser.
+        refused(&named(method, path, "evil", "user-agent: Mozilla/5.0\r\n"), path);
+        refused(&named(method, path, "evil:8080", "origin: http://evil:8080\r\n"), path);
     }
     assert_eq!(server.get("/models").ok()["models"].as_array().unwrap().len(), 1);
     assert_eq!(server.get("/models/a").ok()[0]["minWorkers"], 1);
     // Its own page, and what is no browser, may.
+    assert_eq!(named("GET", "/info", "evil", "").code, 200);
     let own = format!("origin: http://{localhost}\r\n");
     assert_eq!(named("PUT", "/models/a?min_worker=2", &localhost, &own).code, 202);
     assert_eq!(named("PUT", "/models/a?min_worker=2", &other_port, &own).code, 403);

@@ -100,7 +100,7 @@ pub struct Flags {
     pub data: Option<PathBuf>,
     /// Share of the training texts to set aside as the dev set where there is none, 0 for none [default: 0.1 for one
     /// file of 40 texts or more, 0 for a folder]
-    #[arg(long, help_heading = "Data and model")]
+    #[arg(long, help_heading = "Data and model", value_parser = gradus_cli::finite)]
     pub dev_fraction: Option<f64>,
     /// Model to start from: a folder, a hub id, or `scratch`
     #[arg(long, help_heading = "Data and model")]
@@ -147,28 +147,28 @@ pub struct Flags {
     #[arg(long, help_heading = "Recipe")]
     pub accumulate: Option<usize>,
     /// Peak learning rate [default: 5e-5; from scratch 1e-3]
-    #[arg(long, help_heading = "Recipe")]
+    #[arg(long, help_heading = "Recipe", value_parser = gradus_cli::finite)]
     pub lr: Option<f64>,
     /// Peak learning rate of the head [default: that of --lr]
-    #[arg(long, help_heading = "Recipe")]
+    #[arg(long, help_heading = "Recipe", value_parser = gradus_cli::finite)]
     pub head_lr: Option<f64>,
     /// Steps of warm-up, or their share of all steps if below 1 [default: 0.1]
-    #[arg(long, help_heading = "Recipe")]
+    #[arg(long, help_heading = "Recipe", value_parser = gradus_cli::finite)]
     pub warmup: Option<f64>,
     /// What follows the warm-up: linear, cosine, constant [default: linear]
     #[arg(long, value_parser = one_of::<ScheduleKind>, help_heading = "Recipe")]
     pub schedule: Option<ScheduleKind>,
     /// Weight decay (none on biases and LayerNorms) [default: 0.01]
-    #[arg(long, help_heading = "Recipe")]
+    #[arg(long, help_heading = "Recipe", value_parser = gradus_cli::finite)]
     pub weight_decay: Option<f64>,
     /// Largest global norm of the gradients, 0 for no limit [default: 1]
-    #[arg(long, help_heading = "Recipe")]
+    #[arg(long, help_heading = "Recipe", value_parser = gradus_cli::finite)]
     pub clip_norm: Option<f64>,
     /// Dropout everywhere in the model [default: the model's own]
-    #[arg(long, help_heading = "Recipe")]
+    #[arg(long, help_heading = "Recipe", value_parser = gradus_cli::finite)]
     pub dropout: Option<f64>,
     /// Share of the target that is spread over all labels [default: 0]
-    #[arg(long, help_heading = "Recipe")]
+    #[arg(long, help_heading = "Recipe", value_parser = gradus_cli::finite)]
     pub label_smoothing: Option<f64>,
     /// adamw, adam or sgd [default: adamw]
     #[arg(long, value_parser = one_of::<OptimizerKind>, help_heading = "Recipe")]

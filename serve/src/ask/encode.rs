@@ -5,7 +5,7 @@ use gradus_models::tokenizer::Side;
 
 use super::{Encode, MOST_ATTENTION, Text, plain};
 use crate::error::{Kind, Problem, Result};
-use crate::pipeline::{Pipeline, Sequence, View, Want};
+use crate::pipeline::{Pipeline, Sequence, Task, View, Want};
 use crate::registry::Served;
 
 impl Served {
@@ -15,60 +15,19 @@ impl Served {
     /// When it is empty, too long and not to be cut, or not for this model.
     pub fn sequence(&self, text: Text, options: &Encode, want: Want) -> Result<Sequence> {
         let pipeline = self.pipeline();
-        let most = pipeline.max_length();
         let prompt = self.prompt(options)?;
+        if matches!(text, Text::Pair(..)) {
+            self.check_pair(options, &want)?;
+        }
         let side = if options.left { Side::Left } else { pipeline.tokenizer().side() };
-        // Of a text that is too long no more is looked at than is kept, or than shows that it is.
-        let encode = |text: &str, pair: Option<&str>| {
-            let encoded = pipeline.tokenizer().encode_cut(text, pair, most, side);
-            encoded.map_err(|e| Problem::invalid(format!("the text cannot be encoded: {e}")))
-        };
-        let (text, mut encoding) = match text {
-            Text::Plain(text) => {
-                let text = match prompt {
-                    Some(prompt) => format!("{prompt}{text}"),
-                    None => text,
-                };
-                let encoding = encode(&text, None)?;
-                (text, encoding)
-            }
-            Text::Pair(..) if options.prompt.is_some() => {
-                let message = "stands before a text; a pair of texts takes none";
-                return Err(Problem::field("prompt_name", message));
-            }
-            Text::Pair(a, b) => {
-                let encoding = encode(&a, Some(&b))?;
-                (a, encoding)
-            }
-            // What the prompt stands before is a text, so the ids become one again.
-            Text::Ids(ids) if prompt.is_some() => {
-                self.check_ids(&ids)?;
-                let text = pipeline.tokenizer().decode(&ids, true);
-                let text = text.map_err(|e| Problem::invalid(e.to_string()))?;
-                let text = format!("{}{text}", prompt.unwrap_or_default());
-                let encoding = encode(&text, None)?;
-                (text, encoding)
-            }
-            Text::Ids(ids) => (String::new(), self.of_ids(ids)?),
-        };
+        let (text, mut encoding) = self.encoded(text, prompt, side)?;
         // A text that is cut at its beginning has lost its prompt first.
         if let (Pipeline::Embed(p), Some(prompt)) = (pipeline, prompt)
             && !(encoding.truncated && side == Side::Left)
         {
             encoding.prompt = p.prompt_tokens(prompt).map_err(|e| Problem::invalid(plain(&e)))?;
         }
-        let too_long = encoding.truncated || encoding.len() > most;
-        if too_long && !options.truncate {
-            let message = format!(
-                "an input has more tokens than the model `{}` takes, which is at most {most}; shorten it, or ask for \
-                 truncation",
-                self.name
-            );
-            return Err(Problem::new(Kind::TooLong, message));
-        }
-        if encoding.len() > most {
-            cut(&mut encoding, most, options.left);
-        }
+        self.fit(&mut encoding, options)?;
         if let Want::Attention(view) = want {
             self.check_view(view, encoding.len())?;
         } else if let Pipeline::FillMask(p) = pipeline {
@@ -80,6 +39,67 @@ impl Served {
             Want::Vector | Want::States | Want::Logits => String::new(),
         };
         Ok(Sequence { text, encoding, want })
+    }
+
+    /// Refuses a pair where a text is asked for.
+    fn check_pair(&self, options: &Encode, want: &Want) -> Result<()> {
+        if options.prompt.is_some() {
+            let message = "stands before a text; a pair of texts takes none";
+            return Err(Problem::field("prompt_name", message));
+        }
+        match (self.task(), want) {
+            (Task::Classify, _) | (_, Want::Attention(_)) => Ok(()),
+            (task, _) => Err(Problem::invalid(format!(
+                "there are pairs of texts (text_pair), and the model `{}`, for {}, takes single texts",
+                self.name,
+                task.name()
+            ))),
+        }
+    }
+
+    /// The text with its prompt, the first of a pair, and the tokens.
+    fn encoded(&self, text: Text, prompt: Option<&str>, side: Side) -> Result<(String, Encoding)> {
+        let (tokenizer, most) = (self.pipeline().tokenizer(), self.pipeline().max_length());
+        // Of a text that is too long no more is looked at than is kept, or than shows that it is.
+        let encode = |text: &str, pair: Option<&str>| {
+            let encoded = tokenizer.encode_cut(text, pair, most, side);
+            encoded.map_err(|e| Problem::invalid(format!("the text cannot be encoded: {e}")))
+        };
+        let text = match (text, prompt) {
+            (Text::Pair(a, b), _) => {
+                let encoding = encode(&a, Some(&b))?;
+                return Ok((a, encoding));
+            }
+            (Text::Ids(ids), None) => return Ok((String::new(), self.of_ids(ids)?)),
+            (Text::Plain(text), None) => text,
+            (Text::Plain(text), Some(prompt)) => format!("{prompt}{text}"),
+            // What the prompt stands before is a text, so the ids become one again.
+            (Text::Ids(ids), Some(prompt)) => {
+                self.check_ids(&ids)?;
+                let text = tokenizer.decode(&ids, true);
+                format!("{prompt}{}", text.map_err(|e| Problem::invalid(e.to_string()))?)
+            }
+        };
+        let encoding = encode(&text, None)?;
+        Ok((text, encoding))
+    }
+
+    /// Cuts a sequence to what the model takes, or refuses it.
+    fn fit(&self, encoding: &mut Encoding, options: &Encode) -> Result<()> {
+        let most = self.pipeline().max_length();
+        let too_long = encoding.truncated || encoding.len() > most;
+        if too_long && !options.truncate {
+            let message = format!(
+                "an input has more tokens than the model `{}` takes, which is at most {most}; shorten it, or ask for \
+                 truncation",
+                self.name
+            );
+            return Err(Problem::new(Kind::TooLong, message));
+        }
+        if encoding.len() > most {
+            cut(encoding, most, options.left);
+        }
+        Ok(())
     }
 
     /// Refuses a layer or a head that is not there, and more numbers than are sent.

@@ -94,9 +94,11 @@ async fn pipeline(served: Arc<Served>, call: Call, mut fields: Fields) -> Result
     let inputs = fields.required("inputs")?;
     // A task's options may stand beside the inputs too, as text-embeddings-inference has them.
     for key in self::parameters(served.task()) {
-        if let Some(value) = fields.take(key) {
-            parameters.put(key, value);
+        let Some(value) = fields.take(key) else { continue };
+        if parameters.has(key) {
+            return Err(Problem::field(key, "stands in `parameters` too; send it once"));
         }
+        parameters.put(key, value);
     }
     let options = Encode {
         prompt: match served.task() {

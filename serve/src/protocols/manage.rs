@@ -1,7 +1,7 @@
 //! Registering and unregistering models, as TorchServe's and KServe's paths share it.
 
 use std::path::{Component, Path};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use serde_json::json;
 
@@ -62,7 +62,8 @@ pub async fn register(app: &Arc<App>, name: &str, folder: &str) -> Result<Vec<u6
     let source = in_store(app, folder)?;
     let (app, name) = (Arc::clone(app), name.to_string());
     blocking(move || {
-        let versions = app.models.load(&name, &source, true).map_err(|p| told(&app, p))?;
+        let versions = app.models.load(&name, &source, true);
+        let versions = versions.map_err(|problem| told(&app, &name, &source, problem))?;
         let fields = json!({"model": name, "folder": source, "versions": versions});
         app.log.event(Level::Info, "model registered", fields);
         Ok(versions)
@@ -78,23 +79,32 @@ pub async fn register(app: &Arc<App>, name: &str, folder: &str) -> Result<Vec<u6
 pub async fn reload(app: &Arc<App>, name: &str) -> Result<Vec<u64>> {
     let (app, name) = (Arc::clone(app), app.models.resolve(name));
     blocking(move || {
-        let versions = match app.models.versions(&name) {
-            Ok(_) => app.models.reload(&name).map_err(|p| told(&app, p))?,
-            Err(missing) => {
-                let known = app.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                let known =
-                    known.iter().find(|(n, _)| *n == name).map(|(_, source)| source.clone());
-                let source = match known {
-                    Some(source) => source,
-                    None => in_store(&app, &name).map_err(|_| missing)?,
-                };
-                app.models.load(&name, &source, false).map_err(|p| told(&app, p))?
-            }
-        };
+        let source = source(&app, &name)?;
+        let folder = Path::new(&source);
+        // What stands beside a folder that is gone is told on the command line, and to nobody here.
+        if folder.is_absolute() && !folder.exists() {
+            let message = format!("the model `{name}` cannot be loaded: its folder is gone");
+            return Err(Problem::invalid(message));
+        }
+        let versions = app.models.load(&name, &source, false);
+        let versions = versions.map_err(|problem| told(&app, &name, &source, problem))?;
         app.log.event(Level::Info, "model loaded", json!({"model": name, "versions": versions}));
         Ok(versions)
     })
     .await
+}
+
+/// What a model is loaded from.
+fn source(app: &App, name: &str) -> Result<String> {
+    let missing = match app.models.versions(name) {
+        Ok(listed) => return Ok(listed.source),
+        Err(missing) => missing,
+    };
+    let known = app.known.lock().unwrap_or_else(PoisonError::into_inner);
+    match known.iter().find(|(known, _)| known == name) {
+        Some((_, source)) => Ok(source.clone()),
+        None => in_store(app, name).map_err(|_| missing),
+    }
 }
 
 /// Takes a model or one of its versions out.
@@ -107,11 +117,14 @@ pub fn unload(app: &App, name: &str, version: Option<u64>) -> Result<()> {
     Ok(())
 }
 
-/// A problem as others may read it: files are named as they lie in the store, not where that is.
-fn told(app: &App, mut problem: Problem) -> Problem {
+/// A problem as others may read it: files are named as they lie in the store, or in the model's folder, not where that is.
+fn told(app: &App, name: &str, source: &str, mut problem: Problem) -> Problem {
     let detail = problem.message.clone();
     if let Some(store) = app.store.as_ref().and_then(|store| store.to_str()) {
         problem.message = problem.message.replace(&format!("{store}/"), "");
+    }
+    if Path::new(source).is_absolute() || Path::new(source).exists() {
+        problem.message = problem.message.replace(source, name);
     }
     if problem.message != detail {
         app.log.event(Level::Warn, "model not loaded", json!({"error": detail}));

@@ -68,16 +68,22 @@ pub fn error(problem: &Problem) -> (StatusCode, Value) {
 
 /// The model of a request: the one it names, or the first of these tasks.
 pub fn model(call: &Call, fields: &mut Fields, tasks: &[Task]) -> Result<Arc<Served>> {
-    let served = match fields.string("model")? {
-        Some(name) => call.app.models.get(&name, &Version::Default)?,
-        None => call.app.models.first(tasks)?,
-    };
-    match tasks.contains(&served.task()) {
+    let wanted: Vec<&str> = tasks.iter().map(|task| task.name()).collect();
+    fitting(call, fields, &wanted.join(" or "), |served| tasks.contains(&served.task()))
+}
+
+/// The model of a request: the one it names, or the first that fits.
+fn fitting(
+    call: &Call,
+    fields: &mut Fields,
+    wanted: &str,
+    fits: impl Fn(&Served) -> bool,
+) -> Result<Arc<Served>> {
+    let Some(name) = fields.string("model")? else { return call.app.models.first(wanted, fits) };
+    let served = call.app.models.get(&name, &Version::Default)?;
+    match fits(&served) {
         true => Ok(served),
-        false => {
-            let wanted: Vec<&str> = tasks.iter().map(|task| task.name()).collect();
-            Err(wrong_task(&served, &wanted.join(" or ")))
-        }
+        false => Err(wrong_task(&served, wanted)),
     }
 }
 
@@ -269,11 +275,9 @@ async fn rerank(call: Call) -> Result<Response> {
 
 /// The model of a request for a ranking: a classifier of a single label.
 pub(super) fn ranker(call: &Call, fields: &mut Fields) -> Result<Arc<Served>> {
-    let served = model(call, fields, &[Task::Classify])?;
-    match served.pipeline().labels().len() {
-        1 => Ok(served),
-        _ => Err(wrong_task(&served, "ranking, with a single label")),
-    }
+    fitting(call, fields, "ranking, with a single label", |served| {
+        served.task() == Task::Classify && served.pipeline().labels().len() == 1
+    })
 }
 
 /// How many results are wanted, at least one; all where nobody says.
@@ -419,15 +423,21 @@ async fn decode(call: Call) -> Result<Response> {
     let skip_special = fields.bool("skip_special_tokens")?.unwrap_or(true);
     let sequences = texts(fields.required("ids")?, "ids")?;
     call.count(sequences.len(), "ids")?;
-    let texts = sequences.into_iter().enumerate().map(|(i, sequence)| match sequence {
-        Text::Ids(ids) => {
-            served.check_ids(&ids)?;
-            let text = served.pipeline().tokenizer().decode(&ids, skip_special);
-            text.map_err(|e| Problem::invalid(e.to_string()))
-        }
+    let ids = sequences.into_iter().enumerate().map(|(i, sequence)| match sequence {
+        Text::Ids(ids) => Ok(ids),
         _ => Err(Problem::field(&format!("ids[{i}]"), "must be a list of token ids")),
     });
-    let texts = texts.collect::<Result<Vec<String>>>()?;
+    let sequences = ids.collect::<Result<Vec<Vec<u32>>>>()?;
+    let count = sequences.iter().map(Vec::len).sum();
+    let texts = encoding(count, call.caller.deadline, move || {
+        let text = |ids: &Vec<u32>| {
+            served.check_ids(ids)?;
+            let text = served.pipeline().tokenizer().decode(ids, skip_special);
+            text.map_err(|e| Problem::invalid(e.to_string()))
+        };
+        sequences.iter().map(text).collect::<Result<Vec<String>>>()
+    })
+    .await?;
     let numbers = texts.iter().map(String::len).sum();
     answer(texts, numbers).await
 }
@@ -462,7 +472,7 @@ async fn info(State(app): State<Arc<App>>) -> Result<Response> {
     };
     let options = app.models.options();
     Ok(small(&json!({
-        "model_id": served.folder.display().to_string(),
+        "model_id": served.origin(app.store.as_deref()),
         "model_sha": null,
         "model_dtype": dtype,
         "served_model_name": served.name,

@@ -23,7 +23,7 @@ use crate::call::{Call, answer, small, with_usage};
 use crate::error::{Kind, Problem, Result};
 use crate::json::{self, Fields, expected};
 use crate::media::{Media, Part, urlencoded};
-use crate::registry::{Listed, Served, Version};
+use crate::registry::{Served, Version, no_model};
 
 /// The paths.
 pub fn routes() -> Router<Arc<App>> {
@@ -105,8 +105,17 @@ async fn predict_version(
     Path((model, version)): Path<(String, String)>,
     call: Call,
 ) -> Result<Response> {
-    let served = call.app.models.get(&model, &Version::parse(&version)?)?;
+    let served = of_version(&call.app, &model, &version)?;
     predicted(served, call).await
+}
+
+/// A version of a model. What is neither may be a name of two parts that no model has.
+fn of_version(app: &App, model: &str, version: &str) -> Result<Arc<Served>> {
+    match Version::parse(version) {
+        Ok(version) => app.models.get(model, &version),
+        Err(_) if !app.models.knows(model) => Err(no_model(&format!("{model}/{version}"))),
+        Err(problem) => Err(problem),
+    }
 }
 
 async fn predicted(served: Arc<Served>, call: Call) -> Result<Response> {
@@ -211,9 +220,14 @@ fn from_json(value: Value, at: &str) -> Result<(Vec<Text>, bool)> {
         Value::Object(_) => {
             let mut fields = Fields::of(value, "")?;
             for key in ["instances", "inputs", "data"] {
-                if let Some(value) = fields.take(key) {
-                    return from_json(value, key);
+                let Some(value) = fields.take(key) else { continue };
+                if let (Value::String(_), true) = (&value, fields.has("text_pair")) {
+                    fields.take("text");
+                    fields.put("text", value);
+                    break;
                 }
+                fields.refuse(&["text_pair"], "goes with a single text")?;
+                return from_json(value, key);
             }
             Ok((vec![of_fields(fields, "text")?], true))
         }
@@ -226,10 +240,11 @@ fn one(value: Value, at: &str) -> Result<Text> {
         Value::String(text) => Ok(Text::Plain(text)),
         Value::Object(_) => {
             let mut fields = Fields::of(value, at)?;
-            match fields.take("data") {
-                Some(text) => Ok(Text::Plain(json::string(text, &format!("{at}.data"))?)),
-                None => of_fields(fields, &format!("{at}.text")),
+            if let Some(text) = fields.string("data")? {
+                fields.take("text");
+                fields.put("text", text.into());
             }
+            of_fields(fields, &format!("{at}.text"))
         }
         other => Err(expected(at, "a text, or an object with `text`", &other)),
     }
@@ -260,7 +275,7 @@ async fn list(call: Call) -> Result<Response> {
         .iter()
         .skip(start)
         .take(limit)
-        .map(|l| json!({"modelName": l.name, "modelUrl": url(&call.app, l)}))
+        .map(|l| json!({"modelName": l.name, "modelUrl": l.origin(call.app.store.as_deref())}))
         .collect();
     let mut body = json!({"models": page});
     let next = start.saturating_add(limit);
@@ -268,13 +283,6 @@ async fn list(call: Call) -> Result<Response> {
         map.insert("nextPageToken".into(), next.to_string().into());
     }
     Ok(small(&body))
-}
-
-/// Where a model came from, as it would be registered again.
-fn url(app: &App, listed: &Listed) -> String {
-    let store = app.store.as_ref();
-    let within = store.and_then(|s| std::path::Path::new(&listed.source).strip_prefix(s).ok());
-    within.map_or_else(|| listed.source.clone(), |path| path.display().to_string())
 }
 
 fn described(app: &App, served: &Served, default: bool) -> Value {
@@ -287,7 +295,7 @@ fn described(app: &App, served: &Served, default: bool) -> Value {
     json!({
         "modelName": served.name,
         "modelVersion": format!("{}.0", served.version),
-        "modelUrl": served.folder.display().to_string(),
+        "modelUrl": served.origin(app.store.as_deref()),
         "runtime": "gradus",
         "minWorkers": load.workers,
         "maxWorkers": load.workers,
@@ -312,13 +320,15 @@ async fn describe_version(
     State(app): State<Arc<App>>,
     Path((model, version)): Path<(String, String)>,
 ) -> Result<Response> {
-    let listed = app.models.versions(&model)?;
-    let of = |served: &Arc<Served>| described(&app, served, served.version == listed.default);
+    let of = |served: &Arc<Served>, default| described(&app, served, served.version == default);
     if version == "all" {
-        return Ok(small(&Value::Array(listed.versions.iter().map(of).collect())));
+        let listed = app.models.versions(&model)?;
+        let all = listed.versions.iter().map(|served| of(served, listed.default));
+        return Ok(small(&Value::Array(all.collect())));
     }
-    let served = app.models.get(&model, &Version::parse(&version)?)?;
-    Ok(small(&json!([of(&served)])))
+    let served = of_version(&app, &model, &version)?;
+    let default = app.models.versions(&model)?.default;
+    Ok(small(&json!([of(&served, default)])))
 }
 
 /// The number of workers that a query asks for.
@@ -391,7 +401,7 @@ async fn scale_version(
     call: Call,
 ) -> Result<Response> {
     manage::allowed(&call)?;
-    let served = call.app.models.get(&model, &Version::parse(&version)?)?;
+    let served = of_version(&call.app, &model, &version)?;
     scaled(&served, &call)
 }
 
@@ -419,7 +429,7 @@ async fn set_default(
     call: Call,
 ) -> Result<Response> {
     manage::allowed(&call)?;
-    let served = call.app.models.get(&model, &Version::parse(&version)?)?;
+    let served = of_version(&call.app, &model, &version)?;
     call.app.models.set_default(&model, served.version)?;
     let message = format!(
         "Default version successfully updated for model \"{model}\" to \"{}.0\"",
@@ -439,7 +449,7 @@ async fn unregister_version(
     call: Call,
 ) -> Result<Response> {
     manage::allowed(&call)?;
-    let number = call.app.models.get(&model, &Version::parse(&version)?)?.version;
+    let number = of_version(&call.app, &model, &version)?.version;
     manage::unload(&call.app, &model, Some(number))?;
     Ok(status(format!("Model \"{model}\" unregistered"), true))
 }

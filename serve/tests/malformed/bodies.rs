@@ -72,6 +72,9 @@ pub fn rows() -> Vec<Row> {
         row(&[], &replaced("\"my card\"", b"NaN"), invalid, "not JSON");
         row(&[], &replaced("\"my card\"", b"1e999"), invalid, "not JSON");
         row(&[], &replaced("\"my card\"", b"{\"a\": {}}"), invalid, "");
+        let name = good.split(|&b| b == b'"').nth(1).unwrap();
+        let twice = [&good[..good.len() - 1], b", \"", name, b"\": 1}"].concat();
+        row(&[], &twice, invalid, "stands twice");
         let deep = ["[".repeat(100_000), "]".repeat(100_000)].concat();
         row(&[], &replaced("\"my card\"", deep.as_bytes()), invalid, "recursion limit");
         row(&[], "{\"a\":".repeat(100_000).as_bytes(), invalid, "recursion limit");
@@ -89,11 +92,26 @@ pub fn rows() -> Vec<Row> {
         row(&[("x-request-timeout", "NaN")], good, invalid, "x-request-timeout");
         row(&[("x-request-timeout", "0")], good, 504, "deadline");
         rows.extend(cut(path, shape, invalid, good));
+        rows.extend(forms(path, shape));
         // What is no question there is TorchServe's.
         let other = if path == "/models/tiny" { shapes::torchserve } else { shape };
         rows.push(Row::new(other, "PATCH", path, &[], good, 405, "PATCH"));
     }
     rows
+}
+
+/// Forms where JSON should be; TorchServe's door takes them, and KServe's clients send no type at all.
+fn forms(path: &str, shape: Shape) -> Vec<Row> {
+    if ["/predictions/tiny", "/v2/models/tiny/infer"].contains(&path) {
+        return Vec::new();
+    }
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let parts = [("content-type", "multipart/form-data; boundary=x")];
+    let body = b"--x\r\nContent-Disposition: form-data; name=\"inputs\"\r\n\r\na\r\n--x--\r\n";
+    vec![
+        Row::new(shape, "POST", path, &form, b"inputs=my+card", 415, "send JSON"),
+        Row::new(shape, "POST", path, &parts, body, 415, "send JSON"),
+    ]
 }
 
 /// Bodies that end before they should, or come in chunks that are none.

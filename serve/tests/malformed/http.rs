@@ -20,6 +20,7 @@ pub fn rows() -> Vec<Row> {
         Row::raw(tei, "GET info HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n", 404, ""),
         Row::raw(none, "GET  HTTP/1.1\r\nhost: test\r\n\r\n", 400, ""),
         Row::raw(none, "G\u{e9}T /info HTTP/1.1\r\nhost: test\r\n\r\n", 400, ""),
+        Row::raw(tei, get("host: localhost\r\nconnection: close"), 422, "header Host stands twice"),
         Row::raw(none, get("no colon"), 400, ""),
         Row::raw(none, get("x: a\0b"), 400, ""),
         Row::raw(none, get(": empty name"), 400, ""),

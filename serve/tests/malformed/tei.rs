@@ -91,7 +91,12 @@ fn others() -> Vec<Row> {
             ("/predict", r#"{"inputs": "a", "raw_scores": "no"}"#, 422, "`raw_scores`"),
             ("/predict", r#"{"inputs": "a", "model": "tiny"}"#, 424, "feature-extraction"),
             ("/predict", &pairs, 413, "--max-inputs"),
-            ("/rerank", r#"{"query": "a", "texts": ["b"]}"#, 424, "single label"),
+            (
+                "/rerank",
+                r#"{"query": "a", "texts": ["b"], "model": "intents"}"#,
+                424,
+                "single label",
+            ),
             ("/rerank", &rank(r#""texts": ["b"]"#), 422, "`query` is missing"),
             ("/rerank", &rank(r#""query": "a""#), 422, "`texts` is missing"),
             ("/rerank", &rank(r#""query": 7, "texts": ["b"]"#), 422, "`query` must be"),

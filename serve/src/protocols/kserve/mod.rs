@@ -7,6 +7,7 @@
 mod about;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Path;
@@ -19,7 +20,7 @@ use serde_json::{Map, Value, json};
 use super::binary;
 use super::values::{Row, rows};
 use crate::app::App;
-use crate::ask::{Encode, Text};
+use crate::ask::{Caller, Encode, Text};
 use crate::call::{Call, answer, small, with_usage};
 use crate::error::{Kind, Problem, Result};
 use crate::json::{Fields, expected, list, string};
@@ -90,7 +91,7 @@ fn split(call: &Call) -> Result<(&[u8], &[u8])> {
     })
 }
 
-/// Reads an input; its bytes, if it has any, are taken from the front of `binary`.
+/// Reads an input; its bytes, if it has any, are taken from the front of `bytes`.
 fn input(value: Value, at: &str, bytes: &mut &[u8]) -> Result<Texts> {
     let mut fields = Fields::of(value, at)?;
     let name = string(fields.required("name")?, &fields.at("name"))?;
@@ -102,44 +103,14 @@ fn input(value: Value, at: &str, bytes: &mut &[u8]) -> Result<Texts> {
         shape.ok_or_else(|| Problem::field(&fields.at("shape"), "must be sizes, whole numbers"))?;
     let mut parameters = fields.object("parameters")?;
     no_shared_memory(&mut parameters)?;
-    let size = parameters.count("binary_data_size")?;
-    let data = fields.take("data");
     // All of a tensor's bytes are taken before it may be refused, so that errors name the right tensor.
-    let taken = match size {
-        None => None,
-        Some(size) => {
-            let (taken, rest) = bytes.split_at_checked(size).ok_or_else(|| {
-                let message =
-                    format!("is {size}, and {} bytes are left after the JSON", bytes.len());
-                Problem::field(&format!("{at}.parameters.binary_data_size"), message)
-            })?;
-            *bytes = rest;
-            Some(taken)
-        }
-    };
+    let size = parameters.count("binary_data_size")?;
+    let taken = size.map(|size| taken(size, at, bytes)).transpose()?;
     if datatype != "BYTES" {
         let message = format!("is {datatype}; the inputs of this server's models are BYTES");
         return Err(Problem::field(&fields.at("datatype"), message));
     }
-    let utf8 = |element: &[u8], i: usize| {
-        let text = std::str::from_utf8(element).map(str::to_string);
-        text.map_err(|e| Problem::field(at, format!("element {i} is not UTF-8: {e}")))
-    };
-    let texts = match (taken, data) {
-        (Some(_), Some(_)) => {
-            return Err(Problem::field(at, "has `data` and `binary_data_size`; send one of them"));
-        }
-        (None, None) => return Err(Problem::field(at, "has no `data`")),
-        (Some(taken), None) => {
-            let elements = binary::elements(taken).map_err(|e| Problem::field(at, e))?;
-            elements.into_iter().enumerate().map(|(i, e)| utf8(e, i)).collect::<Result<Vec<_>>>()?
-        }
-        (None, Some(data)) => {
-            let mut texts = Vec::new();
-            flatten(data, &fields.at("data"), &mut texts)?;
-            texts
-        }
-    };
+    let texts = elements(taken, fields.take("data"), at)?;
     let count = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
     if count != Some(texts.len()) {
         let message = format!("{shape:?} does not fit the {} elements", texts.len());
@@ -150,6 +121,39 @@ fn input(value: Value, at: &str, bytes: &mut &[u8]) -> Result<Texts> {
         return Err(Problem::field(&fields.at("shape"), message));
     }
     Ok(Texts { name, texts })
+}
+
+/// Takes so many bytes from the front.
+fn taken<'a>(size: usize, at: &str, bytes: &mut &'a [u8]) -> Result<&'a [u8]> {
+    let (taken, rest) = bytes.split_at_checked(size).ok_or_else(|| {
+        let message = format!("is {size}, and {} bytes are left after the JSON", bytes.len());
+        Problem::field(&format!("{at}.parameters.binary_data_size"), message)
+    })?;
+    *bytes = rest;
+    Ok(taken)
+}
+
+/// The texts of an input, which stand in its bytes or in `data`.
+fn elements(taken: Option<&[u8]>, data: Option<Value>, at: &str) -> Result<Vec<String>> {
+    match (taken, data) {
+        (Some(_), Some(_)) => {
+            Err(Problem::field(at, "has `data` and `binary_data_size`; send one of them"))
+        }
+        (None, None) => Err(Problem::field(at, "has no `data`")),
+        (Some(taken), None) => {
+            let elements = binary::elements(taken).map_err(|e| Problem::field(at, e))?;
+            let utf8 = |(i, element): (usize, &[u8])| {
+                let text = std::str::from_utf8(element).map(str::to_string);
+                text.map_err(|e| Problem::field(at, format!("element {i} is not UTF-8: {e}")))
+            };
+            elements.into_iter().enumerate().map(utf8).collect()
+        }
+        (None, Some(data)) => {
+            let mut texts = Vec::new();
+            flatten(data, &format!("{at}.data"), &mut texts)?;
+            Ok(texts)
+        }
+    }
 }
 
 /// Refuses shared memory, which Triton has for clients on the same machine.
@@ -219,14 +223,57 @@ struct Answered {
     outputs: Vec<Output>,
 }
 
+/// A question as it is asked.
+struct Inference {
+    id: Option<String>,
+    /// Who asks, and until when.
+    caller: Caller,
+    texts: Vec<Text>,
+    outputs: Vec<Wanted>,
+}
+
 async fn infer(Path(which): Path<Which>, call: Call) -> Result<Response> {
-    let mut caller = call.caller;
     let served = which.find(&call.app.models)?;
-    let (header, mut bytes) = split(&call)?;
+    let Inference { id, caller, texts, outputs: asks } = inference(&call, &served)?;
+    let options = Encode { truncate: call.app.limits.truncate, ..Encode::default() };
+    let asked = rows(&served, texts, options, caller).await?;
+    let numbers = asked.answers.iter().map(Row::size).sum::<usize>() * asks.len();
+    let (mut outputs, mut after) = (Vec::new(), Vec::new());
+    for want in &asks {
+        outputs.push(output(&served, want, &asked.answers, &mut after)?);
+    }
+    let body = Answered {
+        model_name: served.name.clone(),
+        model_version: served.version.to_string(),
+        id,
+        outputs,
+    };
+    let response = match after.is_empty() {
+        true => answer(body, numbers).await?,
+        false => with_bytes(&body, after)?,
+    };
+    Ok(with_usage(response, &asked.usage))
+}
+
+/// Reads a question.
+fn inference(call: &Call, served: &Served) -> Result<Inference> {
+    let (header, bytes) = split(call)?;
     let mut fields = Fields::of(crate::json::parse(header)?, "")?;
     let id = fields.string("id")?;
     let mut parameters = fields.object("parameters")?;
     let all_binary = parameters.bool("binary_data_output")?.unwrap_or(false);
+    let caller = terms(call.caller, &mut parameters)?;
+    let texts = texts(list(fields.required("inputs")?, "inputs")?, bytes)?;
+    call.count(texts.len(), "inputs")?;
+    let outputs = match fields.take("outputs") {
+        None => Vec::new(),
+        Some(value) => list(value, "outputs")?,
+    };
+    Ok(Inference { id, caller, texts, outputs: asks(served, outputs, all_binary)? })
+}
+
+/// Who asks, with what the request's parameters say of time and order.
+fn terms(mut caller: Caller, parameters: &mut Fields) -> Result<Caller> {
     let why = "asks for a sequence, and these models keep nothing from one request to the next";
     parameters.refuse(&["sequence_id", "sequence_start", "sequence_end"], why)?;
     parameters.refuse(&["priority"], "is not kept: requests take turns")?;
@@ -237,12 +284,16 @@ async fn infer(Path(which): Path<Which>, call: Call) -> Result<Response> {
     }
     // Triton's timeout is in microseconds.
     if let Some(timeout) = parameters.count("timeout")?.filter(|&us| us > 0) {
-        let timeout = std::time::Duration::from_micros(timeout.min(1 << 40) as u64);
+        let timeout = Duration::from_micros(timeout.min(1 << 40) as u64);
         caller.deadline = caller.deadline.min(caller.arrived + timeout);
     }
-    let mut pairs = None;
-    let mut texts = None;
-    for (i, value) in list(fields.required("inputs")?, "inputs")?.into_iter().enumerate() {
+    Ok(caller)
+}
+
+/// The texts of the inputs, or their pairs.
+fn texts(inputs: Vec<Value>, mut bytes: &[u8]) -> Result<Vec<Text>> {
+    let (mut texts, mut pairs) = (None, None);
+    for (i, value) in inputs.into_iter().enumerate() {
         let at = format!("inputs[{i}]");
         let input = input(value, &at, &mut bytes)?;
         let slot = if input.name == "TEXT_PAIR" { &mut pairs } else { &mut texts };
@@ -255,84 +306,63 @@ async fn infer(Path(which): Path<Which>, call: Call) -> Result<Response> {
         return Err(Problem::invalid(message));
     }
     let texts = texts.ok_or_else(|| Problem::field("inputs", "has no tensor TEXT"))?;
-    call.count(texts.len(), "inputs")?;
-    let texts: Vec<Text> = match pairs {
-        None => texts.into_iter().map(Text::Plain).collect(),
+    match pairs {
+        None => Ok(texts.into_iter().map(Text::Plain).collect()),
         Some(pairs) if pairs.len() == texts.len() => {
-            texts.into_iter().zip(pairs).map(|(a, b)| Text::Pair(a, b)).collect()
+            Ok(texts.into_iter().zip(pairs).map(|(a, b)| Text::Pair(a, b)).collect())
         }
         Some(pairs) => {
             let message = format!("has {} texts and {} in TEXT_PAIR", texts.len(), pairs.len());
-            return Err(Problem::field("inputs", message));
+            Err(Problem::field("inputs", message))
         }
-    };
-    let asks: Vec<Wanted> = match fields.take("outputs") {
-        None => Vec::new(),
-        Some(value) => {
-            let items = list(value, "outputs")?.into_iter().enumerate();
-            items
-                .map(|(i, value)| wanted(value, &format!("outputs[{i}]"), all_binary))
-                .collect::<Result<_>>()?
-        }
-    };
-    let known = about::outputs(&served);
-    if let Some(other) = asks.iter().find(|w| known.iter().all(|(name, ..)| *name != w.name)) {
-        let names: Vec<&str> = known.iter().map(|(name, ..)| *name).collect();
-        let name: String = other.name.chars().take(64).collect();
-        return Err(Problem::field(
-            "outputs",
-            format!("has no `{name}`; there are {}", names.join(", ")),
-        ));
     }
-    let asks = match asks.is_empty() {
-        false => asks,
-        true => known
-            .iter()
-            .map(|(name, ..)| Wanted { name: name.to_string(), binary: all_binary, classes: None })
-            .collect(),
-    };
-    let options = Encode { truncate: call.app.limits.truncate, ..Encode::default() };
-    let asked = rows(&served, texts, options, caller).await?;
-    let numbers = asked.answers.iter().map(Row::size).sum::<usize>() * asks.len();
-    let mut outputs = Vec::new();
-    let mut after = Vec::new();
-    for want in &asks {
-        let (datatype, shape, data) = values(&served, want, &asked.answers)?;
-        let (parameters, data) = match want.binary {
-            false => (None, Some(data)),
-            true => {
-                let start = after.len();
-                match data {
-                    Data::Numbers(numbers) => {
-                        numbers.iter().for_each(|x| after.extend(x.to_le_bytes()));
-                    }
-                    Data::Texts(texts) => {
-                        texts.iter().for_each(|text| binary::push(&mut after, text.as_bytes()));
-                    }
-                }
-                (Some(json!({"binary_data_size": after.len() - start})), None)
-            }
-        };
-        outputs.push(Output { name: want.name.clone(), datatype, shape, parameters, data });
+}
+
+/// The outputs that are asked for: all of the model's where none is.
+fn asks(served: &Served, outputs: Vec<Value>, binary: bool) -> Result<Vec<Wanted>> {
+    let known = about::outputs(served);
+    if outputs.is_empty() {
+        let all = known.iter().map(|(name, ..)| name.to_string());
+        return Ok(all.map(|name| Wanted { name, binary, classes: None }).collect());
     }
-    let body = Answered {
-        model_name: served.name.clone(),
-        model_version: served.version.to_string(),
-        id,
-        outputs,
-    };
-    if after.is_empty() {
-        return Ok(with_usage(answer(body, numbers).await?, &asked.usage));
+    let outputs = outputs.into_iter().enumerate();
+    let asks = outputs.map(|(i, value)| wanted(value, &format!("outputs[{i}]"), binary));
+    let asks = asks.collect::<Result<Vec<_>>>()?;
+    let unknown = asks.iter().find(|want| known.iter().all(|(name, ..)| *name != want.name));
+    let Some(other) = unknown else { return Ok(asks) };
+    let names: Vec<&str> = known.iter().map(|(name, ..)| *name).collect();
+    let name: String = other.name.chars().take(64).collect();
+    let message = format!("has no `{name}`; there are {}", names.join(", "));
+    Err(Problem::field("outputs", message))
+}
+
+/// An output; as bytes its values go to the end of `after`.
+fn output(served: &Served, want: &Wanted, rows: &[Row], after: &mut Vec<u8>) -> Result<Output> {
+    let (datatype, shape, data) = values(served, want, rows)?;
+    let name = want.name.clone();
+    if !want.binary {
+        return Ok(Output { name, datatype, shape, parameters: None, data: Some(data) });
     }
+    let start = after.len();
+    match data {
+        Data::Numbers(numbers) => numbers.iter().for_each(|x| after.extend(x.to_le_bytes())),
+        Data::Texts(texts) => texts.iter().for_each(|text| binary::push(after, text.as_bytes())),
+    }
+    let parameters = Some(json!({"binary_data_size": after.len() - start}));
+    Ok(Output { name, datatype, shape, parameters, data: None })
+}
+
+/// An answer with bytes after the JSON.
+fn with_bytes(body: &Answered, mut after: Vec<u8>) -> Result<Response> {
     let mut whole =
-        serde_json::to_vec(&body).map_err(|e| Problem::new(Kind::Internal, e.to_string()))?;
+        serde_json::to_vec(body).map_err(|e| Problem::new(Kind::Internal, e.to_string()))?;
     let length = whole.len();
     whole.append(&mut after);
     let mut response = whole.into_response();
     let octets = HeaderValue::from_static("application/octet-stream");
     response.headers_mut().insert(header::CONTENT_TYPE, octets);
     response.headers_mut().insert(HEADER_LENGTH, HeaderValue::from(length));
-    Ok(with_usage(response, &asked.usage))
+    Ok(response)
 }
 
 /// One output of all rows: datatype, shape, values.
