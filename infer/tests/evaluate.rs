@@ -102,6 +102,23 @@ fn mistakes_are_counted_and_the_most_confident_shown_first() {
     }
 }
 
+/// Equal scores are the first label's, as of `argmax` and in training.
+#[test]
+fn a_tie_is_the_first_label() {
+    let model = Model::change(CLASSIFIER, |store| {
+        for name in ["classifier.weight", "classifier.bias"] {
+            let parameter = store.get(name).unwrap();
+            parameter.set(parameter.tensor().zeros_like().unwrap()).unwrap();
+        }
+    });
+    let data = model.file("data.csv");
+    std::fs::write(&data, "text,label\nmy card,card\nthe fee,fee\n").unwrap();
+    let result = evaluate(&model, data.to_str().unwrap(), &[]);
+    assert_eq!(result["accuracy"], 0.5);
+    assert_eq!(result["mistakes"][0]["predicted"], "card");
+    assert!((result["loss"].as_f64().unwrap() - 3f64.ln()).abs() < 1e-6, "{result}");
+}
+
 #[test]
 fn labels_of_a_model_without_names_are_numbers() {
     let model = Model::new(CLASSIFIER);

@@ -66,7 +66,9 @@ impl Pretrained {
         let sentence = match self.sentence() {
             Ok(sentence) => sentence,
             Err(error) => {
-                self.notes.push(format!("a classifier does not follow it: {error}"));
+                self.notes.push(format!(
+                    "the files of sentence-transformers in the folder are not followed, nor its pooling: {error}"
+                ));
                 return Ok(self.config.pooling);
             }
         };

@@ -169,6 +169,8 @@ fn a_damaged_checkpoint_is_named() {
         let parts = [state.to_str().unwrap(), "is damaged", older.to_str().unwrap()];
         assert!(parts.iter().all(|part| error.contains(part)), "{error}");
     }
+    std::fs::remove_file(&state).unwrap();
+    assert!(latest_checkpoint(dir.path(), Some("a")).unwrap_err().to_string().contains("damaged"));
     std::fs::remove_dir_all(state.parent().unwrap()).unwrap();
     assert_eq!(latest_checkpoint(dir.path(), Some("a")).unwrap(), older);
 }

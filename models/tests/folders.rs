@@ -239,6 +239,15 @@ fn what_gradus_cannot_do_is_refused_by_name() {
             &["XLMRobertaTokenizer", "tokenizer.json"],
         ),
         (tokenizer(json!({"tokenizer_class": "KoBertTokenizer"})), &["KoBertTokenizer"]),
+        // Whatever tokenizer.json says: such a class does not read it.
+        (
+            with(
+                tokenizer(json!({"tokenizer_class": "BertJapaneseTokenizer"})),
+                "tokenizer.json",
+                json!({"model": {}}),
+            ),
+            &["BertJapaneseTokenizer"],
+        ),
         (
             json!({"config.json": Folder::config(json!({"tokenizer_class": "CharacterBertTokenizer"})),
                 "tokenizer_config.json": {"do_lower_case": false}}),
@@ -411,6 +420,41 @@ fn a_value_of_another_kind_is_refused_by_its_key() {
     }
 }
 
+/// `model_input_names` without `token_type_ids`: the model sees the type 0 alone.
+#[test]
+fn a_model_without_token_types_sees_none() {
+    for (names, second) in [
+        (json!(["input_ids", "token_type_ids", "attention_mask"]), 1),
+        (json!(["input_ids", "attention_mask"]), 0),
+        (json!(null), 1),
+    ] {
+        let folder = Folder::new(&json!({"tokenizer_config.json": {"model_input_names": names}}));
+        let tokenizer = gradus_models::Tokenizer::from_folder(folder.0.path()).unwrap();
+        let types = tokenizer.encode("the card", Some("is lost"), 24).unwrap().type_ids;
+        assert_eq!(types, [0, 0, 0, 0, second, second, second], "{names}");
+    }
+}
+
+/// `similarity_fn_name`, each by its formula.
+#[test]
+fn vectors_are_compared_as_the_folder_says() {
+    let (a, b) = ([1f32, 2.0], [3f32, -1.0]);
+    for (name, value) in [
+        (json!(null), 1.0 / 50f32.sqrt()),
+        (json!("cosine"), 1.0 / 50f32.sqrt()),
+        (json!("dot"), 1.0),
+        (json!("euclidean"), -(13f32.sqrt())),
+        (json!("manhattan"), -5.0),
+    ] {
+        let list = json!([{"path": "", "type": "sentence_transformers.models.Transformer"},
+            {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}]);
+        let folder = Folder::new(&json!({"modules.json": list, "1_Pooling/config.json": {},
+            "config_sentence_transformers.json": {"similarity_fn_name": name}}));
+        let alike = TextEmbedder::open(folder.path(), None, None).unwrap().similarity().of(&a, &b);
+        assert!((alike - value).abs() < 1e-6, "{name}: {alike}");
+    }
+}
+
 /// Without modules.json nobody knows what a Dense layer follows.
 #[test]
 fn modules_that_nothing_lists_are_refused() {
@@ -565,6 +609,17 @@ fn weights_in_several_files_are_those_in_one() {
     assert!(error().contains("outside"), "{}", error());
     map.remove("more");
     folder.write("model.safetensors.index.json", &json!({"weight_map": map}));
+    // What is written into such a folder is one file, and nothing says otherwise.
+    let pretrained = Pretrained::open(folder.path()).unwrap();
+    let store = pretrained.store(1);
+    SequenceClassifier::new(&store.root(), &pretrained.config, gradus_models::Pooling::Cls, 3)
+        .unwrap();
+    let index = folder.file("model.safetensors.index.json");
+    save_folder(folder.0.path(), &pretrained.config, &pretrained.tokenizer, &store).unwrap();
+    assert!(!index.exists());
+    assert_eq!(answer(), whole);
+    folder.write("model.safetensors", &Value::Null);
+    folder.write("model.safetensors.index.json", &json!({"weight_map": map}));
     folder.write("model-1.safetensors", &Value::Null);
     assert!(error().contains("model-1.safetensors, which is not there"), "{}", error());
 }
@@ -625,6 +680,17 @@ fn a_head_is_taken_reordered_or_begun_anew() {
         let (found, told) = head_for(&files, names);
         let told = told.unwrap();
         assert!(found.is_none() && told.contains("anew") && told.contains(part), "{told}");
+    }
+    // What a cross-encoder applies to its outputs goes with its head.
+    let keys = json!({"sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"},
+        "sbert_ce_default_activation_function": "torch.nn.modules.linear.Identity"});
+    let folder = Folder::new(&json!({"config.json": Folder::config(keys)}));
+    for (names, stays) in [(&["late", "lost", "pin"][..], true), (&["late", "lost"], false)] {
+        let mut pretrained = Pretrained::open(folder.path()).unwrap();
+        pretrained.fit_head(&labels(names));
+        for key in ["sentence_transformers", "sbert_ce_default_activation_function"] {
+            assert_eq!(pretrained.config.extra.contains_key(key), stays, "{key}");
+        }
     }
     // Labels without names are those of the data by their numbers.
     let generic = json!({"config.json": Folder::config(json!({"id2label": {"0": "LABEL_0", "1": "LABEL_1", "2": "LABEL_2"}, "label2id": {}}))});

@@ -269,7 +269,9 @@ impl Flags {
         ] {
             if value.is_some_and(|v| !(0.0..1.0).contains(&v)) {
                 let value = value.unwrap_or_default();
-                return Err(Failure::usage(format!("--{name} is {value}; it must be in 0..1")));
+                return Err(Failure::usage(format!(
+                    "--{name} is {value}; it must be at least 0 and below 1"
+                )));
             }
         }
         for (name, zero) in [

@@ -144,6 +144,8 @@ mod tests {
 
     #[test]
     fn a_prompt_is_left_out_and_the_places_stay() {
+        // Of a text that is its prompt alone, all tokens are pooled.
+        assert_eq!(pooled(&[3, 1], Pooling::Cls), [1.0, -5.0, 10.0, 20.0]);
         for (mode, expected) in [
             (Pooling::Cls, [4.0, 2.0]),
             (Pooling::Max, [7.0, 2.0]),

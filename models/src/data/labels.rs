@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use unicode_normalization_alignments::UnicodeNormalization;
+
 use super::Split;
 use crate::error::{Error, Result};
 
@@ -33,7 +35,7 @@ impl Labels {
     ///
     /// # Errors
     /// [`Error::Data`] with the line for an example without a label, and for a label that is another one written
-    /// otherwise: the same number (`1` and `1.0`), or with spaces around it.
+    /// otherwise: the same number (`1` and `1.0`), with spaces around it, in characters that look alike or cannot be seen.
     pub fn from_split(split: &Split) -> Result<Self> {
         let mut first: HashMap<String, u64> = HashMap::new();
         for example in &split.examples {
@@ -55,13 +57,7 @@ impl Labels {
                     false => (first[other], other),
                 };
                 let earlier = if later == name { other } else { name };
-                return Err(Error::data(
-                    &split.path,
-                    line,
-                    format!(
-                        "the labels `{earlier}` and `{later}` differ in spelling alone; write them one way"
-                    ),
-                ));
+                return Err(Error::data(&split.path, line, one_spelling(earlier, later)));
             }
         }
         Self::from_names(names)
@@ -232,8 +228,28 @@ fn meaning(name: &str) -> String {
             }
         }
         Some(value) => format!("{}", if value == 0.0 { 0.0 } else { value }),
-        None => name.to_string(),
+        // One letter may be written in two ways, and some characters cannot be seen.
+        None => name.nfc().map(|(c, _)| c).filter(|c| !is_invisible(*c)).collect(),
     }
+}
+
+/// Characters of no width: joiners, marks of direction, the byte-order mark.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
+}
+
+/// The error of one label in two spellings; where they look alike, their characters are written out.
+fn one_spelling(a: &str, b: &str) -> String {
+    let alike = !(a.is_ascii() && b.is_ascii()) && a.trim() == a && b.trim() == b;
+    let shown = |name: &str| match alike {
+        true => name.escape_default().to_string(),
+        false => name.to_string(),
+    };
+    format!(
+        "the labels `{}` and `{}` differ in spelling alone; write them one way",
+        shown(a),
+        shown(b)
+    )
 }
 
 fn unlabelled(split: &Split, line: u64) -> Error {

@@ -117,6 +117,10 @@ pub(super) struct Source<'a> {
 
 impl<'a> Source<'a> {
     fn new(path: &'a Path, bytes: &'a [u8], columns: &'a Columns) -> Result<Self> {
+        let wide = [[0xff, 0xfe, 0, 0], [0, 0, 0xfe, 0xff]];
+        if wide.iter().any(|mark| bytes.starts_with(mark)) {
+            return Err(Error::data(path, 1, "the file is UTF-32; save it as UTF-8"));
+        }
         if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
             return Err(Error::data(path, 1, "the file is UTF-16; save it as UTF-8"));
         }

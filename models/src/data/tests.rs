@@ -26,6 +26,22 @@ fn csv_with_quotes_line_ends_and_a_mark() {
     );
 }
 
+/// Where a byte-order mark stayed, it would be a part of the first column's name, or of the first text.
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_text() {
+    let columns = Columns::default();
+    for (name, text) in [
+        ("a.tsv", "\u{feff}text\tlabel\na\tx\n"),
+        ("a.csv", "\u{feff}\"text\",label\na,x\n"),
+        ("a.jsonl", "\u{feff}{\"text\":\"a\",\"label\":\"x\"}\n"),
+    ] {
+        let found = read(name, text, &columns).unwrap();
+        assert_eq!((found[0].text.as_str(), found.len()), ("a", 1), "{name}");
+    }
+    let found = read("a.txt", "\u{feff}a\n", &Columns::text_only()).unwrap();
+    assert_eq!(found[0].text, "a");
+}
+
 #[test]
 fn tsv_with_and_without_quotes() {
     let text = "text\tlabel\n\"Oh,\" she said\tx\n\"say \"\"no\"\"\"\ty\n5\" wide\tz\n";
@@ -106,6 +122,7 @@ fn what_is_wrong_is_named_with_its_line() {
         ("a.jsonl", b"{\"text\":\"a\",\"label\":null}", ":1: the label `label` is null"),
         ("a.jsonl", b"{\"text\":7,\"label\":\"x\"}", ":1: `text` is a number"),
         ("a.csv", b"\xff\xfet\0e\0", "UTF-16"),
+        ("a.csv", b"\xff\xfe\0\0t\0\0\0", "UTF-32"),
         ("a.txt", b"text\n", "no labels"),
         ("a.parquet", b"PAR1", "use .csv"),
     ] {
@@ -273,6 +290,10 @@ fn one_label_in_two_spellings_is_refused() {
         let expected = format!("a.csv:4: the labels `{}` and `{}`", labels[0], labels[1]);
         assert!(error.to_string().contains(&expected), "{error}");
     }
+    let error = |a, b| Labels::from_split(&labelled(&[a, b])).unwrap_err().to_string();
+    let looks = error("café", "cafe\u{301}");
+    assert!(looks.contains("`caf\\u{e9}` and `cafe\\u{301}`"), "{looks}");
+    assert!(error("pos", "pos\u{200b}").contains("`pos\\u{200b}`"));
     for labels in [["1", "1.5"], ["9007199254740993", "9007199254740992"], ["a", "A"], ["-1", "1"]]
     {
         assert_eq!(Labels::from_split(&labelled(&labels)).unwrap().len(), 2, "{labels:?}");

@@ -122,6 +122,30 @@ mod tests {
         assert_eq!(check(&CONFIG, json!({"alibi": false, "x": null, "y": []})).unwrap(), [""; 0]);
     }
 
+    /// Each key that allows some values alone: those and null, and no other.
+    #[test]
+    fn every_limited_key_refuses_other_values_by_name() {
+        let mut count = 0;
+        for table in TABLES {
+            for key in table.keys {
+                let Only(values) = key.rule else { continue };
+                for &name in key.names {
+                    let of = |value: Value| check(table, json!({ name: value }));
+                    let known = values.iter().map(|v| serde_json::from_str(v).unwrap());
+                    for value in known.chain([Value::Null]) {
+                        assert!(of(value).is_ok(), "{}: {name}", table.file);
+                    }
+                    for other in [json!("another"), json!(7), json!({"a": 1}), json!([1])] {
+                        let error = of(other).unwrap_err();
+                        assert!(error.starts_with(name) && error.contains(key.remark), "{error}");
+                    }
+                    count += 1;
+                }
+            }
+        }
+        assert!(count > 20);
+    }
+
     #[test]
     fn a_long_value_is_shortened() {
         let error = check(&CONFIG, json!({"model_type": "x".repeat(500)})).unwrap_err();

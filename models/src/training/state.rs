@@ -301,9 +301,13 @@ fn checkpoints(out: &Path) -> Result<Vec<Found>> {
         .filter_map(|entry| {
             let name = entry.file_name();
             let step = name.to_str()?.strip_prefix(PREFIX)?.parse().ok()?;
-            let state = std::fs::read(entry.path().join(STATE)).ok()?;
-            let (state, damaged) = match serde_json::from_slice::<Value>(&state) {
-                Ok(state) => (state, None),
+            let (state, damaged) = match std::fs::read(entry.path().join(STATE)) {
+                Ok(state) => match serde_json::from_slice::<Value>(&state) {
+                    Ok(state) => (state, None),
+                    Err(e) => (Value::Null, Some(e.to_string())),
+                },
+                // A folder of this name without an optimiser's state is somebody else's.
+                Err(_) if !entry.path().join(OPTIMIZER).is_file() => return None,
                 Err(e) => (Value::Null, Some(e.to_string())),
             };
             let run = state["run"]["id"].as_str().map(str::to_string);
