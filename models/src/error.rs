@@ -61,6 +61,19 @@ pub enum Error {
         /// What is wrong, and what to do.
         message: String,
     },
+    /// Training cannot go on: the loss or the gradients are no numbers.
+    #[error(
+        "[training] the loss became {loss} (gradient norm {grad_norm}) at step {step}; try a lower rate, \
+         a longer warm-up, or a limit for the norm of the gradients"
+    )]
+    Diverged {
+        /// The step.
+        step: u64,
+        /// Its loss.
+        loss: f64,
+        /// The norm of its gradients.
+        grad_norm: f64,
+    },
     /// An argument is out of its range.
     #[error("[input] {0}")]
     Input(String),

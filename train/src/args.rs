@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use gradus_cli::{Failure, Outcome, SharedArgs};
-use gradus_models::training::{OptimizerKind, Recipe, ScheduleKind};
+use gradus_models::training::{OptimizerKind, Recipe, ScheduleKind, SessionOptions};
 use gradus_models::{Columns, Pooling};
 use gradus_nn::Precision;
 use serde::{Deserialize, Serialize};
@@ -240,6 +240,17 @@ impl Flags {
             text: self.text_column.clone().unwrap_or_else(|| "text".into()),
             pair: self.pair_column.clone(),
             label: Some(self.label_column.clone().unwrap_or_else(|| "label".into())),
+        }
+    }
+
+    /// What the run does besides its steps.
+    pub fn session(&self) -> SessionOptions {
+        SessionOptions {
+            eval_every: self.eval_every,
+            save_every: self.save_every,
+            keep: self.keep.unwrap_or(2),
+            early_stop: self.early_stop,
+            keep_last: self.keep_last,
         }
     }
 

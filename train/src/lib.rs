@@ -9,6 +9,7 @@ mod report;
 mod resume;
 mod run;
 mod scratch;
+mod watch;
 
 use args::Command;
 pub use args::Program;

@@ -1,7 +1,6 @@
 //! `metrics.jsonl`: a line a step, a line an evaluation.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -75,30 +74,4 @@ impl Metrics {
 fn loss(line: &Value) -> Option<f64> {
     line.get("grad_norm")?;
     line["loss"].as_f64().map(|loss| f64::from(loss as f32))
-}
-
-/// What loss scaling did in a step.
-pub struct Scaling {
-    /// The scale of the loss.
-    pub scale: f64,
-    /// Steps skipped so far, this one included.
-    pub skipped_steps: u64,
-}
-
-impl Scaling {
-    /// From the numbers of a verdict; see `Tensor::loss_scale_`.
-    pub fn of(verdict: &[f64]) -> Option<Scaling> {
-        let &[_, skipped, before, _, scale] = verdict else { return None };
-        Some(Scaling { scale, skipped_steps: (before + skipped) as u64 })
-    }
-}
-
-impl fmt::Display for Scaling {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "  loss scale {}", self.scale)?;
-        match self.skipped_steps {
-            0 => Ok(()),
-            n => write!(f, ", {n} skipped"),
-        }
-    }
 }

@@ -1,10 +1,10 @@
 //! From flags to a trainer: everything is read and checked before the first step.
 
-use std::path::PathBuf;
-
 use gradus_cli::{Failure, Outcome, SharedArgs, note};
 use gradus_models::data::Fingerprint;
-use gradus_models::training::{self, Classification, RunMark, Trainer, encode_split};
+use gradus_models::training::{
+    self, Classification, Destination, RunMark, Session, Trainer, encode_split,
+};
 use gradus_models::{
     BertConfig, Checkpoint, Dataset, Encoding, Labels, Pooling, Pretrained, SequenceClassifier,
     Split, Tokenizer,
@@ -25,13 +25,8 @@ pub type Encoded = (Vec<Encoding>, Vec<u32>);
 pub struct Run {
     pub shared: SharedArgs,
     pub flags: Flags,
-    pub out: PathBuf,
     pub name: Option<String>,
-    pub config: BertConfig,
-    pub tokenizer: Tokenizer,
-    pub trainer: Trainer<Classification>,
-    pub dev: Option<Encoded>,
-    pub test: Option<Encoded>,
+    pub session: Session<Classification>,
     pub weights: Option<Checkpoint>,
     pub sample: Sample,
     /// The loss of guessing by how often each label occurs.
@@ -95,20 +90,9 @@ impl Run {
         }
         let sample = Sample::of(&dataset, &flags);
         let Parts { config, tokenizer, weights, .. } = parts;
-        Ok(Run {
-            shared,
-            flags,
-            out,
-            name,
-            config,
-            tokenizer,
-            trainer,
-            dev,
-            test,
-            weights,
-            sample,
-            guessing,
-        })
+        let destination = Destination { folder: out, config, tokenizer };
+        let session = Session { trainer, dev, test, destination, options: flags.session() };
+        Ok(Run { shared, flags, name, session, weights, sample, guessing })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use gradus_cli::{Outcome, SharedArgs, command, note, peak_rss_mib};
-use gradus_models::training::Evaluation;
+use gradus_models::training::{Evaluation, Finished};
 use gradus_models::{Dataset, Example};
 use serde_json::json;
 
@@ -11,23 +11,11 @@ use crate::args::Flags;
 
 /// What a run came to.
 pub struct Report {
-    pub steps: u64,
-    /// Of training alone, without evaluations and checkpoints.
-    pub seconds: f64,
-    pub wall_seconds: f64,
-    pub texts: usize,
-    pub tokens: usize,
+    pub finished: Finished,
     /// The mean over the last epoch.
     pub train_loss: Option<f64>,
     /// The loss of guessing by how often each label occurs.
     pub guessing: f64,
-    /// The step and the evaluation of the best model on the dev set.
-    pub best: Option<(u64, Evaluation)>,
-    /// The last evaluation on the dev set.
-    pub last: Option<Evaluation>,
-    /// The step of the model that is saved.
-    pub kept: u64,
-    pub test: Option<Evaluation>,
 }
 
 impl Report {
@@ -42,18 +30,18 @@ impl Report {
             shared,
             format!(
                 "{} steps in {:.0} s ({:.0} s of training: {:.0} texts/s, {:.0} tokens/s)",
-                self.steps,
-                self.wall_seconds,
-                self.seconds,
-                self.per_second(self.texts),
-                self.per_second(self.tokens)
+                self.finished.steps,
+                self.finished.seconds,
+                self.finished.training_seconds,
+                self.per_second(self.finished.examples),
+                self.per_second(self.finished.tokens)
             ),
         );
         if let Some(loss) = self.train_loss {
             println!("training loss {loss:.4}  (mean of the last epoch)");
         }
         self.print_dev();
-        if let Some(test) = self.test {
+        if let Some(test) = self.finished.test {
             println!(
                 "test accuracy {:.2}%  (macro F1 {:.2}%, {} texts)",
                 test.accuracy * 100.0,
@@ -61,10 +49,10 @@ impl Report {
                 test.examples
             );
         }
-        let of = if self.kept == self.steps {
+        let of = if self.finished.kept == self.finished.steps {
             String::new()
         } else {
-            format!("  (of step {})", self.kept)
+            format!("  (of step {})", self.finished.kept)
         };
         println!("model: {}{of}", out.display());
         if shared.quiet {
@@ -93,14 +81,14 @@ impl Report {
 
     fn print_dev(&self) {
         let percent = |result: &Evaluation| format!("{:.2}%", result.accuracy * 100.0);
-        let Some((step, best)) = &self.best else { return };
+        let Some((step, best)) = &self.finished.best else { return };
         let rest = format!("(macro F1 {:.2}%, {} texts)", best.macro_f1 * 100.0, best.examples);
-        match &self.last {
-            Some(last) if *step != self.steps => println!(
+        match &self.finished.last {
+            Some(last) if *step != self.finished.steps => println!(
                 "dev accuracy {} at step {step}, the best; {} at step {}, the last  {rest}",
                 percent(best),
                 percent(last),
-                self.steps
+                self.finished.steps
             ),
             _ => println!("dev accuracy {} at step {step}, the best  {rest}", percent(best)),
         }
@@ -108,28 +96,32 @@ impl Report {
 
     /// The evaluation on the dev set of the model that is saved.
     fn dev(&self) -> Option<Evaluation> {
-        self.best.filter(|(step, _)| *step == self.kept).map(|(_, best)| best).or(self.last)
+        self.finished
+            .best
+            .filter(|(step, _)| *step == self.finished.kept)
+            .map(|(_, best)| best)
+            .or(self.finished.last)
     }
 
     fn per_second(&self, n: usize) -> f64 {
-        n as f64 / self.seconds.max(1e-9)
+        n as f64 / self.finished.training_seconds.max(1e-9)
     }
 
     fn json(&self, out: &Path) -> serde_json::Value {
         let dev = self.dev();
         json!({
-            "test_accuracy": self.test.map(|t| t.accuracy),
-            "test_macro_f1": self.test.map(|t| t.macro_f1),
+            "test_accuracy": self.finished.test.map(|t| t.accuracy),
+            "test_macro_f1": self.finished.test.map(|t| t.macro_f1),
             "dev_accuracy": dev.map(|d| d.accuracy),
             "dev_macro_f1": dev.map(|d| d.macro_f1),
-            "last_dev_accuracy": self.last.map(|d| d.accuracy),
-            "best_step": self.best.map(|(step, _)| step),
+            "last_dev_accuracy": self.finished.last.map(|d| d.accuracy),
+            "best_step": self.finished.best.map(|(step, _)| step),
             "train_loss": self.train_loss,
-            "steps": self.steps,
-            "seconds": self.wall_seconds,
-            "train_seconds": self.seconds,
-            "texts_per_second": self.per_second(self.texts),
-            "tokens_per_second": self.per_second(self.tokens),
+            "steps": self.finished.steps,
+            "seconds": self.finished.seconds,
+            "train_seconds": self.finished.training_seconds,
+            "texts_per_second": self.per_second(self.finished.examples),
+            "tokens_per_second": self.per_second(self.finished.tokens),
             "peak_rss_mib": peak_rss_mib(),
             "out": out,
         })

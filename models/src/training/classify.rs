@@ -4,7 +4,7 @@ use gradus_autograd::{Var, no_grad};
 use gradus_nn::{CrossEntropy, Forward, Reduction};
 use gradus_tensor::Tensor;
 
-use super::Task;
+use super::{Evaluate, Task};
 use crate::batch::sorted_batches;
 use crate::evaluation::{Confusion, Evaluation};
 use crate::{
@@ -98,6 +98,19 @@ impl Classification {
             macro_f1: confusion.macro_f1(),
             examples: encodings.len(),
         })
+    }
+}
+
+impl Evaluate for Classification {
+    /// Encoded texts and their label ids.
+    type Set = (Vec<Encoding>, Vec<u32>);
+
+    fn evaluate_on(
+        &self,
+        (encodings, labels): &Self::Set,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Evaluation> {
+        self.evaluate(encodings, labels, |done| progress(done, encodings.len()))
     }
 }
 

@@ -1,12 +1,14 @@
 //! Training: a recipe, a task, and a loop that goes step by step.
 //!
-//! The loop belongs to the caller (`while let Some(step) = trainer.step()? { … }`), so that a
-//! program can draw its progress, evaluate, save and stop between any two steps. Everything that a
-//! step depends on is (seed, step): resuming from a saved state gives the parameters that an
-//! uninterrupted run would have given, bit for bit.
+//! A [`Trainer`] makes one step at a time (`while let Some(step) = trainer.step()? { … }`). A
+//! [`Session`] is the whole course of a run around it: evaluations, the best model, checkpoints,
+//! early stopping, interruption; who watches it gets [`Event`]s. Everything that a step depends on is
+//! (seed, step): resuming from a saved state gives the parameters that an uninterrupted run would
+//! have given, bit for bit.
 
 mod best;
 mod classify;
+mod session;
 mod state;
 
 use std::collections::HashSet;
@@ -25,6 +27,9 @@ use crate::{Error, Result};
 pub use crate::evaluation::Evaluation;
 pub use best::Best;
 pub use classify::{Classification, encode_split};
+pub use session::{
+    Destination, Ended, Event, Finished, LossScaling, Session, SessionOptions, StepNumbers,
+};
 pub use state::{
     Resumed, RunMark, has_checkpoints, latest_checkpoint, remove_foreign_checkpoints,
     remove_old_checkpoints,
@@ -152,6 +157,20 @@ pub trait Task: Send + Sync {
     fn loss(&self, batch: &[usize], forward: &Forward) -> Result<Var>;
     /// Whether a parameter belongs to the head, which may have a rate of its own.
     fn is_head(&self, name: &str) -> bool;
+}
+
+/// A [`Task`] that can be evaluated: what a [`Session`] needs besides steps.
+pub trait Evaluate: Task {
+    /// Examples with their answers.
+    type Set;
+
+    /// How well the model does on `set` now. `progress` is called with the number of examples done, and
+    /// that of all.
+    fn evaluate_on(
+        &self,
+        set: &Self::Set,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Evaluation>;
 }
 
 /// What one step did. Loss and norm stay on the device until somebody reads them.

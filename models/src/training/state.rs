@@ -68,6 +68,11 @@ impl<T: Task> Trainer<T> {
         self.run = Some(run);
     }
 
+    /// The name of the run; see [`set_run`](Trainer::set_run).
+    pub fn run_id(&self) -> Option<&str> {
+        self.run.as_ref().map(|run| run.id.as_str())
+    }
+
     /// Saves the model and all that resuming needs as `out/checkpoint-STEP`. The folder is written
     /// under another name and renamed when complete: one that is there is whole.
     ///

@@ -1,0 +1,439 @@
+//! The course of a run: steps, evaluations, checkpoints, the best model, and what ends it.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use gradus_tensor::{Device, Reading, Tensor};
+
+use super::{Evaluate, Evaluation, Step, Trainer, remove_old_checkpoints};
+use crate::{BertConfig, Error, Tokenizer, save_folder};
+
+/// What a run does besides its steps.
+#[derive(Clone, Debug)]
+pub struct SessionOptions {
+    /// Steps from one evaluation on the dev set to the next; those of an epoch for `None`. The last step
+    /// is always followed by one.
+    pub eval_every: Option<u64>,
+    /// Steps from one checkpoint to the next; for `None` there is only that of the end.
+    pub save_every: Option<u64>,
+    /// How many checkpoints stay.
+    pub keep: usize,
+    /// Evaluations in a row that bring nothing better, after which the run ends.
+    pub early_stop: Option<usize>,
+    /// Whether the last weights are the model that is written, even if others did better on the dev set.
+    pub keep_last: bool,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        SessionOptions {
+            eval_every: None,
+            save_every: None,
+            keep: 2,
+            early_stop: None,
+            keep_last: false,
+        }
+    }
+}
+
+/// Where a run writes its model and its checkpoints, and what goes with the weights.
+pub struct Destination {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The configuration to be saved.
+    pub config: BertConfig,
+    /// The tokenizer to be saved.
+    pub tokenizer: Tokenizer,
+}
+
+/// What loss scaling did in a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LossScaling {
+    /// The scale of the loss.
+    pub scale: f64,
+    /// Steps skipped so far, this one included.
+    pub skipped_steps: u64,
+}
+
+impl LossScaling {
+    /// From the numbers of a verdict; see [`Tensor::loss_scale_`].
+    fn of(verdict: &[f64]) -> Option<LossScaling> {
+        let &[_, skipped, before, _, scale] = verdict else { return None };
+        Some(LossScaling { scale, skipped_steps: (before + skipped) as u64 })
+    }
+}
+
+/// The numbers of one step.
+#[derive(Clone, Debug)]
+pub struct StepNumbers {
+    /// Optimiser steps done, this one included.
+    pub step: u64,
+    /// Epochs done, in fractions.
+    pub epoch: f64,
+    /// Rate of the encoder.
+    pub lr: f64,
+    /// Mean loss over the step's examples.
+    pub loss: f64,
+    /// Global norm of the gradients before clipping.
+    pub grad_norm: f64,
+    /// In f16.
+    pub scaling: Option<LossScaling>,
+    /// Tokens of this step.
+    pub tokens: usize,
+    /// Examples of all steps of this session.
+    pub examples: usize,
+    /// Seconds that this step took.
+    pub seconds: f64,
+    /// Seconds of training in this session, without evaluations and checkpoints.
+    pub training_seconds: f64,
+}
+
+impl StepNumbers {
+    /// Whether the run cannot go on from here: the loss is no number, or the gradients are none.
+    ///
+    /// In f16 gradients may overflow: the step was skipped, and the scale is lower in the next. Only at a
+    /// scale below 1 it is not the scale that is to blame.
+    pub fn diverged(&self) -> bool {
+        let overflowed = self.scaling.is_some_and(|scaling| scaling.scale >= 1.0);
+        !self.loss.is_finite() || !(self.grad_norm.is_finite() || overflowed)
+    }
+}
+
+/// What happens in a run, for those who watch it.
+pub enum Event<'a> {
+    /// The first step gave these trainable parameters no gradient.
+    WithoutGradient(&'a [String]),
+    /// A step is done. On a GPU the next one may already be under way.
+    Step(&'a StepNumbers),
+    /// An evaluation is under way.
+    Evaluating {
+        /// `dev` or `test`.
+        split: &'static str,
+        /// Examples done.
+        done: usize,
+        /// Examples of the split.
+        of: usize,
+    },
+    /// An evaluation is done.
+    Evaluated {
+        /// `dev` or `test`.
+        split: &'static str,
+        /// The step after which it was made.
+        step: u64,
+        /// Epochs done, in fractions.
+        epoch: f64,
+        /// How well the model did.
+        result: &'a Evaluation,
+    },
+    /// A checkpoint is written.
+    Saved(&'a Path),
+    /// The dev set's evaluations no longer improve; the run ends.
+    StoppedEarly,
+}
+
+/// How a run ended.
+pub enum Ended {
+    /// It was asked to stop; it goes on from this checkpoint.
+    Interrupted(PathBuf),
+    /// The model is written.
+    Finished(Box<Finished>),
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Finished {
+    /// Optimiser steps, those before a resumed checkpoint included.
+    pub steps: u64,
+    /// The step of the model that is written.
+    pub kept: u64,
+    /// The step and the evaluation of the best model on the dev set.
+    pub best: Option<(u64, Evaluation)>,
+    /// The last evaluation on the dev set.
+    pub last: Option<Evaluation>,
+    /// The evaluation of the written model on the test set.
+    pub test: Option<Evaluation>,
+    /// Examples seen in this session.
+    pub examples: usize,
+    /// Tokens seen in this session.
+    pub tokens: usize,
+    /// Seconds of training, without evaluations and checkpoints.
+    pub training_seconds: f64,
+    /// Seconds of the whole session.
+    pub seconds: f64,
+    /// Why there is no checkpoint from which the run could be prolonged.
+    pub unsaved: Option<Error>,
+}
+
+/// A run: a trainer, the sets on which it is evaluated, and where it writes.
+///
+/// It is the loop of `train`. Who watches it, be it a progress bar, a file of metrics or a plot, gets its
+/// [`Event`]s.
+pub struct Session<T: Evaluate> {
+    /// The steps.
+    pub trainer: Trainer<T>,
+    /// What decides which model is best.
+    pub dev: Option<T::Set>,
+    /// What the written model is evaluated on.
+    pub test: Option<T::Set>,
+    /// Where the model goes.
+    pub destination: Destination,
+    /// What is done besides steps.
+    pub options: SessionOptions,
+}
+
+/// What changes from step to step.
+struct Course<'w, E> {
+    watch: &'w mut dyn FnMut(Event) -> Result<(), E>,
+    clock: Clock,
+    /// Steps whose loss and norm are not read yet.
+    waiting: VecDeque<(Step, Reading)>,
+    /// Training seconds when the last step's numbers were read.
+    read_at: f64,
+    examples: usize,
+    tokens: usize,
+    last: Option<Evaluation>,
+}
+
+/// What follows a step.
+struct Due {
+    evaluation: bool,
+    checkpoint: bool,
+    end: bool,
+    stop: bool,
+}
+
+impl<T: Evaluate> Session<T> {
+    /// Trains to the end, or until `stop` is true. `watch` is called with every event; its error ends the
+    /// run.
+    ///
+    /// # Errors
+    /// A loss that is no number ([`Error::Diverged`]); a file that cannot be written; what `watch` returns.
+    pub fn run<E: From<Error>>(
+        &mut self,
+        stop: &AtomicBool,
+        watch: &mut dyn FnMut(Event) -> Result<(), E>,
+    ) -> Result<Ended, E> {
+        let mut course = Course {
+            watch,
+            clock: Clock::start(),
+            waiting: VecDeque::new(),
+            read_at: 0.0,
+            examples: 0,
+            tokens: 0,
+            last: None,
+        };
+        while !self.is_stale()
+            && let Some(step) = self.trainer.step()?
+        {
+            if let Some(checkpoint) = self.after(&mut course, step, stop)? {
+                return Ok(Ended::Interrupted(checkpoint));
+            }
+        }
+        if self.is_stale() {
+            (course.watch)(Event::StoppedEarly)?;
+        }
+        self.finish(course).map(|finished| Ended::Finished(Box::new(finished)))
+    }
+
+    /// What follows a step: its numbers, and in their time an evaluation and a checkpoint. Returns the
+    /// checkpoint if the run is to stop.
+    fn after<E: From<Error>>(
+        &mut self,
+        course: &mut Course<E>,
+        step: Step,
+        stop: &AtomicBool,
+    ) -> Result<Option<PathBuf>, E> {
+        if step.step == 1 {
+            let names = self.trainer.without_gradient().unwrap_or_default();
+            (course.watch)(Event::WithoutGradient(names))?;
+        }
+        let due = self.due(&step, stop);
+        let (at, epoch) = (step.step, step.epoch);
+        self.read(course, step, &due)?;
+        course.clock.pause();
+        if let Some(set) = self.dev.as_ref().filter(|_| due.evaluation) {
+            let result = evaluate(&self.trainer, set, "dev", course)?;
+            (course.watch)(Event::Evaluated { split: "dev", step: at, epoch, result: &result })?;
+            course.last = Some(result);
+            self.trainer.evaluated(result);
+        }
+        if due.stop {
+            return self.checkpoint(course).map(Some);
+        }
+        if due.checkpoint {
+            self.checkpoint(course)?;
+        }
+        course.clock.go_on();
+        Ok(None)
+    }
+
+    fn due(&self, step: &Step, stop: &AtomicBool) -> Due {
+        let every = self.options.eval_every.unwrap_or(self.trainer.steps_per_epoch());
+        let end = step.step == self.trainer.total_steps();
+        Due {
+            end,
+            evaluation: self.dev.is_some() && (step.step.is_multiple_of(every) || end),
+            checkpoint: !end
+                && self.options.save_every.is_some_and(|every| step.step.is_multiple_of(every)),
+            stop: stop.load(Ordering::SeqCst),
+        }
+    }
+
+    /// Tells the numbers of the step and of those before it that are still to be read. A GPU computes a
+    /// step while the numbers of the one before are read, unless the model is about to be used.
+    fn read<E: From<Error>>(&self, course: &mut Course<E>, step: Step, due: &Due) -> Result<(), E> {
+        let used = due.end || due.evaluation || due.checkpoint || due.stop;
+        let mut numbers = Tensor::stack(&[&step.loss, &step.grad_norm], 0).map_err(Error::from)?;
+        if let Some(verdict) = &step.verdict {
+            numbers = Tensor::cat(&[&numbers, verdict], 0).map_err(Error::from)?;
+        }
+        let waits = numbers.device() != Device::Cpu && !used;
+        course.waiting.push_back((step, numbers.read_later().map_err(Error::from)?));
+        while course.waiting.len() > waits as usize
+            && let Some((step, reading)) = course.waiting.pop_front()
+        {
+            let numbers = reading.wait().map_err(Error::from)?.to_f64_vec();
+            course.tell(&step, &numbers)?;
+        }
+        Ok(())
+    }
+
+    fn is_stale(&self) -> bool {
+        let stale = self.trainer.best().map_or(0, |best| best.stale);
+        self.options.early_stop.is_some_and(|patience| stale >= patience)
+    }
+
+    fn checkpoint<E: From<Error>>(&self, course: &mut Course<E>) -> Result<PathBuf, E> {
+        let path = self.save_checkpoint()?;
+        (course.watch)(Event::Saved(&path))?;
+        Ok(path)
+    }
+
+    fn save_checkpoint(&self) -> Result<PathBuf, Error> {
+        let Destination { folder, config, tokenizer } = &self.destination;
+        let path = self.trainer.save_checkpoint(folder, config, tokenizer)?;
+        remove_old_checkpoints(folder, self.trainer.run_id(), self.options.keep)?;
+        Ok(path)
+    }
+
+    /// Writes the model, and evaluates it on the test set.
+    fn finish<E: From<Error>>(&mut self, mut course: Course<E>) -> Result<Finished, E> {
+        course.clock.pause();
+        let steps = self.trainer.steps_done();
+        let best = self.trainer.best().map(|best| (best.step, best.result));
+        let better = best.filter(|(step, _)| *step != steps && !self.options.keep_last);
+        let swaps = better.is_some();
+        self.swap(swaps)?;
+        self.destination.config.extra.remove("_name_or_path");
+        let Destination { folder, config, tokenizer } = &self.destination;
+        save_folder(folder, config, tokenizer, self.trainer.store())?;
+        // The checkpoint is of the last weights, so that the run can be prolonged. It comes last: a full
+        // disk costs the checkpoint alone.
+        self.swap(swaps)?;
+        let unsaved = self.save_checkpoint().err();
+        self.swap(swaps)?;
+        let test = match &self.test {
+            Some(set) => Some(evaluate(&self.trainer, set, "test", &mut course)?),
+            None => None,
+        };
+        if let Some(result) = &test {
+            let epoch = steps as f64 / self.trainer.steps_per_epoch() as f64;
+            (course.watch)(Event::Evaluated { split: "test", step: steps, epoch, result })?;
+        }
+        Ok(Finished {
+            steps,
+            kept: better.map_or(steps, |(step, _)| step),
+            best,
+            last: course.last,
+            test,
+            examples: course.examples,
+            tokens: course.tokens,
+            training_seconds: course.clock.seconds(),
+            seconds: course.clock.wall_seconds(),
+            unsaved,
+        })
+    }
+
+    fn swap(&mut self, swaps: bool) -> Result<(), Error> {
+        if swaps { self.trainer.swap_best() } else { Ok(()) }
+    }
+}
+
+/// Evaluates the model as it is, and tells how far it has come.
+fn evaluate<T: Evaluate, E: From<Error>>(
+    trainer: &Trainer<T>,
+    set: &T::Set,
+    split: &'static str,
+    course: &mut Course<E>,
+) -> Result<Evaluation, E> {
+    let mut failed = None;
+    let mut progress = |done, of| {
+        let told = (course.watch)(Event::Evaluating { split, done, of });
+        failed = failed.take().or(told.err());
+    };
+    let result = trainer.task().evaluate_on(set, &mut progress)?;
+    failed.map_or(Ok(result), Err)
+}
+
+impl<E: From<Error>> Course<'_, E> {
+    /// Tells the numbers of a step, and ends the run if they are none.
+    fn tell(&mut self, step: &Step, numbers: &[f64]) -> Result<(), E> {
+        self.tokens += step.tokens;
+        self.examples += step.examples;
+        let seconds = self.clock.seconds();
+        let numbers = StepNumbers {
+            step: step.step,
+            epoch: step.epoch,
+            lr: step.lr,
+            loss: numbers[0],
+            grad_norm: numbers[1],
+            scaling: numbers.get(2..).and_then(LossScaling::of),
+            tokens: step.tokens,
+            examples: self.examples,
+            seconds: seconds - self.read_at,
+            training_seconds: seconds,
+        };
+        self.read_at = seconds;
+        (self.watch)(Event::Step(&numbers))?;
+        if numbers.diverged() {
+            let StepNumbers { step, loss, grad_norm, .. } = numbers;
+            return Err(Error::Diverged { step, loss, grad_norm }.into());
+        }
+        Ok(())
+    }
+}
+
+/// Measures the training alone: it stands still while the model is evaluated and saved.
+struct Clock {
+    begin: Instant,
+    spent: Duration,
+    since: Option<Instant>,
+}
+
+impl Clock {
+    fn start() -> Self {
+        let now = Instant::now();
+        Clock { begin: now, spent: Duration::ZERO, since: Some(now) }
+    }
+
+    fn pause(&mut self) {
+        self.spent += self.since.take().map_or(Duration::ZERO, |since| since.elapsed());
+    }
+
+    fn go_on(&mut self) {
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    /// Seconds of training.
+    fn seconds(&self) -> f64 {
+        let running = self.since.map_or(Duration::ZERO, |since| since.elapsed());
+        (self.spent + running).as_secs_f64()
+    }
+
+    /// Seconds since the start.
+    fn wall_seconds(&self) -> f64 {
+        self.begin.elapsed().as_secs_f64()
+    }
+}

@@ -1,0 +1,123 @@
+//! What a run shows and writes while it lasts.
+
+use gradus_cli::{Failure, Outcome, SharedArgs, note};
+use gradus_models::Checkpoint;
+use gradus_models::training::{Evaluation, Event, LossScaling, StepNumbers};
+use indicatif::ProgressBar;
+use serde_json::json;
+
+use crate::metrics::Metrics;
+use crate::prepare::report_names;
+
+/// Watches a run: the bar, the notes, and the lines of `metrics.jsonl`.
+pub struct Watch<'a> {
+    pub shared: &'a SharedArgs,
+    /// The pretrained weights, which may be to blame for a loss that is no number.
+    pub weights: Option<&'a Checkpoint>,
+    pub metrics: Metrics,
+    pub bar: ProgressBar,
+    /// The last evaluation on the dev set.
+    pub dev: Option<Evaluation>,
+}
+
+impl Watch<'_> {
+    /// Tells an event.
+    pub fn see(&mut self, event: Event) -> Outcome {
+        match event {
+            Event::WithoutGradient(names) => report_names(self.shared, "get no gradient", names),
+            Event::Step(step) => self.step(step)?,
+            Event::Evaluating { split, done, of } => {
+                let doing = if split == "test" { "testing" } else { "evaluating dev" };
+                self.bar.set_message(format!("{doing} {done}/{of}"));
+            }
+            Event::Evaluated { split: "dev", step, epoch, result } => {
+                self.dev_result(step, epoch, result)?;
+            }
+            Event::Evaluated { split, step, result, .. } => {
+                self.metrics.write(&json!({
+                    "step": step, "split": split, "accuracy": result.accuracy,
+                    "loss": result.loss, "macro_f1": result.macro_f1,
+                }))?;
+            }
+            Event::Saved(_) => {}
+            Event::StoppedEarly => {
+                let why = "stopped early: the dev set's accuracy and loss no longer improve";
+                note(self.shared, why);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a step's line, and shows it.
+    fn step(&mut self, step: &StepNumbers) -> Outcome {
+        if step.diverged() {
+            return Err(self.blame(step));
+        }
+        let mut line = json!({
+            "step": step.step, "epoch": step.epoch, "loss": step.loss, "lr": step.lr,
+            "grad_norm": step.grad_norm, "tokens_per_second": step.tokens as f64 / step.seconds,
+        });
+        if let Some(scaling) = &step.scaling {
+            line["loss_scale"] = json!(scaling.scale);
+            line["skipped_steps"] = json!(scaling.skipped_steps);
+        }
+        self.metrics.write(&line)?;
+        self.bar.set_position(step.step);
+        // What matters most comes first: a narrow terminal cuts the rest.
+        self.bar.set_message(format!(
+            "loss {:.3}{}  {:.0} texts/s{}",
+            step.loss,
+            self.dev.map(|d| format!("  dev {:.1}%", d.accuracy * 100.0)).unwrap_or_default(),
+            step.examples as f64 / step.training_seconds,
+            step.scaling.map(told).unwrap_or_default(),
+        ));
+        Ok(())
+    }
+
+    /// Why a loss is no number, and what to do.
+    fn blame(&self, step: &StepNumbers) -> Failure {
+        let damaged = self
+            .weights
+            .and_then(|w| Some((w.first_not_finite()?, w.path().display().to_string())));
+        Failure::error(match damaged {
+            Some((name, path)) => format!(
+                "{path}: the tensor {name} holds NaN or infinite values; the checkpoint is damaged"
+            ),
+            None => format!(
+                "the loss became {} (gradient norm {}) at step {}; try a lower --lr, a longer \
+                 --warmup or --clip-norm 1",
+                step.loss, step.grad_norm, step.step
+            ),
+        })
+    }
+
+    fn dev_result(&mut self, step: u64, epoch: f64, result: &Evaluation) -> Outcome {
+        self.dev = Some(*result);
+        let line = json!({
+            "step": step, "epoch": epoch, "split": "dev", "accuracy": result.accuracy,
+            "loss": result.loss, "macro_f1": result.macro_f1,
+        });
+        self.metrics.write(&line)?;
+        if self.shared.json {
+            println!("{line}");
+        }
+        let (accuracy, loss) = (result.accuracy * 100.0, result.loss);
+        self.bar.suspend(|| {
+            note(
+                self.shared,
+                format!(
+                    "epoch {epoch:.1}  step {step}: dev accuracy {accuracy:.2}%, loss {loss:.4}"
+                ),
+            );
+        });
+        Ok(())
+    }
+}
+
+/// Loss scaling on the bar.
+fn told(scaling: LossScaling) -> String {
+    match scaling.skipped_steps {
+        0 => format!("  loss scale {}", scaling.scale),
+        n => format!("  loss scale {}, {n} skipped", scaling.scale),
+    }
+}
