@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, Opts,
-    Registry as Collected, TextEncoder,
+    Registry as Collected, TextEncoder, core::Collector,
 };
 
 use crate::ask::Usage;
@@ -50,92 +50,109 @@ pub struct Metrics {
     te_queue_size: Gauge,
 }
 
+/// Makes metrics and collects them.
+struct Maker(Collected);
+
+impl Maker {
+    fn collect<M: Collector + Clone + 'static>(&self, made: M) -> Made<M> {
+        self.0.register(Box::new(made.clone()))?;
+        Ok(made)
+    }
+
+    fn counter(&self, name: &str, help: &str, labels: &[&str]) -> Made<IntCounterVec> {
+        self.collect(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Made<Gauge> {
+        self.collect(Gauge::new(name, help)?)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Made<GaugeVec> {
+        self.collect(GaugeVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Made<Histogram> {
+        let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        self.collect(Histogram::with_opts(options)?)
+    }
+
+    /// One for each model, and for each value of a second label where there is one.
+    fn by_model(
+        &self,
+        name: &str,
+        help: &str,
+        label: Option<&str>,
+        buckets: &[f64],
+    ) -> Made<HistogramVec> {
+        let labels: Vec<&str> = std::iter::once("model").chain(label).collect();
+        let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        self.collect(HistogramVec::new(options, &labels)?)
+    }
+}
+
 impl Metrics {
     /// All at zero.
     ///
     /// # Errors
     /// When a name is used twice, which a test would show.
     pub fn new() -> Made<Metrics> {
-        let collected = Collected::new();
-        let counter = |name: &str, help: &str, labels: &[&str]| -> Made<IntCounterVec> {
-            let made = IntCounterVec::new(Opts::new(name, help), labels)?;
-            collected.register(Box::new(made.clone()))?;
-            Ok(made)
+        let make = Maker(Collected::new());
+        let (inputs, tokens, model) = (&counts(10), &counts(15), &["model"]);
+        let answered = "Requests answered, by protocol, route and status code";
+        let phases = "Where the time of a request goes: tokenization, queue, inference, total";
+        let waits = "What waits or runs: requests, inputs, tokens, running inputs";
+        let te = |phase: &str, help: &str| {
+            make.histogram(&format!("te_request_{phase}duration"), help, &SECONDS)
         };
-        let gauge = |name: &str, help: &str| -> Made<Gauge> {
-            let made = Gauge::new(name, help)?;
-            collected.register(Box::new(made.clone()))?;
-            Ok(made)
-        };
-        let histograms = |name: &str, help: &str, labels: &[&str], buckets: Vec<f64>| {
-            let made = HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), labels)?;
-            collected.register(Box::new(made.clone()))?;
-            Made::Ok(made)
-        };
-        let histogram = |name: &str, help: &str, buckets: Vec<f64>| -> Made<Histogram> {
-            let made = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?;
-            collected.register(Box::new(made.clone()))?;
-            Ok(made)
-        };
-        let seconds = || SECONDS.to_vec();
-        let queue = GaugeVec::new(
-            Opts::new(
-                "gradus_queue",
-                "What waits or runs: requests, inputs, tokens, running inputs",
-            ),
-            &["model", "version", "what"],
-        )?;
-        collected.register(Box::new(queue.clone()))?;
-        let model = &["model"];
         Ok(Metrics {
-            requests: counter(
+            requests: make.counter(
                 "gradus_requests_total",
-                "Requests answered, by protocol, route and status code",
+                answered,
                 &["protocol", "route", "code"],
             )?,
-            phases: histograms(
-                "gradus_phase_seconds",
-                "Where the time of a request goes: tokenization, queue, inference, total",
-                &["model", "phase"],
-                seconds(),
-            )?,
-            batch_inputs: histograms(
+            phases: make.by_model("gradus_phase_seconds", phases, Some("phase"), &SECONDS)?,
+            batch_inputs: make.by_model(
                 "gradus_batch_inputs",
                 "Inputs of a batch",
-                model,
-                counts(10),
+                None,
+                inputs,
             )?,
-            batch_tokens: histograms(
+            batch_tokens: make.by_model(
                 "gradus_batch_tokens",
                 "Tokens of a batch",
-                model,
-                counts(15),
+                None,
+                tokens,
             )?,
-            batch_seconds: histograms("gradus_batch_seconds", "Time of a batch", model, seconds())?,
-            queue,
-            inputs: counter("gradus_inputs_total", "Inputs computed", model)?,
-            tokens: counter("gradus_tokens_total", "Tokens computed", model)?,
-            in_flight: gauge("gradus_requests_in_flight", "Requests being answered")?,
-            te_count: counter("te_request_count", "Requests, by method", &["method"])?,
-            te_success: counter("te_request_success", "Requests answered, by method", &["method"])?,
-            te_failure: counter("te_request_failure", "Requests failed, by error", &["err"])?,
-            te_duration: histogram("te_request_duration", "Seconds of a request", seconds())?,
-            te_tokenization: histogram(
-                "te_request_tokenization_duration",
-                "Seconds of encoding",
-                seconds(),
+            batch_seconds: make.by_model(
+                "gradus_batch_seconds",
+                "Time of a batch",
+                None,
+                &SECONDS,
             )?,
-            te_queue: histogram("te_request_queue_duration", "Seconds in the queue", seconds())?,
-            te_inference: histogram(
-                "te_request_inference_duration",
-                "Seconds of computing",
-                seconds(),
+            queue: make.gauges("gradus_queue", waits, &["model", "version", "what"])?,
+            inputs: make.counter("gradus_inputs_total", "Inputs computed", model)?,
+            tokens: make.counter("gradus_tokens_total", "Tokens computed", model)?,
+            in_flight: make.gauge("gradus_requests_in_flight", "Requests being answered")?,
+            te_count: make.counter("te_request_count", "Requests, by method", &["method"])?,
+            te_success: make.counter(
+                "te_request_success",
+                "Requests answered, by method",
+                &["method"],
             )?,
-            te_length: histogram("te_request_input_length", "Tokens of an input", counts(10))?,
-            te_batch_size: histogram("te_batch_next_size", "Inputs of a batch", counts(10))?,
-            te_batch_tokens: histogram("te_batch_next_tokens", "Tokens of a batch", counts(15))?,
-            te_queue_size: gauge("te_queue_size", "Requests in the queue")?,
-            collected,
+            te_failure: make.counter(
+                "te_request_failure",
+                "Requests failed, by error",
+                &["err"],
+            )?,
+            te_duration: te("", "Seconds of a request")?,
+            te_tokenization: te("tokenization_", "Seconds of encoding")?,
+            te_queue: te("queue_", "Seconds in the queue")?,
+            te_inference: te("inference_", "Seconds of computing")?,
+            te_length: make.histogram("te_request_input_length", "Tokens of an input", inputs)?,
+            te_batch_size: make.histogram("te_batch_next_size", "Inputs of a batch", inputs)?,
+            te_batch_tokens: make.histogram("te_batch_next_tokens", "Tokens of a batch", tokens)?,
+            te_queue_size: make.gauge("te_queue_size", "Requests in the queue")?,
+            collected: make.0,
         })
     }
 

@@ -407,6 +407,17 @@ fn announce(shared: &SharedArgs, what: &str, url: &str) -> Outcome {
 mod tests {
     use super::*;
 
+    /// One key that all share tells nobody apart.
+    #[test]
+    fn keys_are_clients_where_there_are_several() {
+        let by_key = |keys: &[&str]| {
+            let api_key = keys.iter().map(|key| key.to_string()).collect();
+            let flags = Flags { model: vec!["m".into()], api_key, ..Flags::default() };
+            Settings::new(&flags).unwrap_or_else(|e| panic!("{e}")).clients.by_key
+        };
+        assert_eq!([by_key(&[]), by_key(&["a"]), by_key(&["a", "b"])], [false, false, true]);
+    }
+
     #[test]
     fn hub_ids_are_names_of_their_models() {
         let model = |name: &str, source: &str| (name.to_string(), source.to_string());

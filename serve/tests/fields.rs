@@ -200,6 +200,34 @@ fn text_embeddings_inference() {
     close(&prompted(json!([ids])), &prompted(json!(TEXTS[0])), 1e-6);
 }
 
+/// As the texts that they are.
+#[test]
+fn token_ids_are_cut_at_the_end_that_is_asked_for() {
+    let (server, _dir) = server();
+    let long = format!("fee {} card", "my ".repeat(120));
+    let asks = json!({"inputs": long, "add_special_tokens": false});
+    let tokens = server.post("/tokenize", asks).ok();
+    let ids: Vec<&Value> = tokens[0].as_array().unwrap().iter().map(|token| &token["id"]).collect();
+    let embedded = |inputs: &Value, direction: &str| {
+        let asks = json!({"inputs": inputs, "truncation_direction": direction});
+        common::numbers(&server.post("/embed", asks).ok()[0])
+    };
+    let ends = ["Left", "Right"].map(|direction| embedded(&json!(long), direction));
+    for (direction, expected) in ["Left", "Right"].into_iter().zip(&ends) {
+        close(&embedded(&json!([ids]), direction), expected, 1e-6);
+    }
+    assert_ne!(ends[0], ends[1]);
+}
+
+#[test]
+fn the_last_id_of_the_vocabulary_is_taken_and_none_after_it() {
+    let (server, _dir) = server();
+    let vocabulary = server.get("/describe").ok()["models"][0]["vocabulary"].as_u64().unwrap();
+    assert_eq!(server.post("/embed", json!({"inputs": [[vocabulary - 1]]})).code, 200);
+    let outside = server.post("/embed", json!({"inputs": [[vocabulary]]}));
+    assert!(outside.code == 422 && outside.text().contains("vocabulary"), "{}", outside.text());
+}
+
 #[test]
 fn openai() {
     let (server, _dir) = server();

@@ -196,6 +196,8 @@ fn keys_are_asked_for_and_management_wants_one() {
     }
     let openai = server.post("/v1/embeddings", "{}");
     assert_eq!(openai.json()["error"]["code"], "invalid_api_key");
+    // Anybody may look at the page; the same path asks a model.
+    assert_eq!((server.get("/").code, server.post("/", "{}").code), (200, 401));
     // Without a key, models are not managed where others reach the server.
     let output = command(&["--model-store", "/tmp", "--host", "0.0.0.0"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
@@ -319,6 +321,41 @@ fn a_deadline_in_the_past_is_a_timeout_in_every_shape() {
     let reply = server.send("POST", "/v1/embeddings", &now, br#"{"input": "a"}"#);
     assert_eq!(reply.json()["error"]["type"], "server_error");
     assert_eq!(server.send("POST", "/embed", &[("x-request-timeout", "soon")], b"{}").code, 422);
+    // The header asks for less, never for more.
+    let (server, _dir) = Server::tiny(&[("tiny", Head::None)], &["--timeout", "0"]);
+    let later = [("x-request-timeout", "60")];
+    assert_eq!(server.send("POST", "/embed", &later, br#"{"inputs": "a"}"#).code, 504);
+}
+
+/// Where a request does not say, `--no-truncate` does, at every door.
+#[test]
+fn texts_are_refused_instead_of_cut_where_the_server_says_so() {
+    let heads =
+        [("tiny", Head::None), ("intents", Head::Sequence(Pooling::Mean)), ("ranker", Head::Rank)];
+    let (cuts, _dir) = Server::tiny(&heads, &[]);
+    let (refuses, _dir) = Server::tiny(&heads, &["--no-truncate"]);
+    let long = "card ".repeat(100);
+    let tensor = json!({"name": "TEXT", "shape": [1], "datatype": "BYTES", "data": [long]});
+    for (path, body) in [
+        ("/embed", json!({"inputs": long})),
+        ("/embed_all", json!({"inputs": long})),
+        ("/predict", json!({"inputs": long, "model": "intents"})),
+        ("/rerank", json!({"query": "a", "texts": [long]})),
+        ("/similarity", json!({"inputs": {"source_sentence": "a", "sentences": [long]}})),
+        ("/v1/embeddings", json!({"input": long})),
+        ("/v1/rerank", json!({"query": "a", "documents": [long]})),
+        ("/models/intents", json!({"inputs": long})),
+        ("/predictions/intents", json!({"data": long})),
+        ("/v1/models/intents:predict", json!({"instances": [long]})),
+        ("/v1/models/intents:classify", json!({"examples": [{"text": long}]})),
+        ("/v2/models/intents/infer", json!({"inputs": [tensor]})),
+        ("/attention", json!({"inputs": long, "layer": 0, "head": 0})),
+    ] {
+        assert_eq!(cuts.post(path, &body).code, 200, "{path}");
+        let refused = refuses.post(path, &body);
+        assert!([400, 413].contains(&refused.code), "{path}: {}", refused.text());
+        assert!(refused.text().contains("tokens"), "{path}: {}", refused.text());
+    }
 }
 
 #[test]

@@ -203,7 +203,10 @@ fn tokens_are_told_and_taken() {
     assert_eq!((&tokens[0]["special"], &tokens[0]["start"]), (&json!(true), &Value::Null));
     let ids: Vec<u64> = tokens.iter().map(|t| t["id"].as_u64().unwrap()).collect();
     assert_eq!(server.post("/decode", json!({"ids": ids})).ok(), json!(["my card"]));
-    let by_text = server.post("/embed", json!({"inputs": "My Card"})).ok();
+    let by_text = server.post("/embed", json!({"inputs": "My Card"}));
+    let counted = ["x-compute-tokens", "x-compute-characters"].map(|name| by_text.header(name));
+    assert_eq!(counted, [Some(tokens.len().to_string().as_str()), Some("7")]);
+    let by_text = by_text.ok();
     let bare = &ids[1..ids.len() - 1];
     for ids in [json!(ids), json!([ids]), json!(bare)] {
         let by_ids = server.post("/v1/embeddings", json!({"input": ids, "model": "tiny"})).ok();

@@ -27,7 +27,7 @@ impl Served {
         {
             encoding.prompt = p.prompt_tokens(prompt).map_err(|e| Problem::invalid(plain(&e)))?;
         }
-        self.fit(&mut encoding, options)?;
+        self.fit(&mut encoding, side, options.truncate)?;
         if let Want::Attention(view) = want {
             self.check_view(view, encoding.len())?;
         } else if let Pipeline::FillMask(p) = pipeline {
@@ -85,10 +85,10 @@ impl Served {
     }
 
     /// Cuts a sequence to what the model takes, or refuses it.
-    fn fit(&self, encoding: &mut Encoding, options: &Encode) -> Result<()> {
+    fn fit(&self, encoding: &mut Encoding, side: Side, truncate: bool) -> Result<()> {
         let most = self.pipeline().max_length();
         let too_long = encoding.truncated || encoding.len() > most;
-        if too_long && !options.truncate {
+        if too_long && !truncate {
             let message = format!(
                 "an input has more tokens than the model `{}` takes, which is at most {most}; shorten it, or ask for \
                  truncation",
@@ -96,8 +96,9 @@ impl Served {
             );
             return Err(Problem::new(Kind::TooLong, message));
         }
+        // Texts have been cut already.
         if encoding.len() > most {
-            cut(encoding, most, options.left);
+            cut(encoding, most, side);
         }
         Ok(())
     }
@@ -185,16 +186,13 @@ impl Served {
 }
 
 /// Cuts a sequence of ids to `most` tokens, at its beginning or its end; special tokens at both ends stay.
-fn cut(encoding: &mut Encoding, most: usize, left: bool) {
+fn cut(encoding: &mut Encoding, most: usize, side: Side) {
     let length = encoding.len();
     let head = encoding.special.iter().take_while(|&&special| special).count();
     let tail = encoding.special.iter().rev().take_while(|&&special| special).count();
     let extra = length.saturating_sub(most);
-    let from = if left { head } else { length.saturating_sub(tail + extra) };
+    let from = if side == Side::Left { head } else { length.saturating_sub(tail + extra) };
     let range = from..(from + extra).min(length);
-    // The prompt stands at the beginning, and goes first.
-    let gone = encoding.prompt.min(range.end).saturating_sub(range.start);
-    encoding.prompt -= gone;
     encoding.ids.drain(range.clone());
     encoding.type_ids.drain(range.clone());
     encoding.offsets.drain(range.clone());

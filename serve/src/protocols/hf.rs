@@ -19,9 +19,9 @@ use serde_json::Value;
 use super::tei;
 use super::values::FILLS;
 use crate::app::App;
-use crate::ask::{Encode, Question, Scores, Text, dot, offload};
+use crate::ask::{Encode, Question, Scores, Text, offload};
 use crate::call::{Call, answer, with_usage};
-use crate::error::{Kind, Problem, Result};
+use crate::error::{Problem, Result};
 use crate::json::{Fields, expected, string, strings};
 use crate::pipeline::Task;
 use crate::registry::{Served, Version, no_model};
@@ -33,13 +33,7 @@ pub fn routes() -> Router<Arc<App>> {
 
 async fn first(call: Call) -> Result<Response> {
     let mut fields = call.fields().await?;
-    let served = match fields.string("model")? {
-        Some(name) => call.app.models.get(&name, &Version::Default)?,
-        None => {
-            let any = call.app.models.any();
-            any.ok_or_else(|| Problem::new(Kind::Unavailable, "no model is loaded"))?
-        }
-    };
+    let served = tei::named_or_any(&call, &mut fields)?;
     pipeline(served, call, fields).await
 }
 
@@ -138,22 +132,7 @@ async fn similarity(mut ask: Ask) -> Result<Response> {
         .refuse(&["dimensions"], "is of single vectors; similarities are of whole ones")?;
     ask.end()?;
     let Ask { served, call, inputs, options, .. } = ask;
-    let mut inputs = Fields::of(inputs, "inputs")?;
-    let source = string(inputs.required("source_sentence")?, "inputs.source_sentence")?;
-    let sentences = strings(inputs.required("sentences")?, "inputs.sentences")?;
-    call.count(sentences.len(), "inputs.sentences")?;
-    if source.is_empty() || sentences.iter().any(String::is_empty) {
-        return Err(Problem::new(Kind::Empty, "`inputs` has an empty sentence; send texts"));
-    }
-    let texts = std::iter::once(source).chain(sentences).map(Text::Plain).collect();
-    let asked = served.embed(Question::new(texts, options, call.caller), true, None).await?;
-    let (source, others) = match asked.answers.split_first() {
-        Some((source, others)) => (source.as_slice(), others),
-        None => (&[][..], &[][..]),
-    };
-    let similarities: Vec<f32> = others.iter().map(|other| dot(source, other)).collect();
-    let numbers = similarities.len();
-    Ok(with_usage(answer(similarities, numbers).await?, &asked.usage))
+    tei::similarities(&call, &served, inputs, options).await
 }
 
 /// A text, or `{"text", "text_pair"}`.

@@ -316,17 +316,25 @@ async fn similarity(call: Call) -> Result<Response> {
     // Options stand in `parameters`, as sentence-similarity pipelines have them.
     let mut parameters = fields.object("parameters")?;
     let options = encode(&call, &mut parameters)?;
-    let mut inputs = Fields::of(fields.required("inputs")?, "inputs")?;
+    let inputs = fields.required("inputs")?;
+    similarities(&call, &served, inputs, options).await
+}
+
+/// How alike the source sentence of `inputs` is to each of its sentences.
+pub(super) async fn similarities(
+    call: &Call,
+    served: &Arc<Served>,
+    inputs: Value,
+    options: Encode,
+) -> Result<Response> {
+    let mut inputs = Fields::of(inputs, "inputs")?;
     let source = string(inputs.required("source_sentence")?, "inputs.source_sentence")?;
     let sentences = strings(inputs.required("sentences")?, "inputs.sentences")?;
     call.count(sentences.len(), "inputs.sentences")?;
-    let texts = std::iter::once(source).chain(sentences).enumerate();
-    let texts = texts
-        .map(|(i, text)| match i {
-            0 => text_of(text, "inputs.source_sentence"),
-            _ => text_of(text, &format!("inputs.sentences[{}]", i - 1)),
-        })
-        .collect::<Result<_>>()?;
+    let mut texts = vec![text_of(source, "inputs.source_sentence")?];
+    for (i, sentence) in sentences.into_iter().enumerate() {
+        texts.push(text_of(sentence, &format!("inputs.sentences[{i}]"))?);
+    }
     let asked = served.embed(Question::new(texts, options, call.caller), true, None).await?;
     let similarities: Vec<f32> = match asked.answers.split_first() {
         Some((source, others)) => others.iter().map(|other| dot(source, other)).collect(),

@@ -362,6 +362,32 @@ fn what_is_too_slow_by_itself_is_told_so() {
 }
 
 #[test]
+fn several_workers_take_less_time() {
+    let bench = Bench::paced(|options| options.workers = 2);
+    let refused = bench.within(1300, 1, &[100; 21]).err();
+    assert_eq!(refused, Some(Failure::TooSlow { takes: Duration::from_secs(1050) }));
+    assert!(bench.within(1300, 1, &[100; 19]).is_ok());
+    // One batch is one worker's.
+    assert!(bench.within(399, 2, &[100]).is_err());
+}
+
+#[test]
+fn workers_that_are_too_many_take_nothing_more() {
+    let bench = Bench::new(|options| options.max_batch_tokens = 10);
+    bench.scheduler.set_workers(3);
+    bench.scheduler.set_workers(1);
+    let tickets: Vec<_> = (0..2).map(|_| bench.submit(1, &[10])).collect();
+    assert_eq!(bench.begun(), [10]);
+    assert!(bench.begun.recv_timeout(Duration::from_millis(50)).is_err());
+    bench.permit();
+    assert_eq!(bench.begun(), [10]);
+    bench.permit();
+    for ticket in tickets {
+        assert_eq!(ticket.wait().unwrap().outputs, [20]);
+    }
+}
+
+#[test]
 fn a_clients_line_does_not_shut_the_door_on_others() {
     let bench = Bench::paced(|options| options.max_queue = 100);
     let _busy = bench.within(10_000, 1, &[100]);
