@@ -25,6 +25,8 @@ fn forms_are_the_texts_in_them() {
         assert_eq!(send(FORM.1, format!("{name}={encoded}").as_bytes()).ok(), text, "{name}");
     }
     assert_eq!(send(FORM.1, b"data=my+card&text_pair=a+fee").ok(), pair);
+    assert_eq!(send(FORM.1, b"text_pair=a+fee&data=my+card").ok(), pair);
+    refused(&send(FORM.1, b"text_pair=a+fee"), 400, "`data` is missing");
 
     // What curl sends with -d is no form, whatever it calls it.
     let plain = server.post("/predictions/intents", "my card & a fee = 100%+").ok();

@@ -148,7 +148,7 @@ async fn inputs(call: &Call) -> Result<(Vec<Text>, bool)> {
     // curl calls everything a form unless told otherwise, so a form is known by the name of its first field, and what
     // parses as an object or a list is JSON.
     let form = media.is("application/x-www-form-urlencoded");
-    if form && ["data=", "body=", "text="].iter().any(|name| text.starts_with(name)) {
+    if form && ["data=", "body=", "text=", "text_pair="].iter().any(|name| text.starts_with(name)) {
         return of_form(urlencoded(&text)?);
     }
     let looks = text.trim_start().starts_with(['{', '[']);
