@@ -19,7 +19,7 @@ use super::math::Float;
 use super::parallel::{self, SharedMut};
 use super::simd;
 use crate::dtype::dispatch_float;
-use crate::ops::layer_norm::{LayerNormOutput, Residual};
+use crate::operands::{LayerNormOutput, Residual};
 use crate::random::RngKey;
 use crate::storage::Output;
 use crate::{Result, Tensor};

@@ -26,11 +26,13 @@ mod tile;
 
 use std::ops::Range;
 
+pub(crate) use self::tile::Form;
 pub(crate) use self::tile::choose;
 use self::tile::{Kernel, PANEL, Sums, WIDTH};
 use super::buffer::Buffer;
+use super::mat::Mat;
 use super::math::{from_order, in_order, nearest};
-use super::matmul::{self, Mat};
+use super::matmul;
 use super::parallel::{self, SharedMut};
 use super::simd;
 use super::unary::gelu;
@@ -51,38 +53,6 @@ fn zeros<T: Default + Clone>(len: usize) -> Result<Vec<T>> {
     let mut zeros = sizes::list("linear_low", len)?;
     zeros.resize(len, T::default());
     Ok(zeros)
-}
-
-/// How the numbers of a product's operands are written.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Form {
-    /// W in 8 bits, x in 16, two steps a word of x.
-    Int8By16,
-    /// Both in 8 bits, four steps a word.
-    Int8,
-    /// Both in bf16, two steps a word.
-    Bf16,
-}
-
-impl Form {
-    /// Steps along k in a word.
-    fn steps(self) -> usize {
-        if self == Form::Int8 { 4 } else { 2 }
-    }
-
-    /// Bytes that a word's steps of one channel take in W.
-    fn bytes(self) -> usize {
-        if self == Form::Int8By16 { 2 } else { 4 }
-    }
-
-    /// Words of a row of `k` steps; what is beyond them counts as 0.
-    fn words(self, k: usize) -> usize {
-        match self {
-            Form::Int8By16 => k.div_ceil(2),
-            // Whole tiles of AMX, so that one form of a weight is for all kernels.
-            _ => k.div_ceil(self.steps()).next_multiple_of(PANEL),
-        }
-    }
 }
 
 /// A weight in panels, with the scale of each channel (0 beyond the last) and the sum of its integers.
@@ -158,9 +128,6 @@ impl Weight {
 fn most(k: usize) -> i32 {
     ((i32::MAX as usize / 127 / k.max(1)).min(i16::MAX as usize) as i32).max(1)
 }
-
-/// The most steps of which a sum of products of 8 by 8 bits fits an i32.
-const MOST_STEPS: usize = i32::MAX as usize / (255 * 127);
 
 /// The larger of `m` and |x| by their bits: without the sign these are in the order of the numbers, infinity
 /// and NaN above all.
@@ -408,7 +375,7 @@ pub(crate) fn linear(
     let mut column = 0;
     for (i, w) in weights.iter().enumerate().filter(|(_, w)| w.shape()[0] > 0) {
         let n = w.shape()[0];
-        let make = || Weight::new(form, Mat::of(w), n, k);
+        let make = || Weight::new(form, w.cpu_mat(), n, k);
         let kept = matmul::derived(w, make)?;
         let made;
         let rounded = match kept.as_deref().filter(|q| q.is_for(form, n, k)) {
@@ -430,6 +397,7 @@ pub(crate) fn linear(
 mod tests {
     use proptest::prelude::*;
 
+    use super::tile::MAX_STEPS;
     use super::*;
     use crate::{DType, LowPrecision, RngKey};
 
@@ -575,10 +543,10 @@ mod tests {
 
     #[test]
     fn a_row_too_long_for_8_by_8_bits_takes_another_form() {
-        for (form, _) in tile::choices(LowPrecision::Int8, MOST_STEPS + 1) {
+        for (form, _) in tile::choices(LowPrecision::Int8, MAX_STEPS + 1) {
             assert_eq!(form, Form::Int8By16);
         }
-        assert!(MOST_STEPS as i64 * 255 * 127 <= i32::MAX as i64);
+        assert!(MAX_STEPS as i64 * 255 * 127 <= i32::MAX as i64);
     }
 
     #[test]

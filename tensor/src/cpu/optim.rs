@@ -10,7 +10,7 @@ use super::math::Float;
 use super::parallel::{self, SharedMut};
 use super::simd;
 use crate::dtype::dispatch_float;
-use crate::ops::optim::{AdamWStep, SgdStep};
+use crate::op::optim::{AdamWStep, SgdStep};
 use crate::{DType, Result, Tensor};
 
 /// Elements of a task.

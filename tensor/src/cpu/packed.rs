@@ -18,70 +18,23 @@
 //! split between threads never matters, and the error grows with the block and the number of blocks, not with k.
 //! Reference: [`super::matmul`]'s `matrixmultiply`, which is also the path of other processors.
 
+mod isa;
 mod panels;
 mod tile;
 
 use std::arch::x86_64::*;
 use std::ops::Range;
 
+pub(crate) use self::isa::Isa;
 pub(crate) use self::panels::{Packed, transpose_blocks};
 use self::panels::{copy, pack_panel, pack_rows};
 use self::tile::{Ahead, Lanes, Tiles, UNROLL, tile_rows};
-use super::matmul::Mat;
+use super::mat::Mat;
 use super::parallel::{self, SharedMut};
 use super::unary::gelu;
 use crate::Result;
 use crate::sizes;
 use crate::storage::Output;
-
-/// An instruction set that has a kernel here.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Isa {
-    Avx2,
-    Avx512,
-}
-
-impl Isa {
-    /// The best that the processor has.
-    pub(crate) fn detect() -> Option<Isa> {
-        if !is_x86_feature_detected!("avx2") || !is_x86_feature_detected!("fma") {
-            None
-        } else if is_x86_feature_detected!("avx512f") {
-            Some(Isa::Avx512)
-        } else {
-            Some(Isa::Avx2)
-        }
-    }
-
-    /// Rows of a tile.
-    fn rows(self) -> usize {
-        match self {
-            Isa::Avx2 => <__m256 as Lanes>::ROWS,
-            Isa::Avx512 => <__m512 as Lanes>::ROWS,
-        }
-    }
-
-    /// Runs `rounds` times `CHAINS` independent multiply-adds of a vector in registers; returns how many floating-point
-    /// operations that were, two for each element.
-    pub(crate) fn multiply_adds<const CHAINS: usize>(self, rounds: usize) -> u64 {
-        // SAFETY: an `Isa` that was not detected nobody has.
-        unsafe {
-            match self {
-                Isa::Avx2 => chains_avx2::<CHAINS>(rounds),
-                Isa::Avx512 => chains_avx512::<CHAINS>(rounds),
-            }
-        }
-        (2 * rounds * CHAINS * self.width() / 2) as u64
-    }
-
-    /// Columns of a panel.
-    pub(crate) fn width(self) -> usize {
-        match self {
-            Isa::Avx2 => 2 * <__m256 as Lanes>::N,
-            Isa::Avx512 => 2 * <__m512 as Lanes>::N,
-        }
-    }
-}
 
 /// Up to so many rows of A, packing the whole of B first costs more than packing on the way.
 pub(crate) const FEW_ROWS: usize = 192;
@@ -340,34 +293,6 @@ macro_rules! compiled {
 compiled!(block_avx2, __m256, "avx2,fma");
 compiled!(block_avx512, __m512, "avx512f,avx2,fma");
 
-/// The loop of [`Isa::multiply_adds`] for one instruction set. Its vectors are spelled out as a tile's: left to the compiler, arrays
-/// of 16 floats became single lanes on AVX-512, at a fortieth of the rate.
-macro_rules! chains {
-    ($name:ident, $v:ty, $features:literal) => {
-        #[target_feature(enable = $features)]
-        unsafe fn $name<const CHAINS: usize>(rounds: usize) {
-            use std::hint::black_box;
-            // SAFETY: the caller's promise; the array has as many elements as the vectors.
-            unsafe {
-                let splat = |x: f32| <$v>::splat(black_box(x));
-                let (a, b, mut sums) = (splat(0.999), splat(1e-3), [splat(1.0); CHAINS]);
-                for _ in 0..rounds {
-                    for sum in &mut sums {
-                        *sum = sum.add_product(a, b);
-                    }
-                }
-                let mut out = [[0f32; <$v as Lanes>::N]; CHAINS];
-                for (sum, out) in sums.into_iter().zip(&mut out) {
-                    sum.store(out.as_mut_ptr());
-                }
-                black_box(out);
-            }
-        }
-    };
-}
-chains!(chains_avx2, __m256, "avx2,fma");
-chains!(chains_avx512, __m512, "avx512f,avx2,fma");
-
 /// C (+)= A·B on the calling thread, for operands in the first cache: A `[m, k]` of any strides, B `[k, width]` and C
 /// `[m, width]`, where `width` is a multiple of 16.
 pub(crate) fn small(
@@ -381,7 +306,7 @@ pub(crate) fn small(
     a.check(m, k);
     assert!(width.is_multiple_of(16), "whole vectors");
     assert!(b.len() >= k * width && c.len() >= m * width, "B and C hold their rows");
-    // SAFETY: the operands were checked; an `Isa` that was not detected nobody has.
+    // SAFETY: the operands were checked; `Isa::detect` found the instructions.
     unsafe {
         match isa {
             Isa::Avx2 => small_avx2((m, k, width), a, b, c, add),

@@ -25,7 +25,7 @@ use super::parallel::{self, SharedMut};
 use super::simd::{self, LANES};
 use crate::dtype::{Element, dispatch_float, dispatch_number};
 use crate::layout::Layout;
-use crate::ops::reduce::ReduceOp;
+use crate::op::reduce::ReduceOp;
 use crate::storage::Output;
 use crate::{DType, Result, Tensor};
 

@@ -221,8 +221,8 @@ pub(super) fn ready<T>(future: impl Future<Output = T>) -> T {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::{copy, storage, unary};
-    use crate::ops::unary::UnaryOp;
+    use crate::gpu::{copy, transfer, unary};
+    use crate::op::unary::UnaryOp;
     use crate::{DType, Tensor};
 
     /// A device of the test's own: the one that tensors share is not to be lost.
@@ -235,18 +235,18 @@ mod tests {
     fn a_lost_device_is_an_error_that_names_it() {
         let Some(gpu) = own() else { return };
         let x = Tensor::ones(&[100], DType::F32).unwrap();
-        let x = storage::upload("test", &x, gpu).unwrap();
+        let x = transfer::upload("test", &x, gpu).unwrap();
         let doubled = |x: &Tensor| unary::forward(x, UnaryOp::Neg);
-        let y = storage::download("test", &doubled(&x).unwrap()).unwrap();
+        let y = transfer::download("test", &doubled(&x).unwrap()).unwrap();
         assert_eq!(y.to_vec::<f32>().unwrap(), [-1.0; 100]);
         gpu.device.destroy();
         for _ in 0..2 {
             // Recorded work may still be taken; reading cannot succeed.
-            let lost = doubled(&x).and_then(|y| storage::download("relu", &y)).unwrap_err();
+            let lost = doubled(&x).and_then(|y| transfer::download("relu", &y)).unwrap_err();
             assert!(lost.to_string().contains(&gpu.name), "{lost}");
         }
-        let again = storage::upload("to_device", &Tensor::ones(&[7], DType::F32).unwrap(), gpu);
-        let again = again.and_then(|x| storage::download("to_device", &x)).unwrap_err();
+        let again = transfer::upload("to_device", &Tensor::ones(&[7], DType::F32).unwrap(), gpu);
+        let again = again.and_then(|x| transfer::download("to_device", &x)).unwrap_err();
         assert!(again.to_string().contains(&gpu.name), "{again}");
     }
 
@@ -259,9 +259,10 @@ mod tests {
         assert!(!gpu.info.features.f16);
         let x = Tensor::ones(&[100], DType::F32).unwrap();
         let half = x.to_dtype(DType::F16).unwrap();
-        let x = storage::upload("test", &x, gpu).unwrap();
+        let x = transfer::upload("test", &x, gpu).unwrap();
         for refused in [
-            storage::upload("to_device", &half, gpu).and_then(|x| unary::forward(&x, UnaryOp::Neg)),
+            transfer::upload("to_device", &half, gpu)
+                .and_then(|x| unary::forward(&x, UnaryOp::Neg)),
             copy::convert("to_dtype", &x, DType::F16),
         ] {
             let refused = refused.err().map(|e| e.to_string()).unwrap_or_default();
@@ -270,7 +271,7 @@ mod tests {
             }
         }
         let y = unary::forward(&x, UnaryOp::Neg).unwrap();
-        let y = storage::download("test", &y).unwrap();
+        let y = transfer::download("test", &y).unwrap();
         assert_eq!(y.to_vec::<f32>().unwrap(), [-1.0; 100]);
     }
 

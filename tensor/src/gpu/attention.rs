@@ -5,7 +5,7 @@
 use super::context::{Gpu, Launch};
 use super::dropout::Drops;
 use super::storage::{float, output};
-use crate::ops::attention::{Attention, GradientLayout};
+use crate::op::attention::{Attention, GradientLayout};
 use crate::{DType, Result, Tensor, bail};
 use gradus_shaders as shaders;
 

@@ -1,7 +1,7 @@
 //! An opened GPU: its recorder of commands, its pipelines and bind groups.
 //!
 //! Launches are recorded into one compute pass of one command encoder, which stay open until someone
-//! reads (or [`MOST_PENDING`] launches have gathered). `wgpu` puts the barriers between launches.
+//! reads (or [`MAX_PENDING`] launches have gathered). `wgpu` puts the barriers between launches.
 
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,11 +22,11 @@ use super::timing::{self, Timing};
 use crate::{Error, Result, bail, profile};
 
 /// Launches that are gathered at most before they are submitted unasked.
-const MOST_PENDING: u32 = 8192;
+const MAX_PENDING: u32 = 8192;
 /// Bind groups that are kept at most.
-const MOST_BIND_GROUPS: usize = 1 << 15;
+const MAX_BIND_GROUPS: usize = 1 << 15;
 /// Buffers of one kernel at most; fewer where the device takes fewer.
-pub(super) const MOST_BINDINGS: usize = 30;
+pub(super) const MAX_BINDINGS: usize = 30;
 /// Bytes of immediates of one kernel at most: what every backend has.
 pub(crate) const IMMEDIATES: u32 = 128;
 
@@ -52,7 +52,7 @@ struct Layouts {
 #[derive(Clone, Copy)]
 struct GroupKey {
     signature: Signature,
-    buffers: [u32; MOST_BINDINGS],
+    buffers: [u32; MAX_BINDINGS],
 }
 
 impl GroupKey {
@@ -169,7 +169,7 @@ impl Gpu {
         Gpu {
             most_groups: device.limits().max_compute_workgroups_per_dimension,
             most_bindings: (device.limits().max_storage_buffers_per_shader_stage as usize)
-                .min(MOST_BINDINGS),
+                .min(MAX_BINDINGS),
             name,
             info,
             device,
@@ -233,7 +233,7 @@ impl Gpu {
         let mut recorder = lock(&self.recorder);
         self.record_preceding(&mut recorder, ids(launch.inputs), ids(launch.outputs))?;
         let all = launch.inputs.iter().chain(launch.outputs);
-        let mut bound = [launch.outputs[0].block(); MOST_BINDINGS];
+        let mut bound = [launch.outputs[0].block(); MAX_BINDINGS];
         for (slot, buffer) in bound.iter_mut().zip(all) {
             assert!(std::ptr::eq(buffer.gpu, self), "{}: another device", launch.op);
             *slot = buffer.block();
@@ -243,7 +243,7 @@ impl Gpu {
         recorder.call = profile::open_call();
         let outputs = launch.outputs.len();
         self.record(&mut recorder, launch.op, key, bound, outputs, immediates, groups, shader)?;
-        let most = if recorder.timing.is_some() { timing::DUE } else { MOST_PENDING };
+        let most = if recorder.timing.is_some() { timing::DUE } else { MAX_PENDING };
         if recorder.pending >= most {
             self.submit(&mut recorder);
         }
@@ -275,7 +275,7 @@ impl Gpu {
         let signature = ((bound.len() - outputs) as u32, outputs as u32);
         assert_eq!(signature, kernel.signature, "{}: buffers", kernel.label);
         assert!(immediates.len() <= IMMEDIATES as usize, "{}", kernel.label);
-        let mut group = GroupKey { signature, buffers: [0; MOST_BINDINGS] };
+        let mut group = GroupKey { signature, buffers: [0; MAX_BINDINGS] };
         for (slot, block) in group.buffers.iter_mut().zip(bound) {
             *slot = block.id;
         }
@@ -286,7 +286,7 @@ impl Gpu {
             recorder.current_kernel = Some(key);
         }
         if recorder.current_group != Some(group) {
-            if recorder.groups.len() >= MOST_BIND_GROUPS {
+            if recorder.groups.len() >= MAX_BIND_GROUPS {
                 recorder.groups.clear();
             }
             let bind_group = recorder.groups.entry(group).or_insert_with(|| {

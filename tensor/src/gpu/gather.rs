@@ -6,10 +6,15 @@
 //! write, or writes what they use; and before a submit or a read. So of all that is kept back nothing depends on
 //! anything else, and it does not matter in which order it is recorded.
 
+use std::sync::Arc;
+
 use super::context::{Gpu, IMMEDIATES, Key, Recorder, lock};
 use super::memory::{Block, Buffer};
-use crate::{Result, Tensor, profile};
+use crate::{Result, profile};
 use gradus_shaders::{MANY, Shader};
+
+/// A storage that must outlive a launch.
+pub(crate) type Held = Arc<dyn Send + Sync>;
 
 /// A launch on one tensor, which may be gathered.
 pub(crate) struct Part<'a> {
@@ -29,7 +34,7 @@ pub(crate) struct Part<'a> {
     /// Its workgroups.
     pub groups: u32,
     /// What must not go back to the pool before this is recorded.
-    pub held: Option<&'a Tensor>,
+    pub held: Option<Held>,
     /// The kernel of this variant for a number of tensors.
     pub shader: fn(u64, u32) -> Shader,
 }
@@ -44,7 +49,7 @@ pub(super) struct Gathered {
     inputs: Vec<Block>,
     outputs: Vec<Block>,
     parts: Vec<([u32; 2], u32)>,
-    held: Vec<Tensor>,
+    held: Vec<Held>,
     shader: fn(u64, u32) -> Shader,
     /// The first part's call, for the profile.
     call: Option<usize>,
@@ -77,7 +82,7 @@ impl Gathered {
         self.read.extend(ids(part.inputs));
         self.written.extend(ids(part.outputs));
         self.parts.push((part.numbers, part.groups));
-        self.held.extend(part.held.cloned());
+        self.held.extend(part.held.clone());
     }
 
     /// Whether a launch that reads and writes these must come after.

@@ -4,9 +4,9 @@ use super::copy::full;
 use super::gather::Part;
 use super::rows::Rows;
 use super::storage::{float, output};
-use crate::ops::layer_norm::Residual;
+use crate::operands::{LayerNormOutput, Residual};
 use crate::random::RngKey;
-use crate::{DType, LayerNormOutput, Result, Tensor};
+use crate::{DType, Result, Tensor};
 use gradus_shaders as shaders;
 use gradus_shaders::layer_norm::Before;
 
@@ -116,7 +116,7 @@ fn total(parts: Tensor) -> Result<Tensor> {
         numbers: [columns as u32, blocks as u32],
         groups: columns.div_ceil(shaders::layer_norm::COLUMNS as usize) as u32,
         // Until then: else the next norm would be given the same buffer for its parts.
-        held: Some(&parts),
+        held: Some(parts.storage.clone()),
         shader: |_, many| shaders::layer_norm::totals(many),
     })?;
     Ok(sums)

@@ -2,7 +2,9 @@
 //! `matmul_cooperative.wgsl`, chosen by shape and device.
 
 use super::context::{Gpu, Launch};
-use super::storage::{download, float, join_kept, output, upload};
+use super::kept::join_kept;
+use super::storage::{float, output};
+use super::transfer::{download, upload};
 use super::walk;
 use crate::layout::Layout;
 use crate::{DType, Result, Tensor, bail};
@@ -10,7 +12,7 @@ use gradus_shaders::matmul::{Cooperative, Epilogue, FEW, Product, TILES, Types};
 use gradus_shaders::{Scalar, Shader};
 
 /// Batch dimensions that the kernel walks at most.
-const MOST_BATCH: usize = 3;
+const MAX_BATCH: usize = 3;
 
 /// Workgroups that keep a device busy: as many large tiles there must be for the large ones to be taken.
 const BUSY: usize = 64;
@@ -29,9 +31,9 @@ struct Args {
     b_row: u32,
     b_col: u32,
     bias_offset: u32,
-    batch: [u32; MOST_BATCH],
-    a_batch: [u32; MOST_BATCH],
-    b_batch: [u32; MOST_BATCH],
+    batch: [u32; MAX_BATCH],
+    a_batch: [u32; MAX_BATCH],
+    b_batch: [u32; MAX_BATCH],
 }
 
 /// The dimensions before the last two.
@@ -46,14 +48,14 @@ fn batch_layout(x: &Tensor) -> Layout {
 pub(crate) fn matmul(a: &Tensor, b: &Tensor, shape: &[usize], dtype: DType) -> Result<Tensor> {
     let (batch_a, batch_b) = (batch_layout(a), batch_layout(b));
     let (sizes, strides) = walk::merged(&[&batch_a, &batch_b]);
-    if sizes.len() > MOST_BATCH {
+    if sizes.len() > MAX_BATCH {
         return matmul(&a.copy()?, &b.copy()?, shape, dtype);
     }
     let rank = shape.len();
     let c = output("matmul", a.gpu(), shape, dtype)?;
     let steps = |x: &Tensor| (x.layout.strides[rank - 2], x.layout.strides[rank - 1]);
     let mut args = Args::new(steps(a), steps(b));
-    let first = MOST_BATCH - sizes.len();
+    let first = MAX_BATCH - sizes.len();
     for (d, &size) in sizes.iter().enumerate() {
         args.batch[first + d] = size as u32;
         args.a_batch[first + d] = strides[0][d] as u32;
@@ -173,7 +175,7 @@ impl Args {
     /// Of one pair of matrices, by the steps from row to row and from column to column of each.
     fn new(a: (usize, usize), b: (usize, usize)) -> Args {
         Args {
-            batch: [1; MOST_BATCH],
+            batch: [1; MAX_BATCH],
             a_row: a.0 as u32,
             a_col: a.1 as u32,
             b_row: b.0 as u32,
@@ -200,13 +202,13 @@ impl Args {
 }
 
 /// A matrix as it lies: sizes, steps, and the first elements that a batch has.
-struct Lie<'a> {
+struct MatrixLayout<'a> {
     sizes: (usize, usize),
     steps: (u32, u32),
     starts: &'a [u32],
 }
 
-impl Lie<'_> {
+impl MatrixLayout<'_> {
     /// Whether it can be read in fours along its columns or, where those step further, its rows.
     fn in_fours(&self) -> bool {
         let ((rows, cols), (row, col)) = (self.sizes, self.steps);
@@ -243,11 +245,11 @@ impl Kernel {
         args: &Args,
         cooperative: impl FnOnce(&dyn Fn(u32) -> usize) -> Option<Cooperative>,
     ) -> Kernel {
-        let starts_of = |offset: u32, steps: [u32; MOST_BATCH]| [&[offset][..], &steps].concat();
+        let starts_of = |offset: u32, steps: [u32; MAX_BATCH]| [&[offset][..], &steps].concat();
         let a_starts = starts_of(args.a_offset, args.a_batch);
         let b_starts = starts_of(args.b_offset, args.b_batch);
-        let a = Lie { sizes: (m, k), steps: (args.a_row, args.a_col), starts: &a_starts };
-        let b = Lie { sizes: (k, n), steps: (args.b_row, args.b_col), starts: &b_starts };
+        let a = MatrixLayout { sizes: (m, k), steps: (args.a_row, args.a_col), starts: &a_starts };
+        let b = MatrixLayout { sizes: (k, n), steps: (args.b_row, args.b_col), starts: &b_starts };
         let b_lies_along_k = args.b_row <= args.b_col || n == 1;
         if let Some(&rows) = FEW.iter().find(|&&rows| b_lies_along_k && m <= rows as usize) {
             let vector = a.in_fours_along(k, args.a_col, m, args.a_row)

@@ -87,7 +87,7 @@ impl Pool {
 /// A buffer of a GPU, given back to its pool when dropped.
 pub(crate) struct Buffer {
     pub(super) block: Option<Block>,
-    pub(super) gpu: &'static Gpu,
+    pub(crate) gpu: &'static Gpu,
     upload: bool,
 }
 

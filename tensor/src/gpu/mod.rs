@@ -2,13 +2,14 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `adapter.rs` | which GPUs there are, opening one |
+//! | `adapter.rs`, `device.rs` | which GPUs there are, opening one, what a program asks of it |
 //! | `quiet.rs` | keeping drivers off standard error |
 //! | `context.rs` | the recorder: one compute pass, kernels by key, bind groups by buffers, submits |
 //! | `memory.rs` | buffers, recycled by size class |
 //! | `staging.rs` | memory that both sides see: small uploads, reads |
 //! | `gather.rs` | launches of one kernel on many tensors as few |
-//! | `storage.rs` | a tensor's memory, uploads and reads, how dtypes lie in buffers |
+//! | `storage.rs` | a tensor's memory, how dtypes lie in buffers |
+//! | `transfer.rs`, `kept.rs` | uploads and reads; conversions that are kept until values change |
 //! | `walk.rs` | the arguments of elementwise kernels over strided views |
 //! | `rows.rs` | the arguments of kernels along rows |
 //! | `cooperative.rs` | which products go by cooperative matrices |
@@ -34,8 +35,8 @@
 //!    registry's shapes do not reach (blocks, long rows) to a test in `tensor/tests/`.
 //!
 //! Rules that a kernel must keep:
-//! - Bounds are not checked and loops are not bounded: every index and every loop is the kernel's care,
-//!   and divisors must not be 0.
+//! - Bounds are not checked and loops are not bounded: the kernel checks every index and every loop, and
+//!   divisors must not be 0.
 //! - A launch may start more workgroups than asked for (`Gpu::grid` makes two dimensions of many): count
 //!   them as `group.y * groups.x + group.x` and compare with the number in use.
 //! - Workgroup memory is not zeroed.
@@ -56,13 +57,15 @@ mod cooperative;
 pub(crate) mod copy;
 mod counters;
 pub(crate) mod cross_entropy;
+mod device;
 pub(crate) mod dropout;
 mod gather;
 pub(crate) mod index;
+pub(crate) mod kept;
 pub(crate) mod layer_norm;
 pub(crate) mod loss_scale;
 pub(crate) mod matmul;
-mod memory;
+pub(crate) mod memory;
 pub(crate) mod optim;
 mod quiet;
 pub(crate) mod reduce;
@@ -72,11 +75,12 @@ pub(crate) mod sort;
 mod staging;
 pub(crate) mod storage;
 mod timing;
+pub(crate) mod transfer;
 pub(crate) mod unary;
 pub(crate) mod walk;
 
+pub(crate) use adapter::gpu;
 pub use adapter::{GpuFeatures, GpuInfo, GpuLimits, gpus};
-pub(crate) use adapter::{gpu, gpu_within};
 pub use counters::GpuCounters;
 pub use quiet::quiet_drivers;
-pub use staging::Reading;
+pub use transfer::Reading;

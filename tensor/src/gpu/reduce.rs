@@ -1,19 +1,19 @@
 //! Reductions of any dimensions, and the places of extrema: launches of `reduce.wgsl`.
 //!
-//! No copy is made of a view, unless its kept or its reduced dimensions do not merge to [`MOST_DIMS`].
+//! No copy is made of a view, unless its kept or its reduced dimensions do not merge to [`MAX_DIMS`].
 //! The division of the work, and with it the order of summation, follows from the shape alone.
 
 use super::context::Launch;
 use super::storage::output;
 use super::walk;
 use crate::layout::Layout;
-use crate::ops::reduce::ReduceOp;
+use crate::op::reduce::ReduceOp;
 use crate::{DType, Result, Tensor, bail};
 use gradus_shaders::reduce::{Division, Reduction, arg_extremum as arg_shader, reduce as shader};
 use gradus_shaders::{Scalar, Shader};
 
 /// Kept, and reduced, dimensions that the kernel walks at most.
-const MOST_DIMS: usize = 4;
+const MAX_DIMS: usize = 4;
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -27,8 +27,8 @@ struct Args {
     divisor: f32,
     kept_rank: u32,
     reduced_rank: u32,
-    sizes: [[u32; MOST_DIMS]; 2],
-    strides: [[u32; MOST_DIMS]; 2],
+    sizes: [[u32; MAX_DIMS]; 2],
+    strides: [[u32; MAX_DIMS]; 2],
 }
 
 /// An input seen as `[outputs, n]`.
@@ -62,7 +62,7 @@ impl Nest {
         let along = last.is_none_or(|d| dims.contains(&d));
         let kept = part(&x.layout, |d| !dims.contains(&d));
         let reduced = part(&x.layout, |d| dims.contains(&d));
-        let too_many = |layout: &Layout| walk::merged(&[layout]).0.len() > MOST_DIMS;
+        let too_many = |layout: &Layout| walk::merged(&[layout]).0.len() > MAX_DIMS;
         if too_many(&kept) || too_many(&reduced) {
             let order = (0..x.rank()).filter(|d| !dims.contains(d)).chain(dims.iter().copied());
             let order: Vec<isize> = order.map(|d| d as isize).collect();

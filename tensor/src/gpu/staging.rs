@@ -8,16 +8,11 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use super::context::{Gpu, lock};
-use super::memory::{Block, Buffer};
-use super::storage::decode;
-use crate::{DType, Device, Error, Result, Tensor};
+use super::memory::Block;
+use crate::{Error, Result};
 
 /// Bytes of a chunk, and the largest upload that goes through one.
 pub(super) const CHUNK: u64 = 1 << 20;
-/// Buffers for reading that are kept at most, and the largest.
-const KEPT: usize = 4;
-const LARGEST_KEPT: u64 = 64 << 20;
-
 /// The chunks for uploads.
 #[derive(Default)]
 pub(super) struct Belt {
@@ -104,106 +99,4 @@ pub(super) fn mapped(gpu: &Gpu, op: &'static str, mapped: &Mapped) -> Result<()>
         Err(_) => "it does not answer".to_string(),
     };
     Err(Error::op(op, format!("{} cannot be read: {why}", gpu.name)))
-}
-
-/// A tensor on its way from a GPU to the CPU; see [`Tensor::read_later`].
-pub struct Reading(State);
-
-enum State {
-    Here(Tensor),
-    UnderWay {
-        op: &'static str,
-        gpu: &'static Gpu,
-        staging: wgpu::Buffer,
-        bytes: u64,
-        mapped: Mapped,
-        submission: wgpu::SubmissionIndex,
-        dtype: DType,
-        shape: Vec<usize>,
-    },
-}
-
-impl Tensor {
-    /// Starts to read the tensor: [`Reading::wait`] has it on the CPU. Everything recorded so far is given
-    /// to the GPU, and what is asked of it later does not delay the reading. On the CPU it is there at once.
-    pub fn read_later(&self) -> Result<Reading> {
-        match self.device() {
-            Device::Cpu => Ok(Reading(State::Here(self.copy()?))),
-            Device::Gpu(_) => super::storage::start_reading("read_later", self),
-        }
-    }
-}
-
-impl Reading {
-    pub(super) fn here(tensor: Tensor) -> Reading {
-        Reading(State::Here(tensor))
-    }
-
-    /// Waits until the tensor is there.
-    ///
-    /// # Errors
-    /// If the GPU failed meanwhile.
-    pub fn wait(self) -> Result<Tensor> {
-        let (op, gpu, staging, bytes, ready, submission, dtype, shape) = match self.0 {
-            State::Here(tensor) => return Ok(tensor),
-            State::UnderWay { op, gpu, staging, bytes, mapped, submission, dtype, shape } => {
-                (op, gpu, staging, bytes, mapped, submission, dtype, shape)
-            }
-        };
-        gpu.poll_until(op, Some(submission))?;
-        mapped(gpu, op, &ready)?;
-        let tensor = {
-            let view = staging
-                .slice(0..bytes)
-                .get_mapped_range()
-                .map_err(|error| Error::op(op, format!("{}: {error}", gpu.name)))?;
-            decode(op, &view, dtype, &shape)?
-        };
-        staging.unmap();
-        let mut kept = lock(&gpu.staging);
-        if staging.size() <= LARGEST_KEPT && kept.len() < KEPT {
-            kept.push(staging);
-        }
-        Ok(tensor)
-    }
-}
-
-impl Gpu {
-    /// Starts to read the first `bytes` of a buffer: `shape` elements of `dtype`.
-    pub(super) fn start_reading(
-        &'static self,
-        op: &'static str,
-        from: &Buffer,
-        bytes: u64,
-        dtype: DType,
-        shape: &[usize],
-    ) -> Result<Reading> {
-        let kept = {
-            let mut kept = lock(&self.staging);
-            let found = kept.iter().position(|staging| staging.size() >= bytes);
-            found.map(|i| kept.swap_remove(i))
-        };
-        let staging = kept.unwrap_or_else(|| {
-            self.device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("read"),
-                // Near the limit a power of two may lie above it.
-                size: bytes.next_power_of_two().min(self.info.max_tensor_bytes / 4 * 4).max(4096),
-                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-                mapped_at_creation: false,
-            })
-        });
-        let submission = self.copy_out(op, from, &staging, bytes)?;
-        let mapped = map(&staging, bytes);
-        let shape = shape.to_vec();
-        Ok(Reading(State::UnderWay {
-            op,
-            gpu: self,
-            staging,
-            bytes,
-            mapped,
-            submission,
-            dtype,
-            shape,
-        }))
-    }
 }

@@ -1,21 +1,12 @@
 //! Scaled dot-product attention over packed sequences.
 
 use super::dropout::check_probability;
-use crate::device::on_device;
+use super::on_device;
+pub use crate::op::attention::Attention;
+use crate::op::attention::GradientLayout;
 use crate::random::RngKey;
 use crate::storage::Output;
 use crate::{DType, Result, Tensor, bail, cpu};
-
-/// How to attend.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Attention {
-    /// Number of heads; the hidden size is a multiple of it.
-    pub heads: usize,
-    /// Factor of the scores, usually 1/√(hidden/heads).
-    pub scale: f64,
-    /// Probability and key of the dropout on the attention probabilities.
-    pub dropout: Option<(f64, RngKey)>,
-}
 
 /// Checks everything about the operands and returns the sequences' bounds.
 fn check(
@@ -62,13 +53,6 @@ fn check(
         );
     }
     Ok(bounds)
-}
-
-/// How the three gradients lie in one tensor: distance of their rows, and of one from the next.
-#[derive(Clone, Copy)]
-pub(crate) struct GradientLayout {
-    pub(crate) row: usize,
-    pub(crate) part: usize,
 }
 
 /// The gradients of query, key and value in one tensor of `3·tokens·hidden` elements.

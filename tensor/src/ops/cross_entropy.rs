@@ -1,25 +1,13 @@
 //! Cross-entropy of logits against class indices, fused with the log-softmax.
 
-use crate::device::on_device;
+use super::on_device;
+use crate::op::cross_entropy::Options;
+pub use crate::op::cross_entropy::Reduction;
 use crate::{DType, Result, Tensor, bail};
-
-/// What becomes of the rows' losses.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Reduction {
-    /// Their sum divided by the sum of the targets' weights (without weights: by the number of rows
-    /// that are not ignored).
-    #[default]
-    Mean,
-    /// Their sum.
-    Sum,
-    /// They stay as they are; ignored rows are 0.
-    None,
-}
 
 /// The options of a cross-entropy, with PyTorch's meaning. The default is its default: the mean, no
 /// class weights, no smoothing, nothing ignored.
 #[derive(Clone, Default)]
-
 pub struct CrossEntropy {
     /// Rows with this target count for nothing: not in the loss, the mean's divisor or the gradient.
     pub ignore_index: Option<u32>,
@@ -32,7 +20,15 @@ pub struct CrossEntropy {
     pub reduction: Reduction,
 }
 
-/// Checks everything but the targets' values; those are the kernel's.
+impl CrossEntropy {
+    /// The options that are no tensors.
+    fn plain(&self) -> Options {
+        let CrossEntropy { ignore_index, label_smoothing, reduction, weight: _ } = *self;
+        Options { ignore_index, label_smoothing, reduction }
+    }
+}
+
+/// Checks everything but the targets' values, which the kernel checks.
 fn check(
     op: &'static str,
     logits: &Tensor,
@@ -93,7 +89,7 @@ impl Tensor {
         let weight = options.weight.as_ref().map(Tensor::contiguous).transpose()?;
         let (x, y, w) = (self.contiguous()?, targets.contiguous()?, weight.as_ref());
         let operands: Vec<&Tensor> = [&x, &y].into_iter().chain(w).collect();
-        on_device!("cross_entropy", &operands; cross_entropy::forward(&x, &y, w, options))
+        on_device!("cross_entropy", &operands; cross_entropy::forward(&x, &y, w, options.plain()))
     }
 
     /// The gradient of the logits (`self`, `[n, classes]`) of [`Tensor::cross_entropy`]: `lse` comes
@@ -128,6 +124,6 @@ impl Tensor {
         let (x, y, w) = (self.contiguous()?, targets.contiguous()?, weight.as_ref());
         let (lse, grad) = (lse.contiguous()?, grad.contiguous()?);
         let operands: Vec<&Tensor> = [&x, &y, &lse, &grad].into_iter().chain(w).collect();
-        on_device!(op, &operands; cross_entropy::backward(&x, &y, &lse, w, options, &grad))
+        on_device!(op, &operands; cross_entropy::backward(&x, &y, &lse, w, options.plain(), &grad))
     }
 }

@@ -1,6 +1,6 @@
 //! Dropout (Srivastava et al., JMLR 15, 2014), with a mask that is recomputed, never stored.
 
-use crate::device::on_device;
+use super::on_device;
 use crate::{Device, Result, RngKey, Tensor, bail, cpu, gpu};
 
 pub(super) fn check_probability(op: &'static str, p: f64) -> Result<()> {

@@ -2,7 +2,7 @@
 //!
 //! Ids are u32 tensors. An id outside the dimension is an error that names its position.
 
-use crate::device::on_device;
+use super::on_device;
 use crate::layout::resolve_dim;
 use crate::sizes;
 use crate::{DType, Device, Result, Tensor, bail, cpu};
@@ -61,7 +61,7 @@ impl Tensor {
         let ids = checked_ids("index_select", ids, self.shape()[d], &of)?;
         let mut shape = self.shape().to_vec();
         shape[d] = ids.numel();
-        sizes::result("index_select", &shape, &[self, &ids])?;
+        sizes::result("index_select", &shape, &[self.shape(), ids.shape()])?;
         let op = "index_select";
         on_device!(op, [self, &ids], index::index_select(op, self, d, &ids, &shape))
     }
@@ -147,7 +147,7 @@ impl Tensor {
         let flat = checked_ids("embedding", ids, rows, &of)?;
         let mut shape = ids.shape().to_vec();
         shape.push(h);
-        sizes::result("embedding", &shape, &[self, ids])?;
+        sizes::result("embedding", &shape, &[self.shape(), ids.shape()])?;
         let op = "embedding";
         on_device!(op, [self, &flat], index::index_select(op, self, 0, &flat, &shape))
     }

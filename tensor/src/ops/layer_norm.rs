@@ -1,29 +1,10 @@
 //! Layer normalisation over the last dimension (Ba, Kiros & Hinton, arXiv:1607.06450).
 
 use super::dropout::check_probability;
-use crate::device::on_device;
+use super::on_device;
+pub use crate::operands::LayerNormOutput;
+use crate::operands::Residual;
 use crate::{DType, Result, RngKey, Tensor, bail};
-
-/// What [`Tensor::layer_norm`] computes: the result, and what its derivative needs again.
-#[derive(Clone)]
-pub struct LayerNormOutput {
-    /// The normalised tensor, of the input's shape.
-    pub output: Tensor,
-    /// The rows' means: the input's shape without the last dimension. f32 for an input in f16.
-    pub mean: Tensor,
-    /// The rows' 1/√(variance + eps), of the same shape as the means.
-    pub rstd: Tensor,
-    /// The sum that was normalised, where there was one and it was asked for. (A GPU writes it with dropout in any case.)
-    pub sum: Option<Tensor>,
-}
-
-/// What is added to the input before it is normalised, and how.
-pub(crate) struct Residual<'a> {
-    pub(crate) tensor: &'a Tensor,
-    pub(crate) dropout: Option<(f64, RngKey)>,
-    /// Whether the sum is to be kept.
-    pub(crate) keep: bool,
-}
 
 /// Checks that every `(name, tensor, shape)` has that shape and the dtype of `x`, or f32 beside f16.
 fn check(op: &'static str, x: &Tensor, others: &[(&str, &Tensor, &[usize])]) -> Result<()> {

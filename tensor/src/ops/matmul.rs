@@ -1,8 +1,9 @@
 //! Matrix products.
 
+use super::{begin, end, on_device};
 use crate::cpu;
-use crate::device::{begin, on_device};
 use crate::layout::broadcast_shapes;
+pub use crate::op::matmul::LowPrecision;
 use crate::sizes;
 use crate::{DType, Device, Result, Tensor, bail};
 
@@ -37,7 +38,7 @@ impl Tensor {
         let batch = broadcast_shapes("matmul", batch_a, batch_b)?;
         let full = |m: usize, n: usize| batch.iter().copied().chain([m, n]).collect::<Vec<_>>();
         for shape in [full(m, n), full(m, k), full(k, n)] {
-            sizes::result("matmul", &shape, &[self, other])?;
+            sizes::result("matmul", &shape, &[a, b])?;
         }
         let (x, y) = (self.broadcast_to(&full(m, k))?, other.broadcast_to(&full(k, n))?);
         on_device!("matmul", [self, other], matmul::matmul(&x, &y, &full(m, n), dtype))
@@ -67,7 +68,7 @@ impl Tensor {
             );
         }
         check_out_dtype(op, self.dtype(), dtype)?;
-        sizes::result(op, &[g[1], x_shape[1]], &[self, x])?;
+        sizes::result(op, &[g[1], x_shape[1]], &[g, x_shape])?;
         on_device!(op, [self, x], matmul::linear_parameters_backward(self, x, dtype))
     }
 
@@ -109,15 +110,6 @@ impl Tensor {
         let joined = on_device!(op, &operands; matmul::joined_weights(weights, biases))?;
         self.matmul(&joined.to_dtype_kept(self.dtype())?)
     }
-}
-
-/// In what the products of a linear layer of inference are computed; see [`Tensor::linear_low`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LowPrecision {
-    /// Weights in 8 bits, inputs in 8 or 16.
-    Int8,
-    /// Both in bf16.
-    Bf16,
 }
 
 impl Tensor {
@@ -183,7 +175,7 @@ fn linear_low(
     let Some(kernel) = cpu::low::choose(low, x.shape()[1]) else { return Ok(None) };
     let (_, span) = begin(op, &operands)?;
     let result = cpu::low::linear(kernel, &x.contiguous()?, weights, &biases, gelu);
-    span.end(&result);
+    end(span, &result);
     result.map(Some)
 }
 
@@ -224,7 +216,8 @@ fn check_linear_cat(
     }
     let Some((flat, mut shape)) = result else { unreachable!("there is a weight") };
     *shape.last_mut().expect("an input has a dimension") = outputs;
-    sizes::result(op, &shape, &[&[input], weights].concat())?;
+    let operands: Vec<&[usize]> = [&[input], weights].concat().iter().map(|t| t.shape()).collect();
+    sizes::result(op, &shape, &operands)?;
     Ok((flat, shape))
 }
 
@@ -268,6 +261,6 @@ fn check_layer(
     let rows: usize = x[..x.len() - 1].iter().product();
     let mut shape = x.to_vec();
     *shape.last_mut().expect("checked above") = w[0];
-    sizes::result(op, &shape, &[input, weight])?;
+    sizes::result(op, &shape, &[x, w])?;
     Ok((input.reshape(&[rows, w[1]])?, shape))
 }

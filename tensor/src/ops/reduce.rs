@@ -1,57 +1,9 @@
 //! Reductions over any dimensions: sum, mean, product, extrema, variance, log-sum-exp, arg-extrema.
 
-use crate::device::on_device;
+use super::on_device;
 use crate::layout::{resolve_dim, resolve_dims};
+pub use crate::op::reduce::ReduceOp;
 use crate::{DType, Device, Result, Tensor, bail, cpu};
-
-/// A reduction of some dimensions to one value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ReduceOp {
-    /// Σx; u8 sums into u32
-    Sum,
-    /// Πx; u8 multiplies into u32
-    Prod,
-    /// Σx / n
-    Mean,
-    /// the largest; NaN if any is
-    Max,
-    /// the smallest; NaN if any is
-    Min,
-    /// Σ(x − mean)² / (n − correction)
-    Var {
-        /// what is taken from n in the divisor: 1 for the unbiased estimate, 0 for layer norm's
-        correction: usize,
-    },
-    /// ln Σeˣ
-    LogSumExp,
-}
-
-impl ReduceOp {
-    /// PyTorch's name of the operation.
-    pub fn name(self) -> &'static str {
-        match self {
-            ReduceOp::Sum => "sum",
-            ReduceOp::Prod => "prod",
-            ReduceOp::Mean => "mean",
-            ReduceOp::Max => "max",
-            ReduceOp::Min => "min",
-            ReduceOp::Var { .. } => "var",
-            ReduceOp::LogSumExp => "logsumexp",
-        }
-    }
-
-    /// The result over no elements; `None` where there is none.
-    fn of_nothing(self) -> Option<f64> {
-        match self {
-            ReduceOp::Sum => Some(0.0),
-            ReduceOp::Prod => Some(1.0),
-            ReduceOp::Mean | ReduceOp::Var { .. } => Some(f64::NAN),
-            ReduceOp::LogSumExp => Some(f64::NEG_INFINITY),
-            ReduceOp::Max | ReduceOp::Min => None,
-        }
-    }
-}
 
 /// `shape` after the reduction of `dims` (resolved).
 fn reduced_shape(shape: &[usize], dims: &[usize], keepdim: bool) -> Vec<usize> {

@@ -1,6 +1,6 @@
 //! Softmax and its logarithm along one dimension, with their fused derivatives.
 
-use crate::device::on_device;
+use super::on_device;
 use crate::layout::resolve_dim;
 use crate::{Result, Tensor, bail};
 

@@ -1,13 +1,13 @@
 //! `O = dropout(softmax(Q·Kᵀ·scale))·V` of each head of each sequence, and L.
 
 use super::product::product;
-use super::{BLOCK, Call, Head, Rows, Target, pad, row};
+use super::task::{BLOCK, Call, Head, Rows, Target, pad, row};
+use crate::cpu::mat::Mat;
 use crate::cpu::math::Float;
-use crate::cpu::matmul::Mat;
 use crate::cpu::parallel::SharedMut;
 use crate::cpu::simd;
 use crate::dtype::dispatch_float;
-use crate::ops::attention::Attention;
+use crate::op::attention::Attention;
 use crate::storage::Output;
 use crate::{Result, Tensor};
 

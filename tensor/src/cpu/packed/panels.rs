@@ -3,10 +3,10 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::Isa;
+use super::isa::Isa;
 use super::tile::Tiles;
 use crate::cpu::buffer::Buffer;
-use crate::cpu::matmul::Mat;
+use crate::cpu::mat::Mat;
 use crate::cpu::parallel::{self, SharedMut};
 use crate::dtype::Element;
 use crate::sizes;

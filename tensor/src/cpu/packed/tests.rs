@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::cpu::matmul::Mat;
+use crate::cpu::mat::Mat;
 use crate::{DType, RngKey, Tensor};
 
 /// AVX-512's tile and panels in plain Rust.
