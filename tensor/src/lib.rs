@@ -5,9 +5,9 @@
 //! `gpu/matmul.rs` the launch of the GPU's (`matmul.wgsl` in `gradus-shaders`), and `ops/matmul.rs`
 //! holds the public methods with their shape rules.
 //!
-//! Each file uses only what is above it here: `error`, `dtype`, `sizes`, `layout`, `device`; `op` and
-//! `random`; `profile`; the parts that kernels share; `storage`; `tensor`, `operands`; the kernels of
-//! `cpu/` and `gpu/`; `ops`; `io`, `display`.
+//! Each file uses only what is above it here: `error`, `dtype`, `sizes`, `layout`, `device`; `op`
+//! and `random`; `profile`; the parts that kernels share; `storage`; `tensor`, `operands`; the
+//! kernels of `cpu/` and `gpu/`; `ops`; `io`, `display`.
 
 mod cpu;
 mod device;

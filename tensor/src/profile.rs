@@ -1,12 +1,13 @@
 //! A record of what ran: every operation and, on a GPU, every kernel, with its time and its work.
 //!
-//! [`start`] begins it, [`stop`] hands it over. While none is kept, an operation pays one relaxed load.
-//! On the CPU an operation's time is the wall clock of its call. On a GPU it is the sum of its kernels'
-//! times by the GPU's own clock (timestamp queries); to take them each kernel gets a pass of its own
-//! and each submit is waited for, so that a profiled run is slower as a whole.
+//! [`start`] begins it, [`stop`] hands it over. While none is kept, an operation pays one relaxed
+//! load. On the CPU an operation's time is the wall clock of its call. On a GPU it is the sum of
+//! its kernels' times by the GPU's own clock (timestamp queries); to take them each kernel gets a
+//! pass of its own and each submit is waited for, so that a profiled run is slower as a whole.
 //!
-//! FLOPs are counted for products and attention, where they decide; a fused multiply-add is 2. Bytes
-//! are those of the operands and the results, each once (of a table only the rows that are looked up).
+//! FLOPs are counted for products and attention, where they decide; a fused multiply-add is 2.
+//! Bytes are those of the operands and the results, each once (of a table only the rows that are
+//! looked up).
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -101,8 +102,8 @@ pub fn start() {
     ON.store(true, Ordering::Relaxed);
 }
 
-/// Ends the record and returns it; `None` if none was kept. Call [`Device::synchronize`] first: kernels
-/// that have not run yet are not in it.
+/// Ends the record and returns it; `None` if none was kept. Call [`Device::synchronize`] first:
+/// kernels that have not run yet are not in it.
 pub fn stop() -> Option<Profile> {
     ON.store(false, Ordering::Relaxed);
     let State { started, mut profile, .. } = state().take()?;

@@ -101,8 +101,8 @@ pub(crate) fn least_kept(p: f64) -> Option<u32> {
 /// Counters of one vectorised group.
 const GROUP: usize = 16;
 
-/// The words of the counters whose lower half is `first_block`, `first_block + 1`, … and whose upper
-/// half is `upper`, four a counter; with 0 above, those of elements `4·first_block..` as
+/// The words of the counters whose lower half is `first_block`, `first_block + 1`, … and whose
+/// upper half is `upper`, four a counter; with 0 above, those of elements `4·first_block..` as
 /// [`RngKey::word`] gives them. Inline into `cpu::simd::dispatch`.
 ///
 /// [`GROUP`] counters go through the rounds side by side, each 32-bit word in a 64-bit lane: so a

@@ -7,7 +7,8 @@
 
 use crate::error::{Error, Result};
 
-/// The most elements of a shape: so many of eight bytes fill the address space that a process can have.
+/// The most elements of a shape: so many of eight bytes fill the address space that a process can
+/// have.
 const MAX_NUMEL: usize = isize::MAX as usize / 8;
 
 /// Number of elements of `shape`, or `None` if it does not fit the address space. A size of 0 makes
@@ -20,7 +21,8 @@ pub fn checked_numel(shape: &[usize]) -> Option<usize> {
     Some(if shape.contains(&0) { 0 } else { n })
 }
 
-/// Row-major strides of `shape`. Those of a shape that [`checked_numel`] refuses end at the largest number.
+/// Row-major strides of `shape`. Those of a shape that [`checked_numel`] refuses end at the largest
+/// number.
 pub fn row_major(shape: &[usize]) -> Vec<usize> {
     let mut strides = vec![1usize; shape.len()];
     for d in (1..shape.len()).rev() {

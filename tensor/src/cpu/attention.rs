@@ -6,8 +6,8 @@
 //!   dV = dropout(P)ᵀ·dO;  dP = dropout(dO·Vᵀ);  dS = P·(dP − Σ dP·P)·scale;
 //!   dQ = dS·K;  dK = dSᵀ·Q
 //!
-//! Shapes: Q, K, V, O `[tokens, heads·d]`, any row stride; L `[heads, tokens]`; dQ, dK and dV in one
-//! tensor, one after another or side by side.
+//! Shapes: Q, K, V, O `[tokens, heads·d]`, any row stride; L `[heads, tokens]`; dQ, dK and dV in
+//! one tensor, one after another or side by side.
 //! A task is one sequence and one head: it alone writes its block of every output. It copies its
 //! operands into small contiguous matrices (rows padded to whole vectors), and all products run on
 //! one register-blocked kernel, `C += A·B` with B's rows in vectors ([`product`]).

@@ -167,9 +167,9 @@ impl<T: Float> RowDropout<T> {
         );
     }
 
-    /// [`apply`](Self::apply) to a row of gradients; also gives the dropped elements of `p` a minus.
-    /// Probabilities have none, so the minus is the mask for [`apply_marked`](Self::apply_marked):
-    /// the words are made once for both rows.
+    /// [`apply`](Self::apply) to a row of gradients; also gives the dropped elements of `p` a
+    /// minus. Probabilities have none, so the minus is the mask for
+    /// [`apply_marked`](Self::apply_marked): the words are made once for both rows.
     #[inline(always)]
     pub(crate) fn apply_and_mark(&self, words: RowWords, gradients: &mut [T], p: &mut [T]) {
         let Some(kept) = self.kept else {

@@ -1,10 +1,10 @@
 //! C = A·B over any strides, and the linear layer y = x·Wᵀ + b, on request with GELU.
 //!
-//! f32 on a processor with AVX2 or AVX-512 goes to the kernel in [`super::packed`]; a weight keeps its
-//! packed form beside it. Everything else is `matrixmultiply`'s product; this file splits it between
-//! threads. A task is one block of one matrix of the batch: rows of C where C is tall, columns where
-//! it is wide and flat. The split depends on the shape alone, and every element is summed over k in
-//! one order: bit-identical for every number of threads.
+//! f32 on a processor with AVX2 or AVX-512 goes to the kernel in [`super::packed`]; a weight keeps
+//! its packed form with it. Everything else is `matrixmultiply`'s product; this file splits it
+//! between threads. A task is one block of one matrix of the batch: rows of C where C is tall,
+//! columns where it is wide and flat. The split depends on the shape alone, and every element is
+//! summed over k in one order: bit-identical for every number of threads.
 
 use super::mat::Mat;
 use super::math::Float;
@@ -21,8 +21,8 @@ use crate::{DType, Result, Tensor, bail};
 /// The BLAS operation `C = alpha·A·B + beta·C` on one thread.
 pub(crate) trait Gemm: Float {
     /// # Safety
-    /// `c` must be valid for writes at `i·row_c + j` for all `i < m`, `j < n` and written by nobody
-    /// else meanwhile.
+    /// `c` must be valid for writes at `i·row_c + j` for all `i < m`, `j < n`, and no other
+    /// thread may write there meanwhile.
     unsafe fn gemm(
         m: usize,
         k: usize,
@@ -89,8 +89,8 @@ fn block(len: usize, other: usize, k: usize) -> usize {
     by_work.max(len.div_ceil(16)).next_multiple_of(16).min(len.max(1))
 }
 
-/// One product, split into tasks; rows of C are `row_c` apart. `epilogue(row, first_column, columns)` sees each piece of a row
-/// of C right after it is computed.
+/// One product, split into tasks; rows of C are `row_c` apart.
+/// `epilogue(row, first_column, columns)` sees each piece of a row of C right after it is computed.
 ///
 /// # Safety
 /// As for [`Gemm::gemm`], over the whole of C.
@@ -337,8 +337,9 @@ fn packed_weight(isa: Isa, w: &Tensor) -> Result<Option<std::sync::Arc<Packed>>>
     derived(w, || Packed::new(isa, w.cpu_mat().t(), k, n)).map(|p| p.filter(fits))
 }
 
-/// A form of a whole weight that a kernel derives, made on first use and kept until the weight changes.
-/// `None` for a view of something larger, which has no place for it, and where another form has the place.
+/// A form of a whole weight that a kernel derives, made on first use and kept until the weight
+/// changes. `None` for a view of something larger, which has no place for it, and where another
+/// form has the place.
 pub(crate) fn derived<D: Send + Sync + 'static>(
     w: &Tensor,
     make: impl FnOnce() -> Result<D>,

@@ -40,8 +40,8 @@ pub struct GpuInfo {
     pub features: GpuFeatures,
 }
 
-/// Less of a GPU than it has: for tests of what happens at a limit, and to try on a large GPU what a small
-/// one would take. What is `None` is the adapter's own.
+/// Less of a GPU than it has: for tests of what happens at a limit, and to try on a large GPU what
+/// a small one would take. What is `None` is the adapter's own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GpuLimits {
     /// The largest tensor, in bytes.
@@ -184,8 +184,8 @@ fn open(op: &'static str, entry: &Entry, limits: GpuLimits) -> Result<&'static G
         label: Some("gradus"),
         required_features: has & wanted,
         required_limits: required,
-        // SAFETY: the experimental part in use is cooperative matrices, in our own shaders only, each
-        // of which is checked against the CPU's result.
+        // SAFETY: the experimental part in use is cooperative matrices, in our own shaders only,
+        // each of which is checked against the CPU's result.
         experimental_features: unsafe { wgpu::ExperimentalFeatures::enabled() },
         memory_hints: wgpu::MemoryHints::Performance,
         trace: wgpu::Trace::Off,

@@ -1,7 +1,8 @@
 //! An opened GPU: its recorder of commands, its pipelines and bind groups.
 //!
-//! Launches are recorded into one compute pass of one command encoder, which stay open until someone
-//! reads (or [`MAX_PENDING`] launches have gathered). `wgpu` puts the barriers between launches.
+//! Launches are recorded into one compute pass of one command encoder, which stay open until
+//! someone reads (or [`MAX_PENDING`] launches have gathered). `wgpu` puts the barriers between
+//! launches.
 
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,8 +31,8 @@ pub(super) const MAX_BINDINGS: usize = 30;
 /// Bytes of immediates of one kernel at most: what every backend has.
 pub(crate) const IMMEDIATES: u32 = 128;
 
-/// Names one variant of one kernel: the family's function and a number that tells the variants apart
-/// (dtype, options).
+/// Names one variant of one kernel: the family's function and a number that tells the variants
+/// apart (dtype, options).
 pub(crate) type Key = (&'static str, u64);
 
 /// Number of input buffers and output buffers.
@@ -217,8 +218,8 @@ impl Gpu {
         }
     }
 
-    /// `count` workgroups as a grid of two dimensions, each within the device's limit. Up to one row
-    /// more are started: a kernel checks its index.
+    /// `count` workgroups as a grid of two dimensions, each within the device's limit. Up to one
+    /// row more are started: a kernel checks its index.
     pub(crate) fn grid(&self, op: &'static str, count: u64) -> Result<[u32; 3]> {
         let most = self.most_groups as u64;
         let rows = count.div_ceil(most).max(1);
@@ -428,8 +429,8 @@ impl Gpu {
         Ok(())
     }
 
-    /// Lets go of buffers that the pool has given up. What is recorded may still name them, so it is
-    /// submitted first.
+    /// Lets go of buffers that the pool has given up. What is recorded may still name them, so it
+    /// is submitted first.
     pub(super) fn forget(&self, _op: &'static str, dropped: Vec<Block>) -> Result<()> {
         if dropped.is_empty() {
             return Ok(());
@@ -452,8 +453,8 @@ impl Gpu {
         }
         recorder.layouts.entry(signature).or_insert_with(|| layouts(&self.device, signature));
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        // SAFETY: every kernel keeps its indices within its buffers, which the launchers size and the
-        // tests against the CPU cover; its loops end, and its divisors are not 0.
+        // SAFETY: every kernel keeps its indices within its buffers, which the launchers size and
+        // the tests against the CPU cover; its loops end, and its divisors are not 0.
         let module = unsafe {
             self.device.create_shader_module_trusted(
                 wgpu::ShaderModuleDescriptor {

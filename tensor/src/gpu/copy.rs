@@ -23,8 +23,8 @@ pub(crate) fn convert(op: &'static str, x: &Tensor, dtype: DType) -> Result<Tens
     Ok(y)
 }
 
-/// Writes the elements of `x`, row-major, into `y` from element `first` on; `y` must be nobody else's
-/// yet (or writable).
+/// Writes the elements of `x`, row-major, into `y` from element `first` on; `y` must be new
+/// or writable.
 pub(crate) fn copy_into(op: &'static str, x: &Tensor, y: &Tensor, first: usize) -> Result<()> {
     let Some(mut walk) = Walk::new(&[x.layout()]) else {
         // Too many dimensions for one kernel: the entries of the outermost one by one.
@@ -93,8 +93,8 @@ pub(crate) fn copy_(y: &mut Tensor, x: &Tensor) -> Result<()> {
     copy_into("copy_", x, y, y.layout().offset())
 }
 
-/// The walk over `operands` (1 to 3 tensors of one shape): as they are, or copied row-major where their
-/// layouts have too many dimensions to walk together.
+/// The walk over `operands` (1 to 3 tensors of one shape): as they are, or copied row-major where
+/// their layouts have too many dimensions to walk together.
 pub(super) fn walk_over<'a>(
     op: &'static str,
     operands: &[&'a Tensor],

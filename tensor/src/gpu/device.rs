@@ -23,8 +23,8 @@ impl Device {
         Ok(Device::Gpu(index))
     }
 
-    /// The first hardware GPU, or the CPU where there is none. (A GPU in software is slower than the
-    /// CPU's own kernels.)
+    /// The first hardware GPU, or the CPU where there is none. (A GPU in software is slower than
+    /// the CPU's own kernels.)
     pub fn auto() -> Device {
         match gpus().first() {
             Some(info) if !info.software => Device::gpu(info.index).unwrap_or(Device::Cpu),

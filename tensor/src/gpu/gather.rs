@@ -1,10 +1,11 @@
-//! Launches of one kernel on many tensors as few: an optimiser's step over all parameters, the sums that end the
-//! derivatives of layer norms.
+//! Launches of one kernel on many tensors as few: an optimiser's step over all parameters, the sums
+//! that end the derivatives of layer norms.
 //!
-//! [`Gpu::gather`] keeps a launch back, with others of the same kernel and the same arguments, up to
-//! [`gradus_shaders::MANY`] tensors. They are recorded when they are that many; before a launch that reads what they
-//! write, or writes what they use; and before a submit or a read. So of all that is kept back nothing depends on
-//! anything else, and it does not matter in which order it is recorded.
+//! [`Gpu::gather`] keeps a launch back, with others of the same kernel and the same arguments, up
+//! to [`gradus_shaders::MANY`] tensors. They are recorded when they are that many; before a launch
+//! that reads what they write, or writes what they use; and before a submit or a read. So of all
+//! that is kept back nothing depends on anything else, and it does not matter in which order it is
+//! recorded.
 
 use std::sync::Arc;
 
@@ -29,7 +30,8 @@ pub(crate) struct Part<'a> {
     /// Buffers that are read for this tensor, and those that are written.
     pub inputs: &'a [&'a Buffer],
     pub outputs: &'a [&'a Buffer],
-    /// Two numbers of this tensor: the kernel finds the first of each part, then the second of each.
+    /// Two numbers of this tensor: the kernel finds the first of each part, then the second of
+    /// each.
     pub numbers: [u32; 2],
     /// Its workgroups.
     pub groups: u32,

@@ -1,7 +1,7 @@
 //! Reading and adding entries by id: launches of `index.wgsl`.
 //!
-//! What is added where is decided on the CPU, from the ids' original: each row of the result gets the
-//! list of its additions, in order.
+//! What is added where is decided on the CPU, from the ids' original: each row of the result gets
+//! the list of its additions, in order.
 
 use super::context::Launch;
 use super::storage::{float, output, scalar};
@@ -29,8 +29,8 @@ fn counting(dim: usize, shape: &[usize]) -> Layout {
     Layout { shape: shape.to_vec(), strides, offset: 0 }
 }
 
-/// `y[…] = x[…]` with entry `ids[…]` along `dim`; `ids` lie by `layout`, which has the shape of y up to
-/// `shape`'s grouping.
+/// `y[…] = x[…]` with entry `ids[…]` along `dim`; `ids` lie by `layout`, which has the shape of y
+/// up to `shape`'s grouping.
 fn look_up(
     op: &'static str,
     x: &Tensor,

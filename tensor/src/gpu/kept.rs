@@ -38,8 +38,8 @@ pub(crate) fn convert_kept(op: &'static str, x: &Tensor, dtype: DType) -> Result
     Ok(restored(cast, x.shape()))
 }
 
-/// The elements of `tensors`, of one dtype, one after another. If they are whole storages, the result is
-/// kept with the first one's until any of them changes.
+/// The elements of `tensors`, of one dtype, one after another. If they are whole storages, the
+/// result is kept with the first one's until any of them changes.
 pub(crate) fn join_kept(op: &'static str, tensors: &[&Tensor]) -> Result<Tensor> {
     let whole = |t: &Tensor| match &*t.storage {
         Storage::Gpu(storage) if t.is_contiguous() && t.layout.offset == 0 => {

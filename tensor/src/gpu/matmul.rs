@@ -14,7 +14,8 @@ use gradus_shaders::{Scalar, Shader};
 /// Batch dimensions that the kernel walks at most.
 const MAX_BATCH: usize = 3;
 
-/// Workgroups that keep a device busy: as many large tiles there must be for the large ones to be taken.
+/// Workgroups that keep a device busy: as many large tiles there must be for the large ones to be
+/// taken.
 const BUSY: usize = 64;
 
 #[repr(C)]
@@ -76,7 +77,7 @@ pub(crate) fn matmul(a: &Tensor, b: &Tensor, shape: &[usize], dtype: DType) -> R
     Ok(c)
 }
 
-/// `x [m, in]`, `w [out, in]`, `bias [out]` → `[m, out]`. Beside f16 the kernel takes an f32 bias.
+/// `x [m, in]`, `w [out, in]`, `bias [out]` → `[m, out]`. With f16 operands the kernel takes an f32 bias.
 pub(crate) fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     Ok(layer("linear", x, w, bias, Epilogue::None)?.0)
 }
@@ -93,8 +94,8 @@ pub(crate) fn joined_weights(weights: &[&Tensor], biases: &[&Tensor]) -> Result<
     Ok(joined("linear_cat", weights, biases)?.0)
 }
 
-/// Weights and biases of layers side by side, kept until one of them changes: in one buffer, so by one launch, where
-/// they are of one dtype.
+/// Weights and biases of layers side by side, kept until one of them changes: in one buffer, so by
+/// one launch, where they are of one dtype.
 fn joined(
     op: &'static str,
     weights: &[&Tensor],
@@ -143,7 +144,8 @@ pub(crate) fn linear_gelu(
     layer("linear_gelu", x, w, bias, if keep { Epilogue::GeluKeep } else { Epilogue::Gelu })
 }
 
-/// Gᵀ·x `[out, in]` in `dtype`, and the sums of G's columns `[out]` where f32: of G `[rows, out]` and x `[rows, in]`.
+/// Gᵀ·x `[out, in]` in `dtype`, and the sums of G's columns `[out]` where f32: of G `[rows, out]`
+/// and x `[rows, in]`.
 pub(crate) fn linear_parameters_backward(
     g: &Tensor,
     x: &Tensor,
@@ -218,7 +220,8 @@ impl MatrixLayout<'_> {
         }
     }
 
-    /// Of `length` elements in each of `across` lines: they lie without gaps, and lines begin at multiples of 4.
+    /// Of `length` elements in each of `across` lines: they lie without gaps, and lines begin at
+    /// multiples of 4.
     fn in_fours_along(&self, length: usize, unit: u32, across: usize, step: u32) -> bool {
         unit == 1
             && length.is_multiple_of(4)
@@ -239,7 +242,8 @@ enum Kernel {
 }
 
 impl Kernel {
-    /// By shape and layout; `cooperative` is asked for a kernel of its own for so many tiles of a size.
+    /// By shape and layout; `cooperative` is asked for a kernel of its own for so many tiles of a
+    /// size.
     fn choose(
         (batch, m, k, n): (usize, usize, usize, usize),
         args: &Args,
@@ -262,7 +266,7 @@ impl Kernel {
         if fours && let Some(kernel) = cooperative(&count) {
             return Kernel::Cooperative(kernel);
         }
-        // Of many tiny products most of a large tile would be nobody's.
+        // Many tiny products would leave most of a large tile unused.
         let fills = m.min(n) > small as usize;
         let size = if fills && count(large) >= BUSY { large } else { small };
         Kernel::Tiles { size, vector: fours && n.is_multiple_of(4) }
@@ -352,8 +356,9 @@ fn agrees(gpu: &'static Gpu, operands: Scalar, kernel: Cooperative) -> bool {
     }
 }
 
-/// Whether a kernel gives, bit for bit, the product that the plain tiles give: of small whole numbers, which no order
-/// of summation rounds. Tiles, fragments and steps of k are cut off at the edges; both ways in which B can lie.
+/// Whether a kernel gives, bit for bit, the product that the plain tiles give: of small whole
+/// numbers, which no order of summation rounds. Tiles, fragments and steps of k are cut off at the
+/// edges; both ways in which B can lie.
 fn compared(gpu: &'static Gpu, operands: Scalar, kernel: Kernel) -> Result<bool> {
     let (op, dtype) = ("matmul", if operands == Scalar::F16 { DType::F16 } else { DType::F32 });
     let (m, k, n) = (200, 100, 140);
@@ -417,7 +422,8 @@ mod tests {
             (a.a_row, a.a_col) = (1, 768);
         };
         assert_eq!(chosen((768, 391, 384), turned), tiles(64, true));
-        // Cooperative matrices, where there are any, for all that is read in fours and has more than few rows.
+        // Cooperative matrices, where there are any, for all that is read in fours and has more
+        // than few rows.
         let any = Cooperative { fragment: 16, lanes: 32, size: 64 };
         let with = |shape: (usize, usize, usize)| {
             let (m, k, n) = shape;
@@ -430,8 +436,8 @@ mod tests {
         assert_eq!(with((9, 384, 76)), few(16, true));
     }
 
-    /// The comparison by which cooperative matrices are let in: it holds of a kernel that is right, and does not
-    /// of one that is wrong (the fours of a matrix that has gaps between them).
+    /// The comparison by which cooperative matrices are let in: it holds of a kernel that is right,
+    /// and does not of one that is wrong (the fours of a matrix that has gaps between them).
     #[test]
     fn a_comparison_tells_right_from_wrong() {
         let Some(info) = super::super::gpus().into_iter().next() else { return };

@@ -18,34 +18,34 @@
 //!
 //! # Adding a kernel family
 //!
-//! 1. **Text**: `shaders/src/NAME.wgsl`, opened by formula, shapes, what one workgroup does, order of
-//!    reduction, numerics. Inputs are `var<storage, read>` at bindings 0.., outputs `read_write` after
-//!    them, small arguments one `var<immediate>` struct of at most 128 bytes. `$T`, `#if`, `#for` are
-//!    the template's (`shaders/src/template.rs`).
-//! 2. **Variants**: `shaders/src/NAME.rs` with a function for each kernel that returns a `Shader` (text,
-//!    entry point, numbers of inputs and outputs, needs), and `variants()`, added to the list in
-//!    `shaders/src/lib.rs`: `cargo test -p gradus-shaders` then validates them with naga.
+//! 1. **Text**: `shaders/src/NAME.wgsl`, opened by formula, shapes, what one workgroup does, order
+//!    of reduction, numerics. Inputs are `var<storage, read>` at bindings 0.., outputs `read_write`
+//!    after them, small arguments one `var<immediate>` struct of at most 128 bytes. `$T`, `#if`,
+//!    `#for` are the template's (`shaders/src/template.rs`).
+//! 2. **Variants**: `shaders/src/NAME.rs` with a function for each kernel that returns a `Shader`
+//!    (text, entry point, numbers of inputs and outputs, needs), and `variants()`, added to the
+//!    list in `shaders/src/lib.rs`: `cargo test -p gradus-shaders` then validates them with naga.
 //! 3. **Launch**: `gpu/NAME.rs` here, with the very functions of `cpu/NAME.rs` (same names, same
 //!    arguments: `on_device!` in `ops/` calls either). Take memory with [`storage::output`], read
 //!    operands with `Tensor::buffer` and `Tensor::start` (first element; strides are in
-//!    `tensor.layout`), and record a [`context::Launch`] with `Gpu::launch`. Write in place only after
-//!    `Tensor::make_writable`.
-//! 4. **Check**: `tests/device_parity.rs` walks the registry and finds the family by itself, over short and
-//!    long shapes, and `tests/device_limits.rs` over launches of many rows of workgroups; add what the
-//!    registry's shapes do not reach (blocks, long rows) to a test in `tensor/tests/`.
+//!    `tensor.layout`), and record a [`context::Launch`] with `Gpu::launch`. Write in place only
+//!    after `Tensor::make_writable`.
+//! 4. **Check**: `tests/device_parity.rs` walks the registry and finds the family by itself, over
+//!    short and long shapes, and `tests/device_limits.rs` over launches of many rows of workgroups;
+//!    add what the registry's shapes do not reach (blocks, long rows) to a test in `tensor/tests/`.
 //!
 //! Rules that a kernel must keep:
-//! - Bounds are not checked and loops are not bounded: the kernel checks every index and every loop, and
-//!   divisors must not be 0.
-//! - A launch may start more workgroups than asked for (`Gpu::grid` makes two dimensions of many): count
-//!   them as `group.y * groups.x + group.x` and compare with the number in use.
+//! - Bounds are not checked and loops are not bounded: the kernel checks every index and every
+//!   loop, and divisors must not be 0.
+//! - A launch may start more workgroups than asked for (`Gpu::grid` makes two dimensions of many):
+//!   count them as `group.y * groups.x + group.x` and compare with the number in use.
 //! - Workgroup memory is not zeroed.
 //! - NaN and infinity: test bits (`is_nan` in `bits.wgsl`); make them with `quiet_nan()` and
 //!   `infinity()` of `math.wgsl`. A comparison with NaN is not to be relied on.
 //! - A buffer must not be bound as input and as output of one launch.
 //! - Nothing of size 0 is launched.
-//! - Nothing reads from the GPU: ids, targets and offsets that were uploaded have their CPU original
-//!   (`to_device(Cpu)` of them is free).
+//! - Nothing reads from the GPU: ids, targets and offsets that were uploaded have their CPU
+//!   original (`to_device(Cpu)` of them is free).
 
 mod adapter;
 pub(crate) mod attention;

@@ -134,7 +134,7 @@ pub(crate) fn sgd_(
     let buffer = buffer.as_deref();
     let args = SgdArgs {
         scale_offset: scale.as_ref().map_or(0, Tensor::start),
-        // On the first step the buffer becomes the gradient, whatever it held.
+        // On the first step the buffer becomes the gradient; what it held does not matter.
         first: (h.step == 1) as u32,
         nesterov: h.nesterov as u32,
         l2: h.weight_decay as f32,

@@ -1,8 +1,8 @@
 //! The way in and the way out: memory that the processor and the GPU both see, recycled.
 //!
 //! A small upload (ids, offsets, tables) is written into an open chunk and copied from there by the
-//! commands that are submitted before the kernels; the chunk is taken up again once that is done. Large
-//! ones (weights) go through the queue's own memory, so that no chunk stays large.
+//! commands that are submitted before the kernels; the chunk is taken up again once that is done.
+//! Large ones (weights) go through the queue's own memory, so that no chunk stays large.
 
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -84,14 +84,14 @@ pub(super) type Mapped = mpsc::Receiver<Result<(), wgpu::BufferAsyncError>>;
 pub(super) fn map(buffer: &wgpu::Buffer, bytes: u64) -> Mapped {
     let (tell, mapped) = mpsc::channel();
     buffer.map_async(wgpu::MapMode::Read, 0..bytes, move |outcome| {
-        // Nobody listens any more: nobody needs it.
+        // An error means that the receiver is gone: then the buffer is not needed.
         let _ = tell.send(outcome);
     });
     mapped
 }
 
-/// Waits for what [`map`] began, after the device has been polled. The poll of another thread may have found
-/// the buffer ready and be about to tell.
+/// Waits for what [`map`] began, after the device has been polled. The poll of another thread may
+/// have found the buffer ready and be about to tell.
 pub(super) fn mapped(gpu: &Gpu, op: &'static str, mapped: &Mapped) -> Result<()> {
     let why = match mapped.recv_timeout(Duration::from_secs(60)) {
         Ok(Ok(())) => return Ok(()),

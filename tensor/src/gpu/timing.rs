@@ -1,4 +1,5 @@
-//! Times of kernels, for [`crate::profile`]: two timestamps a pass, a pass a kernel, read after each submit.
+//! Times of kernels, for [`crate::profile`]: two timestamps a pass, a pass a kernel, read after
+//! each submit.
 
 use super::context::Gpu;
 use super::staging;
@@ -40,7 +41,8 @@ impl Timing {
         }
     }
 
-    /// The timestamps of the next pass, which runs `kernel` for `call`; none when there is no more room.
+    /// The timestamps of the next pass, which runs `kernel` for `call`; none when there is no more
+    /// room.
     pub(super) fn next(
         &mut self,
         call: Option<usize>,

@@ -38,8 +38,9 @@ enum State {
 }
 
 impl Tensor {
-    /// Starts to read the tensor: [`Reading::wait`] has it on the CPU. Everything recorded so far is given
-    /// to the GPU, and what is asked of it later does not delay the reading. On the CPU it is there at once.
+    /// Starts to read the tensor: [`Reading::wait`] has it on the CPU. Everything recorded so far
+    /// is given to the GPU, and what is asked of it later does not delay the reading. On the CPU it
+    /// is there at once.
     pub fn read_later(&self) -> Result<Reading> {
         match self.device() {
             Device::Cpu => Ok(Reading(State::Here(self.copy()?))),

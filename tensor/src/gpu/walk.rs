@@ -1,5 +1,5 @@
-//! The arguments of the elementwise kernels (`shaders/src/walk.wgsl`): up to three operands seen under
-//! one shape, its dimensions merged to as few as the strides allow.
+//! The arguments of the elementwise kernels (`shaders/src/walk.wgsl`): up to three operands seen
+//! under one shape, its dimensions merged to as few as the strides allow.
 
 use super::context::Launch;
 use super::memory::Buffer;
@@ -23,8 +23,8 @@ pub(crate) struct Walk {
     strides: [[u32; MAX_DIMS]; 3],
 }
 
-/// `layouts` (of one shape) with neighbouring dimensions merged where all of them step through both as
-/// through one: the shape, and the strides of each.
+/// `layouts` (of one shape) with neighbouring dimensions merged where all of them step through both
+/// as through one: the shape, and the strides of each.
 pub(crate) fn merged(layouts: &[&Layout]) -> (Vec<usize>, Vec<Vec<usize>>) {
     let shape = layouts[0].shape();
     let (mut sizes, mut strides) = (Vec::new(), vec![Vec::new(); layouts.len()]);

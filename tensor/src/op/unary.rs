@@ -1,8 +1,8 @@
 //! Functions of one element at a time.
 
-/// The table of functions without parameters: variant of [`UnaryOp`], name of the method (PyTorch's)
-/// and meaning. Hands its rows to the macro `$to`: [`UnaryOp`] is made from them here, the methods of
-/// `Tensor` in `ops/unary.rs`.
+/// The table of functions without parameters: variant of [`UnaryOp`], name of the method
+/// (PyTorch's) and meaning. Hands its rows to the macro `$to`: [`UnaryOp`] is made from them here,
+/// the methods of `Tensor` in `ops/unary.rs`.
 macro_rules! unary_table {
     ($to:ident) => {
         $to! {
@@ -93,7 +93,8 @@ macro_rules! define {
 unary_table!(define);
 
 impl UnaryOp {
-    /// Whether [`Tensor::unary_backward`](crate::Tensor::unary_backward) computes the derivative in one pass.
+    /// Whether [`Tensor::unary_backward`](crate::Tensor::unary_backward) computes the derivative in
+    /// one pass.
     pub fn has_fused_backward(self) -> bool {
         matches!(
             self,

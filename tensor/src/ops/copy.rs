@@ -7,8 +7,8 @@ use crate::storage::Output;
 use crate::{DType, Device, Result, Tensor, bail, gpu, sizes};
 
 impl Tensor {
-    /// All values in row-major order. `T` must be the tensor's dtype. On a GPU it waits for everything
-    /// asked so far (but for uploaded ids, whose original is kept).
+    /// All values in row-major order. `T` must be the tensor's dtype. On a GPU it waits for
+    /// everything asked so far (but for uploaded ids, whose original is kept).
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
         if T::DTYPE != self.dtype {
             bail!(
@@ -35,8 +35,8 @@ impl Tensor {
     /// All values in row-major order, widened to f64.
     ///
     /// # Panics
-    /// If the tensor is on a GPU that fails, or is a view of more elements than fit in memory; move it with
-    /// `to_device` first, or use [`to_vec`](Tensor::to_vec), to get an error instead.
+    /// If the tensor is on a GPU that fails, or is a view of more elements than fit in memory; move
+    /// it with `to_device` first, or use [`to_vec`](Tensor::to_vec), to get an error instead.
     pub fn to_f64_vec(&self) -> Vec<f64> {
         if self.device() != Device::Cpu {
             let here = self.to_device(Device::Cpu).unwrap_or_else(|error| panic!("{error}"));
@@ -78,9 +78,11 @@ impl Tensor {
         dispatch_any!(self.dtype, copy_of::<T>(self))
     }
 
-    /// The same values in another dtype. Floats are rounded to the nearest, ties to even; beyond the largest they become
-    /// infinite. Integers are cut towards 0 and end at their range's ends: −1 and −∞ become 0, ∞ the largest; NaN becomes
-    /// 0. (PyTorch leaves these conversions to the platform.) A GPU may make 0 of a subnormal number.
+    /// The same values in another dtype. Floats are rounded to the nearest, ties to even; beyond
+    /// the largest they become infinite. Integers are cut towards 0 and end at their range's ends:
+    /// −1 and −∞ become 0, ∞ the largest; NaN becomes
+    /// 0. (PyTorch leaves these conversions to the platform.) A GPU may make 0 of a subnormal
+    ///    number.
     pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
         if dtype == self.dtype {
             return Ok(self.clone());
@@ -91,9 +93,9 @@ impl Tensor {
         dispatch_any!(self.dtype, convert_from::<T>(self, dtype))
     }
 
-    /// As [`to_dtype`](Tensor::to_dtype), of a tensor that is converted again and again: a GPU keeps the
-    /// result beside the values until they change. So a weight is converted once a step, however often it
-    /// is used.
+    /// As [`to_dtype`](Tensor::to_dtype), of a tensor that is converted again and again: a GPU
+    /// keeps the result beside the values until they change. So a weight is converted once a step,
+    /// however often it is used.
     pub fn to_dtype_kept(&self, dtype: DType) -> Result<Self> {
         match self.device() {
             Device::Gpu(_) if dtype != self.dtype => {
@@ -103,8 +105,8 @@ impl Tensor {
         }
     }
 
-    /// This tensor on `device`; itself if it is there already. From a GPU it waits for everything asked
-    /// so far (but for uploaded ids, whose original is kept). GPUs hold f32, f16, u32 and u8.
+    /// This tensor on `device`; itself if it is there already. From a GPU it waits for everything
+    /// asked so far (but for uploaded ids, whose original is kept). GPUs hold f32, f16, u32 and u8.
     pub fn to_device(&self, device: Device) -> Result<Self> {
         match (self.device(), device) {
             (from, to) if from == to => Ok(self.clone()),

@@ -9,7 +9,8 @@ use crate::{DType, Result, Tensor, bail};
 /// class weights, no smoothing, nothing ignored.
 #[derive(Clone, Default)]
 pub struct CrossEntropy {
-    /// Rows with this target count for nothing: not in the loss, the mean's divisor or the gradient.
+    /// Rows with this target count for nothing: not in the loss, the mean's divisor or the
+    /// gradient.
     pub ignore_index: Option<u32>,
     /// ε in 0..=1: the target distribution is (1 − ε)·onehot + ε/classes (Szegedy et al.,
     /// arXiv:1512.00567).
@@ -67,14 +68,14 @@ fn check(
 
 impl Tensor {
     /// The cross-entropy of logits `[n, classes]` (f32, f64) against `targets` `[n]` (u32), as
-    /// PyTorch's `F.cross_entropy`. Returns the loss (a scalar, or `[n]` for [`Reduction::None`]) and
-    /// every row's `lse = ln Σeˣ` in two parts, `[n, 2]`: m = max x and ln Σe^(x−m). The backward pass needs them; their
-    /// sum would lose digits where logits are far from 0.
+    /// PyTorch's `F.cross_entropy`. Returns the loss (a scalar, or `[n]` for [`Reduction::None`])
+    /// and every row's `lse = ln Σeˣ` in two parts, `[n, 2]`: m = max x and ln Σe^(x−m). The
+    /// backward pass needs them; their sum would lose digits where logits are far from 0.
     ///
     /// With class weights w, target y and smoothing ε, a row's loss is
-    /// `(1 − ε)·w[y]·(lse − x[y]) + ε/classes · Σ_c w[c]·(lse − x[c])`, and the mean divides the sum by
-    /// `Σ w[y]` over the rows that are not ignored. So the mean over no rows, or with all rows
-    /// ignored, is NaN.
+    /// `(1 − ε)·w[y]·(lse − x[y]) + ε/classes · Σ_c w[c]·(lse − x[c])`, and the mean divides the
+    /// sum by `Σ w[y]` over the rows that are not ignored. So the mean over no rows, or with all
+    /// rows ignored, is NaN.
     ///
     /// Errors: shapes or dtypes that do not fit; a target that is neither a class nor ignored (the
     /// message names row, value and number of classes).
@@ -92,8 +93,8 @@ impl Tensor {
         on_device!("cross_entropy", &operands; cross_entropy::forward(&x, &y, w, options.plain()))
     }
 
-    /// The gradient of the logits (`self`, `[n, classes]`) of [`Tensor::cross_entropy`]: `lse` comes
-    /// from the forward pass, `grad` is the loss's gradient (a scalar, or `[n]` for
+    /// The gradient of the logits (`self`, `[n, classes]`) of [`Tensor::cross_entropy`]: `lse`
+    /// comes from the forward pass, `grad` is the loss's gradient (a scalar, or `[n]` for
     /// [`Reduction::None`]). Ignored rows are 0.
     pub fn cross_entropy_backward(
         &self,

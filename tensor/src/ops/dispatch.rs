@@ -34,7 +34,8 @@ pub(crate) fn end<R: work::Outputs>(span: Span, result: &Result<R>) {
 }
 
 /// Hands a call to the kernels of the operands' device: `cpu::FAMILY::function(…)` or
-/// `gpu::FAMILY::function(…)`, which have the same arguments. Operands on different devices are an error.
+/// `gpu::FAMILY::function(…)`, which have the same arguments. Operands on different devices are an
+/// error.
 macro_rules! on_device {
     ($op:expr, [$($operand:expr),+ $(,)?], $family:ident::$function:ident($($argument:expr),* $(,)?)) => {
         on_device!($op, &[$($operand),+]; $family::$function($($argument),*))

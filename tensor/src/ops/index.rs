@@ -67,8 +67,8 @@ impl Tensor {
     }
 
     /// This tensor with entry `j` of `source` along `dim` added to entry `ids[j]`, for all `j` in
-    /// order. `ids` is u32 with one dimension; `source` has this shape but for as many entries along
-    /// `dim` as there are ids. f32 or f64. The backward rule of `index_select`.
+    /// order. `ids` is u32 with one dimension; `source` has this shape but for as many entries
+    /// along `dim` as there are ids. f32 or f64. The backward rule of `index_select`.
     pub fn index_add(&self, dim: isize, ids: &Tensor, source: &Tensor) -> Result<Tensor> {
         let d = resolve_dim("index_add", dim, self.rank())?;
         check_same_dtype("index_add", self, source)?;
@@ -153,8 +153,8 @@ impl Tensor {
     }
 
     /// The gradient `[rows, h]` of the table of [`Tensor::embedding`], for the result's gradient
-    /// `grad […, h]` and the same `ids […]`: row `r` is the sum of the gradients where the id is `r`,
-    /// added in row-major order of the ids. f32 or f64.
+    /// `grad […, h]` and the same `ids […]`: row `r` is the sum of the gradients where the id is
+    /// `r`, added in row-major order of the ids. f32 or f64.
     pub fn embedding_backward(grad: &Tensor, ids: &Tensor, rows: usize) -> Result<Tensor> {
         let Some((&h, lookups)) = grad.shape().split_last().filter(|(_, l)| *l == ids.shape())
         else {

@@ -16,8 +16,8 @@ impl Tensor {
         self.matmul_out_dtype(other, self.dtype())
     }
 
-    /// [`matmul`](Tensor::matmul) with a result in `dtype`: of f16 operands, whose product a GPU sums in
-    /// f32, the sums themselves (`torch.mm(…, out_dtype=torch.float32)`).
+    /// [`matmul`](Tensor::matmul) with a result in `dtype`: of f16 operands, whose product a GPU
+    /// sums in f32, the sums themselves (`torch.mm(…, out_dtype=torch.float32)`).
     ///
     /// # Errors
     /// If `dtype` is neither the operands' nor f32 for operands in f16.
@@ -45,7 +45,7 @@ impl Tensor {
     }
 
     /// The linear layer in one pass: `x·Wᵀ + b` for `x […, in]`, `W [out, in]` as checkpoints store
-    /// it, `b [out]`; beside f16 the bias may be f32. Composed reference:
+    /// it, `b [out]`; with f16 the bias may be f32. Composed reference:
     /// `x.matmul(&w.t()?)?.add(&b)`.
     pub fn linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
         let (flat, shape) = check_linear("linear", self, weight, bias)?;
@@ -53,9 +53,10 @@ impl Tensor {
         on_device!("linear", &operands; matmul::linear(&flat, weight, bias))?.reshape(&shape)
     }
 
-    /// The gradients of a linear layer's weight and bias, `Gᵀ·x` `[out, in]` and `ΣG` `[out]`, for `self`, the gradient
-    /// G `[rows, out]`, and its input `x [rows, in]`; in `dtype`, as of
-    /// [`matmul_out_dtype`](Tensor::matmul_out_dtype). A GPU makes both in one pass over G where it can.
+    /// The gradients of a linear layer's weight and bias, `Gᵀ·x` `[out, in]` and `ΣG` `[out]`, for
+    /// `self`, the gradient G `[rows, out]`, and its input `x [rows, in]`; in `dtype`, as of
+    /// [`matmul_out_dtype`](Tensor::matmul_out_dtype). A GPU makes both in one pass over G where it
+    /// can.
     pub fn linear_parameters_backward(&self, x: &Tensor, dtype: DType) -> Result<(Tensor, Tensor)> {
         let op = "linear_parameters_backward";
         let (g, x_shape) = (self.shape(), x.shape());
@@ -89,12 +90,14 @@ impl Tensor {
         Ok((y.reshape(&shape)?, before.map(|z| z.reshape(&shape)).transpose()?))
     }
 
-    /// Linear layers of one input side by side: `[x·W₁ᵀ + b₁, x·W₂ᵀ + b₂, …]` along the last dimension, for
-    /// `x […, in]`, `Wᵢ [outᵢ, in]`, `bᵢ [outᵢ]` (all of them, or none) → `[…, Σout]`. So attention gets query,
-    /// key and value from one product. On a GPU, weights and biases may be f32 beside an x in f16; the weights are
-    /// joined, and converted, once until one of them changes.
+    /// Linear layers of one input side by side: `[x·W₁ᵀ + b₁, x·W₂ᵀ + b₂, …]` along the last
+    /// dimension, for `x […, in]`, `Wᵢ [outᵢ, in]`, `bᵢ [outᵢ]` (all of them, or none) →
+    /// `[…, Σout]`. So attention gets query, key and value from one product. On a GPU, weights and
+    /// biases may be f32 with an x in f16; the weights are joined, and converted, once until one
+    /// of them changes.
     ///
-    /// Composed reference: `Tensor::cat` of each [`linear`](Tensor::linear) along the last dimension.
+    /// Composed reference: `Tensor::cat` of each [`linear`](Tensor::linear) along the last
+    /// dimension.
     pub fn linear_cat(&self, weights: &[&Tensor], biases: &[&Tensor]) -> Result<Tensor> {
         let (flat, shape) = check_linear_cat("linear_cat", self, weights, biases)?;
         let operands = [&[self], weights, biases].concat();
@@ -102,8 +105,9 @@ impl Tensor {
             .reshape(&shape)
     }
 
-    /// The gradient of x of [`linear_cat`](Tensor::linear_cat): `G·[W₁; W₂; …]` for `self`, the gradient
-    /// G `[rows, Σout]` → `[rows, in]`. Those of the weights are rows of Gᵀ·x, those of the biases of ΣG.
+    /// The gradient of x of [`linear_cat`](Tensor::linear_cat): `G·[W₁; W₂; …]` for `self`, the
+    /// gradient G `[rows, Σout]` → `[rows, in]`. Those of the weights are rows of Gᵀ·x, those of
+    /// the biases of ΣG.
     pub fn linear_cat_backward(&self, weights: &[&Tensor], biases: &[&Tensor]) -> Result<Tensor> {
         let op = "linear_cat_backward";
         let operands = [&[self], weights, biases].concat();
@@ -113,16 +117,17 @@ impl Tensor {
 }
 
 impl Tensor {
-    /// The linear layer of inference on the CPU with its operands in 8 or 16 bits; with `gelu`, GELU of it. There is no
-    /// derivative. Shapes as for [`linear`](Tensor::linear), f32 only. The rounded weight is made on first use and kept until
-    /// the weight changes.
+    /// The linear layer of inference on the CPU with its operands in 8 or 16 bits; with `gelu`,
+    /// GELU of it. There is no derivative. Shapes as for [`linear`](Tensor::linear), f32 only. The
+    /// rounded weight is made on first use and kept until the weight changes.
     ///
-    /// - [`LowPrecision::Int8`], after Jacob et al., arXiv:1712.05877: a weight has one scale an output channel and loses at most
-    ///   1/254 of the largest of the channel. The input has one scale a row: on a processor with AVX512-VNNI or AMX in 8 bits, at
-    ///   most half of 1/255 of the row's range is lost; on another in up to 16 bits, and next to nothing is. A row or channel with
-    ///   an infinity or a NaN results in NaN.
-    /// - [`LowPrecision::Bf16`]: both are rounded to 8 significant bits, sums are f32; on a processor without AVX512-BF16 or AMX
-    ///   it is the layer in f32.
+    /// - [`LowPrecision::Int8`], after Jacob et al., arXiv:1712.05877: a weight has one scale an
+    ///   output channel and loses at most 1/254 of the largest of the channel. The input has one
+    ///   scale a row: on a processor with AVX512-VNNI or AMX in 8 bits, at most half of 1/255 of
+    ///   the row's range is lost; on another in up to 16 bits, and next to nothing is. A row or
+    ///   channel with an infinity or a NaN results in NaN.
+    /// - [`LowPrecision::Bf16`]: both are rounded to 8 significant bits, sums are f32; on a
+    ///   processor without AVX512-BF16 or AMX it is the layer in f32.
     ///
     /// Composed reference: `linear` of the rounded operands.
     pub fn linear_low(
@@ -140,7 +145,8 @@ impl Tensor {
         }
     }
 
-    /// [`linear_cat`](Tensor::linear_cat) as [`linear_low`](Tensor::linear_low), the input rounded once for all layers.
+    /// [`linear_cat`](Tensor::linear_cat) as [`linear_low`](Tensor::linear_low), the input rounded
+    /// once for all layers.
     pub fn linear_cat_low(
         &self,
         weights: &[&Tensor],
@@ -155,7 +161,8 @@ impl Tensor {
     }
 }
 
-/// Layers side by side, their operands checked but for dtype and device; `None` where f32 has to do.
+/// Layers side by side, their operands checked but for dtype and device; `None` where f32 has to
+/// do.
 fn linear_low(
     low: LowPrecision,
     x: &Tensor,
@@ -187,7 +194,8 @@ fn check_out_dtype(op: &'static str, operands: DType, dtype: DType) -> Result<()
     Ok(())
 }
 
-/// Checks the operands of layers side by side; returns the input as `[rows, in]` and the result's shape.
+/// Checks the operands of layers side by side; returns the input as `[rows, in]` and the result's
+/// shape.
 fn check_linear_cat(
     op: &'static str,
     input: &Tensor,

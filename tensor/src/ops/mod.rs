@@ -1,4 +1,5 @@
-//! The operations: shape rules and docs here, kernels in `cpu/` and `gpu/` under the same file names.
+//! The operations: shape rules and docs here, kernels in `cpu/` and `gpu/` under the same file
+//! names.
 
 pub mod attention;
 pub mod binary;

@@ -49,8 +49,9 @@ impl Tensor {
     ///
     /// `m` and `v` are the running moments (zeros before the first step); `scale` is one number
     /// that stays on the device (the factor of gradient clipping), or what
-    /// [`loss_scale_`](Tensor::loss_scale_) returned: then the step may be skipped, and those skipped before (its
-    /// third number, which must be of this parameter's own steps) do not count in t. A storage that someone else still holds is copied first.
+    /// [`loss_scale_`](Tensor::loss_scale_) returned: then the step may be skipped, and those
+    /// skipped before (its third number, which must be of this parameter's own steps) do not count
+    /// in t. A storage that someone else still holds is copied first.
     ///
     /// Errors: shapes or dtypes that differ; settings out of their range ([`AdamWStep::check`]).
     pub fn adamw_(
@@ -81,7 +82,7 @@ impl Tensor {
     /// p ← p − η·b                      (Nesterov: p − η·(g + μ·b); no buffer: p − η·g)
     /// ```
     ///
-    /// Without `momentum_buffer` there is no momentum, whatever `h.momentum` says. `scale` as in
+    /// Without `momentum_buffer` the step has no momentum, even if `h.momentum` is not 0. `scale` as in
     /// [`adamw_`](Tensor::adamw_).
     ///
     /// Errors: shapes or dtypes that differ; settings out of their range ([`SgdStep::check`]).

@@ -60,8 +60,8 @@ impl Tensor {
         flat.to_dtype(dtype)?.reshape(&shape)
     }
 
-    /// [`Tensor::sum`] with a result in `dtype` (`torch.sum(…, dtype=…)`): of f16, which a GPU sums in f32,
-    /// the sums themselves.
+    /// [`Tensor::sum`] with a result in `dtype` (`torch.sum(…, dtype=…)`): of f16, which a GPU sums
+    /// in f32, the sums themselves.
     pub fn sum_in(&self, dims: &[isize], keepdim: bool, dtype: DType) -> Result<Tensor> {
         self.reduced(ReduceOp::Sum, dims, keepdim, dtype)
     }
@@ -145,8 +145,8 @@ impl Tensor {
         self.arg_extremum("argmax", dim, keepdim, true)
     }
 
-    /// The index (u32) of the smallest element along `dim`: the first of equals; a NaN counts as the
-    /// smallest (as in PyTorch, and as [`Tensor::min`] propagates it). f32, f64, u32, u8.
+    /// The index (u32) of the smallest element along `dim`: the first of equals; a NaN counts as
+    /// the smallest (as in PyTorch, and as [`Tensor::min`] propagates it). f32, f64, u32, u8.
     pub fn argmin(&self, dim: isize, keepdim: bool) -> Result<Tensor> {
         self.arg_extremum("argmin", dim, keepdim, false)
     }

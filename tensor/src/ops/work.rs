@@ -1,5 +1,5 @@
-//! How much an operation has to do, for the profile: FLOPs of products and attention, bytes of operands
-//! and results.
+//! How much an operation has to do, for the profile: FLOPs of products and attention, bytes of
+//! operands and results.
 
 use crate::operands::LayerNormOutput;
 use crate::profile::{Call, Work};
@@ -49,8 +49,8 @@ fn is_product(op: &str) -> bool {
     )
 }
 
-/// For a product twice the length of its sums; [`add_outputs`] multiplies it by the number of results.
-/// For attention all of them.
+/// For a product twice the length of its sums; [`add_outputs`] multiplies it by the number of
+/// results. For attention all of them.
 fn flops(op: &str, operands: &[&Tensor]) -> u64 {
     let shape = |i: usize| operands.get(i).map_or(&[][..], |t| t.shape());
     match op {

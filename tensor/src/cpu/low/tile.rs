@@ -1,4 +1,5 @@
-//! The sums of a tile, a few rows of x times 32 channels of W, by each instruction set; and the choice between them.
+//! The sums of a tile, a few rows of x times 32 channels of W, by each instruction set; and the
+//! choice between them.
 
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::amx;
@@ -139,7 +140,8 @@ impl Kernel {
         }
     }
 
-    /// The sums of `rows` rows of `x`, each `words` words, and a pair of panels. With `next`, asks for the pair there meanwhile.
+    /// The sums of `rows` rows of `x`, each `words` words, and a pair of panels. With `next`, asks
+    /// for the pair there meanwhile.
     ///
     /// # Safety
     /// The processor has the kernel.
@@ -187,7 +189,8 @@ impl Kernel {
                     tiles: words / PANEL,
                 };
                 let (c, row_c) = (sums.0.as_mut_ptr().cast(), WIDTH * 4);
-                // SAFETY: x and the panels are as long as they must be (asserted), and so is `sums`.
+                // SAFETY: x and the panels are as long as they must be (asserted), and so is
+                // `sums`.
                 unsafe {
                     match (form, tall) {
                         (Form::Bf16, true) => amx::bf16(tiles, block, c, row_c),
@@ -244,8 +247,8 @@ mod avx2 {
 
     use super::{PANEL, Sums, WIDTH};
 
-    /// As [`plain`](super::plain) of [`Form::Int8By16`](super::Form), for `R` rows and one panel: two multiplications of 16
-    /// pairs and two additions for 64 multiply-adds.
+    /// As [`plain`](super::plain) of [`Form::Int8By16`](super::Form), for `R` rows and one panel:
+    /// two multiplications of 16 pairs and two additions for 64 multiply-adds.
     ///
     /// # Safety
     /// `a` is valid for reading `R` rows of `words`, `b` for `words` times 32 bytes; the
@@ -335,14 +338,15 @@ mod avx512 {
         };
     }
 
-    /// A kernel whose instruction adds to each of 16 words the products of a word of x and a word of W.
+    /// A kernel whose instruction adds to each of 16 words the products of a word of x and a word
+    /// of W.
     macro_rules! kernel {
         ($name:ident, $tile:ident, $feature:literal, $dot:expr) => {
             /// As [`plain`](super::plain), for `R` rows.
             ///
             /// # Safety
-            /// `a` is valid for reading `R` rows of `words`, `pair` for two panels of `words` times 64 bytes; the
-            /// processor has the instructions.
+            /// `a` is valid for reading `R` rows of `words`, `pair` for two panels of `words` times
+            /// 64 bytes; the processor has the instructions.
             #[target_feature(enable = $feature)]
             unsafe fn $tile<const R: usize>(
                 words: usize,

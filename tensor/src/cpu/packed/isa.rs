@@ -31,8 +31,8 @@ impl Isa {
         }
     }
 
-    /// Runs `rounds` times `CHAINS` independent multiply-adds of a vector in registers; returns how many floating-point
-    /// operations that were, two for each element.
+    /// Runs `rounds` times `CHAINS` independent multiply-adds of a vector in registers; returns how
+    /// many floating-point operations that were, two for each element.
     pub(crate) fn multiply_adds<const CHAINS: usize>(self, rounds: usize) -> u64 {
         // SAFETY: `Isa::detect` found the instructions.
         unsafe {
@@ -53,8 +53,9 @@ impl Isa {
     }
 }
 
-/// The loop of [`Isa::multiply_adds`] for one instruction set. It names its vectors, as a tile does: the
-/// compiler made single lanes of arrays of 16 floats on AVX-512, at a fortieth of the rate.
+/// The loop of [`Isa::multiply_adds`] for one instruction set. It names its vectors, as a tile
+/// does: the compiler made single lanes of arrays of 16 floats on AVX-512, at a fortieth of the
+/// rate.
 macro_rules! chains {
     ($name:ident, $v:ty, $features:literal) => {
         #[target_feature(enable = $features)]

@@ -1,5 +1,5 @@
-//! The kernel against sums in f64, over odd sizes and strides, for every instruction set: those that
-//! the processor has not are stood for by arrays of as many elements.
+//! The kernel against sums in f64, over odd sizes and strides, for every instruction set: those
+//! that the processor has not are stood for by arrays of as many elements.
 
 use proptest::prelude::*;
 
