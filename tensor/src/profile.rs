@@ -1,6 +1,6 @@
 //! A record of what ran: every operation and, on a GPU, every kernel, with its time and its work.
 //!
-//! [`start`] begins it, [`stop`] hands it over. While none is kept, an operation pays one relaxed
+//! [`start`] begins it, [`stop`] returns it. While none is kept, an operation pays one relaxed
 //! load. On the CPU an operation's time is the wall clock of its call. On a GPU it is the sum of
 //! its kernels' times by the GPU's own clock (timestamp queries); to take them each kernel gets a
 //! pass of its own and each submit is waited for, so that a profiled run is slower as a whole.

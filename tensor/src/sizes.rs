@@ -70,7 +70,7 @@ pub(crate) fn work(factors: &[usize]) -> usize {
 /// An empty list with room for `len` entries.
 ///
 /// # Errors
-/// If the memory cannot be had.
+/// If there is not enough memory.
 pub(crate) fn list<T>(op: &'static str, len: usize) -> Result<Vec<T>> {
     let mut list = Vec::new();
     list.try_reserve_exact(len).map_err(|_| {

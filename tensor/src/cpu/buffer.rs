@@ -188,7 +188,7 @@ impl Buffer {
             }
         };
         let block = block.ok_or_else(too_large)?;
-        // Only now: what could not be had must not count as what was ever held.
+        // Only now: a refused block must not count in the peak.
         let mut pool = pool();
         pool.live_bytes += class;
         pool.peak_live = pool.peak_live.max(pool.live_bytes);

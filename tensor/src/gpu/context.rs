@@ -12,13 +12,14 @@ use std::time::Instant;
 use gradus_shaders::Shader;
 use rustc_hash::FxHashMap;
 
-use super::adapter::{GpuInfo, ready};
 use super::cache::PipelineCache;
 use super::cooperative::{CooperativeState, Fragments};
 use super::counters::GpuCounters;
 use super::gather::{Gathered, ids};
+use super::info::GpuInfo;
 use super::memory::{Block, Buffer, Pool};
 use super::staging::{Belt, CHUNK};
+use super::sync::{lock, ready};
 use super::timing::{self, Timing};
 use crate::{Error, Result, bail, profile};
 
@@ -137,11 +138,6 @@ pub(crate) struct Gpu {
     pub(super) cooperative: CooperativeState,
     /// Buffers for reading.
     pub(super) staging: Mutex<Vec<wgpu::Buffer>>,
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What a panicking thread left behind is consistent: each change is a single call.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Gpu {

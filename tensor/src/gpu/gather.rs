@@ -9,8 +9,9 @@
 
 use std::sync::Arc;
 
-use super::context::{Gpu, IMMEDIATES, Key, Recorder, lock};
+use super::context::{Gpu, IMMEDIATES, Key, Recorder};
 use super::memory::{Block, Buffer};
+use super::sync::lock;
 use crate::{Result, profile};
 use gradus_shaders::{MANY, Shader};
 

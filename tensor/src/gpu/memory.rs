@@ -187,7 +187,7 @@ impl Gpu {
                 | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        let refused = super::adapter::ready(scope.pop());
+        let refused = super::sync::ready(scope.pop());
         self.check(op)?;
         let mut pool = self.pool();
         if refused.is_some() {

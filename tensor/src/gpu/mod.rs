@@ -2,6 +2,7 @@
 //!
 //! | file | what |
 //! | --- | --- |
+//! | `info.rs` | what a GPU is and can do |
 //! | `adapter.rs`, `device.rs` | which GPUs there are, opening one, what a program asks of it |
 //! | `quiet.rs` | keeping drivers off standard error |
 //! | `context.rs` | the recorder: one compute pass, kernels by key, bind groups by buffers, submits |
@@ -61,6 +62,7 @@ mod device;
 pub(crate) mod dropout;
 mod gather;
 pub(crate) mod index;
+mod info;
 pub(crate) mod kept;
 pub(crate) mod layer_norm;
 pub(crate) mod loss_scale;
@@ -74,13 +76,15 @@ pub(crate) mod softmax;
 pub(crate) mod sort;
 mod staging;
 pub(crate) mod storage;
+mod sync;
 mod timing;
 pub(crate) mod transfer;
 pub(crate) mod unary;
 pub(crate) mod walk;
 
 pub(crate) use adapter::gpu;
-pub use adapter::{GpuFeatures, GpuInfo, GpuLimits, gpus};
+pub use adapter::gpus;
 pub use counters::GpuCounters;
+pub use info::{GpuFeatures, GpuInfo, GpuLimits};
 pub use quiet::quiet_drivers;
 pub use transfer::Reading;

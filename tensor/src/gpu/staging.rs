@@ -7,8 +7,8 @@
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use super::context::{Gpu, lock};
 use super::memory::Block;
+use super::sync::lock;
 use crate::{Error, Result};
 
 /// Bytes of a chunk, and the largest upload that goes through one.
@@ -92,11 +92,11 @@ pub(super) fn map(buffer: &wgpu::Buffer, bytes: u64) -> Mapped {
 
 /// Waits for what [`map`] began, after the device has been polled. The poll of another thread may
 /// have found the buffer ready and be about to tell.
-pub(super) fn mapped(gpu: &Gpu, op: &'static str, mapped: &Mapped) -> Result<()> {
+pub(super) fn mapped(gpu: &str, op: &'static str, mapped: &Mapped) -> Result<()> {
     let why = match mapped.recv_timeout(Duration::from_secs(60)) {
         Ok(Ok(())) => return Ok(()),
         Ok(Err(error)) => error.to_string(),
         Err(_) => "it does not answer".to_string(),
     };
-    Err(Error::op(op, format!("{} cannot be read: {why}", gpu.name)))
+    Err(Error::op(op, format!("{gpu} cannot be read: {why}")))
 }

@@ -69,7 +69,7 @@ impl Timing {
         }
     }
 
-    /// Waits for the submit and hands its times to the profile.
+    /// Waits for the submit and adds its times to the profile.
     pub(super) fn collect(&mut self, gpu: &Gpu) -> Result<()> {
         let kernels = std::mem::take(&mut self.kernels);
         if kernels.is_empty() {
@@ -78,7 +78,7 @@ impl Timing {
         let bytes = 2 * kernels.len() as u64 * wgpu::QUERY_SIZE as u64;
         let ready = staging::map(&self.read, bytes);
         gpu.poll("profile")?;
-        staging::mapped(gpu, "profile", &ready)?;
+        staging::mapped(&gpu.name, "profile", &ready)?;
         let ticks: Vec<u64> = match self.read.slice(..bytes).get_mapped_range() {
             Ok(view) => bytemuck::pod_collect_to_vec(&view),
             Err(error) => bail!("profile", "the times cannot be read: {error}"),

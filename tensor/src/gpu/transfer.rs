@@ -5,11 +5,12 @@
 
 use gradus_shaders::Scalar;
 
-use super::context::{Gpu, lock};
+use super::context::Gpu;
 use super::copy;
 use super::memory::Buffer;
 use super::staging::{Mapped, map, mapped};
 use super::storage::{scalar, stored_size};
+use super::sync::lock;
 use crate::storage::{GpuStorage, Output, Storage};
 use crate::{DType, Device, Element, Error, Result, Tensor, bail};
 
@@ -66,7 +67,7 @@ impl Reading {
             }
         };
         gpu.poll_until(op, Some(submission))?;
-        mapped(gpu, op, &ready)?;
+        mapped(&gpu.name, op, &ready)?;
         let tensor = {
             let view = staging
                 .slice(0..bytes)

@@ -157,7 +157,7 @@ impl SafeTensors {
     }
 }
 
-/// Why a header cannot be had.
+/// Why a header cannot be read.
 enum NoHeader {
     Io(std::io::Error),
     Format(String),

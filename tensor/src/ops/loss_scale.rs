@@ -7,7 +7,7 @@ use crate::{DType, Result, Tensor, bail};
 
 impl Tensor {
     /// Judges the gradients of a loss that was multiplied by the scale, and moves the scale as
-    /// `torch.amp.GradScaler` does. Nothing is read back: the optimiser's kernels heed the verdict.
+    /// `torch.amp.GradScaler` does. Nothing is read back: the optimiser's kernels read the verdict.
     ///
     /// `self` is the state, f32 `[3]`: the scale s, the steps without overflow since it last
     /// changed, the steps skipped so far. `norm` is the global norm of the gradients as they are,

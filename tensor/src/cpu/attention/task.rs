@@ -154,7 +154,7 @@ impl<'a> Call<'a> {
         body: impl Fn(Head<T>, [&mut [T]; N]) + Sync,
     ) -> Result<()> {
         let len: usize = sizes.iter().sum();
-        // Fails now, where an error can be returned, if a task's memory cannot be had.
+        // A task cannot return an error, so check here that there is memory for one.
         drop(Output::<T>::new("attention", &[len])?);
         let tasks = (self.bounds.len() - 1) * self.options.heads;
         parallel::run(tasks, self.task_ns(products), &|task| {
