@@ -12,7 +12,8 @@ fn main() {
     println!("cargo:rustc-env=GRADUS_TARGET={target} ({profile})");
 }
 
-/// Hash and date of the commit that is checked out. What git changes with it makes this script run again.
+/// Hash and date of the commit that is checked out. What git changes with it makes this script run
+/// again.
 fn git() -> Option<String> {
     for name in ["HEAD", "index"] {
         let path = output(&["rev-parse", "--git-path", name])?;

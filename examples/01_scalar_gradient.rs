@@ -1,7 +1,7 @@
 //! A gradient by hand, and by the engine.
 //!
-//! z = x·y + sin x. By hand: ∂z/∂x = y + cos x and ∂z/∂y = x. The engine records the three operations
-//! as they run, then walks them backwards with the chain rule.
+//! z = x·y + sin x. By hand: ∂z/∂x = y + cos x and ∂z/∂y = x. The engine records the three
+//! operations as they run, then walks them backwards with the chain rule.
 //!
 //! `cargo run --release --example 01_scalar_gradient`
 

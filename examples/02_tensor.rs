@@ -1,7 +1,7 @@
 //! Tensors: shapes, views, broadcasting.
 //!
-//! A tensor is a shared storage seen through a layout (shape, strides, offset). Transposing, slicing
-//! and broadcasting change the layout and copy nothing.
+//! A tensor is a shared storage seen through a layout (shape, strides, offset). Transposing,
+//! slicing and broadcasting change the layout and copy nothing.
 //!
 //! `cargo run --release --example 02_tensor`
 

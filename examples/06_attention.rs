@@ -1,7 +1,7 @@
 //! Attention over packed sequences, step by step and fused.
 //!
-//! Two sequences lie end to end, without padding; offsets say where each begins. Every token attends
-//! to the tokens of its own sequence.
+//! Two sequences lie end to end, without padding; offsets say where each begins. Every token
+//! attends to the tokens of its own sequence.
 //!
 //! `cargo run --release --example 06_attention`
 

@@ -1,7 +1,8 @@
 //! Loading a pretrained BERT: texts to embeddings, and which are alike.
 //!
-//! `cargo run --release --example 08_pretrained -- DIR` with a folder in the Hugging Face layout, or an
-//! id of the hub (the default, sentence-transformers/all-MiniLM-L6-v2, 90 MB, is fetched once).
+//! `cargo run --release --example 08_pretrained -- DIR` with a folder in the Hugging Face layout,
+//! or an id of the hub (the default, sentence-transformers/all-MiniLM-L6-v2, 90 MB, is fetched
+//! once).
 
 use gradus::models::pipelines::TextEmbedder;
 

@@ -14,7 +14,8 @@ use gradus::models::{
 use gradus::nn::Store;
 
 fn main() -> Result<()> {
-    // Customers' questions to a bank and what they are about. 200 steps are a small part of a training.
+    // Customers' questions to a bank and what they are about. 200 steps are a small part of a
+    // training.
     let data = Dataset::open("data/banking77", &Columns::default())?;
     let labels = data.labels()?;
     let texts: Vec<&str> = data.train.examples.iter().map(|e| e.text.as_str()).collect();

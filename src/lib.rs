@@ -1,4 +1,5 @@
-//! Gradus: a tensor and reverse-mode autodiff engine built by hand, with neural-network layers and BERT.
+//! Gradus: a tensor and reverse-mode autodiff engine built by hand, with neural-network layers and
+//! BERT.
 //!
 //! ```
 //! use gradus::prelude::*;

@@ -1,5 +1,5 @@
-//! Composed operations where their obvious composition would be wrong: small and large numbers, zeros,
-//! infinities, NaN. Values of PyTorch 2.
+//! Composed operations where their obvious composition would be wrong: small and large numbers,
+//! zeros, infinities, NaN. Values of PyTorch 2.
 
 #[path = "../tensor/tests/common/mod.rs"]
 mod adapter;

@@ -1,5 +1,6 @@
-//! A GPU with low limits: launches of more workgroups than one dimension has, and tensors that are larger than
-//! one binding. In a process of its own, because a GPU's limits hold for a whole program.
+//! A GPU with low limits: launches of more workgroups than one dimension has, and tensors that are
+//! larger than one binding. In a process of its own, because a GPU's limits hold for a whole
+//! program.
 
 mod common;
 
@@ -12,7 +13,8 @@ use gradus::tensor::ops::optim::AdamWStep;
 use gradus::tensor::{CrossEntropy, DType, Device, GpuLimits, RngKey, Tensor, gpus};
 use proptest::prelude::*;
 
-/// Workgroups along a dimension: few enough that long cases need several rows of them, and enough for all.
+/// Workgroups along a dimension: few enough that long cases need several rows of them, and enough
+/// for all.
 const GROUPS: u32 = 32;
 const BYTES: u64 = 512 << 10;
 
@@ -73,8 +75,8 @@ fn optimiser_and_norm_agree_over_folded_launches() {
     }
 }
 
-/// What does not fit one binding is refused by name, and the device goes on; the loss of a large head, whose
-/// logits would not fit, is computed in parts.
+/// What does not fit one binding is refused by name, and the device goes on; the loss of a large
+/// head, whose logits would not fit, is computed in parts.
 #[test]
 fn what_is_larger_than_a_binding_is_refused_or_computed_in_parts() {
     let Some(device) = limited() else { return };

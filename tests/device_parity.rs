@@ -1,8 +1,9 @@
-//! Every operation of the registry on a GPU against the CPU: values and gradients in f32, over views, sizes
-//! 0, 1, odd and longer than a workgroup, and more workgroups than a launch has along one dimension.
+//! Every operation of the registry on a GPU against the CPU: values and gradients in f32, over
+//! views, sizes 0, 1, odd and longer than a workgroup, and more workgroups than a launch has along
+//! one dimension.
 //!
-//! A failure names the operation, its parameters and shapes, the view and the seed. Without an adapter
-//! the tests say that they are skipped; with `GRADUS_REQUIRE_GPU=1` that is a failure.
+//! A failure names the operation, its parameters and shapes, the view and the seed. Without an
+//! adapter the tests say that they are skipped; with `GRADUS_REQUIRE_GPU=1` that is a failure.
 
 mod common;
 
@@ -38,8 +39,8 @@ proptest! {
     }
 }
 
-/// Attention of sequences longer and shorter than a kernel's block, heads of one piece and of several,
-/// with and without dropout, the operands columns of one matrix.
+/// Attention of sequences longer and shorter than a kernel's block, heads of one piece and of
+/// several, with and without dropout, the operands columns of one matrix.
 #[test]
 fn attention_agrees_over_blocks_and_pieces() {
     let Some(device) = gpu() else { return };
@@ -90,7 +91,8 @@ fn attention_keeps_sequences_apart() {
     }
 }
 
-/// Three steps of every optimiser, with and without a scale that lies on the device, and over views.
+/// Three steps of every optimiser, with and without a scale that lies on the device, and over
+/// views.
 #[test]
 fn optimiser_steps_agree() {
     let Some(device) = gpu() else { return };
@@ -180,9 +182,10 @@ fn global_norms_agree() {
     }
 }
 
-/// Launches of more than 65,535 workgroups, the limit of most devices along one dimension: a workgroup for 256
-/// elements, for a row, for a row of a table. (`device_limits.rs` folds the launches of every operation of the
-/// registry, on a device with a low limit: here they would take minutes in software.)
+/// Launches of more than 65,535 workgroups, the limit of most devices along one dimension: a
+/// workgroup for 256 elements, for a row, for a row of a table. (`device_limits.rs` folds the
+/// launches of every operation of the registry, on a device with a low limit: here they would take
+/// minutes in software.)
 #[test]
 fn launches_of_more_than_65535_workgroups_agree() {
     let Some(device) = gpu() else { return };

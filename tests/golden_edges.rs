@@ -1,5 +1,6 @@
-//! PyTorch's values and gradients where functions bend or overflow (`tests/golden/edges.py` wrote them), in f64 and
-//! f32, by the fused rules and by the recorded ones. Where Gradus differs on purpose, [`DIFFERENT`] says why.
+//! PyTorch's values and gradients where functions bend or overflow (`tests/golden/edges.py` wrote
+//! them), in f64 and f32, by the fused rules and by the recorded ones. Where Gradus differs on
+//! purpose, [`DIFFERENT`] says why.
 
 #[path = "../tensor/tests/common/mod.rs"]
 mod adapter;
@@ -142,7 +143,8 @@ fn same(ours: f64, theirs: f64, dtype: DType) -> bool {
     ours == theirs || (ours - theirs).abs() <= absolute + relative * theirs.abs()
 }
 
-/// Compares all results of one entry: what differs, as text, and by which line of [`DIFFERENT`] it may.
+/// Compares all results of one entry: what differs, as text, and by which line of [`DIFFERENT`] it
+/// may.
 fn differences(
     entry: &Value,
     device: Device,

@@ -1,5 +1,6 @@
-//! Every operation of the registry: its gradient in f64 against finite differences, first and second
-//! order, seen through views; fused against composed; f32 against f64; one thread against two.
+//! Every operation of the registry: its gradient in f64 against finite differences, first and
+//! second order, seen through views; fused against composed; f32 against f64; one thread against
+//! two.
 //!
 //! A failure names the operation, its parameters and shapes, and the seed; the same seed gives the
 //! same inputs again.

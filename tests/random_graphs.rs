@@ -1,9 +1,11 @@
-//! Random small graphs: values and gradients in f64 agree with finite differences, with the composed forms of what is
-//! fused and with a recorded backward; in f32, on the CPU and on a GPU, with f64.
+//! Random small graphs: values and gradients in f64 agree with finite differences, with the
+//! composed forms of what is fused and with a recorded backward; in f32, on the CPU and on a GPU,
+//! with f64.
 //!
-//! A graph is a list of steps. Each takes two of the matrices made so far and makes another; what could grow passes
-//! tanh, so that numbers stay of size 1. Functions with kinks see leaves only, where no two numbers are close: at a
-//! kink rounding would decide. A failure is shrunk to few steps and printed.
+//! A graph is a list of steps. Each takes two of the matrices made so far and makes another; what
+//! could grow passes tanh, so that numbers stay of size 1. Functions with kinks see leaves only,
+//! where no two numbers are close: at a kink rounding would decide. A failure is shrunk to few
+//! steps and printed.
 
 mod common;
 

@@ -37,7 +37,8 @@ pub struct Measurement {
     pub peak_rss_mib: Option<u64>,
 }
 
-/// What a run of a workload asks of a GPU besides the kernels' time: counts of the last run, medians of the times.
+/// What a run of a workload asks of a GPU besides the kernels' time: counts of the last run,
+/// medians of the times.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct GpuUse {
     /// Kernels launched.
@@ -46,7 +47,8 @@ pub struct GpuUse {
     pub submits: u64,
     /// Buffers and bind groups made: none in a steady state.
     pub made: u64,
-    /// CPU time of recording and submitting, ms; of all of a run's time on the CPU, this is the GPU's part.
+    /// CPU time of recording and submitting, ms; of all of a run's time on the CPU, this is the
+    /// GPU's part.
     pub encode_ms: f64,
     /// CPU time from the start of the run until everything was recorded, ms.
     pub host_ms: f64,

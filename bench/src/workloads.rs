@@ -131,8 +131,8 @@ impl Bench {
         })
     }
 
-    /// Runs `f` until the time is over, three times at least, after one warm-up: in training the second step still
-    /// takes fresh memory, for what the first left to the optimiser.
+    /// Runs `f` until the time is over, three times at least, after one warm-up: in training the
+    /// second step still takes fresh memory, for what the first left to the optimiser.
     fn repeat(&self, mut f: impl FnMut() -> Outcome + Send) -> Outcome<Times> {
         // Inside the thread pool, as pipelines and trainer are: entering it costs 20 µs each time.
         // A GPU has only recorded the work when `f` returns.

@@ -11,9 +11,10 @@ use crate::failure::{Failure, Outcome};
 
 /// The flags of the command line over those of its `--config` file, if it names one.
 ///
-/// A key of the file is a flag without its dashes (`max-length = 64`), shared ones included. A flag on the command
-/// line wins; `None`, `false` and an empty list are flags not given. `T` derives `Serialize` and `Deserialize` with
-/// `rename_all = "kebab-case"` and `default`; what must not stand in a file (positional arguments) stays outside it.
+/// A key of the file is a flag without its dashes (`max-length = 64`), shared ones included. A flag
+/// on the command line wins; `None`, `false` and an empty list are flags not given. `T` derives
+/// `Serialize` and `Deserialize` with `rename_all = "kebab-case"` and `default`; what must not
+/// stand in a file (positional arguments) stays outside it.
 ///
 /// # Errors
 /// A usage error with file and key for a key that is no flag, or a value of the wrong kind.
@@ -65,7 +66,8 @@ fn not_given(value: &Value) -> bool {
     }
 }
 
-/// The value of a flag that is a number. NaN and infinities set nothing, and would be lost on the way through JSON.
+/// The value of a flag that is a number. NaN and infinities set nothing, and would be lost on the
+/// way through JSON.
 ///
 /// # Errors
 /// When it is no number.

@@ -67,8 +67,9 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Runs a program's main function: prints what it failed with as `error: …` on standard error, and tells the exit
-/// code: 0 for success, 2 for a usage error, 1 otherwise. A panic, which is a bug, is reported in one line.
+/// Runs a program's main function: prints what it failed with as `error: …` on standard error, and
+/// tells the exit code: 0 for success, 2 for a usage error, 1 otherwise. A panic, which is a bug,
+/// is reported in one line.
 pub fn run(program: impl FnOnce() -> Outcome) -> ExitCode {
     // Before anything has threads.
     gradus_tensor::quiet_drivers();

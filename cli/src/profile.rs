@@ -1,4 +1,5 @@
-//! `--profile FILE`: a table for people on standard error, and a trace for `chrome://tracing` or <https://ui.perfetto.dev>.
+//! `--profile FILE`: a table for people on standard error, and a trace for `chrome://tracing` or
+//! <https://ui.perfetto.dev>.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -19,7 +20,8 @@ fn file() -> std::sync::MutexGuard<'static, Option<(PathBuf, Device)>> {
     FILE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// Begins to record. The file is made at once, so that one that cannot be written is known before the work.
+/// Begins to record. The file is made at once, so that one that cannot be written is known before
+/// the work.
 pub(crate) fn begin(path: &Path, device: Device) -> Outcome {
     File::create(path).map_err(|error| cannot_write(path, error))?;
     *file() = Some((path.to_path_buf(), device));
@@ -43,7 +45,8 @@ pub(crate) fn end() -> Outcome {
     Ok(())
 }
 
-/// The trace-event format: <https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU>.
+/// The trace-event format:
+/// <https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU>.
 fn write(profile: &Profile, path: &Path) -> std::io::Result<()> {
     let mut out = BufWriter::new(File::create(path)?);
     let us = |ns: u64| ns as f64 / 1e3;

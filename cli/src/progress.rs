@@ -6,8 +6,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::SharedArgs;
 
-/// A progress bar over `total` items called `unit`, with the time left and a message, which is cut where the terminal
-/// ends. It is hidden with `--quiet`, and where standard error is no terminal.
+/// A progress bar over `total` items called `unit`, with the time left and a message, which is cut
+/// where the terminal ends. It is hidden with `--quiet`, and where standard error is no terminal.
 pub fn progress_bar(shared: &SharedArgs, total: u64, unit: &str) -> ProgressBar {
     if shared.quiet || !io::stderr().is_terminal() {
         return ProgressBar::hidden();

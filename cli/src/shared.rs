@@ -92,7 +92,8 @@ pub struct SharedArgs {
     /// Where to compute: auto, cpu, gpu or gpu:N [default: auto]
     #[arg(long, value_name = "DEVICE", global = true)]
     pub device: Option<DeviceArg>,
-    /// Number format of products: f32; on a GPU f16; for inference on the CPU bf16 or int8 [default: f32]
+    /// Number format of products: f32; on a GPU f16; for inference on the CPU bf16 or int8
+    /// [default: f32]
     #[arg(long, value_name = "FORMAT", global = true)]
     pub precision: Option<Precision>,
     /// Threads to compute with [default: one a processor]
@@ -130,17 +131,19 @@ impl SharedArgs {
         self.precision.unwrap_or_default()
     }
 
-    /// Starts the threads, of which the calling one is the first, and finds the device. Call it once, before any
-    /// computation.
+    /// Starts the threads, of which the calling one is the first, and finds the device. Call it
+    /// once, before any computation.
     ///
     /// # Errors
-    /// A usage error when `--threads` is out of its range; an error when the device does not compute in `--precision`, when there is no such device, or when the threads
-    /// cannot be started.
+    /// A usage error when `--threads` is out of its range; an error when the device does not
+    /// compute in `--precision`, when there is no such device, or when the threads cannot be
+    /// started.
     pub fn start(&self) -> Outcome<Device> {
         self.start_with(rayon::ThreadPoolBuilder::new().use_current_thread())
     }
 
-    /// As [`SharedArgs::start`], with threads of their own: for a program whose calling thread does not compute.
+    /// As [`SharedArgs::start`], with threads of their own: for a program whose calling thread does
+    /// not compute.
     ///
     /// # Errors
     /// As [`SharedArgs::start`].

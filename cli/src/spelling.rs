@@ -4,8 +4,8 @@ use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// A command of `program`, a program beside this one, with its arguments: it is called as this one was, through
-/// `cargo run`, by a path, or by its name.
+/// A command of `program`, a program beside this one, with its arguments: it is called as this one
+/// was, through `cargo run`, by a path, or by its name.
 pub fn command<'a>(program: &str, args: impl IntoIterator<Item = &'a str>) -> String {
     let called = env::args_os().next().unwrap_or_default();
     let own = env::current_exe().unwrap_or_default();

@@ -10,11 +10,11 @@ use gradus_cli::SharedArgs;
 use gradus_models::Pooling;
 use serde::{Deserialize, Serialize};
 
-/// Runs BERT: labels of texts and how often they are right, embeddings, masked words, tagged words, similarity,
-/// rankings.
+/// Runs BERT: labels of texts and how often they are right, embeddings, masked words, tagged words,
+/// similarity, rankings.
 ///
-/// Texts come from the command line, from a file (--input) or from standard input, one a line. Results go to standard
-/// output, everything else to standard error.
+/// Texts come from the command line, from a file (--input) or from standard input, one a line.
+/// Results go to standard output, everything else to standard error.
 #[derive(Parser)]
 #[command(
     name = "infer",
@@ -48,7 +48,8 @@ pub enum Command {
 
 With --json, a line a text: {\"text\":…,\"labels\":[{\"label\":…,\"score\":…},…]}")]
     Classify(Classify),
-    /// A vector for each text: what the model's folder says, else the mean of its tokens, of length 1
+    /// A vector for each text: what the model's folder says, else the mean of its tokens, of length
+    /// 1
     #[command(after_help = "Examples:
   infer embed --model MODEL --json \"How do I locate my card?\"
   infer embed --model MODEL --input texts.txt --output texts.npy
@@ -72,7 +73,8 @@ With --json, a line a text: {\"text\":…,\"masks\":[[{\"token\":…,\"id\":…,
 With --json, a line a text: {\"text\":…,\"words\":[{\"text\":…,\"label\":…,\"score\":…,\"start\":…,\"end\":…},…]};
 with --aggregate `spans` instead of `words`. Places are in characters.")]
     Tokens(Tokens),
-    /// How alike two texts are: the cosine of their embeddings, from -1 to 1 (or what the model's folder names)
+    /// How alike two texts are: the cosine of their embeddings, from -1 to 1 (or what the model's
+    /// folder names)
     #[command(after_help = "Examples:
   infer similarity --model MODEL \"A cat sleeps.\" \"A kitten is asleep.\"
   infer similarity --model MODEL --input pairs.csv --text-column first --pair-column second --json
@@ -107,7 +109,8 @@ pub struct ModelFlags {
     /// The model: a folder in the Hugging Face layout, or an id of the Hugging Face hub
     #[arg(long)]
     pub model: Option<String>,
-    /// Read texts from a file (.txt a text a line, .csv, .tsv, .jsonl), or from standard input (-), a text a line
+    /// Read texts from a file (.txt a text a line, .csv, .tsv, .jsonl), or from standard input (-),
+    /// a text a line
     #[arg(long, value_name = "FILE|-")]
     pub input: Option<PathBuf>,
     /// Column (or JSON key) of --input with the text [default: text]
@@ -227,8 +230,8 @@ pub struct EmbedFlags {
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct PromptFlags {
-    /// Put the model's prompt of this name before every text (`query`, say) [default: the one that the model's folder
-    /// names, else none]
+    /// Put the model's prompt of this name before every text (`query`, say) [default: the one that
+    /// the model's folder names, else none]
     #[arg(long, value_name = "NAME", conflicts_with = "prompt")]
     pub prompt_name: Option<String>,
     /// Put this before every text
@@ -240,8 +243,9 @@ pub struct PromptFlags {
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct PoolingFlags {
-    /// What stands for a text: the `mean` of its tokens, its first one (`cls`), or `max`, `mean_sqrt_len_tokens`,
-    /// `weightedmean`, `lasttoken` [default: what the model's folder says, else mean]
+    /// What stands for a text: the `mean` of its tokens, its first one (`cls`), or `max`,
+    /// `mean_sqrt_len_tokens`, `weightedmean`, `lasttoken` [default: what the model's folder says,
+    /// else mean]
     #[arg(long, value_name = "MODE")]
     pub pooling: Option<Pooling>,
 }

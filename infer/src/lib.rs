@@ -1,4 +1,5 @@
-//! The program `infer`, which runs BERT, as a library: a program that holds several can hold it too.
+//! The program `infer`, which runs BERT, as a library: a program that holds several can hold it
+//! too.
 
 mod args;
 mod commands;

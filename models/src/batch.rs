@@ -1,8 +1,8 @@
 //! Packed batches: sequences end to end, without padding; their order; masking for the masked LM.
 //!
 //! A packed batch of sequences with lengths `l₀, l₁, …` is one row of `Σ lᵢ` tokens and the offsets
-//! `[0, l₀, l₀+l₁, …]`. Everything that works token by token never sees where a sequence ends; attention and pooling
-//! read the offsets.
+//! `[0, l₀, l₀+l₁, …]`. Everything that works token by token never sees where a sequence ends;
+//! attention and pooling read the offsets.
 
 use std::ops::Range;
 
@@ -116,15 +116,15 @@ impl PackedBatch {
     }
 }
 
-/// How many batches are sorted together by [`bucketed_batches`]: enough that a batch has texts of one length, few
-/// enough that an epoch stays random.
+/// How many batches are sorted together by [`bucketed_batches`]: enough that a batch has texts of
+/// one length, few enough that an epoch stays random.
 pub const BUCKET_BATCHES: usize = 40;
 
 /// The batches of one training epoch, as indices into `lengths`.
 ///
-/// The examples are shuffled, each run of [`BUCKET_BATCHES`] batches is sorted by length, cut into batches, and the
-/// batches are shuffled. The same `(seed, epoch)` gives the same batches on every machine. Every index occurs once; one
-/// batch may be short.
+/// The examples are shuffled, each run of [`BUCKET_BATCHES`] batches is sorted by length, cut into
+/// batches, and the batches are shuffled. The same `(seed, epoch)` gives the same batches on every
+/// machine. Every index occurs once; one batch may be short.
 ///
 /// # Errors
 /// [`Error::Input`] when `batch_size` is 0.
@@ -147,8 +147,8 @@ pub fn bucketed_batches(
     Ok(places.into_iter().map(|i| std::mem::take(&mut batches[i])).collect())
 }
 
-/// The batches of an evaluation, as indices into `lengths`: the longest texts first, so that memory peaks at once.
-/// [`restore_order`] puts the results back.
+/// The batches of an evaluation, as indices into `lengths`: the longest texts first, so that memory
+/// peaks at once. [`restore_order`] puts the results back.
 ///
 /// # Errors
 /// [`Error::Input`] when `batch_size` is 0.
@@ -162,7 +162,8 @@ pub fn sorted_batches(lengths: &[usize], batch_size: usize) -> Result<Vec<Vec<us
 /// Puts results that came batch by batch into the order of the inputs.
 ///
 /// # Errors
-/// [`Error::Input`] when there is not exactly one result for each index, or the indices are not `0..n`.
+/// [`Error::Input`] when there is not exactly one result for each index, or the indices are not
+/// `0..n`.
 pub fn restore_order<T>(batches: &[Vec<usize>], results: Vec<T>) -> Result<Vec<T>> {
     let wrong = || Error::Input("the results do not fit the batches, one for each index".into());
     let mut places: Vec<Option<T>> = results.iter().map(|_| None).collect();
@@ -194,12 +195,14 @@ pub struct MaskedTokens {
 
 /// Masks tokens for the masked language model (Devlin et al. 2019, section 3.1).
 ///
-/// Each token that is not `special` is to be predicted with `probability`; of these 80% become `mask_id`, 10% a random
-/// id below `vocab_size`, 10% stay. Which ones depends on `(seed, step)` and the place alone. When chance picks none,
-/// one is picked, so that a loss over the picked tokens is defined; only where every token is special are there none.
+/// Each token that is not `special` is to be predicted with `probability`; of these 80% become
+/// `mask_id`, 10% a random id below `vocab_size`, 10% stay. Which ones depends on `(seed, step)`
+/// and the place alone. When chance picks none, one is picked, so that a loss over the picked
+/// tokens is defined; only where every token is special are there none.
 ///
 /// # Errors
-/// [`Error::Input`] when the lengths differ, `probability` is outside 0 to 1, or `mask_id` is outside the vocabulary.
+/// [`Error::Input`] when the lengths differ, `probability` is outside 0 to 1, or `mask_id` is
+/// outside the vocabulary.
 pub fn mask_tokens(
     ids: &[u32],
     special: &[bool],
@@ -251,8 +254,8 @@ pub fn mask_tokens(
     })
 }
 
-/// Shuffles in place (Fisher–Yates). The same length, `seed` and `stream` give the same order on every machine;
-/// different streams of one seed are independent.
+/// Shuffles in place (Fisher–Yates). The same length, `seed` and `stream` give the same order on
+/// every machine; different streams of one seed are independent.
 pub fn shuffle(items: &mut [usize], seed: u64, stream: u64) {
     RngKey::new(seed).place("order").step(stream).shuffle(items);
 }

@@ -16,14 +16,16 @@ use crate::{Error, Result, interchange};
 pub(crate) const WEIGHTS: &str = "model.safetensors";
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 
-/// The weights of a checkpoint, in one file or several, as a [`Source`] of named parameters. Each is read into memory
-/// of its own when it is asked for: what becomes of the files afterwards does not matter.
+/// The weights of a checkpoint, in one file or several, as a [`Source`] of named parameters. Each
+/// is read into memory of its own when it is asked for: what becomes of the files afterwards does
+/// not matter.
 ///
 /// Older checkpoints differ in two ways that are understood here: a bare `BertModel` has no `bert.`
 /// before its names, and LayerNorm's weight and bias may be called gamma and beta.
 ///
-/// **An encoder that lacks a parameter is an error**, in training as in use: it would begin at random in the belief that it is
-/// pretrained. A head (and BERT's pooler, which belongs to it) may be missing; the store then tells of it.
+/// **An encoder that lacks a parameter is an error**, in training as in use: it would begin at
+/// random in the belief that it is pretrained. A head (and BERT's pooler, which belongs to it) may
+/// be missing; the store then tells of it.
 #[derive(Clone)]
 pub struct Checkpoint(Arc<Inner>);
 
@@ -47,11 +49,12 @@ pub(crate) enum Head {
 }
 
 impl Checkpoint {
-    /// Opens `folder/model.safetensors`, or the files that `folder/model.safetensors.index.json` lists; or the one
-    /// file that is named.
+    /// Opens `folder/model.safetensors`, or the files that `folder/model.safetensors.index.json`
+    /// lists; or the one file that is named.
     ///
     /// # Errors
-    /// If there is none, or one is truncated or corrupt, or lacks a tensor that the index puts there.
+    /// If there is none, or one is truncated or corrupt, or lacks a tensor that the index puts
+    /// there.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let whole = if path.is_dir() { path.join(WEIGHTS) } else { path.to_path_buf() };
@@ -69,7 +72,8 @@ impl Checkpoint {
         &self.0.path
     }
 
-    /// Sets what is done with the classification head, for parameters that are asked for from now on.
+    /// Sets what is done with the classification head, for parameters that are asked for from now
+    /// on.
     pub(crate) fn set_head(&self, head: Head) {
         *self.head() = head;
     }
@@ -115,7 +119,8 @@ impl Checkpoint {
     }
 
     /// Names in the file that no model has asked for, without those known to be no parameters
-    /// (`position_ids`, the decoder, which is tied to the word embeddings, and the empty tensors that stand for a head).
+    /// (`position_ids`, the decoder, which is tied to the word embeddings, and the empty tensors
+    /// that stand for a head).
     pub fn unexpected(&self) -> Vec<String> {
         let taken = self.0.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let is_empty =
@@ -143,8 +148,8 @@ impl Checkpoint {
         })
     }
 
-    /// A parameter of the encoder that BERT's has not, if there is one: the file belongs to another architecture,
-    /// whatever config.json calls it.
+    /// A parameter of the encoder that BERT's has not, if there is one: the file belongs to another
+    /// architecture, whatever config.json calls it.
     pub(crate) fn foreign(&self) -> Option<String> {
         self.names().into_iter().find(|name| is_encoder(name) && !is_of_bert(name))
     }

@@ -1,10 +1,11 @@
 //! The shape of a BERT: a Hugging Face `config.json`.
 //!
-//! What `transformers` writes loads here, and what is written here loads there. Fields that Gradus does not know are
-//! kept and written back.
+//! What `transformers` writes loads here, and what is written here loads there. Fields that Gradus
+//! does not know are kept and written back.
 //!
-//! Reference: Devlin et al., "BERT: Pre-training of Deep Bidirectional Transformers" (arXiv:1810.04805); the sizes of
-//! the presets are those of Turc et al., "Well-Read Students Learn Better" (arXiv:1908.08962).
+//! Reference: Devlin et al., "BERT: Pre-training of Deep Bidirectional Transformers"
+//! (arXiv:1810.04805); the sizes of the presets are those of Turc et al., "Well-Read Students Learn
+//! Better" (arXiv:1908.08962).
 
 use std::path::Path;
 
@@ -20,8 +21,8 @@ use crate::folder::values;
 use crate::interchange;
 use crate::label_maps::{by_id, by_name};
 
-/// How a sequence becomes one vector: the modes of sentence-transformers, by its names. In `config.json` it is Gradus's
-/// own key, which `transformers` keeps and ignores.
+/// How a sequence becomes one vector: the modes of sentence-transformers, by its names. In
+/// `config.json` it is Gradus's own key, which `transformers` keeps and ignores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Pooling {
@@ -70,10 +71,12 @@ impl std::str::FromStr for Pooling {
 
 /// A BERT, as `config.json` describes it.
 ///
-/// Sizes that decide the shapes of parameters must be in the file; everything else has the default of `transformers`.
+/// Sizes that decide the shapes of parameters must be in the file; everything else has the default
+/// of `transformers`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BertConfig {
-    /// The class names under which `transformers` builds the model, such as `BertForSequenceClassification`.
+    /// The class names under which `transformers` builds the model, such as
+    /// `BertForSequenceClassification`.
     #[serde(default, deserialize_with = "or_default")]
     pub architectures: Vec<String>,
     /// Always `bert`.
@@ -119,7 +122,8 @@ pub struct BertConfig {
     /// Only `absolute` is supported.
     #[serde(default = "absolute")]
     pub position_embedding_type: String,
-    /// Label names in the order of their ids; empty when the file has none. Written as `{"0": …, "1": …}`.
+    /// Label names in the order of their ids; empty when the file has none. Written as `{"0": …,
+    /// "1": …}`.
     #[serde(default, with = "by_id", skip_serializing_if = "Vec::is_empty")]
     pub id2label: Vec<String>,
     /// The inverse of `id2label`; recomputed when written.
@@ -248,8 +252,8 @@ impl BertConfig {
     /// Reads and checks a `config.json`. `path` is the file, or the folder that holds it.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file cannot be read, [`Error::Config`] when it is malformed or describes a model that
-    /// Gradus does not build.
+    /// [`Error::Io`] when the file cannot be read, [`Error::Config`] when it is malformed or
+    /// describes a model that Gradus does not build.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let mut path = path.as_ref().to_path_buf();
         if path.is_dir() {
@@ -260,7 +264,8 @@ impl BertConfig {
 
     fn parse(bytes: &[u8], path: &Path) -> Result<Self> {
         let mut config: BertConfig = serde_json::from_slice(bytes).map_err(|e| {
-            // Another architecture lacks BERT's keys: say which it is before saying which key is missing.
+            // Another architecture lacks BERT's keys: say which it is before saying which key is
+            // missing.
             let other = serde_json::from_slice::<Value>(bytes)
                 .ok()
                 .and_then(|v| Some(v.get("model_type")?.as_str()?.to_string()))
@@ -281,11 +286,12 @@ impl BertConfig {
         Ok(config)
     }
 
-    /// Checks the configuration and writes it as JSON that `transformers` reads, aside and then renamed. `path` is
-    /// the file, or a folder to write `config.json` into.
+    /// Checks the configuration and writes it as JSON that `transformers` reads, aside and then
+    /// renamed. `path` is the file, or a folder to write `config.json` into.
     ///
     /// # Errors
-    /// [`Error::Config`] when [`BertConfig::validate`] fails, [`Error::Io`] when the file cannot be written.
+    /// [`Error::Config`] when [`BertConfig::validate`] fails, [`Error::Io`] when the file cannot be
+    /// written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let mut path = path.as_ref().to_path_buf();
         if path.is_dir() {
@@ -339,7 +345,8 @@ impl BertConfig {
     }
 
     fn check_sizes(&self) -> std::result::Result<(), String> {
-        // The upper limits are far above any BERT, and low enough that a corrupt size cannot exhaust the memory.
+        // The upper limits are far above any BERT, and low enough that a corrupt size cannot
+        // exhaust the memory.
         for (name, value, most) in [
             ("vocab_size", self.vocab_size, 16_000_000),
             ("hidden_size", self.hidden_size, 65_536),
@@ -409,8 +416,9 @@ impl BertConfig {
         self.classifier_dropout.unwrap_or(self.hidden_dropout_prob)
     }
 
-    /// How many labels a classification head has, as `transformers` counts them: the named ones, else the key
-    /// `num_labels`, else two for an architecture that classifies. `None` for a model without a head.
+    /// How many labels a classification head has, as `transformers` counts them: the named ones,
+    /// else the key `num_labels`, else two for an architecture that classifies. `None` for a model
+    /// without a head.
     pub fn num_labels(&self) -> Option<usize> {
         if !self.id2label.is_empty() {
             return Some(self.id2label.len());

@@ -21,8 +21,8 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// Whether this is better than `other`: a higher accuracy, or the same at a lower loss. A loss that is no number
-    /// is never better.
+    /// Whether this is better than `other`: a higher accuracy, or the same at a lower loss. A loss
+    /// that is no number is never better.
     pub fn better_than(&self, other: Option<&Evaluation>) -> bool {
         self.loss.is_finite()
             && other.is_none_or(|other| {
@@ -32,7 +32,8 @@ impl Evaluation {
     }
 }
 
-/// A float as a string: JSON readers may round the last bit of a number, and what is resumed must be equal.
+/// A float as a string: JSON readers may round the last bit of a number, and what is resumed must
+/// be equal.
 mod exact {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
@@ -95,7 +96,8 @@ impl Confusion {
         }
     }
 
-    /// Mean F1 over the labels that occur or were predicted, as scikit-learn's `f1_score(average="macro")`.
+    /// Mean F1 over the labels that occur or were predicted, as scikit-learn's
+    /// `f1_score(average="macro")`.
     pub fn macro_f1(&self) -> f64 {
         let mut labels: Vec<u32> = self.counts.keys().flat_map(|&(a, b)| [a, b]).collect();
         labels.sort_unstable();
@@ -131,7 +133,8 @@ fn ratio(part: u64, whole: u64) -> f64 {
 mod tests {
     use super::*;
 
-    /// The values are scikit-learn's `precision_recall_fscore_support`, `f1_score(average="macro")`.
+    /// The values are scikit-learn's `precision_recall_fscore_support`,
+    /// `f1_score(average="macro")`.
     #[test]
     fn scores_are_those_of_scikit_learn() {
         let truth = [0, 0, 0, 1, 1, 2, 2, 2, 2, 4];

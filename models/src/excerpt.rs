@@ -1,14 +1,15 @@
 //! The piece of a text that can matter: whoever keeps 512 tokens need not encode megabytes.
 //!
-//! A BERT tokenizer separates words at white space, and makes tokens of their own of punctuation and Chinese characters.
-//! What is encoded on one side of these does not depend on the other side; and a word of too many characters is the
-//! unknown token, however many there are. So of a text of which only the first or the last tokens are kept,
-//! [`Excerpts::take`] leaves out what lies beyond enough words, and the middles of endless words and gaps. The tokens
-//! that are kept are exactly those of the whole text.
+//! A BERT tokenizer separates words at white space, and makes tokens of their own of punctuation
+//! and Chinese characters. What is encoded on one side of these does not depend on the other side;
+//! and a word of too many characters is the unknown token, however many there are. So of a text of
+//! which only the first or the last tokens are kept, [`Excerpts::take`] leaves out what lies beyond
+//! enough words, and the middles of endless words and gaps. The tokens that are kept are exactly
+//! those of the whole text.
 //!
-//! Of other tokenizers (SentencePiece, byte-level BPE) only this is known: a space between two ASCII letters or digits
-//! separates. So their texts are cut there alone, and a word without an end is encoded whole: which pieces it has depends on all
-//! of its characters.
+//! Of other tokenizers (SentencePiece, byte-level BPE) only this is known: a space between two
+//! ASCII letters or digits separates. So their texts are cut there alone, and a word without an end
+//! is encoded whole: which pieces it has depends on all of its characters.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -18,7 +19,8 @@ use tokenizers::{AddedToken, ModelWrapper, NormalizerWrapper, PreTokenizerWrappe
 use unicode_categories::UnicodeCategories;
 use unicode_normalization_alignments::char::decompose_canonical;
 
-/// The side on which a text of too many tokens is cut, as `truncation_side` of `transformers` has it.
+/// The side on which a text of too many tokens is cut, as `truncation_side` of `transformers` has
+/// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Side {
     /// The beginning is cut off.
@@ -109,8 +111,8 @@ impl Excerpts {
         })
     }
 
-    /// `None` where the parts are not BERT's, or where an added token begins or ends as a word does or takes its
-    /// neighbours along, so that it could be found within a word.
+    /// `None` where the parts are not BERT's, or where an added token begins or ends as a word does
+    /// or takes its neighbours along, so that it could be found within a word.
     fn of_bert<'t>(
         normalizer: Option<&NormalizerWrapper>,
         pre_tokenizer: Option<&PreTokenizerWrapper>,
@@ -179,7 +181,8 @@ impl Excerpts {
         class
     }
 
-    /// Whether a text may be cut between two characters: what they become is in no word, and in no added token, together.
+    /// Whether a text may be cut between two characters: what they become is in no word, and in no
+    /// added token, together.
     fn separate(&self, (a, of_a): (char, Class), (b, of_b): (char, Class)) -> bool {
         if of_a == Class::Gone
             || of_b == Class::Gone
@@ -191,8 +194,9 @@ impl Excerpts {
         space || !plain(a).zip(plain(b)).is_some_and(|pair| self.pairs.contains(&pair))
     }
 
-    /// What to encode of `text` where it is cut on `side` after `tokens` tokens: so much that there are more, if there are.
-    /// They are counted by the characters; added tokens, which have several, may make fewer of them.
+    /// What to encode of `text` where it is cut on `side` after `tokens` tokens: so much that there
+    /// are more, if there are. They are counted by the characters; added tokens, which have
+    /// several, may make fewer of them.
     pub fn take<'a>(&self, text: &'a str, tokens: usize, side: Side) -> Excerpt<'a> {
         if text.len() <= self.short {
             return Excerpt::whole(text);
@@ -262,7 +266,8 @@ impl Excerpts {
     }
 }
 
-/// What to encode of `text` where it is cut at a space after more than `tokens` words. Each has a token at least.
+/// What to encode of `text` where it is cut at a space after more than `tokens` words. Each has a
+/// token at least.
 fn at_spaces(text: &str, tokens: usize, side: Side) -> Excerpt<'_> {
     let bytes = text.as_bytes();
     let is_place = |at: &usize| {
@@ -283,7 +288,8 @@ fn at_spaces(text: &str, tokens: usize, side: Side) -> Excerpt<'_> {
     Excerpt { text: Cow::Borrowed(text.get(range).unwrap_or(text)), cut: true, pieces }
 }
 
-/// Whether a normaliser makes of each side of a space between ASCII letters the same, whatever the other side is.
+/// Whether a normaliser makes of each side of a space between ASCII letters the same, whatever the
+/// other side is.
 fn keeps_spaces(normalizer: &NormalizerWrapper) -> bool {
     use NormalizerWrapper as N;
     match normalizer {
@@ -325,7 +331,8 @@ struct Walk<'e> {
 }
 
 impl Walk<'_> {
-    /// Whether there were enough tokens before `c`, and the text may be cut there; else `c` is counted.
+    /// Whether there were enough tokens before `c`, and the text may be cut there; else `c` is
+    /// counted.
     fn enough_before(&mut self, c: char) -> bool {
         let class = self.excerpts.class(c);
         let separate = |before| self.excerpts.separate(before, (c, class));
@@ -343,8 +350,8 @@ impl Walk<'_> {
     }
 }
 
-/// The ASCII character, in lower case, that is left of one without its accents; `None` where there is none, so that no
-/// added token has it.
+/// The ASCII character, in lower case, that is left of one without its accents; `None` where there
+/// is none, so that no added token has it.
 fn plain(c: char) -> Option<char> {
     let mut found = None;
     decompose_canonical(c, |part| found = found.or(part.is_ascii().then_some(part)));

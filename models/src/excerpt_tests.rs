@@ -13,7 +13,8 @@ const TEXTS: [&str; 4] = [
     "Tracking the rates of cards",
 ];
 
-/// A tokenizer with BERT's normaliser as these flags have it: clean, Chinese, accents stripped, lower case.
+/// A tokenizer with BERT's normaliser as these flags have it: clean, Chinese, accents stripped,
+/// lower case.
 fn tokenizer(flags: [bool; 4]) -> Tokenizer {
     let dir = tempfile::tempdir().unwrap();
     Tokenizer::train_wordpiece(&TEXTS, 200).unwrap().save(dir.path()).unwrap();
@@ -180,7 +181,8 @@ fn unigram() -> Value {
     json!({"type": "Unigram", "unk_id": 0, "vocab": vocab})
 }
 
-/// Those whose texts are cut at spaces: SentencePiece's two forms, byte-level BPE, WordPiece after other normalisers.
+/// Those whose texts are cut at spaces: SentencePiece's two forms, byte-level BPE, WordPiece after
+/// other normalisers.
 fn others() -> Vec<Tokenizer> {
     let metaspace = |scheme: &str| json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": true});
     let words = json!({"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, metaspace("first")]});

@@ -12,8 +12,8 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|e| Error::io(path, e))
 }
 
-/// Writes `bytes` to `path` as a whole or not at all (see [`gradus_tensor::io::write_atomically`]): a full disk leaves
-/// what was there.
+/// Writes `bytes` to `path` as a whole or not at all (see [`gradus_tensor::io::write_atomically`]):
+/// a full disk leaves what was there.
 ///
 /// # Errors
 /// With the path.

@@ -17,8 +17,8 @@ const CONFIG: &str = "config.json";
 const PICKLE: &str = "pytorch_model.bin";
 const TOKENIZERS: [&str; 2] = ["tokenizer.json", "vocab.txt"];
 const MODULES: &str = "modules.json";
-/// What a model may have besides, whose absence changes nothing that can be told: how its tokenizer was made, and whether
-/// it is an adapter.
+/// What a model may have besides, whose absence changes nothing that can be told: how its tokenizer
+/// was made, and whether it is an adapter.
 const OPTIONAL: [&str; 5] = [
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -27,16 +27,18 @@ const OPTIONAL: [&str; 5] = [
     "adapter_config.json",
 ];
 
-/// The folder of a model: `model` itself where it is a folder with `config.json` and `model.safetensors`; otherwise,
-/// where it reads as a hub id (`name` or `organisation/name`), the folder in the cache to which its files are fetched.
+/// The folder of a model: `model` itself where it is a folder with `config.json` and
+/// `model.safetensors`; otherwise, where it reads as a hub id (`name` or `organisation/name`), the
+/// folder in the cache to which its files are fetched.
 ///
-/// The cache is that of the other Hugging Face tools (`HF_HOME`, by default `~/.cache/huggingface`): what another program
-/// fetched is used, and what it left out is fetched. `HF_ENDPOINT` names another server, `HF_TOKEN` opens private models,
-/// `HF_HUB_OFFLINE=1` uses the cache alone.
+/// The cache is that of the other Hugging Face tools (`HF_HOME`, by default
+/// `~/.cache/huggingface`): what another program fetched is used, and what it left out is fetched.
+/// `HF_ENDPOINT` names another server, `HF_TOKEN` opens private models, `HF_HUB_OFFLINE=1` uses the
+/// cache alone.
 ///
 /// # Errors
-/// [`Error::Checkpoint`] for a folder that is no model, naming what is missing; [`Error::Hub`] when the id is none, or
-/// the model cannot be fetched.
+/// [`Error::Checkpoint`] for a folder that is no model, naming what is missing; [`Error::Hub`] when
+/// the id is none, or the model cannot be fetched.
 pub fn resolve(model: &str) -> Result<PathBuf> {
     Ok(resolved(model)?.0)
 }
@@ -190,8 +192,8 @@ impl Hub {
             missing: RefCell::default(),
             trouble: RefCell::default(),
         };
-        // Files that an earlier call left in the cache may be of an older revision. The second round looks them up at
-        // the revision of those that the first had to fetch.
+        // Files that an earlier call left in the cache may be of an older revision. The second
+        // round looks them up at the revision of those that the first had to fetch.
         for _ in 0..2 {
             if let Some(folder) = fetch.all()? {
                 return Ok((folder, fetch.untold()));
@@ -247,7 +249,8 @@ impl Fetch<'_> {
                 if name == "config_sentence_transformers.json" { "" } else { below.as_str() };
             self.file(&format!("{place}{name}"))?;
         }
-        // Models for other encoders have their own name for it, which a BERT has only in old folders.
+        // Models for other encoders have their own name for it, which a BERT has only in old
+        // folders.
         if self.file(&format!("{below}{}", SENTENCE_CONFIGS[0]))?.is_none() && !modules.is_empty() {
             for name in &SENTENCE_CONFIGS[1..] {
                 self.file(&format!("{below}{name}"))?;
@@ -287,7 +290,8 @@ impl Fetch<'_> {
         Ok(index)
     }
 
-    /// A file from the cache or the hub; `None` when the model has no such file, or the hub cannot be asked.
+    /// A file from the cache or the hub; `None` when the model has no such file, or the hub cannot
+    /// be asked.
     fn file(&self, name: &str) -> Result<Option<PathBuf>> {
         if let Some(path) = self.cached.get(name) {
             return Ok(Some(path));
@@ -311,8 +315,8 @@ impl Fetch<'_> {
         Ok(None)
     }
 
-    /// Where the cache notes the files that the revision in it is known not to have: an empty file for each, as
-    /// `huggingface_hub` has it.
+    /// Where the cache notes the files that the revision in it is known not to have: an empty file
+    /// for each, as `huggingface_hub` has it.
     fn absent_folder(&self) -> Option<PathBuf> {
         let snapshot = [CONFIG, MODULES].into_iter().find_map(|name| self.cached.get(name))?;
         let snapshot = snapshot.parent()?;
@@ -323,7 +327,8 @@ impl Fetch<'_> {
         self.absent_folder().is_some_and(|folder| folder.join(name).is_file())
     }
 
-    /// Remembers which files the model does not have, so that nobody asks again. Best effort: asking costs a moment.
+    /// Remembers which files the model does not have, so that nobody asks again. Best effort:
+    /// asking costs a moment.
     fn note_absent(&self) {
         let Some(folder) = self.absent_folder() else { return };
         for name in self.missing.borrow().iter() {
@@ -385,7 +390,8 @@ impl Fetch<'_> {
     }
 }
 
-/// The status of a refused request, from the message: the HTTP crate is not a dependency of this one.
+/// The status of a refused request, from the message: the HTTP crate is not a dependency of this
+/// one.
 fn status(error: &ApiError) -> Option<u16> {
     let text = error.to_string();
     let at = text.find("http status: ")?;

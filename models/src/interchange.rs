@@ -1,9 +1,10 @@
 //! What other programs need to run a folder that Gradus wrote.
 //!
-//! `transformers` has no class for a classifier on another pooling than BERT's own: its classifier would answer from
-//! the folder's head and a pooler of random weights. Such a folder therefore has a small Python class beside it, which
-//! `trust_remote_code=True` takes; and its head is stored under a name of that class, with an empty tensor in the place
-//! of the usual head, so that without that flag loading fails instead of answering noise.
+//! `transformers` has no class for a classifier on another pooling than BERT's own: its classifier
+//! would answer from the folder's head and a pooler of random weights. Such a folder therefore has
+//! a small Python class beside it, which `trust_remote_code=True` takes; and its head is stored
+//! under a name of that class, with an empty tensor in the place of the usual head, so that without
+//! that flag loading fails instead of answering noise.
 
 use std::path::Path;
 
@@ -94,7 +95,8 @@ pub(crate) fn write_files(folder: &Path, config: &BertConfig) -> Result<()> {
     }
 }
 
-/// What to tell a person who may take the folder elsewhere; `None` where `transformers` runs it as it is.
+/// What to tell a person who may take the folder elsewhere; `None` where `transformers` runs it as
+/// it is.
 pub fn note(config: &BertConfig) -> Option<&'static str> {
     needs_class(config).then_some(
         "in transformers, this model needs trust_remote_code=True: its classes know no such pooling (see README.md in the \

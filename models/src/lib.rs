@@ -1,4 +1,5 @@
-//! BERT for Gradus: configuration, tokenizer, data sets, packed batches, the model, training it and running it.
+//! BERT for Gradus: configuration, tokenizer, data sets, packed batches, the model, training it and
+//! running it.
 //!
 //! | module | what it holds |
 //! | --- | --- |

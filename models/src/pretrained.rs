@@ -19,7 +19,8 @@ pub struct Pretrained {
     pub tokenizer: Tokenizer,
     /// Its weights.
     pub checkpoint: Checkpoint,
-    /// What a person should be told about the folder: settings that Gradus does not know, and the like.
+    /// What a person should be told about the folder: settings that Gradus does not know, and the
+    /// like.
     pub notes: Vec<String>,
     layout: Layout,
 }
@@ -56,9 +57,10 @@ impl Pretrained {
         self.layout.transformer.join("config.json")
     }
 
-    /// Follows sentence-transformers' files as far as a classifier can that is trained on the encoder: lower case, and how a
-    /// text's tokens become one vector (Gradus's own key in config.json, or the one mode of the folder). `None` where
-    /// nothing is said of it. What cannot be followed is told in [`Pretrained::notes`].
+    /// Follows sentence-transformers' files as far as a classifier can that is trained on the
+    /// encoder: lower case, and how a text's tokens become one vector (Gradus's own key in
+    /// config.json, or the one mode of the folder). `None` where nothing is said of it. What cannot
+    /// be followed is told in [`Pretrained::notes`].
     ///
     /// # Errors
     /// When an added token has no lower case.
@@ -100,14 +102,16 @@ impl Pretrained {
         Ok(pooling)
     }
 
-    /// A store whose parameters come from the checkpoint; `seed` is for those of a head that it lacks.
+    /// A store whose parameters come from the checkpoint; `seed` is for those of a head that it
+    /// lacks.
     pub fn store(&self, seed: u64) -> Store {
         Store::with_source(seed, self.checkpoint.clone())
     }
 
-    /// Fits the checkpoint's classification head to the labels of a data set, before a classifier is built: a head with
-    /// the same labels is taken (in another order, its rows are put in the new one), any other begins anew. What the
-    /// folder says of the old head's outputs is then dropped.
+    /// Fits the checkpoint's classification head to the labels of a data set, before a classifier
+    /// is built: a head with the same labels is taken (in another order, its rows are put in the
+    /// new one), any other begins anew. What the folder says of the old head's outputs is then
+    /// dropped.
     ///
     /// Returns what to tell: `None` where the head is taken as it is, or there is none.
     pub fn fit_head(&mut self, labels: &Labels) -> Option<String> {
@@ -212,8 +216,8 @@ fn fits(checkpoint: &Checkpoint, config: &BertConfig) -> Result<Option<String>> 
     }))
 }
 
-/// Checks that the tokenizer's ids are rows of the word embedding. Tokens that were added beside the vocabulary may lie
-/// beyond, as long as no text holds them; that is told.
+/// Checks that the tokenizer's ids are rows of the word embedding. Tokens that were added beside
+/// the vocabulary may lie beyond, as long as no text holds them; that is told.
 fn beyond(tokenizer: &Tokenizer, config: &BertConfig) -> Result<Option<String>, String> {
     if tokenizer.vocab_size() <= config.vocab_size {
         return Ok(None);
@@ -240,8 +244,8 @@ fn beyond(tokenizer: &Tokenizer, config: &BertConfig) -> Result<Option<String>, 
 /// Writes a model folder that `transformers` can load. Each file is written aside and renamed, the
 /// weights last but the config: a folder that had a good model never holds half of another.
 ///
-/// `dtype` in config.json says what the weights are. A classifier on another pooling than BERT's comes with the Python class
-/// that `transformers` lacks.
+/// `dtype` in config.json says what the weights are. A classifier on another pooling than BERT's
+/// comes with the Python class that `transformers` lacks.
 pub fn save_folder(
     folder: &Path,
     config: &BertConfig,

@@ -1,8 +1,8 @@
 //! Text to ids: BERT's WordPiece over the `tokenizers` crate.
 //!
-//! A tokenizer file may carry padding and truncation of its own (a sentence-embedding model's often pads to 128).
-//! Gradus never pads, and truncates at a length that the caller gives, so both are switched off on loading; which end of a
-//! text is cut stays.
+//! A tokenizer file may carry padding and truncation of its own (a sentence-embedding model's often
+//! pads to 128). Gradus never pads, and truncates at a length that the caller gives, so both are
+//! switched off on loading; which end of a text is cut stays.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -25,16 +25,16 @@ use crate::tokenizer_file::{self as file, SPECIAL, text};
 use crate::tokenizer_options::Options;
 use crate::wordpiece;
 
-/// One text, or pair of texts, as tokens: `[CLS] a … [SEP]` or `[CLS] a … [SEP] b … [SEP]`. All the vectors have one
-/// length.
+/// One text, or pair of texts, as tokens: `[CLS] a … [SEP]` or `[CLS] a … [SEP] b … [SEP]`. All the
+/// vectors have one length.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Encoding {
     /// Token ids.
     pub ids: Vec<u32>,
     /// 0 for the first text with its `[CLS]` and `[SEP]`, 1 for the second with its `[SEP]`.
     pub type_ids: Vec<u32>,
-    /// Where each token stands in its text, in **bytes** (`&text[start..end]`); `(0, 0)` for an added special token.
-    /// [`char_offsets`] converts to characters, which is what Python counts.
+    /// Where each token stands in its text, in **bytes** (`&text[start..end]`); `(0, 0)` for an
+    /// added special token. [`char_offsets`] converts to characters, which is what Python counts.
     pub offsets: Vec<(usize, usize)>,
     /// The tokens as the vocabulary spells them.
     pub tokens: Vec<String>,
@@ -44,8 +44,8 @@ pub struct Encoding {
     pub special: Vec<bool>,
     /// Whether tokens were cut off to keep within the maximum length.
     pub truncated: bool,
-    /// How many tokens at the beginning are a prompt ([`Tokenizer::prompt_tokens`]), which some models leave out when they
-    /// pool. 0 where there is none, or nobody asked.
+    /// How many tokens at the beginning are a prompt ([`Tokenizer::prompt_tokens`]), which some
+    /// models leave out when they pool. 0 where there is none, or nobody asked.
     pub prompt: usize,
 }
 
@@ -61,7 +61,8 @@ impl Encoding {
     }
 }
 
-/// Converts offsets in bytes, as [`Encoding::offsets`] has them, into offsets in characters (Unicode code points).
+/// Converts offsets in bytes, as [`Encoding::offsets`] has them, into offsets in characters
+/// (Unicode code points).
 pub fn char_offsets(text: &str, offsets: &[(usize, usize)]) -> Vec<(usize, usize)> {
     if text.is_ascii() {
         return offsets.to_vec();
@@ -114,13 +115,14 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Reads the tokenizer of a model folder: `tokenizer.json`, or else `vocab.txt`; with what `tokenizer_config.json`,
-    /// `special_tokens_map.json` and `added_tokens.json` say. The result is that of `AutoTokenizer` of `transformers` 5: a
-    /// WordPiece vocabulary under BERT's class is normalised as `tokenizer_config.json` says, not as `tokenizer.json` does.
+    /// Reads the tokenizer of a model folder: `tokenizer.json`, or else `vocab.txt`; with what
+    /// `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` say. The result
+    /// is that of `AutoTokenizer` of `transformers` 5: a WordPiece vocabulary under BERT's class is
+    /// normalised as `tokenizer_config.json` says, not as `tokenizer.json` does.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] when there is neither, a file is malformed, or the tokenizer is one that Gradus does not have
-    /// (it is named); [`Error::Io`] when a file cannot be read.
+    /// [`Error::Tokenizer`] when there is neither, a file is malformed, or the tokenizer is one
+    /// that Gradus does not have (it is named); [`Error::Io`] when a file cannot be read.
     pub fn from_folder(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
         let mut options = Options::read(dir)?;
@@ -217,8 +219,8 @@ impl Tokenizer {
         Excerpts::new(normalizer, words, self.inner.get_model(), added.values())
     }
 
-    /// Puts lower case before all else, unless the tokenizer makes it already: `do_lower_case` of sentence-transformers. What
-    /// is written afterwards says so too.
+    /// Puts lower case before all else, unless the tokenizer makes it already: `do_lower_case` of
+    /// sentence-transformers. What is written afterwards says so too.
     ///
     /// # Errors
     /// When an added token cannot be normalised.
@@ -240,9 +242,10 @@ impl Tokenizer {
         Ok(())
     }
 
-    /// Learns a lower-case WordPiece vocabulary of at most `vocab_size` tokens from texts: no file and no network is
-    /// needed to train from scratch. `[PAD]` is 0, then `[UNK]`, `[CLS]`, `[SEP]`, `[MASK]`. The same texts give the
-    /// same vocabulary, on every machine and with any number of threads.
+    /// Learns a lower-case WordPiece vocabulary of at most `vocab_size` tokens from texts: no file
+    /// and no network is needed to train from scratch. `[PAD]` is 0, then `[UNK]`, `[CLS]`,
+    /// `[SEP]`, `[MASK]`. The same texts give the same vocabulary, on every machine and with any
+    /// number of threads.
     ///
     /// # Errors
     /// [`Error::Input`] when `vocab_size` has no room for a letter, or the texts hold no words.
@@ -273,8 +276,9 @@ impl Tokenizer {
         Self::build(inner, &options, Some(format!("{config:#}\n")), source)
     }
 
-    /// Writes `tokenizer.json`, and `tokenizer_config.json` where the tokenizer came with one, so that
-    /// `AutoTokenizer` of `transformers` loads the folder. Each file is written aside and then renamed.
+    /// Writes `tokenizer.json`, and `tokenizer_config.json` where the tokenizer came with one, so
+    /// that `AutoTokenizer` of `transformers` loads the folder. Each file is written aside and then
+    /// renamed.
     ///
     /// # Errors
     /// [`Error::Io`] when a file cannot be written.
@@ -292,19 +296,20 @@ impl Tokenizer {
         }
     }
 
-    /// Encodes a text or a pair of texts in at most `max_length` tokens, special tokens included (`usize::MAX` for no
-    /// limit). Of a pair the longer text is cut first, as `longest_first` does in `transformers`; on the side that the
-    /// tokenizer's files name.
+    /// Encodes a text or a pair of texts in at most `max_length` tokens, special tokens included
+    /// (`usize::MAX` for no limit). Of a pair the longer text is cut first, as `longest_first` does
+    /// in `transformers`; on the side that the tokenizer's files name.
     ///
     /// # Errors
-    /// [`Error::Input`] when `max_length` has no room for the special tokens; [`Error::Tokenizer`] when the tokenizer
-    /// fails, as one without an unknown token does on an unknown word.
+    /// [`Error::Input`] when `max_length` has no room for the special tokens; [`Error::Tokenizer`]
+    /// when the tokenizer fails, as one without an unknown token does on an unknown word.
     pub fn encode(&self, text: &str, pair: Option<&str>, max_length: usize) -> Result<Encoding> {
         self.encode_cut(text, pair, max_length, self.side)
     }
 
-    /// As [`Tokenizer::encode`], with the side on which texts of too many tokens are cut. Where they are cut on the left,
-    /// [`Encoding::words`] counts from somewhere in the part that is left out.
+    /// As [`Tokenizer::encode`], with the side on which texts of too many tokens are cut. Where
+    /// they are cut on the left, [`Encoding::words`] counts from somewhere in the part that is left
+    /// out.
     ///
     /// # Errors
     /// As [`Tokenizer::encode`].
@@ -366,9 +371,9 @@ impl Tokenizer {
         })
     }
 
-    /// The tokens of a pair, as of single texts. Where both have more than `room` tokens, each keeps half of it, and the
-    /// longer the odd one: so more is encoded until it is known which is longer. Of texts of more tokens than are compared
-    /// that is the one of more bytes.
+    /// The tokens of a pair, as of single texts. Where both have more than `room` tokens, each
+    /// keeps half of it, and the longer the odd one: so more is encoded until it is known which is
+    /// longer. Of texts of more tokens than are compared that is the one of more bytes.
     fn parts<'a>(
         &self,
         text: &'a str,
@@ -400,8 +405,8 @@ impl Tokenizer {
         }
     }
 
-    /// The tokens of a text, or of so much of one side as has more than `room` tokens: a text of megabytes costs no more
-    /// than what is kept of it.
+    /// The tokens of a text, or of so much of one side as has more than `room` tokens: a text of
+    /// megabytes costs no more than what is kept of it.
     fn part<'a>(&self, text: &'a str, room: usize, side: Side) -> tokenizers::Result<Part<'a>> {
         let mut tokens = room;
         loop {
@@ -417,7 +422,8 @@ impl Tokenizer {
         }
     }
 
-    /// Encodes many, in parallel on the current rayon pool; the results are in the order of the inputs.
+    /// Encodes many, in parallel on the current rayon pool; the results are in the order of the
+    /// inputs.
     ///
     /// # Errors
     /// As [`Tokenizer::encode`].
@@ -434,8 +440,9 @@ impl Tokenizer {
             .collect()
     }
 
-    /// How many tokens a prompt has at the beginning of a text, as sentence-transformers counts: those of the prompt by
-    /// itself in at most `max_length` tokens, without the special token at its end.
+    /// How many tokens a prompt has at the beginning of a text, as sentence-transformers counts:
+    /// those of the prompt by itself in at most `max_length` tokens, without the special token at
+    /// its end.
     ///
     /// # Errors
     /// As [`Tokenizer::encode`].
@@ -447,7 +454,8 @@ impl Tokenizer {
         Ok(encoding.len() - usize::from(encoding.special.last() == Some(&true)))
     }
 
-    /// The text of the ids, without the special tokens if `skip_special`. Ids outside the vocabulary are left out.
+    /// The text of the ids, without the special tokens if `skip_special`. Ids outside the
+    /// vocabulary are left out.
     ///
     /// # Errors
     /// [`Error::Tokenizer`] when the file's decoder fails.
@@ -560,7 +568,8 @@ fn config_text(dir: &Path, map: &Map<String, Value>) -> Result<Option<String>> {
     }
 }
 
-/// Tokens of a pair that are encoded at most to see which of its texts is longer, where both are cut.
+/// Tokens of a pair that are encoded at most to see which of its texts is longer, where both are
+/// cut.
 const MOST_COMPARED: usize = 8192;
 
 /// What is encoded of a text, and its tokens.
@@ -573,7 +582,8 @@ fn direction(side: Side) -> TruncationDirection {
     }
 }
 
-/// The words of the texts, as BERT's lower-case normaliser and pre-tokenizer see them, with their counts, sorted.
+/// The words of the texts, as BERT's lower-case normaliser and pre-tokenizer see them, with their
+/// counts, sorted.
 fn count_words<S: AsRef<str> + Sync>(texts: &[S]) -> tokenizers::Result<Vec<(String, u64)>> {
     let counts = texts
         .par_iter()

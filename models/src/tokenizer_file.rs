@@ -1,4 +1,5 @@
-//! The file of a tokenizer, `tokenizer.json`: made from a vocabulary, or adapted to what the files beside it say.
+//! The file of a tokenizer, `tokenizer.json`: made from a vocabulary, or adapted to what the files
+//! beside it say.
 
 use std::path::Path;
 
@@ -45,7 +46,8 @@ pub(crate) fn check_class(options: &Options, has_file: bool, path: &Path) -> Res
     Ok(())
 }
 
-/// Whether `transformers` builds the tokenizer from its vocabulary, as BERT's, instead of taking tokenizer.json as it is.
+/// Whether `transformers` builds the tokenizer from its vocabulary, as BERT's, instead of taking
+/// tokenizer.json as it is.
 pub(crate) fn is_berts(options: &Options, file: &Value) -> bool {
     let is_wordpiece = file["model"]["type"].as_str().is_none_or(|kind| kind == "WordPiece");
     matches!(options.class(), None | Some("BertTokenizer"))
@@ -63,7 +65,8 @@ pub(crate) fn normalizer(options: &Options) -> BertNormalizer {
     )
 }
 
-/// BERT's pipeline over a vocabulary: normaliser, words and punctuation, WordPiece, `[CLS]` and `[SEP]`.
+/// BERT's pipeline over a vocabulary: normaliser, words and punctuation, WordPiece, `[CLS]` and
+/// `[SEP]`.
 pub(crate) fn assemble(vocab: &[&str], names: &[String; 5], normalizer: BertNormalizer) -> Value {
     let ids: Map<String, Value> =
         vocab.iter().enumerate().map(|(id, token)| (token.to_string(), json!(id))).collect();
@@ -151,8 +154,8 @@ fn number(id: &Value) -> Option<u32> {
     id.as_u64().and_then(|id| u32::try_from(id).ok()).filter(|&id| id < u32::MAX)
 }
 
-/// Makes of a WordPiece file what `transformers` makes of it under BERT's class: its vocabulary, and the parts that the
-/// settings ask for. Tells where the file said otherwise.
+/// Makes of a WordPiece file what `transformers` makes of it under BERT's class: its vocabulary,
+/// and the parts that the settings ask for. Tells where the file said otherwise.
 pub(crate) fn as_berts(file: &mut Value, names: &[String; 5], options: &Options) -> Vec<String> {
     let before = parts(file);
     set_bert(file, names, normalizer(options));
@@ -198,8 +201,8 @@ fn parts(file: &Value) -> Value {
     })
 }
 
-/// Adds to a file the tokens that the settings add beside the vocabulary. `names` are those that are special wherever
-/// they are in the vocabulary.
+/// Adds to a file the tokens that the settings add beside the vocabulary. `names` are those that
+/// are special wherever they are in the vocabulary.
 ///
 /// # Errors
 /// When a token has two ids.
@@ -248,8 +251,9 @@ fn put(file: &mut Value, name: &str, token: Value, over: bool) {
     }
 }
 
-/// Builds a tokenizer from its file, and checks that its added tokens have the ids that the file gives them. The crate
-/// panics on JSON that is cut short (hence the value, already parsed) and on some parts that are malformed.
+/// Builds a tokenizer from its file, and checks that its added tokens have the ids that the file
+/// gives them. The crate panics on JSON that is cut short (hence the value, already parsed) and on
+/// some parts that are malformed.
 pub(crate) fn parse(file: Value, path: &Path) -> Result<tokenizers::Tokenizer> {
     let added = file["added_tokens"].clone();
     let built = std::panic::catch_unwind(|| serde_json::from_value::<tokenizers::Tokenizer>(file));

@@ -1,5 +1,5 @@
-//! What the files beside a tokenizer's vocabulary say: `tokenizer_config.json`, `special_tokens_map.json`,
-//! `added_tokens.json`. The rules are those of `transformers` 5.
+//! What the files beside a tokenizer's vocabulary say: `tokenizer_config.json`,
+//! `special_tokens_map.json`, `added_tokens.json`. The rules are those of `transformers` 5.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -167,7 +167,8 @@ impl Options {
         self.map.get(key)?.as_bool()
     }
 
-    /// The tokens of an input at most. Where there is no limit, `transformers` writes a very large number.
+    /// The tokens of an input at most. Where there is no limit, `transformers` writes a very large
+    /// number.
     pub fn max_length(&self) -> Option<usize> {
         let value = self.map.get("model_max_length").or_else(|| self.map.get("max_len"))?;
         let number = value.as_f64().filter(|n| (1.0..4_294_967_296.0).contains(n))?;

@@ -1,10 +1,11 @@
 //! Learning a WordPiece vocabulary.
 //!
-//! Starting from characters, the pair of neighbours that occurs most often becomes one symbol, until the vocabulary is
-//! full (byte-pair encoding: Sennrich et al., arXiv:1508.07909, as WordPiece vocabularies are commonly trained). The
-//! trainer of the `tokenizers` crate numbers continuation characters, and so breaks ties, in the order of a hash map
-//! with a random seed: its vocabulary differs from run to run. Here ties go to the pair of lower ids and nothing
-//! depends on the order of a hash map, so that the same texts always give the same vocabulary.
+//! Starting from characters, the pair of neighbours that occurs most often becomes one symbol,
+//! until the vocabulary is full (byte-pair encoding: Sennrich et al., arXiv:1508.07909, as
+//! WordPiece vocabularies are commonly trained). The trainer of the `tokenizers` crate numbers
+//! continuation characters, and so breaks ties, in the order of a hash map with a random seed: its
+//! vocabulary differs from run to run. Here ties go to the pair of lower ids and nothing depends on
+//! the order of a hash map, so that the same texts always give the same vocabulary.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
@@ -30,8 +31,9 @@ struct Occurrences {
     words: Vec<usize>,
 }
 
-/// Learns a vocabulary of at most `vocab_size` symbols (fewer when the words do not yield so many), beginning with
-/// `special`, from words with their counts. The order of `words` is part of the input: give it sorted.
+/// Learns a vocabulary of at most `vocab_size` symbols (fewer when the words do not yield so many),
+/// beginning with `special`, from words with their counts. The order of `words` is part of the
+/// input: give it sorted.
 pub(crate) fn learn(words: &[(String, u64)], special: &[&str], vocab_size: usize) -> Vec<String> {
     let mut symbols: Vec<String> = special.iter().map(|s| s.to_string()).collect();
     let mut ids: HashMap<String, u32> = HashMap::new();

@@ -1,4 +1,5 @@
-//! The best model of a run: how it is chosen, kept, saved and gone on with; and what a checkpoint belongs to.
+//! The best model of a run: how it is chosen, kept, saved and gone on with; and what a checkpoint
+//! belongs to.
 
 mod common;
 

@@ -156,7 +156,8 @@ fn the_same_bits_for_every_number_of_threads() {
     }
 }
 
-/// By SGD, whose step is the gradient: Adam divides by its size, and of a gradient near 0 that size is all rounding.
+/// By SGD, whose step is the gradient: Adam divides by its size, and of a gradient near 0 that size
+/// is all rounding.
 #[test]
 fn accumulation_equals_a_large_batch() {
     // 30 examples are one step of both, the last batch of the second a short one.

@@ -1,4 +1,5 @@
-//! What a folder says is obeyed, as `transformers` and sentence-transformers obey it, or refused by name.
+//! What a folder says is obeyed, as `transformers` and sentence-transformers obey it, or refused by
+//! name.
 //!
 //! `folders/cases.json` has their answers; `folders/make.py` made it.
 
@@ -469,7 +470,8 @@ fn modules_that_nothing_lists_are_refused() {
     assert_eq!(embedder.pooling(), gradus_models::Pooling::Max);
 }
 
-/// A classifier trained on a sentence-transformers folder pools as it does; what it does not follow is told.
+/// A classifier trained on a sentence-transformers folder pools as it does; what it does not follow
+/// is told.
 #[test]
 fn training_follows_what_a_classifier_can() {
     use gradus_models::Pooling;
@@ -697,7 +699,8 @@ fn a_head_is_taken_reordered_or_begun_anew() {
     assert_eq!(head_for(&generic, &["0", "1", "2"]), (Some(bias), None));
 }
 
-/// A classifier on the mean is written so that transformers runs it, or refuses it, but never answers noise.
+/// A classifier on the mean is written so that transformers runs it, or refuses it, but never
+/// answers noise.
 #[test]
 fn a_classifier_on_the_mean_comes_with_its_class() {
     let folder = Folder::new(

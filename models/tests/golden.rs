@@ -1,4 +1,5 @@
-//! Agreement with PyTorch: the reference results in `$GRADUS_SHARED/golden`, made by `transformers` in f32.
+//! Agreement with PyTorch: the reference results in `$GRADUS_SHARED/golden`, made by `transformers`
+//! in f32.
 //!
 //! Without `GRADUS_SHARED` these tests say that they are skipped.
 
@@ -84,8 +85,9 @@ fn minilm(shared: &Path) -> (Pretrained, Store, Bert) {
     (pretrained, store, bert)
 }
 
-/// In 8 or 16 bits the embeddings stay those of PyTorch in f32 but for their rounding: how much that is, in 8 bits, depends on
-/// whether the processor rounds the inputs of layers to 8 bits as well.
+/// In 8 or 16 bits the embeddings stay those of PyTorch in f32 but for their rounding: how much
+/// that is, in 8 bits, depends on whether the processor rounds the inputs of layers to 8 bits as
+/// well.
 #[test]
 fn eight_sentences_in_8_and_16_bits() {
     let Some(shared) = shared() else { return };
@@ -230,8 +232,8 @@ fn the_masked_language_model_and_its_gradients() {
     eprintln!("worst gradient: {:.2e} ({})", worst.0, worst.1);
 }
 
-/// Layer by layer: the probabilities times the values, through the rest of a layer written out, give what the layer
-/// gives, which attends in one fused kernel. Inputs and results are PyTorch's.
+/// Layer by layer: the probabilities times the values, through the rest of a layer written out,
+/// give what the layer gives, which attends in one fused kernel. Inputs and results are PyTorch's.
 #[test]
 fn attention_probabilities_are_those_that_the_layers_use() {
     let Some(shared) = shared() else { return };

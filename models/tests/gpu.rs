@@ -1,7 +1,7 @@
 //! BERT on a GPU beside the CPU: embeddings, a fine-tuning run, runs that move between devices.
 //!
-//! Without an adapter, or without what they need of `GRADUS_SHARED`, the tests say that they are skipped;
-//! with `GRADUS_REQUIRE_GPU=1` there must be an adapter.
+//! Without an adapter, or without what they need of `GRADUS_SHARED`, the tests say that they are
+//! skipped; with `GRADUS_REQUIRE_GPU=1` there must be an adapter.
 
 mod common;
 
@@ -35,8 +35,8 @@ fn embeddings_of_eight_sentences() {
 /// Texts of each batch of 32 that are used: software Vulkan takes seconds a text.
 const TEXTS: usize = 2;
 
-/// Losses and gradient norms of the first steps of the fine-tuning run of `finetune.rs`, with the first
-/// two layers of the encoder, the first texts of each batch, and with dropout.
+/// Losses and gradient norms of the first steps of the fine-tuning run of `finetune.rs`, with the
+/// first two layers of the encoder, the first texts of each batch, and with dropout.
 fn fine_tuning(shared: &std::path::Path, device: Device, steps: usize) -> Vec<(f64, f64)> {
     let init = SafeTensors::open(shared.join("golden/b_init.safetensors")).unwrap();
     let model = shared.join("models/minilm");
@@ -56,7 +56,8 @@ fn fine_tuning(shared: &std::path::Path, device: Device, steps: usize) -> Vec<(f
     for name in ["classifier.weight", "classifier.bias"] {
         store.get(name).unwrap().set(init.tensor(name).unwrap()).unwrap();
     }
-    // 11.7 M numbers, most of whose gradients are 0: half of the time. The small task below trains them.
+    // 11.7 M numbers, most of whose gradients are 0: half of the time. The small task below trains
+    // them.
     store.get("bert.embeddings.word_embeddings.weight").unwrap().set_trainable(false);
     let mut optimizer =
         AdamW::with_groups(param_groups(&store.parameters(), 5e-5, None, |_| false, 0.01)).unwrap();

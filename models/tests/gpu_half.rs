@@ -1,7 +1,7 @@
 //! BERT in mixed precision on a GPU: fine-tuning beside f32, overflow, resuming, embeddings.
 //!
-//! Without an adapter, or without what they need of `GRADUS_SHARED`, the tests say that they are skipped;
-//! with `GRADUS_REQUIRE_GPU=1` there must be an adapter.
+//! Without an adapter, or without what they need of `GRADUS_SHARED`, the tests say that they are
+//! skipped; with `GRADUS_REQUIRE_GPU=1` there must be an adapter.
 
 mod common;
 

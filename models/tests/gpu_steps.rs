@@ -1,5 +1,6 @@
-//! What training steps cost a GPU besides the kernels: in a steady state nothing is made for them, and
-//! changing shapes do not make memory grow. Alone in its process, because it watches the device's counters.
+//! What training steps cost a GPU besides the kernels: in a steady state nothing is made for them,
+//! and changing shapes do not make memory grow. Alone in its process, because it watches the
+//! device's counters.
 
 mod common;
 
@@ -34,8 +35,8 @@ fn a_steady_state_makes_nothing_and_memory_does_not_grow() {
     steady_state(device);
 }
 
-/// Every batch has all examples, so all steps have one shape: forward, backward with dropout, clipping,
-/// AdamW (or gradient descent) and the reading of loss and norm.
+/// Every batch has all examples, so all steps have one shape: forward, backward with dropout,
+/// clipping, AdamW (or gradient descent) and the reading of loss and norm.
 fn steady_state(device: Device) {
     let f32 = Precision::F32;
     let kinds = [(OptimizerKind::AdamW, f32), (OptimizerKind::Sgd, f32)];
@@ -116,7 +117,8 @@ fn many_classes(device: Device) {
     assert!(parts < logits / 2 && whole > logits);
 }
 
-/// 1,000 steps over batches of every size and length, of a small model: what is looked at is the pool.
+/// 1,000 steps over batches of every size and length, of a small model: what is looked at is the
+/// pool.
 fn changing_shapes(device: Device) {
     let (most, longest) = (6, 12);
     let mut config = BertConfig::new(50, 1, 32, 2, 64);

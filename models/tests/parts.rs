@@ -1,5 +1,5 @@
-//! What the models do between their layers: embeddings and their dropout, where sequences begin, pooling, heads, and
-//! what is told of them. Against formulas in single operations.
+//! What the models do between their layers: embeddings and their dropout, where sequences begin,
+//! pooling, heads, and what is told of them. Against formulas in single operations.
 
 use gradus_autograd::{Var, no_grad};
 use gradus_models::bert::{mean_pool, normalize};
@@ -113,7 +113,8 @@ fn each_dropout_acts_alone() {
     assert!(hidden.iter().zip(&plain).all(|(a, b)| a != b));
 }
 
-/// A head of the identity shows what it is given: the pooled vector, dropped out at the head's rate.
+/// A head of the identity shows what it is given: the pooled vector, dropped out at the head's
+/// rate.
 #[test]
 fn heads_see_pooled_vectors_dropped_out() {
     let identity = |store: &Store| {
@@ -267,7 +268,8 @@ fn figures_of_an_evaluation() {
     assert!((figures.loss - (0.6 * (lse - 2.0) + 0.4 * lse)).abs() < 1e-6, "{}", figures.loss);
 }
 
-/// A head of random weights, with dropout in its configuration: the loss is that of the logits of inference.
+/// A head of random weights, with dropout in its configuration: the loss is that of the logits of
+/// inference.
 #[test]
 fn an_evaluation_drops_nothing() {
     let config = config(0.5, 0.5, Some(0.5));

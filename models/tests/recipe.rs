@@ -1,5 +1,5 @@
-//! What a training run does between the model's operations: which examples in which order, with which dropout, rate,
-//! decay, weight and clipping. On a task so small that every number is known.
+//! What a training run does between the model's operations: which examples in which order, with
+//! which dropout, rate, decay, weight and clipping. On a task so small that every number is known.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,8 +12,8 @@ use gradus_nn::{Forward, Init, Store};
 /// One batch as the trainer asked for it.
 type Seen = (Vec<usize>, Forward);
 
-/// The loss is the mean over the batch of w·value, plus 0 times everything: so the gradient of w is the mean of the
-/// values, and every other parameter has the gradient 0.
+/// The loss is the mean over the batch of w·value, plus 0 times everything: so the gradient of w is
+/// the mean of the values, and every other parameter has the gradient 0.
 struct Means {
     store: Store,
     values: Vec<f32>,
@@ -188,7 +188,8 @@ fn gradients_are_clipped_by_their_norm() {
     }
 }
 
-/// Weight decay takes a share of weights, not of biases and layer norms; the head's at the head's rate.
+/// Weight decay takes a share of weights, not of biases and layer norms; the head's at the head's
+/// rate.
 #[test]
 fn decay_and_rates_by_group() {
     for (optimizer, head_lr) in [

@@ -1,4 +1,5 @@
-//! `gradus`: `train`, `infer` and `serve` in one program, under a name that an installed copy shares with no other.
+//! `gradus`: `train`, `infer` and `serve` in one program, under a name that an installed copy
+//! shares with no other.
 
 // What `serve` proves of a model is proven here again.
 #![recursion_limit = "512"]
@@ -77,7 +78,8 @@ fn completions(shell: Shell) -> Outcome {
 fn manual(folder: PathBuf) -> Outcome {
     let failed = |e| Failure::error(format!("{}: {e}", folder.display()));
     std::fs::create_dir_all(&folder).map_err(failed)?;
-    // The pages of subcommands are called by the names that `build` gives them: gradus-infer-embed.1.
+    // The pages of subcommands are called by the names that `build` gives them:
+    // gradus-infer-embed.1.
     clap_mangen::generate_to(command_line(), &folder).map_err(failed)
 }
 

@@ -88,7 +88,8 @@ pub struct App {
 }
 
 impl App {
-    /// Takes token ids in the place of texts, which the log tells once: nobody sees whose ids they are.
+    /// Takes token ids in the place of texts, which the log tells once: nobody sees whose ids they
+    /// are.
     ///
     /// # Errors
     /// With `--no-token-ids`; `at` is their field.

@@ -6,11 +6,12 @@ use clap::{Args, Parser};
 use gradus_cli::SharedArgs;
 use serde::{Deserialize, Serialize};
 
-/// Serves BERT over HTTP, to the clients of text-embeddings-inference, OpenAI's embeddings, Cohere's and Jina's
-/// rankings, TorchServe, TensorFlow Serving, KServe v2 (Triton) and Hugging Face's pipelines.
+/// Serves BERT over HTTP, to the clients of text-embeddings-inference, OpenAI's embeddings,
+/// Cohere's and Jina's rankings, TorchServe, TensorFlow Serving, KServe v2 (Triton) and Hugging
+/// Face's pipelines.
 ///
-/// The address it listens at is the first line on standard output; logs go to standard error. SIGTERM or Ctrl-C: what
-/// is under way is answered first; a second one stops it at once.
+/// The address it listens at is the first line on standard output; logs go to standard error.
+/// SIGTERM or Ctrl-C: what is under way is answered first; a second one stops it at once.
 #[derive(Parser)]
 #[command(
     name = "serve",
@@ -37,11 +38,13 @@ pub struct Program {
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct Flags {
-    /// A model: a folder in the Hugging Face layout, a folder of numbered versions of one, or a hub id; with a name of
-    /// your own before it, which may be as organisation/model. Repeatable; the first of a task is the one for requests that name none
+    /// A model: a folder in the Hugging Face layout, a folder of numbered versions of one, or a hub
+    /// id; with a name of your own before it, which may be as organisation/model. Repeatable; the
+    /// first of a task is the one for requests that name none
     #[arg(long, value_name = "[NAME=]DIR")]
     pub model: Vec<String>,
-    /// Another name for a model, by which requests may ask for it. Repeatable; a hub id is one already
+    /// Another name for a model, by which requests may ask for it. Repeatable; a hub id is one
+    /// already
     #[arg(long, value_name = "ALIAS=NAME")]
     pub alias: Vec<String>,
     /// Address to listen at [default: 127.0.0.1]
@@ -53,8 +56,8 @@ pub struct Flags {
     /// Tokens of a batch at most [default: 1024]
     #[arg(long, value_name = "N")]
     pub max_batch_tokens: Option<usize>,
-    /// Requests that wait at most, for each model; more, and those that would miss their deadlines, are answered 429
-    /// [default: 512]
+    /// Requests that wait at most, for each model; more, and those that would miss their deadlines,
+    /// are answered 429 [default: 512]
     #[arg(long, value_name = "N")]
     pub max_queue: Option<usize>,
     /// Milliseconds that a batch may wait to fill [default: 0]
@@ -63,20 +66,23 @@ pub struct Flags {
     /// Batches of one model that run at the same time [default: 1]
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
-    /// Seconds in which a request must be answered; the header x-request-timeout can ask for less [default: 60]
+    /// Seconds in which a request must be answered; the header x-request-timeout can ask for less
+    /// [default: 60]
     #[arg(long, value_name = "SECONDS", value_parser = gradus_cli::finite)]
     pub timeout: Option<f64>,
     /// Seconds in which a request must be read; slower ones are answered 408 [default: 15]
     #[arg(long, value_name = "SECONDS", value_parser = gradus_cli::finite)]
     pub read_timeout: Option<f64>,
-    /// Seconds in which a client must take some of its answer; else its connection is closed [default: 15]
+    /// Seconds in which a client must take some of its answer; else its connection is closed
+    /// [default: 15]
     #[arg(long, value_name = "SECONDS", value_parser = gradus_cli::finite)]
     pub write_timeout: Option<f64>,
-    /// Seconds that a connection is kept between two requests: longer than a balancer in front keeps it [default: 75]
+    /// Seconds that a connection is kept between two requests: longer than a balancer in front
+    /// keeps it [default: 75]
     #[arg(long, value_name = "SECONDS", value_parser = gradus_cli::finite)]
     pub keep_alive: Option<f64>,
-    /// Seconds for what is under way when the server is asked to stop; what is not done by then is answered 503, and the
-    /// exit code is 1. Asked a second time, it stops at once [default: 30]
+    /// Seconds for what is under way when the server is asked to stop; what is not done by then is
+    /// answered 503, and the exit code is 1. Asked a second time, it stops at once [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = gradus_cli::finite)]
     pub drain: Option<f64>,
     /// MiB of a request's body at most, decompressed too [default: 16]
@@ -88,26 +94,29 @@ pub struct Flags {
     /// Refuse texts of too many tokens, where a request does not say, instead of cutting them
     #[arg(long)]
     pub no_truncate: bool,
-    /// Refuse token ids in the place of texts: nobody sees whether they are of the model's tokenizer or of another
+    /// Refuse token ids in the place of texts: nobody sees whether they are of the model's
+    /// tokenizer or of another
     #[arg(long)]
     pub no_token_ids: bool,
-    /// Only answer requests with this key (`Authorization: Bearer KEY`). Repeatable; or GRADUS_API_KEY, with commas
+    /// Only answer requests with this key (`Authorization: Bearer KEY`). Repeatable; or
+    /// GRADUS_API_KEY, with commas
     #[arg(long, value_name = "KEY")]
     pub api_key: Vec<String>,
-    /// A proxy, or a network of them (10.0.0.0/8), whose X-Forwarded-For or Forwarded says where requests come from:
-    /// clients take turns, and behind a proxy all would be one. Repeatable
+    /// A proxy, or a network of them (10.0.0.0/8), whose X-Forwarded-For or Forwarded says where
+    /// requests come from: clients take turns, and behind a proxy all would be one. Repeatable
     #[arg(long, value_name = "CIDR")]
     pub trusted_proxy: Vec<String>,
-    /// A web site whose pages may ask (https://page.example), or * for any. Repeatable; without it only the server's own
-    /// page may. Models are changed by other sites with a key only
+    /// A web site whose pages may ask (https://page.example), or * for any. Repeatable; without it
+    /// only the server's own page may. Models are changed by other sites with a key only
     #[arg(long, value_name = "ORIGIN")]
     pub cors_origin: Vec<String>,
-    /// A name by which requests may call the server (the header Host), or * for any. Repeatable. Without a key on a
-    /// loopback address only localhost and addresses are answered, lest web sites get in by DNS; programs also by names
-    /// without a dot
+    /// A name by which requests may call the server (the header Host), or * for any. Repeatable.
+    /// Without a key on a loopback address only localhost and addresses are answered, lest web
+    /// sites get in by DNS; programs also by names without a dot
     #[arg(long, value_name = "NAME")]
     pub allowed_host: Vec<String>,
-    /// The path under which a proxy shows the server, as /models/bert, whether or not it takes it off
+    /// The path under which a proxy shows the server, as /models/bert, whether or not it takes it
+    /// off
     #[arg(long, value_name = "PATH")]
     pub root_path: Option<String>,
     /// Let models be registered from the folders in this one, and unregistered

@@ -1,5 +1,5 @@
-//! What surrounds every request, whatever the protocol: its id and trace, CORS, the key, the deadline; errors in the
-//! protocol's shape; a line in the log and a count in the metrics.
+//! What surrounds every request, whatever the protocol: its id and trace, CORS, the key, the
+//! deadline; errors in the protocol's shape; a line in the log and a count in the metrics.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -249,7 +249,8 @@ fn foreign(response: &Response) -> Option<Problem> {
     }
 }
 
-/// What is told of a failure of the server itself: whatever it says (files, code) is for the log alone.
+/// What is told of a failure of the server itself: whatever it says (files, code) is for the log
+/// alone.
 const INTERNAL: &str =
     "the server failed, which is a bug or a damaged model; its log has more under x-request-id";
 
@@ -286,7 +287,8 @@ fn is_preflight(request: &Request) -> bool {
         && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// Lets pages of a listed site read the answer, and send any header. No cookies are used, so none are allowed.
+/// Lets pages of a listed site read the answer, and send any header. No cookies are used, so none
+/// are allowed.
 fn cors(headers: &mut HeaderMap, allowed: Option<HeaderValue>, preflight: bool) {
     // What is answered depends on it, whatever it is.
     headers.append(header::VARY, HeaderValue::from_static("origin"));

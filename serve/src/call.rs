@@ -98,7 +98,8 @@ impl Call {
         Ok(())
     }
 
-    /// Refuses parameters of the query that the protocol knows and this server cannot obey; `why` is said after the name.
+    /// Refuses parameters of the query that the protocol knows and this server cannot obey; `why`
+    /// is said after the name.
     ///
     /// # Errors
     /// When one of them asks for something.
@@ -189,7 +190,8 @@ pub fn small(value: &Value) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
 }
 
-/// The headers with which text-embeddings-inference tells what an answer took; times in milliseconds.
+/// The headers with which text-embeddings-inference tells what an answer took; times in
+/// milliseconds.
 pub fn with_usage(mut response: Response, usage: &Usage) -> Response {
     let headers = response.headers_mut();
     let mut set = |name: &'static str, value: u128| {

@@ -1,4 +1,5 @@
-//! Whose request it is: the address that it comes from, or the one that a trusted proxy says it comes from; or its key.
+//! Whose request it is: the address that it comes from, or the one that a trusted proxy says it
+//! comes from; or its key.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -11,7 +12,8 @@ use ipnet::IpNet;
 pub struct Clients {
     /// The proxies whose word is taken for where a request comes from.
     pub proxies: Vec<IpNet>,
-    /// Whether a key stands for a client: where there are several. One key that all share tells nobody apart.
+    /// Whether a key stands for a client: where there are several. One key that all share tells
+    /// nobody apart.
     pub by_key: bool,
 }
 
@@ -37,12 +39,12 @@ impl Clients {
         hasher.finish()
     }
 
-    /// The address of the client: that of the connection, unless it is a trusted proxy's. Proxies add the address that
-    /// they see at the right of the header, so it is the rightmost that is not a trusted proxy's; what stands left of it
-    /// the client may have made up.
+    /// The address of the client: that of the connection, unless it is a trusted proxy's. Proxies
+    /// add the address that they see at the right of the header, so it is the rightmost that is not
+    /// a trusted proxy's; what stands left of it the client may have made up.
     ///
-    /// A client can send the header that the proxy does not write. Where `X-Forwarded-For` and `Forwarded` disagree, one of
-    /// them is made up, and neither is believed.
+    /// A client can send the header that the proxy does not write. Where `X-Forwarded-For` and
+    /// `Forwarded` disagree, one of them is made up, and neither is believed.
     pub fn address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let peer = peer.to_canonical();
         if !self.trusts(peer) {
@@ -65,7 +67,8 @@ impl Clients {
         self.proxies.iter().any(|network| network.contains(&address))
     }
 
-    /// The rightmost address that is not a proxy's; the leftmost where all are. What is no address ends the list.
+    /// The rightmost address that is not a proxy's; the leftmost where all are. What is no address
+    /// ends the list.
     fn rightmost(
         &self,
         addresses: impl DoubleEndedIterator<Item = Option<IpAddr>>,
@@ -90,7 +93,8 @@ fn address_of(text: &str) -> Option<IpAddr> {
     address.or_else(with_port).or_else(in_brackets).map(|address| address.to_canonical())
 }
 
-/// The `for` of an element of `Forwarded` (RFC 7239): `for=192.0.2.43;proto=https`, `for="[2001:db8::1]:4711"`.
+/// The `for` of an element of `Forwarded` (RFC 7239): `for=192.0.2.43;proto=https`,
+/// `for="[2001:db8::1]:4711"`.
 fn forwarded_for(element: &str) -> Option<IpAddr> {
     let (_, value) = element
         .split(';')

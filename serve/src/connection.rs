@@ -1,4 +1,5 @@
-//! One connection: its requests one after the other, and how long each side may keep the other waiting.
+//! One connection: its requests one after the other, and how long each side may keep the other
+//! waiting.
 //!
 //! | while | at most | then |
 //! | --- | --- | --- |
@@ -9,7 +10,8 @@
 //! | the client takes nothing of the answer | `write` | closed |
 //! | nothing is under way | `keep_alive` | closed |
 //!
-//! A client that closes its sending side has gone: it looks like one that hung up, whose request is to cost nothing.
+//! A client that closes its sending side has gone: it looks like one that hung up, whose request is
+//! to cost nothing.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -45,7 +47,8 @@ pub struct Patience {
     pub keep_alive: Duration,
 }
 
-/// A new connection that has sent nothing when the server stops gets this long: its request may be on its way.
+/// A new connection that has sent nothing when the server stops gets this long: its request may be
+/// on its way.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What is said to whoever is too slow to send a request's head.
@@ -226,7 +229,8 @@ impl Drop for Answer {
     }
 }
 
-/// Answers the requests of a connection until it ends; once `stop` turns true, the one that is under way only.
+/// Answers the requests of a connection until it ends; once `stop` turns true, the one that is
+/// under way only.
 pub async fn answer(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: SocketAddr,
@@ -301,7 +305,8 @@ mod tests {
         keep_alive: Duration::from_secs(70),
     };
 
-    /// What a connection with this client ends after, and what the client got; the clock leaps where all wait.
+    /// What a connection with this client ends after, and what the client got; the clock leaps
+    /// where all wait.
     async fn meets<F: Future<Output = Vec<u8>>>(
         client: impl FnOnce(DuplexStream) -> F,
         stop: Option<Duration>,

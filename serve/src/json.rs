@@ -8,11 +8,12 @@ use serde_json::{Map, Value};
 
 use crate::error::{Kind, Problem, Result};
 
-/// Numbers, texts and lists of a body at most: each takes some 32 bytes, more than it takes in the body.
+/// Numbers, texts and lists of a body at most: each takes some 32 bytes, more than it takes in the
+/// body.
 const MOST_VALUES: usize = 1 << 21;
 
-/// Parses a body. More than 128 levels of nesting are refused, more than `MOST_VALUES` values, and a field that stands
-/// twice in an object: some servers take the first of them, some the last.
+/// Parses a body. More than 128 levels of nesting are refused, more than `MOST_VALUES` values, and
+/// a field that stands twice in an object: some servers take the first of them, some the last.
 ///
 /// # Errors
 /// When it is not JSON.
@@ -251,8 +252,8 @@ impl Fields {
         self.map.get(key).is_some_and(|value| !value.is_null())
     }
 
-    /// Refuses fields that the protocol knows and this server cannot obey; `why` is said after the name. A value that
-    /// asks for nothing (`null`, `false`, 0, an empty one) is obeyed.
+    /// Refuses fields that the protocol knows and this server cannot obey; `why` is said after the
+    /// name. A value that asks for nothing (`null`, `false`, 0, an empty one) is obeyed.
     ///
     /// # Errors
     /// When one of them asks for something.
@@ -263,7 +264,8 @@ impl Fields {
         }
     }
 
-    /// Refuses what is left, where the protocol's own server does; `known` are the fields that there are.
+    /// Refuses what is left, where the protocol's own server does; `known` are the fields that
+    /// there are.
     ///
     /// # Errors
     /// When something is left.

@@ -1,5 +1,6 @@
-//! A model server for BERT: one binary that the clients of text-embeddings-inference, OpenAI's embeddings, Cohere's and
-//! Jina's rankings, TorchServe, TensorFlow Serving, KServe v2 (Triton) and Hugging Face's pipelines already speak to.
+//! A model server for BERT: one binary that the clients of text-embeddings-inference, OpenAI's
+//! embeddings, Cohere's and Jina's rankings, TorchServe, TensorFlow Serving, KServe v2 (Triton) and
+//! Hugging Face's pipelines already speak to.
 //!
 //! | module | what it holds |
 //! | --- | --- |
@@ -17,8 +18,9 @@
 //! | [`metrics`], [`log`] | what operators look at |
 //! | [`program`] | the command line |
 //!
-//! The async side reads, writes and waits; models run on threads of their own, and whatever else takes longer than
-//! some 100 µs (encoding and parsing large requests, opening models) on threads that may block.
+//! The async side reads, writes and waits; models run on threads of their own, and whatever else
+//! takes longer than some 100 µs (encoding and parsing large requests, opening models) on threads
+//! that may block.
 
 // That a model may be sent to a worker is proven through all that a GPU's handles are made of.
 #![recursion_limit = "512"]

@@ -1,5 +1,6 @@
-//! Structured events, a line each, on standard error. A thread of its own writes them, so that a slow reader of the
-//! log never holds up a request; what does not fit its buffer is dropped and counted.
+//! Structured events, a line each, on standard error. A thread of its own writes them, so that a
+//! slow reader of the log never holds up a request; what does not fit its buffer is dropped and
+//! counted.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -54,8 +55,8 @@ enum Entry {
 const BUFFER: usize = 4096;
 
 impl Log {
-    /// A log of events of at least this level, as JSON or as text, and the thread that writes it; it ends when the
-    /// last copy of the log is gone, or with [`Log::close`].
+    /// A log of events of at least this level, as JSON or as text, and the thread that writes it;
+    /// it ends when the last copy of the log is gone, or with [`Log::close`].
     pub fn new(least: Level, json: bool) -> (Log, Option<JoinHandle<()>>) {
         let (sender, receiver) = sync_channel(BUFFER);
         let dropped = Arc::new(AtomicU64::new(0));

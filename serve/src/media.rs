@@ -1,5 +1,5 @@
-//! What a body is: its media type and charset; texts in any charset, and the forms that browsers, `curl` and `requests`
-//! send.
+//! What a body is: its media type and charset; texts in any charset, and the forms that browsers,
+//! `curl` and `requests` send.
 
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -32,7 +32,8 @@ impl Media {
         self.0.as_ref().is_some_and(|mime| mime.type_() == mime::MULTIPART)
     }
 
-    /// Whether a body is a form. What `curl -d` sends says so of anything; a form in one line begins with a name and `=`.
+    /// Whether a body is a form. What `curl -d` sends says so of anything; a form in one line
+    /// begins with a name and `=`.
     pub fn holds_form(&self, body: &[u8]) -> bool {
         let name = body.iter().take_while(|&&byte| !b"={[\"' \t\r\n".contains(&byte)).count();
         let named = name > 0 && body.get(name) == Some(&b'=');

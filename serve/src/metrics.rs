@@ -1,5 +1,5 @@
-//! What Prometheus reads at `/metrics`: per model what waits, runs and how long it takes, and the same under the names
-//! of text-embeddings-inference, for dashboards that are made for it.
+//! What Prometheus reads at `/metrics`: per model what waits, runs and how long it takes, and the
+//! same under the names of text-embeddings-inference, for dashboards that are made for it.
 
 use std::time::Duration;
 
@@ -166,7 +166,8 @@ impl Metrics {
         self.in_flight.dec();
     }
 
-    /// Notes an answer. `computing`: it was a question to a model; `failure`: the kind of problem, if any.
+    /// Notes an answer. `computing`: it was a question to a model; `failure`: the kind of problem,
+    /// if any.
     pub fn answered(
         &self,
         protocol: &str,

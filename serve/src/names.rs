@@ -1,7 +1,8 @@
 //! The names of models: what may be one, and how one with a slash stands in a path.
 //!
-//! A name may be that of the hub, `organisation/model`, so that clients which come from other servers find their model.
-//! In a path its slash is `%2F`, as clients of some protocols write it, or bare, as others do.
+//! A name may be that of the hub, `organisation/model`, so that clients which come from other
+//! servers find their model. In a path its slash is `%2F`, as clients of some protocols write it,
+//! or bare, as others do.
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
@@ -62,7 +63,8 @@ impl Aliases {
 const PLACES: [&str; 5] =
     ["/v2/repository/models/", "/v2/models/", "/v1/models/", "/predictions/", "/models/"];
 
-/// The path with the slash in a model's name as `%2F`, where it has such a name; `known` says which there are.
+/// The path with the slash in a model's name as `%2F`, where it has such a name; `known` says which
+/// there are.
 pub fn joined(path: &str, known: impl Fn(&str) -> bool) -> Option<String> {
     let place = PLACES.iter().find(|place| path.starts_with(**place))?;
     let (organisation, rest) = path[place.len()..].split_once('/')?;

@@ -143,7 +143,8 @@ pub enum Want {
     Attention(View),
 }
 
-/// Which attention is wanted: all of it, of a layer, of a head in every layer, or of a head in a layer.
+/// Which attention is wanted: all of it, of a layer, of a head in every layer, or of a head in a
+/// layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct View {
     /// Of this layer only.

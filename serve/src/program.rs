@@ -35,7 +35,8 @@ const IO_THREADS: usize = 2;
 /// The program.
 ///
 /// # Errors
-/// A usage error for flags that cannot be; an error when a model cannot be opened or the address is taken.
+/// A usage error for flags that cannot be; an error when a model cannot be opened or the address is
+/// taken.
 pub fn main(program: Program) -> Outcome {
     let Program { shared, flags } = program;
     let (shared, flags) = gradus_cli::layered(&shared, &flags)?;
@@ -274,7 +275,8 @@ fn run(
     let metrics = Arc::new(Metrics::new()?);
     let compute = Compute { device, precision: shared.precision() };
     let models = Registry::new(settings.options, compute, Arc::clone(&metrics));
-    // First the address: a model may take long to open, and a port that is taken is better known at once.
+    // First the address: a model may take long to open, and a port that is taken is better known at
+    // once.
     let listener = bind(settings.address)?;
     let beside = flags.metrics_port.map(|port| bind(SocketAddr::new(settings.address.ip(), port)));
     let beside = beside.transpose()?;
@@ -332,7 +334,8 @@ fn load(models: &Registry, sources: &[(String, String)], log: &Log) -> Outcome {
     Ok(())
 }
 
-/// Says where the server is, and answers until it is asked to stop; whether all that was under way was answered.
+/// Says where the server is, and answers until it is asked to stop; whether all that was under way
+/// was answered.
 async fn listen(
     shared: &SharedArgs,
     app: Arc<App>,

@@ -1,8 +1,8 @@
 //! The models that are served: names, versions, which is the default.
 //!
-//! A request takes the [`Served`] that is current when it arrives and keeps it until it is answered, so that a version
-//! is replaced or unregistered without failing anybody: what was queued on the old one is still computed, and its
-//! memory goes with the last request.
+//! A request takes the [`Served`] that is current when it arrives and keeps it until it is
+//! answered, so that a version is replaced or unregistered without failing anybody: what was queued
+//! on the old one is still computed, and its memory goes with the last request.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -64,7 +64,8 @@ pub struct Served {
 }
 
 impl Served {
-    /// Opens a folder and computes something once, so that the first request finds everything ready.
+    /// Opens a folder and computes something once, so that the first request finds everything
+    /// ready.
     ///
     /// # Errors
     /// When the model cannot be opened or does not compute.
@@ -136,8 +137,8 @@ impl Served {
     }
 }
 
-/// Where a model came from, as others may read it: a hub id, or its place in the store. Of other folders no more than the
-/// model's name: where they lie on this machine is nobody's affair.
+/// Where a model came from, as others may read it: a hub id, or its place in the store. Of other
+/// folders no more than the model's name: where they lie on this machine is nobody's affair.
 fn origin(name: &str, source: &str, store: Option<&Path>) -> String {
     let folder = Path::new(source);
     match store.and_then(|store| folder.strip_prefix(store).ok()) {
@@ -208,7 +209,8 @@ impl Listed {
 
 /// All models by name.
 pub struct Registry {
-    /// In the order of their registration; the first of a task is the one for requests that name none.
+    /// In the order of their registration; the first of a task is the one for requests that name
+    /// none.
     models: RwLock<Vec<(String, Versions)>>,
     /// Other names of the models.
     pub aliases: Aliases,
@@ -241,7 +243,8 @@ impl Registry {
         self.models.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The name by which a model is listed, of any of its names: its own one before an alias of another.
+    /// The name by which a model is listed, of any of its names: its own one before an alias of
+    /// another.
     pub fn resolve(&self, name: &str) -> String {
         let own = self.read().iter().any(|(known, _)| known == name);
         let alias = if own { None } else { self.aliases.model(name) };
@@ -257,10 +260,12 @@ impl Registry {
         self.models.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens a model and adds or replaces its versions: a folder with config.json is one version, a folder of numbered
-    /// folders is as many (TensorFlow Serving's layout). Nothing changes when one of them cannot be opened. Blocks.
+    /// Opens a model and adds or replaces its versions: a folder with config.json is one version, a
+    /// folder of numbered folders is as many (TensorFlow Serving's layout). Nothing changes when
+    /// one of them cannot be opened. Blocks.
     ///
-    /// `keep`: other versions that are there stay; a single folder then becomes the next version instead of 1.
+    /// `keep`: other versions that are there stay; a single folder then becomes the next version
+    /// instead of 1.
     ///
     /// # Errors
     /// When the name is not fit for a path, or a folder cannot be opened.

@@ -1,5 +1,6 @@
-//! `--root-path`: the path under which a proxy shows the server to others, as `/models/bert`. Some proxies take it off
-//! before they pass a request on, some do not; both are answered. The OpenAPI document names it.
+//! `--root-path`: the path under which a proxy shows the server to others, as `/models/bert`. Some
+//! proxies take it off before they pass a request on, some do not; both are answered. The OpenAPI
+//! document names it.
 
 use axum::Router;
 use axum::extract::Request;
@@ -47,7 +48,8 @@ fn moved(root: &str) -> Response {
     (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, format!("{root}/"))]).into_response()
 }
 
-/// The target without the root path: `None` where it does not have it, `Some(None)` where it is nothing else.
+/// The target without the root path: `None` where it does not have it, `Some(None)` where it is
+/// nothing else.
 fn stripped(uri: &Uri, root: &str) -> Option<Option<Uri>> {
     let rest = uri.path().strip_prefix(root)?;
     if rest.is_empty() {

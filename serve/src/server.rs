@@ -57,9 +57,10 @@ pub fn tls(certificates: &Path, key: &Path) -> Result<TlsAcceptor, String> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Accepts connections until `stop` turns true; then takes those that were made by then and lets what is under way be
-/// answered, within the time to drain or until `over` turns true. Returns whether all was; if not, `over` turns true, upon
-/// which the requests that are left are answered that they will not be.
+/// Accepts connections until `stop` turns true; then takes those that were made by then and lets
+/// what is under way be answered, within the time to drain or until `over` turns true. Returns
+/// whether all was; if not, `over` turns true, upon which the requests that are left are answered
+/// that they will not be.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -120,7 +121,8 @@ async fn accept(
     match listener.accept().await {
         Ok((stream, peer)) => Some((stream, peer, place)),
         Err(e) => {
-            // Out of file descriptors, mostly: some are free again soon. Other errors belong to one connection.
+            // Out of file descriptors, mostly: some are free again soon. Other errors belong to one
+            // connection.
             if e.kind() != io::ErrorKind::ConnectionAborted {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }

@@ -1,13 +1,15 @@
-//! Which web sites may ask. A browser sends requests to a server on the person's own machine for any page that is open,
-//! so where there are no keys, what a browser sends for another site is refused unless that site is listed:
+//! Which web sites may ask. A browser sends requests to a server on the person's own machine for
+//! any page that is open, so where there are no keys, what a browser sends for another site is
+//! refused unless that site is listed:
 //!
-//! - **Origin**: a request to another site names the page's own in `Origin` (or says `cross-site` in `Sec-Fetch-Site`).
-//!   It may read (a browser shows the page nothing of the answer), and nothing else. With a key it may: the key proves
-//!   that somebody wants it.
-//! - **Host**: a page can have its own name lead to 127.0.0.1 (DNS rebinding), and is then of the same origin. So a
-//!   server without keys on a loopback address answers to names that no stranger can lead here: addresses, `localhost`,
-//!   and those that are listed. Other names without a dot, as containers and files of hosts have them, are for programs
-//!   alone: a stranger in the same network can give one to a browser (by the domain that is searched, or LLMNR).
+//! - **Origin**: a request to another site names the page's own in `Origin` (or says `cross-site`
+//!   in `Sec-Fetch-Site`). It may read (a browser shows the page nothing of the answer), and
+//!   nothing else. With a key it may: the key proves that somebody wants it.
+//! - **Host**: a page can have its own name lead to 127.0.0.1 (DNS rebinding), and is then of the
+//!   same origin. So a server without keys on a loopback address answers to names that no stranger
+//!   can lead here: addresses, `localhost`, and those that are listed. Other names without a dot,
+//!   as containers and files of hosts have them, are for programs alone: a stranger in the same
+//!   network can give one to a browser (by the domain that is searched, or LLMNR).
 
 use std::net::IpAddr;
 
@@ -73,7 +75,8 @@ impl Sites {
     /// Checks that the request may be answered.
     ///
     /// # Errors
-    /// When it is for a name that is not the server's, or changes or computes something for a site that may not ask.
+    /// When it is for a name that is not the server's, or changes or computes something for a site
+    /// that may not ask.
     pub fn check(
         &self,
         method: &Method,
@@ -84,7 +87,8 @@ impl Sites {
         let asks_first = *method == Method::OPTIONS
             && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
         let harmless = match *method {
-            // A key that comes later would not help: without our leave the browser does not send it.
+            // A key that comes later would not help: without our leave the browser does not send
+            // it.
             Method::OPTIONS => !asks_first,
             Method::GET | Method::HEAD => true,
             _ => !self.keyless,
@@ -101,8 +105,8 @@ impl Sites {
         ))
     }
 
-    /// Checks that models may be changed: with a key, which has been checked by then, or from the server's own page or no
-    /// browser at all. That a site may ask is not enough.
+    /// Checks that models may be changed: with a key, which has been checked by then, or from the
+    /// server's own page or no browser at all. That a site may ask is not enough.
     ///
     /// # Errors
     /// When they may not.
@@ -194,7 +198,8 @@ fn is_bare(host: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
 }
 
-/// Whether a browser sent a request. Programs that fetch as browsers do (Node's) name no origin and no site.
+/// Whether a browser sent a request. Programs that fetch as browsers do (Node's) name no origin and
+/// no site.
 fn is_browser(headers: &HeaderMap) -> bool {
     let agent =
         headers.get(header::USER_AGENT).is_some_and(|v| v.as_bytes().starts_with(b"Mozilla/"));

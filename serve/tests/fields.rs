@@ -1,5 +1,6 @@
-//! Every field that a protocol's schema has: obeyed, refused by its name, or of no account where that protocol's own
-//! server takes no account of it. The table of the book (`book/serving.md`) says the same.
+//! Every field that a protocol's schema has: obeyed, refused by its name, or of no account where
+//! that protocol's own server takes no account of it. The table of the book (`book/serving.md`)
+//! says the same.
 
 mod common;
 
@@ -12,7 +13,8 @@ use serde_json::{Value, json};
 enum Then {
     /// The answer is another than without it.
     Obeyed,
-    /// The answer is the same: the value asks for what is done anyway, or for nothing that an answer shows.
+    /// The answer is the same: the value asks for what is done anyway, or for nothing that an
+    /// answer shows.
     Same,
     /// The code, and a message with the field's name.
     Refused(u16),
@@ -241,7 +243,8 @@ fn openai() {
             ("/dimensions", json!(4), Obeyed),
             ("/user", json!("somebody"), Same),
             ("/user", json!(7), Refused(400)),
-            // OpenAI refuses what it does not know; so it is told what other servers have beside it.
+            // OpenAI refuses what it does not know; so it is told what other servers have beside
+            // it.
             ("/unknown", json!(1), Refused(400)),
             ("/unknown", Value::Null, Same),
             ("/task", json!("retrieval.query"), Refused(400)),

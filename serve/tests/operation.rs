@@ -513,7 +513,8 @@ fn usage_errors_are_told() {
     assert_eq!(output.status.code(), Some(1));
 }
 
-/// transformers has no class for a classifier on the mean of the tokens, so `train` calls it a BertModel.
+/// transformers has no class for a classifier on the mean of the tokens, so `train` calls it a
+/// BertModel.
 #[test]
 fn a_classifier_on_the_mean_of_the_tokens_is_served_as_one() {
     let dir = tempfile::tempdir().unwrap();

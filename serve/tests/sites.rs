@@ -1,5 +1,5 @@
-//! Which web sites may ask a server: without a key those on its list, for names that are its own; and models are changed
-//! for none of them.
+//! Which web sites may ask a server: without a key those on its list, for names that are its own;
+//! and models are changed for none of them.
 
 mod common;
 

@@ -15,8 +15,8 @@ const IS_NAN: &str = "fn is_nan(x: f32) -> bool {
 }
 ";
 
-/// Columns of a head of size `d` that go through workgroup memory at a time: of four operands backward,
-/// of two forward, at most 17 KiB.
+/// Columns of a head of size `d` that go through workgroup memory at a time: of four operands
+/// backward, of two forward, at most 17 KiB.
 pub fn piece(d: u32, backward: bool) -> u32 {
     d.next_multiple_of(16).min(if backward { 32 } else { 64 })
 }
@@ -76,7 +76,8 @@ pub fn backward_k(scalar: Scalar, d: u32, dropout: bool) -> Shader {
     shader("backward_k", scalar, d, dropout, 6, 1)
 }
 
-/// Any size of a head makes a variant; these are one of each shape of the text, and what models have.
+/// Any size of a head makes a variant; these are one of each shape of the text, and what models
+/// have.
 pub(crate) fn variants() -> Vec<Shader> {
     let mut all = Vec::new();
     for scalar in Scalar::FLOATS {

@@ -4,7 +4,8 @@ use crate::{Scalar, Shader, WALK, assemble};
 
 const TEXT: &str = include_str!("concat.wgsl");
 
-/// Tensors of one launch of [`join`] at most: with the result, the eight buffers that every device binds.
+/// Tensors of one launch of [`join`] at most: with the result, the eight buffers that every device
+/// binds.
 pub const MOST: u32 = 7;
 
 /// `y[place] = x`: buffers x, y.

@@ -36,7 +36,8 @@ pub fn threads(classes: usize) -> u32 {
     if classes <= 256 { 32 } else { 256 }
 }
 
-/// Each row's loss and lse: buffers x, y, (weight,) losses, lse. `threads` is [`threads`] of the classes.
+/// Each row's loss and lse: buffers x, y, (weight,) losses, lse. `threads` is [`threads`] of the
+/// classes.
 pub fn rows(weighted: bool, threads: u32) -> Shader {
     shader("rows", "rows", weighted, threads, (2, 2))
 }

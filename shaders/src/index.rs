@@ -29,7 +29,8 @@ pub fn look_up(scalar: Scalar) -> Shader {
     shader("look_up", scalar, false, 1, 2)
 }
 
-/// `y[r] = base[r] + Σ source[j]`, in runs of `run` (1: one after another to the base): buffers source, table, (base,) y.
+/// `y[r] = base[r] + Σ source[j]`, in runs of `run` (1: one after another to the base): buffers
+/// source, table, (base,) y.
 pub fn add_rows(scalar: Scalar, base: bool, run: u32) -> Shader {
     shader("add_rows", scalar, base, run, 2 + base as u32)
 }

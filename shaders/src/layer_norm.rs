@@ -72,8 +72,8 @@ pub fn forward(scalar: Scalar, width: u32, before: Before) -> Shader {
     }
 }
 
-/// The derivatives: buffers x, w, means, rstds, one or two (`more`) gradients that are added, dx; with `dropout` the
-/// same dropped out; the derivatives by w and b in parts (f32).
+/// The derivatives: buffers x, w, means, rstds, one or two (`more`) gradients that are added, dx;
+/// with `dropout` the same dropped out; the derivatives by w and b in parts (f32).
 pub fn backward(scalar: Scalar, width: u32, more: bool, dropout: bool) -> Shader {
     let entry = "backward";
     let flag = |on: bool| (on as u32).to_string();

@@ -1,9 +1,9 @@
 //! The WGSL kernels of Gradus, one file an operation family, embedded as text.
 //!
-//! `NAME.wgsl` holds the text of a family, `NAME.rs` the functions that make its variants (a dtype, a
-//! member of the family): each returns a [`Shader`], complete WGSL and what `tensor/src/gpu/` must know
-//! to launch it. The text is expanded by [`template`]; all files share `walk.wgsl`, which finds the
-//! elements of strided views.
+//! `NAME.wgsl` holds the text of a family, `NAME.rs` the functions that make its variants (a dtype,
+//! a member of the family): each returns a [`Shader`], complete WGSL and what `tensor/src/gpu/`
+//! must know to launch it. The text is expanded by [`template`]; all files share `walk.wgsl`, which
+//! finds the elements of strided views.
 //!
 //! [`variants`] lists every shader that the engine can ask for. The tests of this crate parse and
 //! validate them all with naga, so that no adapter is needed to see that a shader is sound.
@@ -36,8 +36,8 @@ pub struct Needs {
     pub cooperative_matrix: bool,
 }
 
-/// A complete compute shader. Its bindings are storage buffers in group 0: the inputs (read only) at
-/// 0.., the outputs (read and write) after them; small arguments are immediates.
+/// A complete compute shader. Its bindings are storage buffers in group 0: the inputs (read only)
+/// at 0.., the outputs (read and write) after them; small arguments are immediates.
 #[derive(Clone, Debug)]
 pub struct Shader {
     /// Family and variant, for messages and profiles: `unary.gelu.f32`.
@@ -123,8 +123,8 @@ const ROWS: &str = include_str!("rows.wgsl");
 /// Threads of a workgroup of the families along rows: variants of each kernel.
 pub const ROW_WIDTHS: [u32; 2] = [64, 256];
 
-/// Tensors of one launch of what works on several at once, with four buffers each at most: the most first. Metal
-/// binds 31 buffers at most.
+/// Tensors of one launch of what works on several at once, with four buffers each at most: the most
+/// first. Metal binds 31 buffers at most.
 pub const MANY: [u32; 3] = [7, 3, 1];
 
 /// Text of a shader: the `enable` lines, then `parts` expanded with `definitions`.

@@ -1,5 +1,5 @@
-//! Matrix products: `matmul.wgsl` in tiles, `matmul_few.wgsl` of few rows, `matmul_cooperative.wgsl` by cooperative
-//! matrices; `matmul_common.wgsl` is what they share.
+//! Matrix products: `matmul.wgsl` in tiles, `matmul_few.wgsl` of few rows,
+//! `matmul_cooperative.wgsl` by cooperative matrices; `matmul_common.wgsl` is what they share.
 
 use crate::{BITS, Needs, Scalar, Shader, assemble};
 
@@ -12,7 +12,8 @@ const MATH: &str = include_str!("math.wgsl");
 /// Rows and columns of a tile: the large ones read less, the small ones keep more workgroups busy.
 pub const TILES: [u32; 2] = [64, 32];
 
-/// Rows at most of the kernels of few rows, which keep a sum for each in registers. Columns of a workgroup: 4.
+/// Rows at most of the kernels of few rows, which keep a sum for each in registers. Columns of a
+/// workgroup: 4.
 pub const FEW: [u32; 3] = [1, 4, 16];
 
 /// A kernel by cooperative matrices.
@@ -30,7 +31,8 @@ pub struct Cooperative {
 pub const COOPERATIVE_TILES: [u32; 2] = [128, 64];
 
 impl Cooperative {
-    /// Subgroups of a workgroup, down and across the tile: each has 32 rows of it, and 64 or 32 columns.
+    /// Subgroups of a workgroup, down and across the tile: each has 32 rows of it, and 64 or 32
+    /// columns.
     fn subgroups(self) -> (u32, u32) {
         (self.size / 32, 2)
     }
@@ -58,8 +60,8 @@ pub enum Epilogue {
     Gelu,
     /// GELU, and what it is applied to is written too.
     GeluKeep,
-    /// Nothing, and the sums of a's rows are written too: in tiles, by fours, where a lies across k. So the gradients of
-    /// a weight and of its bias are one launch.
+    /// Nothing, and the sums of a's rows are written too: in tiles, by fours, where a lies across
+    /// k. So the gradients of a weight and of its bias are one launch.
     RowSums,
 }
 
@@ -93,7 +95,8 @@ impl Types {
     }
 }
 
-/// A product with what it does besides: `c = a·b (+ bias)`, then the epilogue. Buffers a, b, (bias,) c(, kept).
+/// A product with what it does besides: `c = a·b (+ bias)`, then the epilogue. Buffers a, b,
+/// (bias,) c(, kept).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Product {
     /// The dtypes.

@@ -5,8 +5,8 @@ use crate::{BITS, MANY, Needs, Shader, assemble, bindings};
 const TEXT: &str = include_str!("optim.wgsl");
 const MATH: &str = include_str!("math.wgsl");
 
-/// Tensors of one launch of [`squares`]: the most first, as many as their numbers of elements and starts leave room
-/// for in 128 bytes of immediates.
+/// Tensors of one launch of [`squares`]: the most first, as many as their numbers of elements and
+/// starts leave room for in 128 bytes of immediates.
 pub const NORM_MANY: [u32; 4] = [15, 7, 3, 1];
 
 /// Elements of a tensor that one workgroup of a step changes.
@@ -79,19 +79,20 @@ fn step(
     }
 }
 
-/// A step of Adam or AdamW over `many` tensors: the gradients, (scale,) then parameter, first moment and
-/// second moment of each.
+/// A step of Adam or AdamW over `many` tensors: the gradients, (scale,) then parameter, first
+/// moment and second moment of each.
 pub fn adamw(factor: Factor, many: u32) -> Shader {
     step("adamw", factor, many, &["g"], &["p", "m", "v"])
 }
 
-/// A step of gradient descent over `many` tensors: the gradients, (scale,) then parameter and (momentum)
-/// of each.
+/// A step of gradient descent over `many` tensors: the gradients, (scale,) then parameter and
+/// (momentum) of each.
 pub fn sgd(factor: Factor, buffer: bool, many: u32) -> Shader {
     step("sgd", factor, many, &["g"], if buffer { &["p", "b"] } else { &["p"] })
 }
 
-/// The sums of squares of the chunks of `many` tensors: the tensors, partial sums (three numbers each).
+/// The sums of squares of the chunks of `many` tensors: the tensors, partial sums (three numbers
+/// each).
 pub fn squares(many: u32) -> Shader {
     let tensors: Vec<String> = (0..many).map(|i| format!("x{i}")).collect();
     let definitions = [

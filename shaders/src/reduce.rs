@@ -37,7 +37,8 @@ impl Division {
 /// What is computed, as the text names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reduction {
-    /// Of each element: `plain`, `minus` (the distance from the centre), `square` and `exp` of that.
+    /// Of each element: `plain`, `minus` (the distance from the centre), `square` and `exp` of
+    /// that.
     pub map: &'static str,
     /// Of two: `sum`, `prod`, `max`, `min`.
     pub join: &'static str,
@@ -45,7 +46,8 @@ pub struct Reduction {
     pub finish: &'static str,
 }
 
-/// Every reduction that `tensor/src/gpu/reduce.rs` launches; those after the fourth for floats only.
+/// Every reduction that `tensor/src/gpu/reduce.rs` launches; those after the fourth for floats
+/// only.
 pub const REDUCTIONS: [Reduction; 11] = [
     Reduction { map: "plain", join: "sum", finish: "none" },
     Reduction { map: "plain", join: "prod", finish: "none" },

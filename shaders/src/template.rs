@@ -1,10 +1,11 @@
 //! The small template language of the shaders.
 //!
 //! - `$NAME` is replaced by the definition of `NAME` (letters, digits, `_`).
-//! - `#if NAME` … `#else` … `#end` keeps its lines where `NAME` is defined and not `0`; `#if NAME == VALUE`
-//!   where it is defined as that.
-//! - `#for NAME in A..B` … `#end` repeats its lines with `$NAME` from A to B − 1: loops that must be
-//!   unrolled, because a compiler that does not unroll them would spill the registers they index.
+//! - `#if NAME` … `#else` … `#end` keeps its lines where `NAME` is defined and not `0`; `#if NAME
+//!   == VALUE` where it is defined as that.
+//! - `#for NAME in A..B` … `#end` repeats its lines with `$NAME` from A to B − 1: loops that must
+//!   be unrolled, because a compiler that does not unroll them would spill the registers they
+//!   index.
 //!
 //! Blocks nest. A line that begins with `#` belongs to the template; everything else is WGSL.
 
@@ -16,8 +17,8 @@ pub type Definitions = [(&'static str, String)];
 /// Expands `text`.
 ///
 /// # Panics
-/// If the template is malformed (a block without end, an unknown name): a mistake in a shader of this
-/// crate, which its tests find.
+/// If the template is malformed (a block without end, an unknown name): a mistake in a shader of
+/// this crate, which its tests find.
 pub fn expand(text: &str, definitions: &Definitions) -> String {
     let scope: Vec<(&str, String)> = definitions.iter().map(|(n, v)| (*n, v.clone())).collect();
     let lines: Vec<&str> = text.lines().collect();

@@ -1,5 +1,5 @@
-//! Every variant of every shader parses and validates, for every set of features that an adapter may
-//! have, without any adapter.
+//! Every variant of every shader parses and validates, for every set of features that an adapter
+//! may have, without any adapter.
 
 use std::collections::HashSet;
 
@@ -56,8 +56,9 @@ fn a_need_is_one() {
     }
 }
 
-/// What is valid may still not be written as SPIR-V: naga needs what cooperative matrices take to be bound
-/// before. No device of the tests compiles these kernels, so this is the one place where it would be seen.
+/// What is valid may still not be written as SPIR-V: naga needs what cooperative matrices take to
+/// be bound before. No device of the tests compiles these kernels, so this is the one place where
+/// it would be seen.
 #[test]
 fn cooperative_matrices_are_written_as_spirv() {
     let options = spv::Options {

@@ -68,8 +68,8 @@ pub trait Element: bytemuck::Pod + Send + Sync + PartialOrd + fmt::Debug + 'stat
     const WIDE: bool = matches!(Self::DTYPE, DType::F32);
     /// Widens to f64 (exact for every element type).
     fn to_f64(self) -> f64;
-    /// Narrows from f64 as Rust's `as` does: rounds to nearest for floats, saturates for integers. To 16 bits by way of f32,
-    /// as PyTorch and GPUs do.
+    /// Narrows from f64 as Rust's `as` does: rounds to nearest for floats, saturates for integers.
+    /// To 16 bits by way of f32, as PyTorch and GPUs do.
     fn from_f64(value: f64) -> Self;
 }
 

@@ -49,7 +49,7 @@ impl Error {
         Error::Op { op, message: message.into() }
     }
 
-    /// The same error, told from inside the module `path`. Paths join from the outside in:
+    /// The same error, from inside the module `path`. Paths join from the outside in:
     /// `at("attention")` then `at("encoder.layer.3")` reads `encoder.layer.3.attention`.
     pub fn at(self, path: &str) -> Self {
         match self {

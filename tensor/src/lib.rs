@@ -1,8 +1,13 @@
 //! Tensors: dtypes, shapes, strides, storages, devices, and every kernel.
 //!
 //! This floor knows nothing of gradients. An operation family has one file name everywhere:
-//! `ops/matmul.rs` holds the public methods with their shape rules, `cpu/matmul.rs` the processor's kernel,
-//! `gpu/matmul.rs` the launch of the GPU's (`matmul.wgsl` in `gradus-shaders`).
+//! `op/matmul.rs` says what the operation is, `cpu/matmul.rs` is the processor's kernel,
+//! `gpu/matmul.rs` the launch of the GPU's (`matmul.wgsl` in `gradus-shaders`), and `ops/matmul.rs`
+//! holds the public methods with their shape rules.
+//!
+//! Each file uses only what is above it here: `error`, `dtype`, `sizes`, `layout`, `device`; `op`
+//! and `random`; `profile`; the parts that kernels share; `storage`; `tensor`, `operands`; the
+//! kernels of `cpu/` and `gpu/`; `ops`; `io`, `display`.
 
 mod cpu;
 mod device;
@@ -12,6 +17,8 @@ mod error;
 mod gpu;
 pub mod io;
 pub mod layout;
+mod op;
+mod operands;
 mod operators;
 pub mod ops;
 pub mod profile;

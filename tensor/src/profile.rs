@@ -1,12 +1,13 @@
 //! A record of what ran: every operation and, on a GPU, every kernel, with its time and its work.
 //!
-//! [`start`] begins it, [`stop`] hands it over. While none is kept, an operation pays one relaxed load.
-//! On the CPU an operation's time is the wall clock of its call. On a GPU it is the sum of its kernels'
-//! times by the GPU's own clock (timestamp queries); to take them each kernel gets a pass of its own
-//! and each submit is waited for, so that a profiled run is slower as a whole.
+//! [`start`] begins it, [`stop`] returns it. While none is kept, an operation pays one relaxed
+//! load. On the CPU an operation's time is the wall clock of its call. On a GPU it is the sum of
+//! its kernels' times by the GPU's own clock (timestamp queries); to take them each kernel gets a
+//! pass of its own and each submit is waited for, so that a profiled run is slower as a whole.
 //!
-//! FLOPs are counted for products and attention, where they decide; a fused multiply-add is 2. Bytes
-//! are those of the operands and the results, each once (of a table only the rows that are looked up).
+//! FLOPs are counted for products and attention, where they decide; a fused multiply-add is 2.
+//! Bytes are those of the operands and the results, each once (of a table only the rows that are
+//! looked up).
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -15,11 +16,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::Instant;
 
-use crate::ops::layer_norm::LayerNormOutput;
-use crate::{Device, Result, Tensor};
+use crate::Device;
 
-/// Operations and kernels that are recorded at most, each: some hundreds of MiB.
-const MOST: usize = 1 << 20;
+/// The largest number of operations, and of kernels, in a record: some hundreds of MiB.
+const MAX_RECORDED: usize = 1 << 20;
 
 /// A call of an operation.
 #[derive(Clone, Debug)]
@@ -102,8 +102,8 @@ pub fn start() {
     ON.store(true, Ordering::Relaxed);
 }
 
-/// Ends the record and hands it over; `None` if none was kept. Call [`Device::synchronize`] first, lest
-/// kernels that were asked for but not yet run be missing.
+/// Ends the record and returns it; `None` if none was kept. Call [`Device::synchronize`] first:
+/// kernels that have not run yet are not in it.
 pub fn stop() -> Option<Profile> {
     ON.store(false, Ordering::Relaxed);
     let State { started, mut profile, .. } = state().take()?;
@@ -126,18 +126,28 @@ fn nanoseconds(since: Instant) -> u64 {
 /// A call that has begun. Not recording is the empty one.
 pub(crate) struct Span(Option<(Instant, usize)>);
 
+/// What is known of a call's work before it runs.
+pub(crate) struct Work {
+    /// See [`Call::flops`].
+    pub(crate) flops: u64,
+    /// Of the operands.
+    pub(crate) bytes: u64,
+    /// The shapes of the operands.
+    pub(crate) shapes: Vec<Vec<usize>>,
+}
+
 impl Span {
+    /// Begins a call; `work` is only asked while a record is kept.
     #[inline]
-    pub(crate) fn begin(op: &'static str, device: Device, operands: &[&Tensor]) -> Span {
-        if is_on() { Span::record(op, device, operands) } else { Span(None) }
+    pub(crate) fn begin(op: &'static str, device: Device, work: impl FnOnce() -> Work) -> Span {
+        if is_on() { Span::record(op, device, work()) } else { Span(None) }
     }
 
     #[cold]
-    fn record(op: &'static str, device: Device, operands: &[&Tensor]) -> Span {
-        let flops = flops(op, operands);
+    fn record(op: &'static str, device: Device, Work { flops, bytes, shapes }: Work) -> Span {
         let mut state = state();
         let Some(state) = state.as_mut() else { return Span(None) };
-        if state.profile.calls.len() >= MOST {
+        if state.profile.calls.len() >= MAX_RECORDED {
             state.profile.dropped += 1;
             return Span(None);
         }
@@ -145,33 +155,32 @@ impl Span {
         let thread = *state.threads.entry(thread::current().id()).or_insert(next);
         let index = state.profile.calls.len();
         OPEN.with_borrow_mut(|open| open.push((index, 0)));
-        state.profile.calls.push(Call {
-            op,
-            device,
-            thread,
-            begin_ns: nanoseconds(state.started),
-            wall_ns: 0,
-            own_ns: 0,
-            flops,
-            bytes: operands[is_lookup(op) as usize..]
-                .iter()
-                .map(|t| size(t))
-                .fold(0, u64::saturating_add),
-            shapes: operands.iter().map(|t| t.shape().to_vec()).collect(),
-        });
+        let begin_ns = nanoseconds(state.started);
+        let (wall_ns, own_ns) = (0, 0);
+        let call = Call { op, device, thread, begin_ns, wall_ns, own_ns, flops, bytes, shapes };
+        state.profile.calls.push(call);
         Span(Some((Instant::now(), index)))
     }
 
+    /// Ends the call; `count` adds what is known of its results.
     #[inline]
-    pub(crate) fn end<R: Made>(self, made: &Result<R>) {
+    pub(crate) fn end(self, count: impl Fn(&mut Call)) {
         if let Some((started, index)) = self.0 {
-            end(started, index, made.as_ref().ok().map(|made| made as &dyn Made));
+            end(started, index, Some(&count));
+        }
+    }
+
+    /// Ends a call that failed: it has no time.
+    #[inline]
+    pub(crate) fn fail(self) {
+        if let Some((started, index)) = self.0 {
+            end(started, index, None);
         }
     }
 }
 
 #[cold]
-fn end(started: Instant, index: usize, made: Option<&dyn Made>) {
+fn end(started: Instant, index: usize, count: Option<&dyn Fn(&mut Call)>) {
     let wall_ns = nanoseconds(started);
     let inside = OPEN.with_borrow_mut(|open| {
         let inside = open.pop().map_or(0, |(_, inside)| inside);
@@ -181,18 +190,11 @@ fn end(started: Instant, index: usize, made: Option<&dyn Made>) {
         inside
     });
     let mut state = state();
-    // The record may have been ended, even begun anew, meanwhile.
+    // The record may have been ended meanwhile, and another begun.
     let call = state.as_mut().and_then(|state| state.profile.calls.get_mut(index));
-    if let (Some(call), Some(made)) = (call, made) {
+    if let (Some(call), Some(count)) = (call, count) {
         (call.wall_ns, call.own_ns) = (wall_ns, wall_ns.saturating_sub(inside));
-        let times = 1 + is_lookup(call.op) as u64;
-        made.each(&mut |t| call.bytes = call.bytes.saturating_add(times.saturating_mul(size(t))));
-        if is_product(call.op) {
-            // So far the length of the sums, doubled.
-            let mut results = 0;
-            made.each(&mut |t| results = results.max(t.numel() as u64));
-            call.flops = call.flops.saturating_mul(results);
-        }
+        count(call);
     }
 }
 
@@ -212,109 +214,12 @@ pub(crate) fn kernels_ran(runs: Vec<(Option<usize>, String, u64, u64)>) {
     let Some(state) = state.as_mut() else { return };
     let (now, last) = (nanoseconds(state.started), runs.iter().map(|r| r.3).max().unwrap_or(0));
     for (call, kernel, begin, end) in runs {
-        if state.profile.kernels.len() >= MOST {
+        if state.profile.kernels.len() >= MAX_RECORDED {
             state.profile.dropped += 1;
             continue;
         }
         let begin_ns = now.saturating_sub(last.saturating_sub(begin));
         let wall_ns = end.saturating_sub(begin);
         state.profile.kernels.push(KernelRun { call, kernel, begin_ns, wall_ns });
-    }
-}
-
-fn size(t: &Tensor) -> u64 {
-    (t.numel() * t.dtype().size()) as u64
-}
-
-/// Whether `op` reads from its first operand only as much as it returns.
-fn is_lookup(op: &str) -> bool {
-    matches!(op, "embedding" | "index_select" | "gather")
-}
-
-/// Whether an operation is a matrix product.
-fn is_product(op: &str) -> bool {
-    matches!(
-        op,
-        "matmul"
-            | "linear"
-            | "linear_gelu"
-            | "linear_cat"
-            | "linear_low"
-            | "linear_parameters_backward"
-    )
-}
-
-/// For a product twice the length of its sums (times the results, once they are known); for attention
-/// the whole.
-fn flops(op: &str, operands: &[&Tensor]) -> u64 {
-    let shape = |i: usize| operands.get(i).map_or(&[][..], |t| t.shape());
-    match op {
-        "linear_parameters_backward" => 2 * shape(0).first().copied().unwrap_or(0) as u64,
-        _ if is_product(op) => 2 * shape(0).last().copied().unwrap_or(0) as u64,
-        "attention" | "attention_backward" => {
-            let offsets = operands.get(3).and_then(|t| t.to_vec::<u32>().ok()).unwrap_or_default();
-            let pairs = offsets
-                .windows(2)
-                .map(|w| (w[1] - w[0]) as u64)
-                .map(|n| n * n)
-                .fold(0, u64::saturating_add);
-            let hidden = shape(0).last().copied().unwrap_or(0) as u64;
-            // Q·Kᵀ and P·V; backward P again, dV, dP, dQ, dK.
-            let products = if op == "attention" { 4 } else { 10 };
-            pairs.saturating_mul(hidden).saturating_mul(products)
-        }
-        _ => 0,
-    }
-}
-
-/// What operations return.
-pub(crate) trait Made {
-    /// Calls `f` for each tensor.
-    fn each(&self, f: &mut dyn FnMut(&Tensor));
-}
-
-impl Made for () {
-    fn each(&self, _f: &mut dyn FnMut(&Tensor)) {}
-}
-
-impl Made for Tensor {
-    fn each(&self, f: &mut dyn FnMut(&Tensor)) {
-        f(self);
-    }
-}
-
-impl<T: Made> Made for Option<T> {
-    fn each(&self, f: &mut dyn FnMut(&Tensor)) {
-        self.iter().for_each(|made| made.each(f));
-    }
-}
-
-impl<T: Made, U: Made> Made for (T, U) {
-    fn each(&self, f: &mut dyn FnMut(&Tensor)) {
-        self.0.each(f);
-        self.1.each(f);
-    }
-}
-
-impl<T: Made, U: Made, V: Made> Made for (T, U, V) {
-    fn each(&self, f: &mut dyn FnMut(&Tensor)) {
-        self.0.each(f);
-        self.1.each(f);
-        self.2.each(f);
-    }
-}
-
-impl<T: Made, U: Made, V: Made, W: Made> Made for (T, U, V, W) {
-    fn each(&self, f: &mut dyn FnMut(&Tensor)) {
-        self.0.each(f);
-        self.1.each(f);
-        self.2.each(f);
-        self.3.each(f);
-    }
-}
-
-impl Made for LayerNormOutput {
-    fn each(&self, f: &mut dyn FnMut(&Tensor)) {
-        [&self.output, &self.mean, &self.rstd].into_iter().chain(&self.sum).for_each(f);
     }
 }

@@ -5,11 +5,6 @@
 //! device and for every thread count, and a dropout mask can be made again in backward instead of
 //! being stored.
 
-use crate::cpu::{parallel, simd};
-use crate::dtype::Element;
-use crate::storage::Output;
-use crate::{DType, Result, Tensor, bail};
-
 /// A key of the generator: names one stream of random numbers.
 ///
 /// Streams are derived, not drawn: `RngKey::new(seed).step(n).place("encoder.layer.0")` is the same
@@ -106,9 +101,9 @@ pub(crate) fn least_kept(p: f64) -> Option<u32> {
 /// Counters of one vectorised group.
 const GROUP: usize = 16;
 
-/// The words of the counters whose lower half is `first_block`, `first_block + 1`, … and whose upper
-/// half is `upper`, four a counter; with 0 above, those of elements `4·first_block..` as
-/// [`RngKey::word`] gives them. Inline into [`simd::dispatch`].
+/// The words of the counters whose lower half is `first_block`, `first_block + 1`, … and whose
+/// upper half is `upper`, four a counter; with 0 above, those of elements `4·first_block..` as
+/// [`RngKey::word`] gives them. Inline into `cpu::simd::dispatch`.
 ///
 /// [`GROUP`] counters go through the rounds side by side, each 32-bit word in a 64-bit lane: so a
 /// product needs one instruction and no lane is ever widened or narrowed within a round.
@@ -157,97 +152,10 @@ fn group(key: RngKey, first: u64, upper: [u32; 2], out: &mut [u32; 4 * GROUP]) {
     }
 }
 
-/// Calls `body(words, elements)` over `out` in blocks of at most 1,024 words.
-pub(crate) fn fill_words<T: Element>(
-    out: &mut [T],
-    key: RngKey,
-    body: impl Fn(&[u32], &mut [T]) + Sync + Send,
-) {
-    map_words(out, key, |_, words, out| body(words, out));
-}
-
-/// Calls `body(first_index, words, elements)` over `out` in blocks of at most 1,024 words.
-#[inline(always)]
-pub(crate) fn map_words<T: Element>(
-    out: &mut [T],
-    key: RngKey,
-    body: impl Fn(usize, &[u32], &mut [T]) + Sync + Send,
-) {
-    const BLOCK: usize = 1024;
-    parallel::rows_ragged(out, 16 * BLOCK, 1.0, |first, out| {
-        simd::dispatch::<true, f32, _>(
-            #[inline(always)]
-            || {
-                let mut buffer = [0u32; BLOCK];
-                for (i, out) in out.chunks_mut(BLOCK).enumerate() {
-                    let (first, buffer) = (first + i * BLOCK, &mut buffer[..out.len()]);
-                    words(key, (first / 4) as u64, [0; 2], buffer);
-                    body(first, buffer, out);
-                }
-            },
-        );
-    });
-}
-
-impl Tensor {
-    /// Uniform random numbers in [0, 1); f32 or f64 (both from 24 random bits).
-    pub fn rand(shape: &[usize], dtype: DType, key: RngKey) -> Result<Tensor> {
-        let mut out = Output::<f32>::new("rand", shape)?;
-        fill_words(out.slice_mut(), key, |words, out| {
-            for (x, &w) in out.iter_mut().zip(words) {
-                *x = unit(w);
-            }
-        });
-        float_dtype("rand", out.into_tensor(shape), dtype)
-    }
-
-    /// Standard normal random numbers (Box–Muller); f32 or f64.
-    ///
-    /// Elements `2i` and `2i + 1` are the cosine and sine of one pair of uniform numbers. Computed
-    /// in f64 and rounded.
-    pub fn randn(shape: &[usize], dtype: DType, key: RngKey) -> Result<Tensor> {
-        let mut out = Output::<f64>::new("randn", shape)?;
-        parallel::rows_ragged(out.slice_mut(), 1024, 25.0, |first, out| {
-            for (i, x) in out.iter_mut().enumerate() {
-                let index = (first + i) as u64;
-                let block = key.block([(index / 4) as u32, ((index / 4) >> 32) as u32, 0, 0]);
-                let pair = (index % 4 / 2 * 2) as usize;
-                // (0, 1]: the logarithm of 0 must not occur.
-                let u = (block[pair] as f64 + 1.0) / 4_294_967_296.0;
-                let angle = std::f64::consts::TAU * (block[pair + 1] as f64 / 4_294_967_296.0);
-                let radius = (-2.0 * u.ln()).sqrt();
-                *x = radius * if index.is_multiple_of(2) { angle.cos() } else { angle.sin() };
-            }
-        });
-        float_dtype("randn", out.into_tensor(shape), dtype)
-    }
-
-    /// Uniform random integers in `low..high`, u32.
-    pub fn randint(low: u32, high: u32, shape: &[usize], key: RngKey) -> Result<Tensor> {
-        if low >= high {
-            bail!("randint", "the range {low}..{high} is empty");
-        }
-        let range = (high - low) as u64;
-        let mut out = Output::<u32>::new("randint", shape)?;
-        fill_words(out.slice_mut(), key, |words, out| {
-            for (x, &w) in out.iter_mut().zip(words) {
-                *x = low + ((w as u64 * range) >> 32) as u32;
-            }
-        });
-        Ok(out.into_tensor(shape))
-    }
-}
-
-fn float_dtype(op: &'static str, tensor: Tensor, dtype: DType) -> Result<Tensor> {
-    if !dtype.is_float() {
-        bail!(op, "makes floating-point numbers, got {dtype}");
-    }
-    tensor.to_dtype(dtype)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{DType, Tensor};
 
     /// Known answers from the authors' Random123 (kat_vectors, philox4x32 10).
     #[test]

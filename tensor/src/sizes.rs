@@ -1,25 +1,28 @@
-//! Sizes that follow from shapes. They are multiplied here alone, so that none wraps around.
+//! Sizes that follow from shapes. Only this file multiplies them, so that none wraps around.
 //!
-//! The shape of every tensor has been counted: products of its own sizes fit, in any order and with its strides. A
-//! product of sizes of two tensors has not been, and a broadcast view makes huge sizes out of one element. So memory is
-//! asked for by shape ([`Output::new`](crate::storage::Output::new), [`bytes`]), and estimates of time use [`work`].
+//! The shape of every tensor has been counted: products of its own sizes fit, in any order and with
+//! its strides. Products of the sizes of two tensors may not fit, and a broadcast view makes huge
+//! sizes out of one element. So memory is asked for by shape
+//! ([`Output::new`](crate::storage::Output::new), [`bytes`]), and estimates of time use [`work`].
 
-use crate::{Error, Result, Tensor};
+use crate::error::{Error, Result};
 
-/// The most elements of a shape: so many of eight bytes fill the address space that a process can have.
-const MOST: usize = isize::MAX as usize / 8;
+/// The most elements of a shape: so many of eight bytes fill the address space that a process can
+/// have.
+const MAX_NUMEL: usize = isize::MAX as usize / 8;
 
 /// Number of elements of `shape`, or `None` if it does not fit the address space. A size of 0 makes
 /// it 0, but the other sizes must fit all the same, so that products of sizes never overflow.
 pub fn checked_numel(shape: &[usize]) -> Option<usize> {
     let n = shape.iter().try_fold(1usize, |n, &s| n.checked_mul(s.max(1)))?;
-    if n > MOST {
+    if n > MAX_NUMEL {
         return None;
     }
     Some(if shape.contains(&0) { 0 } else { n })
 }
 
-/// Row-major strides of `shape`. Those of a shape that [`checked_numel`] refuses end at the largest number.
+/// Row-major strides of `shape`. Those of a shape that [`checked_numel`] refuses end at the largest
+/// number.
 pub fn row_major(shape: &[usize]) -> Vec<usize> {
     let mut strides = vec![1usize; shape.len()];
     for d in (1..shape.len()).rev() {
@@ -38,12 +41,12 @@ pub(crate) fn numel(op: &'static str, shape: &[usize]) -> Result<usize> {
     })
 }
 
-/// Checks the shape of a result; the error names the operands.
-pub(crate) fn result(op: &'static str, shape: &[usize], operands: &[&Tensor]) -> Result<()> {
+/// Checks the shape of a result; the error names the operands' shapes.
+pub(crate) fn result(op: &'static str, shape: &[usize], operands: &[&[usize]]) -> Result<()> {
     if checked_numel(shape).is_some() {
         return Ok(());
     }
-    let operands: Vec<String> = operands.iter().map(|t| format!("{:?}", t.shape())).collect();
+    let operands: Vec<String> = operands.iter().map(|shape| format!("{shape:?}")).collect();
     let operands = operands.join(" and ");
     let message =
         format!("the result of {operands} is {shape:?}, more elements than fit in memory");
@@ -67,7 +70,7 @@ pub(crate) fn work(factors: &[usize]) -> usize {
 /// An empty list with room for `len` entries.
 ///
 /// # Errors
-/// If the memory cannot be had.
+/// If there is not enough memory.
 pub(crate) fn list<T>(op: &'static str, len: usize) -> Result<Vec<T>> {
     let mut list = Vec::new();
     list.try_reserve_exact(len).map_err(|_| {
@@ -85,11 +88,13 @@ mod tests {
     fn sizes_that_overflow_are_refused() {
         assert_eq!(checked_numel(&[usize::MAX, 2]), None);
         assert_eq!(checked_numel(&[usize::MAX, usize::MAX, 0]), None);
-        assert_eq!(checked_numel(&[MOST + 1]), None);
-        assert_eq!(checked_numel(&[MOST]), Some(MOST));
+        assert_eq!(checked_numel(&[MAX_NUMEL + 1]), None);
+        assert_eq!(checked_numel(&[MAX_NUMEL]), Some(MAX_NUMEL));
         assert_eq!(checked_numel(&[0, 7]), Some(0));
         assert_eq!(checked_numel(&[]), Some(1));
-        assert!(bytes("test", &[MOST], 8).is_ok() && bytes("test", &[MOST, 2], 1).is_err());
+        assert!(
+            bytes("test", &[MAX_NUMEL], 8).is_ok() && bytes("test", &[MAX_NUMEL, 2], 1).is_err()
+        );
         assert_eq!(work(&[usize::MAX, 0]), 0);
         assert_eq!(work(&[usize::MAX, 3]), usize::MAX);
         assert_eq!(row_major(&[2, usize::MAX, 3]), [usize::MAX, 3, 1]);
@@ -98,8 +103,7 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_operation_and_the_shapes() {
-        let one = Tensor::scalar(1f32).broadcast_to(&[3]).unwrap();
-        let error = result("matmul", &[1 << 40, 1 << 40], &[&one, &one]).unwrap_err().to_string();
+        let error = result("matmul", &[1 << 40, 1 << 40], &[&[3], &[3]]).unwrap_err().to_string();
         assert!(
             error.starts_with("[matmul] the result of [3] and [3] is [1099511627776, "),
             "{error}"

@@ -237,3 +237,27 @@ fn a_factor_keeps_the_sign_of_zero() {
         assert_eq!([y[0].is_sign_negative(), y[1].is_sign_negative()], [true, false], "{device}");
     }
 }
+
+/// Just above the middle of two neighbours in 16 bits a number rounds up, even by one last place of f32; in the
+/// middle to the even one; from f64 by way of f32.
+#[test]
+fn sixteen_bits_round_to_the_nearest() {
+    let one = |value: f64, from: DType, to: DType| {
+        let x = Tensor::full(&[1], value, from).unwrap();
+        assert_eq!(x.to_f64_vec(), [value], "{value} is a number of {from}");
+        x.to_dtype(to).unwrap().to_f64_vec()[0]
+    };
+    let last = f32::EPSILON as f64;
+    for (to, step) in [(DType::BF16, 2f64.powi(-7)), (DType::F16, 2f64.powi(-10))] {
+        for from in [DType::F32, DType::F64] {
+            let middle = 1.0 + 0.5 * step;
+            assert_eq!(one(middle - last, from, to), 1.0, "{from} to {to}");
+            assert_eq!(one(middle, from, to), 1.0, "{from} to {to}");
+            assert_eq!(one(middle + last, from, to), 1.0 + step, "{from} to {to}");
+            assert_eq!(one(middle + step, from, to), 1.0 + 2.0 * step, "{from} to {to}");
+            assert_eq!(one(-middle - last, from, to), -1.0 - step, "{from} to {to}");
+        }
+        // In f32 this is the middle itself.
+        assert_eq!(one(1.0 + 0.5 * step + last / 8.0, DType::F64, to), 1.0, "{to}");
+    }
+}

@@ -1,4 +1,5 @@
-//! Reading of PyTorch's values (`tests/golden/*.json`), and every operation by the name and the parameters there.
+//! Reading of PyTorch's values (`tests/golden/*.json`), and every operation by the name and the
+//! parameters there.
 #![allow(dead_code)] // each test program uses a part
 
 use gradus::autograd::{Op, Var};

@@ -57,20 +57,22 @@ fn assert_within(what: &str, absolute: f64, cpu: &Tensor, gpu: &Tensor) {
 
 /// Panics, naming the case and `context`, where the devices do not agree.
 pub fn compare(case: &Case, view: View, device: Device, context: &str) {
-    // A row of equal numbers less its mean, over its deviation, is rounding errors and nothing else.
+    // A row of equal numbers less its mean, over its deviation, is rounding errors and nothing
+    // else.
     let row = |x: &Tensor| x.shape()[..x.rank() - 1].iter().all(|&size| size == 1);
     let flat = matches!(view, View::Broadcast) && case.op == Op::LayerNorm && row(&case.inputs[0]);
     let view = if flat { View::Plain } else { view };
     let what = format!("{} {view:?}{context}", case.label);
     let on_gpu = match run(case, view, device) {
         Ok(outcome) => outcome,
-        // More than two dimensions of workgroups hold, on a device with low limits: refused, by name.
+        // More than two dimensions of workgroups hold, on a device with low limits: refused, by
+        // name.
         Err(error) if error.to_string().contains("starts at once") => return,
         Err(error) => panic!("{what}: {error}"),
     };
     let on_cpu = run(case, view, Device::Cpu).expect("the CPU computes every case");
-    // Gradients may be sums of what cancels, the more so through a broadcast view: what is rounded is of the
-    // size of the largest of all.
+    // Gradients may be sums of what cancels, the more so through a broadcast view: what is rounded
+    // is of the size of the largest of all.
     let all = on_cpu.1.iter().flatten().chain([&on_cpu.0]);
     let absolute = 5e-6 * all.map(scale).fold(1.0, f64::max);
     assert_within(&what, absolute, &on_cpu.0, &on_gpu.0);

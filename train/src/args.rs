@@ -98,8 +98,8 @@ pub struct Flags {
     /// Folder with train, dev and test files (.csv, .tsv, .jsonl), or one such file
     #[arg(long, help_heading = "Data and model")]
     pub data: Option<PathBuf>,
-    /// Share of the training texts to set aside as the dev set where there is none, 0 for none [default: 0.1 for one
-    /// file of 40 texts or more, 0 for a folder]
+    /// Share of the training texts to set aside as the dev set where there is none, 0 for none
+    /// [default: 0.1 for one file of 40 texts or more, 0 for a folder]
     #[arg(long, help_heading = "Data and model", value_parser = gradus_cli::finite)]
     pub dev_fraction: Option<f64>,
     /// Model to start from: a folder, a hub id, or `scratch`
@@ -183,14 +183,15 @@ pub struct Flags {
     /// Checkpoints kept [default: 2]
     #[arg(long, help_heading = "Course")]
     pub keep: Option<usize>,
-    /// Stop after so many evaluations without a better dev accuracy (or the same at a lower loss), not counting the
-    /// warm-up
+    /// Stop after so many evaluations without a better dev accuracy (or the same at a lower loss),
+    /// not counting the warm-up
     #[arg(long, help_heading = "Course")]
     pub early_stop: Option<usize>,
     /// End with the last weights [default: with those that did best on the dev set]
     #[arg(long, help_heading = "Course")]
     pub keep_last: bool,
-    /// Go on with the run in this folder, from its newest checkpoint; with more --epochs or --steps, prolong it
+    /// Go on with the run in this folder, from its newest checkpoint; with more --epochs or
+    /// --steps, prolong it
     #[arg(long, help_heading = "Course")]
     pub resume: Option<PathBuf>,
 }

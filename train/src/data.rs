@@ -13,8 +13,8 @@ const FRACTION: f64 = 0.1;
 /// A dev set of fewer texts says nothing.
 const LEAST_DEV: f64 = 4.0;
 
-/// Reads the data set. What the person should know is told; `flags` then say what share was set aside, so that a
-/// resumed run sets the same aside.
+/// Reads the data set. What the person should know is told; `flags` then say what share was set
+/// aside, so that a resumed run sets the same aside.
 pub fn open(shared: &SharedArgs, flags: &mut Flags, path: &Path) -> Outcome<(Dataset, Labels)> {
     let mut dataset = Dataset::open(path, &flags.columns())?;
     let labels = dataset.labels()?;

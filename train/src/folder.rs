@@ -26,7 +26,8 @@ pub struct Record {
 }
 
 impl Record {
-    /// The record of the run in `dir`, or in the folder that holds the checkpoint `dir`, with that folder.
+    /// The record of the run in `dir`, or in the folder that holds the checkpoint `dir`, with that
+    /// folder.
     pub fn read(dir: &Path) -> Outcome<(PathBuf, Record)> {
         let absolute = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
         let folder =
@@ -71,8 +72,8 @@ fn holds(out: &Path) -> Outcome<Option<String>> {
     Ok((out.is_dir() && has_checkpoints(out)?).then(|| "checkpoints".into()))
 }
 
-/// The folder to write: the one named, which must not hold another run; or a fresh one. `resumed` is the folder of
-/// the run that goes on.
+/// The folder to write: the one named, which must not hold another run; or a fresh one. `resumed`
+/// is the folder of the run that goes on.
 pub fn out_folder(flags: &Flags, data: &Path, resumed: Option<&Path>) -> Outcome<PathBuf> {
     if let Some(out) = &flags.out {
         if out.exists() && !out.is_dir() {

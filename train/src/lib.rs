@@ -1,4 +1,5 @@
-//! The program `train`, which trains BERT, as a library: a program that holds several can hold it too.
+//! The program `train`, which trains BERT, as a library: a program that holds several can hold it
+//! too.
 
 mod args;
 mod data;

@@ -70,7 +70,8 @@ impl Metrics {
     }
 }
 
-/// The loss of a line that is a step. It is an f32, whatever the last digits of the text were read as.
+/// The loss of a line that is a step. It is an f32, whatever the last digits of the text were read
+/// as.
 fn loss(line: &Value) -> Option<f64> {
     line.get("grad_norm")?;
     line["loss"].as_f64().map(|loss| f64::from(loss as f32))

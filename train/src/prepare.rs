@@ -251,8 +251,8 @@ fn report_cut(shared: &SharedArgs, encodings: &[Encoding], length: usize) {
     }
 }
 
-/// The entropy of the labels, in nats: the loss of a model that knows how often each occurs and nothing else. It is
-/// ln(labels) where all occur alike.
+/// The entropy of the labels, in nats: the loss of a model that knows how often each occurs and
+/// nothing else. It is ln(labels) where all occur alike.
 fn entropy(labels: &[u32]) -> f64 {
     let mut counts = std::collections::BTreeMap::new();
     labels.iter().for_each(|label| *counts.entry(label).or_insert(0.0) += 1.0);

@@ -19,7 +19,8 @@ pub struct Resumed {
     pub run: Option<String>,
 }
 
-/// The flags of the run in `dir`, under those given now: these may change its length, its course and its folder.
+/// The flags of the run in `dir`, under those given now: these may change its length, its course
+/// and its folder.
 pub fn resumed(shared: &mut SharedArgs, given: &Flags, dir: &Path) -> Outcome<(Flags, Resumed)> {
     let (folder, record) = Record::read(dir)?;
     let checkpoint = latest_checkpoint(dir, record.run.as_deref())?;

@@ -22,8 +22,8 @@ fn bundled() -> Outcome<PathBuf> {
         })
 }
 
-/// The flags of the bare `train` (a BERT of 2 layers and hidden 128, mean pooling, 25 epochs), under
-/// those given.
+/// The flags of the bare `train` (a BERT of 2 layers and hidden 128, mean pooling, 25 epochs),
+/// under those given.
 pub fn flags(given: &Flags) -> Outcome<Flags> {
     let data = match &given.data {
         Some(data) => data.clone(),

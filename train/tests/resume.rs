@@ -12,7 +12,8 @@ fn resume(folder: &Path, more: &[&str]) -> std::process::Output {
     run(&[&["classify", "--resume", folder.to_str().unwrap(), "--device", "cpu"], more].concat())
 }
 
-/// A folder's `checkpoint-STEP` alone with the record, as a run leaves it that was stopped after that step.
+/// A folder's `checkpoint-STEP` alone with the record, as a run leaves it that was stopped after
+/// that step.
 fn cut(from: &Path, to: &Path, step: usize) {
     let name = format!("checkpoint-{step}");
     std::fs::create_dir_all(to.join(&name)).unwrap();
@@ -25,7 +26,8 @@ fn cut(from: &Path, to: &Path, step: usize) {
     }
 }
 
-/// The best model, its step and the patience are the run's: wherever it is stopped, it ends as it would have.
+/// The best model, its step and the patience are the run's: wherever it is stopped, it ends as it
+/// would have.
 #[test]
 fn early_stopping_survives_a_stop_at_every_evaluation() {
     let dir = tempfile::tempdir().unwrap();

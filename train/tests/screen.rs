@@ -41,7 +41,8 @@ fn a_single_file_ends_with_numbers_about_quality() {
     assert!(shown.contains("training loss ") && shown.contains("dev accuracy "), "{shown}");
     assert!(shown.contains("the best") && shown.contains("(macro F1 "), "{shown}");
 
-    // The same texts are set aside after a stop, and by another run of the seed; others by another seed.
+    // The same texts are set aside after a stop, and by another run of the seed; others by another
+    // seed.
     let again = run(&["classify", "--resume", out.to_str().unwrap()]);
     ok(&again);
     assert!(stderr(&again).contains("6 of 60 texts"), "{}", stderr(&again));
@@ -157,7 +158,8 @@ fn a_model_that_learnt_nothing_is_told() {
     assert!(end["train_seconds"].as_f64() <= end["seconds"].as_f64(), "{end}");
 }
 
-/// The best model on the dev set is what is saved, unless the last is asked for; either run can go on.
+/// The best model on the dev set is what is saved, unless the last is asked for; either run can go
+/// on.
 #[test]
 fn the_best_model_is_kept() {
     let dir = tempfile::tempdir().unwrap();

@@ -65,7 +65,8 @@ fn ctrl_c_saves_and_resuming_ends_as_if_nothing_had_happened() {
     assert_eq!((count(&out), count(&whole)), (2000, 2000));
 }
 
-/// In f16: refused on the CPU; on a GPU with the loss scale in the metrics, and resumed in its precision.
+/// In f16: refused on the CPU; on a GPU with the loss scale in the metrics, and resumed in its
+/// precision.
 #[test]
 fn mixed_precision() {
     let dir = tempfile::tempdir().unwrap();

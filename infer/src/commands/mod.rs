@@ -22,8 +22,8 @@ use serde::{Deserialize, Serialize};
 use crate::args::{Command, ModelFlags, Program, PromptFlags};
 use crate::input::Input;
 
-/// Texts handed to a pipeline at once, in batches: few enough that results appear, the progress moves and memory stays
-/// small.
+/// Texts handed to a pipeline at once, in batches: few enough that results appear, the progress
+/// moves and memory stays small.
 const CHUNK: usize = 8 * DEFAULT_BATCH_SIZE;
 
 /// From how many texts on a progress bar is worth showing.
@@ -166,8 +166,8 @@ fn opened<P: Pipeline>(
     Ok(pipeline)
 }
 
-/// Runs the texts chunk by chunk: `step` computes one and writes its results. Progress is shown while it lasts, and
-/// what was cut is told at the end.
+/// Runs the texts chunk by chunk: `step` computes one and writes its results. Progress is shown
+/// while it lasts, and what was cut is told at the end.
 fn each_chunk<P: Pipeline>(
     shared: &SharedArgs,
     pipeline: &P,

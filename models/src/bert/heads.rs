@@ -1,5 +1,5 @@
-//! BERT with a head: sequence classification, masked language model, token classification. Logits are f32 also
-//! where products are f16.
+//! BERT with a head: sequence classification, masked language model, token classification. Logits
+//! are f32 also where products are f16.
 
 use gradus_autograd::Var;
 use gradus_nn::{
@@ -73,8 +73,9 @@ impl MaskedLm {
         &self.bert
     }
 
-    /// Logits over the vocabulary at the tokens `positions` (u32 `[n]`, places in the packed batch):
-    /// `[n, vocabulary]`. Only these pass the decoder, the most expensive part of the model.
+    /// Logits over the vocabulary at the tokens `positions` (u32 `[n]`, places in the packed
+    /// batch): `[n, vocabulary]`. Only these pass the decoder, the most expensive part of the
+    /// model.
     pub fn forward(&self, input: &BertInput, positions: &Tensor, forward: &Forward) -> Result<Var> {
         let x = self.transformed(input, positions, forward)?;
         let logits =
@@ -82,8 +83,8 @@ impl MaskedLm {
         Ok(logits.at_least_f32()?)
     }
 
-    /// The cross-entropy of [`forward`](MaskedLm::forward)'s logits against the true words `targets` (u32
-    /// `[n]`), without ever holding all logits.
+    /// The cross-entropy of [`forward`](MaskedLm::forward)'s logits against the true words
+    /// `targets` (u32 `[n]`), without ever holding all logits.
     pub fn loss(
         &self,
         input: &BertInput,

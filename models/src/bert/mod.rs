@@ -36,7 +36,8 @@ pub struct BertInput {
     first: Tensor,
     /// 1/length of each sequence, f32 `[sequences, 1]`.
     inverse_lengths: Tensor,
-    /// All of the u32 tensors end to end: the others are views of it, so that a GPU gets one upload.
+    /// All of the u32 tensors end to end: the others are views of it, so that a GPU gets one
+    /// upload.
     words: Tensor,
 }
 
@@ -144,8 +145,8 @@ impl Embeddings {
     }
 }
 
-/// Bytes of a layer's largest activation in a group of inference, and tokens that a group may have in any case: fewer rows would
-/// not hide the arrival of a layer's weights.
+/// Bytes of a layer's largest activation in a group of inference, and tokens that a group may have
+/// in any case: fewer rows would not hide the arrival of a layer's weights.
 const GROUP_BYTES: usize = 6 << 20;
 const GROUP_TOKENS: usize = 256;
 
@@ -171,8 +172,8 @@ pub struct Bert {
 }
 
 impl Bert {
-    /// Builds the encoder from the parameters under `path` (`bert` in every head's checkpoint), with
-    /// the pooler if asked.
+    /// Builds the encoder from the parameters under `path` (`bert` in every head's checkpoint),
+    /// with the pooler if asked.
     pub fn new(path: &Path, config: &BertConfig, pooler: bool) -> Result<Self> {
         config.validate()?;
         let encoder = EncoderConfig {
@@ -217,8 +218,9 @@ impl Bert {
 
     /// The last hidden state, `[tokens, hidden]`.
     ///
-    /// Inference on the CPU takes a large batch in groups of whole sequences, one after another through all layers, so that
-    /// what a layer leaves for the next is still in the cache; the result is the same, bit for bit.
+    /// Inference on the CPU takes a large batch in groups of whole sequences, one after another
+    /// through all layers, so that what a layer leaves for the next is still in the cache; the
+    /// result is the same, bit for bit.
     pub fn forward(&self, input: &BertInput, forward: &Forward) -> Result<Var> {
         let tokens = input.by_token();
         let apart = self.device() == Device::Cpu && !forward.training && !is_grad_enabled();
@@ -256,8 +258,8 @@ impl Bert {
         Ok(states)
     }
 
-    /// What every head of these layers attends to, for an input of one sequence: a `[heads, tokens, tokens]` a layer,
-    /// whose rows sum to 1.
+    /// What every head of these layers attends to, for an input of one sequence: a `[heads, tokens,
+    /// tokens]` a layer, whose rows sum to 1.
     ///
     /// # Errors
     /// [`Error::Input`] when there is not exactly one sequence, or the model has no such layers.
@@ -288,8 +290,8 @@ impl Bert {
         Ok(shown)
     }
 
-    /// One vector a sequence, `[sequences, hidden]`, by a mode over its tokens. That of the first token goes
-    /// through the pooler (dense and tanh) if the encoder was built with one.
+    /// One vector a sequence, `[sequences, hidden]`, by a mode over its tokens. That of the first
+    /// token goes through the pooler (dense and tanh) if the encoder was built with one.
     pub fn pool(&self, hidden: &Var, input: &BertInput, pooling: Pooling) -> Result<Var> {
         match (pooling, &self.pooler) {
             (Pooling::Mean, _) => mean_pool(hidden, input),
@@ -311,7 +313,8 @@ pub fn mean_pool(hidden: &Var, input: &BertInput) -> Result<Var> {
     Ok(sums.mul(&Var::constant(input.inverse_lengths.to_dtype(hidden.dtype())?))?)
 }
 
-/// Rows scaled to length 1 (a row of zeros stays zero): `[n, hidden]`. As `F.normalize`, whose eps is 1e-12.
+/// Rows scaled to length 1 (a row of zeros stays zero): `[n, hidden]`. As `F.normalize`, whose eps
+/// is 1e-12.
 pub fn normalize(x: &Var) -> Result<Var> {
     // Limited before the root: at 0 its slope is infinite.
     let norm = x.square()?.sum(&[-1], true)?.clamp(1e-24, f64::INFINITY)?.sqrt()?;

@@ -1,7 +1,8 @@
 //! From the states of the tokens to one vector a sequence.
 //!
-//! The modes are those of sentence-transformers' `Pooling`. A prompt may be left out of them: the tokens that it has at
-//! the beginning of its sequence then count for nothing, but the places of the others stay.
+//! The modes are those of sentence-transformers' `Pooling`. A prompt may be left out of them: the
+//! tokens that it has at the beginning of its sequence then count for nothing, but the places of
+//! the others stay.
 
 use std::ops::Range;
 
@@ -20,7 +21,8 @@ pub(crate) struct Pooled {
 }
 
 impl Pooled {
-    /// All tokens but the first `left_out` of each sequence. A sequence that has no more than those is pooled whole.
+    /// All tokens but the first `left_out` of each sequence. A sequence that has no more than those
+    /// is pooled whole.
     pub fn new(input: &BertInput, left_out: &[usize]) -> Result<Pooled> {
         let offsets = input.offsets.to_vec::<u32>()?;
         let (mut ranges, mut before) = (Vec::new(), Vec::new());

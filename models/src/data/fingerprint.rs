@@ -5,7 +5,8 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::{Dataset, Labels, Split};
 
-/// The labels of a data set and hashes (XXH3, 128 bits) of its texts. It does not depend on where the files lie.
+/// The labels of a data set and hashes (XXH3, 128 bits) of its texts. It does not depend on where
+/// the files lie.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
     /// The labels, in the order of their ids.

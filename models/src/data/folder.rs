@@ -108,7 +108,8 @@ fn one_of<'a>(folder: &Path, files: &'a [PathBuf], names: &[&str]) -> Result<Opt
     }
 }
 
-/// Whether somebody may believe that a file is read: it has the ending of one that is, or the name of a set.
+/// Whether somebody may believe that a file is read: it has the ending of one that is, or the name
+/// of a set.
 fn looks_like_data(file: &Path) -> bool {
     let name = lower(file.file_name());
     let stem = name.split('.').next().unwrap_or_default();

@@ -8,8 +8,9 @@ use crate::batch::shuffle;
 /// Far from the streams of the epochs, which count from 0.
 const STREAM: u64 = 1 << 40;
 
-/// The split without, and with, the share `fraction` of its examples: of every label about that share (largest
-/// remainders first, so that the whole comes out even), of none all. Both keep the order of the file.
+/// The split without, and with, the share `fraction` of its examples: of every label about that
+/// share (largest remainders first, so that the whole comes out even), of none all. Both keep the
+/// order of the file.
 pub(super) fn split(split: &Split, fraction: f64, seed: u64) -> (Split, Split) {
     let mut by_label: BTreeMap<&Option<String>, Vec<usize>> = BTreeMap::new();
     for (i, example) in split.examples.iter().enumerate() {

@@ -30,12 +30,14 @@ impl Labels {
         Ok(Labels { names, ids })
     }
 
-    /// The distinct labels of a split; their sorted order gives the ids. Labels that are all numbers are sorted as
-    /// numbers (0 to n − 1 are their own ids), others by Unicode code points, as Python sorts.
+    /// The distinct labels of a split; their sorted order gives the ids. Labels that are all
+    /// numbers are sorted as numbers (0 to n − 1 are their own ids), others by Unicode code points,
+    /// as Python sorts.
     ///
     /// # Errors
-    /// [`Error::Data`] with the line for an example without a label, and for a label that is another one written
-    /// otherwise: the same number (`1` and `1.0`), with spaces around it, in characters that look alike or cannot be seen.
+    /// [`Error::Data`] with the line for an example without a label, and for a label that is
+    /// another one written otherwise: the same number (`1` and `1.0`), with spaces around it, in
+    /// characters that look alike or cannot be seen.
     pub fn from_split(split: &Split) -> Result<Self> {
         let mut first: HashMap<String, u64> = HashMap::new();
         for example in &split.examples {
@@ -109,8 +111,8 @@ impl Labels {
         remarks
     }
 
-    /// Checks that there is something to learn: two labels or more, and no decimal numbers that hardly repeat, which
-    /// are a quantity and no classes.
+    /// Checks that there is something to learn: two labels or more, and no decimal numbers that
+    /// hardly repeat, which are a quantity and no classes.
     ///
     /// # Errors
     /// [`Error::Data`] with what is wrong.
@@ -238,7 +240,8 @@ fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
 }
 
-/// The error of one label in two spellings; where they look alike, their characters are written out.
+/// The error of one label in two spellings; where they look alike, their characters are written
+/// out.
 fn one_spelling(a: &str, b: &str) -> String {
     let alike = !(a.is_ascii() && b.is_ascii()) && a.trim() == a && b.trim() == b;
     let shown = |name: &str| match alike {

@@ -7,7 +7,8 @@
 //! | `.jsonl` | one JSON object a line |
 //! | `.txt` | one text a line, no labels |
 //!
-//! Everything is UTF-8; a byte-order mark is skipped. Whatever is wrong with a file is reported with its line.
+//! Everything is UTF-8; a byte-order mark is skipped. Whatever is wrong with a file is reported
+//! with its line.
 
 mod fingerprint;
 mod folder;
@@ -78,8 +79,9 @@ impl Split {
     /// Reads one file.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file cannot be read; [`Error::Data`] with the line for anything wrong inside it: an
-    /// unknown ending, invalid UTF-8, a malformed record, a missing column or label, no examples at all.
+    /// [`Error::Io`] when the file cannot be read; [`Error::Data`] with the line for anything wrong
+    /// inside it: an unknown ending, invalid UTF-8, a malformed record, a missing column or label,
+    /// no examples at all.
     pub fn read(path: impl AsRef<Path>, columns: &Columns) -> Result<Self> {
         read::split(path.as_ref(), columns)
     }
@@ -94,28 +96,31 @@ pub struct Dataset {
     pub dev: Option<Split>,
     /// What is reported.
     pub test: Option<Split>,
-    /// What whoever trains should know: files that are not used, and why. Each is a sentence to show.
+    /// What whoever trains should know: files that are not used, and why. Each is a sentence to
+    /// show.
     pub remarks: Vec<String>,
 }
 
 impl Dataset {
-    /// Reads a data set: a folder with files for `train`, and perhaps for `dev` (or `validation`, `valid`, `val`,
-    /// `eval`) and `test`, each `.csv`, `.tsv`, `.jsonl` or `.txt`; or one file, which is then the training set.
+    /// Reads a data set: a folder with files for `train`, and perhaps for `dev` (or `validation`,
+    /// `valid`, `val`, `eval`) and `test`, each `.csv`, `.tsv`, `.jsonl` or `.txt`; or one file,
+    /// which is then the training set.
     ///
     /// A test set without labels, as competitions have them, is left out with a remark.
     ///
     /// # Errors
-    /// As [`Split::read`]; and [`Error::Data`] when the folder has no training set, or two files for one split.
+    /// As [`Split::read`]; and [`Error::Data`] when the folder has no training set, or two files
+    /// for one split.
     pub fn open(path: impl AsRef<Path>, columns: &Columns) -> Result<Self> {
         folder::open(path.as_ref(), columns)
     }
 
-    /// The labels of the training set, after checking that they are two or more, and that the other sets hold no
-    /// further ones.
+    /// The labels of the training set, after checking that they are two or more, and that the other
+    /// sets hold no further ones.
     ///
     /// # Errors
-    /// As [`Labels::from_split`]; [`Error::Data`] for labels that a classifier cannot learn, and with the label, file
-    /// and line for a label unseen in training, or for an example without one.
+    /// As [`Labels::from_split`]; [`Error::Data`] for labels that a classifier cannot learn, and
+    /// with the label, file and line for a label unseen in training, or for an example without one.
     pub fn labels(&self) -> Result<Labels> {
         let labels = Labels::from_split(&self.train)?;
         labels.check_learnable(&self.train)?;
@@ -125,8 +130,9 @@ impl Dataset {
         Ok(labels)
     }
 
-    /// Sets `fraction` of the training texts aside as the dev set: of every label its share, which ones is drawn by
-    /// `seed`, and one text of a label at least stays. Returns how many; 0 where there are too few texts.
+    /// Sets `fraction` of the training texts aside as the dev set: of every label its share, which
+    /// ones is drawn by `seed`, and one text of a label at least stays. Returns how many; 0 where
+    /// there are too few texts.
     pub fn hold_out(&mut self, fraction: f64, seed: u64) -> usize {
         let (rest, held) = hold_out::split(&self.train, fraction, seed);
         let count = held.examples.len();

@@ -1,12 +1,13 @@
 //! Quotes of a CSV file that swallow rows.
 //!
-//! A field that begins with a quote goes on to the next quote, over any number of lines (RFC 4180). A stray quote at
-//! the beginning of a field therefore makes one text of all rows up to the next quote, and the file still parses.
-//! What tells it from a field that is meant to have several lines:
+//! A field that begins with a quote goes on to the next quote, over any number of lines (RFC 4180).
+//! A stray quote at the beginning of a field therefore makes one text of all rows up to the next
+//! quote, and the file still parses. What tells it from a field that is meant to have several
+//! lines:
 //!
 //! - the quote never closes, or the quote that closes it is followed by more text;
-//! - lines within the field are rows by themselves: as wide as the header, with a label of the data set in the
-//!   label's place.
+//! - lines within the field are rows by themselves: as wide as the header, with a label of the data
+//!   set in the label's place.
 
 use std::collections::HashSet;
 
@@ -26,7 +27,8 @@ pub(super) struct Quoted {
 pub(super) enum Stray {
     /// It opens a field and never closes it.
     Open { at: usize },
-    /// It opens a field at `at`; the quote that closes the field, at `closes`, is followed by more text.
+    /// It opens a field at `at`; the quote that closes the field, at `closes`, is followed by more
+    /// text.
     Followed { at: usize, closes: usize },
 }
 
@@ -63,8 +65,8 @@ fn closing_quote(bytes: &[u8], from: usize) -> Option<usize> {
     }
 }
 
-/// How many rows a quoted field seems to have swallowed: its lines that are rows by themselves. `width` is the
-/// header's, `place` the column of the label, `labels` the labels of the data set.
+/// How many rows a quoted field seems to have swallowed: its lines that are rows by themselves.
+/// `width` is the header's, `place` the column of the label, `labels` the labels of the data set.
 pub(super) fn swallowed_rows(
     text: &str,
     column: usize,

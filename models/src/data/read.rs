@@ -48,8 +48,8 @@ impl Format {
 
 /// Reads the texts to run a model on: a file, or standard input for `-` (one text a line).
 ///
-/// Labels are not looked for. In a `.txt` file and on standard input an empty line is an empty text, so that line `n`
-/// of the input is text `n` of the output.
+/// Labels are not looked for. In a `.txt` file and on standard input an empty line is an empty
+/// text, so that line `n` of the input is text `n` of the output.
 ///
 /// # Errors
 /// As [`Split::read`].

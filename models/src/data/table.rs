@@ -19,7 +19,8 @@ struct Places {
 impl Source<'_> {
     pub(super) fn csv(&self) -> Result<Vec<Example>> {
         let quoted = quoted_fields(self.text).map_err(|stray| self.stray_quote(&stray))?;
-        // The crate's own line numbers are off where lines end in CR LF or are empty: count from its byte positions.
+        // The crate's own line numbers are off where lines end in CR LF or are empty: count from
+        // its byte positions.
         let failed = |e: csv::Error| {
             let begin = e.position().map(|p| self.line_at(p.byte(), (1, 0)));
             let line = begin.map(|(line, _)| line);
@@ -117,8 +118,8 @@ impl Source<'_> {
         Ok(())
     }
 
-    /// The line of the first character at or after `byte` that does not end a line, and that character's place,
-    /// counting on from such a pair.
+    /// The line of the first character at or after `byte` that does not end a line, and that
+    /// character's place, counting on from such a pair.
     fn line_at(&self, byte: u64, (line, from): (u64, usize)) -> (u64, usize) {
         let bytes = self.text.as_bytes();
         let mut at = usize::try_from(byte).unwrap_or(usize::MAX).min(bytes.len());
@@ -241,8 +242,8 @@ fn wrong_width(found: usize, expected: usize) -> String {
     )
 }
 
-/// Takes the quotes off a field that some programs put around it: `"a ""b"""` becomes `a "b"`. A field whose quotes
-/// are not of that kind is left as it is.
+/// Takes the quotes off a field that some programs put around it: `"a ""b"""` becomes `a "b"`. A
+/// field whose quotes are not of that kind is left as it is.
 fn unquote(field: &str) -> Cow<'_, str> {
     let inner = field.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     match inner {

@@ -26,7 +26,8 @@ fn csv_with_quotes_line_ends_and_a_mark() {
     );
 }
 
-/// Where a byte-order mark stayed, it would be a part of the first column's name, or of the first text.
+/// Where a byte-order mark stayed, it would be a part of the first column's name, or of the first
+/// text.
 #[test]
 fn a_byte_order_mark_is_no_part_of_a_text() {
     let columns = Columns::default();

@@ -1,7 +1,8 @@
-//! Every key that `transformers` and sentence-transformers write into a model folder, and what Gradus does with it.
+//! Every key that `transformers` and sentence-transformers write into a model folder, and what
+//! Gradus does with it.
 //!
-//! The rule: a setting that changes numbers is obeyed or refused by name. A key that is in no table may be such a
-//! setting, so it is told of. `book/folders.md` is made of these tables.
+//! The rule: a setting that changes numbers is obeyed or refused by name. A key that is in no table
+//! may be such a setting, so it is told of. `book/folders.md` is made of these tables.
 
 use serde_json::{Map, Value};
 
@@ -31,7 +32,8 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Checks the keys of an object: the message of the first refused one, or notes about those that nobody knows.
+    /// Checks the keys of an object: the message of the first refused one, or notes about those
+    /// that nobody knows.
     ///
     /// # Errors
     /// The message names the key and its value.

@@ -23,7 +23,8 @@ pub(crate) struct Module {
 pub(crate) struct Layout {
     /// The folder that was named.
     pub root: PathBuf,
-    /// The folder of config.json, tokenizer and weights: `root`, or `root/0_Transformer` and the like.
+    /// The folder of config.json, tokenizer and weights: `root`, or `root/0_Transformer` and the
+    /// like.
     pub transformer: PathBuf,
     /// What `modules.json` lists; `None` where there is none.
     pub modules: Option<Vec<Module>>,
@@ -99,8 +100,8 @@ fn parse(bytes: &[u8], path: &Path) -> Result<(Vec<Module>, Vec<String>)> {
     Ok((modules, notes))
 }
 
-/// The files that the modules of a `modules.json` may have, below the model's folder. Malformed files have none: reading
-/// the folder says what is wrong.
+/// The files that the modules of a `modules.json` may have, below the model's folder. Malformed
+/// files have none: reading the folder says what is wrong.
 pub(crate) fn module_files(bytes: &[u8]) -> Vec<(String, bool)> {
     let Ok((modules, _)) = parse(bytes, Path::new("modules.json")) else { return Vec::new() };
     let mut files = Vec::new();

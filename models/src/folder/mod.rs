@@ -1,5 +1,5 @@
-//! What a model folder says besides its weights: which folder holds what, which module follows which, which keys are
-//! obeyed.
+//! What a model folder says besides its weights: which folder holds what, which module follows
+//! which, which keys are obeyed.
 
 pub(crate) mod keys;
 mod layout;

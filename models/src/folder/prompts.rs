@@ -9,8 +9,8 @@ use super::values::{object, text};
 /// The prompts of a sentence-transformers folder.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Prompts {
-    /// By name. `query` and `document` are always there in a sentence-transformers folder, empty unless it says
-    /// otherwise.
+    /// By name. `query` and `document` are always there in a sentence-transformers folder, empty
+    /// unless it says otherwise.
     pub named: BTreeMap<String, String>,
     /// The name of the one for inputs that ask for none.
     pub default: Option<String>,

@@ -1,4 +1,5 @@
-//! What makes a model of sentence-transformers of an encoder: pooling and the modules after it, lengths, prompts.
+//! What makes a model of sentence-transformers of an encoder: pooling and the modules after it,
+//! lengths, prompts.
 
 use std::path::{Path, PathBuf};
 
@@ -113,7 +114,8 @@ impl Sentence {
     /// Reads the files of a folder.
     ///
     /// # Errors
-    /// When one is malformed, or says what Gradus cannot do; the message names the file and the key.
+    /// When one is malformed, or says what Gradus cannot do; the message names the file and the
+    /// key.
     pub fn read(layout: &Layout) -> Result<Sentence> {
         let mut sentence = Sentence { listed: layout.modules.is_some(), ..Sentence::default() };
         sentence.read_model(&layout.root)?;
@@ -137,7 +139,8 @@ impl Sentence {
         Ok(sentence)
     }
 
-    /// A copy that lacks modules.json may still say how it pools. What other modules do, and in which order, it cannot say.
+    /// A copy that lacks modules.json may still say how it pools. What other modules do, and in
+    /// which order, it cannot say.
     fn read_unlisted(&mut self, root: &Path) -> Result<()> {
         let entries = std::fs::read_dir(root).map_err(|e| Error::io(root, e))?;
         let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
@@ -357,7 +360,8 @@ fn dense(config: &Map<String, Value>, folder: PathBuf) -> Result<Dense, String> 
     let size = |key: &str| positive(config, key)?.ok_or_else(|| format!("{key} is missing"));
     let activation = match config.get("activation_function") {
         None => Some(DenseActivation::Of(Activation::Tanh)),
-        // Null is refused as well: sentence-transformers reads it as no activation in one place, and fails in another.
+        // Null is refused as well: sentence-transformers reads it as no activation in one place,
+        // and fails in another.
         Some(name) => match name.as_str().and_then(parse_activation) {
             Some("Identity") => None,
             Some("Tanh") => Some(DenseActivation::Of(Activation::Tanh)),
@@ -378,7 +382,8 @@ fn dense(config: &Map<String, Value>, folder: PathBuf) -> Result<Dense, String> 
     })
 }
 
-/// The class of an activation, as sentence-transformers writes it: `torch.nn.modules.activation.Tanh`.
+/// The class of an activation, as sentence-transformers writes it:
+/// `torch.nn.modules.activation.Tanh`.
 pub(crate) fn parse_activation(name: &str) -> Option<&str> {
     name.strip_prefix("torch.nn.").and_then(|rest| rest.rsplit('.').next())
 }

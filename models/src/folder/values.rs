@@ -1,5 +1,5 @@
-//! Values of a JSON object by their kind. One of another kind is refused by its key: passed over, it would be the default
-//! without a word. Null is as good as no key.
+//! Values of a JSON object by their kind. One of another kind is refused by its key: passed over,
+//! it would be the default without a word. Null is as good as no key.
 
 use serde_json::{Map, Value};
 

@@ -31,7 +31,8 @@ pub enum ClassificationFunction {
 }
 
 impl ClassificationFunction {
-    /// The rule of `transformers`: what `problem_type` says, else a sigmoid for a single label and a softmax for more.
+    /// The rule of `transformers`: what `problem_type` says, else a sigmoid for a single label and
+    /// a softmax for more.
     fn of(problem_type: Option<&str>, labels: usize) -> Self {
         match problem_type {
             Some("regression") => ClassificationFunction::None,
@@ -56,11 +57,12 @@ const HEAD: &str = "there is no trained classification head: train one with `tra
                     model that has one";
 
 impl TextClassifier {
-    /// Opens a model folder or a hub id. Pooling is what config.json says (`pooling`, Gradus's own key), else BERT's
-    /// pooler, as in `transformers`.
+    /// Opens a model folder or a hub id. Pooling is what config.json says (`pooling`, Gradus's own
+    /// key), else BERT's pooler, as in `transformers`.
     ///
     /// # Errors
-    /// When the model cannot be opened, is no sequence classifier, or lacks parameters (they are named).
+    /// When the model cannot be opened, is no sequence classifier, or lacks parameters (they are
+    /// named).
     pub fn open(model: &str) -> Result<Self> {
         let runner = Runner::open_sentence(model)?;
         runner.refuse(
@@ -83,9 +85,9 @@ impl TextClassifier {
         &self.labels
     }
 
-    /// The `top_k` best labels of each text or pair (all when `None`), best first; equal scores in the order of ids. The
-    /// scores of a cross-encoder are those of `CrossEncoder.predict`, by the activation that its folder names; of any other
-    /// model they are [`TextClassifier::scores`].
+    /// The `top_k` best labels of each text or pair (all when `None`), best first; equal scores in
+    /// the order of ids. The scores of a cross-encoder are those of `CrossEncoder.predict`, by the
+    /// activation that its folder names; of any other model they are [`TextClassifier::scores`].
     ///
     /// # Errors
     /// When a text cannot be encoded, or an output is not a number (the weight to blame is named).
@@ -108,8 +110,8 @@ impl TextClassifier {
         logits.iter().map(|row| self.scores(row)).collect()
     }
 
-    /// Whether one of the labels is right, and the scores sum to 1: neither `multi_label_classification` nor
-    /// `regression`, nor a single label.
+    /// Whether one of the labels is right, and the scores sum to 1: neither
+    /// `multi_label_classification` nor `regression`, nor a single label.
     pub fn chooses_one(&self) -> bool {
         self.function == ClassificationFunction::Softmax
     }
@@ -117,7 +119,8 @@ impl TextClassifier {
     /// The logits of encoded texts, one a label in the order of the ids.
     ///
     /// # Errors
-    /// When an encoding does not fit the model, or an output is not a number (the weight to blame is named).
+    /// When an encoding does not fit the model, or an output is not a number (the weight to blame
+    /// is named).
     pub fn logits<E: Borrow<Encoding> + Sync>(&self, encodings: &[E]) -> Result<Vec<Vec<f32>>> {
         self.runner.run(encodings, |input, _, _| {
             let logits = self.model.forward(input, &Forward::inference())?;
@@ -126,8 +129,8 @@ impl TextClassifier {
         })
     }
 
-    /// The scores of a text's logits: softmax, sigmoid, or for `regression` the logits themselves, as config.json's
-    /// `problem_type` says.
+    /// The scores of a text's logits: softmax, sigmoid, or for `regression` the logits themselves,
+    /// as config.json's `problem_type` says.
     ///
     /// # Errors
     /// When there is not one logit a label.
@@ -135,7 +138,8 @@ impl TextClassifier {
         self.scores_by(logits, self.function)
     }
 
-    /// The scores of a text's logits by a function of the caller's choice, whatever config.json says.
+    /// The scores of a text's logits by a function of the caller's choice, whatever config.json
+    /// says.
     ///
     /// # Errors
     /// When there is not one logit a label.
@@ -169,7 +173,8 @@ impl TextClassifier {
     runner_setters!();
 }
 
-/// What a cross-encoder of sentence-transformers applies to its outputs; `None` where the folder is none.
+/// What a cross-encoder of sentence-transformers applies to its outputs; `None` where the folder is
+/// none.
 fn cross_encoder(runner: &Runner, labels: usize) -> Result<Option<ClassificationFunction>> {
     let extra = &runner.config.extra;
     let fail = |message| Error::config(&runner.config_path, message);

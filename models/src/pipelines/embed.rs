@@ -28,18 +28,20 @@ pub struct TextEmbedder {
 impl TextEmbedder {
     /// Opens a model folder or a hub id; of a model with a head, the encoder alone is used.
     ///
-    /// A folder of sentence-transformers decides how the tokens become a vector (its modules, `include_prompt`,
-    /// `truncate_dim`), where texts are cut and which prompt is put before them; the vectors are those of
-    /// `SentenceTransformer.encode`. Any other model pools by the mean.
+    /// A folder of sentence-transformers decides how the tokens become a vector (its modules,
+    /// `include_prompt`, `truncate_dim`), where texts are cut and which prompt is put before them;
+    /// the vectors are those of `SentenceTransformer.encode`. Any other model pools by the mean.
     ///
-    /// - `pooling`: another mode than the folder's; what follows the pooling stays. `cls` is the last hidden state of the
-    ///   first token (without BERT's pooler, as sentence-transformers has it).
-    /// - `normalize`: whether every vector has length 1, so that the product of two is their cosine. When `None`, a folder
-    ///   of sentence-transformers decides (a `Normalize` module), and otherwise it has.
+    /// - `pooling`: another mode than the folder's; what follows the pooling stays. `cls` is the
+    ///   last hidden state of the first token (without BERT's pooler, as sentence-transformers has
+    ///   it).
+    /// - `normalize`: whether every vector has length 1, so that the product of two is their
+    ///   cosine. When `None`, a folder of sentence-transformers decides (a `Normalize` module), and
+    ///   otherwise it has.
     ///
     /// # Errors
-    /// When the model cannot be opened or lacks parameters (they are named); when the folder asks for what Gradus does not
-    /// have.
+    /// When the model cannot be opened or lacks parameters (they are named); when the folder asks
+    /// for what Gradus does not have.
     pub fn open(
         model: &str,
         pooling: Option<Pooling>,
@@ -61,7 +63,8 @@ impl TextEmbedder {
         let mut stages = Stages::open(&stages, runner.config.hidden_size)?;
         let says = if runner.sentence.listed { stages.normalizes() } else { true };
         let wanted = normalize.into();
-        // What is cut off after a Normalize leaves vectors shorter than 1, as in sentence-transformers.
+        // What is cut off after a Normalize leaves vectors shorter than 1, as in
+        // sentence-transformers.
         let truncates = runner.sentence.truncate_dim.is_some_and(|dim| dim < stages.width);
         let normalize = match wanted {
             None if truncates => false,
@@ -114,7 +117,8 @@ impl TextEmbedder {
         self.runner.sentence.similarity
     }
 
-    /// Sets what [`TextEmbedder::embed`] puts before every text: at first the folder's default prompt.
+    /// Sets what [`TextEmbedder::embed`] puts before every text: at first the folder's default
+    /// prompt.
     ///
     /// # Errors
     /// When it cannot be encoded.
@@ -124,7 +128,8 @@ impl TextEmbedder {
         Ok(())
     }
 
-    /// How many tokens a prompt has at the beginning of a text: the [`Encoding::prompt`] of one that begins with it.
+    /// How many tokens a prompt has at the beginning of a text: the [`Encoding::prompt`] of one
+    /// that begins with it.
     ///
     /// # Errors
     /// When it cannot be encoded.
@@ -156,15 +161,18 @@ impl TextEmbedder {
         self.rows(&encodings, self.normalize)
     }
 
-    /// The vectors of encoded texts, as long as they come (without a last `Normalize`), each of `width` values.
+    /// The vectors of encoded texts, as long as they come (without a last `Normalize`), each of
+    /// `width` values.
     ///
     /// # Errors
-    /// When an encoding does not fit the model, or an output is not a number (the weight to blame is named).
+    /// When an encoding does not fit the model, or an output is not a number (the weight to blame
+    /// is named).
     pub fn pooled<E: Borrow<Encoding> + Sync>(&self, encodings: &[E]) -> Result<Vec<Vec<f32>>> {
         self.rows(encodings, false)
     }
 
-    /// The last hidden states of encoded texts, before pooling: `tokens × hidden` values each, token by token.
+    /// The last hidden states of encoded texts, before pooling: `tokens × hidden` values each,
+    /// token by token.
     ///
     /// # Errors
     /// As [`TextEmbedder::pooled`].
@@ -222,7 +230,8 @@ impl TextEmbedder {
     /// Sets the tokens of a text at most.
     ///
     /// # Errors
-    /// [`Error::Input`] when the model has fewer positions, or there is no room for the special tokens.
+    /// [`Error::Input`] when the model has fewer positions, or there is no room for the special
+    /// tokens.
     pub fn set_max_length(&mut self, max_length: usize) -> Result<()> {
         self.runner.set_max_length(max_length)?;
         self.prompt_tokens = self.prompt_tokens(&self.prompt)?;

@@ -37,7 +37,8 @@ impl FillMask {
     /// Opens a model folder or a hub id.
     ///
     /// # Errors
-    /// When the model cannot be opened, its tokenizer has no mask token, or it lacks parameters (they are named).
+    /// When the model cannot be opened, its tokenizer has no mask token, or it lacks parameters
+    /// (they are named).
     pub fn open(model: &str) -> Result<Self> {
         let runner = Runner::open(model)?;
         let mask_id = runner.tokenizer.mask_id();
@@ -75,8 +76,8 @@ impl FillMask {
     /// As [`FillMask::fill`], for many texts at once.
     ///
     /// # Errors
-    /// When a text has no mask, or only beyond the maximum length; when an output is not a number (the weight to
-    /// blame is named).
+    /// When a text has no mask, or only beyond the maximum length; when an output is not a number
+    /// (the weight to blame is named).
     pub fn fill_all<S: AsRef<str> + Sync>(
         &self,
         texts: &[S],
@@ -125,11 +126,13 @@ impl FillMask {
         })
     }
 
-    /// These tokens alone for each mask, the most probable first; `targets` has the ids for each text. The scores stay
-    /// probabilities among all tokens, as those of `targets` in `transformers` do.
+    /// These tokens alone for each mask, the most probable first; `targets` has the ids for each
+    /// text. The scores stay probabilities among all tokens, as those of `targets` in
+    /// `transformers` do.
     ///
     /// # Errors
-    /// As [`FillMask::fill_encoded`]; also when there are no targets for a text, or an id is not in the vocabulary.
+    /// As [`FillMask::fill_encoded`]; also when there are no targets for a text, or an id is not in
+    /// the vocabulary.
     pub fn fill_targets<E: Borrow<Encoding> + Sync>(
         &self,
         texts: &[&str],
@@ -215,7 +218,8 @@ impl FillMask {
     runner_setters!();
 }
 
-/// The text with `token` in place of the bytes `start..end`. A continuation (`##ing`) joins what is before it.
+/// The text with `token` in place of the bytes `start..end`. A continuation (`##ing`) joins what is
+/// before it.
 fn filled(text: &str, (start, end): (usize, usize), token: &str) -> String {
     let before = text.get(..start).unwrap_or_default();
     let after = text.get(end..).unwrap_or_default();

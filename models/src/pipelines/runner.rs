@@ -20,8 +20,8 @@ use crate::{
 /// Texts of one batch, unless `set_batch_size` says otherwise.
 pub const DEFAULT_BATCH_SIZE: usize = 32;
 
-/// Tokens of one batch, about: a batch ends where one text more would exceed them. More make no batch faster, and
-/// take more memory.
+/// Tokens of one batch, about: a batch ends where one text more would exceed them. More make no
+/// batch faster, and take more memory.
 pub const BATCH_TOKENS: usize = 4096;
 
 /// A model folder at work, whatever the head.
@@ -104,7 +104,8 @@ impl Runner {
         Ok(())
     }
 
-    /// Checks that the checkpoint had every parameter; `head` says what its head is and how to come by one.
+    /// Checks that the checkpoint had every parameter; `head` says what its head is and how to come
+    /// by one.
     pub fn complete(&self, is_head: impl Fn(&str) -> bool, head: &str) -> Result<()> {
         let missing = self.store.missing();
         if missing.is_empty() {
@@ -180,7 +181,8 @@ impl Runner {
         Ok(encodings)
     }
 
-    /// Runs `forward` on every batch; it returns one result a sequence. The results are in the order of `encodings`.
+    /// Runs `forward` on every batch; it returns one result a sequence. The results are in the
+    /// order of `encodings`.
     pub fn run<T: Send, E: Borrow<Encoding> + Sync>(
         &self,
         encodings: &[E],
@@ -193,7 +195,8 @@ impl Runner {
             let sequences = batch.iter().map(|&i| encodings[i].borrow());
             let packed = PackedBatch::new(sequences, &self.config)?;
             let input = BertInput::new(&packed)?.to_device(self.device())?;
-            // One entry into the thread pool for the whole forward pass. The modes belong to the thread.
+            // One entry into the thread pool for the whole forward pass. The modes belong to the
+            // thread.
             let forward = || forward(&input, &packed, batch);
             let part = rayon::scope(|_| no_grad(|| self.precision.run(forward)))?;
             results.extend(part);
@@ -201,7 +204,8 @@ impl Runner {
         restore_order(&batches, results)
     }
 
-    /// The attention probabilities of one encoded text: a list a layer, of `heads × tokens × tokens` values.
+    /// The attention probabilities of one encoded text: a list a layer, of `heads × tokens ×
+    /// tokens` values.
     pub fn attentions(
         &self,
         bert: &Bert,
@@ -319,13 +323,14 @@ macro_rules! runner_methods {
             self.runner.set_batch_size(batch_size)
         }
 
-        /// Sets the tokens of a batch, about: [`BATCH_TOKENS`](crate::pipelines::BATCH_TOKENS) unless set. A text that
-        /// has more is a batch of its own.
+        /// Sets the tokens of a batch, about: [`BATCH_TOKENS`](crate::pipelines::BATCH_TOKENS)
+        /// unless set. A text that has more is a batch of its own.
         pub fn set_batch_tokens(&mut self, batch_tokens: usize) {
             self.runner.set_batch_tokens(batch_tokens);
         }
 
-        /// What a person should be told of the folder: settings that Gradus does not know, and the like.
+        /// What a person should be told of the folder: settings that Gradus does not know, and the
+        /// like.
         pub fn notes(&self) -> &[String] {
             &self.runner.notes
         }
@@ -339,8 +344,8 @@ macro_rules! runner_methods {
         /// `heads × tokens × tokens` values, head by head, row by row; a row sums to 1.
         ///
         /// # Errors
-        /// When the encoding does not fit the model, the model has no such layers, or an output is not a number (the
-        /// weight to blame is named).
+        /// When the encoding does not fit the model, the model has no such layers, or an output is
+        /// not a number (the weight to blame is named).
         pub fn attentions(
             &self,
             encoding: &crate::Encoding,
@@ -373,7 +378,8 @@ macro_rules! runner_setters {
             self.runner.to_device(device)
         }
 
-        /// Sets the precision in which the model computes: f32 unless set. Results are f32 in either.
+        /// Sets the precision in which the model computes: f32 unless set. Results are f32 in
+        /// either.
         ///
         /// # Errors
         /// When the model's device does not compute in it.
@@ -384,7 +390,8 @@ macro_rules! runner_setters {
         /// Sets the tokens of a text at most.
         ///
         /// # Errors
-        /// [`Error::Input`](crate::Error::Input) when the model has fewer positions, or there is no room for the special tokens.
+        /// [`Error::Input`](crate::Error::Input) when the model has fewer positions, or there is no
+        /// room for the special tokens.
         pub fn set_max_length(&mut self, max_length: usize) -> crate::Result<()> {
             self.runner.set_max_length(max_length)
         }

@@ -136,7 +136,8 @@ impl Stages {
         }
     }
 
-    /// Vectors `[sequences, width]` of states `[tokens, hidden]`; `prompts` counts the tokens of each sequence's prompt.
+    /// Vectors `[sequences, width]` of states `[tokens, hidden]`; `prompts` counts the tokens of
+    /// each sequence's prompt.
     pub fn forward(&self, states: &Var, input: &BertInput, prompts: &[usize]) -> Result<Var> {
         self.steps.iter().try_fold(states.clone(), |x, step| match step {
             Step::Pool { modes, include_prompt } => {

@@ -25,7 +25,8 @@ pub struct Tag {
     pub end: usize,
 }
 
-/// Which of a word's tokens decide its label: the word-level `aggregation_strategy` of `transformers`.
+/// Which of a word's tokens decide its label: the word-level `aggregation_strategy` of
+/// `transformers`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WordLabel {
     /// The first.
@@ -51,7 +52,8 @@ impl TokenTagger {
     /// Opens a model folder or a hub id.
     ///
     /// # Errors
-    /// When the model cannot be opened, is no token classifier, or lacks parameters (they are named).
+    /// When the model cannot be opened, is no token classifier, or lacks parameters (they are
+    /// named).
     pub fn open(model: &str) -> Result<Self> {
         let runner = Runner::open(model)?;
         runner.refuse(
@@ -69,8 +71,8 @@ impl TokenTagger {
         &self.labels
     }
 
-    /// The words of each text with their labels, `O` included: a word's label is that of its first token. Words
-    /// beyond the maximum length have none.
+    /// The words of each text with their labels, `O` included: a word's label is that of its first
+    /// token. Words beyond the maximum length have none.
     ///
     /// # Errors
     /// When a text cannot be encoded, or an output is not a number (the weight to blame is named).
@@ -93,7 +95,8 @@ impl TokenTagger {
         self.tag_encoded_by(texts, encodings, &vec![WordLabel::First; texts.len()])
     }
 
-    /// As [`TokenTagger::tag_encoded`], with a choice for each text of the tokens that decide a word's label.
+    /// As [`TokenTagger::tag_encoded`], with a choice for each text of the tokens that decide a
+    /// word's label.
     ///
     /// # Errors
     /// As [`TokenTagger::tag_encoded`]; also when there is not one choice a text.
@@ -203,9 +206,9 @@ fn best(row: &[f32]) -> (usize, f32) {
     })
 }
 
-/// The spans that labelled words make: `B-X` begins one of kind `X`, and `I-X` goes on with it, or begins one where the
-/// word before is of another kind. A label without `B-` and `I-` is its own kind, and goes on with itself. Words
-/// labelled `O` belong to none.
+/// The spans that labelled words make: `B-X` begins one of kind `X`, and `I-X` goes on with it, or
+/// begins one where the word before is of another kind. A label without `B-` and `I-` is its own
+/// kind, and goes on with itself. Words labelled `O` belong to none.
 pub fn spans(text: &str, words: &[Tag]) -> Vec<Tag> {
     let mut spans = groups(text, words);
     spans.retain(|span| span.label != "O");

@@ -28,8 +28,9 @@ impl Task {
     }
 }
 
-/// What the model of a folder or a hub id is made for. Its head decides: that of `architectures` in config.json, except
-/// that a folder of sentence-transformers (modules.json) embeds unless it is a cross-encoder.
+/// What the model of a folder or a hub id is made for. Its head decides: that of `architectures` in
+/// config.json, except that a folder of sentence-transformers (modules.json) embeds unless it is a
+/// cross-encoder.
 ///
 /// # Errors
 /// When it cannot be had, or its files are malformed.

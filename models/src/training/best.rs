@@ -19,8 +19,9 @@ pub struct Best {
 }
 
 impl<T: Task> Trainer<T> {
-    /// Takes note of how well the model does now on the dev set: the weights are kept if it never did better (see
-    /// [`Evaluation::better_than`]). [`best`](Trainer::best) is saved and resumed with the run.
+    /// Takes note of how well the model does now on the dev set: the weights are kept if it never
+    /// did better (see [`Evaluation::better_than`]). [`best`](Trainer::best) is saved and resumed
+    /// with the run.
     pub fn evaluated(&mut self, result: Evaluation) {
         if result.better_than(self.best.as_ref().map(|best| &best.result)) {
             let parameters = self.store().parameters().into_iter();
@@ -38,7 +39,8 @@ impl<T: Task> Trainer<T> {
         self.best.as_ref()
     }
 
-    /// Exchanges the weights of the model and of the best one: called twice, everything is as before.
+    /// Exchanges the weights of the model and of the best one: called twice, everything is as
+    /// before.
     ///
     /// # Errors
     /// When a device cannot take the weights.

@@ -68,8 +68,8 @@ impl Classification {
         Ok(ids.to_device(self.model.bert().device())?)
     }
 
-    /// Evaluates in f32 on encoded texts and their label ids; nothing is recorded. `progress` is called with the
-    /// number of texts done.
+    /// Evaluates in f32 on encoded texts and their label ids; nothing is recorded. `progress` is
+    /// called with the number of texts done.
     pub fn evaluate(
         &self,
         encodings: &[Encoding],
@@ -81,7 +81,8 @@ impl Classification {
         let sum = CrossEntropy { reduction: Reduction::Sum, ..CrossEntropy::default() };
         for batch in sorted_batches(&lengths, 64)? {
             let forward = Forward::inference();
-            // One entry into the thread pool for the whole forward pass. The mode belongs to the thread.
+            // One entry into the thread pool for the whole forward pass. The mode belongs to the
+            // thread.
             let logits = rayon::scope(|_| no_grad(|| self.logits(encodings, &batch, &forward)))?;
             let truth: Vec<u32> = batch.iter().map(|&i| labels[i]).collect();
             let targets = self.targets(&truth)?;

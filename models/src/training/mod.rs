@@ -2,9 +2,9 @@
 //!
 //! A [`Trainer`] makes one step at a time (`while let Some(step) = trainer.step()? { … }`). A
 //! [`Session`] is the whole course of a run around it: evaluations, the best model, checkpoints,
-//! early stopping, interruption; who watches it gets [`Event`]s. Everything that a step depends on is
-//! (seed, step): resuming from a saved state gives the parameters that an uninterrupted run would
-//! have given, bit for bit.
+//! early stopping, interruption; who watches it gets [`Event`]s. Everything that a step depends on
+//! is (seed, step): resuming from a saved state gives the parameters that an uninterrupted run
+//! would have given, bit for bit.
 
 mod best;
 mod classify;
@@ -164,8 +164,8 @@ pub trait Evaluate: Task {
     /// Examples with their answers.
     type Set;
 
-    /// How well the model does on `set` now. `progress` is called with the number of examples done, and
-    /// that of all.
+    /// How well the model does on `set` now. `progress` is called with the number of examples done,
+    /// and that of all.
     fn evaluate_on(
         &self,
         set: &Self::Set,
@@ -182,7 +182,8 @@ pub struct Step {
     pub epoch: f64,
     /// Mean loss over the step's examples, a scalar.
     pub loss: Tensor,
-    /// Global norm of the gradients before clipping, a scalar. Not finite where the step was skipped.
+    /// Global norm of the gradients before clipping, a scalar. Not finite where the step was
+    /// skipped.
     pub grad_norm: Tensor,
     /// In f16, the verdict of loss scaling; see [`Tensor::loss_scale_`].
     pub verdict: Option<Tensor>,

@@ -13,8 +13,8 @@ use crate::{BertConfig, Error, Tokenizer, save_folder};
 /// What a run does besides its steps.
 #[derive(Clone, Debug)]
 pub struct SessionOptions {
-    /// Steps from one evaluation on the dev set to the next; those of an epoch for `None`. The last step
-    /// is always followed by one.
+    /// Steps from one evaluation on the dev set to the next; those of an epoch for `None`. The last
+    /// step is always followed by one.
     pub eval_every: Option<u64>,
     /// Steps from one checkpoint to the next; for `None` there is only that of the end.
     pub save_every: Option<u64>,
@@ -22,7 +22,8 @@ pub struct SessionOptions {
     pub keep: usize,
     /// Evaluations in a row that bring nothing better, after which the run ends.
     pub early_stop: Option<usize>,
-    /// Whether the last weights are the model that is written, even if others did better on the dev set.
+    /// Whether the last weights are the model that is written, even if others did better on the dev
+    /// set.
     pub keep_last: bool,
 }
 
@@ -93,8 +94,8 @@ pub struct StepNumbers {
 impl StepNumbers {
     /// Whether the run cannot go on from here: the loss is no number, or the gradients are none.
     ///
-    /// In f16 gradients may overflow: the step was skipped, and the scale is lower in the next. Only at a
-    /// scale below 1 it is not the scale that is to blame.
+    /// In f16 gradients may overflow: the step was skipped, and the scale is lower in the next.
+    /// Only at a scale below 1 it is not the scale that is to blame.
     pub fn diverged(&self) -> bool {
         let overflowed = self.scaling.is_some_and(|scaling| scaling.scale >= 1.0);
         !self.loss.is_finite() || !(self.grad_norm.is_finite() || overflowed)
@@ -168,8 +169,8 @@ pub struct Finished {
 
 /// A run: a trainer, the sets on which it is evaluated, and where it writes.
 ///
-/// It is the loop of `train`. Who watches it, be it a progress bar, a file of metrics or a plot, gets its
-/// [`Event`]s.
+/// It is the loop of `train`. Who watches it, be it a progress bar, a file of metrics or a plot,
+/// gets its [`Event`]s.
 pub struct Session<T: Evaluate> {
     /// The steps.
     pub trainer: Trainer<T>,
@@ -205,11 +206,12 @@ struct Due {
 }
 
 impl<T: Evaluate> Session<T> {
-    /// Trains to the end, or until `stop` is true. `watch` is called with every event; its error ends the
-    /// run.
+    /// Trains to the end, or until `stop` is true. `watch` is called with every event; its error
+    /// ends the run.
     ///
     /// # Errors
-    /// A loss that is no number ([`Error::Diverged`]); a file that cannot be written; what `watch` returns.
+    /// A loss that is no number ([`Error::Diverged`]); a file that cannot be written; what `watch`
+    /// returns.
     pub fn run<E: From<Error>>(
         &mut self,
         stop: &AtomicBool,
@@ -237,8 +239,8 @@ impl<T: Evaluate> Session<T> {
         self.finish(course).map(|finished| Ended::Finished(Box::new(finished)))
     }
 
-    /// What follows a step: its numbers, and in their time an evaluation and a checkpoint. Returns the
-    /// checkpoint if the run is to stop.
+    /// What follows a step: its numbers, and in their time an evaluation and a checkpoint. Returns
+    /// the checkpoint if the run is to stop.
     fn after<E: From<Error>>(
         &mut self,
         course: &mut Course<E>,
@@ -281,8 +283,9 @@ impl<T: Evaluate> Session<T> {
         }
     }
 
-    /// Tells the numbers of the step and of those before it that are still to be read. A GPU computes a
-    /// step while the numbers of the one before are read, unless the model is about to be used.
+    /// Tells the numbers of the step and of those before it that are still to be read. A GPU
+    /// computes a step while the numbers of the one before are read, unless the model is about to
+    /// be used.
     fn read<E: From<Error>>(&self, course: &mut Course<E>, step: Step, due: &Due) -> Result<(), E> {
         let used = due.end || due.evaluation || due.checkpoint || due.stop;
         let mut numbers = Tensor::stack(&[&step.loss, &step.grad_norm], 0).map_err(Error::from)?;
@@ -329,8 +332,8 @@ impl<T: Evaluate> Session<T> {
         self.destination.config.extra.remove("_name_or_path");
         let Destination { folder, config, tokenizer } = &self.destination;
         save_folder(folder, config, tokenizer, self.trainer.store())?;
-        // The checkpoint is of the last weights, so that the run can be prolonged. It comes last: a full
-        // disk costs the checkpoint alone.
+        // The checkpoint is of the last weights, so that the run can be prolonged. It comes last: a
+        // full disk costs the checkpoint alone.
         self.swap(swaps)?;
         let unsaved = self.save_checkpoint().err();
         self.swap(swaps)?;

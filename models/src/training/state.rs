@@ -1,5 +1,6 @@
-//! Saving and resuming a run: `checkpoint-STEP` folders, each a model folder with `trainer_state.json` and
-//! `optimizer.safetensors` beside the model's files, and `best.safetensors` where the best model so far is another.
+//! Saving and resuming a run: `checkpoint-STEP` folders, each a model folder with
+//! `trainer_state.json` and `optimizer.safetensors` beside the model's files, and
+//! `best.safetensors` where the best model so far is another.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -55,15 +56,16 @@ struct BestState {
 pub struct Resumed {
     /// The step after which the run goes on.
     pub step: u64,
-    /// Steps of the whole run when it was saved: another number now means that it is prolonged, or cut short.
+    /// Steps of the whole run when it was saved: another number now means that it is prolonged, or
+    /// cut short.
     pub planned: u64,
     /// Whether the test set has changed, which the training does not see.
     pub test_changed: bool,
 }
 
 impl<T: Task> Trainer<T> {
-    /// Says what run this is. Its checkpoints carry the mark, and [`resume`](Trainer::resume) refuses those of
-    /// another run, and of other data.
+    /// Says what run this is. Its checkpoints carry the mark, and [`resume`](Trainer::resume)
+    /// refuses those of another run, and of other data.
     pub fn set_run(&mut self, run: RunMark) {
         self.run = Some(run);
     }
@@ -120,12 +122,13 @@ impl<T: Task> Trainer<T> {
         }
     }
 
-    /// Goes on where `checkpoint` (a `checkpoint-STEP` folder) stopped. The store must already hold its weights. The
-    /// recipe must be that of the saved run, but for the number of epochs or steps, by which a run is prolonged.
+    /// Goes on where `checkpoint` (a `checkpoint-STEP` folder) stopped. The store must already hold
+    /// its weights. The recipe must be that of the saved run, but for the number of epochs or
+    /// steps, by which a run is prolonged.
     ///
     /// # Errors
-    /// When the checkpoint is of another recipe (each field is named), run or data, is damaged, or when fewer steps
-    /// are asked for than it has done.
+    /// When the checkpoint is of another recipe (each field is named), run or data, is damaged, or
+    /// when fewer steps are asked for than it has done.
     pub fn resume(&mut self, checkpoint: &Path) -> Result<Resumed> {
         let path = checkpoint.join(STATE);
         let fail = |message: String| Error::Checkpoint { path: path.clone(), message };
@@ -201,9 +204,11 @@ impl<T: Task> Trainer<T> {
         Ok(Best { result: saved.result, step: saved.step, stale: saved.stale, values })
     }
 
-    /// Checks that run and data are those of the saved state; whether only the test set has changed.
+    /// Checks that run and data are those of the saved state; whether only the test set has
+    /// changed.
     fn check_run(&self, state: &State) -> std::result::Result<bool, String> {
-        // Without a mark there is nothing to compare: an older checkpoint, or a caller who sets none.
+        // Without a mark there is nothing to compare: an older checkpoint, or a caller who sets
+        // none.
         let (Some(saved), Some(run)) = (&state.run, &self.run) else { return Ok(false) };
         if saved.id != run.id {
             return Err(format!("belongs to another run ({}, not {})", saved.id, run.id));
@@ -331,7 +336,8 @@ pub fn has_checkpoints(out: &Path) -> Result<bool> {
     Ok(!checkpoints(out)?.is_empty())
 }
 
-/// The checkpoint to resume from: `dir` itself if it is one, else the newest in it of the run `run`.
+/// The checkpoint to resume from: `dir` itself if it is one, else the newest in it of the run
+/// `run`.
 ///
 /// # Errors
 /// When there is none.
@@ -377,8 +383,9 @@ pub fn remove_old_checkpoints(out: &Path, run: Option<&str>, keep: usize) -> Res
     found.iter().take(old).try_for_each(|found| remove_folder(&found.path))
 }
 
-/// Removes from `out` what a run that begins, or goes on, after `step` does not follow: checkpoints of other runs, and
-/// those of its own that lie ahead, which would otherwise be taken for its newest.
+/// Removes from `out` what a run that begins, or goes on, after `step` does not follow: checkpoints
+/// of other runs, and those of its own that lie ahead, which would otherwise be taken for its
+/// newest.
 ///
 /// # Errors
 /// When one cannot be removed.

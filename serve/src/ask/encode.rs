@@ -185,7 +185,8 @@ impl Served {
     }
 }
 
-/// Cuts a sequence of ids to `most` tokens, at its beginning or its end; special tokens at both ends stay.
+/// Cuts a sequence of ids to `most` tokens, at its beginning or its end; special tokens at both
+/// ends stay.
 fn cut(encoding: &mut Encoding, most: usize, side: Side) {
     let length = encoding.len();
     let head = encoding.special.iter().take_while(|&&special| special).count();

@@ -1,4 +1,5 @@
-//! Questions to a model, whatever the protocol: texts are encoded, queued, computed, and joined again.
+//! Questions to a model, whatever the protocol: texts are encoded, queued, computed, and joined
+//! again.
 
 mod encode;
 
@@ -169,8 +170,8 @@ pub async fn offload<T: Send + 'static>(
 /// Bytes at most that one text has in all the inputs in which it stands again.
 const MOST_COPIED: usize = 64 << 20;
 
-/// Refuses to put a text of so many bytes into so many inputs, as a query before its documents: a body of megabytes would
-/// become gigabytes.
+/// Refuses to put a text of so many bytes into so many inputs, as a query before its documents: a
+/// body of megabytes would become gigabytes.
 ///
 /// # Errors
 /// When that is too much; `at` is the text's field.
@@ -186,13 +187,15 @@ pub fn check_copies(bytes: usize, inputs: usize, at: &str) -> Result<()> {
     }
 }
 
-/// Encodings at a time, as many as there are processors: each takes memory, and more would not be sooner done.
+/// Encodings at a time, as many as there are processors: each takes memory, and more would not be
+/// sooner done.
 static ENCODINGS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
     let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     Arc::new(Semaphore::new(processors.max(2)))
 });
 
-/// As [`offload`], for work with a tokenizer: only so many at a time, and waited for until `deadline` only.
+/// As [`offload`], for work with a tokenizer: only so many at a time, and waited for until
+/// `deadline` only.
 ///
 /// # Errors
 /// Those of `work`; a timeout at the deadline.
@@ -289,7 +292,8 @@ impl Served {
         Ok(Asked { answers: answers.outputs, usage })
     }
 
-    /// Embeddings, `dimensions` of each (the first ones; all when `None`), of length 1 with `normalize`.
+    /// Embeddings, `dimensions` of each (the first ones; all when `None`), of length 1 with
+    /// `normalize`.
     ///
     /// # Errors
     /// As [`Served::ask`]; when the model does not embed, or has fewer dimensions.

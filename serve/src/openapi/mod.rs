@@ -1,6 +1,8 @@
-//! The OpenAPI document at `/openapi.json`, made from the tables of `paths`, and the page at `/docs` that lists it.
+//! The OpenAPI document at `/openapi.json`, made from the tables of `paths`, and the page at
+//! `/docs` that lists it.
 //!
-//! A test asks every path with every method of the document, so that it cannot name what is not there.
+//! A test asks every path with every method of the document, so that it cannot name what is not
+//! there.
 
 mod fields;
 mod page;

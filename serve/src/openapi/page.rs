@@ -1,4 +1,5 @@
-//! The page at `/docs`: what the document says, for people. It is whole without JavaScript; `docs.js` lets one try.
+//! The page at `/docs`: what the document says, for people. It is whole without JavaScript;
+//! `docs.js` lets one try.
 
 use std::fmt::Write;
 

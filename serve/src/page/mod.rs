@@ -1,12 +1,13 @@
-//! The page at `/`: texts to labels, tokens, attention, similarities, and the server's load, for people. Six files,
-//! embedded; they ask the server what any client could ask.
+//! The page at `/`: texts to labels, tokens, attention, similarities, and the server's load, for
+//! people. Six files, embedded; they ask the server what any client could ask.
 
 use axum::Router;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-/// Nothing but the server's own files may run or be asked, and no style or script within the page itself.
+/// Nothing but the server's own files may run or be asked, and no style or script within the page
+/// itself.
 pub const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
     img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 

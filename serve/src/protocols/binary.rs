@@ -1,5 +1,6 @@
-//! Tensors as bytes: KServe v2's binary extension. After a JSON header come the tensors' bytes, end to end, each as
-//! long as its `binary_data_size` says; an element of a BYTES tensor is a length (u32, little-endian) and as many bytes.
+//! Tensors as bytes: KServe v2's binary extension. After a JSON header come the tensors' bytes, end
+//! to end, each as long as its `binary_data_size` says; an element of a BYTES tensor is a length
+//! (u32, little-endian) and as many bytes.
 
 /// The elements of a BYTES tensor.
 ///

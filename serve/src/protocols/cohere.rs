@@ -1,8 +1,10 @@
-//! Rankings as Cohere has them, and Jina, vLLM, infinity and LiteLLM after it: `POST /v1/rerank`, `/v2/rerank`, and
-//! `/rerank` where the request has `documents` (with `texts` it is text-embeddings-inference's).
+//! Rankings as Cohere has them, and Jina, vLLM, infinity and LiteLLM after it: `POST /v1/rerank`,
+//! `/v2/rerank`, and `/rerank` where the request has `documents` (with `texts` it is
+//! text-embeddings-inference's).
 //!
-//! One shape answers all of them: `results` with `index` and `relevance_score`, the best first; `document` where
-//! `return_documents` asks for it, and no such field otherwise; `usage` for Jina and vLLM, `meta` for Cohere.
+//! One shape answers all of them: `results` with `index` and `relevance_score`, the best first;
+//! `document` where `return_documents` asks for it, and no such field otherwise; `usage` for Jina
+//! and vLLM, `meta` for Cohere.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -146,7 +148,8 @@ pub(super) async fn rerank(
     Ok(with_usage(answer(body, numbers).await?, &asked.usage))
 }
 
-/// A text, or an object: of the latter `text`, or the fields that `rank_fields` names, as lines where they are several.
+/// A text, or an object: of the latter `text`, or the fields that `rank_fields` names, as lines
+/// where they are several.
 fn document(value: Value, rank_fields: Option<&[String]>, at: &str) -> Result<Document> {
     let text = match &value {
         Value::String(text) => {
@@ -175,7 +178,8 @@ fn document(value: Value, rank_fields: Option<&[String]>, at: &str) -> Result<Do
     Ok(Document { shown: value, text })
 }
 
-/// Tokens of a document that are read at most. A document is one piece here: `max_chunks_per_doc` can ask for no more.
+/// Tokens of a document that are read at most. A document is one piece here: `max_chunks_per_doc`
+/// can ask for no more.
 fn tokens_per_document(fields: &mut Fields) -> Result<Option<usize>> {
     if fields.count("max_chunks_per_doc")?.is_some_and(|chunks| chunks != 1) {
         let message = "must be 1: a document is read in one piece, and cut where the model ends";

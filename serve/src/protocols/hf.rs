@@ -1,10 +1,11 @@
-//! The shapes of Hugging Face's pipelines, for `InferenceClient`: `POST /` for the first model, `POST /models/{model}`
-//! for one by name.
+//! The shapes of Hugging Face's pipelines, for `InferenceClient`: `POST /` for the first model,
+//! `POST /models/{model}` for one by name.
 //!
-//! `{"inputs": …, "parameters": {…}}`: text classification is nested (`[[{"label","score"}]]`, of which the client
-//! takes the first), fill-mask a list of `{"score","token","token_str","sequence"}` (a list a mask where there are
-//! several), feature extraction a vector a text, sentence similarity a list of numbers, token classification a list of
-//! words or spans.
+//! `{"inputs": …, "parameters": {…}}`: text classification is nested (`[[{"label","score"}]]`, of
+//! which the client takes the first), fill-mask a list of
+//! `{"score","token","token_str","sequence"}` (a list a mask where there are several), feature
+//! extraction a vector a text, sentence similarity a list of numbers, token classification a list
+//! of words or spans.
 
 use std::sync::Arc;
 
@@ -44,15 +45,16 @@ pub async fn named(Path(model): Path<String>, call: Call) -> Result<Response> {
     pipeline(served, call, fields).await
 }
 
-/// `POST /models/{organisation}/{model}`, where no model has such a name: those that are known come as one part.
+/// `POST /models/{organisation}/{model}`, where no model has such a name: those that are known come
+/// as one part.
 pub async fn named_of_hub(Path((organisation, model)): Path<(String, String)>) -> Problem {
     no_model(&format!("{organisation}/{model}"))
 }
 
 /// How logits become scores.
 pub const FUNCTIONS: [&str; 3] = ["none", "softmax", "sigmoid"];
-/// How words are labelled and grouped: `none` leaves them single; `simple` is here what `first` is, for a word has one
-/// label.
+/// How words are labelled and grouped: `none` leaves them single; `simple` is here what `first` is,
+/// for a word has one label.
 pub const STRATEGIES: [&str; 5] = ["none", "simple", "first", "average", "max"];
 
 /// The parameters that a model of a task takes. Others are refused, as `transformers` refuses them.

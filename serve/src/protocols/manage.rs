@@ -10,8 +10,9 @@ use crate::call::Call;
 use crate::error::{Kind, Problem, Result};
 use crate::log::Level;
 
-/// Checks that models may be changed here at all: the server was started with `--model-store`, which it refuses
-/// without a key on an address that others reach; and that no other web site asks for it.
+/// Checks that models may be changed here at all: the server was started with `--model-store`,
+/// which it refuses without a key on an address that others reach; and that no other web site asks
+/// for it.
 ///
 /// # Errors
 /// When they may not.
@@ -54,7 +55,8 @@ fn in_store(app: &App, folder: &str) -> Result<String> {
     found.to_str().map(str::to_string).ok_or_else(outside)
 }
 
-/// Registers a folder of the store as a version of `name`, or as several if its folders are numbered.
+/// Registers a folder of the store as a version of `name`, or as several if its folders are
+/// numbered.
 ///
 /// # Errors
 /// When it is not in the store, or cannot be opened: then nothing changes.
@@ -71,8 +73,8 @@ pub async fn register(app: &Arc<App>, name: &str, folder: &str) -> Result<Vec<u6
     .await
 }
 
-/// Opens a model again from where it came from; one that was unloaded, or never loaded, from the command line's
-/// folder or the store's folder of its name.
+/// Opens a model again from where it came from; one that was unloaded, or never loaded, from the
+/// command line's folder or the store's folder of its name.
 ///
 /// # Errors
 /// When there is none, or it cannot be opened: then what was there goes on.
@@ -117,7 +119,8 @@ pub fn unload(app: &App, name: &str, version: Option<u64>) -> Result<()> {
     Ok(())
 }
 
-/// A problem as others may read it: files are named as they lie in the store, or in the model's folder, not where that is.
+/// A problem as others may read it: files are named as they lie in the store, or in the model's
+/// folder, not where that is.
 fn told(app: &App, name: &str, source: &str, mut problem: Problem) -> Problem {
     let detail = problem.message.clone();
     if let Some(store) = app.store.as_ref().and_then(|store| store.to_str()) {

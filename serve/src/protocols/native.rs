@@ -1,5 +1,5 @@
-//! What no other server's protocol has: `GET /describe`, the models at a glance, and `POST /attention`, what the tokens
-//! of a text attend to. The page at `/` lives on them.
+//! What no other server's protocol has: `GET /describe`, the models at a glance, and `POST
+//! /attention`, what the tokens of a text attend to. The page at `/` lives on them.
 
 use std::sync::Arc;
 

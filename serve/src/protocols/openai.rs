@@ -1,6 +1,7 @@
 //! OpenAI's embeddings: `POST /v1/embeddings`, `GET /v1/models[/{model}]`.
 //!
-//! The Python client asks for base64 (little-endian f32) unless told otherwise, and tries again on 429 and 5xx.
+//! The Python client asks for base64 (little-endian f32) unless told otherwise, and tries again on
+//! 429 and 5xx.
 
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -137,8 +138,8 @@ async fn models(State(app): State<Arc<App>>) -> Response {
     small(&json!({"object": "list", "data": data}))
 }
 
-/// `GET /v1/models/{model}` is TensorFlow Serving's path too; this is OpenAI's answer to it, which stands beside theirs
-/// in one object.
+/// `GET /v1/models/{model}` is TensorFlow Serving's path too; this is OpenAI's answer to it, which
+/// stands beside theirs in one object.
 pub fn model(app: &App, name: &str) -> Result<Value> {
     Ok(about(&app.models.versions(name)?, name))
 }

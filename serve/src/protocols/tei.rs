@@ -1,8 +1,8 @@
-//! text-embeddings-inference's paths: `/embed`, `/embed_all`, `/predict`, `/rerank`, `/similarity`, `/tokenize`,
-//! `/decode`, `/info`, `/health`, `/metrics`.
+//! text-embeddings-inference's paths: `/embed`, `/embed_all`, `/predict`, `/rerank`, `/similarity`,
+//! `/tokenize`, `/decode`, `/info`, `/health`, `/metrics`.
 //!
-//! With several models, the first registered one of the right task answers, or that of the field `model`, which
-//! text-embeddings-inference does not have.
+//! With several models, the first registered one of the right task answers, or that of the field
+//! `model`, which text-embeddings-inference does not have.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,8 +1,9 @@
-//! TensorFlow Serving's REST paths: `/v1/models/{m}[/versions/{v}|/labels/{l}]`, with `:predict`, `:classify` and
-//! `/metadata`.
+//! TensorFlow Serving's REST paths: `/v1/models/{m}[/versions/{v}|/labels/{l}]`, with `:predict`,
+//! `:classify` and `/metadata`.
 //!
-//! A model for embeddings has one output, `embedding`, so a prediction is the vector itself; a classifier has `label`
-//! and `scores`, so a prediction is an object, as TensorFlow Serving does it.
+//! A model for embeddings has one output, `embedding`, so a prediction is the vector itself; a
+//! classifier has `label` and `scores`, so a prediction is an object, as TensorFlow Serving does
+//! it.
 
 use std::sync::Arc;
 
@@ -24,7 +25,8 @@ use crate::pipeline::Task;
 use crate::protocols::values::{Row, rows};
 use crate::registry::{Served, Version};
 
-/// The paths. A colon is part of a path's last segment, so that one route takes the status and the questions.
+/// The paths. A colon is part of a path's last segment, so that one route takes the status and the
+/// questions.
 pub fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/v1/models/{model}", get(status).post(ask))

@@ -1,9 +1,9 @@
 //! TorchServe: `/predictions/{m}[/{v}]`, `/ping`, and management under `/models`.
 //!
-//! A body is a raw text, a form with the text in `data`, `body` or `text`, or JSON: a text, a list of texts, or an object
-//! with `data`, `text`, `inputs` or `instances`.
-//! A single input is answered by itself, several in a list. A classifier answers `{label: probability}`, as
-//! TorchServe's text classifier does.
+//! A body is a raw text, a form with the text in `data`, `body` or `text`, or JSON: a text, a list
+//! of texts, or an object with `data`, `text`, `inputs` or `instances`. A single input is answered
+//! by itself, several in a list. A classifier answers `{label: probability}`, as TorchServe's text
+//! classifier does.
 
 use std::sync::Arc;
 
@@ -145,8 +145,8 @@ async fn inputs(call: &Call) -> Result<(Vec<Text>, bool)> {
         return from_json(call.json().await?, "data");
     }
     let text = media.text(&call.body)?;
-    // curl calls everything a form unless told otherwise, so a form is known by the name of its first field, and what
-    // parses as an object or a list is JSON.
+    // curl calls everything a form unless told otherwise, so a form is known by the name of its
+    // first field, and what parses as an object or a list is JSON.
     let form = media.is("application/x-www-form-urlencoded");
     if form && ["data=", "body=", "text=", "text_pair="].iter().any(|name| text.starts_with(name)) {
         return of_form(urlencoded(&text)?);
@@ -159,7 +159,8 @@ async fn inputs(call: &Call) -> Result<(Vec<Text>, bool)> {
     }
 }
 
-/// A form in parts: that of `requests.post(url, files={"data": …})`. A part may be JSON if it says so.
+/// A form in parts: that of `requests.post(url, files={"data": …})`. A part may be JSON if it says
+/// so.
 fn of_parts(parts: Vec<Part>) -> Result<(Vec<Text>, bool)> {
     let json = |part: &&Part| part.media.is("application/json");
     if let [part] = &parts[..]
@@ -176,8 +177,8 @@ fn of_parts(parts: Vec<Part>) -> Result<(Vec<Text>, bool)> {
     of_form(pairs.collect::<Result<_>>()?)
 }
 
-/// A form: the text in `data`, `body` or `text`, the second one of a pair in `text_pair`. A text whose beginning looks
-/// like a form must not lose its end, so other fields are refused.
+/// A form: the text in `data`, `body` or `text`, the second one of a pair in `text_pair`. A text
+/// whose beginning looks like a form must not lose its end, so other fields are refused.
 fn of_form(pairs: Vec<(String, String)>) -> Result<(Vec<Text>, bool)> {
     let (mut text, mut second) = (None, None);
     for (name, value) in pairs {

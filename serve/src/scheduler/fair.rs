@@ -1,12 +1,13 @@
 //! Whose turn it is: fair queueing between clients; first come, first served within a client.
 //!
-//! Start-time fair queueing (Goyal, Vin, Cheng 1996). A client that waits has a virtual time, which grows by the tokens
-//! that it is given; the smallest is next, and newcomers begin at the time of the one served last. So a request with one
-//! input waits for about one input of each other client, however many those have queued. The requests of one client do
-//! not take turns: under more load than fits their deadlines, all of them would be half done when the deadlines come.
+//! Start-time fair queueing (Goyal, Vin, Cheng 1996). A client that waits has a virtual time, which
+//! grows by the tokens that it is given; the smallest is next, and newcomers begin at the time of
+//! the one served last. So a request with one input waits for about one input of each other client,
+//! however many those have queued. The requests of one client do not take turns: under more load
+//! than fits their deadlines, all of them would be half done when the deadlines come.
 //!
-//! From the same times follows how much is computed before a request is done ([`FairQueue::ahead`]), as long as nobody
-//! comes who has waited less.
+//! From the same times follows how much is computed before a request is done
+//! ([`FairQueue::ahead`]), as long as nobody comes who has waited less.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::Hash;
@@ -159,8 +160,8 @@ impl<T> FairQueue<T> {
         waiting.inputs.into_iter().map(|(_, input)| input).collect()
     }
 
-    /// How many tokens are given out until a client that has nothing before its last `own` tokens has them: its own,
-    /// and those of the others whose turn comes before.
+    /// How many tokens are given out until a client that has nothing before its last `own` tokens
+    /// has them: its own, and those of the others whose turn comes before.
     fn until(&self, client: Option<u64>, start: u64, own: u64) -> u64 {
         let others = self.clients.iter().filter(|(key, ..)| Some(*key) != client);
         let before =
@@ -168,7 +169,8 @@ impl<T> FairQueue<T> {
         own + before.sum::<u64>()
     }
 
-    /// How many tokens are given out until a request of `cost` tokens that comes now has all of its own.
+    /// How many tokens are given out until a request of `cost` tokens that comes now has all of its
+    /// own.
     pub fn ahead(&self, client: u64, cost: u64) -> u64 {
         let (start, waits) = match self.clients.get(client) {
             Some((time, line)) => (time, line.cost),
@@ -177,8 +179,9 @@ impl<T> FairQueue<T> {
         self.until(Some(client), start, waits + cost)
     }
 
-    /// Takes requests out that are too late. `late` is asked of each, in the order of each client's line, with its next
-    /// input, what waits of it, and how many tokens are given out until it has them.
+    /// Takes requests out that are too late. `late` is asked of each, in the order of each client's
+    /// line, with its next input, what waits of it, and how many tokens are given out until it has
+    /// them.
     pub fn shed(&mut self, mut late: impl FnMut(&T, u64, u64) -> bool) -> Vec<T> {
         let mut gone: Vec<(u64, u64)> = Vec::new();
         for (client, start, line) in self.clients.iter() {

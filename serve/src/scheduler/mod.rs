@@ -1,17 +1,20 @@
-//! The scheduler: requests wait in a bounded, fair queue; whenever a worker is free, it takes as many inputs as fit a
-//! batch, runs the model on them, and hands the answers back. There is no HTTP here.
+//! The scheduler: requests wait in a bounded, fair queue; whenever a worker is free, it takes as
+//! many inputs as fit a batch, runs the model on them, and hands the answers back. There is no HTTP
+//! here.
 //!
-//! - **Continuous batching**: a batch starts as soon as a worker is free, with whatever waits by then, up to
-//!   `max_batch_tokens`; nobody waits for a batch to fill (unless `max_delay` says so). Under load the batches grow by
-//!   themselves.
-//! - **Split and joined**: the inputs of one request go into as many batches as they need; the request is answered when
-//!   the last is done.
-//! - **Bounded**: beyond `max_queue` requests a newcomer is refused at once. A request counts once, however many inputs
-//!   it has, until its last input has begun.
-//! - **In time, or refused**: from the pace of the last batches and from what is ahead of it follows when a request will
-//!   be done. One that would miss its deadline is refused when it comes; one that turns out later to miss it leaves the
-//!   queue before it costs anything. As long as the pace is not known, nobody is refused for it.
-//! - **Dropped before they cost**: a request whose [`Ticket`] is dropped, or whose deadline passes, leaves the queue.
+//! - **Continuous batching**: a batch starts as soon as a worker is free, with whatever waits by
+//!   then, up to `max_batch_tokens`; nobody waits for a batch to fill (unless `max_delay` says so).
+//!   Under load the batches grow by themselves.
+//! - **Split and joined**: the inputs of one request go into as many batches as they need; the
+//!   request is answered when the last is done.
+//! - **Bounded**: beyond `max_queue` requests a newcomer is refused at once. A request counts once,
+//!   however many inputs it has, until its last input has begun.
+//! - **In time, or refused**: from the pace of the last batches and from what is ahead of it
+//!   follows when a request will be done. One that would miss its deadline is refused when it
+//!   comes; one that turns out later to miss it leaves the queue before it costs anything. As long
+//!   as the pace is not known, nobody is refused for it.
+//! - **Dropped before they cost**: a request whose [`Ticket`] is dropped, or whose deadline passes,
+//!   leaves the queue.
 //! - **Fair**: see [`fair`].
 
 pub mod fair;
@@ -265,7 +268,8 @@ impl<M: Model> Scheduler<M> {
         &self.core.model
     }
 
-    /// Sets how many batches run at the same time (at least 1). Workers that are too many finish what they run.
+    /// Sets how many batches run at the same time (at least 1). Workers that are too many finish
+    /// what they run.
     pub fn set_workers(&self, workers: usize) {
         let mut state = lock(&self.core.state);
         state.workers = workers.max(1);
@@ -296,8 +300,8 @@ impl<M: Model> Scheduler<M> {
         }
     }
 
-    /// Whether a request of at least `cost` tokens would be refused now. Worth asking before the work of encoding one;
-    /// [`Scheduler::submit`] decides.
+    /// Whether a request of at least `cost` tokens would be refused now. Worth asking before the
+    /// work of encoding one; [`Scheduler::submit`] decides.
     ///
     /// # Errors
     /// As [`Scheduler::submit`].
@@ -309,7 +313,8 @@ impl<M: Model> Scheduler<M> {
     /// Queues a request.
     ///
     /// # Errors
-    /// When the queue is full, the deadline has passed or cannot be met, or the scheduler is closed.
+    /// When the queue is full, the deadline has passed or cannot be met, or the scheduler is
+    /// closed.
     pub fn submit(
         &self,
         inputs: Vec<M::Input>,
@@ -360,10 +365,11 @@ impl<M: Model> Drop for Scheduler<M> {
     }
 }
 
-/// How much longer than expected what is ahead of a newcomer may take: the pace changes while it waits.
+/// How much longer than expected what is ahead of a newcomer may take: the pace changes while it
+/// waits.
 const SPARE_AT_THE_DOOR: f64 = 1.4;
-/// How much longer than expected a request may take that is about to begin, where others wait too. One that is done too late
-/// has cost the others their time; one that leaves costs nothing.
+/// How much longer than expected a request may take that is about to begin, where others wait too.
+/// One that is done too late has cost the others their time; one that leaves costs nothing.
 const SPARE_AT_THE_START: f64 = 1.15;
 
 impl<M: Model> Core<M> {
@@ -414,8 +420,9 @@ impl<M: Model> State<M> {
         Some(self.pace.seconds(tokens, self.max_batch_tokens)? / at_once as f64)
     }
 
-    /// Takes out what would miss its deadline: of a request of which nothing has begun, when those ahead of it take too
-    /// long; of one that has begun, when its own inputs do. Whose it was, and what to tell them.
+    /// Takes out what would miss its deadline: of a request of which nothing has begun, when those
+    /// ahead of it take too long; of one that has begun, when its own inputs do. Whose it was, and
+    /// what to tell them.
     fn shed(&mut self, now: Instant) -> Vec<Refused<M>> {
         let left = |item: &Item<M>| {
             let deadline = item.request.deadline?;
@@ -501,7 +508,8 @@ impl<M: Model> Request<M> {
     }
 }
 
-/// A request on its way. Await it, or [`Ticket::wait`] where there is no async; dropping it gives the request up.
+/// A request on its way. Await it, or [`Ticket::wait`] where there is no async; dropping it gives
+/// the request up.
 pub struct Ticket<M: Model> {
     core: Arc<Core<M>>,
     request: Arc<Request<M>>,

@@ -7,7 +7,8 @@ use std::time::Duration;
 const KEPT: usize = 9;
 /// Samples of a size that there must be before anything is said of it.
 const FEWEST: usize = 3;
-/// Seconds of computing in a sample: batches that are shorter are taken together, as each by itself says little.
+/// Seconds of computing in a sample: batches that are shorter are taken together, as each by itself
+/// says little.
 const SAMPLE: f64 = 0.1;
 
 /// Batches one after the other.
@@ -45,8 +46,9 @@ impl Pace {
         }
     }
 
-    /// Seconds that `tokens` take in batches of `batch` tokens, one after the other. Nothing is said as long as there are
-    /// few samples of batches of at least half this size, for small batches take longer for each token.
+    /// Seconds that `tokens` take in batches of `batch` tokens, one after the other. Nothing is
+    /// said as long as there are few samples of batches of at least half this size, for small
+    /// batches take longer for each token.
     ///
     /// The median, so that a batch that was held up (by the disk, say) does not count.
     pub fn seconds(&self, tokens: u64, batch: usize) -> Option<f64> {
@@ -89,7 +91,8 @@ mod tests {
     #[test]
     fn short_batches_are_taken_together() {
         let mut pace = Pace::default();
-        // A hundredth of a second each: ten are a sample. Those of another size begin one of their own.
+        // A hundredth of a second each: ten are a sample. Those of another size begin one of their
+        // own.
         let quick = Duration::from_nanos(10_000_001);
         (0..29).for_each(|_| pace.note(10, quick));
         assert_eq!(pace.seconds(10, 10), None);

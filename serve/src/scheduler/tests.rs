@@ -1,13 +1,13 @@
-//! The scheduler with a model whose every batch waits for the test's permission: nothing here depends on time, except
-//! where time is what is tested.
+//! The scheduler with a model whose every batch waits for the test's permission: nothing here
+//! depends on time, except where time is what is tested.
 
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::*;
 
-/// Answers each number with its double; notes its batches; waits for a permission before each. By the clock of
-/// [`Bench::clock`] a token takes a second.
+/// Answers each number with its double; notes its batches; waits for a permission before each. By
+/// the clock of [`Bench::clock`] a token takes a second.
 struct Doubler {
     begun: Mutex<Sender<Vec<usize>>>,
     permits: Mutex<Receiver<()>>,
@@ -229,7 +229,8 @@ fn a_failure_is_its_requests_own() {
     bench.permit();
     assert_eq!(bad.wait().unwrap_err(), Failure::Model("unlucky".into()));
     assert_eq!(good.wait().unwrap().outputs, [80]);
-    // The rest of the failed request costs nothing any more: it is withdrawn, unless it had begun by then.
+    // The rest of the failed request costs nothing any more: it is withdrawn, unless it had begun
+    // by then.
     let after = bench.submit(3, &[7]);
     for _ in 0..2 {
         bench.permit();

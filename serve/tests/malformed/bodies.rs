@@ -100,7 +100,8 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// Forms where JSON should be; TorchServe's door takes them, and KServe's clients send no type at all.
+/// Forms where JSON should be; TorchServe's door takes them, and KServe's clients send no type at
+/// all.
 fn forms(path: &str, shape: Shape) -> Vec<Row> {
     if ["/predictions/tiny", "/v2/models/tiny/infer"].contains(&path) {
         return Vec::new();

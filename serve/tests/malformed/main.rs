@@ -1,5 +1,5 @@
-//! Requests that are not what they should be, through every door: each gets the code and the error shape of its
-//! protocol, none a 5xx but for a deadline, and the server goes on.
+//! Requests that are not what they should be, through every door: each gets the code and the error
+//! shape of its protocol, none a 5xx but for a deadline, and the server goes on.
 
 #[path = "../common/mod.rs"]
 mod common;

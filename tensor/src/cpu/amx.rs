@@ -1,13 +1,17 @@
-//! Intel's tile registers (AMX): products of whole blocks of numbers in 8 or 16 bits, one instruction each.
+//! Intel's tile registers (AMX): products of whole blocks of numbers in 8 or 16 bits, one
+//! instruction each.
 //!
-//! A tile has 16 rows of 64 bytes. `tdpbusd` adds to C, 16×16 of i32, the product of A, 16 rows of 64 u8, and of B,
-//! 64 steps of 16 columns of i8; `tdpbf16ps` likewise to 16×16 of f32 that of 32 steps in bf16. B lies in words of
-//! four bytes: row g of its tile has, for each of 16 columns, the steps 4g to 4g + 3 (bf16: 2g and 2g + 1). An
-//! instruction takes 16 cycles for 16,384 multiply-adds in 8 bits, or 8,192 in bf16: eight times what
-//! AVX512-VNNI does, and sixteen times what AVX-512 does in f32.
+//! A tile has 16 rows of 64 bytes. `tdpbusd` adds to C, 16×16 of i32, the product of A, 16 rows of
+//! 64 u8, and of B, 64 steps of 16 columns of i8; `tdpbf16ps` likewise to 16×16 of f32 that of 32
+//! steps in bf16. B lies in words of four bytes: row g of its tile has, for each of 16 columns, the
+//! steps 4g to 4g + 3 (bf16: 2g and 2g + 1). An instruction takes 16 cycles for 16,384
+//! multiply-adds in 8 bits, or 8,192 in bf16: eight times what AVX512-VNNI does, and sixteen times
+//! what AVX-512 does in f32.
 //!
-//! bf16 products are exact, their sums are rounded to f32 step by step, subnormal numbers count as zero.
-//! Reference: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, chapter 18, and volume 2.
+//! bf16 products are exact, their sums are rounded to f32 step by step, subnormal numbers count as
+//! zero.
+//! Reference: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, chapter 18,
+//! and volume 2.
 
 use std::arch::asm;
 use std::marker::PhantomData;
@@ -24,7 +28,8 @@ pub(crate) fn is_available() -> bool {
     *AVAILABLE
 }
 
-/// Leaf 7 tells tiles, bf16 and int8 (bits 24, 22, 25 of EDX); XCR0 that the system keeps their state.
+/// Leaf 7 tells tiles, bf16 and int8 (bits 24, 22, 25 of EDX); XCR0 that the system keeps their
+/// state.
 fn has_amx() -> bool {
     use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
     const WANTED: u32 = 1 << 22 | 1 << 24 | 1 << 25;
@@ -42,7 +47,8 @@ fn has_amx() -> bool {
     __cpuid_count(7, 0).edx & WANTED == WANTED && unsafe { xcr0() } & STATE == STATE
 }
 
-/// Linux gives a process the tiles' 8 KiB of state a thread only on request (arch_prctl, ARCH_REQ_XCOMP_PERM).
+/// Linux gives a process the tiles' 8 KiB of state a thread only on request (arch_prctl,
+/// ARCH_REQ_XCOMP_PERM).
 fn ask_system() -> bool {
     #[cfg(target_os = "linux")]
     {
@@ -105,15 +111,15 @@ pub(crate) struct Block {
     pub(crate) tiles: usize,
 }
 
-/// A block's instructions. Four sums in four tiles, so that none waits for the one before; A's and B's tiles are
-/// loaded just before they are needed.
+/// A block's instructions. Four sums in four tiles, so that none waits for the one before; A's and
+/// B's tiles are loaded just before they are needed.
 macro_rules! block {
     ($name:ident, $short:ident, $dot:literal) => {
         /// C, 32 rows of 32 words, `row_c` bytes apart: the sums of a block.
         ///
         /// # Safety
-        /// A has 32 rows of `tiles` times 64 bytes, B's panels have `tiles` times 1 KiB, C is ours; these are this
-        /// thread's tiles.
+        /// A has 32 rows of `tiles` times 64 bytes, B's panels have `tiles` times 1 KiB, C is ours;
+        /// these are this thread's tiles.
         pub(crate) unsafe fn $name(_: &Tiles, block: Block, c: *mut u8, row_c: usize) {
             let Block { a, row_a, b: [b0, b1], tiles } = block;
             // SAFETY: the caller's promise.

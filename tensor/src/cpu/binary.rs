@@ -5,7 +5,7 @@ use super::parallel;
 use super::simd;
 use super::strided::{map2, map3};
 use crate::dtype::{dispatch_any, dispatch_float, dispatch_number};
-use crate::ops::binary::{BinaryOp, CompareOp};
+use crate::op::binary::{BinaryOp, CompareOp};
 use crate::storage::Output;
 use crate::{DType, Element, Result, Tensor, bail};
 

@@ -21,7 +21,7 @@ use crate::{Error, Result};
 const ALIGN: usize = 64;
 /// From this size on a block is a mapping of its own, in huge pages where the system has them.
 const MAP_FROM: usize = 2 << 20;
-/// The pool may always keep this much, whatever the peak was.
+/// The pool may always keep this much, even above the peak.
 const SLACK: usize = 32 << 20;
 
 enum Block {
@@ -188,7 +188,7 @@ impl Buffer {
             }
         };
         let block = block.ok_or_else(too_large)?;
-        // Only now: what could not be had must not count as what was ever held.
+        // Only now: a refused block must not count in the peak.
         let mut pool = pool();
         pool.live_bytes += class;
         pool.peak_live = pool.peak_live.max(pool.live_bytes);

@@ -15,32 +15,12 @@ use super::parallel::{self, SharedMut};
 use super::simd;
 use super::softmax::{row_exp_sum, row_max};
 use crate::dtype::dispatch_float;
-use crate::ops::cross_entropy::{CrossEntropy, Reduction};
+use crate::op::cross_entropy::{Options, Reduction, check_targets};
 use crate::storage::Output;
-use crate::{Result, Tensor, bail};
+use crate::{Result, Tensor};
 
 /// Nanoseconds an element.
 const NS: f64 = 0.6;
-
-/// Refuses a target that is neither a class nor ignored.
-pub(crate) fn check_targets(
-    op: &'static str,
-    targets: &[u32],
-    classes: usize,
-    ignore: Option<u32>,
-) -> Result<()> {
-    let bad = targets.iter().position(|&y| y as usize >= classes && Some(y) != ignore);
-    if let Some(row) = bad {
-        bail!(
-            op,
-            "the target of row {row} is {}, but there are {classes} classes (0 to {}); correct the \
-             label, or set ignore_index",
-            targets[row],
-            classes as isize - 1
-        );
-    }
-    Ok(())
-}
 
 /// The class weights and what follows from the options.
 struct Terms<'a, T> {
@@ -54,7 +34,7 @@ struct Terms<'a, T> {
 }
 
 impl<'a, T: Float> Terms<'a, T> {
-    fn new(weight: Option<&'a Tensor>, classes: usize, options: &CrossEntropy) -> Self {
+    fn new(weight: Option<&'a Tensor>, classes: usize, options: Options) -> Self {
         let weight = weight.map(|w| w.cpu_slice::<T>());
         let add = |a: T, b: T| a + b;
         Terms {
@@ -112,7 +92,7 @@ pub(crate) fn forward(
     x: &Tensor,
     targets: &Tensor,
     weight: Option<&Tensor>,
-    options: &CrossEntropy,
+    options: Options,
 ) -> Result<(Tensor, Tensor)> {
     let op = "cross_entropy";
     check_targets(op, targets.cpu_slice(), x.shape()[1], options.ignore_index)?;
@@ -123,7 +103,7 @@ fn forward_of<T: Float>(
     x: &Tensor,
     targets: &Tensor,
     weight: Option<&Tensor>,
-    options: &CrossEntropy,
+    options: Options,
 ) -> Result<(Tensor, Tensor)> {
     let (op, n, c) = ("cross_entropy", x.shape()[0], x.shape()[1]);
     let (xs, ys) = (x.cpu_slice::<T>(), targets.cpu_slice::<u32>());
@@ -207,7 +187,7 @@ pub(crate) fn backward(
     targets: &Tensor,
     lse: &Tensor,
     weight: Option<&Tensor>,
-    options: &CrossEntropy,
+    options: Options,
     grad: &Tensor,
 ) -> Result<Tensor> {
     let op = "cross_entropy_backward";
@@ -220,7 +200,7 @@ fn backward_of<T: Float>(
     targets: &Tensor,
     lse: &Tensor,
     weight: Option<&Tensor>,
-    options: &CrossEntropy,
+    options: Options,
     grad: &Tensor,
 ) -> Result<Tensor> {
     let (c, targets) = (x.shape()[1], targets.cpu_slice::<u32>());

@@ -1,6 +1,6 @@
 //! Dropout: `y[i] = x[i] · 1/(1−p)` where `word(i) ≥ p·2³²`, else 0.
 //!
-//! One pass: a block of 1,024 words is made in the first-level cache ([`random::map_words`]) and
+//! One pass: a block of 1,024 words is made in the first-level cache ([`map_words`]) and
 //! consumed at once, so no mask is ever written to memory. Elements count in row-major order; the
 //! word of an element depends on the key and its index alone, so neither threads nor the split
 //! matter. A dropped element is 0 even where x is infinite or NaN.
@@ -11,6 +11,7 @@
 use std::ops::Range;
 
 use super::math::Float;
+use super::random::{fill_words, map_words};
 use crate::dtype::dispatch_float;
 use crate::random::{self, RngKey, least_kept};
 use crate::storage::Output;
@@ -46,7 +47,7 @@ fn dropout_of<T: Float>(x: &Tensor, p: f64, key: RngKey) -> Result<Tensor> {
     let x = x.contiguous()?;
     let xs = x.cpu_slice::<T>();
     let mut out = Output::<T>::new("dropout", x.shape())?;
-    random::map_words(
+    map_words(
         out.slice_mut(),
         key,
         #[inline(always)]
@@ -64,7 +65,7 @@ fn dropout_of<T: Float>(x: &Tensor, p: f64, key: RngKey) -> Result<Tensor> {
 pub(crate) fn mask(shape: &[usize], p: f64, key: RngKey) -> Result<Tensor> {
     let Some(least) = least_kept(p) else { return Tensor::zeros(shape, DType::U8) };
     let mut out = Output::<u8>::new("bernoulli_mask", shape)?;
-    random::fill_words(out.slice_mut(), key, |words, out| {
+    fill_words(out.slice_mut(), key, |words, out| {
         for (m, &w) in out.iter_mut().zip(words) {
             *m = (w >= least) as u8;
         }
@@ -166,9 +167,9 @@ impl<T: Float> RowDropout<T> {
         );
     }
 
-    /// [`apply`](Self::apply) to a row of gradients; also gives the dropped elements of `p` a minus.
-    /// Probabilities have none, so the minus is the mask for [`apply_marked`](Self::apply_marked):
-    /// the words are made once for both rows.
+    /// [`apply`](Self::apply) to a row of gradients; also gives the dropped elements of `p` a
+    /// minus. Probabilities have none, so the minus is the mask for
+    /// [`apply_marked`](Self::apply_marked): the words are made once for both rows.
     #[inline(always)]
     pub(crate) fn apply_and_mark(&self, words: RowWords, gradients: &mut [T], p: &mut [T]) {
         let Some(kept) = self.kept else {

@@ -13,9 +13,10 @@
 //! few rows receive many additions (token types), and finds its pairs by binary search.
 //! `scatter_add` gives each line along `dim` to one task.
 //!
-//! Order of reduction: the additions to one element are made in order of j, in the dtype; those of `index_add` in runs of
-//! [`RUN`], whose sums are added to x (or 0): so a row that is hit 65,536 times loses no more than PyTorch's sums.
-//! `scatter_add` adds one after another to x. So results depend neither on the threads nor on the split.
+//! Order of reduction: the additions to one element are made in order of j, in the dtype; those of
+//! `index_add` in runs of [`RUN`], whose sums are added to x (or 0): so a row that is hit 65,536
+//! times loses no more than PyTorch's sums. `scatter_add` adds one after another to x. So results
+//! depend neither on the threads nor on the split.
 
 use std::ops::Range;
 

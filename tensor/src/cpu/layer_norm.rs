@@ -19,7 +19,7 @@ use super::math::Float;
 use super::parallel::{self, SharedMut};
 use super::simd;
 use crate::dtype::dispatch_float;
-use crate::ops::layer_norm::{LayerNormOutput, Residual};
+use crate::operands::{LayerNormOutput, Residual};
 use crate::random::RngKey;
 use crate::storage::Output;
 use crate::{Result, Tensor};
@@ -46,7 +46,7 @@ fn moments<T: Float>(x: &[T], count: T) -> (T, T) {
     (mean, simd::without(spread, left * left))
 }
 
-/// What the forward kernel reads for each row, and where it writes beside y.
+/// What the forward kernel reads for each row, and where it writes, except y.
 struct Forward<'a, T> {
     x: &'a [T],
     residual: Option<&'a [T]>,
@@ -173,7 +173,7 @@ fn forward_of<T: Float>(
     })
 }
 
-/// What the backward kernel reads for each row, and where it writes beside dx.
+/// What the backward kernel reads for each row, and where it writes, except dx.
 struct Backward<'a, T> {
     x: &'a [T],
     weight: &'a [T],

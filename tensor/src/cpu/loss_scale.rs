@@ -1,7 +1,7 @@
-//! Dynamic loss scaling: formula and shapes at [`Tensor::loss_scale_`]. A handful of numbers, in f32 in the order
-//! in which the GPU's kernel takes them, so that both devices agree bit for bit.
+//! Dynamic loss scaling: formula and shapes at [`Tensor::loss_scale_`]. A handful of numbers, in
+//! f32 in the order in which the GPU's kernel takes them, so that both devices agree bit for bit.
 
-use crate::ops::loss_scale::{LossScale, VERDICT};
+use crate::op::loss_scale::{LossScale, VERDICT};
 use crate::{Result, Tensor};
 
 pub(crate) fn loss_scale_(state: &mut Tensor, norm: &Tensor, h: &LossScale) -> Result<Tensor> {

@@ -2,35 +2,40 @@
 //!
 //! Shapes: x `[m, k]`, W `[n, k]`, b `[n]`, y `[m, n]`.
 //!
-//! **int8** (Jacob et al., arXiv:1712.05877): a row of W, that is an output channel, is q·s with s = max|w|/127 and q in
-//! −127..127. A row of x is rounded anew for every call, in one of two forms:
-//! - where the processor multiplies 8 bits by 8 (AVX512-VNNI, AMX): x = s·(u − z), u in 0..255, z the u of 0. Then
-//!   y[i][j] = (Σ_p u[i][p]·q[j][p] − z[i]·Σ_p q[j][p])·s[i]·s[j] + b[j];
-//! - elsewhere: x = q·s with q of 16 bits, s being max|x| over the most for which no sum can leave an i32 ([`most`]), so that
-//!   what is lost is the weights' rounding alone.
+//! **int8** (Jacob et al., arXiv:1712.05877): a row of W, that is an output channel, is q·s with s
+//! = max|w|/127 and q in −127..127. A row of x is rounded in every call, in one of two forms:
+//! - where the processor multiplies 8 bits by 8 (AVX512-VNNI, AMX): x = s·(u − z), u in 0..255, z
+//!   the u of 0. Then y[i][j] = (Σ_p u[i][p]·q[j][p] − z[i]·Σ_p q[j][p])·s[i]·s[j] + b[j];
+//! - elsewhere: x = q·s with q of 16 bits, s being max|x| over the most for which no sum can leave
+//!   an i32 ([`most`]), so that what is lost is the weights' rounding alone.
 //!
 //! Sums are exact in i32, so all processors with one form, and any split, give the same result.
 //!
-//! **bf16**: x and W rounded to the nearest, products exact, sums in f32, an order for each instruction set. A processor without
-//! AVX512-BF16 or AMX has no kernel for it: the caller takes f32.
+//! **bf16**: x and W rounded to the nearest, products exact, sums in f32, an order for each
+//! instruction set. A processor without AVX512-BF16 or AMX has no kernel for it: the caller takes
+//! f32.
 //!
-//! W lies in pairs of panels `[⌈n/32⌉][2][words][16]`, made once a weight. A word has, of one channel, as many steps along k as a
-//! kernel takes at once: four (int8), two (bf16), or two of 8 bits in half a word. A row of x lies in words as well. So all kernels
-//! are one loop: a word of x times 32 words of W (AMX: 16 of x each time), the sums of a tile in registers. A weight takes a half
-//! or a quarter of the memory of f32, so few rows wait less for it.
+//! W lies in pairs of panels `[⌈n/32⌉][2][words][16]`, made once a weight. A word has, of one
+//! channel, as many steps along k as a kernel takes at once: four (int8), two (bf16), or two of 8
+//! bits in half a word. A row of x lies in words as well. So all kernels are one loop: a word of x
+//! times 32 words of W (AMX: 16 of x each time), the sums of a tile in registers. A weight takes a
+//! half or a quarter of the memory of f32, so few rows wait less for it.
 //!
-//! What limits it: AVX2 and AVX-512 the rate of multiply-adds, AMX what comes before and after the product.
+//! What limits it: AVX2 and AVX-512 the rate of multiply-adds, AMX what comes before and after the
+//! product.
 //! Reference: [`tile::plain`], which is also int8's path of processors without AVX2.
 
 mod tile;
 
 use std::ops::Range;
 
+pub(crate) use self::tile::Form;
 pub(crate) use self::tile::choose;
 use self::tile::{Kernel, PANEL, Sums, WIDTH};
 use super::buffer::Buffer;
+use super::mat::Mat;
 use super::math::{from_order, in_order, nearest};
-use super::matmul::{self, Mat};
+use super::matmul;
 use super::parallel::{self, SharedMut};
 use super::simd;
 use super::unary::gelu;
@@ -38,8 +43,9 @@ use crate::sizes;
 use crate::storage::Output;
 use crate::{Result, Tensor};
 
-/// A task passes as many rows of x over a panel as the second cache keeps, because W comes from further away: so many
-/// bytes, and no fewer rows and no more. The least is a multiple of every kernel's tile.
+/// A task passes as many rows of x over a panel as the second cache keeps, because W comes from
+/// further away: so many bytes, and no fewer rows and no more. The least is a multiple of every
+/// kernel's tile.
 const BLOCK_BYTES: usize = 1 << 20;
 const BLOCK: (usize, usize) = (96, 576);
 /// Picoseconds that a byte of W takes to arrive, and that an element of y takes after its sum.
@@ -53,39 +59,8 @@ fn zeros<T: Default + Clone>(len: usize) -> Result<Vec<T>> {
     Ok(zeros)
 }
 
-/// How the numbers of a product's operands are written.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Form {
-    /// W in 8 bits, x in 16, two steps a word of x.
-    Int8By16,
-    /// Both in 8 bits, four steps a word.
-    Int8,
-    /// Both in bf16, two steps a word.
-    Bf16,
-}
-
-impl Form {
-    /// Steps along k in a word.
-    fn steps(self) -> usize {
-        if self == Form::Int8 { 4 } else { 2 }
-    }
-
-    /// Bytes that a word's steps of one channel take in W.
-    fn bytes(self) -> usize {
-        if self == Form::Int8By16 { 2 } else { 4 }
-    }
-
-    /// Words of a row of `k` steps; what is beyond them counts as 0.
-    fn words(self, k: usize) -> usize {
-        match self {
-            Form::Int8By16 => k.div_ceil(2),
-            // Whole tiles of AMX, so that one form of a weight is for all kernels.
-            _ => k.div_ceil(self.steps()).next_multiple_of(PANEL),
-        }
-    }
-}
-
-/// A weight in panels, with the scale of each channel (0 beyond the last) and the sum of its integers.
+/// A weight in panels, with the scale of each channel (0 beyond the last) and the sum of its
+/// integers.
 pub(crate) struct Weight {
     panels: Buffer,
     scales: Vec<f32>,
@@ -159,18 +134,15 @@ fn most(k: usize) -> i32 {
     ((i32::MAX as usize / 127 / k.max(1)).min(i16::MAX as usize) as i32).max(1)
 }
 
-/// The most steps of which a sum of products of 8 by 8 bits fits an i32.
-const MOST_STEPS: usize = i32::MAX as usize / (255 * 127);
-
-/// The larger of `m` and |x| by their bits: without the sign these are in the order of the numbers, infinity
-/// and NaN above all.
+/// The larger of `m` and |x| by their bits: without the sign these are in the order of the numbers,
+/// infinity and NaN above all.
 #[inline(always)]
 fn larger(m: u32, x: f32) -> u32 {
     m.max(x.to_bits() & 0x7fff_ffff)
 }
 
-/// What an integer of a row is worth, and its inverse, from the bits of the largest magnitude; NaN and 0
-/// where a value is not finite.
+/// What an integer of a row is worth, and its inverse, from the bits of the largest magnitude; NaN
+/// and 0 where a value is not finite.
 #[inline(always)]
 fn scale(largest: u32, most: i32) -> (f32, f32) {
     let (largest, most) = (f32::from_bits(largest), most as f32);
@@ -183,7 +155,8 @@ fn scale(largest: u32, most: i32) -> (f32, f32) {
     }
 }
 
-/// As [`scale`], for integers 0..255 with `low` at their lower end and `high` at their upper: and the integer of 0.
+/// As [`scale`], for integers 0..255 with `low` at their lower end and `high` at their upper: and
+/// the integer of 0.
 #[inline(always)]
 fn affine(low: f32, high: f32) -> (f32, f32, i32) {
     let step = high * (1.0 / 255.0) - low * (1.0 / 255.0);
@@ -291,7 +264,7 @@ impl Product<'_> {
     /// Rows `rows` of the channels of `pairs` of panels.
     ///
     /// # Safety
-    /// Nobody else writes them meanwhile; the processor has the kernel.
+    /// No other thread writes them meanwhile; the processor has the kernel.
     #[inline(always)]
     unsafe fn block(&self, rows: Range<usize>, pairs: Range<usize>) {
         let Product { kernel, x, w, bias, gelu: gelued, c, row_c } = *self;
@@ -342,7 +315,8 @@ impl Product<'_> {
                     }
                 }
                 if gelued {
-                    // In one loop over all rows: one vector's long chain of operations hides behind another's.
+                    // In one loop over all rows: one vector's long chain of operations hides behind
+                    // another's.
                     for y in ys[..height].as_flattened_mut() {
                         *y = gelu(*y);
                     }
@@ -380,7 +354,8 @@ impl Product<'_> {
             simd::dispatch::<true, f32, _>(
                 #[inline(always)]
                 || {
-                    // SAFETY: each task has its own part of C; the kernel was chosen for this processor.
+                    // SAFETY: each task has its own part of C; the kernel was chosen for this
+                    // processor.
                     unsafe { self.block(rows, pairs) }
                 },
             );
@@ -388,8 +363,8 @@ impl Product<'_> {
     }
 }
 
-/// Layers side by side: `x [m, k]` contiguous, weights `[n, k]`, their biases `[n]` contiguous (or none) →
-/// `[m, Σn]`; with `gelu`, GELU of it.
+/// Layers side by side: `x [m, k]` contiguous, weights `[n, k]`, their biases `[n]` contiguous (or
+/// none) → `[m, Σn]`; with `gelu`, GELU of it.
 pub(crate) fn linear(
     (form, kernel): (Form, Kernel),
     x: &Tensor,
@@ -408,7 +383,7 @@ pub(crate) fn linear(
     let mut column = 0;
     for (i, w) in weights.iter().enumerate().filter(|(_, w)| w.shape()[0] > 0) {
         let n = w.shape()[0];
-        let make = || Weight::new(form, Mat::of(w), n, k);
+        let make = || Weight::new(form, w.cpu_mat(), n, k);
         let kept = matmul::derived(w, make)?;
         let made;
         let rounded = match kept.as_deref().filter(|q| q.is_for(form, n, k)) {
@@ -430,6 +405,7 @@ pub(crate) fn linear(
 mod tests {
     use proptest::prelude::*;
 
+    use super::tile::MAX_STEPS;
     use super::*;
     use crate::{DType, LowPrecision, RngKey};
 
@@ -441,8 +417,9 @@ mod tests {
         f32::from_bits((bf16(x as f32) as u32) << 16) as f64
     }
 
-    /// The layer with operands that were rounded as they should be, in f64, and how far the rounding of x, sums in f32 and the
-    /// rounding of a number halfway between two may take the result from it.
+    /// The layer with operands that were rounded as they should be, in f64, and how far the
+    /// rounding of x, sums in f32 and the rounding of a number halfway between two may take the
+    /// result from it.
     fn reference(form: Form, x: &Tensor, w: &Tensor, b: &Tensor) -> (Vec<f64>, Vec<f64>) {
         let ((m, k), n) = ((x.shape()[0], x.shape()[1]), w.shape()[0]);
         let (x, w, b) = (x.to_f64_vec(), w.to_f64_vec(), b.to_f64_vec());
@@ -469,7 +446,8 @@ mod tests {
                     w.iter().map(|w| if s > 0.0 { (w / s).round() * s } else { 0.0 }).collect();
                 let sum: f64 = x.iter().zip(&q).map(|(x, w)| x * w).sum();
                 let size: f64 = x.iter().zip(&q).map(|(x, w)| (x * w).abs()).sum();
-                // In 8 bits 0 is rounded as well, so an end of the range may lie half a step outside.
+                // In 8 bits 0 is rounded as well, so an end of the range may lie half a step
+                // outside.
                 let most = if form == Form::Int8 { 1.01 } else { 0.51 };
                 let rounding = q.iter().map(|w| w.abs()).sum::<f64>() * step * most;
                 // A weight halfway between two integers may be rounded either way in f32.
@@ -516,7 +494,8 @@ mod tests {
                         "{form:?} {kernel:?}, element {i}: {got}, not {want} (± {slack})"
                     );
                 }
-                // GELU in the same pass is GELU of the result, and a second call uses the same weight.
+                // GELU in the same pass is GELU of the result, and a second call uses the same
+                // weight.
                 for (got, y) in layer(true).into_iter().zip(y) {
                     prop_assert!((got - gelu(y)).abs() <= 1e-6 * y.abs().max(1.0), "{kernel:?} {got} {}", gelu(y));
                 }
@@ -575,10 +554,10 @@ mod tests {
 
     #[test]
     fn a_row_too_long_for_8_by_8_bits_takes_another_form() {
-        for (form, _) in tile::choices(LowPrecision::Int8, MOST_STEPS + 1) {
+        for (form, _) in tile::choices(LowPrecision::Int8, MAX_STEPS + 1) {
             assert_eq!(form, Form::Int8By16);
         }
-        assert!(MOST_STEPS as i64 * 255 * 127 <= i32::MAX as i64);
+        assert!(MAX_STEPS as i64 * 255 * 127 <= i32::MAX as i64);
     }
 
     #[test]

@@ -40,15 +40,16 @@ pub(crate) trait Float:
     fn is_finite(self) -> bool;
     /// self·a + b, rounded once. Only inside [`super::simd::dispatch`]: elsewhere it is a call.
     fn mul_add(self, a: Self, b: Self) -> Self;
-    /// The standard normal distribution function Φ(x) and density φ(x), for GELU and its derivative.
+    /// The standard normal distribution function Φ(x) and density φ(x), for GELU and its
+    /// derivative.
     fn normal(self) -> (Self, Self);
     /// The larger; NaN if either is NaN (as PyTorch's `maximum`).
     #[inline(always)]
     fn max(self, other: Self) -> Self {
         if self > other || self.is_nan() { self } else { other }
     }
-    /// The largest of them, −∞ of none. A NaN counts as its sign says, or not at all: for maxima that only keep an
-    /// exponential from overflowing, where a NaN shows itself later.
+    /// The largest of them, −∞ of none. A NaN counts as its sign says, or not at all: for maxima
+    /// that only keep an exponential from overflowing, where a NaN shows itself later.
     fn largest(xs: impl Iterator<Item = Self>) -> Self;
     /// The smaller; NaN if either is NaN.
     #[inline(always)]
@@ -142,8 +143,9 @@ impl Float for f64 {
     }
 }
 
-/// The bits of x as an integer in the order of the numbers, a NaN beyond the infinity of its sign; and back. Maxima of integers
-/// vectorise whatever the registers, those of floats by lanes fell apart on AVX-512.
+/// The bits of x as an integer in the order of the numbers, a NaN beyond the infinity of its sign;
+/// and back. Maxima of integers vectorise for all registers, those of floats by lanes fell
+/// apart on AVX-512.
 #[inline(always)]
 pub(crate) fn in_order(x: f32) -> i32 {
     turn(x.to_bits() as i32)
@@ -180,8 +182,8 @@ fn exp_f32(x: f32) -> f32 {
     let p = r.mul_add(p, 1.666_666_5e-1);
     let p = r.mul_add(p, 5.000_000_1e-1);
     let p = p.mul_add(r * r, r) + 1.0;
-    // In [-151, 129] after the clamp; of a NaN some integer, masked by the NaN polynomial. Wrapping,
-    // because a check for overflow would keep the loop from being vectorised.
+    // In [-151, 129] after the clamp; of a NaN some integer, masked by the NaN polynomial.
+    // Wrapping, because a check for overflow would keep the loop from being vectorised.
     let n = low_bits(rounded);
     let half = n >> 1;
     let pow2 = |k: i32| f32::from_bits((k.wrapping_add(127) << 23) as u32);

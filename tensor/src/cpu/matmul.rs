@@ -1,65 +1,28 @@
 //! C = A·B over any strides, and the linear layer y = x·Wᵀ + b, on request with GELU.
 //!
-//! f32 on a processor with AVX2 or AVX-512 goes to the kernel in [`super::packed`]; a weight keeps its
-//! packed form beside it. Everything else is `matrixmultiply`'s product; this file splits it between
-//! threads. A task is one block of one matrix of the batch: rows of C where C is tall, columns where
-//! it is wide and flat. The split depends on the shape alone, and every element is summed over k in
-//! one order: bit-identical for every number of threads.
+//! f32 on a processor with AVX2 or AVX-512 goes to the kernel in [`super::packed`]; a weight keeps
+//! its packed form with it. Everything else is `matrixmultiply`'s product; this file splits it
+//! between threads. A task is one block of one matrix of the batch: rows of C where C is tall,
+//! columns where it is wide and flat. The split depends on the shape alone, and every element is
+//! summed over k in one order: bit-identical for every number of threads.
 
+use super::mat::Mat;
 use super::math::Float;
 #[cfg(target_arch = "x86_64")]
 use super::packed::{self, Epilogue, Isa, Packed, Right};
 use super::parallel::{self, SharedMut};
 use super::unary;
-use crate::dtype::{Element, dispatch_float};
-use crate::ops::unary::UnaryOp;
+use crate::dtype::dispatch_float;
+use crate::op::unary::UnaryOp;
 use crate::sizes;
 use crate::storage::Output;
 use crate::{DType, Result, Tensor, bail};
 
-/// A matrix inside a storage: where it starts and how far apart its rows and columns lie.
-#[derive(Clone, Copy)]
-pub(crate) struct Mat<'a, T> {
-    pub(crate) data: &'a [T],
-    pub(crate) row: usize,
-    pub(crate) col: usize,
-}
-
-impl<'a, T> Mat<'a, T> {
-    /// A matrix tensor.
-    pub(crate) fn of(t: &'a Tensor) -> Self
-    where
-        T: Element,
-    {
-        let (data, layout) = (t.cpu_view::<T>().data, &t.layout);
-        let data = &data[layout.offset.min(data.len())..];
-        Mat { data, row: layout.strides[0], col: layout.strides[1] }
-    }
-
-    /// The transpose.
-    pub(crate) fn t(self) -> Self {
-        Mat { row: self.col, col: self.row, ..self }
-    }
-
-    /// Panics unless all of `rows × cols` lies inside the storage.
-    pub(crate) fn check(&self, rows: usize, cols: usize) {
-        if rows > 0 && cols > 0 {
-            let (down, across) =
-                ((rows - 1).checked_mul(self.row), (cols - 1).checked_mul(self.col));
-            let last = down.zip(across).and_then(|(down, across)| down.checked_add(across));
-            assert!(
-                last.is_some_and(|last| last < self.data.len()),
-                "a matrix reaches beyond its storage"
-            );
-        }
-    }
-}
-
 /// The BLAS operation `C = alpha·A·B + beta·C` on one thread.
 pub(crate) trait Gemm: Float {
     /// # Safety
-    /// `c` must be valid for writes at `i·row_c + j` for all `i < m`, `j < n` and written by nobody
-    /// else meanwhile.
+    /// `c` must be valid for writes at `i·row_c + j` for all `i < m`, `j < n`, and no other
+    /// thread may write there meanwhile.
     unsafe fn gemm(
         m: usize,
         k: usize,
@@ -126,8 +89,8 @@ fn block(len: usize, other: usize, k: usize) -> usize {
     by_work.max(len.div_ceil(16)).next_multiple_of(16).min(len.max(1))
 }
 
-/// One product, split into tasks; rows of C are `row_c` apart. `epilogue(row, first_column, columns)` sees each piece of a row
-/// of C right after it is computed.
+/// One product, split into tasks; rows of C are `row_c` apart.
+/// `epilogue(row, first_column, columns)` sees each piece of a row of C right after it is computed.
 ///
 /// # Safety
 /// As for [`Gemm::gemm`], over the whole of C.
@@ -361,9 +324,9 @@ unsafe fn packed_layer(
 ) -> Result<()> {
     let sizes = (x.shape()[0], x.shape()[1], w.shape()[0]);
     let derived = packed_weight(isa, w)?;
-    let b = derived.as_deref().map_or(Right::Plain(Mat::<f32>::of(w).t()), Right::Packed);
+    let b = derived.as_deref().map_or(Right::Plain(w.cpu_mat::<f32>().t()), Right::Packed);
     // SAFETY: the caller's promise.
-    unsafe { packed::product(isa, sizes, Mat::of(x), b, c, epilogue) }
+    unsafe { packed::product(isa, sizes, x.cpu_mat(), b, c, epilogue) }
 }
 
 /// The packed form of a weight, where it has a place for one.
@@ -371,11 +334,12 @@ unsafe fn packed_layer(
 fn packed_weight(isa: Isa, w: &Tensor) -> Result<Option<std::sync::Arc<Packed>>> {
     let (n, k) = (w.shape()[0], w.shape()[1]);
     let fits = |p: &std::sync::Arc<Packed>| p.is_for(isa, k, n);
-    derived(w, || Packed::new(isa, Mat::of(w).t(), k, n)).map(|p| p.filter(fits))
+    derived(w, || Packed::new(isa, w.cpu_mat().t(), k, n)).map(|p| p.filter(fits))
 }
 
-/// A form of a whole weight that a kernel derives, made on first use and kept until the weight changes.
-/// `None` for a view of something larger, which has no place for it, and where another form has the place.
+/// A form of a whole weight that a kernel derives, made on first use and kept until the weight
+/// changes. `None` for a view of something larger, which has no place for it, and where another
+/// form has the place.
 pub(crate) fn derived<D: Send + Sync + 'static>(
     w: &Tensor,
     make: impl FnOnce() -> Result<D>,
@@ -398,7 +362,7 @@ fn layers<T: Gemm>(x: &Tensor, weights: &[&Tensor], biases: &[Tensor]) -> Result
     let mut column = 0;
     for (i, w) in weights.iter().enumerate().filter(|(_, w)| m.min(w.shape()[0]) > 0) {
         let (n, bias) = (w.shape()[0], biases.get(i).map(|b| b.cpu_slice::<T>()));
-        let (a, b) = (Mat::<T>::of(x), Mat::<T>::of(w).t());
+        let (a, b) = (x.cpu_mat::<T>(), w.cpu_mat::<T>().t());
         let c = SharedMut::new(&mut out.slice_mut()[column..]);
         let add_bias = |first: usize, row: &mut [T]| {
             if let Some(bias) = bias {

@@ -1,16 +1,17 @@
 //! Optimiser steps: element by element, `(p, m, v) ← f(p, m, v, g)`; and `√Σg²` over many tensors.
 //!
-//! Shapes: all tensors of a step have the parameter's. A task takes [`CHUNK`] elements. A step reads
-//! and writes everything once (AdamW: 28 bytes an element in f32), so memory decides its speed.
-//! Order of reduction: a step has none; the norm adds 16 lanes within a chunk, joined pairwise, then
-//! chunk after chunk, tensor after tensor.
+//! Shapes: all tensors of a step have the parameter's. A task takes [`CHUNK`] elements. A step
+//! reads and writes everything once (AdamW: 28 bytes an element in f32), so memory decides its
+//! speed.
+//! Order of reduction: a step has none; the norm adds 16 lanes within a chunk, joined pairwise,
+//! then chunk after chunk, tensor after tensor.
 //! Numerics: factors are computed in f64 and rounded once; no fused multiply-add.
 
 use super::math::Float;
 use super::parallel::{self, SharedMut};
 use super::simd;
 use crate::dtype::dispatch_float;
-use crate::ops::optim::{AdamWStep, SgdStep};
+use crate::op::optim::{AdamWStep, SgdStep};
 use crate::{DType, Result, Tensor};
 
 /// Elements of a task.

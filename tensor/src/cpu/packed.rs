@@ -1,87 +1,43 @@
-//! The f32 product C = A·B + bias on AVX2 or AVX-512, with a function of the result in the same pass.
+//! The f32 product C = A·B + bias on AVX2 or AVX-512, with a function of the result in the same
+//! pass.
 //!
 //! Shapes: A `[m, k]`, B `[k, n]`, C `[m, n]`, bias `[n]`.
 //!
-//! B lies in **panels**: `[⌈n/width⌉][k][width]`, two vectors wide, the last one padded with zeros. So
-//! the kernel reads it straight on: per step along k two vectors of B and one element of each of
+//! B lies in **panels**: `[⌈n/width⌉][k][width]`, two vectors wide, the last one padded with zeros.
+//! So the kernel reads it straight on: per step along k two vectors of B and one element of each of
 //! `rows` rows of A, for `2·rows` multiply-adds; the accumulators fill the registers (6×16 on AVX2,
-//! 8×32 on AVX-512). A weight is packed once and kept beside its plain form ([`Packed`]); any other
-//! B is packed before, or for few rows panel by panel as it is needed. A is read where it lies if its rows
-//! are contiguous; otherwise blocks of it are copied to `[⌈rows/tile⌉][k][tile]`.
+//! 8×32 on AVX-512). A weight is packed once and kept with its plain form ([`Packed`]); any other
+//! B is packed before, or for few rows panel by panel as it is needed. A is read where it lies if
+//! its rows are contiguous; otherwise blocks of it are copied to `[⌈rows/tile⌉][k][tile]`.
 //!
 //! What limits it: with many rows the multiply-add rate (blocks of A stay in the second cache,
-//! panels in the first); with few rows the bandwidth at which the panels of B arrive: so the tiles of a
-//! panel ask for the next one while they multiply, and a tile for the part of C that it adds to.
+//! panels in the first); with few rows the bandwidth at which the panels of B arrive: so the tiles
+//! of a panel ask for the next one while they multiply, and a tile for the part of C that it adds
+//! to.
 //!
-//! Order of reduction: in a block of up to 384 steps (256 where B is copied on the way) k in ascending order, one fused
-//! multiply-add each; the blocks' sums, in ascending order too, are added to the bias. Blocks follow from k alone: so the
-//! split between threads never matters, and the error grows with the block and the number of blocks, not with k.
+//! Order of reduction: in a block of up to 384 steps (256 where B is copied on the way) k in
+//! ascending order, one fused multiply-add each; the blocks' sums, in ascending order too, are
+//! added to the bias. Blocks follow from k alone: so the split between threads never matters, and
+//! the error grows with the block and the number of blocks, not with k.
 //! Reference: [`super::matmul`]'s `matrixmultiply`, which is also the path of other processors.
 
+mod isa;
 mod panels;
 mod tile;
 
 use std::arch::x86_64::*;
 use std::ops::Range;
 
+pub(crate) use self::isa::Isa;
 pub(crate) use self::panels::{Packed, transpose_blocks};
 use self::panels::{copy, pack_panel, pack_rows};
 use self::tile::{Ahead, Lanes, Tiles, UNROLL, tile_rows};
-use super::matmul::Mat;
+use super::mat::Mat;
 use super::parallel::{self, SharedMut};
 use super::unary::gelu;
 use crate::Result;
 use crate::sizes;
 use crate::storage::Output;
-
-/// An instruction set that has a kernel here.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Isa {
-    Avx2,
-    Avx512,
-}
-
-impl Isa {
-    /// The best that the processor has.
-    pub(crate) fn detect() -> Option<Isa> {
-        if !is_x86_feature_detected!("avx2") || !is_x86_feature_detected!("fma") {
-            None
-        } else if is_x86_feature_detected!("avx512f") {
-            Some(Isa::Avx512)
-        } else {
-            Some(Isa::Avx2)
-        }
-    }
-
-    /// Rows of a tile.
-    fn rows(self) -> usize {
-        match self {
-            Isa::Avx2 => <__m256 as Lanes>::ROWS,
-            Isa::Avx512 => <__m512 as Lanes>::ROWS,
-        }
-    }
-
-    /// Runs `rounds` times `CHAINS` independent multiply-adds of a vector in registers; returns how many floating-point
-    /// operations that were, two for each element.
-    pub(crate) fn multiply_adds<const CHAINS: usize>(self, rounds: usize) -> u64 {
-        // SAFETY: an `Isa` that was not detected nobody has.
-        unsafe {
-            match self {
-                Isa::Avx2 => chains_avx2::<CHAINS>(rounds),
-                Isa::Avx512 => chains_avx512::<CHAINS>(rounds),
-            }
-        }
-        (2 * rounds * CHAINS * self.width() / 2) as u64
-    }
-
-    /// Columns of a panel.
-    pub(crate) fn width(self) -> usize {
-        match self {
-            Isa::Avx2 => 2 * <__m256 as Lanes>::N,
-            Isa::Avx512 => 2 * <__m512 as Lanes>::N,
-        }
-    }
-}
 
 /// Up to so many rows of A, packing the whole of B first costs more than packing on the way.
 pub(crate) const FEW_ROWS: usize = 192;
@@ -123,8 +79,8 @@ struct Product<'a> {
 /// Steps after which what was prefetched has arrived: with fewer it would only be in the way.
 const PREFETCH_FROM: usize = 64;
 
-/// Rows and steps of a block of A, so that it stays in the second cache, and its sums lose few digits. Where B's panels
-/// are copied on the way, once for each block, blocks are taller.
+/// Rows and steps of a block of A, so that it stays in the second cache, and its sums lose few
+/// digits. Where B's panels are copied on the way, once for each block, blocks are taller.
 struct Blocks {
     rows: usize,
     steps: usize,
@@ -153,7 +109,7 @@ impl Product<'_> {
     /// The block `rows` × `panels` of C.
     ///
     /// # Safety
-    /// Nobody else writes the block meanwhile; the processor has the instructions of `V`; all
+    /// No other thread writes the block meanwhile; the processor has the instructions of `V`; all
     /// operands were checked against the sizes.
     #[inline(always)]
     unsafe fn block<V: Lanes>(
@@ -199,7 +155,8 @@ impl Product<'_> {
                     let tiles = Tiles::new(block.len(), V::ROWS);
                     for (i, tile) in tiles.each().enumerate() {
                         let (row, height) = (block.start + tile.start, tile.len());
-                        // The tiles of this panel share the next one, but for what the first few do.
+                        // The tiles of this panel share the next one, but for what the first few
+                        // do.
                         let lines = UNROLL.div_ceil(tiles.count);
                         let fetches = packed && i * lines < UNROLL;
                         let ahead = Ahead {
@@ -267,8 +224,8 @@ impl Product<'_> {
         }
     }
 
-    /// Asks for the lines of C that a tile will write once its sums are complete: rows lie far apart,
-    /// so nothing else would fetch them before.
+    /// Asks for the lines of C that a tile will write once its sums are complete: rows lie far
+    /// apart, so nothing else would fetch them before.
     #[inline(always)]
     fn prefetch(&self, rows: Range<usize>, column: usize) {
         for row in rows {
@@ -280,7 +237,8 @@ impl Product<'_> {
         }
     }
 
-    /// The epilogue of a tile whose sums are complete: `row` is its first, `columns` those inside C.
+    /// The epilogue of a tile whose sums are complete: `row` is its first, `columns` those inside
+    /// C.
     ///
     /// # Safety
     /// As for [`block`](Product::block).
@@ -303,7 +261,7 @@ impl Product<'_> {
 /// Copies a tile with rows of `width` to the rows of `c` from `row` on, `n` apart.
 ///
 /// # Safety
-/// Nobody else touches these elements meanwhile.
+/// No other thread uses these elements meanwhile.
 #[inline(always)]
 unsafe fn write_rows(
     tile: &[f32],
@@ -340,36 +298,8 @@ macro_rules! compiled {
 compiled!(block_avx2, __m256, "avx2,fma");
 compiled!(block_avx512, __m512, "avx512f,avx2,fma");
 
-/// The loop of [`Isa::multiply_adds`] for one instruction set. Its vectors are spelled out as a tile's: left to the compiler, arrays
-/// of 16 floats became single lanes on AVX-512, at a fortieth of the rate.
-macro_rules! chains {
-    ($name:ident, $v:ty, $features:literal) => {
-        #[target_feature(enable = $features)]
-        unsafe fn $name<const CHAINS: usize>(rounds: usize) {
-            use std::hint::black_box;
-            // SAFETY: the caller's promise; the array has as many elements as the vectors.
-            unsafe {
-                let splat = |x: f32| <$v>::splat(black_box(x));
-                let (a, b, mut sums) = (splat(0.999), splat(1e-3), [splat(1.0); CHAINS]);
-                for _ in 0..rounds {
-                    for sum in &mut sums {
-                        *sum = sum.add_product(a, b);
-                    }
-                }
-                let mut out = [[0f32; <$v as Lanes>::N]; CHAINS];
-                for (sum, out) in sums.into_iter().zip(&mut out) {
-                    sum.store(out.as_mut_ptr());
-                }
-                black_box(out);
-            }
-        }
-    };
-}
-chains!(chains_avx2, __m256, "avx2,fma");
-chains!(chains_avx512, __m512, "avx512f,avx2,fma");
-
-/// C (+)= A·B on the calling thread, for operands in the first cache: A `[m, k]` of any strides, B `[k, width]` and C
-/// `[m, width]`, where `width` is a multiple of 16.
+/// C (+)= A·B on the calling thread, for operands in the first cache: A `[m, k]` of any strides, B
+/// `[k, width]` and C `[m, width]`, where `width` is a multiple of 16.
 pub(crate) fn small(
     isa: Isa,
     (m, k, width): (usize, usize, usize),
@@ -381,7 +311,7 @@ pub(crate) fn small(
     a.check(m, k);
     assert!(width.is_multiple_of(16), "whole vectors");
     assert!(b.len() >= k * width && c.len() >= m * width, "B and C hold their rows");
-    // SAFETY: the operands were checked; an `Isa` that was not detected nobody has.
+    // SAFETY: the operands were checked; `Isa::detect` found the instructions.
     unsafe {
         match isa {
             Isa::Avx2 => small_avx2((m, k, width), a, b, c, add),
@@ -453,8 +383,8 @@ const SHORT: usize = 8 << 20;
 /// C = A·B and the epilogue, split between threads.
 ///
 /// # Safety
-/// C (its rows `epilogue.row` apart) and `before` hold `m` rows of `n` elements and nobody else touches them meanwhile; `isa` is the
-/// processor's.
+/// C (its rows `epilogue.row` apart) and `before` hold `m` rows of `n` elements and nobody else
+/// touches them meanwhile; `isa` is the processor's.
 pub(crate) unsafe fn product(
     isa: Isa,
     (m, k, n): (usize, usize, usize),
@@ -482,8 +412,8 @@ pub(crate) unsafe fn product(
     let panels = n.div_ceil(width);
     // Places in the panels can be counted, also of a B that is never packed as a whole.
     sizes::numel("matmul", &[panels, k, width])?;
-    // Rows in blocks; columns too where the rows do not make enough tasks. Where B is packed on the way,
-    // every task more packs it once more.
+    // Rows in blocks; columns too where the rows do not make enough tasks. Where B is packed on the
+    // way, every task more packs it once more.
     let height = product.blocks().rows;
     let blocks = m.div_ceil(height);
     let copies = matches!(b, Right::Plain(_));

@@ -2,8 +2,8 @@
 //!
 //! Work is always split by output, at places that depend on the shapes alone, never on the number
 //! of threads: so every thread count gives bit-identical results. Small work stays on the calling
-//! thread, because waking a sleeping worker costs 15–25 µs and more; [`team`] keeps the workers awake
-//! from one region to the next.
+//! thread, because waking a sleeping worker costs 15–25 µs and more; [`team`] keeps the workers
+//! awake from one region to the next.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -12,8 +12,8 @@ use rayon::prelude::*;
 
 use super::team;
 
-/// Nanoseconds of serial work from which two threads are worth it, and from which they are where they
-/// need not be woken.
+/// Nanoseconds of serial work from which two threads are worth it, and from which they are where
+/// they need not be woken.
 const WORTH_NS: usize = 40_000;
 const WORTH_AWAKE_NS: usize = 8_000;
 
@@ -37,8 +37,8 @@ pub(crate) fn part(len: usize, parts: usize, i: usize) -> Range<usize> {
     i * len / parts..(i + 1) * len / parts
 }
 
-/// Splits `0..len` into ranges of `chunk` and calls `body(range)` for each, in parallel if worth it.
-/// `ns` estimates the time of one element in nanoseconds.
+/// Splits `0..len` into ranges of `chunk` and calls `body(range)` for each, in parallel if worth
+/// it. `ns` estimates the time of one element in nanoseconds.
 pub(crate) fn ranges(len: usize, chunk: usize, ns: f64, body: impl Fn(Range<usize>) + Sync + Send) {
     let chunk = chunk.max(1);
     run(len.div_ceil(chunk), (chunk as f64 * ns) as usize, &|task| {

@@ -1,22 +1,23 @@
-//! `y[o, i] = finish(join of map(x[o, r, i]) over r)` for `x [outer, n, inner]`, all merged dimensions.
+//! `y[o, i] = finish(join of map(x[o, r, i]) over r)` for `x [outer, n, inner]`, all merged
+//! dimensions.
 //!
 //! Any view is brought to this form: without a copy where its dimensions, in the order of memory,
 //! read kept–reduced–kept (each part may be missing), else by a copy with the reduced ones last.
 //!
 //! Split: r into blocks of [`BLOCK`]; a task takes some blocks of some outputs. `inner = 1` reduces
-//! rows along memory; `inner > 1` (the bias gradient `[tokens, hidden] → [hidden]`) walks down tiles
-//! of [`TILE`] columns with the accumulators in the first-level cache.
+//! rows along memory; `inner > 1` (the bias gradient `[tokens, hidden] → [hidden]`) walks down
+//! tiles of [`TILE`] columns with the accumulators in the first-level cache.
 //!
 //! Order of reduction: in a block, element r goes to lane r mod 16 and the lanes join pairwise
 //! ([`simd::reduce`]); the blocks' results are combined the same way, again in blocks. Both forms
 //! have the same order, so it depends on n alone: not on the strides, nor on the threads.
 //!
 //! Numerics: accumulated in the dtype itself (u8 in u32). The rounding error of a sum is that of 64
-//! additions, and of eight more for each factor of 128 beyond 1024. Means are sums of distances from
-//! the first element: the mean of equal elements is that element, and far from 0 no digits are lost.
-//! The variance computes the mean in a first pass and subtracts what the mean's rounding error adds,
-//! n times its square (Chan, Golub & LeVeque, The American Statistician 37, 1983); log-sum-exp
-//! computes the maximum in a first pass.
+//! additions, and of eight more for each factor of 128 beyond 1024. Means are sums of distances
+//! from the first element: the mean of equal elements is that element, and far from 0 no digits are
+//! lost. The variance computes the mean in a first pass and subtracts what the mean's rounding
+//! error adds, n times its square (Chan, Golub & LeVeque, The American Statistician 37, 1983);
+//! log-sum-exp computes the maximum in a first pass.
 
 use std::ops::Range;
 
@@ -25,7 +26,7 @@ use super::parallel::{self, SharedMut};
 use super::simd::{self, LANES};
 use crate::dtype::{Element, dispatch_float, dispatch_number};
 use crate::layout::Layout;
-use crate::ops::reduce::ReduceOp;
+use crate::op::reduce::ReduceOp;
 use crate::storage::Output;
 use crate::{DType, Result, Tensor};
 
@@ -116,8 +117,8 @@ impl Nest {
             strides: order.iter().map(|&d| strides[d]).collect(),
             offset: *offset,
         };
-        // Kept dimensions must come out in their order. So must reduced ones: the order of summation
-        // must not depend on the strides.
+        // Kept dimensions must come out in their order. So must reduced ones: the order of
+        // summation must not depend on the strides.
         let (reduced, kept): (Vec<usize>, Vec<usize>) =
             order.iter().partition(|d| dims.contains(d));
         if flat.is_contiguous() && kept.is_sorted() && reduced.is_sorted() {
@@ -135,8 +136,9 @@ impl Nest {
         Ok(Nest { x: x.permute(&order)?.contiguous()?, outer: x.numel() / n, n, inner: 1 })
     }
 
-    /// Reduces in blocks, combines the blocks. `params` holds one value for each output. `HEAVY`: the
-    /// map is worth wider registers and a loop of its own (an exponential), at [`EXP`] an element.
+    /// Reduces in blocks, combines the blocks. `params` holds one value for each output. `HEAVY`:
+    /// the map is worth wider registers and a loop of its own (an exponential), at [`EXP`] an
+    /// element.
     fn reduce<const HEAVY: bool, T: Element, P: Copy + Sync, A: Element>(
         &self,
         op: &'static str,

@@ -1,4 +1,5 @@
-//! SIMD by runtime dispatch: the same Rust code compiled for the widest registers the processor has.
+//! SIMD by runtime dispatch: the same Rust code compiled for the widest registers the processor
+//! has.
 //!
 //! The compiler vectorises a plain loop for the instruction set of the function it is inlined into.
 //! [`dispatch`] inlines its closure into a function compiled for AVX-512, for AVX2, or for the

@@ -93,7 +93,7 @@ fn sorted_of<T: Key>(
     let mut values = Output::<T>::new(op, shape)?;
     let mut indices = Output::<u32>::new(op, shape)?;
     if !values.slice_mut().is_empty() {
-        // Fails now, where an error can be returned, if a task's memory cannot be had.
+        // A task cannot return an error, so check here that there is memory for one.
         drop(sizes::list::<T::Packed>(op, lines.room)?);
         sort_lines(values.slice_mut(), indices.slice_mut(), x.cpu_slice::<T>(), lines);
     }

@@ -237,7 +237,7 @@ pub(crate) fn copy<T: Element>(out: &mut [T], a: View<T>) {
 /// do not overlap. Two runs with stride 1 are copied as blocks.
 ///
 /// # Safety
-/// Every place of `to` must lie inside `out` and be written by nobody else meanwhile.
+/// Every place of `to` must lie inside `out` and no other thread may write it meanwhile.
 pub(crate) unsafe fn place<T: Element>(out: &SharedMut<T>, to: &Layout, a: View<T>) {
     const NS: f64 = 0.2;
     if a.layout.numel() == 0 {

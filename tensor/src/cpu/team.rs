@@ -1,14 +1,14 @@
 //! The pool's threads, kept awake between the regions of one forward pass.
 //!
 //! A pass over a single text is some fifty parallel regions of 20–100 µs with a few microseconds of
-//! serial work between them. A pool's idle worker soon goes to sleep, and waking it takes as long as
-//! such a region (on a virtual machine longer): half of the regions would run on one thread. So the
-//! first region of a pass asks the other workers to join the team: until none has come for [`IDLE`]
-//! they watch for the next one, and enter it within a fraction of a microsecond.
+//! serial work between them. A pool's idle worker soon goes to sleep, and waking it takes as long
+//! as such a region (on a virtual machine longer): half of the regions would run on one thread. So
+//! the first region of a pass asks the other workers to join the team: until none has come for
+//! [`IDLE`] they watch for the next one, and enter it within a fraction of a microsecond.
 //!
-//! One region is open at a time. Tasks are handed out one by one from a counter, so a thread that comes
-//! late takes fewer. Where the team is taken (a region within a region, a second model at work) the
-//! caller uses the pool itself.
+//! One region is open at a time. Tasks are handed out one by one from a counter, so a thread that
+//! comes late takes fewer. Where the team is taken (a region within a region, a second model at
+//! work) the caller uses the pool itself.
 
 use std::any::Any;
 use std::cell::UnsafeCell;
@@ -63,8 +63,8 @@ pub(crate) struct Team {
     taken: AtomicBool,
     /// Epoch, members inside, whether open.
     state: AtomicU64,
-    /// The open region. Written by whoever has taken the team, while nobody is inside; read by those
-    /// who entered.
+    /// The open region. Written by whoever has taken the team, while nobody is inside; read by
+    /// those who entered.
     region: UnsafeCell<*const Region<'static>>,
     /// Workers asked to watch that have not gone yet.
     members: AtomicUsize,
@@ -87,8 +87,8 @@ pub(crate) fn is_awake() -> bool {
     TEAM.members.load(Ordering::Relaxed) > 0
 }
 
-/// Calls `body(task)` for every task in `0..tasks` on this thread and the members. False, and nothing
-/// done, if another caller has the team.
+/// Calls `body(task)` for every task in `0..tasks` on this thread and the members. False, and
+/// nothing done, if another caller has the team.
 pub(crate) fn run(tasks: usize, body: &(dyn Fn(usize) + Sync)) -> bool {
     if TEAM.taken.swap(true, Ordering::Acquire) {
         return false;

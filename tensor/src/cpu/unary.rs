@@ -5,7 +5,7 @@
 use super::math::Float;
 use super::strided::{View, map1, map2};
 use crate::dtype::dispatch_float;
-use crate::ops::unary::UnaryOp;
+use crate::op::unary::UnaryOp;
 use crate::storage::Output;
 use crate::{Result, Tensor, bail};
 

@@ -4,53 +4,9 @@ use std::sync::{Mutex, OnceLock};
 
 use super::context::Gpu;
 use super::cooperative::Fragments;
+use super::info::{GpuFeatures, GpuInfo, GpuLimits};
+use super::sync::ready;
 use crate::{Error, Result, bail};
-
-/// What a GPU can do beyond the common.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GpuFeatures {
-    /// 16-bit floats in shaders.
-    pub f16: bool,
-    /// Subgroup operations.
-    pub subgroups: bool,
-    /// Timestamps within a pass, for profiles.
-    pub timestamps: bool,
-    /// Compiled pipelines can be kept on disk by this program.
-    pub pipeline_cache: bool,
-    /// Cooperative matrices: `m×n×k`, type of A and B, type of C. Empty where there are none.
-    pub cooperative_matrix: Vec<String>,
-}
-
-/// A GPU that this machine offers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GpuInfo {
-    /// Its number: `gpu:N`.
-    pub index: usize,
-    /// The driver's name of it.
-    pub name: String,
-    /// `Vulkan`, `Metal` or `Dx12`.
-    pub backend: String,
-    /// Driver and version.
-    pub driver: String,
-    /// Whether it is a program on the processor (lavapipe, WARP): good for tests only.
-    pub software: bool,
-    /// The largest tensor, in bytes.
-    pub max_tensor_bytes: u64,
-    /// What it can do.
-    pub features: GpuFeatures,
-}
-
-/// Less of a GPU than it has: for tests of what happens at a limit, and to try on a large GPU what a small
-/// one would take. What is `None` is the adapter's own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct GpuLimits {
-    /// The largest tensor, in bytes.
-    pub max_tensor_bytes: Option<u64>,
-    /// Workgroups of a launch along one dimension.
-    pub max_workgroups_per_dimension: Option<u32>,
-    /// As if it had no 16-bit floats.
-    pub without_f16: bool,
-}
 
 struct Entry {
     adapter: wgpu::Adapter,
@@ -184,8 +140,8 @@ fn open(op: &'static str, entry: &Entry, limits: GpuLimits) -> Result<&'static G
         label: Some("gradus"),
         required_features: has & wanted,
         required_limits: required,
-        // SAFETY: the experimental part in use is cooperative matrices, in our own shaders only, each
-        // of which is checked against the CPU's result.
+        // SAFETY: the experimental part in use is cooperative matrices, in our own shaders only,
+        // each of which is checked against the CPU's result.
         experimental_features: unsafe { wgpu::ExperimentalFeatures::enabled() },
         memory_hints: wgpu::MemoryHints::Performance,
         trace: wgpu::Trace::Off,
@@ -206,23 +162,11 @@ fn open(op: &'static str, entry: &Entry, limits: GpuLimits) -> Result<&'static G
     Ok(Box::leak(Box::new(Gpu::new(name, info, adapter, fragments, device, queue))))
 }
 
-/// The result of one of `wgpu`'s futures, which natively are ready at once.
-pub(super) fn ready<T>(future: impl Future<Output = T>) -> T {
-    let mut future = std::pin::pin!(future);
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    loop {
-        if let std::task::Poll::Ready(value) = future.as_mut().poll(&mut context) {
-            return value;
-        }
-        std::thread::yield_now();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::{copy, storage, unary};
-    use crate::ops::unary::UnaryOp;
+    use crate::gpu::{copy, transfer, unary};
+    use crate::op::unary::UnaryOp;
     use crate::{DType, Tensor};
 
     /// A device of the test's own: the one that tensors share is not to be lost.
@@ -235,18 +179,18 @@ mod tests {
     fn a_lost_device_is_an_error_that_names_it() {
         let Some(gpu) = own() else { return };
         let x = Tensor::ones(&[100], DType::F32).unwrap();
-        let x = storage::upload("test", &x, gpu).unwrap();
+        let x = transfer::upload("test", &x, gpu).unwrap();
         let doubled = |x: &Tensor| unary::forward(x, UnaryOp::Neg);
-        let y = storage::download("test", &doubled(&x).unwrap()).unwrap();
+        let y = transfer::download("test", &doubled(&x).unwrap()).unwrap();
         assert_eq!(y.to_vec::<f32>().unwrap(), [-1.0; 100]);
         gpu.device.destroy();
         for _ in 0..2 {
             // Recorded work may still be taken; reading cannot succeed.
-            let lost = doubled(&x).and_then(|y| storage::download("relu", &y)).unwrap_err();
+            let lost = doubled(&x).and_then(|y| transfer::download("relu", &y)).unwrap_err();
             assert!(lost.to_string().contains(&gpu.name), "{lost}");
         }
-        let again = storage::upload("to_device", &Tensor::ones(&[7], DType::F32).unwrap(), gpu);
-        let again = again.and_then(|x| storage::download("to_device", &x)).unwrap_err();
+        let again = transfer::upload("to_device", &Tensor::ones(&[7], DType::F32).unwrap(), gpu);
+        let again = again.and_then(|x| transfer::download("to_device", &x)).unwrap_err();
         assert!(again.to_string().contains(&gpu.name), "{again}");
     }
 
@@ -259,9 +203,10 @@ mod tests {
         assert!(!gpu.info.features.f16);
         let x = Tensor::ones(&[100], DType::F32).unwrap();
         let half = x.to_dtype(DType::F16).unwrap();
-        let x = storage::upload("test", &x, gpu).unwrap();
+        let x = transfer::upload("test", &x, gpu).unwrap();
         for refused in [
-            storage::upload("to_device", &half, gpu).and_then(|x| unary::forward(&x, UnaryOp::Neg)),
+            transfer::upload("to_device", &half, gpu)
+                .and_then(|x| unary::forward(&x, UnaryOp::Neg)),
             copy::convert("to_dtype", &x, DType::F16),
         ] {
             let refused = refused.err().map(|e| e.to_string()).unwrap_or_default();
@@ -270,7 +215,7 @@ mod tests {
             }
         }
         let y = unary::forward(&x, UnaryOp::Neg).unwrap();
-        let y = storage::download("test", &y).unwrap();
+        let y = transfer::download("test", &y).unwrap();
         assert_eq!(y.to_vec::<f32>().unwrap(), [-1.0; 100]);
     }
 

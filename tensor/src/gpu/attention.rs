@@ -1,11 +1,12 @@
 //! Attention over packed sequences: launches of `attention.wgsl`.
 //!
-//! The denominators are f32 whatever the operands' dtype.
+//! The denominators are f32 for every dtype of the operands.
 
 use super::context::{Gpu, Launch};
 use super::dropout::Drops;
 use super::storage::{float, output};
-use crate::ops::attention::{Attention, GradientLayout};
+use crate::op::attention::{Attention, GradientLayout};
+use crate::operands::Sequences;
 use crate::{DType, Result, Tensor, bail};
 use gradus_shaders as shaders;
 
@@ -86,14 +87,8 @@ fn variant(scalar: shaders::Scalar, d: usize, options: &Attention) -> u64 {
     ((d as u64) << 8) + scalar.code() * 2 + options.dropout.is_some() as u64
 }
 
-pub(crate) fn forward(
-    q: &Tensor,
-    k: &Tensor,
-    v: &Tensor,
-    offsets: &Tensor,
-    _bounds: &[usize],
-    options: &Attention,
-) -> Result<(Tensor, Tensor)> {
+pub(crate) fn forward(sequences: &Sequences, options: &Attention) -> Result<(Tensor, Tensor)> {
+    let Sequences { q, k, v, offsets, .. } = *sequences;
     let scalar = float(OP, q.dtype())?;
     let (gpu, tokens, d) = (q.gpu(), q.shape()[0], q.shape()[1] / options.heads);
     let out = output(OP, gpu, q.shape(), q.dtype())?;
@@ -121,16 +116,13 @@ pub(crate) fn forward(
 }
 
 pub(crate) fn backward(
-    q: &Tensor,
-    k: &Tensor,
-    v: &Tensor,
-    offsets: &Tensor,
-    _bounds: &[usize],
+    sequences: &Sequences,
     lse: &Tensor,
     grad: &Tensor,
     options: &Attention,
     layout: GradientLayout,
 ) -> Result<Tensor> {
+    let Sequences { q, k, v, offsets, .. } = *sequences;
     let scalar = float(OP, q.dtype())?;
     let (gpu, tokens, d) = (q.gpu(), q.shape()[0], q.shape()[1] / options.heads);
     let grads = output(OP, gpu, &[3 * q.numel()], q.dtype())?;

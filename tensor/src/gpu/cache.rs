@@ -1,8 +1,9 @@
 //! Compiled pipelines on disk, where the backend lets a program keep them (Vulkan).
 //!
-//! One file an adapter under `gradus/` in the user's cache folder (`XDG_CACHE_HOME`, `LOCALAPPDATA`,
-//! `~/.cache`). wgpu and the driver check whose it is: a file of another driver is ignored. What they do not
-//! check is whether it is whole, so a checksum follows the data: a damaged file is not shown to them.
+//! One file an adapter under `gradus/` in the user's cache folder (`XDG_CACHE_HOME`,
+//! `LOCALAPPDATA`, `~/.cache`). wgpu and the driver check whose it is: a file of another driver is
+//! ignored. What they do not check is whether it is whole, so a checksum follows the data: a
+//! damaged file is not shown to them.
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -54,8 +55,8 @@ impl PipelineCache {
         let cache = path.as_ref().map(|path| {
             let file = std::fs::read(path).ok();
             let data = file.as_deref().and_then(unsealed);
-            // SAFETY: the data are as `get_data` gave them, by the checksum; wgpu and the driver check its
-            // header, and what is another driver's is ignored (`fallback`).
+            // SAFETY: the data are as `get_data` gave them, by the checksum; wgpu and the driver
+            // check its header, and what is another driver's is ignored (`fallback`).
             unsafe {
                 device.create_pipeline_cache(&wgpu::PipelineCacheDescriptor {
                     label: None,
@@ -71,8 +72,8 @@ impl PipelineCache {
         self.cache.as_ref()
     }
 
-    /// Writes the file where there are more `pipelines` than it has. A cache is a convenience: that it
-    /// cannot be written is no error.
+    /// Writes the file where there are more `pipelines` than it has. A cache is a convenience: that
+    /// it cannot be written is no error.
     pub(super) fn save_if_due(&self, pipelines: u64) {
         let (Some(cache), Some(path)) = (&self.cache, &self.path) else { return };
         let Ok(mut saved) = self.saved.try_lock() else { return };
@@ -81,13 +82,13 @@ impl PipelineCache {
         }
         *saved = (pipelines, Some(Instant::now()));
         if let (Some(data), Some(folder)) = (cache.get_data(), path.parent()) {
-            // Beside, then renamed: another program never sees half a file.
-            let beside = path.with_extension(std::process::id().to_string());
+            // Written to another name, then renamed: no other program sees half a file.
+            let aside = path.with_extension(std::process::id().to_string());
             let written = std::fs::create_dir_all(folder)
-                .and_then(|()| std::fs::write(&beside, sealed(data)))
-                .and_then(|()| std::fs::rename(&beside, path));
+                .and_then(|()| std::fs::write(&aside, sealed(data)))
+                .and_then(|()| std::fs::rename(&aside, path));
             if written.is_err() {
-                let _ = std::fs::remove_file(&beside);
+                let _ = std::fs::remove_file(&aside);
             }
         }
     }

@@ -1,4 +1,5 @@
-//! Joining and padding, launches of `concat.wgsl`; reversing, a copy (`copy.wgsl`) with strides below 0.
+//! Joining and padding, launches of `concat.wgsl`; reversing, a copy (`copy.wgsl`) with strides
+//! below 0.
 
 use super::context::Launch;
 use super::copy::copy_walk;
@@ -8,8 +9,8 @@ use crate::layout::Layout;
 use crate::{Result, Tensor};
 use gradus_shaders as shaders;
 
-/// Joins `tensors`, equal but for dimension `dim`, into one of `shape`: a launch for each, or for several where they
-/// lie end to end.
+/// Joins `tensors`, equal but for dimension `dim`, into one of `shape`: a launch for each, or for
+/// several where they lie end to end.
 pub(crate) fn cat(
     op: &'static str,
     tensors: &[&Tensor],
@@ -106,7 +107,8 @@ pub(crate) fn flip(x: &Tensor, reversed: &[bool]) -> Result<Tensor> {
     Ok(x)
 }
 
-/// From the far end of the reversed dimensions, with their strides negative modulo 2³², as kernels count.
+/// From the far end of the reversed dimensions, with their strides negative modulo 2³², as kernels
+/// count.
 fn backwards(layout: &Layout, reversed: &[bool]) -> Layout {
     let mut backwards = layout.clone();
     for d in (0..reversed.len()).filter(|&d| reversed[d]) {

@@ -1,37 +1,39 @@
 //! An opened GPU: its recorder of commands, its pipelines and bind groups.
 //!
-//! Launches are recorded into one compute pass of one command encoder, which stay open until someone
-//! reads (or [`MOST_PENDING`] launches have gathered). `wgpu` puts the barriers between launches.
+//! Launches are recorded into one compute pass of one command encoder, which stay open until
+//! someone reads (or [`MAX_PENDING`] launches have gathered). `wgpu` puts the barriers between
+//! launches.
 
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use gradus_shaders::Shader;
 use rustc_hash::FxHashMap;
 
-use super::adapter::{GpuInfo, ready};
 use super::cache::PipelineCache;
 use super::cooperative::{CooperativeState, Fragments};
 use super::counters::GpuCounters;
 use super::gather::{Gathered, ids};
+use super::info::GpuInfo;
 use super::memory::{Block, Buffer, Pool};
 use super::staging::{Belt, CHUNK};
+use super::sync::{lock, ready};
 use super::timing::{self, Timing};
 use crate::{Error, Result, bail, profile};
 
 /// Launches that are gathered at most before they are submitted unasked.
-const MOST_PENDING: u32 = 8192;
+const MAX_PENDING: u32 = 8192;
 /// Bind groups that are kept at most.
-const MOST_BIND_GROUPS: usize = 1 << 15;
+const MAX_BIND_GROUPS: usize = 1 << 15;
 /// Buffers of one kernel at most; fewer where the device takes fewer.
-pub(super) const MOST_BINDINGS: usize = 30;
+pub(super) const MAX_BINDINGS: usize = 30;
 /// Bytes of immediates of one kernel at most: what every backend has.
 pub(crate) const IMMEDIATES: u32 = 128;
 
-/// Names one variant of one kernel: the family's function and a number that tells the variants apart
-/// (dtype, options).
+/// Names one variant of one kernel: the family's function and a number that tells the variants
+/// apart (dtype, options).
 pub(crate) type Key = (&'static str, u64);
 
 /// Number of input buffers and output buffers.
@@ -52,7 +54,7 @@ struct Layouts {
 #[derive(Clone, Copy)]
 struct GroupKey {
     signature: Signature,
-    buffers: [u32; MOST_BINDINGS],
+    buffers: [u32; MAX_BINDINGS],
 }
 
 impl GroupKey {
@@ -138,11 +140,6 @@ pub(crate) struct Gpu {
     pub(super) staging: Mutex<Vec<wgpu::Buffer>>,
 }
 
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What a panicking thread left behind is consistent: each change is a single call.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Gpu {
     pub(super) fn new(
         name: String,
@@ -169,7 +166,7 @@ impl Gpu {
         Gpu {
             most_groups: device.limits().max_compute_workgroups_per_dimension,
             most_bindings: (device.limits().max_storage_buffers_per_shader_stage as usize)
-                .min(MOST_BINDINGS),
+                .min(MAX_BINDINGS),
             name,
             info,
             device,
@@ -217,8 +214,8 @@ impl Gpu {
         }
     }
 
-    /// `count` workgroups as a grid of two dimensions, each within the device's limit. Up to one row
-    /// more are started: a kernel checks its index.
+    /// `count` workgroups as a grid of two dimensions, each within the device's limit. Up to one
+    /// row more are started: a kernel checks its index.
     pub(crate) fn grid(&self, op: &'static str, count: u64) -> Result<[u32; 3]> {
         let most = self.most_groups as u64;
         let rows = count.div_ceil(most).max(1);
@@ -233,7 +230,7 @@ impl Gpu {
         let mut recorder = lock(&self.recorder);
         self.record_preceding(&mut recorder, ids(launch.inputs), ids(launch.outputs))?;
         let all = launch.inputs.iter().chain(launch.outputs);
-        let mut bound = [launch.outputs[0].block(); MOST_BINDINGS];
+        let mut bound = [launch.outputs[0].block(); MAX_BINDINGS];
         for (slot, buffer) in bound.iter_mut().zip(all) {
             assert!(std::ptr::eq(buffer.gpu, self), "{}: another device", launch.op);
             *slot = buffer.block();
@@ -243,7 +240,7 @@ impl Gpu {
         recorder.call = profile::open_call();
         let outputs = launch.outputs.len();
         self.record(&mut recorder, launch.op, key, bound, outputs, immediates, groups, shader)?;
-        let most = if recorder.timing.is_some() { timing::DUE } else { MOST_PENDING };
+        let most = if recorder.timing.is_some() { timing::DUE } else { MAX_PENDING };
         if recorder.pending >= most {
             self.submit(&mut recorder);
         }
@@ -275,7 +272,7 @@ impl Gpu {
         let signature = ((bound.len() - outputs) as u32, outputs as u32);
         assert_eq!(signature, kernel.signature, "{}: buffers", kernel.label);
         assert!(immediates.len() <= IMMEDIATES as usize, "{}", kernel.label);
-        let mut group = GroupKey { signature, buffers: [0; MOST_BINDINGS] };
+        let mut group = GroupKey { signature, buffers: [0; MAX_BINDINGS] };
         for (slot, block) in group.buffers.iter_mut().zip(bound) {
             *slot = block.id;
         }
@@ -286,7 +283,7 @@ impl Gpu {
             recorder.current_kernel = Some(key);
         }
         if recorder.current_group != Some(group) {
-            if recorder.groups.len() >= MOST_BIND_GROUPS {
+            if recorder.groups.len() >= MAX_BIND_GROUPS {
                 recorder.groups.clear();
             }
             let bind_group = recorder.groups.entry(group).or_insert_with(|| {
@@ -428,8 +425,8 @@ impl Gpu {
         Ok(())
     }
 
-    /// Lets go of buffers that the pool has given up. What is recorded may still name them, so it is
-    /// submitted first.
+    /// Lets go of buffers that the pool has given up. What is recorded may still name them, so it
+    /// is submitted first.
     pub(super) fn forget(&self, _op: &'static str, dropped: Vec<Block>) -> Result<()> {
         if dropped.is_empty() {
             return Ok(());
@@ -452,8 +449,8 @@ impl Gpu {
         }
         recorder.layouts.entry(signature).or_insert_with(|| layouts(&self.device, signature));
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        // SAFETY: every kernel keeps its indices within its buffers, which the launchers size and the
-        // tests against the CPU cover; its loops end, and its divisors are not 0.
+        // SAFETY: every kernel keeps its indices within its buffers, which the launchers size and
+        // the tests against the CPU cover; its loops end, and its divisors are not 0.
         let module = unsafe {
             self.device.create_shader_module_trusted(
                 wgpu::ShaderModuleDescriptor {

@@ -1,8 +1,8 @@
 //! Which products a device computes by cooperative matrices, and whether it computes them rightly.
 //!
-//! What `wgpu` offers is experimental, and drivers have been seen to return wrong sums. So before the first
-//! product by cooperative matrices on a device, one of whole numbers is computed both ways, and compared bit
-//! for bit: where they differ the tiles go on being used.
+//! What `wgpu` offers is experimental, and drivers have been seen to return wrong sums. So before
+//! the first product by cooperative matrices on a device, one of whole numbers is computed both
+//! ways, and compared bit for bit: where they differ the tiles go on being used.
 
 use std::sync::OnceLock;
 
@@ -34,7 +34,7 @@ impl Fragments {
     ) -> Fragments {
         let (least, most) = (info.subgroup_min_size, info.subgroup_max_size);
         let lanes = match info.backend {
-            wgpu::Backend::Metal => 32, // a simdgroup, whatever the limits say
+            wgpu::Backend::Metal => 32, // a simdgroup; the limits say something else
             _ if least == most && [32, 64].contains(&least) => least,
             _ => 0,
         };
@@ -57,8 +57,8 @@ impl Fragments {
         }
     }
 
-    /// The kernel for operands of this type and a result of `tiles(size)` tiles: the large ones where there are
-    /// enough to keep the device busy.
+    /// The kernel for operands of this type and a result of `tiles(size)` tiles: the large ones
+    /// where there are enough to keep the device busy.
     pub(super) fn kernel(
         self,
         operands: Scalar,

@@ -1,9 +1,13 @@
 //! Copies, conversions, fills.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use super::context::Gpu;
 use super::storage::{output, scalar};
 use super::walk::{self, Walk};
 use crate::layout::Layout;
+use crate::storage::Storage;
 use crate::{DType, Result, Tensor};
 use gradus_shaders as shaders;
 
@@ -19,8 +23,8 @@ pub(crate) fn convert(op: &'static str, x: &Tensor, dtype: DType) -> Result<Tens
     Ok(y)
 }
 
-/// Writes the elements of `x`, row-major, into `y` from element `first` on; `y` must be nobody else's
-/// yet (or writable).
+/// Writes the elements of `x`, row-major, into `y` from element `first` on; `y` must be new
+/// or writable.
 pub(crate) fn copy_into(op: &'static str, x: &Tensor, y: &Tensor, first: usize) -> Result<()> {
     let Some(mut walk) = Walk::new(&[x.layout()]) else {
         // Too many dimensions for one kernel: the entries of the outermost one by one.
@@ -39,6 +43,23 @@ pub(super) fn copy_walk(op: &'static str, x: &Tensor, y: &Tensor, walk: &Walk) -
     let (from, to) = (scalar(op, x.dtype())?, scalar(op, y.dtype())?);
     let key = ("copy", from.code() * 16 + to.code());
     walk::launch(op, key, walk, &[x.buffer()], y, || shaders::copy::copy(from, to))
+}
+
+impl Tensor {
+    /// Makes the tensor contiguous and its buffer its own, so that a kernel may write it in place.
+    pub(crate) fn make_writable(&mut self, op: &'static str) -> Result<()> {
+        let mine = match Arc::get_mut(&mut self.storage) {
+            Some(Storage::Gpu(storage)) => {
+                storage.forget();
+                true
+            }
+            _ => false,
+        };
+        if !mine || !self.is_contiguous() {
+            *self = copy(op, self)?;
+        }
+        Ok(())
+    }
 }
 
 /// A tensor of one value.
@@ -70,4 +91,20 @@ pub(crate) fn copy_(y: &mut Tensor, x: &Tensor) -> Result<()> {
     }
     y.make_writable("copy_")?;
     copy_into("copy_", x, y, y.layout().offset())
+}
+
+/// The walk over `operands` (1 to 3 tensors of one shape): as they are, or copied row-major where
+/// their layouts have too many dimensions to walk together.
+pub(super) fn walk_over<'a>(
+    op: &'static str,
+    operands: &[&'a Tensor],
+) -> Result<(Walk, Vec<Cow<'a, Tensor>>)> {
+    let layouts: Vec<&Layout> = operands.iter().map(|t| t.layout()).collect();
+    if let Some(walk) = Walk::new(&layouts) {
+        return Ok((walk, operands.iter().map(|t| Cow::Borrowed(*t)).collect()));
+    }
+    let copies: Vec<Tensor> = operands.iter().map(|t| copy(op, t)).collect::<Result<_>>()?;
+    let layouts: Vec<&Layout> = copies.iter().map(|t| t.layout()).collect();
+    let walk = Walk::new(&layouts).expect("row-major layouts merge into one dimension");
+    Ok((walk, copies.into_iter().map(Cow::Owned).collect()))
 }

@@ -2,8 +2,7 @@
 
 use super::context::{Gpu, Launch};
 use super::storage::output;
-use crate::cpu::cross_entropy::check_targets;
-use crate::ops::cross_entropy::{CrossEntropy, Reduction};
+use crate::op::cross_entropy::{Options, Reduction, check_targets};
 use crate::{DType, Device, Result, Tensor, bail};
 use gradus_shaders::{WORKGROUP, cross_entropy as shaders};
 
@@ -32,7 +31,7 @@ impl Args {
         x: &Tensor,
         targets: &Tensor,
         weight: Option<&Tensor>,
-        options: &CrossEntropy,
+        options: Options,
     ) -> Result<Args> {
         let (rows, classes) = (x.shape()[0], x.shape()[1]);
         if x.dtype() != DType::F32 {
@@ -99,7 +98,7 @@ pub(crate) fn forward(
     x: &Tensor,
     targets: &Tensor,
     weight: Option<&Tensor>,
-    options: &CrossEntropy,
+    options: Options,
 ) -> Result<(Tensor, Tensor)> {
     let (op, gpu, n) = ("cross_entropy", x.gpu(), x.shape()[0]);
     let args = Args::new(op, x, targets, weight, options)?;
@@ -133,7 +132,7 @@ pub(crate) fn backward(
     targets: &Tensor,
     lse: &Tensor,
     weight: Option<&Tensor>,
-    options: &CrossEntropy,
+    options: Options,
     grad: &Tensor,
 ) -> Result<Tensor> {
     let (op, gpu) = ("cross_entropy_backward", x.gpu());

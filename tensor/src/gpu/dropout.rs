@@ -68,7 +68,7 @@ pub(crate) fn dropout(x: &Tensor, p: f64, key: RngKey) -> Result<Tensor> {
     Ok(y)
 }
 
-/// The mask alone. It has no operand, so it is told its device.
+/// The mask alone. It has no operand, so the device is an argument.
 pub(crate) fn mask(gpu: &'static Gpu, shape: &[usize], p: f64, key: RngKey) -> Result<Tensor> {
     let op = "bernoulli_mask";
     let Some(least) = least_kept(p) else {

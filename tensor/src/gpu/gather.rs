@@ -1,15 +1,22 @@
-//! Launches of one kernel on many tensors as few: an optimiser's step over all parameters, the sums that end the
-//! derivatives of layer norms.
+//! Launches of one kernel on many tensors as few: an optimiser's step over all parameters, the sums
+//! that end the derivatives of layer norms.
 //!
-//! [`Gpu::gather`] keeps a launch back, with others of the same kernel and the same arguments, up to
-//! [`gradus_shaders::MANY`] tensors. They are recorded when they are that many; before a launch that reads what they
-//! write, or writes what they use; and before a submit or a read. So of all that is kept back nothing depends on
-//! anything else, and it does not matter in which order it is recorded.
+//! [`Gpu::gather`] keeps a launch back, with others of the same kernel and the same arguments, up
+//! to [`gradus_shaders::MANY`] tensors. They are recorded when they are that many; before a launch
+//! that reads what they write, or writes what they use; and before a submit or a read. So of all
+//! that is kept back nothing depends on anything else, and it does not matter in which order it is
+//! recorded.
 
-use super::context::{Gpu, IMMEDIATES, Key, Recorder, lock};
+use std::sync::Arc;
+
+use super::context::{Gpu, IMMEDIATES, Key, Recorder};
 use super::memory::{Block, Buffer};
-use crate::{Result, Tensor, profile};
+use super::sync::lock;
+use crate::{Result, profile};
 use gradus_shaders::{MANY, Shader};
+
+/// A storage that must outlive a launch.
+pub(crate) type Held = Arc<dyn Send + Sync>;
 
 /// A launch on one tensor, which may be gathered.
 pub(crate) struct Part<'a> {
@@ -24,12 +31,13 @@ pub(crate) struct Part<'a> {
     /// Buffers that are read for this tensor, and those that are written.
     pub inputs: &'a [&'a Buffer],
     pub outputs: &'a [&'a Buffer],
-    /// Two numbers of this tensor: the kernel finds the first of each part, then the second of each.
+    /// Two numbers of this tensor: the kernel finds the first of each part, then the second of
+    /// each.
     pub numbers: [u32; 2],
     /// Its workgroups.
     pub groups: u32,
     /// What must not go back to the pool before this is recorded.
-    pub held: Option<&'a Tensor>,
+    pub held: Option<Held>,
     /// The kernel of this variant for a number of tensors.
     pub shader: fn(u64, u32) -> Shader,
 }
@@ -44,7 +52,7 @@ pub(super) struct Gathered {
     inputs: Vec<Block>,
     outputs: Vec<Block>,
     parts: Vec<([u32; 2], u32)>,
-    held: Vec<Tensor>,
+    held: Vec<Held>,
     shader: fn(u64, u32) -> Shader,
     /// The first part's call, for the profile.
     call: Option<usize>,
@@ -77,7 +85,7 @@ impl Gathered {
         self.read.extend(ids(part.inputs));
         self.written.extend(ids(part.outputs));
         self.parts.push((part.numbers, part.groups));
-        self.held.extend(part.held.cloned());
+        self.held.extend(part.held.clone());
     }
 
     /// Whether a launch that reads and writes these must come after.

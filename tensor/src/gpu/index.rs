@@ -1,11 +1,12 @@
 //! Reading and adding entries by id: launches of `index.wgsl`.
 //!
-//! What is added where is decided on the CPU, from the ids' original: each row of the result gets the
-//! list of its additions, in order.
+//! What is added where is decided on the CPU, from the ids' original: each row of the result gets
+//! the list of its additions, in order.
 
 use super::context::Launch;
-use super::storage::{float, output, scalar, upload};
-use super::walk::{self, MOST_DIMS, Walk};
+use super::storage::{float, output, scalar};
+use super::transfer::upload;
+use super::walk::{self, MAX_DIMS, Walk};
 use crate::layout::Layout;
 use crate::{Device, Result, Tensor, bail};
 use gradus_shaders as shaders;
@@ -28,8 +29,8 @@ fn counting(dim: usize, shape: &[usize]) -> Layout {
     Layout { shape: shape.to_vec(), strides, offset: 0 }
 }
 
-/// `y[…] = x[…]` with entry `ids[…]` along `dim`; `ids` lie by `layout`, which has the shape of y up to
-/// `shape`'s grouping.
+/// `y[…] = x[…]` with entry `ids[…]` along `dim`; `ids` lie by `layout`, which has the shape of y
+/// up to `shape`'s grouping.
 fn look_up(
     op: &'static str,
     x: &Tensor,
@@ -160,8 +161,8 @@ struct Lines {
     index_offset: u32,
     source_offset: u32,
     rank: u32,
-    shape: [u32; MOST_DIMS],
-    strides: [u32; MOST_DIMS],
+    shape: [u32; MAX_DIMS],
+    strides: [u32; MAX_DIMS],
 }
 
 /// `index` may be shorter than `x` along the other dimensions and than `source` along all.
@@ -189,7 +190,7 @@ pub(crate) fn scatter_add(
     let (sizes, strides) = walk::merged(&[&one_each]);
     let count = one_each.numel();
     let few = count < FEW_LINES && length >= LONG && x.numel() <= 8 * index.numel();
-    if few || sizes.len() > MOST_DIMS {
+    if few || sizes.len() > MAX_DIMS {
         // Every element of the result as a row of its own.
         let index = index.to_device(Device::Cpu)?;
         let ids = index.cpu_slice::<u32>();

@@ -4,9 +4,9 @@ use super::copy::full;
 use super::gather::Part;
 use super::rows::Rows;
 use super::storage::{float, output};
-use crate::ops::layer_norm::Residual;
+use crate::operands::{LayerNormOutput, Residual};
 use crate::random::RngKey;
-use crate::{DType, LayerNormOutput, Result, Tensor};
+use crate::{DType, Result, Tensor};
 use gradus_shaders as shaders;
 use gradus_shaders::layer_norm::Before;
 
@@ -34,7 +34,8 @@ pub(crate) fn forward(
     let y = output(op, gpu, x.shape(), x.dtype())?;
     let before = match residual {
         None => Before::Nothing,
-        // Written whether it is to be kept or not: to make it again each time it is read would cost the words.
+        // Written whether it is to be kept or not: to make it again each time it is read would cost
+        // the words.
         Some(Residual { dropout: Some(_), .. }) => Before::DropoutAdd,
         Some(Residual { keep: true, .. }) => Before::AddKeep,
         Some(_) => Before::Add,
@@ -59,8 +60,8 @@ pub(crate) fn forward(
     Ok(LayerNormOutput { output: y, mean, rstd, sum })
 }
 
-/// All inputs contiguous and of fitting shapes; `grads` one or two, which are added. With dropout also returns dx
-/// dropped out.
+/// All inputs contiguous and of fitting shapes; `grads` one or two, which are added. With dropout
+/// also returns dx dropped out.
 pub(crate) fn backward(
     x: &Tensor,
     weight: &Tensor,
@@ -98,7 +99,8 @@ pub(crate) fn backward(
     Ok((dx, da, sums.narrow(0, 0, n)?, sums.narrow(0, n, n)?))
 }
 
-/// The sum of the rows of parts: gathered with those of other norms until someone reads one of them.
+/// The sum of the rows of parts: gathered with those of other norms until someone reads one of
+/// them.
 fn total(parts: Tensor) -> Result<Tensor> {
     let op = "layer_norm_backward";
     let (gpu, [blocks, columns]) = (parts.gpu(), [parts.shape()[0], parts.shape()[1]]);
@@ -116,7 +118,7 @@ fn total(parts: Tensor) -> Result<Tensor> {
         numbers: [columns as u32, blocks as u32],
         groups: columns.div_ceil(shaders::layer_norm::COLUMNS as usize) as u32,
         // Until then: else the next norm would be given the same buffer for its parts.
-        held: Some(&parts),
+        held: Some(parts.storage.clone()),
         shader: |_, many| shaders::layer_norm::totals(many),
     })?;
     Ok(sums)

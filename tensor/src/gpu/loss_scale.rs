@@ -2,7 +2,7 @@
 
 use super::context::Launch;
 use super::storage::output;
-use crate::ops::loss_scale::{LossScale, VERDICT};
+use crate::op::loss_scale::{LossScale, VERDICT};
 use crate::{DType, Result, Tensor};
 use gradus_shaders as shaders;
 

@@ -2,7 +2,9 @@
 //! `matmul_cooperative.wgsl`, chosen by shape and device.
 
 use super::context::{Gpu, Launch};
-use super::storage::{download, float, join_kept, output, upload};
+use super::kept::join_kept;
+use super::storage::{float, output};
+use super::transfer::{download, upload};
 use super::walk;
 use crate::layout::Layout;
 use crate::{DType, Result, Tensor, bail};
@@ -10,9 +12,10 @@ use gradus_shaders::matmul::{Cooperative, Epilogue, FEW, Product, TILES, Types};
 use gradus_shaders::{Scalar, Shader};
 
 /// Batch dimensions that the kernel walks at most.
-const MOST_BATCH: usize = 3;
+const MAX_BATCH: usize = 3;
 
-/// Workgroups that keep a device busy: as many large tiles there must be for the large ones to be taken.
+/// Workgroups that keep a device busy: as many large tiles there must be for the large ones to be
+/// taken.
 const BUSY: usize = 64;
 
 #[repr(C)]
@@ -29,9 +32,9 @@ struct Args {
     b_row: u32,
     b_col: u32,
     bias_offset: u32,
-    batch: [u32; MOST_BATCH],
-    a_batch: [u32; MOST_BATCH],
-    b_batch: [u32; MOST_BATCH],
+    batch: [u32; MAX_BATCH],
+    a_batch: [u32; MAX_BATCH],
+    b_batch: [u32; MAX_BATCH],
 }
 
 /// The dimensions before the last two.
@@ -46,14 +49,14 @@ fn batch_layout(x: &Tensor) -> Layout {
 pub(crate) fn matmul(a: &Tensor, b: &Tensor, shape: &[usize], dtype: DType) -> Result<Tensor> {
     let (batch_a, batch_b) = (batch_layout(a), batch_layout(b));
     let (sizes, strides) = walk::merged(&[&batch_a, &batch_b]);
-    if sizes.len() > MOST_BATCH {
+    if sizes.len() > MAX_BATCH {
         return matmul(&a.copy()?, &b.copy()?, shape, dtype);
     }
     let rank = shape.len();
     let c = output("matmul", a.gpu(), shape, dtype)?;
     let steps = |x: &Tensor| (x.layout.strides[rank - 2], x.layout.strides[rank - 1]);
     let mut args = Args::new(steps(a), steps(b));
-    let first = MOST_BATCH - sizes.len();
+    let first = MAX_BATCH - sizes.len();
     for (d, &size) in sizes.iter().enumerate() {
         args.batch[first + d] = size as u32;
         args.a_batch[first + d] = strides[0][d] as u32;
@@ -74,7 +77,7 @@ pub(crate) fn matmul(a: &Tensor, b: &Tensor, shape: &[usize], dtype: DType) -> R
     Ok(c)
 }
 
-/// `x [m, in]`, `w [out, in]`, `bias [out]` → `[m, out]`. Beside f16 the kernel takes an f32 bias.
+/// `x [m, in]`, `w [out, in]`, `bias [out]` → `[m, out]`. With f16 operands the kernel takes an f32 bias.
 pub(crate) fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     Ok(layer("linear", x, w, bias, Epilogue::None)?.0)
 }
@@ -91,8 +94,8 @@ pub(crate) fn joined_weights(weights: &[&Tensor], biases: &[&Tensor]) -> Result<
     Ok(joined("linear_cat", weights, biases)?.0)
 }
 
-/// Weights and biases of layers side by side, kept until one of them changes: in one buffer, so by one launch, where
-/// they are of one dtype.
+/// Weights and biases of layers side by side, kept until one of them changes: in one buffer, so by
+/// one launch, where they are of one dtype.
 fn joined(
     op: &'static str,
     weights: &[&Tensor],
@@ -141,7 +144,8 @@ pub(crate) fn linear_gelu(
     layer("linear_gelu", x, w, bias, if keep { Epilogue::GeluKeep } else { Epilogue::Gelu })
 }
 
-/// Gᵀ·x `[out, in]` in `dtype`, and the sums of G's columns `[out]` where f32: of G `[rows, out]` and x `[rows, in]`.
+/// Gᵀ·x `[out, in]` in `dtype`, and the sums of G's columns `[out]` where f32: of G `[rows, out]`
+/// and x `[rows, in]`.
 pub(crate) fn linear_parameters_backward(
     g: &Tensor,
     x: &Tensor,
@@ -173,7 +177,7 @@ impl Args {
     /// Of one pair of matrices, by the steps from row to row and from column to column of each.
     fn new(a: (usize, usize), b: (usize, usize)) -> Args {
         Args {
-            batch: [1; MOST_BATCH],
+            batch: [1; MAX_BATCH],
             a_row: a.0 as u32,
             a_col: a.1 as u32,
             b_row: b.0 as u32,
@@ -200,13 +204,13 @@ impl Args {
 }
 
 /// A matrix as it lies: sizes, steps, and the first elements that a batch has.
-struct Lie<'a> {
+struct MatrixLayout<'a> {
     sizes: (usize, usize),
     steps: (u32, u32),
     starts: &'a [u32],
 }
 
-impl Lie<'_> {
+impl MatrixLayout<'_> {
     /// Whether it can be read in fours along its columns or, where those step further, its rows.
     fn in_fours(&self) -> bool {
         let ((rows, cols), (row, col)) = (self.sizes, self.steps);
@@ -216,7 +220,8 @@ impl Lie<'_> {
         }
     }
 
-    /// Of `length` elements in each of `across` lines: they lie without gaps, and lines begin at multiples of 4.
+    /// Of `length` elements in each of `across` lines: they lie without gaps, and lines begin at
+    /// multiples of 4.
     fn in_fours_along(&self, length: usize, unit: u32, across: usize, step: u32) -> bool {
         unit == 1
             && length.is_multiple_of(4)
@@ -237,17 +242,18 @@ enum Kernel {
 }
 
 impl Kernel {
-    /// By shape and layout; `cooperative` is asked for a kernel of its own for so many tiles of a size.
+    /// By shape and layout; `cooperative` is asked for a kernel of its own for so many tiles of a
+    /// size.
     fn choose(
         (batch, m, k, n): (usize, usize, usize, usize),
         args: &Args,
         cooperative: impl FnOnce(&dyn Fn(u32) -> usize) -> Option<Cooperative>,
     ) -> Kernel {
-        let starts_of = |offset: u32, steps: [u32; MOST_BATCH]| [&[offset][..], &steps].concat();
+        let starts_of = |offset: u32, steps: [u32; MAX_BATCH]| [&[offset][..], &steps].concat();
         let a_starts = starts_of(args.a_offset, args.a_batch);
         let b_starts = starts_of(args.b_offset, args.b_batch);
-        let a = Lie { sizes: (m, k), steps: (args.a_row, args.a_col), starts: &a_starts };
-        let b = Lie { sizes: (k, n), steps: (args.b_row, args.b_col), starts: &b_starts };
+        let a = MatrixLayout { sizes: (m, k), steps: (args.a_row, args.a_col), starts: &a_starts };
+        let b = MatrixLayout { sizes: (k, n), steps: (args.b_row, args.b_col), starts: &b_starts };
         let b_lies_along_k = args.b_row <= args.b_col || n == 1;
         if let Some(&rows) = FEW.iter().find(|&&rows| b_lies_along_k && m <= rows as usize) {
             let vector = a.in_fours_along(k, args.a_col, m, args.a_row)
@@ -260,7 +266,7 @@ impl Kernel {
         if fours && let Some(kernel) = cooperative(&count) {
             return Kernel::Cooperative(kernel);
         }
-        // Of many tiny products most of a large tile would be nobody's.
+        // Many tiny products would leave most of a large tile unused.
         let fills = m.min(n) > small as usize;
         let size = if fills && count(large) >= BUSY { large } else { small };
         Kernel::Tiles { size, vector: fours && n.is_multiple_of(4) }
@@ -350,8 +356,9 @@ fn agrees(gpu: &'static Gpu, operands: Scalar, kernel: Cooperative) -> bool {
     }
 }
 
-/// Whether a kernel gives, bit for bit, the product that the plain tiles give: of small whole numbers, which no order
-/// of summation rounds. Tiles, fragments and steps of k are cut off at the edges; both ways in which B can lie.
+/// Whether a kernel gives, bit for bit, the product that the plain tiles give: of small whole
+/// numbers, which no order of summation rounds. Tiles, fragments and steps of k are cut off at the
+/// edges; both ways in which B can lie.
 fn compared(gpu: &'static Gpu, operands: Scalar, kernel: Kernel) -> Result<bool> {
     let (op, dtype) = ("matmul", if operands == Scalar::F16 { DType::F16 } else { DType::F32 });
     let (m, k, n) = (200, 100, 140);
@@ -415,7 +422,8 @@ mod tests {
             (a.a_row, a.a_col) = (1, 768);
         };
         assert_eq!(chosen((768, 391, 384), turned), tiles(64, true));
-        // Cooperative matrices, where there are any, for all that is read in fours and has more than few rows.
+        // Cooperative matrices, where there are any, for all that is read in fours and has more
+        // than few rows.
         let any = Cooperative { fragment: 16, lanes: 32, size: 64 };
         let with = |shape: (usize, usize, usize)| {
             let (m, k, n) = shape;
@@ -428,8 +436,8 @@ mod tests {
         assert_eq!(with((9, 384, 76)), few(16, true));
     }
 
-    /// The comparison by which cooperative matrices are let in: it holds of a kernel that is right, and does not
-    /// of one that is wrong (the fours of a matrix that has gaps between them).
+    /// The comparison by which cooperative matrices are let in: it holds of a kernel that is right,
+    /// and does not of one that is wrong (the fours of a matrix that has gaps between them).
     #[test]
     fn a_comparison_tells_right_from_wrong() {
         let Some(info) = super::super::gpus().into_iter().next() else { return };

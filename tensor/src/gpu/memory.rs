@@ -1,22 +1,24 @@
 //! Memory of a GPU: buffers, recycled by size class.
 //!
-//! A freed buffer waits in the pool. Of the waiting ones of the smallest class that fits, up to twice the
-//! size, the one with the lowest number is handed out first: so a step of the same shapes, which starts from the same set of waiting buffers,
-//! gets the same buffers in the same order, and finds its bind groups again.
+//! A freed buffer waits in the pool. Of the waiting ones of the smallest class that fits, up to
+//! twice the size, the one with the lowest number is handed out first: so a step of the same
+//! shapes, which starts from the same set of waiting buffers, gets the same buffers in the same
+//! order, and finds its bind groups again.
 //!
 //! Commands run in the order in which they are recorded, so a buffer may be handed out again while
 //! recorded work still reads it: the kernel that writes it comes later. An **upload** does not wait
 //! in that order: it happens before everything that is not yet submitted. So buffers that receive
-//! uploads have lists of their own, and wait there until the batch of commands that last used them has
-//! been submitted.
+//! uploads have lists of their own, and wait there until the batch of commands that last used them
+//! has been submitted.
 
 use std::collections::BTreeMap;
 
 use super::context::Gpu;
 use crate::{Result, bail};
 
-/// The pool keeps at most a fifth more than was ever in use at once. With an eighth, the steps of a small model with
-/// a large vocabulary gave its few large buffers up and made them anew each time: classes do not share perfectly.
+/// The pool keeps at most a fifth more than was ever in use at once. With an eighth, the steps of a
+/// small model with a large vocabulary gave its few large buffers up and made new ones each time:
+/// classes do not share perfectly.
 const SHARE: u64 = 5;
 /// And always this much.
 const SLACK: u64 = 1 << 16;
@@ -44,8 +46,9 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// A waiting buffer of the class, or of one up to twice as large: so the classes that forward and
-    /// backward need at different times share buffers, and changing shapes use those of each other.
+    /// A waiting buffer of the class, or of one up to twice as large: so the classes that forward
+    /// and backward need at different times share buffers, and changing shapes use those of each
+    /// other.
     fn take(&mut self, class: u64, upload: bool, batch: u64) -> Option<Block> {
         let fitting = class..=2 * class;
         if upload {
@@ -87,7 +90,7 @@ impl Pool {
 /// A buffer of a GPU, given back to its pool when dropped.
 pub(crate) struct Buffer {
     pub(super) block: Option<Block>,
-    pub(super) gpu: &'static Gpu,
+    pub(crate) gpu: &'static Gpu,
     upload: bool,
 }
 
@@ -184,7 +187,7 @@ impl Gpu {
                 | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        let refused = super::adapter::ready(scope.pop());
+        let refused = super::sync::ready(scope.pop());
         self.check(op)?;
         let mut pool = self.pool();
         if refused.is_some() {

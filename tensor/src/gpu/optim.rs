@@ -4,8 +4,8 @@ use super::context::Launch;
 use super::gather::Part;
 use super::memory::Buffer;
 use super::storage::output;
-use crate::ops::loss_scale::VERDICT;
-use crate::ops::optim::{AdamWStep, SgdStep};
+use crate::op::loss_scale::VERDICT;
+use crate::op::optim::{AdamWStep, SgdStep};
 use crate::{DType, Result, Tensor, bail};
 use gradus_shaders as shaders;
 use gradus_shaders::optim::{Factor, NORM_MANY, STEP_CHUNK};
@@ -134,7 +134,7 @@ pub(crate) fn sgd_(
     let buffer = buffer.as_deref();
     let args = SgdArgs {
         scale_offset: scale.as_ref().map_or(0, Tensor::start),
-        // On the first step the buffer becomes the gradient, whatever it held.
+        // On the first step the buffer becomes the gradient; what it held does not matter.
         first: (h.step == 1) as u32,
         nesterov: h.nesterov as u32,
         l2: h.weight_decay as f32,

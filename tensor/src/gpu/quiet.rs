@@ -1,11 +1,13 @@
 //! Keeping others off standard error.
 
-/// Keeps Mesa's device-selection layer from printing `error: XDG_RUNTIME_DIR …` on standard error wherever there is no
-/// desktop. The layer asks the Wayland server which GPU it shows its windows on; Gradus has no windows, and puts
-/// hardware first by itself. So the layer is switched off for this process (`NODEVICE_SELECT`), unless somebody
-/// chooses a GPU by it (`MESA_VK_DEVICE_SELECT`, `DRI_PRIME`) or has set the variable already.
+/// Keeps Mesa's device-selection layer from printing `error: XDG_RUNTIME_DIR …` on standard error
+/// wherever there is no desktop. The layer asks the Wayland server which GPU it shows its windows
+/// on; Gradus has no windows, and puts hardware first by itself. So the layer is switched off for
+/// this process (`NODEVICE_SELECT`), unless somebody chooses a GPU by it (`MESA_VK_DEVICE_SELECT`,
+/// `DRI_PRIME`) or has set the variable already.
 ///
-/// Call it first in a program: the environment can only be changed while there is one thread. Later it does nothing.
+/// Call it first in a program: the environment can only be changed while there is one thread. Later
+/// it does nothing.
 pub fn quiet_drivers() {
     let chosen = ["NODEVICE_SELECT", "MESA_VK_DEVICE_SELECT", "DRI_PRIME"];
     if chosen.iter().any(|name| std::env::var_os(name).is_some()) || !alone() {

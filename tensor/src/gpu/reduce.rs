@@ -1,19 +1,20 @@
 //! Reductions of any dimensions, and the places of extrema: launches of `reduce.wgsl`.
 //!
-//! No copy is made of a view, unless its kept or its reduced dimensions do not merge to [`MOST_DIMS`].
-//! The division of the work, and with it the order of summation, follows from the shape alone.
+//! No copy is made of a view, unless its kept or its reduced dimensions do not merge to
+//! [`MAX_DIMS`]. The division of the work, and with it the order of summation, follows from the
+//! shape alone.
 
 use super::context::Launch;
 use super::storage::output;
 use super::walk;
 use crate::layout::Layout;
-use crate::ops::reduce::ReduceOp;
+use crate::op::reduce::ReduceOp;
 use crate::{DType, Result, Tensor, bail};
 use gradus_shaders::reduce::{Division, Reduction, arg_extremum as arg_shader, reduce as shader};
 use gradus_shaders::{Scalar, Shader};
 
 /// Kept, and reduced, dimensions that the kernel walks at most.
-const MOST_DIMS: usize = 4;
+const MAX_DIMS: usize = 4;
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -27,8 +28,8 @@ struct Args {
     divisor: f32,
     kept_rank: u32,
     reduced_rank: u32,
-    sizes: [[u32; MOST_DIMS]; 2],
-    strides: [[u32; MOST_DIMS]; 2],
+    sizes: [[u32; MAX_DIMS]; 2],
+    strides: [[u32; MAX_DIMS]; 2],
 }
 
 /// An input seen as `[outputs, n]`.
@@ -62,7 +63,7 @@ impl Nest {
         let along = last.is_none_or(|d| dims.contains(&d));
         let kept = part(&x.layout, |d| !dims.contains(&d));
         let reduced = part(&x.layout, |d| dims.contains(&d));
-        let too_many = |layout: &Layout| walk::merged(&[layout]).0.len() > MOST_DIMS;
+        let too_many = |layout: &Layout| walk::merged(&[layout]).0.len() > MAX_DIMS;
         if too_many(&kept) || too_many(&reduced) {
             let order = (0..x.rank()).filter(|d| !dims.contains(d)).chain(dims.iter().copied());
             let order: Vec<isize> = order.map(|d| d as isize).collect();
@@ -138,8 +139,9 @@ impl Nest {
         gpu.launch(&launch, shader)
     }
 
-    /// Reduces; in blocks, whose results are reduced in turn, where there are many elements. `centre`
-    /// holds a value for each output, contiguous from element 0 on; `dtype` is the result's.
+    /// Reduces; in blocks, whose results are reduced in turn, where there are many elements.
+    /// `centre` holds a value for each output, contiguous from element 0 on; `dtype` is the
+    /// result's.
     fn reduce(
         self,
         op: &'static str,
@@ -195,8 +197,8 @@ fn check(op: &'static str, dtype: DType) -> Result<()> {
     }
 }
 
-/// Reduces `dims` (resolved), which hold `n > 0` elements. `x` has elements. The result is flat, and f32
-/// for f16.
+/// Reduces `dims` (resolved), which hold `n > 0` elements. `x` has elements. The result is flat,
+/// and f32 for f16.
 pub(crate) fn forward(x: &Tensor, op: ReduceOp, dims: &[usize], n: usize) -> Result<Tensor> {
     let name = op.name();
     check(name, x.dtype())?;
@@ -236,7 +238,8 @@ pub(crate) fn forward(x: &Tensor, op: ReduceOp, dims: &[usize], n: usize) -> Res
     }
 }
 
-/// The first element of each output, flat: as a centre, it leaves small numbers, and none of a constant.
+/// The first element of each output, flat: as a centre, it leaves small numbers, and none of a
+/// constant.
 fn first(x: &Tensor, dims: &[usize], dtype: DType) -> Result<Tensor> {
     let mut first = x.clone();
     for &d in dims {
@@ -245,8 +248,8 @@ fn first(x: &Tensor, dims: &[usize], dtype: DType) -> Result<Tensor> {
     super::copy::convert("var", &first, dtype)?.reshape(&[first.numel()])
 }
 
-/// The index of the first extremum along the last dimension, which is not empty; NaN is the extremum
-/// if there is one. The result is flat.
+/// The index of the first extremum along the last dimension, which is not empty; NaN is the
+/// extremum if there is one. The result is flat.
 pub(crate) fn arg_extremum(op: &'static str, x: &Tensor, largest: bool) -> Result<Tensor> {
     check(op, x.dtype())?;
     let dims: Vec<usize> = x.rank().checked_sub(1).into_iter().collect();

@@ -1,4 +1,5 @@
-//! What the families along rows share: the arguments of `shaders/src/rows.wgsl`, and their launches.
+//! What the families along rows share: the arguments of `shaders/src/rows.wgsl`, and their
+//! launches.
 
 use super::context::{Key, Launch};
 use super::dropout::Drops;

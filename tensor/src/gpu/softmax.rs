@@ -1,4 +1,5 @@
-//! Softmax, its logarithm and their derivatives along the last dimension: launches of `softmax.wgsl`.
+//! Softmax, its logarithm and their derivatives along the last dimension: launches of
+//! `softmax.wgsl`.
 
 use super::rows::Rows;
 use super::storage::{float, output};

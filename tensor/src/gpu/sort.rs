@@ -16,7 +16,8 @@ struct Args {
     descending: u32,
 }
 
-/// The first `k` values and indices along the last dimension, which has at least `k` entries; sorted.
+/// The first `k` values and indices along the last dimension, which has at least `k` entries;
+/// sorted.
 pub(crate) fn sorted(
     op: &'static str,
     x: &Tensor,

@@ -1,23 +1,18 @@
 //! The way in and the way out: memory that the processor and the GPU both see, recycled.
 //!
 //! A small upload (ids, offsets, tables) is written into an open chunk and copied from there by the
-//! commands that are submitted before the kernels; the chunk is taken up again once that is done. Large
-//! ones (weights) go through the queue's own memory, so that no chunk stays large.
+//! commands that are submitted before the kernels; the chunk is taken up again once that is done.
+//! Large ones (weights) go through the queue's own memory, so that no chunk stays large.
 
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use super::context::{Gpu, lock};
-use super::memory::{Block, Buffer};
-use super::storage::decode;
-use crate::{DType, Device, Error, Result, Tensor};
+use super::memory::Block;
+use super::sync::lock;
+use crate::{Error, Result};
 
 /// Bytes of a chunk, and the largest upload that goes through one.
 pub(super) const CHUNK: u64 = 1 << 20;
-/// Buffers for reading that are kept at most, and the largest.
-const KEPT: usize = 4;
-const LARGEST_KEPT: u64 = 64 << 20;
-
 /// The chunks for uploads.
 #[derive(Default)]
 pub(super) struct Belt {
@@ -89,121 +84,19 @@ pub(super) type Mapped = mpsc::Receiver<Result<(), wgpu::BufferAsyncError>>;
 pub(super) fn map(buffer: &wgpu::Buffer, bytes: u64) -> Mapped {
     let (tell, mapped) = mpsc::channel();
     buffer.map_async(wgpu::MapMode::Read, 0..bytes, move |outcome| {
-        // Nobody listens any more: nobody needs it.
+        // An error means that the receiver is gone: then the buffer is not needed.
         let _ = tell.send(outcome);
     });
     mapped
 }
 
-/// Waits for what [`map`] began, after the device has been polled. The poll of another thread may have found
-/// the buffer ready and be about to tell.
-pub(super) fn mapped(gpu: &Gpu, op: &'static str, mapped: &Mapped) -> Result<()> {
+/// Waits for what [`map`] began, after the device has been polled. The poll of another thread may
+/// have found the buffer ready and be about to tell.
+pub(super) fn mapped(gpu: &str, op: &'static str, mapped: &Mapped) -> Result<()> {
     let why = match mapped.recv_timeout(Duration::from_secs(60)) {
         Ok(Ok(())) => return Ok(()),
         Ok(Err(error)) => error.to_string(),
         Err(_) => "it does not answer".to_string(),
     };
-    Err(Error::op(op, format!("{} cannot be read: {why}", gpu.name)))
-}
-
-/// A tensor on its way from a GPU to the CPU; see [`Tensor::read_later`].
-pub struct Reading(State);
-
-enum State {
-    Here(Tensor),
-    UnderWay {
-        op: &'static str,
-        gpu: &'static Gpu,
-        staging: wgpu::Buffer,
-        bytes: u64,
-        mapped: Mapped,
-        submission: wgpu::SubmissionIndex,
-        dtype: DType,
-        shape: Vec<usize>,
-    },
-}
-
-impl Tensor {
-    /// Starts to read the tensor: [`Reading::wait`] has it on the CPU. Everything recorded so far is given
-    /// to the GPU, and what is asked of it later does not delay the reading. On the CPU it is there at once.
-    pub fn read_later(&self) -> Result<Reading> {
-        match self.device() {
-            Device::Cpu => Ok(Reading(State::Here(self.copy()?))),
-            Device::Gpu(_) => super::storage::start_reading("read_later", self),
-        }
-    }
-}
-
-impl Reading {
-    pub(super) fn here(tensor: Tensor) -> Reading {
-        Reading(State::Here(tensor))
-    }
-
-    /// Waits until the tensor is there.
-    ///
-    /// # Errors
-    /// If the GPU failed meanwhile.
-    pub fn wait(self) -> Result<Tensor> {
-        let (op, gpu, staging, bytes, ready, submission, dtype, shape) = match self.0 {
-            State::Here(tensor) => return Ok(tensor),
-            State::UnderWay { op, gpu, staging, bytes, mapped, submission, dtype, shape } => {
-                (op, gpu, staging, bytes, mapped, submission, dtype, shape)
-            }
-        };
-        gpu.poll_until(op, Some(submission))?;
-        mapped(gpu, op, &ready)?;
-        let tensor = {
-            let view = staging
-                .slice(0..bytes)
-                .get_mapped_range()
-                .map_err(|error| Error::op(op, format!("{}: {error}", gpu.name)))?;
-            decode(op, &view, dtype, &shape)?
-        };
-        staging.unmap();
-        let mut kept = lock(&gpu.staging);
-        if staging.size() <= LARGEST_KEPT && kept.len() < KEPT {
-            kept.push(staging);
-        }
-        Ok(tensor)
-    }
-}
-
-impl Gpu {
-    /// Starts to read the first `bytes` of a buffer: `shape` elements of `dtype`.
-    pub(super) fn start_reading(
-        &'static self,
-        op: &'static str,
-        from: &Buffer,
-        bytes: u64,
-        dtype: DType,
-        shape: &[usize],
-    ) -> Result<Reading> {
-        let kept = {
-            let mut kept = lock(&self.staging);
-            let found = kept.iter().position(|staging| staging.size() >= bytes);
-            found.map(|i| kept.swap_remove(i))
-        };
-        let staging = kept.unwrap_or_else(|| {
-            self.device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("read"),
-                // Near the limit a power of two may lie above it.
-                size: bytes.next_power_of_two().min(self.info.max_tensor_bytes / 4 * 4).max(4096),
-                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-                mapped_at_creation: false,
-            })
-        });
-        let submission = self.copy_out(op, from, &staging, bytes)?;
-        let mapped = map(&staging, bytes);
-        let shape = shape.to_vec();
-        Ok(Reading(State::UnderWay {
-            op,
-            gpu: self,
-            staging,
-            bytes,
-            mapped,
-            submission,
-            dtype,
-            shape,
-        }))
-    }
+    Err(Error::op(op, format!("{gpu} cannot be read: {why}")))
 }

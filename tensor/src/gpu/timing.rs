@@ -1,4 +1,5 @@
-//! Times of kernels, for [`crate::profile`]: two timestamps a pass, a pass a kernel, read after each submit.
+//! Times of kernels, for [`crate::profile`]: two timestamps a pass, a pass a kernel, read after
+//! each submit.
 
 use super::context::Gpu;
 use super::staging;
@@ -40,7 +41,8 @@ impl Timing {
         }
     }
 
-    /// The timestamps of the next pass, which runs `kernel` for `call`; none when there is no more room.
+    /// The timestamps of the next pass, which runs `kernel` for `call`; none when there is no more
+    /// room.
     pub(super) fn next(
         &mut self,
         call: Option<usize>,
@@ -67,7 +69,7 @@ impl Timing {
         }
     }
 
-    /// Waits for the submit and hands its times to the profile.
+    /// Waits for the submit and adds its times to the profile.
     pub(super) fn collect(&mut self, gpu: &Gpu) -> Result<()> {
         let kernels = std::mem::take(&mut self.kernels);
         if kernels.is_empty() {
@@ -76,7 +78,7 @@ impl Timing {
         let bytes = 2 * kernels.len() as u64 * wgpu::QUERY_SIZE as u64;
         let ready = staging::map(&self.read, bytes);
         gpu.poll("profile")?;
-        staging::mapped(gpu, "profile", &ready)?;
+        staging::mapped(&gpu.name, "profile", &ready)?;
         let ticks: Vec<u64> = match self.read.slice(..bytes).get_mapped_range() {
             Ok(view) => bytemuck::pod_collect_to_vec(&view),
             Err(error) => bail!("profile", "the times cannot be read: {error}"),

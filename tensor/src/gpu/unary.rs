@@ -1,8 +1,9 @@
 //! `y[i] = f(x[i])` and `dx[i] = g[i]·f'(x[i])`: launches of `unary.wgsl`.
 
+use super::copy::walk_over;
 use super::storage::{float, output};
 use super::walk;
-use crate::ops::unary::UnaryOp;
+use crate::op::unary::UnaryOp;
 use crate::{DType, Result, Tensor, bail};
 use gradus_shaders as shaders;
 
@@ -19,7 +20,7 @@ fn arguments(op: UnaryOp) -> (f32, f32) {
 pub(crate) fn forward(x: &Tensor, op: UnaryOp) -> Result<Tensor> {
     let scalar = float(op.name(), x.dtype())?;
     let y = output(op.name(), x.gpu(), x.shape(), x.dtype())?;
-    let (mut walk, x) = walk::over(op.name(), &[x])?;
+    let (mut walk, x) = walk_over(op.name(), &[x])?;
     (walk.a, walk.b) = arguments(op);
     walk::launch(op.name(), (op.name(), scalar.code()), &walk, &[x[0].buffer()], &y, || {
         shaders::unary::forward(op.name(), scalar)
@@ -33,7 +34,7 @@ pub(crate) fn backward(x: &Tensor, op: UnaryOp, grad: &Tensor) -> Result<Tensor>
     }
     let scalar = float(op.name(), x.dtype())?;
     let dx = output(op.name(), x.gpu(), x.shape(), x.dtype())?;
-    let (walk, operands) = walk::over(op.name(), &[x, grad])?;
+    let (walk, operands) = walk_over(op.name(), &[x, grad])?;
     let buffers = [operands[0].buffer(), operands[1].buffer()];
     walk::launch(op.name(), (op.name(), 256 + scalar.code()), &walk, &buffers, &dx, || {
         shaders::unary::backward(op.name(), scalar)
@@ -45,7 +46,7 @@ pub(crate) fn is_not_finite(x: &Tensor) -> Result<Tensor> {
     let op = "is_not_finite";
     let scalar = float(op, x.dtype())?;
     let mask = output(op, x.gpu(), x.shape(), DType::U8)?;
-    let (walk, x) = walk::over(op, &[x])?;
+    let (walk, x) = walk_over(op, &[x])?;
     walk::launch(op, (op, scalar.code()), &walk, &[x[0].buffer()], &mask, || {
         shaders::unary::is_not_finite(scalar)
     })?;

@@ -1,7 +1,5 @@
-//! The arguments of the elementwise kernels (`shaders/src/walk.wgsl`): up to three operands seen under
-//! one shape, its dimensions merged to as few as the strides allow.
-
-use std::borrow::Cow;
+//! The arguments of the elementwise kernels (`shaders/src/walk.wgsl`): up to three operands seen
+//! under one shape, its dimensions merged to as few as the strides allow.
 
 use super::context::Launch;
 use super::memory::Buffer;
@@ -9,7 +7,7 @@ use crate::layout::Layout;
 use crate::{Result, Tensor};
 
 /// Dimensions that a kernel walks at most.
-pub(crate) const MOST_DIMS: usize = 6;
+pub(crate) const MAX_DIMS: usize = 6;
 
 /// The immediates of `walk.wgsl`, 128 bytes.
 #[repr(C)]
@@ -21,12 +19,12 @@ pub(crate) struct Walk {
     pub(crate) b: f32,
     offset: [u32; 3],
     pub(crate) word: u32,
-    shape: [u32; MOST_DIMS],
-    strides: [[u32; MOST_DIMS]; 3],
+    shape: [u32; MAX_DIMS],
+    strides: [[u32; MAX_DIMS]; 3],
 }
 
-/// `layouts` (of one shape) with neighbouring dimensions merged where all of them step through both as
-/// through one: the shape, and the strides of each.
+/// `layouts` (of one shape) with neighbouring dimensions merged where all of them step through both
+/// as through one: the shape, and the strides of each.
 pub(crate) fn merged(layouts: &[&Layout]) -> (Vec<usize>, Vec<Vec<usize>>) {
     let shape = layouts[0].shape();
     let (mut sizes, mut strides) = (Vec::new(), vec![Vec::new(); layouts.len()]);
@@ -59,10 +57,10 @@ pub(crate) fn merged(layouts: &[&Layout]) -> (Vec<usize>, Vec<Vec<usize>>) {
 }
 
 impl Walk {
-    /// Of operands whose merged layouts have at most [`MOST_DIMS`] dimensions.
+    /// Of operands whose merged layouts have at most [`MAX_DIMS`] dimensions.
     pub(crate) fn new(layouts: &[&Layout]) -> Option<Walk> {
         let (sizes, steps) = merged(layouts);
-        if sizes.len() > MOST_DIMS {
+        if sizes.len() > MAX_DIMS {
             return None;
         }
         let mut walk: Walk = bytemuck::Zeroable::zeroed();
@@ -79,23 +77,6 @@ impl Walk {
         }
         Some(walk)
     }
-}
-
-/// The walk over `operands` (1 to 3 tensors of one shape): as they are, or copied row-major where their
-/// layouts have too many dimensions to walk together.
-pub(crate) fn over<'a>(
-    op: &'static str,
-    operands: &[&'a Tensor],
-) -> Result<(Walk, Vec<Cow<'a, Tensor>>)> {
-    let layouts: Vec<&Layout> = operands.iter().map(|t| t.layout()).collect();
-    if let Some(walk) = Walk::new(&layouts) {
-        return Ok((walk, operands.iter().map(|t| Cow::Borrowed(*t)).collect()));
-    }
-    let copies: Vec<Tensor> =
-        operands.iter().map(|t| super::copy::copy(op, t)).collect::<Result<_>>()?;
-    let layouts: Vec<&Layout> = copies.iter().map(|t| t.layout()).collect();
-    let walk = Walk::new(&layouts).expect("row-major layouts merge into one dimension");
-    Ok((walk, copies.into_iter().map(Cow::Owned).collect()))
 }
 
 /// Launches an elementwise kernel: one thread an element of the walk.

@@ -74,6 +74,29 @@ fn wrong<T>(message: impl Into<String>) -> std::result::Result<T, Failure> {
 }
 
 fn parse(bytes: &[u8]) -> std::result::Result<Tensor, Failure> {
+    let (header, data) = split(bytes)?;
+    let (kind, size) = kind(&header.descr)?;
+    let shape = header.shape;
+    let expected = checked_numel(&shape).and_then(|n| n.checked_mul(size));
+    if expected != Some(data.len()) {
+        return wrong(format!(
+            "has {} bytes of elements, which do not fill the shape {shape:?} of '{}'; the file is \
+             truncated or corrupt",
+            data.len(),
+            header.descr
+        ));
+    }
+    if !header.fortran {
+        return values(kind, size, data, &shape);
+    }
+    // In Fortran order the first dimension runs fastest: the reversed shape in C order.
+    let stored: Vec<usize> = shape.iter().rev().copied().collect();
+    let reversed: Vec<isize> = (0..stored.len() as isize).rev().collect();
+    Ok(values(kind, size, data, &stored)?.permute(&reversed)?)
+}
+
+/// The header, and the bytes of the elements.
+fn split(bytes: &[u8]) -> std::result::Result<(Header, &[u8]), Failure> {
     let Some(rest) = bytes.strip_prefix(MAGIC) else {
         return wrong("is no .npy file: it does not start with \\x93NUMPY");
     };
@@ -92,8 +115,12 @@ fn parse(bytes: &[u8]) -> std::result::Result<Tensor, Failure> {
     let Ok(header) = std::str::from_utf8(header) else {
         return wrong("has a header that is no text");
     };
-    let header = Header::parse(header).map_err(Failure::Format)?;
-    let (kind, size) = match header.descr.as_str() {
+    Ok((Header::parse(header).map_err(Failure::Format)?, data))
+}
+
+/// The kind of the elements (float, bool, unsigned, signed) and the bytes of one.
+fn kind(descr: &str) -> std::result::Result<(char, usize), Failure> {
+    Ok(match descr {
         "<f2" => ('f', 2),
         "<f4" => ('f', 4),
         "<f8" => ('f', 8),
@@ -112,44 +139,32 @@ fn parse(bytes: &[u8]) -> std::result::Result<Tensor, Failure> {
                  little-endian, can be read"
             ));
         }
-    };
-    let shape = header.shape;
-    let expected = checked_numel(&shape).and_then(|n| n.checked_mul(size));
-    if expected != Some(data.len()) {
-        return wrong(format!(
-            "has {} bytes of elements, which do not fill the shape {shape:?} of '{}'; the file is \
-             truncated or corrupt",
-            data.len(),
-            header.descr
-        ));
-    }
-    // In Fortran order the first dimension runs fastest: the reversed shape in C order.
-    let stored: Vec<usize> =
-        if header.fortran { shape.iter().rev().copied().collect() } else { shape };
-    let tensor = match (kind, size) {
-        ('f', 2) => elements::<half::f16>(data, &stored)?,
-        ('f', 4) => elements::<f32>(data, &stored)?,
-        ('f', 8) => elements::<f64>(data, &stored)?,
-        ('u', 4) => elements::<u32>(data, &stored)?,
-        ('u' | 'b', 1) => elements::<u8>(data, &stored)?,
-        _ => {
-            let values = widened(data, size, kind == 'i');
-            match ids_from_integers(values, &stored)? {
-                Ok(tensor) => tensor,
-                Err((value, at)) => {
-                    return wrong(format!(
-                        "has {value} as element {at}, which u32 cannot hold; save it as float or \
-                         without such values"
-                    ));
-                }
+    })
+}
+
+/// The elements in C order; integers other than u8 and u32 become u32, if all of them fit.
+fn values(
+    kind: char,
+    size: usize,
+    data: &[u8],
+    shape: &[usize],
+) -> std::result::Result<Tensor, Failure> {
+    Ok(match (kind, size) {
+        ('f', 2) => elements::<half::f16>(data, shape)?,
+        ('f', 4) => elements::<f32>(data, shape)?,
+        ('f', 8) => elements::<f64>(data, shape)?,
+        ('u', 4) => elements::<u32>(data, shape)?,
+        ('u' | 'b', 1) => elements::<u8>(data, shape)?,
+        _ => match ids_from_integers(widened(data, size, kind == 'i'), shape)? {
+            Ok(tensor) => tensor,
+            Err((value, at)) => {
+                return wrong(format!(
+                    "has {value} as element {at}, which u32 cannot hold; save it as float or \
+                     without such values"
+                ));
             }
-        }
-    };
-    if !header.fortran {
-        return Ok(tensor);
-    }
-    let reversed: Vec<isize> = (0..stored.len() as isize).rev().collect();
-    Ok(tensor.permute(&reversed)?)
+        },
+    })
 }
 
 fn elements<T: Element>(data: &[u8], shape: &[usize]) -> Result<Tensor> {

@@ -23,8 +23,8 @@ use crate::{DType, Error, Result, Tensor, bail};
 
 /// An open checkpoint.
 ///
-/// Each tensor is read from the file into memory of its own, so a tensor stays as it is whatever
-/// becomes of the file. (A mapped file would change under its reader, or end the process when it is
+/// Each tensor is read from the file into memory of its own, so a tensor does not change when the
+/// file does. (A mapped file would change under its reader, or end the process when it is
 /// shortened.) A file that is written to after it was opened gives errors instead of a mixture.
 pub struct SafeTensors {
     path: PathBuf,
@@ -44,8 +44,8 @@ fn stamp(file: &File) -> std::io::Result<Stamp> {
 }
 
 impl SafeTensors {
-    /// Opens a file and checks its header: that it is whole, that every tensor's byte range fits its
-    /// shape, and that the ranges neither overlap nor leave the file.
+    /// Opens a file and checks its header: that it is whole, that every tensor's byte range fits
+    /// its shape, and that the ranges neither overlap nor leave the file.
     pub fn open(path: impl AsRef<Path>) -> Result<SafeTensors> {
         let path = path.as_ref();
         let failed = |error| Error::io(path, error);
@@ -93,7 +93,8 @@ impl SafeTensors {
     /// are, other integers converted to u32, which their values must fit.
     ///
     /// # Errors
-    /// When there is no such tensor, it cannot be read, or the file was changed since it was opened.
+    /// When there is no such tensor, it cannot be read, or the file was changed since it was
+    /// opened.
     pub fn tensor(&self, name: &str) -> Result<Tensor> {
         let wrong = |message: String| Error::format(&self.path, message);
         let info =
@@ -156,7 +157,7 @@ impl SafeTensors {
     }
 }
 
-/// Why a header cannot be had.
+/// Why a header cannot be read.
 enum NoHeader {
     Io(std::io::Error),
     Format(String),

@@ -1,21 +1,13 @@
 //! Scaled dot-product attention over packed sequences.
 
 use super::dropout::check_probability;
-use crate::device::on_device;
+use super::on_device;
+pub use crate::op::attention::Attention;
+use crate::op::attention::GradientLayout;
+use crate::operands::Sequences;
 use crate::random::RngKey;
 use crate::storage::Output;
 use crate::{DType, Result, Tensor, bail, cpu};
-
-/// How to attend.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Attention {
-    /// Number of heads; the hidden size is a multiple of it.
-    pub heads: usize,
-    /// Factor of the scores, usually 1/√(hidden/heads).
-    pub scale: f64,
-    /// Probability and key of the dropout on the attention probabilities.
-    pub dropout: Option<(f64, RngKey)>,
-}
 
 /// Checks everything about the operands and returns the sequences' bounds.
 fn check(
@@ -64,18 +56,9 @@ fn check(
     Ok(bounds)
 }
 
-/// How the three gradients lie in one tensor: distance of their rows, and of one from the next.
-#[derive(Clone, Copy)]
-pub(crate) struct GradientLayout {
-    pub(crate) row: usize,
-    pub(crate) part: usize,
-}
-
 /// The gradients of query, key and value in one tensor of `3·tokens·hidden` elements.
 fn backward(
-    q: &Tensor,
-    k: &Tensor,
-    v: &Tensor,
+    [q, k, v]: [&Tensor; 3],
     offsets: &Tensor,
     lse: &Tensor,
     grad: &Tensor,
@@ -92,10 +75,11 @@ fn backward(
             q.shape()
         );
     }
+    let sequences = Sequences { q, k, v, offsets, bounds: &bounds };
     on_device!(
         "attention_backward",
         [q, k, v, offsets, lse, grad],
-        attention::backward(q, k, v, offsets, &bounds, lse, grad, options, layout)
+        attention::backward(&sequences, lse, grad, options, layout)
     )
 }
 
@@ -115,10 +99,11 @@ impl Tensor {
         options: &Attention,
     ) -> Result<(Tensor, Tensor)> {
         let bounds = check(self, key, value, offsets, options)?;
+        let sequences = Sequences { q: self, k: key, v: value, offsets, bounds: &bounds };
         on_device!(
             "attention",
             [self, key, value, offsets],
-            attention::forward(self, key, value, offsets, &bounds, options)
+            attention::forward(&sequences, options)
         )
     }
 
@@ -134,8 +119,8 @@ impl Tensor {
     ) -> Result<(Tensor, Tensor, Tensor)> {
         let part = self.numel();
         let row = self.shape().last().copied().unwrap_or(0);
-        let all =
-            backward(self, key, value, offsets, lse, grad, options, GradientLayout { row, part })?;
+        let layout = GradientLayout { row, part };
+        let all = backward([self, key, value], offsets, lse, grad, options, layout)?;
         let of = |i: usize| all.narrow(0, i * part, part)?.reshape(self.shape());
         Ok((of(0)?, of(1)?, of(2)?))
     }
@@ -151,7 +136,8 @@ impl Tensor {
         q.attention(&k, &v, offsets, options)
     }
 
-    /// The gradient of [`attention_qkvpacked`](Tensor::attention_qkvpacked), of the shape of `self`.
+    /// The gradient of [`attention_qkvpacked`](Tensor::attention_qkvpacked), of the shape of
+    /// `self`.
     pub fn attention_qkvpacked_backward(
         &self,
         offsets: &Tensor,
@@ -162,7 +148,7 @@ impl Tensor {
         let [q, k, v] = self.unpacked()?;
         let hidden = q.shape()[1];
         let layout = GradientLayout { row: 3 * hidden, part: hidden };
-        backward(&q, &k, &v, offsets, lse, grad, options, layout)?.reshape(self.shape())
+        backward([&q, &k, &v], offsets, lse, grad, options, layout)?.reshape(self.shape())
     }
 
     /// Query, key and value of `[tokens, 3·hidden]`.

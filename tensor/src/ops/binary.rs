@@ -1,69 +1,60 @@
 //! Functions of two elements at a time, with NumPy's broadcasting; and `where`.
 
-use crate::device::on_device;
+use super::on_device;
 use crate::layout::broadcast_shapes;
+pub use crate::op::binary::{BinaryOp, CompareOp};
 use crate::{DType, Result, Tensor, bail};
 
-/// Defines an enum of functions of two elements and a method of [`Tensor`] for each member, from one
-/// table: variant, method (PyTorch's name), meaning.
-macro_rules! functions_of_two {
-    (
-        $(#[$doc:meta])* $enum:ident by $call:ident($other:ty);
-        $($variant:ident, $name:ident, $formula:literal;)*
-    ) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $enum {
-            $(#[doc = $formula] $variant,)*
-        }
-
-        impl $enum {
-            /// Every member.
-            pub const ALL: &[$enum] = &[$($enum::$variant),*];
-
-            /// PyTorch's name of the operation.
-            pub fn name(self) -> &'static str {
-                match self {
-                    $($enum::$variant => stringify!($name),)*
-                }
-            }
-
-            /// What it computes, for tables of operations.
-            pub fn formula(self) -> &'static str {
-                match self {
-                    $($enum::$variant => $formula,)*
-                }
-            }
-        }
-
+macro_rules! arithmetic {
+    ($($(#[$doc:meta])* $name:ident => $op:ident;)*) => {
         impl Tensor {$(
-            #[doc = concat!("`", stringify!($name), "`: ", $formula, ".")]
-            pub fn $name<'a>(&self, other: $other) -> Result<Tensor> {
-                self.$call($enum::$variant, other)
+            $(#[$doc])*
+            pub fn $name(&self, other: &Tensor) -> Result<Tensor> {
+                self.binary(BinaryOp::$op, other)
             }
         )*}
     };
 }
-functions_of_two! {
-    /// Arithmetic of two tensors.
-    BinaryOp by binary(&'a Tensor);
-    Add, add, "a + b";
-    Sub, sub, "a − b";
-    Mul, mul, "a·b";
-    Div, div, "a/b (integers: rounded down, and 0 where b is 0)";
-    Pow, pow, "aᵇ";
-    Maximum, maximum, "the larger of two; NaN if either is NaN";
-    Minimum, minimum, "the smaller of two; NaN if either is NaN";
+arithmetic! {
+    /// a + b.
+    add => Add;
+    /// a − b.
+    sub => Sub;
+    /// a·b, element by element.
+    mul => Mul;
+    /// a/b. Integers: division rounds down, and division by 0 gives 0.
+    div => Div;
+    /// aᵇ.
+    pow => Pow;
+    /// The larger of the two; NaN if either is NaN.
+    maximum => Maximum;
+    /// The smaller of the two; NaN if either is NaN.
+    minimum => Minimum;
 }
-functions_of_two! {
-    /// Comparison of a tensor with another or with a number; 1 or 0 as u8.
-    CompareOp by compare(impl Into<Operand<'a>>);
-    Eq, eq, "1 where a = b, else 0";
-    Ne, ne, "1 where a ≠ b, else 0";
-    Lt, lt, "1 where a < b, else 0";
-    Le, le, "1 where a ≤ b, else 0";
-    Gt, gt, "1 where a > b, else 0";
-    Ge, ge, "1 where a ≥ b, else 0";
+
+macro_rules! comparisons {
+    ($($(#[$doc:meta])* $name:ident => $op:ident;)*) => {
+        impl Tensor {$(
+            $(#[$doc])*
+            pub fn $name<'a>(&self, other: impl Into<Operand<'a>>) -> Result<Tensor> {
+                self.compare(CompareOp::$op, other)
+            }
+        )*}
+    };
+}
+comparisons! {
+    /// 1 where a = b, else 0 (u8).
+    eq => Eq;
+    /// 1 where a ≠ b, else 0 (u8).
+    ne => Ne;
+    /// 1 where a < b, else 0 (u8).
+    lt => Lt;
+    /// 1 where a ≤ b, else 0 (u8).
+    le => Le;
+    /// 1 where a > b, else 0 (u8).
+    gt => Gt;
+    /// 1 where a ≥ b, else 0 (u8).
+    ge => Ge;
 }
 
 /// The second operand of a comparison: a tensor or a number.

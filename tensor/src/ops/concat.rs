@@ -1,6 +1,6 @@
 //! Joining tensors, cutting them, padding, repeating, reversing.
 
-use crate::device::on_device;
+use super::on_device;
 use crate::layout::{Layout, resolve_dim, resolve_dims};
 use crate::sizes;
 use crate::{Result, Tensor, bail};
@@ -36,7 +36,8 @@ impl Tensor {
             }
             shape[d] = shape[d].saturating_add(tensor.shape()[d]);
         }
-        sizes::result("cat", &shape, tensors)?;
+        let operands: Vec<&[usize]> = tensors.iter().map(|t| t.shape()).collect();
+        sizes::result("cat", &shape, &operands)?;
         on_device!("cat", tensors; concat::cat("cat", tensors, d, &shape))
     }
 
@@ -124,7 +125,7 @@ impl Tensor {
         let d = resolve_dim("pad_zeros", dim, self.rank())?;
         let mut shape = self.shape().to_vec();
         shape[d] = shape[d].saturating_add(before).saturating_add(after);
-        sizes::result("pad_zeros", &shape, &[self])?;
+        sizes::result("pad_zeros", &shape, &[self.shape()])?;
         let zero = Tensor::zeros_on(&[], self.dtype(), self.device())?;
         let margin = |size: usize| {
             let mut shape = shape.clone();
@@ -158,8 +159,8 @@ impl Tensor {
             strides.extend([0, stride]);
             result.push(count.saturating_mul(size));
         }
-        sizes::result("repeat", &result, &[self])?;
-        sizes::result("repeat", &shape, &[self])?;
+        sizes::result("repeat", &result, &[self.shape()])?;
+        sizes::result("repeat", &shape, &[self.shape()])?;
         self.view(Layout { shape, strides, offset: self.layout.offset }).copy()?.reshape(&result)
     }
 

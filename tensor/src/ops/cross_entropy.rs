@@ -1,27 +1,16 @@
 //! Cross-entropy of logits against class indices, fused with the log-softmax.
 
-use crate::device::on_device;
+use super::on_device;
+use crate::op::cross_entropy::Options;
+pub use crate::op::cross_entropy::Reduction;
 use crate::{DType, Result, Tensor, bail};
-
-/// What becomes of the rows' losses.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Reduction {
-    /// Their sum divided by the sum of the targets' weights (without weights: by the number of rows
-    /// that are not ignored).
-    #[default]
-    Mean,
-    /// Their sum.
-    Sum,
-    /// They stay as they are; ignored rows are 0.
-    None,
-}
 
 /// The options of a cross-entropy, with PyTorch's meaning. The default is its default: the mean, no
 /// class weights, no smoothing, nothing ignored.
 #[derive(Clone, Default)]
-
 pub struct CrossEntropy {
-    /// Rows with this target count for nothing: not in the loss, the mean's divisor or the gradient.
+    /// Rows with this target count for nothing: not in the loss, the mean's divisor or the
+    /// gradient.
     pub ignore_index: Option<u32>,
     /// ε in 0..=1: the target distribution is (1 − ε)·onehot + ε/classes (Szegedy et al.,
     /// arXiv:1512.00567).
@@ -32,7 +21,15 @@ pub struct CrossEntropy {
     pub reduction: Reduction,
 }
 
-/// Checks everything but the targets' values; those are the kernel's.
+impl CrossEntropy {
+    /// The options that are no tensors.
+    fn plain(&self) -> Options {
+        let CrossEntropy { ignore_index, label_smoothing, reduction, weight: _ } = *self;
+        Options { ignore_index, label_smoothing, reduction }
+    }
+}
+
+/// Checks everything but the targets' values, which the kernel checks.
 fn check(
     op: &'static str,
     logits: &Tensor,
@@ -71,14 +68,14 @@ fn check(
 
 impl Tensor {
     /// The cross-entropy of logits `[n, classes]` (f32, f64) against `targets` `[n]` (u32), as
-    /// PyTorch's `F.cross_entropy`. Returns the loss (a scalar, or `[n]` for [`Reduction::None`]) and
-    /// every row's `lse = ln Σeˣ` in two parts, `[n, 2]`: m = max x and ln Σe^(x−m). The backward pass needs them; their
-    /// sum would lose digits where logits are far from 0.
+    /// PyTorch's `F.cross_entropy`. Returns the loss (a scalar, or `[n]` for [`Reduction::None`])
+    /// and every row's `lse = ln Σeˣ` in two parts, `[n, 2]`: m = max x and ln Σe^(x−m). The
+    /// backward pass needs them; their sum would lose digits where logits are far from 0.
     ///
     /// With class weights w, target y and smoothing ε, a row's loss is
-    /// `(1 − ε)·w[y]·(lse − x[y]) + ε/classes · Σ_c w[c]·(lse − x[c])`, and the mean divides the sum by
-    /// `Σ w[y]` over the rows that are not ignored. So the mean over no rows, or with all rows
-    /// ignored, is NaN.
+    /// `(1 − ε)·w[y]·(lse − x[y]) + ε/classes · Σ_c w[c]·(lse − x[c])`, and the mean divides the
+    /// sum by `Σ w[y]` over the rows that are not ignored. So the mean over no rows, or with all
+    /// rows ignored, is NaN.
     ///
     /// Errors: shapes or dtypes that do not fit; a target that is neither a class nor ignored (the
     /// message names row, value and number of classes).
@@ -93,11 +90,11 @@ impl Tensor {
         let weight = options.weight.as_ref().map(Tensor::contiguous).transpose()?;
         let (x, y, w) = (self.contiguous()?, targets.contiguous()?, weight.as_ref());
         let operands: Vec<&Tensor> = [&x, &y].into_iter().chain(w).collect();
-        on_device!("cross_entropy", &operands; cross_entropy::forward(&x, &y, w, options))
+        on_device!("cross_entropy", &operands; cross_entropy::forward(&x, &y, w, options.plain()))
     }
 
-    /// The gradient of the logits (`self`, `[n, classes]`) of [`Tensor::cross_entropy`]: `lse` comes
-    /// from the forward pass, `grad` is the loss's gradient (a scalar, or `[n]` for
+    /// The gradient of the logits (`self`, `[n, classes]`) of [`Tensor::cross_entropy`]: `lse`
+    /// comes from the forward pass, `grad` is the loss's gradient (a scalar, or `[n]` for
     /// [`Reduction::None`]). Ignored rows are 0.
     pub fn cross_entropy_backward(
         &self,
@@ -128,6 +125,6 @@ impl Tensor {
         let (x, y, w) = (self.contiguous()?, targets.contiguous()?, weight.as_ref());
         let (lse, grad) = (lse.contiguous()?, grad.contiguous()?);
         let operands: Vec<&Tensor> = [&x, &y, &lse, &grad].into_iter().chain(w).collect();
-        on_device!(op, &operands; cross_entropy::backward(&x, &y, &lse, w, options, &grad))
+        on_device!(op, &operands; cross_entropy::backward(&x, &y, &lse, w, options.plain(), &grad))
     }
 }

@@ -1,6 +1,6 @@
 //! Dropout (Srivastava et al., JMLR 15, 2014), with a mask that is recomputed, never stored.
 
-use crate::device::on_device;
+use super::on_device;
 use crate::{Device, Result, RngKey, Tensor, bail, cpu, gpu};
 
 pub(super) fn check_probability(op: &'static str, p: f64) -> Result<()> {
@@ -13,9 +13,9 @@ pub(super) fn check_probability(op: &'static str, p: f64) -> Result<()> {
 impl Tensor {
     /// Each element is 0 with probability `p`, else divided by `1 − p`. f32 or f64; any shape.
     ///
-    /// Element `i`, counted in row-major order, is kept where `key.word(i) ≥ round(p·2³²)`. The same
-    /// key gives the same mask, so the backward pass is this operation on the gradient. `p = 1`
-    /// gives zeros. Composed reference: [`Tensor::bernoulli_mask`] and `where_`.
+    /// Element `i`, counted in row-major order, is kept where `key.word(i) ≥ round(p·2³²)`. The
+    /// same key gives the same mask, so the backward pass is this operation on the gradient.
+    /// `p = 1` gives zeros. Composed reference: [`Tensor::bernoulli_mask`] and `where_`.
     pub fn dropout(&self, p: f64, key: RngKey) -> Result<Tensor> {
         check_probability("dropout", p)?;
         on_device!("dropout", [self], dropout::dropout(self, p, key))

@@ -2,7 +2,7 @@
 //!
 //! Ids are u32 tensors. An id outside the dimension is an error that names its position.
 
-use crate::device::on_device;
+use super::on_device;
 use crate::layout::resolve_dim;
 use crate::sizes;
 use crate::{DType, Device, Result, Tensor, bail, cpu};
@@ -61,14 +61,14 @@ impl Tensor {
         let ids = checked_ids("index_select", ids, self.shape()[d], &of)?;
         let mut shape = self.shape().to_vec();
         shape[d] = ids.numel();
-        sizes::result("index_select", &shape, &[self, &ids])?;
+        sizes::result("index_select", &shape, &[self.shape(), ids.shape()])?;
         let op = "index_select";
         on_device!(op, [self, &ids], index::index_select(op, self, d, &ids, &shape))
     }
 
     /// This tensor with entry `j` of `source` along `dim` added to entry `ids[j]`, for all `j` in
-    /// order. `ids` is u32 with one dimension; `source` has this shape but for as many entries along
-    /// `dim` as there are ids. f32 or f64. The backward rule of `index_select`.
+    /// order. `ids` is u32 with one dimension; `source` has this shape but for as many entries
+    /// along `dim` as there are ids. f32 or f64. The backward rule of `index_select`.
     pub fn index_add(&self, dim: isize, ids: &Tensor, source: &Tensor) -> Result<Tensor> {
         let d = resolve_dim("index_add", dim, self.rank())?;
         check_same_dtype("index_add", self, source)?;
@@ -147,14 +147,14 @@ impl Tensor {
         let flat = checked_ids("embedding", ids, rows, &of)?;
         let mut shape = ids.shape().to_vec();
         shape.push(h);
-        sizes::result("embedding", &shape, &[self, ids])?;
+        sizes::result("embedding", &shape, &[self.shape(), ids.shape()])?;
         let op = "embedding";
         on_device!(op, [self, &flat], index::index_select(op, self, 0, &flat, &shape))
     }
 
     /// The gradient `[rows, h]` of the table of [`Tensor::embedding`], for the result's gradient
-    /// `grad […, h]` and the same `ids […]`: row `r` is the sum of the gradients where the id is `r`,
-    /// added in row-major order of the ids. f32 or f64.
+    /// `grad […, h]` and the same `ids […]`: row `r` is the sum of the gradients where the id is
+    /// `r`, added in row-major order of the ids. f32 or f64.
     pub fn embedding_backward(grad: &Tensor, ids: &Tensor, rows: usize) -> Result<Tensor> {
         let Some((&h, lookups)) = grad.shape().split_last().filter(|(_, l)| *l == ids.shape())
         else {

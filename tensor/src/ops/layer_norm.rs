@@ -1,31 +1,13 @@
 //! Layer normalisation over the last dimension (Ba, Kiros & Hinton, arXiv:1607.06450).
 
 use super::dropout::check_probability;
-use crate::device::on_device;
+use super::on_device;
+pub use crate::operands::LayerNormOutput;
+use crate::operands::Residual;
 use crate::{DType, Result, RngKey, Tensor, bail};
 
-/// What [`Tensor::layer_norm`] computes: the result, and what its derivative needs again.
-#[derive(Clone)]
-pub struct LayerNormOutput {
-    /// The normalised tensor, of the input's shape.
-    pub output: Tensor,
-    /// The rows' means: the input's shape without the last dimension. f32 for an input in f16.
-    pub mean: Tensor,
-    /// The rows' 1/√(variance + eps), of the same shape as the means.
-    pub rstd: Tensor,
-    /// The sum that was normalised, where there was one and it was asked for. (A GPU writes it with dropout in any case.)
-    pub sum: Option<Tensor>,
-}
-
-/// What is added to the input before it is normalised, and how.
-pub(crate) struct Residual<'a> {
-    pub(crate) tensor: &'a Tensor,
-    pub(crate) dropout: Option<(f64, RngKey)>,
-    /// Whether the sum is to be kept.
-    pub(crate) keep: bool,
-}
-
-/// Checks that every `(name, tensor, shape)` has that shape and the dtype of `x`, or f32 beside f16.
+/// Checks that every `(name, tensor, shape)` has that shape and the dtype of `x`, or f32 where `x` is
+/// f16.
 fn check(op: &'static str, x: &Tensor, others: &[(&str, &Tensor, &[usize])]) -> Result<()> {
     for (name, tensor, shape) in others {
         let fits =
@@ -55,9 +37,9 @@ fn split_last<'a>(op: &'static str, x: &'a Tensor) -> Result<(&'a [usize], &'a [
 
 impl Tensor {
     /// `y = (x − mean) / √(var + eps) · weight + bias` over the last dimension, with the biased
-    /// variance. `weight` and `bias` are `[n]` for `x […, n]`; f32 and f64. A GPU takes an x in f16 too, with
-    /// weight and bias in f16 or f32, and computes in f32. With n = 0 the output is empty and the statistics
-    /// are NaN.
+    /// variance. `weight` and `bias` are `[n]` for `x […, n]`; f32 and f64. A GPU takes an x in f16
+    /// too, with weight and bias in f16 or f32, and computes in f32. With n = 0 the output is empty
+    /// and the statistics are NaN.
     ///
     /// Composed reference: `x.mean(&[-1], true)`, `x.var(&[-1], true, 0)` and arithmetic.
     pub fn layer_norm(&self, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<LayerNormOutput> {
@@ -70,10 +52,11 @@ impl Tensor {
         )
     }
 
-    /// [`layer_norm`](Tensor::layer_norm) of `dropout(self) + residual` in one pass: what ends each block of a
-    /// transformer (the operation's name is that of Dao's FlashAttention, `flash_attn.ops.layer_norm`). `residual` has
-    /// the shape and dtype of `self`; `dropout` is its probability and key, as of [`dropout`](Tensor::dropout), with
-    /// the same mask. The sum is returned if `keep`, for the derivative.
+    /// [`layer_norm`](Tensor::layer_norm) of `dropout(self) + residual` in one pass: what ends each
+    /// block of a transformer (the operation's name is that of Dao's FlashAttention,
+    /// `flash_attn.ops.layer_norm`). `residual` has the shape and dtype of `self`; `dropout` is its
+    /// probability and key, as of [`dropout`](Tensor::dropout), with the same mask. The sum is
+    /// returned if `keep`, for the derivative.
     ///
     /// Composed reference: `self.dropout(p, key)?.add(&residual)?.layer_norm(&weight, &bias, eps)`.
     pub fn dropout_add_layer_norm(
@@ -108,10 +91,10 @@ impl Tensor {
         )
     }
 
-    /// The gradients `(dx, dweight, dbias)` of [`Tensor::layer_norm`]. `self` is the input x; `mean`
-    /// and `rstd` come from the forward pass; `grad` has x's shape and dtype, and so has `more`, which is added to
-    /// it: the output of a transformer's norm goes to the next block and past it. The gradients have the dtype of
-    /// what they belong to.
+    /// The gradients `(dx, dweight, dbias)` of [`Tensor::layer_norm`]. `self` is the input x;
+    /// `mean` and `rstd` come from the forward pass; `grad` has x's shape and dtype, and so has
+    /// `more`, which is added to it: the output of a transformer's norm goes to the next block and
+    /// past it. The gradients have the dtype of what they belong to.
     pub fn layer_norm_backward(
         &self,
         weight: &Tensor,
@@ -121,13 +104,13 @@ impl Tensor {
         more: Option<&Tensor>,
     ) -> Result<(Tensor, Tensor, Tensor)> {
         let op = "layer_norm_backward";
-        let (dx, _, dw, db) = backward(op, self, weight, mean, rstd, [Some(grad), more], None)?;
+        let (dx, _, dw, db) = backward(op, self, weight, [mean, rstd], [Some(grad), more], None)?;
         Ok((dx, dw, db))
     }
 
     /// The gradients `(dx, dresidual, dweight, dbias)` of
-    /// [`dropout_add_layer_norm`](Tensor::dropout_add_layer_norm). `self` is the sum that was kept. Without dropout
-    /// dx and dresidual are one tensor. `more` is added to `grad`.
+    /// [`dropout_add_layer_norm`](Tensor::dropout_add_layer_norm). `self` is the sum that was kept.
+    /// Without dropout dx and dresidual are one tensor. `more` is added to `grad`.
     pub fn dropout_add_layer_norm_backward(
         &self,
         weight: &Tensor,
@@ -139,18 +122,18 @@ impl Tensor {
     ) -> Result<(Tensor, Tensor, Tensor, Tensor)> {
         let op = "dropout_add_layer_norm_backward";
         let (dsum, dx, dw, db) =
-            backward(op, self, weight, mean, rstd, [Some(grad), more], dropout)?;
+            backward(op, self, weight, [mean, rstd], [Some(grad), more], dropout)?;
         Ok((dx.unwrap_or_else(|| dsum.clone()), dsum, dw, db))
     }
 }
 
-/// The gradients of the normalised x, of what was dropped out before it became x, of weight and bias.
+/// The gradients of the normalised x, of what was dropped out before it became x, of weight and
+/// bias.
 fn backward(
     op: &'static str,
     x: &Tensor,
     weight: &Tensor,
-    mean: &Tensor,
-    rstd: &Tensor,
+    [mean, rstd]: [&Tensor; 2],
     grads: [Option<&Tensor>; 2],
     dropout: Option<(f64, RngKey)>,
 ) -> Result<(Tensor, Option<Tensor>, Tensor, Tensor)> {

@@ -1,35 +1,17 @@
-//! Dynamic loss scaling (Micikevicius et al., arXiv:1710.03740): the loss is multiplied by a scale, so that
-//! gradients in half precision do not vanish; a step whose gradients overflowed is skipped.
+//! Dynamic loss scaling (Micikevicius et al., arXiv:1710.03740): the loss is multiplied by a scale,
+//! so that gradients in half precision do not vanish; a step whose gradients overflowed is skipped.
 
-use crate::device::on_device;
+use super::on_device;
+pub use crate::op::loss_scale::{LossScale, STATE, VERDICT};
 use crate::{DType, Result, Tensor, bail};
-
-/// Numbers of the state: the scale, steps without overflow since it last changed, steps skipped so far.
-pub const STATE: usize = 3;
-
-/// Numbers of a verdict on a step; see [`Tensor::loss_scale_`].
-pub const VERDICT: usize = 5;
-
-/// How a loss scale moves, and the clipping that goes with it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LossScale {
-    /// Factor of the scale after [`growth_interval`](LossScale::growth_interval) steps without overflow.
-    pub growth_factor: f64,
-    /// Factor of the scale after a step with one.
-    pub backoff_factor: f64,
-    /// Steps without overflow after which the scale grows.
-    pub growth_interval: u32,
-    /// Largest norm of the gradients without the scale; infinite for none.
-    pub max_norm: f64,
-}
 
 impl Tensor {
     /// Judges the gradients of a loss that was multiplied by the scale, and moves the scale as
-    /// `torch.amp.GradScaler` does. Nothing is read back: the optimiser's kernels heed the verdict.
+    /// `torch.amp.GradScaler` does. Nothing is read back: the optimiser's kernels read the verdict.
     ///
-    /// `self` is the state, f32 `[3]`: the scale s, the steps without overflow since it last changed, the
-    /// steps skipped so far. `norm` is the global norm of the gradients as they are, scaled, f32; it is
-    /// infinite or NaN exactly if a gradient is. Returns f32 `[5]`:
+    /// `self` is the state, f32 `[3]`: the scale s, the steps without overflow since it last
+    /// changed, the steps skipped so far. `norm` is the global norm of the gradients as they are,
+    /// scaled, f32; it is infinite or NaN exactly if a gradient is. Returns f32 `[5]`:
     ///
     /// | place | number |
     /// | --- | --- |
@@ -39,8 +21,8 @@ impl Tensor {
     /// | 3 | norm/s: that of the gradients without the scale |
     /// | 4 | s |
     ///
-    /// The state afterwards: if skipped, s·backoff, 0, one more; else one step more and, once they are
-    /// `growth_interval`, s·growth (unless that is infinite) and 0.
+    /// The state afterwards: if skipped, s·backoff, 0, one more; else one step more and, once they
+    /// are `growth_interval`, s·growth (unless that is infinite) and 0.
     ///
     /// # Errors
     /// If shapes or dtypes are others, or a factor is not positive.

@@ -1,8 +1,9 @@
 //! Matrix products.
 
+use super::{begin, end, on_device};
 use crate::cpu;
-use crate::device::{begin, on_device};
 use crate::layout::broadcast_shapes;
+pub use crate::op::matmul::LowPrecision;
 use crate::sizes;
 use crate::{DType, Device, Result, Tensor, bail};
 
@@ -15,8 +16,8 @@ impl Tensor {
         self.matmul_out_dtype(other, self.dtype())
     }
 
-    /// [`matmul`](Tensor::matmul) with a result in `dtype`: of f16 operands, whose product a GPU sums in
-    /// f32, the sums themselves (`torch.mm(…, out_dtype=torch.float32)`).
+    /// [`matmul`](Tensor::matmul) with a result in `dtype`: of f16 operands, whose product a GPU
+    /// sums in f32, the sums themselves (`torch.mm(…, out_dtype=torch.float32)`).
     ///
     /// # Errors
     /// If `dtype` is neither the operands' nor f32 for operands in f16.
@@ -37,14 +38,14 @@ impl Tensor {
         let batch = broadcast_shapes("matmul", batch_a, batch_b)?;
         let full = |m: usize, n: usize| batch.iter().copied().chain([m, n]).collect::<Vec<_>>();
         for shape in [full(m, n), full(m, k), full(k, n)] {
-            sizes::result("matmul", &shape, &[self, other])?;
+            sizes::result("matmul", &shape, &[a, b])?;
         }
         let (x, y) = (self.broadcast_to(&full(m, k))?, other.broadcast_to(&full(k, n))?);
         on_device!("matmul", [self, other], matmul::matmul(&x, &y, &full(m, n), dtype))
     }
 
     /// The linear layer in one pass: `x·Wᵀ + b` for `x […, in]`, `W [out, in]` as checkpoints store
-    /// it, `b [out]`; beside f16 the bias may be f32. Composed reference:
+    /// it, `b [out]`; with f16 the bias may be f32. Composed reference:
     /// `x.matmul(&w.t()?)?.add(&b)`.
     pub fn linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
         let (flat, shape) = check_linear("linear", self, weight, bias)?;
@@ -52,9 +53,10 @@ impl Tensor {
         on_device!("linear", &operands; matmul::linear(&flat, weight, bias))?.reshape(&shape)
     }
 
-    /// The gradients of a linear layer's weight and bias, `Gᵀ·x` `[out, in]` and `ΣG` `[out]`, for `self`, the gradient
-    /// G `[rows, out]`, and its input `x [rows, in]`; in `dtype`, as of
-    /// [`matmul_out_dtype`](Tensor::matmul_out_dtype). A GPU makes both in one pass over G where it can.
+    /// The gradients of a linear layer's weight and bias, `Gᵀ·x` `[out, in]` and `ΣG` `[out]`, for
+    /// `self`, the gradient G `[rows, out]`, and its input `x [rows, in]`; in `dtype`, as of
+    /// [`matmul_out_dtype`](Tensor::matmul_out_dtype). A GPU makes both in one pass over G where it
+    /// can.
     pub fn linear_parameters_backward(&self, x: &Tensor, dtype: DType) -> Result<(Tensor, Tensor)> {
         let op = "linear_parameters_backward";
         let (g, x_shape) = (self.shape(), x.shape());
@@ -67,7 +69,7 @@ impl Tensor {
             );
         }
         check_out_dtype(op, self.dtype(), dtype)?;
-        sizes::result(op, &[g[1], x_shape[1]], &[self, x])?;
+        sizes::result(op, &[g[1], x_shape[1]], &[g, x_shape])?;
         on_device!(op, [self, x], matmul::linear_parameters_backward(self, x, dtype))
     }
 
@@ -88,12 +90,14 @@ impl Tensor {
         Ok((y.reshape(&shape)?, before.map(|z| z.reshape(&shape)).transpose()?))
     }
 
-    /// Linear layers of one input side by side: `[x·W₁ᵀ + b₁, x·W₂ᵀ + b₂, …]` along the last dimension, for
-    /// `x […, in]`, `Wᵢ [outᵢ, in]`, `bᵢ [outᵢ]` (all of them, or none) → `[…, Σout]`. So attention gets query,
-    /// key and value from one product. On a GPU, weights and biases may be f32 beside an x in f16; the weights are
-    /// joined, and converted, once until one of them changes.
+    /// Linear layers of one input side by side: `[x·W₁ᵀ + b₁, x·W₂ᵀ + b₂, …]` along the last
+    /// dimension, for `x […, in]`, `Wᵢ [outᵢ, in]`, `bᵢ [outᵢ]` (all of them, or none) →
+    /// `[…, Σout]`. So attention gets query, key and value from one product. On a GPU, weights and
+    /// biases may be f32 with an x in f16; the weights are joined, and converted, once until one
+    /// of them changes.
     ///
-    /// Composed reference: `Tensor::cat` of each [`linear`](Tensor::linear) along the last dimension.
+    /// Composed reference: `Tensor::cat` of each [`linear`](Tensor::linear) along the last
+    /// dimension.
     pub fn linear_cat(&self, weights: &[&Tensor], biases: &[&Tensor]) -> Result<Tensor> {
         let (flat, shape) = check_linear_cat("linear_cat", self, weights, biases)?;
         let operands = [&[self], weights, biases].concat();
@@ -101,8 +105,9 @@ impl Tensor {
             .reshape(&shape)
     }
 
-    /// The gradient of x of [`linear_cat`](Tensor::linear_cat): `G·[W₁; W₂; …]` for `self`, the gradient
-    /// G `[rows, Σout]` → `[rows, in]`. Those of the weights are rows of Gᵀ·x, those of the biases of ΣG.
+    /// The gradient of x of [`linear_cat`](Tensor::linear_cat): `G·[W₁; W₂; …]` for `self`, the
+    /// gradient G `[rows, Σout]` → `[rows, in]`. Those of the weights are rows of Gᵀ·x, those of
+    /// the biases of ΣG.
     pub fn linear_cat_backward(&self, weights: &[&Tensor], biases: &[&Tensor]) -> Result<Tensor> {
         let op = "linear_cat_backward";
         let operands = [&[self], weights, biases].concat();
@@ -111,26 +116,18 @@ impl Tensor {
     }
 }
 
-/// In what the products of a linear layer of inference are computed; see [`Tensor::linear_low`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LowPrecision {
-    /// Weights in 8 bits, inputs in 8 or 16.
-    Int8,
-    /// Both in bf16.
-    Bf16,
-}
-
 impl Tensor {
-    /// The linear layer of inference on the CPU with its operands in 8 or 16 bits; with `gelu`, GELU of it. There is no
-    /// derivative. Shapes as for [`linear`](Tensor::linear), f32 only. The rounded weight is made on first use and kept until
-    /// the weight changes.
+    /// The linear layer of inference on the CPU with its operands in 8 or 16 bits; with `gelu`,
+    /// GELU of it. There is no derivative. Shapes as for [`linear`](Tensor::linear), f32 only. The
+    /// rounded weight is made on first use and kept until the weight changes.
     ///
-    /// - [`LowPrecision::Int8`], after Jacob et al., arXiv:1712.05877: a weight has one scale an output channel and loses at most
-    ///   1/254 of the largest of the channel. The input has one scale a row: on a processor with AVX512-VNNI or AMX in 8 bits, at
-    ///   most half of 1/255 of the row's range is lost; on another in up to 16 bits, and next to nothing is. A row or channel with
-    ///   an infinity or a NaN results in NaN.
-    /// - [`LowPrecision::Bf16`]: both are rounded to 8 significant bits, sums are f32; on a processor without AVX512-BF16 or AMX
-    ///   it is the layer in f32.
+    /// - [`LowPrecision::Int8`], after Jacob et al., arXiv:1712.05877: a weight has one scale an
+    ///   output channel and loses at most 1/254 of the largest of the channel. The input has one
+    ///   scale a row: on a processor with AVX512-VNNI or AMX in 8 bits, at most half of 1/255 of
+    ///   the row's range is lost; on another in up to 16 bits, and next to nothing is. A row or
+    ///   channel with an infinity or a NaN results in NaN.
+    /// - [`LowPrecision::Bf16`]: both are rounded to 8 significant bits, sums are f32; on a
+    ///   processor without AVX512-BF16 or AMX it is the layer in f32.
     ///
     /// Composed reference: `linear` of the rounded operands.
     pub fn linear_low(
@@ -148,7 +145,8 @@ impl Tensor {
         }
     }
 
-    /// [`linear_cat`](Tensor::linear_cat) as [`linear_low`](Tensor::linear_low), the input rounded once for all layers.
+    /// [`linear_cat`](Tensor::linear_cat) as [`linear_low`](Tensor::linear_low), the input rounded
+    /// once for all layers.
     pub fn linear_cat_low(
         &self,
         weights: &[&Tensor],
@@ -163,7 +161,8 @@ impl Tensor {
     }
 }
 
-/// Layers side by side, their operands checked but for dtype and device; `None` where f32 has to do.
+/// Layers side by side, their operands checked but for dtype and device; `None` where f32 has to
+/// do.
 fn linear_low(
     low: LowPrecision,
     x: &Tensor,
@@ -183,7 +182,7 @@ fn linear_low(
     let Some(kernel) = cpu::low::choose(low, x.shape()[1]) else { return Ok(None) };
     let (_, span) = begin(op, &operands)?;
     let result = cpu::low::linear(kernel, &x.contiguous()?, weights, &biases, gelu);
-    span.end(&result);
+    end(span, &result);
     result.map(Some)
 }
 
@@ -195,7 +194,8 @@ fn check_out_dtype(op: &'static str, operands: DType, dtype: DType) -> Result<()
     Ok(())
 }
 
-/// Checks the operands of layers side by side; returns the input as `[rows, in]` and the result's shape.
+/// Checks the operands of layers side by side; returns the input as `[rows, in]` and the result's
+/// shape.
 fn check_linear_cat(
     op: &'static str,
     input: &Tensor,
@@ -224,7 +224,8 @@ fn check_linear_cat(
     }
     let Some((flat, mut shape)) = result else { unreachable!("there is a weight") };
     *shape.last_mut().expect("an input has a dimension") = outputs;
-    sizes::result(op, &shape, &[&[input], weights].concat())?;
+    let operands: Vec<&[usize]> = [&[input], weights].concat().iter().map(|t| t.shape()).collect();
+    sizes::result(op, &shape, &operands)?;
     Ok((flat, shape))
 }
 
@@ -268,6 +269,6 @@ fn check_layer(
     let rows: usize = x[..x.len() - 1].iter().product();
     let mut shape = x.to_vec();
     *shape.last_mut().expect("checked above") = w[0];
-    sizes::result(op, &shape, &[input, weight])?;
+    sizes::result(op, &shape, &[x, w])?;
     Ok((input.reshape(&[rows, w[1]])?, shape))
 }

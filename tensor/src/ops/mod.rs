@@ -1,9 +1,13 @@
-//! The operations: shape rules and docs here, kernels in `cpu/` under the same file names.
+//! The operations: shape rules and docs here, kernels in `cpu/` and `gpu/` under the same file
+//! names.
 
 pub mod attention;
 pub mod binary;
 pub mod concat;
+mod copy;
+mod create;
 pub mod cross_entropy;
+mod dispatch;
 pub mod dropout;
 pub mod index;
 pub mod layer_norm;
@@ -11,9 +15,13 @@ pub mod loss_scale;
 pub mod mask;
 pub mod matmul;
 pub mod optim;
+mod random;
 pub mod reduce;
 pub mod slice;
 pub mod softmax;
 pub mod sort;
 pub mod unary;
 pub mod view;
+mod work;
+
+pub(crate) use dispatch::{begin, common, end, on_device};

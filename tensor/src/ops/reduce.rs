@@ -1,57 +1,9 @@
 //! Reductions over any dimensions: sum, mean, product, extrema, variance, log-sum-exp, arg-extrema.
 
-use crate::device::on_device;
+use super::on_device;
 use crate::layout::{resolve_dim, resolve_dims};
+pub use crate::op::reduce::ReduceOp;
 use crate::{DType, Device, Result, Tensor, bail, cpu};
-
-/// A reduction of some dimensions to one value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ReduceOp {
-    /// Σx; u8 sums into u32
-    Sum,
-    /// Πx; u8 multiplies into u32
-    Prod,
-    /// Σx / n
-    Mean,
-    /// the largest; NaN if any is
-    Max,
-    /// the smallest; NaN if any is
-    Min,
-    /// Σ(x − mean)² / (n − correction)
-    Var {
-        /// what is taken from n in the divisor: 1 for the unbiased estimate, 0 for layer norm's
-        correction: usize,
-    },
-    /// ln Σeˣ
-    LogSumExp,
-}
-
-impl ReduceOp {
-    /// PyTorch's name of the operation.
-    pub fn name(self) -> &'static str {
-        match self {
-            ReduceOp::Sum => "sum",
-            ReduceOp::Prod => "prod",
-            ReduceOp::Mean => "mean",
-            ReduceOp::Max => "max",
-            ReduceOp::Min => "min",
-            ReduceOp::Var { .. } => "var",
-            ReduceOp::LogSumExp => "logsumexp",
-        }
-    }
-
-    /// The result over no elements; `None` where there is none.
-    fn of_nothing(self) -> Option<f64> {
-        match self {
-            ReduceOp::Sum => Some(0.0),
-            ReduceOp::Prod => Some(1.0),
-            ReduceOp::Mean | ReduceOp::Var { .. } => Some(f64::NAN),
-            ReduceOp::LogSumExp => Some(f64::NEG_INFINITY),
-            ReduceOp::Max | ReduceOp::Min => None,
-        }
-    }
-}
 
 /// `shape` after the reduction of `dims` (resolved).
 fn reduced_shape(shape: &[usize], dims: &[usize], keepdim: bool) -> Vec<usize> {
@@ -108,8 +60,8 @@ impl Tensor {
         flat.to_dtype(dtype)?.reshape(&shape)
     }
 
-    /// [`Tensor::sum`] with a result in `dtype` (`torch.sum(…, dtype=…)`): of f16, which a GPU sums in f32,
-    /// the sums themselves.
+    /// [`Tensor::sum`] with a result in `dtype` (`torch.sum(…, dtype=…)`): of f16, which a GPU sums
+    /// in f32, the sums themselves.
     pub fn sum_in(&self, dims: &[isize], keepdim: bool, dtype: DType) -> Result<Tensor> {
         self.reduced(ReduceOp::Sum, dims, keepdim, dtype)
     }
@@ -193,8 +145,8 @@ impl Tensor {
         self.arg_extremum("argmax", dim, keepdim, true)
     }
 
-    /// The index (u32) of the smallest element along `dim`: the first of equals; a NaN counts as the
-    /// smallest (as in PyTorch, and as [`Tensor::min`] propagates it). f32, f64, u32, u8.
+    /// The index (u32) of the smallest element along `dim`: the first of equals; a NaN counts as
+    /// the smallest (as in PyTorch, and as [`Tensor::min`] propagates it). f32, f64, u32, u8.
     pub fn argmin(&self, dim: isize, keepdim: bool) -> Result<Tensor> {
         self.arg_extremum("argmin", dim, keepdim, false)
     }

@@ -1,6 +1,6 @@
 //! Softmax and its logarithm along one dimension, with their fused derivatives.
 
-use crate::device::on_device;
+use super::on_device;
 use crate::layout::resolve_dim;
 use crate::{Result, Tensor, bail};
 
@@ -34,8 +34,8 @@ fn check(name: &'static str, y: &Tensor, grad: &Tensor) -> Result<()> {
 impl Tensor {
     /// y = eˣ / Σeˣ along `dim`, computed as e^(x − max); f32 and f64, the same shape.
     ///
-    /// A slice whose elements are all −∞ (everything masked), or that holds +∞ or NaN, gives NaN, as
-    /// in PyTorch. Composed reference: `x.sub(&x.logsumexp(&[dim], true)?)?.exp()`.
+    /// A slice whose elements are all −∞ (everything masked), or that holds +∞ or NaN, gives NaN,
+    /// as in PyTorch. Composed reference: `x.sub(&x.logsumexp(&[dim], true)?)?.exp()`.
     pub fn softmax(&self, dim: isize) -> Result<Tensor> {
         along("softmax", dim, &[self], |x| on_device!("softmax", [&x[0]], softmax::softmax(&x[0])))
     }

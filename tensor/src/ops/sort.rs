@@ -1,6 +1,6 @@
 //! Sorting, and the largest or smallest entries.
 
-use crate::device::on_device;
+use super::on_device;
 use crate::layout::resolve_dim;
 use crate::{Result, Tensor, bail};
 

@@ -1,8 +1,9 @@
 //! KServe v2 (Triton, `tritonclient`): `/v2…`.
 //!
-//! A model takes a BYTES tensor of texts (any name; `TEXT` in the metadata) and, for pairs, a second one named
-//! `TEXT_PAIR`; the shape is `[n]` or `[n, 1]`. Inputs and outputs may be JSON (`data`) or bytes after the JSON (see
-//! [`binary`]); `tritonclient` sends bytes, and no Content-Type.
+//! A model takes a BYTES tensor of texts (any name; `TEXT` in the metadata) and, for pairs, a
+//! second one named `TEXT_PAIR`; the shape is `[n]` or `[n, 1]`. Inputs and outputs may be JSON
+//! (`data`) or bytes after the JSON (see [`binary`]); `tritonclient` sends bytes, and no
+//! Content-Type.
 
 mod about;
 
@@ -103,7 +104,8 @@ fn input(value: Value, at: &str, bytes: &mut &[u8]) -> Result<Texts> {
         shape.ok_or_else(|| Problem::field(&fields.at("shape"), "must be sizes, whole numbers"))?;
     let mut parameters = fields.object("parameters")?;
     no_shared_memory(&mut parameters)?;
-    // All of a tensor's bytes are taken before it may be refused, so that errors name the right tensor.
+    // All of a tensor's bytes are taken before it may be refused, so that errors name the right
+    // tensor.
     let size = parameters.count("binary_data_size")?;
     let taken = size.map(|size| taken(size, at, bytes)).transpose()?;
     if datatype != "BYTES" {
@@ -409,7 +411,8 @@ fn values(
     }
 }
 
-/// The `k` largest of a row as `value:index:label`, the largest first; without labels `value:index`.
+/// The `k` largest of a row as `value:index:label`, the largest first; without labels
+/// `value:index`.
 fn classes(row: &[f32], labels: &[String], k: usize) -> Vec<String> {
     let mut order: Vec<usize> = (0..row.len()).collect();
     order.sort_by(|&a, &b| row[b].total_cmp(&row[a]));

@@ -1,27 +1,25 @@
 //! dQ, dK and dV of each head of each sequence, from L and dO.
 
 use super::product::product;
-use super::{BLOCK, Call, Head, Rows, Target, pad, row};
+use super::task::{BLOCK, Call, Head, Rows, Target, pad, row};
+use crate::cpu::mat::Mat;
 use crate::cpu::math::Float;
-use crate::cpu::matmul::Mat;
 use crate::cpu::parallel::SharedMut;
 use crate::cpu::simd;
 use crate::dtype::dispatch_float;
-use crate::ops::attention::{Attention, GradientLayout};
+use crate::op::attention::{Attention, GradientLayout};
+use crate::operands::Sequences;
 use crate::storage::Output;
 use crate::{Result, Tensor};
 
 pub(crate) fn backward(
-    q: &Tensor,
-    k: &Tensor,
-    v: &Tensor,
-    _offsets: &Tensor,
-    bounds: &[usize],
+    sequences: &Sequences,
     lse: &Tensor,
     grad: &Tensor,
     options: &Attention,
     layout: GradientLayout,
 ) -> Result<Tensor> {
+    let Sequences { q, k, v, bounds, .. } = *sequences;
     if q.shape()[0] == 0 {
         return Tensor::zeros(&[0], q.dtype());
     }

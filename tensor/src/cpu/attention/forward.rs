@@ -1,24 +1,19 @@
 //! `O = dropout(softmax(Q·Kᵀ·scale))·V` of each head of each sequence, and L.
 
 use super::product::product;
-use super::{BLOCK, Call, Head, Rows, Target, pad, row};
+use super::task::{BLOCK, Call, Head, Rows, Target, pad, row};
+use crate::cpu::mat::Mat;
 use crate::cpu::math::Float;
-use crate::cpu::matmul::Mat;
 use crate::cpu::parallel::SharedMut;
 use crate::cpu::simd;
 use crate::dtype::dispatch_float;
-use crate::ops::attention::Attention;
+use crate::op::attention::Attention;
+use crate::operands::Sequences;
 use crate::storage::Output;
 use crate::{Result, Tensor};
 
-pub(crate) fn forward(
-    q: &Tensor,
-    k: &Tensor,
-    v: &Tensor,
-    _offsets: &Tensor,
-    bounds: &[usize],
-    options: &Attention,
-) -> Result<(Tensor, Tensor)> {
+pub(crate) fn forward(sequences: &Sequences, options: &Attention) -> Result<(Tensor, Tensor)> {
+    let Sequences { q, k, v, bounds, .. } = *sequences;
     if q.shape()[0] == 0 {
         let lse = Tensor::zeros(&[options.heads, 0], q.dtype())?;
         return Ok((Tensor::zeros(q.shape(), q.dtype())?, lse));

@@ -1,7 +1,7 @@
 //! The small products of attention: `C (+)= A·B` with B's rows in whole vectors.
 
+use super::super::mat::Mat;
 use super::super::math::Float;
-use super::super::matmul::Mat;
 #[cfg(target_arch = "x86_64")]
 use super::super::packed;
 use super::super::simd::LANES;

@@ -1,15 +1,50 @@
-//! The sums of a tile, a few rows of x times 32 channels of W, by each instruction set; and the choice between them.
+//! The sums of a tile, a few rows of x times 32 channels of W, by each instruction set; and the
+//! choice between them.
 
-use super::{Form, MOST_STEPS};
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::amx;
-use crate::ops::matmul::LowPrecision;
+use crate::op::matmul::LowPrecision;
 
 /// Channels of a panel, and of the pair of panels of a tile.
 pub(super) const PANEL: usize = 16;
 pub(super) const WIDTH: usize = 2 * PANEL;
 /// Rows of the tallest tile.
 pub(super) const TALLEST: usize = 32;
+
+/// How the numbers of a product's operands are written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Form {
+    /// W in 8 bits, x in 16, two steps a word of x.
+    Int8By16,
+    /// Both in 8 bits, four steps a word.
+    Int8,
+    /// Both in bf16, two steps a word.
+    Bf16,
+}
+
+impl Form {
+    /// Steps along k in a word.
+    pub(super) fn steps(self) -> usize {
+        if self == Form::Int8 { 4 } else { 2 }
+    }
+
+    /// Bytes that a word's steps of one channel take in W.
+    pub(super) fn bytes(self) -> usize {
+        if self == Form::Int8By16 { 2 } else { 4 }
+    }
+
+    /// Words of a row of `k` steps; what is beyond them counts as 0.
+    pub(super) fn words(self, k: usize) -> usize {
+        match self {
+            Form::Int8By16 => k.div_ceil(2),
+            // Whole tiles of AMX, so that one form of a weight is for all kernels.
+            _ => k.div_ceil(self.steps()).next_multiple_of(PANEL),
+        }
+    }
+}
+
+/// The largest number of steps whose sum of products of 8 by 8 bits fits an i32.
+pub(super) const MAX_STEPS: usize = i32::MAX as usize / (255 * 127);
 
 /// The sums of a tile: i32, or f32 by their bits.
 #[repr(align(64))]
@@ -48,7 +83,7 @@ pub(super) fn choices(low: LowPrecision, k: usize) -> Vec<(Form, Kernel)> {
             Form::Bf16 => avx512 && is_x86_feature_detected!("avx512bf16"),
             _ => avx512 && is_x86_feature_detected!("avx512vnni"),
         };
-        if form == Form::Bf16 || k <= MOST_STEPS {
+        if form == Form::Bf16 || k <= MAX_STEPS {
             can.extend((avx512 && amx::is_available()).then_some((form, Kernel::Amx)));
             can.extend(dot.then_some((form, Kernel::Avx512)));
         }
@@ -57,7 +92,7 @@ pub(super) fn choices(low: LowPrecision, k: usize) -> Vec<(Form, Kernel)> {
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = k <= MOST_STEPS;
+    let _ = k <= MAX_STEPS;
     if low == LowPrecision::Int8 {
         can.push((Form::Int8By16, Kernel::Plain));
     }
@@ -105,7 +140,8 @@ impl Kernel {
         }
     }
 
-    /// The sums of `rows` rows of `x`, each `words` words, and a pair of panels. With `next`, asks for the pair there meanwhile.
+    /// The sums of `rows` rows of `x`, each `words` words, and a pair of panels. With `next`, asks
+    /// for the pair there meanwhile.
     ///
     /// # Safety
     /// The processor has the kernel.
@@ -153,7 +189,8 @@ impl Kernel {
                     tiles: words / PANEL,
                 };
                 let (c, row_c) = (sums.0.as_mut_ptr().cast(), WIDTH * 4);
-                // SAFETY: x and the panels are as long as they must be (asserted), and so is `sums`.
+                // SAFETY: x and the panels are as long as they must be (asserted), and so is
+                // `sums`.
                 unsafe {
                     match (form, tall) {
                         (Form::Bf16, true) => amx::bf16(tiles, block, c, row_c),
@@ -210,8 +247,8 @@ mod avx2 {
 
     use super::{PANEL, Sums, WIDTH};
 
-    /// As [`plain`](super::plain) of [`Form::Int8By16`](super::Form), for `R` rows and one panel: two multiplications of 16
-    /// pairs and two additions for 64 multiply-adds.
+    /// As [`plain`](super::plain) of [`Form::Int8By16`](super::Form), for `R` rows and one panel:
+    /// two multiplications of 16 pairs and two additions for 64 multiply-adds.
     ///
     /// # Safety
     /// `a` is valid for reading `R` rows of `words`, `b` for `words` times 32 bytes; the
@@ -301,14 +338,15 @@ mod avx512 {
         };
     }
 
-    /// A kernel whose instruction adds to each of 16 words the products of a word of x and a word of W.
+    /// A kernel whose instruction adds to each of 16 words the products of a word of x and a word
+    /// of W.
     macro_rules! kernel {
         ($name:ident, $tile:ident, $feature:literal, $dot:expr) => {
             /// As [`plain`](super::plain), for `R` rows.
             ///
             /// # Safety
-            /// `a` is valid for reading `R` rows of `words`, `pair` for two panels of `words` times 64 bytes; the
-            /// processor has the instructions.
+            /// `a` is valid for reading `R` rows of `words`, `pair` for two panels of `words` times
+            /// 64 bytes; the processor has the instructions.
             #[target_feature(enable = $feature)]
             unsafe fn $tile<const R: usize>(
                 words: usize,

@@ -3,17 +3,17 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::Isa;
+use super::isa::Isa;
 use super::tile::Tiles;
 use crate::cpu::buffer::Buffer;
-use crate::cpu::matmul::Mat;
+use crate::cpu::mat::Mat;
 use crate::cpu::parallel::{self, SharedMut};
 use crate::dtype::Element;
 use crate::sizes;
 use crate::{DType, Result};
 
-/// Panels that a task copies side by side, and rows of the operand that it copies at once. It asks for the
-/// next rows before: no processor guesses that a few lines of every row are read.
+/// Panels that a task copies side by side, and rows of the operand that it copies at once. It asks
+/// for the next rows before: no processor guesses that a few lines of every row are read.
 const GROUP: usize = 4;
 const CHUNK: usize = 16;
 
@@ -22,7 +22,8 @@ fn chunks(range: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>
     range.clone().step_by(size).map(move |from| from..range.end.min(from + size))
 }
 
-/// Prefetches the elements `rows × columns` of a matrix whose columns are adjacent; of another, nothing.
+/// Prefetches the elements `rows × columns` of a matrix whose columns are adjacent; of another,
+/// nothing.
 #[inline(always)]
 fn ask_for(m: Mat<f32>, rows: Range<usize>, columns: Range<usize>) {
     if m.col != 1 {
@@ -175,8 +176,8 @@ unsafe fn transpose8(rows: [&[f32; 8]; 8], out: *mut f32, width: usize) {
 }
 
 /// Writes `out[j·tall + i] = src[i·stride + j]` for as many whole blocks of 8 × 8 as there are in
-/// `n` rows of `d` columns; returns how many rows and columns that were. Nothing for another type than
-/// f32, or on a processor without AVX2.
+/// `n` rows of `d` columns; returns how many rows and columns that were. Nothing for another type
+/// than f32, or on a processor without AVX2.
 pub(crate) fn transpose_blocks<T: Element>(
     src: &[T],
     stride: usize,

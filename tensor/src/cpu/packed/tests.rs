@@ -1,10 +1,10 @@
-//! The kernel against sums in f64, over odd sizes and strides, for every instruction set: those that
-//! the processor has not are stood for by arrays of as many elements.
+//! The kernel against sums in f64, over odd sizes and strides, for every instruction set: those
+//! that the processor has not are stood for by arrays of as many elements.
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::cpu::matmul::Mat;
+use crate::cpu::mat::Mat;
 use crate::{DType, RngKey, Tensor};
 
 /// AVX-512's tile and panels in plain Rust.

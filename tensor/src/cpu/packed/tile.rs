@@ -1,4 +1,5 @@
-//! The innermost part of a product: a few rows of A times a few vectors of B's columns, the sums in registers.
+//! The innermost part of a product: a few rows of A times a few vectors of B's columns, the sums in
+//! registers.
 
 use std::arch::x86_64::*;
 use std::ops::Range;
@@ -86,8 +87,8 @@ lanes!(
     _mm512_storeu_ps
 );
 
-/// Rows cut into tiles of nearly one height: a last one of one or two rows would take as long as one of
-/// four, because its few sums wait for each other.
+/// Rows cut into tiles of nearly one height: a last one of one or two rows would take as long as
+/// one of four, because its few sums wait for each other.
 #[derive(Clone, Copy)]
 pub(super) struct Tiles {
     rows: usize,
@@ -120,8 +121,9 @@ impl Ahead {
 /// to the sum of the products. `UNIT`: A's rows are contiguous.
 ///
 /// # Safety
-/// `a` is valid for reading at `r·row_a + p·col_a`, `b` for `k` rows, `row_b` apart, of so many vectors, `start` (if
-/// any) and `c` for `R` of them, `row_start` and `row_c` apart; the processor has the instructions.
+/// `a` is valid for reading at `r·row_a + p·col_a`, `b` for `k` rows, `row_b` apart, of so many
+/// vectors, `start` (if any) and `c` for `R` of them, `row_start` and `row_c` apart; the processor
+/// has the instructions.
 #[inline(always)]
 unsafe fn tile<V: Lanes, const R: usize, const VECTORS: usize, const UNIT: bool>(
     k: usize,

@@ -45,8 +45,9 @@ impl Elements {
     }
 }
 
-/// A tensor: dtype, shape, and its storage's bytes (little-endian) in base64, which has every NaN and infinity. With
-/// `strides` (in elements) and `offset` it is a view of that storage; without, row-major.
+/// A tensor: dtype, shape, and its storage's bytes (little-endian) in base64, which has every NaN
+/// and infinity. With `strides` (in elements) and `offset` it is a view of that storage; without,
+/// row-major.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Array {
@@ -121,8 +122,9 @@ impl Array {
     }
 }
 
-/// A view as the engine's own operations make it, so that its strides are those asked for: the storage is reshaped to
-/// one dimension for each stride, each is narrowed to its size, and their order is restored.
+/// A view as the engine's own operations make it, so that its strides are those asked for: the
+/// storage is reshaped to one dimension for each stride, each is narrowed to its size, and their
+/// order is restored.
 struct Blocks {
     /// Dimensions of more than one element that lie apart, the furthest first, with their strides.
     dims: Vec<(usize, usize)>,

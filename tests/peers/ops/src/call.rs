@@ -81,7 +81,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// A number, `default` where it is not given; JSON has no infinities, so they are "inf" and "-inf", and "nan".
+    /// A number, `default` where it is not given; JSON has no infinities, so they are "inf" and
+    /// "-inf", and "nan".
     pub fn number_or(&self, name: &'static str, default: f64) -> Result<f64> {
         let Some(value) = self.option::<Value>(name)? else { return Ok(default) };
         let number = value.as_f64().or_else(|| value.as_str()?.parse().ok());

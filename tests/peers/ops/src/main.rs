@@ -1,4 +1,5 @@
-//! `ops`: one operation of Gradus for each line of JSON on standard input, its answer as one line on standard output.
+//! `ops`: one operation of Gradus for each line of JSON on standard input, its answer as one line
+//! on standard output.
 //!
 //! ```text
 //! {"op": "sum", "attributes": {"dims": [0]}, "inputs": [ARRAY], "grads": [ARRAY], "second": [ARRAY]}
@@ -6,10 +7,11 @@
 //! → {"error": "[sum] …"}
 //! ```
 //!
-//! Operations have the names of the registry, or the methods' names; attributes those of the methods' parameters. An
-//! ARRAY is as [`array::Array`] says. `grads` are the gradients of the outputs (null where an output has none), and
-//! ask for those of the inputs; `second` are the gradients of these, and ask for the second ones: of the inputs, then
-//! of what `grads` gave. An answer has null where no gradient arrives.
+//! Operations have the names of the registry, or the methods' names; attributes those of the
+//! methods' parameters. An ARRAY is as [`array::Array`] says. `grads` are the gradients of the
+//! outputs (null where an output has none), and ask for those of the inputs; `second` are the
+//! gradients of these, and ask for the second ones: of the inputs, then of what `grads` gave. An
+//! answer has null where no gradient arrives.
 //!
 //! It is for tests (`tests/peers/`), and is not installed.
 

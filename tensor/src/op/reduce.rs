@@ -1,0 +1,50 @@
+//! Reductions of dimensions.
+
+/// A reduction of some dimensions to one value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReduceOp {
+    /// Σx; u8 sums into u32
+    Sum,
+    /// Πx; u8 multiplies into u32
+    Prod,
+    /// Σx / n
+    Mean,
+    /// the largest; NaN if any is
+    Max,
+    /// the smallest; NaN if any is
+    Min,
+    /// Σ(x − mean)² / (n − correction)
+    Var {
+        /// what is taken from n in the divisor: 1 for the unbiased estimate, 0 for layer norm's
+        correction: usize,
+    },
+    /// ln Σeˣ
+    LogSumExp,
+}
+
+impl ReduceOp {
+    /// PyTorch's name of the operation.
+    pub fn name(self) -> &'static str {
+        match self {
+            ReduceOp::Sum => "sum",
+            ReduceOp::Prod => "prod",
+            ReduceOp::Mean => "mean",
+            ReduceOp::Max => "max",
+            ReduceOp::Min => "min",
+            ReduceOp::Var { .. } => "var",
+            ReduceOp::LogSumExp => "logsumexp",
+        }
+    }
+
+    /// The result over no elements; `None` where there is none.
+    pub(crate) fn of_nothing(self) -> Option<f64> {
+        match self {
+            ReduceOp::Sum => Some(0.0),
+            ReduceOp::Prod => Some(1.0),
+            ReduceOp::Mean | ReduceOp::Var { .. } => Some(f64::NAN),
+            ReduceOp::LogSumExp => Some(f64::NEG_INFINITY),
+            ReduceOp::Max | ReduceOp::Min => None,
+        }
+    }
+}

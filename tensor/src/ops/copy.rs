@@ -1,0 +1,167 @@
+//! Reading values, copying them, converting them, moving them between devices.
+
+use super::{begin, common, end};
+use crate::cpu::strided;
+use crate::dtype::{Element, dispatch_any};
+use crate::storage::Output;
+use crate::{DType, Device, Result, Tensor, bail, gpu, sizes};
+
+impl Tensor {
+    /// All values in row-major order. `T` must be the tensor's dtype. On a GPU it waits for
+    /// everything asked so far (but for uploaded ids, whose original is kept).
+    pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
+        if T::DTYPE != self.dtype {
+            bail!(
+                "to_vec",
+                "the tensor is {}, not {}; convert with to_dtype",
+                self.dtype,
+                T::DTYPE
+            );
+        }
+        if self.device() != Device::Cpu {
+            return gpu::transfer::download("to_vec", self)?.to_vec();
+        }
+        let view = self.cpu_view::<T>();
+        let mut values = sizes::list("to_vec", self.numel())?;
+        if self.is_contiguous() {
+            let start = self.layout.offset;
+            values.extend_from_slice(&view.data[start..start + self.numel()]);
+        } else {
+            values.extend(self.layout.positions().map(|p| view.data[p]));
+        }
+        Ok(values)
+    }
+
+    /// All values in row-major order, widened to f64.
+    ///
+    /// # Panics
+    /// If the tensor is on a GPU that fails, or is a view of more elements than fit in memory; move
+    /// it with `to_device` first, or use [`to_vec`](Tensor::to_vec), to get an error instead.
+    pub fn to_f64_vec(&self) -> Vec<f64> {
+        if self.device() != Device::Cpu {
+            let here = self.to_device(Device::Cpu).unwrap_or_else(|error| panic!("{error}"));
+            return here.to_f64_vec();
+        }
+        let values = dispatch_any!(self.dtype, widened::<T>(self));
+        values.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The value of a tensor of one element, widened to f64.
+    pub fn item(&self) -> Result<f64> {
+        if self.numel() != 1 {
+            bail!(
+                "item",
+                "needs one element, the shape is {:?}; index or reduce first",
+                self.shape()
+            );
+        }
+        Ok(self.to_device(Device::Cpu)?.to_f64_vec()[0])
+    }
+
+    /// This tensor in row-major order; itself if it already is.
+    pub fn contiguous(&self) -> Result<Self> {
+        if self.is_contiguous() { Ok(self.clone()) } else { self.copy() }
+    }
+
+    /// A copy with a storage of its own, in row-major order.
+    pub fn copy(&self) -> Result<Self> {
+        let (_, span) = begin("copy", &[self])?;
+        let copied = self.copied();
+        end(span, &copied);
+        copied
+    }
+
+    fn copied(&self) -> Result<Self> {
+        if self.device() != Device::Cpu {
+            return gpu::copy::copy("copy", self);
+        }
+        dispatch_any!(self.dtype, copy_of::<T>(self))
+    }
+
+    /// The same values in another dtype. Floats are rounded to the nearest, ties to even; beyond
+    /// the largest they become infinite. Integers are cut towards 0 and end at their range's ends:
+    /// −1 and −∞ become 0, ∞ the largest; NaN becomes
+    /// 0. (PyTorch leaves these conversions to the platform.) A GPU may make 0 of a subnormal
+    ///    number.
+    pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
+        if dtype == self.dtype {
+            return Ok(self.clone());
+        }
+        if self.device() != Device::Cpu {
+            return gpu::copy::convert("to_dtype", self, dtype);
+        }
+        dispatch_any!(self.dtype, convert_from::<T>(self, dtype))
+    }
+
+    /// As [`to_dtype`](Tensor::to_dtype), of a tensor that is converted again and again: a GPU
+    /// keeps the result beside the values until they change. So a weight is converted once a step,
+    /// however often it is used.
+    pub fn to_dtype_kept(&self, dtype: DType) -> Result<Self> {
+        match self.device() {
+            Device::Gpu(_) if dtype != self.dtype => {
+                gpu::kept::convert_kept("to_dtype", self, dtype)
+            }
+            _ => self.to_dtype(dtype),
+        }
+    }
+
+    /// This tensor on `device`; itself if it is there already. From a GPU it waits for everything
+    /// asked so far (but for uploaded ids, whose original is kept). GPUs hold f32, f16, u32 and u8.
+    pub fn to_device(&self, device: Device) -> Result<Self> {
+        match (self.device(), device) {
+            (from, to) if from == to => Ok(self.clone()),
+            (Device::Cpu, Device::Gpu(index)) => {
+                gpu::transfer::upload("to_device", self, gpu::gpu("to_device", index)?)
+            }
+            (_, Device::Cpu) => gpu::transfer::download("to_device", self),
+            (Device::Gpu(_), Device::Gpu(_)) => self.to_device(Device::Cpu)?.to_device(device),
+        }
+    }
+
+    /// Overwrites the values with those of `source`, which must have this shape and dtype.
+    pub fn copy_(&mut self, source: &Tensor) -> Result<()> {
+        if source.shape() != self.shape() || source.dtype != self.dtype {
+            bail!(
+                "copy_",
+                "source is {:?} {}, destination {:?} {}; both must match",
+                source.shape(),
+                source.dtype,
+                self.shape(),
+                self.dtype
+            );
+        }
+        if common("copy_", &[self, source])? != Device::Cpu {
+            return gpu::copy::copy_(self, source);
+        }
+        dispatch_any!(self.dtype, overwrite::<T>(self, source))
+    }
+}
+
+fn widened<T: Element>(x: &Tensor) -> Result<Vec<f64>> {
+    let data = x.cpu_view::<T>().data;
+    let mut values = sizes::list("to_f64_vec", x.numel())?;
+    values.extend(x.layout.positions().map(|p| data[p].to_f64()));
+    Ok(values)
+}
+
+fn copy_of<T: Element>(x: &Tensor) -> Result<Tensor> {
+    let mut out = Output::<T>::new("copy", x.shape())?;
+    strided::copy(out.slice_mut(), x.cpu_view::<T>());
+    Ok(out.into_tensor(x.shape()))
+}
+
+fn overwrite<T: Element>(x: &mut Tensor, source: &Tensor) -> Result<()> {
+    strided::copy(x.cpu_slice_mut::<T>("copy_")?, source.cpu_view::<T>());
+    Ok(())
+}
+
+fn convert_from<A: Element>(x: &Tensor, dtype: DType) -> Result<Tensor> {
+    dispatch_any!(dtype, convert::<A, T>(x))
+}
+
+fn convert<A: Element, R: Element>(x: &Tensor) -> Result<Tensor> {
+    let mut out = Output::<R>::new("to_dtype", x.shape())?;
+    let view = x.cpu_view::<A>();
+    strided::map1::<false, _, _>(out.slice_mut(), view, 1.0, |x| R::from_f64(x.to_f64()));
+    Ok(out.into_tensor(x.shape()))
+}

@@ -1,0 +1,55 @@
+//! Where an operation runs: the device of its operands, and the call's entry in the profile.
+
+use super::work;
+use crate::profile::Span;
+use crate::{Device, Result, Tensor, bail};
+
+/// The device of an operation's operands, which must be one.
+pub(crate) fn common(op: &'static str, operands: &[&Tensor]) -> Result<Device> {
+    let device = operands.first().map_or(Device::Cpu, |t| t.device());
+    if let Some(other) = operands.iter().find(|t| t.device() != device) {
+        bail!(
+            op,
+            "operands lie on {device} ({:?}) and on {} ({:?}); move one with to_device",
+            operands[0].shape(),
+            other.device(),
+            other.shape()
+        );
+    }
+    Ok(device)
+}
+
+/// The device of an operation's operands, and the call's entry in the profile, if one is kept.
+pub(crate) fn begin(op: &'static str, operands: &[&Tensor]) -> Result<(Device, Span)> {
+    let device = common(op, operands)?;
+    Ok((device, Span::begin(op, device, || work::of(op, operands))))
+}
+
+/// Ends the call that [`begin`] began.
+pub(crate) fn end<R: work::Outputs>(span: Span, result: &Result<R>) {
+    match result {
+        Ok(outputs) => span.end(|call| work::add_outputs(call, outputs)),
+        Err(_) => span.fail(),
+    }
+}
+
+/// Hands a call to the kernels of the operands' device: `cpu::FAMILY::function(…)` or
+/// `gpu::FAMILY::function(…)`, which have the same arguments. Operands on different devices are an
+/// error.
+macro_rules! on_device {
+    ($op:expr, [$($operand:expr),+ $(,)?], $family:ident::$function:ident($($argument:expr),* $(,)?)) => {
+        on_device!($op, &[$($operand),+]; $family::$function($($argument),*))
+    };
+    ($op:expr, $operands:expr; $family:ident::$function:ident($($argument:expr),* $(,)?)) => {
+        {
+            let (device, span) = $crate::ops::begin($op, $operands)?;
+            let result = match device {
+                $crate::Device::Cpu => $crate::cpu::$family::$function($($argument),*),
+                $crate::Device::Gpu(_) => $crate::gpu::$family::$function($($argument),*),
+            };
+            $crate::ops::end(span, &result);
+            result
+        }
+    };
+}
+pub(crate) use on_device;

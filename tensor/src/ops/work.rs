@@ -1,0 +1,125 @@
+//! How much an operation has to do, for the profile: FLOPs of products and attention, bytes of
+//! operands and results.
+
+use crate::operands::LayerNormOutput;
+use crate::profile::{Call, Work};
+use crate::tensor::Tensor;
+
+/// The work of a call as far as its operands say.
+pub(super) fn of(op: &str, operands: &[&Tensor]) -> Work {
+    let read = &operands[is_lookup(op) as usize..];
+    Work {
+        flops: flops(op, operands),
+        bytes: read.iter().map(|t| size(t)).fold(0, u64::saturating_add),
+        shapes: operands.iter().map(|t| t.shape().to_vec()).collect(),
+    }
+}
+
+/// Adds to a call's work what its results say.
+pub(super) fn add_outputs(call: &mut Call, outputs: &impl Outputs) {
+    let times = 1 + is_lookup(call.op) as u64;
+    outputs.each(&mut |t| call.bytes = call.bytes.saturating_add(times.saturating_mul(size(t))));
+    if is_product(call.op) {
+        // So far twice the length of the sums.
+        let mut results = 0;
+        outputs.each(&mut |t| results = results.max(t.numel() as u64));
+        call.flops = call.flops.saturating_mul(results);
+    }
+}
+
+fn size(t: &Tensor) -> u64 {
+    (t.numel() * t.dtype().size()) as u64
+}
+
+/// Whether `op` reads from its first operand only as much as it returns.
+fn is_lookup(op: &str) -> bool {
+    matches!(op, "embedding" | "index_select" | "gather")
+}
+
+/// Whether an operation is a matrix product.
+fn is_product(op: &str) -> bool {
+    matches!(
+        op,
+        "matmul"
+            | "linear"
+            | "linear_gelu"
+            | "linear_cat"
+            | "linear_low"
+            | "linear_parameters_backward"
+    )
+}
+
+/// For a product twice the length of its sums; [`add_outputs`] multiplies it by the number of
+/// results. For attention all of them.
+fn flops(op: &str, operands: &[&Tensor]) -> u64 {
+    let shape = |i: usize| operands.get(i).map_or(&[][..], |t| t.shape());
+    match op {
+        "linear_parameters_backward" => 2 * shape(0).first().copied().unwrap_or(0) as u64,
+        _ if is_product(op) => 2 * shape(0).last().copied().unwrap_or(0) as u64,
+        "attention" | "attention_backward" => {
+            let offsets = operands.get(3).and_then(|t| t.to_vec::<u32>().ok()).unwrap_or_default();
+            let pairs = offsets
+                .windows(2)
+                .map(|w| (w[1] - w[0]) as u64)
+                .map(|n| n * n)
+                .fold(0, u64::saturating_add);
+            let hidden = shape(0).last().copied().unwrap_or(0) as u64;
+            // Q·Kᵀ and P·V; backward P again, dV, dP, dQ, dK.
+            let products = if op == "attention" { 4 } else { 10 };
+            pairs.saturating_mul(hidden).saturating_mul(products)
+        }
+        _ => 0,
+    }
+}
+
+/// What operations return.
+pub(crate) trait Outputs {
+    /// Calls `f` for each tensor.
+    fn each(&self, f: &mut dyn FnMut(&Tensor));
+}
+
+impl Outputs for () {
+    fn each(&self, _f: &mut dyn FnMut(&Tensor)) {}
+}
+
+impl Outputs for Tensor {
+    fn each(&self, f: &mut dyn FnMut(&Tensor)) {
+        f(self);
+    }
+}
+
+impl<T: Outputs> Outputs for Option<T> {
+    fn each(&self, f: &mut dyn FnMut(&Tensor)) {
+        self.iter().for_each(|output| output.each(f));
+    }
+}
+
+impl<T: Outputs, U: Outputs> Outputs for (T, U) {
+    fn each(&self, f: &mut dyn FnMut(&Tensor)) {
+        self.0.each(f);
+        self.1.each(f);
+    }
+}
+
+impl<T: Outputs, U: Outputs, V: Outputs> Outputs for (T, U, V) {
+    fn each(&self, f: &mut dyn FnMut(&Tensor)) {
+        self.0.each(f);
+        self.1.each(f);
+        self.2.each(f);
+    }
+}
+
+impl<T: Outputs, U: Outputs, V: Outputs, W: Outputs> Outputs for (T, U, V, W) {
+    fn each(&self, f: &mut dyn FnMut(&Tensor)) {
+        self.0.each(f);
+        self.1.each(f);
+        self.2.each(f);
+        self.3.each(f);
+    }
+}
+
+impl Outputs for LayerNormOutput {
+    fn each(&self, f: &mut dyn FnMut(&Tensor)) {
+        [&self.output, &self.mean, &self.rstd].into_iter().chain(&self.sum).for_each(f);
+    }
+}
