@@ -97,7 +97,7 @@ def exponential(x, alpha):
 
 @operator("Elu")
 def elu(e, node, x):
-    return x.relu() + exponential(x, node.get("alpha", 1.0))
+    return x.elu(alpha=node.get("alpha", 1.0))
 
 
 @operator("Celu")
@@ -114,7 +114,7 @@ def selu(e, node, x):
 
 @operator("LeakyRelu")
 def leaky_relu(e, node, x):
-    return x.relu() + x.clamp(max=0.0) * node.get("alpha", 0.01)
+    return x.leaky_relu(slope=node.get("alpha", 0.01))
 
 
 @operator("PRelu")
@@ -144,7 +144,7 @@ def mish(e, node, x):
 
 @operator("Softsign")
 def softsign(e, node, x):
-    return x / (x.abs() + 1.0)
+    return x.softsign()
 
 
 @operator("Swish")
@@ -184,7 +184,7 @@ def clip(e, node, x, low=None, high=None):
 
 @operator("IsNaN")
 def is_nan(e, node, x):
-    return x.ne(x)
+    return x.isnan()
 
 
 @operator("IsInf")
@@ -196,7 +196,7 @@ def is_inf(e, node, x):
 
 @operator("Not")
 def not_(e, node, x):
-    return x.eq(np.uint8(0))
+    return x.logical_not()
 
 
 @operator("Dropout")
@@ -249,7 +249,7 @@ def compare(e, node, a, b):
 
 @operator("And", "Or", "Xor")
 def logic(e, node, a, b):
-    return e({"And": "mul", "Or": "maximum", "Xor": "ne"}[node.op], a, b)
+    return e({"And": "logical_and", "Or": "logical_or", "Xor": "logical_xor"}[node.op], a, b)
 
 
 @operator("Where")

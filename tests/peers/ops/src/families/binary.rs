@@ -4,14 +4,12 @@ use gradus_tensor::ops::binary::{BinaryOp, CompareOp};
 
 use super::{Operation, one, value};
 
-const COMPARISONS: [CompareOp; 6] =
-    [CompareOp::Eq, CompareOp::Ne, CompareOp::Lt, CompareOp::Le, CompareOp::Gt, CompareOp::Ge];
-
 pub fn operations() -> Vec<Operation> {
     let arithmetic =
         BinaryOp::ALL.iter().map(|&op| one(op.name(), move |c| c.x()?.binary(op, c.var(1)?)));
-    let comparisons =
-        COMPARISONS.map(|op| value(op.name(), move |c| c.tensor(0)?.compare(op, c.tensor(1)?)));
+    let comparisons = CompareOp::ALL
+        .iter()
+        .map(|&op| value(op.name(), move |c| c.tensor(0)?.compare(op, c.tensor(1)?)));
     let mut all: Vec<Operation> = arithmetic.chain(comparisons).collect();
     all.extend([
         // The condition comes first, as in PyTorch.

@@ -4,6 +4,7 @@ mod attention;
 mod binary;
 mod checkpoint;
 mod concat;
+mod derived;
 mod index;
 mod loss;
 mod make;
@@ -68,6 +69,7 @@ static ALL: LazyLock<BTreeMap<&str, Operation>> = LazyLock::new(|| {
         binary::operations(),
         checkpoint::operations(),
         concat::operations(),
+        derived::operations(),
         index::operations(),
         loss::operations(),
         make::operations(),
