@@ -4,8 +4,6 @@
 pub mod attention;
 pub mod binary;
 pub mod concat;
-mod copy;
-mod create;
 pub mod cross_entropy;
 mod dispatch;
 pub mod dropout;
@@ -14,7 +12,6 @@ pub mod layer_norm;
 pub mod loss_scale;
 pub mod matmul;
 pub mod optim;
-mod random;
 pub mod reduce;
 pub mod softmax;
 pub mod sort;
