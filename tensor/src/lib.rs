@@ -7,9 +7,10 @@
 //!
 //! Each file uses only what is above it here: `error`, `dtype`, `sizes`, `layout`, `device`; `op`
 //! and `random`; `profile`; the parts that kernels share; `storage`; `tensor`, `operands`; the
-//! kernels of `cpu/` and `gpu/`; `ops`; `io`, `display`.
+//! kernels of `cpu/` and `gpu/`; `ops`; `data`; `io`, `display`.
 
 mod cpu;
+mod data;
 mod device;
 mod display;
 mod dtype;

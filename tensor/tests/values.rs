@@ -6,7 +6,7 @@ mod common;
 use common::gpu;
 use gradus_tensor::ops::binary::BinaryOp;
 use gradus_tensor::ops::unary::UnaryOp;
-use gradus_tensor::{DType, Device, Tensor};
+use gradus_tensor::{DType, Device, RngKey, Tensor};
 use serde_json::Value;
 
 /// The smallest number that is not subnormal: a GPU may take smaller ones for 0, and give 0 for them.
@@ -259,5 +259,22 @@ fn sixteen_bits_round_to_the_nearest() {
         }
         // In f32 this is the middle itself.
         assert_eq!(one(1.0 + 0.5 * step + last / 8.0, DType::F64, to), 1.0, "{to}");
+    }
+}
+
+/// The identity, and normal numbers as their docs define them: elements 2i and 2i + 1 are the cosine and the sine of
+/// one pair of uniform numbers.
+#[test]
+fn constants_and_random_numbers_are_what_their_docs_say() {
+    let eye = Tensor::eye(3, DType::F32).unwrap().to_vec::<f32>().unwrap();
+    assert_eq!(eye, [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]);
+    let key = RngKey::new(5);
+    let normal = Tensor::randn(&[7], DType::F64, key).unwrap().to_f64_vec();
+    for (i, x) in normal.into_iter().enumerate() {
+        let [u, v] = [0, 1].map(|k| key.word((i / 2 * 2 + k) as u64) as f64);
+        let radius = (-2.0 * ((u + 1.0) / 4_294_967_296.0).ln()).sqrt();
+        let angle = std::f64::consts::TAU * (v / 4_294_967_296.0);
+        let want = radius * if i % 2 == 0 { angle.cos() } else { angle.sin() };
+        assert!((x - want).abs() < 1e-12, "{i}: {x}, not {want}");
     }
 }

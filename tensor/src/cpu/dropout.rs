@@ -143,8 +143,10 @@ impl<T: Float> RowDropout<T> {
             n,
             #[inline(always)]
             |range, words| {
-                let (from, x, out) = (range.start, &x[range.clone()], &mut out[range]);
-                for j in 0..words.len() {
+                let (from, len) = (range.start, words.len());
+                // Slices of one length, so that the loop vectorises.
+                let (x, out) = (&x[range.clone()][..len], &mut out[range][..len]);
+                for j in 0..len {
                     out[j] = join(kept.apply(x[j], words[j]), from + j);
                 }
             },
@@ -181,8 +183,10 @@ impl<T: Float> RowDropout<T> {
             p.len(),
             #[inline(always)]
             |range, words| {
-                let (gradients, p) = (&mut gradients[range.clone()], &mut p[range]);
-                for j in 0..words.len() {
+                let len = words.len();
+                let gradients = &mut gradients[range.clone()][..len];
+                let p = &mut p[range][..len];
+                for j in 0..len {
                     let minus = -p[j];
                     gradients[j] = kept.apply(gradients[j], words[j]);
                     p[j] = if words[j] >= kept.least { p[j] } else { minus };

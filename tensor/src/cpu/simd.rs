@@ -124,14 +124,19 @@ fn join_blocks<A: Copy>(
     join: impl Fn(A, A) -> A,
 ) -> A {
     let mut levels = Levels::new(identity);
-    for start in (0..len).step_by(BLOCK) {
-        let lanes = fold_block(start..len.min(start + BLOCK));
+    let mut start = 0;
+    loop {
+        let end = len.min(start + BLOCK);
+        let lanes = fold_block(start..end);
         if len <= BLOCK {
             return join_lanes(lanes, join);
         }
         levels.add(lanes, identity, &join);
+        if end == len {
+            return levels.join(join);
+        }
+        start = end;
     }
-    levels.join(join)
 }
 
 /// Folds element i of `xs` into lane i mod [`LANES`].

@@ -121,9 +121,10 @@ fn sort_lines<T: Key>(values: &mut [T], indices: &mut [u32], x: &[T], lines: Lin
 }
 
 /// The keys of the first `k` elements of a line, sorted.
+#[inline(always)]
 fn sort_line<T: Key>(x: &[T], lines: Lines, packed: &mut Vec<T::Packed>) {
     let Lines { n, k, descending, .. } = lines;
-    let keys = (0..n).map(|i| x[i].pack(i as u32, descending));
+    let keys = x.iter().enumerate().map(|(i, &x)| x.pack(i as u32, descending));
     packed.clear();
     if k < n && k <= FEW {
         return keep_best(packed, k, keys);

@@ -4,8 +4,6 @@
 pub mod attention;
 pub mod binary;
 pub mod concat;
-mod copy;
-mod create;
 pub mod cross_entropy;
 mod dispatch;
 pub mod dropout;
@@ -15,7 +13,6 @@ pub mod loss_scale;
 pub mod mask;
 pub mod matmul;
 pub mod optim;
-mod random;
 pub mod reduce;
 pub mod slice;
 pub mod softmax;

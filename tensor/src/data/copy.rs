@@ -1,8 +1,8 @@
 //! Reading values, copying them, converting them, moving them between devices.
 
-use super::{begin, common, end};
 use crate::cpu::strided;
 use crate::dtype::{Element, dispatch_any};
+use crate::ops::{begin, common, end};
 use crate::storage::Output;
 use crate::{DType, Device, Result, Tensor, bail, gpu, sizes};
 
