@@ -1,9 +1,6 @@
 //! `gradus`: `train`, `infer` and `serve` in one program, under a name that an installed copy
 //! shares with no other.
 
-// What `serve` proves of a model is proven here again.
-#![recursion_limit = "512"]
-
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -22,9 +22,6 @@
 //! takes longer than some 100 µs (encoding and parsing large requests, opening models) on threads
 //! that may block.
 
-// That a model may be sent to a worker is proven through all that a GPU's handles are made of.
-#![recursion_limit = "512"]
-
 pub mod app;
 mod args;
 pub mod around;

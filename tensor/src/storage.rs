@@ -16,6 +16,20 @@ pub(crate) enum Storage {
     Gpu(GpuStorage),
 }
 
+// The compiler would prove this by itself. But it would do so anew in every crate that sends a tensor
+// to a thread, through all the types of a GPU's driver, and those are nested deeper than its limit.
+//
+// SAFETY: every part of a storage can be sent and shared, as the constant below checks.
+unsafe impl Send for Storage {}
+// SAFETY: as above.
+unsafe impl Sync for Storage {}
+
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    shared::<CpuStorage>();
+    shared::<GpuStorage>();
+};
+
 impl Storage {
     /// The storage that a CPU kernel reads.
     pub(crate) fn expect_cpu(&self) -> &CpuStorage {
