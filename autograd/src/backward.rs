@@ -31,10 +31,10 @@ impl Var {
         self.backward_with_hook(grad, options, |_, _| Ok(()))
     }
 
-    /// [`backward_with`](Var::backward_with), and calls `hook` with the gradient of each leaf as
-    /// soon as all operations that used the leaf have sent their part, while the walk still has
-    /// other operations before it. Training on several machines sends gradients so while the others
-    /// are computed.
+    /// [`backward_with`](Var::backward_with) that calls `hook` with each gradient that it returns:
+    /// those of leaves, and those of values with [`retain_grad`](Var::retain_grad). The call comes
+    /// as soon as all operations that used the value have sent their part; other operations may
+    /// still be ahead. Training on several machines can send this gradient in the meantime.
     ///
     /// ```
     /// # fn main() -> gradus_tensor::Result<()> {

@@ -36,7 +36,7 @@ pub(crate) struct Targets<'a> {
     pub(crate) stop: bool,
 }
 
-/// What is told of each gradient that a walk keeps, at once: the node's identity and the gradient.
+/// A function that the walk calls with each gradient that it keeps, and with the node's identity.
 pub(crate) type Announce<'a> = &'a mut dyn FnMut(VarId, &Var) -> Result<()>;
 
 /// Walks from `outputs`, each given with its gradient, and returns the gradients that it keeps:
@@ -285,8 +285,8 @@ impl Pending {
     }
 }
 
-/// A node in the heap. Leaves come first: whoever waits for their gradients need not wait for the
-/// rest of the walk. Then the youngest operation.
+/// A node in the heap. Leaves come first, so that a hook gets their gradients while the walk still
+/// goes on. Then comes the youngest operation.
 struct Ready(Arc<Node>);
 
 impl Ready {

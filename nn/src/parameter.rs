@@ -107,7 +107,7 @@ impl Parameter {
     }
 
     /// Moves the value to `device`; the parameter stays the same leaf of the graph. An optimiser
-    /// that has state for it must be given its state anew
+    /// that has state for it needs its state again
     /// ([`load_state`](crate::Optimizer::load_state)).
     ///
     /// # Errors

@@ -94,8 +94,8 @@ pub struct StepNumbers {
 impl StepNumbers {
     /// Whether the run cannot go on from here: the loss is no number, or the gradients are none.
     ///
-    /// In f16 gradients may overflow: the step was skipped, and the scale is lower in the next.
-    /// Only at a scale below 1 it is not the scale that is to blame.
+    /// In f16 gradients may overflow: the step was skipped, and the scale is lower in the next. At a
+    /// scale below 1 the scale is not to blame, and the run has diverged.
     pub fn diverged(&self) -> bool {
         let overflowed = self.scaling.is_some_and(|scaling| scaling.scale >= 1.0);
         !self.loss.is_finite() || !(self.grad_norm.is_finite() || overflowed)
