@@ -109,7 +109,7 @@ impl<'a> Plan<'a> {
 
     /// The nodes to which the walk goes on from `node`.
     fn inputs<'n>(&self, node: &'n Node) -> impl Iterator<Item = &'n Arc<Node>> + use<'n> {
-        let ends = self.targets.is_some_and(|t| t.stop && t.ids.contains(&node.id));
+        let ends = self.is_target(node) && self.targets.is_some_and(|targets| targets.stop);
         let edges: &[_] = if ends { &[] } else { &node.edges };
         edges.iter().flatten()
     }
@@ -185,7 +185,7 @@ impl Walk<'_> {
     /// Whether the walk returns the gradient of `node`.
     fn keeps(&self, node: &Node) -> bool {
         match self.plan.targets {
-            Some(targets) => targets.ids.contains(&node.id),
+            Some(_) => self.plan.is_target(node),
             None => node.op.is_none() || node.retain_grad.load(Relaxed),
         }
     }

@@ -99,15 +99,6 @@ impl Tensor {
         Ok(out.into_tensor(shape))
     }
 
-    /// A tensor of `shape` from values in row-major order, on `device`.
-    pub fn from_slice_on<T: Element>(
-        values: &[T],
-        shape: &[usize],
-        device: Device,
-    ) -> Result<Self> {
-        Self::from_slice(values, shape)?.to_device(device)
-    }
-
     /// A scalar (no dimensions) of the value's type.
     pub fn scalar<T: Element>(value: T) -> Self {
         let mut out = Output::<T>::new("scalar", &[]).expect("four bytes can be had");

@@ -154,9 +154,9 @@ impl OptimizerCore {
         &self.groups
     }
 
-    /// The groups, to change rates or decay.
-    pub fn groups_mut(&mut self) -> &mut Vec<ParamGroup> {
-        &mut self.groups
+    /// Gives all groups this weight decay.
+    pub(crate) fn set_weight_decay(&mut self, weight_decay: f64) {
+        self.groups.iter_mut().for_each(|group| group.weight_decay = weight_decay);
     }
 
     /// Calls `update` for every trainable parameter with a gradient, with its value; the slot

@@ -45,7 +45,7 @@ impl Sgd {
     /// # Errors
     /// If it is not a finite number of 0 or more.
     pub fn weight_decay(mut self, weight_decay: f64) -> Result<Self> {
-        self.core.groups_mut().iter_mut().for_each(|g| g.weight_decay = weight_decay);
+        self.core.set_weight_decay(weight_decay);
         self.checked()
     }
 

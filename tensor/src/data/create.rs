@@ -5,6 +5,15 @@ use crate::storage::Output;
 use crate::{DType, Device, Result, Tensor, bail, gpu};
 
 impl Tensor {
+    /// A tensor of `shape` from values in row-major order, on `device`.
+    pub fn from_slice_on<T: Element>(
+        values: &[T],
+        shape: &[usize],
+        device: Device,
+    ) -> Result<Self> {
+        Self::from_slice(values, shape)?.to_device(device)
+    }
+
     /// A tensor filled with one value, converted to `dtype`.
     pub fn full(shape: &[usize], value: f64, dtype: DType) -> Result<Self> {
         dispatch_any!(dtype, full_of::<T>(shape, value))

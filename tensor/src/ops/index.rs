@@ -22,9 +22,7 @@ fn check_ids(op: &'static str, ids: &Tensor, size: usize, of: &str) -> Result<Te
         bail!(op, "ids are u32, got {}; convert with to_dtype", ids.dtype());
     }
     let ids = ids.contiguous()?;
-    // Of ids that were uploaded the original is at hand; others are read from the GPU.
-    let here = ids.to_device(Device::Cpu)?;
-    if let Some((at, id)) = cpu::index::outside(&here, size) {
+    if let Some((at, id)) = first_outside(&ids, size)? {
         bail!(
             op,
             "id {id} at position {at} (row-major, ids {:?}) is outside {of}, which has {size}; ids \
@@ -33,6 +31,12 @@ fn check_ids(op: &'static str, ids: &Tensor, size: usize, of: &str) -> Result<Te
         );
     }
     Ok(ids)
+}
+
+/// The position of the first of contiguous ids (u32) that is not below `size`, and that id.
+pub(super) fn first_outside(ids: &Tensor, size: usize) -> Result<Option<(usize, u32)>> {
+    // Of ids that were uploaded the original is at hand; others are read from the GPU.
+    Ok(cpu::index::outside(&ids.to_device(Device::Cpu)?, size))
 }
 
 fn check_same_dtype(op: &'static str, x: &Tensor, source: &Tensor) -> Result<()> {

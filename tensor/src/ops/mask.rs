@@ -1,5 +1,6 @@
 //! Masks: u8 tensors of zeros and ones.
 
+use super::index::first_outside;
 use super::reduce::ReduceOp;
 use crate::{DType, Result, Tensor, bail};
 
@@ -80,17 +81,11 @@ impl Tensor {
         if self.dtype() != DType::U32 {
             bail!("one_hot", "the ids are {}; they must be u32", self.dtype());
         }
-        let ids = self.unsqueeze(-1)?;
-        let all = Tensor::arange(0.0, classes as f64, 1.0, DType::U32)?.to_device(self.device())?;
-        if self.numel() > 0
-            && self.ge(&all.scalar_like(classes as f64)?)?.any(&[], false)?.item()? != 0.0
-        {
-            bail!(
-                "one_hot",
-                "an id is {}, there are {classes} classes",
-                self.max(&[], false)?.item()?
-            );
+        let ids = self.contiguous()?;
+        if let Some((_, id)) = first_outside(&ids, classes)? {
+            bail!("one_hot", "an id is {id}, there are {classes} classes");
         }
-        ids.eq(&all)
+        let all = Tensor::arange(0.0, classes as f64, 1.0, DType::U32)?.to_device(self.device())?;
+        ids.unsqueeze(-1)?.eq(&all)
     }
 }
