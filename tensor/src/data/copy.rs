@@ -3,7 +3,7 @@
 use gradus_base::Element;
 use gradus_cpu as cpu;
 
-use crate::ops::{begin, common, end};
+use crate::ops::{begin, common, end, must_match};
 use crate::{DType, Device, Result, Tensor, bail, gpu};
 
 impl Tensor {
@@ -13,6 +13,7 @@ impl Tensor {
         if T::DTYPE != self.dtype {
             bail!(
                 "to_vec",
+                DType,
                 "the tensor is {}, not {}; convert with to_dtype",
                 self.dtype,
                 T::DTYPE
@@ -42,6 +43,7 @@ impl Tensor {
         if self.numel() != 1 {
             bail!(
                 "item",
+                Shape,
                 "needs one element, the shape is {:?}; index or reduce first",
                 self.shape()
             );
@@ -85,7 +87,7 @@ impl Tensor {
     }
 
     /// As [`to_dtype`](Tensor::to_dtype), of a tensor that is converted again and again: a GPU
-    /// keeps the result beside the values until they change. So a weight is converted once a step,
+    /// keeps the result with the values until they change. So a weight is converted once a step,
     /// however often it is used.
     pub fn to_dtype_kept(&self, dtype: DType) -> Result<Self> {
         match self.device() {
@@ -111,16 +113,7 @@ impl Tensor {
 
     /// Overwrites the values with those of `source`, which must have this shape and dtype.
     pub fn copy_(&mut self, source: &Tensor) -> Result<()> {
-        if source.shape() != self.shape() || source.dtype != self.dtype {
-            bail!(
-                "copy_",
-                "source is {:?} {}, destination {:?} {}; both must match",
-                source.shape(),
-                source.dtype,
-                self.shape(),
-                self.dtype
-            );
-        }
+        must_match("copy_", ("source", source), ("destination", self))?;
         if common("copy_", &[self, source])? != Device::Cpu {
             return gpu::copy::copy_(self, source);
         }

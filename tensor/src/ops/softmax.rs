@@ -2,8 +2,8 @@
 
 use gradus_base::layout::resolve_dim;
 
-use super::on_device;
-use crate::{Result, Tensor, bail};
+use super::{must_match, on_device};
+use crate::{Result, Tensor};
 
 /// `op` along `dim`, by bringing that dimension last and back. The result is row-major.
 fn along(
@@ -16,20 +16,6 @@ fn along(
     let moved: Result<Vec<Tensor>> =
         inputs.iter().map(|x| x.transpose(d, -1)?.contiguous()).collect();
     op(&moved?)?.transpose(d, -1)?.contiguous()
-}
-
-fn check(name: &'static str, y: &Tensor, grad: &Tensor) -> Result<()> {
-    if y.shape() != grad.shape() || y.dtype() != grad.dtype() {
-        bail!(
-            name,
-            "the gradient is {:?} {}, the output {:?} {}; both must match",
-            grad.shape(),
-            grad.dtype(),
-            y.shape(),
-            y.dtype()
-        );
-    }
-    Ok(())
 }
 
 impl Tensor {
@@ -51,7 +37,7 @@ impl Tensor {
     /// The gradient of the input of a softmax: `y·(g − Σ g·y)` along `dim`. `self` is the output y;
     /// `grad` has its shape and dtype.
     pub fn softmax_backward(&self, grad: &Tensor, dim: isize) -> Result<Tensor> {
-        check("softmax_backward", self, grad)?;
+        must_match("softmax_backward", ("the gradient", grad), ("the output", self))?;
         along("softmax_backward", dim, &[self, grad], |x| {
             on_device!("softmax_backward", [&x[0], &x[1]], softmax::softmax_backward(&x[0], &x[1]))
         })
@@ -60,7 +46,7 @@ impl Tensor {
     /// The gradient of the input of a log-softmax: `g − eʸ·Σg` along `dim`. `self` is the output y;
     /// `grad` has its shape and dtype.
     pub fn log_softmax_backward(&self, grad: &Tensor, dim: isize) -> Result<Tensor> {
-        check("log_softmax_backward", self, grad)?;
+        must_match("log_softmax_backward", ("the gradient", grad), ("the output", self))?;
         along("log_softmax_backward", dim, &[self, grad], |x| {
             let op = "log_softmax_backward";
             on_device!(op, [&x[0], &x[1]], softmax::log_softmax_backward(&x[0], &x[1]))

@@ -2,7 +2,7 @@
 
 use gradus_base::unary_table;
 
-use super::on_device;
+use super::{must_match, on_device};
 use crate::{Result, Tensor, bail};
 pub use gradus_base::op::unary::UnaryOp;
 
@@ -25,16 +25,7 @@ impl Tensor {
 
     /// `grad · op'(x)` in one pass, for the operations with a fused derivative; `self` is x.
     pub fn unary_backward(&self, op: UnaryOp, grad: &Tensor) -> Result<Tensor> {
-        if self.shape() != grad.shape() || self.dtype() != grad.dtype() {
-            bail!(
-                op.name(),
-                "the gradient is {:?} {}, the input {:?} {}; both must match",
-                grad.shape(),
-                grad.dtype(),
-                self.shape(),
-                self.dtype()
-            );
-        }
+        must_match(op.name(), ("the gradient", grad), ("the input", self))?;
         on_device!(op.name(), [self, grad], unary::backward(self, op, grad))
     }
 
