@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gradus_models::pipelines::{Task, TextClassifier, TextEmbedder, task};
+use gradus_models::pipelines::{self, Task, TextClassifier, TextEmbedder};
 use gradus_models::{BertConfig, Checkpoint, Labels, Pretrained, SequenceClassifier, save_folder};
 use gradus_tensor::Tensor;
 use gradus_tensor::io::safetensors::{self, SafeTensors};
@@ -170,16 +170,11 @@ fn every_case_has_the_numbers_of_the_reference() {
     );
 }
 
-/// Opens a folder for whatever it is for; the error.
+/// The error of opening a folder as the pipeline of its head.
 fn refusal(files: Value) -> String {
     let folder = Folder::new(&files);
-    let open = |path: &str| -> gradus_models::Result<()> {
-        match task(path)? {
-            Task::Embed => TextEmbedder::open(path, None, None).map(drop),
-            _ => TextClassifier::open(path).map(drop),
-        }
-    };
-    open(folder.path()).err().unwrap_or_else(|| panic!("opened: {files}")).to_string()
+    let opened = pipelines::open(folder.path());
+    opened.err().unwrap_or_else(|| panic!("opened: {files}")).to_string()
 }
 
 #[test]
@@ -743,7 +738,7 @@ fn a_classifier_on_the_mean_comes_with_its_class() {
     assert_eq!(checkpoint.shape("classifier.weight").unwrap(), [3, 8]);
     let classifier = TextClassifier::open(path.to_str().unwrap()).unwrap();
     assert_eq!(classifier.unexpected(), [""; 0]);
-    assert_eq!(task(path.to_str().unwrap()).unwrap(), Task::Classify);
+    assert_eq!(pipelines::open(path.to_str().unwrap()).unwrap().task(), Task::Classify);
 
     // BERT's own pooling needs no class, and leaves none of the other's behind.
     let again = Pretrained::open(path.to_str().unwrap()).unwrap();

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use gradus_autograd::{Var, no_grad};
 use gradus_models::bert::normalize;
-use gradus_models::pipelines::TextEmbedder;
+use gradus_models::pipelines::{self, TextEmbedder};
 use gradus_models::{
     Bert, BertConfig, BertInput, Checkpoint, MaskedLm, PackedBatch, Pooling, Pretrained,
 };
@@ -240,7 +240,7 @@ fn attention_probabilities_are_those_that_the_layers_use() {
     let model = shared.join("models/minilm");
     let pretrained = Pretrained::open(model.to_str().unwrap()).unwrap();
     let weight = |name: &str| Var::constant(pretrained.checkpoint.tensor(name).unwrap().unwrap());
-    let embedder = TextEmbedder::open(model.to_str().unwrap(), None, true).unwrap();
+    let embedder = pipelines::open(model.to_str().unwrap()).unwrap();
     let about = json(&shared.join("golden/a_embed.json"));
     let (mut worst, mut uneven) = (0.0f64, 0.0f64);
     for (row, sentence) in about["sentences"].as_array().unwrap().iter().enumerate() {
