@@ -17,7 +17,7 @@ use crate::ask::Text;
 use crate::error::{Kind, Problem, Result};
 use crate::metrics::Metrics;
 use crate::names::Aliases;
-use crate::pipeline::{Compute, Pipeline, Task};
+use crate::pipeline::{self, Compute, Pipeline, Task};
 use crate::scheduler::{Options, Scheduler, Terms};
 
 /// Counts of one version since it was loaded.
@@ -81,8 +81,8 @@ impl Served {
         let unfit = |e: &dyn std::fmt::Display| {
             Problem::new(Kind::Invalid, format!("the model `{name}` cannot be loaded: {e}"))
         };
-        let pipeline =
-            Pipeline::open(model, options.max_batch_tokens, compute).map_err(|e| unfit(&e))?;
+        let pipeline = pipeline::open(model, options.max_batch_tokens, compute);
+        let pipeline = pipeline.map_err(|e| unfit(&e))?;
         let stats = Arc::new(Stats::default());
         let (counts, observed) = (Arc::clone(&stats), Arc::clone(metrics));
         let label = name.to_string();

@@ -2,20 +2,15 @@
 
 #![allow(dead_code, unused_imports)] // not every test file uses everything
 
-#[path = "../../../tensor/tests/common/mod.rs"]
-mod adapter;
-#[path = "../../../infer/tests/common/tiny_model.rs"]
-mod tiny_model;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-pub use adapter::gpu;
+pub use gradus_testing::{gpu, shared};
+pub use gradus_tiny_model::{Head, TEXTS, write_model};
 use serde_json::Value;
-pub use tiny_model::{Head, TEXTS, write_model};
 
 /// A running server, which is killed when the test ends.
 pub struct Server {
@@ -203,13 +198,4 @@ pub fn close(found: &[f64], expected: &[f64], within: f64) {
     assert_eq!(found.len(), expected.len());
     let worst = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
     assert!(worst <= within, "they differ by {worst}");
-}
-
-/// The shared folder with reference results and models, where it is at hand.
-pub fn shared() -> Option<PathBuf> {
-    let shared = std::env::var_os("GRADUS_SHARED").map(PathBuf::from);
-    if shared.is_none() {
-        eprintln!("skipped: GRADUS_SHARED names no folder with reference results");
-    }
-    shared
 }
