@@ -248,7 +248,7 @@ impl Bench {
         let names = (0..LABELS).map(|i| format!("label {i:02}")).collect();
         config.set_labels(&Labels::from_names(names)?);
         let model = SequenceClassifier::new(&store.root(), &config, Pooling::Cls, LABELS)?;
-        let group = ParamGroup { params: store.parameters(), lr: 5e-5, weight_decay: 0.01 };
+        let group = ParamGroup::new(store.parameters(), 5e-5).weight_decay(0.01);
         Ok(Trainee {
             config,
             store,

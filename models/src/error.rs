@@ -4,6 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::Task;
+
 /// What can go wrong between a file on disk and a model that runs.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -52,6 +54,30 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong, and what to do.
         message: String,
+    },
+    /// A checkpoint has no trained head for what is asked of it.
+    #[error(
+        "[checkpoint] {}: has no {}; there is no trained head for {}: train one, or choose a model \
+         that was saved with one (`{}`)",
+        path.display(), listed(parameters), task.name(), task.architecture()
+    )]
+    MissingHead {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the head would be for.
+        task: Task,
+        /// The parameters that are missing.
+        parameters: Vec<String>,
+    },
+    /// A model's head is for another task than the one asked for.
+    #[error("[config] {}: the model is {model}; {}", path.display(), task.advice())]
+    OtherTask {
+        /// The file that says so.
+        path: PathBuf,
+        /// What the model is, with its article.
+        model: String,
+        /// What the model's head is for.
+        task: Task,
     },
     /// A model could not be fetched from the hub.
     #[error("[hub] {id}: {message}")]
@@ -112,9 +138,26 @@ impl Error {
     }
 }
 
+/// Names for a message: the first few, and how many more.
+pub(crate) fn listed(names: &[String]) -> String {
+    let first: Vec<String> = names.iter().take(4).map(|name| format!("`{name}`")).collect();
+    let more = match names.len().saturating_sub(4) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{}{more}", first.join(", "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_names_are_shortened() {
+        let names: Vec<String> = (0..6).map(|i| format!("p{i}")).collect();
+        assert_eq!(listed(&names), "`p0`, `p1`, `p2`, `p3` and 2 more");
+        assert_eq!(listed(&names[..2]), "`p0`, `p1`");
+    }
 
     #[test]
     fn a_message_names_the_place() {

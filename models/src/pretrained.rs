@@ -7,7 +7,9 @@ use gradus_tensor::io::safetensors;
 
 use crate::checkpoint::{Head, WEIGHTS};
 use crate::folder::{Layout, Sentence, Stage};
-use crate::{BertConfig, Checkpoint, Error, Labels, Pooling, Result, Tokenizer, hub, interchange};
+use crate::{
+    BertConfig, Checkpoint, Error, Labels, Pooling, Result, Task, Tokenizer, hub, interchange,
+};
 
 /// A pretrained model's parts, before a model is built from them.
 pub struct Pretrained {
@@ -45,6 +47,19 @@ impl Pretrained {
         let checkpoint = Checkpoint::open(within)?;
         notes.extend(fits(&checkpoint, &config)?);
         Ok(Pretrained { config, tokenizer, checkpoint, notes, folder, layout })
+    }
+
+    /// The task of the model's head. A folder of sentence-transformers (modules.json) embeds unless
+    /// it is a cross-encoder, which classifies; for any other folder see [`BertConfig::task`].
+    ///
+    /// # Errors
+    /// When a file of sentence-transformers is malformed.
+    pub fn task(&self) -> Result<Task> {
+        Ok(match self.layout.modules {
+            Some(_) if self.sentence()?.cross_encoder => Task::Classify,
+            Some(_) => Task::Embed,
+            None => self.config.task(),
+        })
     }
 
     /// What sentence-transformers' files say.

@@ -11,7 +11,7 @@ use gradus_tensor::Device;
 use crate::error::{Kind, Problem, Result};
 use crate::metrics::Metrics;
 use crate::names;
-use crate::pipeline::{Compute, Pipeline, Task};
+use crate::pipeline::{self, Compute, Pipeline, Task};
 use crate::scheduler::{Options, Scheduler};
 
 /// Counts of one version since it was loaded.
@@ -70,8 +70,8 @@ impl Served {
         compute: Compute,
         metrics: &Arc<Metrics>,
     ) -> Result<Served> {
-        let pipeline = Pipeline::open(model, options.max_batch_tokens, compute)
-            .map_err(|e| not_loaded(name, &e))?;
+        let pipeline = pipeline::open(model, options.max_batch_tokens, compute);
+        let pipeline = pipeline.map_err(|e| not_loaded(name, &e))?;
         let stats = Arc::new(Stats::default());
         let (counts, observed) = (Arc::clone(&stats), Arc::clone(metrics));
         let label = name.to_string();

@@ -6,9 +6,9 @@ use gradus_nn::Forward;
 use gradus_tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::runner::{Runner, runner_methods, runner_setters};
-use crate::folder::{parse_activation, values};
-use crate::{Bert, Encoding, Error, Pooling, Result, SequenceClassifier};
+use super::runner::{Runner, derefs_to_runner};
+use crate::folder::{Sentence, parse_activation, values};
+use crate::{Bert, Encoding, Error, Pooling, Pretrained, Result, SequenceClassifier, Task};
 
 /// A label and how probable the model holds it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,8 +53,7 @@ pub struct TextClassifier {
     cross_encoder: Option<ClassificationFunction>,
 }
 
-const HEAD: &str = "there is no trained classification head: train one with `train classify --model …`, or choose a \
-                    model that has one";
+derefs_to_runner!(TextClassifier);
 
 impl TextClassifier {
     /// Opens a model folder or a hub id. Pooling is what config.json says (`pooling`, Gradus's own
@@ -64,20 +63,26 @@ impl TextClassifier {
     /// When the model cannot be opened, is no sequence classifier, or lacks parameters (they are
     /// named).
     pub fn open(model: &str) -> Result<Self> {
-        let runner = Runner::open_sentence(model)?;
-        runner.refuse(
-            "TokenClassification",
-            "it labels words: use it as a token classifier (`infer tokens`)",
-        )?;
-        let labels = head_labels(&runner, HEAD)?;
-        let pooling = runner.config.pooling.unwrap_or(Pooling::Cls);
-        let model =
-            SequenceClassifier::new(&runner.store().root(), &runner.config, pooling, labels.len())?;
-        runner.complete(|name| name.starts_with("classifier."), HEAD)?;
-        let problem_type = runner.config.problem_type.as_deref();
+        Self::of(Pretrained::open(model)?)
+    }
+
+    pub(super) fn of(pretrained: Pretrained) -> Result<Self> {
+        let (runner, sentence) = Runner::with_sentence(pretrained)?;
+        runner.refuse(Task::Tag)?;
+        let labels = head_labels(&runner, Task::Classify)?;
+        let config = &runner.config;
+        let pooling = config.pooling.unwrap_or(Pooling::Cls);
+        let model = SequenceClassifier::new(&runner.store().root(), config, pooling, labels.len())?;
+        runner.complete(Task::Classify)?;
+        let problem_type = config.problem_type.as_deref();
         let function = ClassificationFunction::of(problem_type, labels.len());
-        let cross_encoder = cross_encoder(&runner, labels.len())?;
+        let cross_encoder = cross_encoder(&runner, &sentence, labels.len())?;
         Ok(TextClassifier { runner, model, labels, function, cross_encoder })
+    }
+
+    /// The encoder.
+    pub fn bert(&self) -> &Bert {
+        self.model.bert()
     }
 
     /// The labels, in the order of their ids.
@@ -164,54 +169,49 @@ impl TextClassifier {
         scores.truncate(top_k.unwrap_or(usize::MAX));
         scores
     }
-
-    fn bert(&self) -> &Bert {
-        self.model.bert()
-    }
-
-    runner_methods!();
-    runner_setters!();
 }
 
-/// What a cross-encoder of sentence-transformers applies to its outputs; `None` where the folder is
-/// none.
-fn cross_encoder(runner: &Runner, labels: usize) -> Result<Option<ClassificationFunction>> {
+/// What a cross-encoder of sentence-transformers applies to its outputs; `None` for any other
+/// folder.
+fn cross_encoder(
+    runner: &Runner,
+    sentence: &Sentence,
+    labels: usize,
+) -> Result<Option<ClassificationFunction>> {
     let extra = &runner.config.extra;
     let fail = |message| Error::config(&runner.config_path, message);
     let newer = values::object(extra, "sentence_transformers").map_err(fail)?;
     let newer = newer.map(|keys| values::text(keys, "activation_fn")).transpose().map_err(fail)?;
     let older = values::text(extra, "sbert_ce_default_activation_function").map_err(fail)?;
-    let named = runner.sentence.activation.as_deref().or(newer.flatten()).or(older);
-    if !runner.sentence.cross_encoder && named.is_none() {
+    let named = sentence.activation.as_deref().or(newer.flatten()).or(older);
+    if !sentence.cross_encoder && named.is_none() {
         return Ok(None);
     }
     match named.map(|name| (name, parse_activation(name))) {
         None if labels == 1 => Ok(Some(ClassificationFunction::Sigmoid)),
         None | Some((_, Some("Identity"))) => Ok(Some(ClassificationFunction::None)),
         Some((_, Some("Sigmoid"))) => Ok(Some(ClassificationFunction::Sigmoid)),
-        Some((name, _)) => Err(Error::Config {
-            path: runner.config_path.clone(),
-            message: format!(
-                "the cross-encoder's activation is `{name}`; Gradus has torch.nn.Identity and torch.nn.Sigmoid"
-            ),
-        }),
+        Some((name, _)) => Err(fail(format!(
+            "the cross-encoder's activation is `{name}`; Gradus has torch.nn.Identity and \
+             torch.nn.Sigmoid"
+        ))),
     }
 }
 
-/// The labels of a classification head, which the checkpoint must have.
-pub(super) fn head_labels(runner: &Runner, head: &str) -> Result<Vec<String>> {
-    let Some(shape) = runner.shape_of("classifier.weight")? else {
-        return Err(runner.unfit(format!("has no `classifier.weight`, `classifier.bias`: {head}")));
+/// The labels of the classification head for `task`, which the checkpoint must have.
+pub(super) fn head_labels(runner: &Runner, task: Task) -> Result<Vec<String>> {
+    let Some(shape) = runner.checkpoint.shape("classifier.weight") else {
+        let parameters = ["classifier.weight", "classifier.bias"].map(str::to_string);
+        return Err(runner.missing_head(task, parameters.to_vec()));
     };
-    let count = runner.config.num_labels().or(shape.first().copied()).unwrap_or(0);
+    let config = &runner.config;
+    let count = config.num_labels().or(shape.first().copied()).unwrap_or(0);
     if count == 0 || count > u32::MAX as usize {
-        return Err(Error::Config {
-            path: runner.config_path.clone(),
-            message: format!("the model has {count} labels; name them in id2label"),
-        });
+        let message = format!("the model has {count} labels; name them in id2label");
+        return Err(Error::config(&runner.config_path, message));
     }
-    match runner.config.id2label.is_empty() {
+    match config.id2label.is_empty() {
         true => Ok((0..count).map(|i| format!("LABEL_{i}")).collect()),
-        false => Ok(runner.config.id2label.clone()),
+        false => Ok(config.id2label.clone()),
     }
 }

@@ -7,8 +7,8 @@ use gradus_tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::runner::{Runner, runner_methods, runner_setters, same_number};
-use crate::{Bert, BertInput, Encoding, Error, MaskedLm, PackedBatch, Result};
+use super::runner::{Runner, derefs_to_runner, same_number};
+use crate::{Bert, BertInput, Encoding, Error, MaskedLm, PackedBatch, Pretrained, Result, Task};
 
 /// A token that may stand for a mask.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ pub struct FillMask {
     mask: String,
 }
 
-const HEAD: &str = "there is no trained masked-LM head: choose a model that was saved with one (`BertForMaskedLM`)";
+derefs_to_runner!(FillMask);
 
 impl FillMask {
     /// Opens a model folder or a hub id.
@@ -40,24 +40,33 @@ impl FillMask {
     /// When the model cannot be opened, its tokenizer has no mask token, or it lacks parameters
     /// (they are named).
     pub fn open(model: &str) -> Result<Self> {
-        let runner = Runner::open(model)?;
+        Self::of(Pretrained::open(model)?)
+    }
+
+    pub(super) fn of(pretrained: Pretrained) -> Result<Self> {
+        let runner = Runner::new(pretrained);
         let mask_id = runner.tokenizer.mask_id();
         let Some((mask_id, mask)) = mask_id.and_then(|id| Some((id, runner.tokenizer.token(id)?)))
         else {
-            return Err(Error::Tokenizer {
-                path: runner.folder.clone(),
-                message: "the tokenizer has no mask token; the model cannot fill masks".into(),
-            });
+            return Err(Error::tokenizer(
+                &runner.folder,
+                "the tokenizer has no mask token; the model cannot fill masks",
+            ));
         };
         if runner.config.extra.get("tie_word_embeddings") == Some(&Value::Bool(false)) {
-            return Err(Error::Config {
-                path: runner.config_path.clone(),
-                message: "tie_word_embeddings is false: Gradus's masked-LM head shares the word embeddings".into(),
-            });
+            return Err(Error::config(
+                &runner.config_path,
+                "tie_word_embeddings is false: Gradus's masked-LM head shares the word embeddings",
+            ));
         }
         let model = MaskedLm::new(&runner.store().root(), &runner.config)?;
-        runner.complete(|name| name.starts_with("cls."), HEAD)?;
+        runner.complete(Task::FillMask)?;
         Ok(FillMask { runner, model, mask_id, mask })
+    }
+
+    /// The encoder.
+    pub fn bert(&self) -> &Bert {
+        self.model.bert()
     }
 
     /// The token to write where a word is missing: `[MASK]`.
@@ -209,13 +218,6 @@ impl FillMask {
             ),
         }))
     }
-
-    fn bert(&self) -> &Bert {
-        self.model.bert()
-    }
-
-    runner_methods!();
-    runner_setters!();
 }
 
 /// The text with `token` in place of the bytes `start..end`. A continuation (`##ing`) joins what is

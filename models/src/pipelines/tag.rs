@@ -6,9 +6,9 @@ use gradus_nn::Forward;
 use serde::{Deserialize, Serialize};
 
 use super::classify::head_labels;
-use super::runner::{Runner, runner_methods, runner_setters, same_number};
+use super::runner::{Runner, derefs_to_runner, same_number};
 use crate::tokenizer::char_offsets;
-use crate::{Bert, Encoding, Result, TokenClassifier};
+use crate::{Bert, Encoding, Pretrained, Result, Task, TokenClassifier};
 
 /// A word, or a span of words, with its label.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,8 +45,7 @@ pub struct TokenTagger {
     labels: Vec<String>,
 }
 
-const HEAD: &str = "there is no trained token-classification head: choose a model that was saved with one \
-                    (`BertForTokenClassification`)";
+derefs_to_runner!(TokenTagger);
 
 impl TokenTagger {
     /// Opens a model folder or a hub id.
@@ -55,15 +54,21 @@ impl TokenTagger {
     /// When the model cannot be opened, is no token classifier, or lacks parameters (they are
     /// named).
     pub fn open(model: &str) -> Result<Self> {
-        let runner = Runner::open(model)?;
-        runner.refuse(
-            "SequenceClassification",
-            "it labels whole texts: use it as a classifier (`infer classify`)",
-        )?;
-        let labels = head_labels(&runner, HEAD)?;
+        Self::of(Pretrained::open(model)?)
+    }
+
+    pub(super) fn of(pretrained: Pretrained) -> Result<Self> {
+        let runner = Runner::new(pretrained);
+        runner.refuse(Task::Classify)?;
+        let labels = head_labels(&runner, Task::Tag)?;
         let model = TokenClassifier::new(&runner.store().root(), &runner.config, labels.len())?;
-        runner.complete(|name| name.starts_with("classifier."), HEAD)?;
+        runner.complete(Task::Tag)?;
         Ok(TokenTagger { runner, model, labels })
+    }
+
+    /// The encoder.
+    pub fn bert(&self) -> &Bert {
+        self.model.bert()
     }
 
     /// The labels, in the order of their ids.
@@ -171,13 +176,6 @@ impl TokenTagger {
         }
         words
     }
-
-    fn bert(&self) -> &Bert {
-        self.model.bert()
-    }
-
-    runner_methods!();
-    runner_setters!();
 }
 
 /// The label of a word, and its probability, from those of its tokens.

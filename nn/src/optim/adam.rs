@@ -9,6 +9,12 @@ use gradus_tensor::{Result, Tensor};
 use super::{Optimizer, OptimizerCore, Update};
 use crate::{ParamGroup, Parameter};
 
+/// The settings with a group's own decays of the moments, where it has some.
+fn of_group(settings: AdamWStep, betas: Option<(f64, f64)>) -> AdamWStep {
+    let (beta1, beta2) = betas.unwrap_or((settings.beta1, settings.beta2));
+    AdamWStep { beta1, beta2, ..settings }
+}
+
 /// Defines an optimiser of the family: they differ in how the weight decays.
 macro_rules! adam {
     ($(#[$doc:meta])* $name:ident, $op:literal, $decoupled:literal, $weight_decay:literal) => {
@@ -73,16 +79,20 @@ macro_rules! adam {
             }
 
             fn check(&self, lr_factor: f64) -> Result<()> {
-                let groups = self.core.groups().iter();
-                let mut steps = groups.map(|g| self.settings(g.lr * lr_factor, g.weight_decay, 1));
-                // Without groups there are still the other settings.
-                self.settings(0.0, 0.0, 1).check($op)?;
-                steps.try_for_each(|step| step.check($op))
+                // Without groups there are still the optimiser's own settings.
+                let base = self.settings();
+                base.check($op)?;
+                self.core.groups().iter().try_for_each(|group| {
+                    let (lr, weight_decay) = (group.lr * lr_factor, group.weight_decay);
+                    AdamWStep { lr, weight_decay, ..of_group(base, group.betas) }.check($op)
+                })
             }
 
-            fn settings(&self, lr: f64, weight_decay: f64, step: u64) -> AdamWStep {
+            /// The optimiser's own, for no group and no step.
+            fn settings(&self) -> AdamWStep {
                 let ((beta1, beta2), eps) = (self.betas, self.eps);
-                AdamWStep { lr, beta1, beta2, eps, weight_decay, step, decoupled: $decoupled }
+                let (lr, weight_decay, step, decoupled) = (0.0, 0.0, 1, $decoupled);
+                AdamWStep { lr, beta1, beta2, eps, weight_decay, step, decoupled }
             }
         }
 
@@ -94,9 +104,10 @@ macro_rules! adam {
                 scale: Option<&Tensor>,
             ) -> Result<()> {
                 self.check(lr_factor)?;
-                let base = self.settings(0.0, 0.0, 1);
+                let base = self.settings();
                 self.core.step(grads, lr_factor, scale, |value, update| {
-                    let Update { grad, slot, lr, weight_decay, scale } = update;
+                    let Update { grad, slot, lr, weight_decay, betas, scale } = update;
+                    let base = of_group(base, betas);
                     let h = AdamWStep { lr, weight_decay, step: slot.step, ..base };
                     let [m, v] = &mut slot.buffers[..] else {
                         unreachable!("a slot has both moments")

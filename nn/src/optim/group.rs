@@ -1,10 +1,11 @@
-//! Parameters that share a rate and a weight decay.
+//! Parameters that share settings of an optimiser.
 
 use std::borrow::Borrow;
 
 use crate::Parameter;
 
-/// Parameters that share a rate and a weight decay.
+/// Parameters that share settings of an optimiser: a rate, a weight decay and, for Adam, the decays
+/// of the moments.
 #[derive(Clone, Debug)]
 pub struct ParamGroup {
     /// The parameters. A parameter may be in one group only.
@@ -13,18 +14,26 @@ pub struct ParamGroup {
     pub lr: f64,
     /// Weight decay.
     pub weight_decay: f64,
+    /// Decays of Adam's moments, where they are not the optimiser's.
+    pub betas: Option<(f64, f64)>,
 }
 
 impl ParamGroup {
     /// These parameters at the rate `lr`, without weight decay.
     pub fn new(params: impl IntoIterator<Item = impl Borrow<Parameter>>, lr: f64) -> ParamGroup {
         let params = params.into_iter().map(|p| p.borrow().clone()).collect();
-        ParamGroup { params, lr, weight_decay: 0.0 }
+        ParamGroup { params, lr, weight_decay: 0.0, betas: None }
     }
 
     /// With this weight decay.
     pub fn weight_decay(self, weight_decay: f64) -> ParamGroup {
         ParamGroup { weight_decay, ..self }
+    }
+
+    /// With decays of the moments of its own, for [`Adam`](crate::Adam) and
+    /// [`AdamW`](crate::AdamW). An optimiser without moments refuses them.
+    pub fn betas(self, beta1: f64, beta2: f64) -> ParamGroup {
+        ParamGroup { betas: Some((beta1, beta2)), ..self }
     }
 }
 
@@ -43,14 +52,11 @@ pub fn param_groups(
     is_head: impl Fn(&str) -> bool,
     weight_decay: f64,
 ) -> Vec<ParamGroup> {
-    let group = |head: bool, decay: bool| ParamGroup {
-        params: params
-            .iter()
-            .filter(|p| is_head(p.name()) == head && decays(p.name()) == decay)
-            .cloned()
-            .collect(),
-        lr: if head { head_lr.unwrap_or(lr) } else { lr },
-        weight_decay: if decay { weight_decay } else { 0.0 },
+    let group = |head: bool, decay: bool| {
+        let params =
+            params.iter().filter(|p| is_head(p.name()) == head && decays(p.name()) == decay);
+        let lr = if head { head_lr.unwrap_or(lr) } else { lr };
+        ParamGroup::new(params, lr).weight_decay(if decay { weight_decay } else { 0.0 })
     };
     vec![group(false, true), group(false, false), group(true, true), group(true, false)]
 }

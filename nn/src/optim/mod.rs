@@ -108,6 +108,8 @@ pub struct Update<'a> {
     pub lr: f64,
     /// The weight decay.
     pub weight_decay: f64,
+    /// The group's own decays of the moments.
+    pub betas: Option<(f64, f64)>,
     /// What multiplies the gradient, as [`Optimizer::step`] was given it; of a verdict, with the
     /// number of steps that were skipped for this parameter.
     pub scale: Option<&'a Tensor>,
@@ -179,7 +181,7 @@ impl OptimizerCore {
                 let slot = match self.slots.entry(parameter.id()) {
                     Entry::Occupied(entry) => entry.into_mut(),
                     Entry::Vacant(entry) => {
-                        // Beside the gradient, which lies where the parameter does.
+                        // On the gradient's device, which is the parameter's.
                         let zeros = self.buffers.iter().map(|_| grad.zeros_like());
                         let buffers = zeros.collect::<Result<Vec<_>>>()?;
                         entry.insert(Slot { step: 0, buffers, skipped: Skipped::Never })
@@ -193,7 +195,8 @@ impl OptimizerCore {
                 };
                 slot.step += 1;
                 let (lr, weight_decay) = (group.lr * lr_factor, group.weight_decay);
-                let how = Update { grad, slot, lr, weight_decay, scale: scale.as_ref() };
+                let (betas, scale) = (group.betas, scale.as_ref());
+                let how = Update { grad, slot, lr, weight_decay, betas, scale };
                 parameter.update(|value| update(value, how))?;
             }
         }

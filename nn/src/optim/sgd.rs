@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 
 use gradus_autograd::Gradients;
 use gradus_tensor::ops::optim::SgdStep;
-use gradus_tensor::{Result, Tensor};
+use gradus_tensor::{Result, Tensor, bail};
 
 use super::{Optimizer, OptimizerCore, Update};
 use crate::{ParamGroup, Parameter};
@@ -81,9 +81,13 @@ impl Sgd {
     }
 
     fn check(&self, lr_factor: f64) -> Result<()> {
-        let mut groups = self.core.groups().iter();
         self.settings(0.0, 0.0, 1).check(OP)?;
-        groups.try_for_each(|g| self.settings(g.lr * lr_factor, g.weight_decay, 1).check(OP))
+        self.core.groups().iter().try_for_each(|group| {
+            if let Some(betas) = group.betas {
+                bail!(OP, "a group sets betas to {betas:?}; only Adam and AdamW have betas");
+            }
+            self.settings(group.lr * lr_factor, group.weight_decay, 1).check(OP)
+        })
     }
 
     fn settings(&self, lr: f64, weight_decay: f64, step: u64) -> SgdStep {
@@ -102,7 +106,7 @@ impl Optimizer for Sgd {
         self.check(lr_factor)?;
         let base = self.settings(0.0, 0.0, 1);
         self.core.step(grads, lr_factor, scale, |value, update| {
-            let Update { grad, slot, lr, weight_decay, scale } = update;
+            let Update { grad, slot, lr, weight_decay, scale, .. } = update;
             let h = SgdStep { lr, weight_decay, step: slot.step, ..base };
             value.sgd_(grad, slot.buffers.first_mut(), &h, scale)
         })
