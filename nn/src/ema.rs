@@ -9,7 +9,6 @@ use crate::Parameter;
 /// values.
 ///
 /// ```
-/// # fn main() -> gradus_tensor::Result<()> {
 /// use gradus_nn::{Ema, Parameter};
 /// use gradus_tensor::Tensor;
 ///
@@ -21,8 +20,7 @@ use crate::Parameter;
 /// assert_eq!(w.tensor().item()?, 2.0);
 /// ema.swap()?; // … and go on with the values
 /// assert_eq!(w.tensor().item()?, 4.0);
-/// # Ok(())
-/// # }
+/// # Ok::<(), gradus_tensor::Error>(())
 /// ```
 pub struct Ema {
     decay: f64,

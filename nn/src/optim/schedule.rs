@@ -80,12 +80,10 @@ impl Schedule {
     /// Times `gamma` after every step that follows the warm-up.
     ///
     /// ```
-    /// # fn main() -> gradus_tensor::Result<()> {
     /// let schedule = gradus_nn::Schedule::exponential(2, 0.5)?;
     /// let factors: Vec<f64> = (0..5).map(|step| schedule.factor(step)).collect();
     /// assert_eq!(factors, [0.0, 0.5, 1.0, 0.5, 0.25]);
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     ///
     /// # Errors
