@@ -1,4 +1,4 @@
-//! KServe v2's binary tensors: any bytes are elements or an error, never a panic, and elements give back the same bytes.
+//! KServe v2's binary tensors: any bytes are elements or an error, never a panic, and elements give the same bytes.
 //!
 //! The target includes the parser's file, which needs only std, so that `serve` is not built with sanitizers.
 
