@@ -92,7 +92,7 @@ impl Parameter {
     /// Gives the parameter a new value, which is moved to the parameter's device.
     ///
     /// # Errors
-    /// If shape or dtype differ; the message names the parameter.
+    /// As [`check`](Parameter::check).
     pub fn set(&self, tensor: Tensor) -> Result<()> {
         self.check(&tensor)?;
         let mut var = self.write();
@@ -145,7 +145,11 @@ impl Parameter {
         self.0.var.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn check(&self, tensor: &Tensor) -> Result<()> {
+    /// Checks that a tensor may be the parameter's value.
+    ///
+    /// # Errors
+    /// If shape or dtype differ; the message names the parameter.
+    pub fn check(&self, tensor: &Tensor) -> Result<()> {
         if tensor.shape() != self.shape() || tensor.dtype() != self.dtype() {
             bail!(
                 "parameter",

@@ -1,4 +1,4 @@
-//! What several tests share: a small training task, the GPU, the shared folder.
+//! Shared by several tests: a small training task, the GPU, the shared folder.
 #![allow(dead_code)] // each test program uses a part
 
 #[path = "../../../tensor/tests/common/mod.rs"]
