@@ -4,7 +4,6 @@
 
 mod common;
 
-use common::adapter::gpu;
 use common::trainer_on;
 use gradus_autograd::Var;
 use gradus_models::training::{Classification, OptimizerKind, Recipe, Trainer};
@@ -13,6 +12,7 @@ use gradus_models::{
 };
 use gradus_nn::{AdamW, CrossEntropy, Forward, Optimizer, Store, clip_grad_norm, param_groups};
 use gradus_tensor::{DType, Device, GpuCounters, RngKey, Tensor};
+use gradus_testing::gpu;
 
 fn counters(device: Device) -> GpuCounters {
     device.counters().unwrap().expect("a GPU counts")
