@@ -1,22 +1,22 @@
-//! What the files beside a tokenizer's vocabulary say: `tokenizer_config.json`,
-//! `special_tokens_map.json`, `added_tokens.json`. The rules are those of `transformers` 5.
+//! The settings of a tokenizer: `tokenizer_config.json`, `special_tokens_map.json`,
+//! `added_tokens.json`, by the rules of `transformers` 5.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use super::file::check_class;
 use crate::error::{Error, Result};
 use crate::folder::tables::TOKENIZER;
 use crate::folder::{checked, json_object, values};
-use crate::tokenizer_file::check_class;
 
 /// The settings of a tokenizer.
 #[derive(Debug, Default)]
 pub(crate) struct Options {
-    /// `tokenizer_config.json`, with what `special_tokens_map.json` puts over it.
+    /// `tokenizer_config.json`; keys of `special_tokens_map.json` replace its keys.
     pub map: Map<String, Value>,
-    /// Tokens that are added beside the vocabulary, as `tokenizer.json` writes them.
+    /// Tokens that are added to the vocabulary, in the form of `tokenizer.json`.
     pub added: BTreeMap<u32, Value>,
     /// Special tokens that are named without an id.
     pub named: Vec<Value>,
@@ -36,10 +36,10 @@ const FLAGS: [&str; 4] =
     ["do_lower_case", "strip_accents", "tokenize_chinese_chars", "split_special_tokens"];
 
 impl Options {
-    /// Reads the files of a folder, those that are there.
+    /// Reads the files of a folder; each may be missing.
     ///
     /// # Errors
-    /// When one is malformed, or says what Gradus cannot do.
+    /// When one is malformed, or asks for something that Gradus does not have.
     pub fn read(dir: &Path) -> Result<Options> {
         let path = dir.join("tokenizer_config.json");
         let mut options = Options::default();
@@ -51,7 +51,7 @@ impl Options {
         {
             options.map.insert("tokenizer_class".into(), class);
         }
-        // First the class: where it is refused, its other settings say less.
+        // The class is checked first: its error says more than one about its settings.
         values::text(&options.map, "tokenizer_class").map_err(|m| Error::tokenizer(&path, m))?;
         check_class(&options, dir.join("tokenizer.json").is_file(), &path)?;
         options.notes = checked(&path, &options.map, &TOKENIZER).map_err(as_tokenizer)?;
@@ -66,7 +66,7 @@ impl Options {
         Ok(options)
     }
 
-    /// Refuses settings whose values are of another kind, or no length.
+    /// Refuses values of another kind, and lengths that are none.
     fn check_kinds(&self) -> std::result::Result<(), String> {
         for key in FLAGS {
             values::flag(&self.map, key)?;
@@ -150,7 +150,7 @@ impl Options {
         Ok(())
     }
 
-    /// What a special token is called, and whether the files name it.
+    /// The name of a special token: the files' name, or the default.
     pub fn special(&self, default: &str) -> String {
         let key = format!("{}_token", default.trim_matches(['[', ']']).to_lowercase());
         self.map.get(&key).and_then(content).unwrap_or(default).to_string()
@@ -167,15 +167,14 @@ impl Options {
         self.map.get(key)?.as_bool()
     }
 
-    /// The tokens of an input at most. Where there is no limit, `transformers` writes a very large
-    /// number.
+    /// The maximum of an input's tokens. `transformers` writes a very large number for no limit.
     pub fn max_length(&self) -> Option<usize> {
         let value = self.map.get("model_max_length").or_else(|| self.map.get("max_len"))?;
         let number = value.as_f64().filter(|n| (1.0..4_294_967_296.0).contains(n))?;
         Some(number as usize)
     }
 
-    /// Whether a long text loses its beginning.
+    /// Whether a long text is cut at its beginning.
     ///
     /// # Errors
     /// When it is neither `left` nor `right`.
@@ -190,7 +189,7 @@ impl Options {
         }
     }
 
-    /// Whether the model sees token types; without, all are 0.
+    /// Whether the model sees token types; otherwise all are 0.
     pub fn has_types(&self) -> bool {
         match self.map.get("model_input_names") {
             Some(Value::Array(names)) => names.iter().any(|name| name == "token_type_ids"),

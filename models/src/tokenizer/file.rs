@@ -1,15 +1,15 @@
-//! The file of a tokenizer, `tokenizer.json`: made from a vocabulary, or adapted to what the files
-//! beside it say.
+//! The file of a tokenizer, `tokenizer.json`: made from a vocabulary, or adapted to the settings in
+//! other files.
 
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
 use tokenizers::normalizers::BertNormalizer;
 
+use super::options::{Options, content};
+use super::wordpiece;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::tokenizer_options::{Options, content};
-use crate::wordpiece;
 
 /// The special tokens of BERT, in the order of their ids in a vocabulary trained here.
 pub(crate) const SPECIAL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
@@ -25,11 +25,11 @@ const OF_VOCAB: [&str; 7] = [
     "RetriBertTokenizer",
 ];
 
-/// Classes that split words by programs of their own, whatever tokenizer.json says.
+/// Classes that split words by programs of their own and do not read tokenizer.json.
 const OF_PYTHON: [&str; 4] =
     ["BertJapaneseTokenizer", "BertweetTokenizer", "TapasTokenizer", "RoCBertTokenizer"];
 
-/// Refuses a tokenizer that Gradus would read as what it is not.
+/// Refuses a tokenizer that Gradus would read as another one.
 pub(crate) fn check_class(options: &Options, has_file: bool, path: &Path) -> Result<()> {
     let Some(class) = options.class() else { return Ok(()) };
     if OF_PYTHON.contains(&class) {
@@ -46,7 +46,7 @@ pub(crate) fn check_class(options: &Options, has_file: bool, path: &Path) -> Res
     Ok(())
 }
 
-/// Whether `transformers` builds the tokenizer from its vocabulary, as BERT's, instead of taking
+/// Whether `transformers` builds BERT's tokenizer from the vocabulary instead of using
 /// tokenizer.json as it is.
 pub(crate) fn is_berts(options: &Options, file: &Value) -> bool {
     let is_wordpiece = file["model"]["type"].as_str().is_none_or(|kind| kind == "WordPiece");
@@ -95,7 +95,7 @@ fn special_token(id: Value, content: &str) -> Value {
     })
 }
 
-/// Gives a file over a WordPiece vocabulary BERT's parts.
+/// Gives BERT's parts to a file with a WordPiece vocabulary.
 fn set_bert(file: &mut Value, names: &[String; 5], normalizer: BertNormalizer) {
     let [_, unk, cls, sep, _] = names;
     file["normalizer"] = json!(normalizer);
@@ -154,8 +154,8 @@ fn number(id: &Value) -> Option<u32> {
     id.as_u64().and_then(|id| u32::try_from(id).ok()).filter(|&id| id < u32::MAX)
 }
 
-/// Makes of a WordPiece file what `transformers` makes of it under BERT's class: its vocabulary,
-/// and the parts that the settings ask for. Tells where the file said otherwise.
+/// Changes a WordPiece file as `transformers` does under BERT's class: the vocabulary stays, and
+/// the settings decide the other parts. The notes tell where the file said something else.
 pub(crate) fn as_berts(file: &mut Value, names: &[String; 5], options: &Options) -> Vec<String> {
     let before = parts(file);
     set_bert(file, names, normalizer(options));
@@ -171,7 +171,7 @@ pub(crate) fn as_berts(file: &mut Value, names: &[String; 5], options: &Options)
         ("pre_tokenizer", &["type"]),
         ("post_processor", &["type"]),
     ] {
-        // A template and BERT's own processor are alike.
+        // A template and BERT's own processor give the same tokens.
         let same_kind = part == "post_processor" && !before[part].is_null();
         let (old, new) = (&before[part], &file[part]);
         differing.extend(keys.iter().filter(|_| !same_kind).filter(|k| old[**k] != new[**k]).map(
@@ -185,8 +185,8 @@ pub(crate) fn as_berts(file: &mut Value, names: &[String; 5], options: &Options)
     match differing.is_empty() {
         true => Vec::new(),
         false => vec![format!(
-            "tokenizer.json says {}; followed is tokenizer_config.json (do_lower_case, strip_accents and \
-             tokenize_chinese_chars, or their defaults), as in transformers",
+            "tokenizer.json says {}; Gradus follows tokenizer_config.json (do_lower_case, strip_accents and \
+             tokenize_chinese_chars, or their defaults), as transformers does",
             differing.join(", ")
         )],
     }
@@ -201,8 +201,8 @@ fn parts(file: &Value) -> Value {
     })
 }
 
-/// Adds to a file the tokens that the settings add beside the vocabulary. `names` are those that
-/// are special wherever they are in the vocabulary.
+/// Adds the tokens of the settings to a file. A token of the vocabulary that is in `names` becomes
+/// special.
 ///
 /// # Errors
 /// When a token has two ids.
@@ -241,7 +241,7 @@ pub(crate) fn add_tokens(
     Ok(())
 }
 
-/// Puts a token among the added ones; in the place of the one of its name only if `over`.
+/// Puts a token among the added ones; it replaces one of the same name only if `over`.
 fn put(file: &mut Value, name: &str, token: Value, over: bool) {
     let Some(list) = file["added_tokens"].as_array_mut() else { return };
     match list.iter().position(|other| content(other) == Some(name)) {
@@ -252,8 +252,8 @@ fn put(file: &mut Value, name: &str, token: Value, over: bool) {
 }
 
 /// Builds a tokenizer from its file, and checks that its added tokens have the ids that the file
-/// gives them. The crate panics on JSON that is cut short (hence the value, already parsed) and on
-/// some parts that are malformed.
+/// gives them. The crate panics on JSON that is cut short, so it gets a parsed value, and on some
+/// malformed parts.
 pub(crate) fn parse(file: Value, path: &Path) -> Result<tokenizers::Tokenizer> {
     let added = file["added_tokens"].clone();
     let built = std::panic::catch_unwind(|| serde_json::from_value::<tokenizers::Tokenizer>(file));

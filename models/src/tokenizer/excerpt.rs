@@ -1,15 +1,14 @@
-//! The piece of a text that can matter: whoever keeps 512 tokens need not encode megabytes.
+//! Excerpts of texts: to keep 512 tokens one need not encode megabytes.
 //!
-//! A BERT tokenizer separates words at white space, and makes tokens of their own of punctuation
-//! and Chinese characters. What is encoded on one side of these does not depend on the other side;
-//! and a word of too many characters is the unknown token, however many there are. So of a text of
-//! which only the first or the last tokens are kept, [`Excerpts::take`] leaves out what lies beyond
-//! enough words, and the middles of endless words and gaps. The tokens that are kept are exactly
-//! those of the whole text.
+//! A BERT tokenizer separates words at white space, and makes a token of every punctuation mark and
+//! Chinese character. The tokens on one side of such a place do not depend on the other side, and a
+//! word of too many characters is always the unknown token. So if only the first or the last tokens
+//! of a text are kept, [`Excerpts::take`] leaves out the rest beyond enough words, and the middles
+//! of endless words and gaps. The tokens that are kept are exactly those of the whole text.
 //!
-//! Of other tokenizers (SentencePiece, byte-level BPE) only this is known: a space between two
-//! ASCII letters or digits separates. So their texts are cut there alone, and a word without an end
-//! is encoded whole: which pieces it has depends on all of its characters.
+//! Other tokenizers (SentencePiece, byte-level BPE) are known to separate only at a space between
+//! two ASCII letters or digits. Their texts are cut only there, and a word without an end is
+//! encoded whole, because its pieces depend on all of its characters.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -19,8 +18,7 @@ use tokenizers::{AddedToken, ModelWrapper, NormalizerWrapper, PreTokenizerWrappe
 use unicode_categories::UnicodeCategories;
 use unicode_normalization_alignments::char::decompose_canonical;
 
-/// The side on which a text of too many tokens is cut, as `truncation_side` of `transformers` has
-/// it.
+/// The side on which a text of too many tokens is cut: `truncation_side` of `transformers`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Side {
     /// The beginning is cut off.
@@ -30,9 +28,9 @@ pub enum Side {
     Right,
 }
 
-/// Texts of up to so many bytes are taken as they are.
+/// Texts of at most so many bytes are not cut.
 const SHORT: usize = 4096;
-/// Characters that stay of a gap: white space, or what the normaliser removes.
+/// Characters of a gap that stay. A gap is white space, or characters that the normaliser removes.
 const GAP: usize = 16;
 
 /// What a character becomes.
@@ -51,27 +49,27 @@ enum Class {
 /// How excerpts are taken for a tokenizer.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Excerpts {
-    /// Whether nothing else is known than that spaces separate.
+    /// Whether the tokenizer is known to separate only at spaces.
     pub only_spaces: bool,
     clean: bool,
     chinese: bool,
     strip: bool,
     /// A word of more characters is unknown.
     word_chars: usize,
-    /// Texts of up to so many bytes are taken as they are.
+    /// Texts of at most so many bytes are not cut.
     pub short: usize,
-    /// Neighbours in an added token, which must not be cut apart; in either order.
+    /// Characters that are neighbours in an added token, in either order: no cut may part them.
     pairs: HashSet<(char, char)>,
 }
 
-/// A piece of a text, or several, put together.
+/// A part of a text, or several, put together.
 #[derive(Debug)]
 pub(crate) struct Excerpt<'a> {
-    /// What to encode.
+    /// The text to encode.
     pub text: Cow<'a, str>,
     /// Whether the text goes on beyond it.
     pub cut: bool,
-    /// Where its pieces begin, and where those begin in the whole text.
+    /// Where its pieces begin, in the excerpt and in the whole text.
     pieces: Vec<(usize, usize)>,
 }
 
@@ -111,8 +109,8 @@ impl Excerpts {
         })
     }
 
-    /// `None` where the parts are not BERT's, or where an added token begins or ends as a word does
-    /// or takes its neighbours along, so that it could be found within a word.
+    /// `None` where the parts are not BERT's, or where an added token could be found within a word:
+    /// it begins or ends like a word, or takes spaces next to it.
     fn of_bert<'t>(
         normalizer: Option<&NormalizerWrapper>,
         pre_tokenizer: Option<&PreTokenizerWrapper>,
@@ -170,7 +168,7 @@ impl Excerpts {
         if !self.strip || c.is_ascii() {
             return normalized(c);
         }
-        // What is left of its parts without their accents: `≠` is `=`.
+        // The class of its parts without their accents: `≠` is `=`.
         let mut class = Class::Gone;
         decompose_canonical(c, |part| {
             let of_part = normalized(part);
@@ -181,8 +179,8 @@ impl Excerpts {
         class
     }
 
-    /// Whether a text may be cut between two characters: what they become is in no word, and in no
-    /// added token, together.
+    /// Whether a text may be cut between two characters, because no word and no added token has
+    /// both.
     fn separate(&self, (a, of_a): (char, Class), (b, of_b): (char, Class)) -> bool {
         if of_a == Class::Gone
             || of_b == Class::Gone
@@ -194,9 +192,9 @@ impl Excerpts {
         space || !plain(a).zip(plain(b)).is_some_and(|pair| self.pairs.contains(&pair))
     }
 
-    /// What to encode of `text` where it is cut on `side` after `tokens` tokens: so much that there
-    /// are more, if there are. They are counted by the characters; added tokens, which have
-    /// several, may make fewer of them.
+    /// The part of `text` to encode where the text is cut on `side` after `tokens` tokens. The part
+    /// has more tokens than that, if the text has. Tokens are counted by characters; an added
+    /// token, which has several, may make fewer of them.
     pub fn take<'a>(&self, text: &'a str, tokens: usize, side: Side) -> Excerpt<'a> {
         if text.len() <= self.short {
             return Excerpt::whole(text);
@@ -231,7 +229,7 @@ impl Excerpts {
             pieces.push((kept.len(), first + part.start));
             kept.push_str(whole.get(part).unwrap_or_default());
         };
-        // Where the piece begins that is to be kept; while characters are left out, none.
+        // Where the current piece begins; `None` while characters are left out.
         let mut from = Some(0);
         let mut last_letter = None;
         let (mut letters, mut spaces, mut gone) = (0, 0, 0);
@@ -253,7 +251,7 @@ impl Excerpts {
                     from = None;
                 }
                 (false, None) => {
-                    // A word ends where it ended.
+                    // The last letter stays, so that the word ends in the same place.
                     last_letter.take().into_iter().for_each(&mut keep);
                     from = Some(at);
                 }
@@ -266,8 +264,8 @@ impl Excerpts {
     }
 }
 
-/// What to encode of `text` where it is cut at a space after more than `tokens` words. Each has a
-/// token at least.
+/// The part of `text` up to a space after more than `tokens` words, each of which has at least one
+/// token.
 fn at_spaces(text: &str, tokens: usize, side: Side) -> Excerpt<'_> {
     let bytes = text.as_bytes();
     let is_place = |at: &usize| {
@@ -288,8 +286,8 @@ fn at_spaces(text: &str, tokens: usize, side: Side) -> Excerpt<'_> {
     Excerpt { text: Cow::Borrowed(text.get(range).unwrap_or(text)), cut: true, pieces }
 }
 
-/// Whether a normaliser makes of each side of a space between ASCII letters the same, whatever the
-/// other side is.
+/// Whether a normaliser treats each side of a space between ASCII letters independently of the
+/// other.
 fn keeps_spaces(normalizer: &NormalizerWrapper) -> bool {
     use NormalizerWrapper as N;
     match normalizer {
@@ -315,7 +313,7 @@ fn splits_at_spaces(pre_tokenizer: &PreTokenizerWrapper) -> bool {
         P::BertPreTokenizer(_) | P::Whitespace(_) | P::WhitespaceSplit(_) => true,
         P::Metaspace(meta) => meta.get_split(),
         P::ByteLevel(level) => level.use_regex,
-        // Those after the first see a word at a time.
+        // The later ones see one word at a time.
         P::Sequence(all) => all.as_ref().first().is_some_and(splits_at_spaces),
         _ => false,
     }
@@ -331,7 +329,7 @@ struct Walk<'e> {
 }
 
 impl Walk<'_> {
-    /// Whether there were enough tokens before `c`, and the text may be cut there; else `c` is
+    /// Whether there were enough tokens before `c` and the text may be cut there; otherwise `c` is
     /// counted.
     fn enough_before(&mut self, c: char) -> bool {
         let class = self.excerpts.class(c);
@@ -350,15 +348,16 @@ impl Walk<'_> {
     }
 }
 
-/// The ASCII character, in lower case, that is left of one without its accents; `None` where there
-/// is none, so that no added token has it.
+/// The ASCII character, in lower case, of a character without its accents; `None` where there is
+/// none, which no added token has.
 fn plain(c: char) -> Option<char> {
     let mut found = None;
     decompose_canonical(c, |part| found = found.or(part.is_ascii().then_some(part)));
     found.map(|c| c.to_ascii_lowercase())
 }
 
-/// What a character becomes that the normaliser leaves as it is, as `BertPreTokenizer` sees it.
+/// The class of a character that the normaliser does not change, by the rules of
+/// `BertPreTokenizer`.
 fn normalized(c: char) -> Class {
     match c {
         _ if c.is_whitespace() => Class::Space,

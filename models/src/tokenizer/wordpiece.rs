@@ -2,10 +2,10 @@
 //!
 //! Starting from characters, the pair of neighbours that occurs most often becomes one symbol,
 //! until the vocabulary is full (byte-pair encoding: Sennrich et al., arXiv:1508.07909, as
-//! WordPiece vocabularies are commonly trained). The trainer of the `tokenizers` crate numbers
-//! continuation characters, and so breaks ties, in the order of a hash map with a random seed: its
-//! vocabulary differs from run to run. Here ties go to the pair of lower ids and nothing depends on
-//! the order of a hash map, so that the same texts always give the same vocabulary.
+//! WordPiece vocabularies are commonly trained). The trainer of the `tokenizers` crate breaks ties
+//! by the order of a hash map with a random seed, so its vocabulary differs from run to run. Here
+//! the pair of lower ids wins a tie and nothing depends on the order of a hash map: the same texts
+//! always give the same vocabulary.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
@@ -24,7 +24,7 @@ const MIN_FREQUENCY: u64 = 2;
 
 type Pair = (u32, u32);
 
-/// How often a pair occurs, and the words (some perhaps no more) in which it does.
+/// How often a pair occurs, and the words in which it does; a word may have lost it since.
 #[derive(Default)]
 struct Occurrences {
     count: u64,
@@ -35,81 +35,116 @@ struct Occurrences {
 /// beginning with `special`, from words with their counts. The order of `words` is part of the
 /// input: give it sorted.
 pub(crate) fn learn(words: &[(String, u64)], special: &[&str], vocab_size: usize) -> Vec<String> {
-    let mut symbols: Vec<String> = special.iter().map(|s| s.to_string()).collect();
-    let mut ids: HashMap<String, u32> = HashMap::new();
-    let mut intern = |symbols: &mut Vec<String>, symbol: String| -> u32 {
-        *ids.entry(symbol).or_insert_with_key(|symbol| {
+    let room = vocab_size.saturating_sub(special.len()) / 2;
+    let mut learner = Learner::new(special);
+    learner.spell(words, room.min(MAX_ALPHABET));
+    learner.count_pairs();
+    while learner.symbols.len() < vocab_size
+        && let Some(pair) = learner.most_frequent()
+    {
+        learner.join(pair);
+    }
+    learner.symbols
+}
+
+/// A vocabulary while it is learnt.
+struct Learner {
+    symbols: Vec<String>,
+    /// The ids of all symbols except the special ones.
+    ids: HashMap<String, u32>,
+    /// Each word as its symbols, with its count.
+    words: Vec<(Vec<u32>, u64)>,
+    pairs: HashMap<Pair, Occurrences>,
+    /// Pairs by their counts. An entry is out of date where `pairs` has another count.
+    queue: BinaryHeap<(u64, Reverse<Pair>)>,
+}
+
+impl Learner {
+    fn new(special: &[&str]) -> Self {
+        Learner {
+            symbols: special.iter().map(|s| s.to_string()).collect(),
+            ids: HashMap::new(),
+            words: Vec::new(),
+            pairs: HashMap::new(),
+            queue: BinaryHeap::new(),
+        }
+    }
+
+    /// The id of a symbol, which is added if it is new.
+    fn id(&mut self, symbol: String) -> u32 {
+        let symbols = &mut self.symbols;
+        *self.ids.entry(symbol).or_insert_with_key(|symbol| {
             symbols.push(symbol.clone());
             symbols.len() as u32 - 1
         })
-    };
-
-    let room = vocab_size.saturating_sub(special.len()) / 2;
-    let mut alphabet: HashMap<char, Pair> = HashMap::new();
-    for c in alphabet_of(words, room.min(MAX_ALPHABET)) {
-        let first = intern(&mut symbols, c.to_string());
-        let later = intern(&mut symbols, format!("{PREFIX}{c}"));
-        alphabet.insert(c, (first, later));
     }
 
-    // Each word as its symbols; words with foreign characters are left out.
-    let mut spelt: Vec<(Vec<u32>, u64)> = Vec::new();
-    for (word, count) in words {
-        let spelling: Option<Vec<u32>> = word
-            .chars()
-            .enumerate()
-            .map(|(i, c)| {
-                alphabet.get(&c).map(|&(first, later)| if i == 0 { first } else { later })
-            })
-            .collect();
-        spelt.extend(spelling.filter(|s| s.len() <= MAX_WORD_CHARS).map(|s| (s, *count)));
-    }
-
-    let mut pairs: HashMap<Pair, Occurrences> = HashMap::new();
-    for (index, (word, count)) in spelt.iter().enumerate() {
-        for pair in neighbours(word) {
-            let occurrences = pairs.entry(pair).or_default();
-            occurrences.count += count;
-            occurrences.words.push(index);
+    /// Makes the most frequent characters, at most `limit`, symbols, and spells the words with
+    /// them. Words with other characters are left out.
+    fn spell(&mut self, words: &[(String, u64)], limit: usize) {
+        // The symbols of a character at the beginning of a word, and later in it.
+        let mut alphabet: HashMap<char, (u32, u32)> = HashMap::new();
+        for c in alphabet_of(words, limit) {
+            let first = self.id(c.to_string());
+            let later = self.id(format!("{PREFIX}{c}"));
+            alphabet.insert(c, (first, later));
         }
-    }
-    // Entries may be out of date: one counts only if it agrees with `pairs`.
-    let mut queue: BinaryHeap<(u64, Reverse<Pair>)> =
-        pairs.iter().map(|(&pair, o)| (o.count, Reverse(pair))).collect();
-
-    while symbols.len() < vocab_size {
-        let Some((count, Reverse(pair))) = queue.pop() else {
-            break;
+        let symbol = |(i, c): (usize, char)| {
+            alphabet.get(&c).map(|&(first, later)| if i == 0 { first } else { later })
         };
-        if count < MIN_FREQUENCY {
-            break;
+        for (word, count) in words {
+            let spelling: Option<Vec<u32>> = word.chars().enumerate().map(symbol).collect();
+            let spelling = spelling.filter(|s| s.len() <= MAX_WORD_CHARS);
+            self.words.extend(spelling.map(|s| (s, *count)));
         }
-        if pairs.get(&pair).is_none_or(|o| o.count != count) {
-            continue;
-        }
-        let joined = {
-            let (left, right) = (&symbols[pair.0 as usize], &symbols[pair.1 as usize]);
-            format!("{left}{}", right.strip_prefix(PREFIX).unwrap_or(right))
-        };
-        let merged = intern(&mut symbols, joined);
+    }
 
-        let mut places = pairs.remove(&pair).map(|o| o.words).unwrap_or_default();
+    fn count_pairs(&mut self) {
+        for (index, (word, count)) in self.words.iter().enumerate() {
+            for pair in neighbours(word) {
+                let occurrences = self.pairs.entry(pair).or_default();
+                occurrences.count += count;
+                occurrences.words.push(index);
+            }
+        }
+        self.queue = self.pairs.iter().map(|(&pair, o)| (o.count, Reverse(pair))).collect();
+    }
+
+    /// Takes the most frequent pair from the queue, of equals that of the lower ids; `None` when no
+    /// pair is worth a symbol.
+    fn most_frequent(&mut self) -> Option<Pair> {
+        loop {
+            let (count, Reverse(pair)) = self.queue.pop()?;
+            if count < MIN_FREQUENCY {
+                return None;
+            }
+            if self.pairs.get(&pair).is_some_and(|o| o.count == count) {
+                return Some(pair);
+            }
+        }
+    }
+
+    /// Makes a pair one symbol, in all words.
+    fn join(&mut self, pair: Pair) {
+        let (left, right) = (&self.symbols[pair.0 as usize], &self.symbols[pair.1 as usize]);
+        let joined = format!("{left}{}", right.strip_prefix(PREFIX).unwrap_or(right));
+        let merged = self.id(joined);
+
+        let mut places = self.pairs.remove(&pair).map(|o| o.words).unwrap_or_default();
         places.sort_unstable();
         places.dedup();
         let mut changed: HashSet<Pair> = HashSet::new();
         for index in places {
-            let (word, count) = &mut spelt[index];
-            let Some(after) = merge(word, pair, merged) else {
-                continue;
-            };
+            let (word, count) = &mut self.words[index];
+            let Some(after) = merge(word, pair, merged) else { continue };
             for old in neighbours(word) {
-                if let Some(o) = pairs.get_mut(&old) {
+                if let Some(o) = self.pairs.get_mut(&old) {
                     o.count = o.count.saturating_sub(*count);
                     changed.insert(old);
                 }
             }
             for new in neighbours(&after) {
-                let o = pairs.entry(new).or_default();
+                let o = self.pairs.entry(new).or_default();
                 o.count += *count;
                 o.words.push(index);
                 changed.insert(new);
@@ -117,13 +152,12 @@ pub(crate) fn learn(words: &[(String, u64)], special: &[&str], vocab_size: usize
             *word = after;
         }
         for pair in changed {
-            match pairs.get(&pair).map_or(0, |o| o.count) {
-                0 => drop(pairs.remove(&pair)),
-                count => queue.push((count, Reverse(pair))),
+            match self.pairs.get(&pair).map_or(0, |o| o.count) {
+                0 => drop(self.pairs.remove(&pair)),
+                count => self.queue.push((count, Reverse(pair))),
             }
         }
     }
-    symbols
 }
 
 /// The most frequent characters, at most `limit`, sorted.

@@ -26,7 +26,7 @@ fn tokenizer(flags: [bool; 4]) -> Tokenizer {
         "strip_accents": strip, "lowercase": lower,
     });
     fs::write(&path, file.to_string()).unwrap();
-    // Under BERT's class its own normaliser would be taken, not the file's.
+    // Under BERT's class its own normaliser would replace the file's.
     let class = r#"{"tokenizer_class": "PreTrainedTokenizerFast"}"#;
     fs::write(dir.path().join("tokenizer_config.json"), class).unwrap();
     Tokenizer::from_folder(dir.path()).unwrap()
@@ -40,7 +40,7 @@ fn both(flags: [bool; 4]) -> (Tokenizer, Tokenizer) {
     (part, whole)
 }
 
-/// What must be equal: words are counted from another place where the beginning is cut off.
+/// The parts that must be equal; words are counted from another place after a cut at the beginning.
 fn compared(mut encoding: Encoding, side: Side) -> Encoding {
     if side == Side::Left {
         encoding.words.clear();
@@ -48,7 +48,7 @@ fn compared(mut encoding: Encoding, side: Side) -> Encoding {
     encoding
 }
 
-/// Words, gaps, signs and accents, short and endless, and what looks like an added token or is one.
+/// Words, gaps, signs and accents, short and endless, added tokens and texts that look like them.
 fn pieces() -> impl Strategy<Value = String> {
     let one = |c: &'static str, most: usize| (0..most).prop_map(move |n| c.repeat(n));
     prop_oneof![
@@ -102,7 +102,7 @@ fn the_tokens_of_an_excerpt_are_those_of_the_whole_text() {
     });
 }
 
-/// What is handed to the tokenizer of texts of megabytes: it, not the clock, says what they cost.
+/// The number of bytes that the tokenizer gets of texts of megabytes: the cost without a clock.
 #[test]
 fn no_more_is_encoded_than_is_kept() {
     let t = tokenizer([true, true, true, true]);
@@ -181,8 +181,8 @@ fn unigram() -> Value {
     json!({"type": "Unigram", "unk_id": 0, "vocab": vocab})
 }
 
-/// Those whose texts are cut at spaces: SentencePiece's two forms, byte-level BPE, WordPiece after
-/// other normalisers.
+/// Tokenizers whose texts are cut at spaces: SentencePiece's two forms, byte-level BPE, WordPiece
+/// after other normalisers.
 fn others() -> Vec<Tokenizer> {
     let metaspace = |scheme: &str| json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": true});
     let words = json!({"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, metaspace("first")]});
@@ -238,7 +238,7 @@ fn texts_of_other_tokenizers_are_cut_at_spaces() {
     }
 }
 
-/// Parts that may look across a space: nothing is cut.
+/// Tokenizers that may look across a space: nothing is cut.
 #[test]
 fn a_tokenizer_that_does_not_split_at_spaces_sees_the_whole_text() {
     let whole = json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": false});

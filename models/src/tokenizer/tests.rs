@@ -1,6 +1,10 @@
 use std::fs;
 use std::time::Instant;
 
+use serde_json::{Value, json};
+
+use super::file::SPECIAL;
+use super::learn::count_words;
 use super::*;
 
 const TEXTS: [&str; 6] = [
@@ -130,7 +134,7 @@ fn training_depends_on_the_texts_alone() {
     let once = json(&trained());
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     assert_eq!(once, json(&pool.install(trained)));
-    // Fixed, so that a difference between processes or machines is seen too.
+    // Fixed values show a difference between processes or machines too.
     let vocab = wordpiece::learn(&count_words(&TEXTS).unwrap(), &SPECIAL, 120);
     assert_eq!(vocab[vocab.len() - 6..], LAST);
 }
@@ -243,7 +247,7 @@ fn a_text_of_a_hundred_thousand_words_is_cut() {
     assert_eq!(t.encode(&word, None, 64).unwrap().ids, [2, 1, 3]);
 }
 
-/// Encoding the beginning alone gives what encoding everything and cutting gives.
+/// Encoding only the beginning gives the same as encoding everything and cutting.
 #[test]
 fn the_beginning_of_a_text_suffices() {
     use proptest::prelude::*;
@@ -304,7 +308,7 @@ fn golden_tokens_of_the_shared_model() {
     );
 }
 
-/// The vocabulary file alone gives what `tokenizer.json` gives.
+/// The vocabulary file alone gives the same as `tokenizer.json`.
 #[test]
 fn golden_vocab_txt_agrees_with_tokenizer_json() {
     let Some(shared) = shared() else { return };
