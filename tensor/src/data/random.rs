@@ -17,8 +17,9 @@ impl Tensor {
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn rand(shape: &[usize], dtype: DType, key: RngKey) -> Result<Tensor> {
+        let x = random::rand(shape, dtype, key)?;
         check_float("rand", dtype)?;
-        Ok(Tensor::from_array(random::rand(shape, dtype, key)?))
+        Ok(Tensor::from_array(x))
     }
 
     /// Standard normal random numbers (Box–Muller); f32 or f64.
@@ -34,8 +35,9 @@ impl Tensor {
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn randn(shape: &[usize], dtype: DType, key: RngKey) -> Result<Tensor> {
+        let x = random::randn(shape, dtype, key)?;
         check_float("randn", dtype)?;
-        Ok(Tensor::from_array(random::randn(shape, dtype, key)?))
+        Ok(Tensor::from_array(x))
     }
 
     /// Uniform random integers in `low..high`, u32.
