@@ -1,6 +1,6 @@
 //! Reductions of dimensions.
 
-use crate::{DType, Result, dispatch_float, dispatch_number};
+use crate::{DType, Element, Result, dispatch_float, dispatch_number};
 
 /// A reduction of some dimensions to one value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl ReduceOp {
     /// # Errors
     /// Names the operation and the dtypes that it takes.
     pub fn check_dtype(self, dtype: DType) -> Result<()> {
-        fn accepted<T>() -> Result<()> {
+        fn accepted<T: Element>() -> Result<()> {
             Ok(())
         }
         match self {
