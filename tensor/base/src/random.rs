@@ -106,7 +106,7 @@ const GROUP: usize = 16;
 /// [`RngKey::word`] gives them. Inline into `dispatch` of `simd.rs` in
 /// `gradus-cpu`.
 ///
-/// [`GROUP`] counters go through the rounds side by side, each 32-bit word in a 64-bit lane: so a
+/// 16 counters go through the rounds side by side, each 32-bit word in a 64-bit lane: so a
 /// product needs one instruction and no lane is ever widened or narrowed within a round.
 #[inline(always)]
 pub fn words(key: RngKey, first_block: u64, upper: [u32; 2], out: &mut [u32]) {

@@ -10,8 +10,9 @@
 //! Each file uses only what is above it here: `simd`, `parallel`, `math` and their like; `buffer`,
 //! `storage`; `strided`, `view`; the families.
 
-// A kernel's header names the parts that it is made of, which are private.
-#![allow(rustdoc::private_intra_doc_links)]
+// A kernel's header names the private parts that it is made of, and has formulas, whose indices look like
+// links.
+#![allow(rustdoc::private_intra_doc_links, rustdoc::broken_intra_doc_links)]
 
 mod math;
 mod parallel;
