@@ -1,7 +1,5 @@
 //! The processor's kernels, one file an operation family.
 
-#[cfg(target_arch = "x86_64")]
-pub(crate) mod amx;
 pub(crate) mod attention;
 pub(crate) mod binary;
 pub mod buffer;
@@ -16,10 +14,9 @@ pub(crate) mod mat;
 pub(crate) mod math;
 pub(crate) mod matmul;
 pub(crate) mod optim;
-#[cfg(target_arch = "x86_64")]
-pub(crate) mod packed;
 pub(crate) mod parallel;
 pub mod peak;
+pub(crate) mod product;
 pub(crate) mod random;
 pub(crate) mod reduce;
 pub(crate) mod simd;

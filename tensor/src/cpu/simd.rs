@@ -3,9 +3,10 @@
 //!
 //! The compiler vectorises a plain loop for the instruction set of the function it is inlined into.
 //! [`dispatch`] inlines its closure into a function compiled for AVX-512, for AVX2, or for the
-//! baseline, whichever the processor supports. Results do not depend on the choice: a
-//! multiply-add is fused only where the code says `mul_add` (which on a processor without the
-//! instruction is slow, but the same), and lanes are explicit wherever a reduction is vectorised.
+//! baseline, whichever the processor supports. The baseline of aarch64 has NEON. Results do not
+//! depend on the choice: a multiply-add is fused only where the code says `mul_add` (which on a
+//! processor without the instruction is slow, but the same), and lanes are explicit wherever a
+//! reduction is vectorised.
 
 use std::ops::Range;
 

@@ -17,13 +17,44 @@ use std::arch::asm;
 use std::marker::PhantomData;
 use std::sync::LazyLock;
 
+use super::kernel::{self, HALF, Kernel, MAX_ROWS, MAX_WIDTH, Numbers, Tile};
+
 /// Rows of a tile, and its columns of words.
-pub(crate) const SIDE: usize = 16;
+const SIDE: usize = 16;
 /// Bytes of a tile's row.
 const LINE: usize = 64;
 
-/// Whether processor and system let this process use tiles of 8 bits and of bf16.
-pub(crate) fn is_available() -> bool {
+/// Processor and system let this process use tiles of 8 bits and of bf16.
+#[derive(Clone, Copy)]
+struct Available(());
+
+/// The kernel of bytes.
+pub(super) fn int8() -> Option<&'static dyn Kernel> {
+    const KERNEL: Amx = Amx {
+        available: Available(()),
+        name: "AMX, int8",
+        numbers: Numbers::U8ByI8,
+        fs_per_mac: 500,
+        short: int8_short,
+        tall: int8_tall,
+    };
+    is_available().then_some(&KERNEL as _)
+}
+
+/// The kernel of bf16.
+pub(super) fn bf16() -> Option<&'static dyn Kernel> {
+    const KERNEL: Amx = Amx {
+        available: Available(()),
+        name: "AMX, bf16",
+        numbers: Numbers::Bf16,
+        fs_per_mac: 900,
+        short: bf16_short,
+        tall: bf16_tall,
+    };
+    is_available().then_some(&KERNEL as _)
+}
+
+fn is_available() -> bool {
     static AVAILABLE: LazyLock<bool> = LazyLock::new(|| has_amx() && ask_system());
     *AVAILABLE
 }
@@ -73,42 +104,109 @@ fn ask_system() -> bool {
     false
 }
 
-/// The calling thread's tiles, all of 16 rows of 64 bytes; given back on drop.
-pub(crate) struct Tiles(PhantomData<*const ()>);
+/// The calling thread's tiles, all of 16 rows of 64 bytes; given back on drop. A thread has at most
+/// one such value: a task makes it and waits for no other task.
+pub(crate) struct Registers(PhantomData<*const ()>);
 
-impl Tiles {
-    /// # Safety
-    /// [`is_available`].
-    pub(crate) unsafe fn new() -> Tiles {
+impl Registers {
+    fn new(_: Available) -> Registers {
         let mut config = [0u8; 64];
         config[0] = 1; // the palette
         for tile in 0..8 {
             config[16 + 2 * tile] = LINE as u8;
             config[48 + tile] = SIDE as u8;
         }
-        // SAFETY: the caller's promise; the instruction reads the 64 bytes.
+        // SAFETY: the tiles are available; the instruction reads the 64 bytes.
         unsafe { asm!("ldtilecfg [{}]", in(reg) &config, options(nostack, readonly)) };
-        Tiles(PhantomData)
+        Registers(PhantomData)
     }
 }
 
-impl Drop for Tiles {
+impl Drop for Registers {
     fn drop(&mut self) {
         // SAFETY: whoever made this had the tiles.
         unsafe { asm!("tilerelease", options(nostack, nomem)) };
     }
 }
 
-/// The operands of a block: 32 (or 16) rows of A times two panels of B.
+/// A kernel of 16 rows at a time, or 32.
+struct Amx {
+    available: Available,
+    name: &'static str,
+    numbers: Numbers,
+    fs_per_mac: usize,
+    short: Multiply,
+    tall: Multiply,
+}
+
+/// C, its rows so many bytes apart, from a block.
+type Multiply = unsafe fn(&Registers, Block, *mut u8, usize);
+
+impl Kernel for Amx {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn numbers(&self) -> Numbers {
+        self.numbers
+    }
+
+    fn rows(&self) -> usize {
+        MAX_ROWS
+    }
+
+    fn width(&self) -> usize {
+        MAX_WIDTH
+    }
+
+    fn fs_per_mac(&self) -> usize {
+        self.fs_per_mac
+    }
+
+    fn begin(&self) -> kernel::Registers {
+        kernel::Registers::Amx(Registers::new(self.available))
+    }
+
+    /// Rows beyond the tile's, up to 16 or 32, are read and written too, and mean nothing.
+    fn tile(&self, registers: &kernel::Registers, tile: Tile) {
+        tile.check(self);
+        let kernel::Registers::Amx(registers) = registers else {
+            unreachable!("`begin` sets the tiles up");
+        };
+        let is_tall = tile.rows > SIDE;
+        let rows = if is_tall { 2 * SIDE } else { SIDE };
+        tile.left.check(rows, tile.words);
+        tile.out.check(rows);
+        assert!(tile.words.is_multiple_of(HALF), "whole tiles");
+        let half = tile.panel.len() / 2;
+        let block = Block {
+            a: tile.left.data.as_ptr().cast(),
+            row_a: tile.left.row * 4,
+            b: [tile.panel.as_ptr(), tile.panel[half..].as_ptr()],
+            tiles: tile.words / HALF,
+        };
+        let (c, row_c) = (tile.out.ptr.cast::<u8>(), tile.out.row * 4);
+        if block.tiles == 0 {
+            // SAFETY: inside the window (checked).
+            (0..rows).for_each(|r| unsafe { c.add(r * row_c).write_bytes(0, MAX_WIDTH * 4) });
+            return;
+        }
+        let multiply = if is_tall { self.tall } else { self.short };
+        // SAFETY: A, the panels and C are as long as they must be (checked).
+        unsafe { multiply(registers, block, c, row_c) }
+    }
+}
+
+/// The operands of a block: 32 (or 16) rows of A times the two halves of a panel of B.
 #[derive(Clone, Copy)]
-pub(crate) struct Block {
+struct Block {
     /// Rows of A, `row_a` bytes apart.
-    pub(crate) a: *const u8,
-    pub(crate) row_a: usize,
-    /// Panels of B, each `[16·tiles]` rows of 16 words.
-    pub(crate) b: [*const u8; 2],
+    a: *const u8,
+    row_a: usize,
+    /// Halves of a panel, each `[16·tiles]` rows of 16 words.
+    b: [*const u8; 2],
     /// Tiles along k: at least one.
-    pub(crate) tiles: usize,
+    tiles: usize,
 }
 
 /// A block's instructions. Four sums in four tiles, so that none waits for the one before; A's and
@@ -118,9 +216,9 @@ macro_rules! block {
         /// C, 32 rows of 32 words, `row_c` bytes apart: the sums of a block.
         ///
         /// # Safety
-        /// A has 32 rows of `tiles` times 64 bytes, B's panels have `tiles` times 1 KiB, C is ours;
+        /// A has 32 rows of `tiles` times 64 bytes, B's halves have `tiles` times 1 KiB, C is ours;
         /// these are this thread's tiles.
-        pub(crate) unsafe fn $name(_: &Tiles, block: Block, c: *mut u8, row_c: usize) {
+        unsafe fn $name(_: &Registers, block: Block, c: *mut u8, row_c: usize) {
             let Block { a, row_a, b: [b0, b1], tiles } = block;
             // SAFETY: the caller's promise.
             unsafe {
@@ -160,7 +258,7 @@ macro_rules! block {
         ///
         /// # Safety
         /// As there, with 16 rows of A and of C.
-        pub(crate) unsafe fn $short(_: &Tiles, block: Block, c: *mut u8, row_c: usize) {
+        unsafe fn $short(_: &Registers, block: Block, c: *mut u8, row_c: usize) {
             let Block { a, row_a, b: [b0, b1], tiles } = block;
             // SAFETY: the caller's promise.
             unsafe {
@@ -190,5 +288,5 @@ macro_rules! block {
         }
     };
 }
-block!(int8, int8_short, "tdpbusd");
-block!(bf16, bf16_short, "tdpbf16ps");
+block!(int8_tall, int8_short, "tdpbusd");
+block!(bf16_tall, bf16_short, "tdpbf16ps");
