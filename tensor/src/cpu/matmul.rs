@@ -1,9 +1,10 @@
 //! C = A·B over any strides, and the linear layer y = x·Wᵀ + b, on request with GELU.
 //!
 //! f32 on a processor with a kernel goes to [`super::product`]; a weight keeps its packed form with
-//! it. Everything else is `matrixmultiply`'s product; this file splits it between threads. A task is one block of one matrix of the batch: rows of C where C is tall,
-//! columns where it is wide and flat. The split depends on the shape alone, and every element is
-//! summed over k in one order: bit-identical for every number of threads.
+//! it. Everything else is `matrixmultiply`'s product; this file splits it between threads. A task is
+//! one block of one matrix of the batch: rows of C where C is tall, columns where it is wide and
+//! flat. The split depends on the shape alone, and every element is summed over k in one order:
+//! bit-identical for every number of threads.
 
 use super::mat::Mat;
 use super::math::Float;

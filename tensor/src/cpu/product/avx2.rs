@@ -3,7 +3,9 @@
 use std::arch::x86_64::*;
 
 use super::float::{F32Kernel, Float};
-use super::kernel::{HALF, Kernel, MAX_WIDTH, Numbers, Registers, Tile, prefetch};
+use super::halves::{Halves, InHalves, half_of};
+use super::kernel::{Kernel, Tile, prefetch};
+use super::numbers::{HALF, Numbers};
 use super::vectors::Vectors;
 
 /// The processor has AVX2 and FMA.
@@ -23,7 +25,7 @@ pub(super) fn f32() -> Option<&'static dyn F32Kernel> {
 
 /// The kernel of integers.
 pub(super) fn int8() -> Option<&'static dyn Kernel> {
-    Avx2::detect().map(|_| &Int8(Avx2(())) as _)
+    Avx2::detect().map(|_| &InHalves(Avx2(())) as _)
 }
 
 #[target_feature(enable = "avx2,fma")]
@@ -111,66 +113,32 @@ unsafe fn transpose8(rows: [&[f32; 8]; 8], out: *mut f32, width: usize) {
     }
 }
 
-/// Integers of 16 by 8 bits: AVX2 multiplies 16-bit integers two by two, and has no product of bytes
-/// that cannot overflow.
-struct Int8(Avx2);
+/// AVX2 multiplies 16-bit integers two by two, and has no product of bytes that cannot overflow.
+impl Halves for Avx2 {
+    const NAME: &'static str = "AVX2, int8";
+    const NUMBERS: Numbers = Numbers::I16ByI8;
+    const FS_PER_MAC: usize = 8_000;
 
-impl Kernel for Int8 {
-    fn name(&self) -> &'static str {
-        "AVX2, int8"
-    }
-
-    fn numbers(&self) -> Numbers {
-        Numbers::I16ByI8
-    }
-
-    fn rows(&self) -> usize {
-        6
-    }
-
-    fn width(&self) -> usize {
-        MAX_WIDTH
-    }
-
-    fn fs_per_mac(&self) -> usize {
-        8_000
-    }
-
-    fn tile(&self, _: &Registers, tile: Tile) {
-        tile.check(self);
-        for half in 0..2 {
-            // SAFETY: the operands were checked; `self` proves that the processor has AVX2.
-            unsafe {
-                match tile.rows {
-                    1 => half_tile::<1>(&tile, half),
-                    2 => half_tile::<2>(&tile, half),
-                    3 => half_tile::<3>(&tile, half),
-                    4 => half_tile::<4>(&tile, half),
-                    5 => half_tile::<5>(&tile, half),
-                    6 => half_tile::<6>(&tile, half),
-                    _ => unreachable!("a tile has at most six rows"),
-                }
-            }
-        }
+    #[inline(always)]
+    unsafe fn multiply<const R: usize>(self, tile: &Tile, half: usize) {
+        // SAFETY: the caller's promise; `self` for the instructions.
+        unsafe { products::<R>(tile, half) }
     }
 }
 
-/// `R` rows times half a panel: two multiplications of 16 pairs and two additions for 64
+/// See [`Halves::multiply`]: two multiplications of 16 pairs and two additions for 64
 /// multiply-adds.
 ///
 /// # Safety
-/// The tile was checked; the processor has AVX2.
+/// As there.
 #[target_feature(enable = "avx2")]
-unsafe fn half_tile<const R: usize>(tile: &Tile, half: usize) {
+unsafe fn products<const R: usize>(tile: &Tile, half: usize) {
     const LINE: usize = 2 * HALF;
-    let (words, row) = (tile.words, tile.left.row);
-    let a = tile.left.data.as_ptr();
-    let offset = half * words * LINE;
-    let next = tile.next_panel().map(|next| next.wrapping_add(offset));
+    let (panel, next) = half_of(tile, half, LINE);
+    let (words, a, row) = (tile.words, tile.left.data.as_ptr(), tile.left.row);
     let mut sums = [[_mm256_setzero_si256(); 2]; R];
     // SAFETY: the caller's promise, for all that follows.
     unsafe {
-        let panel = tile.panel.as_ptr().add(offset);
         for p in 0..words {
             let b = panel.add(p * LINE);
             if let Some(next) = next

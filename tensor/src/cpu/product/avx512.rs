@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 
 use super::avx2::Avx2;
 use super::float::{F32Kernel, Float};
-use super::kernel::{HALF, Kernel, MAX_WIDTH, Numbers, Registers, Tile, prefetch};
+use super::kernel::{Kernel, Registers, Tile, prefetch};
+use super::numbers::{HALF, MAX_WIDTH, Numbers};
 use super::vectors::Vectors;
 
 /// The processor has AVX-512F, AVX2 and FMA.

@@ -3,62 +3,21 @@
 
 use std::ops::Range;
 
-use super::epilogue::{self, Epilogue};
+use super::epilogue;
 use super::kernel::{
-    Ahead, Kernel, MAX_ROWS, MAX_WIDTH, Numbers, Registers, Room, Start, Tile, Tiles, Window,
-    chunks, prefetch,
+    Ahead, Kernel, Registers, Start, Tile, Tiles, UNROLL, Window, chunks, prefetch,
 };
-use super::panels::{Packed, Rounded};
-use super::vectors::UNROLL;
+use super::numbers::{MAX_ROWS, MAX_WIDTH, Numbers, Room};
+use super::operands::{Epilogue, Left, Place, Product, Right};
+use super::split::{Blocks, Split};
 use crate::Result;
 use crate::cpu::mat::Mat;
 use crate::cpu::parallel::{self, SharedMut};
 use crate::sizes;
 use crate::storage::Output;
 
-/// Where A comes from.
-#[derive(Clone, Copy)]
-pub(crate) enum Left<'a> {
-    /// f32, read where it lies if its columns are adjacent, else copied block by block.
-    Plain(Mat<'a, f32>),
-    Rounded(&'a Rounded),
-}
-
-/// Where B comes from.
-#[derive(Clone, Copy)]
-pub(crate) enum Right<'a> {
-    Packed(&'a Packed),
-    /// f32, packed on the way.
-    Plain(Mat<'a, f32>),
-}
-
-/// The operands of one product.
-pub(super) struct Product<'a> {
-    pub(super) kernel: &'a dyn Kernel,
-    pub(super) m: usize,
-    pub(super) n: usize,
-    /// Along k.
-    pub(super) words: usize,
-    pub(super) left: Left<'a>,
-    pub(super) right: Right<'a>,
-    pub(super) out: SharedMut<'a, f32>,
-    pub(super) epilogue: Epilogue<'a>,
-}
-
 /// Steps after which what was prefetched has arrived: with fewer it would only be in the way.
 const PREFETCH_FROM: usize = 64;
-/// Picoseconds that a byte of B takes to arrive, and that an element of C takes after its sum of
-/// rounded numbers.
-const PS_PER_BYTE: usize = 40;
-const PS_PER_ELEMENT: usize = 300;
-/// Tiles of rows of a short product, and bytes of B that it may read.
-const FEW_TILES: usize = 6;
-const SHORT: usize = 8 << 20;
-/// Bytes of a block of rounded rows, and the least and the most rows: B comes from further away
-/// than the second cache, so a block is as large as that cache keeps. The least is a multiple of
-/// every kernel's tile.
-const BLOCK_BYTES: usize = 1 << 20;
-const BLOCK: (usize, usize) = (96, 576);
 
 /// C = A·B and the epilogue for sizes `(m, k, n)`, split between threads. C is `out`, its rows
 /// `epilogue.row` apart.
@@ -73,35 +32,22 @@ pub(crate) fn product(
     let (numbers, name) = (kernel.numbers(), kernel.name());
     match left {
         Left::Plain(a) => a.check(m, k),
-        Left::Rounded(a) => assert!(a.is_for(kernel, m, k), "rounded for another than {name}"),
+        Left::Rounded(a) => assert!(a.is_for(kernel, m, k), "rounded for {name}"),
     }
     match right {
-        Right::Packed(b) => assert!(b.is_for(kernel, k, n), "packed for another than {name}"),
+        Right::Packed(b) => assert!(b.is_for(kernel, k, n), "packed for {name}"),
         Right::Plain(b) => b.check(k, n),
     }
-    let plain = (matches!(left, Left::Plain(_)), matches!(right, Right::Plain(_)));
-    assert!(plain.0 == (numbers == Numbers::F32), "f32 is not rounded, all else is");
-    assert!(!plain.1 || numbers == Numbers::F32, "all but f32 is packed before");
+    let is_f32 = numbers == Numbers::F32;
+    assert_eq!(matches!(left, Left::Plain(_)), is_f32, "f32 is not rounded, all else is");
+    assert!(is_f32 || matches!(right, Right::Packed(_)), "all but f32 is packed before");
     let out = SharedMut::new(out);
     epilogue.check(m, n, &out);
     if m == 0 || n == 0 {
         return Ok(());
     }
-    Product { kernel, m, n, words: numbers.words(k), left, right, out, epilogue }.run()
-}
-
-/// Rows and steps of a block of A, so that it stays in the second cache, and its sums lose few
-/// digits.
-struct Blocks {
-    rows: usize,
-    /// In words.
-    steps: usize,
-}
-
-/// How a product is cut into tasks: parts of the rows times parts of the panels.
-struct Split {
-    row_parts: usize,
-    column_parts: usize,
+    let (width, words) = (kernel.width(), numbers.words(k));
+    Product { kernel, numbers, width, m, n, words, left, right, out, epilogue }.run()
 }
 
 /// What a task has to itself.
@@ -123,20 +69,9 @@ struct Block {
     words: Range<usize>,
 }
 
-/// A tile's place in C, and its part of the sums.
-pub(super) struct Place {
-    pub(super) rows: Range<usize>,
-    pub(super) columns: Range<usize>,
-    /// Along k.
-    pub(super) words: usize,
-    /// Whether the sums begin here, and whether they are complete after it.
-    pub(super) first: bool,
-    pub(super) last: bool,
-}
-
 impl Product<'_> {
     fn run(&self) -> Result<()> {
-        let (rows, width) = (self.kernel.rows(), self.kernel.width());
+        let (rows, width) = (self.kernel.rows(), self.width);
         let (tiles, panels) = (self.m.div_ceil(rows), self.n.div_ceil(width));
         // Places in the panels can be counted, also of a B that is never packed as a whole.
         sizes::numel("matmul", &[panels, self.words, width])?;
@@ -160,21 +95,6 @@ impl Product<'_> {
         Ok(())
     }
 
-    fn blocks(&self) -> Blocks {
-        let (rows, max_steps) = match (self.left, self.right) {
-            (Left::Plain(_), Right::Packed(_)) => (96, 384),
-            // Panels are copied once for each block, so blocks are taller.
-            (Left::Plain(_), Right::Plain(_)) => (192, 256),
-            (Left::Rounded(_), _) => {
-                let rows = (BLOCK_BYTES / (4 * self.words).max(1)).clamp(BLOCK.0, BLOCK.1);
-                return Blocks { rows: rows / BLOCK.0 * BLOCK.0, steps: self.words };
-            }
-        };
-        // Of nearly one size: a short last one would pass over C for little.
-        let count = self.words.div_ceil(max_steps).max(1);
-        Blocks { rows, steps: self.words.div_ceil(count).next_multiple_of(UNROLL) }
-    }
-
     /// Elements of working memory of one task: a block of A, and a panel of B.
     fn scratch(&self) -> (usize, usize) {
         let Blocks { rows, steps } = self.blocks();
@@ -182,7 +102,7 @@ impl Product<'_> {
         let left = if self.copies_rows() { rows.min(self.m) * steps } else { 0 };
         let panel = match self.right {
             Right::Packed(_) => 0,
-            Right::Plain(_) => steps * self.kernel.width(),
+            Right::Plain(_) => steps * self.width,
         };
         (left, panel)
     }
@@ -190,48 +110,6 @@ impl Product<'_> {
     /// Whether blocks of A are copied.
     fn copies_rows(&self) -> bool {
         matches!(self.left, Left::Plain(a) if a.col != 1)
-    }
-
-    /// Bytes of B.
-    fn arriving(&self) -> usize {
-        match self.right {
-            Right::Packed(b) => b.bytes(),
-            Right::Plain(_) => sizes::work(&[self.words, self.n, size_of::<f32>()]),
-        }
-    }
-
-    /// Rows in blocks; columns too where the rows do not make enough tasks. Where B is packed on the
-    /// way, every task more packs it once more.
-    fn split(&self, tiles: usize, panels: usize) -> Split {
-        let blocks = self.m.div_ceil(self.blocks().rows);
-        let copies = matches!(self.right, Right::Plain(_));
-        let threads = rayon::current_num_threads();
-        // A short product is cut once for each thread, so that each reads its panels in one go.
-        let passes = tiles.div_ceil(FEW_TILES);
-        let wanted = threads
-            * match copies {
-                _ if sizes::work(&[self.arriving(), passes]) <= SHORT => 1,
-                true => 2,
-                false => 4,
-            };
-        // As many for each thread: of eleven blocks one thread would take six.
-        let row_parts = match if copies { blocks.min(wanted) } else { blocks } {
-            1 => 1,
-            parts => parts.next_multiple_of(threads).min(tiles),
-        };
-        Split { row_parts, column_parts: wanted.div_ceil(row_parts).min(panels) }
-    }
-
-    /// An estimate of one task's time. With few rows it is that of reading B.
-    fn task_ns(&self, tasks: usize) -> usize {
-        let steps = sizes::work(&[self.words, self.kernel.numbers().steps()]);
-        let fs = sizes::work(&[self.m, self.n, steps, self.kernel.fs_per_mac()]);
-        let arrival = sizes::work(&[self.arriving(), PS_PER_BYTE]);
-        let finish = match self.left {
-            Left::Plain(_) => 0,
-            Left::Rounded(_) => sizes::work(&[self.m, self.n, PS_PER_ELEMENT]),
-        };
-        ((fs / 1000).max(arrival) / tasks / 1000).saturating_add(finish / tasks / 1000 + 100)
     }
 
     /// The rows `rows` and panels `panels` of C.
@@ -262,9 +140,9 @@ impl Product<'_> {
 
     /// A block of A times one panel of B.
     fn panel(&self, block: &Block, panel: usize, task: &mut Task) {
-        let (words, width) = (block.words.clone(), self.kernel.width());
+        let (words, width) = (block.words.clone(), self.width);
         let columns = panel * width..self.n.min((panel + 1) * width);
-        let row = width * self.kernel.numbers().bytes();
+        let row = width * self.numbers.bytes();
         let Task { registers, left, panel: memory, sums } = task;
         let (b, distance) = match self.right {
             Right::Packed(b) => {
@@ -278,6 +156,7 @@ impl Product<'_> {
             }
         };
         let tiles = Tiles::new(block.rows.len(), self.kernel.rows());
+        let share = UNROLL.div_ceil(tiles.count);
         for (i, tile) in tiles.each().enumerate() {
             let place = Place {
                 rows: block.rows.start + tile.start..block.rows.start + tile.end,
@@ -287,7 +166,7 @@ impl Product<'_> {
                 last: words.end == self.words,
             };
             let operands = (self.rows_of(block, tile, left), b);
-            let ahead = distance.map(|distance| Ahead { distance, tile: i, tiles: tiles.count });
+            let ahead = distance.map(|distance| Ahead { distance, tile: i, share });
             self.tile(&place, operands, ahead, registers, sums);
         }
     }
@@ -297,7 +176,11 @@ impl Product<'_> {
         let (words, row) = (&block.words, block.rows.start + tile.start);
         let (data, row, col) = match self.left {
             Left::Rounded(a) => return a.rows(row),
-            Left::Plain(a) if a.col == 1 => (&a.data[row * a.row + words.start..], a.row, 1),
+            Left::Plain(a) if a.col == 1 => {
+                let first = row * a.row + words.start;
+                // Without any step it may be beyond the data.
+                (&a.data[first.min(a.data.len())..], a.row, 1)
+            }
             Left::Plain(_) => (&copy[tile.start * words.len()..], 1, tile.len()),
         };
         Mat { data: bytemuck::cast_slice(data), row, col }
@@ -312,13 +195,13 @@ impl Product<'_> {
         registers: &Registers,
         sums: &mut Sums,
     ) {
-        let (kernel, width) = (self.kernel, self.kernel.width());
+        let (kernel, width) = (self.kernel, self.width);
         let (rows, words) = (place.rows.len(), place.words);
         if words >= PREFETCH_FROM {
             // Sums are added to at the end of a tile: by then they are here.
             self.prefetch(place);
         }
-        let whole = kernel.numbers() == Numbers::F32 && place.columns.len() == width;
+        let whole = self.numbers == Numbers::F32 && place.columns.len() == width;
         if !whole || (place.last && self.epilogue.gelu) {
             let (start, out) = (Start::Zero, Window::whole(&mut sums.0, width));
             kernel.tile(registers, Tile { rows, words, left, panel, ahead, start, out });

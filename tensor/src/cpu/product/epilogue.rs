@@ -1,47 +1,19 @@
 //! What becomes of a tile's sums.
 
-use super::driver::{Left, Place, Product, Right};
+use super::operands::{Left, Place, Product, Right};
 use super::panels::copy;
 use crate::cpu::parallel::SharedMut;
 use crate::cpu::simd;
 use crate::cpu::unary::gelu;
-
-/// What happens to an element of C once its sum is complete.
-#[derive(Default)]
-pub(crate) struct Epilogue<'a> {
-    /// `[n]`, added to every row.
-    pub(crate) bias: Option<&'a [f32]>,
-    /// Whether C becomes GELU(A·B + bias).
-    pub(crate) gelu: bool,
-    /// Where A·B + bias goes besides, if a derivative will need it; of C's shape.
-    pub(crate) before: Option<SharedMut<'a, f32>>,
-    /// How far C's rows are apart, where they are parts of longer ones.
-    pub(crate) row: Option<usize>,
-}
-
-impl Epilogue<'_> {
-    /// How far the rows of an `[m, n]` are apart.
-    pub(super) fn row_of(&self, n: usize) -> usize {
-        self.row.unwrap_or(n)
-    }
-
-    /// Panics unless everything fits a C of `[m, n]`.
-    pub(super) fn check(&self, m: usize, n: usize, out: &SharedMut<f32>) {
-        assert!(self.bias.is_none_or(|bias| bias.len() == n), "a bias for each column");
-        assert!(self.row_of(n) >= n, "rows of C overlap");
-        out.check(m, n, self.row_of(n));
-        self.before.iter().for_each(|before| before.check(m, n, n));
-    }
-}
 
 /// Turns a tile's sums into elements of C and writes them.
 pub(super) fn finish(product: &Product, place: &Place, sums: &mut [u32]) {
     simd::dispatch::<true, f32, _>(
         #[inline(always)]
         || {
-            let width = product.kernel.width();
+            let width = product.width;
             match (product.left, product.right) {
-                (Left::Rounded(_), Right::Packed(_)) if product.kernel.numbers().are_integers() => {
+                (Left::Rounded(_), Right::Packed(_)) if product.numbers.are_integers() => {
                     scale(product, place, sums)
                 }
                 _ => add_start(product, place, sums),
@@ -66,7 +38,7 @@ pub(super) fn finish(product: &Product, place: &Place, sums: &mut [u32]) {
 /// Adds the bias to the first block's sums in f32, and what C holds to any other's.
 #[inline(always)]
 fn add_start(product: &Product, place: &Place, sums: &mut [u32]) {
-    let (width, row) = (product.kernel.width(), product.epilogue.row_of(product.n));
+    let (width, row) = (product.width, product.epilogue.row_of(product.n));
     let values: &mut [f32] = bytemuck::cast_slice_mut(sums);
     for (r, values) in place.rows.clone().zip(values.chunks_exact_mut(width)) {
         let start = match (place.first, product.epilogue.bias) {
@@ -89,9 +61,9 @@ fn scale(product: &Product, place: &Place, sums: &mut [u32]) {
     let (Left::Rounded(a), Right::Packed(b)) = (product.left, product.right) else {
         unreachable!("integers are rounded")
     };
-    let (width, first) = (product.kernel.width(), place.columns.start);
+    let (width, first) = (product.width, place.columns.start);
     let (scales, totals) = (&b.scales[first..][..width], &b.sums[first..][..width]);
-    let mut shift = [0f32; super::kernel::MAX_WIDTH];
+    let mut shift = [0f32; super::numbers::MAX_WIDTH];
     if let Some(bias) = product.epilogue.bias {
         shift[..place.columns.len()].copy_from_slice(&bias[place.columns.clone()]);
     }

@@ -3,9 +3,10 @@
 
 use std::ops::Range;
 
-use super::kernel::{Kernel, Numbers, Registers, Room, Start, Tile, Tiles};
+use super::kernel::{Kernel, Registers, Start, Tile, Tiles, UNROLL};
+use super::numbers::{Numbers, Room};
 use super::panels;
-use super::vectors::{Pointers, UNROLL, Vectors, tile};
+use super::vectors::{Pointers, Vectors, tile};
 use crate::cpu::mat::Mat;
 
 /// A kernel of f32, with what others than the driver use of it.
@@ -99,11 +100,11 @@ fn pointers(tile: &Tile, width: usize) -> Pointers {
     // The tiles of a panel share the next one, but for the lines that the first few ask for.
     let (mut ahead, mut lines) = (std::ptr::null(), 0);
     if let Some(next) = tile.ahead {
-        let share = UNROLL.div_ceil(next.tiles);
-        if next.tile * share < UNROLL {
-            let row = next.tile * share * tile.words / UNROLL;
+        let first = next.tile * next.share;
+        if first < UNROLL {
+            let row = first * tile.words / UNROLL;
             ahead = b.wrapping_byte_add(next.distance).wrapping_add(row * width);
-            lines = share;
+            lines = next.share;
         }
     }
     Pointers {

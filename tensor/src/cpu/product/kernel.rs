@@ -3,63 +3,9 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use super::numbers::{Numbers, Room};
 use super::rounding;
 use crate::cpu::mat::Mat;
-use crate::cpu::parallel;
-
-/// Columns of half a panel of rounded numbers: their words fill a vector of 64 bytes.
-pub(super) const HALF: usize = 16;
-/// The widest panel and the tallest tile of all kernels.
-pub(super) const MAX_WIDTH: usize = 2 * HALF;
-pub(super) const MAX_ROWS: usize = 32;
-
-/// How the numbers of a product's operands are written. A **word** is 4 bytes of a row of A: as
-/// many steps along k as a kernel takes at once.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Numbers {
-    /// A step a word; panels are `[k][width]`.
-    F32,
-    /// Two steps a word; panels as for all rounded numbers are `[2][words][16]`.
-    Bf16,
-    /// A in 0..255, B in −127..127; four steps a word.
-    U8ByI8,
-    /// The same with A less 128, for instructions that know signed numbers alone (NEON's).
-    #[cfg_attr(not(target_arch = "aarch64"), allow(dead_code))]
-    I8ByI8,
-    /// A in 16 bits, B in 8; two steps a word, for which B takes half a word.
-    I16ByI8,
-}
-
-impl Numbers {
-    /// Steps along k in a word.
-    pub(super) fn steps(self) -> usize {
-        match self {
-            Numbers::F32 => 1,
-            Numbers::Bf16 | Numbers::I16ByI8 => 2,
-            Numbers::U8ByI8 | Numbers::I8ByI8 => 4,
-        }
-    }
-
-    /// Bytes that a word's steps of one column take in B.
-    pub(super) fn bytes(self) -> usize {
-        if self == Numbers::I16ByI8 { 2 } else { 4 }
-    }
-
-    /// Words of a row of `k` steps; steps beyond `k` count as 0.
-    pub(super) fn words(self, k: usize) -> usize {
-        match self {
-            Numbers::F32 => k,
-            Numbers::I16ByI8 => k.div_ceil(2),
-            // Whole tiles of AMX, so that one packed weight is for all kernels.
-            _ => k.div_ceil(self.steps()).next_multiple_of(HALF),
-        }
-    }
-
-    /// Whether sums are i32, to be scaled.
-    pub(super) fn are_integers(self) -> bool {
-        !matches!(self, Numbers::F32 | Numbers::Bf16)
-    }
-}
 
 /// One instruction set's way to multiply one kind of numbers.
 ///
@@ -70,10 +16,11 @@ pub(crate) trait Kernel: Send + Sync {
 
     fn numbers(&self) -> Numbers;
 
-    /// Rows of the tallest tile, at most [`MAX_ROWS`].
+    /// Rows of the tallest tile, at most [`MAX_ROWS`](super::numbers::MAX_ROWS).
     fn rows(&self) -> usize;
 
-    /// Columns of a panel, at most [`MAX_WIDTH`].
+    /// Columns of a panel, at most
+    /// [`MAX_WIDTH`](super::numbers::MAX_WIDTH).
     fn width(&self) -> usize;
 
     /// Femtoseconds of one multiply-add on one core.
@@ -102,15 +49,7 @@ pub(crate) trait Kernel: Send + Sync {
 pub(crate) enum Registers {
     Ordinary,
     #[cfg(target_arch = "x86_64")]
-    Amx(super::amx::Registers),
-}
-
-/// Where packed numbers go. Integers have a scale for each row of A or column of B, and an offset:
-/// the integer of a row's 0, the sum of a column's integers. Other numbers leave both untouched.
-pub(crate) struct Room<'a> {
-    pub(super) bytes: &'a mut [u8],
-    pub(super) scales: &'a mut [f32],
-    pub(super) offsets: &'a mut [i32],
+    Amx(super::amx::instructions::Registers),
 }
 
 /// A few rows of A times a panel of B.
@@ -155,6 +94,9 @@ impl Tile<'_> {
     }
 }
 
+/// Words of a tile between two looks at what to ask for.
+pub(super) const UNROLL: usize = 4;
+
 /// What is added to a tile's sums in f32.
 #[derive(Clone, Copy)]
 pub(super) enum Start<'a> {
@@ -170,9 +112,10 @@ pub(super) enum Start<'a> {
 pub(super) struct Ahead {
     /// Bytes from a place in this panel to the same place in the next one.
     pub(super) distance: usize,
-    /// This tile, and how many the panel has.
+    /// Which tile of the panel this is.
     pub(super) tile: usize,
-    pub(super) tiles: usize,
+    /// Rows of the next panel for each [`UNROLL`] words, so that all tiles together ask for it.
+    pub(super) share: usize,
 }
 
 /// A part of a matrix that is this task's alone.
@@ -209,18 +152,23 @@ impl<'a> Window<'a> {
 /// one of four, because its few sums wait for each other.
 #[derive(Clone, Copy)]
 pub(super) struct Tiles {
-    rows: usize,
     pub(super) count: usize,
+    /// Rows of a tile, and how many of the first tiles have one more.
+    height: usize,
+    taller: usize,
 }
 
 impl Tiles {
     pub(super) fn new(rows: usize, tallest: usize) -> Tiles {
-        Tiles { rows, count: rows.div_ceil(tallest) }
+        let count = rows.div_ceil(tallest);
+        let divisor = count.max(1);
+        Tiles { count, height: rows / divisor, taller: rows % divisor }
     }
 
     /// The rows of each tile, counted from the first of all.
     pub(super) fn each(self) -> impl Iterator<Item = Range<usize>> {
-        (0..self.count).map(move |i| parallel::part(self.rows, self.count, i))
+        let start = move |i: usize| i * self.height + i.min(self.taller);
+        (0..self.count).map(move |i| start(i)..start(i + 1))
     }
 }
 

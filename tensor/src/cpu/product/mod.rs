@@ -17,6 +17,7 @@
 //! | [AMX](amx) | | 32 × 32 | 32 × 32 |
 //! | [AVX-512](avx512) | 8 × 32 | 12 × 32 with VNNI | 12 × 32 with BF16 |
 //! | [AVX2](avx2) | 6 × 16 | 6 × 32 | |
+//! | [NEON](neon) | 6 × 16 | 6 × 32 | |
 //! | others | `matrixmultiply` | [plain] | |
 //!
 //! What limits it: with many rows the multiply-add rate (blocks of A stay in the second cache,
@@ -40,18 +41,26 @@ mod avx512;
 mod driver;
 mod epilogue;
 mod float;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod halves;
 mod kernel;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod numbers;
+mod operands;
 mod panels;
 mod plain;
 mod rounding;
+mod split;
 #[cfg(test)]
 mod tests;
 mod vectors;
 
-pub(crate) use self::driver::{Left, Right, product};
-pub(crate) use self::epilogue::Epilogue;
+pub(crate) use self::driver::product;
 pub(crate) use self::float::{CHAINS, F32Kernel};
-pub(crate) use self::kernel::{Kernel, Numbers};
+pub(crate) use self::kernel::Kernel;
+pub(crate) use self::numbers::Numbers;
+pub(crate) use self::operands::{Epilogue, Left, Right};
 pub(crate) use self::panels::{Packed, Rounded};
 use crate::op::matmul::LowPrecision;
 
@@ -65,6 +74,8 @@ pub(crate) fn f32_kernels() -> impl Iterator<Item = &'static dyn F32Kernel> {
         avx512::f32,
         #[cfg(target_arch = "x86_64")]
         avx2::f32,
+        #[cfg(target_arch = "aarch64")]
+        neon::f32,
     ];
     ALL.iter().filter_map(|detect| detect())
 }
@@ -90,6 +101,10 @@ pub(crate) fn low_kernels(
         avx512::bf16,
         #[cfg(target_arch = "x86_64")]
         avx2::int8,
+        #[cfg(target_arch = "aarch64")]
+        neon::dot,
+        #[cfg(target_arch = "aarch64")]
+        neon::int8,
         plain::int8,
     ];
     ALL.iter().filter_map(|detect| detect()).filter(move |kernel| match kernel.numbers() {

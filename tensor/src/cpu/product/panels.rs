@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::kernel::{Kernel, MAX_ROWS, Numbers, Room, Tiles, chunks, prefetch};
+use super::kernel::{Kernel, Tiles, chunks, prefetch};
+use super::numbers::{MAX_ROWS, Numbers, Room};
 use super::vectors::Vectors;
 use crate::Result;
 use crate::cpu::buffer::Buffer;

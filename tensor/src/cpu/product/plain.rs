@@ -2,7 +2,8 @@
 
 #[cfg(test)]
 use super::float::{F32Kernel, Float};
-use super::kernel::{HALF, Kernel, MAX_WIDTH, Numbers, Registers, Tile};
+use super::kernel::{Kernel, Registers, Tile};
+use super::numbers::{HALF, MAX_WIDTH, Numbers};
 #[cfg(test)]
 use super::vectors::Vectors;
 

@@ -11,7 +11,7 @@
 
 use std::ops::Range;
 
-use super::kernel::{HALF, Numbers, Room};
+use super::numbers::{HALF, Numbers, Room};
 use crate::cpu::mat::Mat;
 use crate::cpu::math::{from_order, in_order, nearest};
 use crate::cpu::simd;

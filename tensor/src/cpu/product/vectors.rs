@@ -1,7 +1,7 @@
 //! The innermost part of a product in f32, on any vectors: a few rows of A times a few vectors of
 //! B's columns, the sums in registers.
 
-use super::kernel::prefetch;
+use super::kernel::{UNROLL, prefetch};
 
 /// Vectors of f32. A value proves that the processor has them.
 pub(super) trait Vectors: Copy + Send + Sync + 'static {
@@ -38,9 +38,6 @@ pub(super) trait Vectors: Copy + Send + Sync + 'static {
     /// `out` is valid for writing 8 elements at each multiple of `width` below `8·width`.
     unsafe fn transpose8(self, rows: [&[f32; 8]; 8], out: *mut f32, width: usize);
 }
-
-/// Steps of a tile between two looks at what to fetch.
-pub(super) const UNROLL: usize = 4;
 
 /// The operands of a tile: C = start + A·B, the start added to the sum of the products.
 #[derive(Clone, Copy)]

@@ -163,6 +163,20 @@ fn a_processor_of_today_has_a_kernel() {
     assert_eq!(detected().len(), expected);
 }
 
+#[test]
+fn without_steps_the_result_is_the_bias() {
+    for kernel in [vec![plain::F32], detected()].concat() {
+        for packed in [false, true] {
+            let (m, k, n) = (9, 0, 35);
+            let (transposed, gap) = ([false, false], 0);
+            let case = Case { sizes: (m, k, n), transposed, gap, packed, bias: true, gelu: false };
+            let data = [vec![], vec![], random(n, 1)];
+            let (c, _) = run(&case, kernel, &data);
+            assert!(c.chunks(n).all(|row| row == data[2]), "{} {packed}", kernel.name());
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
     #[test]

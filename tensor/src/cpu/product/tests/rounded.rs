@@ -2,9 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::super::kernel::{Kernel, Numbers};
 use super::super::rounding::{MAX_STEPS, bf16, max_integer};
-use super::super::{low_kernels, plain};
+use super::super::{Kernel, Numbers, low_kernels, plain};
 use super::pool;
 use crate::cpu::low::linear;
 use crate::cpu::unary::gelu;
