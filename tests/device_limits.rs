@@ -6,11 +6,11 @@ mod common;
 
 use std::sync::OnceLock;
 
-use common::config;
 use common::parity::{assert_close, compare_long};
 use gradus::autograd::Var;
 use gradus::tensor::ops::optim::AdamWStep;
 use gradus::tensor::{CrossEntropy, DType, Device, GpuLimits, RngKey, Tensor, gpus};
+use gradus_testing::cases;
 use proptest::prelude::*;
 
 /// Workgroups along a dimension: few enough that long cases need several rows of them, and enough
@@ -22,7 +22,7 @@ fn limited() -> Option<Device> {
     static OPENED: OnceLock<Option<Device>> = OnceLock::new();
     *OPENED.get_or_init(|| {
         if gpus().is_empty() {
-            return common::adapter::gpu(); // says that the test is skipped, or fails
+            return gradus_testing::gpu(); // says that the test is skipped, or fails
         }
         let limits = GpuLimits {
             max_tensor_bytes: Some(BYTES),
@@ -34,7 +34,7 @@ fn limited() -> Option<Device> {
 }
 
 proptest! {
-    #![proptest_config(config(1))]
+    #![proptest_config(cases(1))]
 
     /// Long dimensions, each case through one view.
     #[test]

@@ -15,14 +15,35 @@ impl Var {
     /// Frees what the operations saved, each as soon as its rule has run; a second backward over
     /// the same graph is an error (see [`BackwardOptions::retain_graph`]).
     ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::leaf(Tensor::from_slice(&[1f32, 2.0], &[2])?);
+    /// let w = Var::leaf(Tensor::from_slice(&[3f32, 4.0], &[2])?);
+    /// let grads = x.mul(&w)?.sum_all()?.backward()?; // Σxw
+    /// assert_eq!(grads.get(&x).unwrap().to_vec::<f32>()?, [3.0, 4.0]);
+    /// assert_eq!(grads.get(&w).unwrap().to_vec::<f32>()?, [1.0, 2.0]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    ///
     /// # Errors
-    /// If this is no scalar, or depends on no leaf.
+    /// If this is not a scalar, or depends on no leaf.
     pub fn backward(&self) -> Result<Gradients> {
         self.backward_with(None, BackwardOptions::default())
     }
 
     /// [`backward`](Var::backward) from a given gradient of this variable (ones for a scalar if
     /// `None`), with options.
+    ///
+    /// ```
+    /// # use gradus_autograd::{BackwardOptions, Var};
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::leaf(Tensor::from_slice(&[1f32, 2.0], &[2])?);
+    /// let grad = Tensor::from_slice(&[1f32, 10.0], &[2])?;
+    /// let grads = x.square()?.backward_with(Some(grad), BackwardOptions::default())?;
+    /// assert_eq!(grads.get(&x).unwrap().to_vec::<f32>()?, [2.0, 40.0]); // 2x times the gradient
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn backward_with(
         &self,
         grad: Option<Tensor>,
@@ -37,7 +58,6 @@ impl Var {
     /// still be ahead. Training on several machines can send this gradient in the meantime.
     ///
     /// ```
-    /// # fn main() -> gradus_tensor::Result<()> {
     /// use gradus_autograd::{BackwardOptions, Var};
     /// use gradus_tensor::Tensor;
     ///
@@ -50,8 +70,7 @@ impl Var {
     ///     Ok(())
     /// })?;
     /// assert_eq!(order, [w.id().unwrap(), x.id().unwrap()]);
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     ///
     /// # Errors
@@ -101,6 +120,19 @@ fn seed_grad(output: &Var, grad: Option<Var>) -> Result<Var> {
 /// The gradients of `outputs` with respect to `inputs` (leaves or intermediate values), as
 /// `torch.autograd.grad`: only what lies between them is computed. `None` for an input that the
 /// outputs do not depend on. `grad_outputs` defaults to ones for scalars.
+///
+/// ```
+/// # use gradus_autograd::{BackwardOptions, Var, grad};
+/// # use gradus_tensor::Tensor;
+/// let x = Var::leaf(Tensor::scalar(3f64));
+/// let y = x.powf(3.0)?;
+/// let recorded = BackwardOptions { create_graph: true, ..Default::default() };
+/// let first = grad(&[y], &[x.clone()], None, recorded)?[0].clone().unwrap();
+/// assert_eq!(first.item()?, 27.0); // 3x²
+/// let second = grad(&[first], &[x], None, BackwardOptions::default())?;
+/// assert_eq!(second[0].as_ref().unwrap().item()?, 18.0); // 6x
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
 pub fn grad(
     outputs: &[Var],
     inputs: &[Var],

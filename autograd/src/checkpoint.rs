@@ -10,11 +10,23 @@ use crate::var::Var;
 use crate::walk::{BackwardOptions, Targets, walk};
 
 /// Runs `f` without keeping what its operations save; backward runs it again and differentiates
-/// that run. Costs one more forward, saves the memory between the edges of `f`.
+/// that run. This costs one more forward and saves the memory of what lies between the inputs of
+/// `f` and its output.
 ///
-/// `f` may use any variable it captures (parameters, other activations): all that it reads gets its
-/// gradient. It must compute the same in both runs; random numbers from an
-/// [`RngKey`](gradus_tensor::RngKey) do.
+/// `f` may use any variable it captures (parameters, other activations): each that it reads gets
+/// its gradient. It must compute the same result in both runs; random numbers from an
+/// [`RngKey`](gradus_tensor::RngKey) are the same in both.
+///
+/// ```
+/// # use gradus_autograd::{Var, checkpoint};
+/// # use gradus_tensor::Tensor;
+/// let x = Var::leaf(Tensor::scalar(2f32));
+/// let captured = x.clone();
+/// let y = checkpoint(move || captured.square()?.square())?; // x² is not kept
+/// assert_eq!(y.item()?, 16.0);
+/// assert_eq!(y.backward()?.get(&x).unwrap().item()?, 32.0); // 4x³
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
 pub fn checkpoint(f: impl Fn() -> Result<Var> + Send + Sync + 'static) -> Result<Var> {
     if !mode::is_grad_enabled() {
         return f();
@@ -45,7 +57,7 @@ pub fn checkpoint(f: impl Fn() -> Result<Var> + Send + Sync + 'static) -> Result
             }
             let targets: HashSet<u64> = ids.iter().copied().collect();
             let options = BackwardOptions { create_graph: c.create_graph(), retain_graph: false };
-            // Stop at what `f` read: how that came about is the outer backward's business.
+            // Stop at what `f` read: the outer backward differentiates the rest.
             let mut grads = walk(
                 vec![(again, c.grad().clone())],
                 Some(Targets { ids: &targets, stop: true }),
@@ -56,7 +68,7 @@ pub fn checkpoint(f: impl Fn() -> Result<Var> + Send + Sync + 'static) -> Result
                 .map(|i| match grads.remove(&ids[i]) {
                     _ if !c.wants(i) => Ok(None),
                     Some(grad) => Ok(Some(grad)),
-                    // Read, but without influence on the result (through a detach, say).
+                    // `f` read it, but it has no influence on the result (through a detach, say).
                     None => Ok(Some(Var::constant(gradus_tensor::Tensor::zeros_on(
                         c.input_shape(i),
                         c.input_dtype(i),

@@ -1,5 +1,4 @@
-//! Gradients by differentiating a composed form: what gives a fused operation its second
-//! derivative.
+//! Gradients by differentiating a composed form: so a fused operation gets its second derivative.
 
 use gradus_tensor::Result;
 
@@ -10,9 +9,9 @@ use crate::var::Var;
 use crate::walk::BackwardOptions;
 
 impl Context<'_> {
-    /// The gradients by differentiating a composed form of the operation instead of using its fused
-    /// kernel: what gives a fused operation its second derivative. The operation must save all its
-    /// inputs.
+    /// Computes the gradients by differentiating a composed form of the operation instead of using
+    /// its fused kernel: so a fused operation gets its second derivative. The operation must save
+    /// all its inputs.
     pub fn composed(
         &self,
         forward: impl FnOnce(&[&Var]) -> Result<Var>,

@@ -82,7 +82,7 @@ impl Context<'_> {
         Ok(Var::with_node(zeros, self.node.edges[i].clone()))
     }
 
-    /// One gradient an input, each computed only if it is wanted.
+    /// One gradient for each input, computed only if it is wanted.
     pub fn each(&self, rules: &[&dyn Fn() -> Result<Var>]) -> Result<Vec<Option<Var>>> {
         rules.iter().enumerate().map(|(i, f)| self.wants(i).then(f).transpose()).collect()
     }

@@ -3,12 +3,12 @@
 //! A function of several tensors is reduced to one number by a fixed random projection u, L(x) = Σ
 //! u·f(x). Backward gives ∂L/∂x; the central difference (L(x + h·e) − L(x − h·e))/2h must agree,
 //! for every element e of every input, or along random directions where there are too many
-//! elements. In f64, where the difference is good to about nine digits for functions of moderate
-//! size. Where it is not (a product of many factors has large third derivatives and large values),
-//! the two disagree though the gradient is right: so a disagreement is looked at again with
-//! differences over many steps, extrapolated to step 0, which come with an estimate of their own
-//! error (Ridders, "Accurate computation of F'(x) and F'(x)F''(x)", Advances in Engineering
-//! Software 4, 1982).
+//! elements. The check runs in f64, where the difference is good to about nine digits for functions
+//! of moderate size. Where it is not (a product of many factors has large third derivatives and
+//! large values), the two disagree though the gradient is right: so a disagreement is checked again
+//! with differences over many steps, extrapolated to step 0, which estimate their own error
+//! (Ridders, "Accurate computation of F'(x) and F'(x)F''(x)", Advances in Engineering Software 4,
+//! 1982).
 
 use gradus_tensor::{DType, Error, Result, RngKey, Tensor, bail};
 
@@ -53,6 +53,15 @@ impl Default for GradCheck {
 
 impl GradCheck {
     /// The defaults, with a label and a seed.
+    ///
+    /// ```
+    /// # use gradus_autograd::{GradCheck, gradcheck};
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[1.0, 2.0], &[2])?;
+    /// let strict = GradCheck { rtol: 1e-8, ..GradCheck::new("square", 0) };
+    /// gradcheck(|v| v[0].square(), &[x], &strict)?;
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn new(label: impl Into<String>, seed: u64) -> Self {
         GradCheck { label: label.into(), seed, ..Default::default() }
     }
@@ -69,14 +78,12 @@ impl GradCheck {
 /// `f` must be smooth within a step of the inputs, and the same function each time it is called.
 ///
 /// ```
-/// # fn main() -> gradus_tensor::Result<()> {
 /// use gradus_autograd::{GradCheck, gradcheck};
 /// use gradus_tensor::{DType, RngKey, Tensor};
 ///
 /// let x = Tensor::randn(&[3, 4], DType::F64, RngKey::new(1))?;
 /// gradcheck(|v| v[0].tanh()?.square(), &[x], &GradCheck::new("tanh²", 1))?;
-/// # Ok(())
-/// # }
+/// # Ok::<(), gradus_tensor::Error>(())
 /// ```
 ///
 /// # Errors
@@ -226,6 +233,14 @@ impl<F: Fn(&[Var]) -> Result<Var>> Check<'_, F> {
 /// reduced by a random projection, are differentiated again with respect to the inputs and to the
 /// incoming gradient, and compared with central differences of the ordinary gradients (which use
 /// the fused kernels: so these are compared with their composed forms as well).
+///
+/// ```
+/// # use gradus_autograd::{GradCheck, gradgradcheck};
+/// # use gradus_tensor::Tensor;
+/// let x = Tensor::from_slice(&[0.5, 1.0, 2.0], &[3])?;
+/// gradgradcheck(|v| v[0].log(), &[x], &GradCheck::new("log", 1))?;
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
 ///
 /// # Errors
 /// As [`gradcheck`]; the last argument in its messages is the incoming gradient.

@@ -1,7 +1,6 @@
 //! Reverse-mode automatic differentiation over Gradus tensors.
 //!
 //! ```
-//! # fn main() -> gradus_tensor::Result<()> {
 //! use gradus_autograd::Var;
 //! use gradus_tensor::Tensor;
 //!
@@ -9,8 +8,7 @@
 //! let y = x.square()?.sum_all()?; // y = x²
 //! let grads = y.backward()?;
 //! assert_eq!(grads.get(&x).unwrap().to_vec::<f32>()?, [6.0]); // dy/dx = 2x
-//! # Ok(())
-//! # }
+//! # Ok::<(), gradus_tensor::Error>(())
 //! ```
 
 mod backward;

@@ -16,8 +16,8 @@ pub(crate) enum Mode {
     Record,
     /// Nothing is recorded.
     Skip,
-    /// Nothing is recorded, but the graph nodes that operations read are noted
-    /// (activation checkpointing finds its edges so).
+    /// Nothing is recorded, but the graph nodes that operations read are noted (so activation
+    /// checkpointing finds its edges).
     Watch,
 }
 
@@ -36,6 +36,12 @@ pub(crate) fn mode() -> Mode {
 }
 
 /// Whether operations are being recorded on this thread (or will be, when a checkpoint runs again).
+///
+/// ```
+/// # use gradus_autograd::{is_grad_enabled, no_grad};
+/// assert!(is_grad_enabled());
+/// no_grad(|| assert!(!is_grad_enabled()));
+/// ```
 pub fn is_grad_enabled() -> bool {
     mode() != Mode::Skip
 }
@@ -55,11 +61,30 @@ pub(crate) fn with_mode<R>(mode: Mode, body: impl FnOnce() -> R) -> R {
 }
 
 /// Runs `body` without recording: what it computes is constant, and nothing is kept for backward.
+///
+/// ```
+/// # use gradus_autograd::{Var, no_grad};
+/// # use gradus_tensor::Tensor;
+/// let w = Var::leaf(Tensor::scalar(3f32));
+/// let y = no_grad(|| w.square())?;
+/// assert_eq!(y.item()?, 9.0);
+/// assert!(!y.requires_grad());
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
 pub fn no_grad<R>(body: impl FnOnce() -> R) -> R {
     with_mode(Mode::Skip, body)
 }
 
 /// Runs `body` with recording on, also inside [`no_grad`].
+///
+/// ```
+/// # use gradus_autograd::{Var, enable_grad, no_grad};
+/// # use gradus_tensor::Tensor;
+/// let w = Var::leaf(Tensor::scalar(3f32));
+/// let y = no_grad(|| enable_grad(|| w.square()))?;
+/// assert_eq!(y.backward()?.get(&w).unwrap().item()?, 6.0);
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
 pub fn enable_grad<R>(body: impl FnOnce() -> R) -> R {
     with_mode(ENABLED.get(), body)
 }
@@ -72,6 +97,15 @@ pub(crate) fn recording<R>(body: impl FnOnce() -> R) -> R {
 
 /// Runs `body` in anomaly mode: the first operation, forward or backward, whose result holds a NaN
 /// or an infinity returns an error that names it. Costs a pass over every result.
+///
+/// ```
+/// # use gradus_autograd::{Var, detect_anomaly};
+/// # use gradus_tensor::Tensor;
+/// let x = Var::leaf(Tensor::scalar(-1f32));
+/// let error = detect_anomaly(|| x.log()?.mul_scalar(2.0)).unwrap_err(); // ln(−1) is NaN
+/// assert!(error.to_string().contains("the forward of log made NaN"));
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
 pub fn detect_anomaly<R>(body: impl FnOnce() -> R) -> R {
     let _restore = Restore(&ANOMALY, ANOMALY.replace(true));
     body()
@@ -89,21 +123,29 @@ pub(crate) fn anomaly() -> bool {
 }
 
 /// Runs `body` with products in `dtype`; in the operands' own dtype for `None`. As
-/// `torch.autocast`, after Micikevicius et al., arXiv:1710.03740: precision is a matter of the
-/// operation, the model is the same.
+/// `torch.autocast`, after Micikevicius et al., arXiv:1710.03740: each operation has its precision,
+/// the model stays the same.
 ///
 /// With `Some(DType::F16)`, which GPUs compute in:
-/// - `linear`, `linear_gelu`, `matmul` and `attention` take their f32 operands converted, and
-///   result in f16; their sums, and the softmax inside attention, are computed in f32. A weight is
-///   converted once until it changes, and its gradient is f32, never rounded. A bias stays f32.
-/// - `layer_norm` computes in f32 and results in f16.
-/// - sums, means and other reductions, softmax, losses, exponentials, logarithms and powers take an
-///   f16 operand converted to f32, and result in f32.
-/// - functions of two operands take the wider dtype of the two; all else takes operands as they
-///   are.
+/// - `linear`, `linear_gelu`, `matmul` and `attention` convert their f32 operands and return f16;
+///   they compute sums, and the softmax inside attention, in f32. A weight is converted once until
+///   it changes, and its gradient is f32, never rounded. A bias stays f32.
+/// - `layer_norm` computes in f32 and returns f16.
+/// - sums, means and other reductions, softmax, losses, exponentials, logarithms and powers convert
+///   an f16 operand to f32 and return f32.
+/// - functions of two operands compute in the wider dtype of the two; all other operations take
+///   their operands as they are.
 ///
-/// Values that are neither f16 nor f32 are left alone. Backward runs in the dtypes of forward,
-/// wherever it is called. The mode belongs to the calling thread.
+/// Values of other dtypes than f16 and f32 stay as they are. Backward runs in the dtypes of
+/// forward, wherever it is called. The mode belongs to the calling thread.
+///
+/// ```
+/// # use gradus_autograd::{Var, autocast};
+/// # use gradus_tensor::{DType, Tensor};
+/// let x = Var::constant(Tensor::scalar(0f32).to_dtype(DType::F16)?);
+/// assert_eq!(autocast(Some(DType::F16), || x.exp())?.dtype(), DType::F32);
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
 pub fn autocast<R>(dtype: Option<DType>, body: impl FnOnce() -> R) -> R {
     let _restore = Restore(&AUTOCAST, AUTOCAST.replace(dtype));
     body()
@@ -111,8 +153,18 @@ pub fn autocast<R>(dtype: Option<DType>, body: impl FnOnce() -> R) -> R {
 
 /// Runs `body` with the products of `linear`, `linear_gelu` and `linear_cat` in 8 or 16 bits (see
 /// [`Tensor::linear_low`](gradus_tensor::Tensor::linear_low)): for inference on the CPU, where it
-/// takes less time than f32. There is no derivative: a layer that would be recorded is an error.
-/// The mode belongs to the calling thread.
+/// takes less time than f32. There is no derivative: a layer that would be recorded returns an
+/// error. The mode belongs to the calling thread.
+///
+/// ```
+/// # use gradus_autograd::{Var, low_precision};
+/// # use gradus_tensor::{LowPrecision, Tensor};
+/// let x = Var::constant(Tensor::from_slice(&[1f32, 2.0], &[1, 2])?);
+/// let w = Var::constant(Tensor::from_slice(&[3f32, 4.0], &[1, 2])?);
+/// let y = low_precision(LowPrecision::Int8, || x.linear(&w, None))?;
+/// assert!((y.item()? - 11.0).abs() < 0.1); // 1·3 + 2·4, rounded
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
 pub fn low_precision<R>(low: LowPrecision, body: impl FnOnce() -> R) -> R {
     let _restore = Restore(&LOW, LOW.replace(Some(low)));
     body()
@@ -148,13 +200,21 @@ impl Var {
         }
     }
 
-    /// An operand of an operation that the CPU has in f32 and f64 only: one of 16 bits is converted
-    /// there. The result is converted back, so that it is rounded once.
+    /// An operand of an operation that the CPU computes in f32 and f64 only: there, an operand of
+    /// 16 bits is converted. The result is converted back, so that it is rounded once.
     pub(crate) fn computable(&self) -> Result<Var> {
         if self.device() == Device::Cpu { self.at_least_f32() } else { Ok(self.clone()) }
     }
 
     /// In f32 if it is f16 or bf16; else itself.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::{DType, Tensor};
+    /// let x = Var::constant(Tensor::scalar(1f32).to_dtype(DType::BF16)?);
+    /// assert_eq!(x.at_least_f32()?.dtype(), DType::F32);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn at_least_f32(&self) -> Result<Var> {
         match self.dtype() {
             DType::F16 | DType::BF16 => self.to_dtype(DType::F32),
@@ -167,8 +227,8 @@ pub(crate) fn watch(node: &Arc<Node>) {
     WATCHED.with_borrow_mut(|watched| watched.push(node.clone()));
 }
 
-/// Runs `body` in watch mode; also returns the graph nodes it read (or gave back as they were),
-/// each once, in order of age.
+/// Runs `body` in watch mode; also returns the graph nodes it read (or returned unchanged), each
+/// once, in order of age.
 pub(crate) fn watching<E>(
     body: impl FnOnce() -> Result<Var, E>,
 ) -> (Result<Var, E>, Vec<Arc<Node>>) {

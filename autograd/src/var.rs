@@ -29,12 +29,32 @@ impl Var {
     /// A leaf: a variable whose gradient backward computes.
     ///
     /// Only floats have gradients; a tensor of another dtype becomes a constant.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::leaf(Tensor::scalar(3f32));
+    /// let grads = x.square()?.backward()?;
+    /// assert_eq!(grads.get(&x).unwrap().item()?, 6.0); // the slope of x² is 2x
+    /// assert!(!Var::leaf(Tensor::scalar(3u32)).requires_grad());
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn leaf(tensor: Tensor) -> Var {
         let node = tensor.dtype().is_float().then(|| Node::leaf(&tensor));
         Var { tensor, node }
     }
 
     /// A constant: no gradient flows into it.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let (x, c) = (Var::leaf(Tensor::scalar(3f32)), Var::constant(Tensor::scalar(2f32)));
+    /// let grads = x.mul(&c)?.backward()?;
+    /// assert_eq!(grads.get(&x).unwrap().item()?, 2.0);
+    /// assert!(grads.get(&c).is_none());
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn constant(tensor: Tensor) -> Var {
         Var { tensor, node: None }
     }
@@ -44,28 +64,75 @@ impl Var {
     }
 
     /// The value.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::leaf(Tensor::from_slice(&[1f32, 2.0], &[2])?);
+    /// assert_eq!(x.square()?.tensor().to_vec::<f32>()?, [1.0, 4.0]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn tensor(&self) -> &Tensor {
         &self.tensor
     }
 
-    /// The value, the place in the graph forgotten.
+    /// The value without its place in the graph.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let y: Tensor = Var::leaf(Tensor::scalar(3f32)).square()?.into_tensor();
+    /// assert_eq!(y.item()?, 9.0);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn into_tensor(self) -> Tensor {
         self.tensor
     }
 
     /// The same value as a constant.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::leaf(Tensor::scalar(3f32));
+    /// let y = x.mul(&x.detach())?; // 3x, where x² would have the slope 6
+    /// assert_eq!(y.backward()?.get(&x).unwrap().item()?, 3.0);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn detach(&self) -> Var {
         Var::constant(self.tensor.clone())
     }
 
-    /// The same leaf with a new value: gradients computed for the one belong to the other. This is
-    /// how a parameter keeps its identity while the optimiser changes it.
+    /// The same leaf with a new value: gradients computed for either belong to both. This is how a
+    /// parameter keeps its identity while the optimiser changes it.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let w = Var::leaf(Tensor::scalar(3f32));
+    /// let grads = w.square()?.backward()?;
+    /// let stepped = w.with_value(w.tensor().sub(grads.get(&w).unwrap())?); // 3 − 6
+    /// assert_eq!(stepped.item()?, -3.0);
+    /// assert_eq!(grads.get(&stepped).unwrap().item()?, 6.0); // still the same leaf
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn with_value(&self, tensor: Tensor) -> Var {
         Var { tensor, node: self.node.clone() }
     }
 
     /// The value, to change in place (an optimiser step on a leaf). Graphs that hold the old value
     /// keep it: a shared storage is copied first, one that nobody else holds is not.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let mut w = Var::leaf(Tensor::scalar(3f32));
+    /// let y = w.square()?;
+    /// w.tensor_mut().mul_scalar_(10.0)?;
+    /// assert_eq!(w.item()?, 30.0);
+    /// assert_eq!(y.backward()?.get(&w).unwrap().item()?, 6.0); // the graph kept the 3
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn tensor_mut(&mut self) -> &mut Tensor {
         &mut self.tensor
     }
@@ -81,6 +148,15 @@ impl Var {
     }
 
     /// Size of one dimension, which may count from the end.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::{DType, Tensor};
+    /// let x = Var::constant(Tensor::zeros(&[2, 3], DType::F32)?);
+    /// assert_eq!(x.size(0)?, 2);
+    /// assert_eq!(x.size(-1)?, 3);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn size(&self, dim: isize) -> Result<usize> {
         self.tensor.size(dim)
     }
@@ -101,32 +177,89 @@ impl Var {
     }
 
     /// The value of a variable of one element.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::constant(Tensor::from_slice(&[1f32, 2.0], &[2])?);
+    /// assert_eq!(x.sum_all()?.item()?, 3.0);
+    /// assert!(x.item().is_err()); // two elements
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn item(&self) -> Result<f64> {
         self.tensor.item()
     }
 
     /// Whether backward from a result of this variable reaches it.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::leaf(Tensor::scalar(3f32));
+    /// assert!(x.square()?.requires_grad());
+    /// assert!(!x.detach().square()?.requires_grad());
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn requires_grad(&self) -> bool {
         self.node.is_some()
     }
 
     /// Whether the user made this variable (as opposed to an operation).
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::leaf(Tensor::scalar(3f32));
+    /// assert!(x.is_leaf());
+    /// assert!(!x.square()?.is_leaf());
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn is_leaf(&self) -> bool {
         self.node.as_ref().is_none_or(|n| n.op.is_none())
     }
 
     /// Identity of this place in the graph; `None` for a constant.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let (x, y) = (Var::leaf(Tensor::scalar(3f32)), Var::leaf(Tensor::scalar(3f32)));
+    /// assert_eq!(x.id(), x.clone().id());
+    /// assert_ne!(x.id(), y.id());
+    /// assert_eq!(x.detach().id(), None);
+    /// ```
     pub fn id(&self) -> Option<VarId> {
         self.node.as_ref().map(|n| VarId(n.id))
     }
 
     /// The operation that made this variable, if it was recorded.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::leaf(Tensor::scalar(3f32));
+    /// assert_eq!(x.exp()?.op().unwrap().name(), "exp");
+    /// assert_eq!(x.op(), None); // no operation made it
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn op(&self) -> Option<Op> {
         self.node.as_ref().and_then(|n| n.op)
     }
 
     /// Asks that backward also return the gradient of this intermediate value (those of leaves are
     /// always returned).
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::leaf(Tensor::scalar(3f32));
+    /// let y = x.square()?;
+    /// y.retain_grad();
+    /// let grads = y.mul_scalar(5.0)?.backward()?; // 5y = 5x²
+    /// assert_eq!(grads.get(&y).unwrap().item()?, 5.0);
+    /// assert_eq!(grads.get(&x).unwrap().item()?, 30.0);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn retain_grad(&self) {
         if let Some(node) = &self.node {
             node.retain_grad.store(true, Ordering::Relaxed);
@@ -157,8 +290,8 @@ impl Var {
         Self::record_edges(op, output, inputs, None, rule)
     }
 
-    /// Whether [`record`](Var::record) makes a node for an operation on `inputs`: only then will
-    /// its rule run, and only then need the operation compute what the rule wants.
+    /// Whether [`record`](Var::record) makes a node for an operation on `inputs`: only then does
+    /// its rule run, and only then must the operation compute what the rule needs.
     pub(crate) fn is_recorded(inputs: &[&Var]) -> bool {
         mode::mode() == Mode::Record && inputs.iter().any(|v| v.node.is_some())
     }

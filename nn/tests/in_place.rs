@@ -19,7 +19,7 @@ fn train(p: &Parameter, optimizer: &mut dyn Optimizer) {
 #[test]
 fn a_step_is_in_place() {
     let p = Parameter::new("w", Tensor::ones(&[N], DType::F32).unwrap()).unwrap();
-    let group = || vec![ParamGroup { params: vec![p.clone()], lr: 0.1, weight_decay: 0.0 }];
+    let group = || vec![ParamGroup::new([&p], 0.1)];
     // Value, direction, gradient, momentum; one of slack for the small things.
     train(&p, &mut Sgd::with_groups(group()).unwrap().momentum(0.9).unwrap());
     assert!(memory_use().peak < 17 << 20, "{:?}", memory_use());

@@ -1,14 +1,11 @@
-//! A model folder as what the scheduler runs: the pipeline that its head makes of it.
+//! The model as the scheduler runs it: sequences of tokens in, answers out.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use gradus_models::folder::Prompts;
-pub use gradus_models::pipelines::Task;
-use gradus_models::pipelines::{
-    Fill, FillMask, Tag, TextClassifier, TextEmbedder, TokenTagger, WordLabel, task,
-};
-use gradus_models::{BertConfig, Encoding, Error, Precision, Tokenizer};
+use gradus_models::pipelines::{self, Fill, Tag, WordLabel};
+pub use gradus_models::pipelines::{Pipeline, Task};
+use gradus_models::{Encoding, Error, Precision};
 use gradus_tensor::Device;
 
 use crate::scheduler::Model;
@@ -22,106 +19,17 @@ pub struct Compute {
     pub precision: Precision,
 }
 
-/// An opened model.
-pub enum Pipeline {
-    /// Embeds.
-    Embed(TextEmbedder),
-    /// Classifies.
-    Classify(TextClassifier),
-    /// Fills masks.
-    FillMask(FillMask),
-    /// Tags words.
-    Tag(TokenTagger),
-}
-
-/// Does the same with the pipeline, whichever it is.
-macro_rules! each {
-    ($pipeline:expr, $p:ident => $body:expr) => {
-        match $pipeline {
-            Pipeline::Embed($p) => $body,
-            Pipeline::Classify($p) => $body,
-            Pipeline::FillMask($p) => $body,
-            Pipeline::Tag($p) => $body,
-        }
-    };
-}
-
-impl Pipeline {
-    /// Opens a folder or a hub id, for the task that it is made for.
-    ///
-    /// # Errors
-    /// When it cannot be opened.
-    pub fn open(model: &str, batch_tokens: usize, compute: Compute) -> Result<Pipeline, Error> {
-        let mut pipeline = match task(model)? {
-            Task::Embed => Pipeline::Embed(TextEmbedder::open(model, None, false)?),
-            Task::Classify => Pipeline::Classify(TextClassifier::open(model)?),
-            Task::FillMask => Pipeline::FillMask(FillMask::open(model)?),
-            Task::Tag => Pipeline::Tag(TokenTagger::open(model)?),
-        };
-        // The scheduler makes the batches.
-        each!(&mut pipeline, p => {
-            p.set_batch_size(usize::MAX)?;
-            p.set_batch_tokens(batch_tokens);
-            p.to_device(compute.device)?;
-            p.set_precision(compute.precision)?;
-        });
-        Ok(pipeline)
-    }
-
-    /// What the model is made for.
-    pub fn task(&self) -> Task {
-        match self {
-            Pipeline::Embed(_) => Task::Embed,
-            Pipeline::Classify(_) => Task::Classify,
-            Pipeline::FillMask(_) => Task::FillMask,
-            Pipeline::Tag(_) => Task::Tag,
-        }
-    }
-
-    /// The configuration.
-    pub fn config(&self) -> &BertConfig {
-        each!(self, p => p.config())
-    }
-
-    /// The tokenizer.
-    pub fn tokenizer(&self) -> &Tokenizer {
-        each!(self, p => p.tokenizer())
-    }
-
-    /// Tokens of a text at most.
-    pub fn max_length(&self) -> usize {
-        each!(self, p => p.max_length())
-    }
-
-    /// Numbers of a vector; of a model that does not embed, those of a token's state.
-    pub fn width(&self) -> usize {
-        match self {
-            Pipeline::Embed(p) => p.width(),
-            other => other.config().hidden_size,
-        }
-    }
-
-    /// What a person should be told of the folder.
-    pub fn notes(&self) -> &[String] {
-        each!(self, p => p.notes())
-    }
-
-    /// The prompts of the folder.
-    pub fn prompts(&self) -> Prompts {
-        match self {
-            Pipeline::Embed(p) => p.prompts().clone(),
-            _ => Prompts::default(),
-        }
-    }
-
-    /// The labels of the head; none where it has none.
-    pub fn labels(&self) -> &[String] {
-        match self {
-            Pipeline::Classify(p) => p.labels(),
-            Pipeline::Tag(p) => p.labels(),
-            Pipeline::Embed(_) | Pipeline::FillMask(_) => &[],
-        }
-    }
+/// Opens a folder or a hub id, for batches that the scheduler makes.
+///
+/// # Errors
+/// When it cannot be opened.
+pub fn open(model: &str, batch_tokens: usize, compute: Compute) -> Result<Pipeline, Error> {
+    let mut pipeline = pipelines::open(model)?;
+    pipeline.set_batch_size(usize::MAX)?;
+    pipeline.set_batch_tokens(batch_tokens);
+    pipeline.to_device(compute.device)?;
+    pipeline.set_precision(compute.precision)?;
+    Ok(pipeline)
 }
 
 /// What is wanted of a sequence.
@@ -195,58 +103,63 @@ pub enum Answer {
     },
 }
 
-impl Pipeline {
-    fn attention(&self, sequence: &Sequence) -> Result<Answer, Error> {
-        let Want::Attention(view) = sequence.want else {
-            return Err(Error::Input("no attention is wanted".into()));
-        };
-        let (config, tokens) = (self.config(), sequence.encoding.len());
-        let layers = view.layers(config.num_hidden_layers);
-        let heads = view.heads(config.num_attention_heads);
-        let shown = each!(self, p => p.attentions(&sequence.encoding, layers))?;
-        let of_layer = |layer: Vec<f32>| {
-            let all = layer.chunks(tokens * tokens).skip(heads.start).take(heads.len());
-            all.map(<[f32]>::to_vec).collect()
-        };
-        let heads = shown.into_iter().map(of_layer).collect();
-        let (text, encoding) = (sequence.text.clone(), sequence.encoding.clone());
-        Ok(Answer::Attention { text, encoding, heads })
-    }
+fn attention(pipeline: &Pipeline, sequence: &Sequence) -> Result<Answer, Error> {
+    let Want::Attention(view) = sequence.want else {
+        return Err(Error::Input("no attention is wanted".into()));
+    };
+    let (config, tokens) = (pipeline.config(), sequence.encoding.len());
+    let layers = view.layers(config.num_hidden_layers);
+    let heads = view.heads(config.num_attention_heads);
+    let shown = pipeline.attentions(&sequence.encoding, layers)?;
+    let of_layer = |layer: Vec<f32>| {
+        let all = layer.chunks(tokens * tokens).skip(heads.start).take(heads.len());
+        all.map(<[f32]>::to_vec).collect()
+    };
+    let heads = shown.into_iter().map(of_layer).collect();
+    let (text, encoding) = (sequence.text.clone(), sequence.encoding.clone());
+    Ok(Answer::Attention { text, encoding, heads })
+}
 
-    /// Computes sequences that want the same.
-    fn compute(&self, sequences: &[&Sequence], want: &Want) -> Result<Vec<Answer>, Error> {
-        let encodings: Vec<&Encoding> = sequences.iter().map(|s| &s.encoding).collect();
-        let texts = || sequences.iter().map(|s| s.text.as_str()).collect::<Vec<_>>();
-        let numbers = |rows: Vec<Vec<f32>>| rows.into_iter().map(Answer::Numbers).collect();
-        match (self, want) {
-            (Pipeline::Embed(p), Want::Vector) => p.pooled(&encodings).map(numbers),
-            (Pipeline::Embed(p), Want::States) => p.states(&encodings).map(numbers),
-            (Pipeline::Classify(p), Want::Logits) => p.logits(&encodings).map(numbers),
-            (Pipeline::FillMask(p), Want::Fills(_)) => {
-                let wants = sequences.iter().map(|s| &s.want);
-                let most = wants.map(|w| if let Want::Fills(k) = w { *k } else { 0 }).max();
-                let fills = p.fill_encoded(&texts(), &encodings, most.unwrap_or(1))?;
-                Ok(fills.into_iter().map(Answer::Fills).collect())
-            }
-            (Pipeline::FillMask(p), Want::Targets(_)) => {
-                let of = |s: &&Sequence| {
-                    if let Want::Targets(ids) = &s.want { ids.clone() } else { [].into() }
-                };
-                let targets: Vec<Arc<[u32]>> = sequences.iter().map(of).collect();
-                let targets: Vec<&[u32]> = targets.iter().map(|ids| &**ids).collect();
-                let fills = p.fill_targets(&texts(), &encodings, &targets)?;
-                Ok(fills.into_iter().map(Answer::Fills).collect())
-            }
-            (Pipeline::Tag(p), Want::Tags(_)) => {
-                let of = |s: &&Sequence| {
-                    if let Want::Tags(label) = s.want { label } else { WordLabel::First }
-                };
-                let labels: Vec<WordLabel> = sequences.iter().map(of).collect();
-                let tags = p.tag_encoded_by(&texts(), &encodings, &labels)?;
-                Ok(tags.into_iter().map(Answer::Tags).collect())
-            }
-            (_, Want::Attention(_)) => sequences.iter().map(|s| self.attention(s)).collect(),
-            _ => Err(Error::Input(format!("a model for {} cannot do this", self.task().name()))),
+/// Computes sequences that want the same.
+fn compute(
+    pipeline: &Pipeline,
+    sequences: &[&Sequence],
+    want: &Want,
+) -> Result<Vec<Answer>, Error> {
+    let encodings: Vec<&Encoding> = sequences.iter().map(|s| &s.encoding).collect();
+    let texts = || sequences.iter().map(|s| s.text.as_str()).collect::<Vec<_>>();
+    let numbers = |rows: Vec<Vec<f32>>| rows.into_iter().map(Answer::Numbers).collect();
+    match (pipeline, want) {
+        (Pipeline::Embed(p), Want::Vector) => p.pooled(&encodings).map(numbers),
+        (Pipeline::Embed(p), Want::States) => p.states(&encodings).map(numbers),
+        (Pipeline::Classify(p), Want::Logits) => p.logits(&encodings).map(numbers),
+        (Pipeline::FillMask(p), Want::Fills(_)) => {
+            let wants = sequences.iter().map(|s| &s.want);
+            let most = wants.map(|w| if let Want::Fills(k) = w { *k } else { 0 }).max();
+            let fills = p.fill_encoded(&texts(), &encodings, most.unwrap_or(1))?;
+            Ok(fills.into_iter().map(Answer::Fills).collect())
+        }
+        (Pipeline::FillMask(p), Want::Targets(_)) => {
+            let of = |s: &&Sequence| {
+                if let Want::Targets(ids) = &s.want { ids.clone() } else { [].into() }
+            };
+            let targets: Vec<Arc<[u32]>> = sequences.iter().map(of).collect();
+            let targets: Vec<&[u32]> = targets.iter().map(|ids| &**ids).collect();
+            let fills = p.fill_targets(&texts(), &encodings, &targets)?;
+            Ok(fills.into_iter().map(Answer::Fills).collect())
+        }
+        (Pipeline::Tag(p), Want::Tags(_)) => {
+            let of = |s: &&Sequence| {
+                if let Want::Tags(label) = s.want { label } else { WordLabel::First }
+            };
+            let labels: Vec<WordLabel> = sequences.iter().map(of).collect();
+            let tags = p.tag_encoded(&texts(), &encodings, &labels)?;
+            Ok(tags.into_iter().map(Answer::Tags).collect())
+        }
+        (_, Want::Attention(_)) => sequences.iter().map(|s| attention(pipeline, s)).collect(),
+        _ => {
+            let task = pipeline.task().name();
+            Err(Error::Input(format!("a model for {task} cannot do this")))
         }
     }
 }
@@ -270,14 +183,14 @@ impl Model for Pipeline {
                 .filter(|&i| results[i].is_none() && same(&batch[i].want, want))
                 .collect();
             let sequences: Vec<&Sequence> = members.iter().map(|&i| batch[i]).collect();
-            match self.compute(&sequences, want) {
+            match compute(self, &sequences, want) {
                 Ok(answers) if answers.len() == members.len() => {
                     members.iter().zip(answers).for_each(|(&i, a)| results[i] = Some(Ok(a)));
                 }
                 Err(error) if members.len() == 1 => results[first] = Some(Err(Arc::new(error))),
                 // One bad input must not fail its neighbours: each by itself.
                 _ => members.iter().for_each(|&i| {
-                    let alone = self.compute(&[batch[i]], want).map_err(Arc::new);
+                    let alone = compute(self, &[batch[i]], want).map_err(Arc::new);
                     results[i] = Some(alone.and_then(|mut answers| {
                         answers.pop().ok_or_else(|| {
                             Arc::new(Error::Input("the model gave no answer".into()))

@@ -45,6 +45,14 @@ impl Tensor {
     }
 
     /// Size of one dimension, which may count from the end.
+    ///
+    /// ```
+    /// # use gradus_tensor::{DType, Tensor};
+    /// let x = Tensor::zeros(&[2, 3], DType::F32)?;
+    /// assert_eq!(x.size(0)?, 2);
+    /// assert_eq!(x.size(-1)?, 3);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn size(&self, dim: isize) -> Result<usize> {
         Ok(self.shape()[layout::resolve_dim("size", dim, self.rank())?])
     }
@@ -78,11 +86,27 @@ impl Tensor {
     }
 
     /// Whether the elements lie in row-major order without gaps.
+    ///
+    /// ```
+    /// # use gradus_tensor::{DType, Tensor};
+    /// let x = Tensor::zeros(&[2, 3], DType::F32)?;
+    /// assert!(x.is_contiguous());
+    /// assert!(!x.t()?.is_contiguous());
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn is_contiguous(&self) -> bool {
         self.layout.is_contiguous()
     }
 
     /// Whether both tensors are views of one storage.
+    ///
+    /// ```
+    /// # use gradus_tensor::{DType, Tensor};
+    /// let x = Tensor::zeros(&[2, 3], DType::F32)?;
+    /// assert!(x.t()?.shares_storage(&x)); // a view
+    /// assert!(!x.copy()?.shares_storage(&x));
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn shares_storage(&self, other: &Tensor) -> bool {
         Arc::ptr_eq(&self.storage, &other.storage)
     }
@@ -90,6 +114,14 @@ impl Tensor {
     // ---- making one ----
 
     /// A tensor of `shape` from values in row-major order.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3])?;
+    /// assert_eq!(x.to_string(), "[[1. 2. 3.]\n [4. 5. 6.]]");
+    /// assert!(Tensor::from_slice(&[1f32, 2.0], &[3]).is_err());
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn from_slice<T: Element>(values: &[T], shape: &[usize]) -> Result<Self> {
         if layout::checked_numel(shape) != Some(values.len()) {
             bail!("from_slice", "{} values do not fill the shape {shape:?}", values.len());
@@ -100,6 +132,14 @@ impl Tensor {
     }
 
     /// A scalar (no dimensions) of the value's type.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::scalar(2.5f32);
+    /// assert!(x.shape().is_empty());
+    /// assert_eq!(x.item()?, 2.5);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn scalar<T: Element>(value: T) -> Self {
         let mut out = Output::<T>::new("scalar", &[]).expect("four bytes can be had");
         out.slice_mut()[0] = value;

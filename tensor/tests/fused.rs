@@ -1,7 +1,5 @@
 //! Operations that do in one pass what several do, against those: bit for bit on the CPU.
 
-mod common;
-
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gradus_tensor::{DType, Device, LowPrecision, RngKey, Tensor};
@@ -9,7 +7,7 @@ use gradus_tensor::{DType, Device, LowPrecision, RngKey, Tensor};
 /// The GPU for one test at a time, so that its launches can be counted.
 fn gpu() -> Option<(Device, MutexGuard<'static, ()>)> {
     static ONE: Mutex<()> = Mutex::new(());
-    Some((common::gpu()?, ONE.lock().unwrap_or_else(PoisonError::into_inner)))
+    Some((gradus_testing::gpu()?, ONE.lock().unwrap_or_else(PoisonError::into_inner)))
 }
 
 fn randn(shape: &[usize], dtype: DType, seed: u64) -> Tensor {

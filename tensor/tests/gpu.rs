@@ -1,10 +1,8 @@
 //! The GPU's memory, transfers and errors. What kernels compute is compared with the CPU in the
-//! workspace's `tests/device_parity.rs`.
+//! workspace's `tests/all/device_parity.rs`.
 
-mod common;
-
-use common::gpu;
 use gradus_tensor::{DType, Device, RngKey, Tensor};
+use gradus_testing::gpu;
 
 #[test]
 fn tensors_move_there_and_back() {

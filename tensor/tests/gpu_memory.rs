@@ -1,8 +1,6 @@
 //! What happens when a GPU's memory is exhausted. Alone in its process, whose address space it limits: in software,
 //! that is the GPU's memory.
 
-mod common;
-
 use std::process::Command;
 
 use gradus_tensor::{DType, Device, Tensor, gpus};
@@ -20,7 +18,7 @@ fn limit(more: u64) -> bool {
 
 #[test]
 fn exhausted_memory_is_an_error_that_says_how_much_was_asked_for() {
-    let Some(device) = common::gpu() else { return };
+    let Some(device) = gradus_testing::gpu() else { return };
     let gpu = &gpus()[0];
     let ones = Tensor::ones(&[8 << 20], DType::F32).unwrap();
     let first = ones.to_device(device).unwrap();

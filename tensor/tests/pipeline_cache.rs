@@ -1,8 +1,6 @@
 //! Compiled pipelines on disk: a run leaves them, the next takes them, and a damaged file does no harm. Each run
 //! is a process of its own, this test program again, with its own cache folder.
 
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -35,7 +33,7 @@ fn files(cache: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn pipelines_are_kept_and_a_damaged_file_does_no_harm() {
-    if common::gpu().is_none() {
+    if gradus_testing::gpu().is_none() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();

@@ -1,9 +1,7 @@
 //! The record of what ran. One test: there is one record a process.
 
-mod common;
-
-use common::gpu;
 use gradus_tensor::{DType, Device, Tensor, gpus, profile};
+use gradus_testing::gpu;
 
 #[test]
 fn calls_and_kernels_are_recorded_with_their_time_and_work() {

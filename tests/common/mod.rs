@@ -1,24 +1,10 @@
 //! What the tests of every operation share: the seeds, and the views through which inputs are seen.
 #![allow(dead_code)] // each test program uses a part
 
-#[path = "../../tensor/tests/common/mod.rs"]
-pub mod adapter;
 pub mod parity;
 
 use gradus::autograd::Var;
 use gradus::tensor::{Result, Tensor};
-use proptest::prelude::ProptestConfig;
-
-/// `cases` seeds; as many as `PROPTEST_CASES` says, if it is set.
-pub fn config(cases: u32) -> ProptestConfig {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(cases);
-    ProptestConfig {
-        cases,
-        failure_persistence: None,
-        max_shrink_iters: 0,
-        ..ProptestConfig::default()
-    }
-}
 
 /// How an operation sees its inputs.
 #[derive(Clone, Copy, Debug)]

@@ -3,6 +3,7 @@
 use gradus::autograd::registry::{self, Case};
 use gradus::autograd::{BackwardOptions, Op, Var};
 use gradus::tensor::{DType, Device, Result, RngKey, Tensor};
+use gradus_testing::{assert_near_or_nan, largest};
 
 use super::{VIEWS, View, seen_through};
 
@@ -35,24 +36,15 @@ fn run(case: &Case, view: View, device: Device) -> Result<Outcome> {
     Ok((value, leaves.iter().map(grad).collect::<Result<_>>()?))
 }
 
-/// The largest magnitude, at least 1.
-fn scale(x: &Tensor) -> f64 {
-    x.to_f64_vec().into_iter().filter(|x| x.is_finite()).fold(1.0f64, |m, x| m.max(x.abs()))
-}
-
 /// Every element within 1e-5 of itself, or 2e-6 of the largest.
 pub fn assert_close(what: &str, cpu: &Tensor, gpu: &Tensor) {
-    assert_within(what, 2e-6 * scale(cpu), cpu, gpu);
+    assert_within(what, 2e-6 * largest(cpu, 1.0), cpu, gpu);
 }
 
 fn assert_within(what: &str, absolute: f64, cpu: &Tensor, gpu: &Tensor) {
-    assert_eq!(cpu.shape(), gpu.shape(), "{what}: shapes");
     assert_eq!(cpu.dtype(), gpu.dtype(), "{what}: dtypes");
-    for (i, (a, b)) in cpu.to_f64_vec().into_iter().zip(gpu.to_f64_vec()).enumerate() {
-        let same =
-            a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= absolute + 1e-5 * a.abs();
-        assert!(same, "{what}: element {i} is {a} on the CPU and {b} on the GPU");
-    }
+    let what = format!("{what}, on the GPU");
+    assert_near_or_nan(&what, gpu, cpu, |cpu| absolute + 1e-5 * cpu.abs());
 }
 
 /// Panics, naming the case and `context`, where the devices do not agree.
@@ -74,7 +66,7 @@ pub fn compare(case: &Case, view: View, device: Device, context: &str) {
     // Gradients may be sums of what cancels, the more so through a broadcast view: what is rounded
     // is of the size of the largest of all.
     let all = on_cpu.1.iter().flatten().chain([&on_cpu.0]);
-    let absolute = 5e-6 * all.map(scale).fold(1.0, f64::max);
+    let absolute = 5e-6 * all.fold(1.0, |m, x| largest(x, m));
     assert_within(&what, absolute, &on_cpu.0, &on_gpu.0);
     assert_eq!(on_cpu.1.len(), on_gpu.1.len(), "{what}: gradients");
     for (i, (cpu, gpu)) in on_cpu.1.iter().zip(&on_gpu.1).enumerate() {

@@ -7,6 +7,20 @@ use crate::op::Op;
 use crate::var::Var;
 
 /// The composed reference of [`Var::attention`]: sequence by sequence, with all scores stored.
+///
+/// ```
+/// # use gradus_autograd::Var;
+/// # use gradus_tensor::ops::attention::Attention;
+/// # use gradus_tensor::Tensor;
+/// # use gradus_autograd::ops::attention::attention_composed;
+/// let x = Var::constant(Tensor::from_slice(&[1f32, 2.0, 3.0], &[3, 1])?);
+/// let zeros = Var::constant(x.tensor().zeros_like()?); // equal scores: the mean of the values
+/// let offsets = Tensor::from_slice(&[0u32, 2, 3], &[3])?; // sequences of two tokens and of one
+/// let options = Attention { heads: 1, scale: 1.0, dropout: None };
+/// let y = attention_composed(&zeros, &zeros, &x, &offsets, &options)?;
+/// assert_eq!(y.to_string(), "[[1.5]\n [1.5]\n [3. ]]");
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
 pub fn attention_composed(
     q: &Var,
     k: &Var,
@@ -39,6 +53,19 @@ pub fn attention_composed(
 }
 
 /// The composed reference of [`Var::attention_qkvpacked`].
+///
+/// ```
+/// # use gradus_autograd::Var;
+/// # use gradus_tensor::ops::attention::Attention;
+/// # use gradus_tensor::Tensor;
+/// # use gradus_autograd::ops::attention::attention_qkvpacked_composed;
+/// let qkv = Var::constant(Tensor::from_slice(&[0f32, 0.0, 1.0, 0.0, 0.0, 2.0], &[2, 3])?);
+/// let offsets = Tensor::from_slice(&[0u32, 2], &[2])?;
+/// let options = Attention { heads: 1, scale: 1.0, dropout: None };
+/// let y = attention_qkvpacked_composed(&qkv, &offsets, &options)?;
+/// assert_eq!(y.to_string(), "[[1.5]\n [1.5]]");
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
 pub fn attention_qkvpacked_composed(
     qkv: &Var,
     offsets: &Tensor,
@@ -50,6 +77,21 @@ pub fn attention_qkvpacked_composed(
 
 impl Var {
     /// See [`Tensor::attention`]. Fused: neither direction stores the probabilities.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::ops::attention::Attention;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::leaf(Tensor::from_slice(&[1f32, 2.0, 3.0], &[3, 1])?);
+    /// let zeros = Var::constant(x.tensor().zeros_like()?); // equal scores: the mean of the values
+    /// let offsets = Tensor::from_slice(&[0u32, 2, 3], &[3])?; // two tokens, then one
+    /// let options = Attention { heads: 1, scale: 1.0, dropout: None };
+    /// let y = zeros.attention(&zeros, &x, &offsets, &options)?;
+    /// assert_eq!(y.to_string(), "[[1.5]\n [1.5]\n [3. ]]");
+    /// let grads = y.i(0)?.sum_all()?.backward()?; // token 0 sees the tokens of its sequence
+    /// assert_eq!(grads.get(&x).unwrap().to_vec::<f32>()?, [0.5, 0.5, 0.0]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn attention(
         &self,
         key: &Var,
@@ -78,6 +120,19 @@ impl Var {
 
     /// See [`Tensor::attention_qkvpacked`]. The gradients of query, key and value are written side
     /// by side into one.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::ops::attention::Attention;
+    /// # use gradus_tensor::Tensor;
+    /// // Each row: a query, a key and a value of one number.
+    /// let qkv = Var::constant(Tensor::from_slice(&[0f32, 0.0, 1.0, 0.0, 0.0, 2.0], &[2, 3])?);
+    /// let offsets = Tensor::from_slice(&[0u32, 2], &[2])?;
+    /// let options = Attention { heads: 1, scale: 1.0, dropout: None };
+    /// let y = qkv.attention_qkvpacked(&offsets, &options)?;
+    /// assert_eq!(y.to_string(), "[[1.5]\n [1.5]]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn attention_qkvpacked(&self, offsets: &Tensor, options: &Attention) -> Result<Var> {
         let qkv = &self.lowered()?;
         let (y, lse) = qkv.tensor().attention_qkvpacked(offsets, options)?;

@@ -39,21 +39,51 @@ pub(super) fn wider(a: &Var, b: &Var) -> Result<(Var, Var)> {
     if a.dtype() == b.dtype() { Ok((a.clone(), b.clone())) } else { Ok((a.raised()?, b.raised()?)) }
 }
 
+/// A method for each row of a table: name, variant of [`BinaryOp`], and for the example in its docs
+/// the value at a = [1, 4], b = 2 and the gradients of a and b, as they are printed.
 macro_rules! methods {
-    ($($name:ident => $op:ident;)*) => {
+    ($($name:ident => $op:ident, $value:literal, $grad_a:literal, $grad_b:literal;)*) => {
         impl Var {$(
             #[doc = concat!("See [`Tensor::", stringify!($name), "`](gradus_tensor::Tensor::", stringify!($name), "); broadcasts.")]
+            ///
+            /// ```
+            /// # use gradus_autograd::Var;
+            /// # use gradus_tensor::Tensor;
+            /// let a = Var::leaf(Tensor::from_slice(&[1f32, 4.0], &[2])?);
+            /// let b = Var::leaf(Tensor::from_slice(&[2f32], &[1])?);
+            #[doc = concat!("let y = a.", stringify!($name), "(&b)?;")]
+            #[doc = concat!("assert_eq!(y.to_string(), \"", $value, "\");")]
+            /// let grads = y.sum_all()?.backward()?;
+            #[doc = concat!("assert_eq!(grads.get(&a).unwrap().to_string(), \"", $grad_a, "\");")]
+            #[doc = concat!("assert_eq!(grads.get(&b).unwrap().to_string(), \"", $grad_b, "\");")]
+            /// # Ok::<(), gradus_tensor::Error>(())
+            /// ```
             pub fn $name(&self, other: &Var) -> Result<Var> { self.binary(BinaryOp::$op, other) }
         )*}
     };
 }
 methods! {
-    add => Add; sub => Sub; mul => Mul; div => Div; pow => Pow; maximum => Maximum;
-    minimum => Minimum;
+    add => Add, "[3. 6.]", "[1. 1.]", "[2.]";
+    sub => Sub, "[-1.  2.]", "[1. 1.]", "[-2.]";
+    mul => Mul, "[2. 8.]", "[2. 2.]", "[5.]";
+    div => Div, "[0.5 2. ]", "[0.5 0.5]", "[-1.25]";
+    pow => Pow, "[ 1. 16.]", "[2. 8.]", "[22.1807]";
+    maximum => Maximum, "[2. 4.]", "[0. 1.]", "[1.]";
+    minimum => Minimum, "[1. 2.]", "[1. 0.]", "[1.]";
 }
 
 impl Var {
     /// Applies `op` to two variables, broadcast to each other.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::ops::binary::BinaryOp;
+    /// # use gradus_tensor::Tensor;
+    /// let a = Var::constant(Tensor::from_slice(&[1f32, 4.0], &[2])?);
+    /// let b = Var::constant(Tensor::scalar(2f32));
+    /// assert_eq!(a.binary(BinaryOp::Sub, &b)?.tensor().to_vec::<f32>()?, [-1.0, 2.0]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn binary(&self, op: BinaryOp, other: &Var) -> Result<Var> {
         let (a, b) = &wider(self, other)?;
         let y = a.tensor().binary(op, b.tensor())?;
@@ -86,6 +116,19 @@ impl Var {
     }
 
     /// `self[i]` where `condition[i]` (u8) is not 0, else `other[i]`; all broadcast.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let a = Var::leaf(Tensor::from_slice(&[1f32, 2.0], &[2])?);
+    /// let b = Var::leaf(Tensor::scalar(9f32));
+    /// let y = a.where_(&a.gt(1.5)?, &b)?; // a where it is above 1.5, else b
+    /// assert_eq!(y.tensor().to_vec::<f32>()?, [9.0, 2.0]);
+    /// let grads = y.sum_all()?.backward()?;
+    /// assert_eq!(grads.get(&a).unwrap().to_vec::<f32>()?, [0.0, 1.0]);
+    /// assert_eq!(grads.get(&b).unwrap().item()?, 1.0);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn where_(&self, condition: &Tensor, other: &Var) -> Result<Var> {
         let (a, b) = &wider(self, other)?;
         let y = a.tensor().where_(condition, b.tensor())?;
@@ -100,7 +143,17 @@ impl Var {
     }
 }
 
-/// `condition` (u8) chooses: `a` where it is not 0, else `b`; all broadcast. As `torch.where`.
+/// `a` where `condition` (u8) is not 0, else `b`; all broadcast. As `torch.where`.
+///
+/// ```
+/// # use gradus_autograd::Var;
+/// # use gradus_tensor::Tensor;
+/// # use gradus_autograd::where_;
+/// let x = Var::constant(Tensor::from_slice(&[-1f32, 4.0], &[2])?);
+/// let y = where_(&x.lt(0.0)?, &x.neg()?, &x)?; // |x|
+/// assert_eq!(y.tensor().to_vec::<f32>()?, [1.0, 4.0]);
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
 pub fn where_(condition: &Tensor, a: &Var, b: &Var) -> Result<Var> {
     a.where_(condition, b)
 }
@@ -124,18 +177,35 @@ impl Var {
     }
 }
 
+/// A method for each row of a table: name, and for the example in its docs what 1, 2 and 3 give
+/// against 2.
 macro_rules! comparisons {
-    ($($name:ident)*) => {
+    ($($name:ident, $mask:literal;)*) => {
         /// Comparisons with a variable's value or a number: masks (u8), without a gradient.
         impl Var {$(
             #[doc = concat!("See [`Tensor::", stringify!($name), "`](gradus_tensor::Tensor::", stringify!($name), ").")]
+            ///
+            /// ```
+            /// # use gradus_autograd::Var;
+            /// # use gradus_tensor::Tensor;
+            /// let x = Var::leaf(Tensor::from_slice(&[1f32, 2.0, 3.0], &[3])?);
+            #[doc = concat!("assert_eq!(x.", stringify!($name), "(2.0)?.to_string(), \"", $mask, "\");")]
+            /// # Ok::<(), gradus_tensor::Error>(())
+            /// ```
             pub fn $name<'a>(&self, other: impl Into<Operand<'a>>) -> Result<Tensor> {
                 self.tensor().$name(other)
             }
         )*}
     };
 }
-comparisons! { eq ne lt le gt ge }
+comparisons! {
+    eq, "[0 1 0]";
+    ne, "[1 0 1]";
+    lt, "[1 0 0]";
+    le, "[1 1 0]";
+    gt, "[0 0 1]";
+    ge, "[0 1 1]";
+}
 
 impl<'a> From<&'a Var> for Operand<'a> {
     fn from(var: &'a Var) -> Self {

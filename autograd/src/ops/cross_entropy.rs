@@ -9,7 +9,7 @@ use crate::op::Op;
 use crate::var::Var;
 
 /// Every row's class, 0 where it is ignored; whether it counts (u8); and the weight with which it
-/// does.
+/// counts.
 fn weighed(
     targets: &Tensor,
     options: &CrossEntropy,
@@ -38,6 +38,17 @@ fn class_weights(options: &CrossEntropy, classes: usize, like: &Var) -> Result<T
 }
 
 /// The composed reference of [`Var::cross_entropy`].
+///
+/// ```
+/// # use gradus_autograd::Var;
+/// # use gradus_tensor::{CrossEntropy, DType, Tensor};
+/// # use gradus_autograd::ops::cross_entropy::cross_entropy_composed;
+/// let logits = Var::constant(Tensor::zeros(&[1, 4], DType::F32)?); // p = ¼ each
+/// let targets = Tensor::from_slice(&[2u32], &[1])?;
+/// let loss = cross_entropy_composed(&logits, &targets, &CrossEntropy::default())?;
+/// assert!((loss.item()? - 4f64.ln()).abs() < 1e-6);
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
 pub fn cross_entropy_composed(
     logits: &Var,
     targets: &Tensor,
@@ -64,6 +75,18 @@ pub fn cross_entropy_composed(
 
 impl Var {
     /// See [`Tensor::cross_entropy`]. Fused: neither direction stores the probabilities.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::{CrossEntropy, DType, Tensor};
+    /// let logits = Var::leaf(Tensor::zeros(&[1, 4], DType::F32)?); // p = ¼ each
+    /// let targets = Tensor::from_slice(&[2u32], &[1])?;
+    /// let loss = logits.cross_entropy(&targets, &CrossEntropy::default())?;
+    /// assert!((loss.item()? - 4f64.ln()).abs() < 1e-6); // −ln ¼
+    /// let grads = loss.backward()?; // p − onehot
+    /// assert_eq!(grads.get(&logits).unwrap().to_string(), "[[ 0.25  0.25 -0.75  0.25]]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn cross_entropy(&self, targets: &Tensor, options: &CrossEntropy) -> Result<Var> {
         let x = &self.raised()?;
         let (loss, lse) = x.tensor().cross_entropy(targets, options)?;
@@ -84,12 +107,24 @@ impl Var {
 
     /// The cross-entropy of the logits `x·Wᵀ + b` (`self` `[n, in]`, `w` `[classes, in]`, `b`
     /// `[classes]`) against `targets` (u32 `[n]`), as [`linear`](Var::linear) and then
-    /// [`cross_entropy`](Var::cross_entropy), without ever holding all logits: `rows` of them at a
-    /// time are computed, and computed again in backward ([`checkpoint`]). For the masked-LM head,
-    /// whose logits over 30,522 words would be the largest tensor of all.
+    /// [`cross_entropy`](Var::cross_entropy), but it never holds all logits: it computes `rows` of
+    /// them at a time, and computes them again in backward ([`checkpoint`]). It is for the
+    /// masked-LM head, whose logits over 30,522 words would be the largest tensor of all.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::{CrossEntropy, DType, Tensor};
+    /// let x = Var::constant(Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?);
+    /// let w = Var::constant(Tensor::zeros(&[4, 2], DType::F32)?); // all logits 0: p = ¼
+    /// let targets = Tensor::from_slice(&[2u32, 0], &[2])?;
+    /// let mean = CrossEntropy::default();
+    /// let loss = x.linear_cross_entropy(&w, None, &targets, &mean, 1)?; // one row at a time
+    /// assert!((loss.item()? - 4f64.ln()).abs() < 1e-6);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// If `rows` is 0; those of the two operations.
+    /// If `rows` is 0, and as the two operations.
     pub fn linear_cross_entropy(
         &self,
         w: &Var,

@@ -13,13 +13,11 @@ impl Var {
     /// eˣ − 1, exact for small x; as `torch.expm1`.
     ///
     /// ```
-    /// # fn main() -> gradus_tensor::Result<()> {
     /// # use gradus_autograd::Var;
     /// # use gradus_tensor::Tensor;
     /// let x = Var::constant(Tensor::from_slice(&[1e-8f32], &[1])?);
     /// assert_eq!(x.expm1()?.item()?, 1e-8f32 as f64);
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn expm1(&self) -> Result<Var> {
         // 2t/(1 − t) with t = tanh(x/2) near 0. Each form gets only values at which it and its
@@ -33,12 +31,28 @@ impl Var {
     }
 
     /// 2ˣ; as `torch.exp2`.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::constant(Tensor::from_slice(&[3f64, -1.0], &[2])?);
+    /// assert_eq!(x.exp2()?.to_string(), "[8.  0.5]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn exp2(&self) -> Result<Var> {
         let x = self.raised()?;
         Var::constant(x.tensor().scalar_like(2.0)?).pow(&x)
     }
 
     /// The logarithm to base 2; as `torch.log2`.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::constant(Tensor::from_slice(&[8f64, 0.5], &[2])?);
+    /// assert_eq!(x.log2()?.to_string(), "[ 3. -1.]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn log2(&self) -> Result<Var> {
         let log = self.log()?;
         let log_of_2 = log.tensor().scalar_like(std::f64::consts::LN_2)?;
@@ -46,11 +60,29 @@ impl Var {
     }
 
     /// x where x > 0, else `slope`·x; as `F.leaky_relu`. The slope at 0 is `slope`.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::leaf(Tensor::from_slice(&[2f32, -2.0], &[2])?);
+    /// let y = x.leaky_relu(0.5)?;
+    /// assert_eq!(y.to_string(), "[ 2. -1.]");
+    /// assert_eq!(y.sum_all()?.backward()?.get(&x).unwrap().to_vec::<f32>()?, [1.0, 0.5]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn leaky_relu(&self, slope: f64) -> Result<Var> {
         self.where_(&self.gt(0.0)?, &self.mul_scalar(slope)?)
     }
 
     /// x where x > 0, else `alpha`·(eˣ − 1); as `F.elu`. The slope at 0 is `alpha`.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::constant(Tensor::from_slice(&[2f32, -1.0], &[2])?);
+    /// assert_eq!(x.elu(1.0)?.to_string(), "[ 2.     -0.6321]"); // 1/e − 1
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn elu(&self, alpha: f64) -> Result<Var> {
         let positive = self.gt(0.0)?;
         let low = self.masked_fill(&positive, 0.0)?.expm1()?.mul_scalar(alpha)?;
@@ -58,12 +90,28 @@ impl Var {
     }
 
     /// x/(1 + |x|); as `F.softsign`.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::constant(Tensor::from_slice(&[1f32, -3.0], &[2])?);
+    /// assert_eq!(x.softsign()?.to_string(), "[ 0.5  -0.75]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn softsign(&self) -> Result<Var> {
         self.div(&self.abs()?.add_scalar(1.0)?)
     }
 
     /// x·sigmoid(1.702·x), OpenAI's approximation of [`gelu`](Var::gelu); `quick_gelu` in Hugging
     /// Face's configurations.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::constant(Tensor::from_slice(&[0f32, 1.0], &[2])?);
+    /// assert_eq!(x.quick_gelu()?.to_string(), "[0.     0.8458]"); // gelu(1) is 0.8413
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn quick_gelu(&self) -> Result<Var> {
         self.mul(&self.mul_scalar(1.702)?.sigmoid()?)
     }
@@ -73,6 +121,14 @@ impl Var {
 impl Var {
     /// The standard deviation, √[`var`](Var::var); as `torch.std`. Where it is 0, the gradient is
     /// 0, as in PyTorch.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::constant(Tensor::from_slice(&[1f32, 3.0], &[2])?);
+    /// assert_eq!(x.std(&[0], false, 0)?.item()?, 1.0);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn std(&self, dims: &[isize], keepdim: bool, correction: usize) -> Result<Var> {
         sqrt_flat_at_0(&self.var(dims, keepdim, correction)?)
     }
@@ -83,15 +139,13 @@ impl Var {
     /// it.
     ///
     /// ```
-    /// # fn main() -> gradus_tensor::Result<()> {
     /// # use gradus_autograd::Var;
     /// # use gradus_tensor::Tensor;
     /// let x = Var::leaf(Tensor::from_slice(&[3f32, -4.0], &[2])?);
     /// let norm = x.norm(2.0, &[], false)?;
     /// assert_eq!(norm.item()?, 5.0);
     /// assert_eq!(norm.backward()?.get(&x).unwrap().to_vec::<f32>()?, [0.6, -0.8]);
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     ///
     /// # Errors
@@ -126,13 +180,11 @@ impl Var {
     /// so the rounding grows with the logarithm of the length.
     ///
     /// ```
-    /// # fn main() -> gradus_tensor::Result<()> {
     /// # use gradus_autograd::Var;
     /// # use gradus_tensor::Tensor;
     /// let x = Var::constant(Tensor::from_slice(&[1f32, 2.0, 3.0], &[3])?);
     /// assert_eq!(x.cumsum(0)?.tensor().to_vec::<f32>()?, [1.0, 3.0, 6.0]);
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn cumsum(&self, dim: isize) -> Result<Var> {
         let mut sums = self.raised()?;
@@ -154,6 +206,16 @@ impl Var {
 impl Var {
     /// `value` where `mask` (u8, broadcast) is not 0; as `torch.masked_fill`. No gradient flows
     /// there.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::leaf(Tensor::from_slice(&[1f32, 2.0, 3.0], &[3])?);
+    /// let y = x.masked_fill(&x.ge(2.0)?, 9.0)?;
+    /// assert_eq!(y.to_string(), "[1. 9. 9.]");
+    /// assert_eq!(y.sum_all()?.backward()?.get(&x).unwrap().to_vec::<f32>()?, [1.0, 0.0, 0.0]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn masked_fill(&self, mask: &Tensor, value: f64) -> Result<Var> {
         let filled = Var::constant(self.tensor().scalar_like(value)?);
         if broadcast_shapes("masked_fill", self.shape(), mask.shape())? != self.shape() {
@@ -164,6 +226,15 @@ impl Var {
 
     /// The last two dimensions' lower triangle, the rest 0: column ≤ row + `diagonal`; as
     /// `torch.tril`.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::constant(Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?);
+    /// assert_eq!(x.tril(0)?.to_string(), "[[1. 0.]\n [3. 4.]]");
+    /// assert_eq!(x.tril(-1)?.to_string(), "[[0. 0.]\n [3. 0.]]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn tril(&self, diagonal: isize) -> Result<Var> {
         self.masked_fill(&beyond_diagonal("tril", self.tensor(), diagonal as f64)?, 0.0)
     }
@@ -172,13 +243,11 @@ impl Var {
     /// `torch.triu`.
     ///
     /// ```
-    /// # fn main() -> gradus_tensor::Result<()> {
     /// # use gradus_autograd::Var;
     /// # use gradus_tensor::{DType, Tensor};
     /// let x = Var::constant(Tensor::ones(&[2, 3], DType::F32)?);
     /// assert_eq!(x.triu(1)?.tensor().to_vec::<f32>()?, [0.0, 1.0, 1.0, 0.0, 0.0, 1.0]);
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn triu(&self, diagonal: isize) -> Result<Var> {
         let below = beyond_diagonal("triu", self.tensor(), diagonal as f64 - 1.0)?.logical_not()?;
@@ -187,6 +256,16 @@ impl Var {
 
     /// A copy with the elements of `source` written at `index` (u32, of `source`'s shape) along
     /// `dim`; as `torch.scatter`. Elements that are overwritten get no gradient.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::constant(Tensor::from_slice(&[1f32, 2.0, 3.0], &[3])?);
+    /// let index = Tensor::from_slice(&[2u32, 0], &[2])?;
+    /// let source = Var::constant(Tensor::from_slice(&[10f32, 20.0], &[2])?);
+    /// assert_eq!(x.scatter(0, &index, &source)?.to_string(), "[20.  2. 10.]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`scatter_add`](Var::scatter_add); and if two elements go to one place: which of them
@@ -206,21 +285,29 @@ impl Var {
     /// `torch.max(dim)`. The gradient goes to that entry alone, unlike that of [`max`](Var::max).
     ///
     /// ```
-    /// # fn main() -> gradus_tensor::Result<()> {
     /// # use gradus_autograd::Var;
     /// # use gradus_tensor::Tensor;
     /// let x = Var::constant(Tensor::from_slice(&[1f32, 7.0, 3.0, 2.0], &[2, 2])?);
     /// let (values, indices) = x.max_with_index(1, false)?;
     /// assert_eq!(values.tensor().to_vec::<f32>()?, [7.0, 3.0]);
     /// assert_eq!(indices.to_vec::<u32>()?, [1, 0]);
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn max_with_index(&self, dim: isize, keepdim: bool) -> Result<(Var, Tensor)> {
         self.extremum_at(self.tensor().argmax(dim, true)?, dim, keepdim)
     }
 
     /// The smallest entry along `dim` and its index; see [`max_with_index`](Var::max_with_index).
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::leaf(Tensor::from_slice(&[1f32, 7.0, 3.0, 2.0], &[2, 2])?);
+    /// let (values, indices) = x.min_with_index(1, false)?;
+    /// assert_eq!(values.to_string(), "[1. 2.]");
+    /// assert_eq!(indices.to_vec::<u32>()?, [0, 1]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn min_with_index(&self, dim: isize, keepdim: bool) -> Result<(Var, Tensor)> {
         self.extremum_at(self.tensor().argmin(dim, true)?, dim, keepdim)
     }
@@ -233,14 +320,12 @@ impl Var {
     /// A view of some entries; see [`Tensor::i`].
     ///
     /// ```
-    /// # fn main() -> gradus_tensor::Result<()> {
     /// # use gradus_autograd::Var;
     /// # use gradus_tensor::{DType, Tensor};
     /// let x = Var::leaf(Tensor::ones(&[3, 4], DType::F32)?);
     /// let y = x.i((.., 1..3))?.sum_all()?;
     /// assert_eq!(y.backward()?.get(&x).unwrap().i(0)?.to_vec::<f32>()?, [0.0, 1.0, 1.0, 0.0]);
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn i(&self, index: impl Index) -> Result<Var> {
         steps(index, self.shape())?.into_iter().try_fold(self.clone(), |x, step| match step {

@@ -14,6 +14,18 @@ fn zeros(c: &Context, i: usize) -> Result<Var> {
 
 impl Var {
     /// See [`Tensor::index_select`].
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::leaf(Tensor::from_slice(&[10f32, 20.0, 30.0], &[3])?);
+    /// let ids = Tensor::from_slice(&[2u32, 0, 2], &[3])?;
+    /// let y = x.index_select(0, &ids)?;
+    /// assert_eq!(y.to_string(), "[30. 10. 30.]");
+    /// let grads = y.sum_all()?.backward()?; // entry 2 was taken twice
+    /// assert_eq!(grads.get(&x).unwrap().to_vec::<f32>()?, [1.0, 0.0, 2.0]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn index_select(&self, dim: isize, ids: &Tensor) -> Result<Var> {
         let (y, ids) = (self.tensor().index_select(dim, ids)?, ids.clone());
         Var::record(Op::IndexSelect, y, &[self], move |c| {
@@ -22,6 +34,16 @@ impl Var {
     }
 
     /// See [`Tensor::index_add`].
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::constant(Tensor::from_slice(&[10f32, 20.0, 30.0], &[3])?);
+    /// let ids = Tensor::from_slice(&[2u32, 0, 2], &[3])?;
+    /// let source = Var::constant(Tensor::from_slice(&[1f32, 2.0, 3.0], &[3])?);
+    /// assert_eq!(x.index_add(0, &ids, &source)?.to_string(), "[12. 20. 34.]"); // 30 + 1 + 3
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn index_add(&self, dim: isize, ids: &Tensor, source: &Var) -> Result<Var> {
         let (base, source) = (self.raised()?, source.raised()?);
         let dtype = base.dtype();
@@ -35,6 +57,18 @@ impl Var {
     }
 
     /// See [`Tensor::gather`].
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::leaf(Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?);
+    /// let index = Tensor::from_slice(&[1u32, 0], &[2, 1])?;
+    /// let y = x.gather(1, &index)?; // y[i, j] = x[i, index[i, j]]
+    /// assert_eq!(y.to_string(), "[[2.]\n [3.]]");
+    /// let grads = y.sum_all()?.backward()?;
+    /// assert_eq!(grads.get(&x).unwrap().to_string(), "[[0. 1.]\n [1. 0.]]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn gather(&self, dim: isize, index: &Tensor) -> Result<Var> {
         let (y, index) = (self.tensor().gather(dim, index)?, index.clone());
         Var::record(Op::Gather, y, &[self], move |c| {
@@ -43,8 +77,19 @@ impl Var {
     }
 
     /// See [`Tensor::scatter_add`].
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::{DType, Tensor};
+    /// let x = Var::constant(Tensor::zeros(&[2, 3], DType::F32)?);
+    /// let index = Tensor::from_slice(&[2u32, 2, 0, 1], &[2, 2])?;
+    /// let source = Var::constant(Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?);
+    /// let y = x.scatter_add(1, &index, &source)?; // y[i, index[i, j]] += source[i, j]
+    /// assert_eq!(y.to_string(), "[[0. 0. 3.]\n [3. 4. 0.]]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn scatter_add(&self, dim: isize, index: &Tensor, source: &Var) -> Result<Var> {
-        // What the index does not reach has no part in the result.
+        // Elements that the index does not reach are not in the result.
         let mut reached = source.clone();
         if index.rank() == source.rank() {
             for (d, &size) in index.shape().iter().enumerate() {
@@ -65,6 +110,18 @@ impl Var {
     }
 
     /// Rows of this table `[v, h]` by id: `ids […] → […, h]`. See [`Tensor::embedding`].
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let table = Var::leaf(Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?);
+    /// let ids = Tensor::from_slice(&[1u32, 0, 1], &[3])?;
+    /// let y = table.embedding(&ids)?;
+    /// assert_eq!(y.to_string(), "[[3. 4.]\n [1. 2.]\n [3. 4.]]");
+    /// let grads = y.sum_all()?.backward()?; // row 1 was read twice
+    /// assert_eq!(grads.get(&table).unwrap().to_string(), "[[1. 1.]\n [2. 2.]]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn embedding(&self, ids: &Tensor) -> Result<Var> {
         let (y, ids) = (self.tensor().embedding(ids)?, ids.clone());
         Var::record(Op::Embedding, y, &[self], move |c| {

@@ -9,6 +9,12 @@ use crate::var::Var;
 
 /// Checks the ε of a layer norm.
 ///
+/// ```
+/// # use gradus_autograd::ops::layer_norm::check_eps;
+/// assert!(check_eps(1e-12).is_ok());
+/// assert!(check_eps(-1e-12).is_err());
+/// ```
+///
 /// # Errors
 /// If it is not a finite number of 0 or more: the root of a negative variance is NaN.
 pub fn check_eps(eps: f64) -> Result<()> {
@@ -19,6 +25,17 @@ pub fn check_eps(eps: f64) -> Result<()> {
 }
 
 /// The composed reference of [`Var::layer_norm`].
+///
+/// ```
+/// # use gradus_autograd::Var;
+/// # use gradus_tensor::Tensor;
+/// # use gradus_autograd::ops::layer_norm::layer_norm_composed;
+/// let x = Var::constant(Tensor::from_slice(&[1f32, 3.0], &[2])?);
+/// let ones = Var::constant(x.tensor().ones_like()?);
+/// let zeros = Var::constant(x.tensor().zeros_like()?);
+/// assert_eq!(layer_norm_composed(&x, &ones, &zeros, 0.0)?.to_string(), "[-1.  1.]");
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
 pub fn layer_norm_composed(x: &Var, weight: &Var, bias: &Var, eps: f64) -> Result<Var> {
     let centred = x.sub(&x.mean(&[-1], true)?)?;
     let variance = centred.square()?.mean(&[-1], true)?;
@@ -27,6 +44,19 @@ pub fn layer_norm_composed(x: &Var, weight: &Var, bias: &Var, eps: f64) -> Resul
 }
 
 /// The composed reference of [`Var::dropout_add_layer_norm`].
+///
+/// ```
+/// # use gradus_autograd::Var;
+/// # use gradus_tensor::{DType, Tensor};
+/// # use gradus_autograd::ops::layer_norm::dropout_add_layer_norm_composed as composed;
+/// let x = Var::constant(Tensor::from_slice(&[1f32, 1.0], &[2])?);
+/// let residual = Var::constant(Tensor::from_slice(&[0f32, 2.0], &[2])?);
+/// let weight = Var::constant(Tensor::ones(&[2], DType::F32)?);
+/// let bias = Var::constant(Tensor::zeros(&[2], DType::F32)?);
+/// let y = composed(&x, &residual, &weight, &bias, 1e-12, None)?;
+/// assert_eq!(y.to_string(), "[-1.  1.]"); // the norm of [1, 3]
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
 pub fn dropout_add_layer_norm_composed(
     x: &Var,
     residual: &Var,
@@ -53,6 +83,20 @@ fn composed_in_f32(v: &[&Var], eps: f64) -> Result<Var> {
 
 impl Var {
     /// See [`Tensor::layer_norm`](gradus_tensor::Tensor::layer_norm). Fused, forward and backward.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::leaf(Tensor::from_slice(&[1f32, 3.0, 5.0, 9.0], &[2, 2])?);
+    /// let weight = Var::leaf(Tensor::from_slice(&[1f32, 10.0], &[2])?);
+    /// let bias = Var::leaf(Tensor::from_slice(&[0f32, 0.5], &[2])?);
+    /// let y = x.layer_norm(&weight, &bias, 1e-12)?; // each row is [−1, 1] before weight and bias
+    /// assert_eq!(y.to_string(), "[[-1.  10.5]\n [-1.  10.5]]");
+    /// let grads = y.sum_all()?.backward()?;
+    /// assert_eq!(grads.get(&weight).unwrap().to_string(), "[-2.  2.]");
+    /// assert_eq!(grads.get(&bias).unwrap().to_string(), "[2. 2.]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn layer_norm(&self, weight: &Var, bias: &Var, eps: f64) -> Result<Var> {
         check_eps(eps)?;
         let y = self.tensor().layer_norm(weight.tensor(), bias.tensor(), eps)?;
@@ -77,6 +121,18 @@ impl Var {
     /// See [`Tensor::dropout_add_layer_norm`](gradus_tensor::Tensor::dropout_add_layer_norm): layer
     /// norm of `dropout(self) + residual`. Fused, forward and backward: keeps the sum, not its
     /// operands.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::{DType, Tensor};
+    /// let x = Var::constant(Tensor::from_slice(&[1f32, 1.0], &[2])?);
+    /// let residual = Var::constant(Tensor::from_slice(&[0f32, 2.0], &[2])?);
+    /// let weight = Var::constant(Tensor::ones(&[2], DType::F32)?);
+    /// let bias = Var::constant(Tensor::zeros(&[2], DType::F32)?);
+    /// let y = x.dropout_add_layer_norm(&residual, &weight, &bias, 1e-12, None)?;
+    /// assert_eq!(y.to_string(), "[-1.  1.]"); // the norm of [1, 3]
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn dropout_add_layer_norm(
         &self,
         residual: &Var,

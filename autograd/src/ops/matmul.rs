@@ -10,6 +10,19 @@ use crate::var::Var;
 
 impl Var {
     /// See [`Tensor::matmul`](gradus_tensor::Tensor::matmul).
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let a = Var::leaf(Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?);
+    /// let b = Var::leaf(Tensor::from_slice(&[10f32, 20.0], &[2, 1])?);
+    /// let y = a.matmul(&b)?; // [1·10 + 2·20, 3·10 + 4·20]
+    /// assert_eq!(y.to_string(), "[[ 50.]\n [110.]]");
+    /// let grads = y.sum_all()?.backward()?;
+    /// assert_eq!(grads.get(&a).unwrap().to_string(), "[[10. 20.]\n [10. 20.]]");
+    /// assert_eq!(grads.get(&b).unwrap().to_string(), "[[4.]\n [6.]]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn matmul(&self, other: &Var) -> Result<Var> {
         let (a, b) = (&self.lowered()?, &other.lowered()?);
         let y = a.tensor().matmul(b.tensor())?;
@@ -22,6 +35,21 @@ impl Var {
     }
 
     /// See [`Tensor::linear`](gradus_tensor::Tensor::linear): dx = G·W, dW = Gᵀ·x, db = ΣG.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::leaf(Tensor::from_slice(&[1f32, 2.0], &[1, 2])?);
+    /// let w = Var::leaf(Tensor::from_slice(&[3f32, 4.0, 5.0, 6.0], &[2, 2])?); // [out, in]
+    /// let b = Var::leaf(Tensor::from_slice(&[0.5f32, -0.5], &[2])?);
+    /// let y = x.linear(&w, Some(&b))?; // 1·3 + 2·4 + 0.5 and 1·5 + 2·6 − 0.5
+    /// assert_eq!(y.to_string(), "[[11.5 16.5]]");
+    /// let grads = y.sum_all()?.backward()?;
+    /// assert_eq!(grads.get(&x).unwrap().to_string(), "[[ 8. 10.]]");
+    /// assert_eq!(grads.get(&w).unwrap().to_string(), "[[1. 2.]\n [1. 2.]]");
+    /// assert_eq!(grads.get(&b).unwrap().to_string(), "[1. 1.]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn linear(&self, weight: &Var, bias: Option<&Var>) -> Result<Var> {
         let inputs: Vec<&Var> = [Some(self), Some(weight), bias].into_iter().flatten().collect();
         if let Some(low) = mode::low() {
@@ -33,7 +61,16 @@ impl Var {
     }
 
     /// See [`Tensor::linear_gelu`](gradus_tensor::Tensor::linear_gelu): with z = x·Wᵀ + b, the rule
-    /// of [`linear`](Var::linear) for the gradient G·GELU′(z). Saves z besides the inputs.
+    /// of [`linear`](Var::linear) for the gradient G·GELU′(z). It saves z as well as the inputs.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::constant(Tensor::from_slice(&[1f32, 2.0], &[1, 2])?);
+    /// let w = Var::constant(Tensor::from_slice(&[3f32, -1.0], &[1, 2])?);
+    /// assert_eq!(x.linear_gelu(&w, None)?.to_string(), "[[0.8413]]"); // GELU(1)
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn linear_gelu(&self, weight: &Var, bias: Option<&Var>) -> Result<Var> {
         let inputs: Vec<&Var> = [Some(self), Some(weight), bias].into_iter().flatten().collect();
         if let Some(low) = mode::low() {
@@ -60,6 +97,16 @@ impl Var {
     /// See [`Tensor::linear_cat`](gradus_tensor::Tensor::linear_cat): with G the gradient, dx =
     /// G·[W₁; W₂; …] in one product, dWᵢ = rows of Gᵀ·x and dbᵢ = parts of ΣG, views of one tensor
     /// where all are wanted.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::constant(Tensor::from_slice(&[1f32, 2.0], &[1, 2])?);
+    /// let query = Var::constant(Tensor::from_slice(&[3f32, 4.0], &[1, 2])?);
+    /// let key = Var::constant(Tensor::from_slice(&[5f32, 6.0], &[1, 2])?);
+    /// assert_eq!(x.linear_cat(&[&query, &key], &[])?.to_string(), "[[11. 17.]]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn linear_cat(&self, weights: &[&Var], biases: &[&Var]) -> Result<Var> {
         let inputs = [&[self], weights, biases].concat();
         let of = |vars: &[&Var]| vars.iter().map(|v| v.tensor().clone()).collect::<Vec<_>>();
@@ -108,7 +155,7 @@ fn refs(tensors: &[Tensor]) -> Vec<&Tensor> {
 /// The gradients of the weights of `layers` side by side (inputs 1 to `layers`) and of their
 /// biases, if they have any (the inputs after them), from the gradient G `[rows, Σout]` and the
 /// input `[rows, in]`. They have the parameters' dtype: under autocast the sums in f32, not
-/// rounded. Made together where all are wanted, each for itself where some are not.
+/// rounded. They are computed together where all are wanted, else one by one.
 fn parameter_gradients(
     c: &Context,
     layers: usize,
@@ -151,6 +198,17 @@ fn parameter_gradients(
 }
 
 /// The composed reference of [`Var::linear_cat`].
+///
+/// ```
+/// # use gradus_autograd::Var;
+/// # use gradus_tensor::Tensor;
+/// # use gradus_autograd::ops::matmul::linear_cat_composed;
+/// let x = Var::constant(Tensor::from_slice(&[1f32, 2.0], &[1, 2])?);
+/// let query = Var::constant(Tensor::from_slice(&[3f32, 4.0], &[1, 2])?);
+/// let key = Var::constant(Tensor::from_slice(&[5f32, 6.0], &[1, 2])?);
+/// assert_eq!(linear_cat_composed(&x, &[&query, &key], &[])?.to_string(), "[[11. 17.]]");
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
 pub fn linear_cat_composed(x: &Var, weights: &[&Var], biases: &[&Var]) -> Result<Var> {
     let layers = weights.iter().enumerate();
     let parts = layers
@@ -174,6 +232,16 @@ fn not_recorded_in_low(inputs: &[&Var]) -> Result<()> {
 }
 
 /// The composed reference of [`Var::linear_gelu`].
+///
+/// ```
+/// # use gradus_autograd::Var;
+/// # use gradus_tensor::Tensor;
+/// # use gradus_autograd::ops::matmul::linear_gelu_composed;
+/// let x = Var::constant(Tensor::from_slice(&[1f32, 2.0], &[1, 2])?);
+/// let w = Var::constant(Tensor::from_slice(&[3f32, -1.0], &[1, 2])?);
+/// assert_eq!(linear_gelu_composed(&x, &w, None)?.to_string(), "[[0.8413]]"); // GELU(1)
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
 pub fn linear_gelu_composed(x: &Var, weight: &Var, bias: Option<&Var>) -> Result<Var> {
     x.linear(weight, bias)?.gelu()
 }

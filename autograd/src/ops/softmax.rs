@@ -7,6 +7,17 @@ use crate::var::Var;
 
 impl Var {
     /// See [`Tensor::softmax`](gradus_tensor::Tensor::softmax).
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::leaf(Tensor::from_slice(&[0f32, 0.0, 1.0], &[3])?);
+    /// let p = x.softmax(0)?;
+    /// assert_eq!(p.to_string(), "[0.2119 0.2119 0.5761]");
+    /// let grads = p.i(2)?.backward()?; // p₂·(0 − p₀), p₂·(0 − p₁), p₂·(1 − p₂)
+    /// assert_eq!(grads.get(&x).unwrap().to_string(), "[-0.1221 -0.1221  0.2442]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn softmax(&self, dim: isize) -> Result<Var> {
         let x = &self.raised()?;
         Var::record(Op::Softmax, x.tensor().softmax(dim)?, &[x], move |c| {
@@ -20,6 +31,17 @@ impl Var {
     }
 
     /// See [`Tensor::log_softmax`](gradus_tensor::Tensor::log_softmax).
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::leaf(Tensor::from_slice(&[0f32, 0.0], &[2])?);
+    /// let y = x.log_softmax(0)?;
+    /// assert_eq!(y.to_string(), "[-0.6931 -0.6931]"); // −ln 2
+    /// let grads = y.i(1)?.backward()?;
+    /// assert_eq!(grads.get(&x).unwrap().to_string(), "[-0.5  0.5]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn log_softmax(&self, dim: isize) -> Result<Var> {
         let x = &self.raised()?;
         Var::record(Op::LogSoftmax, x.tensor().log_softmax(dim)?, &[x], move |c| {

@@ -14,14 +14,14 @@ const FRAC_1_SQRT_TAU: f64 = 0.398_942_280_401_432_7;
 /// √(2/π) and the cubic coefficient of GELU's tanh approximation.
 const GELU_TANH: (f64, f64) = (0.797_884_560_802_865_4, 0.044_715);
 
-/// What autocast computes in f32: what leaves the range of f16 soon, or loses its digits.
+/// Whether autocast computes `op` in f32: its result leaves the range of f16 soon, or loses digits.
 fn leaves_f16(op: UnaryOp) -> bool {
     use UnaryOp::*;
     matches!(op, Exp | Log | Log1p | Square | Rsqrt | Reciprocal | Softplus | Powf(_))
 }
 
-/// The gradient `g` where the mask `kept` (u8) holds, else 0. Times a mask of zeros, an infinite
-/// gradient would be NaN.
+/// The gradient `g` where the mask `kept` (u8) holds, else 0. A product with a mask of zeros would
+/// make NaN of an infinite gradient.
 pub(crate) fn kept(g: &Var, kept: &Tensor) -> Result<Var> {
     g.where_(kept, &nothing(g, &[])?)
 }
@@ -99,24 +99,64 @@ fn derivative(op: UnaryOp, c: &Context) -> Result<Var> {
     }
 }
 
+/// A method for each row of a table: name, variant of [`UnaryOp`], and for the example in its docs
+/// a number x with the value f(x) and the slope f′(x), to four decimals.
 macro_rules! methods {
-    ($($name:ident => $op:ident;)*) => {
+    ($($name:ident => $op:ident, $x:literal, $value:literal, $slope:literal;)*) => {
         impl Var {$(
             #[doc = concat!("See [`Tensor::", stringify!($name), "`](gradus_tensor::Tensor::", stringify!($name), ").")]
+            ///
+            /// ```
+            /// # use gradus_autograd::Var;
+            /// # use gradus_tensor::Tensor;
+            #[doc = concat!("let x = Var::leaf(Tensor::scalar(", stringify!($x), "));")]
+            #[doc = concat!("let y = x.", stringify!($name), "()?;")]
+            #[doc = concat!("assert_eq!(format!(\"{:.4}\", y.item()?), \"", $value, "\");")]
+            /// let slope = y.backward()?.get(&x).unwrap().item()?;
+            #[doc = concat!("assert_eq!(format!(\"{slope:.4}\"), \"", $slope, "\");")]
+            /// # Ok::<(), gradus_tensor::Error>(())
+            /// ```
             pub fn $name(&self) -> Result<Var> { self.unary(UnaryOp::$op) }
         )*}
     };
 }
 methods! {
-    neg => Neg; abs => Abs; sign => Sign; exp => Exp; log => Log; log1p => Log1p; sqrt => Sqrt;
-    rsqrt => Rsqrt; reciprocal => Reciprocal; square => Square; sin => Sin; cos => Cos;
-    tanh => Tanh; sigmoid => Sigmoid; softplus => Softplus; erf => Erf; gelu => Gelu;
-    gelu_tanh => GeluTanh; relu => Relu; silu => Silu; floor => Floor; ceil => Ceil;
-    round => Round;
+    neg => Neg, 2.0, "-2.0000", "-1.0000";
+    abs => Abs, -3.0, "3.0000", "-1.0000";
+    sign => Sign, -3.0, "-1.0000", "0.0000";
+    exp => Exp, 1.0, "2.7183", "2.7183";
+    log => Log, 2.0, "0.6931", "0.5000";
+    log1p => Log1p, 1.0, "0.6931", "0.5000";
+    sqrt => Sqrt, 4.0, "2.0000", "0.2500";
+    rsqrt => Rsqrt, 4.0, "0.5000", "-0.0625";
+    reciprocal => Reciprocal, 2.0, "0.5000", "-0.2500";
+    square => Square, 3.0, "9.0000", "6.0000";
+    sin => Sin, 1.0, "0.8415", "0.5403";
+    cos => Cos, 1.0, "0.5403", "-0.8415";
+    tanh => Tanh, 1.0, "0.7616", "0.4200";
+    sigmoid => Sigmoid, 1.0, "0.7311", "0.1966";
+    softplus => Softplus, 1.0, "1.3133", "0.7311";
+    erf => Erf, 0.5, "0.5205", "0.8788";
+    gelu => Gelu, 1.0, "0.8413", "1.0833";
+    gelu_tanh => GeluTanh, 1.0, "0.8412", "1.0830";
+    relu => Relu, -2.0, "0.0000", "0.0000";
+    silu => Silu, 1.0, "0.7311", "0.9277";
+    floor => Floor, -1.5, "-2.0000", "0.0000";
+    ceil => Ceil, -1.5, "-1.0000", "0.0000";
+    round => Round, 2.5, "2.0000", "0.0000";
 }
 
 impl Var {
     /// Applies `op` to every element.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::ops::unary::UnaryOp;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::constant(Tensor::from_slice(&[1f32, -2.0], &[2])?);
+    /// assert_eq!(x.unary(UnaryOp::Abs)?.tensor().to_vec::<f32>()?, [1.0, 2.0]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn unary(&self, op: UnaryOp) -> Result<Var> {
         let x = &if leaves_f16(op) { self.raised()? } else { self.clone() };
         Var::record(Op::Unary(op), x.tensor().unary(op)?, &[x], move |c| {
@@ -129,30 +169,78 @@ impl Var {
     }
 
     /// x·mul + add.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::leaf(Tensor::scalar(3f32));
+    /// let y = x.affine(2.0, 1.0)?;
+    /// assert_eq!(y.item()?, 7.0);
+    /// assert_eq!(y.backward()?.get(&x).unwrap().item()?, 2.0);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn affine(&self, mul: f64, add: f64) -> Result<Var> {
         self.unary(UnaryOp::Affine { mul, add })
     }
 
     /// x + value.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::constant(Tensor::from_slice(&[1f32, 2.0], &[2])?);
+    /// assert_eq!(x.add_scalar(0.5)?.tensor().to_vec::<f32>()?, [1.5, 2.5]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn add_scalar(&self, value: f64) -> Result<Var> {
         self.affine(1.0, value)
     }
 
     /// x·value.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::leaf(Tensor::scalar(2f32));
+    /// let y = x.mul_scalar(3.0)?;
+    /// assert_eq!(y.item()?, 6.0);
+    /// assert_eq!(y.backward()?.get(&x).unwrap().item()?, 3.0);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn mul_scalar(&self, value: f64) -> Result<Var> {
         self.affine(value, 0.0)
     }
 
     /// xᵉ for a constant e.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::leaf(Tensor::scalar(2f64));
+    /// let y = x.powf(3.0)?;
+    /// assert_eq!(y.item()?, 8.0);
+    /// assert_eq!(y.backward()?.get(&x).unwrap().item()?, 12.0); // 3x²
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn powf(&self, e: f64) -> Result<Var> {
         self.unary(UnaryOp::Powf(e))
     }
 
-    /// x limited to `[min, max]` (use infinities for one-sided limits). There is no slope at the
-    /// limits.
+    /// x limited to `[min, max]`; an infinite limit is none. At the limits the slope is 0.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::leaf(Tensor::from_slice(&[-2f32, 0.5, 2.0], &[3])?);
+    /// let y = x.clamp(-1.0, 1.0)?;
+    /// assert_eq!(y.tensor().to_vec::<f32>()?, [-1.0, 0.5, 1.0]);
+    /// let grads = y.sum_all()?.backward()?;
+    /// assert_eq!(grads.get(&x).unwrap().to_vec::<f32>()?, [0.0, 1.0, 0.0]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// If the limits are no range.
+    /// If `min` is above `max`, or one of them is NaN.
     pub fn clamp(&self, min: f64, max: f64) -> Result<Var> {
         if min > max || min.is_nan() || max.is_nan() {
             bail!("clamp", "the limits {min} and {max} are no range");

@@ -1,10 +1,9 @@
-//! Inputs for the methods of `Var` that are composed of other operations, and for checkpointing.
+//! Inputs for the methods of `Var` that are composed of other operations.
 
 use gradus_tensor::ops::cross_entropy::{CrossEntropy, Reduction};
 use gradus_tensor::{Result, Tensor};
 
 use super::{Case, Gen};
-use crate::checkpoint::checkpoint as run_again;
 use crate::op::Op;
 use crate::var::Var;
 
@@ -104,54 +103,44 @@ fn masked(g: &Gen) -> Vec<Case> {
     cases
 }
 
-pub(super) fn checkpoint(g: &Gen) -> Vec<Case> {
-    let case = |shape: Vec<usize>| {
-        let inputs = vec![g.any(&shape), g.any(&shape)];
-        Case::new(Op::Checkpoint, "tanh(x)·y", inputs, |v| {
-            let (x, y) = (v[0].clone(), v[1].clone());
-            run_again(move || x.tanh()?.mul(&y))
-        })
-        .composed(|v| v[0].tanh()?.mul(&v[1]))
-    };
-    g.shapes(0).into_iter().map(case).collect()
+/// The sum of each piece times its number, so that no piece can be taken for another.
+fn sums_of(pieces: Vec<Var>) -> Result<Var> {
+    let sums: Result<Vec<Var>> =
+        (1..).zip(&pieces).map(|(i, piece)| piece.sum_all()?.mul_scalar(i as f64)).collect();
+    Var::stack(&sums?.iter().collect::<Vec<_>>(), 0)
 }
 
-pub(super) fn cases(g: &Gen) -> Vec<Case> {
-    let mut cases = functions(g);
-    cases.extend(norms_and_sums(g));
-    cases.extend(masked(g));
+fn pieces(g: &Gen) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for shape in g.shapes(1) {
+        let dim = g.dim(shape.len());
+        let size = shape[dim.rem_euclid(shape.len() as isize) as usize];
+        let x = || vec![g.any(&shape)];
+        let piece = g.size();
+        cases.push(Case::new(Op::Narrow, format!("split {piece}"), x(), move |v| {
+            sums_of(v[0].split(piece, dim)?)
+        }));
+        cases.push(Case::new(Op::Narrow, format!("chunk {piece}"), x(), move |v| {
+            sums_of(v[0].chunk(piece, dim)?)
+        }));
+        let cut = g.below(size + 1);
+        cases.push(Case::new(Op::Narrow, format!("split_with_sizes {cut}"), x(), move |v| {
+            sums_of(v[0].split_with_sizes(&[cut, 0, size - cut], dim)?)
+        }));
+        if size > 0 {
+            let entry = g.below(size);
+            cases.push(Case::new(Op::Narrow, "select", x(), move |v| v[0].select(dim, entry)));
+        }
+    }
+    cases
+}
+
+fn views(g: &Gen) -> Vec<Case> {
+    let mut cases = Vec::new();
     for shape in g.shapes(1) {
         let rank = shape.len();
-        let (dim, other) = (g.dim(rank), g.dim(rank));
-        let size = shape[dim.rem_euclid(rank as isize) as usize];
+        let (dim, other, at) = (g.dim(rank), g.dim(rank), g.dim(rank + 1));
         let x = || vec![g.any(&shape)];
-        let all = |pieces: Vec<Var>| {
-            // Each piece times its number, so that none can be taken for another.
-            let sums: Result<Vec<Var>> = (1..)
-                .zip(&pieces)
-                .map(|(i, piece)| piece.sum_all()?.mul_scalar(i as f64))
-                .collect();
-            Var::stack(&sums?.iter().collect::<Vec<_>>(), 0)
-        };
-        let keepdim = g.below(2) == 0;
-        cases.push(Case::new(
-            Op::Binary(gradus_tensor::ops::binary::BinaryOp::Mul),
-            "prod",
-            x(),
-            {
-                let dims = g.dims(rank);
-                move |v| v[0].prod(&dims, keepdim)
-            },
-        ));
-        let descending = g.below(2) == 0;
-        cases.push(Case::new(Op::Gather, "sort", vec![g.distinct(&shape)], move |v| {
-            Ok(v[0].sort(dim, descending)?.0)
-        }));
-        let k = g.below(size + 1);
-        cases.push(Case::new(Op::Gather, "topk", vec![g.distinct(&shape)], move |v| {
-            Ok(v[0].topk(k, dim, descending)?.0)
-        }));
-        let at = g.dim(rank + 1);
         cases.push(Case::new(Op::Cat, "stack", vec![g.any(&shape), g.any(&shape)], move |v| {
             Var::stack(&[&v[0], &v[1], &v[0]], at)
         }));
@@ -162,18 +151,10 @@ pub(super) fn cases(g: &Gen) -> Vec<Case> {
         cases.push(Case::new(Op::BroadcastTo, format!("repeat {times:?}"), x(), move |v| {
             v[0].repeat(&times)
         }));
-        let piece = g.size();
-        cases.push(Case::new(Op::Narrow, format!("split {piece}"), x(), move |v| {
-            all(v[0].split(piece, dim)?)
-        }));
-        cases.push(Case::new(Op::Narrow, format!("chunk {piece}"), x(), move |v| {
-            all(v[0].chunk(piece, dim)?)
-        }));
-        let cut = g.below(size + 1);
-        cases.push(Case::new(Op::Narrow, format!("split_with_sizes {cut}"), x(), move |v| {
-            all(v[0].split_with_sizes(&[cut, 0, size - cut], dim)?)
-        }));
         cases.push(Case::new(Op::Permute, "transpose", x(), move |v| v[0].transpose(dim, other)));
+        if rank > 1 {
+            cases.push(Case::new(Op::Permute, "t", x(), |v| v[0].t()));
+        }
         let (first, last) = (g.below(rank), rank as isize - 1);
         cases.push(Case::new(Op::Reshape, "flatten", x(), move |v| {
             v[0].flatten(first as isize, last)
@@ -181,20 +162,41 @@ pub(super) fn cases(g: &Gen) -> Vec<Case> {
         cases.push(Case::new(Op::Reshape, "unsqueeze and squeeze", x(), move |v| {
             v[0].unsqueeze(at)?.squeeze(at)?.mul(&v[0])
         }));
-        if size > 0 {
-            let entry = g.below(size);
-            cases.push(Case::new(Op::Narrow, "select", x(), move |v| v[0].select(dim, entry)));
-        }
-        if rank > 1 {
-            cases.push(Case::new(Op::Permute, "t", x(), |v| v[0].t()));
-        }
     }
-    for (n, rows) in [(5, 2), (4, 4), (3, 1), (1, 7)] {
+    cases
+}
+
+fn products_and_orders(g: &Gen) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for shape in g.shapes(1) {
+        let (dims, dim) = (g.dims(shape.len()), g.dim(shape.len()));
+        let (keepdim, descending) = (g.below(2) == 0, g.below(2) == 0);
+        let op = Op::Binary(gradus_tensor::ops::binary::BinaryOp::Mul);
+        cases.push(Case::new(op, "prod", vec![g.any(&shape)], move |v| v[0].prod(&dims, keepdim)));
+        cases.push(Case::new(Op::Gather, "sort", vec![g.distinct(&shape)], move |v| {
+            Ok(v[0].sort(dim, descending)?.0)
+        }));
+        let size = shape[dim.rem_euclid(shape.len() as isize) as usize];
+        let k = g.below(size + 1);
+        cases.push(Case::new(Op::Gather, "topk", vec![g.distinct(&shape)], move |v| {
+            Ok(v[0].topk(k, dim, descending)?.0)
+        }));
+    }
+    // Equal elements share the gradient of an extremum; along the diagonal it is smooth.
+    cases.push(Case::new(Op::Max, "of a value and itself", vec![g.any(&[3])], |v| {
+        Var::stack(&[&v[0], &v[0]], 0)?.max(&[0], false)?.maximum(&v[0])
+    }));
+    cases
+}
+
+fn linear_cross_entropy(g: &Gen) -> Vec<Case> {
+    let reductions = [Reduction::Mean, Reduction::Sum, Reduction::None].into_iter().cycle();
+    let mut cases = Vec::new();
+    for ((n, rows), reduction) in [(5, 2), (4, 4), (3, 1), (1, 7)].into_iter().zip(reductions) {
         let inputs = vec![g.any(&[n, 3]), g.any(&[4, 3]), g.any(&[4])];
         let targets: Vec<u32> = (0..n).map(|_| g.below(4) as u32).collect();
-        let reduction = [Reduction::Mean, Reduction::Sum, Reduction::None][cases.len() % 3];
         let options = CrossEntropy {
-            // The targets that are 3 count for nothing, unless all would be.
+            // Targets of 3 are ignored, unless that would be all.
             ignore_index: targets.iter().any(|&t| t != 3).then_some(3),
             label_smoothing: 0.1,
             reduction,
@@ -213,9 +215,18 @@ pub(super) fn cases(g: &Gen) -> Vec<Case> {
             v[0].linear(&v[1], Some(&v[2]))?.cross_entropy(&here(v)?, &options)
         }));
     }
-    // Equal elements share the gradient of an extremum; along the diagonal it is smooth.
-    cases.push(Case::new(Op::Max, "of a value and itself", vec![g.any(&[3])], |v| {
-        Var::stack(&[&v[0], &v[0]], 0)?.max(&[0], false)?.maximum(&v[0])
-    }));
     cases
+}
+
+pub(super) fn cases(g: &Gen) -> Vec<Case> {
+    let families = [
+        functions,
+        norms_and_sums,
+        masked,
+        pieces,
+        views,
+        products_and_orders,
+        linear_cross_entropy,
+    ];
+    families.into_iter().flat_map(|cases| cases(g)).collect()
 }

@@ -9,11 +9,15 @@
 
 mod attention;
 mod binary;
+mod checkpoint;
 mod concat;
+mod cross_entropy;
 mod derived;
+mod dropout;
 mod excluded;
 mod generate;
 mod index;
+mod layer_norm;
 mod matmul;
 mod reduce;
 mod softmax;
@@ -158,10 +162,10 @@ fn generate(op: Op, g: &Gen) -> Vec<Case> {
         Op::LinearCat => matmul::linear_cat(g),
         Op::Softmax => softmax::softmax(g),
         Op::LogSoftmax => softmax::log_softmax(g),
-        Op::LayerNorm => softmax::layer_norm(g),
-        Op::DropoutAddLayerNorm => softmax::dropout_add_layer_norm(g),
-        Op::CrossEntropy => softmax::cross_entropy(g),
-        Op::Dropout => unary::dropout(g),
+        Op::LayerNorm => layer_norm::layer_norm(g),
+        Op::DropoutAddLayerNorm => layer_norm::dropout_add_layer_norm(g),
+        Op::CrossEntropy => cross_entropy::cases(g),
+        Op::Dropout => dropout::cases(g),
         Op::Attention => attention::cases(g),
         Op::AttentionQkvPacked => attention::qkvpacked(g),
         Op::IndexSelect => index::index_select(g),
@@ -172,7 +176,7 @@ fn generate(op: Op, g: &Gen) -> Vec<Case> {
         Op::Cat => concat::cat(g),
         Op::PadZeros => concat::pad_zeros(g),
         Op::Flip => concat::flip(g),
-        Op::Checkpoint => derived::checkpoint(g),
+        Op::Checkpoint => checkpoint::cases(g),
     }
 }
 

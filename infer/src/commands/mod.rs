@@ -9,24 +9,23 @@ mod similarity;
 mod tokens;
 
 use std::io::{self, Write};
+use std::ops::DerefMut;
 use std::time::Instant;
 
 use gradus_cli::{Failure, Outcome, SharedArgs, note, progress_bar};
-use gradus_models::Precision;
-use gradus_models::pipelines::{
-    DEFAULT_BATCH_SIZE, FillMask, TextClassifier, TextEmbedder, TokenTagger,
-};
+use gradus_models::pipelines::{DEFAULT_BATCH_SIZE, Runner, TextEmbedder};
+use gradus_models::{Error, Task};
 use gradus_tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use crate::args::{Command, ModelFlags, Program, PromptFlags};
 use crate::input::Input;
 
-/// Texts handed to a pipeline at once, in batches: few enough that results appear, the progress
-/// moves and memory stays small.
+/// Texts of one call of a pipeline, which makes batches of them: few enough that results appear
+/// soon, the progress moves and memory stays small.
 const CHUNK: usize = 8 * DEFAULT_BATCH_SIZE;
 
-/// From how many texts on a progress bar is worth showing.
+/// A progress bar is shown from this number of texts on.
 const MANY: usize = 2 * DEFAULT_BATCH_SIZE;
 
 /// The program.
@@ -90,59 +89,15 @@ fn devices(shared: &SharedArgs) -> Outcome {
     Ok(())
 }
 
-/// What the subcommands need to know of a pipeline besides its answers.
-trait Pipeline {
-    fn to_device(&mut self, device: Device) -> gradus_models::Result<()>;
-    fn set_precision(&mut self, precision: Precision) -> gradus_models::Result<()>;
-    fn set_max_length(&mut self, max_length: usize) -> gradus_models::Result<()>;
-    fn set_batch_size(&mut self, batch_size: usize) -> gradus_models::Result<()>;
-    fn max_length(&self) -> usize;
-    fn truncated(&self) -> u64;
-    fn unexpected(&self) -> Vec<String>;
-    fn notes(&self) -> &[String];
-}
-
-macro_rules! pipeline {
-    ($($name:ident)*) => { $(
-        impl Pipeline for $name {
-            fn to_device(&mut self, device: Device) -> gradus_models::Result<()> {
-                $name::to_device(self, device)
-            }
-            fn set_precision(&mut self, precision: Precision) -> gradus_models::Result<()> {
-                $name::set_precision(self, precision)
-            }
-            fn set_max_length(&mut self, max_length: usize) -> gradus_models::Result<()> {
-                $name::set_max_length(self, max_length)
-            }
-            fn set_batch_size(&mut self, batch_size: usize) -> gradus_models::Result<()> {
-                $name::set_batch_size(self, batch_size)
-            }
-            fn max_length(&self) -> usize {
-                $name::max_length(self)
-            }
-            fn truncated(&self) -> u64 {
-                $name::truncated(self)
-            }
-            fn unexpected(&self) -> Vec<String> {
-                $name::unexpected(self)
-            }
-            fn notes(&self) -> &[String] {
-                $name::notes(self)
-            }
-        }
-    )* };
-}
-pipeline!(TextClassifier TextEmbedder FillMask TokenTagger);
-
 /// Opens a pipeline on the device, with the flags that all of them have.
-fn opened<P: Pipeline>(
+fn opened<P: DerefMut<Target = Runner>>(
     shared: &SharedArgs,
     device: Device,
     flags: &ModelFlags,
     open: impl FnOnce() -> gradus_models::Result<P>,
 ) -> Outcome<P> {
     let start = Instant::now();
-    let mut pipeline = open()?;
+    let mut pipeline = open().map_err(with_command)?;
     for told in pipeline.notes() {
         note(shared, format!("note: {told}"));
     }
@@ -166,11 +121,24 @@ fn opened<P: Pipeline>(
     Ok(pipeline)
 }
 
-/// Runs the texts chunk by chunk: `step` computes one and writes its results. Progress is shown
-/// while it lasts, and what was cut is told at the end.
-fn each_chunk<P: Pipeline>(
+/// The error of a model without the head that a command needs, with the command that helps.
+fn with_command(error: Error) -> Failure {
+    let command = match &error {
+        Error::MissingHead { task: Task::Classify, .. } => "`train classify --model …` trains one",
+        Error::OtherTask { task: Task::Classify, .. } => "`infer classify`",
+        Error::OtherTask { task: Task::FillMask, .. } => "`infer fill-mask`",
+        Error::OtherTask { task: Task::Tag, .. } => "`infer tokens`",
+        Error::OtherTask { task: Task::Embed, .. } => "`infer embed`",
+        _ => return error.into(),
+    };
+    Failure::error(format!("{error} ({command})"))
+}
+
+/// Runs the texts chunk by chunk: `step` computes a chunk and writes its results. A bar shows the
+/// progress, and a note at the end tells how many texts were cut.
+fn each_chunk(
     shared: &SharedArgs,
-    pipeline: &P,
+    pipeline: &Runner,
     inputs: &[Input],
     mut step: impl FnMut(&[Input]) -> Outcome,
 ) -> Outcome {
@@ -203,7 +171,7 @@ fn each_chunk<P: Pipeline>(
 }
 
 impl PromptFlags {
-    /// Sets the prompt of the embedder, where one is asked for.
+    /// Sets the prompt of the embedder, where a flag names one.
     fn set(&self, embedder: &mut TextEmbedder) -> Outcome {
         let prompt = match (&self.prompt, &self.prompt_name) {
             (Some(prompt), _) => prompt.clone(),
@@ -226,7 +194,7 @@ fn top_k(flag: Option<usize>) -> Outcome<usize> {
     }
 }
 
-/// Writes a text as the heading of its results: on one line, the end of a long one left out.
+/// Writes a text as the heading of its results, on one line, without the end of a long one.
 fn heading(out: &mut dyn Write, text: &str) -> io::Result<()> {
     const WIDTH: usize = 100;
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");

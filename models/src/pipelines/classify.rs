@@ -6,11 +6,11 @@ use gradus_nn::Forward;
 use gradus_tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::runner::{Runner, runner_methods, runner_setters};
-use crate::folder::{parse_activation, values};
-use crate::{Bert, Encoding, Error, Pooling, Result, SequenceClassifier};
+use super::runner::{Runner, derefs_to_runner};
+use crate::folder::{Sentence, parse_activation, values};
+use crate::{Bert, Encoding, Error, Pooling, Pretrained, Result, SequenceClassifier, Task};
 
-/// A label and how probable the model holds it.
+/// A label and its score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     /// The label.
@@ -24,7 +24,7 @@ pub struct Score {
 pub enum ClassificationFunction {
     /// One of the labels is right: the scores sum to 1.
     Softmax,
-    /// Any number of labels is right: each score is by itself.
+    /// Any number of labels is right: each score is independent.
     Sigmoid,
     /// The logits themselves.
     None,
@@ -49,35 +49,40 @@ pub struct TextClassifier {
     model: SequenceClassifier,
     labels: Vec<String>,
     function: ClassificationFunction,
-    /// Of a cross-encoder of sentence-transformers.
+    /// The function of a cross-encoder of sentence-transformers; `None` for any other model.
     cross_encoder: Option<ClassificationFunction>,
 }
 
-const HEAD: &str = "there is no trained classification head: train one with `train classify --model …`, or choose a \
-                    model that has one";
+derefs_to_runner!(TextClassifier);
 
 impl TextClassifier {
-    /// Opens a model folder or a hub id. Pooling is what config.json says (`pooling`, Gradus's own
-    /// key), else BERT's pooler, as in `transformers`.
+    /// Opens a model folder or a hub id. The pooling is that of config.json (`pooling`, Gradus's
+    /// own key), else BERT's pooler, as in `transformers`.
     ///
     /// # Errors
-    /// When the model cannot be opened, is no sequence classifier, or lacks parameters (they are
-    /// named).
+    /// When the model cannot be opened, is not a sequence classifier ([`Error::OtherTask`]), or
+    /// lacks parameters ([`Error::MissingHead`] for the head's).
     pub fn open(model: &str) -> Result<Self> {
-        let runner = Runner::open_sentence(model)?;
-        runner.refuse(
-            "TokenClassification",
-            "it labels words: use it as a token classifier (`infer tokens`)",
-        )?;
-        let labels = head_labels(&runner, HEAD)?;
-        let pooling = runner.config.pooling.unwrap_or(Pooling::Cls);
-        let model =
-            SequenceClassifier::new(&runner.store().root(), &runner.config, pooling, labels.len())?;
-        runner.complete(|name| name.starts_with("classifier."), HEAD)?;
-        let problem_type = runner.config.problem_type.as_deref();
+        Self::of(Pretrained::open(model)?)
+    }
+
+    pub(super) fn of(pretrained: Pretrained) -> Result<Self> {
+        let (runner, sentence) = Runner::with_sentence(pretrained)?;
+        runner.refuse(Task::Tag)?;
+        let labels = head_labels(&runner, Task::Classify)?;
+        let config = &runner.config;
+        let pooling = config.pooling.unwrap_or(Pooling::Cls);
+        let model = SequenceClassifier::new(&runner.store().root(), config, pooling, labels.len())?;
+        runner.complete(Task::Classify)?;
+        let problem_type = config.problem_type.as_deref();
         let function = ClassificationFunction::of(problem_type, labels.len());
-        let cross_encoder = cross_encoder(&runner, labels.len())?;
+        let cross_encoder = cross_encoder(&runner, &sentence, labels.len())?;
         Ok(TextClassifier { runner, model, labels, function, cross_encoder })
+    }
+
+    /// The encoder.
+    pub fn bert(&self) -> &Bert {
+        self.model.bert()
     }
 
     /// The labels, in the order of their ids.
@@ -87,10 +92,11 @@ impl TextClassifier {
 
     /// The `top_k` best labels of each text or pair (all when `None`), best first; equal scores in
     /// the order of ids. The scores of a cross-encoder are those of `CrossEncoder.predict`, by the
-    /// activation that its folder names; of any other model they are [`TextClassifier::scores`].
+    /// activation that its folder names; for any other model they are [`TextClassifier::scores`].
     ///
     /// # Errors
-    /// When a text cannot be encoded, or an output is not a number (the weight to blame is named).
+    /// When a text cannot be encoded, or an output is not a number (the error names the weight to
+    /// blame).
     pub fn predict(
         &self,
         texts: &[(String, Option<String>)],
@@ -101,7 +107,7 @@ impl TextClassifier {
         logits.iter().map(|row| Ok(self.best(&self.scores_by(row, function)?, top_k))).collect()
     }
 
-    /// The scores of each text or pair, one a label in the order of the ids.
+    /// The scores of each text or pair, one for each label in the order of the ids.
     ///
     /// # Errors
     /// As [`TextClassifier::predict`].
@@ -116,11 +122,11 @@ impl TextClassifier {
         self.function == ClassificationFunction::Softmax
     }
 
-    /// The logits of encoded texts, one a label in the order of the ids.
+    /// The logits of encoded texts, one for each label in the order of the ids.
     ///
     /// # Errors
-    /// When an encoding does not fit the model, or an output is not a number (the weight to blame
-    /// is named).
+    /// When an encoding does not fit the model, or an output is not a number (the error names the
+    /// weight to blame).
     pub fn logits<E: Borrow<Encoding> + Sync>(&self, encodings: &[E]) -> Result<Vec<Vec<f32>>> {
         self.runner.run(encodings, |input, _, _| {
             let logits = self.model.forward(input, &Forward::inference())?;
@@ -133,16 +139,15 @@ impl TextClassifier {
     /// as config.json's `problem_type` says.
     ///
     /// # Errors
-    /// When there is not one logit a label.
+    /// When there is not one logit for each label.
     pub fn scores(&self, logits: &[f32]) -> Result<Vec<f32>> {
         self.scores_by(logits, self.function)
     }
 
-    /// The scores of a text's logits by a function of the caller's choice, whatever config.json
-    /// says.
+    /// The scores of a text's logits by a function of the caller's choice instead of config.json's.
     ///
     /// # Errors
-    /// When there is not one logit a label.
+    /// When there is not one logit for each label.
     pub fn scores_by(&self, logits: &[f32], function: ClassificationFunction) -> Result<Vec<f32>> {
         let logits = Tensor::from_slice(logits, &[self.labels.len()])?;
         let scores = match function {
@@ -164,54 +169,49 @@ impl TextClassifier {
         scores.truncate(top_k.unwrap_or(usize::MAX));
         scores
     }
-
-    fn bert(&self) -> &Bert {
-        self.model.bert()
-    }
-
-    runner_methods!();
-    runner_setters!();
 }
 
-/// What a cross-encoder of sentence-transformers applies to its outputs; `None` where the folder is
-/// none.
-fn cross_encoder(runner: &Runner, labels: usize) -> Result<Option<ClassificationFunction>> {
+/// The function that a cross-encoder of sentence-transformers applies to its outputs; `None` for
+/// any other folder.
+fn cross_encoder(
+    runner: &Runner,
+    sentence: &Sentence,
+    labels: usize,
+) -> Result<Option<ClassificationFunction>> {
     let extra = &runner.config.extra;
     let fail = |message| Error::config(&runner.config_path, message);
     let newer = values::object(extra, "sentence_transformers").map_err(fail)?;
     let newer = newer.map(|keys| values::text(keys, "activation_fn")).transpose().map_err(fail)?;
     let older = values::text(extra, "sbert_ce_default_activation_function").map_err(fail)?;
-    let named = runner.sentence.activation.as_deref().or(newer.flatten()).or(older);
-    if !runner.sentence.cross_encoder && named.is_none() {
+    let named = sentence.activation.as_deref().or(newer.flatten()).or(older);
+    if !sentence.cross_encoder && named.is_none() {
         return Ok(None);
     }
     match named.map(|name| (name, parse_activation(name))) {
         None if labels == 1 => Ok(Some(ClassificationFunction::Sigmoid)),
         None | Some((_, Some("Identity"))) => Ok(Some(ClassificationFunction::None)),
         Some((_, Some("Sigmoid"))) => Ok(Some(ClassificationFunction::Sigmoid)),
-        Some((name, _)) => Err(Error::Config {
-            path: runner.config_path.clone(),
-            message: format!(
-                "the cross-encoder's activation is `{name}`; Gradus has torch.nn.Identity and torch.nn.Sigmoid"
-            ),
-        }),
+        Some((name, _)) => Err(fail(format!(
+            "the cross-encoder's activation is `{name}`; Gradus has torch.nn.Identity and \
+             torch.nn.Sigmoid"
+        ))),
     }
 }
 
-/// The labels of a classification head, which the checkpoint must have.
-pub(super) fn head_labels(runner: &Runner, head: &str) -> Result<Vec<String>> {
-    let Some(shape) = runner.shape_of("classifier.weight")? else {
-        return Err(runner.unfit(format!("has no `classifier.weight`, `classifier.bias`: {head}")));
+/// The labels of the classification head for `task`, which the checkpoint must have.
+pub(super) fn head_labels(runner: &Runner, task: Task) -> Result<Vec<String>> {
+    let Some(shape) = runner.checkpoint.shape("classifier.weight") else {
+        let parameters = ["classifier.weight", "classifier.bias"].map(str::to_string);
+        return Err(runner.missing_head(task, parameters.to_vec()));
     };
-    let count = runner.config.num_labels().or(shape.first().copied()).unwrap_or(0);
+    let config = &runner.config;
+    let count = config.num_labels().or(shape.first().copied()).unwrap_or(0);
     if count == 0 || count > u32::MAX as usize {
-        return Err(Error::Config {
-            path: runner.config_path.clone(),
-            message: format!("the model has {count} labels; name them in id2label"),
-        });
+        let message = format!("the model has {count} labels; name them in id2label");
+        return Err(Error::config(&runner.config_path, message));
     }
-    match runner.config.id2label.is_empty() {
+    match config.id2label.is_empty() {
         true => Ok((0..count).map(|i| format!("LABEL_{i}")).collect()),
-        false => Ok(runner.config.id2label.clone()),
+        false => Ok(config.id2label.clone()),
     }
 }

@@ -3,27 +3,41 @@
 use std::borrow::Borrow;
 
 use gradus_autograd::Var;
-use gradus_nn::{Forward, Precision};
-use gradus_tensor::{Device, Tensor};
+use gradus_nn::Forward;
+use gradus_tensor::Tensor;
 
-use super::runner::{Runner, runner_methods};
+use super::runner::{Runner, derefs_to_runner};
 use super::stages::Stages;
 use crate::bert::normalize;
-use crate::folder::{Prompts, SimilarityFunction, Stage};
-use crate::{Bert, BertInput, Encoding, Error, Pooling, Result};
+use crate::folder::{Prompts, Sentence, SimilarityFunction, Stage};
+use crate::{Bert, BertInput, Encoding, Error, Pooling, Pretrained, Result, Task};
 
 /// Texts to vectors.
 pub struct TextEmbedder {
     runner: Runner,
     model: Bert,
-    /// From the states to a vector as long as it comes.
+    /// From the states to a vector, without a last Normalize.
     stages: Stages,
+    /// Numbers of a vector: those of the stages, or the first few of them.
+    width: usize,
     pooling: Pooling,
-    normalize: bool,
-    /// What is put before every text.
+    unit: Option<Unit>,
+    prompts: Prompts,
+    similarity: SimilarityFunction,
+    /// What [`TextEmbedder::embed`] puts before every text.
     prompt: String,
-    prompt_tokens: usize,
 }
+
+/// When vectors are scaled to length 1.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    /// Before they are cut to their width, which leaves them shorter.
+    BeforeCut,
+    /// At the end.
+    AtEnd,
+}
+
+derefs_to_runner!(TextEmbedder);
 
 impl TextEmbedder {
     /// Opens a model folder or a hub id; of a model with a head, the encoder alone is used.
@@ -32,98 +46,104 @@ impl TextEmbedder {
     /// `include_prompt`, `truncate_dim`), where texts are cut and which prompt is put before them;
     /// the vectors are those of `SentenceTransformer.encode`. Any other model pools by the mean.
     ///
-    /// - `pooling`: another mode than the folder's; what follows the pooling stays. `cls` is the
-    ///   last hidden state of the first token (without BERT's pooler, as sentence-transformers has
-    ///   it).
-    /// - `normalize`: whether every vector has length 1, so that the product of two is their
-    ///   cosine. When `None`, a folder of sentence-transformers decides (a `Normalize` module), and
-    ///   otherwise it has.
+    /// - `pooling` replaces the folder's mode; the modules after the pooling stay. `cls` is the
+    ///   last hidden state of the first token, without BERT's pooler, as in sentence-transformers.
+    /// - `normalize` says whether every vector has length 1, so that the product of two is their
+    ///   cosine. When it is `None`, a folder of sentence-transformers decides (a `Normalize`
+    ///   module); the vectors of any other model have length 1.
     ///
     /// # Errors
-    /// When the model cannot be opened or lacks parameters (they are named); when the folder asks
-    /// for what Gradus does not have.
+    /// When the model cannot be opened or lacks parameters (the error names them); when the folder
+    /// asks for what Gradus does not have.
     pub fn open(
         model: &str,
         pooling: Option<Pooling>,
         normalize: impl Into<Option<bool>>,
     ) -> Result<Self> {
-        let mut runner = Runner::open_sentence(model)?;
-        if runner.sentence.cross_encoder {
-            return Err(Error::Config {
+        Self::of(Pretrained::open(model)?, pooling, normalize.into())
+    }
+
+    pub(super) fn of(
+        pretrained: Pretrained,
+        pooling: Option<Pooling>,
+        normalize: Option<bool>,
+    ) -> Result<Self> {
+        let (mut runner, sentence) = Runner::with_sentence(pretrained)?;
+        if sentence.cross_encoder {
+            return Err(Error::OtherTask {
                 path: runner.config_path.clone(),
-                message: "the model is a cross-encoder: it scores pairs of texts, and has no embeddings; use it as a \
-                          classifier (`infer classify`)"
-                    .into(),
+                model: "a cross-encoder, which scores pairs of texts and has no embeddings".into(),
+                task: Task::Classify,
             });
         }
-        let (stages, pooling) = chain(std::mem::take(&mut runner.sentence.stages), pooling);
-        // Older encoders are saved bare, which the checkpoint knows; heads stand beside `bert`.
+        let Sentence { stages, listed, truncate_dim, prompts, similarity, .. } = sentence;
+        let (stages, pooling) = with_pooling(stages, pooling);
+        // Older encoders are saved without `bert.` in their names; the checkpoint knows.
         let model = Bert::new(&runner.store().root().join("bert"), &runner.config, false)?;
-        runner.complete(|_| false, "")?;
-        let mut stages = Stages::open(&stages, runner.config.hidden_size)?;
-        let says = if runner.sentence.listed { stages.normalizes() } else { true };
-        let wanted = normalize.into();
-        // What is cut off after a Normalize leaves vectors shorter than 1, as in
-        // sentence-transformers.
-        let truncates = runner.sentence.truncate_dim.is_some_and(|dim| dim < stages.width);
-        let normalize = match wanted {
-            None if truncates => false,
-            wanted => {
-                stages.without_normalize();
-                wanted.unwrap_or(says)
-            }
+        runner.complete(Task::Embed)?;
+        let (mut stages, stores) = Stages::open(&stages, runner.config.hidden_size)?;
+        runner.add_stores(stores);
+        let listed_unit = stages.take_normalize();
+        let width = truncate_dim.map_or(stages.width, |dim| dim.min(stages.width));
+        let unit = match normalize {
+            // As in sentence-transformers, which cuts after a Normalize.
+            None if width < stages.width => listed_unit.then_some(Unit::BeforeCut),
+            None => (listed_unit || !listed).then_some(Unit::AtEnd),
+            Some(wanted) => wanted.then_some(Unit::AtEnd),
         };
-        let prompt = runner.sentence.prompts.get(None).map_err(Error::Input)?;
-        let prompt = prompt.unwrap_or_default().to_string();
-        let (prompt_tokens, width) = (0, stages.width);
-        if let Some(dim) = runner.sentence.truncate_dim {
-            stages.width = dim.min(width);
-        }
+        let prompt = prompts.get(None).map_err(Error::Input)?.unwrap_or_default().to_string();
         let mut embedder = TextEmbedder {
             runner,
             model,
             stages,
+            width,
             pooling,
-            normalize,
+            unit,
+            prompts,
+            similarity,
             prompt: String::new(),
-            prompt_tokens,
         };
         embedder.set_prompt(&prompt)?;
         Ok(embedder)
     }
 
-    /// How a text's tokens become one vector; of several modes, the first.
+    /// The encoder.
+    pub fn bert(&self) -> &Bert {
+        &self.model
+    }
+
+    /// How a text's tokens become one vector; the first of several modes.
     pub fn pooling(&self) -> Pooling {
         self.pooling
     }
 
     /// Whether [`TextEmbedder::embed`] gives vectors of length 1.
     pub fn normalizes(&self) -> bool {
-        self.normalize || self.stages.normalizes()
+        self.unit.is_some()
     }
 
     /// Numbers of a vector.
     pub fn width(&self) -> usize {
-        self.stages.width
+        self.width
     }
 
     /// The prompts of the folder.
     pub fn prompts(&self) -> &Prompts {
-        &self.runner.sentence.prompts
+        &self.prompts
     }
 
-    /// How alike two vectors are, by what the folder says.
+    /// How the folder compares two vectors.
     pub fn similarity(&self) -> SimilarityFunction {
-        self.runner.sentence.similarity
+        self.similarity
     }
 
-    /// Sets what [`TextEmbedder::embed`] puts before every text: at first the folder's default
-    /// prompt.
+    /// Sets the prompt that [`TextEmbedder::embed`] puts before every text; at first it is the
+    /// folder's default prompt.
     ///
     /// # Errors
     /// When it cannot be encoded.
     pub fn set_prompt(&mut self, prompt: &str) -> Result<()> {
-        self.prompt_tokens = self.prompt_tokens(prompt)?;
+        self.prompt_tokens(prompt)?;
         self.prompt = prompt.to_string();
         Ok(())
     }
@@ -140,7 +160,8 @@ impl TextEmbedder {
     /// The vectors of the texts, f32 `[texts, width]`, in their order.
     ///
     /// # Errors
-    /// When a text cannot be encoded, or an output is not a number (the weight to blame is named).
+    /// When a text cannot be encoded, or an output is not a number (the error names the weight to
+    /// blame).
     pub fn embed<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<Tensor> {
         let rows = match self.prompt.is_empty() {
             true => self.vectors(&texts.iter().map(S::as_ref).collect::<Vec<&str>>())?,
@@ -156,19 +177,20 @@ impl TextEmbedder {
     /// The vectors of texts with their prompt.
     fn vectors(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
         let texts: Vec<(&str, Option<&str>)> = texts.iter().map(|text| (*text, None)).collect();
+        let prompt = self.prompt_tokens(&self.prompt)?;
         let mut encodings = self.runner.encode(&texts)?;
-        encodings.iter_mut().for_each(|encoding| encoding.prompt = self.prompt_tokens);
-        self.rows(&encodings, self.normalize)
+        encodings.iter_mut().for_each(|encoding| encoding.prompt = prompt);
+        self.rows(&encodings, self.unit)
     }
 
-    /// The vectors of encoded texts, as long as they come (without a last `Normalize`), each of
-    /// `width` values.
+    /// The vectors of encoded texts, each of `width` values, at the length that they have before a
+    /// last `Normalize`.
     ///
     /// # Errors
-    /// When an encoding does not fit the model, or an output is not a number (the weight to blame
-    /// is named).
+    /// When an encoding does not fit the model, or an output is not a number (the error names the
+    /// weight to blame).
     pub fn pooled<E: Borrow<Encoding> + Sync>(&self, encodings: &[E]) -> Result<Vec<Vec<f32>>> {
-        self.rows(encodings, false)
+        self.rows(encodings, None)
     }
 
     /// The last hidden states of encoded texts, before pooling: `tokens × hidden` values each,
@@ -191,62 +213,34 @@ impl TextEmbedder {
     fn rows<E: Borrow<Encoding> + Sync>(
         &self,
         encodings: &[E],
-        unit: bool,
+        unit: Option<Unit>,
     ) -> Result<Vec<Vec<f32>>> {
         self.runner.run(encodings, |input, _, batch| {
             let prompts: Vec<usize> = batch.iter().map(|&i| encodings[i].borrow().prompt).collect();
-            let vectors = self.vectors_of(input, &prompts, unit)?;
+            let vectors = self.forward(input, &prompts, unit)?;
             let values = self.runner.numbers(vectors.tensor())?;
-            Ok(values.chunks(self.width()).map(<[f32]>::to_vec).collect())
+            Ok(values.chunks(self.width).map(<[f32]>::to_vec).collect())
         })
     }
 
-    fn vectors_of(&self, input: &BertInput, prompts: &[usize], unit: bool) -> Result<Var> {
+    fn forward(&self, input: &BertInput, prompts: &[usize], unit: Option<Unit>) -> Result<Var> {
         let states = self.model.forward(input, &Forward::inference())?;
         let mut vectors = self.stages.forward(&states, input, prompts)?;
-        if vectors.size(-1)? > self.width() {
-            vectors = vectors.narrow(-1, 0, self.width())?;
+        if unit == Some(Unit::BeforeCut) {
+            vectors = normalize(&vectors)?;
         }
-        if unit { normalize(&vectors) } else { Ok(vectors) }
+        if self.width < self.stages.width {
+            vectors = vectors.narrow(-1, 0, self.width)?;
+        }
+        match unit {
+            Some(Unit::AtEnd) => normalize(&vectors),
+            _ => Ok(vectors),
+        }
     }
-
-    /// Moves the model to `device`, where it then computes; it is opened on the CPU.
-    ///
-    /// # Errors
-    /// When the device is not there, or cannot hold the model.
-    pub fn to_device(&mut self, device: Device) -> Result<()> {
-        self.runner.to_device(device)?;
-        self.stages.to_device(device)
-    }
-
-    /// Sets the precision in which the model computes: f32 unless set. Results are f32 in either.
-    ///
-    /// # Errors
-    /// When the model's device does not compute in it.
-    pub fn set_precision(&mut self, precision: Precision) -> Result<()> {
-        self.runner.set_precision(precision)
-    }
-
-    /// Sets the tokens of a text at most.
-    ///
-    /// # Errors
-    /// [`Error::Input`] when the model has fewer positions, or there is no room for the special
-    /// tokens.
-    pub fn set_max_length(&mut self, max_length: usize) -> Result<()> {
-        self.runner.set_max_length(max_length)?;
-        self.prompt_tokens = self.prompt_tokens(&self.prompt)?;
-        Ok(())
-    }
-
-    fn bert(&self) -> &Bert {
-        &self.model
-    }
-
-    runner_methods!();
 }
 
-/// The stages with another pooling where one is given, and the first mode.
-fn chain(mut stages: Vec<Stage>, pooling: Option<Pooling>) -> (Vec<Stage>, Pooling) {
+/// The stages with another pooling where one is given, and the first mode of the pooling.
+fn with_pooling(mut stages: Vec<Stage>, pooling: Option<Pooling>) -> (Vec<Stage>, Pooling) {
     let usual = || Stage::Pool { modes: vec![Pooling::Mean], include_prompt: true };
     if stages.is_empty() {
         stages.push(usual());

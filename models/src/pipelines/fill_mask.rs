@@ -7,8 +7,8 @@ use gradus_tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::runner::{Runner, runner_methods, runner_setters, same_number};
-use crate::{Bert, BertInput, Encoding, Error, MaskedLm, PackedBatch, Result};
+use super::runner::{Runner, derefs_to_runner, same_number};
+use crate::{Bert, BertInput, Encoding, Error, MaskedLm, PackedBatch, Pretrained, Result, Task};
 
 /// A token that may stand for a mask.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,33 +31,42 @@ pub struct FillMask {
     mask: String,
 }
 
-const HEAD: &str = "there is no trained masked-LM head: choose a model that was saved with one (`BertForMaskedLM`)";
+derefs_to_runner!(FillMask);
 
 impl FillMask {
     /// Opens a model folder or a hub id.
     ///
     /// # Errors
     /// When the model cannot be opened, its tokenizer has no mask token, or it lacks parameters
-    /// (they are named).
+    /// ([`Error::MissingHead`] for the head's).
     pub fn open(model: &str) -> Result<Self> {
-        let runner = Runner::open(model)?;
+        Self::of(Pretrained::open(model)?)
+    }
+
+    pub(super) fn of(pretrained: Pretrained) -> Result<Self> {
+        let runner = Runner::new(pretrained);
         let mask_id = runner.tokenizer.mask_id();
         let Some((mask_id, mask)) = mask_id.and_then(|id| Some((id, runner.tokenizer.token(id)?)))
         else {
-            return Err(Error::Tokenizer {
-                path: runner.folder.clone(),
-                message: "the tokenizer has no mask token; the model cannot fill masks".into(),
-            });
+            return Err(Error::tokenizer(
+                &runner.folder,
+                "the tokenizer has no mask token; the model cannot fill masks",
+            ));
         };
         if runner.config.extra.get("tie_word_embeddings") == Some(&Value::Bool(false)) {
-            return Err(Error::Config {
-                path: runner.config_path.clone(),
-                message: "tie_word_embeddings is false: Gradus's masked-LM head shares the word embeddings".into(),
-            });
+            return Err(Error::config(
+                &runner.config_path,
+                "tie_word_embeddings is false: Gradus's masked-LM head shares the word embeddings",
+            ));
         }
         let model = MaskedLm::new(&runner.store().root(), &runner.config)?;
-        runner.complete(|name| name.starts_with("cls."), HEAD)?;
+        runner.complete(Task::FillMask)?;
         Ok(FillMask { runner, model, mask_id, mask })
+    }
+
+    /// The encoder.
+    pub fn bert(&self) -> &Bert {
+        self.model.bert()
     }
 
     /// The token to write where a word is missing: `[MASK]`.
@@ -77,7 +86,7 @@ impl FillMask {
     ///
     /// # Errors
     /// When a text has no mask, or only beyond the maximum length; when an output is not a number
-    /// (the weight to blame is named).
+    /// (the error names the weight to blame).
     pub fn fill_all<S: AsRef<str> + Sync>(
         &self,
         texts: &[S],
@@ -89,10 +98,10 @@ impl FillMask {
         self.fill_encoded(&texts, &encodings, top_k)
     }
 
-    /// As [`FillMask::fill_all`], for texts encoded already.
+    /// As [`FillMask::fill_all`], for texts that are encoded already.
     ///
     /// # Errors
-    /// As [`FillMask::fill_all`]; also when there is not one encoding a text.
+    /// As [`FillMask::fill_all`]; also when there is not one encoding for each text.
     pub fn fill_encoded<E: Borrow<Encoding> + Sync>(
         &self,
         texts: &[&str],
@@ -126,8 +135,8 @@ impl FillMask {
         })
     }
 
-    /// These tokens alone for each mask, the most probable first; `targets` has the ids for each
-    /// text. The scores stay probabilities among all tokens, as those of `targets` in
+    /// Only the tokens of `targets` for each mask, the most probable first; `targets` has the ids
+    /// for each text. The scores stay probabilities among all tokens, as those of `targets` in
     /// `transformers` do.
     ///
     /// # Errors
@@ -209,17 +218,10 @@ impl FillMask {
             ),
         }))
     }
-
-    fn bert(&self) -> &Bert {
-        self.model.bert()
-    }
-
-    runner_methods!();
-    runner_setters!();
 }
 
-/// The text with `token` in place of the bytes `start..end`. A continuation (`##ing`) joins what is
-/// before it.
+/// The text with `token` in place of the bytes `start..end`. A continuation (`##ing`) joins the
+/// word before it.
 fn filled(text: &str, (start, end): (usize, usize), token: &str) -> String {
     let before = text.get(..start).unwrap_or_default();
     let after = text.get(end..).unwrap_or_default();

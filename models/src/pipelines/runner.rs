@@ -1,8 +1,7 @@
-//! What the pipelines share: encoding, batches, checks.
+//! The part that all pipelines share: the opened folder, encoding, batches, checks.
 
 use std::borrow::Borrow;
-use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use gradus_autograd::no_grad;
@@ -11,29 +10,30 @@ use gradus_tensor::{DType, Device, Tensor};
 
 use crate::batch::restore_order;
 use crate::checkpoint::is_finite;
+use crate::error::listed;
 use crate::folder::Sentence;
 use crate::{
-    Bert, BertConfig, BertInput, Checkpoint, Encoding, Error, PackedBatch, Pretrained, Result,
+    BertConfig, BertInput, Checkpoint, Encoding, Error, PackedBatch, Pretrained, Result, Task,
     Tokenizer,
 };
 
-/// Texts of one batch, unless `set_batch_size` says otherwise.
+/// Texts of one batch, unless [`Runner::set_batch_size`] says otherwise.
 pub const DEFAULT_BATCH_SIZE: usize = 32;
 
-/// Tokens of one batch, about: a batch ends where one text more would exceed them. More make no
-/// batch faster, and take more memory.
+/// Tokens of one batch, about: a batch ends where one text more would exceed them. More tokens make
+/// no batch faster, and take more memory.
 pub const BATCH_TOKENS: usize = 4096;
 
-/// A model folder at work, whatever the head.
-pub(super) struct Runner {
-    pub folder: PathBuf,
-    pub config: BertConfig,
-    pub tokenizer: Tokenizer,
-    pub checkpoint: Checkpoint,
-    pub config_path: PathBuf,
-    pub sentence: Sentence,
-    pub notes: Vec<String>,
-    store: Store,
+/// An opened model folder, ready to run texts in batches: the part that all pipelines share.
+pub struct Runner {
+    pub(super) folder: PathBuf,
+    pub(super) config: BertConfig,
+    pub(super) config_path: PathBuf,
+    pub(super) tokenizer: Tokenizer,
+    pub(super) checkpoint: Checkpoint,
+    notes: Vec<String>,
+    /// The parameters of the encoder and its head; then those of each module after them.
+    stores: Vec<Store>,
     max_length: usize,
     batch_size: usize,
     batch_tokens: usize,
@@ -42,121 +42,122 @@ pub(super) struct Runner {
 }
 
 impl Runner {
-    /// Opens a model, whatever sentence-transformers' files say of it.
-    pub fn open(model: &str) -> Result<Self> {
-        Self::of(Pretrained::open(model)?, Sentence::default())
+    /// For a model that ignores the files of sentence-transformers.
+    pub(super) fn new(pretrained: Pretrained) -> Self {
+        Self::limited(pretrained, None)
     }
 
-    /// Opens a model as sentence-transformers does, where its files are there.
-    pub fn open_sentence(model: &str) -> Result<Self> {
-        let mut pretrained = Pretrained::open(model)?;
+    /// For a model that may come from sentence-transformers, with the settings of its files.
+    pub(super) fn with_sentence(mut pretrained: Pretrained) -> Result<(Self, Sentence)> {
         let sentence = pretrained.sentence()?;
         if sentence.lower_case {
             pretrained.tokenizer.lower_case()?;
         }
-        Self::of(pretrained, sentence)
+        let mut runner = Self::limited(pretrained, sentence.max_length);
+        runner.notes.extend(sentence.notes.iter().cloned());
+        Ok((runner, sentence))
     }
 
-    fn of(pretrained: Pretrained, sentence: Sentence) -> Result<Self> {
+    /// Texts are cut at `max_length`, else where `transformers` cuts them.
+    fn limited(pretrained: Pretrained, max_length: Option<usize>) -> Self {
         let config_path = pretrained.config_path();
-        let Pretrained { folder, config, tokenizer, checkpoint, mut notes, .. } = pretrained;
-        notes.extend(sentence.notes.iter().cloned());
-        // Texts are cut where sentence-transformers cuts them, or else where `transformers` does.
-        let length = sentence.max_length.or(tokenizer.max_length());
-        let most = config.max_position_embeddings;
-        Ok(Runner {
-            max_length: length.map_or(most, |length| length.min(most)),
+        let Pretrained { folder, config, tokenizer, checkpoint, notes, .. } = pretrained;
+        let length = max_length.or(tokenizer.max_length());
+        let positions = config.max_position_embeddings;
+        Runner {
+            max_length: length.map_or(positions, |length| length.min(positions)),
             config_path,
-            sentence,
             notes,
             batch_size: DEFAULT_BATCH_SIZE,
             batch_tokens: BATCH_TOKENS,
             truncated: AtomicU64::new(0),
             precision: Precision::F32,
-            // Nothing of it is random: what is missing is an error in [`Runner::complete`].
-            store: Store::with_source(0, checkpoint.clone()),
+            // The seed is never used: [`Runner::complete`] refuses a parameter that is missing.
+            stores: vec![Store::with_source(0, checkpoint.clone())],
             folder,
             config,
             tokenizer,
             checkpoint,
-        })
+        }
     }
 
-    /// The parameters, from the checkpoint.
-    pub fn store(&self) -> &Store {
-        &self.store
+    /// The model's configuration.
+    pub fn config(&self) -> &BertConfig {
+        &self.config
+    }
+
+    /// The model's tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The folder of the model.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Notes for a person about the folder, such as settings that Gradus does not know.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Names in the checkpoint that this pipeline does not use, sorted.
+    pub fn unexpected(&self) -> Vec<String> {
+        self.checkpoint.unexpected()
     }
 
     /// Where the model computes.
     pub fn device(&self) -> Device {
-        self.store.device()
+        self.store().device()
     }
 
-    /// Moves the model.
-    pub fn to_device(&self, device: Device) -> Result<()> {
+    /// Moves the model to `device`, where it then computes; it is opened on the CPU.
+    ///
+    /// # Errors
+    /// When the device is not there, or cannot hold the model.
+    pub fn to_device(&mut self, device: Device) -> Result<()> {
         self.precision.check(device)?;
-        Ok(self.store.to_device(device)?)
+        Ok(self.stores.iter().try_for_each(|store| store.to_device(device))?)
     }
 
+    /// Sets the precision in which the model computes: f32 unless set. Results are f32 in either.
+    ///
+    /// # Errors
+    /// When the model's device does not compute in it.
     pub fn set_precision(&mut self, precision: Precision) -> Result<()> {
         precision.check(self.device())?;
         self.precision = precision;
         Ok(())
     }
 
-    /// Checks that the checkpoint had every parameter; `head` says what its head is and how to come
-    /// by one.
-    pub fn complete(&self, is_head: impl Fn(&str) -> bool, head: &str) -> Result<()> {
-        let missing = self.store.missing();
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let rest = missing.iter().find(|name| !is_head(name));
-        let advice = match rest {
-            None => head.to_string(),
-            Some(_) => "it is incomplete, or config.json belongs to another model".to_string(),
-        };
-        Err(self.unfit(format!("has no {}; {advice}", listed(&missing))))
-    }
-
-    /// Whether the checkpoint has a parameter of this name.
-    pub fn shape_of(&self, name: &str) -> Result<Option<Vec<usize>>> {
-        Ok(self.checkpoint.shape(name))
-    }
-
-    /// Refuses a model whose architecture is named otherwise.
-    pub fn refuse(&self, architecture: &str, advice: &str) -> Result<()> {
-        match self.config.architectures.iter().find(|name| name.contains(architecture)) {
-            Some(name) => Err(Error::Config {
-                path: self.config_path.clone(),
-                message: format!("the model is a {name}; {advice}"),
-            }),
-            None => Ok(()),
-        }
-    }
-
-    /// The error of a checkpoint that this pipeline cannot use.
-    pub fn unfit(&self, message: impl Into<String>) -> Error {
-        Error::Checkpoint { path: self.checkpoint.path().to_path_buf(), message: message.into() }
-    }
-
+    /// The maximum of a text's tokens, special ones included; longer texts are cut.
     pub fn max_length(&self) -> usize {
         self.max_length
     }
 
+    /// Sets the maximum of a text's tokens.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when the model has fewer positions, or there is no room for the special
+    /// tokens.
     pub fn set_max_length(&mut self, max_length: usize) -> Result<()> {
-        let most = self.config.max_position_embeddings;
-        if !(1..=most).contains(&max_length) {
+        let positions = self.config.max_position_embeddings;
+        if !(1..=positions).contains(&max_length) {
             return Err(Error::Input(format!(
-                "the maximum length is {max_length}; this model takes 1 to {most} tokens (max_position_embeddings)"
+                "the maximum length is {max_length}; this model takes 1 to {positions} tokens \
+                 (max_position_embeddings)"
             )));
         }
-        // Too short for the special tokens is better said now than with the first text.
+        // A limit below the number of special tokens fails here, not with the first text.
         self.tokenizer.encode("", None, max_length)?;
         self.max_length = max_length;
         Ok(())
     }
 
+    /// Sets the maximum of a batch's texts.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when it is 0.
     pub fn set_batch_size(&mut self, batch_size: usize) -> Result<()> {
         if batch_size == 0 {
             return Err(Error::Input("the batch size is 0; use at least 1".into()));
@@ -165,25 +166,79 @@ impl Runner {
         Ok(())
     }
 
+    /// Sets the tokens of a batch, about: [`BATCH_TOKENS`] unless set. A text that has more is a
+    /// batch of its own.
     pub fn set_batch_tokens(&mut self, batch_tokens: usize) {
         self.batch_tokens = batch_tokens;
     }
 
+    /// How many texts were cut to the maximum length since the model was opened.
     pub fn truncated(&self) -> u64 {
         self.truncated.load(Ordering::Relaxed)
     }
 
+    /// The parameters of the encoder and its head, from the checkpoint.
+    pub(super) fn store(&self) -> &Store {
+        &self.stores[0]
+    }
+
+    /// Adds the parameters of modules after the head, which move with the model.
+    pub(super) fn add_stores(&mut self, stores: Vec<Store>) {
+        self.stores.extend(stores);
+    }
+
+    /// Checks that the checkpoint had every parameter of a model for `task`.
+    pub(super) fn complete(&self, task: Task) -> Result<()> {
+        let missing = self.store().missing();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let is_head = |name: &String| task.head().is_some_and(|head| name.starts_with(head));
+        Err(match missing.iter().all(is_head) {
+            true => self.missing_head(task, missing),
+            false => self.unfit(format!(
+                "has no {}; it is incomplete, or config.json belongs to another model",
+                listed(&missing)
+            )),
+        })
+    }
+
+    /// The error of a checkpoint without the head of `task`.
+    pub(super) fn missing_head(&self, task: Task, parameters: Vec<String>) -> Error {
+        Error::MissingHead { path: self.checkpoint.path().to_path_buf(), task, parameters }
+    }
+
+    /// Refuses a model whose head is for `other`.
+    pub(super) fn refuse(&self, other: Task) -> Result<()> {
+        if self.config.task() != other {
+            return Ok(());
+        }
+        Err(Error::OtherTask {
+            path: self.config_path.clone(),
+            model: format!("a {}", self.config.architectures.join(", ")),
+            task: other,
+        })
+    }
+
+    /// The error of a checkpoint that this pipeline cannot use.
+    fn unfit(&self, message: impl Into<String>) -> Error {
+        Error::Checkpoint { path: self.checkpoint.path().to_path_buf(), message: message.into() }
+    }
+
     /// Encodes texts, and counts those that were cut.
-    pub fn encode<S: AsRef<str> + Sync>(&self, texts: &[(S, Option<S>)]) -> Result<Vec<Encoding>> {
+    pub(super) fn encode<S: AsRef<str> + Sync>(
+        &self,
+        texts: &[(S, Option<S>)],
+    ) -> Result<Vec<Encoding>> {
         let encodings = self.tokenizer.encode_batch(texts, self.max_length)?;
         let cut = encodings.iter().filter(|e| e.truncated).count() as u64;
         self.truncated.fetch_add(cut, Ordering::Relaxed);
         Ok(encodings)
     }
 
-    /// Runs `forward` on every batch; it returns one result a sequence. The results are in the
-    /// order of `encodings`.
-    pub fn run<T: Send, E: Borrow<Encoding> + Sync>(
+    /// Runs `forward` on every batch; it returns one result for each sequence. The results are in
+    /// the order of `encodings`.
+    pub(super) fn run<T: Send, E: Borrow<Encoding> + Sync>(
         &self,
         encodings: &[E],
         forward: impl Fn(&BertInput, &PackedBatch, &[usize]) -> Result<Vec<T>> + Sync,
@@ -204,71 +259,57 @@ impl Runner {
         restore_order(&batches, results)
     }
 
-    /// The attention probabilities of one encoded text: a list a layer, of `heads × tokens ×
-    /// tokens` values.
-    pub fn attentions(
-        &self,
-        bert: &Bert,
-        encoding: &Encoding,
-        layers: Range<usize>,
-    ) -> Result<Vec<Vec<f32>>> {
-        let layers = self.run(&[encoding], |input, _, _| {
-            let layers = bert.attentions(input, layers.clone())?;
-            let layers = layers.iter().map(|layer| self.numbers(layer.tensor()));
-            Ok(vec![layers.collect::<Result<Vec<_>>>()?])
-        })?;
-        Ok(layers.into_iter().next().unwrap_or_default())
-    }
-
-    /// The values of a float tensor, checked to be numbers.
-    pub fn numbers(&self, tensor: &Tensor) -> Result<Vec<f32>> {
+    /// The values of a float tensor. For a value that is not a number, the error names the weight
+    /// to blame.
+    pub(super) fn numbers(&self, tensor: &Tensor) -> Result<Vec<f32>> {
         let values = tensor.to_dtype(DType::F32)?.to_vec::<f32>()?;
-        self.finite(values.iter().all(|v| v.is_finite()))?;
-        Ok(values)
-    }
-
-    /// The error of an output that is no number, with the weight that is to blame.
-    pub fn finite(&self, finite: bool) -> Result<()> {
-        if finite {
-            return Ok(());
+        if values.iter().all(|v| v.is_finite()) {
+            return Ok(values);
         }
-        let bad = self.store.parameters().into_iter().find(|p| !is_finite(&p.tensor()));
-        Err(self.unfit(match bad.map(|parameter| parameter.name().to_string()) {
-            Some(name) => format!(
-                "the model's output is not a number, because `{name}` holds a NaN or an infinity; the checkpoint is \
-                 damaged, or its training diverged"
+        let bad = self.store().parameters().into_iter().find(|p| !is_finite(&p.tensor()));
+        Err(self.unfit(match bad {
+            Some(parameter) => format!(
+                "the model's output is not a number, because `{}` holds a NaN or an infinity; the \
+                 checkpoint is damaged, or its training diverged",
+                parameter.name()
             ),
-            None => "the model's output is not a number, though all weights are; they are too large to compute with"
+            None => "the model's output is not a number, though all weights are; they are too \
+                     large to compute with"
                 .to_string(),
         }))
     }
-
-    /// The names in the checkpoint that nothing asked for.
-    pub fn unexpected(&self) -> Vec<String> {
-        self.checkpoint.unexpected()
-    }
 }
 
-/// Checks that there is one encoding a text.
+/// A pipeline is its runner with a head: what every pipeline can do is said once, in [`Runner`].
+macro_rules! derefs_to_runner {
+    ($pipeline:ty) => {
+        impl std::ops::Deref for $pipeline {
+            type Target = Runner;
+
+            fn deref(&self) -> &Runner {
+                &self.runner
+            }
+        }
+
+        impl std::ops::DerefMut for $pipeline {
+            fn deref_mut(&mut self) -> &mut Runner {
+                &mut self.runner
+            }
+        }
+    };
+}
+pub(super) use derefs_to_runner;
+
+/// Checks that there is one encoding, or option, for each text.
 pub(super) fn same_number<E>(texts: &[&str], others: &[E]) -> Result<()> {
     match texts.len() == others.len() {
         true => Ok(()),
         false => Err(Error::Input(format!(
-            "{} texts and {} encodings or options; pass one a text",
+            "{} texts and {} encodings or options; pass one for each text",
             texts.len(),
             others.len()
         ))),
     }
-}
-
-/// Names for a message: the first few, and how many more.
-fn listed(names: &[String]) -> String {
-    let first: Vec<String> = names.iter().take(4).map(|name| format!("`{name}`")).collect();
-    let more = match names.len().saturating_sub(4) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    format!("{}{more}", first.join(", "))
 }
 
 /// Batches of texts of similar length, the longest first, so that memory peaks at once.
@@ -292,113 +333,6 @@ fn batches(lengths: &[usize], batch_size: usize, batch_tokens: usize) -> Vec<Vec
     batches
 }
 
-/// The methods that every pipeline has, by delegation to its runner.
-macro_rules! runner_methods {
-    () => {
-        /// The model's configuration.
-        pub fn config(&self) -> &crate::BertConfig {
-            &self.runner.config
-        }
-
-        /// The model's tokenizer.
-        pub fn tokenizer(&self) -> &crate::Tokenizer {
-            &self.runner.tokenizer
-        }
-
-        /// The tokens of a text at most, special ones included; longer texts are cut.
-        pub fn max_length(&self) -> usize {
-            self.runner.max_length()
-        }
-
-        /// Where the model computes.
-        pub fn device(&self) -> gradus_tensor::Device {
-            self.runner.device()
-        }
-
-        /// Sets the texts of a batch at most.
-        ///
-        /// # Errors
-        /// [`Error::Input`](crate::Error::Input) when it is 0.
-        pub fn set_batch_size(&mut self, batch_size: usize) -> crate::Result<()> {
-            self.runner.set_batch_size(batch_size)
-        }
-
-        /// Sets the tokens of a batch, about: [`BATCH_TOKENS`](crate::pipelines::BATCH_TOKENS)
-        /// unless set. A text that has more is a batch of its own.
-        pub fn set_batch_tokens(&mut self, batch_tokens: usize) {
-            self.runner.set_batch_tokens(batch_tokens);
-        }
-
-        /// What a person should be told of the folder: settings that Gradus does not know, and the
-        /// like.
-        pub fn notes(&self) -> &[String] {
-            &self.runner.notes
-        }
-
-        /// The folder of the model.
-        pub fn folder(&self) -> &std::path::Path {
-            &self.runner.folder
-        }
-
-        /// What every head of these layers attends to in an encoded text: a list a layer, of
-        /// `heads × tokens × tokens` values, head by head, row by row; a row sums to 1.
-        ///
-        /// # Errors
-        /// When the encoding does not fit the model, the model has no such layers, or an output is
-        /// not a number (the weight to blame is named).
-        pub fn attentions(
-            &self,
-            encoding: &crate::Encoding,
-            layers: std::ops::Range<usize>,
-        ) -> crate::Result<Vec<Vec<f32>>> {
-            self.runner.attentions(self.bert(), encoding, layers)
-        }
-
-        /// How many texts were cut to the maximum length since the model was opened.
-        pub fn truncated(&self) -> u64 {
-            self.runner.truncated()
-        }
-
-        /// Names in the checkpoint that this pipeline does not use, sorted.
-        pub fn unexpected(&self) -> Vec<String> {
-            self.runner.unexpected()
-        }
-    };
-}
-pub(super) use runner_methods;
-
-/// Those of a pipeline that has no state of its own beside the runner's.
-macro_rules! runner_setters {
-    () => {
-        /// Moves the model to `device`, where it then computes; it is opened on the CPU.
-        ///
-        /// # Errors
-        /// When the device is not there, or cannot hold the model.
-        pub fn to_device(&mut self, device: gradus_tensor::Device) -> crate::Result<()> {
-            self.runner.to_device(device)
-        }
-
-        /// Sets the precision in which the model computes: f32 unless set. Results are f32 in
-        /// either.
-        ///
-        /// # Errors
-        /// When the model's device does not compute in it.
-        pub fn set_precision(&mut self, precision: gradus_nn::Precision) -> crate::Result<()> {
-            self.runner.set_precision(precision)
-        }
-
-        /// Sets the tokens of a text at most.
-        ///
-        /// # Errors
-        /// [`Error::Input`](crate::Error::Input) when the model has fewer positions, or there is no
-        /// room for the special tokens.
-        pub fn set_max_length(&mut self, max_length: usize) -> crate::Result<()> {
-            self.runner.set_max_length(max_length)
-        }
-    };
-}
-pub(super) use runner_setters;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -410,12 +344,5 @@ mod tests {
         assert_eq!(batches(&lengths, 100, 4096), [vec![5], vec![1], vec![6, 2, 4, 0, 3]]);
         assert_eq!(batches(&[4000, 96, 1], 8, 4096), [vec![0, 1], vec![2]]);
         assert!(batches(&[], 8, 4096).is_empty());
-    }
-
-    #[test]
-    fn many_names_are_shortened() {
-        let names: Vec<String> = (0..6).map(|i| format!("p{i}")).collect();
-        assert_eq!(listed(&names), "`p0`, `p1`, `p2`, `p3` and 2 more");
-        assert_eq!(listed(&names[..2]), "`p0`, `p1`");
     }
 }

@@ -1,8 +1,9 @@
 //! The modules after the encoder of a sentence-transformers model, with their weights.
 
+use std::path::Path;
+
 use gradus_autograd::Var;
 use gradus_nn::{Init, LayerNorm, Linear, Store};
-use gradus_tensor::Device;
 
 use crate::bert::{Pooled, mean_pool, normalize};
 use crate::folder::{Dense, DenseActivation, Stage};
@@ -11,8 +12,6 @@ use crate::{BertInput, Checkpoint, Error, Pooling, Result};
 /// The steps from the tokens' states to a vector.
 pub(super) struct Stages {
     steps: Vec<Step>,
-    /// Weights of the steps.
-    stores: Vec<Store>,
     /// Numbers of a vector.
     pub width: usize,
 }
@@ -24,7 +23,7 @@ enum Step {
     Normalize,
 }
 
-/// What a Dense module adds to its output.
+/// The vector that a Dense module adds to its output.
 enum Residual {
     Nothing,
     Input,
@@ -32,12 +31,12 @@ enum Residual {
 }
 
 impl Stages {
-    /// Reads the weights of the stages, for states of `hidden` numbers.
+    /// Reads the weights of the stages, for states of `hidden` numbers; the stores hold them.
     ///
     /// # Errors
     /// When weights are missing, or a stage does not fit the one before it.
-    pub fn open(stages: &[Stage], hidden: usize) -> Result<Stages> {
-        let mut all = Stages { steps: Vec::new(), stores: Vec::new(), width: hidden };
+    pub fn open(stages: &[Stage], hidden: usize) -> Result<(Stages, Vec<Store>)> {
+        let (mut all, mut stores) = (Stages { steps: Vec::new(), width: hidden }, Vec::new());
         for (i, stage) in stages.iter().enumerate() {
             let step = match stage {
                 Stage::Pool { .. } if i > 0 => {
@@ -54,23 +53,27 @@ impl Stages {
                         "modules.json lists no Pooling after the Transformer".into(),
                     ));
                 }
-                Stage::Dense(dense) => all.dense(dense)?,
+                Stage::Dense(dense) => {
+                    let store = all.store(&dense.folder, dense.inputs)?;
+                    let step = all.dense(dense, &store)?;
+                    stores.push(complete(store, &dense.folder)?);
+                    step
+                }
                 Stage::LayerNorm { folder, width } => {
                     let store = all.store(folder, *width)?;
                     // PyTorch's ε.
                     let norm = LayerNorm::new(&store.root().join("norm"), *width, 1e-5)?;
-                    all.keep(store, folder)?;
+                    stores.push(complete(store, folder)?);
                     Step::LayerNorm(norm)
                 }
                 Stage::Normalize => Step::Normalize,
             };
             all.steps.push(step);
         }
-        Ok(all)
+        Ok((all, stores))
     }
 
-    fn dense(&mut self, dense: &Dense) -> Result<Step> {
-        let store = self.store(&dense.folder, dense.inputs)?;
+    fn dense(&mut self, dense: &Dense, store: &Store) -> Result<Step> {
         let layer = |name: &str, bias: bool| {
             let path = store.root().join(name);
             match bias {
@@ -84,13 +87,12 @@ impl Stages {
             (true, true) => Residual::Input,
             (true, false) => Residual::Projected(layer("residual", false)?),
         };
-        self.keep(store, &dense.folder)?;
         self.width = dense.outputs;
         Ok(Step::Dense { linear, activation: dense.activation, residual })
     }
 
     /// The weights in a module's folder, for vectors of `inputs` numbers.
-    fn store(&self, folder: &std::path::Path, inputs: usize) -> Result<Store> {
+    fn store(&self, folder: &Path, inputs: usize) -> Result<Store> {
         if inputs != self.width {
             return Err(Error::config(
                 folder.join("config.json"),
@@ -107,33 +109,9 @@ impl Stages {
         Ok(Store::with_source(0, Checkpoint::open(folder)?))
     }
 
-    /// Keeps the weights of a module, of which none may be missing.
-    fn keep(&mut self, store: Store, folder: &std::path::Path) -> Result<()> {
-        if let Some(name) = store.missing().first() {
-            return Err(Error::Checkpoint {
-                path: folder.join("model.safetensors"),
-                message: format!("has no `{name}`"),
-            });
-        }
-        self.stores.push(store);
-        Ok(())
-    }
-
-    /// Moves the weights.
-    pub fn to_device(&self, device: Device) -> Result<()> {
-        Ok(self.stores.iter().try_for_each(|store| store.to_device(device))?)
-    }
-
-    /// Whether the vectors come with length 1.
-    pub fn normalizes(&self) -> bool {
-        matches!(self.steps.last(), Some(Step::Normalize))
-    }
-
-    /// Leaves the vectors as long as they come before a last Normalize.
-    pub fn without_normalize(&mut self) {
-        if self.normalizes() {
-            self.steps.pop();
-        }
+    /// Removes a last Normalize. Returns whether there was one.
+    pub fn take_normalize(&mut self) -> bool {
+        self.steps.pop_if(|step| matches!(step, Step::Normalize)).is_some()
     }
 
     /// Vectors `[sequences, width]` of states `[tokens, hidden]`; `prompts` counts the tokens of
@@ -160,6 +138,17 @@ impl Stages {
             Step::LayerNorm(norm) => Ok(norm.forward(&x)?),
             Step::Normalize => normalize(&x),
         })
+    }
+}
+
+/// Checks that no weight of a module is missing.
+fn complete(store: Store, folder: &Path) -> Result<Store> {
+    match store.missing().first() {
+        None => Ok(store),
+        Some(name) => Err(Error::Checkpoint {
+            path: folder.join("model.safetensors"),
+            message: format!("has no `{name}`"),
+        }),
     }
 }
 

@@ -1,23 +1,11 @@
-//! What several tests share: a small training task, the GPU, the shared folder.
+//! Shared by several tests: a small training task, and reference results.
 #![allow(dead_code)] // each test program uses a part
-
-#[path = "../../../tensor/tests/common/mod.rs"]
-pub mod adapter;
 
 use gradus_models::training::{Classification, Recipe, Trainer};
 use gradus_models::{BertConfig, Labels, Pooling, SequenceClassifier, Tokenizer};
 use gradus_nn::Store;
 use gradus_tensor::io::safetensors::SafeTensors;
 use gradus_tensor::{Device, Tensor};
-
-/// The folder with reference results and models, where there is one.
-pub fn shared() -> Option<std::path::PathBuf> {
-    let folder = std::env::var_os("GRADUS_SHARED").map(std::path::PathBuf::from);
-    if folder.is_none() {
-        eprintln!("skipped: GRADUS_SHARED is not set");
-    }
-    folder
-}
 
 /// The reference sentences, and PyTorch's embeddings of them by MiniLM, in f32.
 pub fn reference_embeddings(shared: &std::path::Path) -> (Vec<String>, Tensor) {

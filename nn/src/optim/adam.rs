@@ -9,6 +9,12 @@ use gradus_tensor::{Result, Tensor};
 use super::{Optimizer, OptimizerCore, Update};
 use crate::{ParamGroup, Parameter};
 
+/// The settings with a group's own decays of the moments, where it has some.
+fn of_group(settings: AdamWStep, betas: Option<(f64, f64)>) -> AdamWStep {
+    let (beta1, beta2) = betas.unwrap_or((settings.beta1, settings.beta2));
+    AdamWStep { beta1, beta2, ..settings }
+}
+
 /// Defines an optimiser of the family: they differ in how the weight decays.
 macro_rules! adam {
     ($(#[$doc:meta])* $name:ident, $op:literal, $decoupled:literal, $weight_decay:literal) => {
@@ -23,6 +29,17 @@ macro_rules! adam {
             /// An optimiser of these parameters at the rate `lr`, with PyTorch's other settings: β₁
             /// = 0.9, β₂ = 0.999, ε = 1e-8, and the weight decay that the type's page names.
             ///
+            /// ```
+            /// # use gradus_nn::{Adam, AdamW, Optimizer, ParamGroup, Parameter};
+            /// # use gradus_tensor::Tensor;
+            /// let w = Parameter::new("w", Tensor::scalar(1f32))?;
+            #[doc = concat!("let mut optimizer = ", stringify!($name), "::new([&w], 0.1)?;")]
+            /// optimizer.step(&w.var().square()?.backward()?)?;
+            /// let value = w.tensor().item()?; // the first step has about the length of the rate
+            /// assert!((value - 0.9).abs() < 2e-3);
+            /// # Ok::<(), gradus_tensor::Error>(())
+            /// ```
+            ///
             /// # Errors
             /// If a parameter is there twice, or the rate is not a finite number of 0 or more.
             pub fn new(
@@ -34,6 +51,19 @@ macro_rules! adam {
 
             /// An optimiser of groups with a rate and a weight decay each.
             ///
+            /// ```
+            /// # use gradus_nn::{Adam, AdamW, Optimizer, ParamGroup, Parameter};
+            /// # use gradus_tensor::Tensor;
+            /// let body = Parameter::new("body", Tensor::scalar(1f32))?;
+            /// let head = Parameter::new("head", Tensor::scalar(1f32))?;
+            /// let groups = vec![ParamGroup::new([&body], 0.1), ParamGroup::new([&head], 0.2)];
+            #[doc = concat!("let mut optimizer = ", stringify!($name), "::with_groups(groups)?;")]
+            /// optimizer.step(&body.var().add(&head.var())?.backward()?)?;
+            /// assert!((body.tensor().item()? - 0.9).abs() < 1e-6);
+            /// assert!((head.tensor().item()? - 0.8).abs() < 1e-6);
+            /// # Ok::<(), gradus_tensor::Error>(())
+            /// ```
+            ///
             /// # Errors
             /// If a parameter is in the groups twice, or a rate or decay is not a finite number of
             /// 0 or more.
@@ -44,6 +74,15 @@ macro_rules! adam {
 
             /// With this weight decay in all groups.
             ///
+            /// ```
+            /// # use gradus_nn::{Adam, AdamW, Optimizer, ParamGroup, Parameter};
+            /// # use gradus_tensor::Tensor;
+            /// let w = Parameter::new("w", Tensor::scalar(1f32))?;
+            #[doc = concat!("let optimizer = ", stringify!($name), "::new([&w], 0.1)?.weight_decay(0.05)?;")]
+            /// assert_eq!(optimizer.groups()[0].weight_decay, 0.05);
+            /// # Ok::<(), gradus_tensor::Error>(())
+            /// ```
+            ///
             /// # Errors
             /// If it is not a finite number of 0 or more.
             pub fn weight_decay(mut self, weight_decay: f64) -> Result<Self> {
@@ -53,6 +92,15 @@ macro_rules! adam {
 
             /// With other decays of the moments.
             ///
+            /// ```
+            /// # use gradus_nn::{Adam, AdamW, Optimizer, ParamGroup, Parameter};
+            /// # use gradus_tensor::Tensor;
+            /// let w = Parameter::new("w", Tensor::scalar(1f32))?;
+            #[doc = concat!("assert!(", stringify!($name), "::new([&w], 0.1)?.betas(0.8, 0.99).is_ok());")]
+            #[doc = concat!("assert!(", stringify!($name), "::new([&w], 0.1)?.betas(0.8, 1.0).is_err());")]
+            /// # Ok::<(), gradus_tensor::Error>(())
+            /// ```
+            ///
             /// # Errors
             /// If one is not in 0..1.
             pub fn betas(self, beta1: f64, beta2: f64) -> Result<Self> {
@@ -60,6 +108,15 @@ macro_rules! adam {
             }
 
             /// With another ε.
+            ///
+            /// ```
+            /// # use gradus_nn::{Adam, AdamW, Optimizer, ParamGroup, Parameter};
+            /// # use gradus_tensor::Tensor;
+            /// let w = Parameter::new("w", Tensor::scalar(1f32))?;
+            #[doc = concat!("assert!(", stringify!($name), "::new([&w], 0.1)?.eps(1e-6).is_ok());")]
+            #[doc = concat!("assert!(", stringify!($name), "::new([&w], 0.1)?.eps(-1e-6).is_err());")]
+            /// # Ok::<(), gradus_tensor::Error>(())
+            /// ```
             ///
             /// # Errors
             /// If it is not a finite number of 0 or more.
@@ -73,16 +130,20 @@ macro_rules! adam {
             }
 
             fn check(&self, lr_factor: f64) -> Result<()> {
-                let groups = self.core.groups().iter();
-                let mut steps = groups.map(|g| self.settings(g.lr * lr_factor, g.weight_decay, 1));
-                // Without groups there are still the other settings.
-                self.settings(0.0, 0.0, 1).check($op)?;
-                steps.try_for_each(|step| step.check($op))
+                // Without groups there are still the optimiser's own settings.
+                let base = self.settings();
+                base.check($op)?;
+                self.core.groups().iter().try_for_each(|group| {
+                    let (lr, weight_decay) = (group.lr * lr_factor, group.weight_decay);
+                    AdamWStep { lr, weight_decay, ..of_group(base, group.betas) }.check($op)
+                })
             }
 
-            fn settings(&self, lr: f64, weight_decay: f64, step: u64) -> AdamWStep {
+            /// The optimiser's own, for no group and no step.
+            fn settings(&self) -> AdamWStep {
                 let ((beta1, beta2), eps) = (self.betas, self.eps);
-                AdamWStep { lr, beta1, beta2, eps, weight_decay, step, decoupled: $decoupled }
+                let (lr, weight_decay, step, decoupled) = (0.0, 0.0, 1, $decoupled);
+                AdamWStep { lr, beta1, beta2, eps, weight_decay, step, decoupled }
             }
         }
 
@@ -94,9 +155,10 @@ macro_rules! adam {
                 scale: Option<&Tensor>,
             ) -> Result<()> {
                 self.check(lr_factor)?;
-                let base = self.settings(0.0, 0.0, 1);
+                let base = self.settings();
                 self.core.step(grads, lr_factor, scale, |value, update| {
-                    let Update { grad, slot, lr, weight_decay, scale } = update;
+                    let Update { grad, slot, lr, weight_decay, betas, scale } = update;
+                    let base = of_group(base, betas);
                     let h = AdamWStep { lr, weight_decay, step: slot.step, ..base };
                     let [m, v] = &mut slot.buffers[..] else {
                         unreachable!("a slot has both moments")

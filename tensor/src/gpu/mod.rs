@@ -31,7 +31,7 @@
 //!    operands with `Tensor::buffer` and `Tensor::start` (first element; strides are in
 //!    `tensor.layout`), and record a [`context::Launch`] with `Gpu::launch`. Write in place only
 //!    after `Tensor::make_writable`.
-//! 4. **Check**: `tests/device_parity.rs` walks the registry and finds the family by itself, over
+//! 4. **Check**: `tests/all/device_parity.rs` walks the registry and finds the family by itself, over
 //!    short and long shapes, and `tests/device_limits.rs` over launches of many rows of workgroups;
 //!    add what the registry's shapes do not reach (blocks, long rows) to a test in `tensor/tests/`.
 //!

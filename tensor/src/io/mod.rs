@@ -1,8 +1,8 @@
 //! Files: safetensors and NumPy's `.npy`.
 //!
 //! A file is input from outside: reading any bytes gives a tensor or an error that names the file,
-//! never a panic. A file is written aside and renamed, so that a failure (a full
-//! disk, say) leaves an older file as it was.
+//! never a panic. A file is written under a temporary name and then renamed, so that a failure (a
+//! full disk, say) leaves an older file as it was.
 
 pub mod npy;
 pub mod safetensors;
@@ -20,9 +20,9 @@ use crate::{Error, Result, Tensor};
 // Both formats are little-endian, and elements are copied as they lie in memory.
 const _: () = assert!(cfg!(target_endian = "little"), "gradus reads files on little-endian only");
 
-/// Writes a file as a whole or not at all: `write` fills a temporary file in the folder of `path`, which is
-/// then flushed to the disk and renamed. On any error (and on a panic in `write`) the temporary
-/// file is removed and what was at `path` stays.
+/// Writes a file as a whole or not at all: `write` fills a temporary file in the folder of `path`,
+/// which is then flushed to the disk and renamed. On any error (and on a panic in `write`) the
+/// temporary file is removed and what was at `path` stays.
 ///
 /// ```
 /// # let folder = tempfile::tempdir().unwrap();

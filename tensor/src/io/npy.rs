@@ -16,8 +16,18 @@ use crate::{DType, Error, Result, Tensor, bail};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 
-/// Reads an array. f2, f4, f8, u4, u1 and bool (as u8) keep their type; other integers become u32,
-/// which they must fit. An array in Fortran order becomes a transposed view.
+/// Reads an array. f2, f4, f8, u4, u1 and bool (as u8) keep their type; other integers become u32
+/// and must fit it. An array in Fortran order becomes a transposed view.
+///
+/// ```
+/// # use gradus_tensor::Tensor;
+/// # use gradus_tensor::io::npy;
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("x.npy");
+/// npy::write(&path, &Tensor::from_slice(&[1f32, 2.0], &[2])?)?;
+/// assert_eq!(npy::read(&path)?.to_vec::<f32>()?, [1.0, 2.0]);
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
 pub fn read(path: impl AsRef<Path>) -> Result<Tensor> {
     let path = path.as_ref();
     let bytes = fs::read(path).map_err(|e| Error::io(path, e))?;
@@ -28,6 +38,17 @@ pub fn read(path: impl AsRef<Path>) -> Result<Tensor> {
 }
 
 /// Writes an array in C order, version 1. There is no bf16 in NumPy: convert to f32 first.
+///
+/// ```
+/// # use gradus_tensor::Tensor;
+/// # use gradus_tensor::io::npy;
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("x.npy");
+/// let x = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?;
+/// npy::write(&path, &x.t()?)?; // numpy.load gives [[1, 3], [2, 4]]
+/// assert_eq!(npy::read(&path)?.to_string(), "[[1. 3.]\n [2. 4.]]");
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
 pub fn write(path: impl AsRef<Path>, tensor: &Tensor) -> Result<()> {
     let descr = match tensor.dtype() {
         DType::F32 => "<f4",

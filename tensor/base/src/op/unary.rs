@@ -1,42 +1,43 @@
 //! Functions of one element at a time.
 
 /// The table of functions without parameters: variant of [`UnaryOp`], name of the method
-/// (PyTorch's) and meaning. Hands its rows to the macro `$to`: [`UnaryOp`] is made from them here,
-/// the methods of `Tensor` in `ops/unary.rs`.
+/// (PyTorch's), meaning, and for the example in the method's docs two numbers and the function's
+/// values there, as they are printed. Hands its rows to the macro `$to`, which makes [`UnaryOp`] here
+/// and the methods of `Tensor` in `ops/unary.rs`.
 #[macro_export]
 macro_rules! unary_table {
     ($to:ident) => {
         $to! {
-            Neg, neg, "−x";
-            Abs, abs, "|x|";
-            Sign, sign, "−1, 0 or 1 by sign; NaN stays NaN";
-            Exp, exp, "eˣ";
-            Log, log, "natural logarithm (NaN below 0, −∞ at 0)";
-            Log1p, log1p, "ln(1 + x), exact for small x";
-            Sqrt, sqrt, "√x (NaN below 0)";
-            Rsqrt, rsqrt, "1/√x";
-            Reciprocal, reciprocal, "1/x";
-            Square, square, "x²";
-            Sin, sin, "sine, x in radians";
-            Cos, cos, "cosine, x in radians";
-            Tanh, tanh, "hyperbolic tangent";
-            Sigmoid, sigmoid, "1/(1 + e⁻ˣ)";
-            Softplus, softplus, "ln(1 + eˣ), without overflow";
-            Erf, erf, "error function";
-            Gelu, gelu, "x·Φ(x), exact GELU (Hendrycks & Gimpel, arXiv:1606.08415)";
-            GeluTanh, gelu_tanh, "GELU by the approximation 0.5x(1 + tanh(√(2/π)(x + 0.044715x³)))";
-            Relu, relu, "max(x, 0)";
-            Silu, silu, "x·sigmoid(x), also called swish";
-            Floor, floor, "largest integer not above x";
-            Ceil, ceil, "smallest integer not below x";
-            Round, round, "nearest integer, halves to even";
+            Neg, neg, "−x", [1.0, -2.5], "[-1.   2.5]";
+            Abs, abs, "|x|", [-2.0, 0.5], "[2.  0.5]";
+            Sign, sign, "−1, 0 or 1 by sign; NaN stays NaN", [-2.0, 0.5], "[-1.  1.]";
+            Exp, exp, "eˣ", [0.0, 1.0], "[1.     2.7183]";
+            Log, log, "natural logarithm (NaN below 0, −∞ at 0)", [1.0, 10.0], "[0.     2.3026]";
+            Log1p, log1p, "ln(1 + x), exact for small x", [0.0, 1.0], "[0.     0.6931]";
+            Sqrt, sqrt, "√x (NaN below 0)", [4.0, 2.0], "[2.     1.4142]";
+            Rsqrt, rsqrt, "1/√x", [4.0, 0.25], "[0.5 2. ]";
+            Reciprocal, reciprocal, "1/x", [4.0, -0.5], "[ 0.25 -2.  ]";
+            Square, square, "x²", [3.0, -0.5], "[9.   0.25]";
+            Sin, sin, "sine, x in radians", [0.0, 1.0], "[0.     0.8415]";
+            Cos, cos, "cosine, x in radians", [0.0, 1.0], "[1.     0.5403]";
+            Tanh, tanh, "hyperbolic tangent", [0.0, 1.0], "[0.     0.7616]";
+            Sigmoid, sigmoid, "1/(1 + e⁻ˣ)", [0.0, 1.0], "[0.5    0.7311]";
+            Softplus, softplus, "ln(1 + eˣ), without overflow", [0.0, 1.0], "[0.6931 1.3133]";
+            Erf, erf, "error function", [0.0, 1.0], "[0.     0.8427]";
+            Gelu, gelu, "x·Φ(x), exact GELU (Hendrycks & Gimpel, arXiv:1606.08415)", [-1.0, 1.0], "[-0.1587  0.8413]";
+            GeluTanh, gelu_tanh, "GELU by the approximation 0.5x(1 + tanh(√(2/π)(x + 0.044715x³)))", [-1.0, 1.0], "[-0.1588  0.8412]";
+            Relu, relu, "max(x, 0)", [-2.0, 0.5], "[0.  0.5]";
+            Silu, silu, "x·sigmoid(x), also called swish", [-1.0, 1.0], "[-0.2689  0.7311]";
+            Floor, floor, "largest integer not above x", [-1.5, 1.5], "[-2.  1.]";
+            Ceil, ceil, "smallest integer not below x", [-1.5, 1.5], "[-1.  2.]";
+            Round, round, "nearest integer, halves to even", [0.5, 1.5], "[0. 2.]";
         }
     };
 }
 macro_rules! define {
-    ($($variant:ident, $name:ident, $doc:literal;)*) => {
-        /// A function applied to every element. Each has its kernel in `tensor/cpu/src/unary.rs`; those with a
-        /// fused derivative kernel say so in [`UnaryOp::has_fused_backward`].
+    ($($variant:ident, $name:ident, $doc:literal, $x:expr, $y:literal;)*) => {
+        /// A function applied to every element. Each has its kernel in `tensor/cpu/src/unary.rs`;
+        /// [`UnaryOp::has_fused_backward`] names those with a fused derivative kernel.
         #[derive(Clone, Copy, Debug, PartialEq)]
         pub enum UnaryOp {
             $(#[doc = $doc] $variant,)*

@@ -1,0 +1,148 @@
+//! Autocast: which operations compute in f16, and that gradients come back in the dtypes of what
+//! they belong to. On a GPU, since the CPU does not compute in f16.
+
+use gradus_autograd::{BackwardOptions, Var, autocast, checkpoint, grad};
+use gradus_tensor::ops::attention::Attention;
+use gradus_tensor::{CrossEntropy, DType, Device, RngKey, Tensor};
+use gradus_testing::gpu;
+
+const F16: DType = DType::F16;
+const F32: DType = DType::F32;
+
+fn leaf(shape: &[usize], seed: u64, device: Device) -> Var {
+    let x = Tensor::randn(shape, F32, RngKey::new(seed)).unwrap();
+    Var::leaf(x.mul_scalar(0.5).unwrap().to_device(device).unwrap())
+}
+
+fn lower<R>(body: impl FnOnce() -> R) -> R {
+    autocast(Some(F16), body)
+}
+
+/// Within `tolerance` of the largest element.
+fn assert_near(what: &str, ours: &Tensor, truth: &Tensor, tolerance: f64) {
+    assert_eq!((ours.shape(), ours.dtype()), (truth.shape(), truth.dtype()), "{what}");
+    let (ours, truth) = (ours.to_f64_vec(), truth.to_f64_vec());
+    let scale = truth.iter().fold(0f64, |m, x| m.max(x.abs()));
+    for (a, b) in ours.iter().zip(&truth) {
+        assert!((a - b).abs() <= tolerance * scale, "{what}: {a}, should be {b} (of {scale})");
+    }
+}
+
+#[test]
+fn operations_have_their_dtypes() {
+    let Some(device) = gpu() else { return };
+    let (x, w, b) = (leaf(&[6, 8], 1, device), leaf(&[8, 8], 2, device), leaf(&[8], 3, device));
+    let offsets = Tensor::from_slice(&[0u32, 2, 6], &[3]).unwrap().to_device(device).unwrap();
+    let attention = Attention { heads: 2, scale: 0.5, dropout: None };
+    let targets = Tensor::from_slice(&[0u32, 7, 3, 1, 2, 5], &[6]).unwrap();
+    let targets = targets.to_device(device).unwrap();
+    lower(|| {
+        let y = x.linear(&w, Some(&b)).unwrap();
+        let low = [
+            &y,
+            &x.linear_gelu(&w, None).unwrap(),
+            &x.matmul(&w).unwrap(),
+            &x.attention(&y, &x, &offsets, &attention).unwrap(),
+            &x.linear_cat(&[&w, &w], &[&b, &b]).unwrap(),
+            &x.linear_cat(&[&w, &w, &w], &[])
+                .unwrap()
+                .attention_qkvpacked(&offsets, &attention)
+                .unwrap(),
+            &y.dropout_add_layer_norm(&x, &b, &b, 1e-5, None).unwrap(),
+            &x.layer_norm(&b, &b, 1e-5).unwrap(),
+            &y.layer_norm(&b, &b, 1e-5).unwrap(),
+            &y.add(&y).unwrap(),
+            &y.dropout(0.5, RngKey::new(1)).unwrap(),
+            &y.gelu().unwrap(),
+        ];
+        assert!(low.iter().all(|v| v.dtype() == F16), "{:?}", low.map(|v| v.dtype()));
+        let high = [
+            &y.softmax(-1).unwrap(),
+            &y.log_softmax(-1).unwrap(),
+            &y.cross_entropy(&targets, &CrossEntropy::default()).unwrap(),
+            &y.sum(&[0], false).unwrap(),
+            &y.mean_all().unwrap(),
+            &y.var(&[1], false, 1).unwrap(),
+            &y.logsumexp(&[1], false).unwrap(),
+            &y.exp().unwrap(),
+            &y.square().unwrap(),
+            // Mixed operands: the wider dtype.
+            &y.add(&x).unwrap(),
+            &x.mul(&y).unwrap(),
+            &y.index_add(
+                0,
+                &Tensor::from_slice(&[1u32, 1, 0, 2, 5, 5], &[6])
+                    .unwrap()
+                    .to_device(device)
+                    .unwrap(),
+                &y,
+            )
+            .unwrap(),
+            &y.at_least_f32().unwrap(),
+        ];
+        assert!(high.iter().all(|v| v.dtype() == F32), "{:?}", high.map(|v| v.dtype()));
+    });
+    // Outside, nothing is converted, and what is mixed is an error.
+    let y = lower(|| x.linear(&w, None)).unwrap();
+    assert_eq!(x.linear(&w, None).unwrap().dtype(), F32);
+    assert!(y.add(&x).unwrap_err().to_string().contains("dtype"));
+}
+
+/// A small network through everything that converts; its gradients are f32 and near those of f32,
+/// also when a part of it is computed again in backward, and when the gradients are recorded.
+#[test]
+fn gradients_are_f32_and_near() {
+    let Some(device) = gpu() else { return };
+    let leaves: Vec<Var> =
+        [&[9usize, 16][..], &[32, 16], &[32], &[16, 32], &[16], &[16], &[16, 16]]
+            .iter()
+            .enumerate()
+            .map(|(i, shape)| leaf(shape, i as u64, device))
+            .collect();
+    let offsets = Tensor::from_slice(&[0u32, 4, 9], &[3]).unwrap().to_device(device).unwrap();
+    let attention = Attention { heads: 2, scale: 0.5, dropout: None };
+    let network = move |v: &[Var]| {
+        let y = v[0].layer_norm(&v[4], &v[5], 1e-5)?;
+        let z = y.linear_gelu(&v[1], Some(&v[2]))?.linear(&v[3], Some(&v[4]))?;
+        let z = z.dropout_add_layer_norm(&y, &v[4], &v[5], 1e-5, Some((0.2, RngKey::new(3))))?;
+        let qkv = z.linear_cat(&[&v[1], &v[6]], &[&v[2], &v[5]])?;
+        let z = qkv.attention_qkvpacked(&offsets, &attention)?;
+        z.matmul(&v[3])?.layer_norm(&v[2], &v[2], 1e-5)?.square()?.mean_all()
+    };
+    let truth = network(&leaves).unwrap().backward().unwrap();
+    let (again, network_again) = (leaves.clone(), network.clone());
+    let plain = lower(|| network(&leaves)).unwrap().backward().unwrap();
+    let twice = lower(|| checkpoint(move || network_again(&again))).unwrap().backward().unwrap();
+    let loss = lower(|| network(&leaves)).unwrap();
+    let options = BackwardOptions { create_graph: true, retain_graph: true };
+    let recorded = grad(&[loss], &leaves, None, options).unwrap();
+    for (i, v) in leaves.iter().enumerate() {
+        let what = |kind: &str| format!("{kind}, leaf {i} {:?}", v.shape());
+        let truth = truth.get(v).unwrap();
+        assert_near(&what("plain"), plain.get(v).unwrap(), truth, 5e-3);
+        assert_eq!(
+            plain.get(v).unwrap().to_f64_vec(),
+            twice.get(v).unwrap().to_f64_vec(),
+            "{}",
+            what("checkpoint")
+        );
+        let recorded = recorded[i].as_ref().unwrap();
+        assert!(recorded.requires_grad());
+        assert_near(&what("recorded"), recorded.tensor(), truth, 5e-3);
+    }
+}
+
+/// The weight's gradient is the sum itself: of 2⁻¹² times 2⁻¹⁴, which f16 has not, four times.
+#[test]
+fn gradients_of_weights_are_not_rounded() {
+    let Some(device) = gpu() else { return };
+    let full = |shape: &[usize], value: f64| {
+        Var::leaf(Tensor::full_on(shape, value, F32, device).unwrap())
+    };
+    let (x, w, b) = (full(&[4, 3], 2f64.powi(-12)), full(&[2, 3], 1.0), full(&[2], 0.0));
+    let y = lower(|| x.linear(&w, Some(&b))).unwrap();
+    let seed = Tensor::full_on(&[4, 2], 2f64.powi(-14), F16, device).unwrap();
+    let grads = y.backward_with(Some(seed), BackwardOptions::default()).unwrap();
+    assert_eq!(grads.get(&w).unwrap().to_f64_vec(), [2f64.powi(-24); 6]);
+    assert_eq!(grads.get(&b).unwrap().to_f64_vec(), [2f64.powi(-12); 2]);
+}

@@ -1,0 +1,163 @@
+//! `infer evaluate`: the numbers are those of the answers.
+
+use crate::common::{Head, Model, TEXTS, fails, infer, lines, stdout};
+use gradus_models::Pooling;
+use serde_json::Value;
+
+const CLASSIFIER: Head = Head::Sequence(Pooling::Mean);
+const LABELS: [&str; 3] = ["card", "fee", "rate"];
+
+/// The best label of each text, with its score.
+fn answers(model: &Model) -> Vec<(String, f64)> {
+    let run = infer(
+        &[&["classify", "--model", model.path(), "--top-k", "1", "--json"], &TEXTS[..]].concat(),
+    );
+    let best = |line: Value| {
+        (
+            line["labels"][0]["label"].as_str().unwrap().to_string(),
+            line["labels"][0]["score"].as_f64().unwrap(),
+        )
+    };
+    lines(&run).into_iter().map(best).collect()
+}
+
+/// A file of the texts; each label is `shift` after the predicted one.
+fn labelled(model: &Model, shift: impl Fn(usize) -> usize) -> (String, Vec<usize>) {
+    let mut truth = Vec::new();
+    let mut text = String::from("id,text,label\n");
+    for (i, (answer, _)) in answers(model).iter().enumerate() {
+        let label = (LABELS.iter().position(|l| l == answer).unwrap() + shift(i)) % 3;
+        text += &format!("{i},\"{}\",{}\n", TEXTS[i], LABELS[label]);
+        truth.push(label);
+    }
+    let path = model.file("data.csv");
+    std::fs::write(&path, text).unwrap();
+    (path.to_str().unwrap().to_string(), truth)
+}
+
+fn evaluate(model: &Model, data: &str, more: &[&str]) -> Value {
+    let run =
+        infer(&[&["evaluate", "--model", model.path(), "--data", data, "--json"], more].concat());
+    let mut all = lines(&run);
+    assert_eq!(all.len(), 1, "one object");
+    all.remove(0)
+}
+
+#[test]
+fn everything_right() {
+    let model = Model::new(CLASSIFIER);
+    let (data, truth) = labelled(&model, |_| 0);
+    let result = evaluate(&model, &data, &[]);
+    assert_eq!((&result["accuracy"], &result["macro_f1"]), (&1.0.into(), &1.0.into()));
+    assert_eq!(result["examples"], TEXTS.len());
+    assert!(result["mistakes"].as_array().unwrap().is_empty());
+    for (id, label) in LABELS.iter().enumerate() {
+        let support = truth.iter().filter(|&&t| t == id).count();
+        assert_eq!(result["per_class"][label]["support"], support);
+        let f1 = if support == 0 { 0.0 } else { 1.0 };
+        assert_eq!(result["per_class"][label]["f1"], f1);
+    }
+    let mean =
+        answers(&model).iter().map(|(_, score)| -score.ln()).sum::<f64>() / TEXTS.len() as f64;
+    assert!((result["loss"].as_f64().unwrap() - mean).abs() < 1e-6, "{result}");
+}
+
+#[test]
+fn mistakes_are_counted_and_the_most_confident_shown_first() {
+    let model = Model::new(CLASSIFIER);
+    // The second and the fifth text are wrong.
+    let (data, truth) = labelled(&model, |i| usize::from(i == 1 || i == 4));
+    let result = evaluate(&model, &data, &[]);
+    assert_eq!(result["accuracy"], 0.6);
+    let answers = answers(&model);
+    let mistakes = result["mistakes"].as_array().unwrap();
+    assert_eq!(mistakes.len(), 2);
+    let order = if answers[1].1 >= answers[4].1 { [1, 4] } else { [4, 1] };
+    for (mistake, i) in mistakes.iter().zip(order) {
+        assert_eq!(mistake["text"], TEXTS[i]);
+        assert_eq!(mistake["label"], LABELS[truth[i]]);
+        assert_eq!(mistake["predicted"], answers[i].0);
+        assert_eq!(mistake["line"], i + 2);
+        assert!((mistake["score"].as_f64().unwrap() - answers[i].1).abs() < 1e-6);
+    }
+    let count: u64 =
+        result["confusions"].as_array().unwrap().iter().map(|c| c["count"].as_u64().unwrap()).sum();
+    assert_eq!(count, 2);
+    assert_eq!(
+        evaluate(&model, &data, &["--mistakes", "1"])["mistakes"].as_array().unwrap().len(),
+        1
+    );
+
+    let shown = stdout(&infer(&["evaluate", "--model", model.path(), "--data", &data]));
+    for part in [
+        "accuracy 60.00%",
+        "precision",
+        "most frequent mistakes",
+        "most confident mistakes",
+        TEXTS[4],
+    ] {
+        assert!(shown.contains(part), "no `{part}` in: {shown}");
+    }
+}
+
+/// Of equal scores the first label wins, like `argmax` and in training.
+#[test]
+fn a_tie_is_the_first_label() {
+    let model = Model::change(CLASSIFIER, |store| {
+        for name in ["classifier.weight", "classifier.bias"] {
+            let parameter = store.get(name).unwrap();
+            parameter.set(parameter.tensor().zeros_like().unwrap()).unwrap();
+        }
+    });
+    let data = model.file("data.csv");
+    std::fs::write(&data, "text,label\nmy card,card\nthe fee,fee\n").unwrap();
+    let result = evaluate(&model, data.to_str().unwrap(), &[]);
+    assert_eq!(result["accuracy"], 0.5);
+    assert_eq!(result["mistakes"][0]["predicted"], "card");
+    assert!((result["loss"].as_f64().unwrap() - 3f64.ln()).abs() < 1e-6, "{result}");
+}
+
+#[test]
+fn labels_of_a_model_without_names_are_numbers() {
+    let model = Model::new(CLASSIFIER);
+    let (_, truth) = labelled(&model, |_| 0);
+    let path = model.file("config.json");
+    let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    config["id2label"] = serde_json::json!({"0": "LABEL_0", "1": "LABEL_1", "2": "LABEL_2"});
+    config.as_object_mut().unwrap().remove("label2id");
+    std::fs::write(&path, config.to_string()).unwrap();
+    let rows: String = TEXTS.iter().zip(&truth).map(|(t, l)| format!("\"{t}\",{l}\n")).collect();
+    let data = model.file("numbers.csv");
+    std::fs::write(&data, format!("text,label\n{rows}")).unwrap();
+    assert_eq!(evaluate(&model, data.to_str().unwrap(), &[])["accuracy"], 1.0);
+}
+
+#[test]
+fn what_cannot_be_measured_is_refused() {
+    let model = Model::new(CLASSIFIER);
+    let (data, _) = labelled(&model, |_| 0);
+    let run = |model: &Model, args: &[&str]| {
+        infer(&[&["evaluate", "--model", model.path()], args].concat())
+    };
+    fails(&run(&model, &[]), 2, &["--data"]);
+    fails(&run(&model, &["--data", "no/such.csv"]), 1, &["no/such.csv"]);
+    fails(&run(&model, &["--data", model.path()]), 2, &["one file"]);
+    fails(
+        &run(&model, &["--data", &data, "--label-column", "id"]),
+        1,
+        &["data.csv:2", "label `0`", "card, fee, rate"],
+    );
+    fails(&run(&model, &["--data", &data, "--label-column", "kind"]), 1, &["no column `kind`"]);
+    fails(&run(&Model::new(Head::Rank), &["--data", &data]), 1, &["does not choose one"]);
+    fails(&run(&Model::new(Head::Tokens), &["--data", &data]), 1, &["BertForTokenClassification"]);
+    fails(&infer(&["evaluate", "--data", &data]), 2, &["--model"]);
+}
+
+#[test]
+fn flags_may_stand_before_the_subcommand() {
+    let model = Model::new(CLASSIFIER);
+    let (data, _) = labelled(&model, |_| 0);
+    let run = infer(&["-q", "--json", "evaluate", "--model", model.path(), "--data", &data]);
+    assert_eq!(lines(&run).len(), 1);
+    assert!(run.stderr.is_empty());
+}

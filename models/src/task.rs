@@ -1,0 +1,94 @@
+//! The tasks of models.
+
+use crate::BertConfig;
+
+/// What a model does with a text. Its head decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Task {
+    /// Texts to vectors: [`TextEmbedder`](crate::pipelines::TextEmbedder).
+    Embed,
+    /// Texts, or pairs of texts, to labels: [`TextClassifier`](crate::pipelines::TextClassifier).
+    Classify,
+    /// Words for `[MASK]`: [`FillMask`](crate::pipelines::FillMask).
+    FillMask,
+    /// A label for every word: [`TokenTagger`](crate::pipelines::TokenTagger).
+    Tag,
+}
+
+impl Task {
+    /// Hugging Face's name of the task.
+    pub fn name(self) -> &'static str {
+        match self {
+            Task::Embed => "feature-extraction",
+            Task::Classify => "text-classification",
+            Task::FillMask => "fill-mask",
+            Task::Tag => "token-classification",
+        }
+    }
+
+    /// The class of `transformers` that has the head.
+    pub fn architecture(self) -> &'static str {
+        match self {
+            Task::Embed => "BertModel",
+            Task::Classify => "BertForSequenceClassification",
+            Task::FillMask => "BertForMaskedLM",
+            Task::Tag => "BertForTokenClassification",
+        }
+    }
+
+    /// How the names of the head's parameters begin; `None` for the encoder alone.
+    pub(crate) fn head(self) -> Option<&'static str> {
+        match self {
+            Task::Embed => None,
+            Task::Classify | Task::Tag => Some("classifier."),
+            Task::FillMask => Some("cls."),
+        }
+    }
+
+    /// What a model for this task does; for a message to a user who wants another task.
+    pub(crate) fn advice(self) -> &'static str {
+        match self {
+            Task::Embed => "it turns texts into vectors: use it as an embedder",
+            Task::Classify => "it labels whole texts: use it as a classifier",
+            Task::FillMask => "it fills masks: use it as a masked language model",
+            Task::Tag => "it labels words: use it as a token classifier",
+        }
+    }
+}
+
+impl BertConfig {
+    /// The task of the head that `architectures` names; without a head the model embeds.
+    pub fn task(&self) -> Task {
+        let has = |head: &str| self.architectures.iter().any(|name| name.contains(head));
+        // Earlier versions of Gradus called a classifier on the mean of the tokens a BertModel.
+        let classifies = self.problem_type.is_some() && !self.id2label.is_empty();
+        match () {
+            () if has("SequenceClassification") => Task::Classify,
+            () if has("TokenClassification") => Task::Tag,
+            () if has("MaskedLM") => Task::FillMask,
+            () if classifies => Task::Classify,
+            () => Task::Embed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_head_decides() {
+        let mut config = BertConfig::tiny(10);
+        assert_eq!(config.task(), Task::Embed);
+        for task in [Task::Embed, Task::Classify, Task::FillMask, Task::Tag] {
+            config.architectures = vec![task.architecture().into()];
+            assert_eq!(config.task(), task);
+        }
+        // An architecture with a head says more than the type of problem.
+        config.problem_type = Some("single_label_classification".into());
+        config.id2label = vec!["a".into(), "b".into()];
+        assert_eq!(config.task(), Task::Tag);
+        config.architectures = vec!["BertModel".into()];
+        assert_eq!(config.task(), Task::Classify);
+    }
+}

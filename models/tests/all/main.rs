@@ -1,0 +1,13 @@
+//! Models, training and folders from outside. One program, because linking the engine is what takes
+//! time; the tests beside it look at state of the whole process.
+
+mod best;
+#[path = "../common/mod.rs"]
+mod common;
+mod finetune;
+mod folders;
+mod golden;
+mod gpu;
+mod gpu_half;
+mod parts;
+mod recipe;

@@ -1,0 +1,222 @@
+//! Every operation of the registry on a GPU against the CPU: values and gradients in f32, over
+//! views, sizes 0, 1, odd and longer than a workgroup, and more workgroups than a launch has along
+//! one dimension.
+//!
+//! A failure names the operation, its parameters and shapes, the view and the seed. Without an
+//! adapter the tests say that they are skipped; with `GRADUS_REQUIRE_GPU=1` that is a failure.
+
+use crate::common::VIEWS;
+use crate::common::parity::{assert_close, compare, compare_long};
+use gradus::autograd::Var;
+use gradus::autograd::registry;
+use gradus::tensor::ops::attention::Attention;
+use gradus::tensor::ops::optim::{AdamWStep, SgdStep};
+use gradus::tensor::{CrossEntropy, DType, Device, Result, RngKey, Tensor};
+use gradus_testing::{cases, gpu};
+use proptest::prelude::*;
+
+proptest! {
+    #![proptest_config(cases(1))]
+
+    #[test]
+    fn every_operation_agrees_with_the_cpu(seed in any::<u64>().no_shrink()) {
+        let Some(device) = gpu() else { return Ok(()) };
+        eprintln!("seed {seed}");
+        for case in registry::all_cases(RngKey::new(seed)) {
+            for view in VIEWS {
+                compare(&case, view, device, &format!(", seed {seed}"));
+            }
+        }
+    }
+
+    /// Long dimensions, each case through one view.
+    #[test]
+    fn every_operation_agrees_over_long_dimensions(seed in any::<u64>().no_shrink()) {
+        let Some(device) = gpu() else { return Ok(()) };
+        compare_long(device, seed);
+    }
+}
+
+/// Attention of sequences longer and shorter than a kernel's block, heads of one piece and of
+/// several, with and without dropout, the operands columns of one matrix.
+#[test]
+fn attention_agrees_over_blocks_and_pieces() {
+    let Some(device) = gpu() else { return };
+    let lengths = [5u32, 0, 1, 37, 16, 70, 3];
+    let mut bounds = vec![0u32];
+    lengths.iter().for_each(|n| bounds.push(bounds[bounds.len() - 1] + n));
+    let tokens = bounds[bounds.len() - 1] as usize;
+    let offsets = Tensor::from_slice(&bounds, &[bounds.len()]).unwrap();
+    for (heads, d) in [(1, 1), (3, 24), (1, 80)] {
+        for dropout in [None, Some((0.3, RngKey::new(5))), Some((1.0, RngKey::new(5)))] {
+            let what = format!("{heads} heads of {d}, dropout {dropout:?}");
+            let options = Attention { heads, scale: 1.0 / (d as f64).sqrt(), dropout };
+            let hidden = heads * d;
+            let all =
+                Tensor::randn(&[tokens, 3 * hidden], DType::F32, RngKey::new(d as u64)).unwrap();
+            let grad = Tensor::randn(&[tokens, hidden], DType::F32, RngKey::new(77)).unwrap();
+            let results = [Device::Cpu, device].map(|device| {
+                let all = all.to_device(device).unwrap();
+                let part = |i: usize| all.narrow(1, i * hidden, hidden).unwrap();
+                let (q, k, v) = (part(0), part(1), part(2));
+                let (o, g) = (offsets.to_device(device).unwrap(), grad.to_device(device).unwrap());
+                let (out, lse) = q.attention(&k, &v, &o, &options).unwrap();
+                let (dq, dk, dv) = q.attention_backward(&k, &v, &o, &lse, &g, &options).unwrap();
+                [out, lse, dq, dk, dv].map(|t| t.to_device(Device::Cpu).unwrap())
+            });
+            for (i, name) in ["output", "denominators", "dQ", "dK", "dV"].iter().enumerate() {
+                assert_close(&format!("{what}: {name}"), &results[0][i], &results[1][i]);
+            }
+        }
+    }
+}
+
+/// What is not a number in one sequence stays there.
+#[test]
+fn attention_keeps_sequences_apart() {
+    let Some(device) = gpu() else { return };
+    let offsets = Tensor::from_slice(&[0u32, 3, 7], &[3]).unwrap().to_device(device).unwrap();
+    let mut values = vec![0.5f32; 7 * 4];
+    values[4 * 4 + 1] = f32::NAN; // of the second sequence
+    let x = Tensor::from_slice(&values, &[7, 4]).unwrap().to_device(device).unwrap();
+    let options = Attention { heads: 1, scale: 0.5, dropout: None };
+    let (out, lse) = x.attention(&x, &x, &offsets, &options).unwrap();
+    let (dq, dk, dv) = x.attention_backward(&x, &x, &offsets, &lse, &x, &options).unwrap();
+    for t in [out, dq, dk, dv] {
+        let t = t.to_vec::<f32>().unwrap();
+        assert!(t[..3 * 4].iter().all(|x| x.is_finite()), "{t:?}");
+        assert!(t[3 * 4..].iter().any(|x| x.is_nan()), "{t:?}");
+    }
+}
+
+/// Three steps of every optimiser, with and without a scale that lies on the device, and over
+/// views.
+#[test]
+fn optimiser_steps_agree() {
+    let Some(device) = gpu() else { return };
+    let random =
+        |name: &str| Tensor::randn(&[3, 337], DType::F32, RngKey::new(3).place(name)).unwrap();
+    for (variant, scaled) in (0..6).flat_map(|v| [(v, false), (v, true)]) {
+        let results = [Device::Cpu, device].map(|device| {
+            let place = |t: Tensor| t.to_device(device).unwrap();
+            // A parameter that begins within a storage which others see.
+            let whole = place(random("p"));
+            let mut p = whole.narrow(0, 1, 2).unwrap();
+            let mut m = p.zeros_like().unwrap();
+            let mut v = p.zeros_like().unwrap();
+            let half = place(Tensor::full(&[], 0.5, DType::F32).unwrap());
+            let scale = scaled.then_some(&half);
+            for step in 1..=3 {
+                let g = place(random(&format!("g{step}"))).narrow(0, 1, 2).unwrap();
+                if variant < 2 {
+                    let h = AdamWStep {
+                        lr: 0.01,
+                        beta1: 0.9,
+                        beta2: 0.999,
+                        eps: 1e-8,
+                        weight_decay: 0.1,
+                        step,
+                        decoupled: variant == 0,
+                    };
+                    p.adamw_(&g, &mut m, &mut v, &h, scale).unwrap();
+                } else {
+                    let h = SgdStep {
+                        lr: 0.1,
+                        momentum: 0.9,
+                        dampening: if variant == 4 { 0.3 } else { 0.0 },
+                        nesterov: variant == 5,
+                        weight_decay: 0.2,
+                        step,
+                    };
+                    let buffer = (variant > 2).then_some(&mut m);
+                    p.sgd_(&g, buffer, &h, scale).unwrap();
+                }
+            }
+            [p, m, v, whole].map(|t| t.to_device(Device::Cpu).unwrap())
+        });
+        for (i, name) in ["parameter", "first moment", "second", "others"].iter().enumerate() {
+            let what = format!("variant {variant}, scaled {scaled}: {name}");
+            assert_close(&what, &results[0][i], &results[1][i]);
+        }
+    }
+}
+
+/// Norms of several tensors, of several chunks, beyond the range of squares on both sides.
+#[test]
+fn global_norms_agree() {
+    let Some(device) = gpu() else { return };
+    let random = |n: usize, factor: f64| {
+        let x = Tensor::randn(&[n], DType::F32, RngKey::new(n as u64)).unwrap();
+        x.mul_scalar(factor).unwrap()
+    };
+    let inf = Tensor::full(&[5], f64::INFINITY, DType::F32).unwrap();
+    let nan = Tensor::full(&[5], f64::NAN, DType::F32).unwrap();
+    let cases = [
+        vec![random(10_001, 1.0), random(4096, 3.0), random(0, 1.0), random(7, 1.0)],
+        vec![random(5000, 1e30), random(3, 1.0)],
+        vec![random(5000, 1e-30)],
+        vec![random(50, 1e-11), random(60, 1e-13)],
+        vec![random(50, 3e13), random(60, 3e14)],
+        vec![random(4097, 1e-30), random(5, 1e-3)],
+        vec![random(0, 1.0)],
+        vec![random(9, 0.0)],
+        vec![random(9, 1.0), inf],
+        vec![random(9, 1.0), nan],
+    ];
+    for (i, tensors) in cases.iter().enumerate() {
+        let [cpu, gpu] = [Device::Cpu, device].map(|device| {
+            // Some of them from their second element on.
+            let placed: Vec<_> = tensors
+                .iter()
+                .map(|t| {
+                    let (there, skip) = (t.to_device(device).unwrap(), t.numel() % 2);
+                    there.narrow(0, skip, t.numel() - skip).unwrap()
+                })
+                .collect();
+            Tensor::global_norm(&placed.iter().collect::<Vec<_>>()).unwrap().item().unwrap()
+        });
+        let same = cpu == gpu || (cpu.is_nan() && gpu.is_nan()) || (cpu - gpu).abs() <= 2e-6 * cpu;
+        assert!(same, "case {i}: {cpu} on the CPU and {gpu} on the GPU");
+    }
+}
+
+/// Launches of more than 65,535 workgroups, the limit of most devices along one dimension: a
+/// workgroup for 256 elements, for a row, for a row of a table. (`device_limits.rs` folds the
+/// launches of every operation of the registry, on a device with a low limit: here they would take
+/// minutes in software.)
+#[test]
+fn launches_of_more_than_65535_workgroups_agree() {
+    let Some(device) = gpu() else { return };
+    const MANY: usize = 65_537;
+    type Function = Box<dyn Fn(&Var, Device) -> Result<Var>>;
+    let ids = |below: u32| {
+        let ids = Tensor::randint(0, below, &[MANY], RngKey::new(8)).unwrap();
+        move |device| ids.to_device(device)
+    };
+    let (rows, classes) = (ids(MANY as u32), ids(2));
+    let families: Vec<(&str, usize, Function)> = vec![
+        ("softmax", 2, Box::new(|x, _| x.softmax(1))),
+        ("embedding", 3, Box::new(move |x, d| x.embedding(&rows(d)?))),
+        ("sort", 2, Box::new(|x, _| Ok(x.sort(1, true)?.0))),
+        (
+            "cross_entropy",
+            2,
+            Box::new(move |x, d| x.cross_entropy(&classes(d)?, &CrossEntropy::default())),
+        ),
+    ];
+    let random = |width| Tensor::randn(&[MANY, width], DType::F32, RngKey::new(1)).unwrap();
+    for (name, width, f) in families {
+        let [cpu, gpu] = [Device::Cpu, device].map(|d| {
+            let x = Var::leaf(random(width).to_device(d).unwrap());
+            let y = f(&x, d).unwrap();
+            // Squares, so that no two gradients that arrive are alike.
+            let grads = y.square().unwrap().sum_all().unwrap().backward().unwrap();
+            [y.tensor(), grads.get(&x).unwrap()].map(|t| t.to_device(Device::Cpu).unwrap())
+        });
+        assert_close(name, &cpu[0], &gpu[0]);
+        assert_close(&format!("{name}, gradient"), &cpu[1], &gpu[1]);
+    }
+    let x = random(256);
+    let there = x.to_device(device).unwrap().neg().unwrap().to_device(Device::Cpu).unwrap();
+    assert!(x.neg().unwrap().to_vec::<f32>().unwrap() == there.to_vec::<f32>().unwrap(), "neg");
+}

@@ -1,0 +1,48 @@
+//! What the tests of all crates share: where to run (the GPU, the folder of reference results), how
+//! many random cases to try, and how to compare numbers.
+
+mod near;
+
+use std::path::PathBuf;
+
+use gradus_tensor::{Device, gpus};
+use proptest::prelude::ProptestConfig;
+
+pub use near::{Numbers, assert_near, assert_near_or_nan, largest};
+
+/// The first GPU. `None` where there is none, which is a failure if `GRADUS_REQUIRE_GPU` is 1.
+pub fn gpu() -> Option<Device> {
+    let Some(info) = gpus().into_iter().next() else {
+        let required = std::env::var_os("GRADUS_REQUIRE_GPU").is_some_and(|v| v == "1");
+        assert!(!required, "GRADUS_REQUIRE_GPU=1, and there is no GPU");
+        eprintln!("skipped: no GPU here");
+        return None;
+    };
+    Some(Device::gpu(info.index).expect("a GPU that is listed can be opened"))
+}
+
+/// The CPU, and the first GPU if there is one.
+pub fn devices() -> Vec<Device> {
+    std::iter::once(Device::Cpu).chain(gpu()).collect()
+}
+
+/// The folder with reference results and models, which `GRADUS_SHARED` names.
+pub fn shared() -> Option<PathBuf> {
+    let folder = std::env::var_os("GRADUS_SHARED").map(PathBuf::from);
+    if folder.is_none() {
+        eprintln!("skipped: GRADUS_SHARED names no folder with reference results");
+    }
+    folder
+}
+
+/// Random tests of `cases` cases, or of as many as `PROPTEST_CASES` says. A failure is neither
+/// shrunk nor written to a file: it names its seed.
+pub fn cases(cases: u32) -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(cases);
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 0,
+        ..ProptestConfig::default()
+    }
+}

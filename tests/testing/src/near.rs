@@ -1,0 +1,95 @@
+//! Comparisons of numbers.
+
+use gradus_tensor::{Device, Tensor};
+
+/// What can be compared: lists of numbers, and tensors, which have a shape too.
+pub trait Numbers {
+    /// The numbers in f64, in row-major order.
+    fn numbers(&self) -> Vec<f64>;
+
+    /// The shape, where there is one.
+    fn shape(&self) -> Option<&[usize]> {
+        None
+    }
+}
+
+impl Numbers for Tensor {
+    fn numbers(&self) -> Vec<f64> {
+        self.to_device(Device::Cpu).expect("a tensor can be read").to_f64_vec()
+    }
+
+    fn shape(&self) -> Option<&[usize]> {
+        Some(Tensor::shape(self))
+    }
+}
+
+impl Numbers for [f64] {
+    fn numbers(&self) -> Vec<f64> {
+        self.to_vec()
+    }
+}
+
+impl Numbers for [f32] {
+    fn numbers(&self) -> Vec<f64> {
+        self.iter().map(|&x| f64::from(x)).collect()
+    }
+}
+
+impl<T> Numbers for Vec<T>
+where
+    [T]: Numbers,
+{
+    fn numbers(&self) -> Vec<f64> {
+        self.as_slice().numbers()
+    }
+}
+
+/// The largest finite magnitude, or `least` if that is larger.
+pub fn largest<N: Numbers + ?Sized>(numbers: &N, least: f64) -> f64 {
+    numbers.numbers().into_iter().filter(|x| x.is_finite()).fold(least, |m, x| m.max(x.abs()))
+}
+
+/// Asserts that each number of `got` is the one of `want`, or at most `allowed(want)` from it. A
+/// NaN is near to nothing. The message begins with `what`.
+///
+/// # Panics
+/// If a number, how many there are, or the shapes (where both have one) differ.
+#[track_caller]
+pub fn assert_near<A, B>(what: &str, got: &A, want: &B, allowed: impl Fn(f64) -> f64)
+where
+    A: Numbers + ?Sized,
+    B: Numbers + ?Sized,
+{
+    compare(what, got, want, |got, want| got == want || (got - want).abs() <= allowed(want));
+}
+
+/// As [`assert_near`], and a NaN is right where a NaN is wanted.
+///
+/// # Panics
+/// As [`assert_near`].
+#[track_caller]
+pub fn assert_near_or_nan<A, B>(what: &str, got: &A, want: &B, allowed: impl Fn(f64) -> f64)
+where
+    A: Numbers + ?Sized,
+    B: Numbers + ?Sized,
+{
+    compare(what, got, want, |got, want| {
+        got == want || (got.is_nan() && want.is_nan()) || (got - want).abs() <= allowed(want)
+    });
+}
+
+#[track_caller]
+fn compare<A, B>(what: &str, got: &A, want: &B, near: impl Fn(f64, f64) -> bool)
+where
+    A: Numbers + ?Sized,
+    B: Numbers + ?Sized,
+{
+    if let (Some(got), Some(want)) = (got.shape(), want.shape()) {
+        assert_eq!(got, want, "{what}: shapes");
+    }
+    let (got, want) = (got.numbers(), want.numbers());
+    assert_eq!(got.len(), want.len(), "{what}: how many numbers");
+    for (at, (&got, &want)) in got.iter().zip(&want).enumerate() {
+        assert!(near(got, want), "{what}: element {at} is {got}, should be {want}");
+    }
+}

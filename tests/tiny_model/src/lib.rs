@@ -1,0 +1,82 @@
+//! A tiny BERT of random weights, which the tests of the programs run.
+
+use std::path::Path;
+
+use gradus_models::{
+    BertConfig, MaskedLm, Pooling, SequenceClassifier, TokenClassifier, Tokenizer, save_folder,
+};
+use gradus_nn::Store;
+use gradus_tensor::Tensor;
+
+/// Texts of several lengths.
+pub const TEXTS: [&str; 5] = [
+    "how do i locate my card",
+    "my card was stolen",
+    "the exchange rate is wrong, and the fee for the cash that i withdrew abroad is far too high",
+    "hi",
+    "why was i charged a fee",
+];
+
+/// The head of a model.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Head {
+    /// None: an encoder.
+    None,
+    /// A classifier of texts with three labels.
+    Sequence(Pooling),
+    /// A masked language model.
+    Masked,
+    /// A classifier of tokens with three tags.
+    Tokens,
+    /// A classifier of texts with one label, a relevance.
+    Rank,
+}
+
+/// The configuration of the model with `head`.
+pub fn config(tokenizer: &Tokenizer, head: Head) -> BertConfig {
+    let mut config = BertConfig::new(tokenizer.vocab_size(), 2, 32, 2, 64);
+    config.max_position_embeddings = 64;
+    // Large weights make the answers differ from text to text.
+    config.initializer_range = 0.3;
+    let (architecture, labels): (_, &[&str]) = match head {
+        Head::None => ("BertModel", &[]),
+        Head::Sequence(_) => ("BertForSequenceClassification", &["card", "fee", "rate"]),
+        Head::Rank => ("BertForSequenceClassification", &["relevance"]),
+        Head::Masked => ("BertForMaskedLM", &[]),
+        Head::Tokens => ("BertForTokenClassification", &["O", "B-THING", "I-THING"]),
+    };
+    config.architectures = vec![architecture.into()];
+    config.id2label = labels.iter().map(|l| l.to_string()).collect();
+    config.pooling = match head {
+        Head::Sequence(pooling) => Some(pooling),
+        Head::Rank => Some(Pooling::Mean),
+        Head::None | Head::Masked | Head::Tokens => config.pooling,
+    };
+    config
+}
+
+/// Writes a model folder.
+pub fn write_model(folder: &Path, head: Head) -> Store {
+    let tokenizer = Tokenizer::train_wordpiece(&TEXTS, 200).unwrap();
+    let config = config(&tokenizer, head);
+    let store = Store::new(1);
+    let root = store.root();
+    match head {
+        Head::None => drop(gradus_models::Bert::new(&root.join("bert"), &config, false).unwrap()),
+        Head::Sequence(pooling) => {
+            drop(SequenceClassifier::new(&root, &config, pooling, 3).unwrap())
+        }
+        Head::Rank => drop(SequenceClassifier::new(&root, &config, Pooling::Mean, 1).unwrap()),
+        Head::Masked => drop(MaskedLm::new(&root, &config).unwrap()),
+        Head::Tokens => drop(TokenClassifier::new(&root, &config, 3).unwrap()),
+    }
+    // Random biases too, so that nothing is hidden behind a zero.
+    for parameter in store.parameters().iter().filter(|p| p.name().ends_with("bias")) {
+        let shape = parameter.shape().to_vec();
+        let values: Vec<f32> =
+            (0..parameter.numel()).map(|i| ((i * 7 % 11) as f32 - 5.0) / 20.0).collect();
+        parameter.set(Tensor::from_slice(&values, &shape).unwrap()).unwrap();
+    }
+    save_folder(folder, &config, &tokenizer, &store).unwrap();
+    store
+}

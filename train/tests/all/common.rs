@@ -1,0 +1,120 @@
+//! The program on a small data set.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// A folder with `train.csv`, `dev.csv` and `test.csv`: three kinds of texts.
+pub fn data(folder: &Path) -> PathBuf {
+    let frames = ["the {} is red and round", "who has seen my {} today", "a {} , a {} and more"];
+    let labels = ["looks", "question", "list"];
+    let words = ["apple", "bicycle", "cat", "door", "engine", "flower", "glass", "horse"];
+    let path = folder.join("data");
+    std::fs::create_dir_all(&path).unwrap();
+    for (file, words) in [("train", &words[..6]), ("dev", &words[6..7]), ("test", &words[7..])] {
+        let mut text = String::from("text,label\n");
+        for word in words {
+            for (frame, label) in frames.iter().zip(labels) {
+                text += &format!("\"{}\",{label}\n", frame.replace("{}", word));
+            }
+        }
+        std::fs::write(path.join(format!("{file}.csv")), text).unwrap();
+    }
+    path
+}
+
+pub fn train(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_train"));
+    command.args(args).stdin(Stdio::null());
+    command
+}
+
+/// `train classify` from scratch on `data`, into `out`.
+pub fn scratch<'a>(data: &'a Path, out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+    let (data, out) = (data.to_str().unwrap(), out.to_str().unwrap());
+    let mut args = vec![
+        "classify",
+        "--data",
+        data,
+        "--model",
+        "scratch",
+        "--vocab-size",
+        "120",
+        "--batch-size",
+        "4",
+        "--pooling",
+        "mean",
+        "--out",
+        out,
+    ];
+    args.extend(more);
+    args
+}
+
+pub fn run(args: &[&str]) -> Output {
+    train(args).output().unwrap()
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[track_caller]
+pub fn ok(output: &Output) {
+    assert!(output.status.success(), "{}", stderr(output));
+}
+
+/// Runs, and interrupts after `steps` steps or a few more; returns how many there were.
+pub fn interrupted(args: &[&str], out: &Path, steps: usize) -> usize {
+    let mut process = train(args).spawn().unwrap();
+    let metrics = out.join("metrics.jsonl");
+    let start = Instant::now();
+    let done = || std::fs::read_to_string(&metrics).map_or(0, |text| text.lines().count());
+    while done() < steps && start.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let killed = Command::new("kill").args(["-INT", &process.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    assert_eq!(process.wait().unwrap().code(), Some(130));
+    done()
+}
+
+/// The last line of JSON of a run that succeeded.
+#[track_caller]
+pub fn last(output: &Output) -> Value {
+    ok(output);
+    let text = String::from_utf8_lossy(&output.stdout);
+    serde_json::from_str(text.lines().last().unwrap()).unwrap()
+}
+
+/// The weights in a model folder.
+pub fn weights(folder: &Path) -> Vec<u8> {
+    std::fs::read(folder.join("model.safetensors")).unwrap()
+}
+
+/// A JSON file.
+pub fn json(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// The lines of `metrics.jsonl`, without the rates.
+pub fn metrics(folder: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
+    let line = |line| {
+        let mut line: Value = serde_json::from_str(line).unwrap();
+        line.as_object_mut().unwrap().remove("tokens_per_second");
+        line
+    };
+    text.lines().map(line).collect()
+}
+
+/// The names of the checkpoints in a folder, sorted.
+pub fn checkpoints(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let names = entries.map(|e| e.unwrap().file_name().to_string_lossy().into_owned());
+    let mut names: Vec<String> = names.filter(|name| name.starts_with("checkpoint-")).collect();
+    names.sort();
+    names
+}

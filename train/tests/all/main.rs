@@ -1,0 +1,6 @@
+//! The program as its users run it, on a small data set.
+
+mod common;
+mod resume;
+mod screen;
+mod train;
