@@ -81,7 +81,7 @@ fn layer_norm_forward_and_backward() {
 
 #[test]
 fn gelu_and_other_functions() {
-    let ops = [UnaryOp::Gelu, UnaryOp::Exp, UnaryOp::Tanh, UnaryOp::Sigmoid];
+    let ops = [UnaryOp::Gelu, UnaryOp::GeluTanh, UnaryOp::Silu, UnaryOp::Sigmoid, UnaryOp::Tanh];
     for op in ops {
         check(op.name(), &[random(&[2011], 0), random(&[2011], 1)], 2e-6, |of| {
             vec![unary::forward(of[0], op).unwrap(), unary::backward(of[0], op, of[1]).unwrap()]
