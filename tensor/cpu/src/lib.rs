@@ -22,8 +22,6 @@ mod storage;
 mod strided;
 mod view;
 
-#[cfg(target_arch = "x86_64")]
-mod amx;
 pub mod attention;
 pub mod binary;
 pub mod concat;
@@ -38,8 +36,7 @@ pub mod loss_scale;
 pub mod low;
 pub mod matmul;
 pub mod optim;
-#[cfg(target_arch = "x86_64")]
-mod packed;
+mod product;
 pub mod random;
 pub mod reduce;
 pub mod softmax;
