@@ -102,6 +102,7 @@ fn seed_grad(output: &Var, grad: Option<Var>) -> Result<Var> {
         Some(grad) if grad.shape() == output.shape() && grad.dtype() == output.dtype() => Ok(grad),
         Some(grad) => bail!(
             "backward",
+            Shape,
             "the gradient given is {:?} {}, the value {:?} {}; both must match",
             grad.shape(),
             grad.dtype(),
@@ -111,6 +112,7 @@ fn seed_grad(output: &Var, grad: Option<Var>) -> Result<Var> {
         None if output.numel() == 1 => Ok(Var::constant(output.tensor().ones_like()?)),
         None => bail!(
             "backward",
+            Shape,
             "starts from one number, the value has shape {:?}; reduce it or give its gradient",
             output.shape()
         ),

@@ -98,6 +98,7 @@ pub fn gradcheck(
     if let Some(i) = inputs.iter().position(|input| input.dtype() != DType::F64) {
         bail!(
             "gradcheck",
+            DType,
             "{}: input {i} is {}; differences need f64, convert with to_dtype",
             options.label,
             inputs[i].dtype()
@@ -108,6 +109,7 @@ pub fn gradcheck(
     if output.dtype() != DType::F64 {
         bail!(
             "gradcheck",
+            DType,
             "{}: the output is {}; it must be f64 as the inputs are",
             options.label,
             output.dtype()
@@ -223,7 +225,12 @@ impl<F: Fn(&[Var]) -> Result<Var>> Check<'_, F> {
         vars[argument] = Var::constant(Tensor::from_slice(values, self.inputs[argument].shape())?);
         let y = no_grad(|| (self.f)(&vars))?;
         if y.shape() != self.shape {
-            bail!("gradcheck", "{}: the output's shape changes between calls", self.options.label);
+            bail!(
+                "gradcheck",
+                Shape,
+                "{}: the output's shape changes between calls",
+                self.options.label
+            );
         }
         Ok(y.tensor().to_f64_vec())
     }

@@ -248,6 +248,7 @@ impl Walk<'_> {
             if grad.shape() != input.shape || grad.dtype() != input.dtype {
                 bail!(
                     "backward",
+                    Shape,
                     "the rule of {rule} gave a gradient {:?} {} for input {i}, which is {:?} {}",
                     grad.shape(),
                     grad.dtype(),

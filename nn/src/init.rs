@@ -103,6 +103,7 @@ impl Init {
         let [fan_out, fan_in, rest @ ..] = shape else {
             bail!(
                 "init",
+                Shape,
                 "{self:?} needs a weight [out, in, …], the shape is {shape:?}; use Normal or \
                  Uniform"
             );

@@ -20,7 +20,7 @@ fn reduce(losses: Var, reduction: Reduction) -> Result<Var> {
 
 fn same_shape(op: &'static str, a: &[usize], b: &[usize]) -> Result<()> {
     if a != b {
-        bail!(op, "the input is {a:?}, the target {b:?}; a loss does not broadcast");
+        bail!(op, Shape, "the input is {a:?}, the target {b:?}; a loss does not broadcast");
     }
     Ok(())
 }
@@ -67,7 +67,7 @@ pub fn soft_cross_entropy(logits: &Var, targets: &Var, reduction: Reduction) -> 
     let op = "soft_cross_entropy";
     same_shape(op, logits.shape(), targets.shape())?;
     if logits.rank() != 2 {
-        bail!(op, "the logits are {:?}; they must be [n, classes]", logits.shape());
+        bail!(op, Shape, "the logits are {:?}; they must be [n, classes]", logits.shape());
     }
     let terms = logits.log_softmax(1)?.masked_fill(&targets.eq(0.0)?, 0.0)?.mul(targets)?;
     reduce(terms.sum(&[1], false)?.neg()?, reduction)
@@ -94,7 +94,7 @@ pub fn kl_div(input: &Var, targets: &Var, reduction: Reduction) -> Result<Var> {
     let op = "kl_div";
     same_shape(op, input.shape(), targets.shape())?;
     if input.rank() != 2 {
-        bail!(op, "the input is {:?}; it must be [n, classes]", input.shape());
+        bail!(op, Shape, "the input is {:?}; it must be [n, classes]", input.shape());
     }
     let without = targets.eq(0.0)?;
     // ln 1 − 0 where p is 0, so that no infinity reaches the gradient.
@@ -276,6 +276,7 @@ pub fn cosine_embedding(
     if a.rank() != 2 || targets.shape() != &a.shape()[..1] {
         bail!(
             op,
+            Shape,
             "inputs {:?} and targets {:?} do not fit; they must be [n, width] and [n]",
             a.shape(),
             targets.shape()

@@ -38,7 +38,7 @@ impl Parameter {
     pub fn new(name: impl Into<String>, tensor: Tensor) -> Result<Self> {
         let name = name.into();
         if !matches!(tensor.dtype(), DType::F32 | DType::F64) {
-            bail!("parameter", "{name} is {}; parameters are f32 or f64", tensor.dtype());
+            bail!("parameter", DType, "{name} is {}; parameters are f32 or f64", tensor.dtype());
         }
         let (shape, dtype) = (tensor.shape().to_vec(), tensor.dtype());
         let var = Var::leaf(tensor);
@@ -244,6 +244,7 @@ impl Parameter {
         if tensor.shape() != self.shape() || tensor.dtype() != self.dtype() {
             bail!(
                 "parameter",
+                Shape,
                 "{} is {:?} {}, the new value {:?} {}; both must match",
                 self.name(),
                 self.shape(),

@@ -67,16 +67,20 @@ impl Precision {
         match (self, device) {
             (Precision::F32, _) | (Precision::Int8 | Precision::Bf16, Device::Cpu) => Ok(()),
             (Precision::Int8 | Precision::Bf16, _) => {
-                bail!(op, "{self} is computed on the CPU only, not on {device}; use f16 or f32")
+                bail!(
+                    op,
+                    Device,
+                    "{self} is computed on the CPU only, not on {device}; use f16 or f32"
+                )
             }
             (Precision::F16, Device::Gpu(index)) => match gpus().get(index) {
                 Some(gpu) if !gpu.features.f16 => {
-                    bail!(op, "{device} ({}) has no 16-bit floats; {fails}", gpu.name)
+                    bail!(op, DType, "{device} ({}) has no 16-bit floats; {fails}", gpu.name)
                 }
                 _ => Ok(()),
             },
             (Precision::F16, _) => {
-                bail!(op, "f16 is computed on GPUs only, not on {device}; {fails}")
+                bail!(op, Device, "f16 is computed on GPUs only, not on {device}; {fails}")
             }
         }
     }

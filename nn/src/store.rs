@@ -192,6 +192,7 @@ impl Store {
             if parameter.shape() != shape {
                 bail!(
                     "parameter",
+                    Shape,
                     "{name} is asked for as {shape:?}, but exists as {:?}; a shared parameter has \
                      one shape",
                     parameter.shape()
@@ -207,12 +208,14 @@ impl Store {
         let tensor = match given {
             Some(tensor) if tensor.shape() != shape => bail!(
                 "parameter",
+                Shape,
                 "{name} is {:?} in the checkpoint, but {shape:?} in the model; does config.json \
                  belong to these weights?",
                 tensor.shape()
             ),
             Some(tensor) if !tensor.dtype().is_float() => bail!(
                 "parameter",
+                DType,
                 "{name} is {} in the checkpoint; a parameter is a float",
                 tensor.dtype()
             ),

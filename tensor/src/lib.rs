@@ -36,7 +36,7 @@ pub mod random {
 
 pub use device::Device;
 pub use gpu::{GpuCounters, GpuFeatures, GpuInfo, GpuLimits, Reading, gpus, quiet_drivers};
-pub use gradus_base::{DType, Element, Error, Result, RngKey, bail};
+pub use gradus_base::{DType, Element, Error, ErrorKind, Result, RngKey, bail};
 pub use gradus_cpu::{MemoryUse, fma_loop, memory_use};
 pub use layout::INFER;
 pub use ops::binary::Operand;

@@ -15,7 +15,7 @@ pub(crate) enum Storage {
     Gpu(GpuStorage),
 }
 
-// The compiler would prove this by itself. But it would do so anew in every crate that sends a tensor
+// The compiler would prove this by itself. But it would do so again in every crate that sends a tensor
 // to a thread, through all the types of a GPU's driver, and those are nested deeper than its limit.
 //
 // SAFETY: every part of a storage can be sent and shared, as the constant below checks.

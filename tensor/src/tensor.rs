@@ -124,7 +124,7 @@ impl Tensor {
     /// ```
     pub fn from_slice<T: Element>(values: &[T], shape: &[usize]) -> Result<Self> {
         if layout::checked_numel(shape) != Some(values.len()) {
-            bail!("from_slice", "{} values do not fill the shape {shape:?}", values.len());
+            bail!("from_slice", Shape, "{} values do not fill the shape {shape:?}", values.len());
         }
         let mut out = Output::<T>::new("from_slice", shape)?;
         out.slice_mut().copy_from_slice(values);

@@ -143,6 +143,7 @@ impl Var {
         if self.rank() != 2 || targets.shape() != &self.shape()[..1] || w.rank() != 2 {
             bail!(
                 op,
+                Shape,
                 "the input is {:?}, the weight {:?}, targets {:?}; they must be [n, in], [classes, in], [n]",
                 self.shape(),
                 w.shape(),

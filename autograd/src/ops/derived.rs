@@ -219,7 +219,13 @@ impl Var {
     pub fn masked_fill(&self, mask: &Tensor, value: f64) -> Result<Var> {
         let filled = Var::constant(self.tensor().scalar_like(value)?);
         if broadcast_shapes("masked_fill", self.shape(), mask.shape())? != self.shape() {
-            bail!("masked_fill", "the mask {:?} is larger than {:?}", mask.shape(), self.shape());
+            bail!(
+                "masked_fill",
+                Shape,
+                "the mask {:?} is larger than {:?}",
+                mask.shape(),
+                self.shape()
+            );
         }
         filled.where_(mask, self)
     }
@@ -354,7 +360,7 @@ fn flat_at_0(x: &Var, f: impl Fn(&Var) -> Result<Var>) -> Result<Var> {
 /// 1 where column > row + `diagonal` in the last two dimensions of `x`.
 fn beyond_diagonal(op: &'static str, x: &Tensor, diagonal: f64) -> Result<Tensor> {
     if x.rank() < 2 {
-        bail!(op, "needs at least 2 dimensions, the shape is {:?}", x.shape());
+        bail!(op, Shape, "needs at least 2 dimensions, the shape is {:?}", x.shape());
     }
     let [rows, columns] = [-2, -1].map(|d| resolve_dim(op, d, x.rank()).map(|d| x.shape()[d]));
     let count = |n: usize| Tensor::arange(0.0, n as f64, 1.0, DType::F32)?.to_device(x.device());

@@ -36,7 +36,7 @@ impl Var {
     pub fn to_dtype(&self, dtype: DType) -> Result<Var> {
         let from = self.dtype();
         if !dtype.is_float() && self.requires_grad() {
-            bail!("to_dtype", "{dtype} has no gradient; detach first");
+            bail!("to_dtype", DType, "{dtype} has no gradient; detach first");
         }
         Var::record(Op::Cast, self.tensor().to_dtype(dtype)?, &[self], move |c| {
             Ok(vec![Some(c.grad().to_dtype(from)?)])
@@ -109,7 +109,7 @@ impl Var {
     /// ```
     pub fn t(&self) -> Result<Var> {
         if self.rank() < 2 {
-            bail!("t", "needs at least 2 dimensions, the shape is {:?}", self.shape());
+            bail!("t", Shape, "needs at least 2 dimensions, the shape is {:?}", self.shape());
         }
         self.transpose(-2, -1)
     }
@@ -147,7 +147,7 @@ impl Var {
     pub fn select(&self, dim: isize, index: usize) -> Result<Var> {
         let d = resolve_dim("select", dim, self.rank())? as isize;
         if index >= self.size(d)? {
-            bail!("select", "entry {index} of dimension {d}, which has {}", self.size(d)?);
+            bail!("select", Shape, "entry {index} of dimension {d}, which has {}", self.size(d)?);
         }
         self.narrow(d, index, 1)?.squeeze(d)
     }

@@ -45,8 +45,14 @@ impl SelfAttention {
     pub fn new(path: &Path, config: &EncoderConfig) -> Result<Self> {
         let h = config.hidden;
         if config.heads == 0 || h == 0 || !h.is_multiple_of(config.heads) {
-            let fail =
-                || bail!("attention", "{} heads do not divide the hidden size {h}", config.heads);
+            let fail = || {
+                bail!(
+                    "attention",
+                    Shape,
+                    "{} heads do not divide the hidden size {h}",
+                    config.heads
+                )
+            };
             return fail().map_err(|e: gradus_tensor::Error| e.at(path.name()));
         }
         let (within, output) = (path / "self", path / "output");

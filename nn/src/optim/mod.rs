@@ -399,6 +399,7 @@ fn buffer_of(
         Some(t) if t.shape() != parameter.shape() || t.dtype() != parameter.dtype() => {
             bail!(
                 op,
+                Shape,
                 "{key} is {:?} {} in the state, the parameter {:?} {}; is it the state of another model?",
                 t.shape(),
                 t.dtype(),
@@ -417,7 +418,13 @@ fn number(n: u64) -> Tensor {
 
 fn read(op: &'static str, name: &str, tensor: &Tensor) -> Result<u64> {
     if tensor.shape() != [2] || tensor.dtype() != DType::U32 {
-        bail!(op, "{name} is {:?} {} in the state, not u32 [2]", tensor.shape(), tensor.dtype());
+        bail!(
+            op,
+            DType,
+            "{name} is {:?} {} in the state, not u32 [2]",
+            tensor.shape(),
+            tensor.dtype()
+        );
     }
     let words = tensor.to_vec::<u32>()?;
     Ok(words[0] as u64 | (words[1] as u64) << 32)

@@ -159,6 +159,7 @@ impl GradScaler {
         if loss.numel() != 1 || loss.dtype() != DType::F32 {
             bail!(
                 OP,
+                Shape,
                 "the loss is {:?} {}; it must be one number in f32",
                 loss.shape(),
                 loss.dtype()

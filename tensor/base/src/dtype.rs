@@ -111,7 +111,11 @@ macro_rules! dispatch_float {
                 $call
             }
             other => {
-                $crate::bail!($op, "computes on f32 and f64, got {other}; convert with to_dtype")
+                $crate::bail!(
+                    $op,
+                    DType,
+                    "computes on f32 and f64, got {other}; convert with to_dtype"
+                )
             }
         }
     };
@@ -140,6 +144,7 @@ macro_rules! dispatch_number {
             }
             other => $crate::bail!(
                 $op,
+                DType,
                 "computes on f32, f64, u32 and u8, got {other}; convert with to_dtype"
             ),
         }

@@ -2,6 +2,26 @@
 
 use std::path::PathBuf;
 
+/// What kind of thing went wrong: for programs that do something about it. See [`Error::kind`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Shapes, sizes or dimensions that do not fit.
+    Shape,
+    /// An element type that the operation, or the device, does not take.
+    DType,
+    /// Operands on several devices, a device that is not there, or more than one can do.
+    Device,
+    /// More memory than there is: a smaller batch may fit.
+    OutOfMemory,
+    /// A device that failed: all that lies on it is lost.
+    DeviceLost,
+    /// Any other invalid value: a setting, an id, a label, a state.
+    Value,
+    /// A file that the system refused, or that is not what its format says.
+    File,
+}
+
 /// What went wrong, where, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -11,6 +31,8 @@ pub enum Error {
     Op {
         /// PyTorch's name of the operation.
         op: &'static str,
+        /// What kind of thing is wrong.
+        kind: ErrorKind,
         /// What is wrong, with the shapes, and what to do.
         message: String,
     },
@@ -43,10 +65,38 @@ pub enum Error {
 /// `Result` with the engine's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+impl ErrorKind {
+    /// The kind of an operand that differs from what it must be, in its shape or else in its dtype.
+    pub fn shape_or_dtype(shapes_differ: bool) -> Self {
+        if shapes_differ { ErrorKind::Shape } else { ErrorKind::DType }
+    }
+}
+
 impl Error {
-    /// An operation's refusal; prefer the macro [`crate::bail`].
+    /// An operation's refusal of a value; prefer the macro [`bail!`](crate::bail).
     pub fn op(op: &'static str, message: impl Into<String>) -> Self {
-        Error::Op { op, message: message.into() }
+        Error::of(ErrorKind::Value, op, message)
+    }
+
+    /// An operation's refusal, of this kind; prefer the macro [`bail!`](crate::bail).
+    pub fn of(kind: ErrorKind, op: &'static str, message: impl Into<String>) -> Self {
+        Error::Op { op, kind, message: message.into() }
+    }
+
+    /// What kind of thing went wrong, wherever in the model.
+    ///
+    /// ```
+    /// use gradus_base::{Error, ErrorKind};
+    ///
+    /// let error = Error::of(ErrorKind::OutOfMemory, "zeros", "out of memory").at("encoder");
+    /// assert_eq!(error.kind(), ErrorKind::OutOfMemory);
+    /// ```
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Error::Op { kind, .. } => *kind,
+            Error::At { source, .. } => source.kind(),
+            Error::Io { .. } | Error::Format { .. } => ErrorKind::File,
+        }
     }
 
     /// The same error, from inside the module `path`. Paths join from the outside in:
@@ -71,9 +121,16 @@ impl Error {
     }
 }
 
-/// Returns an [`Error::Op`]: `bail!("matmul", "inner sizes differ: {} and {}", a, b)`.
+/// Returns an [`Error::Op`]: `bail!("matmul", Shape, "inner sizes differ: {} and {}", a, b)`. Without an
+/// [`ErrorKind`] it is that of an invalid value; one that is computed is given as `kind = …`.
 #[macro_export]
 macro_rules! bail {
+    ($op:expr, kind = $kind:expr, $message:literal $($arguments:tt)*) => {
+        return Err($crate::Error::of($kind, $op, format!($message $($arguments)*)))
+    };
+    ($op:expr, $kind:ident, $message:literal $($arguments:tt)*) => {
+        $crate::bail!($op, kind = $crate::ErrorKind::$kind, $message $($arguments)*)
+    };
     ($op:expr, $($message:tt)*) => {
         return Err($crate::Error::op($op, format!($($message)*)))
     };

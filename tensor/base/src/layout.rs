@@ -33,6 +33,7 @@ pub fn broadcast_shapes(op: &'static str, a: &[usize], b: &[usize]) -> Result<Ve
             (x, 1) => shape.push(x),
             (x, y) => bail!(
                 op,
+                Shape,
                 "shapes {a:?} and {b:?} do not broadcast: dimension {d} is {x} in one and {y} in the \
                  other; sizes must be equal or 1"
             ),
@@ -41,6 +42,7 @@ pub fn broadcast_shapes(op: &'static str, a: &[usize], b: &[usize]) -> Result<Ve
     if checked_numel(&shape).is_none() {
         bail!(
             op,
+            OutOfMemory,
             "shapes {a:?} and {b:?} broadcast to {shape:?}, more elements than fit in memory"
         );
     }
@@ -51,11 +53,12 @@ pub fn broadcast_shapes(op: &'static str, a: &[usize], b: &[usize]) -> Result<Ve
 pub fn resolve_dim(op: &'static str, dim: isize, rank: usize) -> Result<usize> {
     let d = if dim < 0 { dim + rank as isize } else { dim };
     if rank == 0 {
-        bail!(op, "dimension {dim} of a scalar, which has none; reshape it to [1]");
+        bail!(op, Shape, "dimension {dim} of a scalar, which has none; reshape it to [1]");
     }
     if d < 0 || d >= rank as isize {
         bail!(
             op,
+            Shape,
             "dimension {dim} is out of range for {rank} dimensions; valid are {}..={}",
             -(rank as isize),
             rank as isize - 1
@@ -75,7 +78,7 @@ pub fn resolve_dims(op: &'static str, dims: &[isize], rank: usize) -> Result<Vec
     }
     out.sort_unstable();
     if out.windows(2).any(|w| w[0] == w[1]) {
-        bail!(op, "dimensions {dims:?} name one dimension twice");
+        bail!(op, Shape, "dimensions {dims:?} name one dimension twice");
     }
     Ok(out)
 }
@@ -135,7 +138,7 @@ impl Layout {
         let fits = from <= to
             && self.shape.iter().zip(&shape[to - from..]).all(|(&a, &b)| a == b || a == 1);
         if !fits {
-            bail!(op, "shape {:?} does not broadcast to {shape:?}", self.shape);
+            bail!(op, Shape, "shape {:?} does not broadcast to {shape:?}", self.shape);
         }
         let mut strides = vec![0; to];
         for d in 0..from {

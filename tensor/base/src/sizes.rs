@@ -5,7 +5,7 @@
 //! sizes out of one element. So memory is asked for by shape ([`bytes`]), and estimates of time use
 //! [`work`].
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// The most elements of a shape: so many of eight bytes fill the address space that a process can
 /// have.
@@ -37,7 +37,11 @@ pub fn row_major(shape: &[usize]) -> Vec<usize> {
 /// If they are more than fit in memory.
 pub fn numel(op: &'static str, shape: &[usize]) -> Result<usize> {
     checked_numel(shape).ok_or_else(|| {
-        Error::op(op, format!("the shape {shape:?} has more elements than fit in memory"))
+        Error::of(
+            ErrorKind::OutOfMemory,
+            op,
+            format!("the shape {shape:?} has more elements than fit in memory"),
+        )
     })
 }
 
@@ -50,7 +54,7 @@ pub fn result(op: &'static str, shape: &[usize], operands: &[&[usize]]) -> Resul
     let operands = operands.join(" and ");
     let message =
         format!("the result of {operands} is {shape:?}, more elements than fit in memory");
-    Err(Error::op(op, message))
+    Err(Error::of(ErrorKind::OutOfMemory, op, message))
 }
 
 /// Bytes of `shape` elements of `size` bytes.
@@ -75,7 +79,11 @@ pub fn list<T>(op: &'static str, len: usize) -> Result<Vec<T>> {
     let mut list = Vec::new();
     list.try_reserve_exact(len).map_err(|_| {
         let mib = len as f64 * size_of::<T>() as f64 / (1 << 20) as f64;
-        Error::op(op, format!("out of memory: {mib:.1} MiB asked for a list of {len}"))
+        Error::of(
+            ErrorKind::OutOfMemory,
+            op,
+            format!("out of memory: {mib:.1} MiB asked for a list of {len}"),
+        )
     })?;
     Ok(list)
 }

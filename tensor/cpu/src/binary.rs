@@ -64,7 +64,9 @@ fn integer<T: Integer>(op: BinaryOp, a: View, b: View) -> Result<Array> {
         BinaryOp::Div => map2::<false, _, _, _>(y, u, v, CHEAP, T::div),
         BinaryOp::Maximum => map2::<false, _, _, _>(y, u, v, CHEAP, |a: T, b: T| Ord::max(a, b)),
         BinaryOp::Minimum => map2::<false, _, _, _>(y, u, v, CHEAP, |a: T, b: T| Ord::min(a, b)),
-        BinaryOp::Pow => bail!("pow", "is for floats, got {}; convert with to_dtype", a.dtype()),
+        BinaryOp::Pow => {
+            bail!("pow", DType, "is for floats, got {}; convert with to_dtype", a.dtype())
+        }
     }
     Ok(out.into_array(a.shape()))
 }

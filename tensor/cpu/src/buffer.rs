@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::ptr::NonNull;
 use std::sync::Mutex;
 
-use gradus_base::{Error, Result};
+use gradus_base::{Error, ErrorKind, Result};
 use memmap2::{Advice, MmapMut};
 
 /// Alignment of every block: a cache line, and the widest SIMD register.
@@ -165,7 +165,11 @@ impl Buffer {
         let too_large = || {
             let size = len as f64 / (1 << 20) as f64;
             let hint = "use a smaller batch or shorter texts";
-            Error::op(op, format!("out of memory: {size:.1} MiB asked for; {hint}"))
+            Error::of(
+                ErrorKind::OutOfMemory,
+                op,
+                format!("out of memory: {size:.1} MiB asked for; {hint}"),
+            )
         };
         // No machine has an eighth of the address space, and the pool's sums must not overflow.
         if len > usize::MAX / 8 {

@@ -283,7 +283,7 @@ pub fn linear_parameters_backward(g: View, x: View, dtype: DType) -> Result<(Arr
 
 fn only_floats(op: &'static str, dtype: DType) -> Result<()> {
     if !matches!(dtype, DType::F32 | DType::F64) {
-        bail!(op, "computes on f32 and f64, got {dtype}; convert with to_dtype");
+        bail!(op, DType, "computes on f32 and f64, got {dtype}; convert with to_dtype");
     }
     Ok(())
 }

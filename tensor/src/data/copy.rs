@@ -3,7 +3,7 @@
 use gradus_base::Element;
 use gradus_cpu as cpu;
 
-use crate::ops::{begin, common, end};
+use crate::ops::{begin, common, end, must_match};
 use crate::{DType, Device, Result, Tensor, bail, gpu};
 
 impl Tensor {
@@ -21,6 +21,7 @@ impl Tensor {
         if T::DTYPE != self.dtype {
             bail!(
                 "to_vec",
+                DType,
                 "the tensor is {}, not {}; convert with to_dtype",
                 self.dtype,
                 T::DTYPE
@@ -64,6 +65,7 @@ impl Tensor {
         if self.numel() != 1 {
             bail!(
                 "item",
+                Shape,
                 "needs one element, the shape is {:?}; index or reduce first",
                 self.shape()
             );
@@ -180,16 +182,7 @@ impl Tensor {
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn copy_(&mut self, source: &Tensor) -> Result<()> {
-        if source.shape() != self.shape() || source.dtype != self.dtype {
-            bail!(
-                "copy_",
-                "source is {:?} {}, destination {:?} {}; both must match",
-                source.shape(),
-                source.dtype,
-                self.shape(),
-                self.dtype
-            );
-        }
+        must_match("copy_", ("source", source), ("destination", self))?;
         if common("copy_", &[self, source])? != Device::Cpu {
             return gpu::copy::copy_(self, source);
         }

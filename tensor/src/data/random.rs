@@ -57,7 +57,7 @@ impl Tensor {
 
 fn check_float(op: &'static str, dtype: DType) -> Result<()> {
     if !dtype.is_float() {
-        bail!(op, "makes floating-point numbers, got {dtype}");
+        bail!(op, DType, "makes floating-point numbers, got {dtype}");
     }
     Ok(())
 }

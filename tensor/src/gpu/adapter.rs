@@ -6,7 +6,7 @@ use super::context::Gpu;
 use super::cooperative::Fragments;
 use super::info::{GpuFeatures, GpuInfo, GpuLimits};
 use super::sync::ready;
-use crate::{Error, Result, bail};
+use crate::{Error, ErrorKind, Result, bail};
 
 struct Entry {
     adapter: wgpu::Adapter,
@@ -82,7 +82,7 @@ fn entry(op: &'static str, index: usize) -> Result<&'static Entry> {
         0 => format!("no GPU was found ({backends} were asked for); use the CPU"),
         n => format!("there is no gpu:{index}; this machine has gpu:0 to gpu:{}", n - 1),
     };
-    bail!(op, "{what}")
+    bail!(op, Device, "{what}")
 }
 
 /// The GPU of this number, opened.
@@ -102,7 +102,7 @@ pub(crate) fn gpu_within(op: &'static str, index: usize, limits: GpuLimits) -> R
     let entry = entry(op, index)?;
     let mut opened = entry.opened.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if opened.is_some() {
-        bail!(op, "gpu:{index} is open already; set its limits before anything uses it");
+        bail!(op, Device, "gpu:{index} is open already; set its limits before anything uses it");
     }
     *opened = Some(open(op, entry, limits)?);
     Ok(())
@@ -115,7 +115,7 @@ fn open(op: &'static str, entry: &Entry, limits: GpuLimits) -> Result<&'static G
         has.remove(wgpu::Features::SHADER_F16);
     }
     if !has.contains(wgpu::Features::IMMEDIATES) {
-        bail!(op, "{name} has no immediates (push constants), which every kernel needs");
+        bail!(op, Device, "{name} has no immediates (push constants), which every kernel needs");
     }
     let wanted = wgpu::Features::IMMEDIATES
         | wgpu::Features::SHADER_F16
@@ -147,7 +147,7 @@ fn open(op: &'static str, entry: &Entry, limits: GpuLimits) -> Result<&'static G
         trace: wgpu::Trace::Off,
     };
     let (device, queue) = ready(entry.adapter.request_device(&descriptor))
-        .map_err(|e| Error::op(op, format!("{name} cannot be opened: {e}")))?;
+        .map_err(|e| Error::of(ErrorKind::Device, op, format!("{name} cannot be opened: {e}")))?;
     let listed = entry.adapter.cooperative_matrix_properties();
     let listed = if has
         .contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX | wgpu::Features::SUBGROUP)
@@ -188,6 +188,7 @@ mod tests {
             // Recorded work may still be taken; reading cannot succeed.
             let lost = doubled(&x).and_then(|y| transfer::download("relu", &y)).unwrap_err();
             assert!(lost.to_string().contains(&gpu.name), "{lost}");
+            assert_eq!(lost.kind(), ErrorKind::DeviceLost);
         }
         let again = transfer::upload("to_device", &Tensor::ones(&[7], DType::F32).unwrap(), gpu);
         let again = again.and_then(|x| transfer::download("to_device", &x)).unwrap_err();

@@ -73,6 +73,7 @@ impl Args {
         let Ok(counted) = u32::try_from(units) else {
             bail!(
                 OP,
+                Device,
                 "{} tokens and {} heads are more than one launch takes",
                 self.tokens,
                 self.heads

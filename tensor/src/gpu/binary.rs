@@ -11,7 +11,7 @@ use crate::{DType, Result, Tensor, bail};
 pub(crate) fn binary(op: BinaryOp, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let scalar = scalar(op.name(), a.dtype())?;
     if op == BinaryOp::Pow && !a.dtype().is_float() {
-        bail!("pow", "is for floats, got {}; convert with to_dtype", a.dtype());
+        bail!("pow", DType, "is for floats, got {}; convert with to_dtype", a.dtype());
     }
     let y = output(op.name(), a.gpu(), a.shape(), a.dtype())?;
     let (walk, operands) = walk_over(op.name(), &[a, b])?;

@@ -21,7 +21,7 @@ use super::memory::{Block, Buffer, Pool};
 use super::staging::{Belt, CHUNK};
 use super::sync::{lock, ready};
 use super::timing::{self, Timing};
-use crate::{Error, Result, bail, profile};
+use crate::{Error, ErrorKind, Result, bail, profile};
 
 /// Launches that are gathered at most before they are submitted unasked.
 const MAX_PENDING: u32 = 8192;
@@ -192,7 +192,7 @@ impl Gpu {
     /// An error that the GPU reported since it was opened: all it does afterwards is doubtful.
     pub(super) fn check(&self, op: &'static str) -> Result<()> {
         match &*lock(&self.failure) {
-            Some(message) => bail!(op, "{} failed: {message}", self.name),
+            Some(message) => bail!(op, DeviceLost, "{} failed: {message}", self.name),
             None => Ok(()),
         }
     }
@@ -220,7 +220,7 @@ impl Gpu {
         let most = self.most_groups as u64;
         let rows = count.div_ceil(most).max(1);
         if rows > most {
-            bail!(op, "{count} workgroups are more than {} starts at once", self.name);
+            bail!(op, Device, "{count} workgroups are more than {} starts at once", self.name);
         }
         Ok([count.div_ceil(rows).max(1) as u32, rows as u32, 1])
     }
@@ -380,7 +380,9 @@ impl Gpu {
     ) -> Result<()> {
         let waited = self.device.poll(wgpu::PollType::Wait { submission_index, timeout: None });
         self.check(op)?;
-        waited.map(|_| ()).map_err(|e| Error::op(op, format!("{}: {e}", self.name)))
+        waited
+            .map(|_| ())
+            .map_err(|e| Error::of(ErrorKind::DeviceLost, op, format!("{}: {e}", self.name)))
     }
 
     /// Records a copy of bytes `0..bytes` of `from` into `to`, and submits.
@@ -401,7 +403,9 @@ impl Gpu {
         encoder.copy_buffer_to_buffer(&from.block().raw, 0, to, 0, bytes);
         let submission = self.submit(&mut recorder);
         self.cache.save_if_due(recorder.counters.pipelines);
-        submission.ok_or_else(|| Error::op(op, format!("{}: nothing was submitted", self.name)))
+        submission.ok_or_else(|| {
+            Error::of(ErrorKind::DeviceLost, op, format!("{}: nothing was submitted", self.name))
+        })
     }
 
     /// Writes bytes into a buffer of the upload lists; see [`super::memory`].
@@ -414,7 +418,8 @@ impl Gpu {
                 self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
             });
             let written = recorder.belt.write(&self.device, encoder, to.block(), bytes);
-            return written.map_err(|e| Error::op(op, format!("{}: {e}", self.name)));
+            return written
+                .map_err(|e| Error::of(ErrorKind::DeviceLost, op, format!("{}: {e}", self.name)));
         }
         self.queue.write_buffer(&to.block().raw, 0, bytes);
         recorder.pending_upload += bytes.len() as u64;
@@ -445,7 +450,7 @@ impl Gpu {
         let signature = (shader.inputs, shader.outputs);
         let has = &self.info.features;
         if shader.needs.f16 && !has.f16 {
-            bail!(op, "{} has no 16-bit floats; convert with to_dtype", self.name);
+            bail!(op, DType, "{} has no 16-bit floats; convert with to_dtype", self.name);
         }
         recorder.layouts.entry(signature).or_insert_with(|| layouts(&self.device, signature));
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
@@ -474,7 +479,13 @@ impl Gpu {
             cache: self.cache.get(),
         });
         if let Some(error) = ready(scope.pop()) {
-            bail!(op, "the kernel {} does not compile on {}: {error}", shader.label, self.name);
+            bail!(
+                op,
+                Device,
+                "the kernel {} does not compile on {}: {error}",
+                shader.label,
+                self.name
+            );
         }
         recorder.counters.pipelines += 1;
         Ok(Kernel { pipeline, signature, label: shader.label })

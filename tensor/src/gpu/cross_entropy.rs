@@ -36,7 +36,7 @@ impl Args {
     ) -> Result<Args> {
         let (rows, classes) = (x.shape()[0], x.shape()[1]);
         if x.dtype() != DType::F32 {
-            bail!(op, "computes on f32 on a GPU, got {}; convert with to_dtype", x.dtype());
+            bail!(op, DType, "computes on f32 on a GPU, got {}; convert with to_dtype", x.dtype());
         }
         let here = targets.to_device(Device::Cpu)?;
         check_targets(op, here.cpu().slice(), classes, options.ignore_index)?;

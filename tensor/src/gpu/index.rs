@@ -101,7 +101,12 @@ pub(crate) fn index_add(
 /// positions of the row's id, ascending.
 fn table(op: &'static str, ids: &[u32], rows: usize) -> Result<Vec<u32>> {
     if rows + 1 + ids.len() > u32::MAX as usize {
-        bail!(op, "{} ids of {rows} rows are more than a GPU kernel counts; cut them", ids.len());
+        bail!(
+            op,
+            Device,
+            "{} ids of {rows} rows are more than a GPU kernel counts; cut them",
+            ids.len()
+        );
     }
     let mut table = vec![0u32; rows + 1 + ids.len()];
     let (starts, lists) = table.split_at_mut(rows + 1);

@@ -322,7 +322,11 @@ fn product(
     let kernel = forced.unwrap_or_else(|| args.kernel(types.operands, (batch, m, k, n), a, b));
     let tiles = batch * kernel.groups(m, n);
     if tiles > u32::MAX as usize || k > u32::MAX as usize {
-        bail!(op, "{batch} products of [{m}, {k}] and [{k}, {n}] are more than one launch takes");
+        bail!(
+            op,
+            Device,
+            "{batch} products of [{m}, {k}] and [{k}, {n}] are more than one launch takes"
+        );
     }
     (args.m, args.k, args.n, args.tiles) = (m as u32, k as u32, n as u32, tiles as u32);
     args.bias_offset = bias.map_or(0, Tensor::start);

@@ -137,6 +137,7 @@ impl Gpu {
         if bytes.next_multiple_of(4) > most {
             bail!(
                 op,
+                Device,
                 "a tensor of {} is more than one binding of {} takes ({}); use a smaller batch or \
                  cut the tensor",
                 mib(bytes),
@@ -193,6 +194,7 @@ impl Gpu {
         if refused.is_some() {
             bail!(
                 op,
+                OutOfMemory,
                 "{} is out of memory: {} asked for, {} in use; use a smaller batch or shorter texts",
                 self.name,
                 mib(class),

@@ -39,7 +39,7 @@ struct SgdArgs {
 
 fn only_f32(op: &'static str, dtype: DType) -> Result<()> {
     if dtype != DType::F32 {
-        bail!(op, "computes on f32 on a GPU, got {dtype}; convert with to_dtype");
+        bail!(op, DType, "computes on f32 on a GPU, got {dtype}; convert with to_dtype");
     }
     Ok(())
 }

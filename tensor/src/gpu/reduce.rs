@@ -58,7 +58,12 @@ impl Nest {
         // The kernel adds up to 256 to an index.
         let most = u32::MAX as usize - 256;
         if outputs > most || n > most {
-            bail!(op, "{:?} over {dims:?} is more than one launch takes; cut it", x.shape());
+            bail!(
+                op,
+                Device,
+                "{:?} over {dims:?} is more than one launch takes; cut it",
+                x.shape()
+            );
         }
         let last = (0..x.rank()).rev().find(|&d| x.shape()[d] != 1);
         let along = last.is_none_or(|d| dims.contains(&d));
@@ -192,6 +197,7 @@ fn check(op: &'static str, dtype: DType) -> Result<()> {
         other => {
             bail!(
                 op,
+                DType,
                 "computes on f32, f16, u32 and u8 on a GPU, got {other}; convert with to_dtype"
             )
         }

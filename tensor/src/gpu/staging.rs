@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::memory::Block;
 use super::sync::lock;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// Bytes of a chunk, and the largest upload that goes through one.
 pub(super) const CHUNK: u64 = 1 << 20;
@@ -98,5 +98,5 @@ pub(super) fn mapped(gpu: &str, op: &'static str, mapped: &Mapped) -> Result<()>
         Ok(Err(error)) => error.to_string(),
         Err(_) => "it does not answer".to_string(),
     };
-    Err(Error::op(op, format!("{gpu} cannot be read: {why}")))
+    Err(Error::of(ErrorKind::DeviceLost, op, format!("{gpu} cannot be read: {why}")))
 }

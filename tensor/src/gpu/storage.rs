@@ -22,9 +22,11 @@ pub(crate) fn scalar(op: &'static str, dtype: DType) -> Result<Scalar> {
         DType::F16 => Scalar::F16,
         DType::U32 => Scalar::U32,
         DType::U8 => Scalar::U8,
-        DType::F64 => bail!(op, "GPUs do not compute in f64; convert to f32 with to_dtype first"),
+        DType::F64 => {
+            bail!(op, DType, "GPUs do not compute in f64; convert to f32 with to_dtype first")
+        }
         DType::BF16 => {
-            bail!(op, "bf16 stays on the CPU; convert to f32 or f16 with to_dtype first")
+            bail!(op, DType, "bf16 stays on the CPU; convert to f32 or f16 with to_dtype first")
         }
     })
 }
@@ -33,7 +35,9 @@ pub(crate) fn scalar(op: &'static str, dtype: DType) -> Result<Scalar> {
 pub(crate) fn float(op: &'static str, dtype: DType) -> Result<Scalar> {
     match dtype {
         DType::F32 | DType::F16 => scalar(op, dtype),
-        other => bail!(op, "computes on f32 and f16 on a GPU, got {other}; convert with to_dtype"),
+        other => {
+            bail!(op, DType, "computes on f32 and f16 on a GPU, got {other}; convert with to_dtype")
+        }
     }
 }
 
@@ -53,7 +57,11 @@ pub(crate) fn output(
     let scalar = scalar(op, dtype)?;
     let numel = sizes::numel(op, shape)?;
     if numel > u32::MAX as usize {
-        bail!(op, "{shape:?} has more elements than GPU kernels count (2³² − 1); cut the tensor");
+        bail!(
+            op,
+            Device,
+            "{shape:?} has more elements than GPU kernels count (2³² − 1); cut the tensor"
+        );
     }
     let buffer = gpu.scratch(op, numel as u64 * stored_size(scalar))?;
     Ok(Tensor::from_storage(Storage::Gpu(GpuStorage::new(buffer, None)), dtype, shape))

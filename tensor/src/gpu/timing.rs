@@ -81,7 +81,7 @@ impl Timing {
         staging::mapped(&gpu.name, "profile", &ready)?;
         let ticks: Vec<u64> = match self.read.slice(..bytes).get_mapped_range() {
             Ok(view) => bytemuck::pod_collect_to_vec(&view),
-            Err(error) => bail!("profile", "the times cannot be read: {error}"),
+            Err(error) => bail!("profile", DeviceLost, "the times cannot be read: {error}"),
         };
         self.read.unmap();
         let period = gpu.queue.get_timestamp_period() as f64;

@@ -13,7 +13,7 @@ use super::staging::{Mapped, map, mapped};
 use super::storage::{scalar, stored_size};
 use super::sync::lock;
 use crate::storage::{GpuStorage, Storage};
-use crate::{DType, Device, Element, Error, Result, Tensor, bail};
+use crate::{DType, Device, Element, Error, ErrorKind, Result, Tensor, bail};
 
 /// The largest u32 tensor, in elements, whose CPU original is kept.
 const MAX_ORIGINAL: usize = 1 << 22;
@@ -70,10 +70,9 @@ impl Reading {
         gpu.poll_until(op, Some(submission))?;
         mapped(&gpu.name, op, &ready)?;
         let tensor = {
-            let view = staging
-                .slice(0..bytes)
-                .get_mapped_range()
-                .map_err(|error| Error::op(op, format!("{}: {error}", gpu.name)))?;
+            let view = staging.slice(0..bytes).get_mapped_range().map_err(|error| {
+                Error::of(ErrorKind::DeviceLost, op, format!("{}: {error}", gpu.name))
+            })?;
             decode(op, &view, dtype, &shape)?
         };
         staging.unmap();
@@ -152,7 +151,7 @@ fn decode(op: &'static str, data: &[u8], dtype: DType, shape: &[usize]) -> Resul
 pub(crate) fn upload(op: &'static str, source: &Tensor, gpu: &'static Gpu) -> Result<Tensor> {
     let scalar = scalar(op, source.dtype())?;
     if scalar == Scalar::F16 && !gpu.info.features.f16 {
-        bail!(op, "{} has no 16-bit floats; convert to f32 with to_dtype first", gpu.name);
+        bail!(op, DType, "{} has no 16-bit floats; convert to f32 with to_dtype first", gpu.name);
     }
     let keep = scalar == Scalar::U32 && source.is_contiguous() && source.numel() <= MAX_ORIGINAL;
     // The original is kept as it is, so the layouts must agree: offset 0.
@@ -163,7 +162,12 @@ pub(crate) fn upload(op: &'static str, source: &Tensor, gpu: &'static Gpu) -> Re
     };
     let numel = source.numel();
     if numel > u32::MAX as usize {
-        bail!(op, "{:?} has more elements than GPU kernels count (2³² − 1)", source.shape());
+        bail!(
+            op,
+            Device,
+            "{:?} has more elements than GPU kernels count (2³² − 1)",
+            source.shape()
+        );
     }
     let buffer = gpu.allocate(op, numel as u64 * stored_size(scalar), true)?;
     match source.dtype() {

@@ -56,7 +56,7 @@ pub fn write(path: impl AsRef<Path>, tensor: &Tensor) -> Result<()> {
         DType::F16 => "<f2",
         DType::U32 => "<u4",
         DType::U8 => "|u1",
-        other => bail!("npy", "NumPy has no {other}; convert with to_dtype"),
+        other => bail!("npy", DType, "NumPy has no {other}; convert with to_dtype"),
     };
     let sizes: Vec<String> = tensor.shape().iter().map(usize::to_string).collect();
     let comma = if sizes.len() == 1 { "," } else { "" };
@@ -67,7 +67,7 @@ pub fn write(path: impl AsRef<Path>, tensor: &Tensor) -> Result<()> {
     // The elements start at a multiple of 64 bytes; the header ends with a new line.
     let filled = (MAGIC.len() + 4 + header.len() + 1).next_multiple_of(64) - MAGIC.len() - 4;
     let Ok(length) = u16::try_from(filled) else {
-        bail!("npy", "{} dimensions do not fit the header", tensor.rank());
+        bail!("npy", Shape, "{} dimensions do not fit the header", tensor.rank());
     };
     header.push_str(&" ".repeat(filled - header.len() - 1));
     header.push('\n');

@@ -7,7 +7,7 @@ use gradus_cpu as cpu;
 use super::dropout::check_probability;
 use super::on_device;
 use crate::operands::Sequences;
-use crate::{DType, Result, Tensor, bail};
+use crate::{DType, ErrorKind, Result, Tensor, bail};
 pub use gradus_base::op::attention::Attention;
 
 /// Checks everything about the operands and returns the sequences' bounds.
@@ -22,21 +22,29 @@ fn check(
     if shape.len() != 2 || k.shape() != shape || v.shape() != shape {
         bail!(
             "attention",
+            Shape,
             "query {shape:?}, key {:?} and value {:?} must be one shape [tokens, hidden]",
             k.shape(),
             v.shape()
         );
     }
     if k.dtype() != q.dtype() || v.dtype() != q.dtype() {
-        bail!("attention", "dtypes differ: {}, {}, {}", q.dtype(), k.dtype(), v.dtype());
+        bail!("attention", DType, "dtypes differ: {}, {}, {}", q.dtype(), k.dtype(), v.dtype());
     }
     if options.heads == 0 || !shape[1].is_multiple_of(options.heads) || shape[1] == 0 {
-        bail!("attention", "{} heads do not divide the hidden size {}", options.heads, shape[1]);
+        bail!(
+            "attention",
+            Shape,
+            "{} heads do not divide the hidden size {}",
+            options.heads,
+            shape[1]
+        );
     }
     options.dropout.map_or(Ok(()), |(p, _)| check_probability("attention", p))?;
     if offsets.dtype() != DType::U32 || offsets.rank() != 1 || offsets.numel() == 0 {
         bail!(
             "attention",
+            kind = ErrorKind::shape_or_dtype(offsets.dtype() == DType::U32),
             "offsets are u32 [sequences + 1], got {:?} {}",
             offsets.shape(),
             offsets.dtype()
@@ -70,6 +78,7 @@ fn backward(
     if grad.shape() != q.shape() || lse.shape() != [options.heads, q.shape()[0]] {
         bail!(
             "attention",
+            Shape,
             "gradient {:?} and denominators {:?} do not fit the query {:?}",
             grad.shape(),
             lse.shape(),
@@ -211,6 +220,7 @@ impl Tensor {
         if shape.len() != 2 || !shape[1].is_multiple_of(3) {
             bail!(
                 "attention_qkvpacked",
+                Shape,
                 "query, key and value lie side by side in [tokens, 3·hidden], got {shape:?}"
             );
         }

@@ -111,6 +111,7 @@ fn check_dtypes(op: &'static str, a: &Tensor, b: &Tensor) -> Result<()> {
     if a.dtype() != b.dtype() {
         bail!(
             op,
+            DType,
             "dtypes differ: {:?} {} and {:?} {}; convert one with to_dtype",
             a.shape(),
             a.dtype(),
@@ -184,7 +185,7 @@ impl Tensor {
     pub fn where_(&self, condition: &Tensor, other: &Tensor) -> Result<Tensor> {
         check_dtypes("where", self, other)?;
         if condition.dtype() != DType::U8 {
-            bail!("where", "the condition is a u8 mask, got {}", condition.dtype());
+            bail!("where", DType, "the condition is a u8 mask, got {}", condition.dtype());
         }
         let shape = broadcast_shapes("where", self.shape(), other.shape())?;
         let shape = broadcast_shapes("where", &shape, condition.shape())?;

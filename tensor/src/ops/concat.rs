@@ -4,7 +4,7 @@ use gradus_base::layout::{Layout, resolve_dim, resolve_dims};
 use gradus_base::sizes;
 
 use super::on_device;
-use crate::{Result, Tensor, bail};
+use crate::{ErrorKind, Result, Tensor, bail};
 
 impl Tensor {
     /// Joins tensors end to end along `dim`. All must have one dtype and equal sizes in the other
@@ -28,6 +28,7 @@ impl Tensor {
             if tensor.dtype() != first.dtype() {
                 bail!(
                     "cat",
+                    DType,
                     "dtypes differ: tensor 0 is {}, tensor {i} {}; convert one with to_dtype",
                     first.dtype(),
                     tensor.dtype()
@@ -38,6 +39,7 @@ impl Tensor {
             if !fits {
                 bail!(
                     "cat",
+                    Shape,
                     "shapes differ: tensor 0 is {:?}, tensor {i} {:?}; all sizes but that of \
                      dimension {d} must be equal",
                     first.shape(),
@@ -70,6 +72,7 @@ impl Tensor {
             if tensor.shape() != first.shape() || tensor.dtype() != first.dtype() {
                 bail!(
                     "stack",
+                    kind = ErrorKind::shape_or_dtype(tensor.shape() != first.shape()),
                     "tensor 0 is {:?} {}, tensor {i} {:?} {}; all must be equal",
                     first.shape(),
                     first.dtype(),
@@ -98,7 +101,12 @@ impl Tensor {
         let d = resolve_dim("split", dim, self.rank())?;
         let total = self.shape()[d];
         if size == 0 && total > 0 {
-            bail!("split", "pieces of size 0 never fill dimension {d} of {:?}", self.shape());
+            bail!(
+                "split",
+                Shape,
+                "pieces of size 0 never fill dimension {d} of {:?}",
+                self.shape()
+            );
         }
         let size = size.max(1);
         let mut pieces = sizes::list("split", total.div_ceil(size).max(1))?;
@@ -123,6 +131,7 @@ impl Tensor {
         if total != Some(self.shape()[d]) {
             bail!(
                 "split_with_sizes",
+                Shape,
                 "the sizes {sizes:?} do not add up to {}, the size of dimension {d} of {:?}",
                 self.shape()[d],
                 self.shape()
@@ -151,7 +160,7 @@ impl Tensor {
     pub fn chunk(&self, n: usize, dim: isize) -> Result<Vec<Tensor>> {
         let d = resolve_dim("chunk", dim, self.rank())?;
         if n == 0 {
-            bail!("chunk", "0 pieces of {:?}; ask for one or more", self.shape());
+            bail!("chunk", Shape, "0 pieces of {:?}; ask for one or more", self.shape());
         }
         match self.shape()[d] {
             0 => {
@@ -202,6 +211,7 @@ impl Tensor {
         let Some(new) = times.len().checked_sub(self.rank()) else {
             bail!(
                 "repeat",
+                Shape,
                 "{} counts for the {} dimensions of {:?}; give one for each",
                 times.len(),
                 self.rank(),

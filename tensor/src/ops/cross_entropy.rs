@@ -3,7 +3,7 @@
 use gradus_base::op::cross_entropy::{Options, class_index};
 
 use super::on_device;
-use crate::{DType, Result, Tensor, bail};
+use crate::{DType, ErrorKind, Result, Tensor, bail};
 pub use gradus_base::op::cross_entropy::Reduction;
 
 /// The options of a cross-entropy, with PyTorch's meaning. The default is its default: the mean, no
@@ -56,11 +56,16 @@ fn check(
 ) -> Result<()> {
     let (x, y) = (logits.shape(), targets.shape());
     if x.len() != 2 || y.len() != 1 || x[0] != y[0] {
-        bail!(op, "logits {x:?} and targets {y:?} do not fit; they must be [n, classes] and [n]");
+        bail!(
+            op,
+            Shape,
+            "logits {x:?} and targets {y:?} do not fit; they must be [n, classes] and [n]"
+        );
     }
     if targets.dtype() != DType::U32 {
         bail!(
             op,
+            DType,
             "targets are class indices in u32, got {}; convert with to_dtype",
             targets.dtype()
         );
@@ -73,6 +78,7 @@ fn check(
     {
         bail!(
             op,
+            kind = ErrorKind::shape_or_dtype(weight.shape() != [x[1]]),
             "class weights are {:?} {}, the logits {x:?} {}; the weights must be [{}] {}",
             weight.shape(),
             weight.dtype(),
@@ -153,6 +159,7 @@ impl Tensor {
             if tensor.shape() != shape || tensor.dtype() != self.dtype() {
                 bail!(
                     op,
+                    kind = ErrorKind::shape_or_dtype(tensor.shape() != shape),
                     "{name} is {:?} {}, logits {:?} {}; {name} must be {shape:?} {}",
                     tensor.shape(),
                     tensor.dtype(),

@@ -2,7 +2,7 @@
 
 use super::work;
 use crate::profile::Span;
-use crate::{Device, Result, Tensor, bail};
+use crate::{Device, ErrorKind, Result, Tensor, bail};
 
 /// The device of an operation's operands, which must be one.
 pub(crate) fn common(op: &'static str, operands: &[&Tensor]) -> Result<Device> {
@@ -10,6 +10,7 @@ pub(crate) fn common(op: &'static str, operands: &[&Tensor]) -> Result<Device> {
     if let Some(other) = operands.iter().find(|t| t.device() != device) {
         bail!(
             op,
+            Device,
             "operands lie on {device} ({:?}) and on {} ({:?}); move one with to_device",
             operands[0].shape(),
             other.device(),
@@ -17,6 +18,26 @@ pub(crate) fn common(op: &'static str, operands: &[&Tensor]) -> Result<Device> {
         );
     }
     Ok(device)
+}
+
+/// Refuses `x` unless it has the shape and the dtype of `other`; both with their names.
+pub(crate) fn must_match(
+    op: &'static str,
+    (what, x): (&str, &Tensor),
+    (of, other): (&str, &Tensor),
+) -> Result<()> {
+    if x.shape() != other.shape() || x.dtype() != other.dtype() {
+        bail!(
+            op,
+            kind = ErrorKind::shape_or_dtype(x.shape() != other.shape()),
+            "{what} is {:?} {}, {of} {:?} {}; both must match",
+            x.shape(),
+            x.dtype(),
+            other.shape(),
+            other.dtype()
+        );
+    }
+    Ok(())
 }
 
 /// The device of an operation's operands, and the call's entry in the profile, if one is kept.

@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_elements_in_row_major_order_whatever_the_strides() {
+    fn counts_elements_in_row_major_order_for_any_strides() {
         let x = Tensor::rand(&[37, 53], DType::F64, RngKey::new(2)).unwrap();
         let (t, key) = (x.t().unwrap(), RngKey::new(3));
         let view = t.dropout(0.3, key).unwrap();

@@ -21,7 +21,7 @@ fn checked_ids(op: &'static str, ids: &Tensor, size: usize, of: &str) -> Result<
 /// The same tensor, contiguous, if it is u32 and every id is below `size`.
 fn check_ids(op: &'static str, ids: &Tensor, size: usize, of: &str) -> Result<Tensor> {
     if ids.dtype() != DType::U32 {
-        bail!(op, "ids are u32, got {}; convert with to_dtype", ids.dtype());
+        bail!(op, DType, "ids are u32, got {}; convert with to_dtype", ids.dtype());
     }
     let ids = ids.contiguous()?;
     if let Some((at, id)) = first_outside(&ids, size)? {
@@ -45,6 +45,7 @@ fn check_same_dtype(op: &'static str, x: &Tensor, source: &Tensor) -> Result<()>
     if x.dtype() != source.dtype() {
         bail!(
             op,
+            DType,
             "dtypes differ: {:?} {} and source {:?} {}; convert one with to_dtype",
             x.shape(),
             x.dtype(),
@@ -69,7 +70,7 @@ impl Tensor {
     pub fn index_select(&self, dim: isize, ids: &Tensor) -> Result<Tensor> {
         let d = resolve_dim("index_select", dim, self.rank())?;
         if ids.rank() != 1 {
-            bail!("index_select", "ids need one dimension, the shape is {:?}", ids.shape());
+            bail!("index_select", Shape, "ids need one dimension, the shape is {:?}", ids.shape());
         }
         let of = format!("dimension {d} of {:?}", self.shape());
         let ids = checked_ids("index_select", ids, self.shape()[d], &of)?;
@@ -100,6 +101,7 @@ impl Tensor {
         if ids.rank() != 1 || source.shape() != expected {
             bail!(
                 "index_add",
+                Shape,
                 "source {:?} and ids {:?} do not fit {:?}: ids need one dimension, and the source \
                  this shape with one entry an id along dimension {d}",
                 source.shape(),
@@ -136,6 +138,7 @@ impl Tensor {
         if !fits {
             bail!(
                 "gather",
+                Shape,
                 "index {:?} does not fit {:?}: it needs as many dimensions, none but dimension {d} \
                  larger",
                 index.shape(),
@@ -171,6 +174,7 @@ impl Tensor {
         if !fits {
             bail!(
                 "scatter_add",
+                Shape,
                 "index {i:?} does not fit source {s:?} and {x:?}: all need as many dimensions, and \
                  the index may be larger than neither (but along dimension {d} than {x:?})"
             );
@@ -191,7 +195,12 @@ impl Tensor {
     /// ```
     pub fn embedding(&self, ids: &Tensor) -> Result<Tensor> {
         let &[rows, h] = self.shape() else {
-            bail!("embedding", "the table needs two dimensions, the shape is {:?}", self.shape());
+            bail!(
+                "embedding",
+                Shape,
+                "the table needs two dimensions, the shape is {:?}",
+                self.shape()
+            );
         };
         let of = format!("the table {:?}", self.shape());
         let flat = checked_ids("embedding", ids, rows, &of)?;
@@ -219,6 +228,7 @@ impl Tensor {
         else {
             bail!(
                 "embedding_backward",
+                Shape,
                 "gradient {:?} does not fit the ids {:?}; it needs their shape and one dimension \
                  more",
                 grad.shape(),

@@ -2,10 +2,10 @@
 
 use super::dropout::check_probability;
 use super::half::{in_f32, is_half};
-use super::on_device;
+use super::{must_match, on_device};
 pub use crate::operands::LayerNormOutput;
 use crate::operands::Residual;
-use crate::{DType, Result, RngKey, Tensor, bail};
+use crate::{DType, ErrorKind, Result, RngKey, Tensor, bail};
 
 /// Checks that every `(name, tensor, shape)` has that shape and the dtype of `x`, or f32 where `x`
 /// is f16.
@@ -16,6 +16,7 @@ fn check(op: &'static str, x: &Tensor, others: &[(&str, &Tensor, &[usize])]) -> 
         if tensor.shape() != *shape || !fits {
             bail!(
                 op,
+                kind = ErrorKind::shape_or_dtype(tensor.shape() != *shape),
                 "{name} is {:?} {}, the input {:?} {}; {name} must be {shape:?} {}",
                 tensor.shape(),
                 tensor.dtype(),
@@ -31,7 +32,7 @@ fn check(op: &'static str, x: &Tensor, others: &[(&str, &Tensor, &[usize])]) -> 
 /// The shape without its last dimension, and that dimension.
 fn split_last<'a>(op: &'static str, x: &'a Tensor) -> Result<(&'a [usize], &'a [usize])> {
     if x.rank() == 0 {
-        bail!(op, "needs at least one dimension, the input is a scalar");
+        bail!(op, Shape, "needs at least one dimension, the input is a scalar");
     }
     Ok(x.shape().split_at(x.rank() - 1))
 }
@@ -95,16 +96,7 @@ impl Tensor {
     ) -> Result<LayerNormOutput> {
         let op = "dropout_add_layer_norm";
         let (lead, n) = split_last(op, self)?;
-        if residual.dtype() != self.dtype() || residual.shape() != self.shape() {
-            bail!(
-                op,
-                "the residual is {:?} {}, the input {:?} {}; both must match",
-                residual.shape(),
-                residual.dtype(),
-                self.shape(),
-                self.dtype()
-            );
-        }
+        must_match(op, ("the residual", residual), ("the input", self))?;
         check(op, self, &[("weight", weight, n), ("bias", bias, n)])?;
         dropout.map_or(Ok(()), |(p, _)| check_probability(op, p))?;
         let (x, residual) = (self.contiguous()?, residual.contiguous()?);

@@ -46,13 +46,14 @@ impl Tensor {
         if self.shape() != [STATE] || norm.numel() != 1 {
             bail!(
                 op,
+                Shape,
                 "state {:?}, norm {:?}; they must be [3] and one number",
                 self.shape(),
                 norm.shape()
             );
         }
         if self.dtype() != DType::F32 || norm.dtype() != DType::F32 {
-            bail!(op, "state {}, norm {}; both must be f32", self.dtype(), norm.dtype());
+            bail!(op, DType, "state {}, norm {}; both must be f32", self.dtype(), norm.dtype());
         }
         let positive = |x: f64| x > 0.0 && x.is_finite();
         if !positive(h.growth_factor)

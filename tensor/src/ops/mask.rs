@@ -128,7 +128,7 @@ impl Tensor {
     /// If the ids are not u32, or one is not below `classes`.
     pub fn one_hot(&self, classes: usize) -> Result<Tensor> {
         if self.dtype() != DType::U32 {
-            bail!("one_hot", "the ids are {}; they must be u32", self.dtype());
+            bail!("one_hot", DType, "the ids are {}; they must be u32", self.dtype());
         }
         let ids = self.contiguous()?;
         if let Some((_, id)) = first_outside(&ids, classes)? {

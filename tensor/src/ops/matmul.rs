@@ -7,7 +7,7 @@ use gradus_cpu as cpu;
 use super::half::{all_widened, in_f32, is_half, widened};
 use super::on_cpu::ToCpu;
 use super::{begin, end, on_device};
-use crate::{DType, Device, Result, Tensor, bail};
+use crate::{DType, Device, ErrorKind, Result, Tensor, bail};
 pub use gradus_base::op::matmul::LowPrecision;
 
 impl Tensor {
@@ -48,15 +48,24 @@ impl Tensor {
         check_out_dtype("matmul", self.dtype(), dtype)?;
         let (a, b) = (self.shape(), other.shape());
         if a.len() < 2 || b.len() < 2 {
-            bail!("matmul", "needs two dimensions or more: {a:?} and {b:?}; unsqueeze a vector");
+            bail!(
+                "matmul",
+                Shape,
+                "needs two dimensions or more: {a:?} and {b:?}; unsqueeze a vector"
+            );
         }
         if self.dtype() != other.dtype() {
-            bail!("matmul", "dtypes differ: {} and {}", self.dtype(), other.dtype());
+            bail!("matmul", DType, "dtypes differ: {} and {}", self.dtype(), other.dtype());
         }
         let (batch_a, batch_b) = (&a[..a.len() - 2], &b[..b.len() - 2]);
         let (m, k, n) = (a[a.len() - 2], a[a.len() - 1], b[b.len() - 1]);
         if b[b.len() - 2] != k {
-            bail!("matmul", "inner sizes differ: {a:?} and {b:?} ({k} and {})", b[b.len() - 2]);
+            bail!(
+                "matmul",
+                Shape,
+                "inner sizes differ: {a:?} and {b:?} ({k} and {})",
+                b[b.len() - 2]
+            );
         }
         let batch = broadcast_shapes("matmul", batch_a, batch_b)?;
         let full = |m: usize, n: usize| batch.iter().copied().chain([m, n]).collect::<Vec<_>>();
@@ -113,6 +122,7 @@ impl Tensor {
         if g.len() != 2 || x_shape.len() != 2 || g[0] != x_shape[0] || self.dtype() != x.dtype() {
             bail!(
                 op,
+                kind = ErrorKind::shape_or_dtype(self.dtype() == x.dtype()),
                 "gradient {g:?} {} and input {x_shape:?} {} must be matrices of as many rows and one dtype",
                 self.dtype(),
                 x.dtype()
@@ -287,7 +297,7 @@ fn linear_low(
     for operand in &operands {
         if operand.dtype() != DType::F32 || operand.device() != Device::Cpu {
             let (dtype, device) = (operand.dtype(), operand.device());
-            bail!(op, "computes on f32 on the CPU, got {dtype} on {device}; use linear");
+            bail!(op, DType, "computes on f32 on the CPU, got {dtype} on {device}; use linear");
         }
     }
     if !cpu::low::has_kernel(low, x.shape()[1]) {
@@ -304,7 +314,7 @@ fn linear_low(
 /// A product has its operands' dtype, or is f32 of operands in f16.
 fn check_out_dtype(op: &'static str, operands: DType, dtype: DType) -> Result<()> {
     if dtype != operands && (operands, dtype) != (DType::F16, DType::F32) {
-        bail!(op, "a product of {operands} has that dtype, not {dtype}");
+        bail!(op, DType, "a product of {operands} has that dtype, not {dtype}");
     }
     Ok(())
 }
@@ -323,6 +333,7 @@ fn check_linear_cat(
     if !biases.is_empty() && biases.len() != weights.len() {
         bail!(
             op,
+            Shape,
             "{} weights and {} biases; give each a bias, or none",
             weights.len(),
             biases.len()
@@ -364,22 +375,23 @@ fn check_layer(
 ) -> Result<(Tensor, Vec<usize>)> {
     let (x, w) = (input.shape(), weight.shape());
     if w.len() != 2 || x.is_empty() || x[x.len() - 1] != w[1] {
-        bail!(op, "input {x:?} does not fit the weight {w:?} ([out, in])");
+        bail!(op, Shape, "input {x:?} does not fit the weight {w:?} ([out, in])");
     }
     if bias.is_some_and(|b| b.shape() != [w[0]]) {
         bail!(
             op,
+            Shape,
             "bias {:?} does not fit the weight {w:?}; it needs [{}]",
             bias.map(Tensor::shape).unwrap_or_default(),
             w[0]
         );
     }
     if dtype != weight.dtype() {
-        bail!(op, "input {dtype}, weight {}: dtypes differ", weight.dtype());
+        bail!(op, DType, "input {dtype}, weight {}: dtypes differ", weight.dtype());
     }
     let fits = |b: DType| b == dtype || (dtype, b) == (DType::F16, DType::F32);
     if let Some(bias) = bias.filter(|b| !fits(b.dtype())) {
-        bail!(op, "input {dtype}, bias {}: dtypes differ", bias.dtype());
+        bail!(op, DType, "input {dtype}, bias {}: dtypes differ", bias.dtype());
     }
     let rows: usize = x[..x.len() - 1].iter().product();
     let mut shape = x.to_vec();

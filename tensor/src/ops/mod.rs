@@ -24,4 +24,4 @@ pub mod unary;
 pub mod view;
 mod work;
 
-pub(crate) use dispatch::{begin, common, end, on_device};
+pub(crate) use dispatch::{begin, common, end, must_match, on_device};

@@ -1,30 +1,16 @@
 //! The optimisers' steps, fused and in place, and the global norm that clipping needs.
 
 use super::loss_scale::VERDICT;
-use super::on_device;
-use crate::{DType, Result, Tensor, bail};
+use super::{must_match, on_device};
+use crate::{DType, ErrorKind, Result, Tensor, bail};
 pub use gradus_base::op::optim::{AdamWStep, SgdStep};
-
-/// Checks that `other` has the parameter's shape and dtype.
-fn same(op: &'static str, parameter: &Tensor, what: &str, other: &Tensor) -> Result<()> {
-    if other.shape() != parameter.shape() || other.dtype() != parameter.dtype() {
-        bail!(
-            op,
-            "{what} is {:?} {}, the parameter {:?} {}; both must match",
-            other.shape(),
-            other.dtype(),
-            parameter.shape(),
-            parameter.dtype()
-        );
-    }
-    Ok(())
-}
 
 fn check_scale(op: &'static str, scale: Option<&Tensor>) -> Result<()> {
     match scale {
         Some(scale) if ![1, VERDICT].contains(&scale.numel()) || !scale.dtype().is_float() => {
             bail!(
                 op,
+                kind = ErrorKind::shape_or_dtype(scale.dtype().is_float()),
                 "the gradient's scale is {:?} {}; it must be one float, or what loss_scale_ returned",
                 scale.shape(),
                 scale.dtype()
@@ -84,9 +70,9 @@ impl Tensor {
         h: &AdamWStep,
         scale: Option<&Tensor>,
     ) -> Result<()> {
-        same("adamw_", self, "the gradient", grad)?;
-        same("adamw_", self, "the first moment", m)?;
-        same("adamw_", self, "the second moment", v)?;
+        must_match("adamw_", ("the gradient", grad), ("the parameter", self))?;
+        must_match("adamw_", ("the first moment", m), ("the parameter", self))?;
+        must_match("adamw_", ("the second moment", v), ("the parameter", self))?;
         check_scale("adamw_", scale)?;
         h.check("adamw_")?;
         let grad = grad.contiguous()?;
@@ -134,9 +120,9 @@ impl Tensor {
         h: &SgdStep,
         scale: Option<&Tensor>,
     ) -> Result<()> {
-        same("sgd_", self, "the gradient", grad)?;
+        must_match("sgd_", ("the gradient", grad), ("the parameter", self))?;
         if let Some(buffer) = &momentum_buffer {
-            same("sgd_", self, "the momentum buffer", buffer)?;
+            must_match("sgd_", ("the momentum buffer", buffer), ("the parameter", self))?;
         }
         check_scale("sgd_", scale)?;
         h.check("sgd_")?;
@@ -168,6 +154,7 @@ impl Tensor {
         if let Some(other) = tensors.iter().find(|t| t.dtype() != dtype) {
             bail!(
                 "global_norm",
+                DType,
                 "dtypes differ: {dtype} and {}; convert one with to_dtype",
                 other.dtype()
             );

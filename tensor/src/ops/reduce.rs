@@ -60,6 +60,7 @@ impl Tensor {
                 Some(value) => Tensor::full_on(&shape, value, dtype, self.device()),
                 None => bail!(
                     op.name(),
+                    Shape,
                     "dimensions {dims:?} of {:?} hold no elements, so there is none to choose",
                     self.shape()
                 ),
@@ -224,7 +225,7 @@ impl Tensor {
             return Ok(self.clone());
         }
         let Some(lead) = from.len().checked_sub(shape.len()) else {
-            bail!("sum_to", "{from:?} has fewer dimensions than {shape:?}");
+            bail!("sum_to", Shape, "{from:?} has fewer dimensions than {shape:?}");
         };
         let mut dims: Vec<isize> = (0..lead as isize).collect();
         for (d, (&have, &want)) in from[lead..].iter().zip(shape).enumerate() {
@@ -232,7 +233,11 @@ impl Tensor {
                 (have, want) if have == want => {}
                 (_, 1) => dims.push((lead + d) as isize),
                 _ => {
-                    bail!("sum_to", "{shape:?} does not broadcast to {from:?}, so nothing to undo")
+                    bail!(
+                        "sum_to",
+                        Shape,
+                        "{shape:?} does not broadcast to {from:?}, so nothing to undo"
+                    )
                 }
             }
         }
@@ -276,7 +281,13 @@ impl Tensor {
         let shape = reduced_shape(self.shape(), &[d], keepdim);
         let n = self.shape()[d];
         if n == 0 || n > u32::MAX as usize {
-            bail!(op, "dimension {d} of {:?} needs 1 to {} elements", self.shape(), u32::MAX);
+            bail!(
+                op,
+                Shape,
+                "dimension {d} of {:?} needs 1 to {} elements",
+                self.shape(),
+                u32::MAX
+            );
         }
         let last = (0..self.rank()).filter(|&i| i != d).chain([d]).map(|i| i as isize);
         let rows = self.permute(&last.collect::<Vec<_>>())?;

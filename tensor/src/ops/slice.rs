@@ -104,6 +104,7 @@ pub fn steps(index: impl Index, shape: &[usize]) -> Result<Vec<Step>> {
     if entries.len() > shape.len() {
         bail!(
             "i",
+            Shape,
             "{} entries for a tensor of {} dimensions {shape:?}",
             entries.len(),
             shape.len()
@@ -117,12 +118,16 @@ pub fn steps(index: impl Index, shape: &[usize]) -> Result<Vec<Step>> {
                 continue;
             }
             Entries::One(at) => {
-                bail!("i", "entry {at} of dimension {d} of {shape:?}; it has {size}")
+                bail!("i", Shape, "entry {at} of dimension {d} of {shape:?}; it has {size}")
             }
             Entries::Range(start, end) => (start, end.unwrap_or(size.max(start))),
         };
         if start > end || end > size {
-            bail!("i", "entries {start}..{end} of dimension {d} of {shape:?}; it has {size}");
+            bail!(
+                "i",
+                Shape,
+                "entries {start}..{end} of dimension {d} of {shape:?}; it has {size}"
+            );
         }
         if (start, end) != (0, size) {
             steps.push(Step::Narrow(d as isize, start, end - start));

@@ -3,8 +3,8 @@
 use gradus_base::layout::resolve_dim;
 
 use super::half::in_f32;
-use super::on_device;
-use crate::{Result, Tensor, bail};
+use super::{must_match, on_device};
+use crate::{Result, Tensor};
 
 /// `op` along `dim`, by bringing that dimension last and back. The result is row-major.
 fn along(
@@ -17,20 +17,6 @@ fn along(
     let moved: Result<Vec<Tensor>> =
         inputs.iter().map(|x| x.transpose(d, -1)?.contiguous()).collect();
     op(&moved?)?.transpose(d, -1)?.contiguous()
-}
-
-fn check(name: &'static str, y: &Tensor, grad: &Tensor) -> Result<()> {
-    if y.shape() != grad.shape() || y.dtype() != grad.dtype() {
-        bail!(
-            name,
-            "the gradient is {:?} {}, the output {:?} {}; both must match",
-            grad.shape(),
-            grad.dtype(),
-            y.shape(),
-            y.dtype()
-        );
-    }
-    Ok(())
 }
 
 impl Tensor {
@@ -79,7 +65,7 @@ impl Tensor {
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn softmax_backward(&self, grad: &Tensor, dim: isize) -> Result<Tensor> {
-        check("softmax_backward", self, grad)?;
+        must_match("softmax_backward", ("the gradient", grad), ("the output", self))?;
         in_f32([self, grad], |operands| {
             along("softmax_backward", dim, &operands, |x| {
                 let op = "softmax_backward";
@@ -99,7 +85,7 @@ impl Tensor {
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn log_softmax_backward(&self, grad: &Tensor, dim: isize) -> Result<Tensor> {
-        check("log_softmax_backward", self, grad)?;
+        must_match("log_softmax_backward", ("the gradient", grad), ("the output", self))?;
         in_f32([self, grad], |operands| {
             along("log_softmax_backward", dim, &operands, |x| {
                 let op = "log_softmax_backward";

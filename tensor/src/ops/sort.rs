@@ -63,6 +63,7 @@ impl Tensor {
         if k > n {
             bail!(
                 op,
+                Shape,
                 "{k} of the {n} entries of dimension {d} of {:?}; ask for fewer",
                 self.shape()
             );

@@ -3,7 +3,7 @@
 use gradus_base::unary_table;
 
 use super::half::in_f32;
-use super::on_device;
+use super::{must_match, on_device};
 use crate::{Result, Tensor, bail};
 pub use gradus_base::op::unary::UnaryOp;
 
@@ -51,16 +51,7 @@ impl Tensor {
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn unary_backward(&self, op: UnaryOp, grad: &Tensor) -> Result<Tensor> {
-        if self.shape() != grad.shape() || self.dtype() != grad.dtype() {
-            bail!(
-                op.name(),
-                "the gradient is {:?} {}, the input {:?} {}; both must match",
-                grad.shape(),
-                grad.dtype(),
-                self.shape(),
-                self.dtype()
-            );
-        }
+        must_match(op.name(), ("the gradient", grad), ("the input", self))?;
         in_f32([self, grad], |[x, grad]| {
             on_device!(op.name(), [x, grad], unary::backward(x, op, grad))
         })

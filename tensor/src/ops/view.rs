@@ -27,12 +27,12 @@ impl Tensor {
             let known: Vec<usize> = shape.iter().copied().filter(|&s| s != INFER).collect();
             let known = checked_numel(&known).unwrap_or(0);
             if inferred.next().is_some() || known == 0 || !numel.is_multiple_of(known) {
-                bail!("reshape", "cannot infer a size of {shape:?} from {:?}", self.shape());
+                bail!("reshape", Shape, "cannot infer a size of {shape:?} from {:?}", self.shape());
             }
             shape[d] = numel / known;
         }
         if checked_numel(&shape) != Some(numel) {
-            bail!("reshape", "{:?} has {numel} elements, {shape:?} does not", self.shape());
+            bail!("reshape", Shape, "{:?} has {numel} elements, {shape:?} does not", self.shape());
         }
         match self.layout.reshape(&shape) {
             Some(layout) => Ok(self.view(layout)),
@@ -68,7 +68,7 @@ impl Tensor {
     /// ```
     pub fn t(&self) -> Result<Tensor> {
         if self.rank() < 2 {
-            bail!("t", "needs at least 2 dimensions, the shape is {:?}", self.shape());
+            bail!("t", Shape, "needs at least 2 dimensions, the shape is {:?}", self.shape());
         }
         self.transpose(-2, -1)
     }
@@ -92,7 +92,12 @@ impl Tensor {
         let mut seen = order.clone();
         seen.sort_unstable();
         if seen != (0..rank).collect::<Vec<_>>() {
-            bail!("permute", "{dims:?} is no order of the {rank} dimensions of {:?}", self.shape());
+            bail!(
+                "permute",
+                Shape,
+                "{dims:?} is no order of the {rank} dimensions of {:?}",
+                self.shape()
+            );
         }
         Ok(self.view(Layout {
             shape: order.iter().map(|&d| self.layout.shape[d]).collect(),
@@ -115,6 +120,7 @@ impl Tensor {
         if start > size || length > size - start {
             bail!(
                 "narrow",
+                Shape,
                 "entries {start}..{} of dimension {d}, which has {size} (shape {:?})",
                 start.saturating_add(length),
                 self.shape()
@@ -141,7 +147,7 @@ impl Tensor {
     pub fn select(&self, dim: isize, index: usize) -> Result<Tensor> {
         let d = resolve_dim("select", dim, self.rank())?;
         if index >= self.shape()[d] {
-            bail!("select", "entry {index} of dimension {d}, which has {}", self.shape()[d]);
+            bail!("select", Shape, "entry {index} of dimension {d}, which has {}", self.shape()[d]);
         }
         self.narrow(dim, index, 1)?.squeeze(d as isize)
     }
@@ -175,7 +181,7 @@ impl Tensor {
     pub fn squeeze(&self, dim: isize) -> Result<Tensor> {
         let d = resolve_dim("squeeze", dim, self.rank())?;
         if self.shape()[d] != 1 {
-            bail!("squeeze", "dimension {d} of {:?} has not size 1", self.shape());
+            bail!("squeeze", Shape, "dimension {d} of {:?} has not size 1", self.shape());
         }
         let mut layout = self.layout.clone();
         layout.shape.remove(d);
@@ -199,7 +205,7 @@ impl Tensor {
         let a = resolve_dim("flatten", start, self.rank())?;
         let b = resolve_dim("flatten", end, self.rank())?;
         if a > b {
-            bail!("flatten", "dimension {start} comes after {end}");
+            bail!("flatten", Shape, "dimension {start} comes after {end}");
         }
         let mut shape = self.shape()[..a].to_vec();
         shape.push(self.shape()[a..=b].iter().product());
