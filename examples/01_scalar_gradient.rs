@@ -1,4 +1,4 @@
-//! A gradient by hand, and by the engine.
+//! A gradient computed by hand and by the engine.
 //!
 //! z = x·y + sin x. By hand: ∂z/∂x = y + cos x and ∂z/∂y = x. The engine records the three
 //! operations as they run, then walks them backwards with the chain rule.
@@ -22,7 +22,7 @@ fn main() -> Result<()> {
         assert!((engine - hand).abs() < 1e-12);
     }
 
-    // The gradient is itself computed with recorded operations, if asked: the second derivative.
+    // With `create_graph` the gradient itself is recorded and can be differentiated again.
     let options = gradus::autograd::BackwardOptions { create_graph: true, ..Default::default() };
     let z = (&(&x * &y)? + &x.sin()?)?;
     let dx =

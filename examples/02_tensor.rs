@@ -26,7 +26,7 @@ fn main() -> Result<()> {
     let row = Tensor::from_slice(&[10f32, 20.0, 30.0, 40.0], &[4])?;
     println!("a + row:\n{}\n", a.add(&row)?);
 
-    // Products take any strides as they are.
+    // Products accept any strides; nothing is copied.
     println!("a · aᵀ:\n{}\n", a.matmul(&t)?);
     println!("mean of each column: {}", a.mean(&[0], false)?);
     println!("softmax of each row:\n{}\n", a.softmax(-1)?);
@@ -34,7 +34,7 @@ fn main() -> Result<()> {
     // Shapes that do not fit are errors that say what to do.
     println!("{}", a.matmul(&a).expect_err("4 is not 3"));
 
-    // Random numbers are functions of (seed, place): the same on every machine and thread count.
+    // A random number depends on (seed, place) only: any machine and thread count gives the same.
     println!("\nrandom:\n{}", Tensor::randn(&[2, 3], DType::F32, RngKey::new(0).place("example"))?);
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Linear regression: the smallest training loop.
 //!
-//! y = x·w + b with noise; gradient descent on the mean squared error finds w and b again.
+//! The data is y = x·w + b with noise; gradient descent on the mean squared error recovers w and b.
 //!
 //! `cargo run --release --example 03_linear_regression`
 
@@ -14,7 +14,7 @@ fn main() -> Result<()> {
     let y = ((x.matmul(&truth)? + 4.0)? + noise)?;
     let (x, y) = (Var::constant(x), Var::constant(y));
 
-    // A layer takes its parameters from a named store: "regression.weight", "regression.bias".
+    // A layer creates its parameters in a store: "regression.weight" and "regression.bias".
     let store = Store::new(0);
     let layer = Linear::new(&store.root().join("regression"), 3, 1, Init::Zeros)?;
     let mut optimizer = Sgd::new(store.parameters(), 0.1)?.momentum(0.9)?;

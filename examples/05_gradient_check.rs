@@ -1,11 +1,11 @@
-//! An operation of one's own, checked against finite differences, and a Hessian-vector product.
+//! A custom operation, checked against finite differences, and a Hessian-vector product.
 //!
 //! `cargo run --release --example 05_gradient_check`
 
 use gradus::autograd::{BackwardOptions, GradCheck, gradcheck, gradgradcheck};
 use gradus::prelude::*;
 
-/// Mish, x·tanh(ln(1 + eˣ)) (Misra, arXiv:1908.08681), with a backward rule of its own:
+/// Mish, x·tanh(ln(1 + eˣ)) (Misra, arXiv:1908.08681), with a hand-written backward rule:
 /// f′ = t + x·(1 − t²)·σ(x), where t = tanh(softplus x).
 fn mish(x: &Var) -> Result<Var> {
     let value = x.tensor().mul(&x.tensor().softplus()?.tanh()?)?;
@@ -17,7 +17,7 @@ fn mish(x: &Var) -> Result<Var> {
     })
 }
 
-/// The same with a slip of the pen: the factor x is forgotten.
+/// The same with a mistake: the rule lacks the factor x.
 fn wrong(x: &Var) -> Result<Var> {
     let value = x.tensor().mul(&x.tensor().softplus()?.tanh()?)?;
     Var::custom("mish (wrong)", value, &[x], |c| {

@@ -30,7 +30,7 @@ fn main() -> Result<()> {
     println!("fused and by hand differ by at most {difference:.1e}");
     assert!(difference < 1e-6);
 
-    // Its gradients are those of the composed form.
+    // The fused and the composed form have the same gradients.
     let composed = attention_composed(&q, &k, &v, &offsets, &options)?;
     let (a, b) =
         (fused.square()?.sum_all()?.backward()?, composed.square()?.sum_all()?.backward()?);

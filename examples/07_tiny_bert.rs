@@ -1,4 +1,4 @@
-//! A tiny BERT, from scratch, on a toy task: is the question about money or about a card?
+//! A tiny BERT, trained from scratch on a toy task: is the question about money or about a card?
 //!
 //! `cargo run --release --example 07_tiny_bert`
 
@@ -19,7 +19,7 @@ fn main() -> Result<()> {
         }
     }
 
-    // Text → tokens: a WordPiece vocabulary learnt from the texts themselves.
+    // Text → tokens, with a WordPiece vocabulary learnt from the texts.
     let words: Vec<&str> = texts.iter().map(|(t, _)| t.as_str()).collect();
     let tokenizer = Tokenizer::train_wordpiece(&words, 200)?;
     let encodings: Vec<Encoding> =

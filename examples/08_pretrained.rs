@@ -1,8 +1,8 @@
-//! Loading a pretrained BERT: texts to embeddings, and which are alike.
+//! A pretrained BERT turns texts into embeddings; cosines say which texts are alike.
 //!
-//! `cargo run --release --example 08_pretrained -- DIR` with a folder in the Hugging Face layout,
-//! or an id of the hub (the default, sentence-transformers/all-MiniLM-L6-v2, 90 MB, is fetched
-//! once).
+//! `cargo run --release --example 08_pretrained -- DIR`, where DIR is a folder in the Hugging Face
+//! layout or an id of the hub. The default, sentence-transformers/all-MiniLM-L6-v2 (90 MB), is
+//! downloaded once.
 
 use gradus::models::pipelines::TextEmbedder;
 
@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let embeddings = embedder.embed(&texts.map(String::from))?;
     println!("{} texts → {:?}", texts.len(), embeddings.shape());
 
-    // The rows have length 1: their products are cosines.
+    // The rows have length 1, so their products are cosines.
     let cosines = embeddings.matmul(&embeddings.t()?)?;
     println!("{cosines}");
     let c = cosines.to_vec::<f32>()?;

@@ -1,4 +1,4 @@
-//! A whole run: steps, evaluations, the best model, checkpoints, and a folder at the end.
+//! A whole training run: steps, evaluations, the best model, checkpoints, and the model's folder.
 //!
 //! `cargo run --release --example 09_training_session`
 
@@ -14,8 +14,8 @@ use gradus::models::{
 use gradus::nn::Store;
 
 fn main() -> Result<()> {
-    // Customers' questions to a bank and what they are about. 200 steps are a small part of a
-    // training.
+    // Questions of a bank's customers, labelled by topic. A full training takes far more than 200
+    // steps.
     let data = Dataset::open("data/banking77", &Columns::default())?;
     let labels = data.labels()?;
     let texts: Vec<&str> = data.train.examples.iter().map(|e| e.text.as_str()).collect();
@@ -29,7 +29,7 @@ fn main() -> Result<()> {
     let recipe = Recipe { steps: Some(200), lr: 1e-3, ..Recipe::default() };
     let trainer = Trainer::new(Classification::new(model, train, 0.0), store, recipe)?;
 
-    // The session runs the course; who watches it gets its events.
+    // The session runs the training and reports its events to the closure.
     let folder = std::env::temp_dir().join("gradus-training-session");
     std::fs::create_dir_all(&folder)
         .map_err(|source| Error::Io { path: folder.clone(), source })?;

@@ -13,7 +13,7 @@
 //! # }
 //! ```
 //!
-//! | module | what it holds |
+//! | module | contents |
 //! | --- | --- |
 //! | [`tensor`] | dtypes, shapes, strides, storage, devices; every kernel |
 //! | [`autograd`] | [`Var`](autograd::Var), the graph, backward rules, gradient checking |
@@ -25,7 +25,7 @@ pub use gradus_models as models;
 pub use gradus_nn as nn;
 pub use gradus_tensor as tensor;
 
-/// What most programs need.
+/// The names that most programs need.
 pub mod prelude {
     pub use gradus_autograd::{Gradients, Var, checkpoint, grad, no_grad, where_};
     pub use gradus_nn::{

@@ -1,6 +1,6 @@
-# What the tests in Python share: source it with `what` set to their folder under tests/.
+# Shared functions of the tests in Python: source this file with `what` set to their folder under tests/.
 #
-# Where something is missing they say so and pass, unless CI or GRADUS_REQUIRE_<WHAT> is set.
+# Where something is missing the tests say so and pass, unless CI or GRADUS_REQUIRE_<WHAT> is set.
 
 missing() {
     local required="GRADUS_REQUIRE_${what^^}"
@@ -10,8 +10,8 @@ missing() {
     exit 0
 }
 
-# Makes target/$what, a virtual environment with the packages of the folder's requirements.txt; one of other versions is
-# made anew.
+# Makes target/$what, a virtual environment with the packages of the folder's requirements.txt. An environment made from
+# another requirements.txt is made again.
 make_venv() {
     local venv="target/$what" requirements="tests/$what/requirements.txt"
     command -v python3 >/dev/null || missing "no Python 3"

@@ -1,5 +1,5 @@
-//! `gradus`: `train`, `infer` and `serve` in one program, under a name that an installed copy
-//! shares with no other.
+//! `gradus`: `train`, `infer` and `serve` in one program, under a name that does not collide with
+//! other installed programs.
 
 use std::io;
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ enum Task {
     Train(Box<gradus_train::Program>),
     Infer(Box<gradus_infer::Program>),
     Serve(Box<gradus_serve::Program>),
-    /// Print what a shell needs to complete the command line
+    /// Print a shell's completion script
     Completions {
         /// The shell
         shell: Shell,
@@ -43,7 +43,7 @@ enum Task {
 
 #[derive(Args)]
 struct Man {
-    /// The folder, which is made if need be
+    /// The folder, created where it is missing
     #[arg(default_value = ".")]
     folder: PathBuf,
 }
@@ -75,17 +75,16 @@ fn completions(shell: Shell) -> Outcome {
 fn manual(folder: PathBuf) -> Outcome {
     let failed = |e| Failure::error(format!("{}: {e}", folder.display()));
     std::fs::create_dir_all(&folder).map_err(failed)?;
-    // The pages of subcommands are called by the names that `build` gives them:
-    // gradus-infer-embed.1.
+    // `clap_mangen` names the pages by subcommand: gradus-infer-embed.1.
     clap_mangen::generate_to(command_line(), &folder).map_err(failed)
 }
 
-/// The command line, with examples that can be typed as they stand.
+/// The command line, with examples that can be typed exactly as shown.
 fn command_line() -> Command {
     prefixed(Program::command())
 }
 
-/// `train …` in an example is `gradus train …` here.
+/// Replaces `train …` by `gradus train …` in the examples of a command and its subcommands.
 fn prefixed(command: Command) -> Command {
     let names: Vec<String> =
         command.get_subcommands().map(|sub| sub.get_name().to_string()).collect();
@@ -97,7 +96,7 @@ fn prefixed(command: Command) -> Command {
     }
 }
 
-/// A help text whose lines call `gradus train` instead of `train`, and so on.
+/// Replaces `train` by `gradus train` in a help text, likewise `infer` and `serve`.
 fn spelled(text: &str) -> String {
     text.lines().map(spelled_line).collect::<Vec<_>>().join("\n")
 }

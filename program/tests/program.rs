@@ -1,4 +1,4 @@
-//! The installed program, run as a person runs it.
+//! Tests of the installed program, called as a user calls it.
 
 use std::process::{Command, Output};
 

@@ -2,6 +2,7 @@
 //! takes time.
 
 mod autocast;
+mod examples;
 mod gradcheck;
 mod graph;
 mod half;
