@@ -47,6 +47,12 @@ fn models_are_registered_described_and_unregistered() {
         200
     );
 
+    // A model that is loaded again has its last version as the default again.
+    assert_eq!(server.send("PUT", "/models/versions/3/set-default", &[], b"").code, 200);
+    assert_eq!(server.get("/models/versions").ok()[0]["modelVersion"], "3.0");
+    assert_eq!(server.post("/v2/repository/models/versions/load", "").code, 200);
+    assert_eq!(server.get("/models/versions").ok()[0]["modelVersion"], "7.0");
+
     let default = server.send("DELETE", "/models/m/2", &[], b"");
     assert_eq!((default.code, &default.json()["type"]), (409, &json!("ConflictStatusException")));
     assert_eq!(server.send("DELETE", "/models/m/1", &[], b"").code, 200);
