@@ -156,7 +156,7 @@ impl Tensor {
         View { data: self.cpu_storage().slice(), layout: &self.layout }
     }
 
-    /// A tensor of two dimensions as a matrix.
+    /// The matrix that a tensor of two dimensions is.
     pub(crate) fn cpu_mat<T: Element>(&self) -> Mat<'_, T> {
         let (data, layout) = (self.cpu_view::<T>().data, &self.layout);
         let data = &data[layout.offset.min(data.len())..];

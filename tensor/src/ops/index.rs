@@ -35,7 +35,7 @@ fn check_ids(op: &'static str, ids: &Tensor, size: usize, of: &str) -> Result<Te
 
 /// The position of the first of contiguous ids (u32) that is not below `size`, and that id.
 pub(super) fn first_outside(ids: &Tensor, size: usize) -> Result<Option<(usize, u32)>> {
-    // The original of uploaded ids is at hand; other ids are read from the GPU.
+    // Of ids that were uploaded the original is at hand; others are read from the GPU.
     Ok(cpu::index::outside(&ids.to_device(Device::Cpu)?, size))
 }
 
