@@ -1,4 +1,4 @@
-"""What the peers share: the workloads' settings and texts, timing, and the line that reports it."""
+"""Shared code of the peers: the workloads' settings and texts, timing, and the reported line."""
 import argparse
 import csv
 import json
@@ -56,7 +56,7 @@ def shape(workload, batch):
 
 
 def repeat(f, seconds):
-    """Runs f until the seconds pass (three times at least) after one warm-up; the times."""
+    """Runs f once to warm up, then until the seconds pass (at least three times); returns the times."""
     f()
     ts, t0 = [], time.perf_counter()
     while len(ts) < 3 or time.perf_counter() - t0 < seconds:
@@ -67,7 +67,7 @@ def repeat(f, seconds):
 
 
 def report(engine, a, workload, amount, ts):
-    """Prints a measurement; `amount` is what one run handles, in the workload's unit."""
+    """Prints a measurement; `amount` is the work of one run, in the workload's unit."""
     unit = {"encode-b1-s16": "ms", "encode-real": "texts/s", "epoch-real": "texts/s"}.get(workload, "sequences/s")
     value = (lambda t: t * 1e3) if unit == "ms" else (lambda t: amount / t)
     print(json.dumps({

@@ -3,7 +3,7 @@
 
 usage: ort_peer.py --model DIR --onnx FILE [--data TEST.csv] [--threads N] [--seconds S] WORKLOAD...
 
-FILE is made when it is missing (that needs torch): exported from transformers, then optimised by
+A missing FILE is made (that needs torch): the script exports it from transformers and optimises it with
 onnxruntime.transformers.optimizer, which fuses attention, layer norm and GELU. `--precision int8`
 quantises it dynamically, per channel, into a second file. `--model base` is BERT-base with random
 weights. `--embeddings OUT.npy` writes the embeddings of the first 64 texts of --data instead.
@@ -55,7 +55,7 @@ if a.precision == "int8":
     if not os.path.exists(path):
         import onnx
         from onnxruntime.quantization import QuantType, quantize_dynamic
-        # What the fused operators make has no type that ONNX could infer.
+        # ONNX cannot infer the types of the fused operators' outputs.
         types = {"DefaultTensorType": onnx.TensorProto.FLOAT}
         quantize_dynamic(a.onnx, path, per_channel=True, weight_type=QuantType.QInt8, extra_options=types)
 options = ort.SessionOptions()

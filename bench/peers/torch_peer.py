@@ -3,10 +3,10 @@
 
 usage: torch_peer.py --model DIR [--data TEST.csv] [--threads N] [--seconds S] WORKLOAD...
 
-The workloads have the names, meaning and units of `bench --help`; dropout is off in the encode
+The workloads have the names, meaning and units of `bench --help`. Dropout is off in the encode
 workloads, and batches are padded to their longest text, as PyTorch users do. `--model base` builds
 BERT-base with random weights. `--embeddings OUT.npy` writes the embeddings of the first 64 texts of
---data instead, to compare engines before their times.
+--data instead, to compare the engines' results before their speed.
 """
 import common
 

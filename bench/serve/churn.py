@@ -1,10 +1,11 @@
-"""Load while models are registered and unregistered in a loop: no request fails, and memory stays.
+"""Loads a server while it registers and unregisters a model in a loop: no request fails, and memory stays constant.
 
     python3 bench/serve/churn.py --model MODEL_DIR --data data/banking77/test.csv [--minutes 10]
 
-Four clients ask one model for embeddings while another model is registered, asked and unregistered over and over. Memory
-is read whenever the other model has just gone, since while it is there its weights are in memory too: what the server has
-made (RssAnon), and the pages of the weights' file that texts have touched (RssFile); every text is asked once before. The median of the last tenth of the time is compared with that of the first.
+Four clients ask one model for embeddings while another model is registered, asked and unregistered over and over. The
+script reads memory right after the other model is unregistered, because its weights are in memory until then. It reads
+the server's own memory (RssAnon) and the pages of the weights' file that texts have touched (RssFile); before the start
+it sends every text once. It compares the median of the last tenth of the time with that of the first.
 """
 
 import argparse
@@ -42,13 +43,13 @@ def main():
     with open(args.data, newline="", encoding="utf-8") as file:
         texts = [row["text"].encode() for row in csv.DictReader(file)]
     with tempfile.TemporaryDirectory() as store:
-        # Registered from inside the store: a link would lead out of it.
+        # The model is copied into the store, because the server follows no link out of it.
         inside = Path(store) / "again"
         subprocess.run(["cp", "-r", args.model, inside], check=True)
         command = [args.serve, "--model", f"m={args.model}", "--model-store", store, "--port", "0", "--json", "-q"]
         server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         url = json.loads(server.stdout.readline())["url"]
-        # Every page of the weights that the texts need is in memory before the clock starts.
+        # This brings every page of the weights that the texts need into memory before the clock starts.
         for at in range(0, len(texts), 256):
             inputs = [text.decode() for text in texts[at : at + 256]]
             ask("POST", f"{url}/embed", json.dumps({"inputs": inputs}).encode())
@@ -72,7 +73,7 @@ def main():
                     ask("POST", f"{url}/predictions/other", texts[0])
                     ask("DELETE", f"{url}/models/other")
                     counts["registered"] += 1
-                    # What the model still had under way is done by then.
+                    # By then the model has finished its requests.
                     time.sleep(0.2)
                     samples.append((time.monotonic() - start, *(memory(server.pid, field) for field in FIELDS)))
                 except Exception as e:

@@ -1,6 +1,6 @@
-"""Load from Python, where there is no `oha`: threads with a connection each, closed or open loop.
+"""Makes load from Python where there is no `oha`: threads with one connection each, closed or open loop.
 
-At the rates of one machine it costs a few percent of a core; `oha` costs less.
+At the request rates of one machine it uses a few percent of a core; `oha` uses less.
 """
 
 import http.client
@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 
 def load(url, bodies, seconds, concurrency, rate=None):
-    """Latencies in seconds of what was answered 200, a count of all codes and errors, and the seconds it took.
+    """Latencies in seconds of the answers with status 200, a count of all codes and errors, and the seconds it took.
 
-    With `rate`, request i is due at i / rate and its latency counts from then, whoever is late.
+    With `rate`, request i is due at i / rate; its latency counts from then, even if the client sends it late.
     """
     where = urlsplit(url)
     latencies, codes, counter = [], Counter(), itertools.count()

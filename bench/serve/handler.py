@@ -1,6 +1,6 @@
-"""TorchServe's side of the comparison: embeddings of a sentence-transformers folder, mean-pooled and normalised.
+"""TorchServe's handler for the comparison: embeddings of a sentence-transformers folder, mean-pooled and normalised.
 
-What a user of `transformers` writes, tuned: batches by length-padding, inference mode, one worker with all threads.
+It is the code that a user of `transformers` writes, tuned: padded batches, inference mode, one worker with all threads.
 """
 
 import os

@@ -1,9 +1,9 @@
-"""Load on a running `serve`: throughput, latency and memory; with --torchserve the same load on TorchServe.
+"""Measures throughput, latency and memory of `serve` under load; with --torchserve TorchServe under the same load.
 
     python3 bench/serve/load.py --model MODEL_DIR --data data/banking77/test.csv [--torchserve PYTHON]
 
-Real texts, one a request, in random order; `oha` makes the load over loopback. Servers run one at a time. Prints a
-table in Markdown; what each run said goes to --out as JSON.
+The requests are real texts, one per request, in random order; `oha` sends them over loopback. Servers run one at a
+time. Prints a table in Markdown and writes the figures of each run to --out as JSON.
 """
 
 import argparse
@@ -26,7 +26,7 @@ import client
 
 
 def memory(pid, field="VmRSS"):
-    """MiB of a process and its descendants."""
+    """Memory of a process and its descendants, MiB."""
     found, parents = {}, {}
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
@@ -79,7 +79,7 @@ class Serve:
 
 
 class TorchServe:
-    """TorchServe with the handler beside this file; batches as large as the load, and a short delay."""
+    """TorchServe with `handler.py`; batches as large as the load, and a short delay."""
 
     name = "torchserve"
 
@@ -117,11 +117,11 @@ class TorchServe:
 
 
 def oha(args, url, bodies, seconds, concurrency, rate):
-    """The same figures as `client.load`, by oha."""
+    """The load by oha: the median and p99 latency in seconds, the counts of codes and errors, the seconds it took."""
     command = [args.oha, "--no-tui", "--output-format", "json", "-z", f"{seconds}s", "-c", str(concurrency),
                "-m", "POST", "-T", "text/plain", "-Z", bodies, "-t", "60s", "--wait-ongoing-requests-after-deadline"]
     if rate:
-        # Sent when they are due, whether or not the last is answered; latency counts from when it was due.
+        # Requests are sent when they are due, answered or not; latency counts from then.
         command += ["-q", str(round(rate)), "--latency-correction"]
     done = subprocess.run([*command, url], capture_output=True, text=True, check=False)
     if done.returncode:
@@ -132,7 +132,7 @@ def oha(args, url, bodies, seconds, concurrency, rate):
 
 
 def loaded(args, server, bodies, seconds, concurrency, rate=None):
-    """A run, with its row of the table."""
+    """Runs one load and prints its row of the table; the figures."""
     if args.oha:
         p50, p99, codes, took = oha(args, server.url, bodies, seconds, concurrency, rate)
     else:
@@ -154,7 +154,7 @@ def loaded(args, server, bodies, seconds, concurrency, rate=None):
 
 
 def bare(args, texts):
-    """Milliseconds that `infer` computes for each text by itself: from its trace, a text's first operation to its last."""
+    """Milliseconds that `infer` computes for each single text: from its first operation to its last in the trace."""
     with tempfile.TemporaryDirectory() as work:
         source, trace = Path(work) / "texts.txt", Path(work) / "trace.json"
         source.write_text("\n".join(texts) + "\n")
@@ -165,7 +165,7 @@ def bare(args, texts):
     passes, before = [], None
     for event in sorted((e for e in events if e.get("ph") == "X"), key=lambda e: e["ts"]):
         end = event["ts"] + event["dur"]
-        # A pass begins with the embeddings of words, types and places.
+        # A pass begins with the embeddings of words, types and positions.
         if event["name"] == "embedding" and before != "embedding":
             passes.append([event["ts"], end])
         elif passes:
@@ -212,7 +212,7 @@ def main():
             server = kind(args, folder)
             try:
                 assert abs(sum(x * x for x in post(server.url, texts[0])) - 1) < 1e-4
-                # Warm connections, caches, compiled code.
+                # This warms connections, caches and compiled code.
                 client.load(server.url, texts, 3, 16)
                 runs = [loaded(args, server, bodies, args.seconds, c) for c in args.concurrency]
                 found += runs

@@ -1,12 +1,13 @@
-"""More than a server can do: requests arrive at three times its capacity, and it must still answer what it can.
+"""Overloads a server: requests arrive at three times its capacity, and it must still answer as many as it can.
 
     python3 bench/serve/overload.py --model MODEL_DIR --data data/banking77/test.csv [--seconds 60]
 
-Requests have from 1 to 32 texts. First the capacity: the best rate of answers in a closed loop, over several numbers of
-requests at a time. Then requests arrive at random at `--times` that rate, whether or not others are answered, first all
-from one client, then from twenty (the server trusts `X-Forwarded-For` from here). What counts is what is answered 200
-within the timeout, while requests arrive. Rates of texts stand beside those of requests, since small requests fit deadlines
-more easily. Prints a table in Markdown, and fails if less than 90 % of the capacity is answered.
+Requests have from 1 to 32 texts. The script first measures the capacity: the best rate of answers in a closed loop,
+over several numbers of requests at a time. Then requests arrive at random at `--times` that rate, whether or not others
+are answered, first all from one client, then from twenty (the server trusts `X-Forwarded-For` from here). Only answers
+with status 200 count, within the timeout and while requests arrive. The table has rates of texts as well as of
+requests, since small requests meet deadlines more easily. Prints a table in Markdown, and fails if less than 90 % of
+the capacity is answered.
 """
 
 import argparse
@@ -25,7 +26,7 @@ SIZES = [1, 1, 1, 2, 4, 8, 16, 32]
 
 
 def requests(texts, count, clients):
-    """Requests as bytes, with how many texts each has."""
+    """Requests as bytes, each with its number of texts."""
     pick, made = random.Random(0), []
     for _ in range(count):
         size = pick.choice(SIZES)
@@ -37,13 +38,13 @@ def requests(texts, count, clients):
 
 
 class Client:
-    """Asks over connections that are kept."""
+    """Sends requests over connections that it keeps."""
 
     def __init__(self, url):
         self.where, self.idle = urlsplit(url), []
 
     async def ask(self, request):
-        """The status; 0 for a connection that ends."""
+        """Sends a request; returns the status, or 0 if the connection ends."""
         try:
             if self.idle:
                 reader, writer = self.idle.pop()
@@ -63,7 +64,7 @@ class Client:
 
 
 class Run:
-    """What was answered, of how many texts, and after how long."""
+    """Counts of answers and their texts, and latencies."""
 
     def __init__(self, seconds):
         self.seconds, self.codes, self.texts, self.latencies, self.refusals = seconds, Counter(), 0, [], []
@@ -145,7 +146,7 @@ def main():
         url = json.loads(server.stdout.readline())["url"]
         print("| load | answers/s | texts/s | p50 s | p99 s | other than 200 |\n|---|---|---|---|---|---|")
         for clients in args.clients:
-            # Right before, so that both meet the same machine.
+            # The capacity is measured right before the overload, so that both see the same machine.
             made = requests(texts, 2000, clients)
             asyncio.run(closed(url, made, 3, 8))
             best = None
@@ -156,7 +157,7 @@ def main():
             run = asyncio.run(arriving(url, made, args.seconds, args.times * best[0]))
             run.row(f"{args.times:g} × capacity, {clients} clients", best)
             enough &= run.rates[0] >= 0.9 * best[0]
-            # What was under way is given up by now; the server is idle again.
+            # The script has dropped the open requests; after this the server is idle again.
             time.sleep(1)
     finally:
         server.send_signal(signal.SIGTERM)

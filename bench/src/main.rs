@@ -1,4 +1,4 @@
-//! `bench`: measures Gradus on the workloads that it shares with its peers. See `bench --help`.
+//! `bench` measures Gradus on the workloads that it shares with its peers. See `bench --help`.
 
 mod report;
 mod workloads;
@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use gradus_cli::{Failure, Outcome, SharedArgs};
 
-/// Measures Gradus; one JSON object a line.
+/// Measures Gradus; prints one JSON object a line.
 #[derive(Parser)]
 #[command(
     name = "bench",
@@ -41,10 +41,10 @@ struct Program {
     /// Texts with labels, for the workloads on real texts
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Seconds that a workload is repeated (three times at least)
+    /// Seconds to repeat a workload for (it runs at least three times)
     #[arg(long, default_value_t = 8.0)]
     seconds: f64,
-    /// Sequences of the -b32- workloads
+    /// Sequences in a batch of the -b32- workloads
     #[arg(long, default_value_t = 32)]
     batch: usize,
     /// A peer's results (JSON lines of the same form): prints a table of ratios to standard error

@@ -1,4 +1,4 @@
-//! Results as JSON lines, and beside a peer's.
+//! Results as JSON lines, and a table that compares them with a peer's.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ pub struct Measurement {
     pub engine: String,
     /// What was measured.
     pub workload: String,
-    /// On which model.
+    /// Name of the model.
     pub model: String,
     /// The median.
     pub value: f64,
@@ -30,15 +30,15 @@ pub struct Measurement {
     /// Number format of products and activations.
     #[serde(default)]
     pub precision: String,
-    /// On a GPU: what the last run asked of it, and what it held.
+    /// On a GPU: the work that the last run gave it, and its memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu: Option<GpuUse>,
-    /// Most memory that the process ever held, MiB; of all workloads of the process so far.
+    /// Peak memory of the process, MiB, over all its workloads so far.
     pub peak_rss_mib: Option<u64>,
 }
 
-/// What a run of a workload asks of a GPU besides the kernels' time: counts of the last run,
-/// medians of the times.
+/// A run's use of a GPU, besides the kernels' time. Counts are those of the last run, times are
+/// medians.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct GpuUse {
     /// Kernels launched.
@@ -47,18 +47,17 @@ pub struct GpuUse {
     pub submits: u64,
     /// Buffers and bind groups made: none in a steady state.
     pub made: u64,
-    /// CPU time of recording and submitting, ms; of all of a run's time on the CPU, this is the
-    /// GPU's part.
+    /// CPU time of recording and submitting the GPU's commands, ms.
     pub encode_ms: f64,
     /// CPU time from the start of the run until everything was recorded, ms.
     pub host_ms: f64,
-    /// Memory in use and waiting in the pool now, MiB.
+    /// Memory in use or waiting in the pool now, MiB.
     pub held_mib: u64,
-    /// The most that tensors ever used, and that was ever held, MiB.
+    /// Peaks of the memory that tensors used and of all memory held, MiB.
     pub peak_mib: [u64; 2],
 }
 
-/// A peer's measurements, from a file of JSON lines.
+/// Reads a peer's measurements from a file of JSON lines.
 pub fn read_peers(path: &Path) -> Outcome<Vec<Measurement>> {
     let bytes = gradus_models::files::read(path)?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -69,7 +68,7 @@ pub fn read_peers(path: &Path) -> Outcome<Vec<Measurement>> {
     Ok(found)
 }
 
-/// Prints ours beside the peers', with the ratio by which ours is faster.
+/// Prints our values, the peers', and how many times faster ours are.
 pub fn print_ratios(ours: &[Measurement], peers: &[Measurement]) {
     eprintln!(
         "{:<18} {:<12} {:>10} {:>12} {:>24} {:>8}",

@@ -1,4 +1,4 @@
-//! The workloads: same names, same meaning, same units as the peers' scripts.
+//! The workloads. They have the names, meaning and units of the peers' scripts.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -42,9 +42,9 @@ pub enum Workload {
     Fma,
 }
 
-/// Labels of the training workloads, as the peers have.
+/// Labels of the training workloads, as many as in the peers' scripts.
 const LABELS: usize = 77;
-/// Tokens of a real text at most.
+/// Real texts are truncated to this many tokens.
 const MAX_LENGTH: usize = 128;
 
 /// The settings of all measurements.
@@ -131,11 +131,11 @@ impl Bench {
         })
     }
 
-    /// Runs `f` until the time is over, three times at least, after one warm-up: in training the
-    /// second step still takes fresh memory, for what the first left to the optimiser.
+    /// Runs `f` until the time is over, at least three times, after one warm-up. (In training the
+    /// second step still allocates new memory, because the first left some to the optimiser.)
     fn repeat(&self, mut f: impl FnMut() -> Outcome + Send) -> Outcome<Times> {
-        // Inside the thread pool, as pipelines and trainer are: entering it costs 20 µs each time.
-        // A GPU has only recorded the work when `f` returns.
+        // Runs inside the thread pool, like pipelines and the trainer: entering it costs 20 µs.
+        // When `f` returns, a GPU has only recorded the work, so the clock waits for it.
         let mut f = || -> Outcome<Option<GpuUse>> {
             let (before, start) = (self.device.counters()?, Instant::now());
             rayon::scope(|_| f())?;
@@ -162,7 +162,7 @@ impl Bench {
             uses.extend(f()?);
             times.push(one.elapsed().as_secs_f64());
         }
-        // The counts are the last run's: the first ones still make buffers.
+        // Counts come from the last run, because the first runs still make buffers.
         let gpu = uses.last().map(|last| GpuUse {
             encode_ms: median(uses.iter().map(|run| run.encode_ms).collect()),
             host_ms: median(uses.iter().map(|run| run.host_ms).collect()),
@@ -241,7 +241,7 @@ impl Bench {
         Ok((times, texts.len()))
     }
 
-    /// A model in training, and the function that makes one step of it.
+    /// A model in training, with its optimiser.
     fn trainee(&self) -> Outcome<Trainee> {
         self.precision.check_training()?;
         let (mut config, store, pretrained) = self.config_and_store()?;
@@ -315,7 +315,7 @@ impl Bench {
         })
     }
 
-    /// All threads at once.
+    /// Multiply-adds in registers, on all threads at once.
     fn fma(&self) -> Outcome<(Times, usize)> {
         let rounds = 2_000_000;
         let all = || rayon::broadcast(|_| gradus_tensor::fma_loop(rounds)).into_iter().sum::<u64>();
@@ -333,7 +333,7 @@ struct Trainee {
     store: Store,
     model: SequenceClassifier,
     optimizer: AdamW,
-    /// In f16.
+    /// Only in f16.
     scaler: Option<GradScaler>,
     steps: u64,
     loss: Option<Reading>,
@@ -361,7 +361,7 @@ impl Trainee {
         }
         self.optimizer.step_scaled(&grads, 1.0, Some(&clip.scale))?;
         self.steps += 1;
-        // Read a step later on a GPU, as `train` does.
+        // On a GPU the loss is read one step later, as in `train`.
         let before = self.loss.replace(loss.tensor().read_later()?);
         let before = if loss.tensor().device() == Device::Cpu { self.loss.take() } else { before };
         let value = before.map(|reading| reading.wait()?.item()).transpose()?.unwrap_or(0.0);

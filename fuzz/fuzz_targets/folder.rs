@@ -1,4 +1,4 @@
-//! A model's folder: whatever one of its small files holds, every pipeline runs on the folder or says why not.
+//! A model's folder: for any bytes in one of its small files, every pipeline runs on it or returns an error.
 
 #![no_main]
 
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 mod common;
 
-/// The files, of which an input replaces one.
+/// The small files. An input replaces one of them.
 const NAMES: [&str; 7] = [
     "config.json",
     "tokenizer_config.json",

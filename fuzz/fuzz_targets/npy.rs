@@ -1,4 +1,4 @@
-//! NumPy's arrays: any file is an array or an error, and an array that was read is written and read again the same.
+//! NumPy's arrays: any file is an array or an error, and an array is the same after writing and reading it again.
 
 #![no_main]
 
@@ -15,7 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
         let path = folder.path().join("array.npy");
         common::write(&path, bytes);
         let Ok(array) = npy::read(&path) else { return };
-        // Too many dimensions for the header of version 1 are refused.
+        // `write` refuses more dimensions than the header of version 1 can hold.
         let Ok(()) = npy::write(&path, &array) else { return };
         let again = npy::read(&path).expect("what was written can be read");
         assert_eq!((again.shape(), again.dtype()), (array.shape(), array.dtype()));

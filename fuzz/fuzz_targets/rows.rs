@@ -1,4 +1,4 @@
-//! Rows of texts: any file in any format is examples or an error that names a line of the file.
+//! Rows of texts: any file in any format gives examples or an error that names a line of the file.
 
 #![no_main]
 

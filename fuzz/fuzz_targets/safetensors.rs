@@ -1,4 +1,4 @@
-//! Checkpoints: any file opens, and every tensor in it is read, or is an error.
+//! Checkpoints: any file opens or is an error, and every tensor in it is read or is an error.
 
 #![no_main]
 

@@ -1,6 +1,6 @@
-//! KServe v2's binary tensors: any bytes are elements or an error, never a panic, and what was read is what was sent.
+//! KServe v2's binary tensors: any bytes are elements or an error, never a panic, and elements give the same bytes.
 //!
-//! The parser is included by its file, which needs nothing but std: the model server is not built with sanitizers.
+//! The target includes the parser's file, which needs only std, so that `serve` is not built with sanitizers.
 
 #![no_main]
 

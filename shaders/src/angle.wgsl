@@ -1,10 +1,10 @@
-// Sine and cosine of any x, for the families that have them; behind `math.wgsl`.
+// Sine and cosine of any x, for the families that need them; follows `math.wgsl`.
 //
-// A driver's own are right to 2⁻¹¹ within ±π, and beyond that anything. x is reduced to r in ±π/4 and a quadrant in
-// integers, by as many digits of 1/2π as the exponent of x asks for (Payne & Hanek, SIGNUM 18, 1983); then Cephes'
-// polynomials. At most 2 ulp.
+// WGSL promises 2⁻¹¹ within ±π for a driver's own functions, and nothing beyond. Here x is reduced to r in ±π/4 and a
+// quadrant with integers, by as many digits of 1/2π as the exponent of x needs (Payne & Hanek, SIGNUM 18, 1983); then
+// come Cephes' polynomials. At most 2 ulp.
 
-// The 64 bits of a·b: the lower word, the upper word.
+// The 64 bits of a·b: the lower word, then the upper word.
 fn wide(a: u32, b: u32) -> vec2<u32> {
     let a0 = a & 0xffffu;
     let a1 = a >> 16u;
@@ -30,7 +30,7 @@ fn turn_word(i: u32) -> u32 {
     }
 }
 
-// The digits of 1/2π from `shift` places within word `i` on.
+// 32 digits of 1/2π, from bit `shift` of word `i` on.
 fn turn_digits(i: u32, shift: u32) -> u32 {
     let here = turn_word(i);
     if (shift == 0u) { return here; }
@@ -42,7 +42,7 @@ struct Angle {
     quadrant: u32,
 }
 
-// x = quadrant·π/2 + r, but for whole turns, of a finite x.
+// The reduction of a finite x: x = quadrant·π/2 + r plus whole turns.
 fn reduced(x: f32) -> Angle {
     let bits = bitcast<u32>(x);
     if (abs(x) < 0.7853981) { return Angle(x, 0u); }
@@ -51,12 +51,12 @@ fn reduced(x: f32) -> Angle {
     let place = ((bits >> 23u) & 255u) - 126u;
     let first = place / 32u;
     let shift = place % 32u;
-    // The product with three words of digits; what is above two words are whole turns.
+    // The product with three words of digits; digits above two words are whole turns.
     let low = wide(mantissa, turn_digits(first + 2u, shift));
     let middle = wide(mantissa, turn_digits(first + 1u, shift));
     let lower = middle.x + low.y;
     var upper = middle.y + u32(lower < middle.x) + mantissa * turn_digits(first, shift);
-    // Two bits of quadrant, then the fraction of a quarter turn: rounded to the nearest.
+    // Two bits of quadrant, then the fraction of a quarter turn, rounded to the nearest.
     var quadrant = upper >> 30u;
     upper = (upper << 2u) | (lower >> 30u);
     var fraction = vec2<u32>(lower << 2u, upper);
@@ -65,12 +65,12 @@ fn reduced(x: f32) -> Angle {
         quadrant += 1u;
         fraction = vec2<u32>(~fraction.x + 1u, ~fraction.y + u32(fraction.x == 0u));
     }
-    // As many digits as an f32 takes, from the first that is not 0.
+    // As many digits as an f32 holds, from the first that is not 0.
     let zeros = select(countLeadingZeros(fraction.y), 32u, fraction.y == 0u);
     var digits = fraction.x;
     if (zeros < 32u) { digits = fraction.y; }
     if (zeros > 0u && zeros < 32u) { digits = (fraction.y << zeros) | (fraction.x >> (32u - zeros)); }
-    // A quarter turn times digits·2^(−32 − zeros), in two steps lest a number fall below 2⁻¹²⁶.
+    // A quarter turn times digits·2^(−32 − zeros), in two steps so that no number falls below 2⁻¹²⁶.
     var r = f32(digits) * 2.3283064365386963e-10 * 1.5707963267948966 * power_of_two(-i32(zeros));
     let minus = beyond != ((bits & 0x80000000u) != 0u);
     if ((bits & 0x80000000u) != 0u) { quadrant = (4u - (quadrant & 3u)) & 3u; }

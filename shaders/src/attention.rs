@@ -6,17 +6,18 @@ const TEXT: &str = include_str!("attention.wgsl");
 const MATH: &str = include_str!("math.wgsl");
 const RANDOM: &str = include_str!("random.wgsl");
 
-/// Tokens that one workgroup takes.
+/// Tokens of one workgroup.
 pub const BLOCK: u32 = 16;
 
-/// The bits test of `walk.wgsl`, which the shared functions use; attention walks no views.
+/// The test for NaN that the shared functions use. `walk.wgsl` also has it, but attention walks no
+/// views.
 const IS_NAN: &str = "fn is_nan(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
 }
 ";
 
-/// Columns of a head of size `d` that go through workgroup memory at a time: of four operands
-/// backward, of two forward, at most 17 KiB.
+/// Columns of a head of size `d` that go through workgroup memory at a time: columns of four
+/// operands backward, of two forward, at most 17 KiB.
 pub fn piece(d: u32, backward: bool) -> u32 {
     d.next_multiple_of(16).min(if backward { 32 } else { 64 })
 }
@@ -76,8 +77,8 @@ pub fn backward_k(scalar: Scalar, d: u32, dropout: bool) -> Shader {
     shader("backward_k", scalar, d, dropout, 6, 1)
 }
 
-/// Any size of a head makes a variant; these are one of each shape of the text, and what models
-/// have.
+/// Every head size makes a variant. These are the sizes of common models, and one size for each
+/// form of the text.
 pub(crate) fn variants() -> Vec<Shader> {
     let mut all = Vec::new();
     for scalar in Scalar::FLOATS {

@@ -7,15 +7,15 @@
 //   dQ = dS·K;  dK = dSᵀ·Q
 //
 // Shapes: Q, K, V, dO `[tokens, heads·d]`, any row stride, unit stride of columns; O the same, row-major; dQ, dK and
-// dV in one buffer, `d_part` from one to the next, their rows `d_row` apart; L `[heads, tokens]`; offsets `[sequences + 1]`. Nothing of size tokens × tokens is stored.
-// A workgroup of 16×16 threads takes 16 tokens in a row and one head: their queries (`forward`,
-// `backward_q`) or their keys (`backward_k`), and walks over all tokens of the sequences that these 16
-// belong to, 16 at a time. Thread (y, x) makes the score of its row's token y with the walk's token x, and
-// columns x, x + 16, … of row y of every result. A token finds its sequence by bisection of the
-// offsets; scores across sequences are left out, never multiplied by 0. d goes through workgroup memory
-// in CHUNKS pieces of C columns.
-// `backward_q` walks twice, for D and for dQ; it leaves L and D in `rows [2, heads, tokens]`, which
-// `backward_k` reads: so no atomics, and the same sums in the same order in every run.
+// dV in one buffer, `d_part` from one to the next, their rows `d_row` apart; L `[heads, tokens]`; offsets
+// `[sequences + 1]`. Nothing of size tokens × tokens is stored.
+// A workgroup of 16×16 threads takes one head and 16 adjacent tokens: their queries (`forward`, `backward_q`) or their
+// keys (`backward_k`). It walks over all tokens of the sequences of these 16, 16 at a time. Thread (y, x) computes the
+// score of its row's token y with the walk's token x, and columns x, x + 16, … of row y of every result. A token finds
+// its sequence by bisection of the offsets. Scores across sequences are left out, never multiplied by 0. d goes through
+// workgroup memory in CHUNKS pieces of C columns.
+// `backward_q` walks twice, for D and for dQ. It writes L and D to `rows [2, heads, tokens]`, and `backward_k` reads
+// them there. So there are no atomics, and every run adds the same sums in the same order.
 // Order: products over d and over the walk ascend; Σeˢ and D are summed by each thread over its own
 // tokens of the walk, then over the 16 threads of the row in ascending order.
 // Numerics: all in f32; the softmax subtracts the row's maximum so far. Dropout takes the CPU's words: word
@@ -37,12 +37,12 @@ struct Args {
     offsets_start: u32,
     l_start: u32,
     scale: f32,
-    least: u32, // the least word that is kept
-    keep: f32,  // factor of what is kept
+    least: u32, // random words below it are dropped
+    keep: f32,  // factor of the probabilities that are kept
     key0: u32,
     key1: u32,
-    // 16 and C, as numbers that no compiler knows: software Vulkan would unroll the loops and then take
-    // minutes to split the kernel at its barriers.
+    // 16 and C, hidden from the compiler: software Vulkan would unroll the loops and then need minutes to
+    // split the kernel at its barriers.
     block: u32,
     piece: u32,
     d_row: u32,
@@ -52,7 +52,7 @@ var<immediate> args: Args;
 
 const D: u32 = $D;
 const C: u32 = $C;
-const PAD: u32 = C + 1u; // no two threads of a row in one bank
+const PAD: u32 = C + 1u; // so that no two threads of a row read the same bank
 const LOWEST: f32 = -3.0e38;
 
 @group(0) @binding(0) var<storage, read> q: array<$T>;
@@ -94,7 +94,7 @@ fn at_v(token: u32, column: u32) -> f32 { return f32(v[args.v_offset + token * a
 fn at_g(token: u32, column: u32) -> f32 { return f32(g[args.g_offset + token * args.g_row + column]); }
 #end
 
-// Begin and end of a token's sequence.
+// The begin and end of a token's sequence.
 fn sequence_of(token: u32) -> vec2<u32> {
     // The first offset beyond the token.
     var low = 1u;
@@ -110,7 +110,7 @@ fn sequence_of(token: u32) -> vec2<u32> {
     return vec2<u32>(offsets[args.offsets_start + low - 1u], offsets[args.offsets_start + low]);
 }
 
-// The factor of a probability: 0 where it is dropped. `key` counts within the sequence.
+// The factor of a probability, 0 where it is dropped. `key` counts within the sequence.
 fn kept(head: u32, query: u32, key: u32) -> f32 {
 #if DROPOUT
     let words = philox(vec4<u32>(key / 4u, query, head, 1u), vec2<u32>(args.key0, args.key1));
@@ -159,7 +159,7 @@ fn load_columns(piece: u32, token: u32, head: u32, local: vec3<u32>) {
 }
 
 // The products of the thread's two tokens over d: Q·K, and dO·V. Leaves the last piece in workgroup
-// memory. Rows that are one piece have been loaded before.
+// memory. Where a row is one piece, it is in workgroup memory already.
 fn products(row: u32, walk: u32, head: u32, local: vec3<u32>) -> vec2<f32> {
     var sums = vec2<f32>(0.0);
 #for h in 0..$CHUNKS
@@ -191,7 +191,7 @@ fn row_sum(x: f32, local: vec3<u32>) -> f32 {
     return sum;
 }
 
-// Part of the walk's 16 tokens that lies in a sequence.
+// The part of the walk's 16 tokens that lies in a sequence.
 fn inside(walk: u32, sequence: vec2<u32>) -> vec2<u32> {
     let low = max(walk, sequence.x) - walk;
     let high = clamp(sequence.y, walk, walk + 16u) - walk;

@@ -6,9 +6,9 @@ const TEXT: &str = include_str!("binary.wgsl");
 const MATH: &str = include_str!("math.wgsl");
 const POWER: &str = include_str!("power.wgsl");
 
-/// The arithmetic, as `BinaryOp::name` gives it; `pow` for floats only.
+/// The arithmetic, by the names of `BinaryOp::name`; `pow` for floats only.
 pub const OPS: &[&str] = &["add", "sub", "mul", "div", "pow", "maximum", "minimum"];
-/// The comparisons, as `CompareOp::name` gives them.
+/// The comparisons, by the names of `CompareOp::name`.
 pub const COMPARISONS: &[&str] = &["eq", "ne", "lt", "le", "gt", "ge"];
 
 fn shader(

@@ -1,8 +1,8 @@
 // y[i] = f(a[i], b[i]), comparisons, `where`, and the in-place sums.
 //
 // Shapes: a and b are strided views under one shape (a stride of 0 broadcasts), y is row-major.
-// One thread computes one element. Floats are computed in f32, integers wrap around; u8 lies in
-// 32-bit words and is cut to 8 bits.
+// One thread computes one element. Floats are computed in f32; integers wrap around; u8 lies in
+// 32-bit words and is truncated to 8 bits.
 
 @group(0) @binding(0) var<storage, read> a: array<$T>;
 @group(0) @binding(1) var<storage, read> b: array<$T>;
@@ -34,7 +34,7 @@ fn op_minimum(a: u32, b: u32) -> u32 { return min(a, b); }
 fn nan(a: u32) -> bool { return false; }
 #end
 
-// Comparisons with NaN are false, but for `ne`.
+// Comparisons with NaN are false, except `ne`.
 fn ordered(a: $C, b: $C) -> bool { return !nan(a) && !nan(b); }
 fn op_eq(a: $C, b: $C) -> bool { return a == b && ordered(a, b); }
 fn op_ne(a: $C, b: $C) -> bool { return a != b || !ordered(a, b); }

@@ -4,8 +4,8 @@ use crate::{Scalar, Shader, WALK, assemble};
 
 const TEXT: &str = include_str!("concat.wgsl");
 
-/// Tensors of one launch of [`join`] at most: with the result, the eight buffers that every device
-/// binds.
+/// The most tensors of one launch of [`join`]. With the result they are the eight buffers that
+/// every device can bind.
 pub const MOST: u32 = 7;
 
 /// `y[place] = x`: buffers x, y.
@@ -13,7 +13,7 @@ pub fn put(scalar: Scalar) -> Shader {
     shader("put", scalar, 1)
 }
 
-/// `many` tensors end to end: their buffers, then y.
+/// `many` tensors end to end: buffers of the tensors, then y.
 pub fn join(scalar: Scalar, many: u32) -> Shader {
     shader("join", scalar, many)
 }

@@ -1,7 +1,7 @@
 // Joining and padding: copies of views to their places in a larger tensor.
 //
-// `put`: y[place(i)] = x[i]: operand 0 is the part x, operand 1 its place in the row-major whole y.
-// `join`: several tensors without gaps, end to end: y[base + i] is element i − (the lengths before) of the
+// `put`: y[place(i)] = x[i]. Operand 0 is the part x, operand 1 its place in the row-major whole y.
+// `join`: several tensors without gaps, end to end. y[base + i] is element i − (the lengths before) of the
 // tensor in which i falls.
 // One thread moves one element. Nothing is computed.
 
@@ -24,7 +24,7 @@ fn put(
 
 #if ENTRY == join
 struct Args {
-    base: u32,                 // where the first begins in y
+    base: u32,                 // offset in y of the first tensor
     starts: array<u32, $MANY>, // first elements
     ends: array<u32, $MANY>,   // lengths, added up
 }

@@ -1,8 +1,8 @@
 // y[i] = x[i] in another order or another type, and y[i] = value.
 //
 // Shapes: x is a strided view; y is row-major from element `word` on (filling: from 0 on).
-// One thread moves one element. Conversions round to nearest; to integers they cut towards zero and
-// saturate, NaN becomes 0.
+// One thread moves one element. Conversions round to nearest; to integers they truncate towards zero and
+// saturate, and NaN becomes 0.
 
 @group(0) @binding(0) var<storage, read> x: array<$FROM>;
 @group(0) @binding(1) var<storage, read_write> y: array<$TO>;
@@ -35,7 +35,7 @@ fn copy(
 }
 
 #if FILL
-// The value comes as its bits (or, for 16-bit floats, as an f32).
+// The argument holds the bits of the value (for 16-bit floats, the value as f32).
 @compute @workgroup_size(256)
 fn fill(
     @builtin(workgroup_id) group: vec3<u32>,

@@ -31,13 +31,13 @@ fn shader(
     }
 }
 
-/// Threads that share a row of so many classes.
+/// Threads that share a row of this many classes.
 pub fn threads(classes: usize) -> u32 {
     if classes <= 256 { 32 } else { 256 }
 }
 
-/// Each row's loss and lse: buffers x, y, (weight,) losses, lse. `threads` is [`threads`] of the
-/// classes.
+/// The loss and lse of each row: buffers x, y, (weight,) losses, lse. `threads` comes from
+/// [`threads`].
 pub fn rows(weighted: bool, threads: u32) -> Shader {
     shader("rows", "rows", weighted, threads, (2, 2))
 }
@@ -47,7 +47,7 @@ pub fn total(weighted: bool) -> Shader {
     shader("total", "total", weighted, 256, (2, 1))
 }
 
-/// What the gradient needs of all rows and classes: buffers y, (weight,) terms.
+/// The gradient's sums over all rows and classes: buffers y, (weight,) terms.
 pub fn terms(weighted: bool) -> Shader {
     shader("terms", "compute_terms", weighted, 256, (1, 1))
 }

@@ -5,13 +5,14 @@
 //   loss = (1 − ε)·w[y]·(l + (m − x[y])) + ε/classes·Σ_j w[j]·((m − x[j]) + l)
 //   dx[j] = s·(e^((x[j] − m) − l)·((1 − ε)·w[y] + ε/classes·Σw) − ε/classes·w[j] − (1 − ε)·w[y]·[j = y])
 //
-// where s is the loss's gradient, for the mean divided by D = Σ w[y] over the rows. Ignored rows: 0.
+// where s is the loss's gradient, divided by D = Σ w[y] over the rows for the mean. Ignored rows give 0.
 //
-// rows: one workgroup a row, its loss and lse as (m, l). total: one workgroup, the sum of the losses, for the mean
-// divided by D. terms: one workgroup, D (1 if not the mean) and Σw. backward: one thread an element of dx.
+// rows: one workgroup for each row computes its loss and lse as (m, l). total: one workgroup computes the sum of the
+// losses, divided by D for the mean. terms: one workgroup computes D (1 if not the mean) and Σw. backward: one thread
+// computes one element of dx.
 // Order of reduction: thread t of a workgroup takes elements t, t + THREADS, …; then the threads join
 // pairwise, the farthest first. It depends on the sizes only.
-// Numerics: differences are taken to m first, so that a common offset of the logits cancels exactly.
+// Numerics: m is subtracted first, so that a common offset of the logits cancels exactly.
 
 struct Args {
     rows: u32,
@@ -21,7 +22,7 @@ struct Args {
     weight_offset: u32,
     lse_offset: u32,
     grad_offset: u32,
-    grad_step: u32, // 1 where each row's loss has a gradient, 0 where one is all
+    grad_step: u32, // 1 where each row's loss has its own gradient, 0 where all share one
     ignores: u32,   // whether the target `ignore` is ignored
     ignore: u32,
     mean: u32,      // whether the sum is divided by D
@@ -113,7 +114,7 @@ fn backward(
 #else
 var<workgroup> lanes: array<f32, $THREADS>;
 
-// Σ over the workgroup, given to all its threads.
+// The sum over the workgroup, for all its threads.
 fn sum_of(local: u32, value: f32) -> f32 {
     workgroupBarrier();
     lanes[local] = value;
@@ -158,7 +159,7 @@ fn rows(
     for (var j = local; j < args.classes; j += $THREADS) {
         most = max(most, x[first + j]);
     }
-    // An infinite maximum makes x − m NaN, and so the loss, as on the CPU.
+    // An infinite maximum makes x − m NaN, and therefore the loss, as on the CPU.
     let m = max_of(local, most);
     var sum = 0.0;
     for (var j = local; j < args.classes; j += $THREADS) {
@@ -204,7 +205,7 @@ fn total(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_inde
     sum = sum_of(local, sum);
     d = sum_of(local, d);
     if (args.mean != 0u) {
-        // Nothing that counts has no mean.
+        // The mean is NaN where no row counts.
         sum = select(sum / d, quiet_nan(), sum == 0.0 && d == 0.0);
     }
     if (local == 0u) {

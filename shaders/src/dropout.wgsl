@@ -8,7 +8,7 @@
 struct Args {
     numel: u32,
     offset: u32, // of x's first element
-    least: u32,  // the least word that is kept
+    least: u32,  // random words below it are dropped
     key0: u32,
     key1: u32,
     scale: f32,

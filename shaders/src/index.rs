@@ -4,7 +4,7 @@ use crate::{Scalar, Shader, WALK, assemble};
 
 const TEXT: &str = include_str!("index.wgsl");
 
-/// Additions to one element that [`add_rows`] sums on their own.
+/// Length of the runs of additions to one element that [`add_rows`] sums before it adds them.
 pub const RUN: u32 = 256;
 
 fn shader(entry: &'static str, scalar: Scalar, base: bool, run: u32, inputs: u32) -> Shader {
@@ -29,7 +29,7 @@ pub fn look_up(scalar: Scalar) -> Shader {
     shader("look_up", scalar, false, 1, 2)
 }
 
-/// `y[r] = base[r] + Σ source[j]`, in runs of `run` (1: one after another to the base): buffers
+/// `y[r] = base[r] + Σ source[j]`, in runs of `run` (1 adds one after another to the base): buffers
 /// source, table, (base,) y.
 pub fn add_rows(scalar: Scalar, base: bool, run: u32) -> Shader {
     shader("add_rows", scalar, base, run, 2 + base as u32)

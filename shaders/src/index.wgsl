@@ -4,13 +4,13 @@
 //   add_rows:     y[o, r, i] = base[o, r, i] + Σ source[o, j, i] over all j with id r
 //   scatter_add:  y[o, index[o, j, i], i] += source[o, j, i]
 //
-// where o runs over the dimensions before the one that is indexed and i over those after it.
-// look_up and add_rows: one thread makes one element of y. add_rows finds its additions in a table made
-// on the CPU: entries 0..=rows say where in it the list of row r begins, the rest are those lists, j
-// ascending. scatter_add: one thread goes along one line of the indexed dimension.
-// Order of reduction: the additions to one element are made in order of j, in f32; those of add_rows in runs of $RUN, whose
-// sums are added to the base (or 0); those of scatter_add one after another to what is there. No element belongs to two threads, so nothing is lost and no run
-// differs from another.
+// where o runs over the dimensions before the indexed one and i over those after it.
+// look_up and add_rows: one thread computes one element of y. add_rows finds its additions in a table made on the CPU:
+// entries 0..=rows give the positions in the table where the list of each row begins; the lists follow, j ascending.
+// scatter_add: one thread goes along one line of the indexed dimension.
+// Order of reduction: the additions to one element are made in order of j, in f32. add_rows sums runs of $RUN and adds
+// their sums to the base (or 0); scatter_add adds one after another to the old value. Each element belongs to one
+// thread, so no addition is lost and every run gives the same result.
 
 #if KIND == look_up
 // Operand 0 is x with entry 0 for every id, operand 1 the ids; `word` is the distance between entries.
@@ -76,8 +76,8 @@ fn add_rows(
 #end
 
 #if KIND == scatter_add
-// index and source are row-major [outer, length, inner]; y is row-major, and its lines are those of the
-// index, seen through strides.
+// index and source are row-major [outer, length, inner]; y is row-major, and strides find its lines
+// from those of the index.
 struct Args {
     lines: u32,
     length: u32,

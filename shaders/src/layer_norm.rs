@@ -5,21 +5,21 @@ use crate::{BITS, MANY, Needs, ROW_WIDTHS, ROWS, Scalar, Shader, assemble, bindi
 const TEXT: &str = include_str!("layer_norm.wgsl");
 const RANDOM: &str = include_str!("random.wgsl");
 
-/// Rows of a workgroup of [`backward`].
+/// Rows in a workgroup of [`backward`].
 pub const BLOCK: u32 = 8;
-/// Columns of a workgroup of [`totals`].
+/// Columns in a workgroup of [`totals`].
 pub const COLUMNS: u32 = 64;
 
-/// What becomes of the input before it is normalised.
+/// The step before the normalisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Before {
     /// Nothing.
     Nothing,
-    /// A residual is added.
+    /// Adds a residual.
     Add,
-    /// The same, and the sum is written.
+    /// Adds a residual and writes the sum.
     AddKeep,
-    /// It is dropped out, a residual is added, and the sum is written.
+    /// Applies dropout, adds a residual, and writes the sum.
     DropoutAdd,
 }
 
@@ -40,7 +40,7 @@ pub fn forward(scalar: Scalar, width: u32, before: Before) -> Shader {
     let dropout = before == Before::DropoutAdd;
     let add = before != Before::Nothing;
     let flag = |on: bool| (on as u32).to_string();
-    // What is bound behind the residual.
+    // Bindings after the residual, which is optional.
     let binding = |without: u32| (without + add as u32).to_string();
     let definitions = [
         ("T", scalar.stored().to_string()),
@@ -72,8 +72,8 @@ pub fn forward(scalar: Scalar, width: u32, before: Before) -> Shader {
     }
 }
 
-/// The derivatives: buffers x, w, means, rstds, one or two (`more`) gradients that are added, dx;
-/// with `dropout` the same dropped out; the derivatives by w and b in parts (f32).
+/// The derivatives: buffers x, w, means, rstds, the gradient or (with `more`) the two that are
+/// added, dx, with `dropout` also dx after dropout, and the parts of dw and db (f32).
 pub fn backward(scalar: Scalar, width: u32, more: bool, dropout: bool) -> Shader {
     let entry = "backward";
     let flag = |on: bool| (on as u32).to_string();
@@ -101,7 +101,7 @@ pub fn backward(scalar: Scalar, width: u32, more: bool, dropout: bool) -> Shader
     }
 }
 
-/// The sums of the parts of `many` norms: the parts of each, the sums of each.
+/// The sums of the parts of `many` norms: buffers of parts, then of sums.
 pub fn totals(many: u32) -> Shader {
     let entry = "totals";
     let names = |name: &str| -> Vec<String> { (0..many).map(|i| format!("{name}{i}")).collect() };

@@ -2,22 +2,22 @@
 // Backward, with x̂ = (x − μ)·ρ and h = g·w: dx = ρ·(h − Σh/n − x̂·Σ(h·x̂)/n), dw = Σ_rows g·x̂,
 // db = Σ_rows g. With two gradients (MORE), g is their sum.
 //
-// With a residual r (ADD), x is dropout(a) + r: written first where it is kept (KEEP), else made again each time it is
-// read. Backward with dropout also writes da = dropout(dx); dr = dx.
+// With a residual r (ADD), x is dropout(a) + r. It is written first where it is kept (KEEP), else computed again at
+// each read. Backward with dropout also writes da = dropout(dx); dr = dx.
 //
-// Shapes: x, a, r, y, g, dx [rows, n] row-major; w, b [n]; μ, ρ [rows]; the parts of dw, then of db [blocks, 2, n], f32,
-// and their sums [2, n].
-// `forward`: a workgroup handles a row, reading it two or three times, but for the first from the cache; the order of
-// reduction is told in `rows.wgsl`.
-// `backward`: a workgroup handles a block of eight rows, one after another in the same manner; then each thread goes down its
-// columns, which the cache still has, and adds up this block's part of dw and db, row by row.
-// `totals`: adds the parts of several norms, each a matrix [blocks, columns]. A workgroup of 64 columns × 4 lanes takes
-// one of them; block i goes to lane i mod 4, the lanes join pairwise.
-// Dropout: the words are those of `dropout.wgsl`. A thread makes its elements' own, though four have one counter: so it
-// reads no element that another thread wrote, but the row's first.
-// Numerics: in f32, and w, b, μ and ρ are f32, whatever x, y, g and dx are stored as; the mean is taken
-// from the first element on, so that a constant row has no variance and a row far from 0 has its own; the variance in a
-// second pass, so it never cancels, and without what the mean's rounding adds to it.
+// Shapes: x, a, r, y, g, dx [rows, n] row-major; w, b [n]; μ, ρ [rows]; the parts of dw, then of db [blocks, 2, n],
+// f32, and their sums [2, n].
+// `forward`: a workgroup handles a row and reads it two or three times, after the first time from the cache.
+// `rows.wgsl` gives the order of reduction.
+// `backward`: a workgroup handles a block of eight rows, one after another in the same manner. Then each thread goes
+// down its columns, which the cache still has, and sums this block's part of dw and db, row by row.
+// `totals`: sums the parts of several norms, each a matrix [blocks, columns]. A workgroup of 64 columns × 4 lanes takes
+// one of them; block i goes to lane i mod 4; the lanes join pairwise.
+// Dropout: the words are those of `dropout.wgsl`. A thread computes the words of its own elements, although four
+// elements share a counter. So the row's first element is the only one that it reads after another thread wrote it.
+// Numerics: all in f32; w, b, μ and ρ are f32 for every dtype of x, y, g and dx. The mean is computed from differences
+// to the first element, so that a constant row has variance 0 and a row far from 0 its true variance. The variance
+// takes a second pass, so it never cancels, and is corrected for the rounding of the mean.
 
 #if DROPOUT
 // `at` counts from the tensor's first element.
@@ -49,7 +49,7 @@ const W_AT: u32 = 2u;
 const W_AT: u32 = 1u;
 #end
 
-// The element that is normalised.
+// The input of the normalisation.
 fn value(at: u32) -> f32 {
 #if KEEP
     return f32(sums[at]);
@@ -78,7 +78,7 @@ fn forward(
     for (var i = local; i < args.n; i += $W) {
         let a = f32(x[args.offsets[0] + at + i]);
 #if DROPOUT
-        // Rounded as `dropout` alone would leave it.
+        // Rounded as `dropout` alone would round it.
         sums[at + i] = added(f32($T(dropped(a, at + i))), at + i);
 #else
         sums[at + i] = added(a, at + i);
@@ -210,7 +210,7 @@ fn totals(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    // Which norm, and which columns of it.
+    // Find the norm, and the columns of it.
     var which = u32($MANY);
     var tile = group.y * groups.x + group.x;
     for (var i = 0u; i < u32($MANY); i++) {

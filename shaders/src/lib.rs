@@ -1,12 +1,12 @@
-//! The WGSL kernels of Gradus, one file an operation family, embedded as text.
+//! The WGSL kernels of Gradus, one file for each operation family, embedded as text.
 //!
-//! `NAME.wgsl` holds the text of a family, `NAME.rs` the functions that make its variants (a dtype,
-//! a member of the family): each returns a [`Shader`], complete WGSL and what `tensor/src/gpu/`
-//! must know to launch it. The text is expanded by [`template`]; all files share `walk.wgsl`, which
-//! finds the elements of strided views.
+//! `NAME.wgsl` holds the text of a family, and `NAME.rs` the functions that make its variants (a
+//! dtype, a member of the family). Each function returns a [`Shader`]: complete WGSL, and the facts
+//! that `tensor/src/gpu/` needs to launch it. [`template`] expands the text. The families over
+//! strided views share `walk.wgsl`, which finds their elements.
 //!
 //! [`variants`] lists every shader that the engine can ask for. The tests of this crate parse and
-//! validate them all with naga, so that no adapter is needed to see that a shader is sound.
+//! validate them all with naga, which needs no adapter.
 
 pub mod attention;
 pub mod binary;
@@ -25,7 +25,7 @@ pub mod sort;
 pub mod template;
 pub mod unary;
 
-/// What a shader needs of the adapter.
+/// Features of the adapter that a shader needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
     /// 16-bit floats (`SHADER_F16`).
@@ -36,8 +36,8 @@ pub struct Needs {
     pub cooperative_matrix: bool,
 }
 
-/// A complete compute shader. Its bindings are storage buffers in group 0: the inputs (read only)
-/// at 0.., the outputs (read and write) after them; small arguments are immediates.
+/// A complete compute shader. Its bindings are storage buffers in group 0: first the inputs (read
+/// only), then the outputs (read and write). Small arguments are immediates.
 #[derive(Clone, Debug)]
 pub struct Shader {
     /// Family and variant, for messages and profiles: `unary.gelu.f32`.
@@ -48,13 +48,13 @@ pub struct Shader {
     pub entry: &'static str,
     /// Number of read-only buffers.
     pub inputs: u32,
-    /// Number of buffers that are written (and may be read).
+    /// Number of buffers that it writes (and may read).
     pub outputs: u32,
-    /// Features without which it does not compile.
+    /// Features that it needs to compile.
     pub needs: Needs,
 }
 
-/// How elements lie in a buffer.
+/// The type of the elements in a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scalar {
     /// 32-bit float.
@@ -70,7 +70,7 @@ pub enum Scalar {
 impl Scalar {
     /// Every type.
     pub const ALL: [Scalar; 4] = [Scalar::F32, Scalar::F16, Scalar::U32, Scalar::U8];
-    /// The types with fractions.
+    /// The floating-point types.
     pub const FLOATS: [Scalar; 2] = [Scalar::F32, Scalar::F16];
 
     /// WGSL's type of an element in a buffer.
@@ -100,7 +100,7 @@ impl Scalar {
         }
     }
 
-    /// A number that tells the types apart, for keys of variants.
+    /// A number for each type, for keys of variants.
     pub fn code(self) -> u64 {
         self as u64
     }
@@ -113,21 +113,21 @@ impl Scalar {
 /// Threads of a workgroup of the elementwise families; each handles one element.
 pub const WORKGROUP: u32 = 256;
 
-/// The shared text that tells NaN from numbers; [`WALK`] has it too.
+/// The shared text with the test for NaN, which [`WALK`] also contains.
 const BITS: &str = include_str!("bits.wgsl");
 /// The shared text that finds elements of strided views.
 const WALK: &str = concat!(include_str!("bits.wgsl"), include_str!("walk.wgsl"));
 
 /// The shared text of the families along rows.
 const ROWS: &str = include_str!("rows.wgsl");
-/// Threads of a workgroup of the families along rows: variants of each kernel.
+/// Threads in a workgroup of the families along rows. Each kernel has a variant for each.
 pub const ROW_WIDTHS: [u32; 2] = [64, 256];
 
-/// Tensors of one launch of what works on several at once, with four buffers each at most: the most
-/// first. Metal binds 31 buffers at most.
+/// Numbers of tensors, in descending order, for kernels that handle several in one launch with up
+/// to four buffers each. Metal binds 31 buffers at most.
 pub const MANY: [u32; 3] = [7, 3, 1];
 
-/// Text of a shader: the `enable` lines, then `parts` expanded with `definitions`.
+/// The text of a shader: the `enable` lines, then `parts` expanded with `definitions`.
 pub(crate) fn assemble(
     needs: Needs,
     parts: &[&str],
@@ -137,7 +137,7 @@ pub(crate) fn assemble(
     if needs.f16 {
         text.push_str("enable f16;\n");
     }
-    // Subgroups need no line: naga has them, and does not know the extension's name yet.
+    // Subgroups get no line: naga supports them without one and does not know the extension's name.
     if needs.cooperative_matrix {
         text.push_str("enable wgpu_cooperative_matrix;\n");
     }
@@ -147,7 +147,7 @@ pub(crate) fn assemble(
     text
 }
 
-/// The declarations of arrays of f32, bound in this order: what is read, then what is written.
+/// Declarations of arrays of f32, bound in this order: first the arrays `read`, then the `written`.
 pub(crate) fn bindings(read: &[String], written: &[String]) -> String {
     let read = read.iter().map(|name| (name, "read"));
     let all = read.chain(written.iter().map(|name| (name, "read_write")));

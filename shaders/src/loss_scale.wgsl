@@ -1,12 +1,12 @@
 // The verdict on a step whose loss was multiplied by a scale s, and the next scale.
 //
-// Shapes: norm [1], of the scaled gradients; state [3]: s, steps without overflow since it last changed, steps
+// Shapes: norm [1], of the scaled gradients; state [3]: s, steps without overflow since s last changed, steps
 // skipped so far; verdict [5]: factor of the gradients min(1, max_norm/(norm/s + 1e-6))/s, whether the step is skipped,
-// steps skipped before, norm/s, s. The state is changed in place: after an overflow s·backoff, 0, one more skipped;
-// after `interval` steps without one s·growth (unless infinite) and 0.
+// steps skipped before, norm/s, s. The state changes in place: after an overflow to s·backoff, 0, one more skipped;
+// after `interval` steps without one to s·growth (unless infinite) and 0.
 // One thread; nothing is summed.
-// Numerics: f32, in the CPU's order. Whether a number is finite is told by its bits. An infinite max_norm comes as the
-// largest number.
+// Numerics: f32, in the CPU's order. The bits of a number show whether it is finite. The launcher passes an infinite
+// max_norm as the largest number.
 
 struct Args {
     norm_offset: u32,

@@ -1,7 +1,7 @@
 // Scalar functions with the CPU's polynomials (`tensor/src/cpu/math.rs`), so that both devices agree
 // to a few ulp on every driver.
 
-// NaN and infinity cannot be written in WGSL: their bits go through a variable.
+// WGSL has no literals for NaN and infinity, so their bits go through a variable.
 fn quiet_nan() -> f32 {
     var bits = 0x7fc00000u;
     return bitcast<f32>(bits);
@@ -35,8 +35,8 @@ fn exp_(x: f32) -> f32 {
     return select(e, x, is_nan(x));
 }
 
-// Of a positive finite x: m in [√½, √2) and the integer k with x = m·2ᵏ. By the bits, because a driver may take a
-// number below 2⁻¹²⁶ for 0: as an integer times 2⁻¹⁴⁹ it is none.
+// For a positive finite x: m in [√½, √2) and the integer k with x = m·2ᵏ. It works on the bits, because a driver may
+// treat a float below 2⁻¹²⁶ as 0, but not the integer of its bits (times 2⁻¹⁴⁹).
 fn parts_of(x: f32) -> vec2<f32> {
     var bits = bitcast<u32>(x);
     var k = -127;
@@ -53,7 +53,7 @@ fn parts_of(x: f32) -> vec2<f32> {
     return vec2<f32>(m, f32(k));
 }
 
-// ln x, exact to an ulp everywhere (Cephes' `logf`): a driver's may be off by 2⁻²¹ near 1. NaN below 0, −∞ at 0.
+// ln x, exact to an ulp everywhere (Cephes' `logf`); a driver's `log` may be off by 2⁻²¹ near 1. NaN below 0, −∞ at 0.
 fn ln_(x: f32) -> f32 {
     let bits = bitcast<u32>(x);
     if ((bits & 0x7fffffffu) == 0u) { return -infinity(); }
@@ -108,7 +108,7 @@ fn normal(x: f32) -> vec2<f32> {
 }
 
 fn gelu(x: f32) -> f32 {
-    // −∞·Φ(−∞) would be NaN; every x below −40 gives 0 anyway.
+    // −∞·Φ(−∞) would be NaN. Every x below −40 gives 0.
     return select(x * normal(x).x, 0.0, x < -40.0);
 }
 

@@ -1,5 +1,5 @@
-//! Matrix products: `matmul.wgsl` in tiles, `matmul_few.wgsl` of few rows,
-//! `matmul_cooperative.wgsl` by cooperative matrices; `matmul_common.wgsl` is what they share.
+//! Matrix products: `matmul.wgsl` in tiles, `matmul_few.wgsl` for few rows,
+//! `matmul_cooperative.wgsl` with cooperative matrices. They share `matmul_common.wgsl`.
 
 use crate::{BITS, Needs, Scalar, Shader, assemble};
 
@@ -9,14 +9,14 @@ const FEW_TEXT: &str = include_str!("matmul_few.wgsl");
 const COOPERATIVE_TEXT: &str = include_str!("matmul_cooperative.wgsl");
 const MATH: &str = include_str!("math.wgsl");
 
-/// Rows and columns of a tile: the large ones read less, the small ones keep more workgroups busy.
+/// Rows and columns of a tile. Large tiles read less; small tiles keep more workgroups busy.
 pub const TILES: [u32; 2] = [64, 32];
 
-/// Rows at most of the kernels of few rows, which keep a sum for each in registers. Columns of a
-/// workgroup: 4.
+/// The largest number of rows of each kernel for few rows, which keeps a sum for every row in
+/// registers. A workgroup computes 4 columns.
 pub const FEW: [u32; 3] = [1, 4, 16];
 
-/// A kernel by cooperative matrices.
+/// A kernel with cooperative matrices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cooperative {
     /// Rows, columns and depth of a fragment: 16 or 8.
@@ -27,12 +27,12 @@ pub struct Cooperative {
     pub size: u32,
 }
 
-/// Tiles of the kernels by cooperative matrices.
+/// Tiles of the kernels with cooperative matrices.
 pub const COOPERATIVE_TILES: [u32; 2] = [128, 64];
 
 impl Cooperative {
-    /// Subgroups of a workgroup, down and across the tile: each has 32 rows of it, and 64 or 32
-    /// columns.
+    /// Subgroups of a workgroup, down and across the tile. Each computes 32 rows and 64 or 32
+    /// columns of it.
     fn subgroups(self) -> (u32, u32) {
         (self.size / 32, 2)
     }
@@ -51,17 +51,17 @@ impl Cooperative {
     }
 }
 
-/// What follows the sum.
+/// The step after the sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Epilogue {
     /// Nothing.
     None,
     /// GELU.
     Gelu,
-    /// GELU, and what it is applied to is written too.
+    /// GELU; its input is written too.
     GeluKeep,
-    /// Nothing, and the sums of a's rows are written too: in tiles, by fours, where a lies across
-    /// k. So the gradients of a weight and of its bias are one launch.
+    /// Nothing, but the sums of a's rows are written too. Only for tiles, read by fours, where a
+    /// lies across k. One launch then computes the gradients of a weight and of its bias.
     RowSums,
 }
 
@@ -70,19 +70,19 @@ pub enum Epilogue {
 pub struct Types {
     /// Of a and b.
     pub operands: Scalar,
-    /// Of c: f32, or that of the operands.
+    /// Of c: f32, or the dtype of the operands.
     pub result: Scalar,
 }
 
 impl Types {
-    /// All that there are.
+    /// All supported combinations.
     pub const ALL: [Types; 3] = [
         Types { operands: Scalar::F32, result: Scalar::F32 },
         Types { operands: Scalar::F16, result: Scalar::F16 },
         Types { operands: Scalar::F16, result: Scalar::F32 },
     ];
 
-    /// A number that tells them apart, for keys of variants.
+    /// A number for each combination, for keys of variants.
     pub fn code(self) -> u64 {
         self.operands.code() * 2 + self.result.code()
     }
@@ -95,20 +95,19 @@ impl Types {
     }
 }
 
-/// A product with what it does besides: `c = a·b (+ bias)`, then the epilogue. Buffers a, b,
-/// (bias,) c(, kept).
+/// A product `c = a·b (+ bias)` with its epilogue. Buffers a, b, (bias,) c(, kept).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Product {
     /// The dtypes.
     pub types: Types,
     /// Whether a bias is added.
     pub bias: bool,
-    /// What follows.
+    /// The step after the sum.
     pub epilogue: Epilogue,
 }
 
 impl Product {
-    /// All that there are, but those with [`Epilogue::RowSums`].
+    /// All products except those with [`Epilogue::RowSums`].
     pub fn all() -> Vec<Product> {
         let epilogues = [Epilogue::None, Epilogue::Gelu, Epilogue::GeluKeep];
         let mut all = Vec::new();
@@ -120,12 +119,12 @@ impl Product {
         all
     }
 
-    /// A number that tells them apart, for keys of variants.
+    /// A number for each product, for keys of variants.
     pub fn code(self) -> u64 {
         (self.types.code() * 2 + self.bias as u64) * 4 + self.epilogue as u64
     }
 
-    /// The shader of a kernel of this product; `vector` for buffers of fours.
+    /// The shader of one kernel for this product; with `vector` the buffers hold fours.
     fn shader(
         self,
         (kernel, variant): (&'static str, String),
@@ -176,7 +175,8 @@ impl Product {
         }
     }
 
-    /// In tiles of `size` (one of [`TILES`]); with `vector` four elements are read at once.
+    /// The kernel in tiles of `size` (one of [`TILES`]); with `vector` it reads four elements at
+    /// once.
     pub fn tiles(self, size: u32, vector: bool) -> Shader {
         let definitions = [
             ("SIZE", size.to_string()),
@@ -187,14 +187,15 @@ impl Product {
         self.shader(name, TILES_TEXT, vector, !vector, Needs::default(), &definitions)
     }
 
-    /// Of at most `rows` rows (one of [`FEW`]); with `vector` four elements are read at once.
+    /// The kernel for at most `rows` rows (one of [`FEW`]); with `vector` it reads four elements at
+    /// once.
     pub fn few(self, rows: u32, vector: bool) -> Shader {
         let definitions = [("ROWS", rows.to_string())];
         let name = ("few", rows.to_string());
         self.shader(name, FEW_TEXT, vector, true, Needs::default(), &definitions)
     }
 
-    /// By cooperative matrices.
+    /// The kernel with cooperative matrices.
     pub fn cooperative(self, kernel: Cooperative) -> Shader {
         let Cooperative { fragment, lanes, size } = kernel;
         let (down, across) = kernel.subgroups();

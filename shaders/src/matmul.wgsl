@@ -1,25 +1,25 @@
 // C = A·B (+ bias), on request with GELU, batched, over any strides.
 //
-// Shapes: A [batch, m, k], B [batch, k, n], C [batch, m, n] row-major; bias [n]. KEEP also writes what GELU
-// is applied to, as large as C.
-// A workgroup of 8×8 threads computes one $SIZE×$SIZE tile of one C, $ROWS×$ROWS elements a thread in registers (rows
-// side by side, columns in fours 32 apart): 16 columns of A and 16 rows of B at a time go through workgroup memory, each
-// read from memory in the order in which it lies there. Rows of the tiles in workgroup memory are one element (one four)
-// longer than they need, so that writing them the other way round does not meet one bank. Workgroups count along n,
+// Shapes: A [batch, m, k], B [batch, k, n], C [batch, m, n] row-major; bias [n]. KEEP also writes the input of GELU,
+// as large as C.
+// A workgroup of 8×8 threads computes one $SIZE×$SIZE tile of one C. A thread holds $ROWS×$ROWS elements in registers
+// (adjacent rows; columns in fours, 32 apart). 16 columns of A and 16 rows of B at a time go through workgroup memory;
+// each is read in the order in which it lies in memory. The rows of the tiles in workgroup memory are padded by one
+// element (one four), so that writing them transposed does not always hit the same bank. Workgroups count along n,
 // then m, then the batch.
-// VECTOR reads and writes fours at once: where each operand lies along k, or across it, without gaps; n is a multiple of
-// 4, and so is what the operands lie along, begin at and step by.
-// SUMS also writes the sums of A's rows, which lies across k: each thread adds what it reads of its four rows, in
-// ascending order of k; of one row there are as many such sums as threads read it, added in the order of the threads.
-// Each element is summed over k in ascending order, in f32, whatever the size of the tile; then the bias, f32 whatever
-// the operands are, is added. Only the result is rounded, where it is stored as f16.
+// VECTOR reads and writes fours at once. Each operand then lies along k or across it, without gaps; n, the offsets, the
+// strides and the length of the dimension along which an operand lies are multiples of 4.
+// SUMS also writes the sums of the rows of A, which lies across k. Each thread adds the elements that it reads of its
+// four rows, in ascending order of k; then the sums of a row's threads are added in the order of the threads.
+// Each element is summed over k in ascending order, in f32, for every size of the tile; then the f32 bias is added.
+// Only the result is rounded, where it is stored as f16.
 
 const SIZE: u32 = $SIZE;
 const A_ROW = SIZE + 1u;
 const FOURS = SIZE / 4u;
 const B_ROW = FOURS + 1u;
 
-// Both [k][row or column].
+// Both tiles are [k][row or column].
 var<workgroup> a_tile: array<f32, 16u * A_ROW>;
 var<workgroup> b_tile: array<vec4<f32>, 16u * B_ROW>;
 
@@ -53,7 +53,7 @@ fn matmul(
     for (var k0 = 0u; k0 < args.k; k0 += 16u) {
 #if VECTOR
         if (a_along_k) {
-            // A thread reads four of k in a row.
+            // A thread reads four adjacent elements along k.
             for (var slot = thread; slot < 4u * SIZE; slot += 64u) {
                 let i = slot % 4u * 4u;
                 let j = slot / 4u;
@@ -82,7 +82,8 @@ fn matmul(
             }
         }
         if (b_along_k) {
-            // A thread reads four of k in each of four columns, and exchanges them: a four of the tile is one row's.
+            // A thread reads four elements along k in each of four columns and transposes them: each four of the tile
+            // belongs to one row.
             for (var slot = thread; slot < 4u * FOURS; slot += 64u) {
                 let i = slot % 4u * 4u;
                 let j = slot / 4u;

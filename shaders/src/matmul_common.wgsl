@@ -1,6 +1,6 @@
-// What the kernels of products share: arguments, buffers, where a matrix of the batch begins.
+// Shared by the kernels of products: arguments, buffers, the offsets of a matrix of the batch, stores.
 //
-// IN and OUT are the elements of the buffers: numbers, or fours of them. The bias is f32 whatever the operands are.
+// IN and OUT are the elements of the buffers: numbers, or fours of them. The bias is always f32.
 
 struct Args {
     m: u32,
@@ -38,8 +38,8 @@ var<immediate> args: Args;
 #end
 #end
 
-// Where a tile of size×size lies: its matrix of the batch, its first row and column there. Tiles count along n, then m,
-// then the batch.
+// The place of a tile of size×size: its matrix of the batch, its first row, its first column. Tiles count along n, then
+// m, then the batch.
 fn place_of(tile: u32, size: u32) -> vec3<u32> {
     let across = (args.n + size - 1u) / size;
     let down = (args.m + size - 1u) / size;
@@ -48,7 +48,7 @@ fn place_of(tile: u32, size: u32) -> vec3<u32> {
     return vec3<u32>(matrix, within / across * size, within % across * size);
 }
 
-// The first element of A, and of B, in this matrix of the batch.
+// The offsets of A and of B in this matrix of the batch.
 fn begin_of(matrix: u32) -> vec2<u32> {
     var at = vec2<u32>(args.a_offset, args.b_offset);
     var rest = matrix;
@@ -61,7 +61,7 @@ fn begin_of(matrix: u32) -> vec2<u32> {
     return at;
 }
 
-// Stores an element of C, whose sum is complete.
+// Stores an element of C from its complete sum.
 #if SCALAR_OUT
 fn store(at: u32, column: u32, sum: f32) {
 #if BIAS
@@ -79,7 +79,7 @@ fn store(at: u32, column: u32, sum: f32) {
 #end
 }
 #else
-// Four elements of C from `column` on; both are multiples of 4.
+// Stores four elements of C from `column` on; both are multiples of 4.
 fn store_four(at: u32, column: u32, sum: vec4<f32>) {
 #if BIAS
     let first = args.bias_offset + column;

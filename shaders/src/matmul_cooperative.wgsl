@@ -1,18 +1,18 @@
-// C = A·B (+ bias), on request with GELU, batched, by cooperative matrices: tensor cores, simdgroup matrices.
+// C = A·B (+ bias), on request with GELU, batched, with cooperative matrices: tensor cores, simdgroup matrices.
 //
-// Not run on hardware yet: no machine of ours has cooperative matrices. It is validated by naga; and before the launcher
-// chooses it on a device, it compares a product there with that of `matmul.wgsl`, bit for bit.
+// Not run on hardware yet. naga validates it. Before the launcher chooses it on a device, the launcher compares one
+// product on that device with the product of `matmul.wgsl`, bit for bit.
 //
-// Shapes: A [batch, m, k], B [batch, k, n], C [batch, m, n] row-major; bias [n]. KEEP also writes what GELU
-// is applied to, as large as C. A and B are read in fours: each lies along k or across it, without gaps.
-// A workgroup of $SUBGROUPS subgroups computes a $SIZE×$SIZE tile of one C, each subgroup $ROWS×$COLUMNS fragments of
-// $FRAGMENT×$FRAGMENT, whose sums stay in registers. 32 columns of A and 32 rows of B at a time go through workgroup memory,
-// both row-major, rows 8 elements longer than they need so that the rows of a fragment begin in different banks. Workgroups
-// count along n, then m, then the batch.
-// The results go through workgroup memory, a fragment of each subgroup at a time, because bias, GELU, bounds and the
-// conversion to f16 need to know which element is which.
-// Order of summation: blocks of $FRAGMENT ascending in k; within a block it is the hardware's. Products of f16 are exact in
-// the f32 in which they are summed.
+// Shapes: A [batch, m, k], B [batch, k, n], C [batch, m, n] row-major; bias [n]. KEEP also writes the input of GELU,
+// as large as C. A and B are read in fours: each lies along k or across it, without gaps.
+// A workgroup of $SUBGROUPS subgroups computes a $SIZE×$SIZE tile of one C. Each subgroup computes $ROWS×$COLUMNS
+// fragments of $FRAGMENT×$FRAGMENT, whose sums stay in registers. 32 columns of A and 32 rows of B at a time go
+// through workgroup memory, both row-major; their rows are padded by 8 elements, so that the rows of a fragment begin
+// in different banks. Workgroups count along n, then m, then the batch.
+// The results go through workgroup memory, one fragment of each subgroup at a time, because bias, GELU, bounds and the
+// conversion to f16 need the position of each element.
+// Order of summation: blocks of $FRAGMENT ascending in k; the hardware decides the order within a block. Products of
+// f16 are exact in f32, in which they are summed.
 
 const SIZE: u32 = $SIZE;
 const FRAGMENT: u32 = $FRAGMENT;
@@ -124,7 +124,7 @@ fn cooperative(
 #for I in 0..$ROWS
 #for J in 0..$COLUMNS
     {
-        // naga writes what it is given where it stands: every argument must be bound before.
+        // naga writes an argument's expression in place, so every argument must be bound to a name before.
         let fragment = sum$I$J;
         let stride = FRAGMENT;
         coopStoreT(fragment, &staged[mine], stride);

@@ -1,17 +1,18 @@
-// C = A·B (+ bias), on request with GELU, batched, of few rows: a query of some tokens, a vector for each text.
+// C = A·B (+ bias), on request with GELU, batched, for few rows: a query of a few tokens, a vector for each text.
 //
-// Shapes: A [batch, m, k] of at most $ROWS rows, B [batch, k, n] that lies along k (a weight's transpose), C [batch, m, n]
-// row-major; bias [n]. KEEP also writes what GELU is applied to, as large as C.
-// A workgroup of 64 threads computes all rows of 4 columns: 16 threads a column, each with every 16th four of k, so that
-// neighbours read B in order, and B is read once. A comes from the cache. VECTOR reads fours of A and B at once: where
-// both lie along k, and begin, step and end at multiples of 4.
-// Order of summation: the four components of a thread each in ascending order; the components ascending; the 16 threads
-// ascending; then the bias. It is the same with VECTOR and without. In f32, whatever the operands are.
+// Shapes: A [batch, m, k] of at most $ROWS rows, B [batch, k, n] that lies along k (a weight's transpose), C
+// [batch, m, n] row-major; bias [n]. KEEP also writes the input of GELU, as large as C.
+// A workgroup of 64 threads computes all rows of 4 columns. 16 threads share a column, and each takes every 16th four
+// along k, so that neighbouring threads read neighbouring fours of B, and B is read once. A comes from the cache.
+// VECTOR reads fours of A and B at once; both then lie along k, and their offsets, strides and lengths are multiples
+// of 4.
+// Order of summation: the four components of a thread each in ascending order; then the components, ascending; then the
+// 16 threads, ascending; then the bias. It is the same with VECTOR and without. All in f32, also for f16 operands.
 
 // [row][column][thread of the column]
 var<workgroup> parts: array<f32, $ROWS * 64>;
 
-// Elements k0 to k0 + 3 of a row of A or a column of B, which begins at `at`; 0 beyond k.
+// Elements k0 to k0 + 3 of the row of A, or of the column of B, that begins at `at`; 0 beyond k.
 fn four_of_a(at: u32, k0: u32) -> vec4<f32> {
 #if VECTOR
     return vec4<f32>(a[(at + k0) / 4u]);
@@ -56,7 +57,7 @@ fn few(
 
     let begin = begin_of(matrix);
 
-    // Beyond the last row or column the last is computed again, and not stored.
+    // Threads beyond the last row or column compute the last one again and do not store it.
     let thread = local % 16u;
     let column_at = begin.y + min(first + local / 16u, args.n - 1u) * args.b_col;
 #for R in 0..$ROWS

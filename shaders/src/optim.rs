@@ -5,8 +5,8 @@ use crate::{BITS, MANY, Needs, Shader, assemble, bindings};
 const TEXT: &str = include_str!("optim.wgsl");
 const MATH: &str = include_str!("math.wgsl");
 
-/// Tensors of one launch of [`squares`]: the most first, as many as their numbers of elements and
-/// starts leave room for in 128 bytes of immediates.
+/// Numbers of tensors in one launch of [`squares`], in descending order. Their element counts and
+/// offsets must fit into 128 bytes of immediates.
 pub const NORM_MANY: [u32; 4] = [15, 7, 3, 1];
 
 /// Elements of a tensor that one workgroup of a step changes.
@@ -15,10 +15,10 @@ pub const STEP_CHUNK: u32 = 1024;
 /// Elements of a tensor that one workgroup of [`squares`] sums.
 pub const NORM_CHUNK: u32 = 4096;
 
-/// What a step reads of its gradient's factor.
+/// The factor of the gradients that a step reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Factor {
-    /// There is none.
+    /// No factor.
     None,
     /// One number.
     Scale,
@@ -30,13 +30,13 @@ impl Factor {
     /// Every member.
     pub const ALL: [Factor; 3] = [Factor::None, Factor::Scale, Factor::Verdict];
 
-    /// The member of this number (`factor as u64`).
+    /// The member with this number (`factor as u64`).
     pub fn of(code: u64) -> Factor {
         Self::ALL[code as usize % Self::ALL.len()]
     }
 }
 
-/// A step over `many` tensors: `entry`, the names of what is read and of what is written for each.
+/// A step over `many` tensors: `entry`, and the names of the arrays read and written for each.
 fn step(
     entry: &'static str,
     factor: Factor,
@@ -112,7 +112,7 @@ pub fn squares(many: u32) -> Shader {
     }
 }
 
-/// The root of all partial sums together: buffers partial sums, norm.
+/// The root of the sum of all partial sums: buffers partial sums, norm.
 pub fn norm() -> Shader {
     let definitions = [
         ("ENTRY", "norm".to_string()),

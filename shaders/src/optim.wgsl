@@ -4,18 +4,18 @@
 //          p ← p·keep − rate·m / (√v/root + ε)
 //   SGD:   g ← scale·g + l2·p; b ← μ·b + gain·g; p ← p − rate·b (Nesterov: rate·(g + μ·b))
 //
-// With a VERDICT of loss scaling in the place of scale, what its second number tells to skip is left as it is, and the
-// steps skipped before (the third) do not count in AdamW's corrections, which are then computed here:
-// rate = η/(1 − β₁ᵗ), root = √(1 − β₂ᵗ).
+// VERDICT reads a verdict of loss scaling in place of scale. If its second number says to skip the step, the kernel
+// changes nothing. The steps skipped before (its third number) do not count in AdamW's corrections, which the kernel
+// then computes itself: rate = η/(1 − β₁ᵗ), root = √(1 − β₂ᵗ).
 //
-// Shapes: a launch takes several parameters (MANY), each with its gradient and state, row-major, of one size and
-// but for the gradient from element 0 on; scale is one number that is read here. A workgroup takes 1024 elements of
-// one parameter, a thread 4, 256 apart; nothing is summed.
+// Shapes: a launch takes several parameters (MANY), each with its gradient and state, row-major and of one size; all
+// but the gradient begin at element 0. scale is one number in a buffer. A workgroup takes 1024 elements of one
+// parameter, a thread 4, 256 apart; nothing is summed.
 //
-// Norm: a workgroup of `squares` sums 4096 elements of one tensor, 16 a thread, 256 apart, then the
-// threads pairwise; `norm` is one workgroup that sums all partial sums in the same manner. So the order
-// is fixed by the shapes.
-// Numerics: factors are computed in f64 by the launcher and rounded once. Squares are summed in f32 in
+// Norm: a workgroup of `squares` sums 4096 elements of one tensor, 16 in each thread, 256 apart, then the
+// threads pairwise; `norm` is one workgroup that sums all partial sums in the same manner. So the shapes
+// fix the order.
+// Numerics: the launcher computes factors in f64 and rounds them once. Squares are summed in f32 in
 // three ranges of magnitude (Blue, ACM TOMS 4, 1978), the outer ones scaled by a power of two, so that
 // neither overflow nor underflow spoils a norm that f32 can hold.
 
@@ -42,7 +42,7 @@ struct Args {
 #else
 struct Args {
     scale_offset: u32,
-    first: u32,    // whether the buffer's old content counts for nothing; with a verdict it says so
+    first: u32,    // whether to ignore the buffer's old content; with a verdict the kernel decides itself
     nesterov: u32,
     l2: f32,
     rate: f32,
@@ -59,7 +59,7 @@ var<immediate> args: Args;
 
 $BINDINGS
 
-// The gradient with its factor and the penalty.
+// The gradient with its factor and the L2 penalty.
 fn slope(gradient: f32, weight: f32) -> f32 {
 #if SCALE
     return gradient * scale[args.scale_offset] + args.l2 * weight;
@@ -69,7 +69,7 @@ fn slope(gradient: f32, weight: f32) -> f32 {
 }
 
 #if VERDICT
-// 1 − eˣ for x below 0, where x is small by its series.
+// 1 − eˣ for x below 0; for small x by its series.
 fn gone(x: f32) -> f32 {
     if (x < -0.5) {
         return 1.0 - exp_(x);
@@ -109,7 +109,7 @@ fn $ENTRY(
     let gain = args.gain;
 #end
 #end
-    // Which tensor, and which chunk of it.
+    // Find the tensor, and the chunk of it.
     var which = u32($MANY);
     var chunk = group.y * groups.x + group.x;
     for (var i = 0u; i < u32($MANY); i++) {
@@ -156,7 +156,7 @@ fn $ENTRY(
 
 #if NORM
 struct Args {
-    first: u32,                // the first partial sum of the launch
+    first: u32,                // index of the launch's first partial sum
     numel: array<u32, $MANY>,  // elements of the tensors; of `norm`: partial sums
     start: array<u32, $MANY>,  // of the tensors' first elements
 }
@@ -182,7 +182,7 @@ fn joined(mine: vec3<f32>, local: u32) -> vec3<f32> {
 $BINDINGS
 
 // The square in its range. Large: from 2⁴⁶ on (with infinity and NaN), times 2⁻⁸⁴ before squaring; small:
-// below 2⁻⁴⁰, times 2⁸⁰. 2³² squares of a range stay finite.
+// below 2⁻⁴⁰, times 2⁸⁰. The sum of 2³² squares of one range is finite.
 fn square(x: f32) -> vec3<f32> {
     let bits = bitcast<u32>(x) & 0x7fffffffu;
     if (bits >= 0x56800000u) {
@@ -256,8 +256,8 @@ fn norm(
     }
     let sum = joined(mine, local);
     if (local == 0u) {
-        // √(a² + b²) = a·√(1 + (b/a)²): factors of 2⁻¹⁶⁰ on the sums, in two halves, would be folded into
-        // one that is 0.
+        // √(a² + b²) = a·√(1 + (b/a)²). Factors of 2⁻¹⁶⁰ on the sums, in two halves, would not work: a
+        // compiler would fold them into one factor, which is 0.
         let middle = sqrt(sum.y);
         let small = sqrt(sum.z) * 0x1p-80f;
         let large = bitcast<u32>(sum.x);

@@ -1,14 +1,14 @@
-// xᵉ, for the families that have it; behind `math.wgsl`.
+// xᵉ, for the families that need it; follows `math.wgsl`.
 //
-// eˡ for l = e·ln x, which loses as many digits as the integer part of l has: so ln x and l are sums of two f32, the
-// first of half the digits (Dekker, Numerische Mathematik 18, 1971): products of such are exact, whether a driver fuses
-// them with additions or not. A driver takes b for (a + b) − a, (a + 1) − b for (a − b) + 1, and a·(b + c) for a·b + a·c;
-// of the bits that `upper` and `trimmed` cut off it knows nothing.
+// xᵉ = eˡ with l = e·ln x, which loses as many digits as the integer part of l has. So ln x and l are sums of two f32,
+// the first with half the digits (Dekker, Numerische Mathematik 18, 1971). Products of such numbers are exact, whether
+// or not a driver fuses them with additions. A driver may replace (a + b) − a by b, (a − b) + 1 by (a + 1) − b, and
+// a·b + a·c by a·(b + c). It cannot see through `upper` and `trimmed`, which cut off bits.
 
 // The upper half of the digits, towards 0.
 fn upper(x: f32) -> f32 { return bitcast<f32>(bitcast<u32>(x) & 0xfffff000u); }
 
-// Without the last digit.
+// x without its last digit.
 fn trimmed(x: f32) -> f32 { return bitcast<f32>(bitcast<u32>(x) & 0xfffffffeu); }
 
 // ln x of a positive finite x in two parts: k·ln 2 + 2·artanh(s), s = (m − 1)/(m + 1).
@@ -44,9 +44,9 @@ fn positive_power(x: f32, e: f32) -> f32 {
     return power + power * (r * (1.0 + r * (0.5 + r * (0.16666667 + r * (0.041666667 + r * 0.0083333333)))));
 }
 
-// As C and IEEE 754 have it, whatever the arguments.
+// As C and IEEE 754 define it, for all arguments.
 fn pow_(x: f32, e: f32) -> f32 {
-    // By the bits, lest a driver take a number below 2⁻¹²⁶ for 0.
+    // Compares bits, because a driver may treat a number below 2⁻¹²⁶ as 0.
     let e_bits = bitcast<u32>(e) & 0x7fffffffu;
     if (e_bits == 0u || x == 1.0) { return 1.0; }
     if (is_nan(x) || is_nan(e)) { return quiet_nan(); }
@@ -58,7 +58,7 @@ fn pow_(x: f32, e: f32) -> f32 {
         return select(0.0, infinity(), (a > 1.0) != inverse);
     }
     let integer = e_bits >= 0x3f800000u && floor(e) == e;
-    // From 2²⁴ on all are even.
+    // From 2²⁴ on all numbers are even.
     let odd = integer && abs(e) < 16777216.0 && (abs(e) - 2.0 * floor(abs(e) * 0.5)) == 1.0;
     let a_bits = bitcast<u32>(a);
     var magnitude: f32;

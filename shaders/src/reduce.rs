@@ -5,16 +5,16 @@ use crate::{BITS, Scalar, Shader, assemble};
 const TEXT: &str = include_str!("reduce.wgsl");
 const MATH: &str = include_str!("math.wgsl");
 
-/// How a workgroup of 256 threads is divided.
+/// The division of a workgroup of 256 threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Division {
-    /// 256 outputs, a thread each: for few elements an output.
+    /// 256 outputs, one thread each: for outputs of few elements.
     Threads,
     /// 4 outputs along memory, 64 threads each.
     Short,
     /// One output along memory.
     Long,
-    /// 64 outputs beside each other in memory, 4 threads each.
+    /// 64 adjacent outputs, 4 threads each.
     Columns,
 }
 
@@ -34,19 +34,19 @@ impl Division {
     }
 }
 
-/// What is computed, as the text names it.
+/// A reduction, by the names in the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reduction {
-    /// Of each element: `plain`, `minus` (the distance from the centre), `square` and `exp` of
-    /// that.
+    /// Applied to each element: `plain`, `minus` (the distance from the centre), or `square` or
+    /// `exp` of that distance.
     pub map: &'static str,
-    /// Of two: `sum`, `prod`, `max`, `min`.
+    /// Joins two values: `sum`, `prod`, `max`, `min`.
     pub join: &'static str,
-    /// Of the whole: `none`, `divide`, `log` (which adds the centre).
+    /// Applied to the joined value: `none`, `divide`, `log` (which adds the centre).
     pub finish: &'static str,
 }
 
-/// Every reduction that `tensor/src/gpu/reduce.rs` launches; those after the fourth for floats
+/// Every reduction that `tensor/src/gpu/reduce.rs` launches. Those after the fourth are for floats
 /// only.
 pub const REDUCTIONS: [Reduction; 11] = [
     Reduction { map: "plain", join: "sum", finish: "none" },
@@ -63,12 +63,12 @@ pub const REDUCTIONS: [Reduction; 11] = [
 ];
 
 impl Reduction {
-    /// Whether it reads a value for each output.
+    /// Whether it reads a centre for each output.
     pub fn centred(self) -> bool {
         self.map != "plain" || self.finish == "log"
     }
 
-    /// A number that tells the reductions apart, for keys of variants.
+    /// A number for each reduction, for keys of variants.
     pub fn code(self) -> u64 {
         let index = REDUCTIONS.iter().position(|&r| r == self);
         index.expect("a reduction of the list") as u64
@@ -88,7 +88,7 @@ fn definitions(scalar: Scalar, division: Division) -> Vec<(&'static str, String)
     ]
 }
 
-/// A reduction of f32 or of words, or of f16 to f32: buffers x, (centre,) y.
+/// A reduction of f32, of integers, or of f16 to f32: buffers x, (centre,) y.
 pub fn reduce(reduction: Reduction, scalar: Scalar, division: Division) -> Shader {
     let Reduction { map, join, finish } = reduction;
     let mut definitions = definitions(scalar, division);
@@ -108,7 +108,7 @@ pub fn reduce(reduction: Reduction, scalar: Scalar, division: Division) -> Shade
     }
 }
 
-/// The index of the first extremum in floats or in words: buffers x, position.
+/// The index of the first extremum of floats or integers: buffers x, position.
 pub fn arg_extremum(largest: bool, scalar: Scalar, division: Division) -> Shader {
     let mut definitions = definitions(scalar, division);
     definitions

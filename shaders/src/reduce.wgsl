@@ -1,18 +1,18 @@
 // y[o] = finish(join of map(x[o, r]) over r in 0..n), and the index of the first extremum.
 //
 // Shapes: x is a strided view whose kept and reduced dimensions the launcher has merged to at most four
-// each; y is row-major. Where n is large it is cut into blocks, each with a row of y of its own: a second
-// launch joins the rows.
+// each; y is row-major. A large n is cut into blocks, each with its own row of y, and a second launch joins
+// the rows.
 // A workgroup of 256 threads takes $COLS outputs and one block, with $LANES threads for each output.
 // Order of reduction: element r of a block goes to lane r mod $LANES, in ascending order; the lanes
-// join pairwise. It follows from the shape alone, not from strides nor from the driver.
-// Numerics: floats in f32, and so is y, also of x in f16; integers wrap around. The variance is taken about a mean of an earlier
-// launch, which is taken from the first element on; log-sum-exp about a maximum.
+// join pairwise. It follows from the shape alone, not from the strides or the driver.
+// Numerics: floats are computed in f32, and y is f32 even for f16; integers wrap around. An earlier launch computes the
+// centre: for the variance the mean, from differences to the first element; for log-sum-exp the maximum.
 
 struct Args {
     outputs: u32,
     n: u32,
-    block: u32,              // elements of r for a workgroup
+    block: u32,              // elements of r in a workgroup
     tiles: u32,              // workgroups of a block
     groups: u32,             // workgroups in use
     offset: u32,             // of x's first element
@@ -33,7 +33,7 @@ var<immediate> args: Args;
 @group(0) @binding(1) var<storage, read_write> position: array<u32>;
 #end
 
-// Where index `index` of the dimensions from `first` on lies.
+// The offset of index `index` over the dimensions from `first` on.
 fn walk(first: u32, rank: u32, index: u32) -> u32 {
     var at = 0u;
     var rest = index;
@@ -46,11 +46,11 @@ fn walk(first: u32, rank: u32, index: u32) -> u32 {
 }
 
 #if ALONG
-// Neighbouring threads are lanes of one output: x runs along r in memory.
+// Neighbouring threads are lanes of one output, because x runs along r in memory.
 fn lane_of(local: u32) -> u32 { return local % $LANES; }
 fn column_of(local: u32) -> u32 { return local / $LANES; }
 #else
-// Neighbouring threads are neighbouring outputs: x runs along o in memory.
+// Neighbouring threads are neighbouring outputs, because x runs along o in memory.
 fn lane_of(local: u32) -> u32 { return local / $COLS; }
 fn column_of(local: u32) -> u32 { return local % $COLS; }
 #end
@@ -87,7 +87,7 @@ fn join(a: $T, b: $T) -> $T { return smaller(a, b); }
 #end
 
 #if CENTRED
-// A maximum that is not finite is not subtracted: ∞ − ∞ would be NaN.
+// A maximum that is not finite is not subtracted, because ∞ − ∞ would be NaN.
 fn finite(m: f32) -> f32 {
     let bits = bitcast<u32>(m) & 0x7fffffffu;
     return select(m, 0.0, bits >= 0x7f800000u);
@@ -127,7 +127,7 @@ var<workgroup> partial: array<$T, 256>;
 #if JOIN == extremum
 var<workgroup> places: array<u32, 256>;
 
-// Whether (a, i) is to be preferred to (b, j): 0xffffffff stands for no element.
+// Whether (a, i) comes before (b, j); 0xffffffff stands for no element.
 fn better(a: $T, i: u32, b: $T, j: u32) -> bool {
     if (i == 0xffffffffu || j == 0xffffffffu) { return i < j; }
     if (nan(a) || nan(b)) { return nan(a) && (!nan(b) || i < j); }

@@ -1,4 +1,4 @@
-// What the families along rows share: their arguments, and sums and maxima over a workgroup.
+// Shared by the families along rows: their arguments, and sums and maxima over a workgroup.
 //
 // A workgroup of $W threads handles one row of n elements; thread t takes elements t, t + $W, ….
 // Order of reduction: each thread's elements in ascending order, then the threads pairwise. $W follows
@@ -9,15 +9,15 @@ struct Rows {
     n: u32,
     eps: f32,
     offsets: array<u32, 6>, // of the inputs' first elements
-    least: u32,             // of dropout, where there is one: the least word that is kept,
-    key0: u32,              // its key, and the factor of what is kept
+    least: u32,             // with dropout: random words below it are dropped;
+    key0: u32,              // the key, and the factor of the kept elements
     key1: u32,
     scale: f32,
     zero: u32,              // 0
 }
 var<immediate> args: Rows;
 
-// x, of which a compiler cannot tell where it comes from: it would take b for (a + b) − a, and what rounding left is lost.
+// x, opaque to the compiler, which may otherwise replace (a + b) − a by b and so lose the effect of rounding.
 fn rounded(x: f32) -> f32 { return bitcast<f32>(bitcast<u32>(x) ^ args.zero); }
 
 var<workgroup> lanes: array<f32, $W>;
@@ -37,7 +37,7 @@ fn sum_of_row(value: f32, local: u32) -> f32 {
         workgroupBarrier();
     }
     let total = lanes[0];
-    workgroupBarrier(); // lest the next use overwrite it
+    workgroupBarrier(); // before the next use overwrites it
     return total;
 }
 

@@ -1,10 +1,10 @@
 // Along rows of n elements: softmax y = e^(x − m) / s, log-softmax y = (x − m) − ln s, with m = max x
 // and s = Σ e^(x − m); their derivatives dx = y·(g − Σ g·y) and dx = g − eʸ·Σg.
 //
-// Shapes: all [rows, n], row-major. A workgroup handles a row and reads it two or three times; but for
-// the first it comes from the cache. The order of reduction is told in `rows.wgsl`.
-// Numerics: in f32 whatever the storage; the exponent is never positive, so nothing overflows and s ≥ 1.
-// A row of −∞ alone gives −∞ − (−∞) = NaN.
+// Shapes: all [rows, n], row-major. A workgroup handles a row and reads it two or three times, after the
+// first time from the cache. `rows.wgsl` gives the order of reduction.
+// Numerics: in f32 for every storage type; the exponent is never positive, so nothing overflows and s ≥ 1.
+// A row with only −∞ gives −∞ − (−∞) = NaN.
 
 #if BACKWARD
 @group(0) @binding(0) var<storage, read> y: array<$T>;

@@ -4,9 +4,9 @@ use crate::{Scalar, Shader, assemble};
 
 const TEXT: &str = include_str!("sort.wgsl");
 
-/// Values and indices in order: buffers x, values, indices.
+/// Sorted values and their indices: buffers x, values, indices.
 pub fn sorted(scalar: Scalar) -> Shader {
-    // 32-bit floats go as their bits, so that a driver that flushes subnormals changes none.
+    // 32-bit floats are moved as bits, so that a driver that flushes subnormals changes none.
     let stored = if scalar == Scalar::F32 { "u32" } else { scalar.stored() };
     let float = scalar.computed() == "f32";
     let definitions = [("T", stored.to_string()), ("FLOAT", (float as u32).to_string())];

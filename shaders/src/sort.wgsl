@@ -1,11 +1,11 @@
-// The first k of each line of x [lines, n] in order, with the indices they had: values, indices [lines, k].
+// The first k of each line of x [lines, n] in order, with their indices in x: values, indices [lines, k].
 //
-// Each value becomes an unsigned key whose order is the wanted one, as on the CPU (floats: sign bit turned,
+// Each value becomes an unsigned key that sorts in the wanted order, as on the CPU (floats: sign bit flipped,
 // the rest inverted where negative; −0 as 0; every NaN above ∞; inverted for a descending order). The place
 // of an entry is the number of entries of its line with a lower key, or with the same key and a lower
-// index: so every place is taken once, and equal values keep their order.
-// A workgroup places 256 entries of one line, one a thread; the line's keys go through workgroup memory,
-// 256 at a time. Nothing is computed, so nothing is rounded. Takes n² comparisons a line.
+// index. So every place is taken once, and equal values keep their order.
+// A workgroup places 256 entries of one line, one in each thread; the line's keys go through workgroup memory,
+// 256 at a time. Nothing is computed, so nothing is rounded. A line takes n² comparisons.
 
 struct Args {
     lines: u32,

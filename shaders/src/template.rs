@@ -1,11 +1,10 @@
 //! The small template language of the shaders.
 //!
 //! - `$NAME` is replaced by the definition of `NAME` (letters, digits, `_`).
-//! - `#if NAME` … `#else` … `#end` keeps its lines where `NAME` is defined and not `0`; `#if NAME
-//!   == VALUE` where it is defined as that.
-//! - `#for NAME in A..B` … `#end` repeats its lines with `$NAME` from A to B − 1: loops that must
-//!   be unrolled, because a compiler that does not unroll them would spill the registers they
-//!   index.
+//! - `#if NAME` … `#else` … `#end` keeps its lines where `NAME` is defined and not `0`;
+//!   `#if NAME == VALUE` where it is defined as `VALUE`.
+//! - `#for NAME in A..B` … `#end` repeats its lines with `$NAME` from A to B − 1. It unrolls loops
+//!   that index registers, because a compiler that does not unroll them spills the registers.
 //!
 //! Blocks nest. A line that begins with `#` belongs to the template; everything else is WGSL.
 
@@ -17,8 +16,8 @@ pub type Definitions = [(&'static str, String)];
 /// Expands `text`.
 ///
 /// # Panics
-/// If the template is malformed (a block without end, an unknown name): a mistake in a shader of
-/// this crate, which its tests find.
+/// If the template is malformed (a block without end, an unknown name). That is a mistake in a
+/// shader of this crate, and its tests find it.
 pub fn expand(text: &str, definitions: &Definitions) -> String {
     let scope: Vec<(&str, String)> = definitions.iter().map(|(n, v)| (*n, v.clone())).collect();
     let lines: Vec<&str> = text.lines().collect();

@@ -7,7 +7,7 @@ const MATH: &str = include_str!("math.wgsl");
 const POWER: &str = include_str!("power.wgsl");
 const ANGLE: &str = include_str!("angle.wgsl");
 
-/// The functions of the table, as `UnaryOp::name` gives them.
+/// The functions of the table, by the names of `UnaryOp::name`.
 pub const OPS: &[&str] = &[
     "neg",
     "abs",

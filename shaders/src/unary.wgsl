@@ -1,10 +1,10 @@
 // y[i] = f(x[i]), and dx[i] = g[i]·f'(x[i]) for the functions whose derivative is fused.
 //
 // Shapes: any; x and g are strided views, y and dx are row-major.
-// One thread computes one element. Computed in f32 whatever the storage.
-// Numerics: none is the driver's own but square roots and rounding, because it may be off by thousands of ulp, or by
-// everything at the ends of its domain: exp, tanh and Φ are the CPU's polynomials (`tensor/src/cpu/math.rs`), sine and
-// cosine stand in `angle.wgsl`, powers in `power.wgsl`.
+// One thread computes one element, in f32 for every storage type.
+// Numerics: only square roots and rounding are the driver's functions. The driver's others may be off by thousands of
+// ulp, and be wrong at the ends of their domains. So exp, tanh and Φ are the CPU's polynomials
+// (`tensor/src/cpu/math.rs`); `angle.wgsl` has sine and cosine, `power.wgsl` has powers.
 
 @group(0) @binding(0) var<storage, read> x: array<$T>;
 @group(0) @binding(1) var<storage, read_write> y: array<$T>;
@@ -15,15 +15,15 @@
 fn op_neg(x: f32) -> f32 { return -x; }
 fn op_abs(x: f32) -> f32 { return abs(x); }
 fn op_sign(x: f32) -> f32 {
-    // 0 and NaN are themselves; a driver may take x·0 for 0.
+    // 0 and NaN stay themselves. (x·0 would not do: a driver may replace it by 0.)
     return select(select(x, -1.0, x < 0.0), 1.0, x > 0.0);
 }
 fn op_exp(x: f32) -> f32 { return exp_(x); }
 fn op_log(x: f32) -> f32 { return ln_(x); }
 fn op_log1p(x: f32) -> f32 {
-    // Without its last bit, lest a driver take x for u − 1.
+    // Clears the last bit, because a driver may replace u − 1 by x.
     let u = bitcast<f32>(bitcast<u32>(1.0 + x) & 0xfffffffeu);
-    // ln(u)·x/(u − 1) corrects the rounding of 1 + x (Kahan); infinity would divide by itself.
+    // ln(u)·x/(u − 1) corrects the rounding of 1 + x (Kahan). Infinity would give ∞/∞.
     let corrected = select(ln_(u) * (x / (u - 1.0)), x, u == 1.0);
     return select(corrected, x, bitcast<u32>(x) == 0x7f800000u);
 }
@@ -37,7 +37,7 @@ fn op_cos(x: f32) -> f32 { return cos_(x); }
 #end
 fn op_tanh(x: f32) -> f32 { return tanh_(x); }
 fn op_sigmoid(x: f32) -> f32 {
-    // e^−|x| never overflows, so what is small keeps its digits.
+    // e^−|x| never overflows, so small results keep their digits.
     let e = exp_(-abs(x));
     return select(1.0, e, x < 0.0) / (1.0 + e);
 }
@@ -71,7 +71,7 @@ fn d_gelu(x: f32) -> f32 {
 fn d_gelu_tanh(x: f32) -> f32 {
     let t = tanh_(0.7978845608028654 * (x + 0.044715 * x * x * x));
     let du = 0.7978845608028654 * (1.0 + 0.134145 * x * x);
-    // Far out t is ±1, and x² may be infinite; of an infinite x there is no slope, as PyTorch has it.
+    // Far from 0 t is ±1, and x² may be infinite. The slope at an infinite x is NaN, as in PyTorch.
     let none = select(0.0, quiet_nan(), (bitcast<u32>(x) & 0x7fffffffu) == 0x7f800000u);
     let slope = select((1.0 - t * t) * (0.5 * x * du), none, t * t == 1.0);
     return 0.5 * (1.0 + t) + slope;

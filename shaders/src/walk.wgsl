@@ -1,8 +1,8 @@
 // Walking strided views: shared by the elementwise families.
 //
-// Up to three operands are seen under one shape of at most six dimensions (the launcher merges
-// dimensions that lie behind each other, so a contiguous tensor has one). Element i, counted in
-// row-major order, lies at offset[k] + Σ index[d]·strides[k][d] of operand k; a stride of 0 repeats.
+// Up to three operands share one shape of at most six dimensions (the launcher merges dimensions that
+// follow each other in memory, so a contiguous tensor has one). Element i, counted in row-major order,
+// lies at offset[k] + Σ index[d]·strides[k][d] of operand k; a stride of 0 repeats.
 // Positions are counted in elements, in 32 bits.
 
 struct Walk {

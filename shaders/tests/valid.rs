@@ -7,7 +7,7 @@ use gradus_shaders::{Needs, Shader, variants};
 use naga::back::spv;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
-/// What an adapter with these features lets a shader do.
+/// The capabilities that an adapter with these features gives a shader.
 fn capabilities(features: Needs) -> Capabilities {
     let mut capabilities = Capabilities::IMMEDIATES;
     capabilities.set(Capabilities::SHADER_FLOAT16, features.f16);
@@ -32,7 +32,7 @@ fn every_variant_is_valid() {
     let all = variants();
     assert!(!all.is_empty());
     for shader in &all {
-        // With just what it says it needs: so it runs on every adapter that has that.
+        // Validates with only the declared features, so that every adapter with them runs it.
         if let Err(error) = validate(shader, shader.needs) {
             panic!("{}: {error}", shader.label);
         }
@@ -56,9 +56,9 @@ fn a_need_is_one() {
     }
 }
 
-/// What is valid may still not be written as SPIR-V: naga needs what cooperative matrices take to
-/// be bound before. No device of the tests compiles these kernels, so this is the one place where
-/// it would be seen.
+/// naga cannot write every valid shader as SPIR-V: the arguments of cooperative matrices must be
+/// bound to names before. No device of the tests compiles these kernels, so only this test sees
+/// it.
 #[test]
 fn cooperative_matrices_are_written_as_spirv() {
     let options = spv::Options {

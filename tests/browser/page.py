@@ -4,10 +4,10 @@
     cargo run --release --bin serve -- --model intents=runs/banking77 --model embed=MODEL --model ranker=MODEL --port 8080 &
     python tests/browser/page.py http://127.0.0.1:8080 OUT
 
-Asks, chooses a head, moves over tokens with the keyboard, compares sentences, ranks texts where a model does, follows a
-link to a state, copies a command, watches the load, tries texts that a careless page would run as HTML, and sends a
-request from /docs; says what is wrong and exits 1. OUT gets a screenshot of each state: look at them.
-A key is taken from GRADUS_KEY where the server wants one.
+The script asks, chooses a head, moves over tokens with the keyboard, compares sentences, ranks texts where a model can,
+follows a link to a state, copies a command, watches the load, tries texts that a careless page would run as HTML, and
+sends a request from /docs. It prints what is wrong and then exits with 1. OUT gets a screenshot of each state: look at
+them. Where the server wants a key, set GRADUS_KEY.
 """
 
 import base64
@@ -47,7 +47,7 @@ def browser(width, height, dark):
 
 
 def picture(driver, width, out, name):
-    """The whole page, however long."""
+    """Saves a screenshot of the whole page, of any length."""
     height = driver.execute_script("return document.documentElement.scrollHeight")
     area = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
     shot = driver.execute_cdp_cmd(
@@ -63,7 +63,7 @@ def drive(url, out, name, width, height, dark):
     driver = browser(width, height, dark)
     get = lambda css: driver.find_element(By.CSS_SELECTOR, css)
     every = lambda css: driver.find_elements(By.CSS_SELECTOR, css)
-    # What is looked at may be replaced meanwhile.
+    # The page may replace an element while the script looks at it.
     stale = [StaleElementReferenceException]
     wait = lambda what: WebDriverWait(driver, 30, 0.1, stale).until(lambda _: what())
     fits = lambda: driver.execute_script(
@@ -110,7 +110,7 @@ def drive(url, out, name, width, height, dark):
             wait(lambda: every(".token") and not every(".token.second"))
             check(f"{name}: without the second text", not get("#second").is_displayed())
 
-        # Attention: a head, a token by keyboard, the other direction.
+        # Attention: choose a head, a token by keyboard, and the other direction.
         thumbs = every(".thumb")
         layers = len(Select(get("#layer")).options)
         heads = len(Select(get("#head")).options) - 1
@@ -153,7 +153,7 @@ def drive(url, out, name, width, height, dark):
         time.sleep(4)
         picture(driver, width, out, name)
 
-        # Texts are texts.
+        # The page shows texts as texts, never as HTML.
         driver.execute_script("arguments[0].value = arguments[1]", get("#text"), HOSTILE)
         get("#go").click()
         wait(lambda: get("#go").is_enabled() and any("hacked" in t.text for t in every(".token")))
@@ -164,7 +164,7 @@ def drive(url, out, name, width, height, dark):
         check(f"{name}: nothing of a text runs", driver.execute_script("return window.hacked") is None)
         check(f"{name}: nor becomes an element", not every("main img") and not every("main b:not(.tile b)"))
 
-        # A long text, an empty one.
+        # A long text, then an empty one.
         driver.execute_script("arguments[0].value = arguments[1]", get("#text"), "my card is lost " * 100)
         get("#go").click()
         wait(lambda: get("#go").is_enabled() and len(every(".token")) > 200)
@@ -203,8 +203,8 @@ def drive(url, out, name, width, height, dark):
         picture(driver, width, out, f"{name}-docs")
 
         said = [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
-        # Refusals that the page expects are in the console too: 413 of a long text, 400 of an empty one, 422 of one without a
-        # mask, 401.
+        # The console also lists refusals that the page expects: 413 for a long text, 400 for an empty one, 422 for one
+        # without a mask, 401 for a missing key.
         said = [e for e in said if not any(f"status of {code}" in e["message"] for code in (400, 401, 413, 422))]
         check(f"{name}: no errors in the console {said or ''}", not said)
     finally:
@@ -212,14 +212,14 @@ def drive(url, out, name, width, height, dark):
 
 
 def request(get):
-    """What the page says of its last request, opened."""
+    """Opens the details of the page's last request and returns their text."""
     if get("#request details").get_attribute("open") is None:
         get("#request summary").click()
     return get("#request details").text.partition("\n")[2]
 
 
 def ranks(driver, name, get, every, wait):
-    """A model of a single label: texts ranked by a query."""
+    """Checks a model with a single label, which ranks texts for a query."""
     texts = ["It is on its way.", "<b>two</b>", "The weather is fine."]
     driver.execute_script("arguments[0].value = arguments[1]", get("#second"), "\n".join(texts))
     get("#go").click()
@@ -238,7 +238,7 @@ def ranks(driver, name, get, every, wait):
 
 
 def docs(driver, name, get, every, wait, fits):
-    """The list of paths: fields, and a request."""
+    """Checks the list of paths: their fields, and a request."""
     driver.get(driver.current_url.split("#")[0] + "docs")
     operation = get("[data-path='/predictions/{model}'][data-method=POST]")
     operation.find_element(By.CSS_SELECTOR, "summary").click()
@@ -252,7 +252,7 @@ def docs(driver, name, get, every, wait, fits):
 
 
 def blanks(driver, name, get, every, wait):
-    """A model that fills masks: words to choose from, one chosen, a mask put in by hand."""
+    """Checks a model that fills masks: chooses one of its words, and inserts a mask by hand."""
     words = every("#answer .bars button")
     check(f"{name}: words for a mask: {[w.text for w in words]}", len(words) == 5)
     word = words[0].text.removeprefix("##")
