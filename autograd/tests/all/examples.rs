@@ -2,7 +2,8 @@
 //! `cargo test --doc` runs.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+
+use crate::registry::root;
 
 /// The files that are scanned, and folders with all their files.
 const SOURCES: &[&str] = &[
@@ -29,10 +30,6 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("autograd/src/var.rs::custom", "an example of an operation of one's own is a page"),
     ("autograd/src/registry/*", "inputs for the tests"),
 ];
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
 
 /// The Rust files of a file or a folder, by their path from the root.
 fn files(path: &str) -> Vec<String> {

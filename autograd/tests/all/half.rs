@@ -1,6 +1,6 @@
-//! Leaves of 16 bits, as one who mixes dtypes by hand has them: whatever lies between a leaf and
-//! its conversion to f32, the gradient is that of f32, rounded once. What the CPU does not compute
-//! in 16 bits is an error of that operation.
+//! Leaves of 16 bits, as in programs that mix dtypes by hand: for every operation between a leaf
+//! and its conversion to f32, the gradient is that of f32, rounded once. An operation that the CPU
+//! does not compute in 16 bits returns an error.
 
 use gradus_autograd::{BackwardOptions, Gradients, Var, checkpoint, detect_anomaly, grad};
 use gradus_tensor::{DType, Result, RngKey, Tensor};
@@ -128,7 +128,7 @@ fn sums_are_rounded_once() {
     }
 }
 
-/// What the CPU does not compute in 16 bits says so at once, under its own name.
+/// An operation that the CPU does not compute in 16 bits says so at once, under its own name.
 #[test]
 fn what_is_not_computed_names_itself() {
     for dtype in HALVES {
