@@ -148,7 +148,7 @@ impl Parameter {
     /// ```
     ///
     /// # Errors
-    /// If shape or dtype differ; the message names the parameter.
+    /// As [`check`](Parameter::check).
     pub fn set(&self, tensor: Tensor) -> Result<()> {
         self.check(&tensor)?;
         let mut var = self.write();
@@ -236,7 +236,11 @@ impl Parameter {
         self.0.var.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn check(&self, tensor: &Tensor) -> Result<()> {
+    /// Checks that a tensor may be the parameter's value.
+    ///
+    /// # Errors
+    /// If shape or dtype differ; the message names the parameter.
+    pub fn check(&self, tensor: &Tensor) -> Result<()> {
         if tensor.shape() != self.shape() || tensor.dtype() != self.dtype() {
             bail!(
                 "parameter",

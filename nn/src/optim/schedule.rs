@@ -1,11 +1,16 @@
 //! Learning-rate schedules.
 
-use gradus_tensor::{Result, bail};
-use serde::{Deserialize, Serialize};
+use std::str::FromStr;
+
+use gradus_tensor::{Error, Result, bail};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What follows the warm-up.
+///
+/// In files a kind with the usual settings is its name, as `FromStr` reads it: `"linear"`,
+/// `"cosine"` or `"constant"`. Any other is an object: `{"step": {"every": 100, "gamma": 0.5}}`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(remote = "Self", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ScheduleKind {
     /// The full rate.
@@ -39,6 +44,53 @@ pub enum ScheduleKind {
     },
 }
 
+impl ScheduleKind {
+    /// Every name, with the kind in its usual settings.
+    const NAMES: [(&str, ScheduleKind); 3] = [
+        ("linear", ScheduleKind::Linear),
+        ("cosine", ScheduleKind::Cosine { cycles: 0.5 }),
+        ("constant", ScheduleKind::Constant),
+    ];
+}
+
+impl FromStr for ScheduleKind {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match Self::NAMES.iter().find(|(known, _)| *known == name) {
+            Some(&(_, kind)) => Ok(kind),
+            None => {
+                let names = Self::NAMES.map(|(name, _)| name).join(", ");
+                bail!("schedule", "`{name}` is unknown; use one of {names}")
+            }
+        }
+    }
+}
+
+impl Serialize for ScheduleKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        match Self::NAMES.iter().find(|(_, kind)| kind == self) {
+            Some((name, _)) => serializer.serialize_str(name),
+            None => ScheduleKind::serialize(self, serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ScheduleKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Name(String),
+            Settings(#[serde(with = "ScheduleKind")] ScheduleKind),
+        }
+        match Written::deserialize(deserializer)? {
+            Written::Name(name) => name.parse().map_err(serde::de::Error::custom),
+            Written::Settings(kind) => Ok(kind),
+        }
+    }
+}
+
 /// The factor of the learning rate at every step: up from 0 in a straight line over the warm-up,
 /// then as the kind says. The numbers are those of `transformers`' `get_*_schedule_with_warmup`.
 ///
@@ -54,6 +106,14 @@ pub struct Schedule {
 }
 
 impl Schedule {
+    /// Of any kind, over `total` steps.
+    ///
+    /// # Errors
+    /// As [`check`](Schedule::check).
+    pub fn new(kind: ScheduleKind, warmup: u64, total: u64) -> Result<Self> {
+        Schedule { kind, warmup, total }.checked()
+    }
+
     /// The full rate after the warm-up.
     ///
     /// ```

@@ -1,10 +1,10 @@
 //! Reading values, copying them, converting them, moving them between devices.
 
-use crate::cpu::strided;
-use crate::dtype::{Element, dispatch_any};
+use gradus_base::Element;
+use gradus_cpu as cpu;
+
 use crate::ops::{begin, common, end};
-use crate::storage::Output;
-use crate::{DType, Device, Result, Tensor, bail, gpu, sizes};
+use crate::{DType, Device, Result, Tensor, bail, gpu};
 
 impl Tensor {
     /// All values in row-major order. `T` must be the tensor's dtype. On a GPU this waits for all
@@ -29,15 +29,7 @@ impl Tensor {
         if self.device() != Device::Cpu {
             return gpu::transfer::download("to_vec", self)?.to_vec();
         }
-        let view = self.cpu_view::<T>();
-        let mut values = sizes::list("to_vec", self.numel())?;
-        if self.is_contiguous() {
-            let start = self.layout.offset;
-            values.extend_from_slice(&view.data[start..start + self.numel()]);
-        } else {
-            values.extend(self.layout.positions().map(|p| view.data[p]));
-        }
-        Ok(values)
+        self.cpu().to_vec("to_vec")
     }
 
     /// All values in row-major order, widened to f64.
@@ -57,8 +49,7 @@ impl Tensor {
             let here = self.to_device(Device::Cpu).unwrap_or_else(|error| panic!("{error}"));
             return here.to_f64_vec();
         }
-        let values = dispatch_any!(self.dtype, widened::<T>(self));
-        values.unwrap_or_else(|error| panic!("{error}"))
+        self.cpu().to_f64_vec("to_f64_vec").unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// The value of a tensor of one element, widened to f64.
@@ -114,7 +105,7 @@ impl Tensor {
         if self.device() != Device::Cpu {
             return gpu::copy::copy("copy", self);
         }
-        dispatch_any!(self.dtype, copy_of::<T>(self))
+        Ok(Tensor::from_array(self.cpu().copy("copy")?))
     }
 
     /// The same values in another dtype. Floats are rounded to the nearest, ties to even; beyond
@@ -135,7 +126,7 @@ impl Tensor {
         if self.device() != Device::Cpu {
             return gpu::copy::convert("to_dtype", self, dtype);
         }
-        dispatch_any!(self.dtype, convert_from::<T>(self, dtype))
+        Ok(Tensor::from_array(cpu::copy::convert(self.cpu(), dtype)?))
     }
 
     /// As [`to_dtype`](Tensor::to_dtype), for a tensor that is converted again and again: a GPU
@@ -202,35 +193,6 @@ impl Tensor {
         if common("copy_", &[self, source])? != Device::Cpu {
             return gpu::copy::copy_(self, source);
         }
-        dispatch_any!(self.dtype, overwrite::<T>(self, source))
+        cpu::copy::copy_(self.cpu_mut("copy_")?, source.cpu())
     }
-}
-
-fn widened<T: Element>(x: &Tensor) -> Result<Vec<f64>> {
-    let data = x.cpu_view::<T>().data;
-    let mut values = sizes::list("to_f64_vec", x.numel())?;
-    values.extend(x.layout.positions().map(|p| data[p].to_f64()));
-    Ok(values)
-}
-
-fn copy_of<T: Element>(x: &Tensor) -> Result<Tensor> {
-    let mut out = Output::<T>::new("copy", x.shape())?;
-    strided::copy(out.slice_mut(), x.cpu_view::<T>());
-    Ok(out.into_tensor(x.shape()))
-}
-
-fn overwrite<T: Element>(x: &mut Tensor, source: &Tensor) -> Result<()> {
-    strided::copy(x.cpu_slice_mut::<T>("copy_")?, source.cpu_view::<T>());
-    Ok(())
-}
-
-fn convert_from<A: Element>(x: &Tensor, dtype: DType) -> Result<Tensor> {
-    dispatch_any!(dtype, convert::<A, T>(x))
-}
-
-fn convert<A: Element, R: Element>(x: &Tensor) -> Result<Tensor> {
-    let mut out = Output::<R>::new("to_dtype", x.shape())?;
-    let view = x.cpu_view::<A>();
-    strided::map1::<false, _, _>(out.slice_mut(), view, 1.0, |x| R::from_f64(x.to_f64()));
-    Ok(out.into_tensor(x.shape()))
 }

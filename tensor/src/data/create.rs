@@ -1,7 +1,8 @@
 //! Tensors of constants and sequences.
 
-use crate::dtype::{Element, dispatch_any};
-use crate::storage::Output;
+use gradus_base::Element;
+use gradus_cpu::create;
+
 use crate::{DType, Device, Result, Tensor, bail, gpu};
 
 impl Tensor {
@@ -30,7 +31,7 @@ impl Tensor {
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn full(shape: &[usize], value: f64, dtype: DType) -> Result<Self> {
-        dispatch_any!(dtype, full_of::<T>(shape, value))
+        Ok(Self::from_array(create::full(shape, value, dtype)?))
     }
 
     /// A tensor filled with one value, on `device`.
@@ -141,7 +142,8 @@ impl Tensor {
             bail!("arange", "from {start} to {end} by {step} is no finite range");
         }
         let count = count.max(0.0) as usize;
-        dispatch_any!(dtype, list_of::<T>("arange", count, |i| start + i as f64 * step))
+        let value = |i: usize| start + i as f64 * step;
+        Ok(Self::from_array(create::list("arange", count, dtype, &value)?))
     }
 
     /// `steps` values evenly spaced from `start` to `end`, both included.
@@ -155,7 +157,7 @@ impl Tensor {
     pub fn linspace(start: f64, end: f64, steps: usize, dtype: DType) -> Result<Self> {
         let last = steps.saturating_sub(1).max(1) as f64;
         let value = |i: usize| start + (end - start) * (i as f64 / last);
-        dispatch_any!(dtype, list_of::<T>("linspace", steps, value))
+        Ok(Self::from_array(create::list("linspace", steps, dtype, &value)?))
     }
 
     /// The identity matrix of size `n`.
@@ -166,30 +168,6 @@ impl Tensor {
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn eye(n: usize, dtype: DType) -> Result<Self> {
-        dispatch_any!(dtype, eye_of::<T>(n))
+        Ok(Self::from_array(create::eye(n, dtype)?))
     }
-}
-
-fn full_of<T: Element>(shape: &[usize], value: f64) -> Result<Tensor> {
-    Ok(Output::<T>::filled("full", shape, T::from_f64(value))?.into_tensor(shape))
-}
-
-/// `[value(0), value(1), …]`
-fn list_of<T: Element>(
-    op: &'static str,
-    count: usize,
-    value: impl Fn(usize) -> f64,
-) -> Result<Tensor> {
-    let mut out = Output::<T>::new(op, &[count])?;
-    for (i, x) in out.slice_mut().iter_mut().enumerate() {
-        *x = T::from_f64(value(i));
-    }
-    Ok(out.into_tensor(&[count]))
-}
-
-fn eye_of<T: Element>(n: usize) -> Result<Tensor> {
-    let mut out = Output::<T>::filled("full", &[n, n], T::from_f64(0.0))?;
-    let diagonal = out.slice_mut().iter_mut().step_by(n + 1);
-    diagonal.for_each(|x| *x = T::from_f64(1.0));
-    Ok(out.into_tensor(&[n, n]))
 }

@@ -166,8 +166,8 @@ fn open(op: &'static str, entry: &Entry, limits: GpuLimits) -> Result<&'static G
 mod tests {
     use super::*;
     use crate::gpu::{copy, transfer, unary};
-    use crate::op::unary::UnaryOp;
     use crate::{DType, Tensor};
+    use gradus_base::op::unary::UnaryOp;
 
     /// A device of the test's own: the one that tensors share is not to be lost.
     fn own() -> Option<&'static Gpu> {

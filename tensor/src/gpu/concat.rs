@@ -1,13 +1,14 @@
 //! Joining and padding, launches of `concat.wgsl`; reversing, a copy (`copy.wgsl`) with strides
 //! below 0.
 
+use gradus_base::Layout;
+use gradus_shaders as shaders;
+
 use super::context::Launch;
 use super::copy::copy_walk;
 use super::storage::{output, scalar};
 use super::walk::{self, Walk};
-use crate::layout::Layout;
 use crate::{Result, Tensor};
-use gradus_shaders as shaders;
 
 /// Joins `tensors`, equal but for dimension `dim`, into one of `shape`: a launch for each, or for
 /// several where they lie end to end.

@@ -3,13 +3,17 @@
 //! What is added where is decided on the CPU, from the ids' original: each row of the result gets
 //! the list of its additions, in order.
 
+use gradus_base::Layout;
+use gradus_shaders as shaders;
+
 use super::context::Launch;
 use super::storage::{float, output, scalar};
 use super::transfer::upload;
 use super::walk::{self, MAX_DIMS, Walk};
-use crate::layout::Layout;
 use crate::{Device, Result, Tensor, bail};
-use gradus_shaders as shaders;
+
+// All devices add in one order.
+const _: () = assert!(shaders::index::RUN as usize == gradus_base::op::index::RUN);
 
 /// Up to so many lines of at least [`LONG`] entries do not fill a GPU with a thread a line.
 const FEW_LINES: usize = 4096;
@@ -90,7 +94,7 @@ pub(crate) fn index_add(
     shape: &[usize],
 ) -> Result<Tensor> {
     let ids = ids.to_device(Device::Cpu)?;
-    add_rows(op, base, source, dim, ids.cpu_slice(), shape, shaders::index::RUN)
+    add_rows(op, base, source, dim, ids.cpu().slice(), shape, shaders::index::RUN)
 }
 
 /// For each of `rows` rows where its list begins (and where the last ends), then the lists: the
@@ -193,7 +197,7 @@ pub(crate) fn scatter_add(
     if few || sizes.len() > MAX_DIMS {
         // Every element of the result as a row of its own.
         let index = index.to_device(Device::Cpu)?;
-        let ids = index.cpu_slice::<u32>();
+        let ids = index.cpu().slice::<u32>();
         let flat: Vec<u32> =
             lines.positions().zip(ids).map(|(at, &id)| (at + id as usize * step) as u32).collect();
         let (base, source) = (x.reshape(&[x.numel()])?, source.reshape(&[source.numel()])?);

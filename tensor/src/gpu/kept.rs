@@ -2,8 +2,9 @@
 
 use std::sync::PoisonError;
 
+use gradus_base::Layout;
+
 use super::{concat, copy};
-use crate::layout::Layout;
 use crate::storage::{Joined, Kept, Storage};
 use crate::{DType, Result, Tensor};
 

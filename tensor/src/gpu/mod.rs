@@ -1,4 +1,4 @@
-//! GPUs, through `wgpu`: one file an operation family, as in `cpu/`, and what they share.
+//! GPUs, through `wgpu`: one file an operation family, as in `gradus-cpu`, and what they share.
 //!
 //! | file | what |
 //! | --- | --- |
@@ -26,8 +26,8 @@
 //! 2. **Variants**: `shaders/src/NAME.rs` with a function for each kernel that returns a `Shader`
 //!    (text, entry point, numbers of inputs and outputs, needs), and `variants()`, added to the
 //!    list in `shaders/src/lib.rs`: `cargo test -p gradus-shaders` then validates them with naga.
-//! 3. **Launch**: `gpu/NAME.rs` here, with the very functions of `cpu/NAME.rs` (same names, same
-//!    arguments: `on_device!` in `ops/` calls either). Take memory with [`storage::output`], read
+//! 3. **Launch**: `gpu/NAME.rs` here, with the functions of `tensor/cpu/src/NAME.rs` (same names, same
+//!    arguments, tensors for views: `on_device!` in `ops/` calls either). Take memory with [`storage::output`], read
 //!    operands with `Tensor::buffer` and `Tensor::start` (first element; strides are in
 //!    `tensor.layout`), and record a [`context::Launch`] with `Gpu::launch`. Write in place only
 //!    after `Tensor::make_writable`.

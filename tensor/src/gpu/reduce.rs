@@ -4,14 +4,15 @@
 //! [`MAX_DIMS`]. The division of the work, and with it the order of summation, follows from the
 //! shape alone.
 
+use gradus_base::Layout;
+use gradus_base::op::reduce::ReduceOp;
+use gradus_shaders::reduce::{Division, Reduction, arg_extremum as arg_shader, reduce as shader};
+use gradus_shaders::{Scalar, Shader};
+
 use super::context::Launch;
 use super::storage::output;
 use super::walk;
-use crate::layout::Layout;
-use crate::op::reduce::ReduceOp;
 use crate::{DType, Result, Tensor, bail};
-use gradus_shaders::reduce::{Division, Reduction, arg_extremum as arg_shader, reduce as shader};
-use gradus_shaders::{Scalar, Shader};
 
 /// Kept, and reduced, dimensions that the kernel walks at most.
 const MAX_DIMS: usize = 4;

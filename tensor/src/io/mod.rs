@@ -13,7 +13,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::dtype::dispatch_any;
+use gradus_base::dispatch_any;
+
 use crate::{Error, Result, Tensor};
 
 // Both formats are little-endian, and elements are copied as they lie in memory.
@@ -96,7 +97,7 @@ impl Drop for Aside {
 fn write_elements(tensor: &Tensor, to: &mut dyn Write) -> io::Result<()> {
     let here = tensor.to_device(crate::Device::Cpu).map_err(io::Error::other)?;
     let tensor = here.contiguous().map_err(io::Error::other)?;
-    to.write_all(dispatch_any!(tensor.dtype(), bytemuck::cast_slice(tensor.cpu_slice::<T>())))
+    to.write_all(dispatch_any!(tensor.dtype(), bytemuck::cast_slice(tensor.cpu().slice::<T>())))
 }
 
 /// A u32 tensor from integers that must all fit; else the first that does not, and its position.
@@ -104,14 +105,14 @@ fn ids_from_integers(
     values: impl Iterator<Item = i128>,
     shape: &[usize],
 ) -> Result<std::result::Result<Tensor, (i128, usize)>> {
-    let mut out = crate::storage::Output::<u32>::new("read", shape)?;
+    let mut out = gradus_cpu::Output::<u32>::new("read", shape)?;
     for ((i, value), id) in values.enumerate().zip(out.slice_mut()) {
         match u32::try_from(value) {
             Ok(value) => *id = value,
             Err(_) => return Ok(Err((value, i))),
         }
     }
-    Ok(Ok(out.into_tensor(shape)))
+    Ok(Ok(Tensor::from_array(out.into_array(shape))))
 }
 
 /// The integers of a little-endian integer type, widened.

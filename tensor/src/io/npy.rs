@@ -7,10 +7,11 @@
 use std::fs;
 use std::path::Path;
 
+use gradus_base::Element;
+use gradus_base::layout::checked_numel;
+use gradus_cpu::Output;
+
 use super::{ids_from_integers, widened, write_atomically, write_elements};
-use crate::dtype::Element;
-use crate::layout::checked_numel;
-use crate::storage::Output;
 use crate::{DType, Error, Result, Tensor, bail};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
@@ -191,7 +192,7 @@ fn values(
 fn elements<T: Element>(data: &[u8], shape: &[usize]) -> Result<Tensor> {
     let mut out = Output::<T>::new("npy", shape)?;
     bytemuck::cast_slice_mut(out.slice_mut()).copy_from_slice(data);
-    Ok(out.into_tensor(shape))
+    Ok(Tensor::from_array(out.into_array(shape)))
 }
 
 struct Header {

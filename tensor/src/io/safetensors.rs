@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
+use gradus_base::layout::checked_numel;
+use gradus_base::{Element, dispatch_any};
+use gradus_cpu::Output;
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
 use super::{ids_from_integers, widened, write_atomically, write_elements};
-use crate::dtype::{Element, dispatch_any};
-use crate::layout::checked_numel;
-use crate::storage::Output;
 use crate::{DType, Error, Result, Tensor, bail};
 
 /// An open checkpoint.
@@ -203,7 +203,7 @@ impl SafeTensors {
     fn native_of<T: Element>(&self, info: &TensorInfo) -> Result<Tensor> {
         let mut out = Output::<T>::new("safetensors", &info.shape)?;
         self.read(bytemuck::cast_slice_mut(out.slice_mut()), info)?;
-        Ok(out.into_tensor(&info.shape))
+        Ok(Tensor::from_array(out.into_array(&info.shape)))
     }
 
     /// Fills `out` with the bytes of a tensor.

@@ -1,13 +1,14 @@
 //! Scaled dot-product attention over packed sequences.
 
+use gradus_base::RngKey;
+use gradus_base::op::attention::GradientLayout;
+use gradus_cpu as cpu;
+
 use super::dropout::check_probability;
 use super::on_device;
-pub use crate::op::attention::Attention;
-use crate::op::attention::GradientLayout;
 use crate::operands::Sequences;
-use crate::random::RngKey;
-use crate::storage::Output;
-use crate::{DType, Result, Tensor, bail, cpu};
+use crate::{DType, Result, Tensor, bail};
+pub use gradus_base::op::attention::Attention;
 
 /// Checks everything about the operands and returns the sequences' bounds.
 fn check(
@@ -235,18 +236,11 @@ impl Tensor {
         p: f64,
         key: RngKey,
     ) -> Result<Tensor> {
-        let (op, shape) = ("attention_dropout_mask", [heads, length, length]);
+        let op = "attention_dropout_mask";
         check_probability(op, p)?;
         if u32::try_from(start.saturating_add(length)).is_err() || u32::try_from(heads).is_err() {
             bail!(op, "{length} tokens from {start} on, {heads} heads: each must be below 2³²");
         }
-        let mut mask = Output::<u8>::new(op, &shape)?;
-        let least = crate::random::drop_threshold(p);
-        for (i, mask) in mask.slice_mut().iter_mut().enumerate() {
-            let (row, k) = (i / length, i % length);
-            let word = cpu::attention::word(key, row / length, start + row % length, k);
-            *mask = (word as u64 >= least) as u8;
-        }
-        Ok(mask.into_tensor(&shape))
+        Ok(Tensor::from_array(cpu::attention::dropout_mask(op, start, [heads, length], p, key)?))
     }
 }

@@ -1,9 +1,10 @@
 //! Functions of two elements at a time, with NumPy's broadcasting; and `where`.
 
+use gradus_base::layout::broadcast_shapes;
+
 use super::on_device;
-use crate::layout::broadcast_shapes;
-pub use crate::op::binary::{BinaryOp, CompareOp};
 use crate::{DType, Result, Tensor, bail};
+pub use gradus_base::op::binary::{BinaryOp, CompareOp};
 
 /// A method for each row of a table: docs, name, variant of [`BinaryOp`], and for the example what
 /// a column of 1 and 2 gives with a row of 4 and 2, as it is printed.

@@ -1,8 +1,9 @@
 //! Joining tensors, cutting them, padding, repeating, reversing.
 
+use gradus_base::layout::{Layout, resolve_dim, resolve_dims};
+use gradus_base::sizes;
+
 use super::on_device;
-use crate::layout::{Layout, resolve_dim, resolve_dims};
-use crate::sizes;
 use crate::{Result, Tensor, bail};
 
 impl Tensor {

@@ -1,9 +1,10 @@
 //! Cross-entropy of logits against class indices, fused with the log-softmax.
 
+use gradus_base::op::cross_entropy::Options;
+
 use super::on_device;
-use crate::op::cross_entropy::Options;
-pub use crate::op::cross_entropy::Reduction;
 use crate::{DType, Result, Tensor, bail};
+pub use gradus_base::op::cross_entropy::Reduction;
 
 /// The options of a cross-entropy, with PyTorch's meaning. The default is its default: the mean, no
 /// class weights, no smoothing, nothing ignored.

@@ -1,7 +1,9 @@
 //! Dropout (Srivastava et al., JMLR 15, 2014), with a mask that is recomputed, never stored.
 
+use gradus_cpu as cpu;
+
 use super::on_device;
-use crate::{Device, Result, RngKey, Tensor, bail, cpu, gpu};
+use crate::{Device, Result, RngKey, Tensor, bail, gpu};
 
 pub(super) fn check_probability(op: &'static str, p: f64) -> Result<()> {
     if !(0.0..=1.0).contains(&p) {
@@ -60,7 +62,7 @@ impl Tensor {
     ) -> Result<Tensor> {
         check_probability("bernoulli_mask", p)?;
         match device {
-            Device::Cpu => cpu::dropout::mask(shape, p, key),
+            Device::Cpu => Ok(Tensor::from_array(cpu::dropout::mask(shape, p, key)?)),
             Device::Gpu(index) => {
                 gpu::dropout::mask(gpu::gpu("bernoulli_mask", index)?, shape, p, key)
             }
@@ -72,7 +74,7 @@ impl Tensor {
 mod tests {
     use super::*;
     use crate::DType;
-    use crate::random::drop_threshold;
+    use gradus_base::random::drop_threshold;
 
     #[test]
     fn equals_the_composed_reference_and_the_words() {

@@ -2,10 +2,12 @@
 //!
 //! Ids are u32 tensors. An id outside the dimension is an error that names its position.
 
+use gradus_base::layout::resolve_dim;
+use gradus_base::sizes;
+use gradus_cpu as cpu;
+
 use super::on_device;
-use crate::layout::resolve_dim;
-use crate::sizes;
-use crate::{DType, Device, Result, Tensor, bail, cpu};
+use crate::{DType, Device, Result, Tensor, bail};
 
 /// The ids, contiguous, each below `size`, and few enough to count in 32 bits.
 fn checked_ids(op: &'static str, ids: &Tensor, size: usize, of: &str) -> Result<Tensor> {
@@ -35,8 +37,8 @@ fn check_ids(op: &'static str, ids: &Tensor, size: usize, of: &str) -> Result<Te
 
 /// The position of the first of contiguous ids (u32) that is not below `size`, and that id.
 pub(super) fn first_outside(ids: &Tensor, size: usize) -> Result<Option<(usize, u32)>> {
-    // Of ids that were uploaded the original is at hand; others are read from the GPU.
-    Ok(cpu::index::outside(&ids.to_device(Device::Cpu)?, size))
+    // The original of uploaded ids is at hand; other ids are read from the GPU.
+    Ok(cpu::index::outside(ids.to_device(Device::Cpu)?.cpu(), size))
 }
 
 fn check_same_dtype(op: &'static str, x: &Tensor, source: &Tensor) -> Result<()> {
@@ -229,7 +231,11 @@ impl Tensor {
         let grad = grad.reshape(&[lookups.iter().product(), h])?;
         let op = "embedding_backward";
         let shape = [rows, h];
-        on_device!(op, [&grad, &flat], index::index_add(op, None, &grad, 0, &flat, &shape))
+        on_device!(
+            op,
+            [&grad, &flat],
+            index::index_add(op, None::<&Tensor>, &grad, 0, &flat, &shape)
+        )
     }
 }
 

@@ -59,7 +59,7 @@ impl Tensor {
         let (x, weight, bias) = (self.contiguous()?, weight.contiguous()?, bias.contiguous()?);
         let operands = [&x, &weight, &bias];
         on_device!(
-            "layer_norm", &operands; layer_norm::forward(&x, None, &weight, &bias, eps, lead)
+            "layer_norm", &operands; layer_norm::forward(&x, None::<&Residual>, &weight, &bias, eps, lead)
         )
     }
 

@@ -2,8 +2,8 @@
 //! so that gradients in half precision do not vanish; a step whose gradients overflowed is skipped.
 
 use super::on_device;
-pub use crate::op::loss_scale::{LossScale, STATE, VERDICT};
 use crate::{DType, Result, Tensor, bail};
+pub use gradus_base::op::loss_scale::{LossScale, STATE, VERDICT};
 
 impl Tensor {
     /// Judges the gradients of a loss that was multiplied by the scale, and moves the scale as

@@ -1,11 +1,13 @@
 //! Matrix products.
 
+use gradus_base::layout::broadcast_shapes;
+use gradus_base::sizes;
+use gradus_cpu as cpu;
+
+use super::on_cpu::ToCpu;
 use super::{begin, end, on_device};
-use crate::cpu;
-use crate::layout::broadcast_shapes;
-pub use crate::op::matmul::LowPrecision;
-use crate::sizes;
 use crate::{DType, Device, Result, Tensor, bail};
+pub use gradus_base::op::matmul::LowPrecision;
 
 impl Tensor {
     /// The matrix product over the last two dimensions: `[…, m, k] × […, k, n] → […, m, n]`.
@@ -266,10 +268,13 @@ fn linear_low(
             bail!(op, "computes on f32 on the CPU, got {dtype} on {device}; use linear");
         }
     }
-    let biases = biases.iter().map(|b| b.contiguous()).collect::<Result<Vec<_>>>()?;
-    let Some(kernel) = cpu::low::choose(low, x.shape()[1]) else { return Ok(None) };
+    if !cpu::low::has_kernel(low, x.shape()[1]) {
+        return Ok(None);
+    }
+    let (weights, biases) = (weights.to_cpu(op)?, biases.to_cpu(op)?);
     let (_, span) = begin(op, &operands)?;
-    let result = cpu::low::linear(kernel, &x.contiguous()?, weights, &biases, gelu);
+    let result = cpu::low::linear_low(low, x.cpu(), weights, biases, gelu);
+    let result = result.map(Tensor::from_array);
     end(span, &result);
     result.map(Some)
 }

@@ -2,8 +2,8 @@
 
 use super::loss_scale::VERDICT;
 use super::on_device;
-pub use crate::op::optim::{AdamWStep, SgdStep};
 use crate::{DType, Result, Tensor, bail};
+pub use gradus_base::op::optim::{AdamWStep, SgdStep};
 
 /// Checks that `other` has the parameter's shape and dtype.
 fn same(op: &'static str, parameter: &Tensor, what: &str, other: &Tensor) -> Result<()> {
@@ -174,5 +174,36 @@ impl Tensor {
         }
         let contiguous = tensors.iter().map(|t| t.contiguous()).collect::<Result<Vec<_>>>()?;
         on_device!("global_norm", tensors; optim::global_norm(&contiguous, dtype))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RngKey;
+
+    fn random(name: &str) -> Tensor {
+        Tensor::randn(&[100], DType::F32, RngKey::new(1).place(name)).unwrap()
+    }
+
+    #[test]
+    fn a_step_is_in_place_and_never_seen_by_others() {
+        let mut p = random("p");
+        let grad = random("g");
+        let h = SgdStep {
+            lr: 0.1,
+            momentum: 0.0,
+            dampening: 0.0,
+            nesterov: false,
+            weight_decay: 0.0,
+            step: 1,
+        };
+        let address = p.slice::<f32>().as_ptr();
+        p.sgd_(&grad, None, &h, None).unwrap();
+        assert_eq!(p.slice::<f32>().as_ptr(), address);
+        let (before, held) = (p.to_vec::<f32>().unwrap(), p.clone());
+        p.sgd_(&grad, None, &h, None).unwrap();
+        assert_eq!(held.to_vec::<f32>().unwrap(), before);
+        assert_ne!(p.to_vec::<f32>().unwrap(), before);
     }
 }

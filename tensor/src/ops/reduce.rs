@@ -1,9 +1,10 @@
 //! Reductions over any dimensions: sum, mean, product, extrema, variance, log-sum-exp, arg-extrema.
 
+use gradus_base::layout::{resolve_dim, resolve_dims};
+
 use super::on_device;
-use crate::layout::{resolve_dim, resolve_dims};
-pub use crate::op::reduce::ReduceOp;
-use crate::{DType, Device, Result, Tensor, bail, cpu};
+use crate::{DType, Device, Result, Tensor, bail};
+pub use gradus_base::op::reduce::ReduceOp;
 
 /// `shape` after the reduction of `dims` (resolved).
 fn reduced_shape(shape: &[usize], dims: &[usize], keepdim: bool) -> Vec<usize> {
@@ -47,7 +48,7 @@ impl Tensor {
         let n: usize = dims.iter().map(|&d| self.shape()[d]).product();
         // GPUs reduce f16 too.
         if self.dtype() != DType::F16 || self.device() == Device::Cpu {
-            cpu::reduce::check_dtype(op, self.dtype())?;
+            op.check_dtype(self.dtype())?;
         }
         if n == 0 {
             return match op.of_nothing() {

@@ -1,7 +1,8 @@
 //! Softmax and its logarithm along one dimension, with their fused derivatives.
 
+use gradus_base::layout::resolve_dim;
+
 use super::on_device;
-use crate::layout::resolve_dim;
 use crate::{Result, Tensor, bail};
 
 /// `op` along `dim`, by bringing that dimension last and back. The result is row-major.

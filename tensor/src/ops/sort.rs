@@ -1,7 +1,8 @@
 //! Sorting, and the largest or smallest entries.
 
+use gradus_base::layout::resolve_dim;
+
 use super::on_device;
-use crate::layout::resolve_dim;
 use crate::{Result, Tensor, bail};
 
 impl Tensor {

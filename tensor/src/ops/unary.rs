@@ -1,9 +1,10 @@
 //! Functions of one element at a time.
 
+use gradus_base::unary_table;
+
 use super::on_device;
-pub use crate::op::unary::UnaryOp;
-use crate::op::unary::unary_table;
 use crate::{Result, Tensor, bail};
+pub use gradus_base::op::unary::UnaryOp;
 
 /// A method for each row of the table.
 macro_rules! methods {

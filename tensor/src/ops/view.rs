@@ -1,7 +1,8 @@
 //! Shape operations. All but `reshape` (sometimes) copy nothing.
 
-use crate::layout::{INFER, Layout, checked_numel, resolve_dim};
-use crate::sizes;
+use gradus_base::layout::{INFER, Layout, checked_numel, resolve_dim};
+use gradus_base::sizes;
+
 use crate::{Result, Tensor, bail};
 
 impl Tensor {

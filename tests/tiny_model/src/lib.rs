@@ -17,7 +17,7 @@ pub const TEXTS: [&str; 5] = [
     "why was i charged a fee",
 ];
 
-/// Which head a model has.
+/// The head of a model.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Head {
     /// None: an encoder.
