@@ -7,6 +7,10 @@ use crate::registry::root;
 
 /// The files that are scanned, and folders with all their files.
 const SOURCES: &[&str] = &[
+    "tensor/base/src/dtype.rs",
+    "tensor/base/src/layout.rs",
+    "tensor/base/src/random.rs",
+    "tensor/base/src/sizes.rs",
     "tensor/src/data",
     "tensor/src/io",
     "tensor/src/operators.rs",
