@@ -15,6 +15,7 @@ const SOURCES: &[&str] = &[
     "tensor/src/io",
     "tensor/src/operators.rs",
     "tensor/src/ops",
+    "tensor/src/profile.rs",
     "tensor/src/tensor.rs",
     "autograd/src",
     "nn/src",

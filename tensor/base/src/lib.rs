@@ -1,4 +1,4 @@
-//! What kernels and devices stand on: errors, element types, shapes, and what operations are.
+//! The base of kernels and devices: errors, element types, shapes, and what operations are.
 //!
 //! This crate knows no tensors and no devices. The CPU's kernels (`gradus-cpu`) and the tensors
 //! above them (`gradus-tensor`) use these names; users find the public ones in `gradus-tensor`.

@@ -2,13 +2,13 @@
 //!
 //! The shape of every tensor has been counted: products of its own sizes fit, in any order and with
 //! its strides. Products of the sizes of two tensors may not fit, and a broadcast view makes huge
-//! sizes out of one element. So memory is asked for by shape ([`bytes`]), and estimates of time use
-//! [`work`].
+//! sizes out of one element. So whoever asks for memory asks by shape ([`bytes`]), and estimates of
+//! time use [`work`].
 
 use crate::error::{Error, Result};
 
-/// The most elements of a shape: so many of eight bytes fill the address space that a process can
-/// have.
+/// The most elements of a shape: this many elements of eight bytes fill the address space of a
+/// process.
 const MAX_NUMEL: usize = isize::MAX as usize / 8;
 
 /// Number of elements of `shape`, or `None` if it does not fit the address space. A size of 0 makes

@@ -2,7 +2,7 @@
 
 use crate::{Result, bail};
 
-/// What becomes of the rows' losses.
+/// How the rows' losses are reduced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reduction {
     /// Their sum divided by the sum of the targets' weights (without weights: by the number of rows
@@ -19,11 +19,11 @@ pub enum Reduction {
 /// `gradus-tensor`).
 #[derive(Clone, Copy)]
 pub struct Options {
-    /// The target whose rows count for nothing.
+    /// The target whose rows do not count.
     pub ignore_index: Option<u32>,
     /// The part of a target that is spread over all classes, in 0..=1.
     pub label_smoothing: f64,
-    /// What becomes of the rows' losses.
+    /// How the rows' losses are reduced.
     pub reduction: Reduction,
 }
 

@@ -17,7 +17,7 @@ pub enum ReduceOp {
     Min,
     /// Σ(x − mean)² / (n − correction)
     Var {
-        /// what is taken from n in the divisor: 1 for the unbiased estimate, 0 for layer norm's
+        /// subtracted from n in the divisor: 1 for the unbiased estimate, 0 for layer norm's
         correction: usize,
     },
     /// ln Σeˣ
