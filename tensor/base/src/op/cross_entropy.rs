@@ -28,6 +28,13 @@ pub struct Options {
 }
 
 /// Refuses a target that is neither a class nor ignored.
+///
+/// ```
+/// # use gradus_base::op::cross_entropy::check_targets;
+/// assert!(check_targets("cross_entropy", &[0, 2, 9], 3, Some(9)).is_ok());
+/// let error = check_targets("cross_entropy", &[0, 7], 3, None).unwrap_err().to_string();
+/// assert!(error.contains("the target of row 1 is 7, but there are 3 classes"));
+/// ```
 pub fn check_targets(
     op: &'static str,
     targets: &[u32],

@@ -94,6 +94,12 @@ unary_table!(define);
 
 impl UnaryOp {
     /// Whether `Tensor::unary_backward` computes the derivative in one pass.
+    ///
+    /// ```
+    /// # use gradus_base::op::unary::UnaryOp;
+    /// assert!(UnaryOp::Gelu.has_fused_backward());
+    /// assert!(!UnaryOp::Exp.has_fused_backward()); // its derivative is its output
+    /// ```
     pub fn has_fused_backward(self) -> bool {
         matches!(
             self,
