@@ -10,13 +10,13 @@
 //! ```
 //!
 //! This floor knows nothing of gradients. An operation family has one file name everywhere:
-//! `base/src/op/matmul.rs` says what the operation is, `cpu/src/matmul.rs` is the processor's kernel,
-//! `src/gpu/matmul.rs` the launch of the GPU's (`matmul.wgsl` in `gradus-shaders`), and
+//! `base/src/op/matmul.rs` says what the operation is, `cpu/src/matmul.rs` is the processor's
+//! kernel, `src/gpu/matmul.rs` the launch of the GPU's (`matmul.wgsl` in `gradus-shaders`), and
 //! `src/ops/matmul.rs` holds the public methods with their shape rules.
 //!
-//! `base/` (`gradus-base`) and `cpu/` (`gradus-cpu`) are crates of their own below this one. Here each
-//! file uses only what is above it: `device`; `profile`; the parts that the GPU's launches share;
-//! `storage`; `tensor`, `operands`; the launches of `gpu/`; `ops`; `data`; `io`, `display`.
+//! `base/` (`gradus-base`) and `cpu/` (`gradus-cpu`) are crates of their own below this one. Here
+//! each file uses only what is above it: `device`; `profile`; the parts that the GPU's launches
+//! share; `storage`; `tensor`, `operands`; the launches of `gpu/`; `ops`; `data`; `io`, `display`.
 
 mod data;
 mod device;

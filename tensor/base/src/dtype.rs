@@ -81,7 +81,8 @@ impl fmt::Display for DType {
 pub trait Element: bytemuck::Pod + Send + Sync + PartialOrd + fmt::Debug + 'static {
     /// The matching [`DType`].
     const DTYPE: DType;
-    /// Whether kernels are compiled for wide registers too (f32 only; see `simd.rs` in `gradus-cpu`).
+    /// Whether kernels are compiled for wide registers too (f32 only; see `simd.rs` in
+    /// `gradus-cpu`).
     #[doc(hidden)]
     const WIDE: bool = matches!(Self::DTYPE, DType::F32);
     /// Widens to f64 (exact for every element type).

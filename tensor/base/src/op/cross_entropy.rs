@@ -15,8 +15,8 @@ pub enum Reduction {
     None,
 }
 
-/// The options of a cross-entropy without the class weights, which are a tensor (see `CrossEntropy` in
-/// `gradus-tensor`).
+/// The options of a cross-entropy without the class weights, which are a tensor (see `CrossEntropy`
+/// in `gradus-tensor`).
 #[derive(Clone, Copy)]
 pub struct Options {
     /// The target whose rows do not count.
