@@ -1,4 +1,4 @@
-//! The graph: deep and diamond-shaped ones, what is kept and freed, modes, higher derivatives.
+//! Graphs: deep ones, diamonds, what is kept and freed, modes, higher derivatives.
 
 use gradus_autograd::ops::layer_norm::{dropout_add_layer_norm_composed, layer_norm_composed};
 use gradus_autograd::{
@@ -319,8 +319,8 @@ fn anomaly_mode_ignores_what_a_rule_masks() {
     assert_eq!(grads.get(&x).unwrap().to_f64_vec(), [0.0, 12.0]);
 }
 
-/// Layers side by side of which some are frozen: those get no gradient, the others what all would
-/// get.
+/// Layers side by side, some of them frozen: a frozen layer gets no gradient, the others get the
+/// same as without frozen ones.
 #[test]
 fn frozen_layers_side_by_side_get_no_gradient() {
     let (x, w, b) = (random(&[4, 3], 1), random(&[2, 3], 2), random(&[2], 3));
@@ -377,8 +377,7 @@ fn a_leaf_is_announced_when_its_last_use_is_done() {
         })
         .unwrap()
     };
-    // `early` is made before `late`, so the walk comes to it after `late`. `both` is used in
-    // either.
+    // `early` is made before `late`, so the walk comes to it after `late`. Both use `both`.
     let (x, w, both) = (leaf(&[3.0]), leaf(&[5.0]), leaf(&[7.0]));
     let early = logged("early", &x.mul(&both).unwrap());
     let late = logged("late", &early.mul(&w).unwrap().mul(&both).unwrap());

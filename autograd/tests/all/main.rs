@@ -1,5 +1,5 @@
-//! The graph, the rules and the registry from outside. One program, because linking the engine is what
-//! takes time.
+//! The graph, the rules and the registry from outside. One program, because linking the engine is
+//! what takes time.
 
 mod autocast;
 mod examples;

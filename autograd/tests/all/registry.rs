@@ -8,7 +8,8 @@ use gradus_autograd::{Op, Saves};
 use gradus_tensor::ops::binary::{BinaryOp, CompareOp};
 use gradus_tensor::ops::unary::UnaryOp;
 
-fn root() -> PathBuf {
+/// The folder of the workspace.
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 

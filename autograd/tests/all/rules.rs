@@ -71,7 +71,7 @@ fn fused_recorded_and_composed_agree_at_long_sizes() {
 fn attention_beyond_a_block() {
     let lengths = [1u32, 15, 16, 17, 31, 33, 47, 48, 49, 63, 64, 65, 96, 97, 129, 200];
     for (n, &length) in lengths.iter().enumerate() {
-        // Beside a short one, so that places in the batch and in the sequence differ.
+        // Next to a short one, so that places in the batch and in the sequence differ.
         let offsets = Tensor::from_slice(&[0, 3, 3 + length], &[3]).unwrap();
         let (tokens, heads, d) = (3 + length as usize, 1 + n % 3, [5, 8, 16][n % 3]);
         for dropout in [None, Some((0.25, RngKey::new(n as u64)))] {
@@ -113,8 +113,8 @@ fn slopes(f: impl Fn(&Var) -> Result<Var>, x: &[f64], g: f64) -> Vec<f64> {
     both[0].clone()
 }
 
-/// What is not chosen has slope 0 also where the gradient from above is infinite, as sqrt's at 0
-/// is.
+/// A value that is not chosen has slope 0, even if the incoming gradient is infinite, like that of
+/// sqrt at 0.
 #[test]
 fn slopes_at_kinks() {
     const INF: f64 = f64::INFINITY;
@@ -157,7 +157,7 @@ fn slopes_at_kinks() {
         );
     }
     assert_eq!(slopes(|x| x.abs(), &[-2.0, -0.0, 0.0, 2.0], 1.0), [-1.0, 0.0, 0.0, 1.0]);
-    // Through them: sqrt's infinite slope at 0 does not reach what was cut off.
+    // The infinite slope of sqrt at 0 does not reach what was cut off.
     assert_eq!(slopes(|x| x.relu()?.sqrt(), &[-1.0, 0.0, 4.0], 1.0), [0.0, 0.0, 0.25]);
     assert_eq!(slopes(|x| x.clamp(0.0, INF)?.sqrt(), &[-1.0, 0.0, 4.0], 1.0), [0.0, 0.0, 0.25]);
     assert_eq!(slopes(|x| x.relu()?.reciprocal(), &[-1.0, 0.0, 4.0], 1.0), [0.0, 0.0, -0.0625]);
@@ -173,7 +173,7 @@ fn limits_that_are_no_range() {
     }
 }
 
-/// What is no number stays none, and only there.
+/// NaN stays NaN, and no other element becomes NaN.
 #[test]
 fn nan_stays_where_it_is() {
     const NAN: f64 = f64::NAN;
@@ -196,7 +196,7 @@ fn quotients_of_extreme_numbers() {
     }
 }
 
-/// PyTorch: 0 where the base is 0, but for negative exponents.
+/// As PyTorch: 0 where the base is 0, except for negative exponents.
 #[test]
 fn powers_of_zero() {
     let base = Var::constant(Tensor::zeros(&[3], DType::F64).unwrap());
@@ -206,7 +206,7 @@ fn powers_of_zero() {
     assert_eq!(slopes(|a| a.pow(&exponent), &[0.0; 3], f64::INFINITY)[0], 0.0);
 }
 
-/// Of two and three numbers there is a variance with correction 2 only of three.
+/// With correction 2, three numbers have a variance and two have none.
 #[test]
 fn variances_with_any_correction() {
     for correction in 0..4 {

@@ -91,7 +91,7 @@ fn encoder_layer_is_that_of_transformers() {
     for parameter in store.parameters() {
         let grad = parameter.grad(&grads).expect("every parameter takes part");
         if parameter.name() == "attention.self.key.bias" {
-            // Softmax does not see what all keys share: this gradient is 0 but for rounding.
+            // Softmax does not see what all keys share: this gradient is 0 up to rounding.
             assert!(grad.to_f64_vec().into_iter().all(|g| g.abs() < 1e-5));
             continue;
         }

@@ -96,7 +96,7 @@ fn cosines() {
         let loss = cosine_embedding(&a, &b, &targets, 0.1, reduction).unwrap();
         check(&case, &loss, &[("a", &a), ("b", &b)], 1e-6);
     }
-    // One number along the dimension is a vector of equal ones.
+    // One number along the dimension stands for a vector of equal numbers.
     let one = |values: &[f32]| Var::leaf(Tensor::from_slice(values, &[1, values.len()]).unwrap());
     let y = cosine_similarity(&one(&[2.0]), &one(&[3.0, 3.0, 3.0]), 1, 1e-8).unwrap();
     assert!((y.item().unwrap() - 1.0).abs() < 1e-6, "{y}");
@@ -133,7 +133,7 @@ fn soft_targets() {
     let loss = kl_div(&log, &p, Reduction::Mean).unwrap();
     near(loss.tensor(), &[0.965_178_85]);
     near(loss.backward().unwrap().get(&log).unwrap(), &[-0.1, 0.0, -0.4, -0.25, -0.125, -0.125]);
-    // What has no probability does not count, even if the model excludes it.
+    // A class of probability 0 does not count, even if the model excludes it.
     let x = Var::leaf(row(&[1.0, f32::NEG_INFINITY, 0.5, 0.0, 3.0, -1.0]));
     for loss in [
         soft_cross_entropy(&x, &p, Reduction::Sum),

@@ -1,5 +1,5 @@
-//! Layers, losses, optimisers and parameters from outside. One program, because linking the engine is
-//! what takes time.
+//! Layers, losses, optimisers and parameters from outside. One program, because linking the engine
+//! is what takes time.
 
 mod encoder;
 mod golden;

@@ -100,7 +100,7 @@ fn resuming_is_exact() {
         ),
     ];
     for (make, parts) in kinds {
-        // Broken off at 5 and inside the steps in which one parameter has no gradient.
+        // Stopped at 5, and inside the steps in which one parameter has no gradient.
         for middle in [5, 7] {
             let straight = start();
             let mut optimizer = make(groups(&straight, 0.1));
@@ -249,7 +249,7 @@ fn schedules_follow_transformers() {
         let json = serde_json::to_string(&schedule).unwrap();
         assert_eq!(serde_json::from_str::<Schedule>(&json).unwrap(), schedule);
     }
-    // No steps at all, and more warm-up than steps, are no division by 0.
+    // No steps at all, and more warm-up than steps, do not divide by 0.
     for warmup in [0, 3] {
         for total in [0, 1, 3] {
             for schedule in [

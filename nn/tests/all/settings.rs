@@ -67,12 +67,12 @@ fn optimisers() {
             &["dampening"],
         );
     }
-    // What stands at the ends of the ranges is taken, as PyTorch takes it.
+    // Values at the ends of a range are accepted, as in PyTorch.
     AdamW::with_groups(groups(0.0, 0.0)).unwrap().betas(0.0, 0.0).unwrap().eps(0.0).unwrap();
     Sgd::with_groups(groups(0.0, 0.0)).unwrap().dampening(1.0).unwrap();
 }
 
-/// What is changed later is checked by the next step, before any parameter is touched.
+/// The next step checks a setting that was changed later, before it touches any parameter.
 #[test]
 fn settings_that_are_changed_later() {
     let good = groups(0.1, 0.01);

@@ -1,5 +1,6 @@
-//! Steps that loss scaling skips count for no parameter, whenever it joins, leaves and comes back;
-//! nor after a resumed run. And parameters are told apart by themselves, not by their names.
+//! Steps that loss scaling skips count for no parameter, no matter when it joins, leaves or comes
+//! back, and also after a resumed run. The optimiser tells parameters apart by identity, not by
+//! name.
 
 use std::collections::HashMap;
 
@@ -148,7 +149,7 @@ fn a_resumed_run_knows_who_was_skipped() {
                 second.a.set(first.a.tensor()).unwrap();
                 second.b.set(first.b.tensor()).unwrap();
                 second.optimizer.load_state(&saved).unwrap();
-                // The scaler's own count of skipped steps has no part in it.
+                // The scaler's own count of skipped steps does not matter here.
                 pattern[middle..].iter().for_each(|s| step(&mut second, s));
                 assert_eq!(second.values(), truth[11], "{name}, from {middle} of {pattern:?}");
             }
@@ -224,7 +225,7 @@ fn two_stores_in_one_optimizer() {
         }
         assert_eq!(p.tensor().to_f64_vec(), p2.tensor().to_f64_vec(), "{name}");
         assert_eq!(q.tensor().to_f64_vec(), q2.tensor().to_f64_vec(), "{name}");
-        // A file tells parameters apart by name: it is an error, not one of the two.
+        // A file tells parameters apart by name, so two of one name are an error.
         let error = both.state().unwrap_err().to_string();
         assert!(error.contains("two parameters are called w") && error.contains("join"), "{error}");
         let saved = one.state().unwrap().into_iter().collect();
@@ -233,7 +234,7 @@ fn two_stores_in_one_optimizer() {
     }
 }
 
-/// A parameter whose name another had before is another.
+/// A new parameter with the name of an old one is a different parameter.
 #[test]
 fn state_does_not_pass_to_a_namesake() {
     let parameter = || Parameter::new("w", Tensor::ones(&[1], DType::F32).unwrap()).unwrap();

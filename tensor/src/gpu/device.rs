@@ -33,6 +33,12 @@ impl Device {
     }
 
     /// Waits until everything asked of this device is done: for measurements.
+    ///
+    /// ```
+    /// # use gradus_tensor::Device;
+    /// Device::Cpu.synchronize()?; // the CPU's operations return when they are done
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn synchronize(self) -> Result<()> {
         match self {
             Device::Cpu => Ok(()),
@@ -41,6 +47,12 @@ impl Device {
     }
 
     /// What a GPU did and holds; `None` for the CPU (see [`memory_use`](crate::memory_use)).
+    ///
+    /// ```
+    /// # use gradus_tensor::Device;
+    /// assert!(Device::Cpu.counters()?.is_none());
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn counters(self) -> Result<Option<GpuCounters>> {
         match self {
             Device::Cpu => Ok(None),
