@@ -1,7 +1,7 @@
 //! Reading and adding entries by id: launches of `index.wgsl`.
 //!
-//! What is added where is decided on the CPU, from the ids' original: each row of the result gets
-//! the list of its additions, in order.
+//! The CPU decides the order of additions from its copy of the ids: each row of the result gets the
+//! list of its additions, in order.
 
 use super::context::Launch;
 use super::storage::{float, output, scalar};
@@ -11,11 +11,11 @@ use crate::layout::Layout;
 use crate::{Device, Result, Tensor, bail};
 use gradus_shaders as shaders;
 
-/// Up to so many lines of at least [`LONG`] entries do not fill a GPU with a thread a line.
+/// With one thread a line, up to this many lines of at least [`LONG`] entries do not fill a GPU.
 const FEW_LINES: usize = 4096;
 const LONG: usize = 64;
 
-/// `layout` with `shape`, and one entry repeated along `dim`; the distance between entries.
+/// `layout` with `shape` and its first entry repeated along `dim`; the distance between entries.
 fn entry0(layout: &Layout, dim: usize, shape: &[usize]) -> (Layout, usize) {
     let mut entry0 = Layout { shape: shape.to_vec(), ..layout.clone() };
     let step = std::mem::replace(&mut entry0.strides[dim], 0);
@@ -29,8 +29,8 @@ fn counting(dim: usize, shape: &[usize]) -> Layout {
     Layout { shape: shape.to_vec(), strides, offset: 0 }
 }
 
-/// `y[…] = x[…]` with entry `ids[…]` along `dim`; `ids` lie by `layout`, which has the shape of y
-/// up to `shape`'s grouping.
+/// `y[…] = x[…]` with entry `ids[…]` along `dim`. `layout` is that of `ids` and has the shape of y,
+/// up to the grouping of `shape`.
 fn look_up(
     op: &'static str,
     x: &Tensor,
@@ -60,7 +60,8 @@ fn look_up(
     Ok(y)
 }
 
-/// `shape` is the result's; its sizes around `dim` are x's, and `ids` fill those between.
+/// `shape` is the result's: the dimensions of x before `dim`, those of `ids`, those of x after
+/// `dim`.
 pub(crate) fn index_select(
     op: &'static str,
     x: &Tensor,
@@ -74,13 +75,13 @@ pub(crate) fn index_select(
     look_up(op, x, dim, ids, &layout, shape)
 }
 
-/// `index` has the result's shape; along the other dimensions it may be shorter than `x`.
+/// `index` has the result's shape; it may be shorter than `x` along dimensions other than `dim`.
 pub(crate) fn gather(x: &Tensor, dim: usize, index: &Tensor) -> Result<Tensor> {
     look_up("gather", x, dim, index, &index.layout, index.shape())
 }
 
-/// `base` plus the rows of `source` at `ids` along `dim`; zeros plus them without a base. `shape`
-/// is the result's.
+/// `base`, or zeros without one, plus the rows of `source` at `ids` along `dim`. `shape` is the
+/// result's.
 pub(crate) fn index_add(
     op: &'static str,
     base: Option<&Tensor>,
@@ -93,8 +94,8 @@ pub(crate) fn index_add(
     add_rows(op, base, source, dim, ids.cpu_slice(), shape, shaders::index::RUN)
 }
 
-/// For each of `rows` rows where its list begins (and where the last ends), then the lists: the
-/// positions of the row's id, ascending.
+/// A table: the beginnings of the lists of the `rows` rows, the end of the last list, and then the
+/// lists, which hold the positions of each row's id, ascending.
 fn table(op: &'static str, ids: &[u32], rows: usize) -> Result<Vec<u32>> {
     if rows + 1 + ids.len() > u32::MAX as usize {
         bail!(op, "{} ids of {rows} rows are more than a GPU kernel counts; cut them", ids.len());
@@ -191,13 +192,13 @@ pub(crate) fn scatter_add(
     let count = one_each.numel();
     let few = count < FEW_LINES && length >= LONG && x.numel() <= 8 * index.numel();
     if few || sizes.len() > MAX_DIMS {
-        // Every element of the result as a row of its own.
+        // Every element of the result counts as a row.
         let index = index.to_device(Device::Cpu)?;
         let ids = index.cpu_slice::<u32>();
         let flat: Vec<u32> =
             lines.positions().zip(ids).map(|(at, &id)| (at + id as usize * step) as u32).collect();
         let (base, source) = (x.reshape(&[x.numel()])?, source.reshape(&[source.numel()])?);
-        // One after another, as the other kernel adds.
+        // Adds one after another, like the other kernel.
         return add_rows(op, Some(&base), &source, 0, &flat, base.shape(), 1)?.reshape(x.shape());
     }
     let y = x.copy()?;

@@ -7,7 +7,7 @@ use crate::op::unary::UnaryOp;
 use crate::{DType, Result, Tensor, bail};
 use gradus_shaders as shaders;
 
-/// The arguments of an operation that has some.
+/// The arguments of operations that have any.
 fn arguments(op: UnaryOp) -> (f32, f32) {
     match op {
         UnaryOp::Affine { mul, add } => (mul as f32, add as f32),
