@@ -1,6 +1,6 @@
-//! PyTorch's values and gradients where functions bend or overflow (`tests/golden/edges.py` wrote
-//! them), in f64 and f32, by the fused rules and by the recorded ones. Where Gradus differs on
-//! purpose, [`DIFFERENT`] says why.
+//! PyTorch's values and gradients at kinks, limits and overflows (`tests/golden/edges.py` wrote
+//! them), in f64 and f32, by the fused rules and by the recorded ones. [`DIFFERENT`] lists the
+//! intended differences with their reasons.
 
 use std::collections::BTreeSet;
 
@@ -11,10 +11,10 @@ use gradus::nn::losses;
 use gradus::tensor::{DType, Device, Result, Tensor};
 use serde_json::Value;
 
-/// What differs: the operation, for which inputs, which results, and why.
+/// An intended difference: the operation, the condition, the reason.
 struct Different {
     op: &'static str,
-    /// Of the values of all inputs at the place, and of the number that comes in.
+    /// The condition, from the values of all inputs at one place and the incoming gradient.
     at: fn(&[f64], f64) -> bool,
     why: &'static str,
 }
@@ -126,7 +126,7 @@ fn function(name: &str, v: &[Var], p: &Parameters) -> Result<Var> {
     }
 }
 
-/// Whether `ours` is PyTorch's number `theirs`.
+/// Whether `ours` equals PyTorch's number `theirs` within the tolerance.
 fn same(ours: f64, theirs: f64, dtype: DType) -> bool {
     let (relative, absolute) = match dtype {
         DType::F64 => (1e-11, 1e-15),
@@ -138,8 +138,8 @@ fn same(ours: f64, theirs: f64, dtype: DType) -> bool {
     ours == theirs || (ours - theirs).abs() <= absolute + relative * theirs.abs()
 }
 
-/// Compares all results of one entry: what differs, as text, and by which line of [`DIFFERENT`] it
-/// may.
+/// Compares all results of one entry. Returns each difference as text, with the line of
+/// [`DIFFERENT`] that allows it.
 fn differences(
     entry: &Value,
     device: Device,
@@ -210,7 +210,7 @@ fn edges_are_pytorchs() {
     }
 }
 
-/// What chooses, on a GPU: there too nothing is multiplied by a mask.
+/// Operations that select must not multiply by a mask, on a GPU either.
 #[test]
 fn kinks_on_a_gpu_are_pytorchs() {
     const CHOOSE: [&str; 14] = [

@@ -1,4 +1,4 @@
-//! Cross-entropy against PyTorch's numbers and against its definition in f64, over all kinds of views.
+//! Cross-entropy against PyTorch's numbers and its definition in f64, over all kinds of views.
 
 use crate::reference::*;
 use gradus_tensor::Reduction::{Mean, None as Rows, Sum};
@@ -101,7 +101,7 @@ proptest! {
             .to_dtype(DType::U32).unwrap().to_vec::<u32>().unwrap();
         ys.iter_mut().for_each(|y| *y %= c as u32);
         if let (Some(ignored), Some(y)) = (ignore, ys.first_mut()) { *y = ignored; }
-        // An ignored target may lie outside the classes; another may not.
+        // An ignored target may lie outside the classes; any other may not.
         let y = Tensor::from_slice(&ys, &[n]).unwrap();
         let w = weighted.then(|| view(seed ^ 2, &[c], kind, dtype).abs().unwrap());
         let options = CrossEntropy {
