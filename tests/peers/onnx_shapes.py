@@ -210,7 +210,7 @@ def scatter_elements(e, node, x, indices, updates):
 
 
 def flat_ids(indices, shape):
-    """Indices of `len(last)` dimensions as one, of the dimensions flattened."""
+    """Indices into `len(last)` dimensions, as indices into these dimensions flattened."""
     ids = np.asarray(indices)
     sizes = shape[: ids.shape[-1]]
     ids = np.where(ids < 0, ids + np.array(sizes), ids)

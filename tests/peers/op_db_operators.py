@@ -1,4 +1,4 @@
-"""PyTorch's operations by those of Gradus: each function has the parameters of the one of PyTorch's `op_db`, and
+"""PyTorch's operations in terms of Gradus's. Each function has the parameters of its namesake in PyTorch's `op_db`, and
 returns the call of the engine that computes the same."""
 
 import torch
@@ -8,12 +8,12 @@ OPERATORS = {}
 
 
 class LeftOut(Exception):
-    """Why a sample is not one for the engine."""
+    """The reason why the engine cannot run a sample."""
 
 
 class Call:
-    """An operation of the engine with its inputs and attributes. `reference` is what PyTorch computes of these inputs,
-    where it is not the operation of `op_db` itself; `constants` are the inputs that have no gradient in the engine."""
+    """An operation of the engine with its inputs and attributes. `reference` is PyTorch's function of these inputs, if
+    it is not the operation of `op_db` itself; `constants` are the inputs that have no gradient in the engine."""
 
     def __init__(self, op, *inputs, reference=None, constants=(), **attributes):
         self.op, self.inputs, self.attributes = op, inputs, attributes
@@ -51,7 +51,7 @@ def one_dim(x, dim):
 
 
 def sizes(x, shape):
-    """A shape with what is to be inferred, or kept, filled in."""
+    """A shape, with the sizes to infer or to keep filled in."""
     shape = list(shape)
     if -1 in shape:
         known = 1

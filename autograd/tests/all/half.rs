@@ -1,6 +1,6 @@
-//! Leaves of 16 bits, as one who mixes dtypes by hand has them: whatever lies between a leaf and
-//! its conversion to f32, the gradient is that of f32, rounded once. What the CPU does not compute
-//! in 16 bits is an error of that operation.
+//! Leaves of 16 bits, for users who mix dtypes by hand. Whichever operations lie between a leaf and
+//! its conversion to f32, the gradient is that of f32, rounded once. An operation that the CPU does
+//! not compute in 16 bits returns an error.
 
 use gradus_autograd::{BackwardOptions, Gradients, Var, checkpoint, detect_anomaly, grad};
 use gradus_tensor::{DType, Result, RngKey, Tensor};
@@ -33,7 +33,7 @@ fn a_leaf_that_is_read_twice() {
         let again = recorded.to_dtype(DType::F32).unwrap().sum_all().unwrap();
         let second = grad(&[again], leaves, None, CREATE).unwrap().remove(0).unwrap();
         assert_eq!(second.tensor().to_f64_vec(), [2.0, 2.0]);
-        // Five times, and over several backward passes.
+        // Five uses of the leaf, and several backward passes.
         let mut sum = Gradients::default();
         for _ in 0..3 {
             sum.accumulate(y().backward().unwrap()).unwrap();
@@ -45,7 +45,7 @@ fn a_leaf_that_is_read_twice() {
 
 type Way = Box<dyn Fn(&Var) -> Result<Var> + Send + Sync>;
 
-/// Everything that takes 16 bits on the CPU, on `[3, 4]`.
+/// All operations that take 16 bits on the CPU, on `[3, 4]`.
 fn ways() -> Vec<(&'static str, Way)> {
     let mask = || Tensor::from_slice(&[1u8, 0, 0, 1], &[4]).unwrap();
     let other = |x: &Var| Var::constant(Tensor::zeros(&[1, 4], x.dtype()).unwrap());
@@ -80,8 +80,8 @@ fn ways() -> Vec<(&'static str, Way)> {
     ]
 }
 
-/// The gradients of a leaf that `way` leads through, read three times: in 16 bits, and in f32 of
-/// the same numbers.
+/// Every way gives a leaf that is used three times the same gradients in 16 bits as in f32 of the
+/// same numbers.
 #[test]
 fn every_way_from_a_leaf_to_f32() {
     for dtype in HALVES {
@@ -91,7 +91,7 @@ fn every_way_from_a_leaf_to_f32() {
                 let x = Var::leaf(value.to_dtype(dtype).unwrap());
                 let y = way(&x).and_then(|y| y.to_dtype(DType::F32));
                 let y = y.unwrap_or_else(|e| panic!("{name} {dtype}: {e}"));
-                // Powers of two, so that products are exact; sums round where the leaf is narrow.
+                // Powers of two, so that products are exact. Sums round where the leaf has 16 bits.
                 let weights = Tensor::full(y.shape(), 0.25, DType::F32).unwrap();
                 let y = y.mul(&Var::constant(weights)).unwrap().sum_all().unwrap();
                 let y = y.add(&x.to_dtype(DType::F32).unwrap().sum_all().unwrap()).unwrap();
@@ -113,7 +113,7 @@ fn every_way_from_a_leaf_to_f32() {
     }
 }
 
-/// Long sums are rounded once, at the end: 3,000 ones are 3,000 also in bf16, where 256 + 1 is 256.
+/// Long sums are rounded once, at the end: 3,000 ones give 3,000 in bf16 too, where 256 + 1 is 256.
 #[test]
 fn sums_are_rounded_once() {
     for (dtype, sum) in [(DType::F16, 3000.0), (DType::BF16, 3008.0)] {
@@ -128,7 +128,7 @@ fn sums_are_rounded_once() {
     }
 }
 
-/// What the CPU does not compute in 16 bits says so at once, under its own name.
+/// An operation that the CPU does not compute in 16 bits fails at once, under its own name.
 #[test]
 fn what_is_not_computed_names_itself() {
     for dtype in HALVES {
@@ -158,7 +158,7 @@ fn what_is_not_computed_names_itself() {
             let error = error.to_string();
             assert!(error.contains(&format!("[{name}")) && error.contains("to_dtype"), "{error}");
         }
-        // Mixed dtypes too.
+        // Mixed dtypes fail too.
         let wide = x.to_dtype(DType::F32).unwrap();
         for (name, refused) in [
             ("add", x.add(&wide)),
@@ -173,7 +173,7 @@ fn what_is_not_computed_names_itself() {
     }
 }
 
-/// Anomaly mode sees what leaves the range of f16.
+/// Anomaly mode finds values beyond the range of f16.
 #[test]
 fn an_overflow_of_f16_is_an_anomaly() {
     let x = Var::leaf(Tensor::from_slice(&[1f32, 7e4], &[2]).unwrap());
