@@ -77,7 +77,8 @@ pub(crate) fn matmul(a: &Tensor, b: &Tensor, shape: &[usize], dtype: DType) -> R
     Ok(c)
 }
 
-/// `x [m, in]`, `w [out, in]`, `bias [out]` → `[m, out]`. With f16 operands the kernel takes an f32 bias.
+/// `x [m, in]`, `w [out, in]`, `bias [out]` → `[m, out]`. The kernel takes an f32 bias even for f16
+/// operands.
 pub(crate) fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     Ok(layer("linear", x, w, bias, Epilogue::None)?.0)
 }

@@ -5,7 +5,7 @@
 //! | `info.rs` | the name, driver, features and limits of a GPU |
 //! | `adapter.rs`, `device.rs` | the list of GPUs, opening one, the public methods of `Device` |
 //! | `quiet.rs` | keeping drivers off standard error |
-//! | `context.rs` | the recorder: one compute pass, kernels by key, bind groups by buffers, submits |
+//! | `context.rs` | the recorder: one pass, kernels by key, bind groups by buffers, submits |
 //! | `memory.rs` | buffers, recycled by size class |
 //! | `staging.rs` | memory that both sides see: small uploads, reads |
 //! | `gather.rs` | launches of one kernel on many tensors, merged into few |

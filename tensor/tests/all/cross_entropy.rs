@@ -12,9 +12,9 @@ const LOGITS: [f64; 20] = [
 const TARGETS: [u32; 5] = [3, 0, 2, 1, 0];
 const WEIGHT: [f64; 4] = [0.5, 2.0, 1.0, 3.0];
 
-/// ignore_index, label_smoothing, whether with WEIGHT, reduction; the loss, Σ (i + 1)·dx[i] and Σ dx²
-/// of `torch.nn.functional.cross_entropy` 2.15 in f64. The loss's gradient is 2, or
-/// [1, −2, 0.5, 3, 1.5] for the rows.
+/// Settings: ignore_index, label_smoothing, whether with WEIGHT, reduction. Results of
+/// `torch.nn.functional.cross_entropy` 2.15 in f64: the loss, Σ (i + 1)·dx[i] and Σ dx². The loss's
+/// gradient is 2, or [1, −2, 0.5, 3, 1.5] for the rows.
 type Case = (Option<u32>, f64, bool, Reduction, &'static [f64], f64, f64);
 #[rustfmt::skip]
 const PYTORCH: [Case; 36] = [

@@ -199,7 +199,8 @@ fn rows_far_from_zero_keep_their_spread() {
                         "{what}: variance {var}, not {truth}"
                     );
                 }
-                // PyTorch is off by 0.004 at 1e6; half a unit in the last place of the mean is 0.03, or 0.06 deviations.
+                // PyTorch is off by 0.004 at 1e6. Half a unit in the last place of the mean is
+                // 0.03, or 0.06 deviations.
                 let most = 1e-6 + 6.1e-8 * offset.abs() / truth.sqrt();
                 for (x, y) in row.iter().zip(&output[r * n..]) {
                     let want = (*x as f64 - mean) / truth.sqrt();

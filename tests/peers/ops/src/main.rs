@@ -2,7 +2,8 @@
 //! answer as one line on standard output.
 //!
 //! ```text
-//! {"op": "sum", "attributes": {"dims": [0]}, "inputs": [ARRAY], "grads": [ARRAY], "second": [ARRAY]}
+//! {"op": "sum", "attributes": {"dims": [0]},
+//!  "inputs": [ARRAY], "grads": [ARRAY], "second": [ARRAY]}
 //! → {"outputs": [ARRAY], "grads": [ARRAY], "second": [ARRAY, ARRAY]}
 //! → {"error": "[sum] …"}
 //! ```
