@@ -20,11 +20,7 @@ struct Different {
 }
 
 const DIFFERENT: &[Different] = &[
-    Different {
-        op: "sign",
-        at: |x, _| x[0].is_nan(),
-        why: "the sign of NaN is NaN: what is no number stays none (PyTorch: 0)",
-    },
+    Different { op: "sign", at: |x, _| x[0].is_nan(), why: "the sign of NaN is NaN (PyTorch: 0)" },
     Different { op: "abs", at: |x, _| x[0].is_nan(), why: "its slope is the sign" },
     Different { op: "l1", at: |x, _| x[0].is_nan(), why: "its slope is the sign" },
     Different {
@@ -40,7 +36,7 @@ const DIFFERENT: &[Different] = &[
     Different {
         op: "powf",
         at: |x, _| x[0] == f64::NEG_INFINITY,
-        why: "powers as IEEE 754 has them (PyTorch takes the root, NaN)",
+        why: "powers as IEEE 754 defines them (PyTorch takes the root, NaN)",
     },
     Different {
         op: "powf",
@@ -52,7 +48,7 @@ const DIFFERENT: &[Different] = &[
         at: |x, g| x[0].abs() > 1e38 && g == 0.0,
         why: "g·x is multiplied before 2, and overflows later",
     },
-    Different { op: "mse", at: |x, g| x[0].abs() > 1e38 && g == 0.0, why: "as the square" },
+    Different { op: "mse", at: |x, g| x[0].abs() > 1e38 && g == 0.0, why: "like the square" },
     Different {
         op: "prod",
         at: |_, g| g != 1.0,
@@ -66,15 +62,15 @@ const DIFFERENT: &[Different] = &[
     Different {
         op: "sum",
         at: |x, _| x[0].abs() > 1e38,
-        why: "in an order in which the sum of two of three does not overflow",
+        why: "the order of summation differs, and no partial sum overflows",
     },
-    Different { op: "mean", at: |x, _| x[0].abs() > 1e38, why: "as the sum" },
+    Different { op: "mean", at: |x, _| x[0].abs() > 1e38, why: "like the sum" },
     Different {
         op: "gelu",
         at: |x, _| x[0] > 1e38,
         why: "x itself (PyTorch: a product overflows)",
     },
-    Different { op: "sqrt", at: |x, _| x[0] == 0.0, why: "the slope at −0 is that at 0: ∞" },
+    Different { op: "sqrt", at: |x, _| x[0] == 0.0, why: "the slope at −0 is ∞, as at 0" },
     Different {
         op: "powf", at: |x, _| x[0] == 0.0, why: "C's pow: (−0)^−½ is ∞; slopes alike"
     },
@@ -91,12 +87,12 @@ const DIFFERENT: &[Different] = &[
     Different {
         op: "bce_with_logits",
         at: |_, g| g == f64::INFINITY,
-        why: "of a target between 0 and 1 both terms count, and their gradients are ∞ and −∞",
+        why: "for a target between 0 and 1 both terms count, and their gradients are ∞ and −∞",
     },
     Different {
         op: "var",
         at: |x, _| x[0] != 0.0 && x[0].abs() < 1e-29,
-        why: "of squares that vanish in f32 there is nothing to divide by 0",
+        why: "where the squares vanish in f32, 0 is not divided by 0",
     },
 ];
 

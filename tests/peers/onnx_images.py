@@ -57,7 +57,7 @@ def last(x, count):
 @operator("MaxPool")
 def max_pool(e, node, x):
     if len(node.outputs) > 1:
-        raise NotThere("the places of the largest")
+        raise NotThere("the indices of the largest")
     kernel = node.get("kernel_shape")
     lowest = full(e, -math.inf if x.dtype.kind == "f" else 0, x)
     patches = Window(node, x.shape[2:], kernel).patches(e, x, lowest)

@@ -242,7 +242,7 @@ def regrouped(results):
 @operator("Adam")
 def adam(e, node, rate, steps, *inputs):
     if int(steps.array) != 0:
-        raise NotThere("ε beside the root of a moment that is not corrected")
+        raise NotThere("ε added to the root of an uncorrected moment")
     if node.get("norm_coefficient_post", 0.0):
         raise NotThere("a decay after the step")
     beta1, beta2 = node.get("alpha", 0.9), node.get("beta", 0.999)

@@ -22,7 +22,7 @@ from engine import Engine, Panicked, from_json
 
 # Intended differences: the beginning of the samples' names, a pattern for the difference, the reason.
 DIFFERENCES = [
-    ("sign ", "nan.*, not np.float64", "the sign of NaN is NaN, as NumPy has it; PyTorch has 0"),
+    ("sign ", "nan.*, not np.float64", "the sign of NaN is NaN, as in NumPy; PyTorch has 0"),
     ("abs ", "grads 0: .*nan.*, not np.float64", "the gradient is the sign: NaN at NaN"),
     ("pow ", r"second .*, not np.float64\(nan\)", "0·∞ in PyTorch's second derivative at a base of 0; here 0 stays 0"),
 ]

@@ -140,7 +140,7 @@ def computed(info, view):
     """The engine's call for a sample, and PyTorch's outputs."""
     call = OPERATORS[info.name](view.input, *view.args, **view.kwargs)
     if not all(isinstance(t, torch.Tensor) and is_view(t) for t in call.inputs):
-        raise LeftOut("strides that no view of the engine has, or a number for a tensor")
+        raise LeftOut("strides that no view of the engine has, or a number instead of a tensor")
     try:
         if call.reference:
             return call, call.reference(*call.inputs)
