@@ -261,7 +261,7 @@ def blanks(driver, name, get, every, wait):
     check(f"{name}: in the place of the mask", "[MASK]" not in get("#text").get_attribute("value"))
     get("#go").click()
     wait(lambda: get("#ask-error").is_displayed())
-    check(f"{name}: a text without masks is refused: {get('#ask-error').text}", "mask" in get("#ask-error").text.lower())
+    check(f"{name}: a text without mask is refused: {get('#ask-error').text}", "mask" in get("#ask-error").text.lower())
     get("#mask").click()
     check(f"{name}: a mask goes into the text", "[MASK]" in get("#text").get_attribute("value"))
     get("#text").send_keys(" and ")
