@@ -12,14 +12,14 @@ fn main() {
     println!("cargo:rustc-env=GRADUS_TARGET={target} ({profile})");
 }
 
-/// Hash and date of the commit that is checked out. What git changes with it makes this script run
-/// again.
+/// Hash and date of the commit that is checked out. The script runs again when git changes either
+/// file.
 fn git() -> Option<String> {
     for name in ["HEAD", "index"] {
         let path = output(&["rev-parse", "--git-path", name])?;
         println!("cargo:rerun-if-changed={path}");
     }
-    // A package that was unpacked inside somebody else's checkout is not of that checkout's commit.
+    // A package that was unpacked inside another checkout does not have that checkout's commit.
     output(&["ls-files", "--error-unmatch", "build.rs"])?;
     let commit = output(&["show", "--no-patch", "--format=%h %cs", "HEAD"])?;
     let changed = !output(&["status", "--porcelain", "--untracked-files=no"])?.is_empty();
@@ -32,7 +32,7 @@ fn output(arguments: &[&str]) -> Option<String> {
     output.status.success().then(|| text.trim().to_string())
 }
 
-/// What `cargo package` notes in a crate beside its sources.
+/// The commit that `cargo package` notes in a crate.
 fn packaged() -> Option<String> {
     let path = Path::new(&std::env::var("CARGO_MANIFEST_DIR").ok()?).join(".cargo_vcs_info.json");
     let text = std::fs::read_to_string(path).ok()?;

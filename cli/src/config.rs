@@ -13,8 +13,8 @@ use crate::failure::{Failure, Outcome};
 ///
 /// A key of the file is a flag without its dashes (`max-length = 64`), shared ones included. A flag
 /// on the command line wins; `None`, `false` and an empty list are flags not given. `T` derives
-/// `Serialize` and `Deserialize` with `rename_all = "kebab-case"` and `default`; what must not
-/// stand in a file (positional arguments) stays outside it.
+/// `Serialize` and `Deserialize` with `rename_all = "kebab-case"` and `default`; positional
+/// arguments, which no file may have, stay outside it.
 ///
 /// # Errors
 /// A usage error with file and key for a key that is no flag, or a value of the wrong kind.
@@ -66,11 +66,11 @@ fn not_given(value: &Value) -> bool {
     }
 }
 
-/// The value of a flag that is a number. NaN and infinities set nothing, and would be lost on the
-/// way through JSON.
+/// Parses the value of a flag that is a number. NaN and infinities are refused: they set nothing,
+/// and JSON would lose them.
 ///
 /// # Errors
-/// When it is no number.
+/// When it is not a finite number.
 pub fn finite(text: &str) -> Result<f64, String> {
     let number = text.parse::<f64>().map_err(|e| e.to_string())?;
     if number.is_finite() { Ok(number) } else { Err("it must be a number".into()) }
@@ -89,7 +89,7 @@ fn read(path: &Path) -> Outcome<Map<String, Value>> {
     table.try_into().map_err(|e: toml::de::Error| usage(e.to_string()))
 }
 
-/// Checks one value against its flag: an error about all of them would not say which.
+/// Checks one value against its flag, so that the error names the flag.
 fn check<T: DeserializeOwned>(path: &Path, key: &str, value: &Value) -> Outcome {
     let alone = Map::from_iter([(key.to_string(), value.clone())]);
     match serde_json::from_value::<T>(Value::Object(alone)) {

@@ -9,15 +9,15 @@ use std::process::ExitCode;
 /// Why a program stops early. Every error converts into it with `?`.
 #[derive(Debug)]
 pub enum Failure {
-    /// The command line or the configuration file asks for what cannot be: exit code 2.
+    /// The command line or the configuration file is wrong: exit code 2.
     Usage(String),
     /// Anything else that went wrong: exit code 1.
     Error(Box<dyn Error + Send + Sync>),
-    /// Whoever read standard output has had enough (`infer … | head`): no error, exit code 0.
+    /// The reader of standard output has closed it (`infer … | head`): no error, exit code 0.
     Closed,
 }
 
-/// What a program, or a part of one, returns.
+/// The result of a program, or of a part of one.
 pub type Outcome<T = ()> = Result<T, Failure>;
 
 impl Failure {
@@ -53,7 +53,7 @@ impl fmt::Display for Failure {
                 f.write_str(&told)?;
                 let mut cause = error.source();
                 while let Some(error) = cause {
-                    // Many messages hold their cause's already.
+                    // Many messages contain their cause's message already.
                     let message = error.to_string();
                     if !told.contains(&message) {
                         write!(f, ": {message}")?;
@@ -67,9 +67,9 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Runs a program's main function: prints what it failed with as `error: …` on standard error, and
-/// tells the exit code: 0 for success, 2 for a usage error, 1 otherwise. A panic, which is a bug,
-/// is reported in one line.
+/// Runs a program's main function: prints its failure as `error: …` on standard error, and returns
+/// the exit code: 0 for success, 2 for a usage error, 1 otherwise. A panic, which is a bug, is
+/// reported in one line.
 pub fn run(program: impl FnOnce() -> Outcome) -> ExitCode {
     // Before anything has threads.
     gradus_tensor::quiet_drivers();
@@ -99,7 +99,7 @@ pub fn run(program: impl FnOnce() -> Outcome) -> ExitCode {
 }
 
 fn complain(message: &str) {
-    // Nobody is left to tell when standard error is closed too.
+    // If standard error is closed too, there is nobody to tell.
     let _ = writeln!(io::stderr(), "error: {message}");
 }
 

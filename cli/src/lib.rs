@@ -1,4 +1,4 @@
-//! What the programs of Gradus share.
+//! The parts that the programs of Gradus share.
 //!
 //! | item | what it is |
 //! | --- | --- |

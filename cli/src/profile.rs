@@ -13,15 +13,15 @@ use serde_json::json;
 
 use crate::failure::{Failure, Outcome};
 
-/// Where the profile goes that is being recorded, and the device it is of.
+/// The file and the device of the profile that is being recorded.
 static FILE: Mutex<Option<(PathBuf, Device)>> = Mutex::new(None);
 
 fn file() -> std::sync::MutexGuard<'static, Option<(PathBuf, Device)>> {
     FILE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// Begins to record. The file is made at once, so that one that cannot be written is known before
-/// the work.
+/// Begins to record. The file is created at once, so that a path that cannot be written fails
+/// before the work.
 pub(crate) fn begin(path: &Path, device: Device) -> Outcome {
     File::create(path).map_err(|error| cannot_write(path, error))?;
     *file() = Some((path.to_path_buf(), device));
@@ -36,7 +36,7 @@ fn cannot_write(path: &Path, error: impl std::fmt::Display) -> Failure {
 /// Ends the record that [`begin`] began, if it did: writes the file, prints the table.
 pub(crate) fn end() -> Outcome {
     let Some((path, device)) = file().take() else { return Ok(()) };
-    // What failed on the device, the program has told already; what ran is still worth seeing.
+    // The program has told an error of the device already; the profile is still worth seeing.
     let _ = device.synchronize();
     let Some(profile) = profile::stop() else { return Ok(()) };
     write(&profile, &path).map_err(|error| cannot_write(&path, error))?;
@@ -77,7 +77,8 @@ fn write(profile: &Profile, path: &Path) -> std::io::Result<()> {
     out.flush()
 }
 
-/// One line an operation, the longest first: calls, time, share of the operations' time, rates.
+/// One line for each operation, the longest first: calls, time, share of the operations' time,
+/// rates.
 fn table(profile: &Profile) -> String {
     #[derive(Default)]
     struct Line {
@@ -101,7 +102,7 @@ fn table(profile: &Profile) -> String {
         "{:<24}{:>9}{:>12}{:>9}{:>11}{:>9}\n",
         "operation", "calls", "ms", "share", "GFLOP/s", "GB/s"
     );
-    // A count a nanosecond is 10⁹ a second.
+    // One in a nanosecond is 10⁹ in a second.
     let rate = |count: u64, ns: u64| match (count, ns) {
         (0, _) | (_, 0) => "-".to_string(),
         _ => format!("{:.1}", count as f64 / ns as f64),

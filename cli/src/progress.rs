@@ -1,4 +1,4 @@
-//! What a person at a terminal sees on standard error while a program works.
+//! The progress of a program on standard error, for a person at a terminal.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -7,7 +7,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::SharedArgs;
 
 /// A progress bar over `total` items called `unit`, with the time left and a message, which is cut
-/// where the terminal ends. It is hidden with `--quiet`, and where standard error is no terminal.
+/// where the terminal ends. It is hidden with `--quiet`, and where standard error is not a
+/// terminal.
 pub fn progress_bar(shared: &SharedArgs, total: u64, unit: &str) -> ProgressBar {
     if shared.quiet || !io::stderr().is_terminal() {
         return ProgressBar::hidden();
@@ -20,7 +21,7 @@ pub fn progress_bar(shared: &SharedArgs, total: u64, unit: &str) -> ProgressBar 
     }
 }
 
-/// What does not shrink, all but the message, leaves room for one on a terminal of 40 columns.
+/// The parts before the message do not shrink; they leave room for one on a terminal of 40 columns.
 fn template(columns: u16, unit: &str) -> String {
     match columns {
         0..72 => "{bar:8} {pos}/{len} {eta} {wide_msg}".into(),
@@ -39,7 +40,7 @@ pub fn note(shared: &SharedArgs, message: impl AsRef<str>) {
     }
 }
 
-/// The most memory that this process has held, in MiB, where the system tells.
+/// The peak memory of this process in MiB, where the system tells it.
 pub fn peak_rss_mib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -66,7 +66,7 @@ impl fmt::Display for DeviceArg {
 }
 
 impl DeviceArg {
-    /// The device that is meant, on this machine.
+    /// The device on this machine.
     ///
     /// # Errors
     /// When it is a GPU that is not there, or cannot be opened.
@@ -74,15 +74,15 @@ impl DeviceArg {
         match self {
             DeviceArg::Auto => Ok(Device::auto()),
             DeviceArg::Cpu => Ok(Device::Cpu),
-            // Without a number the first one: hardware, where there is any.
+            // Without a number the first GPU, which is hardware where there is any.
             DeviceArg::Gpu(number) => Device::gpu(number.unwrap_or(0))
                 .map_err(|error| Failure::error(format!("`{self}` is not available: {error}"))),
         }
     }
 }
 
-/// The most threads that `--threads` takes: far above any machine, and low enough to start.
-const MOST_THREADS: usize = 1024;
+/// The maximum of `--threads`: far above any machine, and low enough to start.
+const MAX_THREADS: usize = 1024;
 
 /// The flags that every program takes. `false` and absent are the same.
 #[derive(Debug, Clone, Default, PartialEq, clap::Args, Serialize, Deserialize)]
@@ -96,7 +96,7 @@ pub struct SharedArgs {
     /// [default: f32]
     #[arg(long, value_name = "FORMAT", global = true)]
     pub precision: Option<Precision>,
-    /// Threads to compute with [default: one a processor]
+    /// Threads to compute with [default: one for each processor]
     #[arg(long, value_name = "N", global = true)]
     pub threads: Option<usize>,
     /// Seed of all random numbers [default: 0]
@@ -162,9 +162,9 @@ impl SharedArgs {
     }
 
     fn start_with(&self, pool: rayon::ThreadPoolBuilder) -> Outcome<Device> {
-        if let Some(threads) = self.threads.filter(|n| !(1..=MOST_THREADS).contains(n)) {
+        if let Some(threads) = self.threads.filter(|n| !(1..=MAX_THREADS).contains(n)) {
             return Err(Failure::usage(format!(
-                "--threads is {threads}; it must be from 1 to {MOST_THREADS}"
+                "--threads is {threads}; it must be from 1 to {MAX_THREADS}"
             )));
         }
         let device = self.device.unwrap_or_default().resolve()?;
@@ -181,7 +181,7 @@ impl SharedArgs {
                 ),
             );
         }
-        // 0: as many as there are processors, or as RAYON_NUM_THREADS says.
+        // 0 means one for each processor, or the number in RAYON_NUM_THREADS.
         pool.num_threads(self.threads.unwrap_or(0))
             .build_global()
             .map_err(|e| Failure::error(format!("the threads cannot be started: {e}")))?;
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn threads_have_a_range() {
-        for threads in [0, MOST_THREADS + 1] {
+        for threads in [0, MAX_THREADS + 1] {
             let shared = SharedArgs { threads: Some(threads), ..SharedArgs::default() };
             assert!(matches!(shared.start(), Err(Failure::Usage(_))), "{threads}");
         }

@@ -4,8 +4,8 @@ use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// A command of `program`, a program beside this one, with its arguments: it is called as this one
-/// was, through `cargo run`, by a path, or by its name.
+/// A command of `program`, a neighbour of this program, with its arguments. It is called as this
+/// program was: through `cargo run`, by a path, or by its name.
 pub fn command<'a>(program: &str, args: impl IntoIterator<Item = &'a str>) -> String {
     let called = env::args_os().next().unwrap_or_default();
     let own = env::current_exe().unwrap_or_default();
@@ -15,7 +15,7 @@ pub fn command<'a>(program: &str, args: impl IntoIterator<Item = &'a str>) -> St
     words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
 }
 
-/// The words that start `program`, for a program started as `called`, from the file `own`.
+/// The words that start `program`. This program was started as `called`, from the file `own`.
 fn spelled(program: &str, called: &OsString, own: &Path, cargo: bool) -> Vec<String> {
     if cargo {
         let release = own.parent().is_some_and(|folder| folder.ends_with("release"));
@@ -28,7 +28,7 @@ fn spelled(program: &str, called: &OsString, own: &Path, cargo: bool) -> Vec<Str
         return words.chain(bin.iter().copied()).map(str::to_string).collect();
     }
     let called = PathBuf::from(called);
-    // `gradus` holds all programs; others are neighbours.
+    // `gradus` contains all programs; the others are neighbours.
     match called.file_stem().is_some_and(|name| name == "gradus") {
         true => vec![called.display().to_string(), program.to_string()],
         false => vec![called.with_file_name(program).display().to_string()],

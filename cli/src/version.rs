@@ -1,4 +1,4 @@
-//! `-V` and `--version`: what a report of a bug should name.
+//! `-V` and `--version`, for reports of bugs.
 
 /// Version and commit: `0.1.0 (1fcdfa2 2026-11-28)`.
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("GRADUS_COMMIT"), ")");

@@ -1,6 +1,6 @@
 //! The command line.
 
-// The doc comments are help texts: `[MASK]` is a token there, not a link.
+// The doc comments are help texts, in which `[MASK]` is a token and not a link.
 #![allow(rustdoc::broken_intra_doc_links)]
 
 use std::path::PathBuf;
@@ -48,8 +48,8 @@ pub enum Command {
 
 With --json, a line a text: {\"text\":…,\"labels\":[{\"label\":…,\"score\":…},…]}")]
     Classify(Classify),
-    /// A vector for each text: what the model's folder says, else the mean of its tokens, of length
-    /// 1
+    /// A vector for each text, made as the model's folder says, else the mean of its tokens, of
+    /// length 1
     #[command(after_help = "Examples:
   infer embed --model MODEL --json \"How do I locate my card?\"
   infer embed --model MODEL --input texts.txt --output texts.npy
@@ -58,7 +58,7 @@ With --json, a line a text: {\"text\":…,\"labels\":[{\"label\":…,\"score\":�
 With --json, a line a text: {\"text\":…,\"embedding\":[…]}
 --output writes .jsonl (the same lines), .npy (float32, texts × width) or .safetensors (the same as `embeddings`).")]
     Embed(Embed),
-    /// The words that may stand where a text says [MASK]
+    /// The most probable words in the place of [MASK]
     #[command(after_help = "Examples:
   infer fill-mask --model google-bert/bert-base-uncased \"Paris is the [MASK] of France.\"
   infer fill-mask --model MODEL --top-k 3 --json \"[MASK] is the capital of [MASK].\"
@@ -73,15 +73,15 @@ With --json, a line a text: {\"text\":…,\"masks\":[[{\"token\":…,\"id\":…,
 With --json, a line a text: {\"text\":…,\"words\":[{\"text\":…,\"label\":…,\"score\":…,\"start\":…,\"end\":…},…]};
 with --aggregate `spans` instead of `words`. Places are in characters.")]
     Tokens(Tokens),
-    /// How alike two texts are: the cosine of their embeddings, from -1 to 1 (or what the model's
-    /// folder names)
+    /// How similar two texts are: the cosine of their embeddings, from -1 to 1 (or the function
+    /// that the model's folder names)
     #[command(after_help = "Examples:
   infer similarity --model MODEL \"A cat sleeps.\" \"A kitten is asleep.\"
   infer similarity --model MODEL --input pairs.csv --text-column first --pair-column second --json
 
 With --json, a line a pair: {\"text\":…,\"pair\":…,\"similarity\":…}")]
     Similarity(Similarity),
-    /// Texts by how well they answer a query, with a model of one label (a cross-encoder)
+    /// Texts ranked by how well they answer a query, with a model of one label (a cross-encoder)
     #[command(after_help = "Examples:
   infer rerank --model cross-encoder/ms-marco-MiniLM-L6-v2 \"Where is my card?\" \"It is on its way.\" \"The rate is fair.\"
   infer rerank --model MODEL \"Where is my card?\" --input answers.txt --top-k 3 --json
@@ -109,17 +109,17 @@ pub struct ModelFlags {
     /// The model: a folder in the Hugging Face layout, or an id of the Hugging Face hub
     #[arg(long)]
     pub model: Option<String>,
-    /// Read texts from a file (.txt a text a line, .csv, .tsv, .jsonl), or from standard input (-),
-    /// a text a line
+    /// Read texts from a file (.txt with one text a line, .csv, .tsv, .jsonl), or from standard
+    /// input (-) with one text a line
     #[arg(long, value_name = "FILE|-")]
     pub input: Option<PathBuf>,
     /// Column (or JSON key) of --input with the text [default: text]
     #[arg(long, value_name = "NAME")]
     pub text_column: Option<String>,
-    /// Tokens of a text at most; longer ones are cut [default: as many as the model takes]
+    /// Maximum tokens of a text; longer texts are cut [default: as many as the model takes]
     #[arg(long, value_name = "N")]
     pub max_length: Option<usize>,
-    /// Texts computed together at most [default: 32]
+    /// Maximum texts of one batch [default: 32]
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
     /// Write the results to a file instead of standard output: .jsonl
@@ -147,7 +147,7 @@ pub struct ClassifyFlags {
     /// Column of --input with the second text, for a model of pairs
     #[arg(long, value_name = "NAME")]
     pub pair_column: Option<String>,
-    /// Labels of each text, the best first [default: 5]
+    /// Number of labels for each text, the best first [default: 5]
     #[arg(long, value_name = "N")]
     pub top_k: Option<usize>,
 }
@@ -178,13 +178,13 @@ pub struct EvaluateFlags {
     /// Column with the second text, for a model of pairs
     #[arg(long, value_name = "NAME")]
     pub pair_column: Option<String>,
-    /// Tokens of a text at most; longer ones are cut [default: as many as the model takes]
+    /// Maximum tokens of a text; longer texts are cut [default: as many as the model takes]
     #[arg(long, value_name = "N")]
     pub max_length: Option<usize>,
-    /// Texts computed together at most [default: 32]
+    /// Maximum texts of one batch [default: 32]
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
-    /// Frequent confusions, and confident mistakes, to show [default: 5]
+    /// Number of frequent confusions, and of confident mistakes, to show [default: 5]
     #[arg(long, value_name = "N")]
     pub mistakes: Option<usize>,
     /// Write the result to a file instead of standard output: .jsonl
@@ -218,23 +218,23 @@ pub struct EmbedFlags {
     #[command(flatten)]
     #[serde(flatten)]
     pub prompt: PromptFlags,
-    /// Give every vector length 1, also where the model's folder does not
+    /// Scale every vector to length 1, even if the model's folder does not
     #[arg(long, conflicts_with = "no_normalize")]
     pub normalize: bool,
-    /// Leave the vectors as long as they come, instead of length 1
+    /// Do not scale the vectors to length 1
     #[arg(long)]
     pub no_normalize: bool,
 }
 
-/// What is put before every text.
+/// The prompt before every text.
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct PromptFlags {
-    /// Put the model's prompt of this name before every text (`query`, say) [default: the one that
-    /// the model's folder names, else none]
+    /// Put the model's prompt of this name, such as `query`, before every text [default: the prompt
+    /// that the model's folder names, else none]
     #[arg(long, value_name = "NAME", conflicts_with = "prompt")]
     pub prompt_name: Option<String>,
-    /// Put this before every text
+    /// Put this text before every text
     #[arg(long, value_name = "TEXT")]
     pub prompt: Option<String>,
 }
@@ -243,7 +243,7 @@ pub struct PromptFlags {
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct PoolingFlags {
-    /// What stands for a text: the `mean` of its tokens, its first one (`cls`), or `max`,
+    /// How a text becomes one vector: the `mean` of its tokens, the first one (`cls`), or `max`,
     /// `mean_sqrt_len_tokens`, `weightedmean`, `lasttoken` [default: what the model's folder says,
     /// else mean]
     #[arg(long, value_name = "MODE")]
@@ -267,7 +267,7 @@ pub struct FillMaskFlags {
     #[command(flatten)]
     #[serde(flatten)]
     pub common: ModelFlags,
-    /// Words for each mask, the most probable first [default: 5]
+    /// Number of words for each mask, the most probable first [default: 5]
     #[arg(long, value_name = "N")]
     pub top_k: Option<usize>,
 }
@@ -289,7 +289,7 @@ pub struct TokensFlags {
     #[command(flatten)]
     #[serde(flatten)]
     pub common: ModelFlags,
-    /// Join words into spans (B-X begins one, I-X goes on), without those labelled O
+    /// Join words into spans (B-X begins one, I-X continues it), without words labelled O
     #[arg(long)]
     pub aggregate: bool,
 }
@@ -325,7 +325,7 @@ pub struct SimilarityFlags {
 /// `infer rerank`.
 #[derive(Args)]
 pub struct Rerank {
-    /// What the texts are ranked by
+    /// The query that ranks the texts
     pub query: String,
     /// Texts to rank
     #[arg(conflicts_with = "input")]
@@ -341,7 +341,7 @@ pub struct RerankFlags {
     #[command(flatten)]
     #[serde(flatten)]
     pub common: ModelFlags,
-    /// Texts to show, the best first [default: all]
+    /// Number of texts to show, the best first [default: all]
     #[arg(long, value_name = "N")]
     pub top_k: Option<usize>,
 }

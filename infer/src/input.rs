@@ -12,8 +12,8 @@ use crate::args::ModelFlags;
 /// A text, and the second of a pair.
 pub type Input = (String, Option<String>);
 
-/// The texts of the command line, else of --input, else of standard input where it is no terminal.
-/// `usage` is an example of the subcommand.
+/// The texts of the command line, else of --input, else of standard input unless that is a
+/// terminal. `usage` is an example of the subcommand.
 pub fn texts(
     positional: Vec<String>,
     flags: &ModelFlags,

@@ -1,5 +1,4 @@
-//! The program `infer`, which runs BERT, as a library: a program that holds several can hold it
-//! too.
+//! The program `infer`, which runs BERT, as a library, so that `gradus` can contain it.
 
 mod args;
 mod commands;

@@ -7,13 +7,13 @@ use gradus_cli::{Failure, Outcome, SharedArgs, note};
 use gradus_tensor::io::write_atomically;
 use serde::Serialize;
 
-/// Results, a line or a block a text.
+/// Results, a line or a block for each text.
 pub enum Sink {
     /// Text for people on standard output.
     People(BufWriter<StdoutLock<'static>>),
     /// JSON lines on standard output.
     Json(BufWriter<StdoutLock<'static>>),
-    /// JSON lines for a file, which is written as a whole at the end.
+    /// JSON lines for a file, which is written whole at the end.
     File(PathBuf, Vec<u8>),
 }
 
@@ -43,7 +43,7 @@ impl Sink {
         Ok(())
     }
 
-    /// Writes what is held back.
+    /// Writes the buffered results.
     pub fn flush(&mut self) -> Outcome {
         if let Sink::People(out) | Sink::Json(out) = self {
             out.flush()?;
@@ -67,7 +67,7 @@ fn line(out: &mut impl Write, record: &impl Serialize) -> io::Result<()> {
     out.write_all(b"\n")
 }
 
-/// Says that a file is there.
+/// Tells that a file was written.
 pub fn written(shared: &SharedArgs, path: &Path, results: usize) {
     let noun = if results == 1 { "result" } else { "results" };
     note(shared, format!("wrote {results} {noun} to {}", path.display()));
@@ -78,7 +78,7 @@ pub fn ending(path: &Path) -> String {
     path.extension().unwrap_or_default().to_string_lossy().to_lowercase()
 }
 
-/// The usage error of an --output that ends otherwise.
+/// The usage error of an --output with another ending.
 pub fn wrong_ending(path: &Path, known: &str) -> Failure {
     Failure::usage(format!(
         "--output {}: the ending does not tell the format; use {known}",

@@ -1,8 +1,8 @@
 //! Packed batches: sequences end to end, without padding; their order; masking for the masked LM.
 //!
 //! A packed batch of sequences with lengths `l₀, l₁, …` is one row of `Σ lᵢ` tokens and the offsets
-//! `[0, l₀, l₀+l₁, …]`. Everything that works token by token never sees where a sequence ends;
-//! attention and pooling read the offsets.
+//! `[0, l₀, l₀+l₁, …]`. Layers that work token by token never see the offsets; attention and
+//! pooling read them.
 
 use std::ops::Range;
 
@@ -159,7 +159,7 @@ pub fn sorted_batches(lengths: &[usize], batch_size: usize) -> Result<Vec<Vec<us
     Ok(order.chunks(batch_size).map(<[usize]>::to_vec).collect())
 }
 
-/// Puts results that came batch by batch into the order of the inputs.
+/// Puts the results of batches into the order of the inputs.
 ///
 /// # Errors
 /// [`Error::Input`] when there is not exactly one result for each index, or the indices are not
@@ -182,10 +182,10 @@ fn check_batch_size(batch_size: usize) -> Result<()> {
     }
 }
 
-/// What [`mask_tokens`] made of a sequence or a packed batch.
+/// A sequence or a packed batch, masked by [`mask_tokens`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MaskedTokens {
-    /// The ids with some replaced, as many as before.
+    /// The ids, some of them replaced.
     pub ids: Vec<u32>,
     /// The places to predict, ascending.
     pub positions: Vec<u32>,
@@ -193,25 +193,50 @@ pub struct MaskedTokens {
     pub labels: Vec<u32>,
 }
 
+/// How [`mask_tokens`] masks.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Masking {
+    /// The size of the vocabulary, from which random ids are drawn.
+    pub vocab_size: usize,
+    /// The id of `[MASK]`.
+    pub mask_id: u32,
+    /// The probability with which a token is picked; 0.15 in BERT's training.
+    pub probability: f64,
+    /// The seed of the choices.
+    pub seed: u64,
+}
+
 /// Masks tokens for the masked language model (Devlin et al. 2019, section 3.1).
 ///
-/// Each token that is not `special` is to be predicted with `probability`; of these 80% become
-/// `mask_id`, 10% a random id below `vocab_size`, 10% stay. Which ones depends on `(seed, step)`
-/// and the place alone. When chance picks none, one is picked, so that a loss over the picked
-/// tokens is defined; only where every token is special are there none.
+/// Each token that is not `special` is picked with the masking's probability; 80% of the picked
+/// tokens become the mask, 10% a random id, 10% stay. The choice depends on the seed, `step` and
+/// the place alone. When chance picks no token, one is picked nevertheless, so that a loss over the
+/// picked tokens is defined; none is picked only where every token is special.
+///
+/// ```
+/// use gradus_models::batch::{Masking, mask_tokens};
+///
+/// # fn main() -> gradus_models::Result<()> {
+/// let masking = Masking { vocab_size: 30_522, mask_id: 103, probability: 0.15, seed: 0 };
+/// let (ids, special) = ([101, 2073, 2003, 102], [true, false, false, true]);
+/// let masked = mask_tokens(&ids, &special, &masking, 1)?;
+/// for (&place, &label) in masked.positions.iter().zip(&masked.labels) {
+///     assert_eq!(ids[place as usize], label);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
-/// [`Error::Input`] when the lengths differ, `probability` is outside 0 to 1, or `mask_id` is
+/// [`Error::Input`] when the lengths differ, the probability is outside 0 to 1, or the mask's id is
 /// outside the vocabulary.
 pub fn mask_tokens(
     ids: &[u32],
     special: &[bool],
-    vocab_size: usize,
-    mask_id: u32,
-    probability: f64,
-    seed: u64,
+    masking: &Masking,
     step: u64,
 ) -> Result<MaskedTokens> {
+    let &Masking { vocab_size, mask_id, probability, seed } = masking;
     if ids.len() != special.len() || u32::try_from(ids.len()).is_err() {
         return Err(Error::Input(format!(
             "{} ids and {} marks of special tokens; one mark for each id, fewer than 2^32",
@@ -230,7 +255,8 @@ pub fn mask_tokens(
         )));
     }
     let key = RngKey::new(seed).place("masks").step(step);
-    // Four random words a token: is it picked, what becomes of it, by which word.
+    // Four random words for each token: whether it is picked, what it becomes, which word replaces
+    // it.
     let word = |place: usize, which: usize| key.block([place as u32, 0, 0, 0])[which];
     let draw = |place: usize, which: usize| f64::from(word(place, which)) / 2f64.powi(32);
     let free = || (0..ids.len()).filter(|&i| !special[i]);

@@ -12,20 +12,20 @@ use serde_json::Value;
 use crate::folder::json_object;
 use crate::{Error, Result, interchange};
 
-/// The file of weights, and the one that says how several are split.
+/// The file of weights, and the index where there are several.
 pub(crate) const WEIGHTS: &str = "model.safetensors";
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 
-/// The weights of a checkpoint, in one file or several, as a [`Source`] of named parameters. Each
-/// is read into memory of its own when it is asked for: what becomes of the files afterwards does
-/// not matter.
+/// The weights of a checkpoint, in one file or several, as a [`Source`] of named parameters. A
+/// parameter is read into memory of its own when a model asks for it, so later changes of the files
+/// do not matter.
 ///
-/// Older checkpoints differ in two ways that are understood here: a bare `BertModel` has no `bert.`
-/// before its names, and LayerNorm's weight and bias may be called gamma and beta.
+/// Two spellings of older checkpoints are read too: a bare `BertModel` has no `bert.` before its
+/// names, and LayerNorm's weight and bias may be called gamma and beta.
 ///
-/// **An encoder that lacks a parameter is an error**, in training as in use: it would begin at
-/// random in the belief that it is pretrained. A head (and BERT's pooler, which belongs to it) may
-/// be missing; the store then tells of it.
+/// **An encoder that lacks a parameter is an error**, in training as in use: otherwise a model that
+/// seems pretrained would have random weights. A head (and BERT's pooler, which belongs to it) may
+/// be missing; [`Store::missing`](gradus_nn::Store::missing) lists its parameters.
 #[derive(Clone)]
 pub struct Checkpoint(Arc<Inner>);
 
@@ -36,21 +36,21 @@ struct Inner {
     head: Mutex<Head>,
 }
 
-/// What is done with the classification head of a checkpoint.
+/// How a checkpoint's classification head is read.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) enum Head {
-    /// It is taken as it is.
+    /// As it is.
     #[default]
     Kept,
-    /// Row `i` of what is taken is row `rows[i]` of what is there.
+    /// With its rows in another order: row `i` is row `rows[i]` of the file.
     Reordered(Vec<u32>),
-    /// It is left out, so that a new one begins.
+    /// Not at all: the new head has random weights.
     LeftOut,
 }
 
 impl Checkpoint {
     /// Opens `folder/model.safetensors`, or the files that `folder/model.safetensors.index.json`
-    /// lists; or the one file that is named.
+    /// lists; or the one file `path`.
     ///
     /// # Errors
     /// If there is none, or one is truncated or corrupt, or lacks a tensor that the index puts
@@ -72,8 +72,7 @@ impl Checkpoint {
         &self.0.path
     }
 
-    /// Sets what is done with the classification head, for parameters that are asked for from now
-    /// on.
+    /// Sets how the classification head is read from now on.
     pub(crate) fn set_head(&self, head: Head) {
         *self.head() = head;
     }
@@ -93,7 +92,7 @@ impl Checkpoint {
         names
     }
 
-    /// The name in the file for a parameter of a model.
+    /// The name in the files of a model's parameter.
     fn find(&self, name: &str) -> Option<String> {
         let older = |name: &str, new: &str, old: &str| {
             name.strip_suffix(new).map(|stem| format!("{stem}{old}"))
@@ -118,9 +117,9 @@ impl Checkpoint {
         Some(self.file_of(&found)?.info(&found)?.1)
     }
 
-    /// Names in the file that no model has asked for, without those known to be no parameters
-    /// (`position_ids`, the decoder, which is tied to the word embeddings, and the empty tensors
-    /// that stand for a head).
+    /// Names in the files that no model has asked for, without those that are no parameters:
+    /// `position_ids`, the decoder (tied to the word embeddings), and the empty tensors in the
+    /// place of a head.
     pub fn unexpected(&self) -> Vec<String> {
         let taken = self.0.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let is_empty =
@@ -140,7 +139,7 @@ impl Checkpoint {
         names
     }
 
-    /// The first tensor with a NaN or an infinity, if any: why a model gives no numbers.
+    /// The first tensor with a NaN or an infinity, if there is one.
     pub fn first_not_finite(&self) -> Option<String> {
         self.names().into_iter().find(|name| {
             let read = self.file_of(name).map(|file| file.tensor(name));
@@ -148,8 +147,8 @@ impl Checkpoint {
         })
     }
 
-    /// A parameter of the encoder that BERT's has not, if there is one: the file belongs to another
-    /// architecture, whatever config.json calls it.
+    /// A parameter that BERT's encoder does not have, if there is one: the file then belongs to
+    /// another architecture, even if config.json says `bert`.
     pub(crate) fn foreign(&self) -> Option<String> {
         self.names().into_iter().find(|name| is_encoder(name) && !is_of_bert(name))
     }
@@ -164,7 +163,7 @@ impl Checkpoint {
         names.iter().filter_map(layer).max().map_or(0, |last| last + 1)
     }
 
-    /// The error of an encoder's parameter that is not there.
+    /// The error of an encoder without a parameter.
     fn lacking(&self, name: &str) -> gradus_tensor::Error {
         gradus_tensor::Error::op(
             "checkpoint",
@@ -184,7 +183,7 @@ pub(crate) fn is_finite(tensor: &Tensor) -> bool {
     !worst.is_ok_and(|bad| bad > 0.0)
 }
 
-/// The files that an index lists, each opened and found to have its tensors.
+/// Opens the files that an index lists, and checks that each has its tensors.
 fn shards(index: &Path) -> Result<Vec<SafeTensors>> {
     let fail = |message: String| Error::Checkpoint { path: index.to_path_buf(), message };
     let mut opened: BTreeMap<String, SafeTensors> = BTreeMap::new();
@@ -229,12 +228,12 @@ pub(crate) fn shard_names(index: &Path) -> Result<Vec<String>> {
     Ok(files)
 }
 
-/// A name without the `bert.` that heads put before it.
+/// A name without the `bert.` that models with a head put before it.
 fn bare(name: &str) -> &str {
     name.strip_prefix("bert.").unwrap_or(name)
 }
 
-/// Whether a parameter belongs to the encoder, which every head stands on.
+/// Whether a parameter belongs to the encoder.
 fn is_encoder(name: &str) -> bool {
     bare(name).starts_with("embeddings.") || bare(name).starts_with("encoder.")
 }

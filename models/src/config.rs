@@ -1,11 +1,26 @@
 //! The shape of a BERT: a Hugging Face `config.json`.
 //!
-//! What `transformers` writes loads here, and what is written here loads there. Fields that Gradus
-//! does not know are kept and written back.
+//! `transformers` and Gradus read each other's files. Fields that Gradus does not know are kept and
+//! written back.
 //!
 //! Reference: Devlin et al., "BERT: Pre-training of Deep Bidirectional Transformers"
 //! (arXiv:1810.04805); the sizes of the presets are those of Turc et al., "Well-Read Students Learn
 //! Better" (arXiv:1908.08962).
+//!
+//! ```
+//! use gradus_models::{BertConfig, pipelines::Task};
+//!
+//! # fn main() -> gradus_models::Result<()> {
+//! let mut config = BertConfig::tiny(30_522);
+//! config.architectures = vec![Task::Classify.architecture().into()];
+//! assert_eq!((config.hidden_size, config.task()), (128, Task::Classify));
+//! config.hidden_size = 100;
+//! config.num_attention_heads = 3;
+//! let error = config.validate().unwrap_err().to_string();
+//! assert!(error.contains("hidden_size 100 is not a multiple of num_attention_heads 3"));
+//! # Ok(())
+//! # }
+//! ```
 
 use std::path::Path;
 
@@ -26,7 +41,7 @@ use crate::label_maps::{by_id, by_name};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Pooling {
-    /// The first token; in a classifier BERT's pooler, a dense layer and tanh, over it.
+    /// The first token; in a classifier, after BERT's pooler (a dense layer and tanh).
     Cls,
     /// The mean over the tokens of the sequence, `[CLS]` and `[SEP]` included.
     Mean,
@@ -110,7 +125,7 @@ pub struct BertConfig {
     /// Rows of the token-type embedding.
     #[serde(default = "types")]
     pub type_vocab_size: usize,
-    /// Standard deviation of fresh weights.
+    /// Standard deviation of new weights.
     #[serde(default = "range")]
     pub initializer_range: f64,
     /// The ε of every layer norm.
@@ -140,7 +155,7 @@ pub struct BertConfig {
     pub extra: Map<String, Value>,
 }
 
-/// What a head's outputs mean.
+/// The types of problem: what a head's outputs mean.
 const PROBLEMS: [&str; 3] =
     ["single_label_classification", "multi_label_classification", "regression"];
 
@@ -263,10 +278,10 @@ impl BertConfig {
     }
 
     fn parse(bytes: &[u8], path: &Path) -> Result<Self> {
-        let mut config: BertConfig = serde_json::from_slice(bytes).map_err(|e| {
-            // Another architecture lacks BERT's keys: say which it is before saying which key is
-            // missing.
-            let other = serde_json::from_slice::<Value>(bytes)
+        let mut config: BertConfig = files::parse_json(bytes).map_err(|e| {
+            // The file of another architecture lacks BERT's keys: the architecture is the better
+            // message.
+            let other = files::parse_json::<Value>(bytes)
                 .ok()
                 .and_then(|v| Some(v.get("model_type")?.as_str()?.to_string()))
                 .filter(|t| t != "bert");
@@ -286,8 +301,9 @@ impl BertConfig {
         Ok(config)
     }
 
-    /// Checks the configuration and writes it as JSON that `transformers` reads, aside and then
-    /// renamed. `path` is the file, or a folder to write `config.json` into.
+    /// Checks the configuration and writes it, as JSON that `transformers` reads, to the file
+    /// `path`, or to `config.json` in the folder `path`. The file is written under another name and
+    /// then renamed.
     ///
     /// # Errors
     /// [`Error::Config`] when [`BertConfig::validate`] fails, [`Error::Io`] when the file cannot be
@@ -345,7 +361,7 @@ impl BertConfig {
     }
 
     fn check_sizes(&self) -> std::result::Result<(), String> {
-        // The upper limits are far above any BERT, and low enough that a corrupt size cannot
+        // The upper limits are far above those of any BERT. A corrupt size below them cannot
         // exhaust the memory.
         for (name, value, most) in [
             ("vocab_size", self.vocab_size, 16_000_000),
@@ -400,15 +416,10 @@ impl BertConfig {
         Ok(())
     }
 
-    /// What should be told of keys that Gradus does not know.
+    /// Notes for a person about keys that Gradus does not know.
     pub fn notes(&self) -> Vec<String> {
         let notes = CONFIG.check(&self.extra).unwrap_or_default();
         notes.into_iter().map(|note| format!("config.json: Gradus {note}")).collect()
-    }
-
-    /// Width of one attention head. Meaningful once [`BertConfig::validate`] has passed.
-    pub fn head_size(&self) -> usize {
-        self.hidden_size / self.num_attention_heads.max(1)
     }
 
     /// Dropout before a classification head.
@@ -450,7 +461,7 @@ impl BertConfig {
     }
 }
 
-/// Code of its own that a folder names; the file that Gradus itself writes is none.
+/// The code that a folder names in `auto_map`, unless it is the file that Gradus writes.
 fn foreign_code(extra: &Map<String, Value>) -> Option<String> {
     let entries = match extra.get("auto_map")? {
         Value::Object(map) => map.values().cloned().collect(),

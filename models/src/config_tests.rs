@@ -1,6 +1,7 @@
 use super::*;
 
-/// As `transformers` writes a fine-tuned model, with ids out of order as a JSON map may have them.
+/// The file that `transformers` writes for a fine-tuned model, with the ids out of order, which a
+/// JSON map allows.
 const SAVED: &str = r#"{
   "architectures": ["BertForSequenceClassification"], "attention_probs_dropout_prob": 0.1,
   "classifier_dropout": null, "dtype": "float32", "hidden_act": "gelu_pytorch_tanh", "hidden_dropout_prob": 0.2,
@@ -21,7 +22,7 @@ fn reads_what_transformers_writes_and_loses_nothing() {
     let config = parse(SAVED).unwrap();
     assert_eq!(config.hidden_act, Activation::GeluTanh);
     assert_eq!((config.id2label[1].as_str(), config.id2label[10].as_str()), ("a", "k"));
-    assert_eq!((config.head_size(), config.head_dropout()), (16, 0.2));
+    assert_eq!((config.hidden_size / config.num_attention_heads, config.head_dropout()), (16, 0.2));
     assert_eq!(config.num_labels(), Some(11));
 
     let dir = tempfile::tempdir().unwrap();
@@ -40,7 +41,10 @@ fn presets_are_valid_and_named() {
     for (name, hidden) in [("tiny", 128), ("mini", 256), ("small", 512), ("base", 768)] {
         let config = BertConfig::preset(name, 8000).unwrap();
         config.validate().unwrap();
-        assert_eq!((config.hidden_size, config.head_size()), (hidden, 64));
+        assert_eq!(
+            (config.hidden_size, config.hidden_size / config.num_attention_heads),
+            (hidden, 64)
+        );
     }
     assert!(BertConfig::preset("huge", 8).unwrap_err().to_string().contains("tiny"));
 }

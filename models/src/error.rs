@@ -1,7 +1,18 @@
 //! The error type of this crate.
 //!
-//! Every message says what is wrong, where, and what to do about it.
+//! Every message says what is wrong, where, and what to do about it. A program that adds its own
+//! advice, such as the flag to use, matches on the kind:
+//!
+//! ```
+//! use gradus_models::Error;
+//! use gradus_models::training::Recipe;
+//!
+//! let recipe = Recipe { lr: -1.0, ..Recipe::default() };
+//! let Err(Error::Recipe { field, value, requirement }) = recipe.validate() else { panic!() };
+//! assert_eq!(format!("--{field} is {value}; {requirement}"), "--lr is -1; it must be 0 or more");
+//! ```
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::Task;
@@ -18,7 +29,7 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// A `config.json` is malformed, or describes a model that Gradus cannot build.
@@ -26,17 +37,17 @@ pub enum Error {
     Config {
         /// The file; empty for a configuration that was built in memory.
         path: PathBuf,
-        /// What is wrong, and what to do.
+        /// The problem, and what to do.
         message: String,
     },
-    /// A data set is missing, malformed, or lacks what was asked of it.
+    /// A data set is missing or malformed, or lacks a column, a label or a set.
     #[error("[data] {}{}: {message}", path.display(), line.map(|l| format!(":{l}")).unwrap_or_default())]
     Data {
         /// The file or folder; `-` is standard input.
         path: PathBuf,
         /// The line, counted from 1, where one line is to blame.
         line: Option<u64>,
-        /// What is wrong, and what to do.
+        /// The problem, and what to do.
         message: String,
     },
     /// A tokenizer cannot be read, built or applied.
@@ -44,7 +55,7 @@ pub enum Error {
     Tokenizer {
         /// The file or folder that it came from.
         path: PathBuf,
-        /// What is wrong, and what to do.
+        /// The problem, and what to do.
         message: String,
     },
     /// A checkpoint is truncated, corrupt, or does not fit the model.
@@ -52,10 +63,10 @@ pub enum Error {
     Checkpoint {
         /// The file or folder.
         path: PathBuf,
-        /// What is wrong, and what to do.
+        /// The problem, and what to do.
         message: String,
     },
-    /// A checkpoint has no trained head for what is asked of it.
+    /// A checkpoint has no trained head for a task.
     #[error(
         "[checkpoint] {}: has no {}; there is no trained head for {}: train one, or choose a model \
          that was saved with one (`{}`)",
@@ -64,7 +75,7 @@ pub enum Error {
     MissingHead {
         /// The file or folder.
         path: PathBuf,
-        /// What the head would be for.
+        /// The task of the head.
         task: Task,
         /// The parameters that are missing.
         parameters: Vec<String>,
@@ -72,11 +83,11 @@ pub enum Error {
     /// A model's head is for another task than the one asked for.
     #[error("[config] {}: the model is {model}; {}", path.display(), task.advice())]
     OtherTask {
-        /// The file that says so.
+        /// The file that names the head.
         path: PathBuf,
-        /// What the model is, with its article.
+        /// A name for the model, with its article.
         model: String,
-        /// What the model's head is for.
+        /// The task of the model's head.
         task: Task,
     },
     /// A model could not be fetched from the hub.
@@ -84,10 +95,44 @@ pub enum Error {
     Hub {
         /// The id, as given.
         id: String,
-        /// What is wrong, and what to do.
+        /// The problem, and what to do.
         message: String,
     },
-    /// Training cannot go on: the loss or the gradients are no numbers.
+    /// A setting of a training run is out of its range.
+    #[error("[recipe] {field} is {value}; {requirement}")]
+    Recipe {
+        /// The field of [`Recipe`](crate::training::Recipe) or
+        /// [`SessionOptions`](crate::training::SessionOptions).
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// What the value must be: `it must be 0 or more`.
+        requirement: &'static str,
+    },
+    /// A checkpoint was saved by a run with another recipe.
+    #[error(
+        "[checkpoint] {}: the run was made with another recipe: {}; resume with the same, or begin a \
+         new run",
+        path.display(), joined(changes)
+    )]
+    OtherRecipe {
+        /// The state of the saved run.
+        path: PathBuf,
+        /// The fields that differ.
+        changes: Vec<Change>,
+    },
+    /// A folder has no checkpoint from which a run could continue.
+    #[error(
+        "[checkpoint] {}: holds no checkpoint-STEP folder to resume from{}",
+        path.display(), match others { 0 => String::new(), n => format!(" (but {n} of another run)") }
+    )]
+    NoCheckpoint {
+        /// The folder.
+        path: PathBuf,
+        /// How many checkpoints of other runs it has.
+        others: usize,
+    },
+    /// Training cannot continue: the loss or the gradients are not numbers.
     #[error(
         "[training] the loss became {loss} (gradient norm {grad_norm}) at step {step}; try a lower rate, \
          a longer warm-up, or a limit for the norm of the gradients"
@@ -103,6 +148,28 @@ pub enum Error {
     /// An argument is out of its range.
     #[error("[input] {0}")]
     Input(String),
+}
+
+/// A field of a recipe that differs from that of a saved run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The field of [`Recipe`](crate::training::Recipe).
+    pub field: String,
+    /// Its value in the saved run.
+    pub was: String,
+    /// Its value now.
+    pub is: String,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} was {}, and is {}", self.field, self.was, self.is)
+    }
+}
+
+/// Changes in one line of a message.
+fn joined(changes: &[Change]) -> String {
+    changes.iter().map(Change::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// A result with this crate's [`Error`].
@@ -131,6 +198,14 @@ impl Error {
 
     pub(crate) fn tokenizer(path: impl AsRef<Path>, message: impl Into<String>) -> Self {
         Error::Tokenizer { path: path.as_ref().to_path_buf(), message: message.into() }
+    }
+
+    pub(crate) fn recipe(
+        field: &'static str,
+        value: impl ToString,
+        requirement: &'static str,
+    ) -> Self {
+        Error::Recipe { field, value: value.to_string(), requirement }
     }
 
     pub(crate) fn hub(id: impl Into<String>, message: impl Into<String>) -> Self {

@@ -1,4 +1,16 @@
 //! How well a classifier does: accuracy, precision, recall, F1, confusions.
+//!
+//! ```
+//! use gradus_models::evaluation::Confusion;
+//!
+//! let mut confusion = Confusion::default();
+//! for (truth, predicted) in [(0, 0), (0, 1), (1, 1), (1, 1)] {
+//!     confusion.add(truth, predicted);
+//! }
+//! assert_eq!(confusion.accuracy(), 0.75);
+//! assert_eq!(confusion.scores(0).recall, 0.5);
+//! assert_eq!(confusion.worst(1), [(0, 1, 1)]); // once 1 instead of 0
+//! ```
 
 use std::collections::BTreeMap;
 
@@ -22,7 +34,7 @@ pub struct Evaluation {
 
 impl Evaluation {
     /// Whether this is better than `other`: a higher accuracy, or the same at a lower loss. A loss
-    /// that is no number is never better.
+    /// that is not a number is never better.
     pub fn better_than(&self, other: Option<&Evaluation>) -> bool {
         self.loss.is_finite()
             && other.is_none_or(|other| {
@@ -32,8 +44,8 @@ impl Evaluation {
     }
 }
 
-/// A float as a string: JSON readers may round the last bit of a number, and what is resumed must
-/// be equal.
+/// A float as a string: JSON readers may round the last bit of a number, and a resumed run must
+/// compare the same bits.
 mod exact {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
@@ -47,7 +59,7 @@ mod exact {
     }
 }
 
-/// How often which label was predicted for which.
+/// How often each label was predicted for each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Confusion {
     /// By (true label, predicted label).
@@ -57,18 +69,18 @@ pub struct Confusion {
 /// How well one label is found. A ratio without any case is 0, as in scikit-learn.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct ClassScores {
-    /// Share of right ones among the texts predicted to have it.
+    /// Of the texts predicted to have the label, the share that has it.
     pub precision: f64,
-    /// Share of the texts that have it for which it was predicted.
+    /// Of the texts that have the label, the share for which it was predicted.
     pub recall: f64,
     /// Harmonic mean of the two.
     pub f1: f64,
-    /// Texts that have it.
+    /// Number of texts that have the label.
     pub support: u64,
 }
 
 impl Confusion {
-    /// Notes one text.
+    /// Counts one text.
     pub fn add(&mut self, truth: u32, predicted: u32) {
         *self.counts.entry((truth, predicted)).or_default() += 1;
     }

@@ -1,4 +1,4 @@
-//! From what a user names to a model folder on disk.
+//! From the name that a user gives to a model folder on disk.
 
 use std::cell::RefCell;
 use std::env;
@@ -13,12 +13,11 @@ use crate::error::{Error, Result};
 use crate::folder::{Layout, SENTENCE_CONFIGS, module_files};
 
 const CONFIG: &str = "config.json";
-/// Weights in a form that Gradus does not read.
+/// Weights in a format that Gradus does not read.
 const PICKLE: &str = "pytorch_model.bin";
 const TOKENIZERS: [&str; 2] = ["tokenizer.json", "vocab.txt"];
 const MODULES: &str = "modules.json";
-/// What a model may have besides, whose absence changes nothing that can be told: how its tokenizer
-/// was made, and whether it is an adapter.
+/// Files that a model may have or lack: settings of its tokenizer, and whether it is an adapter.
 const OPTIONAL: [&str; 5] = [
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -28,13 +27,13 @@ const OPTIONAL: [&str; 5] = [
 ];
 
 /// The folder of a model: `model` itself where it is a folder with `config.json` and
-/// `model.safetensors`; otherwise, where it reads as a hub id (`name` or `organisation/name`), the
-/// folder in the cache to which its files are fetched.
+/// `model.safetensors`. Otherwise `model` is a hub id (`name` or `organisation/name`), and its
+/// files are fetched to a folder in the cache.
 ///
 /// The cache is that of the other Hugging Face tools (`HF_HOME`, by default
-/// `~/.cache/huggingface`): what another program fetched is used, and what it left out is fetched.
-/// `HF_ENDPOINT` names another server, `HF_TOKEN` opens private models, `HF_HUB_OFFLINE=1` uses the
-/// cache alone.
+/// `~/.cache/huggingface`): files that another program fetched are used, and the others are
+/// fetched. `HF_ENDPOINT` names another server, `HF_TOKEN` opens private models, `HF_HUB_OFFLINE=1`
+/// uses the cache alone.
 ///
 /// # Errors
 /// [`Error::Checkpoint`] for a folder that is no model, naming what is missing; [`Error::Hub`] when
@@ -43,7 +42,7 @@ pub fn resolve(model: &str) -> Result<PathBuf> {
     Ok(resolved(model)?.0)
 }
 
-/// As [`resolve`], with what to tell: which files could not be looked for.
+/// As [`resolve`], with notes about files that could not be looked for.
 pub(crate) fn resolved(model: &str) -> Result<(PathBuf, Vec<String>)> {
     let path = Path::new(model);
     if path.exists() {
@@ -62,7 +61,8 @@ pub(crate) fn resolved(model: &str) -> Result<(PathBuf, Vec<String>)> {
     }
 }
 
-/// What to say of a folder that is not there, where its parent is: a path was meant, not a hub id.
+/// The message for a folder that does not exist in a folder that does: the user meant a path, not a
+/// hub id.
 fn mistyped(path: &Path) -> Option<String> {
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty() && p.is_dir())?;
     let mut models: Vec<String> = fs::read_dir(parent)
@@ -83,7 +83,7 @@ fn mistyped(path: &Path) -> Option<String> {
     Some(format!("no such folder; {} {there}", parent.display()))
 }
 
-/// How many letters a name and the end of a path have in common, from the beginning.
+/// How many letters at their beginning a name and the end of a path have in common.
 fn alike(name: &str, path: &Path) -> usize {
     let meant = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     name.chars().zip(meant.chars()).take_while(|(a, b)| a == b).count()
@@ -146,7 +146,7 @@ fn is_hub_id(model: &str) -> bool {
     parts.len() <= 2 && parts.iter().all(part)
 }
 
-/// Where models are fetched from and kept.
+/// The server and the cache.
 struct Hub {
     cache: Cache,
     /// `None` when offline.
@@ -176,7 +176,7 @@ impl Hub {
         Ok(Hub { cache: Cache::from_env(), api: Some(api) })
     }
 
-    /// The snapshot of a model in the cache, whatever it holds.
+    /// The snapshot of a model in the cache; it may lack files.
     fn cached(&self, model: &str) -> Option<PathBuf> {
         let repo = self.cache.repo(Repo::model(model.to_string()));
         let places = [CONFIG, MODULES].into_iter().filter_map(|name| repo.get(name));
@@ -193,7 +193,7 @@ impl Hub {
             trouble: RefCell::default(),
         };
         // Files that an earlier call left in the cache may be of an older revision. The second
-        // round looks them up at the revision of those that the first had to fetch.
+        // round looks them up at the revision of the files that the first round fetched.
         for _ in 0..2 {
             if let Some(folder) = fetch.all()? {
                 return Ok((folder, fetch.untold()));
@@ -210,18 +210,19 @@ struct Fetch<'a> {
     cached: CacheRepo,
     /// `None` when offline.
     repo: Option<ApiRepo>,
-    /// Files that the hub said it does not have.
+    /// Files that the hub does not have.
     missing: RefCell<Vec<String>>,
-    /// Why the hub cannot be reached, once that is known.
+    /// The reason why the hub cannot be reached, once there is one.
     trouble: RefCell<Option<String>>,
 }
 
 impl Fetch<'_> {
-    /// Fetches every file that is not in the cache; `None` when they are of different revisions.
+    /// Fetches every file that is not in the cache; `None` when the files are of different
+    /// revisions.
     fn all(&self) -> Result<Option<PathBuf>> {
         self.missing.borrow_mut().clear();
         let mut modules = Vec::new();
-        // Which folder holds the encoder: `0_Transformer/` in the oldest models.
+        // The folder of the encoder: `0_Transformer/` in the oldest models.
         let mut below = String::new();
         if let Some(path) = self.file(MODULES)? {
             let bytes = crate::files::read(&path)?;
@@ -234,7 +235,7 @@ impl Fetch<'_> {
                 below = format!("{}/", rest.to_string_lossy());
             }
         } else {
-            // A copy that lacks modules.json may still say how it pools.
+            // A copy without modules.json may still name its pooling.
             self.file("1_Pooling/config.json")?;
         }
         let config = self.file(&format!("{below}{CONFIG}"))?.ok_or_else(|| self.nothing())?;
@@ -249,8 +250,8 @@ impl Fetch<'_> {
                 if name == "config_sentence_transformers.json" { "" } else { below.as_str() };
             self.file(&format!("{place}{name}"))?;
         }
-        // Models for other encoders have their own name for it, which a BERT has only in old
-        // folders.
+        // Other encoders have other names for this file, and old folders of a BERT may have one of
+        // those.
         if self.file(&format!("{below}{}", SENTENCE_CONFIGS[0]))?.is_none() && !modules.is_empty() {
             for name in &SENTENCE_CONFIGS[1..] {
                 self.file(&format!("{below}{name}"))?;
@@ -270,7 +271,7 @@ impl Fetch<'_> {
         self.note_absent();
         let within = config.parent().map(Path::to_path_buf);
         Ok(within.filter(|_| same).map(|mut folder| {
-            // Up from `0_Transformer`.
+            // From `0_Transformer` up to the model's folder.
             for _ in Path::new(&below).components() {
                 folder.pop();
             }
@@ -315,8 +316,8 @@ impl Fetch<'_> {
         Ok(None)
     }
 
-    /// Where the cache notes the files that the revision in it is known not to have: an empty file
-    /// for each, as `huggingface_hub` has it.
+    /// The folder in which the cache notes the files that its revision does not have: an empty file
+    /// for each, as in `huggingface_hub`.
     fn absent_folder(&self) -> Option<PathBuf> {
         let snapshot = [CONFIG, MODULES].into_iter().find_map(|name| self.cached.get(name))?;
         let snapshot = snapshot.parent()?;
@@ -327,8 +328,8 @@ impl Fetch<'_> {
         self.absent_folder().is_some_and(|folder| folder.join(name).is_file())
     }
 
-    /// Remembers which files the model does not have, so that nobody asks again. Best effort:
-    /// asking costs a moment.
+    /// Notes the files that the model does not have, so that the next call does not ask for them.
+    /// Failing to write a note costs only that question.
     fn note_absent(&self) {
         let Some(folder) = self.absent_folder() else { return };
         for name in self.missing.borrow().iter() {
@@ -339,7 +340,7 @@ impl Fetch<'_> {
         }
     }
 
-    /// What to tell of files that nobody could look for.
+    /// Notes about files that could not be looked for.
     fn untold(&self) -> Vec<String> {
         let reached = self.repo.is_some() && self.trouble.borrow().is_none();
         if reached || self.cached.get(MODULES).is_some() || self.is_absent(MODULES) {
@@ -377,7 +378,7 @@ impl Fetch<'_> {
             let message = "its weights are not in the cache, and HF_HUB_OFFLINE is set; unset it, or pass a folder";
             return Error::hub(self.model, message);
         };
-        // The listing of the model tells what there is without fetching it.
+        // The model's listing names its files without fetching them.
         let siblings = repo.info().map(|info| info.siblings).unwrap_or_default();
         let has_pickle = siblings.iter().any(|s| s.rfilename.ends_with(PICKLE));
         Error::hub(
@@ -390,8 +391,8 @@ impl Fetch<'_> {
     }
 }
 
-/// The status of a refused request, from the message: the HTTP crate is not a dependency of this
-/// one.
+/// The status of a refused request, parsed from the message: this crate does not depend on the HTTP
+/// crate.
 fn status(error: &ApiError) -> Option<u16> {
     let text = error.to_string();
     let at = text.find("http status: ")?;

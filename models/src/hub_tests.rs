@@ -124,7 +124,7 @@ fn a_file_left_from_an_older_revision_is_fetched_again() {
 const SENTENCE: &str = r#"[{"path": "", "type": "sentence_transformers.models.Transformer"},
     {"path": "pool", "type": "sentence_transformers.models.Pooling"}]"#;
 
-/// What `AutoModel` and `AutoTokenizer` leave in the cache.
+/// The files that `AutoModel` and `AutoTokenizer` leave in the cache.
 fn cached_elsewhere(cache: &Path) {
     let model = cache.join("models--org--m");
     let snapshot = model.join("snapshots/c0ffee");
@@ -160,7 +160,7 @@ fn a_file_that_the_model_does_not_have_is_asked_for_once() {
     hub(cache.path(), Some(serve(&[]))).fetch("org/m").unwrap();
     let absent = cache.path().join("models--org--m/.no_exist/c0ffee");
     assert!(absent.join("modules.json").is_file() && absent.join("adapter_config.json").is_file());
-    // Known not to be there: nothing to tell, and nobody to ask.
+    // The cache knows that the file does not exist: there is no note and no request.
     assert_eq!(hub(cache.path(), None).fetch("org/m").unwrap().1, [""; 0]);
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let fetched = hub(cache.path(), Some(format!("http://{nobody}"))).fetch("org/m").unwrap();
@@ -201,7 +201,7 @@ fn a_mistyped_folder_is_no_hub_id() {
     let told = mistyped(&dir.path().join("mini")).unwrap();
     assert!(told.ends_with("holds minilm, banking77"), "{told}");
     assert!(mistyped(&dir.path().join("empty/x")).unwrap().ends_with("holds no model"));
-    // Without a parent that is there, it may be a hub id.
+    // Without an existing parent it may be a hub id.
     assert_eq!(mistyped(Path::new("no-such-organisation/model")), None);
     assert_eq!(mistyped(Path::new("model")), None);
 }

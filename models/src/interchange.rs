@@ -1,10 +1,10 @@
-//! What other programs need to run a folder that Gradus wrote.
+//! The files that other programs need to run a folder that Gradus wrote.
 //!
-//! `transformers` has no class for a classifier on another pooling than BERT's own: its classifier
-//! would answer from the folder's head and a pooler of random weights. Such a folder therefore has
-//! a small Python class beside it, which `trust_remote_code=True` takes; and its head is stored
-//! under a name of that class, with an empty tensor in the place of the usual head, so that without
-//! that flag loading fails instead of answering noise.
+//! `transformers` has no class for a classifier with another pooling than BERT's own: its class
+//! would use the folder's head after a pooler of random weights. Such a folder therefore gets a
+//! small Python class, which `trust_remote_code=True` runs. The head has the name of that class,
+//! and an empty tensor stands in the place of the usual head: without the flag, loading fails
+//! instead of giving random answers.
 
 use std::path::Path;
 
@@ -21,7 +21,7 @@ const CODE: &str = include_str!("modeling_gradus.py");
 const CARD: &str = "README.md";
 const CLASS: &str = "BertForSequenceClassification";
 
-/// The usual name of a classification head, and the one in a folder with another pooling.
+/// The usual name of a classification head, and its name in a folder with another pooling.
 const HEAD: &str = "classifier.";
 const OWN_HEAD: &str = "pooled_classifier.";
 
@@ -30,15 +30,15 @@ fn needs_class(config: &BertConfig) -> bool {
     config.pooling.is_some_and(|pooling| pooling != Pooling::Cls) && !config.id2label.is_empty()
 }
 
-/// The name in a file for a head's parameter in a folder with another pooling.
+/// The name of a head's parameter in a folder with another pooling.
 pub(crate) fn own_head(name: &str) -> Option<String> {
     name.strip_prefix(HEAD).map(|rest| format!("{OWN_HEAD}{rest}"))
 }
 
-/// The configuration as it is written: it says what the weights are, and which class runs them.
+/// The configuration for a file: it names the dtype of the weights, and the class that runs them.
 pub(crate) fn config(config: &BertConfig, dtype: DType) -> BertConfig {
     let mut written = config.clone();
-    // The older key first: a program that reads it does not know the newer.
+    // Programs that read the older key do not know the newer.
     if written.extra.contains_key("torch_dtype") {
         written.extra.insert("torch_dtype".into(), json!(python_name(dtype)));
     }
@@ -64,7 +64,7 @@ fn python_name(dtype: DType) -> &'static str {
     }
 }
 
-/// The parameters as they are written.
+/// The parameters for a file, with their names there.
 pub(crate) fn tensors(
     config: &BertConfig,
     tensors: Vec<(String, Tensor)>,
@@ -82,7 +82,7 @@ pub(crate) fn tensors(
     Ok(written)
 }
 
-/// The files beside the model that tell other programs, and people, how to run it.
+/// Writes the files that tell other programs, and people, how to run the model.
 pub(crate) fn write_files(folder: &Path, config: &BertConfig) -> Result<()> {
     if !needs_class(config) {
         return Ok(());
@@ -95,8 +95,8 @@ pub(crate) fn write_files(folder: &Path, config: &BertConfig) -> Result<()> {
     }
 }
 
-/// What to tell a person who may take the folder elsewhere; `None` where `transformers` runs it as
-/// it is.
+/// A note for a person who may take the folder elsewhere; `None` where `transformers` runs it
+/// without help.
 pub fn note(config: &BertConfig) -> Option<&'static str> {
     needs_class(config).then_some(
         "in transformers, this model needs trust_remote_code=True: its classes know no such pooling (see README.md in the \

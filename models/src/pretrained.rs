@@ -1,4 +1,16 @@
 //! A model folder: opened, and written.
+//!
+//! ```no_run
+//! use gradus_models::{Pooling, Pretrained, SequenceClassifier};
+//!
+//! # fn main() -> gradus_models::Result<()> {
+//! let pretrained = Pretrained::open("google-bert/bert-base-uncased")?;
+//! let store = pretrained.store(0); // the seed of a head that the checkpoint lacks
+//! let model = SequenceClassifier::new(&store.root(), &pretrained.config, Pooling::Cls, 3)?;
+//! println!("at random: {:?}", store.missing());
+//! # Ok(())
+//! # }
+//! ```
 
 use std::path::{Path, PathBuf};
 
@@ -21,8 +33,7 @@ pub struct Pretrained {
     pub tokenizer: Tokenizer,
     /// Its weights.
     pub checkpoint: Checkpoint,
-    /// What a person should be told about the folder: settings that Gradus does not know, and the
-    /// like.
+    /// Notes for a person about the folder, such as settings that Gradus does not know.
     pub notes: Vec<String>,
     layout: Layout,
 }
@@ -31,7 +42,8 @@ impl Pretrained {
     /// Opens a folder, or fetches a hub id.
     ///
     /// # Errors
-    /// When it cannot be had, is malformed, or says what Gradus cannot do.
+    /// When the folder cannot be fetched or is malformed, or asks for something that Gradus does
+    /// not have.
     pub fn open(model: &str) -> Result<Self> {
         let (folder, mut notes) = hub::resolved(model)?;
         let layout = Layout::read(&folder)?;
@@ -62,7 +74,7 @@ impl Pretrained {
         })
     }
 
-    /// What sentence-transformers' files say.
+    /// Reads the files of sentence-transformers.
     pub(crate) fn sentence(&self) -> Result<Sentence> {
         Sentence::read(&self.layout)
     }
@@ -72,10 +84,10 @@ impl Pretrained {
         self.layout.transformer.join("config.json")
     }
 
-    /// Follows sentence-transformers' files as far as a classifier can that is trained on the
-    /// encoder: lower case, and how a text's tokens become one vector (Gradus's own key in
-    /// config.json, or the one mode of the folder). `None` where nothing is said of it. What cannot
-    /// be followed is told in [`Pretrained::notes`].
+    /// Follows the files of sentence-transformers as far as a new classifier on the encoder can:
+    /// lower case, and the pooling, which is returned (Gradus's own key in config.json, or the one
+    /// mode of the folder; `None` where the folder names none). [`Pretrained::notes`] tells what
+    /// cannot be followed.
     ///
     /// # Errors
     /// When an added token has no lower case.
@@ -117,18 +129,18 @@ impl Pretrained {
         Ok(pooling)
     }
 
-    /// A store whose parameters come from the checkpoint; `seed` is for those of a head that it
-    /// lacks.
+    /// A store whose parameters come from the checkpoint; `seed` initialises those of a head that
+    /// the checkpoint lacks.
     pub fn store(&self, seed: u64) -> Store {
         Store::with_source(seed, self.checkpoint.clone())
     }
 
     /// Fits the checkpoint's classification head to the labels of a data set, before a classifier
-    /// is built: a head with the same labels is taken (in another order, its rows are put in the
-    /// new one), any other begins anew. What the folder says of the old head's outputs is then
-    /// dropped.
+    /// is built. A head with the same labels is kept, with its rows in the order of the labels. Any
+    /// other head is replaced by a new one, and the folder's settings for the old head's outputs
+    /// are dropped.
     ///
-    /// Returns what to tell: `None` where the head is taken as it is, or there is none.
+    /// Returns a note for a person; `None` where the head is kept as it is, or there is none.
     pub fn fit_head(&mut self, labels: &Labels) -> Option<String> {
         let shape = self.checkpoint.shape("classifier.weight")?;
         let head = match self.of_another_task() {
@@ -157,7 +169,7 @@ impl Pretrained {
         note
     }
 
-    /// What other task than the classification of texts the head is for, where the folder says so.
+    /// The task of a head that does not classify texts, where the folder names one.
     fn of_another_task(&self) -> Option<&'static str> {
         let has = |head: &str| self.config.architectures.iter().any(|name| name.contains(head));
         match () {
@@ -168,7 +180,7 @@ impl Pretrained {
     }
 }
 
-/// For each label of the data the row of the checkpoint's head; or why there is none.
+/// The row of the checkpoint's head for each label of the data; or the reason why there is none.
 fn rows(config: &BertConfig, labels: &Labels, outputs: usize) -> Result<Vec<u32>, String> {
     let count = |n: usize| if n == 1 { "1 label".to_string() } else { format!("{n} labels") };
     if outputs != labels.len() {
@@ -176,7 +188,7 @@ fn rows(config: &BertConfig, labels: &Labels, outputs: usize) -> Result<Vec<u32>
     }
     let of = |place: usize, label: &String| {
         let named = config.id2label.iter().position(|name| name == label);
-        // `LABEL_2` is what `transformers` calls a label that has no name.
+        // `transformers` calls a label without a name `LABEL_2`.
         let generic = || {
             let unnamed =
                 config.id2label.iter().enumerate().all(|(i, name)| *name == format!("LABEL_{i}"));
@@ -194,7 +206,7 @@ fn rows(config: &BertConfig, labels: &Labels, outputs: usize) -> Result<Vec<u32>
     })
 }
 
-/// Refuses folders whose model is not in `model.safetensors` alone.
+/// Refuses folders whose model is more than `model.safetensors`.
 fn refuse_others(folders: &[&Path]) -> Result<()> {
     const OTHERS: [(&str, &str); 2] = [
         (
@@ -214,7 +226,7 @@ fn refuse_others(folders: &[&Path]) -> Result<()> {
     Ok(())
 }
 
-/// Checks that the weights are those of a BERT; tells of layers that are left out.
+/// Checks that the weights are those of a BERT. The note tells of layers that are not used.
 fn fits(checkpoint: &Checkpoint, config: &BertConfig) -> Result<Option<String>> {
     if let Some(name) = checkpoint.foreign() {
         return Err(Error::Checkpoint {
@@ -231,8 +243,8 @@ fn fits(checkpoint: &Checkpoint, config: &BertConfig) -> Result<Option<String>> 
     }))
 }
 
-/// Checks that the tokenizer's ids are rows of the word embedding. Tokens that were added beside
-/// the vocabulary may lie beyond, as long as no text holds them; that is told.
+/// Checks that the tokenizer's ids are rows of the word embedding. The note names added tokens
+/// without a row: a text with one is refused when it is encoded.
 fn beyond(tokenizer: &Tokenizer, config: &BertConfig) -> Result<Option<String>, String> {
     if tokenizer.vocab_size() <= config.vocab_size {
         return Ok(None);
@@ -256,11 +268,15 @@ fn beyond(tokenizer: &Tokenizer, config: &BertConfig) -> Result<Option<String>, 
     )))
 }
 
-/// Writes a model folder that `transformers` can load. Each file is written aside and renamed, the
-/// weights last but the config: a folder that had a good model never holds half of another.
+/// Writes a model folder that `transformers` can load. Each file is written under another name and
+/// renamed, the weights and config.json last: a folder that had a good model never holds half of
+/// another.
 ///
-/// `dtype` in config.json says what the weights are. A classifier on another pooling than BERT's
-/// comes with the Python class that `transformers` lacks.
+/// `dtype` in config.json is that of the weights. A classifier with another pooling than BERT's
+/// gets the Python class that `transformers` lacks.
+///
+/// # Errors
+/// When a file cannot be written.
 pub fn save_folder(
     folder: &Path,
     config: &BertConfig,
@@ -279,7 +295,7 @@ pub fn save_folder(
     interchange::config(config, dtype).save(folder.join("config.json"))
 }
 
-/// An index left from another model would say that its weights are split.
+/// Removes the index of an older model, which would say that the weights are in several files.
 fn remove_older_weights(folder: &Path) -> Result<()> {
     let index = folder.join(crate::checkpoint::INDEX);
     match index.is_file() {

@@ -1,4 +1,4 @@
-//! What a model does with a text.
+//! The tasks of models.
 
 use crate::BertConfig;
 
@@ -45,7 +45,7 @@ impl Task {
         }
     }
 
-    /// What a model for this task does, for a message to somebody who wants another.
+    /// What a model for this task does; for a message to a user who wants another task.
     pub(crate) fn advice(self) -> &'static str {
         match self {
             Task::Embed => "it turns texts into vectors: use it as an embedder",

@@ -1,6 +1,6 @@
-//! What training steps cost a GPU besides the kernels: in a steady state nothing is made for them,
-//! and changing shapes do not make memory grow. Alone in its process, because it watches the
-//! device's counters.
+//! The cost of training steps on a GPU besides the kernels: in a steady state they allocate
+//! nothing, and changing shapes do not make memory grow. Alone in its process, because it watches
+//! the device's counters.
 
 mod common;
 
@@ -26,7 +26,7 @@ fn step(trainer: &mut Trainer<Classification>) -> (f32, f32) {
     (both[0], both[1])
 }
 
-/// One after the other, the one that watches the peak first.
+/// One after the other; the one that watches the peak comes first.
 #[test]
 fn a_steady_state_makes_nothing_and_memory_does_not_grow() {
     let Some(device) = gpu() else { return };
@@ -87,7 +87,7 @@ fn steady_state(device: Device) {
     }
 }
 
-/// The loss of a head with many classes: its logits, 16 MiB, are never there at once.
+/// The loss of a head with many classes: its logits, 16 MiB, never exist all at once.
 fn many_classes(device: Device) {
     let (n, width, classes) = (1024, 16, 4096);
     let random = |shape: &[usize], seed| {
@@ -117,8 +117,7 @@ fn many_classes(device: Device) {
     assert!(parts < logits / 2 && whole > logits);
 }
 
-/// 1,000 steps over batches of every size and length, of a small model: what is looked at is the
-/// pool.
+/// 1,000 steps over batches of every size and length, of a small model: the test watches the pool.
 fn changing_shapes(device: Device) {
     let (most, longest) = (6, 12);
     let mut config = BertConfig::new(50, 1, 32, 2, 64);

@@ -1,4 +1,5 @@
-//! Memory that does not grow from step to step. Alone in its process: the count is the process's.
+//! Memory that does not grow from step to step. The test is alone in its process, because it counts
+//! the process's memory.
 
 mod common;
 

@@ -9,7 +9,6 @@ use crate::Parameter;
 /// values.
 ///
 /// ```
-/// # fn main() -> gradus_tensor::Result<()> {
 /// use gradus_nn::{Ema, Parameter};
 /// use gradus_tensor::Tensor;
 ///
@@ -21,8 +20,7 @@ use crate::Parameter;
 /// assert_eq!(w.tensor().item()?, 2.0);
 /// ema.swap()?; // … and go on with the values
 /// assert_eq!(w.tensor().item()?, 4.0);
-/// # Ok(())
-/// # }
+/// # Ok::<(), gradus_tensor::Error>(())
 /// ```
 pub struct Ema {
     decay: f64,
@@ -32,6 +30,15 @@ pub struct Ema {
 
 impl Ema {
     /// Averages that begin at the parameters' present values.
+    ///
+    /// ```
+    /// # use gradus_nn::{Ema, Parameter};
+    /// # use gradus_tensor::Tensor;
+    /// let w = Parameter::new("w", Tensor::scalar(1f32))?;
+    /// assert!(Ema::new(&[w.clone()], 0.999).is_ok());
+    /// assert!(Ema::new(&[w], 1.5).is_err());
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If `decay` is not within 0 and 1.
@@ -43,10 +50,21 @@ impl Ema {
         Ok(Ema { decay, params: params.to_vec(), averages })
     }
 
-    /// Takes the parameters' present values into the averages.
+    /// Adds the parameters' present values to the averages.
+    ///
+    /// ```
+    /// # use gradus_nn::{Ema, Parameter};
+    /// # use gradus_tensor::Tensor;
+    /// let w = Parameter::new("w", Tensor::scalar(0f32))?;
+    /// let mut ema = Ema::new(&[w.clone()], 0.75)?;
+    /// w.set(Tensor::scalar(4f32))?;
+    /// ema.update()?; // ¾·0 + ¼·4
+    /// assert_eq!(ema.state()[0].1.item()?, 1.0);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// If memory is short.
+    /// If there is too little memory.
     pub fn update(&mut self) -> Result<()> {
         for (average, parameter) in self.averages.iter_mut().zip(&self.params) {
             average.mul_scalar_(self.decay)?;
@@ -56,6 +74,19 @@ impl Ema {
     }
 
     /// Exchanges the parameters' values with the averages.
+    ///
+    /// ```
+    /// # use gradus_nn::{Ema, Parameter};
+    /// # use gradus_tensor::Tensor;
+    /// let w = Parameter::new("w", Tensor::scalar(0f32))?;
+    /// let mut ema = Ema::new(&[w.clone()], 0.75)?;
+    /// w.set(Tensor::scalar(4f32))?;
+    /// ema.swap()?;
+    /// assert_eq!(w.tensor().item()?, 0.0);
+    /// ema.swap()?;
+    /// assert_eq!(w.tensor().item()?, 4.0);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If a parameter has moved to a device that cannot hold its average.
@@ -68,6 +99,16 @@ impl Ema {
     }
 
     /// The averages by the parameters' names, to save.
+    ///
+    /// ```
+    /// # use gradus_nn::{Ema, Parameter};
+    /// # use gradus_tensor::Tensor;
+    /// let w = Parameter::new("head.weight", Tensor::scalar(2f32))?;
+    /// let state = Ema::new(&[w], 0.999)?.state();
+    /// assert_eq!(state[0].0, "head.weight");
+    /// assert_eq!(state[0].1.item()?, 2.0);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn state(&self) -> Vec<(String, Tensor)> {
         let names = self.params.iter().map(|p| p.name().to_string());
         names.zip(self.averages.iter().cloned()).collect()

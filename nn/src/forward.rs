@@ -14,12 +14,29 @@ pub struct Forward {
 
 impl Forward {
     /// A pass without anything random.
+    ///
+    /// ```
+    /// # use gradus_nn::Forward;
+    /// assert!(!Forward::inference().training);
+    /// ```
     pub const fn inference() -> Self {
         Forward { training: false, key: RngKey::new(0) }
     }
 
     /// The training pass number `step` of a run with this seed. Where several passes make one step
     /// of the optimiser, number the passes: each needs a dropout of its own.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_nn::{Dropout, Forward, Store};
+    /// # use gradus_tensor::{DType, Tensor};
+    /// let dropout = Dropout::new(&Store::new(0).root().join("dropout"), 0.5)?;
+    /// let x = Var::constant(Tensor::ones(&[100], DType::F32)?);
+    /// let at = |step| dropout.forward(&x, &Forward::training(42, step)).map(|y| y.to_string());
+    /// assert_eq!(at(7)?, at(7)?); // the same pass again
+    /// assert_ne!(at(7)?, at(8)?);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub const fn training(seed: u64, step: u64) -> Self {
         Forward { training: true, key: RngKey::new(seed).step(step) }
     }

@@ -48,6 +48,16 @@ pub enum Init {
 impl Init {
     /// A tensor of `shape`; random numbers come from `key`.
     ///
+    /// ```
+    /// # use gradus_nn::Init;
+    /// # use gradus_tensor::{DType, RngKey};
+    /// let (key, f32) = (RngKey::new(0), DType::F32);
+    /// assert_eq!(Init::Constant(0.5).tensor(&[2], f32, key)?.to_vec::<f32>()?, [0.5, 0.5]);
+    /// let weight = Init::XavierUniform.tensor(&[4, 2], f32, key)?; // within ±√(6/(2 + 4)) = ±1
+    /// assert!(weight.to_f64_vec().iter().all(|x| x.abs() <= 1.0));
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If the fans are needed and `shape` has fewer than two dimensions; if a standard deviation
     /// is negative or a range empty or not finite.
@@ -88,7 +98,7 @@ impl Init {
         }
     }
 
-    /// Fan-in and fan-out, at least 1 so that an empty weight is no error.
+    /// Fan-in and fan-out, at least 1, so that an empty weight is not an error.
     fn fans(self, shape: &[usize]) -> Result<(f64, f64)> {
         let [fan_out, fan_in, rest @ ..] = shape else {
             bail!(
@@ -111,7 +121,7 @@ fn check(valid: bool, init: Init) -> Result<()> {
 }
 
 /// Standard normal numbers within ±2, by the inverse of the distribution function: one random word
-/// an element, so that element i depends on the key and on i alone.
+/// for each element, so that element i depends on the key and on i alone.
 fn truncated_normal(shape: &[usize], dtype: DType, key: RngKey) -> Result<Tensor> {
     let words = Tensor::randint(0, u32::MAX, shape, key)?.to_vec::<u32>()?;
     let values: Vec<f64> = words

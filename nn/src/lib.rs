@@ -1,10 +1,9 @@
 //! Named parameters, layers, losses, optimisers and schedules.
 //!
-//! A model is built from a [`Path`] in a [`Store`], as one writes a path in a file system: the
+//! A model is built from a [`Path`] in a [`Store`], which reads like a path in a file system: the
 //! parameters' names are those of the checkpoint, so loading and saving need no table of names.
 //!
 //! ```
-//! # fn main() -> gradus_tensor::Result<()> {
 //! use gradus_autograd::Var;
 //! use gradus_nn::{AdamW, Init, Linear, Optimizer, Reduction, Store, losses};
 //! use gradus_tensor::Tensor;
@@ -19,8 +18,7 @@
 //!     optimizer.step(&loss.backward()?)?;
 //! }
 //! assert_eq!(store.get("layer.weight").unwrap().shape(), [1, 2]);
-//! # Ok(())
-//! # }
+//! # Ok::<(), gradus_tensor::Error>(())
 //! ```
 //!
 //! - [`Parameter`], [`Store`], [`Path`], [`Source`], [`Init`]: named parameters;

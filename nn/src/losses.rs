@@ -9,7 +9,7 @@ pub use gradus_tensor::ops::cross_entropy::{CrossEntropy, Reduction};
 /// Added to the squared norms of [`cosine_embedding`]: PyTorch's constant, an f32.
 const COSINE_EPS: f64 = 1e-12_f32 as f64;
 
-/// Elements' losses reduced: [`Reduction::Mean`] divides by their number.
+/// Reduces the elements' losses: [`Reduction::Mean`] divides by their number.
 fn reduce(losses: Var, reduction: Reduction) -> Result<Var> {
     match reduction {
         Reduction::None => Ok(losses),
@@ -25,8 +25,20 @@ fn same_shape(op: &'static str, a: &[usize], b: &[usize]) -> Result<()> {
     Ok(())
 }
 
-/// The cross-entropy of logits `[n, classes]` against `targets` (u32 `[n]`), as
-/// `F.cross_entropy`: a scalar, or `[n]` for [`Reduction::None`]. Mean over no row is NaN.
+/// The cross-entropy of logits `[n, classes]` against `targets` (u32 `[n]`), as `F.cross_entropy`:
+/// a scalar, or `[n]` for [`Reduction::None`]. The mean over no rows is NaN.
+///
+/// ```
+/// # use gradus_autograd::Var;
+/// # use gradus_nn::losses;
+/// # use gradus_tensor::{CrossEntropy, Reduction, Tensor};
+/// let logits = Var::constant(Tensor::from_slice(&[0f32, 0.0, 3.0, 0.0], &[2, 2])?);
+/// let targets = Tensor::from_slice(&[1u32, 0], &[2])?;
+/// let rows = CrossEntropy { reduction: Reduction::None, ..Default::default() };
+/// let loss = losses::cross_entropy(&logits, &targets, &rows)?;
+/// assert_eq!(loss.to_string(), "[0.6931 0.0486]"); // ln 2 and ln(1 + e⁻³)
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
 ///
 /// # Errors
 /// If a target is neither a class nor the ignored index, or the shapes do not fit.
@@ -35,8 +47,19 @@ pub fn cross_entropy(logits: &Var, targets: &Tensor, options: &CrossEntropy) -> 
 }
 
 /// The cross-entropy of logits `[n, classes]` against probabilities of the same shape, −Σ p·ln
-/// softmax(x) along the classes, as `F.cross_entropy` with probabilities: soft labels, or the
-/// answers of a teacher. A class of probability 0 does not count, even if its logit is −∞.
+/// softmax(x) along the classes, as `F.cross_entropy` with probabilities: soft labels, or a
+/// teacher's answers. A class of probability 0 does not count, even if its logit is −∞.
+///
+/// ```
+/// # use gradus_autograd::Var;
+/// # use gradus_nn::losses;
+/// # use gradus_tensor::{DType, Reduction, Tensor};
+/// let logits = Var::constant(Tensor::zeros(&[1, 2], DType::F32)?);
+/// let teacher = Var::constant(Tensor::from_slice(&[0.25f32, 0.75], &[1, 2])?);
+/// let loss = losses::soft_cross_entropy(&logits, &teacher, Reduction::Mean)?;
+/// assert!((loss.item()? - 2f64.ln()).abs() < 1e-6); // −¼·ln ½ − ¾·ln ½
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
 ///
 /// # Errors
 /// If the shapes differ or are not `[n, classes]`.
@@ -53,6 +76,17 @@ pub fn soft_cross_entropy(logits: &Var, targets: &Var, reduction: Reduction) -> 
 /// The divergence of Kullback and Leibler of log-probabilities (`input`) from probabilities, both
 /// `[n, classes]`: Σ p·(ln p − input) along the classes, as `F.kl_div` with `reduction="batchmean"`
 /// for [`Reduction::Mean`]. A class of probability 0 does not count.
+///
+/// ```
+/// # use gradus_autograd::Var;
+/// # use gradus_nn::losses;
+/// # use gradus_tensor::{DType, Reduction, Tensor};
+/// let input = Var::constant(Tensor::zeros(&[1, 2], DType::F32)?).log_softmax(1)?; // ½ and ½
+/// let targets = Var::constant(Tensor::from_slice(&[1f32, 0.0], &[1, 2])?);
+/// let divergence = losses::kl_div(&input, &targets, Reduction::Mean)?;
+/// assert!((divergence.item()? - 2f64.ln()).abs() < 1e-6); // 1·(ln 1 − ln ½)
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
 ///
 /// # Errors
 /// If the shapes differ or are not `[n, classes]`.
@@ -75,6 +109,20 @@ pub fn kl_div(input: &Var, targets: &Var, reduction: Reduction) -> Result<Var> {
 ///
 /// Both terms are at least 0 and computed without overflow, so nothing cancels. `pos_weight`
 /// (broadcast to the shape) weighs the positive answers: above 1 it favours recall.
+///
+/// ```
+/// # use gradus_autograd::Var;
+/// # use gradus_nn::losses;
+/// # use gradus_tensor::{DType, Reduction, Tensor};
+/// let logits = Var::constant(Tensor::zeros(&[2], DType::F32)?); // probabilities of ½
+/// let targets = Tensor::from_slice(&[1f32, 0.0], &[2])?;
+/// let loss = losses::bce_with_logits(&logits, &targets, None, Reduction::None)?;
+/// assert_eq!(loss.to_string(), "[0.6931 0.6931]"); // ln 2
+/// let weight = Tensor::scalar(3f32);
+/// let loss = losses::bce_with_logits(&logits, &targets, Some(&weight), Reduction::None)?;
+/// assert_eq!(loss.to_string(), "[2.0794 0.6931]");
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
 pub fn bce_with_logits(
     logits: &Var,
     targets: &Tensor,
@@ -92,7 +140,7 @@ pub fn bce_with_logits(
     reduce(missed.add(&weighed(&logits.softplus()?, negative)?)?, reduction)
 }
 
-/// Losses times their weights: what has weight 0 does not count, even if it or its gradient is
+/// Losses times their weights: a loss with weight 0 does not count, even if it or its gradient is
 /// infinite.
 fn weighed(losses: &Var, weights: Tensor) -> Result<Var> {
     let without = weights.eq(0.0)?;
@@ -100,12 +148,35 @@ fn weighed(losses: &Var, weights: Tensor) -> Result<Var> {
 }
 
 /// (input − target)², both of one shape, as `F.mse_loss`.
+///
+/// ```
+/// # use gradus_autograd::Var;
+/// # use gradus_nn::losses;
+/// # use gradus_tensor::{Reduction, Tensor};
+/// let input = Var::leaf(Tensor::from_slice(&[1f32, 2.0], &[2])?);
+/// let target = Var::constant(Tensor::from_slice(&[0f32, 4.0], &[2])?);
+/// let loss = losses::mse(&input, &target, Reduction::Mean)?;
+/// assert_eq!(loss.item()?, 2.5); // (1 + 4)/2
+/// let grads = loss.backward()?;
+/// assert_eq!(grads.get(&input).unwrap().to_vec::<f32>()?, [1.0, -2.0]);
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
 pub fn mse(input: &Var, target: &Var, reduction: Reduction) -> Result<Var> {
     same_shape("mse", input.shape(), target.shape())?;
     reduce(input.sub(target)?.square()?, reduction)
 }
 
 /// |input − target|, both of one shape, as `F.l1_loss`.
+///
+/// ```
+/// # use gradus_autograd::Var;
+/// # use gradus_nn::losses;
+/// # use gradus_tensor::{Reduction, Tensor};
+/// let input = Var::constant(Tensor::from_slice(&[1f32, 2.0], &[2])?);
+/// let target = Var::constant(Tensor::from_slice(&[0f32, 4.0], &[2])?);
+/// assert_eq!(losses::l1(&input, &target, Reduction::Sum)?.item()?, 3.0); // 1 + 2
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
 pub fn l1(input: &Var, target: &Var, reduction: Reduction) -> Result<Var> {
     same_shape("l1", input.shape(), target.shape())?;
     reduce(input.sub(target)?.abs()?, reduction)
@@ -113,6 +184,17 @@ pub fn l1(input: &Var, target: &Var, reduction: Reduction) -> Result<Var> {
 
 /// Quadratic up to a difference of `delta`, linear beyond, as `F.huber_loss` (Huber, Annals of
 /// Mathematical Statistics 35, 1964): d²/2, and delta·(|d| − delta/2).
+///
+/// ```
+/// # use gradus_autograd::Var;
+/// # use gradus_nn::losses;
+/// # use gradus_tensor::{Reduction, Tensor};
+/// let input = Var::constant(Tensor::from_slice(&[1f32, 2.0], &[2])?);
+/// let target = Var::constant(Tensor::from_slice(&[0f32, 4.0], &[2])?);
+/// let loss = losses::huber(&input, &target, 1.0, Reduction::None)?;
+/// assert_eq!(loss.to_string(), "[0.5 1.5]"); // 1²/2, and 1·(2 − ½)
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
 ///
 /// # Errors
 /// If `delta` is not above 0, or the shapes differ.
@@ -127,25 +209,37 @@ pub fn huber(input: &Var, target: &Var, delta: f64, reduction: Reduction) -> Res
     }
     let distance = d.abs()?;
     let near = distance.le(delta)?;
-    // Far ones are 0 here: an infinite one must not meet the gradient 0 of what is not chosen.
+    // Far distances are 0 here: the square is not chosen for them, and its gradient of 0 times an
+    // infinite distance would be NaN.
     let square = d.masked_fill(&near.logical_not()?, 0.0)?.square()?.mul_scalar(0.5)?;
     let line = distance.affine(delta, -0.5 * delta * delta)?;
     reduce(square.where_(&near, &line)?, reduction)
 }
 
-/// a·b/(max(|a|, eps)·max(|b|, eps)) along `dim`, which goes; a and b broadcast, as
-/// `F.cosine_similarity` (whose eps is 1e-8). A vector of zeros has similarity 0 with every other.
+/// a·b/(max(|a|, eps)·max(|b|, eps)) along `dim`, which the result lacks; a and b broadcast. As
+/// `F.cosine_similarity`, whose eps is 1e-8. A vector of zeros has similarity 0 with every other.
+///
+/// ```
+/// # use gradus_autograd::Var;
+/// # use gradus_nn::losses;
+/// # use gradus_tensor::Tensor;
+/// let a = Var::constant(Tensor::from_slice(&[3f32, 4.0], &[2])?);
+/// let b = Var::constant(Tensor::from_slice(&[8f32, 6.0], &[2])?);
+/// let cosine = losses::cosine_similarity(&a, &b, -1, 1e-8)?;
+/// assert!((cosine.item()? - 0.96).abs() < 1e-6); // (24 + 24)/(5·10)
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
 ///
 /// # Errors
-/// If `eps` is so small that its square is no f32 above 0 (below about 1e-19), or the shapes do not
+/// If `eps` is so small that its square vanishes in f32 (below about 1e-19), or the shapes do not
 /// fit.
 pub fn cosine_similarity(a: &Var, b: &Var, dim: isize, eps: f64) -> Result<Var> {
     let floor = eps * eps;
     if floor.is_nan() || floor < f32::MIN_POSITIVE as f64 {
         bail!("cosine_similarity", "eps is {eps}; it must be at least 1.1e-19, usually 1e-8");
     }
-    // Broadcast first: a single number along `dim` is a vector of equal ones, and its norm is that
-    // vector's.
+    // Broadcast first: a single number along `dim` stands for a vector of equal numbers, and the
+    // norm is that vector's.
     let shape = broadcast_shapes("cosine_similarity", a.shape(), b.shape())?;
     let norm = |x: &Var| x.square()?.sum(&[dim], true)?.clamp(floor, f64::INFINITY)?.sqrt();
     let unit = |x: &Var| {
@@ -155,9 +249,21 @@ pub fn cosine_similarity(a: &Var, b: &Var, dim: isize, eps: f64) -> Result<Var> 
     unit(a)?.mul(&unit(b)?)?.sum(&[dim], false)
 }
 
-/// Rows of a and b `[n, width]` drawn together where `targets` `[n]` (in their dtype) is 1, and
-/// pushed below a cosine of `margin` where it is −1, as `F.cosine_embedding_loss`:
-/// 1 − cos, and max(0, cos − margin). Rows with another target count as 0.
+/// Draws rows of a and b `[n, width]` together where `targets` `[n]` (in their dtype) is 1, and
+/// pushes them below a cosine of `margin` where it is −1, as `F.cosine_embedding_loss`: 1 − cos,
+/// and max(0, cos − margin). Rows with another target count as 0.
+///
+/// ```
+/// # use gradus_autograd::Var;
+/// # use gradus_nn::losses;
+/// # use gradus_tensor::{Reduction, Tensor};
+/// let a = Var::constant(Tensor::from_slice(&[1f32, 0.0, 1.0, 0.0], &[2, 2])?);
+/// let b = Var::constant(Tensor::from_slice(&[0f32, 1.0, 1.0, 1.0], &[2, 2])?);
+/// let targets = Tensor::from_slice(&[1f32, -1.0], &[2])?; // together; apart
+/// let loss = losses::cosine_embedding(&a, &b, &targets, 0.0, Reduction::None)?;
+/// assert_eq!(loss.to_string(), "[1.     0.7071]"); // 1 − 0, and the cosine of 45°
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
 pub fn cosine_embedding(
     a: &Var,
     b: &Var,

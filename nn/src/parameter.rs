@@ -22,7 +22,16 @@ struct Inner {
 }
 
 impl Parameter {
-    /// A parameter of its own, outside any [`Store`](crate::Store).
+    /// A parameter outside any [`Store`](crate::Store).
+    ///
+    /// ```
+    /// # use gradus_nn::Parameter;
+    /// # use gradus_tensor::Tensor;
+    /// let w = Parameter::new("w", Tensor::from_slice(&[1f32, 2.0], &[2])?)?;
+    /// assert_eq!((w.name(), w.shape()), ("w", &[2][..]));
+    /// assert!(Parameter::new("ids", Tensor::scalar(1u32)).is_err());
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If the tensor is neither f32 nor f64.
@@ -44,6 +53,15 @@ impl Parameter {
     }
 
     /// Identity of the parameter: that of its leaf in the graph. It does not depend on the name.
+    ///
+    /// ```
+    /// # use gradus_nn::Parameter;
+    /// # use gradus_tensor::Tensor;
+    /// let w = Parameter::new("w", Tensor::scalar(1f32))?;
+    /// assert_eq!(w.clone().id(), w.id());
+    /// assert_ne!(Parameter::new("w", Tensor::scalar(1f32))?.id(), w.id());
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn id(&self) -> VarId {
         self.0.id
     }
@@ -72,27 +90,65 @@ impl Parameter {
     /// that gradients find their parameter. A constant if the parameter is not
     /// [`trainable`](Parameter::trainable).
     ///
-    /// Whoever keeps the variable keeps the value: the next update then has to copy. A training
-    /// step drops its graph before it updates.
+    /// While somebody keeps the variable, the value stays: the next update must then copy. A
+    /// training step drops its graph before it updates.
+    ///
+    /// ```
+    /// # use gradus_nn::Parameter;
+    /// # use gradus_tensor::Tensor;
+    /// let w = Parameter::new("w", Tensor::scalar(3f32))?;
+    /// let grads = w.var().square()?.backward()?;
+    /// assert_eq!(w.grad(&grads).unwrap().item()?, 6.0);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn var(&self) -> Var {
         let var = self.0.var.read().unwrap_or_else(PoisonError::into_inner);
         if self.trainable() { var.clone() } else { var.detach() }
     }
 
     /// The current value.
+    ///
+    /// ```
+    /// # use gradus_nn::Parameter;
+    /// # use gradus_tensor::Tensor;
+    /// let w = Parameter::new("w", Tensor::scalar(3f32))?;
+    /// assert_eq!(w.tensor().item()?, 3.0);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn tensor(&self) -> Tensor {
         self.0.var.read().unwrap_or_else(PoisonError::into_inner).tensor().clone()
     }
 
     /// This parameter's gradient; `None` if none reached it or it is not trainable.
+    ///
+    /// ```
+    /// # use gradus_nn::Parameter;
+    /// # use gradus_tensor::Tensor;
+    /// let w = Parameter::new("w", Tensor::scalar(3f32))?;
+    /// let unused = Parameter::new("unused", Tensor::scalar(3f32))?;
+    /// let grads = w.var().square()?.backward()?;
+    /// assert_eq!(w.grad(&grads).unwrap().item()?, 6.0);
+    /// assert!(unused.grad(&grads).is_none());
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn grad<'a>(&self, grads: &'a Gradients) -> Option<&'a Tensor> {
         grads.get(&self.var())
     }
 
     /// Gives the parameter a new value, which is moved to the parameter's device.
     ///
+    /// ```
+    /// # use gradus_nn::Parameter;
+    /// # use gradus_tensor::{DType, Tensor};
+    /// let w = Parameter::new("w", Tensor::scalar(3f32))?;
+    /// w.set(Tensor::scalar(4f32))?;
+    /// assert_eq!(w.tensor().item()?, 4.0);
+    /// assert!(w.set(Tensor::zeros(&[2], DType::F32)?).is_err());
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    ///
     /// # Errors
-    /// If shape or dtype differ; the message names the parameter.
+    /// As [`check`](Parameter::check).
     pub fn set(&self, tensor: Tensor) -> Result<()> {
         self.check(&tensor)?;
         let mut var = self.write();
@@ -101,7 +157,7 @@ impl Parameter {
         Ok(())
     }
 
-    /// Where the value lies.
+    /// The device of the value.
     pub fn device(&self) -> Device {
         self.0.var.read().unwrap_or_else(PoisonError::into_inner).tensor().device()
     }
@@ -109,6 +165,15 @@ impl Parameter {
     /// Moves the value to `device`; the parameter stays the same leaf of the graph. An optimiser
     /// that has state for it needs its state again
     /// ([`load_state`](crate::Optimizer::load_state)).
+    ///
+    /// ```
+    /// # use gradus_nn::Parameter;
+    /// # use gradus_tensor::{Device, Tensor};
+    /// let w = Parameter::new("w", Tensor::scalar(3f32))?;
+    /// w.to_device(Device::Cpu)?;
+    /// assert_eq!(w.device(), Device::Cpu);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If the device cannot hold it; the message names the parameter.
@@ -120,10 +185,19 @@ impl Parameter {
     }
 
     /// Changes the value in place (an optimiser step). Nothing is copied if nobody else holds the
-    /// value; whoever does keeps the old one.
+    /// value; if somebody does, that holder keeps the old one.
+    ///
+    /// ```
+    /// # use gradus_nn::Parameter;
+    /// # use gradus_tensor::Tensor;
+    /// let w = Parameter::new("w", Tensor::scalar(3f32))?;
+    /// w.update(|value| value.mul_scalar_(2.0))?;
+    /// assert_eq!(w.tensor().item()?, 6.0);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// Those of `change`; and if it leaves a value of another shape or dtype.
+    /// As `change`; and if it leaves a value of another shape or dtype.
     pub fn update<T>(&self, change: impl FnOnce(&mut Tensor) -> Result<T>) -> Result<T> {
         let mut var = self.write();
         let result = change(var.tensor_mut()).map_err(|e| e.at(self.name()))?;
@@ -132,11 +206,28 @@ impl Parameter {
     }
 
     /// Whether the parameter takes part in training (at first it does).
+    ///
+    /// ```
+    /// # use gradus_nn::Parameter;
+    /// # use gradus_tensor::Tensor;
+    /// let w = Parameter::new("w", Tensor::scalar(3f32))?;
+    /// assert!(w.trainable());
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn trainable(&self) -> bool {
         self.0.trainable.load(Ordering::Relaxed)
     }
 
     /// Freezes or thaws the parameter.
+    ///
+    /// ```
+    /// # use gradus_nn::Parameter;
+    /// # use gradus_tensor::Tensor;
+    /// let w = Parameter::new("w", Tensor::scalar(3f32))?;
+    /// w.set_trainable(false);
+    /// assert!(!w.var().square()?.requires_grad());
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn set_trainable(&self, trainable: bool) {
         self.0.trainable.store(trainable, Ordering::Relaxed);
     }
@@ -145,7 +236,11 @@ impl Parameter {
         self.0.var.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn check(&self, tensor: &Tensor) -> Result<()> {
+    /// Checks that a tensor may be the parameter's value.
+    ///
+    /// # Errors
+    /// If shape or dtype differ; the message names the parameter.
+    pub fn check(&self, tensor: &Tensor) -> Result<()> {
         if tensor.shape() != self.shape() || tensor.dtype() != self.dtype() {
             bail!(
                 "parameter",

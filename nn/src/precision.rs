@@ -7,7 +7,8 @@ use gradus_autograd::{autocast, low_precision};
 use gradus_tensor::{DType, Device, LowPrecision, Result, bail, gpus};
 use serde::{Deserialize, Serialize};
 
-/// In what precision a model computes. Parameters, and the optimiser's state, are f32 in any.
+/// In what precision a model computes. Parameters and the optimiser's state are f32 in every
+/// precision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Precision {
@@ -15,19 +16,25 @@ pub enum Precision {
     #[default]
     F32,
     /// Mixed: products and activations in f16, sums, statistics, softmax and losses in f32; see
-    /// [`autocast`]. For GPUs. To train in it takes a [`GradScaler`](crate::GradScaler).
+    /// [`autocast`]. For GPUs. Training in it needs a [`GradScaler`](crate::GradScaler).
     F16,
     /// Products of linear layers in bf16, their sums and all else in f32; see [`low_precision`].
     /// For inference on the CPU; one without instructions for it (AVX512-BF16, AMX) computes in
     /// f32.
     Bf16,
-    /// Products of linear layers in 8 bits, one scale an output channel and one an input's row; see
-    /// [`low_precision`]. For inference on the CPU.
+    /// Products of linear layers in 8 bits, one scale for each output channel and one for each row
+    /// of the input; see [`low_precision`]. For inference on the CPU.
     Int8,
 }
 
 impl Precision {
     /// Checks that a model can be trained in this precision.
+    ///
+    /// ```
+    /// # use gradus_nn::Precision;
+    /// assert!(Precision::F32.check_training().is_ok());
+    /// assert!(Precision::Int8.check_training().is_err());
+    /// ```
     ///
     /// # Errors
     /// If it cannot; the message says what does.
@@ -44,6 +51,14 @@ impl Precision {
     }
 
     /// Checks that `device` computes in this precision.
+    ///
+    /// ```
+    /// # use gradus_nn::Precision;
+    /// # use gradus_tensor::Device;
+    /// assert!(Precision::Int8.check(Device::Cpu).is_ok());
+    /// let error = Precision::F16.check(Device::Cpu).unwrap_err();
+    /// assert!(error.to_string().contains("f16 is computed on GPUs only"));
+    /// ```
     ///
     /// # Errors
     /// If it does not; the message says what does.
@@ -67,6 +82,17 @@ impl Precision {
     }
 
     /// Runs `body`, the forward pass of a model, in this precision.
+    ///
+    /// ```
+    /// # use gradus_autograd::{Var, no_grad};
+    /// # use gradus_nn::{Init, Linear, Precision, Store};
+    /// # use gradus_tensor::Tensor;
+    /// let layer = Linear::no_bias(&Store::new(0).root(), 2, 1, Init::Ones)?;
+    /// let x = Var::constant(Tensor::from_slice(&[1f32, 2.0], &[1, 2])?);
+    /// let y = no_grad(|| Precision::Int8.run(|| layer.forward(&x)))?;
+    /// assert!((y.item()? - 3.0).abs() < 0.02); // 1 + 2, rounded
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn run<R>(self, body: impl FnOnce() -> R) -> R {
         match self {
             Precision::F32 => autocast(None, body),

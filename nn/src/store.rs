@@ -40,32 +40,93 @@ impl Store {
     }
 
     /// A store whose parameters (f32) are initialised at random.
+    ///
+    /// ```
+    /// # use gradus_nn::{Init, Linear, Store};
+    /// let layer = |seed| Linear::no_bias(&Store::new(seed).root(), 2, 2, Init::XavierUniform);
+    /// let weight = layer(1)?.weight.tensor().to_f64_vec();
+    /// assert_eq!(weight, layer(1)?.weight.tensor().to_f64_vec()); // the same seed
+    /// assert_ne!(weight, layer(2)?.weight.tensor().to_f64_vec());
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn new(seed: u64) -> Self {
         Self::make(seed, DType::F32, None)
     }
 
     /// A store whose parameters come from `source`, converted to f32; those that it lacks are
     /// initialised at random and reported by [`missing`](Store::missing).
+    ///
+    /// ```
+    /// # use gradus_nn::{Init, Linear, Source, Store};
+    /// # use gradus_tensor::Tensor;
+    /// # use gradus_tensor::Result;
+    /// struct Checkpoint;
+    /// impl Source for Checkpoint {
+    ///     fn tensor(&self, name: &str) -> Result<Option<Tensor>> {
+    ///         (name == "weight").then(|| Tensor::from_slice(&[7f32], &[1, 1])).transpose()
+    ///     }
+    /// }
+    /// let store = Store::with_source(0, Checkpoint);
+    /// let layer = Linear::new(&store.root(), 1, 1, Init::XavierUniform)?;
+    /// assert_eq!(layer.weight.tensor().item()?, 7.0);
+    /// assert_eq!(store.missing(), ["bias"]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn with_source(seed: u64, source: impl Source + 'static) -> Self {
         Self::make(seed, DType::F32, Some(Box::new(source)))
     }
 
     /// [`new`](Store::new) in another dtype (f64 for a gradient check of a whole model).
+    ///
+    /// ```
+    /// # use gradus_nn::{Init, Linear, Store};
+    /// # use gradus_tensor::DType;
+    /// let store = Store::in_dtype(0, DType::F64);
+    /// let layer = Linear::new(&store.root(), 2, 2, Init::XavierUniform)?;
+    /// assert_eq!(layer.weight.dtype(), DType::F64);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn in_dtype(seed: u64, dtype: DType) -> Self {
         Self::make(seed, dtype, None)
     }
 
     /// The path from which a model is built.
+    ///
+    /// ```
+    /// # use gradus_nn::Store;
+    /// let store = Store::new(0);
+    /// assert_eq!(store.root().name(), "");
+    /// assert_eq!(store.root().join("encoder").name(), "encoder");
+    /// ```
     pub fn root(&self) -> Path {
         Path { store: self.clone(), name: String::new() }
     }
 
     /// All parameters, in the order in which they were first asked for.
+    ///
+    /// ```
+    /// # use gradus_nn::{Init, Linear, Store};
+    /// let store = Store::new(0);
+    /// Linear::new(&store.root().join("layer"), 2, 1, Init::XavierUniform)?;
+    /// let mut names: Vec<String> = store.parameters().iter().map(|p| p.name().into()).collect();
+    /// names.sort();
+    /// assert_eq!(names, ["layer.bias", "layer.weight"]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn parameters(&self) -> Vec<Parameter> {
         self.state().parameters.clone()
     }
 
     /// The parameter of this full name, if a model has asked for it.
+    ///
+    /// ```
+    /// # use gradus_nn::{Init, Linear, Store};
+    /// let store = Store::new(0);
+    /// Linear::new(&store.root().join("layer"), 2, 1, Init::XavierUniform)?;
+    /// assert_eq!(store.get("layer.weight").unwrap().shape(), [1, 2]);
+    /// assert!(store.get("layer.gamma").is_none());
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn get(&self, name: &str) -> Option<Parameter> {
         let state = self.state();
         state.by_name.get(name).map(|&i| state.parameters[i].clone())
@@ -73,6 +134,22 @@ impl Store {
 
     /// Names that the source did not have: these parameters were initialised at random. Empty if
     /// there is no source.
+    ///
+    /// ```
+    /// # use gradus_nn::{Init, Linear, Source, Store};
+    /// # use gradus_tensor::Tensor;
+    /// # use gradus_tensor::Result;
+    /// struct Empty;
+    /// impl Source for Empty {
+    ///     fn tensor(&self, _name: &str) -> Result<Option<Tensor>> {
+    ///         Ok(None)
+    ///     }
+    /// }
+    /// let store = Store::with_source(0, Empty);
+    /// Linear::no_bias(&store.root().join("head"), 2, 1, Init::XavierUniform)?;
+    /// assert_eq!(store.missing(), ["head.weight"]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn missing(&self) -> Vec<String> {
         self.state().missing.clone()
     }
@@ -82,8 +159,18 @@ impl Store {
         self.state().device
     }
 
-    /// Moves all parameters to `device`, and makes there those that are still to come: so it may be
-    /// called before or after the model is built.
+    /// Moves all parameters to `device`, and makes later ones there: so it may be called before or
+    /// after the model is built.
+    ///
+    /// ```
+    /// # use gradus_nn::{Init, Linear, Store};
+    /// # use gradus_tensor::Device;
+    /// let store = Store::new(0);
+    /// store.to_device(Device::Cpu)?;
+    /// let layer = Linear::no_bias(&store.root(), 2, 1, Init::XavierUniform)?;
+    /// assert_eq!(layer.weight.device(), Device::Cpu);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If the device cannot hold them; the message names the parameter.
@@ -163,6 +250,14 @@ pub struct Path {
 
 impl Path {
     /// The place `name` below this one.
+    ///
+    /// ```
+    /// # use gradus_nn::Store;
+    /// let root = Store::new(0).root();
+    /// let path = root.join("encoder").join("layer").join(3);
+    /// assert_eq!(path.name(), "encoder.layer.3");
+    /// assert_eq!((&root / "encoder" / "layer" / 3).name(), path.name());
+    /// ```
     pub fn join(&self, name: impl fmt::Display) -> Path {
         Path { store: self.store.clone(), name: self.full(name) }
     }
@@ -173,6 +268,15 @@ impl Path {
     }
 
     /// The store.
+    ///
+    /// ```
+    /// # use gradus_nn::{Init, Store};
+    /// let store = Store::new(0);
+    /// let path = store.root().join("head");
+    /// path.parameter("weight", &[2], Init::Ones)?;
+    /// assert_eq!(path.store().parameters().len(), 1);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn store(&self) -> &Store {
         &self.store
     }
@@ -181,7 +285,19 @@ impl Path {
     /// initialised.
     ///
     /// The initial value depends on the store's seed and the full name alone, not on the order in
-    /// which a model is built. Asking twice gives the same parameter: so weights are tied.
+    /// which a model is built. A second call with the same name gives the same parameter: this is
+    /// how weights are tied.
+    ///
+    /// ```
+    /// # use gradus_nn::{Init, Store};
+    /// let path = Store::new(0).root().join("layer");
+    /// let weight = path.parameter("weight", &[2], Init::Ones)?;
+    /// assert_eq!(weight.name(), "layer.weight");
+    /// let tied = path.parameter("weight", &[2], Init::Zeros)?; // the same parameter
+    /// assert_eq!(tied.id(), weight.id());
+    /// assert_eq!(tied.tensor().to_string(), "[1. 1.]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If the source's tensor, or the parameter that exists already, has another shape.

@@ -1,4 +1,4 @@
-//! One request as the protocols see it: its body read within limits, its caller known.
+//! A request as the protocols see it: with its body, read within limits, and its caller.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -6,20 +6,18 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
-use axum::http::{HeaderMap, HeaderValue, Uri, header};
-use axum::response::{IntoResponse, Response};
-use gradus_tensor::Device;
+use axum::http::{HeaderMap, Uri, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::Serialize;
 use serde_json::Value;
 
 use crate::app::App;
-use crate::ask::{Caller, Usage, offload};
 use crate::error::{Kind, Problem, Result};
 use crate::json;
 use crate::media::Media;
+use crate::offload::offload;
+use crate::question::{Caller, EncodeOptions};
 
-/// What is said of a form where JSON should be.
+/// The message for a form where JSON should be.
 const FORM: &str = "the body is a form; send JSON (with `requests`: json=…, not data=… or files=…)";
 
 /// A request.
@@ -52,7 +50,7 @@ impl Call {
     /// The body as JSON.
     ///
     /// # Errors
-    /// When it is none.
+    /// When it is not JSON.
     pub async fn json(&self) -> Result<Value> {
         let (body, media) = (self.body.clone(), Media::of(&self.headers));
         // Parsing is some ten times faster than encoding.
@@ -72,7 +70,7 @@ impl Call {
     /// The body as a JSON object.
     ///
     /// # Errors
-    /// When it is none.
+    /// When it is not a JSON object.
     pub async fn fields(&self) -> Result<json::Fields> {
         json::Fields::of(self.json().await?, "")
     }
@@ -98,8 +96,13 @@ impl Call {
         Ok(())
     }
 
-    /// Refuses parameters of the query that the protocol knows and this server cannot obey; `why`
-    /// is said after the name.
+    /// How texts are encoded where the protocol has no fields for it: as the server was started.
+    pub fn default_options(&self) -> EncodeOptions {
+        EncodeOptions { truncate: self.app.limits.truncate, ..EncodeOptions::default() }
+    }
+
+    /// Refuses parameters of the query that the protocol knows and this server cannot obey. The
+    /// message is the parameter's name and `why`.
     ///
     /// # Errors
     /// When one of them asks for something.
@@ -120,7 +123,7 @@ impl Call {
     }
 }
 
-/// Reads a body within `most` bytes, both as it comes and decompressed, and within `patience`.
+/// Reads a body within `patience`, and within `most` bytes both before and after decompression.
 async fn read(body: Body, headers: &HeaderMap, most: usize, patience: Duration) -> Result<Bytes> {
     let too_large = || {
         let message =
@@ -162,7 +165,7 @@ async fn read(body: Body, headers: &HeaderMap, most: usize, patience: Duration) 
     }
 }
 
-/// Decompresses; `None` when there is more than `most`.
+/// Decompresses; `None` when the result has more than `most` bytes.
 fn inflate(reader: impl Read, most: usize) -> Result<Option<Bytes>> {
     let mut bytes = Vec::new();
     let limit = (most as u64).saturating_add(1);
@@ -170,41 +173,4 @@ fn inflate(reader: impl Read, most: usize) -> Result<Option<Bytes>> {
         Problem::invalid(format!("the body is not what its content encoding says: {e}"))
     })?;
     Ok((bytes.len() <= most).then(|| bytes.into()))
-}
-
-/// An answer as JSON; a large one is written out on a thread that may block.
-///
-/// # Errors
-/// Never in practice: the answers are numbers and strings.
-pub async fn answer(value: impl Serialize + Send + 'static, numbers: usize) -> Result<Response> {
-    // Some ten bytes and a twentieth of a microsecond a number.
-    let bytes = offload(numbers / 4, move || {
-        serde_json::to_vec(&value).map_err(|e| Problem::new(Kind::Internal, e.to_string()))
-    })
-    .await?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], bytes).into_response())
-}
-
-/// A small answer as JSON.
-pub fn small(value: &Value) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
-}
-
-/// The headers with which text-embeddings-inference tells what an answer took; times in
-/// milliseconds.
-pub fn with_usage(mut response: Response, usage: &Usage) -> Response {
-    let headers = response.headers_mut();
-    let mut set = |name: &'static str, value: u128| {
-        headers.insert(name, HeaderValue::from(value.min(u64::MAX.into()) as u64));
-    };
-    set("x-compute-time", (usage.tokenized + usage.computed).as_millis());
-    set("x-compute-characters", usage.characters as u128);
-    set("x-compute-tokens", usage.tokens as u128);
-    set("x-total-time", usage.total.as_millis());
-    set("x-tokenization-time", usage.tokenized.as_millis());
-    set("x-queue-time", usage.queued.as_millis());
-    set("x-inference-time", usage.computed.as_millis());
-    let kind = if usage.device == Device::Cpu { "cpu" } else { "gpu" };
-    headers.insert("x-compute-type", HeaderValue::from_static(kind));
-    response
 }

@@ -1,5 +1,5 @@
-//! Whose request it is: the address that it comes from, or the one that a trusted proxy says it
-//! comes from; or its key.
+//! Whose request it is. A client is an address (the connection's, or the one that a trusted proxy
+//! names), or a key.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -7,20 +7,24 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use axum::http::{HeaderMap, header};
 use ipnet::IpNet;
 
+/// The address at the other end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
+
 /// How clients are told apart.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Clients {
-    /// The proxies whose word is taken for where a request comes from.
+    /// The proxies that are believed when they name the client's address.
     pub proxies: Vec<IpNet>,
-    /// Whether a key stands for a client: where there are several. One key that all share tells
-    /// nobody apart.
+    /// Whether each key is a client. This needs several keys: one key that all share tells nobody
+    /// apart.
     pub by_key: bool,
 }
 
 /// A network, or a single address.
 ///
 /// # Errors
-/// When it is neither.
+/// When the text is neither.
 pub fn network(text: &str) -> Result<IpNet, String> {
     let address = text.parse::<IpAddr>().map(IpNet::from);
     address.or_else(|_| text.parse()).map_err(|_| {
@@ -39,11 +43,12 @@ impl Clients {
         hasher.finish()
     }
 
-    /// The address of the client: that of the connection, unless it is a trusted proxy's. Proxies
-    /// add the address that they see at the right of the header, so it is the rightmost that is not
-    /// a trusted proxy's; what stands left of it the client may have made up.
+    /// The address of the client. It is the connection's address unless that is a trusted proxy.
+    /// Each proxy appends the address that it sees, so the client's address is the rightmost one in
+    /// the header that is not a trusted proxy. The client may have made up the addresses to the
+    /// left of it.
     ///
-    /// A client can send the header that the proxy does not write. Where `X-Forwarded-For` and
+    /// A client can also send the header that the proxy does not write. Where `X-Forwarded-For` and
     /// `Forwarded` disagree, one of them is made up, and neither is believed.
     pub fn address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let peer = peer.to_canonical();
@@ -67,8 +72,8 @@ impl Clients {
         self.proxies.iter().any(|network| network.contains(&address))
     }
 
-    /// The rightmost address that is not a proxy's; the leftmost where all are. What is no address
-    /// ends the list.
+    /// The rightmost address that is not a proxy; the leftmost address where all are proxies. The
+    /// list ends at the first entry that is no address.
     fn rightmost(
         &self,
         addresses: impl DoubleEndedIterator<Item = Option<IpAddr>>,
@@ -103,7 +108,7 @@ fn forwarded_for(element: &str) -> Option<IpAddr> {
     address_of(value.trim().trim_matches('"'))
 }
 
-/// Of IPv6 the first 64 bits: whoever has one such address has all of them.
+/// The address itself, or the first 64 bits of an IPv6 address: its owner has all that begin so.
 fn site(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,

@@ -34,7 +34,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tower::ServiceExt;
 
-use crate::around::Peer;
+use crate::clients::Peer;
 
 /// How long a connection may take for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub struct Patience {
 
 /// A new connection that has sent nothing when the server stops gets this long: its request may be
 /// on its way.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_secs(1);
 
 /// What is said to whoever is too slow to send a request's head.
 const TOO_SLOW: &[u8] =
@@ -69,9 +69,10 @@ enum Phase {
 
 /// Where a connection is, as its stream, its service and its timer share it.
 #[derive(Clone)]
-struct Watch(Arc<Mutex<State>>);
+struct Watch(Arc<Mutex<Stage>>);
 
-struct State {
+/// What a connection is doing.
+struct Stage {
     phase: Phase,
     since: Instant,
     /// Since when nothing can be written.
@@ -80,34 +81,34 @@ struct State {
 
 impl Watch {
     fn new() -> Watch {
-        let state = State { phase: Phase::New, since: Instant::now(), blocked: None };
-        Watch(Arc::new(Mutex::new(state)))
+        let stage = Stage { phase: Phase::New, since: Instant::now(), blocked: None };
+        Watch(Arc::new(Mutex::new(stage)))
     }
 
-    fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    fn with<T>(&self, change: impl FnOnce(&mut Stage) -> T) -> T {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn enter(&self, phase: Phase) {
-        self.with(|state| (state.phase, state.since) = (phase, Instant::now()));
+        self.with(|stage| (stage.phase, stage.since) = (phase, Instant::now()));
     }
 
     fn has_read(&self) {
-        self.with(|state| {
-            if matches!(state.phase, Phase::New | Phase::Idle) {
-                (state.phase, state.since) = (Phase::Head, Instant::now());
+        self.with(|stage| {
+            if matches!(stage.phase, Phase::New | Phase::Idle) {
+                (stage.phase, stage.since) = (Phase::Head, Instant::now());
             }
         });
     }
 
     fn has_written<T>(&self, outcome: &Poll<T>) {
-        self.with(|state| match outcome {
-            Poll::Pending => drop(state.blocked.get_or_insert_with(Instant::now)),
+        self.with(|stage| match outcome {
+            Poll::Pending => drop(stage.blocked.get_or_insert_with(Instant::now)),
             Poll::Ready(_) => {
-                state.blocked = None;
-                if state.phase == Phase::Idle {
+                stage.blocked = None;
+                if stage.phase == Phase::Idle {
                     // The end of the answer is only now on its way.
-                    state.since = Instant::now();
+                    stage.since = Instant::now();
                 }
             }
         });
@@ -115,24 +116,24 @@ impl Watch {
 
     /// Until when what is awaited must come.
     fn due(&self, patience: &Patience, stopped: Option<Instant>) -> Option<Instant> {
-        self.with(|state| match (state.blocked, state.phase) {
+        self.with(|stage| match (stage.blocked, stage.phase) {
             (Some(since), _) => Some(since + patience.write),
             (None, Phase::New) => {
-                let due = state.since + patience.read;
-                Some(stopped.map_or(due, |at| due.min(at + LAST_WORDS)))
+                let due = stage.since + patience.read;
+                Some(stopped.map_or(due, |at| due.min(at + GRACE)))
             }
-            (None, Phase::Head) => Some(state.since + patience.read),
-            (None, Phase::Idle) => Some(state.since + patience.keep_alive),
+            (None, Phase::Head) => Some(stage.since + patience.read),
+            (None, Phase::Idle) => Some(stage.since + patience.keep_alive),
             (None, Phase::Answering) => None,
         })
     }
 
     fn is_new(&self) -> bool {
-        self.with(|state| state.phase == Phase::New)
+        self.with(|stage| stage.phase == Phase::New)
     }
 
     fn slow_head(&self) -> bool {
-        self.with(|state| state.blocked.is_none() && state.phase == Phase::Head)
+        self.with(|stage| stage.blocked.is_none() && stage.phase == Phase::Head)
     }
 }
 
@@ -288,7 +289,7 @@ pub async fn answer(
             stream.write_all(TOO_SLOW).await?;
             stream.shutdown().await
         };
-        let _ = tokio::time::timeout(LAST_WORDS, said).await;
+        let _ = tokio::time::timeout(GRACE, said).await;
     }
 }
 
@@ -417,7 +418,7 @@ mod tests {
         let at = Duration::from_secs(3);
         let idle = |s| sends(s, "GET / HTTP/1.1\r\nhost: x\r\n\r\n");
         about(meets(idle, Some(at)).await.0, at);
-        about(meets(|s| sends(s, ""), Some(at)).await.0, at + LAST_WORDS);
+        about(meets(|s| sends(s, ""), Some(at)).await.0, at + GRACE);
         let slow = |s| sends(s, "GET /slow HTTP/1.1\r\nhost: x\r\n\r\n");
         let (took, got) = meets(slow, Some(at)).await;
         about(took, Duration::from_secs(500));

@@ -1,22 +1,25 @@
-//! Why a request fails, whatever the protocol. Each protocol gives it its own shape and code.
+//! Why a request fails. Each protocol gives a problem its own shape and status code.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
+use crate::scheduler::Failure;
+
 /// What kind of failure it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// The request is not what it should be.
+    /// The request is malformed.
     Invalid,
-    /// There is nothing to compute.
+    /// The request has nothing to compute.
     Empty,
     /// A text has more tokens than the model takes.
     TooLong,
     /// The body, or the number of inputs, is above a limit.
     TooLarge,
-    /// The body comes in an encoding or a form that is not understood.
+    /// The server does not understand the encoding or the form of the body.
     MediaType,
     /// The model is made for something else.
     WrongTask,
@@ -30,9 +33,9 @@ pub enum Kind {
     Method,
     /// The API key is missing or wrong.
     Unauthorized,
-    /// This is not allowed here at all.
+    /// The server does not allow this at all.
     Forbidden,
-    /// It exists already.
+    /// The state of the model forbids it.
     Conflict,
     /// The queue is full.
     Overloaded,
@@ -47,7 +50,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The usual status code; a protocol may have another.
+    /// The usual status code. A protocol may have another one.
     pub fn status(self) -> StatusCode {
         match self {
             Kind::Invalid | Kind::Empty | Kind::TooLong | Kind::WrongTask => {
@@ -77,9 +80,9 @@ pub struct Problem {
     pub kind: Kind,
     /// What is wrong, where, and what to do.
     pub message: String,
-    /// The field of the request that is to blame.
+    /// The field of the request that is wrong.
     pub param: Option<String>,
-    /// When to try again.
+    /// When to ask again.
     pub retry_after: Option<Duration>,
 }
 
@@ -89,24 +92,49 @@ impl Problem {
         Problem { kind, message: message.into(), param: None, retry_after: None }
     }
 
-    /// A request that is not what it should be.
+    /// A malformed request.
     pub fn invalid(message: impl Into<String>) -> Self {
         Problem::new(Kind::Invalid, message)
     }
 
-    /// The same, with the field that is to blame: `at` is its path, as `inputs[3]`.
+    /// A malformed request with the path of the wrong field, such as `inputs[3]`.
     pub fn field(at: &str, message: impl AsRef<str>) -> Self {
         let name = at.split(['.', '[']).next().unwrap_or(at).to_string();
         let mut problem = Problem::invalid(format!("`{at}` {}", message.as_ref()));
         problem.param = Some(name).filter(|name| !name.is_empty());
         problem
     }
+
+    /// An input that a model refuses, without the name of the operation that did.
+    pub fn of_input(error: &gradus_models::Error) -> Self {
+        let message = error.to_string();
+        Problem::invalid(message.strip_prefix("[input] ").unwrap_or(&message))
+    }
 }
 
 /// A result with [`Problem`].
 pub type Result<T, E = Problem> = std::result::Result<T, E>;
 
-/// The shape is given by the outermost layer, which knows the protocol by the path.
+impl From<Failure<Arc<gradus_models::Error>>> for Problem {
+    fn from(failure: Failure<Arc<gradus_models::Error>>) -> Self {
+        let message = failure.to_string();
+        let (kind, retry_after) = match failure {
+            Failure::Full { retry_after } | Failure::Busy { retry_after, .. } => {
+                (Kind::Overloaded, Some(retry_after))
+            }
+            Failure::Expired | Failure::TooSlow { .. } => (Kind::Timeout, None),
+            Failure::Closed => (Kind::Unavailable, Some(Duration::from_secs(1))),
+            Failure::Crashed => (Kind::Internal, None),
+            Failure::Model(error) => match *error {
+                gradus_models::Error::Input(_) => return Problem::of_input(&error),
+                _ => (Kind::Internal, None),
+            },
+        };
+        Problem { retry_after, ..Problem::new(kind, message) }
+    }
+}
+
+/// The middleware knows the protocol by the path and gives the problem its shape.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.kind.status().into_response();

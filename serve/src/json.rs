@@ -10,9 +10,9 @@ use crate::error::{Kind, Problem, Result};
 
 /// Numbers, texts and lists of a body at most: each takes some 32 bytes, more than it takes in the
 /// body.
-const MOST_VALUES: usize = 1 << 21;
+const MAX_VALUES: usize = 1 << 21;
 
-/// Parses a body. More than 128 levels of nesting are refused, more than `MOST_VALUES` values, and
+/// Parses a body. More than 128 levels of nesting are refused, more than `MAX_VALUES` values, and
 /// a field that stands twice in an object: some servers take the first of them, some the last.
 ///
 /// # Errors
@@ -55,9 +55,9 @@ impl<'de> DeserializeSeed<'de> for Reader<'_> {
 
     fn deserialize<D: Deserializer<'de>>(self, text: D) -> Result<Value, D::Error> {
         self.0.values.set(self.0.values.get() + 1);
-        if self.0.values.get() > MOST_VALUES {
+        if self.0.values.get() > MAX_VALUES {
             let message =
-                format!("the body has more than {MOST_VALUES} values; send fewer at a time");
+                format!("the body has more than {MAX_VALUES} values; send fewer at a time");
             return Err(self.0.refuse(Problem::new(Kind::TooLarge, message)));
         }
         text.deserialize_any(self)
@@ -360,9 +360,9 @@ mod tests {
 
     #[test]
     fn a_body_of_millions_of_values_is_refused_and_a_text_of_as_many_commas_is_not() {
-        let many = format!("[{}1]", "1,".repeat(MOST_VALUES + 1));
+        let many = format!("[{}1]", "1,".repeat(MAX_VALUES + 1));
         assert_eq!(parse(many.as_bytes()).unwrap_err().kind, Kind::TooLarge);
-        let text = format!(r#"["{}\",", 1]"#, ",".repeat(MOST_VALUES + 1));
+        let text = format!(r#"["{}\",", 1]"#, ",".repeat(MAX_VALUES + 1));
         assert_eq!(parse(text.as_bytes()).unwrap()[1], 1);
     }
 

@@ -1,49 +1,55 @@
-//! A model server for BERT: one binary that the clients of text-embeddings-inference, OpenAI's
-//! embeddings, Cohere's and Jina's rankings, TorchServe, TensorFlow Serving, KServe v2 (Triton) and
-//! Hugging Face's pipelines already speak to.
+//! A model server for BERT in one binary. It answers the clients of text-embeddings-inference,
+//! OpenAI's embeddings, Cohere's and Jina's rankings, TorchServe, TensorFlow Serving, KServe v2
+//! (Triton) and Hugging Face's pipelines.
+//!
+//! From the bottom; a file imports only from its own row and the rows above it:
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | [`scheduler`] | queue → packed batches → model → answers; no HTTP |
-//! | [`pipeline`] | a model folder as what the scheduler runs |
-//! | [`registry`], [`names`] | the models by name and version; replaced without failing a request |
-//! | [`ask`] | questions to a model, whatever the protocol |
-//! | [`protocols`] | one file a protocol: its paths, shapes, errors |
-//! | [`call`], [`media`], [`json`], [`error`] | a request read within limits; what may be wrong with it |
-//! | [`around`] | what surrounds every request: ids, keys, deadlines, logs, metrics |
-//! | [`sites`], [`clients`], [`root_path`] | which web sites may ask; whose request it is behind a proxy; where that shows us |
-//! | [`server`], [`connection`] | the listener, TLS, shutting down; one connection and its limits of time |
-//! | [`page`] | the page at `/`, for people |
-//! | [`openapi`] | what the server answers, for machines and people |
-//! | [`metrics`], [`log`] | what operators look at |
+//! | [`scheduler`], [`pipeline`] | queue → packed batches → model → answers; no HTTP |
+//! | [`error`], [`names`], [`json`], [`media`], [`usage`], [`question`], [`offload`] | problems, names of models, reading bodies, what a request asks and uses |
+//! | [`metrics`], [`log`], [`sites`], [`clients`], [`ids`] | what operators look at; which web sites may ask; whose request it is |
+//! | [`served`], [`ask`], [`registry`] | a model at work, asking it, all models by name and version |
+//! | [`app`], [`call`], [`answer`] | the server's state; a request and an answer, as the protocols see them |
+//! | [`protocols`] | one file or folder per protocol: its paths, shapes, errors |
+//! | [`openapi`], [`page`], [`middleware`] | the document; the page at `/`; what happens around every request |
+//! | [`router`], [`root_path`] | all paths |
+//! | [`connection`], [`server`] | one connection and its time limits; the listener, TLS, shutting down |
 //! | [`program`] | the command line |
 //!
-//! The async side reads, writes and waits; models run on threads of their own, and whatever else
-//! takes longer than some 100 µs (encoding and parsing large requests, opening models) on threads
-//! that may block.
+//! The async side reads, writes and waits. Models run on threads of their own. Other work that
+//! takes longer than some 100 µs (encoding and parsing large requests, opening models) runs on
+//! threads that may block.
 
+pub mod answer;
 pub mod app;
-mod args;
-pub mod around;
 pub mod ask;
 pub mod call;
 pub mod clients;
 pub mod connection;
 pub mod error;
+mod flags;
+pub mod ids;
 pub mod json;
 pub mod log;
 pub mod media;
 pub mod metrics;
+pub mod middleware;
 pub mod names;
+pub mod offload;
 pub mod openapi;
 pub mod page;
 pub mod pipeline;
 pub mod program;
 pub mod protocols;
+pub mod question;
 pub mod registry;
 pub mod root_path;
+pub mod router;
 pub mod scheduler;
+pub mod served;
 pub mod server;
 pub mod sites;
+pub mod usage;
 
-pub use args::Program;
+pub use flags::Program;

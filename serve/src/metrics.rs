@@ -1,18 +1,17 @@
-//! What Prometheus reads at `/metrics`: per model what waits, runs and how long it takes, and the
-//! same under the names of text-embeddings-inference, for dashboards that are made for it.
+//! What Prometheus reads at `/metrics`: what waits and runs for each model, and how long it takes.
+//! The same numbers also have the names of text-embeddings-inference, for its dashboards.
 
 use std::time::Duration;
 
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, Opts,
-    Registry as Collected, TextEncoder, core::Collector,
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry,
+    TextEncoder, core::Collector,
 };
 
-use crate::ask::Usage;
-use crate::registry::Registry;
-use crate::scheduler::BatchReport;
+use crate::scheduler::{BatchReport, Load};
+use crate::usage::Usage;
 
-type Made<T> = Result<T, prometheus::Error>;
+type Result<T> = std::result::Result<T, prometheus::Error>;
 
 /// Seconds, from a tenth of a millisecond to a minute.
 const SECONDS: [f64; 18] = [
@@ -20,14 +19,14 @@ const SECONDS: [f64; 18] = [
     5.0, 10.0, 30.0, 60.0,
 ];
 
-/// Inputs and tokens: powers of two.
+/// Buckets of inputs and tokens: powers of two up to `2^most`.
 fn counts(most: u32) -> Vec<f64> {
     (0..=most).map(|exponent| f64::from(1 << exponent)).collect()
 }
 
 /// All metrics of a server.
 pub struct Metrics {
-    collected: Collected,
+    registry: Registry,
     requests: IntCounterVec,
     phases: HistogramVec,
     batch_inputs: HistogramVec,
@@ -50,43 +49,43 @@ pub struct Metrics {
     te_queue_size: Gauge,
 }
 
-/// Makes metrics and collects them.
-struct Maker(Collected);
+/// Makes metrics and registers them.
+struct Maker(Registry);
 
 impl Maker {
-    fn collect<M: Collector + Clone + 'static>(&self, made: M) -> Made<M> {
-        self.0.register(Box::new(made.clone()))?;
-        Ok(made)
+    fn register<M: Collector + Clone + 'static>(&self, metric: M) -> Result<M> {
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
     }
 
-    fn counter(&self, name: &str, help: &str, labels: &[&str]) -> Made<IntCounterVec> {
-        self.collect(IntCounterVec::new(Opts::new(name, help), labels)?)
+    fn counter(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec> {
+        self.register(IntCounterVec::new(Opts::new(name, help), labels)?)
     }
 
-    fn gauge(&self, name: &str, help: &str) -> Made<Gauge> {
-        self.collect(Gauge::new(name, help)?)
+    fn gauge(&self, name: &str, help: &str) -> Result<Gauge> {
+        self.register(Gauge::new(name, help)?)
     }
 
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Made<GaugeVec> {
-        self.collect(GaugeVec::new(Opts::new(name, help), labels)?)
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec> {
+        self.register(GaugeVec::new(Opts::new(name, help), labels)?)
     }
 
-    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Made<Histogram> {
+    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Result<Histogram> {
         let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-        self.collect(Histogram::with_opts(options)?)
+        self.register(Histogram::with_opts(options)?)
     }
 
-    /// One for each model, and for each value of a second label where there is one.
+    /// A histogram for each model, and for each value of a second label if there is one.
     fn by_model(
         &self,
         name: &str,
         help: &str,
         label: Option<&str>,
         buckets: &[f64],
-    ) -> Made<HistogramVec> {
+    ) -> Result<HistogramVec> {
         let labels: Vec<&str> = std::iter::once("model").chain(label).collect();
         let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-        self.collect(HistogramVec::new(options, &labels)?)
+        self.register(HistogramVec::new(options, &labels)?)
     }
 }
 
@@ -94,9 +93,9 @@ impl Metrics {
     /// All at zero.
     ///
     /// # Errors
-    /// When a name is used twice, which a test would show.
-    pub fn new() -> Made<Metrics> {
-        let make = Maker(Collected::new());
+    /// When two metrics have one name, which a test would show.
+    pub fn new() -> Result<Metrics> {
+        let make = Maker(Registry::new());
         let (inputs, tokens, model) = (&counts(10), &counts(15), &["model"]);
         let answered = "Requests answered, by protocol, route and status code";
         let phases = "Where the time of a request goes: tokenization, queue, inference, total";
@@ -152,7 +151,7 @@ impl Metrics {
             te_batch_size: make.histogram("te_batch_next_size", "Inputs of a batch", inputs)?,
             te_batch_tokens: make.histogram("te_batch_next_tokens", "Tokens of a batch", tokens)?,
             te_queue_size: make.gauge("te_queue_size", "Requests in the queue")?,
-            collected: make.0,
+            registry: make.0,
         })
     }
 
@@ -166,8 +165,8 @@ impl Metrics {
         self.in_flight.dec();
     }
 
-    /// Notes an answer. `computing`: it was a question to a model; `failure`: the kind of problem,
-    /// if any.
+    /// Notes an answer. `computing` says that the request was a question to a model, `failure` which
+    /// kind of problem it had.
     pub fn answered(
         &self,
         protocol: &str,
@@ -214,13 +213,12 @@ impl Metrics {
         self.te_batch_tokens.observe(tokens);
     }
 
-    /// The text that Prometheus reads.
-    pub fn render(&self, models: &Registry) -> String {
+    /// The text that Prometheus reads; `loads` has the name, version and load of each model.
+    pub fn render(&self, loads: impl Iterator<Item = (String, u64, Load)>) -> String {
         self.queue.reset();
         let mut waiting = 0;
-        for served in models.list().into_iter().flat_map(|listed| listed.versions) {
-            let load = served.scheduler.load();
-            let version = served.version.to_string();
+        for (name, version, load) in loads {
+            let version = version.to_string();
             let counts = [
                 ("requests", load.requests),
                 ("inputs", load.inputs),
@@ -229,12 +227,11 @@ impl Metrics {
                 ("workers", load.workers),
             ];
             for (what, count) in counts {
-                let labels = [served.name.as_str(), version.as_str(), what];
-                self.queue.with_label_values(&labels).set(count as f64);
+                self.queue.with_label_values(&[&*name, &*version, what]).set(count as f64);
             }
             waiting += load.requests;
         }
         self.te_queue_size.set(waiting as f64);
-        TextEncoder::new().encode_to_string(&self.collected.gather()).unwrap_or_default()
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
     }
 }

@@ -153,7 +153,7 @@ fn compute(
                 if let Want::Tags(label) = s.want { label } else { WordLabel::First }
             };
             let labels: Vec<WordLabel> = sequences.iter().map(of).collect();
-            let tags = p.tag_encoded_by(&texts(), &encodings, &labels)?;
+            let tags = p.tag_encoded(&texts(), &encodings, &labels)?;
             Ok(tags.into_iter().map(Answer::Tags).collect())
         }
         (_, Want::Attention(_)) => sequences.iter().map(|s| attention(pipeline, s)).collect(),

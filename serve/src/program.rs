@@ -16,9 +16,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::app::{Access, App, Limits};
-use crate::args::{Flags, Program};
 use crate::clients::{self, Clients};
 use crate::connection::Patience;
+use crate::flags::{Flags, Program};
 use crate::log::{Level, Log};
 use crate::metrics::Metrics;
 use crate::names;
@@ -27,7 +27,7 @@ use crate::registry::Registry;
 use crate::scheduler::Options;
 use crate::server::{Listening, serve, tls};
 use crate::sites::{self, Sites};
-use crate::{protocols, root_path};
+use crate::{root_path, router};
 
 /// Threads that read and write; models run on others.
 const IO_THREADS: usize = 2;
@@ -352,12 +352,12 @@ async fn listen(
     if let Some(beside) = beside {
         announce(shared, "metrics", &format!("http://{}", beside.local_addr()?))?;
         let how = Listening { tls: None, ..how.clone() };
-        let (router, listener) = (protocols::metrics_router(&app), TcpListener::from_std(beside)?);
+        let (router, listener) = (router::metrics_router(&app), TcpListener::from_std(beside)?);
         let serving = serve(listener, router, how, stopped.clone(), watch::Sender::new(false));
         metrics = Some(tokio::spawn(serving));
     }
     stop_when_asked(Arc::clone(&app), stop)?;
-    let drained = serve(listener, protocols::router(&app), how, stopped, app.over.clone()).await;
+    let drained = serve(listener, router::router(&app), how, stopped, app.over.clone()).await;
     if let Some(metrics) = metrics {
         metrics.abort();
     }

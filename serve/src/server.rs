@@ -17,10 +17,10 @@ use tokio_rustls::rustls::ServerConfig;
 use crate::connection::{self, Patience};
 
 /// Connections at the same time at most; more wait to be accepted.
-const MOST_CONNECTIONS: usize = 4096;
+const MAX_CONNECTIONS: usize = 4096;
 
 /// Time to tell those whose requests are not done that they will not be.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// How a listener treats its connections.
 #[derive(Clone)]
@@ -68,7 +68,7 @@ pub async fn serve(
     stop: watch::Receiver<bool>,
     over: watch::Sender<bool>,
 ) -> bool {
-    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     // Each connection holds a sender, so that the channel ends with the last of them.
     let (alive, mut all_gone) = mpsc::channel::<()>(1);
     let spawn = |stream, peer, place| {
@@ -108,7 +108,7 @@ pub async fn serve(
     };
     if !drained {
         over.send_replace(true);
-        let _ = tokio::time::timeout(LAST_WORDS, all_gone.recv()).await;
+        let _ = tokio::time::timeout(FAREWELL, all_gone.recv()).await;
     }
     drained
 }

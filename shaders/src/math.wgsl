@@ -1,4 +1,4 @@
-// Scalar functions with the CPU's polynomials (`tensor/src/cpu/math.rs`), so that both devices agree
+// Scalar functions with the CPU's polynomials (`tensor/cpu/src/math.rs`), so that both devices agree
 // to a few ulp on every driver.
 
 // WGSL has no literals for NaN and infinity, so their bits go through a variable.

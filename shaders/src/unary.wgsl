@@ -4,7 +4,7 @@
 // One thread computes one element, in f32 for every storage type.
 // Numerics: only square roots and rounding are the driver's functions. The driver's others may be off by thousands of
 // ulp, and be wrong at the ends of their domains. So exp, tanh and Φ are the CPU's polynomials
-// (`tensor/src/cpu/math.rs`); `angle.wgsl` has sine and cosine, `power.wgsl` has powers.
+// (`tensor/cpu/src/math.rs`); `angle.wgsl` has sine and cosine, `power.wgsl` has powers.
 
 @group(0) @binding(0) var<storage, read> x: array<$T>;
 @group(0) @binding(1) var<storage, read_write> y: array<$T>;

@@ -8,7 +8,8 @@
 
 use std::fmt::{self, Write};
 
-use crate::dtype::{Element, dispatch_any};
+use gradus_base::{Element, dispatch_any};
+
 use crate::{DType, Tensor};
 
 /// Tensors of more elements are summarised.
@@ -227,7 +228,7 @@ fn shown(tensor: &Tensor, dims: &[(usize, bool)]) -> Vec<f64> {
 
 /// The elements at `positions` of the storage.
 fn widened<T: Element>(tensor: &Tensor, positions: &[usize]) -> Vec<f64> {
-    let data = tensor.cpu_view::<T>().data;
+    let data = tensor.cpu().typed::<T>().data;
     positions.iter().map(|&p| data[p].to_f64()).collect()
 }
 

@@ -1,6 +1,7 @@
 //! Tensors that kernels take and return together.
 
-use crate::random::RngKey;
+use gradus_base::RngKey;
+
 use crate::tensor::Tensor;
 
 /// What [`Tensor::layer_norm`] computes: the result, and what its derivative needs again.

@@ -1,12 +1,12 @@
 //! `+`, `-`, `*` and `/`.
 //!
-//! An operation can fail, so its result is a [`Result`](crate::Result), and `?` ends an expression. A
-//! result may stand on one side of an operator, so that `(&x * &w + &b)?` needs one `?`. The language
-//! allows no operator on two results and none on a result and a number: there, `?` comes first, as in
-//! `((&x * &w)? + 1.0)?`.
+//! An operation can fail, so its result is a [`Result`](crate::Result), and `?` ends an expression.
+//! A result may be one side of an operator, so that `(&x * &w + &b)?` needs one `?`. The language
+//! allows no operator on two results and none on a result and a number: there, `?` comes first, as
+//! in `((&x * &w)? + 1.0)?`.
 
-/// Implements the operators for a type that has `add`, `sub`, `mul`, `div` and `neg`, and `with_number`
-/// and `number_with` for numbers on either side.
+/// Implements the operators for a type that has `add`, `sub`, `mul`, `div` and `neg`, and
+/// `with_number` and `number_with` for numbers on either side.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! impl_operators {

@@ -3,12 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use crate::cpu::buffer::Buffer;
+use gradus_base::DType;
+use gradus_cpu::CpuStorage;
+
 use crate::device::Device;
-use crate::dtype::{DType, Element};
-use crate::error::Result;
 use crate::gpu::memory;
-use crate::sizes;
 
 /// Memory on one device.
 pub(crate) enum Storage {
@@ -37,53 +36,6 @@ impl Storage {
             Storage::Cpu(storage) => storage,
             Storage::Gpu(_) => unreachable!("a CPU kernel got a tensor of a GPU"),
         }
-    }
-}
-
-/// A CPU storage: bytes, and a place for a form of them that a kernel derived (a weight packed for
-/// the matrix product, say). The derived form lives until the bytes change.
-pub(crate) struct CpuStorage {
-    bytes: Buffer,
-    derived: OnceLock<Arc<dyn std::any::Any + Send + Sync>>,
-}
-
-impl CpuStorage {
-    pub(crate) fn owned(bytes: Buffer) -> Self {
-        CpuStorage { bytes, derived: OnceLock::new() }
-    }
-
-    /// How many bytes there are.
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.bytes().len()
-    }
-
-    /// All elements.
-    pub(crate) fn slice<T: Element>(&self) -> &[T] {
-        bytemuck::cast_slice(self.bytes.bytes())
-    }
-
-    /// All elements for writing. Drops the derived form.
-    pub(crate) fn slice_mut<T: Element>(&mut self) -> &mut [T] {
-        self.derived = OnceLock::new();
-        bytemuck::cast_slice_mut(self.bytes.bytes_mut())
-    }
-
-    /// The derived form of type `D`, made by `make` on first use. `None` if another kind of derived
-    /// form is already there.
-    pub(crate) fn derived<D: Send + Sync + 'static>(
-        &self,
-        make: impl FnOnce() -> Result<D>,
-    ) -> Result<Option<Arc<D>>> {
-        let derived = match self.derived.get() {
-            Some(derived) => derived,
-            // Made outside the lock: a thread that waits for tasks of `make` may take up another
-            // task, which needs the same form. Two may make it; one of them is kept.
-            None => {
-                let made = make()?;
-                self.derived.get_or_init(|| Arc::new(made))
-            }
-        };
-        Ok(derived.clone().downcast().ok())
     }
 }
 
@@ -140,35 +92,5 @@ impl GpuStorage {
         self.cast = OnceLock::new();
         self.joined = Mutex::new(None);
         self.version = next_version();
-    }
-}
-
-/// Memory that a kernel writes, before it becomes a tensor. Its content is arbitrary until
-/// written.
-pub(crate) struct Output<T> {
-    buffer: Buffer,
-    element: std::marker::PhantomData<T>,
-}
-
-impl<T: Element> Output<T> {
-    /// Memory for `shape`, whose elements are counted here.
-    pub(crate) fn new(op: &'static str, shape: &[usize]) -> Result<Self> {
-        let bytes = sizes::bytes(op, shape, size_of::<T>())?;
-        Ok(Output { buffer: Buffer::scratch(op, bytes)?, element: std::marker::PhantomData })
-    }
-
-    pub(crate) fn filled(op: &'static str, shape: &[usize], value: T) -> Result<Self> {
-        let mut output = Self::new(op, shape)?;
-        output.slice_mut().fill(value);
-        Ok(output)
-    }
-
-    pub(crate) fn slice_mut(&mut self) -> &mut [T] {
-        bytemuck::cast_slice_mut(self.buffer.bytes_mut())
-    }
-
-    /// The storage that holds what was written.
-    pub(crate) fn into_storage(self) -> Storage {
-        Storage::Cpu(CpuStorage::owned(self.buffer))
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use gradus_cli::{Failure, Outcome, SharedArgs};
 use gradus_models::training::{OptimizerKind, Recipe, ScheduleKind, SessionOptions};
-use gradus_models::{Columns, Pooling};
+use gradus_models::{Columns, Error, Pooling};
 use gradus_nn::Precision;
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
       fine-tunes a pretrained model (a folder, or an id of the Hugging Face hub)
   train classify --data texts.csv --model scratch --config-size mini --out runs/mini
   train classify --resume runs/minilm
-      goes on with a run that was stopped"
+      continues a run that was stopped"
 )]
 pub struct Program {
     /// What to do.
@@ -85,21 +85,21 @@ fn one_of<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_value(serde_json::Value::String(text.into())).map_err(|e| e.to_string())
 }
 
-/// Words of a vocabulary that is learnt, unless --vocab-size says otherwise.
+/// Tokens of a learnt vocabulary, unless --vocab-size says otherwise.
 pub const VOCABULARY: usize = 6000;
 
-/// Tokens of a text at most, unless --max-length says otherwise.
+/// Maximum tokens of a text, unless --max-length says otherwise.
 pub const MAX_LENGTH: usize = 128;
 
-/// Every flag of a run. `None`: not given.
+/// Every flag of a run; `None` where it is not given.
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct Flags {
     /// Folder with train, dev and test files (.csv, .tsv, .jsonl), or one such file
     #[arg(long, help_heading = "Data and model")]
     pub data: Option<PathBuf>,
-    /// Share of the training texts to set aside as the dev set where there is none, 0 for none
-    /// [default: 0.1 for one file of 40 texts or more, 0 for a folder]
+    /// Share of the training texts to set aside as the dev set where the data has none, 0 for no
+    /// dev set [default: 0.1 for one file of 40 texts or more, 0 for a folder]
     #[arg(long, help_heading = "Data and model", value_parser = gradus_cli::finite)]
     pub dev_fraction: Option<f64>,
     /// Model to start from: a folder, a hub id, or `scratch`
@@ -114,7 +114,7 @@ pub struct Flags {
     /// Folder for the model, its checkpoints and metrics [default: a fresh folder under runs]
     #[arg(long, help_heading = "Data and model")]
     pub out: Option<PathBuf>,
-    /// Write into an --out folder that already holds a run, whose checkpoints go
+    /// Write into an --out folder that already holds a run; its checkpoints are removed
     #[arg(long, help_heading = "Data and model", conflicts_with = "resume")]
     pub overwrite: bool,
     /// Column with the text [default: text]
@@ -126,11 +126,11 @@ pub struct Flags {
     /// Column with the second text, for pairs
     #[arg(long, help_heading = "Data and model")]
     pub pair_column: Option<String>,
-    /// What stands for a text: `cls` (BERT's pooler) or `mean` of its tokens [default: what the
-    /// model's folder says, else cls]
+    /// How a text becomes one vector: `cls` (BERT's pooler) or `mean` of its tokens [default: what
+    /// the model's folder says, else cls]
     #[arg(long, value_parser = one_of::<Pooling>, help_heading = "Data and model")]
     pub pooling: Option<Pooling>,
-    /// Tokens of a text at most; longer ones are cut [default: 128]
+    /// Maximum tokens of a text; longer texts are cut [default: 128]
     #[arg(long, help_heading = "Data and model")]
     pub max_length: Option<usize>,
 
@@ -156,7 +156,7 @@ pub struct Flags {
     #[arg(long, help_heading = "Recipe", value_parser = gradus_cli::finite)]
     pub warmup: Option<f64>,
     /// What follows the warm-up: linear, cosine, constant [default: linear]
-    #[arg(long, value_parser = one_of::<ScheduleKind>, help_heading = "Recipe")]
+    #[arg(long, help_heading = "Recipe")]
     pub schedule: Option<ScheduleKind>,
     /// Weight decay (none on biases and LayerNorms) [default: 0.01]
     #[arg(long, help_heading = "Recipe", value_parser = gradus_cli::finite)]
@@ -177,27 +177,27 @@ pub struct Flags {
     /// Steps between evaluations on the dev set [default: one epoch]
     #[arg(long, help_heading = "Course")]
     pub eval_every: Option<u64>,
-    /// Steps between checkpoints [default: none but at Ctrl-C and at the end]
+    /// Steps between checkpoints [default: checkpoints only at Ctrl-C and at the end]
     #[arg(long, help_heading = "Course")]
     pub save_every: Option<u64>,
-    /// Checkpoints kept [default: 2]
+    /// Number of checkpoints to keep [default: 2]
     #[arg(long, help_heading = "Course")]
     pub keep: Option<usize>,
-    /// Stop after so many evaluations without a better dev accuracy (or the same at a lower loss),
-    /// not counting the warm-up
+    /// Stop after this many evaluations without a better dev accuracy (or the same at a lower
+    /// loss), not counting the warm-up
     #[arg(long, help_heading = "Course")]
     pub early_stop: Option<usize>,
-    /// End with the last weights [default: with those that did best on the dev set]
+    /// End with the last weights [default: with the best ones on the dev set]
     #[arg(long, help_heading = "Course")]
     pub keep_last: bool,
-    /// Go on with the run in this folder, from its newest checkpoint; with more --epochs or
-    /// --steps, prolong it
+    /// Continue the run in this folder from its newest checkpoint; more --epochs or --steps prolong
+    /// it
     #[arg(long, help_heading = "Course")]
     pub resume: Option<PathBuf>,
 }
 
 impl Flags {
-    /// These flags over `below`: what is given here wins.
+    /// These flags over those of `below`: a flag given here wins.
     pub fn over(&self, below: &Flags) -> Outcome<Flags> {
         let (mut merged, mine) = (serde_json::to_value(below)?, serde_json::to_value(self)?);
         if let (Some(merged), serde_json::Value::Object(mine)) = (merged.as_object_mut(), mine) {
@@ -210,7 +210,7 @@ impl Flags {
         Ok(serde_json::from_value(merged)?)
     }
 
-    /// What stands for a flag that is not given, where it is the same for every model.
+    /// The defaults of flags that are the same for every model.
     pub fn plain() -> Flags {
         Flags {
             config_size: Some(Size::Tiny),
@@ -223,7 +223,7 @@ impl Flags {
         }
     }
 
-    /// With paths that mean the same from any folder.
+    /// The flags with absolute paths.
     pub fn absolute(&self) -> Outcome<Flags> {
         let mut flags = self.clone();
         if let Some(data) = &mut flags.data {
@@ -244,7 +244,7 @@ impl Flags {
         }
     }
 
-    /// What the run does besides its steps.
+    /// The flags of the session.
     pub fn session(&self) -> SessionOptions {
         SessionOptions {
             eval_every: self.eval_every,
@@ -273,7 +273,11 @@ impl Flags {
             seed,
             precision,
         };
-        recipe.validate().map_err(|e| Failure::usage(e.to_string()))?;
+        recipe.validate().map_err(with_flag)?;
+        self.session().validate().map_err(with_flag)?;
+        if self.max_length == Some(0) {
+            return Err(Failure::usage("--max-length is 0; it must be 1 or more"));
+        }
         for (name, value) in [
             ("dropout", self.dropout),
             ("label-smoothing", self.label_smoothing),
@@ -286,17 +290,24 @@ impl Flags {
                 )));
             }
         }
-        for (name, zero) in [
-            ("max-length", self.max_length == Some(0)),
-            ("eval-every", self.eval_every == Some(0)),
-            ("save-every", self.save_every == Some(0)),
-            ("keep", self.keep == Some(0)),
-            ("early-stop", self.early_stop == Some(0)),
-        ] {
-            if zero {
-                return Err(Failure::usage(format!("--{name} is 0; it must be 1 or more")));
-            }
-        }
         Ok(recipe)
     }
+}
+
+/// The error of a recipe, with the flag that sets the field.
+fn with_flag(error: Error) -> Failure {
+    match error {
+        Error::Recipe { field: "epochs" | "steps", .. } => {
+            Failure::usage("no steps to train: give --epochs or --steps of 1 or more")
+        }
+        Error::Recipe { field, value, requirement } => {
+            Failure::usage(format!("{} is {value}; {requirement}", flag(field)))
+        }
+        other => other.into(),
+    }
+}
+
+/// The flag that sets a field of the recipe.
+pub fn flag(field: &str) -> String {
+    format!("--{}", field.replace('_', "-"))
 }

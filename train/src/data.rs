@@ -1,4 +1,4 @@
-//! The data of a run: read, looked over, and a dev set drawn where there is none.
+//! The data of a run: read and checked, with a dev set drawn where there is none.
 
 use std::path::Path;
 
@@ -7,14 +7,14 @@ use gradus_models::{Dataset, Labels};
 
 use crate::args::Flags;
 
-/// The share that is set aside of a single file.
+/// The share of a single file that is set aside.
 const FRACTION: f64 = 0.1;
 
 /// A dev set of fewer texts says nothing.
 const LEAST_DEV: f64 = 4.0;
 
-/// Reads the data set. What the person should know is told; `flags` then say what share was set
-/// aside, so that a resumed run sets the same aside.
+/// Reads the data set and tells its remarks. `flags` then have the share that was set aside, so
+/// that a resumed run sets the same texts aside.
 pub fn open(shared: &SharedArgs, flags: &mut Flags, path: &Path) -> Outcome<(Dataset, Labels)> {
     let mut dataset = Dataset::open(path, &flags.columns())?;
     let labels = dataset.labels()?;
@@ -24,6 +24,19 @@ pub fn open(shared: &SharedArgs, flags: &mut Flags, path: &Path) -> Outcome<(Dat
     hold_out(shared, flags, path, &mut dataset)?;
     if dataset.dev.is_none() {
         refuse_evaluation(flags)?;
+    }
+    for (name, split) in [("dev", &dataset.dev), ("test", &dataset.test)] {
+        let Some(split) = split else { continue };
+        let (seen, all) = (dataset.seen_in_training(split), split.examples.len());
+        if seen > 0 {
+            note(
+                shared,
+                format!(
+                    "warning: {seen} of the {all} {name} texts are also in the training set: the \
+                     {name} accuracy is too high by what the model remembers of them"
+                ),
+            );
+        }
     }
     Ok((dataset, labels))
 }
@@ -66,7 +79,7 @@ fn hold_out(shared: &SharedArgs, flags: &mut Flags, path: &Path, dataset: &mut D
     Ok(())
 }
 
-/// Flags that need a dev set.
+/// Refuses flags that need a dev set.
 fn refuse_evaluation(flags: &Flags) -> Outcome {
     let given =
         [("early-stop", flags.early_stop.is_some()), ("eval-every", flags.eval_every.is_some())];

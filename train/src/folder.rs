@@ -1,4 +1,4 @@
-//! The folder of a run: what may be written there, and the record from which `--resume` goes on.
+//! The folder of a run: the files in it, and the record that `--resume` reads.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::args::Flags;
 
-/// The flags of a run, kept beside its checkpoints so that `--resume` needs no others.
+/// The flags of a run, kept with its checkpoints so that `--resume` needs no others.
 const RUN: &str = "train.json";
 
-/// What [`RUN`] holds.
+/// The content of [`RUN`].
 #[derive(Serialize, Deserialize)]
 pub struct Record {
-    /// The run; `None` for those of older versions.
+    /// The id of the run; `None` for runs of older versions.
     pub run: Option<String>,
     pub flags: Flags,
     pub seed: u64,
@@ -39,13 +39,14 @@ impl Record {
             )));
         };
         let path = folder.join(RUN);
-        let record = serde_json::from_slice(&files::read(&path)?).map_err(|e| {
+        let record = files::parse_json(&files::read(&path)?).map_err(|e| {
             Failure::error(format!("{}: is no record of a run: {e}", path.display()))
         })?;
         Ok((folder.to_path_buf(), record))
     }
 
-    /// Begins, or goes on with, the run in `out` after `step`: what is there of another run goes.
+    /// Begins the run in `out`, or continues it after `step`; checkpoints of other runs are
+    /// removed.
     pub fn write(&self, out: &Path, step: u64) -> Outcome {
         let io = |source| Error::Io { path: out.to_path_buf(), source };
         std::fs::create_dir_all(out).map_err(io)?;
@@ -60,11 +61,11 @@ pub fn new_run() -> String {
     format!("{:x}-{:x}", time.as_nanos(), std::process::id())
 }
 
-/// What a run writes, in the order of an error message.
+/// The files that a run writes, the most telling first, for an error message.
 const WRITTEN: [&str; 5] =
     ["model.safetensors", RUN, "metrics.jsonl", "config.json", "tokenizer.json"];
 
-/// What of a run, or of a model, is in a folder already.
+/// The first file of a run or a model that a folder already holds.
 fn holds(out: &Path) -> Outcome<Option<String>> {
     if let Some(name) = WRITTEN.iter().find(|name| out.join(name).exists()) {
         return Ok(Some(name.to_string()));
@@ -72,8 +73,8 @@ fn holds(out: &Path) -> Outcome<Option<String>> {
     Ok((out.is_dir() && has_checkpoints(out)?).then(|| "checkpoints".into()))
 }
 
-/// The folder to write: the one named, which must not hold another run; or a fresh one. `resumed`
-/// is the folder of the run that goes on.
+/// The folder to write: that of --out, which must not hold another run, or a new one. `resumed` is
+/// the folder of a resumed run.
 pub fn out_folder(flags: &Flags, data: &Path, resumed: Option<&Path>) -> Outcome<PathBuf> {
     if let Some(out) = &flags.out {
         if out.exists() && !out.is_dir() {

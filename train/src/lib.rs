@@ -1,5 +1,4 @@
-//! The program `train`, which trains BERT, as a library: a program that holds several can hold it
-//! too.
+//! The program `train`, which trains BERT, as a library, so that `gradus` can contain it.
 
 mod args;
 mod data;
@@ -19,7 +18,7 @@ use gradus_cli::{Failure, Outcome, layered};
 /// Runs the program.
 ///
 /// # Errors
-/// With what to tell the person.
+/// The message for the person.
 pub fn program(program: Program) -> Outcome {
     let given = match &program.command {
         None => program.flags,

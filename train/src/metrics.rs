@@ -1,4 +1,4 @@
-//! `metrics.jsonl`: a line a step, a line an evaluation.
+//! `metrics.jsonl`: a line for each step and each evaluation.
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -19,8 +19,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Starts the file, or goes on with it after `step`: lines of later steps, which a stopped run
-    /// wrote after its last checkpoint, are dropped. `epoch`: its steps.
+    /// Starts the file, or continues it after `step`: lines of later steps, which a stopped run
+    /// wrote after its last checkpoint, are dropped. `epoch` is the number of its steps.
     pub fn open(folder: &Path, step: u64, epoch: u64) -> Outcome<Self> {
         let mut losses = Vec::new();
         let path = folder.join("metrics.jsonl");
@@ -45,7 +45,7 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// Writes a line and hands it to the system.
+    /// Writes a line to the file at once.
     pub fn write(&mut self, line: &Value) -> Outcome {
         if let Some(loss) = loss(line) {
             self.remember(loss);
@@ -70,8 +70,8 @@ impl Metrics {
     }
 }
 
-/// The loss of a line that is a step. It is an f32, whatever the last digits of the text were read
-/// as.
+/// The loss of a line about a step. It was written as an f32: the last digits of the text mean no
+/// more.
 fn loss(line: &Value) -> Option<f64> {
     line.get("grad_norm")?;
     line["loss"].as_f64().map(|loss| f64::from(loss as f32))

@@ -16,7 +16,7 @@ use crate::args::{Flags, MAX_LENGTH, VOCABULARY};
 use crate::data;
 use crate::folder::{new_run, out_folder};
 use crate::report::Sample;
-use crate::resume::Resumed;
+use crate::resume::{self, Resumed};
 
 /// A split, encoded.
 pub type Encoded = (Vec<Encoding>, Vec<u32>);
@@ -41,12 +41,12 @@ struct Parts {
     store: Store,
     weights: Option<Checkpoint>,
     pooling: Pooling,
-    /// What to tell of a pretrained model's folder.
+    /// Notes about a pretrained model's folder.
     notes: Vec<String>,
 }
 
 impl Run {
-    /// Reads everything, checks everything: what can fail fails here.
+    /// Reads and checks everything, so that errors come before the first step.
     pub fn prepare(
         shared: SharedArgs,
         flags: Flags,
@@ -62,7 +62,7 @@ impl Run {
         let (dataset, labels) = data::open(&shared, &mut flags, &path)?;
         let source = resumed.as_ref().map_or(model, |r| r.checkpoint.display().to_string());
         let mut parts = Parts::open(source, &flags, &dataset, &labels, shared.seed())?;
-        // A resumed run need not find out again.
+        // A resumed run takes the pooling from its flags.
         flags.pooling = Some(parts.pooling);
         parts.store.to_device(device)?;
         configure(&mut parts.config, &flags, &labels, parts.pooling);
@@ -83,7 +83,8 @@ impl Run {
         if let Some(id) = &name {
             trainer.set_run(RunMark { id: id.clone(), data: Fingerprint::of(&dataset, &labels) });
         }
-        let found = resumed.as_ref().map(|r| trainer.resume(&r.checkpoint)).transpose()?;
+        let found = resumed.as_ref().map(|r| trainer.resume(&r.checkpoint)).transpose();
+        let found = found.map_err(resume::with_flags)?;
         parts.report(&shared, texts, labels.len());
         if let Some((resumed, found)) = resumed.zip(found) {
             tell(&shared, &trainer, &resumed, &found);
@@ -145,14 +146,14 @@ impl Parts {
         })
     }
 
-    /// The classifier and what it learns from.
+    /// The classifier and its training texts.
     fn task(&self, train: Encoded, labels: usize, flags: &Flags) -> Outcome<Classification> {
         let (root, config) = (self.store.root(), &self.config);
         let classifier = SequenceClassifier::new(&root, config, self.pooling, labels)?;
         Ok(Classification::new(classifier, train, flags.label_smoothing.unwrap_or(0.0)))
     }
 
-    /// Tells what is trained.
+    /// Tells the size of the model and of the data, and the notes.
     fn report(&self, shared: &SharedArgs, texts: usize, labels: usize) {
         let count: usize = self.store.parameters().iter().map(|p| p.tensor().numel()).sum();
         note(
@@ -167,13 +168,17 @@ impl Parts {
         );
         self.notes.iter().for_each(|told| note(shared, format!("note: {told}")));
         if let Some(checkpoint) = &self.weights {
-            report_names(shared, "not in the checkpoint, begun at random", &self.store.missing());
+            report_names(
+                shared,
+                "not in the checkpoint, initialised at random",
+                &self.store.missing(),
+            );
             report_names(shared, "in the checkpoint, but not used", &checkpoint.unexpected());
         }
     }
 }
 
-/// Tells where a run goes on, and what differs.
+/// Tells where a resumed run continues, and what has changed.
 fn tell(
     shared: &SharedArgs,
     trainer: &Trainer<Classification>,
@@ -214,7 +219,7 @@ fn configure(config: &mut BertConfig, flags: &Flags, labels: &Labels, pooling: P
     }
 }
 
-/// Tokens of a text at most: within the model's positions, and with room for a word.
+/// The maximum length of a text: within the model's positions, and with room for a word.
 fn max_length(
     flags: &Flags,
     config: &BertConfig,
@@ -251,8 +256,8 @@ fn report_cut(shared: &SharedArgs, encodings: &[Encoding], length: usize) {
     }
 }
 
-/// The entropy of the labels, in nats: the loss of a model that knows how often each occurs and
-/// nothing else. It is ln(labels) where all occur alike.
+/// The entropy of the labels, in nats: the loss of a model that knows only how often each occurs.
+/// It is ln(labels) where all are equally frequent.
 fn entropy(labels: &[u32]) -> f64 {
     let mut counts = std::collections::BTreeMap::new();
     labels.iter().for_each(|label| *counts.entry(label).or_insert(0.0) += 1.0);
@@ -260,7 +265,7 @@ fn entropy(labels: &[u32]) -> f64 {
     counts.values().map(|count| -share(count) * share(count).ln()).sum()
 }
 
-/// Tells of parameter names, by their first few.
+/// Tells the number of some parameters, and the first few names.
 pub fn report_names(shared: &SharedArgs, what: &str, names: &[String]) {
     if names.is_empty() {
         return;

@@ -9,10 +9,10 @@ use serde_json::json;
 
 use crate::args::Flags;
 
-/// What a run came to.
+/// The result of a run.
 pub struct Report {
     pub finished: Finished,
-    /// The mean over the last epoch.
+    /// The mean training loss of the last epoch.
     pub train_loss: Option<f64>,
     /// The loss of guessing by how often each label occurs.
     pub guessing: f64,
@@ -65,7 +65,7 @@ impl Report {
         Ok(())
     }
 
-    /// Warns of a model that guesses.
+    /// Warns if the model has learnt almost nothing.
     fn warn(&self, shared: &SharedArgs) {
         if self.train_loss.is_some_and(|loss| loss > 0.9 * self.guessing) {
             note(
@@ -136,7 +136,7 @@ pub enum Sample {
 }
 
 impl Sample {
-    /// A text that the model does not learn from, where there is one.
+    /// A text outside the training set, where there is one.
     pub fn of(dataset: &Dataset, flags: &Flags) -> Sample {
         let split = dataset.test.as_ref().or(dataset.dev.as_ref()).unwrap_or(&dataset.train);
         if let Some(pair) = &flags.pair_column {
@@ -154,12 +154,12 @@ impl Sample {
         Sample::Text(line.join(" ").chars().take(80).collect())
     }
 
-    /// Commands that answer with the model in `out`.
+    /// Commands that use the model in `out`.
     fn commands(&self, out: &Path) -> [String; 2] {
         let out = out.display().to_string();
         let mut words = vec!["classify", "--model", &out];
         match self {
-            // A text that begins with a dash would be taken for a flag.
+            // `--` keeps a text that begins with a dash from being read as a flag.
             Sample::Text(text) if text.starts_with('-') => words.extend(["--", text]),
             Sample::Text(text) => words.push(text),
             Sample::Pairs(flags) => words.extend(flags.iter().map(String::as_str)),

@@ -1,32 +1,34 @@
-//! `--resume`: the flags of a run that goes on.
+//! `--resume`: the flags of a resumed run.
 
 use std::path::{Path, PathBuf};
 
 use gradus_cli::{Failure, Outcome, SharedArgs};
+use gradus_models::Error;
+use gradus_models::error::Change;
 use gradus_models::training::latest_checkpoint;
 use serde_json::Value;
 
-use crate::args::Flags;
+use crate::args::{Flags, flag};
 use crate::folder::Record;
 
-/// A run to go on with.
+/// A run to continue.
 pub struct Resumed {
     /// Its folder.
     pub folder: PathBuf,
     /// The `checkpoint-STEP` folder.
     pub checkpoint: PathBuf,
-    /// Its name; `None` for those of older versions.
+    /// Its id; `None` for runs of older versions.
     pub run: Option<String>,
 }
 
-/// The flags of the run in `dir`, under those given now: these may change its length, its course
-/// and its folder.
+/// The flags of the run in `dir`, overridden by those given now, which may change its length, its
+/// course and its folder.
 pub fn resumed(shared: &mut SharedArgs, given: &Flags, dir: &Path) -> Outcome<(Flags, Resumed)> {
     let (folder, record) = Record::read(dir)?;
-    let checkpoint = latest_checkpoint(dir, record.run.as_deref())?;
+    let checkpoint = latest_checkpoint(dir, record.run.as_deref()).map_err(with_flags)?;
     let given = given.absolute()?;
     let mut below = record.flags;
-    // A run of an older version set nothing aside.
+    // Older versions set no texts aside.
     if record.run.is_none() {
         below.dev_fraction.get_or_insert(0.0);
     }
@@ -35,7 +37,7 @@ pub fn resumed(shared: &mut SharedArgs, given: &Flags, dir: &Path) -> Outcome<(F
     if given.epochs.is_some() && given.steps.is_none() {
         flags.steps = None;
     }
-    // Relative to where the run was begun, or the folder has moved since.
+    // The recorded path may be relative to another folder, or the run's folder may have moved.
     flags.out = Some(given.out.unwrap_or_else(|| folder.clone()));
     flags.overwrite = false;
     if let Some(data) = flags.data.as_ref().filter(|data| !data.exists()) {
@@ -47,6 +49,28 @@ pub fn resumed(shared: &mut SharedArgs, given: &Flags, dir: &Path) -> Outcome<(F
     shared.seed = shared.seed.or(Some(record.seed));
     shared.precision = shared.precision.or(Some(record.precision));
     Ok((flags, Resumed { folder, checkpoint, run: record.run }))
+}
+
+/// The error of a run that cannot be resumed, with the flags that are to blame or would help.
+pub fn with_flags(error: Error) -> Failure {
+    match &error {
+        Error::OtherRecipe { path, changes } => {
+            let changes: Vec<String> = changes
+                .iter()
+                .map(|Change { field, was, is }| format!("{} was {was}, and is {is}", flag(field)))
+                .collect();
+            Failure::error(format!(
+                "[checkpoint] {}: the run was made with another recipe: {}; resume with the same \
+                 flags, or begin a new run",
+                path.display(),
+                changes.join("; ")
+            ))
+        }
+        Error::NoCheckpoint { .. } => Failure::error(format!(
+            "{error}; a run saves them with --save-every, at Ctrl-C and at its end"
+        )),
+        _ => error.into(),
+    }
 }
 
 /// Flags that may change, and those of the recipe, which the trainer compares.
@@ -73,7 +97,7 @@ const FREE: [&str; 20] = [
     "optimizer",
 ];
 
-/// Refuses flags with which the run would be another.
+/// Refuses flags that would make it another run.
 fn refuse_changes(given: &Flags, saved: &Flags) -> Outcome {
     let saved = serde_json::to_value(saved.over(&Flags::plain())?)?;
     let Value::Object(given) = serde_json::to_value(given)? else { return Ok(()) };

@@ -44,7 +44,7 @@ impl Run {
         }
     }
 
-    /// Says how to go on, and ends the program.
+    /// Tells how to continue, and ends the program.
     fn interrupted(&self, checkpoint: &Path) -> Outcome {
         let steps = self.session.trainer.steps_done();
         note(&self.shared, format!("stopped at step {steps}: {}", checkpoint.display()));
@@ -54,7 +54,7 @@ impl Run {
         std::process::exit(130);
     }
 
-    /// Says how good the model is, and what to do next.
+    /// Tells how good the model is, and what to do next.
     fn report(&self, finished: Finished, train_loss: Option<f64>) -> Outcome {
         let destination = &self.session.destination;
         let unsaved = finished.unsaved.as_ref().map(ToString::to_string);

@@ -7,7 +7,7 @@ use gradus_models::Pooling;
 
 use crate::args::{Flags, Size};
 
-/// The bundled data set: beside the current folder if there, else where the program was built.
+/// The bundled data set: in the current folder, else in the folder where the program was built.
 fn bundled() -> Outcome<PathBuf> {
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/banking77");
     [PathBuf::from("data/banking77"), built]
@@ -23,7 +23,7 @@ fn bundled() -> Outcome<PathBuf> {
 }
 
 /// The flags of the bare `train` (a BERT of 2 layers and hidden 128, mean pooling, 25 epochs),
-/// under those given.
+/// overridden by those given.
 pub fn flags(given: &Flags) -> Outcome<Flags> {
     let data = match &given.data {
         Some(data) => data.clone(),

@@ -1,4 +1,4 @@
-//! What a run shows and writes while it lasts.
+//! The progress of a run on the screen and in `metrics.jsonl`.
 
 use gradus_cli::{Failure, Outcome, SharedArgs, note};
 use gradus_models::Checkpoint;
@@ -12,7 +12,7 @@ use crate::prepare::report_names;
 /// Watches a run: the bar, the notes, and the lines of `metrics.jsonl`.
 pub struct Watch<'a> {
     pub shared: &'a SharedArgs,
-    /// The pretrained weights, which may be to blame for a loss that is no number.
+    /// The pretrained weights, which may be the reason for a loss that is not a number.
     pub weights: Option<&'a Checkpoint>,
     pub metrics: Metrics,
     pub bar: ProgressBar,
@@ -63,7 +63,7 @@ impl Watch<'_> {
         }
         self.metrics.write(&line)?;
         self.bar.set_position(step.step);
-        // What matters most comes first: a narrow terminal cuts the rest.
+        // The most important number comes first: a narrow terminal cuts the rest.
         self.bar.set_message(format!(
             "loss {:.3}{}  {:.0} texts/s{}",
             step.loss,
@@ -74,7 +74,7 @@ impl Watch<'_> {
         Ok(())
     }
 
-    /// Why a loss is no number, and what to do.
+    /// The reason for a loss that is not a number, and what to do.
     fn blame(&self, step: &StepNumbers) -> Failure {
         let damaged = self
             .weights

@@ -8,7 +8,7 @@ use crate::op::Op;
 use crate::ops::cross_entropy::cross_entropy_composed;
 use crate::var::Var;
 
-/// The target that counts for nothing.
+/// The ignored target.
 const IGNORED: u32 = 1000;
 
 pub(super) fn cases(g: &Gen) -> Vec<Case> {

@@ -196,7 +196,7 @@ fn linear_cross_entropy(g: &Gen) -> Vec<Case> {
         let inputs = vec![g.any(&[n, 3]), g.any(&[4, 3]), g.any(&[4])];
         let targets: Vec<u32> = (0..n).map(|_| g.below(4) as u32).collect();
         let options = CrossEntropy {
-            // The targets that are 3 count for nothing, unless all would be.
+            // Targets of 3 are ignored, unless that would be all.
             ignore_index: targets.iter().any(|&t| t != 3).then_some(3),
             label_smoothing: 0.1,
             reduction,

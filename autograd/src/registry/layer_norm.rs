@@ -14,7 +14,7 @@ pub(super) fn dropout_add_layer_norm(g: &Gen) -> Vec<Case> {
     for shape in g.shapes(1) {
         let n = shape[shape.len() - 1];
         for dropout in [None, Some((0.4, g.key()))] {
-            // Elements that are dropped may leave a row of nearly equal ones.
+            // Dropout may leave a row of nearly equal elements.
             let eps = if dropout.is_some() { 0.5 } else { eps_of(n) };
             let inputs = vec![g.distinct(&shape), g.any(&shape), g.any(&[n]), g.any(&[n])];
             let parameters = format!("eps {eps}, dropout {dropout:?}");

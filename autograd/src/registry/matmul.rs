@@ -10,7 +10,7 @@ pub(super) fn matmul(g: &Gen) -> Vec<Case> {
     let shapes: Vec<(Vec<usize>, Vec<usize>)> = if g.is_large() {
         vec![(vec![201, 300], vec![300, 150]), (vec![8, 65, 33], vec![8, 33, 70])]
     } else {
-        // Never long: a product for each of 1,000 is another kernel's work.
+        // Never long: a batch of 1,000 products takes another kernel.
         let batch = 1 + g.below(5);
         vec![
             (vec![m, k], vec![k, n]),
@@ -74,7 +74,7 @@ pub(super) fn linear_cat(g: &Gen) -> Vec<Case> {
     }
     let mut cases = Vec::new();
     for (x, output) in layers(g) {
-        // Of different widths, among them none.
+        // Layers of different widths, one of them empty.
         let widths = if cases.is_empty() { vec![output, 3] } else { vec![output, 0, 2] };
         let layers = widths.len();
         for biased in [false, true] {

@@ -21,7 +21,7 @@ pub(super) fn cases(op: Op, g: &Gen) -> Vec<Case> {
             let n: usize = reduced.iter().map(|&d| shape[d]).product();
             let keepdim = g.below(2) == 0;
             let correction = g.below(4);
-            // Of no elements there is no mean and none is the largest; of one no variance.
+            // No elements have no mean and no maximum; one element has no variance.
             if n == 0 && op != Op::Sum || op == Op::Var && n <= correction {
                 continue;
             }

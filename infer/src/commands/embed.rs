@@ -1,6 +1,7 @@
 //! `infer embed`.
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use gradus_cli::{Outcome, SharedArgs, layered, note};
 use gradus_models::pipelines::TextEmbedder;
@@ -15,7 +16,7 @@ use crate::output::{Sink, ending, written, wrong_ending};
 
 const USAGE: &str = "infer embed --model MODEL \"How do I locate my card?\"";
 
-/// Numbers of a vector that a person is shown.
+/// Numbers of a vector that are shown to a person.
 const SHOWN: usize = 6;
 
 #[derive(Serialize)]
@@ -27,19 +28,7 @@ struct Record<'a> {
 pub fn run(shared: &SharedArgs, args: Embed) -> Outcome {
     let (shared, flags) = layered(shared, &args.flags)?;
     let model = input::model(&flags.common, USAGE)?;
-    let output = flags.common.output.as_deref();
-    let array = match output.map(|path| (path, ending(path))) {
-        Some((path, kind)) => match kind.as_str() {
-            "npy" | "safetensors" => Some((path, kind)),
-            "jsonl" => None,
-            _ => return Err(wrong_ending(path, ".jsonl, .npy or .safetensors")),
-        },
-        None => None,
-    };
-    let mut sink = match array {
-        Some(_) => None,
-        None => Some(Sink::open(&shared, output)?),
-    };
+    let mut output = Output::open(&shared, flags.common.output.as_deref())?;
     let device = shared.start()?;
     let texts = input::texts(args.text, &flags.common, None, USAGE)?;
     let pooling = flags.pooling.pooling;
@@ -53,39 +42,70 @@ pub fn run(shared: &SharedArgs, args: Embed) -> Outcome {
     if normalize.is_none() && !embedder.normalizes() {
         note(
             &shared,
-            "the vectors are as long as they come, for the model's folder has no Normalize (--normalize)",
+            "the vectors are not scaled to length 1, because the model's folder has no Normalize \
+             (--normalize scales them)",
         );
     }
-
-    let mut rows: Vec<f32> = Vec::new();
-    let width = embedder.width();
     each_chunk(&shared, &embedder, &texts, |chunk| {
         let only: Vec<&str> = chunk.iter().map(|(text, _)| text.as_str()).collect();
-        let vectors = embedder.embed(&only)?.to_vec::<f32>()?;
-        let Some(sink) = &mut sink else {
-            rows.extend(vectors);
-            return Ok(());
-        };
-        for (text, embedding) in only.iter().zip(vectors.chunks(width)) {
-            sink.write(&Record { text, embedding }, |out| {
-                heading(out, text)?;
-                people(out, embedding)
-            })?;
-        }
-        sink.flush()
+        output.write(&only, &embedder.embed(&only)?)
     })?;
-    if let Some(sink) = sink {
-        return sink.finish(&shared, texts.len());
-    }
-    if let Some((path, kind)) = array {
-        let all = Tensor::from_slice(&rows, &[texts.len(), width])?;
-        match kind.as_str() {
-            "npy" => npy::write(path, &all)?,
-            _ => safetensors::save(path, [("embeddings".to_string(), all)], None)?,
+    output.finish(&shared, texts.len(), embedder.width())
+}
+
+/// Where the vectors go.
+enum Output {
+    /// A line for each text.
+    Lines(Sink),
+    /// All vectors in one file, in the format of its ending.
+    Array { path: PathBuf, rows: Vec<f32> },
+}
+
+impl Output {
+    fn open(shared: &SharedArgs, path: Option<&Path>) -> Outcome<Output> {
+        match path.map(|path| (path, ending(path))) {
+            Some((path, kind)) if ["npy", "safetensors"].contains(&kind.as_str()) => {
+                Ok(Output::Array { path: path.to_path_buf(), rows: Vec::new() })
+            }
+            Some((path, kind)) if kind != "jsonl" => {
+                Err(wrong_ending(path, ".jsonl, .npy or .safetensors"))
+            }
+            _ => Ok(Output::Lines(Sink::open(shared, path)?)),
         }
-        written(&shared, path, texts.len());
     }
-    Ok(())
+
+    /// Writes the vectors of some texts, `[texts, width]`.
+    fn write(&mut self, texts: &[&str], vectors: &Tensor) -> Outcome {
+        let values = vectors.to_vec::<f32>()?;
+        match self {
+            Output::Array { rows, .. } => rows.extend(values),
+            Output::Lines(sink) => {
+                for (text, embedding) in texts.iter().zip(values.chunks(vectors.shape()[1])) {
+                    sink.write(&Record { text, embedding }, |out| {
+                        heading(out, text)?;
+                        people(out, embedding)
+                    })?;
+                }
+                sink.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self, shared: &SharedArgs, texts: usize, width: usize) -> Outcome {
+        match self {
+            Output::Lines(sink) => sink.finish(shared, texts),
+            Output::Array { path, rows } => {
+                let all = Tensor::from_slice(&rows, &[texts, width])?;
+                match ending(&path).as_str() {
+                    "npy" => npy::write(&path, &all)?,
+                    _ => safetensors::save(&path, [("embeddings".to_string(), all)], None)?,
+                }
+                written(shared, &path, texts);
+                Ok(())
+            }
+        }
+    }
 }
 
 fn people(out: &mut dyn Write, embedding: &[f32]) -> std::io::Result<()> {

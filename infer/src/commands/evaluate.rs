@@ -17,7 +17,7 @@ use crate::output::Sink;
 
 const USAGE: &str = "infer evaluate --model MODEL --data test.csv";
 
-/// Cells of the confusion matrix, and mistakes, that are shown.
+/// Number of confusions, and of mistakes, to show unless --mistakes says otherwise.
 const SHOWN: usize = 5;
 
 pub fn run(shared: &SharedArgs, args: Evaluate) -> Outcome {
@@ -76,7 +76,8 @@ fn read(path: &Path, columns: &Columns) -> Outcome<Split> {
     Ok(Split::read(path, columns)?)
 }
 
-/// The model's labels, as the data names them: `LABEL_2` of a model without names is 2 in the data.
+/// The model's labels under the names of the data, which calls `LABEL_2` of a model without names
+/// 2.
 fn known_labels(classifier: &TextClassifier, split: &Split) -> Outcome<Labels> {
     if !classifier.chooses_one() {
         return Err(Failure::error(
@@ -94,12 +95,12 @@ fn known_labels(classifier: &TextClassifier, split: &Split) -> Outcome<Labels> {
     })
 }
 
-/// What is counted while the texts are computed.
+/// The counts, while the texts are computed.
 #[derive(Default)]
 struct Tally {
     confusion: Confusion,
     loss: f64,
-    /// By text: the predicted label and its score.
+    /// The predicted label of each text, and its score.
     predictions: Vec<(u32, f32)>,
 }
 
@@ -107,7 +108,7 @@ impl Tally {
     /// Counts the next text.
     fn add(&mut self, truth: &[u32], scores: &[f32]) {
         let truth = truth[self.predictions.len()];
-        // The first of equals, as `argmax`.
+        // Of equal scores the first, like `argmax`.
         let mut best = (0, f32::NEG_INFINITY);
         for (label, &score) in scores.iter().enumerate() {
             if score > best.1 {
@@ -149,11 +150,11 @@ impl Tally {
     }
 }
 
-/// A text whose label was not predicted.
+/// A text with a wrong prediction.
 struct Mistake<'a> {
     example: &'a Example,
     predicted: &'a str,
-    /// How probable the model held its prediction.
+    /// The probability of the wrong label.
     score: f32,
 }
 

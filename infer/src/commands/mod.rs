@@ -21,11 +21,11 @@ use serde::{Deserialize, Serialize};
 use crate::args::{Command, ModelFlags, Program, PromptFlags};
 use crate::input::Input;
 
-/// Texts handed to a pipeline at once, in batches: few enough that results appear, the progress
-/// moves and memory stays small.
+/// Texts of one call of a pipeline, which makes batches of them: few enough that results appear
+/// soon, the progress moves and memory stays small.
 const CHUNK: usize = 8 * DEFAULT_BATCH_SIZE;
 
-/// From how many texts on a progress bar is worth showing.
+/// A progress bar is shown from this number of texts on.
 const MANY: usize = 2 * DEFAULT_BATCH_SIZE;
 
 /// The program.
@@ -134,8 +134,8 @@ fn with_command(error: Error) -> Failure {
     Failure::error(format!("{error} ({command})"))
 }
 
-/// Runs the texts chunk by chunk: `step` computes one and writes its results. Progress is shown
-/// while it lasts, and what was cut is told at the end.
+/// Runs the texts chunk by chunk: `step` computes a chunk and writes its results. A bar shows the
+/// progress, and a note at the end tells how many texts were cut.
 fn each_chunk(
     shared: &SharedArgs,
     pipeline: &Runner,
@@ -171,7 +171,7 @@ fn each_chunk(
 }
 
 impl PromptFlags {
-    /// Sets the prompt of the embedder, where one is asked for.
+    /// Sets the prompt of the embedder, where a flag names one.
     fn set(&self, embedder: &mut TextEmbedder) -> Outcome {
         let prompt = match (&self.prompt, &self.prompt_name) {
             (Some(prompt), _) => prompt.clone(),
@@ -194,7 +194,7 @@ fn top_k(flag: Option<usize>) -> Outcome<usize> {
     }
 }
 
-/// Writes a text as the heading of its results: on one line, the end of a long one left out.
+/// Writes a text as the heading of its results, on one line, without the end of a long one.
 fn heading(out: &mut dyn Write, text: &str) -> io::Result<()> {
     const WIDTH: usize = 100;
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");

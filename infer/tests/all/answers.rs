@@ -34,7 +34,7 @@ fn classify() {
             assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
             assert!((scores.iter().sum::<f64>() - 1.0).abs() < 1e-6, "{scores:?}");
         }
-        // The texts get different answers: the order is not kept by chance.
+        // The texts get different answers, so the order is not right by chance.
         let best: Vec<f64> =
             found.iter().map(|r| r["labels"][0]["score"].as_f64().unwrap()).collect();
         assert!(best.iter().any(|b| (b - best[0]).abs() > 1e-4), "{best:?}");
@@ -132,7 +132,7 @@ fn pooling_and_length_of_embeddings() {
     for (a, b) in long.iter().zip(&mean) {
         assert!((a / norm - b).abs() < 1e-5);
     }
-    // A sentence-transformers folder says how to pool.
+    // A folder of sentence-transformers decides the pooling.
     fs::create_dir(model.file("1_Pooling")).unwrap();
     let config = r#"{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": false}"#;
     fs::write(model.file("1_Pooling/config.json"), config).unwrap();
@@ -303,7 +303,7 @@ fn devices() {
     assert_eq!(lines(&infer(&["devices", "--json"]))[0]["device"], "cpu");
 }
 
-/// Every number of an answer, and everything else of it.
+/// The numbers of an answer, and the rest of it.
 fn taken_apart(value: &Value, numbers: &mut Vec<f64>, rest: &mut String) {
     match value {
         Value::Number(n) => numbers.push(n.as_f64().unwrap()),
@@ -388,7 +388,7 @@ fn rerank() {
     assert_eq!(keys(&found[0]), ["index", "score", "text"]);
     let scores: Vec<f64> = found.iter().map(|r| r["score"].as_f64().unwrap()).collect();
     assert!(scores.is_sorted_by(|a, b| a >= b) && scores[0] > scores[3], "{scores:?}");
-    // Each score is that of the pair, and belongs to its text.
+    // Each score is the pair's, and belongs to its text.
     let path = model.file("pairs.csv");
     let rows = texts.iter().map(|text| format!("\"{}\",\"{text}\"\n", TEXTS[0]));
     fs::write(&path, format!("text,pair\n{}", rows.collect::<String>())).unwrap();

@@ -1,4 +1,4 @@
-//! Whatever is wrong with what the program is given, it says so in one paragraph.
+//! For every wrong input the program explains the problem in one paragraph.
 
 use std::fs;
 
@@ -16,7 +16,7 @@ fn classify(model: &Model, more: &[&str]) -> std::process::Output {
 fn a_missing_folder() {
     let run = infer(&["classify", "--model", "/no/such/folder", "hi"]);
     fails(&run, 1, &["/no/such/folder", "no such folder"]);
-    // A path whose parent is there was no hub id; what is there is named.
+    // A path whose parent exists is not a hub id; the error names the models there.
     let model = Model::new(CLASSIFIER);
     let (parent, name) = (model.0.path().parent().unwrap(), model.0.path().file_name().unwrap());
     let run = infer(&["classify", "--model", &format!("{}x", model.path()), "hi"]);
@@ -95,14 +95,14 @@ fn a_head_that_is_not_there() {
     let encoder = Model::new(Head::None);
     for (args, parts) in [
         (["classify", "hi"], ["classifier.weight", "train classify"]),
-        // `train` has no command for these: none is advised.
+        // `train` has no command for these, so the error names none.
         (["tokens", "hi"], ["classifier.weight", "BertForTokenClassification"]),
         (["fill-mask", "hi [MASK]"], ["cls.predictions", "BertForMaskedLM"]),
     ] {
         let run = infer(&[args[0], "--model", encoder.path(), args[1]]);
         fails(&run, 1, &parts);
     }
-    // BERT's pooler is not there when the head was trained on the mean.
+    // A head that was trained on the mean has no BERT pooler.
     let model = Model::new(CLASSIFIER);
     let path = model.file("config.json");
     let text = fs::read_to_string(&path).unwrap();
@@ -209,7 +209,7 @@ fn flags_that_make_no_sense() {
     fails(&infer(&["similarity", "--model", model.path(), "one"]), 2, &["2 values"]);
 }
 
-/// A column of what has none: passed over, pairs would be answered as single texts.
+/// A column flag for input without columns: ignoring it would answer pairs as single texts.
 #[test]
 fn columns_of_texts_that_have_none() {
     let model = Model::new(CLASSIFIER);

@@ -28,7 +28,7 @@ impl Model {
         self.0.path().join(name)
     }
 
-    /// Saves the weights anew after `change`.
+    /// Saves the weights again after `change`.
     pub fn change(head: Head, change: impl FnOnce(&Store)) -> Model {
         let dir = tempfile::tempdir().unwrap();
         let store = write_model(dir.path(), head);
@@ -76,9 +76,9 @@ pub fn infer_with(args: &[&str], input: &[u8]) -> Output {
 
 pub fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_infer"));
-    // A name that is no folder must not reach for the network.
+    // A name that is not a folder must not use the network.
     command.args(args).env("HF_HUB_OFFLINE", "1").env("RUST_BACKTRACE", "1");
-    // Without a desktop Mesa's layer remarks on it; the program must keep it quiet.
+    // Without a desktop Mesa's layer prints a remark, which the program must suppress.
     command.env_remove("XDG_RUNTIME_DIR").env_remove("NODEVICE_SELECT");
     command
 }
@@ -97,7 +97,7 @@ pub fn lines(output: &Output) -> Vec<Value> {
     stdout(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Checks that a run failed as it should, and returns what it said.
+/// Checks that a run failed with this exit code and these words, and returns its message.
 #[track_caller]
 pub fn fails(output: &Output, code: i32, parts: &[&str]) -> String {
     let said = stderr(output);

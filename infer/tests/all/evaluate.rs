@@ -21,7 +21,7 @@ fn answers(model: &Model) -> Vec<(String, f64)> {
     lines(&run).into_iter().map(best).collect()
 }
 
-/// A file of the texts, with the label that is `shift` after the one that is answered.
+/// A file of the texts; each label is `shift` after the predicted one.
 fn labelled(model: &Model, shift: impl Fn(usize) -> usize) -> (String, Vec<usize>) {
     let mut truth = Vec::new();
     let mut text = String::from("id,text,label\n");
@@ -100,7 +100,7 @@ fn mistakes_are_counted_and_the_most_confident_shown_first() {
     }
 }
 
-/// Equal scores are the first label's, as of `argmax` and in training.
+/// Of equal scores the first label wins, like `argmax` and in training.
 #[test]
 fn a_tie_is_the_first_label() {
     let model = Model::change(CLASSIFIER, |store| {

@@ -1,5 +1,5 @@
 //! BERT with a head: sequence classification, masked language model, token classification. Logits
-//! are f32 also where products are f16.
+//! are f32 even where products are f16.
 
 use gradus_autograd::Var;
 use gradus_nn::{
@@ -84,7 +84,7 @@ impl MaskedLm {
     }
 
     /// The cross-entropy of [`forward`](MaskedLm::forward)'s logits against the true words
-    /// `targets` (u32 `[n]`), without ever holding all logits.
+    /// `targets` (u32 `[n]`), without holding all logits at once.
     pub fn loss(
         &self,
         input: &BertInput,
@@ -95,11 +95,11 @@ impl MaskedLm {
     ) -> Result<Var> {
         let x = self.transformed(input, positions, forward)?;
         let words = self.bert.word_embeddings().weight().var();
-        let rows = (MOST_LOGITS / words.shape()[0].max(1)).max(1);
+        let rows = (MAX_LOGITS / words.shape()[0].max(1)).max(1);
         Ok(x.linear_cross_entropy(&words, Some(&self.bias.var()), targets, options, rows)?)
     }
 
-    /// What the decoder sees, `[n, hidden]`.
+    /// The input of the decoder, `[n, hidden]`.
     fn transformed(&self, input: &BertInput, positions: &Tensor, forward: &Forward) -> Result<Var> {
         let hidden = self.bert.forward(input, forward)?.index_select(0, positions)?;
         Ok(self.norm.forward(&self.dense.forward_then(&hidden, self.activation)?)?)
@@ -107,7 +107,7 @@ impl MaskedLm {
 }
 
 /// Logits that [`MaskedLm::loss`] holds at a time, in elements: 64 MiB.
-const MOST_LOGITS: usize = 16 << 20;
+const MAX_LOGITS: usize = 16 << 20;
 
 /// `BertForTokenClassification`: a label for every token.
 pub struct TokenClassifier {

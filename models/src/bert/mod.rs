@@ -1,7 +1,22 @@
 //! BERT (Devlin et al., arXiv:1810.04805): embeddings, encoder, pooler.
 //!
-//! Parameters are named as in the Hugging Face checkpoint, so a folder of theirs loads and a folder
-//! of ours loads there, without any table of names.
+//! Parameters have the names of Hugging Face's checkpoints, so folders load in both directions
+//! without a table of names.
+//!
+//! ```
+//! use gradus_models::{Bert, BertConfig, BertInput, PackedBatch};
+//! use gradus_nn::{Forward, Store};
+//!
+//! # fn main() -> gradus_models::Result<()> {
+//! let config = BertConfig::new(50, 1, 8, 2, 16); // vocabulary, layers, width, heads, inner width
+//! let bert = Bert::new(&Store::new(0).root().join("bert"), &config, false)?;
+//! let sequences: [(&[u32], &[u32]); 2] = [(&[2, 7, 9, 3], &[0; 4]), (&[2, 8, 3], &[0; 3])];
+//! let input = BertInput::new(&PackedBatch::from_parts(sequences, &config)?)?;
+//! let states = bert.forward(&input, &Forward::inference())?;
+//! assert_eq!(states.shape(), [7, 8]); // all tokens end to end: no padding
+//! # Ok(())
+//! # }
+//! ```
 
 mod heads;
 mod pool;
@@ -19,7 +34,7 @@ use gradus_tensor::{Device, Tensor};
 
 use crate::{BertConfig, Error, PackedBatch, Pooling, Result};
 
-/// A packed batch as tensors: what a model eats.
+/// A packed batch as tensors: the input of a model.
 #[derive(Clone, Debug)]
 pub struct BertInput {
     /// Token ids, u32 `[tokens]`.
@@ -36,8 +51,7 @@ pub struct BertInput {
     first: Tensor,
     /// 1/length of each sequence, f32 `[sequences, 1]`.
     inverse_lengths: Tensor,
-    /// All of the u32 tensors end to end: the others are views of it, so that a GPU gets one
-    /// upload.
+    /// All u32 tensors end to end. The others are views of it, so that a GPU gets one upload.
     words: Tensor,
 }
 
@@ -45,7 +59,7 @@ impl BertInput {
     /// The batch's tensors, on the CPU.
     ///
     /// # Errors
-    /// If the batch has not one type and one position for each id.
+    /// If the batch does not have one type and one position for each id.
     pub fn new(batch: &PackedBatch) -> Result<Self> {
         let tokens = batch.ids.len();
         let ends = batch.offsets.last().copied().unwrap_or_default() as usize;
@@ -81,7 +95,7 @@ impl BertInput {
         Self::views(self.words.to_device(device)?, inverse_lengths)
     }
 
-    /// The parts of `words`: four of one number for each token, then the offsets.
+    /// Cuts `words` into its parts: four with one number for each token, then the offsets.
     fn views(words: Tensor, inverse_lengths: Tensor) -> Result<Self> {
         let sequences = inverse_lengths.numel();
         let tokens = (words.numel() - sequences - 1) / 4;
@@ -136,7 +150,7 @@ impl Embeddings {
         })
     }
 
-    /// Of the tokens' ids, types and positions.
+    /// The embedding of the tokens' ids, types and positions.
     fn forward(&self, [ids, types, positions]: [&Tensor; 3], forward: &Forward) -> Result<Var> {
         let words = self.word.forward(ids)?.add(&self.token_type.forward(types)?)?;
         let positions = self.position.forward(positions)?;
@@ -145,8 +159,9 @@ impl Embeddings {
     }
 }
 
-/// Bytes of a layer's largest activation in a group of inference, and tokens that a group may have
-/// in any case: fewer rows would not hide the arrival of a layer's weights.
+/// The limit of a group in inference: bytes of a layer's largest activation. A group may always
+/// have the tokens of the second number: with fewer rows the processor would wait for a layer's
+/// weights.
 const GROUP_BYTES: usize = 6 << 20;
 const GROUP_TOKENS: usize = 256;
 
@@ -154,7 +169,7 @@ const GROUP_TOKENS: usize = 256;
 fn groups(offsets: &[u32], most: usize) -> Vec<Range<usize>> {
     let (sequences, mut groups, mut first) = (offsets.len() - 1, Vec::new(), 0);
     for end in 1..=sequences {
-        // The next sequence would be too much, or there is none.
+        // The group is full, or this sequence is the last.
         if end == sequences || (offsets[end + 1] - offsets[first]) as usize > most {
             groups.push(first..end);
             first = end;
@@ -163,7 +178,7 @@ fn groups(offsets: &[u32], most: usize) -> Vec<Range<usize>> {
     groups
 }
 
-/// The encoder: what every head stands on.
+/// The encoder, which all heads share.
 pub struct Bert {
     config: BertConfig,
     embeddings: Embeddings,
@@ -206,7 +221,7 @@ impl Bert {
         &self.config
     }
 
-    /// Where the parameters lie, and the batches must.
+    /// The device of the parameters, on which batches must be too.
     pub fn device(&self) -> Device {
         self.embeddings.word.weight().device()
     }
@@ -219,8 +234,8 @@ impl Bert {
     /// The last hidden state, `[tokens, hidden]`.
     ///
     /// Inference on the CPU takes a large batch in groups of whole sequences, one after another
-    /// through all layers, so that what a layer leaves for the next is still in the cache; the
-    /// result is the same, bit for bit.
+    /// through all layers, so that the output of a layer is still in the cache when the next one
+    /// reads it; the result is the same, bit for bit.
     pub fn forward(&self, input: &BertInput, forward: &Forward) -> Result<Var> {
         let tokens = input.by_token();
         let apart = self.device() == Device::Cpu && !forward.training && !is_grad_enabled();
@@ -258,8 +273,8 @@ impl Bert {
         Ok(states)
     }
 
-    /// What every head of these layers attends to, for an input of one sequence: a `[heads, tokens,
-    /// tokens]` a layer, whose rows sum to 1.
+    /// The attention probabilities of these layers, for an input of one sequence: `[heads, tokens,
+    /// tokens]` for each layer; every row sums to 1.
     ///
     /// # Errors
     /// [`Error::Input`] when there is not exactly one sequence, or the model has no such layers.
@@ -290,8 +305,9 @@ impl Bert {
         Ok(shown)
     }
 
-    /// One vector a sequence, `[sequences, hidden]`, by a mode over its tokens. That of the first
-    /// token goes through the pooler (dense and tanh) if the encoder was built with one.
+    /// One vector a sequence, `[sequences, hidden]`, by a mode over its tokens. With `cls`, the
+    /// first token's state goes through the pooler (dense and tanh) if the encoder was built with
+    /// one.
     pub fn pool(&self, hidden: &Var, input: &BertInput, pooling: Pooling) -> Result<Var> {
         match (pooling, &self.pooler) {
             (Pooling::Mean, _) => mean_pool(hidden, input),
@@ -316,7 +332,7 @@ pub fn mean_pool(hidden: &Var, input: &BertInput) -> Result<Var> {
 /// Rows scaled to length 1 (a row of zeros stays zero): `[n, hidden]`. As `F.normalize`, whose eps
 /// is 1e-12.
 pub fn normalize(x: &Var) -> Result<Var> {
-    // Limited before the root: at 0 its slope is infinite.
+    // The square is limited before the root, whose slope at 0 is infinite.
     let norm = x.square()?.sum(&[-1], true)?.clamp(1e-24, f64::INFINITY)?.sqrt()?;
     Ok(x.div(&norm)?)
 }
@@ -369,7 +385,7 @@ mod tests {
         let input = BertInput::new(&PackedBatch::from_parts(parts, &config).unwrap()).unwrap();
         assert!(input.tokens() > 2 * GROUP_TOKENS, "several groups");
         let run = || bert.forward(&input, &Forward::inference()).unwrap().tensor().to_vec::<f32>();
-        // What is recorded is never taken apart.
+        // A recorded pass never takes a batch in groups.
         let (grouped, whole) = (no_grad(run).unwrap(), run().unwrap());
         assert_eq!(grouped, whole);
     }

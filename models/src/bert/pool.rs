@@ -1,8 +1,7 @@
-//! From the states of the tokens to one vector a sequence.
+//! Pooling: from the states of the tokens to one vector for each sequence.
 //!
-//! The modes are those of sentence-transformers' `Pooling`. A prompt may be left out of them: the
-//! tokens that it has at the beginning of its sequence then count for nothing, but the places of
-//! the others stay.
+//! The modes are those of sentence-transformers' `Pooling`. A prompt at the beginning of a sequence
+//! may be left out: its tokens then count for nothing, but the other tokens keep their places.
 
 use std::ops::Range;
 
@@ -14,14 +13,14 @@ use crate::{Pooling, Result};
 
 /// The tokens of a batch that are pooled.
 pub(crate) struct Pooled {
-    /// Of each sequence.
+    /// The pooled tokens of each sequence.
     ranges: Vec<Range<usize>>,
     /// How many tokens of each sequence come before its range.
     before: Vec<usize>,
 }
 
 impl Pooled {
-    /// All tokens but the first `left_out` of each sequence. A sequence that has no more than those
+    /// All tokens except the first `left_out` of each sequence. A sequence without further tokens
     /// is pooled whole.
     pub fn new(input: &BertInput, left_out: &[usize]) -> Result<Pooled> {
         let offsets = input.offsets.to_vec::<u32>()?;
@@ -36,7 +35,8 @@ impl Pooled {
         Ok(Pooled { ranges, before })
     }
 
-    /// One vector a sequence by `mode`, `[sequences, hidden]`, of the states `[tokens, hidden]`.
+    /// One vector for each sequence by `mode`, `[sequences, hidden]`, of the states `[tokens,
+    /// hidden]`.
     pub fn pool(&self, states: &Var, mode: Pooling) -> Result<Var> {
         match mode {
             Pooling::Cls => self.pick(states, |range| range.start),
@@ -73,7 +73,8 @@ impl Pooled {
         Ok(states.index_select(0, &ids.to_device(states.tensor().device())?)?)
     }
 
-    /// The sum of a sequence's tokens by weights of their number and place.
+    /// The sum of a sequence's tokens. The weight of a token is a function of the number of pooled
+    /// tokens and of its place.
     fn weighted(&self, states: &Var, weight: impl Fn(usize, usize) -> f32) -> Result<Var> {
         let rows = self.rows(|i, place| weight(self.ranges[i].len(), place));
         self.sum(states, &rows)
@@ -146,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_prompt_is_left_out_and_the_places_stay() {
-        // Of a text that is its prompt alone, all tokens are pooled.
+        // A text that is only its prompt is pooled whole.
         assert_eq!(pooled(&[3, 1], Pooling::Cls), [1.0, -5.0, 10.0, 20.0]);
         for (mode, expected) in [
             (Pooling::Cls, [4.0, 2.0]),

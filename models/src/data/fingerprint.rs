@@ -1,12 +1,12 @@
-//! What a data set was, so that a change of it is noticed.
+//! A fingerprint of a data set, so that a run notices a change.
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{Dataset, Labels, Split};
 
-/// The labels of a data set and hashes (XXH3, 128 bits) of its texts. It does not depend on where
-/// the files lie.
+/// The labels of a data set and hashes (XXH3, 128 bits) of its texts. It does not depend on the
+/// place of the files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
     /// The labels, in the order of their ids.
@@ -35,7 +35,7 @@ fn hash(split: &Split) -> String {
     let mut hash = Xxh3::new();
     for example in &split.examples {
         for part in [Some(&example.text), example.pair.as_ref(), example.label.as_ref()] {
-            // Lengths first: no two sets of examples have the same bytes.
+            // With the lengths, no two sets of examples have the same bytes.
             let length = part.map_or(u64::MAX, |part| part.len() as u64);
             hash.update(&length.to_le_bytes());
             hash.update(part.map_or(&[], |part| part.as_bytes()));

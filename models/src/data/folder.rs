@@ -1,4 +1,4 @@
-//! Which files of a folder are which set.
+//! The files of a folder, and the set that each is.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -51,7 +51,7 @@ pub(super) fn open(path: &Path, columns: &Columns) -> Result<Dataset> {
     Ok(Dataset { train, dev, test, remarks })
 }
 
-/// The test set, unless it has no labels: then there is a remark instead.
+/// The test set; if it has no labels, a remark says that it is not used.
 fn labelled(
     file: &Path,
     columns: &Columns,
@@ -71,8 +71,8 @@ fn labelled(
     if filled && split.examples.len() > 1 && train.examples.iter().all(|e| e.label != filler) {
         let label = filler.unwrap_or_default();
         remarks.push(format!(
-            "every text of {path} has the label `{label}`, which the training set has not, so it is not used: there \
-             is no test"
+            "every text of {path} has the label `{label}`, which the training set lacks, so it is not used: \
+             there is no test"
         ));
         return Ok(None);
     }
@@ -87,7 +87,7 @@ fn listing(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The one file for a set that goes by any of `names`.
+/// The one file of a set, which may have any of `names`.
 fn one_of<'a>(folder: &Path, files: &'a [PathBuf], names: &[&str]) -> Result<Option<&'a PathBuf>> {
     let mut found = files.iter().filter(|file| {
         let known = Format::ENDINGS.contains(&lower(file.extension()).as_str());
@@ -108,8 +108,7 @@ fn one_of<'a>(folder: &Path, files: &'a [PathBuf], names: &[&str]) -> Result<Opt
     }
 }
 
-/// Whether somebody may believe that a file is read: it has the ending of one that is, or the name
-/// of a set.
+/// Whether a person may expect that a file is read: it has the ending or the name of a set.
 fn looks_like_data(file: &Path) -> bool {
     let name = lower(file.file_name());
     let stem = name.split('.').next().unwrap_or_default();

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use super::Split;
 use crate::batch::shuffle;
 
-/// Far from the streams of the epochs, which count from 0.
+/// The streams of the epochs count from 0, and never come this far.
 const STREAM: u64 = 1 << 40;
 
-/// The split without, and with, the share `fraction` of its examples: of every label about that
-/// share (largest remainders first, so that the whole comes out even), of none all. Both keep the
-/// order of the file.
+/// Divides a split in two: the second part has about the share `fraction` of every label's
+/// examples, but never all of them. Fractions of an example go to the labels with the largest
+/// remainders, so that the total is right. Both parts keep the order of the file.
 pub(super) fn split(split: &Split, fraction: f64, seed: u64) -> (Split, Split) {
     let mut by_label: BTreeMap<&Option<String>, Vec<usize>> = BTreeMap::new();
     for (i, example) in split.examples.iter().enumerate() {

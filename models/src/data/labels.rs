@@ -65,7 +65,7 @@ impl Labels {
         Self::from_names(names)
     }
 
-    /// What is odd about the labels of a training set: each a sentence to show.
+    /// Warnings about the labels of a training set, each a sentence.
     pub fn remarks(&self, split: &Split) -> Vec<String> {
         let (mut remarks, texts) = (Vec::new(), split.examples.len());
         let values = numbers(&self.names);
@@ -111,8 +111,8 @@ impl Labels {
         remarks
     }
 
-    /// Checks that there is something to learn: two labels or more, and no decimal numbers that
-    /// hardly repeat, which are a quantity and no classes.
+    /// Checks that a classifier can learn the labels: there are two or more, and they are not
+    /// decimal numbers that hardly repeat, which would be a quantity.
     ///
     /// # Errors
     /// [`Error::Data`] with what is wrong.
@@ -137,7 +137,7 @@ impl Labels {
         Ok(())
     }
 
-    /// Whether there are fewer than two texts a label.
+    /// Whether there are fewer than two texts for each label.
     fn lonely(&self, texts: usize) -> bool {
         2 * self.len() > texts
     }
@@ -168,12 +168,12 @@ impl Labels {
             .collect()
     }
 
-    /// How many there are.
+    /// The number of labels.
     pub fn len(&self) -> usize {
         self.names.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no labels.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
@@ -205,20 +205,20 @@ fn numbers(names: &[String]) -> Option<Vec<f64>> {
     names.iter().map(|name| number(name.trim())).collect()
 }
 
-/// The value of a label that is a decimal number: `inf` and `nan` are words.
+/// The value of a label that is a decimal number; `inf` and `nan` count as words.
 fn number(name: &str) -> Option<f64> {
     let digits = name.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c))
         && name.ends_with(|c: char| c.is_ascii_digit() || c == '.');
     name.parse().ok().filter(|value: &f64| digits && value.is_finite())
 }
 
-/// What two labels share that differ in spelling alone.
+/// A form that two labels share if they differ in spelling alone.
 fn meaning(name: &str) -> String {
     let name = name.trim();
     let unsigned = name.strip_prefix('+').unwrap_or(name);
     let whole = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     match number(name) {
-        // Beyond 2^53 floats are too coarse.
+        // Whole numbers stay text: floats are too coarse beyond 2^53.
         Some(_) if whole(unsigned.strip_prefix('-').unwrap_or(unsigned)) => {
             let (sign, digits) = match unsigned.strip_prefix('-') {
                 Some(digits) => ("-", digits),
@@ -230,7 +230,7 @@ fn meaning(name: &str) -> String {
             }
         }
         Some(value) => format!("{}", if value == 0.0 { 0.0 } else { value }),
-        // One letter may be written in two ways, and some characters cannot be seen.
+        // Unicode has two forms of some letters, and characters that cannot be seen.
         None => name.nfc().map(|(c, _)| c).filter(|c| !is_invisible(*c)).collect(),
     }
 }

@@ -1,4 +1,4 @@
-//! Data sets of texts: what `train` learns from and what `infer` answers.
+//! Data sets of texts, for training and for inference.
 //!
 //! | ending | what a line is |
 //! | --- | --- |
@@ -7,8 +7,21 @@
 //! | `.jsonl` | one JSON object a line |
 //! | `.txt` | one text a line, no labels |
 //!
-//! Everything is UTF-8; a byte-order mark is skipped. Whatever is wrong with a file is reported
-//! with its line.
+//! Everything is UTF-8; a byte-order mark is skipped. Errors name the file and the line.
+//!
+//! ```
+//! use std::path::Path;
+//!
+//! use gradus_models::data::{Columns, Format, read_inputs_from};
+//!
+//! # fn main() -> gradus_models::Result<()> {
+//! let file = "text,topic\n\"Where, please, is my card?\",cards\n";
+//! let name = Path::new("questions.csv");
+//! let texts = read_inputs_from(file.as_bytes(), name, Format::Csv, &Columns::text_only())?;
+//! assert_eq!((texts[0].text.as_str(), texts[0].line), ("Where, please, is my card?", 2));
+//! # Ok(())
+//! # }
+//! ```
 
 mod fingerprint;
 mod folder;
@@ -18,6 +31,7 @@ mod quotes;
 mod read;
 mod table;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 pub use fingerprint::Fingerprint;
@@ -35,7 +49,7 @@ pub struct Columns {
     pub text: String,
     /// The second text of a pair.
     pub pair: Option<String>,
-    /// The label; `None` for a task without labels, where a label column is ignored.
+    /// The label; `None` for a task without labels, which ignores a label column.
     pub label: Option<String>,
 }
 
@@ -66,6 +80,13 @@ pub struct Example {
     pub line: u64,
 }
 
+impl Example {
+    /// The text, and the second of a pair.
+    pub fn texts(&self) -> (&str, Option<&str>) {
+        (&self.text, self.pair.as_deref())
+    }
+}
+
 /// The examples of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Split {
@@ -87,17 +108,16 @@ impl Split {
     }
 }
 
-/// A training set with, where they exist, the sets to choose a model by and to report on.
+/// A training set, with a dev set and a test set where they exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dataset {
-    /// What the model learns from.
+    /// The examples that the model learns from.
     pub train: Split,
-    /// What checkpoints are chosen by.
+    /// The examples that choose the best model.
     pub dev: Option<Split>,
-    /// What is reported.
+    /// The examples for the final report.
     pub test: Option<Split>,
-    /// What whoever trains should know: files that are not used, and why. Each is a sentence to
-    /// show.
+    /// Warnings for a person, each a sentence: files that are not used, and why.
     pub remarks: Vec<String>,
 }
 
@@ -106,7 +126,7 @@ impl Dataset {
     /// `valid`, `val`, `eval`) and `test`, each `.csv`, `.tsv`, `.jsonl` or `.txt`; or one file,
     /// which is then the training set.
     ///
-    /// A test set without labels, as competitions have them, is left out with a remark.
+    /// A test set without labels, as in competitions, is left out with a remark.
     ///
     /// # Errors
     /// As [`Split::read`]; and [`Error::Data`] when the folder has no training set, or two files
@@ -115,8 +135,8 @@ impl Dataset {
         folder::open(path.as_ref(), columns)
     }
 
-    /// The labels of the training set, after checking that they are two or more, and that the other
-    /// sets hold no further ones.
+    /// The labels of the training set. There must be two or more, and the other sets must have no
+    /// others.
     ///
     /// # Errors
     /// As [`Labels::from_split`]; [`Error::Data`] for labels that a classifier cannot learn, and
@@ -130,9 +150,16 @@ impl Dataset {
         Ok(labels)
     }
 
-    /// Sets `fraction` of the training texts aside as the dev set: of every label its share, which
-    /// ones is drawn by `seed`, and one text of a label at least stays. Returns how many; 0 where
-    /// there are too few texts.
+    /// How many examples of `split` have the text, or pair of texts, of a training example: a model
+    /// may remember their labels.
+    pub fn seen_in_training(&self, split: &Split) -> usize {
+        let seen: HashSet<_> = self.train.examples.iter().map(Example::texts).collect();
+        split.examples.iter().filter(|example| seen.contains(&example.texts())).count()
+    }
+
+    /// Sets `fraction` of the training texts aside as the dev set: a share of every label, drawn by
+    /// `seed`. At least one text of each label stays. Returns the number of texts set aside, which
+    /// is 0 where there are too few.
     pub fn hold_out(&mut self, fraction: f64, seed: u64) -> usize {
         let (rest, held) = hold_out::split(&self.train, fraction, seed);
         let count = held.examples.len();

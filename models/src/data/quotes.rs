@@ -2,12 +2,12 @@
 //!
 //! A field that begins with a quote goes on to the next quote, over any number of lines (RFC 4180).
 //! A stray quote at the beginning of a field therefore makes one text of all rows up to the next
-//! quote, and the file still parses. What tells it from a field that is meant to have several
+//! quote, and the file still parses. Such a field differs from one that is meant to have several
 //! lines:
 //!
 //! - the quote never closes, or the quote that closes it is followed by more text;
-//! - lines within the field are rows by themselves: as wide as the header, with a label of the data
-//!   set in the label's place.
+//! - or lines within the field are rows: as wide as the header, with a label of the data set in the
+//!   label's place.
 
 use std::collections::HashSet;
 
@@ -22,7 +22,7 @@ pub(super) struct Quoted {
     pub to: usize,
 }
 
-/// A quote that RFC 4180 does not allow; places in bytes.
+/// A quote that RFC 4180 does not allow, with places in bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Stray {
     /// It opens a field and never closes it.
@@ -65,8 +65,8 @@ fn closing_quote(bytes: &[u8], from: usize) -> Option<usize> {
     }
 }
 
-/// How many rows a quoted field seems to have swallowed: its lines that are rows by themselves.
-/// `width` is the header's, `place` the column of the label, `labels` the labels of the data set.
+/// How many rows a quoted field seems to have swallowed: how many of its lines are rows. `width` is
+/// the header's, `place` the column of the label, `labels` the labels of the data set.
 pub(super) fn swallowed_rows(
     text: &str,
     column: usize,
@@ -84,7 +84,7 @@ pub(super) fn swallowed_rows(
         let end = if i == last { column + 1 } else { width };
         let mut cells = line.split(',');
         let label = place.checked_sub(begin).and_then(|i| cells.clone().nth(i));
-        // In its own column stands the text.
+        // The field's own column holds the text.
         place != column
             && cells.by_ref().count() == end - begin
             && label.is_some_and(|label| labels.contains(label))

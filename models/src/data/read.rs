@@ -9,7 +9,7 @@ use super::{Columns, Example, Split};
 use crate::error::{Error, Result};
 use crate::files;
 
-/// How the lines of a file are to be read.
+/// The format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// Comma-separated, with a header (RFC 4180).
@@ -26,7 +26,7 @@ impl Format {
     /// The file endings, without the dot.
     pub const ENDINGS: [&str; 4] = ["csv", "tsv", "jsonl", "txt"];
 
-    /// The format that the ending of a file's name tells, whatever its case.
+    /// The format of a file by the ending of its name, in upper or lower case.
     ///
     /// # Errors
     /// [`Error::Data`] when the ending is not one of [`Format::ENDINGS`].
@@ -48,7 +48,7 @@ impl Format {
 
 /// Reads the texts to run a model on: a file, or standard input for `-` (one text a line).
 ///
-/// Labels are not looked for. In a `.txt` file and on standard input an empty line is an empty
+/// The label column is not read. In a `.txt` file and on standard input an empty line is an empty
 /// text, so that line `n` of the input is text `n` of the output.
 ///
 /// # Errors
@@ -62,7 +62,7 @@ pub fn read_inputs(path: impl AsRef<Path>, columns: &Columns) -> Result<Vec<Exam
     read_inputs_from(open(path)?.as_slice(), path, format, columns)
 }
 
-/// As [`read_inputs`], from any reader; `name` is what errors call it.
+/// As [`read_inputs`], from any reader; errors call it `name`.
 ///
 /// # Errors
 /// As [`Split::read`].
@@ -141,7 +141,7 @@ impl<'a> Source<'a> {
         Ok(Source { path, text: text.strip_prefix('\u{feff}').unwrap_or(text), columns })
     }
 
-    /// Line ends of an old Mac would make one line of the file.
+    /// Refuses line ends of an old Mac: the file would be one line.
     fn check_line_ends(&self) -> Result<()> {
         match self.text.trim_end().contains('\r') && !self.text.contains('\n') {
             true => {
@@ -188,7 +188,7 @@ impl<'a> Source<'a> {
     /// The JSON object of every line that is not blank.
     pub(super) fn objects(&self) -> impl Iterator<Item = Result<(u64, Map<String, Value>)>> {
         self.lines().filter(|(_, text)| !text.trim().is_empty()).map(|(line, text)| {
-            let value: Value = serde_json::from_str(text)
+            let value: Value = files::parse_json(text.as_bytes())
                 .map_err(|e| self.error(line, format!("not a JSON object on one line: {e}")))?;
             match value {
                 Value::Object(object) => Ok((line, object)),

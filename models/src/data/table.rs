@@ -55,7 +55,7 @@ impl Source<'_> {
         Ok(examples)
     }
 
-    /// Where the label stands: a column that needs none may be there all the same.
+    /// The column of the label. It may exist in a file whose labels are not needed.
     fn label_place(&self, header: &[Cow<str>]) -> Option<usize> {
         let name = self.columns.label.as_deref().unwrap_or("label");
         header.iter().position(|column| column.trim() == name)
@@ -86,7 +86,7 @@ impl Source<'_> {
         }
     }
 
-    /// The line in which a field of several lines ends that begins at `at`.
+    /// The last line of a field that begins at `at` and has several lines.
     fn long_field(&self, quoted: &[Quoted], at: usize) -> Option<u64> {
         let field = quoted.iter().find(|f| f.from == at + 1)?;
         let (begin, end) =
@@ -118,8 +118,8 @@ impl Source<'_> {
         Ok(())
     }
 
-    /// The line of the first character at or after `byte` that does not end a line, and that
-    /// character's place, counting on from such a pair.
+    /// The line and the place of the first character at or after `byte` that does not end a line.
+    /// Counting starts from an earlier pair of line and place.
     fn line_at(&self, byte: u64, (line, from): (u64, usize)) -> (u64, usize) {
         let bytes = self.text.as_bytes();
         let mut at = usize::try_from(byte).unwrap_or(usize::MAX).min(bytes.len());
@@ -168,7 +168,7 @@ impl Source<'_> {
         }
     }
 
-    /// Where the columns are among those of a header.
+    /// The places of the columns in a header.
     fn places(&self, header: &[Cow<str>], separator: char) -> Result<Places> {
         if header.iter().all(|name| name.trim().is_empty()) {
             return Err(self.error(None, "the file is empty"));
@@ -196,7 +196,7 @@ impl Source<'_> {
         })
     }
 
-    /// What may be wrong with a header that lacks a column.
+    /// A hint for a header that lacks a column.
     fn column_hint(&self, header: &[Cow<str>], name: &str, separator: char) -> String {
         let alike = |column: &str| column.trim().to_lowercase() == name.to_lowercase();
         if let Some(column) = header.iter().find(|column| alike(column)) {
@@ -242,8 +242,8 @@ fn wrong_width(found: usize, expected: usize) -> String {
     )
 }
 
-/// Takes the quotes off a field that some programs put around it: `"a ""b"""` becomes `a "b"`. A
-/// field whose quotes are not of that kind is left as it is.
+/// Removes the quotes that some programs put around a field: `"a ""b"""` becomes `a "b"`. A field
+/// whose quotes are not of that kind is left as it is.
 fn unquote(field: &str) -> Cow<'_, str> {
     let inner = field.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     match inner {

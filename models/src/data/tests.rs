@@ -26,8 +26,7 @@ fn csv_with_quotes_line_ends_and_a_mark() {
     );
 }
 
-/// Where a byte-order mark stayed, it would be a part of the first column's name, or of the first
-/// text.
+/// A byte-order mark that stayed would be a part of the first column's name, or of the first text.
 #[test]
 fn a_byte_order_mark_is_no_part_of_a_text() {
     let columns = Columns::default();
@@ -201,7 +200,7 @@ fn stray_quotes_are_refused_with_their_line() {
             "good,pos\nbad,neg\n\"fine\" ,pos\n",
             ":4: the quote that opens here closes before more text, ` ,pos`",
         ),
-        // These parse, and swallow rows all the same.
+        // These parse, but swallow rows nevertheless.
         (
             "good,pos\nbad,neg\n\"Best phone,pos\nit is 5\",neg\n",
             ":4: the quote that opens here closes in line 5",
@@ -221,7 +220,7 @@ fn stray_quotes_are_refused_with_their_line() {
     let text = "label,text\npos,good\nneg,bad\npos,\"Best\nneg,the dim\nneg,15\"\n";
     let error = read("a.csv", text, &Columns::default()).unwrap_err().to_string();
     assert!(error.contains(":4: the quote") && error.contains("line 6"), "{error}");
-    // Texts to answer have perhaps a label column, which is not read.
+    // Inputs may have a label column, which is not read.
     let text = "text,label\ngood,pos\n\"Best,pos\n15\",pos\n";
     assert!(read("a.csv", text, &Columns::text_only()).is_err());
 }
@@ -420,4 +419,21 @@ fn a_fingerprint_is_of_labels_and_texts() {
     let mut joined = data.clone();
     joined.train.examples[0].pair = Some(String::new());
     assert_ne!(print(&joined).train, print(&data).train);
+}
+
+#[test]
+fn texts_of_the_training_set_are_counted_in_another() {
+    let mut data = dataset(&["a", "b", "a"]);
+    let mut dev = data.train.clone();
+    for (i, example) in data.train.examples.iter_mut().enumerate() {
+        example.text = format!("text {i}");
+    }
+    for (i, text) in ["text 1", "text 7", "text 1"].into_iter().enumerate() {
+        dev.examples[i].text = text.into();
+        // Another label makes no other text.
+        dev.examples[i].label = Some("c".into());
+    }
+    assert_eq!(data.seen_in_training(&dev), 2);
+    dev.examples[2].pair = Some("and another".into());
+    assert_eq!(data.seen_in_training(&dev), 1, "a pair is both of its texts");
 }

@@ -1,8 +1,8 @@
 //! Every key that `transformers` and sentence-transformers write into a model folder, and what
 //! Gradus does with it.
 //!
-//! The rule: a setting that changes numbers is obeyed or refused by name. A key that is in no table
-//! may be such a setting, so it is told of. `book/folders.md` is made of these tables.
+//! The rule: a setting that changes numbers is obeyed or refused by name. A key in no table may be
+//! such a setting, so a note tells of it. `book/folders.md` is made of these tables.
 
 use serde_json::{Map, Value};
 
@@ -13,7 +13,7 @@ pub(crate) enum Rule {
     Obeyed,
     /// It changes no number that Gradus computes.
     Harmless,
-    /// Any value but these (JSON) is refused; null is as good as no key.
+    /// Any other value than these (JSON) is refused; null counts as no key.
     Only(&'static [&'static str]),
 }
 
@@ -32,11 +32,10 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Checks the keys of an object: the message of the first refused one, or notes about those
-    /// that nobody knows.
+    /// Checks the keys of an object, and returns notes about unknown keys.
     ///
     /// # Errors
-    /// The message names the key and its value.
+    /// For the first key that is refused; the message names the key and its value.
     pub fn check(&self, object: &Map<String, Value>) -> Result<Vec<String>, String> {
         let mut unknown = Vec::new();
         for (name, value) in object {
@@ -68,7 +67,7 @@ fn is_one_of(value: &Value, values: &[&str]) -> bool {
         || values.iter().any(|v| serde_json::from_str(v).is_ok_and(|v: Value| v == *value))
 }
 
-/// Whether a key says that something is not there.
+/// Whether a value switches its key's feature off.
 fn is_off(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
@@ -120,11 +119,11 @@ mod tests {
         }
         let told = check(&CONFIG, json!({"alibi_starting_size": 512, "rotary": true})).unwrap();
         assert!(told[0].contains("`alibi_starting_size`, `rotary`"), "{told:?}");
-        // What is not there changes nothing.
+        // A feature that is off changes nothing.
         assert_eq!(check(&CONFIG, json!({"alibi": false, "x": null, "y": []})).unwrap(), [""; 0]);
     }
 
-    /// Each key that allows some values alone: those and null, and no other.
+    /// A key with a list of allowed values takes these and null, and no others.
     #[test]
     fn every_limited_key_refuses_other_values_by_name() {
         let mut count = 0;

@@ -1,4 +1,5 @@
-//! Where the parts of a model lie: `modules.json` of sentence-transformers names a folder for each.
+//! The folders of a model's parts: `modules.json` of sentence-transformers names one for each
+//! module.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -21,12 +22,12 @@ pub(crate) struct Module {
 /// The folders of a model.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
-    /// The folder that was named.
+    /// The model's folder.
     pub root: PathBuf,
     /// The folder of config.json, tokenizer and weights: `root`, or `root/0_Transformer` and the
     /// like.
     pub transformer: PathBuf,
-    /// What `modules.json` lists; `None` where there is none.
+    /// The modules that `modules.json` lists; `None` without that file.
     pub modules: Option<Vec<Module>>,
     pub notes: Vec<String>,
 }
@@ -35,7 +36,7 @@ impl Layout {
     /// Reads `modules.json`.
     ///
     /// # Errors
-    /// When it is malformed, or the first module is no Transformer.
+    /// When it is malformed, or the first module is not a Transformer.
     pub fn read(root: &Path) -> Result<Layout> {
         let path = root.join("modules.json");
         let here = |modules, transformer, notes| Layout {
@@ -49,12 +50,12 @@ impl Layout {
         }
         let (modules, notes) = parse(&files::read(&path)?, &path)?;
         match modules.first().map(|first| first.kind.as_str()) {
-            // Whether its head is one that Gradus runs, the pipeline asks.
+            // The pipeline refuses heads that Gradus does not run.
             Some("Transformer" | "BERT" | "MLMTransformer") => {}
             Some(other) => return Err(Error::config(&path, no_module(other, "first"))),
             None => return Err(Error::config(&path, "lists no module")),
         }
-        // Joined part by part: an empty path is the root itself.
+        // Part by part, because an empty path is the root itself.
         let transformer = modules[0]
             .path
             .split('/')
@@ -64,7 +65,7 @@ impl Layout {
     }
 }
 
-/// The error of a module that is not there.
+/// The message for a module that Gradus does not have.
 pub(super) fn no_module(kind: &str, place: &str) -> String {
     format!(
         "the {place} module is a `{kind}`, which Gradus does not have (it has Transformer, Pooling, Dense, LayerNorm, \
@@ -75,8 +76,8 @@ pub(super) fn no_module(kind: &str, place: &str) -> String {
 /// The modules that a `modules.json` lists.
 fn parse(bytes: &[u8], path: &Path) -> Result<(Vec<Module>, Vec<String>)> {
     let fail = |message: String| Error::config(path, message);
-    let list: Vec<serde_json::Map<String, Value>> = serde_json::from_slice(bytes)
-        .map_err(|e| fail(format!("not a list of JSON objects: {e}")))?;
+    let list: Vec<serde_json::Map<String, Value>> =
+        files::parse_json(bytes).map_err(|e| fail(format!("not a list of JSON objects: {e}")))?;
     let (mut modules, mut notes) = (Vec::new(), Vec::new());
     for entry in &list {
         notes.extend(checked(path, entry, &MODULES)?);
@@ -100,8 +101,8 @@ fn parse(bytes: &[u8], path: &Path) -> Result<(Vec<Module>, Vec<String>)> {
     Ok((modules, notes))
 }
 
-/// The files that the modules of a `modules.json` may have, below the model's folder. Malformed
-/// files have none: reading the folder says what is wrong.
+/// The files of the modules that a `modules.json` lists, below the model's folder, and whether each
+/// is needed. A malformed `modules.json` lists none here; the error comes when the folder is read.
 pub(crate) fn module_files(bytes: &[u8]) -> Vec<(String, bool)> {
     let Ok((modules, _)) = parse(bytes, Path::new("modules.json")) else { return Vec::new() };
     let mut files = Vec::new();

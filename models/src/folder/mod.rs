@@ -1,5 +1,5 @@
-//! What a model folder says besides its weights: which folder holds what, which module follows
-//! which, which keys are obeyed.
+//! The small files of a model folder: where its parts are, the modules after the encoder, and the
+//! keys that Gradus obeys.
 
 pub(crate) mod keys;
 mod layout;
@@ -29,7 +29,7 @@ pub(crate) fn json_object(path: &Path) -> Result<Option<Map<String, Value>>> {
         return Ok(None);
     }
     let bytes = files::read(path)?;
-    let object = serde_json::from_slice(&bytes);
+    let object = files::parse_json(&bytes);
     object.map(Some).map_err(|e| Error::config(path, format!("not a JSON object: {e}")))
 }
 

@@ -9,15 +9,15 @@ use super::values::{object, text};
 /// The prompts of a sentence-transformers folder.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Prompts {
-    /// By name. `query` and `document` are always there in a sentence-transformers folder, empty
-    /// unless it says otherwise.
+    /// By name. A folder of sentence-transformers always has `query` and `document`; they are empty
+    /// unless it defines them.
     pub named: BTreeMap<String, String>,
-    /// The name of the one for inputs that ask for none.
+    /// The name of the prompt for inputs that name none.
     pub default: Option<String>,
 }
 
 impl Prompts {
-    /// Those of a `config_sentence_transformers.json`.
+    /// Reads the prompts of a `config_sentence_transformers.json`.
     pub(super) fn read(config: &Map<String, Value>) -> Result<Prompts, String> {
         let mut named: BTreeMap<String, String> =
             ["query", "document"].map(|name| (name.to_string(), String::new())).into();
@@ -36,10 +36,10 @@ impl Prompts {
         Ok(Prompts { named, default })
     }
 
-    /// The prompt of this name; without a name the default one, or none.
+    /// The prompt of this name; without a name the default prompt, if there is one.
     ///
     /// # Errors
-    /// When there is no such prompt; the message lists those that are.
+    /// When there is no such prompt; the message lists the prompts of the model.
     pub fn get(&self, name: Option<&str>) -> Result<Option<&str>, String> {
         let Some(name) = name.or(self.default.as_deref()) else { return Ok(None) };
         match self.named.get(name) {

@@ -1,5 +1,4 @@
-//! What makes a model of sentence-transformers of an encoder: pooling and the modules after it,
-//! lengths, prompts.
+//! The files of sentence-transformers: pooling and the modules after it, lengths, prompts.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +15,7 @@ use super::{Prompts, checked, json_object};
 use crate::Pooling;
 use crate::error::{Error, Result};
 
-/// How alike two vectors are: `similarity_fn_name`. More is more alike.
+/// How similar two vectors are: `similarity_fn_name`. A larger number means more similar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SimilarityFunction {
     /// The cosine of the angle, from -1 to 1.
@@ -31,7 +30,7 @@ pub enum SimilarityFunction {
 }
 
 impl SimilarityFunction {
-    /// Of two vectors of one width.
+    /// The similarity of two vectors of one width.
     pub fn of(self, a: &[f32], b: &[f32]) -> f32 {
         let pairs = || a.iter().zip(b).map(|(&x, &y)| (f64::from(x), f64::from(y)));
         let dot = || pairs().map(|(x, y)| x * y).sum::<f64>();
@@ -53,7 +52,7 @@ impl SimilarityFunction {
 /// A step from the tokens' last states to the vector.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Stage {
-    /// The tokens become one vector: that of each mode, end to end.
+    /// The tokens become one vector: the vectors of all modes, end to end.
     Pool { modes: Vec<Pooling>, include_prompt: bool },
     /// A linear layer and an activation.
     Dense(Dense),
@@ -81,19 +80,19 @@ pub(crate) enum DenseActivation {
     Of(Activation),
 }
 
-/// A folder of sentence-transformers, but for its weights.
+/// The settings of a folder of sentence-transformers.
 #[derive(Debug, Default)]
 pub(crate) struct Sentence {
-    /// Empty where the folder says nothing: the mean of the tokens, of length 1.
+    /// Empty where the folder names none; then the mean of the tokens, of length 1, is the vector.
     pub stages: Vec<Stage>,
-    /// Whether `modules.json` lists the stages, so that nothing is to be added to them.
+    /// Whether `modules.json` lists the stages; then no stage is added to them.
     pub listed: bool,
     pub max_length: Option<usize>,
     pub lower_case: bool,
     pub prompts: Prompts,
     pub similarity: SimilarityFunction,
     pub truncate_dim: Option<usize>,
-    /// Whether it is a cross-encoder, and what it applies to its outputs, by its Python name.
+    /// Whether the model is a cross-encoder, and the Python name of its output's activation.
     pub cross_encoder: bool,
     pub activation: Option<String>,
     pub notes: Vec<String>,
@@ -114,8 +113,8 @@ impl Sentence {
     /// Reads the files of a folder.
     ///
     /// # Errors
-    /// When one is malformed, or says what Gradus cannot do; the message names the file and the
-    /// key.
+    /// When one is malformed, or asks for something that Gradus does not have; the message names
+    /// the file and the key.
     pub fn read(layout: &Layout) -> Result<Sentence> {
         let mut sentence = Sentence { listed: layout.modules.is_some(), ..Sentence::default() };
         sentence.read_model(&layout.root)?;
@@ -133,14 +132,14 @@ impl Sentence {
             sentence.read_unlisted(&layout.root)?;
         }
         if sentence.listed && !sentence.cross_encoder && sentence.stages.is_empty() {
-            let message = "lists no Pooling; Gradus embeds by models that pool";
+            let message = "lists no Pooling; Gradus embeds only with models that pool";
             return Err(Error::config(layout.root.join("modules.json"), message));
         }
         Ok(sentence)
     }
 
-    /// A copy that lacks modules.json may still say how it pools. What other modules do, and in
-    /// which order, it cannot say.
+    /// A copy without modules.json may still have a Pooling. The order of other modules is not
+    /// known without that file.
     fn read_unlisted(&mut self, root: &Path) -> Result<()> {
         let entries = std::fs::read_dir(root).map_err(|e| Error::io(root, e))?;
         let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
@@ -235,7 +234,7 @@ impl Sentence {
         self.read_arguments(&config).map_err(fail)
     }
 
-    /// What is passed on to `transformers` when the model is opened.
+    /// The arguments that sentence-transformers passes on to `transformers`.
     fn read_arguments(&mut self, config: &Map<String, Value>) -> Result<(), String> {
         const HARMLESS: [&str; 12] = [
             "dtype",
@@ -251,14 +250,14 @@ impl Sentence {
             "local_files_only",
             "use_fast",
         ];
-        /// Those that reach the tokenizer.
+        /// The arguments that reach the tokenizer.
         const OF_TOKENIZER: [&str; 2] = ["tokenizer_args", "processor_kwargs"];
         for of in ARGUMENTS {
             let Some(arguments) = object(config, of)? else { continue };
             for (name, value) in arguments {
                 match (name.as_str(), value) {
                     (name, _) if HARMLESS.contains(&name) => {}
-                    // It stands above `max_seq_length`.
+                    // It wins over `max_seq_length`.
                     ("model_max_length", _) if OF_TOKENIZER.contains(of) => {
                         self.max_length = positive(arguments, name)?.or(self.max_length);
                     }
@@ -319,7 +318,7 @@ fn missing(path: &Path, what: &str) -> Error {
     )
 }
 
-/// The older form of `pooling_mode`, in the order in which the vectors of several modes stand.
+/// The older form of `pooling_mode`. The vectors of several modes follow each other in this order.
 const OLDER: [(&str, Pooling); 6] = [
     ("pooling_mode_cls_token", Pooling::Cls),
     ("pooling_mode_max_tokens", Pooling::Max),
@@ -360,8 +359,8 @@ fn dense(config: &Map<String, Value>, folder: PathBuf) -> Result<Dense, String> 
     let size = |key: &str| positive(config, key)?.ok_or_else(|| format!("{key} is missing"));
     let activation = match config.get("activation_function") {
         None => Some(DenseActivation::Of(Activation::Tanh)),
-        // Null is refused as well: sentence-transformers reads it as no activation in one place,
-        // and fails in another.
+        // Null is refused too: one part of sentence-transformers reads it as no activation, another
+        // fails.
         Some(name) => match name.as_str().and_then(parse_activation) {
             Some("Identity") => None,
             Some("Tanh") => Some(DenseActivation::Of(Activation::Tanh)),
@@ -382,7 +381,7 @@ fn dense(config: &Map<String, Value>, folder: PathBuf) -> Result<Dense, String> 
     })
 }
 
-/// The class of an activation, as sentence-transformers writes it:
+/// The class of an activation that sentence-transformers writes with its module:
 /// `torch.nn.modules.activation.Tanh`.
 pub(crate) fn parse_activation(name: &str) -> Option<&str> {
     name.strip_prefix("torch.nn.").and_then(|rest| rest.rsplit('.').next())

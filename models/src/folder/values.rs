@@ -1,12 +1,12 @@
-//! Values of a JSON object by their kind. One of another kind is refused by its key: passed over,
-//! it would be the default without a word. Null is as good as no key.
+//! Values of a JSON object by their kind. A value of another kind is refused by the name of its
+//! key, because ignoring it would take the default without a word. Null counts as no key.
 
 use serde_json::{Map, Value};
 
 /// Yes or no.
 ///
 /// # Errors
-/// The message names the key and its value; so of all below.
+/// Like all functions below: a value of another kind; the message names the key and its value.
 pub(crate) fn flag(map: &Map<String, Value>, key: &str) -> Result<Option<bool>, String> {
     read(map, key, Value::as_bool, "true or false")
 }

@@ -10,7 +10,7 @@ use super::runner::{Runner, derefs_to_runner};
 use crate::folder::{Sentence, parse_activation, values};
 use crate::{Bert, Encoding, Error, Pooling, Pretrained, Result, SequenceClassifier, Task};
 
-/// A label and how probable the model holds it.
+/// A label and its score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     /// The label.
@@ -24,7 +24,7 @@ pub struct Score {
 pub enum ClassificationFunction {
     /// One of the labels is right: the scores sum to 1.
     Softmax,
-    /// Any number of labels is right: each score is by itself.
+    /// Any number of labels is right: each score is independent.
     Sigmoid,
     /// The logits themselves.
     None,
@@ -49,19 +49,19 @@ pub struct TextClassifier {
     model: SequenceClassifier,
     labels: Vec<String>,
     function: ClassificationFunction,
-    /// Of a cross-encoder of sentence-transformers.
+    /// The function of a cross-encoder of sentence-transformers; `None` for any other model.
     cross_encoder: Option<ClassificationFunction>,
 }
 
 derefs_to_runner!(TextClassifier);
 
 impl TextClassifier {
-    /// Opens a model folder or a hub id. Pooling is what config.json says (`pooling`, Gradus's own
-    /// key), else BERT's pooler, as in `transformers`.
+    /// Opens a model folder or a hub id. The pooling is that of config.json (`pooling`, Gradus's
+    /// own key), else BERT's pooler, as in `transformers`.
     ///
     /// # Errors
-    /// When the model cannot be opened, is no sequence classifier, or lacks parameters (they are
-    /// named).
+    /// When the model cannot be opened, is not a sequence classifier ([`Error::OtherTask`]), or
+    /// lacks parameters ([`Error::MissingHead`] for the head's).
     pub fn open(model: &str) -> Result<Self> {
         Self::of(Pretrained::open(model)?)
     }
@@ -92,10 +92,11 @@ impl TextClassifier {
 
     /// The `top_k` best labels of each text or pair (all when `None`), best first; equal scores in
     /// the order of ids. The scores of a cross-encoder are those of `CrossEncoder.predict`, by the
-    /// activation that its folder names; of any other model they are [`TextClassifier::scores`].
+    /// activation that its folder names; for any other model they are [`TextClassifier::scores`].
     ///
     /// # Errors
-    /// When a text cannot be encoded, or an output is not a number (the weight to blame is named).
+    /// When a text cannot be encoded, or an output is not a number (the error names the weight to
+    /// blame).
     pub fn predict(
         &self,
         texts: &[(String, Option<String>)],
@@ -106,7 +107,7 @@ impl TextClassifier {
         logits.iter().map(|row| Ok(self.best(&self.scores_by(row, function)?, top_k))).collect()
     }
 
-    /// The scores of each text or pair, one a label in the order of the ids.
+    /// The scores of each text or pair, one for each label in the order of the ids.
     ///
     /// # Errors
     /// As [`TextClassifier::predict`].
@@ -121,11 +122,11 @@ impl TextClassifier {
         self.function == ClassificationFunction::Softmax
     }
 
-    /// The logits of encoded texts, one a label in the order of the ids.
+    /// The logits of encoded texts, one for each label in the order of the ids.
     ///
     /// # Errors
-    /// When an encoding does not fit the model, or an output is not a number (the weight to blame
-    /// is named).
+    /// When an encoding does not fit the model, or an output is not a number (the error names the
+    /// weight to blame).
     pub fn logits<E: Borrow<Encoding> + Sync>(&self, encodings: &[E]) -> Result<Vec<Vec<f32>>> {
         self.runner.run(encodings, |input, _, _| {
             let logits = self.model.forward(input, &Forward::inference())?;
@@ -138,16 +139,15 @@ impl TextClassifier {
     /// as config.json's `problem_type` says.
     ///
     /// # Errors
-    /// When there is not one logit a label.
+    /// When there is not one logit for each label.
     pub fn scores(&self, logits: &[f32]) -> Result<Vec<f32>> {
         self.scores_by(logits, self.function)
     }
 
-    /// The scores of a text's logits by a function of the caller's choice, whatever config.json
-    /// says.
+    /// The scores of a text's logits by a function of the caller's choice instead of config.json's.
     ///
     /// # Errors
-    /// When there is not one logit a label.
+    /// When there is not one logit for each label.
     pub fn scores_by(&self, logits: &[f32], function: ClassificationFunction) -> Result<Vec<f32>> {
         let logits = Tensor::from_slice(logits, &[self.labels.len()])?;
         let scores = match function {
@@ -171,8 +171,8 @@ impl TextClassifier {
     }
 }
 
-/// What a cross-encoder of sentence-transformers applies to its outputs; `None` for any other
-/// folder.
+/// The function that a cross-encoder of sentence-transformers applies to its outputs; `None` for
+/// any other folder.
 fn cross_encoder(
     runner: &Runner,
     sentence: &Sentence,

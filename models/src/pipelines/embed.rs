@@ -112,7 +112,7 @@ impl TextEmbedder {
         &self.model
     }
 
-    /// How a text's tokens become one vector; of several modes, the first.
+    /// How a text's tokens become one vector; the first of several modes.
     pub fn pooling(&self) -> Pooling {
         self.pooling
     }
@@ -132,13 +132,13 @@ impl TextEmbedder {
         &self.prompts
     }
 
-    /// How alike two vectors are, by what the folder says.
+    /// How the folder compares two vectors.
     pub fn similarity(&self) -> SimilarityFunction {
         self.similarity
     }
 
-    /// Sets what [`TextEmbedder::embed`] puts before every text: at first the folder's default
-    /// prompt.
+    /// Sets the prompt that [`TextEmbedder::embed`] puts before every text; at first it is the
+    /// folder's default prompt.
     ///
     /// # Errors
     /// When it cannot be encoded.
@@ -160,7 +160,8 @@ impl TextEmbedder {
     /// The vectors of the texts, f32 `[texts, width]`, in their order.
     ///
     /// # Errors
-    /// When a text cannot be encoded, or an output is not a number (the weight to blame is named).
+    /// When a text cannot be encoded, or an output is not a number (the error names the weight to
+    /// blame).
     pub fn embed<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<Tensor> {
         let rows = match self.prompt.is_empty() {
             true => self.vectors(&texts.iter().map(S::as_ref).collect::<Vec<&str>>())?,

@@ -38,7 +38,7 @@ impl FillMask {
     ///
     /// # Errors
     /// When the model cannot be opened, its tokenizer has no mask token, or it lacks parameters
-    /// (they are named).
+    /// ([`Error::MissingHead`] for the head's).
     pub fn open(model: &str) -> Result<Self> {
         Self::of(Pretrained::open(model)?)
     }
@@ -86,7 +86,7 @@ impl FillMask {
     ///
     /// # Errors
     /// When a text has no mask, or only beyond the maximum length; when an output is not a number
-    /// (the weight to blame is named).
+    /// (the error names the weight to blame).
     pub fn fill_all<S: AsRef<str> + Sync>(
         &self,
         texts: &[S],
@@ -98,10 +98,10 @@ impl FillMask {
         self.fill_encoded(&texts, &encodings, top_k)
     }
 
-    /// As [`FillMask::fill_all`], for texts encoded already.
+    /// As [`FillMask::fill_all`], for texts that are encoded already.
     ///
     /// # Errors
-    /// As [`FillMask::fill_all`]; also when there is not one encoding a text.
+    /// As [`FillMask::fill_all`]; also when there is not one encoding for each text.
     pub fn fill_encoded<E: Borrow<Encoding> + Sync>(
         &self,
         texts: &[&str],
@@ -135,8 +135,8 @@ impl FillMask {
         })
     }
 
-    /// These tokens alone for each mask, the most probable first; `targets` has the ids for each
-    /// text. The scores stay probabilities among all tokens, as those of `targets` in
+    /// Only the tokens of `targets` for each mask, the most probable first; `targets` has the ids
+    /// for each text. The scores stay probabilities among all tokens, as those of `targets` in
     /// `transformers` do.
     ///
     /// # Errors
@@ -220,8 +220,8 @@ impl FillMask {
     }
 }
 
-/// The text with `token` in place of the bytes `start..end`. A continuation (`##ing`) joins what is
-/// before it.
+/// The text with `token` in place of the bytes `start..end`. A continuation (`##ing`) joins the
+/// word before it.
 fn filled(text: &str, (start, end): (usize, usize), token: &str) -> String {
     let before = text.get(..start).unwrap_or_default();
     let after = text.get(end..).unwrap_or_default();

@@ -7,13 +7,13 @@
 //! | [`FillMask`] | the words that may stand for `[MASK]` | `cls.predictions.*` |
 //! | [`TokenTagger`] | a label for every word, or the spans that the labels make | `classifier.*` |
 //!
-//! Each opens a model folder or a hub id. [`open`] opens a model as the pipeline of the head that it
-//! has, a [`Pipeline`]. What all of them can do (their tokenizer, the maximum length, the device …)
-//! is in [`Runner`], to which they dereference. A pipeline is `Send + Sync` and answers any number
-//! of texts at once through `&self`.
+//! Each opens a model folder or a hub id. [`open`] opens a model as the pipeline of the head that
+//! it has, a [`Pipeline`]. What all of them can do (their tokenizer, the maximum length, the device
+//! …) is in [`Runner`], to which they dereference. A pipeline is `Send + Sync` and answers any
+//! number of texts at once through `&self`.
 //!
-//! A checkpoint without a parameter of its pipeline is refused, and the error names the parameter: a
-//! head with random weights must never answer.
+//! A checkpoint without a parameter of its pipeline is refused, and the error names the parameter:
+//! a head with random weights must never answer.
 //!
 //! Texts are encoded in parallel, sorted by length and run in packed batches of at most
 //! [`DEFAULT_BATCH_SIZE`] texts (see [`Runner::set_batch_size`]) and about [`BATCH_TOKENS`] tokens.
@@ -24,6 +24,24 @@
 //! where `truncation_side` says so. The limit is the folder's (`max_seq_length`, else the
 //! tokenizer's `model_max_length`), and never more than the model has positions;
 //! [`Runner::truncated`] counts the texts that were cut.
+//!
+//! ```no_run
+//! use gradus_models::pipelines::{self, Pipeline, TextEmbedder};
+//!
+//! # fn main() -> gradus_models::Result<()> {
+//! let mut embedder =
+//!     TextEmbedder::open("sentence-transformers/all-MiniLM-L6-v2", None, None)?;
+//! embedder.set_max_length(64)?;
+//! let vectors = embedder.embed(&["Where is my card?", "My card is lost."])?;
+//! assert_eq!(vectors.shape(), [2, 384]);
+//!
+//! match pipelines::open("runs/mine")? {
+//!     Pipeline::Classify(classifier) => println!("{:?}", classifier.labels()),
+//!     other => println!("for {}", other.task().name()),
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 mod classify;
 mod embed;
@@ -116,7 +134,7 @@ impl Pipeline {
         }
     }
 
-    /// What every head of these layers attends to in an encoded text: a list for each layer, of
+    /// The attention probabilities of these layers in an encoded text: a list for each layer, of
     /// `heads × tokens × tokens` values, head by head, row by row; a row sums to 1.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! What the pipelines share: the opened folder, encoding, batches, checks.
+//! The part that all pipelines share: the opened folder, encoding, batches, checks.
 
 use std::borrow::Borrow;
 use std::path::{Path, PathBuf};
@@ -24,8 +24,7 @@ pub const DEFAULT_BATCH_SIZE: usize = 32;
 /// no batch faster, and take more memory.
 pub const BATCH_TOKENS: usize = 4096;
 
-/// An opened model folder, ready to run texts in batches: what all pipelines share, whichever head
-/// their model has.
+/// An opened model folder, ready to run texts in batches: the part that all pipelines share.
 pub struct Runner {
     pub(super) folder: PathBuf,
     pub(super) config: BertConfig,
@@ -33,7 +32,7 @@ pub struct Runner {
     pub(super) tokenizer: Tokenizer,
     pub(super) checkpoint: Checkpoint,
     notes: Vec<String>,
-    /// Of the encoder and its head first, then of each module after them.
+    /// The parameters of the encoder and its head; then those of each module after them.
     stores: Vec<Store>,
     max_length: usize,
     batch_size: usize,
@@ -43,12 +42,12 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// Of a model for which the files of sentence-transformers do not count.
+    /// For a model that ignores the files of sentence-transformers.
     pub(super) fn new(pretrained: Pretrained) -> Self {
         Self::limited(pretrained, None)
     }
 
-    /// Of a model that sentence-transformers may have saved, with what its files say.
+    /// For a model that may come from sentence-transformers, with the settings of its files.
     pub(super) fn with_sentence(mut pretrained: Pretrained) -> Result<(Self, Sentence)> {
         let sentence = pretrained.sentence()?;
         if sentence.lower_case {
@@ -97,7 +96,7 @@ impl Runner {
         &self.folder
     }
 
-    /// What a person should know of the folder, such as settings that Gradus does not know.
+    /// Notes for a person about the folder, such as settings that Gradus does not know.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
@@ -260,8 +259,8 @@ impl Runner {
         restore_order(&batches, results)
     }
 
-    /// The values of a float tensor. A value that is no number is an error that names the weight to
-    /// blame.
+    /// The values of a float tensor. For a value that is not a number, the error names the weight
+    /// to blame.
     pub(super) fn numbers(&self, tensor: &Tensor) -> Result<Vec<f32>> {
         let values = tensor.to_dtype(DType::F32)?.to_vec::<f32>()?;
         if values.iter().all(|v| v.is_finite()) {
@@ -301,12 +300,12 @@ macro_rules! derefs_to_runner {
 }
 pub(super) use derefs_to_runner;
 
-/// Checks that there is one encoding a text.
+/// Checks that there is one encoding, or option, for each text.
 pub(super) fn same_number<E>(texts: &[&str], others: &[E]) -> Result<()> {
     match texts.len() == others.len() {
         true => Ok(()),
         false => Err(Error::Input(format!(
-            "{} texts and {} encodings or options; pass one a text",
+            "{} texts and {} encodings or options; pass one for each text",
             texts.len(),
             others.len()
         ))),

@@ -23,7 +23,7 @@ enum Step {
     Normalize,
 }
 
-/// What a Dense module adds to its output.
+/// The vector that a Dense module adds to its output.
 enum Residual {
     Nothing,
     Input,
@@ -109,7 +109,7 @@ impl Stages {
         Ok(Store::with_source(0, Checkpoint::open(folder)?))
     }
 
-    /// Takes a last Normalize away; whether there was one.
+    /// Removes a last Normalize. Returns whether there was one.
     pub fn take_normalize(&mut self) -> bool {
         self.steps.pop_if(|step| matches!(step, Step::Normalize)).is_some()
     }
@@ -141,7 +141,7 @@ impl Stages {
     }
 }
 
-/// The weights of a module, of which none may be missing.
+/// Checks that no weight of a module is missing.
 fn complete(store: Store, folder: &Path) -> Result<Store> {
     match store.missing().first() {
         None => Ok(store),

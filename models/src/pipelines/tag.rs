@@ -15,9 +15,9 @@ use crate::{Bert, Encoding, Pretrained, Result, Task, TokenClassifier};
 pub struct Tag {
     /// The word or span, as it stands in the text.
     pub text: String,
-    /// Its label; of a span without `B-` and `I-`.
+    /// Its label; that of a span is without `B-` and `I-`.
     pub label: String,
-    /// The label's probability; of a span the mean over its words.
+    /// The label's probability; that of a span is the mean over its words.
     pub score: f32,
     /// Where it starts, in characters (Unicode code points).
     pub start: usize,
@@ -51,8 +51,9 @@ impl TokenTagger {
     /// Opens a model folder or a hub id.
     ///
     /// # Errors
-    /// When the model cannot be opened, is no token classifier, or lacks parameters (they are
-    /// named).
+    /// When the model cannot be opened, is not a token classifier
+    /// ([`OtherTask`](crate::Error::OtherTask)), or lacks parameters
+    /// ([`MissingHead`](crate::Error::MissingHead) for the head's).
     pub fn open(model: &str) -> Result<Self> {
         Self::of(Pretrained::open(model)?)
     }
@@ -80,32 +81,21 @@ impl TokenTagger {
     /// token. Words beyond the maximum length have none.
     ///
     /// # Errors
-    /// When a text cannot be encoded, or an output is not a number (the weight to blame is named).
+    /// When a text cannot be encoded, or an output is not a number (the error names the weight to
+    /// blame).
     pub fn tag<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<Vec<Vec<Tag>>> {
         let pairs: Vec<(&str, Option<&str>)> = texts.iter().map(|t| (t.as_ref(), None)).collect();
         let encodings = self.runner.encode(&pairs)?;
         let texts: Vec<&str> = texts.iter().map(S::as_ref).collect();
-        self.tag_encoded(&texts, &encodings)
+        self.tag_encoded(&texts, &encodings, &vec![WordLabel::First; texts.len()])
     }
 
-    /// As [`TokenTagger::tag`], for texts encoded already.
+    /// As [`TokenTagger::tag`], for texts that are encoded already, with a choice for each text of
+    /// the tokens that decide a word's label.
     ///
     /// # Errors
-    /// As [`TokenTagger::tag`]; also when there is not one encoding a text.
+    /// As [`TokenTagger::tag`]; also when there is not one encoding and one choice for each text.
     pub fn tag_encoded<E: Borrow<Encoding> + Sync>(
-        &self,
-        texts: &[&str],
-        encodings: &[E],
-    ) -> Result<Vec<Vec<Tag>>> {
-        self.tag_encoded_by(texts, encodings, &vec![WordLabel::First; texts.len()])
-    }
-
-    /// As [`TokenTagger::tag_encoded`], with a choice for each text of the tokens that decide a
-    /// word's label.
-    ///
-    /// # Errors
-    /// As [`TokenTagger::tag_encoded`]; also when there is not one choice a text.
-    pub fn tag_encoded_by<E: Borrow<Encoding> + Sync>(
         &self,
         texts: &[&str],
         encodings: &[E],
@@ -204,9 +194,9 @@ fn best(row: &[f32]) -> (usize, f32) {
     })
 }
 
-/// The spans that labelled words make: `B-X` begins one of kind `X`, and `I-X` goes on with it, or
+/// The spans that labelled words make: `B-X` begins a span of kind `X`, and `I-X` continues it, or
 /// begins one where the word before is of another kind. A label without `B-` and `I-` is its own
-/// kind, and goes on with itself. Words labelled `O` belong to none.
+/// kind, and continues a span of that kind. Words labelled `O` belong to none.
 pub fn spans(text: &str, words: &[Tag]) -> Vec<Tag> {
     let mut spans = groups(text, words);
     spans.retain(|span| span.label != "O");
@@ -298,7 +288,7 @@ mod tests {
 
     #[test]
     fn the_tokens_of_a_word_decide_its_label() {
-        // The first says 0, the mean 2, the surest 1.
+        // The first token says 0, the mean 2, the most certain token 1.
         let tokens: [&[f32]; 3] = [&[0.4, 0.25, 0.35], &[0.0, 0.6, 0.4], &[0.3, 0.2, 0.5]];
         assert_eq!(of_word(&tokens, WordLabel::First), (0, 0.4));
         assert_eq!(of_word(&tokens, WordLabel::Max), (1, 0.6));

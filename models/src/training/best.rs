@@ -13,15 +13,15 @@ pub struct Best {
     pub result: Evaluation,
     /// The step after which it was the model.
     pub step: u64,
-    /// Evaluations since, without a better one; those during warm-up are not counted.
+    /// Evaluations since then; those during warm-up do not count.
     pub stale: usize,
     pub(super) values: Vec<(Parameter, Tensor)>,
 }
 
 impl<T: Task> Trainer<T> {
-    /// Takes note of how well the model does now on the dev set: the weights are kept if it never
-    /// did better (see [`Evaluation::better_than`]). [`best`](Trainer::best) is saved and resumed
-    /// with the run.
+    /// Records an evaluation of the current weights on the dev set, and keeps the weights if they
+    /// are the best so far (see [`Evaluation::better_than`]). [`best`](Trainer::best) is saved and
+    /// resumed with the run.
     pub fn evaluated(&mut self, result: Evaluation) {
         if result.better_than(self.best.as_ref().map(|best| &best.result)) {
             let parameters = self.store().parameters().into_iter();

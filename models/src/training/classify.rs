@@ -8,8 +8,8 @@ use super::{Evaluate, Task};
 use crate::batch::sorted_batches;
 use crate::evaluation::{Confusion, Evaluation};
 use crate::{
-    BertConfig, BertInput, Encoding, Labels, PackedBatch, Result, SequenceClassifier, Split,
-    Tokenizer,
+    BertConfig, BertInput, Encoding, Example, Labels, PackedBatch, Result, SequenceClassifier,
+    Split, Tokenizer,
 };
 
 /// A split's texts as tokens and its labels as ids.
@@ -20,8 +20,7 @@ pub fn encode_split(
     max_length: usize,
 ) -> Result<(Vec<Encoding>, Vec<u32>)> {
     let ids = labels.encode(split)?;
-    let pairs: Vec<(&str, Option<&str>)> =
-        split.examples.iter().map(|e| (e.text.as_str(), e.pair.as_deref())).collect();
+    let pairs: Vec<(&str, Option<&str>)> = split.examples.iter().map(Example::texts).collect();
     Ok((tokenizer.encode_batch(&pairs, max_length)?, ids))
 }
 
@@ -62,14 +61,14 @@ impl Classification {
         self.model.forward(&input, forward)
     }
 
-    /// Label ids, beside the model.
+    /// Label ids, on the model's device.
     fn targets(&self, ids: &[u32]) -> Result<Tensor> {
         let ids = Tensor::from_slice(ids, &[ids.len()])?;
         Ok(ids.to_device(self.model.bert().device())?)
     }
 
-    /// Evaluates in f32 on encoded texts and their label ids; nothing is recorded. `progress` is
-    /// called with the number of texts done.
+    /// Evaluates the model in f32 on encoded texts and their label ids, without recording a graph.
+    /// `progress` is called with the number of texts done.
     pub fn evaluate(
         &self,
         encodings: &[Encoding],

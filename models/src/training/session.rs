@@ -1,4 +1,4 @@
-//! The course of a run: steps, evaluations, checkpoints, the best model, and what ends it.
+//! The course of a run: steps, evaluations, checkpoints, the best model, and the end.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -7,24 +7,37 @@ use std::time::{Duration, Instant};
 
 use gradus_tensor::{Device, Reading, Tensor};
 
+use super::recipe::at_least_one;
 use super::{Evaluate, Evaluation, Step, Trainer, remove_old_checkpoints};
 use crate::{BertConfig, Error, Tokenizer, save_folder};
 
-/// What a run does besides its steps.
+/// When a run evaluates, saves and ends.
 #[derive(Clone, Debug)]
 pub struct SessionOptions {
-    /// Steps from one evaluation on the dev set to the next; those of an epoch for `None`. The last
-    /// step is always followed by one.
+    /// Steps from one evaluation on the dev set to the next; `None` for one epoch. There is always
+    /// an evaluation after the last step.
     pub eval_every: Option<u64>,
-    /// Steps from one checkpoint to the next; for `None` there is only that of the end.
+    /// Steps from one checkpoint to the next; `None` for a checkpoint only at the end.
     pub save_every: Option<u64>,
-    /// How many checkpoints stay.
+    /// How many checkpoints are kept.
     pub keep: usize,
-    /// Evaluations in a row that bring nothing better, after which the run ends.
+    /// The run ends after so many evaluations in a row without a better one.
     pub early_stop: Option<usize>,
-    /// Whether the last weights are the model that is written, even if others did better on the dev
-    /// set.
+    /// Whether the run writes the last weights even if others did better on the dev set.
     pub keep_last: bool,
+}
+
+impl SessionOptions {
+    /// Checks every number.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] for the first that is 0.
+    pub fn validate(&self) -> Result<(), Error> {
+        at_least_one("eval_every", self.eval_every)?;
+        at_least_one("save_every", self.save_every)?;
+        at_least_one("keep", Some(self.keep as u64))?;
+        at_least_one("early_stop", self.early_stop.map(|n| n as u64))
+    }
 }
 
 impl Default for SessionOptions {
@@ -39,7 +52,7 @@ impl Default for SessionOptions {
     }
 }
 
-/// Where a run writes its model and its checkpoints, and what goes with the weights.
+/// Where a run writes its model and its checkpoints, and the files that go with the weights.
 pub struct Destination {
     /// The folder.
     pub folder: PathBuf,
@@ -49,7 +62,7 @@ pub struct Destination {
     pub tokenizer: Tokenizer,
 }
 
-/// What loss scaling did in a step.
+/// Loss scaling in a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LossScaling {
     /// The scale of the loss.
@@ -59,7 +72,7 @@ pub struct LossScaling {
 }
 
 impl LossScaling {
-    /// From the numbers of a verdict; see [`Tensor::loss_scale_`].
+    /// Reads the numbers of a verdict; see [`Tensor::loss_scale_`].
     fn of(verdict: &[f64]) -> Option<LossScaling> {
         let &[_, skipped, before, _, scale] = verdict else { return None };
         Some(LossScaling { scale, skipped_steps: (before + skipped) as u64 })
@@ -92,17 +105,17 @@ pub struct StepNumbers {
 }
 
 impl StepNumbers {
-    /// Whether the run cannot go on from here: the loss is no number, or the gradients are none.
+    /// Whether the run cannot go on: the loss or the norm of the gradients is not a number.
     ///
-    /// In f16 gradients may overflow: the step was skipped, and the scale is lower in the next. At a
-    /// scale below 1 the scale is not to blame, and the run has diverged.
+    /// In f16 gradients may overflow: the step was skipped, and the scale is lower in the next. At
+    /// a scale below 1 the scale is not to blame, and the run has diverged.
     pub fn diverged(&self) -> bool {
         let overflowed = self.scaling.is_some_and(|scaling| scaling.scale >= 1.0);
         !self.loss.is_finite() || !(self.grad_norm.is_finite() || overflowed)
     }
 }
 
-/// What happens in a run, for those who watch it.
+/// An event of a run.
 pub enum Event<'a> {
     /// The first step gave these trainable parameters no gradient.
     WithoutGradient(&'a [String]),
@@ -136,13 +149,13 @@ pub enum Event<'a> {
 
 /// How a run ended.
 pub enum Ended {
-    /// It was asked to stop; it goes on from this checkpoint.
+    /// It was asked to stop, and can go on from this checkpoint.
     Interrupted(PathBuf),
     /// The model is written.
     Finished(Box<Finished>),
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Finished {
     /// Optimiser steps, those before a resumed checkpoint included.
@@ -163,28 +176,28 @@ pub struct Finished {
     pub training_seconds: f64,
     /// Seconds of the whole session.
     pub seconds: f64,
-    /// Why there is no checkpoint from which the run could be prolonged.
+    /// The error that prevented the last checkpoint, without which the run cannot be prolonged.
     pub unsaved: Option<Error>,
 }
 
 /// A run: a trainer, the sets on which it is evaluated, and where it writes.
 ///
-/// It is the loop of `train`. Who watches it, be it a progress bar, a file of metrics or a plot,
-/// gets its [`Event`]s.
+/// The program `train` runs a session. A progress bar, a file of metrics or a plot gets its
+/// [`Event`]s.
 pub struct Session<T: Evaluate> {
     /// The steps.
     pub trainer: Trainer<T>,
-    /// What decides which model is best.
+    /// The set that decides which model is best.
     pub dev: Option<T::Set>,
-    /// What the written model is evaluated on.
+    /// The set on which the written model is evaluated.
     pub test: Option<T::Set>,
     /// Where the model goes.
     pub destination: Destination,
-    /// What is done besides steps.
+    /// When the run evaluates, saves and ends.
     pub options: SessionOptions,
 }
 
-/// What changes from step to step.
+/// The numbers of a session that change from step to step.
 struct Course<'w, E> {
     watch: &'w mut dyn FnMut(Event) -> Result<(), E>,
     clock: Clock,
@@ -197,7 +210,7 @@ struct Course<'w, E> {
     last: Option<Evaluation>,
 }
 
-/// What follows a step.
+/// What is due after a step.
 struct Due {
     evaluation: bool,
     checkpoint: bool,
@@ -210,13 +223,14 @@ impl<T: Evaluate> Session<T> {
     /// ends the run.
     ///
     /// # Errors
-    /// A loss that is no number ([`Error::Diverged`]); a file that cannot be written; what `watch`
-    /// returns.
+    /// An option that is 0 ([`Error::Recipe`]); a loss that is not a number ([`Error::Diverged`]);
+    /// a file that cannot be written; an error of `watch`.
     pub fn run<E: From<Error>>(
         &mut self,
         stop: &AtomicBool,
         watch: &mut dyn FnMut(Event) -> Result<(), E>,
     ) -> Result<Ended, E> {
+        self.options.validate()?;
         let mut course = Course {
             watch,
             clock: Clock::start(),
@@ -239,8 +253,8 @@ impl<T: Evaluate> Session<T> {
         self.finish(course).map(|finished| Ended::Finished(Box::new(finished)))
     }
 
-    /// What follows a step: its numbers, and in their time an evaluation and a checkpoint. Returns
-    /// the checkpoint if the run is to stop.
+    /// Tells a step's numbers, and evaluates and saves when that is due. Returns the checkpoint if
+    /// the run is to stop.
     fn after<E: From<Error>>(
         &mut self,
         course: &mut Course<E>,
@@ -283,9 +297,8 @@ impl<T: Evaluate> Session<T> {
         }
     }
 
-    /// Tells the numbers of the step and of those before it that are still to be read. A GPU
-    /// computes a step while the numbers of the one before are read, unless the model is about to
-    /// be used.
+    /// Tells the numbers of this step and of earlier ones that are not read yet. A GPU computes a
+    /// step while the numbers of the one before are read, unless the model is about to be used.
     fn read<E: From<Error>>(&self, course: &mut Course<E>, step: Step, due: &Due) -> Result<(), E> {
         let used = due.end || due.evaluation || due.checkpoint || due.stop;
         let mut numbers = Tensor::stack(&[&step.loss, &step.grad_norm], 0).map_err(Error::from)?;
@@ -332,8 +345,8 @@ impl<T: Evaluate> Session<T> {
         self.destination.config.extra.remove("_name_or_path");
         let Destination { folder, config, tokenizer } = &self.destination;
         save_folder(folder, config, tokenizer, self.trainer.store())?;
-        // The checkpoint is of the last weights, so that the run can be prolonged. It comes last: a
-        // full disk costs the checkpoint alone.
+        // The checkpoint has the last weights, so that the run can be prolonged. It comes last: a
+        // full disk then costs only the checkpoint.
         self.swap(swaps)?;
         let unsaved = self.save_checkpoint().err();
         self.swap(swaps)?;
@@ -364,7 +377,7 @@ impl<T: Evaluate> Session<T> {
     }
 }
 
-/// Evaluates the model as it is, and tells how far it has come.
+/// Evaluates the current weights, and tells the progress.
 fn evaluate<T: Evaluate, E: From<Error>>(
     trainer: &Trainer<T>,
     set: &T::Set,
@@ -381,7 +394,7 @@ fn evaluate<T: Evaluate, E: From<Error>>(
 }
 
 impl<E: From<Error>> Course<'_, E> {
-    /// Tells the numbers of a step, and ends the run if they are none.
+    /// Tells the numbers of a step, and ends the run if one is not a number.
     fn tell(&mut self, step: &Step, numbers: &[f64]) -> Result<(), E> {
         self.tokens += step.tokens;
         self.examples += step.examples;
@@ -408,7 +421,7 @@ impl<E: From<Error>> Course<'_, E> {
     }
 }
 
-/// Measures the training alone: it stands still while the model is evaluated and saved.
+/// A clock of the training alone: it stands still while the model is evaluated and saved.
 struct Clock {
     begin: Instant,
     spent: Duration,

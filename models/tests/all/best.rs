@@ -1,15 +1,16 @@
-//! The best model of a run: how it is chosen, kept, saved and gone on with; and what a checkpoint
-//! belongs to.
+//! The best model of a run: how it is chosen, kept, saved and resumed; and the run and data of a
+//! checkpoint.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use crate::common::{run, small_trainer};
-use gradus_models::Tokenizer;
 use gradus_models::data::Fingerprint;
 use gradus_models::training::{
-    Classification, Evaluation, Recipe, RunMark, Trainer, latest_checkpoint,
-    remove_foreign_checkpoints, remove_old_checkpoints,
+    Classification, Destination, Evaluation, Recipe, RunMark, Session, SessionOptions, Trainer,
+    latest_checkpoint, remove_foreign_checkpoints, remove_old_checkpoints,
 };
+use gradus_models::{Error, Tokenizer};
 use gradus_tensor::io::safetensors::SafeTensors;
 
 fn recipe() -> Recipe {
@@ -24,7 +25,7 @@ fn bits(trainer: &Trainer<Classification>) -> Vec<Vec<f32>> {
     trainer.store().parameters().iter().map(|p| p.tensor().to_vec::<f32>().unwrap()).collect()
 }
 
-/// Saves; the folder needs a configuration and a tokenizer, which are not looked at here.
+/// Saves a checkpoint; its configuration and tokenizer do not matter here.
 fn save(trainer: &Trainer<Classification>, out: &Path) -> PathBuf {
     let tokenizer = Tokenizer::train_wordpiece(&["a b c"], 60).unwrap();
     let config = trainer.task().model().bert().config().clone();
@@ -151,7 +152,7 @@ fn rewrite(path: &Path, change: impl FnOnce(&mut serde_json::Value)) {
     std::fs::write(path, state.to_string()).unwrap();
 }
 
-/// A newer checkpoint that cannot be read is not passed over for an older one.
+/// A newer checkpoint that cannot be read is an error: the older one is not used in its place.
 #[test]
 fn a_damaged_checkpoint_is_named() {
     let dir = tempfile::tempdir().unwrap();
@@ -174,7 +175,58 @@ fn a_damaged_checkpoint_is_named() {
     assert_eq!(latest_checkpoint(dir.path(), Some("a")).unwrap(), older);
 }
 
-/// The best weights are looked at when the run goes on, not when they are wanted at its end.
+/// Makes a checkpoint look like one of an older version, which had no hashes.
+fn forget_hashes(checkpoint: &Path) {
+    rewrite(&checkpoint.join("trainer_state.json"), |state| {
+        state.as_object_mut().unwrap().remove("hashes").unwrap();
+    });
+}
+
+#[test]
+fn a_session_with_an_option_of_0_does_not_run() {
+    let trainer = small_trainer(recipe());
+    let config = trainer.task().model().bert().config().clone();
+    let tokenizer = Tokenizer::train_wordpiece(&["a b c"], 60).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let destination = Destination { folder: folder.path().to_path_buf(), config, tokenizer };
+    let options = SessionOptions { eval_every: Some(0), ..SessionOptions::default() };
+    let mut session = Session { trainer, dev: None, test: None, destination, options };
+    let ended = session.run(&AtomicBool::new(false), &mut |_| Ok::<(), Error>(()));
+    assert!(matches!(ended, Err(Error::Recipe { field: "eval_every", .. })));
+    assert_eq!(session.trainer.steps_done(), 0);
+}
+
+#[test]
+fn a_file_of_another_step_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut trainer = small_trainer(recipe());
+    run(&mut trainer, 1);
+    trainer.evaluated(result(0.7, 0.3));
+    run(&mut trainer, 1);
+    let older = save(&trainer, dir.path());
+    run(&mut trainer, 1);
+    let checkpoint = save(&trainer, dir.path());
+    for name in ["model.safetensors", "optimizer.safetensors", "best.safetensors"] {
+        let path = checkpoint.join(name);
+        let own = std::fs::read(&path).unwrap();
+        match name {
+            // The best model is the same in both.
+            "best.safetensors" => std::fs::copy(older.join("model.safetensors"), &path),
+            name => std::fs::copy(older.join(name), &path),
+        }
+        .unwrap();
+        let error = restored(&checkpoint).resume(&checkpoint).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("of another step"), "{error}");
+        std::fs::write(&path, own).unwrap();
+    }
+    restored(&checkpoint).resume(&checkpoint).unwrap();
+    forget_hashes(&checkpoint);
+    std::fs::copy(older.join("optimizer.safetensors"), checkpoint.join("optimizer.safetensors"))
+        .unwrap();
+    restored(&checkpoint).resume(&checkpoint).unwrap();
+}
+
+/// The best weights are checked when the run is resumed, not when they are needed at its end.
 #[test]
 fn best_weights_of_another_model_are_refused() {
     let dir = tempfile::tempdir().unwrap();
@@ -183,6 +235,7 @@ fn best_weights_of_another_model_are_refused() {
     trainer.evaluated(result(0.7, 0.3));
     run(&mut trainer, 1);
     let checkpoint = save(&trainer, dir.path());
+    forget_hashes(&checkpoint);
     let best = checkpoint.join("best.safetensors");
     let file = SafeTensors::open(&best).unwrap();
     let tensors =

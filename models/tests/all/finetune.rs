@@ -81,7 +81,7 @@ fn a_hundred_steps_beside_pytorch() {
                 };
                 let (ours, theirs) = (ours.to_vec().unwrap(), theirs.to_vec::<f32>().unwrap());
                 if name.ends_with("key.bias") {
-                    // Softmax does not see a shift: the true gradient is 0.
+                    // Softmax ignores a shift: the true gradient is 0.
                     assert!(ours.iter().all(|g: &f32| g.abs() < 1e-5), "{name}");
                     continue;
                 }
@@ -155,8 +155,8 @@ fn the_same_bits_for_every_number_of_threads() {
     }
 }
 
-/// By SGD, whose step is the gradient: Adam divides by its size, and of a gradient near 0 that size
-/// is all rounding.
+/// With SGD, whose step is the gradient. Adam divides by the gradient's size, which for a gradient
+/// near 0 is all rounding.
 #[test]
 fn accumulation_equals_a_large_batch() {
     // 30 examples are one step of both, the last batch of the second a short one.

@@ -83,9 +83,8 @@ fn minilm(shared: &Path) -> (Pretrained, Store, Bert) {
     (pretrained, store, bert)
 }
 
-/// In 8 or 16 bits the embeddings stay those of PyTorch in f32 but for their rounding: how much
-/// that is, in 8 bits, depends on whether the processor rounds the inputs of layers to 8 bits as
-/// well.
+/// In 8 or 16 bits the embeddings are those of PyTorch in f32 except for rounding. In 8 bits the
+/// rounding is larger where the processor rounds the inputs of layers to 8 bits too.
 #[test]
 fn eight_sentences_in_8_and_16_bits() {
     let Some(shared) = shared() else { return };
@@ -110,7 +109,7 @@ fn eight_sentences_in_8_and_16_bits() {
         }
         // Some processors compute bf16 in f32.
         assert!(!exact || precision == Precision::Bf16, "nothing was rounded");
-        // A gradient through rounded weights does not exist.
+        // Rounded weights have no gradient.
         let Err(error) = precision.run(embed) else { panic!("it is refused") };
         assert!(error.to_string().contains("no_grad"), "{error}");
     }
@@ -216,7 +215,7 @@ fn the_masked_language_model_and_its_gradients() {
         assert_eq!(ours.shape(), shape, "{name}");
         let distance = distance(&ours.to_vec::<f32>().unwrap(), &theirs);
         if name.ends_with("attention.self.key.bias") {
-            // Exactly 0 in truth: softmax does not see a shift.
+            // The true value is exactly 0: softmax ignores a shift.
             assert!(distance < 1e-6, "{name}: {distance:e}");
             continue;
         }
@@ -230,8 +229,9 @@ fn the_masked_language_model_and_its_gradients() {
     eprintln!("worst gradient: {:.2e} ({})", worst.0, worst.1);
 }
 
-/// Layer by layer: the probabilities times the values, through the rest of a layer written out,
-/// give what the layer gives, which attends in one fused kernel. Inputs and results are PyTorch's.
+/// Layer by layer: the probabilities times the values, followed by the rest of the layer written
+/// out, give the output of the layer, whose attention is one fused kernel. Inputs and results are
+/// PyTorch's.
 #[test]
 fn attention_probabilities_are_those_that_the_layers_use() {
     let Some(shared) = shared() else { return };

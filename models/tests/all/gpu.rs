@@ -1,4 +1,5 @@
-//! BERT on a GPU beside the CPU: embeddings, a fine-tuning run, runs that move between devices.
+//! BERT on a GPU, compared with the CPU: embeddings, a fine-tuning run, runs that move between
+//! devices.
 //!
 //! Without an adapter, or without what they need of `GRADUS_SHARED`, the tests say that they are
 //! skipped; with `GRADUS_REQUIRE_GPU=1` there must be an adapter.
@@ -30,7 +31,7 @@ fn embeddings_of_eight_sentences() {
     assert!(distance.item().unwrap() < 1e-5);
 }
 
-/// Texts of each batch of 32 that are used: software Vulkan takes seconds a text.
+/// Texts of each batch of 32 that are used: software Vulkan takes seconds for a text.
 const TEXTS: usize = 2;
 
 /// Losses and gradient norms of the first steps of the fine-tuning run of `finetune.rs`, with the
@@ -123,7 +124,7 @@ fn resumed(from: Device, to: Device, truth: &[f64]) {
     let saved = SafeTensors::open(checkpoint.join("model.safetensors")).unwrap();
     for parameter in second.store().parameters() {
         parameter.set(saved.tensor(parameter.name()).unwrap()).unwrap();
-        // What was written is what was there.
+        // The files hold the weights that were on the device.
         let there = first.store().get(parameter.name()).unwrap().tensor();
         let (a, b) = (there.to_vec::<f32>().unwrap(), parameter.tensor().to_vec::<f32>().unwrap());
         assert!(a == b && parameter.device() == to, "{}", parameter.name());

@@ -1,4 +1,4 @@
-//! BERT in mixed precision on a GPU: fine-tuning beside f32, overflow, resuming, embeddings.
+//! BERT in mixed precision on a GPU: fine-tuning compared with f32, overflow, resuming, embeddings.
 //!
 //! Without an adapter, or without what they need of `GRADUS_SHARED`, the tests say that they are
 //! skipped; with `GRADUS_REQUIRE_GPU=1` there must be an adapter.
@@ -44,12 +44,12 @@ fn twenty_steps_follow_f32() {
         assert_eq!((verdict[1], verdict[4]), (0.0, 65536.0), "step {step}: nothing overflows");
     }
     eprintln!("20 steps in f16: loss within {worst:.1e} of f32, norm within {worst_norm:.1e}");
-    // Not so near that it could have been f32, near enough to be the same run.
+    // Too far from f32 to be f32, near enough to be the same run.
     assert!(worst > 1e-7 && worst_norm < 5e-2, "{worst:.1e} {worst_norm:.1e}");
     let mean = |part: &[(f64, f64, Vec<f64>)]| part.iter().map(|s| s.0).sum::<f64>() / 5.0;
     let (first, last) = (mean(&ours[..5]), mean(&ours[15..]));
     assert!(last < 0.5 * first, "the loss goes from {first} to {last}");
-    // Parameters are f32; the products' result is f16 inside, f32 for who reads it.
+    // Parameters are f32; the result of a product is f16 inside, and f32 for the reader.
     assert!(trainer.store().parameters().iter().all(|p| p.dtype() == DType::F32));
     let forward = Forward::inference();
     let loss = no_grad(|| Precision::F16.run(|| trainer.task().loss(&[0, 1], &forward))).unwrap();

@@ -1,5 +1,5 @@
-//! What the models do between their layers: embeddings and their dropout, where sequences begin,
-//! pooling, heads, and what is told of them. Against formulas in single operations.
+//! The parts of the models between their layers: embeddings and their dropout, the beginnings of
+//! sequences, pooling, heads, and evaluation. Each is compared with a formula in single operations.
 
 use gradus_autograd::{Var, no_grad};
 use gradus_models::bert::{mean_pool, normalize};
@@ -53,7 +53,7 @@ fn assert_dropped(dropped: &[f64], plain: &[f64], p: f64) {
     assert!((share - p).abs() < 0.12, "{share} of the elements are 0, should be {p}");
 }
 
-/// Word, position and type, summed and normalised; positions begin anew in every sequence.
+/// Word, position and type, summed and normalised; positions start at 0 in every sequence.
 #[test]
 fn embeddings_are_their_formula_and_drop_out() {
     let config = config(0.4, 0.0, None);
@@ -108,12 +108,13 @@ fn each_dropout_acts_alone() {
     let attention = states(0.0, 0.5, 0.0);
     assert_eq!((&attention[0], attention[1] != plain[1]), (&plain[0], true));
     assert_eq!(states(0.0, 0.0, 0.5), plain);
-    // Layers have streams of their own: with equal weights they would drop alike otherwise.
+    // Each layer has its own random stream; otherwise layers with equal weights would drop the same
+    // elements.
     let hidden = states(0.5, 0.0, 0.0);
     assert!(hidden.iter().zip(&plain).all(|(a, b)| a != b));
 }
 
-/// A head of the identity shows what it is given: the pooled vector, dropped out at the head's
+/// A head with identity weights shows its input: the pooled vector, with dropout at the head's
 /// rate.
 #[test]
 fn heads_see_pooled_vectors_dropped_out() {
@@ -151,7 +152,7 @@ fn heads_see_pooled_vectors_dropped_out() {
             .collect();
         assert_dropped(&many, &pooled.repeat(20), 0.5);
     }
-    // Of tokens: each its own logits.
+    // A token classifier has logits for each token.
     let store = Store::new(2);
     let model = TokenClassifier::new(&store.root(), &config, WIDTH).unwrap();
     identity(&store);
@@ -160,7 +161,7 @@ fn heads_see_pooled_vectors_dropped_out() {
     assert_dropped(&values(&model.forward(&input, &TRAINING).unwrap()), &hidden, 0.5);
 }
 
-/// What is in a batch beside a sequence does not change it, nor its gradients.
+/// The other sequences of a batch change neither a sequence's output nor its gradients.
 #[test]
 fn sequences_do_not_see_each_other() {
     let config = config(0.0, 0.0, None);
@@ -237,7 +238,7 @@ fn rows_are_scaled_to_length_one() {
     close(grads.get(&x).unwrap().to_f64_vec(), [-0.064, 0.048, 1e12, 2e12, 1e12, 2e12]);
 }
 
-/// A model that always says the same: its figures are known.
+/// A model that always predicts the same label: its figures are known.
 #[test]
 fn figures_of_an_evaluation() {
     let config = {

@@ -1,15 +1,15 @@
-//! What a training run does between the model's operations: which examples in which order, with
-//! which dropout, rate, decay, weight and clipping. On a task so small that every number is known.
+//! A training run between the model's operations: the order of the examples, dropout, rate, decay,
+//! weights and clipping, on a task so small that every number is known.
 
 use std::sync::{Arc, Mutex};
 
 use gradus_autograd::Var;
-use gradus_models::Result;
 use gradus_models::batch::bucketed_batches;
-use gradus_models::training::{OptimizerKind, Recipe, ScheduleKind, Task, Trainer};
-use gradus_nn::{Forward, Init, Store};
+use gradus_models::training::{OptimizerKind, Recipe, ScheduleKind, SessionOptions, Task, Trainer};
+use gradus_models::{Error, Result};
+use gradus_nn::{Forward, Init, Schedule, Store};
 
-/// One batch as the trainer asked for it.
+/// A batch that the trainer asked for.
 type Seen = (Vec<usize>, Forward);
 
 /// The loss is the mean over the batch of w·value, plus 0 times everything: so the gradient of w is
@@ -95,6 +95,54 @@ fn plain() -> Recipe {
         optimizer: OptimizerKind::Sgd,
         ..Recipe::default()
     }
+}
+
+#[test]
+fn a_field_out_of_its_range_is_named() {
+    let field = |recipe: Recipe| match recipe.validate() {
+        Err(Error::Recipe { field, .. }) => field,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(field(Recipe { lr: -1.0, ..plain() }), "lr");
+    assert_eq!(field(Recipe { head_lr: Some(f64::NAN), ..plain() }), "head_lr");
+    assert_eq!(field(Recipe { warmup: f64::INFINITY, ..plain() }), "warmup");
+    assert_eq!(field(Recipe { batch_size: 0, ..plain() }), "batch_size");
+    assert_eq!(field(Recipe { accumulate: 0, ..plain() }), "accumulate");
+    assert_eq!(field(Recipe { steps: Some(0), ..plain() }), "steps");
+    assert_eq!(field(Recipe { steps: None, epochs: 0, ..plain() }), "epochs");
+    let error = Recipe { lr: -1.0, ..plain() }.validate().unwrap_err().to_string();
+    assert_eq!(error, "[recipe] lr is -1; it must be 0 or more");
+}
+
+#[test]
+fn an_option_of_a_session_that_is_0_is_named() {
+    let field = |options: SessionOptions| match options.validate() {
+        Err(Error::Recipe { field, .. }) => field,
+        other => panic!("{other:?}"),
+    };
+    let plain = SessionOptions::default;
+    assert_eq!(field(SessionOptions { eval_every: Some(0), ..plain() }), "eval_every");
+    assert_eq!(field(SessionOptions { save_every: Some(0), ..plain() }), "save_every");
+    assert_eq!(field(SessionOptions { keep: 0, ..plain() }), "keep");
+    assert_eq!(field(SessionOptions { early_stop: Some(0), ..plain() }), "early_stop");
+    plain().validate().unwrap();
+}
+
+/// A recipe in a file says the schedule by its name, as the flag does.
+#[test]
+fn a_schedule_is_written_by_its_name() {
+    for name in ["linear", "cosine", "constant"] {
+        let recipe = Recipe { schedule: name.parse().unwrap(), ..plain() };
+        let written = serde_json::to_value(&recipe).unwrap();
+        assert_eq!(written["schedule"], name);
+        assert_eq!(serde_json::from_value::<Recipe>(written).unwrap(), recipe);
+    }
+    let steps = ScheduleKind::Step { every: 3, gamma: 0.5 };
+    let written = serde_json::to_value(Recipe { schedule: steps, ..plain() }).unwrap();
+    assert_eq!(written["schedule"], serde_json::json!({"step": {"every": 3, "gamma": 0.5}}));
+    assert_eq!(serde_json::from_value::<Recipe>(written).unwrap().schedule, steps);
+    let error = "polynomial".parse::<ScheduleKind>().unwrap_err().to_string();
+    assert!(error.contains("linear, cosine, constant"), "{error}");
 }
 
 #[test]
@@ -228,14 +276,14 @@ fn optimisers_are_those_that_are_asked_for() {
             run(Recipe { steps: Some(2), batch_size: 10, optimizer, ..plain() }, 10);
         1.0 - value(&store, "w")
     };
-    // Of the gradient 4.5: the second step has the first's momentum, 0.9 of it.
+    // The gradient is 4.5: the second step adds 0.9 of the first as momentum.
     assert!((moves(OptimizerKind::Sgd) - 0.1 * 4.5 * (1.0 + 1.9)).abs() < 1e-5);
-    // Adam's step is the rate, whatever the gradient.
+    // Adam's step is the rate, for any gradient.
     assert!((moves(OptimizerKind::Adam) - 0.2).abs() < 1e-5);
     assert!((moves(OptimizerKind::AdamW) - 0.2).abs() < 1e-5);
 }
 
-/// The rate of every step, as told and as made.
+/// The rate of every step: the one that is told, and the one that moves the weights.
 #[test]
 fn rates_follow_warm_up_and_schedule() {
     let half_cosine = |x: f64| 0.5 * (1.0 + (std::f64::consts::PI * x).cos());
@@ -246,7 +294,7 @@ fn rates_follow_warm_up_and_schedule() {
         // A share of all steps; from 1 on a number of steps.
         (ScheduleKind::Linear, 0.2, 2, Box::new(|x| 1.0 - x)),
         (ScheduleKind::Linear, 4.0, 4, Box::new(|x| 1.0 - x)),
-        (ScheduleKind::Cosine, 3.0, 3, Box::new(half_cosine)),
+        (Schedule::cosine(0, 0).kind, 3.0, 3, Box::new(half_cosine)),
         (ScheduleKind::Constant, 0.5, 5, Box::new(|_| 1.0)),
     ];
     for (schedule, warmup, warm, after) in cases {
@@ -263,7 +311,7 @@ fn rates_follow_warm_up_and_schedule() {
             assert!((told - 0.1 * factor).abs() < 1e-12, "{schedule:?} {warmup}, step {i}: {told}");
         }
     }
-    // And it is what moves: AdamW moves w by the sum of the rates.
+    // AdamW moves w by the sum of the rates.
     let recipe = Recipe {
         steps: Some(10),
         batch_size: 10,
@@ -277,7 +325,7 @@ fn rates_follow_warm_up_and_schedule() {
     assert!((1.0 - value(&store, "w") - sum).abs() < 1e-5);
 }
 
-/// Parameters that the loss does not reach are told, frozen ones are not.
+/// Parameters that the loss does not reach are listed, frozen ones are not.
 #[test]
 fn what_has_no_gradient_is_told() {
     let (task, store, _) = Means::new(8);
@@ -291,7 +339,7 @@ fn what_has_no_gradient_is_told() {
     assert_eq!(trainer.without_gradient().unwrap(), ["unused"]);
 }
 
-/// A broken off epoch goes on where it was.
+/// An interrupted epoch continues at its place.
 #[test]
 fn a_resumed_run_sees_the_rest_of_the_epoch() {
     let recipe = || Recipe { steps: None, epochs: 2, batch_size: 3, accumulate: 2, ..plain() };

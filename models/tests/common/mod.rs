@@ -1,4 +1,4 @@
-//! What several tests share: a small training task, and reference results.
+//! Shared by several tests: a small training task, and reference results.
 #![allow(dead_code)] // each test program uses a part
 
 use gradus_models::training::{Classification, Recipe, Trainer};

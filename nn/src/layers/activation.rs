@@ -34,6 +34,16 @@ impl Activation {
     ];
 
     /// `x`, any shape → the same shape.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_nn::Activation;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::constant(Tensor::from_slice(&[-1f32, 1.0], &[2])?);
+    /// assert_eq!(Activation::Relu.forward(&x)?.to_string(), "[0. 1.]");
+    /// assert_eq!(Activation::Gelu.forward(&x)?.to_string(), "[-0.1587  0.8413]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn forward(self, x: &Var) -> Result<Var> {
         match self {
             Activation::Gelu => x.gelu(),

@@ -22,12 +22,22 @@ pub struct SelfAttention {
     dropout: Dropout,
     heads: usize,
     attention_dropout: f64,
-    /// Name of the `self` part, where attention's dropout has its stream.
+    /// Name of the `self` part, from which the dropout of the attention derives its stream.
     name: String,
 }
 
 impl SelfAttention {
     /// The block at `path` (in BERT `encoder.layer.<i>.attention`).
+    ///
+    /// ```
+    /// # use gradus_nn::{EncoderConfig, SelfAttention, Store};
+    /// let store = Store::new(0);
+    /// let config = EncoderConfig { hidden: 4, heads: 2, ..Default::default() };
+    /// SelfAttention::new(&store.root().join("attention"), &config)?;
+    /// assert_eq!(store.get("attention.self.query.weight").unwrap().shape(), [4, 4]);
+    /// assert_eq!(store.get("attention.output.LayerNorm.bias").unwrap().shape(), [4]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If the number of heads does not divide the hidden size, or a dropout or ε is out of its
@@ -56,8 +66,21 @@ impl SelfAttention {
     }
 
     /// The attention probabilities of one sequence: `x` `[tokens, hidden]` → `[heads, tokens,
-    /// tokens]`, row by row what a token attends to, each row summing to 1. For looking at;
+    /// tokens]`, each row says what one token attends to, and sums to 1. They are for inspection;
     /// [`SelfAttention::forward`] never stores them.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_nn::{EncoderConfig, SelfAttention, Store};
+    /// # use gradus_tensor::{DType, Tensor};
+    /// let config = EncoderConfig { hidden: 4, heads: 2, ..Default::default() };
+    /// let attention = SelfAttention::new(&Store::new(0).root(), &config)?;
+    /// let x = Var::constant(Tensor::ones(&[2, 4], DType::F32)?); // two equal tokens
+    /// let p = attention.probabilities(&x)?;
+    /// assert_eq!(p.shape(), [2, 2, 2]);
+    /// assert_eq!(p.i(0)?.to_string(), "[[0.5 0.5]\n [0.5 0.5]]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If `x` has another width than the block.
@@ -72,6 +95,21 @@ impl SelfAttention {
 
     /// `x` `[tokens, hidden]`, sequences end to end, beginning at `offsets` (u32
     /// `[sequences + 1]`) → the same shape. A token attends to its own sequence only.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_nn::{EncoderConfig, Forward, SelfAttention, Store};
+    /// # use gradus_tensor::{DType, RngKey, Tensor};
+    /// let config = EncoderConfig { hidden: 4, heads: 2, ..Default::default() };
+    /// let attention = SelfAttention::new(&Store::new(0).root(), &config)?;
+    /// let x = Var::constant(Tensor::randn(&[3, 4], DType::F32, RngKey::new(1))?);
+    /// let offsets = Tensor::from_slice(&[0u32, 2, 3], &[3])?; // two tokens, then one
+    /// let both = attention.forward(&x, &offsets, &Forward::inference())?;
+    /// let offsets = Tensor::from_slice(&[0u32, 1], &[2])?;
+    /// let second = attention.forward(&x.i(2..)?, &offsets, &Forward::inference())?;
+    /// assert_eq!(both.i(2..)?.to_string(), second.to_string());
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn forward(&self, x: &Var, offsets: &Tensor, forward: &Forward) -> Result<Var> {
         let qkv = Linear::forward_cat(&[&self.query, &self.key, &self.value], x)?;
         let per_head = qkv.size(-1)? / 3 / self.heads;

@@ -59,6 +59,16 @@ pub struct EncoderLayer {
 impl EncoderLayer {
     /// The layer at `path` (in BERT `encoder.layer.<i>`).
     ///
+    /// ```
+    /// # use gradus_nn::{EncoderConfig, EncoderLayer, Store};
+    /// let store = Store::new(0);
+    /// let config = EncoderConfig { hidden: 4, heads: 2, intermediate: 8, ..Default::default() };
+    /// EncoderLayer::new(&store.root().join("encoder.layer.0"), &config)?;
+    /// let weight = store.get("encoder.layer.0.intermediate.dense.weight").unwrap();
+    /// assert_eq!(weight.shape(), [8, 4]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If the number of heads does not divide the hidden size, or a dropout or ε is out of its
     /// range.
@@ -76,12 +86,38 @@ impl EncoderLayer {
     }
 
     /// The attention block.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_nn::{EncoderConfig, EncoderLayer, Store};
+    /// # use gradus_tensor::{DType, Tensor};
+    /// let config = EncoderConfig { hidden: 4, heads: 2, intermediate: 8, ..Default::default() };
+    /// let layer = EncoderLayer::new(&Store::new(0).root(), &config)?;
+    /// let x = Var::constant(Tensor::ones(&[3, 4], DType::F32)?);
+    /// assert_eq!(layer.attention().probabilities(&x)?.shape(), [2, 3, 3]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn attention(&self) -> &SelfAttention {
         &self.attention
     }
 
     /// `x` `[tokens, hidden]`, sequences end to end, beginning at `offsets` (u32
     /// `[sequences + 1]`) → the same shape.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_nn::{EncoderConfig, EncoderLayer, Forward, Store};
+    /// # use gradus_tensor::{DType, RngKey, Tensor};
+    /// let config = EncoderConfig { hidden: 4, heads: 2, intermediate: 8, ..Default::default() };
+    /// let layer = EncoderLayer::new(&Store::new(0).root(), &config)?;
+    /// let x = Var::constant(Tensor::randn(&[3, 4], DType::F32, RngKey::new(1))?);
+    /// let offsets = Tensor::from_slice(&[0u32, 2, 3], &[3])?; // two tokens, then one
+    /// let y = layer.forward(&x, &offsets, &Forward::inference())?;
+    /// assert_eq!(y.shape(), [3, 4]);
+    /// // The layer ends with a norm, so each row has the mean 0.
+    /// assert!(y.mean(&[1], false)?.tensor().to_f64_vec().iter().all(|m| m.abs() < 1e-6));
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn forward(&self, x: &Var, offsets: &Tensor, forward: &Forward) -> Result<Var> {
         let attended = self.attention.forward(x, offsets, forward)?;
         let between = self.intermediate.forward_then(&attended, self.activation)?;

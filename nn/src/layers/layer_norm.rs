@@ -21,6 +21,15 @@ pub struct LayerNorm {
 impl LayerNorm {
     /// A layer at `path` over a last dimension of `size`.
     ///
+    /// ```
+    /// # use gradus_nn::{LayerNorm, Store};
+    /// let store = Store::new(0);
+    /// LayerNorm::new(&store.root().join("LayerNorm"), 2, 1e-12)?;
+    /// assert_eq!(store.get("LayerNorm.weight").unwrap().tensor().to_string(), "[1. 1.]");
+    /// assert_eq!(store.get("LayerNorm.bias").unwrap().tensor().to_string(), "[0. 0.]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If ε is not a finite number of 0 or more.
     pub fn new(path: &Path, size: usize, eps: f64) -> Result<Self> {
@@ -34,12 +43,34 @@ impl LayerNorm {
     }
 
     /// `x` `[…, size]` → the same shape.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_nn::{LayerNorm, Store};
+    /// # use gradus_tensor::Tensor;
+    /// let norm = LayerNorm::new(&Store::new(0).root(), 2, 1e-12)?;
+    /// let x = Var::constant(Tensor::from_slice(&[1f32, 3.0, 10.0, 50.0], &[2, 2])?);
+    /// assert_eq!(norm.forward(&x)?.to_string(), "[[-1.  1.]\n [-1.  1.]]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn forward(&self, x: &Var) -> Result<Var> {
         x.layer_norm(&self.weight.var(), &self.bias.var(), self.eps).map_err(|e| e.at(&self.name))
     }
 
     /// [`forward`](LayerNorm::forward) of `dropout(x) + residual` in one pass, `dropout` as
     /// [`Dropout::drawn`](crate::Dropout::drawn) gives it; both `[…, size]`.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_nn::{LayerNorm, Store};
+    /// # use gradus_tensor::Tensor;
+    /// let norm = LayerNorm::new(&Store::new(0).root(), 2, 1e-12)?;
+    /// let x = Var::constant(Tensor::from_slice(&[1f32, 1.0], &[2])?);
+    /// let residual = Var::constant(Tensor::from_slice(&[5f32, 0.0], &[2])?);
+    /// let y = norm.forward_residual(&x, &residual, None)?;
+    /// assert_eq!(y.to_string(), "[ 1. -1.]"); // the norm of [6, 1]
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn forward_residual(
         &self,
         x: &Var,

@@ -29,6 +29,17 @@ macro_rules! adam {
             /// An optimiser of these parameters at the rate `lr`, with PyTorch's other settings: β₁
             /// = 0.9, β₂ = 0.999, ε = 1e-8, and the weight decay that the type's page names.
             ///
+            /// ```
+            /// # use gradus_nn::{Adam, AdamW, Optimizer, ParamGroup, Parameter};
+            /// # use gradus_tensor::Tensor;
+            /// let w = Parameter::new("w", Tensor::scalar(1f32))?;
+            #[doc = concat!("let mut optimizer = ", stringify!($name), "::new([&w], 0.1)?;")]
+            /// optimizer.step(&w.var().square()?.backward()?)?;
+            /// let value = w.tensor().item()?; // the first step has about the length of the rate
+            /// assert!((value - 0.9).abs() < 2e-3);
+            /// # Ok::<(), gradus_tensor::Error>(())
+            /// ```
+            ///
             /// # Errors
             /// If a parameter is there twice, or the rate is not a finite number of 0 or more.
             pub fn new(
@@ -40,6 +51,19 @@ macro_rules! adam {
 
             /// An optimiser of groups with a rate and a weight decay each.
             ///
+            /// ```
+            /// # use gradus_nn::{Adam, AdamW, Optimizer, ParamGroup, Parameter};
+            /// # use gradus_tensor::Tensor;
+            /// let body = Parameter::new("body", Tensor::scalar(1f32))?;
+            /// let head = Parameter::new("head", Tensor::scalar(1f32))?;
+            /// let groups = vec![ParamGroup::new([&body], 0.1), ParamGroup::new([&head], 0.2)];
+            #[doc = concat!("let mut optimizer = ", stringify!($name), "::with_groups(groups)?;")]
+            /// optimizer.step(&body.var().add(&head.var())?.backward()?)?;
+            /// assert!((body.tensor().item()? - 0.9).abs() < 1e-6);
+            /// assert!((head.tensor().item()? - 0.8).abs() < 1e-6);
+            /// # Ok::<(), gradus_tensor::Error>(())
+            /// ```
+            ///
             /// # Errors
             /// If a parameter is in the groups twice, or a rate or decay is not a finite number of
             /// 0 or more.
@@ -50,6 +74,15 @@ macro_rules! adam {
 
             /// With this weight decay in all groups.
             ///
+            /// ```
+            /// # use gradus_nn::{Adam, AdamW, Optimizer, ParamGroup, Parameter};
+            /// # use gradus_tensor::Tensor;
+            /// let w = Parameter::new("w", Tensor::scalar(1f32))?;
+            #[doc = concat!("let optimizer = ", stringify!($name), "::new([&w], 0.1)?.weight_decay(0.05)?;")]
+            /// assert_eq!(optimizer.groups()[0].weight_decay, 0.05);
+            /// # Ok::<(), gradus_tensor::Error>(())
+            /// ```
+            ///
             /// # Errors
             /// If it is not a finite number of 0 or more.
             pub fn weight_decay(mut self, weight_decay: f64) -> Result<Self> {
@@ -59,6 +92,15 @@ macro_rules! adam {
 
             /// With other decays of the moments.
             ///
+            /// ```
+            /// # use gradus_nn::{Adam, AdamW, Optimizer, ParamGroup, Parameter};
+            /// # use gradus_tensor::Tensor;
+            /// let w = Parameter::new("w", Tensor::scalar(1f32))?;
+            #[doc = concat!("assert!(", stringify!($name), "::new([&w], 0.1)?.betas(0.8, 0.99).is_ok());")]
+            #[doc = concat!("assert!(", stringify!($name), "::new([&w], 0.1)?.betas(0.8, 1.0).is_err());")]
+            /// # Ok::<(), gradus_tensor::Error>(())
+            /// ```
+            ///
             /// # Errors
             /// If one is not in 0..1.
             pub fn betas(self, beta1: f64, beta2: f64) -> Result<Self> {
@@ -66,6 +108,15 @@ macro_rules! adam {
             }
 
             /// With another ε.
+            ///
+            /// ```
+            /// # use gradus_nn::{Adam, AdamW, Optimizer, ParamGroup, Parameter};
+            /// # use gradus_tensor::Tensor;
+            /// let w = Parameter::new("w", Tensor::scalar(1f32))?;
+            #[doc = concat!("assert!(", stringify!($name), "::new([&w], 0.1)?.eps(1e-6).is_ok());")]
+            #[doc = concat!("assert!(", stringify!($name), "::new([&w], 0.1)?.eps(-1e-6).is_err());")]
+            /// # Ok::<(), gradus_tensor::Error>(())
+            /// ```
             ///
             /// # Errors
             /// If it is not a finite number of 0 or more.

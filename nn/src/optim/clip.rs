@@ -11,18 +11,29 @@ use crate::Parameter;
 pub struct Clip {
     /// The Euclidean norm of all gradients together, before clipping.
     pub norm: Tensor,
-    /// The factor of every gradient, at most 1: for [`Optimizer::step`](crate::Optimizer::step). Of
-    /// a [`GradScaler`](crate::GradScaler) the verdict, whose first number is the factor.
+    /// The factor of every gradient, at most 1: for [`Optimizer::step`](crate::Optimizer::step). A
+    /// [`GradScaler`](crate::GradScaler) gives its verdict here, whose first number is the factor.
     pub scale: Tensor,
 }
 
 /// The factor that brings the global norm of the parameters' gradients down to `max_norm`, as
-/// `torch.nn.utils.clip_grad_norm_` (Pascanu et al., arXiv:1211.5063):
-/// `min(1, max_norm/(norm + 1e-6))`. The gradients themselves are not touched: the optimiser
-/// multiplies as it reads them.
+/// `torch.nn.utils.clip_grad_norm_` (Pascanu et al., arXiv:1211.5063): `min(1, max_norm/(norm +
+/// 1e-6))`. The gradients themselves do not change: the optimiser multiplies as it reads them.
 ///
-/// Parameters without a gradient count for nothing; an infinite `max_norm` only measures. If the
-/// norm is NaN, so is the factor.
+/// Parameters without a gradient do not count; an infinite `max_norm` only measures. If the norm is
+/// NaN, so is the factor.
+///
+/// ```
+/// # use gradus_nn::{Parameter, clip_grad_norm};
+/// # use gradus_tensor::Tensor;
+/// let a = Parameter::new("a", Tensor::scalar(1f32))?;
+/// let b = Parameter::new("b", Tensor::scalar(1f32))?;
+/// let loss = a.var().mul_scalar(3.0)?.add(&b.var().mul_scalar(4.0)?)?; // gradients 3 and 4
+/// let clip = clip_grad_norm(&loss.backward()?, &[a, b], 1.0)?;
+/// assert_eq!(clip.norm.item()?, 5.0);
+/// assert!((clip.scale.item()? - 0.2).abs() < 1e-6);
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
 ///
 /// # Errors
 /// If `max_norm` is NaN or below 0; if gradients differ in dtype.

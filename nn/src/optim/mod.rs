@@ -23,6 +23,16 @@ pub trait Optimizer: Send {
     /// Changes every trainable parameter that has a gradient; the others stay as they are, their
     /// state too (as PyTorch treats a gradient of `None`).
     ///
+    /// ```
+    /// # use gradus_nn::{Optimizer, Parameter, Sgd};
+    /// # use gradus_tensor::Tensor;
+    /// let w = Parameter::new("w", Tensor::scalar(1f32))?;
+    /// let mut optimizer = Sgd::new([&w], 0.25)?;
+    /// optimizer.step(&w.var().square()?.backward()?)?; // 1 − ¼·2
+    /// assert_eq!(w.tensor().item()?, 0.5);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If a group's setting is out of its range, a parameter is in the groups twice, or memory is
     /// short.
@@ -33,7 +43,19 @@ pub trait Optimizer: Send {
     /// [`step`](Optimizer::step) at each group's `lr` times `lr_factor` (from a
     /// [`Schedule`](crate::Schedule)). `scale` is a scalar tensor that multiplies every gradient
     /// (from [`clip_grad_norm`](crate::clip_grad_norm)); or the verdict of a
-    /// [`GradScaler`](crate::GradScaler), by which the step may be skipped.
+    /// [`GradScaler`](crate::GradScaler), which may skip the step.
+    ///
+    /// ```
+    /// # use gradus_nn::{Optimizer, Parameter, Sgd, clip_grad_norm};
+    /// # use gradus_tensor::Tensor;
+    /// let w = Parameter::new("w", Tensor::scalar(1f32))?;
+    /// let mut optimizer = Sgd::new([&w], 0.25)?;
+    /// let grads = w.var().mul_scalar(6.0)?.backward()?;
+    /// let clip = clip_grad_norm(&grads, &[w.clone()], 3.0)?; // brings 6 down to 3
+    /// optimizer.step_scaled(&grads, 0.5, Some(&clip.scale))?; // 1 − ½·¼·3
+    /// assert!((w.tensor().item()? - 0.625).abs() < 1e-6);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`step`](Optimizer::step).
@@ -56,14 +78,35 @@ pub trait Optimizer: Send {
     }
 
     /// The groups, to change rates or decay; the next step checks them.
+    ///
+    /// ```
+    /// # use gradus_nn::{Optimizer, Parameter, Sgd};
+    /// # use gradus_tensor::Tensor;
+    /// let w = Parameter::new("w", Tensor::scalar(1f32))?;
+    /// let mut optimizer = Sgd::new([&w], 0.25)?;
+    /// optimizer.groups_mut()[0].lr = 0.1;
+    /// assert_eq!(optimizer.groups()[0].lr, 0.1);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     fn groups_mut(&mut self) -> &mut Vec<ParamGroup> {
         &mut self.core_mut().groups
     }
 
     /// Everything that the next step depends on besides parameters, gradients and the groups'
-    /// settings: named tensors (`exp_avg.<parameter>`, `step.<parameter>`, …), in a fixed order; of
-    /// steps scaled by a [`GradScaler`](crate::GradScaler) also `skipped.<parameter>`.
-    /// They share storage with the optimiser; its next step copies what somebody still holds.
+    /// settings: named tensors (`exp_avg.<parameter>`, `step.<parameter>`, …), in a fixed order;
+    /// after steps scaled by a [`GradScaler`](crate::GradScaler) also `skipped.<parameter>`. They
+    /// share storage with the optimiser; its next step copies what somebody still holds.
+    ///
+    /// ```
+    /// # use gradus_nn::{Optimizer, Parameter, Sgd};
+    /// # use gradus_tensor::Tensor;
+    /// let w = Parameter::new("w", Tensor::scalar(1f32))?;
+    /// let mut optimizer = Sgd::new([&w], 0.25)?.momentum(0.9)?;
+    /// optimizer.step(&w.var().square()?.backward()?)?;
+    /// let names: Vec<String> = optimizer.state()?.into_iter().map(|(name, _)| name).collect();
+    /// assert_eq!(names, ["steps", "step.w", "momentum_buffer.w"]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If two parameters have one name.
@@ -73,14 +116,26 @@ pub trait Optimizer: Send {
 
     /// Continues from a state that [`state`](Optimizer::state) returned, exactly.
     ///
+    /// ```
+    /// # use gradus_nn::{Optimizer, Parameter, Sgd};
+    /// # use gradus_tensor::Tensor;
+    /// let w = Parameter::new("w", Tensor::scalar(1f32))?;
+    /// let mut optimizer = Sgd::new([&w], 0.25)?;
+    /// optimizer.step(&w.var().square()?.backward()?)?;
+    /// let mut resumed = Sgd::new([&w], 0.25)?;
+    /// resumed.load_state(&optimizer.state()?.into_iter().collect())?;
+    /// assert_eq!(resumed.steps(), 1);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If a name belongs to no parameter of the groups or to two, or a tensor does not fit its
-    /// parameter. The optimiser is then as it was.
+    /// parameter. The optimiser then stays as it was.
     fn load_state(&mut self, state: &HashMap<String, Tensor>) -> Result<()> {
         self.core_mut().load_state(state)
     }
 
-    /// Steps made, those before a loaded state included.
+    /// Steps made, including those before a loaded state.
     fn steps(&self) -> u64 {
         self.core().steps
     }
@@ -91,7 +146,7 @@ const STEPS: &str = "steps";
 
 /// The state of one parameter.
 pub struct Slot {
-    /// Steps made with a gradient of this parameter, the present one and skipped ones included.
+    /// Steps made with a gradient of this parameter, including the present one and skipped ones.
     pub step: u64,
     /// Tensors of the parameter's shape, zeros at first, in the order of the optimiser's names.
     pub buffers: Vec<Tensor>,
@@ -110,13 +165,13 @@ pub struct Update<'a> {
     pub weight_decay: f64,
     /// The group's own decays of the moments.
     pub betas: Option<(f64, f64)>,
-    /// What multiplies the gradient, as [`Optimizer::step`] was given it; of a verdict, with the
-    /// number of steps that were skipped for this parameter.
+    /// What multiplies the gradient, as given to [`Optimizer::step`]; a verdict holds the number of
+    /// steps that were skipped for this parameter.
     pub scale: Option<&'a Tensor>,
 }
 
-/// What optimisers share: the groups, and a [`Slot`] for each parameter that had a gradient. An
-/// optimiser of one's own holds one and says in [`step`](OptimizerCore::step) how a value changes.
+/// What optimisers share: the groups, and a [`Slot`] for each parameter that had a gradient. Your
+/// own optimiser holds one and says in [`step`](OptimizerCore::step) how a value changes.
 pub struct OptimizerCore {
     op: &'static str,
     groups: Vec<ParamGroup>,
@@ -128,6 +183,16 @@ pub struct OptimizerCore {
 
 impl OptimizerCore {
     /// An optimiser called `op` in errors, which keeps these named `buffers` for each parameter.
+    ///
+    /// ```
+    /// # use gradus_nn::{OptimizerCore, ParamGroup, Parameter};
+    /// # use gradus_tensor::Tensor;
+    /// let w = Parameter::new("w", Tensor::scalar(1f32))?;
+    /// let twice = vec![ParamGroup::new([&w, &w], 0.1)];
+    /// let error = OptimizerCore::new("lion", twice, &["exp_avg"]).err().unwrap();
+    /// assert_eq!(error.to_string(), "[lion] w is in the groups twice; list it once");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If a parameter is in the groups twice.
@@ -147,11 +212,27 @@ impl OptimizerCore {
     }
 
     /// The name in errors.
+    ///
+    /// ```
+    /// # use gradus_nn::OptimizerCore;
+    /// let core = OptimizerCore::new("lion", Vec::new(), &["exp_avg"])?;
+    /// assert_eq!(core.op(), "lion");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn op(&self) -> &'static str {
         self.op
     }
 
     /// The groups.
+    ///
+    /// ```
+    /// # use gradus_nn::{OptimizerCore, ParamGroup, Parameter};
+    /// # use gradus_tensor::Tensor;
+    /// let w = Parameter::new("w", Tensor::scalar(1f32))?;
+    /// let core = OptimizerCore::new("lion", vec![ParamGroup::new([&w], 0.1)], &["exp_avg"])?;
+    /// assert_eq!(core.groups()[0].lr, 0.1);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn groups(&self) -> &[ParamGroup] {
         &self.groups
     }
@@ -164,8 +245,21 @@ impl OptimizerCore {
     /// Calls `update` for every trainable parameter with a gradient, with its value; the slot
     /// already counts this step.
     ///
+    /// ```
+    /// # use gradus_nn::{OptimizerCore, ParamGroup, Parameter};
+    /// # use gradus_tensor::Tensor;
+    /// let w = Parameter::new("w", Tensor::scalar(1f32))?;
+    /// let mut core = OptimizerCore::new("sign", vec![ParamGroup::new([&w], 0.25)], &[])?;
+    /// let grads = w.var().mul_scalar(7.0)?.backward()?;
+    /// core.step(&grads, 1.0, None, |value, update| {
+    ///     value.add_(&update.grad.sign()?, -update.lr) // p ← p − η·sign(g)
+    /// })?;
+    /// assert_eq!(w.tensor().item()?, 0.75);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    ///
     /// # Errors
-    /// A parameter that is in the groups twice; what `update` fails with.
+    /// If a parameter is in the groups twice, and as `update`.
     pub fn step(
         &mut self,
         grads: &Gradients,
@@ -218,7 +312,7 @@ impl OptimizerCore {
         }
     }
 
-    /// In a state parameters are told apart by name.
+    /// A state tells parameters apart by name.
     fn check_names(&self) -> Result<()> {
         let mut seen = HashSet::new();
         match self.parameters().find(|parameter| !seen.insert(parameter.name())) {
@@ -292,7 +386,8 @@ impl OptimizerCore {
     }
 }
 
-/// A buffer from a state, beside its parameter: the state may have been written on another device.
+/// A buffer from a state, on the device of its parameter: the state may have been written on
+/// another.
 fn buffer_of(
     op: &'static str,
     parameter: &Parameter,

@@ -16,7 +16,7 @@ const OP: &str = "grad_scaler";
 /// begins at 2¹⁶.
 ///
 /// The scale stays on the device, and so does the decision: nothing is read back, the optimiser's
-/// kernels skip by themselves.
+/// kernels skip the step themselves.
 ///
 /// ```no_run
 /// # use gradus_nn::{AdamW, GradScaler, Optimizer, Parameter, Precision};
@@ -44,12 +44,28 @@ pub struct GradScaler {
 
 impl GradScaler {
     /// A scaler for gradients on `device`, with PyTorch's settings.
+    ///
+    /// ```
+    /// # use gradus_nn::GradScaler;
+    /// # use gradus_tensor::Device;
+    /// let scaler = GradScaler::new(Device::Cpu)?;
+    /// assert_eq!(scaler.scale()?.item()?, 65536.0);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn new(device: Device) -> Result<Self> {
         let state = Tensor::from_slice(&[65536f32, 0.0, 0.0], &[STATE])?.to_device(device)?;
         Ok(GradScaler { state, growth_factor: 2.0, backoff_factor: 0.5, growth_interval: 2000 })
     }
 
     /// With another first scale.
+    ///
+    /// ```
+    /// # use gradus_nn::GradScaler;
+    /// # use gradus_tensor::Device;
+    /// let scaler = GradScaler::new(Device::Cpu)?.with_scale(8.0)?;
+    /// assert_eq!(scaler.scale()?.item()?, 8.0);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If it is not a finite number above 0.
@@ -63,6 +79,17 @@ impl GradScaler {
 
     /// With the scale growing after so many steps without overflow.
     ///
+    /// ```
+    /// # use gradus_nn::{GradScaler, Parameter};
+    /// # use gradus_tensor::{Device, Tensor};
+    /// let w = Parameter::new("w", Tensor::scalar(1f32))?;
+    /// let mut scaler = GradScaler::new(Device::Cpu)?.with_scale(8.0)?.with_growth_interval(1)?;
+    /// let grads = scaler.backward(&w.var().square()?)?;
+    /// scaler.clip_grad_norm(&grads, &[w], 1.0)?;
+    /// assert_eq!(scaler.scale()?.item()?, 16.0);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If there are none.
     pub fn with_growth_interval(mut self, steps: u32) -> Result<Self> {
@@ -73,8 +100,19 @@ impl GradScaler {
         Ok(self)
     }
 
-    /// With the scale multiplied by other factors than 2 after many steps without overflow, and ½
-    /// after one with.
+    /// With other factors of the scale than 2, after many steps without overflow, and ½, after an
+    /// overflow.
+    ///
+    /// ```
+    /// # use gradus_nn::{GradScaler, Parameter};
+    /// # use gradus_tensor::{Device, Tensor};
+    /// let w = Parameter::new("w", Tensor::scalar(1f32))?;
+    /// let mut scaler = GradScaler::new(Device::Cpu)?.with_scale(8.0)?.with_factors(4.0, 0.25)?;
+    /// let grads = scaler.backward(&w.var().mul_scalar(f64::INFINITY)?)?; // an overflow
+    /// scaler.clip_grad_norm(&grads, &[w], 1.0)?;
+    /// assert_eq!(scaler.scale()?.item()?, 2.0);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If `growth` is not above 1, or `backoff` not between 0 and 1.
@@ -90,6 +128,14 @@ impl GradScaler {
     }
 
     /// The scale, a scalar on the device.
+    ///
+    /// ```
+    /// # use gradus_nn::GradScaler;
+    /// # use gradus_tensor::Device;
+    /// let scaler = GradScaler::new(Device::Cpu)?;
+    /// assert_eq!(scaler.scale()?.item()?, 65536.0); // 2¹⁶
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn scale(&self) -> Result<Tensor> {
         self.state.select(0, 0)
     }
@@ -97,8 +143,18 @@ impl GradScaler {
     /// The gradients of `loss` (one f32) times the scale. Those of several batches may be
     /// accumulated before [`clip_grad_norm`](GradScaler::clip_grad_norm).
     ///
+    /// ```
+    /// # use gradus_nn::{GradScaler, Parameter};
+    /// # use gradus_tensor::{Device, Tensor};
+    /// let w = Parameter::new("w", Tensor::scalar(1f32))?;
+    /// let scaler = GradScaler::new(Device::Cpu)?.with_scale(8.0)?;
+    /// let grads = scaler.backward(&w.var().square()?)?;
+    /// assert_eq!(w.grad(&grads).unwrap().item()?, 16.0); // 8·2w
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    ///
     /// # Errors
-    /// If the loss is no single number in f32; those of [`Var::backward`].
+    /// If the loss is not one number in f32, and as [`Var::backward`].
     pub fn backward(&self, loss: &Var) -> Result<Gradients> {
         if loss.numel() != 1 || loss.dtype() != DType::F32 {
             bail!(
@@ -108,7 +164,7 @@ impl GradScaler {
                 loss.dtype()
             );
         }
-        // Of its own: the state changes in place.
+        // A copy, because the state changes in place.
         let scale = self.scale()?.copy()?.reshape(loss.shape())?;
         loss.backward_with(Some(scale), Default::default())
     }
@@ -117,7 +173,21 @@ impl GradScaler {
     /// [`backward`](GradScaler::backward); and moves the scale. The norm is that of the gradients
     /// without the scale (infinite or NaN after an overflow); `scale` of the result, for
     /// [`Optimizer::step`](crate::Optimizer::step), removes it, clips, and says whether the step is
-    /// skipped: its numbers are told at [`Tensor::loss_scale_`]. To be called once a step.
+    /// skipped: [`Tensor::loss_scale_`] lists its numbers. Call this once a step.
+    ///
+    /// ```
+    /// # use gradus_nn::{GradScaler, Optimizer, Parameter, Sgd};
+    /// # use gradus_tensor::{Device, Tensor};
+    /// let w = Parameter::new("w", Tensor::scalar(1f32))?;
+    /// let mut scaler = GradScaler::new(Device::Cpu)?.with_scale(8.0)?;
+    /// let mut optimizer = Sgd::new([&w], 0.25)?;
+    /// let grads = scaler.backward(&w.var().square()?)?; // 16
+    /// let clip = scaler.clip_grad_norm(&grads, &[w.clone()], f64::INFINITY)?;
+    /// assert_eq!(clip.norm.item()?, 2.0); // without the scale
+    /// optimizer.step_scaled(&grads, 1.0, Some(&clip.scale))?;
+    /// assert_eq!(w.tensor().item()?, 0.5); // 1 − ¼·2
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If `max_norm` is NaN or below 0.
@@ -141,6 +211,17 @@ impl GradScaler {
 
     /// The scale, the steps without overflow since it last changed, the steps skipped so far: what
     /// a resumed run needs. Waits for the device.
+    ///
+    /// ```
+    /// # use gradus_nn::{GradScaler, Parameter};
+    /// # use gradus_tensor::{Device, Tensor};
+    /// let w = Parameter::new("w", Tensor::scalar(1f32))?;
+    /// let mut scaler = GradScaler::new(Device::Cpu)?.with_scale(8.0)?;
+    /// let grads = scaler.backward(&w.var().mul_scalar(f64::INFINITY)?)?; // an overflow
+    /// scaler.clip_grad_norm(&grads, &[w], 1.0)?;
+    /// assert_eq!(scaler.state(), [4.0, 0.0, 1.0]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn state(&self) -> [f64; STATE] {
         let mut state = [0.0; STATE];
         state.copy_from_slice(&self.state.to_f64_vec());
@@ -149,8 +230,18 @@ impl GradScaler {
 
     /// Continues from a state that [`state`](GradScaler::state) returned, exactly.
     ///
+    /// ```
+    /// # use gradus_nn::GradScaler;
+    /// # use gradus_tensor::Device;
+    /// let mut scaler = GradScaler::new(Device::Cpu)?;
+    /// scaler.load_state([4.0, 7.0, 1.0])?;
+    /// assert_eq!(scaler.state(), [4.0, 7.0, 1.0]);
+    /// assert!(scaler.load_state([-4.0, 7.0, 1.0]).is_err());
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    ///
     /// # Errors
-    /// If it is none: the scale must be above 0, the counts 0 or more.
+    /// If it is not a state: the scale must be above 0, the counts 0 or more.
     pub fn load_state(&mut self, state: [f64; STATE]) -> Result<()> {
         let [scale, counts @ ..] = state;
         if !(scale.is_finite() && scale > 0.0 && counts.iter().all(|n| *n >= 0.0 && n.is_finite()))

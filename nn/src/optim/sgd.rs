@@ -24,6 +24,16 @@ pub struct Sgd {
 impl Sgd {
     /// Plain descent of these parameters at the rate `lr`: no momentum, no weight decay.
     ///
+    /// ```
+    /// # use gradus_nn::{Optimizer, Parameter, Sgd};
+    /// # use gradus_tensor::Tensor;
+    /// let w = Parameter::new("w", Tensor::scalar(1f32))?;
+    /// let mut optimizer = Sgd::new([&w], 0.25)?;
+    /// optimizer.step(&w.var().square()?.backward()?)?; // 1 − ¼·2
+    /// assert_eq!(w.tensor().item()?, 0.5);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If a parameter is there twice, or the rate is not a finite number of 0 or more.
     pub fn new(params: impl IntoIterator<Item = impl Borrow<Parameter>>, lr: f64) -> Result<Self> {
@@ -31,6 +41,19 @@ impl Sgd {
     }
 
     /// Plain descent of groups with a rate and a weight decay each.
+    ///
+    /// ```
+    /// # use gradus_nn::{Optimizer, ParamGroup, Parameter, Sgd};
+    /// # use gradus_tensor::Tensor;
+    /// let body = Parameter::new("body", Tensor::scalar(1f32))?;
+    /// let head = Parameter::new("head", Tensor::scalar(1f32))?;
+    /// let groups = vec![ParamGroup::new([&body], 0.25), ParamGroup::new([&head], 0.5)];
+    /// let mut optimizer = Sgd::with_groups(groups)?;
+    /// optimizer.step(&body.var().add(&head.var())?.backward()?)?; // both gradients are 1
+    /// assert_eq!(body.tensor().item()?, 0.75);
+    /// assert_eq!(head.tensor().item()?, 0.5);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If a parameter is in the groups twice, or a rate or decay is not a finite number of 0 or
@@ -42,6 +65,16 @@ impl Sgd {
 
     /// With this weight decay in all groups.
     ///
+    /// ```
+    /// # use gradus_nn::{Optimizer, Parameter, Sgd};
+    /// # use gradus_tensor::Tensor;
+    /// let w = Parameter::new("w", Tensor::scalar(1f32))?;
+    /// let mut optimizer = Sgd::new([&w], 0.25)?.weight_decay(1.0)?;
+    /// optimizer.step(&w.var().square()?.backward()?)?; // 1 − ¼·(2 + 1·1)
+    /// assert_eq!(w.tensor().item()?, 0.25);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If it is not a finite number of 0 or more.
     pub fn weight_decay(mut self, weight_decay: f64) -> Result<Self> {
@@ -50,6 +83,18 @@ impl Sgd {
     }
 
     /// With this momentum; 0 for none.
+    ///
+    /// ```
+    /// # use gradus_nn::{Optimizer, Parameter, Sgd};
+    /// # use gradus_tensor::Tensor;
+    /// let w = Parameter::new("w", Tensor::scalar(1f32))?;
+    /// let mut optimizer = Sgd::new([&w], 0.25)?.momentum(0.5)?;
+    /// optimizer.step(&w.var().mul_scalar(2.0)?.backward()?)?; // 1 − ¼·2
+    /// assert_eq!(w.tensor().item()?, 0.5);
+    /// optimizer.step(&w.var().mul_scalar(2.0)?.backward()?)?; // ½ − ¼·(½·2 + 2)
+    /// assert_eq!(w.tensor().item()?, -0.25);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If it is not a finite number of 0 or more.
@@ -61,6 +106,16 @@ impl Sgd {
 
     /// With Nesterov's momentum: the step looks ahead along it (Sutskever et al., ICML 2013).
     ///
+    /// ```
+    /// # use gradus_nn::{Optimizer, Parameter, Sgd};
+    /// # use gradus_tensor::Tensor;
+    /// let w = Parameter::new("w", Tensor::scalar(1f32))?;
+    /// let mut optimizer = Sgd::new([&w], 0.25)?.momentum(0.5)?.nesterov()?;
+    /// optimizer.step(&w.var().mul_scalar(2.0)?.backward()?)?; // 1 − ¼·(2 + ½·2)
+    /// assert_eq!(w.tensor().item()?, 0.25);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If there is no [`momentum`](Sgd::momentum), or [`dampening`](Sgd::dampening).
     pub fn nesterov(self) -> Result<Self> {
@@ -68,6 +123,17 @@ impl Sgd {
     }
 
     /// With the gradient entering the momentum at 1 − `dampening`.
+    ///
+    /// ```
+    /// # use gradus_nn::{Optimizer, Parameter, Sgd};
+    /// # use gradus_tensor::Tensor;
+    /// let w = Parameter::new("w", Tensor::scalar(1f32))?;
+    /// let mut optimizer = Sgd::new([&w], 0.25)?.momentum(0.5)?.dampening(0.5)?;
+    /// optimizer.step(&w.var().mul_scalar(2.0)?.backward()?)?; // 1 − ¼·2
+    /// optimizer.step(&w.var().mul_scalar(2.0)?.backward()?)?; // ½ − ¼·(½·2 + ½·2)
+    /// assert_eq!(w.tensor().item()?, 0.0);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If it is not finite, or not 0 with Nesterov's momentum.

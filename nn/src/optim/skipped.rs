@@ -1,10 +1,10 @@
 //! How many of a parameter's steps were skipped, counted where the verdict lies.
 //!
 //! The optimisers' kernels leave skipped steps out of the parameter's own count, and take their
-//! number from the verdict of loss scaling. That one is of all steps of the run: of a parameter
-//! that was frozen in some of them, too many. So every parameter has a count of its own. It is a
-//! number on the device, since whether a step is skipped is read by nobody; parameters that took
-//! part in the same steps share one.
+//! number from the verdict of loss scaling. That number counts all steps of the run: too many for a
+//! parameter that was frozen in some of them. So every parameter has a count of its own. It is a
+//! number on the device, because nobody reads whether a step is skipped; parameters that took part
+//! in the same steps share one.
 
 use gradus_tensor::ops::loss_scale::VERDICT;
 use gradus_tensor::{Device, Result, Tensor, bail};
@@ -18,14 +18,14 @@ const BEFORE: usize = 2;
 pub(super) enum Skipped {
     /// No verdict was given in its steps.
     Never,
-    /// Those of a state that was saved without them: as many as the first verdict tells.
+    /// The state was saved without them: the first verdict says how many.
     NotKept,
-    /// So many: one number, f32.
+    /// The count: one number, f32.
     Counted(Tensor),
 }
 
-/// The counts in one step: of each that parameters had before it, the verdict with that count, and
-/// the next.
+/// The counts in one step: for each count that parameters had before it, the verdict with that
+/// count, and the next count.
 #[derive(Default)]
 pub(super) struct Skips {
     never: Option<Tensor>,

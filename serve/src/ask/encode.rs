@@ -3,17 +3,20 @@
 use gradus_models::Encoding;
 use gradus_models::tokenizer::Side;
 
-use super::{Encode, MOST_ATTENTION, Text, plain};
 use crate::error::{Kind, Problem, Result};
 use crate::pipeline::{Pipeline, Sequence, Task, View, Want};
-use crate::registry::Served;
+use crate::question::{EncodeOptions, Text};
+use crate::served::Served;
+
+/// Most numbers of an answer with attention. Their count grows with the square of the tokens.
+pub const MAX_ATTENTION: usize = 1 << 20;
 
 impl Served {
     /// Encodes an input.
     ///
     /// # Errors
-    /// When it is empty, too long and not to be cut, or not for this model.
-    pub fn sequence(&self, text: Text, options: &Encode, want: Want) -> Result<Sequence> {
+    /// When it is empty, too long although it must not be cut, or does not suit this model.
+    pub fn sequence(&self, text: Text, options: &EncodeOptions, want: Want) -> Result<Sequence> {
         let pipeline = self.pipeline();
         let prompt = self.prompt(options)?;
         if matches!(text, Text::Pair(..)) {
@@ -25,24 +28,24 @@ impl Served {
         if let (Pipeline::Embed(p), Some(prompt)) = (pipeline, prompt)
             && !(encoding.truncated && side == Side::Left)
         {
-            encoding.prompt = p.prompt_tokens(prompt).map_err(|e| Problem::invalid(plain(&e)))?;
+            encoding.prompt = p.prompt_tokens(prompt).map_err(|e| Problem::of_input(&e))?;
         }
         self.fit(&mut encoding, side, options.truncate)?;
         if let Want::Attention(view) = want {
             self.check_view(view, encoding.len())?;
         } else if let Pipeline::FillMask(p) = pipeline {
-            p.check(&text, &encoding).map_err(|e| Problem::invalid(plain(&e)))?;
+            p.check(&text, &encoding).map_err(|e| Problem::of_input(&e))?;
         }
         let text = match &want {
             Want::Fills(_) | Want::Targets(_) | Want::Tags(_) | Want::Attention(_) => text,
-            // No answer needs it; it may be megabytes, and wait long.
+            // These answers do not need the text, which may have megabytes and wait long.
             Want::Vector | Want::States | Want::Logits => String::new(),
         };
         Ok(Sequence { text, encoding, want })
     }
 
-    /// Refuses a pair where a text is asked for.
-    fn check_pair(&self, options: &Encode, want: &Want) -> Result<()> {
+    /// Refuses a pair of texts where the model takes single texts.
+    fn check_pair(&self, options: &EncodeOptions, want: &Want) -> Result<()> {
         if options.prompt.is_some() {
             let message = "stands before a text; a pair of texts takes none";
             return Err(Problem::field("prompt_name", message));
@@ -57,10 +60,10 @@ impl Served {
         }
     }
 
-    /// The text with its prompt, the first of a pair, and the tokens.
+    /// The text (the first of a pair) with its prompt, and the tokens.
     fn encoded(&self, text: Text, prompt: Option<&str>, side: Side) -> Result<(String, Encoding)> {
         let (tokenizer, most) = (self.pipeline().tokenizer(), self.pipeline().max_length());
-        // Of a text that is too long no more is looked at than is kept, or than shows that it is.
+        // `encode_cut` reads no more of a long text than it keeps.
         let encode = |text: &str, pair: Option<&str>| {
             let encoded = tokenizer.encode_cut(text, pair, most, side);
             encoded.map_err(|e| Problem::invalid(format!("the text cannot be encoded: {e}")))
@@ -70,10 +73,10 @@ impl Served {
                 let encoding = encode(&a, Some(&b))?;
                 return Ok((a, encoding));
             }
-            (Text::Ids(ids), None) => return Ok((String::new(), self.of_ids(ids)?)),
+            (Text::Ids(ids), None) => return Ok((String::new(), self.from_ids(ids)?)),
             (Text::Plain(text), None) => text,
             (Text::Plain(text), Some(prompt)) => format!("{prompt}{text}"),
-            // What the prompt stands before is a text, so the ids become one again.
+            // A prompt goes before a text, so the ids become a text again.
             (Text::Ids(ids), Some(prompt)) => {
                 self.check_ids(&ids)?;
                 let text = tokenizer.decode(&ids, true);
@@ -84,7 +87,7 @@ impl Served {
         Ok((text, encoding))
     }
 
-    /// Cuts a sequence to what the model takes, or refuses it.
+    /// Cuts a sequence to the length that the model takes, or refuses it.
     fn fit(&self, encoding: &mut Encoding, side: Side, truncate: bool) -> Result<()> {
         let most = self.pipeline().max_length();
         let too_long = encoding.truncated || encoding.len() > most;
@@ -103,7 +106,7 @@ impl Served {
         Ok(())
     }
 
-    /// Refuses a layer or a head that is not there, and more numbers than are sent.
+    /// Refuses a layer or a head that the model lacks, and an answer of too many numbers.
     fn check_view(&self, view: View, tokens: usize) -> Result<()> {
         let config = self.pipeline().config();
         let all = [
@@ -119,23 +122,23 @@ impl Served {
         let layers = view.layers(config.num_hidden_layers).len();
         let heads = view.heads(config.num_attention_heads).len();
         let numbers = layers.saturating_mul(heads).saturating_mul(tokens.saturating_mul(tokens));
-        match numbers <= MOST_ATTENTION {
+        match numbers <= MAX_ATTENTION {
             true => Ok(()),
             false => Err(Problem::new(
                 Kind::TooLong,
                 format!(
                     "the attention of {layers} layers with {heads} heads over {tokens} tokens has {numbers} numbers; \
-                     at most {MOST_ATTENTION} are sent: ask for a `layer`, for a `head` too, or shorten the text"
+                     at most {MAX_ATTENTION} are sent: ask for a `layer`, for a `head` too, or shorten the text"
                 ),
             )),
         }
     }
 
-    /// What stands before each text: the prompt that is asked for, else the model's default one.
+    /// The prompt that goes before each text: the requested one, otherwise the model's default.
     ///
     /// # Errors
     /// When the model has no such prompt.
-    pub fn prompt(&self, options: &Encode) -> Result<Option<&str>> {
+    pub fn prompt(&self, options: &EncodeOptions) -> Result<Option<&str>> {
         let prompt = self.prompts.get(options.prompt.as_deref());
         prompt.map_err(|message| {
             let message: String = message.chars().take(400).collect();
@@ -158,8 +161,8 @@ impl Served {
         }
     }
 
-    /// Token ids as a sequence; the special ones are added where they are missing.
-    fn of_ids(&self, mut ids: Vec<u32>) -> Result<Encoding> {
+    /// Token ids as a sequence. Missing special ones are added.
+    fn from_ids(&self, mut ids: Vec<u32>) -> Result<Encoding> {
         self.check_ids(&ids)?;
         let tokenizer = self.pipeline().tokenizer();
         if let (Some(cls), Some(sep)) = (tokenizer.cls_id(), tokenizer.sep_id()) {
@@ -185,7 +188,7 @@ impl Served {
     }
 }
 
-/// Cuts a sequence of ids to `most` tokens, at its beginning or its end; special tokens at both
+/// Cuts a sequence of ids to `most` tokens, at its beginning or its end. Special tokens at both
 /// ends stay.
 fn cut(encoding: &mut Encoding, most: usize, side: Side) {
     let length = encoding.len();

@@ -1,10 +1,11 @@
-//! The OpenAPI document at `/openapi.json`, made from the tables of `paths`, and the page at
-//! `/docs` that lists it.
+//! The OpenAPI document at `/openapi.json` and the page at `/docs` that lists it.
 //!
-//! A test asks every path with every method of the document, so that it cannot name what is not
-//! there.
+//! A test sends every operation of the document to a server, so the document cannot name paths that
+//! do not exist.
 
+mod document;
 mod fields;
+mod operation;
 mod page;
 mod paths;
 mod schemas;
@@ -12,16 +13,14 @@ mod schemas;
 use std::sync::LazyLock;
 
 use axum::Router;
-use axum::http::{Method, header};
+use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::get;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::error::Kind;
 use crate::page::file;
-use crate::protocols::Protocol;
 
-/// The paths of the document and the page; `root` is where a proxy shows the server.
+/// The paths of the document and the page. `root` is the path at which a proxy shows the server.
 pub fn routes<S: Clone + Send + Sync + 'static>(root: &str) -> Router<S> {
     let mut document = DOCUMENT.clone();
     if !root.is_empty() {
@@ -47,179 +46,9 @@ pub fn routes<S: Clone + Send + Sync + 'static>(root: &str) -> Router<S> {
 }
 
 /// The document.
-pub static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
+pub static DOCUMENT: LazyLock<Value> = LazyLock::new(document::document);
 
 static PAGE: LazyLock<String> = LazyLock::new(|| page::page(&DOCUMENT));
-
-/// Which errors an operation may answer, by the shape that they have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Errors {
-    /// None but those of every path.
-    Plain,
-    /// Of something that may not be there.
-    Missing,
-    /// Of whether the server is ready.
-    Health,
-    /// Of a question to a model.
-    Question,
-    /// Of management.
-    Management,
-}
-
-impl Errors {
-    fn kinds(self) -> &'static [Kind] {
-        use Kind::*;
-        match self {
-            Errors::Plain => &[Invalid, Unauthorized],
-            Errors::Missing => &[Invalid, Unauthorized, NoModel, Unavailable],
-            Errors::Health => &[Unavailable],
-            Errors::Question => &[
-                Invalid,
-                Empty,
-                TooLong,
-                TooLarge,
-                MediaType,
-                WrongTask,
-                Unauthorized,
-                Forbidden,
-                SlowRequest,
-                NoModel,
-                Overloaded,
-                Internal,
-                Unavailable,
-                Timeout,
-            ],
-            Errors::Management => &[
-                Invalid,
-                TooLarge,
-                MediaType,
-                Unauthorized,
-                Forbidden,
-                NoModel,
-                Conflict,
-                Internal,
-                SlowRequest,
-            ],
-        }
-    }
-}
-
-/// What a status code of an error says.
-fn meaning(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Invalid | Kind::Empty | Kind::TooLong => "The request is not what it should be",
-        Kind::TooLarge => "The body, a text or the number of inputs is above a limit",
-        Kind::MediaType => "The content encoding or type is not known",
-        Kind::WrongTask => "The model is made for something else",
-        Kind::NoModel | Kind::NoVersion | Kind::NotFound => "There is no such model or version",
-        Kind::Method => "The path has no such method",
-        Kind::Unauthorized => "The API key is missing or wrong",
-        Kind::Forbidden => "Models cannot be changed here, or another web site asks",
-        Kind::Conflict => "The state of the model forbids it",
-        Kind::Overloaded => {
-            "There is more to do than fits the deadline; Retry-After says when to come back"
-        }
-        Kind::SlowRequest => "The request did not arrive in time",
-        Kind::Timeout => "The deadline passed",
-        Kind::Unavailable => "No model is loaded, or the server is shutting down",
-        Kind::Internal => "A bug, or a damaged model",
-    }
-}
-
-/// One operation.
-struct Operation {
-    method: &'static str,
-    path: &'static str,
-    tag: &'static str,
-    summary: &'static str,
-    errors: Errors,
-    /// Query parameters: name, schema, what it is, whether it must be there.
-    query: Vec<(&'static str, Value, &'static str, bool)>,
-    /// Bodies by content type, and whether there must be one.
-    body: Option<(Vec<(&'static str, Value)>, bool)>,
-    /// Status, content type and schema of successes; no type where there is no body.
-    answers: Vec<(u16, &'static str, Value)>,
-}
-
-fn document() -> Value {
-    let mut all = Map::new();
-    for operation in paths::operations() {
-        let entry = all.entry(operation.path).or_insert_with(|| json!({}));
-        entry[operation.method] = described(&operation);
-    }
-    json!({
-        "openapi": "3.1.0",
-        "info": {
-            "title": "Gradus serve",
-            "version": env!("CARGO_PKG_VERSION"),
-            "summary": "BERT over the protocols of seven servers",
-            "description": "Every question takes the headers `x-request-timeout` (seconds), `x-request-id` and \
-                `traceparent`; bodies may be gzip. Answers tell in `x-…-time` (milliseconds) where their time went.",
-            "license": {"name": "MIT OR Apache-2.0"},
-        },
-        "tags": paths::TAGS.map(|tag| json!({"name": tag})),
-        "security": [{}, {"key": []}],
-        "paths": all,
-        "components": {
-            "schemas": schemas::all(),
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
-        },
-    })
-}
-
-fn described(operation: &Operation) -> Value {
-    let mut responses = Map::new();
-    for (code, kind, schema) in &operation.answers {
-        let response = responses
-            .entry(code.to_string())
-            .or_insert_with(|| json!({"description": "The answer"}));
-        if !kind.is_empty() {
-            response["content"][*kind] = json!({"schema": schema});
-        }
-    }
-    // The protocol's own codes: asked of the code that answers.
-    let method = operation.method.to_uppercase();
-    let method = Method::from_bytes(method.as_bytes()).unwrap_or_default();
-    let protocol = Protocol::of(&method, operation.path);
-    for &kind in operation.errors.kinds() {
-        let (status, _) = protocol.error(&crate::error::Problem::new(kind, ""));
-        let schema = schemas::reference(schemas::error(protocol));
-        responses.entry(status.as_u16().to_string()).or_insert_with(|| {
-            let content = json!({"application/json": {"schema": schema}});
-            let mut response = json!({"description": meaning(kind), "content": content});
-            if kind == Kind::Overloaded {
-                response["headers"] =
-                    json!({"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}});
-            }
-            response
-        });
-    }
-    let in_path = operation.path.split(['{', '}']).skip(1).step_by(2);
-    let mut parameters: Vec<Value> = in_path
-        .map(|name| {
-            json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}})
-        })
-        .collect();
-    parameters.extend(operation.query.iter().map(|(name, schema, about, required)| {
-        json!({"name": name, "in": "query", "required": required, "schema": schema, "description": about})
-    }));
-    let id: String = operation.path.chars().filter(|c| !"{}".contains(*c)).collect();
-    let mut described = json!({
-        "tags": [operation.tag],
-        "summary": operation.summary,
-        "operationId": format!("{}{}", operation.method, id.replace(['/', ':', '-', '.'], "_")),
-        "parameters": parameters,
-        "responses": responses,
-    });
-    if let Some((kinds, required)) = &operation.body {
-        let content: Map<String, Value> = kinds
-            .iter()
-            .map(|(kind, schema)| (kind.to_string(), json!({"schema": schema})))
-            .collect();
-        described["requestBody"] = json!({"required": required, "content": content});
-    }
-    described
-}
 
 #[cfg(test)]
 mod tests {

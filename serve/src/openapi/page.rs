@@ -1,16 +1,16 @@
-//! The page at `/docs`: what the document says, for people. It is whole without JavaScript;
-//! `docs.js` lets one try.
+//! The page at `/docs`: the document for people. It is complete without JavaScript; `docs.js` adds
+//! forms to try the operations.
 
 use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::paths;
+use super::operation::TAGS;
 
 /// The page of a document.
 pub fn page(document: &Value) -> String {
     let mut operations = String::new();
-    for tag in paths::TAGS {
+    for tag in TAGS {
         let _ = writeln!(operations, "<h2>{tag}</h2>");
         for (path, methods) in document["paths"].as_object().into_iter().flatten() {
             for (method, operation) in methods.as_object().into_iter().flatten() {
@@ -23,7 +23,8 @@ pub fn page(document: &Value) -> String {
     include_str!("docs.html").replace("<!-- operations -->", &operations)
 }
 
-/// One operation: closed, its method, path and summary; opened, its fields and a form to try it.
+/// One operation. Closed it shows its method, path and summary; opened also its fields, and a form
+/// to try it.
 fn one(document: &Value, method: &str, path: &str, operation: &Value) -> String {
     let mut html = String::new();
     let summary = marked(operation["summary"].as_str().unwrap_or_default());
@@ -117,13 +118,13 @@ fn in_path(name: &str) -> &'static str {
     }
 }
 
-/// What a `$ref` leads to.
+/// The schema that a `$ref` leads to, or the schema itself.
 fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
     let target = schema["$ref"].as_str().and_then(|target| target.strip_prefix('#'));
     target.and_then(|pointer| document.pointer(pointer)).unwrap_or(schema)
 }
 
-/// The alternatives of a schema, without `null`; itself where it has none.
+/// The alternatives of a schema, without `null`, or the schema itself if it has none.
 fn shapes<'a>(document: &'a Value, schema: &'a Value) -> Vec<&'a Value> {
     let schema = resolved(document, schema);
     match schema["anyOf"].as_array() {
@@ -135,7 +136,7 @@ fn shapes<'a>(document: &'a Value, schema: &'a Value) -> Vec<&'a Value> {
     }
 }
 
-/// The fields of an object, and those of the objects in it.
+/// Collects the fields of an object, and those of the objects in it.
 fn collect(document: &Value, schema: &Value, prefix: &str, depth: usize, fields: &mut Vec<Field>) {
     let required = schema["required"].as_array();
     for (name, field) in schema["properties"].as_object().into_iter().flatten() {
@@ -196,7 +197,7 @@ fn kind_of(document: &Value, schema: &Value) -> String {
     }
 }
 
-/// Text with what stands between backticks as code.
+/// Text whose parts between backticks are code.
 fn marked(text: &str) -> String {
     let parts = text.split('`').enumerate();
     let part = |(i, part): (usize, &str)| match i % 2 {

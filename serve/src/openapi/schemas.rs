@@ -1,15 +1,15 @@
-//! The shapes of the OpenAPI document.
+//! The schemas of the OpenAPI document.
 
 use serde_json::{Value, json};
 
 use crate::protocols::Protocol;
 
-/// A reference to a shape by name.
+/// A reference to a named schema.
 pub fn reference(name: &str) -> Value {
     json!({"$ref": format!("#/components/schemas/{name}")})
 }
 
-/// The shape of a protocol's errors.
+/// The name of the schema of a protocol's errors.
 pub fn error(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Tei => "TeiError",
@@ -20,7 +20,7 @@ pub fn error(protocol: Protocol) -> &'static str {
     }
 }
 
-/// An object of these fields; those whose name ends in `?` may be missing or null.
+/// An object with these fields. A field whose name ends in `?` may be missing or null.
 pub fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
     object_of(fields.into())
 }
@@ -51,12 +51,12 @@ pub fn list(items: Value) -> Value {
     json!({"type": "array", "items": items})
 }
 
-/// A list of one at least.
+/// A list of at least one item.
 pub fn some(items: Value) -> Value {
     json!({"type": "array", "items": items, "minItems": 1})
 }
 
-/// One of several.
+/// One of several schemas.
 pub fn any_of<const N: usize>(schemas: [Value; N]) -> Value {
     json!({"anyOf": schemas.to_vec()})
 }
@@ -81,7 +81,7 @@ pub fn count(least: u64) -> Value {
     json!({"type": "integer", "minimum": least})
 }
 
-/// Without fields other than those that it names.
+/// An object that has no other fields.
 pub fn closed(mut schema: Value) -> Value {
     schema["additionalProperties"] = false.into();
     schema
@@ -92,13 +92,13 @@ pub fn words<const N: usize>(words: [&str; N]) -> Value {
     json!({"type": "string", "enum": words.to_vec()})
 }
 
-/// With an example.
+/// A schema with an example.
 pub fn example(mut schema: Value, example: Value) -> Value {
     schema["example"] = example;
     schema
 }
 
-/// All shapes with a name.
+/// All named schemas.
 pub fn all() -> Value {
     let text = json!({"type": "string", "minLength": 1});
     let id = json!({"type": "integer", "minimum": 0, "maximum": u32::MAX});
@@ -107,7 +107,7 @@ pub fn all() -> Value {
         "Text": text,
         "TokenIds": {
             "type": "array", "items": id, "minItems": 1,
-            "description": "Ids of the model's tokenizer; [CLS] and [SEP] are added where they are missing",
+            "description": "Ids of the model's tokenizer; missing [CLS] and [SEP] are added",
         },
         "Inputs": {
             "description": "A text, texts, token ids, or lists of token ids",
@@ -115,13 +115,13 @@ pub fn all() -> Value {
         },
         "ModelName": {
             "type": "string",
-            "description": "A model by its name; where it is missing, the first one of the right task",
+            "description": "The name of a model; by default the first model with the right task",
         },
         "Vector": list(number()),
         "Vectors": list(reference("Vector")),
         "Scores": list(object([("label", string()), ("score", number())])),
         "Answer": {
-            "description": "What the model makes of an input: a vector, labels with scores, filled masks, or tagged words",
+            "description": "The model's answer to an input: a vector, labels with scores, filled masks, or tagged words",
         },
         "Tensor": object([
             ("name", string()),

@@ -1,10 +1,10 @@
-//! Rankings as Cohere has them, and Jina, vLLM, infinity and LiteLLM after it: `POST /v1/rerank`,
-//! `/v2/rerank`, and `/rerank` where the request has `documents` (with `texts` it is
-//! text-embeddings-inference's).
+//! Rankings as Cohere, Jina, vLLM, infinity and LiteLLM have them: `POST /v1/rerank`, `/v2/rerank`,
+//! and `/rerank` where the request has `documents`. (With `texts`, `/rerank` belongs to
+//! text-embeddings-inference.)
 //!
-//! One shape answers all of them: `results` with `index` and `relevance_score`, the best first;
-//! `document` where `return_documents` asks for it, and no such field otherwise; `usage` for Jina
-//! and vLLM, `meta` for Cohere.
+//! One shape answers all of them: `results` with `index` and `relevance_score`, best first. Each
+//! has a `document` if `return_documents` asks for it. `usage` is for Jina and vLLM, `meta` for
+//! Cohere.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,18 +12,21 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::http::StatusCode;
-use axum::response::Response;
 use axum::routing::post;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::tei;
+use super::shared::options;
+use super::shared::ranking::{query, ranked, ranker};
+use crate::answer::Computed;
 use crate::app::App;
-use crate::ask::{Question, Scores, Text, check_copies, encoding};
-use crate::call::{Call, answer, with_usage};
-use crate::error::{Kind, Problem, Result};
+use crate::call::Call;
+use crate::error::{Problem, Result};
+use crate::ids::answer_id;
 use crate::json::{Fields, expected, list, string, strings};
-use crate::registry::Served;
+use crate::offload::encode_within;
+use crate::question::{Question, Text, check_copies};
+use crate::served::Served;
 
 /// The fields of a request. Others are refused, as Cohere refuses them.
 pub const FIELDS: [&str; 13] = [
@@ -42,7 +45,7 @@ pub const FIELDS: [&str; 13] = [
     "user",
 ];
 
-/// Documents that Cohere counts as one search at most.
+/// Most documents that Cohere counts as one search.
 const SEARCH: usize = 100;
 
 /// The paths.
@@ -55,17 +58,17 @@ pub fn error(problem: &Problem) -> (StatusCode, Value) {
     (problem.kind.status(), json!({"message": problem.message}))
 }
 
-async fn v1(call: Call) -> Result<Response> {
+async fn v1(call: Call) -> Result<Computed> {
     let fields = call.fields().await?;
     rerank(call, fields, "1").await
 }
 
-async fn v2(call: Call) -> Result<Response> {
+async fn v2(call: Call) -> Result<Computed> {
     let fields = call.fields().await?;
     rerank(call, fields, "2").await
 }
 
-/// A document as it came, and the text that is ranked.
+/// A document as it came, and its text.
 struct Document {
     shown: Value,
     text: String,
@@ -88,14 +91,14 @@ struct Reranked {
     meta: Value,
 }
 
-/// Ranks `documents`; `version` is that of the protocol.
+/// Ranks `documents`; `version` is the version of the protocol.
 pub(super) async fn rerank(
     call: Call,
     mut fields: Fields,
     version: &'static str,
-) -> Result<Response> {
-    let served = tei::ranker(&call, &mut fields)?;
-    let query = tei::query(&mut fields)?;
+) -> Result<Computed> {
+    let served = ranker(&call, &mut fields)?;
+    let query = query(&mut fields)?;
     let rank_fields = fields.take("rank_fields").map(|v| strings(v, "rank_fields")).transpose()?;
     let documents = list(fields.required("documents")?, "documents")?;
     call.count(documents.len(), "documents")?;
@@ -104,38 +107,38 @@ pub(super) async fn rerank(
     let documents: Vec<Document> = documents
         .map(|(i, value)| document(value, rank_fields.as_deref(), &format!("documents[{i}]")))
         .collect::<Result<_>>()?;
-    let top_n = tei::top_n(&mut fields)?;
+    let top_n = options::top(&mut fields, "top_n")?.unwrap_or(usize::MAX);
     let return_documents = fields.bool("return_documents")?.unwrap_or(false);
-    let most_tokens = tokens_per_document(&mut fields)?;
-    let options = tei::truncation(&call, &mut fields)?;
-    let scores: Scores = tei::raw(&mut fields)?;
+    let max_tokens = tokens_per_document(&mut fields)?;
+    let options = options::truncation(&call, &mut fields)?;
+    let scores = options::scores(&mut fields)?;
     fields.refuse(
         &["priority"],
         "asks for an order that this server does not keep; requests take turns",
     )?;
-    // Whoever stands behind the request changes no answer.
+    // The user behind the request changes no answer.
     fields.string("user")?;
     fields.end(&FIELDS)?;
 
     let (texts, shown): (Vec<String>, Vec<Value>) =
         documents.into_iter().map(|document| (document.text, document.shown)).unzip();
-    let texts = match most_tokens {
+    let texts = match max_tokens {
         Some(most) => cut(&served, texts, most, call.caller.deadline).await?,
         None => texts,
     };
     let searches = texts.len().div_ceil(SEARCH);
     let pairs = texts.into_iter().map(|text| Text::Pair(query.clone(), text)).collect();
-    let asked = tei::ranked(&served, Question::new(pairs, options, call.caller), scores).await?;
-    let ranked = |(index, relevance_score): (usize, f32)| Ranked {
+    let asked = ranked(&served, Question::new(pairs, options, call.caller), scores).await?;
+    let rank = |(index, relevance_score): (usize, f32)| Ranked {
         index,
         relevance_score,
         document: return_documents.then(|| shown[index].clone()),
     };
-    let results: Vec<Ranked> = asked.answers.into_iter().take(top_n).map(ranked).collect();
+    let results: Vec<Ranked> = asked.answers.into_iter().take(top_n).map(rank).collect();
     let tokens = asked.usage.tokens;
     let numbers = 20 * results.len();
     let body = Reranked {
-        id: crate::around::unique_id(),
+        id: answer_id(),
         model: served.name.clone(),
         results,
         usage: [("prompt_tokens", tokens), ("total_tokens", tokens)].into(),
@@ -145,11 +148,11 @@ pub(super) async fn rerank(
             "tokens": {"input_tokens": tokens, "output_tokens": 0},
         }),
     };
-    Ok(with_usage(answer(body, numbers).await?, &asked.usage))
+    Computed::json(body, numbers, asked.usage).await
 }
 
-/// A text, or an object: of the latter `text`, or the fields that `rank_fields` names, as lines
-/// where they are several.
+/// Reads a document: a text, or an object. The text of an object is its field `text`, or the fields
+/// that `rank_fields` names, one line each if they are several.
 fn document(value: Value, rank_fields: Option<&[String]>, at: &str) -> Result<Document> {
     let text = match &value {
         Value::String(text) => {
@@ -178,20 +181,17 @@ fn document(value: Value, rank_fields: Option<&[String]>, at: &str) -> Result<Do
     Ok(Document { shown: value, text })
 }
 
-/// Tokens of a document that are read at most. A document is one piece here: `max_chunks_per_doc`
-/// can ask for no more.
+/// Most tokens of a document that are read. A document is one piece here, so `max_chunks_per_doc`
+/// must be 1.
 fn tokens_per_document(fields: &mut Fields) -> Result<Option<usize>> {
     if fields.count("max_chunks_per_doc")?.is_some_and(|chunks| chunks != 1) {
         let message = "must be 1: a document is read in one piece, and cut where the model ends";
         return Err(Problem::field("max_chunks_per_doc", message));
     }
-    match fields.count("max_tokens_per_doc")? {
-        Some(0) => Err(Problem::field("max_tokens_per_doc", "is 0; it must be 1 or more")),
-        most => Ok(most),
-    }
+    options::top(fields, "max_tokens_per_doc")
 }
 
-/// The beginning of each text: so many tokens of it at most.
+/// The first `most` tokens of each text.
 async fn cut(
     served: &Arc<Served>,
     texts: Vec<String>,
@@ -199,12 +199,12 @@ async fn cut(
     deadline: Instant,
 ) -> Result<Vec<String>> {
     let (served, bytes) = (Arc::clone(served), texts.iter().map(String::len).sum());
-    encoding(bytes, deadline, move || {
+    encode_within(bytes, deadline, move || {
         let tokenizer = served.pipeline().tokenizer();
         let beginning = |mut text: String| {
-            // Special tokens are no part of the document; there are two.
+            // The two special tokens are no part of the document.
             let encoded = tokenizer.encode(&text, None, most.saturating_add(2));
-            let encoded = encoded.map_err(|e| Problem::new(Kind::Invalid, e.to_string()))?;
+            let encoded = encoded.map_err(|e| Problem::invalid(e.to_string()))?;
             if encoded.truncated {
                 let end = encoded.offsets.iter().map(|&(_, end)| end).max().unwrap_or(0);
                 text.truncate(end);

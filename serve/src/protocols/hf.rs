@@ -1,59 +1,68 @@
-//! The shapes of Hugging Face's pipelines, for `InferenceClient`: `POST /` for the first model,
-//! `POST /models/{model}` for one by name.
+//! The shapes of Hugging Face's pipelines, for `InferenceClient`: `POST /` asks the first model,
+//! `POST /models/{model}` a model by its name.
 //!
-//! `{"inputs": …, "parameters": {…}}`: text classification is nested (`[[{"label","score"}]]`, of
-//! which the client takes the first), fill-mask a list of
-//! `{"score","token","token_str","sequence"}` (a list a mask where there are several), feature
-//! extraction a vector a text, sentence similarity a list of numbers, token classification a list
-//! of words or spans.
+//! A request is `{"inputs": …, "parameters": {…}}`. The answers:
+//!
+//! | task | answer |
+//! | --- | --- |
+//! | text classification | a list of `{"label","score"}` per text, always in a list |
+//! | fill-mask | a list of `{"score","token","token_str","sequence"}`, one list per mask if there are several |
+//! | feature extraction | a vector per text |
+//! | sentence similarity | a list of numbers |
+//! | token classification | a list of words or spans |
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Path;
-use axum::response::Response;
 use axum::routing::post;
 use gradus_models::pipelines::{ClassificationFunction, Fill, Tag, WordLabel, groups};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::tei;
-use super::values::FILLS;
+use super::shared::rows::FILLS;
+use super::shared::similarity::similarities;
+use super::shared::texts::inputs;
+use super::shared::{model, options};
+use crate::answer::{Computed, OneOrMany};
 use crate::app::App;
-use crate::ask::{Encode, Question, Scores, Text, offload};
-use crate::call::{Call, answer, with_usage};
+use crate::ask::Scores;
+use crate::call::Call;
 use crate::error::{Problem, Result};
 use crate::json::{Fields, expected, string, strings};
+use crate::offload::offload;
 use crate::pipeline::Task;
-use crate::registry::{Served, Version, no_model};
+use crate::question::{EncodeOptions, Question, Text};
+use crate::registry::{Version, no_model};
+use crate::served::Served;
 
-/// The paths; `/models/{model}` stands with TorchServe's, which has other methods there.
+/// The paths. `/models/{model}` is among TorchServe's, which has other methods there.
 pub fn routes() -> Router<Arc<App>> {
     Router::new().route("/", post(first))
 }
 
-async fn first(call: Call) -> Result<Response> {
+async fn first(call: Call) -> Result<Computed> {
     let mut fields = call.fields().await?;
-    let served = tei::named_or_any(&call, &mut fields)?;
+    let served = model::any(&call, &mut fields)?;
     pipeline(served, call, fields).await
 }
 
 /// `POST /models/{model}`.
-pub async fn named(Path(model): Path<String>, call: Call) -> Result<Response> {
+pub async fn named(Path(model): Path<String>, call: Call) -> Result<Computed> {
     let served = call.app.models.get(&model, &Version::Default)?;
     let fields = call.fields().await?;
     pipeline(served, call, fields).await
 }
 
-/// `POST /models/{organisation}/{model}`, where no model has such a name: those that are known come
-/// as one part.
+/// `POST /models/{organisation}/{model}` where no model has that name. (The name of a known model
+/// comes as one part, see [`names::joined`](crate::names::joined).)
 pub async fn named_of_hub(Path((organisation, model)): Path<(String, String)>) -> Problem {
     no_model(&format!("{organisation}/{model}"))
 }
 
 /// How logits become scores.
 pub const FUNCTIONS: [&str; 3] = ["none", "softmax", "sigmoid"];
-/// How words are labelled and grouped: `none` leaves them single; `simple` is here what `first` is,
+/// How words are labelled and grouped. `none` leaves them single; `simple` is the same as `first`,
 /// for a word has one label.
 pub const STRATEGIES: [&str; 5] = ["none", "simple", "first", "average", "max"];
 
@@ -75,7 +84,7 @@ struct Ask {
     call: Call,
     inputs: Value,
     parameters: Fields,
-    options: Encode,
+    options: EncodeOptions,
 }
 
 impl Ask {
@@ -85,10 +94,10 @@ impl Ask {
     }
 }
 
-async fn pipeline(served: Arc<Served>, call: Call, mut fields: Fields) -> Result<Response> {
+async fn pipeline(served: Arc<Served>, call: Call, mut fields: Fields) -> Result<Computed> {
     let mut parameters = fields.object("parameters")?;
     let inputs = fields.required("inputs")?;
-    // A task's options may stand beside the inputs too, as text-embeddings-inference has them.
+    // A task's options may also be next to `inputs`, as in text-embeddings-inference.
     for key in self::parameters(served.task()) {
         let Some(value) = fields.take(key) else { continue };
         if parameters.has(key) {
@@ -96,12 +105,12 @@ async fn pipeline(served: Arc<Served>, call: Call, mut fields: Fields) -> Result
         }
         parameters.put(key, value);
     }
-    let options = Encode {
+    let options = EncodeOptions {
         prompt: match served.task() {
             Task::Embed => parameters.string("prompt_name")?,
             _ => None,
         },
-        ..tei::truncation(&call, &mut parameters)?
+        ..options::truncation(&call, &mut parameters)?
     };
     parameters.refuse(&["stride"], "asks for parts of a long text; texts are cut here")?;
     let ask = Ask { served, call, inputs, parameters, options };
@@ -114,27 +123,27 @@ async fn pipeline(served: Arc<Served>, call: Call, mut fields: Fields) -> Result
     }
 }
 
-async fn embed(mut ask: Ask) -> Result<Response> {
+async fn embed(mut ask: Ask) -> Result<Computed> {
     let normalize = ask.parameters.bool("normalize")?.unwrap_or(true);
     let dimensions = ask.parameters.count("dimensions")?;
     ask.end()?;
     let Ask { served, call, inputs, options, .. } = ask;
-    let texts = tei::inputs(&call, inputs, "inputs")?;
+    let texts = self::inputs(&call, inputs, "inputs")?;
     call.count(texts.len(), "inputs")?;
     let question = Question::new(texts, options, call.caller);
     let asked = served.embed(question, normalize, dimensions).await?;
     let numbers = asked.answers.iter().map(Vec::len).sum();
-    Ok(with_usage(answer(asked.answers, numbers).await?, &asked.usage))
+    Computed::json(asked.answers, numbers, asked.usage).await
 }
 
-async fn similarity(mut ask: Ask) -> Result<Response> {
-    // The cosine is of vectors of length 1, whole ones.
+async fn similarity(mut ask: Ask) -> Result<Computed> {
+    // The cosine is that of whole vectors of length 1.
     ask.parameters.take("normalize");
     ask.parameters
         .refuse(&["dimensions"], "is of single vectors; similarities are of whole ones")?;
     ask.end()?;
     let Ask { served, call, inputs, options, .. } = ask;
-    tei::similarities(&call, &served, inputs, options).await
+    similarities(&call, &served, inputs, options).await
 }
 
 /// A text, or `{"text", "text_pair"}`.
@@ -153,7 +162,7 @@ fn text(value: Value, at: &str) -> Result<Text> {
     }
 }
 
-/// Texts, and whether there is one by itself.
+/// Texts, and whether the input is a single text outside a list.
 fn texts(inputs: Value) -> Result<(Vec<Text>, bool)> {
     match inputs {
         Value::Array(items) => {
@@ -165,7 +174,7 @@ fn texts(inputs: Value) -> Result<(Vec<Text>, bool)> {
     }
 }
 
-/// A parameter that is one of some words, in capitals or not.
+/// A parameter that must be one of these words, in capitals or not.
 fn one_of(parameters: &mut Fields, key: &str, words: &[&str]) -> Result<Option<String>> {
     match parameters.string(key)?.map(|word| word.to_lowercase()) {
         Some(word) if !words.contains(&word.as_str()) => {
@@ -176,22 +185,14 @@ fn one_of(parameters: &mut Fields, key: &str, words: &[&str]) -> Result<Option<S
     }
 }
 
-/// How many answers are wanted, at least one.
-fn top_k(parameters: &mut Fields) -> Result<Option<usize>> {
-    match parameters.count("top_k")? {
-        Some(0) => Err(Problem::field(&parameters.at("top_k"), "is 0; it must be 1 or more")),
-        count => Ok(count),
-    }
-}
-
-async fn classify(mut ask: Ask) -> Result<Response> {
+async fn classify(mut ask: Ask) -> Result<Computed> {
     let scores = match one_of(&mut ask.parameters, "function_to_apply", &FUNCTIONS)?.as_deref() {
         Some("none") => Scores::By(ClassificationFunction::None),
         Some("softmax") => Scores::By(ClassificationFunction::Softmax),
         Some("sigmoid") => Scores::By(ClassificationFunction::Sigmoid),
         _ => Scores::Model,
     };
-    let top_k = top_k(&mut ask.parameters)?.unwrap_or(usize::MAX);
+    let top_k = options::top(&mut ask.parameters, "top_k")?.unwrap_or(usize::MAX);
     ask.end()?;
     let Ask { served, call, inputs, options, .. } = ask;
     let (texts, _) = texts(inputs)?;
@@ -200,7 +201,7 @@ async fn classify(mut ask: Ask) -> Result<Response> {
     let mut answers = asked.answers;
     answers.iter_mut().for_each(|labels| labels.truncate(top_k));
     let numbers = 10 * answers.iter().map(Vec::len).sum::<usize>();
-    Ok(with_usage(answer(answers, numbers).await?, &asked.usage))
+    Computed::json(answers, numbers, asked.usage).await
 }
 
 /// A word for a mask.
@@ -218,26 +219,14 @@ impl From<Fill> for Filled {
     }
 }
 
-/// A list a mask; of a single mask the list itself.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Masks {
-    One(Vec<Filled>),
-    Several(Vec<Vec<Filled>>),
+/// The words of a text with a single mask, or of each mask.
+fn filled(masks: Vec<Vec<Fill>>) -> OneOrMany<Vec<Filled>> {
+    let single = masks.len() == 1;
+    let words = |fills: Vec<Fill>| fills.into_iter().map(Filled::from).collect();
+    OneOrMany::new(masks.into_iter().map(words).collect(), single)
 }
 
-impl From<Vec<Vec<Fill>>> for Masks {
-    fn from(masks: Vec<Vec<Fill>>) -> Masks {
-        let mut masks: Vec<Vec<Filled>> =
-            masks.into_iter().map(|fills| fills.into_iter().map(Filled::from).collect()).collect();
-        match masks.len() {
-            1 => Masks::One(masks.pop().unwrap_or_default()),
-            _ => Masks::Several(masks),
-        }
-    }
-}
-
-/// The ids of the words that alone may stand for a mask.
+/// The ids of the words in `targets`: only these may fill a mask.
 async fn targets(ask: &mut Ask) -> Result<Option<Arc<[u32]>>> {
     let at = ask.parameters.at("targets");
     let words = match ask.parameters.take("targets") {
@@ -264,9 +253,9 @@ async fn targets(ask: &mut Ask) -> Result<Option<Arc<[u32]>>> {
 /// The id of a word that is a single token.
 fn token(served: &Served, word: &str, at: &str) -> Result<u32> {
     let tokenizer = served.pipeline().tokenizer();
-    // As the vocabulary spells it, or as a text would.
+    // The vocabulary may have the word as it is, or as the tokenizer writes it.
     let encoded = || {
-        // A token more than is right, and the special ones.
+        // One token more than the word may have, and the special ones.
         let encoding = tokenizer.encode(word, None, 4).ok()?;
         let tokens = encoding.ids.iter().zip(&encoding.special);
         let own: Vec<u32> = tokens.filter(|(_, special)| !**special).map(|(&id, _)| id).collect();
@@ -280,8 +269,8 @@ fn token(served: &Served, word: &str, at: &str) -> Result<u32> {
     })
 }
 
-async fn fill_mask(mut ask: Ask) -> Result<Response> {
-    let top_k = top_k(&mut ask.parameters)?.unwrap_or(FILLS);
+async fn fill_mask(mut ask: Ask) -> Result<Computed> {
+    let top_k = options::top(&mut ask.parameters, "top_k")?.unwrap_or(FILLS);
     let targets = targets(&mut ask).await?;
     ask.end()?;
     let Ask { served, call, inputs, options, .. } = ask;
@@ -290,15 +279,11 @@ async fn fill_mask(mut ask: Ask) -> Result<Response> {
     let question = Question::new(texts, options, call.caller);
     let asked = served.fill_mask(question, top_k, targets).await?;
     let numbers = 20 * asked.answers.iter().flatten().map(Vec::len).sum::<usize>();
-    let mut answers = asked.answers.into_iter().map(Masks::from);
-    let response = match (single, answers.next()) {
-        (true, Some(one)) => answer(one, numbers).await?,
-        (_, first) => answer(first.into_iter().chain(answers).collect::<Vec<_>>(), numbers).await?,
-    };
-    Ok(with_usage(response, &asked.usage))
+    let answers: Vec<_> = asked.answers.into_iter().map(filled).collect();
+    Computed::json(OneOrMany::new(answers, single), numbers, asked.usage).await
 }
 
-/// A word by itself, or a span.
+/// A word, or a span of words.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Tagged {
@@ -306,7 +291,7 @@ enum Tagged {
     Span { entity_group: String, score: f32, word: String, start: usize, end: usize },
 }
 
-async fn tag(mut ask: Ask) -> Result<Response> {
+async fn tag(mut ask: Ask) -> Result<Computed> {
     let strategy = one_of(&mut ask.parameters, "aggregation_strategy", &STRATEGIES)?;
     // InferenceClient's default is `simple`.
     let group = strategy.as_deref() != Some("none");
@@ -347,14 +332,10 @@ async fn tag(mut ask: Ask) -> Result<Response> {
         start: tag.start,
         end: tag.end,
     };
-    let mut answers = plain.iter().zip(asked.answers).map(|(text, words)| match group {
+    let answers = plain.iter().zip(asked.answers).map(|(text, words)| match group {
         true => groups(text, &words).into_iter().filter(kept).map(span).collect::<Vec<_>>(),
         false => words.into_iter().enumerate().filter(|(_, tag)| kept(tag)).map(word).collect(),
     });
     let numbers = 20 * plain.iter().map(String::len).sum::<usize>();
-    let response = match (single, answers.next()) {
-        (true, Some(one)) => answer(one, numbers).await?,
-        (_, first) => answer(first.into_iter().chain(answers).collect::<Vec<_>>(), numbers).await?,
-    };
-    Ok(with_usage(response, &asked.usage))
+    Computed::json(OneOrMany::new(answers.collect(), single), numbers, asked.usage).await
 }

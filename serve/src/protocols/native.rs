@@ -1,5 +1,5 @@
-//! What no other server's protocol has: `GET /describe`, the models at a glance, and `POST
-//! /attention`, what the tokens of a text attend to. The page at `/` lives on them.
+//! Paths of no other server: `GET /describe` lists the models, and `POST /attention` shows what the
+//! tokens of a text attend to. The page at `/` uses both.
 
 use std::sync::Arc;
 
@@ -12,14 +12,17 @@ use gradus_models::tokenizer::char_offsets;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::tei;
+use super::shared::texts::plain;
+use super::shared::{model, options, token};
+use crate::answer::{Computed, small_json};
 use crate::app::App;
-use crate::ask::{MOST_ATTENTION, Question, Text};
-use crate::call::{Call, answer, small, with_usage};
+use crate::ask::MAX_ATTENTION;
+use crate::call::Call;
 use crate::error::{Kind, Problem, Result};
 use crate::json::{Fields, expected, string};
 use crate::pipeline::{Pipeline, View};
-use crate::registry::Served;
+use crate::question::{Question, Text};
+use crate::served::Served;
 
 /// The fields of a question about attention.
 const FIELDS: [&str; 7] =
@@ -56,9 +59,9 @@ async fn describe(State(app): State<Arc<App>>) -> Response {
         .filter_map(|listed| listed.versions.iter().find(|s| s.version == listed.default))
         .map(described)
         .collect();
-    small(&json!({
+    small_json(&json!({
         "models": models,
-        "most_attention": MOST_ATTENTION,
+        "most_attention": MAX_ATTENTION,
         "metrics": !app.separate_metrics,
         "version": env!("CARGO_PKG_VERSION"),
     }))
@@ -68,7 +71,7 @@ async fn describe(State(app): State<Arc<App>>) -> Response {
 #[derive(Serialize)]
 struct Token {
     #[serde(flatten)]
-    token: tei::Token,
+    token: token::Token,
     /// 0, or 1 in the second text of a pair.
     segment: u32,
 }
@@ -80,55 +83,48 @@ struct Attention {
     tokens: Vec<Token>,
     /// Whether the text was cut.
     truncated: bool,
-    /// The layers that are shown.
+    /// The layers of `attention`.
     layers: Vec<usize>,
-    /// The heads that are shown.
+    /// The heads of `attention`.
     heads: Vec<usize>,
-    /// By layer, head, and token: how much it attends to each token.
+    /// By layer, head and token: how much the token attends to each token.
     attention: Vec<Vec<Vec<Vec<f32>>>>,
 }
 
 /// A text, or a pair in a list.
 fn text(value: Value) -> Result<Text> {
-    let text = match value {
-        Value::String(text) => Text::Plain(text),
+    match value {
+        Value::String(text) => plain(text, "inputs"),
         Value::Array(items) if items.len() == 2 => {
             let mut items = items.into_iter();
             let mut next = |at: &str| string(items.next().unwrap_or_default(), at);
-            Text::Pair(next("inputs[0]")?, next("inputs[1]")?)
+            Ok(Text::Pair(next("inputs[0]")?, next("inputs[1]")?))
         }
-        other => return Err(expected("inputs", "a text, or a pair in a list", &other)),
-    };
-    match &text {
-        Text::Plain(text) if text.is_empty() => {
-            let problem = Problem::field("inputs", "is empty; send a text");
-            Err(Problem { kind: Kind::Empty, ..problem })
-        }
-        _ => Ok(text),
+        other => Err(expected("inputs", "a text, or a pair in a list", &other)),
     }
 }
 
-/// The tokens with their places in characters; each segment has its own text.
+/// The tokens with their places in characters. Each segment has its own text.
 fn tokens(texts: [&str; 2], encoding: Encoding) -> Vec<Token> {
     let places = texts.map(|text| char_offsets(text, &encoding.offsets));
     let all = encoding.ids.into_iter().zip(encoding.tokens).enumerate();
     all.map(|(i, (id, text))| {
         let (segment, special) = (encoding.type_ids[i], encoding.special[i]);
         let place = places[usize::from(segment == 1)][i];
-        Token { token: tei::Token::new(id, text, special, place), segment }
+        Token { token: token::Token::new(id, text, special, place), segment }
     })
     .collect()
 }
 
-/// Five decimals: rows still sum to 1 to the eye, and the answer is half as long.
+/// Five decimals make the answer half as long, and rows still sum to 1 to the eye.
 fn rounded(x: f32) -> f32 {
     (f64::from(x) * 1e5).round() as f32 / 1e5
 }
 
-async fn attention(call: Call) -> Result<Response> {
+async fn attention(call: Call) -> Result<Computed> {
     let mut fields: Fields = call.fields().await?;
-    let served = tei::named_or_any(&call, &mut fields)?;
-    let options = tei::encode(&call, &mut fields)?;
+    let served = model::any(&call, &mut fields)?;
+    let options = options::encoding(&call, &mut fields)?;
     let view = View { layer: fields.count("layer")?, head: fields.count("head")? };
     let text = text(fields.required("inputs")?)?;
     fields.end(&FIELDS)?;
@@ -137,7 +133,6 @@ async fn attention(call: Call) -> Result<Response> {
         _ => String::new(),
     };
     let asked = served.attention(Question::new(vec![text], options, call.caller), view).await?;
-    let usage = asked.usage;
     let attended = asked.answers.into_iter().next();
     let attended = attended
         .ok_or_else(|| Problem::new(Kind::Internal, "the model gave no answer, which is a bug"))?;
@@ -160,5 +155,5 @@ async fn attention(call: Call) -> Result<Response> {
             .map(|layer| layer.into_iter().map(rows).collect())
             .collect(),
     };
-    Ok(with_usage(answer(body, numbers).await?, &usage))
+    Computed::json(body, numbers, asked.usage).await
 }

@@ -1,7 +1,7 @@
 //! OpenAI's embeddings: `POST /v1/embeddings`, `GET /v1/models[/{model}]`.
 //!
-//! The Python client asks for base64 (little-endian f32) unless told otherwise, and tries again on
-//! 429 and 5xx.
+//! OpenAI's Python client asks for base64 (little-endian f32) by default, and tries again on 429 and
+//! 5xx.
 
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -16,12 +16,14 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::tei;
+use super::shared::model;
+use super::shared::texts::inputs;
+use crate::answer::{Computed, small_json};
 use crate::app::App;
-use crate::ask::{Encode, Question};
-use crate::call::{Call, answer, small, with_usage};
+use crate::call::Call;
 use crate::error::{Kind, Problem, Result};
 use crate::pipeline::Task;
+use crate::question::Question;
 use crate::registry::Listed;
 
 /// The fields of a request. Others are refused, as OpenAI refuses them.
@@ -50,7 +52,7 @@ pub fn error(problem: &Problem) -> (StatusCode, Value) {
     (problem.kind.status(), json!({"error": body}))
 }
 
-/// A vector as the client asked for it.
+/// A vector in the encoding that the client asked for.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Vector {
@@ -79,22 +81,22 @@ struct Tokens {
     total_tokens: usize,
 }
 
-async fn embeddings(call: Call) -> Result<Response> {
+async fn embeddings(call: Call) -> Result<Computed> {
     let mut fields = call.fields().await?;
-    let served = tei::model(&call, &mut fields, &[Task::Embed])?;
+    let served = model::of_task(&call, &mut fields, &[Task::Embed])?;
     let base64 = match fields.string("encoding_format")?.as_deref() {
         None | Some("float") => false,
         Some("base64") => true,
         Some(_) => return Err(Problem::field("encoding_format", "must be `float` or `base64`")),
     };
     let dimensions = fields.count("dimensions")?;
-    let options = Encode { truncate: call.app.limits.truncate, ..Encode::default() };
-    let texts = tei::inputs(&call, fields.required("input")?, "input")?;
-    // Whoever stands behind the request changes no answer.
+    let texts = inputs(&call, fields.required("input")?, "input")?;
+    // The user behind the request changes no answer.
     fields.string("user")?;
     fields.end(&FIELDS)?;
     call.count(texts.len(), "input")?;
-    let asked = served.embed(Question::new(texts, options, call.caller), true, dimensions).await?;
+    let question = Question::new(texts, call.default_options(), call.caller);
+    let asked = served.embed(question, true, dimensions).await?;
     let numbers = asked.answers.iter().map(Vec::len).sum();
     let vector = move |numbers: Vec<f32>| match base64 {
         false => Vector::Numbers(numbers),
@@ -115,7 +117,7 @@ async fn embeddings(call: Call) -> Result<Response> {
         model: served.name.clone(),
         usage: Tokens { prompt_tokens: tokens, total_tokens: tokens },
     };
-    Ok(with_usage(answer(body, numbers).await?, &asked.usage))
+    Computed::json(body, numbers, asked.usage).await
 }
 
 fn about(listed: &Listed, name: &str) -> Value {
@@ -135,11 +137,11 @@ async fn models(State(app): State<Arc<App>>) -> Response {
         data.push(about(&listed, &listed.name));
         data.extend(app.models.aliases.of(&listed.name).iter().map(|alias| about(&listed, alias)));
     }
-    small(&json!({"object": "list", "data": data}))
+    small_json(&json!({"object": "list", "data": data}))
 }
 
-/// `GET /v1/models/{model}` is TensorFlow Serving's path too; this is OpenAI's answer to it, which
-/// stands beside theirs in one object.
-pub fn model(app: &App, name: &str) -> Result<Value> {
+/// OpenAI's part of the answer to `GET /v1/models/{model}`. The path is TensorFlow Serving's too,
+/// and one object has the fields of both.
+pub fn described(app: &App, name: &str) -> Result<Value> {
     Ok(about(&app.models.versions(name)?, name))
 }

@@ -1,9 +1,9 @@
 //! TensorFlow Serving's REST paths: `/v1/models/{m}[/versions/{v}|/labels/{l}]`, with `:predict`,
 //! `:classify` and `/metadata`.
 //!
-//! A model for embeddings has one output, `embedding`, so a prediction is the vector itself; a
-//! classifier has `label` and `scores`, so a prediction is an object, as TensorFlow Serving does
-//! it.
+//! A model for embeddings has one output, `embedding`, so a prediction is the vector itself. A
+//! classifier has `label` and `scores`, so a prediction is an object. TensorFlow Serving does the
+//! same.
 
 use std::sync::Arc;
 
@@ -12,20 +12,24 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
+use gradus_models::pipelines::Score;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::openai;
+use super::shared::rows::{Row, rows};
+use crate::answer::{Computed, small_json};
 use crate::app::App;
-use crate::ask::{Asked, Encode, Question, Scores, Text, check_copies};
-use crate::call::{Call, answer, small, with_usage};
+use crate::ask::{Asked, Scores};
+use crate::call::Call;
 use crate::error::{Kind, Problem, Result};
-use crate::json::{Fields, expected, list};
+use crate::json::{self, Fields, expected, list};
 use crate::pipeline::Task;
-use crate::protocols::values::{Row, rows};
-use crate::registry::{Served, Version};
+use crate::question::{Question, Text, check_copies};
+use crate::registry::Version;
+use crate::served::Served;
 
-/// The paths. A colon is part of a path's last segment, so that one route takes the status and the
+/// The paths. A colon is part of a path's last segment, so one route takes both the status and the
 /// questions.
 pub fn routes() -> Router<Arc<App>> {
     Router::new()
@@ -45,11 +49,11 @@ pub fn error(problem: &Problem) -> (StatusCode, Value) {
 async fn status(State(app): State<Arc<App>>, Path(model): Path<String>) -> Result<Response> {
     let listed = app.models.versions(&model)?;
     let status = listed.versions.iter().rev().map(|served| state(served.version)).collect();
-    let mut body = openai::model(&app, &model)?;
+    let mut body = openai::described(&app, &model)?;
     if let Some(body) = body.as_object_mut() {
         body.insert("model_version_status".into(), Value::Array(status));
     }
-    Ok(small(&body))
+    Ok(small_json(&body))
 }
 
 fn state(version: u64) -> Value {
@@ -61,7 +65,7 @@ fn state(version: u64) -> Value {
 }
 
 fn one(served: &Served) -> Response {
-    small(&json!({"model_version_status": [state(served.version)]}))
+    small_json(&json!({"model_version_status": [state(served.version)]}))
 }
 
 async fn status_of_version(
@@ -115,7 +119,7 @@ fn described(served: &Served) -> Result<Response> {
         Task::FillMask => json!({"masks": tensor("masks", "DT_STRING", None)}),
         Task::Tag => json!({"words": tensor("words", "DT_STRING", None)}),
     };
-    Ok(small(&json!({
+    Ok(small_json(&json!({
         "model_spec": {
             "name": served.name, "signature_name": "", "version": served.version.to_string(),
         },
@@ -127,25 +131,25 @@ fn described(served: &Served) -> Result<Response> {
     })))
 }
 
-async fn ask(State(_): State<Arc<App>>, Path(last): Path<String>, call: Call) -> Result<Response> {
+async fn ask(Path(last): Path<String>, call: Call) -> Result<Computed> {
     let (model, verb) = verb(&last)?;
     let served = call.app.models.get(model, &Version::Default)?;
     question(&served, verb, call).await
 }
 
-async fn ask_version(Path((model, last)): Path<(String, String)>, call: Call) -> Result<Response> {
+async fn ask_version(Path((model, last)): Path<(String, String)>, call: Call) -> Result<Computed> {
     let (version, verb) = verb(&last)?;
     let served = call.app.models.get(&model, &Version::parse(version)?)?;
     question(&served, verb, call).await
 }
 
-async fn ask_label(Path((model, last)): Path<(String, String)>, call: Call) -> Result<Response> {
+async fn ask_label(Path((model, last)): Path<(String, String)>, call: Call) -> Result<Computed> {
     let (label, verb) = verb(&last)?;
     let served = call.app.models.get(&model, &Version::Label(label.to_string()))?;
     question(&served, verb, call).await
 }
 
-/// The methods of a path. The router takes a verb for a part of the name, so it does not know.
+/// The methods of a path. The router does not know them, for it takes a verb as part of the name.
 pub fn allow(path: &str) -> &'static str {
     match path.rsplit('/').next().is_some_and(|last| last.contains(':')) {
         true => "POST",
@@ -163,11 +167,11 @@ fn verb(last: &str) -> Result<(&str, &str)> {
     })
 }
 
-async fn question(served: &Arc<Served>, verb: &str, call: Call) -> Result<Response> {
+async fn question(served: &Arc<Served>, verb: &str, call: Call) -> Result<Computed> {
     match verb {
         "predict" => predict(served, call).await,
         "classify" => classify(served, call).await,
-        "regress" => Err(Problem::new(Kind::Invalid, "no model here has a `regress` signature")),
+        "regress" => Err(Problem::invalid("no model here has a `regress` signature")),
         _ => {
             let verb: String = verb.chars().take(64).collect();
             Err(Problem::new(
@@ -178,14 +182,14 @@ async fn question(served: &Arc<Served>, verb: &str, call: Call) -> Result<Respon
     }
 }
 
-/// An instance: a text, `{"text": …}` with `text_pair` perhaps, or `[a, b]`, a pair.
+/// Reads an instance: a text, `{"text": …}` that may have a `text_pair`, or a pair `[a, b]`.
 fn instance(value: Value, at: &str) -> Result<Text> {
     match value {
         Value::String(text) => Ok(Text::Plain(text)),
         Value::Object(_) => {
             let mut fields = Fields::of(value, at)?;
             let text = example(&mut fields, at)?;
-            // An input that the signature does not have is an error of TensorFlow Serving's too.
+            // TensorFlow Serving refuses inputs that the signature does not have, too.
             fields.end(&["text", "text_pair"])?;
             Ok(text)
         }
@@ -193,7 +197,7 @@ fn instance(value: Value, at: &str) -> Result<Text> {
             instance(items.pop().unwrap_or_default(), &format!("{at}[0]"))
         }
         Value::Array(items) if items.len() == 2 => {
-            let mut texts = crate::json::strings(Value::Array(items), at)?;
+            let mut texts = json::strings(Value::Array(items), at)?;
             let pair = texts.pop().unwrap_or_default();
             Ok(Text::Pair(texts.pop().unwrap_or_default(), pair))
         }
@@ -201,21 +205,21 @@ fn instance(value: Value, at: &str) -> Result<Text> {
     }
 }
 
-/// A text, or a pair, by its fields.
+/// Reads the text, or the pair of texts, of an object.
 fn example(fields: &mut Fields, at: &str) -> Result<Text> {
     let text = ["text", "TEXT", "input", "inputs"].iter().find_map(|key| fields.take(key));
     let text = text.ok_or_else(|| Problem::field(at, "has no field `text`"))?;
-    let text = crate::json::string(scalar(text), &format!("{at}.text"))?;
+    let text = json::string(scalar(text), &format!("{at}.text"))?;
     match fields.take("text_pair") {
         None => Ok(Text::Plain(text)),
         Some(pair) => {
-            let pair = crate::json::string(scalar(pair), &format!("{at}.text_pair"))?;
+            let pair = json::string(scalar(pair), &format!("{at}.text_pair"))?;
             Ok(Text::Pair(text, pair))
         }
     }
 }
 
-/// There is one signature.
+/// Checks `signature_name`: there is one signature.
 fn signature(fields: &mut Fields) -> Result<()> {
     match fields.string("signature_name")?.as_deref() {
         None | Some("" | "serving_default") => Ok(()),
@@ -223,7 +227,7 @@ fn signature(fields: &mut Fields) -> Result<()> {
     }
 }
 
-/// A list of one is as good as the one.
+/// The value, or the only item of a list.
 fn scalar(value: Value) -> Value {
     match value {
         Value::Array(mut items) if items.len() == 1 => items.pop().unwrap_or_default(),
@@ -231,7 +235,7 @@ fn scalar(value: Value) -> Value {
     }
 }
 
-/// Predictions row by row, or an output a column.
+/// Predictions row by row, or one column per output.
 #[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Predictions {
@@ -239,7 +243,7 @@ enum Predictions {
     Outputs(Columns),
 }
 
-/// The columns of the outputs: of a single one the list itself.
+/// The columns of the outputs. A single output is the list itself.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Columns {
@@ -247,11 +251,11 @@ enum Columns {
     Single(Vec<Row>),
 }
 
-async fn predict(served: &Arc<Served>, call: Call) -> Result<Response> {
+async fn predict(served: &Arc<Served>, call: Call) -> Result<Computed> {
     let mut fields = call.fields().await?;
     signature(&mut fields)?;
     fields.refuse(&["output_filter"], "is not obeyed: all outputs are answered")?;
-    let columns = match (fields.take("instances"), fields.take("inputs")) {
+    let (texts, columnar) = match (fields.take("instances"), fields.take("inputs")) {
         (Some(_), Some(_)) => {
             return Err(Problem::invalid("send `instances` or `inputs`, not both"));
         }
@@ -263,16 +267,14 @@ async fn predict(served: &Arc<Served>, call: Call) -> Result<Response> {
         (None, Some(inputs)) => (column(inputs)?, true),
         (None, None) => return Err(Problem::invalid("`instances` or `inputs` is missing")),
     };
-    let (texts, columnar) = columns;
     call.count(texts.len(), if columnar { "inputs" } else { "instances" })?;
-    let options = Encode { truncate: call.app.limits.truncate, ..Encode::default() };
-    let Asked { answers, usage } = rows(served, texts, options, call.caller).await?;
+    let Asked { answers, usage } = rows(served, texts, &call).await?;
     let numbers = answers.iter().map(Row::size).sum();
     let predictions = match columnar {
         false => Predictions::Predictions(answers),
         true => Predictions::Outputs(columns_of(answers)),
     };
-    Ok(with_usage(answer(predictions, numbers).await?, &usage))
+    Computed::json(predictions, numbers, usage).await
 }
 
 /// `inputs`: a text, texts, or columns by name.
@@ -306,9 +308,7 @@ fn flat(value: Value, at: &str) -> Result<Vec<String>> {
         Value::String(text) => Ok(vec![text]),
         other => {
             let items = list(other, at)?.into_iter().enumerate();
-            items
-                .map(|(i, item)| crate::json::string(scalar(item), &format!("{at}[{i}]")))
-                .collect()
+            items.map(|(i, item)| json::string(scalar(item), &format!("{at}[{i}]"))).collect()
         }
     }
 }
@@ -325,43 +325,50 @@ fn columns_of(rows: Vec<Row>) -> Columns {
     Columns::Named { label, scores }
 }
 
-async fn classify(served: &Arc<Served>, call: Call) -> Result<Response> {
+/// Labels with scores, for each example.
+#[derive(Serialize)]
+struct Results {
+    results: Vec<Vec<(String, f32)>>,
+}
+
+async fn classify(served: &Arc<Served>, call: Call) -> Result<Computed> {
     let mut fields = call.fields().await?;
     signature(&mut fields)?;
-    // The context's features stand for those that an example does not have.
     let context = fields.take("context");
-    if let Some(other) = context.as_ref().filter(|context| !context.is_object()) {
-        return Err(expected("context", "an object", other));
-    }
     let examples = list(fields.required("examples")?, "examples")?;
     call.count(examples.len(), "examples")?;
-    let shared =
-        context.iter().flat_map(|context| context.as_object()).flat_map(|map| map.values());
-    let bytes = shared.map(|value| value.to_string().len()).sum();
-    check_copies(bytes, examples.len(), "context")?;
-    let texts = examples.into_iter().enumerate().map(|(i, mut example)| {
-        let at = format!("examples[{i}]");
-        if let (Some(Value::Object(shared)), Value::Object(own)) = (&context, &mut example) {
-            shared.iter().for_each(|(key, value)| {
-                own.entry(key.clone()).or_insert_with(|| value.clone());
-            });
-        }
-        match example {
-            // Features that the model does not read are passed over, as TensorFlow Serving does.
-            Value::Object(_) => self::example(&mut Fields::of(example, &at)?, &at),
-            other => Err(expected(&at, "an object with `text`", &other)),
-        }
-    });
+    let context = shared_features(context, examples.len())?;
+    let examples = examples.into_iter().enumerate();
+    let texts = examples.map(|(i, value)| with_context(value, &context, &format!("examples[{i}]")));
     let texts = texts.collect::<Result<Vec<_>>>()?;
-    let options = Encode { truncate: call.app.limits.truncate, ..Encode::default() };
-    let asked = served.classify(Question::new(texts, options, call.caller), Scores::Model).await?;
-    let results = asked.answers.into_iter();
-    let results: Vec<Vec<(String, f32)>> =
-        results.map(|scores| scores.into_iter().map(|s| (s.label, s.score)).collect()).collect();
+    let question = Question::new(texts, call.default_options(), call.caller);
+    let asked = served.classify(question, Scores::Model).await?;
+    let pairs = |scores: Vec<Score>| scores.into_iter().map(|s| (s.label, s.score)).collect();
+    let results: Vec<Vec<(String, f32)>> = asked.answers.into_iter().map(pairs).collect();
     let numbers = 10 * results.iter().map(Vec::len).sum::<usize>();
-    #[derive(Serialize)]
-    struct Results {
-        results: Vec<Vec<(String, f32)>>,
+    Computed::json(Results { results }, numbers, asked.usage).await
+}
+
+/// The features of `context`, which are copied into each example.
+fn shared_features(context: Option<Value>, examples: usize) -> Result<Map<String, Value>> {
+    let features = match context {
+        None => Map::new(),
+        Some(Value::Object(features)) => features,
+        Some(other) => return Err(expected("context", "an object", &other)),
+    };
+    let bytes = features.values().map(|value| value.to_string().len()).sum();
+    check_copies(bytes, examples, "context")?;
+    Ok(features)
+}
+
+/// Reads an example. It takes the features that it lacks from the context.
+fn with_context(value: Value, context: &Map<String, Value>, at: &str) -> Result<Text> {
+    let Value::Object(mut own) = value else {
+        return Err(expected(at, "an object with `text`", &value));
+    };
+    for (key, value) in context {
+        own.entry(key.clone()).or_insert_with(|| value.clone());
     }
-    Ok(with_usage(answer(Results { results }, numbers).await?, &asked.usage))
+    // Features that the model does not read are ignored, as in TensorFlow Serving.
+    example(&mut Fields::of(Value::Object(own), at)?, at)
 }

@@ -1,12 +1,12 @@
-//! The scheduler with a model whose every batch waits for the test's permission: nothing here
-//! depends on time, except where time is what is tested.
+//! The scheduler with a model that runs a batch only when the test permits it. Nothing here depends
+//! on time, except tests of time.
 
-use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use super::*;
 
-/// Answers each number with its double; notes its batches; waits for a permission before each. By
+/// A model that doubles numbers. It notes its batches and waits for a permission before each. By
 /// the clock of [`Bench::clock`] a token takes a second.
 struct Doubler {
     begun: Mutex<Sender<Vec<usize>>>,
@@ -43,7 +43,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// With a clock that stands still unless batches are computed.
+    /// A bench whose clock moves only while batches are computed.
     fn clock(change: impl FnOnce(&mut Options)) -> Bench {
         Bench::made(change, true)
     }
@@ -71,7 +71,7 @@ impl Bench {
         Bench { scheduler, begun: begins, permits, start }
     }
 
-    /// With a pace that is known: three batches of 100 tokens have run, so it is 300 seconds later.
+    /// A bench with a known pace: three batches of 100 tokens have run, so it is 300 seconds later.
     fn paced(change: impl FnOnce(&mut Options)) -> Bench {
         let bench = Bench::clock(change);
         for _ in 0..3 {
@@ -83,7 +83,7 @@ impl Bench {
         bench
     }
 
-    /// Submits what must be done so many seconds after the start.
+    /// Submits a request that must be done `seconds` after the start.
     fn within(
         &self,
         seconds: u64,
@@ -115,7 +115,7 @@ impl Bench {
         self.permits.send(()).unwrap();
     }
 
-    /// Lets what has begun be done; what begins next.
+    /// Lets the batch that has begun end; returns the next one.
     fn permit_next(&self) -> Vec<usize> {
         self.permit();
         self.begun()
@@ -161,7 +161,7 @@ fn a_full_queue_refuses_and_says_when_to_come_back() {
     assert!(bench.scheduler.admits(1, Terms::default()).is_err());
     let refused = bench.scheduler.submit(vec![1], Terms::default()).err();
     assert!(matches!(refused, Some(Failure::Full { retry_after }) if retry_after.as_secs() >= 1));
-    // Room again as soon as somebody gives up, before the worker is free.
+    // There is room again as soon as a client gives up, before the worker is free.
     drop(waiting);
     assert!(bench.scheduler.admits(1, Terms::default()).is_ok());
     assert_eq!(bench.scheduler.load().inputs, 0);
@@ -229,8 +229,7 @@ fn a_failure_is_its_requests_own() {
     bench.permit();
     assert_eq!(bad.wait().unwrap_err(), Failure::Model("unlucky".into()));
     assert_eq!(good.wait().unwrap().outputs, [80]);
-    // The rest of the failed request costs nothing any more: it is withdrawn, unless it had begun
-    // by then.
+    // The rest of the failed request is withdrawn, unless it had begun by then.
     let after = bench.submit(3, &[7]);
     for _ in 0..2 {
         bench.permit();
@@ -267,7 +266,7 @@ fn more_workers_run_more_batches_and_fewer_kill_none() {
     let bench = Bench::new(|options| options.max_batch_tokens = 10);
     bench.scheduler.set_workers(3);
     let tickets: Vec<_> = (0..3).map(|_| bench.submit(1, &[10])).collect();
-    // Three begin; the permits are asked for one after the other, so that one begins each time.
+    // Three batches begin. Each wants a permit of its own.
     bench.scheduler.set_workers(1);
     for _ in 0..3 {
         bench.permit();
@@ -301,10 +300,10 @@ fn nothing_is_answered_with_nothing() {
 #[test]
 fn under_overload_what_fits_the_deadline_is_answered_and_the_rest_refused_at_once() {
     let bench = Bench::paced(|options| options.max_queue = 100);
-    // Forty requests of 100 seconds each, all at once, that must be done within 1000 seconds.
+    // Forty requests come at once. Each takes 100 seconds and must be done within 1000.
     let asked: Vec<_> = (0..40).map(|_| bench.within(1300, 1, &[50, 50])).collect();
     let taken = asked.iter().filter(|ticket| ticket.is_ok()).count();
-    // Ten would fit; of the time before a request's own some is kept free.
+    // Ten would fit, but part of the time ahead of a request is kept free.
     assert_eq!(taken, 7);
     assert!(asked[..7].iter().all(Result::is_ok), "first come, first served");
     for (i, refused) in asked[7..].iter().enumerate() {
@@ -325,7 +324,7 @@ fn under_overload_what_fits_the_deadline_is_answered_and_the_rest_refused_at_onc
 fn before_the_pace_is_known_all_are_let_in_and_then_those_too_many_are_told() {
     let bench = Bench::clock(|options| options.max_queue = 100);
     let asked: Vec<_> = (0..20).map(|_| bench.within(1000, 1, &[100]).unwrap()).collect();
-    // After three batches seven more fit exactly, which is too little time for the seventh.
+    // After three batches seven more fit exactly, which leaves too little time for the seventh.
     for _ in 0..9 {
         assert_eq!(bench.begun(), [100]);
         bench.permit();
@@ -344,7 +343,7 @@ fn what_can_no_more_be_finished_is_dropped_half_way() {
     let a = bench.within(1002, 1, &[100, 100, 100, 100, 100]).unwrap();
     assert_eq!(bench.begun(), [100]);
     let b = bench.submit(2, &[101, 101, 101, 101]);
-    // They take turns; after three of its five inputs the first has not time enough for two more.
+    // They take turns. After three of its five inputs, the first has too little time for two more.
     for expected in [101, 100, 101, 100, 101, 101] {
         assert_eq!(bench.permit_next(), [expected]);
     }
@@ -358,7 +357,7 @@ fn what_is_too_slow_by_itself_is_told_so() {
     let bench = Bench::paced(|_| {});
     let refused = bench.within(1300, 1, &[100; 11]).err();
     assert_eq!(refused, Some(Failure::TooSlow { takes: Duration::from_secs(1100) }));
-    // To the second it is let in, as there is nothing before it.
+    // A request that fits to the second is let in, as nothing is ahead of it.
     assert!(bench.within(1300, 1, &[100; 10]).is_ok());
 }
 
@@ -368,7 +367,7 @@ fn several_workers_take_less_time() {
     let refused = bench.within(1300, 1, &[100; 21]).err();
     assert_eq!(refused, Some(Failure::TooSlow { takes: Duration::from_secs(1050) }));
     assert!(bench.within(1300, 1, &[100; 19]).is_ok());
-    // One batch is one worker's.
+    // A single batch uses one worker only.
     assert!(bench.within(399, 2, &[100]).is_err());
 }
 
@@ -396,7 +395,7 @@ fn a_clients_line_does_not_shut_the_door_on_others() {
     let line: Vec<_> = (0..20).map_while(|_| bench.within(1300, 1, &[100]).ok()).collect();
     assert_eq!(line.len(), 6);
     assert!(bench.within(1300, 1, &[100]).is_err());
-    // It waits for what runs, and for as much of the line as it has itself.
+    // It waits for the running batch, and for as many tokens of the line as it has itself.
     let other = bench.within(1300, 2, &[10]).unwrap();
     assert!(bench.within(380, 2, &[10]).is_err());
     bench.permit();

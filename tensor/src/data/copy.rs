@@ -1,14 +1,22 @@
 //! Reading values, copying them, converting them, moving them between devices.
 
-use crate::cpu::strided;
-use crate::dtype::{Element, dispatch_any};
+use gradus_base::Element;
+use gradus_cpu as cpu;
+
 use crate::ops::{begin, common, end};
-use crate::storage::Output;
-use crate::{DType, Device, Result, Tensor, bail, gpu, sizes};
+use crate::{DType, Device, Result, Tensor, bail, gpu};
 
 impl Tensor {
-    /// All values in row-major order. `T` must be the tensor's dtype. On a GPU it waits for
-    /// everything asked so far (but for uploaded ids, whose original is kept).
+    /// All values in row-major order. `T` must be the tensor's dtype. On a GPU this waits for all
+    /// work so far (except for uploaded ids, whose original is kept).
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?;
+    /// assert_eq!(x.t()?.to_vec::<f32>()?, [1.0, 3.0, 2.0, 4.0]);
+    /// assert!(x.to_vec::<f64>().is_err());
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
         if T::DTYPE != self.dtype {
             bail!(
@@ -21,18 +29,17 @@ impl Tensor {
         if self.device() != Device::Cpu {
             return gpu::transfer::download("to_vec", self)?.to_vec();
         }
-        let view = self.cpu_view::<T>();
-        let mut values = sizes::list("to_vec", self.numel())?;
-        if self.is_contiguous() {
-            let start = self.layout.offset;
-            values.extend_from_slice(&view.data[start..start + self.numel()]);
-        } else {
-            values.extend(self.layout.positions().map(|p| view.data[p]));
-        }
-        Ok(values)
+        self.cpu().to_vec("to_vec")
     }
 
     /// All values in row-major order, widened to f64.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let ids = Tensor::from_slice(&[1u32, 2], &[2])?;
+    /// assert_eq!(ids.to_f64_vec(), [1.0, 2.0]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     ///
     /// # Panics
     /// If the tensor is on a GPU that fails, or is a view of more elements than fit in memory; move
@@ -42,11 +49,17 @@ impl Tensor {
             let here = self.to_device(Device::Cpu).unwrap_or_else(|error| panic!("{error}"));
             return here.to_f64_vec();
         }
-        let values = dispatch_any!(self.dtype, widened::<T>(self));
-        values.unwrap_or_else(|error| panic!("{error}"))
+        self.cpu().to_f64_vec("to_f64_vec").unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// The value of a tensor of one element, widened to f64.
+    ///
+    /// ```
+    /// # use gradus_tensor::{DType, Tensor};
+    /// assert_eq!(Tensor::from_slice(&[2.5f32], &[1, 1])?.item()?, 2.5);
+    /// assert!(Tensor::zeros(&[2], DType::F32)?.item().is_err());
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn item(&self) -> Result<f64> {
         if self.numel() != 1 {
             bail!(
@@ -59,11 +72,28 @@ impl Tensor {
     }
 
     /// This tensor in row-major order; itself if it already is.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?;
+    /// assert!(x.contiguous()?.shares_storage(&x)); // it already is
+    /// assert!(x.t()?.contiguous()?.is_contiguous());
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn contiguous(&self) -> Result<Self> {
         if self.is_contiguous() { Ok(self.clone()) } else { self.copy() }
     }
 
     /// A copy with a storage of its own, in row-major order.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 2.0], &[2])?;
+    /// let copy = x.copy()?;
+    /// assert_eq!(copy.to_vec::<f32>()?, [1.0, 2.0]);
+    /// assert!(!copy.shares_storage(&x));
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn copy(&self) -> Result<Self> {
         let (_, span) = begin("copy", &[self])?;
         let copied = self.copied();
@@ -75,14 +105,20 @@ impl Tensor {
         if self.device() != Device::Cpu {
             return gpu::copy::copy("copy", self);
         }
-        dispatch_any!(self.dtype, copy_of::<T>(self))
+        Ok(Tensor::from_array(self.cpu().copy("copy")?))
     }
 
     /// The same values in another dtype. Floats are rounded to the nearest, ties to even; beyond
-    /// the largest they become infinite. Integers are cut towards 0 and end at their range's ends:
-    /// −1 and −∞ become 0, ∞ the largest; NaN becomes
-    /// 0. (PyTorch leaves these conversions to the platform.) A GPU may make 0 of a subnormal
-    ///    number.
+    /// the largest they become infinite. A conversion to integers cuts towards 0 and stops at the
+    /// ends of their range: −1, −∞ and NaN become 0, ∞ becomes the largest. (PyTorch leaves these
+    /// conversions to the platform.) A GPU may turn a subnormal number into 0.
+    ///
+    /// ```
+    /// # use gradus_tensor::{DType, Tensor};
+    /// let x = Tensor::from_slice(&[1.9f32, -1.0, 300.0], &[3])?;
+    /// assert_eq!(x.to_dtype(DType::U8)?.to_vec::<u8>()?, [1, 0, 255]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
         if dtype == self.dtype {
             return Ok(self.clone());
@@ -90,12 +126,19 @@ impl Tensor {
         if self.device() != Device::Cpu {
             return gpu::copy::convert("to_dtype", self, dtype);
         }
-        dispatch_any!(self.dtype, convert_from::<T>(self, dtype))
+        Ok(Tensor::from_array(cpu::copy::convert(self.cpu(), dtype)?))
     }
 
-    /// As [`to_dtype`](Tensor::to_dtype), of a tensor that is converted again and again: a GPU
-    /// keeps the result beside the values until they change. So a weight is converted once a step,
-    /// however often it is used.
+    /// As [`to_dtype`](Tensor::to_dtype), for a tensor that is converted again and again: a GPU
+    /// keeps the result together with the values until they change, so it converts a weight once a
+    /// step.
+    ///
+    /// ```
+    /// # use gradus_tensor::{DType, Tensor};
+    /// let weight = Tensor::from_slice(&[1f32, 2.0], &[2])?;
+    /// assert_eq!(weight.to_dtype_kept(DType::F16)?.dtype(), DType::F16);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn to_dtype_kept(&self, dtype: DType) -> Result<Self> {
         match self.device() {
             Device::Gpu(_) if dtype != self.dtype => {
@@ -105,8 +148,15 @@ impl Tensor {
         }
     }
 
-    /// This tensor on `device`; itself if it is there already. From a GPU it waits for everything
-    /// asked so far (but for uploaded ids, whose original is kept). GPUs hold f32, f16, u32 and u8.
+    /// This tensor on `device`; itself if it is there already. From a GPU this waits for all work
+    /// so far (except for uploaded ids, whose original is kept). GPUs hold f32, f16, u32 and u8.
+    ///
+    /// ```
+    /// # use gradus_tensor::{Device, Tensor};
+    /// let x = Tensor::from_slice(&[1f32, 2.0], &[2])?;
+    /// assert!(x.to_device(Device::Cpu)?.shares_storage(&x)); // it is there already
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn to_device(&self, device: Device) -> Result<Self> {
         match (self.device(), device) {
             (from, to) if from == to => Ok(self.clone()),
@@ -119,6 +169,16 @@ impl Tensor {
     }
 
     /// Overwrites the values with those of `source`, which must have this shape and dtype.
+    ///
+    /// ```
+    /// # use gradus_tensor::{DType, Tensor};
+    /// let mut x = Tensor::zeros(&[2], DType::F32)?;
+    /// let before = x.clone();
+    /// x.copy_(&Tensor::from_slice(&[1f32, 2.0], &[2])?)?;
+    /// assert_eq!(x.to_vec::<f32>()?, [1.0, 2.0]);
+    /// assert_eq!(before.to_vec::<f32>()?, [0.0, 0.0]); // other tensors keep their values
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn copy_(&mut self, source: &Tensor) -> Result<()> {
         if source.shape() != self.shape() || source.dtype != self.dtype {
             bail!(
@@ -133,35 +193,6 @@ impl Tensor {
         if common("copy_", &[self, source])? != Device::Cpu {
             return gpu::copy::copy_(self, source);
         }
-        dispatch_any!(self.dtype, overwrite::<T>(self, source))
+        cpu::copy::copy_(self.cpu_mut("copy_")?, source.cpu())
     }
-}
-
-fn widened<T: Element>(x: &Tensor) -> Result<Vec<f64>> {
-    let data = x.cpu_view::<T>().data;
-    let mut values = sizes::list("to_f64_vec", x.numel())?;
-    values.extend(x.layout.positions().map(|p| data[p].to_f64()));
-    Ok(values)
-}
-
-fn copy_of<T: Element>(x: &Tensor) -> Result<Tensor> {
-    let mut out = Output::<T>::new("copy", x.shape())?;
-    strided::copy(out.slice_mut(), x.cpu_view::<T>());
-    Ok(out.into_tensor(x.shape()))
-}
-
-fn overwrite<T: Element>(x: &mut Tensor, source: &Tensor) -> Result<()> {
-    strided::copy(x.cpu_slice_mut::<T>("copy_")?, source.cpu_view::<T>());
-    Ok(())
-}
-
-fn convert_from<A: Element>(x: &Tensor, dtype: DType) -> Result<Tensor> {
-    dispatch_any!(dtype, convert::<A, T>(x))
-}
-
-fn convert<A: Element, R: Element>(x: &Tensor) -> Result<Tensor> {
-    let mut out = Output::<R>::new("to_dtype", x.shape())?;
-    let view = x.cpu_view::<A>();
-    strided::map1::<false, _, _>(out.slice_mut(), view, 1.0, |x| R::from_f64(x.to_f64()));
-    Ok(out.into_tensor(x.shape()))
 }

@@ -1,11 +1,19 @@
 //! Tensors of constants and sequences.
 
-use crate::dtype::{Element, dispatch_any};
-use crate::storage::Output;
+use gradus_base::Element;
+use gradus_cpu::create;
+
 use crate::{DType, Device, Result, Tensor, bail, gpu};
 
 impl Tensor {
     /// A tensor of `shape` from values in row-major order, on `device`.
+    ///
+    /// ```
+    /// # use gradus_tensor::{Device, Tensor};
+    /// let ids = Tensor::from_slice_on(&[7u32, 8], &[2], Device::Cpu)?;
+    /// assert_eq!(ids.to_vec::<u32>()?, [7, 8]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn from_slice_on<T: Element>(
         values: &[T],
         shape: &[usize],
@@ -15,11 +23,25 @@ impl Tensor {
     }
 
     /// A tensor filled with one value, converted to `dtype`.
+    ///
+    /// ```
+    /// # use gradus_tensor::{DType, Tensor};
+    /// assert_eq!(Tensor::full(&[2], 0.5, DType::F32)?.to_string(), "[0.5 0.5]");
+    /// assert_eq!(Tensor::full(&[2], 0.5, DType::U8)?.to_string(), "[0 0]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn full(shape: &[usize], value: f64, dtype: DType) -> Result<Self> {
-        dispatch_any!(dtype, full_of::<T>(shape, value))
+        Ok(Self::from_array(create::full(shape, value, dtype)?))
     }
 
     /// A tensor filled with one value, on `device`.
+    ///
+    /// ```
+    /// # use gradus_tensor::{DType, Device, Tensor};
+    /// let x = Tensor::full_on(&[2], 0.5, DType::F32, Device::Cpu)?;
+    /// assert_eq!(x.to_string(), "[0.5 0.5]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn full_on(shape: &[usize], value: f64, dtype: DType, device: Device) -> Result<Self> {
         match device {
             Device::Cpu => Self::full(shape, value, dtype),
@@ -30,31 +52,72 @@ impl Tensor {
     }
 
     /// A tensor of zeros, on `device`.
+    ///
+    /// ```
+    /// # use gradus_tensor::{DType, Device, Tensor};
+    /// let x = Tensor::zeros_on(&[2], DType::U32, Device::Cpu)?;
+    /// assert_eq!(x.to_vec::<u32>()?, [0, 0]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn zeros_on(shape: &[usize], dtype: DType, device: Device) -> Result<Self> {
         Self::full_on(shape, 0.0, dtype, device)
     }
 
     /// A tensor of zeros.
+    ///
+    /// ```
+    /// # use gradus_tensor::{DType, Tensor};
+    /// assert_eq!(Tensor::zeros(&[2, 2], DType::F32)?.to_string(), "[[0. 0.]\n [0. 0.]]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn zeros(shape: &[usize], dtype: DType) -> Result<Self> {
         Self::full(shape, 0.0, dtype)
     }
 
     /// A tensor of ones.
+    ///
+    /// ```
+    /// # use gradus_tensor::{DType, Tensor};
+    /// assert_eq!(Tensor::ones(&[2, 2], DType::F32)?.to_string(), "[[1. 1.]\n [1. 1.]]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn ones(shape: &[usize], dtype: DType) -> Result<Self> {
         Self::full(shape, 1.0, dtype)
     }
 
     /// Zeros of this tensor's shape and dtype, on its device.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[7u32, 8], &[2])?;
+    /// assert_eq!(x.zeros_like()?.to_vec::<u32>()?, [0, 0]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn zeros_like(&self) -> Result<Self> {
         Self::full_on(self.shape(), 0.0, self.dtype, self.device())
     }
 
     /// Ones of this tensor's shape and dtype, on its device.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[7u32, 8], &[2])?;
+    /// assert_eq!(x.ones_like()?.to_vec::<u32>()?, [1, 1]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn ones_like(&self) -> Result<Self> {
         Self::full_on(self.shape(), 1.0, self.dtype, self.device())
     }
 
     /// A scalar of this tensor's dtype, on its device.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[7u32, 8], &[2])?;
+    /// assert_eq!(x.maximum(&x.scalar_like(8.0)?)?.to_vec::<u32>()?, [8, 8]);
+    /// assert!(x.scalar_like(0.5).is_err()); // no u32
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If the dtype is an integer that does not hold the value.
@@ -66,48 +129,45 @@ impl Tensor {
     }
 
     /// `start, start + step, …` below `end` (above it for a negative step).
+    ///
+    /// ```
+    /// # use gradus_tensor::{DType, Tensor};
+    /// assert_eq!(Tensor::arange(0.0, 6.0, 2.0, DType::F32)?.to_string(), "[0. 2. 4.]");
+    /// assert_eq!(Tensor::arange(3.0, 0.0, -1.0, DType::U32)?.to_string(), "[3 2 1]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn arange(start: f64, end: f64, step: f64, dtype: DType) -> Result<Self> {
         let count = ((end - start) / step).ceil();
         if step == 0.0 || !count.is_finite() || count > 1e15 {
             bail!("arange", "from {start} to {end} by {step} is no finite range");
         }
         let count = count.max(0.0) as usize;
-        dispatch_any!(dtype, list_of::<T>("arange", count, |i| start + i as f64 * step))
+        let value = |i: usize| start + i as f64 * step;
+        Ok(Self::from_array(create::list("arange", count, dtype, &value)?))
     }
 
     /// `steps` values evenly spaced from `start` to `end`, both included.
+    ///
+    /// ```
+    /// # use gradus_tensor::{DType, Tensor};
+    /// let x = Tensor::linspace(0.0, 1.0, 5, DType::F32)?;
+    /// assert_eq!(x.to_string(), "[0.   0.25 0.5  0.75 1.  ]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn linspace(start: f64, end: f64, steps: usize, dtype: DType) -> Result<Self> {
         let last = steps.saturating_sub(1).max(1) as f64;
         let value = |i: usize| start + (end - start) * (i as f64 / last);
-        dispatch_any!(dtype, list_of::<T>("linspace", steps, value))
+        Ok(Self::from_array(create::list("linspace", steps, dtype, &value)?))
     }
 
     /// The identity matrix of size `n`.
+    ///
+    /// ```
+    /// # use gradus_tensor::{DType, Tensor};
+    /// assert_eq!(Tensor::eye(2, DType::F32)?.to_string(), "[[1. 0.]\n [0. 1.]]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn eye(n: usize, dtype: DType) -> Result<Self> {
-        dispatch_any!(dtype, eye_of::<T>(n))
+        Ok(Self::from_array(create::eye(n, dtype)?))
     }
-}
-
-fn full_of<T: Element>(shape: &[usize], value: f64) -> Result<Tensor> {
-    Ok(Output::<T>::filled("full", shape, T::from_f64(value))?.into_tensor(shape))
-}
-
-/// `[value(0), value(1), …]`
-fn list_of<T: Element>(
-    op: &'static str,
-    count: usize,
-    value: impl Fn(usize) -> f64,
-) -> Result<Tensor> {
-    let mut out = Output::<T>::new(op, &[count])?;
-    for (i, x) in out.slice_mut().iter_mut().enumerate() {
-        *x = T::from_f64(value(i));
-    }
-    Ok(out.into_tensor(&[count]))
-}
-
-fn eye_of<T: Element>(n: usize) -> Result<Tensor> {
-    let mut out = Output::<T>::filled("full", &[n, n], T::from_f64(0.0))?;
-    let diagonal = out.slice_mut().iter_mut().step_by(n + 1);
-    diagonal.for_each(|x| *x = T::from_f64(1.0));
-    Ok(out.into_tensor(&[n, n]))
 }

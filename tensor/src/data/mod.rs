@@ -1,5 +1,5 @@
-//! Tensors of given values: making them, copying, converting, moving and reading them. None of it is
-//! an operation with a derivative; those are in `ops/`.
+//! Tensors of given values: making them, copying, converting, moving and reading them. None of it
+//! is an operation with a derivative; those are in `ops/`.
 
 mod copy;
 mod create;

@@ -166,8 +166,8 @@ fn open(op: &'static str, entry: &Entry, limits: GpuLimits) -> Result<&'static G
 mod tests {
     use super::*;
     use crate::gpu::{copy, transfer, unary};
-    use crate::op::unary::UnaryOp;
     use crate::{DType, Tensor};
+    use gradus_base::op::unary::UnaryOp;
 
     /// A separate device for a test, which must not destroy the shared one.
     fn own() -> Option<&'static Gpu> {

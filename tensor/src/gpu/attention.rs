@@ -2,13 +2,14 @@
 //!
 //! The denominators are f32 for every dtype of the operands.
 
+use gradus_base::op::attention::{Attention, GradientLayout};
+use gradus_shaders as shaders;
+
 use super::context::{Gpu, Launch};
 use super::dropout::Drops;
 use super::storage::{float, output};
-use crate::op::attention::{Attention, GradientLayout};
 use crate::operands::Sequences;
 use crate::{DType, Result, Tensor, bail};
-use gradus_shaders as shaders;
 
 const OP: &str = "attention";
 
@@ -87,6 +88,11 @@ fn variant(scalar: shaders::Scalar, d: usize, options: &Attention) -> u64 {
     ((d as u64) << 8) + scalar.code() * 2 + options.dropout.is_some() as u64
 }
 
+/// A matrix whose columns lie next to each other: itself, or a copy where they do not.
+fn unit_columns(x: &Tensor) -> Result<Tensor> {
+    if x.layout.strides[1] == 1 { Ok(x.clone()) } else { x.copy() }
+}
+
 pub(crate) fn forward(sequences: &Sequences, options: &Attention) -> Result<(Tensor, Tensor)> {
     let Sequences { q, k, v, offsets, .. } = *sequences;
     let scalar = float(OP, q.dtype())?;
@@ -96,7 +102,7 @@ pub(crate) fn forward(sequences: &Sequences, options: &Attention) -> Result<(Ten
     if tokens == 0 {
         return Ok((out, lse));
     }
-    let (q, k, v) = (q.unit_columns()?, k.unit_columns()?, v.unit_columns()?);
+    let (q, k, v) = (unit_columns(q)?, unit_columns(k)?, unit_columns(v)?);
     let offsets = offsets.contiguous()?;
     let mut args = Args::new(&q, &k, &v, &offsets, options);
     let groups = args.groups(gpu)?;
@@ -129,8 +135,8 @@ pub(crate) fn backward(
     if tokens == 0 {
         return Ok(grads);
     }
-    let (q, k, v) = (q.unit_columns()?, k.unit_columns()?, v.unit_columns()?);
-    let grad = grad.to_dtype(q.dtype())?.unit_columns()?;
+    let (q, k, v) = (unit_columns(q)?, unit_columns(k)?, unit_columns(v)?);
+    let grad = unit_columns(&grad.to_dtype(q.dtype())?)?;
     let lse = lse.to_dtype(DType::F32)?.contiguous()?;
     let offsets = offsets.contiguous()?;
     // For each row: the logarithm of the denominator, and Σ dP·P.

@@ -1,11 +1,12 @@
 //! `y[i] = f(a[i], b[i])`, comparisons, `where`, in-place sums: launches of `binary.wgsl`.
 
+use gradus_base::op::binary::{BinaryOp, CompareOp};
+use gradus_shaders as shaders;
+
 use super::copy::walk_over;
 use super::storage::{float, output, scalar};
 use super::walk;
-use crate::op::binary::{BinaryOp, CompareOp};
 use crate::{DType, Result, Tensor, bail};
-use gradus_shaders as shaders;
 
 pub(crate) fn binary(op: BinaryOp, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let scalar = scalar(op.name(), a.dtype())?;

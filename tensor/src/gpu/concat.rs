@@ -1,13 +1,14 @@
 //! Joining and padding are launches of `concat.wgsl`. Reversing is a copy (`copy.wgsl`) with
 //! negative strides.
 
+use gradus_base::Layout;
+use gradus_shaders as shaders;
+
 use super::context::Launch;
 use super::copy::copy_walk;
 use super::storage::{output, scalar};
 use super::walk::{self, Walk};
-use crate::layout::Layout;
 use crate::{Result, Tensor};
-use gradus_shaders as shaders;
 
 /// Joins `tensors`, whose shapes differ only in dimension `dim`, into one of `shape`, with one
 /// launch for each, or for several where their places in the result follow each other.

@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use gradus_base::Layout;
+use gradus_shaders as shaders;
+
 use super::context::Gpu;
 use super::storage::{output, scalar};
 use super::walk::{self, Walk};
-use crate::layout::Layout;
 use crate::storage::Storage;
 use crate::{DType, Result, Tensor};
-use gradus_shaders as shaders;
 
 /// A row-major copy in new storage.
 pub(crate) fn copy(op: &'static str, x: &Tensor) -> Result<Tensor> {

@@ -1,10 +1,11 @@
 //! Cross-entropy: launches of `cross_entropy.wgsl`.
 
+use gradus_base::op::cross_entropy::{Options, Reduction, check_targets};
+use gradus_shaders::{WORKGROUP, cross_entropy as shaders};
+
 use super::context::{Gpu, Launch};
 use super::storage::output;
-use crate::op::cross_entropy::{Options, Reduction, check_targets};
 use crate::{DType, Device, Result, Tensor, bail};
-use gradus_shaders::{WORKGROUP, cross_entropy as shaders};
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -38,7 +39,7 @@ impl Args {
             bail!(op, "computes on f32 on a GPU, got {}; convert with to_dtype", x.dtype());
         }
         let here = targets.to_device(Device::Cpu)?;
-        check_targets(op, here.cpu_slice(), classes, options.ignore_index)?;
+        check_targets(op, here.cpu().slice(), classes, options.ignore_index)?;
         Ok(Args {
             rows: rows as u32,
             classes: classes as u32,

@@ -1,10 +1,11 @@
 //! Dropout and its mask: launches of `dropout.wgsl`.
 
+use gradus_base::random::{RngKey, least_kept};
+use gradus_shaders as shaders;
+
 use super::context::{Gpu, Launch};
 use super::storage::{float, output};
-use crate::random::{RngKey, least_kept};
 use crate::{DType, Result, Tensor};
-use gradus_shaders as shaders;
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]

@@ -3,13 +3,17 @@
 //! The CPU decides the order of additions from its copy of the ids: each row of the result gets the
 //! list of its additions, in order.
 
+use gradus_base::Layout;
+use gradus_shaders as shaders;
+
 use super::context::Launch;
 use super::storage::{float, output, scalar};
 use super::transfer::upload;
 use super::walk::{self, MAX_DIMS, Walk};
-use crate::layout::Layout;
 use crate::{Device, Result, Tensor, bail};
-use gradus_shaders as shaders;
+
+// All devices add in one order.
+const _: () = assert!(shaders::index::RUN as usize == gradus_base::op::index::RUN);
 
 /// With one thread a line, up to this many lines of at least [`LONG`] entries do not fill a GPU.
 const FEW_LINES: usize = 4096;
@@ -91,7 +95,7 @@ pub(crate) fn index_add(
     shape: &[usize],
 ) -> Result<Tensor> {
     let ids = ids.to_device(Device::Cpu)?;
-    add_rows(op, base, source, dim, ids.cpu_slice(), shape, shaders::index::RUN)
+    add_rows(op, base, source, dim, ids.cpu().slice(), shape, shaders::index::RUN)
 }
 
 /// A table: the beginnings of the lists of the `rows` rows, the end of the last list, and then the
@@ -194,7 +198,7 @@ pub(crate) fn scatter_add(
     if few || sizes.len() > MAX_DIMS {
         // Every element of the result counts as a row.
         let index = index.to_device(Device::Cpu)?;
-        let ids = index.cpu_slice::<u32>();
+        let ids = index.cpu().slice::<u32>();
         let flat: Vec<u32> =
             lines.positions().zip(ids).map(|(at, &id)| (at + id as usize * step) as u32).collect();
         let (base, source) = (x.reshape(&[x.numel()])?, source.reshape(&[source.numel()])?);

@@ -3,8 +3,9 @@
 
 use std::sync::PoisonError;
 
+use gradus_base::Layout;
+
 use super::{concat, copy};
-use crate::layout::Layout;
 use crate::storage::{Joined, Kept, Storage};
 use crate::{DType, Result, Tensor};
 

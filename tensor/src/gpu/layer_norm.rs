@@ -1,14 +1,15 @@
 //! Layer normalisation and its derivatives: launches of `layer_norm.wgsl`.
 
+use gradus_base::RngKey;
+use gradus_shaders as shaders;
+use gradus_shaders::layer_norm::Before;
+
 use super::copy::full;
 use super::gather::Part;
 use super::rows::Rows;
 use super::storage::{float, output};
 use crate::operands::{LayerNormOutput, Residual};
-use crate::random::RngKey;
 use crate::{DType, Result, Tensor};
-use gradus_shaders as shaders;
-use gradus_shaders::layer_norm::Before;
 
 /// Weights and statistics in f32, as the kernels need them.
 fn in_f32<const N: usize>(tensors: [&Tensor; N]) -> Result<[Tensor; N]> {

@@ -1,10 +1,11 @@
 //! Dynamic loss scaling: the launch of `loss_scale.wgsl`.
 
+use gradus_base::op::loss_scale::{LossScale, VERDICT};
+use gradus_shaders as shaders;
+
 use super::context::Launch;
 use super::storage::output;
-use crate::op::loss_scale::{LossScale, VERDICT};
 use crate::{DType, Result, Tensor};
-use gradus_shaders as shaders;
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]

@@ -1,15 +1,16 @@
 //! Matrix products: launches of `matmul.wgsl` (in tiles), `matmul_few.wgsl` (for few rows) and
 //! `matmul_cooperative.wgsl`, chosen by shape and device.
 
+use gradus_base::Layout;
+use gradus_shaders::matmul::{Cooperative, Epilogue, FEW, Product, TILES, Types};
+use gradus_shaders::{Scalar, Shader};
+
 use super::context::{Gpu, Launch};
 use super::kept::join_kept;
 use super::storage::{float, output};
 use super::transfer::{download, upload};
 use super::walk;
-use crate::layout::Layout;
 use crate::{DType, Result, Tensor, bail};
-use gradus_shaders::matmul::{Cooperative, Epilogue, FEW, Product, TILES, Types};
-use gradus_shaders::{Scalar, Shader};
 
 /// The most batch dimensions that the kernel walks.
 const MAX_BATCH: usize = 3;

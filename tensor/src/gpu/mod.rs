@@ -1,4 +1,5 @@
-//! GPUs, through `wgpu`: one file for each operation family, as in `cpu/`, and shared files.
+//! GPUs, through `wgpu`: one file for each operation family, as in `gradus-cpu`, and shared
+//! files.
 //!
 //! | file | contents |
 //! | --- | --- |
@@ -27,9 +28,9 @@
 //! 2. **Variants**: `shaders/src/NAME.rs`, with a function for each kernel that returns a `Shader`
 //!    (text, entry point, numbers of inputs and outputs, needs), and `variants()`. Add it to the
 //!    list in `shaders/src/lib.rs`; `cargo test -p gradus-shaders` then validates it with naga.
-//! 3. **Launch**: `gpu/NAME.rs` here, with the same functions as `cpu/NAME.rs` (same names, same
-//!    arguments), because `on_device!` in `ops/` calls either. Take memory with
-//!    [`storage::output`], read operands with `Tensor::buffer` and `Tensor::start` (first element;
+//! 3. **Launch**: `gpu/NAME.rs` here, with the functions of `tensor/cpu/src/NAME.rs` (same names, same
+//!    arguments, but tensors in place of views), because `on_device!` in `ops/` calls either. Take
+//!    memory with [`storage::output`], read operands with `Tensor::buffer` and `Tensor::start` (first element;
 //!    strides are in `tensor.layout`), and record a [`context::Launch`] with `Gpu::launch`. Write
 //!    in place only after `Tensor::make_writable`.
 //! 4. **Check**: `tests/all/device_parity.rs` walks the registry and so finds the family, over

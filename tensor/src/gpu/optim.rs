@@ -1,14 +1,15 @@
 //! Optimiser steps in place, and the global norm: launches of `optim.wgsl`. Nothing is read back.
 
+use gradus_base::op::loss_scale::VERDICT;
+use gradus_base::op::optim::{AdamWStep, SgdStep};
+use gradus_shaders as shaders;
+use gradus_shaders::optim::{Factor, NORM_MANY, STEP_CHUNK};
+
 use super::context::Launch;
 use super::gather::Part;
 use super::memory::Buffer;
 use super::storage::output;
-use crate::op::loss_scale::VERDICT;
-use crate::op::optim::{AdamWStep, SgdStep};
 use crate::{DType, Result, Tensor, bail};
-use gradus_shaders as shaders;
-use gradus_shaders::optim::{Factor, NORM_MANY, STEP_CHUNK};
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]

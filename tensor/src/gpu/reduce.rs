@@ -3,14 +3,15 @@
 //! A view is copied only if its kept or its reduced dimensions do not merge to [`MAX_DIMS`]. The
 //! division of the work, and with it the order of summation, follows from the shape alone.
 
+use gradus_base::Layout;
+use gradus_base::op::reduce::ReduceOp;
+use gradus_shaders::reduce::{Division, Reduction, arg_extremum as arg_shader, reduce as shader};
+use gradus_shaders::{Scalar, Shader};
+
 use super::context::Launch;
 use super::storage::output;
 use super::walk;
-use crate::layout::Layout;
-use crate::op::reduce::ReduceOp;
 use crate::{DType, Result, Tensor, bail};
-use gradus_shaders::reduce::{Division, Reduction, arg_extremum as arg_shader, reduce as shader};
-use gradus_shaders::{Scalar, Shader};
 
 /// The most kept dimensions, and the most reduced dimensions, that the kernel walks.
 const MAX_DIMS: usize = 4;

@@ -1,10 +1,11 @@
 //! Shared by the families along rows: the arguments of `shaders/src/rows.wgsl`, and their launches.
 
+use gradus_base::RngKey;
+use gradus_shaders::{ROW_WIDTHS, Shader};
+
 use super::context::{Key, Launch};
 use super::dropout::Drops;
-use crate::random::RngKey;
 use crate::{Result, Tensor};
-use gradus_shaders::{ROW_WIDTHS, Shader};
 
 /// The immediates of `rows.wgsl`.
 #[repr(C)]

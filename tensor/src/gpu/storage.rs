@@ -7,11 +7,11 @@
 //! | u8 | a 32-bit word for each element: WGSL has no bytes, and masks are small |
 //! | f64, bf16 | not supported |
 
+use gradus_base::sizes;
 use gradus_shaders::Scalar;
 
 use super::context::Gpu;
 use super::memory::Buffer;
-use crate::sizes;
 use crate::storage::{GpuStorage, Storage};
 use crate::{DType, Result, Tensor, bail};
 

@@ -3,6 +3,7 @@
 //! Uploaded ids, targets and offsets (u32) keep their CPU original with the buffer, so checking and
 //! sorting them on the CPU needs no read from the GPU.
 
+use gradus_cpu::Output;
 use gradus_shaders::Scalar;
 
 use super::context::Gpu;
@@ -11,7 +12,7 @@ use super::memory::Buffer;
 use super::staging::{Mapped, map, mapped};
 use super::storage::{scalar, stored_size};
 use super::sync::lock;
-use crate::storage::{GpuStorage, Output, Storage};
+use crate::storage::{GpuStorage, Storage};
 use crate::{DType, Device, Element, Error, Result, Tensor, bail};
 
 /// The largest u32 tensor, in elements, whose CPU original is kept.
@@ -131,7 +132,7 @@ fn decode(op: &'static str, data: &[u8], dtype: DType, shape: &[usize]) -> Resul
         let target: &mut [u8] = bytemuck::cast_slice_mut(out.slice_mut());
         let length = target.len();
         target.copy_from_slice(&data[..length]);
-        Ok(out.into_tensor(shape))
+        Ok(Tensor::from_array(out.into_array(shape)))
     }
     match dtype {
         DType::U8 => {
@@ -139,7 +140,7 @@ fn decode(op: &'static str, data: &[u8], dtype: DType, shape: &[usize]) -> Resul
             for (x, word) in out.slice_mut().iter_mut().zip(data.chunks_exact(4)) {
                 *x = word[0]; // every GPU is little-endian
             }
-            Ok(out.into_tensor(shape))
+            Ok(Tensor::from_array(out.into_array(shape)))
         }
         DType::F16 => plain::<half::f16>(op, data, shape),
         DType::U32 => plain::<u32>(op, data, shape),
@@ -167,16 +168,18 @@ pub(crate) fn upload(op: &'static str, source: &Tensor, gpu: &'static Gpu) -> Re
     let buffer = gpu.allocate(op, numel as u64 * stored_size(scalar), true)?;
     match source.dtype() {
         DType::U8 => {
-            let words: Vec<u32> = source.cpu_slice::<u8>().iter().map(|&x| x as u32).collect();
+            let words: Vec<u32> = source.cpu().slice::<u8>().iter().map(|&x| x as u32).collect();
             gpu.copy_in(op, &buffer, bytemuck::cast_slice(&words))?;
         }
         DType::F16 => {
-            let mut halves = source.cpu_slice::<half::f16>().to_vec();
+            let mut halves = source.cpu().slice::<half::f16>().to_vec();
             halves.resize(numel.next_multiple_of(2), half::f16::ZERO); // whole words
             gpu.copy_in(op, &buffer, bytemuck::cast_slice(&halves))?;
         }
-        DType::U32 => gpu.copy_in(op, &buffer, bytemuck::cast_slice(source.cpu_slice::<u32>()))?,
-        _ => gpu.copy_in(op, &buffer, bytemuck::cast_slice(source.cpu_slice::<f32>()))?,
+        DType::U32 => {
+            gpu.copy_in(op, &buffer, bytemuck::cast_slice(source.cpu().slice::<u32>()))?
+        }
+        _ => gpu.copy_in(op, &buffer, bytemuck::cast_slice(source.cpu().slice::<f32>()))?,
     }
     gpu.check(op)?;
     let original = keep.then(|| source.storage.clone());

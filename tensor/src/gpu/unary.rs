@@ -1,11 +1,12 @@
 //! `y[i] = f(x[i])` and `dx[i] = g[i]·f'(x[i])`: launches of `unary.wgsl`.
 
+use gradus_base::op::unary::UnaryOp;
+use gradus_shaders as shaders;
+
 use super::copy::walk_over;
 use super::storage::{float, output};
 use super::walk;
-use crate::op::unary::UnaryOp;
 use crate::{DType, Result, Tensor, bail};
-use gradus_shaders as shaders;
 
 /// The arguments of operations that have any.
 fn arguments(op: UnaryOp) -> (f32, f32) {

@@ -1,9 +1,10 @@
 //! The arguments of the elementwise kernels (`shaders/src/walk.wgsl`): up to three operands under
 //! one shape, whose dimensions are merged to as few as the strides allow.
 
+use gradus_base::Layout;
+
 use super::context::Launch;
 use super::memory::Buffer;
-use crate::layout::Layout;
 use crate::{Result, Tensor};
 
 /// The most dimensions that a kernel walks.

@@ -1,8 +1,8 @@
 //! Files: safetensors and NumPy's `.npy`.
 //!
 //! A file is input from outside: reading any bytes gives a tensor or an error that names the file,
-//! never a panic. A file is written aside and renamed, so that a failure (a full
-//! disk, say) leaves an older file as it was.
+//! never a panic. A file is written under a temporary name and then renamed, so that a failure (a
+//! full disk, say) leaves an older file as it was.
 
 pub mod npy;
 pub mod safetensors;
@@ -13,15 +13,16 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::dtype::dispatch_any;
+use gradus_base::dispatch_any;
+
 use crate::{Error, Result, Tensor};
 
 // Both formats are little-endian, and elements are copied as they lie in memory.
 const _: () = assert!(cfg!(target_endian = "little"), "gradus reads files on little-endian only");
 
-/// Writes a file as a whole or not at all: `write` fills a temporary file in the folder of `path`, which is
-/// then flushed to the disk and renamed. On any error (and on a panic in `write`) the temporary
-/// file is removed and what was at `path` stays.
+/// Writes a file as a whole or not at all: `write` fills a temporary file in the folder of `path`,
+/// which is then flushed to the disk and renamed. On any error (and on a panic in `write`) the
+/// temporary file is removed and what was at `path` stays.
 ///
 /// ```
 /// # let folder = tempfile::tempdir().unwrap();
@@ -96,7 +97,7 @@ impl Drop for Aside {
 fn write_elements(tensor: &Tensor, to: &mut dyn Write) -> io::Result<()> {
     let here = tensor.to_device(crate::Device::Cpu).map_err(io::Error::other)?;
     let tensor = here.contiguous().map_err(io::Error::other)?;
-    to.write_all(dispatch_any!(tensor.dtype(), bytemuck::cast_slice(tensor.cpu_slice::<T>())))
+    to.write_all(dispatch_any!(tensor.dtype(), bytemuck::cast_slice(tensor.cpu().slice::<T>())))
 }
 
 /// A u32 tensor from integers that must all fit; else the first that does not, and its position.
@@ -104,14 +105,14 @@ fn ids_from_integers(
     values: impl Iterator<Item = i128>,
     shape: &[usize],
 ) -> Result<std::result::Result<Tensor, (i128, usize)>> {
-    let mut out = crate::storage::Output::<u32>::new("read", shape)?;
+    let mut out = gradus_cpu::Output::<u32>::new("read", shape)?;
     for ((i, value), id) in values.enumerate().zip(out.slice_mut()) {
         match u32::try_from(value) {
             Ok(value) => *id = value,
             Err(_) => return Ok(Err((value, i))),
         }
     }
-    Ok(Ok(out.into_tensor(shape)))
+    Ok(Ok(Tensor::from_array(out.into_array(shape))))
 }
 
 /// The integers of a little-endian integer type, widened.

@@ -7,16 +7,27 @@
 use std::fs;
 use std::path::Path;
 
+use gradus_base::Element;
+use gradus_base::layout::checked_numel;
+use gradus_cpu::Output;
+
 use super::{ids_from_integers, widened, write_atomically, write_elements};
-use crate::dtype::Element;
-use crate::layout::checked_numel;
-use crate::storage::Output;
 use crate::{DType, Error, Result, Tensor, bail};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 
-/// Reads an array. f2, f4, f8, u4, u1 and bool (as u8) keep their type; other integers become u32,
-/// which they must fit. An array in Fortran order becomes a transposed view.
+/// Reads an array. f2, f4, f8, u4, u1 and bool (as u8) keep their type; other integers become u32
+/// and must fit it. An array in Fortran order becomes a transposed view.
+///
+/// ```
+/// # use gradus_tensor::Tensor;
+/// # use gradus_tensor::io::npy;
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("x.npy");
+/// npy::write(&path, &Tensor::from_slice(&[1f32, 2.0], &[2])?)?;
+/// assert_eq!(npy::read(&path)?.to_vec::<f32>()?, [1.0, 2.0]);
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
 pub fn read(path: impl AsRef<Path>) -> Result<Tensor> {
     let path = path.as_ref();
     let bytes = fs::read(path).map_err(|e| Error::io(path, e))?;
@@ -27,6 +38,17 @@ pub fn read(path: impl AsRef<Path>) -> Result<Tensor> {
 }
 
 /// Writes an array in C order, version 1. There is no bf16 in NumPy: convert to f32 first.
+///
+/// ```
+/// # use gradus_tensor::Tensor;
+/// # use gradus_tensor::io::npy;
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("x.npy");
+/// let x = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?;
+/// npy::write(&path, &x.t()?)?; // numpy.load gives [[1, 3], [2, 4]]
+/// assert_eq!(npy::read(&path)?.to_string(), "[[1. 3.]\n [2. 4.]]");
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
 pub fn write(path: impl AsRef<Path>, tensor: &Tensor) -> Result<()> {
     let descr = match tensor.dtype() {
         DType::F32 => "<f4",
@@ -170,7 +192,7 @@ fn values(
 fn elements<T: Element>(data: &[u8], shape: &[usize]) -> Result<Tensor> {
     let mut out = Output::<T>::new("npy", shape)?;
     bytemuck::cast_slice_mut(out.slice_mut()).copy_from_slice(data);
-    Ok(out.into_tensor(shape))
+    Ok(Tensor::from_array(out.into_array(shape)))
 }
 
 struct Header {

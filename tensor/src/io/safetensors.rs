@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
+use gradus_base::layout::checked_numel;
+use gradus_base::{Element, dispatch_any};
+use gradus_cpu::Output;
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
 use super::{ids_from_integers, widened, write_atomically, write_elements};
-use crate::dtype::{Element, dispatch_any};
-use crate::layout::checked_numel;
-use crate::storage::Output;
 use crate::{DType, Error, Result, Tensor, bail};
 
 /// An open checkpoint.
@@ -35,7 +35,7 @@ pub struct SafeTensors {
     start: usize,
 }
 
-/// By what a change of a file is noticed.
+/// Size and time of a file, which tell that it changed.
 type Stamp = (u64, Option<SystemTime>);
 
 fn stamp(file: &File) -> std::io::Result<Stamp> {
@@ -46,6 +46,17 @@ fn stamp(file: &File) -> std::io::Result<Stamp> {
 impl SafeTensors {
     /// Opens a file and checks its header: that it is whole, that every tensor's byte range fits
     /// its shape, and that the ranges neither overlap nor leave the file.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// # use gradus_tensor::io::safetensors::{SafeTensors, save};
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("model.safetensors");
+    /// save(&path, [("bias".to_string(), Tensor::from_slice(&[1f32, 2.0], &[2])?)], None)?;
+    /// let file = SafeTensors::open(&path)?;
+    /// assert_eq!(file.tensor("bias")?.to_vec::<f32>()?, [1.0, 2.0]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn open(path: impl AsRef<Path>) -> Result<SafeTensors> {
         let path = path.as_ref();
         let failed = |error| Error::io(path, error);
@@ -67,6 +78,17 @@ impl SafeTensors {
     }
 
     /// All names, sorted.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// # use gradus_tensor::io::safetensors::{SafeTensors, save};
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("model.safetensors");
+    /// let zero = Tensor::scalar(0f32);
+    /// save(&path, [("b".to_string(), zero.clone()), ("a".to_string(), zero)], None)?;
+    /// assert_eq!(SafeTensors::open(&path)?.names(), ["a", "b"]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn names(&self) -> Vec<String> {
         let mut names = self.metadata.offset_keys();
         names.sort_unstable();
@@ -74,23 +96,68 @@ impl SafeTensors {
     }
 
     /// Whether there is a tensor of this name.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// # use gradus_tensor::io::safetensors::{SafeTensors, save};
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("model.safetensors");
+    /// save(&path, [("bias".to_string(), Tensor::scalar(0f32))], None)?;
+    /// let file = SafeTensors::open(&path)?;
+    /// assert!(file.contains("bias") && !file.contains("weight"));
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn contains(&self, name: &str) -> bool {
         self.metadata.info(name).is_some()
     }
 
     /// The dtype as the file names it (`F32`, `BF16`, `I64`, …) and the shape.
+    ///
+    /// ```
+    /// # use gradus_tensor::{DType, Tensor};
+    /// # use gradus_tensor::io::safetensors::{SafeTensors, save};
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("model.safetensors");
+    /// save(&path, [("w".to_string(), Tensor::zeros(&[2, 3], DType::BF16)?)], None)?;
+    /// let file = SafeTensors::open(&path)?;
+    /// assert_eq!(file.info("w"), Some(("BF16".to_string(), vec![2, 3])));
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn info(&self, name: &str) -> Option<(String, Vec<usize>)> {
         let info = self.metadata.info(name)?;
         Some((info.dtype.to_string(), info.shape.clone()))
     }
 
     /// The file's remarks about itself.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// # use gradus_tensor::io::safetensors::{SafeTensors, save};
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("model.safetensors");
+    /// let remark = [("step".to_string(), "7".to_string())].into();
+    /// save(&path, [("w".to_string(), Tensor::scalar(0f32))], Some(remark))?;
+    /// assert_eq!(SafeTensors::open(&path)?.metadata().unwrap()["step"], "7");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn metadata(&self) -> Option<&HashMap<String, String>> {
         self.metadata.metadata().as_ref()
     }
 
     /// The tensor `name`, read from the file: F32, F64, F16, BF16, U32, U8 and BOOL (as u8) as they
-    /// are, other integers converted to u32, which their values must fit.
+    /// are; other integers become u32, and their values must fit it.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// # use gradus_tensor::io::safetensors::{SafeTensors, save};
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("model.safetensors");
+    /// save(&path, [("ids".to_string(), Tensor::from_slice(&[7u32, 8], &[2])?)], None)?;
+    /// let file = SafeTensors::open(&path)?;
+    /// assert_eq!(file.tensor("ids")?.to_vec::<u32>()?, [7, 8]);
+    /// assert!(file.tensor("weight").is_err());
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     ///
     /// # Errors
     /// When there is no such tensor, it cannot be read, or the file was changed since it was
@@ -136,7 +203,7 @@ impl SafeTensors {
     fn native_of<T: Element>(&self, info: &TensorInfo) -> Result<Tensor> {
         let mut out = Output::<T>::new("safetensors", &info.shape)?;
         self.read(bytemuck::cast_slice_mut(out.slice_mut()), info)?;
-        Ok(out.into_tensor(&info.shape))
+        Ok(Tensor::from_array(out.into_array(&info.shape)))
     }
 
     /// Fills `out` with the bytes of a tensor.
@@ -262,6 +329,18 @@ fn misfit(header: &[u8]) -> Option<(String, TensorInfo)> {
 /// Tensors are ordered by descending element size, then by name, and the metadata by key: equal
 /// content gives equal bytes. `{"format": "pt"}` is added to the metadata unless it names a format:
 /// `transformers` asks for it.
+///
+/// ```
+/// # use gradus_tensor::Tensor;
+/// # use gradus_tensor::io::safetensors::{SafeTensors, save};
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("model.safetensors");
+/// let weight = Tensor::from_slice(&[1f32, 2.0], &[1, 2])?;
+/// let bias = Tensor::from_slice(&[0.5f32], &[1])?;
+/// save(&path, [("weight".to_string(), weight), ("bias".to_string(), bias)], None)?;
+/// assert_eq!(SafeTensors::open(&path)?.names(), ["bias", "weight"]);
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
 pub fn save(
     path: impl AsRef<Path>,
     tensors: impl IntoIterator<Item = (String, Tensor)>,

@@ -1,13 +1,14 @@
 //! Scaled dot-product attention over packed sequences.
 
+use gradus_base::RngKey;
+use gradus_base::op::attention::GradientLayout;
+use gradus_cpu as cpu;
+
 use super::dropout::check_probability;
 use super::on_device;
-pub use crate::op::attention::Attention;
-use crate::op::attention::GradientLayout;
 use crate::operands::Sequences;
-use crate::random::RngKey;
-use crate::storage::Output;
-use crate::{DType, Result, Tensor, bail, cpu};
+use crate::{DType, Result, Tensor, bail};
+pub use gradus_base::op::attention::Attention;
 
 /// Checks everything about the operands and returns the sequences' bounds.
 fn check(
@@ -91,6 +92,19 @@ impl Tensor {
     /// (u32, `[sequences + 1]`) says where each begins. Returns the output `[tokens, hidden]` and
     /// the logarithms of the softmax's denominators `[heads, tokens]`, which backward needs. No
     /// tensor of size tokens × tokens is stored.
+    ///
+    /// ```
+    /// # use gradus_tensor::ops::attention::Attention;
+    /// # use gradus_tensor::Tensor;
+    /// let values = Tensor::from_slice(&[1f32, 2.0, 3.0], &[3, 1])?;
+    /// let zeros = values.zeros_like()?; // equal scores: the mean of the values
+    /// let offsets = Tensor::from_slice(&[0u32, 2, 3], &[3])?; // two tokens, then one
+    /// let options = Attention { heads: 1, scale: 1.0, dropout: None };
+    /// let (y, lse) = zeros.attention(&zeros, &values, &offsets, &options)?;
+    /// assert_eq!(y.to_string(), "[[1.5]\n [1.5]\n [3. ]]");
+    /// assert_eq!(lse.to_string(), "[[0.6931 0.6931 0.    ]]"); // ln 2, ln 2, ln 1
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn attention(
         &self,
         key: &Tensor,
@@ -108,6 +122,20 @@ impl Tensor {
     }
 
     /// The gradients of [`attention`](Tensor::attention) with respect to query, key and value.
+    ///
+    /// ```
+    /// # use gradus_tensor::ops::attention::Attention;
+    /// # use gradus_tensor::Tensor;
+    /// let values = Tensor::from_slice(&[1f32, 2.0, 3.0], &[3, 1])?;
+    /// let q = values.zeros_like()?;
+    /// let offsets = Tensor::from_slice(&[0u32, 2, 3], &[3])?;
+    /// let options = Attention { heads: 1, scale: 1.0, dropout: None };
+    /// let (_, lse) = q.attention(&q, &values, &offsets, &options)?;
+    /// let grad = Tensor::from_slice(&[1f32, 0.0, 0.0], &[3, 1])?; // of token 0, a mean of two
+    /// let (_, _, dv) = q.attention_backward(&q, &values, &offsets, &lse, &grad, &options)?;
+    /// assert_eq!(dv.to_vec::<f32>()?, [0.5, 0.5, 0.0]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn attention_backward(
         &self,
         key: &Tensor,
@@ -127,6 +155,18 @@ impl Tensor {
 
     /// [`attention`](Tensor::attention) of query, key and value side by side: `self` is
     /// `[tokens, 3·hidden]`, as [`linear_cat`](Tensor::linear_cat) makes it.
+    ///
+    /// ```
+    /// # use gradus_tensor::ops::attention::Attention;
+    /// # use gradus_tensor::Tensor;
+    /// // A row for each token: query, key and value of one number each.
+    /// let qkv = Tensor::from_slice(&[0f32, 0.0, 1.0, 0.0, 0.0, 2.0], &[2, 3])?;
+    /// let offsets = Tensor::from_slice(&[0u32, 2], &[2])?;
+    /// let options = Attention { heads: 1, scale: 1.0, dropout: None };
+    /// let (y, _) = qkv.attention_qkvpacked(&offsets, &options)?;
+    /// assert_eq!(y.to_string(), "[[1.5]\n [1.5]]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn attention_qkvpacked(
         &self,
         offsets: &Tensor,
@@ -138,6 +178,20 @@ impl Tensor {
 
     /// The gradient of [`attention_qkvpacked`](Tensor::attention_qkvpacked), of the shape of
     /// `self`.
+    ///
+    /// ```
+    /// # use gradus_tensor::ops::attention::Attention;
+    /// # use gradus_tensor::Tensor;
+    /// // A row for each token: query, key and value of one number each.
+    /// let qkv = Tensor::from_slice(&[0f32, 0.0, 1.0, 0.0, 0.0, 2.0], &[2, 3])?;
+    /// let offsets = Tensor::from_slice(&[0u32, 2], &[2])?;
+    /// let options = Attention { heads: 1, scale: 1.0, dropout: None };
+    /// let (_, lse) = qkv.attention_qkvpacked(&offsets, &options)?;
+    /// let grad = Tensor::from_slice(&[1f32, 0.0], &[2, 1])?; // of token 0, a mean of two values
+    /// let dqkv = qkv.attention_qkvpacked_backward(&offsets, &lse, &grad, &options)?;
+    /// assert_eq!(dqkv.i((.., 2))?.to_vec::<f32>()?, [0.5, 0.5]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn attention_qkvpacked_backward(
         &self,
         offsets: &Tensor,
@@ -167,6 +221,14 @@ impl Tensor {
 
     /// The mask of attention's dropout for one sequence of `length` tokens that begins at token
     /// `start`: `[heads, length, length]`, 1 where the probability is kept (u8).
+    ///
+    /// ```
+    /// # use gradus_tensor::{RngKey, Tensor};
+    /// let mask = Tensor::attention_dropout_mask(0, 3, 2, 0.0, RngKey::new(0))?;
+    /// assert_eq!(mask.shape(), [2, 3, 3]);
+    /// assert_eq!(mask.sum_all()?.item()?, 18.0); // p = 0 keeps all
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn attention_dropout_mask(
         start: usize,
         length: usize,
@@ -174,18 +236,11 @@ impl Tensor {
         p: f64,
         key: RngKey,
     ) -> Result<Tensor> {
-        let (op, shape) = ("attention_dropout_mask", [heads, length, length]);
+        let op = "attention_dropout_mask";
         check_probability(op, p)?;
         if u32::try_from(start.saturating_add(length)).is_err() || u32::try_from(heads).is_err() {
             bail!(op, "{length} tokens from {start} on, {heads} heads: each must be below 2³²");
         }
-        let mut mask = Output::<u8>::new(op, &shape)?;
-        let least = crate::random::drop_threshold(p);
-        for (i, mask) in mask.slice_mut().iter_mut().enumerate() {
-            let (row, k) = (i / length, i % length);
-            let word = cpu::attention::word(key, row / length, start + row % length, k);
-            *mask = (word as u64 >= least) as u8;
-        }
-        Ok(mask.into_tensor(&shape))
+        Ok(Tensor::from_array(cpu::attention::dropout_mask(op, start, [heads, length], p, key)?))
     }
 }

@@ -1,13 +1,23 @@
 //! Joining tensors, cutting them, padding, repeating, reversing.
 
+use gradus_base::layout::{Layout, resolve_dim, resolve_dims};
+use gradus_base::sizes;
+
 use super::on_device;
-use crate::layout::{Layout, resolve_dim, resolve_dims};
-use crate::sizes;
 use crate::{Result, Tensor, bail};
 
 impl Tensor {
     /// Joins tensors end to end along `dim`. All must have one dtype and equal sizes in the other
     /// dimensions; the size along `dim` is the sum of theirs (0 is allowed).
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let a = Tensor::from_slice(&[1f32, 2.0], &[1, 2])?;
+    /// let b = Tensor::from_slice(&[3f32, 4.0], &[1, 2])?;
+    /// assert_eq!(Tensor::cat(&[&a, &b], 0)?.to_string(), "[[1. 2.]\n [3. 4.]]");
+    /// assert_eq!(Tensor::cat(&[&a, &b], 1)?.to_string(), "[[1. 2. 3. 4.]]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn cat(tensors: &[&Tensor], dim: isize) -> Result<Tensor> {
         let Some(first) = tensors.first() else {
             bail!("cat", "no tensors to join; give one or more");
@@ -43,6 +53,15 @@ impl Tensor {
 
     /// Joins tensors of one shape along a new dimension at `dim` (negative counts from the end of
     /// the result).
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let a = Tensor::from_slice(&[1f32, 2.0], &[2])?;
+    /// let b = Tensor::from_slice(&[3f32, 4.0], &[2])?;
+    /// assert_eq!(Tensor::stack(&[&a, &b], 0)?.to_string(), "[[1. 2.]\n [3. 4.]]");
+    /// assert_eq!(Tensor::stack(&[&a, &b], 1)?.to_string(), "[[1. 3.]\n [2. 4.]]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn stack(tensors: &[&Tensor], dim: isize) -> Result<Tensor> {
         let Some(first) = tensors.first() else {
             bail!("stack", "no tensors to join; give one or more");
@@ -67,6 +86,14 @@ impl Tensor {
 
     /// Views of `size` entries each along `dim`; the last may have fewer. A dimension of size 0
     /// gives one empty view.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let pieces = Tensor::from_slice(&[1f32, 2.0, 3.0], &[3])?.split(2, 0)?;
+    /// assert_eq!(pieces[0].to_string(), "[1. 2.]");
+    /// assert_eq!(pieces[1].to_string(), "[3.]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn split(&self, size: usize, dim: isize) -> Result<Vec<Tensor>> {
         let d = resolve_dim("split", dim, self.rank())?;
         let total = self.shape()[d];
@@ -82,6 +109,14 @@ impl Tensor {
     }
 
     /// Views of the given sizes along `dim`, which must add up to its size.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let pieces = Tensor::from_slice(&[1f32, 2.0, 3.0], &[3])?.split_with_sizes(&[1, 2], 0)?;
+    /// assert_eq!(pieces[0].to_string(), "[1.]");
+    /// assert_eq!(pieces[1].to_string(), "[2. 3.]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn split_with_sizes(&self, sizes: &[usize], dim: isize) -> Result<Vec<Tensor>> {
         let d = resolve_dim("split_with_sizes", dim, self.rank())?;
         let total = sizes.iter().try_fold(0usize, |sum, &s| sum.checked_add(s));
@@ -104,6 +139,15 @@ impl Tensor {
 
     /// Views of `⌈size / n⌉` entries each along `dim`, the last with fewer; as in PyTorch, these
     /// can be fewer than `n`. A dimension of size 0 gives `n` empty views.
+    ///
+    /// ```
+    /// # use gradus_tensor::{DType, Tensor};
+    /// let x = Tensor::zeros(&[5], DType::F32)?;
+    /// let sizes: Vec<usize> = x.chunk(2, 0)?.iter().map(|piece| piece.numel()).collect();
+    /// assert_eq!(sizes, [3, 2]);
+    /// assert_eq!(x.chunk(4, 0)?.len(), 3); // 2, 2 and 1
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn chunk(&self, n: usize, dim: isize) -> Result<Vec<Tensor>> {
         let d = resolve_dim("chunk", dim, self.rank())?;
         if n == 0 {
@@ -121,6 +165,14 @@ impl Tensor {
 
     /// `before` zeros in front of and `after` zeros behind the entries along `dim`: the backward
     /// rule of `narrow`.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 2.0], &[1, 2])?;
+    /// assert_eq!(x.pad_zeros(1, 1, 2)?.to_string(), "[[0. 1. 2. 0. 0.]]");
+    /// assert_eq!(x.pad_zeros(0, 1, 0)?.to_string(), "[[0. 0.]\n [1. 2.]]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn pad_zeros(&self, dim: isize, before: usize, after: usize) -> Result<Tensor> {
         let d = resolve_dim("pad_zeros", dim, self.rank())?;
         let mut shape = self.shape().to_vec();
@@ -138,6 +190,14 @@ impl Tensor {
 
     /// The tensor repeated `times[i]` times along dimension `i`. More counts than dimensions add
     /// dimensions in front, as in PyTorch.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 2.0], &[2])?;
+    /// assert_eq!(x.repeat(&[2])?.to_string(), "[1. 2. 1. 2.]");
+    /// assert_eq!(x.repeat(&[2, 1])?.to_string(), "[[1. 2.]\n [1. 2.]]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn repeat(&self, times: &[usize]) -> Result<Tensor> {
         let Some(new) = times.len().checked_sub(self.rank()) else {
             bail!(
@@ -164,7 +224,15 @@ impl Tensor {
         self.view(Layout { shape, strides, offset: self.layout.offset }).copy()?.reshape(&result)
     }
 
-    /// The entries in reverse order along the dimensions `dims`; no dimensions reverse nothing.
+    /// The entries in reverse order along the dimensions `dims`; an empty list reverses nothing.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?;
+    /// assert_eq!(x.flip(&[0])?.to_string(), "[[3. 4.]\n [1. 2.]]"); // the rows
+    /// assert_eq!(x.flip(&[1])?.to_string(), "[[2. 1.]\n [4. 3.]]"); // the columns
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn flip(&self, dims: &[isize]) -> Result<Tensor> {
         let mut reversed = vec![false; self.rank()];
         if !dims.is_empty() {

@@ -1,15 +1,16 @@
 //! Cross-entropy of logits against class indices, fused with the log-softmax.
 
+use gradus_base::op::cross_entropy::Options;
+
 use super::on_device;
-use crate::op::cross_entropy::Options;
-pub use crate::op::cross_entropy::Reduction;
 use crate::{DType, Result, Tensor, bail};
+pub use gradus_base::op::cross_entropy::Reduction;
 
 /// The options of a cross-entropy, with PyTorch's meaning. The default is its default: the mean, no
 /// class weights, no smoothing, nothing ignored.
 #[derive(Clone, Default)]
 pub struct CrossEntropy {
-    /// Rows with this target count for nothing: not in the loss, the mean's divisor or the
+    /// Rows with this target do not count, neither in the loss nor in the mean's divisor nor in the
     /// gradient.
     pub ignore_index: Option<u32>,
     /// ε in 0..=1: the target distribution is (1 − ε)·onehot + ε/classes (Szegedy et al.,
@@ -17,12 +18,12 @@ pub struct CrossEntropy {
     pub label_smoothing: f64,
     /// One factor for each class, `[classes]` in the dtype of the logits.
     pub weight: Option<Tensor>,
-    /// What becomes of the rows' losses.
+    /// How the rows' losses are reduced.
     pub reduction: Reduction,
 }
 
 impl CrossEntropy {
-    /// The options that are no tensors.
+    /// The options without the class weights.
     fn plain(&self) -> Options {
         let CrossEntropy { ignore_index, label_smoothing, reduction, weight: _ } = *self;
         Options { ignore_index, label_smoothing, reduction }
@@ -77,10 +78,21 @@ impl Tensor {
     /// sum by `Σ w[y]` over the rows that are not ignored. So the mean over no rows, or with all
     /// rows ignored, is NaN.
     ///
-    /// Errors: shapes or dtypes that do not fit; a target that is neither a class nor ignored (the
-    /// message names row, value and number of classes).
-    ///
     /// Composed reference: `log_softmax(-1)`, then picking and weighting.
+    ///
+    /// ```
+    /// # use gradus_tensor::{CrossEntropy, DType, Tensor};
+    /// let logits = Tensor::zeros(&[1, 4], DType::F32)?; // p = ¼ each
+    /// let targets = Tensor::from_slice(&[2u32], &[1])?;
+    /// let (loss, lse) = logits.cross_entropy(&targets, &CrossEntropy::default())?;
+    /// assert!((loss.item()? - 4f64.ln()).abs() < 1e-6); // −ln ¼
+    /// assert_eq!(lse.to_string(), "[[0.     1.3863]]"); // max x, and ln Σe^(x − max)
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If shapes or dtypes do not fit, or a target is neither a class nor ignored (the message
+    /// names row, value and number of classes).
     pub fn cross_entropy(
         &self,
         targets: &Tensor,
@@ -96,6 +108,18 @@ impl Tensor {
     /// The gradient of the logits (`self`, `[n, classes]`) of [`Tensor::cross_entropy`]: `lse`
     /// comes from the forward pass, `grad` is the loss's gradient (a scalar, or `[n]` for
     /// [`Reduction::None`]). Ignored rows are 0.
+    ///
+    /// ```
+    /// # use gradus_tensor::{CrossEntropy, DType, Tensor};
+    /// let logits = Tensor::zeros(&[1, 4], DType::F32)?; // p = ¼ each
+    /// let targets = Tensor::from_slice(&[2u32], &[1])?;
+    /// let options = CrossEntropy::default();
+    /// let (_, lse) = logits.cross_entropy(&targets, &options)?;
+    /// let grad = Tensor::scalar(1f32);
+    /// let dx = logits.cross_entropy_backward(&targets, &lse, &options, &grad)?; // p − onehot
+    /// assert_eq!(dx.to_string(), "[[ 0.25  0.25 -0.75  0.25]]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn cross_entropy_backward(
         &self,
         targets: &Tensor,

@@ -33,9 +33,9 @@ pub(crate) fn end<R: work::Outputs>(span: Span, result: &Result<R>) {
     }
 }
 
-/// Hands a call to the kernels of the operands' device: `cpu::FAMILY::function(…)` or
-/// `gpu::FAMILY::function(…)`, which have the same arguments. Operands on different devices are an
-/// error.
+/// Hands a call to the kernels of the operands' device: `gpu::FAMILY::function(…)`, or the function of
+/// this name in `gradus_cpu::FAMILY`, which takes views where the other takes tensors
+/// ([`on_cpu`](super::on_cpu)). Operands on different devices are an error.
 macro_rules! on_device {
     ($op:expr, [$($operand:expr),+ $(,)?], $family:ident::$function:ident($($argument:expr),* $(,)?)) => {
         on_device!($op, &[$($operand),+]; $family::$function($($argument),*))
@@ -44,7 +44,11 @@ macro_rules! on_device {
         {
             let (device, span) = $crate::ops::begin($op, $operands)?;
             let result = match device {
-                $crate::Device::Cpu => $crate::cpu::$family::$function($($argument),*),
+                $crate::Device::Cpu => $crate::ops::on_cpu::on_cpu(|| {
+                    gradus_cpu::$family::$function(
+                        $($crate::ops::on_cpu::ToCpu::to_cpu($argument, $op)?),*
+                    )
+                }),
                 $crate::Device::Gpu(_) => $crate::gpu::$family::$function($($argument),*),
             };
             $crate::ops::end(span, &result);

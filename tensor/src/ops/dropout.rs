@@ -1,7 +1,9 @@
 //! Dropout (Srivastava et al., JMLR 15, 2014), with a mask that is recomputed, never stored.
 
+use gradus_cpu as cpu;
+
 use super::on_device;
-use crate::{Device, Result, RngKey, Tensor, bail, cpu, gpu};
+use crate::{Device, Result, RngKey, Tensor, bail, gpu};
 
 pub(super) fn check_probability(op: &'static str, p: f64) -> Result<()> {
     if !(0.0..=1.0).contains(&p) {
@@ -16,17 +18,42 @@ impl Tensor {
     /// Element `i`, counted in row-major order, is kept where `key.word(i) ≥ round(p·2³²)`. The
     /// same key gives the same mask, so the backward pass is this operation on the gradient.
     /// `p = 1` gives zeros. Composed reference: [`Tensor::bernoulli_mask`] and `where_`.
+    ///
+    /// ```
+    /// # use gradus_tensor::{DType, RngKey, Tensor};
+    /// let (x, key) = (Tensor::ones(&[100], DType::F32)?, RngKey::new(0));
+    /// let y = x.dropout(0.75, key)?; // 4 where the mask is 1, else 0
+    /// let mask = Tensor::bernoulli_mask(&[100], 0.75, key)?;
+    /// assert_eq!(y.to_f64_vec(), mask.to_dtype(DType::F32)?.mul_scalar(4.0)?.to_f64_vec());
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn dropout(&self, p: f64, key: RngKey) -> Result<Tensor> {
         check_probability("dropout", p)?;
         on_device!("dropout", [self], dropout::dropout(self, p, key))
     }
 
     /// The mask of [`Tensor::dropout`]: 1 (kept) with probability `1 − p`, else 0 (u8).
+    ///
+    /// ```
+    /// # use gradus_tensor::{RngKey, Tensor};
+    /// let mask = Tensor::bernoulli_mask(&[10_000], 0.25, RngKey::new(0))?;
+    /// let kept = mask.sum_all()?.item()?;
+    /// assert!((kept - 7500.0).abs() < 200.0); // about three quarters
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn bernoulli_mask(shape: &[usize], p: f64, key: RngKey) -> Result<Tensor> {
         Self::bernoulli_mask_on(shape, p, key, Device::Cpu)
     }
 
     /// [`Tensor::bernoulli_mask`] made on `device`: the same mask on each.
+    ///
+    /// ```
+    /// # use gradus_tensor::{Device, RngKey, Tensor};
+    /// let key = RngKey::new(0);
+    /// let mask = Tensor::bernoulli_mask_on(&[8], 0.5, key, Device::Cpu)?;
+    /// assert_eq!(mask.to_vec::<u8>()?, Tensor::bernoulli_mask(&[8], 0.5, key)?.to_vec::<u8>()?);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn bernoulli_mask_on(
         shape: &[usize],
         p: f64,
@@ -35,7 +62,7 @@ impl Tensor {
     ) -> Result<Tensor> {
         check_probability("bernoulli_mask", p)?;
         match device {
-            Device::Cpu => cpu::dropout::mask(shape, p, key),
+            Device::Cpu => Ok(Tensor::from_array(cpu::dropout::mask(shape, p, key)?)),
             Device::Gpu(index) => {
                 gpu::dropout::mask(gpu::gpu("bernoulli_mask", index)?, shape, p, key)
             }
@@ -47,7 +74,7 @@ impl Tensor {
 mod tests {
     use super::*;
     use crate::DType;
-    use crate::random::drop_threshold;
+    use gradus_base::random::drop_threshold;
 
     #[test]
     fn equals_the_composed_reference_and_the_words() {

@@ -2,10 +2,12 @@
 //!
 //! Ids are u32 tensors. An id outside the dimension is an error that names its position.
 
+use gradus_base::layout::resolve_dim;
+use gradus_base::sizes;
+use gradus_cpu as cpu;
+
 use super::on_device;
-use crate::layout::resolve_dim;
-use crate::sizes;
-use crate::{DType, Device, Result, Tensor, bail, cpu};
+use crate::{DType, Device, Result, Tensor, bail};
 
 /// The ids, contiguous, each below `size`, and few enough to count in 32 bits.
 fn checked_ids(op: &'static str, ids: &Tensor, size: usize, of: &str) -> Result<Tensor> {
@@ -35,8 +37,8 @@ fn check_ids(op: &'static str, ids: &Tensor, size: usize, of: &str) -> Result<Te
 
 /// The position of the first of contiguous ids (u32) that is not below `size`, and that id.
 pub(super) fn first_outside(ids: &Tensor, size: usize) -> Result<Option<(usize, u32)>> {
-    // Of ids that were uploaded the original is at hand; others are read from the GPU.
-    Ok(cpu::index::outside(&ids.to_device(Device::Cpu)?, size))
+    // The original of uploaded ids is at hand; other ids are read from the GPU.
+    Ok(cpu::index::outside(ids.to_device(Device::Cpu)?.cpu(), size))
 }
 
 fn check_same_dtype(op: &'static str, x: &Tensor, source: &Tensor) -> Result<()> {
@@ -56,6 +58,14 @@ fn check_same_dtype(op: &'static str, x: &Tensor, source: &Tensor) -> Result<()>
 impl Tensor {
     /// The entries `ids` (u32, one dimension) along `dim`, in their order; an id may repeat. The
     /// size along `dim` becomes the number of ids.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3])?;
+    /// let ids = Tensor::from_slice(&[2u32, 0], &[2])?;
+    /// assert_eq!(x.index_select(1, &ids)?.to_string(), "[[3. 1.]\n [6. 4.]]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn index_select(&self, dim: isize, ids: &Tensor) -> Result<Tensor> {
         let d = resolve_dim("index_select", dim, self.rank())?;
         if ids.rank() != 1 {
@@ -71,8 +81,17 @@ impl Tensor {
     }
 
     /// This tensor with entry `j` of `source` along `dim` added to entry `ids[j]`, for all `j` in
-    /// order. `ids` is u32 with one dimension; `source` has this shape but for as many entries
-    /// along `dim` as there are ids. f32 or f64. The backward rule of `index_select`.
+    /// order. `ids` is u32 with one dimension; `source` has this shape, but along `dim` one entry
+    /// for each id. f32 or f64. The backward rule of `index_select`.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[10f32, 20.0, 30.0], &[3])?;
+    /// let ids = Tensor::from_slice(&[2u32, 0, 2], &[3])?;
+    /// let source = Tensor::from_slice(&[1f32, 2.0, 3.0], &[3])?;
+    /// assert_eq!(x.index_add(0, &ids, &source)?.to_string(), "[12. 20. 34.]"); // 30 + 1 + 3
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn index_add(&self, dim: isize, ids: &Tensor, source: &Tensor) -> Result<Tensor> {
         let d = resolve_dim("index_add", dim, self.rank())?;
         check_same_dtype("index_add", self, source)?;
@@ -99,8 +118,17 @@ impl Tensor {
     }
 
     /// For every element of `index` (u32, as many dimensions as this), the element of this tensor
-    /// at the same place but for entry `index[…]` along `dim`. The result has the index's shape,
-    /// which along the other dimensions may be smaller than this one's.
+    /// at the same place, except that its entry along `dim` is `index[…]`. The result has the
+    /// index's shape, which along the other dimensions may be smaller than this one's.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3])?;
+    /// let index = Tensor::from_slice(&[2u32, 0, 1, 1], &[2, 2])?;
+    /// let y = x.gather(1, &index)?; // y[i, j] = x[i, index[i, j]]
+    /// assert_eq!(y.to_string(), "[[3. 1.]\n [5. 5.]]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn gather(&self, dim: isize, index: &Tensor) -> Result<Tensor> {
         let d = resolve_dim("gather", dim, self.rank())?;
         let fits = index.rank() == self.rank()
@@ -119,10 +147,20 @@ impl Tensor {
         on_device!("gather", [self, &index], index::gather(self, d, &index))
     }
 
-    /// This tensor with every element of `source` added at the same place but for entry `index[…]`
-    /// (u32) along `dim`; additions to one element are made in order along `dim`. The index may be
-    /// smaller than `source`, whose further elements are not used, and, along the other dimensions,
-    /// than this tensor. f32 or f64. The backward rule of `gather`.
+    /// This tensor with every element of `source` added at the same place, except that its entry
+    /// along `dim` is `index[…]` (u32); additions to one element happen in order along `dim`. The
+    /// index may be smaller than `source`, whose other elements have no use then, and smaller than
+    /// this tensor along the other dimensions. f32 or f64. The backward rule of `gather`.
+    ///
+    /// ```
+    /// # use gradus_tensor::{DType, Tensor};
+    /// let x = Tensor::zeros(&[2, 3], DType::F32)?;
+    /// let index = Tensor::from_slice(&[2u32, 2, 0, 1], &[2, 2])?;
+    /// let source = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?;
+    /// let y = x.scatter_add(1, &index, &source)?; // y[i, index[i, j]] += source[i, j]
+    /// assert_eq!(y.to_string(), "[[0. 0. 3.]\n [3. 4. 0.]]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn scatter_add(&self, dim: isize, index: &Tensor, source: &Tensor) -> Result<Tensor> {
         let d = resolve_dim("scatter_add", dim, self.rank())?;
         check_same_dtype("scatter_add", self, source)?;
@@ -143,6 +181,14 @@ impl Tensor {
     }
 
     /// The rows `ids` (u32, any shape) of this table `[rows, h]`: `ids […] → […, h]`.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let table = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?;
+    /// let ids = Tensor::from_slice(&[1u32, 0, 1], &[3])?;
+    /// assert_eq!(table.embedding(&ids)?.to_string(), "[[3. 4.]\n [1. 2.]\n [3. 4.]]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn embedding(&self, ids: &Tensor) -> Result<Tensor> {
         let &[rows, h] = self.shape() else {
             bail!("embedding", "the table needs two dimensions, the shape is {:?}", self.shape());
@@ -159,6 +205,15 @@ impl Tensor {
     /// The gradient `[rows, h]` of the table of [`Tensor::embedding`], for the result's gradient
     /// `grad […, h]` and the same `ids […]`: row `r` is the sum of the gradients where the id is
     /// `r`, added in row-major order of the ids. f32 or f64.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let grad = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0, 5.0, 6.0], &[3, 2])?;
+    /// let ids = Tensor::from_slice(&[1u32, 0, 1], &[3])?; // row 1 was read twice
+    /// let table = Tensor::embedding_backward(&grad, &ids, 2)?;
+    /// assert_eq!(table.to_string(), "[[3. 4.]\n [6. 8.]]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn embedding_backward(grad: &Tensor, ids: &Tensor, rows: usize) -> Result<Tensor> {
         let Some((&h, lookups)) = grad.shape().split_last().filter(|(_, l)| *l == ids.shape())
         else {
@@ -176,7 +231,11 @@ impl Tensor {
         let grad = grad.reshape(&[lookups.iter().product(), h])?;
         let op = "embedding_backward";
         let shape = [rows, h];
-        on_device!(op, [&grad, &flat], index::index_add(op, None, &grad, 0, &flat, &shape))
+        on_device!(
+            op,
+            [&grad, &flat],
+            index::index_add(op, None::<&Tensor>, &grad, 0, &flat, &shape)
+        )
     }
 }
 

@@ -6,8 +6,8 @@ pub use crate::operands::LayerNormOutput;
 use crate::operands::Residual;
 use crate::{DType, Result, RngKey, Tensor, bail};
 
-/// Checks that every `(name, tensor, shape)` has that shape and the dtype of `x`, or f32 where `x` is
-/// f16.
+/// Checks that every `(name, tensor, shape)` has that shape and the dtype of `x`, or f32 where `x`
+/// is f16.
 fn check(op: &'static str, x: &Tensor, others: &[(&str, &Tensor, &[usize])]) -> Result<()> {
     for (name, tensor, shape) in others {
         let fits =
@@ -42,23 +42,45 @@ impl Tensor {
     /// and the statistics are NaN.
     ///
     /// Composed reference: `x.mean(&[-1], true)`, `x.var(&[-1], true, 0)` and arithmetic.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 3.0], &[2])?; // [−1, 1] before weight and bias
+    /// let weight = Tensor::from_slice(&[1f32, 10.0], &[2])?;
+    /// let bias = Tensor::from_slice(&[0f32, 0.5], &[2])?;
+    /// let y = x.layer_norm(&weight, &bias, 1e-12)?;
+    /// assert_eq!(y.output.to_string(), "[-1.  10.5]");
+    /// assert_eq!((y.mean.item()?, y.rstd.item()?), (2.0, 1.0));
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn layer_norm(&self, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<LayerNormOutput> {
         let (lead, n) = split_last("layer_norm", self)?;
         check("layer_norm", self, &[("weight", weight, n), ("bias", bias, n)])?;
         let (x, weight, bias) = (self.contiguous()?, weight.contiguous()?, bias.contiguous()?);
         let operands = [&x, &weight, &bias];
         on_device!(
-            "layer_norm", &operands; layer_norm::forward(&x, None, &weight, &bias, eps, lead)
+            "layer_norm", &operands; layer_norm::forward(&x, None::<&Residual>, &weight, &bias, eps, lead)
         )
     }
 
-    /// [`layer_norm`](Tensor::layer_norm) of `dropout(self) + residual` in one pass: what ends each
-    /// block of a transformer (the operation's name is that of Dao's FlashAttention,
-    /// `flash_attn.ops.layer_norm`). `residual` has the shape and dtype of `self`; `dropout` is its
-    /// probability and key, as of [`dropout`](Tensor::dropout), with the same mask. The sum is
-    /// returned if `keep`, for the derivative.
+    /// [`layer_norm`](Tensor::layer_norm) of `dropout(self) + residual` in one pass: as at the end
+    /// of each block of a transformer (the operation's name is that of Dao's FlashAttention,
+    /// `flash_attn.ops.layer_norm`). `residual` has the shape and dtype of `self`; `dropout` holds
+    /// the probability and key of a [`dropout`](Tensor::dropout), which has the same mask. The sum
+    /// is returned if `keep`, for the derivative.
     ///
     /// Composed reference: `self.dropout(p, key)?.add(&residual)?.layer_norm(&weight, &bias, eps)`.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 1.0], &[2])?;
+    /// let residual = Tensor::from_slice(&[0f32, 2.0], &[2])?;
+    /// let (weight, bias) = (x.ones_like()?, x.zeros_like()?);
+    /// let y = x.dropout_add_layer_norm(&residual, &weight, &bias, 1e-12, None, true)?;
+    /// assert_eq!(y.sum.unwrap().to_string(), "[1. 3.]");
+    /// assert_eq!(y.output.to_string(), "[-1.  1.]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn dropout_add_layer_norm(
         &self,
         residual: &Tensor,
@@ -93,8 +115,20 @@ impl Tensor {
 
     /// The gradients `(dx, dweight, dbias)` of [`Tensor::layer_norm`]. `self` is the input x;
     /// `mean` and `rstd` come from the forward pass; `grad` has x's shape and dtype, and so has
-    /// `more`, which is added to it: the output of a transformer's norm goes to the next block and
-    /// past it. The gradients have the dtype of what they belong to.
+    /// `more`, a second gradient that is added to it: a transformer uses the output of a norm
+    /// twice, in the next block and in the sum after it. Each gradient has the dtype of its input.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 3.0], &[2])?; // [−1, 1] before weight and bias
+    /// let (weight, bias) = (x.ones_like()?, x.zeros_like()?);
+    /// let y = x.layer_norm(&weight, &bias, 1e-12)?;
+    /// let grad = Tensor::from_slice(&[5f32, 7.0], &[2])?;
+    /// let (_, dw, db) = x.layer_norm_backward(&weight, &y.mean, &y.rstd, &grad, None)?;
+    /// assert_eq!(dw.to_string(), "[-5.  7.]");
+    /// assert_eq!(db.to_string(), "[5. 7.]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn layer_norm_backward(
         &self,
         weight: &Tensor,
@@ -111,6 +145,19 @@ impl Tensor {
     /// The gradients `(dx, dresidual, dweight, dbias)` of
     /// [`dropout_add_layer_norm`](Tensor::dropout_add_layer_norm). `self` is the sum that was kept.
     /// Without dropout dx and dresidual are one tensor. `more` is added to `grad`.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let sum = Tensor::from_slice(&[1f32, 3.0], &[2])?; // [−1, 1] before weight and bias
+    /// let (weight, bias) = (sum.ones_like()?, sum.zeros_like()?);
+    /// let y = sum.layer_norm(&weight, &bias, 1e-12)?;
+    /// let grad = Tensor::from_slice(&[5f32, 7.0], &[2])?;
+    /// let (dx, dresidual, dw, _) =
+    ///     sum.dropout_add_layer_norm_backward(&weight, &y.mean, &y.rstd, &grad, None, None)?;
+    /// assert!(dx.shares_storage(&dresidual));
+    /// assert_eq!(dw.to_string(), "[-5.  7.]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn dropout_add_layer_norm_backward(
         &self,
         weight: &Tensor,

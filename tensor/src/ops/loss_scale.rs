@@ -2,8 +2,8 @@
 //! so that gradients in half precision do not vanish; a step whose gradients overflowed is skipped.
 
 use super::on_device;
-pub use crate::op::loss_scale::{LossScale, STATE, VERDICT};
 use crate::{DType, Result, Tensor, bail};
+pub use gradus_base::op::loss_scale::{LossScale, STATE, VERDICT};
 
 impl Tensor {
     /// Judges the gradients of a loss that was multiplied by the scale, and moves the scale as
@@ -24,8 +24,23 @@ impl Tensor {
     /// The state afterwards: if skipped, s·backoff, 0, one more; else one step more and, once they
     /// are `growth_interval`, s·growth (unless that is infinite) and 0.
     ///
+    /// ```
+    /// # use gradus_tensor::{LossScale, Tensor};
+    /// let mut state = Tensor::from_slice(&[65536f32, 7.0, 0.0], &[3])?;
+    /// let h = LossScale {
+    ///     growth_factor: 2.0,
+    ///     backoff_factor: 0.5,
+    ///     growth_interval: 2000,
+    ///     max_norm: 1.0,
+    /// };
+    /// let verdict = state.loss_scale_(&Tensor::scalar(f32::INFINITY), &h)?; // an overflow
+    /// assert_eq!(verdict.i(1)?.item()?, 1.0); // skip this step
+    /// assert_eq!(state.to_vec::<f32>()?, [32768.0, 0.0, 1.0]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    ///
     /// # Errors
-    /// If shapes or dtypes are others, or a factor is not positive.
+    /// If a shape or dtype is another, or a factor is not positive.
     pub fn loss_scale_(&mut self, norm: &Tensor, h: &LossScale) -> Result<Tensor> {
         let op = "loss_scale_";
         if self.shape() != [STATE] || norm.numel() != 1 {

@@ -1,23 +1,45 @@
 //! Matrix products.
 
+use gradus_base::layout::broadcast_shapes;
+use gradus_base::sizes;
+use gradus_cpu as cpu;
+
+use super::on_cpu::ToCpu;
 use super::{begin, end, on_device};
-use crate::cpu;
-use crate::layout::broadcast_shapes;
-pub use crate::op::matmul::LowPrecision;
-use crate::sizes;
 use crate::{DType, Device, Result, Tensor, bail};
+pub use gradus_base::op::matmul::LowPrecision;
 
 impl Tensor {
     /// The matrix product over the last two dimensions: `[…, m, k] × […, k, n] → […, m, n]`.
     ///
-    /// The leading dimensions broadcast. Any strides are taken as they are, so transposed and
-    /// broadcast operands cost no copy. `k = 0` gives zeros.
+    /// The leading dimensions broadcast. The product reads any strides, so transposed and broadcast
+    /// operands cost no copy. `k = 0` gives zeros.
+    ///
+    /// ```
+    /// # use gradus_tensor::{DType, Tensor};
+    /// let a = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?;
+    /// let b = Tensor::from_slice(&[10f32, 20.0], &[2, 1])?;
+    /// let y = a.matmul(&b)?; // 1·10 + 2·20 and 3·10 + 4·20
+    /// assert_eq!(y.to_string(), "[[ 50.]\n [110.]]");
+    /// let batch = Tensor::zeros(&[7, 3, 2], DType::F32)?;
+    /// assert_eq!(batch.matmul(&b)?.shape(), [7, 3, 1]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn matmul(&self, other: &Tensor) -> Result<Tensor> {
         self.matmul_out_dtype(other, self.dtype())
     }
 
-    /// [`matmul`](Tensor::matmul) with a result in `dtype`: of f16 operands, whose product a GPU
-    /// sums in f32, the sums themselves (`torch.mm(…, out_dtype=torch.float32)`).
+    /// [`matmul`](Tensor::matmul) with a result in `dtype`: a GPU sums products of f16 in f32, and
+    /// for `dtype` f32 the result is these sums, not rounded (`torch.mm(…,
+    /// out_dtype=torch.float32)`).
+    ///
+    /// ```
+    /// # use gradus_tensor::{DType, Tensor};
+    /// let a = Tensor::from_slice(&[1f32, 2.0], &[1, 2])?;
+    /// assert_eq!(a.matmul_out_dtype(&a.t()?, DType::F32)?.to_string(), "[[5.]]");
+    /// assert!(a.matmul_out_dtype(&a.t()?, DType::F64).is_err());
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If `dtype` is neither the operands' nor f32 for operands in f16.
@@ -47,6 +69,16 @@ impl Tensor {
     /// The linear layer in one pass: `x·Wᵀ + b` for `x […, in]`, `W [out, in]` as checkpoints store
     /// it, `b [out]`; with f16 the bias may be f32. Composed reference:
     /// `x.matmul(&w.t()?)?.add(&b)`.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 2.0], &[1, 2])?;
+    /// let w = Tensor::from_slice(&[3f32, 4.0, 5.0, 6.0], &[2, 2])?; // [out, in]
+    /// let b = Tensor::from_slice(&[0.5f32, -0.5], &[2])?;
+    /// let y = x.linear(&w, Some(&b))?; // 1·3 + 2·4 + 0.5 and 1·5 + 2·6 − 0.5
+    /// assert_eq!(y.to_string(), "[[11.5 16.5]]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
         let (flat, shape) = check_linear("linear", self, weight, bias)?;
         let operands: Vec<&Tensor> = [self, weight].into_iter().chain(bias).collect();
@@ -54,9 +86,19 @@ impl Tensor {
     }
 
     /// The gradients of a linear layer's weight and bias, `Gᵀ·x` `[out, in]` and `ΣG` `[out]`, for
-    /// `self`, the gradient G `[rows, out]`, and its input `x [rows, in]`; in `dtype`, as of
+    /// `self`, the gradient G `[rows, out]`, and its input `x [rows, in]`; in `dtype`, as
     /// [`matmul_out_dtype`](Tensor::matmul_out_dtype). A GPU makes both in one pass over G where it
     /// can.
+    ///
+    /// ```
+    /// # use gradus_tensor::{DType, Tensor};
+    /// let grad = Tensor::from_slice(&[1f32, 2.0], &[2, 1])?;
+    /// let x = Tensor::from_slice(&[3f32, 4.0, 5.0, 6.0], &[2, 2])?;
+    /// let (dw, db) = grad.linear_parameters_backward(&x, DType::F32)?;
+    /// assert_eq!(dw.to_string(), "[[13. 16.]]"); // 1·3 + 2·5 and 1·4 + 2·6
+    /// assert_eq!(db.to_string(), "[3.]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn linear_parameters_backward(&self, x: &Tensor, dtype: DType) -> Result<(Tensor, Tensor)> {
         let op = "linear_parameters_backward";
         let (g, x_shape) = (self.shape(), x.shape());
@@ -76,6 +118,16 @@ impl Tensor {
     /// GELU of the linear layer, `GELU(x·Wᵀ + b)`, in the same pass; shapes as for
     /// [`linear`](Tensor::linear). With `keep` also returns `x·Wᵀ + b`, which the derivative needs.
     /// Composed reference: `x.linear(&w, b)?.gelu()`.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 2.0], &[1, 2])?;
+    /// let w = Tensor::from_slice(&[3f32, -1.0], &[1, 2])?;
+    /// let (y, z) = x.linear_gelu(&w, None, true)?;
+    /// assert_eq!(z.unwrap().to_string(), "[[1.]]");
+    /// assert_eq!(y.to_string(), "[[0.8413]]"); // GELU(1)
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn linear_gelu(
         &self,
         weight: &Tensor,
@@ -98,6 +150,15 @@ impl Tensor {
     ///
     /// Composed reference: `Tensor::cat` of each [`linear`](Tensor::linear) along the last
     /// dimension.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 2.0], &[1, 2])?;
+    /// let query = Tensor::from_slice(&[3f32, 4.0], &[1, 2])?;
+    /// let key = Tensor::from_slice(&[5f32, 6.0], &[1, 2])?;
+    /// assert_eq!(x.linear_cat(&[&query, &key], &[])?.to_string(), "[[11. 17.]]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn linear_cat(&self, weights: &[&Tensor], biases: &[&Tensor]) -> Result<Tensor> {
         let (flat, shape) = check_linear_cat("linear_cat", self, weights, biases)?;
         let operands = [&[self], weights, biases].concat();
@@ -108,6 +169,16 @@ impl Tensor {
     /// The gradient of x of [`linear_cat`](Tensor::linear_cat): `G·[W₁; W₂; …]` for `self`, the
     /// gradient G `[rows, Σout]` → `[rows, in]`. Those of the weights are rows of Gᵀ·x, those of
     /// the biases of ΣG.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let grad = Tensor::from_slice(&[1f32, 10.0], &[1, 2])?;
+    /// let query = Tensor::from_slice(&[3f32, 4.0], &[1, 2])?;
+    /// let key = Tensor::from_slice(&[5f32, 6.0], &[1, 2])?;
+    /// let dx = grad.linear_cat_backward(&[&query, &key], &[])?; // 1·query + 10·key
+    /// assert_eq!(dx.to_string(), "[[53. 64.]]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn linear_cat_backward(&self, weights: &[&Tensor], biases: &[&Tensor]) -> Result<Tensor> {
         let op = "linear_cat_backward";
         let operands = [&[self], weights, biases].concat();
@@ -117,19 +188,28 @@ impl Tensor {
 }
 
 impl Tensor {
-    /// The linear layer of inference on the CPU with its operands in 8 or 16 bits; with `gelu`,
-    /// GELU of it. There is no derivative. Shapes as for [`linear`](Tensor::linear), f32 only. The
-    /// rounded weight is made on first use and kept until the weight changes.
+    /// A linear layer for inference on the CPU, with its operands in 8 or 16 bits; with `gelu`,
+    /// also GELU of the result. There is no derivative. Shapes as for [`linear`](Tensor::linear),
+    /// f32 only. The rounded weight is made on first use and kept until the weight changes.
     ///
-    /// - [`LowPrecision::Int8`], after Jacob et al., arXiv:1712.05877: a weight has one scale an
-    ///   output channel and loses at most 1/254 of the largest of the channel. The input has one
-    ///   scale a row: on a processor with AVX512-VNNI or AMX in 8 bits, at most half of 1/255 of
-    ///   the row's range is lost; on another in up to 16 bits, and next to nothing is. A row or
-    ///   channel with an infinity or a NaN results in NaN.
+    /// - [`LowPrecision::Int8`], after Jacob et al., arXiv:1712.05877: a weight has one scale for
+    ///   each output channel and loses at most 1/254 of the channel's largest value. The input has
+    ///   one scale for each row. A processor with AVX512-VNNI or AMX takes it in 8 bits, which
+    ///   loses at most half of 1/255 of the row's range; another takes it in up to 16 bits, which
+    ///   loses next to nothing. A row or channel with an infinity or a NaN gives NaN.
     /// - [`LowPrecision::Bf16`]: both are rounded to 8 significant bits, sums are f32; on a
     ///   processor without AVX512-BF16 or AMX it is the layer in f32.
     ///
     /// Composed reference: `linear` of the rounded operands.
+    ///
+    /// ```
+    /// # use gradus_tensor::{LowPrecision, Tensor};
+    /// let x = Tensor::from_slice(&[1f32, 2.0], &[1, 2])?;
+    /// let w = Tensor::from_slice(&[3f32, 4.0], &[1, 2])?;
+    /// let y = x.linear_low(&w, None, false, LowPrecision::Int8)?;
+    /// assert!((y.item()? - 11.0).abs() < 0.1); // 1·3 + 2·4, rounded
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn linear_low(
         &self,
         weight: &Tensor,
@@ -147,6 +227,16 @@ impl Tensor {
 
     /// [`linear_cat`](Tensor::linear_cat) as [`linear_low`](Tensor::linear_low), the input rounded
     /// once for all layers.
+    ///
+    /// ```
+    /// # use gradus_tensor::{LowPrecision, Tensor};
+    /// let x = Tensor::from_slice(&[1f32, 2.0], &[1, 2])?;
+    /// let query = Tensor::from_slice(&[3f32, 4.0], &[1, 2])?;
+    /// let key = Tensor::from_slice(&[5f32, 6.0], &[1, 2])?;
+    /// let y = x.linear_cat_low(&[&query, &key], &[], LowPrecision::Int8)?;
+    /// assert!((y.i((0, 1))?.item()? - 17.0).abs() < 0.1);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn linear_cat_low(
         &self,
         weights: &[&Tensor],
@@ -161,8 +251,8 @@ impl Tensor {
     }
 }
 
-/// Layers side by side, their operands checked but for dtype and device; `None` where f32 has to
-/// do.
+/// Layers side by side, their operands checked but for dtype and device; `None` where the layer
+/// must be computed in f32.
 fn linear_low(
     low: LowPrecision,
     x: &Tensor,
@@ -178,10 +268,13 @@ fn linear_low(
             bail!(op, "computes on f32 on the CPU, got {dtype} on {device}; use linear");
         }
     }
-    let biases = biases.iter().map(|b| b.contiguous()).collect::<Result<Vec<_>>>()?;
-    let Some(kernel) = cpu::low::choose(low, x.shape()[1]) else { return Ok(None) };
+    if !cpu::low::has_kernel(low, x.shape()[1]) {
+        return Ok(None);
+    }
+    let (weights, biases) = (weights.to_cpu(op)?, biases.to_cpu(op)?);
     let (_, span) = begin(op, &operands)?;
-    let result = cpu::low::linear(kernel, &x.contiguous()?, weights, &biases, gelu);
+    let result = cpu::low::linear_low(low, x.cpu(), weights, biases, gelu);
+    let result = result.map(Tensor::from_array);
     end(span, &result);
     result.map(Some)
 }

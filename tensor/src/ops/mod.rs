@@ -1,5 +1,5 @@
-//! The operations: shape rules and docs here, kernels in `cpu/` and `gpu/` under the same file
-//! names.
+//! The operations: shape rules and docs here, kernels in `gradus-cpu` and in `gpu/` under the same
+//! file names.
 
 pub mod attention;
 pub mod binary;
@@ -12,6 +12,7 @@ pub mod layer_norm;
 pub mod loss_scale;
 pub mod mask;
 pub mod matmul;
+mod on_cpu;
 pub mod optim;
 pub mod reduce;
 pub mod slice;

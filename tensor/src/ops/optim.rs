@@ -2,8 +2,8 @@
 
 use super::loss_scale::VERDICT;
 use super::on_device;
-pub use crate::op::optim::{AdamWStep, SgdStep};
 use crate::{DType, Result, Tensor, bail};
+pub use gradus_base::op::optim::{AdamWStep, SgdStep};
 
 /// Checks that `other` has the parameter's shape and dtype.
 fn same(op: &'static str, parameter: &Tensor, what: &str, other: &Tensor) -> Result<()> {
@@ -53,7 +53,29 @@ impl Tensor {
     /// skipped before (its third number, which must be of this parameter's own steps) do not count
     /// in t. A storage that someone else still holds is copied first.
     ///
-    /// Errors: shapes or dtypes that differ; settings out of their range ([`AdamWStep::check`]).
+    /// ```
+    /// # use gradus_tensor::ops::optim::AdamWStep;
+    /// # use gradus_tensor::Tensor;
+    /// let mut p = Tensor::from_slice(&[1f32], &[1])?;
+    /// let (mut m, mut v) = (p.zeros_like()?, p.zeros_like()?);
+    /// let grad = Tensor::from_slice(&[0.5f32], &[1])?;
+    /// let h = AdamWStep {
+    ///     lr: 0.1,
+    ///     beta1: 0.9,
+    ///     beta2: 0.999,
+    ///     eps: 1e-8,
+    ///     weight_decay: 0.0,
+    ///     step: 1,
+    ///     decoupled: true,
+    /// };
+    /// p.adamw_(&grad, &mut m, &mut v, &h, None)?;
+    /// assert!((p.item()? - 0.9).abs() < 1e-6); // the first step has the length η
+    /// assert!((m.item()? - 0.05).abs() < 1e-6);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If shapes or dtypes differ, or a setting is out of its range ([`AdamWStep::check`]).
     pub fn adamw_(
         &mut self,
         grad: &Tensor,
@@ -82,10 +104,29 @@ impl Tensor {
     /// p ← p − η·b                      (Nesterov: p − η·(g + μ·b); no buffer: p − η·g)
     /// ```
     ///
-    /// Without `momentum_buffer` the step has no momentum, even if `h.momentum` is not 0. `scale` as in
-    /// [`adamw_`](Tensor::adamw_).
+    /// Without `momentum_buffer` the step has no momentum, even if `h.momentum` is not 0. `scale`
+    /// as in [`adamw_`](Tensor::adamw_).
     ///
-    /// Errors: shapes or dtypes that differ; settings out of their range ([`SgdStep::check`]).
+    /// ```
+    /// # use gradus_tensor::ops::optim::SgdStep;
+    /// # use gradus_tensor::Tensor;
+    /// let mut p = Tensor::from_slice(&[1f32], &[1])?;
+    /// let grad = Tensor::from_slice(&[0.5f32], &[1])?;
+    /// let h = SgdStep {
+    ///     lr: 0.5,
+    ///     momentum: 0.0,
+    ///     dampening: 0.0,
+    ///     nesterov: false,
+    ///     weight_decay: 0.0,
+    ///     step: 1,
+    /// };
+    /// p.sgd_(&grad, None, &h, None)?;
+    /// assert_eq!(p.item()?, 0.75); // 1 − 0.5·0.5
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If shapes or dtypes differ, or a setting is out of its range ([`SgdStep::check`]).
     pub fn sgd_(
         &mut self,
         grad: &Tensor,
@@ -112,7 +153,16 @@ impl Tensor {
     /// The squares are summed in f64, in an order fixed by the shapes: the result does not depend
     /// on the number of threads.
     ///
-    /// Errors: tensors of different dtypes.
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let a = Tensor::from_slice(&[3f32], &[1])?;
+    /// let b = Tensor::from_slice(&[0f32, 4.0], &[2])?;
+    /// assert_eq!(Tensor::global_norm(&[&a, &b])?.item()?, 5.0); // √(3² + 4²)
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the tensors differ in dtype.
     pub fn global_norm(tensors: &[&Tensor]) -> Result<Tensor> {
         let dtype = tensors.first().map_or(DType::F32, |t| t.dtype());
         if let Some(other) = tensors.iter().find(|t| t.dtype() != dtype) {
@@ -124,5 +174,36 @@ impl Tensor {
         }
         let contiguous = tensors.iter().map(|t| t.contiguous()).collect::<Result<Vec<_>>>()?;
         on_device!("global_norm", tensors; optim::global_norm(&contiguous, dtype))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RngKey;
+
+    fn random(name: &str) -> Tensor {
+        Tensor::randn(&[100], DType::F32, RngKey::new(1).place(name)).unwrap()
+    }
+
+    #[test]
+    fn a_step_is_in_place_and_never_seen_by_others() {
+        let mut p = random("p");
+        let grad = random("g");
+        let h = SgdStep {
+            lr: 0.1,
+            momentum: 0.0,
+            dampening: 0.0,
+            nesterov: false,
+            weight_decay: 0.0,
+            step: 1,
+        };
+        let address = p.slice::<f32>().as_ptr();
+        p.sgd_(&grad, None, &h, None).unwrap();
+        assert_eq!(p.slice::<f32>().as_ptr(), address);
+        let (before, held) = (p.to_vec::<f32>().unwrap(), p.clone());
+        p.sgd_(&grad, None, &h, None).unwrap();
+        assert_eq!(held.to_vec::<f32>().unwrap(), before);
+        assert_ne!(p.to_vec::<f32>().unwrap(), before);
     }
 }

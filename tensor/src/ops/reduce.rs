@@ -1,9 +1,10 @@
 //! Reductions over any dimensions: sum, mean, product, extrema, variance, log-sum-exp, arg-extrema.
 
+use gradus_base::layout::{resolve_dim, resolve_dims};
+
 use super::on_device;
-use crate::layout::{resolve_dim, resolve_dims};
-pub use crate::op::reduce::ReduceOp;
-use crate::{DType, Device, Result, Tensor, bail, cpu};
+use crate::{DType, Device, Result, Tensor, bail};
+pub use gradus_base::op::reduce::ReduceOp;
 
 /// `shape` after the reduction of `dims` (resolved).
 fn reduced_shape(shape: &[usize], dims: &[usize], keepdim: bool) -> Vec<usize> {
@@ -17,12 +18,21 @@ fn reduced_shape(shape: &[usize], dims: &[usize], keepdim: bool) -> Vec<usize> {
 
 impl Tensor {
     /// Reduces `dims` (negative count from the end; an empty list means all). With `keepdim` they
-    /// stay with size 1, else they are gone.
+    /// stay with size 1, else the result lacks them.
     ///
     /// A GPU takes f16 too, and computes in f32.
     ///
-    /// The order in which elements are combined depends on the shape alone, not on the strides nor
-    /// on the number of threads.
+    /// The order in which elements are combined depends on the shape alone, not on the strides or
+    /// the number of threads.
+    ///
+    /// ```
+    /// # use gradus_tensor::ops::reduce::ReduceOp;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?;
+    /// assert_eq!(x.reduce(ReduceOp::Sum, &[0], false)?.to_string(), "[4. 6.]");
+    /// assert_eq!(x.reduce(ReduceOp::Max, &[1], true)?.to_string(), "[[2.]\n [4.]]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn reduce(&self, op: ReduceOp, dims: &[isize], keepdim: bool) -> Result<Tensor> {
         let dtype = match (op, self.dtype()) {
             (ReduceOp::Sum | ReduceOp::Prod, DType::U8) => DType::U32,
@@ -38,7 +48,7 @@ impl Tensor {
         let n: usize = dims.iter().map(|&d| self.shape()[d]).product();
         // GPUs reduce f16 too.
         if self.dtype() != DType::F16 || self.device() == Device::Cpu {
-            cpu::reduce::check_dtype(op, self.dtype())?;
+            op.check_dtype(self.dtype())?;
         }
         if n == 0 {
             return match op.of_nothing() {
@@ -60,64 +70,149 @@ impl Tensor {
         flat.to_dtype(dtype)?.reshape(&shape)
     }
 
-    /// [`Tensor::sum`] with a result in `dtype` (`torch.sum(…, dtype=…)`): of f16, which a GPU sums
-    /// in f32, the sums themselves.
+    /// [`Tensor::sum`] with a result in `dtype` (`torch.sum(…, dtype=…)`): a GPU sums f16 in f32,
+    /// and for `dtype` f32 the result is these sums, not rounded.
+    ///
+    /// ```
+    /// # use gradus_tensor::{DType, Tensor};
+    /// let x = Tensor::from_slice(&[1f32, 2.0], &[2])?;
+    /// let sum = x.sum_in(&[], false, DType::F64)?;
+    /// assert_eq!((sum.item()?, sum.dtype()), (3.0, DType::F64));
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn sum_in(&self, dims: &[isize], keepdim: bool, dtype: DType) -> Result<Tensor> {
         self.reduced(ReduceOp::Sum, dims, keepdim, dtype)
     }
 
     /// The sum over `dims` (empty: all). f32, f64, u32 (wraps around), u8 (into u32). Over no
     /// elements: 0.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?;
+    /// assert_eq!(x.sum(&[0], false)?.to_string(), "[4. 6.]"); // down the columns
+    /// assert_eq!(x.sum(&[1], false)?.to_string(), "[3. 7.]"); // along the rows
+    /// assert_eq!(x.sum(&[1], true)?.to_string(), "[[3.]\n [7.]]");
+    /// let mask = Tensor::from_slice(&[200u8, 100], &[2])?;
+    /// assert_eq!(mask.sum(&[], false)?.to_vec::<u32>()?, [300]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn sum(&self, dims: &[isize], keepdim: bool) -> Result<Tensor> {
         self.reduce(ReduceOp::Sum, dims, keepdim)
     }
 
     /// The product over `dims` (empty: all). dtypes as for [`Tensor::sum`]. Over no elements: 1.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[2f32, 3.0, 4.0], &[3])?;
+    /// assert_eq!(x.prod(&[0], false)?.item()?, 24.0);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn prod(&self, dims: &[isize], keepdim: bool) -> Result<Tensor> {
         self.reduce(ReduceOp::Prod, dims, keepdim)
     }
 
     /// The mean over `dims` (empty: all); f32 and f64. Over no elements: NaN.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 2.0, 3.0, 6.0], &[2, 2])?;
+    /// assert_eq!(x.mean(&[-1], false)?.to_string(), "[1.5 4.5]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn mean(&self, dims: &[isize], keepdim: bool) -> Result<Tensor> {
         self.reduce(ReduceOp::Mean, dims, keepdim)
     }
 
     /// The largest element over `dims` (empty: all); NaN if any is NaN. f32, f64, u32, u8. Over no
     /// elements: an error. (PyTorch's `amax`.)
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 7.0, 3.0, 2.0], &[2, 2])?;
+    /// assert_eq!(x.max(&[1], false)?.to_string(), "[7. 3.]"); // of each row
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn max(&self, dims: &[isize], keepdim: bool) -> Result<Tensor> {
         self.reduce(ReduceOp::Max, dims, keepdim)
     }
 
     /// The smallest element over `dims` (empty: all); NaN if any is NaN. f32, f64, u32, u8. Over no
     /// elements: an error. (PyTorch's `amin`.)
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 7.0, 3.0, 2.0], &[2, 2])?;
+    /// assert_eq!(x.min(&[0], false)?.to_string(), "[1. 2.]"); // of each column
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn min(&self, dims: &[isize], keepdim: bool) -> Result<Tensor> {
         self.reduce(ReduceOp::Min, dims, keepdim)
     }
 
     /// The variance over `dims` (empty: all), Σ(x − mean)² / (n − correction), in two passes; f32
     /// and f64. NaN (or ∞) where `correction ≥ n`, as PyTorch.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 3.0], &[2])?;
+    /// assert_eq!(x.var(&[0], false, 0)?.item()?, 1.0); // (1 + 1)/2
+    /// assert_eq!(x.var(&[0], false, 1)?.item()?, 2.0); // (1 + 1)/(2 − 1)
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn var(&self, dims: &[isize], keepdim: bool, correction: usize) -> Result<Tensor> {
         self.reduce(ReduceOp::Var { correction }, dims, keepdim)
     }
 
     /// ln Σeˣ over `dims` (empty: all), without overflow; f32 and f64. All −∞, or no elements: −∞;
     /// any +∞: +∞ (unless there is a NaN).
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[1000f32, 1000.0], &[2])?;
+    /// let y = x.logsumexp(&[0], false)?.item()?;
+    /// assert!((y - 1000.6931).abs() < 1e-3); // 1000 + ln 2, though e¹⁰⁰⁰ is infinite
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn logsumexp(&self, dims: &[isize], keepdim: bool) -> Result<Tensor> {
         self.reduce(ReduceOp::LogSumExp, dims, keepdim)
     }
 
     /// The sum of all elements, a scalar.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?;
+    /// assert_eq!(x.sum_all()?.item()?, 10.0);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn sum_all(&self) -> Result<Tensor> {
         self.sum(&[], false)
     }
 
     /// The mean of all elements, a scalar.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?;
+    /// assert_eq!(x.mean_all()?.item()?, 2.5);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn mean_all(&self) -> Result<Tensor> {
         self.mean(&[], false)
     }
 
     /// Undoes broadcasting: sums what [`Tensor::broadcast_to`] would repeat to get from `shape` to
     /// this shape. Itself (no copy) if the shapes are equal.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?;
+    /// assert_eq!(x.sum_to(&[2])?.to_string(), "[4. 6.]");
+    /// assert_eq!(x.sum_to(&[2, 1])?.to_string(), "[[3.]\n [7.]]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn sum_to(&self, shape: &[usize]) -> Result<Tensor> {
         let from = self.shape();
         if from == shape {
@@ -141,12 +236,26 @@ impl Tensor {
 
     /// The index (u32) of the largest element along `dim`: the first of equals; a NaN counts as the
     /// largest. f32, f64, u32, u8.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 7.0, 7.0, 9.0, 2.0, 3.0], &[2, 3])?;
+    /// assert_eq!(x.argmax(1, false)?.to_vec::<u32>()?, [1, 0]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn argmax(&self, dim: isize, keepdim: bool) -> Result<Tensor> {
         self.arg_extremum("argmax", dim, keepdim, true)
     }
 
     /// The index (u32) of the smallest element along `dim`: the first of equals; a NaN counts as
     /// the smallest (as in PyTorch, and as [`Tensor::min`] propagates it). f32, f64, u32, u8.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 7.0, 7.0, 9.0, 2.0, 3.0], &[2, 3])?;
+    /// assert_eq!(x.argmin(1, false)?.to_vec::<u32>()?, [0, 1]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn argmin(&self, dim: isize, keepdim: bool) -> Result<Tensor> {
         self.arg_extremum("argmin", dim, keepdim, false)
     }

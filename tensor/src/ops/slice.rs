@@ -5,7 +5,8 @@ use std::ops::{Bound, Range, RangeBounds, RangeFrom, RangeFull, RangeInclusive, 
 
 use crate::{Result, Tensor, bail};
 
-/// What is taken of one dimension: one entry, whose dimension then goes, or a range of entries.
+/// What an index takes of one dimension: one entry, which drops the dimension, or a range of
+/// entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entries {
     /// One entry.
@@ -52,10 +53,10 @@ ranges!(
     RangeToInclusive<usize>
 );
 
-/// Numbers and ranges for the first dimensions of a tensor: one of them, or a tuple. The dimensions
-/// that follow are taken whole.
+/// Numbers and ranges for the first dimensions of a tensor: one of them, or a tuple. The index
+/// takes the dimensions that follow as a whole.
 pub trait Index {
-    /// What is taken of each dimension, from the first on.
+    /// What the index takes of each dimension, from the first on.
     fn entries(self) -> Vec<Entries>;
 }
 
@@ -78,7 +79,7 @@ macro_rules! tuples {
 }
 tuples! { (A) (A B) (A B C) (A B C D) (A B C D E) (A B C D E F) }
 
-/// One step of an indexing, in the order in which they are taken.
+/// One step of an indexing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// [`Tensor::narrow`] of the dimension, from the first number, with the second as length.
@@ -88,6 +89,13 @@ pub enum Step {
 }
 
 /// The steps that take `index` of a tensor of `shape`, the last dimension first.
+///
+/// ```
+/// # use gradus_tensor::ops::slice::{Step, steps};
+/// assert_eq!(steps((.., 1..3), &[2, 4])?, [Step::Narrow(1, 1, 2)]);
+/// assert_eq!(steps((0, 2), &[2, 4])?, [Step::Select(1, 2), Step::Select(0, 0)]);
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
 ///
 /// # Errors
 /// If there are more entries than dimensions, or an entry lies outside its dimension.
@@ -124,19 +132,18 @@ pub fn steps(index: impl Index, shape: &[usize]) -> Result<Vec<Step>> {
 }
 
 impl Tensor {
-    /// A view of some entries, as `x[…]` in NumPy: a number takes one entry and drops its dimension, a
-    /// range keeps the dimension. A tuple is for several dimensions, from the first on.
+    /// A view of some entries, as `x[…]` in NumPy: a number takes one entry and drops its
+    /// dimension, a range keeps the dimension. A tuple is for several dimensions, from the first
+    /// on.
     ///
     /// ```
-    /// # fn main() -> gradus_tensor::Result<()> {
     /// use gradus_tensor::{DType, Tensor};
     ///
     /// let x = Tensor::arange(0.0, 12.0, 1.0, DType::F32)?.reshape(&[3, 4])?;
     /// assert_eq!(x.i(1)?.to_vec::<f32>()?, [4.0, 5.0, 6.0, 7.0]);
     /// assert_eq!(x.i((.., 1..3))?.shape(), [3, 2]);
     /// assert_eq!(x.i((2, ..=1))?.to_vec::<f32>()?, [8.0, 9.0]);
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     ///
     /// # Errors

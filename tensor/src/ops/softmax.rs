@@ -1,7 +1,8 @@
 //! Softmax and its logarithm along one dimension, with their fused derivatives.
 
+use gradus_base::layout::resolve_dim;
+
 use super::on_device;
-use crate::layout::resolve_dim;
 use crate::{Result, Tensor, bail};
 
 /// `op` along `dim`, by bringing that dimension last and back. The result is row-major.
@@ -36,11 +37,25 @@ impl Tensor {
     ///
     /// A slice whose elements are all −∞ (everything masked), or that holds +∞ or NaN, gives NaN,
     /// as in PyTorch. Composed reference: `x.sub(&x.logsumexp(&[dim], true)?)?.exp()`.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[0f32, 0.0, 1.0], &[3])?;
+    /// assert_eq!(x.softmax(0)?.to_string(), "[0.2119 0.2119 0.5761]"); // 1, 1, e over 2 + e
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn softmax(&self, dim: isize) -> Result<Tensor> {
         along("softmax", dim, &[self], |x| on_device!("softmax", [&x[0]], softmax::softmax(&x[0])))
     }
 
     /// y = x − ln Σeˣ along `dim`; f32 and f64, the same shape. NaN where [`Tensor::softmax`] is.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[5f32, 5.0], &[2])?;
+    /// assert_eq!(x.log_softmax(0)?.to_string(), "[-0.6931 -0.6931]"); // −ln 2
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn log_softmax(&self, dim: isize) -> Result<Tensor> {
         along("log_softmax", dim, &[self], |x| {
             on_device!("log_softmax", [&x[0]], softmax::log_softmax(&x[0]))
@@ -49,6 +64,15 @@ impl Tensor {
 
     /// The gradient of the input of a softmax: `y·(g − Σ g·y)` along `dim`. `self` is the output y;
     /// `grad` has its shape and dtype.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let y = Tensor::from_slice(&[0.5f32, 0.5], &[2])?;
+    /// let grad = Tensor::from_slice(&[1f32, 0.0], &[2])?;
+    /// let dx = y.softmax_backward(&grad, 0)?; // ½·(1 − ½) and ½·(0 − ½)
+    /// assert_eq!(dx.to_string(), "[ 0.25 -0.25]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn softmax_backward(&self, grad: &Tensor, dim: isize) -> Result<Tensor> {
         check("softmax_backward", self, grad)?;
         along("softmax_backward", dim, &[self, grad], |x| {
@@ -58,6 +82,14 @@ impl Tensor {
 
     /// The gradient of the input of a log-softmax: `g − eʸ·Σg` along `dim`. `self` is the output y;
     /// `grad` has its shape and dtype.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let y = Tensor::from_slice(&[0f32, 0.0], &[2])?.log_softmax(0)?;
+    /// let grad = Tensor::from_slice(&[1f32, 0.0], &[2])?;
+    /// assert_eq!(y.log_softmax_backward(&grad, 0)?.to_string(), "[ 0.5 -0.5]"); // 1 − ½, 0 − ½
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn log_softmax_backward(&self, grad: &Tensor, dim: isize) -> Result<Tensor> {
         check("log_softmax_backward", self, grad)?;
         along("log_softmax_backward", dim, &[self, grad], |x| {

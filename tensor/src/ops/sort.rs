@@ -1,24 +1,50 @@
 //! Sorting, and the largest or smallest entries.
 
+use gradus_base::layout::resolve_dim;
+
 use super::on_device;
-use crate::layout::resolve_dim;
 use crate::{Result, Tensor, bail};
 
 impl Tensor {
     /// The values sorted along `dim`, and the indices (u32) they had. Stable: equal values keep
     /// their order. NaN counts as larger than everything, as in PyTorch, and −0 equals 0. The
     /// results are views with `dim` moved, not always row-major. A scalar is sorted already.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[3f32, 1.0, 2.0], &[3])?;
+    /// let (values, indices) = x.sort(0, false)?;
+    /// assert_eq!(values.to_string(), "[1. 2. 3.]");
+    /// assert_eq!(indices.to_vec::<u32>()?, [1, 2, 0]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn sort(&self, dim: isize, descending: bool) -> Result<(Tensor, Tensor)> {
         self.sorted("sort", dim, None, descending)
     }
 
     /// The indices (u32) that sort the values along `dim`; see [`Tensor::sort`].
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[3f32, 1.0, 2.0], &[3])?;
+    /// assert_eq!(x.argsort(0, true)?.to_vec::<u32>()?, [0, 2, 1]); // descending
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn argsort(&self, dim: isize, descending: bool) -> Result<Tensor> {
         Ok(self.sorted("argsort", dim, None, descending)?.1)
     }
 
-    /// The `k` largest (or smallest) values along `dim`, best first, and their indices (u32). Of
-    /// equal values the one with the lower index comes first. NaN counts as larger than everything.
+    /// The `k` largest (or smallest) values along `dim`, best first, and their indices (u32). Among
+    /// equal values the lower index comes first. NaN counts as larger than everything.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[3f32, 1.0, 2.0], &[3])?;
+    /// let (values, indices) = x.topk(2, 0, true)?;
+    /// assert_eq!(values.to_string(), "[3. 2.]");
+    /// assert_eq!(indices.to_vec::<u32>()?, [0, 2]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn topk(&self, k: usize, dim: isize, largest: bool) -> Result<(Tensor, Tensor)> {
         self.sorted("topk", dim, Some(k), largest)
     }

@@ -66,7 +66,7 @@ pub fn ok(output: &Output) {
     assert!(output.status.success(), "{}", stderr(output));
 }
 
-/// Runs, and interrupts after `steps` steps or some more; how many it were.
+/// Runs, and interrupts after `steps` steps or a few more; returns how many there were.
 pub fn interrupted(args: &[&str], out: &Path, steps: usize) -> usize {
     let mut process = train(args).spawn().unwrap();
     let metrics = out.join("metrics.jsonl");

@@ -1,4 +1,4 @@
-//! Runs that are stopped, go on, are prolonged, or are begun anew in the same folder.
+//! Runs that are stopped, resumed, prolonged, or started again in the same folder.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ fn resume(folder: &Path, more: &[&str]) -> std::process::Output {
     run(&[&["classify", "--resume", folder.to_str().unwrap(), "--device", "cpu"], more].concat())
 }
 
-/// A folder's `checkpoint-STEP` alone with the record, as a run leaves it that was stopped after
+/// One `checkpoint-STEP` of a folder with the record: the state of a run that was stopped after
 /// that step.
 fn cut(from: &Path, to: &Path, step: usize) {
     let name = format!("checkpoint-{step}");
@@ -24,8 +24,8 @@ fn cut(from: &Path, to: &Path, step: usize) {
     }
 }
 
-/// The best model, its step and the patience are the run's: wherever it is stopped, it ends as it
-/// would have.
+/// The best model, its step and the patience belong to the run: it ends the same wherever it is
+/// stopped.
 #[test]
 fn early_stopping_survives_a_stop_at_every_evaluation() {
     let dir = tempfile::tempdir().unwrap();
@@ -118,7 +118,7 @@ fn a_run_overwritten_leaves_nothing_to_resume() {
         ["--steps", "12", "--save-every", "3", "--keep", "2", "--seed", "1", "--overwrite", "-q"];
     ok(&run(&scratch(&data, &out, &other)));
     assert_eq!(checkpoints(&out), ["checkpoint-12", "checkpoint-9"], "of the new run, the newest");
-    // A checkpoint of another run in the folder is not gone on with, however new.
+    // A run does not continue from a checkpoint of another run, even a newer one.
     let alien = dir.path().join("alien");
     ok(&run(&scratch(&data, &alien, &["--steps", "20", "-q"])));
     std::fs::rename(alien.join("checkpoint-20"), out.join("checkpoint-20")).unwrap();
@@ -139,7 +139,7 @@ fn a_checkpoint_named_is_where_the_run_goes_on() {
     ok(&run(&scratch(&data, &out, &flags)));
     assert_eq!(checkpoints(&out), ["checkpoint-12", "checkpoint-9"]);
     let model = weights(&out);
-    // What lies ahead goes, so that what is written now is the newest.
+    // Later checkpoints are removed, so that the next one written is the newest.
     let resumed = resume(&out.join("checkpoint-9"), &["--steps", "11", "--save-every", "1"]);
     ok(&resumed);
     assert_eq!(checkpoints(&out), ["checkpoint-10", "checkpoint-11"]);
@@ -209,7 +209,7 @@ fn flags_that_make_another_run_are_refused_by_name() {
             assert!(stderr(&refused).contains(part), "{flags:?}: {}", stderr(&refused));
         }
     }
-    // The same values are no change.
+    // Flags with the same values change nothing.
     ok(&resume(
         &out,
         &["--lr", "0.002", "--max-length", "128", "--model", "scratch", "--pooling", "mean"],

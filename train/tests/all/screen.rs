@@ -1,4 +1,4 @@
-//! What the program tells: of the data, of the course, of the result.
+//! The notes and the screen of the program: about the data, the course and the result.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -156,8 +156,8 @@ fn a_model_that_learnt_nothing_is_told() {
     assert!(end["train_seconds"].as_f64() <= end["seconds"].as_f64(), "{end}");
 }
 
-/// The best model on the dev set is what is saved, unless the last is asked for; either run can go
-/// on.
+/// The best model on the dev set is saved, unless a flag asks for the last; either run can be
+/// prolonged.
 #[test]
 fn the_best_model_is_kept() {
     let dir = tempfile::tempdir().unwrap();
@@ -203,7 +203,7 @@ fn the_last_screen_names_commands_that_work() {
     let shown = start(false);
     let line =
         |what: &str| shown.lines().find(|line| line.contains(what)).unwrap().trim().to_string();
-    // A text of the test set, and the programs beside this one.
+    // A text of the test set, and the neighbouring programs.
     assert!(line("classify --model").ends_with("'the horse is red and round'"), "{shown}");
     assert!(
         line("classify --model").starts_with(env!("CARGO_BIN_EXE_train").trim_end_matches("train"))
@@ -243,7 +243,7 @@ fn a_length_that_does_not_fit_is_refused() {
     ok(&run(&scratch(&data, &out, &["--max-length", "3", "--steps", "1", "-q"])));
 }
 
-/// A folder is never written over without being asked, whatever of a model is in it.
+/// A folder with any file of a model is never overwritten without --overwrite.
 #[test]
 fn a_folder_with_anything_of_a_model_is_refused() {
     let dir = tempfile::tempdir().unwrap();
@@ -266,7 +266,7 @@ fn a_folder_with_anything_of_a_model_is_refused() {
     assert_eq!(std::fs::read_to_string(out.join("notes.txt")).unwrap(), "mine");
 }
 
-/// Everything that is drawn on a terminal of 40 columns fits a line, and evaluations are seen.
+/// On a terminal of 40 columns everything fits a line, and evaluations are visible.
 #[test]
 fn the_bar_fits_a_narrow_terminal() {
     if Command::new("script").arg("--version").output().is_err() {

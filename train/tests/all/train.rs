@@ -63,8 +63,8 @@ fn ctrl_c_saves_and_resuming_ends_as_if_nothing_had_happened() {
     assert_eq!((count(&out), count(&whole)), (2000, 2000));
 }
 
-/// In f16: refused on the CPU; on a GPU with the loss scale in the metrics, and resumed in its
-/// precision.
+/// In f16: refused on the CPU; on a GPU the metrics have the loss scale, and a resumed run keeps
+/// the precision.
 #[test]
 fn mixed_precision() {
     let dir = tempfile::tempdir().unwrap();
@@ -119,7 +119,7 @@ fn a_full_disk_leaves_the_old_model_whole() {
     ok(&run(&scratch(&data, &out, &["--steps", "2", "-q"])));
     let model = || std::fs::read(out.join("model.safetensors")).unwrap();
     let before = model();
-    // A limit on the size of files stands for the full disk: the weights do not fit.
+    // A limit on the size of files replaces a full disk: the weights do not fit.
     let args = scratch(&data, &out, &["--steps", "6", "--seed", "1", "--overwrite", "-q"]);
     for more in [&[][..], &["--save-every", "3"][..]] {
         let output = Command::new("bash")
@@ -141,7 +141,7 @@ fn a_full_disk_leaves_the_old_model_whole() {
     }
 }
 
-/// What is wrong with the input, and what the error must say.
+/// Wrong input, and the words that the error must have.
 #[test]
 fn bad_input_is_a_clear_error() {
     let dir = tempfile::tempdir().unwrap();
@@ -237,7 +237,7 @@ fn a_config_file_gives_flags_and_the_command_line_wins() {
     assert_eq!(last["steps"], 3);
 }
 
-/// A run that begins on a GPU, is interrupted, and goes on on the CPU.
+/// A run that begins on a GPU, is interrupted, and continues on the CPU.
 #[test]
 fn a_run_moves_between_devices() {
     if gradus_testing::gpu().is_none() {

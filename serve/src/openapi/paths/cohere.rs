@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{COHERE, Operation, TEXT};
+use crate::openapi::operation::{COHERE, Operation, TEXT};
 use crate::openapi::schemas::{
     any_of, boolean, closed, count, example, list, number, object, reference, some, string, words,
 };

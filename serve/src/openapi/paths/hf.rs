@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{HUGGING_FACE, Operation, TEXT};
+use crate::openapi::operation::{HUGGING_FACE, Operation, TEXT};
 use crate::openapi::schemas::{
     any_of, boolean, closed, count, example, list, object, reference, some, string, words,
 };

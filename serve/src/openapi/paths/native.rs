@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{NATIVE, Operation, TEXT};
-use crate::openapi::Errors;
+use crate::openapi::operation::{Errors, NATIVE, Operation, TEXT};
 use crate::openapi::schemas::{
     any_of, boolean, closed, count, example, list, number, object, reference, string, words,
 };

@@ -2,8 +2,7 @@
 
 use serde_json::json;
 
-use super::{OPENAI, Operation, TEXT};
-use crate::openapi::Errors;
+use crate::openapi::operation::{Errors, OPENAI, Operation, TEXT};
 use crate::openapi::schemas::{
     any_of, closed, count, example, list, object, reference, string, words,
 };

@@ -2,19 +2,48 @@
 
 use serde_json::{Value, json};
 
-use super::{Operation, TEI, TEXT, cohere};
-use crate::openapi::Errors;
+use super::cohere;
+use crate::openapi::operation::{Errors, Operation, TEI, TEXT};
 use crate::openapi::schemas::{
     any_of, boolean, count, example, list, number, object, object_of, reference, some, string,
     words,
 };
 
-/// `inputs` and what every question of text-embeddings-inference may have besides.
+/// The operations.
+pub fn operations() -> Vec<Operation> {
+    let mut all = embedding();
+    all.extend(classification());
+    all.extend(tokens());
+    let info = object([
+        ("model_id", string()),
+        ("model_type", json!({"type": "object"})),
+        ("max_input_length", count(1)),
+        ("max_batch_tokens", count(1)),
+        ("max_client_batch_size", count(1)),
+        ("version", string()),
+    ]);
+    all.push(Operation::get(TEI, "/info", Errors::Missing, "The first model").gives(info));
+    all
+}
+
+fn ask(path: &'static str, about: &'static str, body: Value) -> Operation {
+    Operation::ask(TEI, path, about, body)
+}
+
+fn text() -> Value {
+    reference("Text")
+}
+
+fn direction() -> Value {
+    words(["Left", "Right"])
+}
+
+/// A body with `inputs`, the fields of every question, and `more`.
 fn inputs(inputs: Value, more: Vec<(&str, Value)>) -> Value {
     let mut fields = vec![
         ("inputs", inputs),
         ("truncate?", boolean()),
-        ("truncation_direction?", words(["Left", "Right"])),
+        ("truncation_direction?", direction()),
         ("prompt_name?", string()),
         ("model?", reference("ModelName")),
     ];
@@ -22,10 +51,72 @@ fn inputs(inputs: Value, more: Vec<(&str, Value)>) -> Value {
     example(object_of(fields), json!({"inputs": TEXT}))
 }
 
-/// The operations.
-pub fn operations() -> Vec<Operation> {
-    let text = || reference("Text");
+fn embedding() -> Vec<Operation> {
+    let options = vec![("normalize?", boolean()), ("dimensions?", count(1))];
+    let sentences = object([("source_sentence", text()), ("sentences", some(text()))]);
+    let parameters = object([
+        ("truncate?", boolean()),
+        ("truncation_direction?", direction()),
+        ("prompt_name?", string()),
+    ]);
+    let similarity = example(
+        object([
+            ("inputs", sentences),
+            ("parameters?", parameters),
+            ("model?", reference("ModelName")),
+        ]),
+        json!({"inputs": {"source_sentence": "A cat.", "sentences": ["A kitten.", "A car."]}}),
+    );
+    let all = "The last hidden state of every token";
+    vec![
+        ask("/embed", "Embeddings of texts", inputs(reference("Inputs"), options))
+            .gives(reference("Vectors")),
+        ask("/embed_all", all, inputs(reference("Inputs"), vec![]))
+            .gives(list(reference("Vectors"))),
+        ask("/similarity", "The cosine of a sentence to others", similarity).gives(list(number())),
+    ]
+}
+
+fn classification() -> Vec<Operation> {
     let pair = || json!({"type": "array", "items": string(), "minItems": 1, "maxItems": 2});
+    let texts = any_of([text(), pair(), some(pair())]);
+    let texts = inputs(texts, vec![("raw_scores?", boolean())]);
+    let scores = any_of([reference("Scores"), list(reference("Scores"))]);
+    let ranking = object([
+        ("query", text()),
+        ("texts", some(string())),
+        ("raw_scores?", boolean()),
+        ("return_text?", boolean()),
+        ("top_n?", count(1)),
+        ("truncate?", boolean()),
+        ("truncation_direction?", direction()),
+        ("model?", reference("ModelName")),
+    ]);
+    let ranking = example(
+        any_of([ranking, cohere::request()]),
+        json!({"query": TEXT, "texts": ["my card", "the weather"]}),
+    );
+    let rank = object([("index", count(0)), ("score", number())]);
+    let predict = "Labels of a text, of a pair (a list of two), or of a batch (a list of lists)";
+    let rerank = "Texts by how well they answer a query; or `documents`, as Cohere has them";
+    vec![
+        ask("/predict", predict, texts).gives(scores),
+        ask("/rerank", rerank, ranking).gives(any_of([list(rank), cohere::ranking()])),
+    ]
+}
+
+fn tokens() -> Vec<Operation> {
+    let texts = object([
+        ("inputs", any_of([text(), some(text())])),
+        ("add_special_tokens?", boolean()),
+        ("prompt_name?", string()),
+        ("model?", reference("ModelName")),
+    ]);
+    let ids = object([
+        ("ids", any_of([reference("TokenIds"), some(reference("TokenIds"))])),
+        ("skip_special_tokens?", boolean()),
+        ("model?", reference("ModelName")),
+    ]);
     let token = object([
         ("id", count(0)),
         ("text", string()),
@@ -33,83 +124,11 @@ pub fn operations() -> Vec<Operation> {
         ("start?", count(0)),
         ("stop?", count(0)),
     ]);
-    let rank = object([("index", count(0)), ("score", number())]);
+    let tokenize = "The tokens of texts; places in characters";
     vec![
-        Operation::ask(TEI, "/embed", "Embeddings of texts", inputs(
-            reference("Inputs"),
-            vec![("normalize?", boolean()), ("dimensions?", count(1))],
-        ))
-        .gives(reference("Vectors")),
-        Operation::ask(
-            TEI,
-            "/embed_all",
-            "The last hidden state of every token",
-            inputs(reference("Inputs"), vec![]),
-        )
-        .gives(list(reference("Vectors"))),
-        Operation::ask(
-            TEI,
-            "/predict",
-            "Labels of a text, of a pair (a list of two), or of a batch (a list of lists)",
-            inputs(any_of([text(), pair(), some(pair())]), vec![("raw_scores?", boolean())]),
-        )
-        .gives(any_of([reference("Scores"), list(reference("Scores"))])),
-        Operation::ask(TEI, "/rerank", "Texts by how well they answer a query; or `documents`, as Cohere has them", example(
-            any_of([
-                object([
-                    ("query", text()),
-                    ("texts", some(string())),
-                    ("raw_scores?", boolean()),
-                    ("return_text?", boolean()),
-                    ("top_n?", count(1)),
-                    ("truncate?", boolean()),
-                    ("truncation_direction?", words(["Left", "Right"])),
-                    ("model?", reference("ModelName")),
-                ]),
-                cohere::request(),
-            ]),
-            json!({"query": TEXT, "texts": ["my card", "the weather"]}),
-        ))
-        .gives(any_of([list(rank), cohere::ranking()])),
-        Operation::ask(TEI, "/similarity", "The cosine of a sentence to others", example(
-            object([
-                ("inputs", object([("source_sentence", text()), ("sentences", some(text()))])),
-                ("parameters?", object([
-                    ("truncate?", boolean()),
-                    ("truncation_direction?", words(["Left", "Right"])),
-                    ("prompt_name?", string()),
-                ])),
-                ("model?", reference("ModelName")),
-            ]),
-            json!({"inputs": {"source_sentence": "A cat.", "sentences": ["A kitten.", "A car."]}}),
-        ))
-        .gives(list(number())),
-        Operation::ask(TEI, "/tokenize", "The tokens of texts; places in characters", example(
-            object([
-                ("inputs", any_of([text(), some(text())])),
-                ("add_special_tokens?", boolean()),
-                ("prompt_name?", string()),
-                ("model?", reference("ModelName")),
-            ]),
-            json!({"inputs": TEXT}),
-        ))
-        .gives(list(list(token))),
-        Operation::ask(TEI, "/decode", "The text of token ids", example(
-            object([
-                ("ids", any_of([reference("TokenIds"), some(reference("TokenIds"))])),
-                ("skip_special_tokens?", boolean()),
-                ("model?", reference("ModelName")),
-            ]),
-            json!({"ids": [101, 102]}),
-        ))
-        .gives(list(string())),
-        Operation::get(TEI, "/info", Errors::Missing, "The first model").gives(object([
-            ("model_id", string()),
-            ("model_type", json!({"type": "object"})),
-            ("max_input_length", count(1)),
-            ("max_batch_tokens", count(1)),
-            ("max_client_batch_size", count(1)),
-            ("version", string()),
-        ])),
+        ask("/tokenize", tokenize, example(texts, json!({"inputs": TEXT})))
+            .gives(list(list(token))),
+        ask("/decode", "The text of token ids", example(ids, json!({"ids": [101, 102]})))
+            .gives(list(string())),
     ]
 }

@@ -1,4 +1,4 @@
-//! What there is: the server, its models, what they take and give, what they have done.
+//! The server and its models: their inputs and outputs, their configuration, their counts.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,16 +8,16 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::Which;
+use super::which::Which;
+use crate::answer::small_json;
 use crate::app::App;
-use crate::call::small;
 use crate::error::{Kind, Problem, Result};
 use crate::pipeline::Task;
-use crate::registry::Served;
+use crate::served::Served;
 
 /// `GET /v2`.
 pub async fn server() -> Response {
-    small(&json!({
+    small_json(&json!({
         "name": "gradus",
         "version": env!("CARGO_PKG_VERSION"),
         "extensions": [
@@ -70,7 +70,7 @@ pub fn outputs(served: &Served) -> Vec<Tensor> {
     }
 }
 
-/// What a model takes and gives.
+/// The inputs and outputs of a model.
 pub async fn metadata(State(app): State<Arc<App>>, Path(which): Path<Which>) -> Result<Response> {
     let served = which.find(&app.models)?;
     let described = |(name, datatype, sizes): Tensor| {
@@ -79,7 +79,7 @@ pub async fn metadata(State(app): State<Arc<App>>, Path(which): Path<Which>) -> 
     };
     let listed = app.models.versions(&served.name)?;
     let versions: Vec<String> = listed.versions.iter().map(|s| s.version.to_string()).collect();
-    Ok(small(&json!({
+    Ok(small_json(&json!({
         "name": served.name,
         "versions": versions,
         "platform": "gradus",
@@ -96,11 +96,11 @@ pub async fn config(State(app): State<Arc<App>>, Path(which): Path<Which>) -> Re
             "FP32" => "TYPE_FP32",
             _ => "TYPE_STRING",
         };
-        // A size of 1 stands for a scalar, which the configuration cannot say.
+        // The configuration has no scalars; a size of 1 stands for one.
         let dims = if sizes.is_empty() { vec![1] } else { sizes };
         json!({"name": name, "data_type": datatype, "dims": dims})
     };
-    Ok(small(&json!({
+    Ok(small_json(&json!({
         "name": served.name,
         "platform": "gradus",
         "backend": "gradus",
@@ -138,12 +138,12 @@ fn statistics(served: &Served) -> Value {
 /// Counts and times of a model.
 pub async fn stats(State(app): State<Arc<App>>, Path(which): Path<Which>) -> Result<Response> {
     let served = which.find(&app.models)?;
-    Ok(small(&json!({"model_stats": [statistics(&served)]})))
+    Ok(small_json(&json!({"model_stats": [statistics(&served)]})))
 }
 
 /// Counts and times of all models.
 pub async fn all_stats(State(app): State<Arc<App>>) -> Response {
     let versions = app.models.list().into_iter().flat_map(|listed| listed.versions);
     let stats: Vec<Value> = versions.map(|served| statistics(&served)).collect();
-    small(&json!({"model_stats": stats}))
+    small_json(&json!({"model_stats": stats}))
 }

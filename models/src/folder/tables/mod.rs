@@ -1,0 +1,80 @@
+//! The tables of [`keys`](super::keys), file by file.
+
+mod config;
+mod sentence;
+mod tokenizer;
+
+pub(crate) use config::CONFIG;
+pub(super) use sentence::ARGUMENTS;
+pub(crate) use sentence::{
+    DENSE, DROPOUT, LAYER_NORM, MODULES, NORMALIZE, POOLING, SENTENCE, SENTENCE_MODEL,
+};
+pub(crate) use tokenizer::TOKENIZER;
+
+#[cfg(test)]
+use super::keys::Table;
+use super::keys::{Key, Rule};
+
+const fn key(names: &'static [&'static str], rule: Rule, remark: &'static str) -> Key {
+    Key { names, rule, remark }
+}
+
+/// All tables, in the order of the book.
+#[cfg(test)]
+pub(super) const TABLES: [&Table; 10] = [
+    &CONFIG,
+    &TOKENIZER,
+    &MODULES,
+    &SENTENCE,
+    &SENTENCE_MODEL,
+    &POOLING,
+    &DENSE,
+    &NORMALIZE,
+    &LAYER_NORM,
+    &DROPOUT,
+];
+
+/// Files without keys, and files that are not read.
+#[cfg(test)]
+pub(super) const FILES: [(&str, &str, &str); 12] = [
+    ("model.safetensors", "obeyed", "the weights; an encoder that lacks one is refused"),
+    (
+        "model.safetensors.index.json, model-00001-of-….safetensors",
+        "obeyed",
+        "weights in several files",
+    ),
+    (
+        "pytorch_model.bin",
+        "refused",
+        "where there is no .safetensors file; the error says how to convert it",
+    ),
+    (
+        "tokenizer.json",
+        "obeyed",
+        "WordPiece, SentencePiece, BPE; padding and truncation are the caller's, but for the side",
+    ),
+    ("vocab.txt", "obeyed", "where there is no tokenizer.json"),
+    ("added_tokens.json", "obeyed", "with vocab.txt, and with tokenizer.json"),
+    (
+        "sentence_roberta_config.json and the like",
+        "obeyed",
+        "older names of sentence_bert_config.json",
+    ),
+    ("router_config.json", "refused", "a Router chooses between modules; Gradus has none"),
+    (
+        "adapter_config.json",
+        "refused",
+        "an adapter changes the weights; merge it first (`merge_and_unload`)",
+    ),
+    (
+        "modeling_gradus.py, README.md",
+        "harmless",
+        "what Gradus writes for a classifier on the mean of the tokens",
+    ),
+    ("generation_config.json, chat_template.jinja", "harmless", "for models that generate text"),
+    (
+        "preprocessor_config.json, processor_config.json, training_args.bin, onnx/, openvino/",
+        "harmless",
+        "not read",
+    ),
+];

@@ -1,0 +1,182 @@
+//! Text to tokens.
+
+use rayon::prelude::*;
+use tokenizers::{PostProcessor, TruncationDirection, TruncationParams, truncate_encodings};
+
+use super::excerpt::Excerpt;
+use super::{Encoding, Side, Tokenizer};
+use crate::error::{Error, Result};
+
+/// A pair of texts that are both cut: how many tokens of each are encoded at most to see which is
+/// longer.
+const MAX_COMPARED: usize = 8192;
+
+/// The part of a text that is encoded, and its tokens.
+type Part<'a> = (Excerpt<'a>, tokenizers::Encoding);
+
+impl Tokenizer {
+    /// Encodes a text or a pair of texts in at most `max_length` tokens, special tokens included
+    /// (`usize::MAX` for no limit). The longer text of a pair is cut first, like `longest_first` in
+    /// `transformers`, on the side that the tokenizer's files name.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when `max_length` has no room for the special tokens; [`Error::Tokenizer`]
+    /// when the tokenizer fails, as one without an unknown token does on an unknown word.
+    pub fn encode(&self, text: &str, pair: Option<&str>, max_length: usize) -> Result<Encoding> {
+        self.encode_cut(text, pair, max_length, self.side)
+    }
+
+    /// As [`Tokenizer::encode`], with the side on which texts of too many tokens are cut. After a
+    /// cut on the left, [`Encoding::words`] counts from a place in the part that is left out.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_cut(
+        &self,
+        text: &str,
+        pair: Option<&str>,
+        max_length: usize,
+        side: Side,
+    ) -> Result<Encoding> {
+        let failed = |e: tokenizers::Error| Error::tokenizer(&self.source, e.to_string());
+        let added = self.inner.get_post_processor().map_or(0, |p| p.added_tokens(pair.is_some()));
+        let room = max_length.checked_sub(added).ok_or_else(|| {
+            Error::Input(format!(
+                "a maximum length of {max_length} has no room for {added} special tokens"
+            ))
+        })?;
+        let ((excerpt, first), second) = match pair {
+            None => (self.part(text, room, side).map_err(failed)?, None),
+            Some(pair) => {
+                let (first, second) = self.parts(text, pair, room, side).map_err(failed)?;
+                (first, Some(second))
+            }
+        };
+        let (pair_excerpt, second) = second.unzip();
+        let found = first.len() + second.as_ref().map_or(0, |e| e.len());
+        let params = TruncationParams {
+            max_length: room,
+            direction: direction(side),
+            ..TruncationParams::default()
+        };
+        let (mut first, mut second) = truncate_encodings(first, second, &params).map_err(failed)?;
+        // The crate keeps the tokens that were cut off, and would process them for nothing.
+        first.take_overflowing();
+        if let Some(second) = &mut second {
+            second.take_overflowing();
+        }
+        let kept = first.len() + second.as_ref().map_or(0, |e| e.len());
+        let whole = self.inner.post_process(first, second, true).map_err(failed)?;
+        let special: Vec<bool> = whole.get_special_tokens_mask().iter().map(|&m| m != 0).collect();
+        let sequences = whole.get_sequence_ids();
+        let place = |i: usize| match &pair_excerpt {
+            _ if special[i] => whole.get_offsets()[i],
+            Some(pair) if sequences[i] == Some(1) => pair.place(whole.get_offsets()[i]),
+            _ => excerpt.place(whole.get_offsets()[i]),
+        };
+        Ok(Encoding {
+            ids: whole.get_ids().to_vec(),
+            type_ids: match self.has_types {
+                true => whole.get_type_ids().to_vec(),
+                false => vec![0; whole.len()],
+            },
+            offsets: (0..whole.len()).map(place).collect(),
+            tokens: whole.get_tokens().to_vec(),
+            words: whole.get_word_ids().to_vec(),
+            special,
+            truncated: kept < found,
+            prompt: 0,
+        })
+    }
+
+    /// The tokens of a pair, each text as in [`Tokenizer::part`]. Where both have more than `room`
+    /// tokens, each keeps half of the room, and the longer one gets the odd token: more is encoded
+    /// until it is known which is longer. Of texts with more than [`MAX_COMPARED`] tokens, the
+    /// longer is the one with more bytes.
+    fn parts<'a>(
+        &self,
+        text: &'a str,
+        pair: &'a str,
+        room: usize,
+        side: Side,
+    ) -> tokenizers::Result<(Part<'a>, Part<'a>)> {
+        let direction = direction(side);
+        let mut tokens = room;
+        loop {
+            let mut first = self.part(text, tokens, side)?;
+            let mut second = self.part(pair, tokens, side)?;
+            let (a, b) = (first.1.len(), second.1.len());
+            let known = match (first.0.cut, second.0.cut) {
+                (false, false) => true,
+                (true, false) => a > b,
+                (false, true) => b > a,
+                (true, true) => false,
+            };
+            if known || room.is_multiple_of(2) || a <= room || b <= room {
+                return Ok((first, second));
+            }
+            if tokens > MAX_COMPARED.max(room) {
+                let shorter = if text.len() > pair.len() { &mut second } else { &mut first };
+                shorter.1.truncate(room, 0, direction);
+                return Ok((first, second));
+            }
+            tokens = tokens.saturating_mul(4);
+        }
+    }
+
+    /// The tokens of a text, or of a part at one side that has more than `room` tokens: a text of
+    /// megabytes costs no more than its part.
+    fn part<'a>(&self, text: &'a str, room: usize, side: Side) -> tokenizers::Result<Part<'a>> {
+        let mut tokens = room;
+        loop {
+            let excerpt = match &self.excerpts {
+                Some(excerpts) if tokens < text.len() => excerpts.take(text, tokens, side),
+                _ => Excerpt::whole(text),
+            };
+            let encoded = self.inner.encode(excerpt.text.as_ref(), false)?;
+            if !excerpt.cut || encoded.len() > room {
+                return Ok((excerpt, encoded));
+            }
+            tokens = tokens.saturating_mul(4).max(64);
+        }
+    }
+
+    /// Encodes many texts or pairs, in parallel on the current rayon pool; the results are in the
+    /// order of the inputs.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_batch<S: AsRef<str> + Sync>(
+        &self,
+        texts: &[(S, Option<S>)],
+        max_length: usize,
+    ) -> Result<Vec<Encoding>> {
+        texts
+            .par_iter()
+            .map(|(text, pair)| {
+                self.encode(text.as_ref(), pair.as_ref().map(S::as_ref), max_length)
+            })
+            .collect()
+    }
+
+    /// How many tokens a prompt has at the beginning of a text, counted as in
+    /// sentence-transformers: the tokens of the prompt alone, at most `max_length`, without the
+    /// special token at its end.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn prompt_tokens(&self, prompt: &str, max_length: usize) -> Result<usize> {
+        if prompt.is_empty() {
+            return Ok(0);
+        }
+        let encoding = self.encode(prompt, None, max_length)?;
+        Ok(encoding.len() - usize::from(encoding.special.last() == Some(&true)))
+    }
+}
+
+fn direction(side: Side) -> TruncationDirection {
+    match side {
+        Side::Left => TruncationDirection::Left,
+        Side::Right => TruncationDirection::Right,
+    }
+}

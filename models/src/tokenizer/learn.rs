@@ -1,0 +1,85 @@
+//! A tokenizer learnt from texts.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use rayon::prelude::*;
+use serde_json::json;
+use tokenizers::normalizers::BertNormalizer;
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::{
+    NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
+};
+
+use super::file::{self, SPECIAL};
+use super::options::Options;
+use super::{Tokenizer, wordpiece};
+use crate::error::{Error, Result};
+
+impl Tokenizer {
+    /// Learns a lower-case WordPiece vocabulary of at most `vocab_size` tokens from texts. Training
+    /// from scratch needs no file and no network. `[PAD]` is 0, then `[UNK]`, `[CLS]`, `[SEP]`,
+    /// `[MASK]`. The same texts give the same vocabulary, on every machine and with any number of
+    /// threads.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when `vocab_size` has no room for a letter, or the texts hold no words.
+    pub fn train_wordpiece<S: AsRef<str> + Sync>(texts: &[S], vocab_size: usize) -> Result<Self> {
+        if vocab_size < SPECIAL.len() + 2 {
+            return Err(Error::Input(format!(
+                "a vocabulary of {vocab_size} has no room for words next to the {} special tokens",
+                SPECIAL.len()
+            )));
+        }
+        let source = PathBuf::from("trained vocabulary");
+        let words = count_words(texts).map_err(|e| Error::tokenizer(&source, e.to_string()))?;
+        if words.is_empty() {
+            return Err(Error::Input("the texts to learn a vocabulary from hold no words".into()));
+        }
+        let vocab = wordpiece::learn(&words, &SPECIAL, vocab_size);
+        let vocab: Vec<&str> = vocab.iter().map(String::as_str).collect();
+        let names = SPECIAL.map(str::to_string);
+        let tokenizer = file::assemble(&vocab, &names, BertNormalizer::default());
+        let inner = file::parse(tokenizer, &source)?;
+        let config = json!({
+            "tokenizer_class": "BertTokenizer", "do_lower_case": true, "strip_accents": null,
+            "tokenize_chinese_chars": true, "model_max_length": 512, "pad_token": "[PAD]", "unk_token": "[UNK]",
+            "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]",
+        });
+        let options =
+            Options { map: config.as_object().cloned().unwrap_or_default(), ..Options::default() };
+        Self::build(inner, &options, Some(format!("{config:#}\n")), source)
+    }
+}
+
+/// The words of the texts after BERT's lower-case normaliser and pre-tokenizer, with their counts,
+/// sorted.
+pub(super) fn count_words<S: AsRef<str> + Sync>(
+    texts: &[S],
+) -> tokenizers::Result<Vec<(String, u64)>> {
+    let counts = texts
+        .par_iter()
+        .try_fold(HashMap::new, |mut counts: HashMap<String, u64>, text| {
+            let mut normalized = NormalizedString::from(text.as_ref());
+            BertNormalizer::default().normalize(&mut normalized)?;
+            let mut words = PreTokenizedString::from(normalized);
+            BertPreTokenizer.pre_tokenize(&mut words)?;
+            for (word, _, _) in words.get_splits(OffsetReferential::Normalized, OffsetType::Byte) {
+                match counts.get_mut(word) {
+                    Some(count) => *count += 1,
+                    None => drop(counts.insert(word.to_string(), 1)),
+                }
+            }
+            tokenizers::Result::Ok(counts)
+        })
+        .try_reduce(HashMap::new, |a, b| {
+            let (mut large, small) = if a.len() < b.len() { (b, a) } else { (a, b) };
+            for (word, count) in small {
+                *large.entry(word).or_default() += count;
+            }
+            Ok(large)
+        })?;
+    let mut words: Vec<(String, u64)> = counts.into_iter().collect();
+    words.sort_unstable();
+    Ok(words)
+}

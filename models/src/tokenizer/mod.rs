@@ -1,0 +1,162 @@
+//! Text to ids: BERT's WordPiece over the `tokenizers` crate.
+//!
+//! A tokenizer file may carry padding and truncation of its own (a sentence-embedding model's often
+//! pads to 128). Gradus never pads, and truncates at a length that the caller gives, so both are
+//! switched off on loading; the side on which a long text is cut stays.
+//!
+//! ```
+//! use gradus_models::Tokenizer;
+//!
+//! # fn main() -> gradus_models::Result<()> {
+//! let tokenizer = Tokenizer::train_wordpiece(&["where is my card", "where is it"], 60)?;
+//! let encoding = tokenizer.encode("Where is it?", None, 512)?;
+//! assert_eq!(encoding.tokens, ["[CLS]", "where", "is", "it", "[UNK]", "[SEP]"]);
+//! assert_eq!(tokenizer.decode(&encoding.ids, true)?, "where is it");
+//! # Ok(())
+//! # }
+//! ```
+
+mod encode;
+mod encoding;
+mod excerpt;
+mod file;
+mod learn;
+mod open;
+mod options;
+mod wordpiece;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::files;
+pub use encoding::{Encoding, char_offsets};
+use excerpt::Excerpts;
+pub use excerpt::Side;
+
+/// The ids of the special tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Special {
+    pad: Option<u32>,
+    unk: Option<u32>,
+    cls: Option<u32>,
+    sep: Option<u32>,
+    mask: Option<u32>,
+}
+
+/// Text to ids and back.
+#[derive(Debug, Clone)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    /// `tokenizer_config.json`, written back as it was read.
+    config: Option<String>,
+    /// The file or folder that it was read from, for errors.
+    source: PathBuf,
+    special: Special,
+    vocab_size: usize,
+    max_length: Option<usize>,
+    /// How a part of a long text is taken; `None` for a tokenizer that needs the whole text.
+    excerpts: Option<Excerpts>,
+    /// On which side a long text is cut.
+    side: Side,
+    /// Whether the model sees token types.
+    has_types: bool,
+    /// Notes for a person.
+    notes: Vec<String>,
+}
+
+impl Tokenizer {
+    /// Writes `tokenizer.json`, and `tokenizer_config.json` where the tokenizer had one, so that
+    /// `AutoTokenizer` of `transformers` loads the folder. Each file is written under another name
+    /// and then renamed.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when a file cannot be written.
+    pub fn save(&self, dir: impl AsRef<Path>) -> Result<()> {
+        let dir = dir.as_ref();
+        let path = dir.join("tokenizer.json");
+        let json =
+            self.inner.to_string(true).map_err(|e| Error::tokenizer(&path, e.to_string()))?;
+        files::write_atomic(&path, json.as_bytes())?;
+        match &self.config {
+            Some(config) => {
+                files::write_atomic(&dir.join("tokenizer_config.json"), config.as_bytes())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The text of the ids, without the special tokens if `skip_special`. Ids outside the
+    /// vocabulary are left out.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] when the file's decoder fails.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
+        self.inner
+            .decode(ids, skip_special)
+            .map_err(|e| Error::tokenizer(&self.source, e.to_string()))
+    }
+
+    /// The token of an id.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// The id of a token.
+    pub fn id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// The rows that a model's embedding needs: the highest id plus one.
+    pub fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
+    /// The longest input that the tokenizer's own configuration allows, where it states one.
+    pub fn max_length(&self) -> Option<usize> {
+        self.max_length
+    }
+
+    /// Tokens that were added to the vocabulary, and special tokens, by their ids.
+    pub(crate) fn added(&self) -> BTreeMap<u32, String> {
+        self.inner.get_added_tokens_decoder().into_iter().map(|(id, t)| (id, t.content)).collect()
+    }
+
+    /// On which side a text of too many tokens is cut, as the tokenizer's files say.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// Notes for a person about the tokenizer's files.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The id of `[PAD]`.
+    pub fn pad_id(&self) -> Option<u32> {
+        self.special.pad
+    }
+
+    /// The id of `[UNK]`.
+    pub fn unk_id(&self) -> Option<u32> {
+        self.special.unk
+    }
+
+    /// The id of `[CLS]`.
+    pub fn cls_id(&self) -> Option<u32> {
+        self.special.cls
+    }
+
+    /// The id of `[SEP]`.
+    pub fn sep_id(&self) -> Option<u32> {
+        self.special.sep
+    }
+
+    /// The id of `[MASK]`; a tokenizer without one cannot be used for masked language models.
+    pub fn mask_id(&self) -> Option<u32> {
+        self.special.mask
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+//! The recipe: everything besides model and data that decides a training run.
+
+use gradus_nn::{Precision, ScheduleKind};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// The optimiser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerKind {
+    /// AdamW (Loshchilov & Hutter, arXiv:1711.05101).
+    #[default]
+    AdamW,
+    /// Adam, weight decay as part of the gradient (Kingma & Ba, arXiv:1412.6980).
+    Adam,
+    /// Stochastic gradient descent with momentum 0.9.
+    Sgd,
+}
+
+/// Everything besides model and data that decides a training run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// Passes over the training set.
+    pub epochs: usize,
+    /// Optimiser steps; overrides `epochs`.
+    pub steps: Option<u64>,
+    /// Examples of one batch.
+    pub batch_size: usize,
+    /// Batches of one optimiser step.
+    pub accumulate: usize,
+    /// Peak learning rate of the encoder, and of the head unless it has its own.
+    pub lr: f64,
+    /// Peak learning rate of the head.
+    pub head_lr: Option<f64>,
+    /// Steps of warm-up, or their share of all steps if below 1.
+    pub warmup: f64,
+    /// What follows the warm-up.
+    pub schedule: ScheduleKind,
+    /// Weight decay of weight matrices (biases and LayerNorms have none).
+    pub weight_decay: f64,
+    /// Largest global norm of the gradients; 0 for no limit.
+    pub clip_norm: f64,
+    /// The optimiser.
+    pub optimizer: OptimizerKind,
+    /// Seed of the order of examples and of dropout.
+    pub seed: u64,
+    /// The precision of the model's products; f16 with dynamic loss scaling.
+    #[serde(default)]
+    pub precision: Precision,
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Recipe {
+            epochs: 3,
+            steps: None,
+            batch_size: 32,
+            accumulate: 1,
+            lr: 5e-5,
+            head_lr: None,
+            warmup: 0.1,
+            schedule: ScheduleKind::Linear,
+            weight_decay: 0.01,
+            clip_norm: 1.0,
+            optimizer: OptimizerKind::AdamW,
+            seed: 0,
+            precision: Precision::F32,
+        }
+    }
+}
+
+impl Recipe {
+    /// Checks every number.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] for the first field that is out of its range.
+    pub fn validate(&self) -> Result<()> {
+        for (field, value) in [
+            ("lr", self.lr),
+            ("head_lr", self.head_lr.unwrap_or(0.0)),
+            ("warmup", self.warmup),
+            ("weight_decay", self.weight_decay),
+            ("clip_norm", self.clip_norm),
+        ] {
+            if !value.is_finite() || value < 0.0 {
+                return Err(Error::recipe(field, value, "it must be 0 or more"));
+            }
+        }
+        for (field, value) in [("batch_size", self.batch_size), ("accumulate", self.accumulate)] {
+            at_least_one(field, Some(value as u64))?;
+        }
+        match self.steps {
+            Some(steps) => at_least_one("steps", Some(steps)),
+            None => at_least_one("epochs", Some(self.epochs as u64)),
+        }
+    }
+
+    /// Optimiser steps of the whole run.
+    pub(super) fn total_steps(&self, steps_per_epoch: u64) -> u64 {
+        self.steps.unwrap_or(self.epochs as u64 * steps_per_epoch)
+    }
+
+    pub(super) fn warmup_steps(&self, total: u64) -> u64 {
+        if self.warmup < 1.0 { (self.warmup * total as f64) as u64 } else { self.warmup as u64 }
+    }
+}
+
+/// Refuses a count of 0.
+pub(super) fn at_least_one(field: &'static str, value: Option<u64>) -> Result<()> {
+    match value {
+        Some(0) => Err(Error::recipe(field, 0, "it must be 1 or more")),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,250 @@
+//! The training loop: one step at a time.
+
+use std::collections::HashSet;
+
+use gradus_autograd::Gradients;
+use gradus_nn::{
+    Adam, AdamW, Forward, GradScaler, Optimizer, Parameter, Precision, Schedule, Sgd, Store,
+    clip_grad_norm, param_groups,
+};
+use gradus_tensor::Tensor;
+
+use super::{Best, OptimizerKind, Recipe, RunMark, Task};
+use crate::batch::bucketed_batches;
+use crate::{Error, Result};
+
+/// The results of one step. Loss and norm stay on the device until they are read.
+#[derive(Clone)]
+pub struct Step {
+    /// Optimiser steps done, this one included.
+    pub step: u64,
+    /// Epochs done, in fractions.
+    pub epoch: f64,
+    /// Mean loss over the step's examples, a scalar.
+    pub loss: Tensor,
+    /// Global norm of the gradients before clipping, a scalar. Not finite where the step was
+    /// skipped.
+    pub grad_norm: Tensor,
+    /// In f16, the verdict of loss scaling; see [`Tensor::loss_scale_`].
+    pub verdict: Option<Tensor>,
+    /// Rate of the encoder in this step.
+    pub lr: f64,
+    /// Examples seen in this step.
+    pub examples: usize,
+    /// Tokens seen in this step.
+    pub tokens: usize,
+    /// Whether this step was the last of an epoch.
+    pub ends_epoch: bool,
+}
+
+/// The training loop over a [`Task`].
+pub struct Trainer<T> {
+    task: T,
+    pub(super) store: Store,
+    pub(super) recipe: Recipe,
+    pub(super) optimizer: Box<dyn Optimizer + Send>,
+    schedule: Schedule,
+    /// In f16.
+    pub(super) scaler: Option<GradScaler>,
+    pub(super) step: u64,
+    pub(super) total: u64,
+    pub(super) steps_per_epoch: u64,
+    pub(super) warmup: u64,
+    pub(super) best: Option<Best>,
+    pub(super) run: Option<RunMark>,
+    /// The batches of one epoch, kept while it lasts.
+    pub(super) epoch: Option<(u64, Vec<Vec<usize>>)>,
+    without_gradient: Option<Vec<String>>,
+}
+
+impl<T: Task> Trainer<T> {
+    /// A trainer at step 0 of `recipe`, over the parameters of `store`.
+    ///
+    /// # Errors
+    /// When a field of the recipe is out of its range, there are no examples, or the device does not
+    /// train in the recipe's precision.
+    pub fn new(task: T, store: Store, recipe: Recipe) -> Result<Self> {
+        recipe.validate()?;
+        if task.lengths().is_empty() {
+            return Err(Error::Input("the training set is empty".into()));
+        }
+        let batches = task.lengths().len().div_ceil(recipe.batch_size) as u64;
+        let steps_per_epoch = batches.div_ceil(recipe.accumulate as u64);
+        let total = recipe.total_steps(steps_per_epoch);
+        let warmup = recipe.warmup_steps(total);
+        let schedule = Schedule::new(recipe.schedule, warmup, total)?;
+        let groups = param_groups(
+            &store.parameters(),
+            recipe.lr,
+            recipe.head_lr,
+            |name| task.is_head(name),
+            recipe.weight_decay,
+        );
+        let optimizer: Box<dyn Optimizer + Send> = match recipe.optimizer {
+            OptimizerKind::AdamW => Box::new(AdamW::with_groups(groups)?),
+            OptimizerKind::Adam => Box::new(Adam::with_groups(groups)?),
+            OptimizerKind::Sgd => Box::new(Sgd::with_groups(groups)?.momentum(0.9)?),
+        };
+        let device = store.device();
+        recipe.precision.check(device)?;
+        recipe.precision.check_training()?;
+        let scaler = match recipe.precision {
+            Precision::F32 | Precision::Bf16 | Precision::Int8 => None,
+            Precision::F16 => Some(GradScaler::new(device)?),
+        };
+        Ok(Trainer {
+            task,
+            store,
+            recipe,
+            optimizer,
+            schedule,
+            scaler,
+            step: 0,
+            total,
+            steps_per_epoch,
+            warmup,
+            best: None,
+            run: None,
+            epoch: None,
+            without_gradient: None,
+        })
+    }
+
+    /// The task.
+    pub fn task(&self) -> &T {
+        &self.task
+    }
+
+    /// The parameters.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The recipe.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// The loss scaling of a run in f16.
+    pub fn scaler_mut(&mut self) -> Option<&mut GradScaler> {
+        self.scaler.as_mut()
+    }
+
+    /// Optimiser steps done.
+    pub fn steps_done(&self) -> u64 {
+        self.step
+    }
+
+    /// Optimiser steps of the whole run.
+    pub fn total_steps(&self) -> u64 {
+        self.total
+    }
+
+    /// Optimiser steps of one epoch.
+    pub fn steps_per_epoch(&self) -> u64 {
+        self.steps_per_epoch
+    }
+
+    /// Steps of warm-up.
+    pub fn warmup_steps(&self) -> u64 {
+        self.warmup
+    }
+
+    /// Trainable parameters that got no gradient in the first step; `None` before it. A parameter
+    /// here is cut off by a severed graph, or not used by the model.
+    pub fn without_gradient(&self) -> Option<&[String]> {
+        self.without_gradient.as_deref()
+    }
+
+    /// The batches of the step about to be made.
+    fn next_batches(&mut self) -> Result<Vec<Vec<usize>>> {
+        let epoch = self.step / self.steps_per_epoch;
+        if self.epoch.as_ref().is_none_or(|(e, _)| *e != epoch) {
+            let recipe = &self.recipe;
+            let batches =
+                bucketed_batches(self.task.lengths(), recipe.batch_size, recipe.seed, epoch)?;
+            self.epoch = Some((epoch, batches));
+        }
+        let (_, batches) = self.epoch.as_ref().expect("made above");
+        let from = (self.step % self.steps_per_epoch) as usize * self.recipe.accumulate;
+        Ok(batches[from..batches.len().min(from + self.recipe.accumulate)].to_vec())
+    }
+
+    /// One optimiser step; `None` when the run is over.
+    ///
+    /// # Errors
+    /// When an operation fails, for example because the device's memory is exhausted.
+    pub fn step(&mut self) -> Result<Option<Step>> {
+        if self.step >= self.total {
+            return Ok(None);
+        }
+        // One entry into the thread pool for the whole step.
+        rayon::scope(|_| self.one_step()).map(Some)
+    }
+
+    fn one_step(&mut self) -> Result<Step> {
+        let batches = self.next_batches()?;
+        let lengths = self.task.lengths();
+        let tokens = batches.iter().flatten().map(|&i| lengths[i]).sum();
+        let (loss, grads) = self.gradients(&batches)?;
+
+        let parameters = self.store.parameters();
+        if self.without_gradient.is_none() {
+            self.without_gradient = Some(without_gradient(&parameters, &grads));
+        }
+        let limit = if self.recipe.clip_norm > 0.0 { self.recipe.clip_norm } else { f64::INFINITY };
+        let clip = match &mut self.scaler {
+            Some(scaler) => scaler.clip_grad_norm(&grads, &parameters, limit)?,
+            None => clip_grad_norm(&grads, &parameters, limit)?,
+        };
+        let scaled = self.scaler.is_some();
+        let scale = (self.recipe.clip_norm > 0.0 || scaled).then_some(&clip.scale);
+        let factor = self.schedule.factor(self.step);
+        self.optimizer.step_scaled(&grads, factor, scale)?;
+        self.step += 1;
+        Ok(Step {
+            step: self.step,
+            epoch: self.step as f64 / self.steps_per_epoch as f64,
+            loss,
+            grad_norm: clip.norm,
+            verdict: scaled.then_some(clip.scale),
+            lr: self.recipe.lr * factor,
+            examples: batches.iter().map(Vec::len).sum(),
+            tokens,
+            ends_epoch: self.step.is_multiple_of(self.steps_per_epoch),
+        })
+    }
+
+    /// The mean loss over the examples of all batches, and its gradients.
+    fn gradients(&self, batches: &[Vec<usize>]) -> Result<(Tensor, Gradients)> {
+        let examples: usize = batches.iter().map(Vec::len).sum();
+        let mut grads = Gradients::default();
+        let mut loss: Option<Tensor> = None;
+        for (i, batch) in batches.iter().enumerate() {
+            let micro = self.step * self.recipe.accumulate as u64 + i as u64;
+            let forward = Forward::training(self.recipe.seed, micro);
+            // Weighted by the examples: the sum is the mean over the whole step.
+            let share = batch.len() as f64 / examples as f64;
+            let part = self.recipe.precision.run(|| self.task.loss(batch, &forward))?;
+            let part = part.mul_scalar(share)?;
+            grads.accumulate(match &self.scaler {
+                Some(scaler) => scaler.backward(&part)?,
+                None => part.backward()?,
+            })?;
+            match &mut loss {
+                Some(sum) => sum.add_(part.tensor(), 1.0)?,
+                None => loss = Some(part.into_tensor()),
+            }
+        }
+        Ok((loss.expect("a step has at least one batch"), grads))
+    }
+}
+
+fn without_gradient(parameters: &[Parameter], grads: &Gradients) -> Vec<String> {
+    let mut seen = HashSet::new();
+    parameters
+        .iter()
+        .filter(|p| p.trainable() && grads.get(&p.var()).is_none() && seen.insert(p.name()))
+        .map(|p| p.name().to_string())
+        .collect()
+}

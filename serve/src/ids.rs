@@ -1,0 +1,52 @@
+//! Ids of requests, answers and traces.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::http::HeaderMap;
+
+/// The request's id: the client's `x-request-id` if it is fit for a log, otherwise a new one.
+pub fn request_id(headers: &HeaderMap) -> String {
+    let given = headers.get("x-request-id").and_then(|v| v.to_str().ok());
+    let fit = |id: &&str| (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
+    given.filter(fit).map_or_else(|| format!("{:016x}", unique()), str::to_string)
+}
+
+/// The trace that a request belongs to (W3C trace context, version 00).
+pub struct Trace {
+    /// The id of the trace.
+    pub id: String,
+    /// The header for the next service: the same trace with a span of this server.
+    pub header: String,
+}
+
+impl Trace {
+    /// The trace of the header `traceparent`, if it is well-formed.
+    pub fn of(headers: &HeaderMap) -> Option<Trace> {
+        let parent = headers.get("traceparent")?.to_str().ok()?;
+        let parts: Vec<&str> = parent.trim().split('-').collect();
+        let &[version, id, span, flags] = parts.as_slice() else { return None };
+        let hex = |part: &str, length: usize| {
+            part.len() == length && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        };
+        let zero = id.bytes().all(|b| b == b'0');
+        let fits = hex(version, 2) && hex(id, 32) && hex(span, 16) && hex(flags, 2);
+        (fits && version != "ff" && !zero).then(|| Trace {
+            id: id.to_string(),
+            header: format!("00-{id}-{:016x}-{flags}", unique() | 1),
+        })
+    }
+}
+
+/// The id of an answer: no other answer has it.
+pub fn answer_id() -> String {
+    format!("{:016x}{:016x}", unique(), unique())
+}
+
+/// A number that no other request of this process has, and other processes hardly have.
+fn unique() -> u64 {
+    static STATE: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    STATE.hash_one(COUNT.fetch_add(1, Ordering::Relaxed))
+}

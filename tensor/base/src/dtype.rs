@@ -1,0 +1,180 @@
+//! Element types.
+
+use std::fmt;
+
+/// The element type of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DType {
+    /// 32-bit float: the type of training and inference.
+    F32,
+    /// 64-bit float: CPU only, for gradient checks.
+    F64,
+    /// 16-bit IEEE float: storage, and computation on GPUs that have it.
+    F16,
+    /// bfloat16: storage.
+    BF16,
+    /// 32-bit unsigned integer: token ids, offsets, indices.
+    U32,
+    /// 8-bit unsigned integer: masks (0 or 1).
+    U8,
+}
+
+impl DType {
+    /// Bytes of one element.
+    pub fn size(self) -> usize {
+        match self {
+            DType::F64 => 8,
+            DType::F32 | DType::U32 => 4,
+            DType::F16 | DType::BF16 => 2,
+            DType::U8 => 1,
+        }
+    }
+
+    /// Whether an element can have this value, but for the rounding of floats.
+    pub fn holds(self, value: f64) -> bool {
+        match self {
+            DType::U32 => value.fract() == 0.0 && (0.0..=u32::MAX as f64).contains(&value),
+            DType::U8 => value.fract() == 0.0 && (0.0..=u8::MAX as f64).contains(&value),
+            DType::F32 | DType::F64 | DType::F16 | DType::BF16 => true,
+        }
+    }
+
+    /// Whether the type is a floating-point one (and so can have a gradient).
+    pub fn is_float(self) -> bool {
+        matches!(self, DType::F32 | DType::F64 | DType::F16 | DType::BF16)
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DType::F32 => "f32",
+            DType::F64 => "f64",
+            DType::F16 => "f16",
+            DType::BF16 => "bf16",
+            DType::U32 => "u32",
+            DType::U8 => "u8",
+        })
+    }
+}
+
+/// A Rust type that can be an element of a tensor.
+pub trait Element: bytemuck::Pod + Send + Sync + PartialOrd + fmt::Debug + 'static {
+    /// The matching [`DType`].
+    const DTYPE: DType;
+    /// Whether kernels are compiled for wide registers too (f32 only; see `simd.rs` in `gradus-cpu`).
+    #[doc(hidden)]
+    const WIDE: bool = matches!(Self::DTYPE, DType::F32);
+    /// Widens to f64 (exact for every element type).
+    fn to_f64(self) -> f64;
+    /// Narrows from f64 as Rust's `as` does: rounds to nearest for floats, saturates for integers.
+    /// To 16 bits by way of f32, as PyTorch and GPUs do.
+    fn from_f64(value: f64) -> Self;
+}
+
+macro_rules! element {
+    ($($t:ty => $dtype:ident, $to:expr, $from:expr;)*) => {$(
+        impl Element for $t {
+            const DTYPE: DType = DType::$dtype;
+            #[inline(always)]
+            fn to_f64(self) -> f64 { ($to)(self) }
+            #[inline(always)]
+            fn from_f64(value: f64) -> Self { ($from)(value) }
+        }
+    )*};
+}
+element! {
+    f32 => F32, |x: f32| x as f64, |x: f64| x as f32;
+    f64 => F64, |x: f64| x, |x: f64| x;
+    half::f16 => F16, |x: half::f16| x.to_f64(), |x: f64| half::f16::from_f32(x as f32);
+    half::bf16 => BF16, |x: half::bf16| x.to_f64(), |x: f64| half::bf16::from_f32(x as f32);
+    u32 => U32, |x: u32| x as f64, |x: f64| x as u32;
+    u8 => U8, |x: u8| x as f64, |x: f64| x as u8;
+}
+
+/// Calls a generic function with `T`, the Rust type of a dtype that kernels compute in: f32 or f64.
+///
+/// `dispatch_float!("softmax", x.dtype(), softmax_of::<T>(x))` is `softmax_of::<f32>(x)` for a
+/// tensor in f32 and `softmax_of::<f64>(x)` for one in f64. Any other dtype returns an error that
+/// names the operation and says how to convert. The macro names the type `T`; keep the kernel
+/// itself in a function, so that rustfmt and the compiler's messages reach it.
+#[macro_export]
+macro_rules! dispatch_float {
+    ($op:expr, $dtype:expr, $call:expr) => {
+        match $dtype {
+            $crate::DType::F32 => {
+                type T = f32;
+                $call
+            }
+            $crate::DType::F64 => {
+                type T = f64;
+                $call
+            }
+            other => {
+                $crate::bail!($op, "computes on f32 and f64, got {other}; convert with to_dtype")
+            }
+        }
+    };
+}
+
+/// Like [`dispatch_float`], for the dtypes with arithmetic: f32, f64, u32, u8.
+#[macro_export]
+macro_rules! dispatch_number {
+    ($op:expr, $dtype:expr, $call:expr) => {
+        match $dtype {
+            $crate::DType::F32 => {
+                type T = f32;
+                $call
+            }
+            $crate::DType::F64 => {
+                type T = f64;
+                $call
+            }
+            $crate::DType::U32 => {
+                type T = u32;
+                $call
+            }
+            $crate::DType::U8 => {
+                type T = u8;
+                $call
+            }
+            other => $crate::bail!(
+                $op,
+                "computes on f32, f64, u32 and u8, got {other}; convert with to_dtype"
+            ),
+        }
+    };
+}
+
+/// Like [`dispatch_float`], for every dtype; nothing is refused, so it takes no name.
+#[macro_export]
+macro_rules! dispatch_any {
+    ($dtype:expr, $call:expr) => {
+        match $dtype {
+            $crate::DType::F32 => {
+                type T = f32;
+                $call
+            }
+            $crate::DType::F64 => {
+                type T = f64;
+                $call
+            }
+            $crate::DType::F16 => {
+                type T = $crate::half::f16;
+                $call
+            }
+            $crate::DType::BF16 => {
+                type T = $crate::half::bf16;
+                $call
+            }
+            $crate::DType::U32 => {
+                type T = u32;
+                $call
+            }
+            $crate::DType::U8 => {
+                type T = u8;
+                $call
+            }
+        }
+    };
+}

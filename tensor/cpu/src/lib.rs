@@ -1,0 +1,52 @@
+//! The processor's kernels, one file an operation family.
+//!
+//! A kernel knows no tensor and no device. It reads [`View`]s (a storage, an element type, a layout)
+//! and returns an [`Array`] (a storage of its own, in row-major order). Shapes and dtypes were checked
+//! by the caller, `ops/NAME.rs` in `gradus-tensor`; a kernel that gets others panics.
+//!
+//! Element types are chosen inside this crate, so that its generic code is compiled here and nowhere
+//! else: a public function is never generic over code that must be fast.
+//!
+//! Each file uses only what is above it here: `simd`, `parallel`, `math` and their like; `buffer`,
+//! `storage`; `strided`, `view`; the families.
+
+mod math;
+mod parallel;
+mod peak;
+mod simd;
+mod team;
+
+mod buffer;
+mod mat;
+mod storage;
+mod strided;
+mod view;
+
+#[cfg(target_arch = "x86_64")]
+mod amx;
+pub mod attention;
+pub mod binary;
+pub mod concat;
+pub mod copy;
+pub mod create;
+pub mod cross_entropy;
+pub mod dropout;
+pub mod index;
+pub mod layer_norm;
+pub mod loss_scale;
+pub mod low;
+pub mod matmul;
+pub mod optim;
+#[cfg(target_arch = "x86_64")]
+mod packed;
+pub mod random;
+pub mod reduce;
+pub mod softmax;
+pub mod sort;
+pub mod unary;
+
+pub use buffer::{MemoryUse, memory_use};
+pub use peak::fma_loop;
+pub use storage::{CpuStorage, Output};
+pub use strided::TypedView;
+pub use view::{Array, View, ViewMut, ViewOrCopy};
