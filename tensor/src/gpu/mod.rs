@@ -1,5 +1,4 @@
-//! GPUs, through `wgpu`: one file for each operation family, as in `gradus-cpu`, and shared
-//! files.
+//! GPUs, through `wgpu`: one file for each operation family, as in `gradus-cpu`, and shared files.
 //!
 //! | file | contents |
 //! | --- | --- |
@@ -28,11 +27,11 @@
 //! 2. **Variants**: `shaders/src/NAME.rs`, with a function for each kernel that returns a `Shader`
 //!    (text, entry point, numbers of inputs and outputs, needs), and `variants()`. Add it to the
 //!    list in `shaders/src/lib.rs`; `cargo test -p gradus-shaders` then validates it with naga.
-//! 3. **Launch**: `gpu/NAME.rs` here, with the functions of `tensor/cpu/src/NAME.rs` (same names, same
-//!    arguments, but tensors in place of views), because `on_device!` in `ops/` calls either. Take
-//!    memory with [`storage::output`], read operands with `Tensor::buffer` and `Tensor::start` (first element;
-//!    strides are in `tensor.layout`), and record a [`context::Launch`] with `Gpu::launch`. Write
-//!    in place only after `Tensor::make_writable`.
+//! 3. **Launch**: `gpu/NAME.rs` here, with the functions of `tensor/cpu/src/NAME.rs` (same names,
+//!    same arguments, but tensors in place of views), because `on_device!` in `ops/` calls either.
+//!    Take memory with [`storage::output`], read operands with `Tensor::buffer` and
+//!    `Tensor::start` (first element; strides are in `tensor.layout`), and record a
+//!    [`context::Launch`] with `Gpu::launch`. Write in place only after `Tensor::make_writable`.
 //! 4. **Check**: `tests/all/device_parity.rs` walks the registry and so finds the family, over
 //!    short and long shapes; `tests/device_limits.rs` does it over launches of many rows of
 //!    workgroups. For cases that the registry's shapes do not reach (blocks, long rows) add a test
