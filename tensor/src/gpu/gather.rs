@@ -55,7 +55,7 @@ pub(super) struct Gathered {
     shader: fn(u64, u32) -> Shader,
     /// The first part's call, for the profile.
     call: Option<usize>,
-    /// The numbers of the buffers.
+    /// The numbers of the buffers that it reads, and below them of those that it writes.
     read: Vec<u32>,
     written: Vec<u32>,
 }

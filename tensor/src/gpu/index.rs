@@ -50,7 +50,7 @@ fn look_up(
     }
     let (first, step) = entry0(&x.layout, dim, &layout.shape);
     let Some(mut walk) = Walk::new(&[&first, layout]) else {
-        // Too many dimensions. Without gaps, those around `dim` merge.
+        // Too many dimensions. In a copy without gaps those around `dim` merge.
         let mut x = x.clone();
         for (d, &size) in layout.shape.iter().enumerate().filter(|&(d, _)| d != dim) {
             x = x.narrow(d as isize, 0, size)?;
@@ -141,7 +141,7 @@ fn add_rows(
     let rows = counting(dim, shape);
     let layouts = [&first, &rows, base.map_or(&rows, |base| &base.layout)];
     let Some(mut walk) = Walk::new(&layouts) else {
-        // Too many dimensions. Without gaps, those around `dim` merge.
+        // Too many dimensions. In a copy without gaps those around `dim` merge.
         let base = base.map(Tensor::copy).transpose()?;
         return add_rows(op, base.as_ref(), &source.copy()?, dim, ids, shape, run);
     };

@@ -171,7 +171,7 @@ fn strided(size: usize, stride: usize) -> Layout {
     Layout { shape: vec![size], strides: vec![stride], offset: 0 }
 }
 
-/// The type of integers in buffers, where u8 lies in 32-bit words.
+/// The type of a dtype's elements in buffers, where u8 lies in 32-bit words.
 fn words(dtype: DType) -> Scalar {
     match dtype {
         DType::F32 => Scalar::F32,

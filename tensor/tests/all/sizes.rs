@@ -3,8 +3,7 @@
 //! that repeats one element has any size at no cost.
 //!
 //! `profile.dev` has overflow checks, which stop a product that wraps around before it does harm.
-//! So after a change to sizes run these tests once without them: `cargo test -p gradus-tensor sizes
-//! --config 'profile.dev.package.gradus-tensor.overflow-checks=false'`.
+//! So after a change to sizes run these tests once without them; CONTRIBUTING.md has the command.
 
 use gradus_tensor::layout::checked_numel;
 use gradus_tensor::ops::attention::Attention;
