@@ -183,7 +183,7 @@ fn large_products_agree_with_the_cpu() {
     let agree = |ours: &Tensor, truth: &Tensor| {
         assert_eq!(ours.shape(), truth.shape());
         for (a, b) in ours.to_f64_vec().into_iter().zip(truth.to_f64_vec()) {
-            assert!((a - b).abs() < 1e-4, "{a} beside {b}");
+            assert!((a - b).abs() < 1e-4, "{a} and {b}");
         }
     };
     // Large enough for the large tiles, and no multiple of them; each operand also transposed.
