@@ -8,7 +8,7 @@
 
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../serve/src/protocols/binary.rs"]
+#[path = "../../serve/src/protocols/kserve/bytes.rs"]
 mod binary;
 
 fuzz_target!(|bytes: &[u8]| {
