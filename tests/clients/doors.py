@@ -283,7 +283,7 @@ class Doors:
         self.classified([self.ask("/predictions/intents", files={"data": text}) for text in TEXTS])
         error = self.ask("/predictions/none", code=404, data=b"a")
         assert (error["code"], error["type"]) == (404, "ModelNotFoundException")
-        # Management: the trained folder once more under another name.
+        # Management: registers the trained folder again under another name.
         of = lambda method, path: requests.request(method, f"{self.url}{path}", timeout=60)
         added = of("POST", "/models?url=intents&model_name=again&initial_workers=1&synchronous=true")
         assert added.status_code == 200 and "registered" in added.json()["status"], added.text

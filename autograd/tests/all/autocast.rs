@@ -18,7 +18,7 @@ fn lower<R>(body: impl FnOnce() -> R) -> R {
     autocast(Some(F16), body)
 }
 
-/// Within `tolerance` of the largest element.
+/// Asserts equality within `tolerance` of the largest element.
 fn assert_near(what: &str, ours: &Tensor, truth: &Tensor, tolerance: f64) {
     assert_eq!((ours.shape(), ours.dtype()), (truth.shape(), truth.dtype()), "{what}");
     let (ours, truth) = (ours.to_f64_vec(), truth.to_f64_vec());
@@ -66,7 +66,7 @@ fn operations_have_their_dtypes() {
             &y.logsumexp(&[1], false).unwrap(),
             &y.exp().unwrap(),
             &y.square().unwrap(),
-            // Mixed operands: the wider dtype.
+            // Mixed operands compute in the wider dtype.
             &y.add(&x).unwrap(),
             &x.mul(&y).unwrap(),
             &y.index_add(

@@ -5,7 +5,7 @@ use std::fs;
 
 use crate::registry::root;
 
-/// The files that are scanned, and folders with all their files.
+/// The files to scan, and folders whose files are all scanned.
 const SOURCES: &[&str] = &[
     "tensor/base/src",
     "tensor/src/data",
@@ -18,13 +18,13 @@ const SOURCES: &[&str] = &[
     "nn/src",
 ];
 
-/// Functions that only say what a value is: their one line of docs leaves no question.
+/// Functions that only return a property; their one line of docs is enough.
 const GETTERS: &[&str] = &[
     "device", "dtype", "formula", "is_empty", "layout", "len", "name", "numel", "offset", "path",
     "rank", "shape", "strides",
 ];
 
-/// Other functions without an example, as `file::function` or `folder/*`, and why.
+/// Other functions without an example, as `file::function` or `folder/*`, with the reason.
 const EXCEPTIONS: &[(&str, &str)] = &[
     ("autograd/src/context.rs::*", "a rule calls them; the example is that of Var::custom"),
     ("autograd/src/registry/*", "inputs for the tests"),
@@ -46,20 +46,20 @@ fn files(path: &str) -> Vec<String> {
     found
 }
 
-/// The name in a line `pub fn name…`.
+/// The function's name in a line `pub fn name…`.
 fn public_function(line: &str) -> Option<&str> {
     let rest = line.strip_prefix("pub ")?;
     let rest = rest.strip_prefix("const ").unwrap_or(rest).strip_prefix("fn ")?;
     rest.split(['(', '<']).next()
 }
 
-/// Whether lines of docs open a block of code that is tested.
+/// Whether lines of docs have a block of code that is tested.
 fn has_example(docs: &[&str]) -> bool {
     let fences = docs.iter().filter_map(|line| line.strip_prefix("/// ```"));
     fences.step_by(2).any(|language| language.is_empty()) // the other fences close a block
 }
 
-/// The public functions of a source without its unit tests, each with whether it has an example.
+/// The public functions of a source file without its unit tests, and whether each has an example.
 fn functions(source: &str) -> Vec<(String, bool)> {
     let mut found = Vec::new();
     let mut docs = Vec::new();
@@ -78,7 +78,7 @@ fn functions(source: &str) -> Vec<(String, bool)> {
     found
 }
 
-/// Whether an exception is meant for a function.
+/// Whether an exception covers a function.
 fn covers(exception: &str, file: &str, name: &str) -> bool {
     match exception.strip_suffix('*') {
         Some(start) => format!("{file}::{name}").starts_with(start),

@@ -1,6 +1,6 @@
-//! The rules of all operations in this crate's own suite: against finite differences, fused against
-//! composed at sizes around those in which kernels work, and the exact slopes where functions bend.
-//! (The workspace's `tests/` look at views, dtypes, devices, threads and PyTorch's numbers.)
+//! This crate's tests of the rules of all operations: against finite differences, fused against
+//! composed at sizes around the kernels' block sizes, and exact slopes at kinks. (The workspace's
+//! `tests/` cover views, dtypes, devices, threads and PyTorch's numbers.)
 
 use gradus_autograd::ops::attention::{attention_composed, attention_qkvpacked_composed};
 use gradus_autograd::registry::{self, SecondOrder};
@@ -27,7 +27,7 @@ fn gradients_agree_with_finite_differences() {
     }
 }
 
-/// The value and the gradients for an incoming gradient of different numbers.
+/// The value and the gradients, for an incoming gradient of different numbers.
 fn outcome(
     f: impl Fn(&[Var]) -> Result<Var>,
     inputs: &[Tensor],
@@ -66,7 +66,7 @@ fn fused_recorded_and_composed_agree_at_long_sizes() {
     }
 }
 
-/// Sequences around the blocks in which attention works, with and without dropout, in f64 and f32.
+/// Sequences around attention's block sizes, with and without dropout, in f64 and f32.
 #[test]
 fn attention_beyond_a_block() {
     let lengths = [1u32, 15, 16, 17, 31, 33, 47, 48, 49, 63, 64, 65, 96, 97, 129, 200];
@@ -185,7 +185,7 @@ fn nan_stays_where_it_is() {
     assert_eq!(shown(slopes(|x| one.minimum(x), &[0.0, NAN, 2.0], 1.0)), "[1.0, 1.0, 0.0]");
 }
 
-/// Sizes whose square leaves the range: a/b has the slope −a/b².
+/// Numbers whose squares overflow or underflow: a/b has the slope −a/b².
 #[test]
 fn quotients_of_extreme_numbers() {
     for size in [1e-200, 1e200] {

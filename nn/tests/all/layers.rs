@@ -167,7 +167,7 @@ fn all_dropouts_of_an_encoder_act_in_training() {
     assert_ne!(run(0.3, 0.3, &training), run(0.3, 0.3, &Forward::training(0, 1)));
 }
 
-/// Five training steps of an encoder layer, dropout on: the parameters' bits.
+/// The bits of the parameters after five training steps of an encoder layer with dropout.
 fn train_bits() -> Vec<Vec<u32>> {
     let store = Store::new(5);
     let config = EncoderConfig { hidden: 96, heads: 4, intermediate: 192, ..small() };

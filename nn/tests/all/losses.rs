@@ -48,11 +48,11 @@ fn binary_cross_entropy() {
     let weight = tensor("bce.pos_weight");
     let loss = bce_with_logits(&x, &targets, Some(&weight), Reduction::Mean).unwrap();
     check("bce_weighted", &loss, &[("input", &x)], 1e-6);
-    // Logits of ±100: neither overflow nor NaN.
+    // Logits of ±100 give neither overflow nor NaN.
     let x = leaf("bce_extreme.input");
     let loss = bce_with_logits(&x, &targets, None, Reduction::None).unwrap();
     check("bce_extreme", &loss, &[("input", &x)], 1e-6);
-    // Nothing cancels: a small loss keeps its digits.
+    // Nothing cancels, so a small loss keeps its digits.
     let x = Var::constant(Tensor::full(&[1], -15.0, DType::F32).unwrap());
     let zero = Tensor::zeros(&[1], DType::F32).unwrap();
     let loss = bce_with_logits(&x, &zero, None, Reduction::Mean).unwrap().item().unwrap();
@@ -105,7 +105,7 @@ fn cosines() {
     assert!(cosine_embedding(&a, &a, &targets, 0.0, Reduction::Mean).is_err());
 }
 
-/// Values of PyTorch 2.
+/// The values are PyTorch 2's.
 #[test]
 fn soft_targets() {
     let row = |values: &[f32]| Tensor::from_slice(values, &[2, 3]).unwrap();

@@ -1,4 +1,4 @@
-//! Settings are checked where they are made: the error names the setting, its value and its range.
+//! Settings are checked when they are set; the error names the setting, its value and its range.
 
 use gradus_autograd::{Gradients, Var};
 use gradus_nn::{
@@ -53,7 +53,7 @@ fn optimisers() {
             &["[adamw]", "beta2", shown, range],
         );
     }
-    // Settings are checked also where there are no groups.
+    // Settings are checked even if there are no groups.
     refused(AdamW::with_groups(vec![]).unwrap().betas(1.0, 0.9), &["beta1"]);
     refused(
         Sgd::with_groups(good()).unwrap().nesterov(),
@@ -89,7 +89,7 @@ fn settings_that_are_changed_later() {
         for factor in [NAN, -1.0, INF] {
             refused(optimizer.step_scaled(&grads, factor, None), &["learning rate", "0 or more"]);
         }
-        // The second group is wrong, and the first is not stepped.
+        // The second group is wrong, so the first is not stepped either.
         optimizer.groups_mut().push(groups(NAN, 0.0).remove(0));
         refused(optimizer.step(&grads), &["learning rate", "NaN"]);
         optimizer.groups_mut()[1] = good[0].clone();
@@ -163,7 +163,7 @@ fn layers() {
         let w = Var::leaf(Tensor::ones(&[4], DType::F32).unwrap());
         refused(x.layer_norm(&w, &w, eps), &["[layer_norm] eps is"]);
         refused(x.dropout_add_layer_norm(&x, &w, &w, eps, None), &["[layer_norm] eps is"]);
-        // Also one that is changed later.
+        // Also a setting that is changed later.
         let mut norm = LayerNorm::new(&(&root / "late"), 4, 0.0).unwrap();
         norm.eps = eps;
         refused(norm.forward(&x), &["late: [layer_norm] eps is"]);

@@ -1,4 +1,4 @@
-//! Cross-entropy against PyTorch's numbers and against its definition in f64, over all kinds of views.
+//! Cross-entropy against PyTorch's numbers and its definition in f64, over all kinds of views.
 
 use crate::reference::*;
 use gradus_tensor::Reduction::{Mean, None as Rows, Sum};
