@@ -1,6 +1,6 @@
 //! Tensors of random numbers.
 
-use gradus_base::RngKey;
+use gradus_base::{RngKey, sizes};
 use gradus_cpu::random;
 
 use crate::{DType, Result, Tensor, bail};
@@ -17,7 +17,7 @@ impl Tensor {
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn rand(shape: &[usize], dtype: DType, key: RngKey) -> Result<Tensor> {
-        check_float("rand", dtype)?;
+        check("rand", shape, dtype)?;
         Ok(Tensor::from_array(random::rand(shape, dtype, key)?))
     }
 
@@ -34,7 +34,7 @@ impl Tensor {
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn randn(shape: &[usize], dtype: DType, key: RngKey) -> Result<Tensor> {
-        check_float("randn", dtype)?;
+        check("randn", shape, dtype)?;
         Ok(Tensor::from_array(random::randn(shape, dtype, key)?))
     }
 
@@ -55,7 +55,8 @@ impl Tensor {
     }
 }
 
-fn check_float(op: &'static str, dtype: DType) -> Result<()> {
+fn check(op: &'static str, shape: &[usize], dtype: DType) -> Result<()> {
+    sizes::bytes(op, shape, dtype.size())?;
     if !dtype.is_float() {
         bail!(op, DType, "makes floating-point numbers, got {dtype}");
     }

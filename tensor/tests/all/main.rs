@@ -5,6 +5,7 @@
 mod attention;
 mod cross_entropy;
 mod custom;
+mod error_kinds;
 mod gpu_edges;
 mod gpu_half;
 mod gpu_products;

@@ -1,7 +1,5 @@
 //! A case of each kind of error, on the CPU and on a GPU.
 
-mod common;
-
 use gradus_tensor::{DType, Device, Error, ErrorKind, Result, Tensor};
 
 fn kind<T>(result: Result<T>) -> ErrorKind {
@@ -58,7 +56,7 @@ fn an_operand_that_must_match_differs_in_its_shape_or_its_dtype() {
 
 #[test]
 fn every_kind_on_a_gpu() {
-    let Some(device) = common::gpu() else { return };
+    let Some(device) = gradus_testing::gpu() else { return };
     each_kind_on(device);
     let x = ones(&[2, 3], DType::F32, device);
     assert_eq!(kind(x.add(&ones(&[2, 3], DType::F32, Device::Cpu))), ErrorKind::Device);
