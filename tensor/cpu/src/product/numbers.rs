@@ -9,6 +9,7 @@ pub(super) const MAX_ROWS: usize = 32;
 /// How the numbers of a product's operands are written. A **word** is 4 bytes of a row of A: as
 /// many steps along k as a kernel takes at once.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(dead_code)] // no processor has kernels of all
 pub(crate) enum Numbers {
     /// A step a word; panels are `[k][width]`.
     F32,
@@ -17,7 +18,6 @@ pub(crate) enum Numbers {
     /// A in 0..255, B in −127..127; four steps a word.
     U8ByI8,
     /// The same with A less 128, for instructions that know signed numbers alone (NEON's).
-    #[cfg_attr(not(target_arch = "aarch64"), allow(dead_code))]
     I8ByI8,
     /// A in 16 bits, B in 8; two steps a word, for which B takes half a word.
     I16ByI8,
