@@ -30,6 +30,7 @@ pub mod concat;
 pub mod copy;
 pub mod create;
 pub mod cross_entropy;
+pub mod custom;
 pub mod dropout;
 pub mod index;
 pub mod layer_norm;
@@ -46,6 +47,8 @@ pub mod sort;
 pub mod unary;
 
 pub use buffer::{MemoryUse, memory_use};
+pub use custom::CustomKernel;
+pub use math::Float;
 pub use peak::fma_loop;
 pub use storage::{CpuStorage, Output};
 pub use strided::TypedView;

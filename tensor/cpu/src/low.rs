@@ -507,7 +507,8 @@ mod tests {
             let (x, b) = (random(&[m, k], seed), random(&[n], seed + 2));
             for (form, kernel) in all(k) {
                 // A new weight, because it keeps the form that it was given first.
-                let w = random(if transposed { &[k, n] } else { &[n, k] }, seed + 1);
+                let shape = if transposed { [k, n] } else { [n, k] };
+                let w = random(&shape, seed + 1);
                 let order = if transposed { [1, 0] } else { [0, 1] };
                 let layout = w.view().layout().permute(order);
                 let w = w.view().with(&layout);

@@ -449,16 +449,18 @@ impl Gpu {
         }
         recorder.layouts.entry(signature).or_insert_with(|| layouts(&self.device, signature));
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        // SAFETY: every kernel keeps its indices within its buffers, which the launchers size and
-        // the tests against the CPU cover; its loops end, and its divisors are not 0.
-        let module = unsafe {
-            self.device.create_shader_module_trusted(
-                wgpu::ShaderModuleDescriptor {
-                    label: Some(&shader.label),
-                    source: wgpu::ShaderSource::Wgsl(shader.source.as_str().into()),
-                },
-                wgpu::ShaderRuntimeChecks::unchecked(),
-            )
+        let text = wgpu::ShaderModuleDescriptor {
+            label: Some(&shader.label),
+            source: wgpu::ShaderSource::Wgsl(shader.source.as_str().into()),
+        };
+        let module = if shader.needs.checks {
+            self.device.create_shader_module(text)
+        } else {
+            let checks = wgpu::ShaderRuntimeChecks::unchecked();
+            // SAFETY: every kernel of the engine keeps its indices within its buffers, which the
+            // launchers size and the tests against the CPU cover; its loops end, and its divisors
+            // are not 0.
+            unsafe { self.device.create_shader_module_trusted(text, checks) }
         };
         let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(&shader.label),

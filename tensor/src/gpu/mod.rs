@@ -58,6 +58,7 @@ mod cooperative;
 pub(crate) mod copy;
 mod counters;
 pub(crate) mod cross_entropy;
+pub(crate) mod custom;
 mod device;
 pub(crate) mod dropout;
 mod gather;

@@ -198,9 +198,9 @@ mod tests {
             weight_decay: 0.0,
             step: 1,
         };
-        let address = p.slice::<f32>().as_ptr();
+        let address = p.cpu().slice::<f32>().as_ptr();
         p.sgd_(&grad, None, &h, None).unwrap();
-        assert_eq!(p.slice::<f32>().as_ptr(), address);
+        assert_eq!(p.cpu().slice::<f32>().as_ptr(), address);
         let (before, held) = (p.to_vec::<f32>().unwrap(), p.clone());
         p.sgd_(&grad, None, &h, None).unwrap();
         assert_eq!(held.to_vec::<f32>().unwrap(), before);

@@ -156,7 +156,7 @@ fn cross_entropy_of_many_classes_and_odd_logits() {
                 for (smoothing, weighted) in [(0.0, false), (0.1, false), (0.1, true), (0.0, true)]
                 {
                     let here = CrossEntropy {
-                        ignore_index: Some(ignored),
+                        ignore_index: Some(i64::from(ignored)),
                         label_smoothing: smoothing,
                         weight: weighted.then(|| weight.clone()),
                         reduction,

@@ -3,12 +3,15 @@
 
 mod attention;
 mod cross_entropy;
+mod custom;
 mod gpu_edges;
 mod gpu_half;
 mod gpu_products;
 mod gpu_rows;
 mod io;
 mod long_sums;
+mod optim;
+mod random;
 mod rearrange;
 mod reductions;
 mod reference;

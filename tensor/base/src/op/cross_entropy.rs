@@ -27,6 +27,33 @@ pub struct Options {
     pub reduction: Reduction,
 }
 
+/// A class index as targets store it, in u32. A negative one marks a row that does not count, as
+/// PyTorch's −100 does; it is stored as the i32 of the same bits, which is no class.
+///
+/// ```
+/// # use gradus_base::op::cross_entropy::class_index;
+/// assert_eq!(class_index("cross_entropy", 7)?, 7);
+/// assert_eq!(class_index("cross_entropy", -100)?, -100i32 as u32); // ignored
+/// assert!(class_index("cross_entropy", 1 << 32).is_err());
+/// # Ok::<(), gradus_base::Error>(())
+/// ```
+///
+/// # Errors
+/// If `index` is below −2³¹ or above 2³² − 1.
+pub fn class_index(op: &'static str, index: i64) -> Result<u32> {
+    match (i32::try_from(index), u32::try_from(index)) {
+        (_, Ok(class)) => Ok(class),
+        (Ok(negative), _) => Ok(negative as u32),
+        _ => bail!(op, "{index} is no class index; it must be within −2³¹ and 2³² − 1"),
+    }
+}
+
+/// A stored class index as it was written.
+fn written(index: u32) -> i64 {
+    let negative = index as i32;
+    if negative < 0 { i64::from(negative) } else { i64::from(index) }
+}
+
 /// Refuses a target that is neither a class nor ignored.
 ///
 /// ```
@@ -47,7 +74,7 @@ pub fn check_targets(
             op,
             "the target of row {row} is {}, but there are {classes} classes (0 to {}); correct the \
              label, or set ignore_index",
-            targets[row],
+            written(targets[row]),
             classes as isize - 1
         );
     }

@@ -91,7 +91,7 @@ fn sgd_follows_its_twin() {
 fn the_norm_is_that_of_all_and_independent_of_threads() {
     let tensors =
         [random(100_001, DType::F32, "a"), random(3, DType::F32, "b"), random(0, DType::F32, "")];
-    let all: Vec<View> = tensors.iter().collect();
+    let all: Vec<&Tensor> = tensors.iter().collect();
     let sum: f64 = all.iter().flat_map(|t| t.to_f64_vec()).map(|x| x * x).sum();
     let pool = |n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
     let norms: Vec<f64> = [1, 2, 3]
