@@ -168,7 +168,7 @@ const GROUP: usize = 16;
 /// upper half is `upper`, four a counter; with 0 above, those of elements `4·first_block..` as
 /// [`RngKey::word`] gives them. It is inlined into `dispatch` of `simd.rs` in `gradus-cpu`.
 ///
-/// [`GROUP`] counters go through the rounds side by side, each 32-bit word in a 64-bit lane: so a
+/// Sixteen counters go through the rounds side by side, each 32-bit word in a 64-bit lane: so a
 /// product needs one instruction and no lane is ever widened or narrowed within a round.
 ///
 /// ```

@@ -27,8 +27,16 @@ pub struct Options {
     pub reduction: Reduction,
 }
 
-/// A class index as targets store it, in u32. A negative one marks a row that counts for nothing, as
+/// A class index as targets store it, in u32. A negative one marks a row that does not count, as
 /// PyTorch's −100 does; it is stored as the i32 of the same bits, which is no class.
+///
+/// ```
+/// # use gradus_base::op::cross_entropy::class_index;
+/// assert_eq!(class_index("cross_entropy", 7)?, 7);
+/// assert_eq!(class_index("cross_entropy", -100)?, -100i32 as u32); // ignored
+/// assert!(class_index("cross_entropy", 1 << 32).is_err());
+/// # Ok::<(), gradus_base::Error>(())
+/// ```
 ///
 /// # Errors
 /// If `index` is below −2³¹ or above 2³² − 1.
