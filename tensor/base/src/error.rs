@@ -67,6 +67,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl ErrorKind {
     /// The kind of an operand that differs from what it must be, in its shape or else in its dtype.
+    ///
+    /// ```
+    /// # use gradus_base::ErrorKind;
+    /// assert_eq!(ErrorKind::shape_or_dtype(true), ErrorKind::Shape);
+    /// assert_eq!(ErrorKind::shape_or_dtype(false), ErrorKind::DType);
+    /// ```
     pub fn shape_or_dtype(shapes_differ: bool) -> Self {
         if shapes_differ { ErrorKind::Shape } else { ErrorKind::DType }
     }
@@ -85,6 +91,13 @@ impl Error {
     }
 
     /// An operation's refusal, of this kind; prefer the macro [`bail!`](crate::bail).
+    ///
+    /// ```
+    /// # use gradus_base::{Error, ErrorKind};
+    /// let error = Error::of(ErrorKind::Shape, "add", "shapes differ");
+    /// assert_eq!(error.to_string(), "[add] shapes differ");
+    /// assert_eq!(error.kind(), ErrorKind::Shape);
+    /// ```
     pub fn of(kind: ErrorKind, op: &'static str, message: impl Into<String>) -> Self {
         Error::Op { op, kind, message: message.into() }
     }
