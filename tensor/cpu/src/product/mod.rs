@@ -1,5 +1,5 @@
-//! The product C = A·B + bias, on request with GELU in the same pass: in f32, or ≈, with operands
-//! rounded to 8 or 16 bits.
+//! The product C = A·B + bias, on request with GELU in the same pass: in f32, or approximately with
+//! operands rounded to 8 or 16 bits.
 //!
 //! Shapes: A `[m, k]`, B `[k, n]`, C `[m, n]`, bias `[n]`.
 //!

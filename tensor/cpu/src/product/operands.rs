@@ -47,7 +47,7 @@ pub(crate) struct Epilogue<'a> {
     pub(crate) bias: Option<&'a [f32]>,
     /// Whether C becomes GELU(A·B + bias).
     pub(crate) gelu: bool,
-    /// Where A·B + bias goes besides, if a derivative will need it; of C's shape.
+    /// Where A·B + bias goes too, if a derivative will need it; of C's shape.
     pub(crate) before: Option<SharedMut<'a, f32>>,
     /// How far C's rows are apart, where they are parts of longer ones.
     pub(crate) row: Option<usize>,
