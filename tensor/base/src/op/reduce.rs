@@ -50,6 +50,7 @@ impl ReduceOp {
     /// # Errors
     /// Names the operation and the dtypes that it takes.
     pub fn check_dtype(self, dtype: DType) -> Result<()> {
+        #[allow(clippy::extra_unused_type_parameters)] // the dispatch alone refuses
         fn accepted<T>() -> Result<()> {
             Ok(())
         }
