@@ -1,6 +1,5 @@
-//! A GPU with low limits: launches of more workgroups than one dimension has, and tensors that are
-//! larger than one binding. In a process of its own, because a GPU's limits hold for a whole
-//! program.
+//! A GPU with low limits: launches of more workgroups than one dimension has, and tensors larger
+//! than one binding. It is a separate program, because a GPU's limits hold for the whole process.
 
 mod common;
 
@@ -13,8 +12,8 @@ use gradus::tensor::{CrossEntropy, DType, Device, GpuLimits, RngKey, Tensor, gpu
 use gradus_testing::cases;
 use proptest::prelude::*;
 
-/// Workgroups along a dimension: few enough that long cases need several rows of them, and enough
-/// for all.
+/// Workgroups along one dimension: few enough that long cases need several rows, and enough for all
+/// cases.
 const GROUPS: u32 = 32;
 const BYTES: u64 = 512 << 10;
 
@@ -36,7 +35,7 @@ fn limited() -> Option<Device> {
 proptest! {
     #![proptest_config(cases(1))]
 
-    /// Long dimensions, each case through one view.
+    /// Long dimensions, with one view for each case.
     #[test]
     fn every_operation_agrees_over_folded_launches(seed in any::<u64>().no_shrink()) {
         let Some(device) = limited() else { return Ok(()) };
@@ -48,7 +47,7 @@ fn random(shape: &[usize], seed: u64) -> Tensor {
     Tensor::randn(shape, DType::F32, RngKey::new(seed)).unwrap()
 }
 
-/// Optimisers and the norm take their elements in chunks, a workgroup each.
+/// Optimisers and the norm split their elements into chunks, one for each workgroup.
 #[test]
 fn optimiser_and_norm_agree_over_folded_launches() {
     let Some(device) = limited() else { return };
@@ -75,8 +74,8 @@ fn optimiser_and_norm_agree_over_folded_launches() {
     }
 }
 
-/// What does not fit one binding is refused by name, and the device goes on; the loss of a large
-/// head, whose logits would not fit, is computed in parts.
+/// A tensor too large for one binding is refused by name, and the device keeps working. The loss of
+/// a large head, whose logits would not fit, is computed in parts.
 #[test]
 fn what_is_larger_than_a_binding_is_refused_or_computed_in_parts() {
     let Some(device) = limited() else { return };
@@ -107,7 +106,7 @@ fn what_is_larger_than_a_binding_is_refused_or_computed_in_parts() {
     let copy = random(&[1000], 5).to_device(device).unwrap().broadcast_to(&[600, 1000]).unwrap();
     let copy = copy.copy().err().unwrap().to_string();
     assert!(copy.contains("a tensor of 2.3 MiB"), "{copy}");
-    // The largest that fits goes in and comes back.
+    // The largest tensor that fits can be uploaded and read.
     let most = random(&[BYTES as usize / 4], 6);
     let back = most.to_device(device).unwrap().neg().unwrap().to_device(Device::Cpu).unwrap();
     assert_eq!(back.to_vec::<f32>().unwrap(), most.neg().unwrap().to_vec::<f32>().unwrap());

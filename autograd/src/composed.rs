@@ -12,6 +12,16 @@ impl Context<'_> {
     /// Computes the gradients by differentiating a composed form of the operation instead of using
     /// its fused kernel: so a fused operation gets its second derivative. The operation must save
     /// all its inputs.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::leaf(Tensor::scalar(2f64));
+    /// let value = Tensor::scalar(8f64); // x³, from a kernel of its own
+    /// let cube = Var::custom("cube", value, &[&x], |c| c.composed(|v| v[0].powf(3.0)))?;
+    /// assert_eq!(cube.backward()?.get(&x).unwrap().item()?, 12.0); // 3x²
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn composed(
         &self,
         forward: impl FnOnce(&[&Var]) -> Result<Var>,

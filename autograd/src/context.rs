@@ -8,7 +8,7 @@ use crate::node::{Node, Record};
 use crate::var::Var;
 use crate::walk::Plan;
 
-/// What a backward rule sees.
+/// What a backward rule sees; [`Var::custom`] shows a rule.
 pub struct Context<'a> {
     pub(crate) grad: &'a Var,
     /// What the rule adds to the gradient; only for operations that say so.

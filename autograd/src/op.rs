@@ -37,6 +37,11 @@ macro_rules! operations {
 
         impl Op {
             /// Every operation of the engine.
+            ///
+            /// ```
+            /// # use gradus_autograd::Op;
+            /// assert!(Op::all().contains(&Op::Softmax));
+            /// ```
             pub fn all() -> Vec<Op> {
                 let unary = UnaryOp::ALL.iter().map(|&op| Op::Unary(op));
                 let binary = BinaryOp::ALL.iter().map(|&op| Op::Binary(op));
@@ -54,6 +59,11 @@ macro_rules! operations {
             }
 
             /// Name of the operation's file on every floor.
+            ///
+            /// ```
+            /// # use gradus_autograd::Op;
+            /// assert_eq!(Op::LogSoftmax.family(), "softmax"); // autograd/src/ops/softmax.rs
+            /// ```
             pub fn family(self) -> &'static str {
                 match self {
                     Op::Unary(_) => "unary",
@@ -81,6 +91,13 @@ macro_rules! operations {
             }
 
             /// What it keeps for backward.
+            ///
+            /// ```
+            /// # use gradus_autograd::Op;
+            /// # use gradus_autograd::Saves;
+            /// assert_eq!(Op::Softmax.saves(), Saves::Output);
+            /// assert_eq!(Op::Sum.saves(), Saves::Nothing);
+            /// ```
             pub fn saves(self) -> Saves {
                 match self {
                     Op::Unary(op) => saves_of_unary(op),

@@ -266,10 +266,23 @@ impl Var {
         }
     }
 
-    /// An operation of one's own: `output` is its value, computed from `inputs`, and `rule` turns
-    /// the gradient of the output into the gradients of the inputs (one entry each, of the input's
+    /// Your own operation: `output` is its value, computed from `inputs`, and `rule` turns the
+    /// gradient of the output into the gradients of the inputs (one entry each, of the input's
     /// shape). All inputs are saved for it. Written in `Var` operations, the rule can be
     /// differentiated again. Check it with [`gradcheck`](crate::gradcheck).
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::leaf(Tensor::scalar(2f64));
+    /// let cube = Var::custom("cube", x.tensor().powf(3.0)?, &[&x], |c| {
+    ///     // The gradient of the output times the slope 3x².
+    ///     c.each(&[&|| c.grad().mul(&c.input(0).square()?.mul_scalar(3.0)?)])
+    /// })?;
+    /// assert_eq!(cube.item()?, 8.0);
+    /// assert_eq!(cube.backward()?.get(&x).unwrap().item()?, 12.0);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn custom(
         name: &'static str,
         output: Tensor,

@@ -1,4 +1,4 @@
-//! Activation checkpointing: the same gradients, less memory.
+//! Activation checkpointing: the same gradients with less memory.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use gradus_tensor::{DType, Result, RngKey, Tensor, memory_use};
 
 const CREATE: BackwardOptions = BackwardOptions { create_graph: true, retain_graph: true };
 
-/// The pool's figures belong to the process: the tests of this file run one at a time.
+/// The pool's figures belong to the process, so the tests of this file run one at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 fn alone() -> std::sync::MutexGuard<'static, ()> {
@@ -21,7 +21,7 @@ fn random(shape: &[usize], seed: u64) -> Var {
     Var::leaf(Tensor::randn(shape, DType::F64, RngKey::new(seed)).unwrap())
 }
 
-/// Runs `f` as it is, or as a checkpoint.
+/// Runs `f` directly, or as a checkpoint.
 fn maybe(checkpointed: bool, f: impl Fn() -> Result<Var> + Send + Sync + 'static) -> Result<Var> {
     if checkpointed { checkpoint(f) } else { f() }
 }
@@ -40,7 +40,7 @@ fn network(x: &Var, w: &Var, checkpointed: bool) -> Result<Var> {
     let (x, w, inner) = (x.clone(), w.clone(), h.clone());
     let y = maybe(checkpointed, move || {
         let y = inner.matmul(&w)?.add(&x)?.gelu()?.dropout(0.3, RngKey::new(5))?;
-        // A checkpoint within: reads what the outer one made and what it captured.
+        // An inner checkpoint, which reads a value of the outer one and a captured one.
         let (z, w) = (y.clone(), w.clone());
         maybe(checkpointed, move || z.matmul(&w)?.silu())?.mul(&y)
     })?;

@@ -1,4 +1,5 @@
-//! A model's folder: for any bytes in one of its small files, every pipeline runs on it or returns an error.
+//! A model's folder: for any bytes in one of its small files, every pipeline runs on it or returns
+//! an error.
 
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! NumPy's arrays: any file is an array or an error, and an array is the same after writing and reading it again.
+//! NumPy's arrays: any file is an array or an error, and an array is the same after writing and
+//! reading it again.
 
 #![no_main]
 

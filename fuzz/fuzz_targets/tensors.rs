@@ -1,12 +1,14 @@
-//! KServe v2's binary tensors: any bytes are elements or an error, never a panic, and elements give the same bytes.
+//! KServe v2's binary tensors: any bytes are elements or an error, never a panic, and elements give
+//! the same bytes.
 //!
-//! The target includes the parser's file, which needs only std, so that `serve` is not built with sanitizers.
+//! The target includes the parser's file, which needs only std, so that `serve` is not built with
+//! sanitizers.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../serve/src/protocols/binary.rs"]
+#[path = "../../serve/src/protocols/kserve/bytes.rs"]
 mod binary;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -1,4 +1,5 @@
-//! A tokenizer's files: any bytes are a tokenizer or an error, and a tokenizer encodes and decodes or returns an error.
+//! A tokenizer's files: any bytes are a tokenizer or an error, and a tokenizer encodes and decodes
+//! or returns an error.
 
 #![no_main]
 
@@ -26,7 +27,8 @@ fn encode(tokenizer: &Tokenizer) {
 }
 
 fuzz_target!(init: common::panics_may_be_caught(), |bytes: &[u8]| {
-    // The first byte chooses the file that gets the others. `tokenizer_config.json` also needs a vocabulary.
+    // The first byte chooses the file that gets the others. `tokenizer_config.json` also needs a
+    // vocabulary.
     let Some((&first, rest)) = bytes.split_first() else { return };
     let name = NAMES[first as usize % NAMES.len()];
     FOLDER.with(|folder| {

@@ -238,6 +238,15 @@ impl Parameter {
 
     /// Checks that a tensor may be the parameter's value.
     ///
+    /// ```
+    /// # use gradus_nn::Parameter;
+    /// # use gradus_tensor::{DType, Tensor};
+    /// let w = Parameter::new("w", Tensor::scalar(3f32))?;
+    /// assert!(w.check(&Tensor::scalar(4f32)).is_ok());
+    /// assert!(w.check(&Tensor::zeros(&[2], DType::F32)?).is_err());
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If shape or dtype differ; the message names the parameter.
     pub fn check(&self, tensor: &Tensor) -> Result<()> {

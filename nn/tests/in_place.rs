@@ -1,10 +1,11 @@
-//! A step of an optimiser copies nothing. Alone in its process: it looks at the process's memory.
+//! A step of an optimiser copies nothing. The test runs alone, because it reads the process's
+//! memory.
 
 use gradus_autograd::Var;
 use gradus_nn::{AdamW, Optimizer, ParamGroup, Parameter, Sgd};
 use gradus_tensor::{DType, Tensor, memory_use};
 
-/// Elements of the parameter, 4 MiB.
+/// Elements of the parameter: 4 MiB.
 const N: usize = 1 << 20;
 
 fn train(p: &Parameter, optimizer: &mut dyn Optimizer) {
@@ -20,7 +21,7 @@ fn train(p: &Parameter, optimizer: &mut dyn Optimizer) {
 fn a_step_is_in_place() {
     let p = Parameter::new("w", Tensor::ones(&[N], DType::F32).unwrap()).unwrap();
     let group = || vec![ParamGroup::new([&p], 0.1)];
-    // Value, direction, gradient, momentum; one of slack for the small things.
+    // Value, direction, gradient, momentum; one more for small tensors.
     train(&p, &mut Sgd::with_groups(group()).unwrap().momentum(0.9).unwrap());
     assert!(memory_use().peak < 17 << 20, "{:?}", memory_use());
     // Value, direction, gradient, two moments.

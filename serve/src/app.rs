@@ -1,4 +1,4 @@
-//! What all requests share.
+//! The state of the server that all requests share.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -6,13 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
 use subtle::ConstantTimeEq;
 use tokio::sync::watch;
+use tracing::warn;
 
 use crate::clients::Clients;
 use crate::error::{Problem, Result};
-use crate::log::{Level, Log};
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::sites::Sites;
@@ -20,33 +19,33 @@ use crate::sites::Sites;
 /// Limits on what a request may be.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
-    /// Bytes of a body at most, compressed and not.
+    /// Most bytes of a body, before and after decompression.
     pub body: usize,
-    /// Inputs of a request at most.
+    /// Most inputs of a request.
     pub inputs: usize,
-    /// Time to answer in, unless the request says less.
+    /// Time until the answer, unless the request asks for less.
     pub timeout: Duration,
-    /// Time to read a request in.
+    /// Time to read a request.
     pub read: Duration,
-    /// Whether texts are cut where a request does not say.
+    /// Whether long texts are cut when a request does not say.
     pub truncate: bool,
-    /// Whether token ids are taken in the place of texts.
+    /// Whether requests may have token ids instead of texts.
     pub token_ids: bool,
 }
 
 /// Who may do what.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Access {
-    /// The keys; without any, everybody may ask.
+    /// The keys. Without keys everybody may ask.
     pub keys: Vec<String>,
-    /// Whether models may be registered and unregistered here.
+    /// Whether models may be registered and unregistered.
     pub management: bool,
 }
 
 impl Access {
-    /// Whether `key` is one of ours, in a time that does not depend on how much of it is right.
+    /// Whether `key` is one of ours. The time does not depend on how much of the key is right.
     pub fn knows(&self, key: &str) -> bool {
-        // All are compared, whichever fits.
+        // The key is compared to all of ours, also after one fits.
         self.keys
             .iter()
             .fold(false, |known, ours| known | bool::from(ours.as_bytes().ct_eq(key.as_bytes())))
@@ -67,32 +66,30 @@ pub struct App {
     pub sites: Sites,
     /// How clients are told apart.
     pub clients: Clients,
-    /// The path under which a proxy shows the server to others; empty where it is shown as it is.
+    /// The path under which a proxy shows the server; empty without such a proxy.
     pub root_path: String,
-    /// Turns true when what is still under way will not be answered any more.
+    /// Turns true when requests under way will not be answered any more.
     pub over: watch::Sender<bool>,
     /// The folder that models may be registered from.
     pub store: Option<PathBuf>,
-    /// Where events go.
-    pub log: Log,
     /// Whether the server is shutting down.
     pub draining: AtomicBool,
-    /// When it was started.
+    /// When the server was started.
     pub started: Instant,
     /// Whether `/metrics` has a port of its own.
     pub separate_metrics: bool,
-    /// Whether the log has told of token ids.
+    /// Whether the log has mentioned token ids.
     pub told_token_ids: AtomicBool,
     /// Models named on the command line, which repository listings show even when unloaded.
     pub known: std::sync::Mutex<HashSet<(String, String)>>,
 }
 
 impl App {
-    /// Takes token ids in the place of texts, which the log tells once: nobody sees whose ids they
-    /// are.
+    /// Accepts token ids instead of texts. The log mentions this once, for the server cannot see
+    /// which tokenizer made the ids. `at` is their field.
     ///
     /// # Errors
-    /// With `--no-token-ids`; `at` is their field.
+    /// With `--no-token-ids`.
     pub fn take_token_ids(&self, at: &str) -> Result<()> {
         if !self.limits.token_ids {
             let message = "has token ids, which this server does not take (--no-token-ids); send texts (LangChain: \
@@ -102,7 +99,7 @@ impl App {
         if !self.told_token_ids.swap(true, Ordering::Relaxed) {
             let message = "token ids came in the place of texts; those of another tokenizer than the model's give wrong \
                 answers, and --no-token-ids refuses them";
-            self.log.event(Level::Warn, message, json!({"field": at}));
+            warn!(field = at, "{message}");
         }
         Ok(())
     }

@@ -1,17 +1,16 @@
-//! One connection: its requests one after the other, and how long each side may keep the other
-//! waiting.
+//! One connection: it answers requests one after the other, and limits how long either side waits.
 //!
 //! | while | at most | then |
 //! | --- | --- | --- |
-//! | the first byte of the first request is awaited | `read` | closed |
+//! | the server waits for the first byte of the first request | `read` | closed |
 //! | the head of a request comes | `read` | 408, closed |
 //! | its body comes | `read`, in [`crate::call`] | 408, closed |
-//! | it is answered | its own deadline | |
+//! | the server answers it | its own deadline | |
 //! | the client takes nothing of the answer | `write` | closed |
 //! | nothing is under way | `keep_alive` | closed |
 //!
-//! A client that closes its sending side has gone: it looks like one that hung up, whose request is
-//! to cost nothing.
+//! A client that closes its sending side counts as gone: it looks like a client that hung up, and
+//! the request of such a client must cost nothing.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -36,22 +35,22 @@ use tower::ServiceExt;
 
 use crate::clients::Peer;
 
-/// How long a connection may take for what.
+/// The time limits of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
-    /// To send a request's head, and its body, and to shake hands.
+    /// To send the head of a request, to send its body, and for the TLS handshake.
     pub read: Duration,
-    /// To take any of an answer.
+    /// To take a part of an answer.
     pub write: Duration,
-    /// To send another request.
+    /// To send the next request.
     pub keep_alive: Duration,
 }
 
-/// A new connection that has sent nothing when the server stops gets this long: its request may be
+/// The time that a new connection without a request gets when the server stops: its request may be
 /// on its way.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// What is said to whoever is too slow to send a request's head.
+/// The answer to a client that is too slow to send the head of a request.
 const TOO_SLOW: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
@@ -63,11 +62,11 @@ enum Phase {
     Head,
     /// A request is being answered.
     Answering,
-    /// An answer has been given, and no other request has come.
+    /// The last request has been answered, and no other has come.
     Idle,
 }
 
-/// Where a connection is, as its stream, its service and its timer share it.
+/// What a connection is doing; its stream, its service and its timer share it.
 #[derive(Clone)]
 struct Watch(Arc<Mutex<Stage>>);
 
@@ -75,7 +74,7 @@ struct Watch(Arc<Mutex<Stage>>);
 struct Stage {
     phase: Phase,
     since: Instant,
-    /// Since when nothing can be written.
+    /// Since when the client takes nothing.
     blocked: Option<Instant>,
 }
 
@@ -107,14 +106,14 @@ impl Watch {
             Poll::Ready(_) => {
                 stage.blocked = None;
                 if stage.phase == Phase::Idle {
-                    // The end of the answer is only now on its way.
+                    // The end of the answer is on its way only now.
                     stage.since = Instant::now();
                 }
             }
         });
     }
 
-    /// Until when what is awaited must come.
+    /// When the connection has waited long enough.
     fn due(&self, patience: &Patience, stopped: Option<Instant>) -> Option<Instant> {
         self.with(|stage| match (stage.blocked, stage.phase) {
             (Some(since), _) => Some(since + patience.write),
@@ -137,7 +136,7 @@ impl Watch {
     }
 }
 
-/// A stream that tells what it does.
+/// A stream that reports to a `Watch`.
 struct Watched<S> {
     stream: S,
     watch: Watch,
@@ -198,7 +197,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 }
 
-/// The body of an answer; when it is gone, the connection is idle.
+/// The body of an answer. When it is dropped, the connection is idle.
 struct Answer {
     body: Body,
     watch: Watch,
@@ -230,8 +229,8 @@ impl Drop for Answer {
     }
 }
 
-/// Answers the requests of a connection until it ends; once `stop` turns true, the one that is
-/// under way only.
+/// Answers the requests of a connection until it ends. Once `stop` turns true, it answers only the
+/// request under way.
 pub async fn answer(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: SocketAddr,
@@ -254,7 +253,7 @@ pub async fn answer(
     });
     let stream = Watched { stream, watch: watch.clone() };
     let mut connection = http1::Builder::new()
-        // The time that a head may take is watched here, apart from that between two requests.
+        // `Watch` limits the time of a head, apart from the time between two requests.
         .header_read_timeout(None)
         .max_headers(100)
         .serve_connection(TokioIo::new(stream), service);
@@ -268,11 +267,11 @@ pub async fn answer(
             stopped = Some(Instant::now());
         }
         loop {
-            // An error is the client's: it went, or spoke no HTTP, which hyper answers itself.
+            // An error is the client's: it went, or did not speak HTTP, which hyper answers itself.
             if Pin::new(&mut connection).poll(context).is_ready() {
                 return Poll::Ready(true);
             }
-            // hyper would close a connection on which nothing has come yet.
+            // On shutdown hyper would close a connection that has sent nothing yet.
             if stopped.is_none() || last_request || watch.is_new() {
                 break;
             }
@@ -306,8 +305,8 @@ mod tests {
         keep_alive: Duration::from_secs(70),
     };
 
-    /// What a connection with this client ends after, and what the client got; the clock leaps
-    /// where all wait.
+    /// How long a connection with this client lasts, and what the client gets. The clock leaps when
+    /// all tasks wait.
     async fn meets<F: Future<Output = Vec<u8>>>(
         client: impl FnOnce(DuplexStream) -> F,
         stop: Option<Duration>,
@@ -342,7 +341,7 @@ mod tests {
         }
     }
 
-    /// Sends this, then reads until the connection ends.
+    /// Sends a text, then reads until the connection ends.
     async fn sends(mut stream: DuplexStream, text: &str) -> Vec<u8> {
         stream.write_all(text.as_bytes()).await.unwrap();
         let mut got = Vec::new();
@@ -396,7 +395,7 @@ mod tests {
             Vec::new()
         };
         about(meets(client, None).await.0, PATIENCE.write);
-        // Whoever takes it slowly gets all of it, and the connection is idle from then on.
+        // A slow client gets the whole answer, and the connection is idle from then on.
         let client = async |mut stream: DuplexStream| {
             stream.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
             let (mut got, mut part) = (Vec::new(), [0; 4096]);

@@ -13,6 +13,8 @@ use crate::scheduler::Failure;
 pub enum Kind {
     /// The request is malformed.
     Invalid,
+    /// The request breaks a rule of HTTP.
+    Http,
     /// The request has nothing to compute.
     Empty,
     /// A text has more tokens than the model takes.
@@ -53,7 +55,7 @@ impl Kind {
     /// The usual status code. A protocol may have another one.
     pub fn status(self) -> StatusCode {
         match self {
-            Kind::Invalid | Kind::Empty | Kind::TooLong | Kind::WrongTask => {
+            Kind::Invalid | Kind::Http | Kind::Empty | Kind::TooLong | Kind::WrongTask => {
                 StatusCode::BAD_REQUEST
             }
             Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 /// Cohere's and Jina's rankings, TorchServe, TensorFlow Serving, KServe v2 (Triton) and Hugging
 /// Face's pipelines.
 ///
-/// The address it listens at is the first line on standard output; logs go to standard error.
-/// SIGTERM or Ctrl-C: what is under way is answered first; a second one stops it at once.
+/// The first line on standard output has the server's address; logs go to standard error.
+/// SIGTERM, SIGHUP or Ctrl-C: requests under way are answered first; a second one stops it at once.
 #[derive(Parser)]
 #[command(
     name = "serve",
@@ -26,10 +26,10 @@ use serde::{Deserialize, Serialize};
 See /docs of a running server for what it answers."
 )]
 pub struct Program {
-    /// The flags of its own.
+    /// The flags of `serve`.
     #[command(flatten)]
     pub flags: Flags,
-    /// The flags that every program takes.
+    /// The flags of every program.
     #[command(flatten)]
     pub shared: SharedArgs,
 }
@@ -39,12 +39,12 @@ pub struct Program {
 #[serde(rename_all = "kebab-case", default)]
 pub struct Flags {
     /// A model: a folder in the Hugging Face layout, a folder of numbered versions of one, or a hub
-    /// id; with a name of your own before it, which may be as organisation/model. Repeatable; the
-    /// first of a task is the one for requests that name none
+    /// id. NAME is a name of your own, such as bert or organisation/model. Repeatable; the first
+    /// model of a task answers requests that name none
     #[arg(long, value_name = "[NAME=]DIR")]
     pub model: Vec<String>,
-    /// Another name for a model, by which requests may ask for it. Repeatable; a hub id is one
-    /// already
+    /// Another name by which requests may ask for a model. Repeatable; the hub id of a model is an
+    /// alias already
     #[arg(long, value_name = "ALIAS=NAME")]
     pub alias: Vec<String>,
     /// Address to listen at [default: 127.0.0.1]
@@ -53,76 +53,77 @@ pub struct Flags {
     /// Port to listen at; 0 takes a free one [default: 8080]
     #[arg(long, value_name = "PORT")]
     pub port: Option<u16>,
-    /// Tokens of a batch at most [default: 1024]
+    /// Most tokens of a batch [default: 1024]
     #[arg(long, value_name = "N")]
     pub max_batch_tokens: Option<usize>,
-    /// Requests that wait at most, for each model; more, and those that would miss their deadlines,
-    /// are answered 429 [default: 512]
+    /// Most requests that wait for a model. Further requests, and those that would miss their
+    /// deadlines, are answered 429 [default: 512]
     #[arg(long, value_name = "N")]
     pub max_queue: Option<usize>,
-    /// Milliseconds that a batch may wait to fill [default: 0]
+    /// Milliseconds that a batch may wait until it is full [default: 0]
     #[arg(long, value_name = "MS", value_parser = gradus_cli::finite)]
     pub max_delay: Option<f64>,
     /// Batches of one model that run at the same time [default: 1]
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
-    /// Seconds in which a request must be answered; the header x-request-timeout can ask for less
+    /// Seconds until a request must be answered; the header x-request-timeout can ask for less
     /// [default: 60]
     #[arg(long, value_name = "SECONDS", value_parser = gradus_cli::finite)]
     pub timeout: Option<f64>,
-    /// Seconds in which a request must be read; slower ones are answered 408 [default: 15]
+    /// Seconds until a request must be read; slower ones are answered 408 [default: 15]
     #[arg(long, value_name = "SECONDS", value_parser = gradus_cli::finite)]
     pub read_timeout: Option<f64>,
-    /// Seconds in which a client must take some of its answer; else its connection is closed
+    /// Seconds until a client must take a part of its answer; otherwise its connection is closed
     /// [default: 15]
     #[arg(long, value_name = "SECONDS", value_parser = gradus_cli::finite)]
     pub write_timeout: Option<f64>,
-    /// Seconds that a connection is kept between two requests: longer than a balancer in front
-    /// keeps it [default: 75]
+    /// Seconds that a connection is kept between two requests. It must be longer than a balancer in
+    /// front keeps it [default: 75]
     #[arg(long, value_name = "SECONDS", value_parser = gradus_cli::finite)]
     pub keep_alive: Option<f64>,
-    /// Seconds for what is under way when the server is asked to stop; what is not done by then is
-    /// answered 503, and the exit code is 1. Asked a second time, it stops at once [default: 30]
+    /// Seconds for requests under way when the server is asked to stop. Requests that are not done
+    /// by then are answered 503, and the exit code is 1. Asked a second time, the server stops at
+    /// once [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = gradus_cli::finite)]
     pub drain: Option<f64>,
-    /// MiB of a request's body at most, decompressed too [default: 16]
+    /// Most MiB of a request's body, before and after decompression [default: 16]
     #[arg(long, value_name = "MIB")]
     pub max_body: Option<usize>,
-    /// Inputs of a request at most [default: 2048]
+    /// Most inputs of a request [default: 2048]
     #[arg(long, value_name = "N")]
     pub max_inputs: Option<usize>,
-    /// Refuse texts of too many tokens, where a request does not say, instead of cutting them
+    /// Refuse texts with too many tokens instead of cutting them, unless a request says otherwise
     #[arg(long)]
     pub no_truncate: bool,
-    /// Refuse token ids in the place of texts: nobody sees whether they are of the model's
-    /// tokenizer or of another
+    /// Refuse token ids instead of texts: the server cannot see whether they come from the model's
+    /// tokenizer
     #[arg(long)]
     pub no_token_ids: bool,
-    /// Only answer requests with this key (`Authorization: Bearer KEY`). Repeatable; or
+    /// Answer only requests with this key (`Authorization: Bearer KEY`). Repeatable; or
     /// GRADUS_API_KEY, with commas
     #[arg(long, value_name = "KEY")]
     pub api_key: Vec<String>,
-    /// A proxy, or a network of them (10.0.0.0/8), whose X-Forwarded-For or Forwarded says where
-    /// requests come from: clients take turns, and behind a proxy all would be one. Repeatable
+    /// A proxy, or a network of proxies (10.0.0.0/8), whose X-Forwarded-For or Forwarded names the
+    /// client. Clients take turns, and without this all clients behind a proxy are one. Repeatable
     #[arg(long, value_name = "CIDR")]
     pub trusted_proxy: Vec<String>,
     /// A web site whose pages may ask (https://page.example), or * for any. Repeatable; without it
-    /// only the server's own page may. Models are changed by other sites with a key only
+    /// only the server's own page may. Other sites may change models only with a key
     #[arg(long, value_name = "ORIGIN")]
     pub cors_origin: Vec<String>,
     /// A name by which requests may call the server (the header Host), or * for any. Repeatable.
-    /// Without a key on a loopback address only localhost and addresses are answered, lest web
-    /// sites get in by DNS; programs also by names without a dot
+    /// Without a key on a loopback address, the server answers only to localhost and addresses, so
+    /// that web sites cannot get in by DNS; to programs also to names without a dot
     #[arg(long, value_name = "NAME")]
     pub allowed_host: Vec<String>,
-    /// The path under which a proxy shows the server, as /models/bert, whether or not it takes it
-    /// off
+    /// The path under which a proxy shows the server, such as /models/bert, whether or not the
+    /// proxy removes it
     #[arg(long, value_name = "PATH")]
     pub root_path: Option<String>,
-    /// Let models be registered from the folders in this one, and unregistered
+    /// Let requests register models from the folders in this one, and unregister them
     #[arg(long, value_name = "DIR")]
     pub model_store: Option<PathBuf>,
-    /// Answer /metrics on a port of its own, without a key, and /health there too
+    /// Answer /metrics on this port instead, without a key, and /health there too
     #[arg(long, value_name = "PORT")]
     pub metrics_port: Option<u16>,
     /// Certificates for HTTPS, PEM

@@ -50,3 +50,43 @@ fn unique() -> u64 {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     STATE.hash_one(COUNT.fetch_add(1, Ordering::Relaxed))
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn of(name: &'static str, value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(name.parse().unwrap(), HeaderValue::from_static(value))])
+    }
+
+    #[test]
+    fn a_trace_is_passed_on_if_it_is_well_formed() {
+        let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let trace = Trace::of(&of("traceparent", parent)).unwrap();
+        assert_eq!(trace.id, "0af7651916cd43dd8448eb211c80319c");
+        assert!(trace.header.starts_with(&parent[..36]) && trace.header.ends_with("-01"));
+        assert_ne!(trace.header, parent);
+        for wrong in [
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
+            "0-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b71692033-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-x1",
+        ] {
+            assert!(Trace::of(&of("traceparent", wrong)).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn ids_of_clients_are_kept_if_they_are_fit_for_a_log() {
+        assert_eq!(request_id(&of("x-request-id", "abc-7")), "abc-7");
+        for unfit in ["", "a b", "a\tb"] {
+            let own = request_id(&of("x-request-id", unfit));
+            assert!(own.len() == 16 && own != request_id(&HeaderMap::new()), "{own}");
+        }
+    }
+}

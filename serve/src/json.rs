@@ -8,20 +8,20 @@ use serde_json::{Map, Value};
 
 use crate::error::{Kind, Problem, Result};
 
-/// Numbers, texts and lists of a body at most: each takes some 32 bytes, more than it takes in the
-/// body.
+/// Most numbers, texts and lists of a body: each takes some 32 bytes of memory, which is more than
+/// it takes in the body.
 const MAX_VALUES: usize = 1 << 21;
 
-/// Parses a body. More than 128 levels of nesting are refused, more than `MAX_VALUES` values, and
-/// a field that stands twice in an object: some servers take the first of them, some the last.
+/// Parses a body. It refuses more than 128 levels of nesting, more than `MAX_VALUES` values, and an
+/// object that has a field twice: some servers take the first one, some the last.
 ///
 /// # Errors
-/// When it is not JSON.
+/// When the body is not JSON, or is refused.
 pub fn parse(body: &[u8]) -> Result<Value> {
     if body.is_empty() {
         return Err(Problem::invalid("the body is empty; send JSON"));
     }
-    // A byte order mark, which some editors write before everything, is no part of the text.
+    // Some editors write a byte order mark before the text.
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let met = Met::default();
     let mut text = serde_json::Deserializer::from_slice(body);
@@ -30,11 +30,11 @@ pub fn parse(body: &[u8]) -> Result<Value> {
     read.map_err(|e| met.wrong.take().unwrap_or_else(|| Problem::invalid(not_json(body, &e))))
 }
 
-/// What reading a body has met.
+/// What the reader has met in a body.
 #[derive(Default)]
 struct Met {
     values: Cell<usize>,
-    /// Why a body that is JSON is refused.
+    /// Why the body is refused although it is JSON.
     wrong: Cell<Option<Problem>>,
 }
 
@@ -121,7 +121,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
     }
 }
 
-/// What is wrong with a body that is not JSON, and for the mistakes that people make what to do.
+/// Why a body is not JSON, with advice about the common mistakes.
 fn not_json(body: &[u8], error: &serde_json::Error) -> String {
     let advice = match error.to_string() {
         _ if body.starts_with(b"\xff\xfe")
@@ -240,7 +240,7 @@ impl Fields {
         Fields::of(self.take(key).unwrap_or_else(|| Value::Object(Map::new())), &at)
     }
 
-    /// Puts a field in, unless it is there.
+    /// Adds a field, unless there is one with this name.
     pub fn put(&mut self, key: &str, value: Value) {
         if !self.has(key) {
             self.map.insert(key.to_string(), value);
@@ -252,8 +252,9 @@ impl Fields {
         self.map.get(key).is_some_and(|value| !value.is_null())
     }
 
-    /// Refuses fields that the protocol knows and this server cannot obey; `why` is said after the
-    /// name. A value that asks for nothing (`null`, `false`, 0, an empty one) is obeyed.
+    /// Refuses fields that the protocol knows and this server cannot obey. The message is the
+    /// field's name and `why`. A value that asks for nothing (`null`, `false`, 0, or empty) is
+    /// fine.
     ///
     /// # Errors
     /// When one of them asks for something.
@@ -264,11 +265,11 @@ impl Fields {
         }
     }
 
-    /// Refuses what is left, where the protocol's own server does; `known` are the fields that
-    /// there are.
+    /// Refuses the fields that nobody took, where the protocol's own server does. `known` has the
+    /// fields that there are.
     ///
     /// # Errors
-    /// When something is left.
+    /// When a field is left.
     pub fn end(self, known: &[&str]) -> Result<()> {
         let left = self.map.iter().find(|(_, value)| !value.is_null());
         let Some((key, _)) = left else { return Ok(()) };
@@ -326,7 +327,7 @@ pub fn ids(items: &[Value], at: &str) -> Result<Vec<u32>> {
     items.iter().enumerate().map(id).collect()
 }
 
-/// The error of a value of another kind than it should be.
+/// The error of a value of the wrong kind.
 pub fn expected(at: &str, what: &str, found: &Value) -> Problem {
     Problem::field(at, format!("must be {what}, not {}", kind(found)))
 }

@@ -2,19 +2,22 @@
 //! OpenAI's embeddings, Cohere's and Jina's rankings, TorchServe, TensorFlow Serving, KServe v2
 //! (Triton) and Hugging Face's pipelines.
 //!
-//! From the bottom; a file imports only from its own row and the rows above it:
+//! From the bottom; ARCHITECTURE.md has the files:
 //!
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`scheduler`], [`pipeline`] | queue → packed batches → model → answers; no HTTP |
-//! | [`error`], [`names`], [`json`], [`media`], [`usage`], [`question`], [`offload`] | problems, names of models, reading bodies, what a request asks and uses |
-//! | [`metrics`], [`log`], [`sites`], [`clients`], [`ids`] | what operators look at; which web sites may ask; whose request it is |
-//! | [`served`], [`ask`], [`registry`] | a model at work, asking it, all models by name and version |
-//! | [`app`], [`call`], [`answer`] | the server's state; a request and an answer, as the protocols see them |
+//! | [`error`], [`names`], [`json`], [`media`] | problems, names of models, reading bodies |
+//! | [`usage`], [`question`], [`offload`] | what a request uses and asks; threads for long work |
+//! | [`metrics`], [`log`] | what operators look at |
+//! | [`sites`], [`clients`], [`ids`] | which web sites may ask; whose request it is |
+//! | [`served`], [`ask`], [`registry`] | a model at work, asking it, all models |
+//! | [`app`], [`call`], [`answer`] | the server's state; a request and an answer |
 //! | [`protocols`] | one file or folder per protocol: its paths, shapes, errors |
-//! | [`openapi`], [`page`], [`middleware`] | the document; the page at `/`; what happens around every request |
+//! | [`middleware`] | what happens around every request |
+//! | [`openapi`], [`page`] | the document and `/docs`; the page at `/` |
 //! | [`router`], [`root_path`] | all paths |
-//! | [`connection`], [`server`] | one connection and its time limits; the listener, TLS, shutting down |
+//! | [`connection`], [`server`] | one connection; the listener, TLS, shutting down |
 //! | [`program`] | the command line |
 //!
 //! The async side reads, writes and waits. Models run on threads of their own. Other work that

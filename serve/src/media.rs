@@ -1,5 +1,5 @@
-//! What a body is: its media type and charset; texts in any charset, and the forms that browsers,
-//! `curl` and `requests` send.
+//! The media type and charset of a body; texts in any charset; the forms that browsers, `curl` and
+//! `requests` send.
 
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -12,17 +12,17 @@ use percent_encoding::percent_decode;
 
 use crate::error::{Kind, Problem, Result};
 
-/// What a body says that it is.
+/// The media type of a body, as its headers say.
 pub struct Media(Option<Mime>);
 
 impl Media {
-    /// Of a request; nothing where the header is missing or is no media type.
+    /// The media type of a request; empty where the header is missing or wrong.
     pub fn of(headers: &HeaderMap) -> Media {
         let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         Media(value.and_then(|value| Mime::from_str(value.trim()).ok()))
     }
 
-    /// Whether it is this, as `application/json`.
+    /// Whether it is this type, such as `application/json`.
     pub fn is(&self, essence: &str) -> bool {
         self.0.as_ref().is_some_and(|mime| mime.essence_str() == essence)
     }
@@ -32,8 +32,8 @@ impl Media {
         self.0.as_ref().is_some_and(|mime| mime.type_() == mime::MULTIPART)
     }
 
-    /// Whether a body is a form. What `curl -d` sends says so of anything; a form in one line
-    /// begins with a name and `=`.
+    /// Whether a body is a form. `curl -d` calls every body a form, so a form in one line must also
+    /// begin with a name and `=`.
     pub fn holds_form(&self, body: &[u8]) -> bool {
         let name = body.iter().take_while(|&&byte| !b"={[\"' \t\r\n".contains(&byte)).count();
         let named = name > 0 && body.get(name) == Some(&b'=');
@@ -46,14 +46,14 @@ impl Media {
         named.is_some_and(|name| name != mime::UTF_8 && name != "us-ascii")
     }
 
-    /// The text of a body, by its charset: UTF-8 where it names none.
+    /// The text of a body, in the charset that the header names; by default UTF-8.
     ///
     /// # Errors
-    /// When the charset is not known, or the body is not in it.
+    /// When the charset is unknown, or the body is not in it.
     pub fn text<'a>(&self, body: &'a [u8]) -> Result<Cow<'a, str>> {
         let named = self.0.as_ref().and_then(|mime| mime.get_param(mime::CHARSET));
         let named = named.map_or("utf-8", |name| name.as_str());
-        // ASCII is UTF-8; the labels of the web make Windows' charset of it.
+        // ASCII is UTF-8, but the labels of the web read it as the charset of Windows.
         let label = if named.eq_ignore_ascii_case("us-ascii") { "utf-8" } else { named };
         let encoding = Encoding::for_label(label.as_bytes()).ok_or_else(|| {
             let message = format!("the charset `{named}` is not known; send UTF-8");
@@ -77,7 +77,7 @@ impl Media {
     /// The fields of a form in parts.
     ///
     /// # Errors
-    /// When it is no such form, or its parts are cut off.
+    /// When the body is no such form, or its parts are cut off.
     pub async fn parts(&self, body: Bytes) -> Result<Vec<Part>> {
         let mime = self.0.as_ref().filter(|mime| mime.essence_str() == "multipart/form-data");
         let Some(boundary) = mime.and_then(|mime| mime.get_param(mime::BOUNDARY)) else {
@@ -101,7 +101,7 @@ impl Media {
 pub struct Part {
     /// Its name.
     pub name: String,
-    /// What it says that it is.
+    /// Its media type.
     pub media: Media,
     /// The bytes.
     pub body: Bytes,

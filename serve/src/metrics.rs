@@ -165,8 +165,8 @@ impl Metrics {
         self.in_flight.dec();
     }
 
-    /// Notes an answer. `computing` says that the request was a question to a model, `failure` which
-    /// kind of problem it had.
+    /// Notes an answer. `computing` says that the request was a question to a model, `failure`
+    /// which kind of problem it had.
     pub fn answered(
         &self,
         protocol: &str,

@@ -1,14 +1,13 @@
-//! The names of models: what may be one, and how one with a slash stands in a path.
+//! The names of models: which are valid, and how a path holds a name with a slash.
 //!
-//! A name may be that of the hub, `organisation/model`, so that clients which come from other
-//! servers find their model. In a path its slash is `%2F`, as clients of some protocols write it,
-//! or bare, as others do.
+//! A name may be a hub id, `organisation/model`, so that clients of other servers find their model.
+//! In a path some clients write the slash as `%2F`, and others as it is.
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use crate::error::{Problem, Result};
 
-/// Checks that a name may stand in a path: one part, or two as the hub has them.
+/// Checks that a name may stand in a path: it has one part, or two like a hub id.
 ///
 /// # Errors
 /// When it may not.
@@ -26,7 +25,7 @@ pub fn check(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Other names of models. They stay when a model is replaced, unloaded or loaded again.
+/// Aliases of models. They stay when a model is replaced, unloaded or loaded again.
 #[derive(Default)]
 pub struct Aliases(RwLock<Vec<(String, String)>>);
 
@@ -35,7 +34,7 @@ impl Aliases {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives a model another name.
+    /// Gives a model an alias.
     ///
     /// # Errors
     /// When the name may not stand in a path.
@@ -47,24 +46,24 @@ impl Aliases {
         Ok(())
     }
 
-    /// The other names of a model.
+    /// The aliases of a model.
     pub fn of(&self, model: &str) -> Vec<String> {
         let all = self.read();
         all.iter().filter(|(_, of)| of == model).map(|(name, _)| name.clone()).collect()
     }
 
-    /// The model that has this other name.
+    /// The model that has this alias.
     pub fn model(&self, alias: &str) -> Option<String> {
         self.read().iter().find(|(name, _)| name == alias).map(|(_, model)| model.clone())
     }
 }
 
-/// Where a model's name stands in paths.
+/// What paths have before a model's name.
 const PLACES: [&str; 5] =
     ["/v2/repository/models/", "/v2/models/", "/v1/models/", "/predictions/", "/models/"];
 
-/// The path with the slash in a model's name as `%2F`, where it has such a name; `known` says which
-/// there are.
+/// The path with the slash of a model's name as `%2F`; `None` if it has no such name. `known` says
+/// whether a model has a name.
 pub fn joined(path: &str, known: impl Fn(&str) -> bool) -> Option<String> {
     let place = PLACES.iter().find(|place| path.starts_with(**place))?;
     let (organisation, rest) = path[place.len()..].split_once('/')?;

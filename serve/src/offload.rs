@@ -33,7 +33,8 @@ static ENCODINGS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
     Arc::new(Semaphore::new(processors.max(2)))
 });
 
-/// As [`offload`], for work with a tokenizer: a limited number at a time, and only until `deadline`.
+/// As [`offload`], for work with a tokenizer: a limited number at a time, and only until
+/// `deadline`.
 ///
 /// # Errors
 /// Those of `work`; a timeout at the deadline.

@@ -32,7 +32,7 @@ pub fn open(model: &str, batch_tokens: usize, compute: Compute) -> Result<Pipeli
     Ok(pipeline)
 }
 
-/// What is wanted of a sequence.
+/// What a request wants of a sequence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Want {
     /// The pooled vector.
@@ -41,33 +41,33 @@ pub enum Want {
     States,
     /// The logits.
     Logits,
-    /// So many words for each mask.
+    /// This many words for each mask.
     Fills(usize),
     /// These tokens, by their ids, for each mask.
     Targets(Arc<[u32]>),
-    /// The words, labelled so.
+    /// The words, labelled in this way.
     Tags(WordLabel),
     /// What the tokens attend to.
     Attention(View),
 }
 
-/// Which attention is wanted: all of it, of a layer, of a head in every layer, or of a head in a
-/// layer.
+/// Which attention a request wants: of all heads, of one layer, of one head in every layer, or of
+/// one head in one layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct View {
-    /// Of this layer only.
+    /// This layer only.
     pub layer: Option<usize>,
-    /// Of this head only.
+    /// This head only.
     pub head: Option<usize>,
 }
 
 impl View {
-    /// The layers of a model with so many.
+    /// The layers to show, of `all`.
     pub fn layers(self, all: usize) -> Range<usize> {
         self.layer.map_or(0..all, |layer| layer..layer + 1)
     }
 
-    /// The heads of a layer with so many.
+    /// The heads to show, of `all`.
     pub fn heads(self, all: usize) -> Range<usize> {
         self.head.map_or(0..all, |head| head..head + 1)
     }
@@ -75,26 +75,26 @@ impl View {
 
 /// A sequence to compute.
 pub struct Sequence {
-    /// The text, where the answer needs it.
+    /// The text, if the answer needs it.
     pub text: String,
     /// Its tokens.
     pub encoding: Encoding,
-    /// What is wanted.
+    /// What the request wants of it.
     pub want: Want,
 }
 
-/// What a sequence became.
+/// The answer to a sequence.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
-    /// Of [`Want::Vector`], [`Want::States`], [`Want::Logits`].
+    /// To [`Want::Vector`], [`Want::States`], [`Want::Logits`].
     Numbers(Vec<f32>),
-    /// Of [`Want::Fills`], [`Want::Targets`]: a list a mask.
+    /// To [`Want::Fills`], [`Want::Targets`]: one list per mask.
     Fills(Vec<Vec<Fill>>),
-    /// Of [`Want::Tags`].
+    /// To [`Want::Tags`].
     Tags(Vec<Tag>),
-    /// Of [`Want::Attention`].
+    /// To [`Want::Attention`].
     Attention {
-        /// The text, the first of a pair, with the model's prompt before it.
+        /// The text (the first of a pair) with the model's prompt before it.
         text: String,
         /// The tokens.
         encoding: Encoding,
@@ -120,7 +120,7 @@ fn attention(pipeline: &Pipeline, sequence: &Sequence) -> Result<Answer, Error> 
     Ok(Answer::Attention { text, encoding, heads })
 }
 
-/// Computes sequences that want the same.
+/// Computes sequences with the same kind of want.
 fn compute(
     pipeline: &Pipeline,
     sequences: &[&Sequence],
@@ -188,7 +188,7 @@ impl Model for Pipeline {
                     members.iter().zip(answers).for_each(|(&i, a)| results[i] = Some(Ok(a)));
                 }
                 Err(error) if members.len() == 1 => results[first] = Some(Err(Arc::new(error))),
-                // One bad input must not fail its neighbours: each by itself.
+                // One bad input must not fail its neighbours, so each is computed alone.
                 _ => members.iter().for_each(|&i| {
                     let alone = compute(self, &[batch[i]], want).map_err(Arc::new);
                     results[i] = Some(alone.and_then(|mut answers| {

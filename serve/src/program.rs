@@ -1,11 +1,13 @@
-//! The program: flags to a running server, and its end.
+//! The program: from flags to a running server, and to its end.
 
 use std::collections::HashSet;
+use std::future::poll_fn;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use gradus_cli::{Failure, Outcome, SharedArgs};
@@ -14,12 +16,13 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tracing::{Level, info, warn};
 
 use crate::app::{Access, App, Limits};
 use crate::clients::{self, Clients};
 use crate::connection::Patience;
 use crate::flags::{Flags, Program};
-use crate::log::{Level, Log};
+use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::names;
 use crate::pipeline::Compute;
@@ -35,29 +38,24 @@ const IO_THREADS: usize = 2;
 /// The program.
 ///
 /// # Errors
-/// A usage error for flags that cannot be; an error when a model cannot be opened or the address is
-/// taken.
+/// A usage error for wrong flags; an error when a model cannot be opened or the address is taken.
 pub fn main(program: Program) -> Outcome {
     let Program { shared, flags } = program;
     let (shared, flags) = gradus_cli::layered(&shared, &flags)?;
     let settings = Settings::new(&flags)?;
     let device = shared.start_beside()?;
-    let least = match (shared.quiet, shared.verbose) {
-        (true, _) => Level::Error,
-        (_, true) => Level::Debug,
-        _ => Level::Info,
+    let level = match (shared.quiet, shared.verbose) {
+        (true, _) => Level::ERROR,
+        (_, true) => Level::DEBUG,
+        _ => Level::INFO,
     };
-    let (log, writer) = Log::new(least, shared.json);
-    let outcome = run(&shared, device, &flags, settings, log.clone());
-    // What was cut off may still hold copies of the log.
-    log.close();
-    if let Some(writer) = writer {
-        let _ = writer.join();
-    }
+    let log = Log::start(level, shared.json);
+    let outcome = run(&shared, device, &flags, settings);
+    log.finish();
     outcome
 }
 
-/// What the flags mean, checked.
+/// The checked meaning of the flags.
 struct Settings {
     address: SocketAddr,
     models: Vec<(String, String)>,
@@ -173,7 +171,7 @@ fn keys(flags: &[String]) -> Outcome<Vec<String>> {
     Ok(keys)
 }
 
-/// Checks that the store is a folder, and that not everybody can change what is served.
+/// Checks that the store is a folder, and that strangers cannot change models.
 fn check_store(store: &Path, ip: IpAddr, keys: &[String]) -> Outcome {
     if keys.is_empty() && !ip.is_loopback() {
         return Err(Failure::usage(format!(
@@ -197,7 +195,7 @@ fn positive(name: &str, value: Option<usize>, default: usize) -> Outcome<usize> 
     }
 }
 
-/// A time from nothing to a day.
+/// A time from zero to a day.
 fn seconds(name: &str, value: Option<f64>, default: f64) -> Outcome<Duration> {
     let value = value.unwrap_or(default);
     match (0.0..=86_400.0).contains(&value) {
@@ -206,12 +204,12 @@ fn seconds(name: &str, value: Option<f64>, default: f64) -> Outcome<Duration> {
     }
 }
 
-/// The values of a flag that is repeated.
+/// The values of a repeated flag.
 fn each<T>(values: &[String], read: fn(&str) -> Result<T, String>) -> Outcome<Vec<T>> {
     values.iter().map(|value| read(value)).collect::<Result<_, _>>().map_err(Failure::usage)
 }
 
-/// `NAME=DIR`, or a folder or id whose last part is the name.
+/// The name and source of `NAME=DIR`, or of a folder or id whose last part is the name.
 fn named(model: &str) -> (String, String) {
     match model.split_once('=') {
         Some((name, source)) => (name.to_string(), source.to_string()),
@@ -227,7 +225,7 @@ fn named(model: &str) -> (String, String) {
     }
 }
 
-/// The other names of the models: those of `--alias`, and the hub ids that models come from.
+/// The aliases: those of `--alias`, and the hub ids that models come from.
 fn aliases(
     flags: &[String],
     models: &[(String, String)],
@@ -265,22 +263,17 @@ fn aliases(
     Ok(aliases)
 }
 
-fn run(
-    shared: &SharedArgs,
-    device: Device,
-    flags: &Flags,
-    settings: Settings,
-    log: Log,
-) -> Outcome {
+fn run(shared: &SharedArgs, device: Device, flags: &Flags, settings: Settings) -> Outcome {
     let metrics = Arc::new(Metrics::new()?);
     let compute = Compute { device, precision: shared.precision() };
     let models = Registry::new(settings.options, compute, Arc::clone(&metrics));
-    // First the address: a model may take long to open, and a port that is taken is better known at
-    // once.
+    // The address comes first: a model may take long to open, and a person should learn at once
+    // that a port is taken.
     let listener = bind(settings.address)?;
-    let beside = flags.metrics_port.map(|port| bind(SocketAddr::new(settings.address.ip(), port)));
-    let beside = beside.transpose()?;
-    load(&models, &settings.models, &log)?;
+    let metrics_address = |port| SocketAddr::new(settings.address.ip(), port);
+    let metrics_listener =
+        flags.metrics_port.map(|port| bind(metrics_address(port))).transpose()?;
+    load(&models, &settings.models)?;
     for (alias, name) in &settings.aliases {
         models.aliases.add(alias, name).map_err(|problem| Failure::error(problem.message))?;
     }
@@ -295,10 +288,9 @@ fn run(
         root_path: settings.root_path,
         over: watch::Sender::new(false),
         store,
-        log,
         draining: AtomicBool::new(false),
         started: Instant::now(),
-        separate_metrics: beside.is_some(),
+        separate_metrics: metrics_listener.is_some(),
         told_token_ids: AtomicBool::new(false),
         known: std::sync::Mutex::new(settings.models.into_iter().collect()),
     });
@@ -307,7 +299,8 @@ fn run(
         .thread_name("gradus-io")
         .enable_all()
         .build()?;
-    let drained = runtime.block_on(listen(shared, app, settings.listening, listener, beside))?;
+    let drained =
+        runtime.block_on(listen(shared, app, settings.listening, listener, metrics_listener))?;
     runtime.shutdown_background();
     match drained {
         true => Ok(()),
@@ -317,31 +310,30 @@ fn run(
     }
 }
 
-/// Opens the models of the command line; the log has what a person should be told of them.
-fn load(models: &Registry, sources: &[(String, String)], log: &Log) -> Outcome {
+/// Opens the models of the command line. Notes about them go to the log.
+fn load(models: &Registry, sources: &[(String, String)]) -> Outcome {
     for (name, source) in sources {
         let start = Instant::now();
         models.load(name, source, false).map_err(|problem| Failure::error(problem.message))?;
         for version in models.versions(name).into_iter().flat_map(|listed| listed.versions) {
-            for told in version.pipeline().notes() {
-                log.event(Level::Warn, "model", json!({"model": name, "note": told}));
+            for note in version.pipeline().notes() {
+                warn!(model = name, note, "model");
             }
         }
-        let fields =
-            json!({"model": name, "folder": source, "ms": start.elapsed().as_millis() as u64});
-        log.event(Level::Info, "model loaded", fields);
+        let ms = start.elapsed().as_millis() as u64;
+        info!(model = name, folder = source, ms, "model loaded");
     }
     Ok(())
 }
 
-/// Says where the server is, and answers until it is asked to stop; whether all that was under way
-/// was answered.
+/// Says where the server is, and answers until it is asked to stop. Returns whether all requests
+/// under way were answered.
 async fn listen(
     shared: &SharedArgs,
     app: Arc<App>,
     how: Listening,
     listener: std::net::TcpListener,
-    beside: Option<std::net::TcpListener>,
+    metrics_listener: Option<std::net::TcpListener>,
 ) -> Outcome<bool> {
     let address = listener.local_addr()?;
     let listener = TcpListener::from_std(listener)?;
@@ -349,10 +341,10 @@ async fn listen(
     announce(shared, "url", &format!("{scheme}://{address}"))?;
     let (stop, stopped) = watch::channel(false);
     let mut metrics = None;
-    if let Some(beside) = beside {
-        announce(shared, "metrics", &format!("http://{}", beside.local_addr()?))?;
+    if let Some(listener) = metrics_listener {
+        announce(shared, "metrics", &format!("http://{}", listener.local_addr()?))?;
         let how = Listening { tls: None, ..how.clone() };
-        let (router, listener) = (router::metrics_router(&app), TcpListener::from_std(beside)?);
+        let (router, listener) = (router::metrics_router(&app), TcpListener::from_std(listener)?);
         let serving = serve(listener, router, how, stopped.clone(), watch::Sender::new(false));
         metrics = Some(tokio::spawn(serving));
     }
@@ -364,26 +356,41 @@ async fn listen(
     Ok(drained)
 }
 
-/// Waits for SIGTERM or SIGINT: the first stops the server, the second ends what is under way.
+/// Waits for SIGTERM, SIGINT or SIGHUP. The first signal stops the server, the second one ends the
+/// requests under way.
 fn stop_when_asked(app: Arc<App>, stop: watch::Sender<bool>) -> Outcome {
-    let (mut terminate, mut interrupt) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut kinds = vec![SignalKind::terminate(), SignalKind::interrupt()];
+    if !ignores_hangups() {
+        kinds.push(SignalKind::hangup());
+    }
+    let mut signals = kinds.into_iter().map(signal).collect::<Result<Vec<_>, _>>()?;
     let mut asked = async move || {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        poll_fn(|context| match signals.iter_mut().any(|s| s.poll_recv(context).is_ready()) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
     };
     tokio::spawn(async move {
         asked().await;
         app.draining.store(true, Ordering::Relaxed);
-        app.log.event(Level::Info, "stopping", json!({}));
+        info!("stopping");
         let _ = stop.send(true);
         asked().await;
-        app.log.event(Level::Warn, "stopping at once", json!({}));
+        warn!("stopping at once");
         app.over.send_replace(true);
     });
     Ok(())
+}
+
+/// Whether the process was started to ignore SIGHUP, as by `nohup`: it must go on then. True also
+/// where the system does not say (it has no `/proc`): the signal keeps its default effect there.
+fn ignores_hangups() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // Signal n is bit n - 1, and SIGHUP is signal 1.
+    mask.is_none_or(|mask| mask & 1 == 1)
 }
 
 fn bind(address: SocketAddr) -> Outcome<std::net::TcpListener> {
@@ -394,7 +401,7 @@ fn bind(address: SocketAddr) -> Outcome<std::net::TcpListener> {
     Ok(listener)
 }
 
-/// Says on standard output where the server is: scripts read it.
+/// Says on standard output where the server is. Scripts read this line.
 fn announce(shared: &SharedArgs, what: &str, url: &str) -> Outcome {
     let mut out = std::io::stdout().lock();
     match (shared.json, what) {
@@ -410,7 +417,7 @@ fn announce(shared: &SharedArgs, what: &str, url: &str) -> Outcome {
 mod tests {
     use super::*;
 
-    /// One key that all share tells nobody apart.
+    /// One key that all share tells no clients apart.
     #[test]
     fn keys_are_clients_where_there_are_several() {
         let by_key = |keys: &[&str]| {
@@ -427,9 +434,9 @@ mod tests {
         let models = [
             model("embed", "sentence-transformers/all-MiniLM-L6-v2"),
             model("again", "sentence-transformers/all-MiniLM-L6-v2"),
-            // Folders are no ids.
+            // Folders are not hub ids.
             model("source", "../serve/src"),
-            model("tests", "tests/common"),
+            model("tests", "tests/all"),
             model("plain", "bert-base-uncased"),
         ];
         let found = aliases(&["a=plain".into()], &models, false).unwrap_or_default();

@@ -1,8 +1,8 @@
 //! The models that are served: names, versions, which version is the default.
 //!
 //! A request takes the [`Served`] that is current when it arrives and keeps it until it is
-//! answered. So replacing or unregistering a version fails no request: what was queued on the old
-//! version is still computed, and its memory goes with the last request.
+//! answered. So replacing or unregistering a version fails no request: requests queued on the old
+//! version are still computed, and its memory goes with the last request.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -151,7 +151,7 @@ impl Registry {
         let open = |(version, folder): &(u64, String)| self.open(name, *version, folder);
         let opened = folders.iter().map(open).collect::<Result<Vec<_>>>()?;
         let loaded = opened.iter().map(|served| served.version).collect();
-        // Dropped outside the lock: what is queued on them is still computed.
+        // Dropped outside the lock. Requests queued on them are still computed.
         drop(self.put(name, source, keep, opened));
         Ok(loaded)
     }

@@ -1,6 +1,6 @@
-//! `--root-path`: the path under which a proxy shows the server to others, as `/models/bert`. Some
-//! proxies take it off before they pass a request on, some do not; both are answered. The OpenAPI
-//! document names it.
+//! `--root-path`: the path under which a proxy shows the server, such as `/models/bert`. Some
+//! proxies remove it before they pass a request on, and some do not; the server answers both. The
+//! OpenAPI document names it.
 
 use axum::Router;
 use axum::extract::Request;
@@ -8,10 +8,10 @@ use axum::http::{StatusCode, Uri, header, uri::PathAndQuery};
 use axum::response::{IntoResponse, Response};
 use tower::ServiceExt;
 
-/// The path as it is used: it begins with `/` and ends with none.
+/// The path with a `/` at its beginning and none at its end.
 ///
 /// # Errors
-/// When it is no path.
+/// When the text is no path.
 pub fn parse(text: &str) -> Result<String, String> {
     let path = text.trim_end_matches('/');
     let fit = |c: char| c.is_ascii_alphanumeric() || "/-._~%".contains(c);
@@ -21,14 +21,14 @@ pub fn parse(text: &str) -> Result<String, String> {
     }
 }
 
-/// The routes, and the same below `root`.
+/// The routes, and the same routes below `root`.
 pub fn below(root: &str, routes: Router) -> Router {
     let root = root.to_string();
     Router::new().fallback(move |mut request: Request| {
         let (root, routes) = (root.clone(), routes.clone());
         async move {
             match stripped(request.uri(), &root) {
-                // The page's links lead from its folder.
+                // The links of the page are relative to its folder.
                 Some(None) => moved(&root),
                 Some(Some(uri)) => {
                     *request.uri_mut() = uri;
@@ -48,8 +48,8 @@ fn moved(root: &str) -> Response {
     (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, format!("{root}/"))]).into_response()
 }
 
-/// The target without the root path: `None` where it does not have it, `Some(None)` where it is
-/// nothing else.
+/// The target without the root path: `None` if it does not begin with it, `Some(None)` if it is the
+/// root path itself.
 fn stripped(uri: &Uri, root: &str) -> Option<Option<Uri>> {
     let rest = uri.path().strip_prefix(root)?;
     if rest.is_empty() {

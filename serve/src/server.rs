@@ -16,27 +16,27 @@ use tokio_rustls::rustls::ServerConfig;
 
 use crate::connection::{self, Patience};
 
-/// Connections at the same time at most; more wait to be accepted.
+/// Most connections at the same time. Others wait to be accepted.
 const MAX_CONNECTIONS: usize = 4096;
 
-/// Time to tell those whose requests are not done that they will not be.
+/// Time to tell clients that their requests will not be done.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// How a listener treats its connections.
+/// How a listener treats connections.
 #[derive(Clone)]
 pub struct Listening {
-    /// How long they may take for what.
+    /// The time limits of a connection.
     pub patience: Patience,
-    /// Time for what is under way when the server shuts down.
+    /// Time for requests under way when the server shuts down.
     pub drain: Duration,
-    /// Certificates; without them, plain HTTP.
+    /// The certificates. Without them the listener speaks plain HTTP.
     pub tls: Option<TlsAcceptor>,
 }
 
 /// Reads certificates and a key, both PEM.
 ///
 /// # Errors
-/// When a file cannot be read, or they do not belong together.
+/// When a file cannot be read, or the two do not belong together.
 pub fn tls(certificates: &Path, key: &Path) -> Result<TlsAcceptor, String> {
     let named = |path: &Path, e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     let chain = CertificateDer::pem_file_iter(certificates)
@@ -57,10 +57,10 @@ pub fn tls(certificates: &Path, key: &Path) -> Result<TlsAcceptor, String> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Accepts connections until `stop` turns true; then takes those that were made by then and lets
-/// what is under way be answered, within the time to drain or until `over` turns true. Returns
-/// whether all was; if not, `over` turns true, upon which the requests that are left are answered
-/// that they will not be.
+/// Accepts connections until `stop` turns true. Then it takes the connections that the system has
+/// accepted, and lets requests under way be answered, until the time to drain is over or `over`
+/// turns true. Returns whether all requests were answered. If not, it turns `over` true, and the
+/// requests that are left get an answer that says so.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -69,7 +69,7 @@ pub async fn serve(
     over: watch::Sender<bool>,
 ) -> bool {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    // Each connection holds a sender, so that the channel ends with the last of them.
+    // Each connection holds a sender, so the channel ends with the last connection.
     let (alive, mut all_gone) = mpsc::channel::<()>(1);
     let spawn = |stream, peer, place| {
         let connection = connection(stream, peer, router.clone(), how.clone(), stop.clone());
@@ -90,7 +90,7 @@ pub async fn serve(
             spawn(stream, peer, Some(place));
         }
     }
-    // Connections that the system has accepted for us must not be cut off.
+    // Connections that the system has accepted already must not be cut off.
     while let Ok(Ok((stream, peer))) =
         tokio::time::timeout(Duration::from_millis(1), listener.accept()).await
     {
@@ -100,7 +100,7 @@ pub async fn serve(
     drop(alive);
     let mut ended = over.subscribe();
     let drained = tokio::select! {
-        // Those who are told that it is over are gone soon.
+        // Clients that are told that it is over are gone soon.
         biased;
         _ = ended.wait_for(|&over| over) => false,
         _ = all_gone.recv() => true,
@@ -121,8 +121,8 @@ async fn accept(
     match listener.accept().await {
         Ok((stream, peer)) => Some((stream, peer, place)),
         Err(e) => {
-            // Out of file descriptors, mostly: some are free again soon. Other errors belong to one
-            // connection.
+            // Mostly the process is out of file descriptors, and some are free again soon. Other
+            // errors belong to one connection.
             if e.kind() != io::ErrorKind::ConnectionAborted {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -138,7 +138,7 @@ async fn connection(
     how: Listening,
     stop: watch::Receiver<bool>,
 ) {
-    // Small answers must not wait for more.
+    // Small answers must not wait for more data.
     let _ = stream.set_nodelay(true);
     match &how.tls {
         None => connection::answer(stream, peer, router, how.patience, stop).await,

@@ -1,15 +1,15 @@
-//! Which web sites may ask. A browser sends requests to a server on the person's own machine for
-//! any page that is open, so where there are no keys, what a browser sends for another site is
-//! refused unless that site is listed:
+//! Which web sites may ask. Any page that is open in a browser can send requests to a server on the
+//! same machine. So a server without keys refuses requests of other sites, unless they are listed:
 //!
-//! - **Origin**: a request to another site names the page's own in `Origin` (or says `cross-site`
-//!   in `Sec-Fetch-Site`). It may read (a browser shows the page nothing of the answer), and
-//!   nothing else. With a key it may: the key proves that somebody wants it.
-//! - **Host**: a page can have its own name lead to 127.0.0.1 (DNS rebinding), and is then of the
-//!   same origin. So a server without keys on a loopback address answers to names that no stranger
-//!   can lead here: addresses, `localhost`, and those that are listed. Other names without a dot,
-//!   as containers and files of hosts have them, are for programs alone: a stranger in the same
-//!   network can give one to a browser (by the domain that is searched, or LLMNR).
+//! - **Origin**: a request to another site has the page's own site in `Origin` (or `cross-site` in
+//!   `Sec-Fetch-Site`). It may only read, for a browser does not show the answer to the page. With
+//!   a key it may do all: the key proves that somebody wants it.
+//! - **Host**: a page can point its own name to 127.0.0.1 (DNS rebinding), and then it has the same
+//!   origin as the server. So a server without keys on a loopback address answers only to names
+//!   that strangers cannot point here: addresses, `localhost`, and listed names. Other names
+//!   without a dot, such as those of containers and of `/etc/hosts`, are for programs only: a
+//!   stranger in the same network can give such a name to a browser (by the search domain, or by
+//!   LLMNR).
 
 use std::net::IpAddr;
 
@@ -22,18 +22,18 @@ use crate::error::{Kind, Problem, Result};
 pub struct Sites {
     /// Origins that may ask: `https://page.example`, or `*` for any.
     pub origins: Vec<String>,
-    /// Names, besides those that are always known, by which the server is called.
+    /// Names of the server, apart from those that are always known.
     pub hosts: Vec<String>,
     /// Whether other names are refused.
     pub check_host: bool,
-    /// Whether no key is asked for, so that sites must be told apart.
+    /// Whether the server has no keys, so that it must tell sites apart.
     pub keyless: bool,
 }
 
-/// Where a request comes from, as the browser says.
+/// Where a request comes from, according to the browser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asker {
-    /// From the server's own page, or from no browser.
+    /// From the server's own page, or from a program that is no browser.
     Here,
     /// From a site on the list.
     Listed,
@@ -44,7 +44,7 @@ enum Asker {
 /// An origin as browsers write it.
 ///
 /// # Errors
-/// When it is none.
+/// When the text is no origin.
 pub fn origin(text: &str) -> std::result::Result<String, String> {
     let text = text.trim_end_matches('/').to_ascii_lowercase();
     let site = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
@@ -60,7 +60,7 @@ pub fn origin(text: &str) -> std::result::Result<String, String> {
 /// A name of the server, perhaps with a port.
 ///
 /// # Errors
-/// When it is none.
+/// When the text is no name.
 pub fn name(text: &str) -> std::result::Result<String, String> {
     let fit = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
     match text == "*" || (!text.is_empty() && text.chars().all(fit)) {
@@ -75,7 +75,7 @@ impl Sites {
     /// Checks that the request may be answered.
     ///
     /// # Errors
-    /// When it is for a name that is not the server's, or changes or computes something for a site
+    /// When the request names another host, or when it changes or computes something for a site
     /// that may not ask.
     pub fn check(
         &self,
@@ -87,8 +87,7 @@ impl Sites {
         let asks_first = *method == Method::OPTIONS
             && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
         let harmless = match *method {
-            // A key that comes later would not help: without our leave the browser does not send
-            // it.
+            // A key cannot come later: the browser does not send the request without this answer.
             Method::OPTIONS => !asks_first,
             Method::GET | Method::HEAD => true,
             _ => !self.keyless,
@@ -105,11 +104,11 @@ impl Sites {
         ))
     }
 
-    /// Checks that models may be changed: with a key, which has been checked by then, or from the
-    /// server's own page or no browser at all. That a site may ask is not enough.
+    /// Checks that a request may change models: it has a key (checked before), or comes from the
+    /// server's own page or from no browser. Other sites may not, even if they are listed.
     ///
     /// # Errors
-    /// When they may not.
+    /// When the request may not change models.
     pub fn check_management(&self, authority: Option<&str>, headers: &HeaderMap) -> Result<()> {
         let host = self.host(authority, headers)?;
         match !self.keyless || self.from(host.as_deref(), headers) == Asker::Here {
@@ -146,7 +145,7 @@ impl Sites {
             bare(site) == bare(host)
         };
         match headers.get(header::ORIGIN) {
-            // A proxy may have changed the host; the browser knows.
+            // A proxy may have changed the host, but the browser knows the site.
             _ if fetched == Some("same-origin") => Asker::Here,
             Some(origin) if same(origin) => Asker::Here,
             Some(origin) if self.lists(origin) => Asker::Listed,
@@ -156,7 +155,7 @@ impl Sites {
         }
     }
 
-    /// The name that the server is called by; HTTP/1.0 has none.
+    /// The name by which the request calls the server; a request of HTTP/1.0 may have none.
     fn host(&self, authority: Option<&str>, headers: &HeaderMap) -> Result<Option<String>> {
         let header = headers.get(header::HOST).map(|v| v.to_str().unwrap_or("?"));
         let Some(host) = authority.or(header).filter(|host| !host.is_empty()) else {
@@ -173,7 +172,7 @@ impl Sites {
         Ok(Some(host.to_string()))
     }
 
-    /// Whether a name is the server's own, whoever asks.
+    /// Whether a name is the server's own for every client.
     fn knows(&self, host: &str) -> bool {
         let name = bare(host);
         let address = name.trim_start_matches('[').trim_end_matches(']');
@@ -186,7 +185,7 @@ impl Sites {
     }
 }
 
-/// The name in a `Host`, in small letters, without the port and the dot of the root.
+/// The name in a header `Host`, in small letters, without the port and the final dot.
 fn bare(host: &str) -> String {
     let name = without_port(host).to_ascii_lowercase();
     name.strip_suffix('.').map(str::to_string).unwrap_or(name)
@@ -198,8 +197,7 @@ fn is_bare(host: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
 }
 
-/// Whether a browser sent a request. Programs that fetch as browsers do (Node's) name no origin and
-/// no site.
+/// Whether a browser sent a request. Programs that use `fetch` (Node) send neither header.
 fn is_browser(headers: &HeaderMap) -> bool {
     let agent =
         headers.get(header::USER_AGENT).is_some_and(|v| v.as_bytes().starts_with(b"Mozilla/"));
@@ -288,7 +286,7 @@ mod tests {
         }
         assert!(asks("listed:8080", &[firefox, ("origin", "http://listed:8080")]));
         assert!(asks("localhost:8080", &[firefox, ("origin", "http://localhost:8080")]));
-        // No name at all.
+        // These are no names.
         for host in [".", "[replica]", "a@b", "a b"] {
             assert!(!asks(host, &[]), "{host}");
         }
@@ -327,7 +325,7 @@ mod tests {
             let refused = sites(&["*"], &[]).check(&method, None, &evil).unwrap_err();
             assert!(refused.message.contains("--allowed-host"), "{refused}");
         }
-        // The authority of the request's target goes before the header.
+        // The authority of the request's target has precedence over the header.
         assert!(
             sites(&[], &[]).check(&Method::GET, Some("evil.example"), &headers(&[host])).is_err()
         );

@@ -13,6 +13,7 @@ pub mod binary;
 pub mod concat;
 pub mod copy;
 pub mod cross_entropy;
+pub mod custom;
 pub mod dropout;
 pub mod index;
 pub mod layer_norm;
@@ -25,7 +26,7 @@ pub mod sort;
 pub mod template;
 pub mod unary;
 
-/// Features of the adapter that a shader needs.
+/// Features of the adapter, and checks, that a shader needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
     /// 16-bit floats (`SHADER_F16`).
@@ -34,6 +35,8 @@ pub struct Needs {
     pub subgroups: bool,
     /// Cooperative matrices (`EXPERIMENTAL_COOPERATIVE_MATRIX`).
     pub cooperative_matrix: bool,
+    /// Checks of every index at run time: a user wrote the text.
+    pub checks: bool,
 }
 
 /// A complete compute shader. Its bindings are storage buffers in group 0: first the inputs (read
@@ -165,6 +168,7 @@ pub fn variants() -> Vec<Shader> {
         concat::variants(),
         copy::variants(),
         cross_entropy::variants(),
+        custom::variants(),
         dropout::variants(),
         index::variants(),
         layer_norm::variants(),

@@ -1,4 +1,4 @@
-// Philox 4×32-10 (Salmon et al., SC 2011), with the same words as `tensor/src/random.rs`.
+// Philox 4×32-10 (Salmon et al., SC 2011), with the same words as `tensor/base/src/random.rs`.
 
 // The upper half of a·b, from products of 16-bit halves.
 fn mul_high(a: u32, b: u32) -> u32 {

@@ -2,9 +2,9 @@
 //!
 //! `{}` gives the values in nested brackets, columns aligned; `{:?}` adds shape and dtype. Above
 //! [`THRESHOLD`] elements only [`EDGE`] at each end of a dimension are shown. Floats show up to
-//! [`DECIMALS`] decimals, all in scientific form if the largest is 1e8 or more or the smallest (but
-//! for 0) is below 1e-4: NumPy's rule without its clause on their ratio. A scalar shows every digit
-//! that tells it from its neighbours.
+//! [`DECIMALS`] decimals, all in scientific form if the largest is 1e8 or more or the smallest
+//! (apart from 0) is below 1e-4: NumPy's rule without its clause on their ratio. A scalar shows
+//! every digit that tells it from its neighbours.
 
 use std::fmt::{self, Write};
 

@@ -1,13 +1,22 @@
 //! Tensors: storages on devices, and every operation on them.
 //!
+//! ```
+//! # use gradus_tensor::Tensor;
+//! let x = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?;
+//! let y = (&x.t()? * 2.0)?;
+//! assert_eq!(y.to_string(), "[[2. 6.]\n [4. 8.]]");
+//! assert_eq!(y.sum(&[1], false)?.to_string(), "[ 8. 12.]"); // along the rows
+//! # Ok::<(), gradus_tensor::Error>(())
+//! ```
+//!
 //! This floor knows nothing of gradients. An operation family has one file name everywhere:
-//! `base/src/op/matmul.rs` says what the operation is, `cpu/src/matmul.rs` is the processor's kernel,
-//! `src/gpu/matmul.rs` the launch of the GPU's (`matmul.wgsl` in `gradus-shaders`), and
+//! `base/src/op/matmul.rs` says what the operation is, `cpu/src/matmul.rs` is the processor's
+//! kernel, `src/gpu/matmul.rs` the launch of the GPU's (`matmul.wgsl` in `gradus-shaders`), and
 //! `src/ops/matmul.rs` holds the public methods with their shape rules.
 //!
-//! `base/` (`gradus-base`) and `cpu/` (`gradus-cpu`) are crates of their own below this one. Here each
-//! file uses only what is above it: `device`; `profile`; the parts that the GPU's launches share;
-//! `storage`; `tensor`, `operands`; the launches of `gpu/`; `ops`; `data`; `io`, `display`.
+//! `base/` (`gradus-base`) and `cpu/` (`gradus-cpu`) are crates of their own below this one. Here
+//! each file uses only what is above it: `device`; `profile`; the parts that the GPU's launches
+//! share; `storage`; `tensor`, `operands`; the launches of `gpu/`; `ops`; `data`; `io`, `display`.
 
 mod data;
 mod device;

@@ -2,11 +2,11 @@
 //!
 //! [`start`] begins it, [`stop`] returns it. While none is kept, an operation pays one relaxed
 //! load. On the CPU an operation's time is the wall clock of its call. On a GPU it is the sum of
-//! its kernels' times by the GPU's own clock (timestamp queries); to take them each kernel gets a
-//! pass of its own and each submit is waited for, so that a profiled run is slower as a whole.
+//! its kernels' times by the GPU's own clock (timestamp queries); to take them, each kernel gets a
+//! pass of its own and the program waits for each submit, so a profiled run is slower as a whole.
 //!
 //! FLOPs are counted for products and attention, where they decide; a fused multiply-add is 2.
-//! Bytes are those of the operands and the results, each once (of a table only the rows that are
+//! Bytes are those of the operands and the results, each once (for a table, of the rows that are
 //! looked up).
 
 use std::cell::RefCell;
@@ -95,7 +95,19 @@ pub(crate) fn is_on() -> bool {
     ON.load(Ordering::Relaxed)
 }
 
-/// Begins a record. One that is being kept is thrown away.
+/// Begins a record. A record that is being kept is lost.
+///
+/// ```
+/// # use gradus_tensor::{DType, Tensor};
+/// # use gradus_tensor::profile;
+/// profile::start();
+/// let x = Tensor::zeros(&[2, 3], DType::F32)?;
+/// x.matmul(&x.t()?)?;
+/// let profile = profile::stop().unwrap();
+/// let call = profile.calls.iter().find(|call| call.op == "matmul").unwrap();
+/// assert_eq!(call.flops, 2 * 2 * 3 * 2); // [2, 3] × [3, 2]
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
 pub fn start() {
     let (started, profile, threads) = (Instant::now(), Profile::default(), HashMap::new());
     *state() = Some(State { started, profile, threads });
@@ -104,6 +116,13 @@ pub fn start() {
 
 /// Ends the record and returns it; `None` if none was kept. Call [`Device::synchronize`] first:
 /// kernels that have not run yet are not in it.
+///
+/// ```
+/// # use gradus_tensor::profile;
+/// profile::start();
+/// assert!(profile::stop().unwrap().calls.is_empty());
+/// assert!(profile::stop().is_none()); // no record is kept
+/// ```
 pub fn stop() -> Option<Profile> {
     ON.store(false, Ordering::Relaxed);
     let State { started, mut profile, .. } = state().take()?;

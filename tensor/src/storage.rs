@@ -15,7 +15,7 @@ pub(crate) enum Storage {
     Gpu(GpuStorage),
 }
 
-// The compiler would prove this by itself. But it would do so again in every crate that sends a tensor
+// The compiler could prove this itself. But it would do so again in every crate that sends a tensor
 // to a thread, through all the types of a GPU's driver, and those are nested deeper than its limit.
 //
 // SAFETY: every part of a storage can be sent and shared, as the constant below checks.
@@ -61,7 +61,7 @@ pub(crate) struct Kept {
 
 /// The values of several storages end to end.
 pub(crate) struct Joined {
-    /// Of each, the version and the number of elements.
+    /// Version and number of elements of each.
     pub(crate) parts: Vec<(u64, usize)>,
     pub(crate) values: Kept,
 }

@@ -159,8 +159,8 @@ impl Tensor {
         View::new(self.storage.expect_cpu(), self.dtype, &self.layout)
     }
 
-    /// What a CPU kernel writes: all elements, row-major. Copies them first if the storage is shared,
-    /// or the elements do not lie so.
+    /// What a CPU kernel writes: all elements, row-major. Copies them first if the storage is
+    /// shared, or the elements do not lie so.
     pub(crate) fn cpu_mut(&mut self, op: &'static str) -> Result<ViewMut<'_>> {
         if Arc::get_mut(&mut self.storage).is_none() || !self.is_contiguous() {
             *self = Tensor::from_array(self.cpu().copy(op)?);

@@ -1,10 +1,10 @@
-//! Operations that do in one pass what several do, against those: bit for bit on the CPU.
+//! Fused operations against the separate operations: bit for bit on the CPU.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gradus_tensor::{DType, Device, LowPrecision, RngKey, Tensor};
 
-/// The GPU for one test at a time, so that its launches can be counted.
+/// The GPU, for one test at a time, so that a test can count its launches.
 fn gpu() -> Option<(Device, MutexGuard<'static, ()>)> {
     static ONE: Mutex<()> = Mutex::new(());
     Some((gradus_testing::gpu()?, ONE.lock().unwrap_or_else(PoisonError::into_inner)))
@@ -26,7 +26,7 @@ fn refs(tensors: &[Tensor]) -> Vec<&Tensor> {
     tensors.iter().collect()
 }
 
-/// Layers of one input, of different widths; the weights' seeds begin at `seed`.
+/// Layers with one input and different widths; the weights' seeds begin at `seed`.
 fn layers(widths: &[usize], k: usize, dtype: DType, seed: u64) -> (Vec<Tensor>, Vec<Tensor>) {
     let seeds = (seed..).zip(widths);
     let weights = seeds.clone().map(|(seed, &n)| randn(&[n, k], dtype, seed)).collect();
@@ -45,7 +45,7 @@ fn layers_side_by_side_are_each_layer() {
             (4, 0, &[3, 2]),
         ] {
             let x = randn(&[m, k], dtype, 1);
-            // The same numbers by other strides.
+            // The same numbers with other strides.
             let turned = x.t().unwrap().copy().unwrap().t().unwrap();
             let (weights, biases) = layers(widths, k, dtype, 2);
             for biases in [&biases[..], &[]] {
@@ -92,7 +92,7 @@ fn layers_that_do_not_fit_are_refused() {
     }
 }
 
-/// On a GPU the weights are joined by one launch, once until any of them changes.
+/// On a GPU one launch joins the weights, once until any of them changes.
 #[test]
 fn joined_weights_follow_their_values() {
     let Some((device, _alone)) = gpu() else { return };
@@ -123,7 +123,7 @@ fn joined_weights_follow_their_values() {
         }
         assert_eq!(compare(&weights, &biases, &ws, &bs), 2, "after a change of layer {i}");
     }
-    // Others in the place of those that are kept, and views, which nothing is kept for.
+    // Other tensors in place of those whose join is kept, and views, for which nothing is kept.
     bs.swap(1, 2);
     ws.swap(1, 2);
     weights.swap(1, 2);
@@ -132,7 +132,7 @@ fn joined_weights_follow_their_values() {
     let rows = |t: &Tensor| t.narrow(0, 1, 3).unwrap();
     let views = |tensors: &[Tensor]| tensors.iter().map(rows).collect::<Vec<_>>();
     assert_eq!(compare(&views(&weights), &views(&biases), &views(&ws), &views(&bs)), 2);
-    // In f16 the joined weights are converted once, too.
+    // In f16 the joined weights are also converted only once.
     let low = x_there.to_dtype(DType::F16).unwrap();
     for expected in [2, 1] {
         let before = launches();
@@ -145,7 +145,7 @@ fn joined_weights_follow_their_values() {
     }
 }
 
-/// More tensors than one launch takes, views that begin within their buffer, and empty ones.
+/// More tensors than one launch takes, views that begin inside their buffer, and empty tensors.
 #[test]
 fn many_tensors_are_joined_in_order() {
     let Some((device, _alone)) = gpu() else { return };
@@ -206,7 +206,7 @@ fn a_sum_normalised_in_one_pass_is_that_of_three() {
     }
 }
 
-/// On a GPU in f32 and, rounded as the operations apart round, in f16.
+/// On a GPU in f32, and in f16 with the rounding of the separate operations.
 #[test]
 fn a_gpu_sums_and_normalises_in_one_launch() {
     let Some((device, _alone)) = gpu() else { return };
@@ -261,7 +261,7 @@ fn a_sum_that_does_not_fit_is_refused() {
     }
 }
 
-/// The gradients of a layer's parameters, in one launch where the operands lie in fours.
+/// The gradients of a layer's parameters, in one launch where the operands can be read in fours.
 #[test]
 fn gradients_of_weight_and_bias_together() {
     let Some((device, _alone)) = gpu() else { return };
@@ -282,7 +282,7 @@ fn gradients_of_weight_and_bias_together() {
         for dtype in [DType::F32, DType::F16] {
             let there = |t: &Tensor| t.to_device(device).unwrap().to_dtype(dtype).unwrap();
             let (g, x) = (there(&g), there(&x));
-            // Columns of something wider, which fours still fit.
+            // Columns of a wider matrix, which can still be read in fours.
             let wide = Tensor::cat(&[&x, &g], 1).unwrap();
             for g in [&g, &wide.narrow(1, n, m).unwrap()] {
                 let before = device.counters().unwrap().unwrap().dispatches;

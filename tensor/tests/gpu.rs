@@ -1,5 +1,5 @@
-//! The GPU's memory, transfers and errors. What kernels compute is compared with the CPU in the
-//! workspace's `tests/all/device_parity.rs`.
+//! The GPU's memory, transfers and errors. The workspace's `tests/all/device_parity.rs` compares
+//! the results of kernels with the CPU's.
 
 use gradus_tensor::{DType, Device, RngKey, Tensor};
 use gradus_testing::gpu;
@@ -12,7 +12,7 @@ fn tensors_move_there_and_back() {
             let x = Tensor::arange(0.0, n as f64, 1.0, dtype).unwrap();
             let there = x.to_device(device).unwrap();
             assert_eq!(there.device(), device);
-            // A copy made there has no original to fall back on.
+            // A copy made on the GPU has no CPU original.
             let back = there.copy().unwrap().to_device(Device::Cpu).unwrap();
             assert_eq!(back.to_f64_vec(), x.to_f64_vec(), "{dtype} {n}");
             assert_eq!(back.dtype(), dtype);
@@ -75,7 +75,7 @@ fn what_a_gpu_cannot_is_said() {
     assert!(message(Tensor::zeros(&[1], DType::BF16).unwrap().to_device(device)).contains("bf16"));
     let absent = message(x.to_device(Device::Gpu(1000)));
     assert!(absent.contains("gpu:1000"), "{absent}");
-    // More than a binding takes: refused, not attempted.
+    // A tensor larger than a binding is refused, not attempted.
     let large = Tensor::zeros_on(&[1 << 20, 1 << 11], DType::F32, device);
     let large = message(large);
     assert!(large.contains("MiB") && large.contains("binding"), "{large}");
@@ -114,7 +114,7 @@ fn dropout_drops_what_the_cpu_drops() {
     }
 }
 
-/// More elements than 65,535 workgroups handle.
+/// More elements than 65,535 workgroups can handle.
 #[test]
 fn larger_than_a_dispatch_dimension() {
     let Some(device) = gpu() else { return };
@@ -125,10 +125,10 @@ fn larger_than_a_dispatch_dimension() {
     assert_eq!(last.to_f64_vec(), [1.0; 300]);
 }
 
-/// One test, because the counters belong to the device: the tests of this file run side by side.
+/// One test, because the counters belong to the device and the tests of this file run in parallel.
 #[test]
 fn a_step_of_the_same_shapes_creates_nothing() {
-    // A process of its own, so that no other test counts.
+    // Runs in a separate process, so that no other test changes the counters.
     if std::env::var_os("GRADUS_TEST_COUNTERS").is_none() {
         let program = std::env::current_exe().unwrap();
         let status = std::process::Command::new(program)
@@ -142,7 +142,7 @@ fn a_step_of_the_same_shapes_creates_nothing() {
     let Some(device) = gpu() else { return };
     let mut weight = Tensor::ones(&[32, 16], DType::F32).unwrap().to_device(device).unwrap();
     let mut step = |i: usize| {
-        // New values every step, uploaded while earlier steps still wait to run.
+        // Every step has new values, uploaded while earlier steps still wait to run.
         let x = Tensor::full(&[8, 16], i as f64, DType::F32).unwrap().to_device(device).unwrap();
         let y = x.matmul(&weight.t().unwrap()).unwrap().gelu().unwrap();
         let z = y.dropout(0.1, RngKey::new(i as u64)).unwrap().add(&y).unwrap();
@@ -166,7 +166,7 @@ fn a_step_of_the_same_shapes_creates_nothing() {
     assert_eq!(after.pipelines, before.pipelines);
     assert_eq!(after.submits - before.submits, 12, "one a read");
     assert_eq!(after.live_bytes, before.live_bytes);
-    // Without reads: no submit, and every upload still arrives where it belongs.
+    // Without reads there is no submit, and every upload still reaches its place.
     let kept: Vec<_> = (10..20).map(|i| step(i).0).collect();
     assert_eq!(counters().submits, after.submits);
     for (i, x) in kept.iter().enumerate() {
@@ -183,10 +183,10 @@ fn large_products_agree_with_the_cpu() {
     let agree = |ours: &Tensor, truth: &Tensor| {
         assert_eq!(ours.shape(), truth.shape());
         for (a, b) in ours.to_f64_vec().into_iter().zip(truth.to_f64_vec()) {
-            assert!((a - b).abs() < 1e-4, "{a} beside {b}");
+            assert!((a - b).abs() < 1e-4, "{a} and {b}");
         }
     };
-    // Enough for the large tiles, and no multiple of them; every operand both ways round.
+    // Large enough for the large tiles, and no multiple of them; each operand also transposed.
     let (m, k, n) = (515, 37, 530);
     let (a, b) = (random(&[m, k], 1), random(&[k, n], 2));
     let (a_t, b_t) = (a.t().unwrap().copy().unwrap(), b.t().unwrap().copy().unwrap());

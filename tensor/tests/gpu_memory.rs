@@ -1,11 +1,11 @@
-//! What happens when a GPU's memory is exhausted. Alone in its process, whose address space it limits: in software,
-//! that is the GPU's memory.
+//! Behaviour when a GPU's memory is exhausted. The test runs alone in its process and limits its
+//! address space, which is the memory of a software GPU.
 
 use std::process::Command;
 
 use gradus_tensor::{DType, Device, Tensor, gpus};
 
-/// Limits the address space to what is in use and so many bytes more. `false` where that cannot be done.
+/// Limits the address space to the part in use plus `more` bytes. `false` where that is impossible.
 fn limit(more: u64) -> bool {
     let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return false };
     let used = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
@@ -41,7 +41,7 @@ fn exhausted_memory_is_an_error_that_says_how_much_was_asked_for() {
         assert!(error.contains(part), "{error}");
     }
     eprintln!("{error}");
-    // The device goes on, and the place of what is dropped is there for the next.
+    // The device keeps working, and dropped tensors make room for new ones.
     taken.truncate(2);
     let sum = taken[1].add(&taken[0]).unwrap().abs().unwrap().sum(&[], false).unwrap();
     assert_eq!(sum.item().unwrap(), 0.0);

@@ -1,12 +1,12 @@
-//! Compiled pipelines on disk: a run leaves them, the next takes them, and a damaged file does no harm. Each run
-//! is a process of its own, this test program again, with its own cache folder.
+//! Compiled pipelines on disk: a run writes them, the next reads them, and a damaged file does no
+//! harm. Each run is a separate process of this test program, with its own cache folder.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use gradus_tensor::{DType, Device, RngKey, Tensor, gpus};
 
-/// What a run does; the test below starts it.
+/// One run, which the test below starts.
 #[test]
 #[ignore = "started by the test of this file"]
 fn one_run() {
@@ -57,10 +57,10 @@ fn pipelines_are_kept_and_a_damaged_file_does_no_harm() {
         let found = std::fs::read(again).unwrap();
         assert!(found.len() >= whole.len() && found != damaged, "{} bytes", found.len());
     }
-    // A whole file is taken as it is.
+    // A complete file is used unchanged.
     run(cache);
     assert_eq!(files(cache).len(), 1);
-    // Where nothing can be written, nothing is, and the run is the same.
+    // Where the file cannot be written, the run is the same.
     let file = folder.path().join("a file");
     std::fs::write(&file, "no folder").unwrap();
     run(&file);

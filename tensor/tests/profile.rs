@@ -1,4 +1,4 @@
-//! The record of what ran. One test: there is one record a process.
+//! The profile. One test, because a process has one profile.
 
 use gradus_tensor::{DType, Device, Tensor, gpus, profile};
 use gradus_testing::gpu;
@@ -26,7 +26,7 @@ fn calls_and_kernels_are_recorded_with_their_time_and_work() {
     assert!(record.wall_ns >= record.calls.iter().map(|call| call.wall_ns).sum());
     assert!(record.kernels.is_empty());
 
-    // Of a table only the rows that are looked up count.
+    // Only the rows of a table that are looked up count.
     profile::start();
     let ids = Tensor::arange(0.0, 2.0, 1.0, DType::U32).unwrap();
     x.embedding(&ids).unwrap();

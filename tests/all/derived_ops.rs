@@ -1,5 +1,5 @@
-//! Composed operations where their obvious composition would be wrong: small and large numbers,
-//! zeros, infinities, NaN. Values of PyTorch 2.
+//! Composed operations at arguments where the obvious composition would be wrong: small and large
+//! numbers, zeros, infinities, NaN. The values are PyTorch 2's.
 
 use gradus::autograd::where_;
 use gradus::prelude::*;
@@ -107,7 +107,7 @@ fn places() {
         let twice = Tensor::from_slice_on(&[1u32, 1], &[2], device).unwrap();
         let error = x.scatter(0, &twice, &source).err().unwrap().to_string();
         assert!(error.contains("two elements go to one place"), "{error}");
-        // Ties: the first, as in PyTorch; and the gradient to it alone.
+        // Among ties the first wins, as in PyTorch, and gets the whole gradient.
         let x = leaf(&[5.0, 7.0, 7.0, 1.0], device);
         let (value, at) = x.max_with_index(0, false).unwrap();
         assert_eq!((value.item().unwrap(), at.to_vec::<u32>().unwrap()), (7.0, vec![1]));

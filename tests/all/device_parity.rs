@@ -3,7 +3,7 @@
 //! one dimension.
 //!
 //! A failure names the operation, its parameters and shapes, the view and the seed. Without an
-//! adapter the tests say that they are skipped; with `GRADUS_REQUIRE_GPU=1` that is a failure.
+//! adapter the tests say that they are skipped, or fail if `GRADUS_REQUIRE_GPU` is 1.
 
 use crate::common::VIEWS;
 use crate::common::parity::{assert_close, compare, compare_long};
@@ -29,7 +29,7 @@ proptest! {
         }
     }
 
-    /// Long dimensions, each case through one view.
+    /// Long dimensions, with one view for each case.
     #[test]
     fn every_operation_agrees_over_long_dimensions(seed in any::<u64>().no_shrink()) {
         let Some(device) = gpu() else { return Ok(()) };
@@ -37,8 +37,8 @@ proptest! {
     }
 }
 
-/// Attention of sequences longer and shorter than a kernel's block, heads of one piece and of
-/// several, with and without dropout, the operands columns of one matrix.
+/// Attention over sequences longer and shorter than a kernel's block, heads of one piece and of
+/// several, with and without dropout. The operands are columns of one matrix.
 #[test]
 fn attention_agrees_over_blocks_and_pieces() {
     let Some(device) = gpu() else { return };
@@ -71,7 +71,7 @@ fn attention_agrees_over_blocks_and_pieces() {
     }
 }
 
-/// What is not a number in one sequence stays there.
+/// A NaN in one sequence does not reach the other.
 #[test]
 fn attention_keeps_sequences_apart() {
     let Some(device) = gpu() else { return };
@@ -89,8 +89,7 @@ fn attention_keeps_sequences_apart() {
     }
 }
 
-/// Three steps of every optimiser, with and without a scale that lies on the device, and over
-/// views.
+/// Three steps of every optimiser, with and without a scale on the device, also over views.
 #[test]
 fn optimiser_steps_agree() {
     let Some(device) = gpu() else { return };
@@ -99,7 +98,7 @@ fn optimiser_steps_agree() {
     for (variant, scaled) in (0..6).flat_map(|v| [(v, false), (v, true)]) {
         let results = [Device::Cpu, device].map(|device| {
             let place = |t: Tensor| t.to_device(device).unwrap();
-            // A parameter that begins within a storage which others see.
+            // A parameter that begins inside a storage that other tensors share.
             let whole = place(random("p"));
             let mut p = whole.narrow(0, 1, 2).unwrap();
             let mut m = p.zeros_like().unwrap();
@@ -141,7 +140,7 @@ fn optimiser_steps_agree() {
     }
 }
 
-/// Norms of several tensors, of several chunks, beyond the range of squares on both sides.
+/// Norms of several tensors with several chunks, at magnitudes whose squares overflow or underflow.
 #[test]
 fn global_norms_agree() {
     let Some(device) = gpu() else { return };
@@ -165,7 +164,7 @@ fn global_norms_agree() {
     ];
     for (i, tensors) in cases.iter().enumerate() {
         let [cpu, gpu] = [Device::Cpu, device].map(|device| {
-            // Some of them from their second element on.
+            // Some tensors begin at the second element of their storage.
             let placed: Vec<_> = tensors
                 .iter()
                 .map(|t| {
@@ -180,9 +179,9 @@ fn global_norms_agree() {
     }
 }
 
-/// Launches of more than 65,535 workgroups, the limit of most devices along one dimension: a
-/// workgroup for 256 elements, for a row, for a row of a table. (`device_limits.rs` folds the
-/// launches of every operation of the registry, on a device with a low limit: here they would take
+/// Launches of more than 65,535 workgroups, the limit of most devices along one dimension: one
+/// workgroup for 256 elements, for a row, for a row of a table. (`device_limits.rs` tests such
+/// launches for every operation of the registry, on a device with a low limit. Here they would take
 /// minutes in software.)
 #[test]
 fn launches_of_more_than_65535_workgroups_agree() {
@@ -209,7 +208,7 @@ fn launches_of_more_than_65535_workgroups_agree() {
         let [cpu, gpu] = [Device::Cpu, device].map(|d| {
             let x = Var::leaf(random(width).to_device(d).unwrap());
             let y = f(&x, d).unwrap();
-            // Squares, so that no two gradients that arrive are alike.
+            // Squares, so that the incoming gradients all differ.
             let grads = y.square().unwrap().sum_all().unwrap().backward().unwrap();
             [y.tensor(), grads.get(&x).unwrap()].map(|t| t.to_device(Device::Cpu).unwrap())
         });

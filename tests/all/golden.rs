@@ -1,5 +1,5 @@
-//! Reading of PyTorch's values (`tests/golden/*.json`), and every operation by the name and the
-//! parameters there.
+//! Reads PyTorch's values (`tests/golden/*.json`), and runs an operation by its name and parameters
+//! in these files.
 #![allow(dead_code)] // each test program uses a part
 
 use gradus::autograd::{Op, Var};
@@ -9,7 +9,7 @@ use gradus::tensor::ops::unary::UnaryOp;
 use gradus::tensor::{DType, Result, Tensor};
 use serde_json::Value;
 
-/// A number; those that JSON lacks are strings.
+/// A number; the files write numbers that JSON lacks as strings.
 pub fn number(value: &Value) -> f64 {
     match value {
         Value::String(name) => name.parse().unwrap(),
@@ -29,7 +29,7 @@ pub fn tensor(values: &[f64], shape: &[usize], dtype: DType) -> Tensor {
     Tensor::from_slice(values, shape).unwrap().to_dtype(dtype).unwrap()
 }
 
-/// Parameters of an entry.
+/// The parameters of an entry.
 pub struct Parameters<'a>(pub &'a Value);
 
 impl Parameters<'_> {
@@ -133,7 +133,7 @@ pub fn apply(op: Op, v: &[Var], p: &Parameters) -> Result<Var> {
         Op::Cat => Var::cat(&v.iter().collect::<Vec<_>>(), p.dim()),
         Op::PadZeros => v[0].pad_zeros(p.dim(), p.size("before"), p.size("after")),
         Op::Flip => v[0].flip(&p.dims()),
-        // The fused ones are compared with what they are composed of.
+        // Other tests compare fused operations with their composed forms.
         Op::Alias
         | Op::Dropout
         | Op::Checkpoint

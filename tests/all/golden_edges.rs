@@ -1,6 +1,6 @@
-//! PyTorch's values and gradients where functions bend or overflow (`tests/golden/edges.py` wrote
-//! them), in f64 and f32, by the fused rules and by the recorded ones. Where Gradus differs on
-//! purpose, [`DIFFERENT`] says why.
+//! PyTorch's values and gradients at kinks, limits and overflows (`tests/golden/edges.py` wrote
+//! them), in f64 and f32, by the fused rules and by the recorded ones. [`DIFFERENT`] lists the
+//! intended differences with their reasons.
 
 use std::collections::BTreeSet;
 
@@ -11,20 +11,16 @@ use gradus::nn::losses;
 use gradus::tensor::{DType, Device, Result, Tensor};
 use serde_json::Value;
 
-/// What differs: the operation, for which inputs, which results, and why.
+/// An intended difference: the operation, the condition, the reason.
 struct Different {
     op: &'static str,
-    /// Of the values of all inputs at the place, and of the number that comes in.
+    /// The condition, from the values of all inputs at one place and the incoming gradient.
     at: fn(&[f64], f64) -> bool,
     why: &'static str,
 }
 
 const DIFFERENT: &[Different] = &[
-    Different {
-        op: "sign",
-        at: |x, _| x[0].is_nan(),
-        why: "the sign of NaN is NaN: what is no number stays none (PyTorch: 0)",
-    },
+    Different { op: "sign", at: |x, _| x[0].is_nan(), why: "the sign of NaN is NaN (PyTorch: 0)" },
     Different { op: "abs", at: |x, _| x[0].is_nan(), why: "its slope is the sign" },
     Different { op: "l1", at: |x, _| x[0].is_nan(), why: "its slope is the sign" },
     Different {
@@ -40,7 +36,7 @@ const DIFFERENT: &[Different] = &[
     Different {
         op: "powf",
         at: |x, _| x[0] == f64::NEG_INFINITY,
-        why: "powers as IEEE 754 has them (PyTorch takes the root, NaN)",
+        why: "powers as IEEE 754 defines them (PyTorch takes the root, NaN)",
     },
     Different {
         op: "powf",
@@ -52,7 +48,7 @@ const DIFFERENT: &[Different] = &[
         at: |x, g| x[0].abs() > 1e38 && g == 0.0,
         why: "g·x is multiplied before 2, and overflows later",
     },
-    Different { op: "mse", at: |x, g| x[0].abs() > 1e38 && g == 0.0, why: "as the square" },
+    Different { op: "mse", at: |x, g| x[0].abs() > 1e38 && g == 0.0, why: "like the square" },
     Different {
         op: "prod",
         at: |_, g| g != 1.0,
@@ -66,15 +62,15 @@ const DIFFERENT: &[Different] = &[
     Different {
         op: "sum",
         at: |x, _| x[0].abs() > 1e38,
-        why: "in an order in which the sum of two of three does not overflow",
+        why: "the order of summation differs, and no partial sum overflows",
     },
-    Different { op: "mean", at: |x, _| x[0].abs() > 1e38, why: "as the sum" },
+    Different { op: "mean", at: |x, _| x[0].abs() > 1e38, why: "like the sum" },
     Different {
         op: "gelu",
         at: |x, _| x[0] > 1e38,
         why: "x itself (PyTorch: a product overflows)",
     },
-    Different { op: "sqrt", at: |x, _| x[0] == 0.0, why: "the slope at −0 is that at 0: ∞" },
+    Different { op: "sqrt", at: |x, _| x[0] == 0.0, why: "the slope at −0 is ∞, as at 0" },
     Different {
         op: "powf", at: |x, _| x[0] == 0.0, why: "C's pow: (−0)^−½ is ∞; slopes alike"
     },
@@ -91,12 +87,12 @@ const DIFFERENT: &[Different] = &[
     Different {
         op: "bce_with_logits",
         at: |_, g| g == f64::INFINITY,
-        why: "of a target between 0 and 1 both terms count, and their gradients are ∞ and −∞",
+        why: "for a target between 0 and 1 both terms count, and their gradients are ∞ and −∞",
     },
     Different {
         op: "var",
         at: |x, _| x[0] != 0.0 && x[0].abs() < 1e-29,
-        why: "of squares that vanish in f32 there is nothing to divide by 0",
+        why: "where the squares vanish in f32, 0 is not divided by 0",
     },
 ];
 
@@ -126,7 +122,7 @@ fn function(name: &str, v: &[Var], p: &Parameters) -> Result<Var> {
     }
 }
 
-/// Whether `ours` is PyTorch's number `theirs`.
+/// Whether `ours` equals PyTorch's number `theirs` within the tolerance.
 fn same(ours: f64, theirs: f64, dtype: DType) -> bool {
     let (relative, absolute) = match dtype {
         DType::F64 => (1e-11, 1e-15),
@@ -138,8 +134,8 @@ fn same(ours: f64, theirs: f64, dtype: DType) -> bool {
     ours == theirs || (ours - theirs).abs() <= absolute + relative * theirs.abs()
 }
 
-/// Compares all results of one entry: what differs, as text, and by which line of [`DIFFERENT`] it
-/// may.
+/// Compares all results of one entry. Returns each difference as text, with the line of
+/// [`DIFFERENT`] that allows it.
 fn differences(
     entry: &Value,
     device: Device,
@@ -210,7 +206,7 @@ fn edges_are_pytorchs() {
     }
 }
 
-/// What chooses, on a GPU: there too nothing is multiplied by a mask.
+/// Operations that select must not multiply by a mask, on a GPU either.
 #[test]
 fn kinks_on_a_gpu_are_pytorchs() {
     const CHOOSE: [&str; 14] = [

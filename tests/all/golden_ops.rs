@@ -10,7 +10,7 @@ use gradus::tensor::{DType, Tensor};
 use gradus_testing::{assert_near, largest};
 use serde_json::Value;
 
-/// Operations that PyTorch has not, or not as one function of its inputs and numbers alone.
+/// Operations that PyTorch lacks, or does not have as one function of inputs and numbers.
 const WITHOUT: &[&str] = &[
     "alias",
     "dropout",

@@ -2,8 +2,8 @@
 //! second order, seen through views; fused against composed; f32 against f64; one thread against
 //! two.
 //!
-//! A failure names the operation, its parameters and shapes, and the seed; the same seed gives the
-//! same inputs again.
+//! A failure names the operation, its parameters and shapes, and the seed, which gives the same
+//! inputs again.
 
 use crate::common::{VIEWS, View, seen_through};
 use gradus::autograd::registry::{self, Case, SecondOrder};
@@ -14,7 +14,7 @@ use gradus::tensor::{DType, Result, RngKey, Tensor};
 use gradus_testing::{assert_near, cases, largest};
 use proptest::prelude::*;
 
-/// All cases of a seed: every operation, and the methods composed of several.
+/// All cases of a seed: every operation, and every method composed of several.
 fn all_cases(seed: u64) -> Vec<Case> {
     registry::all_cases(RngKey::new(seed))
 }
@@ -67,7 +67,7 @@ fn value_and_gradients(
     Ok(results)
 }
 
-/// Compares a value and its gradients, by size relative to the largest element of each.
+/// Compares a value and its gradients, relative to the largest element of each.
 fn assert_close(a: &[Tensor], b: &[Tensor], tolerance: f64, what: &str, seed: u64) {
     for (i, (a, b)) in a.iter().zip(b).enumerate() {
         let name = if i == 0 { "value".to_string() } else { format!("gradient {}", i - 1) };
@@ -103,7 +103,7 @@ proptest! {
     #[test]
     fn f32_agrees_with_f64(seed in any::<u64>().no_shrink()) {
         for case in all_cases(seed) {
-            // Both start from the numbers that f32 can hold.
+            // Both start from numbers that f32 can hold.
             let single: Vec<Tensor> =
                 case.inputs.iter().map(|t| t.to_dtype(DType::F32).unwrap()).collect();
             let double: Vec<Tensor> =

@@ -1,5 +1,5 @@
-//! What spans floors: every operation against finite differences, PyTorch's numbers, its composed form
-//! and the other device.
+//! Tests across floors: every operation against finite differences, PyTorch's numbers, its composed
+//! form and the other device.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,11 +1,11 @@
 //! Random small graphs: values and gradients in f64 agree with finite differences, with the
-//! composed forms of what is fused and with a recorded backward; in f32, on the CPU and on a GPU,
-//! with f64.
+//! composed forms of fused operations, and with a recorded backward; those in f32, on the CPU and
+//! on a GPU, agree with f64.
 //!
-//! A graph is a list of steps. Each takes two of the matrices made so far and makes another; what
-//! could grow passes tanh, so that numbers stay of size 1. Functions with kinks see leaves only,
-//! where no two numbers are close: at a kink rounding would decide. A failure is shrunk to few
-//! steps and printed.
+//! A graph is a list of steps. Each step takes two of the matrices made so far and makes another.
+//! Results that could grow pass through tanh, so that numbers stay near 1. Functions with kinks get
+//! only leaves, in which no two numbers are close, because rounding would decide at a kink. A
+//! failure is shrunk to few steps and printed.
 
 use gradus::autograd::ops::attention::attention_composed;
 use gradus::autograd::ops::cross_entropy::cross_entropy_composed;
@@ -18,17 +18,17 @@ use gradus::tensor::{DType, Device, Result, RngKey, Tensor};
 use gradus_testing::{assert_near, gpu, largest};
 use proptest::prelude::*;
 
-/// A step: what is done, to which two matrices, and a number for the rest.
+/// A step: the function, its two matrices, and a number for other choices.
 type Step = (u8, u8, u8, u8);
 
-/// No matrix is larger than this along either dimension.
+/// The largest size of a matrix along either dimension.
 const MOST: usize = 8;
 const EPS: f64 = 0.1;
 
 struct Graph<'a> {
     leaves: &'a [Var],
     made: Vec<Var>,
-    /// Whether fused operations are used, or what they are composed of.
+    /// Whether the graph uses fused operations or their composed forms.
     fused: bool,
 }
 
@@ -192,7 +192,7 @@ impl Graph<'_> {
             }
             (_, false) => a.matmul(&w.t()?)?.tanh(),
         }?;
-        // At most so wide.
+        // Limits the width.
         y.narrow(1, 0, y.shape()[1].min(MOST))
     }
 
@@ -215,7 +215,7 @@ impl Graph<'_> {
     }
 }
 
-/// The graph of these steps: one number, in which everything that was made counts.
+/// The value of the graph of these steps: one number, which depends on every matrix.
 fn value(steps: &[Step], leaves: &[Var], fused: bool) -> Result<Var> {
     let mut graph = Graph { leaves, made: leaves.to_vec(), fused };
     for &step in steps {
@@ -230,7 +230,7 @@ fn value(steps: &[Step], leaves: &[Var], fused: bool) -> Result<Var> {
     Ok(sum)
 }
 
-/// Three matrices without two numbers that are close, none near 0: of a sixteenth's multiples.
+/// Three matrices whose numbers are neither close to each other nor to 0: multiples of a sixteenth.
 fn leaves(seed: u64) -> Vec<Tensor> {
     let shapes = [[3, 4], [4, 4], [1, 4]];
     let mut order: Vec<usize> = (0..32).collect();
@@ -239,7 +239,7 @@ fn leaves(seed: u64) -> Vec<Tensor> {
     let mut of = |shape: [usize; 2]| {
         let values: Vec<f64> = numbers.by_ref().take(shape[0] * shape[1]).collect();
         let values = Tensor::from_slice(&values, &shape).unwrap();
-        // As f32 has them, so that all start from the same numbers.
+        // Rounded to f32, so that all dtypes start from the same numbers.
         values.to_dtype(DType::F32).unwrap()
     };
     shapes.map(&mut of).to_vec()

@@ -178,7 +178,7 @@ def drive(url, out, name, width, height, dark):
         get("#text").clear()
         get("#go").click()
         wait(lambda: get("#ask-error").is_displayed())
-        check(f"{name}: an empty text is told: {get('#ask-error').text}", True)
+        check(f"{name}: an empty text is refused: {get('#ask-error').text}", True)
 
         # Other models.
         for option in Select(get("#model")).options[1:]:
@@ -234,7 +234,7 @@ def ranks(driver, name, get, every, wait):
     get("#second").clear()
     get("#go").click()
     wait(lambda: get("#ask-error").is_displayed())
-    check(f"{name}: no texts are told: {get('#ask-error').text}", True)
+    check(f"{name}: no texts are refused: {get('#ask-error').text}", True)
 
 
 def docs(driver, name, get, every, wait, fits):
@@ -261,7 +261,7 @@ def blanks(driver, name, get, every, wait):
     check(f"{name}: in the place of the mask", "[MASK]" not in get("#text").get_attribute("value"))
     get("#go").click()
     wait(lambda: get("#ask-error").is_displayed())
-    check(f"{name}: a text without a mask is told: {get('#ask-error').text}", "mask" in get("#ask-error").text.lower())
+    check(f"{name}: a text without mask is refused: {get('#ask-error').text}", "mask" in get("#ask-error").text.lower())
     get("#mask").click()
     check(f"{name}: a mask goes into the text", "[MASK]" in get("#text").get_attribute("value"))
     get("#text").send_keys(" and ")

@@ -1,8 +1,8 @@
-"""Clients that people have, against a running `serve`: MiniLM, a classifier fine-tuned on Banking77, and MiniLM's encoder
+"""Real clients against a running `serve`, which serves MiniLM, a classifier fine-tuned on Banking77, and MiniLM's encoder
 under untrained heads that fill masks and label words.
 
-Embeddings must be within 1e-5 of the reference ones through every door; what the other models say is what `infer` says
-of the same folder. `tests/clients/run` installs the clients and starts this.
+Embeddings must be within 1e-5 of the reference results in every protocol. The other models must answer what `infer`
+answers for the same folder. `tests/clients/run` installs the clients and runs this.
 """
 
 import argparse
@@ -37,7 +37,7 @@ BLANKS = ["How do I locate my [MASK]?", "The [MASK] rate is [MASK]."]
 
 
 def with_head(encoder, out, architecture, head, **config):
-    """A folder of MiniLM's encoder under a head that nobody trained: what it says is what it computes."""
+    """A folder with MiniLM's encoder under an untrained head, whose answers mean nothing but are exact."""
     out.mkdir()
     settings = json.loads((encoder / "config.json").read_text())
     (out / "config.json").write_text(json.dumps({**settings, "architectures": [architecture], **config}))
@@ -49,7 +49,7 @@ def with_head(encoder, out, architecture, head, **config):
 
 
 def untrained(shared, store):
-    """A masked-language model, whose decoder is tied to the embeddings, and a tagger."""
+    """A masked-language model whose decoder is tied to the embeddings, and a tagger."""
     encoder, f32 = shared / "models/minilm", np.float32
     settings = json.loads((encoder / "config.json").read_text())
     width, vocabulary = settings["hidden_size"], settings["vocab_size"]
@@ -85,7 +85,7 @@ class Programs:
         return [json.loads(line) for line in done.stdout.splitlines()]
 
     def train(self, shared):
-        """A classifier after few steps: its labels are real, its scores are what they are."""
+        """A classifier after few steps: its labels are real, its scores need not be good."""
         data, out = self.work / "data", self.work / "store" / "intents"
         data.mkdir()
         out.parent.mkdir()
@@ -97,7 +97,7 @@ class Programs:
 
 
 class Close:
-    """Whether vectors are those that they should be; remembers the worst difference."""
+    """Compares vectors with the expected ones, and remembers the largest difference."""
 
     def __init__(self, expected, within):
         self.expected, self.within, self.worst, self.count = expected, within, 0.0, 0
@@ -115,11 +115,11 @@ def near(found, expected):
 
 
 class Doors:
-    """The checks, a method a client."""
+    """The checks, one method per client."""
 
     def __init__(self, url, sentences, golden, ranked, labels, filled, words, spans):
         self.url, self.sentences, self.labels = url, sentences, labels
-        # What `infer` says of the blanks, and of the words and spans of the texts.
+        # The answers of `infer` for the blanks, and for the words and spans of the texts.
         self.filled, self.words, self.spans = filled, words, spans
         self.embeddings = Close(golden, 1e-5)
         # By text: label → score.
@@ -134,7 +134,7 @@ class Doors:
 
     def openai(self):
         client = openai.OpenAI(base_url=f"{self.url}/v1", api_key="any", max_retries=0)
-        # The client asks for base64 unless told otherwise.
+        # The client asks for base64 by default.
         for more in [{}, {"encoding_format": "float"}]:
             answer = client.embeddings.create(model="minilm", input=self.sentences, **more)
             self.embeddings([item.embedding for item in answer.data])
@@ -189,7 +189,7 @@ class Doors:
         for text, expected in zip(BLANKS, self.filled, strict=True):
             masks = [blanks.fill_mask(text, top_k=3)] if len(expected) == 1 else blanks.fill_mask(text, top_k=3)
             for found, fills in zip(masks, expected, strict=True):
-                # Of several masks the client leaves the lists as they are.
+                # For several masks the client leaves the lists as they are.
                 found = [fill if isinstance(fill, dict) else vars(fill) for fill in found]
                 same = lambda fills, word, id: [(fill[word], fill[id], fill["sequence"]) for fill in fills]
                 assert same(found, "token_str", "token") == same(fills, "token", "id"), (found, fills)
@@ -283,7 +283,7 @@ class Doors:
         self.classified([self.ask("/predictions/intents", files={"data": text}) for text in TEXTS])
         error = self.ask("/predictions/none", code=404, data=b"a")
         assert (error["code"], error["type"]) == (404, "ModelNotFoundException")
-        # Management: the trained folder once more under another name.
+        # Management: registers the trained folder again under another name.
         of = lambda method, path: requests.request(method, f"{self.url}{path}", timeout=60)
         added = of("POST", "/models?url=intents&model_name=again&initial_workers=1&synchronous=true")
         assert added.status_code == 200 and "registered" in added.json()["status"], added.text

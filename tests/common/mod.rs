@@ -1,4 +1,4 @@
-//! What the tests of every operation share: the seeds, and the views through which inputs are seen.
+//! Shared by the tests of every operation: the seeds, and the views of inputs.
 #![allow(dead_code)] // each test program uses a part
 
 pub mod parity;
@@ -6,10 +6,10 @@ pub mod parity;
 use gradus::autograd::Var;
 use gradus::tensor::{Result, Tensor};
 
-/// How an operation sees its inputs.
+/// The views through which an operation sees its inputs.
 #[derive(Clone, Copy, Debug)]
 pub enum View {
-    /// As they are.
+    /// No view.
     Plain,
     /// Leaves that are themselves transposed views.
     Leaf,
@@ -19,7 +19,7 @@ pub enum View {
     Narrowed,
     /// Every second element of a leaf.
     Strided,
-    /// A smaller leaf, repeated.
+    /// A smaller leaf, broadcast.
     Broadcast,
 }
 
@@ -28,7 +28,7 @@ pub const VIEWS: [View; 6] =
 
 type Opened = Box<dyn Fn(&Var) -> Result<Var>>;
 
-/// A leaf, and the way from it to an input of `x`'s shape.
+/// A leaf, and the function from it to an input of `x`'s shape.
 pub fn seen_through(view: View, x: &Tensor) -> Result<(Tensor, Opened)> {
     let shape = x.shape().to_vec();
     let n = shape.last().copied().unwrap_or(0);

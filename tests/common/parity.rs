@@ -15,7 +15,7 @@ fn run(case: &Case, view: View, device: Device) -> Result<Outcome> {
     for input in &case.inputs {
         let (leaf, open) = seen_through(view, &input.to_dtype(DType::F32)?)?;
         let leaf = match view {
-            // A view of an uploaded whole, so that the device sees its strides too.
+            // A view of an uploaded tensor, so that the device works with its strides.
             View::Leaf if leaf.rank() > 1 => {
                 leaf.transpose(0, -1)?.to_device(device)?.transpose(0, -1)?
             }
@@ -29,14 +29,14 @@ fn run(case: &Case, view: View, device: Device) -> Result<Outcome> {
     if !y.requires_grad() {
         return Ok((value, Vec::new())); // a product of nothing is 1, whatever the input
     }
-    // A seed of different numbers, so that a gradient in the wrong place shows.
+    // The seed has different numbers, so that a gradient in the wrong place is noticed.
     let seed = Tensor::rand(y.shape(), DType::F32, RngKey::new(99))?.add_scalar(0.5)?;
     let grads = y.backward_with(Some(seed.to_device(device)?), BackwardOptions::default())?;
     let grad = |leaf: &Var| grads.get(leaf).map(|g| g.to_device(Device::Cpu)).transpose();
     Ok((value, leaves.iter().map(grad).collect::<Result<_>>()?))
 }
 
-/// Every element within 1e-5 of itself, or 2e-6 of the largest.
+/// Asserts that elements agree within 1e-5 of their size, or 2e-6 of the largest.
 pub fn assert_close(what: &str, cpu: &Tensor, gpu: &Tensor) {
     assert_within(what, 2e-6 * largest(cpu, 1.0), cpu, gpu);
 }
@@ -47,24 +47,23 @@ fn assert_within(what: &str, absolute: f64, cpu: &Tensor, gpu: &Tensor) {
     assert_near_or_nan(&what, gpu, cpu, |cpu| absolute + 1e-5 * cpu.abs());
 }
 
-/// Panics, naming the case and `context`, where the devices do not agree.
+/// Panics where the devices do not agree; the message names the case and `context`.
 pub fn compare(case: &Case, view: View, device: Device, context: &str) {
-    // A row of equal numbers less its mean, over its deviation, is rounding errors and nothing
-    // else.
+    // A broadcast view could give layer norm rows of equal numbers, whose normalised values are
+    // only rounding errors. Such a case is run without the view.
     let row = |x: &Tensor| x.shape()[..x.rank() - 1].iter().all(|&size| size == 1);
     let flat = matches!(view, View::Broadcast) && case.op == Op::LayerNorm && row(&case.inputs[0]);
     let view = if flat { View::Plain } else { view };
     let what = format!("{} {view:?}{context}", case.label);
     let on_gpu = match run(case, view, device) {
         Ok(outcome) => outcome,
-        // More than two dimensions of workgroups hold, on a device with low limits: refused, by
-        // name.
+        // A device with low limits refuses, by name, more workgroups than two dimensions hold.
         Err(error) if error.to_string().contains("starts at once") => return,
         Err(error) => panic!("{what}: {error}"),
     };
     let on_cpu = run(case, view, Device::Cpu).expect("the CPU computes every case");
-    // Gradients may be sums of what cancels, the more so through a broadcast view: what is rounded
-    // is of the size of the largest of all.
+    // Terms of gradients may cancel, most of all through a broadcast view. Rounding errors are then
+    // relative to the largest element of all.
     let all = on_cpu.1.iter().flatten().chain([&on_cpu.0]);
     let absolute = 5e-6 * all.fold(1.0, |m, x| largest(x, m));
     assert_within(&what, absolute, &on_cpu.0, &on_gpu.0);
@@ -78,7 +77,7 @@ pub fn compare(case: &Case, view: View, device: Device, context: &str) {
     }
 }
 
-/// [`compare`] for every operation along long dimensions, each case through one view.
+/// Runs [`compare`] for every operation along long dimensions, with one view for each case.
 pub fn compare_long(device: Device, seed: u64) {
     eprintln!("seed {seed}");
     let key = RngKey::new(seed);

@@ -1,11 +1,11 @@
-"""PyTorch's values and gradients where functions bend or overflow, as tests/golden/edges.json.
+"""Writes PyTorch's values and gradients at kinks, limits and overflows to tests/golden/edges.json.
 
     python tests/golden/edges.py
 
-0, -0, infinities, NaN, the largest and smallest numbers, kinks, ties, constant rows, far offsets; in f64
-and f32. Every entry: the operation and its parameters, its inputs, the output, several gradients that come
-in (each the same number everywhere), and for each of them the gradients of the inputs. Numbers that JSON
-lacks are strings.
+The inputs are 0, -0, infinities, NaN, the largest and smallest numbers, kinks, ties, constant rows and far
+offsets, in f64 and f32. An entry has the operation and its parameters, the inputs, the output, several
+incoming gradients (each one number everywhere), and for each of these the gradients of the inputs. Numbers
+that JSON lacks are strings.
 """
 
 import itertools
@@ -69,10 +69,10 @@ def unary(dtype):
     names = "neg abs sign exp log log1p sqrt rsqrt reciprocal square sin cos tanh sigmoid erf relu floor ceil round"
     for name in names.split():
         inputs = points
-        if name in ("sin", "cos"):  # of far angles the rounding of the angle decides
+        if name in ("sin", "cos"):  # for large angles the rounding of the angle decides
             inputs = [x for x in points if not 1e3 < abs(x) < inf]
         add(name, getattr(torch, name), [inputs], dtype)
-    # From the threshold on PyTorch gives x itself, and beside it what eˣ allows.
+    # From the threshold on PyTorch gives x itself; below it eˣ limits the precision.
     add("softplus", lambda x: F.softplus(x, threshold=80), [points], dtype)
     add("gelu", F.gelu, [points], dtype)
     add("gelu_tanh", lambda x: F.gelu(x, approximate="tanh"), [points], dtype)
@@ -97,7 +97,7 @@ def binary(dtype):
         mask=condition, mask_shape=[len(points)])
 
 
-# Rows of three; those of reductions and of functions along a dimension.
+# Rows of three, for reductions and functions along a dimension.
 def rows(dtype):
     ends = EXTREMES[dtype]
     return [
@@ -110,7 +110,7 @@ def rows(dtype):
 
 def along_rows(dtype):
     x = rows(dtype)
-    # The extremum of all elements selects and shares; that along a dimension multiplies by the mask.
+    # PyTorch's extremum of all elements selects and shares; the one along a dimension multiplies by the mask.
     each = lambda f: lambda x: torch.stack([f(row) for row in x])
     for name, f in [
         ("sum", lambda x: x.sum(1)), ("mean", lambda x: x.mean(1)), ("max", each(torch.max)),

@@ -1,10 +1,10 @@
-"""PyTorch's values and gradients of every operation that PyTorch has, as tests/golden/ops.json.
+"""Writes PyTorch's values and gradients of every operation that it has to tests/golden/ops.json.
 
     python tests/golden/ops.py
 
-Every entry: the operation's name and parameters, its inputs, the gradient that comes in, the output,
-the gradients of the inputs. Inputs are rounded to f32; outputs are computed in f64 from them, so
-that only one side of the comparison rounds.
+An entry has the operation's name and parameters, the inputs, the incoming gradient, the output, and the
+gradients of the inputs. Inputs are rounded to f32, and outputs are computed from them in f64, so that only
+one side of the comparison rounds.
 """
 
 import json
@@ -108,7 +108,7 @@ for reduction in ["mean", "sum", "none"]:
             [logits], ids=targets.tolist(), reduction=reduction, smoothing=smoothing,
             weight=None if weights is None else numbers(weights))
 
-# Attention over sequences of 2, 1 and 4 tokens: each on its own.
+# Attention over sequences of 2, 1 and 4 tokens, each by itself.
 heads, lengths = 2, [2, 1, 4]
 
 
@@ -143,7 +143,7 @@ add("cat", lambda *t: torch.cat(t, -1), [x, torch.randn(3, 1), torch.randn(3, 2)
 add("pad_zeros", lambda x: F.pad(x, (2, 1)), [x], dim=-1, before=2, after=1)
 add("flip", lambda x: x.flip((0, 2)), [cube], dims=[0, 2])
 
-# Last, so that the random inputs above stay what they were.
+# This entry is last, so that the random inputs above do not change.
 add("linear_gelu", lambda x, w, b: F.gelu(F.linear(x, w, b)), [cube, torch.randn(5, 4), row])
 
 path = pathlib.Path(__file__).with_name("ops.json")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Interchange with transformers, both ways. Run by hand where Python is at hand:
+"""Checks the interchange with transformers, both ways. Run it by hand:
 
     pip install torch transformers safetensors
     cargo build --release --bin train --bin infer
@@ -8,10 +8,11 @@
 MODEL_DIR is a pretrained BERT in the Hugging Face layout. Three checks, logits within 1e-5 each:
 
 1. a folder that `train` wrote with the pooler's head loads as AutoModelForSequenceClassification;
-2. one with mean pooling loads with trust_remote_code, and by no class of transformers' own; AutoModel loads its encoder;
+2. one with mean pooling loads with trust_remote_code, and with no class of transformers itself; AutoModel loads its
+   encoder;
 3. a folder that transformers saved (a classifier, and a masked LM) loads in `infer`.
 
-A fourth: what transformers' tokenizer makes of the folder's tokenizer.json.
+A fourth check loads the folder's tokenizer.json into transformers' tokenizer.
 """
 import json, os, subprocess, sys, tempfile
 import torch
@@ -43,7 +44,7 @@ def compare(name, logits, labels, folder):
         theirs = row.log_softmax(-1)
         for i, p in enumerate(theirs.exp().tolist()):
             worst = max(worst, abs(p - mine[labels[i]]))
-            if p > 1e-30:  # the difference of log-probabilities is that of the logits, up to a shift
+            if p > 1e-30:  # log-probabilities differ from the logits by a shift
                 worst = max(worst, abs(theirs[i].item() - torch.tensor(mine[labels[i]]).double().log().item()))
     print(f"{name}: within {worst:.1e}")
     assert worst < 1e-5, name

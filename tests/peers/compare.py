@@ -1,14 +1,14 @@
-"""Whether two arrays are equal, up to rounding."""
+"""Compares two arrays up to rounding."""
 
 import numpy as np
 
-# What may be lost, of each element and of the largest: some units in the last place of the dtype.
+# The tolerance, relative to each element and to the largest: some units in the last place of the dtype.
 RELATIVE = {"float64": 1e-12, "float32": 2e-6, "float16": 2e-3, "bfloat16": 1.6e-2}
 
 
 def difference(ours, theirs, factor=1.0, strict=False):
-    """None, or what differs: dtype, shape, or the worst element. Equal are infinities of one sign, and NaN and NaN.
-    With `strict` each element is held to its own size, not to that of the largest."""
+    """None, or the difference: dtype, shape, or the worst element. Infinities of one sign are equal, and NaN equals
+    NaN. With `strict` the tolerance of an element is relative to its own size, not to that of the largest."""
     if ours.dtype != theirs.dtype:
         return f"dtype {ours.dtype}, not {theirs.dtype}"
     if ours.shape != theirs.shape:

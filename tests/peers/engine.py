@@ -1,4 +1,4 @@
-"""The engine's side of a comparison: `ops` as a process, asked one operation at a time."""
+"""The engine's side of a comparison: the program `ops`, which runs one operation at a time."""
 
 import base64
 import json
@@ -19,11 +19,11 @@ NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 class Refused(Exception):
-    """The engine's error."""
+    """An error from the engine."""
 
 
 class Panicked(Exception):
-    """A fault of the engine: it refuses by errors."""
+    """A panic of the engine, which is always a fault: the engine must refuse with errors."""
 
 
 def to_json(array):
@@ -45,14 +45,14 @@ def from_json(array):
 
 
 def number(x):
-    """JSON has no infinities."""
+    """A number as JSON; infinities and NaN, which JSON lacks, as strings."""
     if isinstance(x, float) and not np.isfinite(x):
         return str(x)
     return x
 
 
 class Value:
-    """An array and the engine that computes with it: methods are the engine's operations."""
+    """An array with its engine, whose operations are the methods."""
 
     def __init__(self, engine, array):
         self.engine, self.array = engine, np.asarray(array)
@@ -87,7 +87,7 @@ class Engine:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, request):
-        """The answer to a request, both as `ops` writes them."""
+        """Sends a request and returns the answer, both in the form of `ops`."""
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()

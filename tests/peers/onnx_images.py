@@ -1,4 +1,4 @@
-"""ONNX's convolutions and pools: patches by `index_select`, then a product or a reduction; see `onnx_operators`."""
+"""ONNX's convolutions and pools: patches with `index_select`, then a product or a reduction; see `onnx_operators`."""
 
 import math
 
@@ -9,8 +9,8 @@ from onnx_shapes import padded
 
 
 class Window:
-    """Where a kernel stands on the spatial dimensions of x: for each its indices `[places, size]` into the padded
-    dimension, and the padding."""
+    """The places of a kernel on the spatial dimensions of x: for each dimension the indices `[places, size]` into the
+    padded dimension, and the padding."""
 
     def __init__(self, node, spatial, kernel):
         rank = len(spatial)
@@ -28,7 +28,7 @@ class Window:
                     before, after = after, before
             room = size + before + after - reach
             places = (-(-room // stride) if node.get("ceil_mode", 0) else room // stride) + 1
-            # No window begins in the padding behind.
+            # No window begins in the padding at the end.
             if (places - 1) * stride >= size + before:
                 places -= 1
             starts = np.arange(places)[:, None] * stride
@@ -42,7 +42,7 @@ class Window:
                 x = padded(e, x, 2 + d, *pads, value)
         rank = len(self.indices)
         for d, ids in enumerate(self.indices):
-            # The dimensions before are split in two already.
+            # The earlier dimensions are already split in two.
             axis = 2 + 2 * d
             x = x.index_select(ids.ravel().astype(np.uint32), dim=axis)
             x = x.reshape(shape=[*x.shape[:axis], *ids.shape, *x.shape[axis + 1 :]])
@@ -57,7 +57,7 @@ def last(x, count):
 @operator("MaxPool")
 def max_pool(e, node, x):
     if len(node.outputs) > 1:
-        raise NotThere("the places of the largest")
+        raise NotThere("the indices of the largest")
     kernel = node.get("kernel_shape")
     lowest = full(e, -math.inf if x.dtype.kind == "f" else 0, x)
     patches = Window(node, x.shape[2:], kernel).patches(e, x, lowest)
@@ -71,7 +71,7 @@ def average_pool(e, node, x):
     sums = window.patches(e, x).sum(dims=list(range(x.ndim, x.ndim + len(kernel))))
     ones = x * 0.0 + 1.0
     if node.get("count_include_pad", 0):
-        # What lies beyond the padding asked for counts for nothing.
+        # Elements beyond the requested padding do not count.
         pads = node.get("pads", [0] * 2 * len(kernel))
         for d in range(len(kernel)):
             given = (pads[d], pads[d + len(kernel)])

@@ -98,7 +98,7 @@ def lp_normalization(e, node, x):
 
 
 def rows_of(e, x, targets, ignored):
-    """Logits with their classes last, targets flat; what is ignored is a class that there is not."""
+    """Logits with their classes last, and flat targets; ignored targets get an additional class."""
     classes = x.shape[1]
     order = [0] + list(range(2, x.ndim)) + [1]
     ids = np.where(targets.array == ignored, classes, targets.array) if ignored is not None else targets.array
@@ -119,7 +119,7 @@ def cross_entropy(e, node, x, targets, weight=None):
 def nll(e, node, x, targets, weight=None):
     rows, ids = rows_of(e, x, targets, node.get("ignore_index"))
     ones = e("full", shape=[x.shape[1]], value=1.0, dtype=name_of(x.dtype))
-    # One class more, of weight 0, for what is ignored.
+    # The additional class, of weight 0, for ignored targets.
     weights = (ones if weight is None else weight).pad_zeros(dim=0, before=0, after=1)
     picked = rows.pad_zeros(dim=1, before=0, after=1).gather(ids.reshape(-1, 1), dim=1).squeeze(dim=1)
     weights = weights.index_select(ids, dim=0)
@@ -147,8 +147,8 @@ def repeated_heads(x, heads):
 
 
 def attention_mask(node, q, k, mask, past, lengths):
-    """Where a query attends: what ONNX's specification says of causality, windows and lengths, in numpy; none where
-    everywhere."""
+    """The mask of the keys to which a query attends, by ONNX's rules for causality, windows and lengths, in numpy; None
+    where there is no restriction."""
     queries, keys = q.shape[2], k.shape[2]
     allowed = np.ones((1, 1, queries, keys), bool)
     offset = np.zeros((1, 1, 1, 1), int)
@@ -226,11 +226,11 @@ def rotary_embedding(e, node, x, cos, sin, positions=None):
     return y if len(shape) == 4 else y.permute(dims=[0, 2, 1, 3]).reshape(shape=shape)
 
 
-# Optimisers: T is how many steps were made before.
+# Optimisers: T is the number of earlier steps.
 
 
 def in_groups(inputs, size):
-    """The tensors of each parameter: its own, its gradient, its state."""
+    """The tensors of each parameter: its value, its gradient, its state."""
     count = len(inputs) // size
     return [inputs[i::count] for i in range(count)]
 
@@ -242,13 +242,13 @@ def regrouped(results):
 @operator("Adam")
 def adam(e, node, rate, steps, *inputs):
     if int(steps.array) != 0:
-        raise NotThere("ε beside the root of a moment that is not corrected")
+        raise NotThere("ε added to the root of an uncorrected moment")
     if node.get("norm_coefficient_post", 0.0):
         raise NotThere("a decay after the step")
     beta1, beta2 = node.get("alpha", 0.9), node.get("beta", 0.999)
     results = []
     for x, g, m, v in in_groups(inputs, 4):
-        # Before the first step ONNX corrects no bias. The engine does: far on, there is none left.
+        # ONNX does not correct the bias here, but the engine does. At a late step its correction is 1.
         results.append(x.adamw_(g, m, v, lr=float(rate.array), beta1=beta1, beta2=beta2, eps=node.get("epsilon", 1e-6),
                                 weight_decay=node.get("norm_coefficient", 0.0), step=100_000))
     return regrouped(results)
@@ -259,17 +259,17 @@ def momentum(e, node, rate, steps, *inputs):
     dampening = 1 - node.get("beta") if int(steps.array) > 0 else 0.0
     results = []
     for x, g, v in in_groups(inputs, 3):
-        # The second step on, for the engine takes the gradient for the momentum on the first.
+        # Step 2, because the engine sets the momentum to the gradient at step 1.
         results.append(x.sgd_(g, v, lr=float(rate.array), momentum=node.get("alpha"), dampening=dampening, step=2,
                               nesterov=node.get("mode") == "nesterov", weight_decay=node.get("norm_coefficient")))
     return regrouped(results)
 
 
-# Recurrent layers of one direction: a step of x and the state, for each place of the sequence.
+# Recurrent layers of one direction: one step on x and the state for each position of the sequence.
 
 
 def gates(x, h, w, r, b, count):
-    """x·Wᵀ + h·Rᵀ + both biases, for each of the gates."""
+    """x·Wᵀ + h·Rᵀ + both biases, for each gate."""
     first, second = b.chunk(n=2, dim=0)
     return (x.linear(w, first) + h.linear(r, second)).chunk(n=count, dim=-1)
 

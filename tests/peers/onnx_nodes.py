@@ -1,9 +1,9 @@
-"""ONNX's own tests of one operator each (`onnx.backend.test`), on Gradus.
+"""Runs ONNX's tests of single operators (`onnx.backend.test`) on Gradus.
 
     python tests/peers/onnx_nodes.py --ops target/debug/ops
 
-Every case is equal, or is left out for a reason that stands here: the operator is not there (LEFT_OUT), its dtype is
-not, or the case asks for more than the engine's operator does. Anything else fails.
+Every case must be equal, or be left out for a reason given here: the engine lacks the operator (LEFT_OUT) or its dtype,
+or the case asks for more than the engine's operator can do. Anything else fails.
 """
 
 import argparse
@@ -24,17 +24,17 @@ from compare import difference
 from engine import Engine, Refused, Value
 from onnx_operators import OPERATORS, NotThere
 
-# What this version of ONNX's tests comes to on the CPU: a case that goes missing is noticed. GPUs differ in dtypes.
+# The counts for this version of ONNX's tests on the CPU, so that a missing case is noticed. GPUs differ in dtypes.
 CASES = {"equal": 803, "left out": 655}
 
-# How the engine refuses a dtype in which the device does not compute.
+# The engine's errors for a dtype in which the device does not compute.
 NO_DTYPE = re.compile(r"got b?f16|do not compute in f64|bf16 stays on the CPU")
 
 NO_OPERATOR = {
-    "no arcus functions": "Acos Asin Atan",
-    "no sampling of images, nor the transpose of patches": """AffineGrid Col2Im ConvInteger ConvTranspose DeformConv
+    "no inverse trigonometric functions": "Acos Asin Atan",
+    "no sampling of images and no transpose of patches": """AffineGrid Col2Im ConvInteger ConvTranspose DeformConv
         GridSample ImageDecoder MaxUnpool NonMaxSuppression Resize RoiAlign Upsample""",
-    "no attention that is linear": "LinearAttention",
+    "no linear attention": "LinearAttention",
     "no quantised tensors": """DequantizeLinear DynamicQuantizeLinear MatMulInteger QLinearConv QLinearMatMul
         QuantizeLinear""",
     "no bits": "BitCast BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor",
@@ -44,13 +44,13 @@ NO_OPERATOR = {
     "no spectra": "DFT MelWeightMatrix STFT",
     "the random numbers are not PyTorch's or NumPy's": "Bernoulli",
     "asks about a tensor, or makes one, without computing": "Constant Shape Size",
-    "no such operation, nor one of a few": """Adagrad ArrayFeatureExtractor Binarizer CumProd Det FlexAttention NonZero
+    "no such operation, alone or composed": """Adagrad ArrayFeatureExtractor Binarizer CumProd Det FlexAttention NonZero
         TreeEnsemble Trilu Unique""",
 }
 LEFT_OUT = {name: reason for reason, names in NO_OPERATOR.items() for name in names.split()}
 
-# Cases whose difference is right, each with the reason.
-NO_ELEMENTS = "as in PyTorch, no elements have no largest: an error"
+# Cases with an intended difference, each with the reason.
+NO_ELEMENTS = "the largest of no elements is an error, as in PyTorch"
 DIFFERENCES = {
     "test_reduce_max_empty_set": NO_ELEMENTS,
     "test_reduce_max_empty_set_bool": NO_ELEMENTS,
@@ -88,7 +88,7 @@ def array(x):
 
 
 def run(engine, node, inputs):
-    """The outputs of a node, of which an input may be left out by an empty name."""
+    """The outputs of a node; an empty name stands for an input that is left out."""
     given = iter(inputs)
     values = [Value(engine, next(given)) if name else None for name in node.inputs]
     outputs = OPERATORS[node.op](engine, node, *values)
@@ -97,7 +97,7 @@ def run(engine, node, inputs):
 
 
 def told(ours, theirs):
-    """Masks are u8 to the engine, indices u32."""
+    """Converts the engine's u8 masks and u32 indices to the types of ONNX."""
     if theirs.dtype == bool and ours.dtype == np.uint8 and ours.max(initial=0) <= 1:
         return ours.astype(bool)
     if theirs.dtype == np.int64 and ours.dtype == np.uint32:
@@ -106,7 +106,7 @@ def told(ours, theirs):
 
 
 def check(engine, case):
-    """`equal`, or `left out` or `different` with why."""
+    """`equal`, or `left out` or `different` with the reason."""
     node = Node(case.model)
     if node.op in LEFT_OUT:
         return "left out", LEFT_OUT[node.op]
@@ -137,13 +137,13 @@ def check(engine, case):
 
 def cases():
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of numpy, where the cases are infinities
+        warnings.simplefilter("ignore")  # numpy warns about infinities in the cases
         found = loader.load_model_tests(kind="node")
     return [case for case in found if len(case.model.graph.node) == 1]
 
 
 def compare(device, arguments, chosen):
-    """Runs the cases on a device, tells what came of them, and returns whether that is right."""
+    """Runs the cases on a device, prints the results, and returns whether they are right."""
     engine = Engine(arguments.ops, device)
     found, reasons, operators, wrong = collections.Counter(), collections.Counter(), set(), {}
     for case in chosen:

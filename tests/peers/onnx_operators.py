@@ -1,6 +1,6 @@
-"""ONNX's operators by those of Gradus: each function takes the engine, the node and its inputs (None where one is
-left out), and returns the outputs. What is computed is computed by the engine; numpy only prepares what are
-attributes to it (axes, shapes, indices)."""
+"""ONNX's operators in terms of Gradus's. Each function takes the engine, the node and its inputs (None where one is
+left out), and returns the outputs. The engine does all computation; numpy only prepares its attributes (axes, shapes,
+indices)."""
 
 import math
 
@@ -12,7 +12,7 @@ OPERATORS = {}
 
 
 class NotThere(Exception):
-    """What the engine has not, though it has the operator: the reason."""
+    """The engine has the operator, but not this feature of it; the message is the reason."""
 
 
 def operator(*names):
@@ -34,7 +34,7 @@ def name_of(dtype):
 
 
 def full(e, value, like):
-    """A scalar of the dtype of `like`."""
+    """A scalar with the dtype of `like`."""
     return e("full", shape=[], value=float(value), dtype=name_of(like.dtype))
 
 
@@ -43,7 +43,7 @@ def where(condition, a, b):
 
 
 def index(ids, size):
-    """Indices as the engine takes them: u32, none from the end."""
+    """Indices in the engine's form: u32, none counted from the end."""
     ids = np.asarray(ids)
     return np.where(ids < 0, ids + size, ids).astype(np.uint32)
 
@@ -174,7 +174,7 @@ def clip(e, node, x, low=None, high=None):
     if x.dtype.kind == "f":
         limits = {"min": low, "max": high}
         limits = {name: float(limit.array) for name, limit in limits.items() if limit is not None}
-        # ONNX takes the upper limit where it is below the lower.
+        # If the upper limit is below the lower, ONNX returns the upper.
         if limits.get("min", -math.inf) > limits.get("max", math.inf):
             limits["min"] = limits["max"]
         return x.clamp(**limits)
@@ -275,7 +275,7 @@ def reduce(e, node, x, axes=None):
           "ReduceLogSumExp": "logsumexp"}.get(node.op, "sum")
     x = e(each, x) if each else x
     if dims or not node.get("noop_with_empty_axes", 0):
-        # The engine takes no dimensions of a scalar for all of them, as ONNX does.
+        # The engine, like ONNX, reads an empty list of dimensions as all dimensions.
         x = e(op, x, dims=dims, keepdim=keep)
     return e(after, x) if after else x
 
@@ -329,7 +329,7 @@ def gemm(e, node, a, b, c=None):
 
 @operator("Einsum")
 def einsum(e, node, *inputs):
-    """Every input broadcast to all letters, multiplied, summed; an ellipsis is letters of its own."""
+    """Broadcasts every input to all letters, multiplies and sums; an ellipsis stands for additional letters."""
     left, _, right = node.get("equation").replace(" ", "").partition("->")
     terms = left.split(",")
     dots = "ABCDE"[: max(x.ndim - len(term.replace("...", "")) for x, term in zip(inputs, terms))]
@@ -352,7 +352,7 @@ def einsum(e, node, *inputs):
 
 
 def diagonal(e, x, term):
-    """A letter that stands twice, once: the sum of x times the identity."""
+    """Reduces a letter that occurs twice to one: the sum of x times the identity."""
     for letter in sorted(set(term)):
         if term.count(letter) == 2:
             first, second = term.index(letter), term.rindex(letter)

@@ -145,7 +145,7 @@ def constant_of_shape(e, node, shape):
 @operator("EyeLike")
 def eye_like(e, node, x):
     if node.get("k", 0) != 0 or x.shape[0] != x.shape[1]:
-        raise NotThere("eye makes square matrices with the main diagonal alone")
+        raise NotThere("eye makes square matrices with only the main diagonal")
     return e("eye", n=x.shape[0], dtype=name_of(node.output_dtype()))
 
 
@@ -210,7 +210,7 @@ def scatter_elements(e, node, x, indices, updates):
 
 
 def flat_ids(indices, shape):
-    """Indices of `len(last)` dimensions as one, of the dimensions flattened."""
+    """Indices into `len(last)` dimensions, as indices into these dimensions flattened."""
     ids = np.asarray(indices)
     sizes = shape[: ids.shape[-1]]
     ids = np.where(ids < 0, ids + np.array(sizes), ids)
@@ -221,7 +221,7 @@ def flat_ids(indices, shape):
 def gather_nd(e, node, x, indices):
     batch, depth = node.get("batch_dims", 0), indices.shape[-1]
     if batch:
-        raise NotThere("an index for each of a batch")
+        raise NotThere("an index for each entry of a batch")
     ids = flat_ids(indices.array, x.shape)
     rows = x.reshape(shape=[math.prod(x.shape[:depth]), math.prod(x.shape[depth:])])
     return rows.index_select(ids.ravel(), dim=0).reshape(shape=ids.shape + x.shape[depth:])

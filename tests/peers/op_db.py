@@ -1,9 +1,9 @@
-"""PyTorch's samples of its own operations on Gradus: values, gradients and second gradients in f64.
+"""Runs PyTorch's samples of its operations on Gradus: values, gradients and second gradients in f64.
 
     python tests/peers/op_db.py --ops target/debug/ops [FILE]
 
-FILE is what `op_db_make.py` wrote, without it the committed sample. Every sample is equal, or its difference is on the
-list with its reason; every operation of the registry has samples. Anything else fails.
+`op_db_make.py` writes FILE; the default is the committed sample. Every sample must be equal, or its difference must be
+on the list with a reason; every operation of the registry must have samples. Anything else fails.
 """
 
 import argparse
@@ -20,9 +20,9 @@ import numpy as np
 from compare import difference
 from engine import Engine, Panicked, from_json
 
-# Differences that are right: what the samples' names begin with, how the difference reads, the reason.
+# Intended differences: the beginning of the samples' names, a pattern for the difference, the reason.
 DIFFERENCES = [
-    ("sign ", "nan.*, not np.float64", "the sign of NaN is NaN, as NumPy has it; PyTorch has 0"),
+    ("sign ", "nan.*, not np.float64", "the sign of NaN is NaN, as in NumPy; PyTorch has 0"),
     ("abs ", "grads 0: .*nan.*, not np.float64", "the gradient is the sign: NaN at NaN"),
     ("pow ", r"second .*, not np.float64\(nan\)", "0·∞ in PyTorch's second derivative at a base of 0; here 0 stays 0"),
 ]
@@ -32,7 +32,7 @@ FACTORS = {"outputs": 1.0, "grads": 10.0, "second": 100.0}
 
 
 def compare(ours, theirs, strict=False):
-    """None, or what differs first; `strict` as `difference` has it."""
+    """None, or the first difference; for `strict` see `difference`."""
     if "error" in ours:
         return f"refused: {ours['error']}"
     for part, factor in FACTORS.items():
@@ -44,7 +44,7 @@ def compare(ours, theirs, strict=False):
             a, b = from_json(a), from_json(b)
             if b is None:
                 continue
-            # No gradient arrives: it is 0.
+            # A gradient that does not arrive is 0.
             wrong = difference(np.zeros_like(b) if a is None else a, b, factor, strict)
             if wrong:
                 return f"{part} {at}: {wrong}"

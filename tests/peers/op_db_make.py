@@ -1,10 +1,10 @@
-"""PyTorch's samples of its own operations (`op_db`), with its values, gradients and second gradients in f64, as
-requests to `ops` and their right answers.
+"""Writes PyTorch's samples of its operations (`op_db`), with its values, gradients and second gradients in f64, as
+requests to `ops` with their right answers.
 
     python tests/peers/op_db_make.py                 the committed sample, tests/peers/op_db.jsonl.gz
     python tests/peers/op_db_make.py --all FILE      every sample, and the inputs with infinities, NaN and large numbers
 
-It needs PyTorch and expecttest. `op_db.py` runs what it writes.
+It needs PyTorch and expecttest. `op_db.py` runs the samples.
 """
 
 import argparse
@@ -23,9 +23,9 @@ from torch.testing._internal.opinfo.core import BinaryUfuncInfo, UnaryUfuncInfo
 from engine import number, to_json
 from op_db_operators import OPERATORS, Call, LeftOut
 
-# Reference inputs may have so many elements.
+# The most elements of reference inputs.
 LARGE = 4000
-# The committed sample has no larger tensors, and no more samples of one operation.
+# The committed sample's largest tensor, in elements, and its most samples of one operation.
 LARGEST, MOST = 400, 48
 
 
@@ -34,13 +34,13 @@ def leaf(t):
 
 
 def transposed(t):
-    """The same values with the strides of the reversed dimensions."""
+    """The same values, stored with the dimensions in reverse order."""
     order = list(range(t.ndim))[::-1]
     return leaf(t.detach().permute(order).contiguous().permute(order))
 
 
 def view_json(t):
-    """A tensor with its strides, on the whole of its storage."""
+    """A tensor with its strides, as a view of its whole storage."""
     t = t.detach()
     if t.dtype == torch.bool:
         return to_json(t.numpy())
@@ -62,7 +62,7 @@ def seed_like(t, generator):
 
 
 def gradients(outputs, inputs, seeds):
-    """Those of every input: zeros where none arrives."""
+    """The gradients of every input, zeros where none arrives."""
     parts = [(y, seed) for y, seed in zip(outputs, seeds) if y is not None and y.requires_grad]
     if not parts:
         return [torch.zeros_like(x) for x in inputs]
@@ -72,7 +72,7 @@ def gradients(outputs, inputs, seeds):
 
 
 def case(name, call, outputs):
-    """The request and the right answer. In the answer null is what is not compared."""
+    """The request and the right answer. A null in the answer is not compared."""
     outputs = list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]
     inputs = list(call.inputs)
     request = {
@@ -107,15 +107,15 @@ def spread(values, places, length):
 
 
 def is_view(t):
-    """Whether the strides are those of narrowed, permuted and expanded dimensions, which are all that the engine's
-    views have: each a multiple of the next, none so short that elements overlap."""
+    """Whether the strides can come from narrowed, permuted and expanded dimensions, the only views that the engine has:
+    each is a multiple of the next, and none is so short that elements overlap."""
     kept = [(t.stride(d), t.shape[d]) for d in range(t.ndim) if t.shape[d] > 1 and t.stride(d) > 0]
     kept = sorted(kept, reverse=True)
     return t.numel() == 0 or all(a % b == 0 and count <= a // b for (a, _), (b, count) in zip(kept, kept[1:]))
 
 
 def seen(sample):
-    """A sample as it is, with gaps between its elements, and with its dimensions reversed."""
+    """A sample unchanged, with gaps between its elements, and with its dimensions reversed."""
     yield "", sample
     yield ", with gaps", sample.noncontiguous()
     yield ", reversed", sample.transform(
@@ -123,13 +123,13 @@ def seen(sample):
 
 
 def samples(info, every):
-    """Samples, each with whether it is one of functions of elements at infinities, NaN and numbers large and small."""
+    """Samples, each with a flag for elementwise functions at infinities, NaN, and large and small numbers."""
     torch.manual_seed(0)
     differentiable = info.supports_autograd
     for sample in info.sample_inputs("cpu", torch.float64, requires_grad=differentiable):
         yield sample, False
     if every:
-        # 1 − tanh² cancels far from 0, in PyTorch as here.
+        # 1 − tanh² cancels far from 0, in PyTorch and here.
         extreme = isinstance(info, (UnaryUfuncInfo, BinaryUfuncInfo)) and info.name != "tanh"
         for sample in info.reference_inputs("cpu", torch.float64, requires_grad=False):
             if not isinstance(sample.input, torch.Tensor) or sample.input.numel() <= LARGE:
@@ -140,7 +140,7 @@ def computed(info, view):
     """The engine's call for a sample, and PyTorch's outputs."""
     call = OPERATORS[info.name](view.input, *view.args, **view.kwargs)
     if not all(isinstance(t, torch.Tensor) and is_view(t) for t in call.inputs):
-        raise LeftOut("strides that no view of the engine has, or a number for a tensor")
+        raise LeftOut("strides that no view of the engine has, or a number instead of a tensor")
     try:
         if call.reference:
             return call, call.reference(*call.inputs)
@@ -161,12 +161,12 @@ def of_op_db(every, reasons):
                 except (LeftOut, TypeError) as reason:
                     reasons[f"{info.name}: {reason}"] += 1
                     break
-                # Where nothing is to be seen otherwise, once is enough.
+                # A view that leaves all inputs contiguous is not tested again.
                 if how == "" or not all(t.is_contiguous() for t in call.inputs):
                     yield case(f"{label} {number}{how}", call, outputs) | ({"strict": True} if extreme else {})
 
 
-# What PyTorch has not as one operation, or `op_db` not in the engine's form.
+# Operations that PyTorch lacks as one operation, or that `op_db` lacks in the engine's form.
 
 
 def made(*shape, low=-2.0, high=2.0):
@@ -178,7 +178,7 @@ def ids(*values):
 
 
 def attended(q, k, v, lengths, heads):
-    """Attention within each sequence, of what PyTorch differentiates twice."""
+    """Attention within each sequence, from operations that PyTorch can differentiate twice."""
     outputs = []
     for q, k, v in zip(q.split(lengths), k.split(lengths), v.split(lengths)):
         split = lambda x: x.reshape(x.shape[0], heads, x.shape[1] // heads).transpose(0, 1)
@@ -261,7 +261,7 @@ def attentions(lengths, heads, size):
 
 
 def steps(make, start, grads):
-    """Parameter and state before the last of an optimiser's steps, and after it."""
+    """The parameter and the state before an optimiser's last step, and after it."""
     parameter = start.clone().requires_grad_()
     optimiser = make([parameter])
 
@@ -316,7 +316,7 @@ def main():
     path = pathlib.Path(arguments.all or pathlib.Path(__file__).with_name("op_db.jsonl.gz"))
     reasons, taken = collections.Counter(), collections.Counter()
     warnings.simplefilter("ignore")
-    # No time in the file: the same samples are the same bytes.
+    # The file has no time, so the same samples give the same bytes.
     with path.open("wb") as file, gzip.GzipFile(fileobj=file, mode="wb", filename="", mtime=0) as out:
         for made_of in (of_op_db(bool(arguments.all), reasons), of_composed()):
             for each in made_of:

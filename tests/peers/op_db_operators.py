@@ -1,4 +1,4 @@
-"""PyTorch's operations by those of Gradus: each function has the parameters of the one of PyTorch's `op_db`, and
+"""PyTorch's operations in terms of Gradus's. Each function has the parameters of its namesake in PyTorch's `op_db`, and
 returns the call of the engine that computes the same."""
 
 import torch
@@ -8,12 +8,12 @@ OPERATORS = {}
 
 
 class LeftOut(Exception):
-    """Why a sample is not one for the engine."""
+    """The reason why the engine cannot run a sample."""
 
 
 class Call:
-    """An operation of the engine with its inputs and attributes. `reference` is what PyTorch computes of these inputs,
-    where it is not the operation of `op_db` itself; `constants` are the inputs that have no gradient in the engine."""
+    """An operation of the engine with its inputs and attributes. `reference` is PyTorch's function of these inputs, if
+    it is not the operation of `op_db` itself; `constants` are the inputs that have no gradient in the engine."""
 
     def __init__(self, op, *inputs, reference=None, constants=(), **attributes):
         self.op, self.inputs, self.attributes = op, inputs, attributes
@@ -51,7 +51,7 @@ def one_dim(x, dim):
 
 
 def sizes(x, shape):
-    """A shape with what is to be inferred, or kept, filled in."""
+    """A shape, with the sizes to infer or to keep filled in."""
     shape = list(shape)
     if -1 in shape:
         known = 1
@@ -103,7 +103,7 @@ def with_alpha(op, sign):
             return Call("add_scalar", x, value=sign * alpha * number(other))
         if alpha == 1:
             return Call(op, x, other)
-        left_out("in place, what is added fits", torch.broadcast_shapes(x.shape, other.shape) != x.shape)
+        left_out("in-place addition keeps the shape", torch.broadcast_shapes(x.shape, other.shape) != x.shape)
         return Call("add_", x, other, constants=(0, 1), alpha=sign * alpha)
 
     return call
@@ -121,19 +121,19 @@ def mul(x, other):
 @operator("div")
 def div(x, other, rounding_mode=None):
     left_out("division that rounds", rounding_mode is not None)
-    left_out("a number beside a tensor", not isinstance(other, torch.Tensor))
+    left_out("a number with a tensor", not isinstance(other, torch.Tensor))
     return Call("div", x, other)
 
 
 @operator("pow")
 def pow_(x, other):
-    left_out("a number beside a tensor", not isinstance(x, torch.Tensor))
+    left_out("a number with a tensor", not isinstance(x, torch.Tensor))
     return Call("pow", x, other) if isinstance(other, torch.Tensor) else Call("powf", x, e=number(other))
 
 
 def two(op):
     def call(x, other):
-        left_out("a number beside a tensor", not isinstance(other, torch.Tensor))
+        left_out("a number with a tensor", not isinstance(other, torch.Tensor))
         left_out("two dtypes", x.dtype != other.dtype)
         return Call(op, x, other)
 
@@ -145,7 +145,7 @@ OPERATORS.update({name: two(name) for name in "maximum minimum eq ne lt le gt ge
 
 @operator("where")
 def where(x, condition, other):
-    left_out("a number beside a tensor", not isinstance(x, torch.Tensor) or not isinstance(other, torch.Tensor))
+    left_out("a number with a tensor", not isinstance(x, torch.Tensor) or not isinstance(other, torch.Tensor))
     left_out("two dtypes", x.dtype != other.dtype)
     return Call("where", condition, x, other)
 
@@ -184,7 +184,7 @@ def var(x, dim=None, unbiased=None, keepdim=False, correction=None):
     if isinstance(dim, bool):
         dim, unbiased = None, dim
     correction = correction if correction is not None else int(unbiased in (None, True))
-    left_out("a correction that is no number of elements", correction < 0 or correction != int(correction))
+    left_out("a correction that is negative or has a fraction", correction < 0 or correction != int(correction))
     return Call("var", x, dims=dims(x, dim), keepdim=keepdim, correction=int(correction))
 
 
@@ -239,7 +239,7 @@ def cross_entropy(x, targets, weight=None, ignore_index=-100, reduction="mean", 
     left_out("targets that are probabilities", targets.is_floating_point())
     inputs = [x, targets] if weight is None else [x, targets, weight]
     ignored = {} if ignore_index < 0 else {"ignore_index": ignore_index}
-    left_out("a target that is no class", bool((targets < 0).any()))
+    left_out("a negative target", bool((targets < 0).any()))
     return Call("cross_entropy", *inputs, constants=(2,), reduction=reduction, label_smoothing=label_smoothing,
                 **ignored)
 
@@ -269,7 +269,7 @@ def cosine_similarity(a, b, dim=1, eps=1e-8):
 
 @operator("nn.functional.cosine_embedding_loss")
 def cosine_embedding_loss(a, b, targets, margin=0.0, reduction="mean"):
-    left_out("one pair alone", a.ndim != 2)
+    left_out("a single pair", a.ndim != 2)
     targets = targets.double()
     return Call("cosine_embedding_loss", a, b, targets, constants=(2,), margin=margin, reduction=reduction,
                 reference=lambda a, b, t: F.cosine_embedding_loss(a, b, t, margin, reduction=reduction))
@@ -326,7 +326,7 @@ def topk(x, k, dim=-1, largest=True, sorted=True):
 @operator("cat")
 def cat(tensors, dim=0):
     left_out("two dtypes", len({t.dtype for t in tensors}) > 1)
-    left_out("PyTorch takes a tensor of shape [0] beside any", any(t.shape == (0,) for t in tensors))
+    left_out("PyTorch accepts a tensor of shape [0] with any other", any(t.shape == (0,) for t in tensors))
     return Call("cat", *tensors, dim=dim)
 
 
@@ -337,8 +337,8 @@ def stack(tensors, dim=0):
 
 @operator("nn.functional.pad")
 def pad(x, pads, mode="constant", value=None):
-    left_out("padding by the values themselves", mode != "constant")
-    left_out("padding that takes away", min(pads) < 0)
+    left_out("padding with values of the tensor", mode != "constant")
+    left_out("negative padding", min(pads) < 0)
     wide = [at // 2 for at, count in enumerate(pads) if count]
     left_out("padding along several dimensions, or none", len(set(wide)) != 1)
     at = wide[0]
@@ -383,7 +383,7 @@ def transpose(x, dim0, dim1):
 
 @operator("t", "mT")
 def t(x):
-    left_out("the transpose of fewer than two dimensions", x.ndim < 2)
+    left_out("a transpose of fewer than two dimensions", x.ndim < 2)
     return Call("t", x)
 
 
@@ -396,7 +396,7 @@ def unsqueeze(x, dim):
 def squeeze(x, dim=None):
     one_dim(x, dim)
     left_out("squeezing several dimensions at once", not isinstance(dim, int))
-    left_out("squeezing what is no single element", x.shape[dim] != 1)
+    left_out("squeezing a dimension of more than one element", x.shape[dim] != 1)
     return Call("squeeze", x, dim=dim)
 
 
@@ -455,7 +455,7 @@ def linspace(start, end, steps, dtype=None, device=None):
 
 @operator("eye")
 def eye(n, m=None, dtype=None, **others):
-    left_out("an oblong identity", m is not None)
+    left_out("an identity that is not square", m is not None)
     return Call("eye", n=n, dtype=kept(dtype))
 
 

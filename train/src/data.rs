@@ -32,8 +32,8 @@ pub fn open(shared: &SharedArgs, flags: &mut Flags, path: &Path) -> Outcome<(Dat
             note(
                 shared,
                 format!(
-                    "warning: {seen} of the {all} {name} texts are also in the training set: the \
-                     {name} accuracy is too high by what the model remembers of them"
+                    "warning: {seen} of the {all} {name} texts are also in the training set; the \
+                     model may remember their labels"
                 ),
             );
         }

@@ -15,7 +15,7 @@ fn weighed(
     options: &CrossEntropy,
     weight: &Tensor,
 ) -> Result<(Tensor, Tensor, Tensor)> {
-    let counts = match options.ignore_index {
+    let counts = match options.ignored()? {
         Some(ignored) => {
             let ignored = Tensor::scalar(ignored).to_device(targets.device())?;
             targets.ne(&ignored.broadcast_to(targets.shape())?)?
@@ -88,6 +88,12 @@ impl Var {
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn cross_entropy(&self, targets: &Tensor, options: &CrossEntropy) -> Result<Var> {
+        if self.is_half_on_cpu() {
+            let weight = options.weight.as_ref().map(|w| w.to_dtype(DType::F32)).transpose()?;
+            let options = CrossEntropy { weight, ..options.clone() };
+            let loss = self.to_dtype(DType::F32)?.cross_entropy(targets, &options)?;
+            return loss.to_dtype(self.dtype());
+        }
         let x = &self.raised()?;
         let (loss, lse) = x.tensor().cross_entropy(targets, options)?;
         let (targets, options) = (targets.clone(), options.clone());

@@ -55,7 +55,7 @@ impl Settings {
     fn options(&self, x: &Var) -> Result<CrossEntropy> {
         let here = |w: &Tensor| w.to_dtype(x.dtype())?.to_device(x.device());
         Ok(CrossEntropy {
-            ignore_index: Some(IGNORED),
+            ignore_index: Some(i64::from(IGNORED)),
             label_smoothing: self.smoothing,
             weight: self.weight.as_ref().map(here).transpose()?,
             reduction: self.reduction,

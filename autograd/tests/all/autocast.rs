@@ -1,5 +1,5 @@
-//! Autocast: which operations compute in f16, and that gradients come back in the dtypes of what
-//! they belong to. On a GPU, since the CPU does not compute in f16.
+//! Autocast: which operations compute in f16, and that each gradient comes back in the dtype of its
+//! variable. The tests need a GPU, because the CPU does not compute in f16.
 
 use gradus_autograd::{BackwardOptions, Var, autocast, checkpoint, grad};
 use gradus_tensor::ops::attention::Attention;
@@ -18,7 +18,7 @@ fn lower<R>(body: impl FnOnce() -> R) -> R {
     autocast(Some(F16), body)
 }
 
-/// Within `tolerance` of the largest element.
+/// Asserts equality within `tolerance` of the largest element.
 fn assert_near(what: &str, ours: &Tensor, truth: &Tensor, tolerance: f64) {
     assert_eq!((ours.shape(), ours.dtype()), (truth.shape(), truth.dtype()), "{what}");
     let (ours, truth) = (ours.to_f64_vec(), truth.to_f64_vec());
@@ -66,7 +66,7 @@ fn operations_have_their_dtypes() {
             &y.logsumexp(&[1], false).unwrap(),
             &y.exp().unwrap(),
             &y.square().unwrap(),
-            // Mixed operands: the wider dtype.
+            // Mixed operands compute in the wider dtype.
             &y.add(&x).unwrap(),
             &x.mul(&y).unwrap(),
             &y.index_add(
@@ -82,13 +82,13 @@ fn operations_have_their_dtypes() {
         ];
         assert!(high.iter().all(|v| v.dtype() == F32), "{:?}", high.map(|v| v.dtype()));
     });
-    // Outside, nothing is converted, and what is mixed is an error.
+    // Outside autocast nothing is converted, and mixed dtypes are an error.
     let y = lower(|| x.linear(&w, None)).unwrap();
     assert_eq!(x.linear(&w, None).unwrap().dtype(), F32);
     assert!(y.add(&x).unwrap_err().to_string().contains("dtype"));
 }
 
-/// A small network through everything that converts; its gradients are f32 and near those of f32,
+/// A small network of all operations that convert; its gradients are f32 and near those of f32,
 /// also when a part of it is computed again in backward, and when the gradients are recorded.
 #[test]
 fn gradients_are_f32_and_near() {
@@ -132,7 +132,7 @@ fn gradients_are_f32_and_near() {
     }
 }
 
-/// The weight's gradient is the sum itself: of 2⁻¹² times 2⁻¹⁴, which f16 has not, four times.
+/// The weight's gradient is the f32 sum of four products 2⁻¹²·2⁻¹⁴, which f16 cannot hold.
 #[test]
 fn gradients_of_weights_are_not_rounded() {
     let Some(device) = gpu() else { return };

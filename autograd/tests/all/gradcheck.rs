@@ -1,4 +1,4 @@
-//! The gradient check itself: it passes what is right, and says what is wrong.
+//! The gradient check itself: it accepts right gradients and reports wrong ones.
 
 use gradus_autograd::{GradCheck, Var, gradcheck, gradgradcheck, no_grad};
 use gradus_tensor::{DType, Result, RngKey, Tensor};
@@ -13,7 +13,7 @@ fn failure(f: impl Fn(&[Var]) -> Result<Var>, inputs: &[Tensor]) -> String {
 
 #[test]
 fn a_wrong_gradient_is_located() {
-    // The detached factor is missing from the gradient of the second input, at one place only.
+    // The gradient of the second input lacks the detached factor, at one place only.
     let f = |v: &[Var]| {
         let [head, tail] = [v[1].narrow(0, 0, 2)?, v[1].narrow(0, 2, 1)?.detach()];
         v[0].mul(&Var::cat(&[&head, &tail], 0)?)
@@ -38,8 +38,8 @@ fn large_inputs_are_checked_along_directions() {
 
 #[test]
 fn an_inexact_difference_is_not_taken_for_a_wrong_gradient() {
-    // The product of eight repetitions of each element: x⁸·(y⁸…), with derivatives as large as 1e7,
-    // where a difference with one step is good to five digits.
+    // The product of eight repetitions of each element, x⁸·(y⁸…), with derivatives as large as 1e7.
+    // There a difference with one step has five right digits.
     let power = |v: &[Var]| v[0].broadcast_to(&[8, 3])?.prod(&[], false);
     let x = [Tensor::from_slice(&[1.9f64, -1.7, 1.3], &[3]).unwrap()];
     let options = GradCheck { atol: 1e-9, rtol: 1e-10, ..GradCheck::new("power", 5) };
@@ -61,7 +61,7 @@ fn a_severed_graph_is_told_from_a_zero_gradient() {
     assert!(error.contains("the graph is severed"), "{error}");
     let constant = |v: &[Var]| Ok(Var::constant(v[0].tensor().zeros_like()?));
     gradcheck(constant, &[random(&[2])], &GradCheck::default()).unwrap();
-    // Right at first order, severed at second.
+    // Right at first order, but the second-order graph is cut.
     let once =
         |v: &[Var]| v[0].mul(&v[0].detach())?.affine(2.0, 0.0)?.sub(&v[0].detach().square()?);
     let error = gradgradcheck(once, &[random(&[2])], &GradCheck::default());

@@ -1,4 +1,4 @@
-//! The graph: deep and diamond-shaped ones, what is kept and freed, modes, higher derivatives.
+//! Graphs: deep ones, diamonds, what is kept and freed, modes, higher derivatives.
 
 use gradus_autograd::ops::layer_norm::{dropout_add_layer_norm_composed, layer_norm_composed};
 use gradus_autograd::{
@@ -65,13 +65,13 @@ fn a_chain_of_100_000_operations_needs_no_stack() {
         assert_eq!(grads.get(&x).unwrap().to_f64_vec(), [1.0]);
         assert_eq!(grads.len(), 50_001);
         drop(y);
-        // Freed without backward, while the records still hold their inputs.
+        // The graph is freed without backward, while nodes still hold their inputs.
         let mut y = x.clone();
         for _ in 0..100_000 {
             y = y.square().unwrap();
         }
         drop(y);
-        // And walked with create_graph, which records the way back as well.
+        // A walk with create_graph, which also records the way back.
         let mut y = x.clone();
         for _ in 0..20_000 {
             y = y.sin().unwrap().alias().unwrap();
@@ -91,7 +91,7 @@ fn diamonds_add_up() {
     }
     let grads = y.sum_all().unwrap().backward().unwrap();
     assert_eq!(grads.get(&x).unwrap().to_f64_vec(), [1.0, 1.0]);
-    // y = x²·(x² + x): a value used by two others that meet again.
+    // y = x²·(x² + x): two values use x², and y joins them again.
     let x = leaf(&[3.0]);
     let square = x.square().unwrap();
     let y = square.mul(&square.add(&x).unwrap()).unwrap();
@@ -99,8 +99,8 @@ fn diamonds_add_up() {
     assert_eq!(grads.get(&x).unwrap().to_f64_vec(), [4.0 * 27.0 + 3.0 * 9.0]);
 }
 
-/// Gradients of a fused operation that sees one variable several times, under `create_graph`, are
-/// those of the fused kernels.
+/// Under `create_graph`, a fused operation that gets one variable several times has the gradients
+/// of the fused kernels.
 #[test]
 fn one_variable_several_times_in_a_fused_operation() {
     let x = random(&[5, 4], 1);
@@ -129,13 +129,13 @@ fn one_variable_several_times_in_a_fused_operation() {
     }
 }
 
-/// A norm adds the last two gradients that reach its output itself.
+/// A norm's kernel adds the last two gradients that reach its output.
 #[test]
 fn a_norm_whose_output_goes_several_ways() {
     let inputs = [random(&[9, 4], 1), random(&[4], 2), random(&[4], 3), random(&[9, 4], 4)];
     let [x, w, b, r] = &inputs;
     let drop = Some((0.3, RngKey::new(5)));
-    // The gradients of the inputs, and of the output where it retains its own.
+    // The gradients of the inputs, and of the output if it retains its gradient.
     let run = |fused: bool, residual: bool, ways: usize, retain: bool| {
         let y = match (fused, residual) {
             (true, false) => x.layer_norm(w, b, 1e-5),
@@ -207,7 +207,7 @@ fn modes_nest_and_come_back() {
     });
     let panicked = std::panic::catch_unwind(|| no_grad(|| panic!("inside")));
     assert!(panicked.is_err() && is_grad_enabled(), "a panic left the mode behind");
-    // A constant of the same value: no gradient passes.
+    // A constant with the same value lets no gradient pass.
     let y = x.mul(&x.detach()).unwrap();
     assert_eq!(y.backward().unwrap().get(&x).unwrap().to_f64_vec(), [2.0]);
     assert!(x.is_leaf() && !y.is_leaf() && x.detach().id().is_none());
@@ -224,7 +224,7 @@ fn grad_visits_only_what_is_asked_for() {
     assert_eq!(values(grads[0].as_ref().unwrap()), [36.0]);
     assert_eq!(values(grads[2].as_ref().unwrap()), [12.0]);
     assert!(grads[1].is_none() && grads[3].is_none());
-    // Several outputs, with gradients of their own.
+    // Several outputs, each with its own gradient.
     let ones = [Var::constant(z.tensor().ones_like().unwrap()), leaf(&[10.0]).detach()];
     let grads = grad(&[z.clone(), product], &[y], Some(&ones), RETAIN).unwrap();
     assert_eq!(values(grads[0].as_ref().unwrap()), [2.0 * 6.0 * 2.0 + 10.0 * 2.0]);
@@ -294,7 +294,7 @@ fn anomaly_mode_names_the_first_operation() {
     let error = detect_anomaly(|| forward(&x)).err().unwrap().to_string();
     assert!(error.contains("forward of log") && error.contains("-inf"), "{error}");
     assert!(error.contains("flat index 1"), "{error}");
-    // √0 is fine, its slope is not.
+    // √0 is finite, its slope is not.
     let y = detect_anomaly(|| x.sqrt()?.mul_scalar(2.0)?.sum_all()).unwrap();
     let error = detect_anomaly(|| y.backward()).err().unwrap().to_string();
     assert!(error.contains("sqrt") && error.contains("inf"), "{error}");
@@ -310,7 +310,7 @@ fn anomaly_mode_looks_into_checkpoints() {
     assert!(error.contains("backward of sqrt"), "{error}");
 }
 
-/// What a rule computes on the way to its result may be infinite: the slope of 0⁰ is masked.
+/// Intermediate results of a rule may be infinite: the slope of 0⁰ is masked.
 #[test]
 fn anomaly_mode_ignores_what_a_rule_masks() {
     let x = leaf(&[0.0, 2.0]);
@@ -319,8 +319,8 @@ fn anomaly_mode_ignores_what_a_rule_masks() {
     assert_eq!(grads.get(&x).unwrap().to_f64_vec(), [0.0, 12.0]);
 }
 
-/// Layers side by side of which some are frozen: those get no gradient, the others what all would
-/// get.
+/// Layers side by side, some of them frozen: a frozen layer gets no gradient, the others get the
+/// same as without frozen ones.
 #[test]
 fn frozen_layers_side_by_side_get_no_gradient() {
     let (x, w, b) = (random(&[4, 3], 1), random(&[2, 3], 2), random(&[2], 3));
@@ -341,7 +341,8 @@ fn frozen_layers_side_by_side_get_no_gradient() {
     assert_eq!(only_x.get(&x).unwrap().to_f64_vec(), all.get(&x).unwrap().to_f64_vec());
 }
 
-/// One variable as the input and as the residual gets both gradients; a constant residual none.
+/// A variable that is both the input and the residual gets both gradients. A constant residual gets
+/// none.
 #[test]
 fn a_residual_may_be_the_input_or_a_constant() {
     let (x, w, b) = (random(&[3, 4], 1), random(&[4], 2), random(&[4], 3));
@@ -377,8 +378,7 @@ fn a_leaf_is_announced_when_its_last_use_is_done() {
         })
         .unwrap()
     };
-    // `early` is made before `late`, so the walk comes to it after `late`. `both` is used in
-    // either.
+    // `early` is made before `late`, so the walk comes to it after `late`. Both use `both`.
     let (x, w, both) = (leaf(&[3.0]), leaf(&[5.0]), leaf(&[7.0]));
     let early = logged("early", &x.mul(&both).unwrap());
     let late = logged("late", &early.mul(&w).unwrap().mul(&both).unwrap());

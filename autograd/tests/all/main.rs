@@ -1,5 +1,5 @@
-//! The graph, the rules and the registry from outside. One program, because linking the engine is what
-//! takes time.
+//! Tests of the public interface: the graph, the rules, the registry. They are one program, because
+//! linking the engine takes most of the time.
 
 mod autocast;
 mod examples;

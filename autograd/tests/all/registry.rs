@@ -1,4 +1,4 @@
-//! The registry is complete, and the book's table of operations is the registry's.
+//! The registry is complete, and the book's table of operations equals the registry's.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,8 @@ use gradus_autograd::{Op, Saves};
 use gradus_tensor::ops::binary::{BinaryOp, CompareOp};
 use gradus_tensor::ops::unary::UnaryOp;
 
-fn root() -> PathBuf {
+/// The folder of the workspace.
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
@@ -25,8 +26,8 @@ fn sources(folder: &str) -> Vec<String> {
     files.iter().map(|p| read(p).split("#[cfg(test)]").next().unwrap().to_string()).collect()
 }
 
-/// Names of the public functions in the `impl Owner` blocks, also those that a table of the form
-/// `name => Variant;` makes.
+/// Names of the public functions in the `impl Owner` blocks, including those from a table of the
+/// form `name => Variant;`.
 fn public_functions(sources: &[String], owner: &str) -> BTreeSet<String> {
     let word = |s: &str| -> String {
         s.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
@@ -73,7 +74,7 @@ fn every_function_of_a_tensor_has_a_rule_or_a_reason() {
     let missing: Vec<&String> = tensor
         .iter()
         .filter(|name| !var.contains(*name) && !excluded.contains(name.as_str()))
-        // In-place operations change values that no graph holds; backward kernels serve the rules.
+        // In-place operations change values outside graphs; backward kernels belong to the rules.
         .filter(|name| !name.ends_with('_') && !name.ends_with("_backward"))
         .collect();
     assert!(
@@ -101,7 +102,7 @@ fn operations_are_told_apart() {
     }
 }
 
-/// `GRADUS_BLESS=1 cargo test` renews the page.
+/// `GRADUS_BLESS=1 cargo test` writes the page again.
 #[test]
 fn the_book_has_the_table_of_operations() {
     let path = root().join("book/operations.md");

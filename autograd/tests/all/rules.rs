@@ -1,6 +1,6 @@
-//! The rules of all operations in this crate's own suite: against finite differences, fused against
-//! composed at sizes around those in which kernels work, and the exact slopes where functions bend.
-//! (The workspace's `tests/` look at views, dtypes, devices, threads and PyTorch's numbers.)
+//! This crate's tests of the rules of all operations: against finite differences, fused against
+//! composed at sizes around the kernels' block sizes, and exact slopes at kinks. (The workspace's
+//! `tests/` cover views, dtypes, devices, threads and PyTorch's numbers.)
 
 use gradus_autograd::ops::attention::{attention_composed, attention_qkvpacked_composed};
 use gradus_autograd::registry::{self, SecondOrder};
@@ -27,7 +27,7 @@ fn gradients_agree_with_finite_differences() {
     }
 }
 
-/// The value and the gradients for an incoming gradient of different numbers.
+/// The value and the gradients, for an incoming gradient of different numbers.
 fn outcome(
     f: impl Fn(&[Var]) -> Result<Var>,
     inputs: &[Tensor],
@@ -66,12 +66,12 @@ fn fused_recorded_and_composed_agree_at_long_sizes() {
     }
 }
 
-/// Sequences around the blocks in which attention works, with and without dropout, in f64 and f32.
+/// Sequences around attention's block sizes, with and without dropout, in f64 and f32.
 #[test]
 fn attention_beyond_a_block() {
     let lengths = [1u32, 15, 16, 17, 31, 33, 47, 48, 49, 63, 64, 65, 96, 97, 129, 200];
     for (n, &length) in lengths.iter().enumerate() {
-        // Beside a short one, so that places in the batch and in the sequence differ.
+        // Next to a short one, so that places in the batch and in the sequence differ.
         let offsets = Tensor::from_slice(&[0, 3, 3 + length], &[3]).unwrap();
         let (tokens, heads, d) = (3 + length as usize, 1 + n % 3, [5, 8, 16][n % 3]);
         for dropout in [None, Some((0.25, RngKey::new(n as u64)))] {
@@ -113,8 +113,8 @@ fn slopes(f: impl Fn(&Var) -> Result<Var>, x: &[f64], g: f64) -> Vec<f64> {
     both[0].clone()
 }
 
-/// What is not chosen has slope 0 also where the gradient from above is infinite, as sqrt's at 0
-/// is.
+/// A value that is not chosen has slope 0, even if the incoming gradient is infinite, like that of
+/// sqrt at 0.
 #[test]
 fn slopes_at_kinks() {
     const INF: f64 = f64::INFINITY;
@@ -157,7 +157,7 @@ fn slopes_at_kinks() {
         );
     }
     assert_eq!(slopes(|x| x.abs(), &[-2.0, -0.0, 0.0, 2.0], 1.0), [-1.0, 0.0, 0.0, 1.0]);
-    // Through them: sqrt's infinite slope at 0 does not reach what was cut off.
+    // The infinite slope of sqrt at 0 does not reach what was cut off.
     assert_eq!(slopes(|x| x.relu()?.sqrt(), &[-1.0, 0.0, 4.0], 1.0), [0.0, 0.0, 0.25]);
     assert_eq!(slopes(|x| x.clamp(0.0, INF)?.sqrt(), &[-1.0, 0.0, 4.0], 1.0), [0.0, 0.0, 0.25]);
     assert_eq!(slopes(|x| x.relu()?.reciprocal(), &[-1.0, 0.0, 4.0], 1.0), [0.0, 0.0, -0.0625]);
@@ -173,7 +173,7 @@ fn limits_that_are_no_range() {
     }
 }
 
-/// What is no number stays none, and only there.
+/// NaN stays NaN, and no other element becomes NaN.
 #[test]
 fn nan_stays_where_it_is() {
     const NAN: f64 = f64::NAN;
@@ -185,7 +185,7 @@ fn nan_stays_where_it_is() {
     assert_eq!(shown(slopes(|x| one.minimum(x), &[0.0, NAN, 2.0], 1.0)), "[1.0, 1.0, 0.0]");
 }
 
-/// Sizes whose square leaves the range: a/b has the slope −a/b².
+/// Numbers whose squares overflow or underflow: a/b has the slope −a/b².
 #[test]
 fn quotients_of_extreme_numbers() {
     for size in [1e-200, 1e200] {
@@ -196,7 +196,7 @@ fn quotients_of_extreme_numbers() {
     }
 }
 
-/// PyTorch: 0 where the base is 0, but for negative exponents.
+/// As PyTorch: 0 where the base is 0, except for negative exponents.
 #[test]
 fn powers_of_zero() {
     let base = Var::constant(Tensor::zeros(&[3], DType::F64).unwrap());
@@ -206,7 +206,7 @@ fn powers_of_zero() {
     assert_eq!(slopes(|a| a.pow(&exponent), &[0.0; 3], f64::INFINITY)[0], 0.0);
 }
 
-/// Of two and three numbers there is a variance with correction 2 only of three.
+/// With correction 2, three numbers have a variance and two have none.
 #[test]
 fn variances_with_any_correction() {
     for correction in 0..4 {

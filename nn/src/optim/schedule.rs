@@ -108,6 +108,14 @@ pub struct Schedule {
 impl Schedule {
     /// Of any kind, over `total` steps.
     ///
+    /// ```
+    /// # use gradus_nn::{Schedule, ScheduleKind};
+    /// let schedule = Schedule::new(ScheduleKind::Linear, 2, 6)?;
+    /// assert_eq!(schedule, Schedule::linear(2, 6));
+    /// assert!(Schedule::new(ScheduleKind::Exponential { gamma: -0.5 }, 2, 6).is_err());
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`check`](Schedule::check).
     pub fn new(kind: ScheduleKind, warmup: u64, total: u64) -> Result<Self> {

@@ -1,6 +1,6 @@
-//! The encoder layer against its formula, written out here in single operations: every dropout at
-//! its place and with its rate, sequences longer than attention's blocks, gradients of all
-//! parameters. In f64.
+//! The encoder layer against its formula, which is written out here in single operations, in f64.
+//! The tests cover the place and rate of every dropout, sequences longer than attention's blocks,
+//! and the gradients of all parameters.
 
 use gradus_autograd::ops::attention::attention_composed;
 use gradus_autograd::{Gradients, Var};
@@ -26,7 +26,7 @@ fn config(activation: Activation, dropout: f64, attention_dropout: f64) -> Encod
     }
 }
 
-/// A store in which no parameter is 0 or 1 throughout.
+/// A store in which no parameter consists only of zeros or only of ones.
 fn store() -> Store {
     Store::in_dtype(3, DType::F64)
 }
@@ -40,7 +40,7 @@ fn shake(store: &Store) {
     }
 }
 
-/// The layer by its formula.
+/// The layer, written as its formula.
 struct Formula<'a> {
     store: &'a Store,
     config: &'a EncoderConfig,

@@ -1,4 +1,4 @@
-//! PyTorch's values (`golden/golden.json`, made by `golden/make.py`) and how to compare with them.
+//! PyTorch's values (`golden/golden.json`, made by `golden/make.py`), and comparisons with them.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -44,8 +44,8 @@ pub fn leaf(name: &str) -> Var {
     Var::leaf(tensor(name))
 }
 
-/// Asserts that a tensor has the shape and, within `tolerance` of the largest, the values of
-/// PyTorch's.
+/// Asserts that a tensor has the shape of PyTorch's and, within `tolerance` of the largest, its
+/// values.
 pub fn assert_close(actual: &Tensor, name: &str, tolerance: f64) {
     let expected = value(name);
     assert_eq!(actual.shape(), expected.shape, "shape of {name}");

@@ -91,7 +91,7 @@ fn encoder_layer_is_that_of_transformers() {
     for parameter in store.parameters() {
         let grad = parameter.grad(&grads).expect("every parameter takes part");
         if parameter.name() == "attention.self.key.bias" {
-            // Softmax does not see what all keys share: this gradient is 0 but for rounding.
+            // Softmax does not see what all keys share: this gradient is 0 up to rounding.
             assert!(grad.to_f64_vec().into_iter().all(|g| g.abs() < 1e-5));
             continue;
         }
@@ -167,7 +167,7 @@ fn all_dropouts_of_an_encoder_act_in_training() {
     assert_ne!(run(0.3, 0.3, &training), run(0.3, 0.3, &Forward::training(0, 1)));
 }
 
-/// Five training steps of an encoder layer, dropout on: the parameters' bits.
+/// The bits of the parameters after five training steps of an encoder layer with dropout.
 fn train_bits() -> Vec<Vec<u32>> {
     let store = Store::new(5);
     let config = EncoderConfig { hidden: 96, heads: 4, intermediate: 192, ..small() };

@@ -48,11 +48,11 @@ fn binary_cross_entropy() {
     let weight = tensor("bce.pos_weight");
     let loss = bce_with_logits(&x, &targets, Some(&weight), Reduction::Mean).unwrap();
     check("bce_weighted", &loss, &[("input", &x)], 1e-6);
-    // Logits of ±100: neither overflow nor NaN.
+    // Logits of ±100 give neither overflow nor NaN.
     let x = leaf("bce_extreme.input");
     let loss = bce_with_logits(&x, &targets, None, Reduction::None).unwrap();
     check("bce_extreme", &loss, &[("input", &x)], 1e-6);
-    // Nothing cancels: a small loss keeps its digits.
+    // Nothing cancels, so a small loss keeps its digits.
     let x = Var::constant(Tensor::full(&[1], -15.0, DType::F32).unwrap());
     let zero = Tensor::zeros(&[1], DType::F32).unwrap();
     let loss = bce_with_logits(&x, &zero, None, Reduction::Mean).unwrap().item().unwrap();
@@ -96,7 +96,7 @@ fn cosines() {
         let loss = cosine_embedding(&a, &b, &targets, 0.1, reduction).unwrap();
         check(&case, &loss, &[("a", &a), ("b", &b)], 1e-6);
     }
-    // One number along the dimension is a vector of equal ones.
+    // One number along the dimension stands for a vector of equal numbers.
     let one = |values: &[f32]| Var::leaf(Tensor::from_slice(values, &[1, values.len()]).unwrap());
     let y = cosine_similarity(&one(&[2.0]), &one(&[3.0, 3.0, 3.0]), 1, 1e-8).unwrap();
     assert!((y.item().unwrap() - 1.0).abs() < 1e-6, "{y}");
@@ -105,7 +105,7 @@ fn cosines() {
     assert!(cosine_embedding(&a, &a, &targets, 0.0, Reduction::Mean).is_err());
 }
 
-/// Values of PyTorch 2.
+/// The values are PyTorch 2's.
 #[test]
 fn soft_targets() {
     let row = |values: &[f32]| Tensor::from_slice(values, &[2, 3]).unwrap();
@@ -133,7 +133,7 @@ fn soft_targets() {
     let loss = kl_div(&log, &p, Reduction::Mean).unwrap();
     near(loss.tensor(), &[0.965_178_85]);
     near(loss.backward().unwrap().get(&log).unwrap(), &[-0.1, 0.0, -0.4, -0.25, -0.125, -0.125]);
-    // What has no probability does not count, even if the model excludes it.
+    // A class of probability 0 does not count, even if the model excludes it.
     let x = Var::leaf(row(&[1.0, f32::NEG_INFINITY, 0.5, 0.0, 3.0, -1.0]));
     for loss in [
         soft_cross_entropy(&x, &p, Reduction::Sum),

@@ -1,5 +1,5 @@
-//! Layers, losses, optimisers and parameters from outside. One program, because linking the engine is
-//! what takes time.
+//! Tests of the public interface: layers, losses, optimisers, parameters. They are one program,
+//! because linking the engine takes most of the time.
 
 mod encoder;
 mod golden;

@@ -18,7 +18,8 @@ fn start() -> Vec<Parameter> {
     NAMES.map(|n| Parameter::new(n, tensor(&format!("optim.start.{n}"))).unwrap()).to_vec()
 }
 
-/// The given gradients of one step: those of Σ p·g. The head's bias has none in steps 5 to 7.
+/// The given gradients of one step, as gradients of Σ p·g. The head's bias has none in steps 5 to
+/// 7.
 fn gradients(params: &[Parameter], step: usize) -> Gradients {
     let mut sum = Var::constant(Tensor::scalar(0f32));
     for p in params {
@@ -100,7 +101,7 @@ fn resuming_is_exact() {
         ),
     ];
     for (make, parts) in kinds {
-        // Broken off at 5 and inside the steps in which one parameter has no gradient.
+        // Stopped at 5, and inside the steps in which one parameter has no gradient.
         for middle in [5, 7] {
             let straight = start();
             let mut optimizer = make(groups(&straight, 0.1));
@@ -115,7 +116,7 @@ fn resuming_is_exact() {
                 assert!(saved.contains_key(&format!("{part}.body.weight")), "no {part}");
             }
             let values: Vec<Tensor> = first.iter().map(Parameter::tensor).collect();
-            // What was saved does not change as training goes on.
+            // A saved state does not change when training continues.
             one_step(&mut *optimizer, &first, middle, None);
 
             let second = start();
@@ -148,7 +149,7 @@ fn a_state_that_does_not_fit_is_refused() {
     refuse(&|s| drop(s.insert("exp_avg.other".into(), ones(&[3]))), &["exp_avg.other"]);
     refuse(&|s| drop(s.insert("steps".into(), ones(&[1]))), &["steps", "f32"]);
     refuse(&|s| drop(s.insert("step.body.bias".into(), ones(&[2]))), &["step.body.bias"]);
-    // A refused state changed nothing.
+    // A refused state has changed nothing.
     let now = optimizer.state().unwrap();
     assert_eq!(now.len(), good.len());
     for (name, tensor) in now {
@@ -194,7 +195,7 @@ fn clipping_follows_pytorch() {
     assert_eq!((nothing.norm.item().unwrap(), nothing.scale.item().unwrap()), (0.0, 1.0));
     assert!(clip_grad_norm(&grads, &params, f64::NAN).is_err());
     assert!(clip_grad_norm(&grads, &params, -1.0).is_err());
-    // A gradient that is NaN is not hidden.
+    // A NaN gradient is not hidden.
     let p = &params[1];
     let nan = Var::constant(Tensor::full(p.shape(), f64::NAN, DType::F32).unwrap());
     let grads = p.var().mul(&nan).unwrap().sum_all().unwrap().backward().unwrap();
@@ -245,11 +246,11 @@ fn schedules_follow_transformers() {
             let factor = schedule.factor(step as u64);
             assert!((factor - expected).abs() < 1e-12, "{name} {step}: {factor}, not {expected}");
         }
-        // A run resumes with the schedule it had.
+        // A resumed run keeps its schedule.
         let json = serde_json::to_string(&schedule).unwrap();
         assert_eq!(serde_json::from_str::<Schedule>(&json).unwrap(), schedule);
     }
-    // No steps at all, and more warm-up than steps, are no division by 0.
+    // No steps at all, and more warm-up than steps, do not divide by 0.
     for warmup in [0, 3] {
         for total in [0, 1, 3] {
             for schedule in [
@@ -263,7 +264,7 @@ fn schedules_follow_transformers() {
     }
 }
 
-/// As `torch.optim.lr_scheduler.StepLR(step_size=2, gamma=0.1)` and `ExponentialLR(gamma=0.5)`.
+/// Like `torch.optim.lr_scheduler.StepLR(step_size=2, gamma=0.1)` and `ExponentialLR(gamma=0.5)`.
 #[test]
 fn schedules_in_steps() {
     let factors = |schedule: Schedule| (0..6).map(|step| schedule.factor(step)).collect::<Vec<_>>();
@@ -274,7 +275,7 @@ fn schedules_in_steps() {
     assert!(near(factors(exponential), [1.0, 0.5, 0.25, 0.125, 0.0625, 0.03125]));
 }
 
-/// The short constructors mean PyTorch's defaults.
+/// The short constructors have PyTorch's defaults.
 #[test]
 fn short_constructors_have_pytorchs_defaults() {
     let steps = |make: &dyn Fn(&[Parameter]) -> Box<dyn Optimizer>| {
@@ -304,8 +305,8 @@ fn short_constructors_have_pytorchs_defaults() {
     );
 }
 
-/// PyTorch's AdamW with `betas=(0.8, 0.95)`, `eps=1e-3` (the case of the optimiser's own betas),
-/// the same betas given by the groups.
+/// PyTorch's AdamW with `betas=(0.8, 0.95)`, `eps=1e-3`. Another test sets these betas for the
+/// optimiser; here the groups set them.
 #[test]
 fn betas_of_groups_are_pytorchs() {
     follows_pytorch("adamw_betas", 0.3, None, |groups| {

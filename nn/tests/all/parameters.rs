@@ -89,7 +89,7 @@ fn a_checkpoint_gives_what_it_has() {
     assert!(error.contains("w is [2]") && error.contains("[4, 2]"), "{error}");
     let error = path.parameter("ids", &[2], NORMAL).unwrap_err().to_string();
     assert!(error.contains("m.ids") && error.contains("u32"), "{error}");
-    // What failed left nothing behind.
+    // The failure left no parameter behind.
     assert!(store.get("m.ids").is_none());
 }
 

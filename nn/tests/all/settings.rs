@@ -1,4 +1,4 @@
-//! Settings are checked where they are made: the error names the setting, its value and its range.
+//! Settings are checked when they are set; the error names the setting, its value and its range.
 
 use gradus_autograd::{Gradients, Var};
 use gradus_nn::{
@@ -53,7 +53,7 @@ fn optimisers() {
             &["[adamw]", "beta2", shown, range],
         );
     }
-    // Settings are checked also where there are no groups.
+    // Settings are checked even if there are no groups.
     refused(AdamW::with_groups(vec![]).unwrap().betas(1.0, 0.9), &["beta1"]);
     refused(
         Sgd::with_groups(good()).unwrap().nesterov(),
@@ -67,12 +67,12 @@ fn optimisers() {
             &["dampening"],
         );
     }
-    // What stands at the ends of the ranges is taken, as PyTorch takes it.
+    // Values at the ends of a range are accepted, as in PyTorch.
     AdamW::with_groups(groups(0.0, 0.0)).unwrap().betas(0.0, 0.0).unwrap().eps(0.0).unwrap();
     Sgd::with_groups(groups(0.0, 0.0)).unwrap().dampening(1.0).unwrap();
 }
 
-/// What is changed later is checked by the next step, before any parameter is touched.
+/// The next step checks a setting that was changed later, before it touches any parameter.
 #[test]
 fn settings_that_are_changed_later() {
     let good = groups(0.1, 0.01);
@@ -89,7 +89,7 @@ fn settings_that_are_changed_later() {
         for factor in [NAN, -1.0, INF] {
             refused(optimizer.step_scaled(&grads, factor, None), &["learning rate", "0 or more"]);
         }
-        // The second group is wrong, and the first is not stepped.
+        // The second group is wrong, so the first is not stepped either.
         optimizer.groups_mut().push(groups(NAN, 0.0).remove(0));
         refused(optimizer.step(&grads), &["learning rate", "NaN"]);
         optimizer.groups_mut()[1] = good[0].clone();
@@ -163,7 +163,7 @@ fn layers() {
         let w = Var::leaf(Tensor::ones(&[4], DType::F32).unwrap());
         refused(x.layer_norm(&w, &w, eps), &["[layer_norm] eps is"]);
         refused(x.dropout_add_layer_norm(&x, &w, &w, eps, None), &["[layer_norm] eps is"]);
-        // Also one that is changed later.
+        // Also a setting that is changed later.
         let mut norm = LayerNorm::new(&(&root / "late"), 4, 0.0).unwrap();
         norm.eps = eps;
         refused(norm.forward(&x), &["late: [layer_norm] eps is"]);

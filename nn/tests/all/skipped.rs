@@ -1,5 +1,6 @@
-//! Steps that loss scaling skips count for no parameter, whenever it joins, leaves and comes back;
-//! nor after a resumed run. And parameters are told apart by themselves, not by their names.
+//! Steps that loss scaling skips count for no parameter, no matter when it joins, leaves or comes
+//! back, and also after a resumed run. The optimiser tells parameters apart by identity, not by
+//! name.
 
 use std::collections::HashMap;
 
@@ -19,7 +20,7 @@ const OPTIMIZERS: [(&str, Make); 4] = [
     }),
 ];
 
-/// Two parameters, an optimiser of both, and perhaps a scaler.
+/// Two parameters, an optimiser for both, and an optional scaler.
 struct Run {
     a: Parameter,
     b: Parameter,
@@ -38,7 +39,7 @@ impl Run {
         Run { a, b, optimizer: make(vec![group]), scaler }
     }
 
-    /// A step on a² + b² + b; its loss may be infinite, and b frozen.
+    /// A step on a² + b² + b. The loss may be infinite, and b may be frozen.
     fn step(&mut self, overflows: bool, b_takes_part: bool) {
         self.b.set_trainable(b_takes_part);
         let squares = self.a.var().square().unwrap().add(&self.b.var().square().unwrap());
@@ -58,7 +59,7 @@ impl Run {
     }
 }
 
-/// What a run with a scaler must give: its steps without those that are skipped.
+/// The right result of a run with a scaler: that of its steps without the skipped ones.
 fn truth(make: Make, pattern: &[(bool, bool)]) -> Vec<[f64; 2]> {
     let mut run = Run::new(make, Device::Cpu, false);
     let step = |&(overflows, b_takes_part): &(bool, bool)| {
@@ -70,15 +71,15 @@ fn truth(make: Make, pattern: &[(bool, bool)]) -> Vec<[f64; 2]> {
     pattern.iter().map(step).collect()
 }
 
-/// Twelve steps: which overflow, and in which b takes part.
+/// Patterns of twelve steps: whether each overflows, and whether b takes part in it.
 fn patterns() -> Vec<Vec<(bool, bool)>> {
     let random = |n: u64| {
         let key = RngKey::new(n);
         (0..12).map(|i| (key.word(i).is_multiple_of(3), key.word(100 + i) % 5 < 3)).collect()
     };
     let mut patterns: Vec<Vec<(bool, bool)>> = (0..12).map(random).collect();
-    // Three skipped, then b thaws; b is away while steps are skipped; b takes part in skipped ones
-    // alone.
+    // Three skipped steps, then b thaws; b is away while steps are skipped; b takes part only in
+    // skipped steps.
     patterns.push((0..12).map(|i| (i < 3, i >= 4)).collect());
     patterns.push((0..12).map(|i| ((4..7).contains(&i), !(3..8).contains(&i))).collect());
     patterns.push((0..12).map(|i| (i % 4 == 1, i % 4 == 1 || i > 7)).collect());
@@ -114,7 +115,7 @@ fn nor_on_a_gpu() {
     }
 }
 
-/// PyTorch's numbers, from b = 1 on, three skipped steps and one before b thaws.
+/// PyTorch's numbers: b starts at 1, and three skipped steps and another step pass before b thaws.
 #[test]
 fn a_parameter_that_thaws_late_is_pytorchs() {
     let adamw = [0.900000, 0.800239, 0.700903, 0.602199, 0.504358, 0.407636];
@@ -148,7 +149,7 @@ fn a_resumed_run_knows_who_was_skipped() {
                 second.a.set(first.a.tensor()).unwrap();
                 second.b.set(first.b.tensor()).unwrap();
                 second.optimizer.load_state(&saved).unwrap();
-                // The scaler's own count of skipped steps has no part in it.
+                // The scaler's own count of skipped steps does not matter here.
                 pattern[middle..].iter().for_each(|s| step(&mut second, s));
                 assert_eq!(second.values(), truth[11], "{name}, from {middle} of {pattern:?}");
             }
@@ -156,8 +157,8 @@ fn a_resumed_run_knows_who_was_skipped() {
     }
 }
 
-/// A state that was saved without them: all parameters took part in every step, and the scaler
-/// knows how many were skipped.
+/// A state that was saved without these counts: all parameters took part in every step, and the
+/// scaler knows the number of skipped steps.
 #[test]
 fn a_state_without_skipped_steps_is_read() {
     let pattern: Vec<(bool, bool)> = (0..8).map(|i| (i == 0 || i == 2 || i == 6, true)).collect();
@@ -185,7 +186,7 @@ fn a_state_without_skipped_steps_is_read() {
     }
 }
 
-/// A run without loss scaling saves what it always saved.
+/// A run without loss scaling saves the same state as before.
 #[test]
 fn only_scaled_runs_save_skipped_steps() {
     for (_, make) in OPTIMIZERS {
@@ -195,7 +196,7 @@ fn only_scaled_runs_save_skipped_steps() {
     }
 }
 
-/// A generator and a discriminator, say, whose parameters have the same names.
+/// Two models, such as a generator and a discriminator, whose parameters have the same names.
 #[test]
 fn two_stores_in_one_optimizer() {
     let make = |seed| {
@@ -224,7 +225,7 @@ fn two_stores_in_one_optimizer() {
         }
         assert_eq!(p.tensor().to_f64_vec(), p2.tensor().to_f64_vec(), "{name}");
         assert_eq!(q.tensor().to_f64_vec(), q2.tensor().to_f64_vec(), "{name}");
-        // A file tells parameters apart by name: it is an error, not one of the two.
+        // A file tells parameters apart by name, so two of one name are an error.
         let error = both.state().unwrap_err().to_string();
         assert!(error.contains("two parameters are called w") && error.contains("join"), "{error}");
         let saved = one.state().unwrap().into_iter().collect();
@@ -233,7 +234,7 @@ fn two_stores_in_one_optimizer() {
     }
 }
 
-/// A parameter whose name another had before is another.
+/// A new parameter with the name of an old one is a different parameter.
 #[test]
 fn state_does_not_pass_to_a_namesake() {
     let parameter = || Parameter::new("w", Tensor::ones(&[1], DType::F32).unwrap()).unwrap();

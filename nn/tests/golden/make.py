@@ -1,4 +1,4 @@
-"""Writes golden.json: what PyTorch and transformers compute, for the tests of this crate.
+"""Writes golden.json: results of PyTorch and transformers, for the tests of this crate.
 
     python make.py        (torch 2.15, transformers 5.23)
 
@@ -128,7 +128,7 @@ for reduction in ["mean", "none"]:
          lambda a, b: F.cosine_embedding_loss(a, b, signs, margin=0.1, reduction=reduction),
          a=base.clone(), b=base + 0.8 * r(5, 6))
 
-# ---- optimisers: given gradients, a schedule's factor, one parameter without one at times ----
+# ---- optimisers: given gradients, a schedule's factor, one parameter that sometimes has no gradient ----
 STEPS = 12
 names = {"body.weight": (3, 4), "body.bias": (3,), "head.weight": (2, 3), "head.bias": (2,)}
 start = {n: r(s) for n, s in names.items()}

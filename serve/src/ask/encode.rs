@@ -73,7 +73,7 @@ impl Served {
                 let encoding = encode(&a, Some(&b))?;
                 return Ok((a, encoding));
             }
-            (Text::Ids(ids), None) => return Ok((String::new(), self.from_ids(ids)?)),
+            (Text::Ids(ids), None) => return Ok((String::new(), self.encode_ids(ids)?)),
             (Text::Plain(text), None) => text,
             (Text::Plain(text), Some(prompt)) => format!("{prompt}{text}"),
             // A prompt goes before a text, so the ids become a text again.
@@ -162,7 +162,7 @@ impl Served {
     }
 
     /// Token ids as a sequence. Missing special ones are added.
-    fn from_ids(&self, mut ids: Vec<u32>) -> Result<Encoding> {
+    fn encode_ids(&self, mut ids: Vec<u32>) -> Result<Encoding> {
         self.check_ids(&ids)?;
         let tokenizer = self.pipeline().tokenizer();
         if let (Some(cls), Some(sep)) = (tokenizer.cls_id(), tokenizer.sep_id()) {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use axum::extract::Request;
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, Method, Version, header};
 
 use crate::app::App;
 use crate::error::{Kind, Problem, Result};
@@ -46,13 +46,19 @@ pub fn admit(app: &App, request: &Request, address: IpAddr, arrived: Instant) ->
 
 /// Checks that the request names this server, and that its web site may send it.
 pub fn check_site(app: &App, request: &Request) -> Result<()> {
-    let headers = request.headers();
-    let hosts = headers.get_all(header::HOST).iter().count();
-    if hosts > 1 {
-        return Err(Problem::invalid("the header Host stands twice; send one"));
-    }
+    check_host(request)?;
     let authority = request.uri().authority().map(|authority| authority.as_str());
-    app.sites.check(request.method(), authority, headers)
+    app.sites.check(request.method(), authority, request.headers())
+}
+
+/// Checks that there is one header `Host`, as HTTP/1.1 demands (RFC 9112, 3.2).
+fn check_host(request: &Request) -> Result<()> {
+    let wrong = match request.headers().get_all(header::HOST).iter().count() {
+        0 if request.version() == Version::HTTP_11 => "is missing, and HTTP/1.1 demands it",
+        0 | 1 => return Ok(()),
+        _ => "stands twice; send one",
+    };
+    Err(Problem::new(Kind::Http, format!("the header Host {wrong}")))
 }
 
 /// Whether a browser only asks whether a page may ask.

@@ -14,13 +14,11 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
 
 use crate::app::App;
 use crate::clients::Peer;
 use crate::error::{Kind, Problem};
 use crate::ids::{Trace, request_id};
-use crate::log::Level;
 use crate::protocols::{Protocol, tfserving};
 
 /// The middleware around all paths.
@@ -138,7 +136,7 @@ impl Exchange {
     }
 
     /// Counts the answer and writes it into the log.
-    fn record(self, app: &App, code: u16, problem: Option<Problem>) {
+    fn record(&self, app: &App, code: u16, problem: Option<Problem>) {
         let failure = problem.as_ref().map(|p| format!("{:?}", p.kind));
         app.metrics.answered(
             self.protocol.name(),
@@ -147,24 +145,32 @@ impl Exchange {
             self.method == Method::POST,
             failure.as_deref().or((code >= 400).then_some("Other")),
         );
-        let level = if code >= 500 { Level::Error } else { Level::Debug };
-        if !app.log.keeps(level) {
-            return;
+        self.log(code, problem.map(|p| p.message).as_deref());
+    }
+
+    fn log(&self, code: u16, error: Option<&str>) {
+        let ms = (self.arrived.elapsed().as_secs_f64() * 1e5).round() / 1e2;
+        let peer = self.client.to_string();
+        // `tracing` knows the level of an event when it is compiled, so there are two events.
+        macro_rules! request {
+            ($level:ident) => {
+                tracing::$level!(
+                    id = self.id.as_str(),
+                    trace = self.trace.as_ref().map(|t| t.id.as_str()),
+                    peer = peer.as_str(),
+                    protocol = self.protocol.name(),
+                    method = self.method.as_str(),
+                    path = self.path.as_str(),
+                    code,
+                    ms,
+                    error,
+                    "request"
+                )
+            };
         }
-        app.log.event(
-            level,
-            "request",
-            json!({
-                "id": self.id,
-                "trace": self.trace.map(|t| t.id),
-                "peer": self.client.to_string(),
-                "protocol": self.protocol.name(),
-                "method": self.method.as_str(),
-                "path": self.path,
-                "code": code,
-                "ms": (self.arrived.elapsed().as_secs_f64() * 1e5).round() / 1e2,
-                "error": problem.map(|p| p.message),
-            }),
-        );
+        match code >= 500 {
+            true => request!(error),
+            false => request!(debug),
+        }
     }
 }

@@ -1,11 +1,11 @@
-// Lets one try the operations of `/docs`: a form in each that is opened. Paths are relative, so that the server may stand
-// behind a prefix; all text goes in as text nodes.
+// Adds a form to each opened operation of `/docs`, to try it. Paths are relative, so the server may be behind a prefix. All
+// text goes in as text nodes.
 'use strict';
 
 const KEY = 'gradus-key';
 const $ = id => document.getElementById(id);
 
-/** An element with properties and children; children that are strings become text. */
+/** An element with properties and children. Strings become text nodes. */
 function el(name, props = {}, ...children) {
   const made = Object.assign(document.createElement(name), props);
   made.append(...children);
@@ -17,7 +17,7 @@ const headers = () => {
   return key ? { authorization: `Bearer ${key}` } : {};
 };
 
-/** The names of the models, for the fields that want one. */
+/** The models, for the fields that take a name of one. */
 let models = null;
 async function names() {
   models ??= fetch('describe', { headers: headers() }).then(reply => (reply.ok ? reply.json() : { models: [] }));
@@ -53,7 +53,7 @@ async function form(operation) {
   operation.append(made);
 }
 
-/** A model that the path is for: the first classifier for classes, else the first one. */
+/** A model for the path: the first classifier for `classify`, otherwise the first model. */
 function taskOf(path, known) {
   const classifier = known.find(m => m.task === 'text-classification');
   return ((path.includes('classify') && classifier) || known[0])?.name ?? '';

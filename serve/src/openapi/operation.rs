@@ -80,7 +80,7 @@ impl Errors {
 /// What the status code of an error means.
 fn meaning(kind: Kind) -> &'static str {
     match kind {
-        Kind::Invalid | Kind::Empty | Kind::TooLong => "The request is malformed",
+        Kind::Invalid | Kind::Http | Kind::Empty | Kind::TooLong => "The request is malformed",
         Kind::TooLarge => "The body, a text or the number of inputs is above a limit",
         Kind::MediaType => "The content encoding or type is not known",
         Kind::WrongTask => "The model is made for something else",

@@ -82,7 +82,7 @@ fn table(title: &str, fields: &[Field]) -> String {
         "<h3>{title}</h3>\n<table><thead><tr><th>Field<th>Is<th>Means</tr></thead><tbody>\n"
     );
     for Field { name, kind, required, about, place } in fields {
-        let mark = if *required { " <b title=\"must be there\">*</b>" } else { "" };
+        let mark = if *required { " <b title=\"required\">*</b>" } else { "" };
         let _ = writeln!(
             html,
             "<tr data-field=\"{}\" data-in={place}><td><code>{}</code>{mark}<td>{}<td>{}</tr>",

@@ -1,7 +1,7 @@
-// A text's tokens, and what they attend to in every head of every layer: chips, a heat map, and all heads small.
+// The tokens of a text and what they attend to, as chips, as a heat map of one head, and as small pictures of all heads.
 'use strict';
 
-/** As much of the attention as the server sends at once: all, or of a layer, or of a head of it. */
+/** Fetches as much attention as the server sends at once: all of it, or one layer, or one head. */
 async function attention(model, inputs, view) {
   const views = [view, { layer: state.layer }, { layer: state.layer, head: Math.max(0, state.head) }];
   for (const [i, wanted] of views.entries()) {
@@ -14,7 +14,7 @@ async function attention(model, inputs, view) {
   }
 }
 
-/** The rows of the chosen layer and head, the mean of all heads where none is chosen; fetched where they are not there. */
+/** The rows of the chosen head, or the mean of all heads if none is chosen. Fetches them if they are missing. */
 async function rows() {
   const { shown } = state;
   let { layers, heads } = shown;
@@ -52,7 +52,7 @@ function tokens() {
   overview();
 }
 
-/** Arrow keys move between the buttons of a toolbar; `columns` of them stand in a row (0: they flow). */
+/** Arrow keys move between the buttons of a toolbar that has `columns` buttons in a row (0: they flow). */
 function arrows(bar, columns) {
   bar.onkeydown = event => {
     const buttons = [...bar.querySelectorAll('button')];
@@ -69,7 +69,7 @@ function arrows(bar, columns) {
 
 const quoted = token => `“${token.text}”`;
 
-/** Shows what one token attends to, or is attended by. */
+/** Shows what a token attends to, or what attends to it. */
 function look(i) {
   const { shown, current } = state;
   if (!current) return;
@@ -94,7 +94,7 @@ function look(i) {
   heatmap();
 }
 
-/** Draws what depends on layer and head. */
+/** Draws the parts of the page that depend on layer and head. */
 async function draw() {
   try {
     state.current = await rows();
@@ -112,7 +112,7 @@ async function draw() {
   }
 }
 
-/** The chosen head, a row a token. */
+/** The chosen head with one row per token. */
 function heatmap() {
   const { current, shown, token } = state;
   const n = current.length;
@@ -187,7 +187,7 @@ function legend(low, high) {
   }
 }
 
-/** All heads of all layers, small. */
+/** Small pictures of all heads of all layers. */
 function overview() {
   const { shown } = state;
   const { layers, heads } = shown;

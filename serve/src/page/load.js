@@ -1,7 +1,7 @@
-// The server's load: its metrics, asked every two seconds, as numbers and small pictures. `page.js` begins it.
+// The server's load as numbers and small pictures, from its metrics every two seconds. `page.js` starts it.
 'use strict';
 
-/** Name, and the number in words. What says nothing while nobody asks is `null` then, and a dash. */
+/** Names, and the numbers in words. A number that means nothing while nobody asks is `null`, shown as a dash. */
 const TILES = [
   ['Requests a second', x => x.toFixed(1)],
   ['Tokens a second', x => Math.round(x).toLocaleString('en')],
@@ -14,7 +14,7 @@ const KEPT = 60;
 const OWN = ['/metrics', '/', '/page.css', '/page.js', '/load.js', '/request.js', '/attention.js', '/describe', '/docs', '/docs.css', '/docs.js', '/openapi.json'];
 const load = { before: null, series: TILES.map(() => []) };
 
-/** Sums of the metrics' lines that the page shows. */
+/** The sums of the metrics that the page shows. */
 function totals(text) {
   const sums = { at: performance.now(), requests: 0, tokens: 0, queue: 0, seconds: 0, timed: 0 };
   for (const line of text.split('\n')) {

@@ -1,13 +1,12 @@
-//! The page at `/`: texts to labels, tokens, attention, similarities, and the server's load, for
-//! people. Six files, embedded; they ask the server what any client could ask.
+//! The page at `/`, for people: labels of texts, tokens, attention, similarities, and the server's
+//! load. It has six embedded files, and asks the server only what any client could ask.
 
 use axum::Router;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-/// Nothing but the server's own files may run or be asked, and no style or script within the page
-/// itself.
+/// The page may run and fetch only files of this server, and has no inline styles or scripts.
 pub const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
     img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -18,7 +17,7 @@ const LOAD: &str = include_str!("load.js");
 const ATTENTION: &str = include_str!("attention.js");
 const REQUEST: &str = include_str!("request.js");
 
-/// The paths; `POST /` is Hugging Face's.
+/// The paths. `POST /` belongs to Hugging Face's pipelines.
 pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new()
         .route("/", get(|| async { file("text/html; charset=utf-8", HTML) }))
@@ -29,14 +28,14 @@ pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
         .route("/request.js", get(|| async { file("text/javascript; charset=utf-8", REQUEST) }))
 }
 
-/// A file of the server's own.
+/// A file of the page.
 pub fn file(kind: &'static str, text: &'static str) -> Response {
     let headers = [
         (header::CONTENT_TYPE, kind),
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
-        // A new version of the server is a new page.
+        // A new version of the server has a new page.
         (header::CACHE_CONTROL, "no-cache"),
     ];
     (headers, text).into_response()

@@ -1,11 +1,11 @@
-// What the page does: asks the server and shows what comes back. All text goes in as text nodes; nothing is parsed as
-// HTML. Paths are relative, so that the server may stand behind a prefix.
+// The page asks the server and shows the answers. All text goes in as text nodes, and nothing is parsed as HTML. Paths are
+// relative, so the server may be behind a prefix.
 'use strict';
 
 const $ = id => document.getElementById(id);
 const KEY = 'gradus-key';
 
-/** An element with properties, classes and children; children that are strings become text. */
+/** An element with properties, classes and children. Strings become text nodes. */
 function el(name, props = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(props)) {
@@ -26,7 +26,7 @@ class Refused extends Error {
   constructor(code, message) { super(message); this.code = code; }
 }
 
-/** Asks; what was asked, what was answered, and how long it took. */
+/** Asks, and returns the request, the answer, and how long it took. */
 async function askTimed(path, body) {
   const headers = {};
   const key = sessionStorage.getItem(KEY);
@@ -62,26 +62,26 @@ const ask = async (path, body) => (await askTimed(path, body)).answer;
 
 // ---- colours
 
-/** `[r, g, b]` of a custom property. */
+/** The colour of a custom property as `[r, g, b]`. */
 function rgb(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim().split(/\s+/).map(Number);
 }
 
-/** What counts as all in a picture of a head: 100 %, or in a long text, where all shares are small, what 1 % exceed. */
+/** The share with the full colour in a picture of a head: 100 %, or in a long text, where all shares are small, the 99th percentile. */
 function topOf(rows) {
   if (rows.length <= 32) return 1;
   const values = rows.flat().sort((a, b) => a - b);
   return Math.max(values[Math.floor(values.length * 0.99)], 1e-4);
 }
 
-/** A colour from nothing (0) to all (1). Small values differ visibly too: the scale is a power of 0.6. */
+/** A colour for a share from 0 to 1. Small shares differ visibly too, for the scale is a power of 0.6. */
 function heat(x, low = rgb('--heat-low'), high = rgb('--heat-high')) {
   const t = Math.pow(Math.min(1, Math.max(0, x)), 0.6);
   const c = low.map((l, i) => Math.round(l + t * (high[i] - l)));
   return { css: `rgb(${c.join(' ')})`, rgb: c };
 }
 
-/** Ink that is read on a colour. */
+/** A text colour that is legible on a colour. */
 function inkOn(c) {
   const [r, g, b] = c.map(v => { v /= 255; return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; });
   return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.18 ? '#111' : '#fff';
@@ -96,7 +96,7 @@ const EXAMPLES = {
   'token-classification': 'Ada Lovelace wrote to Charles Babbage from London.',
   'fill-mask': 'The capital of France is [MASK].',
 };
-/** Classifiers of one label tell how well a text answers a query. */
+/** A classifier with a single label ranks texts by a query. */
 const ranks = model => model.task === 'text-classification' && model.labels === 1;
 const RANKED = ['It is on its way: cards take a week.', 'You can find its place in the app.', 'The exchange rate is fair.'].join('\n');
 const TASKS = {
@@ -127,7 +127,7 @@ async function start() {
   if (said?.get('sentences')) await compare();
 }
 
-/** Takes the state that an address has. */
+/** Restores the state of an address. */
 function restore(said) {
   const model = state.models.find(m => m.name === said.get('model'));
   if (model) $('model').value = model.name;
@@ -138,7 +138,7 @@ function restore(said) {
   state.head = Number(said.get('head') ?? -1);
 }
 
-/** The address of what is shown. */
+/** The address of the page in its present state. */
 const link = () => address({
   model: chosen()?.name,
   text: $('text').value,
@@ -179,8 +179,8 @@ function bar(share) {
   return el('span', { className: 'track', 'aria-hidden': 'true' }, fill);
 }
 
-/** Labels with scores, the best first. What a row has to do when its label is pressed makes that a button. `said` is the
- *  score in words, `share` its part of the bar. */
+/** Labels with scores, best first. A row with `press` has a button as its label. `said` is the score in words, `share` its
+ *  part of the bar. */
 function bars(rows, most = 8) {
   const one = row => el('li', {},
     el('span', { className: 'name' }, row.press
@@ -198,7 +198,7 @@ function bars(rows, most = 8) {
   return el('div', {}, list, el('div', { className: 'row' }, more));
 }
 
-/** Scores as parts of a bar, and in words: probabilities as they are, other numbers between the least and the largest. */
+/** Scores with their parts of a bar. Probabilities are such parts already; other numbers are scaled between the least and the largest. */
 function scored(rows) {
   const scores = rows.map(row => row.score);
   const [least, most] = [Math.min(...scores), Math.max(...scores)];
@@ -206,13 +206,13 @@ function scored(rows) {
   return rows.map(row => ({ ...row, share: most > least ? (row.score - least) / (most - least) : 1, said: row.score.toFixed(3) }));
 }
 
-/** Texts by how well they answer the query; one that is pressed shows its tokens beside the query's. */
+/** Texts by how well they answer the query. A pressed text shows its tokens and the query's. */
 function ranking(ranks, texts) {
-  const rows = ranks.map(rank => ({ label: texts[rank.index], score: rank.score, title: 'Show its tokens', press: () => beside(texts[rank.index]) }));
+  const rows = ranks.map(rank => ({ label: texts[rank.index], score: rank.score, title: 'Show its tokens', press: () => attendTo(texts[rank.index]) }));
   return [bars(scored(rows)), el('p', { className: 'note' }, 'The best first. Press a text to see its tokens and the query’s below.')];
 }
 
-/** A vector as a strip: one hue for positive numbers, another for negative ones. */
+/** A vector as a strip with one hue for positive numbers and another for negative ones. */
 function strip(vector) {
   const canvas = el('canvas', { className: 'strip', width: vector.length, height: 1, role: 'img',
     'aria-label': `The ${vector.length} numbers of the embedding as a strip of colours` });
@@ -226,7 +226,7 @@ function strip(vector) {
   return canvas;
 }
 
-/** The text with its labelled spans; their places are characters, not UTF-16 units. */
+/** The text with its labelled spans. Their places are characters, not UTF-16 units. */
 function tagged(text, spans) {
   const characters = Array.from(text);
   const shown = el('p', { className: 'tagged' });
@@ -264,21 +264,21 @@ const ANSWERS = {
   },
 };
 
-/** Puts a word in the place of its mask, and asks again while there are others. */
+/** Replaces a mask by a word, and asks again while there are other masks. */
 function fill(sequence) {
   $('text').value = sequence;
   $('text').focus();
   if (sequence.includes(chosen().mask)) run();
 }
 
-/** The mask where the cursor is, or in the place of what is selected. */
+/** Inserts a mask at the cursor, or instead of the selection. */
 function mask() {
   const text = $('text');
   text.setRangeText(chosen().mask, text.selectionStart, text.selectionEnd, 'end');
   text.focus();
 }
 
-/** What the chosen model is asked: the path, the body, what its answer looks like, and whose tokens are shown. */
+/** The question to the chosen model: path, body, how to view its answer, and whose tokens to show. */
 function question(model) {
   const text = $('text').value;
   const second = secondShown() ? $('second').value : '';
@@ -294,7 +294,7 @@ function question(model) {
 }
 
 /** Shows the tokens of the query and of one of the ranked texts. */
-async function beside(text) {
+async function attendTo(text) {
   const turn = ++state.turn;
   try {
     const shown = await attention(chosen(), [$('text').value, text], {});
@@ -320,11 +320,11 @@ async function attend(shown) {
   await draw();
 }
 
-/** Asks the chosen model; `kept`: the address is that of what is shown from now on. */
+/** Asks the chosen model. With `kept`, the address changes to the shown state. */
 async function run(kept = true) {
   const model = chosen();
   if (!model) return;
-  // Whoever asks again does not want the earlier answer any more.
+  // A new question makes the earlier answer useless.
   const turn = ++state.turn;
   $('go').disabled = true;
   show('ask-error', '');
@@ -386,12 +386,12 @@ function matrix(sentences, cosines) {
   $('alike').textContent = `Most alike: ${best.j + 1} and ${best.i + 1}, with ${best.value.toFixed(3)}.`;
 }
 
-// ---- what people do
+// ---- events
 
 $('ask').addEventListener('submit', event => { event.preventDefault(); run(); });
 for (const id of ['text', 'second']) {
   $(id).addEventListener('keydown', event => {
-    // Where a line is a text, Enter begins a new one.
+    // Where each line is a text, Enter begins a new line.
     const lines = id === 'second' && ranks(chosen());
     if (event.key === 'Enter' && !event.shiftKey && !event.isComposing && !lines) { event.preventDefault(); run(); }
   });
@@ -420,7 +420,7 @@ $('key-form').addEventListener('submit', event => {
   sessionStorage.setItem(KEY, $('key').value);
   begin();
 });
-// Colours and sizes are drawn: draw again where they change.
+// Pictures have colours and sizes: draw them again when these change.
 const redraw = () => { if (state.current) { overview(); draw(); } };
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redraw);
 let width = innerWidth;

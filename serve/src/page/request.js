@@ -1,26 +1,26 @@
-// How what the page asked is asked by others: as curl, as JSON, how long it took, and as a link to the page in this state.
+// A request of the page as curl and as JSON, how long it took, and a link to the page in this state.
 'use strict';
 
 const SHOWN = 100000;
 
-/** A word of a shell. */
+/** A text quoted for a shell. */
 const shellWord = text => `'${text.replaceAll("'", "'\\''")}'`;
 
-/** The request as a command; a key stands as a variable, for what is shown is copied about. */
+/** The request as a command. A key appears as a variable, for people copy the command. */
 function asCurl({ path, body }) {
   const key = sessionStorage.getItem(KEY) ? ' \\\n  -H "authorization: Bearer $KEY"' : '';
   return `curl ${shellWord(new URL(path, document.baseURI.split('#')[0]).href)}${key} \\\n` +
     `  -H 'content-type: application/json' \\\n  -d ${shellWord(JSON.stringify(body))}`;
 }
 
-/** JSON to read: lists of numbers on one line. */
+/** JSON for people: lists of numbers are on one line. */
 function asJson(value) {
   const text = JSON.stringify(value, null, 2).replace(/\[\s*(-?[\d.e+-]+(?:,\s*-?[\d.e+-]+)*)\s*\]/g,
     list => list.replace(/\s+/g, ' ').replace('[ ', '[').replace(' ]', ']'));
   return text.length > SHOWN ? `${text.slice(0, SHOWN)}\n… (${text.length.toLocaleString('en')} characters)` : text;
 }
 
-/** How long it took: by this page's clock, and by the server's headers. */
+/** How long a request took, by the clock of the page and by the server's headers. */
 function took({ took, reply }) {
   const of = name => reply.headers.get(`x-${name}`);
   const parts = [['total-time', 'in the server'], ['queue-time', 'waiting'], ['inference-time', 'computing']]
@@ -38,7 +38,7 @@ function copyButton(of, what) {
       await navigator.clipboard.writeText(text);
       button.textContent = 'Copied';
     } catch {
-      // A page that is not served safely may not write: show it, to be copied by hand.
+      // A page without HTTPS may not write to the clipboard: show the text, to be copied by hand.
       const field = el('input', { value: text, readOnly: true, 'aria-label': what });
       button.replaceWith(field);
       field.select();
@@ -49,8 +49,8 @@ function copyButton(of, what) {
   return button;
 }
 
-/** Shows a request that was asked, in the place with this id; `link` makes the page's address in this state. `attended` is
- *  what was asked of the attention, where that was. */
+/** Shows a request in the element with this id. `link` makes the address of the page in this state. `attended` is the request
+ *  for the attention, if there was one. */
 function showRequest(id, asked, link, attended) {
   const block = (name, text) => el('section', {}, el('h3', {}, name), el('pre', { tabIndex: 0 }, text), copyButton(() => text, 'Copy'));
   const open = $(id).querySelector('details')?.open ?? false;
@@ -68,13 +68,13 @@ function showRequest(id, asked, link, attended) {
 
 // ---- the state in the address
 
-/** What the address says, where it says anything; a `#place` of the page is none of it. */
+/** The state in the address, if there is one. A `#place` of the page is no state. */
 function fromAddress() {
   const said = new URLSearchParams(location.hash.slice(1));
   return ['model', 'text', 'sentences'].some(name => said.get(name)) ? said : null;
 }
 
-/** The address of the page with this state: behind `#`, which no server sees. */
+/** The address of the page with this state. It is after `#`, which no server sees. */
 function address(state) {
   const said = new URLSearchParams(Object.entries(state).filter(([, value]) => value !== '' && value != null));
   return `${location.href.split('#')[0]}#${said}`;

@@ -6,7 +6,7 @@
 //! | task | answer |
 //! | --- | --- |
 //! | text classification | a list of `{"label","score"}` per text, always in a list |
-//! | fill-mask | a list of `{"score","token","token_str","sequence"}`, one list per mask if there are several |
+//! | fill-mask | a list of `{"score","token","token_str","sequence"}`, or one list per mask |
 //! | feature extraction | a vector per text |
 //! | sentence similarity | a list of numbers |
 //! | token classification | a list of words or spans |

@@ -1,7 +1,7 @@
 //! OpenAI's embeddings: `POST /v1/embeddings`, `GET /v1/models[/{model}]`.
 //!
-//! OpenAI's Python client asks for base64 (little-endian f32) by default, and tries again on 429 and
-//! 5xx.
+//! OpenAI's Python client asks for base64 (little-endian f32) by default, and tries again on 429
+//! and 5xx.
 
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;

@@ -1,13 +1,13 @@
-//! Whose turn it is: fair queueing between clients; first come, first served within a client.
+//! Whose turn it is: fair queueing between clients, and first come, first served within a client.
 //!
-//! Start-time fair queueing (Goyal, Vin, Cheng 1996). A client that waits has a virtual time, which
-//! grows by the tokens that it is given; the smallest is next, and newcomers begin at the time of
-//! the one served last. So a request with one input waits for about one input of each other client,
-//! however many those have queued. The requests of one client do not take turns: under more load
-//! than fits their deadlines, all of them would be half done when the deadlines come.
+//! This is start-time fair queueing (Goyal, Vin, Cheng 1996). A client that waits has a virtual
+//! time, which grows by the tokens that it is given. The client with the smallest time is next, and
+//! newcomers begin at the time of the client served last. So a request with one input waits for
+//! about one input of each other client, however many those have queued. The requests of one client
+//! do not take turns: under overload, all of them would be half done at their deadlines.
 //!
-//! From the same times follows how much is computed before a request is done
-//! ([`FairQueue::ahead`]), as long as nobody comes who has waited less.
+//! The same times predict how much is computed before a request is done ([`FairQueue::ahead`]),
+//! as long as no newcomer gets an earlier turn.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::Hash;
@@ -27,7 +27,7 @@ impl<K, V> Default for Turns<K, V> {
 }
 
 impl<K: Copy + Eq + Hash, V: Default> Turns<K, V> {
-    /// The entry of `key`; a new one begins now.
+    /// The entry of `key`; a new entry begins now.
     fn entry(&mut self, key: K) -> &mut V {
         let (now, arrivals) = (self.now, &mut self.arrivals);
         let order = &mut self.order;
@@ -53,7 +53,7 @@ impl<K: Copy + Eq + Hash, V: Default> Turns<K, V> {
         self.entries.get_mut(&key).map(|(_, value)| value)
     }
 
-    /// Whose turn it is.
+    /// The key whose turn it is.
     fn next(&self) -> Option<K> {
         self.order.first_key_value().map(|(_, &key)| key)
     }
@@ -75,7 +75,7 @@ impl<K: Copy + Eq + Hash, V: Default> Turns<K, V> {
     }
 }
 
-/// What waits of one request: inputs with what each costs.
+/// The waiting inputs of one request, with their costs.
 struct Waiting<T> {
     request: u64,
     inputs: VecDeque<(usize, T)>,
@@ -144,7 +144,7 @@ impl<T> FairQueue<T> {
         Some(input)
     }
 
-    /// Removes what waits of a request.
+    /// Removes the waiting inputs of a request.
     pub fn remove(&mut self, client: u64, request: u64) -> Vec<T> {
         let Some(line) = self.clients.get_mut(client) else { return Vec::new() };
         let place = line.requests.iter().position(|waiting| waiting.request == request);
@@ -160,8 +160,8 @@ impl<T> FairQueue<T> {
         waiting.inputs.into_iter().map(|(_, input)| input).collect()
     }
 
-    /// How many tokens are given out until a client that has nothing before its last `own` tokens
-    /// has them: its own, and those of the others whose turn comes before.
+    /// How many tokens are given out until a client has its next `own` tokens: these, and the
+    /// tokens of other clients whose turn comes before.
     fn until(&self, client: Option<u64>, start: u64, own: u64) -> u64 {
         let others = self.clients.iter().filter(|(key, ..)| Some(*key) != client);
         let before =
@@ -169,8 +169,8 @@ impl<T> FairQueue<T> {
         own + before.sum::<u64>()
     }
 
-    /// How many tokens are given out until a request of `cost` tokens that comes now has all of its
-    /// own.
+    /// How many tokens are given out until a request of `cost` tokens that comes now has all of
+    /// them.
     pub fn ahead(&self, client: u64, cost: u64) -> u64 {
         let (start, waits) = match self.clients.get(client) {
             Some((time, line)) => (time, line.cost),
@@ -179,9 +179,9 @@ impl<T> FairQueue<T> {
         self.until(Some(client), start, waits + cost)
     }
 
-    /// Takes requests out that are too late. `late` is asked of each, in the order of each client's
-    /// line, with its next input, what waits of it, and how many tokens are given out until it has
-    /// them.
+    /// Removes the requests that are too late. It calls `late` for each request, in the order of
+    /// each client's line, with its next input, its waiting tokens, and how many tokens are given
+    /// out until it has them.
     pub fn shed(&mut self, mut late: impl FnMut(&T, u64, u64) -> bool) -> Vec<T> {
         let mut gone: Vec<(u64, u64)> = Vec::new();
         for (client, start, line) in self.clients.iter() {
@@ -199,7 +199,7 @@ impl<T> FairQueue<T> {
         gone.into_iter().flat_map(|(client, request)| self.remove(client, request)).collect()
     }
 
-    /// The next input of each request that waits.
+    /// The next input of each waiting request.
     pub fn requests(&self) -> impl Iterator<Item = &T> {
         let lines = self.clients.iter().flat_map(|(_, _, line)| &line.requests);
         lines.filter_map(|waiting| waiting.inputs.front().map(|(_, input)| input))
@@ -210,7 +210,7 @@ impl<T> FairQueue<T> {
         self.inputs
     }
 
-    /// What the inputs that wait cost together.
+    /// The cost of all waiting inputs.
     pub fn tokens(&self) -> usize {
         self.tokens
     }
@@ -246,14 +246,14 @@ mod tests {
 
     #[test]
     fn what_is_ahead_is_what_is_given_out_until_then() {
-        // Costs of the inputs of three clients; a newcomer of each client, and of a fourth.
+        // The costs of the inputs of three clients. A newcomer comes from each, and from a fourth.
         let waiting: [&[usize]; 3] = [&[10; 6], &[30, 30, 5], &[20]];
         for (client, cost) in [(0, 10), (0, 40), (1, 20), (2, 5), (2, 50), (3, 5), (3, 35)] {
             let mut queue = FairQueue::default();
             for (client, costs) in waiting.iter().enumerate() {
                 costs.iter().for_each(|&cost| queue.push(client as u64, 7, cost, (cost, false)));
             }
-            // Somebody has been served already, so that the times differ.
+            // Some inputs have been served already, so the times differ.
             for _ in 0..4 {
                 queue.pop(usize::MAX);
             }
@@ -284,7 +284,7 @@ mod tests {
         for (request, cost) in [(1, 50), (2, 100), (3, 30)] {
             queue.push(1, request, cost, request);
         }
-        // Only what is done within 90 tokens stays: the second is not, and the third is without it.
+        // Requests that are done within 90 tokens stay: the third one is, without the second.
         let mut asked = Vec::new();
         let gone = queue.shed(|&request, own, until| {
             asked.push((request, own, until));

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 /// Samples that are remembered.
 const KEPT: usize = 9;
-/// Samples of a size that there must be before anything is said of it.
+/// Least samples of a size for a prediction.
 const FEWEST: usize = 3;
-/// Seconds of computing in a sample: batches that are shorter are taken together, as each by itself
-/// says little.
+/// Least seconds of computing in a sample. Shorter batches are taken together, for one of them says
+/// little.
 const SAMPLE: f64 = 0.1;
 
 /// Batches one after the other.
@@ -23,7 +23,7 @@ struct Sample {
 #[derive(Debug, Default)]
 pub struct Pace {
     last: VecDeque<Sample>,
-    /// What becomes the next sample.
+    /// The batches that become the next sample.
     next: Sample,
 }
 
@@ -46,11 +46,11 @@ impl Pace {
         }
     }
 
-    /// Seconds that `tokens` take in batches of `batch` tokens, one after the other. Nothing is
-    /// said as long as there are few samples of batches of at least half this size, for small
-    /// batches take longer for each token.
+    /// Seconds that `tokens` take in batches of `batch` tokens, one after the other. `None` while
+    /// there are few samples of batches with at least half this size: smaller batches take longer
+    /// per token.
     ///
-    /// The median, so that a batch that was held up (by the disk, say) does not count.
+    /// It takes the median, so a batch that was held up (by the disk, say) does not count.
     pub fn seconds(&self, tokens: u64, batch: usize) -> Option<f64> {
         let size = usize::try_from(tokens).unwrap_or(usize::MAX).min(batch);
         let like = self
@@ -91,8 +91,8 @@ mod tests {
     #[test]
     fn short_batches_are_taken_together() {
         let mut pace = Pace::default();
-        // A hundredth of a second each: ten are a sample. Those of another size begin one of their
-        // own.
+        // Ten batches of a hundredth of a second are a sample. Batches of another size begin a new
+        // sample.
         let quick = Duration::from_nanos(10_000_001);
         (0..29).for_each(|_| pace.note(10, quick));
         assert_eq!(pace.seconds(10, 10), None);

@@ -1,4 +1,4 @@
-//! How clients of other servers ask: forms, charsets, names of the hub, token ids.
+//! How clients of other servers ask: forms, charsets, hub ids, token ids.
 
 use std::process::Output;
 
@@ -26,11 +26,11 @@ fn forms_are_the_texts_in_them() {
     assert_eq!(send(FORM.1, b"text_pair=a+fee&data=my+card").ok(), pair);
     refused(&send(FORM.1, b"text_pair=a+fee"), 400, "`data` is missing");
 
-    // What curl sends with -d is no form, whatever it calls it.
+    // `curl -d` calls its body a form, but it is a text.
     let plain = server.post("/predictions/intents", "my card & a fee = 100%+").ok();
     assert_eq!(send(FORM.1, b"my card & a fee = 100%+").ok(), plain);
     assert_eq!(send(FORM.1, br#"{"data": ["my card & a fee = 100%+"]}"#).ok()[0], plain);
-    // Without a name for it the body is a text.
+    // With another content type the same body is a text.
     let text = server.post("/predictions/intents", "data=fee").ok();
     assert_eq!(send("text/plain", b"data=fee").ok(), text);
     assert_ne!(send(FORM.1, b"data=fee").ok(), text);
@@ -107,7 +107,7 @@ fn half_a_surrogate_pair_is_told() {
         ("/embed", r#"{"inputs": "my \ud800 card"}"#),
         ("/v1/embeddings", r#"{"input": "my card \udc80"}"#),
         ("/v1/models/tiny:predict", r#"{"instances": ["\ud83d!"]}"#),
-        // JSON by its looks.
+        // This body has no content type, and looks like JSON.
         ("/predictions/tiny", r#"{"data": "\ud83d!"}"#),
     ] {
         let reply = server.post(path, body);
@@ -116,18 +116,17 @@ fn half_a_surrogate_pair_is_told() {
     }
 }
 
-/// One model under three names, through the door of every protocol.
-#[test]
-fn names_of_the_hub_and_aliases() {
+/// A classifier `org/intents` and an embedder `tiny`, each with aliases.
+fn with_aliases() -> (Server, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
-    let folder = dir.path().join("folder");
-    std::fs::create_dir(&folder).unwrap();
-    write_model(&folder, Head::Sequence(Pooling::Mean));
-    let embedder = dir.path().join("embedder");
-    std::fs::create_dir(&embedder).unwrap();
-    write_model(&embedder, Head::None);
-    let (hub, tiny) =
-        (format!("org/intents={}", folder.display()), format!("tiny={}", embedder.display()));
+    let model = |name: &str, folder: &str, head| {
+        let folder = dir.path().join(folder);
+        std::fs::create_dir(&folder).unwrap();
+        write_model(&folder, head);
+        format!("{name}={}", folder.display())
+    };
+    let hub = model("org/intents", "folder", Head::Sequence(Pooling::Mean));
+    let tiny = model("tiny", "embedder", Head::None);
     let server = Server::start(&[
         "--model",
         &tiny,
@@ -142,44 +141,18 @@ fn names_of_the_hub_and_aliases() {
         "--alias",
         "org/e=tiny",
     ]);
+    (server, dir)
+}
+
+/// One model under its names, through every protocol.
+#[test]
+fn names_of_the_hub_and_aliases() {
+    let (server, _dir) = with_aliases();
     let text = TEXTS[0];
     let expected = server.post("/predict", json!({"inputs": text, "model": "org/intents"})).ok();
-    let best = expected[0]["label"].as_str().unwrap();
     for name in ["org/intents", "org%2Fintents", "org%2fintents", "other", "my/own", "my%2Fown"] {
-        let plain = name.replace("%2F", "/").replace("%2f", "/");
-        let asks = json!({"inputs": text, "model": plain});
-        assert_eq!(server.post("/predict", asks).ok(), expected, "{name}");
-        assert_eq!(
-            server.post(&format!("/models/{name}"), json!({"inputs": text})).ok()[0],
-            expected
-        );
-        for path in [format!("/predictions/{name}"), format!("/predictions/{name}/1.0")] {
-            let answer = server.post(&path, text).ok();
-            assert_eq!(answer[best], expected[0]["score"], "{path}");
-        }
-        let rows =
-            server.post(&format!("/v1/models/{name}:predict"), json!({"instances": [text]})).ok();
-        assert_eq!(rows["predictions"][0]["label"], best);
-        let examples = json!({"examples": [{"text": text}]});
-        let path = format!("/v1/models/{name}/versions/1:classify");
-        assert_eq!(server.post(&path, examples).ok()["results"][0][0][0], best);
-        let asks = json!({"inputs": [{"name": "TEXT", "shape": [1], "datatype": "BYTES", "data": [text]}]});
-        for path in
-            [format!("/v2/models/{name}/infer"), format!("/v2/models/{name}/versions/1/infer")]
-        {
-            let answer = server.post(&path, &asks).ok();
-            assert_eq!(answer["outputs"][1]["data"], json!([best]), "{path}");
-            assert_eq!(answer["model_name"], "org/intents");
-        }
-        assert_eq!(server.get(&format!("/v2/models/{name}/ready")).code, 200);
-        assert_eq!(server.get(&format!("/v2/models/{name}")).ok()["name"], "org/intents");
-        assert_eq!(
-            server.get(&format!("/models/{name}?customized=false")).ok()[0]["modelName"],
-            "org/intents"
-        );
-        let model = server.get(&format!("/v1/models/{name}")).ok();
-        assert_eq!(model["id"], plain, "{name}");
-        assert_eq!(model["model_version_status"][0]["state"], "AVAILABLE");
+        answers_as(&server, name, &expected);
+        describes_itself_as(&server, name);
     }
     let vector = server.post("/embed", json!({"inputs": text})).ok();
     for name in ["tiny", "text-embedding-3-small", "org/e"] {
@@ -191,12 +164,56 @@ fn names_of_the_hub_and_aliases() {
         listed["data"].as_array().unwrap().iter().map(|m| m["id"].as_str().unwrap()).collect();
     let all = ["tiny", "text-embedding-3-small", "org/e", "org/intents", "other", "my/own"];
     assert_eq!(listed, all);
-    // The rest of a path is not taken for a name.
+    // The second part of a name that no model has is no action of the path.
     refused(&server.get("/v2/models/org/none"), 404, "");
     refused(&server.post("/models/org/none", "{}"), 404, "no model `org/none`");
     refused(&server.post("/predictions/org/none", "a"), 404, "no model `org/none`");
     refused(&server.get("/models/org/none"), 404, "no model `org/none`");
     refused(&server.post("/predict", json!({"inputs": text, "model": "intents"})), 404, "no model");
+}
+
+/// A name from a path as the field `model` takes it.
+fn plain(name: &str) -> String {
+    name.replace("%2F", "/").replace("%2f", "/")
+}
+
+/// Asks `org/intents` by this name; the answers have the labels and scores of `expected`.
+fn answers_as(server: &Server, name: &str, expected: &Value) {
+    let text = TEXTS[0];
+    let best = expected[0]["label"].as_str().unwrap();
+    let asks = json!({"inputs": text, "model": plain(name)});
+    assert_eq!(&server.post("/predict", asks).ok(), expected, "{name}");
+    assert_eq!(&server.post(&format!("/models/{name}"), json!({"inputs": text})).ok()[0], expected);
+    for path in [format!("/predictions/{name}"), format!("/predictions/{name}/1.0")] {
+        let answer = server.post(&path, text).ok();
+        assert_eq!(answer[best], expected[0]["score"], "{path}");
+    }
+    let rows =
+        server.post(&format!("/v1/models/{name}:predict"), json!({"instances": [text]})).ok();
+    assert_eq!(rows["predictions"][0]["label"], best);
+    let examples = json!({"examples": [{"text": text}]});
+    let path = format!("/v1/models/{name}/versions/1:classify");
+    assert_eq!(server.post(&path, examples).ok()["results"][0][0][0], best);
+    let input = json!({"name": "TEXT", "shape": [1], "datatype": "BYTES", "data": [text]});
+    for path in [format!("/v2/models/{name}/infer"), format!("/v2/models/{name}/versions/1/infer")]
+    {
+        let answer = server.post(&path, json!({"inputs": [input]})).ok();
+        assert_eq!(answer["outputs"][1]["data"], json!([best]), "{path}");
+        assert_eq!(answer["model_name"], "org/intents");
+    }
+}
+
+/// What `org/intents` says about itself under this name.
+fn describes_itself_as(server: &Server, name: &str) {
+    assert_eq!(server.get(&format!("/v2/models/{name}/ready")).code, 200);
+    assert_eq!(server.get(&format!("/v2/models/{name}")).ok()["name"], "org/intents");
+    assert_eq!(
+        server.get(&format!("/models/{name}?customized=false")).ok()[0]["modelName"],
+        "org/intents"
+    );
+    let model = server.get(&format!("/v1/models/{name}")).ok();
+    assert_eq!(model["id"], plain(name), "{name}");
+    assert_eq!(model["model_version_status"][0]["state"], "AVAILABLE");
 }
 
 #[test]
@@ -240,7 +257,7 @@ fn token_ids_are_told_once_and_can_be_refused() {
             if body["inputs"][0] == json!(["a"]) { "inputs[0][0]" } else { "--no-token-ids" };
         assert!(reply.text().contains(says), "{path}: {}", reply.text());
     }
-    // Ids that are to become a text again are no input.
+    // Token ids to decode are no input of a model.
     let ids: Value = server.post("/tokenize", json!({"inputs": "my card"})).ok();
     let ids: Vec<&Value> = ids[0].as_array().unwrap().iter().map(|token| &token["id"]).collect();
     assert_eq!(server.post("/decode", json!({"ids": ids})).ok(), json!(["my card"]));

@@ -1,4 +1,4 @@
-//! What the page at `/` lives on: the models at a glance, attention, and its own files.
+//! What the page at `/` needs: the list of models, attention, and its own files.
 
 use crate::common::{Head, Server, TEXTS, numbers, shared};
 use gradus_models::Pooling;
@@ -32,7 +32,7 @@ fn every_model_shows_its_attention() {
     assert_eq!(tasks, expected);
     assert_eq!(described["models"][2]["mask"], "[MASK]");
     for (name, _) in heads {
-        // A text without a mask is no error here.
+        // A text without a mask is fine here.
         let all = server.post("/attention", json!({"model": name, "inputs": TEXTS[0]})).ok();
         let n = all["tokens"].as_array().unwrap().len();
         assert_eq!((&all["layers"], &all["heads"]), (&json!([0, 1]), &json!([0, 1])));
@@ -96,7 +96,7 @@ fn what_cannot_be_shown_is_refused() {
     assert!(metrics.text().contains(r#"route="/attention"} 1"#));
 }
 
-/// 6 layers of 12 heads: all of 256 tokens would be 4.7 million numbers.
+/// The attention of 6 layers with 12 heads over 256 tokens would have 4.7 million numbers.
 #[test]
 fn a_long_text_is_shown_in_parts() {
     let Some(shared) = shared() else { return };
@@ -135,7 +135,7 @@ fn the_page_brings_all_it_needs() {
         assert!(reply.header("content-type").unwrap().starts_with(kind));
         let policy = reply.header("content-security-policy").unwrap();
         assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
-        // Nothing from elsewhere, nothing that the policy would stop.
+        // The page loads nothing from elsewhere, and has nothing that its policy forbids.
         let text = reply.text();
         for bad in ["http://", "https://", "innerHTML", "eval(", "<style", " style=", " onclick=\""]
         {
@@ -148,6 +148,6 @@ fn the_page_brings_all_it_needs() {
         assert_eq!(server.get(path).code, 401);
     }
     assert_eq!(server.post("/attention", json!({"inputs": "a"})).code, 401);
-    // Hugging Face's `POST /` stands beside it.
+    // Hugging Face's `POST /` has the same path.
     assert_eq!(server.post("/", json!({"inputs": "a"})).code, 401);
 }

@@ -1,12 +1,12 @@
-//! How a server ends, and what its clients are told.
+//! How a server ends, and what its clients learn.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::common::{Head, Server, read};
+use crate::common::{Head, Server, nohup, read};
 
-/// A request of which a part is missing, so that it is under way until the server ends.
+/// Sends a part of a request, which is then under way until the server ends.
 fn half_sent(server: &Server) -> TcpStream {
     let mut stream = server.connect();
     stream.write_all(b"POST /embed HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{").unwrap();
@@ -16,7 +16,7 @@ fn half_sent(server: &Server) -> TcpStream {
     stream
 }
 
-/// Waits until no connection is taken any more.
+/// Waits until the server takes no more connections.
 fn stopping(server: &Server) {
     while TcpStream::connect(&server.address).is_ok() {
         std::thread::sleep(Duration::from_millis(1));
@@ -60,4 +60,26 @@ fn idle_connections_hold_nothing_up() {
     assert_eq!(stream.read(&mut [0]).unwrap(), 1);
     server.terminate();
     assert_eq!(server.wait(), Some(0));
+}
+
+/// A terminal that closes sends SIGHUP, which stops the server like SIGTERM.
+#[test]
+fn a_hangup_stops_it_like_any_other_signal() {
+    let (server, _dir) =
+        Server::tiny(&[("tiny", Head::None)], &["--drain", "0.2", "--read-timeout", "600"]);
+    let stream = half_sent(&server);
+    server.signal("HUP");
+    told_to_ask_another(stream);
+    assert_eq!(server.wait(), Some(1));
+}
+
+#[test]
+fn a_hangup_that_nohup_ignores_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().to_str().unwrap();
+    let server = Server::spawn(nohup(&["--model-store", store]));
+    server.signal("HUP");
+    // Had the hangup counted, the signal of `stop` would be the second one.
+    let said = server.stop();
+    assert_eq!(said.matches("stopping").count(), 1, "{said}");
 }

@@ -1,4 +1,4 @@
-//! The same model answers the same through every protocol, each in its own shape.
+//! A model gives the same answers through every protocol, each in the shape of the protocol.
 
 use crate::common::{Head, Server, TEXTS, close, gpu, numbers, shared};
 use base64::Engine;
@@ -6,7 +6,7 @@ use gradus_models::Pooling;
 use gradus_tensor::io::safetensors::SafeTensors;
 use serde_json::{Value, json};
 
-/// The embeddings of texts through every door of the server.
+/// The embeddings of texts through every protocol.
 fn through_every_door(server: &Server, model: &str, texts: &[&str]) -> Vec<(String, Vec<f64>)> {
     let flat = |rows: &Value| rows.as_array().unwrap().iter().flat_map(numbers).collect::<Vec<_>>();
     let mut found = Vec::new();
@@ -47,7 +47,12 @@ fn through_every_door(server: &Server, model: &str, texts: &[&str]) -> Vec<(Stri
     assert_eq!(answer["outputs"][0]["shape"][0], texts.len());
     found.push(("kserve".into(), numbers(&answer["outputs"][0]["data"])));
 
-    // As tritonclient does it: bytes after the JSON, no Content-Type.
+    found.push(("kserve, binary".into(), in_bytes(server, &path, texts)));
+    found
+}
+
+/// The embeddings as tritonclient asks for them: bytes after the JSON, and no Content-Type.
+fn in_bytes(server: &Server, path: &str, texts: &[&str]) -> Vec<f64> {
     let mut bytes = Vec::new();
     for text in texts {
         bytes.extend((text.len() as u32).to_le_bytes());
@@ -61,14 +66,13 @@ fn through_every_door(server: &Server, model: &str, texts: &[&str]) -> Vec<(Stri
     let header = header.to_string();
     let length = header.len().to_string();
     let body = [header.as_bytes(), &bytes].concat();
-    let reply = server.send("POST", &path, &[("Inference-Header-Content-Length", &length)], &body);
+    let reply = server.send("POST", path, &[("Inference-Header-Content-Length", &length)], &body);
     assert_eq!(reply.code, 200, "{}", String::from_utf8_lossy(&reply.body));
     let at: usize = reply.header("inference-header-content-length").unwrap().parse().unwrap();
     let head: Value = serde_json::from_slice(&reply.body[..at]).unwrap();
     let size = &head["outputs"][0]["parameters"]["binary_data_size"];
     assert_eq!(size, &json!(reply.body.len() - at));
-    found.push(("kserve, binary".into(), f32s(&reply.body[at..]).collect()));
-    found
+    f32s(&reply.body[at..]).collect()
 }
 
 fn f32s(bytes: &[u8]) -> impl Iterator<Item = f64> {
@@ -266,7 +270,7 @@ fn a_gpu_serves_the_same() {
     });
 }
 
-/// Same shape, same words, numbers within 2e-5: attention is told with five decimals.
+/// Checks for the same shape, the same words, and numbers within 2e-5: attention has five decimals.
 fn alike(what: &str, a: &Value, b: &Value) {
     match (a, b) {
         (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {

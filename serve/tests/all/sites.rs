@@ -1,12 +1,12 @@
-//! Which web sites may ask a server: without a key those on its list, for names that are its own;
-//! and models are changed for none of them.
+//! Which web sites may ask a server. Without a key, these are the listed sites, if they use a name
+//! of the server; and no other site may change models.
 
 use crate::common::{Head, Reply, Server, write_model};
 use serde_json::json;
 
 const EVIL: (&str, &str) = ("origin", "https://evil.example");
 
-/// A server without a key whose store has a model, which is loaded too.
+/// A server without a key. Its store has a model, which is also loaded.
 fn keyless(args: &[&str]) -> (Server, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("a");
@@ -20,7 +20,7 @@ fn keyless(args: &[&str]) -> (Server, tempfile::TempDir) {
     (Server::start(&all), dir)
 }
 
-/// What changes models, by every path.
+/// Every request that changes models.
 const MANAGEMENT: [(&str, &str); 8] = [
     ("POST", "/models?url=a&model_name=planted"),
     ("PUT", "/models/a?min_worker=2"),
@@ -56,12 +56,12 @@ fn other_sites_change_no_models() {
             );
         }
     }
-    // That its page may ask is not enough.
+    // A listed site may ask, but not change models.
     let listed = [("origin", "https://page.example")];
     for (method, path) in MANAGEMENT {
         assert_eq!(server.send(method, path, &listed, b"").code, 403, "{method} {path}");
     }
-    // The name that leads here is a stranger's: even to read.
+    // A stranger's name that points here may not even read.
     let named = |method: &str, path: &str, host: &str, more: &str| {
         let request =
             format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{more}\r\n");
@@ -77,13 +77,13 @@ fn other_sites_change_no_models() {
             &named(method, path, "evil.example:8080", "origin: http://evil.example:8080\r\n"),
             path,
         );
-        // A name without a dot, which others in the network can give to a browser.
+        // Others in the network can give a browser a name without a dot.
         refused(&named(method, path, "evil", "user-agent: Mozilla/5.0\r\n"), path);
         refused(&named(method, path, "evil:8080", "origin: http://evil:8080\r\n"), path);
     }
     assert_eq!(server.get("/models").ok()["models"].as_array().unwrap().len(), 1);
     assert_eq!(server.get("/models/a").ok()[0]["minWorkers"], 1);
-    // Its own page, and what is no browser, may.
+    // The server's own page and programs may.
     assert_eq!(named("GET", "/info", "evil", "").code, 200);
     let own = format!("origin: http://{localhost}\r\n");
     assert_eq!(named("PUT", "/models/a?min_worker=2", &localhost, &own).code, 202);
@@ -106,7 +106,7 @@ fn other_sites_ask_nothing_in_every_protocols_words() {
     for path in ["/v1/models/a:predict", "/v2/models/a/infer", "/models/a"] {
         assert!(ask(path)["error"].as_str().unwrap().contains("--cors-origin"), "{path}");
     }
-    // Reading is harmless, as the page is not shown the answer.
+    // Reading is harmless, for the browser does not show the page the answer.
     let read = server.send("GET", "/info", &[EVIL], b"");
     assert_eq!((read.code, read.header("access-control-allow-origin")), (200, None));
     let asks = [EVIL, ("access-control-request-method", "DELETE")];
@@ -147,7 +147,7 @@ fn a_key_is_enough() {
     let key = ("authorization", "Bearer k");
     assert_eq!(server.send("PUT", "/models/a?min_worker=2", &[EVIL], b"").code, 401);
     assert_eq!(server.send("PUT", "/models/a?min_worker=2", &[EVIL, key], b"").code, 202);
-    // Nobody's name is asked for where there is a key.
+    // A server with a key answers under any name.
     let request = "GET /info HTTP/1.1\r\nhost: models.example\r\nauthorization: Bearer k\r\nconnection: close\r\n\r\n";
     let mut stream = server.connect();
     std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
@@ -205,7 +205,7 @@ fn below_a_root_path_all_is_the_same() {
         server.post("/bert/v1/embeddings", json!({})).json()["error"]["type"],
         "invalid_request_error"
     );
-    // What leads nowhere below it leads nowhere.
+    // A path that only begins like the root path is not found.
     assert_eq!(server.get("/bertram/info").code, 404);
     for link in ["href=\"/", "src=\"/", "fetch('/"] {
         for path in ["/", "/docs", "/page.js", "/load.js"] {

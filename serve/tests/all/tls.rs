@@ -1,4 +1,4 @@
-//! HTTPS, and a port of its own for metrics.
+//! HTTPS, and a separate port for metrics.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -13,11 +13,11 @@ use serde_json::json;
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, crypto};
 
 fn file(name: &str) -> String {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/tls").join(name);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/all/tls").join(name);
     path.to_str().unwrap().to_string()
 }
 
-/// A client that trusts the test's certificate, or nobody.
+/// A client that trusts the certificate of the tests, or none.
 fn shake(server: &Server, trusting: bool) -> StreamOwned<ClientConnection, TcpStream> {
     let mut roots = RootCertStore::empty();
     if trusting {
@@ -39,7 +39,7 @@ fn a_client_that_trusts_the_certificate_is_answered() {
     let args = ["--tls-cert", &cert, "--tls-key", &key, "--read-timeout", "0.5"];
     let (server, _dir) = Server::tiny(&[("tiny", Head::None)], &args);
     assert!(server.announced.starts_with("listening at https://"), "{}", server.announced);
-    // Two clients that say nothing hold nobody up.
+    // Two silent clients do not hold up others.
     let silent = [server.connect(), server.connect()];
     let body = json!({"inputs": "my card"}).to_string();
     for _ in 0..2 {
@@ -58,7 +58,7 @@ fn a_client_that_trusts_the_certificate_is_answered() {
     }
     let refused = shake(&server, false).write_all(b"GET /health HTTP/1.1\r\n\r\n");
     assert!(refused.unwrap_err().to_string().contains("UnknownIssuer"));
-    // Plain HTTP at this port is let go, not answered.
+    // The server closes a connection that speaks plain HTTP, without an answer.
     let mut plain = server.connect();
     plain.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
     let mut rest = Vec::new();
@@ -93,9 +93,10 @@ fn metrics_move_to_a_port_of_their_own() {
     let args = ["--metrics-port", "0", "--api-key", "k"];
     let (mut server, _dir) = Server::tiny(&[("tiny", Head::None)], &args);
     let line = server.line();
-    let beside = line.trim().strip_prefix("metrics at http://").unwrap_or_else(|| panic!("{line}"));
+    let metrics =
+        line.trim().strip_prefix("metrics at http://").unwrap_or_else(|| panic!("{line}"));
     let ask = |path: &str| {
-        let mut stream = TcpStream::connect(beside).unwrap();
+        let mut stream = TcpStream::connect(metrics).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
         stream.write_all(head.as_bytes()).unwrap();
@@ -103,12 +104,12 @@ fn metrics_move_to_a_port_of_their_own() {
     };
     let key = [("authorization", "Bearer k")];
     server.send("POST", "/embed", &key, br#"{"inputs": "my card"}"#).ok();
-    // No key is asked for there, and nothing else is answered.
+    // That port needs no key, and answers nothing else.
     assert_eq!(ask("/health").code, 200);
     let metrics = ask("/metrics");
     assert!(metrics.text().contains(r#"gradus_inputs_total{model="tiny"} 1"#));
     assert_eq!(ask("/describe").code, 404);
-    // Here they are gone; whether the server is well is told at both.
+    // The main port has no metrics then; both ports have `/health`.
     assert_eq!(server.send("GET", "/metrics", &key, b"").code, 404);
     assert_eq!(server.get("/health").code, 200);
     let described = server.send("GET", "/describe", &key, b"").ok();

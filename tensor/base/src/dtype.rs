@@ -21,6 +21,12 @@ pub enum DType {
 
 impl DType {
     /// Bytes of one element.
+    ///
+    /// ```
+    /// # use gradus_base::DType;
+    /// assert_eq!(DType::F32.size(), 4);
+    /// assert_eq!(DType::BF16.size(), 2);
+    /// ```
     pub fn size(self) -> usize {
         match self {
             DType::F64 => 8,
@@ -30,7 +36,14 @@ impl DType {
         }
     }
 
-    /// Whether an element can have this value, but for the rounding of floats.
+    /// Whether an element can have this value, apart from the rounding of floats.
+    ///
+    /// ```
+    /// # use gradus_base::DType;
+    /// assert!(DType::U8.holds(255.0));
+    /// assert!(!DType::U8.holds(256.0) && !DType::U8.holds(0.5));
+    /// assert!(DType::F16.holds(0.1)); // rounded
+    /// ```
     pub fn holds(self, value: f64) -> bool {
         match self {
             DType::U32 => value.fract() == 0.0 && (0.0..=u32::MAX as f64).contains(&value),
@@ -40,6 +53,12 @@ impl DType {
     }
 
     /// Whether the type is a floating-point one (and so can have a gradient).
+    ///
+    /// ```
+    /// # use gradus_base::DType;
+    /// assert!(DType::BF16.is_float());
+    /// assert!(!DType::U32.is_float());
+    /// ```
     pub fn is_float(self) -> bool {
         matches!(self, DType::F32 | DType::F64 | DType::F16 | DType::BF16)
     }
@@ -62,7 +81,8 @@ impl fmt::Display for DType {
 pub trait Element: bytemuck::Pod + Send + Sync + PartialOrd + fmt::Debug + 'static {
     /// The matching [`DType`].
     const DTYPE: DType;
-    /// Whether kernels are compiled for wide registers too (f32 only; see `simd.rs` in `gradus-cpu`).
+    /// Whether kernels are compiled for wide registers too (f32 only; see `simd.rs` in
+    /// `gradus-cpu`).
     #[doc(hidden)]
     const WIDE: bool = matches!(Self::DTYPE, DType::F32);
     /// Widens to f64 (exact for every element type).

@@ -67,6 +67,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl ErrorKind {
     /// The kind of an operand that differs from what it must be, in its shape or else in its dtype.
+    ///
+    /// ```
+    /// # use gradus_base::ErrorKind;
+    /// assert_eq!(ErrorKind::shape_or_dtype(true), ErrorKind::Shape);
+    /// assert_eq!(ErrorKind::shape_or_dtype(false), ErrorKind::DType);
+    /// ```
     pub fn shape_or_dtype(shapes_differ: bool) -> Self {
         if shapes_differ { ErrorKind::Shape } else { ErrorKind::DType }
     }
@@ -74,11 +80,24 @@ impl ErrorKind {
 
 impl Error {
     /// An operation's refusal of a value; prefer the macro [`bail!`](crate::bail).
+    ///
+    /// ```
+    /// # use gradus_base::Error;
+    /// let error = Error::op("add", "shapes [2] and [3] do not broadcast");
+    /// assert_eq!(error.to_string(), "[add] shapes [2] and [3] do not broadcast");
+    /// ```
     pub fn op(op: &'static str, message: impl Into<String>) -> Self {
         Error::of(ErrorKind::Value, op, message)
     }
 
     /// An operation's refusal, of this kind; prefer the macro [`bail!`](crate::bail).
+    ///
+    /// ```
+    /// # use gradus_base::{Error, ErrorKind};
+    /// let error = Error::of(ErrorKind::Shape, "add", "shapes differ");
+    /// assert_eq!(error.to_string(), "[add] shapes differ");
+    /// assert_eq!(error.kind(), ErrorKind::Shape);
+    /// ```
     pub fn of(kind: ErrorKind, op: &'static str, message: impl Into<String>) -> Self {
         Error::Op { op, kind, message: message.into() }
     }
@@ -101,6 +120,12 @@ impl Error {
 
     /// The same error, from inside the module `path`. Paths join from the outside in:
     /// `at("attention")` then `at("encoder.layer.3")` reads `encoder.layer.3.attention`.
+    ///
+    /// ```
+    /// # use gradus_base::Error;
+    /// let error = Error::op("add", "shapes differ").at("attention").at("encoder.layer.3");
+    /// assert_eq!(error.to_string(), "encoder.layer.3.attention: [add] shapes differ");
+    /// ```
     pub fn at(self, path: &str) -> Self {
         match self {
             Error::At { path: inner, source } => {
@@ -111,11 +136,23 @@ impl Error {
     }
 
     /// An error of the operating system about `path`.
+    ///
+    /// ```
+    /// # use gradus_base::Error;
+    /// let refused = std::io::Error::other("the disk is full");
+    /// assert_eq!(Error::io("model.bin", refused).to_string(), "model.bin: the disk is full");
+    /// ```
     pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
         Error::Io { path: path.into(), source }
     }
 
     /// A malformed file.
+    ///
+    /// ```
+    /// # use gradus_base::Error;
+    /// let error = Error::format("model.bin", "is truncated");
+    /// assert_eq!(error.to_string(), "model.bin: is truncated");
+    /// ```
     pub fn format(path: impl Into<PathBuf>, message: impl Into<String>) -> Self {
         Error::Format { path: path.into(), message: message.into() }
     }
@@ -123,6 +160,17 @@ impl Error {
 
 /// Returns an [`Error::Op`]: `bail!("matmul", Shape, "inner sizes differ: {} and {}", a, b)`. Without an
 /// [`ErrorKind`] it is that of an invalid value; one that is computed is given as `kind = …`.
+///
+/// ```
+/// # use gradus_base::{Result, bail};
+/// fn half(n: usize) -> Result<usize> {
+///     if n % 2 == 1 {
+///         bail!("half", "{n} is odd");
+///     }
+///     Ok(n / 2)
+/// }
+/// assert_eq!(half(3).unwrap_err().to_string(), "[half] 3 is odd");
+/// ```
 #[macro_export]
 macro_rules! bail {
     ($op:expr, kind = $kind:expr, $message:literal $($arguments:tt)*) => {

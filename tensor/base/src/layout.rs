@@ -22,6 +22,13 @@ pub struct Layout {
 
 /// The shape that two shapes broadcast to, by NumPy's rule: dimensions are matched from the right;
 /// equal sizes match, and a size of 1 stretches.
+///
+/// ```
+/// # use gradus_base::layout::broadcast_shapes;
+/// assert_eq!(broadcast_shapes("add", &[2, 1], &[3])?, [2, 3]);
+/// assert!(broadcast_shapes("add", &[2], &[3]).is_err());
+/// # Ok::<(), gradus_base::Error>(())
+/// ```
 pub fn broadcast_shapes(op: &'static str, a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
     let rank = a.len().max(b.len());
     let at = |s: &[usize], d: usize| if d + s.len() >= rank { s[d + s.len() - rank] } else { 1 };
@@ -50,6 +57,13 @@ pub fn broadcast_shapes(op: &'static str, a: &[usize], b: &[usize]) -> Result<Ve
 }
 
 /// Resolves a dimension that may count from the end (`-1` is the last).
+///
+/// ```
+/// # use gradus_base::layout::resolve_dim;
+/// assert_eq!(resolve_dim("sum", -1, 3)?, 2);
+/// assert!(resolve_dim("sum", 3, 3).is_err());
+/// # Ok::<(), gradus_base::Error>(())
+/// ```
 pub fn resolve_dim(op: &'static str, dim: isize, rank: usize) -> Result<usize> {
     let d = if dim < 0 { dim + rank as isize } else { dim };
     if rank == 0 {
@@ -68,6 +82,13 @@ pub fn resolve_dim(op: &'static str, dim: isize, rank: usize) -> Result<usize> {
 }
 
 /// Resolves several dimensions; an empty list means all. Sorted; a repeated one is an error.
+///
+/// ```
+/// # use gradus_base::layout::resolve_dims;
+/// assert_eq!(resolve_dims("sum", &[-1, 0], 3)?, [0, 2]);
+/// assert_eq!(resolve_dims("sum", &[], 3)?, [0, 1, 2]);
+/// # Ok::<(), gradus_base::Error>(())
+/// ```
 pub fn resolve_dims(op: &'static str, dims: &[isize], rank: usize) -> Result<Vec<usize>> {
     if dims.is_empty() {
         return Ok((0..rank).collect());
@@ -85,6 +106,11 @@ pub fn resolve_dims(op: &'static str, dims: &[isize], rank: usize) -> Result<Vec
 
 impl Layout {
     /// The row-major layout of `shape`, whose elements can be counted ([`checked_numel`]).
+    ///
+    /// ```
+    /// # use gradus_base::Layout;
+    /// assert_eq!(Layout::contiguous(&[2, 3]).strides(), [3, 1]);
+    /// ```
     pub fn contiguous(shape: &[usize]) -> Self {
         Layout { shape: shape.to_vec(), strides: row_major(shape), offset: 0 }
     }
@@ -110,6 +136,13 @@ impl Layout {
     }
 
     /// Whether the elements lie in row-major order without gaps.
+    ///
+    /// ```
+    /// # use gradus_base::Layout;
+    /// assert!(Layout::contiguous(&[2, 3]).is_contiguous());
+    /// assert!(!Layout::contiguous(&[3]).broadcast_to("add", &[2, 3])?.is_contiguous());
+    /// # Ok::<(), gradus_base::Error>(())
+    /// ```
     pub fn is_contiguous(&self) -> bool {
         let mut expected = 1;
         for (&size, &stride) in self.shape.iter().zip(&self.strides).rev() {
@@ -127,12 +160,26 @@ impl Layout {
     }
 
     /// Dimension `i` of the result is dimension `order[i]` of this.
+    ///
+    /// ```
+    /// # use gradus_base::Layout;
+    /// let turned = Layout::contiguous(&[2, 3]).permute([1, 0]);
+    /// assert_eq!((turned.shape(), turned.strides()), (&[3, 2][..], &[1, 3][..]));
+    /// ```
     pub fn permute(&self, order: impl IntoIterator<Item = usize>) -> Layout {
         let (shape, strides) = order.into_iter().map(|d| (self.shape[d], self.strides[d])).unzip();
         Layout { shape, strides, offset: self.offset }
     }
 
     /// This layout seen as `shape`, dimensions repeated with stride 0.
+    ///
+    /// ```
+    /// # use gradus_base::Layout;
+    /// let row = Layout::contiguous(&[3]);
+    /// let rows = row.broadcast_to("add", &[2, 3])?;
+    /// assert_eq!(rows.strides(), [0, 1]); // both rows are the same three elements
+    /// # Ok::<(), gradus_base::Error>(())
+    /// ```
     pub fn broadcast_to(&self, op: &'static str, shape: &[usize]) -> Result<Layout> {
         let (from, to) = (self.shape.len(), shape.len());
         let fits = from <= to
@@ -151,6 +198,15 @@ impl Layout {
 
     /// This layout seen with another shape of as many elements, without moving any; `None` where
     /// the strides do not allow it.
+    ///
+    /// ```
+    /// # use gradus_base::Layout;
+    /// let x = Layout::contiguous(&[2, 3]);
+    /// assert_eq!(x.reshape(&[6]).unwrap().strides(), [1]);
+    /// let repeated = Layout::contiguous(&[3]).broadcast_to("add", &[2, 3])?;
+    /// assert!(repeated.reshape(&[6]).is_none()); // no stride gives 0, 1, 2, 0, 1, 2
+    /// # Ok::<(), gradus_base::Error>(())
+    /// ```
     pub fn reshape(&self, shape: &[usize]) -> Option<Layout> {
         if self.is_contiguous() {
             return Some(Layout {
@@ -199,6 +255,13 @@ impl Layout {
     }
 
     /// Walks the storage positions of all elements in row-major order.
+    ///
+    /// ```
+    /// # use gradus_base::Layout;
+    /// let repeated = Layout::contiguous(&[3]).broadcast_to("add", &[2, 3])?;
+    /// assert_eq!(repeated.positions().collect::<Vec<_>>(), [0, 1, 2, 0, 1, 2]);
+    /// # Ok::<(), gradus_base::Error>(())
+    /// ```
     pub fn positions(&self) -> Positions<'_> {
         Positions {
             layout: self,
@@ -209,6 +272,11 @@ impl Layout {
     }
 
     /// One past the furthest storage position that this layout reads (0 if it has no elements).
+    ///
+    /// ```
+    /// # use gradus_base::Layout;
+    /// assert_eq!(Layout::contiguous(&[2, 3]).end(), 6);
+    /// ```
     pub fn end(&self) -> usize {
         if self.numel() == 0 {
             return 0;

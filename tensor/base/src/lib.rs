@@ -1,7 +1,7 @@
-//! What kernels and devices stand on: errors, element types, shapes, and what operations are.
+//! The base of kernels and devices: errors, element types, shapes, and what operations are.
 //!
-//! No tensor is known here, and no device. The CPU's kernels (`gradus-cpu`) and the tensors above
-//! them (`gradus-tensor`) use these names; users find those that are theirs in `gradus-tensor`.
+//! This crate knows no tensors and no devices. The CPU's kernels (`gradus-cpu`) and the tensors
+//! above them (`gradus-tensor`) use these names; users find the public ones in `gradus-tensor`.
 //!
 //! Each file uses only what is above it here: `error`, `dtype`, `sizes`, `layout`, `random`, `op`.
 

@@ -21,16 +21,34 @@ const fn mix(mut z: u64) -> u64 {
 
 impl RngKey {
     /// The root stream of a seed.
+    ///
+    /// ```
+    /// # use gradus_base::RngKey;
+    /// assert_eq!(RngKey::new(7), RngKey::new(7));
+    /// assert_ne!(RngKey::new(7), RngKey::new(8));
+    /// ```
     pub const fn new(seed: u64) -> Self {
         RngKey(mix(seed.wrapping_add(0x9e37_79b9_7f4a_7c15)))
     }
 
     /// The stream of one step (or any other number).
+    ///
+    /// ```
+    /// # use gradus_base::RngKey;
+    /// let key = RngKey::new(0);
+    /// assert_ne!(key.step(1), key.step(2));
+    /// ```
     pub const fn step(self, n: u64) -> Self {
         RngKey(mix(self.0 ^ mix(n.wrapping_add(0xd1b5_4a32_d192_ed03))))
     }
 
     /// The stream of one place in a model (or any other name).
+    ///
+    /// ```
+    /// # use gradus_base::RngKey;
+    /// let key = RngKey::new(0).step(1);
+    /// assert_ne!(key.place("encoder.layer.0"), key.place("encoder.layer.1"));
+    /// ```
     pub fn place(self, name: &str) -> Self {
         // FNV-1a over the bytes, then mixed.
         let hash = name
@@ -40,12 +58,25 @@ impl RngKey {
     }
 
     /// The four random words of a counter.
+    ///
+    /// ```
+    /// # use gradus_base::RngKey;
+    /// // The first known answer of the authors' own test.
+    /// let words = [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8];
+    /// assert_eq!(RngKey(0).block([0; 4]), words);
+    /// ```
     #[inline(always)]
     pub fn block(self, counter: [u32; 4]) -> [u32; 4] {
         philox(counter, [self.0 as u32, (self.0 >> 32) as u32])
     }
 
     /// The random word of element `index`: word `index % 4` of counter `index / 4`.
+    ///
+    /// ```
+    /// # use gradus_base::RngKey;
+    /// let key = RngKey::new(0);
+    /// assert_eq!(key.word(6), key.block([1, 0, 0, 0])[2]);
+    /// ```
     #[inline(always)]
     pub fn word(self, index: u64) -> u32 {
         let c = index / 4;
@@ -53,6 +84,13 @@ impl RngKey {
     }
 
     /// A random order of `0..n` (Fisher–Yates).
+    ///
+    /// ```
+    /// # use gradus_base::RngKey;
+    /// let order = RngKey::new(0).permutation(10);
+    /// assert_eq!(order, RngKey::new(0).permutation(10)); // the same key, the same order
+    /// assert_eq!(order.iter().sum::<usize>(), 45); // each number once
+    /// ```
     pub fn permutation(self, n: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..n).collect();
         self.shuffle(&mut order);
@@ -60,6 +98,14 @@ impl RngKey {
     }
 
     /// Puts `items` in a random order (Fisher–Yates).
+    ///
+    /// ```
+    /// # use gradus_base::RngKey;
+    /// let mut items = ["a", "b", "c"];
+    /// RngKey::new(0).shuffle(&mut items);
+    /// items.sort();
+    /// assert_eq!(items, ["a", "b", "c"]);
+    /// ```
     pub fn shuffle<T>(self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
             let word =
@@ -83,17 +129,34 @@ fn philox(mut c: [u32; 4], mut k: [u32; 2]) -> [u32; 4] {
 }
 
 /// A number in [0, 1) from the upper 24 bits, so that it is exact in f32.
+///
+/// ```
+/// # use gradus_base::random::unit;
+/// assert_eq!(unit(0), 0.0);
+/// assert_eq!(unit(1 << 31), 0.5);
+/// ```
 #[inline(always)]
 pub fn unit(word: u32) -> f32 {
     (word >> 8) as f32 * (1.0 / 16_777_216.0)
 }
 
-/// Below this a word means "dropped", for the probability `p`; `p = 1` drops all (see `keep`).
+/// A word below this number means "dropped", for the probability `p`; `p = 1` drops all.
+///
+/// ```
+/// # use gradus_base::random::drop_threshold;
+/// assert_eq!(drop_threshold(0.5), 1 << 31); // half of all words lie below
+/// ```
 pub fn drop_threshold(p: f64) -> u64 {
     (p * 4_294_967_296.0).round() as u64
 }
 
 /// The least word that is kept; `None` where every element is dropped.
+///
+/// ```
+/// # use gradus_base::random::least_kept;
+/// assert_eq!(least_kept(0.5), Some(1 << 31));
+/// assert_eq!(least_kept(1.0), None);
+/// ```
 pub fn least_kept(p: f64) -> Option<u32> {
     u32::try_from(drop_threshold(p)).ok()
 }
@@ -103,11 +166,19 @@ const GROUP: usize = 16;
 
 /// The words of the counters whose lower half is `first_block`, `first_block + 1`, … and whose
 /// upper half is `upper`, four a counter; with 0 above, those of elements `4·first_block..` as
-/// [`RngKey::word`] gives them. Inline into `dispatch` of `simd.rs` in
-/// `gradus-cpu`.
+/// [`RngKey::word`] gives them. It is inlined into `dispatch` of `simd.rs` in `gradus-cpu`.
 ///
-/// 16 counters go through the rounds side by side, each 32-bit word in a 64-bit lane: so a
+/// Sixteen counters go through the rounds side by side, each 32-bit word in a 64-bit lane: so a
 /// product needs one instruction and no lane is ever widened or narrowed within a round.
+///
+/// ```
+/// # use gradus_base::RngKey;
+/// # use gradus_base::random::words;
+/// let (key, mut out) = (RngKey::new(0), [0; 8]);
+/// words(key, 1, [0; 2], &mut out); // of elements 4 to 11
+/// assert_eq!(out[0], key.word(4));
+/// assert_eq!(out[7], key.word(11));
+/// ```
 #[inline(always)]
 pub fn words(key: RngKey, first_block: u64, upper: [u32; 2], out: &mut [u32]) {
     let mut blocks = out.chunks_exact_mut(4 * GROUP);

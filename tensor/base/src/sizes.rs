@@ -2,17 +2,23 @@
 //!
 //! The shape of every tensor has been counted: products of its own sizes fit, in any order and with
 //! its strides. Products of the sizes of two tensors may not fit, and a broadcast view makes huge
-//! sizes out of one element. So memory is asked for by shape ([`bytes`]), and estimates of time use
-//! [`work`].
+//! sizes out of one element. So whoever asks for memory asks by shape ([`bytes`]), and estimates of
+//! time use [`work`].
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The most elements of a shape: so many of eight bytes fill the address space that a process can
-/// have.
+/// The most elements of a shape: this many elements of eight bytes fill the address space of a
+/// process.
 const MAX_NUMEL: usize = isize::MAX as usize / 8;
 
 /// Number of elements of `shape`, or `None` if it does not fit the address space. A size of 0 makes
 /// it 0, but the other sizes must fit all the same, so that products of sizes never overflow.
+///
+/// ```
+/// # use gradus_base::layout::checked_numel;
+/// assert_eq!(checked_numel(&[2, 3]), Some(6));
+/// assert_eq!(checked_numel(&[usize::MAX, 2]), None);
+/// ```
 pub fn checked_numel(shape: &[usize]) -> Option<usize> {
     let n = shape.iter().try_fold(1usize, |n, &s| n.checked_mul(s.max(1)))?;
     if n > MAX_NUMEL {
@@ -23,6 +29,11 @@ pub fn checked_numel(shape: &[usize]) -> Option<usize> {
 
 /// Row-major strides of `shape`. Those of a shape that [`checked_numel`] refuses end at the largest
 /// number.
+///
+/// ```
+/// # use gradus_base::layout::row_major;
+/// assert_eq!(row_major(&[2, 3, 4]), [12, 4, 1]);
+/// ```
 pub fn row_major(shape: &[usize]) -> Vec<usize> {
     let mut strides = vec![1usize; shape.len()];
     for d in (1..shape.len()).rev() {
@@ -46,6 +57,12 @@ pub fn numel(op: &'static str, shape: &[usize]) -> Result<usize> {
 }
 
 /// Checks the shape of a result; the error names the operands' shapes.
+///
+/// ```
+/// # use gradus_base::sizes::result;
+/// let error = result("matmul", &[usize::MAX, 2], &[&[usize::MAX, 1], &[1, 2]]).unwrap_err();
+/// assert!(error.to_string().contains("more elements than fit in memory"));
+/// ```
 pub fn result(op: &'static str, shape: &[usize], operands: &[&[usize]]) -> Result<()> {
     if checked_numel(shape).is_some() {
         return Ok(());
@@ -59,19 +76,38 @@ pub fn result(op: &'static str, shape: &[usize], operands: &[&[usize]]) -> Resul
 
 /// Bytes of `shape` elements of `size` bytes.
 ///
+/// ```
+/// # use gradus_base::sizes::bytes;
+/// assert_eq!(bytes("zeros", &[2, 3], 4)?, 24);
+/// # Ok::<(), gradus_base::Error>(())
+/// ```
+///
 /// # Errors
 /// If they are more than fit in memory.
 pub fn bytes(op: &'static str, shape: &[usize], size: usize) -> Result<usize> {
-    // At most eight bytes an element, and so many fit.
+    // An element has at most eight bytes, and `numel` leaves room for that.
     Ok(numel(op, shape)? * size)
 }
 
 /// How much there is to do, for estimates of time: the product, or the largest number beyond it.
+///
+/// ```
+/// # use gradus_base::sizes::work;
+/// assert_eq!(work(&[2, 3, 4]), 24);
+/// assert_eq!(work(&[usize::MAX, 2]), usize::MAX);
+/// ```
 pub fn work(factors: &[usize]) -> usize {
     factors.iter().fold(1, |work, &f| work.saturating_mul(f))
 }
 
 /// An empty list with room for `len` entries.
+///
+/// ```
+/// # use gradus_base::sizes::list;
+/// assert!(list::<u32>("sort", 10)?.is_empty());
+/// assert!(list::<u32>("sort", usize::MAX).is_err());
+/// # Ok::<(), gradus_base::Error>(())
+/// ```
 ///
 /// # Errors
 /// If there is not enough memory.

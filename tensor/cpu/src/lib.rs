@@ -26,14 +26,13 @@ mod storage;
 mod strided;
 mod view;
 
-#[cfg(target_arch = "x86_64")]
-mod amx;
 pub mod attention;
 pub mod binary;
 pub mod concat;
 pub mod copy;
 pub mod create;
 pub mod cross_entropy;
+pub mod custom;
 pub mod dropout;
 pub mod index;
 pub mod layer_norm;
@@ -41,8 +40,7 @@ pub mod loss_scale;
 pub mod low;
 pub mod matmul;
 pub mod optim;
-#[cfg(target_arch = "x86_64")]
-mod packed;
+mod product;
 pub mod random;
 pub mod reduce;
 pub mod softmax;
@@ -50,6 +48,8 @@ pub mod sort;
 pub mod unary;
 
 pub use buffer::{MemoryUse, memory_use};
+pub use custom::CustomKernel;
+pub use math::Float;
 pub use peak::fma_loop;
 pub use storage::{CpuStorage, Output};
 pub use strided::TypedView;

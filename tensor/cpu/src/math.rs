@@ -5,9 +5,9 @@
 
 use gradus_base::Element;
 
-/// The arithmetic of a computing dtype (f32 or f64).
+/// The arithmetic of a dtype in which kernels compute: f32 or f64.
 #[allow(missing_docs)] // the functions are those of `std`
-pub(crate) trait Float:
+pub trait Float:
     Element
     + std::ops::Add<Output = Self>
     + std::ops::Sub<Output = Self>

@@ -1,10 +1,10 @@
 //! C = A·B over any strides, and the linear layer y = x·Wᵀ + b, on request with GELU.
 //!
-//! f32 on a processor with AVX2 or AVX-512 goes to the kernel in [`super::packed`]; a weight keeps
-//! its packed form with it. Everything else is `matrixmultiply`'s product; this file splits it
-//! between threads. A task is one block of one matrix of the batch: rows of C where C is tall,
-//! columns where it is wide and flat. The split depends on the shape alone, and every element is
-//! summed over k in one order: bit-identical for every number of threads.
+//! f32 on a processor with a kernel goes to [`super::product`]; a weight keeps its packed form with
+//! it. Everything else is `matrixmultiply`'s product; this file splits it between threads. A task is
+//! one block of one matrix of the batch: rows of C where C is tall, columns where it is wide and
+//! flat. The split depends on the shape alone, and every element is summed over k in one order:
+//! bit-identical for every number of threads.
 
 use gradus_base::op::unary::UnaryOp;
 use gradus_base::{DType, Result, bail, dispatch_float, sizes};
@@ -13,9 +13,8 @@ use super::concat;
 use super::create;
 use super::mat::Mat;
 use super::math::Float;
-#[cfg(target_arch = "x86_64")]
-use super::packed::{self, Epilogue, Isa, Packed, Right};
 use super::parallel::{self, SharedMut};
+use super::product::{self, Epilogue, F32Kernel, Left, Packed, Right};
 use super::reduce;
 use super::storage::Output;
 use super::unary;
@@ -38,15 +37,12 @@ pub(crate) trait Gemm: Float {
         row_c: usize,
     );
 
-    /// C = A·B, split between threads.
-    ///
-    /// # Safety
-    /// As for [`split`].
-    unsafe fn product(
+    /// C = A·B for sizes `(m, k, n)`, split between threads.
+    fn product(
         sizes: (usize, usize, usize),
         a: Mat<Self>,
         b: Mat<Self>,
-        c: &SharedMut<Self>,
+        c: &mut [Self],
     ) -> Result<()>;
 }
 
@@ -69,11 +65,10 @@ macro_rules! gemm {
             }
         }
 
-        unsafe fn product(
-            sizes: (usize, usize, usize), a: Mat<$t>, b: Mat<$t>, c: &SharedMut<$t>,
+        fn product(
+            sizes: (usize, usize, usize), a: Mat<$t>, b: Mat<$t>, c: &mut [$t],
         ) -> Result<()> {
-            // SAFETY: the caller's promise.
-            unsafe { $product(sizes, a, b, c) }
+            $product(sizes, a, b, c)
         }
     })*};
 }
@@ -153,14 +148,13 @@ fn batched<T: Gemm>(a: View, b: View, shape: &[usize]) -> Result<Array> {
         row: t.layout().strides[rank - 2],
         col: t.layout().strides[rank - 1],
     };
-    let c = SharedMut::new(out.slice_mut());
-    c.check(at_a.len(), m * n, m * n);
     let one = |i: usize| (mat(&va.data[at_a[i]..], a), mat(&vb.data[at_b[i]..], b));
     if at_a.len() == 1 {
         let (a, b) = one(0);
-        // SAFETY: C is exclusively ours.
-        unsafe { T::product((m, k, n), a, b, &c)? };
+        T::product((m, k, n), a, b, out.slice_mut())?;
     } else {
+        let c = SharedMut::new(out.slice_mut());
+        c.check(at_a.len(), m * n, m * n);
         parallel::run(at_a.len(), sizes::work(&[m, k, n, PS_PER_MAC]) / 1000, &|i| {
             let (a, b) = one(i);
             // SAFETY: each task writes its own matrix.
@@ -171,48 +165,36 @@ fn batched<T: Gemm>(a: View, b: View, shape: &[usize]) -> Result<Array> {
 }
 
 /// C = A·B in f64.
-///
-/// # Safety
-/// As for [`split`].
-unsafe fn product_f64(
+fn product_f64(
     sizes: (usize, usize, usize),
     a: Mat<f64>,
     b: Mat<f64>,
-    c: &SharedMut<f64>,
+    c: &mut [f64],
 ) -> Result<()> {
-    // SAFETY: the caller's promise.
-    unsafe { split(sizes, a, b, (c, sizes.2), |_, _| {}) };
+    // SAFETY: C is exclusively ours.
+    unsafe { split(sizes, a, b, (&SharedMut::new(c), sizes.2), |_, _| {}) };
     Ok(())
 }
 
 /// C = A·B in f32.
-///
-/// # Safety
-/// As for [`split`].
-unsafe fn product_f32(
+fn product_f32(
     (m, k, n): (usize, usize, usize),
     a: Mat<f32>,
     b: Mat<f32>,
-    c: &SharedMut<f32>,
+    c: &mut [f32],
 ) -> Result<()> {
-    #[cfg(target_arch = "x86_64")]
-    if let Some(isa) = Isa::detect() {
-        // Packed before, B is read by all tasks; packed on the way, it need not wait.
-        if m > packed::FEW_ROWS {
-            let b = Packed::new(isa, b, k, n)?;
-            // SAFETY: the caller's promise; `isa` was detected.
-            return unsafe {
-                packed::product(isa, (m, k, n), a, Right::Packed(&b), c, Epilogue::default())
-            };
-        }
-        // SAFETY: as above.
-        return unsafe {
-            packed::product(isa, (m, k, n), a, Right::Plain(b), c, Epilogue::default())
-        };
-    }
-    // SAFETY: the caller's promise.
-    unsafe { split((m, k, n), a, b, (c, n), |_, _| {}) };
-    Ok(())
+    let Some(kernel) = product::f32_kernel() else {
+        // SAFETY: C is exclusively ours.
+        unsafe { split((m, k, n), a, b, (&SharedMut::new(c), n), |_, _| {}) };
+        return Ok(());
+    };
+    // Packed before, B is read by all tasks; packed on the way, it need not wait.
+    let packed = match m > product::FEW_ROWS {
+        true => Some(Packed::new("matmul", kernel, b, (k, n))?),
+        false => None,
+    };
+    let right = packed.as_ref().map_or(Right::Plain(b), Right::Packed);
+    product::product(kernel, (m, k, n), Left::Plain(a), right, c, Epilogue::default())
 }
 
 /// `x [m, in]`, `w [out, in]`, `bias [out]` → `[m, out]`.
@@ -241,19 +223,16 @@ fn layer(
     only_floats(op, x.dtype())?;
     let bias = bias.map(View::contiguous).transpose()?;
     let (m, k, n) = (x.shape()[0], x.shape()[1], w.shape()[0]);
-    #[cfg(target_arch = "x86_64")]
     if x.dtype() == DType::F32
         && m.min(k).min(n) > 0
-        && let Some(isa) = Isa::detect()
+        && let Some(kernel) = product::f32_kernel()
     {
         let mut out = Output::<f32>::new(op, &[m, n])?;
         let mut before = keep.then(|| Output::<f32>::new(op, &[m, n])).transpose()?;
-        let c = SharedMut::new(out.slice_mut());
         let kept = before.as_mut().map(|before| SharedMut::new(before.slice_mut()));
         let bias = bias.as_ref().map(|b| b.view().slice::<f32>());
-        let epilogue = Epilogue { bias, gelu, before: kept.as_ref(), ..Epilogue::default() };
-        // SAFETY: the outputs are exclusively ours; `isa` was detected.
-        unsafe { packed_layer(isa, x.unit_columns()?.view(), w, &c, epilogue)? };
+        let epilogue = Epilogue { bias, gelu, before: kept, ..Epilogue::default() };
+        packed_layer(kernel, x.unit_columns()?.view(), w, out.slice_mut(), epilogue)?;
         return Ok((out.into_array(&[m, n]), before.map(|before| before.into_array(&[m, n]))));
     }
     let y = dispatch_float!("linear", x.dtype(), layers::<T>(x, &[w], bias.as_slice()))?;
@@ -269,10 +248,9 @@ pub fn linear_cat(x: View, weights: Vec<View>, biases: Vec<View>) -> Result<Arra
     let op = "linear_cat";
     only_floats(op, x.dtype())?;
     let biases = biases.iter().map(|b| b.contiguous()).collect::<Result<Vec<_>>>()?;
-    #[cfg(target_arch = "x86_64")]
     if x.dtype() == DType::F32
         && x.numel() > 0
-        && let Some(isa) = Isa::detect()
+        && let Some(kernel) = product::f32_kernel()
     {
         let (m, n) = (x.shape()[0], weights.iter().map(|w| w.shape()[0]).sum());
         let x = x.unit_columns()?;
@@ -280,11 +258,9 @@ pub fn linear_cat(x: View, weights: Vec<View>, biases: Vec<View>) -> Result<Arra
         let mut out = Output::<f32>::new(op, &[m, n])?;
         let mut column = 0;
         for (i, w) in weights.iter().enumerate().filter(|(_, w)| w.numel() > 0) {
-            let c = SharedMut::new(&mut out.slice_mut()[column..]);
             let bias = biases.get(i).map(|b| b.view().slice::<f32>());
             let epilogue = Epilogue { bias, row: Some(n), ..Epilogue::default() };
-            // SAFETY: the output is exclusively ours; `isa` was detected.
-            unsafe { packed_layer(isa, x, *w, &c, epilogue)? };
+            packed_layer(kernel, x, *w, &mut out.slice_mut()[column..], epilogue)?;
             column += w.shape()[0];
         }
         return Ok(out.into_array(&[m, n]));
@@ -313,30 +289,19 @@ fn only_floats(op: &'static str, dtype: DType) -> Result<()> {
 }
 
 /// x·Wᵀ and the epilogue, by the packed form of W where it has a place for one.
-///
-/// # Safety
-/// As for [`packed::product`].
-#[cfg(target_arch = "x86_64")]
-unsafe fn packed_layer(
-    isa: Isa,
+fn packed_layer(
+    kernel: &dyn F32Kernel,
     x: View,
     w: View,
-    c: &SharedMut<f32>,
+    c: &mut [f32],
     epilogue: Epilogue,
 ) -> Result<()> {
-    let sizes = (x.shape()[0], x.shape()[1], w.shape()[0]);
-    let derived = packed_weight(isa, w)?;
-    let b = derived.as_deref().map_or(Right::Plain(w.mat::<f32>().t()), Right::Packed);
-    // SAFETY: the caller's promise.
-    unsafe { packed::product(isa, sizes, x.mat(), b, c, epilogue) }
-}
-
-/// The packed form of a weight, where it has a place for one.
-#[cfg(target_arch = "x86_64")]
-fn packed_weight(isa: Isa, w: View) -> Result<Option<std::sync::Arc<Packed>>> {
-    let (n, k) = (w.shape()[0], w.shape()[1]);
-    let fits = |p: &std::sync::Arc<Packed>| p.is_for(isa, k, n);
-    derived(w, || Packed::new(isa, w.mat().t(), k, n)).map(|p| p.filter(fits))
+    let (m, k, n) = (x.shape()[0], x.shape()[1], w.shape()[0]);
+    let wt = w.mat::<f32>().t();
+    let packed = derived(w, || Packed::new("matmul", kernel, wt, (k, n)))?;
+    let packed = packed.filter(|packed| packed.is_for(kernel, k, n));
+    let right = packed.as_deref().map_or(Right::Plain(wt), Right::Packed);
+    product::product(kernel, (m, k, n), Left::Plain(x.mat()), right, c, epilogue)
 }
 
 /// A form of a whole weight that a kernel derives, made on first use and kept until the weight

@@ -1,22 +1,19 @@
 //! The limit that products are measured against: how many multiply-adds the processor makes.
 
-/// Independent chains of multiply-adds: enough to hide the latency of one (4 or 5 cycles, two a
-/// cycle), few enough for 16 registers.
-const CHAINS: usize = 12;
+use super::product::{CHAINS, f32_kernel};
 
 /// Runs `rounds` times twelve vectors of multiply-adds in f32 registers on the calling thread and
 /// returns the floating-point operations made (two a multiply-add). Nothing is read from memory: no
 /// kernel can do better. Call it on every thread at once, since cores that share a clock or an
 /// execution unit slow each other down.
 pub fn fma_loop(rounds: usize) -> u64 {
-    #[cfg(target_arch = "x86_64")]
-    if let Some(isa) = super::packed::Isa::detect() {
-        return isa.multiply_adds::<CHAINS>(rounds);
+    match f32_kernel() {
+        Some(kernel) => kernel.multiply_adds(rounds),
+        None => plain(rounds),
     }
-    plain(rounds)
 }
 
-/// What the compiler makes of 16 lanes (NEON elsewhere).
+/// What the compiler makes of 16 lanes.
 fn plain(rounds: usize) -> u64 {
     const LANES: usize = super::simd::LANES;
     let (a, b) = (std::hint::black_box(0.999f32), std::hint::black_box(1e-3f32));

@@ -3,9 +3,10 @@
 //!
 //! The compiler vectorises a plain loop for the instruction set of the function it is inlined into.
 //! [`dispatch`] inlines its closure into a function compiled for AVX-512, for AVX2, or for the
-//! baseline, whichever the processor supports. Results do not depend on the choice: a
-//! multiply-add is fused only where the code says `mul_add` (which on a processor without the
-//! instruction is slow, but the same), and lanes are explicit wherever a reduction is vectorised.
+//! baseline, whichever the processor supports. The baseline of aarch64 has NEON. Results do not
+//! depend on the choice: a multiply-add is fused only where the code says `mul_add` (which on a
+//! processor without the instruction is slow, but the same), and lanes are explicit wherever a
+//! reduction is vectorised.
 
 use std::ops::Range;
 
@@ -42,18 +43,14 @@ pub(crate) fn dispatch<const HEAVY: bool, T: Element, R>(body: impl FnOnce() -> 
 }
 
 /// Whether [`dispatch`] chooses AVX-512: registers twice as wide, and twice as many.
+#[cfg(target_arch = "x86_64")]
 #[inline(always)]
 fn has_avx512() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    {
-        is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512vl")
-            && is_x86_feature_detected!("fma")
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    false
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("fma")
 }
 
 #[cfg(target_arch = "x86_64")]

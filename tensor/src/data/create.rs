@@ -1,6 +1,7 @@
 //! Tensors of constants and sequences.
 
 use gradus_base::Element;
+use gradus_base::op::cross_entropy::class_index;
 use gradus_cpu::create;
 
 use crate::{DType, Device, Result, Tensor, bail, gpu};
@@ -32,6 +33,27 @@ impl Tensor {
     /// ```
     pub fn full(shape: &[usize], value: f64, dtype: DType) -> Result<Self> {
         Ok(Self::from_array(create::full(shape, value, dtype)?))
+    }
+
+    /// Class indices in u32, the targets of [`cross_entropy`](Tensor::cross_entropy), from the numbers
+    /// that PyTorch's users write. A negative index, such as −100, marks a row that counts for nothing:
+    /// give the same number as [`CrossEntropy::ignore_index`](crate::CrossEntropy::ignore_index).
+    ///
+    /// ```
+    /// # use gradus_tensor::{CrossEntropy, DType, Tensor};
+    /// let logits = Tensor::zeros(&[2, 4], DType::F32)?;
+    /// let targets = Tensor::from_class_indices(&[1, -100], &[2])?;
+    /// let options = CrossEntropy { ignore_index: Some(-100), ..CrossEntropy::default() };
+    /// let (loss, _) = logits.cross_entropy(&targets, &options)?; // the mean of one row: ln 4
+    /// assert!((loss.item()? - 4f64.ln()).abs() < 1e-6);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If an index is below −2³¹ or above 2³² − 1, or there are not as many as the shape has elements.
+    pub fn from_class_indices(indices: &[i64], shape: &[usize]) -> Result<Self> {
+        let stored = indices.iter().map(|&index| class_index("from_class_indices", index));
+        Tensor::from_slice(&stored.collect::<Result<Vec<u32>>>()?, shape)
     }
 
     /// A tensor filled with one value, on `device`.

@@ -1,6 +1,6 @@
 //! Tensors of random numbers.
 
-use gradus_base::RngKey;
+use gradus_base::{RngKey, sizes};
 use gradus_cpu::random;
 
 use crate::{DType, Result, Tensor, bail};
@@ -17,9 +17,8 @@ impl Tensor {
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn rand(shape: &[usize], dtype: DType, key: RngKey) -> Result<Tensor> {
-        let x = random::rand(shape, dtype, key)?;
-        check_float("rand", dtype)?;
-        Ok(Tensor::from_array(x))
+        check("rand", shape, dtype)?;
+        Ok(Tensor::from_array(random::rand(shape, dtype, key)?))
     }
 
     /// Standard normal random numbers (Box–Muller); f32 or f64.
@@ -35,9 +34,8 @@ impl Tensor {
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn randn(shape: &[usize], dtype: DType, key: RngKey) -> Result<Tensor> {
-        let x = random::randn(shape, dtype, key)?;
-        check_float("randn", dtype)?;
-        Ok(Tensor::from_array(x))
+        check("randn", shape, dtype)?;
+        Ok(Tensor::from_array(random::randn(shape, dtype, key)?))
     }
 
     /// Uniform random integers in `low..high`, u32.
@@ -57,7 +55,8 @@ impl Tensor {
     }
 }
 
-fn check_float(op: &'static str, dtype: DType) -> Result<()> {
+fn check(op: &'static str, shape: &[usize], dtype: DType) -> Result<()> {
+    sizes::bytes(op, shape, dtype.size())?;
     if !dtype.is_float() {
         bail!(op, DType, "makes floating-point numbers, got {dtype}");
     }

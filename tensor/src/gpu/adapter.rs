@@ -1,4 +1,4 @@
-//! Which GPUs there are, and opening one.
+//! Lists the GPUs and opens one.
 
 use std::sync::{Mutex, OnceLock};
 
@@ -14,7 +14,7 @@ struct Entry {
     opened: Mutex<Option<&'static Gpu>>,
 }
 
-/// All adapters, hardware first. The numbers stay the same while the program runs.
+/// All adapters, hardware first. Their numbers do not change while the program runs.
 fn entries() -> &'static [Entry] {
     static ENTRIES: OnceLock<Vec<Entry>> = OnceLock::new();
     ENTRIES.get_or_init(|| {
@@ -85,7 +85,7 @@ fn entry(op: &'static str, index: usize) -> Result<&'static Entry> {
     bail!(op, Device, "{what}")
 }
 
-/// The GPU of this number, opened.
+/// Opens the GPU with this number, or returns it if it is open already.
 pub(crate) fn gpu(op: &'static str, index: usize) -> Result<&'static Gpu> {
     let entry = entry(op, index)?;
     let mut opened = entry.opened.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -97,7 +97,7 @@ pub(crate) fn gpu(op: &'static str, index: usize) -> Result<&'static Gpu> {
     Ok(gpu)
 }
 
-/// Opens the GPU of this number within `limits`, for the whole program: it must not be open yet.
+/// Opens the GPU with this number within `limits`, for the whole program. It must not be open yet.
 pub(crate) fn gpu_within(op: &'static str, index: usize, limits: GpuLimits) -> Result<()> {
     let entry = entry(op, index)?;
     let mut opened = entry.opened.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -131,7 +131,7 @@ fn open(op: &'static str, entry: &Entry, limits: GpuLimits) -> Result<&'static G
     if let Some(bytes) = limits.max_tensor_bytes {
         info.max_tensor_bytes = info.max_tensor_bytes.min(bytes);
         required.max_storage_buffer_binding_size = info.max_tensor_bytes;
-        // Chunks for uploads have their size.
+        // Chunks for uploads need at least their own size.
         required.max_buffer_size = info.max_tensor_bytes.max(super::staging::CHUNK);
     }
     let groups = &mut required.max_compute_workgroups_per_dimension;
@@ -140,8 +140,8 @@ fn open(op: &'static str, entry: &Entry, limits: GpuLimits) -> Result<&'static G
         label: Some("gradus"),
         required_features: has & wanted,
         required_limits: required,
-        // SAFETY: the experimental part in use is cooperative matrices, in our own shaders only,
-        // each of which is checked against the CPU's result.
+        // SAFETY: the only experimental feature in use is cooperative matrices, only in our own
+        // shaders, and only after a product on this device agreed with the plain tiles' product.
         experimental_features: unsafe { wgpu::ExperimentalFeatures::enabled() },
         memory_hints: wgpu::MemoryHints::Performance,
         trace: wgpu::Trace::Off,
@@ -157,7 +157,7 @@ fn open(op: &'static str, entry: &Entry, limits: GpuLimits) -> Result<&'static G
         Vec::new()
     };
     let fragments = Fragments::of(&listed, &entry.adapter.get_info(), &device.limits());
-    // A device lives as long as the program: tensors of any thread refer to it.
+    // A device lives as long as the program, because tensors of any thread refer to it.
     let adapter = entry.adapter.get_info();
     Ok(Box::leak(Box::new(Gpu::new(name, info, adapter, fragments, device, queue))))
 }
@@ -169,7 +169,7 @@ mod tests {
     use crate::{DType, Tensor};
     use gradus_base::op::unary::UnaryOp;
 
-    /// A device of the test's own: the one that tensors share is not to be lost.
+    /// A separate device for a test, which must not destroy the shared one.
     fn own() -> Option<&'static Gpu> {
         let entry = entries().first()?;
         Some(open("test", entry, GpuLimits::default()).expect("a GPU that is listed can be opened"))
@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(y.to_vec::<f32>().unwrap(), [-1.0; 100]);
         gpu.device.destroy();
         for _ in 0..2 {
-            // Recorded work may still be taken; reading cannot succeed.
+            // The device may still accept recorded work; reading cannot succeed.
             let lost = doubled(&x).and_then(|y| transfer::download("relu", &y)).unwrap_err();
             assert!(lost.to_string().contains(&gpu.name), "{lost}");
             assert_eq!(lost.kind(), ErrorKind::DeviceLost);
@@ -195,7 +195,7 @@ mod tests {
         assert!(again.to_string().contains(&gpu.name), "{again}");
     }
 
-    /// Refused where the tensor is made, or where a kernel would need them; f32 goes on.
+    /// f16 is refused when the tensor is made, or when a kernel needs it; f32 still works.
     #[test]
     fn without_16_bit_floats_f16_is_refused_by_name() {
         let Some(entry) = entries().first() else { return };

@@ -36,7 +36,7 @@ struct Args {
     d_part: u32,
 }
 
-/// First element and distance of the rows.
+/// The first element, and the distance between rows.
 fn rows(t: &Tensor) -> [u32; 2] {
     [t.start(), t.layout.strides[0] as u32]
 }
@@ -67,7 +67,7 @@ impl Args {
         }
     }
 
-    /// A workgroup for each head of each block of tokens.
+    /// One workgroup for each head of each block of tokens.
     fn groups(&mut self, gpu: &Gpu) -> Result<[u32; 3]> {
         let units = self.tokens.div_ceil(shaders::attention::BLOCK) as u64 * self.heads as u64;
         let Ok(counted) = u32::try_from(units) else {
@@ -84,7 +84,7 @@ impl Args {
     }
 }
 
-/// Tells the variants of a kernel apart.
+/// A number for each variant of a kernel.
 fn variant(scalar: shaders::Scalar, d: usize, options: &Attention) -> u64 {
     ((d as u64) << 8) + scalar.code() * 2 + options.dropout.is_some() as u64
 }
@@ -140,7 +140,7 @@ pub(crate) fn backward(
     let grad = unit_columns(&grad.to_dtype(q.dtype())?)?;
     let lse = lse.to_dtype(DType::F32)?.contiguous()?;
     let offsets = offsets.contiguous()?;
-    // Per row: the denominator's logarithm and Σ dP·P.
+    // For each row: the logarithm of the denominator, and Σ dP·P.
     let sums = output(OP, gpu, &[2, options.heads, tokens], DType::F32)?;
     let mut args = Args::new(&q, &k, &v, &offsets, options);
     let groups = args.groups(gpu)?;

@@ -1,21 +1,21 @@
-//! Compiled pipelines on disk, where the backend lets a program keep them (Vulkan).
+//! Keeps compiled pipelines on disk, where the backend supports it (Vulkan).
 //!
-//! One file an adapter under `gradus/` in the user's cache folder (`XDG_CACHE_HOME`,
-//! `LOCALAPPDATA`, `~/.cache`). wgpu and the driver check whose it is: a file of another driver is
-//! ignored. What they do not check is whether it is whole, so a checksum follows the data: a
-//! damaged file is not shown to them.
+//! Each adapter has one file under `gradus/` in the user's cache folder (`XDG_CACHE_HOME`,
+//! `LOCALAPPDATA`, `~/.cache`). wgpu and the driver ignore a file of another driver. They do not
+//! check whether a file is complete, so a checksum follows the data, and a damaged file is not
+//! given to them.
 
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// The file is written at most this often.
+/// The shortest time between two writes of the file.
 const EVERY: Duration = Duration::from_secs(2);
 
 pub(super) struct PipelineCache {
     cache: Option<wgpu::PipelineCache>,
     path: Option<PathBuf>,
-    /// Number of pipelines at the last save, and when that was.
+    /// The number of pipelines at the last save, and its time.
     saved: Mutex<(u64, Option<Instant>)>,
 }
 
@@ -27,14 +27,14 @@ fn folder() -> Option<PathBuf> {
         .map(|cache| cache.join("gradus"))
 }
 
-/// The data with their checksum behind them (FNV-1a, 64 bits).
+/// The data followed by their checksum (FNV-1a, 64 bits).
 fn sealed(mut data: Vec<u8>) -> Vec<u8> {
     let sum = checksum(&data);
     data.extend(sum.to_le_bytes());
     data
 }
 
-/// The data of a file that is as it was written.
+/// The data of a file, if its checksum is right.
 fn unsealed(file: &[u8]) -> Option<&[u8]> {
     let (data, sum) = file.split_last_chunk::<8>()?;
     (u64::from_le_bytes(*sum) == checksum(data)).then_some(data)
@@ -55,8 +55,8 @@ impl PipelineCache {
         let cache = path.as_ref().map(|path| {
             let file = std::fs::read(path).ok();
             let data = file.as_deref().and_then(unsealed);
-            // SAFETY: the data are as `get_data` gave them, by the checksum; wgpu and the driver
-            // check its header, and what is another driver's is ignored (`fallback`).
+            // SAFETY: the checksum shows that `get_data` gave these data. wgpu and the driver check
+            // the header, and `fallback` makes them ignore the data of another driver.
             unsafe {
                 device.create_pipeline_cache(&wgpu::PipelineCacheDescriptor {
                     label: None,
@@ -72,8 +72,8 @@ impl PipelineCache {
         self.cache.as_ref()
     }
 
-    /// Writes the file where there are more `pipelines` than it has. A cache is a convenience: that
-    /// it cannot be written is no error.
+    /// Writes the file if there are more `pipelines` than in the file. A failed write is no error,
+    /// because the cache only saves time.
     pub(super) fn save_if_due(&self, pipelines: u64) {
         let (Some(cache), Some(path)) = (&self.cache, &self.path) else { return };
         let Ok(mut saved) = self.saved.try_lock() else { return };
@@ -82,7 +82,7 @@ impl PipelineCache {
         }
         *saved = (pipelines, Some(Instant::now()));
         if let (Some(data), Some(folder)) = (cache.get_data(), path.parent()) {
-            // Written to another name, then renamed: no other program sees half a file.
+            // Writes under another name and renames, so that no other program sees half a file.
             let aside = path.with_extension(std::process::id().to_string());
             let written = std::fs::create_dir_all(folder)
                 .and_then(|()| std::fs::write(&aside, sealed(data)))

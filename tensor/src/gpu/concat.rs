@@ -1,5 +1,5 @@
-//! Joining and padding, launches of `concat.wgsl`; reversing, a copy (`copy.wgsl`) with strides
-//! below 0.
+//! Joining and padding are launches of `concat.wgsl`. Reversing is a copy (`copy.wgsl`) with
+//! negative strides.
 
 use gradus_base::Layout;
 use gradus_shaders as shaders;
@@ -10,8 +10,8 @@ use super::storage::{output, scalar};
 use super::walk::{self, Walk};
 use crate::{Result, Tensor};
 
-/// Joins `tensors`, equal but for dimension `dim`, into one of `shape`: a launch for each, or for
-/// several where they lie end to end.
+/// Joins `tensors`, whose shapes differ only in dimension `dim`, into one of `shape`, with one
+/// launch for each, or for several where their places in the result follow each other.
 pub(crate) fn cat(
     op: &'static str,
     tensors: &[&Tensor],
@@ -47,7 +47,7 @@ pub(crate) fn cat(
     Ok(y)
 }
 
-/// The elements of `tensors`, which are contiguous and of one dtype, one after another.
+/// The elements of `tensors` (contiguous, of one dtype), one tensor after another.
 pub(super) fn join(op: &'static str, tensors: &[&Tensor]) -> Result<Tensor> {
     let numel = tensors.iter().map(|t| t.numel()).sum();
     let y = output(op, tensors[0].gpu(), &[numel], tensors[0].dtype())?;
@@ -97,7 +97,8 @@ pub(crate) fn flip(x: &Tensor, reversed: &[bool]) -> Result<Tensor> {
         copy_walk("flip", x, &y, &walk)?;
         return Ok(y);
     }
-    // Too many dimensions: one after another, those before and behind it as one.
+    // Too many dimensions for one launch: reverses one at a time, with those before it merged into
+    // one, and likewise those after it.
     let mut x = x.clone();
     for d in (0..reversed.len()).filter(|&d| reversed[d]) {
         let shape = x.shape().to_vec();
@@ -108,8 +109,8 @@ pub(crate) fn flip(x: &Tensor, reversed: &[bool]) -> Result<Tensor> {
     Ok(x)
 }
 
-/// From the far end of the reversed dimensions, with their strides negative modulo 2³², as kernels
-/// count.
+/// A layout that starts at the far end of the reversed dimensions. Their strides are negative
+/// modulo 2³², as kernels compute.
 fn backwards(layout: &Layout, reversed: &[bool]) -> Layout {
     let mut backwards = layout.clone();
     for d in (0..reversed.len()).filter(|&d| reversed[d]) {

@@ -1,8 +1,7 @@
 //! An opened GPU: its recorder of commands, its pipelines and bind groups.
 //!
-//! Launches are recorded into one compute pass of one command encoder, which stay open until
-//! someone reads (or [`MAX_PENDING`] launches have gathered). `wgpu` puts the barriers between
-//! launches.
+//! Launches are recorded into one compute pass of one command encoder. Both stay open until a read,
+//! or until [`MAX_PENDING`] launches are recorded. `wgpu` inserts the barriers between launches.
 
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,17 +22,17 @@ use super::sync::{lock, ready};
 use super::timing::{self, Timing};
 use crate::{Error, ErrorKind, Result, bail, profile};
 
-/// Launches that are gathered at most before they are submitted unasked.
+/// The recorder submits by itself after this many launches.
 const MAX_PENDING: u32 = 8192;
-/// Bind groups that are kept at most.
+/// The most bind groups that are kept.
 const MAX_BIND_GROUPS: usize = 1 << 15;
-/// Buffers of one kernel at most; fewer where the device takes fewer.
+/// The most buffers of one kernel; some devices allow fewer.
 pub(super) const MAX_BINDINGS: usize = 30;
-/// Bytes of immediates of one kernel at most: what every backend has.
+/// The most bytes of immediates of one kernel, which every backend supports.
 pub(crate) const IMMEDIATES: u32 = 128;
 
-/// Names one variant of one kernel: the family's function and a number that tells the variants
-/// apart (dtype, options).
+/// Names one variant of one kernel: the family's function, and a number for the variant (dtype,
+/// options).
 pub(crate) type Key = (&'static str, u64);
 
 /// Number of input buffers and output buffers.
@@ -78,28 +77,28 @@ impl Hash for GroupKey {
     }
 }
 
-/// The commands that are not yet submitted.
+/// The recorder of the commands that are not yet submitted.
 #[derive(Default)]
 pub(super) struct Recorder {
     /// The copies of small uploads, which run before `encoder`.
     uploads: Option<wgpu::CommandEncoder>,
     belt: Belt,
-    /// Launches that wait for others like them.
+    /// Launches that wait for similar ones.
     pub(super) gathered: Vec<Gathered>,
     encoder: Option<wgpu::CommandEncoder>,
     /// The open pass. Must be dropped before its encoder is finished.
     pass: Option<wgpu::ComputePass<'static>>,
     pending: u32,
-    /// Times of the kernels, in a profile.
+    /// In a profile: the times of the kernels.
     timing: Option<Timing>,
-    /// The call of an operation that the next kernel is for, in a profile.
+    /// In a profile: the call of an operation to which the next kernel belongs.
     pub(super) call: Option<usize>,
     /// Bytes of uploads that wait for the next submit.
     pending_upload: u64,
     kernels: FxHashMap<Key, Arc<Kernel>>,
     layouts: FxHashMap<Signature, Layouts>,
     groups: FxHashMap<GroupKey, wgpu::BindGroup>,
-    /// What the open pass has set.
+    /// The kernel that the open pass has set, and below it the bind group.
     current_kernel: Option<Key>,
     current_group: Option<GroupKey>,
     pub(super) counters: GpuCounters,
@@ -113,7 +112,7 @@ pub(crate) struct Launch<'a> {
     pub key: Key,
     /// The buffers it reads, in the order of its bindings.
     pub inputs: &'a [&'a Buffer],
-    /// The buffers it writes, bound after the inputs. None may be among the inputs.
+    /// The buffers it writes, bound after the inputs. They must not be among the inputs.
     pub outputs: &'a [&'a Buffer],
     /// The bytes of its immediates: a multiple of 4, at most [`IMMEDIATES`].
     pub immediates: &'a [u8],
@@ -131,7 +130,7 @@ pub(crate) struct Gpu {
     pub(super) most_bindings: usize,
     pool: Mutex<Pool>,
     pub(super) recorder: Mutex<Recorder>,
-    /// The number of the batch of commands that is being recorded.
+    /// The number of the batch of commands in the recorder.
     batch: AtomicU64,
     failure: Arc<Mutex<Option<String>>>,
     cache: PipelineCache,
@@ -189,7 +188,8 @@ impl Gpu {
         self.batch.load(Ordering::Acquire)
     }
 
-    /// An error that the GPU reported since it was opened: all it does afterwards is doubtful.
+    /// Fails if the GPU has reported an error since it was opened. Its results after that cannot be
+    /// trusted.
     pub(super) fn check(&self, op: &'static str) -> Result<()> {
         match &*lock(&self.failure) {
             Some(message) => bail!(op, DeviceLost, "{} failed: {message}", self.name),
@@ -197,7 +197,7 @@ impl Gpu {
         }
     }
 
-    /// Counts and bytes.
+    /// The counts and bytes so far.
     pub(crate) fn counters(&self) -> GpuCounters {
         let (counters, chunks) = {
             let recorder = lock(&self.recorder);
@@ -214,8 +214,8 @@ impl Gpu {
         }
     }
 
-    /// `count` workgroups as a grid of two dimensions, each within the device's limit. Up to one
-    /// row more are started: a kernel checks its index.
+    /// `count` workgroups as a grid of two dimensions, each within the device's limit. The grid may
+    /// have up to one row more, so a kernel must check its index.
     pub(crate) fn grid(&self, op: &'static str, count: u64) -> Result<[u32; 3]> {
         let most = self.most_groups as u64;
         let rows = count.div_ceil(most).max(1);
@@ -225,7 +225,7 @@ impl Gpu {
         Ok([count.div_ceil(rows).max(1) as u32, rows as u32, 1])
     }
 
-    /// Records a launch; `shader` gives the text where the variant is used for the first time.
+    /// Records a launch; `shader` gives the text at the first use of a variant.
     pub(crate) fn launch(&self, launch: &Launch, shader: impl FnOnce() -> Shader) -> Result<()> {
         let mut recorder = lock(&self.recorder);
         self.record_preceding(&mut recorder, ids(launch.inputs), ids(launch.outputs))?;
@@ -330,8 +330,8 @@ impl Gpu {
         recorder.current_group = None;
     }
 
-    /// Closes the pass and gives everything recorded to the GPU. Does not wait. `None` if there was
-    /// nothing.
+    /// Closes the pass and submits everything recorded to the GPU. Does not wait. `None` if there
+    /// was nothing to submit.
     fn submit(&self, recorder: &mut Recorder) -> Option<wgpu::SubmissionIndex> {
         if let Err(error) = self.record_gathered(recorder) {
             lock(&self.failure).get_or_insert(error.to_string());
@@ -362,7 +362,7 @@ impl Gpu {
         submission
     }
 
-    /// Gives everything recorded to the GPU and waits until it is done.
+    /// Submits everything recorded to the GPU and waits until it is done.
     pub(crate) fn wait(&self, op: &'static str) -> Result<()> {
         self.submit(&mut lock(&self.recorder));
         self.poll(op)
@@ -372,7 +372,7 @@ impl Gpu {
         self.poll_until(op, None)
     }
 
-    /// Waits until a submission, or all, are done.
+    /// Waits until one submission is done, or until all are.
     pub(super) fn poll_until(
         &self,
         op: &'static str,
@@ -423,15 +423,15 @@ impl Gpu {
         }
         self.queue.write_buffer(&to.block().raw, 0, bytes);
         recorder.pending_upload += bytes.len() as u64;
-        // The bytes wait in memory of their own until then.
+        // Until the submit the bytes wait in memory of the queue.
         if recorder.pending_upload > 64 << 20 {
             self.submit(recorder);
         }
         Ok(())
     }
 
-    /// Lets go of buffers that the pool has given up. What is recorded may still name them, so it
-    /// is submitted first.
+    /// Destroys buffers that the pool has dropped. Recorded commands may still use them, so they
+    /// are submitted first.
     pub(super) fn forget(&self, _op: &'static str, dropped: Vec<Block>) -> Result<()> {
         if dropped.is_empty() {
             return Ok(());
@@ -454,16 +454,18 @@ impl Gpu {
         }
         recorder.layouts.entry(signature).or_insert_with(|| layouts(&self.device, signature));
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        // SAFETY: every kernel keeps its indices within its buffers, which the launchers size and
-        // the tests against the CPU cover; its loops end, and its divisors are not 0.
-        let module = unsafe {
-            self.device.create_shader_module_trusted(
-                wgpu::ShaderModuleDescriptor {
-                    label: Some(&shader.label),
-                    source: wgpu::ShaderSource::Wgsl(shader.source.as_str().into()),
-                },
-                wgpu::ShaderRuntimeChecks::unchecked(),
-            )
+        let text = wgpu::ShaderModuleDescriptor {
+            label: Some(&shader.label),
+            source: wgpu::ShaderSource::Wgsl(shader.source.as_str().into()),
+        };
+        let module = if shader.needs.checks {
+            self.device.create_shader_module(text)
+        } else {
+            let checks = wgpu::ShaderRuntimeChecks::unchecked();
+            // SAFETY: every kernel of the engine keeps its indices within its buffers, which the
+            // launchers size and the tests against the CPU cover; its loops end, and its divisors
+            // are not 0.
+            unsafe { self.device.create_shader_module_trusted(text, checks) }
         };
         let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(&shader.label),

@@ -1,8 +1,8 @@
-//! Which products a device computes by cooperative matrices, and whether it computes them rightly.
+//! Chooses the products that a device computes with cooperative matrices.
 //!
-//! What `wgpu` offers is experimental, and drivers have been seen to return wrong sums. So before
-//! the first product by cooperative matrices on a device, one of whole numbers is computed both
-//! ways, and compared bit for bit: where they differ the tiles go on being used.
+//! The support in `wgpu` is experimental, and some drivers return wrong sums. So before the first
+//! product with cooperative matrices on a device, `matmul.rs` computes a product of whole numbers
+//! both ways and compares the results bit for bit. Where they differ, the device keeps using tiles.
 
 use std::sync::OnceLock;
 
@@ -10,23 +10,23 @@ use gradus_shaders::Scalar;
 use gradus_shaders::matmul::{COOPERATIVE_TILES, Cooperative};
 use wgpu::CooperativeScalarType as Kind;
 
-/// Fragments that a device multiplies, and its subgroups.
+/// The fragments that a device multiplies, its subgroups and its limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fragments {
-    /// Threads of a subgroup, where they are always as many; 0 where they are not.
+    /// Threads of a subgroup; 0 where their number varies.
     lanes: u32,
     /// Rows, columns and depth of a fragment of f16 that is summed in f32; 0 for none.
     f16: u32,
-    /// Of f32.
+    /// The same for a fragment of f32.
     f32: u32,
     /// Workgroup memory, in bytes.
     memory: u32,
-    /// Threads of a workgroup at most.
+    /// The most threads of a workgroup.
     threads: u32,
 }
 
 impl Fragments {
-    /// From what an adapter tells of itself.
+    /// From the properties that an adapter reports.
     pub(super) fn of(
         properties: &[wgpu::CooperativeMatrixProperties],
         info: &wgpu::AdapterInfo,
@@ -34,7 +34,7 @@ impl Fragments {
     ) -> Fragments {
         let (least, most) = (info.subgroup_min_size, info.subgroup_max_size);
         let lanes = match info.backend {
-            wgpu::Backend::Metal => 32, // a simdgroup; the limits say something else
+            wgpu::Backend::Metal => 32, // the size of a simdgroup; the limits report another number
             _ if least == most && [32, 64].contains(&least) => least,
             _ => 0,
         };
@@ -57,8 +57,8 @@ impl Fragments {
         }
     }
 
-    /// The kernel for operands of this type and a result of `tiles(size)` tiles: the large ones
-    /// where there are enough to keep the device busy.
+    /// The kernel for operands of this type and a result of `tiles(size)` tiles. It has large tiles
+    /// where there are enough of them to keep the device busy.
     pub(super) fn kernel(
         self,
         operands: Scalar,
@@ -83,7 +83,7 @@ impl Fragments {
     }
 }
 
-/// What a device has of them, and what came of the comparison, for each type of operands.
+/// A device's fragments, and the result of the comparison for each type of operands.
 #[derive(Default)]
 pub(super) struct CooperativeState {
     pub(super) fragments: Fragments,
@@ -128,14 +128,14 @@ mod tests {
             let kernel = fragments.kernel(operands, 64, |_| tiles)?;
             Some((kernel.fragment, kernel.lanes, kernel.size))
         };
-        // As NVIDIA lists them: other shapes and types besides.
+        // NVIDIA lists other shapes and types too.
         let mixed = cube(16, Kind::F16, Kind::F32);
         let flat = wgpu::CooperativeMatrixProperties { n_size: 8, ..mixed };
         let nvidia = of(&[flat, cube(16, Kind::F16, Kind::F16), mixed], Vulkan, (32, 32));
         assert_eq!(chosen(nvidia, Scalar::F16, 500), Some((16, 32, 128)));
         assert_eq!(chosen(nvidia, Scalar::F16, 8), Some((16, 32, 64)));
         assert_eq!(chosen(nvidia, Scalar::F32, 500), None);
-        // As Apple's.
+        // Apple's list.
         let eight = [cube(8, Kind::F32, Kind::F32), cube(8, Kind::F16, Kind::F32)];
         let apple = of(&eight, Metal, (4, 64));
         assert_eq!(chosen(apple, Scalar::F32, 8), Some((8, 32, 64)));
@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(chosen(small, Scalar::F16, 500), Some((16, 32, 64)));
         assert_eq!(chosen(Fragments { memory: 8 << 10, ..nvidia }, Scalar::F16, 500), None);
         assert_eq!(chosen(Fragments { threads: 64, ..nvidia }, Scalar::F16, 500), None);
-        // Subgroups of a size that is not known before; nothing listed.
+        // Subgroups of varying size; an empty list.
         assert_eq!(chosen(of(&[mixed], Vulkan, (8, 32)), Scalar::F16, 500), None);
         assert_eq!(chosen(of(&[], Vulkan, (32, 32)), Scalar::F16, 500), None);
     }

@@ -12,7 +12,7 @@ use super::walk::{self, Walk};
 use crate::storage::Storage;
 use crate::{DType, Result, Tensor};
 
-/// A copy with a storage of its own, row-major.
+/// A row-major copy in new storage.
 pub(crate) fn copy(op: &'static str, x: &Tensor) -> Result<Tensor> {
     convert(op, x, x.dtype())
 }
@@ -28,7 +28,7 @@ pub(crate) fn convert(op: &'static str, x: &Tensor, dtype: DType) -> Result<Tens
 /// or writable.
 pub(crate) fn copy_into(op: &'static str, x: &Tensor, y: &Tensor, first: usize) -> Result<()> {
     let Some(mut walk) = Walk::new(&[x.layout()]) else {
-        // Too many dimensions for one kernel: the entries of the outermost one by one.
+        // Too many dimensions for one kernel: copies the entries of the outermost one by one.
         let part = x.numel() / x.shape()[0].max(1);
         for i in 0..x.shape()[0] {
             copy_into(op, &x.select(0, i)?, y, first + i * part)?;
@@ -47,7 +47,8 @@ pub(super) fn copy_walk(op: &'static str, x: &Tensor, y: &Tensor, walk: &Walk) -
 }
 
 impl Tensor {
-    /// Makes the tensor contiguous and its buffer its own, so that a kernel may write it in place.
+    /// Makes the tensor contiguous and the only user of its buffer, so that a kernel may write it
+    /// in place.
     pub(crate) fn make_writable(&mut self, op: &'static str) -> Result<()> {
         let mine = match Arc::get_mut(&mut self.storage) {
             Some(Storage::Gpu(storage)) => {
@@ -63,7 +64,7 @@ impl Tensor {
     }
 }
 
-/// A tensor of one value.
+/// A tensor filled with one value.
 pub(crate) fn full(
     op: &'static str,
     gpu: &'static Gpu,
@@ -94,8 +95,8 @@ pub(crate) fn copy_(y: &mut Tensor, x: &Tensor) -> Result<()> {
     copy_into("copy_", x, y, y.layout().offset())
 }
 
-/// The walk over `operands` (1 to 3 tensors of one shape): as they are, or copied row-major where
-/// their layouts have too many dimensions to walk together.
+/// The walk over `operands` (1 to 3 tensors of one shape). They are copied row-major where their
+/// layouts have too many dimensions to walk together.
 pub(super) fn walk_over<'a>(
     op: &'static str,
     operands: &[&'a Tensor],

@@ -1,4 +1,4 @@
-//! What a GPU did and holds, in numbers: what tests and benchmarks watch.
+//! Counts of a GPU's work and memory, for tests and benchmarks.
 
 /// Counts since the device was opened, and bytes now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct GpuCounters {
     pub buffers: u64,
     /// Pipelines compiled.
     pub pipelines: u64,
-    /// Uploads, and reads (each waits for the GPU).
+    /// Uploads.
     pub uploads: u64,
     /// Reads; each waits for the GPU.
     pub reads: u64,
@@ -23,9 +23,9 @@ pub struct GpuCounters {
     pub live_bytes: u64,
     /// Bytes in use or waiting in the pool.
     pub held_bytes: u64,
-    /// The most bytes ever in use by tensors at once.
+    /// The peak of `live_bytes`.
     pub peak_live_bytes: u64,
-    /// The most bytes ever held.
+    /// The peak of `held_bytes`.
     pub peak_held_bytes: u64,
     /// CPU time spent recording and submitting, in nanoseconds (compiling is not counted).
     pub encode_ns: u64,

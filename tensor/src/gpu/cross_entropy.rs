@@ -26,7 +26,7 @@ struct Args {
 }
 
 impl Args {
-    /// Checks dtype and targets as well.
+    /// Also checks the dtype and the targets.
     fn new(
         op: &'static str,
         x: &Tensor,
@@ -58,7 +58,7 @@ impl Args {
     }
 }
 
-/// What all launches of one call have in common.
+/// The arguments that all launches of one call share.
 struct Call<'a> {
     op: &'static str,
     gpu: &'static Gpu,
@@ -94,7 +94,7 @@ impl Call<'_> {
     }
 }
 
-/// Contiguous inputs of fitting shapes: the loss and the parts of every row's lse.
+/// The loss, and the parts of each row's lse. Inputs are contiguous and of fitting shapes.
 pub(crate) fn forward(
     x: &Tensor,
     targets: &Tensor,
@@ -114,7 +114,7 @@ pub(crate) fn forward(
     }
     let loss = match options.reduction {
         Reduction::None => losses,
-        // No rows: their sum is 0, and they have no mean.
+        // Without rows the sum is 0 and the mean NaN.
         Reduction::Sum if n == 0 => super::copy::full(op, gpu, &[], 0.0, DType::F32)?,
         Reduction::Mean if n == 0 => super::copy::full(op, gpu, &[], f64::NAN, DType::F32)?,
         Reduction::Sum | Reduction::Mean => {
@@ -127,7 +127,7 @@ pub(crate) fn forward(
     Ok((loss, lse))
 }
 
-/// Contiguous inputs of fitting shapes: the gradient of the logits.
+/// The gradient of the logits. Inputs are contiguous and of fitting shapes.
 pub(crate) fn backward(
     x: &Tensor,
     targets: &Tensor,

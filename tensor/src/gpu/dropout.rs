@@ -17,7 +17,7 @@ struct Args {
     scale: f32,
 }
 
-/// A dropout within another family's kernel, as its arguments tell it.
+/// The arguments for dropout inside another family's kernel.
 pub(super) struct Drops {
     pub(super) least: u32,
     pub(super) key: [u32; 2],
@@ -25,10 +25,10 @@ pub(super) struct Drops {
 }
 
 impl Drops {
-    /// Of a probability and a key; without them, nothing is dropped.
+    /// From a probability and a key; `None` drops nothing.
     pub(super) fn of(dropout: Option<(f64, RngKey)>) -> Drops {
         let (p, key) = dropout.map_or((0.0, 0), |(p, key)| (p, key.0));
-        // p = 1 drops everything; the one word that `least` cannot exclude gets the factor 0.
+        // p = 1 drops everything: `least` cannot exclude the largest word, so the factor is 0.
         Drops {
             least: least_kept(p).unwrap_or(u32::MAX),
             key: [key as u32, (key >> 32) as u32],
@@ -43,7 +43,7 @@ impl Args {
         Args { numel: numel as u32, offset, least, key, scale: scale as f32 }
     }
 
-    /// A thread for four elements.
+    /// One thread for four elements.
     fn groups(&self, op: &'static str, gpu: &Gpu) -> Result<[u32; 3]> {
         gpu.grid(op, (self.numel as u64).div_ceil(4 * shaders::WORKGROUP as u64))
     }
@@ -69,7 +69,7 @@ pub(crate) fn dropout(x: &Tensor, p: f64, key: RngKey) -> Result<Tensor> {
     Ok(y)
 }
 
-/// The mask alone. It has no operand, so the device is an argument.
+/// Only the mask. It has no operand, so the device is an argument.
 pub(crate) fn mask(gpu: &'static Gpu, shape: &[usize], p: f64, key: RngKey) -> Result<Tensor> {
     let op = "bernoulli_mask";
     let Some(least) = least_kept(p) else {

@@ -1,11 +1,10 @@
-//! Launches of one kernel on many tensors as few: an optimiser's step over all parameters, the sums
-//! that end the derivatives of layer norms.
+//! Merges launches of one kernel on many tensors into few: an optimiser's step over all parameters,
+//! the sums at the end of the derivatives of layer norms.
 //!
-//! [`Gpu::gather`] keeps a launch back, with others of the same kernel and the same arguments, up
-//! to [`gradus_shaders::MANY`] tensors. They are recorded when they are that many; before a launch
-//! that reads what they write, or writes what they use; and before a submit or a read. So of all
-//! that is kept back nothing depends on anything else, and it does not matter in which order it is
-//! recorded.
+//! [`Gpu::gather`] delays a launch and collects others of the same kernel and the same arguments,
+//! up to [`gradus_shaders::MANY`] tensors. It records them when there are that many; before a
+//! launch that reads their outputs or writes one of their buffers; and before a submit or a read.
+//! So no delayed launch depends on another, and their order does not matter.
 
 use std::sync::Arc;
 
@@ -26,29 +25,29 @@ pub(crate) struct Part<'a> {
     pub key: Key,
     /// Buffers that all parts read.
     pub common: &'a [&'a Buffer],
-    /// Arguments that all parts have: the immediates up to the parts' numbers.
+    /// Arguments that all parts share: the immediates before the parts' numbers.
     pub args: &'a [u8],
-    /// Buffers that are read for this tensor, and those that are written.
+    /// The buffers that the kernel reads for this tensor, and below them those that it writes.
     pub inputs: &'a [&'a Buffer],
     pub outputs: &'a [&'a Buffer],
-    /// Two numbers of this tensor: the kernel finds the first of each part, then the second of
-    /// each.
+    /// Two numbers of this tensor. The kernel gets the first numbers of all parts, then the second
+    /// ones.
     pub numbers: [u32; 2],
     /// Its workgroups.
     pub groups: u32,
-    /// What must not go back to the pool before this is recorded.
+    /// A storage that must not go back to the pool before this launch is recorded.
     pub held: Option<Held>,
     /// The kernel of this variant for a number of tensors.
     pub shader: fn(u64, u32) -> Shader,
 }
 
-/// Parts that are kept back.
+/// Delayed parts.
 pub(super) struct Gathered {
     op: &'static str,
     key: Key,
     common: Vec<Block>,
     args: Vec<u8>,
-    /// Of all parts, one part's after another's.
+    /// The inputs of all parts, one part after another.
     inputs: Vec<Block>,
     outputs: Vec<Block>,
     parts: Vec<([u32; 2], u32)>,
@@ -56,7 +55,7 @@ pub(super) struct Gathered {
     shader: fn(u64, u32) -> Shader,
     /// The first part's call, for the profile.
     call: Option<usize>,
-    /// The numbers of the buffers.
+    /// The numbers of the buffers that it reads, and below them of those that it writes.
     read: Vec<u32>,
     written: Vec<u32>,
 }
@@ -88,7 +87,7 @@ impl Gathered {
         self.held.extend(part.held.clone());
     }
 
-    /// Whether a launch that reads and writes these must come after.
+    /// Whether a launch that reads and writes these buffers must come after.
     fn precedes(
         &self,
         mut read: impl Iterator<Item = u32>,
@@ -98,7 +97,7 @@ impl Gathered {
             || written.any(|id| self.written.contains(&id) || self.read.contains(&id))
     }
 
-    /// Whether a part that does not depend on these goes into the same launch.
+    /// Whether a part can go into the same launch, if it does not depend on these parts.
     fn is_like(&self, part: &Part) -> bool {
         self.key == part.key
             && self.args == part.args
@@ -112,7 +111,7 @@ pub(super) fn ids(buffers: &[&Buffer]) -> impl Iterator<Item = u32> + Clone {
 }
 
 impl Gpu {
-    /// Records a launch on one tensor, later, with others that are alike.
+    /// Delays a launch on one tensor, to record it with similar ones.
     pub(crate) fn gather(&self, part: &Part) -> Result<()> {
         let mut recorder = lock(&self.recorder);
         let read = ids(part.inputs).chain(ids(part.common));
@@ -134,7 +133,7 @@ impl Gpu {
         Ok(())
     }
 
-    /// Records what must come before a launch that reads and writes these.
+    /// Records the delayed launches that must come before one that reads and writes these buffers.
     pub(super) fn record_preceding(
         &self,
         recorder: &mut Recorder,
@@ -153,7 +152,7 @@ impl Gpu {
         Ok(())
     }
 
-    /// Records all that is kept back.
+    /// Records all delayed launches.
     pub(super) fn record_gathered(&self, recorder: &mut Recorder) -> Result<()> {
         for gathered in std::mem::take(&mut recorder.gathered) {
             self.record_parts(recorder, gathered)?;

@@ -1,7 +1,7 @@
 //! Reading and adding entries by id: launches of `index.wgsl`.
 //!
-//! What is added where is decided on the CPU, from the ids' original: each row of the result gets
-//! the list of its additions, in order.
+//! The CPU decides the order of additions from its copy of the ids: each row of the result gets the
+//! list of its additions, in order.
 
 use gradus_base::Layout;
 use gradus_shaders as shaders;
@@ -15,11 +15,11 @@ use crate::{Device, Result, Tensor, bail};
 // All devices add in one order.
 const _: () = assert!(shaders::index::RUN as usize == gradus_base::op::index::RUN);
 
-/// Up to so many lines of at least [`LONG`] entries do not fill a GPU with a thread a line.
+/// With one thread a line, up to this many lines of at least [`LONG`] entries do not fill a GPU.
 const FEW_LINES: usize = 4096;
 const LONG: usize = 64;
 
-/// `layout` with `shape`, and one entry repeated along `dim`; the distance between entries.
+/// `layout` with `shape` and its first entry repeated along `dim`; the distance between entries.
 fn entry0(layout: &Layout, dim: usize, shape: &[usize]) -> (Layout, usize) {
     let mut entry0 = Layout { shape: shape.to_vec(), ..layout.clone() };
     let step = std::mem::replace(&mut entry0.strides[dim], 0);
@@ -33,8 +33,8 @@ fn counting(dim: usize, shape: &[usize]) -> Layout {
     Layout { shape: shape.to_vec(), strides, offset: 0 }
 }
 
-/// `y[…] = x[…]` with entry `ids[…]` along `dim`; `ids` lie by `layout`, which has the shape of y
-/// up to `shape`'s grouping.
+/// `y[…] = x[…]` with entry `ids[…]` along `dim`. `layout` is that of `ids` and has the shape of y,
+/// up to the grouping of `shape`.
 fn look_up(
     op: &'static str,
     x: &Tensor,
@@ -50,7 +50,7 @@ fn look_up(
     }
     let (first, step) = entry0(&x.layout, dim, &layout.shape);
     let Some(mut walk) = Walk::new(&[&first, layout]) else {
-        // Too many dimensions. Without gaps, those around `dim` merge.
+        // Too many dimensions. In a copy without gaps those around `dim` merge.
         let mut x = x.clone();
         for (d, &size) in layout.shape.iter().enumerate().filter(|&(d, _)| d != dim) {
             x = x.narrow(d as isize, 0, size)?;
@@ -64,7 +64,8 @@ fn look_up(
     Ok(y)
 }
 
-/// `shape` is the result's; its sizes around `dim` are x's, and `ids` fill those between.
+/// `shape` is the result's: the dimensions of x before `dim`, those of `ids`, those of x after
+/// `dim`.
 pub(crate) fn index_select(
     op: &'static str,
     x: &Tensor,
@@ -78,13 +79,13 @@ pub(crate) fn index_select(
     look_up(op, x, dim, ids, &layout, shape)
 }
 
-/// `index` has the result's shape; along the other dimensions it may be shorter than `x`.
+/// `index` has the result's shape; it may be shorter than `x` along dimensions other than `dim`.
 pub(crate) fn gather(x: &Tensor, dim: usize, index: &Tensor) -> Result<Tensor> {
     look_up("gather", x, dim, index, &index.layout, index.shape())
 }
 
-/// `base` plus the rows of `source` at `ids` along `dim`; zeros plus them without a base. `shape`
-/// is the result's.
+/// `base`, or zeros without one, plus the rows of `source` at `ids` along `dim`. `shape` is the
+/// result's.
 pub(crate) fn index_add(
     op: &'static str,
     base: Option<&Tensor>,
@@ -97,8 +98,8 @@ pub(crate) fn index_add(
     add_rows(op, base, source, dim, ids.cpu().slice(), shape, shaders::index::RUN)
 }
 
-/// For each of `rows` rows where its list begins (and where the last ends), then the lists: the
-/// positions of the row's id, ascending.
+/// A table: the beginnings of the lists of the `rows` rows, the end of the last list, and then the
+/// lists, which hold the positions of each row's id, ascending.
 fn table(op: &'static str, ids: &[u32], rows: usize) -> Result<Vec<u32>> {
     if rows + 1 + ids.len() > u32::MAX as usize {
         bail!(
@@ -145,7 +146,7 @@ fn add_rows(
     let rows = counting(dim, shape);
     let layouts = [&first, &rows, base.map_or(&rows, |base| &base.layout)];
     let Some(mut walk) = Walk::new(&layouts) else {
-        // Too many dimensions. Without gaps, those around `dim` merge.
+        // Too many dimensions. In a copy without gaps those around `dim` merge.
         let base = base.map(Tensor::copy).transpose()?;
         return add_rows(op, base.as_ref(), &source.copy()?, dim, ids, shape, run);
     };
@@ -200,13 +201,13 @@ pub(crate) fn scatter_add(
     let count = one_each.numel();
     let few = count < FEW_LINES && length >= LONG && x.numel() <= 8 * index.numel();
     if few || sizes.len() > MAX_DIMS {
-        // Every element of the result as a row of its own.
+        // Every element of the result counts as a row.
         let index = index.to_device(Device::Cpu)?;
         let ids = index.cpu().slice::<u32>();
         let flat: Vec<u32> =
             lines.positions().zip(ids).map(|(at, &id)| (at + id as usize * step) as u32).collect();
         let (base, source) = (x.reshape(&[x.numel()])?, source.reshape(&[source.numel()])?);
-        // One after another, as the other kernel adds.
+        // Adds one after another, like the other kernel.
         return add_rows(op, Some(&base), &source, 0, &flat, base.shape(), 1)?.reshape(x.shape());
     }
     let y = x.copy()?;

@@ -1,4 +1,5 @@
-//! What a GPU storage keeps until its values change: them in another dtype, and joined with others.
+//! Copies that a GPU storage keeps until its values change: the values in another dtype, and joined
+//! with those of other tensors.
 
 use std::sync::PoisonError;
 
@@ -8,19 +9,19 @@ use super::{concat, copy};
 use crate::storage::{Joined, Kept, Storage};
 use crate::{DType, Result, Tensor};
 
-/// A contiguous tensor, the whole of its storage, to be kept with another storage.
+/// Prepares a contiguous tensor that fills its storage for being kept with another storage.
 fn kept(tensor: &Tensor) -> Kept {
     let (storage, dtype, numel) = (tensor.storage.clone(), tensor.dtype(), tensor.numel());
     Kept { storage, dtype, numel }
 }
 
-/// The tensor that was kept, as one of `shape`.
+/// The kept tensor, with `shape`.
 fn restored(kept: &Kept, shape: &[usize]) -> Tensor {
     let layout = Layout::contiguous(shape);
     Tensor { storage: kept.storage.clone(), layout, dtype: kept.dtype }
 }
 
-/// [`Tensor::to_dtype_kept`]: of a whole storage.
+/// [`Tensor::to_dtype_kept`] for a tensor that fills its storage.
 pub(crate) fn convert_kept(op: &'static str, x: &Tensor, dtype: DType) -> Result<Tensor> {
     let Storage::Gpu(storage) = &*x.storage else { return x.to_dtype(dtype) };
     if !x.is_contiguous() || x.layout.offset != 0 {
@@ -39,8 +40,8 @@ pub(crate) fn convert_kept(op: &'static str, x: &Tensor, dtype: DType) -> Result
     Ok(restored(cast, x.shape()))
 }
 
-/// The elements of `tensors`, of one dtype, one after another. If they are whole storages, the
-/// result is kept with the first one's until any of them changes.
+/// The elements of `tensors` (of one dtype), one tensor after another. If the tensors fill their
+/// storages, the result is kept with the first one's storage until any of them changes.
 pub(crate) fn join_kept(op: &'static str, tensors: &[&Tensor]) -> Result<Tensor> {
     let whole = |t: &Tensor| match &*t.storage {
         Storage::Gpu(storage) if t.is_contiguous() && t.layout.offset == 0 => {

@@ -11,7 +11,7 @@ use super::storage::{float, output};
 use crate::operands::{LayerNormOutput, Residual};
 use crate::{DType, Result, Tensor};
 
-/// Weights and statistics as the kernels take them.
+/// Weights and statistics in f32, as the kernels need them.
 fn in_f32<const N: usize>(tensors: [&Tensor; N]) -> Result<[Tensor; N]> {
     let mut all = tensors.map(Tensor::clone);
     for tensor in &mut all {
@@ -20,7 +20,7 @@ fn in_f32<const N: usize>(tensors: [&Tensor; N]) -> Result<[Tensor; N]> {
     Ok(all)
 }
 
-/// All inputs contiguous and of fitting shapes; `lead` is x's shape without the last dimension.
+/// All inputs are contiguous and of fitting shapes; `lead` is x's shape without the last dimension.
 pub(crate) fn forward(
     x: &Tensor,
     residual: Option<&Residual>,
@@ -35,8 +35,8 @@ pub(crate) fn forward(
     let y = output(op, gpu, x.shape(), x.dtype())?;
     let before = match residual {
         None => Before::Nothing,
-        // Written whether it is to be kept or not: to make it again each time it is read would cost
-        // the words.
+        // Always written: to compute it again at every read, the kernel would need the random words
+        // again.
         Some(Residual { dropout: Some(_), .. }) => Before::DropoutAdd,
         Some(Residual { keep: true, .. }) => Before::AddKeep,
         Some(_) => Before::Add,
@@ -61,8 +61,8 @@ pub(crate) fn forward(
     Ok(LayerNormOutput { output: y, mean, rstd, sum })
 }
 
-/// All inputs contiguous and of fitting shapes; `grads` one or two, which are added. With dropout
-/// also returns dx dropped out.
+/// All inputs are contiguous and of fitting shapes; `grads` has one gradient, or two that are
+/// added. With dropout it also returns dx after dropout.
 pub(crate) fn backward(
     x: &Tensor,
     weight: &Tensor,
@@ -100,8 +100,8 @@ pub(crate) fn backward(
     Ok((dx, da, sums.narrow(0, 0, n)?, sums.narrow(0, n, n)?))
 }
 
-/// The sum of the rows of parts: gathered with those of other norms until someone reads one of
-/// them.
+/// The sum of the rows of parts. Its launch is gathered with those of other norms until one of the
+/// sums is read.
 fn total(parts: Tensor) -> Result<Tensor> {
     let op = "layer_norm_backward";
     let (gpu, [blocks, columns]) = (parts.gpu(), [parts.shape()[0], parts.shape()[1]]);
@@ -118,7 +118,8 @@ fn total(parts: Tensor) -> Result<Tensor> {
         outputs: &[sums.buffer()],
         numbers: [columns as u32, blocks as u32],
         groups: columns.div_ceil(shaders::layer_norm::COLUMNS as usize) as u32,
-        // Until then: else the next norm would be given the same buffer for its parts.
+        // Holds the parts until then; otherwise the next norm would get the same buffer for its
+        // own.
         held: Some(parts.storage.clone()),
         shader: |_, many| shaders::layer_norm::totals(many),
     })?;

@@ -1,4 +1,4 @@
-//! Matrix products: launches of `matmul.wgsl` (in tiles), `matmul_few.wgsl` (of few rows) and
+//! Matrix products: launches of `matmul.wgsl` (in tiles), `matmul_few.wgsl` (for few rows) and
 //! `matmul_cooperative.wgsl`, chosen by shape and device.
 
 use gradus_base::Layout;
@@ -12,11 +12,11 @@ use super::transfer::{download, upload};
 use super::walk;
 use crate::{DType, Result, Tensor, bail};
 
-/// Batch dimensions that the kernel walks at most.
+/// The most batch dimensions that the kernel walks.
 const MAX_BATCH: usize = 3;
 
-/// Workgroups that keep a device busy: as many large tiles there must be for the large ones to be
-/// taken.
+/// The number of workgroups that keeps a device busy. Large tiles are used only if there are at
+/// least this many of them.
 const BUSY: usize = 64;
 
 #[repr(C)]
@@ -78,12 +78,13 @@ pub(crate) fn matmul(a: &Tensor, b: &Tensor, shape: &[usize], dtype: DType) -> R
     Ok(c)
 }
 
-/// `x [m, in]`, `w [out, in]`, `bias [out]` → `[m, out]`. With f16 operands the kernel takes an f32 bias.
+/// `x [m, in]`, `w [out, in]`, `bias [out]` → `[m, out]`. The kernel takes an f32 bias even for f16
+/// operands.
 pub(crate) fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     Ok(layer("linear", x, w, bias, Epilogue::None)?.0)
 }
 
-/// Layers side by side as one, of their weights joined.
+/// Layers side by side as one layer, with their weights joined.
 pub(crate) fn linear_cat(x: &Tensor, weights: &[&Tensor], biases: &[&Tensor]) -> Result<Tensor> {
     let op = "linear_cat";
     let (w, b) = joined(op, weights, biases)?;
@@ -95,8 +96,8 @@ pub(crate) fn joined_weights(weights: &[&Tensor], biases: &[&Tensor]) -> Result<
     Ok(joined("linear_cat", weights, biases)?.0)
 }
 
-/// Weights and biases of layers side by side, kept until one of them changes: in one buffer, so by
-/// one launch, where they are of one dtype.
+/// The joined weights and biases of layers side by side, kept until one of them changes. Where they
+/// have one dtype, they share one buffer and so one launch.
 fn joined(
     op: &'static str,
     weights: &[&Tensor],
@@ -126,7 +127,7 @@ fn layer(
     let made = || output(op, x.gpu(), &[m, n], x.dtype());
     let c = made()?;
     let kept = (epilogue == Epilogue::GeluKeep).then(made).transpose()?;
-    // Wᵀ: rows and columns exchanged.
+    // Wᵀ: swaps rows and columns.
     let (x_steps, w_steps) = (&x.layout.strides, &w.layout.strides);
     let args = Args::new((x_steps[0], x_steps[1]), (w_steps[1], w_steps[0]));
     let bias = bias.map(|b| b.to_dtype(DType::F32)?.contiguous()).transpose()?;
@@ -135,7 +136,7 @@ fn layer(
     Ok((c, kept))
 }
 
-/// GELU of the linear layer in the same launch and, with `keep`, the linear layer's own result.
+/// GELU of the linear layer in one launch and, with `keep`, also the linear layer's result.
 pub(crate) fn linear_gelu(
     x: &Tensor,
     w: &Tensor,
@@ -145,8 +146,8 @@ pub(crate) fn linear_gelu(
     layer("linear_gelu", x, w, bias, if keep { Epilogue::GeluKeep } else { Epilogue::Gelu })
 }
 
-/// Gᵀ·x `[out, in]` in `dtype`, and the sums of G's columns `[out]` where f32: of G `[rows, out]`
-/// and x `[rows, in]`.
+/// For G `[rows, out]` and x `[rows, in]`: Gᵀ·x `[out, in]` in `dtype`, and the sums of G's columns
+/// `[out]` if `dtype` is f32.
 pub(crate) fn linear_parameters_backward(
     g: &Tensor,
     x: &Tensor,
@@ -175,7 +176,7 @@ pub(crate) fn linear_parameters_backward(
 }
 
 impl Args {
-    /// Of one pair of matrices, by the steps from row to row and from column to column of each.
+    /// For one pair of matrices, from the row and column strides of each.
     fn new(a: (usize, usize), b: (usize, usize)) -> Args {
         Args {
             batch: [1; MAX_BATCH],
@@ -187,7 +188,7 @@ impl Args {
         }
     }
 
-    /// Tells where the operands begin, and which kernel computes the product.
+    /// Sets the offsets of the operands and chooses the kernel of the product.
     fn kernel(
         &mut self,
         operands: Scalar,
@@ -204,7 +205,7 @@ impl Args {
     }
 }
 
-/// A matrix as it lies: sizes, steps, and the first elements that a batch has.
+/// The layout of a matrix: sizes, strides, and the offsets within a batch.
 struct MatrixLayout<'a> {
     sizes: (usize, usize),
     steps: (u32, u32),
@@ -212,7 +213,7 @@ struct MatrixLayout<'a> {
 }
 
 impl MatrixLayout<'_> {
-    /// Whether it can be read in fours along its columns or, where those step further, its rows.
+    /// Whether it can be read in fours along the dimension with the smaller stride.
     fn in_fours(&self) -> bool {
         let ((rows, cols), (row, col)) = (self.sizes, self.steps);
         match col < row {
@@ -221,8 +222,7 @@ impl MatrixLayout<'_> {
         }
     }
 
-    /// Of `length` elements in each of `across` lines: they lie without gaps, and lines begin at
-    /// multiples of 4.
+    /// Whether `across` lines of `length` elements have no gaps and begin at multiples of 4.
     fn in_fours_along(&self, length: usize, unit: u32, across: usize, step: u32) -> bool {
         unit == 1
             && length.is_multiple_of(4)
@@ -231,20 +231,20 @@ impl MatrixLayout<'_> {
     }
 }
 
-/// Which kernel computes a product.
+/// The kernel that computes a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kernel {
-    /// Of at most so many rows.
+    /// For at most `rows` rows.
     Few { rows: u32, vector: bool },
     /// In tiles of this size.
     Tiles { size: u32, vector: bool },
-    /// By cooperative matrices.
+    /// With cooperative matrices.
     Cooperative(Cooperative),
 }
 
 impl Kernel {
-    /// By shape and layout; `cooperative` is asked for a kernel of its own for so many tiles of a
-    /// size.
+    /// Chooses by shape and layout. `cooperative` gets the number of tiles for each size, and may
+    /// return a kernel with cooperative matrices.
     fn choose(
         (batch, m, k, n): (usize, usize, usize, usize),
         args: &Args,
@@ -283,7 +283,7 @@ impl Kernel {
         }
     }
 
-    /// A number that tells the kernels apart.
+    /// A number for each kernel.
     fn code(self) -> u64 {
         match self {
             Kernel::Few { rows, vector } => (rows as u64) << 1 | vector as u64,
@@ -345,7 +345,7 @@ fn product(
     gpu.launch(&launch, || kernel.shader(product))
 }
 
-/// Whether cooperative matrices give the sums that the tiles give; computed once for a device.
+/// Whether cooperative matrices give the same sums as the tiles; computed once for each device.
 fn agrees(gpu: &'static Gpu, operands: Scalar, kernel: Cooperative) -> bool {
     let known = match operands {
         Scalar::F16 => &gpu.cooperative.f16_agrees,
@@ -353,7 +353,7 @@ fn agrees(gpu: &'static Gpu, operands: Scalar, kernel: Cooperative) -> bool {
     };
     match known.get() {
         Some(&agrees) => agrees,
-        // An error of the comparison is one of the device, which the next operation will meet.
+        // An error here is an error of the device, which the next operation will report.
         None => {
             let agrees = compared(gpu, operands, Kernel::Cooperative(kernel)).unwrap_or(false);
             *known.get_or_init(|| agrees)
@@ -361,9 +361,9 @@ fn agrees(gpu: &'static Gpu, operands: Scalar, kernel: Cooperative) -> bool {
     }
 }
 
-/// Whether a kernel gives, bit for bit, the product that the plain tiles give: of small whole
-/// numbers, which no order of summation rounds. Tiles, fragments and steps of k are cut off at the
-/// edges; both ways in which B can lie.
+/// Whether a kernel gives the same product as the plain tiles, bit for bit. The operands are small
+/// whole numbers, so that no order of summation rounds. The sizes are no multiples of the tiles,
+/// fragments and steps of k, and B lies both along k and along n.
 fn compared(gpu: &'static Gpu, operands: Scalar, kernel: Kernel) -> Result<bool> {
     let (op, dtype) = ("matmul", if operands == Scalar::F16 { DType::F16 } else { DType::F32 });
     let (m, k, n) = (200, 100, 140);
@@ -375,7 +375,7 @@ fn compared(gpu: &'static Gpu, operands: Scalar, kernel: Kernel) -> Result<bool>
     let (a, b) = (numbers(m, k, 5)?, numbers(k, n, 7)?);
     let turned = b.t()?.copy()?.t()?;
     let result = |b: &Tensor, kernel: Kernel| {
-        // What is left unwritten must not be what an earlier kernel wrote there.
+        // Clears the buffer, so that an element left unwritten does not hold an earlier result.
         let c = super::copy::full(op, gpu, &[m, n], f64::NAN, DType::F32)?;
         let args = Args::new((k, 1), (b.layout.strides[0], b.layout.strides[1]));
         product(op, (1, m, k, n), args, &a, b, None, Epilogue::None, &[&c], Some(kernel))?;
@@ -390,7 +390,7 @@ fn compared(gpu: &'static Gpu, operands: Scalar, kernel: Kernel) -> Result<bool>
 mod tests {
     use super::*;
 
-    /// Of contiguous operands, `w` being a weight's transpose.
+    /// The kernel for contiguous operands, of which the second is a weight's transpose.
     fn chosen((m, k, n): (usize, usize, usize), change: impl FnOnce(&mut Args)) -> Kernel {
         let mut args = Args {
             a_row: k as u32,
@@ -418,7 +418,8 @@ mod tests {
         assert_eq!(chosen((4096, 384, 384), all), tiles(64, true));
         assert_eq!(chosen((4096, 384, 77), all), tiles(64, false));
         assert_eq!(chosen((100, 384, 384), |a| a.a_row = 386), tiles(32, false));
-        // B along n: in tiles also of few rows. Neither m nor k then need be multiples of 4.
+        // B along n is computed in tiles even for few rows. m and k need not be multiples of 4
+        // then.
         let along_n = |a: &mut Args| (a.b_row, a.b_col) = (384, 1);
         assert_eq!(chosen((9, 384, 384), along_n), tiles(32, true));
         assert_eq!(chosen((9, 6, 384), along_n), tiles(32, false));
@@ -427,8 +428,8 @@ mod tests {
             (a.a_row, a.a_col) = (1, 768);
         };
         assert_eq!(chosen((768, 391, 384), turned), tiles(64, true));
-        // Cooperative matrices, where there are any, for all that is read in fours and has more
-        // than few rows.
+        // Cooperative matrices, where the device has them, compute every product that is read in
+        // fours and has more than a few rows.
         let any = Cooperative { fragment: 16, lanes: 32, size: 64 };
         let with = |shape: (usize, usize, usize)| {
             let (m, k, n) = shape;
@@ -441,8 +442,8 @@ mod tests {
         assert_eq!(with((9, 384, 76)), few(16, true));
     }
 
-    /// The comparison by which cooperative matrices are let in: it holds of a kernel that is right,
-    /// and does not of one that is wrong (the fours of a matrix that has gaps between them).
+    /// The comparison that admits cooperative matrices accepts a right kernel and rejects a wrong
+    /// one.
     #[test]
     fn a_comparison_tells_right_from_wrong() {
         let Some(info) = super::super::gpus().into_iter().next() else { return };
@@ -453,7 +454,7 @@ mod tests {
             }
             let right = Kernel::Tiles { size: TILES[0], vector: true };
             assert!(compared(gpu, operands, right).unwrap());
-            // Only the first rows.
+            // This kernel computes only the first rows.
             assert!(!compared(gpu, operands, Kernel::Few { rows: 4, vector: false }).unwrap());
         }
     }

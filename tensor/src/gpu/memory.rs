@@ -1,26 +1,26 @@
 //! Memory of a GPU: buffers, recycled by size class.
 //!
-//! A freed buffer waits in the pool. Of the waiting ones of the smallest class that fits, up to
-//! twice the size, the one with the lowest number is handed out first: so a step of the same
-//! shapes, which starts from the same set of waiting buffers, gets the same buffers in the same
-//! order, and finds its bind groups again.
+//! A freed buffer waits in the pool. A request takes the waiting buffer with the lowest number from
+//! the smallest class that fits, up to twice the size. So a step of the same shapes, which starts
+//! with the same set of waiting buffers, gets the same buffers in the same order, and finds its
+//! bind groups again.
 //!
 //! Commands run in the order in which they are recorded, so a buffer may be handed out again while
-//! recorded work still reads it: the kernel that writes it comes later. An **upload** does not wait
-//! in that order: it happens before everything that is not yet submitted. So buffers that receive
-//! uploads have lists of their own, and wait there until the batch of commands that last used them
-//! has been submitted.
+//! recorded work still reads it: the kernel that writes it comes later. An **upload** ignores this
+//! order and happens before everything that is not yet submitted. So buffers for uploads have
+//! separate lists, and wait there until the batch of commands that last used them has been
+//! submitted.
 
 use std::collections::BTreeMap;
 
 use super::context::Gpu;
 use crate::{Result, bail};
 
-/// The pool keeps at most a fifth more than was ever in use at once. With an eighth, the steps of a
-/// small model with a large vocabulary gave its few large buffers up and made new ones each time:
-/// classes do not share perfectly.
+/// The pool holds at most a fifth more than the peak of memory in use. With an eighth, the steps of
+/// a small model with a large vocabulary dropped its few large buffers and made new ones each time,
+/// because classes do not share perfectly.
 const SHARE: u64 = 5;
-/// And always this much.
+/// The pool may always hold this much more.
 const SLACK: u64 = 1 << 16;
 
 /// A buffer and its number, which names it in the keys of bind groups.
@@ -35,7 +35,7 @@ pub(super) struct Block {
 #[derive(Default)]
 pub(super) struct Pool {
     free: BTreeMap<u64, BTreeMap<u32, Block>>,
-    /// With the number of the batch that last used the buffer.
+    /// Buffers for uploads, each with the number of the batch that last used it.
     uploaded: BTreeMap<u64, BTreeMap<u32, (u64, Block)>>,
     next_id: u32,
     pub(super) created: u64,
@@ -46,9 +46,9 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// A waiting buffer of the class, or of one up to twice as large: so the classes that forward
-    /// and backward need at different times share buffers, and changing shapes use those of each
-    /// other.
+    /// Takes a waiting buffer of the class, or of one up to twice as large. So forward and
+    /// backward, which need different classes at different times, share buffers, and so do changing
+    /// shapes.
     fn take(&mut self, class: u64, upload: bool, batch: u64) -> Option<Block> {
         let fitting = class..=2 * class;
         if upload {
@@ -62,7 +62,7 @@ impl Pool {
         lists.find_map(|(_, list)| list.pop_first()).map(|(_, block)| block)
     }
 
-    /// Takes waiting buffers out, largest first, until no more than `limit` bytes are held.
+    /// Removes waiting buffers, largest first, until at most `limit` bytes are held.
     fn trim(&mut self, limit: u64, batch: u64) -> Vec<Block> {
         let mut dropped = Vec::new();
         for (&class, list) in self.free.iter_mut().rev() {
@@ -145,7 +145,7 @@ impl Gpu {
                 mib(most)
             );
         }
-        // Near the limit a class may lie above it.
+        // Near the limit the class may be larger than the limit.
         let class = size_class(bytes).min(most / 256 * 256).max(bytes.next_multiple_of(4));
         let batch = self.batch();
         let mut pool = self.pool();
@@ -163,7 +163,7 @@ impl Gpu {
                 match self.create(op, class) {
                     Ok(block) => block,
                     Err(error) => {
-                        // Once more, with everything that only waits given back.
+                        // Tries again after giving back all waiting buffers.
                         let dropped = self.pool().trim(0, batch);
                         self.forget(op, dropped)?;
                         self.wait(op)?;

@@ -1,52 +1,55 @@
-//! GPUs, through `wgpu`: one file an operation family, as in `gradus-cpu`, and what they share.
+//! GPUs, through `wgpu`: one file for each operation family, as in `gradus-cpu`, and shared files.
 //!
-//! | file | what |
+//! | file | contents |
 //! | --- | --- |
-//! | `info.rs` | what a GPU is and can do |
-//! | `adapter.rs`, `device.rs` | which GPUs there are, opening one, what a program asks of it |
+//! | `info.rs` | the name, driver, features and limits of a GPU |
+//! | `adapter.rs`, `device.rs` | the list of GPUs, opening one, the public methods of `Device` |
 //! | `quiet.rs` | keeping drivers off standard error |
-//! | `context.rs` | the recorder: one compute pass, kernels by key, bind groups by buffers, submits |
+//! | `context.rs` | the recorder: one pass, kernels by key, bind groups by buffers, submits |
 //! | `memory.rs` | buffers, recycled by size class |
 //! | `staging.rs` | memory that both sides see: small uploads, reads |
-//! | `gather.rs` | launches of one kernel on many tensors as few |
-//! | `storage.rs` | a tensor's memory, how dtypes lie in buffers |
+//! | `gather.rs` | launches of one kernel on many tensors, merged into few |
+//! | `storage.rs` | a tensor's memory, the form of each dtype in buffers |
 //! | `transfer.rs`, `kept.rs` | uploads and reads; conversions that are kept until values change |
 //! | `walk.rs` | the arguments of elementwise kernels over strided views |
 //! | `rows.rs` | the arguments of kernels along rows |
-//! | `cooperative.rs` | which products go by cooperative matrices |
-//! | `cache.rs`, `counters.rs` | compiled pipelines on disk; what the device did and holds |
+//! | `cooperative.rs` | the choice of products for cooperative matrices |
+//! | `cache.rs`, `counters.rs` | compiled pipelines on disk; counts of launches, buffers, bytes |
 //! | `copy.rs`, `unary.rs`, … | the families: launches of `shaders/src/NAME.wgsl` |
 //!
 //! # Adding a kernel family
 //!
-//! 1. **Text**: `shaders/src/NAME.wgsl`, opened by formula, shapes, what one workgroup does, order
-//!    of reduction, numerics. Inputs are `var<storage, read>` at bindings 0.., outputs `read_write`
-//!    after them, small arguments one `var<immediate>` struct of at most 128 bytes. `$T`, `#if`,
-//!    `#for` are the template's (`shaders/src/template.rs`).
-//! 2. **Variants**: `shaders/src/NAME.rs` with a function for each kernel that returns a `Shader`
-//!    (text, entry point, numbers of inputs and outputs, needs), and `variants()`, added to the
-//!    list in `shaders/src/lib.rs`: `cargo test -p gradus-shaders` then validates them with naga.
-//! 3. **Launch**: `gpu/NAME.rs` here, with the functions of `tensor/cpu/src/NAME.rs` (same names, same
-//!    arguments, tensors for views: `on_device!` in `ops/` calls either). Take memory with [`storage::output`], read
-//!    operands with `Tensor::buffer` and `Tensor::start` (first element; strides are in
-//!    `tensor.layout`), and record a [`context::Launch`] with `Gpu::launch`. Write in place only
-//!    after `Tensor::make_writable`.
-//! 4. **Check**: `tests/all/device_parity.rs` walks the registry and finds the family by itself, over
-//!    short and long shapes, and `tests/device_limits.rs` over launches of many rows of workgroups;
-//!    add what the registry's shapes do not reach (blocks, long rows) to a test in `tensor/tests/`.
+//! 1. **Text**: `shaders/src/NAME.wgsl`. It opens with the formula, the shapes, the work of one
+//!    workgroup, the order of reduction and the numerics. Inputs are `var<storage, read>` at
+//!    bindings 0.., outputs `read_write` after them, small arguments one `var<immediate>` struct of
+//!    at most 128 bytes. `$T`, `#if` and `#for` belong to the template language
+//!    (`shaders/src/template.rs`).
+//! 2. **Variants**: `shaders/src/NAME.rs`, with a function for each kernel that returns a `Shader`
+//!    (text, entry point, numbers of inputs and outputs, needs), and `variants()`. Add it to the
+//!    list in `shaders/src/lib.rs`; `cargo test -p gradus-shaders` then validates it with naga.
+//! 3. **Launch**: `gpu/NAME.rs` here, with the functions of `tensor/cpu/src/NAME.rs` (same names,
+//!    same arguments, but tensors in place of views), because `on_device!` in `ops/` calls either.
+//!    Take memory with [`storage::output`], read operands with `Tensor::buffer` and
+//!    `Tensor::start` (first element; strides are in `tensor.layout`), and record a
+//!    [`context::Launch`] with `Gpu::launch`. Write in place only after `Tensor::make_writable`.
+//! 4. **Check**: `tests/all/device_parity.rs` walks the registry and so finds the family, over
+//!    short and long shapes; `tests/device_limits.rs` does it over launches of many rows of
+//!    workgroups. For cases that the registry's shapes do not reach (blocks, long rows) add a test
+//!    in `tensor/tests/`.
 //!
-//! Rules that a kernel must keep:
-//! - Bounds are not checked and loops are not bounded: the kernel checks every index and every
-//!   loop, and divisors must not be 0.
-//! - A launch may start more workgroups than asked for (`Gpu::grid` makes two dimensions of many):
-//!   count them as `group.y * groups.x + group.x` and compare with the number in use.
+//! Rules for kernels:
+//! - Nothing checks bounds or loops for the kernel: it must check every index, end every loop, and
+//!   never divide by 0.
+//! - A launch may start more workgroups than asked for, because `Gpu::grid` splits a large number
+//!   into two dimensions. Count them as `group.y * groups.x + group.x` and compare with the number
+//!   in use.
 //! - Workgroup memory is not zeroed.
 //! - NaN and infinity: test bits (`is_nan` in `bits.wgsl`); make them with `quiet_nan()` and
-//!   `infinity()` of `math.wgsl`. A comparison with NaN is not to be relied on.
-//! - A buffer must not be bound as input and as output of one launch.
-//! - Nothing of size 0 is launched.
-//! - Nothing reads from the GPU: ids, targets and offsets that were uploaded have their CPU
-//!   original (`to_device(Cpu)` of them is free).
+//!   `infinity()` of `math.wgsl`. Do not rely on a comparison with NaN.
+//! - A buffer must not be both an input and an output of one launch.
+//! - Never launch for size 0.
+//! - Do not read from the GPU. Uploaded ids, targets and offsets keep their CPU original, so
+//!   `to_device(Cpu)` of them is free.
 
 mod adapter;
 pub(crate) mod attention;
@@ -58,6 +61,7 @@ mod cooperative;
 pub(crate) mod copy;
 mod counters;
 pub(crate) mod cross_entropy;
+pub(crate) mod custom;
 mod device;
 pub(crate) mod dropout;
 mod gather;

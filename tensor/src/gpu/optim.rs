@@ -1,4 +1,4 @@
-//! Optimiser steps, in place, and the global norm: launches of `optim.wgsl`. Nothing is read back.
+//! Optimiser steps in place, and the global norm: launches of `optim.wgsl`. Nothing is read back.
 
 use gradus_base::op::loss_scale::VERDICT;
 use gradus_base::op::optim::{AdamWStep, SgdStep};
@@ -44,7 +44,7 @@ fn only_f32(op: &'static str, dtype: DType) -> Result<()> {
     Ok(())
 }
 
-/// The gradient's factor as the kernels read it.
+/// The kind of the gradients' factor, and the factor in f32 for the kernels.
 fn factor(scale: Option<&Tensor>) -> Result<(Factor, Option<Tensor>)> {
     let kind = match scale.map(Tensor::numel) {
         None => Factor::None,
@@ -97,7 +97,7 @@ pub(crate) fn adamw_(
         root: correction2 as f32,
         eps: h.eps as f32,
     };
-    // What the kernel needs to count without the steps that were skipped.
+    // The kernel needs these numbers to leave skipped steps out of its count.
     let counted = [h.step as f32, h.beta1.ln() as f32, h.beta2.ln() as f32];
     let judged = [bytemuck::bytes_of(&args), bytemuck::bytes_of(&counted)].concat();
     let common: Vec<&Buffer> = scale.iter().map(Tensor::buffer).collect();
@@ -135,7 +135,7 @@ pub(crate) fn sgd_(
     let buffer = buffer.as_deref();
     let args = SgdArgs {
         scale_offset: scale.as_ref().map_or(0, Tensor::start),
-        // On the first step the buffer becomes the gradient; what it held does not matter.
+        // The first step sets the buffer to the gradient and ignores its old content.
         first: (h.step == 1) as u32,
         nesterov: h.nesterov as u32,
         l2: h.weight_decay as f32,

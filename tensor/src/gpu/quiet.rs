@@ -1,19 +1,19 @@
-//! Keeping others off standard error.
+//! Keeps drivers off standard error.
 
 /// Keeps Mesa's device-selection layer from printing `error: XDG_RUNTIME_DIR …` on standard error
-/// wherever there is no desktop. The layer asks the Wayland server which GPU it shows its windows
-/// on; Gradus has no windows, and puts hardware first by itself. So the layer is switched off for
-/// this process (`NODEVICE_SELECT`), unless somebody chooses a GPU by it (`MESA_VK_DEVICE_SELECT`,
-/// `DRI_PRIME`) or has set the variable already.
+/// where there is no desktop. The layer asks the Wayland server for the GPU that shows its windows;
+/// Gradus has no windows and sorts hardware first itself. So this function switches the layer off
+/// for this process (`NODEVICE_SELECT`), unless the user chooses a GPU with it
+/// (`MESA_VK_DEVICE_SELECT`, `DRI_PRIME`) or has set the variable already.
 ///
-/// Call it first in a program: the environment can only be changed while there is one thread. Later
-/// it does nothing.
+/// Call it first in a program: it changes the environment, which is safe only while there is one
+/// thread. Later it does nothing.
 pub fn quiet_drivers() {
     let chosen = ["NODEVICE_SELECT", "MESA_VK_DEVICE_SELECT", "DRI_PRIME"];
     if chosen.iter().any(|name| std::env::var_os(name).is_some()) || !alone() {
         return;
     }
-    // SAFETY: this is the only thread of the process, so none reads the environment meanwhile.
+    // SAFETY: this is the only thread of the process, so no other reads the environment meanwhile.
     unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
 }
 
@@ -24,7 +24,7 @@ fn alone() -> bool {
 
 #[cfg(test)]
 mod tests {
-    /// The test runner has threads: the environment must stay as it is.
+    /// The test runner has several threads, so the environment must not change.
     #[test]
     fn nothing_is_changed_beside_other_threads() {
         std::thread::scope(|scope| {

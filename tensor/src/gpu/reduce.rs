@@ -1,8 +1,7 @@
-//! Reductions of any dimensions, and the places of extrema: launches of `reduce.wgsl`.
+//! Reductions of any dimensions, and the indices of extrema: launches of `reduce.wgsl`.
 //!
-//! No copy is made of a view, unless its kept or its reduced dimensions do not merge to
-//! [`MAX_DIMS`]. The division of the work, and with it the order of summation, follows from the
-//! shape alone.
+//! A view is copied only if its kept or its reduced dimensions do not merge to [`MAX_DIMS`]. The
+//! division of the work, and with it the order of summation, follows from the shape alone.
 
 use gradus_base::Layout;
 use gradus_base::op::reduce::ReduceOp;
@@ -14,7 +13,7 @@ use super::storage::output;
 use super::walk;
 use crate::{DType, Result, Tensor, bail};
 
-/// Kept, and reduced, dimensions that the kernel walks at most.
+/// The most kept dimensions, and the most reduced dimensions, that the kernel walks.
 const MAX_DIMS: usize = 4;
 
 #[repr(C)]
@@ -86,7 +85,7 @@ impl Nest {
         Nest { x, outputs, n, kept, reduced, along: outputs == 1 }
     }
 
-    /// How a workgroup is divided, and how many elements it takes where they are cut into blocks.
+    /// The division of a workgroup, and the number of elements in a block.
     fn division(&self) -> (Division, usize) {
         match (self.along, self.n) {
             (true, ..=16) | (false, ..=8) => (Division::Threads, self.n),
@@ -145,9 +144,8 @@ impl Nest {
         gpu.launch(&launch, shader)
     }
 
-    /// Reduces; in blocks, whose results are reduced in turn, where there are many elements.
-    /// `centre` holds a value for each output, contiguous from element 0 on; `dtype` is the
-    /// result's.
+    /// Reduces. Many elements are reduced in blocks, whose results are reduced in turn. `centre`
+    /// holds a value for each output, contiguous from element 0 on; `dtype` is the result's.
     fn reduce(
         self,
         op: &'static str,
@@ -178,7 +176,7 @@ fn strided(size: usize, stride: usize) -> Layout {
     Layout { shape: vec![size], strides: vec![stride], offset: 0 }
 }
 
-/// Bytes lie in words.
+/// The type of a dtype's elements in buffers, where u8 lies in 32-bit words.
 fn words(dtype: DType) -> Scalar {
     match dtype {
         DType::F32 => Scalar::F32,
@@ -228,14 +226,14 @@ pub(crate) fn forward(x: &Tensor, op: ReduceOp, dims: &[usize], n: usize) -> Res
             let distance = ("minus", "sum", "divide");
             let distance = nest()?.reduce(name, distance, Some(&first), n as f64, dtype)?;
             let mean = first.add(&distance)?;
-            // What rounding left of the mean adds n times its square.
+            // The rounding error of the mean adds n times its square.
             let left = first.sub(&mean)?.add(&distance)?.square()?.mul_scalar(n as f64)?;
             let squares = ("square", "sum", "none");
             let squares = nest()?.reduce(name, squares, Some(&mean), 1.0, dtype)?;
             let divisor = n.saturating_sub(correction) as f64;
             let divisor = Tensor::full_on(&[], divisor, dtype, x.device())?;
             let rest = squares.sub(&left)?.relu()?;
-            // Where the sum is infinite, so may `left` be.
+            // Where the sum is infinite, `left` may be infinite too.
             squares.where_(&squares.is_not_finite()?, &rest)?.div(&divisor)
         }
         ReduceOp::LogSumExp => {
@@ -245,8 +243,7 @@ pub(crate) fn forward(x: &Tensor, op: ReduceOp, dims: &[usize], n: usize) -> Res
     }
 }
 
-/// The first element of each output, flat: as a centre, it leaves small numbers, and none of a
-/// constant.
+/// The first element of each output, flat. Differences from it are small, and 0 for a constant.
 fn first(x: &Tensor, dims: &[usize], dtype: DType) -> Result<Tensor> {
     let mut first = x.clone();
     for &d in dims {
@@ -269,7 +266,7 @@ pub(crate) fn arg_extremum(op: &'static str, x: &Tensor, largest: bool) -> Resul
     let (division, _) = nest.division();
     let scalar = words(x.dtype());
     let args = nest.args(division, n, 1.0);
-    // After the keys of the reductions.
+    // These numbers follow those of the reductions.
     let key = key(64 + largest as u64, scalar, division);
     nest.launch(op, key, None, &y, &args, || arg_shader(largest, scalar, division))?;
     Ok(y)

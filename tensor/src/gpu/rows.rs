@@ -1,5 +1,4 @@
-//! What the families along rows share: the arguments of `shaders/src/rows.wgsl`, and their
-//! launches.
+//! Shared by the families along rows: the arguments of `shaders/src/rows.wgsl`, and their launches.
 
 use gradus_base::RngKey;
 use gradus_shaders::{ROW_WIDTHS, Shader};
@@ -28,19 +27,20 @@ impl Rows {
         Rows { rows: rows as u32, n: n as u32, eps: eps as f32, ..bytemuck::Zeroable::zeroed() }
     }
 
-    /// With this dropout, if any.
+    /// Adds this dropout, if any.
     pub(crate) fn dropping(mut self, dropout: Option<(f64, RngKey)>) -> Rows {
         Drops { least: self.least, key: self.key, scale: self.scale } = Drops::of(dropout);
         self
     }
 
-    /// Threads of a row's workgroup.
+    /// Threads in the workgroup of a row.
     pub(crate) fn width(&self) -> u32 {
         let [narrow, wide] = ROW_WIDTHS;
         if self.n <= 256 { narrow } else { wide }
     }
 
-    /// Launches `groups` workgroups over contiguous inputs. Nothing where there are no elements.
+    /// Launches `groups` workgroups over contiguous inputs. Does nothing where there are no
+    /// elements.
     pub(crate) fn launch(
         mut self,
         op: &'static str,

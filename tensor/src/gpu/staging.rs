@@ -1,8 +1,8 @@
-//! The way in and the way out: memory that the processor and the GPU both see, recycled.
+//! Memory for uploads and reads that the processor and the GPU both see, recycled.
 //!
-//! A small upload (ids, offsets, tables) is written into an open chunk and copied from there by the
-//! commands that are submitted before the kernels; the chunk is taken up again once that is done.
-//! Large ones (weights) go through the queue's own memory, so that no chunk stays large.
+//! A small upload (ids, offsets, tables) is written into an open chunk; commands submitted before
+//! the kernels copy it from there. When they are done, the chunk is used again. Large uploads
+//! (weights) go through the queue's memory, so that chunks stay small.
 
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -16,11 +16,11 @@ pub(super) const CHUNK: u64 = 1 << 20;
 /// The chunks for uploads.
 #[derive(Default)]
 pub(super) struct Belt {
-    /// The chunk being filled, and how far it is.
+    /// The chunk being filled, and the number of bytes in it.
     open: Option<(wgpu::Buffer, u64)>,
-    /// Full ones of the present batch.
+    /// Full chunks of the current batch.
     full: Vec<wgpu::Buffer>,
-    /// Mapped and free, put here when the GPU has done with them.
+    /// Free chunks, mapped; they come here when the GPU has finished with them.
     free: Arc<Mutex<Vec<wgpu::Buffer>>>,
     /// Chunks made so far.
     pub(super) created: u64,
@@ -58,7 +58,7 @@ impl Belt {
         Ok(())
     }
 
-    /// Ends the writing of this batch: before it is submitted.
+    /// Ends the writing of this batch. Call it before the submit.
     pub(super) fn close(&mut self) {
         self.full.extend(self.open.take().map(|(chunk, _)| chunk));
         self.full.iter().for_each(wgpu::Buffer::unmap);
@@ -77,21 +77,21 @@ impl Belt {
     }
 }
 
-/// Tells when a buffer can be read, or that it cannot.
+/// Receives a message when a buffer can be read, or an error.
 pub(super) type Mapped = mpsc::Receiver<Result<(), wgpu::BufferAsyncError>>;
 
 /// Starts to map the first `bytes` of a buffer for reading.
 pub(super) fn map(buffer: &wgpu::Buffer, bytes: u64) -> Mapped {
     let (tell, mapped) = mpsc::channel();
     buffer.map_async(wgpu::MapMode::Read, 0..bytes, move |outcome| {
-        // An error means that the receiver is gone: then the buffer is not needed.
+        // An error means that the receiver is gone, and then nobody needs the buffer.
         let _ = tell.send(outcome);
     });
     mapped
 }
 
-/// Waits for what [`map`] began, after the device has been polled. The poll of another thread may
-/// have found the buffer ready and be about to tell.
+/// Waits for the end of [`map`], after the device has been polled. The message may still be on its
+/// way, if the poll of another thread found the buffer ready.
 pub(super) fn mapped(gpu: &str, op: &'static str, mapped: &Mapped) -> Result<()> {
     let why = match mapped.recv_timeout(Duration::from_secs(60)) {
         Ok(Ok(())) => return Ok(()),

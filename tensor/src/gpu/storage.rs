@@ -2,10 +2,10 @@
 //!
 //! | dtype | in the buffer |
 //! | --- | --- |
-//! | f32, u32 | as it is |
-//! | f16 | as it is, where the adapter has `SHADER_F16` |
-//! | u8 | one element a 32-bit word: WGSL has no bytes, and masks are small |
-//! | f64, bf16 | not at all |
+//! | f32, u32 | unchanged |
+//! | f16 | unchanged, where the adapter has `SHADER_F16` |
+//! | u8 | a 32-bit word for each element: WGSL has no bytes, and masks are small |
+//! | f64, bf16 | not supported |
 
 use gradus_base::sizes;
 use gradus_shaders::Scalar;
@@ -15,7 +15,7 @@ use super::memory::Buffer;
 use crate::storage::{GpuStorage, Storage};
 use crate::{DType, Result, Tensor, bail};
 
-/// How a dtype lies in a buffer, or why it cannot.
+/// The type of a dtype's elements in a buffer, or an error that says why there is none.
 pub(crate) fn scalar(op: &'static str, dtype: DType) -> Result<Scalar> {
     Ok(match dtype {
         DType::F32 => Scalar::F32,
@@ -31,7 +31,7 @@ pub(crate) fn scalar(op: &'static str, dtype: DType) -> Result<Scalar> {
     })
 }
 
-/// As [`scalar`], for kernels that compute on floats.
+/// Like [`scalar`], for kernels that compute on floats.
 pub(crate) fn float(op: &'static str, dtype: DType) -> Result<Scalar> {
     match dtype {
         DType::F32 | DType::F16 => scalar(op, dtype),
@@ -46,8 +46,8 @@ pub(super) fn stored_size(scalar: Scalar) -> u64 {
     if scalar == Scalar::F16 { 2 } else { 4 }
 }
 
-/// A tensor in the making: a buffer of `shape` and `dtype` with arbitrary content, for a kernel to
-/// write from element 0 on.
+/// A new tensor of `shape` and `dtype` with arbitrary content, which a kernel writes from element 0
+/// on.
 pub(crate) fn output(
     op: &'static str,
     gpu: &'static Gpu,
@@ -68,7 +68,7 @@ pub(crate) fn output(
 }
 
 impl Tensor {
-    /// The GPU of a tensor's storage. Kernels are only called for tensors of their device.
+    /// The GPU of a tensor's storage. Only kernels of GPUs call it, for tensors of their device.
     pub(crate) fn gpu(&self) -> &'static Gpu {
         self.buffer().gpu
     }
@@ -81,7 +81,7 @@ impl Tensor {
         }
     }
 
-    /// The first element of a contiguous tensor, as kernels take it.
+    /// The offset of a tensor's first element, in the type that kernels take.
     pub(crate) fn start(&self) -> u32 {
         self.layout.offset as u32
     }

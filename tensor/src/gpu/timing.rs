@@ -1,13 +1,13 @@
-//! Times of kernels, for [`crate::profile`]: two timestamps a pass, a pass a kernel, read after
-//! each submit.
+//! Times of kernels, for [`crate::profile`]. Each kernel has its own pass with two timestamps,
+//! which are read after each submit.
 
 use super::context::Gpu;
 use super::staging;
 use crate::{Result, bail, profile};
 
-/// Kernels between two submits at most: what a query set holds.
+/// The most kernels between two submits, which a query set can hold.
 const MOST: u32 = wgpu::QUERY_SET_MAX_QUERIES / 2;
-/// Launches after which a submit is due, which leaves room for those that come with it.
+/// A submit is due after this many launches, which leaves room for the gathered ones.
 pub(super) const DUE: u32 = MOST / 2;
 
 /// The timestamps of the kernels since the last submit.
@@ -15,7 +15,7 @@ pub(super) struct Timing {
     set: wgpu::QuerySet,
     resolved: wgpu::Buffer,
     read: wgpu::Buffer,
-    /// For each timed kernel the call that it is for, and its name.
+    /// For each timed kernel the call to which it belongs, and its name.
     kernels: Vec<(Option<usize>, String)>,
 }
 
@@ -41,8 +41,8 @@ impl Timing {
         }
     }
 
-    /// The timestamps of the next pass, which runs `kernel` for `call`; none when there is no more
-    /// room.
+    /// The timestamps of the next pass, which runs `kernel` for `call`; `None` when there is no
+    /// room left.
     pub(super) fn next(
         &mut self,
         call: Option<usize>,
@@ -59,7 +59,7 @@ impl Timing {
         })
     }
 
-    /// Records that the timestamps are to be made readable.
+    /// Records the command that makes the timestamps readable.
     pub(super) fn resolve(&self, encoder: &mut wgpu::CommandEncoder) {
         let count = 2 * self.kernels.len() as u32;
         if count > 0 {

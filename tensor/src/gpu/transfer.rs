@@ -1,7 +1,7 @@
-//! Tensors on their way to a GPU and back.
+//! Uploads of tensors to a GPU and reads from it.
 //!
-//! Ids, targets and offsets (u32) that were uploaded keep their CPU original with the buffer: so
-//! checking and sorting them on the CPU needs no read from the GPU.
+//! Uploaded ids, targets and offsets (u32) keep their CPU original with the buffer, so checking and
+//! sorting them on the CPU needs no read from the GPU.
 
 use gradus_cpu::Output;
 use gradus_shaders::Scalar;
@@ -18,7 +18,7 @@ use crate::{DType, Device, Element, Error, ErrorKind, Result, Tensor, bail};
 /// The largest u32 tensor, in elements, whose CPU original is kept.
 const MAX_ORIGINAL: usize = 1 << 22;
 
-/// How many buffers for reading are kept, and the size of the largest.
+/// The most buffers for reading that are kept, and below it the size of the largest.
 const MAX_KEPT: usize = 4;
 const LARGEST_KEPT: u64 = 64 << 20;
 
@@ -40,9 +40,9 @@ enum State {
 }
 
 impl Tensor {
-    /// Starts to read the tensor: [`Reading::wait`] has it on the CPU. Everything recorded so far
-    /// is given to the GPU, and what is asked of it later does not delay the reading. On the CPU it
-    /// is there at once.
+    /// Starts to read the tensor; [`Reading::wait`] returns it on the CPU. This submits everything
+    /// recorded so far to the GPU, and later work does not delay the reading. A tensor on the CPU
+    /// is ready at once.
     pub fn read_later(&self) -> Result<Reading> {
         match self.device() {
             Device::Cpu => Ok(Reading(State::Here(self.copy()?))),
@@ -56,7 +56,7 @@ impl Reading {
         Reading(State::Here(tensor))
     }
 
-    /// Waits until the tensor is there.
+    /// Waits for the tensor and returns it.
     ///
     /// # Errors
     /// If the GPU failed meanwhile.
@@ -102,7 +102,7 @@ impl Gpu {
         let staging = kept.unwrap_or_else(|| {
             self.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("read"),
-                // Near the limit a power of two may lie above it.
+                // Near the limit the power of two may be larger than the limit.
                 size: bytes.next_power_of_two().min(self.info.max_tensor_bytes / 4 * 4).max(4096),
                 usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
                 mapped_at_creation: false,
@@ -124,7 +124,7 @@ impl Gpu {
     }
 }
 
-/// The tensor that lies in the bytes of a buffer.
+/// The tensor in the bytes of a buffer.
 fn decode(op: &'static str, data: &[u8], dtype: DType, shape: &[usize]) -> Result<Tensor> {
     fn plain<T: Element>(op: &'static str, data: &[u8], shape: &[usize]) -> Result<Tensor> {
         let mut out = Output::<T>::new(op, shape)?;
@@ -137,7 +137,7 @@ fn decode(op: &'static str, data: &[u8], dtype: DType, shape: &[usize]) -> Resul
         DType::U8 => {
             let mut out = Output::<u8>::new(op, shape)?;
             for (x, word) in out.slice_mut().iter_mut().zip(data.chunks_exact(4)) {
-                *x = word[0]; // little-endian, as every GPU is
+                *x = word[0]; // every GPU is little-endian
             }
             Ok(Tensor::from_array(out.into_array(shape)))
         }
@@ -147,14 +147,14 @@ fn decode(op: &'static str, data: &[u8], dtype: DType, shape: &[usize]) -> Resul
     }
 }
 
-/// A tensor of the CPU, uploaded.
+/// Uploads a tensor of the CPU.
 pub(crate) fn upload(op: &'static str, source: &Tensor, gpu: &'static Gpu) -> Result<Tensor> {
     let scalar = scalar(op, source.dtype())?;
     if scalar == Scalar::F16 && !gpu.info.features.f16 {
         bail!(op, DType, "{} has no 16-bit floats; convert to f32 with to_dtype first", gpu.name);
     }
     let keep = scalar == Scalar::U32 && source.is_contiguous() && source.numel() <= MAX_ORIGINAL;
-    // The original is kept as it is, so the layouts must agree: offset 0.
+    // The original is kept unchanged, so its layout must be that of the buffer: offset 0.
     let source = if source.is_contiguous() && source.layout.offset == 0 {
         source.clone()
     } else {
@@ -191,7 +191,7 @@ pub(crate) fn upload(op: &'static str, source: &Tensor, gpu: &'static Gpu) -> Re
     Ok(Tensor::from_storage(storage, source.dtype(), source.shape()))
 }
 
-/// A tensor of a GPU, read. Waits for everything recorded so far, unless the CPU original is kept.
+/// Reads a tensor of a GPU. Waits for everything recorded so far, unless the CPU original is kept.
 pub(crate) fn download(op: &'static str, source: &Tensor) -> Result<Tensor> {
     start_reading(op, source)?.wait()
 }
@@ -209,7 +209,7 @@ fn start_reading(op: &'static str, source: &Tensor) -> Result<Reading> {
     if source.numel() == 0 {
         return Ok(Reading::here(Tensor::zeros(source.shape(), source.dtype())?));
     }
-    // Only what is asked for is read: a view is gathered on the GPU first.
+    // Only the elements of the view are read: the GPU makes them contiguous first.
     let whole = source.is_contiguous() && source.layout.offset == 0;
     let source = if whole { source.clone() } else { copy::copy(op, source)? };
     let bytes = (source.numel() as u64 * stored_size(scalar)).next_multiple_of(4);

@@ -8,7 +8,7 @@ use super::storage::{float, output};
 use super::walk;
 use crate::{DType, Result, Tensor, bail};
 
-/// The arguments of an operation that has some.
+/// The arguments of operations that have any.
 fn arguments(op: UnaryOp) -> (f32, f32) {
     match op {
         UnaryOp::Affine { mul, add } => (mul as f32, add as f32),

@@ -1,5 +1,5 @@
-//! The arguments of the elementwise kernels (`shaders/src/walk.wgsl`): up to three operands seen
-//! under one shape, its dimensions merged to as few as the strides allow.
+//! The arguments of the elementwise kernels (`shaders/src/walk.wgsl`): up to three operands under
+//! one shape, whose dimensions are merged to as few as the strides allow.
 
 use gradus_base::Layout;
 
@@ -7,7 +7,7 @@ use super::context::Launch;
 use super::memory::Buffer;
 use crate::{Result, Tensor};
 
-/// Dimensions that a kernel walks at most.
+/// The most dimensions that a kernel walks.
 pub(crate) const MAX_DIMS: usize = 6;
 
 /// The immediates of `walk.wgsl`, 128 bytes.
@@ -24,8 +24,8 @@ pub(crate) struct Walk {
     strides: [[u32; MAX_DIMS]; 3],
 }
 
-/// `layouts` (of one shape) with neighbouring dimensions merged where all of them step through both
-/// as through one: the shape, and the strides of each.
+/// `layouts` (of one shape) with neighbouring dimensions merged, where all layouts step through
+/// both as through one. Returns the shape, and the strides of each layout.
 pub(crate) fn merged(layouts: &[&Layout]) -> (Vec<usize>, Vec<Vec<usize>>) {
     let shape = layouts[0].shape();
     let (mut sizes, mut strides) = (Vec::new(), vec![Vec::new(); layouts.len()]);
@@ -58,7 +58,7 @@ pub(crate) fn merged(layouts: &[&Layout]) -> (Vec<usize>, Vec<Vec<usize>>) {
 }
 
 impl Walk {
-    /// Of operands whose merged layouts have at most [`MAX_DIMS`] dimensions.
+    /// For operands whose merged layouts have at most [`MAX_DIMS`] dimensions; otherwise `None`.
     pub(crate) fn new(layouts: &[&Layout]) -> Option<Walk> {
         let (sizes, steps) = merged(layouts);
         if sizes.len() > MAX_DIMS {
@@ -80,7 +80,7 @@ impl Walk {
     }
 }
 
-/// Launches an elementwise kernel: one thread an element of the walk.
+/// Launches an elementwise kernel with one thread for each element of the walk.
 pub(crate) fn launch(
     op: &'static str,
     key: super::context::Key,

@@ -266,8 +266,8 @@ fn header(bytes: &[u8], size: u64) -> std::result::Result<Metadata, String> {
     let json = &bytes[8..];
     let metadata: Metadata = match ::safetensors::SafeTensors::read_metadata(bytes) {
         Ok((_, metadata)) => metadata,
-        // Of a header by itself the crate says that the tensors' bytes are missing once it has
-        // checked all else.
+        // For a header alone the crate reports, after all other checks, that the tensors' bytes are
+        // missing.
         Err(SafeTensorError::MetadataIncompleteBuffer) => serde_json::from_slice(json)
             .map_err(SafeTensorError::InvalidHeaderDeserialization)
             .map_err(|error| explain(error, json))?,

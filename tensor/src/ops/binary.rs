@@ -2,6 +2,7 @@
 
 use gradus_base::layout::broadcast_shapes;
 
+use super::half::{in_f32, is_half};
 use super::on_device;
 use crate::{DType, Result, Tensor, bail};
 pub use gradus_base::op::binary::{BinaryOp, CompareOp};
@@ -99,6 +100,13 @@ impl From<f64> for Operand<'_> {
     }
 }
 
+/// x + other·alpha.
+fn added(x: &Tensor, other: &Tensor, alpha: f64) -> Result<Tensor> {
+    let mut sum = x.clone();
+    sum.add_(other, alpha)?;
+    Ok(sum)
+}
+
 fn check_dtypes(op: &'static str, a: &Tensor, b: &Tensor) -> Result<()> {
     if a.dtype() != b.dtype() {
         bail!(
@@ -128,8 +136,10 @@ impl Tensor {
     pub fn binary(&self, op: BinaryOp, other: &Tensor) -> Result<Tensor> {
         check_dtypes(op.name(), self, other)?;
         let shape = broadcast_shapes(op.name(), self.shape(), other.shape())?;
-        let (a, b) = (self.broadcast_to(&shape)?, other.broadcast_to(&shape)?);
-        on_device!(op.name(), [self, other], binary::binary(op, &a, &b))
+        in_f32([self, other], |[x, y]| {
+            let (a, b) = (x.broadcast_to(&shape)?, y.broadcast_to(&shape)?);
+            on_device!(op.name(), [x, y], binary::binary(op, &a, &b))
+        })
     }
 
     /// Compares with a tensor of the same dtype, broadcast, or with a number: 1 or 0 as u8.
@@ -157,8 +167,10 @@ impl Tensor {
     fn compared(&self, op: CompareOp, other: &Tensor) -> Result<Tensor> {
         check_dtypes(op.name(), self, other)?;
         let shape = broadcast_shapes(op.name(), self.shape(), other.shape())?;
-        let (a, b) = (self.broadcast_to(&shape)?, other.broadcast_to(&shape)?);
-        on_device!(op.name(), [self, other], binary::compare(op, &a, &b))
+        in_f32([self, other], |[x, y]| {
+            let (a, b) = (x.broadcast_to(&shape)?, y.broadcast_to(&shape)?);
+            on_device!(op.name(), [x, y], binary::compare(op, &a, &b))
+        })
     }
 
     /// `self[i]` where `condition[i]` (u8) is not 0, else `other[i]`; all three broadcast.
@@ -194,6 +206,10 @@ impl Tensor {
     pub fn add_(&mut self, other: &Tensor, alpha: f64) -> Result<()> {
         check_dtypes("add_", self, other)?;
         let other = other.view(other.layout.broadcast_to("add_", self.shape())?);
+        if is_half(self) {
+            *self = in_f32([self, &other], |[x, other]| added(x, other, alpha))?;
+            return Ok(());
+        }
         on_device!("add_", [self, &other], binary::add_(self, &other, alpha))
     }
 
@@ -207,6 +223,10 @@ impl Tensor {
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn mul_scalar_(&mut self, factor: f64) -> Result<()> {
+        if is_half(self) {
+            *self = self.mul_scalar(factor)?;
+            return Ok(());
+        }
         on_device!("mul_scalar_", [self], binary::mul_scalar_(self, factor))
     }
 }

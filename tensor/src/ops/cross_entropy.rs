@@ -1,6 +1,6 @@
 //! Cross-entropy of logits against class indices, fused with the log-softmax.
 
-use gradus_base::op::cross_entropy::Options;
+use gradus_base::op::cross_entropy::{Options, class_index};
 
 use super::on_device;
 use crate::{DType, ErrorKind, Result, Tensor, bail};
@@ -11,8 +11,9 @@ pub use gradus_base::op::cross_entropy::Reduction;
 #[derive(Clone, Default)]
 pub struct CrossEntropy {
     /// Rows with this target do not count, neither in the loss nor in the mean's divisor nor in the
-    /// gradient.
-    pub ignore_index: Option<u32>,
+    /// gradient. PyTorch's default, −100, is a target that
+    /// [`from_class_indices`](Tensor::from_class_indices) stores.
+    pub ignore_index: Option<i64>,
     /// ε in 0..=1: the target distribution is (1 − ε)·onehot + ε/classes (Szegedy et al.,
     /// arXiv:1512.00567).
     pub label_smoothing: f64,
@@ -24,9 +25,25 @@ pub struct CrossEntropy {
 
 impl CrossEntropy {
     /// The options without the class weights.
-    fn plain(&self) -> Options {
-        let CrossEntropy { ignore_index, label_smoothing, reduction, weight: _ } = *self;
-        Options { ignore_index, label_smoothing, reduction }
+    /// [`ignore_index`](CrossEntropy::ignore_index) as targets store it.
+    ///
+    /// ```
+    /// # use gradus_tensor::{CrossEntropy, Tensor};
+    /// let options = CrossEntropy { ignore_index: Some(-100), ..CrossEntropy::default() };
+    /// let targets = Tensor::from_class_indices(&[2, -100], &[2])?;
+    /// assert_eq!(targets.to_vec::<u32>()?, [2, options.ignored()?.unwrap()]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If it is below −2³¹ or above 2³² − 1.
+    pub fn ignored(&self) -> Result<Option<u32>> {
+        self.ignore_index.map(|index| class_index("cross_entropy", index)).transpose()
+    }
+
+    fn plain(&self) -> Result<Options> {
+        let CrossEntropy { label_smoothing, reduction, .. } = *self;
+        Ok(Options { ignore_index: self.ignored()?, label_smoothing, reduction })
     }
 }
 
@@ -108,7 +125,7 @@ impl Tensor {
         let weight = options.weight.as_ref().map(Tensor::contiguous).transpose()?;
         let (x, y, w) = (self.contiguous()?, targets.contiguous()?, weight.as_ref());
         let operands: Vec<&Tensor> = [&x, &y].into_iter().chain(w).collect();
-        on_device!("cross_entropy", &operands; cross_entropy::forward(&x, &y, w, options.plain()))
+        on_device!("cross_entropy", &operands; cross_entropy::forward(&x, &y, w, options.plain()?))
     }
 
     /// The gradient of the logits (`self`, `[n, classes]`) of [`Tensor::cross_entropy`]: `lse`
@@ -156,6 +173,6 @@ impl Tensor {
         let (x, y, w) = (self.contiguous()?, targets.contiguous()?, weight.as_ref());
         let (lse, grad) = (lse.contiguous()?, grad.contiguous()?);
         let operands: Vec<&Tensor> = [&x, &y, &lse, &grad].into_iter().chain(w).collect();
-        on_device!(op, &operands; cross_entropy::backward(&x, &y, &lse, w, options.plain(), &grad))
+        on_device!(op, &operands; cross_entropy::backward(&x, &y, &lse, w, options.plain()?, &grad))
     }
 }

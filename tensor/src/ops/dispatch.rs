@@ -54,8 +54,8 @@ pub(crate) fn end<R: work::Outputs>(span: Span, result: &Result<R>) {
     }
 }
 
-/// Hands a call to the kernels of the operands' device: `gpu::FAMILY::function(…)`, or the function of
-/// this name in `gradus_cpu::FAMILY`, which takes views where the other takes tensors
+/// Hands a call to the kernels of the operands' device: `gpu::FAMILY::function(…)`, or the function
+/// of this name in `gradus_cpu::FAMILY`, which takes views where the other takes tensors
 /// ([`on_cpu`](super::on_cpu)). Operands on different devices are an error.
 macro_rules! on_device {
     ($op:expr, [$($operand:expr),+ $(,)?], $family:ident::$function:ident($($argument:expr),* $(,)?)) => {

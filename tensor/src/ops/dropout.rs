@@ -2,6 +2,7 @@
 
 use gradus_cpu as cpu;
 
+use super::half::in_f32;
 use super::on_device;
 use crate::{Device, Result, RngKey, Tensor, bail, gpu};
 
@@ -29,7 +30,7 @@ impl Tensor {
     /// ```
     pub fn dropout(&self, p: f64, key: RngKey) -> Result<Tensor> {
         check_probability("dropout", p)?;
-        on_device!("dropout", [self], dropout::dropout(self, p, key))
+        in_f32([self], |[x]| on_device!("dropout", [x], dropout::dropout(x, p, key)))
     }
 
     /// The mask of [`Tensor::dropout`]: 1 (kept) with probability `1 − p`, else 0 (u8).

@@ -1,6 +1,7 @@
 //! Layer normalisation over the last dimension (Ba, Kiros & Hinton, arXiv:1607.06450).
 
 use super::dropout::check_probability;
+use super::half::{in_f32, is_half};
 use super::{must_match, on_device};
 pub use crate::operands::LayerNormOutput;
 use crate::operands::Residual;
@@ -11,7 +12,7 @@ use crate::{DType, ErrorKind, Result, RngKey, Tensor, bail};
 fn check(op: &'static str, x: &Tensor, others: &[(&str, &Tensor, &[usize])]) -> Result<()> {
     for (name, tensor, shape) in others {
         let fits =
-            tensor.dtype() == x.dtype() || (x.dtype(), tensor.dtype()) == (DType::F16, DType::F32);
+            tensor.dtype() == x.dtype() || (x.dtype().size() == 2 && tensor.dtype() == DType::F32);
         if tensor.shape() != *shape || !fits {
             bail!(
                 op,
@@ -58,10 +59,12 @@ impl Tensor {
         let (lead, n) = split_last("layer_norm", self)?;
         check("layer_norm", self, &[("weight", weight, n), ("bias", bias, n)])?;
         let (x, weight, bias) = (self.contiguous()?, weight.contiguous()?, bias.contiguous()?);
-        let operands = [&x, &weight, &bias];
-        on_device!(
-            "layer_norm", &operands; layer_norm::forward(&x, None::<&Residual>, &weight, &bias, eps, lead)
-        )
+        in_f32([&x, &weight, &bias], |[x, w, b]| {
+            let operands = [x, w, b];
+            on_device!(
+                "layer_norm", &operands; layer_norm::forward(x, None::<&Residual>, w, b, eps, lead)
+            )
+        })
     }
 
     /// [`layer_norm`](Tensor::layer_norm) of `dropout(self) + residual` in one pass: as at the end
@@ -98,11 +101,11 @@ impl Tensor {
         dropout.map_or(Ok(()), |(p, _)| check_probability(op, p))?;
         let (x, residual) = (self.contiguous()?, residual.contiguous()?);
         let (weight, bias) = (weight.contiguous()?, bias.contiguous()?);
-        let before = Residual { tensor: &residual, dropout, keep };
-        let operands = [&x, &residual, &weight, &bias];
-        on_device!(
-            op, &operands; layer_norm::forward(&x, Some(&before), &weight, &bias, eps, lead)
-        )
+        in_f32([&x, &residual, &weight, &bias], |operands| {
+            let [x, residual, w, b] = operands;
+            let before = Residual { tensor: residual, dropout, keep };
+            on_device!(op, &operands; layer_norm::forward(x, Some(&before), w, b, eps, lead))
+        })
     }
 
     /// The gradients `(dx, dweight, dbias)` of [`Tensor::layer_norm`]. `self` is the input x;
@@ -185,6 +188,34 @@ fn backward(
     let rstd = rstd.contiguous()?;
     let grads = grads.into_iter().flatten().map(Tensor::contiguous).collect::<Result<Vec<_>>>()?;
     let grads: Vec<&Tensor> = grads.iter().collect();
+    if is_half(&x) {
+        return backward_in_f32(op, &x, &weight, [&mean, &rstd], &grads, dropout);
+    }
     let operands = [&[&x, &weight, &mean, &rstd], &grads[..]].concat();
     on_device!(op, &operands; layer_norm::backward(&x, &weight, &mean, &rstd, &grads, dropout))
+}
+
+/// [`backward`] of 16-bit operands on the CPU: every gradient is rounded to its operand's dtype.
+fn backward_in_f32(
+    op: &'static str,
+    x: &Tensor,
+    weight: &Tensor,
+    statistics: [&Tensor; 2],
+    grads: &[&Tensor],
+    dropout: Option<(f64, RngKey)>,
+) -> Result<(Tensor, Option<Tensor>, Tensor, Tensor)> {
+    let wide = |tensor: &Tensor| tensor.to_dtype(DType::F32);
+    let grads = grads.iter().map(|grad| wide(grad)).collect::<Result<Vec<_>>>()?;
+    let (mean, rstd) = (wide(statistics[0])?, wide(statistics[1])?);
+    let (dx, dropped, dw, db) = backward(
+        op,
+        &wide(x)?,
+        &wide(weight)?,
+        [&mean, &rstd],
+        [grads.first(), grads.get(1)],
+        dropout,
+    )?;
+    let dropped = dropped.map(|gradient| gradient.to_dtype(x.dtype())).transpose()?;
+    let of_weight = |gradient: Tensor| gradient.to_dtype(weight.dtype());
+    Ok((dx.to_dtype(x.dtype())?, dropped, of_weight(dw)?, of_weight(db)?))
 }

@@ -4,6 +4,7 @@ use gradus_base::layout::broadcast_shapes;
 use gradus_base::sizes;
 use gradus_cpu as cpu;
 
+use super::half::{all_widened, in_f32, is_half, widened};
 use super::on_cpu::ToCpu;
 use super::{begin, end, on_device};
 use crate::{DType, Device, ErrorKind, Result, Tensor, bail};
@@ -71,6 +72,9 @@ impl Tensor {
         for shape in [full(m, n), full(m, k), full(k, n)] {
             sizes::result("matmul", &shape, &[a, b])?;
         }
+        if is_half(self) {
+            return widened(self)?.matmul(&widened(other)?)?.to_dtype(dtype);
+        }
         let (x, y) = (self.broadcast_to(&full(m, k))?, other.broadcast_to(&full(k, n))?);
         on_device!("matmul", [self, other], matmul::matmul(&x, &y, &full(m, n), dtype))
     }
@@ -90,6 +94,10 @@ impl Tensor {
     /// ```
     pub fn linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
         let (flat, shape) = check_linear("linear", self, weight, bias)?;
+        if is_half(self) {
+            let bias = bias.map(widened).transpose()?;
+            return in_f32([self, weight], |[x, w]| x.linear(w, bias.as_ref()));
+        }
         let operands: Vec<&Tensor> = [self, weight].into_iter().chain(bias).collect();
         on_device!("linear", &operands; matmul::linear(&flat, weight, bias))?.reshape(&shape)
     }
@@ -122,6 +130,10 @@ impl Tensor {
         }
         check_out_dtype(op, self.dtype(), dtype)?;
         sizes::result(op, &[g[1], x_shape[1]], &[g, x_shape])?;
+        if is_half(self) {
+            let (dw, db) = widened(self)?.linear_parameters_backward(&widened(x)?, DType::F32)?;
+            return Ok((dw.to_dtype(dtype)?, db.to_dtype(dtype)?));
+        }
         on_device!(op, [self, x], matmul::linear_parameters_backward(self, x, dtype))
     }
 
@@ -145,6 +157,10 @@ impl Tensor {
         keep: bool,
     ) -> Result<(Tensor, Option<Tensor>)> {
         let (flat, shape) = check_linear("linear_gelu", self, weight, bias)?;
+        if is_half(self) {
+            let bias = bias.map(widened).transpose()?;
+            return in_f32([self, weight], |[x, w]| x.linear_gelu(w, bias.as_ref(), keep));
+        }
         let operands: Vec<&Tensor> = [self, weight].into_iter().chain(bias).collect();
         let (y, before) = on_device!(
             "linear_gelu", &operands; matmul::linear_gelu(&flat, weight, bias, keep)
@@ -171,6 +187,12 @@ impl Tensor {
     /// ```
     pub fn linear_cat(&self, weights: &[&Tensor], biases: &[&Tensor]) -> Result<Tensor> {
         let (flat, shape) = check_linear_cat("linear_cat", self, weights, biases)?;
+        if is_half(self) {
+            let (weights, biases) = (all_widened(weights)?, all_widened(biases)?);
+            let (weights, biases) =
+                (weights.iter().collect::<Vec<_>>(), biases.iter().collect::<Vec<_>>());
+            return in_f32([self], |[x]| x.linear_cat(&weights, &biases));
+        }
         let operands = [&[self], weights, biases].concat();
         on_device!("linear_cat", &operands; matmul::linear_cat(&flat, weights, biases))?
             .reshape(&shape)

@@ -13,7 +13,8 @@ use gradus_cpu::{Array, View, ViewMut, attention, layer_norm};
 use crate::operands::{LayerNormOutput, Residual, Sequences};
 use crate::{DType, Result, RngKey, Tensor};
 
-/// An argument of `on_device!` as the CPU's kernels take it: a tensor as a view, a setting as it is.
+/// An argument of `on_device!` as the CPU's kernels take it: a tensor as a view, a setting as it
+/// is.
 pub(crate) trait ToCpu {
     /// What the kernel takes.
     type Cpu;

@@ -2,6 +2,7 @@
 
 use gradus_base::layout::{resolve_dim, resolve_dims};
 
+use super::half::{in_f32, is_half};
 use super::on_device;
 use crate::{DType, Device, Result, Tensor, bail};
 pub use gradus_base::op::reduce::ReduceOp;
@@ -43,6 +44,10 @@ impl Tensor {
 
     /// [`Tensor::reduce`] with a result in `dtype`.
     fn reduced(&self, op: ReduceOp, dims: &[isize], keepdim: bool, dtype: DType) -> Result<Tensor> {
+        if is_half(self) {
+            let sums = self.to_dtype(DType::F32)?.reduced(op, dims, keepdim, DType::F32)?;
+            return sums.to_dtype(dtype);
+        }
         let dims = resolve_dims(op.name(), dims, self.rank())?;
         let shape = reduced_shape(self.shape(), &dims, keepdim);
         let n: usize = dims.iter().map(|&d| self.shape()[d]).product();
@@ -286,6 +291,8 @@ impl Tensor {
         }
         let last = (0..self.rank()).filter(|&i| i != d).chain([d]).map(|i| i as isize);
         let rows = self.permute(&last.collect::<Vec<_>>())?;
-        on_device!(op, [self], reduce::arg_extremum(op, &rows, largest))?.reshape(&shape)
+        let found =
+            in_f32([&rows], |[x]| on_device!(op, [x], reduce::arg_extremum(op, x, largest)));
+        found?.reshape(&shape)
     }
 }

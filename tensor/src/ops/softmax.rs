@@ -2,6 +2,7 @@
 
 use gradus_base::layout::resolve_dim;
 
+use super::half::in_f32;
 use super::{must_match, on_device};
 use crate::{Result, Tensor};
 
@@ -31,7 +32,9 @@ impl Tensor {
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn softmax(&self, dim: isize) -> Result<Tensor> {
-        along("softmax", dim, &[self], |x| on_device!("softmax", [&x[0]], softmax::softmax(&x[0])))
+        in_f32([self], |[x]| {
+            along("softmax", dim, &[x], |x| on_device!("softmax", [&x[0]], softmax::softmax(&x[0])))
+        })
     }
 
     /// y = x − ln Σeˣ along `dim`; f32 and f64, the same shape. NaN where [`Tensor::softmax`] is.
@@ -43,8 +46,10 @@ impl Tensor {
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn log_softmax(&self, dim: isize) -> Result<Tensor> {
-        along("log_softmax", dim, &[self], |x| {
-            on_device!("log_softmax", [&x[0]], softmax::log_softmax(&x[0]))
+        in_f32([self], |[x]| {
+            along("log_softmax", dim, &[x], |x| {
+                on_device!("log_softmax", [&x[0]], softmax::log_softmax(&x[0]))
+            })
         })
     }
 
@@ -61,8 +66,11 @@ impl Tensor {
     /// ```
     pub fn softmax_backward(&self, grad: &Tensor, dim: isize) -> Result<Tensor> {
         must_match("softmax_backward", ("the gradient", grad), ("the output", self))?;
-        along("softmax_backward", dim, &[self, grad], |x| {
-            on_device!("softmax_backward", [&x[0], &x[1]], softmax::softmax_backward(&x[0], &x[1]))
+        in_f32([self, grad], |operands| {
+            along("softmax_backward", dim, &operands, |x| {
+                let op = "softmax_backward";
+                on_device!(op, [&x[0], &x[1]], softmax::softmax_backward(&x[0], &x[1]))
+            })
         })
     }
 
@@ -78,9 +86,11 @@ impl Tensor {
     /// ```
     pub fn log_softmax_backward(&self, grad: &Tensor, dim: isize) -> Result<Tensor> {
         must_match("log_softmax_backward", ("the gradient", grad), ("the output", self))?;
-        along("log_softmax_backward", dim, &[self, grad], |x| {
-            let op = "log_softmax_backward";
-            on_device!(op, [&x[0], &x[1]], softmax::log_softmax_backward(&x[0], &x[1]))
+        in_f32([self, grad], |operands| {
+            along("log_softmax_backward", dim, &operands, |x| {
+                let op = "log_softmax_backward";
+                on_device!(op, [&x[0], &x[1]], softmax::log_softmax_backward(&x[0], &x[1]))
+            })
         })
     }
 }

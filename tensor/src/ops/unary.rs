@@ -2,6 +2,7 @@
 
 use gradus_base::unary_table;
 
+use super::half::in_f32;
 use super::{must_match, on_device};
 use crate::{Result, Tensor, bail};
 pub use gradus_base::op::unary::UnaryOp;
@@ -35,7 +36,7 @@ impl Tensor {
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn unary(&self, op: UnaryOp) -> Result<Tensor> {
-        on_device!(op.name(), [self], unary::forward(self, op))
+        in_f32([self], |[x]| on_device!(op.name(), [x], unary::forward(x, op)))
     }
 
     /// `grad · op'(x)` in one pass, for the operations with a fused derivative; `self` is x.
@@ -51,7 +52,9 @@ impl Tensor {
     /// ```
     pub fn unary_backward(&self, op: UnaryOp, grad: &Tensor) -> Result<Tensor> {
         must_match(op.name(), ("the gradient", grad), ("the input", self))?;
-        on_device!(op.name(), [self, grad], unary::backward(self, op, grad))
+        in_f32([self, grad], |[x, grad]| {
+            on_device!(op.name(), [x, grad], unary::backward(x, op, grad))
+        })
     }
 
     /// x·mul + add.
@@ -128,6 +131,6 @@ impl Tensor {
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn is_not_finite(&self) -> Result<Tensor> {
-        on_device!("is_not_finite", [self], unary::is_not_finite(self))
+        in_f32([self], |[x]| on_device!("is_not_finite", [x], unary::is_not_finite(x)))
     }
 }

@@ -1,5 +1,5 @@
-//! Attention of sequences longer than the blocks that its kernels take at a time, forward and backward, on both
-//! devices against its definition in the other operations.
+//! Attention over sequences longer than the blocks of its kernels, forward and backward, on both
+//! devices, against its definition in other operations.
 
 use gradus_tensor::ops::attention::Attention;
 use gradus_tensor::{DType, Device, RngKey, Tensor};
@@ -12,7 +12,8 @@ fn random(tokens: usize, dtype: DType, name: &str) -> Tensor {
     Tensor::randn(&[tokens, HEADS * D], dtype, RngKey::new(3).place(name)).unwrap()
 }
 
-/// Output and the gradients of query, key and value of one sequence that begins at token `start`.
+/// The output and the gradients of query, key and value for one sequence that begins at token
+/// `start`.
 fn composed([q, k, v, g]: [&Tensor; 4], start: usize, options: &Attention) -> [Tensor; 4] {
     let n = q.shape()[0];
     let heads = (0..HEADS).map(|head| {
@@ -20,7 +21,7 @@ fn composed([q, k, v, g]: [&Tensor; 4], start: usize, options: &Attention) -> [T
         let (q, k, v, g) = (of(q), of(k), of(v), of(g));
         let p = q.matmul(&k.t().unwrap()).unwrap().mul_scalar(options.scale).unwrap();
         let p = p.softmax(-1).unwrap();
-        // What dropout multiplies the probabilities by.
+        // Dropout multiplies the probabilities by these factors.
         let kept = match options.dropout {
             None => p.ones_like().unwrap(),
             Some((rate, key)) => {

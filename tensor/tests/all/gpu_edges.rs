@@ -1,5 +1,5 @@
-//! Kernels of a GPU where the registry's cases do not reach: sorting, many dimensions, long lines, rows
-//! of many classes. Against the CPU, bit for bit where nothing is rounded differently.
+//! Cases of GPU kernels that the registry does not have: sorting, many dimensions, long lines, rows
+//! of many classes. Compared with the CPU, bit for bit where both round alike.
 
 use gradus_tensor::ops::cross_entropy::{CrossEntropy, Reduction};
 use gradus_tensor::ops::optim::AdamWStep;
@@ -60,7 +60,7 @@ fn many_dimensions_and_views() {
     let x = rand(&[2, 3, 2, 1, 2, 3, 2, 2], 1).permute(&order).unwrap();
     let y = rand(&[2, 3, 2, 1, 2, 3, 2, 2], 2).permute(&order).unwrap();
     let (a, b) = (x.to_device(device).unwrap(), y.to_device(device).unwrap());
-    // As seen through strides there too.
+    // Also through strides on the GPU.
     let back = |t: &Tensor| t.permute(&[7, 6, 5, 4, 3, 2, 1, 0]).unwrap();
     for (x, y, a, b) in [(&x, &y, &a, &b), (&back(&x), &back(&y), &back(&a), &back(&b))] {
         for dim in 0..8 {
@@ -79,7 +79,7 @@ fn many_dimensions_and_views() {
                 (x.gather(i, &index), a.gather(i, &jndex)),
                 (x.scatter_add(i, &index, y), a.scatter_add(i, &jndex, b)),
             ] {
-                // A dimension named twice is refused on both.
+                // Both devices refuse a dimension that is named twice.
                 let (Ok(cpu), gpu) = (cpu, gpu) else { continue };
                 assert_eq!(bits(&cpu), bits(&gpu.unwrap()), "dimension {dim} of {:?}", x.shape());
             }
@@ -91,7 +91,7 @@ fn many_dimensions_and_views() {
 fn additions_keep_their_order() {
     let Some(device) = gpu() else { return };
     let to = |x: &Tensor| x.to_device(device).unwrap();
-    // A line of many entries, few lines, many lines; along the first and the last dimension.
+    // One line of many entries, few lines, many lines; along the first and the last dimension.
     for (shape, index, source, dim) in [
         (vec![50], vec![4000], vec![4001], 0),
         (vec![70, 3], vec![500, 3], vec![500, 4], 0),
@@ -111,7 +111,7 @@ fn additions_keep_their_order() {
         let gpu = Tensor::embedding_backward(&to(&grad), &to(&i), rows as usize).unwrap();
         assert_eq!(bits(&cpu), bits(&gpu), "{n} rows of {h} added to {rows}");
     }
-    // Ids that were made there, so have no original.
+    // Ids that were made on the GPU, so they have no original.
     let made = to(&ids(7, &[20], 6)).copy().unwrap();
     let (x, y) = (rand(&[7, 3], 7), rand(&[20, 3], 8));
     let cpu = x.index_add(0, &made.to_device(Device::Cpu).unwrap(), &y).unwrap();
@@ -146,7 +146,7 @@ fn cross_entropy_of_many_classes_and_odd_logits() {
         let (n, c) = (x.shape()[0], x.shape()[1]);
         let weight = rand(&[c], 4).add_scalar(1.0).unwrap();
         for ignored in [1, c as u32] {
-            // Rows of all kinds; then, of the second value, all ignored.
+            // First rows of all kinds; then only ignored rows.
             let targets = if ignored == 1 {
                 ids(c as u64, &[n], 5)
             } else {
@@ -156,7 +156,7 @@ fn cross_entropy_of_many_classes_and_odd_logits() {
                 for (smoothing, weighted) in [(0.0, false), (0.1, false), (0.1, true), (0.0, true)]
                 {
                     let here = CrossEntropy {
-                        ignore_index: Some(ignored),
+                        ignore_index: Some(i64::from(ignored)),
                         label_smoothing: smoothing,
                         weight: weighted.then(|| weight.clone()),
                         reduction,
@@ -167,7 +167,7 @@ fn cross_entropy_of_many_classes_and_odd_logits() {
                     let (loss, lse) = x.cross_entropy(&targets, &here).unwrap();
                     let (a, b) = to(&x).cross_entropy(&to(&targets), &there).unwrap();
                     close(&what, &loss, &a);
-                    // Of its two parts a NaN may be either.
+                    // Either of the two parts may be the NaN.
                     let whole = |lse: &Tensor| lse.sum(&[1], false).unwrap();
                     close(&what, &whole(&lse), &whole(&b));
                     let grad = loss.ones_like().unwrap();
@@ -186,7 +186,8 @@ fn cross_entropy_of_many_classes_and_odd_logits() {
     }
 }
 
-/// Steps of an optimiser and the sums of norms are kept back: who reads or overwrites what they use comes after them.
+/// Steps of an optimiser and the sums of norms are delayed. A launch that reads or overwrites their
+/// buffers must come after them.
 #[test]
 fn what_is_kept_back_is_done_in_time() {
     let Some(device) = gpu() else { return };
@@ -211,14 +212,14 @@ fn what_is_kept_back_is_done_in_time() {
         let mut grad = random(&[20], 7);
         let (_, dw, mut db) = norm(&random(&shape, 8));
         let (_, other, _) = norm(&random(&shape, 9));
-        // The gradient that the step reads is overwritten, then the parameter read.
+        // Overwrites the gradient that the step reads, then reads the parameter.
         p.adamw_(&grad, &mut m, v, &step, None).unwrap();
         grad.mul_scalar_(2.0).unwrap();
         let sum = p.add(&grad).unwrap();
-        // One kind reads what the other writes.
+        // One kind of delayed launch reads the output of the other.
         p.adamw_(&dw, &mut m, v, &step, None).unwrap();
         p.adamw_(&other, &mut m, v, &step, None).unwrap();
-        // What is kept back writes these too.
+        // The delayed launches write these tensors too.
         p.mul_scalar_(3.0).unwrap();
         db.mul_scalar_(3.0).unwrap();
         [p, m, v.clone(), grad, sum, dw, db, other]

@@ -1,4 +1,5 @@
-//! Products on a GPU against the CPU: few rows, tiles, fours and single elements, every way an operand can lie.
+//! Products on a GPU against the CPU: few rows, tiles, fours and single elements, every layout of
+//! an operand.
 
 use gradus_tensor::{DType, Device, RngKey, Tensor};
 use gradus_testing::gpu;
@@ -14,8 +15,8 @@ fn assert_near(what: &str, truth: &Tensor, ours: &Tensor) {
     }
 }
 
-/// The matrix on the GPU as it is, turned, and as a part of a larger one: with gaps that keep to multiples of
-/// 4, and with others.
+/// The matrix on the GPU: contiguous, transposed, and as a part of a larger one, with gaps that are
+/// multiples of 4 and with others.
 fn lies(x: &Tensor, device: Device) -> Vec<Tensor> {
     let (rows, cols) = (x.shape()[0], x.shape()[1]);
     let there = |x: &Tensor| x.to_device(device).unwrap();
@@ -83,7 +84,7 @@ fn of_a_batch() {
     }
 }
 
-/// How an operand lies decides which kernel reads it, but not in what order the products are summed.
+/// The layout of an operand decides which kernel reads it, but not the order of the sums.
 #[test]
 fn fours_and_single_elements_give_the_same_bits() {
     let Some(device) = gpu() else { return };

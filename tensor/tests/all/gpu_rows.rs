@@ -1,11 +1,12 @@
-//! Reductions, softmax and layer normalisation on a GPU against the CPU at sizes that the registry of
-//! `tests/all/device_parity.rs` does not have: many blocks, every division of a workgroup, integers, NaN.
+//! Reductions, softmax and layer normalisation on a GPU against the CPU, in cases that the registry
+//! (`tests/all/device_parity.rs`) does not have: many blocks, every division of a workgroup,
+//! integers, NaN.
 
 use gradus_tensor::ops::reduce::ReduceOp;
 use gradus_tensor::{DType, RngKey, Tensor};
 use gradus_testing::{assert_near_or_nan, gpu, largest};
 
-/// Equal to rounding, measured against the largest element as well: sums may cancel.
+/// Asserts equality up to rounding, relative also to the largest element, because sums may cancel.
 fn assert_close(what: &str, cpu: &Tensor, gpu: &Tensor) {
     assert_eq!(cpu.dtype(), gpu.dtype(), "{what}");
     let of_largest = 2e-6 * largest(cpu, 1.0);
@@ -24,7 +25,7 @@ const OPS: [ReduceOp; 8] = [
     ReduceOp::LogSumExp,
 ];
 
-/// A shape, and the dimensions that are reduced.
+/// Shapes, each with the dimensions to reduce.
 const SHAPES: [(&[usize], &[isize]); 14] = [
     (&[7, 5], &[1]),
     (&[300, 16], &[1]),
@@ -46,7 +47,7 @@ const SHAPES: [(&[usize], &[isize]); 14] = [
 fn reductions_of_every_division() {
     let Some(device) = gpu() else { return };
     for (i, (shape, dims)) in SHAPES.into_iter().enumerate() {
-        // Around 1, so that products stay in range.
+        // Values around 1, so that products stay in range.
         let x = Tensor::rand(shape, DType::F32, RngKey::new(i as u64)).unwrap();
         let x = x.affine(0.02, 0.991).unwrap();
         let there = x.to_device(device).unwrap();
@@ -91,7 +92,7 @@ fn integers() {
         for (shape, dims) in SHAPES {
             let n = shape.iter().product::<usize>() as f64;
             let x = Tensor::arange(1.0, n + 1.0, 1.0, DType::F32).unwrap();
-            // Some order, and values that make sums and products wrap around.
+            // Mixed values, large enough for sums and products to wrap around.
             let x = x.affine(0.37, 0.0).unwrap().sin().unwrap().affine(120.0, 122.0).unwrap();
             let x = x.to_dtype(dtype).unwrap().reshape(shape).unwrap();
             let there = x.to_device(device).unwrap().copy().unwrap();
@@ -117,7 +118,7 @@ fn integers() {
 fn the_first_extremum_and_nan() {
     let Some(device) = gpu() else { return };
     for n in [1usize, 3, 16, 17, 200, 257, 5000] {
-        // Many equal ones; in the second row two NaN, in the third only −∞, in the fourth ±∞.
+        // Many equal values; the second row has two NaN, the third only −∞, the fourth ±∞.
         let mut rows: Vec<f32> = (0..4 * n).map(|i| ((i * 7) % 5) as f32 - 2.0).collect();
         rows[n + n / 2] = f32::NAN;
         rows[2 * n - 1] = f32::NAN;
@@ -177,13 +178,13 @@ fn layer_norm_of_every_width() {
         let gpu = there(&x).layer_norm(&there(&w), &there(&b), 1e-5).unwrap();
         let what = |part: &str| format!("{part} {rows} {n}");
         assert_close(&what("mean"), &cpu.mean, &gpu.mean);
-        // Short rows may have next to no variance, which magnifies the rounding of the mean.
+        // Short rows may have almost no variance, which magnifies the rounding of the mean.
         let steady = n > 3 || n == 0;
         if steady {
             assert_close(&what("rstd"), &cpu.rstd, &gpu.rstd);
             assert_close(&what("output"), &cpu.output, &gpu.output);
         }
-        // From the same statistics, so that this kernel alone is compared.
+        // Both start from the same statistics, so that only this kernel is compared.
         let (mean, rstd) = (there(&cpu.mean), there(&cpu.rstd));
         for more in [None, Some(random(&[rows, n], 5).unwrap())] {
             let h = more.as_ref();

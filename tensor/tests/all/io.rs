@@ -1,4 +1,4 @@
-//! Files: what is written comes back, and no bytes make a reader panic.
+//! Files: a written tensor can be read again, and no bytes make a reader panic.
 
 use std::collections::HashMap;
 use std::fs;
@@ -33,7 +33,7 @@ fn save_some(path: &Path) -> Vec<(String, Tensor)> {
     tensors
 }
 
-/// The bytes of a good safetensors and a good npy file.
+/// The bytes of a valid safetensors file and of a valid npy file.
 fn good_files() -> &'static [Vec<u8>; 2] {
     static FILES: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
     FILES.get_or_init(|| {
@@ -45,7 +45,7 @@ fn good_files() -> &'static [Vec<u8>; 2] {
     })
 }
 
-/// A safetensors file of this header and data.
+/// A safetensors file with this header and data.
 fn file(header: &[u8], data: &[u8]) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes(), header, data].concat()
 }
@@ -78,7 +78,7 @@ fn checkpoints_come_back() {
     }
     assert!(!read.contains("other") && read.info("other").is_none());
     assert!(read.tensor("other").err().unwrap().to_string().contains("\"other\""));
-    // Equal content gives equal bytes, whatever the order; and the open file is left alone.
+    // Equal content gives equal bytes in any order of tensors, and the open file is not touched.
     let first = fs::read(&path).unwrap();
     safetensors::save(&path, tensors.iter().rev().cloned(), None).unwrap();
     assert_eq!(fs::read(&path).unwrap(), first);
@@ -184,8 +184,8 @@ fn a_full_disk_keeps_the_old_checkpoint() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
-/// A tensor belongs to its reader: overwriting the file in place, or cutting it short (which would
-/// end a process that maps it), changes nothing that was read.
+/// A tensor owns its values: overwriting the file in place, or truncating it (which would end a
+/// process that maps it), does not change a tensor that was read.
 #[test]
 fn what_was_read_outlives_its_file() {
     let folder = tempfile::tempdir().unwrap();
@@ -203,7 +203,7 @@ fn what_was_read_outlives_its_file() {
     fs::File::options().write(true).open(&path).unwrap().set_len(100).unwrap();
     assert!(before.to_vec::<f32>().unwrap().iter().all(|&x| x == 1.0));
     assert!(file.tensor("w").is_err());
-    // Replacing it by renaming, as `save` does, leaves an open file whole.
+    // Replacing the file by renaming, as `save` does, leaves an open file complete.
     safetensors::save(&path, ones(), None).unwrap();
     let file = safetensors::SafeTensors::open(&path).unwrap();
     safetensors::save(&path, [("v".to_string(), Tensor::scalar(2f32))], None).unwrap();
@@ -262,7 +262,7 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
 
-    /// Bytes changed or cut off: an error or a tensor, never a panic.
+    /// A file with changed or missing bytes gives an error or a tensor, never a panic.
     #[test]
     fn damaged_files_never_panic(
         cut in any::<prop::sample::Index>(),

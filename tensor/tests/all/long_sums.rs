@@ -1,5 +1,6 @@
-//! What long sums and products lose, beside what PyTorch 2.15 loses on the CPU, and how little a mean and a variance
-//! lose far from 0. The numbers of 0.1f32 are all equal, so every rounding goes the same way: the worst case.
+//! Errors of long sums and products, compared with PyTorch 2.15's on the CPU, and of means and
+//! variances far from 0. All addends are 0.1f32, so every rounding has the same sign: the worst
+//! case.
 
 use gradus_tensor::ops::cross_entropy::{CrossEntropy, Reduction};
 use gradus_tensor::{DType, Device, RngKey, Tensor};
@@ -32,7 +33,7 @@ fn sums_lose_no_more_than_pytorch() {
     let x = tenths(&[n]);
     within("sum", error(&x.sum_all().unwrap(), n as f64 * TENTH), 5.8e-7);
     within("mean", error(&x.mean_all().unwrap(), TENTH), 0.0);
-    // Down columns the order is the same.
+    // Sums down columns have the same order.
     let columns = tenths(&[1, 3]).broadcast_to(&[1_000_000, 3]).unwrap().copy().unwrap();
     within("sum of columns", error(&columns.sum(&[0], false).unwrap(), 1e6 * TENTH), 5.8e-7);
     let row = tenths(&[1, 1_000_000]);
@@ -56,13 +57,13 @@ fn products_lose_no_more_than_pytorch() {
             let (x, w) = (tenths(&[m, k]), tenths(&[n, k]));
             let what = |name: &str| format!("{name} of [{m}, {k}] and [{k}, {n}]");
             within(&what("matmul"), error(&x.matmul(&w.t().unwrap()).unwrap(), want), most);
-            // Packed, and kept; read where it lies.
+            // Once with the packed weight that is kept, once with the weight read in place.
             within(&what("linear"), error(&x.linear(&w, None).unwrap(), want), most);
             let turned = tenths(&[k, m]).t().unwrap();
             within(&what("turned"), error(&turned.matmul(&w.t().unwrap()).unwrap(), want), most);
         }
     }
-    // The same bits whatever the threads and however many rows.
+    // The same bits for any number of threads and rows.
     let (m, k, n) = (70, 3000, 50);
     let key = RngKey::new(5);
     let x = Tensor::randn(&[m, k], DType::F32, key.place("x")).unwrap();
@@ -83,7 +84,7 @@ fn products_lose_no_more_than_pytorch() {
 
 #[test]
 fn rows_that_are_hit_often_lose_little() {
-    // A driver in software stops a loop after 65,535 rounds.
+    // A software driver stops a loop after 65,535 iterations.
     let k = 50_000;
     for device in devices() {
         let ids = Tensor::zeros(&[k], DType::U32).unwrap().to_device(device).unwrap();
@@ -123,7 +124,7 @@ fn constant_rows_have_no_variance() {
                     assert_eq!(y.mean.to_f64_vec(), [c as f32 as f64; 2], "{what}");
                     let rstd = y.rstd.to_f64_vec()[0];
                     assert!((rstd - 1e6).abs() <= 1.0, "{what}: {rstd}");
-                    // The gradient is that of a row without spread: h − mean(h), a million times.
+                    // The row has no variance, so the gradient is h − mean(h), a million times.
                     let g = Tensor::arange(0.0, 2.0 * n as f64, 1.0, DType::F32).unwrap();
                     let g = g
                         .reshape(&[2, n])
@@ -198,7 +199,8 @@ fn rows_far_from_zero_keep_their_spread() {
                         "{what}: variance {var}, not {truth}"
                     );
                 }
-                // PyTorch is off by 0.004 at 1e6; half a unit in the last place of the mean is 0.03, or 0.06 deviations.
+                // PyTorch is off by 0.004 at 1e6. Half a unit in the last place of the mean is
+                // 0.03, or 0.06 deviations.
                 let most = 1e-6 + 6.1e-8 * offset.abs() / truth.sqrt();
                 for (x, y) in row.iter().zip(&output[r * n..]) {
                     let want = (*x as f64 - mean) / truth.sqrt();
@@ -226,7 +228,7 @@ fn variances_take_what_is_asked_from_the_divisor() {
                     );
                 }
             }
-            // As many as there are, and more: PyTorch's infinity.
+            // A correction of n or more gives infinity, as in PyTorch.
             for correction in [n, n + 1] {
                 let got = x.var(dims, false, correction).unwrap().to_f64_vec();
                 assert!(got.iter().all(|v| *v == f64::INFINITY), "{dims:?} {correction}: {got:?}");

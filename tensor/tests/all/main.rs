@@ -1,8 +1,10 @@
-//! Tensors from outside: values, views, files, both devices. One program, because linking the engine is
-//! what takes time; the tests beside it look at state of the whole process.
+//! Tests of the public interface of tensors: values, views, files, both devices. They are one
+//! program, because linking the engine takes most of the time. The other programs in this folder
+//! read state of the whole process.
 
 mod attention;
 mod cross_entropy;
+mod custom;
 mod error_kinds;
 mod gpu_edges;
 mod gpu_half;

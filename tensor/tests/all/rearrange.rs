@@ -6,11 +6,11 @@ use gradus_tensor::{DType, Result, RngKey, Tensor};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-/// A view of random values whose shape is `shape`, by one of five ways to make one.
+/// A view of random values with `shape`, made in one of five ways.
 fn view(shape: &[usize], way: u8, seed: u64) -> Tensor {
     let rank = shape.len();
     let draw = |shape: &[usize]| {
-        // Few distinct values, so that sorting meets ties.
+        // Few distinct values, so that sorting has ties.
         let x = Tensor::randint(0, 9, shape, RngKey::new(seed)).unwrap();
         x.to_dtype(DType::F32).unwrap().affine(0.37, -1.1).unwrap()
     };
@@ -46,7 +46,7 @@ fn indices(shape: &[usize]) -> Vec<Vec<usize>> {
     all
 }
 
-/// Row-major values with their shape: the references' tensor. Equal where the bits are.
+/// The tensor of the references: row-major values with their shape. Equality compares bits.
 #[derive(Clone, Debug)]
 struct Plain {
     shape: Vec<usize>,
@@ -80,8 +80,8 @@ impl Plain {
     }
 }
 
-/// `start` and the addends to one element, in f32 and in runs of this length, whose sums are added: the order of
-/// `index_add`. In runs of 1 it is that of `scatter_add`.
+/// The sum of `start` and the addends to one element, in f32. Runs of this length are summed first,
+/// which is the order of `index_add`; runs of 1 give the order of `scatter_add`.
 fn in_runs(length: usize, start: f64, addends: &[f64]) -> f64 {
     let sum = |run: &[f64]| run[1..].iter().fold(run[0] as f32, |sum, &x| sum + x as f32);
     addends.chunks(length).fold(start as f32, |y, run| y + sum(run)) as f64
@@ -93,7 +93,7 @@ fn with(index: &[usize], dim: usize, value: usize) -> Vec<usize> {
     index
 }
 
-/// The result, checked to have the same bits with one thread and with two.
+/// The result, after a check that one thread and two threads give the same bits.
 fn run(op: impl Fn() -> Result<Tensor> + Sync) -> Plain {
     let on = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -264,7 +264,7 @@ proptest! {
         k in any::<Index>(), seed in any::<u64>(),
     ) {
         let (d, dim) = (dim.index(shape.len()), dim.index(shape.len()) as isize);
-        // A NaN here and there.
+        // Some values become NaN.
         let nan = Tensor::full(&[], f64::NAN, DType::F32).unwrap();
         let mask = Tensor::bernoulli_mask(&shape, 0.1, RngKey::new(seed)).unwrap();
         let x = view(&shape, way, seed).where_(&mask, &nan).unwrap();
@@ -321,7 +321,8 @@ fn large_inputs_do_not_depend_on_threads() {
         for (at, value) in back.values.iter().enumerate() {
             assert_eq!(across.values[at % 300 * rows + at / 300], *value);
         }
-        // Every row of an index alike: scatter_add is index_add, but for the order.
+        // Where all rows of an index are equal, scatter_add is index_add with another order of
+        // sums.
         let back = Plain { values: serial(ids, rows, 1), ..back };
         let index = ids.unsqueeze(1).unwrap().broadcast_to(&[5000, 300]).unwrap();
         let zeros = Tensor::zeros(&[rows, 300], DType::F32).unwrap();

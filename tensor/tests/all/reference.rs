@@ -1,10 +1,10 @@
-//! What the tests of the operations share: random views and the obvious way to walk them.
+//! Shared by the tests of the operations: random views, and the simplest way to walk them.
 
 use gradus_tensor::{DType, RngKey, Tensor};
 use gradus_testing::assert_near_or_nan;
 use proptest::prelude::*;
 
-/// Numbers of about unit size, different for every seed.
+/// Numbers of magnitude about 1, different for every seed.
 pub fn numbers(seed: u64, shape: &[usize], dtype: DType) -> Tensor {
     let key = RngKey::new(seed);
     let count: usize = shape.iter().product();
@@ -13,7 +13,7 @@ pub fn numbers(seed: u64, shape: &[usize], dtype: DType) -> Tensor {
     Tensor::from_slice(&values, shape).unwrap().to_dtype(dtype).unwrap()
 }
 
-/// How a view comes about.
+/// The kinds of views.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     Contiguous,
@@ -31,13 +31,13 @@ pub fn kind() -> impl Strategy<Value = Kind> {
     ]
 }
 
-/// Random numbers seen as `shape` through a view of that kind.
+/// Random numbers in a view of this kind, with `shape`.
 pub fn view(seed: u64, shape: &[usize], kind: Kind, dtype: DType) -> Tensor {
     let rank = shape.len();
     match kind {
         Kind::Contiguous => numbers(seed, shape, dtype),
         Kind::Permuted => {
-            // A rotation by a seed-dependent amount, then back.
+            // Rotates the dimensions by an amount that depends on the seed, then back.
             let turn = if rank == 0 { 0 } else { seed as usize % rank };
             let stored: Vec<usize> = (0..rank).map(|d| shape[(d + turn) % rank]).collect();
             let back: Vec<isize> =
@@ -99,7 +99,7 @@ pub fn close(got: &[f64], want: &[f64], tolerance: f64, what: &str) {
     assert_near_or_nan(what, got, want, |want| tolerance * want.abs().max(1.0));
 }
 
-/// What `tolerance` a dtype deserves in a test over a few thousand elements.
+/// The tolerance for a dtype in a test over a few thousand elements.
 pub fn tolerance(dtype: DType) -> f64 {
     if dtype == DType::F64 { 1e-12 } else { 2e-6 }
 }

@@ -1,5 +1,5 @@
-//! Every function of a table has its text on the GPU. The compiler cannot ask for it: the shaders
-//! stand below the tables.
+//! Every function of a table has its text on the GPU. The compiler cannot check this, because the
+//! crate of shaders does not know the tables.
 
 use std::collections::BTreeSet;
 

@@ -1,9 +1,9 @@
-//! Sizes beyond all memory: every function that takes a shape gives a right result or an error. None panics, reaches
-//! beyond its memory or asks for memory that nobody has. A view that repeats one element has any size for nothing.
+//! Sizes beyond all memory: every function that takes a shape gives a right result or an error. It
+//! never panics, never accesses memory out of bounds, and never asks for impossible memory. A view
+//! that repeats one element has any size at no cost.
 //!
-//! Overflow checks would find a product that wraps around before it does harm, and `profile.dev` has them. So run it
-//! once without them after a change to sizes:
-//! `cargo test -p gradus-tensor sizes --config 'profile.dev.package.gradus-tensor.overflow-checks=false'`.
+//! `profile.dev` has overflow checks, which stop a product that wraps around before it does harm.
+//! So after a change to sizes run these tests once without them; CONTRIBUTING.md has the command.
 
 use gradus_tensor::layout::checked_numel;
 use gradus_tensor::ops::attention::Attention;
@@ -12,9 +12,10 @@ use gradus_tensor::ops::optim::{AdamWStep, SgdStep};
 use gradus_tensor::{DType, Device, LowPrecision, Result, RngKey, Tensor};
 use proptest::prelude::*;
 
-/// 17 of these are 2⁶⁴ + 16.
+/// 17 times this number is 2⁶⁴ + 16.
 const WRAPS: usize = 1_085_102_592_571_150_096;
-/// Nothing, little, and more than any memory holds: nothing between, which a machine might try.
+/// Small sizes. The tests have no sizes between these and impossible ones, because a machine might
+/// try to allocate them.
 const SMALL: [usize; 5] = [0, 1, 2, 3, 17];
 const HUGE: [usize; 8] = [
     1 << 50,
@@ -35,13 +36,13 @@ fn is_huge(size: usize) -> bool {
     size > SMALL[4]
 }
 
-/// A tensor of `shape` that has one element in memory; `None` if no tensor can have that shape.
+/// A tensor of `shape` with one element in memory; `None` if no tensor can have that shape.
 fn repeated(device: Device, dtype: DType, shape: &[usize]) -> Option<Tensor> {
     let one = Tensor::full_on(&[], 1.0, dtype, device).unwrap();
     one.broadcast_to(shape).ok()
 }
 
-/// What a call must have come to: a tensor of that shape (`None`: whatever shape), or an error that names an
+/// Asserts that a call gave a tensor of that shape (`None` allows any), or an error that names an
 /// operation.
 #[track_caller]
 fn settled(result: Result<Tensor>, shape: Option<&[usize]>) {
@@ -64,10 +65,10 @@ fn all(results: Result<Vec<Tensor>>) -> Result<Tensor> {
     Ok(results?.pop().expect("at least one piece"))
 }
 
-/// The products of every kind, `[m, k]` by `[k, n]`.
+/// Products of every kind, `[m, k]` by `[k, n]`.
 fn products(device: Device, dtype: DType, [m, k, n]: [usize; 3]) {
     let tensor = |shape: &[usize]| repeated(device, dtype, shape);
-    // Nothing is wrong with sums of so many terms. But they take years.
+    // Sums of so many terms would be right but take years.
     if is_huge(k) && !is_huge(m) && !is_huge(n) && m * n > 0 {
         return;
     }
@@ -90,7 +91,7 @@ fn products(device: Device, dtype: DType, [m, k, n]: [usize; 3]) {
     }
 }
 
-/// What makes tensors from sizes alone.
+/// Functions that make tensors from sizes alone.
 fn makers(device: Device, dtype: DType, [a, b, c]: [usize; 3]) {
     let (shape, key) = ([a, b, c], RngKey::new(1));
     settled(Tensor::full_on(&shape, 1.0, dtype, device), Some(&shape));
@@ -110,7 +111,7 @@ fn makers(device: Device, dtype: DType, [a, b, c]: [usize; 3]) {
     settled(Tensor::from_slice::<f32>(&[], &shape), None);
 }
 
-/// Views, and what copies them.
+/// Views, and functions that copy them.
 fn views(x: &Tensor, [a, b, c]: [usize; 3]) {
     let shape = x.shape().to_vec();
     let rows = shape[0].saturating_add(a).saturating_add(b);
@@ -137,7 +138,7 @@ fn views(x: &Tensor, [a, b, c]: [usize; 3]) {
     assert!(x.to_vec::<f32>().is_ok_and(|v| v.len() == x.numel()) || x.numel() > 0);
 }
 
-/// Functions of elements and along rows.
+/// Functions of single elements and along rows.
 fn functions(x: &Tensor, [_, b, _]: [usize; 3]) {
     let (shape, device) = (x.shape().to_vec(), x.device());
     let ones = |shape: &[usize]| repeated(device, DType::F32, shape).unwrap();
@@ -194,7 +195,7 @@ fn functions(x: &Tensor, [_, b, _]: [usize; 3]) {
     settled(p.sgd_(x, Some(&mut m), &sgd, None).map(|()| p.clone()), None);
 }
 
-/// What takes ids, targets or offsets.
+/// Functions that take ids, targets or offsets.
 fn by_index(x: &Tensor, [a, b, c]: [usize; 3]) {
     let device = x.device();
     let shape = x.shape().to_vec();

@@ -1,5 +1,6 @@
-//! Functions of one and two elements at 0, ±∞, NaN, the largest and the smallest numbers and large arguments: on both
-//! devices against PyTorch's values in f64 (`values/values.json`, made by the script beside it).
+//! Functions of one and two elements at 0, ±∞, NaN, the largest and the smallest numbers and large
+//! arguments, on both devices, against PyTorch's values in f64 (`values.py` makes
+//! `values/values.json`).
 
 use gradus_tensor::ops::binary::BinaryOp;
 use gradus_tensor::ops::unary::UnaryOp;
@@ -7,7 +8,8 @@ use gradus_tensor::{DType, Device, RngKey, Tensor};
 use gradus_testing::gpu;
 use serde_json::Value;
 
-/// The smallest number that is not subnormal: a GPU may take smaller ones for 0, and give 0 for them.
+/// The smallest number that is not subnormal. A GPU may treat smaller numbers as 0, in arguments
+/// and results.
 const TINY: f64 = f32::MIN_POSITIVE as f64;
 
 fn table() -> Value {
@@ -18,14 +20,14 @@ fn numbers(text: &Value) -> Vec<f64> {
     text.as_str().unwrap().split(' ').map(|x| x.parse().unwrap()).collect()
 }
 
-/// How far a result may be from the truth: in units of its last place, and absolutely.
+/// The tolerance of a result: in units of its last place, and absolute.
 #[derive(Clone, Copy)]
 struct Slack {
     ulp: f64,
     absolute: f64,
 }
 
-/// By the operation; on a GPU, whose products and sums may be fused or not, twice that.
+/// The tolerance of an operation; doubled on a GPU, which may or may not fuse products and sums.
 fn slack(op: &str, x: f64) -> Slack {
     let (ulp, absolute) = match op {
         "neg" | "abs" | "sign" | "square" | "relu" | "floor" | "ceil" | "round" => (0.5, 0.0),
@@ -41,7 +43,7 @@ fn slack(op: &str, x: f64) -> Slack {
     Slack { ulp, absolute }
 }
 
-/// Whether `got`, computed in f32, is `want`.
+/// Whether `got`, computed in f32, is `want` within the tolerance.
 fn fits(got: f32, want: f64, slack: Slack, flushes: bool) -> bool {
     let rounded = want as f32;
     if want.is_nan() || rounded.is_infinite() {
@@ -54,7 +56,7 @@ fn fits(got: f32, want: f64, slack: Slack, flushes: bool) -> bool {
     (got as f64 - want).abs() <= slack.ulp * last + slack.absolute
 }
 
-/// Where the sign of a zero is right too.
+/// Whether an operation also gives the right sign of zero.
 fn signs_zero(op: &str) -> bool {
     let odd =
         ["neg", "sqrt", "reciprocal", "log1p", "sin", "tanh", "erf", "floor", "ceil", "round"];
@@ -66,7 +68,7 @@ fn in_f32(values: &[f64], device: Device) -> Tensor {
     Tensor::from_slice(&values, &[values.len()]).unwrap().to_device(device).unwrap()
 }
 
-/// Compares, and tells all that differ.
+/// Compares all results and reports all differences.
 fn compare(
     what: &str,
     op: &str,
@@ -82,7 +84,7 @@ fn compare(
     for (i, (&got, &want)) in got.iter().zip(want).enumerate() {
         let at: Vec<f64> = arguments.iter().map(|a| a[i]).collect();
         let subnormal = at.iter().any(|x| *x != 0.0 && x.abs() < TINY);
-        // What takes its arguments apart by their bits must get these right.
+        // Functions that work on the bits of their arguments must be right even for subnormals.
         if there && subnormal && !matches!(op, "log" | "pow") {
             continue;
         }
@@ -125,7 +127,7 @@ fn functions_of_one_element_are_right_everywhere() {
         }
     }
     assert_eq!(wrong, 0, "values that are wrong");
-    // Every function of the table is PyTorch's, and but for those with parameters every one is there.
+    // The file has every function of the table except those with parameters.
     assert_eq!(table["unary"].as_object().unwrap().len() + 3, UnaryOp::ALL.len());
 }
 
@@ -144,7 +146,7 @@ fn functions_of_two_elements_are_right_everywhere() {
             let got = x.binary(*op, &y).unwrap();
             wrong += compare(name, name, device, &got, &[a.clone(), b.clone()], &want);
         }
-        // A constant exponent is the same function.
+        // A power with a constant exponent is the same function.
         for (i, &e) in right.iter().enumerate() {
             let got = in_f32(&left, device).powf(e).unwrap();
             let want = numbers(&table["binary"]["pow"]);
@@ -156,7 +158,7 @@ fn functions_of_two_elements_are_right_everywhere() {
     assert_eq!(wrong, 0, "values that are wrong");
 }
 
-/// f64 is what gradients are checked in.
+/// Gradients are checked in f64.
 #[test]
 fn functions_in_f64_are_right_everywhere() {
     let table = table();
@@ -165,7 +167,7 @@ fn functions_in_f64_are_right_everywhere() {
     for op in UnaryOp::ALL.iter().filter(|op| table["unary"].get(op.name()).is_some()) {
         let got = x.unary(*op).unwrap().to_f64_vec();
         for ((x, got), want) in inputs.iter().zip(got).zip(numbers(&table["unary"][op.name()])) {
-            // PyTorch's own GELU has no more digits than 1 + erf.
+            // PyTorch's GELU has only the digits of 1 + erf.
             let absolute =
                 if op.name().starts_with("gelu") { 1e-15 * x.abs().min(20.0) } else { 0.0 };
             let close = (got - want).abs() <= 2e-15 * want.abs() + absolute;
@@ -195,7 +197,7 @@ fn conversions_are_right_everywhere() {
                 assert!(same, "{x:e} in {name} on {device}: {got:e}, not {want:e}");
             }
         }
-        // Cut towards 0, at the ends of the range that end; NaN is 0.
+        // Truncates towards 0 and saturates at the ends of the range; NaN gives 0.
         let odd = [
             f64::NAN,
             f64::NEG_INFINITY,
@@ -219,7 +221,7 @@ fn conversions_are_right_everywhere() {
         let x = in_f32(&odd, device);
         assert_eq!(x.to_dtype(DType::U32).unwrap().to_f64_vec(), in_u32, "{device}");
         assert_eq!(x.to_dtype(DType::U8).unwrap().to_f64_vec(), in_u8, "{device}");
-        // To 16 bits by way of f32, as PyTorch.
+        // Converts to 16 bits through f32, like PyTorch.
         let between = 1.0 + 2f64.powi(-11) + 2f64.powi(-40);
         if let Ok(y) = Tensor::full_on(&[], between, DType::F16, device) {
             assert_eq!(y.to_f64_vec(), [1.0], "{device}");
@@ -236,8 +238,8 @@ fn a_factor_keeps_the_sign_of_zero() {
     }
 }
 
-/// Just above the middle of two neighbours in 16 bits a number rounds up, even by one last place of f32; in the
-/// middle to the even one; from f64 by way of f32.
+/// A number above the middle of two neighbours in 16 bits rounds up, even if it is above by only
+/// one last place of f32. The middle rounds to the even neighbour. f64 goes through f32.
 #[test]
 fn sixteen_bits_round_to_the_nearest() {
     let one = |value: f64, from: DType, to: DType| {
@@ -255,13 +257,13 @@ fn sixteen_bits_round_to_the_nearest() {
             assert_eq!(one(middle + step, from, to), 1.0 + 2.0 * step, "{from} to {to}");
             assert_eq!(one(-middle - last, from, to), -1.0 - step, "{from} to {to}");
         }
-        // In f32 this is the middle itself.
+        // In f32 this is exactly the middle.
         assert_eq!(one(1.0 + 0.5 * step + last / 8.0, DType::F64, to), 1.0, "{to}");
     }
 }
 
-/// The identity, and normal numbers as their docs define them: elements 2i and 2i + 1 are the cosine and the sine of
-/// one pair of uniform numbers.
+/// The identity, and normal numbers by the definition in their docs: elements 2i and 2i + 1 are the
+/// cosine and the sine from one pair of uniform numbers.
 #[test]
 fn constants_and_random_numbers_are_what_their_docs_say() {
     let eye = Tensor::eye(3, DType::F32).unwrap().to_vec::<f32>().unwrap();

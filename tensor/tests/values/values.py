@@ -1,7 +1,7 @@
-"""Right values of the functions of one and two elements where they are hard: `python values.py > values.json`.
+"""True values of the functions of one and two elements at difficult arguments: `python values.py > values.json`.
 
 Inputs are f32. The values are PyTorch's in f64, so that a test in f32 compares with the truth; conversions are
-PyTorch's own. Needs torch alone.
+PyTorch's own. Needs only torch.
 """
 
 import json
@@ -28,7 +28,7 @@ INPUTS = [math.nan] + both(
     1e5, 1e7, 1e10, 1e15, 1e20, 1.6367e22, 2.0**63,
 )
 
-# For pairs.
+# Arguments of functions of two elements.
 LEFT = [math.nan] + both(0.0, 1.0, 2.0, 3.0, 0.5, 0.999, 1.001, 1.05, 0.1, 7.7, 1e10, math.inf, LARGEST, TINY, 1e-40, LEAST)
 RIGHT = [math.nan] + both(
     0.0, 1.0, 2.0, 3.0, 16.0, 17.0, 0.5, 2.5, 1 / 3, 1e-3, 40.0, 127.0, 1001.37, 20000.0, 16777215.0, 16777216.0, 1e10, math.inf,
@@ -42,7 +42,7 @@ UNARY = {
     "erf": torch.erf, "gelu": F.gelu, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"), "relu": torch.relu,
     "silu": F.silu, "floor": torch.floor, "ceil": torch.ceil, "round": torch.round, "sign": torch.sign,
 }
-# Where Gradus differs on purpose, as its documentation says: sign keeps a NaN, GELU of −∞ is its limit.
+# Gradus differs on purpose here, and documents it: sign keeps a NaN, GELU of −∞ is its limit.
 OWN = {("sign", math.nan): math.nan, ("gelu", -math.inf): 0.0}
 BINARY = {
     "add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div, "pow": torch.pow, "maximum": torch.maximum,
@@ -51,7 +51,7 @@ BINARY = {
 
 
 def written(values):
-    """JSON has no infinities: all numbers as text that Rust reads."""
+    """All numbers as text that Rust can parse, because JSON has no infinities."""
     return " ".join(repr(float(v)).replace("nan", "NaN") for v in values)
 
 

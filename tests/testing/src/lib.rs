@@ -1,4 +1,4 @@
-//! What the tests of all crates share: where to run (the GPU, the folder of reference results), how
+//! Shared by the tests of all crates: where to run (the GPU, the folder of reference results), how
 //! many random cases to try, and how to compare numbers.
 
 mod near;
@@ -10,7 +10,7 @@ use proptest::prelude::ProptestConfig;
 
 pub use near::{Numbers, assert_near, assert_near_or_nan, largest};
 
-/// The first GPU. `None` where there is none, which is a failure if `GRADUS_REQUIRE_GPU` is 1.
+/// The first GPU, or `None`. Panics without a GPU if `GRADUS_REQUIRE_GPU` is 1.
 pub fn gpu() -> Option<Device> {
     let Some(info) = gpus().into_iter().next() else {
         let required = std::env::var_os("GRADUS_REQUIRE_GPU").is_some_and(|v| v == "1");
@@ -35,8 +35,8 @@ pub fn shared() -> Option<PathBuf> {
     folder
 }
 
-/// Random tests of `cases` cases, or of as many as `PROPTEST_CASES` says. A failure is neither
-/// shrunk nor written to a file: it names its seed.
+/// The settings for random tests with `cases` cases, or with the number in `PROPTEST_CASES`. A
+/// failure is neither shrunk nor written to a file; it names its seed.
 pub fn cases(cases: u32) -> ProptestConfig {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(cases);
     ProptestConfig {

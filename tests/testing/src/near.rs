@@ -2,12 +2,12 @@
 
 use gradus_tensor::{Device, Tensor};
 
-/// What can be compared: lists of numbers, and tensors, which have a shape too.
+/// Lists of numbers that can be compared, and tensors, which also have a shape.
 pub trait Numbers {
     /// The numbers in f64, in row-major order.
     fn numbers(&self) -> Vec<f64>;
 
-    /// The shape, where there is one.
+    /// The shape, if it has one.
     fn shape(&self) -> Option<&[usize]> {
         None
     }
@@ -49,11 +49,11 @@ pub fn largest<N: Numbers + ?Sized>(numbers: &N, least: f64) -> f64 {
     numbers.numbers().into_iter().filter(|x| x.is_finite()).fold(least, |m, x| m.max(x.abs()))
 }
 
-/// Asserts that each number of `got` is the one of `want`, or at most `allowed(want)` from it. A
-/// NaN is near to nothing. The message begins with `what`.
+/// Asserts that each number of `got` differs from that of `want` by at most `allowed(want)`. A NaN
+/// always fails. The message begins with `what`.
 ///
 /// # Panics
-/// If a number, how many there are, or the shapes (where both have one) differ.
+/// If a number, the count of numbers, or the shapes (where both have one) differ.
 #[track_caller]
 pub fn assert_near<A, B>(what: &str, got: &A, want: &B, allowed: impl Fn(f64) -> f64)
 where
@@ -63,10 +63,10 @@ where
     compare(what, got, want, |got, want| got == want || (got - want).abs() <= allowed(want));
 }
 
-/// As [`assert_near`], and a NaN is right where a NaN is wanted.
+/// Like [`assert_near`], but NaN equals NaN.
 ///
 /// # Panics
-/// As [`assert_near`].
+/// Like [`assert_near`].
 #[track_caller]
 pub fn assert_near_or_nan<A, B>(what: &str, got: &A, want: &B, allowed: impl Fn(f64) -> f64)
 where

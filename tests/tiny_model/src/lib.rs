@@ -1,4 +1,4 @@
-//! A tiny BERT of random weights, which the tests of the programs run.
+//! A tiny BERT with random weights, for the tests of the programs.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ pub const TEXTS: [&str; 5] = [
 /// The head of a model.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Head {
-    /// None: an encoder.
+    /// No head: an encoder.
     None,
     /// A classifier of texts with three labels.
     Sequence(Pooling),
@@ -36,7 +36,7 @@ pub enum Head {
 pub fn config(tokenizer: &Tokenizer, head: Head) -> BertConfig {
     let mut config = BertConfig::new(tokenizer.vocab_size(), 2, 32, 2, 64);
     config.max_position_embeddings = 64;
-    // Large weights make the answers differ from text to text.
+    // With large weights the answers differ from text to text.
     config.initializer_range = 0.3;
     let (architecture, labels): (_, &[&str]) = match head {
         Head::None => ("BertModel", &[]),
@@ -70,7 +70,7 @@ pub fn write_model(folder: &Path, head: Head) -> Store {
         Head::Masked => drop(MaskedLm::new(&root, &config).unwrap()),
         Head::Tokens => drop(TokenClassifier::new(&root, &config, 3).unwrap()),
     }
-    // Random biases too, so that nothing is hidden behind a zero.
+    // Biases are random too, because an error in a zero bias would not show.
     for parameter in store.parameters().iter().filter(|p| p.name().ends_with("bias")) {
         let shape = parameter.shape().to_vec();
         let values: Vec<f32> =

@@ -29,7 +29,7 @@ pub fn request() -> Value {
     example(closed(fields), json!({"query": TEXT, "documents": documents, "top_n": 1}))
 }
 
-/// What answers it.
+/// The answer to it.
 pub fn ranking() -> Value {
     let ranked = object([
         ("index", count(0)),

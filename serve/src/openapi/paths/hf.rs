@@ -36,10 +36,13 @@ pub fn operations() -> Vec<Operation> {
         ]);
         example(fields, json!({"inputs": TEXT}))
     };
+    let of_hub = "The same for a name of two parts, `organisation/model`: the path has both";
     let about = "The first model as a pipeline: classification, fill-mask, feature extraction, similarity, tagging";
     vec![
         Operation::ask(HUGGING_FACE, "/", about, body()).gives(reference("Answer")),
         Operation::ask(HUGGING_FACE, "/models/{model}", "A model by name as a pipeline", body())
+            .gives(reference("Answer")),
+        Operation::ask(HUGGING_FACE, "/models/{model}/{version}", of_hub, body())
             .gives(reference("Answer")),
     ]
 }

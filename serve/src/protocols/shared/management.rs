@@ -3,12 +3,11 @@
 use std::path::{Component, Path};
 use std::sync::{Arc, PoisonError};
 
-use serde_json::json;
+use tracing::{info, warn};
 
 use crate::app::App;
 use crate::call::Call;
 use crate::error::{Kind, Problem, Result};
-use crate::log::Level;
 
 /// Checks that a request may change models: the server was started with `--model-store`, and no
 /// other web site sends the request. (On an address that others reach, `--model-store` needs a
@@ -67,8 +66,7 @@ pub async fn register(app: &Arc<App>, name: &str, folder: &str) -> Result<Vec<u6
         let versions = app.models.load(&name, &source, true);
         let versions =
             versions.map_err(|problem| without_folders(&app, &name, &source, problem))?;
-        let fields = json!({"model": name, "folder": source, "versions": versions});
-        app.log.event(Level::Info, "model registered", fields);
+        info!(model = name, folder = source, ?versions, "model registered");
         Ok(versions)
     })
     .await
@@ -92,7 +90,7 @@ pub async fn reload(app: &Arc<App>, name: &str) -> Result<Vec<u64>> {
         let versions = app.models.load(&name, &source, false);
         let versions =
             versions.map_err(|problem| without_folders(&app, &name, &source, problem))?;
-        app.log.event(Level::Info, "model loaded", json!({"model": name, "versions": versions}));
+        info!(model = name, ?versions, "model loaded");
         Ok(versions)
     })
     .await
@@ -117,7 +115,7 @@ fn source(app: &App, name: &str) -> Result<String> {
 /// As [`Registry::unload`](crate::registry::Registry::unload).
 pub fn unload(app: &App, name: &str, version: Option<u64>) -> Result<()> {
     app.models.unload(name, version)?;
-    app.log.event(Level::Info, "model unregistered", json!({"model": name, "version": version}));
+    info!(model = name, version, "model unregistered");
     Ok(())
 }
 
@@ -132,7 +130,7 @@ fn without_folders(app: &App, name: &str, source: &str, mut problem: Problem) ->
         problem.message = problem.message.replace(source, name);
     }
     if problem.message != detail {
-        app.log.event(Level::Warn, "model not loaded", json!({"error": detail}));
+        warn!(error = detail, "model not loaded");
     }
     problem
 }

@@ -28,7 +28,8 @@ pub fn query(fields: &mut Fields) -> Result<String> {
     }
 }
 
-/// The indices of the pairs with their scores, best first. Pairs with equal scores keep their order.
+/// The indices of the pairs with their scores, best first. Pairs with equal scores keep their
+/// order.
 pub async fn ranked(
     served: &Arc<Served>,
     pairs: Question,

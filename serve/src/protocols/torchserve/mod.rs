@@ -56,9 +56,12 @@ pub fn error(problem: &Problem) -> (StatusCode, Value) {
         Kind::Forbidden => "ForbiddenException",
         Kind::TooLarge => "TooLargeRequestException",
         Kind::Internal => "InternalServerException",
-        Kind::Invalid | Kind::Empty | Kind::TooLong | Kind::MediaType | Kind::WrongTask => {
-            "BadRequestException"
-        }
+        Kind::Invalid
+        | Kind::Http
+        | Kind::Empty
+        | Kind::TooLong
+        | Kind::MediaType
+        | Kind::WrongTask => "BadRequestException",
     };
     (status, json!({"code": status.as_u16(), "type": name, "message": problem.message}))
 }

@@ -1,6 +1,7 @@
 //! Predictions. A body is a raw text; a form with the text in `data`, `body` or `text`; or JSON: a
-//! text, a list of texts, or an object with `data`, `text`, `inputs` or `instances`. The answer to a
-//! list is a list. A classifier answers `{label: probability}`, as TorchServe's text classifier does.
+//! text, a list of texts, or an object with `data`, `text`, `inputs` or `instances`. The answer to
+//! a list is a list. A classifier answers `{label: probability}`, as TorchServe's text classifier
+//! does.
 
 use std::sync::Arc;
 
@@ -88,8 +89,8 @@ async fn inputs(call: &Call) -> Result<(Vec<Text>, bool)> {
     }
 }
 
-/// Reads a form in parts, such as `requests.post(url, files={"data": …})` sends. A part whose type
-/// is JSON may stand alone.
+/// Reads a form in parts, such as `requests.post(url, files={"data": …})` sends. A part in JSON
+/// must be the only one.
 fn from_parts(parts: Vec<Part>) -> Result<(Vec<Text>, bool)> {
     let json = |part: &&Part| part.media.is("application/json");
     if let [part] = &parts[..]

@@ -1,4 +1,4 @@
-//! The program, and a client that sends exactly what it is told.
+//! The program, and a client that sends exactly what a test says.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -13,7 +13,7 @@ use serde_json::Value;
 pub struct Server {
     child: Child,
     pub address: String,
-    /// The line that told the address.
+    /// The line with the address.
     pub announced: String,
     out: BufReader<ChildStdout>,
 }
@@ -21,7 +21,12 @@ pub struct Server {
 impl Server {
     /// Starts it on a free port and waits until it listens.
     pub fn start(args: &[&str]) -> Server {
-        let mut child = command(args).spawn().unwrap();
+        Server::spawn(command(args))
+    }
+
+    /// Runs a command that starts it, and waits until it listens.
+    pub fn spawn(mut command: Command) -> Server {
+        let mut child = command.spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         out.read_line(&mut line).unwrap();
@@ -30,7 +35,7 @@ impl Server {
         Server { child, address, announced: line, out }
     }
 
-    /// With tiny models of these heads.
+    /// Starts it with tiny models that have these heads.
     pub fn tiny(heads: &[(&str, Head)], args: &[&str]) -> (Server, tempfile::TempDir) {
         let dir = tempfile::tempdir().unwrap();
         let mut all: Vec<String> = Vec::new();
@@ -74,36 +79,33 @@ impl Server {
         request.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
         let mut stream = self.connect();
         stream.write_all(request.as_bytes()).unwrap();
-        // The server may answer, and close, before it has read a body that it refuses.
+        // The server may answer and close before it has read a body that it refuses.
         let _ = stream.write_all(body);
         read(stream)
     }
 
     /// Asks it to stop.
     pub fn terminate(&self) {
-        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
-        assert!(status.unwrap().success());
+        self.signal("TERM");
     }
 
-    /// Waits for its end; its exit code.
+    /// Sends it a signal.
+    pub fn signal(&self, name: &str) {
+        let args = [format!("-{name}"), self.child.id().to_string()];
+        assert!(Command::new("kill").args(args).status().unwrap().success());
+    }
+
+    /// Waits for its end; returns its exit code.
     pub fn wait(mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 
-    /// Ends it; what it said on standard error.
+    /// Ends it; returns its standard error.
     pub fn stop(mut self) -> String {
         self.terminate();
         let mut said = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
         said
-    }
-
-    /// The server's memory in KiB.
-    pub fn rss(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(path).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 }
 
@@ -114,20 +116,33 @@ impl Drop for Server {
     }
 }
 
+/// The command that starts a server on a free port.
 pub fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_serve"));
+    command.args(args).args(["--port", "0", "--threads", "1"]);
+    piped(&mut command);
     command
-        .args(args)
-        .args(["--port", "0", "--threads", "1"])
+}
+
+/// The same in a process that ignores SIGHUP, as under `nohup`.
+pub fn nohup(args: &[&str]) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_serve")]);
+    command.args(args).args(["--port", "0", "--threads", "1"]);
+    piped(&mut command);
+    command
+}
+
+fn piped(command: &mut Command) {
+    command
         .env("HF_HUB_OFFLINE", "1")
         .env_remove("GRADUS_API_KEY")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    command
 }
 
-/// What came back.
+/// An answer.
 #[derive(Debug, Clone)]
 pub struct Reply {
     pub code: u16,
@@ -161,7 +176,7 @@ pub fn read(stream: TcpStream) -> Reply {
     try_read(stream).unwrap_or_else(|| panic!("no answer"))
 }
 
-/// Reads one answer to its end; `None` where the connection ends without one.
+/// Reads one answer to its end; `None` if the connection ends without one.
 pub fn try_read(stream: TcpStream) -> Option<Reply> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();

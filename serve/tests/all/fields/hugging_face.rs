@@ -6,10 +6,15 @@ use super::Then::{Obeyed, Refused, Same};
 use super::{check, server};
 use crate::common::{TEXTS, close};
 
+/// A text with more tokens than the model takes.
+fn long() -> String {
+    format!("fee {} card", "my ".repeat(70))
+}
+
 #[test]
-fn hugging_face() {
+fn embedding() {
     let (server, _dir) = server();
-    let long = format!("fee {} card", "my ".repeat(70));
+    let long = long();
     check(
         &server,
         "/models/tiny",
@@ -19,7 +24,7 @@ fn hugging_face() {
             ("/parameters/truncation_direction", json!("Left"), Obeyed),
             ("/parameters/prompt_name", json!("query"), Obeyed),
             ("/parameters/dimensions", json!(4), Obeyed),
-            // Beside the inputs, as text-embeddings-inference has them.
+            // Next to `inputs`, as in text-embeddings-inference.
             ("/normalize", json!(false), Obeyed),
             ("/truncation_direction", json!("Left"), Obeyed),
             ("/prompt_name", json!("query"), Obeyed),
@@ -44,6 +49,12 @@ fn hugging_face() {
             ("/parameters/top_k", json!(1), Refused(422)),
         ],
     );
+}
+
+#[test]
+fn classification() {
+    let (server, _dir) = server();
+    let long = long();
     check(
         &server,
         "/models/intents",
@@ -61,6 +72,11 @@ fn hugging_face() {
             ("/parameters/max_length", json!(4), Refused(422)),
         ],
     );
+}
+
+#[test]
+fn masks_and_words() {
+    let (server, _dir) = server();
     check(
         &server,
         "/models/masks",
@@ -94,7 +110,7 @@ fn hugging_face() {
     );
 }
 
-/// In `parameters` and beside them: which of the two would count?
+/// A parameter both in `parameters` and next to them is ambiguous.
 #[test]
 fn a_parameter_in_two_places_is_refused() {
     let (server, _dir) = server();
@@ -127,7 +143,8 @@ fn pairs_are_refused_by_models_that_read_single_texts() {
     assert_eq!(attended.code, 200, "{}", attended.text());
 }
 
-/// As the pipeline of `transformers`: the function of each logit, whatever config.json says.
+/// As in the pipeline of `transformers`, the function applies to each logit, and config.json does
+/// not matter.
 #[test]
 fn functions_apply_to_the_logits() {
     let (server, _dir) = server();

@@ -33,7 +33,7 @@ fn kserve() {
             ("/parameters/priority", json!(2), Refused(400)),
             ("/parameters/priority", json!(0), Same),
             ("/parameters/triton_enable", json!(true), Refused(400)),
-            // Triton hands others to the model, and these read none.
+            // Triton hands other parameters to the model, and these models read none.
             ("/parameters/own", json!(true), Same),
             ("/parameters/timeout", json!(60_000_000), Same),
             ("/unknown", json!(1), Same),

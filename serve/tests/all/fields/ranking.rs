@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::Then::{Obeyed, Refused, Same};
 use super::{check, server, with};
-use crate::common::{Head, Server, TEXTS, numbers};
+use crate::common::{Head, Server, TEXTS};
 
 #[test]
 fn cohere() {
@@ -34,7 +34,7 @@ fn cohere() {
                 ("/priority", json!(0), Same),
                 ("/priority", json!(3), Refused(code)),
                 ("/user", json!("somebody"), Same),
-                // Cohere refuses what it does not know.
+                // Cohere refuses fields that it does not know.
                 ("/unknown", json!(1), Refused(code)),
                 ("/texts", json!(["a"]), Refused(code)),
                 ("/return_text", json!(true), Refused(code)),
@@ -63,7 +63,7 @@ fn cohere() {
     assert!(none.code == 400 && none.text().contains("`documents[0]` has no field `author`"));
 }
 
-/// The shape of a ranking, and its numbers beside those of text-embeddings-inference's.
+/// The shape of a ranking, with the numbers of text-embeddings-inference's.
 #[test]
 fn a_ranking_has_the_shape_that_its_clients_read() {
     let (server, _dir) = server();
@@ -89,7 +89,7 @@ fn a_ranking_has_the_shape_that_its_clients_read() {
         assert_eq!(body["meta"]["billed_units"]["search_units"], 1);
         assert!(body["usage"]["total_tokens"].as_u64().unwrap() > 8);
         assert!(!body["id"].as_str().unwrap().is_empty());
-        // Strict clients take no `document: null`.
+        // Strict clients do not accept `document: null`.
         let bare = with(&asks, "/return_documents", &json!(false));
         let bare = server.post(path, bare).ok();
         assert!(bare["results"][0].get("document").is_none(), "{bare}");
@@ -102,7 +102,7 @@ fn a_ranking_has_the_shape_that_its_clients_read() {
     assert_eq!(wrong.code, 400);
 }
 
-/// The first classifier of a single label, though another classifier stands before it.
+/// This is the first classifier with a single label, also if another classifier comes before it.
 #[test]
 fn a_ranking_is_asked_of_the_first_model_that_ranks() {
     let heads = [("intents", Head::Sequence(Pooling::Mean)), ("ranker", Head::Rank)];

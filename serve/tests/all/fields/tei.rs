@@ -6,25 +6,27 @@ use super::Then::{Obeyed, Refused, Same};
 use super::{check, server, with};
 use crate::common::{TEXTS, close, numbers};
 
+/// A text with more tokens than the model takes.
+fn long() -> String {
+    format!("fee {} card", "my ".repeat(70))
+}
+
 #[test]
-fn text_embeddings_inference() {
+fn embedding() {
     let (server, _dir) = server();
-    let long = format!("fee {} card", "my ".repeat(70));
-    let embed = json!({"inputs": long});
+    let embed = json!({"inputs": long()});
     let shared = [
-        ("/truncate", json!(false), Refused(413)),
         ("/truncate", json!(true), Same),
         ("/truncation_direction", json!("Left"), Obeyed),
         ("/truncation_direction", json!("Right"), Same),
         ("/prompt_name", json!("query"), Obeyed),
         ("/prompt_name", json!("none"), Refused(422)),
-        // What it does not know it passes over.
+        // text-embeddings-inference ignores fields that it does not know.
         ("/unknown", json!(1), Same),
     ];
     for path in ["/embed", "/embed_all"] {
-        // Of a text that is too long the message is about its length.
-        let shared = &shared[1..];
-        check(&server, path, &embed, shared);
+        check(&server, path, &embed, &shared);
+        // The message about a long text is about its length.
         assert_eq!(server.post(path, with(&embed, "/truncate", &json!(false))).code, 413);
     }
     check(
@@ -39,6 +41,12 @@ fn text_embeddings_inference() {
             ("/dimensions", json!(33), Refused(422)),
         ],
     );
+}
+
+#[test]
+fn classification() {
+    let (server, _dir) = server();
+    let long = long();
     check(
         &server,
         "/predict",
@@ -47,7 +55,7 @@ fn text_embeddings_inference() {
             ("/raw_scores", json!(true), Obeyed),
             ("/raw_scores", json!(false), Same),
             ("/model", json!("ranker"), Obeyed),
-            // It stands before a text; this is a pair.
+            // A prompt goes before a text, and this is a pair.
             ("/prompt_name", json!("query"), Refused(422)),
         ],
     );
@@ -82,6 +90,12 @@ fn text_embeddings_inference() {
             ("/unknown", json!(1), Same),
         ],
     );
+}
+
+#[test]
+fn similarity() {
+    let (server, _dir) = server();
+    let long = long();
     let similar =
         json!({"inputs": {"source_sentence": TEXTS[0], "sentences": [long]}, "parameters": {}});
     check(
@@ -94,6 +108,11 @@ fn text_embeddings_inference() {
             ("/parameters/unknown", json!(1), Same),
         ],
     );
+}
+
+#[test]
+fn tokens() {
+    let (server, _dir) = server();
     check(
         &server,
         "/tokenize",
@@ -112,7 +131,7 @@ fn text_embeddings_inference() {
         &json!({"ids": ids}),
         &[("/skip_special_tokens", json!(false), Obeyed)],
     );
-    // A prompt stands before token ids too: before the text that they are.
+    // A prompt also goes before token ids: before the text that they stand for.
     let prompted = |inputs: Value| {
         numbers(&server.post("/embed", json!({"inputs": inputs, "prompt_name": "query"})).ok()[0])
     };

@@ -6,7 +6,7 @@ use super::Then::{Obeyed, Refused, Same};
 use super::{check, server};
 use crate::common::{TEXTS, close, numbers};
 
-/// As the texts that they are.
+/// Token ids are cut like their text.
 #[test]
 fn token_ids_are_cut_at_the_end_that_is_asked_for() {
     let (server, _dir) = server();
@@ -47,8 +47,7 @@ fn openai() {
             ("/dimensions", json!(4), Obeyed),
             ("/user", json!("somebody"), Same),
             ("/user", json!(7), Refused(400)),
-            // OpenAI refuses what it does not know; so it is told what other servers have beside
-            // it.
+            // OpenAI refuses fields that it does not know, also those of other servers.
             ("/unknown", json!(1), Refused(400)),
             ("/unknown", Value::Null, Same),
             ("/task", json!("retrieval.query"), Refused(400)),

@@ -30,9 +30,9 @@ fn torchserve() {
         "/predictions/intents",
         &json!({"data": [TEXTS[0]]}),
         &[
-            // Its handlers read `data` or `body` and no more.
+            // TorchServe's handlers read only `data` or `body`.
             ("/unknown", json!(1), Same),
-            // It goes with a single text.
+            // `text_pair` goes with a single text.
             ("/text_pair", json!(TEXTS[1]), Refused(400)),
         ],
     );

@@ -1,4 +1,4 @@
-//! The same bad bodies through every door that takes JSON.
+//! The same bad bodies to every path that takes JSON.
 
 use std::io::Write;
 
@@ -8,7 +8,7 @@ use flate2::write::{GzEncoder, ZlibEncoder};
 use super::shapes::{self, Shape};
 use super::{MAX_BODY_MIB, Row};
 
-/// A path, its error shape, the code of what is invalid, and a body that is right.
+/// A path, its error shape, its status code for invalid requests, and a good body.
 type Door = (&'static str, Shape, u16, &'static str);
 
 const DOORS: [Door; 8] = [
@@ -48,7 +48,7 @@ pub fn rows() -> Vec<Row> {
         let mut row = |headers: &[(&str, &str)], body: &[u8], code: u16, says: &'static str| {
             let json = [("content-type", "application/json")];
             let headers: Vec<_> = json.iter().chain(headers).copied().collect();
-            rows.push(Row::new(shape, "POST", path, &headers, body, code, says));
+            rows.push(Row::new(shape, ("POST", path), &headers, body, code, says));
         };
         let good = good.as_bytes();
         let replaced = |from: &str, to: &[u8]| {
@@ -93,15 +93,14 @@ pub fn rows() -> Vec<Row> {
         row(&[("x-request-timeout", "0")], good, 504, "deadline");
         rows.extend(cut(path, shape, invalid, good));
         rows.extend(forms(path, shape));
-        // What is no question there is TorchServe's.
+        // TorchServe has the other methods of this path.
         let other = if path == "/models/tiny" { shapes::torchserve } else { shape };
-        rows.push(Row::new(other, "PATCH", path, &[], good, 405, "PATCH"));
+        rows.push(Row::new(other, ("PATCH", path), &[], good, 405, "PATCH"));
     }
     rows
 }
 
-/// Forms where JSON should be; TorchServe's door takes them, and KServe's clients send no type at
-/// all.
+/// Forms where JSON should be. TorchServe takes forms, and KServe's clients send no content type.
 fn forms(path: &str, shape: Shape) -> Vec<Row> {
     if ["/predictions/tiny", "/v2/models/tiny/infer"].contains(&path) {
         return Vec::new();
@@ -110,12 +109,12 @@ fn forms(path: &str, shape: Shape) -> Vec<Row> {
     let parts = [("content-type", "multipart/form-data; boundary=x")];
     let body = b"--x\r\nContent-Disposition: form-data; name=\"inputs\"\r\n\r\na\r\n--x--\r\n";
     vec![
-        Row::new(shape, "POST", path, &form, b"inputs=my+card", 415, "send JSON"),
-        Row::new(shape, "POST", path, &parts, body, 415, "send JSON"),
+        Row::new(shape, ("POST", path), &form, b"inputs=my+card", 415, "send JSON"),
+        Row::new(shape, ("POST", path), &parts, body, 415, "send JSON"),
     ]
 }
 
-/// Bodies that end before they should, or come in chunks that are none.
+/// Bodies that end too early, or have malformed chunks.
 fn cut(path: &str, shape: Shape, invalid: u16, good: &[u8]) -> Vec<Row> {
     let head = |more: &str| format!("POST {path} HTTP/1.1\r\nhost: test\r\n{more}\r\n\r\n");
     let chunked = head("transfer-encoding: chunked\r\ncontent-type: application/json");
@@ -132,7 +131,7 @@ fn cut(path: &str, shape: Shape, invalid: u16, good: &[u8]) -> Vec<Row> {
         Row::raw(shape, with(&chunked, b"zz\r\n{}\r\n0\r\n\r\n"), invalid, "cut off"),
         Row::raw(shape, with(&chunked, b"ffffffffffffffffff\r\n{}"), invalid, "cut off"),
         Row::raw(shape, with(&chunked, b"2\r\n{}}}\r\n0\r\n\r\n"), invalid, "cut off"),
-        // More than the limit, without saying so first.
+        // More than the limit, in chunks that do not announce it.
         Row::raw(shape, with(&chunked, &endless), 413, "--max-body"),
     ]
 }

@@ -1,4 +1,4 @@
-//! What is no HTTP, or goes beyond its bounds.
+//! Requests that break the rules of HTTP, or go beyond its bounds.
 
 use super::Row;
 use super::shapes::{none, plain, tei};
@@ -14,13 +14,14 @@ pub fn rows() -> Vec<Row> {
         Row::raw(none, "\r\n\r\nnothing\r\n\r\n", 400, ""),
         Row::raw(none, [0, 1, 2, 3, 255, 13, 10, 13, 10], 400, ""),
         Row::raw(none, hello, 400, ""),
-        // Of HTTP/2 there is nothing; hyper hangs up.
+        // There is no HTTP/2: hyper hangs up.
         Row::raw(none, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "").cut(),
         Row::raw(none, "GET /info HTTP/9.9\r\n\r\n", 400, ""),
         Row::raw(tei, "GET info HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n", 404, ""),
         Row::raw(none, "GET  HTTP/1.1\r\nhost: test\r\n\r\n", 400, ""),
         Row::raw(none, "G\u{e9}T /info HTTP/1.1\r\nhost: test\r\n\r\n", 400, ""),
-        Row::raw(tei, get("host: localhost\r\nconnection: close"), 422, "header Host stands twice"),
+        Row::raw(tei, get("host: localhost\r\nconnection: close"), 400, "header Host stands twice"),
+        Row::raw(tei, "GET /info HTTP/1.1\r\nconnection: close\r\n\r\n", 400, "Host is missing"),
         Row::raw(none, get("no colon"), 400, ""),
         Row::raw(none, get("x: a\0b"), 400, ""),
         Row::raw(none, get(": empty name"), 400, ""),
@@ -33,7 +34,7 @@ pub fn rows() -> Vec<Row> {
         Row::raw(none, post("content-length: 99999999999999999999999", "{}"), 400, ""),
         Row::raw(none, post("transfer-encoding: gzip", "{}"), 400, ""),
         Row::raw(none, post("transfer-encoding: chunked, gzip", "{}"), 400, ""),
-        // A length beyond the limit is refused before the body comes.
+        // A length above the limit is refused before the body comes.
         Row::raw(
             tei,
             post("content-length: 1048577\r\nexpect: 100-continue", ""),

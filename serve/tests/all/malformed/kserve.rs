@@ -8,10 +8,13 @@ use super::{MAX_INPUTS, Row, table};
 const INFER: &str = "/v2/models/tiny/infer";
 
 pub fn rows() -> Vec<Row> {
-    [paths(), tensors(), outputs(), binary(), repository()].into_iter().flatten().collect()
+    [paths(), tensors(), outputs(), lengths(), binary(), repository()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
-/// A good input with some fields replaced; `null` takes one away.
+/// A good input with some fields replaced. `null` removes a field.
 fn input(changes: Value) -> Value {
     let mut input = json!({"name": "TEXT", "shape": [1], "datatype": "BYTES", "data": ["my card"]});
     for (key, value) in changes.as_object().unwrap() {
@@ -24,7 +27,7 @@ fn input(changes: Value) -> Value {
 }
 
 fn post(path: &str, body: &Value, code: u16, says: &'static str) -> Row {
-    Row::new(plain, "POST", path, &[], body.to_string().as_bytes(), code, says)
+    Row::new(plain, ("POST", path), &[], body.to_string().as_bytes(), code, says)
 }
 
 fn paths() -> Vec<Row> {
@@ -157,32 +160,27 @@ fn element(length: u32, bytes: &[u8]) -> Vec<u8> {
     [&length.to_le_bytes(), bytes].concat()
 }
 
-fn binary() -> Vec<Row> {
-    let header = |shape: Value, size: Value| {
-        json!({"inputs": [{"name": "TEXT", "shape": shape, "datatype": "BYTES",
-                           "parameters": {"binary_data_size": size}}]})
+/// The JSON of a request whose tensor is in bytes.
+fn bytes_header(shape: Value, size: Value) -> String {
+    let parameters = json!({"binary_data_size": size});
+    json!({"inputs": [{"name": "TEXT", "shape": shape, "datatype": "BYTES", "parameters": parameters}]})
         .to_string()
-    };
-    let with = |length: &str, body: &[u8], says| {
-        let headers = [("Inference-Header-Content-Length", length)];
-        Row::new(plain, "POST", INFER, &headers, body, 400, says)
-    };
-    let sent = |shape: Value, size: Value, bytes: &[u8], says| {
-        let header = header(shape, size);
-        with(&header.len().to_string(), &[header.as_bytes(), bytes].concat(), says)
-    };
+}
+
+fn with_length(length: &str, body: &[u8], says: &'static str) -> Row {
+    let headers = [("Inference-Header-Content-Length", length)];
+    Row::new(plain, ("POST", INFER), &headers, body, 400, says)
+}
+
+/// The lengths of the JSON, and of the body.
+fn lengths() -> Vec<Row> {
     let card = element(7, b"my card");
-    let good = header(json!([1]), json!(card.len()));
+    let good = bytes_header(json!([1]), json!(card.len()));
     let body = [good.as_bytes(), &card].concat();
-    let two = json!({"inputs": [
-        {"name": "TEXT", "shape": [1], "datatype": "BYTES", "parameters": {"binary_data_size": 11}},
-        {"name": "TEXT_PAIR", "shape": [1], "datatype": "BYTES", "parameters": {"binary_data_size": 11}},
-    ]})
-    .to_string();
+    let with = with_length;
     let (short, long) = ((good.len() - 1).to_string(), (good.len() + 1).to_string());
     vec![
-        // The header itself.
-        Row::new(plain, "POST", INFER, &[], &body, 400, "not JSON"),
+        Row::new(plain, ("POST", INFER), &[], &body, 400, "not JSON"),
         with("x", &body, "number of bytes"),
         with("-1", &body, "number of bytes"),
         with("1e3", &body, "number of bytes"),
@@ -193,7 +191,23 @@ fn binary() -> Vec<Row> {
         with(&long, &body, "not JSON"),
         with(&good.len().to_string(), good.as_bytes(), "0 bytes are left"),
         with("5", b"", "the body has 0 bytes"),
-        // The sizes in it.
+    ]
+}
+
+/// The sizes of the tensor and of its elements.
+fn binary() -> Vec<Row> {
+    let sent = |shape: Value, size: Value, bytes: &[u8], says| {
+        let header = bytes_header(shape, size);
+        with_length(&header.len().to_string(), &[header.as_bytes(), bytes].concat(), says)
+    };
+    let card = element(7, b"my card");
+    let two = json!({"inputs": [
+        {"name": "TEXT", "shape": [1], "datatype": "BYTES", "parameters": {"binary_data_size": 11}},
+        {"name": "TEXT_PAIR", "shape": [1], "datatype": "BYTES", "parameters": {"binary_data_size": 11}},
+    ]})
+    .to_string();
+    vec![
+        // The size of the tensor.
         sent(json!([1]), json!(12), &card, "11 bytes are left after the JSON"),
         sent(json!([1]), json!(10), &card, "says that it has 7 bytes, and 6 are left"),
         sent(json!([1]), json!(u64::MAX), &card, "11 bytes are left"),
@@ -211,11 +225,11 @@ fn binary() -> Vec<Row> {
         sent(json!([1]), json!(11), &element(7 << 24, b"my card"), "117440512"),
         sent(json!([1]), json!(3), &[0; 3], "3 bytes are left"),
         sent(json!([1]), json!(7), b"my card", "says that it has"),
-        // What is in them.
+        // The contents of the elements.
         sent(json!([1]), json!(11), &element(7, b"my \xffard"), "not UTF-8"),
         sent(json!([1]), json!(5), &element(1, &[0xc3]), "not UTF-8"),
         // The second tensor has no bytes.
-        with(&two.len().to_string(), &[two.as_bytes(), &card].concat(), "inputs[1]"),
+        with_length(&two.len().to_string(), &[two.as_bytes(), &card].concat(), "inputs[1]"),
     ]
 }
 

@@ -1,5 +1,5 @@
-//! Requests that are not what they should be, through every door: each gets the code and the error
-//! shape of its protocol, none a 5xx but for a deadline, and the server goes on.
+//! Malformed requests to every protocol. Each gets the status code and the error shape of its
+//! protocol. None gets a 5xx, except for a deadline, and the server goes on.
 
 mod bodies;
 mod http;
@@ -17,31 +17,30 @@ use gradus_models::Pooling;
 use serde_json::json;
 use shapes::Shape;
 
-/// Inputs that a request may have, and MiB of its body.
+/// Most inputs of a request, and most MiB of its body.
 const MAX_INPUTS: usize = 8;
 const MAX_BODY_MIB: usize = 1;
 
-/// One bad request and what must come of it.
+/// A bad request and its expected answer.
 struct Row {
-    /// What is sent, for whoever reads a failure.
+    /// The request, for the message of a failed test.
     what: String,
-    /// The bytes.
+    /// The bytes to send.
     request: Vec<u8>,
-    /// Whether the client goes before its request is whole.
+    /// Whether the client goes before its request is complete.
     cut: bool,
     /// The status code.
     code: u16,
     /// The error shape.
     shape: Shape,
-    /// A part of the error's message: it must name what is wrong.
+    /// A part of the error's message, which must name what is wrong.
     says: &'static str,
 }
 
 impl Row {
     fn new(
         shape: Shape,
-        method: &str,
-        path: &str,
+        (method, path): (&str, &str),
         headers: &[(&str, &str)],
         body: &[u8],
         code: u16,
@@ -57,14 +56,14 @@ impl Row {
         Row { what, request: [head.as_bytes(), body].concat(), cut: false, code, shape, says }
     }
 
-    /// Bytes that are sent as they are.
+    /// A request of these bytes.
     fn raw(shape: Shape, request: impl Into<Vec<u8>>, code: u16, says: &'static str) -> Row {
         let request = request.into();
         let what = String::from_utf8_lossy(&request).chars().take(200).collect();
         Row { what, request, cut: false, code, shape, says }
     }
 
-    /// The client goes when it has sent this.
+    /// The same from a client that goes when it has sent this.
     fn cut(mut self) -> Row {
         self.cut = true;
         self
@@ -95,16 +94,16 @@ impl Row {
     }
 }
 
-/// Rows of one shape and method: path, body, code, part of the message.
+/// Rows with one shape and method; each has a path, a body, a code, and a part of the message.
 fn table(shape: Shape, method: &str, rows: &[(&str, &str, u16, &'static str)]) -> Vec<Row> {
     rows.iter()
         .map(|&(path, body, code, says)| {
-            Row::new(shape, method, path, &[], body.as_bytes(), code, says)
+            Row::new(shape, (method, path), &[], body.as_bytes(), code, says)
         })
         .collect()
 }
 
-/// A server with a model of every kind, and a store of which most is broken.
+/// A server with a model for every task, and a store whose models are mostly broken.
 fn server(dir: &std::path::Path) -> Server {
     let mut args: Vec<String> = Vec::new();
     for (name, head) in [
@@ -169,7 +168,7 @@ fn bad_requests_are_refused_in_the_protocols_own_words() {
                     faults.push(format!("{}\n    {fault}: {} {body}", row.what, reply.code));
                 }
             }
-            // Whoever goes in the middle of a request may be answered, or not.
+            // A client that goes in the middle of a request may be answered, or not.
             None if row.cut => {}
             None => faults.push(format!("{}\n    no answer", row.what)),
         }
@@ -179,7 +178,7 @@ fn bad_requests_are_refused_in_the_protocols_own_words() {
     assert!(rows.len() >= 150, "{}", rows.len());
     assert_eq!(answers(), before);
     assert_eq!(server.get("/v2/models/whole/ready").code, 404);
-    // Deadlines alone are the server's to answer for.
+    // Of the 5xx codes, only those of deadlines may occur.
     for line in server.get("/metrics").text().lines() {
         let server_error = line.contains("code=\"5") && !line.contains("code=\"504\"");
         assert!(!line.starts_with("gradus_requests_total") || !server_error, "{line}");
@@ -188,7 +187,7 @@ fn bad_requests_are_refused_in_the_protocols_own_words() {
     assert!(!said.contains("panicked"), "{said}");
 }
 
-/// Bodies that hang up in the middle leave nothing behind.
+/// Clients that hang up in the middle of a body leave nothing behind.
 #[test]
 fn requests_that_are_never_finished_leave_nothing_under_way() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The error shapes of the protocols: each function checks one, and gives the message in it.
+//! The error shapes of the protocols. Each function checks a shape and returns the message.
 
 use serde_json::Value;
 
@@ -37,6 +37,7 @@ fn json(reply: &Reply) -> Result<Value, String> {
 pub fn tei(reply: &Reply) -> Result<String, String> {
     let [error, error_type] = fields(&json(reply)?, ["error", "error_type"])?;
     let expected = match reply.code {
+        400 if error.as_str().is_some_and(|text| text.contains("header Host")) => "Validation",
         400 => "Empty",
         424 | 504 => "Backend",
         429 => "Overloaded",
@@ -98,7 +99,7 @@ pub fn plain(reply: &Reply) -> Result<String, String> {
     message(&error)
 }
 
-/// What is not HTTP, or goes beyond its bounds, belongs to no protocol: there is no body.
+/// Bytes that are not HTTP, or go beyond its bounds, belong to no protocol: the answer has no body.
 pub fn none(reply: &Reply) -> Result<String, String> {
     match reply.body.is_empty() {
         true => Ok(String::new()),

@@ -6,7 +6,10 @@ use super::shapes::{openai, tei};
 use super::{MAX_INPUTS, Row, table};
 
 pub fn rows() -> Vec<Row> {
-    [embed(), others(), open_ai(), pipelines()].into_iter().flatten().collect()
+    [embed(), classification(), ranking(), similarity(), others(), open_ai(), pipelines()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn embed() -> Vec<Row> {
@@ -69,11 +72,9 @@ fn embed() -> Vec<Row> {
     )
 }
 
-fn others() -> Vec<Row> {
+fn classification() -> Vec<Row> {
     let pairs = json!({"inputs": vec![["a"]; MAX_INPUTS + 1]}).to_string();
-    let texts = json!({"query": "a", "texts": vec!["a"; MAX_INPUTS + 1], "model": "ranker"});
-    let rank = |fields: &str| format!(r#"{{"model": "ranker", {fields}}}"#);
-    let posts = table(
+    table(
         tei,
         "POST",
         &[
@@ -91,6 +92,17 @@ fn others() -> Vec<Row> {
             ("/predict", r#"{"inputs": "a", "raw_scores": "no"}"#, 422, "`raw_scores`"),
             ("/predict", r#"{"inputs": "a", "model": "tiny"}"#, 424, "feature-extraction"),
             ("/predict", &pairs, 413, "--max-inputs"),
+        ],
+    )
+}
+
+fn ranking() -> Vec<Row> {
+    let texts = json!({"query": "a", "texts": vec!["a"; MAX_INPUTS + 1], "model": "ranker"});
+    let rank = |fields: &str| format!(r#"{{"model": "ranker", {fields}}}"#);
+    table(
+        tei,
+        "POST",
+        &[
             (
                 "/rerank",
                 r#"{"query": "a", "texts": ["b"], "model": "intents"}"#,
@@ -111,6 +123,15 @@ fn others() -> Vec<Row> {
                 "return_text",
             ),
             ("/rerank", &texts.to_string(), 413, "--max-inputs"),
+        ],
+    )
+}
+
+fn similarity() -> Vec<Row> {
+    table(
+        tei,
+        "POST",
+        &[
             ("/similarity", r#"{"inputs": "a"}"#, 422, "`inputs` must be an object"),
             ("/similarity", r#"{"inputs": {"sentences": ["a"]}}"#, 422, "inputs.source_sentence"),
             ("/similarity", r#"{"inputs": {"source_sentence": "a"}}"#, 422, "inputs.sentences"),
@@ -138,6 +159,15 @@ fn others() -> Vec<Row> {
                 422,
                 "`parameters` must be",
             ),
+        ],
+    )
+}
+
+fn others() -> Vec<Row> {
+    let posts = table(
+        tei,
+        "POST",
+        &[
             ("/tokenize", r#"{"inputs": 7}"#, 422, "`inputs` must be"),
             ("/tokenize", r#"{"inputs": [7]}"#, 422, "`inputs[0]` must be"),
             ("/tokenize", r#"{"inputs": [""]}"#, 400, "`inputs[0]` is empty"),

@@ -48,27 +48,34 @@ fn predictions() -> Vec<Row> {
             ("/predictions/tiny", &many, 413, "--max-inputs"),
         ],
     );
+    rows.extend(forms());
+    rows
+}
+
+/// Bodies of other types than JSON.
+fn forms() -> Vec<Row> {
     let multipart = [("content-type", "multipart/form-data; boundary=x")];
     let json = [("content-type", "application/json")];
     let post = |headers: &[(&str, &str)], body: &[u8], code, says| {
-        Row::new(torchserve, "POST", "/predictions/tiny", headers, body, code, says)
+        Row::new(torchserve, ("POST", "/predictions/tiny"), headers, body, code, says)
     };
-    // Forms in parts are read now, as TorchServe reads them; other parts are not.
+    // A form in parts is read, as by TorchServe; other bodies in parts are not.
     let mixed = [("content-type", "multipart/mixed; boundary=x")];
-    rows.push(post(&multipart, b"--x--", 400, "`data` is missing"));
-    rows.push(post(&multipart, b"--x", 400, "the form cannot be read"));
-    rows.push(post(&multipart[..0], b"{\"data\": 7", 400, "not JSON"));
-    rows.push(post(&[("content-type", "multipart/form-data")], b"--x--", 415, "boundary"));
-    rows.push(post(&mixed, b"--x--", 415, "multipart/form-data"));
     let form = [("content-type", "application/x-www-form-urlencoded")];
-    rows.push(post(&form, b"data=", 400, "`data` is empty"));
-    rows.push(post(&form, b"data=a&lang=en", 400, "`lang`"));
-    rows.push(post(&form, b"text=a&body=b", 400, "`body`"));
-    rows.push(post(&form, b"data=%ff", 400, "not UTF-8"));
-    rows.push(post(&json, b"my card", 400, "not JSON"));
-    rows.push(post(&[], b"my \xff card", 400, "not UTF-8"));
-    rows.push(post(&[], &[0xc3], 400, "not UTF-8"));
-    rows
+    vec![
+        post(&multipart, b"--x--", 400, "`data` is missing"),
+        post(&multipart, b"--x", 400, "the form cannot be read"),
+        post(&multipart[..0], b"{\"data\": 7", 400, "not JSON"),
+        post(&[("content-type", "multipart/form-data")], b"--x--", 415, "boundary"),
+        post(&mixed, b"--x--", 415, "multipart/form-data"),
+        post(&form, b"data=", 400, "`data` is empty"),
+        post(&form, b"data=a&lang=en", 400, "`lang`"),
+        post(&form, b"text=a&body=b", 400, "`body`"),
+        post(&form, b"data=%ff", 400, "not UTF-8"),
+        post(&json, b"my card", 400, "not JSON"),
+        post(&[], b"my \xff card", 400, "not UTF-8"),
+        post(&[], &[0xc3], 400, "not UTF-8"),
+    ]
 }
 
 fn registering() -> Vec<Row> {

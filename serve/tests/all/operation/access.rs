@@ -1,7 +1,5 @@
 //! Keys, ids, the OpenAPI document, flags.
 
-use serde_json::json;
-
 use super::with_store;
 use crate::common::{Head, Server, command};
 
@@ -28,13 +26,13 @@ fn keys_are_asked_for_and_management_wants_one() {
     }
     let openai = server.post("/v1/embeddings", "{}");
     assert_eq!(openai.json()["error"]["code"], "invalid_api_key");
-    // Anybody may look at the page; the same path asks a model.
+    // Anybody may see the page; a POST to the same path asks a model.
     assert_eq!((server.get("/").code, server.post("/", "{}").code), (200, 401));
-    // Without a key, models are not managed where others reach the server.
+    // Without a key, there is no management on an address that others reach.
     let output = command(&["--model-store", "/tmp", "--host", "0.0.0.0"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("--api-key"));
-    // And nowhere without a store.
+    // Without a store, there is no management at all.
     let (server, _dir) = Server::tiny(&[("tiny", Head::None)], &[]);
     assert_eq!(server.send("DELETE", "/models/tiny", &[], b"").code, 403);
     assert_eq!(server.send("POST", "/v2/repository/models/tiny/unload", &[], b"").code, 403);
@@ -76,13 +74,18 @@ fn ids_and_traces_are_passed_on() {
 
 #[test]
 fn the_document_names_only_what_is_there() {
-    let (server, _dir) = Server::tiny(&[("tiny", Head::None)], &[]);
+    let (server, _dir) = Server::tiny(&[("tiny", Head::None)], &["--alias", "org/tiny=tiny"]);
     let document = server.get("/openapi.json").ok();
     let mut asked = 0;
     for (path, methods) in document["paths"].as_object().unwrap() {
-        let filled =
-            path.replace("{model}", "tiny").replace("{version}", "1").replace("{label}", "stable");
         for (method, operation) in methods.as_object().unwrap() {
+            // Hugging Face's name of two parts, on a path where TorchServe has a version.
+            let (model, version) = match (method.as_str(), path.as_str()) {
+                ("post", "/models/{model}/{version}") => ("org", "tiny"),
+                _ => ("tiny", "1"),
+            };
+            let filled = path.replace("{model}", model).replace("{version}", version);
+            let filled = filled.replace("{label}", "stable");
             let reply = server.send(&method.to_uppercase(), &filled, &[], b"");
             let known = operation["responses"].as_object().unwrap();
             assert!(known.contains_key(&reply.code.to_string()), "{method} {path}: {reply:?}");
@@ -91,6 +94,7 @@ fn the_document_names_only_what_is_there() {
         }
     }
     assert!(asked > 50);
+    assert!(document["paths"]["/models/{model}/{version}"]["post"].is_object());
     assert!(server.get("/docs").text().contains("/v1/embeddings"));
 }
 
@@ -102,7 +106,7 @@ fn usage_errors_are_told() {
         (vec!["--model", "x", "--host", "example"], "--host"),
         (vec!["--model", "x", "--max-queue", "0"], "--max-queue"),
         (vec!["--model", "x", "--timeout=-1"], "--timeout"),
-        // No client could send them.
+        // No client could send these keys.
         (vec!["--model", "x", "--api-key", "schlüssel"], "--api-key"),
         (vec!["--model", "x", "--api-key", " k"], "--api-key"),
         (vec!["--model", "x", "--api-key", ""], "--api-key is empty"),

@@ -21,7 +21,7 @@ fn bodies_have_limits() {
     let plain = br#"{"inputs": "my card"}"#;
     let zipped = server.send("POST", "/embed", &gzip, &zip(plain));
     assert_eq!(zipped.ok(), server.send("POST", "/embed", &[], plain).ok());
-    // A bomb: 64 MiB of spaces in 64 KiB.
+    // A bomb: 64 KiB become 64 MiB of spaces.
     assert_eq!(server.send("POST", "/embed", &gzip, &zip(&vec![b' '; 64 << 20])).code, 413);
     assert_eq!(server.send("POST", "/embed", &gzip, plain).code, 422);
     assert_eq!(server.send("POST", "/embed", &[("content-encoding", "br")], plain).code, 415);
@@ -31,7 +31,7 @@ fn bodies_have_limits() {
     assert_eq!(server.post("/embed", nested).code, 422);
 }
 
-/// A text that stands in many inputs must not become gigabytes.
+/// A text that is copied into many inputs must not become gigabytes.
 #[test]
 fn a_body_is_not_multiplied() {
     let heads = [("ranker", Head::Rank), ("intents", Head::Sequence(Pooling::Mean))];
@@ -48,7 +48,7 @@ fn a_body_is_not_multiplied() {
     assert_eq!(cohere.code, 413, "{}", cohere.text());
     let context = json!({"context": {"text": long}, "examples": vec![json!({}); 500]});
     assert_eq!(server.post("/v1/models/intents:classify", context).code, 413);
-    // A text of megabytes by itself is cut.
+    // A single text of megabytes is cut.
     let one = json!({"query": long, "texts": ["b"]});
     assert_eq!(server.post("/rerank", one).code, 200);
     for direction in ["Left", "Right"] {
@@ -87,13 +87,13 @@ fn a_deadline_in_the_past_is_a_timeout_in_every_shape() {
     let reply = server.send("POST", "/v1/embeddings", &now, br#"{"input": "a"}"#);
     assert_eq!(reply.json()["error"]["type"], "server_error");
     assert_eq!(server.send("POST", "/embed", &[("x-request-timeout", "soon")], b"{}").code, 422);
-    // The header asks for less, never for more.
+    // The header can ask for less time, not for more.
     let (server, _dir) = Server::tiny(&[("tiny", Head::None)], &["--timeout", "0"]);
     let later = [("x-request-timeout", "60")];
     assert_eq!(server.send("POST", "/embed", &later, br#"{"inputs": "a"}"#).code, 504);
 }
 
-/// Where a request does not say, `--no-truncate` does, at every door.
+/// `--no-truncate` is the default of every protocol.
 #[test]
 fn texts_are_refused_instead_of_cut_where_the_server_says_so() {
     let heads =

@@ -38,7 +38,7 @@ fn models_are_registered_described_and_unregistered() {
     assert_eq!(server.get("/models/m").ok()[0]["minWorkers"], 3);
     assert_eq!(server.post("/predictions/m/1", TEXTS[0]).code, 200);
 
-    // A numbered folder is a version, as TensorFlow Serving has it.
+    // A numbered folder is a version, as in TensorFlow Serving.
     let versions = server.get("/v1/models/versions").ok();
     assert_eq!(versions["model_version_status"][0]["version"], "7");
     assert_eq!(versions["object"], "model");
@@ -46,6 +46,12 @@ fn models_are_registered_described_and_unregistered() {
         server.post("/v1/models/versions/versions/3:predict", json!({"instances": ["a"]})).code,
         200
     );
+
+    // A model that is loaded again has its last version as the default again.
+    assert_eq!(server.send("PUT", "/models/versions/3/set-default", &[], b"").code, 200);
+    assert_eq!(server.get("/models/versions").ok()[0]["modelVersion"], "3.0");
+    assert_eq!(server.post("/v2/repository/models/versions/load", "").code, 200);
+    assert_eq!(server.get("/models/versions").ok()[0]["modelVersion"], "7.0");
 
     let default = server.send("DELETE", "/models/m/2", &[], b"");
     assert_eq!((default.code, &default.json()["type"]), (409, &json!("ConflictStatusException")));
@@ -55,7 +61,7 @@ fn models_are_registered_described_and_unregistered() {
     assert_eq!(server.send("DELETE", "/models/m", &[], b"").code, 200);
     assert_eq!(server.post("/predictions/m", TEXTS[0]).json()["type"], "ModelNotFoundException");
 
-    // Nothing outside the store.
+    // Folders outside the store are refused.
     std::os::unix::fs::symlink(dir.path().join("outside"), dir.path().join("store/link")).unwrap();
     for url in ["../outside", "link", "/etc", "first/../../outside", "none", "", ".", "%00"] {
         let refused = server.send("POST", &format!("/models?url={url}&model_name=x"), &[], b"");
@@ -75,7 +81,7 @@ fn a_broken_folder_leaves_the_old_version_serving() {
     let before = server.post("/predictions/first", TEXTS[0]).ok();
     let weights = dir.path().join("store/first/model.safetensors");
     let bytes = std::fs::read(&weights).unwrap();
-    // Written beside and renamed, as `train` does it: the old file stays whole.
+    // Written elsewhere and renamed, as `train` does it, so the old file stays whole.
     let aside = dir.path().join("aside");
     std::fs::write(&aside, &bytes[..bytes.len() / 2]).unwrap();
     std::fs::rename(&aside, &weights).unwrap();
@@ -88,7 +94,7 @@ fn a_broken_folder_leaves_the_old_version_serving() {
     assert_eq!(load("none").code, 404);
 }
 
-/// Where folders lie on the machine is told to nobody, only to the log.
+/// Only the log says where folders lie on the machine.
 #[test]
 fn no_answer_names_a_folder_of_the_machine() {
     let dir = tempfile::tempdir().unwrap();
@@ -116,7 +122,7 @@ fn no_answer_names_a_folder_of_the_machine() {
         assert!(broken.text().contains("config.json"), "{}", broken.text());
         assert!(!broken.text().contains(secret), "{}", broken.text());
     }
-    // What stands beside a folder that is gone is nobody's affair either.
+    // An error must not name the neighbours of a missing folder either.
     std::fs::remove_dir_all(&own).unwrap();
     let gone = server.post("/v2/repository/models/own/load", "");
     assert!(gone.code == 400 && gone.text().contains("is gone"), "{}", gone.text());
@@ -149,7 +155,7 @@ fn a_model_is_replaced_without_a_failed_request() {
     assert!(asked.load(Ordering::Relaxed) > 0);
 }
 
-/// transformers has no class for a classifier on the mean of the tokens, so `train` calls it a
+/// transformers has no class for a classifier on the mean of the tokens, so `train` names the class
 /// BertModel.
 #[test]
 fn a_classifier_on_the_mean_of_the_tokens_is_served_as_one() {

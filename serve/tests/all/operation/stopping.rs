@@ -47,7 +47,7 @@ fn asked_to_stop_under_load_it_loses_no_request() {
                         break;
                     };
                     let sent = stream.write_all(&request).is_ok();
-                    // Sent before the signal: it must be answered, and in full.
+                    // A request that was sent before the signal must get its whole answer.
                     let before = sent && !stopping.load(Ordering::SeqCst);
                     match try_read(stream) {
                         Some(reply) => {

@@ -1,7 +1,7 @@
 //! What the operations are: their names, variants and settings, without tensors.
 //!
-//! The public methods (`tensor/src/ops/`) and the kernels (`tensor/cpu/src/`, `tensor/src/gpu/`) both
-//! stand on this: each family has the same file name in all four.
+//! The public methods (`tensor/src/ops/`) and the kernels (`tensor/cpu/src/`, `tensor/src/gpu/`)
+//! both stand on this: each family has the same file name in all four.
 
 pub mod attention;
 pub mod binary;

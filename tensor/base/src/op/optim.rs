@@ -50,6 +50,22 @@ fn not_negative(op: &'static str, what: &str, value: f64) -> Result<()> {
 impl AdamWStep {
     /// Checks every setting.
     ///
+    /// ```
+    /// # use gradus_base::op::optim::AdamWStep;
+    /// let h = AdamWStep {
+    ///     lr: 1e-3,
+    ///     beta1: 0.9,
+    ///     beta2: 0.999,
+    ///     eps: 1e-8,
+    ///     weight_decay: 0.01,
+    ///     step: 1,
+    ///     decoupled: true,
+    /// };
+    /// assert!(h.check("adamw_").is_ok());
+    /// let error = AdamWStep { beta1: 1.0, ..h }.check("adamw_").unwrap_err().to_string();
+    /// assert_eq!(error, "[adamw_] beta1 is 1; it must be at least 0 and below 1");
+    /// ```
+    ///
     /// # Errors
     /// Of `op`: the name of the first that is out of its range, its value, and the range.
     pub fn check(&self, op: &'static str) -> Result<()> {
@@ -67,6 +83,20 @@ impl AdamWStep {
 
 impl SgdStep {
     /// Checks every setting.
+    ///
+    /// ```
+    /// # use gradus_base::op::optim::SgdStep;
+    /// let h = SgdStep {
+    ///     lr: 0.1,
+    ///     momentum: 0.0,
+    ///     dampening: 0.0,
+    ///     nesterov: false,
+    ///     weight_decay: 0.0,
+    ///     step: 1,
+    /// };
+    /// assert!(h.check("sgd_").is_ok());
+    /// assert!(SgdStep { nesterov: true, ..h }.check("sgd_").is_err()); // without momentum
+    /// ```
     ///
     /// # Errors
     /// Of `op`: the name of the first that is out of its range, its value, and the range.

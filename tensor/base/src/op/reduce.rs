@@ -17,7 +17,7 @@ pub enum ReduceOp {
     Min,
     /// Σ(x − mean)² / (n − correction)
     Var {
-        /// what is taken from n in the divisor: 1 for the unbiased estimate, 0 for layer norm's
+        /// subtracted from n in the divisor: 1 for the unbiased estimate, 0 for layer norm's
         correction: usize,
     },
     /// ln Σeˣ
@@ -40,6 +40,13 @@ impl ReduceOp {
 
     /// Refuses the dtypes that it cannot compute on.
     ///
+    /// ```
+    /// # use gradus_base::DType;
+    /// # use gradus_base::op::reduce::ReduceOp;
+    /// assert!(ReduceOp::Sum.check_dtype(DType::U32).is_ok());
+    /// assert!(ReduceOp::Mean.check_dtype(DType::U32).is_err());
+    /// ```
+    ///
     /// # Errors
     /// Names the operation and the dtypes that it takes.
     pub fn check_dtype(self, dtype: DType) -> Result<()> {
@@ -57,6 +64,12 @@ impl ReduceOp {
     }
 
     /// The result over no elements; `None` where there is none.
+    ///
+    /// ```
+    /// # use gradus_base::op::reduce::ReduceOp;
+    /// assert_eq!(ReduceOp::Sum.of_nothing(), Some(0.0));
+    /// assert_eq!(ReduceOp::Max.of_nothing(), None);
+    /// ```
     pub fn of_nothing(self) -> Option<f64> {
         match self {
             ReduceOp::Sum => Some(0.0),

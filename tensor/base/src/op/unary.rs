@@ -2,8 +2,8 @@
 
 /// The table of functions without parameters: variant of [`UnaryOp`], name of the method
 /// (PyTorch's), meaning, and for the example in the method's docs two numbers and the function's
-/// values there, as they are printed. Hands its rows to the macro `$to`, which makes [`UnaryOp`] here
-/// and the methods of `Tensor` in `ops/unary.rs`.
+/// values there, as they are printed. Hands its rows to the macro `$to`, which makes [`UnaryOp`]
+/// here and the methods of `Tensor` in `ops/unary.rs`.
 #[macro_export]
 macro_rules! unary_table {
     ($to:ident) => {
@@ -94,6 +94,12 @@ unary_table!(define);
 
 impl UnaryOp {
     /// Whether `Tensor::unary_backward` computes the derivative in one pass.
+    ///
+    /// ```
+    /// # use gradus_base::op::unary::UnaryOp;
+    /// assert!(UnaryOp::Gelu.has_fused_backward());
+    /// assert!(!UnaryOp::Exp.has_fused_backward()); // its derivative is its output
+    /// ```
     pub fn has_fused_backward(self) -> bool {
         matches!(
             self,

@@ -1,16 +1,13 @@
-//! The small products of attention: `C (+)= A·B` with B's rows in whole vectors.
-
-#[cfg(target_arch = "x86_64")]
-use gradus_base::DType;
+//! The small products of attention, `C (+)= A·B` with B's rows in whole vectors, and transposes.
 
 use super::super::mat::Mat;
 use super::super::math::Float;
-#[cfg(target_arch = "x86_64")]
-use super::super::packed;
+use super::super::product::f32_kernel;
 use super::super::simd::LANES;
+use gradus_base::DType;
 
-/// `C (+)= A·B`: sizes `(m, k, width)` for A `[m, k]`, B `[k, width]`, C `[m, width]`. On x86 f32
-/// goes to the tiles of [`packed`]; the result does not depend on it.
+/// `C (+)= A·B`: sizes `(m, k, width)` for A `[m, k]`, B `[k, width]`, C `[m, width]`. f32
+/// goes to the processor's kernel, if it has one; the result does not depend on it.
 #[inline(always)]
 pub(super) fn product<T: Float>(
     (m, k, width): (usize, usize, usize),
@@ -19,13 +16,12 @@ pub(super) fn product<T: Float>(
     c: &mut [T],
     add: bool,
 ) {
-    #[cfg(target_arch = "x86_64")]
     if T::DTYPE == DType::F32
-        && let Some(isa) = packed::Isa::detect()
+        && let Some(kernel) = f32_kernel()
     {
         let a = Mat { data: bytemuck::cast_slice(a.data), row: a.row, col: a.col };
         let (b, c) = (bytemuck::cast_slice(b), bytemuck::cast_slice_mut(c));
-        return packed::small(isa, (m, k, width), a, b, c, add);
+        return kernel.small((m, k, width), a, b, c, add);
     }
     assert!(m > 0 && k > 0 && width.is_multiple_of(LANES), "whole vectors, and some");
     a.check(m, k);
@@ -47,6 +43,25 @@ pub(super) fn product<T: Float>(
         }
     }
     assert_eq!(i, m);
+}
+
+/// Writes `out[j·tall + i] = from[i·stride + j]` for as many whole blocks of 8 × 8 as there are in
+/// `n` rows of `d` columns; returns how many rows and columns that were. Nothing for another type
+/// than f32, or on a processor without a kernel for it.
+pub(super) fn transpose_blocks<T: Float>(
+    (from, stride): (&[T], usize),
+    n: usize,
+    d: usize,
+    out: &mut [T],
+    tall: usize,
+) -> (usize, usize) {
+    if T::DTYPE == DType::F32
+        && let Some(kernel) = f32_kernel()
+    {
+        let (from, out) = (bytemuck::cast_slice(from), bytemuck::cast_slice_mut(out));
+        return kernel.transpose_blocks((from, stride), n, d, out, tall);
+    }
+    (0, 0)
 }
 
 /// Rows `i..i + R` of `C (+)= A·B`, all columns; B and C have rows of `width` elements, whole

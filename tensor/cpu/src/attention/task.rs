@@ -54,10 +54,7 @@ impl<'a, T: Float> Rows<'a, T> {
     #[inline(always)]
     pub(super) fn transpose(self, n: usize, d: usize, out: &mut [T]) {
         let (data, stride, tall) = (self.data, self.stride, pad(n));
-        #[cfg(target_arch = "x86_64")]
-        let (done_n, done_d) = crate::packed::transpose_blocks(data, stride, n, d, out, tall);
-        #[cfg(not(target_arch = "x86_64"))]
-        let (done_n, done_d) = (0, 0);
+        let (done_n, done_d) = super::product::transpose_blocks((data, stride), n, d, out, tall);
         for j in 0..d {
             let row = &mut out[j * tall..(j + 1) * tall];
             for i in if j < done_d { done_n } else { 0 }..n {

@@ -1,4 +1,4 @@
-//! From a line that asks to the answer.
+//! Turns a line with a request into the answer.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::array::Array;
 use crate::families;
 
-/// Gradients, each of one variable; null where there is none.
+/// Gradients, one for each variable; null where there is none.
 type Arrays = Vec<Option<Array>>;
 
 #[derive(Deserialize)]
@@ -37,7 +37,7 @@ pub struct Answer {
     second: Option<Arrays>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
-    /// A fault of the engine, whatever was asked: it refuses by errors.
+    /// A panic of the engine, which is always a fault: the engine must refuse with errors.
     #[serde(skip_serializing_if = "Option::is_none")]
     panic: Option<String>,
 }
@@ -87,7 +87,7 @@ fn run(request: &Request, device: Device) -> Result<Answer> {
     Ok(answer)
 }
 
-/// Leaves of the arrays that are given.
+/// Leaves with the given arrays.
 fn variables(
     what: &'static str,
     given: &[Option<Array>],
@@ -101,7 +101,7 @@ fn variables(
     given.iter().map(|array| array.as_ref().map(leaf).transpose()).collect()
 }
 
-/// The gradients of those outputs that have one and are given one.
+/// The gradients of the inputs, from the outputs that require one and are given one.
 fn gradients(
     outputs: &[Var],
     seeds: &[Option<Var>],

@@ -7,7 +7,7 @@ use gradus_tensor::{DType, Device, Element, Result, Tensor, bail};
 use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 
-/// How the elements of a dtype become bytes, and bytes a tensor.
+/// The conversions of a dtype: elements to bytes, and bytes to a tensor.
 struct Elements {
     dtype: DType,
     write: fn(&Tensor) -> Result<Vec<u8>>,
@@ -45,9 +45,9 @@ impl Elements {
     }
 }
 
-/// A tensor: dtype, shape, and its storage's bytes (little-endian) in base64, which has every NaN
-/// and infinity. With `strides` (in elements) and `offset` it is a view of that storage; without,
-/// row-major.
+/// A tensor: dtype, shape, and its storage's bytes (little-endian) in base64, which can hold every
+/// NaN and infinity. With `strides` (in elements) and `offset` it is a view of that storage,
+/// without them it is row-major.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Array {
@@ -64,7 +64,7 @@ fn is_zero(offset: &usize) -> bool {
     *offset == 0
 }
 
-/// The dtype of this name.
+/// The dtype with this name.
 pub fn dtype_named(name: &str) -> Result<DType> {
     Ok(Elements::named(name)?.dtype)
 }
@@ -122,11 +122,10 @@ impl Array {
     }
 }
 
-/// A view as the engine's own operations make it, so that its strides are those asked for: the
-/// storage is reshaped to one dimension for each stride, each is narrowed to its size, and their
-/// order is restored.
+/// A view with the requested strides, made by the engine's own operations: the storage is reshaped
+/// to one dimension for each stride, each is narrowed to its size, and their order is restored.
 struct Blocks {
-    /// Dimensions of more than one element that lie apart, the furthest first, with their strides.
+    /// Dimensions with more than one element and a stride above 0, the largest stride first.
     dims: Vec<(usize, usize)>,
 }
 
@@ -138,7 +137,7 @@ impl Blocks {
         Blocks { dims }
     }
 
-    /// The length to which a storage of `length` elements is to be filled.
+    /// The length to which a storage of `length` elements must be padded.
     fn fill(&self, length: usize) -> usize {
         length.next_multiple_of(self.dims.first().map_or(length, |&(_, stride)| stride))
     }

@@ -1,4 +1,4 @@
-//! What an operation is given: variables and attributes, of which none may be left over.
+//! The arguments of an operation: variables and attributes. An unused one is an error.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::array::dtype_named;
 
-/// The name under which this program's own errors are told.
+/// The name of this program in its own errors.
 const OPS: &str = "ops";
 
 /// One call of an operation.
@@ -19,17 +19,17 @@ pub struct Call<'a> {
     inputs: &'a [Var],
     attributes: &'a Map<String, Value>,
     device: Device,
-    /// What the operation has asked for so far: its inputs' numbers, its attributes' names.
+    /// The arguments that the operation has read so far: numbers of inputs, names of attributes.
     read: RefCell<(BTreeSet<usize>, BTreeSet<&'static str>)>,
 }
 
 impl<'a> Call<'a> {
-    /// A call with these inputs and attributes, on the device where the inputs lie.
+    /// A call with these inputs and attributes, on the device of the inputs.
     pub fn new(inputs: &'a [Var], attributes: &'a Map<String, Value>, device: Device) -> Self {
         Call { inputs, attributes, device, read: RefCell::default() }
     }
 
-    /// Where to compute what has no inputs.
+    /// The device of operations without inputs.
     pub fn device(&self) -> Device {
         self.device
     }
@@ -47,7 +47,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Input `i`, where there are as many.
+    /// Input `i`, if there is one.
     pub fn maybe(&self, i: usize) -> Option<&'a Var> {
         self.read.borrow_mut().0.insert(i);
         self.inputs.get(i)
@@ -81,8 +81,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// A number, `default` where it is not given; JSON has no infinities, so they are "inf" and
-    /// "-inf", and "nan".
+    /// A number, `default` where it is not given. JSON has no infinities and NaN, so they are
+    /// "inf", "-inf" and "nan".
     pub fn number_or(&self, name: &'static str, default: f64) -> Result<f64> {
         let Some(value) = self.option::<Value>(name)? else { return Ok(default) };
         let number = value.as_f64().or_else(|| value.as_str()?.parse().ok());
@@ -100,7 +100,7 @@ impl<'a> Call<'a> {
         self.number_or(name, f64::NAN)
     }
 
-    /// Yes or no; no where it is not given.
+    /// True or false; false where it is not given.
     pub fn flag(&self, name: &'static str) -> Result<bool> {
         Ok(self.option(name)?.unwrap_or(false))
     }
@@ -143,7 +143,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// An error if something was given that the operation has not asked for.
+    /// Returns an error if the operation has not read all its arguments.
     pub fn finish(self) -> Result<()> {
         let (inputs, attributes) = self.read.into_inner();
         if let Some(name) = self.attributes.keys().find(|name| !attributes.contains(name.as_str()))

@@ -1,19 +1,20 @@
-//! `ops`: one operation of Gradus for each line of JSON on standard input, its answer as one line
-//! on standard output.
+//! `ops` runs one operation of Gradus for each line of JSON on standard input, and writes its
+//! answer as one line on standard output.
 //!
 //! ```text
-//! {"op": "sum", "attributes": {"dims": [0]}, "inputs": [ARRAY], "grads": [ARRAY], "second": [ARRAY]}
+//! {"op": "sum", "attributes": {"dims": [0]},
+//!  "inputs": [ARRAY], "grads": [ARRAY], "second": [ARRAY]}
 //! → {"outputs": [ARRAY], "grads": [ARRAY], "second": [ARRAY, ARRAY]}
 //! → {"error": "[sum] …"}
 //! ```
 //!
-//! Operations have the names of the registry, or the methods' names; attributes those of the
-//! methods' parameters. An ARRAY is as [`array::Array`] says. `grads` are the gradients of the
-//! outputs (null where an output has none), and ask for those of the inputs; `second` are the
-//! gradients of these, and ask for the second ones: of the inputs, then of what `grads` gave. An
-//! answer has null where no gradient arrives.
+//! Operations have the names of the registry or of methods; attributes have the names of the
+//! methods' parameters. [`array::Array`] describes an ARRAY. `grads` holds the gradients of the
+//! outputs (null where an output has none) and asks for the gradients of the inputs. `second` holds
+//! the gradients of those, and asks for second gradients: of the inputs, then of the arrays in
+//! `grads`. An answer has null where no gradient arrives.
 //!
-//! It is for tests (`tests/peers/`), and is not installed.
+//! The program is for tests (`tests/peers/`) and is not installed.
 
 mod answer;
 mod array;
@@ -57,7 +58,7 @@ fn list() -> Outcome {
     Ok(())
 }
 
-/// Answers every line before it reads the next, so that one may ask and wait.
+/// Answers every line before it reads the next, so that a client may wait for each answer.
 fn serve(device: Device) -> Outcome {
     let mut out = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {

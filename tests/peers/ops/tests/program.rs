@@ -1,4 +1,4 @@
-//! The program as Python asks it: lines of JSON in, as many lines out.
+//! The program as the Python scripts use it: one line of JSON out for each line in.
 //!
 //! With this test, `cargo test --workspace` builds `ops`, which `tests/peers/run` needs afterwards.
 
@@ -34,7 +34,7 @@ fn an_operation_and_its_derivatives() {
     let one = array(&[2], &[1.0, 1.0]);
     let request = json!({ "op": "square", "inputs": [x], "grads": [one], "second": [one] });
     let answers = asked(&[request.to_string()]);
-    // x², 2x; of the sum of 2x·g: 2g by x, 2x by g.
+    // The value x² has the gradient 2x. The sum of 2x·g has the gradients 2g by x and 2x by g.
     assert_eq!(
         answers,
         [json!({

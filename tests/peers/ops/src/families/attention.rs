@@ -1,4 +1,4 @@
-//! Attention over packed sequences: the last input is their offsets.
+//! Attention over packed sequences; the last input holds their offsets.
 
 use gradus_tensor::ops::attention::Attention;
 use gradus_tensor::{Result, Tensor};

@@ -1,4 +1,4 @@
-//! Losses: the fused cross-entropy, and those that `nn` composes.
+//! Losses: the fused cross-entropy, and the losses that `nn` composes.
 
 use gradus_autograd::Var;
 use gradus_nn::losses;

@@ -6,7 +6,7 @@ use gradus_tensor::{LowPrecision, Result, bail};
 use super::{Operation, one, tensors, value};
 use crate::call::Call;
 
-/// The inputs after the first: as many weights as the attribute `layers` says, then biases.
+/// The inputs after the first: the attribute `layers` gives the number of weights; biases follow.
 fn weights_and_biases<'a>(c: &Call<'a>) -> Result<(Vec<&'a Var>, Vec<&'a Var>)> {
     let (layers, mut weights) = (c.get::<usize>("layers")?, c.rest(1));
     if layers > weights.len() {

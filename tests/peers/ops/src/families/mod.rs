@@ -1,4 +1,4 @@
-//! The operations by name: a table for each family.
+//! The operations by name, with a table for each family.
 
 mod attention;
 mod binary;
@@ -25,7 +25,7 @@ use serde_json::{Map, Value};
 
 use crate::call::Call;
 
-/// What an operation returns.
+/// The result of an operation.
 type Outputs = Result<Vec<Var>>;
 
 /// An operation and its name.
@@ -94,7 +94,7 @@ pub fn all() -> impl Iterator<Item = &'static Operation> {
     ALL.values()
 }
 
-/// Whether the registry has an operation of this name.
+/// Whether the registry has an operation with this name.
 pub fn registered(name: &str) -> bool {
     Op::all().iter().any(|op| op.name() == name)
 }
@@ -102,7 +102,8 @@ pub fn registered(name: &str) -> bool {
 /// Runs the operation `name`.
 ///
 /// # Errors
-/// If there is none, if something is missing or left over, and the operation's own.
+/// If there is no such operation, if an argument is missing or unused, and the operation's own
+/// errors.
 pub fn run(name: &str, inputs: &[Var], attributes: &Map<String, Value>, device: Device) -> Outputs {
     let Some(operation) = ALL.get(name) else {
         bail!("ops", "no operation is called {name}; --list names them all");

@@ -1,4 +1,5 @@
-//! The optimisers' steps: what they change are inputs, and outputs with the new values.
+//! The optimisers' steps: the tensors that they change are inputs, and their new values are
+//! outputs.
 
 use gradus_autograd::Var;
 use gradus_tensor::ops::optim::{AdamWStep, SgdStep};

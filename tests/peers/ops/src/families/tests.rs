@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 
-/// Operations that no line can ask for, each with the reason.
+/// Operations that a request cannot name, each with the reason.
 const WITHOUT: &[(&str, &str)] = &[
     ("reduce", "the general form of sum, mean and so on"),
     ("compare", "the general form of eq, lt and so on"),

@@ -6,7 +6,7 @@ use gradus_tensor::ops::unary::UnaryOp;
 use super::{Operation, one, value};
 use crate::call::Call;
 
-/// `op` with the parameters that are asked for.
+/// `op` with the requested parameters.
 fn with_parameters(op: UnaryOp, c: &Call) -> Result<UnaryOp> {
     Ok(match op {
         UnaryOp::Affine { .. } => UnaryOp::Affine { mul: c.number("mul")?, add: c.number("add")? },

@@ -18,14 +18,19 @@ use std::marker::PhantomData;
 use std::sync::LazyLock;
 
 /// Rows of a tile, and its columns of words.
-pub(crate) const SIDE: usize = 16;
+pub(super) const SIDE: usize = 16;
 /// Bytes of a tile's row.
 const LINE: usize = 64;
 
-/// Whether processor and system let this process use tiles of 8 bits and of bf16.
-pub(crate) fn is_available() -> bool {
-    static AVAILABLE: LazyLock<bool> = LazyLock::new(|| has_amx() && ask_system());
-    *AVAILABLE
+/// Processor and system let this process use tiles of 8 bits and of bf16.
+#[derive(Clone, Copy)]
+pub(super) struct Available(());
+
+impl Available {
+    pub(super) fn detect() -> Option<Available> {
+        static AVAILABLE: LazyLock<bool> = LazyLock::new(|| has_amx() && ask_system());
+        AVAILABLE.then_some(Available(()))
+    }
 }
 
 /// Leaf 7 tells tiles, bf16 and int8 (bits 24, 22, 25 of EDX); XCR0 that the system keeps their
@@ -73,42 +78,41 @@ fn ask_system() -> bool {
     false
 }
 
-/// The calling thread's tiles, all of 16 rows of 64 bytes; given back on drop.
-pub(crate) struct Tiles(PhantomData<*const ()>);
+/// The calling thread's tiles, all of 16 rows of 64 bytes; given back on drop. A thread has at most
+/// one such value: a task makes it and waits for no other task.
+pub(crate) struct Registers(PhantomData<*const ()>);
 
-impl Tiles {
-    /// # Safety
-    /// [`is_available`].
-    pub(crate) unsafe fn new() -> Tiles {
+impl Registers {
+    pub(super) fn new(_: Available) -> Registers {
         let mut config = [0u8; 64];
         config[0] = 1; // the palette
         for tile in 0..8 {
             config[16 + 2 * tile] = LINE as u8;
             config[48 + tile] = SIDE as u8;
         }
-        // SAFETY: the caller's promise; the instruction reads the 64 bytes.
+        // SAFETY: the tiles are available; the instruction reads the 64 bytes.
         unsafe { asm!("ldtilecfg [{}]", in(reg) &config, options(nostack, readonly)) };
-        Tiles(PhantomData)
+        Registers(PhantomData)
     }
 }
 
-impl Drop for Tiles {
+impl Drop for Registers {
     fn drop(&mut self) {
         // SAFETY: whoever made this had the tiles.
         unsafe { asm!("tilerelease", options(nostack, nomem)) };
     }
 }
 
-/// The operands of a block: 32 (or 16) rows of A times two panels of B.
+/// The operands of a block: 32 (or 16) rows of A times the two halves of a panel of B.
 #[derive(Clone, Copy)]
-pub(crate) struct Block {
+pub(super) struct Block {
     /// Rows of A, `row_a` bytes apart.
-    pub(crate) a: *const u8,
-    pub(crate) row_a: usize,
-    /// Panels of B, each `[16·tiles]` rows of 16 words.
-    pub(crate) b: [*const u8; 2],
+    pub(super) a: *const u8,
+    pub(super) row_a: usize,
+    /// Halves of a panel, each `[16·tiles]` rows of 16 words.
+    pub(super) b: [*const u8; 2],
     /// Tiles along k: at least one.
-    pub(crate) tiles: usize,
+    pub(super) tiles: usize,
 }
 
 /// A block's instructions. Four sums in four tiles, so that none waits for the one before; A's and
@@ -118,9 +122,9 @@ macro_rules! block {
         /// C, 32 rows of 32 words, `row_c` bytes apart: the sums of a block.
         ///
         /// # Safety
-        /// A has 32 rows of `tiles` times 64 bytes, B's panels have `tiles` times 1 KiB, C is ours;
+        /// A has 32 rows of `tiles` times 64 bytes, B's halves have `tiles` times 1 KiB, C is ours;
         /// these are this thread's tiles.
-        pub(crate) unsafe fn $name(_: &Tiles, block: Block, c: *mut u8, row_c: usize) {
+        pub(super) unsafe fn $name(_: &Registers, block: Block, c: *mut u8, row_c: usize) {
             let Block { a, row_a, b: [b0, b1], tiles } = block;
             // SAFETY: the caller's promise.
             unsafe {
@@ -160,7 +164,7 @@ macro_rules! block {
         ///
         /// # Safety
         /// As there, with 16 rows of A and of C.
-        pub(crate) unsafe fn $short(_: &Tiles, block: Block, c: *mut u8, row_c: usize) {
+        pub(super) unsafe fn $short(_: &Registers, block: Block, c: *mut u8, row_c: usize) {
             let Block { a, row_a, b: [b0, b1], tiles } = block;
             // SAFETY: the caller's promise.
             unsafe {
@@ -190,5 +194,5 @@ macro_rules! block {
         }
     };
 }
-block!(int8, int8_short, "tdpbusd");
-block!(bf16, bf16_short, "tdpbf16ps");
+block!(int8_tall, int8_short, "tdpbusd");
+block!(bf16_tall, bf16_short, "tdpbf16ps");

@@ -1,37 +1,14 @@
-//! The kernel against sums in f64, over odd sizes and strides, for every instruction set: those
-//! that the processor has not are stood for by arrays of as many elements.
+//! f32.
 
-use gradus_base::{DType, RngKey};
 use proptest::prelude::*;
 
-use super::*;
+use super::super::{
+    Epilogue, F32Kernel, Left, Packed, Right, f32_kernel, f32_kernels, plain, product,
+};
+use super::pool;
 use crate::mat::Mat;
-
-/// AVX-512's tile and panels in plain Rust.
-#[derive(Clone, Copy)]
-struct Wide([f32; 16]);
-
-impl Lanes for Wide {
-    const N: usize = 16;
-    const ROWS: usize = 8;
-    unsafe fn load(p: *const f32) -> Self {
-        // SAFETY: the caller's promise.
-        Wide(unsafe { p.cast::<[f32; 16]>().read() })
-    }
-    unsafe fn splat(x: f32) -> Self {
-        Wide([x; 16])
-    }
-    unsafe fn add_product(self, a: Self, b: Self) -> Self {
-        Wide(std::array::from_fn(|i| a.0[i].mul_add(b.0[i], self.0[i])))
-    }
-    unsafe fn add(self, other: Self) -> Self {
-        Wide(std::array::from_fn(|i| self.0[i] + other.0[i]))
-    }
-    unsafe fn store(self, p: *mut f32) {
-        // SAFETY: the caller's promise.
-        unsafe { p.cast::<[f32; 16]>().write(self.0) }
-    }
-}
+use crate::parallel::SharedMut;
+use gradus_base::{DType, RngKey};
 
 fn random(n: usize, seed: u64) -> Vec<f32> {
     let x = crate::random::randn(&[n], DType::F32, RngKey::new(seed)).unwrap();
@@ -57,6 +34,15 @@ struct Case {
     gelu: bool,
 }
 
+impl Case {
+    /// A, B and the bias.
+    fn data(&self, seed: u64) -> [Vec<f32>; 3] {
+        let (m, k, n) = self.sizes;
+        let room = |rows: usize, cols: usize| (rows + 3) * (cols + 3);
+        [random(room(m, k), seed), random(room(k, n), seed + 1), random(n, seed + 2)]
+    }
+}
+
 fn cases() -> impl Strategy<Value = Case> {
     let sizes = prop_oneof![
         (1..40usize, 1..40usize, 1..70usize),
@@ -76,40 +62,24 @@ fn cases() -> impl Strategy<Value = Case> {
     )
 }
 
-/// C and the sums before the epilogue. `isa` is the processor's or, for [`Wide`], none.
-fn run(case: &Case, isa: Option<Isa>, data: &[Vec<f32>; 3]) -> (Vec<f32>, Vec<f32>) {
+/// C and the sums before the epilogue.
+fn run(case: &Case, kernel: &dyn F32Kernel, data: &[Vec<f32>; 3]) -> (Vec<f32>, Vec<f32>) {
     let (m, k, n) = case.sizes;
     let a = mat(&data[0], m, k, case.gap, case.transposed[0]);
     let b = mat(&data[1], k, n, case.gap, case.transposed[1]);
     let (mut c, mut before) = (vec![f32::NAN; m * n], vec![f32::NAN; m * n]);
-    {
-        let layout = isa.unwrap_or(Isa::Avx512);
-        let packed = case.packed.then(|| Packed::new(layout, b, k, n).unwrap());
-        let right = packed.as_ref().map_or(Right::Plain(b), Right::Packed);
-        let (c, before) = (SharedMut::new(&mut c), SharedMut::new(&mut before));
-        let bias = case.bias.then_some(&data[2][..n]);
-        let epilogue = Epilogue { bias, gelu: case.gelu, before: Some(&before), row: None };
-        match isa {
-            // SAFETY: C is ours; the instruction set was detected.
-            Some(isa) => unsafe { product(isa, case.sizes, a, right, &c, epilogue).unwrap() },
-            None => {
-                let product = Product { m, k, n, a, b: right, c: &c, row_c: n, epilogue };
-                let (size_a, size_b) = product.scratch(layout.width());
-                let (mut x, mut y) = (vec![0.0; size_a], vec![0.0; size_b]);
-                let panels = 0..n.div_ceil(layout.width());
-                // SAFETY: C is ours; arrays need no instructions.
-                unsafe { product.block::<Wide>(0..m, panels, &mut x, &mut y) };
-            }
-        }
-    }
+    let packed = case.packed.then(|| Packed::new("matmul", kernel, b, (k, n)).unwrap());
+    let right = packed.as_ref().map_or(Right::Plain(b), Right::Packed);
+    let bias = case.bias.then_some(&data[2][..n]);
+    let kept = Some(SharedMut::new(&mut before));
+    let epilogue = Epilogue { bias, gelu: case.gelu, before: kept, row: None };
+    product(kernel, case.sizes, Left::Plain(a), right, &mut c, epilogue).unwrap();
     (c, before)
 }
 
-/// The product of a case by each of `isas` against sums in f64, and all of them with the same bits.
-fn check(case: &Case, seed: u64, isas: &[Option<Isa>]) -> Result<(), TestCaseError> {
+/// The product of a case in f64.
+fn truth(case: &Case, data: &[Vec<f32>; 3]) -> Vec<f64> {
     let (m, k, n) = case.sizes;
-    let room = |rows: usize, cols: usize| (rows + 3) * (cols + 3);
-    let data = [random(room(m, k), seed), random(room(k, n), seed + 1), random(n, seed + 2)];
     let a = mat(&data[0], m, k, case.gap, case.transposed[0]);
     let b = mat(&data[1], k, n, case.gap, case.transposed[1]);
     let mut truth = vec![0f64; m * n];
@@ -125,38 +95,41 @@ fn check(case: &Case, seed: u64, isas: &[Option<Isa>]) -> Result<(), TestCaseErr
             truth[j] += if case.bias { data[2][j] as f64 } else { 0.0 };
         }
     }
+    truth
+}
+
+/// The product of a case by each of `kernels` against sums in f64, and all of them with the same
+/// bits.
+fn check(case: &Case, seed: u64, kernels: &[&dyn F32Kernel]) -> Result<(), TestCaseError> {
+    let ((_, k, n), data) = (case.sizes, case.data(seed));
+    let truth = truth(case, &data);
     let mut first: Option<Vec<f32>> = None;
-    for &isa in isas {
-        let (c, before) = run(case, isa, &data);
+    for kernel in kernels {
+        let (name, (c, before)) = (kernel.name(), run(case, *kernel, &data));
         for (i, &sum) in truth.iter().enumerate() {
             let (mut sum, tolerance) = (sum, 1e-5 + 5e-7 * k as f64);
             let at = [i / n, i % n];
             if case.gelu {
                 let z = before[i] as f64;
-                prop_assert!((z - sum).abs() < tolerance, "{isa:?} {case:?} {at:?} {z} {sum}");
+                prop_assert!((z - sum).abs() < tolerance, "{name} {case:?} {at:?} {z} {sum}");
                 sum *= 0.5 * libm::erfc(-sum * std::f64::consts::FRAC_1_SQRT_2);
             }
             let error = (c[i] as f64 - sum).abs();
-            prop_assert!(error < tolerance, "{isa:?} {case:?} {at:?} {} {sum}", c[i]);
+            prop_assert!(error < tolerance, "{name} {case:?} {at:?} {} {sum}", c[i]);
         }
-        // One order of summation: tiles and blocks of any size give the same bits. (GELU's
-        // exponential may be contracted differently; its argument may not.)
+        // One order of summation: tiles and blocks of any size give the same bits.
         let sums = if case.gelu { before } else { c };
         match &first {
             None => first = Some(sums),
-            Some(first) => prop_assert_eq!(first, &sums),
+            Some(first) => prop_assert_eq!(first, &sums, "{} {:?}", name, case),
         }
     }
     Ok(())
 }
 
-/// The instruction sets of this processor.
-fn detected() -> Vec<Option<Isa>> {
-    match Isa::detect() {
-        None => vec![],
-        Some(Isa::Avx2) => vec![Some(Isa::Avx2)],
-        Some(Isa::Avx512) => vec![Some(Isa::Avx2), Some(Isa::Avx512)],
-    }
+/// The kernels of this processor.
+fn detected() -> Vec<&'static dyn F32Kernel> {
+    f32_kernels().collect()
 }
 
 #[test]
@@ -178,14 +151,41 @@ fn sizes_around_every_block() {
     }
 }
 
+/// How many instruction sets with a kernel the processor has.
+fn instruction_sets() -> usize {
+    #[cfg(target_arch = "x86_64")]
+    return match is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        true => 1 + is_x86_feature_detected!("avx512f") as usize,
+        false => 0,
+    };
+    #[cfg(not(target_arch = "x86_64"))]
+    cfg!(target_arch = "aarch64").into()
+}
+
+#[test]
+fn every_instruction_set_has_its_kernel() {
+    assert_eq!(detected().len(), instruction_sets());
+}
+
+#[test]
+fn without_steps_the_result_is_the_bias() {
+    for kernel in [vec![plain::F32], detected()].concat() {
+        for packed in [false, true] {
+            let (m, k, n) = (9, 0, 35);
+            let (transposed, gap) = ([false, false], 0);
+            let case = Case { sizes: (m, k, n), transposed, gap, packed, bias: true, gelu: false };
+            let data = [vec![], vec![], random(n, 1)];
+            let (c, _) = run(&case, kernel, &data);
+            assert!(c.chunks(n).all(|row| row == data[2]), "{} {packed}", kernel.name());
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
     #[test]
     fn agrees_with_sums_in_f64(case in cases(), seed in 0u64..1000) {
-        let isas = detected();
-        if !isas.is_empty() {
-            check(&case, seed, &[vec![None], isas].concat())?;
-        }
+        check(&case, seed, &[vec![plain::F32], detected()].concat())?;
     }
 
     #[test]
@@ -196,33 +196,45 @@ proptest! {
         let width = 16 * vectors;
         let data = [random((m + 3) * (k + 3), seed), random(k * width, seed + 1), random(m * width, seed + 2)];
         let a = mat(&data[0], m, k, gap, transposed);
-        for isa in detected().into_iter().flatten() {
+        for kernel in [vec![plain::F32], detected()].concat() {
             let mut c = data[2].clone();
-            small(isa, (m, k, width), a, &data[1], &mut c, add);
+            kernel.small((m, k, width), a, &data[1], &mut c, add);
             for (i, &got) in c.iter().enumerate() {
                 let (row, column) = (i / width, i % width);
                 let products = (0..k).map(|p| a.data[row * a.row + p * a.col] as f64 * data[1][p * width + column] as f64);
                 let want = products.sum::<f64>() + if add { data[2][i] as f64 } else { 0.0 };
-                prop_assert!((got as f64 - want).abs() < 1e-4, "{isa:?} [{row}, {column}] {got} {want}");
+                let name = kernel.name();
+                prop_assert!((got as f64 - want).abs() < 1e-4, "{name} [{row}, {column}] {got} {want}");
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_are_transposed(n in 0..40usize, d in 0..40usize, gap in 0..3usize, more in 0..3usize) {
+        let (stride, tall) = (d + gap, n + more);
+        let from = random(n * stride + 1, 1);
+        for kernel in [vec![plain::F32], detected()].concat() {
+            let mut out = vec![f32::NAN; d * tall + 1];
+            let (rows, columns) = kernel.transpose_blocks((&from, stride), n, d, &mut out, tall);
+            prop_assert_eq!((rows, columns), (n / 8 * 8, d / 8 * 8));
+            for (i, j) in (0..rows).flat_map(|i| (0..columns).map(move |j| (i, j))) {
+                prop_assert_eq!(out[j * tall + i], from[i * stride + j], "{}", kernel.name());
             }
         }
     }
 
     #[test]
     fn threads_and_rows_do_not_matter(case in cases(), seed in 0u64..1000) {
-        let Some(isa) = Isa::detect() else { return Ok(()) };
-        let (m, k, n) = case.sizes;
-        let room = |rows: usize, cols: usize| (rows + 3) * (cols + 3);
-        let data = [random(room(m, k), seed), random(room(k, n), seed + 1), random(n, seed + 2)];
-        let pool = |n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
-        let whole = pool(1).install(|| run(&case, Some(isa), &data)).0;
+        let Some(kernel) = f32_kernel() else { return Ok(()) };
+        let ((_, k, n), data) = (case.sizes, case.data(seed));
+        let whole = pool(1).install(|| run(&case, kernel, &data)).0;
         for threads in [2, 5] {
-            let again = pool(threads).install(|| run(&case, Some(isa), &data)).0;
+            let again = pool(threads).install(|| run(&case, kernel, &data)).0;
             prop_assert_eq!(&again, &whole, "{} threads", threads);
         }
         if !case.transposed[0] {
             let one = Case { sizes: (1, k, n), ..case.clone() };
-            prop_assert_eq!(&run(&one, Some(isa), &data).0[..], &whole[..n], "the first row alone");
+            prop_assert_eq!(&run(&one, kernel, &data).0[..], &whole[..n], "the first row alone");
         }
     }
 }
