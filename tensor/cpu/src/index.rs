@@ -295,6 +295,8 @@ struct Lines {
     starts: [Vec<usize>; 3],
     steps: [usize; 3],
     length: usize,
+    /// Size of the output along the dimension: ids are below it.
+    size: usize,
     /// Whether neighbouring lines are neighbours in memory (the dimension is not the last).
     side_by_side: bool,
 }
@@ -312,6 +314,7 @@ impl Lines {
             starts,
             steps: layouts.map(|layout| layout.strides[dim]),
             length: index.shape()[dim],
+            size: out[dim],
             side_by_side: out[dim + 1..].iter().any(|&s| s > 1),
         }
     }
@@ -325,6 +328,7 @@ impl Lines {
             let add = |line: usize, j: usize| {
                 let id = ids[indices[line] + j * id_step] as usize;
                 let value = source[sources[line] + j * source_step];
+                assert!(id < self.size, "an id beyond the dimension");
                 // SAFETY: the id is below the dimension's size, so the place is in this line of the
                 // output, which no other task touches.
                 unsafe { *shared.ptr(outs[line] + id * out_step) += value };

@@ -109,8 +109,13 @@ impl<T> Head<T> {
 
 impl<'a> Call<'a> {
     /// `q` is `[tokens, hidden]`.
+    ///
+    /// # Panics
+    /// If the bounds do not ascend within the tokens: two tasks would then write one row.
     pub(super) fn new(q: View, bounds: &'a [usize], options: &'a Attention) -> Result<Self> {
         let (tokens, hidden) = (q.shape()[0], q.shape()[1]);
+        let within = bounds.is_sorted() && bounds.last().is_none_or(|&end| end <= tokens);
+        assert!(within, "the bounds {bounds:?} of the sequences do not ascend up to {tokens}");
         let call = Call { bounds, tokens, hidden, d: hidden / options.heads, options };
         sizes::numel("attention", &[pad(call.longest()) + BLOCK, pad(call.d)])?;
         Ok(call)
