@@ -8,10 +8,10 @@
 //! use gradus_models::Tokenizer;
 //!
 //! # fn main() -> gradus_models::Result<()> {
-//! let tokenizer = Tokenizer::train_wordpiece(&["where is my card", "where is it"], 60)?;
-//! let encoding = tokenizer.encode("Where is it?", None, 512)?;
-//! assert_eq!(encoding.tokens, ["[CLS]", "where", "is", "it", "[UNK]", "[SEP]"]);
-//! assert_eq!(tokenizer.decode(&encoding.ids, true)?, "where is it");
+//! let tokenizer = Tokenizer::train_wordpiece(&["where is my card", "where is my card now"], 60)?;
+//! let encoding = tokenizer.encode("Where is my card?", None, 512)?;
+//! assert_eq!(encoding.tokens, ["[CLS]", "where", "is", "my", "card", "[UNK]", "[SEP]"]);
+//! assert_eq!(tokenizer.decode(&encoding.ids, true)?, "where is my card");
 //! # Ok(())
 //! # }
 //! ```

@@ -139,67 +139,67 @@ settings!(
 );
 
 /// What a CPU kernel returns, as tensors.
-pub(crate) trait FromCpu {
+pub(crate) trait IntoTensors {
     /// The tensors.
     type Tensors;
 
     /// Makes them. Nothing is copied.
-    fn from_cpu(self) -> Self::Tensors;
+    fn into_tensors(self) -> Self::Tensors;
 }
 
-impl FromCpu for () {
+impl IntoTensors for () {
     type Tensors = ();
 
-    fn from_cpu(self) {}
+    fn into_tensors(self) {}
 }
 
-impl FromCpu for Array {
+impl IntoTensors for Array {
     type Tensors = Tensor;
 
-    fn from_cpu(self) -> Tensor {
+    fn into_tensors(self) -> Tensor {
         Tensor::from_array(self)
     }
 }
 
-impl<A: FromCpu> FromCpu for Option<A> {
+impl<A: IntoTensors> IntoTensors for Option<A> {
     type Tensors = Option<A::Tensors>;
 
-    fn from_cpu(self) -> Self::Tensors {
-        self.map(A::from_cpu)
+    fn into_tensors(self) -> Self::Tensors {
+        self.map(A::into_tensors)
     }
 }
 
-impl<A: FromCpu, B: FromCpu> FromCpu for (A, B) {
+impl<A: IntoTensors, B: IntoTensors> IntoTensors for (A, B) {
     type Tensors = (A::Tensors, B::Tensors);
 
-    fn from_cpu(self) -> Self::Tensors {
-        (self.0.from_cpu(), self.1.from_cpu())
+    fn into_tensors(self) -> Self::Tensors {
+        (self.0.into_tensors(), self.1.into_tensors())
     }
 }
 
-impl<A: FromCpu, B: FromCpu, C: FromCpu, D: FromCpu> FromCpu for (A, B, C, D) {
+impl<A: IntoTensors, B: IntoTensors, C: IntoTensors, D: IntoTensors> IntoTensors for (A, B, C, D) {
     type Tensors = (A::Tensors, B::Tensors, C::Tensors, D::Tensors);
 
-    fn from_cpu(self) -> Self::Tensors {
-        (self.0.from_cpu(), self.1.from_cpu(), self.2.from_cpu(), self.3.from_cpu())
+    fn into_tensors(self) -> Self::Tensors {
+        (self.0.into_tensors(), self.1.into_tensors(), self.2.into_tensors(), self.3.into_tensors())
     }
 }
 
-impl FromCpu for Normalised {
+impl IntoTensors for Normalised {
     type Tensors = LayerNormOutput;
 
-    fn from_cpu(self) -> LayerNormOutput {
+    fn into_tensors(self) -> LayerNormOutput {
         let Normalised { output, mean, rstd, sum } = self;
         LayerNormOutput {
-            output: output.from_cpu(),
-            mean: mean.from_cpu(),
-            rstd: rstd.from_cpu(),
-            sum: sum.from_cpu(),
+            output: output.into_tensors(),
+            mean: mean.into_tensors(),
+            rstd: rstd.into_tensors(),
+            sum: sum.into_tensors(),
         }
     }
 }
 
 /// The tensors that a CPU kernel returns.
-pub(crate) fn on_cpu<R: FromCpu>(kernel: impl FnOnce() -> Result<R>) -> Result<R::Tensors> {
-    kernel().map(R::from_cpu)
+pub(crate) fn on_cpu<R: IntoTensors>(kernel: impl FnOnce() -> Result<R>) -> Result<R::Tensors> {
+    kernel().map(R::into_tensors)
 }
