@@ -2,12 +2,15 @@
 //! threads; resuming.
 
 use crate::common::{run, small_trainer, trainer};
+use gradus_autograd::Gradients;
 use gradus_models::training::{Classification, OptimizerKind, Recipe, Trainer};
 use gradus_models::{
-    BertInput, Columns, Dataset, Encoding, PackedBatch, Pooling, Pretrained, SequenceClassifier,
-    Tokenizer,
+    BertConfig, BertInput, Columns, Dataset, Encoding, PackedBatch, Pooling, Pretrained,
+    SequenceClassifier, Tokenizer,
 };
-use gradus_nn::{AdamW, CrossEntropy, Forward, Optimizer, Schedule, clip_grad_norm, param_groups};
+use gradus_nn::{
+    AdamW, CrossEntropy, Forward, Optimizer, Schedule, Store, clip_grad_norm, param_groups,
+};
 use gradus_tensor::Tensor;
 use gradus_tensor::io::safetensors::SafeTensors;
 use gradus_testing::shared;
@@ -55,7 +58,7 @@ fn a_hundred_steps_beside_pytorch() {
     let (losses, norms) = (truth.tensor("loss").unwrap(), truth.tensor("grad_norm").unwrap());
     let (losses, norms) = (losses.to_f64_vec(), norms.to_f64_vec());
 
-    let (mut worst_loss, mut worst_norm, mut worst_grad) = (0f64, 0f64, (0f64, String::new()));
+    let (mut worst_loss, mut worst_norm) = (0f64, 0f64);
     for step in 0..100 {
         let rows = step * 32..(step + 1) * 32;
         let batch = indices[rows.clone()].iter().map(|&i| &train[i as usize]);
@@ -65,32 +68,7 @@ fn a_hundred_steps_beside_pytorch() {
         let loss = logits.cross_entropy(&targets, &CrossEntropy::default()).unwrap();
         let grads = loss.backward().unwrap();
         if step == 0 {
-            for parameter in store.parameters() {
-                let name = parameter.name();
-                let ours = parameter.grad(&grads).unwrap_or_else(|| panic!("no gradient: {name}"));
-                let (ours, theirs) = if name.ends_with("word_embeddings.weight") {
-                    let rows = grads0.tensor(&format!("grad_rows.{name}")).unwrap();
-                    let all = ours.abs().unwrap().sum(&[1], false).unwrap();
-                    let zero = Tensor::scalar(0f32);
-                    let count = all.ne(&zero).unwrap().sum(&[], false).unwrap().item().unwrap();
-                    assert_eq!(count as usize, rows.numel(), "rows with a gradient");
-                    let sparse = grads0.tensor(&format!("grad_sparse.{name}")).unwrap();
-                    (ours.index_select(0, &rows).unwrap(), sparse)
-                } else {
-                    (ours.clone(), grads0.tensor(&format!("grad.{name}")).unwrap())
-                };
-                let (ours, theirs) = (ours.to_vec().unwrap(), theirs.to_vec::<f32>().unwrap());
-                if name.ends_with("key.bias") {
-                    // Softmax ignores a shift: the true gradient is 0.
-                    assert!(ours.iter().all(|g: &f32| g.abs() < 1e-5), "{name}");
-                    continue;
-                }
-                let error = relative(&ours, &theirs);
-                assert!(error < 1e-4, "{name}: relative error {error:.2e}");
-                if error > worst_grad.0 {
-                    worst_grad = (error, name.to_string());
-                }
-            }
+            gradients_agree(&store, &grads, &grads0);
         }
         let clip = clip_grad_norm(&grads, &store.parameters(), 1.0).unwrap();
         let (loss, norm) = (loss.item().unwrap(), clip.norm.item().unwrap());
@@ -100,11 +78,46 @@ fn a_hundred_steps_beside_pytorch() {
         assert!((loss - losses[step]).abs() < 1e-4, "step {step}: {loss} and {}", losses[step]);
         optimizer.step_scaled(&grads, schedule.factor(step as u64), Some(&clip.scale)).unwrap();
     }
-    let (worst, name) = worst_grad;
-    eprintln!("gradients of step 0: worst relative error {worst:.1e} ({name})");
     eprintln!("100 steps: loss within {worst_loss:.1e}, norm within {worst_norm:.1e} relative");
     assert!(worst_norm < 1e-3);
+    logits_agree(&model, &config, &truth);
+}
 
+/// Compares the gradients of the first step with PyTorch's.
+fn gradients_agree(store: &Store, grads: &Gradients, truth: &SafeTensors) {
+    let mut worst = (0f64, String::new());
+    for parameter in store.parameters() {
+        let name = parameter.name();
+        let ours = parameter.grad(grads).unwrap_or_else(|| panic!("no gradient: {name}"));
+        let (ours, theirs) = if name.ends_with("word_embeddings.weight") {
+            let rows = truth.tensor(&format!("grad_rows.{name}")).unwrap();
+            let all = ours.abs().unwrap().sum(&[1], false).unwrap();
+            let zero = Tensor::scalar(0f32);
+            let count = all.ne(&zero).unwrap().sum(&[], false).unwrap().item().unwrap();
+            assert_eq!(count as usize, rows.numel(), "rows with a gradient");
+            let sparse = truth.tensor(&format!("grad_sparse.{name}")).unwrap();
+            (ours.index_select(0, &rows).unwrap(), sparse)
+        } else {
+            (ours.clone(), truth.tensor(&format!("grad.{name}")).unwrap())
+        };
+        let (ours, theirs) = (ours.to_vec().unwrap(), theirs.to_vec::<f32>().unwrap());
+        if name.ends_with("key.bias") {
+            // Softmax ignores a shift: the true gradient is 0.
+            assert!(ours.iter().all(|g: &f32| g.abs() < 1e-5), "{name}");
+            continue;
+        }
+        let error = relative(&ours, &theirs);
+        assert!(error < 1e-4, "{name}: relative error {error:.2e}");
+        if error > worst.0 {
+            worst = (error, name.to_string());
+        }
+    }
+    let (worst, name) = worst;
+    eprintln!("gradients of step 0: worst relative error {worst:.1e} ({name})");
+}
+
+/// Compares the logits of the trained model with PyTorch's.
+fn logits_agree(model: &SequenceClassifier, config: &BertConfig, truth: &SafeTensors) {
     let ids = truth.tensor("test_input_ids").unwrap();
     let (shape, ids) = (ids.shape().to_vec(), ids.to_vec::<u32>().unwrap());
     let mask = truth.tensor("test_attention_mask").unwrap().to_vec::<u32>().unwrap();
@@ -116,7 +129,7 @@ fn a_hundred_steps_beside_pytorch() {
         })
         .collect();
     let parts = parts.iter().map(|ids| (*ids, &types[..ids.len()]));
-    let input = BertInput::new(&PackedBatch::from_parts(parts, &config).unwrap()).unwrap();
+    let input = BertInput::new(&PackedBatch::from_parts(parts, config).unwrap()).unwrap();
     let logits = model.forward(&input, &Forward::inference()).unwrap();
     let theirs = truth.tensor("test_logits_after").unwrap();
     let worst = logits.tensor().sub(&theirs).unwrap().abs().unwrap().max(&[], false).unwrap();

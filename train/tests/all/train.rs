@@ -141,88 +141,67 @@ fn a_full_disk_leaves_the_old_model_whole() {
     }
 }
 
-/// Wrong input, and the words that the error must have.
+/// Checks that `train classify` with these arguments ends with this code, before it writes a model,
+/// and that the error has these words.
+fn fails(dir: &Path, args: &[&str], code: i32, parts: &[&str]) {
+    let out = dir.join("never");
+    let mut all = vec!["classify", "--out", out.to_str().unwrap()];
+    all.extend(args);
+    if !args.contains(&"--model") {
+        all.extend(["--model", "scratch"]);
+    }
+    let output = run(&all);
+    let message = stderr(&output);
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {message}");
+    for part in parts {
+        assert!(message.contains(part), "{args:?}: `{part}` is missing in: {message}");
+    }
+    assert!(!message.contains("panicked") && !message.contains("bug in Gradus"), "{message}");
+    assert!(output.stdout.is_empty(), "{args:?}");
+    assert!(!out.join("model.safetensors").exists());
+}
+
 #[test]
-fn bad_input_is_a_clear_error() {
+fn bad_data_is_a_clear_error() {
     let dir = tempfile::tempdir().unwrap();
     let good = data(dir.path());
-    let file = |name: &str, bytes: &[u8]| {
+    let with_test = dir.path().join("unseen");
+    std::fs::create_dir_all(&with_test).unwrap();
+    std::fs::copy(good.join("train.csv"), with_test.join("train.csv")).unwrap();
+    std::fs::write(with_test.join("test.csv"), b"text,label\nthe cat,novel\n").unwrap();
+    fails(dir.path(), &["--data", with_test.to_str().unwrap()], 1, &["novel", "test.csv:2"]);
+    fails(dir.path(), &["--data", "no/such"], 1, &["no/such", "no such file"]);
+    for (name, bytes, parts) in [
+        ("columns.csv", &b"words,label\na,b\n"[..], &["text", "words"][..]),
+        ("empty.csv", b"", &["empty.csv"]),
+        ("latin.csv", b"text,label\ncaf\xe9,a\n", &["UTF-8", ":2"]),
+        ("bad.jsonl", b"{\"text\": 1,\n", &["bad.jsonl:1"]),
+    ] {
         let path = dir.path().join(name);
         std::fs::write(&path, bytes).unwrap();
-        path.to_str().unwrap().to_string()
-    };
-    let folder = |name: &str, test: &[u8]| {
-        let path = dir.path().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        std::fs::copy(good.join("train.csv"), path.join("train.csv")).unwrap();
-        std::fs::write(path.join("test.csv"), test).unwrap();
-        path.to_str().unwrap().to_string()
-    };
-    let good = good.to_str().unwrap().to_string();
+        fails(dir.path(), &["--data", path.to_str().unwrap()], 1, parts);
+    }
+}
+
+#[test]
+fn a_wrong_flag_is_a_clear_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = data(dir.path());
+    let good = good.to_str().unwrap();
     let broken = dir.path().join("broken");
     std::fs::create_dir_all(&broken).unwrap();
     std::fs::write(broken.join("config.json"), "{\"model_type\": \"bert\", ").unwrap();
     std::fs::write(broken.join("model.safetensors"), [9u8; 40]).unwrap();
-
-    let cases: Vec<(Vec<String>, i32, Vec<&str>)> = vec![
-        (vec!["--data".into(), "no/such".into()], 1, vec!["no/such", "no such file"]),
-        (
-            vec!["--data".into(), file("columns.csv", b"words,label\na,b\n")],
-            1,
-            vec!["text", "words"],
-        ),
-        (vec!["--data".into(), file("empty.csv", b"")], 1, vec!["empty.csv"]),
-        (
-            vec!["--data".into(), file("latin.csv", b"text,label\ncaf\xe9,a\n")],
-            1,
-            vec!["UTF-8", ":2"],
-        ),
-        (
-            vec!["--data".into(), folder("unseen", b"text,label\nthe cat,novel\n")],
-            1,
-            vec!["novel", "test.csv:2"],
-        ),
-        (vec!["--data".into(), file("bad.jsonl", b"{\"text\": 1,\n")], 1, vec!["bad.jsonl:1"]),
-        (
-            vec!["--data".into(), good.clone(), "--model".into(), broken.to_str().unwrap().into()],
-            1,
-            vec!["config.json"],
-        ),
-        (vec!["--data".into(), good.clone(), "--lr".into(), "-1".into()], 2, vec!["--lr"]),
-        (
-            vec!["--data".into(), good.clone(), "--batch-size".into(), "0".into()],
-            2,
-            vec!["--batch-size"],
-        ),
-        (
-            vec!["--data".into(), good.clone(), "--pooling".into(), "sum".into()],
-            2,
-            vec!["pooling", "mean"],
-        ),
-        (
-            vec!["--data".into(), good.clone(), "--device".into(), "gpu:999".into()],
-            1,
-            vec!["gpu:999"],
-        ),
-        (vec!["--resume".into(), "no/run".into()], 1, vec!["no/run"]),
-    ];
-    for (args, code, parts) in cases {
-        let out = dir.path().join("never");
-        let mut all: Vec<&str> = vec!["classify", "--out", out.to_str().unwrap()];
-        all.extend(args.iter().map(String::as_str));
-        if !args.contains(&"--model".to_string()) {
-            all.extend(["--model", "scratch"]);
-        }
-        let output = run(&all);
-        let message = stderr(&output);
-        assert_eq!(output.status.code(), Some(code), "{args:?}: {message}");
-        for part in parts {
-            assert!(message.contains(part), "{args:?}: `{part}` is missing in: {message}");
-        }
-        assert!(!message.contains("panicked") && !message.contains("bug in Gradus"), "{message}");
-        assert!(output.stdout.is_empty(), "{args:?}");
-        assert!(!out.join("model.safetensors").exists());
+    for (flag, value, code, parts) in [
+        ("--model", broken.to_str().unwrap(), 1, &["config.json"][..]),
+        ("--lr", "-1", 2, &["--lr"]),
+        ("--batch-size", "0", 2, &["--batch-size"]),
+        ("--pooling", "sum", 2, &["pooling", "mean"]),
+        ("--device", "gpu:999", 1, &["gpu:999"]),
+    ] {
+        fails(dir.path(), &["--data", good, flag, value], code, parts);
     }
+    fails(dir.path(), &["--resume", "no/run"], 1, &["no/run"]);
 }
 
 #[test]
