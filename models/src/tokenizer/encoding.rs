@@ -21,8 +21,9 @@ pub struct Encoding {
     pub special: Vec<bool>,
     /// Whether tokens were cut off to keep within the maximum length.
     pub truncated: bool,
-    /// How many tokens at the beginning are a prompt ([`Tokenizer::prompt_tokens`]), which some
-    /// models leave out when they pool. 0 without a prompt.
+    /// How many tokens at the beginning are a prompt
+    /// ([`Tokenizer::prompt_tokens`](super::Tokenizer::prompt_tokens)), which some models leave out
+    /// when they pool. 0 without a prompt.
     pub prompt: usize,
 }
 
