@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use gradus_tensor::{Result, Tensor, bail};
+use gradus_tensor::{ErrorKind, Result, Tensor, bail};
 
 use crate::gradients::Gradients;
 use crate::var::{Var, VarId};
@@ -102,7 +102,7 @@ fn seed_grad(output: &Var, grad: Option<Var>) -> Result<Var> {
         Some(grad) if grad.shape() == output.shape() && grad.dtype() == output.dtype() => Ok(grad),
         Some(grad) => bail!(
             "backward",
-            Shape,
+            kind = ErrorKind::shape_or_dtype(grad.shape() != output.shape()),
             "the gradient given is {:?} {}, the value {:?} {}; both must match",
             grad.shape(),
             grad.dtype(),

@@ -184,12 +184,6 @@ impl Var {
         if self.dtype() == dtype { Ok(self.clone()) } else { self.to_dtype(dtype) }
     }
 
-    /// Whether this is a 16-bit value on the CPU, whose kernels compute in f32 and f64. Cross-entropy
-    /// and attention convert it to f32 first, so that what they save for backward keeps its digits.
-    pub(crate) fn is_half_on_cpu(&self) -> bool {
-        matches!(self.dtype(), DType::F16 | DType::BF16) && self.device() == Device::Cpu
-    }
-
     /// An operand of a product: f32 in autocast's dtype.
     pub(crate) fn lowered(&self) -> Result<Var> {
         match autocast_dtype() {
@@ -222,10 +216,7 @@ impl Var {
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn at_least_f32(&self) -> Result<Var> {
-        match self.dtype() {
-            DType::F16 | DType::BF16 => self.to_dtype(DType::F32),
-            _ => Ok(self.clone()),
-        }
+        if self.dtype().is_half() { self.to_dtype(DType::F32) } else { Ok(self.clone()) }
     }
 }
 

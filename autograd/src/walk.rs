@@ -10,7 +10,7 @@ use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use gradus_tensor::{Result, bail};
+use gradus_tensor::{ErrorKind, Result, bail};
 
 use crate::context::Context;
 use crate::mode::{self, Mode};
@@ -248,7 +248,7 @@ impl Walk<'_> {
             if grad.shape() != input.shape || grad.dtype() != input.dtype {
                 bail!(
                     "backward",
-                    Shape,
+                    kind = ErrorKind::shape_or_dtype(grad.shape() != input.shape),
                     "the rule of {rule} gave a gradient {:?} {} for input {i}, which is {:?} {}",
                     grad.shape(),
                     grad.dtype(),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use gradus_autograd::{Gradients, Var, VarId};
-use gradus_tensor::{DType, Device, Result, Tensor, bail};
+use gradus_tensor::{DType, Device, ErrorKind, Result, Tensor, bail};
 
 /// A named trainable tensor, shared by the model, the optimiser and the checkpoint. Cloning copies
 /// nothing: all clones are one parameter.
@@ -253,7 +253,7 @@ impl Parameter {
         if tensor.shape() != self.shape() || tensor.dtype() != self.dtype() {
             bail!(
                 "parameter",
-                Shape,
+                kind = ErrorKind::shape_or_dtype(tensor.shape() != self.shape()),
                 "{} is {:?} {}, the new value {:?} {}; both must match",
                 self.name(),
                 self.shape(),

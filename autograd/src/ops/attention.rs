@@ -1,7 +1,7 @@
 //! Attention over packed sequences.
 
 use gradus_tensor::ops::attention::Attention;
-use gradus_tensor::{DType, Result, Tensor};
+use gradus_tensor::{Result, Tensor};
 
 use crate::op::Op;
 use crate::var::Var;
@@ -99,9 +99,10 @@ impl Var {
         offsets: &Tensor,
         options: &Attention,
     ) -> Result<Var> {
-        if self.is_half_on_cpu() {
-            let [q, k, v] = [self, key, value].map(|x| x.to_dtype(DType::F32));
-            return q?.attention(&k?, &v?, offsets, options)?.to_dtype(self.dtype());
+        let wide = self.computable()?;
+        if wide.dtype() != self.dtype() {
+            let (k, v) = (key.computable()?, value.computable()?);
+            return wide.attention(&k, &v, offsets, options)?.to_dtype(self.dtype());
         }
         let (q, k, v) = (&self.lowered()?, &key.lowered()?, &value.lowered()?);
         let (y, lse) = q.tensor().attention(k.tensor(), v.tensor(), offsets, options)?;
@@ -138,8 +139,8 @@ impl Var {
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn attention_qkvpacked(&self, offsets: &Tensor, options: &Attention) -> Result<Var> {
-        if self.is_half_on_cpu() {
-            let wide = self.to_dtype(DType::F32)?;
+        let wide = self.computable()?;
+        if wide.dtype() != self.dtype() {
             return wide.attention_qkvpacked(offsets, options)?.to_dtype(self.dtype());
         }
         let qkv = &self.lowered()?;

@@ -88,11 +88,11 @@ impl Var {
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn cross_entropy(&self, targets: &Tensor, options: &CrossEntropy) -> Result<Var> {
-        if self.is_half_on_cpu() {
+        let wide = self.computable()?;
+        if wide.dtype() != self.dtype() {
             let weight = options.weight.as_ref().map(|w| w.to_dtype(DType::F32)).transpose()?;
             let options = CrossEntropy { weight, ..options.clone() };
-            let loss = self.to_dtype(DType::F32)?.cross_entropy(targets, &options)?;
-            return loss.to_dtype(self.dtype());
+            return wide.cross_entropy(targets, &options)?.to_dtype(self.dtype());
         }
         let x = &self.raised()?;
         let (loss, lse) = x.tensor().cross_entropy(targets, options)?;

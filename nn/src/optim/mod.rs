@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 
 use gradus_autograd::{Gradients, VarId};
 use gradus_tensor::ops::loss_scale::VERDICT;
-use gradus_tensor::{DType, Result, Tensor, bail};
+use gradus_tensor::{DType, ErrorKind, Result, Tensor, bail};
 use skipped::{Counts, Skipped, Skips};
 
 use crate::{ParamGroup, Parameter};
@@ -399,7 +399,7 @@ fn buffer_of(
         Some(t) if t.shape() != parameter.shape() || t.dtype() != parameter.dtype() => {
             bail!(
                 op,
-                Shape,
+                kind = ErrorKind::shape_or_dtype(t.shape() != parameter.shape()),
                 "{key} is {:?} {} in the state, the parameter {:?} {}; is it the state of another model?",
                 t.shape(),
                 t.dtype(),

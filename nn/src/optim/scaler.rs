@@ -2,7 +2,7 @@
 
 use gradus_autograd::{Gradients, Var};
 use gradus_tensor::ops::loss_scale::STATE;
-use gradus_tensor::{DType, Device, LossScale, Result, Tensor, bail};
+use gradus_tensor::{DType, Device, ErrorKind, LossScale, Result, Tensor, bail};
 
 use super::clip::Clip;
 use crate::Parameter;
@@ -159,7 +159,7 @@ impl GradScaler {
         if loss.numel() != 1 || loss.dtype() != DType::F32 {
             bail!(
                 OP,
-                Shape,
+                kind = ErrorKind::shape_or_dtype(loss.numel() != 1),
                 "the loss is {:?} {}; it must be one number in f32",
                 loss.shape(),
                 loss.dtype()

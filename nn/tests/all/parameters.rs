@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use gradus_nn::{Init, Parameter, Source, Store};
-use gradus_tensor::{DType, Result, Tensor};
+use gradus_tensor::{DType, ErrorKind, Result, Tensor};
 
 const NORMAL: Init = Init::Normal { std: 1.0 };
 
@@ -132,4 +132,20 @@ fn a_store_in_f64() {
     let store = Store::in_dtype(0, DType::F64);
     let parameter = store.root().parameter("w", &[2, 2], Init::XavierNormal).unwrap();
     assert_eq!(parameter.dtype(), DType::F64);
+}
+
+#[test]
+fn a_value_that_does_not_fit_is_an_error_of_its_kind() {
+    let w = Parameter::new("w", Tensor::zeros(&[2], DType::F32).unwrap()).unwrap();
+    let kind =
+        |shape: &[usize], dtype| w.set(Tensor::zeros(shape, dtype).unwrap()).unwrap_err().kind();
+    assert_eq!(kind(&[3], DType::F32), ErrorKind::Shape);
+    assert_eq!(kind(&[2], DType::F64), ErrorKind::DType);
+    let y = w.var().mul_scalar(2.0).unwrap();
+    let seeded = |shape: &[usize], dtype| {
+        let seed = Tensor::zeros(shape, dtype).unwrap();
+        y.backward_with(Some(seed), Default::default()).err().unwrap().kind()
+    };
+    assert_eq!(seeded(&[3], DType::F32), ErrorKind::Shape);
+    assert_eq!(seeded(&[2], DType::F64), ErrorKind::DType);
 }

@@ -62,6 +62,17 @@ impl DType {
     pub fn is_float(self) -> bool {
         matches!(self, DType::F32 | DType::F64 | DType::F16 | DType::BF16)
     }
+
+    /// Whether it is a float of 16 bits.
+    ///
+    /// ```
+    /// # use gradus_base::DType;
+    /// assert!(DType::BF16.is_half());
+    /// assert!(!DType::F32.is_half());
+    /// ```
+    pub fn is_half(self) -> bool {
+        matches!(self, DType::F16 | DType::BF16)
+    }
 }
 
 impl fmt::Display for DType {
@@ -112,6 +123,22 @@ element! {
     u8 => U8, |x: u8| x as f64, |x: f64| x as u8;
 }
 
+/// Calls a generic function with `T`, the Rust type that stands beside the dtype in the list; a dtype
+/// that is not in the list goes to the last arm. The other dispatches are made of it.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! dispatch {
+    ($dtype:expr, $call:expr, [$($variant:ident: $t:ty),*] $(, $other:pat => $refusal:expr)?) => {
+        match $dtype {
+            $($crate::DType::$variant => {
+                type T = $t;
+                $call
+            })*
+            $($other => $refusal,)?
+        }
+    };
+}
+
 /// Calls a generic function with `T`, the Rust type of a dtype that kernels compute in: f32 or f64.
 ///
 /// `dispatch_float!("softmax", x.dtype(), softmax_of::<T>(x))` is `softmax_of::<f32>(x)` for a
@@ -121,23 +148,9 @@ element! {
 #[macro_export]
 macro_rules! dispatch_float {
     ($op:expr, $dtype:expr, $call:expr) => {
-        match $dtype {
-            $crate::DType::F32 => {
-                type T = f32;
-                $call
-            }
-            $crate::DType::F64 => {
-                type T = f64;
-                $call
-            }
-            other => {
-                $crate::bail!(
-                    $op,
-                    DType,
-                    "computes on f32 and f64, got {other}; convert with to_dtype"
-                )
-            }
-        }
+        $crate::dispatch!($dtype, $call, [F32: f32, F64: f64], other => {
+            $crate::bail!($op, DType, "computes on f32 and f64, got {other}; convert with to_dtype")
+        })
     };
 }
 
@@ -145,29 +158,13 @@ macro_rules! dispatch_float {
 #[macro_export]
 macro_rules! dispatch_number {
     ($op:expr, $dtype:expr, $call:expr) => {
-        match $dtype {
-            $crate::DType::F32 => {
-                type T = f32;
-                $call
-            }
-            $crate::DType::F64 => {
-                type T = f64;
-                $call
-            }
-            $crate::DType::U32 => {
-                type T = u32;
-                $call
-            }
-            $crate::DType::U8 => {
-                type T = u8;
-                $call
-            }
-            other => $crate::bail!(
+        $crate::dispatch!($dtype, $call, [F32: f32, F64: f64, U32: u32, U8: u8], other => {
+            $crate::bail!(
                 $op,
                 DType,
                 "computes on f32, f64, u32 and u8, got {other}; convert with to_dtype"
-            ),
-        }
+            )
+        })
     };
 }
 
@@ -175,31 +172,17 @@ macro_rules! dispatch_number {
 #[macro_export]
 macro_rules! dispatch_any {
     ($dtype:expr, $call:expr) => {
-        match $dtype {
-            $crate::DType::F32 => {
-                type T = f32;
-                $call
-            }
-            $crate::DType::F64 => {
-                type T = f64;
-                $call
-            }
-            $crate::DType::F16 => {
-                type T = $crate::half::f16;
-                $call
-            }
-            $crate::DType::BF16 => {
-                type T = $crate::half::bf16;
-                $call
-            }
-            $crate::DType::U32 => {
-                type T = u32;
-                $call
-            }
-            $crate::DType::U8 => {
-                type T = u8;
-                $call
-            }
-        }
+        $crate::dispatch!(
+            $dtype,
+            $call,
+            [
+                F32: f32,
+                F64: f64,
+                F16: $crate::half::f16,
+                BF16: $crate::half::bf16,
+                U32: u32,
+                U8: u8
+            ]
+        )
     };
 }

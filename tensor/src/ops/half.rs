@@ -9,8 +9,8 @@ use crate::{DType, Device, Result, Tensor};
 
 /// The dtype of a 16-bit tensor of the CPU.
 fn half_of(tensor: &Tensor) -> Option<DType> {
-    let half = matches!(tensor.dtype(), DType::F16 | DType::BF16);
-    (half && tensor.device() == Device::Cpu).then(|| tensor.dtype())
+    let half = tensor.dtype().is_half() && tensor.device() == Device::Cpu;
+    half.then(|| tensor.dtype())
 }
 
 /// Whether the CPU computes on this tensor by widening it.

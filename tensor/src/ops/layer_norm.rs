@@ -12,7 +12,7 @@ use crate::{DType, ErrorKind, Result, RngKey, Tensor, bail};
 fn check(op: &'static str, x: &Tensor, others: &[(&str, &Tensor, &[usize])]) -> Result<()> {
     for (name, tensor, shape) in others {
         let fits =
-            tensor.dtype() == x.dtype() || (x.dtype().size() == 2 && tensor.dtype() == DType::F32);
+            tensor.dtype() == x.dtype() || (x.dtype().is_half() && tensor.dtype() == DType::F32);
         if tensor.shape() != *shape || !fits {
             bail!(
                 op,
