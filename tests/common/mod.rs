@@ -1,6 +1,7 @@
 //! Shared by the tests of every operation: the seeds, and the views of inputs.
 #![allow(dead_code)] // each test program uses a part
 
+pub mod conditioning;
 pub mod parity;
 
 use gradus::autograd::Var;

@@ -1,0 +1,34 @@
+//! How far rounding in f32 may carry a result: as far as rounded inputs carry it in f64.
+//!
+//! A layer norm of three nearly equal numbers magnifies the rounding of its inputs a hundred times.
+//! No fixed tolerance fits both such a row and an ordinary one.
+
+use gradus::tensor::{Result, Tensor};
+use gradus_testing::Numbers;
+
+/// The largest relative change of an input: four roundings of f32.
+const CHANGE: f64 = 4.0 / (1 << 24) as f64;
+/// An f32 kernel rounds several times where an input is changed once.
+const ROUNDINGS: f64 = 4.0;
+/// The largest slack, relative to the largest result. A wrong formula errs by more.
+const MAX_SLACK: f64 = 1e-3;
+
+/// `x`, each number changed by up to four roundings of f32. Equal numbers stay equal, so that ties
+/// stay ties.
+pub fn rounded(x: &Tensor) -> Result<Tensor> {
+    // The sine of a large multiple takes every value between -1 and 1, as numbers drawn at random.
+    let factor = x.mul_scalar(12_345.678)?.sin()?.mul_scalar(CHANGE)?.add_scalar(1.0)?;
+    x.mul(&factor)
+}
+
+/// What rounding may add to the error of a result of f32, where the exact result is `exact`, and
+/// that of [`rounded`] inputs is `of_rounded`.
+pub fn slack(exact: &Tensor, of_rounded: &Tensor) -> f64 {
+    let (exact, of_rounded) = (exact.numbers(), of_rounded.numbers());
+    let changes = exact.iter().zip(&of_rounded).map(|(a, b)| (a - b).abs());
+    let largest = |numbers: &mut dyn Iterator<Item = f64>| {
+        numbers.filter(|x| x.is_finite()).fold(0.0, f64::max)
+    };
+    let most = MAX_SLACK * largest(&mut exact.iter().map(|x| x.abs()));
+    (ROUNDINGS * largest(&mut changes.into_iter())).min(most)
+}
