@@ -4,9 +4,9 @@
 
 use std::sync::atomic::AtomicBool;
 
+use gradus::models::tasks::{Classification, encode_split};
 use gradus::models::training::{
-    Classification, Destination, Ended, Event, Recipe, Session, SessionOptions, Trainer,
-    encode_split,
+    Destination, Ended, Event, Recipe, Session, SessionOptions, Trainer,
 };
 use gradus::models::{
     BertConfig, Columns, Dataset, Error, Pooling, Result, SequenceClassifier, Split, Tokenizer,
@@ -40,7 +40,8 @@ fn main() -> Result<()> {
         match event {
             Event::Step(s) if s.step % 20 == 0 => println!("step {:3}: loss {:.3}", s.step, s.loss),
             Event::Evaluated { split, step, result, .. } => {
-                println!("step {step:3}: {split} accuracy {:.1}%", result.accuracy * 100.0);
+                let accuracy = result.get("accuracy").unwrap_or_default();
+                println!("step {step:3}: {split} accuracy {:.1}%", accuracy * 100.0);
             }
             _ => {}
         }

@@ -1,7 +1,8 @@
 //! Shared by several tests: a small training task, and reference results.
 #![allow(dead_code)] // each test program uses a part
 
-use gradus_models::training::{Classification, Recipe, Trainer};
+use gradus_models::tasks::Classification;
+use gradus_models::training::{Recipe, Trainer};
 use gradus_models::{BertConfig, Labels, Pooling, SequenceClassifier, Tokenizer};
 use gradus_nn::Store;
 use gradus_tensor::io::safetensors::SafeTensors;

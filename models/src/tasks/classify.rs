@@ -1,12 +1,12 @@
-//! Fine-tuning (or training from scratch) for the classification of texts.
+//! `classify`: a label for every text, or pair of texts.
 
 use gradus_autograd::{Var, no_grad};
 use gradus_nn::{CrossEntropy, Forward, Reduction};
 use gradus_tensor::Tensor;
 
-use super::{Evaluate, Task};
 use crate::batch::sorted_batches;
-use crate::evaluation::{Confusion, Evaluation};
+use crate::evaluation::{Confusion, Evaluation, Metric};
+use crate::training::Task;
 use crate::{
     BertConfig, BertInput, Encoding, Example, Labels, PackedBatch, Result, SequenceClassifier,
     Split, Tokenizer,
@@ -66,14 +66,37 @@ impl Classification {
         let ids = Tensor::from_slice(ids, &[ids.len()])?;
         Ok(ids.to_device(self.model.bert().device())?)
     }
+}
 
-    /// Evaluates the model in f32 on encoded texts and their label ids, without recording a graph.
-    /// `progress` is called with the number of texts done.
-    pub fn evaluate(
+const METRICS: [Metric; 2] =
+    [Metric::percent("accuracy", "accuracy"), Metric::percent("macro_f1", "macro F1")];
+
+impl Task for Classification {
+    /// Encoded texts and their label ids.
+    type Set = (Vec<Encoding>, Vec<u32>);
+
+    fn lengths(&self) -> &[usize] {
+        &self.lengths
+    }
+
+    fn loss(&self, batch: &[usize], forward: &Forward) -> Result<Var> {
+        let logits = self.logits(&self.encodings, batch, forward)?;
+        let targets: Vec<u32> = batch.iter().map(|&i| self.labels[i]).collect();
+        Ok(logits.cross_entropy(&self.targets(&targets)?, &self.loss)?)
+    }
+
+    fn is_head(&self, name: &str) -> bool {
+        name.starts_with("classifier.")
+    }
+
+    fn metrics(&self) -> &'static [Metric] {
+        &METRICS
+    }
+
+    fn evaluate(
         &self,
-        encodings: &[Encoding],
-        labels: &[u32],
-        mut progress: impl FnMut(usize),
+        (encodings, labels): &Self::Set,
+        progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Evaluation> {
         let lengths: Vec<usize> = encodings.iter().map(Encoding::len).collect();
         let (mut confusion, mut loss, mut done) = (Confusion::default(), 0.0, 0);
@@ -90,42 +113,10 @@ impl Classification {
                 confusion.add(*t, *p);
             }
             done += batch.len();
-            progress(done);
+            progress(done, encodings.len());
         }
-        Ok(Evaluation {
-            accuracy: confusion.accuracy(),
-            loss: loss / encodings.len().max(1) as f64,
-            macro_f1: confusion.macro_f1(),
-            examples: encodings.len(),
-        })
-    }
-}
-
-impl Evaluate for Classification {
-    /// Encoded texts and their label ids.
-    type Set = (Vec<Encoding>, Vec<u32>);
-
-    fn evaluate_on(
-        &self,
-        (encodings, labels): &Self::Set,
-        progress: &mut dyn FnMut(usize, usize),
-    ) -> Result<Evaluation> {
-        self.evaluate(encodings, labels, |done| progress(done, encodings.len()))
-    }
-}
-
-impl Task for Classification {
-    fn lengths(&self) -> &[usize] {
-        &self.lengths
-    }
-
-    fn loss(&self, batch: &[usize], forward: &Forward) -> Result<Var> {
-        let logits = self.logits(&self.encodings, batch, forward)?;
-        let targets: Vec<u32> = batch.iter().map(|&i| self.labels[i]).collect();
-        Ok(logits.cross_entropy(&self.targets(&targets)?, &self.loss)?)
-    }
-
-    fn is_head(&self, name: &str) -> bool {
-        name.starts_with("classifier.")
+        let examples = encodings.len();
+        let values = [("accuracy", confusion.accuracy()), ("macro_f1", confusion.macro_f1())];
+        Ok(Evaluation::new(examples, loss / examples.max(1) as f64, values))
     }
 }

@@ -1,0 +1,197 @@
+//! `train classify`: a label for every text, or pair of texts.
+
+use std::path::Path;
+
+use clap::Args;
+use gradus_cli::{Outcome, SharedArgs, command, note};
+use gradus_models::data::Fingerprint;
+use gradus_models::tasks::{Classification, encode_split};
+use gradus_models::{
+    BertConfig, Columns, Dataset, Example, Labels, Pooling, Pretrained, SequenceClassifier, Split,
+    Tokenizer,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Built, Job, Parts, report_cut};
+use crate::data::{hold_out, refuse_evaluation, warn_of_leaks};
+use crate::flags::{Flags, TaskFlags, one_of, share};
+
+/// The flags of `train classify`; `None` where one is not given.
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct ClassifyFlags {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub common: Flags,
+    /// Column with the text [default: text]
+    #[arg(long, help_heading = "Data and model")]
+    pub text_column: Option<String>,
+    /// Column with the label [default: label]
+    #[arg(long, help_heading = "Data and model")]
+    pub label_column: Option<String>,
+    /// Column with the second text, for pairs
+    #[arg(long, help_heading = "Data and model")]
+    pub pair_column: Option<String>,
+    /// How a text becomes one vector: `cls` (BERT's pooler) or `mean` of its tokens [default: what
+    /// the model's folder says, else cls]
+    #[arg(long, value_parser = one_of::<Pooling>, help_heading = "Data and model")]
+    pub pooling: Option<Pooling>,
+    /// Share of the target that is spread over all labels [default: 0]
+    #[arg(long, help_heading = "Recipe", value_parser = gradus_cli::finite)]
+    pub label_smoothing: Option<f64>,
+}
+
+impl TaskFlags for ClassifyFlags {
+    const TASK: &'static str = "classify";
+
+    fn common(&self) -> &Flags {
+        &self.common
+    }
+
+    fn common_mut(&mut self) -> &mut Flags {
+        &mut self.common
+    }
+
+    fn plain() -> Self {
+        ClassifyFlags {
+            common: Flags::plain(),
+            text_column: Some("text".into()),
+            label_column: Some("label".into()),
+            label_smoothing: Some(0.0),
+            ..ClassifyFlags::default()
+        }
+    }
+
+    fn check(&self) -> Outcome {
+        share("label-smoothing", self.label_smoothing)
+    }
+}
+
+impl ClassifyFlags {
+    fn columns(&self) -> Columns {
+        Columns {
+            text: self.text_column.clone().unwrap_or_else(|| "text".into()),
+            pair: self.pair_column.clone(),
+            label: Some(self.label_column.clone().unwrap_or_else(|| "label".into())),
+        }
+    }
+}
+
+/// `train classify`.
+pub struct Classify {
+    dataset: Dataset,
+    labels: Labels,
+    pairs: bool,
+}
+
+impl Job for Classify {
+    type Flags = ClassifyFlags;
+    type Task = Classification;
+
+    fn open(shared: &SharedArgs, flags: &mut ClassifyFlags, path: &Path) -> Outcome<Classify> {
+        let mut dataset = Dataset::open(path, &flags.columns())?;
+        let labels = dataset.labels()?;
+        for remark in dataset.remarks.iter().chain(&labels.remarks(&dataset.train)) {
+            note(shared, format!("warning: {remark}"));
+        }
+        hold_out(shared, &mut flags.common, path, &mut dataset)?;
+        if dataset.dev.is_none() {
+            refuse_evaluation(&flags.common)?;
+        }
+        warn_of_leaks(shared, &dataset);
+        Ok(Classify { dataset, labels, pairs: flags.pair_column.is_some() })
+    }
+
+    fn learn_vocabulary(&self, size: usize) -> Outcome<Tokenizer> {
+        let examples = self.dataset.train.examples.iter();
+        let texts: Vec<&str> =
+            examples.flat_map(|e| [Some(e.text.as_str()), e.pair.as_deref()]).flatten().collect();
+        Ok(Tokenizer::train_wordpiece(&texts, size)?)
+    }
+
+    fn fit(&self, flags: &mut ClassifyFlags, pretrained: &mut Pretrained) -> Outcome<Vec<String>> {
+        let named = pretrained.follow_sentence()?;
+        flags.pooling = flags.pooling.or(named);
+        let mut notes = pretrained.notes.clone();
+        notes.extend(pretrained.fit_head(&self.labels));
+        Ok(notes)
+    }
+
+    fn configure(&self, flags: &mut ClassifyFlags, config: &mut BertConfig) {
+        // A resumed run takes the pooling from its flags.
+        flags.pooling = flags.pooling.or(Some(Pooling::Cls));
+        config.set_labels(&self.labels);
+        config.pooling = flags.pooling;
+        config.problem_type = Some("single_label_classification".into());
+        config.architectures = vec!["BertForSequenceClassification".into()];
+    }
+
+    fn build(self, parts: &Parts<ClassifyFlags>, length: usize) -> Outcome<Built<Classification>> {
+        let encode = |split: &Split| encode_split(split, &self.labels, parts.tokenizer, length);
+        let train = encode(&self.dataset.train)?;
+        let dev = self.dataset.dev.as_ref().map(encode).transpose()?;
+        let test = self.dataset.test.as_ref().map(encode).transpose()?;
+        report_cut(parts.shared, &train.0, length);
+        let guessing = Some(entropy(&train.1));
+        let (root, labels) = (parts.store.root(), self.labels.len());
+        let pooling = parts.config.pooling.unwrap_or(Pooling::Cls);
+        let model = SequenceClassifier::new(&root, parts.config, pooling, labels)?;
+        let smoothing = parts.flags.label_smoothing.unwrap_or(0.0);
+        Ok(Built { task: Classification::new(model, train, smoothing), dev, test, guessing })
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.dataset, &self.labels)
+    }
+
+    fn has_pairs(&self) -> bool {
+        self.pairs
+    }
+
+    fn about(&self) -> String {
+        let texts = self.dataset.train.examples.len();
+        format!("{texts} training texts, {} labels", self.labels.len())
+    }
+
+    fn commands(&self, flags: &ClassifyFlags, out: &Path) -> Vec<String> {
+        let out = out.display().to_string();
+        let Dataset { train, dev, test, .. } = &self.dataset;
+        let split = test.as_ref().or(dev.as_ref()).unwrap_or(train);
+        let infer = match &flags.pair_column {
+            Some(pair) => {
+                let (path, text) = (split.path.display().to_string(), flags.columns().text);
+                let input = ["--input", &path, "--text-column", &text, "--pair-column", pair];
+                command("infer", ["classify", "--model", &out].into_iter().chain(input))
+            }
+            None => {
+                let text = short_text(split);
+                // `--` keeps a text that begins with a dash from being read as a flag.
+                let end = text.starts_with('-').then_some("--");
+                let words = ["classify", "--model", &out].into_iter().chain(end);
+                command("infer", words.chain([text.as_str()]))
+            }
+        };
+        vec![infer, command("serve", ["--model", &out])]
+    }
+}
+
+/// A short text of a split, on one line.
+fn short_text(split: &Split) -> String {
+    let short = |example: &&Example| {
+        let text = example.text.trim();
+        !text.is_empty() && text.chars().count() <= 80 && !text.contains(char::is_control)
+    };
+    let example = split.examples.iter().find(short).or(split.examples.first());
+    let text = example.map_or("", |example| example.text.as_str());
+    let line: Vec<&str> = text.split_whitespace().collect();
+    line.join(" ").chars().take(80).collect()
+}
+
+/// The entropy of the labels, in nats: the loss of a model that knows only how often each occurs.
+/// It is ln(labels) where all are equally frequent.
+fn entropy(labels: &[u32]) -> f64 {
+    let mut counts = std::collections::BTreeMap::new();
+    labels.iter().for_each(|label| *counts.entry(label).or_insert(0.0) += 1.0);
+    let share = |count: &f64| count / labels.len() as f64;
+    counts.values().map(|count| -share(count) * share(count).ln()).sum()
+}
