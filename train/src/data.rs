@@ -31,7 +31,7 @@ pub fn warn_of_leaks(shared: &SharedArgs, dataset: &Dataset) {
 }
 
 /// Sets texts aside as the dev set where the data has none. `flags` then have the share that was
-/// set aside, so that a resumed run sets the same texts aside.
+/// set aside, so that a resumed run sets the same texts aside. `by_label`: a share of every label.
 ///
 /// # Errors
 /// When --dev-fraction does not fit the data.
@@ -40,6 +40,7 @@ pub fn hold_out(
     flags: &mut Flags,
     path: &Path,
     dataset: &mut Dataset,
+    by_label: bool,
 ) -> Outcome {
     let texts = dataset.train.examples.len();
     if dataset.dev.is_some() {
@@ -54,7 +55,11 @@ pub fn hold_out(
         None if path.is_dir() || few => 0.0,
         None => FRACTION,
     };
-    let count = if fraction > 0.0 { dataset.hold_out(fraction, shared.seed()) } else { 0 };
+    let count = match (fraction > 0.0, by_label) {
+        (false, _) => 0,
+        (true, true) => dataset.hold_out(fraction, shared.seed()),
+        (true, false) => dataset.hold_out_any(fraction, shared.seed()),
+    };
     if count > 0 {
         let share = count as f64 * 100.0 / texts as f64;
         note(
