@@ -4,6 +4,7 @@ use clap::{Args, Parser, Subcommand};
 use gradus_cli::SharedArgs;
 
 use crate::tasks::classify::ClassifyFlags;
+use crate::tasks::mlm::MlmFlags;
 
 /// Trains BERT: from scratch, or from a pretrained model.
 ///
@@ -42,6 +43,8 @@ pub struct Program {
 pub enum Command {
     /// Train a classifier of texts or pairs of texts
     Classify(Box<Flagged<ClassifyFlags>>),
+    /// Train a masked language model on raw text: from scratch, or a pretrained one further
+    Mlm(Box<Flagged<MlmFlags>>),
 }
 
 /// The flags of a subcommand.

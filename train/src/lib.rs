@@ -18,7 +18,8 @@ pub use args::Program;
 use flags::{TaskFlags, over};
 use gradus_cli::{Failure, Outcome, SharedArgs, layered};
 use tasks::Job;
-use tasks::classify::Classify;
+use tasks::classify::{Classify, ClassifyFlags};
+use tasks::mlm::Mlm;
 
 /// Runs the program.
 ///
@@ -27,8 +28,8 @@ use tasks::classify::Classify;
 pub fn program(program: Program) -> Outcome {
     let Program { command, shared, flags } = program;
     match command {
-        // Flags before the subcommand count as well.
-        Some(Command::Classify(own)) => start::<Classify>(shared, over(&own.flags, &flags)?),
+        Some(Command::Classify(own)) => start::<Classify>(shared, &own.flags, &flags),
+        Some(Command::Mlm(own)) => start::<Mlm>(shared, &own.flags, &flags),
         None => {
             let (shared, flags) = layered(&shared, &flags)?;
             match &flags.common.resume {
@@ -39,8 +40,10 @@ pub fn program(program: Program) -> Outcome {
     }
 }
 
-/// Starts a task with the flags of the command line over those of a configuration file.
-fn start<J: Job>(shared: SharedArgs, flags: J::Flags) -> Outcome {
+/// Starts a task with its flags over those before the subcommand, and those over a configuration
+/// file's.
+fn start<J: Job>(shared: SharedArgs, own: &J::Flags, before: &ClassifyFlags) -> Outcome {
+    let flags: J::Flags = over(own, &over(before, &J::Flags::default())?)?;
     let (shared, flags) = layered(&shared, &flags)?;
     train::<J>(shared, flags)
 }

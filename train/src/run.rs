@@ -36,6 +36,7 @@ impl<J: Job> Run<J> {
             weights: self.weights.as_ref(),
             metrics: Metrics::open(folder, done, trainer.steps_per_epoch())?,
             bar: bar.with_position(done),
+            examples: J::EXAMPLES,
             decides: *trainer.metric(),
             dev: None,
         };
@@ -64,6 +65,7 @@ impl<J: Job> Run<J> {
         let unsaved = finished.unsaved.as_ref().map(ToString::to_string);
         let report = Report {
             finished,
+            examples: J::EXAMPLES,
             metrics: trainer.task().metrics(),
             decides: *trainer.metric(),
             train_loss,

@@ -24,6 +24,7 @@
 //! ```
 
 mod answers;
+mod corpus;
 mod fingerprint;
 mod folder;
 mod hold_out;
@@ -36,7 +37,8 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 pub use answers::{LabelForm, numbers};
-pub use fingerprint::Fingerprint;
+pub use corpus::{Corpus, WINDOW};
+pub use fingerprint::{Fingerprint, hash_text};
 pub use labels::Labels;
 pub use read::{Format, read_inputs, read_inputs_from};
 

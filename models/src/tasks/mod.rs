@@ -6,11 +6,16 @@
 //! | [`Classification`], one label | [`SequenceClassifier`](crate::SequenceClassifier) | accuracy; macro and weighted F1, calibration error |
 //! | several labels | the same | micro F1; macro and weighted F1, accuracy of whole sets |
 //! | a number | the same | Pearson's correlation; Spearman's, mean squared error |
+//! | [`MaskedLanguageModel`] | [`MaskedLm`](crate::MaskedLm) | perplexity; accuracy of the masked tokens |
 
 mod answers;
+mod blocks;
 mod classify;
+mod masked_lm;
 mod problem;
 
 pub use answers::{Answers, Tally};
+pub use blocks::{Block, blocks};
 pub use classify::{Classification, Encoded, encode_split};
+pub use masked_lm::{Masked, MaskedLanguageModel};
 pub use problem::Problem;

@@ -11,5 +11,6 @@ mod gpu;
 mod gpu_half;
 mod parts;
 mod recipe;
+mod tasks;
 mod terms;
 mod windows;

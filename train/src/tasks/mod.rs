@@ -1,6 +1,7 @@
 //! What `train` does for each task: its flags, its data, its model.
 
 pub mod classify;
+pub mod mlm;
 
 use std::path::Path;
 
@@ -18,6 +19,8 @@ pub trait Job: Sized {
     type Flags: TaskFlags;
     /// What the trainer trains.
     type Task: Task;
+    /// What the examples are called.
+    const EXAMPLES: &'static str = "texts";
 
     /// Reads and checks the data. The flags then hold what a resumed run needs to read the same.
     ///
