@@ -18,6 +18,16 @@ impl Tensor {
     /// Starts to read the tensor; [`Reading::wait`] returns it on the CPU. This submits everything
     /// recorded so far to the GPU, and later work does not delay the reading. A tensor on the CPU
     /// is ready at once.
+    ///
+    /// ```
+    /// # use gradus_tensor::{Device, Tensor};
+    /// let x = Tensor::from_slice_on(&[1f32, 2.0], &[2], Device::auto())?;
+    /// let reading = x.mul_scalar(2.0)?.read_later()?;
+    /// let sum = x.sum(&[], false)?; // a GPU computes it meanwhile
+    /// assert_eq!(reading.wait()?.to_vec::<f32>()?, [2.0, 4.0]);
+    /// assert_eq!(sum.item()?, 3.0);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn read_later(&self) -> Result<Reading> {
         match self.device() {
             Device::Cpu => Ok(Reading(Progress::Here(self.copy()?))),
@@ -28,6 +38,13 @@ impl Tensor {
 
 impl Reading {
     /// Waits for the tensor and returns it.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let reading = Tensor::scalar(2.5f32).read_later()?;
+    /// assert_eq!(reading.wait()?.item()?, 2.5);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If the GPU failed meanwhile.
