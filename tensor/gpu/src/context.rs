@@ -114,7 +114,8 @@ impl Gpu {
         recorder.launch(&dispatch, shader)
     }
 
-    /// Delays a launch on one tensor, to record it with similar ones; see [`gather`](super::gather).
+    /// Delays a launch on one tensor, to record it with similar ones; see
+    /// [`gather`](super::gather).
     pub(super) fn gather(&self, part: &Part) -> Result<()> {
         let mut recorder = lock(&self.recorder);
         let read = ids(part.inputs).chain(ids(part.common));

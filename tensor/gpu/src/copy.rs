@@ -118,8 +118,8 @@ pub fn full(
     Ok(y)
 }
 
-/// The walk over `operands` (1 to 3 of one shape), and the operands. They are copied row-major where
-/// their layouts have too many dimensions to walk together.
+/// The walk over `operands` (1 to 3 of one shape), and the operands. They are copied row-major
+/// where their layouts have too many dimensions to walk together.
 pub(super) fn walk_over<'a, const N: usize>(
     op: &'static str,
     operands: [View<'a>; N],

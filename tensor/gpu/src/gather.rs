@@ -2,8 +2,8 @@
 //! the sums at the end of the derivatives of layer norms.
 //!
 //! `Gpu::gather` delays a launch and collects others of the same kernel and the same arguments, up
-//! to [`gradus_shaders::MANY`] tensors. The recorder records them when there are that many; before a
-//! launch that reads their outputs or writes one of their buffers; and before a submit or a read.
+//! to [`gradus_shaders::MANY`] tensors. The recorder records them when there are that many; before
+//! a launch that reads their outputs or writes one of their buffers; and before a submit or a read.
 //! So no delayed launch depends on another, and their order does not matter.
 
 use std::sync::Arc;

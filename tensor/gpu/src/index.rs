@@ -62,8 +62,8 @@ fn look_up(
     Ok(y)
 }
 
-/// The entries of `x` along `dim` with these ids, which are contiguous. `shape` is the result's: the
-/// dimensions of x before `dim`, those of `ids`, those of x after `dim`.
+/// The entries of `x` along `dim` with these ids, which are contiguous. `shape` is the result's:
+/// the dimensions of x before `dim`, those of `ids`, those of x after `dim`.
 ///
 /// # Errors
 /// Of `op`, if memory is short.

@@ -1,5 +1,5 @@
-//! Copies that a storage keeps until its values change: the values in another dtype, and joined with
-//! those of other storages.
+//! Copies that a storage keeps until its values change: the values in another dtype, and joined
+//! with those of other storages.
 
 use gradus_base::{DType, Result};
 
@@ -19,8 +19,8 @@ fn restored(kept: &Kept, shape: &[usize]) -> Array {
     Array::from_storage(kept.storage.clone(), kept.dtype, shape)
 }
 
-/// The same values in another dtype, row-major. If `x` fills its storage, they are kept with it until
-/// it changes.
+/// The same values in another dtype, row-major. If `x` fills its storage, they are kept with it
+/// until it changes.
 ///
 /// # Errors
 /// Of `op`, if GPUs do not take the dtype, or memory is short.
@@ -45,8 +45,8 @@ pub fn to_dtype_kept(op: &'static str, x: View, dtype: DType) -> Result<Array> {
     Ok(restored(cast, x.shape()))
 }
 
-/// The elements of `parts` (of one dtype), one part after another. If the parts fill their storages,
-/// the result is kept with the first one's storage until any of them changes.
+/// The elements of `parts` (of one dtype), one part after another. If the parts fill their
+/// storages, the result is kept with the first one's storage until any of them changes.
 pub(super) fn join_kept(op: &'static str, parts: &[View]) -> Result<Array> {
     if !parts.iter().all(|x| x.is_whole()) {
         let parts = parts.iter().map(|x| x.contiguous(op)).collect::<Result<Vec<_>>>()?;

@@ -102,8 +102,8 @@ pub fn backward(
     Ok((dx, da, sums.part(0, &[n]), sums.part(n, &[n])))
 }
 
-/// The sum of the rows of parts `[blocks, columns]`. Its launch is gathered with those of other norms
-/// until one of the sums is read.
+/// The sum of the rows of parts `[blocks, columns]`. Its launch is gathered with those of other
+/// norms until one of the sums is read.
 fn total(parts: Array, blocks: usize, columns: usize) -> Result<Array> {
     let (op, gpu) = ("layer_norm_backward", parts.view().gpu());
     if blocks == 1 {

@@ -1,9 +1,9 @@
 //! The launches of the kernels on GPUs, through `wgpu`: one file an operation family, as in
 //! `gradus-cpu`, and shared files.
 //!
-//! A launch knows no tensor. It reads [`View`]s (a storage, an element type, a layout) and returns an
-//! [`Array`] (a storage, which others may share, and a layout). Shapes and dtypes were checked by the
-//! caller, `ops/NAME.rs` in `gradus-tensor`.
+//! A launch knows no tensor. It reads [`View`]s (a storage, an element type, a layout) and returns
+//! an [`Array`] (a storage, which others may share, and a layout). Shapes and dtypes were checked
+//! by the caller, `ops/NAME.rs` in `gradus-tensor`.
 //!
 //! ```
 //! use gradus_base::op::unary::UnaryOp;
@@ -40,7 +40,8 @@
 //! | `drops.rs`, `rows.rs` | the arguments of dropout, of kernels along rows |
 //! | `copy.rs`, `transfer.rs` | copies, conversions; uploads and reads |
 //! | `unary.rs`, `binary.rs`, … | the families: launches of `shaders/src/NAME.wgsl` |
-//! | `kept.rs`, `product.rs` | conversions that are kept until values change; the choice of a product's kernel |
+//! | `kept.rs` | conversions that are kept until values change |
+//! | `product.rs` | one product: the choice of its kernel, and the launch |
 //!
 //! # Adding a kernel family
 //!

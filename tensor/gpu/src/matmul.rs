@@ -1,5 +1,5 @@
-//! Matrix products and linear layers: launches of `matmul.wgsl` (in tiles), `matmul_few.wgsl` (for few
-//! rows) and `matmul_cooperative.wgsl`, which `product.rs` chooses by shape and device.
+//! Matrix products and linear layers: launches of `matmul.wgsl` (in tiles), `matmul_few.wgsl` (for
+//! few rows) and `matmul_cooperative.wgsl`, which `product.rs` chooses by shape and device.
 
 use gradus_base::op::reduce::ReduceOp;
 use gradus_base::{DType, Layout, Result};

@@ -20,8 +20,8 @@ pub struct KernelRun {
     pub call: Option<usize>,
     /// The kernel's variant.
     pub kernel: String,
-    /// Nanoseconds from the start of the profile, by the GPU's clock set to the host's at the end of
-    /// each submit.
+    /// Nanoseconds from the start of the profile, by the GPU's clock set to the host's at the end
+    /// of each submit.
     pub begin_ns: u64,
     /// Nanoseconds.
     pub wall_ns: u64,

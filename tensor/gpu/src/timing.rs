@@ -1,5 +1,5 @@
-//! Times of kernels, for [`profile`](super::profile). Each kernel has its own pass with two timestamps,
-//! which are read after each submit.
+//! Times of kernels, for [`profile`](super::profile). Each kernel has its own pass with two
+//! timestamps, which are read after each submit.
 
 use gradus_base::{Result, bail};
 

@@ -1,7 +1,7 @@
 //! Uploads to a GPU and reads from it.
 //!
-//! Uploaded ids, targets and offsets (u32) keep their values on the CPU with the buffer, so checking
-//! and sorting them there needs no read from the GPU.
+//! Uploaded ids, targets and offsets (u32) keep their values on the CPU with the buffer, so
+//! checking and sorting them there needs no read from the GPU.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -91,8 +91,8 @@ fn decode<T: Element>(data: &[u8], out: &mut [T]) {
     }
 }
 
-/// Starts to read elements. This submits everything recorded so far, unless the values stayed on the
-/// CPU; later work does not delay the reading.
+/// Starts to read elements. This submits everything recorded so far, unless the values stayed on
+/// the CPU; later work does not delay the reading.
 ///
 /// # Errors
 /// Of `op`, if the GPU has failed, or memory is short.

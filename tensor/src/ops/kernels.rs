@@ -1,5 +1,5 @@
-//! Tensors as the kernels of the CPU and the launches of GPUs take and return them. Both have the same
-//! functions with the same arguments, over views of their own.
+//! Tensors as the kernels of the CPU and the launches of GPUs take and return them. Both have the
+//! same functions with the same arguments, over views of their own.
 
 use gradus_base::op::attention::{Attention, GradientLayout, Sequences};
 use gradus_base::op::binary::{BinaryOp, CompareOp};

@@ -13,7 +13,8 @@ pub struct Attention {
     pub dropout: Option<(f64, RngKey)>,
 }
 
-/// Query, key and value of packed sequences, as tensors or views `V` of one shape `[tokens, hidden]`.
+/// Query, key and value of packed sequences, as tensors or views `V` of one shape:
+/// `[tokens, hidden]`.
 #[derive(Clone, Copy)]
 pub struct Sequences<'a, V> {
     /// What asks.
