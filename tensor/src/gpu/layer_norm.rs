@@ -1,6 +1,7 @@
 //! Layer normalisation and its derivatives: launches of `layer_norm.wgsl`.
 
 use gradus_base::RngKey;
+use gradus_base::op::layer_norm::{Operands, Residual, Saved};
 use gradus_shaders as shaders;
 use gradus_shaders::layer_norm::Before;
 
@@ -8,7 +9,7 @@ use super::copy::full;
 use super::gather::Part;
 use super::rows::Rows;
 use super::storage::{float, output};
-use crate::operands::{LayerNormOutput, Residual};
+use crate::operands::LayerNormOutput;
 use crate::{DType, Result, Tensor};
 
 /// Weights and statistics in f32, as the kernels need them.
@@ -20,15 +21,13 @@ fn in_f32<const N: usize>(tensors: [&Tensor; N]) -> Result<[Tensor; N]> {
     Ok(all)
 }
 
-/// All inputs are contiguous and of fitting shapes; `lead` is x's shape without the last dimension.
+/// All inputs are contiguous and of fitting shapes; x has at least one dimension.
 pub(crate) fn forward(
-    x: &Tensor,
-    residual: Option<&Residual>,
-    weight: &Tensor,
-    bias: &Tensor,
-    eps: f64,
-    lead: &[usize],
+    operands: Operands<&Tensor>,
+    residual: Option<Residual<&Tensor>>,
 ) -> Result<LayerNormOutput> {
+    let Operands { x, weight, bias, eps } = operands;
+    let lead = &x.shape()[..x.rank() - 1];
     let op = "layer_norm";
     let scalar = float(op, x.dtype())?;
     let (gpu, n) = (x.gpu(), weight.numel());
@@ -64,13 +63,11 @@ pub(crate) fn forward(
 /// All inputs are contiguous and of fitting shapes; `grads` has one gradient, or two that are
 /// added. With dropout it also returns dx after dropout.
 pub(crate) fn backward(
-    x: &Tensor,
-    weight: &Tensor,
-    mean: &Tensor,
-    rstd: &Tensor,
+    saved: Saved<&Tensor>,
     grads: &[&Tensor],
     dropout: Option<(f64, RngKey)>,
 ) -> Result<(Tensor, Option<Tensor>, Tensor, Tensor)> {
+    let Saved { x, weight, mean, rstd } = saved;
     let op = "layer_norm_backward";
     let scalar = float(op, x.dtype())?;
     let (gpu, n, rows) = (x.gpu(), weight.numel(), mean.numel());
