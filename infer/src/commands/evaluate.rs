@@ -11,7 +11,7 @@ use gradus_models::{Columns, Example, Labels, Split};
 use serde_json::{Map, Value, json};
 
 use super::{each_chunk, opened};
-use crate::args::{Evaluate, ModelFlags};
+use crate::args::Evaluate;
 use crate::input;
 use crate::output::Sink;
 
@@ -22,13 +22,7 @@ const SHOWN: usize = 5;
 
 pub fn run(shared: &SharedArgs, args: Evaluate) -> Outcome {
     let (shared, flags) = layered(shared, &args.flags)?;
-    let common = ModelFlags {
-        model: flags.model.clone(),
-        max_length: flags.max_length,
-        batch_size: flags.batch_size,
-        ..ModelFlags::default()
-    };
-    let model = input::model(&common, USAGE)?;
+    let model = input::model(&flags.run, USAGE)?;
     let path = flags.data.as_deref().ok_or_else(|| {
         Failure::usage(format!("no data: name a labelled file with --data; for example\n  {USAGE}"))
     })?;
@@ -40,7 +34,7 @@ pub fn run(shared: &SharedArgs, args: Evaluate) -> Outcome {
         label: Some(flags.label_column.clone().unwrap_or_else(|| "label".into())),
     };
     let split = read(path, &columns)?;
-    let classifier = opened(&shared, device, &common, || TextClassifier::open(model))?;
+    let classifier = opened(&shared, device, &flags.run, || TextClassifier::open(model))?;
     let labels = known_labels(&classifier, &split)?;
     let truth = labels.encode(&split)?;
 
@@ -81,8 +75,8 @@ fn read(path: &Path, columns: &Columns) -> Outcome<Split> {
 fn known_labels(classifier: &TextClassifier, split: &Split) -> Outcome<Labels> {
     if !classifier.chooses_one() {
         return Err(Failure::error(
-            "the model does not choose one of its labels (problem_type in config.json, or a single label): \
-             infer evaluate measures classifiers that do",
+            "the model does not choose one label for each text (problem_type in config.json, or a \
+             single label); infer evaluate measures only classifiers that choose one",
         ));
     }
     let names = classifier.labels();
