@@ -126,7 +126,7 @@ impl Parts {
             ("vocab-size", flags.vocab_size.is_some()),
         ] {
             if given && flags.model.as_deref() != Some("scratch") {
-                return Err(Failure::usage(format!("--{name} is for --model scratch alone")));
+                return Err(Failure::usage(format!("--{name} goes only with --model scratch")));
             }
         }
         let mut pretrained = Pretrained::open(&source)?;
@@ -191,7 +191,8 @@ fn tell(
         note(
             shared,
             format!(
-                "the run is of {total} steps now, not {}: from here on the learning rate is that of step {step} of {total}",
+                "the run now has {total} steps instead of {}: from here on the learning rate \
+                 follows step {step} of {total}",
                 found.planned
             ),
         );
@@ -238,7 +239,8 @@ fn max_length(
     let special = tokenizer.encode("", pairs.then_some(""), most)?.len();
     if length <= special {
         return Err(Failure::usage(format!(
-            "--max-length is {length}, which leaves no room for a word: {special} tokens are [CLS] and [SEP]"
+            "--max-length is {length} and leaves no room for a word: [CLS] and [SEP] take \
+             {special} tokens"
         )));
     }
     Ok(length)

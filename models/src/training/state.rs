@@ -154,9 +154,9 @@ impl<T: Task> Trainer<T> {
         let path = checkpoint.join(STATE);
         let fail = |message: String| Error::Checkpoint { path: path.clone(), message };
         let state: State = files::parse_json(&files::read(&path)?)
-            .map_err(|e| fail(format!("is no state of a training run: {e}")))?;
+            .map_err(|e| fail(format!("is not the state of a training run: {e}")))?;
         let saved: Recipe = serde_json::from_value(state.recipe.clone())
-            .map_err(|e| fail(format!("is no state of a training run: recipe: {e}")))?;
+            .map_err(|e| fail(format!("is not the state of a training run: recipe: {e}")))?;
         let changes = changes(&state.recipe, &self.recipe);
         if !changes.is_empty() {
             return Err(Error::OtherRecipe { path, changes });
@@ -164,7 +164,7 @@ impl<T: Task> Trainer<T> {
         let test_changed = self.check_run(&state).map_err(fail)?;
         if state.step > self.total {
             return Err(fail(format!(
-                "{} steps are done already; {} are asked for",
+                "{} steps are done already, but the run asks for {}",
                 state.step, self.total
             )));
         }
@@ -193,11 +193,10 @@ impl<T: Task> Trainer<T> {
             (Some(scaler), Some(saved)) => scaler.load_state(saved).map_err(|e| e.to_string()),
             (None, None) => Ok(()),
             (Some(_), None) => {
-                Err("has no `loss_scale`, without which a run in f16 does not go on as it was"
-                    .into())
+                Err("has no `loss_scale`, and a run in f16 cannot continue without it".into())
             }
             (None, Some(_)) => Err(format!(
-                "has a `loss_scale`: it is of a run in f16, and this one is in {}",
+                "has a `loss_scale`: it belongs to a run in f16, and this run is in {}",
                 self.recipe.precision
             )),
         }
@@ -214,7 +213,7 @@ impl<T: Task> Trainer<T> {
                 let value = file.tensor(p.name())?.to_device(self.store.device())?;
                 p.check(&value).map_err(|e| Error::Checkpoint {
                     path: path.clone(),
-                    message: format!("is of another model: {e}"),
+                    message: format!("belongs to another model: {e}"),
                 })?;
                 Ok((p, value))
             };
@@ -245,8 +244,8 @@ impl<T: Task> Trainer<T> {
         ] {
             if was != is {
                 return Err(format!(
-                    "the {name} set has changed since; bring back the old one, or begin a new run from the trained \
-                     weights"
+                    "the {name} set has changed since; restore the old one, or begin a new run \
+                     from the trained weights"
                 ));
             }
         }
@@ -299,8 +298,8 @@ fn check_hashes(checkpoint: &Path, hashes: &BTreeMap<String, String>) -> Result<
         let path = checkpoint.join(name);
         if files::hash(&path)? != *saved {
             let message = format!(
-                "is not the file that was saved with {STATE}: it has changed since, or is that of \
-                 another step; bring it back, or resume from another checkpoint"
+                "is not the file that was saved with {STATE}: it has changed since, or belongs to \
+                 another step; restore it, or resume from another checkpoint"
             );
             return Err(Error::Checkpoint { path, message });
         }

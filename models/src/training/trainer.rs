@@ -236,7 +236,7 @@ impl<T: Task> Trainer<T> {
                 None => loss = Some(part.into_tensor()),
             }
         }
-        Ok((loss.expect("a step has at least one batch"), grads))
+        Ok((loss.expect("a step needs at least one batch"), grads))
     }
 }
 
