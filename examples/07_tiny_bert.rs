@@ -2,7 +2,8 @@
 //!
 //! `cargo run --release --example 07_tiny_bert`
 
-use gradus::models::training::{Classification, Recipe, Trainer};
+use gradus::models::tasks::Classification;
+use gradus::models::training::{Recipe, Task, Trainer};
 use gradus::models::{
     BertConfig, Encoding, Labels, Pooling, Result, SequenceClassifier, Tokenizer,
 };
@@ -44,14 +45,15 @@ fn main() -> Result<()> {
     };
     let test = split(true);
     let recipe = Recipe { epochs: 30, batch_size: 8, lr: 2e-3, ..Recipe::default() };
-    let mut trainer = Trainer::new(Classification::new(model, split(false), 0.0), store, recipe)?;
+    let mut trainer = Trainer::new(Classification::new(model, split(false)), store, recipe)?;
     while let Some(step) = trainer.step()? {
         if step.step % 30 == 0 {
             println!("step {:3}: loss {:.4}, rate {:.1e}", step.step, step.loss.item()?, step.lr);
         }
     }
-    let result = trainer.task().evaluate(&test.0, &test.1, |_| {})?;
-    println!("accuracy on {} unseen texts: {:.0}%", result.examples, result.accuracy * 100.0);
-    assert!(result.accuracy >= 0.8);
+    let result = trainer.task().evaluate(&test.into(), &mut |_, _| {})?;
+    let accuracy = result.get("accuracy").unwrap_or_default();
+    println!("accuracy on {} unseen texts: {:.0}%", result.examples, accuracy * 100.0);
+    assert!(accuracy >= 0.8);
     Ok(())
 }

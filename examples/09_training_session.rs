@@ -4,9 +4,9 @@
 
 use std::sync::atomic::AtomicBool;
 
+use gradus::models::tasks::{Classification, Problem, encode_split};
 use gradus::models::training::{
-    Classification, Destination, Ended, Event, Recipe, Session, SessionOptions, Trainer,
-    encode_split,
+    Destination, Ended, Event, Recipe, Session, SessionOptions, Trainer,
 };
 use gradus::models::{
     BertConfig, Columns, Dataset, Error, Pooling, Result, SequenceClassifier, Split, Tokenizer,
@@ -24,10 +24,10 @@ fn main() -> Result<()> {
     config.set_labels(&labels);
     let store = Store::new(0);
     let model = SequenceClassifier::new(&store.root(), &config, Pooling::Cls, labels.len())?;
-    let encode = |split: &Split| encode_split(split, &labels, &tokenizer, 64);
+    let encode = |split: &Split| encode_split(split, Problem::Single, &labels, &tokenizer, 64);
     let (train, dev) = (encode(&data.train)?, data.dev.as_ref().map(encode).transpose()?);
     let recipe = Recipe { steps: Some(200), lr: 1e-3, ..Recipe::default() };
-    let trainer = Trainer::new(Classification::new(model, train, 0.0), store, recipe)?;
+    let trainer = Trainer::new(Classification::new(model, train), store, recipe)?;
 
     // The session runs the training and reports its events to the closure.
     let folder = std::env::temp_dir().join("gradus-training-session");
@@ -40,7 +40,8 @@ fn main() -> Result<()> {
         match event {
             Event::Step(s) if s.step % 20 == 0 => println!("step {:3}: loss {:.3}", s.step, s.loss),
             Event::Evaluated { split, step, result, .. } => {
-                println!("step {step:3}: {split} accuracy {:.1}%", result.accuracy * 100.0);
+                let accuracy = result.get("accuracy").unwrap_or_default();
+                println!("step {step:3}: {split} accuracy {:.1}%", accuracy * 100.0);
             }
             _ => {}
         }

@@ -23,7 +23,7 @@ pub fn texts(
     let columns = Columns {
         text: flags.text_column.clone().unwrap_or_else(|| "text".into()),
         pair: pair_column.map(str::to_string),
-        label: None,
+        ..Columns::text_only()
     };
     let named =
         [("text-column", flags.text_column.is_some()), ("pair-column", pair_column.is_some())];

@@ -12,6 +12,7 @@
 //! assert_eq!(format!("--{field} is {value}; {requirement}"), "--lr is -1; it must be 0 or more");
 //! ```
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -107,7 +108,7 @@ pub enum Error {
         /// Its value.
         value: String,
         /// What the value must be: `it must be 0 or more`.
-        requirement: &'static str,
+        requirement: Cow<'static, str>,
     },
     /// A checkpoint was saved by a run with another recipe.
     #[error(
@@ -203,9 +204,9 @@ impl Error {
     pub(crate) fn recipe(
         field: &'static str,
         value: impl ToString,
-        requirement: &'static str,
+        requirement: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Error::Recipe { field, value: value.to_string(), requirement }
+        Error::Recipe { field, value: value.to_string(), requirement: requirement.into() }
     }
 
     pub(crate) fn hub(id: impl Into<String>, message: impl Into<String>) -> Self {

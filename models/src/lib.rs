@@ -14,8 +14,9 @@
 //! | [`folder`] | the keys of its files, and what Gradus does with each |
 //! | [`interchange`] | the files that other programs need to run it |
 //! | [`training`] | [`training::Trainer`]: the training loop, step by step; resuming |
+//! | [`tasks`] | what models are trained for: classification |
 //! | [`pipelines`] | from texts to labels, embeddings, filled masks |
-//! | [`evaluation`] | accuracy, precision, recall, F1 and confusions of a classifier |
+//! | [`evaluation`] | how well a model does: accuracy, precision, recall, F1, confusions |
 //! | [`error`] | [`Error`], [`Result`] |
 
 pub mod batch;
@@ -33,6 +34,7 @@ mod label_maps;
 pub mod pipelines;
 pub mod pretrained;
 mod task;
+pub mod tasks;
 pub mod tokenizer;
 pub mod training;
 

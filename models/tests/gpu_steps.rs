@@ -6,7 +6,8 @@ mod common;
 
 use common::trainer_on;
 use gradus_autograd::Var;
-use gradus_models::training::{Classification, OptimizerKind, Recipe, Trainer};
+use gradus_models::tasks::Classification;
+use gradus_models::training::{OptimizerKind, Recipe, Trainer};
 use gradus_models::{
     BertConfig, BertInput, Labels, PackedBatch, Pooling, Precision, SequenceClassifier,
 };

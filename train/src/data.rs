@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use gradus_cli::{Failure, Outcome, SharedArgs, note};
-use gradus_models::{Dataset, Labels};
+use gradus_models::Dataset;
 
-use crate::args::Flags;
+use crate::flags::Flags;
 
 /// The share of a single file that is set aside.
 const FRACTION: f64 = 0.1;
@@ -13,18 +13,8 @@ const FRACTION: f64 = 0.1;
 /// A dev set of fewer texts says nothing.
 const LEAST_DEV: f64 = 4.0;
 
-/// Reads the data set and tells its remarks. `flags` then have the share that was set aside, so
-/// that a resumed run sets the same texts aside.
-pub fn open(shared: &SharedArgs, flags: &mut Flags, path: &Path) -> Outcome<(Dataset, Labels)> {
-    let mut dataset = Dataset::open(path, &flags.columns())?;
-    let labels = dataset.labels()?;
-    for remark in dataset.remarks.iter().chain(&labels.remarks(&dataset.train)) {
-        note(shared, format!("warning: {remark}"));
-    }
-    hold_out(shared, flags, path, &mut dataset)?;
-    if dataset.dev.is_none() {
-        refuse_evaluation(flags)?;
-    }
+/// Warns of texts of the dev set and the test set that are in the training set too.
+pub fn warn_of_leaks(shared: &SharedArgs, dataset: &Dataset) {
     for (name, split) in [("dev", &dataset.dev), ("test", &dataset.test)] {
         let Some(split) = split else { continue };
         let (seen, all) = (dataset.seen_in_training(split), split.examples.len());
@@ -38,10 +28,20 @@ pub fn open(shared: &SharedArgs, flags: &mut Flags, path: &Path) -> Outcome<(Dat
             );
         }
     }
-    Ok((dataset, labels))
 }
 
-fn hold_out(shared: &SharedArgs, flags: &mut Flags, path: &Path, dataset: &mut Dataset) -> Outcome {
+/// Sets texts aside as the dev set where the data has none. `flags` then have the share that was
+/// set aside, so that a resumed run sets the same texts aside. `by_label`: a share of every label.
+///
+/// # Errors
+/// When --dev-fraction does not fit the data.
+pub fn hold_out(
+    shared: &SharedArgs,
+    flags: &mut Flags,
+    path: &Path,
+    dataset: &mut Dataset,
+    by_label: bool,
+) -> Outcome {
     let texts = dataset.train.examples.len();
     if dataset.dev.is_some() {
         return match flags.dev_fraction {
@@ -57,7 +57,11 @@ fn hold_out(shared: &SharedArgs, flags: &mut Flags, path: &Path, dataset: &mut D
         None if path.is_dir() || few => 0.0,
         None => FRACTION,
     };
-    let count = if fraction > 0.0 { dataset.hold_out(fraction, shared.seed()) } else { 0 };
+    let count = match (fraction > 0.0, by_label) {
+        (false, _) => 0,
+        (true, true) => dataset.hold_out(fraction, shared.seed()),
+        (true, false) => dataset.hold_out_any(fraction, shared.seed()),
+    };
     if count > 0 {
         let share = count as f64 * 100.0 / texts as f64;
         note(
@@ -83,9 +87,12 @@ fn hold_out(shared: &SharedArgs, flags: &mut Flags, path: &Path, dataset: &mut D
 }
 
 /// Refuses flags that need a dev set.
-fn refuse_evaluation(flags: &Flags) -> Outcome {
-    let given =
-        [("early-stop", flags.early_stop.is_some()), ("eval-every", flags.eval_every.is_some())];
+pub fn refuse_evaluation(flags: &Flags) -> Outcome {
+    let given = [
+        ("early-stop", flags.early_stop.is_some()),
+        ("eval-every", flags.eval_every.is_some()),
+        ("metric", flags.metric.is_some()),
+    ];
     match given.iter().find(|(_, given)| *given) {
         None => Ok(()),
         Some((name, _)) => Err(Failure::usage(format!(

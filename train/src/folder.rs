@@ -8,8 +8,9 @@ use gradus_models::training::{has_checkpoints, remove_foreign_checkpoints};
 use gradus_models::{Error, files};
 use gradus_nn::Precision;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::args::Flags;
+use crate::flags::Flags;
 
 /// The flags of a run, kept with its checkpoints so that `--resume` needs no others.
 const RUN: &str = "train.json";
@@ -19,10 +20,19 @@ const RUN: &str = "train.json";
 pub struct Record {
     /// The id of the run; `None` for runs of older versions.
     pub run: Option<String>,
-    pub flags: Flags,
+    /// The name of the task.
+    #[serde(default = "classify")]
+    pub task: String,
+    /// The flags of the task.
+    pub flags: Value,
     pub seed: u64,
     #[serde(default)]
     pub precision: Precision,
+}
+
+/// The task of runs that were written before there were others.
+fn classify() -> String {
+    "classify".into()
 }
 
 impl Record {

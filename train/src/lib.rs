@@ -2,6 +2,7 @@
 
 mod args;
 mod data;
+mod flags;
 mod folder;
 mod metrics;
 mod prepare;
@@ -9,28 +10,45 @@ mod report;
 mod resume;
 mod run;
 mod scratch;
+mod tasks;
 mod watch;
 
 use args::Command;
 pub use args::Program;
-use gradus_cli::{Failure, Outcome, layered};
+use flags::{TaskFlags, over};
+use gradus_cli::{Failure, Outcome, SharedArgs, layered};
+use tasks::Job;
+use tasks::classify::Classify;
 
 /// Runs the program.
 ///
 /// # Errors
 /// The message for the person.
 pub fn program(program: Program) -> Outcome {
-    let given = match &program.command {
-        None => program.flags,
+    let Program { command, shared, flags } = program;
+    match command {
         // Flags before the subcommand count as well.
-        Some(Command::Classify(classify)) => classify.flags.over(&program.flags)?,
-    };
-    let (mut shared, mut flags) = layered(&program.shared, &given)?;
-    if program.command.is_none() && flags.resume.is_none() {
-        flags = scratch::flags(&flags)?;
+        Some(Command::Classify(own)) => start::<Classify>(shared, over(&own.flags, &flags)?),
+        None => {
+            let (shared, flags) = layered(&shared, &flags)?;
+            match &flags.common.resume {
+                None => train::<Classify>(shared, scratch::flags(&flags)?),
+                Some(_) => train::<Classify>(shared, flags),
+            }
+        }
     }
+}
+
+/// Starts a task with the flags of the command line over those of a configuration file.
+fn start<J: Job>(shared: SharedArgs, flags: J::Flags) -> Outcome {
+    let (shared, flags) = layered(&shared, &flags)?;
+    train::<J>(shared, flags)
+}
+
+/// Prepares a run, or one to be resumed, and trains.
+fn train<J: Job>(mut shared: SharedArgs, mut flags: J::Flags) -> Outcome {
     let device = shared.start()?;
-    let resumed = match flags.resume.clone() {
+    let resumed = match flags.common().resume.clone() {
         Some(dir) => {
             let (merged, resumed) = resume::resumed(&mut shared, &flags, &dir)?;
             flags = merged;
@@ -43,5 +61,5 @@ pub fn program(program: Program) -> Outcome {
     precision
         .check_training()
         .map_err(|error| Failure::usage(format!("--precision {precision}: {error}")))?;
-    prepare::Run::prepare(shared, flags, device, resumed)?.train()
+    prepare::Run::<J>::prepare(shared, flags, device, resumed)?.train()
 }

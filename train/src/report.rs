@@ -2,25 +2,27 @@
 
 use std::path::Path;
 
-use gradus_cli::{Outcome, SharedArgs, command, note, peak_rss_mib};
-use gradus_models::training::{Evaluation, Finished};
-use gradus_models::{Dataset, Example};
-use serde_json::json;
-
-use crate::args::Flags;
+use gradus_cli::{Outcome, SharedArgs, note, peak_rss_mib};
+use gradus_models::evaluation::LOSS;
+use gradus_models::training::{Evaluation, Finished, Metric};
+use serde_json::{Value, json};
 
 /// The result of a run.
 pub struct Report {
     pub finished: Finished,
+    /// The metrics of the task.
+    pub metrics: &'static [Metric],
+    /// The metric that decides which model is best.
+    pub decides: Metric,
     /// The mean training loss of the last epoch.
     pub train_loss: Option<f64>,
-    /// The loss of guessing by how often each label occurs.
-    pub guessing: f64,
+    /// The loss of a model that guesses, where that has a meaning.
+    pub guessing: Option<f64>,
 }
 
 impl Report {
     /// Prints it: one line of JSON, or a screen for people.
-    pub fn print(&self, shared: &SharedArgs, out: &Path, sample: &Sample) -> Outcome {
+    pub fn print(&self, shared: &SharedArgs, out: &Path, commands: &[String]) -> Outcome {
         self.warn(shared);
         if shared.json {
             println!("{}", self.json(out));
@@ -41,13 +43,8 @@ impl Report {
             println!("training loss {loss:.4}  (mean of the last epoch)");
         }
         self.print_dev();
-        if let Some(test) = self.finished.test {
-            println!(
-                "test accuracy {:.2}%  (macro F1 {:.2}%, {} texts)",
-                test.accuracy * 100.0,
-                test.macro_f1 * 100.0,
-                test.examples
-            );
+        if let Some(test) = &self.finished.test {
+            println!("test {}  {}", self.decisive(test), self.others(test));
         }
         let of = if self.finished.kept == self.finished.steps {
             String::new()
@@ -59,7 +56,7 @@ impl Report {
             return Ok(());
         }
         println!("try it:");
-        for line in sample.commands(out) {
+        for line in commands {
             println!("  {line}");
         }
         Ok(())
@@ -67,56 +64,59 @@ impl Report {
 
     /// Warns if the model has learnt almost nothing.
     fn warn(&self, shared: &SharedArgs) {
-        if self.train_loss.is_some_and(|loss| loss > 0.9 * self.guessing) {
+        let Some(guessing) = self.guessing else { return };
+        if self.train_loss.is_some_and(|loss| loss > 0.9 * guessing) {
             note(
                 shared,
                 format!(
-                    "warning: the training loss is about that of guessing, {:.4}: the model has \
-                     learnt next to nothing; try more --epochs or a higher --lr, and check the \
-                     labels",
-                    self.guessing
+                    "warning: the training loss is about that of guessing, {guessing:.4}: the \
+                     model has learnt next to nothing; try more --epochs or a higher --lr, and \
+                     check the labels"
                 ),
             );
         }
     }
 
+    /// The metric that decides, with its name.
+    fn decisive(&self, result: &Evaluation) -> String {
+        format!("{} {}", self.decides.title, show(&self.decides, result))
+    }
+
+    /// The other metrics, and the number of examples.
+    fn others(&self, result: &Evaluation) -> String {
+        let others = self.metrics.iter().filter(|metric| **metric != self.decides);
+        let told = others.map(|metric| format!("{} {}, ", metric.title, show(metric, result)));
+        format!("({}{} texts)", told.collect::<String>(), result.examples)
+    }
+
     fn print_dev(&self) {
-        let percent = |result: &Evaluation| format!("{:.2}%", result.accuracy * 100.0);
         let Some((step, best)) = &self.finished.best else { return };
-        let rest = format!("(macro F1 {:.2}%, {} texts)", best.macro_f1 * 100.0, best.examples);
+        let (decisive, rest) = (self.decisive(best), self.others(best));
         match &self.finished.last {
             Some(last) if *step != self.finished.steps => println!(
-                "dev accuracy {} at step {step}, the best; {} at step {}, the last  {rest}",
-                percent(best),
-                percent(last),
+                "dev {decisive} at step {step}, the best; {} at step {}, the last  {rest}",
+                show(&self.decides, last),
                 self.finished.steps
             ),
-            _ => println!("dev accuracy {} at step {step}, the best  {rest}", percent(best)),
+            _ => println!("dev {decisive} at step {step}, the best  {rest}"),
         }
     }
 
     /// The evaluation on the dev set of the model that is saved.
-    fn dev(&self) -> Option<Evaluation> {
-        self.finished
-            .best
-            .filter(|(step, _)| *step == self.finished.kept)
-            .map(|(_, best)| best)
-            .or(self.finished.last)
+    fn dev(&self) -> Option<&Evaluation> {
+        let best = self.finished.best.as_ref();
+        let best = best.filter(|(step, _)| *step == self.finished.kept).map(|(_, best)| best);
+        best.or(self.finished.last.as_ref())
     }
 
     fn per_second(&self, n: usize) -> f64 {
         n as f64 / self.finished.training_seconds.max(1e-9)
     }
 
-    fn json(&self, out: &Path) -> serde_json::Value {
-        let dev = self.dev();
-        json!({
-            "test_accuracy": self.finished.test.map(|t| t.accuracy),
-            "test_macro_f1": self.finished.test.map(|t| t.macro_f1),
-            "dev_accuracy": dev.map(|d| d.accuracy),
-            "dev_macro_f1": dev.map(|d| d.macro_f1),
-            "last_dev_accuracy": self.finished.last.map(|d| d.accuracy),
-            "best_step": self.finished.best.map(|(step, _)| step),
+    fn json(&self, out: &Path) -> Value {
+        let Finished { best, last, test, .. } = &self.finished;
+        let mut line = json!({
+            "best_step": best.as_ref().map(|(step, _)| step),
             "train_loss": self.train_loss,
             "steps": self.finished.steps,
             "seconds": self.finished.seconds,
@@ -125,46 +125,19 @@ impl Report {
             "tokens_per_second": self.per_second(self.finished.tokens),
             "peak_rss_mib": peak_rss_mib(),
             "out": out,
-        })
+        });
+        for (split, result) in [("test", test.as_ref()), ("dev", self.dev())] {
+            for name in self.metrics.iter().map(|metric| metric.name).chain([LOSS]) {
+                line[format!("{split}_{name}")] = json!(result.and_then(|result| result.get(name)));
+            }
+        }
+        let decides = self.decides.name;
+        line[format!("last_dev_{decides}")] = json!(last.as_ref().and_then(|l| l.get(decides)));
+        line
     }
 }
 
-/// A text of the data to try the model with.
-pub enum Sample {
-    Text(String),
-    /// For pairs: flags that name a file and its columns.
-    Pairs(Vec<String>),
-}
-
-impl Sample {
-    /// A text outside the training set, where there is one.
-    pub fn of(dataset: &Dataset, flags: &Flags) -> Sample {
-        let split = dataset.test.as_ref().or(dataset.dev.as_ref()).unwrap_or(&dataset.train);
-        if let Some(pair) = &flags.pair_column {
-            let (path, text) = (split.path.display().to_string(), flags.columns().text);
-            let words = ["--input", &path, "--text-column", &text, "--pair-column", pair];
-            return Sample::Pairs(words.map(str::to_string).to_vec());
-        }
-        let short = |example: &&Example| {
-            let text = example.text.trim();
-            !text.is_empty() && text.chars().count() <= 80 && !text.contains(char::is_control)
-        };
-        let example = split.examples.iter().find(short).or(split.examples.first());
-        let text = example.map_or("", |example| example.text.as_str());
-        let line: Vec<&str> = text.split_whitespace().collect();
-        Sample::Text(line.join(" ").chars().take(80).collect())
-    }
-
-    /// Commands that use the model in `out`.
-    fn commands(&self, out: &Path) -> [String; 2] {
-        let out = out.display().to_string();
-        let mut words = vec!["classify", "--model", &out];
-        match self {
-            // `--` keeps a text that begins with a dash from being read as a flag.
-            Sample::Text(text) if text.starts_with('-') => words.extend(["--", text]),
-            Sample::Text(text) => words.push(text),
-            Sample::Pairs(flags) => words.extend(flags.iter().map(String::as_str)),
-        }
-        [command("infer", words), command("serve", ["--model", &out])]
-    }
+/// A metric of an evaluation, for a screen.
+fn show(metric: &Metric, result: &Evaluation) -> String {
+    metric.show(result.get(metric.name).unwrap_or(f64::NAN))
 }

@@ -8,7 +8,7 @@ use gradus_models::error::Change;
 use gradus_models::training::latest_checkpoint;
 use serde_json::Value;
 
-use crate::args::{Flags, flag};
+use crate::flags::{TaskFlags, flag, given, object, over};
 use crate::folder::Record;
 
 /// A run to continue.
@@ -23,24 +23,39 @@ pub struct Resumed {
 
 /// The flags of the run in `dir`, overridden by those given now, which may change its length, its
 /// course and its folder.
-pub fn resumed(shared: &mut SharedArgs, given: &Flags, dir: &Path) -> Outcome<(Flags, Resumed)> {
+///
+/// # Errors
+/// When there is no such run, or a flag would make it another.
+pub fn resumed<F: TaskFlags>(
+    shared: &mut SharedArgs,
+    given: &F,
+    dir: &Path,
+) -> Outcome<(F, Resumed)> {
     let (folder, record) = Record::read(dir)?;
+    if record.task != F::TASK {
+        let (task, dir) = (&record.task, dir.display());
+        return Err(Failure::usage(format!(
+            "--resume {dir}: the run is one of train {task}; resume it with train {task} --resume {dir}"
+        )));
+    }
     let checkpoint = latest_checkpoint(dir, record.run.as_deref()).map_err(with_flags)?;
-    let given = given.absolute()?;
-    let mut below = record.flags;
+    let mut given = given.clone();
+    *given.common_mut() = given.common().absolute()?;
+    let mut below: F = serde_json::from_value(record.flags)?;
     // Older versions set no texts aside.
     if record.run.is_none() {
-        below.dev_fraction.get_or_insert(0.0);
+        below.common_mut().dev_fraction.get_or_insert(0.0);
     }
     refuse_changes(&given, &below)?;
-    let mut flags = given.over(&below)?;
-    if given.epochs.is_some() && given.steps.is_none() {
-        flags.steps = None;
+    let mut flags = over(&given, &below)?;
+    let common = flags.common_mut();
+    if given.common().epochs.is_some() && given.common().steps.is_none() {
+        common.steps = None;
     }
     // The recorded path may be relative to another folder, or the run's folder may have moved.
-    flags.out = Some(given.out.unwrap_or_else(|| folder.clone()));
-    flags.overwrite = false;
-    if let Some(data) = flags.data.as_ref().filter(|data| !data.exists()) {
+    common.out = Some(given.common().out.clone().unwrap_or_else(|| folder.clone()));
+    common.overwrite = false;
+    if let Some(data) = common.data.as_ref().filter(|data| !data.exists()) {
         return Err(Failure::error(format!(
             "the data of the run, {}, is not there; say where it is with --data PATH",
             data.display()
@@ -74,7 +89,7 @@ pub fn with_flags(error: Error) -> Failure {
 }
 
 /// Flags that may change, and those of the recipe, which the trainer compares.
-const FREE: [&str; 20] = [
+const FREE: [&str; 21] = [
     "data",
     "out",
     "overwrite",
@@ -86,6 +101,7 @@ const FREE: [&str; 20] = [
     "keep",
     "keep-last",
     "early-stop",
+    "metric",
     "batch-size",
     "accumulate",
     "lr",
@@ -98,17 +114,14 @@ const FREE: [&str; 20] = [
 ];
 
 /// Refuses flags that would make it another run.
-fn refuse_changes(given: &Flags, saved: &Flags) -> Outcome {
-    let saved = serde_json::to_value(saved.over(&Flags::plain())?)?;
-    let Value::Object(given) = serde_json::to_value(given)? else { return Ok(()) };
-    let changed: Vec<String> = given
-        .iter()
-        .filter(|(name, value)| {
-            !FREE.contains(&name.as_str()) && !value.is_null() && **value != false
-        })
+fn refuse_changes<F: TaskFlags>(now: &F, saved: &F) -> Outcome {
+    let saved = object(&over(saved, &F::plain())?)?;
+    let changed: Vec<String> = object(now)?
+        .into_iter()
+        .filter(|(name, value)| !FREE.contains(&name.as_str()) && given(value))
         .filter(|(name, value)| saved.get(name) != Some(value))
         .map(|(name, value)| {
-            let was = saved.get(name).unwrap_or(&Value::Null);
+            let was = saved.get(&name).unwrap_or(&Value::Null);
             let was =
                 if was.is_null() { "was not given".to_string() } else { format!("was {was}") };
             format!("--{name} {was}, and is {value}")

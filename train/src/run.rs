@@ -6,15 +6,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use gradus_cli::{Failure, Outcome, command, note};
 use gradus_models::interchange;
-use gradus_models::training::{Ended, Finished};
+use gradus_models::training::{Ended, Finished, Task};
 
+use crate::flags::TaskFlags;
 use crate::folder::Record;
 use crate::metrics::Metrics;
 use crate::prepare::Run;
 use crate::report::Report;
+use crate::tasks::Job;
 use crate::watch::Watch;
 
-impl Run {
+impl<J: Job> Run<J> {
     /// Trains, saves and reports.
     pub fn train(mut self) -> Outcome {
         let stop = stop_signal()?;
@@ -22,7 +24,8 @@ impl Run {
         let (done, folder) = (trainer.steps_done(), &self.session.destination.folder);
         let record = Record {
             run: self.name.clone(),
-            flags: self.flags.clone(),
+            task: J::Flags::TASK.into(),
+            flags: serde_json::to_value(&self.flags)?,
             seed: self.shared.seed(),
             precision: self.shared.precision(),
         };
@@ -33,6 +36,7 @@ impl Run {
             weights: self.weights.as_ref(),
             metrics: Metrics::open(folder, done, trainer.steps_per_epoch())?,
             bar: bar.with_position(done),
+            decides: *trainer.metric(),
             dev: None,
         };
         let ended = self.session.run(&stop, &mut |event| watch.see(event))?;
@@ -49,17 +53,23 @@ impl Run {
         let steps = self.session.trainer.steps_done();
         note(&self.shared, format!("stopped at step {steps}: {}", checkpoint.display()));
         let out = self.session.destination.folder.display().to_string();
-        let resume = command("train", ["classify", "--resume", &out]);
+        let resume = command("train", [J::Flags::TASK, "--resume", &out]);
         note(&self.shared, format!("go on with: {resume}"));
         std::process::exit(130);
     }
 
     /// Tells how good the model is, and what to do next.
     fn report(&self, finished: Finished, train_loss: Option<f64>) -> Outcome {
-        let destination = &self.session.destination;
+        let (destination, trainer) = (&self.session.destination, &self.session.trainer);
         let unsaved = finished.unsaved.as_ref().map(ToString::to_string);
-        let report = Report { finished, train_loss, guessing: self.guessing };
-        report.print(&self.shared, &destination.folder, &self.sample)?;
+        let report = Report {
+            finished,
+            metrics: trainer.task().metrics(),
+            decides: *trainer.metric(),
+            train_loss,
+            guessing: self.guessing,
+        };
+        report.print(&self.shared, &destination.folder, &self.commands)?;
         if let Some(told) = interchange::note(&destination.config) {
             note(&self.shared, told);
         }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use gradus_cli::{Failure, Outcome};
 use gradus_models::Pooling;
 
-use crate::args::{Flags, Size};
+use crate::flags::{Flags, Size, over};
+use crate::tasks::classify::ClassifyFlags;
 
 /// The bundled data set: in the current folder, else in the folder where the program was built.
 fn bundled() -> Outcome<PathBuf> {
@@ -24,23 +25,27 @@ fn bundled() -> Outcome<PathBuf> {
 
 /// The flags of the bare `train` (a BERT of 2 layers and hidden 128, mean pooling, 25 epochs),
 /// overridden by those given.
-pub fn flags(given: &Flags) -> Outcome<Flags> {
-    let data = match &given.data {
+pub fn flags(given: &ClassifyFlags) -> Outcome<ClassifyFlags> {
+    let data = match &given.common.data {
         Some(data) => data.clone(),
         None => bundled()?,
     };
-    let defaults = Flags {
+    let common = Flags {
         data: Some(data),
         model: Some("scratch".into()),
         config_size: Some(Size::Tiny),
-        pooling: Some(Pooling::Mean),
         epochs: Some(25),
         batch_size: Some(32),
         lr: Some(2e-3),
-        label_smoothing: Some(0.1),
         vocab_size: Some(3000),
         max_length: Some(64),
         ..Flags::default()
     };
-    given.over(&defaults)
+    let defaults = ClassifyFlags {
+        common,
+        pooling: Some(Pooling::Mean),
+        label_smoothing: Some(0.1),
+        ..ClassifyFlags::default()
+    };
+    over(given, &defaults)
 }

@@ -2,9 +2,9 @@
 
 use gradus_cli::{Failure, Outcome, SharedArgs, note};
 use gradus_models::Checkpoint;
-use gradus_models::training::{Evaluation, Event, LossScaling, StepNumbers};
+use gradus_models::training::{Evaluation, Event, LossScaling, Metric, StepNumbers};
 use indicatif::ProgressBar;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::metrics::Metrics;
 use crate::prepare::report_names;
@@ -16,6 +16,8 @@ pub struct Watch<'a> {
     pub weights: Option<&'a Checkpoint>,
     pub metrics: Metrics,
     pub bar: ProgressBar,
+    /// The metric that decides which model is best.
+    pub decides: Metric,
     /// The last evaluation on the dev set.
     pub dev: Option<Evaluation>,
 }
@@ -34,15 +36,13 @@ impl Watch<'_> {
                 self.dev_result(step, epoch, result)?;
             }
             Event::Evaluated { split, step, result, .. } => {
-                self.metrics.write(&json!({
-                    "step": step, "split": split, "accuracy": result.accuracy,
-                    "loss": result.loss, "macro_f1": result.macro_f1,
-                }))?;
+                self.metrics.write(&line(json!({"step": step, "split": split}), result))?;
             }
             Event::Saved(_) => {}
             Event::StoppedEarly => {
-                let why = "stopped early: the dev set's accuracy and loss no longer improve";
-                note(self.shared, why);
+                let title = self.decides.title;
+                let what = if title == "loss" { title.into() } else { format!("{title} and loss") };
+                note(self.shared, format!("stopped early: the dev set's {what} no longer improve"));
             }
         }
         Ok(())
@@ -67,7 +67,10 @@ impl Watch<'_> {
         self.bar.set_message(format!(
             "loss {:.3}{}  {:.0} texts/s{}",
             step.loss,
-            self.dev.map(|d| format!("  dev {:.1}%", d.accuracy * 100.0)).unwrap_or_default(),
+            self.dev
+                .as_ref()
+                .map(|dev| format!("  dev {}", self.decisive(dev)))
+                .unwrap_or_default(),
             step.examples as f64 / step.training_seconds,
             step.scaling.map(told).unwrap_or_default(),
         ));
@@ -91,27 +94,34 @@ impl Watch<'_> {
         })
     }
 
+    /// The metric that decides, for a screen.
+    fn decisive(&self, result: &Evaluation) -> String {
+        self.decides.show(result.get(self.decides.name).unwrap_or(f64::NAN))
+    }
+
     fn dev_result(&mut self, step: u64, epoch: f64, result: &Evaluation) -> Outcome {
-        self.dev = Some(*result);
-        let line = json!({
-            "step": step, "epoch": epoch, "split": "dev", "accuracy": result.accuracy,
-            "loss": result.loss, "macro_f1": result.macro_f1,
-        });
+        self.dev = Some(result.clone());
+        let line = line(json!({"step": step, "epoch": epoch, "split": "dev"}), result);
         self.metrics.write(&line)?;
         if self.shared.json {
             println!("{line}");
         }
-        let (accuracy, loss) = (result.accuracy * 100.0, result.loss);
-        self.bar.suspend(|| {
-            note(
-                self.shared,
-                format!(
-                    "epoch {epoch:.1}  step {step}: dev accuracy {accuracy:.2}%, loss {loss:.4}"
-                ),
-            );
-        });
+        let mut told = format!("epoch {epoch:.1}  step {step}: dev ");
+        if self.decides.title != "loss" {
+            told += &format!("{} {}, ", self.decides.title, self.decisive(result));
+        }
+        told += &format!("loss {:.4}", result.loss);
+        self.bar.suspend(|| note(self.shared, told));
         Ok(())
     }
+}
+
+/// A line of `metrics.jsonl` with the numbers of an evaluation.
+fn line(mut line: Value, result: &Evaluation) -> Value {
+    for (name, value) in result.values() {
+        line[name] = json!(value);
+    }
+    line
 }
 
 /// Loss scaling on the bar.

@@ -11,12 +11,20 @@ const STREAM: u64 = 1 << 40;
 /// Divides a split in two: the second part has about the share `fraction` of every label's
 /// examples, but never all of them. Fractions of an example go to the labels with the largest
 /// remainders, so that the total is right. Both parts keep the order of the file.
-pub(super) fn split(split: &Split, fraction: f64, seed: u64) -> (Split, Split) {
+pub(super) fn by_label(split: &Split, fraction: f64, seed: u64) -> (Split, Split) {
     let mut by_label: BTreeMap<&Option<String>, Vec<usize>> = BTreeMap::new();
     for (i, example) in split.examples.iter().enumerate() {
         by_label.entry(&example.label).or_default().push(i);
     }
-    let mut groups: Vec<Vec<usize>> = by_label.into_values().collect();
+    divide(split, by_label.into_values().collect(), fraction, seed)
+}
+
+/// Divides a split in two without regard to the labels.
+pub(super) fn any(split: &Split, fraction: f64, seed: u64) -> (Split, Split) {
+    divide(split, vec![(0..split.examples.len()).collect()], fraction, seed)
+}
+
+fn divide(split: &Split, mut groups: Vec<Vec<usize>>, fraction: f64, seed: u64) -> (Split, Split) {
     for (stream, group) in (STREAM + 1..).zip(&mut groups) {
         shuffle(group, seed, stream);
     }

@@ -1,6 +1,7 @@
 //! Label names and their ids.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use unicode_normalization_alignments::UnicodeNormalization;
 
@@ -39,10 +40,19 @@ impl Labels {
     /// another one written otherwise: the same number (`1` and `1.0`), with spaces around it, in
     /// characters that look alike or cannot be seen.
     pub fn from_split(split: &Split) -> Result<Self> {
+        let label = |example: &super::Example| {
+            let label = example.label.clone().ok_or_else(|| unlabelled(split, example.line))?;
+            Ok((label, example.line))
+        };
+        let occurrences = split.examples.iter().map(label).collect::<Result<Vec<_>>>()?;
+        Self::from_occurrences(&split.path, occurrences)
+    }
+
+    /// The distinct labels among names and the lines on which they occur.
+    pub(super) fn from_occurrences(path: &Path, occurrences: Vec<(String, u64)>) -> Result<Self> {
         let mut first: HashMap<String, u64> = HashMap::new();
-        for example in &split.examples {
-            let label = example.label.as_ref().ok_or_else(|| unlabelled(split, example.line))?;
-            first.entry(label.clone()).or_insert(example.line);
+        for (name, line) in occurrences {
+            first.entry(name).or_insert(line);
         }
         let mut names: Vec<String> = first.keys().cloned().collect();
         names.sort();
@@ -59,7 +69,7 @@ impl Labels {
                     false => (first[other], other),
                 };
                 let earlier = if later == name { other } else { name };
-                return Err(Error::data(&split.path, line, one_spelling(earlier, later)));
+                return Err(Error::data(path, line, one_spelling(earlier, later)));
             }
         }
         Self::from_names(names)
@@ -155,20 +165,22 @@ impl Labels {
             .map(|example| {
                 let label =
                     example.label.as_ref().ok_or_else(|| unlabelled(split, example.line))?;
-                self.id(label).ok_or_else(|| {
-                    Error::data(
-                        &split.path,
-                        example.line,
-                        format!(
-                            "the label `{label}` is not one of the {} labels of the training set \
-                             ({}); correct it, or add examples of it there",
-                            self.len(),
-                            self.sample()
-                        ),
-                    )
-                })
+                self.known(label, split, example.line)
             })
             .collect()
+    }
+
+    /// The id of a label on a line of a split.
+    pub(super) fn known(&self, label: &str, split: &Split, line: u64) -> Result<u32> {
+        self.id(label).ok_or_else(|| {
+            let message = format!(
+                "the label `{label}` is not one of the {} labels of the training set ({}); \
+                 correct it, or add examples of it there",
+                self.len(),
+                self.sample()
+            );
+            Error::data(&split.path, line, message)
+        })
     }
 
     /// The number of labels.
@@ -258,6 +270,6 @@ fn one_spelling(a: &str, b: &str) -> String {
     )
 }
 
-fn unlabelled(split: &Split, line: u64) -> Error {
+pub(super) fn unlabelled(split: &Split, line: u64) -> Error {
     Error::data(&split.path, line, "this example has no label; add one, or remove the line")
 }

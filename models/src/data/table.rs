@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use super::quotes::{Quoted, Stray, quoted_fields, swallowed_rows};
 use super::read::Source;
-use super::{Example, Format};
+use super::{Example, Format, LabelForm};
 use crate::error::{Error, Result};
 
 /// The places of the columns in a record.
@@ -47,7 +47,8 @@ impl Source<'_> {
             counted = self.line_at(record.position().map_or(0, csv::Position::byte), counted);
             let field = |i| record.get(i).unwrap_or_default();
             examples.push(self.example(counted.0, &places, field)?);
-            labels.extend(judge.map(|place| field(place).to_string()));
+            let label = judge.map(|place| field(place).to_string());
+            labels.extend(label.filter(|label| !label.is_empty()));
         }
         if let Some(place) = judge {
             self.refuse_swallowed(&quoted, places.width, place, &labels)?;
@@ -222,8 +223,9 @@ impl Source<'_> {
         places: &Places,
         field: impl Fn(usize) -> &'f str,
     ) -> Result<Example> {
+        let several = self.columns.labels == LabelForm::Several;
         let label = match places.label.map(&field) {
-            Some(label) if label.trim().is_empty() => {
+            Some(label) if label.trim().is_empty() && !several => {
                 return Err(self.error(line, "the label is empty; add one, or remove the line"));
             }
             label => label.map(str::to_string),

@@ -23,7 +23,7 @@ impl<T: Task> Trainer<T> {
     /// are the best so far (see [`Evaluation::better_than`]). [`best`](Trainer::best) is saved and
     /// resumed with the run.
     pub fn evaluated(&mut self, result: Evaluation) {
-        if result.better_than(self.best.as_ref().map(|best| &best.result)) {
+        if result.better_than(self.best.as_ref().map(|best| &best.result), &self.metric) {
             let parameters = self.store().parameters().into_iter();
             let values = parameters.map(|p| (p.clone(), p.tensor())).collect();
             self.best = Some(Best { result, step: self.step, stale: 0, values });

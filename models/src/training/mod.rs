@@ -21,51 +21,23 @@
 
 mod best;
 mod checkpoints;
-mod classify;
+mod order;
 mod recipe;
 mod session;
 mod state;
+mod task;
 mod trainer;
 
-use gradus_autograd::Var;
-use gradus_nn::Forward;
-
-use crate::Result;
-
-pub use crate::evaluation::Evaluation;
+pub use crate::evaluation::{Evaluation, Metric};
 pub use best::Best;
 pub use checkpoints::{
     has_checkpoints, latest_checkpoint, remove_foreign_checkpoints, remove_old_checkpoints,
 };
-pub use classify::{Classification, encode_split};
 pub use gradus_nn::ScheduleKind;
 pub use recipe::{OptimizerKind, Recipe};
 pub use session::{
     Destination, Ended, Event, Finished, LossScaling, Session, SessionOptions, StepNumbers,
 };
 pub use state::{Resumed, RunMark};
+pub use task::Task;
 pub use trainer::{Step, Trainer};
-
-/// A task to train for: examples, and the loss over some of them.
-pub trait Task: Send + Sync {
-    /// Tokens of every training example; batches hold examples of similar length.
-    fn lengths(&self) -> &[usize];
-    /// The mean loss over the examples `batch`, a scalar.
-    fn loss(&self, batch: &[usize], forward: &Forward) -> Result<Var>;
-    /// Whether a parameter belongs to the head, which may have a rate of its own.
-    fn is_head(&self, name: &str) -> bool;
-}
-
-/// A [`Task`] that can be evaluated, as a [`Session`] needs it.
-pub trait Evaluate: Task {
-    /// Examples with their answers.
-    type Set;
-
-    /// Evaluates the current weights on `set`. `progress` is called with the number of examples
-    /// done and the number of all.
-    fn evaluate_on(
-        &self,
-        set: &Self::Set,
-        progress: &mut dyn FnMut(usize, usize),
-    ) -> Result<Evaluation>;
-}

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use gradus_tensor::{Device, Reading, Tensor};
 
 use super::recipe::at_least_one;
-use super::{Evaluate, Evaluation, Step, Trainer, remove_old_checkpoints};
+use super::{Evaluation, Step, Task, Trainer, remove_old_checkpoints};
 use crate::{BertConfig, Error, Tokenizer, save_folder};
 
 /// When a run evaluates, saves and ends.
@@ -184,7 +184,7 @@ pub struct Finished {
 ///
 /// The program `train` runs a session. A progress bar, a file of metrics or a plot gets its
 /// [`Event`]s.
-pub struct Session<T: Evaluate> {
+pub struct Session<T: Task> {
     /// The steps.
     pub trainer: Trainer<T>,
     /// The set that decides which model is best.
@@ -218,7 +218,7 @@ struct Due {
     stop: bool,
 }
 
-impl<T: Evaluate> Session<T> {
+impl<T: Task> Session<T> {
     /// Trains to the end, or until `stop` is true. `watch` is called with every event; its error
     /// ends the run.
     ///
@@ -272,7 +272,7 @@ impl<T: Evaluate> Session<T> {
         if let Some(set) = self.dev.as_ref().filter(|_| due.evaluation) {
             let result = evaluate(&self.trainer, set, "dev", course)?;
             (course.watch)(Event::Evaluated { split: "dev", step: at, epoch, result: &result })?;
-            course.last = Some(result);
+            course.last = Some(result.clone());
             self.trainer.evaluated(result);
         }
         if due.stop {
@@ -338,8 +338,9 @@ impl<T: Evaluate> Session<T> {
     fn finish<E: From<Error>>(&mut self, mut course: Course<E>) -> Result<Finished, E> {
         course.clock.pause();
         let steps = self.trainer.steps_done();
-        let best = self.trainer.best().map(|best| (best.step, best.result));
-        let better = best.filter(|(step, _)| *step != steps && !self.options.keep_last);
+        let best = self.trainer.best().map(|best| (best.step, best.result.clone()));
+        let better = best.as_ref().map(|(step, _)| *step);
+        let better = better.filter(|step| *step != steps && !self.options.keep_last);
         let swaps = better.is_some();
         self.swap(swaps)?;
         self.destination.config.extra.remove("_name_or_path");
@@ -355,12 +356,12 @@ impl<T: Evaluate> Session<T> {
             None => None,
         };
         if let Some(result) = &test {
-            let epoch = steps as f64 / self.trainer.steps_per_epoch() as f64;
+            let epoch = self.trainer.epochs_done();
             (course.watch)(Event::Evaluated { split: "test", step: steps, epoch, result })?;
         }
         Ok(Finished {
             steps,
-            kept: better.map_or(steps, |(step, _)| step),
+            kept: better.unwrap_or(steps),
             best,
             last: course.last,
             test,
@@ -378,7 +379,7 @@ impl<T: Evaluate> Session<T> {
 }
 
 /// Evaluates the current weights, and tells the progress.
-fn evaluate<T: Evaluate, E: From<Error>>(
+fn evaluate<T: Task, E: From<Error>>(
     trainer: &Trainer<T>,
     set: &T::Set,
     split: &'static str,
@@ -389,7 +390,7 @@ fn evaluate<T: Evaluate, E: From<Error>>(
         let told = (course.watch)(Event::Evaluating { split, done, of });
         failed = failed.take().or(told.err());
     };
-    let result = trainer.task().evaluate_on(set, &mut progress)?;
+    let result = trainer.task().evaluate(set, &mut progress)?;
     failed.map_or(Ok(result), Err)
 }
 

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 use super::best::Best;
 use super::checkpoints::{PREFIX, remove_folder};
+use super::order::Place;
 use super::{Recipe, Task, Trainer};
 use crate::checkpoint::WEIGHTS;
 use crate::data::Fingerprint;
@@ -25,6 +26,10 @@ use crate::{BertConfig, Error, Result, Tokenizer, files, save_folder};
 pub(super) const STATE: &str = "trainer_state.json";
 pub(super) const OPTIMIZER: &str = "optimizer.safetensors";
 const BEST: &str = "best.safetensors";
+
+/// The form of a checkpoint. It changes when a checkpoint of an older form can no longer be resumed
+/// to the same bits.
+const FORMAT: u32 = 1;
 
 /// The run and the data that a checkpoint belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +43,14 @@ pub struct RunMark {
 /// `trainer_state.json`.
 #[derive(Serialize, Deserialize)]
 struct State {
+    /// [`FORMAT`]; `None` in checkpoints of version 0.1, whose form is the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    format: Option<u32>,
     step: u64,
+    /// The place in the order of the examples, of a task with several windows; otherwise the step
+    /// tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    place: Option<Place>,
     recipe: Value,
     /// The hash of each file of tensors; empty in checkpoints of older versions.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -131,10 +143,15 @@ impl<T: Task> Trainer<T> {
     }
 
     fn state(&self, hashes: BTreeMap<String, String>) -> State {
-        let best =
-            |best: &Best| BestState { step: best.step, stale: best.stale, result: best.result };
+        let best = |best: &Best| BestState {
+            step: best.step,
+            stale: best.stale,
+            result: best.result.clone(),
+        };
         State {
+            format: Some(FORMAT),
             step: self.step,
+            place: (self.task().windows() > 1).then_some(self.order.place),
             recipe: Value::Object(fields(&self.recipe)),
             hashes,
             loss_scale: self.scaler.as_ref().map(GradScaler::state),
@@ -157,6 +174,12 @@ impl<T: Task> Trainer<T> {
             .map_err(|e| fail(format!("is not the state of a training run: {e}")))?;
         let saved: Recipe = serde_json::from_value(state.recipe.clone())
             .map_err(|e| fail(format!("is not the state of a training run: recipe: {e}")))?;
+        if let Some(format) = state.format.filter(|format| *format != FORMAT) {
+            return Err(fail(format!(
+                "has the format {format}, and this version of Gradus reads format {FORMAT}: resume it \
+                 with the version that wrote it, or begin a new run from its weights"
+            )));
+        }
         let changes = changes(&state.recipe, &self.recipe);
         if !changes.is_empty() {
             return Err(Error::OtherRecipe { path, changes });
@@ -178,7 +201,12 @@ impl<T: Task> Trainer<T> {
         }
         self.optimizer.load_state(&tensors)?;
         self.step = state.step;
-        self.epoch = None;
+        let place = match (self.task().windows(), state.place) {
+            (1, _) => Place::after(self.step, self.steps_per_epoch, self.recipe.accumulate),
+            (_, Some(place)) => place,
+            (_, None) => return Err(fail("has no `place` in the order of the examples".into())),
+        };
+        self.order.seek(place);
         self.best = state.best.map(|best| self.load_best(checkpoint, best)).transpose()?;
         Ok(Resumed {
             step: self.step,

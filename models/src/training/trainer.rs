@@ -9,8 +9,9 @@ use gradus_nn::{
 };
 use gradus_tensor::Tensor;
 
-use super::{Best, OptimizerKind, Recipe, RunMark, Task};
-use crate::batch::bucketed_batches;
+use super::order::Order;
+use super::{Best, Metric, OptimizerKind, Recipe, RunMark, Task};
+use crate::evaluation::LOSS;
 use crate::{Error, Result};
 
 /// The results of one step. Loss and norm stay on the device until they are read.
@@ -20,7 +21,7 @@ pub struct Step {
     pub step: u64,
     /// Epochs done, in fractions.
     pub epoch: f64,
-    /// Mean loss over the step's examples, a scalar.
+    /// Mean loss over the terms of the step's examples, a scalar; see [`Task::terms`].
     pub loss: Tensor,
     /// Global norm of the gradients before clipping, a scalar. Not finite where the step was
     /// skipped.
@@ -37,6 +38,9 @@ pub struct Step {
     pub ends_epoch: bool,
 }
 
+/// The metric of a task that has no other.
+const BY_LOSS: Metric = Metric::number(LOSS, "loss").lower_is_better();
+
 /// The training loop over a [`Task`].
 pub struct Trainer<T> {
     task: T,
@@ -52,8 +56,9 @@ pub struct Trainer<T> {
     pub(super) warmup: u64,
     pub(super) best: Option<Best>,
     pub(super) run: Option<RunMark>,
-    /// The batches of one epoch, kept while it lasts.
-    pub(super) epoch: Option<(u64, Vec<Vec<usize>>)>,
+    pub(super) order: Order,
+    /// The metric that decides which model is best.
+    pub(super) metric: Metric,
     without_gradient: Option<Vec<String>>,
 }
 
@@ -65,10 +70,10 @@ impl<T: Task> Trainer<T> {
     /// train in the recipe's precision.
     pub fn new(task: T, store: Store, recipe: Recipe) -> Result<Self> {
         recipe.validate()?;
-        if task.lengths().is_empty() {
+        if task.examples() == 0 {
             return Err(Error::Input("the training set is empty".into()));
         }
-        let batches = task.lengths().len().div_ceil(recipe.batch_size) as u64;
+        let batches = task.examples().div_ceil(recipe.batch_size) as u64;
         let steps_per_epoch = batches.div_ceil(recipe.accumulate as u64);
         let total = recipe.total_steps(steps_per_epoch);
         let warmup = recipe.warmup_steps(total);
@@ -92,6 +97,7 @@ impl<T: Task> Trainer<T> {
             Precision::F32 | Precision::Bf16 | Precision::Int8 => None,
             Precision::F16 => Some(GradScaler::new(device)?),
         };
+        let metric = task.metrics().first().copied().unwrap_or(BY_LOSS);
         Ok(Trainer {
             task,
             store,
@@ -105,7 +111,8 @@ impl<T: Task> Trainer<T> {
             warmup,
             best: None,
             run: None,
-            epoch: None,
+            order: Order::default(),
+            metric,
             without_gradient: None,
         })
     }
@@ -156,18 +163,24 @@ impl<T: Task> Trainer<T> {
         self.without_gradient.as_deref()
     }
 
-    /// The batches of the step about to be made.
-    fn next_batches(&mut self) -> Result<Vec<Vec<usize>>> {
-        let epoch = self.step / self.steps_per_epoch;
-        if self.epoch.as_ref().is_none_or(|(e, _)| *e != epoch) {
-            let recipe = &self.recipe;
-            let batches =
-                bucketed_batches(self.task.lengths(), recipe.batch_size, recipe.seed, epoch)?;
-            self.epoch = Some((epoch, batches));
-        }
-        let (_, batches) = self.epoch.as_ref().expect("made above");
-        let from = (self.step % self.steps_per_epoch) as usize * self.recipe.accumulate;
-        Ok(batches[from..batches.len().min(from + self.recipe.accumulate)].to_vec())
+    /// The metric that decides which model is best.
+    pub fn metric(&self) -> &Metric {
+        &self.metric
+    }
+
+    /// Lets the metric of this name decide which model is best: one of the task's, or `loss`.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] with the names of all when it is none of them.
+    pub fn set_metric(&mut self, name: &str) -> Result<()> {
+        let metrics = || self.task.metrics().iter().chain([&BY_LOSS]);
+        let Some(metric) = metrics().find(|metric| metric.name == name) else {
+            let names: Vec<&str> = metrics().map(|metric| metric.name).collect();
+            let requirement = format!("it must be one of {}", names.join(", "));
+            return Err(Error::recipe("metric", name, requirement));
+        };
+        self.metric = *metric;
+        Ok(())
     }
 
     /// One optimiser step; `None` when the run is over.
@@ -183,7 +196,7 @@ impl<T: Task> Trainer<T> {
     }
 
     fn one_step(&mut self) -> Result<Step> {
-        let batches = self.next_batches()?;
+        let batches = self.order.next(&mut self.task, &self.recipe)?;
         let lengths = self.task.lengths();
         let tokens = batches.iter().flatten().map(|&i| lengths[i]).sum();
         let (loss, grads) = self.gradients(&batches)?;
@@ -204,27 +217,39 @@ impl<T: Task> Trainer<T> {
         self.step += 1;
         Ok(Step {
             step: self.step,
-            epoch: self.step as f64 / self.steps_per_epoch as f64,
+            epoch: self.epochs_done(),
             loss,
             grad_norm: clip.norm,
             verdict: scaled.then_some(clip.scale),
             lr: self.recipe.lr * factor,
             examples: batches.iter().map(Vec::len).sum(),
             tokens,
-            ends_epoch: self.step.is_multiple_of(self.steps_per_epoch),
+            ends_epoch: self.order.at_start_of_epoch(),
         })
     }
 
-    /// The mean loss over the examples of all batches, and its gradients.
+    /// Epochs done, in fractions.
+    pub(super) fn epochs_done(&self) -> f64 {
+        match self.task.windows() {
+            1 => self.step as f64 / self.steps_per_epoch as f64,
+            windows => self.order.epochs_done(windows),
+        }
+    }
+
+    /// The mean loss over the terms of all batches, and its gradients.
     fn gradients(&self, batches: &[Vec<usize>]) -> Result<(Tensor, Gradients)> {
-        let examples: usize = batches.iter().map(Vec::len).sum();
+        let terms: Vec<f64> = batches.iter().map(|batch| self.task.terms(batch)).collect();
+        let all: f64 = terms.iter().sum();
         let mut grads = Gradients::default();
         let mut loss: Option<Tensor> = None;
         for (i, batch) in batches.iter().enumerate() {
             let micro = self.step * self.recipe.accumulate as u64 + i as u64;
             let forward = Forward::training(self.recipe.seed, micro);
-            // Weighted by the examples: the sum is the mean over the whole step.
-            let share = batch.len() as f64 / examples as f64;
+            if terms[i] == 0.0 {
+                continue; // nothing in it to learn from
+            }
+            // Weighted by the terms: the sum is the mean over the whole step.
+            let share = terms[i] / all;
             let part = self.recipe.precision.run(|| self.task.loss(batch, &forward))?;
             let part = part.mul_scalar(share)?;
             grads.accumulate(match &self.scaler {
@@ -236,7 +261,10 @@ impl<T: Task> Trainer<T> {
                 None => loss = Some(part.into_tensor()),
             }
         }
-        Ok((loss.expect("a step needs at least one batch"), grads))
+        let loss = loss.ok_or_else(|| {
+            Error::Input("no example of the step has anything to learn from".into())
+        })?;
+        Ok((loss, grads))
     }
 }
 

@@ -6,9 +6,10 @@ use std::sync::atomic::AtomicBool;
 
 use crate::common::{run, small_trainer};
 use gradus_models::data::Fingerprint;
+use gradus_models::tasks::Classification;
 use gradus_models::training::{
-    Classification, Destination, Evaluation, Recipe, RunMark, Session, SessionOptions, Trainer,
-    latest_checkpoint, remove_foreign_checkpoints, remove_old_checkpoints,
+    Destination, Evaluation, Recipe, RunMark, Session, SessionOptions, Trainer, latest_checkpoint,
+    remove_foreign_checkpoints, remove_old_checkpoints,
 };
 use gradus_models::{Error, Tokenizer};
 use gradus_tensor::io::safetensors::SafeTensors;
@@ -18,7 +19,7 @@ fn recipe() -> Recipe {
 }
 
 fn result(accuracy: f64, loss: f64) -> Evaluation {
-    Evaluation { accuracy, loss, macro_f1: accuracy, examples: 3 }
+    Evaluation::new(3, loss, [("accuracy", accuracy), ("macro_f1", accuracy)])
 }
 
 fn bits(trainer: &Trainer<Classification>) -> Vec<Vec<f32>> {
@@ -78,7 +79,7 @@ fn the_best_weights_go_with_the_checkpoint() {
         let mut other = restored(checkpoint);
         other.resume(checkpoint).unwrap();
         let found = other.best().unwrap();
-        assert_eq!((found.step, found.stale, found.result), (2, stale, result(0.7, 1.0 / 3.0)));
+        assert_eq!((found.step, found.stale, &found.result), (2, stale, &result(0.7, 1.0 / 3.0)));
         assert!(bits(&other) == *present);
         other.swap_best().unwrap();
         assert!(bits(&other) == best);

@@ -3,7 +3,8 @@
 
 use crate::common::{run, small_trainer, trainer};
 use gradus_autograd::Gradients;
-use gradus_models::training::{Classification, OptimizerKind, Recipe, Trainer};
+use gradus_models::tasks::Classification;
+use gradus_models::training::{OptimizerKind, Recipe, Trainer};
 use gradus_models::{
     BertConfig, BertInput, Columns, Dataset, Encoding, PackedBatch, Pooling, Pretrained,
     SequenceClassifier, Tokenizer,

@@ -6,7 +6,8 @@
 
 use crate::common::{reference_embeddings, run, trainer_on};
 use gradus_models::pipelines::TextEmbedder;
-use gradus_models::training::{Classification, Recipe, Trainer};
+use gradus_models::tasks::Classification;
+use gradus_models::training::{Recipe, Trainer};
 use gradus_models::{
     BertInput, Columns, Dataset, Encoding, PackedBatch, Pooling, Pretrained, SequenceClassifier,
     Tokenizer,

@@ -6,7 +6,8 @@
 use crate::common::{reference_embeddings, run, trainer_on};
 use gradus_autograd::no_grad;
 use gradus_models::pipelines::TextEmbedder;
-use gradus_models::training::{Classification, Recipe, Task, Trainer};
+use gradus_models::tasks::Classification;
+use gradus_models::training::{Recipe, Task, Trainer};
 use gradus_models::{Precision, Tokenizer};
 use gradus_nn::Forward;
 use gradus_tensor::io::safetensors::SafeTensors;

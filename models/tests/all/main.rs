@@ -11,3 +11,5 @@ mod gpu;
 mod gpu_half;
 mod parts;
 mod recipe;
+mod terms;
+mod windows;

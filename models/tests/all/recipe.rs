@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use gradus_autograd::Var;
 use gradus_models::batch::bucketed_batches;
-use gradus_models::training::{OptimizerKind, Recipe, ScheduleKind, SessionOptions, Task, Trainer};
+use gradus_models::training::{
+    Evaluation, Metric, OptimizerKind, Recipe, ScheduleKind, SessionOptions, Task, Trainer,
+};
 use gradus_models::{Error, Result};
 use gradus_nn::{Forward, Init, Schedule, Store};
 
@@ -48,6 +50,8 @@ impl Means {
 }
 
 impl Task for Means {
+    type Set = ();
+
     fn lengths(&self) -> &[usize] {
         &self.lengths
     }
@@ -64,6 +68,14 @@ impl Task for Means {
 
     fn is_head(&self, name: &str) -> bool {
         name.starts_with("classifier.")
+    }
+
+    fn metrics(&self) -> &'static [Metric] {
+        &[]
+    }
+
+    fn evaluate(&self, _: &(), _: &mut dyn FnMut(usize, usize)) -> Result<Evaluation> {
+        Ok(Evaluation::new(0, 0.0, []))
     }
 }
 

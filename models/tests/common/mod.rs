@@ -1,7 +1,8 @@
 //! Shared by several tests: a small training task, and reference results.
 #![allow(dead_code)] // each test program uses a part
 
-use gradus_models::training::{Classification, Recipe, Trainer};
+use gradus_models::tasks::Classification;
+use gradus_models::training::{Recipe, Trainer};
 use gradus_models::{BertConfig, Labels, Pooling, SequenceClassifier, Tokenizer};
 use gradus_nn::Store;
 use gradus_tensor::io::safetensors::SafeTensors;
@@ -54,7 +55,8 @@ pub fn trainer_on(
     let model = SequenceClassifier::new(&store.root(), &config, Pooling::Cls, 3).unwrap();
     let encodings = all.iter().map(|t| tokenizer.encode(t, None, 32).unwrap()).collect();
     let labels = texts.iter().map(|t| t.1).collect();
-    Trainer::new(Classification::new(model, (encodings, labels), 0.1), store, recipe).unwrap()
+    let task = Classification::new(model, (encodings, labels)).label_smoothing(0.1).unwrap();
+    Trainer::new(task, store, recipe).unwrap()
 }
 
 /// Makes `steps` steps, all of which must succeed.

@@ -1,63 +1,8 @@
-//! How well a classifier does: accuracy, precision, recall, F1, confusions.
-//!
-//! ```
-//! use gradus_models::evaluation::Confusion;
-//!
-//! let mut confusion = Confusion::default();
-//! for (truth, predicted) in [(0, 0), (0, 1), (1, 1), (1, 1)] {
-//!     confusion.add(truth, predicted);
-//! }
-//! assert_eq!(confusion.accuracy(), 0.75);
-//! assert_eq!(confusion.scores(0).recall, 0.5);
-//! assert_eq!(confusion.worst(1), [(0, 1, 1)]); // once 1 instead of 0
-//! ```
+//! How often a classifier gives each label for each; accuracy, precision, recall, F1.
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
-/// How well a model does on a labelled set.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Evaluation {
-    /// Share of texts whose most probable label is right.
-    #[serde(with = "exact")]
-    pub accuracy: f64,
-    /// Mean cross-entropy (without label smoothing).
-    #[serde(with = "exact")]
-    pub loss: f64,
-    /// Mean over the labels of the F1 score; see [`Confusion::macro_f1`].
-    #[serde(with = "exact")]
-    pub macro_f1: f64,
-    /// Number of texts.
-    pub examples: usize,
-}
-
-impl Evaluation {
-    /// Whether this is better than `other`: a higher accuracy, or the same at a lower loss. A loss
-    /// that is not a number is never better.
-    pub fn better_than(&self, other: Option<&Evaluation>) -> bool {
-        self.loss.is_finite()
-            && other.is_none_or(|other| {
-                self.accuracy > other.accuracy
-                    || (self.accuracy == other.accuracy && self.loss < other.loss)
-            })
-    }
-}
-
-/// A float as a string: JSON readers may round the last bit of a number, and a resumed run must
-/// compare the same bits.
-mod exact {
-    use serde::de::Error;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(value)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-    }
-}
+use serde::Serialize;
 
 /// How often each label was predicted for each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,6 +22,26 @@ pub struct ClassScores {
     pub f1: f64,
     /// Number of texts that have the label.
     pub support: u64,
+}
+
+impl ClassScores {
+    /// The scores of a label that was rightly predicted `right` times, predicted `predicted` times,
+    /// and occurs `support` times.
+    pub fn of(right: u64, predicted: u64, support: u64) -> ClassScores {
+        ClassScores {
+            precision: ratio(right, predicted),
+            recall: ratio(right, support),
+            f1: ratio(2 * right, predicted + support),
+            support,
+        }
+    }
+
+    /// The mean F1 of labels, each weighed by its support.
+    pub fn weighted_f1(scores: &[ClassScores]) -> f64 {
+        let support: u64 = scores.iter().map(|s| s.support).sum();
+        let sum: f64 = scores.iter().map(|s| s.support as f64 * s.f1).sum();
+        sum / support.max(1) as f64
+    }
 }
 
 impl Confusion {
@@ -100,22 +65,28 @@ impl Confusion {
         let right = self.sum(|truth, predicted| truth == label && predicted == label);
         let predicted = self.sum(|_, predicted| predicted == label);
         let support = self.sum(|truth, _| truth == label);
-        ClassScores {
-            precision: ratio(right, predicted),
-            recall: ratio(right, support),
-            f1: ratio(2 * right, predicted + support),
-            support,
-        }
+        ClassScores::of(right, predicted, support)
+    }
+
+    /// The scores of every label that occurs or was predicted, in the order of ids.
+    fn all_scores(&self) -> Vec<ClassScores> {
+        let mut labels: Vec<u32> = self.counts.keys().flat_map(|&(a, b)| [a, b]).collect();
+        labels.sort_unstable();
+        labels.dedup();
+        labels.into_iter().map(|label| self.scores(label)).collect()
     }
 
     /// Mean F1 over the labels that occur or were predicted, as scikit-learn's
     /// `f1_score(average="macro")`.
     pub fn macro_f1(&self) -> f64 {
-        let mut labels: Vec<u32> = self.counts.keys().flat_map(|&(a, b)| [a, b]).collect();
-        labels.sort_unstable();
-        labels.dedup();
-        let sum: f64 = labels.iter().map(|&label| self.scores(label).f1).sum();
-        sum / labels.len().max(1) as f64
+        let scores = self.all_scores();
+        scores.iter().map(|s| s.f1).sum::<f64>() / scores.len().max(1) as f64
+    }
+
+    /// Mean F1 over the texts, each with the F1 of its label, as scikit-learn's
+    /// `f1_score(average="weighted")`.
+    pub fn weighted_f1(&self) -> f64 {
+        ClassScores::weighted_f1(&self.all_scores())
     }
 
     /// The `most` most frequent mistakes: true label, predicted label, how often.
@@ -169,28 +140,8 @@ mod tests {
             assert_eq!(scores.support, support);
         }
         close(confusion.macro_f1(), 0.547_619_047_619_047_6);
+        close(confusion.weighted_f1(), 0.628_571_428_571_428_6);
         confusion.add(2, 0);
         assert_eq!(confusion.worst(2), [(2, 0, 2), (0, 1, 1)]);
-    }
-
-    #[test]
-    fn a_tie_is_decided_by_the_loss() {
-        let of = |accuracy, loss| Evaluation { accuracy, loss, macro_f1: 0.0, examples: 1 };
-        let best = of(0.5, 1.0);
-        assert!(of(0.6, 9.0).better_than(Some(&best)) && of(0.5, 0.9).better_than(Some(&best)));
-        assert!(!of(0.5, 1.0).better_than(Some(&best)) && !of(0.4, 0.1).better_than(Some(&best)));
-        assert!(of(0.0, 1.0).better_than(None) && !of(1.0, f64::NAN).better_than(None));
-    }
-
-    #[test]
-    fn an_evaluation_survives_json_bit_for_bit() {
-        let before = Evaluation {
-            accuracy: 49.0 / 60.0,
-            loss: 0.1 + 0.2,
-            macro_f1: 1e-300 / 3.0,
-            examples: 60,
-        };
-        let json = serde_json::to_string(&before).unwrap();
-        assert_eq!(serde_json::from_str::<Evaluation>(&json).unwrap(), before);
     }
 }

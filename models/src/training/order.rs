@@ -1,0 +1,75 @@
+//! The order of the examples: epochs, their windows, and the batches of a window.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Recipe, Task};
+use crate::Result;
+use crate::batch::bucketed_batches;
+
+/// A place in the order of the examples: the next batch to be taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Place {
+    pub epoch: u64,
+    /// The window of the epoch.
+    pub window: usize,
+    /// The batch of the window.
+    pub batch: usize,
+}
+
+impl Place {
+    /// The place after `step` steps of a task with one window.
+    pub fn after(step: u64, steps_per_epoch: u64, accumulate: usize) -> Place {
+        let batch = (step % steps_per_epoch) as usize * accumulate;
+        Place { epoch: step / steps_per_epoch, window: 0, batch }
+    }
+}
+
+/// The batches of the open window, and the place in it.
+#[derive(Default)]
+pub(super) struct Order {
+    pub place: Place,
+    /// The batches of the window, once it is open.
+    batches: Option<Vec<Vec<usize>>>,
+}
+
+impl Order {
+    /// Goes to another place.
+    pub fn seek(&mut self, place: Place) {
+        *self = Order { place, batches: None };
+    }
+
+    /// The batches of the next step: `recipe.accumulate`, or fewer at the end of a window.
+    pub fn next<T: Task>(&mut self, task: &mut T, recipe: &Recipe) -> Result<Vec<Vec<usize>>> {
+        let Place { epoch, window, batch } = self.place;
+        let windows = task.windows();
+        if self.batches.is_none() {
+            task.open_window(epoch, window)?;
+            let stream = epoch.wrapping_mul(windows as u64).wrapping_add(window as u64);
+            let batches = bucketed_batches(task.lengths(), recipe.batch_size, recipe.seed, stream)?;
+            self.batches = Some(batches);
+        }
+        let batches = self.batches.as_deref().unwrap_or_default();
+        let end = batches.len().min(batch + recipe.accumulate);
+        let taken = batches.get(batch..end).unwrap_or_default().to_vec();
+        if end < batches.len() {
+            self.place.batch = end;
+        } else if window + 1 < windows {
+            self.seek(Place { epoch, window: window + 1, batch: 0 });
+        } else {
+            self.seek(Place { epoch: epoch + 1, window: 0, batch: 0 });
+        }
+        Ok(taken)
+    }
+
+    /// Epochs done, in fractions, where an epoch has `windows` windows.
+    pub fn epochs_done(&self, windows: usize) -> f64 {
+        let Place { epoch, window, batch } = self.place;
+        let batches = self.batches.as_ref().map_or(1, Vec::len).max(1);
+        epoch as f64 + (window as f64 + batch as f64 / batches as f64) / windows as f64
+    }
+
+    /// Whether the last step was the last of its epoch.
+    pub fn at_start_of_epoch(&self) -> bool {
+        self.place.window == 0 && self.place.batch == 0
+    }
+}

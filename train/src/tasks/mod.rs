@@ -1,0 +1,90 @@
+//! What `train` does for each task: its flags, its data, its model.
+
+pub mod classify;
+
+use std::path::Path;
+
+use gradus_cli::{Outcome, SharedArgs, note};
+use gradus_models::data::Fingerprint;
+use gradus_models::training::Task;
+use gradus_models::{BertConfig, Encoding, Pretrained, Tokenizer};
+use gradus_nn::Store;
+
+use crate::flags::TaskFlags;
+
+/// A task of `train`, with its data open.
+pub trait Job: Sized {
+    /// The flags.
+    type Flags: TaskFlags;
+    /// What the trainer trains.
+    type Task: Task;
+
+    /// Reads and checks the data. The flags then hold what a resumed run needs to read the same.
+    ///
+    /// # Errors
+    /// When the data or a flag about it is wrong.
+    fn open(shared: &SharedArgs, flags: &mut Self::Flags, path: &Path) -> Outcome<Self>;
+
+    /// Learns a vocabulary of `size` tokens from the training data.
+    ///
+    /// # Errors
+    /// When there is too little text.
+    fn learn_vocabulary(&self, size: usize) -> Outcome<Tokenizer>;
+
+    /// Fits a pretrained model to the task and its data, before the model is built. Returns notes
+    /// for a person.
+    ///
+    /// # Errors
+    /// When the model cannot do the task.
+    fn fit(&self, flags: &mut Self::Flags, pretrained: &mut Pretrained) -> Outcome<Vec<String>>;
+
+    /// Adapts the configuration of the model to the task.
+    fn configure(&self, flags: &mut Self::Flags, config: &mut BertConfig);
+
+    /// Builds the model, and encodes the data with texts of at most `length` tokens.
+    ///
+    /// # Errors
+    /// When an example cannot be encoded.
+    fn build(self, parts: &Parts<Self::Flags>, length: usize) -> Outcome<Built<Self::Task>>;
+
+    /// What a resumed run compares its data with.
+    fn fingerprint(&self) -> Fingerprint;
+
+    /// Whether an example is a pair of texts.
+    fn has_pairs(&self) -> bool {
+        false
+    }
+
+    /// A few words about the data, such as `9003 training texts, 77 labels`.
+    fn about(&self) -> String;
+
+    /// Commands that use the trained model in `out`, for the last screen.
+    fn commands(&self, flags: &Self::Flags, out: &Path) -> Vec<String>;
+}
+
+/// A model's parts, before it is built.
+pub struct Parts<'a, F> {
+    pub shared: &'a SharedArgs,
+    pub flags: &'a F,
+    pub config: &'a BertConfig,
+    pub tokenizer: &'a Tokenizer,
+    pub store: &'a Store,
+}
+
+/// A task that is ready to be trained.
+pub struct Built<T: Task> {
+    pub task: T,
+    pub dev: Option<T::Set>,
+    pub test: Option<T::Set>,
+    /// The loss of a model that guesses by how often each answer occurs, where that has a meaning.
+    pub guessing: Option<f64>,
+}
+
+/// Tells how many training texts are cut.
+pub fn report_cut(shared: &SharedArgs, encodings: &[Encoding], length: usize) {
+    let cut = encodings.iter().filter(|e| e.truncated).count();
+    if cut > 0 {
+        let all = encodings.len();
+        note(shared, format!("{cut} of {all} training texts are cut to {length} tokens"));
+    }
+}
