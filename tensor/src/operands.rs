@@ -1,5 +1,7 @@
 //! Tensors that kernels take and return together.
 
+use gradus_base::RngKey;
+
 use crate::tensor::Tensor;
 
 /// What [`Tensor::layer_norm`] computes: the result, and what its derivative needs again.
@@ -14,6 +16,14 @@ pub struct LayerNormOutput {
     /// The sum that was normalised, where there was one and it was asked for. (A GPU writes it with
     /// dropout in any case.)
     pub sum: Option<Tensor>,
+}
+
+/// What is added to the input before it is normalised, and how.
+pub(crate) struct Residual<'a> {
+    pub(crate) tensor: &'a Tensor,
+    pub(crate) dropout: Option<(f64, RngKey)>,
+    /// Whether the sum is to be kept.
+    pub(crate) keep: bool,
 }
 
 /// Query, key and value of packed sequences: one shape `[tokens, hidden]`, checked.

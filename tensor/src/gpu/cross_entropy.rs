@@ -1,6 +1,6 @@
 //! Cross-entropy: launches of `cross_entropy.wgsl`.
 
-use gradus_base::op::cross_entropy::{Logits, Reduction, check_targets};
+use gradus_base::op::cross_entropy::{Options, Reduction, check_targets};
 use gradus_shaders::{WORKGROUP, cross_entropy as shaders};
 
 use super::context::{Gpu, Launch};
@@ -27,8 +27,13 @@ struct Args {
 
 impl Args {
     /// Also checks the dtype and the targets.
-    fn new(op: &'static str, logits: Logits<&Tensor>) -> Result<Args> {
-        let Logits { x, targets, weight, options } = logits;
+    fn new(
+        op: &'static str,
+        x: &Tensor,
+        targets: &Tensor,
+        weight: Option<&Tensor>,
+        options: Options,
+    ) -> Result<Args> {
         let (rows, classes) = (x.shape()[0], x.shape()[1]);
         if x.dtype() != DType::F32 {
             bail!(op, DType, "computes on f32 on a GPU, got {}; convert with to_dtype", x.dtype());
@@ -90,10 +95,14 @@ impl Call<'_> {
 }
 
 /// The loss, and the parts of each row's lse. Inputs are contiguous and of fitting shapes.
-pub(crate) fn forward(logits: Logits<&Tensor>) -> Result<(Tensor, Tensor)> {
-    let Logits { x, targets, weight, options } = logits;
+pub(crate) fn forward(
+    x: &Tensor,
+    targets: &Tensor,
+    weight: Option<&Tensor>,
+    options: Options,
+) -> Result<(Tensor, Tensor)> {
     let (op, gpu, n) = ("cross_entropy", x.gpu(), x.shape()[0]);
-    let args = Args::new(op, logits)?;
+    let args = Args::new(op, x, targets, weight, options)?;
     let call = Call { op, gpu, args, weight };
     let losses = output(op, gpu, &[n], DType::F32)?;
     let lse = output(op, gpu, &[n, 2], DType::F32)?;
@@ -119,10 +128,16 @@ pub(crate) fn forward(logits: Logits<&Tensor>) -> Result<(Tensor, Tensor)> {
 }
 
 /// The gradient of the logits. Inputs are contiguous and of fitting shapes.
-pub(crate) fn backward(logits: Logits<&Tensor>, lse: &Tensor, grad: &Tensor) -> Result<Tensor> {
-    let Logits { x, targets, weight, .. } = logits;
+pub(crate) fn backward(
+    x: &Tensor,
+    targets: &Tensor,
+    lse: &Tensor,
+    weight: Option<&Tensor>,
+    options: Options,
+    grad: &Tensor,
+) -> Result<Tensor> {
     let (op, gpu) = ("cross_entropy_backward", x.gpu());
-    let mut args = Args::new(op, logits)?;
+    let mut args = Args::new(op, x, targets, weight, options)?;
     (args.lse_offset, args.grad_offset) = (lse.start(), grad.start());
     let call = Call { op, gpu, args, weight };
     let dx = output(op, gpu, x.shape(), DType::F32)?;

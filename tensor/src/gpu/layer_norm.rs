@@ -1,7 +1,6 @@
 //! Layer normalisation and its derivatives: launches of `layer_norm.wgsl`.
 
 use gradus_base::RngKey;
-use gradus_base::op::layer_norm::{Operands, Residual, Saved};
 use gradus_shaders as shaders;
 use gradus_shaders::layer_norm::Before;
 
@@ -9,7 +8,7 @@ use super::copy::full;
 use super::gather::Part;
 use super::rows::Rows;
 use super::storage::{float, output};
-use crate::operands::LayerNormOutput;
+use crate::operands::{LayerNormOutput, Residual};
 use crate::{DType, Result, Tensor};
 
 /// Weights and statistics in f32, as the kernels need them.
@@ -21,13 +20,15 @@ fn in_f32<const N: usize>(tensors: [&Tensor; N]) -> Result<[Tensor; N]> {
     Ok(all)
 }
 
-/// All inputs are contiguous and of fitting shapes; x has at least one dimension.
+/// All inputs are contiguous and of fitting shapes; `lead` is x's shape without the last dimension.
 pub(crate) fn forward(
-    operands: Operands<&Tensor>,
-    residual: Option<Residual<&Tensor>>,
+    x: &Tensor,
+    residual: Option<&Residual>,
+    weight: &Tensor,
+    bias: &Tensor,
+    eps: f64,
+    lead: &[usize],
 ) -> Result<LayerNormOutput> {
-    let Operands { x, weight, bias, eps } = operands;
-    let lead = &x.shape()[..x.rank() - 1];
     let op = "layer_norm";
     let scalar = float(op, x.dtype())?;
     let (gpu, n) = (x.gpu(), weight.numel());
@@ -63,11 +64,13 @@ pub(crate) fn forward(
 /// All inputs are contiguous and of fitting shapes; `grads` has one gradient, or two that are
 /// added. With dropout it also returns dx after dropout.
 pub(crate) fn backward(
-    saved: Saved<&Tensor>,
+    x: &Tensor,
+    weight: &Tensor,
+    mean: &Tensor,
+    rstd: &Tensor,
     grads: &[&Tensor],
     dropout: Option<(f64, RngKey)>,
 ) -> Result<(Tensor, Option<Tensor>, Tensor, Tensor)> {
-    let Saved { x, weight, mean, rstd } = saved;
     let op = "layer_norm_backward";
     let scalar = float(op, x.dtype())?;
     let (gpu, n, rows) = (x.gpu(), weight.numel(), mean.numel());

@@ -2,16 +2,15 @@
 
 use gradus_base::op::attention::{Attention, GradientLayout};
 use gradus_base::op::binary::{BinaryOp, CompareOp};
-use gradus_base::op::cross_entropy::Logits;
-use gradus_base::op::layer_norm::{Operands, Residual, Saved};
+use gradus_base::op::cross_entropy::Options;
 use gradus_base::op::loss_scale::LossScale;
 use gradus_base::op::optim::{AdamWStep, SgdStep};
 use gradus_base::op::reduce::ReduceOp;
 use gradus_base::op::unary::UnaryOp;
 use gradus_cpu::layer_norm::Normalised;
-use gradus_cpu::{Array, View, ViewMut, attention};
+use gradus_cpu::{Array, View, ViewMut, attention, layer_norm};
 
-use crate::operands::{LayerNormOutput, Sequences};
+use crate::operands::{LayerNormOutput, Residual, Sequences};
 use crate::{DType, Result, RngKey, Tensor};
 
 /// An argument of `on_device!` as the CPU's kernels take it: a tensor as a view, a setting as it
@@ -88,39 +87,12 @@ impl<'a> ToCpu for &'a Sequences<'_> {
     }
 }
 
-impl<'a> ToCpu for Logits<&'a Tensor> {
-    type Cpu = Logits<View<'a>>;
+impl<'a> ToCpu for &'a Residual<'_> {
+    type Cpu = layer_norm::Residual<'a>;
 
-    fn to_cpu(self, _op: &'static str) -> Result<Self::Cpu> {
-        let Logits { x, targets, weight, options } = self;
-        Ok(Logits { x: x.cpu(), targets: targets.cpu(), weight: weight.map(Tensor::cpu), options })
-    }
-}
-
-impl<'a> ToCpu for Operands<&'a Tensor> {
-    type Cpu = Operands<View<'a>>;
-
-    fn to_cpu(self, _op: &'static str) -> Result<Self::Cpu> {
-        let Operands { x, weight, bias, eps } = self;
-        Ok(Operands { x: x.cpu(), weight: weight.cpu(), bias: bias.cpu(), eps })
-    }
-}
-
-impl<'a> ToCpu for Residual<&'a Tensor> {
-    type Cpu = Residual<View<'a>>;
-
-    fn to_cpu(self, _op: &'static str) -> Result<Self::Cpu> {
-        let Residual { tensor, dropout, keep } = self;
-        Ok(Residual { tensor: tensor.cpu(), dropout, keep })
-    }
-}
-
-impl<'a> ToCpu for Saved<&'a Tensor> {
-    type Cpu = Saved<View<'a>>;
-
-    fn to_cpu(self, _op: &'static str) -> Result<Self::Cpu> {
-        let Saved { x, weight, mean, rstd } = self;
-        Ok(Saved { x: x.cpu(), weight: weight.cpu(), mean: mean.cpu(), rstd: rstd.cpu() })
+    fn to_cpu(self, _op: &'static str) -> Result<layer_norm::Residual<'a>> {
+        let Residual { tensor, dropout, keep } = *self;
+        Ok(layer_norm::Residual { view: tensor.cpu(), dropout, keep })
     }
 }
 
@@ -157,6 +129,7 @@ settings!(
     BinaryOp,
     CompareOp,
     GradientLayout,
+    Options,
     ReduceOp,
     UnaryOp,
     &AdamWStep,

@@ -27,19 +27,6 @@ pub struct Options {
     pub reduction: Reduction,
 }
 
-/// Logits, and what they are compared with. `T` is a tensor, or a view of one.
-#[derive(Clone, Copy)]
-pub struct Logits<T> {
-    /// The logits, `[rows, classes]`.
-    pub x: T,
-    /// The class of each row, `[rows]`.
-    pub targets: T,
-    /// The factors of the classes, `[classes]`.
-    pub weight: Option<T>,
-    /// How they are compared.
-    pub options: Options,
-}
-
 /// A class index as targets store it, in u32. A negative one marks a row that does not count, as
 /// PyTorch's −100 does; it is stored as the i32 of the same bits, which is no class.
 ///
