@@ -102,13 +102,28 @@ With --json, one object: {\"accuracy\":…,\"macro_f1\":…,\"loss\":…,\"examp
     Devices,
 }
 
-/// Flags of every subcommand that runs a model.
+/// The model, and how it runs.
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct ModelFlags {
     /// The model: a folder in the Hugging Face layout, or an id of the Hugging Face hub
     #[arg(long)]
     pub model: Option<String>,
+    /// Maximum tokens of a text; longer texts are cut [default: as many as the model takes]
+    #[arg(long, value_name = "N")]
+    pub max_length: Option<usize>,
+    /// Maximum texts of one batch [default: 32]
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<usize>,
+}
+
+/// Flags of every subcommand that runs a model on texts.
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct TextFlags {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub run: ModelFlags,
     /// Read texts from a file (.txt with one text a line, .csv, .tsv, .jsonl), or from standard
     /// input (-) with one text a line
     #[arg(long, value_name = "FILE|-")]
@@ -116,12 +131,6 @@ pub struct ModelFlags {
     /// Column (or JSON key) of --input with the text [default: text]
     #[arg(long, value_name = "NAME")]
     pub text_column: Option<String>,
-    /// Maximum tokens of a text; longer texts are cut [default: as many as the model takes]
-    #[arg(long, value_name = "N")]
-    pub max_length: Option<usize>,
-    /// Maximum texts of one batch [default: 32]
-    #[arg(long, value_name = "N")]
-    pub batch_size: Option<usize>,
     /// Write the results to a file instead of standard output: .jsonl
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -143,7 +152,7 @@ pub struct Classify {
 pub struct ClassifyFlags {
     #[command(flatten)]
     #[serde(flatten)]
-    pub common: ModelFlags,
+    pub common: TextFlags,
     /// Column of --input with the second text, for a model of pairs
     #[arg(long, value_name = "NAME")]
     pub pair_column: Option<String>,
@@ -163,9 +172,9 @@ pub struct Evaluate {
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct EvaluateFlags {
-    /// The model: a folder in the Hugging Face layout, or an id of the Hugging Face hub
-    #[arg(long)]
-    pub model: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub run: ModelFlags,
     /// Labelled texts: .csv, .tsv or .jsonl
     #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,
@@ -178,12 +187,6 @@ pub struct EvaluateFlags {
     /// Column with the second text, for a model of pairs
     #[arg(long, value_name = "NAME")]
     pub pair_column: Option<String>,
-    /// Maximum tokens of a text; longer texts are cut [default: as many as the model takes]
-    #[arg(long, value_name = "N")]
-    pub max_length: Option<usize>,
-    /// Maximum texts of one batch [default: 32]
-    #[arg(long, value_name = "N")]
-    pub batch_size: Option<usize>,
     /// Number of frequent confusions, and of confident mistakes, to show [default: 5]
     #[arg(long, value_name = "N")]
     pub mistakes: Option<usize>,
@@ -211,7 +214,7 @@ pub struct Embed {
 pub struct EmbedFlags {
     #[command(flatten)]
     #[serde(flatten)]
-    pub common: ModelFlags,
+    pub common: TextFlags,
     #[command(flatten)]
     #[serde(flatten)]
     pub pooling: PoolingFlags,
@@ -266,7 +269,7 @@ pub struct FillMask {
 pub struct FillMaskFlags {
     #[command(flatten)]
     #[serde(flatten)]
-    pub common: ModelFlags,
+    pub common: TextFlags,
     /// Number of words for each mask, the most probable first [default: 5]
     #[arg(long, value_name = "N")]
     pub top_k: Option<usize>,
@@ -288,7 +291,7 @@ pub struct Tokens {
 pub struct TokensFlags {
     #[command(flatten)]
     #[serde(flatten)]
-    pub common: ModelFlags,
+    pub common: TextFlags,
     /// Join words into spans (B-X begins one, I-X continues it), without words labelled O
     #[arg(long)]
     pub aggregate: bool,
@@ -310,7 +313,7 @@ pub struct Similarity {
 pub struct SimilarityFlags {
     #[command(flatten)]
     #[serde(flatten)]
-    pub common: ModelFlags,
+    pub common: TextFlags,
     #[command(flatten)]
     #[serde(flatten)]
     pub pooling: PoolingFlags,
@@ -340,7 +343,7 @@ pub struct Rerank {
 pub struct RerankFlags {
     #[command(flatten)]
     #[serde(flatten)]
-    pub common: ModelFlags,
+    pub common: TextFlags,
     /// Number of texts to show, the best first [default: all]
     #[arg(long, value_name = "N")]
     pub top_k: Option<usize>,

@@ -7,7 +7,7 @@ use gradus_cli::{Failure, Outcome};
 use gradus_models::data::{Format, read_inputs_from};
 use gradus_models::{Columns, Example, read_inputs};
 
-use crate::args::ModelFlags;
+use crate::args::{ModelFlags, TextFlags};
 
 /// A text, and the second of a pair.
 pub type Input = (String, Option<String>);
@@ -16,7 +16,7 @@ pub type Input = (String, Option<String>);
 /// terminal. `usage` is an example of the subcommand.
 pub fn texts(
     positional: Vec<String>,
-    flags: &ModelFlags,
+    flags: &TextFlags,
     pair_column: Option<&str>,
     usage: &str,
 ) -> Outcome<Vec<Input>> {

@@ -165,7 +165,11 @@ pub fn sorted_batches(lengths: &[usize], batch_size: usize) -> Result<Vec<Vec<us
 /// [`Error::Input`] when there is not exactly one result for each index, or the indices are not
 /// `0..n`.
 pub fn restore_order<T>(batches: &[Vec<usize>], results: Vec<T>) -> Result<Vec<T>> {
-    let wrong = || Error::Input("the results do not fit the batches, one for each index".into());
+    let wrong = || {
+        Error::Input(
+            "the batches must hold the indices 0 to n - 1, with one result for each".into(),
+        )
+    };
     let mut places: Vec<Option<T>> = results.iter().map(|_| None).collect();
     let mut results = results.into_iter();
     for &index in batches.iter().flatten() {

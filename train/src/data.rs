@@ -46,7 +46,9 @@ pub fn hold_out(
     if dataset.dev.is_some() {
         return match flags.dev_fraction {
             None | Some(0.0) => Ok(()),
-            Some(_) => Err(Failure::usage("--dev-fraction: the data has a dev set of its own")),
+            Some(_) => Err(Failure::usage(
+                "--dev-fraction: the data has a dev set of its own; leave the flag out",
+            )),
         };
     }
     let few = (texts as f64) * FRACTION < LEAST_DEV;
@@ -68,7 +70,8 @@ pub fn hold_out(
         );
     } else if fraction > 0.0 {
         return Err(Failure::usage(format!(
-            "--dev-fraction {fraction} of {texts} texts leaves no text for the dev set, or none of a label to train on"
+            "--dev-fraction {fraction} of {texts} texts leaves the dev set empty, or a label \
+             without a text to train on; choose another fraction"
         )));
     } else if dataset.test.is_none() && flags.dev_fraction.is_none() {
         let which = if few { "too few texts for a dev set" } else { "no dev set and no test set" };

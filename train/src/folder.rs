@@ -44,13 +44,13 @@ impl Record {
             [dir, absolute.parent().unwrap_or(dir)].into_iter().find(|f| f.join(RUN).is_file());
         let Some(folder) = folder else {
             return Err(Failure::error(format!(
-                "--resume {}: no run was stopped there ({RUN} is missing)",
+                "--resume {}: there is no stopped run in this folder ({RUN} is missing)",
                 dir.display()
             )));
         };
         let path = folder.join(RUN);
         let record = files::parse_json(&files::read(&path)?).map_err(|e| {
-            Failure::error(format!("{}: is no record of a run: {e}", path.display()))
+            Failure::error(format!("{}: is not the record of a run: {e}", path.display()))
         })?;
         Ok((folder.to_path_buf(), record))
     }

@@ -72,8 +72,9 @@ impl Report {
             note(
                 shared,
                 format!(
-                    "warning: the training loss is about that of guessing, {guessing:.4}: the model has learnt next to \
-                     nothing; try more --epochs or a higher --lr, and look at the labels"
+                    "warning: the training loss is about that of guessing, {guessing:.4}: the \
+                     model has learnt next to nothing; try more --epochs or a higher --lr, and \
+                     check the labels"
                 ),
             );
         }

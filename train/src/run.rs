@@ -78,7 +78,7 @@ impl<J: Job> Run<J> {
         match unsaved {
             None => Ok(()),
             Some(why) => Err(Failure::error(format!(
-                "the model is saved, but no checkpoint to prolong the run from: {why}"
+                "the model is saved, but the checkpoint that could prolong the run is not: {why}"
             ))),
         }
     }

@@ -12,7 +12,7 @@ use gradus_models::{Columns, Example, Labels, Split};
 use serde_json::{Map, Value, json};
 
 use super::{each_chunk, opened};
-use crate::args::{Evaluate, ModelFlags};
+use crate::args::Evaluate;
 use crate::input;
 use crate::output::Sink;
 
@@ -23,19 +23,13 @@ const SHOWN: usize = 5;
 
 pub fn run(shared: &SharedArgs, args: Evaluate) -> Outcome {
     let (shared, flags) = layered(shared, &args.flags)?;
-    let common = ModelFlags {
-        model: flags.model.clone(),
-        max_length: flags.max_length,
-        batch_size: flags.batch_size,
-        ..ModelFlags::default()
-    };
-    let model = input::model(&common, USAGE)?;
+    let model = input::model(&flags.run, USAGE)?;
     let path = flags.data.as_deref().ok_or_else(|| {
         Failure::usage(format!("no data: name a labelled file with --data; for example\n  {USAGE}"))
     })?;
     let mut sink = Sink::open(&shared, flags.output.as_deref())?;
     let device = shared.start()?;
-    let classifier = opened(&shared, device, &common, || TextClassifier::open(model))?;
+    let classifier = opened(&shared, device, &flags.run, || TextClassifier::open(model))?;
     let problem = classifier.problem();
     let columns = Columns {
         text: flags.text_column.clone().unwrap_or_else(|| "text".into()),

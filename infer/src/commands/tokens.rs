@@ -27,11 +27,11 @@ struct Record<'a> {
 
 pub fn run(shared: &SharedArgs, args: Tokens) -> Outcome {
     let (shared, flags) = layered(shared, &args.flags)?;
-    let model = input::model(&flags.common, USAGE)?;
+    let model = input::model(&flags.common.run, USAGE)?;
     let mut sink = Sink::open(&shared, flags.common.output.as_deref())?;
     let device = shared.start()?;
     let texts = input::texts(args.text, &flags.common, None, USAGE)?;
-    let tagger = opened(&shared, device, &flags.common, || TokenTagger::open(model))?;
+    let tagger = opened(&shared, device, &flags.common.run, || TokenTagger::open(model))?;
     each_chunk(&shared, &tagger, &texts, |chunk| {
         let only: Vec<&str> = chunk.iter().map(|(text, _)| text.as_str()).collect();
         let answers = if flags.aggregate { tagger.tag_spans(&only)? } else { tagger.tag(&only)? };

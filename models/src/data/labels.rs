@@ -82,7 +82,8 @@ impl Labels {
         let whole = values.as_ref().is_some_and(|v| v.iter().all(|v| v.fract() == 0.0));
         if values.is_some() && !whole {
             remarks.push(format!(
-                "the labels are decimal numbers ({}): each is a class by itself, near to no other",
+                "the labels are decimal numbers ({}): each is a class of its own, however close \
+                 two numbers are",
                 self.sample()
             ));
         }
@@ -98,7 +99,8 @@ impl Labels {
         }
         if self.lonely(texts) {
             remarks.push(format!(
-                "{} labels for {texts} texts, so most have a single text: is that the column of the labels?",
+                "{} labels for {texts} texts, so most labels have a single text: is this the \
+                 column of the labels?",
                 self.len()
             ));
         }
@@ -106,15 +108,15 @@ impl Labels {
         let odd = |name: &&String| name.trim() != name.as_str() || quoted(name.trim());
         if let Some(name) = self.names.iter().find(odd) {
             remarks.push(format!(
-                "the label `{name}` has spaces or quotes around it, which belong to it as they stand: is there a space \
-                 after each separator?"
+                "the label `{name}` has spaces or quotes around it, and they are part of the \
+                 label: is there a space after each separator?"
             ));
         }
         let mut folded: HashMap<String, &String> = HashMap::new();
         for name in &self.names {
             if let Some(other) = folded.insert(name.to_lowercase(), name) {
                 remarks.push(format!(
-                    "the labels `{other}` and `{name}` differ in upper and lower case alone"
+                    "the labels `{other}` and `{name}` differ only in upper and lower case"
                 ));
             }
         }
@@ -137,8 +139,8 @@ impl Labels {
         let decimal = numbers(&self.names).is_some_and(|v| v.iter().any(|v| v.fract() != 0.0));
         if decimal && self.lonely(texts) {
             let message = format!(
-                "the labels are decimal numbers that hardly repeat ({}; {} for {texts} texts): a quantity, which a \
-                 classifier cannot learn; group them into classes",
+                "the labels are decimal numbers, and most occur once ({}; {} for {texts} texts): \
+                 a classifier cannot learn a quantity; group the numbers into classes",
                 self.sample(),
                 self.len()
             );
@@ -172,8 +174,8 @@ impl Labels {
     pub(super) fn known(&self, label: &str, split: &Split, line: u64) -> Result<u32> {
         self.id(label).ok_or_else(|| {
             let message = format!(
-                "the label `{label}` is none of the {} that were trained ({}); correct it, or add examples of it to \
-                 the training set",
+                "the label `{label}` is not one of the {} labels of the training set ({}); \
+                 correct it, or add examples of it there",
                 self.len(),
                 self.sample()
             );
@@ -262,7 +264,7 @@ fn one_spelling(a: &str, b: &str) -> String {
         false => name.to_string(),
     };
     format!(
-        "the labels `{}` and `{}` differ in spelling alone; write them one way",
+        "the labels `{}` and `{}` differ only in spelling; write both the same way",
         shown(a),
         shown(b)
     )

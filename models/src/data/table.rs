@@ -109,8 +109,9 @@ impl Source<'_> {
             if rows > 0 {
                 let line = |at: usize| self.line_at(at as u64, (1, 0)).0;
                 let message = format!(
-                    "the quote that opens here closes in line {}, and what is between looks like rows of their own \
-                     ({rows} with a label); remove the quote, or, if these are lines of one text, use .jsonl",
+                    "the quote that opens here closes in line {}, but the lines between look like \
+                     rows ({rows} with a label); remove the quote, or use .jsonl if they are \
+                     lines of one text",
                     line(field.to)
                 );
                 return Err(self.error(line(field.from - 1), message));
@@ -185,7 +186,7 @@ impl Source<'_> {
                 None => Ok(first),
                 Some(_) => Err(self.error(
                     1,
-                    format!("two columns are called `{name}`; rename the one that is not meant"),
+                    format!("two columns are called `{name}`; rename one of them in the file"),
                 )),
             }
         };

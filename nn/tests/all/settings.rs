@@ -8,6 +8,7 @@ use gradus_nn::{
 };
 use gradus_tensor::ops::optim::{AdamWStep, SgdStep};
 use gradus_tensor::{DType, Device, Result, Tensor};
+use gradus_testing::adamw;
 
 const NAN: f64 = f64::NAN;
 const INF: f64 = f64::INFINITY;
@@ -105,22 +106,14 @@ fn settings_that_are_changed_later() {
 fn steps_of_tensors() {
     let ones = || Tensor::ones(&[2], DType::F32).unwrap();
     let (mut p, mut m, mut v, g) = (ones(), ones(), ones(), ones());
-    let adamw = AdamWStep {
-        lr: 0.1,
-        beta1: 0.9,
-        beta2: 0.99,
-        eps: 1e-8,
-        weight_decay: 0.0,
-        step: 1,
-        decoupled: true,
-    };
+    let good = AdamWStep { lr: 0.1, beta2: 0.99, weight_decay: 0.0, ..adamw(1) };
     for h in [
-        AdamWStep { beta1: 1.0, ..adamw },
-        AdamWStep { beta2: NAN, ..adamw },
-        AdamWStep { eps: -1.0, ..adamw },
-        AdamWStep { lr: -1.0, ..adamw },
-        AdamWStep { weight_decay: INF, ..adamw },
-        AdamWStep { step: 0, ..adamw },
+        AdamWStep { beta1: 1.0, ..good },
+        AdamWStep { beta2: NAN, ..good },
+        AdamWStep { eps: -1.0, ..good },
+        AdamWStep { lr: -1.0, ..good },
+        AdamWStep { weight_decay: INF, ..good },
+        AdamWStep { step: 0, ..good },
     ] {
         refused(p.adamw_(&g, &mut m, &mut v, &h, None), &["[adamw_]"]);
     }
