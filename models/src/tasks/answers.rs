@@ -96,7 +96,7 @@ fn counts<'a>(ids: impl Iterator<Item = &'a u32>, labels: usize) -> Vec<f64> {
 /// The results of texts, one at a time in any order, against their answers.
 pub enum Tally<'a> {
     /// One label a text.
-    Single(&'a [u32], SingleLabel),
+    Single(&'a [u32], Box<SingleLabel>),
     /// Several labels a text.
     Multi(&'a [Vec<u32>], MultiLabel),
     /// A number a text.
@@ -107,7 +107,7 @@ impl<'a> Tally<'a> {
     /// An empty tally.
     pub fn new(answers: &'a Answers) -> Self {
         match answers {
-            Answers::Single(labels) => Tally::Single(labels, SingleLabel::default()),
+            Answers::Single(labels) => Tally::Single(labels, Box::default()),
             Answers::Multi(sets) => Tally::Multi(sets, MultiLabel::default()),
             Answers::Numbers(numbers) => Tally::Numbers(numbers, Regression::default()),
         }
