@@ -94,12 +94,13 @@ def functions_of(text, mutants):
 
 
 def switched(text, function, rest):
-    """The function's body: its mutants, each behind its switch, and `rest`, the body that is not mutated."""
+    """The function's body: its mutants, each behind its switch, and `rest`, the body that is not mutated. No line begins
+    with a brace that the source does not have there, because some tests read the source."""
     arms = "".join(
         f"if crate::{MODULE}::on({m['id']}) {{ /*mutant {m['id']}*/{mutated(text, function.body, m)}\n/*end {m['id']}*/ }} else "
         for m in function.mutants
     )
-    return f"\n{arms}{{{rest}}}\n"
+    return f"\n{arms}{{{rest}}}"
 
 
 def planted(text, mutants):
@@ -136,6 +137,6 @@ def plant(repository, crate, mutants):
     texts = {file: planted((repository / file).read_text(), of_file) for file, of_file in by_file.items()}
     root = f"{crate}/src/lib.rs"
     texts[root] = texts.get(root) or (repository / root).read_text()
-    texts[root] += f"\n#[doc(hidden)]\npub mod {MODULE};\n"
+    texts[root] += f"\nmod {MODULE};\n"
     texts[f"{crate}/src/{MODULE}.rs"] = SWITCH.read_text()
     return texts

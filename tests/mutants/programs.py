@@ -15,6 +15,10 @@ FAILED = re.compile(r"^test (.+?)( - should panic)? \.\.\. FAILED|^test result: 
 MEMORY, FILE = 8 << 30, 1 << 30
 # What a run with a mutant may take: several times the program's own time, and a start.
 SLOWER, START = 5, 20
+# What a run without a mutant may take.
+PATIENCE = 1800
+# In the place of a test's name: a thread that is no test's.
+ELSEWHERE = "?"
 
 
 class Program:
@@ -27,7 +31,13 @@ class Program:
         self.reached = {}
 
     def command(self, tests=()):
-        return ["nice", self.executable, *(["--exact", *tests] if tests else [])]
+        return [str(self.executable), *(["--exact", *tests] if tests else [])]
+
+    def tests(self):
+        """The names of its tests."""
+        command = self.command() + ["--list"]
+        listed = subprocess.run(command, cwd=self.folder, capture_output=True, text=True).stdout
+        return re.findall(r"^(.+): test$", listed, re.M)
 
 
 class Run:
@@ -82,7 +92,7 @@ def cargo(tree, arguments):
 
 
 def built(tree, packages):
-    """Builds the test programs of the packages, and returns them in the packages' order."""
+    """The test programs of the packages, built."""
     chosen = [word for package in packages for word in ("--package", package)]
     messages, fine, errors = cargo(tree, ["test", "--no-run", "--lib", "--tests", *chosen])
     if not fine:
@@ -93,38 +103,68 @@ def built(tree, packages):
             folder = pathlib.Path(message["manifest_path"]).parent
             package = re.search(r"(?:#|/)([\w-]+)(?:@|#)[\d.]+$", message["package_id"])[1]
             programs.append(Program(package, message["target"]["name"], message["executable"], folder))
-    return sorted(programs, key=lambda program: packages.index(program.package))
+    return programs
 
 
-def record(program, file, environment):
-    """Runs the program without a mutant: its time, and for each mutant the tests that reach it."""
+def record(program, folder, environment):
+    """Runs the program without a mutant: its time, and for each mutant the tests that reach it. The folder keeps what was
+    recorded of this build."""
+    kept = folder / f"{pathlib.Path(program.executable).name}.json"
+    if not kept.exists() or kept.stat().st_mtime < os.stat(program.executable).st_mtime:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(observed(program, kept.with_suffix(".tsv"), environment)))
+    program.seconds, reached = json.loads(kept.read_text())
+    program.reached = {int(mutant): set(tests) for mutant, tests in reached.items()}
+
+
+def observed(program, file, environment):
+    """The time of the program in seconds, and {mutant: the tests that reach it}."""
+    begin = time.monotonic()
+    run_unmutated(program, environment)
+    seconds = time.monotonic() - begin
+    reached = reaching(program, file, environment)
+    # With one thread of rayon's, the kernels run on the thread of their test, and only a few places are not reached.
+    for mutant, tests in reaching(program, file, environment | {"RAYON_NUM_THREADS": "1"}).items():
+        reached[mutant] = reached.get(mutant, set()) - {ELSEWHERE} | tests
+    return seconds, {mutant: sorted(tests) for mutant, tests in reached.items()}
+
+
+def reaching(program, file, environment):
+    """{mutant: the tests that reach it}, with ELSEWHERE for threads that are no test's."""
     file.unlink(missing_ok=True)
-    for attempt in ({}, {"GRADUS_MUTANT": "reached", "GRADUS_REACHED": str(file)}):
-        begin = time.monotonic()
-        run = Run(program, (), environment | attempt, 1800)
-        program.seconds = max(program.seconds, time.monotonic() - begin)
-        if run.failed or run.late:
-            raise SystemExit(f"{program.name} fails without a mutant: {run.failed or 'too slow'}")
-    listed = subprocess.run([program.executable, "--list"], cwd=program.folder, capture_output=True, text=True).stdout
-    tests = set(re.findall(r"^(.+): test$", listed, re.M))
+    run_unmutated(program, environment | {"GRADUS_MUTANT": "reached", "GRADUS_REACHED": str(file)})
+    tests, reached = set(program.tests()), {}
     for line in file.read_text().splitlines() if file.exists() else ():
         mutant, test = line.split("\t")
-        program.reached.setdefault(int(mutant), set()).add(test if test in tests else None)
+        reached.setdefault(int(mutant), set()).add(test if test in tests else ELSEWHERE)
+    return reached
 
 
-def outcome(programs, mutant, environment):
-    """("dead", the test), ("timeout", the program) or ("survived", "")."""
+def run_unmutated(program, environment):
+    run = Run(program, (), environment, PATIENCE)
+    if run.failed or run.late:
+        raise SystemExit(f"{program.name} fails without a mutant: {run.failed or 'too slow'}")
+
+
+def steps(programs, mutant):
+    """What to run for a mutant: of all programs the tests that reach it, then the other tests of the programs in which a
+    thread that is no test's reached it, because nobody knows for which test it did."""
+    reaching = [(program, program.reached.get(mutant, set())) for program in programs]
+    for program, tests in reaching:
+        if named := sorted(tests - {ELSEWHERE}):
+            yield program, named
+    for program, tests in reaching:
+        if ELSEWHERE in tests and (others := sorted(set(program.tests()) - tests)):
+            yield program, others
+
+
+def outcome(groups, mutant, environment):
+    """("dead", the test), ("timeout", the program) or ("survived", ""). `groups` are programs, tried group by group."""
     environment = environment | {"GRADUS_MUTANT": str(mutant)}
-    late = None
-    for program in programs:
-        reaching = program.reached.get(mutant, set())
-        named = sorted(reaching - {None})
-        # Another thread than a test's reached it: nobody knows for which test, so all of them run.
-        for tests in ([named] if named else []) + ([()] if None in reaching else []):
-            run = Run(program, tests, environment, program.seconds * SLOWER + START)
-            if run.failed:
-                return "dead", f"{program.name}: {run.failed}"
-            if run.late:
-                late = program.name
-                break
+    late = ""
+    for program, tests in (step for programs in groups for step in steps(programs, mutant)):
+        run = Run(program, tests, environment, program.seconds * SLOWER + START)
+        if run.failed:
+            return "dead", f"{program.name}: {run.failed}"
+        late = late or (run.late and program.name)
     return ("timeout", late) if late else ("survived", "")

@@ -21,7 +21,7 @@ thread_local! {
 
 /// Whether the mutant is on.
 #[inline(always)]
-pub fn on(mutant: u32) -> bool {
+pub(crate) fn on(mutant: u32) -> bool {
     let chosen = CHOSEN.load(Ordering::Relaxed);
     chosen != 0 && asked(chosen, mutant)
 }
