@@ -4,6 +4,7 @@ use clap::{Args, Parser, Subcommand};
 use gradus_cli::SharedArgs;
 
 use crate::tasks::classify::ClassifyFlags;
+use crate::tasks::tokens::TokensFlags;
 
 /// Trains BERT: from scratch, or from a pretrained model.
 ///
@@ -23,7 +24,9 @@ use crate::tasks::classify::ClassifyFlags;
       fine-tunes a pretrained model (a folder, or an id of the Hugging Face hub)
   train classify --data texts.csv --model scratch --config-size mini --out runs/mini
   train classify --resume runs/minilm
-      continues a run that was stopped"
+      continues a run that was stopped
+  train tokens --data ner --model google-bert/bert-base-cased --out runs/ner
+      tags words: named entities, from train.conll, dev.conll and test.conll in the folder ner"
 )]
 pub struct Program {
     /// What to do.
@@ -42,6 +45,8 @@ pub struct Program {
 pub enum Command {
     /// Train a classifier of texts or pairs of texts
     Classify(Box<Flagged<ClassifyFlags>>),
+    /// Train a tagger of words, such as of named entities
+    Tokens(Box<Flagged<TokensFlags>>),
 }
 
 /// The flags of a subcommand.

@@ -17,8 +17,10 @@ use args::Command;
 pub use args::Program;
 use flags::{TaskFlags, over};
 use gradus_cli::{Failure, Outcome, SharedArgs, layered};
+use serde::Serialize;
 use tasks::Job;
 use tasks::classify::Classify;
+use tasks::tokens::Tokens;
 
 /// Runs the program.
 ///
@@ -28,7 +30,8 @@ pub fn program(program: Program) -> Outcome {
     let Program { command, shared, flags } = program;
     match command {
         // Flags before the subcommand count as well.
-        Some(Command::Classify(own)) => start::<Classify>(shared, over(&own.flags, &flags)?),
+        Some(Command::Classify(own)) => start::<Classify>(shared, own_and(&own.flags, &flags)?),
+        Some(Command::Tokens(own)) => start::<Tokens>(shared, own_and(&own.flags, &flags)?),
         None => {
             let (shared, flags) = layered(&shared, &flags)?;
             match &flags.common.resume {
@@ -37,6 +40,11 @@ pub fn program(program: Program) -> Outcome {
             }
         }
     }
+}
+
+/// A task's flags over those before the subcommand, which must be flags of the task too.
+fn own_and<F: TaskFlags>(own: &F, before: &impl Serialize) -> Outcome<F> {
+    over(own, &over(before, &F::default())?)
 }
 
 /// Starts a task with the flags of the command line over those of a configuration file.

@@ -2,21 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use super::Split;
+use super::{Row, Split};
 use crate::batch::shuffle;
 
 /// The streams of the epochs count from 0, and never come this far.
 const STREAM: u64 = 1 << 40;
 
-/// Divides a split in two: the second part has about the share `fraction` of every label's
-/// examples, but never all of them. Fractions of an example go to the labels with the largest
+/// Divides a split in two: the second part has about the share `fraction` of every kind of
+/// examples, but never all of them. Fractions of an example go to the kinds with the largest
 /// remainders, so that the total is right. Both parts keep the order of the file.
-pub(super) fn split(split: &Split, fraction: f64, seed: u64) -> (Split, Split) {
-    let mut by_label: BTreeMap<&Option<String>, Vec<usize>> = BTreeMap::new();
+pub(super) fn split<E: Row>(split: &Split<E>, fraction: f64, seed: u64) -> (Split<E>, Split<E>) {
+    let mut by_kind: BTreeMap<Option<&str>, Vec<usize>> = BTreeMap::new();
     for (i, example) in split.examples.iter().enumerate() {
-        by_label.entry(&example.label).or_default().push(i);
+        by_kind.entry(example.kind()).or_default().push(i);
     }
-    let mut groups: Vec<Vec<usize>> = by_label.into_values().collect();
+    let mut groups: Vec<Vec<usize>> = by_kind.into_values().collect();
     for (stream, group) in (STREAM + 1..).zip(&mut groups) {
         shuffle(group, seed, stream);
     }

@@ -1,6 +1,7 @@
 //! Label names and their ids.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use unicode_normalization_alignments::UnicodeNormalization;
 
@@ -44,6 +45,11 @@ impl Labels {
             let label = example.label.as_ref().ok_or_else(|| unlabelled(split, example.line))?;
             first.entry(label.clone()).or_insert(example.line);
         }
+        Self::sorted(&split.path, &first)
+    }
+
+    /// Labels in their sorted order, from each label's first line in the file `path`.
+    pub(super) fn sorted(path: &Path, first: &HashMap<String, u64>) -> Result<Self> {
         let mut names: Vec<String> = first.keys().cloned().collect();
         names.sort();
         if let Some(values) = numbers(&names) {
@@ -59,7 +65,7 @@ impl Labels {
                     false => (first[other], other),
                 };
                 let earlier = if later == name { other } else { name };
-                return Err(Error::data(&split.path, line, one_spelling(earlier, later)));
+                return Err(Error::data(path, line, one_spelling(earlier, later)));
             }
         }
         Self::from_names(names)
@@ -193,7 +199,8 @@ impl Labels {
         self.ids.get(name).copied()
     }
 
-    fn sample(&self) -> String {
+    /// The first few names, for a message.
+    pub(super) fn sample(&self) -> String {
         let first: Vec<&str> = self.names.iter().take(5).map(String::as_str).collect();
         let more = if self.len() > 5 { ", …" } else { "" };
         format!("{}{more}", first.join(", "))

@@ -24,6 +24,18 @@ pub struct ClassScores {
     pub support: u64,
 }
 
+impl ClassScores {
+    /// Of `predicted` cases that were predicted and `support` that there are, `right` are both.
+    pub(super) fn of(right: u64, predicted: u64, support: u64) -> ClassScores {
+        ClassScores {
+            precision: ratio(right, predicted),
+            recall: ratio(right, support),
+            f1: ratio(2 * right, predicted + support),
+            support,
+        }
+    }
+}
+
 impl Confusion {
     /// Counts one text.
     pub fn add(&mut self, truth: u32, predicted: u32) {
@@ -45,12 +57,7 @@ impl Confusion {
         let right = self.sum(|truth, predicted| truth == label && predicted == label);
         let predicted = self.sum(|_, predicted| predicted == label);
         let support = self.sum(|truth, _| truth == label);
-        ClassScores {
-            precision: ratio(right, predicted),
-            recall: ratio(right, support),
-            f1: ratio(2 * right, predicted + support),
-            support,
-        }
+        ClassScores::of(right, predicted, support)
     }
 
     /// Mean F1 over the labels that occur or were predicted, as scikit-learn's
@@ -82,7 +89,8 @@ impl Confusion {
     }
 }
 
-fn ratio(part: u64, whole: u64) -> f64 {
+/// A share; 0 of nothing.
+pub(super) fn ratio(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 

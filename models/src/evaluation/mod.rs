@@ -18,12 +18,14 @@
 //! ```
 
 mod confusion;
+mod entities;
 
 use serde::de::Error as _;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use confusion::{ClassScores, Confusion};
+pub use entities::{Entity, EntityScores, Scheme, entities};
 
 /// The name of the loss among the numbers of an [`Evaluation`].
 pub const LOSS: &str = "loss";

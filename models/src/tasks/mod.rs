@@ -4,7 +4,10 @@
 //! | task | model | metrics |
 //! | --- | --- | --- |
 //! | [`Classification`] | [`SequenceClassifier`](crate::SequenceClassifier) | accuracy, macro F1 |
+//! | [`Tagging`] | [`TokenClassifier`](crate::TokenClassifier) | F1, precision and recall of entities, accuracy of words |
 
 mod classify;
+mod tokens;
 
 pub use classify::{Classification, encode_split};
+pub use tokens::{TaggedEncoding, Tagging, encode_tagged};

@@ -4,6 +4,7 @@
 mod best;
 #[path = "../common/mod.rs"]
 mod common;
+mod entities;
 mod finetune;
 mod folders;
 mod golden;
@@ -11,5 +12,6 @@ mod gpu;
 mod gpu_half;
 mod parts;
 mod recipe;
+mod tagging;
 mod terms;
 mod windows;

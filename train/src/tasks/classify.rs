@@ -12,7 +12,7 @@ use gradus_models::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Built, Job, Parts, report_cut};
+use super::{Built, Job, Parts, entropy, report_cut};
 use crate::data::{hold_out, refuse_evaluation, warn_of_leaks};
 use crate::flags::{Flags, TaskFlags, one_of, share};
 
@@ -185,13 +185,4 @@ fn short_text(split: &Split) -> String {
     let text = example.map_or("", |example| example.text.as_str());
     let line: Vec<&str> = text.split_whitespace().collect();
     line.join(" ").chars().take(80).collect()
-}
-
-/// The entropy of the labels, in nats: the loss of a model that knows only how often each occurs.
-/// It is ln(labels) where all are equally frequent.
-fn entropy(labels: &[u32]) -> f64 {
-    let mut counts = std::collections::BTreeMap::new();
-    labels.iter().for_each(|label| *counts.entry(label).or_insert(0.0) += 1.0);
-    let share = |count: &f64| count / labels.len() as f64;
-    counts.values().map(|count| -share(count) * share(count).ln()).sum()
 }

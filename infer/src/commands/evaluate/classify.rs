@@ -1,72 +1,54 @@
-//! `infer evaluate`.
+//! `infer evaluate` of a classifier of texts.
 
 use std::io::{self, Write};
 use std::path::Path;
 
-use gradus_cli::{Failure, Outcome, SharedArgs, layered};
+use gradus_cli::{Failure, Outcome, SharedArgs};
 use gradus_models::data::Format;
 use gradus_models::evaluation::{ClassScores, Confusion};
 use gradus_models::pipelines::TextClassifier;
 use gradus_models::{Columns, Example, Labels, Split};
 use serde_json::{Map, Value, json};
 
-use super::{each_chunk, opened};
-use crate::args::{Evaluate, ModelFlags};
+use super::super::{each_chunk, heading};
+use super::{SHOWN, percent, print_classes};
+use crate::args::EvaluateFlags;
 use crate::input;
 use crate::output::Sink;
 
-const USAGE: &str = "infer evaluate --model MODEL --data test.csv";
-
-/// Number of confusions, and of mistakes, to show unless --mistakes says otherwise.
-const SHOWN: usize = 5;
-
-pub fn run(shared: &SharedArgs, args: Evaluate) -> Outcome {
-    let (shared, flags) = layered(shared, &args.flags)?;
-    let common = ModelFlags {
-        model: flags.model.clone(),
-        max_length: flags.max_length,
-        batch_size: flags.batch_size,
-        ..ModelFlags::default()
-    };
-    let model = input::model(&common, USAGE)?;
-    let path = flags.data.as_deref().ok_or_else(|| {
-        Failure::usage(format!("no data: name a labelled file with --data; for example\n  {USAGE}"))
-    })?;
-    let mut sink = Sink::open(&shared, flags.output.as_deref())?;
-    let device = shared.start()?;
+/// Evaluates a classifier of texts.
+pub fn run(
+    shared: &SharedArgs,
+    flags: &EvaluateFlags,
+    path: &Path,
+    classifier: &TextClassifier,
+    mut sink: Sink,
+) -> Outcome {
     let columns = Columns {
         text: flags.text_column.clone().unwrap_or_else(|| "text".into()),
         pair: flags.pair_column.clone(),
         label: Some(flags.label_column.clone().unwrap_or_else(|| "label".into())),
     };
     let split = read(path, &columns)?;
-    let classifier = opened(&shared, device, &common, || TextClassifier::open(model))?;
-    let labels = known_labels(&classifier, &split)?;
+    let labels = known_labels(classifier, &split)?;
     let truth = labels.encode(&split)?;
 
     let texts: Vec<input::Input> =
         split.examples.iter().map(|e| (e.text.clone(), e.pair.clone())).collect();
     let mut tally = Tally::default();
-    each_chunk(&shared, &classifier, &texts, |chunk| {
+    each_chunk(shared, classifier, &texts, |chunk| {
         for scores in classifier.probabilities(chunk)? {
             tally.add(&truth, &scores);
         }
         Ok(())
     })?;
-    let shown = flags.mistakes.unwrap_or(SHOWN);
-    let result = tally.result(&labels, &split, shown);
+    let result = tally.result(&labels, &split, flags.mistakes.unwrap_or(SHOWN));
     sink.write(&result.json(), |out| result.print(out))?;
-    sink.finish(&shared, 1)
+    sink.finish(shared, 1)
 }
 
 /// A labelled file.
 fn read(path: &Path, columns: &Columns) -> Outcome<Split> {
-    if path.is_dir() {
-        return Err(Failure::usage(format!(
-            "--data {}: name one file of the folder, such as test.csv",
-            path.display()
-        )));
-    }
     if path != Path::new("-") && Format::of(path)? == Format::Text {
         return Err(Failure::usage(format!(
             "--data {}: a .txt file has no labels; use .csv, .tsv or .jsonl",
@@ -197,16 +179,9 @@ impl Evaluated<'_> {
     }
 
     fn print(&self, out: &mut dyn Write) -> io::Result<()> {
-        let percent = |share: f64| format!("{:.2}%", share * 100.0);
         writeln!(out, "accuracy {}  macro F1 {}", percent(self.accuracy), percent(self.macro_f1))?;
         writeln!(out, "loss {:.4}  {} texts\n", self.loss, self.examples)?;
-        let width = self.per_class.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-        let width = width.max("label".len());
-        writeln!(out, "{:width$}  precision  recall      F1  texts", "label")?;
-        for (name, s) in &self.per_class {
-            let (precision, recall, f1) = (percent(s.precision), percent(s.recall), percent(s.f1));
-            writeln!(out, "{name:width$}  {precision:>9} {recall:>7} {f1:>7} {:>6}", s.support)?;
-        }
+        print_classes(out, &self.per_class, ("label", "texts"))?;
         if !self.confusions.is_empty() {
             writeln!(out, "\nmost frequent mistakes")?;
         }
@@ -220,10 +195,10 @@ impl Evaluated<'_> {
             let label = example.label.as_deref().unwrap_or_default();
             writeln!(out, "  line {}: {predicted} {score:.4}, is {label}", example.line)?;
             write!(out, "    ")?;
-            super::heading(out, &example.text)?;
+            heading(out, &example.text)?;
             if let Some(pair) = &example.pair {
                 write!(out, "    ")?;
-                super::heading(out, pair)?;
+                heading(out, pair)?;
             }
         }
         Ok(())
