@@ -45,13 +45,13 @@ fn main() -> Result<()> {
     };
     let test = split(true);
     let recipe = Recipe { epochs: 30, batch_size: 8, lr: 2e-3, ..Recipe::default() };
-    let mut trainer = Trainer::new(Classification::new(model, split(false), 0.0), store, recipe)?;
+    let mut trainer = Trainer::new(Classification::new(model, split(false)), store, recipe)?;
     while let Some(step) = trainer.step()? {
         if step.step % 30 == 0 {
             println!("step {:3}: loss {:.4}, rate {:.1e}", step.step, step.loss.item()?, step.lr);
         }
     }
-    let result = trainer.task().evaluate(&test, &mut |_, _| {})?;
+    let result = trainer.task().evaluate(&test.into(), &mut |_, _| {})?;
     let accuracy = result.get("accuracy").unwrap_or_default();
     println!("accuracy on {} unseen texts: {:.0}%", result.examples, accuracy * 100.0);
     assert!(accuracy >= 0.8);

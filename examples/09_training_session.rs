@@ -4,7 +4,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use gradus::models::tasks::{Classification, encode_split};
+use gradus::models::tasks::{Classification, Problem, encode_split};
 use gradus::models::training::{
     Destination, Ended, Event, Recipe, Session, SessionOptions, Trainer,
 };
@@ -24,10 +24,10 @@ fn main() -> Result<()> {
     config.set_labels(&labels);
     let store = Store::new(0);
     let model = SequenceClassifier::new(&store.root(), &config, Pooling::Cls, labels.len())?;
-    let encode = |split: &Split| encode_split(split, &labels, &tokenizer, 64);
+    let encode = |split: &Split| encode_split(split, Problem::Single, &labels, &tokenizer, 64);
     let (train, dev) = (encode(&data.train)?, data.dev.as_ref().map(encode).transpose()?);
     let recipe = Recipe { steps: Some(200), lr: 1e-3, ..Recipe::default() };
-    let trainer = Trainer::new(Classification::new(model, train, 0.0), store, recipe)?;
+    let trainer = Trainer::new(Classification::new(model, train), store, recipe)?;
 
     // The session runs the training and reports its events to the closure.
     let folder = std::env::temp_dir().join("gradus-training-session");

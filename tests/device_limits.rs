@@ -7,9 +7,8 @@ use std::sync::OnceLock;
 
 use common::parity::{assert_close, compare_long};
 use gradus::autograd::Var;
-use gradus::tensor::ops::optim::AdamWStep;
 use gradus::tensor::{CrossEntropy, DType, Device, GpuLimits, RngKey, Tensor, gpus};
-use gradus_testing::cases;
+use gradus_testing::{adamw, cases};
 use proptest::prelude::*;
 
 /// Workgroups along one dimension: few enough that long cases need several rows, and enough for all
@@ -52,21 +51,12 @@ fn random(shape: &[usize], seed: u64) -> Tensor {
 fn optimiser_and_norm_agree_over_folded_launches() {
     let Some(device) = limited() else { return };
     let n = 131_003;
-    let h = AdamWStep {
-        lr: 0.01,
-        beta1: 0.9,
-        beta2: 0.999,
-        eps: 1e-8,
-        weight_decay: 0.1,
-        step: 1,
-        decoupled: true,
-    };
     let [cpu, gpu] = [Device::Cpu, device].map(|device| {
         let place = |seed| random(&[n], seed).to_device(device).unwrap();
         let (mut p, g) = (place(1), place(2));
         let (mut m, mut v) = (p.zeros_like().unwrap(), p.zeros_like().unwrap());
         let norm = Tensor::global_norm(&[&g, &p]).unwrap();
-        p.adamw_(&g, &mut m, &mut v, &h, None).unwrap();
+        p.adamw_(&g, &mut m, &mut v, &adamw(1), None).unwrap();
         [norm, p, m, v].map(|t| t.to_device(Device::Cpu).unwrap())
     });
     for (name, (cpu, gpu)) in ["norm", "parameter", "m", "v"].iter().zip(cpu.iter().zip(&gpu)) {

@@ -175,8 +175,8 @@ impl SharedArgs {
             note(
                 self,
                 format!(
-                    "warning: {device} ({}) is a program on the processor, good for tests only; --device cpu is \
-                     faster",
+                    "warning: {device} ({}) runs on the processor and is good only for tests; \
+                     --device cpu is faster",
                     gpu.name
                 ),
             );

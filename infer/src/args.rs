@@ -110,13 +110,28 @@ of a tagger {\"f1\":…,\"precision\":…,\"recall\":…,\"accuracy\":…,\"loss
     Devices,
 }
 
-/// Flags of every subcommand that runs a model.
+/// The model, and how it runs.
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct ModelFlags {
     /// The model: a folder in the Hugging Face layout, or an id of the Hugging Face hub
     #[arg(long)]
     pub model: Option<String>,
+    /// Maximum tokens of a text; longer texts are cut [default: as many as the model takes]
+    #[arg(long, value_name = "N")]
+    pub max_length: Option<usize>,
+    /// Maximum texts of one batch [default: 32]
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<usize>,
+}
+
+/// Flags of every subcommand that runs a model on texts.
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct TextFlags {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub run: ModelFlags,
     /// Read texts from a file (.txt with one text a line, .csv, .tsv, .jsonl), or from standard
     /// input (-) with one text a line
     #[arg(long, value_name = "FILE|-")]
@@ -124,12 +139,6 @@ pub struct ModelFlags {
     /// Column (or JSON key) of --input with the text [default: text]
     #[arg(long, value_name = "NAME")]
     pub text_column: Option<String>,
-    /// Maximum tokens of a text; longer texts are cut [default: as many as the model takes]
-    #[arg(long, value_name = "N")]
-    pub max_length: Option<usize>,
-    /// Maximum texts of one batch [default: 32]
-    #[arg(long, value_name = "N")]
-    pub batch_size: Option<usize>,
     /// Write the results to a file instead of standard output: .jsonl
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -151,7 +160,7 @@ pub struct Classify {
 pub struct ClassifyFlags {
     #[command(flatten)]
     #[serde(flatten)]
-    pub common: ModelFlags,
+    pub common: TextFlags,
     /// Column of --input with the second text, for a model of pairs
     #[arg(long, value_name = "NAME")]
     pub pair_column: Option<String>,
@@ -171,9 +180,9 @@ pub struct Evaluate {
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct EvaluateFlags {
-    /// The model: a folder in the Hugging Face layout, or an id of the Hugging Face hub
-    #[arg(long)]
-    pub model: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub run: ModelFlags,
     /// Labelled texts (.csv, .tsv, .jsonl), or tagged words for a tagger (.conll, .iob, .bio, .txt,
     /// .jsonl)
     #[arg(long, value_name = "FILE")]
@@ -203,12 +212,6 @@ pub struct EvaluateFlags {
     /// tags without B- and I-, bilou for tags with U- and L-]
     #[arg(long)]
     pub scheme: Option<Scheme>,
-    /// Maximum tokens of a text; longer texts are cut [default: as many as the model takes]
-    #[arg(long, value_name = "N")]
-    pub max_length: Option<usize>,
-    /// Maximum texts of one batch [default: 32]
-    #[arg(long, value_name = "N")]
-    pub batch_size: Option<usize>,
     /// Number of frequent confusions, and of confident mistakes, to show [default: 5]
     #[arg(long, value_name = "N")]
     pub mistakes: Option<usize>,
@@ -236,7 +239,7 @@ pub struct Embed {
 pub struct EmbedFlags {
     #[command(flatten)]
     #[serde(flatten)]
-    pub common: ModelFlags,
+    pub common: TextFlags,
     #[command(flatten)]
     #[serde(flatten)]
     pub pooling: PoolingFlags,
@@ -291,7 +294,7 @@ pub struct FillMask {
 pub struct FillMaskFlags {
     #[command(flatten)]
     #[serde(flatten)]
-    pub common: ModelFlags,
+    pub common: TextFlags,
     /// Number of words for each mask, the most probable first [default: 5]
     #[arg(long, value_name = "N")]
     pub top_k: Option<usize>,
@@ -313,7 +316,7 @@ pub struct Tokens {
 pub struct TokensFlags {
     #[command(flatten)]
     #[serde(flatten)]
-    pub common: ModelFlags,
+    pub common: TextFlags,
     /// Join words into spans (B-X begins one, I-X continues it), without words labelled O
     #[arg(long)]
     pub aggregate: bool,
@@ -339,7 +342,7 @@ pub struct Similarity {
 pub struct SimilarityFlags {
     #[command(flatten)]
     #[serde(flatten)]
-    pub common: ModelFlags,
+    pub common: TextFlags,
     #[command(flatten)]
     #[serde(flatten)]
     pub pooling: PoolingFlags,
@@ -369,7 +372,7 @@ pub struct Rerank {
 pub struct RerankFlags {
     #[command(flatten)]
     #[serde(flatten)]
-    pub common: ModelFlags,
+    pub common: TextFlags,
     /// Number of texts to show, the best first [default: all]
     #[arg(long, value_name = "N")]
     pub top_k: Option<usize>,

@@ -7,7 +7,7 @@ use gradus_cli::{Failure, Outcome};
 use gradus_models::data::{Format, read_inputs_from};
 use gradus_models::{Columns, Example, read_inputs};
 
-use crate::args::ModelFlags;
+use crate::args::{ModelFlags, TextFlags};
 
 /// A text, and the second of a pair.
 pub type Input = (String, Option<String>);
@@ -16,14 +16,14 @@ pub type Input = (String, Option<String>);
 /// terminal. `usage` is an example of the subcommand.
 pub fn texts(
     positional: Vec<String>,
-    flags: &ModelFlags,
+    flags: &TextFlags,
     pair_column: Option<&str>,
     usage: &str,
 ) -> Outcome<Vec<Input>> {
     let columns = Columns {
         text: flags.text_column.clone().unwrap_or_else(|| "text".into()),
         pair: pair_column.map(str::to_string),
-        label: None,
+        ..Columns::text_only()
     };
     let named =
         [("text-column", flags.text_column.is_some()), ("pair-column", pair_column.is_some())];

@@ -1,4 +1,4 @@
-//! Packed batches: sequences end to end, without padding; their order; masking for the masked LM.
+//! Packed batches: sequences end to end, without padding; their order.
 //!
 //! A packed batch of sequences with lengths `l₀, l₁, …` is one row of `Σ lᵢ` tokens and the offsets
 //! `[0, l₀, l₀+l₁, …]`. Layers that work token by token never see the offsets; attention and
@@ -165,7 +165,11 @@ pub fn sorted_batches(lengths: &[usize], batch_size: usize) -> Result<Vec<Vec<us
 /// [`Error::Input`] when there is not exactly one result for each index, or the indices are not
 /// `0..n`.
 pub fn restore_order<T>(batches: &[Vec<usize>], results: Vec<T>) -> Result<Vec<T>> {
-    let wrong = || Error::Input("the results do not fit the batches, one for each index".into());
+    let wrong = || {
+        Error::Input(
+            "the batches must hold the indices 0 to n - 1, with one result for each".into(),
+        )
+    };
     let mut places: Vec<Option<T>> = results.iter().map(|_| None).collect();
     let mut results = results.into_iter();
     for &index in batches.iter().flatten() {
@@ -180,104 +184,6 @@ fn check_batch_size(batch_size: usize) -> Result<()> {
         0 => Err(Error::Input("the batch size is 0; use at least 1".into())),
         _ => Ok(()),
     }
-}
-
-/// A sequence or a packed batch, masked by [`mask_tokens`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MaskedTokens {
-    /// The ids, some of them replaced.
-    pub ids: Vec<u32>,
-    /// The places to predict, ascending.
-    pub positions: Vec<u32>,
-    /// The ids that stood there.
-    pub labels: Vec<u32>,
-}
-
-/// How [`mask_tokens`] masks.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Masking {
-    /// The size of the vocabulary, from which random ids are drawn.
-    pub vocab_size: usize,
-    /// The id of `[MASK]`.
-    pub mask_id: u32,
-    /// The probability with which a token is picked; 0.15 in BERT's training.
-    pub probability: f64,
-    /// The seed of the choices.
-    pub seed: u64,
-}
-
-/// Masks tokens for the masked language model (Devlin et al. 2019, section 3.1).
-///
-/// Each token that is not `special` is picked with the masking's probability; 80% of the picked
-/// tokens become the mask, 10% a random id, 10% stay. The choice depends on the seed, `step` and
-/// the place alone. When chance picks no token, one is picked nevertheless, so that a loss over the
-/// picked tokens is defined; none is picked only where every token is special.
-///
-/// ```
-/// use gradus_models::batch::{Masking, mask_tokens};
-///
-/// # fn main() -> gradus_models::Result<()> {
-/// let masking = Masking { vocab_size: 30_522, mask_id: 103, probability: 0.15, seed: 0 };
-/// let (ids, special) = ([101, 2073, 2003, 102], [true, false, false, true]);
-/// let masked = mask_tokens(&ids, &special, &masking, 1)?;
-/// for (&place, &label) in masked.positions.iter().zip(&masked.labels) {
-///     assert_eq!(ids[place as usize], label);
-/// }
-/// # Ok(())
-/// # }
-/// ```
-///
-/// # Errors
-/// [`Error::Input`] when the lengths differ, the probability is outside 0 to 1, or the mask's id is
-/// outside the vocabulary.
-pub fn mask_tokens(
-    ids: &[u32],
-    special: &[bool],
-    masking: &Masking,
-    step: u64,
-) -> Result<MaskedTokens> {
-    let &Masking { vocab_size, mask_id, probability, seed } = masking;
-    if ids.len() != special.len() || u32::try_from(ids.len()).is_err() {
-        return Err(Error::Input(format!(
-            "{} ids and {} marks of special tokens; one mark for each id, fewer than 2^32",
-            ids.len(),
-            special.len()
-        )));
-    }
-    if !(0.0..=1.0).contains(&probability) {
-        return Err(Error::Input(format!(
-            "the masking probability is {probability}; it must be from 0 to 1"
-        )));
-    }
-    if mask_id as usize >= vocab_size {
-        return Err(Error::Input(format!(
-            "the mask id {mask_id} is outside the vocabulary of {vocab_size}"
-        )));
-    }
-    let key = RngKey::new(seed).place("masks").step(step);
-    // Four random words for each token: whether it is picked, what it becomes, which word replaces
-    // it.
-    let word = |place: usize, which: usize| key.block([place as u32, 0, 0, 0])[which];
-    let draw = |place: usize, which: usize| f64::from(word(place, which)) / 2f64.powi(32);
-    let free = || (0..ids.len()).filter(|&i| !special[i]);
-    let mut picked: Vec<usize> = free().filter(|&i| draw(i, 0) < probability).collect();
-    if picked.is_empty() {
-        picked.extend(free().min_by(|&a, &b| draw(a, 0).total_cmp(&draw(b, 0))));
-    }
-    let mut masked = ids.to_vec();
-    for &i in &picked {
-        let kind = draw(i, 1);
-        if kind < 0.8 {
-            masked[i] = mask_id;
-        } else if kind < 0.9 {
-            masked[i] = ((u64::from(word(i, 2)) * vocab_size as u64) >> 32) as u32;
-        }
-    }
-    Ok(MaskedTokens {
-        ids: masked,
-        positions: picked.iter().map(|&i| i as u32).collect(),
-        labels: picked.iter().map(|&i| ids[i]).collect(),
-    })
 }
 
 /// Shuffles in place (Fisher–Yates). The same length, `seed` and `stream` give the same order on

@@ -67,10 +67,6 @@ fn buckets_hold_texts_of_like_length() {
     assert!(!firsts.is_sorted(), "the order of the batches must be random");
 }
 
-fn masking(vocab_size: usize, mask_id: u32, probability: f64, seed: u64) -> Masking {
-    Masking { vocab_size, mask_id, probability, seed }
-}
-
 proptest! {
     #[test]
     fn every_example_occurs_once(
@@ -83,52 +79,12 @@ proptest! {
             prop_assert_eq!(restore_order(&batches, results).unwrap(), (0..lengths.len()).collect::<Vec<_>>());
         }
     }
-
-    #[test]
-    fn masking_keeps_what_it_must(
-        tokens in prop::collection::vec((0u32..50, any::<bool>()), 0..200), p in 0.0f64..=1.0, seed: u64, step: u64
-    ) {
-        let (ids, special): (Vec<u32>, Vec<bool>) = tokens.into_iter().unzip();
-        let masked = mask_tokens(&ids, &special, &masking(50, 4, p, seed), step).unwrap();
-        prop_assert_eq!(&masked, &mask_tokens(&ids, &special, &masking(50, 4, p, seed), step).unwrap());
-        prop_assert_eq!(masked.positions.is_empty(), special.iter().all(|&s| s));
-        prop_assert!(masked.positions.is_sorted_by(|a, b| a < b));
-        for (&at, &label) in masked.positions.iter().zip(&masked.labels) {
-            prop_assert!(!special[at as usize]);
-            prop_assert_eq!(label, ids[at as usize]);
-        }
-        for (i, (&before, &after)) in ids.iter().zip(&masked.ids).enumerate() {
-            prop_assert!(after < 50);
-            prop_assert!(before == after || masked.positions.contains(&(i as u32)));
-        }
-    }
-}
-
-#[test]
-fn masking_has_the_rates_of_the_paper() {
-    let n = 200_000;
-    let (ids, special) = (vec![7; n], vec![false; n]);
-    let masked = mask_tokens(&ids, &special, &masking(30_000, 4, 0.15, 3), 9).unwrap();
-    let picked = masked.positions.len() as f64;
-    let share = |test: &dyn Fn(u32) -> bool| {
-        masked.positions.iter().filter(|&&i| test(masked.ids[i as usize])).count() as f64 / picked
-    };
-    assert!((picked / n as f64 - 0.15).abs() < 0.003, "{picked}");
-    assert!((share(&|id| id == 4) - 0.8).abs() < 0.01);
-    assert!((share(&|id| id == 7) - 0.1).abs() < 0.01);
-    let distinct: std::collections::BTreeSet<u32> = masked.ids.iter().copied().collect();
-    assert!(distinct.len() > 2000, "random ids must come from the whole vocabulary");
-    let other = mask_tokens(&ids, &special, &masking(30_000, 4, 0.15, 3), 10).unwrap();
-    assert_ne!(masked.positions, other.positions);
 }
 
 #[test]
 fn arguments_out_of_range_are_errors() {
     assert!(bucketed_batches(&[1], 0, 0, 0).is_err());
     assert!(sorted_batches(&[1], 0).is_err());
-    assert!(mask_tokens(&[1], &[], &masking(9, 4, 0.15, 0), 0).is_err());
-    assert!(mask_tokens(&[1], &[false], &masking(9, 9, 0.15, 0), 0).is_err());
-    assert!(mask_tokens(&[1], &[false], &masking(9, 4, f64::NAN, 0), 0).is_err());
     assert!(restore_order(&[vec![0, 1]], vec![1]).is_err());
     assert!(restore_order(&[vec![0, 0]], vec![1, 2]).is_err());
     assert!(bucketed_batches(&[1, 2], usize::MAX, 0, 0).is_ok());

@@ -352,8 +352,8 @@ impl BertConfig {
         }
         if let Some(code) = foreign_code(&self.extra) {
             return Err(format!(
-                "auto_map names `{code}`: the model is code that comes with it, not the BERT that Gradus and \
-                 `transformers` build; run it there with trust_remote_code=True"
+                "auto_map names `{code}`: the model brings its own code, and Gradus builds only \
+                 the BERT of `transformers`; run the model there with trust_remote_code=True"
             ));
         }
         self.check_sizes()?;

@@ -347,8 +347,9 @@ impl Fetch<'_> {
             return Vec::new();
         }
         vec![format!(
-            "the hub was not asked (no network, or HF_HUB_OFFLINE is set), and the cache of {} has no {MODULES}: if the \
-             model has one, its pooling, length and prompts are not known; open it once with a network to fetch it",
+            "Gradus could not ask the hub (no network, or HF_HUB_OFFLINE is set), and the cache \
+             of {} has no {MODULES}: if the model has one, its pooling, length and prompts are \
+             not known; open the model once with a network to fetch it",
             self.model
         )]
     }
@@ -363,8 +364,8 @@ impl Fetch<'_> {
                 "no folder of that name, and the hub has no such model with a config.json; check the id"
             }
             None => {
-                "no folder of that name; as a hub id it is not in the cache, and HF_HUB_OFFLINE is set; unset it, or \
-                 pass a folder"
+                "no folder of that name, no model of this hub id in the cache, and HF_HUB_OFFLINE \
+                 is set; unset it, or pass a folder"
             }
         };
         Error::hub(self.model, message)
@@ -404,8 +405,8 @@ fn explain(error: &ApiError) -> String {
     match status(error) {
         Some(401 | 403) => {
             format!(
-                "{error}: no folder of that name, and on the hub no such model, or a private one (set HF_TOKEN); check \
-                 the name"
+                "{error}: no folder of that name, and the hub has no such model, or a private one \
+                 (set HF_TOKEN); check the name"
             )
         }
         Some(_) => format!("{error}; try again later, or pass a folder"),

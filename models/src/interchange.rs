@@ -99,7 +99,7 @@ pub(crate) fn write_files(folder: &Path, config: &BertConfig) -> Result<()> {
 /// without help.
 pub fn note(config: &BertConfig) -> Option<&'static str> {
     needs_class(config).then_some(
-        "in transformers, this model needs trust_remote_code=True: its classes know no such pooling (see README.md in the \
-         folder)",
+        "transformers needs trust_remote_code=True for this model, because its own classes do not \
+         pool like this (see README.md in the folder)",
     )
 }

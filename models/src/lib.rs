@@ -7,14 +7,15 @@
 //! | [`hub`] | [`resolve`]: from a folder or a hub id to a folder on disk |
 //! | [`tokenizer`] | [`Tokenizer`]: text to ids, truncation, training a vocabulary |
 //! | [`data`] | [`Dataset`], [`Labels`], [`read_inputs`]: reads texts from `.csv`, `.tsv`, `.jsonl`, `.txt` |
-//! | [`batch`] | [`PackedBatch`]: sequences end to end; the order of batches; masking for the masked LM |
+//! | [`batch`] | [`PackedBatch`]: sequences end to end; the order of batches |
+//! | [`masking`] | masks for the masked language model |
 //! | [`bert`] | [`Bert`] and its heads |
 //! | [`pretrained`] | [`Pretrained`]: a model folder opened; [`save_folder`]: one written |
 //! | [`checkpoint`] | [`Checkpoint`]: its weights |
 //! | [`folder`] | the keys of its files, and what Gradus does with each |
 //! | [`interchange`] | the files that other programs need to run it |
 //! | [`training`] | [`training::Trainer`]: the training loop, step by step; resuming |
-//! | [`tasks`] | what models are trained for: classification, tagging of words |
+//! | [`tasks`] | what models are trained for: classification, tagging of words, masked words |
 //! | [`pipelines`] | from texts to labels, embeddings, filled masks |
 //! | [`evaluation`] | how well a model does: accuracy, precision, recall, F1, confusions, entities |
 //! | [`error`] | [`Error`], [`Result`] |
@@ -31,6 +32,7 @@ pub mod folder;
 pub mod hub;
 pub mod interchange;
 mod label_maps;
+pub mod masking;
 pub mod pipelines;
 pub mod pretrained;
 mod task;

@@ -96,7 +96,8 @@ impl Pretrained {
             Ok(sentence) => sentence,
             Err(error) => {
                 self.notes.push(format!(
-                    "the files of sentence-transformers in the folder are not followed, nor its pooling: {error}"
+                    "Gradus ignores the folder's sentence-transformers files and their pooling: \
+                     {error}"
                 ));
                 return Ok(self.config.pooling);
             }
@@ -123,7 +124,8 @@ impl Pretrained {
         if !left_out.is_empty() {
             let parts = left_out.join(", ");
             self.notes.push(format!(
-                "a classifier takes encoder and pooling of the folder; left out is what else it has: {parts}"
+                "a classifier takes the encoder and the pooling of the folder; it leaves out \
+                 {parts}"
             ));
         }
         Ok(pooling)
@@ -169,7 +171,8 @@ impl Pretrained {
                 (
                     Head::LeftOut,
                     Some(format!(
-                        "the classification head begins anew: the checkpoint's is another ({why})"
+                        "the classification head starts from random weights; the checkpoint's \
+                         head does not fit ({why})"
                     )),
                 )
             }
@@ -241,14 +244,17 @@ fn fits(checkpoint: &Checkpoint, config: &BertConfig) -> Result<Option<String>> 
         return Err(Error::Checkpoint {
             path: checkpoint.path().to_path_buf(),
             message: format!(
-                "`{name}` is no parameter of BERT: the model is of another architecture, though config.json calls it \
-                 `bert`; run it with the code that it comes with"
+                "`{name}` is not a parameter of BERT: the model has another architecture, \
+                 although config.json calls it `bert`; run it with its own code"
             ),
         });
     }
     let (layers, used) = (checkpoint.layers(), config.num_hidden_layers);
     Ok((layers > used).then(|| {
-        format!("the checkpoint has {layers} layers, of which the first {used} are used (num_hidden_layers)")
+        format!(
+            "the checkpoint has {layers} layers; the model uses the first {used} \
+            (num_hidden_layers)"
+        )
     }))
 }
 
@@ -271,7 +277,8 @@ fn beyond(tokenizer: &Tokenizer, config: &BertConfig) -> Result<Option<String>, 
     let names: Vec<&str> =
         added.iter().filter(|(id, _)| outside(id)).map(|(_, name)| name.as_str()).collect();
     Ok(Some(format!(
-        "the model has no embedding for the added tokens {} (vocab_size is {}): a text that holds one is refused",
+        "the model has no embedding for the added tokens {} (vocab_size is {}): texts with one of \
+         them are refused",
         names.join(", "),
         config.vocab_size
     )))

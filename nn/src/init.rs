@@ -224,6 +224,19 @@ mod tests {
         }
     }
 
+    /// Element i is Φ⁻¹ of the middle of the part of the distribution that the i-th word names.
+    #[test]
+    fn words_become_middles_of_equal_parts() {
+        let key = RngKey::new(3);
+        let words = Tensor::randint(0, u32::MAX, &[100], key).unwrap().to_vec::<u32>().unwrap();
+        let x = truncated_normal(&[100], DType::F64, key).unwrap().to_f64_vec();
+        for (word, x) in words.into_iter().zip(x) {
+            let middle = (2 * u64::from(word) + 1) as f64 / 2f64.powi(33);
+            let want = inverse_normal(CUT_BELOW + (1.0 - 2.0 * CUT_BELOW) * middle);
+            assert!((x - want).abs() < 1e-14, "{word}: {x}, not {want}");
+        }
+    }
+
     #[test]
     fn distributions_have_their_moments() {
         let shape = [300, 400];

@@ -97,8 +97,8 @@ impl App {
             return Err(Problem::field(at, message));
         }
         if !self.told_token_ids.swap(true, Ordering::Relaxed) {
-            let message = "token ids came in the place of texts; those of another tokenizer than the model's give wrong \
-                answers, and --no-token-ids refuses them";
+            let message = "a request has token ids instead of texts; ids of another tokenizer \
+                than the model's give wrong answers, and --no-token-ids refuses ids";
             warn!(field = at, "{message}");
         }
         Ok(())

@@ -170,7 +170,7 @@ fn inflate(reader: impl Read, most: usize) -> Result<Option<Bytes>> {
     let mut bytes = Vec::new();
     let limit = (most as u64).saturating_add(1);
     reader.take(limit).read_to_end(&mut bytes).map_err(|e| {
-        Problem::invalid(format!("the body is not what its content encoding says: {e}"))
+        Problem::invalid(format!("the body does not match its content encoding: {e}"))
     })?;
     Ok((bytes.len() <= most).then(|| bytes.into()))
 }

@@ -53,10 +53,10 @@ pub struct Flags {
     /// Port to listen at; 0 takes a free one [default: 8080]
     #[arg(long, value_name = "PORT")]
     pub port: Option<u16>,
-    /// Most tokens of a batch [default: 1024]
+    /// Maximum tokens of one batch [default: 1024]
     #[arg(long, value_name = "N")]
     pub max_batch_tokens: Option<usize>,
-    /// Most requests that wait for a model. Further requests, and those that would miss their
+    /// Maximum requests that wait for a model. Further requests, and those that would miss their
     /// deadlines, are answered 429 [default: 512]
     #[arg(long, value_name = "N")]
     pub max_queue: Option<usize>,
@@ -86,10 +86,10 @@ pub struct Flags {
     /// once [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = gradus_cli::finite)]
     pub drain: Option<f64>,
-    /// Most MiB of a request's body, before and after decompression [default: 16]
+    /// Maximum MiB of a request's body, before and after decompression [default: 16]
     #[arg(long, value_name = "MIB")]
     pub max_body: Option<usize>,
-    /// Most inputs of a request [default: 2048]
+    /// Maximum inputs of a request [default: 2048]
     #[arg(long, value_name = "N")]
     pub max_inputs: Option<usize>,
     /// Refuse texts with too many tokens instead of cutting them, unless a request says otherwise

@@ -133,14 +133,15 @@ fn not_json(body: &[u8], error: &serde_json::Error) -> String {
         said if said.starts_with("lone leading surrogate")
             || said.starts_with("unexpected end of hex escape") =>
         {
-            "; an escape as \\ud800 is half of a UTF-16 pair and stands for no character: send both halves, or \\ufffd"
+            "; an escape such as \\ud800 is half of a UTF-16 pair and not a character: send both \
+             halves, or \\ufffd"
         }
         said if said.starts_with("invalid unicode code point") => "; a text there is not UTF-8",
         said if said.starts_with("key must be a string") => {
             "; names and texts stand in double quotes"
         }
         _ => match rest(body, error) {
-            [b'N' | b'I', ..] | [b'-', b'I', ..] => "; NaN and Infinity are no JSON",
+            [b'N' | b'I', ..] | [b'-', b'I', ..] => "; JSON has no NaN and no Infinity",
             [b'\'', ..] => "; names and texts stand in double quotes",
             [b'T' | b'F', ..] => "; write true and false",
             _ => "",
@@ -274,7 +275,7 @@ impl Fields {
         let left = self.map.iter().find(|(_, value)| !value.is_null());
         let Some((key, _)) = left else { return Ok(()) };
         let key: String = key.chars().take(64).collect();
-        let message = format!("is not a field here; there are {}", known.join(", "));
+        let message = format!("is not a field here; the fields are {}", known.join(", "));
         Err(Problem::field(&self.at(&key), message))
     }
 
@@ -400,8 +401,8 @@ mod tests {
         said(b"\xff\xfe{\0", "UTF-16");
         said(b"{'inputs': 'a'}", "double quotes");
         said(b"{\"inputs\": 'a'}", "double quotes");
-        said(b"{\"a\":\n NaN}", "NaN and Infinity");
-        said(b"{\"a\": -Infinity}", "NaN and Infinity");
+        said(b"{\"a\":\n NaN}", "no NaN and no Infinity");
+        said(b"{\"a\": -Infinity}", "no NaN and no Infinity");
         said(b"{\"a\": True}", "true and false");
     }
 
@@ -424,7 +425,7 @@ mod tests {
             assert_eq!(problem.message, "`late` is refused", "{something}");
         }
         let left = fields(r#"{"a": null, "b": 1}"#).end(&["c"]).unwrap_err();
-        assert_eq!(left.message, "`b` is not a field here; there are c");
+        assert_eq!(left.message, "`b` is not a field here; the fields are c");
         assert_eq!(left.param.as_deref(), Some("b"));
     }
 }

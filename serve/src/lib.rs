@@ -52,6 +52,7 @@ pub mod router;
 pub mod scheduler;
 pub mod served;
 pub mod server;
+pub mod signals;
 pub mod sites;
 pub mod usage;
 

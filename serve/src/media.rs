@@ -81,7 +81,8 @@ impl Media {
     pub async fn parts(&self, body: Bytes) -> Result<Vec<Part>> {
         let mime = self.0.as_ref().filter(|mime| mime.essence_str() == "multipart/form-data");
         let Some(boundary) = mime.and_then(|mime| mime.get_param(mime::BOUNDARY)) else {
-            let message = "the parts are no form (multipart/form-data; boundary=…); send the text, or JSON, as the body";
+            let message = "the body is not a form in parts (multipart/form-data; boundary=…); \
+                send the text, or JSON, as the body";
             return Err(Problem::new(Kind::MediaType, message));
         };
         let wrong = |e: multer::Error| Problem::invalid(format!("the form cannot be read: {e}"));

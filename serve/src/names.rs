@@ -17,8 +17,8 @@ pub fn check(name: &str) -> Result<()> {
     let parts = name.split('/').count();
     if name.len() > 128 || parts > 2 || !name.split('/').all(part) {
         return Err(Problem::invalid(format!(
-            "`{}` is no name for a model: use 1 to 128 letters, digits, `.`, `_`, `-`, not beginning with `.`, and one \
-             `/` perhaps, as in organisation/model",
+            "`{}` cannot be the name of a model: use 1 to 128 letters, digits, `.`, `_` or `-`, \
+             no `.` at the beginning, and at most one `/`, as in organisation/model",
             name.chars().take(128).collect::<String>()
         )));
     }

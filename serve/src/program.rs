@@ -1,20 +1,17 @@
 //! The program: from flags to a running server, and to its end.
 
 use std::collections::HashSet;
-use std::future::poll_fn;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use gradus_cli::{Failure, Outcome, SharedArgs};
 use gradus_tensor::Device;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{Level, info, warn};
 
@@ -29,6 +26,7 @@ use crate::pipeline::Compute;
 use crate::registry::Registry;
 use crate::scheduler::Options;
 use crate::server::{Listening, serve, tls};
+use crate::signals::Signals;
 use crate::sites::{self, Sites};
 use crate::{root_path, router};
 
@@ -237,12 +235,16 @@ fn aliases(
     };
     for flag in flags {
         let (alias, model) = flag.split_once('=').ok_or_else(|| {
-            Failure::usage(format!("--alias {flag}: it must be ALIAS=NAME, NAME being a model's"))
+            Failure::usage(format!(
+                "--alias {flag}: it must be ALIAS=NAME, where NAME is that of a model"
+            ))
         })?;
         names::check(alias)
             .map_err(|e| Failure::usage(format!("--alias {flag}: {}", e.message)))?;
         if taken(&aliases, alias) {
-            return Err(Failure::usage(format!("--alias {flag}: `{alias}` is a name already")));
+            return Err(Failure::usage(format!(
+                "--alias {flag}: the name `{alias}` is taken already"
+            )));
         }
         if !store && models.iter().all(|(name, _)| name != model) {
             let names: Vec<&str> = models.iter().map(|(name, _)| name.as_str()).collect();
@@ -356,41 +358,19 @@ async fn listen(
     Ok(drained)
 }
 
-/// Waits for SIGTERM, SIGINT or SIGHUP. The first signal stops the server, the second one ends the
-/// requests under way.
+/// Waits for signals. The first one stops the server, the second one ends the requests under way.
 fn stop_when_asked(app: Arc<App>, stop: watch::Sender<bool>) -> Outcome {
-    let mut kinds = vec![SignalKind::terminate(), SignalKind::interrupt()];
-    if !ignores_hangups() {
-        kinds.push(SignalKind::hangup());
-    }
-    let mut signals = kinds.into_iter().map(signal).collect::<Result<Vec<_>, _>>()?;
-    let mut asked = async move || {
-        poll_fn(|context| match signals.iter_mut().any(|s| s.poll_recv(context).is_ready()) {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        })
-        .await;
-    };
+    let mut signals = Signals::listen()?;
     tokio::spawn(async move {
-        asked().await;
+        signals.next().await;
         app.draining.store(true, Ordering::Relaxed);
         info!("stopping");
         let _ = stop.send(true);
-        asked().await;
+        signals.next().await;
         warn!("stopping at once");
         app.over.send_replace(true);
     });
     Ok(())
-}
-
-/// Whether the process was started to ignore SIGHUP, as by `nohup`: it must go on then. True also
-/// where the system does not say (it has no `/proc`): the signal keeps its default effect there.
-fn ignores_hangups() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    // Signal n is bit n - 1, and SIGHUP is signal 1.
-    mask.is_none_or(|mask| mask & 1 == 1)
 }
 
 fn bind(address: SocketAddr) -> Outcome<std::net::TcpListener> {

@@ -94,7 +94,7 @@ pub fn check_copies(bytes: usize, inputs: usize, at: &str) -> Result<()> {
         true => Ok(()),
         false => {
             let message = format!(
-                "has {bytes} bytes, too many to stand in each of {inputs} inputs; shorten it"
+                "has {bytes} bytes, too many to repeat in each of {inputs} inputs; shorten it"
             );
             Err(Problem { kind: Kind::TooLarge, ..Problem::field(at, message) })
         }

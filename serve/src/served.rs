@@ -113,7 +113,7 @@ impl Served {
     /// The error of a request that wants a model for something else.
     pub fn wrong_task(&self, wanted: &str) -> Problem {
         let (name, task) = (&self.name, self.task().name());
-        let message = format!("the model `{name}` is for {task}, and this needs one for {wanted}");
+        let message = format!("the model `{name}` is for {task}, but this needs one for {wanted}");
         Problem::new(Kind::WrongTask, message)
     }
 }

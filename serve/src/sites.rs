@@ -165,7 +165,8 @@ impl Sites {
         if self.check_host && !known(host) {
             let name: String = host.chars().take(200).collect();
             let message = format!(
-                "`{name}` is not known to be a name of this server; start it with --allowed-host for it"
+                "`{name}` is not a known name of this server; start it with --allowed-host for \
+                 this name"
             );
             return Err(Problem::new(Kind::Forbidden, message));
         }

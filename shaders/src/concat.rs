@@ -6,7 +6,7 @@ const TEXT: &str = include_str!("concat.wgsl");
 
 /// The most tensors of one launch of [`join`]. With the result they are the eight buffers that
 /// every device can bind.
-pub const MOST: u32 = 7;
+pub const MAX_JOINED: u32 = 7;
 
 /// `y[place] = x`: buffers x, y.
 pub fn put(scalar: Scalar) -> Shader {
@@ -38,7 +38,7 @@ fn shader(entry: &'static str, scalar: Scalar, many: u32) -> Shader {
 pub(crate) fn variants() -> Vec<Shader> {
     let mut all: Vec<Shader> = Scalar::ALL.map(put).into();
     for scalar in Scalar::ALL {
-        all.extend((1..=MOST).map(|many| join(scalar, many)));
+        all.extend((1..=MAX_JOINED).map(|many| join(scalar, many)));
     }
     all
 }

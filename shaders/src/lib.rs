@@ -2,7 +2,7 @@
 //!
 //! `NAME.wgsl` holds the text of a family, and `NAME.rs` the functions that make its variants (a
 //! dtype, a member of the family). Each function returns a [`Shader`]: complete WGSL, and the facts
-//! that `tensor/src/gpu/` needs to launch it. [`template`] expands the text. The families over
+//! that `tensor/gpu/src/` needs to launch it. [`template`] expands the text. The families over
 //! strided views share `walk.wgsl`, which finds their elements.
 //!
 //! [`variants`] lists every shader that the engine can ask for. The tests of this crate parse and

@@ -46,7 +46,7 @@ pub struct Reduction {
     pub finish: &'static str,
 }
 
-/// Every reduction that `tensor/src/gpu/reduce.rs` launches. Those after the fourth are for floats
+/// Every reduction that `tensor/gpu/src/reduce.rs` launches. Those after the fourth are for floats
 /// only.
 pub const REDUCTIONS: [Reduction; 11] = [
     Reduction { map: "plain", join: "sum", finish: "none" },

@@ -11,19 +11,17 @@
 //!
 //! This floor knows nothing of gradients. An operation family has one file name everywhere:
 //! `base/src/op/matmul.rs` says what the operation is, `cpu/src/matmul.rs` is the processor's
-//! kernel, `src/gpu/matmul.rs` the launch of the GPU's (`matmul.wgsl` in `gradus-shaders`), and
+//! kernel, `gpu/src/matmul.rs` the launch of the GPU's (`matmul.wgsl` in `gradus-shaders`), and
 //! `src/ops/matmul.rs` holds the public methods with their shape rules.
 //!
-//! `base/` (`gradus-base`) and `cpu/` (`gradus-cpu`) are crates of their own below this one. Here
-//! each file uses only what is above it: `device`; `profile`; the parts that the GPU's launches
-//! share; `storage`; `tensor`, `operands`; the launches of `gpu/`; `ops`; `data`; `io`, `display`.
+//! `base/` (`gradus-base`), `cpu/` (`gradus-cpu`) and `gpu/` (`gradus-gpu`) are crates of their own
+//! below this one. Here each file uses only what is above it: `device`; `profile`; `storage`;
+//! `tensor`; `ops`, `operators`; `data`; `io`, `display`.
 
 mod data;
 mod device;
 mod display;
-mod gpu;
 pub mod io;
-mod operands;
 mod operators;
 pub mod ops;
 pub mod profile;
@@ -43,10 +41,11 @@ pub mod random {
     pub use gradus_base::RngKey;
 }
 
+pub use data::Reading;
 pub use device::Device;
-pub use gpu::{GpuCounters, GpuFeatures, GpuInfo, GpuLimits, Reading, gpus, quiet_drivers};
 pub use gradus_base::{DType, Element, Error, ErrorKind, Result, RngKey, bail};
 pub use gradus_cpu::{MemoryUse, fma_loop, memory_use};
+pub use gradus_gpu::{GpuCounters, GpuFeatures, GpuInfo, GpuLimits, gpus, quiet_drivers};
 pub use layout::INFER;
 pub use ops::binary::Operand;
 pub use ops::cross_entropy::{CrossEntropy, Reduction};

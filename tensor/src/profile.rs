@@ -16,9 +16,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::Instant;
 
-use crate::Device;
+use gradus_gpu::profile as kernels;
+pub use gradus_gpu::profile::KernelRun;
 
-/// The largest number of operations, and of kernels, in a record: some hundreds of MiB.
+use crate::device::Device;
+
+/// The largest number of operations in a record: some hundreds of MiB.
 const MAX_RECORDED: usize = 1 << 20;
 
 /// A call of an operation.
@@ -42,19 +45,6 @@ pub struct Call {
     pub bytes: u64,
     /// The shapes of the operands.
     pub shapes: Vec<Vec<usize>>,
-}
-
-/// A run of a kernel on a GPU.
-#[derive(Clone, Debug)]
-pub struct KernelRun {
-    /// The operation that it was for: its place in [`Profile::calls`].
-    pub call: Option<usize>,
-    /// The kernel's variant.
-    pub kernel: String,
-    /// Nanoseconds from [`start`], by the GPU's clock set to the host's at the end of each submit.
-    pub begin_ns: u64,
-    /// Nanoseconds.
-    pub wall_ns: u64,
 }
 
 /// What was recorded.
@@ -91,7 +81,7 @@ fn state() -> MutexGuard<'static, Option<State>> {
 
 /// Whether a record is kept.
 #[inline]
-pub(crate) fn is_on() -> bool {
+fn is_on() -> bool {
     ON.load(Ordering::Relaxed)
 }
 
@@ -111,6 +101,7 @@ pub(crate) fn is_on() -> bool {
 pub fn start() {
     let (started, profile, threads) = (Instant::now(), Profile::default(), HashMap::new());
     *state() = Some(State { started, profile, threads });
+    kernels::start(started);
     ON.store(true, Ordering::Relaxed);
 }
 
@@ -125,8 +116,11 @@ pub fn start() {
 /// ```
 pub fn stop() -> Option<Profile> {
     ON.store(false, Ordering::Relaxed);
+    let (runs, dropped) = kernels::stop();
     let State { started, mut profile, .. } = state().take()?;
     profile.wall_ns = nanoseconds(started);
+    profile.kernels = runs;
+    profile.dropped += dropped;
     for call in profile.calls.iter_mut().filter(|call| call.device != Device::Cpu) {
         call.own_ns = 0;
     }
@@ -174,6 +168,7 @@ impl Span {
         let thread = *state.threads.entry(thread::current().id()).or_insert(next);
         let index = state.profile.calls.len();
         OPEN.with_borrow_mut(|open| open.push((index, 0)));
+        kernels::enter(Some(index));
         let begin_ns = nanoseconds(state.started);
         let (wall_ns, own_ns) = (0, 0);
         let call = Call { op, device, thread, begin_ns, wall_ns, own_ns, flops, bytes, shapes };
@@ -203,7 +198,9 @@ fn end(started: Instant, index: usize, count: Option<&dyn Fn(&mut Call)>) {
     let wall_ns = nanoseconds(started);
     let inside = OPEN.with_borrow_mut(|open| {
         let inside = open.pop().map_or(0, |(_, inside)| inside);
-        if let Some((_, outer)) = open.last_mut() {
+        let outer = open.last_mut();
+        kernels::enter(outer.as_ref().map(|outer| outer.0));
+        if let Some((_, outer)) = outer {
             *outer += wall_ns;
         }
         inside
@@ -214,31 +211,5 @@ fn end(started: Instant, index: usize, count: Option<&dyn Fn(&mut Call)>) {
     if let (Some(call), Some(count)) = (call, count) {
         (call.wall_ns, call.own_ns) = (wall_ns, wall_ns.saturating_sub(inside));
         count(call);
-    }
-}
-
-/// The call that this thread is in, for the kernels it launches.
-#[inline]
-pub(crate) fn open_call() -> Option<usize> {
-    if !is_on() {
-        return None;
-    }
-    OPEN.with_borrow(|open| open.last().map(|&(index, _)| index))
-}
-
-/// Adds the runs of one submit that has just ended: (call, kernel, begin, end), the times in
-/// nanoseconds of the GPU's clock.
-pub(crate) fn kernels_ran(runs: Vec<(Option<usize>, String, u64, u64)>) {
-    let mut state = state();
-    let Some(state) = state.as_mut() else { return };
-    let (now, last) = (nanoseconds(state.started), runs.iter().map(|r| r.3).max().unwrap_or(0));
-    for (call, kernel, begin, end) in runs {
-        if state.profile.kernels.len() >= MAX_RECORDED {
-            state.profile.dropped += 1;
-            continue;
-        }
-        let begin_ns = now.saturating_sub(last.saturating_sub(begin));
-        let wall_ns = end.saturating_sub(begin);
-        state.profile.kernels.push(KernelRun { call, kernel, begin_ns, wall_ns });
     }
 }

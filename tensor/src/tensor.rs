@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use gradus_base::Element;
 use gradus_base::layout::{self, Layout};
-use gradus_cpu::{Array, Output, View, ViewMut};
+use gradus_cpu as cpu;
+use gradus_cpu::Output;
+use gradus_gpu as gpu;
 
 use crate::storage::Storage;
 use crate::{DType, Device, Result, bail};
@@ -17,21 +19,12 @@ use crate::{DType, Device, Result, bail};
 /// no tensor changes another one.
 #[derive(Clone)]
 pub struct Tensor {
-    pub(crate) storage: Arc<Storage>,
+    pub(crate) storage: Storage,
     pub(crate) layout: Layout,
     pub(crate) dtype: DType,
 }
 
 impl Tensor {
-    /// The whole of a storage as a tensor of `shape`.
-    pub(crate) fn from_storage(storage: Storage, dtype: DType, shape: &[usize]) -> Self {
-        let numel = layout::checked_numel(shape).expect("memory was found for the shape");
-        if let Storage::Cpu(storage) = &storage {
-            assert_eq!(storage.len(), numel * dtype.size(), "a storage of {shape:?} {dtype}");
-        }
-        Tensor { storage: Arc::new(storage), layout: Layout::contiguous(shape), dtype }
-    }
-
     /// This storage seen through another layout.
     pub(crate) fn view(&self, layout: Layout) -> Self {
         Tensor { storage: self.storage.clone(), layout, dtype: self.dtype }
@@ -74,10 +67,7 @@ impl Tensor {
 
     /// Device of the storage.
     pub fn device(&self) -> Device {
-        match *self.storage {
-            Storage::Cpu(_) => Device::Cpu,
-            Storage::Gpu(ref storage) => storage.device(),
-        }
+        self.storage.device()
     }
 
     /// Shape, strides and offset.
@@ -108,7 +98,7 @@ impl Tensor {
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn shares_storage(&self, other: &Tensor) -> bool {
-        Arc::ptr_eq(&self.storage, &other.storage)
+        self.storage.is(&other.storage)
     }
 
     // ---- making one ----
@@ -149,25 +139,66 @@ impl Tensor {
     // ---- for kernels ----
 
     /// What a CPU kernel returned.
-    pub(crate) fn from_array(array: Array) -> Self {
+    pub(crate) fn from_array(array: cpu::Array) -> Self {
         let (storage, dtype, layout) = array.into_parts();
-        Tensor { storage: Arc::new(Storage::Cpu(storage)), layout, dtype }
+        Tensor { storage: Storage::Cpu(Arc::new(storage)), layout, dtype }
+    }
+
+    /// What a GPU's launch returned.
+    pub(crate) fn from_gpu(array: gpu::Array) -> Self {
+        let (storage, dtype, layout) = array.into_parts();
+        Tensor { storage: Storage::Gpu(storage), layout, dtype }
     }
 
     /// What a CPU kernel reads.
-    pub(crate) fn cpu(&self) -> View<'_> {
-        View::new(self.storage.expect_cpu(), self.dtype, &self.layout)
+    pub(crate) fn cpu(&self) -> cpu::View<'_> {
+        match &self.storage {
+            Storage::Cpu(storage) => cpu::View::new(storage, self.dtype, &self.layout),
+            Storage::Gpu(_) => unreachable!("a CPU kernel got a tensor of a GPU"),
+        }
+    }
+
+    /// What a GPU's launch reads.
+    pub(crate) fn gpu(&self) -> gpu::View<'_> {
+        match &self.storage {
+            Storage::Gpu(storage) => gpu::View::new(storage, self.dtype, &self.layout),
+            Storage::Cpu(_) => unreachable!("a launch on a GPU got a tensor of the CPU"),
+        }
     }
 
     /// What a CPU kernel writes: all elements, row-major. Copies them first if the storage is
     /// shared, or the elements do not lie so.
-    pub(crate) fn cpu_mut(&mut self, op: &'static str) -> Result<ViewMut<'_>> {
-        if Arc::get_mut(&mut self.storage).is_none() || !self.is_contiguous() {
+    pub(crate) fn cpu_mut(&mut self, op: &'static str) -> Result<cpu::ViewMut<'_>> {
+        if !self.is_sole_user() || !self.is_contiguous() {
             *self = Tensor::from_array(self.cpu().copy(op)?);
         }
-        match Arc::get_mut(&mut self.storage) {
-            Some(Storage::Cpu(storage)) => Ok(ViewMut::new(storage, self.dtype, &self.layout)),
-            _ => unreachable!("the storage was just made unique"),
+        match &mut self.storage {
+            Storage::Cpu(storage) => Ok(cpu::ViewMut::new(sole(storage), self.dtype, &self.layout)),
+            Storage::Gpu(_) => unreachable!("a CPU kernel got a tensor of a GPU"),
         }
     }
+
+    /// What a GPU's launch writes: all elements, row-major from the storage's first on. Copies them
+    /// first if the storage is shared, or the elements do not lie so.
+    pub(crate) fn gpu_mut(&mut self, op: &'static str) -> Result<gpu::ViewMut<'_>> {
+        if !self.is_sole_user() || !self.is_contiguous() || self.layout.offset != 0 {
+            *self = Tensor::from_gpu(self.gpu().copy(op)?);
+        }
+        match &mut self.storage {
+            Storage::Gpu(storage) => Ok(gpu::ViewMut::new(sole(storage), self.dtype, &self.layout)),
+            Storage::Cpu(_) => unreachable!("a launch on a GPU got a tensor of the CPU"),
+        }
+    }
+
+    fn is_sole_user(&mut self) -> bool {
+        match &mut self.storage {
+            Storage::Cpu(storage) => Arc::get_mut(storage).is_some(),
+            Storage::Gpu(storage) => Arc::get_mut(storage).is_some(),
+        }
+    }
+}
+
+/// The storage, which has one user.
+fn sole<T>(storage: &mut Arc<T>) -> &mut T {
+    Arc::get_mut(storage).expect("the storage was just copied if it was shared")
 }

@@ -12,7 +12,7 @@ use gradus::autograd::registry;
 use gradus::tensor::ops::attention::Attention;
 use gradus::tensor::ops::optim::{AdamWStep, SgdStep};
 use gradus::tensor::{CrossEntropy, DType, Device, Result, RngKey, Tensor};
-use gradus_testing::{cases, gpu};
+use gradus_testing::{adamw, cases, gpu};
 use proptest::prelude::*;
 
 proptest! {
@@ -108,15 +108,7 @@ fn optimiser_steps_agree() {
             for step in 1..=3 {
                 let g = place(random(&format!("g{step}"))).narrow(0, 1, 2).unwrap();
                 if variant < 2 {
-                    let h = AdamWStep {
-                        lr: 0.01,
-                        beta1: 0.9,
-                        beta2: 0.999,
-                        eps: 1e-8,
-                        weight_decay: 0.1,
-                        step,
-                        decoupled: variant == 0,
-                    };
+                    let h = AdamWStep { decoupled: variant == 0, ..adamw(step) };
                     p.adamw_(&g, &mut m, &mut v, &h, scale).unwrap();
                 } else {
                     let h = SgdStep {

@@ -65,6 +65,10 @@ impl Parameters<'_> {
         sizes(&self.0["shape"])
     }
 
+    fn mask(&self) -> Tensor {
+        tensor(&numbers(&self.0["mask"]), &sizes(&self.0["mask_shape"]), DType::U8)
+    }
+
     fn ids(&self) -> Tensor {
         let ids = numbers(&self.0["ids"]);
         let shape = self.0.get("ids_shape").map_or(vec![ids.len()], sizes);
@@ -72,16 +76,38 @@ impl Parameters<'_> {
     }
 }
 
+fn unary(op: UnaryOp, x: &Var, p: &Parameters) -> Result<Var> {
+    match op {
+        UnaryOp::Affine { .. } => x.affine(p.number_or("mul", 1.5), p.number_or("add", -0.5)),
+        UnaryOp::Powf(_) => x.powf(p.number_or("exponent", 3.0)),
+        UnaryOp::Clamp { .. } => x.clamp(p.number_or("min", -0.5), p.number_or("max", 0.75)),
+        op => x.unary(op),
+    }
+}
+
+fn cross_entropy(x: &Var, p: &Parameters) -> Result<Var> {
+    let weight = p.0["weight"].as_array().map(|w| {
+        let values: Vec<f64> = w.iter().map(|x| x.as_f64().unwrap()).collect();
+        let weight = tensor(&values, &[values.len()], x.dtype());
+        weight.to_device(x.device()).unwrap()
+    });
+    let options = CrossEntropy {
+        ignore_index: Some(99),
+        label_smoothing: p.number("smoothing"),
+        weight,
+        reduction: p.reduction(),
+    };
+    x.cross_entropy(&p.ids().to_device(x.device())?, &options)
+}
+
+fn attention(v: &[Var], p: &Parameters) -> Result<Var> {
+    let options = Attention { heads: p.size("heads"), scale: p.number("scale"), dropout: None };
+    v[0].attention(&v[1], &v[2], &p.ids(), &options)
+}
+
 pub fn apply(op: Op, v: &[Var], p: &Parameters) -> Result<Var> {
     match op {
-        Op::Unary(UnaryOp::Affine { .. }) => {
-            v[0].affine(p.number_or("mul", 1.5), p.number_or("add", -0.5))
-        }
-        Op::Unary(UnaryOp::Powf(_)) => v[0].powf(p.number_or("exponent", 3.0)),
-        Op::Unary(UnaryOp::Clamp { .. }) => {
-            v[0].clamp(p.number_or("min", -0.5), p.number_or("max", 0.75))
-        }
-        Op::Unary(op) => v[0].unary(op),
+        Op::Unary(op) => unary(op, &v[0], p),
         Op::Binary(op) => v[0].binary(op, &v[1]),
         Op::Custom(name) => panic!("{name} is no operation of the engine"),
         Op::Cast => v[0].to_dtype(DType::F64)?.to_dtype(DType::F32),
@@ -89,10 +115,7 @@ pub fn apply(op: Op, v: &[Var], p: &Parameters) -> Result<Var> {
         Op::Permute => v[0].permute(&p.dims()),
         Op::Narrow => v[0].narrow(p.dim(), p.size("start"), p.size("length")),
         Op::BroadcastTo => v[0].broadcast_to(&p.shape()),
-        Op::Where => {
-            let mask = tensor(&numbers(&p.0["mask"]), &sizes(&p.0["mask_shape"]), DType::U8);
-            v[0].where_(&mask.to_device(v[0].device())?, &v[1])
-        }
+        Op::Where => v[0].where_(&p.mask().to_device(v[0].device())?, &v[1]),
         Op::Sum => v[0].sum(&p.dims(), false),
         Op::Mean => v[0].mean(&p.dims(), false),
         Op::Max => v[0].max(&p.dims(), false),
@@ -106,25 +129,8 @@ pub fn apply(op: Op, v: &[Var], p: &Parameters) -> Result<Var> {
         Op::Softmax => v[0].softmax(p.dim()),
         Op::LogSoftmax => v[0].log_softmax(p.dim()),
         Op::LayerNorm => v[0].layer_norm(&v[1], &v[2], p.number("eps")),
-        Op::CrossEntropy => {
-            let weight = p.0["weight"].as_array().map(|w| {
-                let values: Vec<f64> = w.iter().map(|x| x.as_f64().unwrap()).collect();
-                let weight = tensor(&values, &[values.len()], v[0].dtype());
-                weight.to_device(v[0].device()).unwrap()
-            });
-            let options = CrossEntropy {
-                ignore_index: Some(99),
-                label_smoothing: p.number("smoothing"),
-                weight,
-                reduction: p.reduction(),
-            };
-            v[0].cross_entropy(&p.ids().to_device(v[0].device())?, &options)
-        }
-        Op::Attention => {
-            let options =
-                Attention { heads: p.size("heads"), scale: p.number("scale"), dropout: None };
-            v[0].attention(&v[1], &v[2], &p.ids(), &options)
-        }
+        Op::CrossEntropy => cross_entropy(&v[0], p),
+        Op::Attention => attention(v, p),
         Op::IndexSelect => v[0].index_select(p.dim(), &p.ids()),
         Op::IndexAdd => v[0].index_add(p.dim(), &p.ids(), &v[1]),
         Op::Gather => v[0].gather(p.dim(), &p.ids()),

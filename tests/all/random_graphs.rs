@@ -22,7 +22,7 @@ use proptest::prelude::*;
 type Step = (u8, u8, u8, u8);
 
 /// The largest size of a matrix along either dimension.
-const MOST: usize = 8;
+const MAX_SIZE: usize = 8;
 const EPS: f64 = 0.1;
 
 struct Graph<'a> {
@@ -103,9 +103,9 @@ impl Graph<'_> {
             1 => a.narrow(1, columns / 2, columns - columns / 2),
             2 => a.narrow(0, 0, rows.div_ceil(2)),
             3 => a.flip(&[(n / 8 % 2) as isize]),
-            4 if rows < MOST => a.pad_zeros(0, 1, 0),
-            5 if rows + b.shape()[0] <= MOST => Var::cat(&[a, &Self::as_wide(a, b)], 0)
-                .and_then(|y| y.narrow(0, 0, y.shape()[0].min(MOST))),
+            4 if rows < MAX_SIZE => a.pad_zeros(0, 1, 0),
+            5 if rows + b.shape()[0] <= MAX_SIZE => Var::cat(&[a, &Self::as_wide(a, b)], 0)
+                .and_then(|y| y.narrow(0, 0, y.shape()[0].min(MAX_SIZE))),
             6 if rows == 1 => a.broadcast_to(&[3, columns]),
             _ => a.reshape(&[columns, rows]),
         }
@@ -193,7 +193,7 @@ impl Graph<'_> {
             (_, false) => a.matmul(&w.t()?)?.tanh(),
         }?;
         // Limits the width.
-        y.narrow(1, 0, y.shape()[1].min(MOST))
+        y.narrow(1, 0, y.shape()[1].min(MAX_SIZE))
     }
 
     fn take(&mut self, (what, a, b, n): Step) -> Result<()> {

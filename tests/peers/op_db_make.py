@@ -26,7 +26,7 @@ from op_db_operators import OPERATORS, Call, LeftOut
 # The most elements of reference inputs.
 LARGE = 4000
 # The committed sample's largest tensor, in elements, and its most samples of one operation.
-LARGEST, MOST = 400, 48
+MAX_ELEMENTS, MAX_SAMPLES = 400, 48
 
 
 def leaf(t):
@@ -306,7 +306,7 @@ def of_composed():
 
 def small(case):
     arrays = case["request"]["inputs"] + case["answer"]["outputs"]
-    return max((math.prod(array["shape"]) for array in arrays), default=0) <= LARGEST
+    return max((math.prod(array["shape"]) for array in arrays), default=0) <= MAX_ELEMENTS
 
 
 def main():
@@ -321,7 +321,7 @@ def main():
         for made_of in (of_op_db(bool(arguments.all), reasons), of_composed()):
             for each in made_of:
                 op = each["request"]["op"]
-                if arguments.all or (small(each) and taken[op] < MOST):
+                if arguments.all or (small(each) and taken[op] < MAX_SAMPLES):
                     out.write((json.dumps(each) + "\n").encode())
                     taken[op] += 1
     print(f"PyTorch {torch.__version__}: {taken.total()} samples, {path.stat().st_size} bytes; left out:")

@@ -4,6 +4,7 @@ use clap::{Args, Parser, Subcommand};
 use gradus_cli::SharedArgs;
 
 use crate::tasks::classify::ClassifyFlags;
+use crate::tasks::mlm::MlmFlags;
 use crate::tasks::tokens::TokensFlags;
 
 /// Trains BERT: from scratch, or from a pretrained model.
@@ -45,6 +46,8 @@ pub struct Program {
 pub enum Command {
     /// Train a classifier of texts or pairs of texts
     Classify(Box<Flagged<ClassifyFlags>>),
+    /// Train a masked language model on raw text: from scratch, or a pretrained one further
+    Mlm(Box<Flagged<MlmFlags>>),
     /// Train a tagger of words, such as of named entities
     Tokens(Box<Flagged<TokensFlags>>),
 }

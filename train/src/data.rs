@@ -32,7 +32,7 @@ pub fn warn_of_leaks<E: Row>(shared: &SharedArgs, dataset: &Dataset<E>) {
 }
 
 /// Sets texts aside as the dev set where the data has none. `flags` then have the share that was
-/// set aside, so that a resumed run sets the same texts aside.
+/// set aside, so that a resumed run sets the same texts aside. `by_label`: a share of every label.
 ///
 /// # Errors
 /// When --dev-fraction does not fit the data.
@@ -41,12 +41,15 @@ pub fn hold_out<E: Row>(
     flags: &mut Flags,
     path: &Path,
     dataset: &mut Dataset<E>,
+    by_label: bool,
 ) -> Outcome {
     let texts = dataset.train.examples.len();
     if dataset.dev.is_some() {
         return match flags.dev_fraction {
             None | Some(0.0) => Ok(()),
-            Some(_) => Err(Failure::usage("--dev-fraction: the data has a dev set of its own")),
+            Some(_) => Err(Failure::usage(
+                "--dev-fraction: the data has a dev set of its own; leave the flag out",
+            )),
         };
     }
     let few = (texts as f64) * FRACTION < LEAST_DEV;
@@ -55,7 +58,11 @@ pub fn hold_out<E: Row>(
         None if path.is_dir() || few => 0.0,
         None => FRACTION,
     };
-    let count = if fraction > 0.0 { dataset.hold_out(fraction, shared.seed()) } else { 0 };
+    let count = match (fraction > 0.0, by_label) {
+        (false, _) => 0,
+        (true, true) => dataset.hold_out(fraction, shared.seed()),
+        (true, false) => dataset.hold_out_any(fraction, shared.seed()),
+    };
     if count > 0 {
         let share = count as f64 * 100.0 / texts as f64;
         note(
@@ -64,7 +71,8 @@ pub fn hold_out<E: Row>(
         );
     } else if fraction > 0.0 {
         return Err(Failure::usage(format!(
-            "--dev-fraction {fraction} of {texts} texts leaves no text for the dev set, or none of a label to train on"
+            "--dev-fraction {fraction} of {texts} texts leaves the dev set empty, or a label \
+             without a text to train on; choose another fraction"
         )));
     } else if dataset.test.is_none() && flags.dev_fraction.is_none() {
         let which = if few { "too few texts for a dev set" } else { "no dev set and no test set" };

@@ -10,7 +10,7 @@ use gradus_nn::Precision;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::flags::Flags;
+use crate::flags::{Flags, is_stdin};
 
 /// The flags of a run, kept with its checkpoints so that `--resume` needs no others.
 const RUN: &str = "train.json";
@@ -44,13 +44,13 @@ impl Record {
             [dir, absolute.parent().unwrap_or(dir)].into_iter().find(|f| f.join(RUN).is_file());
         let Some(folder) = folder else {
             return Err(Failure::error(format!(
-                "--resume {}: no run was stopped there ({RUN} is missing)",
+                "--resume {}: there is no stopped run in this folder ({RUN} is missing)",
                 dir.display()
             )));
         };
         let path = folder.join(RUN);
         let record = files::parse_json(&files::read(&path)?).map_err(|e| {
-            Failure::error(format!("{}: is no record of a run: {e}", path.display()))
+            Failure::error(format!("{}: is not the record of a run: {e}", path.display()))
         })?;
         Ok((folder.to_path_buf(), record))
     }
@@ -111,7 +111,7 @@ pub fn out_folder(flags: &Flags, data: &Path, resumed: Option<&Path>) -> Outcome
         return Ok(out.clone());
     }
     let name = data.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let name = if name.is_empty() { "model".to_string() } else { name };
+    let name = if name.is_empty() || is_stdin(data) { "model".to_string() } else { name };
     for n in 1.. {
         let fresh =
             Path::new("runs").join(if n == 1 { name.clone() } else { format!("{name}-{n}") });

@@ -17,9 +17,9 @@ use args::Command;
 pub use args::Program;
 use flags::{TaskFlags, over};
 use gradus_cli::{Failure, Outcome, SharedArgs, layered};
-use serde::Serialize;
 use tasks::Job;
-use tasks::classify::Classify;
+use tasks::classify::{Classify, ClassifyFlags};
+use tasks::mlm::Mlm;
 use tasks::tokens::Tokens;
 
 /// Runs the program.
@@ -29,9 +29,9 @@ use tasks::tokens::Tokens;
 pub fn program(program: Program) -> Outcome {
     let Program { command, shared, flags } = program;
     match command {
-        // Flags before the subcommand count as well.
-        Some(Command::Classify(own)) => start::<Classify>(shared, own_and(&own.flags, &flags)?),
-        Some(Command::Tokens(own)) => start::<Tokens>(shared, own_and(&own.flags, &flags)?),
+        Some(Command::Classify(own)) => start::<Classify>(shared, &own.flags, &flags),
+        Some(Command::Mlm(own)) => start::<Mlm>(shared, &own.flags, &flags),
+        Some(Command::Tokens(own)) => start::<Tokens>(shared, &own.flags, &flags),
         None => {
             let (shared, flags) = layered(&shared, &flags)?;
             match &flags.common.resume {
@@ -42,13 +42,10 @@ pub fn program(program: Program) -> Outcome {
     }
 }
 
-/// A task's flags over those before the subcommand, which must be flags of the task too.
-fn own_and<F: TaskFlags>(own: &F, before: &impl Serialize) -> Outcome<F> {
-    over(own, &over(before, &F::default())?)
-}
-
-/// Starts a task with the flags of the command line over those of a configuration file.
-fn start<J: Job>(shared: SharedArgs, flags: J::Flags) -> Outcome {
+/// Starts a task with its flags over those before the subcommand, and those over a configuration
+/// file's.
+fn start<J: Job>(shared: SharedArgs, own: &J::Flags, before: &ClassifyFlags) -> Outcome {
+    let flags: J::Flags = over(own, &over(before, &J::Flags::default())?)?;
     let (shared, flags) = layered(&shared, &flags)?;
     train::<J>(shared, flags)
 }

@@ -117,7 +117,7 @@ impl Model {
             ("vocab-size", common.vocab_size.is_some()),
         ] {
             if given && common.model.as_deref() != Some("scratch") {
-                return Err(Failure::usage(format!("--{name} is for --model scratch alone")));
+                return Err(Failure::usage(format!("--{name} goes only with --model scratch")));
             }
         }
         let mut pretrained = Pretrained::open(&source)?;
@@ -174,7 +174,8 @@ fn tell<T: Task>(
         note(
             shared,
             format!(
-                "the run is of {total} steps now, not {}: from here on the learning rate is that of step {step} of {total}",
+                "the run now has {total} steps instead of {}: from here on the learning rate \
+                 follows step {step} of {total}",
                 found.planned
             ),
         );
@@ -208,7 +209,8 @@ fn max_length(
     let special = tokenizer.encode("", pairs.then_some(""), most)?.len();
     if length <= special {
         return Err(Failure::usage(format!(
-            "--max-length is {length}, which leaves no room for a word: {special} tokens are [CLS] and [SEP]"
+            "--max-length is {length} and leaves no room for a word: [CLS] and [SEP] take \
+             {special} tokens"
         )));
     }
     Ok(length)

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 /// The result of a run.
 pub struct Report {
     pub finished: Finished,
+    /// What the examples are called.
+    pub examples: &'static str,
     /// The metrics of the task.
     pub metrics: &'static [Metric],
     /// The metric that decides which model is best.
@@ -31,11 +33,12 @@ impl Report {
         note(
             shared,
             format!(
-                "{} steps in {:.0} s ({:.0} s of training: {:.0} texts/s, {:.0} tokens/s)",
+                "{} steps in {:.0} s ({:.0} s of training: {:.0} {}/s, {:.0} tokens/s)",
                 self.finished.steps,
                 self.finished.seconds,
                 self.finished.training_seconds,
                 self.per_second(self.finished.examples),
+                self.examples,
                 self.per_second(self.finished.tokens)
             ),
         );
@@ -69,8 +72,9 @@ impl Report {
             note(
                 shared,
                 format!(
-                    "warning: the training loss is about that of guessing, {guessing:.4}: the model has learnt next to \
-                     nothing; try more --epochs or a higher --lr, and look at the labels"
+                    "warning: the training loss is about that of guessing, {guessing:.4}: the \
+                     model has learnt next to nothing; try more --epochs or a higher --lr, and \
+                     check the labels"
                 ),
             );
         }
@@ -85,7 +89,7 @@ impl Report {
     fn others(&self, result: &Evaluation) -> String {
         let others = self.metrics.iter().filter(|metric| **metric != self.decides);
         let told = others.map(|metric| format!("{} {}, ", metric.title, show(metric, result)));
-        format!("({}{} texts)", told.collect::<String>(), result.examples)
+        format!("({}{} {})", told.collect::<String>(), result.examples, self.examples)
     }
 
     fn print_dev(&self) {

@@ -36,6 +36,7 @@ impl<J: Job> Run<J> {
             weights: self.weights.as_ref(),
             metrics: Metrics::open(folder, done, trainer.steps_per_epoch())?,
             bar: bar.with_position(done),
+            examples: J::EXAMPLES,
             decides: *trainer.metric(),
             dev: None,
         };
@@ -64,6 +65,7 @@ impl<J: Job> Run<J> {
         let unsaved = finished.unsaved.as_ref().map(ToString::to_string);
         let report = Report {
             finished,
+            examples: J::EXAMPLES,
             metrics: trainer.task().metrics(),
             decides: *trainer.metric(),
             train_loss,
@@ -76,7 +78,7 @@ impl<J: Job> Run<J> {
         match unsaved {
             None => Ok(()),
             Some(why) => Err(Failure::error(format!(
-                "the model is saved, but no checkpoint to prolong the run from: {why}"
+                "the model is saved, but the checkpoint that could prolong the run is not: {why}"
             ))),
         }
     }

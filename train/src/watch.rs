@@ -16,6 +16,8 @@ pub struct Watch<'a> {
     pub weights: Option<&'a Checkpoint>,
     pub metrics: Metrics,
     pub bar: ProgressBar,
+    /// What the examples are called.
+    pub examples: &'static str,
     /// The metric that decides which model is best.
     pub decides: Metric,
     /// The last evaluation on the dev set.
@@ -65,13 +67,14 @@ impl Watch<'_> {
         self.bar.set_position(step.step);
         // The most important number comes first: a narrow terminal cuts the rest.
         self.bar.set_message(format!(
-            "loss {:.3}{}  {:.0} texts/s{}",
+            "loss {:.3}{}  {:.0} {}/s{}",
             step.loss,
             self.dev
                 .as_ref()
                 .map(|dev| format!("  dev {}", self.decisive(dev)))
                 .unwrap_or_default(),
             step.examples as f64 / step.training_seconds,
+            self.examples,
             step.scaling.map(told).unwrap_or_default(),
         ));
         Ok(())

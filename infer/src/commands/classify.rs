@@ -21,12 +21,12 @@ struct Record<'a> {
 
 pub fn run(shared: &SharedArgs, args: Classify) -> Outcome {
     let (shared, flags) = layered(shared, &args.flags)?;
-    let model = input::model(&flags.common, USAGE)?;
+    let model = input::model(&flags.common.run, USAGE)?;
     let top_k = top_k(flags.top_k)?;
     let mut sink = Sink::open(&shared, flags.common.output.as_deref())?;
     let device = shared.start()?;
     let texts = input::texts(args.text, &flags.common, flags.pair_column.as_deref(), USAGE)?;
-    let classifier = opened(&shared, device, &flags.common, || TextClassifier::open(model))?;
+    let classifier = opened(&shared, device, &flags.common.run, || TextClassifier::open(model))?;
     each_chunk(&shared, &classifier, &texts, |chunk| {
         let answers = classifier.predict(chunk, Some(top_k))?;
         for ((text, pair), labels) in chunk.iter().zip(&answers) {

@@ -27,7 +27,7 @@ struct Record<'a> {
 
 pub fn run(shared: &SharedArgs, args: Embed) -> Outcome {
     let (shared, flags) = layered(shared, &args.flags)?;
-    let model = input::model(&flags.common, USAGE)?;
+    let model = input::model(&flags.common.run, USAGE)?;
     let mut output = Output::open(&shared, flags.common.output.as_deref())?;
     let device = shared.start()?;
     let texts = input::texts(args.text, &flags.common, None, USAGE)?;
@@ -36,8 +36,9 @@ pub fn run(shared: &SharedArgs, args: Embed) -> Outcome {
         (false, false) => None,
         (normalize, _) => Some(normalize),
     };
-    let mut embedder =
-        opened(&shared, device, &flags.common, || TextEmbedder::open(model, pooling, normalize))?;
+    let mut embedder = opened(&shared, device, &flags.common.run, || {
+        TextEmbedder::open(model, pooling, normalize)
+    })?;
     flags.prompt.set(&mut embedder)?;
     if normalize.is_none() && !embedder.normalizes() {
         note(

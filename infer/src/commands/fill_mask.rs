@@ -19,12 +19,12 @@ struct Record<'a> {
 
 pub fn run(shared: &SharedArgs, args: FillMask) -> Outcome {
     let (shared, flags) = layered(shared, &args.flags)?;
-    let model = input::model(&flags.common, USAGE)?;
+    let model = input::model(&flags.common.run, USAGE)?;
     let top_k = top_k(flags.top_k)?;
     let mut sink = Sink::open(&shared, flags.common.output.as_deref())?;
     let device = shared.start()?;
     let texts = input::texts(args.text, &flags.common, None, USAGE)?;
-    let filler = opened(&shared, device, &flags.common, || pipelines::FillMask::open(model))?;
+    let filler = opened(&shared, device, &flags.common.run, || pipelines::FillMask::open(model))?;
     each_chunk(&shared, &filler, &texts, |chunk| {
         let only: Vec<&str> = chunk.iter().map(|(text, _)| text.as_str()).collect();
         let answers = filler.fill_all(&only, top_k)?;

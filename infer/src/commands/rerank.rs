@@ -21,9 +21,9 @@ struct Record<'a> {
 
 pub fn run(shared: &SharedArgs, args: Rerank) -> Outcome {
     let (shared, flags) = layered(shared, &args.flags)?;
-    let model = input::model(&flags.common, USAGE)?;
+    let model = input::model(&flags.common.run, USAGE)?;
     if args.query.is_empty() {
-        return Err(Failure::usage("the query is empty; say what the texts are ranked by"));
+        return Err(Failure::usage("the query is empty; give the query that ranks the texts"));
     }
     let top_k = match flags.top_k {
         Some(0) => return Err(Failure::usage("--top-k is 0; it must be 1 or more")),
@@ -32,12 +32,12 @@ pub fn run(shared: &SharedArgs, args: Rerank) -> Outcome {
     let mut sink = Sink::open(&shared, flags.common.output.as_deref())?;
     let device = shared.start()?;
     let texts = input::texts(args.text, &flags.common, None, USAGE)?;
-    let ranker = opened(&shared, device, &flags.common, || TextClassifier::open(model))?;
+    let ranker = opened(&shared, device, &flags.common.run, || TextClassifier::open(model))?;
     let labels = ranker.labels().len();
     if labels != 1 {
         return Err(Failure::error(format!(
-            "{model}: the model has {labels} labels, and a ranking needs one of a single label; label the texts with \
-             `infer classify`"
+            "{model}: the model has {labels} labels, but a ranking needs a model with one label; \
+             label the texts with `infer classify`"
         )));
     }
     let pair = |(text, _): Input| (args.query.clone(), Some(text));

@@ -21,7 +21,7 @@ struct Record<'a> {
 
 pub fn run(shared: &SharedArgs, args: Similarity) -> Outcome {
     let (shared, flags) = layered(shared, &args.flags)?;
-    let model = input::model(&flags.common, USAGE)?;
+    let model = input::model(&flags.common.run, USAGE)?;
     let mut sink = Sink::open(&shared, flags.common.output.as_deref())?;
     let pairs = match (<[String; 2]>::try_from(args.text), &flags.common.input) {
         (Ok([first, second]), _) => vec![(first, Some(second))],
@@ -38,14 +38,16 @@ pub fn run(shared: &SharedArgs, args: Similarity) -> Outcome {
     let device = shared.start()?;
     let pooling = flags.pooling.pooling;
     let mut embedder =
-        opened(&shared, device, &flags.common, || TextEmbedder::open(model, pooling, None))?;
+        opened(&shared, device, &flags.common.run, || TextEmbedder::open(model, pooling, None))?;
     flags.prompt.set(&mut embedder)?;
     let (width, alike) = (embedder.width(), embedder.similarity());
     if alike != SimilarityFunction::Cosine {
         let name = format!("{alike:?}").to_lowercase();
         note(
             &shared,
-            format!("the model's folder compares by {name}, not by the cosine: more is more alike"),
+            format!(
+                "the model's folder compares by {name}, not by cosine: higher means more alike"
+            ),
         );
     }
     each_chunk(&shared, &embedder, &pairs, |chunk| {

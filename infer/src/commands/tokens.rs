@@ -30,11 +30,11 @@ struct Record<'a> {
 
 pub fn run(shared: &SharedArgs, args: Tokens) -> Outcome {
     let (shared, flags) = layered(shared, &args.flags)?;
-    let model = input::model(&flags.common, USAGE)?;
+    let model = input::model(&flags.common.run, USAGE)?;
     let mut sink = Sink::open(&shared, flags.common.output.as_deref())?;
     let device = shared.start()?;
     let aggregate = flags.aggregate;
-    let open = || opened(&shared, device, &flags.common, || TokenTagger::open(model));
+    let open = || opened(&shared, device, &flags.common.run, || TokenTagger::open(model));
     if let Some(path) = given_words(&args.text, &flags)? {
         let columns = TaggedColumns { words: flags.tokens_column.clone(), ..Default::default() };
         let sentences = read_words(path, &columns)?;

@@ -148,7 +148,7 @@ fn a_text_without_a_mask() {
     let model = Model::new(Head::Masked);
     let fill = |text: &str| infer(&["fill-mask", "--model", model.path(), "hi [MASK]", text]);
     fails(&fill("no mask"), 1, &["no [MASK]", "no mask"]);
-    fails(&fill(&format!("{}[MASK]", "card ".repeat(100))), 1, &["beyond the first 64 tokens"]);
+    fails(&fill(&format!("{}[MASK]", "card ".repeat(100))), 1, &["after the first 64 tokens"]);
 }
 
 #[test]

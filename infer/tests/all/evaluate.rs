@@ -148,7 +148,7 @@ fn what_cannot_be_measured_is_refused() {
         &["data.csv:2", "label `0`", "card, fee, rate"],
     );
     fails(&run(&model, &["--data", &data, "--label-column", "kind"]), 1, &["no column `kind`"]);
-    fails(&run(&Model::new(Head::Rank), &["--data", &data]), 1, &["does not choose one"]);
+    fails(&run(&Model::new(Head::Rank), &["--data", &data]), 1, &["no number"]);
     fails(&run(&Model::new(Head::Tokens), &["--data", &data]), 1, &["data.csv", ".conll"]);
     fails(&infer(&["evaluate", "--data", &data]), 2, &["--model"]);
 }

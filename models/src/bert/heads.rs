@@ -10,24 +10,42 @@ use gradus_tensor::Tensor;
 use super::{Bert, BertInput};
 use crate::{BertConfig, Pooling, Result};
 
+/// Dropout and a linear layer, the head of both classifiers.
+struct LabelHead {
+    dropout: Dropout,
+    classifier: Linear,
+}
+
+impl LabelHead {
+    fn new(root: &Path, config: &BertConfig, labels: usize) -> Result<Self> {
+        let path = root.join("classifier");
+        let init = Init::Normal { std: config.initializer_range };
+        Ok(LabelHead {
+            dropout: Dropout::new(&path, config.head_dropout())?,
+            classifier: Linear::new(&path, config.hidden_size, labels, init)?,
+        })
+    }
+
+    /// Logits, `[n, labels]`, of `[n, hidden]`.
+    fn forward(&self, hidden: &Var, forward: &Forward) -> Result<Var> {
+        Ok(self.classifier.forward(&self.dropout.forward(hidden, forward)?)?.at_least_f32()?)
+    }
+}
+
 /// `BertForSequenceClassification` (pooling `cls`), or the same on the mean of the tokens.
 pub struct SequenceClassifier {
     bert: Bert,
     pooling: Pooling,
-    dropout: Dropout,
-    classifier: Linear,
+    head: LabelHead,
 }
 
 impl SequenceClassifier {
     /// Builds the model from the parameters under `root`, for `labels` labels.
     pub fn new(root: &Path, config: &BertConfig, pooling: Pooling, labels: usize) -> Result<Self> {
-        let path = root.join("classifier");
-        let init = Init::Normal { std: config.initializer_range };
         Ok(SequenceClassifier {
             bert: Bert::new(&root.join("bert"), config, pooling == Pooling::Cls)?,
             pooling,
-            dropout: Dropout::new(&path, config.head_dropout())?,
-            classifier: Linear::new(&path, config.hidden_size, labels, init)?,
+            head: LabelHead::new(root, config, labels)?,
         })
     }
 
@@ -40,7 +58,7 @@ impl SequenceClassifier {
     pub fn forward(&self, input: &BertInput, forward: &Forward) -> Result<Var> {
         let hidden = self.bert.forward(input, forward)?;
         let pooled = self.bert.pool(&hidden, input, self.pooling)?;
-        Ok(self.classifier.forward(&self.dropout.forward(&pooled, forward)?)?.at_least_f32()?)
+        self.head.forward(&pooled, forward)
     }
 }
 
@@ -112,19 +130,15 @@ const MAX_LOGITS: usize = 16 << 20;
 /// `BertForTokenClassification`: a label for every token.
 pub struct TokenClassifier {
     bert: Bert,
-    dropout: Dropout,
-    classifier: Linear,
+    head: LabelHead,
 }
 
 impl TokenClassifier {
     /// Builds the model from the parameters under `root`, for `labels` labels.
     pub fn new(root: &Path, config: &BertConfig, labels: usize) -> Result<Self> {
-        let path = root.join("classifier");
-        let init = Init::Normal { std: config.initializer_range };
         Ok(TokenClassifier {
             bert: Bert::new(&root.join("bert"), config, false)?,
-            dropout: Dropout::new(&path, config.head_dropout())?,
-            classifier: Linear::new(&path, config.hidden_size, labels, init)?,
+            head: LabelHead::new(root, config, labels)?,
         })
     }
 
@@ -136,6 +150,6 @@ impl TokenClassifier {
     /// Logits, `[tokens, labels]`.
     pub fn forward(&self, input: &BertInput, forward: &Forward) -> Result<Var> {
         let hidden = self.bert.forward(input, forward)?;
-        Ok(self.classifier.forward(&self.dropout.forward(&hidden, forward)?)?.at_least_f32()?)
+        self.head.forward(&hidden, forward)
     }
 }

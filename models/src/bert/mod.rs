@@ -65,7 +65,8 @@ impl BertInput {
         let ends = batch.offsets.last().copied().unwrap_or_default() as usize;
         if [batch.type_ids.len(), batch.position_ids.len(), ends] != [tokens; 3] {
             return Err(Error::Input(format!(
-                "a batch of {tokens} ids has {} type ids and {} positions, and its offsets end at {ends}",
+                "a batch has {tokens} ids, {} type ids and {} positions, and its offsets end at \
+                 {ends}; these numbers must be equal",
                 batch.type_ids.len(),
                 batch.position_ids.len()
             )));
@@ -281,13 +282,13 @@ impl Bert {
     pub fn attentions(&self, input: &BertInput, layers: Range<usize>) -> Result<Vec<Var>> {
         if input.sequences() != 1 {
             return Err(Error::Input(format!(
-                "attention is shown of one sequence, and the batch has {}; pass them one by one",
+                "the batch has {} sequences, but attention is shown for one; pass them one by one",
                 input.sequences()
             )));
         }
         if layers.start > layers.end || layers.end > self.layers.len() {
             return Err(Error::Input(format!(
-                "layers {layers:?} are asked for, and the model has 0..{}",
+                "the model has no layers {layers:?}; choose from 0..{}",
                 self.layers.len()
             )));
         }

@@ -43,3 +43,8 @@ fn hash<E: Row>(split: &Split<E>) -> String {
     }
     format!("{:032x}", hash.digest128())
 }
+
+/// The hash of a text.
+pub fn hash_text(text: &str) -> String {
+    format!("{:032x}", xxhash_rust::xxh3::xxh3_128(text.as_bytes()))
+}

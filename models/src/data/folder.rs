@@ -80,7 +80,7 @@ fn labelled(
     let Some(name) = &columns.label else { return Split::read(file, columns).map(Some) };
     let path = file.display();
     if Format::of(file)? != Format::Text && !read::has_column(file, columns, name)? {
-        remarks.push(format!("{path} has no `{name}`, so it is not used: there is no test"));
+        remarks.push(format!("{path} has no column `{name}`, so it is not used: there is no test"));
         return Ok(None);
     }
     let split = Split::read(file, columns)?;
@@ -90,8 +90,8 @@ fn labelled(
     if filled && split.examples.len() > 1 && train.examples.iter().all(|e| e.label != filler) {
         let label = filler.unwrap_or_default();
         remarks.push(format!(
-            "every text of {path} has the label `{label}`, which the training set lacks, so it is not used: \
-             there is no test"
+            "every text of {path} has the label `{label}`, and the training set has no such \
+             label, so the file is not used: there is no test"
         ));
         return Ok(None);
     }

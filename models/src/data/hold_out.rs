@@ -11,12 +11,25 @@ const STREAM: u64 = 1 << 40;
 /// Divides a split in two: the second part has about the share `fraction` of every kind of
 /// examples, but never all of them. Fractions of an example go to the kinds with the largest
 /// remainders, so that the total is right. Both parts keep the order of the file.
-pub(super) fn split<E: Row>(split: &Split<E>, fraction: f64, seed: u64) -> (Split<E>, Split<E>) {
+pub(super) fn by_kind<E: Row>(split: &Split<E>, fraction: f64, seed: u64) -> (Split<E>, Split<E>) {
     let mut by_kind: BTreeMap<Option<&str>, Vec<usize>> = BTreeMap::new();
     for (i, example) in split.examples.iter().enumerate() {
         by_kind.entry(example.kind()).or_default().push(i);
     }
-    let mut groups: Vec<Vec<usize>> = by_kind.into_values().collect();
+    divide(split, by_kind.into_values().collect(), fraction, seed)
+}
+
+/// Divides a split in two without regard to the kinds.
+pub(super) fn any<E: Row>(split: &Split<E>, fraction: f64, seed: u64) -> (Split<E>, Split<E>) {
+    divide(split, vec![(0..split.examples.len()).collect()], fraction, seed)
+}
+
+fn divide<E: Row>(
+    split: &Split<E>,
+    mut groups: Vec<Vec<usize>>,
+    fraction: f64,
+    seed: u64,
+) -> (Split<E>, Split<E>) {
     for (stream, group) in (STREAM + 1..).zip(&mut groups) {
         shuffle(group, seed, stream);
     }

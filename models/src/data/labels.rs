@@ -40,12 +40,21 @@ impl Labels {
     /// another one written otherwise: the same number (`1` and `1.0`), with spaces around it, in
     /// characters that look alike or cannot be seen.
     pub fn from_split(split: &Split) -> Result<Self> {
+        let label = |example: &super::Example| {
+            let label = example.label.clone().ok_or_else(|| unlabelled(split, example.line))?;
+            Ok((label, example.line))
+        };
+        let occurrences = split.examples.iter().map(label).collect::<Result<Vec<_>>>()?;
+        Self::from_occurrences(&split.path, occurrences)
+    }
+
+    /// The distinct labels among names and the lines on which they occur.
+    pub(super) fn from_occurrences(path: &Path, occurrences: Vec<(String, u64)>) -> Result<Self> {
         let mut first: HashMap<String, u64> = HashMap::new();
-        for example in &split.examples {
-            let label = example.label.as_ref().ok_or_else(|| unlabelled(split, example.line))?;
-            first.entry(label.clone()).or_insert(example.line);
+        for (name, line) in occurrences {
+            first.entry(name).or_insert(line);
         }
-        Self::sorted(&split.path, &first)
+        Self::sorted(path, &first)
     }
 
     /// Labels in their sorted order, from each label's first line in the file `path`.
@@ -78,7 +87,8 @@ impl Labels {
         let whole = values.as_ref().is_some_and(|v| v.iter().all(|v| v.fract() == 0.0));
         if values.is_some() && !whole {
             remarks.push(format!(
-                "the labels are decimal numbers ({}): each is a class by itself, near to no other",
+                "the labels are decimal numbers ({}): each is a class of its own, however close \
+                 two numbers are",
                 self.sample()
             ));
         }
@@ -94,7 +104,8 @@ impl Labels {
         }
         if self.lonely(texts) {
             remarks.push(format!(
-                "{} labels for {texts} texts, so most have a single text: is that the column of the labels?",
+                "{} labels for {texts} texts, so most labels have a single text: is this the \
+                 column of the labels?",
                 self.len()
             ));
         }
@@ -102,15 +113,15 @@ impl Labels {
         let odd = |name: &&String| name.trim() != name.as_str() || quoted(name.trim());
         if let Some(name) = self.names.iter().find(odd) {
             remarks.push(format!(
-                "the label `{name}` has spaces or quotes around it, which belong to it as they stand: is there a space \
-                 after each separator?"
+                "the label `{name}` has spaces or quotes around it, and they are part of the \
+                 label: is there a space after each separator?"
             ));
         }
         let mut folded: HashMap<String, &String> = HashMap::new();
         for name in &self.names {
             if let Some(other) = folded.insert(name.to_lowercase(), name) {
                 remarks.push(format!(
-                    "the labels `{other}` and `{name}` differ in upper and lower case alone"
+                    "the labels `{other}` and `{name}` differ only in upper and lower case"
                 ));
             }
         }
@@ -133,8 +144,8 @@ impl Labels {
         let decimal = numbers(&self.names).is_some_and(|v| v.iter().any(|v| v.fract() != 0.0));
         if decimal && self.lonely(texts) {
             let message = format!(
-                "the labels are decimal numbers that hardly repeat ({}; {} for {texts} texts): a quantity, which a \
-                 classifier cannot learn; group them into classes",
+                "the labels are decimal numbers, and most occur once ({}; {} for {texts} texts): \
+                 a classifier cannot learn a quantity; group the numbers into classes",
                 self.sample(),
                 self.len()
             );
@@ -157,21 +168,24 @@ impl Labels {
             .examples
             .iter()
             .map(|example| {
-                let label = example.label.as_ref().ok_or_else(|| unlabelled(split, example.line))?;
-                self.id(label).ok_or_else(|| {
-                    Error::data(
-                        &split.path,
-                        example.line,
-                        format!(
-                            "the label `{label}` is none of the {} that were trained ({}); correct it, or add examples of it to \
-                             the training set",
-                            self.len(),
-                            self.sample()
-                        ),
-                    )
-                })
+                let label =
+                    example.label.as_ref().ok_or_else(|| unlabelled(split, example.line))?;
+                self.known(label, split, example.line)
             })
             .collect()
+    }
+
+    /// The id of a label on a line of a split.
+    pub(super) fn known(&self, label: &str, split: &Split, line: u64) -> Result<u32> {
+        self.id(label).ok_or_else(|| {
+            let message = format!(
+                "the label `{label}` is not one of the {} labels of the training set ({}); \
+                 correct it, or add examples of it there",
+                self.len(),
+                self.sample()
+            );
+            Error::data(&split.path, line, message)
+        })
     }
 
     /// The number of labels.
@@ -256,12 +270,12 @@ fn one_spelling(a: &str, b: &str) -> String {
         false => name.to_string(),
     };
     format!(
-        "the labels `{}` and `{}` differ in spelling alone; write them one way",
+        "the labels `{}` and `{}` differ only in spelling; write both the same way",
         shown(a),
         shown(b)
     )
 }
 
-fn unlabelled(split: &Split, line: u64) -> Error {
+pub(super) fn unlabelled(split: &Split, line: u64) -> Error {
     Error::data(&split.path, line, "this example has no label; add one, or remove the line")
 }

@@ -24,6 +24,8 @@
 //! # }
 //! ```
 
+mod answers;
+mod corpus;
 mod fingerprint;
 mod folder;
 mod hold_out;
@@ -37,14 +39,14 @@ use std::collections::HashSet;
 use std::hash::Hash;
 use std::path::{Path, PathBuf};
 
-pub use fingerprint::Fingerprint;
+pub use answers::{LabelForm, numbers};
+pub use corpus::{Corpus, WINDOW};
+pub use fingerprint::{Fingerprint, hash_text};
 pub use labels::Labels;
 pub use read::{Format, read_inputs, read_inputs_from};
 pub use tagged::{TaggedColumns, TaggedSentence, is_tagged, read_words};
 
-#[cfg(doc)]
-use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The columns of a data set, or the keys of its JSON objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,12 +57,19 @@ pub struct Columns {
     pub pair: Option<String>,
     /// The label; `None` for a task without labels, which ignores a label column.
     pub label: Option<String>,
+    /// What the label column holds.
+    pub labels: LabelForm,
 }
 
 impl Default for Columns {
     /// `text` and `label`, no pair.
     fn default() -> Self {
-        Columns { text: "text".into(), pair: None, label: Some("label".into()) }
+        Columns {
+            text: "text".into(),
+            pair: None,
+            label: Some("label".into()),
+            labels: LabelForm::One,
+        }
     }
 }
 
@@ -188,6 +197,23 @@ impl Dataset {
         }
         Ok(labels)
     }
+
+    /// The labels of a data set whose examples have several each; see [`Dataset::labels`].
+    ///
+    /// # Errors
+    /// As [`Labels::from_sets`]; [`Error::Data`] when the training set has no label at all, and with
+    /// the label, file and line for a label unseen in training.
+    pub fn label_sets(&self) -> Result<Labels> {
+        let labels = Labels::from_sets(&self.train)?;
+        if labels.is_empty() {
+            let message = "no example of the training set has a label";
+            return Err(Error::data(&self.train.path, None, message));
+        }
+        for split in [&self.dev, &self.test].into_iter().flatten() {
+            labels.encode_sets(split)?;
+        }
+        Ok(labels)
+    }
 }
 
 impl<E: Row> Dataset<E> {
@@ -202,7 +228,16 @@ impl<E: Row> Dataset<E> {
     /// drawn by `seed`. At least one text of each kind stays. Returns the number of texts set
     /// aside, which is 0 where there are too few.
     pub fn hold_out(&mut self, fraction: f64, seed: u64) -> usize {
-        let (rest, held) = hold_out::split(&self.train, fraction, seed);
+        self.set_aside(hold_out::by_kind(&self.train, fraction, seed))
+    }
+
+    /// As [`hold_out`](Dataset::hold_out), without regard to the labels, where each example has
+    /// several, or a number.
+    pub fn hold_out_any(&mut self, fraction: f64, seed: u64) -> usize {
+        self.set_aside(hold_out::any(&self.train, fraction, seed))
+    }
+
+    fn set_aside(&mut self, (rest, held): (Split<E>, Split<E>)) -> usize {
         let count = held.examples.len();
         if count > 0 {
             (self.train, self.dev) = (rest, Some(held));

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::{Columns, Example, Split};
+use super::{Columns, Example, LabelForm, Split};
 use crate::error::{Error, Result};
 use crate::files;
 
@@ -238,8 +238,10 @@ impl<'a> Source<'a> {
             Value::String(text) => Ok(text.clone()),
             other => Err(self.error(line, format!("`{key}` is {}, not a string", kind(other)))),
         };
+        let several = self.columns.labels == LabelForm::Several;
         let label = |key: &str| match get(key)? {
-            Value::String(text) if text.trim().is_empty() => {
+            list @ Value::Array(_) if several => Ok(list.to_string()),
+            Value::String(text) if text.trim().is_empty() && !several => {
                 Err(self.error(line, "the label is empty"))
             }
             Value::String(text) => Ok(text.clone()),

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use super::quotes::{Quoted, Stray, quoted_fields, swallowed_rows};
 use super::read::Source;
-use super::{Example, Format};
+use super::{Example, Format, LabelForm};
 use crate::error::{Error, Result};
 
 /// The places of the columns in a record.
@@ -47,7 +47,8 @@ impl Source<'_> {
             counted = self.line_at(record.position().map_or(0, csv::Position::byte), counted);
             let field = |i| record.get(i).unwrap_or_default();
             examples.push(self.example(counted.0, &places, field)?);
-            labels.extend(judge.map(|place| field(place).to_string()));
+            let label = judge.map(|place| field(place).to_string());
+            labels.extend(label.filter(|label| !label.is_empty()));
         }
         if let Some(place) = judge {
             self.refuse_swallowed(&quoted, places.width, place, &labels)?;
@@ -108,8 +109,9 @@ impl Source<'_> {
             if rows > 0 {
                 let line = |at: usize| self.line_at(at as u64, (1, 0)).0;
                 let message = format!(
-                    "the quote that opens here closes in line {}, and what is between looks like rows of their own \
-                     ({rows} with a label); remove the quote, or, if these are lines of one text, use .jsonl",
+                    "the quote that opens here closes in line {}, but the lines between look like \
+                     rows ({rows} with a label); remove the quote, or use .jsonl if they are \
+                     lines of one text",
                     line(field.to)
                 );
                 return Err(self.error(line(field.from - 1), message));
@@ -184,7 +186,7 @@ impl Source<'_> {
                 None => Ok(first),
                 Some(_) => Err(self.error(
                     1,
-                    format!("two columns are called `{name}`; rename the one that is not meant"),
+                    format!("two columns are called `{name}`; rename one of them in the file"),
                 )),
             }
         };
@@ -221,8 +223,9 @@ impl Source<'_> {
         places: &Places,
         field: impl Fn(usize) -> &'f str,
     ) -> Result<Example> {
+        let several = self.columns.labels == LabelForm::Several;
         let label = match places.label.map(&field) {
-            Some(label) if label.trim().is_empty() => {
+            Some(label) if label.trim().is_empty() && !several => {
                 return Err(self.error(line, "the label is empty; add one, or remove the line"));
             }
             label => label.map(str::to_string),

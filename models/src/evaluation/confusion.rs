@@ -25,14 +25,22 @@ pub struct ClassScores {
 }
 
 impl ClassScores {
-    /// Of `predicted` cases that were predicted and `support` that there are, `right` are both.
-    pub(super) fn of(right: u64, predicted: u64, support: u64) -> ClassScores {
+    /// The scores of a label that was rightly predicted `right` times, predicted `predicted` times,
+    /// and occurs `support` times.
+    pub fn of(right: u64, predicted: u64, support: u64) -> ClassScores {
         ClassScores {
             precision: ratio(right, predicted),
             recall: ratio(right, support),
             f1: ratio(2 * right, predicted + support),
             support,
         }
+    }
+
+    /// The mean F1 of labels, each weighed by its support.
+    pub fn weighted_f1(scores: &[ClassScores]) -> f64 {
+        let support: u64 = scores.iter().map(|s| s.support).sum();
+        let sum: f64 = scores.iter().map(|s| s.support as f64 * s.f1).sum();
+        sum / support.max(1) as f64
     }
 }
 
@@ -60,14 +68,25 @@ impl Confusion {
         ClassScores::of(right, predicted, support)
     }
 
-    /// Mean F1 over the labels that occur or were predicted, as scikit-learn's
-    /// `f1_score(average="macro")`.
-    pub fn macro_f1(&self) -> f64 {
+    /// The scores of every label that occurs or was predicted, in the order of ids.
+    fn all_scores(&self) -> Vec<ClassScores> {
         let mut labels: Vec<u32> = self.counts.keys().flat_map(|&(a, b)| [a, b]).collect();
         labels.sort_unstable();
         labels.dedup();
-        let sum: f64 = labels.iter().map(|&label| self.scores(label).f1).sum();
-        sum / labels.len().max(1) as f64
+        labels.into_iter().map(|label| self.scores(label)).collect()
+    }
+
+    /// Mean F1 over the labels that occur or were predicted, as scikit-learn's
+    /// `f1_score(average="macro")`.
+    pub fn macro_f1(&self) -> f64 {
+        let scores = self.all_scores();
+        scores.iter().map(|s| s.f1).sum::<f64>() / scores.len().max(1) as f64
+    }
+
+    /// Mean F1 over the texts, each with the F1 of its label, as scikit-learn's
+    /// `f1_score(average="weighted")`.
+    pub fn weighted_f1(&self) -> f64 {
+        ClassScores::weighted_f1(&self.all_scores())
     }
 
     /// The `most` most frequent mistakes: true label, predicted label, how often.
@@ -122,6 +141,7 @@ mod tests {
             assert_eq!(scores.support, support);
         }
         close(confusion.macro_f1(), 0.547_619_047_619_047_6);
+        close(confusion.weighted_f1(), 0.628_571_428_571_428_6);
         confusion.add(2, 0);
         assert_eq!(confusion.worst(2), [(2, 0, 2), (0, 1, 1)]);
     }

@@ -17,15 +17,21 @@
 //! assert!(second.better_than(Some(&first), &accuracy));
 //! ```
 
+mod calibration;
 mod confusion;
 mod entities;
+mod labels;
+mod regression;
 
 use serde::de::Error as _;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use calibration::{BINS, Bin, Calibration};
 pub use confusion::{ClassScores, Confusion};
 pub use entities::{Entity, EntityScores, Scheme, entities};
+pub use labels::{MultiLabel, SingleLabel};
+pub use regression::Regression;
 
 /// The name of the loss among the numbers of an [`Evaluation`].
 pub const LOSS: &str = "loss";

@@ -30,7 +30,7 @@ impl Prompts {
         let default = text(config, "default_prompt_name")?.map(str::to_string);
         if let Some(name) = default.as_ref().filter(|name| !named.contains_key(*name)) {
             return Err(format!(
-                "default_prompt_name is `{name}`, which is no prompt of the model"
+                "default_prompt_name is `{name}`, but the model has no prompt of this name"
             ));
         }
         Ok(Prompts { named, default })
@@ -50,7 +50,7 @@ impl Prompts {
                     true => "it has none".to_string(),
                     false => format!("it has {}", known.join(", ")),
                 };
-                Err(format!("`{name}` is no prompt of the model: {known}"))
+                Err(format!("the model has no prompt `{name}`: {known}"))
             }
         }
     }

@@ -225,7 +225,7 @@ impl Sentence {
         if let Some(modes) = object(&config, "modality_config").map_err(fail)?
             && modes.get("text") != Some(&usual)
         {
-            return Err(fail(format!("modality_config: of text Gradus takes {usual} only")));
+            return Err(fail(format!("modality_config: Gradus takes only {usual} for text")));
         }
         let named = text(&config, "module_output_name").map_err(fail)?;
         if !self.cross_encoder && named.is_some_and(|name| name != "token_embeddings") {
@@ -314,7 +314,7 @@ impl Sentence {
 fn missing(path: &Path, what: &str) -> Error {
     Error::config(
         path,
-        format!("is not there, and would say {what}; copy it from the model it belongs to"),
+        format!("is missing, and only it says {what}; copy it from the model it belongs to"),
     )
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::runner::{Runner, derefs_to_runner};
 use crate::folder::{Sentence, parse_activation, values};
+use crate::tasks::Problem;
 use crate::{Bert, Encoding, Error, Pooling, Pretrained, Result, SequenceClassifier, Task};
 
 /// A label and its score.
@@ -116,10 +117,17 @@ impl TextClassifier {
         logits.iter().map(|row| self.scores(row)).collect()
     }
 
-    /// Whether one of the labels is right, and the scores sum to 1: neither
-    /// `multi_label_classification` nor `regression`, nor a single label.
-    pub fn chooses_one(&self) -> bool {
-        self.function == ClassificationFunction::Softmax
+    /// What the model answers: one label, several, or a number.
+    pub fn problem(&self) -> Problem {
+        Problem::of(self.runner.config.problem_type.as_deref(), self.labels.len())
+    }
+
+    /// The logits of each text or pair, one for each label in the order of the ids.
+    ///
+    /// # Errors
+    /// As [`TextClassifier::predict`].
+    pub fn text_logits(&self, texts: &[(String, Option<String>)]) -> Result<Vec<Vec<f32>>> {
+        self.logits(&self.runner.encode(texts)?)
     }
 
     /// The logits of encoded texts, one for each label in the order of the ids.

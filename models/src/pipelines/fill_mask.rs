@@ -153,7 +153,7 @@ impl FillMask {
         let vocab = self.runner.config.vocab_size;
         if targets.iter().any(|ids| ids.is_empty() || ids.iter().any(|&id| id as usize >= vocab)) {
             let message = format!(
-                "the targets must be ids of the vocabulary of {vocab}, at least one a text"
+                "the targets must be ids of the vocabulary of {vocab}, one or more for each text"
             );
             return Err(Error::Input(message));
         }
@@ -209,7 +209,8 @@ impl FillMask {
         let mask = &self.mask;
         Err(Error::Input(match encoding.truncated && text.contains(mask.as_str()) {
             true => format!(
-                "the text has its {mask} beyond the first {} tokens, which are all that the model reads; shorten it",
+                "{mask} stands after the first {} tokens of the text, and the model reads no \
+                 more; shorten the text",
                 self.runner.max_length()
             ),
             false => format!(

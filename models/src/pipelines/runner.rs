@@ -278,8 +278,8 @@ impl Runner {
                  checkpoint is damaged, or its training diverged",
                 parameter.name()
             ),
-            None => "the model's output is not a number, though all weights are; they are too \
-                     large to compute with"
+            None => "the model's output is not a number, although all weights are numbers; they \
+                are too large to compute with"
                 .to_string(),
         }))
     }

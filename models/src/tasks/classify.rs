@@ -1,48 +1,97 @@
-//! `classify`: a label for every text, or pair of texts.
+//! `classify`: a label, several labels or a number for every text, or pair of texts.
 
 use gradus_autograd::{Var, no_grad};
-use gradus_nn::{CrossEntropy, Forward, Reduction};
-use gradus_tensor::Tensor;
+use gradus_nn::{CrossEntropy, Forward, Reduction, losses};
+use gradus_tensor::{DType, Device, Tensor};
 
+use super::{Answers, Problem, Tally};
 use crate::batch::sorted_batches;
-use crate::evaluation::{Confusion, Evaluation, Metric};
+use crate::evaluation::{Evaluation, Metric};
 use crate::training::Task;
 use crate::{
-    BertConfig, BertInput, Encoding, Example, Labels, PackedBatch, Result, SequenceClassifier,
-    Split, Tokenizer,
+    BertConfig, BertInput, Encoding, Error, Example, Labels, PackedBatch, Result,
+    SequenceClassifier, Split, Tokenizer,
 };
 
-/// A split's texts as tokens and its labels as ids.
+/// Encoded texts with their answers, in the same order.
+#[derive(Clone, Debug)]
+pub struct Encoded {
+    /// The texts.
+    pub encodings: Vec<Encoding>,
+    /// Their answers.
+    pub answers: Answers,
+}
+
+impl From<(Vec<Encoding>, Vec<u32>)> for Encoded {
+    /// Texts with one label id each.
+    fn from((encodings, labels): (Vec<Encoding>, Vec<u32>)) -> Encoded {
+        Encoded { encodings, answers: Answers::Single(labels) }
+    }
+}
+
+/// A split's texts as tokens, with its answers.
+///
+/// # Errors
+/// As [`Answers::of`], and when a text cannot be encoded.
 pub fn encode_split(
     split: &Split,
+    problem: Problem,
     labels: &Labels,
     tokenizer: &Tokenizer,
     max_length: usize,
-) -> Result<(Vec<Encoding>, Vec<u32>)> {
-    let ids = labels.encode(split)?;
+) -> Result<Encoded> {
+    let answers = Answers::of(split, problem, labels)?;
     let pairs: Vec<(&str, Option<&str>)> = split.examples.iter().map(Example::texts).collect();
-    Ok((tokenizer.encode_batch(&pairs, max_length)?, ids))
+    Ok(Encoded { encodings: tokenizer.encode_batch(&pairs, max_length)?, answers })
 }
 
 /// Classification of texts by a [`SequenceClassifier`].
 pub struct Classification {
     model: SequenceClassifier,
-    encodings: Vec<Encoding>,
-    labels: Vec<u32>,
+    train: Encoded,
     lengths: Vec<usize>,
-    loss: CrossEntropy,
+    label_smoothing: f64,
+    weights: Option<Vec<f32>>,
 }
 
 impl Classification {
-    /// The task of training `model` on encoded texts and their label ids.
-    pub fn new(
-        model: SequenceClassifier,
-        (encodings, labels): (Vec<Encoding>, Vec<u32>),
-        label_smoothing: f64,
-    ) -> Self {
-        let lengths = encodings.iter().map(Encoding::len).collect();
-        let loss = CrossEntropy { label_smoothing, ..CrossEntropy::default() };
-        Classification { model, encodings, labels, lengths, loss }
+    /// The task of training `model` on encoded texts and their answers.
+    pub fn new(model: SequenceClassifier, train: impl Into<Encoded>) -> Self {
+        let train = train.into();
+        let lengths = train.encodings.iter().map(Encoding::len).collect();
+        Classification { model, train, lengths, label_smoothing: 0.0, weights: None }
+    }
+
+    /// Spreads this share of the target over all labels. Of use where a text has one label.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] where texts have several labels or a number.
+    pub fn label_smoothing(mut self, share: f64) -> Result<Self> {
+        let problem = self.train.answers.problem();
+        if share != 0.0 && problem != Problem::Single {
+            let requirement = format!("it must be 0: a {problem} problem has no target to spread");
+            return Err(Error::recipe("label_smoothing", share, requirement));
+        }
+        self.label_smoothing = share;
+        Ok(self)
+    }
+
+    /// Weighs the labels: `weights[id]` is the factor of the loss of a text with that label, or,
+    /// where texts have several labels, of the loss of the label where it is there (`pos_weight`).
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] for a weight that is not above 0, or where the answers are numbers.
+    pub fn class_weights(mut self, weights: Vec<f32>) -> Result<Self> {
+        let refuse =
+            |value: String, why: &'static str| Err(Error::recipe("class_weights", value, why));
+        if self.train.answers.problem() == Problem::Regression {
+            return refuse("given".into(), "a regression has no classes");
+        }
+        if let Some(bad) = weights.iter().find(|w| !(w.is_finite() && **w > 0.0)) {
+            return refuse(bad.to_string(), "it must be above 0");
+        }
+        self.weights = Some(weights);
+        Ok(self)
     }
 
     /// The model.
@@ -54,35 +103,78 @@ impl Classification {
         self.model.bert().config()
     }
 
+    fn device(&self) -> Device {
+        self.model.bert().device()
+    }
+
     /// Logits of some encoded texts, `[batch, labels]`.
     fn logits(&self, all: &[Encoding], batch: &[usize], forward: &Forward) -> Result<Var> {
         let packed = PackedBatch::new(batch.iter().map(|&i| &all[i]), self.config())?;
-        let input = BertInput::new(&packed)?.to_device(self.model.bert().device())?;
+        let input = BertInput::new(&packed)?.to_device(self.device())?;
         self.model.forward(&input, forward)
     }
 
-    /// Label ids, on the model's device.
-    fn targets(&self, ids: &[u32]) -> Result<Tensor> {
-        let ids = Tensor::from_slice(ids, &[ids.len()])?;
-        Ok(ids.to_device(self.model.bert().device())?)
+    fn weight(&self) -> Result<Option<Tensor>> {
+        let tensor = |weights: &Vec<f32>| {
+            Tensor::from_slice(weights, &[weights.len()])?.to_device(self.device())
+        };
+        Ok(self.weights.as_ref().map(tensor).transpose()?)
+    }
+
+    fn single_loss(&self, logits: &Var, labels: &[u32]) -> Result<Var> {
+        let targets = Tensor::from_slice(labels, &[labels.len()])?.to_device(self.device())?;
+        let options = CrossEntropy {
+            label_smoothing: self.label_smoothing,
+            weight: self.weight()?,
+            ..CrossEntropy::default()
+        };
+        Ok(logits.cross_entropy(&targets, &options)?)
+    }
+
+    fn multi_loss(&self, logits: &Var, sets: &[&[u32]]) -> Result<Var> {
+        let labels = logits.shape()[1];
+        let mut targets = vec![0f32; sets.len() * labels];
+        for (row, set) in targets.chunks_mut(labels).zip(sets) {
+            set.iter().for_each(|&label| row[label as usize] = 1.0);
+        }
+        let targets = Tensor::from_slice(&targets, logits.shape())?.to_device(self.device())?;
+        let weight = self.weight()?;
+        Ok(losses::bce_with_logits(logits, &targets, weight.as_ref(), Reduction::Mean)?)
+    }
+
+    fn number_loss(&self, logits: &Var, numbers: &[f32]) -> Result<Var> {
+        let targets = Tensor::from_slice(numbers, &[numbers.len(), 1])?.to_device(self.device())?;
+        Ok(losses::mse(logits, &Var::constant(targets), Reduction::Mean)?)
     }
 }
 
-const METRICS: [Metric; 2] =
-    [Metric::percent("accuracy", "accuracy"), Metric::percent("macro_f1", "macro F1")];
-
 impl Task for Classification {
-    /// Encoded texts and their label ids.
-    type Set = (Vec<Encoding>, Vec<u32>);
+    type Set = Encoded;
 
     fn lengths(&self) -> &[usize] {
         &self.lengths
     }
 
+    fn terms(&self, batch: &[usize]) -> f64 {
+        match (&self.train.answers, &self.weights) {
+            // The mean of weighted rows is by the sum of their weights, as PyTorch's.
+            (Answers::Single(labels), Some(weights)) => {
+                batch.iter().map(|&i| f64::from(weights[labels[i] as usize])).sum()
+            }
+            _ => batch.len() as f64,
+        }
+    }
+
     fn loss(&self, batch: &[usize], forward: &Forward) -> Result<Var> {
-        let logits = self.logits(&self.encodings, batch, forward)?;
-        let targets: Vec<u32> = batch.iter().map(|&i| self.labels[i]).collect();
-        Ok(logits.cross_entropy(&self.targets(&targets)?, &self.loss)?)
+        let logits = self.logits(&self.train.encodings, batch, forward)?;
+        match &self.train.answers {
+            Answers::Single(labels) => self.single_loss(&logits, &chosen(labels, batch)),
+            Answers::Multi(sets) => {
+                let sets: Vec<&[u32]> = batch.iter().map(|&i| sets[i].as_slice()).collect();
+                self.multi_loss(&logits, &sets)
+            }
+            Answers::Numbers(numbers) => self.number_loss(&logits, &chosen(numbers, batch)),
+        }
     }
 
     fn is_head(&self, name: &str) -> bool {
@@ -90,33 +182,34 @@ impl Task for Classification {
     }
 
     fn metrics(&self) -> &'static [Metric] {
-        &METRICS
+        self.train.answers.problem().metrics()
     }
 
     fn evaluate(
         &self,
-        (encodings, labels): &Self::Set,
+        Encoded { encodings, answers }: &Encoded,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Evaluation> {
         let lengths: Vec<usize> = encodings.iter().map(Encoding::len).collect();
-        let (mut confusion, mut loss, mut done) = (Confusion::default(), 0.0, 0);
-        let sum = CrossEntropy { reduction: Reduction::Sum, ..CrossEntropy::default() };
+        let mut tally = Tally::new(answers);
+        let mut done = 0;
         for batch in sorted_batches(&lengths, 64)? {
             let forward = Forward::inference();
             // One entry into the thread pool for the whole forward pass. The mode belongs to the
             // thread.
             let logits = rayon::scope(|_| no_grad(|| self.logits(encodings, &batch, &forward)))?;
-            let truth: Vec<u32> = batch.iter().map(|&i| labels[i]).collect();
-            let targets = self.targets(&truth)?;
-            loss += logits.tensor().cross_entropy(&targets, &sum)?.0.item()?;
-            for (p, t) in logits.tensor().argmax(-1, false)?.to_vec::<u32>()?.iter().zip(&truth) {
-                confusion.add(*t, *p);
+            let logits = logits.tensor().to_dtype(DType::F32)?.contiguous()?;
+            let width = logits.shape()[1].max(1);
+            for (row, &i) in logits.to_vec::<f32>()?.chunks(width).zip(&batch) {
+                tally.add(row, i);
             }
             done += batch.len();
             progress(done, encodings.len());
         }
-        let examples = encodings.len();
-        let values = [("accuracy", confusion.accuracy()), ("macro_f1", confusion.macro_f1())];
-        Ok(Evaluation::new(examples, loss / examples.max(1) as f64, values))
+        Ok(tally.evaluation())
     }
+}
+
+fn chosen<T: Copy>(all: &[T], batch: &[usize]) -> Vec<T> {
+    batch.iter().map(|&i| all[i]).collect()
 }

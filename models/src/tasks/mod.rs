@@ -1,13 +1,24 @@
 //! The tasks that a model can be trained for. Each has its examples, a loss, and metrics; the loop
 //! around them is [`training`](crate::training).
 //!
-//! | task | model | metrics |
+//! | task | model | the metric that decides, and the others |
 //! | --- | --- | --- |
-//! | [`Classification`] | [`SequenceClassifier`](crate::SequenceClassifier) | accuracy, macro F1 |
-//! | [`Tagging`] | [`TokenClassifier`](crate::TokenClassifier) | F1, precision and recall of entities, accuracy of words |
+//! | [`Classification`], one label | [`SequenceClassifier`](crate::SequenceClassifier) | accuracy; macro and weighted F1, calibration error |
+//! | several labels | the same | micro F1; macro and weighted F1, accuracy of whole sets |
+//! | a number | the same | Pearson's correlation; Spearman's, mean squared error |
+//! | [`MaskedLanguageModel`] | [`MaskedLm`](crate::MaskedLm) | perplexity; accuracy of the masked tokens |
+//! | [`Tagging`] | [`TokenClassifier`](crate::TokenClassifier) | F1; precision and recall of entities, accuracy of words |
 
+mod answers;
+mod blocks;
 mod classify;
+mod masked_lm;
+mod problem;
 mod tokens;
 
-pub use classify::{Classification, encode_split};
+pub use answers::{Answers, Tally};
+pub use blocks::{Block, blocks};
+pub use classify::{Classification, Encoded, encode_split};
+pub use masked_lm::{Masked, MaskedLanguageModel};
+pub use problem::Problem;
 pub use tokens::{TaggedEncoding, Tagging, encode_tagged};

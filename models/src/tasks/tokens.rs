@@ -159,8 +159,8 @@ impl Task for Tagging {
     }
 
     /// The words with a token.
-    fn terms(&self, batch: &[usize]) -> usize {
-        batch.iter().map(|&i| self.sentences[i].tagged()).sum()
+    fn terms(&self, batch: &[usize]) -> f64 {
+        batch.iter().map(|&i| self.sentences[i].tagged() as f64).sum()
     }
 
     fn loss(&self, batch: &[usize], forward: &Forward) -> Result<Var> {

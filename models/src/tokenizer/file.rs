@@ -38,8 +38,9 @@ pub(crate) fn check_class(options: &Options, has_file: bool, path: &Path) -> Res
     }
     if !has_file && !OF_VOCAB.contains(&class) {
         let message = format!(
-            "tokenizer_class is `{class}`, whose vocabulary Gradus does not know how to use; save the tokenizer in \
-             Python as tokenizer.json (`AutoTokenizer.from_pretrained(…).save_pretrained(…)`)"
+            "tokenizer_class is `{class}`, and Gradus cannot use the vocabulary of this class; \
+             save the tokenizer in Python as tokenizer.json \
+             (`AutoTokenizer.from_pretrained(…).save_pretrained(…)`)"
         );
         return Err(Error::tokenizer(path, message));
     }
@@ -276,7 +277,8 @@ pub(crate) fn parse(file: Value, path: &Path) -> Result<tokenizers::Tokenizer> {
                 return Err(Error::tokenizer(
                     path,
                     format!(
-                        "the added token `{name}` has the id {id}, but follows the vocabulary with {got}: a token before it is missing"
+                        "the added token `{name}` has the id {id}, but its place after the \
+                         vocabulary is {got}: a token before it is missing"
                     ),
                 ));
             }

@@ -236,12 +236,12 @@ fn token(id: u32, content: &str, special: bool, flags: &Map<String, Value>) -> V
 /// `added_tokens_decoder`: tokens by their ids.
 fn decoder_tokens(decoder: &Value) -> std::result::Result<BTreeMap<u32, Value>, String> {
     let Value::Object(map) = decoder else {
-        return Err("added_tokens_decoder is no JSON object".into());
+        return Err("added_tokens_decoder is not a JSON object".into());
     };
     map.iter()
         .map(|(id, value)| {
             let number: u32 =
-                id.parse().map_err(|_| format!("added_tokens_decoder: `{id}` is no id"))?;
+                id.parse().map_err(|_| format!("added_tokens_decoder: `{id}` is not an id"))?;
             let name = content(value)
                 .ok_or_else(|| format!("added_tokens_decoder: the token {id} has no `content`"))?;
             let flags = value.as_object().cloned().unwrap_or_default();

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Recipe, Task};
-use crate::Result;
 use crate::batch::bucketed_batches;
+use crate::{Error, Result};
 
 /// A place in the order of the examples: the next batch to be taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,18 +38,39 @@ impl Order {
         *self = Order { place, batches: None };
     }
 
-    /// The batches of the next step: `recipe.accumulate`, or fewer at the end of a window.
+    /// The batches of the next step: `recipe.accumulate`, or fewer at the end of a window. Windows
+    /// without examples are passed over.
+    ///
+    /// # Errors
+    /// When a window cannot be opened, or a whole epoch has no example.
     pub fn next<T: Task>(&mut self, task: &mut T, recipe: &Recipe) -> Result<Vec<Vec<usize>>> {
-        let Place { epoch, window, batch } = self.place;
-        let windows = task.windows();
+        for _ in 0..=task.windows() {
+            self.open(task, recipe)?;
+            let taken = self.take(task.windows(), recipe.accumulate);
+            if !taken.is_empty() {
+                return Ok(taken);
+            }
+        }
+        Err(Error::Input("no part of the training set holds an example".into()))
+    }
+
+    /// Opens the window of the place, unless it is open.
+    fn open<T: Task>(&mut self, task: &mut T, recipe: &Recipe) -> Result<()> {
+        let Place { epoch, window, .. } = self.place;
         if self.batches.is_none() {
             task.open_window(epoch, window)?;
-            let stream = epoch.wrapping_mul(windows as u64).wrapping_add(window as u64);
+            let stream = epoch.wrapping_mul(task.windows() as u64).wrapping_add(window as u64);
             let batches = bucketed_batches(task.lengths(), recipe.batch_size, recipe.seed, stream)?;
             self.batches = Some(batches);
         }
+        Ok(())
+    }
+
+    /// Takes up to `count` batches of the open window, and goes on to the place after them.
+    fn take(&mut self, windows: usize, count: usize) -> Vec<Vec<usize>> {
+        let Place { epoch, window, batch } = self.place;
         let batches = self.batches.as_deref().unwrap_or_default();
-        let end = batches.len().min(batch + recipe.accumulate);
+        let end = batches.len().min(batch + count);
         let taken = batches.get(batch..end).unwrap_or_default().to_vec();
         if end < batches.len() {
             self.place.batch = end;
@@ -58,7 +79,7 @@ impl Order {
         } else {
             self.seek(Place { epoch: epoch + 1, window: 0, batch: 0 });
         }
-        Ok(taken)
+        taken
     }
 
     /// Epochs done, in fractions, where an epoch has `windows` windows.

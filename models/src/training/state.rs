@@ -171,9 +171,9 @@ impl<T: Task> Trainer<T> {
         let path = checkpoint.join(STATE);
         let fail = |message: String| Error::Checkpoint { path: path.clone(), message };
         let state: State = files::parse_json(&files::read(&path)?)
-            .map_err(|e| fail(format!("is no state of a training run: {e}")))?;
+            .map_err(|e| fail(format!("is not the state of a training run: {e}")))?;
         let saved: Recipe = serde_json::from_value(state.recipe.clone())
-            .map_err(|e| fail(format!("is no state of a training run: recipe: {e}")))?;
+            .map_err(|e| fail(format!("is not the state of a training run: recipe: {e}")))?;
         if let Some(format) = state.format.filter(|format| *format != FORMAT) {
             return Err(fail(format!(
                 "has the format {format}, and this version of Gradus reads format {FORMAT}: resume it \
@@ -187,7 +187,7 @@ impl<T: Task> Trainer<T> {
         let test_changed = self.check_run(&state).map_err(fail)?;
         if state.step > self.total {
             return Err(fail(format!(
-                "{} steps are done already; {} are asked for",
+                "{} steps are done already, but the run asks for {}",
                 state.step, self.total
             )));
         }
@@ -221,11 +221,10 @@ impl<T: Task> Trainer<T> {
             (Some(scaler), Some(saved)) => scaler.load_state(saved).map_err(|e| e.to_string()),
             (None, None) => Ok(()),
             (Some(_), None) => {
-                Err("has no `loss_scale`, without which a run in f16 does not go on as it was"
-                    .into())
+                Err("has no `loss_scale`, and a run in f16 cannot continue without it".into())
             }
             (None, Some(_)) => Err(format!(
-                "has a `loss_scale`: it is of a run in f16, and this one is in {}",
+                "has a `loss_scale`: it belongs to a run in f16, and this run is in {}",
                 self.recipe.precision
             )),
         }
@@ -242,7 +241,7 @@ impl<T: Task> Trainer<T> {
                 let value = file.tensor(p.name())?.to_device(self.store.device())?;
                 p.check(&value).map_err(|e| Error::Checkpoint {
                     path: path.clone(),
-                    message: format!("is of another model: {e}"),
+                    message: format!("belongs to another model: {e}"),
                 })?;
                 Ok((p, value))
             };
@@ -273,8 +272,8 @@ impl<T: Task> Trainer<T> {
         ] {
             if was != is {
                 return Err(format!(
-                    "the {name} set has changed since; bring back the old one, or begin a new run from the trained \
-                     weights"
+                    "the {name} set has changed since; restore the old one, or begin a new run \
+                     from the trained weights"
                 ));
             }
         }
@@ -327,8 +326,8 @@ fn check_hashes(checkpoint: &Path, hashes: &BTreeMap<String, String>) -> Result<
         let path = checkpoint.join(name);
         if files::hash(&path)? != *saved {
             let message = format!(
-                "is not the file that was saved with {STATE}: it has changed since, or is that of \
-                 another step; bring it back, or resume from another checkpoint"
+                "is not the file that was saved with {STATE}: it has changed since, or belongs to \
+                 another step; restore it, or resume from another checkpoint"
             );
             return Err(Error::Checkpoint { path, message });
         }

@@ -17,10 +17,11 @@ pub trait Task: Send + Sync {
     /// Tokens of each training example of the open window. Batches hold examples of similar length.
     fn lengths(&self) -> &[usize];
 
-    /// How many terms [`loss`](Task::loss) is the mean of: examples, or tokens with a label. A step
-    /// of several batches weighs each by its terms, so that it is the mean over all of them.
-    fn terms(&self, batch: &[usize]) -> usize {
-        batch.len()
+    /// How many terms [`loss`](Task::loss) is the mean of: examples, tokens with a label, or the sum
+    /// of their weights. A step of several batches weighs each by its terms, so that it is the mean
+    /// over all of them.
+    fn terms(&self, batch: &[usize]) -> f64 {
+        batch.len() as f64
     }
 
     /// The mean loss over the examples `batch`, a scalar.

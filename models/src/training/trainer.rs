@@ -238,18 +238,18 @@ impl<T: Task> Trainer<T> {
 
     /// The mean loss over the terms of all batches, and its gradients.
     fn gradients(&self, batches: &[Vec<usize>]) -> Result<(Tensor, Gradients)> {
-        let terms: Vec<usize> = batches.iter().map(|batch| self.task.terms(batch)).collect();
-        let all: usize = terms.iter().sum();
+        let terms: Vec<f64> = batches.iter().map(|batch| self.task.terms(batch)).collect();
+        let all: f64 = terms.iter().sum();
         let mut grads = Gradients::default();
         let mut loss: Option<Tensor> = None;
         for (i, batch) in batches.iter().enumerate() {
             let micro = self.step * self.recipe.accumulate as u64 + i as u64;
             let forward = Forward::training(self.recipe.seed, micro);
-            if terms[i] == 0 {
+            if terms[i] == 0.0 {
                 continue; // nothing in it to learn from
             }
             // Weighted by the terms: the sum is the mean over the whole step.
-            let share = terms[i] as f64 / all as f64;
+            let share = terms[i] / all;
             let part = self.recipe.precision.run(|| self.task.loss(batch, &forward))?;
             let part = part.mul_scalar(share)?;
             grads.accumulate(match &self.scaler {

@@ -217,7 +217,7 @@ fn a_file_of_another_step_is_refused_by_name() {
         }
         .unwrap();
         let error = restored(&checkpoint).resume(&checkpoint).unwrap_err().to_string();
-        assert!(error.contains(name) && error.contains("of another step"), "{error}");
+        assert!(error.contains(name) && error.contains("belongs to another step"), "{error}");
         std::fs::write(&path, own).unwrap();
     }
     restored(&checkpoint).resume(&checkpoint).unwrap();
@@ -264,7 +264,7 @@ fn a_loss_scale_belongs_to_a_run_in_f16() {
         state["recipe"].as_object_mut().unwrap().remove("precision");
     });
     let error = restored(&checkpoint).resume(&checkpoint).unwrap_err().to_string();
-    assert!(error.contains("loss_scale") && error.contains("this one is in f32"), "{error}");
+    assert!(error.contains("loss_scale") && error.contains("this run is in f32"), "{error}");
     let Some(gpu) = gradus_testing::gpu() else { return };
     let half = || {
         let recipe = Recipe { precision: gradus_models::Precision::F16, ..recipe() };

@@ -13,5 +13,6 @@ mod gpu_half;
 mod parts;
 mod recipe;
 mod tagging;
+mod tasks;
 mod terms;
 mod windows;

@@ -260,8 +260,10 @@ fn figures_of_an_evaluation() {
     let encodings: Vec<Encoding> = (1..=100).map(|n| encoding(1 + n % 7)).collect();
     // 60 of label 1, 40 of label 0, none of label 2.
     let labels: Vec<u32> = (0..100).map(|i| u32::from(i % 5 < 3)).collect();
-    let task = Classification::new(model, (encodings.clone(), labels.clone()), 0.3);
-    let figures = no_grad(|| task.evaluate(&(encodings, labels), &mut |_, _| ())).unwrap();
+    let task = Classification::new(model, (encodings.clone(), labels.clone()))
+        .label_smoothing(0.3)
+        .unwrap();
+    let figures = no_grad(|| task.evaluate(&(encodings, labels).into(), &mut |_, _| ())).unwrap();
     assert_eq!((figures.get("accuracy"), figures.examples), (Some(0.6), 100));
     // F1 of label 1: 2·60/(100 + 60); of label 0: 0; label 2 does not occur.
     assert!((figures.get("macro_f1").unwrap() - (120.0 / 160.0) / 2.0).abs() < 1e-12);
@@ -293,8 +295,8 @@ fn an_evaluation_drops_nothing() {
         right += usize::from(best == label as usize);
         loss += logits.iter().map(|z| z.exp()).sum::<f64>().ln() - logits[label as usize];
     }
-    let task = Classification::new(model, (encodings.clone(), labels.clone()), 0.0);
-    let figures = no_grad(|| task.evaluate(&(encodings, labels), &mut |_, _| ())).unwrap();
+    let task = Classification::new(model, (encodings.clone(), labels.clone()));
+    let figures = no_grad(|| task.evaluate(&(encodings, labels).into(), &mut |_, _| ())).unwrap();
     assert!((figures.loss - loss / 20.0).abs() < 1e-5, "{} and {}", figures.loss, loss / 20.0);
     assert_eq!(figures.get("accuracy"), Some(right as f64 / 20.0));
 }

@@ -32,8 +32,8 @@ impl Task for Words {
         &self.lengths
     }
 
-    fn terms(&self, batch: &[usize]) -> usize {
-        batch.iter().map(|&i| self.numbers[i].len()).sum()
+    fn terms(&self, batch: &[usize]) -> f64 {
+        batch.iter().map(|&i| self.numbers[i].len() as f64).sum()
     }
 
     fn loss(&self, batch: &[usize], _: &Forward) -> Result<Var> {

@@ -55,7 +55,8 @@ pub fn trainer_on(
     let model = SequenceClassifier::new(&store.root(), &config, Pooling::Cls, 3).unwrap();
     let encodings = all.iter().map(|t| tokenizer.encode(t, None, 32).unwrap()).collect();
     let labels = texts.iter().map(|t| t.1).collect();
-    Trainer::new(Classification::new(model, (encodings, labels), 0.1), store, recipe).unwrap()
+    let task = Classification::new(model, (encodings, labels)).label_smoothing(0.1).unwrap();
+    Trainer::new(task, store, recipe).unwrap()
 }
 
 /// Makes `steps` steps, all of which must succeed.

@@ -66,7 +66,12 @@ fn activations() {
         };
         let x = leaf(&format!("{name}.input"));
         check(name, &activation.forward(&x).unwrap(), &[("input", &x)], 2e-6);
+        // Its name in a configuration.
+        let written = String::from(*activation);
+        assert_eq!(Activation::try_from(written.clone()), Ok(*activation), "{written}");
     }
+    assert_eq!(String::from(Activation::Silu), "silu");
+    assert!(Activation::try_from("softplus".to_string()).is_err());
 }
 
 fn small() -> EncoderConfig {

@@ -101,8 +101,15 @@ fn cosines() {
     let y = cosine_similarity(&one(&[2.0]), &one(&[3.0, 3.0, 3.0]), 1, 1e-8).unwrap();
     assert!((y.item().unwrap() - 1.0).abs() < 1e-6, "{y}");
     let a = leaf("cosine_similarity.a");
+    // The smallest eps is the one whose square is the smallest normal number.
     assert!(cosine_similarity(&a, &a, 1, 0.0).is_err());
-    assert!(cosine_embedding(&a, &a, &targets, 0.0, Reduction::Mean).is_err());
+    assert!(cosine_similarity(&a, &a, 1, 2f64.powi(-63)).is_ok());
+    let targets = |n: usize| Tensor::ones(&[n], DType::F32).unwrap();
+    for (shape, n) in [(vec![2, 3], 1), (vec![2, 3, 1], 2), (vec![3], 3)] {
+        let x = Var::constant(Tensor::ones(&shape, DType::F32).unwrap());
+        let error = cosine_embedding(&x, &x, &targets(n), 0.0, Reduction::Mean).unwrap_err();
+        assert!(error.to_string().contains("they must be [n, width] and [n]"), "{error}");
+    }
 }
 
 /// The values are PyTorch 2's.

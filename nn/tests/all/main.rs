@@ -1,6 +1,7 @@
 //! Tests of the public interface: layers, losses, optimisers, parameters. They are one program,
 //! because linking the engine takes most of the time.
 
+mod ema;
 mod encoder;
 mod golden;
 mod layers;

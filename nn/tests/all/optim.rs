@@ -273,6 +273,15 @@ fn schedules_in_steps() {
     assert!(near(factors(Schedule::step(1, 2, 0.5).unwrap()), [0.0, 1.0, 1.0, 0.5, 0.5, 0.25]));
     let exponential = Schedule::exponential(0, 0.5).unwrap();
     assert!(near(factors(exponential), [1.0, 0.5, 0.25, 0.125, 0.0625, 0.03125]));
+    let warmed_up = Schedule::exponential(2, 0.5).unwrap();
+    assert!(near(factors(warmed_up), [0.0, 0.5, 1.0, 0.5, 0.25, 0.125]));
+}
+
+/// As in `transformers`, the last step still has the power's value: with a power of 0 that is 1.
+#[test]
+fn a_polynomial_ends_after_its_last_step() {
+    let flat = Schedule::polynomial(0, 4, 0.0, 0.25).unwrap();
+    assert_eq!([3, 4, 5].map(|step| flat.factor(step)), [1.0, 1.0, 0.25]);
 }
 
 /// The short constructors have PyTorch's defaults.

@@ -149,3 +149,11 @@ fn a_value_that_does_not_fit_is_an_error_of_its_kind() {
     assert_eq!(seeded(&[3], DType::F32), ErrorKind::Shape);
     assert_eq!(seeded(&[2], DType::F64), ErrorKind::DType);
 }
+
+#[test]
+fn parameters_are_shown_by_name_and_shape() {
+    let store = Store::new(0);
+    let parameter = store.root().join("head").parameter("bias", &[2], Init::Zeros).unwrap();
+    assert_eq!(format!("{parameter:?}"), "Parameter(head.bias [2] f32)");
+    assert_eq!(format!("{store:?}"), "[Parameter(head.bias [2] f32)]");
+}

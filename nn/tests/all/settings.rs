@@ -8,6 +8,7 @@ use gradus_nn::{
 };
 use gradus_tensor::ops::optim::{AdamWStep, SgdStep};
 use gradus_tensor::{DType, Device, Result, Tensor};
+use gradus_testing::adamw;
 
 const NAN: f64 = f64::NAN;
 const INF: f64 = f64::INFINITY;
@@ -86,6 +87,7 @@ fn settings_that_are_changed_later() {
         ),
     ];
     for mut optimizer in optimizers {
+        assert!(["adam", "adamw", "sgd"].contains(&optimizer.core().op()));
         for factor in [NAN, -1.0, INF] {
             refused(optimizer.step_scaled(&grads, factor, None), &["learning rate", "0 or more"]);
         }
@@ -98,6 +100,10 @@ fn settings_that_are_changed_later() {
         optimizer.groups_mut()[0].weight_decay = -1.0;
         refused(optimizer.step(&grads), &["weight decay", "-1"]);
         assert_eq!((optimizer.steps(), w.tensor().to_f64_vec()), (0, vec![1.0, 1.0]));
+        // A schedule may end at a rate of 0.
+        optimizer.groups_mut()[0].weight_decay = 0.01;
+        optimizer.step_scaled(&grads, 0.0, None).unwrap();
+        assert_eq!((optimizer.steps(), w.tensor().to_f64_vec()), (1, vec![1.0, 1.0]));
     }
 }
 
@@ -105,22 +111,14 @@ fn settings_that_are_changed_later() {
 fn steps_of_tensors() {
     let ones = || Tensor::ones(&[2], DType::F32).unwrap();
     let (mut p, mut m, mut v, g) = (ones(), ones(), ones(), ones());
-    let adamw = AdamWStep {
-        lr: 0.1,
-        beta1: 0.9,
-        beta2: 0.99,
-        eps: 1e-8,
-        weight_decay: 0.0,
-        step: 1,
-        decoupled: true,
-    };
+    let good = AdamWStep { lr: 0.1, beta2: 0.99, weight_decay: 0.0, ..adamw(1) };
     for h in [
-        AdamWStep { beta1: 1.0, ..adamw },
-        AdamWStep { beta2: NAN, ..adamw },
-        AdamWStep { eps: -1.0, ..adamw },
-        AdamWStep { lr: -1.0, ..adamw },
-        AdamWStep { weight_decay: INF, ..adamw },
-        AdamWStep { step: 0, ..adamw },
+        AdamWStep { beta1: 1.0, ..good },
+        AdamWStep { beta2: NAN, ..good },
+        AdamWStep { eps: -1.0, ..good },
+        AdamWStep { lr: -1.0, ..good },
+        AdamWStep { weight_decay: INF, ..good },
+        AdamWStep { step: 0, ..good },
     ] {
         refused(p.adamw_(&g, &mut m, &mut v, &h, None), &["[adamw_]"]);
     }
@@ -192,6 +190,12 @@ fn losses_clipping_and_scaling() {
         refused(clip_grad_norm(&Gradients::default(), &[], max_norm), &["0 or more"]);
         refused(scaler.clip_grad_norm(&Gradients::default(), &[], max_norm), &["0 or more"]);
     }
+    // A norm of 0 is allowed: it leaves nothing of the gradients.
+    let w = Parameter::new("w", Tensor::ones(&[2], DType::F32).unwrap()).unwrap();
+    let grads = w.var().sum_all().unwrap().backward().unwrap();
+    let clip = clip_grad_norm(&grads, std::slice::from_ref(&w), 0.0).unwrap();
+    assert_eq!(clip.scale.item().unwrap(), 0.0);
+    scaler.clip_grad_norm(&grads, &[w], 0.0).unwrap();
     let scaler = || GradScaler::new(Device::Cpu).unwrap();
     for scale in [0.0, -1.0, NAN, INF, 1e39] {
         refused(scaler().with_scale(scale), &["[grad_scaler] the scale is", "above 0"]);
@@ -206,6 +210,23 @@ fn losses_clipping_and_scaling() {
     let loss = |dtype| Var::leaf(Tensor::ones(&[1], dtype).unwrap());
     refused(scaler().backward(&loss(DType::F64)), &["the loss is [1] f64", "one number in f32"]);
     refused(scaler().backward(&x), &["the loss is [2, 3] f32"]);
+    for state in [[0.0, 1.0, 1.0], [INF, 1.0, 1.0], [4.0, -1.0, 1.0], [4.0, 1.0, NAN]] {
+        refused(scaler().load_state(state), &["[grad_scaler]", "is no state"]);
+    }
+}
+
+/// The scale of the losses after an overflow, and after two steps without one.
+#[test]
+fn factors_of_the_scale() {
+    let w = Parameter::new("w", Tensor::scalar(1f32)).unwrap();
+    let scaler = GradScaler::new(Device::Cpu).unwrap().with_scale(8.0).unwrap();
+    let mut scaler = scaler.with_factors(3.0, 0.25).unwrap().with_growth_interval(2).unwrap();
+    for (factor, scale) in [(INF, 2.0), (1.0, 2.0), (1.0, 6.0)] {
+        let loss = w.var().mul_scalar(factor).unwrap();
+        let grads = scaler.backward(&loss).unwrap();
+        scaler.clip_grad_norm(&grads, std::slice::from_ref(&w), 1.0).unwrap();
+        assert_eq!(scaler.scale().unwrap().item().unwrap(), scale);
+    }
 }
 
 #[test]

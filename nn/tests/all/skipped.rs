@@ -178,7 +178,9 @@ fn a_state_without_skipped_steps_is_read() {
         assert_eq!(second.values(), truth(make, &pattern)[7], "{name}");
 
         let count = |n: f32| Tensor::from_slice(&[n], &[1]).unwrap();
-        for wrong in [count(-1.0), count(0.5), count(9.0), count(f32::NAN)] {
+        let integer = Tensor::from_slice(&[1u32], &[1]).unwrap();
+        let two = Tensor::zeros(&[2], DType::F32).unwrap();
+        for wrong in [count(-1.0), count(0.5), count(9.0), count(f32::NAN), integer, two] {
             saved.insert("skipped.b".into(), wrong);
             let error = second.optimizer.load_state(&saved).unwrap_err().to_string();
             assert!(error.contains("skipped.b is") && error.contains("of 4 steps"), "{error}");

@@ -47,13 +47,14 @@ impl Served {
     /// Refuses a pair of texts where the model takes single texts.
     fn check_pair(&self, options: &EncodeOptions, want: &Want) -> Result<()> {
         if options.prompt.is_some() {
-            let message = "stands before a text; a pair of texts takes none";
+            let message = "goes before a single text; send no prompt with a pair";
             return Err(Problem::field("prompt_name", message));
         }
         match (self.task(), want) {
             (Task::Classify, _) | (_, Want::Attention(_)) => Ok(()),
             (task, _) => Err(Problem::invalid(format!(
-                "there are pairs of texts (text_pair), and the model `{}`, for {}, takes single texts",
+                "the request has pairs of texts (text_pair), but the model `{}`, for {}, takes \
+                 single texts",
                 self.name,
                 task.name()
             ))),
@@ -93,8 +94,8 @@ impl Served {
         let too_long = encoding.truncated || encoding.len() > most;
         if too_long && !truncate {
             let message = format!(
-                "an input has more tokens than the model `{}` takes, which is at most {most}; shorten it, or ask for \
-                 truncation",
+                "an input has too many tokens: the model `{}` takes at most {most}; shorten it, \
+                 or ask for truncation",
                 self.name
             );
             return Err(Problem::new(Kind::TooLong, message));

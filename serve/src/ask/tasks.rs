@@ -201,8 +201,5 @@ fn numbers(answer: Answer) -> Result<Vec<f32>> {
 }
 
 fn unexpected() -> Problem {
-    Problem::new(
-        Kind::Internal,
-        "the model gave another kind of answer than asked for, which is a bug",
-    )
+    Problem::new(Kind::Internal, "the model gave the wrong kind of answer, which is a bug")
 }

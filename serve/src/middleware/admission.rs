@@ -54,7 +54,7 @@ pub fn check_site(app: &App, request: &Request) -> Result<()> {
 /// Checks that there is one header `Host`, as HTTP/1.1 demands (RFC 9112, 3.2).
 fn check_host(request: &Request) -> Result<()> {
     let wrong = match request.headers().get_all(header::HOST).iter().count() {
-        0 if request.version() == Version::HTTP_11 => "is missing, and HTTP/1.1 demands it",
+        0 if request.version() == Version::HTTP_11 => "is missing; HTTP/1.1 requires it",
         0 | 1 => return Ok(()),
         _ => "stands twice; send one",
     };

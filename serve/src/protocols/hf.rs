@@ -140,7 +140,7 @@ async fn similarity(mut ask: Ask) -> Result<Computed> {
     // The cosine is that of whole vectors of length 1.
     ask.parameters.take("normalize");
     ask.parameters
-        .refuse(&["dimensions"], "is of single vectors; similarities are of whole ones")?;
+        .refuse(&["dimensions"], "goes with vectors; a similarity compares whole ones")?;
     ask.end()?;
     let Ask { served, call, inputs, options, .. } = ask;
     similarities(&call, &served, inputs, options).await
@@ -264,7 +264,7 @@ fn token(served: &Served, word: &str, at: &str) -> Result<u32> {
     let known = tokenizer.id(word).or_else(encoded).filter(|&id| Some(id) != tokenizer.unk_id());
     known.ok_or_else(|| {
         let word: String = word.chars().take(64).collect();
-        let message = format!("`{word}` is no single token of the model `{}`", served.name);
+        let message = format!("`{word}` is not a single token of the model `{}`", served.name);
         Problem::field(at, message)
     })
 }

@@ -162,7 +162,7 @@ fn verb(last: &str) -> Result<(&str, &str)> {
     last.rsplit_once(':').ok_or_else(|| {
         Problem::new(
             Kind::Method,
-            "a question needs a verb: `:predict` or `:classify` after the model",
+            "the path needs a verb after the model: `:predict` or `:classify`",
         )
     })
 }
@@ -176,7 +176,7 @@ async fn question(served: &Arc<Served>, verb: &str, call: Call) -> Result<Comput
             let verb: String = verb.chars().take(64).collect();
             Err(Problem::new(
                 Kind::NotFound,
-                format!("`:{verb}` is no verb; use :predict or :classify"),
+                format!("`:{verb}` is not a verb here; use :predict or :classify"),
             ))
         }
     }
@@ -254,7 +254,7 @@ enum Columns {
 async fn predict(served: &Arc<Served>, call: Call) -> Result<Computed> {
     let mut fields = call.fields().await?;
     signature(&mut fields)?;
-    fields.refuse(&["output_filter"], "is not obeyed: all outputs are answered")?;
+    fields.refuse(&["output_filter"], "is not obeyed: an answer has all outputs")?;
     let (texts, columnar) = match (fields.take("instances"), fields.take("inputs")) {
         (Some(_), Some(_)) => {
             return Err(Problem::invalid("send `instances` or `inputs`, not both"));

@@ -225,19 +225,19 @@ fn names_and_aliases_that_cannot_be() {
     };
     for name in ["a/b/c", "/a", "a/", "../a", "a b", ""] {
         let said = failed(&["--model", &format!("{name}=folder")]);
-        assert!(said.contains("no name for a model"), "{name}: {said}");
+        assert!(said.contains("cannot be the name of a model"), "{name}: {said}");
     }
     for (alias, says) in [
         ("b", "ALIAS=NAME"),
         ("b=c", "no model is called `c`; there are a"),
-        ("a=a", "`a` is a name already"),
-        ("b/c/d=a", "no name for a model"),
+        ("a=a", "the name `a` is taken"),
+        ("b/c/d=a", "cannot be the name of a model"),
     ] {
         let said = failed(&["--model", "a=folder", "--alias", alias]);
         assert!(said.contains(says), "{alias}: {said}");
     }
     let twice = failed(&["--model", "a=folder", "--alias", "b=a", "--alias", "b=a"]);
-    assert!(twice.contains("`b` is a name already"), "{twice}");
+    assert!(twice.contains("the name `b` is taken"), "{twice}");
 }
 
 #[test]
@@ -261,12 +261,12 @@ fn token_ids_are_told_once_and_can_be_refused() {
     let ids: Value = server.post("/tokenize", json!({"inputs": "my card"})).ok();
     let ids: Vec<&Value> = ids[0].as_array().unwrap().iter().map(|token| &token["id"]).collect();
     assert_eq!(server.post("/decode", json!({"ids": ids})).ok(), json!(["my card"]));
-    assert!(!server.stop().contains("token ids came"));
+    assert!(!server.stop().contains("a request has token ids"));
 
     let (server, _dir) = Server::tiny(&[("tiny", Head::None)], &[]);
     for _ in 0..2 {
         server.post("/v1/embeddings", json!({"input": [5, 6]})).ok();
     }
     let said = server.stop();
-    assert_eq!(said.matches("token ids came in the place of texts").count(), 1, "{said}");
+    assert_eq!(said.matches("a request has token ids instead of texts").count(), 1, "{said}");
 }

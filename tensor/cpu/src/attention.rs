@@ -22,21 +22,9 @@ use gradus_base::random::drop_threshold;
 use gradus_base::{Result, RngKey};
 
 use super::storage::Output;
-use super::view::{Array, View};
+use super::view::Array;
 pub use backward::backward;
 pub use forward::forward;
-
-/// Query, key and value of packed sequences: one shape `[tokens, hidden]`.
-pub struct Sequences<'a> {
-    /// What asks.
-    pub q: View<'a>,
-    /// What is compared with it.
-    pub k: View<'a>,
-    /// What is averaged.
-    pub v: View<'a>,
-    /// Where each sequence begins, and the last one ends: ascending, from 0 to the number of tokens.
-    pub bounds: &'a [usize],
-}
 
 /// The mask of the dropout of one sequence that begins at token `start` of the batch:
 /// `[heads, length, length]`, 1 where the probability is kept (u8).

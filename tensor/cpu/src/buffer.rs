@@ -14,7 +14,7 @@ use std::ptr::NonNull;
 use std::sync::Mutex;
 
 use gradus_base::{Error, ErrorKind, Result};
-use memmap2::{Advice, MmapMut};
+use memmap2::MmapMut;
 
 /// Alignment of every block: a cache line, and the widest SIMD register.
 const ALIGN: usize = 64;
@@ -37,8 +37,7 @@ impl Block {
     fn new(class: usize) -> Option<Block> {
         if class >= MAP_FROM {
             let map = MmapMut::map_anon(class).ok()?;
-            // Only a hint: a system without huge pages serves small ones.
-            let _ = map.advise(Advice::HugePage);
+            ask_for_huge_pages(&map);
             return Some(Block::Map(map));
         }
         let layout = Layout::from_size_align(class, ALIGN).ok()?;
@@ -70,6 +69,16 @@ impl Drop for Block {
         }
     }
 }
+
+/// A hint; a system without huge pages serves small ones.
+#[cfg(target_os = "linux")]
+fn ask_for_huge_pages(map: &MmapMut) {
+    let _ = map.advise(memmap2::Advice::HugePage);
+}
+
+/// Other systems have no such request.
+#[cfg(not(target_os = "linux"))]
+fn ask_for_huge_pages(_: &MmapMut) {}
 
 /// Rounds up to one of four sizes per power of two, so that sizes that differ a little share a
 /// class and at most a fifth of a block is wasted.

@@ -14,6 +14,7 @@
 //! variance, and a row far from 0 has its own; the variance takes a second pass over the row, so
 //! nothing cancels. Dropout uses the words of `dropout`, by the element's index in row-major order.
 
+use gradus_base::op::layer_norm::{LayerNormOutput, Residual};
 use gradus_base::{Element, Result, RngKey, dispatch_float};
 
 use super::dropout::{RowDropout, RowWords};
@@ -44,28 +45,6 @@ fn moments<T: Float>(x: &[T], count: T) -> (T, T) {
     let square = |a: T, x: T| a + (x - mean) * (x - mean);
     let spread = simd::reduce(x, T::ZERO, square, add) / count;
     (mean, simd::without(spread, left * left))
-}
-
-/// What the forward kernel computes: the result, and what its derivative needs again.
-pub struct Normalised {
-    /// The normalised rows, of the input's shape.
-    pub output: Array,
-    /// The rows' means: the input's shape without the last dimension.
-    pub mean: Array,
-    /// The rows' 1/√(variance + eps), of the same shape as the means.
-    pub rstd: Array,
-    /// The sum that was normalised, where it is kept.
-    pub sum: Option<Array>,
-}
-
-/// What is added to the input before it is normalised, and how.
-pub struct Residual<'a> {
-    /// What is added, of the input's shape.
-    pub view: View<'a>,
-    /// Probability and key of the dropout of the input.
-    pub dropout: Option<(f64, RngKey)>,
-    /// Whether the sum is kept.
-    pub keep: bool,
 }
 
 /// What the forward kernel reads for each row, and where it writes, except y.
@@ -146,23 +125,23 @@ impl<T: Float> Forward<'_, T> {
 /// All inputs contiguous and of fitting shapes; `lead` is x's shape without the last dimension.
 pub fn forward(
     x: View,
-    residual: Option<Residual>,
+    residual: Option<Residual<View>>,
     weight: View,
     bias: View,
     eps: f64,
     lead: &[usize],
-) -> Result<Normalised> {
+) -> Result<LayerNormOutput<Array>> {
     dispatch_float!("layer_norm", x.dtype(), forward_of::<T>(x, residual, weight, bias, eps, lead))
 }
 
 fn forward_of<T: Float>(
     x: View,
-    residual: Option<Residual>,
+    residual: Option<Residual<View>>,
     weight: View,
     bias: View,
     eps: f64,
     lead: &[usize],
-) -> Result<Normalised> {
+) -> Result<LayerNormOutput<Array>> {
     let (op, n) = ("layer_norm", weight.numel());
     let keep = residual.as_ref().is_some_and(|r| r.keep);
     let mut kept = keep.then(|| Output::<T>::new(op, x.shape())).transpose()?;
@@ -171,7 +150,7 @@ fn forward_of<T: Float>(
     let mut rstd = Output::<T>::filled(op, lead, T::c(f64::NAN))?;
     let kernel = Forward {
         x: x.slice::<T>(),
-        residual: residual.as_ref().map(|r| r.view.slice::<T>()),
+        residual: residual.as_ref().map(|r| r.tensor.slice::<T>()),
         dropout: residual.and_then(|r| r.dropout).map(RowDropout::new),
         weight: weight.slice::<T>(),
         bias: bias.slice::<T>(),
@@ -187,7 +166,7 @@ fn forward_of<T: Float>(
             || kernel.rows(first, y),
         );
     });
-    Ok(Normalised {
+    Ok(LayerNormOutput {
         output: out.into_array(x.shape()),
         mean: mean.into_array(lead),
         rstd: rstd.into_array(lead),

@@ -1,11 +1,12 @@
 //! Kernels in f32, which run on the processor's vectors, against the same kernels in f64, which are
 //! plain loops. Runs on every processor, also under an emulator.
 
-use gradus_base::op::attention::{Attention, GradientLayout};
+use gradus_base::op::attention::{Attention, GradientLayout, Sequences};
 use gradus_base::op::unary::UnaryOp;
 use gradus_base::{DType, RngKey};
-use gradus_cpu::attention::Sequences;
-use gradus_cpu::{Array, View, attention, copy, layer_norm, matmul, random, softmax, unary};
+use gradus_cpu::{
+    Array, View, attention, copy, create, layer_norm, matmul, random, softmax, unary,
+};
 
 /// Random numbers that f32 holds exactly.
 fn random(shape: &[usize], seed: u64) -> Array {
@@ -39,14 +40,16 @@ fn check(name: &str, operands: &[Array], tolerance: f64, kernel: impl Fn(&[View]
 fn attention_forward_and_backward() {
     for (heads, d) in [(2, 32), (3, 20), (1, 64)] {
         let bounds = [0, 1, 18, 147];
+        let offsets = create::list("test", 4, DType::U32, &|i| bounds[i] as f64).unwrap();
         let options = Attention { heads, scale: 0.2, dropout: None };
         let operands: Vec<Array> = (0..4).map(|seed| random(&[147, heads * d], seed)).collect();
         check("attention", &operands, 2e-5, |of| {
-            let sequences = || Sequences { q: of[0], k: of[1], v: of[2], bounds: &bounds };
-            let (y, lse) = attention::forward(sequences(), &options).unwrap();
+            let (q, k, v, offsets) = (of[0], of[1], of[2], offsets.view());
+            let sequences = Sequences { q, k, v, offsets, bounds: &bounds };
+            let (y, lse) = attention::forward(sequences, &options).unwrap();
             let layout = GradientLayout { row: heads * d, part: 147 * heads * d };
             let grads =
-                attention::backward(sequences(), lse.view(), of[3], &options, layout).unwrap();
+                attention::backward(sequences, lse.view(), of[3], &options, layout).unwrap();
             vec![y, lse, grads]
         });
     }

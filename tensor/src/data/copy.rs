@@ -2,9 +2,11 @@
 
 use gradus_base::Element;
 use gradus_cpu as cpu;
+use gradus_gpu as gpu;
 
+use super::transfer::{download, upload};
 use crate::ops::{begin, common, end, must_match};
-use crate::{DType, Device, Result, Tensor, bail, gpu};
+use crate::{DType, Device, Result, Tensor, bail};
 
 impl Tensor {
     /// All values in row-major order. `T` must be the tensor's dtype. On a GPU this waits for all
@@ -28,7 +30,7 @@ impl Tensor {
             );
         }
         if self.device() != Device::Cpu {
-            return gpu::transfer::download("to_vec", self)?.to_vec();
+            return download("to_vec", self)?.to_vec();
         }
         self.cpu().to_vec("to_vec")
     }
@@ -105,7 +107,7 @@ impl Tensor {
 
     fn copied(&self) -> Result<Self> {
         if self.device() != Device::Cpu {
-            return gpu::copy::copy("copy", self);
+            return Ok(Tensor::from_gpu(self.gpu().copy("copy")?));
         }
         Ok(Tensor::from_array(self.cpu().copy("copy")?))
     }
@@ -126,7 +128,7 @@ impl Tensor {
             return Ok(self.clone());
         }
         if self.device() != Device::Cpu {
-            return gpu::copy::convert("to_dtype", self, dtype);
+            return Ok(Tensor::from_gpu(gpu::copy::convert("to_dtype", self.gpu(), dtype)?));
         }
         Ok(Tensor::from_array(cpu::copy::convert(self.cpu(), dtype)?))
     }
@@ -143,10 +145,11 @@ impl Tensor {
     /// ```
     pub fn to_dtype_kept(&self, dtype: DType) -> Result<Self> {
         match self.device() {
-            Device::Gpu(_) if dtype != self.dtype => {
-                gpu::kept::convert_kept("to_dtype", self, dtype)
+            Device::Gpu(_) => {
+                let kept = gpu::kept::to_dtype_kept("to_dtype", self.gpu(), dtype)?;
+                Ok(Tensor::from_gpu(kept))
             }
-            _ => self.to_dtype(dtype),
+            Device::Cpu => self.to_dtype(dtype),
         }
     }
 
@@ -163,9 +166,9 @@ impl Tensor {
         match (self.device(), device) {
             (from, to) if from == to => Ok(self.clone()),
             (Device::Cpu, Device::Gpu(index)) => {
-                gpu::transfer::upload("to_device", self, gpu::gpu("to_device", index)?)
+                upload("to_device", self, gpu::gpu("to_device", index)?)
             }
-            (_, Device::Cpu) => gpu::transfer::download("to_device", self),
+            (_, Device::Cpu) => download("to_device", self),
             (Device::Gpu(_), Device::Gpu(_)) => self.to_device(Device::Cpu)?.to_device(device),
         }
     }
@@ -184,7 +187,7 @@ impl Tensor {
     pub fn copy_(&mut self, source: &Tensor) -> Result<()> {
         must_match("copy_", ("source", source), ("destination", self))?;
         if common("copy_", &[self, source])? != Device::Cpu {
-            return gpu::copy::copy_(self, source);
+            return gpu::copy::copy_(self.gpu_mut("copy_")?, source.gpu());
         }
         cpu::copy::copy_(self.cpu_mut("copy_")?, source.cpu())
     }

@@ -3,8 +3,9 @@
 use gradus_base::Element;
 use gradus_base::op::cross_entropy::class_index;
 use gradus_cpu::create;
+use gradus_gpu as gpu;
 
-use crate::{DType, Device, Result, Tensor, bail, gpu};
+use crate::{DType, Device, Result, Tensor, bail};
 
 impl Tensor {
     /// A tensor of `shape` from values in row-major order, on `device`.
@@ -68,7 +69,8 @@ impl Tensor {
         match device {
             Device::Cpu => Self::full(shape, value, dtype),
             Device::Gpu(index) => {
-                gpu::copy::full("full", gpu::gpu("full", index)?, shape, value, dtype)
+                let there = gpu::gpu("full", index)?;
+                Ok(Self::from_gpu(gpu::copy::full("full", there, shape, value, dtype)?))
             }
         }
     }

@@ -4,3 +4,6 @@
 mod copy;
 mod create;
 mod random;
+mod transfer;
+
+pub use transfer::Reading;

@@ -1,12 +1,11 @@
 //! Scaled dot-product attention over packed sequences.
 
 use gradus_base::RngKey;
-use gradus_base::op::attention::GradientLayout;
+use gradus_base::op::attention::{GradientLayout, Sequences};
 use gradus_cpu as cpu;
 
 use super::dropout::check_probability;
 use super::on_device;
-use crate::operands::Sequences;
 use crate::{DType, ErrorKind, Result, Tensor, bail};
 pub use gradus_base::op::attention::Attention;
 
@@ -89,7 +88,7 @@ fn backward(
     on_device!(
         "attention_backward",
         [q, k, v, offsets, lse, grad],
-        attention::backward(&sequences, lse, grad, options, layout)
+        attention::backward(sequences, lse, grad, options, layout)
     )
 }
 
@@ -123,11 +122,7 @@ impl Tensor {
     ) -> Result<(Tensor, Tensor)> {
         let bounds = check(self, key, value, offsets, options)?;
         let sequences = Sequences { q: self, k: key, v: value, offsets, bounds: &bounds };
-        on_device!(
-            "attention",
-            [self, key, value, offsets],
-            attention::forward(&sequences, options)
-        )
+        on_device!("attention", [self, key, value, offsets], attention::forward(sequences, options))
     }
 
     /// The gradients of [`attention`](Tensor::attention) with respect to query, key and value.

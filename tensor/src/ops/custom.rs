@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 pub use gradus_cpu::{CustomKernel, Float};
+use gradus_gpu::CustomShader;
 
 use super::dispatch::{begin, end};
-use super::on_cpu::{ToCpu, on_cpu};
-use crate::gpu;
+use super::kernels::{Argument, Cpu, Gpu, tensors_of};
 use crate::{DType, Device, Result, Tensor, bail};
 
 impl Tensor {
@@ -52,10 +52,13 @@ impl Tensor {
         check::<K>(inputs)?;
         let (device, span) = begin(K::NAME, inputs)?;
         let result = contiguous(inputs).and_then(|inputs| match device {
-            Device::Cpu => {
-                on_cpu(|| gradus_cpu::custom::run::<K>((&inputs).to_cpu(K::NAME)?, shape))
-            }
-            Device::Gpu(_) => gpu::custom::run::<K>(&inputs, shape),
+            Device::Cpu => tensors_of(|| {
+                gradus_cpu::custom::run::<K>(Argument::<Cpu>::take(&inputs, K::NAME)?, shape)
+            }),
+            Device::Gpu(_) => tensors_of(|| {
+                let inputs = Argument::<Gpu>::take(&inputs, K::NAME)?;
+                gradus_gpu::custom::run(&shader::<K>(), inputs, shape)
+            }),
         });
         end(span, &result);
         result
@@ -64,6 +67,11 @@ impl Tensor {
 
 fn contiguous(inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
     inputs.iter().map(|input| input.contiguous()).collect()
+}
+
+/// The kernel as GPUs run it.
+fn shader<K: CustomKernel>() -> CustomShader {
+    CustomShader { name: K::NAME, wgsl: K::WGSL, inputs: K::INPUTS as u32 }
 }
 
 fn check<K: CustomKernel>(inputs: &[&Tensor]) -> Result<()> {
@@ -83,7 +91,7 @@ fn check_wgsl<K: CustomKernel>() -> Result<()> {
     let mut checked = CHECKED.lock().unwrap_or_else(PoisonError::into_inner);
     let checked = checked.get_or_insert_default();
     if !checked.contains(&TypeId::of::<K>()) {
-        if let Err(error) = gpu::custom::validate::<K>() {
+        if let Err(error) = gradus_gpu::custom::validate(&shader::<K>()) {
             bail!(K::NAME, "the kernel's WGSL is not valid: {error}");
         }
         checked.insert(TypeId::of::<K>());

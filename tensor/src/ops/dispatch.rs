@@ -54,23 +54,25 @@ pub(crate) fn end<R: work::Outputs>(span: Span, result: &Result<R>) {
     }
 }
 
-/// Hands a call to the kernels of the operands' device: `gpu::FAMILY::function(…)`, or the function
-/// of this name in `gradus_cpu::FAMILY`, which takes views where the other takes tensors
-/// ([`on_cpu`](super::on_cpu)). Operands on different devices are an error.
+/// Hands a call to the kernels of the operands' device: the function `FAMILY::function` of
+/// `gradus_cpu` or of `gradus_gpu`, which take views where the arguments are tensors
+/// ([`kernels`](super::kernels)). Operands on different devices are an error.
 macro_rules! on_device {
     ($op:expr, [$($operand:expr),+ $(,)?], $family:ident::$function:ident($($argument:expr),* $(,)?)) => {
         on_device!($op, &[$($operand),+]; $family::$function($($argument),*))
     };
     ($op:expr, $operands:expr; $family:ident::$function:ident($($argument:expr),* $(,)?)) => {
         {
+            use $crate::ops::kernels::{Argument, Cpu, Gpu, tensors_of};
+
             let (device, span) = $crate::ops::begin($op, $operands)?;
             let result = match device {
-                $crate::Device::Cpu => $crate::ops::on_cpu::on_cpu(|| {
-                    gradus_cpu::$family::$function(
-                        $($crate::ops::on_cpu::ToCpu::to_cpu($argument, $op)?),*
-                    )
+                $crate::Device::Cpu => tensors_of(|| {
+                    gradus_cpu::$family::$function($(Argument::<Cpu>::take($argument, $op)?),*)
                 }),
-                $crate::Device::Gpu(_) => $crate::gpu::$family::$function($($argument),*),
+                $crate::Device::Gpu(_) => tensors_of(|| {
+                    gradus_gpu::$family::$function($(Argument::<Gpu>::take($argument, $op)?),*)
+                }),
             };
             $crate::ops::end(span, &result);
             result

@@ -4,7 +4,7 @@ use gradus_cpu as cpu;
 
 use super::half::in_f32;
 use super::on_device;
-use crate::{Device, Result, RngKey, Tensor, bail, gpu};
+use crate::{Device, Result, RngKey, Tensor, bail};
 
 pub(super) fn check_probability(op: &'static str, p: f64) -> Result<()> {
     if !(0.0..=1.0).contains(&p) {
@@ -65,7 +65,8 @@ impl Tensor {
         match device {
             Device::Cpu => Ok(Tensor::from_array(cpu::dropout::mask(shape, p, key)?)),
             Device::Gpu(index) => {
-                gpu::dropout::mask(gpu::gpu("bernoulli_mask", index)?, shape, p, key)
+                let gpu = gradus_gpu::gpu("bernoulli_mask", index)?;
+                Ok(Tensor::from_gpu(gradus_gpu::dropout::mask(gpu, shape, p, key)?))
             }
         }
     }

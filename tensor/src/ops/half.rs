@@ -4,7 +4,8 @@
 //! is exact, computes in f32, and rounds its result once to the nearest 16-bit number (ties to even), as
 //! PyTorch does.
 
-use crate::operands::LayerNormOutput;
+use gradus_base::op::layer_norm::LayerNormOutput;
+
 use crate::{DType, Device, Result, Tensor};
 
 /// The dtype of a 16-bit tensor of the CPU.
@@ -72,9 +73,9 @@ impl<A: Round, B: Round, C: Round, D: Round> Round for (A, B, C, D) {
     }
 }
 
-impl Round for LayerNormOutput {
+impl Round for LayerNormOutput<Tensor> {
     /// The statistics of the rows stay in f32.
-    fn round(self, dtype: DType) -> Result<LayerNormOutput> {
+    fn round(self, dtype: DType) -> Result<Self> {
         Ok(LayerNormOutput {
             output: self.output.round(dtype)?,
             sum: self.sum.round(dtype)?,

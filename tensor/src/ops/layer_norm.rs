@@ -1,11 +1,14 @@
 //! Layer normalisation over the last dimension (Ba, Kiros & Hinton, arXiv:1607.06450).
 
+use gradus_base::op::layer_norm::{self, Residual};
+
 use super::dropout::check_probability;
 use super::half::{in_f32, is_half};
 use super::{must_match, on_device};
-pub use crate::operands::LayerNormOutput;
-use crate::operands::Residual;
 use crate::{DType, ErrorKind, Result, RngKey, Tensor, bail};
+
+/// What [`Tensor::layer_norm`] computes: the result, and what its derivative needs again.
+pub type LayerNormOutput = layer_norm::LayerNormOutput<Tensor>;
 
 /// Checks that every `(name, tensor, shape)` has that shape and the dtype of `x`, or f32 where `x`
 /// is f16.
@@ -62,7 +65,7 @@ impl Tensor {
         in_f32([&x, &weight, &bias], |[x, w, b]| {
             let operands = [x, w, b];
             on_device!(
-                "layer_norm", &operands; layer_norm::forward(x, None::<&Residual>, w, b, eps, lead)
+                "layer_norm", &operands; layer_norm::forward(x, None::<Residual<&Tensor>>, w, b, eps, lead)
             )
         })
     }
@@ -104,7 +107,7 @@ impl Tensor {
         in_f32([&x, &residual, &weight, &bias], |operands| {
             let [x, residual, w, b] = operands;
             let before = Residual { tensor: residual, dropout, keep };
-            on_device!(op, &operands; layer_norm::forward(x, Some(&before), w, b, eps, lead))
+            on_device!(op, &operands; layer_norm::forward(x, Some(before), w, b, eps, lead))
         })
     }
 

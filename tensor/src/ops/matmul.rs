@@ -5,7 +5,6 @@ use gradus_base::sizes;
 use gradus_cpu as cpu;
 
 use super::half::{all_widened, in_f32, is_half, widened};
-use super::on_cpu::ToCpu;
 use super::{begin, end, on_device};
 use crate::{DType, Device, ErrorKind, Result, Tensor, bail};
 pub use gradus_base::op::matmul::LowPrecision;
@@ -303,7 +302,8 @@ fn linear_low(
     if !cpu::low::has_kernel(low, x.shape()[1]) {
         return Ok(None);
     }
-    let (weights, biases) = (weights.to_cpu(op)?, biases.to_cpu(op)?);
+    let weights = weights.iter().map(|weight| weight.cpu()).collect();
+    let biases = biases.iter().map(|bias| bias.cpu()).collect();
     let (_, span) = begin(op, &operands)?;
     let result = cpu::low::linear_low(low, x.cpu(), weights, biases, gelu);
     let result = result.map(Tensor::from_array);

@@ -1,5 +1,5 @@
-//! The operations: shape rules and docs here, kernels in `gradus-cpu` and in `gpu/` under the same
-//! file names.
+//! The operations: shape rules and docs here, kernels in `gradus-cpu` and launches in `gradus-gpu`
+//! under the same file names.
 
 pub mod attention;
 pub mod binary;
@@ -10,11 +10,11 @@ mod dispatch;
 pub mod dropout;
 mod half;
 pub mod index;
+mod kernels;
 pub mod layer_norm;
 pub mod loss_scale;
 pub mod mask;
 pub mod matmul;
-mod on_cpu;
 pub mod optim;
 pub mod reduce;
 pub mod slice;

@@ -1,7 +1,8 @@
 //! How much an operation has to do, for the profile: FLOPs of products and attention, bytes of
 //! operands and results.
 
-use crate::operands::LayerNormOutput;
+use gradus_base::op::layer_norm::LayerNormOutput;
+
 use crate::profile::{Call, Work};
 use crate::tensor::Tensor;
 
@@ -118,7 +119,7 @@ impl<T: Outputs, U: Outputs, V: Outputs, W: Outputs> Outputs for (T, U, V, W) {
     }
 }
 
-impl Outputs for LayerNormOutput {
+impl Outputs for LayerNormOutput<Tensor> {
     fn each(&self, f: &mut dyn FnMut(&Tensor)) {
         [&self.output, &self.mean, &self.rstd].into_iter().chain(&self.sum).for_each(f);
     }

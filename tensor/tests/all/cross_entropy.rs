@@ -81,8 +81,95 @@ fn pytorchs_numbers() {
     }
 }
 
-fn reduction() -> impl Strategy<Value = Reduction> {
-    prop_oneof![Just(Mean), Just(Sum), Just(Rows)]
+/// The cross-entropy by its definition, in f64.
+struct Definition<'a> {
+    /// The logits; all lie near 50.
+    rows: Vec<Vec<f64>>,
+    targets: &'a [u32],
+    ignored: Option<u32>,
+    /// Of each class; 1 without weights.
+    weights: Vec<f64>,
+    smoothing: f64,
+}
+
+impl Definition<'_> {
+    fn ignores(&self, row: usize) -> bool {
+        Some(self.targets[row]) == self.ignored
+    }
+
+    /// ln Σ eˣ of a row.
+    fn lse(&self, row: usize) -> f64 {
+        50.0 + self.rows[row].iter().map(|x| (x - 50.0).exp()).sum::<f64>().ln()
+    }
+
+    /// ε divided by the number of classes.
+    fn soft(&self) -> f64 {
+        self.smoothing / self.weights.len() as f64
+    }
+
+    fn loss_of(&self, row: usize) -> f64 {
+        if self.ignores(row) {
+            return 0.0;
+        }
+        let (y, lse, x) = (self.targets[row] as usize, self.lse(row), &self.rows[row]);
+        let all: f64 = self.weights.iter().zip(x).map(|(w, x)| w * (lse - x)).sum();
+        (1.0 - self.smoothing) * self.weights[y] * (lse - x[y]) + self.soft() * all
+    }
+
+    /// What the mean divides the sum by.
+    fn divisor(&self) -> f64 {
+        let counted = (0..self.rows.len()).filter(|&row| !self.ignores(row));
+        counted.map(|row| self.weights[self.targets[row] as usize]).sum()
+    }
+
+    fn loss(&self, reduction: Reduction) -> Vec<f64> {
+        let losses: Vec<f64> = (0..self.rows.len()).map(|row| self.loss_of(row)).collect();
+        let sum: f64 = losses.iter().sum();
+        match reduction {
+            Rows => losses,
+            Sum => vec![sum],
+            Mean => vec![sum / self.divisor()],
+        }
+    }
+
+    /// The gradient of the logits; `grad` is that of the loss.
+    fn gradient(&self, reduction: Reduction, grad: &[f64]) -> Vec<f64> {
+        let (total, divisor) = (self.weights.iter().sum::<f64>(), self.divisor());
+        let mut out = Vec::new();
+        for (i, row) in self.rows.iter().enumerate() {
+            if self.ignores(i) {
+                out.extend(row.iter().map(|_| 0.0));
+                continue;
+            }
+            let scale = match reduction {
+                Rows => grad[i],
+                Sum => grad[0],
+                Mean => grad[0] / divisor,
+            };
+            let (y, lse, soft) = (self.targets[i] as usize, self.lse(i), self.soft());
+            let hard = (1.0 - self.smoothing) * self.weights[y];
+            for (j, x) in row.iter().enumerate() {
+                let p = (x - lse).exp();
+                let onehot = if j == y { hard } else { 0.0 };
+                out.push(scale * (p * (hard + soft * total) - onehot - soft * self.weights[j]));
+            }
+        }
+        out
+    }
+}
+
+/// Rows and classes.
+fn sizes() -> impl Strategy<Value = (usize, usize)> {
+    let rows = prop_oneof![Just(0usize), Just(1), 2..9usize, Just(300)];
+    (rows, prop_oneof![Just(1usize), 2..20usize, Just(150)])
+}
+
+/// ignore_index, label_smoothing, whether there are class weights, reduction.
+fn options() -> impl Strategy<Value = (Option<i64>, f64, bool, Reduction)> {
+    let ignored = prop_oneof![Just(0i64), Just(1), Just(4_000_000_000), Just(-100)];
+    let smoothing = prop_oneof![Just(0.0), Just(0.1), Just(1.0)];
+    let reduction = prop_oneof![Just(Mean), Just(Sum), Just(Rows)];
+    (prop::option::of(ignored), smoothing, any::<bool>(), reduction)
 }
 
 proptest! {
@@ -90,66 +177,32 @@ proptest! {
 
     #[test]
     fn by_definition(
-        seed: u64, n in prop_oneof![Just(0usize), Just(1), 2..9usize, Just(300)],
-        c in prop_oneof![Just(1usize), 2..20usize, Just(150)], kind in kind(), dtype in float(),
-        smoothing in prop_oneof![Just(0.0), Just(0.1), Just(1.0)], weighted: bool,
-        ignore_index in prop::option::of(prop_oneof![Just(0i64), Just(1), Just(4_000_000_000), Just(-100)]),
-        reduction in reduction(),
+        seed: u64, (n, c) in sizes(), kind in kind(), dtype in float(), options in options(),
     ) {
+        let (ignore_index, smoothing, weighted, reduction) = options;
         let x = view(seed, &[n, c], kind, dtype).affine(2.0, 50.0).unwrap();
-        let mut ys: Vec<u32> = numbers(seed ^ 1, &[n], DType::F64).affine(1e6, 3e6).unwrap()
-            .to_dtype(DType::U32).unwrap().to_vec::<u32>().unwrap();
-        ys.iter_mut().for_each(|y| *y %= c as u32);
-        let w = weighted.then(|| view(seed ^ 2, &[c], kind, dtype).abs().unwrap());
-        let options = CrossEntropy {
-            ignore_index, label_smoothing: smoothing, weight: w.clone(), reduction,
-        };
+        let weight = weighted.then(|| view(seed ^ 2, &[c], kind, dtype).abs().unwrap());
+        let weights = weight.as_ref().map_or(vec![1.0; c], Tensor::to_f64_vec);
+        let options = CrossEntropy { ignore_index, label_smoothing: smoothing, weight, reduction };
         let ignored = options.ignored().unwrap();
-        if let (Some(ignored), Some(y)) = (ignored, ys.first_mut()) { *y = ignored; }
+        let mut targets: Vec<u32> = numbers(seed ^ 1, &[n], DType::F64).affine(1e6, 3e6).unwrap()
+            .to_dtype(DType::U32).unwrap().to_vec::<u32>().unwrap();
+        targets.iter_mut().for_each(|y| *y %= c as u32);
         // An ignored target may lie outside the classes; another may not.
-        let y = Tensor::from_slice(&ys, &[n]).unwrap();
-        let (loss, lse) = x.cross_entropy(&y, &options).unwrap();
+        if let (Some(ignored), Some(y)) = (ignored, targets.first_mut()) { *y = ignored; }
+        let y = Tensor::from_slice(&targets, &[n]).unwrap();
+        let truth = Definition { rows: slices(&x, &[1]), targets: &targets, ignored, weights, smoothing };
 
-        let ws = w.map_or(vec![1.0; c], |w| w.to_f64_vec());
-        let rows = slices(&x, &[1]);
-        let lses: Vec<f64> =
-            rows.iter().map(|r| 50.0 + r.iter().map(|v| (v - 50.0).exp()).sum::<f64>().ln()).collect();
-        let live = |i: usize| Some(ys[i]) != ignored;
-        let losses: Vec<f64> = (0..n).map(|i| {
-            if !live(i) { return 0.0; }
-            let y = ys[i] as usize;
-            let soft: f64 = (0..c).map(|j| ws[j] * (lses[i] - rows[i][j])).sum();
-            (1.0 - smoothing) * ws[y] * (lses[i] - rows[i][y]) + smoothing / c as f64 * soft
-        }).collect();
-        let weights: f64 = (0..n).filter(|&i| live(i)).map(|i| ws[ys[i] as usize]).sum();
         let tol = 30.0 * tolerance(dtype);
+        let (loss, lse) = x.cross_entropy(&y, &options).unwrap();
+        let lses: Vec<f64> = (0..n).map(|row| truth.lse(row)).collect();
         close(&lse.sum(&[1], false).unwrap().to_f64_vec(), &lses, tol, "lse");
-        let sum: f64 = losses.iter().sum();
-        let want = match reduction {
-            Rows => losses,
-            Sum => vec![sum],
-            Mean => vec![sum / weights],
-        };
-        close(&loss.to_f64_vec(), &want, tol, "loss");
+        close(&loss.to_f64_vec(), &truth.loss(reduction), tol, "loss");
 
         let shape: &[usize] = if reduction == Rows { &[n] } else { &[] };
         let grad = view(seed ^ 3, shape, kind, dtype);
         let dx = x.cross_entropy_backward(&y, &lse, &options, &grad).unwrap();
-        let gs = grad.to_f64_vec();
-        let total: f64 = ws.iter().sum();
-        let mut want = Vec::new();
-        for i in 0..n {
-            let scale = match reduction { Rows => gs[i], Sum => gs[0], Mean => gs[0] / weights };
-            for j in 0..c {
-                if !live(i) { want.push(0.0); continue; }
-                let hard = (1.0 - smoothing) * ws[ys[i] as usize];
-                let soft = smoothing / c as f64;
-                let p = (rows[i][j] - lses[i]).exp();
-                let onehot = if j == ys[i] as usize { hard } else { 0.0 };
-                want.push(scale * (p * (hard + soft * total) - onehot - soft * ws[j]));
-            }
-        }
-        close(&dx.to_f64_vec(), &want, tol, "gradient");
+        close(&dx.to_f64_vec(), &truth.gradient(reduction, &grad.to_f64_vec()), tol, "gradient");
     }
 }
 

@@ -3,11 +3,11 @@
 
 use gradus_tensor::ops::attention::Attention;
 use gradus_tensor::ops::binary::BinaryOp;
-use gradus_tensor::ops::optim::{AdamWStep, SgdStep};
+use gradus_tensor::ops::optim::SgdStep;
 use gradus_tensor::ops::reduce::ReduceOp;
 use gradus_tensor::ops::unary::UnaryOp;
 use gradus_tensor::{DType, Device, LossScale, RngKey, Tensor};
-use gradus_testing::gpu;
+use gradus_testing::{adamw, gpu};
 
 const F16: DType = DType::F16;
 const F32: DType = DType::F32;
@@ -234,87 +234,87 @@ fn a_kept_conversion_follows_its_values() {
     assert_eq!(row.to_dtype_kept(F16).unwrap().to_f64_vec(), [2.0; 3]);
 }
 
+/// What [`scaled_steps`] and [`counted_steps`] take as the gradient of a step.
+fn gradient(step: u64) -> Tensor {
+    randn(&[3000], step)
+}
+
+/// Verdicts and states after each step, and the tensors after the last.
+struct ScaledSteps {
+    seen: Vec<(Vec<f64>, Vec<f64>)>,
+    /// The parameter and the moments of AdamW, the parameter and the buffer of SGD.
+    tensors: [Vec<f64>; 5],
+}
+
+/// Steps of AdamW and SGD under a loss scale, one for each norm of the gradients.
+fn scaled_steps(device: Device, norms: &[f32]) -> ScaledSteps {
+    let scale =
+        LossScale { growth_factor: 2.0, backoff_factor: 0.5, growth_interval: 2, max_norm: 1.0 };
+    let place = |t: Tensor| t.to_device(device).unwrap();
+    let mut state = place(Tensor::from_slice(&[256f32, 0.0, 0.0], &[3]).unwrap());
+    let mut p = place(randn(&[3000], 1));
+    let mut q = p.copy().unwrap();
+    let [mut m, mut v, mut b] = [(); 3].map(|()| p.zeros_like().unwrap());
+    let mut seen = Vec::new();
+    for (step, &norm) in (1..).zip(norms) {
+        let norm = place(Tensor::scalar(norm));
+        let verdict = state.loss_scale_(&norm, &scale).unwrap();
+        // A skipped step must not read these values.
+        let poisoned = step == 1 || step == 3;
+        let g = if poisoned {
+            place(Tensor::full(&[3000], f64::NAN, F32).unwrap())
+        } else {
+            place(gradient(step))
+        };
+        p.adamw_(&g, &mut m, &mut v, &adamw(step), Some(&verdict)).unwrap();
+        let sgd = SgdStep {
+            lr: 0.1,
+            momentum: 0.9,
+            dampening: 0.5,
+            nesterov: false,
+            weight_decay: 0.0,
+            step,
+        };
+        q.sgd_(&g, Some(&mut b), &sgd, Some(&verdict)).unwrap();
+        seen.push((verdict.to_f64_vec(), state.to_f64_vec()));
+    }
+    ScaledSteps { seen, tensors: [p, m, v, q, b].map(|t| t.to_f64_vec()) }
+}
+
+/// The steps of AdamW that were not skipped, without a scale: their number, and the parameter.
+fn counted_steps(seen: &[(Vec<f64>, Vec<f64>)]) -> (u64, Vec<f64>) {
+    let mut p = randn(&[3000], 1);
+    let [mut m, mut v] = [(); 2].map(|()| p.zeros_like().unwrap());
+    let mut counted = 0;
+    for (step, (verdict, _)) in (1..).zip(seen).filter(|(_, (verdict, _))| verdict[1] == 0.0) {
+        counted += 1;
+        let factor = Tensor::scalar(verdict[0] as f32);
+        p.adamw_(&gradient(step), &mut m, &mut v, &adamw(counted), Some(&factor)).unwrap();
+    }
+    (counted, p.to_f64_vec())
+}
+
 /// Verdicts, states and steps under a scale that overflows, backs off and grows, on both devices.
 #[test]
 fn loss_scales_move_and_steps_are_skipped() {
     let Some(device) = gpu() else { return };
-    let h =
-        LossScale { growth_factor: 2.0, backoff_factor: 0.5, growth_interval: 2, max_norm: 1.0 };
     let norms = [f32::INFINITY, 512.0, f32::NAN, 100.0, 7000.0, 64.0, 1e9];
-    let both = [Device::Cpu, device].map(|device| {
-        let place = |t: Tensor| t.to_device(device).unwrap();
-        let mut state = place(Tensor::from_slice(&[256f32, 0.0, 0.0], &[3]).unwrap());
-        let mut p = place(randn(&[3000], 1));
-        let mut q = p.copy().unwrap();
-        let [mut m, mut v, mut b] = [(); 3].map(|()| p.zeros_like().unwrap());
-        let mut seen = Vec::new();
-        for (i, norm) in norms.into_iter().enumerate() {
-            let norm = place(Tensor::scalar(norm));
-            let verdict = state.loss_scale_(&norm, &h).unwrap();
-            let step = i as u64 + 1;
-            // A skipped step must not read these values.
-            let poisoned = i == 0 || i == 2;
-            let g = if poisoned {
-                place(Tensor::full(&[3000], f64::NAN, F32).unwrap())
-            } else {
-                place(randn(&[3000], step))
-            };
-            let adamw = AdamWStep {
-                lr: 0.01,
-                beta1: 0.9,
-                beta2: 0.999,
-                eps: 1e-8,
-                weight_decay: 0.1,
-                step,
-                decoupled: true,
-            };
-            p.adamw_(&g, &mut m, &mut v, &adamw, Some(&verdict)).unwrap();
-            let sgd = SgdStep {
-                lr: 0.1,
-                momentum: 0.9,
-                dampening: 0.5,
-                nesterov: false,
-                weight_decay: 0.0,
-                step,
-            };
-            q.sgd_(&g, Some(&mut b), &sgd, Some(&verdict)).unwrap();
-            seen.push((verdict.to_f64_vec(), state.to_f64_vec()));
-        }
-        (seen, [p, m, v, q, b].map(|t| t.to_f64_vec()))
-    });
+    let [cpu, gpu] = [Device::Cpu, device].map(|device| scaled_steps(device, &norms));
     // 256 → 128 (skipped) → one steady → 64 (skipped) → two steady: 128 → two more: 256 → one.
-    let scales: Vec<f64> = both[0].0.iter().map(|(_, state)| state[0]).collect();
+    let scales: Vec<f64> = cpu.seen.iter().map(|(_, state)| state[0]).collect();
     assert_eq!(scales, [128.0, 128.0, 64.0, 64.0, 128.0, 128.0, 256.0]);
-    assert_eq!(both[0].0[6].1, [256.0, 0.0, 2.0]);
-    let verdict = &both[0].0[1].0;
+    assert_eq!(cpu.seen[6].1, [256.0, 0.0, 2.0]);
+    let verdict = &cpu.seen[1].0;
     // Norm 512 at scale 128 is 4: clipped to 1, and unscaled.
     let near = |a: f64, b: f64| (a - b).abs() < 1e-6 * b.abs();
     assert!(near(verdict[0], 1.0 / 4.0 / 128.0) && near(verdict[3], 4.0), "{verdict:?}");
     assert_eq!((verdict[1], verdict[2], verdict[4]), (0.0, 1.0, 128.0));
-    assert_eq!(format!("{:?}", both[0].0), format!("{:?}", both[1].0), "bit for bit");
-    for (i, (cpu, gpu)) in both[0].1.iter().zip(&both[1].1).enumerate() {
+    assert_eq!(format!("{:?}", cpu.seen), format!("{:?}", gpu.seen), "bit for bit");
+    for (i, (cpu, gpu)) in cpu.tensors.iter().zip(&gpu.tensors).enumerate() {
         for (a, b) in cpu.iter().zip(gpu) {
             assert!((a - b).abs() <= 1e-6 * (1.0 + a.abs()), "tensor {i}: {a} {b}");
         }
     }
     // Skipped steps do not count: the other steps alone give the same numbers.
-    let mut p = randn(&[3000], 1);
-    let [mut m, mut v] = [(); 2].map(|()| p.zeros_like().unwrap());
-    let mut counted = 0;
-    for (i, (verdict, _)) in both[0].0.iter().enumerate().filter(|(_, (v, _))| v[1] == 0.0) {
-        counted += 1;
-        let h = AdamWStep {
-            lr: 0.01,
-            beta1: 0.9,
-            beta2: 0.999,
-            eps: 1e-8,
-            weight_decay: 0.1,
-            step: counted,
-            decoupled: true,
-        };
-        let factor = Tensor::scalar(verdict[0] as f32);
-        p.adamw_(&randn(&[3000], i as u64 + 1), &mut m, &mut v, &h, Some(&factor)).unwrap();
-    }
-    assert_eq!(counted, 5);
-    assert_eq!(p.to_f64_vec(), both[0].1[0]);
+    assert_eq!(counted_steps(&cpu.seen), (5, cpu.tensors[0].clone()));
 }

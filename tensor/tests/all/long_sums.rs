@@ -3,6 +3,7 @@
 //! case.
 
 use gradus_tensor::ops::cross_entropy::{CrossEntropy, Reduction};
+use gradus_tensor::ops::layer_norm::LayerNormOutput;
 use gradus_tensor::{DType, Device, RngKey, Tensor};
 use gradus_testing::gpu;
 
@@ -98,59 +99,55 @@ fn rows_that_are_hit_often_lose_little() {
     }
 }
 
+/// The norm's gradient of two rows of n equal numbers. They have no variance, so it is
+/// h − mean(h), a million times.
+fn gradient_of_constant_rows(what: &str, x: &Tensor, w: &Tensor, y: &LayerNormOutput) {
+    let n = x.shape()[1];
+    let g = Tensor::arange(0.0, 2.0 * n as f64, 1.0, DType::F32).unwrap();
+    let g = g.reshape(&[2, n]).unwrap().mul_scalar(1.0 / n as f64).unwrap();
+    let g = g.to_device(x.device()).unwrap();
+    let (dx, _, db) = x.layer_norm_backward(w, &y.mean, &y.rstd, &g, None).unwrap();
+    let middle = (n as f64 - 1.0) / 2.0 / n as f64;
+    let tolerance = if n > 5000 { 20.0 } else { 2.0 };
+    for (i, dx) in dx.narrow(0, 0, 1).unwrap().to_f64_vec().into_iter().enumerate() {
+        let want = (i as f64 / n as f64 - middle) * 1e6;
+        assert!((dx - want).abs() < tolerance, "{what}: gradient {dx}, not {want}");
+    }
+    assert!(db.to_f64_vec()[0].is_finite());
+}
+
+/// Layer norms of two rows of `n` times `c`: alone, and of the sum with 0.
+fn norms_of_constant_rows(what: &str, x: &Tensor, c: f64) {
+    let n = x.shape()[1];
+    let (one, zero) = (x.ones_like().unwrap(), x.zeros_like().unwrap());
+    let (w, b) = (one.select(0, 0).unwrap(), zero.select(0, 0).unwrap());
+    let of_sum = |dropout| x.dropout_add_layer_norm(&zero, &w, &b, 1e-12, dropout, true).unwrap();
+    let norms =
+        [x.layer_norm(&w, &b, 1e-12).unwrap(), of_sum(None), of_sum(Some((0.0, RngKey::new(1))))];
+    for y in norms {
+        assert_eq!(y.output.to_f64_vec(), vec![0.0; 2 * n], "{what}");
+        assert_eq!(y.mean.to_f64_vec(), [c as f32 as f64; 2], "{what}");
+        let rstd = y.rstd.to_f64_vec()[0];
+        assert!((rstd - 1e6).abs() <= 1.0, "{what}: {rstd}");
+        gradient_of_constant_rows(what, x, &w, &y);
+    }
+    if let Ok(half) = x.to_dtype(DType::F16)
+        && x.device() != Device::Cpu
+        && c.abs() < 6e4
+    {
+        let y = half.layer_norm(&w, &b, 1e-12).unwrap().output;
+        assert_eq!(y.to_f64_vec(), vec![0.0; 2 * n], "{what}, f16");
+    }
+}
+
 #[test]
 fn constant_rows_have_no_variance() {
     for device in devices() {
         for n in [1, 3, 12, 100, 384, 768, 4097, 300_000] {
             for c in [7.7, 1.0 / 3.0, 12345.678, 1e-20, -1e6, 3e38, 0.0] {
                 let x = Tensor::full_on(&[2, n], c, DType::F32, device).unwrap();
-                let (one, zero) = (x.ones_like().unwrap(), x.zeros_like().unwrap());
-                let (w, b) = (one.select(0, 0).unwrap(), zero.select(0, 0).unwrap());
                 let what = format!("{n} times {c} on {device}");
-                for y in [
-                    x.layer_norm(&w, &b, 1e-12).unwrap(),
-                    x.dropout_add_layer_norm(&zero, &w, &b, 1e-12, None, true).unwrap(),
-                    x.dropout_add_layer_norm(
-                        &zero,
-                        &w,
-                        &b,
-                        1e-12,
-                        Some((0.0, RngKey::new(1))),
-                        true,
-                    )
-                    .unwrap(),
-                ] {
-                    assert_eq!(y.output.to_f64_vec(), vec![0.0; 2 * n], "{what}");
-                    assert_eq!(y.mean.to_f64_vec(), [c as f32 as f64; 2], "{what}");
-                    let rstd = y.rstd.to_f64_vec()[0];
-                    assert!((rstd - 1e6).abs() <= 1.0, "{what}: {rstd}");
-                    // The row has no variance, so the gradient is h − mean(h), a million times.
-                    let g = Tensor::arange(0.0, 2.0 * n as f64, 1.0, DType::F32).unwrap();
-                    let g = g
-                        .reshape(&[2, n])
-                        .unwrap()
-                        .mul_scalar(1.0 / n as f64)
-                        .unwrap()
-                        .to_device(device)
-                        .unwrap();
-                    let (dx, _, db) =
-                        x.layer_norm_backward(&w, &y.mean, &y.rstd, &g, None).unwrap();
-                    let middle = (n as f64 - 1.0) / 2.0 / n as f64;
-                    for (i, dx) in dx.narrow(0, 0, 1).unwrap().to_f64_vec().into_iter().enumerate()
-                    {
-                        let want = (i as f64 / n as f64 - middle) * 1e6;
-                        let most = if n > 5000 { 20.0 } else { 2.0 };
-                        assert!((dx - want).abs() < most, "{what}: gradient {dx}, not {want}");
-                    }
-                    assert!(db.to_f64_vec()[0].is_finite());
-                }
-                if let Ok(half) = x.to_dtype(DType::F16)
-                    && device != Device::Cpu
-                    && c.abs() < 6e4
-                {
-                    let y = half.layer_norm(&w, &b, 1e-12).unwrap().output;
-                    assert_eq!(y.to_f64_vec(), vec![0.0; 2 * n], "{what}, f16");
-                }
+                norms_of_constant_rows(&what, &x, c);
                 for correction in [0, 1, 2] {
                     let var = x.var(&[1], false, correction).unwrap().to_f64_vec();
                     let none = n <= correction;
@@ -158,11 +155,8 @@ fn constant_rows_have_no_variance() {
                 }
                 // PyTorch's sum leaves the range of f32 too.
                 if device == Device::Cpu && c < 1e38 {
-                    assert_eq!(
-                        x.mean(&[1], false).unwrap().to_f64_vec(),
-                        [c as f32 as f64; 2],
-                        "{what}"
-                    );
+                    let mean = x.mean(&[1], false).unwrap().to_f64_vec();
+                    assert_eq!(mean, [c as f32 as f64; 2], "{what}");
                 }
             }
         }

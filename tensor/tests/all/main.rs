@@ -13,6 +13,7 @@ mod gpu_rows;
 mod io;
 mod long_sums;
 mod optim;
+mod products;
 mod random;
 mod rearrange;
 mod reductions;

@@ -2,6 +2,7 @@
 
 use gradus_tensor::ops::optim::{AdamWStep, SgdStep};
 use gradus_tensor::{DType, RngKey, Tensor};
+use gradus_testing::adamw;
 
 fn random(n: usize, dtype: DType, name: &str) -> Tensor {
     Tensor::randn(&[n], dtype, RngKey::new(1).place(name)).unwrap()
@@ -30,15 +31,7 @@ fn adamw_follows_its_twin() {
             let mut twin: Vec<[f64; 3]> =
                 p.to_f64_vec().into_iter().map(|p| [p, 0.0, 0.0]).collect();
             for step in 1..=3 {
-                let h = AdamWStep {
-                    lr: 0.01,
-                    beta1: 0.9,
-                    beta2: 0.999,
-                    eps: 1e-8,
-                    weight_decay: 0.1,
-                    step,
-                    decoupled,
-                };
+                let h = AdamWStep { decoupled, ..adamw(step) };
                 let grad = random(n, dtype, &format!("g{step}"));
                 let half = Tensor::full(&[], 0.5, dtype).unwrap();
                 p.adamw_(&grad, &mut m, &mut v, &h, Some(&half)).unwrap();
@@ -109,15 +102,7 @@ fn the_norm_is_that_of_all_and_independent_of_threads() {
 fn mismatches_are_errors() {
     let mut p = random(4, DType::F32, "p");
     let (mut m, mut v) = (p.zeros_like().unwrap(), p.zeros_like().unwrap());
-    let mut h = AdamWStep {
-        lr: 0.1,
-        beta1: 0.9,
-        beta2: 0.99,
-        eps: 1e-8,
-        weight_decay: 0.0,
-        step: 1,
-        decoupled: true,
-    };
+    let mut h = AdamWStep { lr: 0.1, beta2: 0.99, weight_decay: 0.0, ..adamw(1) };
     let error = p.adamw_(&random(5, DType::F32, "g"), &mut m, &mut v, &h, None).unwrap_err();
     assert!(error.to_string().contains("[adamw_]") && error.to_string().contains("[5]"));
     assert!(p.adamw_(&random(4, DType::F64, "g"), &mut m, &mut v, &h, None).is_err());

@@ -228,9 +228,9 @@ proptest! {
 
     #[test]
     fn padding_repeating_reversing(
-        shape in shapes(), way in 0u8..5, dim in any::<Index>(), before in 0usize..3,
-        after in 0usize..3, times in prop::collection::vec(0usize..3, 5),
-        flipped in prop::collection::vec(any::<bool>(), 4), seed in any::<u64>(),
+        shape in shapes(), (way, seed) in (0u8..5, any::<u64>()), dim in any::<Index>(),
+        (before, after) in (0usize..3, 0usize..3), times in prop::collection::vec(0usize..3, 5),
+        flipped in prop::collection::vec(any::<bool>(), 4),
     ) {
         let d = dim.index(shape.len());
         let x = view(&shape, way, seed);

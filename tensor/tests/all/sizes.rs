@@ -10,6 +10,7 @@ use gradus_tensor::ops::attention::Attention;
 use gradus_tensor::ops::cross_entropy::CrossEntropy;
 use gradus_tensor::ops::optim::{AdamWStep, SgdStep};
 use gradus_tensor::{DType, Device, LowPrecision, Result, RngKey, Tensor};
+use gradus_testing::adamw;
 use proptest::prelude::*;
 
 /// 17 times this number is 2⁶⁴ + 16.
@@ -174,16 +175,8 @@ fn functions(x: &Tensor, [_, b, _]: [usize; 3]) {
     let (mut p, mut m, mut v) = (x.clone(), x.clone(), x.clone());
     settled(p.mul_scalar_(2.0).and_then(|()| p.add_(&last, 1.0)).map(|()| p.clone()), None);
     settled(p.copy_(x).map(|()| p.clone()), None);
-    let adamw = AdamWStep {
-        lr: 0.1,
-        beta1: 0.9,
-        beta2: 0.99,
-        eps: 1e-6,
-        weight_decay: 0.1,
-        step: 1,
-        decoupled: true,
-    };
-    settled(p.adamw_(x, &mut m, &mut v, &adamw, None).map(|()| p.clone()), None);
+    let step = AdamWStep { lr: 0.1, beta2: 0.99, eps: 1e-6, ..adamw(1) };
+    settled(p.adamw_(x, &mut m, &mut v, &step, None).map(|()| p.clone()), None);
     let sgd = SgdStep {
         lr: 0.1,
         momentum: 0.9,

@@ -1,10 +1,11 @@
 //! Shared by the tests of all crates: where to run (the GPU, the folder of reference results), how
-//! many random cases to try, and how to compare numbers.
+//! many random cases to try, an optimiser's step, and how to compare numbers.
 
 mod near;
 
 use std::path::PathBuf;
 
+use gradus_tensor::ops::optim::AdamWStep;
 use gradus_tensor::{Device, gpus};
 use proptest::prelude::ProptestConfig;
 
@@ -24,6 +25,19 @@ pub fn gpu() -> Option<Device> {
 /// The CPU, and the first GPU if there is one.
 pub fn devices() -> Vec<Device> {
     std::iter::once(Device::Cpu).chain(gpu()).collect()
+}
+
+/// Step `step` of AdamW with PyTorch's moments and ε, at the rate 0.01, with the weight decay 0.1.
+pub fn adamw(step: u64) -> AdamWStep {
+    AdamWStep {
+        lr: 0.01,
+        beta1: 0.9,
+        beta2: 0.999,
+        eps: 1e-8,
+        weight_decay: 0.1,
+        step,
+        decoupled: true,
+    }
 }
 
 /// The folder with reference results and models, which `GRADUS_SHARED` names.

@@ -48,7 +48,8 @@ pub const MAX_LENGTH: usize = 128;
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct Flags {
-    /// Folder with train, dev and test files (.csv, .tsv, .jsonl), or one such file
+    /// Folder with train, dev and test files, or one file: .csv, .tsv, .jsonl; of mlm .txt, any
+    /// folder of text files, or - for standard input
     #[arg(long, help_heading = "Data and model")]
     pub data: Option<PathBuf>,
     /// Share of the training texts to set aside as the dev set where the data has none, 0 for no
@@ -151,7 +152,7 @@ impl Flags {
     /// The flags with absolute paths.
     pub fn absolute(&self) -> Outcome<Flags> {
         let mut flags = self.clone();
-        if let Some(data) = &mut flags.data {
+        if let Some(data) = flags.data.as_mut().filter(|data| !is_stdin(data)) {
             *data = std::path::absolute(&*data)?;
         }
         if let Some(model) = flags.model.as_mut().filter(|model| Path::new(model.as_str()).is_dir())
@@ -200,6 +201,11 @@ impl Flags {
         share("dev-fraction", self.dev_fraction)?;
         Ok(recipe)
     }
+}
+
+/// Whether a path stands for standard input.
+pub fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
 }
 
 /// Refuses a share that is not at least 0 and below 1.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-pub use common::{Flags, MAX_LENGTH, Size, VOCABULARY, flag, one_of, share, with_flag};
+pub use common::{Flags, MAX_LENGTH, Size, VOCABULARY, flag, is_stdin, one_of, share, with_flag};
 
 /// The flags of a task: those of every task, and its own.
 pub trait TaskFlags: Args + Clone + Default + Serialize + DeserializeOwned {

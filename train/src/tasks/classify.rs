@@ -1,20 +1,20 @@
-//! `train classify`: a label for every text, or pair of texts.
+//! `train classify`: a label, several labels or a number for every text, or pair of texts.
 
 use std::path::Path;
 
 use clap::Args;
-use gradus_cli::{Outcome, SharedArgs, command, note};
-use gradus_models::data::Fingerprint;
-use gradus_models::tasks::{Classification, encode_split};
+use gradus_cli::{Failure, Outcome, SharedArgs, command, note};
+use gradus_models::data::{Fingerprint, LabelForm};
+use gradus_models::tasks::{Answers, Classification, Problem, encode_split};
 use gradus_models::{
     BertConfig, Columns, Dataset, Example, Labels, Pooling, Pretrained, SequenceClassifier, Split,
     Tokenizer,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Built, Job, Parts, entropy, report_cut};
+use super::{Built, Job, Parts, report_cut};
 use crate::data::{hold_out, refuse_evaluation, warn_of_leaks};
-use crate::flags::{Flags, TaskFlags, one_of, share};
+use crate::flags::{Flags, TaskFlags, one_of, share, with_flag};
 
 /// The flags of `train classify`; `None` where one is not given.
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
@@ -36,9 +36,17 @@ pub struct ClassifyFlags {
     /// the model's folder says, else cls]
     #[arg(long, value_parser = one_of::<Pooling>, help_heading = "Data and model")]
     pub pooling: Option<Pooling>,
+    /// What a label is: `single` (one label a text), `multi` (any number of them, separated by `|`
+    /// or as a JSON list) or `regression` (a number) [default: single]
+    #[arg(long, help_heading = "Data and model")]
+    pub problem: Option<Problem>,
     /// Share of the target that is spread over all labels [default: 0]
     #[arg(long, help_heading = "Recipe", value_parser = gradus_cli::finite)]
     pub label_smoothing: Option<f64>,
+    /// Factors of the labels in the loss: `balanced` (a rare label counts as much as a frequent
+    /// one), or a list such as `spam=2.5,ham=1`; a label that is not in the list has 1
+    #[arg(long, help_heading = "Recipe")]
+    pub class_weights: Option<String>,
 }
 
 impl TaskFlags for ClassifyFlags {
@@ -57,6 +65,7 @@ impl TaskFlags for ClassifyFlags {
             common: Flags::plain(),
             text_column: Some("text".into()),
             label_column: Some("label".into()),
+            problem: Some(Problem::Single),
             label_smoothing: Some(0.0),
             ..ClassifyFlags::default()
         }
@@ -73,13 +82,23 @@ impl ClassifyFlags {
             text: self.text_column.clone().unwrap_or_else(|| "text".into()),
             pair: self.pair_column.clone(),
             label: Some(self.label_column.clone().unwrap_or_else(|| "label".into())),
+            labels: match self.problem() {
+                Problem::Multi => LabelForm::Several,
+                Problem::Single | Problem::Regression => LabelForm::One,
+            },
         }
+    }
+
+    fn problem(&self) -> Problem {
+        self.problem.unwrap_or_default()
     }
 }
 
 /// `train classify`.
 pub struct Classify {
     dataset: Dataset,
+    problem: Problem,
+    /// Of a regression, the one output.
     labels: Labels,
     pairs: bool,
 }
@@ -90,16 +109,24 @@ impl Job for Classify {
 
     fn open(shared: &SharedArgs, flags: &mut ClassifyFlags, path: &Path) -> Outcome<Classify> {
         let mut dataset = Dataset::open(path, &flags.columns())?;
-        let labels = dataset.labels()?;
-        for remark in dataset.remarks.iter().chain(&labels.remarks(&dataset.train)) {
-            note(shared, format!("warning: {remark}"));
+        let problem = flags.problem();
+        let labels = match problem {
+            Problem::Single => dataset.labels()?,
+            Problem::Multi => dataset.label_sets()?,
+            // The name that `transformers` gives an output without a name.
+            Problem::Regression => Labels::from_names(vec!["LABEL_0".into()])?,
+        };
+        let mut remarks = dataset.remarks.clone();
+        if problem == Problem::Single {
+            remarks.extend(labels.remarks(&dataset.train));
         }
-        hold_out(shared, &mut flags.common, path, &mut dataset)?;
+        remarks.iter().for_each(|remark| note(shared, format!("warning: {remark}")));
+        hold_out(shared, &mut flags.common, path, &mut dataset, problem == Problem::Single)?;
         if dataset.dev.is_none() {
             refuse_evaluation(&flags.common)?;
         }
         warn_of_leaks(shared, &dataset);
-        Ok(Classify { dataset, labels, pairs: flags.pair_column.is_some() })
+        Ok(Classify { dataset, problem, labels, pairs: flags.pair_column.is_some() })
     }
 
     fn learn_vocabulary(&self, size: usize) -> Outcome<Tokenizer> {
@@ -122,22 +149,29 @@ impl Job for Classify {
         flags.pooling = flags.pooling.or(Some(Pooling::Cls));
         config.set_labels(&self.labels);
         config.pooling = flags.pooling;
-        config.problem_type = Some("single_label_classification".into());
+        config.problem_type = Some(self.problem.problem_type().into());
         config.architectures = vec!["BertForSequenceClassification".into()];
     }
 
     fn build(self, parts: &Parts<ClassifyFlags>, length: usize) -> Outcome<Built<Classification>> {
-        let encode = |split: &Split| encode_split(split, &self.labels, parts.tokenizer, length);
-        let train = encode(&self.dataset.train)?;
-        let dev = self.dataset.dev.as_ref().map(encode).transpose()?;
-        let test = self.dataset.test.as_ref().map(encode).transpose()?;
-        report_cut(parts.shared, &train.0, length);
-        let guessing = Some(entropy(&train.1));
-        let (root, labels) = (parts.store.root(), self.labels.len());
+        let Classify { dataset, problem, labels, .. } = &self;
+        let encode = |split: &Split| encode_split(split, *problem, labels, parts.tokenizer, length);
+        let train = encode(&dataset.train)?;
+        let dev = dataset.dev.as_ref().map(encode).transpose()?;
+        let test = dataset.test.as_ref().map(encode).transpose()?;
+        report_cut(parts.shared, &train.encodings, length);
+        let guessing = Some(train.answers.guessing_loss(labels.len()));
+        let weights = class_weights(parts.flags, labels, &train.answers)?;
         let pooling = parts.config.pooling.unwrap_or(Pooling::Cls);
-        let model = SequenceClassifier::new(&root, parts.config, pooling, labels)?;
+        let root = parts.store.root();
+        let model = SequenceClassifier::new(&root, parts.config, pooling, labels.len())?;
         let smoothing = parts.flags.label_smoothing.unwrap_or(0.0);
-        Ok(Built { task: Classification::new(model, train, smoothing), dev, test, guessing })
+        let mut task =
+            Classification::new(model, train).label_smoothing(smoothing).map_err(with_flag)?;
+        if let Some(weights) = weights {
+            task = task.class_weights(weights).map_err(with_flag)?;
+        }
+        Ok(Built { task, dev, test, guessing })
     }
 
     fn fingerprint(&self) -> Fingerprint {
@@ -150,7 +184,13 @@ impl Job for Classify {
 
     fn about(&self) -> String {
         let texts = self.dataset.train.examples.len();
-        format!("{texts} training texts, {} labels", self.labels.len())
+        match self.problem {
+            Problem::Single => format!("{texts} training texts, {} labels", self.labels.len()),
+            Problem::Multi => {
+                format!("{texts} training texts, {} labels, any number a text", self.labels.len())
+            }
+            Problem::Regression => format!("{texts} training texts, a number each"),
+        }
     }
 
     fn commands(&self, flags: &ClassifyFlags, out: &Path) -> Vec<String> {
@@ -185,4 +225,28 @@ fn short_text(split: &Split) -> String {
     let text = example.map_or("", |example| example.text.as_str());
     let line: Vec<&str> = text.split_whitespace().collect();
     line.join(" ").chars().take(80).collect()
+}
+
+/// The weights that --class-weights gives.
+fn class_weights(
+    flags: &ClassifyFlags,
+    labels: &Labels,
+    answers: &Answers,
+) -> Outcome<Option<Vec<f32>>> {
+    let Some(text) = &flags.class_weights else { return Ok(None) };
+    let fail = |why: String| Failure::usage(format!("--class-weights {text}: {why}"));
+    if text == "balanced" {
+        return Ok(Some(answers.balanced_weights(labels.len()).map_err(with_flag)?));
+    }
+    let mut weights = vec![1.0; labels.len()];
+    for part in text.split(',') {
+        let pair =
+            part.rsplit_once('=').ok_or_else(|| fail(format!("`{part}` is no label=weight")))?;
+        let (name, weight) = (pair.0.trim(), pair.1.trim());
+        let id =
+            labels.id(name).ok_or_else(|| fail(format!("`{name}` is no label of the data")))?;
+        weights[id as usize] =
+            weight.parse().map_err(|_| fail(format!("`{weight}` is no number")))?;
+    }
+    Ok(Some(weights))
 }

@@ -1,6 +1,7 @@
 //! What `train` does for each task: its flags, its data, its model.
 
 pub mod classify;
+pub mod mlm;
 pub mod tokens;
 
 use std::path::Path;
@@ -19,6 +20,8 @@ pub trait Job: Sized {
     type Flags: TaskFlags;
     /// What the trainer trains.
     type Task: Task;
+    /// What the examples are called.
+    const EXAMPLES: &'static str = "texts";
 
     /// Reads and checks the data. The flags then hold what a resumed run needs to read the same.
     ///
@@ -88,13 +91,4 @@ pub fn report_cut(shared: &SharedArgs, encodings: &[Encoding], length: usize) {
         let all = encodings.len();
         note(shared, format!("{cut} of {all} training texts are cut to {length} tokens"));
     }
-}
-
-/// The entropy of the labels, in nats: the loss of a model that knows only how often each occurs.
-/// It is ln(labels) where all are equally frequent.
-pub fn entropy(labels: &[u32]) -> f64 {
-    let mut counts = std::collections::BTreeMap::new();
-    labels.iter().for_each(|label| *counts.entry(label).or_insert(0.0) += 1.0);
-    let share = |count: &f64| count / labels.len() as f64;
-    counts.values().map(|count| -share(count) * share(count).ln()).sum()
 }

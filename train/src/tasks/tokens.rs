@@ -6,13 +6,13 @@ use clap::Args;
 use gradus_cli::{Failure, Outcome, SharedArgs, command, note};
 use gradus_models::data::{Fingerprint, TaggedColumns, TaggedSentence};
 use gradus_models::evaluation::{Scheme, entities};
-use gradus_models::tasks::{TaggedEncoding, Tagging, encode_tagged};
+use gradus_models::tasks::{Answers, TaggedEncoding, Tagging, encode_tagged};
 use gradus_models::{
     BertConfig, Dataset, Error, Labels, Pretrained, Split, Task, TokenClassifier, Tokenizer,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Built, Job, Parts, entropy};
+use super::{Built, Job, Parts};
 use crate::data::{hold_out, refuse_evaluation, warn_of_leaks};
 use crate::flags::{Flags, TaskFlags, share};
 
@@ -101,7 +101,7 @@ impl Job for Tokens {
         if scheme == Scheme::Words {
             note(shared, "the tags have no B- and I-: each word counts by itself");
         }
-        hold_out(shared, &mut flags.common, path, &mut dataset)?;
+        hold_out(shared, &mut flags.common, path, &mut dataset, true)?;
         if dataset.dev.is_none() {
             refuse_evaluation(&flags.common)?;
         }
@@ -151,8 +151,8 @@ impl Job for Tokens {
                 format!("{left} of {all} training sentences have no tokens to learn from"),
             );
         }
-        let guessing = Some(entropy(&learnt(&train)));
         let (root, labels) = (parts.store.root(), self.labels.len());
+        let guessing = Some(Answers::Single(learnt(&train)).guessing_loss(labels));
         let model = TokenClassifier::new(&root, parts.config, labels)?;
         let smoothing = parts.flags.label_smoothing.unwrap_or(0.0);
         let task = Tagging::new(model, train, self.labels, self.scheme, smoothing)?;

@@ -160,7 +160,7 @@ fn a_finished_run_is_prolonged() {
     ok(&again);
     assert!(stderr(&again).contains("all 10 steps are done"), "{}", stderr(&again));
     let longer = resume(&out, &["--epochs", "4", "--json"]);
-    assert!(stderr(&longer).contains("of 20 steps now, not 10"), "{}", stderr(&longer));
+    assert!(stderr(&longer).contains("now has 20 steps instead of 10"), "{}", stderr(&longer));
     let end = last(&longer);
     assert_eq!(end["steps"], 20);
     // The rate does not depend on the length: the result is that of a run of four epochs.
@@ -175,7 +175,7 @@ fn a_finished_run_is_prolonged() {
     let shorter = resume(&out, &["--epochs", "1"]);
     assert_eq!(shorter.status.code(), Some(1));
     assert!(
-        stderr(&shorter).contains("20 steps are done already; 5 are asked for"),
+        stderr(&shorter).contains("20 steps are done already, but the run asks for 5"),
         "{}",
         stderr(&shorter)
     );

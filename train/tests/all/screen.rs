@@ -88,7 +88,7 @@ fn a_dev_set_is_only_drawn_where_it_is_meant() {
         (&few, &["--early-stop", "1"], "--early-stop needs a dev set"),
         (&file, &["--dev-fraction", "0", "--early-stop", "1"], "--early-stop needs a dev set"),
         (&file, &["--dev-fraction", "1"], "--dev-fraction is 1"),
-        (&few, &["--dev-fraction", "0.01"], "leaves no text"),
+        (&few, &["--dev-fraction", "0.01"], "leaves the dev set empty"),
         (&data(dir.path()), &["--dev-fraction", "0.1"], "a dev set of its own"),
     ] {
         let refused = run(&scratch(data, &out, flags));
@@ -109,7 +109,7 @@ fn odd_data_is_told() {
     ok(&output);
     let said = stderr(&output);
     assert!(said.contains("warning: ") && said.contains("extra.csv is not used"), "{said}");
-    assert!(said.contains("test.csv has no `label`"), "{said}");
+    assert!(said.contains("test.csv has no column `label`"), "{said}");
     for (name, text, part) in [
         ("one.csv", "text,label\na,yes\nb,yes\n", "all 2 texts have the label `yes`"),
         ("two.csv", "text,label\na,1\nb,1.0\nc,2\n", ":3: the labels `1` and `1.0`"),
@@ -232,8 +232,8 @@ fn a_length_that_does_not_fit_is_refused() {
     let (data, out) = (data(dir.path()), dir.path().join("out"));
     for (length, part) in [
         ("5000", "--max-length is 5000, but the model takes 512"),
-        ("2", "--max-length is 2, which leaves no room"),
-        ("1", "--max-length is 1, which leaves no room"),
+        ("2", "--max-length is 2 and leaves no room"),
+        ("1", "--max-length is 1 and leaves no room"),
         ("0", "--max-length is 0"),
     ] {
         let refused = run(&scratch(&data, &out, &["--max-length", length]));

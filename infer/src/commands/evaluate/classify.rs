@@ -4,14 +4,15 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use gradus_cli::{Failure, Outcome, SharedArgs};
-use gradus_models::data::Format;
-use gradus_models::evaluation::{ClassScores, Confusion};
+use gradus_models::data::{Format, LabelForm};
+use gradus_models::evaluation::{ClassScores, Evaluation, Metric};
 use gradus_models::pipelines::TextClassifier;
+use gradus_models::tasks::{Answers, Problem, Tally};
 use gradus_models::{Columns, Example, Labels, Split};
 use serde_json::{Map, Value, json};
 
 use super::super::{each_chunk, heading};
-use super::{SHOWN, percent, print_classes};
+use super::{SHOWN, print_classes};
 use crate::args::EvaluateFlags;
 use crate::input;
 use crate::output::Sink;
@@ -24,25 +25,28 @@ pub fn run(
     classifier: &TextClassifier,
     mut sink: Sink,
 ) -> Outcome {
+    let problem = classifier.problem();
     let columns = Columns {
         text: flags.text_column.clone().unwrap_or_else(|| "text".into()),
         pair: flags.pair_column.clone(),
         label: Some(flags.label_column.clone().unwrap_or_else(|| "label".into())),
+        labels: match problem {
+            Problem::Multi => LabelForm::Several,
+            Problem::Single | Problem::Regression => LabelForm::One,
+        },
     };
     let split = read(path, &columns)?;
     let labels = known_labels(classifier, &split)?;
-    let truth = labels.encode(&split)?;
+    let answers = Answers::of(&split, problem, &labels)?;
 
     let texts: Vec<input::Input> =
         split.examples.iter().map(|e| (e.text.clone(), e.pair.clone())).collect();
-    let mut tally = Tally::default();
+    let mut counted = Counted { labels: &labels, tally: Tally::new(&answers), rows: Vec::new() };
     each_chunk(shared, classifier, &texts, |chunk| {
-        for scores in classifier.probabilities(chunk)? {
-            tally.add(&truth, &scores);
-        }
+        counted.add_chunk(classifier, chunk)?;
         Ok(())
     })?;
-    let result = tally.result(&labels, &split, flags.mistakes.unwrap_or(SHOWN));
+    let result = counted.result(&split, flags.mistakes.unwrap_or(SHOWN));
     sink.write(&result.json(), |out| result.print(out))?;
     sink.finish(shared, 1)
 }
@@ -61,12 +65,6 @@ fn read(path: &Path, columns: &Columns) -> Outcome<Split> {
 /// The model's labels under the names of the data, which calls `LABEL_2` of a model without names
 /// 2.
 fn known_labels(classifier: &TextClassifier, split: &Split) -> Outcome<Labels> {
-    if !classifier.chooses_one() {
-        return Err(Failure::error(
-            "the model does not choose one of its labels (problem_type in config.json, or a single label): \
-             infer evaluate measures classifiers that do",
-        ));
-    }
     let names = classifier.labels();
     let unnamed = names.iter().enumerate().all(|(id, name)| *name == format!("LABEL_{id}"));
     let uses_names =
@@ -78,53 +76,88 @@ fn known_labels(classifier: &TextClassifier, split: &Split) -> Outcome<Labels> {
 }
 
 /// The counts, while the texts are computed.
-#[derive(Default)]
-struct Tally {
-    confusion: Confusion,
-    loss: f64,
-    /// The predicted label of each text, and its score.
-    predictions: Vec<(u32, f32)>,
+struct Counted<'a> {
+    labels: &'a Labels,
+    tally: Tally<'a>,
+    rows: Vec<Row>,
 }
 
-impl Tally {
-    /// Counts the next text.
-    fn add(&mut self, truth: &[u32], scores: &[f32]) {
-        let truth = truth[self.predictions.len()];
-        // Of equal scores the first, like `argmax`.
-        let mut best = (0, f32::NEG_INFINITY);
-        for (label, &score) in scores.iter().enumerate() {
-            if score > best.1 {
-                best = (label as u32, score);
-            }
+/// The prediction for a text.
+struct Row {
+    predicted: String,
+    /// How sure it is: the probability of the wrong label; of numbers, the distance from the truth.
+    score: f32,
+    wrong: bool,
+}
+
+impl<'a> Counted<'a> {
+    fn add_chunk(
+        &mut self,
+        classifier: &TextClassifier,
+        chunk: &[input::Input],
+    ) -> gradus_models::Result<()> {
+        if let Tally::Numbers(..) = self.tally {
+            let scores = classifier.predict(chunk, None)?;
+            scores.iter().for_each(|of| self.add(&[of.first().map_or(f32::NAN, |s| s.score)]));
+        } else {
+            classifier.text_logits(chunk)?.iter().for_each(|logits| self.add(logits));
         }
-        self.confusion.add(truth, best.0);
-        self.loss -= f64::from(scores[truth as usize]).max(f64::MIN_POSITIVE).ln();
-        self.predictions.push(best);
+        Ok(())
     }
 
-    fn result<'a>(self, labels: &'a Labels, split: &'a Split, shown: usize) -> Evaluated<'a> {
+    /// Counts the next text.
+    fn add(&mut self, logits: &[f32]) {
+        let (at, name) = (self.rows.len(), |id: u32| self.labels.name(id).unwrap_or_default());
+        let row = match &mut self.tally {
+            Tally::Single(truth, tally) => {
+                let (label, probability) = tally.add(logits, truth[at]);
+                let wrong = label != truth[at];
+                Row { predicted: name(label).into(), score: probability as f32, wrong }
+            }
+            Tally::Multi(truth, tally) => {
+                let predicted = tally.add(logits, &truth[at]);
+                let names: Vec<&str> = predicted.iter().map(|&id| name(id)).collect();
+                // The probability of the decision that is most wrong.
+                let sure = (0..logits.len() as u32)
+                    .filter(|id| predicted.contains(id) != truth[at].contains(id))
+                    .map(|id| 1.0 / (1.0 + (-logits[id as usize].abs()).exp()))
+                    .fold(0.0, f32::max);
+                Row { predicted: names.join("|"), score: sure, wrong: sure > 0.0 }
+            }
+            Tally::Numbers(truth, tally) => {
+                tally.add(logits[0].into(), truth[at].into());
+                let score = (logits[0] - truth[at]).abs();
+                Row { predicted: format!("{:.4}", logits[0]), score, wrong: true }
+            }
+        };
+        self.rows.push(row);
+    }
+
+    fn result(self, split: &'a Split, shown: usize) -> Evaluated<'a> {
+        let labels = self.labels;
         let name = |id: u32| labels.name(id).unwrap_or_default();
-        let mut wrong: Vec<Mistake> = split
-            .examples
-            .iter()
-            .zip(&self.predictions)
-            .map(|(example, &(predicted, score))| Mistake {
-                example,
-                predicted: name(predicted),
-                score,
-            })
-            .filter(|mistake| mistake.example.label.as_deref() != Some(mistake.predicted))
+        let mut wrong: Vec<Mistake> = (split.examples.iter().zip(self.rows))
+            .filter(|(_, row)| row.wrong)
+            .map(|(example, Row { predicted, score, .. })| Mistake { example, predicted, score })
             .collect();
         wrong.sort_by(|a, b| b.score.total_cmp(&a.score));
         wrong.truncate(shown);
-        let ids = 0..labels.len() as u32;
+        let scores = match &self.tally {
+            Tally::Single(_, tally) => {
+                (0..labels.len() as u32).map(|id| tally.confusion.scores(id)).collect()
+            }
+            Tally::Multi(_, tally) => tally.scores(),
+            Tally::Numbers(..) => Vec::new(),
+        };
+        let confusions = match &self.tally {
+            Tally::Single(_, tally) => tally.confusion.worst(shown),
+            Tally::Multi(..) | Tally::Numbers(..) => Vec::new(),
+        };
         Evaluated {
-            accuracy: self.confusion.accuracy(),
-            macro_f1: self.confusion.macro_f1(),
-            loss: self.loss / self.predictions.len().max(1) as f64,
-            examples: self.predictions.len(),
-            per_class: ids.map(|id| (name(id), self.confusion.scores(id))).collect(),
-            confusions: (self.confusion.worst(shown).into_iter())
+            metrics: self.tally.metrics(),
+            numbers: self.tally.evaluation(),
+            per_class: (0..).map(name).zip(scores).collect(),
+            confusions: (confusions.into_iter())
                 .map(|(truth, predicted, count)| (name(truth), name(predicted), count))
                 .collect(),
             mistakes: wrong,
@@ -135,17 +168,14 @@ impl Tally {
 /// A text with a wrong prediction.
 struct Mistake<'a> {
     example: &'a Example,
-    predicted: &'a str,
-    /// The probability of the wrong label.
+    predicted: String,
     score: f32,
 }
 
 /// How well the model does.
 struct Evaluated<'a> {
-    accuracy: f64,
-    macro_f1: f64,
-    loss: f64,
-    examples: usize,
+    metrics: &'static [Metric],
+    numbers: Evaluation,
     per_class: Vec<(&'a str, ClassScores)>,
     /// True label, predicted label, how often.
     confusions: Vec<(&'a str, &'a str, u64)>,
@@ -171,17 +201,30 @@ impl Evaluated<'_> {
                 line
             })
             .collect();
-        json!({
-            "accuracy": self.accuracy, "macro_f1": self.macro_f1, "loss": self.loss,
-            "examples": self.examples, "per_class": per_class, "confusions": confusions,
+        let mut line = json!({
+            "examples": self.numbers.examples, "per_class": per_class, "confusions": confusions,
             "mistakes": mistakes,
-        })
+        });
+        self.numbers.values().for_each(|(name, value)| line[name] = json!(value));
+        line
     }
 
     fn print(&self, out: &mut dyn Write) -> io::Result<()> {
-        writeln!(out, "accuracy {}  macro F1 {}", percent(self.accuracy), percent(self.macro_f1))?;
-        writeln!(out, "loss {:.4}  {} texts\n", self.loss, self.examples)?;
-        print_classes(out, &self.per_class, ("label", "texts"))?;
+        let number = |metric: &Metric| self.numbers.get(metric.name).unwrap_or(f64::NAN);
+        let metrics = self.metrics.iter();
+        let metrics: Vec<String> = metrics
+            .map(|metric| format!("{} {}", metric.title, metric.show(number(metric))))
+            .collect();
+        writeln!(out, "{}", metrics.join("  "))?;
+        writeln!(out, "loss {:.4}  {} texts", self.numbers.loss, self.numbers.examples)?;
+        if !self.per_class.is_empty() {
+            writeln!(out)?;
+            print_classes(out, &self.per_class, ("label", "texts"))?;
+        }
+        self.print_mistakes(out)
+    }
+
+    fn print_mistakes(&self, out: &mut dyn Write) -> io::Result<()> {
         if !self.confusions.is_empty() {
             writeln!(out, "\nmost frequent mistakes")?;
         }
@@ -193,6 +236,8 @@ impl Evaluated<'_> {
         }
         for Mistake { example, predicted, score } in &self.mistakes {
             let label = example.label.as_deref().unwrap_or_default();
+            let predicted = if predicted.is_empty() { "no label" } else { predicted };
+            let label = if label.is_empty() { "without one" } else { label };
             writeln!(out, "  line {}: {predicted} {score:.4}, is {label}", example.line)?;
             write!(out, "    ")?;
             heading(out, &example.text)?;

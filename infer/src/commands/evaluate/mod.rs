@@ -10,7 +10,7 @@ use gradus_models::evaluation::ClassScores;
 use gradus_models::pipelines::{self, Pipeline, TextClassifier};
 
 use super::opened;
-use crate::args::{Evaluate, ModelFlags};
+use crate::args::Evaluate;
 use crate::input;
 use crate::output::Sink;
 
@@ -21,13 +21,7 @@ const SHOWN: usize = 5;
 
 pub fn run(shared: &SharedArgs, args: Evaluate) -> Outcome {
     let (shared, flags) = layered(shared, &args.flags)?;
-    let common = ModelFlags {
-        model: flags.model.clone(),
-        max_length: flags.max_length,
-        batch_size: flags.batch_size,
-        ..ModelFlags::default()
-    };
-    let model = input::model(&common, USAGE)?;
+    let model = input::model(&flags.run, USAGE)?;
     let path = flags.data.as_deref().ok_or_else(|| {
         Failure::usage(format!("no data: name a labelled file with --data; for example\n  {USAGE}"))
     })?;
@@ -39,7 +33,7 @@ pub fn run(shared: &SharedArgs, args: Evaluate) -> Outcome {
     }
     let sink = Sink::open(&shared, flags.output.as_deref())?;
     let device = shared.start()?;
-    match opened(&shared, device, &common, || open(model))? {
+    match opened(&shared, device, &flags.run, || open(model))? {
         Pipeline::Tag(tagger) => {
             let others = [
                 ("text-column", flags.text_column.is_some()),

@@ -62,7 +62,8 @@ pub(crate) const CONFIG: Table = Table {
         key(
             &["auto_map"],
             Obeyed,
-            "code that comes with the model is not BERT's: refused, but for the file that Gradus writes itself",
+            "Gradus does not run the code of a model; only the file that Gradus writes is \
+             accepted",
         ),
         key(
             &["tie_word_embeddings"],

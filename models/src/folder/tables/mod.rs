@@ -51,7 +51,8 @@ pub(super) const FILES: [(&str, &str, &str); 12] = [
     (
         "tokenizer.json",
         "obeyed",
-        "WordPiece, SentencePiece, BPE; padding and truncation are the caller's, but for the side",
+        "WordPiece, SentencePiece, BPE; the caller chooses padding and truncation, except the \
+         side",
     ),
     ("vocab.txt", "obeyed", "where there is no tokenizer.json"),
     ("added_tokens.json", "obeyed", "with vocab.txt, and with tokenizer.json"),

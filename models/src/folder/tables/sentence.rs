@@ -33,12 +33,13 @@ pub(crate) const SENTENCE: Table = Table {
         key(
             &["modality_config", "module_output_name"],
             Obeyed,
-            "of text, the last hidden state; others are refused",
+            "the last hidden state of a text; others are refused",
         ),
         key(
             ARGUMENTS,
             Obeyed,
-            "`model_max_length` of the tokenizer is; dtype, attention and where files come from change nothing; any other is refused",
+            "`model_max_length` of the tokenizer is obeyed; dtype, attention and where files come from \
+             change nothing; other keys are refused",
         ),
         key(
             &["tokenizer_name_or_path"],
@@ -97,7 +98,7 @@ pub(crate) const POOLING: Table = Table {
         key(
             &["embedding_dimension", "word_embedding_dimension"],
             Harmless,
-            "the width is that of what comes in",
+            "the width follows from the module before",
         ),
     ],
 };

@@ -11,12 +11,14 @@ pub(crate) const TOKENIZER: Table = Table {
         key(
             &["tokenizer_class"],
             Obeyed,
-            "BERT's is built from its vocabulary; for any other, tokenizer.json is; without that file it is refused",
+            "BERT's tokenizer is built from its vocabulary, any other from tokenizer.json; \
+             without that file it is refused",
         ),
         key(
             &["do_lower_case", "strip_accents", "tokenize_chinese_chars"],
             Obeyed,
-            "for BERT's class also where tokenizer.json says otherwise, as in `transformers`; then with a note",
+            "BERT's class follows it even where tokenizer.json differs, as in `transformers`; a \
+             note says so",
         ),
         key(
             &["model_max_length", "max_len"],

@@ -155,7 +155,7 @@ fn a_module_that_gradus_lacks_is_refused_by_name() {
         ),
         (
             json!({"modules.json": modules("sentence_transformers.models.Pooling")}),
-            &["1_Pooling", "not there"],
+            &["1_Pooling", "is missing"],
         ),
         (
             pooling(json!({"pooling_mode": "attention"})),
@@ -369,7 +369,7 @@ fn an_encoder_that_is_not_whole_is_refused_in_training_too() {
         tensors.insert(foreign.into(), Tensor::scalar(1f32));
         save(&tensors);
         let error = train().unwrap_err().to_string();
-        assert!(error.contains(foreign) && error.contains("no parameter of BERT"), "{error}");
+        assert!(error.contains(foreign) && error.contains("not a parameter of BERT"), "{error}");
     }
     // Other heads and buffers do not belong to the encoder; a head may be missing.
     let mut tensors = whole.clone();

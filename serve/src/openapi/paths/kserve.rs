@@ -42,8 +42,9 @@ fn server() -> Vec<Operation> {
     let counts = "Counts and times of all models";
     vec![
         get("/v2", Errors::Plain, "The server and its extensions").gives(about),
-        get("/v2/health/live", Errors::Plain, "Whether the server lives").gives_nothing(),
-        get("/v2/health/ready", Errors::Health, "Whether requests are taken").gives_nothing(),
+        get("/v2/health/live", Errors::Plain, "Whether the server is alive").gives_nothing(),
+        get("/v2/health/ready", Errors::Health, "Whether the server takes requests")
+            .gives_nothing(),
         get("/v2/models/stats", Errors::Plain, counts).gives(stats()),
     ]
 }

@@ -10,7 +10,8 @@ pub fn operations() -> Vec<Operation> {
     let status = || object([("status", string())]);
     let get = Operation::get;
     vec![
-        get(OPERATION, "/health", Errors::Health, "Whether requests are taken").gives_nothing(),
+        get(OPERATION, "/health", Errors::Health, "Whether the server takes requests")
+            .gives_nothing(),
         get(OPERATION, "/ping", Errors::Health, "The same, in TorchServe's words")
             .gives(status())
             .gives_as(503, "application/json", status()),

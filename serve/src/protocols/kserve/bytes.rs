@@ -11,14 +11,14 @@ pub fn elements(mut bytes: &[u8]) -> Result<Vec<&[u8]>, String> {
     while !bytes.is_empty() {
         let Some((length, rest)) = bytes.split_first_chunk::<4>() else {
             return Err(format!(
-                "{} bytes are left where an element's length of 4 should be",
+                "{} bytes are left, but the length of an element takes 4",
                 bytes.len()
             ));
         };
         let length = u32::from_le_bytes(*length) as usize;
         let Some((element, rest)) = rest.split_at_checked(length) else {
             return Err(format!(
-                "element {} says that it has {length} bytes, and {} are left",
+                "element {} says that it has {length} bytes, but {} are left",
                 found.len(),
                 rest.len()
             ));

@@ -80,7 +80,7 @@ fn inference(call: &Call, served: &Served) -> Result<Inference> {
 
 /// The caller, with the deadline of the request's parameters. Parameters about order are refused.
 fn terms(mut caller: Caller, parameters: &mut Fields) -> Result<Caller> {
-    let why = "asks for a sequence, and these models keep nothing from one request to the next";
+    let why = "asks for a sequence, but these models keep nothing from one request to the next";
     parameters.refuse(&["sequence_id", "sequence_start", "sequence_end"], why)?;
     parameters.refuse(&["priority"], "is not kept: requests take turns")?;
     if let Some(key) = parameters.keys().find(|key| key.starts_with("triton_")) {
@@ -105,7 +105,7 @@ fn split(call: &Call) -> Result<(&[u8], &[u8])> {
     })?;
     call.body.split_at_checked(length).ok_or_else(|| {
         Problem::invalid(format!(
-            "Inference-Header-Content-Length is {length}, and the body has {} bytes",
+            "Inference-Header-Content-Length is {length}, but the body has {} bytes",
             call.body.len()
         ))
     })

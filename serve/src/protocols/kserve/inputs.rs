@@ -15,11 +15,14 @@ pub fn texts(inputs: Vec<Value>, mut bytes: &[u8]) -> Result<Vec<Text>> {
         let input = input(value, &at, &mut bytes)?;
         let slot = if input.name == "TEXT_PAIR" { &mut pairs } else { &mut texts };
         if slot.replace(input.texts).is_some() {
-            return Err(Problem::field(&at, "is one input too many; there are TEXT and TEXT_PAIR"));
+            return Err(Problem::field(
+                &at,
+                "is one input too many; the inputs are TEXT and TEXT_PAIR",
+            ));
         }
     }
     if !bytes.is_empty() {
-        let message = format!("{} bytes after the last tensor belong to none", bytes.len());
+        let message = format!("{} bytes after the last tensor belong to no tensor", bytes.len());
         return Err(Problem::invalid(message));
     }
     let texts = texts.ok_or_else(|| Problem::field("inputs", "has no tensor TEXT"))?;
@@ -29,7 +32,11 @@ pub fn texts(inputs: Vec<Value>, mut bytes: &[u8]) -> Result<Vec<Text>> {
             Ok(texts.into_iter().zip(pairs).map(|(a, b)| Text::Pair(a, b)).collect())
         }
         Some(pairs) => {
-            let message = format!("has {} texts and {} in TEXT_PAIR", texts.len(), pairs.len());
+            let message = format!(
+                "has {} in TEXT, but {} in TEXT_PAIR; send pairs",
+                texts.len(),
+                pairs.len()
+            );
             Err(Problem::field("inputs", message))
         }
     }
@@ -76,7 +83,7 @@ fn input(value: Value, at: &str, bytes: &mut &[u8]) -> Result<Texts> {
 /// Takes `size` bytes from the front.
 fn taken<'a>(size: usize, at: &str, bytes: &mut &'a [u8]) -> Result<&'a [u8]> {
     let (taken, rest) = bytes.split_at_checked(size).ok_or_else(|| {
-        let message = format!("is {size}, and {} bytes are left after the JSON", bytes.len());
+        let message = format!("is {size}, but {} bytes are left after the JSON", bytes.len());
         Problem::field(&format!("{at}.parameters.binary_data_size"), message)
     })?;
     *bytes = rest;

@@ -63,7 +63,7 @@ pub fn wanted_outputs(served: &Served, outputs: Vec<Value>, binary: bool) -> Res
     let Some(other) = unknown else { return Ok(asks) };
     let names: Vec<&str> = known.iter().map(|(name, ..)| *name).collect();
     let name: String = other.name.chars().take(64).collect();
-    let message = format!("has no `{name}`; there are {}", names.join(", "));
+    let message = format!("has `{name}`; the model has {}", names.join(", "));
     Err(Problem::field("outputs", message))
 }
 
@@ -99,11 +99,15 @@ fn values(
     };
     if let Some(k) = want.classes {
         let Some(rows) = rows.iter().map(numbers).collect::<Option<Vec<_>>>() else {
-            let message = format!("`{}` is no tensor of numbers, so it has no classes", want.name);
+            let message =
+                format!("`{}` is not a tensor of numbers, so it has no classes", want.name);
             return Err(Problem::field("outputs", message));
         };
         if want.name == "LABEL" {
-            return Err(Problem::field("outputs", "`LABEL` has no classes; ask them of `SCORES`"));
+            return Err(Problem::field(
+                "outputs",
+                "`LABEL` has no classes; ask for those of `SCORES`",
+            ));
         }
         let width = rows.first().map_or(0, Vec::len).min(k);
         let labels = served.pipeline().labels();

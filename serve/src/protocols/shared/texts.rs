@@ -44,7 +44,7 @@ pub fn one_or_pair(items: Vec<Value>, at: &str) -> Result<Text> {
         (Some(text), None, 1) => plain(text, at),
         (Some(a), Some(b), 2) => Ok(Text::Pair(a, b)),
         (None, ..) => Err(empty(at)),
-        _ => Err(Problem::field(at, format!("has {count} texts; one is a text, two are a pair"))),
+        _ => Err(Problem::field(at, format!("has {count} texts; send one text, or two as a pair"))),
     }
 }
 

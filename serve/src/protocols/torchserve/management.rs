@@ -127,9 +127,10 @@ pub async fn register(call: Call) -> Result<Response> {
     let name = call.query("model_name").unwrap_or(last);
     call.refuse_query(
         &["handler", "runtime"],
-        "is not chosen here: the model's folder says what it is",
+        "cannot be chosen here: the model's folder determines it",
     )?;
-    let why = "is the server's, for all models: --max-batch-tokens, --max-delay, --timeout";
+    let why =
+        "is a setting of the server for all models: --max-batch-tokens, --max-delay, --timeout";
     call.refuse_query(
         &["batch_size", "max_batch_delay", "response_timeout", "startup_timeout"],
         why,
@@ -176,10 +177,13 @@ fn scaled(served: &Served, call: &Call) -> Result<Response> {
     if let (Some(least), Some(most)) = (least, most)
         && least > most
     {
-        return Err(Problem::field("min_worker", format!("is {least}, and max_worker is {most}")));
+        return Err(Problem::field(
+            "min_worker",
+            format!("is {least}, but max_worker is {most}; it must not be larger"),
+        ));
     }
     let count = least.or(most).unwrap_or(1);
-    call.refuse_query(&["number_gpu"], "is not counted here: --device says where models compute")?;
+    call.refuse_query(&["number_gpu"], "has no meaning here: --device says where models compute")?;
     let synchronous = synchronous(call)?;
     served.scheduler.set_workers(count);
     let message = match synchronous {

@@ -100,7 +100,7 @@ fn from_parts(parts: Vec<Part>) -> Result<(Vec<Text>, bool)> {
     }
     if let Some(part) = parts.iter().find(json) {
         let name: String = part.name.chars().take(64).collect();
-        return Err(Problem::field(&name, "is JSON, and there are other parts; send it alone"));
+        return Err(Problem::field(&name, "is JSON, but there are other parts; send it alone"));
     }
     let pairs =
         parts.into_iter().map(|part| Ok((part.name, part.media.text(&part.body)?.into_owned())));
@@ -118,7 +118,7 @@ fn from_form(pairs: Vec<(String, String)>) -> Result<(Vec<Text>, bool)> {
             "text_pair" => &mut second,
             _ => {
                 let message =
-                    "is no field of a form here; there are data (or body, text) and text_pair";
+                    "is not a field here; the fields are data (or body, text) and text_pair";
                 return Err(Problem::field(&shown, message));
             }
         };

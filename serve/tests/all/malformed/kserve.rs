@@ -77,7 +77,7 @@ fn tensors() -> Vec<Row> {
         (json!({"inputs": [7]}), 400, "`inputs[0]` must be an object"),
         (json!({"inputs": [input(json!({})), input(json!({}))]}), 400, "one input too many"),
         (json!({"inputs": [pair]}), 400, "no tensor TEXT"),
-        (json!({"inputs": [input(json!({})), pair]}), 400, "1 texts and 2 in TEXT_PAIR"),
+        (json!({"inputs": [input(json!({})), pair]}), 400, "1 in TEXT, but 2 in TEXT_PAIR"),
         (json!({"inputs": [many]}), 413, "--max-inputs"),
         (json!({"inputs": [input(json!({}))], "id": 7}), 400, "`id` must be"),
         (json!({"inputs": [input(json!({}))], "parameters": 7}), 400, "`parameters` must be"),
@@ -139,7 +139,7 @@ fn outputs() -> Vec<Row> {
         of("tiny", "a", json!(7), "`outputs` must be a list"),
         of("tiny", "a", json!([7]), "`outputs[0]` must be an object"),
         of("tiny", "a", json!([{}]), "`outputs[0].name` is missing"),
-        of("tiny", "a", json!([{"name": "SCORES"}]), "no `SCORES`; there are EMBEDDING"),
+        of("tiny", "a", json!([{"name": "SCORES"}]), "`SCORES`; the model has EMBEDDING"),
         of("tiny", "a", json!([{"name": "EMBEDDING", "parameters": []}]), "parameters"),
         of(
             "tiny",
@@ -209,12 +209,12 @@ fn binary() -> Vec<Row> {
     vec![
         // The size of the tensor.
         sent(json!([1]), json!(12), &card, "11 bytes are left after the JSON"),
-        sent(json!([1]), json!(10), &card, "says that it has 7 bytes, and 6 are left"),
+        sent(json!([1]), json!(10), &card, "says that it has 7 bytes, but 6 are left"),
         sent(json!([1]), json!(u64::MAX), &card, "11 bytes are left"),
         sent(json!([1]), json!(1e300), &card, "binary_data_size"),
         sent(json!([1]), json!(-11), &card, "binary_data_size"),
         sent(json!([1]), json!("11"), &card, "binary_data_size"),
-        sent(json!([1]), json!(11), &[&card[..], b"x"].concat(), "belong to none"),
+        sent(json!([1]), json!(11), &[&card[..], b"x"].concat(), "belong to no tensor"),
         sent(json!([1]), json!(0), &[], "does not fit the 0 elements"),
         sent(json!([2]), json!(11), &card, "does not fit the 1 elements"),
         sent(json!([1]), json!(22), &card.repeat(2), "does not fit the 2 elements"),

@@ -58,7 +58,7 @@ fn embed() -> Vec<Row> {
             ("/embed", r#"{"inputs": "a", "dimensions": "4"}"#, 422, "`dimensions` must be"),
             ("/embed", r#"{"inputs": "a", "dimensions": 33}"#, 422, "from 1 to 32"),
             ("/embed", r#"{"inputs": "a", "dimensions": 18446744073709551616}"#, 422, "dimensions"),
-            ("/embed", r#"{"inputs": "a", "prompt_name": "none"}"#, 422, "`none` is no prompt"),
+            ("/embed", r#"{"inputs": "a", "prompt_name": "none"}"#, 422, "has no prompt `none`"),
             ("/embed", r#"{"inputs": "a", "prompt_name": 7}"#, 422, "`prompt_name` must be"),
             ("/embed", r#"{"inputs": "a", "model": "none"}"#, 404, "no model `none`"),
             ("/embed", r#"{"inputs": "a", "model": "../tiny"}"#, 404, "no model"),

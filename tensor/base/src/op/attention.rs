@@ -13,6 +13,23 @@ pub struct Attention {
     pub dropout: Option<(f64, RngKey)>,
 }
 
+/// Query, key and value of packed sequences, as tensors or views `V` of one shape:
+/// `[tokens, hidden]`.
+#[derive(Clone, Copy)]
+pub struct Sequences<'a, V> {
+    /// What asks.
+    pub q: V,
+    /// What is compared with it.
+    pub k: V,
+    /// What is averaged.
+    pub v: V,
+    /// Where each sequence begins, and the last one ends: u32, ascending from 0 to the number of
+    /// tokens, on the device of the others.
+    pub offsets: V,
+    /// The same numbers.
+    pub bounds: &'a [usize],
+}
+
 /// How the gradients of query, key and value lie in one tensor.
 #[derive(Clone, Copy)]
 pub struct GradientLayout {

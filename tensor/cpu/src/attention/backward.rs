@@ -1,9 +1,8 @@
 //! dQ, dK and dV of each head of each sequence, from L and dO.
 
-use gradus_base::op::attention::{Attention, GradientLayout};
+use gradus_base::op::attention::{Attention, GradientLayout, Sequences};
 use gradus_base::{Result, dispatch_float};
 
-use super::Sequences;
 use super::product::product;
 use super::task::{BLOCK, Call, Head, Rows, Target, pad, row};
 use crate::create;
@@ -16,13 +15,13 @@ use crate::view::{Array, View, ViewOrCopy};
 
 /// The gradients of query, key and value in one array, as `layout` says.
 pub fn backward(
-    sequences: Sequences,
+    sequences: Sequences<View>,
     lse: View,
     grad: View,
     options: &Attention,
     layout: GradientLayout,
 ) -> Result<Array> {
-    let Sequences { q, k, v, bounds } = sequences;
+    let Sequences { q, k, v, bounds, .. } = sequences;
     if q.shape()[0] == 0 {
         return create::full(&[0], 0.0, q.dtype());
     }

@@ -1,9 +1,8 @@
 //! `O = dropout(softmax(Q·Kᵀ·scale))·V` of each head of each sequence, and L.
 
-use gradus_base::op::attention::Attention;
+use gradus_base::op::attention::{Attention, Sequences};
 use gradus_base::{Result, dispatch_float};
 
-use super::Sequences;
 use super::product::product;
 use super::task::{BLOCK, Call, Head, Rows, Target, pad, row};
 use crate::create;
@@ -15,8 +14,8 @@ use crate::storage::Output;
 use crate::view::{Array, View, ViewOrCopy};
 
 /// The output `[tokens, hidden]`, and the logarithms of the denominators `[heads, tokens]`.
-pub fn forward(sequences: Sequences, options: &Attention) -> Result<(Array, Array)> {
-    let Sequences { q, k, v, bounds } = sequences;
+pub fn forward(sequences: Sequences<View>, options: &Attention) -> Result<(Array, Array)> {
+    let Sequences { q, k, v, bounds, .. } = sequences;
     if q.shape()[0] == 0 {
         let lse = create::full(&[options.heads, 0], 0.0, q.dtype())?;
         return Ok((create::full(q.shape(), 0.0, q.dtype())?, lse));

@@ -165,6 +165,21 @@ fn instruction_sets() -> usize {
 #[test]
 fn every_instruction_set_has_its_kernel() {
     assert_eq!(detected().len(), instruction_sets());
+    let name = |kernel: &&dyn F32Kernel| kernel.name();
+    assert_eq!(f32_kernel().as_ref().map(name), detected().first().map(name), "the best is used");
+}
+
+#[test]
+fn panels_are_for_their_kernel_and_their_sizes() {
+    let (data, plain) = (random(12, 1), plain::F32);
+    let packed = Packed::new("matmul", plain, mat(&data, 3, 4, 0, false), (3, 4)).unwrap();
+    assert!(packed.is_for(plain, 3, 4));
+    for (k, n) in [(4, 3), (3, 5), (2, 4)] {
+        assert!(!packed.is_for(plain, k, n), "{k} × {n}");
+    }
+    for kernel in detected() {
+        assert_eq!(packed.is_for(kernel, 3, 4), kernel.width() == plain.width());
+    }
 }
 
 #[test]

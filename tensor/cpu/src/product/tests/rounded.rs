@@ -185,3 +185,12 @@ fn bf16_is_the_nearest() {
     assert_eq!(bf16(1.0 + 1.0 / 256.0), 0x3f80, "a tie goes to even");
     assert_eq!(bf16(1.0 + 3.0 / 256.0), 0x3f82, "a tie goes to even");
 }
+
+#[test]
+fn names_tell_the_instructions() {
+    let sets = ["AMX", "AVX", "NEON", "plain"];
+    for kernel in all(64) {
+        let name = kernel.name();
+        assert!(sets.iter().any(|set| name.starts_with(set)), "{name:?} of {:?}", kernel.numbers());
+    }
+}

@@ -1,0 +1,216 @@
+//! `mlm`: masked words of raw text (Devlin et al. 2019, section 3.1).
+
+use gradus_autograd::{Var, no_grad};
+use gradus_nn::{CrossEntropy, Forward, Reduction};
+use gradus_tensor::{Device, RngKey, Tensor};
+
+use super::blocks::{Block, blocks};
+use crate::batch::sorted_batches;
+use crate::data::Corpus;
+use crate::evaluation::{Evaluation, Metric};
+use crate::masking::{MaskedTokens, Masking, mask_tokens};
+use crate::training::Task;
+use crate::{BertInput, Error, MaskedLm, PackedBatch, Result, Tokenizer};
+
+/// The part of the tokenizer and the masking in a task: how text becomes masked blocks.
+#[derive(Clone)]
+pub struct Masked {
+    /// The tokenizer.
+    pub tokenizer: Tokenizer,
+    /// The tokens of a block.
+    pub max_length: usize,
+    /// How the blocks are masked.
+    pub masking: Masking,
+}
+
+impl Masked {
+    /// The blocks of a text, masked as those of an evaluation: always the same.
+    ///
+    /// # Errors
+    /// When the text cannot be encoded.
+    pub fn set(&self, text: &str) -> Result<Vec<MaskedTokens>> {
+        let blocks = blocks(text, &self.tokenizer, self.max_length)?;
+        self.draw(&blocks, |at| EVALUATION | at as u64)
+    }
+
+    fn draw(&self, blocks: &[Block], step: impl Fn(usize) -> u64) -> Result<Vec<MaskedTokens>> {
+        let draw = |(at, block): (usize, &Block)| {
+            mask_tokens(&block.ids, &block.pieces, &self.masking, step(at))
+        };
+        blocks.iter().enumerate().map(draw).collect()
+    }
+}
+
+/// The first stream of the masks of evaluations; training counts from 0 and never comes so far.
+const EVALUATION: u64 = 1 << 63;
+
+/// Training of a [`MaskedLm`] on raw text.
+///
+/// The text is read window by window ([`Corpus`]), so that memory does not grow with it. The masks
+/// of a block are drawn from (seed, epoch, window, block): anew in each epoch, and the same however
+/// the blocks are divided into batches.
+pub struct MaskedLanguageModel {
+    model: MaskedLm,
+    corpus: Corpus,
+    masked: Masked,
+    /// The window whose blocks are in memory.
+    open: usize,
+    blocks: Vec<Block>,
+    train: Vec<MaskedTokens>,
+    lengths: Vec<usize>,
+    examples: usize,
+}
+
+impl MaskedLanguageModel {
+    /// The task of training `model` on the text of `corpus`.
+    ///
+    /// # Errors
+    /// When the first window cannot be read or holds no word; as [`Masking::validate`].
+    pub fn new(model: MaskedLm, corpus: Corpus, masked: Masked) -> Result<Self> {
+        masked.masking.validate()?;
+        let (blocks, train, lengths) = (Vec::new(), Vec::new(), Vec::new());
+        let mut task = MaskedLanguageModel {
+            model,
+            corpus,
+            masked,
+            open: usize::MAX,
+            blocks,
+            train,
+            lengths,
+            examples: 0,
+        };
+        task.open_window(0, 0)?;
+        if task.blocks.is_empty() {
+            return Err(Error::Input("the first part of the text holds no words".into()));
+        }
+        let window = task.corpus.read(task.open)?.len().max(1) as f64;
+        let share = task.corpus.bytes() as f64 / window;
+        task.examples = match task.windows() {
+            1 => task.blocks.len(),
+            _ => (task.blocks.len() as f64 * share).round() as usize,
+        };
+        Ok(task)
+    }
+
+    /// The model.
+    pub fn model(&self) -> &MaskedLm {
+        &self.model
+    }
+
+    /// How text becomes masked blocks.
+    pub fn settings(&self) -> &Masked {
+        &self.masked
+    }
+
+    /// The masked blocks of the open window.
+    pub fn masked(&self) -> &[MaskedTokens] {
+        &self.train
+    }
+
+    fn device(&self) -> Device {
+        self.model.bert().device()
+    }
+
+    /// The batch of some masked blocks: the input, the places to predict, and their tokens.
+    fn batch(&self, blocks: &[&MaskedTokens]) -> Result<(BertInput, Tensor, Tensor)> {
+        let longest = blocks.iter().map(|block| block.ids.len()).max().unwrap_or(0);
+        let types = vec![0; longest];
+        let parts = blocks.iter().map(|block| (&block.ids[..], &types[..block.ids.len()]));
+        let packed = PackedBatch::from_parts(parts, self.model.bert().config())?;
+        let (mut positions, mut labels) = (Vec::new(), Vec::new());
+        for (block, start) in blocks.iter().zip(&packed.offsets) {
+            positions.extend(block.positions.iter().map(|place| start + place));
+            labels.extend_from_slice(&block.labels);
+        }
+        let tensor = |ids: &[u32]| Tensor::from_slice(ids, &[ids.len()])?.to_device(self.device());
+        let input = BertInput::new(&packed)?.to_device(self.device())?;
+        Ok((input, tensor(&positions)?, tensor(&labels)?))
+    }
+
+    /// The summed loss of some blocks, and how many of their masked tokens are predicted rightly.
+    fn tested(&self, blocks: &[&MaskedTokens]) -> Result<(f64, u64)> {
+        let (input, positions, labels) = self.batch(blocks)?;
+        let logits = self.model.forward(&input, &positions, &Forward::inference())?;
+        let sum = CrossEntropy { reduction: Reduction::Sum, ..CrossEntropy::default() };
+        let loss = logits.tensor().cross_entropy(&labels, &sum)?.0.item()?;
+        let predicted = logits.tensor().argmax(-1, false)?.to_vec::<u32>()?;
+        let labels = blocks.iter().flat_map(|block| &block.labels);
+        Ok((loss, predicted.iter().zip(labels).filter(|(p, l)| p == l).count() as u64))
+    }
+}
+
+const METRICS: [Metric; 2] = [
+    Metric::number("perplexity", "perplexity").lower_is_better(),
+    Metric::percent("accuracy", "accuracy of masked tokens"),
+];
+
+impl Task for MaskedLanguageModel {
+    type Set = Vec<MaskedTokens>;
+
+    fn lengths(&self) -> &[usize] {
+        &self.lengths
+    }
+
+    fn terms(&self, batch: &[usize]) -> f64 {
+        batch.iter().map(|&i| self.train[i].labels.len() as f64).sum()
+    }
+
+    fn loss(&self, batch: &[usize], forward: &Forward) -> Result<Var> {
+        let blocks: Vec<&MaskedTokens> = batch.iter().map(|&i| &self.train[i]).collect();
+        let (input, positions, labels) = self.batch(&blocks)?;
+        self.model.loss(&input, &positions, &labels, &CrossEntropy::default(), forward)
+    }
+
+    fn is_head(&self, name: &str) -> bool {
+        name.starts_with("cls.")
+    }
+
+    fn metrics(&self) -> &'static [Metric] {
+        &METRICS
+    }
+
+    fn evaluate(
+        &self,
+        set: &Vec<MaskedTokens>,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Evaluation> {
+        let lengths: Vec<usize> = set.iter().map(|block| block.ids.len()).collect();
+        let (mut loss, mut right, mut masked, mut done) = (0.0, 0, 0, 0);
+        for batch in sorted_batches(&lengths, 16)? {
+            let blocks: Vec<&MaskedTokens> = batch.iter().map(|&i| &set[i]).collect();
+            let (sum, hits) = rayon::scope(|_| no_grad(|| self.tested(&blocks)))?;
+            (loss, right) = (loss + sum, right + hits);
+            masked += blocks.iter().map(|block| block.labels.len()).sum::<usize>();
+            done += batch.len();
+            progress(done, set.len());
+        }
+        let tokens = masked.max(1) as f64;
+        let (loss, accuracy) = (loss / tokens, right as f64 / tokens);
+        let values = [("perplexity", loss.exp()), ("accuracy", accuracy)];
+        Ok(Evaluation::new(set.len(), loss, values))
+    }
+
+    fn examples(&self) -> usize {
+        self.examples
+    }
+
+    fn windows(&self) -> usize {
+        self.corpus.windows()
+    }
+
+    fn open_window(&mut self, epoch: u64, window: usize) -> Result<()> {
+        let mut order: Vec<usize> = (0..self.corpus.windows()).collect();
+        RngKey::new(self.masked.masking.seed).place("windows").step(epoch).shuffle(&mut order);
+        let read = order[window];
+        if self.open != read {
+            let text = self.corpus.read(read)?;
+            self.blocks = blocks(&text, &self.masked.tokenizer, self.masked.max_length)?;
+            self.lengths = self.blocks.iter().map(|block| block.ids.len()).collect();
+            self.open = read;
+        }
+        // 2^23 epochs, of 2^20 windows, of 2^20 blocks.
+        let stream = (epoch << 40) | ((window as u64) << 20);
+        self.train = self.masked.draw(&self.blocks, |at| stream | at as u64)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,128 @@
+//! Layer normalisation and its derivatives: launches of `layer_norm.wgsl`.
+
+use gradus_base::op::layer_norm::{LayerNormOutput, Residual};
+use gradus_base::{DType, Result, RngKey};
+use gradus_shaders as shaders;
+use gradus_shaders::layer_norm::Before;
+
+use super::copy::{convert, full};
+use super::gather::Part;
+use super::rows::Rows;
+use super::storage::float;
+use super::view::{Array, View, ViewOrCopy};
+
+/// All inputs are contiguous and of fitting shapes; `lead` is x's shape without the last dimension.
+///
+/// # Errors
+/// If the dtype is neither f32 nor f16, or memory is short.
+pub fn forward(
+    x: View,
+    residual: Option<Residual<View>>,
+    weight: View,
+    bias: View,
+    eps: f64,
+    lead: &[usize],
+) -> Result<LayerNormOutput<Array>> {
+    let op = "layer_norm";
+    let scalar = float(op, x.dtype())?;
+    let (gpu, n) = (x.gpu(), weight.numel());
+    let y = Array::new(op, gpu, x.shape(), x.dtype())?;
+    let before = match &residual {
+        None => Before::Nothing,
+        // Always written: to compute it again at every read, the kernel would need the random words
+        // again.
+        Some(Residual { dropout: Some(_), .. }) => Before::DropoutAdd,
+        Some(Residual { keep: true, .. }) => Before::AddKeep,
+        Some(_) => Before::Add,
+    };
+    let sum = before.keeps().then(|| Array::new(op, gpu, x.shape(), x.dtype())).transpose()?;
+    if n == 0 {
+        let nan = || full(op, gpu, lead, f64::NAN, DType::F32);
+        return Ok(LayerNormOutput { output: y, mean: nan()?, rstd: nan()?, sum });
+    }
+    let mean = Array::new(op, gpu, lead, DType::F32)?;
+    let rstd = Array::new(op, gpu, lead, DType::F32)?;
+    let (weight, bias) = (weight.to_dtype(op, DType::F32)?, bias.to_dtype(op, DType::F32)?);
+    let dropout = residual.as_ref().and_then(|r| r.dropout);
+    let args = Rows::new(mean.numel(), n, eps).dropping(dropout);
+    let width = args.width();
+    let key = (op, (before as u64) << 32 | scalar.code() << 16 | width as u64);
+    let added = residual.map(|r| r.tensor);
+    let inputs: Vec<View> =
+        [x].into_iter().chain(added).chain([weight.view(), bias.view()]).collect();
+    let outputs: Vec<&Array> = [&y, &mean, &rstd].into_iter().chain(&sum).collect();
+    args.launch(op, key, mean.numel() as u64, &inputs, &outputs, || {
+        shaders::layer_norm::forward(scalar, width, before)
+    })?;
+    Ok(LayerNormOutput { output: y, mean, rstd, sum })
+}
+
+/// All inputs are contiguous and of fitting shapes; `grads` has one gradient, or two that are
+/// added. With dropout it also returns dx after dropout.
+///
+/// # Errors
+/// As [`forward`].
+pub fn backward(
+    x: View,
+    weight: View,
+    mean: View,
+    rstd: View,
+    grads: Vec<View>,
+    dropout: Option<(f64, RngKey)>,
+) -> Result<(Array, Option<Array>, Array, Array)> {
+    let op = "layer_norm_backward";
+    let scalar = float(op, x.dtype())?;
+    let (gpu, n, rows) = (x.gpu(), weight.numel(), mean.numel());
+    let made = || Array::new(op, gpu, x.shape(), x.dtype());
+    let dx = made()?;
+    let da = dropout.is_some().then(made).transpose()?;
+    let dtype = weight.dtype();
+    let grads = grads.iter().map(|g| g.to_dtype(op, x.dtype())).collect::<Result<Vec<_>>>()?;
+    let weight = weight.to_dtype(op, DType::F32)?;
+    let (mean, rstd) = (mean.to_dtype(op, DType::F32)?, rstd.to_dtype(op, DType::F32)?);
+    let blocks = rows.div_ceil(shaders::layer_norm::BLOCK as usize);
+    let sums = if rows == 0 || n == 0 {
+        full(op, gpu, &[2 * n], 0.0, DType::F32)?
+    } else {
+        let parts = Array::new(op, gpu, &[blocks, 2 * n], DType::F32)?;
+        let args = Rows::new(rows, n, 0.0).dropping(dropout);
+        let (width, more) = (args.width(), grads.len() > 1);
+        let variant = (more as u64) << 1 | da.is_some() as u64;
+        let key = (op, variant << 32 | scalar.code() << 16 | width as u64);
+        let operands = [weight, mean, rstd];
+        let inputs: Vec<View> =
+            [x].into_iter().chain(operands.iter().chain(&grads).map(ViewOrCopy::view)).collect();
+        let outputs: Vec<&Array> = [&dx].into_iter().chain(&da).chain([&parts]).collect();
+        args.launch(op, key, blocks as u64, &inputs, &outputs, || {
+            shaders::layer_norm::backward(scalar, width, more, da.is_some())
+        })?;
+        total(parts, blocks, 2 * n)?
+    };
+    let sums = if dtype == DType::F32 { sums } else { convert(op, sums.view(), dtype)? };
+    Ok((dx, da, sums.part(0, &[n]), sums.part(n, &[n])))
+}
+
+/// The sum of the rows of parts `[blocks, columns]`. Its launch is gathered with those of other
+/// norms until one of the sums is read.
+fn total(parts: Array, blocks: usize, columns: usize) -> Result<Array> {
+    let (op, gpu) = ("layer_norm_backward", parts.view().gpu());
+    if blocks == 1 {
+        return Ok(parts.reshape(&[columns]));
+    }
+    let sums = Array::new(op, gpu, &[columns], DType::F32)?;
+    gpu.gather(&Part {
+        op,
+        key: ("layer_norm_totals", 0),
+        common: &[],
+        args: &[],
+        inputs: &[parts.buffer()],
+        outputs: &[sums.buffer()],
+        numbers: [columns as u32, blocks as u32],
+        groups: columns.div_ceil(shaders::layer_norm::COLUMNS as usize) as u32,
+        // Holds the parts until then; otherwise the next norm would get the same buffer for its
+        // own.
+        held: Some(parts.storage().clone()),
+        shader: |_, many| shaders::layer_norm::totals(many),
+    })?;
+    Ok(sums)
+}
