@@ -141,7 +141,7 @@ fn dataset(text: &str) -> Dataset<TaggedSentence> {
 }
 
 fn encoded(split: &Split<TaggedSentence>, labels: &Labels, length: usize) -> Vec<TaggedEncoding> {
-    let tokenizer = Tokenizer::train_wordpiece(&["ada meets bo in u . s ."; 2], 60).unwrap();
+    let tokenizer = Tokenizer::train_wordpiece(&["ada meets bo in u . s ."; 2], 200).unwrap();
     encode_tagged(split, labels, &tokenizer, length).unwrap()
 }
 
@@ -161,7 +161,7 @@ fn words_without_a_token_are_counted_and_taken_for_o() {
     let cut = &encoded(&data.train, &labels, 7)[0];
     assert_eq!((cut.tagged(), cut.cut(), cut.encoding.truncated), (2, 2, true));
 
-    let config = BertConfig::new(60, 1, 32, 2, 64);
+    let config = BertConfig::new(200, 1, 32, 2, 64);
     let task = |sentences: Vec<TaggedEncoding>, zero: bool| {
         let store = Store::new(0);
         let model = TokenClassifier::new(&store.root(), &config, 3).unwrap();
@@ -189,7 +189,7 @@ fn words_without_a_token_are_counted_and_taken_for_o() {
 /// A cut on the left may go through a word, whose first token is then gone.
 #[test]
 fn a_word_cut_in_two_on_the_left_has_no_tag() {
-    let tokenizer = Tokenizer::train_wordpiece(&["ada meets bo in u . s ."; 2], 60).unwrap();
+    let tokenizer = Tokenizer::train_wordpiece(&["ada meets bo in u . s ."; 2], 200).unwrap();
     let dir = tempfile::tempdir().unwrap();
     tokenizer.save(dir.path()).unwrap();
     let path = dir.path().join("tokenizer_config.json");
