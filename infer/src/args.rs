@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use gradus_cli::SharedArgs;
 use gradus_models::Pooling;
+use gradus_models::evaluation::Scheme;
 use serde::{Deserialize, Serialize};
 
 /// Runs BERT: labels of texts and how often they are right, embeddings, masked words, tagged words,
@@ -69,7 +70,9 @@ With --json, a line a text: {\"text\":…,\"masks\":[[{\"token\":…,\"id\":…,
     #[command(after_help = "Examples:
   infer tokens --model runs/ner \"Ada Lovelace was born in London.\"
   infer tokens --model runs/ner --aggregate --input texts.txt --json
+  infer tokens --model runs/ner --input sentences.conll
 
+A text is split at spaces and punctuation; the words of a .conll file stay as they are given, as in training.
 With --json, a line a text: {\"text\":…,\"words\":[{\"text\":…,\"label\":…,\"score\":…,\"start\":…,\"end\":…},…]};
 with --aggregate `spans` instead of `words`. Places are in characters.")]
     Tokens(Tokens),
@@ -88,15 +91,20 @@ With --json, a line a pair: {\"text\":…,\"pair\":…,\"similarity\":…}")]
 
 With --json, a line a text, the best first: {\"index\":…,\"text\":…,\"score\":…}; `index` counts the texts from 0")]
     Rerank(Rerank),
-    /// How well a classifier does on labelled texts: accuracy, F1, confusions, mistakes
+    /// How well a classifier does on labelled texts, or a tagger on tagged words: accuracy, F1,
+    /// mistakes
     #[command(after_help = "Examples:
   infer evaluate --model runs/banking77 --data data/banking77/test.csv
   infer evaluate --model runs/pairs --data dev.jsonl --text-column a --pair-column b --json
+  infer evaluate --model runs/ner --data ner/test.conll
 
-With --json, one object: {\"accuracy\":…,\"macro_f1\":…,\"loss\":…,\"examples\":…,
+With --json, one object; of a classifier {\"accuracy\":…,\"macro_f1\":…,\"loss\":…,\"examples\":…,
 \"per_class\":{LABEL:{\"precision\":…,\"recall\":…,\"f1\":…,\"support\":…},…},
 \"confusions\":[{\"label\":…,\"predicted\":…,\"count\":…},…],
-\"mistakes\":[{\"text\":…,\"label\":…,\"predicted\":…,\"score\":…,\"line\":…},…]}")]
+\"mistakes\":[{\"text\":…,\"label\":…,\"predicted\":…,\"score\":…,\"line\":…},…]},
+of a tagger {\"f1\":…,\"precision\":…,\"recall\":…,\"accuracy\":…,\"loss\":…,\"examples\":…,\"words\":…,
+\"words_without_tokens\":…,\"per_class\":{ENTITY:{\"precision\":…,\"recall\":…,\"f1\":…,\"support\":…},…},
+\"mistakes\":[{\"words\":[…],\"wrong\":[{\"text\":…,\"label\":…,\"start\":…,\"end\":…},…],\"missed\":[…],\"score\":…,\"line\":…},…]}")]
     Evaluate(Evaluate),
     /// The devices that --device may name
     Devices,
@@ -175,7 +183,8 @@ pub struct EvaluateFlags {
     #[command(flatten)]
     #[serde(flatten)]
     pub run: ModelFlags,
-    /// Labelled texts: .csv, .tsv or .jsonl
+    /// Labelled texts (.csv, .tsv, .jsonl), or tagged words for a tagger (.conll, .iob, .bio, .txt,
+    /// .jsonl)
     #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,
     /// Column (or JSON key) with the text [default: text]
@@ -187,6 +196,22 @@ pub struct EvaluateFlags {
     /// Column with the second text, for a model of pairs
     #[arg(long, value_name = "NAME")]
     pub pair_column: Option<String>,
+    /// For a tagger, the words: a key of .jsonl, or the number of a column, from 1 [default: tokens,
+    /// or the first column]
+    #[arg(long, value_name = "NAME")]
+    pub tokens_column: Option<String>,
+    /// For a tagger, the tags: a key of .jsonl, or the number of a column, from 1 [default: tags, or
+    /// the last column]
+    #[arg(long, value_name = "NAME")]
+    pub tags_column: Option<String>,
+    /// For a tagger, the names of tags that the data writes as numbers, in their order
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub tag_names: Option<Vec<String>>,
+    /// For a tagger, how tags make the entities that are counted: conll (as conlleval and seqeval),
+    /// strictly iob2, ioe2, iobes or bilou, or words (each by itself) [default: conll; words for
+    /// tags without B- and I-, bilou for tags with U- and L-]
+    #[arg(long)]
+    pub scheme: Option<Scheme>,
     /// Number of frequent confusions, and of confident mistakes, to show [default: 5]
     #[arg(long, value_name = "N")]
     pub mistakes: Option<usize>,
@@ -295,6 +320,10 @@ pub struct TokensFlags {
     /// Join words into spans (B-X begins one, I-X continues it), without words labelled O
     #[arg(long)]
     pub aggregate: bool,
+    /// The words of --input, whose sentences are given as words: a key of .jsonl, or the number of a
+    /// column of .conll, .iob or .bio, from 1 [default: the first column]
+    #[arg(long, value_name = "NAME")]
+    pub tokens_column: Option<String>,
 }
 
 /// `infer similarity`.

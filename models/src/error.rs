@@ -51,6 +51,16 @@ pub enum Error {
         /// The problem, and what to do.
         message: String,
     },
+    /// The tags of a data set are numbers, and nothing says what they mean.
+    #[error(
+        "[data] {}: the tags are numbers, and the file does not say what they mean; give the names of \
+         the tags in the order of their numbers, or write names such as B-PER into the file",
+        path.display()
+    )]
+    TagNumbers {
+        /// The file.
+        path: PathBuf,
+    },
     /// A tokenizer cannot be read, built or applied.
     #[error("[tokenizer] {}: {message}", path.display())]
     Tokenizer {

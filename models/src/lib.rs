@@ -15,9 +15,9 @@
 //! | [`folder`] | the keys of its files, and what Gradus does with each |
 //! | [`interchange`] | the files that other programs need to run it |
 //! | [`training`] | [`training::Trainer`]: the training loop, step by step; resuming |
-//! | [`tasks`] | what models are trained for: classification, masked words |
+//! | [`tasks`] | what models are trained for: classification, tagging of words, masked words |
 //! | [`pipelines`] | from texts to labels, embeddings, filled masks |
-//! | [`evaluation`] | how well a model does: accuracy, precision, recall, F1, confusions |
+//! | [`evaluation`] | how well a model does: accuracy, precision, recall, F1, confusions, entities |
 //! | [`error`] | [`Error`], [`Result`] |
 
 pub mod batch;

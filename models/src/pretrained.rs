@@ -144,8 +144,17 @@ impl Pretrained {
     ///
     /// Returns a note for a person; `None` where the head is kept as it is, or there is none.
     pub fn fit_head(&mut self, labels: &Labels) -> Option<String> {
+        self.fit_head_for(Task::Classify, labels)
+    }
+
+    /// As [`Pretrained::fit_head`], for the head of a token classifier and the tags of words.
+    pub fn fit_tag_head(&mut self, tags: &Labels) -> Option<String> {
+        self.fit_head_for(Task::Tag, tags)
+    }
+
+    fn fit_head_for(&mut self, task: Task, labels: &Labels) -> Option<String> {
         let shape = self.checkpoint.shape("classifier.weight")?;
-        let head = match self.of_another_task() {
+        let head = match self.other_than(task) {
             Some(task) => Err(format!("it is for {task}")),
             None => rows(&self.config, labels, shape.first().copied().unwrap_or(0)),
         };
@@ -172,13 +181,13 @@ impl Pretrained {
         note
     }
 
-    /// The task of a head that does not classify texts, where the folder names one.
-    fn of_another_task(&self) -> Option<&'static str> {
+    /// What a head is for that is not for `task`, where the folder names it.
+    fn other_than(&self, task: Task) -> Option<&'static str> {
         let has = |head: &str| self.config.architectures.iter().any(|name| name.contains(head));
-        match () {
-            () if has("TokenClassification") => Some("words, not texts"),
-            () if has("MultipleChoice") => Some("multiple choice"),
-            () => None,
+        match task {
+            _ if has("MultipleChoice") => Some("multiple choice"),
+            Task::Tag => has("SequenceClassification").then_some("texts, not words"),
+            _ => has("TokenClassification").then_some("words, not texts"),
         }
     }
 }

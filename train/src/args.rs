@@ -5,6 +5,7 @@ use gradus_cli::SharedArgs;
 
 use crate::tasks::classify::ClassifyFlags;
 use crate::tasks::mlm::MlmFlags;
+use crate::tasks::tokens::TokensFlags;
 
 /// Trains BERT: from scratch, or from a pretrained model.
 ///
@@ -24,7 +25,9 @@ use crate::tasks::mlm::MlmFlags;
       fine-tunes a pretrained model (a folder, or an id of the Hugging Face hub)
   train classify --data texts.csv --model scratch --config-size mini --out runs/mini
   train classify --resume runs/minilm
-      continues a run that was stopped"
+      continues a run that was stopped
+  train tokens --data ner --model google-bert/bert-base-cased --out runs/ner
+      tags words: named entities, from train.conll, dev.conll and test.conll in the folder ner"
 )]
 pub struct Program {
     /// What to do.
@@ -45,6 +48,8 @@ pub enum Command {
     Classify(Box<Flagged<ClassifyFlags>>),
     /// Train a masked language model on raw text: from scratch, or a pretrained one further
     Mlm(Box<Flagged<MlmFlags>>),
+    /// Train a tagger of words, such as of named entities
+    Tokens(Box<Flagged<TokensFlags>>),
 }
 
 /// The flags of a subcommand.

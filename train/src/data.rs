@@ -4,6 +4,7 @@ use std::path::Path;
 
 use gradus_cli::{Failure, Outcome, SharedArgs, note};
 use gradus_models::Dataset;
+use gradus_models::data::Row;
 
 use crate::flags::Flags;
 
@@ -14,7 +15,7 @@ const FRACTION: f64 = 0.1;
 const LEAST_DEV: f64 = 4.0;
 
 /// Warns of texts of the dev set and the test set that are in the training set too.
-pub fn warn_of_leaks(shared: &SharedArgs, dataset: &Dataset) {
+pub fn warn_of_leaks<E: Row>(shared: &SharedArgs, dataset: &Dataset<E>) {
     for (name, split) in [("dev", &dataset.dev), ("test", &dataset.test)] {
         let Some(split) = split else { continue };
         let (seen, all) = (dataset.seen_in_training(split), split.examples.len());
@@ -35,11 +36,11 @@ pub fn warn_of_leaks(shared: &SharedArgs, dataset: &Dataset) {
 ///
 /// # Errors
 /// When --dev-fraction does not fit the data.
-pub fn hold_out(
+pub fn hold_out<E: Row>(
     shared: &SharedArgs,
     flags: &mut Flags,
     path: &Path,
-    dataset: &mut Dataset,
+    dataset: &mut Dataset<E>,
     by_label: bool,
 ) -> Outcome {
     let texts = dataset.train.examples.len();
@@ -96,7 +97,7 @@ pub fn refuse_evaluation(flags: &Flags) -> Outcome {
     match given.iter().find(|(_, given)| *given) {
         None => Ok(()),
         Some((name, _)) => Err(Failure::usage(format!(
-            "--{name} needs a dev set, and there is none: add dev.csv to the data, or set texts aside with \
+            "--{name} needs a dev set, and there is none: add one to the data, or set texts aside with \
              --dev-fraction 0.1"
         ))),
     }

@@ -20,6 +20,7 @@ use gradus_cli::{Failure, Outcome, SharedArgs, layered};
 use tasks::Job;
 use tasks::classify::{Classify, ClassifyFlags};
 use tasks::mlm::Mlm;
+use tasks::tokens::Tokens;
 
 /// Runs the program.
 ///
@@ -30,6 +31,7 @@ pub fn program(program: Program) -> Outcome {
     match command {
         Some(Command::Classify(own)) => start::<Classify>(shared, &own.flags, &flags),
         Some(Command::Mlm(own)) => start::<Mlm>(shared, &own.flags, &flags),
+        Some(Command::Tokens(own)) => start::<Tokens>(shared, &own.flags, &flags),
         None => {
             let (shared, flags) = layered(&shared, &flags)?;
             match &flags.common.resume {

@@ -19,7 +19,6 @@ use gradus_tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use crate::args::{Command, ModelFlags, Program, PromptFlags};
-use crate::input::Input;
 
 /// Texts of one call of a pipeline, which makes batches of them: few enough that results appear
 /// soon, the progress moves and memory stays small.
@@ -136,11 +135,11 @@ fn with_command(error: Error) -> Failure {
 
 /// Runs the texts chunk by chunk: `step` computes a chunk and writes its results. A bar shows the
 /// progress, and a note at the end tells how many texts were cut.
-fn each_chunk(
+fn each_chunk<'a, T>(
     shared: &SharedArgs,
     pipeline: &Runner,
-    inputs: &[Input],
-    mut step: impl FnMut(&[Input]) -> Outcome,
+    inputs: &'a [T],
+    mut step: impl FnMut(&'a [T]) -> Outcome,
 ) -> Outcome {
     let start = Instant::now();
     let bar = (inputs.len() >= MANY).then(|| progress_bar(shared, inputs.len() as u64, "texts"));

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::common::{Head, Model, TEXTS, infer, infer_with, lines, stderr, stdout};
+use crate::common::{Head, Model, TEXTS, fails, infer, infer_with, lines, stderr, stdout};
 use gradus_models::Pooling;
 use gradus_tensor::io::{npy, safetensors::SafeTensors};
 use gradus_testing::gpu;
@@ -192,6 +192,36 @@ fn tokens() {
             text.chars().skip(start as usize).take((end - start) as usize).collect();
         assert_eq!(span["text"], chars);
     }
+}
+
+/// Given words stay words, and their places are those in the words with spaces between.
+#[test]
+fn tokens_of_given_words() {
+    let model = Model::new(Head::Tokens);
+    let path = model.file("words.jsonl");
+    fs::write(&path, "{\"words\": [\"Zürich\", \"\", \"U.S.\", \"card\"]}\n{\"words\": []}\n")
+        .unwrap();
+    let base = ["tokens", "--model", model.path(), "--json", "--input", path.to_str().unwrap()];
+    let found = lines(&infer(&[&base[..], &["--tokens-column", "words"]].concat()));
+    assert_eq!((found.len(), &found[0]["text"]), (2, &"Zürich  U.S. card".into()));
+    let words = found[0]["words"].as_array().unwrap();
+    let places: Vec<_> = words.iter().map(|w| (w["start"].as_u64(), w["end"].as_u64())).collect();
+    let expected = [(0, 6), (7, 7), (8, 12), (13, 17)];
+    assert_eq!(places, expected.map(|(a, b)| (Some(a), Some(b))));
+    // The empty word has no token.
+    assert_eq!((&words[1]["label"], &words[1]["score"]), (&"O".into(), &0.0.into()));
+    assert!(words[2]["score"].as_f64().unwrap() > 0.0);
+    assert!(found[1]["words"].as_array().unwrap().is_empty());
+    // Words without punctuation are those of a text.
+    let file = model.file("plain.conll");
+    fs::write(&file, "my\ncard\nwas\nstolen\n").unwrap();
+    let base = ["tokens", "--model", model.path(), "--json", "--aggregate"];
+    let given = lines(&infer(&[&base[..], &["--input", file.to_str().unwrap()]].concat()));
+    assert_eq!(given, lines(&infer(&[&base[..], &["my card was stolen"]].concat())));
+    let refused = |flags: &[&str]| infer(&[&base[..], flags].concat());
+    fails(&refused(&["--tokens-column", "words", "a text"]), 2, &["--tokens-column"]);
+    let flags = ["--input", file.to_str().unwrap(), "--text-column", "a"];
+    fails(&refused(&flags), 2, &["--text-column", "--tokens-column"]);
 }
 
 #[test]

@@ -149,7 +149,7 @@ fn what_cannot_be_measured_is_refused() {
     );
     fails(&run(&model, &["--data", &data, "--label-column", "kind"]), 1, &["no column `kind`"]);
     fails(&run(&Model::new(Head::Rank), &["--data", &data]), 1, &["no number"]);
-    fails(&run(&Model::new(Head::Tokens), &["--data", &data]), 1, &["BertForTokenClassification"]);
+    fails(&run(&Model::new(Head::Tokens), &["--data", &data]), 1, &["data.csv", ".conll"]);
     fails(&infer(&["evaluate", "--data", &data]), 2, &["--model"]);
 }
 
@@ -160,4 +160,74 @@ fn flags_may_stand_before_the_subcommand() {
     let run = infer(&["-q", "--json", "evaluate", "--model", model.path(), "--data", &data]);
     assert_eq!(lines(&run).len(), 1);
     assert!(run.stderr.is_empty());
+}
+
+/// Words as a CoNLL file, with the tags that the model gives them, changed by `change`.
+fn tagged(model: &Model, change: impl Fn(usize, &str) -> String) -> String {
+    let bare = model.file("bare.conll");
+    let words = "my\ncard\n\nU.S.\nfee\n\nthe\nexchange\nrate\nis\nhigh\n";
+    std::fs::write(&bare, words).unwrap();
+    let run =
+        infer(&["tokens", "--model", model.path(), "--json", "--input", bare.to_str().unwrap()]);
+    let mut text = String::new();
+    let mut count = 0;
+    for line in lines(&run) {
+        for word in line["words"].as_array().unwrap() {
+            let label = change(count, word["label"].as_str().unwrap());
+            text += &format!("{}\t{label}\n", word["text"].as_str().unwrap());
+            count += 1;
+        }
+        text += "\n";
+    }
+    assert_eq!(count, 9);
+    let path = model.file("tagged.conll");
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_string()
+}
+
+#[test]
+fn a_tagger_is_measured_by_its_entities() {
+    let model = Model::new(Head::Tokens);
+    let right = evaluate(&model, &tagged(&model, |_, label| label.into()), &[]);
+    assert_eq!((&right["f1"], &right["accuracy"]), (&1.0.into(), &1.0.into()), "{right}");
+    assert!(right["per_class"]["THING"]["support"].as_u64().unwrap() > 0, "no entity: {right}");
+    assert_eq!((&right["examples"], &right["words"]), (&3.into(), &9.into()));
+    assert!(right["mistakes"].as_array().unwrap().is_empty());
+
+    // Every word from the third on is an entity in the data; the first sentence is as the model
+    // says, one entity.
+    let data = tagged(&model, |i, label| if i < 2 { label.into() } else { "B-THING".into() });
+    let result = evaluate(&model, &data, &[]);
+    assert_eq!(result["per_class"]["THING"]["support"], 8);
+    let (f1, recall) = (result["f1"].as_f64().unwrap(), result["recall"].as_f64().unwrap());
+    assert!(recall < 1.0 && f1 < 1.0 && f1 > 0.0, "{result}");
+    let mistakes = result["mistakes"].as_array().unwrap();
+    let scores: Vec<f64> = mistakes.iter().map(|m| m["score"].as_f64().unwrap()).collect();
+    assert!(!scores.is_empty() && scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
+    let missed = &mistakes[0]["missed"][0];
+    let start = missed["start"].as_u64().unwrap() as usize;
+    assert_eq!(missed["text"], mistakes[0]["words"][start]);
+    assert_eq!(missed["label"], "THING");
+    let strict = evaluate(&model, &data, &["--scheme", "iob2"]);
+    assert!(strict["f1"].as_f64().unwrap() <= 1.0);
+    let shown = stdout(&infer(&["evaluate", "--model", model.path(), "--data", &data]));
+    for part in ["F1 ", "precision", "THING", "most confident mistakes", "missed: THING"] {
+        assert!(shown.contains(part), "no `{part}` in: {shown}");
+    }
+    let with = |flags: &[&str]| {
+        infer(&[&["evaluate", "--model", model.path(), "--data", &data], flags].concat())
+    };
+    fails(&with(&["--label-column", "x"]), 2, &["--label-column", "--tags-column"]);
+    fails(&with(&["--scheme", "ioe2"]), 2, &["--scheme", "`B-THING`"]);
+    let unknown = tagged(&model, |i, label| if i == 3 { "B-X".into() } else { label.into() });
+    fails(
+        &infer(&["evaluate", "--model", model.path(), "--data", &unknown]),
+        1,
+        &["tagged.conll:5", "`B-X`", "`fee`"],
+    );
+    let classifier = Model::new(CLASSIFIER);
+    let (texts, _) = labelled(&classifier, |_| 0);
+    let flags = ["--data", &texts, "--scheme", "iob2"];
+    let run = infer(&[&["evaluate", "--model", classifier.path()], &flags[..]].concat());
+    fails(&run, 2, &["--scheme", "classifies texts"]);
 }

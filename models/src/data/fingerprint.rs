@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{Dataset, Labels, Split};
+use super::{Dataset, Labels, Row, Split};
 
 /// The labels of a data set and hashes (XXH3, 128 bits) of its texts. It does not depend on the
 /// place of the files.
@@ -21,7 +21,7 @@ pub struct Fingerprint {
 
 impl Fingerprint {
     /// The fingerprint of a data set.
-    pub fn of(dataset: &Dataset, labels: &Labels) -> Self {
+    pub fn of<E: Row>(dataset: &Dataset<E>, labels: &Labels) -> Self {
         Fingerprint {
             labels: labels.names().to_vec(),
             train: hash(&dataset.train),
@@ -31,15 +31,15 @@ impl Fingerprint {
     }
 }
 
-fn hash(split: &Split) -> String {
+fn hash<E: Row>(split: &Split<E>) -> String {
     let mut hash = Xxh3::new();
     for example in &split.examples {
-        for part in [Some(&example.text), example.pair.as_ref(), example.label.as_ref()] {
+        example.parts(&mut |part| {
             // With the lengths, no two sets of examples have the same bytes.
             let length = part.map_or(u64::MAX, |part| part.len() as u64);
             hash.update(&length.to_le_bytes());
             hash.update(part.map_or(&[], |part| part.as_bytes()));
-        }
+        });
     }
     format!("{:032x}", hash.digest128())
 }

@@ -10,42 +10,61 @@ const TRAIN: [&str; 1] = ["train"];
 const DEV: [&str; 5] = ["dev", "validation", "valid", "val", "eval"];
 const TEST: [&str; 1] = ["test"];
 
+/// The files of a data set.
+pub(super) struct Files {
+    pub train: PathBuf,
+    pub dev: Option<PathBuf>,
+    pub test: Option<PathBuf>,
+    /// Warnings about files that are not used.
+    pub remarks: Vec<String>,
+}
+
+impl Files {
+    /// The files of a folder with one of these endings, or one file as the training set.
+    pub fn find(path: &Path, endings: &[&str]) -> Result<Files> {
+        let kind = fs::metadata(path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => {
+                Error::data(path, None, "no such file or folder; check the path")
+            }
+            _ => Error::io(path, e),
+        })?;
+        if !kind.is_dir() {
+            let (train, remarks) = (path.to_path_buf(), Vec::new());
+            return Ok(Files { train, dev: None, test: None, remarks });
+        }
+        let files = listing(path)?;
+        let of = |names: &[&str]| one_of(path, &files, names, endings).map(|file| file.cloned());
+        let train = of(&TRAIN)?.ok_or_else(|| {
+            let expected: Vec<String> = endings.iter().map(|e| format!("train.{e}")).collect();
+            let expected = expected.join(", ");
+            let message = format!("no training set: expected {expected}; found {}", names(&files));
+            Error::data(path, None, message)
+        })?;
+        let (dev, test) = (of(&DEV)?, of(&TEST)?);
+        let used = [Some(&train), dev.as_ref(), test.as_ref()];
+        let listed: Vec<String> = endings.iter().map(|ending| format!(".{ending}")).collect();
+        let remarks = files
+            .iter()
+            .filter(|file| !used.contains(&Some(*file)) && looks_like_data(file, endings))
+            .map(|file| {
+                format!(
+                    "{} is not used; the sets are train.*, dev.* (or validation, valid, val, eval) and test.*, each {}",
+                    file.display(),
+                    listed.join(", ")
+                )
+            })
+            .collect();
+        Ok(Files { train, dev, test, remarks })
+    }
+}
+
 /// Reads a folder, or one file as the training set.
 pub(super) fn open(path: &Path, columns: &Columns) -> Result<Dataset> {
-    let kind = fs::metadata(path).map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => {
-            Error::data(path, None, "no such file or folder; check the path")
-        }
-        _ => Error::io(path, e),
-    })?;
-    if !kind.is_dir() {
-        let train = Split::read(path, columns)?;
-        return Ok(Dataset { train, dev: None, test: None, remarks: Vec::new() });
-    }
-    let files = listing(path)?;
-    let train = one_of(path, &files, &TRAIN)?.ok_or_else(|| {
-        let expected = Format::ENDINGS.map(|ending| format!("train.{ending}")).join(", ");
-        let message = format!("no training set: expected {expected}; found {}", names(&files));
-        Error::data(path, None, message)
-    })?;
-    let dev = one_of(path, &files, &DEV)?;
-    let test = one_of(path, &files, &TEST)?;
-    let used = [Some(train), dev, test];
-    let mut remarks: Vec<String> = files
-        .iter()
-        .filter(|file| !used.contains(&Some(*file)) && looks_like_data(file))
-        .map(|file| {
-            format!(
-                "{} is not used; the sets are train.*, dev.* (or validation, valid, val, eval) and test.*, each {}",
-                file.display(),
-                Format::ENDINGS.map(|ending| format!(".{ending}")).join(", ")
-            )
-        })
-        .collect();
-    let read = |file: &PathBuf| Split::read(file, columns);
+    let Files { train, dev, test, mut remarks } = Files::find(path, &Format::ENDINGS)?;
+    let read = |file: PathBuf| Split::read(file, columns);
     let (train, dev) = (read(train)?, dev.map(read).transpose()?);
     let test = match test {
-        Some(file) => labelled(file, columns, &train, &mut remarks)?,
+        Some(file) => labelled(&file, columns, &train, &mut remarks)?,
         None => None,
     };
     Ok(Dataset { train, dev, test, remarks })
@@ -88,9 +107,14 @@ fn listing(path: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The one file of a set, which may have any of `names`.
-fn one_of<'a>(folder: &Path, files: &'a [PathBuf], names: &[&str]) -> Result<Option<&'a PathBuf>> {
+fn one_of<'a>(
+    folder: &Path,
+    files: &'a [PathBuf],
+    names: &[&str],
+    endings: &[&str],
+) -> Result<Option<&'a PathBuf>> {
     let mut found = files.iter().filter(|file| {
-        let known = Format::ENDINGS.contains(&lower(file.extension()).as_str());
+        let known = endings.contains(&lower(file.extension()).as_str());
         known && names.contains(&lower(file.file_stem()).as_str()) && file.is_file()
     });
     let first = found.next();
@@ -109,11 +133,13 @@ fn one_of<'a>(folder: &Path, files: &'a [PathBuf], names: &[&str]) -> Result<Opt
 }
 
 /// Whether a person may expect that a file is read: it has the ending or the name of a set.
-fn looks_like_data(file: &Path) -> bool {
+fn looks_like_data(file: &Path, endings: &[&str]) -> bool {
     let name = lower(file.file_name());
     let stem = name.split('.').next().unwrap_or_default();
     let set = [&TRAIN[..], &DEV, &TEST].concat();
-    ["csv", "tsv", "jsonl"].contains(&lower(file.extension()).as_str()) || set.contains(&stem)
+    let ending = lower(file.extension());
+    // A text may be about the data.
+    (ending != "txt" && endings.contains(&ending.as_str())) || set.contains(&stem)
 }
 
 fn lower(name: Option<&std::ffi::OsStr>) -> String {

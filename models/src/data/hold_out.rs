@@ -2,29 +2,34 @@
 
 use std::collections::BTreeMap;
 
-use super::Split;
+use super::{Row, Split};
 use crate::batch::shuffle;
 
 /// The streams of the epochs count from 0, and never come this far.
 const STREAM: u64 = 1 << 40;
 
-/// Divides a split in two: the second part has about the share `fraction` of every label's
-/// examples, but never all of them. Fractions of an example go to the labels with the largest
+/// Divides a split in two: the second part has about the share `fraction` of every kind of
+/// examples, but never all of them. Fractions of an example go to the kinds with the largest
 /// remainders, so that the total is right. Both parts keep the order of the file.
-pub(super) fn by_label(split: &Split, fraction: f64, seed: u64) -> (Split, Split) {
-    let mut by_label: BTreeMap<&Option<String>, Vec<usize>> = BTreeMap::new();
+pub(super) fn by_kind<E: Row>(split: &Split<E>, fraction: f64, seed: u64) -> (Split<E>, Split<E>) {
+    let mut by_kind: BTreeMap<Option<&str>, Vec<usize>> = BTreeMap::new();
     for (i, example) in split.examples.iter().enumerate() {
-        by_label.entry(&example.label).or_default().push(i);
+        by_kind.entry(example.kind()).or_default().push(i);
     }
-    divide(split, by_label.into_values().collect(), fraction, seed)
+    divide(split, by_kind.into_values().collect(), fraction, seed)
 }
 
-/// Divides a split in two without regard to the labels.
-pub(super) fn any(split: &Split, fraction: f64, seed: u64) -> (Split, Split) {
+/// Divides a split in two without regard to the kinds.
+pub(super) fn any<E: Row>(split: &Split<E>, fraction: f64, seed: u64) -> (Split<E>, Split<E>) {
     divide(split, vec![(0..split.examples.len()).collect()], fraction, seed)
 }
 
-fn divide(split: &Split, mut groups: Vec<Vec<usize>>, fraction: f64, seed: u64) -> (Split, Split) {
+fn divide<E: Row>(
+    split: &Split<E>,
+    mut groups: Vec<Vec<usize>>,
+    fraction: f64,
+    seed: u64,
+) -> (Split<E>, Split<E>) {
     for (stream, group) in (STREAM + 1..).zip(&mut groups) {
         shuffle(group, seed, stream);
     }

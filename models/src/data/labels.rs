@@ -54,6 +54,11 @@ impl Labels {
         for (name, line) in occurrences {
             first.entry(name).or_insert(line);
         }
+        Self::sorted(path, &first)
+    }
+
+    /// Labels in their sorted order, from each label's first line in the file `path`.
+    pub(super) fn sorted(path: &Path, first: &HashMap<String, u64>) -> Result<Self> {
         let mut names: Vec<String> = first.keys().cloned().collect();
         names.sort();
         if let Some(values) = numbers(&names) {
@@ -208,7 +213,8 @@ impl Labels {
         self.ids.get(name).copied()
     }
 
-    fn sample(&self) -> String {
+    /// The first few names, for a message.
+    pub(super) fn sample(&self) -> String {
         let first: Vec<&str> = self.names.iter().take(5).map(String::as_str).collect();
         let more = if self.len() > 5 { ", …" } else { "" };
         format!("{}{more}", first.join(", "))

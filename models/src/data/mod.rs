@@ -6,6 +6,7 @@
 //! | `.tsv` | a header, one record a line; a field in quotes is unquoted, a lone quote is a character |
 //! | `.jsonl` | one JSON object a line |
 //! | `.txt` | one text a line, no labels |
+//! | `.conll`, `.iob`, `.bio` | a word and its tag a line; see [`TaggedSentence`] |
 //!
 //! Everything is UTF-8; a byte-order mark is skipped. Errors name the file and the line.
 //!
@@ -32,8 +33,10 @@ mod labels;
 mod quotes;
 mod read;
 mod table;
+mod tagged;
 
 use std::collections::HashSet;
+use std::hash::Hash;
 use std::path::{Path, PathBuf};
 
 pub use answers::{LabelForm, numbers};
@@ -41,6 +44,7 @@ pub use corpus::{Corpus, WINDOW};
 pub use fingerprint::{Fingerprint, hash_text};
 pub use labels::Labels;
 pub use read::{Format, read_inputs, read_inputs_from};
+pub use tagged::{TaggedColumns, TaggedSentence, is_tagged, read_words};
 
 use crate::error::{Error, Result};
 
@@ -96,13 +100,48 @@ impl Example {
     }
 }
 
+/// What a data set asks of its examples.
+pub trait Row: Clone {
+    /// What a model sees of an example, without the answer.
+    type Input<'a>: Eq + Hash
+    where
+        Self: 'a;
+
+    /// What a model sees of it, without the answer.
+    fn input(&self) -> Self::Input<'_>;
+
+    /// The kind of example: a part of every kind is set aside for the dev set.
+    fn kind(&self) -> Option<&str>;
+
+    /// Calls `part` with everything that the example consists of, for a hash.
+    fn parts<'a>(&'a self, part: &mut dyn FnMut(Option<&'a str>));
+}
+
+impl Row for Example {
+    type Input<'a> = (&'a str, Option<&'a str>);
+
+    fn input(&self) -> Self::Input<'_> {
+        self.texts()
+    }
+
+    fn kind(&self) -> Option<&str> {
+        self.label.as_deref()
+    }
+
+    fn parts<'a>(&'a self, part: &mut dyn FnMut(Option<&'a str>)) {
+        part(Some(&self.text));
+        part(self.pair.as_deref());
+        part(self.label.as_deref());
+    }
+}
+
 /// The examples of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Split {
+pub struct Split<E = Example> {
     /// The file.
     pub path: PathBuf,
     /// Its examples, in the order of the file; at least one.
-    pub examples: Vec<Example>,
+    pub examples: Vec<E>,
 }
 
 impl Split {
@@ -119,13 +158,13 @@ impl Split {
 
 /// A training set, with a dev set and a test set where they exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dataset {
+pub struct Dataset<E = Example> {
     /// The examples that the model learns from.
-    pub train: Split,
+    pub train: Split<E>,
     /// The examples that choose the best model.
-    pub dev: Option<Split>,
+    pub dev: Option<Split<E>>,
     /// The examples for the final report.
-    pub test: Option<Split>,
+    pub test: Option<Split<E>>,
     /// Warnings for a person, each a sentence: files that are not used, and why.
     pub remarks: Vec<String>,
 }
@@ -175,19 +214,21 @@ impl Dataset {
         }
         Ok(labels)
     }
+}
 
+impl<E: Row> Dataset<E> {
     /// How many examples of `split` have the text, or pair of texts, of a training example: a model
     /// may remember their labels.
-    pub fn seen_in_training(&self, split: &Split) -> usize {
-        let seen: HashSet<_> = self.train.examples.iter().map(Example::texts).collect();
-        split.examples.iter().filter(|example| seen.contains(&example.texts())).count()
+    pub fn seen_in_training(&self, split: &Split<E>) -> usize {
+        let seen: HashSet<_> = self.train.examples.iter().map(Row::input).collect();
+        split.examples.iter().filter(|example| seen.contains(&example.input())).count()
     }
 
-    /// Sets `fraction` of the training texts aside as the dev set: a share of every label, drawn by
-    /// `seed`. At least one text of each label stays. Returns the number of texts set aside, which
-    /// is 0 where there are too few.
+    /// Sets `fraction` of the training texts aside as the dev set: a share of every kind (a label),
+    /// drawn by `seed`. At least one text of each kind stays. Returns the number of texts set
+    /// aside, which is 0 where there are too few.
     pub fn hold_out(&mut self, fraction: f64, seed: u64) -> usize {
-        self.set_aside(hold_out::by_label(&self.train, fraction, seed))
+        self.set_aside(hold_out::by_kind(&self.train, fraction, seed))
     }
 
     /// As [`hold_out`](Dataset::hold_out), without regard to the labels, where each example has
@@ -196,7 +237,7 @@ impl Dataset {
         self.set_aside(hold_out::any(&self.train, fraction, seed))
     }
 
-    fn set_aside(&mut self, (rest, held): (Split, Split)) -> usize {
+    fn set_aside(&mut self, (rest, held): (Split<E>, Split<E>)) -> usize {
         let count = held.examples.len();
         if count > 0 {
             (self.train, self.dev) = (rest, Some(held));

@@ -99,13 +99,81 @@ pub(super) fn has_column(path: &Path, columns: &Columns, name: &str) -> Result<b
     Ok(Source::new(path, &bytes, columns)?.has_column(Format::of(path)?, name))
 }
 
-fn open(path: &Path) -> Result<Vec<u8>> {
+pub(super) fn open(path: &Path) -> Result<Vec<u8>> {
     match files::read(path) {
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
             Err(Error::data(path, None, "no such file; check the path"))
         }
         other => other,
     }
+}
+
+/// The text of a file, without a byte-order mark.
+///
+/// # Errors
+/// When it is not UTF-8, or its lines end as on an old Mac: the file would be one line.
+pub(super) fn text<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str> {
+    let wide = [[0xff, 0xfe, 0, 0], [0, 0, 0xfe, 0xff]];
+    if wide.iter().any(|mark| bytes.starts_with(mark)) {
+        return Err(Error::data(path, 1, "the file is UTF-32; save it as UTF-8"));
+    }
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(Error::data(path, 1, "the file is UTF-16; save it as UTF-8"));
+    }
+    let zeros = |from: usize| bytes.iter().skip(from).step_by(2).take(8).all(|&b| b == 0);
+    if bytes.len() > 16 && (zeros(0) || zeros(1)) {
+        return Err(Error::data(path, 1, "the file looks like UTF-16; save it as UTF-8"));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|e| {
+        let good = bytes.get(..e.valid_up_to()).unwrap_or_default();
+        let line = 1 + good.iter().filter(|&&b| b == b'\n').count() as u64;
+        let bad = bytes.get(e.valid_up_to()).copied().unwrap_or_default();
+        Error::data(path, line, format!("invalid UTF-8 (byte 0x{bad:02x}); save the file as UTF-8"))
+    })?;
+    if text.trim_end().contains('\r') && !text.contains('\n') {
+        let message = "the lines end in CR alone; save the file with LF or CR LF";
+        return Err(Error::data(path, None, message));
+    }
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+/// The JSON object of every line that is not blank, with its number. `example` shows such an
+/// object.
+pub(super) fn json_lines<'a>(
+    path: &'a Path,
+    text: &'a str,
+    example: &'static str,
+) -> impl Iterator<Item = Result<(u64, Map<String, Value>)>> + 'a {
+    let lines = (1..).zip(text.lines()).filter(|(_, text)| !text.trim().is_empty());
+    lines.map(move |(line, text)| {
+        let error = |message: String| Error::data(path, line, message);
+        let value: Value = files::parse_json(text.as_bytes())
+            .map_err(|e| error(format!("not a JSON object on one line: {e}")))?;
+        match value {
+            Value::Object(object) => Ok((line, object)),
+            Value::Array(_) => Err(error(format!(
+                "expected a JSON object, not an array: a .jsonl file has one object a line, {example}"
+            ))),
+            _ => Err(error(format!("expected a JSON object, such as {example}"))),
+        }
+    })
+}
+
+/// The value of a key.
+///
+/// # Errors
+/// When it is missing; the error names the keys that are there.
+pub(super) fn key<'a>(
+    path: &Path,
+    line: u64,
+    object: &'a Map<String, Value>,
+    key: &str,
+) -> Result<&'a Value> {
+    object.get(key).ok_or_else(|| {
+        let keys: Vec<&str> = object.keys().map(String::as_str).collect();
+        let message = format!("no key `{key}`; the keys are: {}", keys.join(", "));
+        Error::data(path, line, message)
+    })
 }
 
 /// The text of one file, checked to be UTF-8.
@@ -117,43 +185,11 @@ pub(super) struct Source<'a> {
 
 impl<'a> Source<'a> {
     fn new(path: &'a Path, bytes: &'a [u8], columns: &'a Columns) -> Result<Self> {
-        let wide = [[0xff, 0xfe, 0, 0], [0, 0, 0xfe, 0xff]];
-        if wide.iter().any(|mark| bytes.starts_with(mark)) {
-            return Err(Error::data(path, 1, "the file is UTF-32; save it as UTF-8"));
-        }
-        if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-            return Err(Error::data(path, 1, "the file is UTF-16; save it as UTF-8"));
-        }
-        let zeros = |from: usize| bytes.iter().skip(from).step_by(2).take(8).all(|&b| b == 0);
-        if bytes.len() > 16 && (zeros(0) || zeros(1)) {
-            return Err(Error::data(path, 1, "the file looks like UTF-16; save it as UTF-8"));
-        }
-        let text = std::str::from_utf8(bytes).map_err(|e| {
-            let good = bytes.get(..e.valid_up_to()).unwrap_or_default();
-            let line = 1 + good.iter().filter(|&&b| b == b'\n').count() as u64;
-            let bad = bytes.get(e.valid_up_to()).copied().unwrap_or_default();
-            Error::data(
-                path,
-                line,
-                format!("invalid UTF-8 (byte 0x{bad:02x}); save the file as UTF-8"),
-            )
-        })?;
-        Ok(Source { path, text: text.strip_prefix('\u{feff}').unwrap_or(text), columns })
-    }
-
-    /// Refuses line ends of an old Mac: the file would be one line.
-    fn check_line_ends(&self) -> Result<()> {
-        match self.text.trim_end().contains('\r') && !self.text.contains('\n') {
-            true => {
-                Err(self.error(None, "the lines end in CR alone; save the file with LF or CR LF"))
-            }
-            false => Ok(()),
-        }
+        Ok(Source { path, text: text(path, bytes)?, columns })
     }
 
     /// The examples of the file; `blank`: whether an empty line of a `.txt` file is a text.
     fn examples(&self, format: Format, blank: bool) -> Result<Vec<Example>> {
-        self.check_line_ends()?;
         let examples = match format {
             Format::Csv => self.csv(),
             Format::Tsv => self.tsv(),
@@ -187,18 +223,7 @@ impl<'a> Source<'a> {
 
     /// The JSON object of every line that is not blank.
     pub(super) fn objects(&self) -> impl Iterator<Item = Result<(u64, Map<String, Value>)>> {
-        self.lines().filter(|(_, text)| !text.trim().is_empty()).map(|(line, text)| {
-            let value: Value = files::parse_json(text.as_bytes())
-                .map_err(|e| self.error(line, format!("not a JSON object on one line: {e}")))?;
-            match value {
-                Value::Object(object) => Ok((line, object)),
-                Value::Array(_) => Err(self.error(
-                    line,
-                    "expected a JSON object, not an array: a .jsonl file has one object a line, {\"text\": \"…\"}",
-                )),
-                _ => Err(self.error(line, "expected a JSON object, such as {\"text\": \"…\"}")),
-            }
-        })
+        json_lines(self.path, self.text, "{\"text\": \"…\"}")
     }
 
     fn jsonl(&self) -> Result<Vec<Example>> {
@@ -208,12 +233,7 @@ impl<'a> Source<'a> {
     }
 
     fn record(&self, line: u64, object: &Map<String, Value>) -> Result<Example> {
-        let get = |key: &str| {
-            object.get(key).ok_or_else(|| {
-                let keys: Vec<&str> = object.keys().map(String::as_str).collect();
-                self.error(line, format!("no key `{key}`; the keys are: {}", keys.join(", ")))
-            })
-        };
+        let get = |name: &str| key(self.path, line, object, name);
         let string = |key: &str| match get(key)? {
             Value::String(text) => Ok(text.clone()),
             other => Err(self.error(line, format!("`{key}` is {}, not a string", kind(other)))),
@@ -238,7 +258,8 @@ impl<'a> Source<'a> {
     }
 }
 
-fn kind(value: &Value) -> &'static str {
+/// What a JSON value is, for a message.
+pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",

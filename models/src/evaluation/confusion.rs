@@ -108,7 +108,8 @@ impl Confusion {
     }
 }
 
-fn ratio(part: u64, whole: u64) -> f64 {
+/// A share; 0 of nothing.
+pub(super) fn ratio(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 

@@ -19,6 +19,7 @@
 
 mod calibration;
 mod confusion;
+mod entities;
 mod labels;
 mod regression;
 
@@ -28,6 +29,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use calibration::{BINS, Bin, Calibration};
 pub use confusion::{ClassScores, Confusion};
+pub use entities::{Entity, EntityScores, Scheme, entities};
 pub use labels::{MultiLabel, SingleLabel};
 pub use regression::Regression;
 

@@ -60,7 +60,7 @@ pub use classify::{ClassificationFunction, Score, TextClassifier};
 pub use embed::TextEmbedder;
 pub use fill_mask::{Fill, FillMask};
 pub use runner::{BATCH_TOKENS, DEFAULT_BATCH_SIZE, Runner};
-pub use tag::{Tag, TokenTagger, WordLabel, groups, spans};
+pub use tag::{Tag, TokenTagger, WordLabel, best, groups, spans};
 
 /// A model opened with the head that it has.
 pub enum Pipeline {

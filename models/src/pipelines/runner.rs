@@ -231,9 +231,14 @@ impl Runner {
         texts: &[(S, Option<S>)],
     ) -> Result<Vec<Encoding>> {
         let encodings = self.tokenizer.encode_batch(texts, self.max_length)?;
+        self.count_cut(&encodings);
+        Ok(encodings)
+    }
+
+    /// Counts texts that were cut; see [`Runner::truncated`].
+    pub(super) fn count_cut(&self, encodings: &[Encoding]) {
         let cut = encodings.iter().filter(|e| e.truncated).count() as u64;
         self.truncated.fetch_add(cut, Ordering::Relaxed);
-        Ok(encodings)
     }
 
     /// Runs `forward` on every batch; it returns one result for each sequence. The results are in

@@ -1,8 +1,10 @@
 //! A label for every word.
 
 use std::borrow::Borrow;
+use std::ops::Range;
 
 use gradus_nn::Forward;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::classify::head_labels;
@@ -116,6 +118,33 @@ impl TokenTagger {
         })
     }
 
+    /// The probability of every label for each given word of some sentences, as the model was
+    /// trained on given words: by a word's first token. `None` for a word without a token, and for
+    /// one beyond the maximum length.
+    ///
+    /// # Errors
+    /// As [`TokenTagger::tag`].
+    pub fn tag_words<S: AsRef<str> + Sync>(
+        &self,
+        sentences: &[&[S]],
+    ) -> Result<Vec<Vec<Option<Vec<f32>>>>> {
+        let length = self.runner.max_length();
+        let encode = |words: &&[S]| self.runner.tokenizer().encode_words(words, length);
+        let encodings = sentences.par_iter().map(encode).collect::<Result<Vec<Encoding>>>()?;
+        self.runner.count_cut(&encodings);
+        self.runner.run(&encodings, |input, packed, batch| {
+            let logits = self.model.forward(input, &Forward::inference())?;
+            let scores = self.runner.numbers(&logits.tensor().softmax(-1)?)?;
+            let rows: Vec<&[f32]> = scores.chunks(self.labels.len()).collect();
+            let words = |(&i, range): (&usize, Range<usize>)| {
+                let firsts = encodings[i].first_tokens(sentences[i].len());
+                let row = |first: usize| rows[range.start + first].to_vec();
+                firsts.into_iter().map(|first| first.map(row)).collect()
+            };
+            Ok(batch.iter().zip(packed.ranges()).map(words).collect())
+        })
+    }
+
     /// As [`TokenTagger::tag`], with the words of a span as one and without those labelled `O`.
     ///
     /// # Errors
@@ -188,7 +217,7 @@ fn of_word(tokens: &[&[f32]], label: WordLabel) -> (usize, f32) {
 }
 
 /// The place and value of the largest number, the first of equals.
-fn best(row: &[f32]) -> (usize, f32) {
+pub fn best(row: &[f32]) -> (usize, f32) {
     row.iter().copied().enumerate().fold((0, f32::NEG_INFINITY), |best, (i, value)| {
         if value > best.1 { (i, value) } else { best }
     })

@@ -7,15 +7,18 @@
 //! | several labels | the same | micro F1; macro and weighted F1, accuracy of whole sets |
 //! | a number | the same | Pearson's correlation; Spearman's, mean squared error |
 //! | [`MaskedLanguageModel`] | [`MaskedLm`](crate::MaskedLm) | perplexity; accuracy of the masked tokens |
+//! | [`Tagging`] | [`TokenClassifier`](crate::TokenClassifier) | F1; precision and recall of entities, accuracy of words |
 
 mod answers;
 mod blocks;
 mod classify;
 mod masked_lm;
 mod problem;
+mod tokens;
 
 pub use answers::{Answers, Tally};
 pub use blocks::{Block, blocks};
 pub use classify::{Classification, Encoded, encode_split};
 pub use masked_lm::{Masked, MaskedLanguageModel};
 pub use problem::Problem;
+pub use tokens::{TaggedEncoding, Tagging, encode_tagged};

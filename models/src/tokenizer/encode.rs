@@ -1,7 +1,9 @@
 //! Text to tokens.
 
 use rayon::prelude::*;
-use tokenizers::{PostProcessor, TruncationDirection, TruncationParams, truncate_encodings};
+use tokenizers::{
+    PostProcessor, PreTokenizerWrapper, TruncationDirection, TruncationParams, truncate_encodings,
+};
 
 use super::excerpt::Excerpt;
 use super::{Encoding, Side, Tokenizer};
@@ -39,12 +41,7 @@ impl Tokenizer {
         side: Side,
     ) -> Result<Encoding> {
         let failed = |e: tokenizers::Error| Error::tokenizer(&self.source, e.to_string());
-        let added = self.inner.get_post_processor().map_or(0, |p| p.added_tokens(pair.is_some()));
-        let room = max_length.checked_sub(added).ok_or_else(|| {
-            Error::Input(format!(
-                "a maximum length of {max_length} has no room for {added} special tokens"
-            ))
-        })?;
+        let room = self.room(max_length, pair.is_some())?;
         let ((excerpt, first), second) = match pair {
             None => (self.part(text, room, side).map_err(failed)?, None),
             Some(pair) => {
@@ -53,40 +50,100 @@ impl Tokenizer {
             }
         };
         let (pair_excerpt, second) = second.unzip();
+        let (mut encoding, sequences) = self.within(first, second, room, side).map_err(failed)?;
+        for (i, place) in encoding.offsets.iter_mut().enumerate() {
+            *place = match &pair_excerpt {
+                _ if encoding.special[i] => *place,
+                Some(pair) if sequences[i] == Some(1) => pair.place(*place),
+                _ => excerpt.place(*place),
+            };
+        }
+        Ok(encoding)
+    }
+
+    /// Encodes a text whose words are given, in at most `max_length` tokens, special tokens
+    /// included; a text of more is cut on the side that the tokenizer's files name.
+    ///
+    /// Each word is encoded by itself, as with `is_split_into_words=True` in `transformers`:
+    /// [`Encoding::words`] counts the given words, and [`Encoding::offsets`] are places within a
+    /// word. A word of several parts, such as `U.S.`, is one word here and several in
+    /// [`Tokenizer::encode`]. A word may have no token, such as one of spaces.
+    ///
+    /// ```
+    /// use gradus_models::Tokenizer;
+    ///
+    /// # fn main() -> gradus_models::Result<()> {
+    /// let tokenizer = Tokenizer::train_wordpiece(&["a card", "u.s. cards"], 60)?;
+    /// let encoding = tokenizer.encode_words(&["U.S.", " ", "card"], 512)?;
+    /// assert_eq!(encoding.tokens, ["[CLS]", "u", ".", "s", ".", "card", "[SEP]"]);
+    /// assert_eq!(encoding.first_tokens(3), [Some(1), None, Some(5)]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`]; also for a byte-level tokenizer without `add_prefix_space`, which
+    /// would encode a word otherwise than after a space.
+    pub fn encode_words<S: AsRef<str>>(&self, words: &[S], max_length: usize) -> Result<Encoding> {
+        let failed = |e: tokenizers::Error| Error::tokenizer(&self.source, e.to_string());
+        if self.inner.get_pre_tokenizer().is_some_and(lacks_prefix_space) {
+            let message = "the tokenizer is byte-level without add_prefix_space, so it cannot \
+                           encode given words; set add_prefix_space to true in its file";
+            return Err(Error::tokenizer(&self.source, message));
+        }
+        let room = self.room(max_length, false)?;
+        let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
+        let encoded = self.inner.encode(words, false).map_err(failed)?;
+        Ok(self.within(encoded, None, room, self.side).map_err(failed)?.0)
+    }
+
+    /// The tokens of a text, or a pair, that an input of `max_length` tokens has room for.
+    fn room(&self, max_length: usize, pair: bool) -> Result<usize> {
+        let added = self.inner.get_post_processor().map_or(0, |p| p.added_tokens(pair));
+        max_length.checked_sub(added).ok_or_else(|| {
+            Error::Input(format!(
+                "a maximum length of {max_length} has no room for {added} special tokens"
+            ))
+        })
+    }
+
+    /// Cuts tokens to `room`, and adds the special ones. Returns the sequence of each token too.
+    fn within(
+        &self,
+        first: tokenizers::Encoding,
+        second: Option<tokenizers::Encoding>,
+        room: usize,
+        side: Side,
+    ) -> tokenizers::Result<(Encoding, Vec<Option<usize>>)> {
         let found = first.len() + second.as_ref().map_or(0, |e| e.len());
         let params = TruncationParams {
             max_length: room,
             direction: direction(side),
             ..TruncationParams::default()
         };
-        let (mut first, mut second) = truncate_encodings(first, second, &params).map_err(failed)?;
+        let (mut first, mut second) = truncate_encodings(first, second, &params)?;
         // The crate keeps the tokens that were cut off, and would process them for nothing.
         first.take_overflowing();
         if let Some(second) = &mut second {
             second.take_overflowing();
         }
         let kept = first.len() + second.as_ref().map_or(0, |e| e.len());
-        let whole = self.inner.post_process(first, second, true).map_err(failed)?;
-        let special: Vec<bool> = whole.get_special_tokens_mask().iter().map(|&m| m != 0).collect();
+        let whole = self.inner.post_process(first, second, true)?;
         let sequences = whole.get_sequence_ids();
-        let place = |i: usize| match &pair_excerpt {
-            _ if special[i] => whole.get_offsets()[i],
-            Some(pair) if sequences[i] == Some(1) => pair.place(whole.get_offsets()[i]),
-            _ => excerpt.place(whole.get_offsets()[i]),
-        };
-        Ok(Encoding {
+        let encoding = Encoding {
             ids: whole.get_ids().to_vec(),
             type_ids: match self.has_types {
                 true => whole.get_type_ids().to_vec(),
                 false => vec![0; whole.len()],
             },
-            offsets: (0..whole.len()).map(place).collect(),
+            offsets: whole.get_offsets().to_vec(),
             tokens: whole.get_tokens().to_vec(),
             words: whole.get_word_ids().to_vec(),
-            special,
+            special: whole.get_special_tokens_mask().iter().map(|&m| m != 0).collect(),
             truncated: kept < found,
             prompt: 0,
-        })
+        };
+        Ok((encoding, sequences))
     }
 
     /// The tokens of a pair, each text as in [`Tokenizer::part`]. Where both have more than `room`
@@ -171,6 +228,15 @@ impl Tokenizer {
         }
         let encoding = self.encode(prompt, None, max_length)?;
         Ok(encoding.len() - usize::from(encoding.special.last() == Some(&true)))
+    }
+}
+
+/// Whether a word means another one at the beginning of a text than after a space.
+fn lacks_prefix_space(pre_tokenizer: &PreTokenizerWrapper) -> bool {
+    match pre_tokenizer {
+        PreTokenizerWrapper::ByteLevel(bytes) => !bytes.add_prefix_space,
+        PreTokenizerWrapper::Sequence(all) => all.as_ref().iter().any(lacks_prefix_space),
+        _ => false,
     }
 }
 

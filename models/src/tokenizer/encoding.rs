@@ -37,6 +37,28 @@ impl Encoding {
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
     }
+
+    /// Where the first token of each given word stands, in an encoding of `count` words by
+    /// [`Tokenizer::encode_words`](super::Tokenizer::encode_words). `None` for a word without a
+    /// token, and for one whose first token was cut off.
+    pub fn first_tokens(&self, count: usize) -> Vec<Option<usize>> {
+        let mut places = vec![None; count];
+        let mut last = None;
+        for (at, word) in self.words.iter().enumerate() {
+            let Some(word) = word.filter(|_| !self.special[at]).map(|word| word as usize) else {
+                continue;
+            };
+            // A cut on the left may go through a word.
+            let cut = self.truncated && last.is_none() && self.offsets[at].0 > 0;
+            if last.replace(word) != Some(word)
+                && !cut
+                && let Some(place) = places.get_mut(word)
+            {
+                *place = Some(at);
+            }
+        }
+        places
+    }
 }
 
 /// Converts offsets in bytes, as [`Encoding::offsets`] has them, into offsets in characters

@@ -4,6 +4,7 @@
 mod best;
 #[path = "../common/mod.rs"]
 mod common;
+mod entities;
 mod finetune;
 mod folders;
 mod golden;
@@ -11,6 +12,7 @@ mod gpu;
 mod gpu_half;
 mod parts;
 mod recipe;
+mod tagging;
 mod tasks;
 mod terms;
 mod windows;

@@ -2,6 +2,7 @@
 
 pub mod classify;
 pub mod mlm;
+pub mod tokens;
 
 use std::path::Path;
 

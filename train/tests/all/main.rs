@@ -3,4 +3,5 @@
 mod common;
 mod resume;
 mod screen;
+mod tokens;
 mod train;

@@ -1,9 +1,9 @@
-//! `infer evaluate`.
+//! `infer evaluate` of a classifier of texts.
 
 use std::io::{self, Write};
 use std::path::Path;
 
-use gradus_cli::{Failure, Outcome, SharedArgs, layered};
+use gradus_cli::{Failure, Outcome, SharedArgs};
 use gradus_models::data::{Format, LabelForm};
 use gradus_models::evaluation::{ClassScores, Evaluation, Metric};
 use gradus_models::pipelines::TextClassifier;
@@ -11,25 +11,20 @@ use gradus_models::tasks::{Answers, Problem, Tally};
 use gradus_models::{Columns, Example, Labels, Split};
 use serde_json::{Map, Value, json};
 
-use super::{each_chunk, opened};
-use crate::args::Evaluate;
+use super::super::{each_chunk, heading};
+use super::{SHOWN, print_classes};
+use crate::args::EvaluateFlags;
 use crate::input;
 use crate::output::Sink;
 
-const USAGE: &str = "infer evaluate --model MODEL --data test.csv";
-
-/// Number of confusions, and of mistakes, to show unless --mistakes says otherwise.
-const SHOWN: usize = 5;
-
-pub fn run(shared: &SharedArgs, args: Evaluate) -> Outcome {
-    let (shared, flags) = layered(shared, &args.flags)?;
-    let model = input::model(&flags.run, USAGE)?;
-    let path = flags.data.as_deref().ok_or_else(|| {
-        Failure::usage(format!("no data: name a labelled file with --data; for example\n  {USAGE}"))
-    })?;
-    let mut sink = Sink::open(&shared, flags.output.as_deref())?;
-    let device = shared.start()?;
-    let classifier = opened(&shared, device, &flags.run, || TextClassifier::open(model))?;
+/// Evaluates a classifier of texts.
+pub fn run(
+    shared: &SharedArgs,
+    flags: &EvaluateFlags,
+    path: &Path,
+    classifier: &TextClassifier,
+    mut sink: Sink,
+) -> Outcome {
     let problem = classifier.problem();
     let columns = Columns {
         text: flags.text_column.clone().unwrap_or_else(|| "text".into()),
@@ -41,29 +36,23 @@ pub fn run(shared: &SharedArgs, args: Evaluate) -> Outcome {
         },
     };
     let split = read(path, &columns)?;
-    let labels = known_labels(&classifier, &split)?;
+    let labels = known_labels(classifier, &split)?;
     let answers = Answers::of(&split, problem, &labels)?;
 
     let texts: Vec<input::Input> =
         split.examples.iter().map(|e| (e.text.clone(), e.pair.clone())).collect();
     let mut counted = Counted { labels: &labels, tally: Tally::new(&answers), rows: Vec::new() };
-    each_chunk(&shared, &classifier, &texts, |chunk| {
-        counted.add_chunk(&classifier, chunk)?;
+    each_chunk(shared, classifier, &texts, |chunk| {
+        counted.add_chunk(classifier, chunk)?;
         Ok(())
     })?;
     let result = counted.result(&split, flags.mistakes.unwrap_or(SHOWN));
     sink.write(&result.json(), |out| result.print(out))?;
-    sink.finish(&shared, 1)
+    sink.finish(shared, 1)
 }
 
 /// A labelled file.
 fn read(path: &Path, columns: &Columns) -> Outcome<Split> {
-    if path.is_dir() {
-        return Err(Failure::usage(format!(
-            "--data {}: name one file of the folder, such as test.csv",
-            path.display()
-        )));
-    }
     if path != Path::new("-") && Format::of(path)? == Format::Text {
         return Err(Failure::usage(format!(
             "--data {}: a .txt file has no labels; use .csv, .tsv or .jsonl",
@@ -228,24 +217,11 @@ impl Evaluated<'_> {
             .collect();
         writeln!(out, "{}", metrics.join("  "))?;
         writeln!(out, "loss {:.4}  {} texts", self.numbers.loss, self.numbers.examples)?;
-        self.print_classes(out)?;
+        if !self.per_class.is_empty() {
+            writeln!(out)?;
+            print_classes(out, &self.per_class, ("label", "texts"))?;
+        }
         self.print_mistakes(out)
-    }
-
-    fn print_classes(&self, out: &mut dyn Write) -> io::Result<()> {
-        if self.per_class.is_empty() {
-            return Ok(());
-        }
-        let percent = |share: f64| format!("{:.2}%", share * 100.0);
-        writeln!(out)?;
-        let width = self.per_class.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-        let width = width.max("label".len());
-        writeln!(out, "{:width$}  precision  recall      F1  texts", "label")?;
-        for (name, s) in &self.per_class {
-            let (precision, recall, f1) = (percent(s.precision), percent(s.recall), percent(s.f1));
-            writeln!(out, "{name:width$}  {precision:>9} {recall:>7} {f1:>7} {:>6}", s.support)?;
-        }
-        Ok(())
     }
 
     fn print_mistakes(&self, out: &mut dyn Write) -> io::Result<()> {
@@ -264,10 +240,10 @@ impl Evaluated<'_> {
             let label = if label.is_empty() { "without one" } else { label };
             writeln!(out, "  line {}: {predicted} {score:.4}, is {label}", example.line)?;
             write!(out, "    ")?;
-            super::heading(out, &example.text)?;
+            heading(out, &example.text)?;
             if let Some(pair) = &example.pair {
                 write!(out, "    ")?;
-                super::heading(out, pair)?;
+                heading(out, pair)?;
             }
         }
         Ok(())

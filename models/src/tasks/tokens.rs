@@ -1,0 +1,221 @@
+//! `tokens`: a tag for every word, such as the entity that it belongs to.
+
+use gradus_autograd::{Var, no_grad};
+use gradus_nn::{CrossEntropy, Forward, Reduction};
+use gradus_tensor::Tensor;
+use rayon::prelude::*;
+
+use crate::batch::sorted_batches;
+use crate::data::TaggedSentence;
+use crate::evaluation::{EntityScores, Evaluation, Metric, Scheme};
+use crate::training::Task;
+use crate::{
+    BertConfig, BertInput, Encoding, Labels, PackedBatch, Result, Split, TokenClassifier, Tokenizer,
+};
+
+/// The target of a token that has no tag of its own, as in PyTorch.
+const IGNORED: i64 = -100;
+
+/// A sentence as tokens, with the tags of its words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaggedEncoding {
+    /// The tokens.
+    pub encoding: Encoding,
+    /// The first token of each word; see [`Encoding::first_tokens`].
+    pub firsts: Vec<Option<usize>>,
+    /// The id of each word's tag.
+    pub tags: Vec<u32>,
+}
+
+impl TaggedEncoding {
+    /// How many words have a token, and so a tag that can be learnt.
+    pub fn tagged(&self) -> usize {
+        self.firsts.iter().flatten().count()
+    }
+
+    /// How many words lost their tokens because the sentence was cut.
+    pub fn cut(&self) -> usize {
+        if !self.encoding.truncated {
+            return 0;
+        }
+        let kept = || self.encoding.words.iter().flatten().map(|&word| word as usize);
+        let (from, to) = (kept().min().unwrap_or(usize::MAX), kept().max().unwrap_or(0));
+        // A cut on the left may leave a word without its first token.
+        let lost = |word: usize| self.firsts[word].is_none() && (word <= from || word > to);
+        (0..self.firsts.len()).filter(|&word| lost(word)).count()
+    }
+
+    /// The target of each token: a tag's id for the first token of a word.
+    fn targets(&self) -> Vec<i64> {
+        let mut targets = vec![IGNORED; self.encoding.len()];
+        for (first, tag) in self.firsts.iter().zip(&self.tags) {
+            if let Some(first) = first {
+                targets[*first] = i64::from(*tag);
+            }
+        }
+        targets
+    }
+}
+
+/// A split's sentences as tokens of at most `max_length`, with the ids of their words' tags.
+///
+/// # Errors
+/// When a tag is not among `labels`, or a sentence cannot be encoded.
+pub fn encode_tagged(
+    split: &Split<TaggedSentence>,
+    labels: &Labels,
+    tokenizer: &Tokenizer,
+    max_length: usize,
+) -> Result<Vec<TaggedEncoding>> {
+    let encode = |(sentence, tags): (&TaggedSentence, Vec<u32>)| {
+        let encoding = tokenizer.encode_words(&sentence.words, max_length)?;
+        let firsts = encoding.first_tokens(sentence.words.len());
+        Ok(TaggedEncoding { encoding, firsts, tags })
+    };
+    let ids = split.tag_ids(labels)?;
+    split.examples.par_iter().zip(ids).map(encode).collect()
+}
+
+/// Tagging of words by a [`TokenClassifier`]. A word's tag is that of its first token; other tokens
+/// have none.
+pub struct Tagging {
+    model: TokenClassifier,
+    sentences: Vec<TaggedEncoding>,
+    lengths: Vec<usize>,
+    loss: CrossEntropy,
+    labels: Labels,
+    scheme: Scheme,
+}
+
+impl Tagging {
+    /// The task of training `model` on sentences with tags among `labels`.
+    ///
+    /// # Errors
+    /// [`Error::Input`](crate::Error::Input) when a tag is none of the scheme.
+    pub fn new(
+        model: TokenClassifier,
+        sentences: Vec<TaggedEncoding>,
+        labels: Labels,
+        scheme: Scheme,
+        label_smoothing: f64,
+    ) -> Result<Self> {
+        scheme.check(labels.names())?;
+        let lengths = sentences.iter().map(|sentence| sentence.encoding.len()).collect();
+        let loss = CrossEntropy {
+            label_smoothing,
+            ignore_index: Some(IGNORED),
+            ..CrossEntropy::default()
+        };
+        Ok(Tagging { model, sentences, lengths, loss, labels, scheme })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &TokenClassifier {
+        &self.model
+    }
+
+    fn config(&self) -> &BertConfig {
+        self.model.bert().config()
+    }
+
+    /// Logits of some sentences' tokens, `[tokens, labels]`, with the tokens' targets.
+    fn logits(
+        &self,
+        all: &[TaggedEncoding],
+        batch: &[usize],
+        forward: &Forward,
+    ) -> Result<(Var, Tensor)> {
+        let encodings = batch.iter().map(|&i| &all[i].encoding);
+        let packed = PackedBatch::new(encodings, self.config())?;
+        let device = self.model.bert().device();
+        let input = BertInput::new(&packed)?.to_device(device)?;
+        let targets: Vec<i64> = batch.iter().flat_map(|&i| all[i].targets()).collect();
+        let targets = Tensor::from_class_indices(&targets, &[targets.len()])?;
+        Ok((self.model.forward(&input, forward)?, targets.to_device(device)?))
+    }
+
+    /// The names of a sentence's predicted tags: `O` for a word without a token.
+    fn names(&self, sentence: &TaggedEncoding, predicted: &[u32]) -> Vec<&str> {
+        let name = |first: &Option<usize>| match first {
+            Some(first) => self.labels.name(predicted[*first]).unwrap_or("O"),
+            None => "O",
+        };
+        sentence.firsts.iter().map(name).collect()
+    }
+}
+
+const METRICS: [Metric; 4] = [
+    Metric::percent("f1", "F1"),
+    Metric::percent("precision", "precision"),
+    Metric::percent("recall", "recall"),
+    Metric::percent("accuracy", "accuracy"),
+];
+
+impl Task for Tagging {
+    type Set = Vec<TaggedEncoding>;
+
+    fn lengths(&self) -> &[usize] {
+        &self.lengths
+    }
+
+    /// The words with a token.
+    fn terms(&self, batch: &[usize]) -> f64 {
+        batch.iter().map(|&i| self.sentences[i].tagged() as f64).sum()
+    }
+
+    fn loss(&self, batch: &[usize], forward: &Forward) -> Result<Var> {
+        let (logits, targets) = self.logits(&self.sentences, batch, forward)?;
+        Ok(logits.cross_entropy(&targets, &self.loss)?)
+    }
+
+    fn is_head(&self, name: &str) -> bool {
+        name.starts_with("classifier.")
+    }
+
+    fn metrics(&self) -> &'static [Metric] {
+        &METRICS
+    }
+
+    /// Every word counts. One without a token is taken for `O`, and is no term of the loss.
+    fn evaluate(
+        &self,
+        set: &Self::Set,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Evaluation> {
+        let lengths: Vec<usize> = set.iter().map(|sentence| sentence.encoding.len()).collect();
+        let mut scores = EntityScores::new(self.scheme);
+        let (mut loss, mut terms, mut done) = (0.0, 0, 0);
+        let sum = CrossEntropy {
+            ignore_index: Some(IGNORED),
+            reduction: Reduction::Sum,
+            ..CrossEntropy::default()
+        };
+        for batch in sorted_batches(&lengths, 64)? {
+            // One entry into the thread pool for the whole forward pass. The mode belongs to the
+            // thread.
+            let forward = || no_grad(|| self.logits(set, &batch, &Forward::inference()));
+            let (logits, targets) = rayon::scope(|_| forward())?;
+            loss += logits.tensor().cross_entropy(&targets, &sum)?.0.item()?;
+            let predicted = logits.tensor().argmax(-1, false)?.to_vec::<u32>()?;
+            let mut from = 0;
+            for sentence in batch.iter().map(|&i| &set[i]) {
+                let to = from + sentence.encoding.len();
+                let names = self.names(sentence, &predicted[from..to]);
+                let truth = sentence.tags.iter().map(|&tag| self.labels.name(tag).unwrap_or("O"));
+                scores.add(&truth.collect::<Vec<_>>(), &names);
+                terms += sentence.tagged();
+                from = to;
+            }
+            done += batch.len();
+            progress(done, set.len());
+        }
+        let micro = scores.micro();
+        let values = [
+            ("f1", micro.f1),
+            ("precision", micro.precision),
+            ("recall", micro.recall),
+            ("accuracy", scores.accuracy()),
+        ];
+        Ok(Evaluation::new(set.len(), loss / terms.max(1) as f64, values))
+    }
+}
