@@ -232,12 +232,12 @@ fn starts_strictly(scheme: Scheme, before: &(char, String), word: &(char, String
 
 /// Whether a word belongs to the same entity as the word `before`.
 fn continues(scheme: Scheme, before: &(char, String), word: &(char, String)) -> bool {
-    let prefixes = match (scheme, before.0, word.0) {
-        (Scheme::Iob2, 'B' | 'I', 'I') => true,
-        (Scheme::Ioe2, 'I', 'I' | 'E') => true,
-        (Scheme::Iobes | Scheme::Bilou, 'B' | 'I', 'I' | 'E') => true,
-        _ => false,
-    };
+    let prefixes = matches!(
+        (scheme, before.0, word.0),
+        (Scheme::Iob2, 'B' | 'I', 'I')
+            | (Scheme::Ioe2, 'I', 'I' | 'E')
+            | (Scheme::Iobes | Scheme::Bilou, 'B' | 'I', 'I' | 'E')
+    );
     prefixes && before.1 == word.1
 }
 
