@@ -131,7 +131,7 @@ fn several_labels_and_numbers() {
 fn flags_that_do_not_fit_the_task_are_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data.csv");
-    std::fs::write(&data, "text,label\na b,1.5\nc d,2\ne f,3\n").unwrap();
+    std::fs::write(&data, "text,label\na b,1\nc d,2\ne f,1\ng h,2\n").unwrap();
     let data = data.to_str().unwrap();
     let classify =
         ["classify", "--data", data, "--model", "scratch", "--vocab-size", "60", "--problem"];
