@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 use gradus_cli::SharedArgs;
 
+use crate::compare::CompareFlags;
 use crate::tasks::classify::ClassifyFlags;
 use crate::tasks::mlm::MlmFlags;
 use crate::tasks::tokens::TokensFlags;
@@ -48,6 +49,8 @@ pub enum Command {
     Classify(Box<Flagged<ClassifyFlags>>),
     /// Train a masked language model on raw text: from scratch, or a pretrained one further
     Mlm(Box<Flagged<MlmFlags>>),
+    /// Compare finished or running runs: a table, and a page with their curves in one picture
+    Compare(CompareFlags),
     /// Train a tagger of words, such as of named entities
     Tokens(Box<Flagged<TokensFlags>>),
 }

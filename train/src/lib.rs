@@ -1,10 +1,14 @@
 //! The program `train`, which trains BERT, as a library, so that `gradus` can contain it.
 
 mod args;
+mod compare;
 mod data;
+mod diagnosis;
 mod flags;
 mod folder;
+mod page;
 mod prepare;
+mod rehearse;
 mod report;
 mod resume;
 mod run;
@@ -30,6 +34,10 @@ pub fn program(program: Program) -> Outcome {
     match command {
         Some(Command::Classify(own)) => start::<Classify>(shared, &own.flags, &flags),
         Some(Command::Mlm(own)) => start::<Mlm>(shared, &own.flags, &flags),
+        Some(Command::Compare(own)) => {
+            refuse_flags(&flags)?;
+            compare::run(&shared, &own)
+        }
         Some(Command::Tokens(own)) => start::<Tokens>(shared, &own.flags, &flags),
         None => {
             let (shared, flags) = layered(&shared, &flags)?;
@@ -38,6 +46,15 @@ pub fn program(program: Program) -> Outcome {
                 Some(_) => train::<Classify>(shared, flags),
             }
         }
+    }
+}
+
+/// Refuses flags before a subcommand that trains nothing.
+fn refuse_flags(before: &ClassifyFlags) -> Outcome {
+    let before = flags::object(before)?;
+    match before.iter().find(|(_, value)| flags::given(value)) {
+        None => Ok(()),
+        Some((name, _)) => Err(Failure::usage(format!("--{name} is no flag of train compare"))),
     }
 }
 
@@ -65,5 +82,7 @@ fn train<J: Job>(mut shared: SharedArgs, mut flags: J::Flags) -> Outcome {
     precision
         .check_training()
         .map_err(|error| Failure::usage(format!("--precision {precision}: {error}")))?;
-    prepare::Run::<J>::prepare(shared, flags, device, resumed)?.train()
+    let dry = flags.common().course.dry_run;
+    let run = prepare::Run::<J>::prepare(shared, flags, device, resumed)?;
+    if dry { run.rehearse() } else { run.train() }
 }

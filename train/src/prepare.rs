@@ -9,7 +9,7 @@ use gradus_tensor::Device;
 use crate::flags::{Flags, MAX_LENGTH, TaskFlags, VOCABULARY, with_flag};
 use crate::folder::{new_run, out_folder};
 use crate::resume::{self, Resumed};
-use crate::tasks::{Job, Parts};
+use crate::tasks::{Details, Job, Parts};
 
 /// A run that is ready to begin.
 pub struct Run<J: Job> {
@@ -22,6 +22,8 @@ pub struct Run<J: Job> {
     pub commands: Vec<String>,
     /// The loss of a model that guesses, where that has a meaning.
     pub guessing: Option<f64>,
+    /// What the report tells of the task.
+    pub details: Option<Details<J::Task>>,
 }
 
 /// A model's parts, before it is built.
@@ -66,6 +68,9 @@ impl<J: Job> Run<J> {
         let length = max_length(flags.common(), &model.config, &model.tokenizer, job.has_pairs())?;
         let (about, fingerprint) = (job.about(), job.fingerprint());
         let commands = job.commands(&flags, &out);
+        if flags.common().course.dry_run {
+            job.diagnosis().iter().for_each(|line| note(&shared, line));
+        }
         let Model { config, tokenizer, store, .. } = &model;
         let parts = Parts { shared: &shared, flags: &flags, config, tokenizer, store };
         let built = job.build(&parts, length)?;
@@ -87,7 +92,8 @@ impl<J: Job> Run<J> {
         let destination = Destination { folder: out, config, tokenizer };
         let options = flags.common().course.session();
         let session = Session { trainer, dev: built.dev, test: built.test, destination, options };
-        Ok(Run { shared, flags, name, session, weights, commands, guessing: built.guessing })
+        let (guessing, details) = (built.guessing, built.details);
+        Ok(Run { shared, flags, name, session, weights, commands, guessing, details })
     }
 }
 

@@ -89,7 +89,7 @@ pub fn with_flags(error: Error) -> Failure {
 }
 
 /// Flags that may change, and those of the recipe, which the trainer compares.
-const FREE: [&str; 23] = [
+const FREE: [&str; 26] = [
     "data",
     "out",
     "overwrite",
@@ -104,6 +104,9 @@ const FREE: [&str; 23] = [
     "metric",
     "max-skipped",
     "skip-spikes",
+    "dry-run",
+    "tensorboard",
+    "histograms",
     "batch-size",
     "accumulate",
     "lr",

@@ -10,10 +10,11 @@ use gradus_models::{Error, interchange};
 
 use crate::flags::TaskFlags;
 use crate::folder::Record;
+use crate::page::{self, REPORT};
 use crate::prepare::Run;
 use crate::report::Report;
 use crate::tasks::Job;
-use crate::watch::{Metrics, Screen, Watch};
+use crate::watch::{Metrics, Screen, TensorBoard, Watch};
 
 impl<J: Job> Run<J> {
     /// Trains, saves and reports.
@@ -29,12 +30,18 @@ impl<J: Job> Run<J> {
             precision: self.shared.precision(),
         };
         record.write(folder, done)?;
+        let course = &self.flags.common().course;
         let steps = [done, trainer.total_steps()];
         let mut watch = Watch {
             shared: &self.shared,
             weights: self.weights.as_ref(),
             metrics: Metrics::open(folder, done, trainer.steps_per_epoch())?,
             screen: Screen::new(&self.shared, steps, J::EXAMPLES, *trainer.metric()),
+            board: course
+                .tensorboard
+                .then(|| TensorBoard::open(folder, done, course.histograms))
+                .transpose()?,
+            norms: Vec::new(),
         };
         let ended = self.session.run(&stop, &mut |event| Ok(watch.see(event)?));
         watch.screen.clear();
@@ -57,7 +64,8 @@ impl<J: Job> Run<J> {
     }
 
     /// Tells how good the model is, and what to do next.
-    fn report(&self, finished: Finished, train_loss: Option<f64>) -> Outcome {
+    fn report(&mut self, finished: Finished, train_loss: Option<f64>) -> Outcome {
+        let details = self.details.take();
         let (destination, trainer) = (&self.session.destination, &self.session.trainer);
         let unsaved = finished.unsaved.as_ref().map(ToString::to_string);
         let report = Report {
@@ -68,6 +76,9 @@ impl<J: Job> Run<J> {
             train_loss,
             guessing: self.guessing,
         };
+        if let Err(error) = page::of_run(self, &report, details) {
+            note(&self.shared, format!("warning: {REPORT} is not written: {error}"));
+        }
         report.print(&self.shared, &destination.folder, &self.commands)?;
         if let Some(told) = interchange::note(&destination.config) {
             note(&self.shared, told);

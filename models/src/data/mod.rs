@@ -32,6 +32,7 @@ mod hold_out;
 mod labels;
 mod quotes;
 mod read;
+mod similar;
 mod table;
 mod tagged;
 
@@ -44,6 +45,7 @@ pub use corpus::{Corpus, WINDOW};
 pub use fingerprint::{Fingerprint, hash_text};
 pub use labels::Labels;
 pub use read::{Format, read_inputs, read_inputs_from};
+pub use similar::{Similar, similar_texts};
 pub use tagged::{TaggedColumns, TaggedSentence, is_tagged, read_words};
 
 use crate::error::{Error, Result};

@@ -50,6 +50,16 @@ impl Confusion {
         *self.counts.entry((truth, predicted)).or_default() += 1;
     }
 
+    /// How many texts of the label `truth` were predicted to have the label `predicted`.
+    pub fn count(&self, truth: u32, predicted: u32) -> u64 {
+        self.counts.get(&(truth, predicted)).copied().unwrap_or(0)
+    }
+
+    /// How many texts were predicted to have a label.
+    pub fn predicted(&self, label: u32) -> u64 {
+        self.sum(|_, predicted| predicted == label)
+    }
+
     /// Number of texts.
     pub fn examples(&self) -> u64 {
         self.counts.values().sum()
@@ -63,7 +73,7 @@ impl Confusion {
     /// The scores of one label.
     pub fn scores(&self, label: u32) -> ClassScores {
         let right = self.sum(|truth, predicted| truth == label && predicted == label);
-        let predicted = self.sum(|_, predicted| predicted == label);
+        let predicted = self.predicted(label);
         let support = self.sum(|truth, _| truth == label);
         ClassScores::of(right, predicted, support)
     }

@@ -2,8 +2,42 @@
 
 use super::Problem;
 use crate::data::numbers;
-use crate::evaluation::{Evaluation, Metric, MultiLabel, Regression, SingleLabel};
+use crate::evaluation::{ClassScores, Evaluation, Metric, MultiLabel, Regression, SingleLabel};
 use crate::{Error, Labels, Result, Split};
+
+/// What a model says of a text.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Given {
+    /// The ids of the labels; one, where a text has one.
+    Labels(Vec<u32>),
+    /// The number.
+    Number(f32),
+}
+
+impl Given {
+    /// As text: the names joined by `|`, or the number.
+    pub fn show(&self, labels: &Labels) -> String {
+        match self {
+            Given::Labels(ids) => {
+                let names = ids.iter().map(|&id| labels.name(id).unwrap_or_default());
+                names.collect::<Vec<_>>().join("|")
+            }
+            Given::Number(number) => format!("{number:.4}"),
+        }
+    }
+}
+
+/// A prediction beside the truth.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged {
+    /// What the model says.
+    pub given: Given,
+    /// How sure it is: the probability of the label, or of the decision that is most wrong; of a
+    /// number, its distance from the truth.
+    pub score: f32,
+    /// Whether it is wrong. A number always is.
+    pub wrong: bool,
+}
 
 /// The right answers of some texts.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,19 +147,42 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// Counts the logits of text `i`.
+    /// Counts the logits of text `i`, and judges them.
     ///
     /// # Panics
     /// If there is no such text.
-    pub fn add(&mut self, logits: &[f32], i: usize) {
+    pub fn add(&mut self, logits: &[f32], i: usize) -> Judged {
         match self {
-            Tally::Single(labels, tally) => {
-                tally.add(logits, labels[i]);
+            Tally::Single(truth, tally) => {
+                let (label, probability) = tally.add(logits, truth[i]);
+                let given = Given::Labels(vec![label]);
+                Judged { given, score: probability as f32, wrong: label != truth[i] }
             }
-            Tally::Multi(sets, tally) => {
-                tally.add(logits, &sets[i]);
+            Tally::Multi(truth, tally) => {
+                let predicted = tally.add(logits, &truth[i]);
+                // The probability of the decision that is most wrong.
+                let score = (0..logits.len() as u32)
+                    .filter(|id| predicted.contains(id) != truth[i].contains(id))
+                    .map(|id| 1.0 / (1.0 + (-logits[id as usize].abs()).exp()))
+                    .fold(0.0, f32::max);
+                Judged { given: Given::Labels(predicted), score, wrong: score > 0.0 }
             }
-            Tally::Numbers(numbers, tally) => tally.add(f64::from(logits[0]), numbers[i].into()),
+            Tally::Numbers(truth, tally) => {
+                tally.add(f64::from(logits[0]), truth[i].into());
+                let score = (logits[0] - truth[i]).abs();
+                Judged { given: Given::Number(logits[0]), score, wrong: true }
+            }
+        }
+    }
+
+    /// The scores of every label, in the order of ids; none of a regression.
+    pub fn scores(&self, labels: usize) -> Vec<ClassScores> {
+        match self {
+            Tally::Single(_, tally) => {
+                (0..labels as u32).map(|id| tally.confusion.scores(id)).collect()
+            }
+            Tally::Multi(_, tally) => tally.scores(),
+            Tally::Numbers(..) => Vec::new(),
         }
     }
 

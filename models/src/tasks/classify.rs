@@ -94,6 +94,11 @@ impl Classification {
         Ok(self)
     }
 
+    /// The encoded training texts.
+    pub fn encodings(&self) -> &[Encoding] {
+        &self.train.encodings
+    }
+
     /// The model.
     pub fn model(&self) -> &SequenceClassifier {
         &self.model
@@ -112,6 +117,41 @@ impl Classification {
         let packed = PackedBatch::new(batch.iter().map(|&i| &all[i]), self.config())?;
         let input = BertInput::new(&packed)?.to_device(self.device())?;
         self.model.forward(&input, forward)
+    }
+
+    /// The logits of every text, in order, without recording a graph.
+    ///
+    /// # Errors
+    /// When an operation fails.
+    pub fn text_logits(&self, encodings: &[Encoding]) -> Result<Vec<Vec<f32>>> {
+        let mut all = vec![Vec::new(); encodings.len()];
+        self.each_row(encodings, &mut |_, _| {}, |row, i| all[i] = row.to_vec())?;
+        Ok(all)
+    }
+
+    /// Calls `take` with the logits and the number of every text, in batches of similar length.
+    fn each_row(
+        &self,
+        encodings: &[Encoding],
+        progress: &mut dyn FnMut(usize, usize),
+        mut take: impl FnMut(&[f32], usize),
+    ) -> Result<()> {
+        let lengths: Vec<usize> = encodings.iter().map(Encoding::len).collect();
+        let mut done = 0;
+        for batch in sorted_batches(&lengths, 64)? {
+            let forward = Forward::inference();
+            // One entry into the thread pool for the whole forward pass. The mode belongs to the
+            // thread.
+            let logits = rayon::scope(|_| no_grad(|| self.logits(encodings, &batch, &forward)))?;
+            let logits = logits.tensor().to_dtype(DType::F32)?.contiguous()?;
+            let width = logits.shape()[1].max(1);
+            for (row, &i) in logits.to_vec::<f32>()?.chunks(width).zip(&batch) {
+                take(row, i);
+            }
+            done += batch.len();
+            progress(done, encodings.len());
+        }
+        Ok(())
     }
 
     fn weight(&self) -> Result<Option<Tensor>> {
@@ -190,22 +230,10 @@ impl Task for Classification {
         Encoded { encodings, answers }: &Encoded,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Evaluation> {
-        let lengths: Vec<usize> = encodings.iter().map(Encoding::len).collect();
         let mut tally = Tally::new(answers);
-        let mut done = 0;
-        for batch in sorted_batches(&lengths, 64)? {
-            let forward = Forward::inference();
-            // One entry into the thread pool for the whole forward pass. The mode belongs to the
-            // thread.
-            let logits = rayon::scope(|_| no_grad(|| self.logits(encodings, &batch, &forward)))?;
-            let logits = logits.tensor().to_dtype(DType::F32)?.contiguous()?;
-            let width = logits.shape()[1].max(1);
-            for (row, &i) in logits.to_vec::<f32>()?.chunks(width).zip(&batch) {
-                tally.add(row, i);
-            }
-            done += batch.len();
-            progress(done, encodings.len());
-        }
+        self.each_row(encodings, progress, |row, i| {
+            tally.add(row, i);
+        })?;
         Ok(tally.evaluation())
     }
 }

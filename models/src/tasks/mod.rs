@@ -16,7 +16,7 @@ mod masked_lm;
 mod problem;
 mod tokens;
 
-pub use answers::{Answers, Tally};
+pub use answers::{Answers, Given, Judged, Tally};
 pub use blocks::{Block, blocks};
 pub use classify::{Classification, Encoded, encode_split};
 pub use masked_lm::{Masked, MaskedLanguageModel};

@@ -23,6 +23,7 @@ mod best;
 mod checkpoints;
 mod every;
 mod guard;
+mod inspect;
 mod micro;
 mod order;
 mod recipe;
@@ -38,6 +39,7 @@ pub use checkpoints::{
 };
 pub use every::Every;
 pub use gradus_nn::ScheduleKind;
+pub use inspect::{Inspection, Norms};
 pub use recipe::{OptimizerKind, Recipe};
 pub use session::{Destination, Ended, Event, Finished, Session, SessionOptions, StepNumbers};
 pub use state::{Resumed, RunMark};

@@ -9,7 +9,7 @@ use gradus_nn::Precision;
 use gradus_tensor::{Device, Reading, Tensor};
 
 use super::recipe::at_least_one;
-use super::{Evaluation, Every, Step, Task, Trainer, remove_old_checkpoints};
+use super::{Evaluation, Every, Inspection, Step, Task, Trainer, remove_old_checkpoints};
 use crate::{BertConfig, Error, Tokenizer, save_folder};
 
 /// When a run evaluates, saves and ends.
@@ -126,6 +126,9 @@ pub enum Event<'a> {
     },
     /// A step is done. On a GPU the next one may already be under way.
     Step(&'a StepNumbers),
+    /// An evaluation on the dev set is about to be made: the weights, and the gradients of the last
+    /// step.
+    Inspected(&'a Inspection<'a>),
     /// An evaluation is under way.
     Evaluating {
         /// `dev` or `test`.
@@ -216,6 +219,8 @@ struct Course<'w, E> {
     /// Failed steps in a row; see [`StepNumbers::failed`].
     failed: u64,
     max_skipped: u64,
+    /// The loss scale of the last step; 1 without loss scaling.
+    loss_scale: f64,
     /// When the last checkpoint was written.
     saved: Instant,
 }
@@ -251,10 +256,11 @@ impl<T: Task> Session<T> {
             last: None,
             failed: 0,
             max_skipped: self.options.max_skipped,
+            loss_scale: 1.0,
             saved: Instant::now(),
         };
         while !self.is_stale()
-            && let Some(step) = self.trainer.step()?
+            && let Some(step) = self.step()?
         {
             if let Some(checkpoint) = self.after(&mut course, step, stop)? {
                 return Ok(Ended::Interrupted(checkpoint));
@@ -264,6 +270,18 @@ impl<T: Task> Session<T> {
             (course.watch)(Event::StoppedEarly)?;
         }
         self.finish(course).map(|finished| Ended::Finished(Box::new(finished)))
+    }
+
+    fn step(&mut self) -> Result<Option<Step>, Error> {
+        let next = self.trainer.steps_done() + 1;
+        self.trainer.keeps_gradients = self.dev.is_some() && self.evaluates_after(next);
+        self.trainer.step()
+    }
+
+    /// Whether an evaluation follows a step, where there is a dev set.
+    fn evaluates_after(&self, step: u64) -> bool {
+        let every = self.options.eval_every.unwrap_or(self.trainer.steps_per_epoch());
+        step.is_multiple_of(every) || step == self.trainer.total_steps()
     }
 
     /// Tells a step's numbers, and evaluates and saves when that is due. Returns the checkpoint if
@@ -285,6 +303,7 @@ impl<T: Task> Session<T> {
         let (at, epoch) = (step.step, step.epoch);
         self.read(course, step, &due)?;
         course.clock.pause();
+        self.inspect(course)?;
         if let Some(set) = self.dev.as_ref().filter(|_| due.evaluation) {
             let result = evaluate(&self.trainer, set, "dev", course)?;
             (course.watch)(Event::Evaluated { split: "dev", step: at, epoch, result: &result })?;
@@ -302,11 +321,10 @@ impl<T: Task> Session<T> {
     }
 
     fn due(&self, step: &Step, saved: Instant, stop: &AtomicBool) -> Due {
-        let every = self.options.eval_every.unwrap_or(self.trainer.steps_per_epoch());
         let end = step.step == self.trainer.total_steps();
         Due {
             end,
-            evaluation: self.dev.is_some() && (step.step.is_multiple_of(every) || end),
+            evaluation: self.dev.is_some() && self.evaluates_after(step.step),
             checkpoint: !end
                 && self.options.save_every.is_some_and(|every| match every {
                     Every::Steps(steps) => step.step.is_multiple_of(steps),
@@ -331,6 +349,17 @@ impl<T: Task> Session<T> {
             course.tell(&step, &numbers, self.trainer.recipe().precision)?;
         }
         Ok(())
+    }
+
+    /// Shows the weights and the gradients of the last step.
+    fn inspect<E: From<Error>>(&mut self, course: &mut Course<E>) -> Result<(), E> {
+        let Some(gradients) = self.trainer.kept.take() else { return Ok(()) };
+        let guard = &self.trainer.guard;
+        let scale = if guard.scales { course.loss_scale } else { 1.0 };
+        let (step, parameters) = (self.trainer.steps_done(), self.trainer.store().parameters());
+        let inspection =
+            Inspection { step, parameters: &parameters, gradients: &gradients, loss_scale: scale };
+        (course.watch)(Event::Inspected(&inspection))
     }
 
     fn is_stale(&self) -> bool {
@@ -436,6 +465,7 @@ impl<E: From<Error>> Course<'_, E> {
             training_seconds: seconds,
         };
         self.read_at = seconds;
+        self.loss_scale = scale;
         (self.watch)(Event::Step(&numbers))?;
         self.failed = if numbers.failed() { self.failed + 1 } else { 0 };
         if self.failed >= self.max_skipped {

@@ -64,6 +64,10 @@ pub struct Trainer<T> {
     /// The metric that decides which model is best.
     pub(super) metric: Metric,
     without_gradient: Option<Vec<String>>,
+    /// Whether the next step keeps its gradients.
+    pub(super) keeps_gradients: bool,
+    /// The gradients of the last step, if it kept them.
+    pub(super) kept: Option<Gradients>,
 }
 
 impl<T: Task> Trainer<T> {
@@ -116,6 +120,8 @@ impl<T: Task> Trainer<T> {
             order: Order::default(),
             metric,
             without_gradient: None,
+            keeps_gradients: false,
+            kept: None,
         })
     }
 
@@ -201,6 +207,7 @@ impl<T: Task> Trainer<T> {
         let batches = self.order.next(&mut self.task, &self.recipe)?;
         let lengths = self.task.lengths();
         let tokens = batches.iter().flatten().map(|&i| lengths[i]).sum();
+        self.kept = None;
         let (loss, grads, cut_to) = self.fitting_gradients(&batches)?;
 
         let parameters = self.store.parameters();
@@ -210,6 +217,7 @@ impl<T: Task> Trainer<T> {
         let clip = self.guard.judge(&grads, &parameters)?;
         let factor = self.schedule.factor(self.step);
         self.optimizer.step_scaled(&grads, factor, Some(&clip.scale))?;
+        self.kept = self.keeps_gradients.then_some(grads);
         self.step += 1;
         Ok(Step {
             step: self.step,

@@ -2,11 +2,12 @@
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use gradus_autograd::Var;
 use gradus_models::training::{
-    Ended, Evaluation, Event, Metric, OptimizerKind, Recipe, ScheduleKind, Session, SessionOptions,
-    StepNumbers, Task, Trainer,
+    Ended, Evaluation, Event, Every, Metric, OptimizerKind, Recipe, ScheduleKind, Session,
+    SessionOptions, StepNumbers, Task, Trainer,
 };
 use gradus_models::{Error, Result};
 use gradus_nn::{Forward, Init, Store};
@@ -199,6 +200,28 @@ fn a_batch_that_does_not_fit_is_cut_and_the_step_stays_the_same() {
         assert!((whole.grad_norm - cut.grad_norm).abs() < 1e-5);
         assert_eq!((whole.examples, whole.tokens), (cut.examples, cut.tokens));
     }
+}
+
+#[test]
+fn checkpoints_come_by_time() {
+    let saved = |save_every| {
+        let (dir, destination) = destination();
+        let trainer = Numbers::new(&[1.0; 4]).trainer(recipe(4));
+        let options = SessionOptions { save_every, keep: 9, ..SessionOptions::default() };
+        let mut session = Session { trainer, dev: None, test: None, destination, options };
+        let mut saved = 0;
+        let ended = session.run(&AtomicBool::new(false), &mut |event| -> Result<()> {
+            saved += usize::from(matches!(event, Event::Saved(_)));
+            Ok(())
+        });
+        assert!(matches!(ended, Ok(Ended::Finished(_))));
+        drop(dir);
+        saved
+    };
+    // The checkpoint at the end is no event.
+    assert_eq!(saved(Some(Every::Time(Duration::ZERO))), 3);
+    assert_eq!(saved(Some(Every::Time(Duration::from_secs(3600)))), 0);
+    assert_eq!(saved(Some(Every::Steps(2))), 1);
 }
 
 #[test]

@@ -35,6 +35,16 @@ pub struct Course {
     /// Give up after this many skipped steps in a row [default: 10]
     #[arg(long, help_heading = "Course")]
     pub max_skipped: Option<u64>,
+    /// Write event files for TensorBoard into the folder tensorboard of the run
+    #[arg(long, help_heading = "Course")]
+    pub tensorboard: bool,
+    /// Add histograms of weights and gradients to them at every evaluation on the dev set
+    #[arg(long, help_heading = "Course", requires = "tensorboard")]
+    pub histograms: bool,
+    /// Read and check everything, make a few steps, tell what the run will need, and stop: nothing
+    /// is written
+    #[arg(long, help_heading = "Course")]
+    pub dry_run: bool,
     /// End with the last weights [default: with the best ones on the dev set]
     #[arg(long, help_heading = "Course")]
     pub keep_last: bool,

@@ -3,18 +3,21 @@
 use std::path::Path;
 
 use clap::Args;
-use gradus_cli::{Failure, Outcome, SharedArgs, command, note};
+use gradus_cli::{Outcome, SharedArgs, command, note};
 use gradus_models::data::{Fingerprint, LabelForm};
-use gradus_models::tasks::{Answers, Classification, Problem, encode_split};
+use gradus_models::tasks::{Classification, Problem, encode_split};
 use gradus_models::{
     BertConfig, Columns, Dataset, Example, Labels, Pooling, Pretrained, SequenceClassifier, Split,
     Tokenizer,
 };
 use serde::{Deserialize, Serialize};
 
+use super::class_weights::class_weights;
 use super::{Built, Job, Parts, report_cut};
 use crate::data::{hold_out, refuse_evaluation, warn_of_leaks};
+use crate::diagnosis;
 use crate::flags::{Flags, TaskFlags, one_of, share, with_flag};
+use crate::page;
 
 /// The flags of `train classify`; `None` where one is not given.
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
@@ -171,7 +174,9 @@ impl Job for Classify {
         if let Some(weights) = weights {
             task = task.class_weights(weights).map_err(with_flag)?;
         }
-        Ok(Built { task, dev, test, guessing })
+        let Classify { dataset, labels, .. } = self;
+        let details = Some(page::of_classifier(dataset, labels, length));
+        Ok(Built { task, dev, test, guessing, details })
     }
 
     fn fingerprint(&self) -> Fingerprint {
@@ -191,6 +196,10 @@ impl Job for Classify {
             }
             Problem::Regression => format!("{texts} training texts, a number each"),
         }
+    }
+
+    fn diagnosis(&self) -> Vec<String> {
+        diagnosis::of_classifier(&self.dataset, self.problem, &self.labels)
     }
 
     fn commands(&self, flags: &ClassifyFlags, out: &Path) -> Vec<String> {
@@ -225,28 +234,4 @@ fn short_text(split: &Split) -> String {
     let text = example.map_or("", |example| example.text.as_str());
     let line: Vec<&str> = text.split_whitespace().collect();
     line.join(" ").chars().take(80).collect()
-}
-
-/// The weights that --class-weights gives.
-fn class_weights(
-    flags: &ClassifyFlags,
-    labels: &Labels,
-    answers: &Answers,
-) -> Outcome<Option<Vec<f32>>> {
-    let Some(text) = &flags.class_weights else { return Ok(None) };
-    let fail = |why: String| Failure::usage(format!("--class-weights {text}: {why}"));
-    if text == "balanced" {
-        return Ok(Some(answers.balanced_weights(labels.len()).map_err(with_flag)?));
-    }
-    let mut weights = vec![1.0; labels.len()];
-    for part in text.split(',') {
-        let pair =
-            part.rsplit_once('=').ok_or_else(|| fail(format!("`{part}` is no label=weight")))?;
-        let (name, weight) = (pair.0.trim(), pair.1.trim());
-        let id =
-            labels.id(name).ok_or_else(|| fail(format!("`{name}` is no label of the data")))?;
-        weights[id as usize] =
-            weight.parse().map_err(|_| fail(format!("`{weight}` is no number")))?;
-    }
-    Ok(Some(weights))
 }

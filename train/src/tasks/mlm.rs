@@ -143,7 +143,7 @@ impl Job for Mlm {
         let model = MaskedLm::new(&parts.store.root(), parts.config)?;
         let guessing = Some((vocab_size as f64).ln());
         let task = MaskedLanguageModel::new(model, self.train, masked)?;
-        Ok(Built { task, dev, test, guessing })
+        Ok(Built { task, dev, test, guessing, details: None })
     }
 
     fn fingerprint(&self) -> Fingerprint {

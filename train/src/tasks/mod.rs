@@ -1,7 +1,9 @@
 //! What `train` does for each task: its flags, its data, its model.
 
+mod class_weights;
 pub mod classify;
 pub mod mlm;
+mod tags;
 pub mod tokens;
 
 use std::path::Path;
@@ -13,6 +15,7 @@ use gradus_models::{BertConfig, Encoding, Pretrained, Tokenizer};
 use gradus_nn::Store;
 
 use crate::flags::TaskFlags;
+use crate::page::Section;
 
 /// A task of `train`, with its data open.
 pub trait Job: Sized {
@@ -62,6 +65,11 @@ pub trait Job: Sized {
     /// A few words about the data, such as `9003 training texts, 77 labels`.
     fn about(&self) -> String;
 
+    /// What --dry-run tells of the data, a line each.
+    fn diagnosis(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Commands that use the trained model in `out`, for the last screen.
     fn commands(&self, flags: &Self::Flags, out: &Path) -> Vec<String>;
 }
@@ -82,7 +90,16 @@ pub struct Built<T: Task> {
     pub test: Option<T::Set>,
     /// The loss of a model that guesses by how often each answer occurs, where that has a meaning.
     pub guessing: Option<f64>,
+    /// What the report tells of the task.
+    pub details: Option<Details<T>>,
 }
+
+/// Tells of the trained model, and of the texts: from the task, the dev set and the test set.
+pub type Details<T> =
+    Box<dyn FnOnce(&T, Sets<<T as Task>::Set>) -> gradus_models::Result<Vec<Section>>>;
+
+/// The dev set and the test set.
+pub type Sets<'a, S> = [Option<&'a S>; 2];
 
 /// Tells how many training texts are cut.
 pub fn report_cut(shared: &SharedArgs, encodings: &[Encoding], length: usize) {

@@ -3,14 +3,16 @@
 mod curve;
 mod metrics;
 mod screen;
+mod tensorboard;
 
 use gradus_cli::{Failure, Outcome, SharedArgs};
 use gradus_models::Checkpoint;
-use gradus_models::training::{Evaluation, Event, StepNumbers};
+use gradus_models::training::{Evaluation, Event, Norms, StepNumbers};
 use serde_json::{Value, json};
 
 pub use metrics::Metrics;
 pub use screen::Screen;
+pub use tensorboard::TensorBoard;
 
 /// Watches a run: each event goes to everyone whom it concerns.
 pub struct Watch<'a> {
@@ -19,6 +21,9 @@ pub struct Watch<'a> {
     pub weights: Option<&'a Checkpoint>,
     pub metrics: Metrics,
     pub screen: Screen<'a>,
+    pub board: Option<TensorBoard>,
+    /// The norms that go with the next evaluation.
+    pub norms: Vec<Norms>,
 }
 
 impl Watch<'_> {
@@ -31,17 +36,13 @@ impl Watch<'_> {
             Event::WithoutGradient(names) => self.screen.without_gradient(names),
             Event::Cut { step, tokens } => self.screen.cut(step, tokens),
             Event::Step(step) => self.step(step)?,
-            Event::Evaluating { split, done, of } => self.screen.evaluating(split, [done, of]),
-            Event::Evaluated { split: "dev", step, epoch, result } => {
-                let line = line(json!({"step": step, "epoch": epoch, "split": "dev"}), result);
-                self.metrics.write(&line)?;
-                if self.shared.json {
-                    println!("{line}");
-                }
-                self.screen.evaluated(step, epoch, result);
+            Event::Inspected(inspection) => {
+                self.norms = inspection.norms()?;
+                self.board.as_mut().map_or(Ok(()), |board| board.inspected(inspection))?;
             }
-            Event::Evaluated { split, step, result, .. } => {
-                self.metrics.write(&line(json!({"step": step, "split": split}), result))?;
+            Event::Evaluating { split, done, of } => self.screen.evaluating(split, [done, of]),
+            Event::Evaluated { split, step, epoch, result } => {
+                self.evaluated(split, step, epoch, result)?;
             }
             Event::Saved(_) => {}
             Event::StoppedEarly => self.screen.stopped_early(),
@@ -66,7 +67,28 @@ impl Watch<'_> {
         }
         self.metrics.write(&line)?;
         self.screen.step(step);
-        Ok(())
+        self.board.as_mut().map_or(Ok(()), |board| board.step(step))
+    }
+
+    /// Writes and shows an evaluation at a step and an epoch.
+    fn evaluated(&mut self, split: &str, step: u64, epoch: f64, result: &Evaluation) -> Outcome {
+        let mut line = json!({"step": step, "split": split});
+        result.values().for_each(|(name, value)| line[name] = json!(value));
+        if split == "dev" {
+            line["epoch"] = json!(epoch);
+            if self.shared.json {
+                println!("{line}");
+            }
+            let norms = std::mem::take(&mut self.norms);
+            let of = |norm: fn(&Norms) -> Option<f64>| -> Value {
+                norms.iter().map(|norms| (norms.part.clone(), json!(norm(norms)))).collect()
+            };
+            line["weight_norms"] = of(|norms| Some(norms.weights));
+            line["gradient_norms"] = of(|norms| norms.gradients);
+            self.screen.evaluated(step, epoch, result);
+        }
+        self.metrics.write(&line)?;
+        self.board.as_mut().map_or(Ok(()), |board| board.evaluated(split, step, result))
     }
 
     /// Refuses to go on from pretrained weights that hold NaN: no step can mend them.
@@ -80,12 +102,4 @@ impl Watch<'_> {
             )))
         })
     }
-}
-
-/// A line of `metrics.jsonl` with the numbers of an evaluation.
-fn line(mut line: Value, result: &Evaluation) -> Value {
-    for (name, value) in result.values() {
-        line[name] = json!(value);
-    }
-    line
 }

@@ -1,8 +1,10 @@
 //! The program as its users run it, on a small data set.
 
 mod common;
+mod killed;
 mod mlm;
 mod resume;
 mod screen;
 mod tokens;
 mod train;
+mod watch;

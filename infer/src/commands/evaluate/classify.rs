@@ -7,7 +7,7 @@ use gradus_cli::{Failure, Outcome, SharedArgs};
 use gradus_models::data::{Format, LabelForm};
 use gradus_models::evaluation::{ClassScores, Evaluation, Metric};
 use gradus_models::pipelines::TextClassifier;
-use gradus_models::tasks::{Answers, Problem, Tally};
+use gradus_models::tasks::{Answers, Judged, Problem, Tally};
 use gradus_models::{Columns, Example, Labels, Split};
 use serde_json::{Map, Value, json};
 
@@ -79,15 +79,7 @@ fn known_labels(classifier: &TextClassifier, split: &Split) -> Outcome<Labels> {
 struct Counted<'a> {
     labels: &'a Labels,
     tally: Tally<'a>,
-    rows: Vec<Row>,
-}
-
-/// The prediction for a text.
-struct Row {
-    predicted: String,
-    /// How sure it is: the probability of the wrong label; of numbers, the distance from the truth.
-    score: f32,
-    wrong: bool,
+    rows: Vec<Judged>,
 }
 
 impl<'a> Counted<'a> {
@@ -107,30 +99,8 @@ impl<'a> Counted<'a> {
 
     /// Counts the next text.
     fn add(&mut self, logits: &[f32]) {
-        let (at, name) = (self.rows.len(), |id: u32| self.labels.name(id).unwrap_or_default());
-        let row = match &mut self.tally {
-            Tally::Single(truth, tally) => {
-                let (label, probability) = tally.add(logits, truth[at]);
-                let wrong = label != truth[at];
-                Row { predicted: name(label).into(), score: probability as f32, wrong }
-            }
-            Tally::Multi(truth, tally) => {
-                let predicted = tally.add(logits, &truth[at]);
-                let names: Vec<&str> = predicted.iter().map(|&id| name(id)).collect();
-                // The probability of the decision that is most wrong.
-                let sure = (0..logits.len() as u32)
-                    .filter(|id| predicted.contains(id) != truth[at].contains(id))
-                    .map(|id| 1.0 / (1.0 + (-logits[id as usize].abs()).exp()))
-                    .fold(0.0, f32::max);
-                Row { predicted: names.join("|"), score: sure, wrong: sure > 0.0 }
-            }
-            Tally::Numbers(truth, tally) => {
-                tally.add(logits[0].into(), truth[at].into());
-                let score = (logits[0] - truth[at]).abs();
-                Row { predicted: format!("{:.4}", logits[0]), score, wrong: true }
-            }
-        };
-        self.rows.push(row);
+        let judged = self.tally.add(logits, self.rows.len());
+        self.rows.push(judged);
     }
 
     fn result(self, split: &'a Split, shown: usize) -> Evaluated<'a> {
@@ -138,17 +108,15 @@ impl<'a> Counted<'a> {
         let name = |id: u32| labels.name(id).unwrap_or_default();
         let mut wrong: Vec<Mistake> = (split.examples.iter().zip(self.rows))
             .filter(|(_, row)| row.wrong)
-            .map(|(example, Row { predicted, score, .. })| Mistake { example, predicted, score })
+            .map(|(example, Judged { given, score, .. })| Mistake {
+                example,
+                predicted: given.show(labels),
+                score,
+            })
             .collect();
         wrong.sort_by(|a, b| b.score.total_cmp(&a.score));
         wrong.truncate(shown);
-        let scores = match &self.tally {
-            Tally::Single(_, tally) => {
-                (0..labels.len() as u32).map(|id| tally.confusion.scores(id)).collect()
-            }
-            Tally::Multi(_, tally) => tally.scores(),
-            Tally::Numbers(..) => Vec::new(),
-        };
+        let scores = self.tally.scores(labels.len());
         let confusions = match &self.tally {
             Tally::Single(_, tally) => tally.confusion.worst(shown),
             Tally::Multi(..) | Tally::Numbers(..) => Vec::new(),

@@ -1,0 +1,63 @@
+//! Runs that are killed without a warning, at any moment, end with the bits of one that was not.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::common::{data, ok, run, scratch, train, weights};
+
+/// A generator of numbers that are the same in every run of the test.
+struct Moments(u64);
+
+impl Moments {
+    fn next(&mut self) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 >> 33
+    }
+}
+
+/// Runs `task` with `args` into `out`, kills it ten times with SIGKILL, resumes it each time, and
+/// compares its weights with those of an undisturbed run into `whole`.
+fn survives_ten_kills(task: &str, args: impl Fn(&Path) -> Vec<String>, dir: &Path) {
+    let (whole, out) = (dir.join("whole"), dir.join("killed"));
+    let call = |args: &[String]| run(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    ok(&call(&args(&whole)));
+    let mut moments = Moments(7);
+    let folder = out.to_str().unwrap();
+    let resume = [task, "--resume", folder, "-q"].map(String::from).to_vec();
+    let begin = [args(&out), vec!["--overwrite".into()]].concat();
+    let mut killed = 0;
+    while killed < 10 {
+        let resumes = out.is_dir()
+            && std::fs::read_dir(&out)
+                .unwrap()
+                .flatten()
+                .any(|entry| entry.file_name().to_string_lossy().starts_with("checkpoint-"));
+        let args = if resumes { &resume } else { &begin };
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let mut process = train(&args).spawn().unwrap();
+        // Long enough to start and to make some steps, checkpoints among them.
+        std::thread::sleep(Duration::from_millis(150 + moments.next() % 250));
+        killed += usize::from(process.try_wait().unwrap().is_none());
+        let _ = process.kill();
+        process.wait().unwrap();
+        if out.join("model.safetensors").exists() {
+            break; // it was faster than its killers
+        }
+    }
+    assert!(killed > 2, "the run ended after {killed} kills");
+    ok(&call(&resume));
+    assert!(weights(&whole) == weights(&out), "{task}: the killed run ended with other weights");
+}
+
+fn strings(args: &[&str]) -> Vec<String> {
+    args.iter().map(|arg| arg.to_string()).collect()
+}
+
+#[test]
+fn classify() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = data(dir.path());
+    let more = ["--steps", "600", "--save-every", "3", "--eval-every", "50", "-q"];
+    survives_ten_kills("classify", |out| strings(&scratch(&data, out, &more)), dir.path());
+}

@@ -1,0 +1,159 @@
+//! What a run leaves for those who watch it: the report, TensorBoard's files, a comparison.
+
+use crate::common::{data, json, last, metrics, ok, run, scratch, stderr};
+
+/// Texts of a page that would be fetched from elsewhere.
+const OUTSIDE: [&str; 4] = ["http://", "https://", "<link", "src="];
+
+#[test]
+fn a_report_tells_the_whole_run_in_one_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out) = (data(dir.path()), dir.path().join("out"));
+    let train = data.join("train.csv");
+    let text = std::fs::read_to_string(&train).unwrap();
+    // A text that would break the page, and one that is almost a dev text.
+    let odd = "\"<script>alert(1)</script> & more\",list\n\"The GLASS is red, and round!\",looks\n";
+    std::fs::write(&train, text + odd).unwrap();
+    let output = run(&scratch(&data, &out, &["--epochs", "4", "--eval-every", "3", "--json"]));
+    let last = last(&output);
+    let page = std::fs::read_to_string(out.join("report.html")).unwrap();
+    for part in [
+        "<h2>Result</h2>",
+        "<h2>Course</h2>",
+        "norm of the weights",
+        "layer 0",
+        "<h2>Confusions on the test set</h2>",
+        "<h2>Calibration on the test set</h2>",
+        "<h2>Labels on the test set</h2>",
+        "confident mistakes on the test set",
+        "<h2>Texts</h2>",
+        "1 of 3 dev texts are almost a training text",
+        "The GLASS is red, and round!",
+        "<h2>Configuration</h2>",
+        "--batch-size",
+    ] {
+        assert!(page.contains(part), "{part} is not in the page");
+    }
+    let accuracy = format!("{:.2}%", last["test_accuracy"].as_f64().unwrap() * 100.0);
+    assert!(page.contains(&accuracy), "{accuracy}");
+    assert!(!page.contains("<script>"), "text of the data is not escaped");
+    for outside in OUTSIDE {
+        assert!(!page.contains(outside), "the page needs {outside}");
+    }
+}
+
+#[test]
+fn evaluations_have_the_norms_of_each_part() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out) = (data(dir.path()), dir.path().join("out"));
+    ok(&run(&scratch(&data, &out, &["--steps", "6", "--eval-every", "3", "-q"])));
+    let lines = metrics(&out);
+    let dev: Vec<_> = lines.iter().filter(|line| line["split"] == "dev").collect();
+    assert_eq!(dev.len(), 2);
+    for line in dev {
+        let step = lines.iter().find(|l| l["step"] == line["step"] && l["grad_norm"].is_number());
+        let whole = step.unwrap()["grad_norm"].as_f64().unwrap();
+        let parts = line["gradient_norms"].as_object().unwrap();
+        let names: Vec<&String> = parts.keys().collect();
+        assert_eq!(names, ["classifier", "embeddings", "layer 0", "layer 1"]);
+        let sum: f64 = parts.values().map(|norm| norm.as_f64().unwrap().powi(2)).sum();
+        assert!((sum.sqrt() / whole - 1.0).abs() < 1e-4, "{} and {whole}", sum.sqrt());
+        assert!(line["weight_norms"]["layer 1"].as_f64().unwrap() > 0.0);
+    }
+}
+
+#[test]
+fn event_files_are_for_those_who_ask() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out) = (data(dir.path()), dir.path().join("out"));
+    let steps = ["--steps", "4", "--save-every", "2", "-q"];
+    ok(&run(&scratch(&data, &out, &steps)));
+    let board = out.join("tensorboard");
+    assert!(!board.exists());
+    let more = [&steps[..], &["--overwrite", "--tensorboard", "--histograms"]].concat();
+    ok(&run(&scratch(&data, &out, &more)));
+    let files = || std::fs::read_dir(&board).unwrap().count();
+    assert_eq!(files(), 1);
+    // A resumed run adds a file; one that begins removes those of the run before.
+    let middle = out.join("checkpoint-2");
+    ok(&run(&["classify", "--resume", middle.to_str().unwrap(), "--tensorboard", "-q"]));
+    assert_eq!(files(), 2);
+    ok(&run(&scratch(&data, &out, &more)));
+    assert_eq!(files(), 1);
+    let refused = run(&scratch(&data, &dir.path().join("other"), &["--histograms"]));
+    assert!(stderr(&refused).contains("--tensorboard"), "{}", stderr(&refused));
+}
+
+#[test]
+fn runs_side_by_side() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = data(dir.path());
+    let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+    ok(&run(&scratch(&data, &a, &["--steps", "6", "-q"])));
+    ok(&run(&scratch(&data, &b, &["--steps", "8", "--lr", "3e-3", "-q"])));
+    let page = dir.path().join("both.html");
+    let paths = [a.to_str().unwrap(), b.to_str().unwrap(), "--output", page.to_str().unwrap()];
+    let output = run(&[&["compare"][..], &paths].concat());
+    ok(&output);
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    for part in ["test accuracy", "dev loss", "--lr", "0.003", "--steps"] {
+        assert!(table.contains(part), "{part} is not in\n{table}");
+    }
+    assert!(!table.contains("--batch-size"), "both runs have the same:\n{table}");
+    let html = std::fs::read_to_string(&page).unwrap();
+    assert!(html.contains("training loss, smoothed") && html.contains("<svg"));
+    assert!(OUTSIDE.iter().all(|outside| !html.contains(outside)));
+    let lines = run(&[&["compare", "--json"][..], &paths].concat());
+    let lines = String::from_utf8_lossy(&lines.stdout).into_owned();
+    let steps: Vec<serde_json::Value> = lines
+        .lines()
+        .map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap()["steps"].clone())
+        .collect();
+    assert_eq!(steps, [6.0, 8.0]);
+    let refused = run(&["compare", dir.path().to_str().unwrap()]);
+    assert!(stderr(&refused).contains("train.json is missing"), "{}", stderr(&refused));
+    let refused = run(&["--lr", "1", "compare", a.to_str().unwrap()]);
+    assert!(stderr(&refused).contains("--lr is no flag of train compare"), "{}", stderr(&refused));
+}
+
+#[test]
+fn a_dry_run_tells_what_is_needed_and_writes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out) = (data(dir.path()), dir.path().join("out"));
+    let train = data.join("train.csv");
+    let text = std::fs::read_to_string(&train).unwrap();
+    std::fs::write(&train, text + "the door is red and round,list\n").unwrap();
+    let output = run(&scratch(&data, &out, &["--epochs", "2", "--dry-run"]));
+    ok(&output);
+    let told = stderr(&output);
+    for part in [
+        "training: 19 rows of",
+        "labels: list 7, ",
+        "duplicates: 1 training rows repeat an earlier one; 1 texts have several labels",
+        "10 steps, 5 an epoch",
+        "the highest dev accuracy decides",
+        "s a step",
+        "MiB at most",
+        "nothing was written",
+    ] {
+        assert!(told.contains(part), "{part} is not in\n{told}");
+    }
+    assert!(!out.exists());
+}
+
+/// Two spoilt weights make every step fail; the run says why, and that it gave up.
+#[test]
+fn a_run_that_diverges_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out) = (data(dir.path()), dir.path().join("out"));
+    let flags = ["--steps", "40", "--lr", "1e30", "--clip-norm", "0", "--optimizer", "sgd"];
+    let output = run(&scratch(&data, &out, &[&flags[..], &["--max-skipped", "4"]].concat()));
+    assert_eq!(output.status.code(), Some(1));
+    let told = stderr(&output);
+    for part in ["is skipped: the loss is", "the last of 4 skipped in a row", "try a lower --lr"] {
+        assert!(told.contains(part), "{part} is not in\n{told}");
+    }
+    let lines = metrics(&out);
+    assert_eq!(lines.last().unwrap()["skipped_steps"], 4, "{:?}", lines.last());
+    assert!(json(&out.join("train.json"))["flags"]["max-skipped"] == 4);
+}
