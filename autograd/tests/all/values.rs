@@ -34,9 +34,8 @@ fn triangles() {
 fn functions_of_one_element() {
     let x = leaf(&[1e-12, -1e-12, 0.25, -0.25, 0.75, -0.75], &[6]);
     let truth = x.tensor().to_f64_vec().into_iter().map(f64::exp_m1).collect::<Vec<_>>();
-    let near = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-15 + 1e-14 * b.abs();
-    assert!(values(x.expm1()).iter().zip(&truth).all(near));
-    assert_near(&values(x.narrow(0, 0, 2).unwrap().expm1()), &[1e-12, -1e-12]);
+    let near = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-13 * b.abs();
+    assert!(values(x.expm1()).iter().zip(&truth).all(near), "{:?}", values(x.expm1()));
     assert_eq!(values(x.clamp(1.0, 1.0)), [1.0; 6], "one number is a range");
 }
 

@@ -198,7 +198,7 @@ fn masks_are_filled_with_the_most_probable_tokens() {
     let filled = pipeline.fill_all(&texts, 3).unwrap();
     assert_eq!(filled.iter().map(Vec::len).collect::<Vec<_>>(), [1, 2]);
     let encodings = texts.map(|text| small.encode(text));
-    let wanted = ["card", "rates", "the"].map(|token| small.tokenizer.id(token).unwrap());
+    let wanted = [5, 20, 33];
     let of_wanted = pipeline.fill_targets(&texts, &encodings, &[&wanted, &wanted]).unwrap();
     for (i, text) in texts.iter().enumerate() {
         let places = encodings[i].ids.iter().enumerate().filter(|(_, id)| **id == 4);
@@ -221,7 +221,7 @@ fn masks_are_filled_with_the_most_probable_tokens() {
         }
     }
     let one = pipeline.fill("My [MASK] is lost.", 1).unwrap();
-    assert_eq!((one.len(), &one[0][0]), (1, &filled[0][0][0]));
+    assert_eq!((one.len(), one[0].len(), one[0][0].id), (1, 1, filled[0][0][0].id));
 }
 
 #[test]
