@@ -10,6 +10,7 @@ mod folders;
 mod golden;
 mod gpu;
 mod gpu_half;
+mod guard;
 mod parts;
 mod pipelines;
 mod recipe;
