@@ -339,3 +339,39 @@ fn unravel(mut at: usize, shape: &[usize]) -> Vec<usize> {
     }
     index
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The slopes 2 + 3h² + 5h⁴ tend to 2, which the third row of the tableau has exactly.
+    #[test]
+    fn extrapolation_finds_the_limit_and_its_own_error() {
+        let slope = |h: f64| Ok(2.0 + 3.0 * h.powi(2) + 5.0 * h.powi(4));
+        let (limit, error) = ridders(0.01, &slope).unwrap();
+        assert!((limit - 2.0).abs() < 1e-13, "{limit}");
+        assert!(error < 1e-12, "{error}");
+        // The differences of eˣ at 1, with the rounding of the short steps.
+        let slope = |h: f64| Ok(((1.0 + h).exp() - (1.0 - h).exp()) / (2.0 * h));
+        let (limit, error) = ridders(1e-3, &slope).unwrap();
+        assert!((limit - 1f64.exp()).abs() < 1e-11, "{limit}");
+        assert!(error < 1e-10, "{error}");
+    }
+
+    #[test]
+    fn projections_have_either_sign_and_no_small_numbers() {
+        let values = random(&[200], RngKey::new(1)).unwrap().to_f64_vec();
+        assert!(values.iter().all(|v| (0.5..1.0).contains(&v.abs()) || *v == -1.0), "{values:?}");
+        assert!(values.iter().any(|v| *v < 0.0) && values.iter().any(|v| *v > 0.0));
+    }
+
+    #[test]
+    fn a_flat_position_has_one_index() {
+        let all = (0..24).map(|at| unravel(at, &[2, 3, 4])).collect::<Vec<_>>();
+        assert_eq!(
+            (&all[0][..], &all[5][..], &all[23][..]),
+            (&[0, 0, 0][..], &[0, 1, 1][..], &[1, 2, 3][..])
+        );
+        assert!(all.is_sorted() && all.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+}

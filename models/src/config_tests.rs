@@ -64,6 +64,26 @@ fn labels_are_written_both_ways() {
     assert_eq!(config.labels().unwrap().id("yes"), Some(1));
 }
 
+/// BERT's own numbers, as in `transformers`.
+#[test]
+fn what_a_file_leaves_out_has_its_default() {
+    let sizes = r#"{"vocab_size": 99, "hidden_size": 64, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "intermediate_size": 128}"#;
+    let config = parse(sizes).unwrap();
+    assert_eq!((config.initializer_range, config.layer_norm_eps), (0.02, 1e-12));
+    assert_eq!((config.hidden_dropout_prob, config.attention_probs_dropout_prob), (0.1, 0.1));
+    assert_eq!((config.max_position_embeddings, config.type_vocab_size), (512, 2));
+    assert_eq!(config.pad_token_id, Some(0));
+}
+
+#[test]
+fn labels_of_one_map_suffice() {
+    let names = SAVED.replace("\"id2label\": {\"0\"", "\"old\": {\"0\"");
+    let config = parse(&names).unwrap();
+    assert_eq!(config.labels().unwrap().names()[..3], ["b", "a", "c"]);
+    assert_eq!(config.num_labels(), Some(11));
+}
+
 #[test]
 fn labels_without_names_follow_transformers() {
     let head = SAVED.replace("\"id2label\": {\"0\"", "\"old\": {\"0\"").replace("label2id", "old2");
@@ -91,6 +111,7 @@ fn what_cannot_work_is_named() {
             "hidden_dropout_prob is 1",
         ),
         ("\"layer_norm_eps\": 1e-12", "\"layer_norm_eps\": 0", "layer_norm_eps"),
+        ("\"layer_norm_eps\": 1e-12", "\"layer_norm_eps\": 1.0", "layer_norm_eps is 1"),
         ("\"pad_token_id\": 0", "\"pad_token_id\": 99", "pad_token_id 99"),
         ("\"10\": \"k\"", "\"11\": \"k\"", "id 10 is missing"),
         ("\"10\": \"k\"", "\"x\": \"k\"", "key `x`"),

@@ -243,6 +243,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_changed_recipe_is_told_field_by_field() {
+        let change = |field: &str, was: &str, is: &str| Change {
+            field: field.into(),
+            was: was.into(),
+            is: is.into(),
+        };
+        let changes = vec![change("lr", "0.1", "0.2"), change("seed", "1", "7")];
+        let error = Error::OtherRecipe { path: "run/state.json".into(), changes }.to_string();
+        assert!(error.starts_with("[checkpoint] run/state.json:"), "{error}");
+        assert!(error.contains("lr was 0.1, and is 0.2; seed was 1, and is 7;"), "{error}");
+    }
+
+    #[test]
     fn many_names_are_shortened() {
         let names: Vec<String> = (0..6).map(|i| format!("p{i}")).collect();
         assert_eq!(listed(&names), "`p0`, `p1`, `p2`, `p3` and 2 more");

@@ -105,10 +105,6 @@ impl<'de> Visitor<'de> for JsonVisitor {
         Ok(text.into())
     }
 
-    fn visit_string<E>(self, text: String) -> std::result::Result<Value, E> {
-        Ok(text.into())
-    }
-
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<Value, A::Error> {
         let mut values = Vec::new();
         while let Some(Json(value)) = list.next_element()? {

@@ -1,9 +1,9 @@
 //! Autocast: which operations compute in f16, and that each gradient comes back in the dtype of its
-//! variable. The tests need a GPU, because the CPU does not compute in f16.
+//! variable. Most tests need a GPU: the CPU has no attention in f16.
 
-use gradus_autograd::{BackwardOptions, Var, autocast, checkpoint, grad};
+use gradus_autograd::{BackwardOptions, Var, autocast, checkpoint, grad, low_precision, no_grad};
 use gradus_tensor::ops::attention::Attention;
-use gradus_tensor::{CrossEntropy, DType, Device, RngKey, Tensor};
+use gradus_tensor::{CrossEntropy, DType, Device, LowPrecision, RngKey, Tensor};
 use gradus_testing::gpu;
 
 const F16: DType = DType::F16;
@@ -86,6 +86,75 @@ fn operations_have_their_dtypes() {
     let y = lower(|| x.linear(&w, None)).unwrap();
     assert_eq!(x.linear(&w, None).unwrap().dtype(), F32);
     assert!(y.add(&x).unwrap_err().to_string().contains("dtype"));
+}
+
+/// The products, of which the CPU has f16 too: the result is f16 and near that of f32, the gradients
+/// are f32 and near, recorded or not. f64 stays as it is.
+#[test]
+fn products_on_the_cpu() {
+    let cpu = Device::Cpu;
+    let leaves = [leaf(&[6, 8], 1, cpu), leaf(&[8, 8], 2, cpu), leaf(&[8], 3, cpu)];
+    let products: [fn(&[Var]) -> gradus_tensor::Result<Var>; 4] = [
+        |v| v[0].matmul(&v[1]),
+        |v| v[0].linear(&v[1], Some(&v[2])),
+        |v| v[0].linear_gelu(&v[1], Some(&v[2])),
+        |v| v[0].linear_cat(&[&v[1], &v[1]], &[&v[2], &v[2]]),
+    ];
+    for (at, product) in products.iter().enumerate() {
+        let loss = |y: Var| y.to_dtype(F32).unwrap().square().unwrap().sum_all().unwrap();
+        let (truth, low) = (product(&leaves).unwrap(), lower(|| product(&leaves)).unwrap());
+        assert_eq!((truth.dtype(), low.dtype()), (F32, F16), "product {at}");
+        let wide = low.to_dtype(F32).unwrap().into_tensor();
+        assert_near(&format!("product {at}"), &wide, truth.tensor(), 2e-3);
+        let truth = loss(truth).backward().unwrap();
+        for create_graph in [false, true] {
+            let options = BackwardOptions { create_graph, retain_graph: true };
+            let grads = loss(low.clone()).backward_with(None, options).unwrap();
+            for v in leaves.iter().filter(|v| truth.get(v).is_some()) {
+                let what = format!("product {at}, {:?}, recorded: {create_graph}", v.shape());
+                assert_near(&what, grads.get(v).unwrap(), truth.get(v).unwrap(), 5e-3);
+            }
+        }
+        let double = leaves.each_ref().map(|v| v.to_dtype(DType::F64).unwrap());
+        assert_eq!(lower(|| product(&double)).unwrap().dtype(), DType::F64, "product {at}");
+    }
+}
+
+#[test]
+fn sums_and_exponentials_on_the_cpu_are_f32() {
+    let x = leaf(&[6, 8], 1, Device::Cpu);
+    let y = x.to_dtype(F16).unwrap();
+    lower(|| {
+        for high in [y.exp(), y.square(), y.sum_all(), y.softmax(-1), y.add(&x), x.mul(&y)] {
+            assert_eq!(high.unwrap().dtype(), F32);
+        }
+        for low in [y.add(&y), y.gelu(), y.neg()] {
+            assert_eq!(low.unwrap().dtype(), F16);
+        }
+    });
+    assert_eq!(y.exp().unwrap().dtype(), F16, "outside autocast nothing is converted");
+}
+
+/// Layers in 8 and 16 bits have no gradient.
+#[test]
+fn rounded_layers_are_refused_where_they_would_be_recorded() {
+    let (x, w, b) =
+        (leaf(&[6, 8], 1, Device::Cpu), leaf(&[8, 8], 2, Device::Cpu), leaf(&[8], 3, Device::Cpu));
+    for low in [LowPrecision::Int8, LowPrecision::Bf16] {
+        low_precision(low, || {
+            for layer in [
+                x.linear(&w, Some(&b)),
+                x.linear_gelu(&w, None),
+                x.linear_cat(&[&w, &w], &[&b, &b]),
+            ] {
+                let error = layer.err().expect("a rounded layer was recorded").to_string();
+                assert!(error.contains("no gradient") && error.contains("no_grad"), "{error}");
+            }
+        });
+        let near = no_grad(|| low_precision(low, || x.linear(&w, Some(&b)))).unwrap();
+        let truth = no_grad(|| x.linear(&w, Some(&b))).unwrap();
+        assert_near(&format!("{low:?}"), near.tensor(), truth.tensor(), 0.03);
+    }
 }
 
 /// A small network of all operations that convert; its gradients are f32 and near those of f32,

@@ -24,6 +24,14 @@ fn a_wrong_gradient_is_located() {
     }
 }
 
+/// The value is right and the slope has the wrong sign.
+#[test]
+fn a_gradient_of_the_wrong_sign_is_wrong() {
+    let flipped = |v: &[Var]| v[0].detach().mul_scalar(2.0)?.sub(&v[0]);
+    let error = failure(flipped, &[random(&[2, 3])]);
+    assert!(error.contains("index [0, 0]: analytic"), "{error}");
+}
+
 #[test]
 fn large_inputs_are_checked_along_directions() {
     let x = [random(&[40, 50])];

@@ -136,7 +136,7 @@ fn a_norm_whose_output_goes_several_ways() {
     let [x, w, b, r] = &inputs;
     let drop = Some((0.3, RngKey::new(5)));
     // The gradients of the inputs, and of the output if it retains its gradient.
-    let run = |fused: bool, residual: bool, ways: usize, retain: bool| {
+    let run = |fused: bool, residual: bool, ways: usize, retain: bool, options| {
         let y = match (fused, residual) {
             (true, false) => x.layer_norm(w, b, 1e-5),
             (false, false) => layer_norm_composed(x, w, b, 1e-5),
@@ -151,15 +151,16 @@ fn a_norm_whose_output_goes_several_ways() {
         for way in 1..ways {
             sum = sum.add(&y.tanh().unwrap().mul_scalar(way as f64).unwrap()).unwrap();
         }
-        let grads = sum.square().unwrap().sum_all().unwrap().backward().unwrap();
+        let loss = sum.square().unwrap().sum_all().unwrap();
+        let grads = loss.backward_with(None, options).unwrap();
         let all = inputs.iter().take(3 + residual as usize).chain(retain.then_some(&y));
         all.map(|v| grads.get(v).unwrap().to_f64_vec()).collect::<Vec<_>>()
     };
     for residual in [false, true] {
         for ways in 1..5 {
-            let truth = run(false, residual, ways, true);
-            for retain in [false, true] {
-                for (ours, truth) in run(true, residual, ways, retain).iter().zip(&truth) {
+            let truth = run(false, residual, ways, true, BackwardOptions::default());
+            for (retain, options) in [(false, RETAIN), (true, RETAIN), (false, CREATE)] {
+                for (ours, truth) in run(true, residual, ways, retain, options).iter().zip(&truth) {
                     assert_near(ours, truth);
                 }
             }
@@ -180,6 +181,7 @@ fn gradients_accumulate_and_scale() {
     assert_eq!(total.get(&x).unwrap().to_f64_vec(), [3.5, 4.5]);
     assert_eq!(kept.to_f64_vec(), [5.0, 5.0], "adding changed another's gradient");
     assert_eq!((total.len(), total.remove(&y).is_some(), total.len()), (2, true, 1));
+    assert!(!total.is_empty() && gradus_autograd::Gradients::default().is_empty());
 }
 
 #[test]
@@ -246,7 +248,10 @@ fn misuse_is_an_error_that_says_what_to_do() {
     assert!(error.contains("Var::leaf"), "{error}");
     let wrong = Tensor::ones(&[3], DType::F64).unwrap();
     let error = message(x.square().unwrap().backward_with(Some(wrong), RETAIN));
-    assert!(error.contains("[3]") && error.contains("[2]"), "{error}");
+    assert!(error.contains("the gradient given is [3] f64, the value [2] f64"), "{error}");
+    let single = Tensor::ones(&[2], DType::F32).unwrap();
+    let error = message(x.square().unwrap().backward_with(Some(single), RETAIN));
+    assert!(error.contains("the gradient given is [2] f32, the value [2] f64"), "{error}");
     let error = x.to_dtype(DType::U32).err().unwrap().to_string();
     assert!(error.contains("no gradient"), "{error}");
 }
@@ -259,6 +264,19 @@ fn the_gradient_of_a_leaf_survives_a_new_value() {
     x.tensor_mut().add_(&Tensor::ones(&[2], DType::F64).unwrap(), 1.0).unwrap();
     assert_eq!(values(&x), [3.0, 4.0]);
     assert_eq!(y.backward().unwrap().get(&x).unwrap().to_f64_vec(), [4.0, 6.0]);
+}
+
+#[test]
+fn a_rule_computes_only_what_is_wanted() {
+    let (x, frozen) = (leaf(&[2.0]), leaf(&[3.0]).detach());
+    let y = x.tensor().mul(frozen.tensor()).unwrap();
+    let y = Var::custom("mul", y, &[&x, &frozen], |c| {
+        assert_eq!((c.wants(0), c.wants(1)), (true, false));
+        c.each(&[&|| c.grad().mul(c.input(1)), &|| unreachable!("nobody wants it")])
+    });
+    let y = y.unwrap();
+    assert_eq!(y.item().unwrap(), 6.0);
+    assert_eq!(y.backward().unwrap().get(&x).unwrap().to_f64_vec(), [3.0]);
 }
 
 #[test]

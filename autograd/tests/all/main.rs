@@ -8,3 +8,4 @@ mod graph;
 mod half;
 mod registry;
 mod rules;
+mod values;

@@ -172,6 +172,22 @@ fn labels_map_both_ways() {
     let labels = Labels::from_names(vec!["b".into(), "a".into()]).unwrap();
     assert_eq!((labels.id("a"), labels.name(0), labels.name(2)), (Some(1), Some("b"), None));
     assert!(Labels::from_names(vec!["a".into(), "a".into()]).is_err());
+    assert!(!labels.is_empty() && Labels::from_names(Vec::new()).is_ok_and(|l| l.is_empty()));
+}
+
+/// An unknown label is told with the first five of those that are known.
+#[test]
+fn an_unknown_label_is_told_with_those_that_are_known() {
+    for (labels, known) in [
+        (&["a", "b", "c", "d", "e"][..], "the 5 labels of the training set (a, b, c, d, e);"),
+        (&["a", "b", "c", "d", "e", "f"], "the 6 labels of the training set (a, b, c, d, e, …);"),
+    ] {
+        let labels = dataset(labels).labels().unwrap();
+        assert_eq!(labels.encode(&labelled(&["b", "e"])).unwrap(), [1, 4]);
+        let error = labels.encode(&labelled(&["b", "z"])).unwrap_err().to_string();
+        assert!(error.contains("a.csv:3") && error.contains("`z`"), "{error}");
+        assert!(error.contains(known), "{error}");
+    }
 }
 
 #[test]
@@ -314,6 +330,7 @@ fn labels_that_teach_nothing_are_refused_and_odd_ones_remarked() {
         (&["Pos", "pos", "pos", "Pos"], Some("`Pos` and `pos`")),
         (&[" a", " b", " a", " b"], Some("the label ` a` has spaces")),
         (&["\"a\"", "b", "\"a\"", "b"], Some("spaces or quotes around it")),
+        (&["\"", "b", "\"", "b"], None),
         (&["0", "1", "0", "1"], None),
         (&["0.0", "1.0", "0.0", "1.0"], None),
         (&["b", "a", "b", "a"], None),
@@ -369,6 +386,41 @@ fn a_test_set_without_labels_is_left_out() {
             data.remarks
         );
     }
+}
+
+/// Only a label that fills a whole set and that nothing teaches is a filler.
+#[test]
+fn a_test_set_with_labels_is_kept() {
+    for text in [
+        "text,label\nc,x\n",
+        "text,label\nc,z\n",
+        "text,label\nc,x\nd,x\n",
+        "text,label\nc,-1\nd,-2\n",
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "train.csv", "text,label\na,x\nb,y\n");
+        write(dir.path(), "test.csv", text);
+        let data = Dataset::open(dir.path(), &Columns::default()).unwrap();
+        assert!(data.test.is_some() && data.remarks.is_empty(), "{text}: {:?}", data.remarks);
+    }
+}
+
+#[test]
+fn a_folder_without_a_training_set_is_told_with_what_it_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = || Dataset::open(dir.path(), &Columns::default()).unwrap_err().to_string();
+    assert!(error().contains("found nothing"), "{}", error());
+    for i in 0..12 {
+        write(dir.path(), &format!("f{i:02}.md"), "");
+    }
+    assert!(error().contains("f00.md") && error().ends_with("f11.md"), "{}", error());
+    for i in 12..15 {
+        write(dir.path(), &format!("f{i:02}.md"), "");
+    }
+    assert!(error().ends_with("f11.md, and 3 more"), "{}", error());
+    // A folder is no set, whatever its name.
+    fs::create_dir(dir.path().join("train.csv")).unwrap();
+    assert!(error().contains("no training set"), "{}", error());
 }
 
 #[test]

@@ -286,6 +286,20 @@ mod tests {
         spans.into_iter().map(|s| (s.text, s.label)).collect()
     }
 
+    /// Of equal tokens the first decides.
+    #[test]
+    fn tokens_decide_the_label_of_their_word() {
+        let tokens = [[0.5f32, 0.3, 0.2], [0.1, 0.2, 0.7], [0.1, 0.7, 0.2]];
+        let tokens = tokens.each_ref().map(|row| &row[..]);
+        assert_eq!(of_word(&tokens, WordLabel::First), (0, 0.5));
+        assert_eq!(of_word(&tokens, WordLabel::Max), (2, 0.7));
+        let (label, mean) = of_word(&tokens, WordLabel::Average);
+        assert!(label == 1 && (mean - 0.4).abs() < 1e-6, "{label}: {mean}");
+        for label in [WordLabel::First, WordLabel::Average, WordLabel::Max] {
+            assert_eq!(of_word(&[&[0.5, 0.5]], label), (0, 0.5));
+        }
+    }
+
     #[test]
     fn spans_begin_and_go_on() {
         let text = "Zoë Müller met Ann Bo in New York";

@@ -191,6 +191,40 @@ fn vocab_txt_follows_the_configuration() {
     assert!(error.contains("tokenizer_config.json"), "{error}");
 }
 
+/// Under BERT's class the settings decide; where tokenizer.json says something else, a note tells.
+#[test]
+fn a_file_that_its_settings_change_is_noted() {
+    let dir = tempfile::tempdir().unwrap();
+    trained().save(dir.path()).unwrap();
+    let path = dir.path().join("tokenizer.json");
+    let saved: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let notes = |change: &dyn Fn(&mut Value)| {
+        let mut file = saved.clone();
+        change(&mut file);
+        fs::write(&path, file.to_string()).unwrap();
+        let tokenizer = Tokenizer::from_folder(dir.path()).unwrap();
+        assert_eq!(tokenizer.encode("My CARD", None, 9).unwrap().tokens[1..3], ["my", "card"]);
+        tokenizer.notes().to_vec()
+    };
+    assert_eq!(notes(&|_| ()), [""; 0]);
+    // BERT's own processor gives the same tokens as a template.
+    let own = json!({"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]});
+    assert_eq!(notes(&|file| file["post_processor"] = own.clone()), [""; 0]);
+    let space = json!({"type": "Whitespace"});
+    for (part, key, value, told) in [
+        ("normalizer", Some("lowercase"), json!(false), "says normalizer.lowercase false;"),
+        ("normalizer", None, Value::Null, "says no normalizer;"),
+        ("post_processor", None, Value::Null, "says no post_processor;"),
+        ("pre_tokenizer", None, space, "says pre_tokenizer.type \"Whitespace\";"),
+    ] {
+        let notes = notes(&|file| match key {
+            Some(key) => file[part][key] = value.clone(),
+            None => file[part] = value.clone(),
+        });
+        assert!(notes.len() == 1 && notes[0].contains(told), "{part}: {notes:?}");
+    }
+}
+
 #[test]
 fn a_bad_folder_is_named() {
     let dir = tempfile::tempdir().unwrap();

@@ -157,6 +157,17 @@ fn a_state_that_does_not_fit_is_refused() {
     }
 }
 
+/// Steps are counted in two words of 32 bits.
+#[test]
+fn more_steps_than_one_word_holds() {
+    let mut optimizer = AdamW::with_groups(groups(&start(), 0.1)).unwrap();
+    let words = Tensor::from_slice(&[5u32, 3], &[2]).unwrap();
+    optimizer.load_state(&HashMap::from([("steps".to_string(), words)])).unwrap();
+    assert_eq!(optimizer.steps(), (3 << 32) + 5);
+    let saved = optimizer.state().unwrap().remove(0).1;
+    assert_eq!(saved.to_vec::<u32>().unwrap(), [5, 3]);
+}
+
 #[test]
 fn only_what_has_a_gradient_changes() {
     let params = start();

@@ -345,3 +345,27 @@ fn layers<T: Gemm>(x: View, weights: &[View], biases: &[ViewOrCopy]) -> Result<A
     }
     Ok(out.into_array(&[m, all]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::block;
+
+    /// There are at most 16 tasks, and each has four million multiply-adds, unless it is the only
+    /// one.
+    #[test]
+    fn tasks_are_few_and_large() {
+        for (len, other, k) in [
+            (1, 1, 1),
+            (10, 10, 10),
+            (1000, 64, 64),
+            (1024, 1024, 1024),
+            (100_000, 8, 8),
+            (33, 5000, 5000),
+        ] {
+            let size = block(len, other, k);
+            assert!((1..=len).contains(&size), "{len}: {size}");
+            assert!(len.div_ceil(size) <= 16, "{len}: tasks of {size}");
+            assert!(size == len || size * other * k >= 4 << 20, "{len}: tasks of {size}");
+        }
+    }
+}

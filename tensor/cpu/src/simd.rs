@@ -257,3 +257,20 @@ pub(crate) fn without<T: Float>(squares: T, part: T) -> T {
         false => squares,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A sum of mapped numbers is the sum of what the map gives, bit for bit.
+    #[test]
+    fn mapped_sums_have_the_order_of_sums() {
+        for n in [0u32, 1, 15, 16, 17, 127, 128, 129, 1000, 1024, 1025, 5000] {
+            let x: Vec<f32> = (0..n).map(|i| (i * 7919 % 1009) as f32 / 31.0).collect();
+            let squares: Vec<f32> = x.iter().map(|x| x * x).collect();
+            let add = |a: f32, b: f32| a + b;
+            let mapped = map_reduce(&x, 0.0, |x| x * x, add);
+            assert_eq!(mapped.to_bits(), reduce(&squares, 0.0, add, add).to_bits(), "{n} numbers");
+        }
+    }
+}

@@ -23,6 +23,14 @@ fn freed_memory_is_used_again_or_given_back() {
         // The peak, an eighth of it, and 32 MiB.
         assert!(held.free < 150 * MIB, "round {round}: {held:?}");
     }
+    // What lives counts too.
+    let kept = arrays(1, 64 * MIB);
+    for bytes in sizes.into_iter().chain(sizes) {
+        drop(arrays(96 * MIB / bytes, bytes));
+        let held = memory_use();
+        assert!(held.free + held.live < 215 * MIB, "{bytes} bytes each: {held:?}");
+    }
+    drop(kept);
     // A free block is taken before a new one is made.
     let before = memory_use();
     let again = arrays(1, 3 * MIB);

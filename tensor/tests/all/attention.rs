@@ -90,3 +90,22 @@ fn long_sequences_attend_as_short_ones() {
         }
     }
 }
+
+/// Scores far beyond the range of the exponential, before and after they are scaled: equal scores
+/// have equal probabilities.
+#[test]
+fn large_scores_do_not_overflow() {
+    for dtype in [DType::F32, DType::F64] {
+        let x = Tensor::full(&[3, 4], 1e4, dtype).unwrap();
+        let v = Tensor::arange(0.0, 12.0, 1.0, dtype).unwrap().reshape(&[3, 4]).unwrap();
+        let offsets = Tensor::from_slice(&[0u32, 3], &[2]).unwrap();
+        for scale in [1e-5, 0.1] {
+            let options = Attention { heads: 1, scale, dropout: None };
+            let (y, _) = x.attention(&x, &v, &offsets, &options).unwrap();
+            for row in y.to_f64_vec().chunks(4) {
+                let near = row.iter().zip([4.0, 5.0, 6.0, 7.0]).all(|(a, b)| (a - b).abs() < 1e-5);
+                assert!(near, "{dtype}, scale {scale}: {row:?}");
+            }
+        }
+    }
+}

@@ -3,6 +3,16 @@
 use gradus_tensor::{DType, RngKey, Tensor};
 
 #[test]
+fn integers_take_every_value_of_their_range() {
+    let x = Tensor::randint(5, 9, &[1000], RngKey::new(1)).unwrap().to_vec::<u32>().unwrap();
+    for value in 5..9 {
+        let count = x.iter().filter(|x| **x == value).count();
+        assert!((180..320).contains(&count), "{value} occurs {count} times in 1000");
+    }
+    assert!(x.iter().all(|x| (5..9).contains(x)));
+}
+
+#[test]
 fn moments_and_streams() {
     let key = RngKey::new(0).step(3).place("x");
     let x = Tensor::randn(&[100_001], DType::F64, key).unwrap().to_f64_vec();

@@ -209,6 +209,26 @@ fn vectors_are_compared_as_the_folder_says() {
 }
 
 #[test]
+fn prompts_are_found_by_their_names() {
+    let list = json!([{"path": "", "type": "sentence_transformers.models.Transformer"},
+        {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}]);
+    let folder = Folder::new(&json!({"modules.json": list, "1_Pooling/config.json": {},
+        "config_sentence_transformers.json": {
+            "prompts": {"query": "find: ", "document": ""}, "default_prompt_name": "query"}}));
+    let embedder = TextEmbedder::open(folder.path(), None, None).unwrap();
+    let prompts = embedder.prompts();
+    assert_eq!(prompts.get(Some("query")), Ok(Some("find: ")));
+    assert_eq!(prompts.get(Some("document")), Ok(Some("")));
+    assert_eq!(prompts.get(None), Ok(Some("find: ")));
+    let error = prompts.get(Some("passage")).unwrap_err();
+    assert!(error.contains("no prompt `passage`: it has document, query"), "{error}");
+    let plain = Folder::new(&json!({"modules.json": list, "1_Pooling/config.json": {}}));
+    let plain = TextEmbedder::open(plain.path(), None, None).unwrap();
+    assert_eq!(plain.prompts().get(None), Ok(None));
+    assert!(plain.prompts().get(Some("query")).unwrap_err().contains("it has none"));
+}
+
+#[test]
 fn a_key_that_nobody_knows_is_told() {
     let files = json!({"config.json": Folder::config(json!({"alibi_starting_size": 512}))});
     let folder = Folder::new(&files);

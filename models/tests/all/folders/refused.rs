@@ -221,10 +221,28 @@ fn a_setting_of_sentence_transformers_is_refused_by_name() {
             &["model_args", "adapter"],
         ),
         (
+            with(
+                pooling(json!({})),
+                "sentence_bert_config.json",
+                json!({"config_args": {"rope": {"factor": 2}}}),
+            ),
+            &["config_args", "rope"],
+        ),
+        (
             with(pooling(json!({})), "sentence_bert_config.json", json!({"max_seq_length": 0})),
             &["max_seq_length"],
         ),
     ]);
+}
+
+/// Arguments that change no number.
+#[test]
+fn a_harmless_argument_is_taken() {
+    let arguments = json!({"torch_dtype": "float16", "attn_implementation": "sdpa", "revision": null,
+        "adapter": null, "rope": {}});
+    let files =
+        with(pooling(json!({})), "sentence_bert_config.json", json!({"model_args": arguments}));
+    TextEmbedder::open(Folder::new(&files).path(), None, None).unwrap();
 }
 
 /// Checks that each folder is refused by an error that names its key and a file.

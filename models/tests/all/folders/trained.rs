@@ -168,6 +168,9 @@ fn a_classifier_on_the_mean_comes_with_its_class() {
     assert_eq!(classifier.unexpected(), [""; 0]);
     assert_eq!(pipelines::open(path.to_str().unwrap()).unwrap().task(), Task::Classify);
 
+    let note = gradus_models::interchange::note(&config).unwrap();
+    assert!(note.contains("trust_remote_code=True"), "{note}");
+
     // BERT's own pooling needs no class, and the older class is removed.
     let again = Pretrained::open(path.to_str().unwrap()).unwrap();
     let mut config = again.config.clone();
@@ -177,6 +180,7 @@ fn a_classifier_on_the_mean_comes_with_its_class() {
     SequenceClassifier::new(&store.root(), &config, gradus_models::Pooling::Cls, 3).unwrap();
     save_folder(path, &config, &again.tokenizer, &store).unwrap();
     assert_eq!(written()["auto_map"], Value::Null);
+    assert_eq!(gradus_models::interchange::note(&config), None);
     let file = SafeTensors::open(path.join("model.safetensors")).unwrap();
     assert_eq!(file.info("classifier.weight").unwrap().1, [3, 8]);
 }

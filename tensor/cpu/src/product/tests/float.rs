@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::numbers::Room;
 use super::super::{
     Epilogue, F32Kernel, Left, Packed, Right, f32_kernel, f32_kernels, plain, product,
 };
@@ -167,6 +168,26 @@ fn every_instruction_set_has_its_kernel() {
     assert_eq!(detected().len(), instruction_sets());
     let name = |kernel: &&dyn F32Kernel| kernel.name();
     assert_eq!(f32_kernel().as_ref().map(name), detected().first().map(name), "the best is used");
+}
+
+/// The columns beyond the last are zeros, whatever was in the room.
+#[test]
+fn a_panel_is_filled_up_with_zeros() {
+    let data = random(15, 1);
+    for transposed in [false, true] {
+        for kernel in detected().into_iter().chain([plain::F32]) {
+            let width = kernel.width();
+            let mut room = vec![f32::NAN; 3 * width];
+            let bytes = bytemuck::cast_slice_mut(&mut room);
+            let b = mat(&data, 3, 5, 0, transposed);
+            kernel.pack_weight(b, 0..3, 0..5, Room { bytes, scales: &mut [], offsets: &mut [] });
+            for (at, x) in room.into_iter().enumerate() {
+                let (step, column) = (at / width, at % width);
+                let want = if column < 5 { data[step * b.row + column * b.col] } else { 0.0 };
+                assert_eq!(x, want, "{}, step {step}, column {column}", kernel.name());
+            }
+        }
+    }
 }
 
 #[test]

@@ -184,6 +184,7 @@ fn bf16_is_the_nearest() {
     }
     assert_eq!(bf16(1.0 + 1.0 / 256.0), 0x3f80, "a tie goes to even");
     assert_eq!(bf16(1.0 + 3.0 / 256.0), 0x3f82, "a tie goes to even");
+    assert_eq!((bf16(f32::INFINITY), bf16(f32::NEG_INFINITY)), (0x7f80, 0xff80));
 }
 
 #[test]
@@ -192,5 +193,6 @@ fn names_tell_the_instructions() {
     for kernel in all(64) {
         let name = kernel.name();
         assert!(sets.iter().any(|set| name.starts_with(set)), "{name:?} of {:?}", kernel.numbers());
+        assert!(kernel.fs_per_mac() > 0, "{name} takes no time");
     }
 }
