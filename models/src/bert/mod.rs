@@ -20,9 +20,12 @@
 
 mod heads;
 mod pool;
+mod sentence;
 
 pub use heads::{MaskedLm, SequenceClassifier, TokenClassifier};
-pub(crate) use pool::Pooled;
+pub use sentence::SentenceEncoder;
+use pool::Pooled;
+pub(crate) use pool::pool;
 
 use std::ops::Range;
 

@@ -30,6 +30,7 @@ mod fingerprint;
 mod folder;
 mod hold_out;
 mod labels;
+mod pairs;
 mod quotes;
 mod read;
 mod table;
@@ -43,6 +44,7 @@ pub use answers::{LabelForm, numbers};
 pub use corpus::{Corpus, WINDOW};
 pub use fingerprint::{Fingerprint, hash_text};
 pub use labels::Labels;
+pub use pairs::{PairColumns, PairForm, TextPair};
 pub use read::{Format, read_inputs, read_inputs_from};
 pub use tagged::{TaggedColumns, TaggedSentence, is_tagged, read_words};
 

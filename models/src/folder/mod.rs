@@ -5,12 +5,14 @@ pub(crate) mod keys;
 mod layout;
 mod prompts;
 mod sentence;
+mod settings;
 pub(crate) mod tables;
 pub(crate) mod values;
 
 pub(crate) use layout::{Layout, module_files};
 pub use prompts::Prompts;
 pub use sentence::SimilarityFunction;
+pub use settings::SentenceSettings;
 pub(crate) use sentence::{
     Dense, DenseActivation, SENTENCE_CONFIGS, Sentence, Stage, parse_activation,
 };

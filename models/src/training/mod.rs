@@ -39,5 +39,5 @@ pub use session::{
     Destination, Ended, Event, Finished, LossScaling, Session, SessionOptions, StepNumbers,
 };
 pub use state::{Resumed, RunMark};
-pub use task::Task;
+pub use task::{StepLoss, Task};
 pub use trainer::{Step, Trainer};

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use gradus_autograd::Gradients;
+use gradus_autograd::{BackwardOptions, Gradients, Var, no_grad};
 use gradus_nn::{
     Adam, AdamW, Forward, GradScaler, Optimizer, Parameter, Precision, Schedule, Sgd, Store,
     clip_grad_norm, param_groups,
@@ -10,7 +10,7 @@ use gradus_nn::{
 use gradus_tensor::Tensor;
 
 use super::order::Order;
-use super::{Best, Metric, OptimizerKind, Recipe, RunMark, Task};
+use super::{Best, Metric, OptimizerKind, Recipe, RunMark, StepLoss, Task};
 use crate::evaluation::LOSS;
 use crate::{Error, Result};
 
@@ -73,6 +73,7 @@ impl<T: Task> Trainer<T> {
         if task.examples() == 0 {
             return Err(Error::Input("the training set is empty".into()));
         }
+        check_batches(&task, &recipe)?;
         let batches = task.examples().div_ceil(recipe.batch_size) as u64;
         let steps_per_epoch = batches.div_ceil(recipe.accumulate as u64);
         let total = recipe.total_steps(steps_per_epoch);
@@ -236,15 +237,58 @@ impl<T: Task> Trainer<T> {
         }
     }
 
-    /// The mean loss over the terms of all batches, and its gradients.
+    /// The loss of a step of these batches, and its gradients.
     fn gradients(&self, batches: &[Vec<usize>]) -> Result<(Tensor, Gradients)> {
+        match self.task.step_loss() {
+            Some(joint) if batches.len() > 1 => self.joint_gradients(joint, batches),
+            _ => self.mean_gradients(batches),
+        }
+    }
+
+    /// A pass over batch `i` of the step.
+    fn forward(&self, i: usize) -> Forward {
+        let micro = self.step * self.recipe.accumulate as u64 + i as u64;
+        Forward::training(self.recipe.seed, micro)
+    }
+
+    fn backward(&self, loss: &Var) -> Result<Gradients> {
+        Ok(match &self.scaler {
+            Some(scaler) => scaler.backward(loss)?,
+            None => loss.backward()?,
+        })
+    }
+
+    /// The loss over all batches together, and its gradients; see [`StepLoss`].
+    fn joint_gradients(
+        &self,
+        joint: &dyn StepLoss,
+        batches: &[Vec<usize>],
+    ) -> Result<(Tensor, Gradients)> {
+        let precision = self.recipe.precision;
+        let represent =
+            |i: usize| precision.run(|| joint.represent(&batches[i], &self.forward(i)));
+        let leaf = |i| Ok(Var::leaf(no_grad(|| represent(i))?.into_tensor()));
+        let leaves: Vec<Var> = (0..batches.len()).map(leaf).collect::<Result<_>>()?;
+        let loss = precision.run(|| joint.loss_of(batches, &leaves))?;
+        let mut toward = self.backward(&loss)?;
+        let mut grads = Gradients::default();
+        for (i, leaf) in leaves.iter().enumerate() {
+            if let Some(grad) = toward.remove(leaf) {
+                let part = represent(i)?.backward_with(Some(grad), BackwardOptions::default())?;
+                grads.accumulate(part)?;
+            }
+        }
+        Ok((loss.into_tensor(), grads))
+    }
+
+    /// The mean loss over the terms of all batches, and its gradients.
+    fn mean_gradients(&self, batches: &[Vec<usize>]) -> Result<(Tensor, Gradients)> {
         let terms: Vec<f64> = batches.iter().map(|batch| self.task.terms(batch)).collect();
         let all: f64 = terms.iter().sum();
         let mut grads = Gradients::default();
         let mut loss: Option<Tensor> = None;
         for (i, batch) in batches.iter().enumerate() {
-            let micro = self.step * self.recipe.accumulate as u64 + i as u64;
-            let forward = Forward::training(self.recipe.seed, micro);
+            let forward = self.forward(i);
             if terms[i] == 0.0 {
                 continue; // nothing in it to learn from
             }
@@ -252,10 +296,7 @@ impl<T: Task> Trainer<T> {
             let share = terms[i] / all;
             let part = self.recipe.precision.run(|| self.task.loss(batch, &forward))?;
             let part = part.mul_scalar(share)?;
-            grads.accumulate(match &self.scaler {
-                Some(scaler) => scaler.backward(&part)?,
-                None => part.backward()?,
-            })?;
+            grads.accumulate(self.backward(&part)?)?;
             match &mut loss {
                 Some(sum) => sum.add_(part.tensor(), 1.0)?,
                 None => loss = Some(part.into_tensor()),
@@ -266,6 +307,24 @@ impl<T: Task> Trainer<T> {
         })?;
         Ok((loss, grads))
     }
+}
+
+/// Checks that the batches are not too small for the task.
+fn check_batches<T: Task>(task: &T, recipe: &Recipe) -> Result<()> {
+    let (least, examples) = (task.least_batch(), task.examples());
+    if recipe.batch_size < least {
+        let requirement = format!(
+            "it must be {least} or more, because an example learns from the others of its batch"
+        );
+        return Err(Error::recipe("batch_size", recipe.batch_size, requirement));
+    }
+    if examples < least {
+        return Err(Error::Input(format!(
+            "an example learns from the others of its batch, which needs {least} of them, but the \
+             training set has {examples}"
+        )));
+    }
+    Ok(())
 }
 
 fn without_gradient(parameters: &[Parameter], grads: &Gradients) -> Vec<String> {
