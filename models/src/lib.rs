@@ -41,9 +41,7 @@ pub mod tokenizer;
 pub mod training;
 
 pub use batch::PackedBatch;
-pub use bert::{
-    Bert, BertInput, MaskedLm, SentenceEncoder, SequenceClassifier, TokenClassifier,
-};
+pub use bert::{Bert, BertInput, MaskedLm, SentenceEncoder, SequenceClassifier, TokenClassifier};
 pub use checkpoint::Checkpoint;
 pub use config::{BertConfig, Pooling};
 pub use data::{Columns, Dataset, Example, Labels, Split, read_inputs};

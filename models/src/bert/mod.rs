@@ -23,9 +23,9 @@ mod pool;
 mod sentence;
 
 pub use heads::{MaskedLm, SequenceClassifier, TokenClassifier};
-pub use sentence::SentenceEncoder;
 use pool::Pooled;
 pub(crate) use pool::pool;
+pub use sentence::SentenceEncoder;
 
 use std::ops::Range;
 

@@ -36,13 +36,15 @@ impl Source<'_> {
     pub(super) fn csv(&self) -> Result<Vec<Example>> {
         let quoted = self.quoted()?;
         let mut labels = HashSet::new();
-        let places = |header: &[Cow<str>]| Ok((self.places(header, ',')?, self.label_place(header)));
-        let ((places, judge), examples) = self.csv_rows(&quoted, places, |line, read, fields| {
-            let (places, judge) = read;
-            let label = judge.map(|place| fields.get(place).to_string());
-            labels.extend(label.filter(|label| !label.is_empty()));
-            self.example(line, places, fields)
-        })?;
+        let places =
+            |header: &[Cow<str>]| Ok((self.places(header, ',')?, self.label_place(header)));
+        let ((places, judge), examples) =
+            self.csv_rows(&quoted, places, |line, read, fields| {
+                let (places, judge) = read;
+                let label = judge.map(|place| fields.get(place).to_string());
+                labels.extend(label.filter(|label| !label.is_empty()));
+                self.example(line, places, fields)
+            })?;
         if let Some(place) = judge {
             self.refuse_swallowed(&quoted, places.width, place, &labels)?;
         }
@@ -236,12 +238,7 @@ impl Source<'_> {
     }
 
     /// The place of a column in a header.
-    pub(super) fn place(
-        &self,
-        header: &[Cow<str>],
-        name: &str,
-        separator: char,
-    ) -> Result<usize> {
+    pub(super) fn place(&self, header: &[Cow<str>], name: &str, separator: char) -> Result<usize> {
         let mut found = (0..header.len()).filter(|&i| header[i].trim() == name);
         let first = found.next().ok_or_else(|| {
             let hint = self.column_hint(header, name, separator);

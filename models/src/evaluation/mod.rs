@@ -32,7 +32,7 @@ pub use calibration::{BINS, Bin, Calibration};
 pub use confusion::{ClassScores, Confusion};
 pub use entities::{Entity, EntityScores, Scheme, entities};
 pub use labels::{MultiLabel, SingleLabel};
-pub use regression::Regression;
+pub use regression::{Regression, ranks};
 pub use retrieval::{Rank, Retrieval};
 
 /// The name of the loss among the numbers of an [`Evaluation`].

@@ -12,10 +12,10 @@ pub(crate) mod values;
 pub(crate) use layout::{Layout, module_files};
 pub use prompts::Prompts;
 pub use sentence::SimilarityFunction;
-pub use settings::SentenceSettings;
 pub(crate) use sentence::{
     Dense, DenseActivation, SENTENCE_CONFIGS, Sentence, Stage, parse_activation,
 };
+pub use settings::SentenceSettings;
 
 use std::path::Path;
 

@@ -1,5 +1,7 @@
 //! The losses of pairs of texts.
 
+use std::collections::HashSet;
+
 use gradus_autograd::{Var, autocast};
 use gradus_nn::{CrossEntropy, Reduction, losses};
 use gradus_tensor::Tensor;
@@ -18,8 +20,8 @@ const LEFT_OUT: f64 = -1e30;
 /// **Pairs**, with negatives or without: the cross-entropy of finding, by the cosines divided by
 /// the temperature, each first text's second text among all second texts and all negatives of the
 /// batch (InfoNCE, van den Oord et al., arXiv:1807.03748; `MultipleNegativesRankingLoss`). A text
-/// that is the second of the same first text, or a copy of the first text, is no negative. A pair
-/// without any negative adds 0.
+/// that is the second of the same first text, or a copy of the first text, is no negative, and a
+/// text that stands there several times counts once. A pair without any negative adds 0.
 ///
 /// **Pairs with a score**: the squared difference of cosine and score (`CosineSimilarityLoss`).
 #[derive(Clone, Debug, PartialEq)]
@@ -126,12 +128,14 @@ impl Target {
         let texts: Vec<u32> = set.order(rows).into_iter().map(|i| set.text(i)).collect();
         let (anchors, candidates) = texts.split_at(rows.len());
         let related = set.related(rows.iter().copied());
+        let mut seen = HashSet::new();
+        let again: Vec<bool> = candidates.iter().map(|text| !seen.insert(text)).collect();
         let mut left_out = vec![0u8; anchors.len() * candidates.len()];
         for (row, marks) in left_out.chunks_mut(candidates.len()).enumerate() {
             let belongs = &related[&anchors[row]];
             for (place, (mark, text)) in marks.iter_mut().zip(candidates).enumerate() {
                 let right = belongs.contains(text) || *text == anchors[row];
-                *mark = u8::from(right && place != row);
+                *mark = u8::from((right || again[place]) && place != row);
             }
         }
         let left_out = Tensor::from_slice(&left_out, &[anchors.len(), candidates.len()])?;

@@ -117,8 +117,7 @@ impl<'a> Texts<'a> {
             }
         }
         let prompted = self.all.iter().map(|(prompt, text)| (format!("{prompt}{text}"), None));
-        let encodings =
-            by.tokenizer.encode_batch(&prompted.collect::<Vec<_>>(), by.max_length)?;
+        let encodings = by.tokenizer.encode_batch(&prompted.collect::<Vec<_>>(), by.max_length)?;
         // Only what a model reads is kept.
         let slim = |(encoding, (prompt, _)): (Encoding, &(&str, &str))| Encoding {
             ids: encoding.ids,

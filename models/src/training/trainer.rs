@@ -265,8 +265,7 @@ impl<T: Task> Trainer<T> {
         batches: &[Vec<usize>],
     ) -> Result<(Tensor, Gradients)> {
         let precision = self.recipe.precision;
-        let represent =
-            |i: usize| precision.run(|| joint.represent(&batches[i], &self.forward(i)));
+        let represent = |i: usize| precision.run(|| joint.represent(&batches[i], &self.forward(i)));
         let leaf = |i| Ok(Var::leaf(no_grad(|| represent(i))?.into_tensor()));
         let leaves: Vec<Var> = (0..batches.len()).map(leaf).collect::<Result<_>>()?;
         let loss = precision.run(|| joint.loss_of(batches, &leaves))?;

@@ -1,6 +1,7 @@
 //! What `train` does for each task: its flags, its data, its model.
 
 pub mod classify;
+pub mod embed;
 pub mod mlm;
 pub mod tokens;
 

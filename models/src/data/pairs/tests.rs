@@ -100,7 +100,11 @@ fn a_row_that_is_wrong_is_named() {
     for (name, text, part) in [
         ("a.csv", "anchor,positive\na,b\nc, \n", "a.csv:3: the second text is empty"),
         ("a.tsv", "anchor\tpositive\n\tb\n", "a.tsv:2: the first text is empty"),
-        ("a.csv", "sentence1,sentence2,score\na,b,high\n", "a.csv:2: the score `high` is no number"),
+        (
+            "a.csv",
+            "sentence1,sentence2,score\na,b,high\n",
+            "a.csv:2: the score `high` is no number",
+        ),
         ("a.csv", "sentence1,sentence2,score\na,b,NaN\n", "the score `NaN` is no number"),
         ("a.csv", "sentence1,sentence2,score\na,b,\n", "the score `` is no number"),
         ("a.csv", "anchor,positive\n", "holds no examples"),
@@ -134,5 +138,8 @@ fn dev_and_test_are_of_one_form() {
     assert_eq!(dataset.dev.unwrap().form(), PairForm::Scored);
     write("test.csv", pairs);
     let said = open().unwrap_err().to_string();
-    assert!(said.contains("test.csv") && said.contains("dev.csv holds pairs with a score"), "{said}");
+    assert!(
+        said.contains("test.csv") && said.contains("dev.csv holds pairs with a score"),
+        "{said}"
+    );
 }
