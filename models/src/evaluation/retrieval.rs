@@ -1,26 +1,39 @@
 //! How well the right answer is found among many.
 
-/// Where the right answer of a query stands among all.
+/// Where the first right answer of a query stands among all answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rank {
-    /// Wrong answers that are more similar to the query.
+    /// Wrong answers that are more similar to the query than every right one.
     pub above: usize,
-    /// Wrong answers that are as similar as the right one.
+    /// Wrong answers that are as similar as the most similar right one.
     pub equal: usize,
+    /// Right answers that are as similar as that: it and its equals, so at least 1.
+    pub right: usize,
 }
 
 impl Rank {
-    /// The chance that the right answer is among the first `k`, where equal ones are in random
-    /// order: 0 or 1 without ties.
+    /// The chance that a right answer is among the first `k`, where equal ones are in random order:
+    /// 0 or 1 without ties.
     pub fn within(self, k: usize) -> f64 {
-        let places = k.saturating_sub(self.above).min(self.equal + 1);
-        places as f64 / (self.equal + 1) as f64
+        self.chances().take(k.saturating_sub(self.above)).sum()
     }
 
-    /// The mean of 1/place over the places that the right answer may have among equal ones.
+    /// The mean of 1/place over the places that the first right answer may have among equal ones.
     pub fn reciprocal(self) -> f64 {
-        let places = self.above + 1..=self.above + self.equal + 1;
-        places.map(|place| 1.0 / place as f64).sum::<f64>() / (self.equal + 1) as f64
+        let places = self.chances().zip(self.above + 1..);
+        places.map(|(chance, place)| chance / place as f64).sum()
+    }
+
+    /// The chances that none, one, two … of the equal wrong answers come before a right one.
+    fn chances(self) -> impl Iterator<Item = f64> {
+        let Rank { equal, right, .. } = self;
+        let mut before = 1.0; // the chance that the first ones are all wrong
+        (0..=equal).map(move |wrong| {
+            let left = (equal + right - wrong) as f64;
+            let chance = before * right as f64 / left;
+            before *= (equal - wrong) as f64 / left;
+            chance
+        })
     }
 }
 
@@ -30,8 +43,8 @@ impl Rank {
 /// use gradus_models::evaluation::{Rank, Retrieval};
 ///
 /// let mut found = Retrieval::default();
-/// found.add(Rank { above: 0, equal: 0 });
-/// found.add(Rank { above: 3, equal: 0 }); // the right answer comes fourth
+/// found.add(Rank { above: 0, equal: 0, right: 1 });
+/// found.add(Rank { above: 3, equal: 0, right: 1 }); // the right answer comes fourth
 /// assert_eq!((found.recall_at(1), found.recall_at(5), found.mrr()), (0.5, 1.0, 0.625));
 /// ```
 #[derive(Clone, Debug, Default)]
@@ -50,12 +63,13 @@ impl Retrieval {
         &self.ranks
     }
 
-    /// The share of queries whose right answer is among the first `k`; NaN without queries.
+    /// The share of queries with a right answer among the first `k`; NaN without queries.
     pub fn recall_at(&self, k: usize) -> f64 {
         self.mean(|rank| rank.within(k))
     }
 
-    /// The mean reciprocal rank, over the whole ranking; NaN without queries.
+    /// The mean reciprocal rank of the first right answer, over the whole ranking; NaN without
+    /// queries.
     pub fn mrr(&self) -> f64 {
         self.mean(Rank::reciprocal)
     }
@@ -69,21 +83,32 @@ impl Retrieval {
 mod tests {
     use super::*;
 
+    fn close(found: f64, wanted: f64) {
+        assert!((found - wanted).abs() < 1e-12, "{found}, not {wanted}");
+    }
+
     #[test]
     fn ties_count_as_random_order() {
         // Second to fourth place.
-        let rank = Rank { above: 1, equal: 2 };
-        let within: Vec<f64> = (0..6).map(|k| rank.within(k)).collect();
-        assert_eq!(within, [0.0, 0.0, 1.0 / 3.0, 2.0 / 3.0, 1.0, 1.0]);
-        assert!((rank.reciprocal() - (1.0 / 2.0 + 1.0 / 3.0 + 1.0 / 4.0) / 3.0).abs() < 1e-12);
+        let rank = Rank { above: 1, equal: 2, right: 1 };
+        for (k, wanted) in [0.0, 0.0, 1.0 / 3.0, 2.0 / 3.0, 1.0, 1.0].into_iter().enumerate() {
+            close(rank.within(k), wanted);
+        }
+        close(rank.reciprocal(), (1.0 / 2.0 + 1.0 / 3.0 + 1.0 / 4.0) / 3.0);
+        // Of two right ones and two wrong ones the first right one comes first in 3 of 6 orders,
+        // second in 2, third in 1.
+        let rank = Rank { above: 0, equal: 2, right: 2 };
+        close(rank.within(1), 0.5);
+        close(rank.within(2), 5.0 / 6.0);
+        close(rank.reciprocal(), (3.0 + 2.0 / 2.0 + 1.0 / 3.0) / 6.0);
     }
 
     #[test]
     fn a_model_that_knows_nothing_finds_nothing() {
         let mut found = Retrieval::default();
-        (0..10).for_each(|_| found.add(Rank { above: 0, equal: 9 }));
-        assert!((found.recall_at(1) - 0.1).abs() < 1e-12);
-        assert!((found.recall_at(10) - 1.0).abs() < 1e-12);
+        (0..10).for_each(|_| found.add(Rank { above: 0, equal: 9, right: 1 }));
+        close(found.recall_at(1), 0.1);
+        close(found.recall_at(10), 1.0);
         assert!(Retrieval::default().mrr().is_nan());
     }
 }

@@ -28,7 +28,7 @@ pub use classify::{Classification, Encoded, encode_split};
 pub use embed::{Embedding, EmbeddingOptions};
 pub use masked_lm::{Masked, MaskedLanguageModel};
 pub use pair_loss::PairLoss;
-pub use pair_scores::PairScores;
+pub use pair_scores::{PairScores, Ranking};
 pub use pairs::{EncodedPairs, PairEncoder};
 pub use problem::Problem;
 pub use tokens::{TaggedEncoding, Tagging, encode_tagged};

@@ -19,24 +19,33 @@ const BLOCK: usize = 4 << 20;
 ///
 /// **Pairs with a score**: the correlation of the cosines and the scores.
 ///
-/// **Pairs**: each first text ranks all distinct second texts of the set by their cosine. Those
-/// that belong to the same first text in another example, and a copy of the first text itself, are
-/// left out: they are not wrong. Equal cosines count as if in random order. Hard negatives are not
-/// among the ranked texts: the triplet accuracy is the share of negatives that are less similar
-/// than the second text of their example; an equal one counts half.
+/// **Pairs**: each distinct first text ranks all distinct second texts of the set by their cosine.
+/// Those of all its pairs are right, and the first of them counts; a copy of the first text is left
+/// out unless it is right. Equal cosines count as if in random order. Hard negatives are not among
+/// the ranked texts: the triplet accuracy is the share of negatives that are less similar than the
+/// second text of their pair; an equal one counts half.
 pub struct PairScores {
     form: PairForm,
     /// The cosine of each pair.
     pub cosines: Vec<f64>,
     /// The score of each pair; 0 where pairs have none.
     pub scores: Vec<f64>,
-    /// The rank of each pair's second text; empty where pairs have a score.
-    pub retrieval: Retrieval,
-    /// For each pair the wrong text that is at least as similar as the right one, the most similar
-    /// of them: a pair whose second text it is, and its cosine.
-    pub mistaken: Vec<Option<(usize, f32)>>,
+    /// The ranking of each distinct first text; empty where pairs have a score.
+    pub rankings: Vec<Ranking>,
     /// Negatives that are less similar than the second text, and all.
     triplets: (f64, usize),
+}
+
+/// The ranking by one first text.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ranking {
+    /// Where the first right text stands.
+    pub rank: Rank,
+    /// The pair that it is the second text of.
+    pub pair: usize,
+    /// A pair whose second text is wrong and at least as similar, the most similar of them, and its
+    /// cosine.
+    pub mistaken: Option<(usize, f32)>,
 }
 
 impl PairScores {
@@ -53,8 +62,7 @@ impl PairScores {
             form: set.form(),
             cosines: rows.iter().map(cosine).collect(),
             scores: rows.iter().map(|row| row.score).collect(),
-            retrieval: Retrieval::default(),
-            mistaken: Vec::new(),
+            rankings: Vec::new(),
             triplets: (0.0, 0),
         };
         if scores.form == PairForm::Scored {
@@ -75,7 +83,7 @@ impl PairScores {
         Ok(scores)
     }
 
-    /// Ranks the distinct second texts for every first text, a block of rows at a time.
+    /// Ranks the distinct second texts for every distinct first text, a block of these at a time.
     fn rank(&mut self, set: &EncodedPairs, vectors: &Tensor) -> Result<()> {
         let documents = Documents::of(set);
         let unit = no_grad(|| normalize(&Var::constant(vectors.clone())))?.into_tensor();
@@ -86,14 +94,11 @@ impl PairScores {
         };
         let all = pick(&documents.encodings)?.t()?;
         let count = documents.encodings.len();
-        for block in set.rows().chunks((BLOCK / count.max(1)).max(1)) {
-            let anchors: Vec<usize> = block.iter().map(|row| row.anchor).collect();
+        for block in documents.queries.chunks((BLOCK / count.max(1)).max(1)) {
+            let anchors: Vec<usize> = block.iter().map(|query| query.anchor).collect();
             let similar = pick(&anchors)?.matmul(&all)?.to_vec::<f32>()?;
-            for (row, similar) in block.iter().zip(similar.chunks(count)) {
-                let (rank, mistaken) = documents.rank(set, row, similar);
-                self.retrieval.add(rank);
-                self.mistaken.push(mistaken);
-            }
+            let rows = block.iter().zip(similar.chunks(count));
+            self.rankings.extend(rows.map(|(query, similar)| documents.rank(query, similar)));
         }
         Ok(())
     }
@@ -105,7 +110,8 @@ impl PairScores {
             self.cosines.iter().zip(&self.scores).for_each(|(&c, &s)| fit.add(c, s));
             return vec![("spearman", fit.spearman()), ("pearson", fit.pearson())];
         }
-        let found = &self.retrieval;
+        let mut found = Retrieval::default();
+        self.rankings.iter().for_each(|ranking| found.add(ranking.rank));
         let mut values = vec![
             ("recall_at_1", found.recall_at(1)),
             ("mrr", found.mrr()),
@@ -145,62 +151,85 @@ impl Vectors {
     }
 }
 
-/// The distinct second texts of a set.
+/// The distinct second texts of a set, and the first texts that look for them.
 struct Documents {
     /// An encoding of each.
     encodings: Vec<usize>,
     /// A pair whose second text it is.
-    rows: Vec<usize>,
-    /// The place of each text.
-    places: HashMap<u32, usize>,
-    /// The second texts of each first text.
-    related: HashMap<u32, Vec<u32>>,
+    pairs: Vec<usize>,
+    queries: Vec<Query>,
+}
+
+/// A distinct first text.
+struct Query {
+    /// Its encoding.
+    anchor: usize,
+    /// The right documents, each with a pair.
+    right: Vec<(usize, usize)>,
+    /// A copy of the first text among the documents.
+    copy: Option<usize>,
 }
 
 impl Documents {
     fn of(set: &EncodedPairs) -> Documents {
-        let related = set.related(0..set.len());
-        let (mut encodings, mut rows) = (Vec::new(), Vec::new());
-        let mut places = HashMap::new();
-        for (at, row) in set.rows().iter().enumerate() {
-            places.entry(set.text(row.positive)).or_insert_with(|| {
-                encodings.push(row.positive);
-                rows.push(at);
-                rows.len() - 1
+        let mut documents =
+            Documents { encodings: Vec::new(), pairs: Vec::new(), queries: Vec::new() };
+        let mut places: HashMap<u32, usize> = HashMap::new();
+        let mut queries: HashMap<u32, usize> = HashMap::new();
+        for (pair, row) in set.rows().iter().enumerate() {
+            let place = *places.entry(set.text(row.positive)).or_insert_with(|| {
+                documents.encodings.push(row.positive);
+                documents.pairs.push(pair);
+                documents.pairs.len() - 1
             });
+            let query = *queries.entry(set.text(row.anchor)).or_insert_with(|| {
+                let anchor = row.anchor;
+                documents.queries.push(Query { anchor, right: Vec::new(), copy: None });
+                documents.queries.len() - 1
+            });
+            let right = &mut documents.queries[query].right;
+            if right.iter().all(|(known, _)| *known != place) {
+                right.push((place, pair));
+            }
         }
-        Documents { encodings, rows, places, related }
+        for query in &mut documents.queries {
+            query.copy = places.get(&set.text(query.anchor)).copied();
+        }
+        documents
     }
 
-    /// The rank of a pair's second text by the similarities to all, and the most similar wrong text
-    /// that is at least as similar.
-    fn rank(
-        &self,
-        set: &EncodedPairs,
-        row: &PairRow,
-        similar: &[f32],
-    ) -> (Rank, Option<(usize, f32)>) {
-        let anchor = set.text(row.anchor);
-        let own = self.places[&set.text(row.positive)];
-        let related = self.related.get(&anchor).into_iter().flatten().chain([&anchor]);
-        let left_out: Vec<usize> = related.filter_map(|t| self.places.get(t)).copied().collect();
-        let right = similar[own];
-        let mut rank = Rank { above: 0, equal: 0 };
-        let mut worst: Option<(usize, f32)> = None;
-        for (place, &value) in similar.iter().enumerate() {
-            // A vector that is not a number finds nothing.
-            if value < right || place == own || left_out.contains(&place) {
-                continue;
-            }
-            if value == right {
-                rank.equal += 1;
-            } else {
-                rank.above += 1;
-            }
-            if worst.is_none_or(|(_, most)| value > most) {
-                worst = Some((self.rows[place], value));
+    /// The ranking of a query by its similarities to all documents.
+    fn rank(&self, query: &Query, similar: &[f32]) -> Ranking {
+        let mut best = query.right[0];
+        for &(place, pair) in &query.right {
+            if similar[place] > similar[best.0] {
+                best = (place, pair);
             }
         }
-        (rank, worst)
+        let most = similar[best.0];
+        let is_right = |place: usize| query.right.iter().any(|(right, _)| *right == place);
+        let mut rank = Rank { above: 0, equal: 0, right: 1 };
+        let mut mistaken: Option<(usize, f32)> = None;
+        for (place, &value) in similar.iter().enumerate() {
+            // A cosine that is not a number finds nothing: all others are above it.
+            if value < most || place == best.0 {
+                continue;
+            }
+            if is_right(place) {
+                rank.right += usize::from(value == most);
+                continue;
+            }
+            if query.copy == Some(place) {
+                continue;
+            }
+            match value == most {
+                true => rank.equal += 1,
+                false => rank.above += 1,
+            }
+            if mistaken.is_none_or(|(_, known)| value > known) {
+                mistaken = Some((self.pairs[place], value));
+            }
+        }
+        Ranking { rank, pair: best.1, mistaken }
     }
 }

@@ -4,12 +4,14 @@
 mod best;
 #[path = "../common/mod.rs"]
 mod common;
+mod embed;
 mod entities;
 mod finetune;
 mod folders;
 mod golden;
 mod gpu;
 mod gpu_half;
+mod pair_scores;
 mod parts;
 mod recipe;
 mod tagging;

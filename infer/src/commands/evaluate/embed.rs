@@ -9,7 +9,7 @@ use gradus_models::data::{PairColumns, PairForm, TextPair};
 use gradus_models::evaluation::{Metric, ranks};
 use gradus_models::folder::SimilarityFunction;
 use gradus_models::pipelines::TextEmbedder;
-use gradus_models::tasks::{PairEncoder, PairScores};
+use gradus_models::tasks::{PairEncoder, PairScores, Ranking};
 use gradus_tensor::Tensor;
 use serde_json::{Value, json};
 
@@ -141,15 +141,15 @@ impl Mistake<'_> {
     }
 }
 
-/// Pairs whose first text is at least as similar to a wrong text.
+/// First texts that are at least as similar to a wrong text, each with the most similar right one.
 fn mistaken<'a>(split: &'a Split<TextPair>, scores: &PairScores) -> Vec<Mistake<'a>> {
-    let rows = split.examples.iter().zip(&scores.cosines).zip(&scores.mistaken);
-    let mistake = |((pair, &similarity), taken): ((&'a TextPair, &f64), &Option<(usize, f32)>)| {
-        let (row, most) = (*taken)?;
+    let mistake = |ranking: &Ranking| {
+        let (row, most) = ranking.mistaken?;
+        let (pair, similarity) = (&split.examples[ranking.pair], scores.cosines[ranking.pair]);
         let taken = Some((split.examples[row].positive.as_str(), most));
         Some(Mistake { pair, similarity, taken, size: f64::from(most) - similarity })
     };
-    rows.filter_map(mistake).collect()
+    scores.rankings.iter().filter_map(mistake).collect()
 }
 
 /// Pairs with a score, by how far their places in the order of similarities and in the order of
