@@ -7,7 +7,7 @@ use gradus_nn::Forward;
 use gradus_tensor::Tensor;
 
 use super::{EncodedPairs, PairLoss, PairScores};
-use crate::batch::{fill_last, restore_order, sorted_batches};
+use crate::batch::{fill_last, restore_order, shuffle, sorted_batches};
 use crate::data::PairForm;
 use crate::evaluation::{Evaluation, Metric};
 use crate::folder::SentenceSettings;
@@ -102,9 +102,11 @@ impl Embedding {
         Ok(vectors.to_device(self.model.bert().device())?)
     }
 
-    /// The mean loss over a set in batches of its order.
+    /// The mean loss over a set, in batches of an order that is always the same: that of a file may
+    /// put pairs of one text together, which are no negatives of each other.
     fn set_loss(&self, set: &EncodedPairs, vectors: &Tensor) -> Result<f64> {
-        let all: Vec<usize> = (0..set.len()).collect();
+        let mut all: Vec<usize> = (0..set.len()).collect();
+        shuffle(&mut all, 0, 0);
         let mut batches: Vec<Vec<usize>> =
             all.chunks(self.options.batch_size.max(LEAST)).map(<[usize]>::to_vec).collect();
         fill_last(&mut batches, LEAST);

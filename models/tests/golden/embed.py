@@ -141,7 +141,7 @@ def duplicates(model, step):
 
 
 out = {"order": order.int(), "scores": scores, "first": torch.tensor(FIRST, dtype=torch.int32),
-       "second": torch.tensor(SECOND, dtype=torch.int32)}
+       "second": torch.tensor(SECOND, dtype=torch.float64)}
 for i, column in enumerate(columns):
     out[f"ids.{i}"] = torch.tensor([token for row in column for token in row], dtype=torch.int32)
     out[f"lengths.{i}"] = torch.tensor([len(row) for row in column], dtype=torch.int32)

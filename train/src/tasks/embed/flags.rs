@@ -25,6 +25,10 @@ use crate::flags::{Flags, TaskFlags};
     mut_arg("batch_size", |arg| arg.help(
         "Pairs of one batch: more are more negatives for each [default: 32]"
     )),
+    mut_arg("max_length", |arg| arg.help(
+        "Maximum tokens of a text; longer texts are cut, and so they are by the trained model \
+         [default: what the model's folder says, else 128]"
+    )),
     mut_arg("head_lr", |arg| arg.hide(true))
 )]
 pub struct EmbedFlags {
