@@ -129,7 +129,7 @@ impl StepLoss for Embedding {
         self.vectors(order.iter().map(|&i| &self.train.encodings()[i]), forward)
     }
 
-    fn loss_of(&self, batches: &[Vec<usize>], represented: &[Var]) -> Result<Var> {
+    fn loss_of(&self, batches: &[&[usize]], represented: &[Var]) -> Result<Var> {
         let part = |from: usize, to: Option<usize>| -> Result<Vec<Var>> {
             let parts = batches.iter().zip(represented).map(|(batch, vectors)| {
                 let start = from * batch.len();
@@ -158,6 +158,10 @@ impl Task for Embedding {
 
     fn loss(&self, batch: &[usize], forward: &Forward) -> Result<Var> {
         self.options.loss.of(&self.train, batch, &self.represent(batch, forward)?)
+    }
+
+    fn can_split(&self) -> bool {
+        self.train.form() == PairForm::Scored || self.options.cached_negatives
     }
 
     fn is_head(&self, _: &str) -> bool {

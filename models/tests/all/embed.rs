@@ -260,7 +260,8 @@ fn cached_negatives_with_dropout() {
     let represented: Vec<Var> = (0..4)
         .map(|i| embedding.represent(&batches[i], &Forward::training(0, i as u64)).unwrap())
         .collect();
-    let loss = embedding.loss_of(&batches, &represented).unwrap();
+    let parts: Vec<&[usize]> = batches.iter().map(Vec::as_slice).collect();
+    let loss = embedding.loss_of(&parts, &represented).unwrap();
     let grads = loss.backward().unwrap();
     let norm = clip_grad_norm(&grads, &store.parameters(), 1.0).unwrap().norm.item().unwrap();
 

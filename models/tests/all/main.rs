@@ -11,6 +11,7 @@ mod folders;
 mod golden;
 mod gpu;
 mod gpu_half;
+mod guard;
 mod pair_scores;
 mod parts;
 mod recipe;
