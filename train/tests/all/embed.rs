@@ -202,11 +202,12 @@ fn dev_may_have_scores() {
     let (data, out) = (data(dir.path()), dir.path().join("out"));
     std::fs::remove_file(data.join("test.jsonl")).unwrap();
     std::fs::remove_file(data.join("dev.tsv")).unwrap();
-    let dev =
-        "sentence1,sentence2,score\nthe cat,a cat,0.9\nthe cat,a lamp,0.2\nis it,the lamp,0\n";
+    let dev = "sentence1,sentence2,score\nwhere is the cat,a cat,0.9\nthe cat,a lamp,0.2\nis it,the lamp,0\n";
     std::fs::write(data.join("dev.csv"), dev).unwrap();
     let output = run(&scratch(&data, &out, &["--steps", "4", "--accumulate", "2", "--json"]));
     let last = last(&output);
     assert!(last["dev_spearman"].is_number() && last.get("dev_mrr").is_none(), "{last}");
-    assert!(stderr(&output).contains("--cached-negatives takes them"), "{}", stderr(&output));
+    let said = stderr(&output);
+    assert!(said.contains("--cached-negatives takes them"), "{said}");
+    assert!(said.contains("1 of the 3 first texts of the dev set"), "{said}");
 }

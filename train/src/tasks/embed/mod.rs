@@ -3,6 +3,7 @@
 mod flags;
 
 use std::cell::OnceCell;
+use std::collections::HashSet;
 use std::path::Path;
 
 use gradus_cli::{Failure, Outcome, SharedArgs, command, note};
@@ -45,6 +46,7 @@ impl Job for Embed {
             refuse_evaluation(&flags.common)?;
         }
         warn_of_leaks(shared, &dataset);
+        warn_of_known(shared, &dataset);
         let form = dataset.train.form();
         let evaluated = dataset.dev.as_ref().or(dataset.test.as_ref());
         let evaluated = evaluated.map_or(form, Split::form);
@@ -131,14 +133,8 @@ impl Job for Embed {
         // `--` keeps a text that begins with a dash from being read as a flag.
         let end = (first.starts_with('-') || second.starts_with('-')).then_some("--");
         let infer = ["similarity", "--model", &out].into_iter().chain(end);
-        vec![
-            command("infer", infer.chain([first.as_str(), second.as_str()])),
-            command(
-                "infer",
-                ["embed", "--model", &out, "--input", "texts.txt", "--output", "vectors.npy"],
-            ),
-            command("serve", ["--model", &out]),
-        ]
+        let infer = command("infer", infer.chain([first.as_str(), second.as_str()]));
+        vec![infer, command("serve", ["--model", &out])]
     }
 }
 
@@ -192,6 +188,29 @@ impl Embed {
         let weight: f64 = dimensions.iter().map(|(_, weight)| weight).sum();
         let weight = if dimensions.is_empty() { 1.0 } else { weight };
         (self.form == PairForm::Scored).then_some(variance * weight)
+    }
+}
+
+/// Warns of first texts of the dev set and the test set that the model learns with other texts.
+fn warn_of_known(shared: &SharedArgs, dataset: &Dataset<TextPair>) {
+    let firsts = |split: &Split<TextPair>| -> HashSet<String> {
+        split.examples.iter().map(|pair| pair.anchor.clone()).collect()
+    };
+    let learnt = firsts(&dataset.train);
+    for (name, split) in [("dev", &dataset.dev), ("test", &dataset.test)] {
+        let Some(split) = split else { continue };
+        let all = firsts(split);
+        let known = all.intersection(&learnt).count();
+        if known > 0 {
+            let all = all.len();
+            note(
+                shared,
+                format!(
+                    "warning: {known} of the {all} first texts of the {name} set are first texts \
+                     of the training set too, so new texts may be found less often"
+                ),
+            );
+        }
     }
 }
 
