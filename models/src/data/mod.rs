@@ -8,6 +8,8 @@
 //! | `.txt` | one text a line, no labels |
 //! | `.conll`, `.iob`, `.bio` | a word and its tag a line; see [`TaggedSentence`] |
 //!
+//! Pairs of texts ([`TextPair`]) are read from `.csv`, `.tsv` and `.jsonl` too.
+//!
 //! Everything is UTF-8; a byte-order mark is skipped. Errors name the file and the line.
 //!
 //! ```

@@ -128,7 +128,7 @@ impl Job for Embed {
         let out = out.display().to_string();
         let Dataset { train, dev, test, .. } = &self.dataset;
         let pair = test.as_ref().or(dev.as_ref()).unwrap_or(train).examples.first();
-        let text = |of: fn(&TextPair) -> &String| pair.map(of).map(line).unwrap_or_default();
+        let text = |of: fn(&TextPair) -> &str| pair.map(of).map(line).unwrap_or_default();
         let (first, second) = (text(|pair| &pair.anchor), text(|pair| &pair.positive));
         // `--` keeps a text that begins with a dash from being read as a flag.
         let end = (first.starts_with('-') || second.starts_with('-')).then_some("--");
@@ -215,7 +215,7 @@ fn warn_of_known(shared: &SharedArgs, dataset: &Dataset<TextPair>) {
 }
 
 /// The beginning of a text, on one line.
-fn line(text: &String) -> String {
+fn line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(60).collect()
 }
 
