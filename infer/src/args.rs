@@ -91,12 +91,13 @@ With --json, a line a pair: {\"text\":…,\"pair\":…,\"similarity\":…}")]
 
 With --json, a line a text, the best first: {\"index\":…,\"text\":…,\"score\":…}; `index` counts the texts from 0")]
     Rerank(Rerank),
-    /// How well a classifier does on labelled texts, or a tagger on tagged words: accuracy, F1,
-    /// mistakes
+    /// How well a classifier does on labelled texts, a tagger on tagged words, or an embedder on
+    /// pairs of texts: accuracy, F1, recall, mistakes
     #[command(after_help = "Examples:
   infer evaluate --model runs/banking77 --data data/banking77/test.csv
   infer evaluate --model runs/pairs --data dev.jsonl --text-column a --pair-column b --json
   infer evaluate --model runs/ner --data ner/test.conll
+  infer evaluate --model runs/search --data pairs.csv --anchor-column query --positive-column answer
 
 With --json, one object; of a classifier {\"accuracy\":…,\"macro_f1\":…,\"loss\":…,\"examples\":…,
 \"per_class\":{LABEL:{\"precision\":…,\"recall\":…,\"f1\":…,\"support\":…},…},
@@ -104,7 +105,10 @@ With --json, one object; of a classifier {\"accuracy\":…,\"macro_f1\":…,\"lo
 \"mistakes\":[{\"text\":…,\"label\":…,\"predicted\":…,\"score\":…,\"line\":…},…]},
 of a tagger {\"f1\":…,\"precision\":…,\"recall\":…,\"accuracy\":…,\"loss\":…,\"examples\":…,\"words\":…,
 \"words_without_tokens\":…,\"per_class\":{ENTITY:{\"precision\":…,\"recall\":…,\"f1\":…,\"support\":…},…},
-\"mistakes\":[{\"words\":[…],\"wrong\":[{\"text\":…,\"label\":…,\"start\":…,\"end\":…},…],\"missed\":[…],\"score\":…,\"line\":…},…]}")]
+\"mistakes\":[{\"words\":[…],\"wrong\":[{\"text\":…,\"label\":…,\"start\":…,\"end\":…},…],\"missed\":[…],\"score\":…,\"line\":…},…]},
+of an embedder {\"recall_at_1\":…,\"mrr\":…,\"recall_at_5\":…,\"recall_at_10\":…,\"triplet_accuracy\":…,\"examples\":…,
+\"mistakes\":[{\"anchor\":…,\"positive\":…,\"similarity\":…,\"taken\":…,\"taken_similarity\":…,\"line\":…},…]}, or with scores
+{\"spearman\":…,\"pearson\":…,\"examples\":…,\"mistakes\":[{\"anchor\":…,\"positive\":…,\"similarity\":…,\"score\":…,\"line\":…},…]}")]
     Evaluate(Evaluate),
     /// The devices that --device may name
     Devices,
@@ -183,8 +187,8 @@ pub struct EvaluateFlags {
     #[command(flatten)]
     #[serde(flatten)]
     pub run: ModelFlags,
-    /// Labelled texts (.csv, .tsv, .jsonl), or tagged words for a tagger (.conll, .iob, .bio, .txt,
-    /// .jsonl)
+    /// Labelled texts (.csv, .tsv, .jsonl), tagged words for a tagger (.conll, .iob, .bio, .txt,
+    /// .jsonl), or pairs of texts for an embedder
     #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,
     /// Column (or JSON key) with the text [default: text]
@@ -212,6 +216,22 @@ pub struct EvaluateFlags {
     /// tags without B- and I-, bilou for tags with U- and L-]
     #[arg(long)]
     pub scheme: Option<Scheme>,
+    /// For an embedder, the column with the first text [default: anchor, query, question, sentence1,
+    /// text1 or text]
+    #[arg(long, value_name = "NAME")]
+    pub anchor_column: Option<String>,
+    /// For an embedder, the column with the second text [default: positive, document, passage,
+    /// answer, context, sentence2, text2, text_pair or pair]
+    #[arg(long, value_name = "NAME")]
+    pub positive_column: Option<String>,
+    /// For an embedder, columns with texts that do not belong to the first [default: negative,
+    /// negative_1, …, unless both texts' columns are named]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub negative_column: Option<Vec<String>>,
+    /// For an embedder, the column with how similar the two texts are [default: score or
+    /// similarity, unless both texts' columns are named]
+    #[arg(long, value_name = "NAME")]
+    pub score_column: Option<String>,
     /// Number of frequent confusions, and of confident mistakes, to show [default: 5]
     #[arg(long, value_name = "N")]
     pub mistakes: Option<usize>,

@@ -134,6 +134,21 @@ pub fn bucketed_batches(
     seed: u64,
     epoch: u64,
 ) -> Result<Vec<Vec<usize>>> {
+    batches_of_at_least(1, lengths, batch_size, seed, epoch)
+}
+
+/// As [`bucketed_batches`], where an example learns from the others of its batch: the short batch
+/// gets `least` examples, if the one before it can spare them. There are as many batches.
+///
+/// # Errors
+/// [`Error::Input`] when `batch_size` is 0.
+pub fn batches_of_at_least(
+    least: usize,
+    lengths: &[usize],
+    batch_size: usize,
+    seed: u64,
+    epoch: u64,
+) -> Result<Vec<Vec<usize>>> {
     check_batch_size(batch_size)?;
     let mut order: Vec<usize> = (0..lengths.len()).collect();
     shuffle(&mut order, seed, epoch.wrapping_mul(2));
@@ -142,9 +157,22 @@ pub fn bucketed_batches(
         bucket.sort_by_key(|&i| lengths[i]);
         batches.extend(bucket.chunks(batch_size).map(<[usize]>::to_vec));
     }
+    fill_last(&mut batches, least);
     let mut places: Vec<usize> = (0..batches.len()).collect();
     shuffle(&mut places, seed, epoch.wrapping_mul(2) | 1);
     Ok(places.into_iter().map(|i| std::mem::take(&mut batches[i])).collect())
+}
+
+/// Gives a last batch of fewer than `least` examples some of the batch before it, which keeps as
+/// many.
+pub(crate) fn fill_last(batches: &mut [Vec<usize>], least: usize) {
+    if let [.., before, last] = batches
+        && last.len() < least
+    {
+        let spare = before.len().saturating_sub(least);
+        let moved = before.split_off(before.len() - spare.min(least - last.len()));
+        last.extend(moved);
+    }
 }
 
 /// The batches of an evaluation, as indices into `lengths`: the longest texts first, so that memory

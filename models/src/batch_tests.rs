@@ -90,3 +90,19 @@ fn arguments_out_of_range_are_errors() {
     assert!(bucketed_batches(&[1, 2], usize::MAX, 0, 0).is_ok());
     assert!(bucketed_batches(&[], 3, 0, u64::MAX / 2).unwrap().is_empty());
 }
+
+#[test]
+fn a_short_batch_gets_examples_of_another() {
+    let lengths: Vec<usize> = (0..25).map(|i| i % 7 + 1).collect();
+    for (least, sizes) in
+        [(1, [8, 8, 8, 1]), (2, [8, 8, 7, 2]), (5, [8, 8, 5, 4]), (9, [8, 8, 8, 1])]
+    {
+        let batches = batches_of_at_least(least, &lengths, 8, 3, 0).unwrap();
+        let mut found: Vec<usize> = batches.iter().map(Vec::len).collect();
+        found.sort_unstable_by(|a, b| b.cmp(a));
+        assert_eq!(found, sizes, "at least {least}");
+        let mut all = batches.concat();
+        all.sort_unstable();
+        assert!(all.into_iter().eq(0..25));
+    }
+}

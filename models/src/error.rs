@@ -61,6 +61,28 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// The names of a file's columns do not tell which texts belong together.
+    #[error("[data] {}: {message}", path.display())]
+    PairColumns {
+        /// The file.
+        path: PathBuf,
+        /// What is not clear.
+        message: String,
+    },
+    /// The score of a pair of texts is none that a cosine reaches.
+    #[error(
+        "[data] {}:{line}: the score is {score}, but a cosine is within -1 and 1; divide all scores \
+         by the largest",
+        path.display()
+    )]
+    Score {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// The score.
+        score: f64,
+    },
     /// A tokenizer cannot be read, built or applied.
     #[error("[tokenizer] {}: {message}", path.display())]
     Tokenizer {

@@ -15,7 +15,7 @@
 //! | [`folder`] | the keys of its files, and what Gradus does with each |
 //! | [`interchange`] | the files that other programs need to run it |
 //! | [`training`] | [`training::Trainer`]: the training loop, step by step; resuming |
-//! | [`tasks`] | what models are trained for: classification, tagging of words, masked words |
+//! | [`tasks`] | what models are trained for: classification, tagging of words, masked words, embeddings |
 //! | [`pipelines`] | from texts to labels, embeddings, filled masks |
 //! | [`evaluation`] | how well a model does: accuracy, precision, recall, F1, confusions, entities |
 //! | [`error`] | [`Error`], [`Result`] |
@@ -41,7 +41,7 @@ pub mod tokenizer;
 pub mod training;
 
 pub use batch::PackedBatch;
-pub use bert::{Bert, BertInput, MaskedLm, SequenceClassifier, TokenClassifier};
+pub use bert::{Bert, BertInput, MaskedLm, SentenceEncoder, SequenceClassifier, TokenClassifier};
 pub use checkpoint::Checkpoint;
 pub use config::{BertConfig, Pooling};
 pub use data::{Columns, Dataset, Example, Labels, Split, read_inputs};

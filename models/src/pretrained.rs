@@ -18,7 +18,7 @@ use gradus_nn::Store;
 use gradus_tensor::io::safetensors;
 
 use crate::checkpoint::{Head, WEIGHTS};
-use crate::folder::{Layout, Sentence, Stage};
+use crate::folder::{Layout, Sentence, SentenceSettings, SimilarityFunction, Stage};
 use crate::{
     BertConfig, Checkpoint, Error, Labels, Pooling, Result, Task, Tokenizer, hub, interchange,
 };
@@ -129,6 +129,43 @@ impl Pretrained {
             ));
         }
         Ok(pooling)
+    }
+
+    /// What the folder says of embeddings, for a model that is trained further: its pooling,
+    /// lengths and prompts. The tokenizer then has the folder's lower case. A folder without files of
+    /// sentence-transformers gets the usual settings.
+    ///
+    /// # Errors
+    /// When the folder is a cross-encoder or has modules with weights after the pooling, and as
+    /// [`TextEmbedder::open`](crate::pipelines::TextEmbedder::open).
+    pub fn sentence_settings(&mut self) -> Result<SentenceSettings> {
+        let sentence = self.sentence()?;
+        if sentence.cross_encoder {
+            return Err(Error::OtherTask {
+                path: self.config_path(),
+                model: "a cross-encoder, which scores pairs of texts and has no embeddings".into(),
+                task: Task::Classify,
+            });
+        }
+        let settings = SentenceSettings::of(&sentence).map_err(|module| {
+            let message = format!(
+                "lists a {module}, whose weights Gradus uses but does not train; train a model \
+                 that ends with its pooling"
+            );
+            Error::config(self.folder.join("modules.json"), message)
+        })?;
+        if sentence.lower_case {
+            self.tokenizer.lower_case()?;
+        }
+        if sentence.similarity != SimilarityFunction::Cosine {
+            let name = format!("{:?}", sentence.similarity).to_lowercase();
+            self.notes.push(format!(
+                "the folder compares by {name}; training compares by the cosine, and so will the \
+                 trained model"
+            ));
+        }
+        self.notes.extend(sentence.notes);
+        Ok(settings)
     }
 
     /// A store whose parameters come from the checkpoint; `seed` initialises those of a head that

@@ -5,6 +5,7 @@ use gradus_cli::SharedArgs;
 
 use crate::compare::CompareFlags;
 use crate::tasks::classify::ClassifyFlags;
+use crate::tasks::embed::EmbedFlags;
 use crate::tasks::mlm::MlmFlags;
 use crate::tasks::tokens::TokensFlags;
 
@@ -28,7 +29,9 @@ use crate::tasks::tokens::TokensFlags;
   train classify --resume runs/minilm
       continues a run that was stopped
   train tokens --data ner --model google-bert/bert-base-cased --out runs/ner
-      tags words: named entities, from train.conll, dev.conll and test.conll in the folder ner"
+      tags words: named entities, from train.conll, dev.conll and test.conll in the folder ner
+  train embed --data pairs.csv --model sentence-transformers/all-MiniLM-L6-v2 --out runs/search
+      embeds texts so that the two of a pair find each other"
 )]
 pub struct Program {
     /// What to do.
@@ -42,11 +45,23 @@ pub struct Program {
     pub flags: ClassifyFlags,
 }
 
+const EMBED_EXAMPLES: &str = "Examples:
+  train embed --data pairs.csv --model sentence-transformers/all-MiniLM-L6-v2 --batch-size 64 --out runs/search
+      columns anchor,positive (or query,answer …), perhaps negative: the other pairs of a batch are the negatives
+  train embed --data pairs.csv --model MODEL --accumulate 8 --cached-negatives --out runs/search
+      negatives from all 8 batches of a step, in the memory of one
+  train embed --data sts --model MODEL --score-scale 5 --out runs/similar
+      columns sentence1,sentence2,score with scores from 0 to 5
+  infer evaluate --model runs/search --data test.csv";
+
 /// What to train.
 #[derive(Subcommand)]
 pub enum Command {
     /// Train a classifier of texts or pairs of texts
     Classify(Box<Flagged<ClassifyFlags>>),
+    /// Train an embedder on texts that belong together, or on scores of how similar they are
+    #[command(after_help = EMBED_EXAMPLES)]
+    Embed(Box<Flagged<EmbedFlags>>),
     /// Train a masked language model on raw text: from scratch, or a pretrained one further
     Mlm(Box<Flagged<MlmFlags>>),
     /// Compare finished or running runs: a table, and a page with their curves in one picture

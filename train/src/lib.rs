@@ -22,6 +22,7 @@ use flags::{TaskFlags, over};
 use gradus_cli::{Failure, Outcome, SharedArgs, layered};
 use tasks::Job;
 use tasks::classify::{Classify, ClassifyFlags};
+use tasks::embed::Embed;
 use tasks::mlm::Mlm;
 use tasks::tokens::Tokens;
 
@@ -33,6 +34,7 @@ pub fn program(program: Program) -> Outcome {
     let Program { command, shared, flags } = program;
     match command {
         Some(Command::Classify(own)) => start::<Classify>(shared, &own.flags, &flags),
+        Some(Command::Embed(own)) => start::<Embed>(shared, &own.flags, &flags),
         Some(Command::Mlm(own)) => start::<Mlm>(shared, &own.flags, &flags),
         Some(Command::Compare(own)) => {
             refuse_flags(&flags)?;

@@ -74,7 +74,8 @@ impl<J: Job> Run<J> {
         let Model { config, tokenizer, store, .. } = &model;
         let parts = Parts { shared: &shared, flags: &flags, config, tokenizer, store };
         let built = job.build(&parts, length)?;
-        let mut trainer = Trainer::new(built.task, model.store.clone(), recipe)?;
+        let trainer = Trainer::new(built.task, model.store.clone(), recipe);
+        let mut trainer = trainer.map_err(with_flag)?;
         if let Some(metric) = &flags.common().course.metric {
             trainer.set_metric(metric).map_err(with_flag)?;
         }

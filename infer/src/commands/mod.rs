@@ -124,6 +124,9 @@ fn opened<P: DerefMut<Target = Runner>>(
 fn with_command(error: Error) -> Failure {
     let command = match &error {
         Error::MissingHead { task: Task::Classify, .. } => "`train classify --model …` trains one",
+        Error::PairColumns { .. } => {
+            "--anchor-column, --positive-column, --negative-column, --score-column"
+        }
         Error::OtherTask { task: Task::Classify, .. } => "`infer classify`",
         Error::OtherTask { task: Task::FillMask, .. } => "`infer fill-mask`",
         Error::OtherTask { task: Task::Tag, .. } => "`infer tokens`",
@@ -153,20 +156,23 @@ fn each_chunk<'a, T>(
     if let Some(bar) = &bar {
         bar.finish_and_clear();
     }
-    match pipeline.truncated() {
-        0 => {}
-        cut => {
-            let length = pipeline.max_length();
-            let texts = if cut == 1 { "1 text was".into() } else { format!("{cut} texts were") };
-            note(shared, format!("warning: {texts} cut to {length} tokens (--max-length)"));
-        }
-    }
+    note_cut(shared, pipeline.truncated(), pipeline.max_length());
     if shared.verbose {
         let seconds = start.elapsed().as_secs_f64();
         let rate = inputs.len() as f64 / seconds;
         note(shared, format!("texts: {}, seconds: {seconds:.3}, texts/s: {rate:.1}", inputs.len()));
     }
     Ok(())
+}
+
+/// Tells how many texts were cut.
+fn note_cut(shared: &SharedArgs, cut: u64, length: usize) {
+    let texts = match cut {
+        0 => return,
+        1 => "1 text was".into(),
+        cut => format!("{cut} texts were"),
+    };
+    note(shared, format!("warning: {texts} cut to {length} tokens (--max-length)"));
 }
 
 impl PromptFlags {

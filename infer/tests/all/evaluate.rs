@@ -231,3 +231,84 @@ fn a_tagger_is_measured_by_its_entities() {
     let run = infer(&[&["evaluate", "--model", classifier.path()], &flags[..]].concat());
     fails(&run, 2, &["--scheme", "classifies texts"]);
 }
+
+/// The similarity of two texts as `infer similarity` computes it.
+fn similarity(model: &Model, a: &str, b: &str) -> f64 {
+    let run = infer(&["similarity", "--model", model.path(), "--json", a, b]);
+    lines(&run)[0]["similarity"].as_f64().unwrap()
+}
+
+#[test]
+fn an_embedder_is_evaluated_on_pairs() {
+    let model = Model::new(Head::None);
+    let data = model.file("pairs.csv");
+    let rows: Vec<(&str, &str)> =
+        (0..TEXTS.len()).map(|i| (TEXTS[i], TEXTS[(i + 1) % TEXTS.len()])).collect();
+    let text: String = rows.iter().map(|(a, b)| format!("\"{a}\",\"{b}\"\n")).collect();
+    std::fs::write(&data, format!("question,answer\n{text}")).unwrap();
+    // Each text is a question once and an answer once; a copy of the question is no wrong answer.
+    let found = rows.iter().filter(|(question, answer)| {
+        let right = similarity(&model, question, answer);
+        let mut wrong = TEXTS.iter().filter(|text| *text != question && *text != answer);
+        wrong.all(|text| similarity(&model, question, text) < right)
+    });
+    let recall = found.count() as f64 / rows.len() as f64;
+    let columns = ["--anchor-column", "question"];
+    let result = evaluate(&model, data.to_str().unwrap(), &columns);
+    assert_eq!(result["recall_at_1"], recall, "{result}");
+    assert_eq!((&result["recall_at_5"], &result["examples"]), (&1.0.into(), &5.into()));
+    assert!(result.get("triplet_accuracy").is_none(), "{result}");
+    let mistakes = result["mistakes"].as_array().unwrap();
+    assert_eq!(mistakes.len(), rows.len() - (recall * 5.0).round() as usize);
+    for mistake in mistakes {
+        let of = |key: &str| mistake[key].as_str().unwrap().to_string();
+        let right = similarity(&model, &of("anchor"), &of("positive"));
+        let taken = similarity(&model, &of("anchor"), &of("taken"));
+        assert!((mistake["similarity"].as_f64().unwrap() - right).abs() < 1e-5, "{mistake}");
+        assert!((mistake["taken_similarity"].as_f64().unwrap() - taken).abs() < 1e-5, "{mistake}");
+        assert!(taken > right, "{mistake}");
+    }
+    let shown = infer(
+        &[&["evaluate", "--model", model.path(), "--data", data.to_str().unwrap()], &columns[..]]
+            .concat(),
+    );
+    assert!(stdout(&shown).starts_with("recall@1 "), "{}", stdout(&shown));
+}
+
+#[test]
+fn an_embedder_is_evaluated_by_scores() {
+    let model = Model::new(Head::None);
+    // The folder says that it embeds, so no flag has to.
+    let modules = r#"[{"path": "", "type": "sentence_transformers.models.Transformer"},
+        {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}]"#;
+    std::fs::write(model.file("modules.json"), modules).unwrap();
+    std::fs::create_dir(model.file("1_Pooling")).unwrap();
+    std::fs::write(model.file("1_Pooling/config.json"), r#"{"pooling_mode": "mean"}"#).unwrap();
+    let data = model.file("scores.jsonl");
+    let pairs = [(0, 1), (1, 2), (2, 3), (3, 4)];
+    let line = |(a, b): (usize, usize)| {
+        // A score that falls as the cosine rises.
+        let score = 7.0 - similarity(&model, TEXTS[a], TEXTS[b]);
+        let line = serde_json::json!({"text1": TEXTS[a], "text2": TEXTS[b], "score": score});
+        format!("{line}\n")
+    };
+    std::fs::write(&data, pairs.map(line).concat()).unwrap();
+    let result = evaluate(&model, data.to_str().unwrap(), &[]);
+    assert_eq!(result["spearman"], -1.0, "{result}");
+    assert!((result["pearson"].as_f64().unwrap() + 1.0).abs() < 1e-6, "{result}");
+    assert_eq!(result["mistakes"].as_array().unwrap().len(), 4);
+
+    let run = |more: &[&str], data: &std::path::Path| {
+        let flags = ["evaluate", "--model", model.path(), "--data", data.to_str().unwrap()];
+        infer(&[&flags[..], more].concat())
+    };
+    fails(&run(&["--label-column", "score"], &data), 2, &["--label-column", "--score-column"]);
+    fails(&run(&["--scheme", "iob2"], &data), 2, &["--scheme", "embeds texts"]);
+    let unclear = model.file("unclear.csv");
+    std::fs::write(&unclear, "text1,text2,label\na,b,1\n").unwrap();
+    fails(&run(&[], &unclear), 1, &["`label` may say", "--score-column"]);
+    let classifier = Model::new(CLASSIFIER);
+    let flags = ["evaluate", "--model", classifier.path(), "--data", data.to_str().unwrap()];
+    let refused = infer(&[&flags[..], &["--score-column", "score"]].concat());
+    fails(&refused, 2, &["--score-column", "classifies texts"]);
+}

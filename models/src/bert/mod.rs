@@ -20,9 +20,12 @@
 
 mod heads;
 mod pool;
+mod sentence;
 
 pub use heads::{MaskedLm, SequenceClassifier, TokenClassifier};
-pub(crate) use pool::Pooled;
+use pool::Pooled;
+pub(crate) use pool::pool;
+pub use sentence::SentenceEncoder;
 
 use std::ops::Range;
 

@@ -8,7 +8,7 @@ use std::ops::Range;
 use gradus_autograd::Var;
 use gradus_tensor::Tensor;
 
-use super::BertInput;
+use super::{BertInput, mean_pool};
 use crate::{Pooling, Result};
 
 /// The tokens of a batch that are pooled.
@@ -104,6 +104,26 @@ impl Pooled {
         let shape = [self.ranges.len(), states.size(-1)?];
         let zeros = Var::constant(Tensor::zeros_on(&shape, states.dtype(), device)?);
         Ok(zeros.index_add(0, &place(&sequences)?, &picked)?)
+    }
+}
+
+/// The vectors of all modes end to end, `[sequences, modes·hidden]`, of the states `[tokens,
+/// hidden]`, without the first `left_out` tokens of each sequence.
+pub(crate) fn pool(
+    states: &Var,
+    input: &BertInput,
+    modes: &[Pooling],
+    left_out: &[usize],
+) -> Result<Var> {
+    if modes == [Pooling::Mean] && left_out.iter().all(|&n| n == 0) {
+        return mean_pool(states, input);
+    }
+    let pooled = Pooled::new(input, left_out)?;
+    let vectors: Vec<Var> =
+        modes.iter().map(|&mode| pooled.pool(states, mode)).collect::<Result<_>>()?;
+    match vectors.as_slice() {
+        [one] => Ok(one.clone()),
+        several => Ok(Var::cat(&several.iter().collect::<Vec<_>>(), -1)?),
     }
 }
 

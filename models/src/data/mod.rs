@@ -8,6 +8,8 @@
 //! | `.txt` | one text a line, no labels |
 //! | `.conll`, `.iob`, `.bio` | a word and its tag a line; see [`TaggedSentence`] |
 //!
+//! Pairs of texts ([`TextPair`]) are read from `.csv`, `.tsv` and `.jsonl` too.
+//!
 //! Everything is UTF-8; a byte-order mark is skipped. Errors name the file and the line.
 //!
 //! ```
@@ -30,6 +32,7 @@ mod fingerprint;
 mod folder;
 mod hold_out;
 mod labels;
+mod pairs;
 mod quotes;
 mod read;
 mod similar;
@@ -44,6 +47,7 @@ pub use answers::{LabelForm, numbers};
 pub use corpus::{Corpus, WINDOW};
 pub use fingerprint::{Fingerprint, hash_text};
 pub use labels::Labels;
+pub use pairs::{PairColumns, PairForm, TextPair};
 pub use read::{Format, read_inputs, read_inputs_from};
 pub use similar::{Similar, similar_texts};
 pub use tagged::{TaggedColumns, TaggedSentence, is_tagged, read_words};

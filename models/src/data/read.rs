@@ -184,8 +184,12 @@ pub(super) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn new(path: &'a Path, bytes: &'a [u8], columns: &'a Columns) -> Result<Self> {
+    pub(super) fn new(path: &'a Path, bytes: &'a [u8], columns: &'a Columns) -> Result<Self> {
         Ok(Source { path, text: text(path, bytes)?, columns })
+    }
+
+    pub(super) fn path(&self) -> &'a Path {
+        self.path
     }
 
     /// The examples of the file; `blank`: whether an empty line of a `.txt` file is a text.

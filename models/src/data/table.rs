@@ -16,9 +16,54 @@ struct Places {
     label: Option<usize>,
 }
 
+/// The fields of a record.
+pub(super) enum Fields<'r> {
+    Csv(&'r csv::StringRecord),
+    Tsv(&'r [Cow<'r, str>]),
+}
+
+impl Fields<'_> {
+    /// A field; empty where there is none.
+    pub(super) fn get(&self, place: usize) -> &str {
+        match self {
+            Fields::Csv(record) => record.get(place).unwrap_or_default(),
+            Fields::Tsv(fields) => fields.get(place).map_or("", |field| field.as_ref()),
+        }
+    }
+}
+
 impl Source<'_> {
     pub(super) fn csv(&self) -> Result<Vec<Example>> {
-        let quoted = quoted_fields(self.text).map_err(|stray| self.stray_quote(&stray))?;
+        let quoted = self.quoted()?;
+        let mut labels = HashSet::new();
+        let places =
+            |header: &[Cow<str>]| Ok((self.places(header, ',')?, self.label_place(header)));
+        let ((places, judge), examples) =
+            self.csv_rows(&quoted, places, |line, read, fields| {
+                let (places, judge) = read;
+                let label = judge.map(|place| fields.get(place).to_string());
+                labels.extend(label.filter(|label| !label.is_empty()));
+                self.example(line, places, fields)
+            })?;
+        if let Some(place) = judge {
+            self.refuse_swallowed(&quoted, places.width, place, &labels)?;
+        }
+        Ok(examples)
+    }
+
+    /// The quoted fields of a CSV file.
+    pub(super) fn quoted(&self) -> Result<Vec<Quoted>> {
+        quoted_fields(self.text).map_err(|stray| self.stray_quote(&stray))
+    }
+
+    /// Reads a CSV file: `header` finds the columns, `row` makes an example of a line and its
+    /// fields. Returns what `header` found, and the examples.
+    pub(super) fn csv_rows<P, E>(
+        &self,
+        quoted: &[Quoted],
+        header: impl FnOnce(&[Cow<str>]) -> Result<P>,
+        mut row: impl FnMut(u64, &P, &Fields) -> Result<E>,
+    ) -> Result<(P, Vec<E>)> {
         // The crate's own line numbers are off where lines end in CR LF or are empty: count from
         // its byte positions.
         let failed = |e: csv::Error| {
@@ -27,7 +72,7 @@ impl Source<'_> {
             match e.kind() {
                 csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
                     let mut message = wrong_width(*len as usize, *expected_len as usize);
-                    if let Some(end) = begin.and_then(|(_, at)| self.long_field(&quoted, at)) {
+                    if let Some(end) = begin.and_then(|(_, at)| self.long_field(quoted, at)) {
                         message += &format!("; the quote that opens here closes in line {end}");
                     }
                     self.error(line, message)
@@ -36,24 +81,17 @@ impl Source<'_> {
             }
         };
         let mut reader = csv::Reader::from_reader(self.text.as_bytes());
-        let header: Vec<Cow<str>> =
+        let names: Vec<Cow<str>> =
             reader.headers().map_err(failed)?.iter().map(|s| Cow::Owned(s.to_string())).collect();
-        let places = self.places(&header, ',')?;
-        let judge = self.label_place(&header);
-        let (mut examples, mut labels) = (Vec::new(), HashSet::new());
-        let mut counted = (1, 0);
+        self.refuse_empty(&names)?;
+        let found = header(&names)?;
+        let (mut examples, mut counted) = (Vec::new(), (1, 0));
         for record in reader.records() {
             let record = record.map_err(failed)?;
             counted = self.line_at(record.position().map_or(0, csv::Position::byte), counted);
-            let field = |i| record.get(i).unwrap_or_default();
-            examples.push(self.example(counted.0, &places, field)?);
-            let label = judge.map(|place| field(place).to_string());
-            labels.extend(label.filter(|label| !label.is_empty()));
+            examples.push(row(counted.0, &found, &Fields::Csv(&record))?);
         }
-        if let Some(place) = judge {
-            self.refuse_swallowed(&quoted, places.width, place, &labels)?;
-        }
-        Ok(examples)
+        Ok((found, examples))
     }
 
     /// The column of the label. It may exist in a file whose labels are not needed.
@@ -133,27 +171,45 @@ impl Source<'_> {
     }
 
     pub(super) fn tsv(&self) -> Result<Vec<Example>> {
+        let places = |header: &[Cow<str>]| self.places(header, '\t');
+        self.tsv_rows(places, |line, places, fields| self.example(line, places, fields))
+    }
+
+    /// As [`csv_rows`](Source::csv_rows), of a TSV file.
+    pub(super) fn tsv_rows<P, E>(
+        &self,
+        header: impl FnOnce(&[Cow<str>]) -> Result<P>,
+        mut row: impl FnMut(u64, &P, &Fields) -> Result<E>,
+    ) -> Result<Vec<E>> {
         let mut lines = self.lines().filter(|(_, text)| !text.is_empty());
-        let Some((_, header)) = lines.next() else {
+        let Some((_, names)) = lines.next() else {
             return Err(self.error(None, "the file is empty"));
         };
-        let header: Vec<Cow<str>> = header.split('\t').map(unquote).collect();
-        let places = self.places(&header, '\t')?;
+        let names: Vec<Cow<str>> = names.split('\t').map(unquote).collect();
+        self.refuse_empty(&names)?;
+        let found = header(&names)?;
         lines
             .map(|(line, text)| {
                 let fields: Vec<Cow<str>> = text.split('\t').map(unquote).collect();
-                if fields.len() != header.len() {
+                if fields.len() != names.len() {
                     let message = format!(
                         "{} fields where the header has {}; a .tsv file has a record a line and no tabs in a field: \
                          use .csv or .jsonl for texts with tabs or line ends",
                         fields.len(),
-                        header.len()
+                        names.len()
                     );
                     return Err(self.error(line, message));
                 }
-                self.example(line, &places, |i| fields.get(i).map_or("", |f| f.as_ref()))
+                row(line, &found, &Fields::Tsv(&fields))
             })
             .collect()
+    }
+
+    fn refuse_empty(&self, header: &[Cow<str>]) -> Result<()> {
+        match header.iter().all(|name| name.trim().is_empty()) {
+            true => Err(self.error(None, "the file is empty")),
+            false => Ok(()),
+        }
     }
 
     /// Whether the header, or any JSON object, has this column.
@@ -172,30 +228,30 @@ impl Source<'_> {
 
     /// The places of the columns in a header.
     fn places(&self, header: &[Cow<str>], separator: char) -> Result<Places> {
-        if header.iter().all(|name| name.trim().is_empty()) {
-            return Err(self.error(None, "the file is empty"));
-        }
-        let place = |name: &str| {
-            let mut found = (0..header.len()).filter(|&i| header[i].trim() == name);
-            let first = found.next().ok_or_else(|| {
-                let hint = self.column_hint(header, name, separator);
-                let columns = header.join(", ");
-                self.error(1, format!("no column `{name}`; the columns are: {columns}{hint}"))
-            })?;
-            match found.next() {
-                None => Ok(first),
-                Some(_) => Err(self.error(
-                    1,
-                    format!("two columns are called `{name}`; rename one of them in the file"),
-                )),
-            }
-        };
+        let place = |name: &str| self.place(header, name, separator);
         Ok(Places {
             width: header.len(),
             text: place(&self.columns.text)?,
             pair: self.columns.pair.as_deref().map(place).transpose()?,
             label: self.columns.label.as_deref().map(place).transpose()?,
         })
+    }
+
+    /// The place of a column in a header.
+    pub(super) fn place(&self, header: &[Cow<str>], name: &str, separator: char) -> Result<usize> {
+        let mut found = (0..header.len()).filter(|&i| header[i].trim() == name);
+        let first = found.next().ok_or_else(|| {
+            let hint = self.column_hint(header, name, separator);
+            let columns = header.join(", ");
+            self.error(1, format!("no column `{name}`; the columns are: {columns}{hint}"))
+        })?;
+        match found.next() {
+            None => Ok(first),
+            Some(_) => Err(self.error(
+                1,
+                format!("two columns are called `{name}`; rename one of them in the file"),
+            )),
+        }
     }
 
     /// A hint for a header that lacks a column.
@@ -217,22 +273,17 @@ impl Source<'_> {
         }
     }
 
-    fn example<'f>(
-        &self,
-        line: u64,
-        places: &Places,
-        field: impl Fn(usize) -> &'f str,
-    ) -> Result<Example> {
+    fn example(&self, line: u64, places: &Places, fields: &Fields) -> Result<Example> {
         let several = self.columns.labels == LabelForm::Several;
-        let label = match places.label.map(&field) {
+        let label = match places.label.map(|place| fields.get(place)) {
             Some(label) if label.trim().is_empty() && !several => {
                 return Err(self.error(line, "the label is empty; add one, or remove the line"));
             }
             label => label.map(str::to_string),
         };
         Ok(Example {
-            text: field(places.text).to_string(),
-            pair: places.pair.map(|i| field(i).to_string()),
+            text: fields.get(places.text).to_string(),
+            pair: places.pair.map(|place| fields.get(place).to_string()),
             label,
             line,
         })

@@ -22,6 +22,7 @@ mod confusion;
 mod entities;
 mod labels;
 mod regression;
+mod retrieval;
 
 use serde::de::Error as _;
 use serde::ser::SerializeMap;
@@ -31,7 +32,8 @@ pub use calibration::{BINS, Bin, Calibration};
 pub use confusion::{ClassScores, Confusion};
 pub use entities::{Entity, EntityScores, Scheme, entities};
 pub use labels::{MultiLabel, SingleLabel};
-pub use regression::Regression;
+pub use regression::{Regression, ranks};
+pub use retrieval::{Rank, Retrieval};
 
 /// The name of the loss among the numbers of an [`Evaluation`].
 pub const LOSS: &str = "loss";

@@ -55,7 +55,13 @@ fn pearson(a: &[f64], b: &[f64]) -> f64 {
 }
 
 /// The rank of each number, from 1; equal numbers share their mean rank.
-fn ranks(numbers: &[f64]) -> Vec<f64> {
+///
+/// ```
+/// use gradus_models::evaluation::ranks;
+///
+/// assert_eq!(ranks(&[0.5, 0.1, 0.5]), [2.5, 1.0, 2.5]);
+/// ```
+pub fn ranks(numbers: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..numbers.len()).collect();
     order.sort_by(|&a, &b| numbers[a].total_cmp(&numbers[b]));
     let mut ranks = vec![0.0; numbers.len()];

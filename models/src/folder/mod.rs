@@ -5,6 +5,7 @@ pub(crate) mod keys;
 mod layout;
 mod prompts;
 mod sentence;
+mod settings;
 pub(crate) mod tables;
 pub(crate) mod values;
 
@@ -14,6 +15,7 @@ pub use sentence::SimilarityFunction;
 pub(crate) use sentence::{
     Dense, DenseActivation, SENTENCE_CONFIGS, Sentence, Stage, parse_activation,
 };
+pub use settings::SentenceSettings;
 
 use std::path::Path;
 

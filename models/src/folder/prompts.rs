@@ -36,6 +36,22 @@ impl Prompts {
         Ok(Prompts { named, default })
     }
 
+    /// The prompts before queries and before documents: those of these names where the folder
+    /// defines one, else its default prompt before both.
+    pub fn of_queries_and_documents(&self) -> (&str, &str) {
+        let named = |name: &str| self.named.get(name).map_or("", String::as_str);
+        match (named("query"), named("document")) {
+            ("", "") => (self.of_texts(), self.of_texts()),
+            both => both,
+        }
+    }
+
+    /// The default prompt; empty where there is none.
+    pub fn of_texts(&self) -> &str {
+        let name = self.default.as_deref().unwrap_or_default();
+        self.named.get(name).map_or("", String::as_str)
+    }
+
     /// The prompt of this name; without a name the default prompt, if there is one.
     ///
     /// # Errors

@@ -319,7 +319,7 @@ fn missing(path: &Path, what: &str) -> Error {
 }
 
 /// The older form of `pooling_mode`. The vectors of several modes follow each other in this order.
-const OLDER: [(&str, Pooling); 6] = [
+pub(super) const OLDER: [(&str, Pooling); 6] = [
     ("pooling_mode_cls_token", Pooling::Cls),
     ("pooling_mode_max_tokens", Pooling::Max),
     ("pooling_mode_mean_tokens", Pooling::Mean),

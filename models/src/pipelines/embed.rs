@@ -24,6 +24,7 @@ pub struct TextEmbedder {
     unit: Option<Unit>,
     prompts: Prompts,
     similarity: SimilarityFunction,
+    listed: bool,
     /// What [`TextEmbedder::embed`] puts before every text.
     prompt: String,
 }
@@ -101,6 +102,7 @@ impl TextEmbedder {
             unit,
             prompts,
             similarity,
+            listed,
             prompt: String::new(),
         };
         embedder.set_prompt(&prompt)?;
@@ -130,6 +132,11 @@ impl TextEmbedder {
     /// The prompts of the folder.
     pub fn prompts(&self) -> &Prompts {
         &self.prompts
+    }
+
+    /// Whether the folder says how it embeds: it lists the modules of sentence-transformers.
+    pub fn is_listed(&self) -> bool {
+        self.listed
     }
 
     /// How the folder compares two vectors.

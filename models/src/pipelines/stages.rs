@@ -5,7 +5,7 @@ use std::path::Path;
 use gradus_autograd::Var;
 use gradus_nn::{Init, LayerNorm, Linear, Store};
 
-use crate::bert::{Pooled, mean_pool, normalize};
+use crate::bert::{normalize, pool};
 use crate::folder::{Dense, DenseActivation, Stage};
 use crate::{BertInput, Checkpoint, Error, Pooling, Result};
 
@@ -149,18 +149,5 @@ fn complete(store: Store, folder: &Path) -> Result<Store> {
             path: folder.join("model.safetensors"),
             message: format!("has no `{name}`"),
         }),
-    }
-}
-
-fn pool(states: &Var, input: &BertInput, modes: &[Pooling], left_out: &[usize]) -> Result<Var> {
-    if modes == [Pooling::Mean] && left_out.iter().all(|&n| n == 0) {
-        return mean_pool(states, input);
-    }
-    let pooled = Pooled::new(input, left_out)?;
-    let vectors: Vec<Var> =
-        modes.iter().map(|&mode| pooled.pool(states, mode)).collect::<Result<_>>()?;
-    match vectors.as_slice() {
-        [one] => Ok(one.clone()),
-        several => Ok(Var::cat(&several.iter().collect::<Vec<_>>(), -1)?),
     }
 }

@@ -8,17 +8,27 @@
 //! | a number | the same | Pearson's correlation; Spearman's, mean squared error |
 //! | [`MaskedLanguageModel`] | [`MaskedLm`](crate::MaskedLm) | perplexity; accuracy of the masked tokens |
 //! | [`Tagging`] | [`TokenClassifier`](crate::TokenClassifier) | F1; precision and recall of entities, accuracy of words |
+//! | [`Embedding`], pairs of texts | [`SentenceEncoder`](crate::SentenceEncoder) | recall@1; recall@5, recall@10, mean reciprocal rank, triplet accuracy |
+//! | pairs with a score | the same | Spearman's correlation; Pearson's |
 
 mod answers;
 mod blocks;
 mod classify;
+mod embed;
 mod masked_lm;
+mod pair_loss;
+mod pair_scores;
+mod pairs;
 mod problem;
 mod tokens;
 
 pub use answers::{Answers, Given, Judged, Tally};
 pub use blocks::{Block, blocks};
 pub use classify::{Classification, Encoded, encode_split};
+pub use embed::{Embedding, EmbeddingOptions};
 pub use masked_lm::{Masked, MaskedLanguageModel};
+pub use pair_loss::PairLoss;
+pub use pair_scores::{PairScores, Ranking};
+pub use pairs::{EncodedPairs, PairEncoder};
 pub use problem::Problem;
 pub use tokens::{TaggedEncoding, Tagging, encode_tagged};

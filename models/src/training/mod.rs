@@ -43,5 +43,5 @@ pub use inspect::{Inspection, Norms};
 pub use recipe::{OptimizerKind, Recipe};
 pub use session::{Destination, Ended, Event, Finished, Session, SessionOptions, StepNumbers};
 pub use state::{Resumed, RunMark};
-pub use task::Task;
+pub use task::{StepLoss, Task};
 pub use trainer::{Step, Trainer};

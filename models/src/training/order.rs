@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Recipe, Task};
-use crate::batch::bucketed_batches;
+use crate::batch::batches_of_at_least;
 use crate::{Error, Result};
 
 /// A place in the order of the examples: the next batch to be taken.
@@ -60,8 +60,9 @@ impl Order {
         if self.batches.is_none() {
             task.open_window(epoch, window)?;
             let stream = epoch.wrapping_mul(task.windows() as u64).wrapping_add(window as u64);
-            let batches = bucketed_batches(task.lengths(), recipe.batch_size, recipe.seed, stream)?;
-            self.batches = Some(batches);
+            let Recipe { batch_size, seed, .. } = *recipe;
+            let (least, lengths) = (task.least_batch(), task.lengths());
+            self.batches = Some(batches_of_at_least(least, lengths, batch_size, seed, stream)?);
         }
         Ok(())
     }

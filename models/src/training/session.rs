@@ -392,6 +392,7 @@ impl<T: Task> Session<T> {
         self.swap(swaps)?;
         self.destination.config.extra.remove("_name_or_path");
         let Destination { folder, config, tokenizer } = &self.destination;
+        self.trainer.task().write_files(folder)?;
         save_folder(folder, config, tokenizer, self.trainer.store())?;
         // The checkpoint has the last weights, so that the run can be prolonged. It comes last: a
         // full disk then costs only the checkpoint.

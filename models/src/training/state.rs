@@ -131,6 +131,7 @@ impl<T: Task> Trainer<T> {
         tokenizer: &Tokenizer,
     ) -> Result<()> {
         remove_folder(folder)?;
+        self.task().write_files(folder)?;
         save_folder(folder, config, tokenizer, &self.store)?;
         safetensors::save(folder.join(OPTIMIZER), self.optimizer.state()?, None)?;
         let mut written = vec![WEIGHTS, OPTIMIZER];

@@ -1,10 +1,13 @@
 //! What a task brings to the training loop: examples, a loss, and metrics.
 
+use std::path::Path;
+
 use gradus_autograd::Var;
 use gradus_nn::Forward;
 
 use crate::Result;
 use crate::evaluation::{Evaluation, Metric};
+use crate::folder::SentenceSettings;
 
 /// A task to train for.
 ///
@@ -64,6 +67,26 @@ pub trait Task: Send + Sync {
         1
     }
 
+    /// The fewest examples of a batch that can be learnt from. The short batch of an epoch gets as
+    /// many where that is possible.
+    fn least_batch(&self) -> usize {
+        1
+    }
+
+    /// The loss of a step over all of its batches, where that is not the mean of theirs.
+    fn step_loss(&self) -> Option<&dyn StepLoss> {
+        None
+    }
+
+    /// Writes the files that a model folder of this task has beside its configuration, tokenizer
+    /// and weights, and removes those of an earlier model that would make it one of another task.
+    ///
+    /// # Errors
+    /// When a file cannot be written or removed.
+    fn write_files(&self, folder: &Path) -> Result<()> {
+        SentenceSettings::remove(folder)
+    }
+
     /// Opens a window of an epoch: [`lengths`](Task::lengths) is then about its examples. The same
     /// window of the same epoch always has the same examples.
     ///
@@ -72,4 +95,24 @@ pub trait Task: Send + Sync {
     fn open_window(&mut self, _epoch: u64, _window: usize) -> Result<()> {
         Ok(())
     }
+}
+
+/// A loss over all batches of a step that compares them with each other.
+///
+/// The step does not hold the graphs of all batches at once (Gao et al., arXiv:2101.06983): it
+/// represents each batch without a graph, takes the gradient of the loss with respect to the
+/// representations, then represents each batch again and goes back from its gradient. Both times
+/// the batch has the same dropout.
+pub trait StepLoss {
+    /// What the loss needs to know of a batch.
+    ///
+    /// # Errors
+    /// When an operation fails.
+    fn represent(&self, batch: &[usize], forward: &Forward) -> Result<Var>;
+
+    /// The loss of a step, a scalar, from the representation of each of its batches.
+    ///
+    /// # Errors
+    /// When an operation fails.
+    fn loss_of(&self, batches: &[&[usize]], represented: &[Var]) -> Result<Var>;
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use gradus_autograd::Gradients;
+use gradus_autograd::{Gradients, Var, no_grad};
 use gradus_nn::{
     Adam, AdamW, Forward, GradScaler, Optimizer, Parameter, Schedule, Sgd, Store, param_groups,
 };
@@ -11,7 +11,7 @@ use gradus_tensor::Tensor;
 use super::guard::Guard;
 use super::micro::{Piece, is_exhausted, pieces, smaller};
 use super::order::Order;
-use super::{Best, Metric, OptimizerKind, Recipe, RunMark, Task};
+use super::{Best, Metric, OptimizerKind, Recipe, RunMark, StepLoss, Task};
 use crate::evaluation::LOSS;
 use crate::{Error, Result};
 
@@ -81,6 +81,7 @@ impl<T: Task> Trainer<T> {
         if task.examples() == 0 {
             return Err(Error::Input("the training set is empty".into()));
         }
+        check_batches(&task, &recipe)?;
         let batches = task.examples().div_ceil(recipe.batch_size) as u64;
         let steps_per_epoch = batches.div_ceil(recipe.accumulate as u64);
         let total = recipe.total_steps(steps_per_epoch);
@@ -263,18 +264,56 @@ impl<T: Task> Trainer<T> {
         }
     }
 
-    /// The mean loss over the terms of all pieces, and its gradients.
+    /// The loss of a step of these pieces, and its gradients.
     fn gradients(&self, pieces: &[Piece]) -> Result<(Tensor, Gradients)> {
+        match self.task.step_loss() {
+            Some(joint) if pieces.len() > 1 => self.joint_gradients(joint, pieces),
+            _ => self.mean_gradients(pieces),
+        }
+    }
+
+    /// A training pass over a piece of the step.
+    fn forward(&self, piece: &Piece) -> Forward {
+        let first = self.step * self.recipe.accumulate as u64;
+        Forward::training(self.recipe.seed, piece.stream(first))
+    }
+
+    /// The loss over all pieces together, and its gradients; see [`StepLoss`].
+    fn joint_gradients(
+        &self,
+        joint: &dyn StepLoss,
+        pieces: &[Piece],
+    ) -> Result<(Tensor, Gradients)> {
+        let precision = self.recipe.precision;
+        let represent = |piece: &Piece| {
+            precision.run(|| joint.represent(&piece.examples, &self.forward(piece)))
+        };
+        let leaf = |piece| Ok(Var::leaf(no_grad(|| represent(piece))?.into_tensor()));
+        let leaves: Vec<Var> = pieces.iter().map(leaf).collect::<Result<_>>()?;
+        let batches: Vec<&[usize]> = pieces.iter().map(|piece| &piece.examples[..]).collect();
+        let loss = precision.run(|| joint.loss_of(&batches, &leaves))?;
+        let mut toward = self.guard.backward(&loss)?;
+        let mut grads = Gradients::default();
+        for (piece, leaf) in pieces.iter().zip(&leaves) {
+            if let Some(grad) = toward.remove(leaf) {
+                let part = represent(piece)?.backward_with(Some(grad), Default::default())?;
+                grads.accumulate(part)?;
+            }
+        }
+        Ok((loss.into_tensor(), grads))
+    }
+
+    /// The mean loss over the terms of all pieces, and its gradients.
+    fn mean_gradients(&self, pieces: &[Piece]) -> Result<(Tensor, Gradients)> {
         let terms: Vec<f64> = pieces.iter().map(|piece| self.task.terms(&piece.examples)).collect();
         let all: f64 = terms.iter().sum();
-        let first = self.step * self.recipe.accumulate as u64;
         let mut grads = Gradients::default();
         let mut loss: Option<Tensor> = None;
         for (piece, terms) in pieces.iter().zip(terms) {
             if terms == 0.0 {
                 continue; // nothing in it to learn from
             }
-            let forward = Forward::training(self.recipe.seed, piece.stream(first));
+            let forward = self.forward(piece);
             let part = self.recipe.precision.run(|| self.task.loss(&piece.examples, &forward))?;
             // Weighted by the terms: the sum is the mean over the whole step.
             let part = part.mul_scalar(terms / all)?;
@@ -289,6 +328,24 @@ impl<T: Task> Trainer<T> {
         })?;
         Ok((loss, grads))
     }
+}
+
+/// Checks that the batches are not too small for the task.
+fn check_batches<T: Task>(task: &T, recipe: &Recipe) -> Result<()> {
+    let (least, examples) = (task.least_batch(), task.examples());
+    if recipe.batch_size < least {
+        let requirement = format!(
+            "it must be {least} or more, because an example learns from the others of its batch"
+        );
+        return Err(Error::recipe("batch_size", recipe.batch_size, requirement));
+    }
+    if examples < least {
+        return Err(Error::Input(format!(
+            "an example learns from the others of its batch, which needs {least} of them, but the \
+             training set has {examples}"
+        )));
+    }
+    Ok(())
 }
 
 fn without_gradient(parameters: &[Parameter], grads: &Gradients) -> Vec<String> {

@@ -4,6 +4,7 @@
 mod best;
 #[path = "../common/mod.rs"]
 mod common;
+mod embed;
 mod entities;
 mod finetune;
 mod folders;
@@ -11,6 +12,7 @@ mod golden;
 mod gpu;
 mod gpu_half;
 mod guard;
+mod pair_scores;
 mod parts;
 mod pipelines;
 mod recipe;

@@ -2,6 +2,7 @@
 
 mod class_weights;
 pub mod classify;
+pub mod embed;
 pub mod mlm;
 mod tags;
 pub mod tokens;

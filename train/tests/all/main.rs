@@ -2,6 +2,7 @@
 
 mod common;
 mod killed;
+mod embed;
 mod mlm;
 mod resume;
 mod screen;

@@ -1,16 +1,17 @@
 //! `infer evaluate`: how well a model does the task of its head.
 
 mod classify;
+mod embed;
 mod tokens;
 
 use std::io::{self, Write};
 
 use gradus_cli::{Failure, Outcome, SharedArgs, layered};
 use gradus_models::evaluation::ClassScores;
-use gradus_models::pipelines::{self, Pipeline, TextClassifier};
+use gradus_models::pipelines::{self, Pipeline, TextClassifier, TextEmbedder};
 
 use super::opened;
-use crate::args::Evaluate;
+use crate::args::{Evaluate, EvaluateFlags};
 use crate::input;
 use crate::output::Sink;
 
@@ -33,35 +34,72 @@ pub fn run(shared: &SharedArgs, args: Evaluate) -> Outcome {
     }
     let sink = Sink::open(&shared, flags.output.as_deref())?;
     let device = shared.start()?;
-    match opened(&shared, device, &flags.run, || open(model))? {
+    let pairs = pair_columns(&flags).iter().any(|(_, given)| *given);
+    match opened(&shared, device, &flags.run, || open(model, pairs))? {
         Pipeline::Tag(tagger) => {
-            let others = [
-                ("text-column", flags.text_column.is_some()),
-                ("label-column", flags.label_column.is_some()),
-                ("pair-column", flags.pair_column.is_some()),
-            ];
+            let others = [&text_columns(&flags)[..], &pair_columns(&flags)].concat();
             refuse(&others, "tags words: --tokens-column and --tags-column name its columns")?;
             tokens::run(&shared, &flags, path, &tagger, sink)
         }
         Pipeline::Classify(classifier) => {
-            let others = [
-                ("tokens-column", flags.tokens_column.is_some()),
-                ("tags-column", flags.tags_column.is_some()),
-                ("tag-names", flags.tag_names.is_some()),
-                ("scheme", flags.scheme.is_some()),
-            ];
+            let others = [&tag_flags(&flags)[..], &pair_columns(&flags)].concat();
             refuse(&others, "classifies texts: --text-column and --label-column name its columns")?;
             classify::run(&shared, &flags, path, &classifier, sink)
+        }
+        Pipeline::Embed(embedder) => {
+            let others = [&text_columns(&flags)[..], &tag_flags(&flags)].concat();
+            refuse(
+                &others,
+                "embeds texts: --anchor-column, --positive-column, --negative-column and \
+                 --score-column name its columns",
+            )?;
+            embed::run(&shared, &flags, path, &embedder, sink)
         }
         // `open` returns no other.
         _ => Err(Failure::error("the model has no head that can be evaluated")),
     }
 }
 
-/// Opens a tagger of words; any other model must be a classifier.
-fn open(model: &str) -> gradus_models::Result<Pipeline> {
+/// The flags of a classifier of texts, and whether each is given.
+fn text_columns(flags: &EvaluateFlags) -> [(&'static str, bool); 3] {
+    [
+        ("text-column", flags.text_column.is_some()),
+        ("label-column", flags.label_column.is_some()),
+        ("pair-column", flags.pair_column.is_some()),
+    ]
+}
+
+/// The flags of a tagger of words.
+fn tag_flags(flags: &EvaluateFlags) -> [(&'static str, bool); 4] {
+    [
+        ("tokens-column", flags.tokens_column.is_some()),
+        ("tags-column", flags.tags_column.is_some()),
+        ("tag-names", flags.tag_names.is_some()),
+        ("scheme", flags.scheme.is_some()),
+    ]
+}
+
+/// The flags of an embedder.
+fn pair_columns(flags: &EvaluateFlags) -> [(&'static str, bool); 4] {
+    [
+        ("anchor-column", flags.anchor_column.is_some()),
+        ("positive-column", flags.positive_column.is_some()),
+        ("negative-column", flags.negative_column.is_some()),
+        ("score-column", flags.score_column.is_some()),
+    ]
+}
+
+/// Opens a tagger of words, or an embedder; any other model must be a classifier. A model without a
+/// head embeds if its folder says how, or if `pairs` are to be compared.
+fn open(model: &str, pairs: bool) -> gradus_models::Result<Pipeline> {
     match pipelines::open(model) {
         Ok(pipeline @ (Pipeline::Tag(_) | Pipeline::Classify(_))) => Ok(pipeline),
+        Ok(Pipeline::Embed(embedder)) if pairs || embedder.is_listed() => {
+            Ok(Pipeline::Embed(embedder))
+        }
+        Ok(Pipeline::FillMask(_)) if pairs => {
+            TextEmbedder::open(model, None, None).map(Pipeline::Embed)
+        }
         // For a model without a head, the error says how to train one.
         _ => TextClassifier::open(model).map(Pipeline::Classify),
     }
