@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 use gradus_cli::SharedArgs;
 
+use crate::tasks::answer::AnswerFlags;
 use crate::tasks::classify::ClassifyFlags;
 use crate::tasks::mlm::MlmFlags;
 use crate::tasks::tokens::TokensFlags;
@@ -27,7 +28,10 @@ use crate::tasks::tokens::TokensFlags;
   train classify --resume runs/minilm
       continues a run that was stopped
   train tokens --data ner --model google-bert/bert-base-cased --out runs/ner
-      tags words: named entities, from train.conll, dev.conll and test.conll in the folder ner"
+      tags words: named entities, from train.conll, dev.conll and test.conll in the folder ner
+  train answer --data squad --model google-bert/bert-base-uncased --lr 3e-5 --epochs 2 \\
+      --batch-size 12 --out runs/squad
+      finds answers in texts: from train-v1.1.json and dev-v1.1.json in the folder squad"
 )]
 pub struct Program {
     /// What to do.
@@ -50,6 +54,8 @@ pub enum Command {
     Mlm(Box<Flagged<MlmFlags>>),
     /// Train a tagger of words, such as of named entities
     Tokens(Box<Flagged<TokensFlags>>),
+    /// Train a model that finds the answers to questions in texts, as SQuAD asks them
+    Answer(Box<Flagged<AnswerFlags>>),
 }
 
 /// The flags of a subcommand.

@@ -18,6 +18,7 @@ pub use args::Program;
 use flags::{TaskFlags, over};
 use gradus_cli::{Failure, Outcome, SharedArgs, layered};
 use tasks::Job;
+use tasks::answer::Answer;
 use tasks::classify::{Classify, ClassifyFlags};
 use tasks::mlm::Mlm;
 use tasks::tokens::Tokens;
@@ -32,6 +33,7 @@ pub fn program(program: Program) -> Outcome {
         Some(Command::Classify(own)) => start::<Classify>(shared, &own.flags, &flags),
         Some(Command::Mlm(own)) => start::<Mlm>(shared, &own.flags, &flags),
         Some(Command::Tokens(own)) => start::<Tokens>(shared, &own.flags, &flags),
+        Some(Command::Answer(own)) => start::<Answer>(shared, &own.flags, &flags),
         None => {
             let (shared, flags) = layered(&shared, &flags)?;
             match &flags.common.resume {

@@ -21,7 +21,7 @@
 mod heads;
 mod pool;
 
-pub use heads::{MaskedLm, SequenceClassifier, TokenClassifier};
+pub use heads::{MaskedLm, SequenceClassifier, SpanPredictor, TokenClassifier};
 pub(crate) use pool::Pooled;
 
 use std::ops::Range;

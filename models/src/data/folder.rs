@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use super::{Columns, Dataset, Format, Split, read};
 use crate::error::{Error, Result};
 
-const TRAIN: [&str; 1] = ["train"];
-const DEV: [&str; 5] = ["dev", "validation", "valid", "val", "eval"];
+// Some are the names of SQuAD's files.
+const TRAIN: [&str; 3] = ["train", "train-v1.1", "train-v2.0"];
+const DEV: [&str; 7] = ["dev", "validation", "valid", "val", "eval", "dev-v1.1", "dev-v2.0"];
 const TEST: [&str; 1] = ["test"];
 
 /// The files of a data set.

@@ -7,6 +7,7 @@
 //! | `.jsonl` | one JSON object a line |
 //! | `.txt` | one text a line, no labels |
 //! | `.conll`, `.iob`, `.bio` | a word and its tag a line; see [`TaggedSentence`] |
+//! | `.json` | questions about texts, in SQuAD's form; see [`Question`] |
 //!
 //! Everything is UTF-8; a byte-order mark is skipped. Errors name the file and the line.
 //!
@@ -30,6 +31,7 @@ mod fingerprint;
 mod folder;
 mod hold_out;
 mod labels;
+mod questions;
 mod quotes;
 mod read;
 mod table;
@@ -43,6 +45,7 @@ pub use answers::{LabelForm, numbers};
 pub use corpus::{Corpus, WINDOW};
 pub use fingerprint::{Fingerprint, hash_text};
 pub use labels::Labels;
+pub use questions::{GivenAnswer, Question, read_questions};
 pub use read::{Format, read_inputs, read_inputs_from};
 pub use tagged::{TaggedColumns, TaggedSentence, is_tagged, read_words};
 

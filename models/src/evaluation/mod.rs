@@ -22,6 +22,8 @@ mod confusion;
 mod entities;
 mod labels;
 mod regression;
+mod spans;
+mod squad;
 
 use serde::de::Error as _;
 use serde::ser::SerializeMap;
@@ -32,6 +34,8 @@ pub use confusion::{ClassScores, Confusion};
 pub use entities::{Entity, EntityScores, Scheme, entities};
 pub use labels::{MultiLabel, SingleLabel};
 pub use regression::Regression;
+pub use spans::{BestSpan, SpanLogits, best_span};
+pub use squad::{SquadScores, compare_answers, normalize_answer};
 
 /// The name of the loss among the numbers of an [`Evaluation`].
 pub const LOSS: &str = "loss";

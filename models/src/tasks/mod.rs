@@ -8,7 +8,9 @@
 //! | a number | the same | Pearson's correlation; Spearman's, mean squared error |
 //! | [`MaskedLanguageModel`] | [`MaskedLm`](crate::MaskedLm) | perplexity; accuracy of the masked tokens |
 //! | [`Tagging`] | [`TokenClassifier`](crate::TokenClassifier) | F1; precision and recall of entities, accuracy of words |
+//! | [`QuestionAnswering`] | [`SpanPredictor`](crate::SpanPredictor) | F1; exact matches, both of questions with and without answers |
 
+mod answer;
 mod answers;
 mod blocks;
 mod classify;
@@ -16,6 +18,9 @@ mod masked_lm;
 mod problem;
 mod tokens;
 
+pub use answer::{
+    AnswerTally, AnswerWindow, Decoding, EncodedQuestion, QuestionAnswering, encode_questions,
+};
 pub use answers::{Answers, Tally};
 pub use blocks::{Block, blocks};
 pub use classify::{Classification, Encoded, encode_split};

@@ -14,6 +14,8 @@ pub use common::{Flags, MAX_LENGTH, Size, VOCABULARY, flag, is_stdin, one_of, sh
 pub trait TaskFlags: Args + Clone + Default + Serialize + DeserializeOwned {
     /// The name of the subcommand.
     const TASK: &'static str;
+    /// Maximum tokens of a text, unless --max-length says otherwise.
+    const MAX_LENGTH: usize = MAX_LENGTH;
 
     /// The flags that every task has.
     fn common(&self) -> &Flags;

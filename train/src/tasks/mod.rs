@@ -1,5 +1,6 @@
 //! What `train` does for each task: its flags, its data, its model.
 
+pub mod answer;
 pub mod classify;
 pub mod mlm;
 pub mod tokens;
@@ -22,6 +23,8 @@ pub trait Job: Sized {
     type Task: Task;
     /// What the examples are called.
     const EXAMPLES: &'static str = "texts";
+    /// What an evaluation counts.
+    const EVALUATED: &'static str = Self::EXAMPLES;
 
     /// Reads and checks the data. The flags then hold what a resumed run needs to read the same.
     ///

@@ -1,5 +1,6 @@
 //! `infer evaluate`: how well a model does the task of its head.
 
+mod answer;
 mod classify;
 mod tokens;
 
@@ -10,7 +11,7 @@ use gradus_models::evaluation::ClassScores;
 use gradus_models::pipelines::{self, Pipeline, TextClassifier};
 
 use super::opened;
-use crate::args::Evaluate;
+use crate::args::{Evaluate, EvaluateFlags};
 use crate::input;
 use crate::output::Sink;
 
@@ -35,40 +36,69 @@ pub fn run(shared: &SharedArgs, args: Evaluate) -> Outcome {
     let device = shared.start()?;
     match opened(&shared, device, &flags.run, || open(model))? {
         Pipeline::Tag(tagger) => {
-            let others = [
-                ("text-column", flags.text_column.is_some()),
-                ("label-column", flags.label_column.is_some()),
-                ("pair-column", flags.pair_column.is_some()),
-            ];
-            refuse(&others, "tags words: --tokens-column and --tags-column name its columns")?;
+            let why = "tags words: --tokens-column and --tags-column name its columns";
+            refuse(&[&of_texts(&flags)[..], &of_questions(&flags)].concat(), why)?;
             tokens::run(&shared, &flags, path, &tagger, sink)
         }
         Pipeline::Classify(classifier) => {
-            let others = [
-                ("tokens-column", flags.tokens_column.is_some()),
-                ("tags-column", flags.tags_column.is_some()),
-                ("tag-names", flags.tag_names.is_some()),
-                ("scheme", flags.scheme.is_some()),
-            ];
-            refuse(&others, "classifies texts: --text-column and --label-column name its columns")?;
+            let why = "classifies texts: --text-column and --label-column name its columns";
+            refuse(&[&of_words(&flags)[..], &of_questions(&flags)].concat(), why)?;
             classify::run(&shared, &flags, path, &classifier, sink)
+        }
+        Pipeline::Answer(answerer) => {
+            let why = "answers questions: the data has the keys question, context and answers";
+            refuse(&[&of_texts(&flags)[..], &of_words(&flags)].concat(), why)?;
+            answer::run(&shared, &flags, path, answerer, sink)
         }
         // `open` returns no other.
         _ => Err(Failure::error("the model has no head that can be evaluated")),
     }
 }
 
-/// Opens a tagger of words; any other model must be a classifier.
+/// Opens a tagger of words or a question answerer; any other model must be a classifier.
 fn open(model: &str) -> gradus_models::Result<Pipeline> {
     match pipelines::open(model) {
-        Ok(pipeline @ (Pipeline::Tag(_) | Pipeline::Classify(_))) => Ok(pipeline),
+        Ok(pipeline @ (Pipeline::Tag(_) | Pipeline::Classify(_) | Pipeline::Answer(_))) => {
+            Ok(pipeline)
+        }
         // For a model without a head, the error says how to train one.
         _ => TextClassifier::open(model).map(Pipeline::Classify),
     }
 }
 
+/// A flag, and whether it was given.
+type Given = (&'static str, bool);
+
+/// The flags about the columns of a classifier's data.
+fn of_texts(flags: &EvaluateFlags) -> [Given; 3] {
+    [
+        ("text-column", flags.text_column.is_some()),
+        ("label-column", flags.label_column.is_some()),
+        ("pair-column", flags.pair_column.is_some()),
+    ]
+}
+
+/// The flags of a tagger.
+fn of_words(flags: &EvaluateFlags) -> [Given; 4] {
+    [
+        ("tokens-column", flags.tokens_column.is_some()),
+        ("tags-column", flags.tags_column.is_some()),
+        ("tag-names", flags.tag_names.is_some()),
+        ("scheme", flags.scheme.is_some()),
+    ]
+}
+
+/// The flags of a question answerer.
+fn of_questions(flags: &EvaluateFlags) -> [Given; 3] {
+    [
+        ("stride", flags.stride.is_some()),
+        ("max-answer-length", flags.max_answer_length.is_some()),
+        ("no-answer-threshold", flags.no_answer_threshold.is_some()),
+    ]
+}
+
 /// Refuses flags that are for models of another task.
-fn refuse(others: &[(&str, bool)], why: &str) -> Outcome {
+fn refuse(others: &[Given], why: &str) -> Outcome {
     match others.iter().find(|(_, given)| *given) {
         None => Ok(()),
         Some((name, _)) => Err(Failure::usage(format!("--{name}: the model {why}"))),
