@@ -15,7 +15,7 @@
 //! | [`folder`] | the keys of its files, and what Gradus does with each |
 //! | [`interchange`] | the files that other programs need to run it |
 //! | [`training`] | [`training::Trainer`]: the training loop, step by step; resuming |
-//! | [`tasks`] | what models are trained for: classification, tagging of words, masked words, answering of questions |
+//! | [`tasks`] | what models are trained for: classification, tagging of words, masked words, answers to questions; from a teacher |
 //! | [`pipelines`] | from texts to labels, embeddings, filled masks, answers |
 //! | [`evaluation`] | how well a model does: accuracy, precision, recall, F1, confusions, entities, answers |
 //! | [`error`] | [`Error`], [`Result`] |

@@ -88,7 +88,7 @@ mod tests {
     fn the_head_decides() {
         let mut config = BertConfig::tiny(10);
         assert_eq!(config.task(), Task::Embed);
-        for task in [Task::Embed, Task::Classify, Task::FillMask, Task::Tag, Task::Answer] {
+        for task in [Task::Embed, Task::Classify, Task::FillMask, Task::Answer, Task::Tag] {
             config.architectures = vec![task.architecture().into()];
             assert_eq!(config.task(), task);
         }

@@ -5,6 +5,7 @@ use gradus_cli::SharedArgs;
 
 use crate::tasks::answer::AnswerFlags;
 use crate::tasks::classify::ClassifyFlags;
+use crate::tasks::distill::DistillFlags;
 use crate::tasks::mlm::MlmFlags;
 use crate::tasks::tokens::TokensFlags;
 
@@ -54,6 +55,8 @@ pub enum Command {
     Mlm(Box<Flagged<MlmFlags>>),
     /// Train a tagger of words, such as of named entities
     Tokens(Box<Flagged<TokensFlags>>),
+    /// Train a small classifier to answer as a large one does
+    Distill(Box<Flagged<DistillFlags>>),
     /// Train a model that finds the answers to questions in texts, as SQuAD asks them
     Answer(Box<Flagged<AnswerFlags>>),
 }

@@ -20,6 +20,7 @@ use gradus_cli::{Failure, Outcome, SharedArgs, layered};
 use tasks::Job;
 use tasks::answer::Answer;
 use tasks::classify::{Classify, ClassifyFlags};
+use tasks::distill::Distill;
 use tasks::mlm::Mlm;
 use tasks::tokens::Tokens;
 
@@ -33,6 +34,7 @@ pub fn program(program: Program) -> Outcome {
         Some(Command::Classify(own)) => start::<Classify>(shared, &own.flags, &flags),
         Some(Command::Mlm(own)) => start::<Mlm>(shared, &own.flags, &flags),
         Some(Command::Tokens(own)) => start::<Tokens>(shared, &own.flags, &flags),
+        Some(Command::Distill(own)) => start::<Distill>(shared, &own.flags, &flags),
         Some(Command::Answer(own)) => start::<Answer>(shared, &own.flags, &flags),
         None => {
             let (shared, flags) = layered(&shared, &flags)?;

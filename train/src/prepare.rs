@@ -46,6 +46,8 @@ impl<J: Job> Run<J> {
         device: Device,
         resumed: Option<Resumed>,
     ) -> Outcome<Run<J>> {
+        let mut flags = flags;
+        flags.complete();
         let recipe = flags.common().recipe(shared.seed(), shared.precision())?;
         flags.check()?;
         let needed = |name| Failure::usage(needed(J::Flags::TASK, name));
@@ -53,7 +55,6 @@ impl<J: Job> Run<J> {
         let source = flags.common().model.clone().ok_or_else(|| needed("model"))?;
         let folder = resumed.as_ref().map(|r| r.folder.as_path());
         let out = out_folder(flags.common(), &path, folder)?;
-        let mut flags = flags;
         *flags.common_mut() = flags.common().absolute()?;
 
         let job = J::open(&shared, &mut flags, &path)?;

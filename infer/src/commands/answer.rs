@@ -103,10 +103,13 @@ fn questions(given: Vec<String>, flags: &AnswerFlags) -> Outcome<Vec<Asked>> {
     match (&flags.context_file, <[String; 2]>::try_from(given)) {
         (None, Ok([question, context])) => Ok(vec![asked(question, context.into())]),
         (None, Err(given)) => Err(Failure::usage(format!(
-            "{} texts, where a question and the text that may answer it are expected; or name the \
+            "{}, where a question and the text that may answer it are expected; or name the \
              text with --context-file, or questions with their texts with --input; for example\n  \
              {USAGE}",
-            given.len()
+            match given.len() {
+                1 => "1 text".to_string(),
+                n => format!("{n} texts"),
+            }
         ))),
         (Some(path), given) => {
             let given = given.map_or_else(|given| given, Vec::from);

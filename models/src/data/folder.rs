@@ -71,6 +71,26 @@ pub(super) fn open(path: &Path, columns: &Columns) -> Result<Dataset> {
     Ok(Dataset { train, dev, test, remarks })
 }
 
+/// Reads a folder, or one file as the training set. A file without the label column has no labels.
+pub(super) fn open_partly(path: &Path, columns: &Columns) -> Result<Dataset> {
+    let Files { train, dev, test, remarks } = Files::find(path, &Format::ENDINGS)?;
+    let read = |file: PathBuf| {
+        let label = match &columns.label {
+            Some(name) if Format::of(&file)? != Format::Text => {
+                read::has_column(&file, columns, name)?.then(|| name.clone())
+            }
+            _ => None,
+        };
+        Split::read(file, &Columns { label, ..columns.clone() })
+    };
+    Ok(Dataset {
+        train: read(train)?,
+        dev: dev.map(read).transpose()?,
+        test: test.map(read).transpose()?,
+        remarks,
+    })
+}
+
 /// The test set; if it has no labels, a remark says that it is not used.
 fn labelled(
     file: &Path,

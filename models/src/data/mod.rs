@@ -186,6 +186,15 @@ impl Dataset {
         folder::open(path.as_ref(), columns)
     }
 
+    /// As [`Dataset::open`], but each file may lack the label column: its examples then have no
+    /// labels.
+    ///
+    /// # Errors
+    /// As [`Dataset::open`].
+    pub fn open_partly(path: impl AsRef<Path>, columns: &Columns) -> Result<Self> {
+        folder::open_partly(path.as_ref(), columns)
+    }
+
     /// The labels of the training set. There must be two or more, and the other sets must have no
     /// others.
     ///

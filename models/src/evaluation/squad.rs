@@ -121,11 +121,11 @@ impl SquadScores {
     pub fn add<S: AsRef<str>>(&mut self, right: &[S], span: &str, difference: f64) -> bool {
         let pair = |(exact, f1)| [exact, f1];
         let of_span = pair(best_agreement(right, span));
+        let has_answer = !right.is_empty();
         let scores = match self.says_none(difference) {
-            true => pair(best_agreement(right, "")),
+            true => [f64::from(!has_answer); 2],
             false => of_span,
         };
-        let has_answer = !right.is_empty();
         self.rows.push(Row { has_answer, scores, of_span, is_span: !span.is_empty(), difference });
         scores[0] == 1.0
     }

@@ -8,12 +8,14 @@
 //! | a number | the same | Pearson's correlation; Spearman's, mean squared error |
 //! | [`MaskedLanguageModel`] | [`MaskedLm`](crate::MaskedLm) | perplexity; accuracy of the masked tokens |
 //! | [`Tagging`] | [`TokenClassifier`](crate::TokenClassifier) | F1; precision and recall of entities, accuracy of words |
+//! | [`Distillation`], one label | [`SequenceClassifier`](crate::SequenceClassifier) | as [`Classification`]; how often student and teacher agree |
 //! | [`QuestionAnswering`] | [`SpanPredictor`](crate::SpanPredictor) | F1; exact matches, both of questions with and without answers |
 
 mod answer;
 mod answers;
 mod blocks;
 mod classify;
+mod distill;
 mod masked_lm;
 mod problem;
 mod tokens;
@@ -24,6 +26,7 @@ pub use answer::{
 pub use answers::{Answers, Tally};
 pub use blocks::{Block, blocks};
 pub use classify::{Classification, Encoded, encode_split};
+pub use distill::{Distillation, DistilledTexts, Distilling};
 pub use masked_lm::{Masked, MaskedLanguageModel};
 pub use problem::Problem;
 pub use tokens::{TaggedEncoding, Tagging, encode_tagged};

@@ -26,6 +26,9 @@ pub trait TaskFlags: Args + Clone + Default + Serialize + DeserializeOwned {
     /// The defaults of flags that are the same for every model.
     fn plain() -> Self;
 
+    /// Gives flags the values that follow from others.
+    fn complete(&mut self) {}
+
     /// Checks the task's own flags.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod classify;
+pub mod distill;
 pub mod mlm;
 pub mod tokens;
 

@@ -1,6 +1,8 @@
 //! The program as its users run it, on a small data set.
 
+mod answer;
 mod common;
+mod distill;
 mod mlm;
 mod resume;
 mod screen;
