@@ -358,6 +358,10 @@ pub struct TokensFlags {
 
 /// `infer answer`.
 #[derive(Args)]
+#[command(mut_arg("max_length", |arg| arg.help(
+    "Maximum tokens of a window: a question with a part of its text [default: 384, or as many as \
+     the model takes]"
+)))]
 pub struct Answer {
     /// A question and the text that may answer it; with --context-file any number of questions
     #[arg(conflicts_with = "input")]

@@ -32,7 +32,9 @@ use crate::tasks::tokens::TokensFlags;
       tags words: named entities, from train.conll, dev.conll and test.conll in the folder ner
   train answer --data squad --model google-bert/bert-base-uncased --lr 3e-5 --epochs 2 \\
       --batch-size 12 --out runs/squad
-      finds answers in texts: from train-v1.1.json and dev-v1.1.json in the folder squad"
+      finds answers in texts: from train-v1.1.json and dev-v1.1.json in the folder squad
+  train distill --data texts.txt --teacher runs/large --layers 0,2,4 --out runs/small
+      makes a small classifier from a large one, on texts without labels"
 )]
 pub struct Program {
     /// What to do.

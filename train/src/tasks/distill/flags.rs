@@ -15,6 +15,7 @@ use crate::flags::{Flags, TaskFlags, one_of};
     "Folder with train, dev and test files, or one file: .csv, .tsv, .jsonl, or .txt with a text a \
      line; each with or without labels"
 )))]
+#[command(mut_arg("vocab_size", |arg| arg.hide(true)))]
 #[command(mut_arg("model", |arg| arg.help(
     "Student to start from: a folder, a hub id, or `scratch` (with the teacher's tokenizer)"
 )))]
