@@ -71,7 +71,7 @@ impl<J: Job> Run<J> {
         let parts = Parts { shared: &shared, flags: &flags, config, tokenizer, store };
         let built = job.build(&parts, length)?;
         let mut trainer = Trainer::new(built.task, model.store.clone(), recipe)?;
-        if let Some(metric) = &flags.common().metric {
+        if let Some(metric) = &flags.common().course.metric {
             trainer.set_metric(metric).map_err(with_flag)?;
         }
         let name = resumed.as_ref().map_or_else(|| Some(new_run()), |resumed| resumed.run.clone());
@@ -86,7 +86,7 @@ impl<J: Job> Run<J> {
         }
         let Model { config, tokenizer, weights, .. } = model;
         let destination = Destination { folder: out, config, tokenizer };
-        let options = flags.common().session();
+        let options = flags.common().course.session();
         let session = Session { trainer, dev: built.dev, test: built.test, destination, options };
         Ok(Run { shared, flags, name, session, weights, commands, guessing: built.guessing })
     }

@@ -1,6 +1,7 @@
 //! Flags: those that every task has, and what a task's own must offer.
 
 mod common;
+mod course;
 
 use clap::Args;
 use gradus_cli::{Failure, Outcome};
@@ -9,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 pub use common::{Flags, MAX_LENGTH, Size, VOCABULARY, flag, is_stdin, one_of, share, with_flag};
+pub use course::Course;
 
 /// The flags of a task: those of every task, and its own.
 pub trait TaskFlags: Args + Clone + Default + Serialize + DeserializeOwned {
