@@ -60,7 +60,8 @@ impl Job for Distill {
         let named = student.follow_sentence()?;
         flags.pooling = flags.pooling.or(named);
         // The checkpoint of a resumed run has no other layers.
-        if let Some(layers) = flags.layers.as_ref().filter(|_| flags.common.resume.is_none()) {
+        if let Some(layers) = flags.layers.as_ref().filter(|_| flags.common.course.resume.is_none())
+        {
             student.keep_layers(layers).map_err(|e| Failure::usage(format!("--layers: {e}")))?;
         }
         let mut notes = student.notes.clone();
