@@ -12,7 +12,7 @@ use gradus_models::evaluation::Scheme;
 use serde::{Deserialize, Serialize};
 
 /// Runs BERT: labels of texts and how often they are right, embeddings, masked words, tagged words,
-/// similarity, rankings.
+/// answers to questions, similarity, rankings.
 ///
 /// Texts come from the command line, from a file (--input) or from standard input, one a line.
 /// Results go to standard output, everything else to standard error.
@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
   infer embed --model sentence-transformers/all-MiniLM-L6-v2 --input texts.txt --output texts.npy
   infer similarity --model sentence-transformers/all-MiniLM-L6-v2 \"A cat.\" \"A kitten.\"
   infer fill-mask --model google-bert/bert-base-uncased \"Paris is the [MASK] of France.\"
+  infer answer --model runs/squad \"Who wrote it?\" \"Ada Lovelace wrote it in 1843.\"
   cat texts.txt | infer classify --model runs/banking77 --json > labels.jsonl"
 )]
 pub struct Program {
@@ -76,6 +77,18 @@ A text is split at spaces and punctuation; the words of a .conll file stay as th
 With --json, a line a text: {\"text\":…,\"words\":[{\"text\":…,\"label\":…,\"score\":…,\"start\":…,\"end\":…},…]};
 with --aggregate `spans` instead of `words`. Places are in characters.")]
     Tokens(Tokens),
+    /// The parts of a text that answer a question, with scores
+    #[command(after_help = "Examples:
+  infer answer --model runs/squad \"Who wrote the first program?\" \"Ada Lovelace wrote it in 1843.\"
+  infer answer --model runs/squad --context-file report.txt \"Who signed it?\" \"When?\" --top-k 3
+  infer answer --model runs/squad --input questions.jsonl --json
+
+Rows of .jsonl, .csv and .tsv have `question` and `context`; a .json file is in SQuAD's form.
+A text that is too long is read in windows that overlap.
+With --json, a line a question: {\"id\":…,\"question\":…,\"answers\":[{\"score\":…,\"start\":…,\"end\":…,\"answer\":…},…],
+\"no_answer_difference\":…}; `id` where --input has one. Places are in characters. The last number tells by how much
+the score of no answer is above that of the best one.")]
+    Answer(Answer),
     /// How similar two texts are: the cosine of their embeddings, from -1 to 1 (or the function
     /// that the model's folder names)
     #[command(after_help = "Examples:
@@ -91,13 +104,14 @@ With --json, a line a pair: {\"text\":…,\"pair\":…,\"similarity\":…}")]
 
 With --json, a line a text, the best first: {\"index\":…,\"text\":…,\"score\":…}; `index` counts the texts from 0")]
     Rerank(Rerank),
-    /// How well a classifier does on labelled texts, a tagger on tagged words, or an embedder on
-    /// pairs of texts: accuracy, F1, recall, mistakes
+    /// How well a classifier does on labelled texts, a tagger on tagged words, an embedder on pairs of
+    /// texts, or a question answerer on questions: accuracy, F1, recall, mistakes
     #[command(after_help = "Examples:
   infer evaluate --model runs/banking77 --data data/banking77/test.csv
   infer evaluate --model runs/pairs --data dev.jsonl --text-column a --pair-column b --json
   infer evaluate --model runs/ner --data ner/test.conll
   infer evaluate --model runs/search --data pairs.csv --anchor-column query --positive-column answer
+  infer evaluate --model runs/squad --data squad/dev-v2.0.json
 
 With --json, one object; of a classifier {\"accuracy\":…,\"macro_f1\":…,\"loss\":…,\"examples\":…,
 \"per_class\":{LABEL:{\"precision\":…,\"recall\":…,\"f1\":…,\"support\":…},…},
@@ -108,7 +122,11 @@ of a tagger {\"f1\":…,\"precision\":…,\"recall\":…,\"accuracy\":…,\"loss
 \"mistakes\":[{\"words\":[…],\"wrong\":[{\"text\":…,\"label\":…,\"start\":…,\"end\":…},…],\"missed\":[…],\"score\":…,\"line\":…},…]},
 of an embedder {\"recall_at_1\":…,\"mrr\":…,\"recall_at_5\":…,\"recall_at_10\":…,\"triplet_accuracy\":…,\"examples\":…,
 \"mistakes\":[{\"anchor\":…,\"positive\":…,\"similarity\":…,\"taken\":…,\"taken_similarity\":…,\"line\":…},…]}, or with scores
-{\"spearman\":…,\"pearson\":…,\"examples\":…,\"mistakes\":[{\"anchor\":…,\"positive\":…,\"similarity\":…,\"score\":…,\"line\":…},…]}")]
+{\"spearman\":…,\"pearson\":…,\"examples\":…,\"mistakes\":[{\"anchor\":…,\"positive\":…,\"similarity\":…,\"score\":…,\"line\":…},…]},
+of a question answerer {\"exact_match\":…,\"f1\":…,\"loss\":…,\"examples\":…,
+\"mistakes\":[{\"id\":…,\"question\":…,\"answers\":[…],\"predicted\":…,\"no_answer_difference\":…},…]},
+for data with unanswered questions also \"HasAns_exact\", \"HasAns_f1\", \"NoAns_exact\", \"NoAns_f1\" and \"best_exact\",
+\"best_exact_thresh\", \"best_f1\", \"best_f1_thresh\": the scores with the best --no-answer-threshold")]
     Evaluate(Evaluate),
     /// The devices that --device may name
     Devices,
@@ -188,7 +206,8 @@ pub struct EvaluateFlags {
     #[serde(flatten)]
     pub run: ModelFlags,
     /// Labelled texts (.csv, .tsv, .jsonl), tagged words for a tagger (.conll, .iob, .bio, .txt,
-    /// .jsonl), or pairs of texts for an embedder
+    /// .jsonl), pairs of texts for an embedder, or questions with answers for a question answerer
+    /// (.json, .jsonl)
     #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,
     /// Column (or JSON key) with the text [default: text]
@@ -232,6 +251,18 @@ pub struct EvaluateFlags {
     /// similarity, unless both texts' columns are named]
     #[arg(long, value_name = "NAME")]
     pub score_column: Option<String>,
+    /// For a question answerer, tokens that two neighbouring windows of a long text share [default:
+    /// 128, at most half of --max-length]
+    #[arg(long, value_name = "N")]
+    pub stride: Option<usize>,
+    /// For a question answerer, maximum tokens of an answer [default: 30]
+    #[arg(long, value_name = "N")]
+    pub max_answer_length: Option<usize>,
+    /// For a question answerer, predict that there is no answer where its score is by more than this
+    /// above that of the best one [default: 0 for data with unanswered questions; else there always
+    /// is an answer]
+    #[arg(long, value_name = "SCORE", value_parser = gradus_cli::finite)]
+    pub no_answer_threshold: Option<f64>,
     /// Number of frequent confusions, and of confident mistakes, to show [default: 5]
     #[arg(long, value_name = "N")]
     pub mistakes: Option<usize>,
@@ -344,6 +375,55 @@ pub struct TokensFlags {
     /// column of .conll, .iob or .bio, from 1 [default: the first column]
     #[arg(long, value_name = "NAME")]
     pub tokens_column: Option<String>,
+}
+
+/// `infer answer`.
+#[derive(Args)]
+#[command(mut_arg("max_length", |arg| arg.help(
+    "Maximum tokens of a window: a question with a part of its text [default: 384, or as many as \
+     the model takes]"
+)))]
+pub struct Answer {
+    /// A question and the text that may answer it; with --context-file any number of questions
+    #[arg(conflicts_with = "input")]
+    pub text: Vec<String>,
+    #[command(flatten)]
+    pub flags: AnswerFlags,
+}
+
+/// The flags of `infer answer`.
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct AnswerFlags {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub run: ModelFlags,
+    /// Read the text that may answer the questions from a file, or from standard input (-)
+    #[arg(long, value_name = "FILE|-", conflicts_with = "input")]
+    pub context_file: Option<PathBuf>,
+    /// Read questions with their texts from a file: SQuAD's form (.json), or rows with `question` and
+    /// `context` (.jsonl, .csv, .tsv)
+    #[arg(long, value_name = "FILE")]
+    pub input: Option<PathBuf>,
+    /// Number of answers to each question, the best first [default: 1]
+    #[arg(long, value_name = "N")]
+    pub top_k: Option<usize>,
+    /// Tokens of a long text that two neighbouring windows share [default: 128, at most half of
+    /// --max-length]
+    #[arg(long, value_name = "N")]
+    pub stride: Option<usize>,
+    /// Maximum tokens of an answer [default: 15]
+    #[arg(long, value_name = "N")]
+    pub max_answer_length: Option<usize>,
+    /// Let no answer be one of the answers, by its probability
+    #[arg(long)]
+    pub no_answer: bool,
+    /// Answer that there is none where `no_answer_difference` is above this
+    #[arg(long, value_name = "SCORE", value_parser = gradus_cli::finite, conflicts_with = "no_answer")]
+    pub no_answer_threshold: Option<f64>,
+    /// Write the results to a file instead of standard output: .jsonl
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// `infer similarity`.

@@ -34,6 +34,8 @@ struct Inner {
     files: Vec<SafeTensors>,
     taken: Mutex<HashSet<String>>,
     head: Mutex<Head>,
+    /// The layers that a model of fewer takes; `None` for all.
+    layers: Mutex<Option<Vec<usize>>>,
 }
 
 /// How a checkpoint's classification head is read.
@@ -63,8 +65,8 @@ impl Checkpoint {
             true => (index.clone(), shards(&index)?),
             false => (whole.clone(), vec![SafeTensors::open(&whole)?]),
         };
-        let (taken, head) = (Mutex::default(), Mutex::default());
-        Ok(Checkpoint(Arc::new(Inner { path, files, taken, head })))
+        let (taken, head, layers) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Ok(Checkpoint(Arc::new(Inner { path, files, taken, head, layers })))
     }
 
     /// The file, or the index of several.
@@ -75,6 +77,20 @@ impl Checkpoint {
     /// Sets how the classification head is read from now on.
     pub(crate) fn set_head(&self, head: Head) {
         *self.head() = head;
+    }
+
+    /// Lets layer `i` of a model be layer `layers[i]` of the file from now on.
+    pub(crate) fn set_layers(&self, layers: Vec<usize>) {
+        *self.0.layers.lock().unwrap_or_else(PoisonError::into_inner) = Some(layers);
+    }
+
+    /// The name here of a model's parameter; see [`Checkpoint::set_layers`].
+    fn of_layer(&self, name: &str) -> Option<String> {
+        let layers = self.0.layers.lock().unwrap_or_else(PoisonError::into_inner);
+        let (before, rest) = name.split_once("encoder.layer.")?;
+        let (layer, rest) = rest.split_once('.')?;
+        let layer = layers.as_ref()?.get(layer.parse::<usize>().ok()?)?;
+        Some(format!("{before}encoder.layer.{layer}.{rest}"))
     }
 
     fn head(&self) -> MutexGuard<'_, Head> {
@@ -270,6 +286,8 @@ fn is_of_bert(name: &str) -> bool {
 
 impl Source for Checkpoint {
     fn tensor(&self, name: &str) -> gradus_tensor::Result<Option<Tensor>> {
+        let own = self.of_layer(name);
+        let name = own.as_deref().unwrap_or(name);
         let is_head = name.starts_with("classifier.");
         let head = self.head().clone();
         if is_head && head == Head::LeftOut {

@@ -6,7 +6,7 @@
 //! | [`config`] | [`BertConfig`]: a Hugging Face `config.json`, read, checked and written |
 //! | [`hub`] | [`resolve`]: from a folder or a hub id to a folder on disk |
 //! | [`tokenizer`] | [`Tokenizer`]: text to ids, truncation, training a vocabulary |
-//! | [`data`] | [`Dataset`], [`Labels`], [`read_inputs`]: reads texts from `.csv`, `.tsv`, `.jsonl`, `.txt` |
+//! | [`data`] | [`Dataset`], [`Labels`], [`read_inputs`]: reads texts from `.csv`, `.tsv`, `.jsonl`, `.txt`; tagged words; questions |
 //! | [`batch`] | [`PackedBatch`]: sequences end to end; the order of batches |
 //! | [`masking`] | masks for the masked language model |
 //! | [`bert`] | [`Bert`] and its heads |
@@ -15,9 +15,9 @@
 //! | [`folder`] | the keys of its files, and what Gradus does with each |
 //! | [`interchange`] | the files that other programs need to run it |
 //! | [`training`] | [`training::Trainer`]: the training loop, step by step; resuming |
-//! | [`tasks`] | what models are trained for: classification, tagging of words, masked words, embeddings |
-//! | [`pipelines`] | from texts to labels, embeddings, filled masks |
-//! | [`evaluation`] | how well a model does: accuracy, precision, recall, F1, confusions, entities |
+//! | [`tasks`] | what models are trained for: classification, tagging of words, masked words, embeddings, answers to questions; from a teacher |
+//! | [`pipelines`] | from texts to labels, embeddings, filled masks, answers |
+//! | [`evaluation`] | how well a model does: accuracy, precision, recall, F1, confusions, entities, answers |
 //! | [`error`] | [`Error`], [`Result`] |
 
 pub mod batch;
@@ -41,7 +41,9 @@ pub mod tokenizer;
 pub mod training;
 
 pub use batch::PackedBatch;
-pub use bert::{Bert, BertInput, MaskedLm, SentenceEncoder, SequenceClassifier, TokenClassifier};
+pub use bert::{
+    Bert, BertInput, MaskedLm, SentenceEncoder, SequenceClassifier, SpanPredictor, TokenClassifier,
+};
 pub use checkpoint::Checkpoint;
 pub use config::{BertConfig, Pooling};
 pub use data::{Columns, Dataset, Example, Labels, Split, read_inputs};
@@ -50,4 +52,4 @@ pub use gradus_nn::Precision;
 pub use hub::resolve;
 pub use pretrained::{Pretrained, save_folder};
 pub use task::Task;
-pub use tokenizer::{Encoding, Tokenizer};
+pub use tokenizer::{Encoding, Tokenizer, Window};

@@ -174,6 +174,37 @@ impl Pretrained {
         Store::with_source(seed, self.checkpoint.clone())
     }
 
+    /// Lets models be built of these layers alone, counted from 0.
+    ///
+    /// ```no_run
+    /// use gradus_models::Pretrained;
+    ///
+    /// # fn main() -> gradus_models::Result<()> {
+    /// let mut half = Pretrained::open("google-bert/bert-base-uncased")?;
+    /// half.keep_layers(&[0, 2, 4, 7, 9, 11])?;
+    /// assert_eq!(half.config.num_hidden_layers, 6);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Input`] when there are none, they do not ascend, or the model has no such layer.
+    pub fn keep_layers(&mut self, layers: &[usize]) -> Result<()> {
+        let all = self.config.num_hidden_layers;
+        let ascend = layers.windows(2).all(|pair| pair[0] < pair[1]);
+        if layers.is_empty() || !ascend || layers.iter().any(|&layer| layer >= all) {
+            let names: Vec<String> = layers.iter().map(usize::to_string).collect();
+            return Err(Error::Input(format!(
+                "the layers {} must ascend, and be layers of the model, 0 to {}",
+                names.join(","),
+                all.saturating_sub(1)
+            )));
+        }
+        self.config.num_hidden_layers = layers.len();
+        self.checkpoint.set_layers(layers.to_vec());
+        Ok(())
+    }
+
     /// Fits the checkpoint's classification head to the labels of a data set, before a classifier
     /// is built. A head with the same labels is kept, with its rows in the order of the labels. Any
     /// other head is replaced by a new one, and the folder's settings for the old head's outputs

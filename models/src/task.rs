@@ -13,6 +13,9 @@ pub enum Task {
     FillMask,
     /// A label for every word: [`TokenTagger`](crate::pipelines::TokenTagger).
     Tag,
+    /// The part of a text that answers a question:
+    /// [`QuestionAnswerer`](crate::pipelines::QuestionAnswerer).
+    Answer,
 }
 
 impl Task {
@@ -23,6 +26,7 @@ impl Task {
             Task::Classify => "text-classification",
             Task::FillMask => "fill-mask",
             Task::Tag => "token-classification",
+            Task::Answer => "question-answering",
         }
     }
 
@@ -33,6 +37,7 @@ impl Task {
             Task::Classify => "BertForSequenceClassification",
             Task::FillMask => "BertForMaskedLM",
             Task::Tag => "BertForTokenClassification",
+            Task::Answer => "BertForQuestionAnswering",
         }
     }
 
@@ -42,6 +47,7 @@ impl Task {
             Task::Embed => None,
             Task::Classify | Task::Tag => Some("classifier."),
             Task::FillMask => Some("cls."),
+            Task::Answer => Some("qa_outputs."),
         }
     }
 
@@ -52,6 +58,7 @@ impl Task {
             Task::Classify => "it labels whole texts: use it as a classifier",
             Task::FillMask => "it fills masks: use it as a masked language model",
             Task::Tag => "it labels words: use it as a token classifier",
+            Task::Answer => "it answers questions about texts: use it as a question answerer",
         }
     }
 }
@@ -66,6 +73,7 @@ impl BertConfig {
             () if has("SequenceClassification") => Task::Classify,
             () if has("TokenClassification") => Task::Tag,
             () if has("MaskedLM") => Task::FillMask,
+            () if has("QuestionAnswering") => Task::Answer,
             () if classifies => Task::Classify,
             () => Task::Embed,
         }
@@ -80,7 +88,7 @@ mod tests {
     fn the_head_decides() {
         let mut config = BertConfig::tiny(10);
         assert_eq!(config.task(), Task::Embed);
-        for task in [Task::Embed, Task::Classify, Task::FillMask, Task::Tag] {
+        for task in [Task::Embed, Task::Classify, Task::FillMask, Task::Answer, Task::Tag] {
             config.architectures = vec![task.architecture().into()];
             assert_eq!(config.task(), task);
         }

@@ -25,6 +25,11 @@ pub struct Compute {
 /// When it cannot be opened.
 pub fn open(model: &str, batch_tokens: usize, compute: Compute) -> Result<Pipeline, Error> {
     let mut pipeline = pipelines::open(model)?;
+    if pipeline.task() == Task::Answer {
+        let message = "it answers questions about texts, which the server does not do; `infer answer` \
+                       does";
+        return Err(Error::Input(message.into()));
+    }
     pipeline.set_batch_size(usize::MAX)?;
     pipeline.set_batch_tokens(batch_tokens);
     pipeline.to_device(compute.device)?;

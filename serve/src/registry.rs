@@ -328,6 +328,8 @@ fn warm_up(served: &Served, text: &str) -> Result<()> {
         Pipeline::Embed(_) => (text.to_string(), Want::Vector),
         Pipeline::Classify(_) => (text.to_string(), Want::Logits),
         Pipeline::Tag(_) => (text.to_string(), Want::Tags(WordLabel::First)),
+        // Never served: `pipeline::open` refuses it.
+        Pipeline::Answer(_) => return Err(served.wrong_task("serving")),
     };
     let sequence = served.sequence(Text::Plain(text), &EncodeOptions::default(), want)?;
     let ticket = served.scheduler.submit(vec![sequence], Terms::default());

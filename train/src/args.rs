@@ -4,7 +4,9 @@ use clap::{Args, Parser, Subcommand};
 use gradus_cli::SharedArgs;
 
 use crate::compare::CompareFlags;
+use crate::tasks::answer::AnswerFlags;
 use crate::tasks::classify::ClassifyFlags;
+use crate::tasks::distill::DistillFlags;
 use crate::tasks::embed::EmbedFlags;
 use crate::tasks::mlm::MlmFlags;
 use crate::tasks::tokens::TokensFlags;
@@ -31,7 +33,12 @@ use crate::tasks::tokens::TokensFlags;
   train tokens --data ner --model google-bert/bert-base-cased --out runs/ner
       tags words: named entities, from train.conll, dev.conll and test.conll in the folder ner
   train embed --data pairs.csv --model sentence-transformers/all-MiniLM-L6-v2 --out runs/search
-      embeds texts so that the two of a pair find each other"
+      embeds texts so that the two of a pair find each other
+  train answer --data squad --model google-bert/bert-base-uncased --lr 3e-5 --epochs 2 \\
+      --batch-size 12 --out runs/squad
+      finds answers in texts: from train-v1.1.json and dev-v1.1.json in the folder squad
+  train distill --data texts.txt --teacher runs/large --layers 0,2,4 --out runs/small
+      makes a small classifier from a large one, on texts without labels"
 )]
 pub struct Program {
     /// What to do.
@@ -68,6 +75,10 @@ pub enum Command {
     Compare(CompareFlags),
     /// Train a tagger of words, such as of named entities
     Tokens(Box<Flagged<TokensFlags>>),
+    /// Train a small classifier to answer as a large one does
+    Distill(Box<Flagged<DistillFlags>>),
+    /// Train a model that finds the answers to questions in texts, as SQuAD asks them
+    Answer(Box<Flagged<AnswerFlags>>),
 }
 
 /// The flags of a subcommand.

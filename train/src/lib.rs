@@ -21,7 +21,9 @@ pub use args::Program;
 use flags::{TaskFlags, over};
 use gradus_cli::{Failure, Outcome, SharedArgs, layered};
 use tasks::Job;
+use tasks::answer::Answer;
 use tasks::classify::{Classify, ClassifyFlags};
+use tasks::distill::Distill;
 use tasks::embed::Embed;
 use tasks::mlm::Mlm;
 use tasks::tokens::Tokens;
@@ -41,6 +43,8 @@ pub fn program(program: Program) -> Outcome {
             compare::run(&shared, &own)
         }
         Some(Command::Tokens(own)) => start::<Tokens>(shared, &own.flags, &flags),
+        Some(Command::Distill(own)) => start::<Distill>(shared, &own.flags, &flags),
+        Some(Command::Answer(own)) => start::<Answer>(shared, &own.flags, &flags),
         None => {
             let (shared, flags) = layered(&shared, &flags)?;
             match &flags.common.course.resume {

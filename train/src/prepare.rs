@@ -6,7 +6,7 @@ use gradus_models::{BertConfig, Checkpoint, Pretrained, Tokenizer};
 use gradus_nn::Store;
 use gradus_tensor::Device;
 
-use crate::flags::{Flags, MAX_LENGTH, TaskFlags, VOCABULARY, with_flag};
+use crate::flags::{Flags, TaskFlags, VOCABULARY, with_flag};
 use crate::folder::{new_run, out_folder};
 use crate::resume::{self, Resumed};
 use crate::tasks::{Details, Job, Parts};
@@ -48,6 +48,8 @@ impl<J: Job> Run<J> {
         device: Device,
         resumed: Option<Resumed>,
     ) -> Outcome<Run<J>> {
+        let mut flags = flags;
+        flags.complete();
         let recipe = flags.common().recipe(shared.seed(), shared.precision())?;
         flags.check()?;
         let needed = |name| Failure::usage(needed(J::Flags::TASK, name));
@@ -55,7 +57,6 @@ impl<J: Job> Run<J> {
         let source = flags.common().model.clone().ok_or_else(|| needed("model"))?;
         let folder = resumed.as_ref().map(|r| r.folder.as_path());
         let out = out_folder(flags.common(), &path, folder)?;
-        let mut flags = flags;
         *flags.common_mut() = flags.common().absolute()?;
 
         let job = J::open(&shared, &mut flags, &path)?;
@@ -65,7 +66,7 @@ impl<J: Job> Run<J> {
         job.configure(&mut flags, &mut model.config);
         model.set_dropout(flags.common());
 
-        let length = max_length(flags.common(), &model.config, &model.tokenizer, job.has_pairs())?;
+        let length = max_length(&flags, &model.config, &model.tokenizer, job.has_pairs())?;
         let (about, fingerprint) = (job.about(), job.fingerprint());
         let commands = job.commands(&flags, &out);
         if flags.common().course.dry_run {
@@ -198,20 +199,20 @@ fn tell<T: Task>(
 }
 
 /// The maximum length of a text: within the model's positions, and with room for a word.
-fn max_length(
-    flags: &Flags,
+fn max_length<F: TaskFlags>(
+    flags: &F,
     config: &BertConfig,
     tokenizer: &Tokenizer,
     pairs: bool,
 ) -> Outcome<usize> {
     let most = config.max_position_embeddings;
-    let length = match flags.max_length {
+    let length = match flags.common().max_length {
         Some(length) if length > most => {
             return Err(Failure::usage(format!(
                 "--max-length is {length}, but the model takes {most} tokens at most"
             )));
         }
-        length => length.unwrap_or(MAX_LENGTH).min(most),
+        length => length.unwrap_or(F::MAX_LENGTH).min(most),
     };
     let special = tokenizer.encode("", pairs.then_some(""), most)?.len();
     if length <= special {

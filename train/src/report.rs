@@ -12,6 +12,8 @@ pub struct Report {
     pub finished: Finished,
     /// What the examples are called.
     pub examples: &'static str,
+    /// What an evaluation counts.
+    pub evaluated: &'static str,
     /// The metrics of the task.
     pub metrics: &'static [Metric],
     /// The metric that decides which model is best.
@@ -89,7 +91,7 @@ impl Report {
     fn others(&self, result: &Evaluation) -> String {
         let others = self.metrics.iter().filter(|metric| **metric != self.decides);
         let told = others.map(|metric| format!("{} {}, ", metric.title, show(metric, result)));
-        format!("({}{} {})", told.collect::<String>(), result.examples, self.examples)
+        format!("({}{} {})", told.collect::<String>(), result.examples, self.evaluated)
     }
 
     fn print_dev(&self) {

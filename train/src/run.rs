@@ -71,6 +71,7 @@ impl<J: Job> Run<J> {
         let report = Report {
             finished,
             examples: J::EXAMPLES,
+            evaluated: J::EVALUATED,
             metrics: trainer.task().metrics(),
             decides: *trainer.metric(),
             train_loss,

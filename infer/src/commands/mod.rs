@@ -1,5 +1,6 @@
 //! The subcommands.
 
+mod answer;
 mod classify;
 mod embed;
 mod evaluate;
@@ -36,6 +37,7 @@ pub fn program(program: Program) -> Outcome {
         Command::Embed(args) => embed::run(shared, args),
         Command::FillMask(args) => fill_mask::run(shared, args),
         Command::Tokens(args) => tokens::run(shared, args),
+        Command::Answer(args) => answer::run(shared, args),
         Command::Similarity(args) => similarity::run(shared, args),
         Command::Rerank(args) => rerank::run(shared, args),
         Command::Devices => devices(shared),
@@ -129,7 +131,9 @@ fn with_command(error: Error) -> Failure {
         }
         Error::OtherTask { task: Task::Classify, .. } => "`infer classify`",
         Error::OtherTask { task: Task::FillMask, .. } => "`infer fill-mask`",
+        Error::MissingHead { task: Task::Answer, .. } => "`train answer --model …` trains one",
         Error::OtherTask { task: Task::Tag, .. } => "`infer tokens`",
+        Error::OtherTask { task: Task::Answer, .. } => "`infer answer`",
         Error::OtherTask { task: Task::Embed, .. } => "`infer embed`",
         _ => return error.into(),
     };

@@ -136,6 +136,7 @@ fn weights_that_are_not_numbers() {
                 Head::Sequence(_) | Head::Rank => "classify",
                 Head::Masked => "fill-mask",
                 Head::Tokens => "tokens",
+                Head::Answers => "answer",
             };
             let run = infer(&[command, "--model", model.path(), "my [MASK] card"]);
             fails(&run, 1, &[name, "NaN"]);

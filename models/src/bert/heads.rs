@@ -1,5 +1,5 @@
-//! BERT with a head: sequence classification, masked language model, token classification. Logits
-//! are f32 even where products are f16.
+//! BERT with a head: sequence classification, masked language model, token classification, question
+//! answering. Logits are f32 even where products are f16.
 
 use gradus_autograd::Var;
 use gradus_nn::{
@@ -151,5 +151,33 @@ impl TokenClassifier {
     pub fn forward(&self, input: &BertInput, forward: &Forward) -> Result<Var> {
         let hidden = self.bert.forward(input, forward)?;
         self.head.forward(&hidden, forward)
+    }
+}
+
+/// `BertForQuestionAnswering`: how well an answer starts, and ends, at every token.
+pub struct SpanPredictor {
+    bert: Bert,
+    head: Linear,
+}
+
+impl SpanPredictor {
+    /// Builds the model from the parameters under `root`.
+    pub fn new(root: &Path, config: &BertConfig) -> Result<Self> {
+        let init = Init::Normal { std: config.initializer_range };
+        Ok(SpanPredictor {
+            bert: Bert::new(&root.join("bert"), config, false)?,
+            head: Linear::new(&root.join("qa_outputs"), config.hidden_size, 2, init)?,
+        })
+    }
+
+    /// The encoder.
+    pub fn bert(&self) -> &Bert {
+        &self.bert
+    }
+
+    /// Logits of the start and of the end of an answer, `[tokens, 2]`.
+    pub fn forward(&self, input: &BertInput, forward: &Forward) -> Result<Var> {
+        let hidden = self.bert.forward(input, forward)?;
+        Ok(self.head.forward(&hidden)?.at_least_f32()?)
     }
 }

@@ -22,9 +22,8 @@ mod heads;
 mod pool;
 mod sentence;
 
-pub use heads::{MaskedLm, SequenceClassifier, TokenClassifier};
-use pool::Pooled;
-pub(crate) use pool::pool;
+pub use heads::{MaskedLm, SequenceClassifier, SpanPredictor, TokenClassifier};
+pub(crate) use pool::{Pooled, pool};
 pub use sentence::SentenceEncoder;
 
 use std::ops::Range;

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use super::{Columns, Dataset, Format, Split, read};
 use crate::error::{Error, Result};
 
-const TRAIN: [&str; 1] = ["train"];
-const DEV: [&str; 5] = ["dev", "validation", "valid", "val", "eval"];
+// Some are the names of SQuAD's files.
+const TRAIN: [&str; 3] = ["train", "train-v1.1", "train-v2.0"];
+const DEV: [&str; 7] = ["dev", "validation", "valid", "val", "eval", "dev-v1.1", "dev-v2.0"];
 const TEST: [&str; 1] = ["test"];
 
 /// The files of a data set.
@@ -68,6 +69,26 @@ pub(super) fn open(path: &Path, columns: &Columns) -> Result<Dataset> {
         None => None,
     };
     Ok(Dataset { train, dev, test, remarks })
+}
+
+/// Reads a folder, or one file as the training set. A file without the label column has no labels.
+pub(super) fn open_partly(path: &Path, columns: &Columns) -> Result<Dataset> {
+    let Files { train, dev, test, remarks } = Files::find(path, &Format::ENDINGS)?;
+    let read = |file: PathBuf| {
+        let label = match &columns.label {
+            Some(name) if Format::of(&file)? != Format::Text => {
+                read::has_column(&file, columns, name)?.then(|| name.clone())
+            }
+            _ => None,
+        };
+        Split::read(file, &Columns { label, ..columns.clone() })
+    };
+    Ok(Dataset {
+        train: read(train)?,
+        dev: dev.map(read).transpose()?,
+        test: test.map(read).transpose()?,
+        remarks,
+    })
 }
 
 /// The test set; if it has no labels, a remark says that it is not used.

@@ -7,6 +7,7 @@
 //! | `.jsonl` | one JSON object a line |
 //! | `.txt` | one text a line, no labels |
 //! | `.conll`, `.iob`, `.bio` | a word and its tag a line; see [`TaggedSentence`] |
+//! | `.json` | questions about texts, in SQuAD's form; see [`Question`] |
 //!
 //! Pairs of texts ([`TextPair`]) are read from `.csv`, `.tsv` and `.jsonl` too.
 //!
@@ -33,6 +34,7 @@ mod folder;
 mod hold_out;
 mod labels;
 mod pairs;
+mod questions;
 mod quotes;
 mod read;
 mod similar;
@@ -48,6 +50,7 @@ pub use corpus::{Corpus, WINDOW};
 pub use fingerprint::{Fingerprint, hash_text};
 pub use labels::Labels;
 pub use pairs::{PairColumns, PairForm, TextPair};
+pub use questions::{GivenAnswer, Question, read_questions};
 pub use read::{Format, read_inputs, read_inputs_from};
 pub use similar::{Similar, similar_texts};
 pub use tagged::{TaggedColumns, TaggedSentence, is_tagged, read_words};
@@ -187,6 +190,15 @@ impl Dataset {
     /// for one split.
     pub fn open(path: impl AsRef<Path>, columns: &Columns) -> Result<Self> {
         folder::open(path.as_ref(), columns)
+    }
+
+    /// As [`Dataset::open`], but each file may lack the label column: its examples then have no
+    /// labels.
+    ///
+    /// # Errors
+    /// As [`Dataset::open`].
+    pub fn open_partly(path: impl AsRef<Path>, columns: &Columns) -> Result<Self> {
+        folder::open_partly(path.as_ref(), columns)
     }
 
     /// The labels of the training set. There must be two or more, and the other sets must have no

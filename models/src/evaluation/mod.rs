@@ -23,6 +23,8 @@ mod entities;
 mod labels;
 mod regression;
 mod retrieval;
+mod spans;
+mod squad;
 
 use serde::de::Error as _;
 use serde::ser::SerializeMap;
@@ -34,6 +36,8 @@ pub use entities::{Entity, EntityScores, Scheme, entities};
 pub use labels::{MultiLabel, SingleLabel};
 pub use regression::{Regression, ranks};
 pub use retrieval::{Rank, Retrieval};
+pub use spans::{BestSpan, SpanLogits, best_span};
+pub use squad::{SquadScores, compare_answers, normalize_answer};
 
 /// The name of the loss among the numbers of an [`Evaluation`].
 pub const LOSS: &str = "loss";

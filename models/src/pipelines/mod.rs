@@ -1,4 +1,4 @@
-//! Pipelines: from texts to labels, embeddings, filled masks, tagged words.
+//! Pipelines: from texts to labels, embeddings, filled masks, tagged words, answers.
 //!
 //! | pipeline | a text becomes | needs in the checkpoint |
 //! | --- | --- | --- |
@@ -6,6 +6,7 @@
 //! | [`TextEmbedder`] | a vector | the encoder |
 //! | [`FillMask`] | the words that may stand for `[MASK]` | `cls.predictions.*` |
 //! | [`TokenTagger`] | a label for every word, or the spans that the labels make | `classifier.*` |
+//! | [`QuestionAnswerer`] | the parts of it that answer a question | `qa_outputs.*` |
 //!
 //! Each opens a model folder or a hub id. [`open`] opens a model as the pipeline of the head that
 //! it has, a [`Pipeline`]. What all of them can do (their tokenizer, the maximum length, the device
@@ -43,6 +44,7 @@
 //! # }
 //! ```
 
+mod answer;
 mod classify;
 mod embed;
 mod fill_mask;
@@ -56,6 +58,7 @@ pub use crate::Task;
 use crate::folder::Prompts;
 use crate::{Bert, Encoding, Pretrained, Result};
 
+pub use answer::{Answer, AnswerOptions, Answered, NoAnswer, QuestionAnswerer};
 pub use classify::{ClassificationFunction, Score, TextClassifier};
 pub use embed::TextEmbedder;
 pub use fill_mask::{Fill, FillMask};
@@ -72,6 +75,8 @@ pub enum Pipeline {
     FillMask(FillMask),
     /// A label for every word.
     Tag(TokenTagger),
+    /// The parts of a text that answer a question.
+    Answer(QuestionAnswerer),
 }
 
 /// Opens a model folder or a hub id as the pipeline of its [`task`](Pretrained::task).
@@ -85,6 +90,7 @@ pub fn open(model: &str) -> Result<Pipeline> {
         Task::Classify => Pipeline::Classify(TextClassifier::of(pretrained)?),
         Task::FillMask => Pipeline::FillMask(FillMask::of(pretrained)?),
         Task::Tag => Pipeline::Tag(TokenTagger::of(pretrained)?),
+        Task::Answer => Pipeline::Answer(QuestionAnswerer::of(pretrained)?),
     })
 }
 
@@ -96,6 +102,7 @@ impl Pipeline {
             Pipeline::Classify(_) => Task::Classify,
             Pipeline::FillMask(_) => Task::FillMask,
             Pipeline::Tag(_) => Task::Tag,
+            Pipeline::Answer(_) => Task::Answer,
         }
     }
 
@@ -106,6 +113,7 @@ impl Pipeline {
             Pipeline::Classify(p) => p.bert(),
             Pipeline::FillMask(p) => p.bert(),
             Pipeline::Tag(p) => p.bert(),
+            Pipeline::Answer(p) => p.bert(),
         }
     }
 
@@ -130,7 +138,7 @@ impl Pipeline {
         match self {
             Pipeline::Classify(p) => p.labels(),
             Pipeline::Tag(p) => p.labels(),
-            Pipeline::Embed(_) | Pipeline::FillMask(_) => &[],
+            Pipeline::Embed(_) | Pipeline::FillMask(_) | Pipeline::Answer(_) => &[],
         }
     }
 
@@ -160,6 +168,7 @@ impl Deref for Pipeline {
             Pipeline::Classify(p) => p,
             Pipeline::FillMask(p) => p,
             Pipeline::Tag(p) => p,
+            Pipeline::Answer(p) => p,
         }
     }
 }
@@ -171,6 +180,7 @@ impl DerefMut for Pipeline {
             Pipeline::Classify(p) => p,
             Pipeline::FillMask(p) => p,
             Pipeline::Tag(p) => p,
+            Pipeline::Answer(p) => p,
         }
     }
 }

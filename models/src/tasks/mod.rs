@@ -10,10 +10,14 @@
 //! | [`Tagging`] | [`TokenClassifier`](crate::TokenClassifier) | F1; precision and recall of entities, accuracy of words |
 //! | [`Embedding`], pairs of texts | [`SentenceEncoder`](crate::SentenceEncoder) | recall@1; recall@5, recall@10, mean reciprocal rank, triplet accuracy |
 //! | pairs with a score | the same | Spearman's correlation; Pearson's |
+//! | [`Distillation`], one label | [`SequenceClassifier`](crate::SequenceClassifier) | as [`Classification`]; how often student and teacher agree |
+//! | [`QuestionAnswering`] | [`SpanPredictor`](crate::SpanPredictor) | F1; exact matches, both of questions with and without answers |
 
+mod answer;
 mod answers;
 mod blocks;
 mod classify;
+mod distill;
 mod embed;
 mod masked_lm;
 mod pair_loss;
@@ -22,9 +26,13 @@ mod pairs;
 mod problem;
 mod tokens;
 
+pub use answer::{
+    AnswerTally, AnswerWindow, Decoding, EncodedQuestion, QuestionAnswering, encode_questions,
+};
 pub use answers::{Answers, Given, Judged, Tally};
 pub use blocks::{Block, blocks};
 pub use classify::{Classification, Encoded, encode_split};
+pub use distill::{Distillation, DistilledTexts, Distilling};
 pub use embed::{Embedding, EmbeddingOptions};
 pub use masked_lm::{Masked, MaskedLanguageModel};
 pub use pair_loss::PairLoss;

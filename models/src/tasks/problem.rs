@@ -51,22 +51,24 @@ impl Problem {
 }
 
 impl Problem {
+    /// The numbers of a classifier that gives each text one label.
+    pub(super) const SINGLE: [Metric; 4] = [
+        Metric::percent("accuracy", "accuracy"),
+        Metric::percent("macro_f1", "macro F1"),
+        Metric::percent("weighted_f1", "weighted F1"),
+        Metric::percent("calibration_error", "calibration error").lower_is_better(),
+    ];
+
     /// The numbers that an evaluation gives, the loss aside; the first decides.
     pub fn metrics(self) -> &'static [Metric] {
         match self {
-            Problem::Single => &SINGLE,
+            Problem::Single => &Self::SINGLE,
             Problem::Multi => &MULTI,
             Problem::Regression => &REGRESSION,
         }
     }
 }
 
-const SINGLE: [Metric; 4] = [
-    Metric::percent("accuracy", "accuracy"),
-    Metric::percent("macro_f1", "macro F1"),
-    Metric::percent("weighted_f1", "weighted F1"),
-    Metric::percent("calibration_error", "calibration error").lower_is_better(),
-];
 const MULTI: [Metric; 4] = [
     Metric::percent("micro_f1", "micro F1"),
     Metric::percent("macro_f1", "macro F1"),

@@ -98,7 +98,7 @@ impl Tokenizer {
     }
 
     /// The tokens of a text, or a pair, that an input of `max_length` tokens has room for.
-    fn room(&self, max_length: usize, pair: bool) -> Result<usize> {
+    pub(super) fn room(&self, max_length: usize, pair: bool) -> Result<usize> {
         let added = self.inner.get_post_processor().map_or(0, |p| p.added_tokens(pair));
         max_length.checked_sub(added).ok_or_else(|| {
             Error::Input(format!(
@@ -128,6 +128,17 @@ impl Tokenizer {
             second.take_overflowing();
         }
         let kept = first.len() + second.as_ref().map_or(0, |e| e.len());
+        let (mut encoding, sequences) = self.finished(first, second)?;
+        encoding.truncated = kept < found;
+        Ok((encoding, sequences))
+    }
+
+    /// Adds the special tokens. Returns the sequence of each token too.
+    pub(super) fn finished(
+        &self,
+        first: tokenizers::Encoding,
+        second: Option<tokenizers::Encoding>,
+    ) -> tokenizers::Result<(Encoding, Vec<Option<usize>>)> {
         let whole = self.inner.post_process(first, second, true)?;
         let sequences = whole.get_sequence_ids();
         let encoding = Encoding {
@@ -140,7 +151,7 @@ impl Tokenizer {
             tokens: whole.get_tokens().to_vec(),
             words: whole.get_word_ids().to_vec(),
             special: whole.get_special_tokens_mask().iter().map(|&m| m != 0).collect(),
-            truncated: kept < found,
+            truncated: false,
             prompt: 0,
         };
         Ok((encoding, sequences))
@@ -240,7 +251,7 @@ fn lacks_prefix_space(pre_tokenizer: &PreTokenizerWrapper) -> bool {
     }
 }
 
-fn direction(side: Side) -> TruncationDirection {
+pub(super) fn direction(side: Side) -> TruncationDirection {
     match side {
         Side::Left => TruncationDirection::Left,
         Side::Right => TruncationDirection::Right,

@@ -23,6 +23,7 @@ mod file;
 mod learn;
 mod open;
 mod options;
+mod windows;
 mod wordpiece;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ use crate::files;
 pub use encoding::{Encoding, char_offsets};
 use excerpt::Excerpts;
 pub use excerpt::Side;
+pub use windows::Window;
 
 /// The ids of the special tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,9 +1,11 @@
 //! Models, training and folders from outside. One program, because linking the engine is what takes
 //! time; the tests beside it look at state of the whole process.
 
+mod answering;
 mod best;
 #[path = "../common/mod.rs"]
 mod common;
+mod distilling;
 mod embed;
 mod entities;
 mod finetune;

@@ -18,7 +18,7 @@ fn golden() -> SafeTensors {
     SafeTensors::open(path).unwrap()
 }
 
-fn config(vocabulary: usize) -> BertConfig {
+pub fn config(vocabulary: usize) -> BertConfig {
     let mut config = BertConfig::new(vocabulary, 2, 16, 2, 32);
     config.max_position_embeddings = 24;
     config.hidden_dropout_prob = 0.0;
@@ -39,7 +39,7 @@ fn encodings(golden: &SafeTensors) -> Vec<Encoding> {
 }
 
 /// Trains from the weights of `name`, and compares every loss and norm.
-fn fifty_steps<T: Task>(name: &str, golden: &SafeTensors, task: impl Fn(&Store) -> T) {
+pub fn fifty_steps<T: Task>(name: &str, golden: &SafeTensors, task: impl Fn(&Store) -> T) {
     let numbers = |key: &str| golden.tensor(&format!("{name}.{key}")).unwrap().to_f64_vec();
     let (losses, norms) = (numbers("losses"), numbers("norms"));
     for (batch_size, accumulate) in DIVISIONS {

@@ -289,6 +289,7 @@ fn model_type(pipeline: &Pipeline) -> Value {
         Pipeline::Classify(_) => json!({"classifier": labels}),
         Pipeline::Tag(_) => json!({"token_classifier": labels}),
         Pipeline::FillMask(_) => json!({"fill_mask": {}}),
+        Pipeline::Answer(_) => json!({"question_answerer": {}}),
     }
 }
 

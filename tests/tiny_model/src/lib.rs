@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use gradus_models::{
-    BertConfig, MaskedLm, Pooling, SequenceClassifier, TokenClassifier, Tokenizer, save_folder,
+    BertConfig, MaskedLm, Pooling, SequenceClassifier, SpanPredictor, TokenClassifier, Tokenizer,
+    save_folder,
 };
 use gradus_nn::Store;
 use gradus_tensor::Tensor;
@@ -28,6 +29,8 @@ pub enum Head {
     Masked,
     /// A classifier of tokens with three tags.
     Tokens,
+    /// A predictor of answers to questions.
+    Answers,
     /// A classifier of texts with one label, a relevance.
     Rank,
 }
@@ -43,6 +46,7 @@ pub fn config(tokenizer: &Tokenizer, head: Head) -> BertConfig {
         Head::Sequence(_) => ("BertForSequenceClassification", &["card", "fee", "rate"]),
         Head::Rank => ("BertForSequenceClassification", &["relevance"]),
         Head::Masked => ("BertForMaskedLM", &[]),
+        Head::Answers => ("BertForQuestionAnswering", &[]),
         Head::Tokens => ("BertForTokenClassification", &["O", "B-THING", "I-THING"]),
     };
     config.architectures = vec![architecture.into()];
@@ -50,7 +54,7 @@ pub fn config(tokenizer: &Tokenizer, head: Head) -> BertConfig {
     config.pooling = match head {
         Head::Sequence(pooling) => Some(pooling),
         Head::Rank => Some(Pooling::Mean),
-        Head::None | Head::Masked | Head::Tokens => config.pooling,
+        Head::None | Head::Masked | Head::Tokens | Head::Answers => config.pooling,
     };
     config
 }
@@ -68,6 +72,7 @@ pub fn write_model(folder: &Path, head: Head) -> Store {
         }
         Head::Rank => drop(SequenceClassifier::new(&root, &config, Pooling::Mean, 1).unwrap()),
         Head::Masked => drop(MaskedLm::new(&root, &config).unwrap()),
+        Head::Answers => drop(SpanPredictor::new(&root, &config).unwrap()),
         Head::Tokens => drop(TokenClassifier::new(&root, &config, 3).unwrap()),
     }
     // Biases are random too, because an error in a zero bias would not show.

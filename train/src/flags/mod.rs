@@ -16,6 +16,8 @@ pub use course::Course;
 pub trait TaskFlags: Args + Clone + Default + Serialize + DeserializeOwned {
     /// The name of the subcommand.
     const TASK: &'static str;
+    /// Maximum tokens of a text, unless --max-length says otherwise.
+    const MAX_LENGTH: usize = MAX_LENGTH;
 
     /// The flags that every task has.
     fn common(&self) -> &Flags;
@@ -25,6 +27,9 @@ pub trait TaskFlags: Args + Clone + Default + Serialize + DeserializeOwned {
 
     /// The defaults of flags that are the same for every model.
     fn plain() -> Self;
+
+    /// Gives flags the values that follow from others.
+    fn complete(&mut self) {}
 
     /// Checks the task's own flags.
     ///

@@ -225,7 +225,7 @@ impl Job for Classify {
 }
 
 /// A short text of a split, on one line.
-fn short_text(split: &Split) -> String {
+pub fn short_text(split: &Split) -> String {
     let short = |example: &&Example| {
         let text = example.text.trim();
         !text.is_empty() && text.chars().count() <= 80 && !text.contains(char::is_control)

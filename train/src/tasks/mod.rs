@@ -1,7 +1,9 @@
 //! What `train` does for each task: its flags, its data, its model.
 
+pub mod answer;
 mod class_weights;
 pub mod classify;
+pub mod distill;
 pub mod embed;
 pub mod mlm;
 mod tags;
@@ -26,6 +28,8 @@ pub trait Job: Sized {
     type Task: Task;
     /// What the examples are called.
     const EXAMPLES: &'static str = "texts";
+    /// What an evaluation counts.
+    const EVALUATED: &'static str = Self::EXAMPLES;
 
     /// Reads and checks the data. The flags then hold what a resumed run needs to read the same.
     ///

@@ -1,8 +1,10 @@
 //! The program as its users run it, on a small data set.
 
+mod answer;
 mod common;
-mod killed;
+mod distill;
 mod embed;
+mod killed;
 mod mlm;
 mod resume;
 mod screen;

@@ -1,5 +1,6 @@
 //! `infer evaluate`: how well a model does the task of its head.
 
+mod answer;
 mod classify;
 mod embed;
 mod tokens;
@@ -34,66 +35,42 @@ pub fn run(shared: &SharedArgs, args: Evaluate) -> Outcome {
     }
     let sink = Sink::open(&shared, flags.output.as_deref())?;
     let device = shared.start()?;
-    let pairs = pair_columns(&flags).iter().any(|(_, given)| *given);
+    let pairs = of_pairs(&flags).iter().any(|(_, given)| *given);
     match opened(&shared, device, &flags.run, || open(model, pairs))? {
         Pipeline::Tag(tagger) => {
-            let others = [&text_columns(&flags)[..], &pair_columns(&flags)].concat();
-            refuse(&others, "tags words: --tokens-column and --tags-column name its columns")?;
+            let why = "tags words: --tokens-column and --tags-column name its columns";
+            refuse(&others(&flags, Kind::Words), why)?;
             tokens::run(&shared, &flags, path, &tagger, sink)
         }
         Pipeline::Classify(classifier) => {
-            let others = [&tag_flags(&flags)[..], &pair_columns(&flags)].concat();
-            refuse(&others, "classifies texts: --text-column and --label-column name its columns")?;
+            let why = "classifies texts: --text-column and --label-column name its columns";
+            refuse(&others(&flags, Kind::Texts), why)?;
             classify::run(&shared, &flags, path, &classifier, sink)
         }
         Pipeline::Embed(embedder) => {
-            let others = [&text_columns(&flags)[..], &tag_flags(&flags)].concat();
-            refuse(
-                &others,
-                "embeds texts: --anchor-column, --positive-column, --negative-column and \
-                 --score-column name its columns",
-            )?;
+            let why = "embeds texts: --anchor-column, --positive-column, --negative-column and \
+                       --score-column name its columns";
+            refuse(&others(&flags, Kind::Pairs), why)?;
             embed::run(&shared, &flags, path, &embedder, sink)
+        }
+        Pipeline::Answer(answerer) => {
+            let why = "answers questions: the data has the keys question, context and answers";
+            refuse(&others(&flags, Kind::Questions), why)?;
+            answer::run(&shared, &flags, path, answerer, sink)
         }
         // `open` returns no other.
         _ => Err(Failure::error("the model has no head that can be evaluated")),
     }
 }
 
-/// The flags of a classifier of texts, and whether each is given.
-fn text_columns(flags: &EvaluateFlags) -> [(&'static str, bool); 3] {
-    [
-        ("text-column", flags.text_column.is_some()),
-        ("label-column", flags.label_column.is_some()),
-        ("pair-column", flags.pair_column.is_some()),
-    ]
-}
-
-/// The flags of a tagger of words.
-fn tag_flags(flags: &EvaluateFlags) -> [(&'static str, bool); 4] {
-    [
-        ("tokens-column", flags.tokens_column.is_some()),
-        ("tags-column", flags.tags_column.is_some()),
-        ("tag-names", flags.tag_names.is_some()),
-        ("scheme", flags.scheme.is_some()),
-    ]
-}
-
-/// The flags of an embedder.
-fn pair_columns(flags: &EvaluateFlags) -> [(&'static str, bool); 4] {
-    [
-        ("anchor-column", flags.anchor_column.is_some()),
-        ("positive-column", flags.positive_column.is_some()),
-        ("negative-column", flags.negative_column.is_some()),
-        ("score-column", flags.score_column.is_some()),
-    ]
-}
-
-/// Opens a tagger of words, or an embedder; any other model must be a classifier. A model without a
-/// head embeds if its folder says how, or if `pairs` are to be compared.
+/// Opens a tagger of words, a question answerer or an embedder; any other model must be a
+/// classifier. A model without a head embeds if its folder says how, or if `pairs` are to be
+/// compared.
 fn open(model: &str, pairs: bool) -> gradus_models::Result<Pipeline> {
     match pipelines::open(model) {
-        Ok(pipeline @ (Pipeline::Tag(_) | Pipeline::Classify(_))) => Ok(pipeline),
+        Ok(pipeline @ (Pipeline::Tag(_) | Pipeline::Classify(_) | Pipeline::Answer(_))) => {
+            Ok(pipeline)
+        }
         Ok(Pipeline::Embed(embedder)) if pairs || embedder.is_listed() => {
             Ok(Pipeline::Embed(embedder))
         }
@@ -105,8 +82,69 @@ fn open(model: &str, pairs: bool) -> gradus_models::Result<Pipeline> {
     }
 }
 
+/// A flag, and whether it was given.
+type Given = (&'static str, bool);
+
+/// The flags about the columns of a classifier's data.
+fn of_texts(flags: &EvaluateFlags) -> [Given; 3] {
+    [
+        ("text-column", flags.text_column.is_some()),
+        ("label-column", flags.label_column.is_some()),
+        ("pair-column", flags.pair_column.is_some()),
+    ]
+}
+
+/// The flags of a tagger.
+fn of_words(flags: &EvaluateFlags) -> [Given; 4] {
+    [
+        ("tokens-column", flags.tokens_column.is_some()),
+        ("tags-column", flags.tags_column.is_some()),
+        ("tag-names", flags.tag_names.is_some()),
+        ("scheme", flags.scheme.is_some()),
+    ]
+}
+
+/// The flags of a question answerer.
+fn of_questions(flags: &EvaluateFlags) -> [Given; 3] {
+    [
+        ("stride", flags.stride.is_some()),
+        ("max-answer-length", flags.max_answer_length.is_some()),
+        ("no-answer-threshold", flags.no_answer_threshold.is_some()),
+    ]
+}
+
+/// The flags of an embedder.
+fn of_pairs(flags: &EvaluateFlags) -> [Given; 4] {
+    [
+        ("anchor-column", flags.anchor_column.is_some()),
+        ("positive-column", flags.positive_column.is_some()),
+        ("negative-column", flags.negative_column.is_some()),
+        ("score-column", flags.score_column.is_some()),
+    ]
+}
+
+/// The kinds of models that are evaluated, each with flags of its own.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Texts,
+    Words,
+    Pairs,
+    Questions,
+}
+
+/// The flags of the other kinds.
+fn others(flags: &EvaluateFlags, own: Kind) -> Vec<Given> {
+    let all = [
+        (Kind::Texts, of_texts(flags).to_vec()),
+        (Kind::Words, of_words(flags).to_vec()),
+        (Kind::Pairs, of_pairs(flags).to_vec()),
+        (Kind::Questions, of_questions(flags).to_vec()),
+    ];
+    all.into_iter().filter(|(kind, _)| *kind != own).flat_map(|(_, given)| given).collect()
+}
+
 /// Refuses flags that are for models of another task.
-fn refuse(others: &[(&str, bool)], why: &str) -> Outcome {
+fn refuse(others: &[Given], why: &str) -> Outcome {
     match others.iter().find(|(_, given)| *given) {
         None => Ok(()),
         Some((name, _)) => Err(Failure::usage(format!("--{name}: the model {why}"))),

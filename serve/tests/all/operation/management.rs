@@ -155,6 +155,15 @@ fn a_model_is_replaced_without_a_failed_request() {
     assert!(asked.load(Ordering::Relaxed) > 0);
 }
 
+#[test]
+fn a_model_that_answers_questions_is_refused_by_name() {
+    let (server, dir) = with_store(&[]);
+    write_model(&dir.path().join("store/squad"), Head::Answers);
+    let refused = server.send("POST", "/models?url=squad&model_name=squad", &[], b"");
+    assert_eq!(refused.code, 400, "{}", refused.text());
+    assert!(refused.text().contains("`infer answer`"), "{}", refused.text());
+}
+
 /// transformers has no class for a classifier on the mean of the tokens, so `train` names the class
 /// BertModel.
 #[test]

@@ -105,7 +105,7 @@ impl Job for Embed {
             settings,
         };
         let task = Embedding::new(model, train, options).map_err(with_flag)?;
-        Ok(Built { task, dev, test, guessing: self.guessing(parts.flags) })
+        Ok(Built { task, dev, test, guessing: self.guessing(parts.flags), details: None })
     }
 
     fn fingerprint(&self) -> Fingerprint {

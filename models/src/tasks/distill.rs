@@ -1,0 +1,234 @@
+//! `distill`: a small classifier from the answers of a large one (Hinton et al. 2015).
+
+use gradus_autograd::{Var, no_grad};
+use gradus_nn::{CrossEntropy, Forward, Reduction, losses};
+use gradus_tensor::{DType, Tensor};
+
+use super::Problem;
+use crate::batch::sorted_batches;
+use crate::evaluation::{Evaluation, Metric, SingleLabel};
+use crate::training::Task;
+use crate::{
+    BertInput, Encoding, Error, Example, Labels, PackedBatch, Result, SequenceClassifier, Split,
+    Tokenizer,
+};
+
+/// Texts as the student and the teacher read them, with labels where the data has them.
+#[derive(Clone, Debug)]
+pub struct DistilledTexts {
+    /// As the student reads them.
+    pub student: Vec<Encoding>,
+    /// As the teacher reads them; `None` where both have the same tokens.
+    pub teacher: Option<Vec<Encoding>>,
+    /// The id of each text's label, the same for both models.
+    pub labels: Option<Vec<u32>>,
+}
+
+impl DistilledTexts {
+    /// Encodes a split with the tokenizer of each model, to at most so many tokens. The labels are
+    /// read where there are `labels`.
+    ///
+    /// # Errors
+    /// When a text cannot be encoded, or a label is none of `labels`.
+    pub fn of(
+        split: &Split,
+        labels: Option<&Labels>,
+        (student, length): (&Tokenizer, usize),
+        (of_teacher, longest): (&Tokenizer, usize),
+    ) -> Result<Self> {
+        let pairs: Vec<(&str, Option<&str>)> = split.examples.iter().map(Example::texts).collect();
+        let student = student.encode_batch(&pairs, length)?;
+        let teacher = of_teacher.encode_batch(&pairs, longest)?;
+        let tokens = |all: &[Encoding], i: usize| (all[i].ids.clone(), all[i].type_ids.clone());
+        let same = (0..pairs.len()).all(|i| tokens(&student, i) == tokens(&teacher, i));
+        Ok(DistilledTexts {
+            student,
+            teacher: (!same).then_some(teacher),
+            labels: labels.map(|labels| labels.encode(split)).transpose()?,
+        })
+    }
+
+    fn of_teacher(&self) -> &[Encoding] {
+        self.teacher.as_ref().unwrap_or(&self.student)
+    }
+
+    fn lengths(&self) -> Vec<usize> {
+        self.student.iter().map(Encoding::len).collect()
+    }
+}
+
+/// How the student learns.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Distilling {
+    /// Divides the logits of both models before the softmax: the higher, the more the student learns
+    /// about labels that the teacher does not choose.
+    pub temperature: f64,
+    /// The share of the teacher in the loss; that of the labels is the rest.
+    pub alpha: f64,
+}
+
+impl Default for Distilling {
+    /// A temperature of 2, and as much from the teacher as from the labels.
+    fn default() -> Self {
+        Distilling { temperature: 2.0, alpha: 0.5 }
+    }
+}
+
+/// Training of a student, a [`SequenceClassifier`], by another one, its teacher, which stays as it
+/// is.
+///
+/// The loss of a text is `alpha·T²·KL(teacher ‖ student) + (1 − alpha)·cross-entropy`: the
+/// divergence between the probabilities of both models at temperature `T`, and the loss against the
+/// label. `T²` keeps the gradient of the divergence as large as at temperature 1.
+pub struct Distillation {
+    student: SequenceClassifier,
+    teacher: SequenceClassifier,
+    train: DistilledTexts,
+    lengths: Vec<usize>,
+    how: Distilling,
+    /// Whether evaluations are by labels.
+    labelled: bool,
+}
+
+impl Distillation {
+    /// The task of training `student`. Both models have the same labels, in the same order.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] for a temperature that is not above 0, an alpha that is not from 0 to 1, and
+    /// an alpha below 1 where the texts have no labels.
+    pub fn new(
+        student: SequenceClassifier,
+        teacher: SequenceClassifier,
+        train: DistilledTexts,
+        how: Distilling,
+    ) -> Result<Self> {
+        let Distilling { temperature, alpha } = how;
+        if !(temperature.is_finite() && temperature > 0.0) {
+            return Err(Error::recipe("temperature", temperature, "it must be above 0"));
+        }
+        if !(0.0..=1.0).contains(&alpha) {
+            return Err(Error::recipe("alpha", alpha, "it must be at least 0 and at most 1"));
+        }
+        if alpha < 1.0 && train.labels.is_none() {
+            let requirement = "it must be 1: the data has no labels to learn from";
+            return Err(Error::recipe("alpha", alpha, requirement));
+        }
+        let (lengths, labelled) = (train.lengths(), train.labels.is_some());
+        Ok(Distillation { student, teacher, train, lengths, how, labelled })
+    }
+
+    /// Whether the sets of evaluations have labels, which decide which model is best; as the
+    /// training texts unless set. Without labels the agreement with the teacher decides.
+    pub fn measure_by_labels(&mut self, labelled: bool) {
+        self.labelled = labelled;
+    }
+
+    /// The student.
+    pub fn student(&self) -> &SequenceClassifier {
+        &self.student
+    }
+
+    /// The teacher's logits, without a graph and without dropout.
+    fn taught(&self, texts: &DistilledTexts, batch: &[usize]) -> Result<Var> {
+        let taught =
+            no_grad(|| logits(&self.teacher, texts.of_teacher(), batch, &Forward::inference()))?;
+        Ok(taught.detach())
+    }
+
+    /// The mean loss over some texts, from the logits of both models.
+    fn mean_loss(&self, student: &Var, teacher: &Var, labels: Option<&[u32]>) -> Result<Var> {
+        let Distilling { temperature, alpha } = self.how;
+        let soft = student.mul_scalar(1.0 / temperature)?.log_softmax(1)?;
+        let targets = teacher.mul_scalar(1.0 / temperature)?.softmax(1)?;
+        let divergence = losses::kl_div(&soft, &targets, Reduction::Mean)?;
+        let divergence = divergence.mul_scalar(alpha * temperature * temperature)?;
+        let Some(labels) = labels.filter(|_| alpha < 1.0) else { return Ok(divergence) };
+        let device = student.tensor().device();
+        let labels = Tensor::from_slice(labels, &[labels.len()])?.to_device(device)?;
+        let hard = student.cross_entropy(&labels, &CrossEntropy::default())?;
+        Ok(divergence.add(&hard.mul_scalar(1.0 - alpha)?)?)
+    }
+}
+
+/// The logits of some texts, `[texts, labels]`.
+fn logits(
+    model: &SequenceClassifier,
+    all: &[Encoding],
+    batch: &[usize],
+    forward: &Forward,
+) -> Result<Var> {
+    let packed = PackedBatch::new(batch.iter().map(|&i| &all[i]), model.bert().config())?;
+    let input = BertInput::new(&packed)?.to_device(model.bert().device())?;
+    model.forward(&input, forward)
+}
+
+/// How often the student chooses the label that the teacher chooses.
+const AGREEMENT: Metric = Metric::percent("agreement", "agreement with the teacher");
+const UNLABELLED: [Metric; 1] = [AGREEMENT];
+const LABELLED: [Metric; 5] = {
+    let [accuracy, macro_f1, weighted_f1, calibration] = Problem::SINGLE;
+    [accuracy, macro_f1, weighted_f1, calibration, AGREEMENT]
+};
+
+impl Task for Distillation {
+    type Set = DistilledTexts;
+
+    fn lengths(&self) -> &[usize] {
+        &self.lengths
+    }
+
+    fn loss(&self, batch: &[usize], forward: &Forward) -> Result<Var> {
+        let student = logits(&self.student, &self.train.student, batch, forward)?;
+        let teacher = self.taught(&self.train, batch)?;
+        let labels = self.train.labels.as_ref();
+        let labels: Option<Vec<u32>> = labels.map(|all| batch.iter().map(|&i| all[i]).collect());
+        self.mean_loss(&student, &teacher, labels.as_deref())
+    }
+
+    fn is_head(&self, name: &str) -> bool {
+        name.starts_with("classifier.")
+    }
+
+    fn metrics(&self) -> &'static [Metric] {
+        if self.labelled { &LABELLED } else { &UNLABELLED }
+    }
+
+    /// The loss is that of training, without dropout.
+    fn evaluate(
+        &self,
+        set: &DistilledTexts,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Evaluation> {
+        let (all, mut done, mut loss, mut agreed) = (set.student.len(), 0, 0.0, 0usize);
+        let mut tally = SingleLabel::default();
+        for batch in sorted_batches(&set.lengths(), 64)? {
+            let labels: Option<Vec<u32>> =
+                set.labels.as_ref().map(|all| batch.iter().map(|&i| all[i]).collect());
+            let forward = || {
+                let student = logits(&self.student, &set.student, &batch, &Forward::inference())?;
+                let teacher = self.taught(set, &batch)?;
+                let loss = self.mean_loss(&student, &teacher, labels.as_deref())?;
+                Ok::<_, Error>((student, teacher, loss.item()?))
+            };
+            // One entry into the thread pool for the whole forward pass. The mode belongs to the
+            // thread.
+            let (student, teacher, mean) = rayon::scope(|_| no_grad(forward))?;
+            loss += mean * batch.len() as f64;
+            let chosen = |logits: &Var| logits.tensor().argmax(-1, false)?.to_vec::<u32>();
+            let pairs = chosen(&student)?.into_iter().zip(chosen(&teacher)?);
+            agreed += pairs.filter(|(ours, theirs)| ours == theirs).count();
+            let rows = student.tensor().to_dtype(DType::F32)?.contiguous()?;
+            let width = rows.shape()[1].max(1);
+            for (row, &label) in rows.to_vec::<f32>()?.chunks(width).zip(labels.iter().flatten()) {
+                tally.add(row, label);
+            }
+            done += batch.len();
+            progress(done, all);
+        }
+        let evaluation = tally.evaluation();
+        let values = evaluation.values().filter(|(name, _)| *name != crate::evaluation::LOSS);
+        let values = values.filter(|_| set.labels.is_some());
+        let agreement = ("agreement", agreed as f64 / all.max(1) as f64);
+        Ok(Evaluation::new(all, loss / all.max(1) as f64, values.chain([agreement])))
+    }
+}

@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+"""Fifty steps of distillation in PyTorch, for `models/tests/all/distilling.rs`: a tiny student and a tiny teacher, one
+batch of twelve texts, dropout off, AdamW with warm-up, decay and clipping; with labels, and without:
+
+    OMP_NUM_THREADS=1 python3 models/tests/golden/distilling.py     # writes distilling.safetensors beside itself
+
+Needs torch, transformers, safetensors, numpy.
+"""
+import os
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from transformers import BertConfig, BertForSequenceClassification
+
+STEPS, WARMUP, LR, DECAY, CLIP = 50, 5, 2e-3, 0.01, 1.0
+TEXTS, LABELS, TEMPERATURE, ALPHA = 12, 3, 3.0, 0.7
+
+random = np.random.RandomState(1)
+lengths = random.randint(3, 13, TEXTS)
+ids = [[1, *random.randint(3, 50, n - 2), 2] for n in lengths]
+# The teacher reads other tokens than the student.
+taught = [[1, *random.randint(3, 50, n), 2] for n in lengths]
+labels = torch.tensor(random.randint(0, LABELS, TEXTS))
+
+
+def padded(rows):
+    width = max(map(len, rows))
+    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
+    return {"input_ids": torch.tensor([row + [0] * (width - len(row)) for row in rows]), "attention_mask": mask}
+
+
+def new(seed, hidden, layers):
+    torch.manual_seed(seed)
+    model = BertForSequenceClassification(BertConfig(
+        vocab_size=50, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=2, intermediate_size=2 * hidden,
+        max_position_embeddings=24, num_labels=LABELS, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+        attn_implementation="eager"))
+    for parameter in model.parameters():  # larger than usual, so that the texts differ
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, std=0.2)
+    return model
+
+
+teacher = new(0, 24, 3).eval()
+with torch.no_grad():
+    teacher.classifier.weight.mul_(20)  # a teacher that is sure
+    targets = teacher(**padded(taught)).logits
+out = {f"teacher.{name}": value.clone() for name, value in teacher.state_dict().items()}
+out |= {"ids": torch.tensor([i for row in ids for i in row], dtype=torch.int32),
+        "lengths": torch.tensor(lengths.astype(np.int32)), "labels": labels.int(),
+        "taught": torch.tensor([i for row in taught for i in row], dtype=torch.int32)}
+for name in "labelled", "unlabelled":
+    model = new(2, 16, 2).train()
+    out |= {f"{name}.{key}": value.clone() for key, value in model.state_dict().items()}
+    plain = lambda name: name.endswith(".bias") or "LayerNorm" in name
+    groups = [{"params": [p for n, p in model.named_parameters() if plain(n) == without],
+               "weight_decay": 0.0 if without else DECAY} for without in (False, True)]
+    optimiser = torch.optim.AdamW(groups, lr=LR)
+    losses, norms = [], []
+    for step in range(STEPS):
+        logits = model(**padded(ids)).logits
+        loss = TEMPERATURE ** 2 * F.kl_div(F.log_softmax(logits / TEMPERATURE, -1), F.softmax(targets / TEMPERATURE, -1),
+                                           reduction="batchmean")
+        if name == "labelled":
+            loss = ALPHA * loss + (1 - ALPHA) * F.cross_entropy(logits, labels)
+        optimiser.zero_grad()
+        loss.backward()
+        norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP).item())
+        factor = step / WARMUP if step < WARMUP else (STEPS - step) / (STEPS - WARMUP)
+        for group in optimiser.param_groups:
+            group["lr"] = LR * factor
+        optimiser.step()
+        losses.append(loss.item())
+    out[f"{name}.losses"] = torch.tensor(losses, dtype=torch.float64)
+    out[f"{name}.norms"] = torch.tensor(norms, dtype=torch.float64)
+    print(name, losses[0], losses[-1])
+save_file({key: value.contiguous() for key, value in out.items()},
+          os.path.join(os.path.dirname(os.path.abspath(__file__)), "distilling.safetensors"))

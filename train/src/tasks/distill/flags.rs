@@ -1,0 +1,111 @@
+//! The flags of `train distill`.
+
+use clap::Args;
+use gradus_cli::{Failure, Outcome};
+use gradus_models::data::LabelForm;
+use gradus_models::{Columns, Pooling};
+use serde::{Deserialize, Serialize};
+
+use crate::flags::{Flags, TaskFlags, one_of};
+
+/// The flags of `train distill`; `None` where one is not given.
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+#[command(mut_arg("data", |arg| arg.help(
+    "Folder with train, dev and test files, or one file: .csv, .tsv, .jsonl, or .txt with a text a \
+     line; each with or without labels"
+)))]
+#[command(mut_arg("vocab_size", |arg| arg.hide(true)))]
+#[command(mut_arg("model", |arg| arg.help(
+    "Student to start from: a folder, a hub id, or `scratch` (with the teacher's tokenizer)"
+)))]
+pub struct DistillFlags {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub common: Flags,
+    /// Teacher: the folder or hub id of a classifier of texts with one label each
+    #[arg(long, help_heading = "Data and model")]
+    pub teacher: Option<String>,
+    /// Layers of the teacher that the student begins with, counted from 0: 0,2,4; instead of --model
+    #[arg(long, help_heading = "Data and model", value_delimiter = ',', value_name = "LAYERS")]
+    pub layers: Option<Vec<usize>>,
+    /// Column with the text [default: text]
+    #[arg(long, help_heading = "Data and model")]
+    pub text_column: Option<String>,
+    /// Column with the label, which a file need not have [default: label]
+    #[arg(long, help_heading = "Data and model")]
+    pub label_column: Option<String>,
+    /// Column with the second text, for pairs
+    #[arg(long, help_heading = "Data and model")]
+    pub pair_column: Option<String>,
+    /// How a text becomes one vector of the student: `cls` (BERT's pooler) or `mean` of its tokens
+    /// [default: what the student's folder says, else as the teacher]
+    #[arg(long, value_parser = one_of::<Pooling>, help_heading = "Data and model")]
+    pub pooling: Option<Pooling>,
+    /// Divides the logits of student and teacher before they are compared [default: 2]
+    #[arg(long, help_heading = "Recipe", value_parser = gradus_cli::finite)]
+    pub temperature: Option<f64>,
+    /// Share of the teacher in the loss, the rest is that of the labels [default: 0.5; 1 without
+    /// labels]
+    #[arg(long, help_heading = "Recipe", value_parser = gradus_cli::finite)]
+    pub alpha: Option<f64>,
+    /// The hash of the teacher's weights, so that a resumed run has the same teacher.
+    #[arg(skip)]
+    pub teacher_hash: Option<String>,
+}
+
+impl TaskFlags for DistillFlags {
+    const TASK: &'static str = "distill";
+
+    fn common(&self) -> &Flags {
+        &self.common
+    }
+
+    fn common_mut(&mut self) -> &mut Flags {
+        &mut self.common
+    }
+
+    fn plain() -> Self {
+        DistillFlags {
+            common: Flags::plain(),
+            text_column: Some("text".into()),
+            label_column: Some("label".into()),
+            temperature: Some(2.0),
+            ..DistillFlags::default()
+        }
+    }
+
+    fn complete(&mut self) {
+        if self.layers.is_some() && self.common.model.is_none() {
+            self.common.model = self.teacher.clone();
+        }
+    }
+
+    fn check(&self) -> Outcome {
+        let Some(teacher) = &self.teacher else {
+            let why = "train distill needs --teacher (see train distill --help)";
+            return Err(Failure::usage(why));
+        };
+        let same = self.common.model.as_ref() == Some(teacher);
+        if self.layers.is_some() && !same {
+            let why = "--layers are those of the teacher; leave --model out, or name the teacher";
+            return Err(Failure::usage(why));
+        }
+        if self.common.vocab_size.is_some() {
+            let why = "--vocab-size: a student from scratch has the teacher's tokenizer";
+            return Err(Failure::usage(why));
+        }
+        Ok(())
+    }
+}
+
+impl DistillFlags {
+    pub fn columns(&self) -> Columns {
+        Columns {
+            text: self.text_column.clone().unwrap_or_else(|| "text".into()),
+            pair: self.pair_column.clone(),
+            label: Some(self.label_column.clone().unwrap_or_else(|| "label".into())),
+            labels: LabelForm::One,
+        }
+    }
+}
