@@ -90,7 +90,9 @@ pub fn encode_questions(
             other => other,
         })
     };
-    split.examples.par_iter().map(encode).collect()
+    // All of them, so that the error is that of the first question.
+    let encoded: Vec<Result<EncodedQuestion>> = split.examples.par_iter().map(encode).collect();
+    encoded.into_iter().collect()
 }
 
 /// A window to learn from.
