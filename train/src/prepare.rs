@@ -69,7 +69,8 @@ impl<J: Job> Run<J> {
         let Model { config, tokenizer, store, .. } = &model;
         let parts = Parts { shared: &shared, flags: &flags, config, tokenizer, store };
         let built = job.build(&parts, length)?;
-        let mut trainer = Trainer::new(built.task, model.store.clone(), recipe)?;
+        let mut trainer =
+            Trainer::new(built.task, model.store.clone(), recipe).map_err(with_flag)?;
         if let Some(metric) = &flags.common().metric {
             trainer.set_metric(metric).map_err(with_flag)?;
         }
@@ -80,6 +81,7 @@ impl<J: Job> Run<J> {
         let found = resumed.as_ref().map(|r| trainer.resume(&r.checkpoint)).transpose();
         let found = found.map_err(resume::with_flags)?;
         model.report(&shared, &about);
+        tell_trained(&shared, &trainer);
         if let Some((resumed, found)) = resumed.zip(found) {
             tell(&shared, &trainer, &resumed, &found);
         }
@@ -158,6 +160,15 @@ impl Model {
             );
             report_names(shared, "in the checkpoint, but not used", &checkpoint.unexpected());
         }
+    }
+}
+
+/// Tells how many parameters are trained, where some are not.
+fn tell_trained<T: Task>(shared: &SharedArgs, trainer: &Trainer<T>) {
+    let (trained, all) = trainer.parameter_counts();
+    if trained < all {
+        let share = 100.0 * trained as f64 / all as f64;
+        note(shared, format!("{trained} of {all} parameters are trained ({share:.2} %)"));
     }
 }
 

@@ -89,7 +89,7 @@ pub fn with_flags(error: Error) -> Failure {
 }
 
 /// Flags that may change, and those of the recipe, which the trainer compares.
-const FREE: [&str; 21] = [
+const FREE: [&str; 22] = [
     "data",
     "out",
     "overwrite",
@@ -111,6 +111,7 @@ const FREE: [&str; 21] = [
     "weight-decay",
     "clip-norm",
     "optimizer",
+    "activation-checkpointing",
 ];
 
 /// Refuses flags that would make it another run.

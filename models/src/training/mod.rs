@@ -23,6 +23,7 @@ mod best;
 mod checkpoints;
 mod order;
 mod recipe;
+mod selection;
 mod session;
 mod state;
 mod task;
@@ -33,7 +34,7 @@ pub use best::Best;
 pub use checkpoints::{
     has_checkpoints, latest_checkpoint, remove_foreign_checkpoints, remove_old_checkpoints,
 };
-pub use gradus_nn::ScheduleKind;
+pub use gradus_nn::{Lora, ScheduleKind};
 pub use recipe::{OptimizerKind, Recipe};
 pub use session::{
     Destination, Ended, Event, Finished, LossScaling, Session, SessionOptions, StepNumbers,

@@ -270,10 +270,12 @@ impl<T: Task> Session<T> {
         self.read(course, step, &due)?;
         course.clock.pause();
         if let Some(set) = self.dev.as_ref().filter(|_| due.evaluation) {
+            self.trainer.swap_averages()?;
             let result = evaluate(&self.trainer, set, "dev", course)?;
             (course.watch)(Event::Evaluated { split: "dev", step: at, epoch, result: &result })?;
             course.last = Some(result.clone());
             self.trainer.evaluated(result);
+            self.trainer.swap_averages()?;
         }
         if due.stop {
             return self.checkpoint(course).map(Some);
@@ -373,8 +375,9 @@ impl<T: Task> Session<T> {
         })
     }
 
-    fn swap(&mut self, swaps: bool) -> Result<(), Error> {
-        if swaps { self.trainer.swap_best() } else { Ok(()) }
+    /// Exchanges the weights with those to be written: the best, or the averages of the last.
+    fn swap(&mut self, best: bool) -> Result<(), Error> {
+        if best { self.trainer.swap_best() } else { self.trainer.swap_averages() }
     }
 }
 

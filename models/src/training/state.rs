@@ -1,7 +1,8 @@
 //! Saving and resuming a run. A `checkpoint-STEP` folder is a model folder with the optimiser's
 //! state (`optimizer.safetensors`) and `trainer_state.json`; and with the weights of the best model
-//! so far (`best.safetensors`) where those differ from the model's. The state has a hash of each
-//! file of tensors, so that a file of another step is noticed.
+//! so far (`best.safetensors`) where those differ from the model's; and with the moving averages
+//! (`ema.safetensors`) of a run that has them. The state has a hash of each file of tensors, so that
+//! a file of another step is noticed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use serde_json::{Map, Value};
 use super::best::Best;
 use super::checkpoints::{PREFIX, remove_folder};
 use super::order::Place;
+use super::trainer::trained;
 use super::{Recipe, Task, Trainer};
 use crate::checkpoint::WEIGHTS;
 use crate::data::Fingerprint;
@@ -26,6 +28,7 @@ use crate::{BertConfig, Error, Result, Tokenizer, files, save_folder};
 pub(super) const STATE: &str = "trainer_state.json";
 pub(super) const OPTIMIZER: &str = "optimizer.safetensors";
 const BEST: &str = "best.safetensors";
+const EMA: &str = "ema.safetensors";
 
 /// The form of a checkpoint. It changes when a checkpoint of an older form can no longer be resumed
 /// to the same bits.
@@ -130,7 +133,11 @@ impl<T: Task> Trainer<T> {
         save_folder(folder, config, tokenizer, &self.store)?;
         safetensors::save(folder.join(OPTIMIZER), self.optimizer.state()?, None)?;
         let mut written = vec![WEIGHTS, OPTIMIZER];
-        if let Some(best) = self.best.as_ref().filter(|best| best.step != self.step) {
+        if let Some(ema) = &self.ema {
+            safetensors::save(folder.join(EMA), ema.state(), None)?;
+            written.push(EMA);
+        }
+        if let Some(best) = self.best.as_ref().filter(|best| !self.has_weights_of(best.step)) {
             let named = |(p, value): &(Parameter, Tensor)| (p.name().to_string(), value.clone());
             safetensors::save(folder.join(BEST), best.values.iter().map(named), None)?;
             written.push(BEST);
@@ -140,6 +147,11 @@ impl<T: Task> Trainer<T> {
         let json = serde_json::to_vec_pretty(&self.state(hashes))
             .map_err(|e| Error::Input(format!("the state cannot be written: {e}")))?;
         files::write_atomic(&folder.join(STATE), &json)
+    }
+
+    /// Whether the model has the weights of the best model at this step.
+    fn has_weights_of(&self, step: u64) -> bool {
+        step == self.step && self.ema.is_none()
     }
 
     fn state(&self, hashes: BTreeMap<String, String>) -> State {
@@ -207,6 +219,7 @@ impl<T: Task> Trainer<T> {
             (_, None) => return Err(fail("has no `place` in the order of the examples".into())),
         };
         self.order.seek(place);
+        self.load_averages(checkpoint)?;
         self.best = state.best.map(|best| self.load_best(checkpoint, best)).transpose()?;
         Ok(Resumed {
             step: self.step,
@@ -230,10 +243,17 @@ impl<T: Task> Trainer<T> {
         }
     }
 
+    fn load_averages(&mut self, checkpoint: &Path) -> Result<()> {
+        let Some(ema) = &mut self.ema else { return Ok(()) };
+        let path = checkpoint.join(EMA);
+        let file = SafeTensors::open(&path)?;
+        let averages = ema.load_state(|name| file.tensor(name));
+        averages.map_err(|e| Error::Checkpoint { path, message: format!("does not fit: {e}") })
+    }
+
     fn load_best(&self, checkpoint: &Path, saved: BestState) -> Result<Best> {
-        let parameters = self.store.parameters();
-        let values = if saved.step == self.step {
-            parameters.into_iter().map(|p| (p.clone(), p.tensor())).collect()
+        let values = if self.has_weights_of(saved.step) {
+            trained(&self.store).map(|p| (p.clone(), p.tensor())).collect()
         } else {
             let path = checkpoint.join(BEST);
             let file = SafeTensors::open(&path)?;
@@ -245,7 +265,7 @@ impl<T: Task> Trainer<T> {
                 })?;
                 Ok((p, value))
             };
-            parameters.into_iter().map(value).collect::<Result<_>>()?
+            trained(&self.store).map(value).collect::<Result<_>>()?
         };
         Ok(Best { result: saved.result, step: saved.step, stale: saved.stale, values })
     }
@@ -303,18 +323,23 @@ fn fields(recipe: &Recipe) -> Map<String, Value> {
     serde_json::from_str(&text).unwrap_or_default()
 }
 
-/// Where a recipe differs from the saved one, except in its length.
+/// Fields of a recipe that may change when a run is resumed: its length, and what changes no
+/// result.
+const FREE: [&str; 3] = ["epochs", "steps", "activation_checkpointing"];
+
+/// Where a recipe differs from the saved one. A field that an older version did not save had its
+/// default.
 fn changes(saved: &Value, recipe: &Recipe) -> Vec<Change> {
     let show = |value: &Value| match value {
         Value::Null => "not set".to_string(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
+    let default = fields(&Recipe::default());
     fields(recipe)
         .iter()
-        .filter(|(name, _)| !["epochs", "steps"].contains(&name.as_str()))
-        // A field that an older version did not save was not there to be changed.
-        .filter_map(|(name, now)| Some((name, saved.get(name)?, now)))
+        .filter(|(name, _)| !FREE.contains(&name.as_str()))
+        .filter_map(|(name, now)| Some((name, saved.get(name).or(default.get(name))?, now)))
         .filter(|(_, was, now)| was != now)
         .map(|(name, was, now)| Change { field: name.clone(), was: show(was), is: show(now) })
         .collect()

@@ -4,12 +4,13 @@ use std::collections::HashSet;
 
 use gradus_autograd::Gradients;
 use gradus_nn::{
-    Adam, AdamW, Forward, GradScaler, Optimizer, Parameter, Precision, Schedule, Sgd, Store,
-    clip_grad_norm, param_groups,
+    Adam, AdamW, Ema, Forward, GradScaler, Optimizer, Parameter, Precision, Schedule, Sgd, Store,
+    clip_grad_norm,
 };
 use gradus_tensor::Tensor;
 
 use super::order::Order;
+use super::selection::{freeze, groups};
 use super::{Best, Metric, OptimizerKind, Recipe, RunMark, Task};
 use crate::evaluation::LOSS;
 use crate::{Error, Result};
@@ -50,6 +51,8 @@ pub struct Trainer<T> {
     schedule: Schedule,
     /// In f16.
     pub(super) scaler: Option<GradScaler>,
+    /// The averages of the trained weights, if the recipe has them.
+    pub(super) ema: Option<Ema>,
     pub(super) step: u64,
     pub(super) total: u64,
     pub(super) steps_per_epoch: u64,
@@ -66,8 +69,8 @@ impl<T: Task> Trainer<T> {
     /// A trainer at step 0 of `recipe`, over the parameters of `store`.
     ///
     /// # Errors
-    /// When a field of the recipe is out of its range, there are no examples, or the device does not
-    /// train in the recipe's precision.
+    /// When a field of the recipe is out of its range or names no parameter, there are no examples,
+    /// or the device does not train in the recipe's precision.
     pub fn new(task: T, store: Store, recipe: Recipe) -> Result<Self> {
         recipe.validate()?;
         if task.examples() == 0 {
@@ -78,18 +81,10 @@ impl<T: Task> Trainer<T> {
         let total = recipe.total_steps(steps_per_epoch);
         let warmup = recipe.warmup_steps(total);
         let schedule = Schedule::new(recipe.schedule, warmup, total)?;
-        let groups = param_groups(
-            &store.parameters(),
-            recipe.lr,
-            recipe.head_lr,
-            |name| task.is_head(name),
-            recipe.weight_decay,
-        );
-        let optimizer: Box<dyn Optimizer + Send> = match recipe.optimizer {
-            OptimizerKind::AdamW => Box::new(AdamW::with_groups(groups)?),
-            OptimizerKind::Adam => Box::new(Adam::with_groups(groups)?),
-            OptimizerKind::Sgd => Box::new(Sgd::with_groups(groups)?.momentum(0.9)?),
-        };
+        freeze(&store, &recipe, |name| task.is_head(name))?;
+        let optimizer = optimizer(&store, &recipe, |name| task.is_head(name))?;
+        let trained: Vec<Parameter> = trained(&store).collect();
+        let ema = recipe.ema.map(|decay| Ema::new(&trained, decay)).transpose()?;
         let device = store.device();
         recipe.precision.check(device)?;
         recipe.precision.check_training()?;
@@ -105,6 +100,7 @@ impl<T: Task> Trainer<T> {
             optimizer,
             schedule,
             scaler,
+            ema,
             step: 0,
             total,
             steps_per_epoch,
@@ -155,6 +151,21 @@ impl<T: Task> Trainer<T> {
     /// Steps of warm-up.
     pub fn warmup_steps(&self) -> u64 {
         self.warmup
+    }
+
+    /// Numbers in the trained parameters, and in all.
+    pub fn parameter_counts(&self) -> (usize, usize) {
+        let all = self.store.parameters().iter().map(Parameter::numel).sum();
+        (trained(&self.store).map(|p| p.numel()).sum(), all)
+    }
+
+    /// Exchanges the weights with their moving averages, where the recipe has them: called twice,
+    /// everything is as before.
+    ///
+    /// # Errors
+    /// When a device cannot take the weights.
+    pub fn swap_averages(&mut self) -> Result<()> {
+        Ok(self.ema.as_mut().map_or(Ok(()), Ema::swap)?)
     }
 
     /// Trainable parameters that got no gradient in the first step; `None` before it. A parameter
@@ -215,6 +226,9 @@ impl<T: Task> Trainer<T> {
         let factor = self.schedule.factor(self.step);
         self.optimizer.step_scaled(&grads, factor, scale)?;
         self.step += 1;
+        if let Some(ema) = &mut self.ema {
+            ema.update_warming_up(self.step)?;
+        }
         Ok(Step {
             step: self.step,
             epoch: self.epochs_done(),
@@ -244,7 +258,8 @@ impl<T: Task> Trainer<T> {
         let mut loss: Option<Tensor> = None;
         for (i, batch) in batches.iter().enumerate() {
             let micro = self.step * self.recipe.accumulate as u64 + i as u64;
-            let forward = Forward::training(self.recipe.seed, micro);
+            let forward = Forward::training(self.recipe.seed, micro)
+                .with_checkpointing(self.recipe.activation_checkpointing);
             if terms[i] == 0.0 {
                 continue; // nothing in it to learn from
             }
@@ -266,6 +281,25 @@ impl<T: Task> Trainer<T> {
         })?;
         Ok((loss, grads))
     }
+}
+
+/// The parameters that training changes.
+pub(super) fn trained(store: &Store) -> impl Iterator<Item = Parameter> {
+    store.parameters().into_iter().filter(Parameter::trainable)
+}
+
+/// The optimiser of a recipe over the trained parameters.
+fn optimizer(
+    store: &Store,
+    recipe: &Recipe,
+    is_head: impl Fn(&str) -> bool,
+) -> Result<Box<dyn Optimizer + Send>> {
+    let groups = groups(&store.parameters(), recipe, is_head);
+    Ok(match recipe.optimizer {
+        OptimizerKind::AdamW => Box::new(AdamW::with_groups(groups)?),
+        OptimizerKind::Adam => Box::new(Adam::with_groups(groups)?),
+        OptimizerKind::Sgd => Box::new(Sgd::with_groups(groups)?.momentum(0.9)?),
+    })
 }
 
 fn without_gradient(parameters: &[Parameter], grads: &Gradients) -> Vec<String> {

@@ -4,6 +4,7 @@
 mod best;
 #[path = "../common/mod.rs"]
 mod common;
+mod efficient;
 mod entities;
 mod finetune;
 mod folders;

@@ -13,12 +13,12 @@ use gradus_tensor::io::safetensors::{self, SafeTensors};
 /// How the twelve texts of a step are divided: texts of a batch, batches of a step.
 const DIVISIONS: [(usize, usize); 3] = [(12, 1), (3, 4), (5, 3)];
 
-fn golden() -> SafeTensors {
+pub fn golden() -> SafeTensors {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/tasks.safetensors");
     SafeTensors::open(path).unwrap()
 }
 
-fn config(vocabulary: usize) -> BertConfig {
+pub fn config(vocabulary: usize) -> BertConfig {
     let mut config = BertConfig::new(vocabulary, 2, 16, 2, 32);
     config.max_position_embeddings = 24;
     config.hidden_dropout_prob = 0.0;
@@ -26,7 +26,7 @@ fn config(vocabulary: usize) -> BertConfig {
     config
 }
 
-fn encodings(golden: &SafeTensors) -> Vec<Encoding> {
+pub fn encodings(golden: &SafeTensors) -> Vec<Encoding> {
     let numbers = |name: &str| golden.tensor(name).unwrap().to_f64_vec();
     let mut ids = numbers("ids").into_iter().map(|id| id as u32);
     let lengths = numbers("lengths").into_iter().map(|length| length as usize);

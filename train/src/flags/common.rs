@@ -9,6 +9,8 @@ use gradus_models::training::{OptimizerKind, Recipe, ScheduleKind, SessionOption
 use gradus_nn::Precision;
 use serde::{Deserialize, Serialize};
 
+use super::efficient::Efficient;
+
 /// A size of a model trained from scratch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -112,6 +114,10 @@ pub struct Flags {
     #[arg(long, value_parser = one_of::<OptimizerKind>, help_heading = "Recipe")]
     pub optimizer: Option<OptimizerKind>,
 
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub efficient: Efficient,
+
     /// Steps between evaluations on the dev set [default: one epoch]
     #[arg(long, help_heading = "Course")]
     pub eval_every: Option<u64>,
@@ -145,6 +151,7 @@ impl Flags {
             config_size: Some(Size::Tiny),
             vocab_size: Some(VOCABULARY),
             max_length: Some(MAX_LENGTH),
+            efficient: Efficient::plain(),
             ..Flags::default()
         }
     }
@@ -191,7 +198,9 @@ impl Flags {
             optimizer: self.optimizer.unwrap_or(base.optimizer),
             seed,
             precision,
+            ..base
         };
+        let recipe = self.efficient.apply(recipe)?;
         recipe.validate().map_err(with_flag)?;
         self.session().validate().map_err(with_flag)?;
         if self.max_length == Some(0) {

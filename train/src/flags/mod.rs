@@ -1,6 +1,7 @@
 //! Flags: those that every task has, and what a task's own must offer.
 
 mod common;
+mod efficient;
 
 use clap::Args;
 use gradus_cli::{Failure, Outcome};
