@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 use gradus_cli::SharedArgs;
 
+use crate::merge::MergeArgs;
 use crate::tasks::classify::ClassifyFlags;
 use crate::tasks::mlm::MlmFlags;
 use crate::tasks::tokens::TokensFlags;
@@ -50,6 +51,8 @@ pub enum Command {
     Mlm(Box<Flagged<MlmFlags>>),
     /// Train a tagger of words, such as of named entities
     Tokens(Box<Flagged<TokensFlags>>),
+    /// Write an adapter (LoRA) and its base as one whole model
+    Merge(Box<MergeArgs>),
 }
 
 /// The flags of a subcommand.

@@ -1,9 +1,11 @@
 //! The program `train`, which trains BERT, as a library, so that `gradus` can contain it.
 
+mod adapter;
 mod args;
 mod data;
 mod flags;
 mod folder;
+mod merge;
 mod metrics;
 mod prepare;
 mod report;
@@ -32,6 +34,10 @@ pub fn program(program: Program) -> Outcome {
         Some(Command::Classify(own)) => start::<Classify>(shared, &own.flags, &flags),
         Some(Command::Mlm(own)) => start::<Mlm>(shared, &own.flags, &flags),
         Some(Command::Tokens(own)) => start::<Tokens>(shared, &own.flags, &flags),
+        Some(Command::Merge(args)) => {
+            over(&flags, &ClassifyFlags::default())?;
+            merge::run(&shared, &args)
+        }
         None => {
             let (shared, flags) = layered(&shared, &flags)?;
             match &flags.common.resume {

@@ -16,7 +16,9 @@ use crate::{Error, Result};
 /// train.
 pub(super) fn freeze(store: &Store, recipe: &Recipe, is_head: impl Fn(&str) -> bool) -> Result<()> {
     let parameters = store.parameters();
-    if store.lora() != recipe.lora {
+    // The modules that are trained in full may be known only when the model is built.
+    let parts = |lora: Lora| Lora { modules_to_save: Vec::new(), ..lora };
+    if store.lora().map(parts) != recipe.lora.clone().map(parts) {
         let value = if recipe.lora.is_some() { "set" } else { "not set" };
         let requirement = "the store's layers must be adapted in the same way, before the model is \
                            built: see Recipe::adapt";

@@ -9,7 +9,7 @@ use gradus_tensor::{Device, Reading, Tensor};
 
 use super::recipe::at_least_one;
 use super::{Evaluation, Step, Task, Trainer, remove_old_checkpoints};
-use crate::{BertConfig, Error, Tokenizer, save_folder};
+use crate::{BertConfig, Error, Tokenizer};
 
 /// When a run evaluates, saves and ends.
 #[derive(Clone, Debug)]
@@ -347,7 +347,7 @@ impl<T: Task> Session<T> {
         self.swap(swaps)?;
         self.destination.config.extra.remove("_name_or_path");
         let Destination { folder, config, tokenizer } = &self.destination;
-        save_folder(folder, config, tokenizer, self.trainer.store())?;
+        self.trainer.save_model(folder, config, tokenizer)?;
         // The checkpoint has the last weights, so that the run can be prolonged. It comes last: a
         // full disk then costs only the checkpoint.
         self.swap(swaps)?;

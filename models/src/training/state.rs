@@ -18,11 +18,12 @@ use super::checkpoints::{PREFIX, remove_folder};
 use super::order::Place;
 use super::trainer::trained;
 use super::{Recipe, Task, Trainer};
+use crate::adapter::{self, Adaptation, save_adapter};
 use crate::checkpoint::WEIGHTS;
 use crate::data::Fingerprint;
 use crate::error::Change;
 use crate::evaluation::Evaluation;
-use crate::{BertConfig, Error, Result, Tokenizer, files, save_folder};
+use crate::{Base, BertConfig, Error, Result, Tokenizer, files, save_folder};
 
 /// The files of a checkpoint's folder besides the model's.
 pub(super) const STATE: &str = "trainer_state.json";
@@ -63,6 +64,9 @@ struct State {
     loss_scale: Option<[f64; 3]>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     run: Option<RunMark>,
+    /// The base of an adapter; the checkpoint has no weights of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    base: Option<Base>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     best: Option<BestState>,
 }
@@ -98,6 +102,30 @@ impl<T: Task> Trainer<T> {
         self.run.as_ref().map(|run| run.id.as_str())
     }
 
+    /// Says on which base an adapter is trained: the adapter names it, and
+    /// [`resume`](Trainer::resume) refuses another.
+    pub fn set_base(&mut self, base: Base) {
+        self.base = Some(base);
+    }
+
+    /// Writes the model as it is now: a folder as [`save_folder`] writes it, or a PEFT adapter where
+    /// the recipe has low-rank parts.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn save_model(
+        &self,
+        folder: &Path,
+        config: &BertConfig,
+        tokenizer: &Tokenizer,
+    ) -> Result<()> {
+        let Some(lora) = &self.recipe.lora else {
+            return save_folder(folder, config, tokenizer, &self.store);
+        };
+        let base = self.base.as_ref().map(|base| base.name.as_str());
+        save_adapter(folder, config, tokenizer, &Adaptation { store: &self.store, lora, base })
+    }
+
     /// Saves the model and all that resuming needs as `out/checkpoint-STEP`. The folder is written
     /// under another name and renamed when it is complete, so a folder of this name is always
     /// whole.
@@ -130,9 +158,10 @@ impl<T: Task> Trainer<T> {
         tokenizer: &Tokenizer,
     ) -> Result<()> {
         remove_folder(folder)?;
-        save_folder(folder, config, tokenizer, &self.store)?;
+        self.save_model(folder, config, tokenizer)?;
         safetensors::save(folder.join(OPTIMIZER), self.optimizer.state()?, None)?;
-        let mut written = vec![WEIGHTS, OPTIMIZER];
+        let weights = if self.recipe.lora.is_some() { adapter::WEIGHTS } else { WEIGHTS };
+        let mut written = vec![weights, OPTIMIZER];
         if let Some(ema) = &self.ema {
             safetensors::save(folder.join(EMA), ema.state(), None)?;
             written.push(EMA);
@@ -168,6 +197,7 @@ impl<T: Task> Trainer<T> {
             hashes,
             loss_scale: self.scaler.as_ref().map(GradScaler::state),
             run: self.run.clone(),
+            base: self.base.clone(),
             best: self.best.as_ref().map(best),
         }
     }
@@ -197,6 +227,7 @@ impl<T: Task> Trainer<T> {
             return Err(Error::OtherRecipe { path, changes });
         }
         let test_changed = self.check_run(&state).map_err(fail)?;
+        self.check_base(&state).map_err(fail)?;
         if state.step > self.total {
             return Err(fail(format!(
                 "{} steps are done already, but the run asks for {}",
@@ -268,6 +299,17 @@ impl<T: Task> Trainer<T> {
             trained(&self.store).map(value).collect::<Result<_>>()?
         };
         Ok(Best { result: saved.result, step: saved.step, stale: saved.stale, values })
+    }
+
+    /// Checks that an adapter goes on with the weights of its base that it began with.
+    fn check_base(&self, state: &State) -> std::result::Result<(), String> {
+        match (&state.base, &self.base) {
+            (Some(saved), Some(base)) if saved.hash != base.hash => Err(format!(
+                "the weights of the base {} are not those that the run began with ({}); restore them",
+                base.name, saved.name
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Checks that run and data are those of the saved state. Returns whether the test set has

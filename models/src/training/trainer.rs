@@ -13,7 +13,7 @@ use super::order::Order;
 use super::selection::{freeze, groups};
 use super::{Best, Metric, OptimizerKind, Recipe, RunMark, Task};
 use crate::evaluation::LOSS;
-use crate::{Error, Result};
+use crate::{Base, Error, Result};
 
 /// The results of one step. Loss and norm stay on the device until they are read.
 #[derive(Clone)]
@@ -59,6 +59,8 @@ pub struct Trainer<T> {
     pub(super) warmup: u64,
     pub(super) best: Option<Best>,
     pub(super) run: Option<RunMark>,
+    /// The base of a low-rank adaptation.
+    pub(super) base: Option<Base>,
     pub(super) order: Order,
     /// The metric that decides which model is best.
     pub(super) metric: Metric,
@@ -107,6 +109,7 @@ impl<T: Task> Trainer<T> {
             warmup,
             best: None,
             run: None,
+            base: None,
             order: Order::default(),
             metric,
             without_gradient: None,

@@ -1,6 +1,7 @@
 //! Models, training and folders from outside. One program, because linking the engine is what takes
 //! time; the tests beside it look at state of the whole process.
 
+mod adapters;
 mod best;
 #[path = "../common/mod.rs"]
 mod common;

@@ -6,6 +6,7 @@ mod tokens;
 use std::io::{self, Write};
 
 use gradus_cli::{Failure, Outcome, SharedArgs, layered};
+use gradus_models::ModelRef;
 use gradus_models::evaluation::ClassScores;
 use gradus_models::pipelines::{self, Pipeline, TextClassifier};
 
@@ -59,7 +60,7 @@ pub fn run(shared: &SharedArgs, args: Evaluate) -> Outcome {
 }
 
 /// Opens a tagger of words; any other model must be a classifier.
-fn open(model: &str) -> gradus_models::Result<Pipeline> {
+fn open(model: ModelRef) -> gradus_models::Result<Pipeline> {
     match pipelines::open(model) {
         Ok(pipeline @ (Pipeline::Tag(_) | Pipeline::Classify(_))) => Ok(pipeline),
         // For a model without a head, the error says how to train one.
