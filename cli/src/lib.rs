@@ -8,7 +8,7 @@
 //! | [`run`], [`Failure`] | a program's main function: errors as one paragraph, exit codes 0, 1 and 2 |
 //! | [`command`] | a command to show, called as this program was |
 //! | [`VERSION`], [`LONG_VERSION`] | what `-V` and `--version` print |
-//! | [`progress_bar`], [`note`], [`peak_rss_mib`] | what a person at a terminal sees on standard error |
+//! | [`progress_bar`], [`columns`], [`note`], [`peak_rss_mib`] | what a person at a terminal sees on standard error |
 //!
 //! ```no_run
 //! use clap::Parser;
@@ -56,7 +56,7 @@ mod version;
 
 pub use config::{finite, layered};
 pub use failure::{Failure, Outcome, run};
-pub use progress::{note, peak_rss_mib, progress_bar};
+pub use progress::{columns, note, peak_rss_mib, progress_bar};
 pub use shared::{DeviceArg, SharedArgs};
 pub use spelling::command;
 pub use version::{LONG_VERSION, VERSION};

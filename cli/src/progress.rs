@@ -10,15 +10,17 @@ use crate::SharedArgs;
 /// where the terminal ends. It is hidden with `--quiet`, and where standard error is not a
 /// terminal.
 pub fn progress_bar(shared: &SharedArgs, total: u64, unit: &str) -> ProgressBar {
-    if shared.quiet || !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let (_, columns) = console::Term::stderr().size();
+    let Some(columns) = columns().filter(|_| !shared.quiet) else { return ProgressBar::hidden() };
     let bar = ProgressBar::new(total);
     match ProgressStyle::with_template(&template(columns, unit)) {
         Ok(style) => bar.with_style(style.progress_chars("━╸ ")),
         Err(_) => bar,
     }
+}
+
+/// The columns of the terminal that standard error is; `None` where it is not a terminal.
+pub fn columns() -> Option<u16> {
+    io::stderr().is_terminal().then(|| console::Term::stderr().size().1)
 }
 
 /// The parts before the message do not shrink; they leave room for one on a terminal of 40 columns.

@@ -151,10 +151,12 @@ pub enum Error {
         /// How many checkpoints of other runs it has.
         others: usize,
     },
-    /// Training cannot continue: the loss or the gradients are not numbers.
+    /// Training cannot continue: the loss or the gradients of the last steps are not numbers, or
+    /// spikes.
     #[error(
-        "[training] the loss became {loss} (gradient norm {grad_norm}) at step {step}; try a lower rate, \
-         a longer warm-up, or a limit for the norm of the gradients"
+        "[training] the loss became {loss} (gradient norm {grad_norm}) at step {step}, the last of \
+         {in_row} skipped in a row; try a lower rate, a longer warm-up, or a limit for the norm of the \
+         gradients"
     )]
     Diverged {
         /// The step.
@@ -163,6 +165,8 @@ pub enum Error {
         loss: f64,
         /// The norm of its gradients.
         grad_norm: f64,
+        /// Skipped steps in a row, this one included.
+        in_row: u64,
     },
     /// An argument is out of its range.
     #[error("[input] {0}")]

@@ -50,7 +50,7 @@ pub use layers::linear::Linear;
 pub use layers::low_rank::Lora;
 pub use losses::{CrossEntropy, Reduction};
 pub use optim::adam::{Adam, AdamW};
-pub use optim::clip::{Clip, clip_grad_norm};
+pub use optim::clip::{Clip, clip_grad_norm, total_norm};
 pub use optim::group::{ParamGroup, decays, param_groups};
 pub use optim::scaler::GradScaler;
 pub use optim::schedule::{Schedule, ScheduleKind};

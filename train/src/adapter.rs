@@ -15,7 +15,7 @@ const POOLER: &str = "bert.pooler.dense.weight";
 /// # Errors
 /// When it cannot be opened, or is an adapter and is to be adapted anew.
 pub fn open(source: &str, flags: &Flags) -> Outcome<Pretrained> {
-    let (adapts, resumes) = (flags.efficient.lora_rank.is_some(), flags.resume.is_some());
+    let (adapts, resumes) = (flags.efficient.lora_rank.is_some(), flags.course.resume.is_some());
     let model = ModelRef { apart: adapts && resumes, ..source.into() };
     let pretrained = Pretrained::open(model)?;
     if adapts && !resumes && pretrained.base.is_some() {

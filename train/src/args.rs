@@ -27,6 +27,8 @@ use crate::tasks::tokens::TokensFlags;
   train classify --data texts.csv --model scratch --config-size mini --out runs/mini
   train classify --resume runs/minilm
       continues a run that was stopped
+  train classify --data texts.csv --model google-bert/bert-base-uncased --lora-rank 8 --out runs/lora
+      trains an adapter (LoRA); train merge runs/lora --out runs/whole folds it into its base
   train tokens --data ner --model google-bert/bert-base-cased --out runs/ner
       tags words: named entities, from train.conll, dev.conll and test.conll in the folder ner"
 )]

@@ -90,9 +90,9 @@ pub fn hold_out<E: Row>(
 /// Refuses flags that need a dev set.
 pub fn refuse_evaluation(flags: &Flags) -> Outcome {
     let given = [
-        ("early-stop", flags.early_stop.is_some()),
-        ("eval-every", flags.eval_every.is_some()),
-        ("metric", flags.metric.is_some()),
+        ("early-stop", flags.course.early_stop.is_some()),
+        ("eval-every", flags.course.eval_every.is_some()),
+        ("metric", flags.course.metric.is_some()),
     ];
     match given.iter().find(|(_, given)| *given) {
         None => Ok(()),

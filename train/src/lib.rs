@@ -6,7 +6,6 @@ mod data;
 mod flags;
 mod folder;
 mod merge;
-mod metrics;
 mod prepare;
 mod report;
 mod resume;
@@ -40,7 +39,7 @@ pub fn program(program: Program) -> Outcome {
         }
         None => {
             let (shared, flags) = layered(&shared, &flags)?;
-            match &flags.common.resume {
+            match &flags.common.course.resume {
                 None => train::<Classify>(shared, scratch::flags(&flags)?),
                 Some(_) => train::<Classify>(shared, flags),
             }
@@ -59,7 +58,7 @@ fn start<J: Job>(shared: SharedArgs, own: &J::Flags, before: &ClassifyFlags) -> 
 /// Prepares a run, or one to be resumed, and trains.
 fn train<J: Job>(mut shared: SharedArgs, mut flags: J::Flags) -> Outcome {
     let device = shared.start()?;
-    let resumed = match flags.common().resume.clone() {
+    let resumed = match flags.common().course.resume.clone() {
         Some(dir) => {
             let (merged, resumed) = resume::resumed(&mut shared, &flags, &dir)?;
             flags = merged;

@@ -76,7 +76,7 @@ impl<J: Job> Run<J> {
         adapter::train_new_pooler(&mut recipe, &model.store, model.weights.as_ref());
         let mut trainer =
             Trainer::new(built.task, model.store.clone(), recipe).map_err(with_flag)?;
-        if let Some(metric) = &flags.common().metric {
+        if let Some(metric) = &flags.common().course.metric {
             trainer.set_metric(metric).map_err(with_flag)?;
         }
         if let Some(base) = model.base.take() {
@@ -95,7 +95,7 @@ impl<J: Job> Run<J> {
         }
         let Model { config, tokenizer, weights, .. } = model;
         let destination = Destination { folder: out, config, tokenizer };
-        let options = flags.common().session();
+        let options = flags.common().course.session();
         let session = Session { trainer, dev: built.dev, test: built.test, destination, options };
         Ok(Run { shared, flags, name, session, weights, commands, guessing: built.guessing })
     }

@@ -89,7 +89,7 @@ pub fn with_flags(error: Error) -> Failure {
 }
 
 /// Flags that may change, and those of the recipe, which the trainer compares.
-const FREE: [&str; 22] = [
+const FREE: [&str; 24] = [
     "data",
     "out",
     "overwrite",
@@ -102,6 +102,8 @@ const FREE: [&str; 22] = [
     "keep-last",
     "early-stop",
     "metric",
+    "max-skipped",
+    "skip-spikes",
     "batch-size",
     "accumulate",
     "lr",

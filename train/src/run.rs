@@ -5,16 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use gradus_cli::{Failure, Outcome, command, note};
-use gradus_models::interchange;
 use gradus_models::training::{Ended, Finished, Task};
+use gradus_models::{Error, interchange};
 
 use crate::flags::TaskFlags;
 use crate::folder::Record;
-use crate::metrics::Metrics;
 use crate::prepare::Run;
 use crate::report::Report;
 use crate::tasks::Job;
-use crate::watch::Watch;
+use crate::watch::{Metrics, Screen, Watch};
 
 impl<J: Job> Run<J> {
     /// Trains, saves and reports.
@@ -30,18 +29,16 @@ impl<J: Job> Run<J> {
             precision: self.shared.precision(),
         };
         record.write(folder, done)?;
-        let bar = gradus_cli::progress_bar(&self.shared, trainer.total_steps(), "steps");
+        let steps = [done, trainer.total_steps()];
         let mut watch = Watch {
             shared: &self.shared,
             weights: self.weights.as_ref(),
             metrics: Metrics::open(folder, done, trainer.steps_per_epoch())?,
-            bar: bar.with_position(done),
-            examples: J::EXAMPLES,
-            decides: *trainer.metric(),
-            dev: None,
+            screen: Screen::new(&self.shared, steps, J::EXAMPLES, *trainer.metric()),
         };
-        let ended = self.session.run(&stop, &mut |event| watch.see(event))?;
-        watch.bar.finish_and_clear();
+        let ended = self.session.run(&stop, &mut |event| Ok(watch.see(event)?));
+        watch.screen.clear();
+        let ended = ended.map_err(Halt::told)?;
         let train_loss = watch.metrics.train_loss();
         match ended {
             Ended::Interrupted(checkpoint) => self.interrupted(&checkpoint),
@@ -80,6 +77,41 @@ impl<J: Job> Run<J> {
             Some(why) => Err(Failure::error(format!(
                 "the model is saved, but the checkpoint that could prolong the run is not: {why}"
             ))),
+        }
+    }
+}
+
+/// What ends a run before its time.
+enum Halt {
+    Training(Error),
+    Watch(Failure),
+}
+
+impl From<Error> for Halt {
+    fn from(error: Error) -> Self {
+        Halt::Training(error)
+    }
+}
+
+impl From<Failure> for Halt {
+    fn from(failure: Failure) -> Self {
+        Halt::Watch(failure)
+    }
+}
+
+impl Halt {
+    /// The message for the person, with the flags that help.
+    fn told(self) -> Failure {
+        match self {
+            Halt::Watch(failure) => failure,
+            Halt::Training(Error::Diverged { step, loss, grad_norm, in_row }) => {
+                Failure::error(format!(
+                    "the loss became {loss} (gradient norm {grad_norm}) at step {step}, the last of \
+                     {in_row} skipped in a row (--max-skipped); try a lower --lr, a longer --warmup \
+                     or --clip-norm 1"
+                ))
+            }
+            Halt::Training(error) => error.into(),
         }
     }
 }

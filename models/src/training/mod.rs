@@ -21,6 +21,9 @@
 
 mod best;
 mod checkpoints;
+mod every;
+mod guard;
+mod micro;
 mod order;
 mod recipe;
 mod selection;
@@ -34,11 +37,10 @@ pub use best::Best;
 pub use checkpoints::{
     has_checkpoints, latest_checkpoint, remove_foreign_checkpoints, remove_old_checkpoints,
 };
+pub use every::Every;
 pub use gradus_nn::{Lora, ScheduleKind};
 pub use recipe::{OptimizerKind, Recipe};
-pub use session::{
-    Destination, Ended, Event, Finished, LossScaling, Session, SessionOptions, StepNumbers,
-};
+pub use session::{Destination, Ended, Event, Finished, Session, SessionOptions, StepNumbers};
 pub use state::{Resumed, RunMark};
 pub use task::Task;
 pub use trainer::{Step, Trainer};

@@ -41,6 +41,11 @@ pub struct Recipe {
     pub weight_decay: f64,
     /// Largest global norm of the gradients; 0 for no limit.
     pub clip_norm: f64,
+    /// Skips a step whose norm of the gradients is more than so many times the usual one, which is
+    /// the mean over about 50 steps; the first 20 steps are never skipped. `None` for steps with
+    /// gradients that are not finite only.
+    #[serde(default)]
+    pub skip_spikes: Option<f64>,
     /// The optimiser.
     pub optimizer: OptimizerKind,
     /// Seed of the order of examples and of dropout.
@@ -86,6 +91,7 @@ impl Default for Recipe {
             schedule: ScheduleKind::Linear,
             weight_decay: 0.01,
             clip_norm: 1.0,
+            skip_spikes: None,
             optimizer: OptimizerKind::AdamW,
             seed: 0,
             precision: Precision::F32,
@@ -114,6 +120,9 @@ impl Recipe {
             if !value.is_finite() || value < 0.0 {
                 return Err(Error::recipe(field, value, "it must be 0 or more"));
             }
+        }
+        if let Some(factor) = self.skip_spikes.filter(|factor| !(*factor > 1.0)) {
+            return Err(Error::recipe("skip_spikes", factor, "it must be above 1"));
         }
         for (field, value) in [("batch_size", self.batch_size), ("accumulate", self.accumulate)] {
             at_least_one(field, Some(value as u64))?;

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use gradus_nn::Precision;
 use gradus_tensor::{Device, Reading, Tensor};
 
 use super::recipe::at_least_one;
-use super::{Evaluation, Step, Task, Trainer, remove_old_checkpoints};
+use super::{Evaluation, Every, Step, Task, Trainer, remove_old_checkpoints};
 use crate::{BertConfig, Error, Tokenizer};
 
 /// When a run evaluates, saves and ends.
@@ -17,10 +18,14 @@ pub struct SessionOptions {
     /// Steps from one evaluation on the dev set to the next; `None` for one epoch. There is always
     /// an evaluation after the last step.
     pub eval_every: Option<u64>,
-    /// Steps from one checkpoint to the next; `None` for a checkpoint only at the end.
-    pub save_every: Option<u64>,
-    /// How many checkpoints are kept.
+    /// Steps or time from one checkpoint to the next; `None` for a checkpoint only at the end.
+    pub save_every: Option<Every>,
+    /// How many checkpoints are kept, the newest ones. Each holds the weights of the best model so
+    /// far.
     pub keep: usize,
+    /// The run ends after so many skipped steps in a row; see [`StepNumbers::skipped`]. In f16 the
+    /// steps that set the loss scale do not count.
+    pub max_skipped: u64,
     /// The run ends after so many evaluations in a row without a better one.
     pub early_stop: Option<usize>,
     /// Whether the run writes the last weights even if others did better on the dev set.
@@ -34,7 +39,10 @@ impl SessionOptions {
     /// [`Error::Recipe`] for the first that is 0.
     pub fn validate(&self) -> Result<(), Error> {
         at_least_one("eval_every", self.eval_every)?;
-        at_least_one("save_every", self.save_every)?;
+        if let Some(Every::Steps(steps)) = self.save_every {
+            at_least_one("save_every", Some(steps))?;
+        }
+        at_least_one("max_skipped", Some(self.max_skipped))?;
         at_least_one("keep", Some(self.keep as u64))?;
         at_least_one("early_stop", self.early_stop.map(|n| n as u64))
     }
@@ -46,6 +54,7 @@ impl Default for SessionOptions {
             eval_every: None,
             save_every: None,
             keep: 2,
+            max_skipped: 10,
             early_stop: None,
             keep_last: false,
         }
@@ -62,23 +71,6 @@ pub struct Destination {
     pub tokenizer: Tokenizer,
 }
 
-/// Loss scaling in a step.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LossScaling {
-    /// The scale of the loss.
-    pub scale: f64,
-    /// Steps skipped so far, this one included.
-    pub skipped_steps: u64,
-}
-
-impl LossScaling {
-    /// Reads the numbers of a verdict; see [`Tensor::loss_scale_`].
-    fn of(verdict: &[f64]) -> Option<LossScaling> {
-        let &[_, skipped, before, _, scale] = verdict else { return None };
-        Some(LossScaling { scale, skipped_steps: (before + skipped) as u64 })
-    }
-}
-
 /// The numbers of one step.
 #[derive(Clone, Debug)]
 pub struct StepNumbers {
@@ -92,8 +84,12 @@ pub struct StepNumbers {
     pub loss: f64,
     /// Global norm of the gradients before clipping.
     pub grad_norm: f64,
-    /// In f16.
-    pub scaling: Option<LossScaling>,
+    /// Whether the step was skipped, because its loss or gradients are not finite or a spike.
+    pub skipped: bool,
+    /// Steps skipped so far, this one included.
+    pub skipped_steps: u64,
+    /// In f16, the scale of the loss.
+    pub loss_scale: Option<f64>,
     /// Tokens of this step.
     pub tokens: usize,
     /// Examples of all steps of this session.
@@ -105,13 +101,13 @@ pub struct StepNumbers {
 }
 
 impl StepNumbers {
-    /// Whether the run cannot go on: the loss or the norm of the gradients is not a number.
+    /// Whether something is wrong with the step: it was skipped, or its loss is not a number.
     ///
     /// In f16 gradients may overflow: the step was skipped, and the scale is lower in the next. At
-    /// a scale below 1 the scale is not to blame, and the run has diverged.
-    pub fn diverged(&self) -> bool {
-        let overflowed = self.scaling.is_some_and(|scaling| scaling.scale >= 1.0);
-        !self.loss.is_finite() || !(self.grad_norm.is_finite() || overflowed)
+    /// a scale below 1 the scale is not to blame.
+    pub fn failed(&self) -> bool {
+        let overflowed = self.loss_scale.is_some_and(|scale| scale >= 1.0);
+        !self.loss.is_finite() || (self.skipped && !overflowed)
     }
 }
 
@@ -119,6 +115,15 @@ impl StepNumbers {
 pub enum Event<'a> {
     /// The first step gave these trainable parameters no gradient.
     WithoutGradient(&'a [String]),
+    /// The memory did not suffice for a step's batches: from this step on, batches of more tokens
+    /// than these are cut. The examples of a step and its gradients stay the same, but for the
+    /// order of sums and the dropout.
+    Cut {
+        /// The step.
+        step: u64,
+        /// Tokens of the largest batch.
+        tokens: usize,
+    },
     /// A step is done. On a GPU the next one may already be under way.
     Step(&'a StepNumbers),
     /// An evaluation is under way.
@@ -208,6 +213,11 @@ struct Course<'w, E> {
     examples: usize,
     tokens: usize,
     last: Option<Evaluation>,
+    /// Failed steps in a row; see [`StepNumbers::failed`].
+    failed: u64,
+    max_skipped: u64,
+    /// When the last checkpoint was written.
+    saved: Instant,
 }
 
 /// What is due after a step.
@@ -239,6 +249,9 @@ impl<T: Task> Session<T> {
             examples: 0,
             tokens: 0,
             last: None,
+            failed: 0,
+            max_skipped: self.options.max_skipped,
+            saved: Instant::now(),
         };
         while !self.is_stale()
             && let Some(step) = self.trainer.step()?
@@ -265,7 +278,10 @@ impl<T: Task> Session<T> {
             let names = self.trainer.without_gradient().unwrap_or_default();
             (course.watch)(Event::WithoutGradient(names))?;
         }
-        let due = self.due(&step, stop);
+        if let Some(tokens) = step.cut_to {
+            (course.watch)(Event::Cut { step: step.step, tokens })?;
+        }
+        let due = self.due(&step, course.saved, stop);
         let (at, epoch) = (step.step, step.epoch);
         self.read(course, step, &due)?;
         course.clock.pause();
@@ -287,14 +303,17 @@ impl<T: Task> Session<T> {
         Ok(None)
     }
 
-    fn due(&self, step: &Step, stop: &AtomicBool) -> Due {
+    fn due(&self, step: &Step, saved: Instant, stop: &AtomicBool) -> Due {
         let every = self.options.eval_every.unwrap_or(self.trainer.steps_per_epoch());
         let end = step.step == self.trainer.total_steps();
         Due {
             end,
             evaluation: self.dev.is_some() && (step.step.is_multiple_of(every) || end),
             checkpoint: !end
-                && self.options.save_every.is_some_and(|every| step.step.is_multiple_of(every)),
+                && self.options.save_every.is_some_and(|every| match every {
+                    Every::Steps(steps) => step.step.is_multiple_of(steps),
+                    Every::Time(time) => saved.elapsed() >= time,
+                }),
             stop: stop.load(Ordering::SeqCst),
         }
     }
@@ -303,17 +322,15 @@ impl<T: Task> Session<T> {
     /// step while the numbers of the one before are read, unless the model is about to be used.
     fn read<E: From<Error>>(&self, course: &mut Course<E>, step: Step, due: &Due) -> Result<(), E> {
         let used = due.end || due.evaluation || due.checkpoint || due.stop;
-        let mut numbers = Tensor::stack(&[&step.loss, &step.grad_norm], 0).map_err(Error::from)?;
-        if let Some(verdict) = &step.verdict {
-            numbers = Tensor::cat(&[&numbers, verdict], 0).map_err(Error::from)?;
-        }
+        let numbers = Tensor::stack(&[&step.loss, &step.grad_norm], 0).map_err(Error::from)?;
+        let numbers = Tensor::cat(&[&numbers, &step.verdict], 0).map_err(Error::from)?;
         let waits = numbers.device() != Device::Cpu && !used;
         course.waiting.push_back((step, numbers.read_later().map_err(Error::from)?));
         while course.waiting.len() > waits as usize
             && let Some((step, reading)) = course.waiting.pop_front()
         {
             let numbers = reading.wait().map_err(Error::from)?.to_f64_vec();
-            course.tell(&step, &numbers)?;
+            course.tell(&step, &numbers, self.trainer.recipe().precision)?;
         }
         Ok(())
     }
@@ -325,6 +342,7 @@ impl<T: Task> Session<T> {
 
     fn checkpoint<E: From<Error>>(&self, course: &mut Course<E>) -> Result<PathBuf, E> {
         let path = self.save_checkpoint()?;
+        course.saved = Instant::now();
         (course.watch)(Event::Saved(&path))?;
         Ok(path)
     }
@@ -398,8 +416,11 @@ fn evaluate<T: Task, E: From<Error>>(
 }
 
 impl<E: From<Error>> Course<'_, E> {
-    /// Tells the numbers of a step, and ends the run if one is not a number.
-    fn tell(&mut self, step: &Step, numbers: &[f64]) -> Result<(), E> {
+    /// Tells the numbers of a step, and ends the run if too many in a row were skipped.
+    fn tell(&mut self, step: &Step, numbers: &[f64], precision: Precision) -> Result<(), E> {
+        let &[loss, grad_norm, _, skipped, before, _, scale] = numbers else {
+            return Err(Error::Input(format!("a step has {} numbers, not 7", numbers.len())).into());
+        };
         self.tokens += step.tokens;
         self.examples += step.examples;
         let seconds = self.clock.seconds();
@@ -407,9 +428,11 @@ impl<E: From<Error>> Course<'_, E> {
             step: step.step,
             epoch: step.epoch,
             lr: step.lr,
-            loss: numbers[0],
-            grad_norm: numbers[1],
-            scaling: numbers.get(2..).and_then(LossScaling::of),
+            loss,
+            grad_norm,
+            skipped: skipped != 0.0,
+            skipped_steps: (before + skipped) as u64,
+            loss_scale: (precision == Precision::F16).then_some(scale),
             tokens: step.tokens,
             examples: self.examples,
             seconds: seconds - self.read_at,
@@ -417,9 +440,10 @@ impl<E: From<Error>> Course<'_, E> {
         };
         self.read_at = seconds;
         (self.watch)(Event::Step(&numbers))?;
-        if numbers.diverged() {
-            let StepNumbers { step, loss, grad_norm, .. } = numbers;
-            return Err(Error::Diverged { step, loss, grad_norm }.into());
+        self.failed = if numbers.failed() { self.failed + 1 } else { 0 };
+        if self.failed >= self.max_skipped {
+            let (step, in_row) = (step.step, self.failed);
+            return Err(Error::Diverged { step, loss, grad_norm, in_row }.into());
         }
         Ok(())
     }

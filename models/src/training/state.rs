@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use gradus_nn::{GradScaler, Parameter};
+use gradus_nn::Parameter;
 use gradus_tensor::Tensor;
 use gradus_tensor::io::safetensors::{self, SafeTensors};
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 
 use super::best::Best;
 use super::checkpoints::{PREFIX, remove_folder};
+use super::guard::GuardState;
 use super::order::Place;
 use super::trainer::trained;
 use super::{Recipe, Task, Trainer};
@@ -62,6 +63,9 @@ struct State {
     /// Of a run in f16; see `GradScaler::state`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     loss_scale: Option<[f64; 3]>,
+    /// Skipped steps; none in checkpoints of version 0.1.
+    #[serde(default)]
+    guard: GuardState,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     run: Option<RunMark>,
     /// The base of an adapter; the checkpoint has no weights of it.
@@ -195,7 +199,8 @@ impl<T: Task> Trainer<T> {
             place: (self.task().windows() > 1).then_some(self.order.place),
             recipe: Value::Object(fields(&self.recipe)),
             hashes,
-            loss_scale: self.scaler.as_ref().map(GradScaler::state),
+            loss_scale: self.guard.scales.then(|| self.guard.scaler.state()),
+            guard: self.guard.state(),
             run: self.run.clone(),
             base: self.base.clone(),
             best: self.best.as_ref().map(best),
@@ -236,6 +241,7 @@ impl<T: Task> Trainer<T> {
         }
         check_hashes(checkpoint, &state.hashes)?;
         self.load_scale(&state).map_err(fail)?;
+        self.guard.load(state.guard)?;
         let file = SafeTensors::open(checkpoint.join(OPTIMIZER))?;
         let mut tensors = HashMap::new();
         for name in file.names() {
@@ -261,13 +267,13 @@ impl<T: Task> Trainer<T> {
 
     /// The loss scale of a run in f16.
     fn load_scale(&mut self, state: &State) -> std::result::Result<(), String> {
-        match (&mut self.scaler, state.loss_scale) {
-            (Some(scaler), Some(saved)) => scaler.load_state(saved).map_err(|e| e.to_string()),
-            (None, None) => Ok(()),
-            (Some(_), None) => {
+        match (self.guard.scales, state.loss_scale) {
+            (true, Some(saved)) => self.guard.scaler.load_state(saved).map_err(|e| e.to_string()),
+            (false, None) => Ok(()),
+            (true, None) => {
                 Err("has no `loss_scale`, and a run in f16 cannot continue without it".into())
             }
-            (None, Some(_)) => Err(format!(
+            (false, Some(_)) => Err(format!(
                 "has a `loss_scale`: it belongs to a run in f16, and this run is in {}",
                 self.recipe.precision
             )),

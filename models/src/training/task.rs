@@ -30,6 +30,12 @@ pub trait Task: Send + Sync {
     /// When an operation fails.
     fn loss(&self, batch: &[usize], forward: &Forward) -> Result<Var>;
 
+    /// Whether a batch may be cut into smaller ones that are weighed by their terms. Not if an
+    /// example's loss depends on the others of its batch.
+    fn can_split(&self) -> bool {
+        true
+    }
+
     /// Whether a parameter belongs to the head, which may have a rate of its own.
     fn is_head(&self, name: &str) -> bool;
 

@@ -4,11 +4,12 @@ use std::collections::HashSet;
 
 use gradus_autograd::Gradients;
 use gradus_nn::{
-    Adam, AdamW, Ema, Forward, GradScaler, Optimizer, Parameter, Precision, Schedule, Sgd, Store,
-    clip_grad_norm,
+    Adam, AdamW, Ema, Forward, GradScaler, Optimizer, Parameter, Schedule, Sgd, Store,
 };
 use gradus_tensor::Tensor;
 
+use super::guard::Guard;
+use super::micro::{Piece, is_exhausted, pieces, smaller};
 use super::order::Order;
 use super::selection::{freeze, groups};
 use super::{Best, Metric, OptimizerKind, Recipe, RunMark, Task};
@@ -24,11 +25,10 @@ pub struct Step {
     pub epoch: f64,
     /// Mean loss over the terms of the step's examples, a scalar; see [`Task::terms`].
     pub loss: Tensor,
-    /// Global norm of the gradients before clipping, a scalar. Not finite where the step was
-    /// skipped.
+    /// Global norm of the gradients before clipping, a scalar.
     pub grad_norm: Tensor,
-    /// In f16, the verdict of loss scaling; see [`Tensor::loss_scale_`].
-    pub verdict: Option<Tensor>,
+    /// Whether the step was skipped, and in f16 the loss scale; see [`Tensor::loss_scale_`].
+    pub verdict: Tensor,
     /// Rate of the encoder in this step.
     pub lr: f64,
     /// Examples seen in this step.
@@ -37,6 +37,9 @@ pub struct Step {
     pub tokens: usize,
     /// Whether this step was the last of an epoch.
     pub ends_epoch: bool,
+    /// The tokens of the largest batch from now on, if the memory did not suffice for this step's
+    /// batches: larger ones are cut.
+    pub cut_to: Option<usize>,
 }
 
 /// The metric of a task that has no other.
@@ -49,10 +52,11 @@ pub struct Trainer<T> {
     pub(super) recipe: Recipe,
     pub(super) optimizer: Box<dyn Optimizer + Send>,
     schedule: Schedule,
-    /// In f16.
-    pub(super) scaler: Option<GradScaler>,
+    pub(super) guard: Guard,
     /// The averages of the trained weights, if the recipe has them.
     pub(super) ema: Option<Ema>,
+    /// The tokens of the largest batch that fits in memory, once one did not fit.
+    fits: Option<usize>,
     pub(super) step: u64,
     pub(super) total: u64,
     pub(super) steps_per_epoch: u64,
@@ -90,10 +94,7 @@ impl<T: Task> Trainer<T> {
         let device = store.device();
         recipe.precision.check(device)?;
         recipe.precision.check_training()?;
-        let scaler = match recipe.precision {
-            Precision::F32 | Precision::Bf16 | Precision::Int8 => None,
-            Precision::F16 => Some(GradScaler::new(device)?),
-        };
+        let guard = Guard::new(&recipe, device)?;
         let metric = task.metrics().first().copied().unwrap_or(BY_LOSS);
         Ok(Trainer {
             task,
@@ -101,8 +102,9 @@ impl<T: Task> Trainer<T> {
             recipe,
             optimizer,
             schedule,
-            scaler,
+            guard,
             ema,
+            fits: None,
             step: 0,
             total,
             steps_per_epoch,
@@ -133,7 +135,7 @@ impl<T: Task> Trainer<T> {
 
     /// The loss scaling of a run in f16.
     pub fn scaler_mut(&mut self) -> Option<&mut GradScaler> {
-        self.scaler.as_mut()
+        self.guard.scales.then_some(&mut self.guard.scaler)
     }
 
     /// Optimiser steps done.
@@ -213,21 +215,15 @@ impl<T: Task> Trainer<T> {
         let batches = self.order.next(&mut self.task, &self.recipe)?;
         let lengths = self.task.lengths();
         let tokens = batches.iter().flatten().map(|&i| lengths[i]).sum();
-        let (loss, grads) = self.gradients(&batches)?;
+        let (loss, grads, cut_to) = self.fitting_gradients(&batches)?;
 
         let parameters = self.store.parameters();
         if self.without_gradient.is_none() {
             self.without_gradient = Some(without_gradient(&parameters, &grads));
         }
-        let limit = if self.recipe.clip_norm > 0.0 { self.recipe.clip_norm } else { f64::INFINITY };
-        let clip = match &mut self.scaler {
-            Some(scaler) => scaler.clip_grad_norm(&grads, &parameters, limit)?,
-            None => clip_grad_norm(&grads, &parameters, limit)?,
-        };
-        let scaled = self.scaler.is_some();
-        let scale = (self.recipe.clip_norm > 0.0 || scaled).then_some(&clip.scale);
+        let clip = self.guard.judge(&grads, &parameters)?;
         let factor = self.schedule.factor(self.step);
-        self.optimizer.step_scaled(&grads, factor, scale)?;
+        self.optimizer.step_scaled(&grads, factor, Some(&clip.scale))?;
         self.step += 1;
         if let Some(ema) = &mut self.ema {
             ema.update_warming_up(self.step)?;
@@ -237,11 +233,12 @@ impl<T: Task> Trainer<T> {
             epoch: self.epochs_done(),
             loss,
             grad_norm: clip.norm,
-            verdict: scaled.then_some(clip.scale),
+            verdict: clip.scale,
             lr: self.recipe.lr * factor,
             examples: batches.iter().map(Vec::len).sum(),
             tokens,
             ends_epoch: self.order.at_start_of_epoch(),
+            cut_to,
         })
     }
 
@@ -253,27 +250,45 @@ impl<T: Task> Trainer<T> {
         }
     }
 
-    /// The mean loss over the terms of all batches, and its gradients.
-    fn gradients(&self, batches: &[Vec<usize>]) -> Result<(Tensor, Gradients)> {
-        let terms: Vec<f64> = batches.iter().map(|batch| self.task.terms(batch)).collect();
+    /// The loss of a step and its gradients. Where the memory does not suffice, batches are cut
+    /// smaller, in this step and in later ones; then the result says how small.
+    fn fitting_gradients(
+        &mut self,
+        batches: &[Vec<usize>],
+    ) -> Result<(Tensor, Gradients, Option<usize>)> {
+        let before = self.fits;
+        loop {
+            let lengths = self.task.lengths();
+            let pieces = pieces(batches, lengths, self.fits);
+            match self.gradients(&pieces) {
+                Ok((loss, grads)) => {
+                    return Ok((loss, grads, self.fits.filter(|_| self.fits != before)));
+                }
+                Err(error) if is_exhausted(&error) && self.task.can_split() => {
+                    self.fits = Some(smaller(&pieces, lengths).ok_or(error)?);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The mean loss over the terms of all pieces, and its gradients.
+    fn gradients(&self, pieces: &[Piece]) -> Result<(Tensor, Gradients)> {
+        let terms: Vec<f64> = pieces.iter().map(|piece| self.task.terms(&piece.examples)).collect();
         let all: f64 = terms.iter().sum();
+        let first = self.step * self.recipe.accumulate as u64;
         let mut grads = Gradients::default();
         let mut loss: Option<Tensor> = None;
-        for (i, batch) in batches.iter().enumerate() {
-            let micro = self.step * self.recipe.accumulate as u64 + i as u64;
-            let forward = Forward::training(self.recipe.seed, micro)
-                .with_checkpointing(self.recipe.activation_checkpointing);
-            if terms[i] == 0.0 {
+        for (piece, terms) in pieces.iter().zip(terms) {
+            if terms == 0.0 {
                 continue; // nothing in it to learn from
             }
+            let forward = Forward::training(self.recipe.seed, piece.stream(first))
+                .with_checkpointing(self.recipe.activation_checkpointing);
+            let part = self.recipe.precision.run(|| self.task.loss(&piece.examples, &forward))?;
             // Weighted by the terms: the sum is the mean over the whole step.
-            let share = terms[i] / all;
-            let part = self.recipe.precision.run(|| self.task.loss(batch, &forward))?;
-            let part = part.mul_scalar(share)?;
-            grads.accumulate(match &self.scaler {
-                Some(scaler) => scaler.backward(&part)?,
-                None => part.backward()?,
-            })?;
+            let part = part.mul_scalar(terms / all)?;
+            grads.accumulate(self.guard.backward(&part)?)?;
             match &mut loss {
                 Some(sum) => sum.add_(part.tensor(), 1.0)?,
                 None => loss = Some(part.into_tensor()),

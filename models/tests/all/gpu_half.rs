@@ -24,7 +24,7 @@ fn task(device: Device, precision: Precision) -> Trainer<Classification> {
 fn steps(trainer: &mut Trainer<Classification>, count: usize) -> Vec<(f64, f64, Vec<f64>)> {
     let one = |_| {
         let step = trainer.step().unwrap().unwrap();
-        let verdict = step.verdict.map(|v| v.to_f64_vec()).unwrap_or_default();
+        let verdict = step.verdict.to_f64_vec();
         (step.loss.item().unwrap(), step.grad_norm.item().unwrap(), verdict)
     };
     (0..count).map(one).collect()

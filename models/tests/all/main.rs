@@ -12,6 +12,7 @@ mod folders;
 mod golden;
 mod gpu;
 mod gpu_half;
+mod guard;
 mod parts;
 mod recipe;
 mod tagging;

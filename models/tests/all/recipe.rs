@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use gradus_autograd::Var;
 use gradus_models::batch::bucketed_batches;
 use gradus_models::training::{
-    Evaluation, Metric, OptimizerKind, Recipe, ScheduleKind, SessionOptions, Task, Trainer,
+    Evaluation, Every, Metric, OptimizerKind, Recipe, ScheduleKind, SessionOptions, Task, Trainer,
 };
 use gradus_models::{Error, Result};
 use gradus_nn::{Forward, Init, Schedule, Store};
@@ -134,7 +134,10 @@ fn an_option_of_a_session_that_is_0_is_named() {
     };
     let plain = SessionOptions::default;
     assert_eq!(field(SessionOptions { eval_every: Some(0), ..plain() }), "eval_every");
-    assert_eq!(field(SessionOptions { save_every: Some(0), ..plain() }), "save_every");
+    assert_eq!(
+        field(SessionOptions { save_every: Some(Every::Steps(0)), ..plain() }),
+        "save_every"
+    );
     assert_eq!(field(SessionOptions { keep: 0, ..plain() }), "keep");
     assert_eq!(field(SessionOptions { early_stop: Some(0), ..plain() }), "early_stop");
     plain().validate().unwrap();

@@ -2,7 +2,7 @@
 #![allow(dead_code)] // each test program uses a part
 
 use gradus_models::tasks::Classification;
-use gradus_models::training::{Recipe, Trainer};
+use gradus_models::training::{Destination, Recipe, Trainer};
 use gradus_models::{BertConfig, Labels, Pooling, SequenceClassifier, Tokenizer};
 use gradus_nn::Store;
 use gradus_tensor::io::safetensors::SafeTensors;
@@ -58,6 +58,15 @@ pub fn trainer_on(
     let labels = texts.iter().map(|t| t.1).collect();
     let task = Classification::new(model, (encodings, labels)).label_smoothing(0.1).unwrap();
     Trainer::new(task, store, recipe).unwrap()
+}
+
+/// A place for a run's model whose weights do not matter.
+pub fn destination() -> (tempfile::TempDir, Destination) {
+    let dir = tempfile::tempdir().unwrap();
+    let tokenizer = Tokenizer::train_wordpiece(&["some words to learn from"], 60).unwrap();
+    let config = BertConfig::new(tokenizer.vocab_size(), 1, 8, 1, 8);
+    let folder = dir.path().to_path_buf();
+    (dir, Destination { folder, config, tokenizer })
 }
 
 /// Makes `steps` steps, all of which must succeed.

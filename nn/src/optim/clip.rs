@@ -41,9 +41,27 @@ pub fn clip_grad_norm(grads: &Gradients, params: &[Parameter], max_norm: f64) ->
     if max_norm.is_nan() || max_norm < 0.0 {
         bail!("clip_grad_norm", "the largest norm is {max_norm}; it must be 0 or more");
     }
-    let all: Vec<&Tensor> = params.iter().filter_map(|p| p.grad(grads)).collect();
-    let norm = Tensor::global_norm(&all)?;
+    let norm = total_norm(grads, params)?;
     let limit = norm.scalar_like(max_norm)?;
     let scale = limit.div(&norm.add_scalar(1e-6)?)?.clamp(f64::NEG_INFINITY, 1.0)?;
     Ok(Clip { norm, scale })
+}
+
+/// The Euclidean norm of all gradients of the parameters together, a scalar, as
+/// `torch.nn.utils.get_total_norm`. Parameters without a gradient do not count.
+///
+/// ```
+/// # use gradus_nn::{Parameter, total_norm};
+/// # use gradus_tensor::Tensor;
+/// let w = Parameter::new("w", Tensor::from_slice(&[1f32, 2.0], &[2])?)?;
+/// let grads = w.var().mul_scalar(3.0)?.sum_all()?.backward()?; // 3 and 3
+/// assert!((total_norm(&grads, &[w])?.item()? - 18f64.sqrt()).abs() < 1e-6);
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
+///
+/// # Errors
+/// If gradients differ in dtype.
+pub fn total_norm(grads: &Gradients, params: &[Parameter]) -> Result<Tensor> {
+    let all: Vec<&Tensor> = params.iter().filter_map(|p| p.grad(grads)).collect();
+    Tensor::global_norm(&all)
 }

@@ -4,7 +4,7 @@ use gradus_autograd::{Gradients, Var};
 use gradus_tensor::ops::loss_scale::STATE;
 use gradus_tensor::{DType, Device, ErrorKind, LossScale, Result, Tensor, bail};
 
-use super::clip::Clip;
+use super::clip::{Clip, total_norm};
 use crate::Parameter;
 
 /// The name in errors.
@@ -55,6 +55,25 @@ impl GradScaler {
     pub fn new(device: Device) -> Result<Self> {
         let state = Tensor::from_slice(&[65536f32, 0.0, 0.0], &[STATE])?.to_device(device)?;
         Ok(GradScaler { state, growth_factor: 2.0, backoff_factor: 0.5, growth_interval: 2000 })
+    }
+
+    /// Scale 1 for ever, for gradients that cannot overflow: it only skips the steps whose
+    /// gradients are not finite, and counts them.
+    ///
+    /// ```
+    /// # use gradus_nn::{GradScaler, Parameter};
+    /// # use gradus_tensor::{Device, Tensor};
+    /// let w = Parameter::new("w", Tensor::scalar(1f32))?;
+    /// let mut scaler = GradScaler::constant(Device::Cpu)?;
+    /// let grads = w.var().mul_scalar(f64::NAN)?.backward()?;
+    /// let clip = scaler.clip_grad_norm(&grads, &[w], 1.0)?;
+    /// assert_eq!(clip.scale.i(1)?.item()?, 1.0); // the optimiser skips the step
+    /// assert_eq!(scaler.state(), [1.0, 0.0, 1.0]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    pub fn constant(device: Device) -> Result<Self> {
+        let scaler = GradScaler::new(device)?.with_scale(1.0)?;
+        Ok(GradScaler { growth_factor: 1.0, backoff_factor: 1.0, ..scaler })
     }
 
     /// With another first scale.
@@ -198,11 +217,28 @@ impl GradScaler {
         params: &[Parameter],
         max_norm: f64,
     ) -> Result<Clip> {
+        self.judge(&total_norm(grads, params)?, max_norm)
+    }
+
+    /// As [`clip_grad_norm`](GradScaler::clip_grad_norm), where the caller measured the norm of the
+    /// scaled gradients, or made it infinite so that the step is skipped.
+    ///
+    /// ```
+    /// # use gradus_nn::GradScaler;
+    /// # use gradus_tensor::{Device, Tensor};
+    /// let mut scaler = GradScaler::constant(Device::Cpu)?;
+    /// let clip = scaler.judge(&Tensor::scalar(4f32), 1.0)?;
+    /// assert!((clip.scale.i(0)?.item()? - 0.25).abs() < 1e-6);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If `max_norm` is NaN or below 0, or the norm is not one number.
+    pub fn judge(&mut self, norm: &Tensor, max_norm: f64) -> Result<Clip> {
         if max_norm.is_nan() || max_norm < 0.0 {
             bail!("clip_grad_norm", "the largest norm is {max_norm}; it must be 0 or more");
         }
-        let all: Vec<&Tensor> = params.iter().filter_map(|p| p.grad(grads)).collect();
-        let norm = Tensor::global_norm(&all)?.to_device(self.state.device())?;
+        let norm = norm.to_dtype(DType::F32)?.to_device(self.state.device())?;
         let (growth_factor, backoff_factor) = (self.growth_factor, self.backoff_factor);
         let growth_interval = self.growth_interval;
         let h = LossScale { growth_factor, backoff_factor, growth_interval, max_norm };

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::common::{Head, Server, nohup, read};
+use crate::common::{Head, Server, nohup, read, without_nohup};
 
 /// Sends a part of a request, which is then under way until the server ends.
 fn half_sent(server: &Server) -> TcpStream {
@@ -65,8 +65,8 @@ fn idle_connections_hold_nothing_up() {
 /// A terminal that closes sends SIGHUP, which stops the server like SIGTERM.
 #[test]
 fn a_hangup_stops_it_like_any_other_signal() {
-    let (server, _dir) =
-        Server::tiny(&[("tiny", Head::None)], &["--drain", "0.2", "--read-timeout", "600"]);
+    let args = ["--drain", "0.2", "--read-timeout", "600"];
+    let (server, _dir) = Server::tiny_by(without_nohup, &[("tiny", Head::None)], &args);
     let stream = half_sent(&server);
     server.signal("HUP");
     told_to_ask_another(stream);

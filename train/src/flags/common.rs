@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use gradus_cli::{Failure, Outcome};
 use gradus_models::Error;
-use gradus_models::training::{OptimizerKind, Recipe, ScheduleKind, SessionOptions};
+use gradus_models::training::{OptimizerKind, Recipe, ScheduleKind};
 use gradus_nn::Precision;
 use serde::{Deserialize, Serialize};
 
+use super::Course;
 use super::efficient::Efficient;
 
 /// A size of a model trained from scratch.
@@ -113,35 +114,17 @@ pub struct Flags {
     /// adamw, adam or sgd [default: adamw]
     #[arg(long, value_parser = one_of::<OptimizerKind>, help_heading = "Recipe")]
     pub optimizer: Option<OptimizerKind>,
+    /// Skip a step whose gradients have a norm of more than this many times the usual one
+    /// [default: skip only those that are not finite]
+    #[arg(long, help_heading = "Recipe", value_parser = gradus_cli::finite)]
+    pub skip_spikes: Option<f64>,
 
     #[command(flatten)]
     #[serde(flatten)]
     pub efficient: Efficient,
-
-    /// Steps between evaluations on the dev set [default: one epoch]
-    #[arg(long, help_heading = "Course")]
-    pub eval_every: Option<u64>,
-    /// Steps between checkpoints [default: checkpoints only at Ctrl-C and at the end]
-    #[arg(long, help_heading = "Course")]
-    pub save_every: Option<u64>,
-    /// Number of checkpoints to keep [default: 2]
-    #[arg(long, help_heading = "Course")]
-    pub keep: Option<usize>,
-    /// The number on the dev set that decides which model is best, such as loss or macro_f1
-    /// [default: the task's own]
-    #[arg(long, help_heading = "Course")]
-    pub metric: Option<String>,
-    /// Stop after this many evaluations without a better model on the dev set, by --metric (or the
-    /// same at a lower loss), not counting the warm-up
-    #[arg(long, help_heading = "Course")]
-    pub early_stop: Option<usize>,
-    /// End with the last weights [default: with the best ones on the dev set]
-    #[arg(long, help_heading = "Course")]
-    pub keep_last: bool,
-    /// Continue the run in this folder from its newest checkpoint; more --epochs or --steps prolong
-    /// it
-    #[arg(long, help_heading = "Course")]
-    pub resume: Option<PathBuf>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub course: Course,
 }
 
 impl Flags {
@@ -169,17 +152,6 @@ impl Flags {
         Ok(flags)
     }
 
-    /// The flags of the session.
-    pub fn session(&self) -> SessionOptions {
-        SessionOptions {
-            eval_every: self.eval_every,
-            save_every: self.save_every,
-            keep: self.keep.unwrap_or(2),
-            early_stop: self.early_stop,
-            keep_last: self.keep_last,
-        }
-    }
-
     /// The recipe that the flags give.
     pub fn recipe(&self, seed: u64, precision: Precision) -> Outcome<Recipe> {
         let base = Recipe::default();
@@ -195,6 +167,7 @@ impl Flags {
             schedule: self.schedule.unwrap_or(base.schedule),
             weight_decay: self.weight_decay.unwrap_or(base.weight_decay),
             clip_norm: self.clip_norm.unwrap_or(base.clip_norm),
+            skip_spikes: self.skip_spikes,
             optimizer: self.optimizer.unwrap_or(base.optimizer),
             seed,
             precision,
@@ -202,7 +175,7 @@ impl Flags {
         };
         let recipe = self.efficient.apply(recipe)?;
         recipe.validate().map_err(with_flag)?;
-        self.session().validate().map_err(with_flag)?;
+        self.course.session().validate().map_err(with_flag)?;
         if self.max_length == Some(0) {
             return Err(Failure::usage("--max-length is 0; it must be 1 or more"));
         }

@@ -1,6 +1,7 @@
 //! Flags: those that every task has, and what a task's own must offer.
 
 mod common;
+mod course;
 mod efficient;
 
 use clap::Args;
@@ -10,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 pub use common::{Flags, MAX_LENGTH, Size, VOCABULARY, flag, is_stdin, one_of, share, with_flag};
+pub use course::Course;
 
 /// The flags of a task: those of every task, and its own.
 pub trait TaskFlags: Args + Clone + Default + Serialize + DeserializeOwned {

@@ -37,6 +37,15 @@ impl Server {
 
     /// Starts it with tiny models that have these heads.
     pub fn tiny(heads: &[(&str, Head)], args: &[&str]) -> (Server, tempfile::TempDir) {
+        Server::tiny_by(command, heads, args)
+    }
+
+    /// The same, started by another command.
+    pub fn tiny_by(
+        command: fn(&[&str]) -> Command,
+        heads: &[(&str, Head)],
+        args: &[&str],
+    ) -> (Server, tempfile::TempDir) {
         let dir = tempfile::tempdir().unwrap();
         let mut all: Vec<String> = Vec::new();
         for (name, head) in heads {
@@ -46,7 +55,7 @@ impl Server {
             all.extend(["--model".into(), format!("{name}={}", folder.display())]);
         }
         let all: Vec<&str> = all.iter().map(String::as_str).chain(args.iter().copied()).collect();
-        (Server::start(&all), dir)
+        (Server::spawn(command(&all)), dir)
     }
 
     /// The next line of its output.
@@ -119,6 +128,15 @@ impl Drop for Server {
 /// The command that starts a server on a free port.
 pub fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_serve"));
+    command.args(args).args(["--port", "0", "--threads", "1"]);
+    piped(&mut command);
+    command
+}
+
+/// The same in a process that does not ignore SIGHUP, even when the tests run under `nohup`.
+pub fn without_nohup(args: &[&str]) -> Command {
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_serve")]);
     command.args(args).args(["--port", "0", "--threads", "1"]);
     piped(&mut command);
     command
