@@ -139,6 +139,10 @@ pub struct ModelFlags {
     /// The model: a folder in the Hugging Face layout, or an id of the Hugging Face hub
     #[arg(long)]
     pub model: Option<String>,
+    /// The base of a model that is an adapter (LoRA): a folder or a hub id [default: what its
+    /// adapter_config.json names]
+    #[arg(long, value_name = "DIR")]
+    pub base: Option<String>,
     /// Maximum tokens of a text; longer texts are cut [default: as many as the model takes]
     #[arg(long, value_name = "N")]
     pub max_length: Option<usize>,

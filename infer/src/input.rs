@@ -5,7 +5,7 @@ use std::path::Path;
 
 use gradus_cli::{Failure, Outcome};
 use gradus_models::data::{Format, read_inputs_from};
-use gradus_models::{Columns, Example, read_inputs};
+use gradus_models::{Columns, Example, ModelRef, read_inputs};
 
 use crate::args::{ModelFlags, TextFlags};
 
@@ -73,10 +73,11 @@ fn standard_input(columns: &Columns, usage: &str) -> Outcome<Vec<Example>> {
 }
 
 /// The model named by --model.
-pub fn model<'a>(flags: &'a ModelFlags, usage: &str) -> Outcome<&'a str> {
-    flags.model.as_deref().ok_or_else(|| {
+pub fn model<'a>(flags: &'a ModelFlags, usage: &str) -> Outcome<ModelRef<'a>> {
+    let model = flags.model.as_deref().ok_or_else(|| {
         Failure::usage(format!(
             "no model: name a folder or a hub id with --model; for example\n  {usage}"
         ))
-    })
+    })?;
+    Ok(ModelRef { base: flags.base.as_deref(), ..model.into() })
 }

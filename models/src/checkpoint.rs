@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use gradus_nn::Source;
+use gradus_nn::{Lora, Source};
 use gradus_tensor::io::safetensors::SafeTensors;
 use gradus_tensor::{DType, Tensor, bail};
 use serde_json::Value;
 
+use crate::adapter::Adapter;
 use crate::folder::json_object;
-use crate::{Error, Result, interchange};
+use crate::{Error, Result, files, interchange};
 
 /// The file of weights, and the index where there are several.
 pub(crate) const WEIGHTS: &str = "model.safetensors";
@@ -26,12 +27,15 @@ pub(crate) const INDEX: &str = "model.safetensors.index.json";
 /// **An encoder that lacks a parameter is an error**, in training as in use: otherwise a model that
 /// seems pretrained would have random weights. A head (and BERT's pooler, which belongs to it) may
 /// be missing; [`Store::missing`](gradus_nn::Store::missing) lists its parameters.
+///
+/// The base of an adapter has the adapter's weights folded into its own.
 #[derive(Clone)]
 pub struct Checkpoint(Arc<Inner>);
 
 struct Inner {
     path: PathBuf,
     files: Vec<SafeTensors>,
+    adapter: Option<Adapter>,
     taken: Mutex<HashSet<String>>,
     head: Mutex<Head>,
     /// The layers that a model of fewer takes; `None` for all.
@@ -66,7 +70,54 @@ impl Checkpoint {
             false => (whole.clone(), vec![SafeTensors::open(&whole)?]),
         };
         let (taken, head, layers) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Ok(Checkpoint(Arc::new(Inner { path, files, taken, head, layers })))
+        Ok(Checkpoint(Arc::new(Inner { path, files, adapter: None, taken, head, layers })))
+    }
+
+    /// The same weights with those of an adapter.
+    ///
+    /// # Errors
+    /// When the adapter is not one of these weights.
+    pub(crate) fn with_adapter(self, adapter: Adapter) -> Result<Self> {
+        let path = self.path().to_path_buf();
+        for layer in adapter.layers() {
+            let shape = self.shape(&format!("{layer}.weight"));
+            let wanted = adapter.shape_of_layer(layer);
+            if shape.as_deref() != wanted.as_ref().map(|shape| &shape[..]) {
+                let there = match &shape {
+                    Some(shape) => format!("is {shape:?} here"),
+                    None => "is not here".into(),
+                };
+                let message = format!(
+                    "is not the base of the adapter: it adapts `{layer}` of {wanted:?}, which {there}"
+                );
+                return Err(Error::Checkpoint { path, message });
+            }
+        }
+        match Arc::into_inner(self.0) {
+            Some(inner) => Ok(Checkpoint(Arc::new(Inner { adapter: Some(adapter), ..inner }))),
+            None => Err(Error::Input("a checkpoint in use cannot take an adapter".into())),
+        }
+    }
+
+    /// A hash of the files, without those of an adapter.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn hash(&self) -> Result<String> {
+        let path = self.path();
+        match path.file_name().is_some_and(|name| name == INDEX) {
+            false => files::hash(path),
+            true => {
+                let files = shard_names(path)?;
+                let hashes = files.iter().map(|name| files::hash(&path.with_file_name(name)));
+                Ok(hashes.collect::<Result<Vec<_>>>()?.join("-"))
+            }
+        }
+    }
+
+    /// Whether the files have a parameter of this name; an adapter's do not count.
+    pub fn has(&self, name: &str) -> bool {
+        self.find(name).is_some()
     }
 
     /// The file, or the index of several.
@@ -110,25 +161,20 @@ impl Checkpoint {
 
     /// The name in the files of a model's parameter.
     fn find(&self, name: &str) -> Option<String> {
-        let older = |name: &str, new: &str, old: &str| {
-            name.strip_suffix(new).map(|stem| format!("{stem}{old}"))
-        };
-        let bare = name.strip_prefix("bert.").unwrap_or_default();
-        let spellings = [name, bare].into_iter().filter(|n| !n.is_empty()).flat_map(|n| {
-            [
-                interchange::own_head(n),
-                Some(n.to_string()),
-                older(n, "LayerNorm.weight", "LayerNorm.gamma"),
-                older(n, "LayerNorm.bias", "LayerNorm.beta"),
-                // The masked-LM head's bias may be there under the decoder's name only.
-                older(n, "cls.predictions.bias", "cls.predictions.decoder.bias"),
-            ]
-        });
-        spellings.flatten().find(|n| self.file_of(n).is_some())
+        spellings(name).into_iter().find(|n| self.file_of(n).is_some())
+    }
+
+    /// The adapter, and a parameter's name there, where the adapter has it.
+    fn adapted(&self, name: &str) -> Option<(&Adapter, String)> {
+        let adapter = self.0.adapter.as_ref()?;
+        Some((adapter, spellings(name).into_iter().find(|n| adapter.has(n))?))
     }
 
     /// The shape of a parameter, if there is one of this name.
     pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        if let Some((adapter, own)) = self.adapted(name) {
+            return adapter.shape(&own);
+        }
         let found = self.find(name)?;
         Some(self.file_of(&found)?.info(&found)?.1)
     }
@@ -152,14 +198,25 @@ impl Checkpoint {
         };
         let mut names = self.names();
         names.retain(|n| !taken.contains(n) && !known(n) && !is_told(n));
+        if let Some(adapter) = &self.0.adapter {
+            names.retain(|name| self.adapted(name).is_none());
+            let own = adapter.names().filter(|name| !known(name) && !is_told(name));
+            let own = own.filter_map(|name| adapter.name_in_file(name));
+            names.extend(own.filter(|name| !taken.contains(*name)).map(String::from));
+        }
         names
     }
 
     /// The first tensor with a NaN or an infinity, if there is one.
     pub fn first_not_finite(&self) -> Option<String> {
-        self.names().into_iter().find(|name| {
+        let of_files = self.names().into_iter().find(|name| {
             let read = self.file_of(name).map(|file| file.tensor(name));
             matches!(read, Some(Ok(tensor)) if !is_finite(&tensor))
+        });
+        of_files.or_else(|| {
+            let adapter = self.0.adapter.as_ref()?;
+            let bad = |name: &&String| adapter.tensor(name).is_ok_and(|tensor| !is_finite(&tensor));
+            adapter.names().find(bad).cloned()
         })
     }
 
@@ -189,6 +246,25 @@ impl Checkpoint {
             ),
         )
     }
+}
+
+/// The names that a model's parameter may have in the files.
+fn spellings(name: &str) -> Vec<String> {
+    let older = |name: &str, new: &str, old: &str| {
+        name.strip_suffix(new).map(|stem| format!("{stem}{old}"))
+    };
+    let bare = name.strip_prefix("bert.").unwrap_or_default();
+    let spellings = [name, bare].into_iter().filter(|n| !n.is_empty()).flat_map(|n| {
+        [
+            interchange::own_head(n),
+            Some(n.to_string()),
+            older(n, "LayerNorm.weight", "LayerNorm.gamma"),
+            older(n, "LayerNorm.bias", "LayerNorm.beta"),
+            // The masked-LM head's bias may be there under the decoder's name only.
+            older(n, "cls.predictions.bias", "cls.predictions.decoder.bias"),
+        ]
+    });
+    spellings.flatten().collect()
 }
 
 /// Whether a tensor holds neither NaN nor infinity.
@@ -293,15 +369,45 @@ impl Source for Checkpoint {
         if is_head && head == Head::LeftOut {
             return Ok(None);
         }
-        let Some(found) = self.find(name) else {
-            return if is_encoder(name) { Err(self.lacking(name)) } else { Ok(None) };
-        };
-        let Some(file) = self.file_of(&found) else { bail!("checkpoint", "{found} is in no file") };
-        let mut tensor = file.tensor(&found)?;
+        let Some(mut tensor) = self.read(name)? else { return Ok(None) };
         if let (true, Head::Reordered(rows)) = (is_head, &head) {
             tensor = tensor.index_select(0, &Tensor::from_slice(rows, &[rows.len()])?)?;
         }
-        self.0.taken.lock().unwrap_or_else(PoisonError::into_inner).insert(found);
         Ok(Some(tensor))
+    }
+}
+
+impl Checkpoint {
+    /// A parameter: the adapter's where it has it in full, else that of the files, with the adapter's
+    /// low-rank part folded in. `None` for one of a head that is not there.
+    fn read(&self, name: &str) -> gradus_tensor::Result<Option<Tensor>> {
+        if let Some((adapter, own)) = self.adapted(name) {
+            self.take(adapter.name_in_file(&own));
+            return adapter.tensor(&own).map(Some);
+        }
+        let Some(found) = self.find(name) else {
+            // A low-rank part that no adapter has begins at random.
+            let of_files = is_encoder(name) && Lora::layer_of(name).is_none();
+            return if of_files { Err(self.lacking(name)) } else { Ok(None) };
+        };
+        let Some(file) = self.file_of(&found) else { bail!("checkpoint", "{found} is in no file") };
+        let tensor = file.tensor(&found)?;
+        self.take(Some(&found));
+        let part = name.strip_suffix(".weight").map(|layer| format!("{layer}.lora_A.weight"));
+        let Some((adapter, a)) = part.and_then(|a| self.adapted(&a)) else {
+            return Ok(Some(tensor));
+        };
+        let Some(layer) = Lora::layer_of(&a).filter(|_| !adapter.apart) else {
+            return Ok(Some(tensor));
+        };
+        for part in ["lora_A", "lora_B"] {
+            self.take(adapter.name_in_file(&format!("{layer}.{part}.weight")));
+        }
+        adapter.folded(layer, tensor).map(Some)
+    }
+
+    fn take(&self, name: Option<&str>) {
+        let mut taken = self.0.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.extend(name.map(String::from));
     }
 }

@@ -123,6 +123,14 @@ pub enum Error {
         /// The task of the model's head.
         task: Task,
     },
+    /// The base of an adapter is not known, or cannot be opened.
+    #[error("[adapter] {}: {message}", path.display())]
+    MissingBase {
+        /// The `adapter_config.json`.
+        path: PathBuf,
+        /// The problem.
+        message: String,
+    },
     /// A model could not be fetched from the hub.
     #[error("[hub] {id}: {message}")]
     Hub {

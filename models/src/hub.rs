@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use hf_hub::api::sync::{Api, ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Cache, CacheRepo, Repo};
 
+use crate::adapter;
 use crate::checkpoint::{INDEX, WEIGHTS, shard_names};
 use crate::error::{Error, Result};
 use crate::folder::{Layout, SENTENCE_CONFIGS, module_files};
@@ -17,13 +18,12 @@ const CONFIG: &str = "config.json";
 const PICKLE: &str = "pytorch_model.bin";
 const TOKENIZERS: [&str; 2] = ["tokenizer.json", "vocab.txt"];
 const MODULES: &str = "modules.json";
-/// Files that a model may have or lack: settings of its tokenizer, and whether it is an adapter.
-const OPTIONAL: [&str; 5] = [
+/// Files that a model may have or lack: settings of its tokenizer.
+const OPTIONAL: [&str; 4] = [
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
     "config_sentence_transformers.json",
-    "adapter_config.json",
 ];
 
 /// The folder of a model: `model` itself where it is a folder with `config.json` and
@@ -68,7 +68,10 @@ fn mistyped(path: &Path) -> Option<String> {
     let mut models: Vec<String> = fs::read_dir(parent)
         .ok()?
         .flatten()
-        .filter(|entry| entry.path().join(CONFIG).is_file() || entry.path().join(MODULES).is_file())
+        .filter(|entry| {
+            let has = |name: &str| entry.path().join(name).is_file();
+            has(CONFIG) || has(MODULES) || has(adapter::SETTINGS)
+        })
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
     models.sort_by_key(|name| (std::cmp::Reverse(alike(name, path)), name.clone()));
@@ -101,6 +104,14 @@ fn local(path: &Path) -> Result<PathBuf> {
     }
     let within = Layout::read(path)?.transformer;
     let has = |name: &str| within.join(name).is_file();
+    if adapter::is_adapter(&within) {
+        let weights = adapter::WEIGHTS;
+        return match has(weights) {
+            true => Ok(path.to_path_buf()),
+            false if has(adapter::PICKLE) => failed(&within, pickled_adapter()),
+            false => failed(&within, format!("no {weights} beside {}", adapter::SETTINGS)),
+        };
+    }
     if !has(CONFIG) {
         return failed(
             &within,
@@ -126,6 +137,14 @@ fn unreadable() -> String {
         "the weights are in {PICKLE} only, in PyTorch's pickle format, which Gradus does not read; convert them in \
          Python with `AutoModel.from_pretrained(…).save_pretrained(…, safe_serialization=True)` (`AutoModelFor…` for a \
          model with a head)"
+    )
+}
+
+fn pickled_adapter() -> String {
+    format!(
+        "the weights are in {} only, in PyTorch's pickle format, which Gradus does not read; convert \
+         them in Python with `PeftModel.from_pretrained(…).save_pretrained(…)`",
+        adapter::PICKLE
     )
 }
 
@@ -179,7 +198,8 @@ impl Hub {
     /// The snapshot of a model in the cache; it may lack files.
     fn cached(&self, model: &str) -> Option<PathBuf> {
         let repo = self.cache.repo(Repo::model(model.to_string()));
-        let places = [CONFIG, MODULES].into_iter().filter_map(|name| repo.get(name));
+        let places =
+            [CONFIG, MODULES, adapter::SETTINGS].into_iter().filter_map(|name| repo.get(name));
         places.into_iter().next()?.parent().map(Path::to_path_buf)
     }
 
@@ -238,7 +258,9 @@ impl Fetch<'_> {
             // A copy without modules.json may still name its pooling.
             self.file("1_Pooling/config.json")?;
         }
-        let config = self.file(&format!("{below}{CONFIG}"))?.ok_or_else(|| self.nothing())?;
+        let adapter = self.adapter(&below)?;
+        let config = self.file(&format!("{below}{CONFIG}"))?;
+        let config = config.or(adapter.clone()).ok_or_else(|| self.nothing())?;
         let mut tokenizer = None;
         for name in TOKENIZERS {
             if tokenizer.is_none() {
@@ -263,9 +285,12 @@ impl Fetch<'_> {
                 return Err(Error::hub(self.model, message));
             }
         }
-        let weights = match self.file(&format!("{below}{WEIGHTS}"))? {
-            Some(path) => path,
-            None => self.shards(&below)?,
+        let weights = match adapter {
+            Some(weights) => weights,
+            None => match self.file(&format!("{below}{WEIGHTS}"))? {
+                Some(path) => path,
+                None => self.shards(&below)?,
+            },
         };
         let same = config.parent().is_some_and(|folder| weights.parent() == Some(folder));
         self.note_absent();
@@ -277,6 +302,15 @@ impl Fetch<'_> {
             }
             folder
         }))
+    }
+
+    /// The weights of an adapter; `None` where the model is none.
+    fn adapter(&self, below: &str) -> Result<Option<PathBuf>> {
+        if self.file(&format!("{below}{}", adapter::SETTINGS))?.is_none() {
+            return Ok(None);
+        }
+        let weights = self.file(&format!("{below}{}", adapter::WEIGHTS))?;
+        weights.map(Some).ok_or_else(|| Error::hub(self.model, pickled_adapter()))
     }
 
     /// Weights in several files; the path of their index.
@@ -319,7 +353,9 @@ impl Fetch<'_> {
     /// The folder in which the cache notes the files that its revision does not have: an empty file
     /// for each, as in `huggingface_hub`.
     fn absent_folder(&self) -> Option<PathBuf> {
-        let snapshot = [CONFIG, MODULES].into_iter().find_map(|name| self.cached.get(name))?;
+        let snapshot = [CONFIG, MODULES, adapter::SETTINGS]
+            .into_iter()
+            .find_map(|name| self.cached.get(name))?;
         let snapshot = snapshot.parent()?;
         Some(snapshot.parent()?.parent()?.join(".no_exist").join(snapshot.file_name()?))
     }

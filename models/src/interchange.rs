@@ -35,6 +35,15 @@ pub(crate) fn own_head(name: &str) -> Option<String> {
     name.strip_prefix(HEAD).map(|rest| format!("{OWN_HEAD}{rest}"))
 }
 
+/// The name of a head's parameter or module in the model's class.
+pub(crate) fn head_name(config: &BertConfig, name: &str) -> String {
+    let own = match name {
+        "classifier" => Some(OWN_HEAD.trim_end_matches('.').to_string()),
+        name => own_head(name),
+    };
+    own.filter(|_| needs_class(config)).unwrap_or_else(|| name.to_string())
+}
+
 /// The configuration for a file: it names the dtype of the weights, and the class that runs them.
 pub(crate) fn config(config: &BertConfig, dtype: DType) -> BertConfig {
     let mut written = config.clone();

@@ -20,6 +20,7 @@
 //! | [`evaluation`] | how well a model does: accuracy, precision, recall, F1, confusions, entities, answers |
 //! | [`error`] | [`Error`], [`Result`] |
 
+mod adapter;
 pub mod batch;
 pub mod bert;
 pub mod checkpoint;
@@ -40,6 +41,7 @@ pub mod tasks;
 pub mod tokenizer;
 pub mod training;
 
+pub use adapter::merge;
 pub use batch::PackedBatch;
 pub use bert::{
     Bert, BertInput, MaskedLm, SentenceEncoder, SequenceClassifier, SpanPredictor, TokenClassifier,
@@ -50,6 +52,6 @@ pub use data::{Columns, Dataset, Example, Labels, Split, read_inputs};
 pub use error::{Error, Result};
 pub use gradus_nn::Precision;
 pub use hub::resolve;
-pub use pretrained::{Pretrained, save_folder};
+pub use pretrained::{Base, ModelRef, Pretrained, save_folder};
 pub use task::Task;
 pub use tokenizer::{Encoding, Tokenizer, Window};

@@ -16,12 +16,49 @@ use std::path::{Path, PathBuf};
 
 use gradus_nn::Store;
 use gradus_tensor::io::safetensors;
+use serde::{Deserialize, Serialize};
 
+use crate::adapter::{Adapter, SETTINGS, WEIGHTS as ADAPTER_WEIGHTS, is_adapter};
 use crate::checkpoint::{Head, WEIGHTS};
 use crate::folder::{Layout, Sentence, SentenceSettings, SimilarityFunction, Stage};
 use crate::{
     BertConfig, Checkpoint, Error, Labels, Pooling, Result, Task, Tokenizer, hub, interchange,
 };
+
+/// A model to open: a folder or a hub id; `"runs/mine".into()`.
+#[derive(Clone, Copy, Debug)]
+pub struct ModelRef<'a> {
+    /// The folder or the hub id.
+    pub model: &'a str,
+    /// The base of an adapter, where it is not the one that the adapter names. A whole model has no
+    /// base and ignores this.
+    pub base: Option<&'a str>,
+    /// Whether the low-rank parts of an adapter are parameters of their own, for training it further;
+    /// otherwise they are folded into the weights. The store must then be adapted
+    /// ([`Recipe::adapt`](crate::training::Recipe::adapt)).
+    pub apart: bool,
+}
+
+impl<'a> From<&'a str> for ModelRef<'a> {
+    fn from(model: &'a str) -> Self {
+        ModelRef { model, base: None, apart: false }
+    }
+}
+
+impl<'a> From<&'a String> for ModelRef<'a> {
+    fn from(model: &'a String) -> Self {
+        model.as_str().into()
+    }
+}
+
+/// The base of an opened adapter, or of one to be trained.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Base {
+    /// The folder or hub id, as PEFT finds it.
+    pub name: String,
+    /// A hash of its weights.
+    pub hash: String,
+}
 
 /// A pretrained model's parts, before a model is built from them.
 pub struct Pretrained {
@@ -35,18 +72,28 @@ pub struct Pretrained {
     pub checkpoint: Checkpoint,
     /// Notes for a person about the folder, such as settings that Gradus does not know.
     pub notes: Vec<String>,
+    /// The folder or hub id of the base, where the model is an adapter.
+    pub base: Option<String>,
     layout: Layout,
 }
 
 impl Pretrained {
-    /// Opens a folder, or fetches a hub id.
+    /// Opens a folder, or fetches a hub id: a whole model, or an adapter with its base.
     ///
     /// # Errors
     /// When the folder cannot be fetched or is malformed, or asks for something that Gradus does
-    /// not have.
-    pub fn open(model: &str) -> Result<Self> {
-        let (folder, mut notes) = hub::resolved(model)?;
+    /// not have; [`Error::MissingBase`] for an adapter whose base cannot be opened.
+    pub fn open<'m>(model: impl Into<ModelRef<'m>>) -> Result<Self> {
+        let model = model.into();
+        let (folder, notes) = hub::resolved(model.model)?;
         let layout = Layout::read(&folder)?;
+        match is_adapter(&layout.transformer) {
+            true => Self::adapted(folder, layout, notes, model),
+            false => Self::whole(folder, layout, notes),
+        }
+    }
+
+    fn whole(folder: PathBuf, layout: Layout, mut notes: Vec<String>) -> Result<Self> {
         let within = &layout.transformer;
         refuse_others(&[&folder, within])?;
         let config = BertConfig::load(within.join("config.json"))?;
@@ -58,7 +105,71 @@ impl Pretrained {
         notes.extend(beyond(&tokenizer, &config).map_err(|message| Error::config(path, message))?);
         let checkpoint = Checkpoint::open(within)?;
         notes.extend(fits(&checkpoint, &config)?);
-        Ok(Pretrained { config, tokenizer, checkpoint, notes, folder, layout })
+        Ok(Pretrained { config, tokenizer, checkpoint, notes, folder, base: None, layout })
+    }
+
+    /// The base of an adapter with the adapter's weights, and with the files that the adapter has of
+    /// its own.
+    fn adapted(
+        folder: PathBuf,
+        mut layout: Layout,
+        mut notes: Vec<String>,
+        model: ModelRef,
+    ) -> Result<Self> {
+        let within = layout.transformer.clone();
+        let (adapter, told) = Adapter::open(&within, model.apart)?;
+        let name = adapter.base(model.base)?;
+        let base = Self::base_of(&within, &name)?;
+        notes.extend(layout.notes.iter().cloned().chain(told).chain(base.notes));
+        let own = |name: &str| within.join(name).is_file();
+        let config = match own("config.json") {
+            true => BertConfig::load(within.join("config.json"))?,
+            false => {
+                let config = adapter.config(&base.config)?;
+                // The modules after the base's encoder are not for another head.
+                let modules = if config.task() == Task::Embed { base.layout.modules } else { None };
+                if layout.modules.is_none() {
+                    layout = Layout { modules, ..base.layout };
+                }
+                config
+            }
+        };
+        let tokenizer = match own("tokenizer.json") || own("vocab.txt") {
+            true => Tokenizer::from_folder(&within)?,
+            false => base.tokenizer,
+        };
+        let path = within.join(SETTINGS);
+        notes.extend(beyond(&tokenizer, &config).map_err(|message| Error::config(path, message))?);
+        let checkpoint = base.checkpoint.with_adapter(adapter)?;
+        Ok(Pretrained { config, tokenizer, checkpoint, notes, folder, base: Some(name), layout })
+    }
+
+    /// Opens the base of the adapter in `folder`.
+    fn base_of(folder: &Path, name: &str) -> Result<Self> {
+        let fail = |message: String| Error::MissingBase { path: folder.join(SETTINGS), message };
+        let open = || {
+            let (folder, notes) = hub::resolved(name)?;
+            let layout = Layout::read(&folder)?;
+            match is_adapter(&layout.transformer) {
+                true => {
+                    Err(fail(format!("the base `{name}` is an adapter itself; merge it first")))
+                }
+                false => Self::whole(folder, layout, notes),
+            }
+        };
+        open().map_err(|error| match error {
+            error @ Error::MissingBase { .. } => error,
+            error => fail(format!("the base `{name}` cannot be opened: {error}")),
+        })
+    }
+
+    /// The base for an adapter that is trained on this model: its own base if it is an adapter.
+    ///
+    /// # Errors
+    /// When the weights cannot be read.
+    pub fn as_base(&self, name: &str) -> Result<Base> {
+        let name = self.base.as_deref().unwrap_or(name);
+        Ok(Base { name: name.to_string(), hash: self.checkpoint.hash()? })
     }
 
     /// The task of the model's head. A folder of sentence-transformers (modules.json) embeds unless
@@ -77,6 +188,11 @@ impl Pretrained {
     /// Reads the files of sentence-transformers.
     pub(crate) fn sentence(&self) -> Result<Sentence> {
         Sentence::read(&self.layout)
+    }
+
+    /// The folders of the model's parts.
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
     }
 
     /// The file that holds the configuration, for errors.
@@ -290,8 +406,8 @@ fn rows(config: &BertConfig, labels: &Labels, outputs: usize) -> Result<Vec<u32>
 fn refuse_others(folders: &[&Path]) -> Result<()> {
     const OTHERS: [(&str, &str); 2] = [
         (
-            "adapter_config.json",
-            "an adapter changes the weights; merge it into the model first (PEFT: `merge_and_unload`)",
+            SETTINGS,
+            "an adapter must lie in the folder of the encoder, beside its adapter_model.safetensors",
         ),
         ("router_config.json", "a Router chooses between models; Gradus has none"),
     ];
@@ -375,15 +491,14 @@ pub fn save_folder(
     let dtype = parameters.first().map_or(gradus_tensor::DType::F32, |p| p.tensor().dtype());
     let tensors = parameters.iter().map(|p| (p.name().to_string(), p.tensor())).collect();
     safetensors::save(folder.join(WEIGHTS), interchange::tensors(config, tensors)?, None)?;
-    remove_older_weights(folder)?;
+    remove_files(folder, &[crate::checkpoint::INDEX, SETTINGS, ADAPTER_WEIGHTS])?;
     interchange::config(config, dtype).save(folder.join("config.json"))
 }
 
-/// Removes the index of an older model, which would say that the weights are in several files.
-fn remove_older_weights(folder: &Path) -> Result<()> {
-    let index = folder.join(crate::checkpoint::INDEX);
-    match index.is_file() {
-        true => std::fs::remove_file(&index).map_err(|e| Error::io(&index, e)),
-        false => Ok(()),
-    }
+/// Removes files of an older model, which would go before the new ones.
+pub(crate) fn remove_files(folder: &Path, names: &[&str]) -> Result<()> {
+    let present = names.iter().map(|name| folder.join(name)).filter(|path| path.is_file());
+    present.into_iter().try_for_each(|path| {
+        std::fs::remove_file(&path).map_err(|source| Error::Io { path, source })
+    })
 }

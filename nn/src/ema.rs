@@ -66,9 +66,35 @@ impl Ema {
     /// # Errors
     /// If there is too little memory.
     pub fn update(&mut self) -> Result<()> {
+        self.update_by(self.decay)
+    }
+
+    /// [`update`](Ema::update) number `update`, counted from 1, with a warm-up: the decay is at most
+    /// (1 + n)/(10 + n), as in TensorFlow's `ExponentialMovingAverage`. So the averages soon forget
+    /// the values that they began with, and need no correction of a bias.
+    ///
+    /// ```
+    /// # use gradus_nn::{Ema, Parameter};
+    /// # use gradus_tensor::Tensor;
+    /// let w = Parameter::new("w", Tensor::scalar(0f32))?;
+    /// let mut ema = Ema::new(&[w.clone()], 0.999)?;
+    /// w.set(Tensor::scalar(11f32))?;
+    /// ema.update_warming_up(1)?; // 2/11·0 + 9/11·11
+    /// assert!((ema.state()[0].1.item()? - 9.0).abs() < 1e-6);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If there is too little memory.
+    pub fn update_warming_up(&mut self, update: u64) -> Result<()> {
+        let update = update as f64;
+        self.update_by(self.decay.min((1.0 + update) / (10.0 + update)))
+    }
+
+    fn update_by(&mut self, decay: f64) -> Result<()> {
         for (average, parameter) in self.averages.iter_mut().zip(&self.params) {
-            average.mul_scalar_(self.decay)?;
-            average.add_(&parameter.tensor(), 1.0 - self.decay)?;
+            average.mul_scalar_(decay)?;
+            average.add_(&parameter.tensor(), 1.0 - decay)?;
         }
         Ok(())
     }
@@ -112,5 +138,30 @@ impl Ema {
     pub fn state(&self) -> Vec<(String, Tensor)> {
         let names = self.params.iter().map(|p| p.name().to_string());
         names.zip(self.averages.iter().cloned()).collect()
+    }
+
+    /// Continues from averages that [`state`](Ema::state) returned, exactly.
+    ///
+    /// ```
+    /// # use gradus_nn::{Ema, Parameter};
+    /// # use gradus_tensor::Tensor;
+    /// let w = Parameter::new("w", Tensor::scalar(2f32))?;
+    /// let mut ema = Ema::new(&[w], 0.999)?;
+    /// ema.load_state(|_| Ok(Tensor::scalar(3f32)))?;
+    /// assert_eq!(ema.state()[0].1.item()?, 3.0);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As `average`, which gives the average of the parameter of a name; and if one does not fit its
+    /// parameter.
+    pub fn load_state(&mut self, average: impl Fn(&str) -> Result<Tensor>) -> Result<()> {
+        let load = |parameter: &Parameter| {
+            let average = average(parameter.name())?;
+            parameter.check(&average)?;
+            average.to_device(parameter.device())
+        };
+        self.averages = self.params.iter().map(load).collect::<Result<_>>()?;
+        Ok(())
     }
 }

@@ -10,6 +10,9 @@ pub struct Forward {
     pub training: bool,
     /// The random stream of this pass.
     pub key: RngKey,
+    /// Whether a model keeps only the inputs of its layers for backward, which then runs each layer
+    /// again: see [`checkpoint`](gradus_autograd::checkpoint()).
+    pub checkpointing: bool,
 }
 
 impl Forward {
@@ -20,7 +23,7 @@ impl Forward {
     /// assert!(!Forward::inference().training);
     /// ```
     pub const fn inference() -> Self {
-        Forward { training: false, key: RngKey::new(0) }
+        Forward { training: false, key: RngKey::new(0), checkpointing: false }
     }
 
     /// The training pass number `step` of a run with this seed. Where several passes make one step
@@ -38,6 +41,17 @@ impl Forward {
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub const fn training(seed: u64, step: u64) -> Self {
-        Forward { training: true, key: RngKey::new(seed).step(step) }
+        Forward { training: true, key: RngKey::new(seed).step(step), checkpointing: false }
+    }
+
+    /// The same pass with activation checkpointing, or without it. It changes no result: a layer
+    /// that runs again draws the same dropout.
+    ///
+    /// ```
+    /// # use gradus_nn::Forward;
+    /// assert!(Forward::training(42, 7).with_checkpointing(true).checkpointing);
+    /// ```
+    pub const fn with_checkpointing(self, checkpointing: bool) -> Self {
+        Forward { checkpointing, ..self }
     }
 }

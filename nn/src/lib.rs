@@ -23,7 +23,7 @@
 //!
 //! - [`Parameter`], [`Store`], [`Path`], [`Source`], [`Init`]: named parameters;
 //! - [`Linear`], [`Embedding`], [`LayerNorm`], [`Dropout`], [`Activation`], [`SelfAttention`],
-//!   [`EncoderLayer`]: layers; [`Forward`] tells them whether they train;
+//!   [`EncoderLayer`]: layers; [`Forward`] tells them whether they train, [`Lora`] adapts them;
 //! - [`losses`];
 //! - [`Sgd`], [`Adam`], [`AdamW`], [`clip_grad_norm`], [`Schedule`], [`Ema`]: optimisation.
 
@@ -47,6 +47,7 @@ pub use layers::embedding::Embedding;
 pub use layers::encoder::{EncoderConfig, EncoderLayer};
 pub use layers::layer_norm::LayerNorm;
 pub use layers::linear::Linear;
+pub use layers::low_rank::Lora;
 pub use losses::{CrossEntropy, Reduction};
 pub use optim::adam::{Adam, AdamW};
 pub use optim::clip::{Clip, clip_grad_norm, total_norm};

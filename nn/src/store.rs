@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gradus_tensor::{DType, Device, Result, RngKey, Tensor, bail};
 
-use crate::{Init, Parameter};
+use crate::{Init, Lora, Parameter};
 
 /// Where parameters come from: a checkpoint.
 pub trait Source: Send + Sync {
@@ -31,6 +31,8 @@ struct State {
     parameters: Vec<Parameter>,
     by_name: HashMap<String, usize>,
     missing: Vec<String>,
+    /// The adaptation of the layers below a path.
+    adaptation: Option<(String, Lora)>,
 }
 
 impl Store {
@@ -152,6 +154,11 @@ impl Store {
     /// ```
     pub fn missing(&self) -> Vec<String> {
         self.state().missing.clone()
+    }
+
+    /// The adaptation of its layers; see [`Path::adapt`].
+    pub fn lora(&self) -> Option<Lora> {
+        self.state().adaptation.as_ref().map(|(_, lora)| lora.clone())
     }
 
     /// Where the parameters lie: the CPU, unless they were moved.
@@ -308,9 +315,52 @@ impl Path {
         self.store.parameter(&self.full(name), shape, init)
     }
 
+    /// Adapts the linear layers that are built below this path from now on: each that
+    /// [`Lora::adapts`] gets a low-rank part, and its weight and bias are frozen.
+    ///
+    /// ```
+    /// # use gradus_nn::{Init, Linear, Lora, Store};
+    /// let path = Store::new(0).root().join("bert");
+    /// path.adapt(Lora { rank: 2, ..Lora::default() })?;
+    /// let query = Linear::no_bias(&path.join("query"), 8, 8, Init::XavierUniform)?;
+    /// assert!(!query.weight.trainable());
+    /// assert_eq!(path.store().get("bert.query.lora_B.weight").unwrap().shape(), [8, 2]);
+    /// assert!(path.adapt(Lora::default()).is_err()); // too late
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Lora::check`]; if a parameter below this path exists already, or the store's layers are
+    /// adapted already.
+    pub fn adapt(&self, lora: Lora) -> Result<()> {
+        lora.check()?;
+        let mut state = self.store.state();
+        if let Some(parameter) = state.parameters.iter().find(|p| is_below(&self.name, p.name())) {
+            let name = parameter.name();
+            bail!("lora", "{name} exists already; adapt a path before its model is built");
+        }
+        if state.adaptation.is_some() {
+            bail!("lora", "the store's layers are adapted already; a store takes one adaptation");
+        }
+        state.adaptation = Some((self.name.clone(), lora));
+        Ok(())
+    }
+
+    /// The adaptation of a linear layer at this place.
+    pub(crate) fn adaptation(&self) -> Option<Lora> {
+        let state = self.store.state();
+        let (within, lora) = state.adaptation.as_ref()?;
+        (is_below(within, &self.name) && lora.adapts(&self.name)).then(|| lora.clone())
+    }
+
     fn full(&self, name: impl fmt::Display) -> String {
         if self.name.is_empty() { name.to_string() } else { format!("{}.{name}", self.name) }
     }
+}
+
+/// Whether the name of a place or a parameter is below `path`.
+fn is_below(path: &str, name: &str) -> bool {
+    path.is_empty() || name.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'))
 }
 
 impl fmt::Debug for Path {

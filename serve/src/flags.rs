@@ -43,6 +43,10 @@ pub struct Flags {
     /// model of a task answers requests that name none
     #[arg(long, value_name = "[NAME=]DIR")]
     pub model: Vec<String>,
+    /// The base of the models that are adapters (LoRA): a folder or a hub id [default: what their
+    /// adapter_config.json names]
+    #[arg(long, value_name = "DIR")]
+    pub base: Option<String>,
     /// Another name by which requests may ask for a model. Repeatable; the hub id of a model is an
     /// alias already
     #[arg(long, value_name = "ALIAS=NAME")]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use gradus_models::pipelines::{self, Fill, Tag, WordLabel};
 pub use gradus_models::pipelines::{Pipeline, Task};
-use gradus_models::{Encoding, Error, Precision};
+use gradus_models::{Encoding, Error, ModelRef, Precision};
 use gradus_tensor::Device;
 
 use crate::scheduler::Model;
@@ -23,7 +23,7 @@ pub struct Compute {
 ///
 /// # Errors
 /// When it cannot be opened.
-pub fn open(model: &str, batch_tokens: usize, compute: Compute) -> Result<Pipeline, Error> {
+pub fn open(model: ModelRef, batch_tokens: usize, compute: Compute) -> Result<Pipeline, Error> {
     let mut pipeline = pipelines::open(model)?;
     if pipeline.task() == Task::Answer {
         let message = "it answers questions about texts, which the server does not do; `infer answer` \

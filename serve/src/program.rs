@@ -268,7 +268,8 @@ fn aliases(
 fn run(shared: &SharedArgs, device: Device, flags: &Flags, settings: Settings) -> Outcome {
     let metrics = Arc::new(Metrics::new()?);
     let compute = Compute { device, precision: shared.precision() };
-    let models = Registry::new(settings.options, compute, Arc::clone(&metrics));
+    let mut models = Registry::new(settings.options, compute, Arc::clone(&metrics));
+    models.base = flags.base.clone();
     // The address comes first: a model may take long to open, and a person should learn at once
     // that a port is taken.
     let listener = bind(settings.address)?;
@@ -276,6 +277,7 @@ fn run(shared: &SharedArgs, device: Device, flags: &Flags, settings: Settings) -
     let metrics_listener =
         flags.metrics_port.map(|port| bind(metrics_address(port))).transpose()?;
     load(&models, &settings.models)?;
+    check_base(&models, flags)?;
     for (alias, name) in &settings.aliases {
         models.aliases.add(alias, name).map_err(|problem| Failure::error(problem.message))?;
     }
@@ -326,6 +328,16 @@ fn load(models: &Registry, sources: &[(String, String)]) -> Outcome {
         info!(model = name, folder = source, ms, "model loaded");
     }
     Ok(())
+}
+
+/// Refuses a --base that no model has a use for. A store may bring adapters later.
+fn check_base(models: &Registry, flags: &Flags) -> Outcome {
+    let mut versions = models.list().into_iter().flat_map(|listed| listed.versions);
+    let adapters = versions.any(|version| version.pipeline().base().is_some());
+    match flags.base.is_some() && !adapters && flags.model_store.is_none() {
+        true => Err(Failure::usage("--base goes with an adapter; the models are whole ones")),
+        false => Ok(()),
+    }
 }
 
 /// Says where the server is, and answers until it is asked to stop. Returns whether all requests

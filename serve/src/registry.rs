@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
+use gradus_models::ModelRef;
 use gradus_models::pipelines::WordLabel;
 
 use crate::error::{Kind, Problem, Result};
@@ -84,6 +85,8 @@ pub struct Registry {
     models: RwLock<Vec<(String, Versions)>>,
     /// Other names of the models.
     pub aliases: Aliases,
+    /// The base of models that are adapters, where it is not the one that they name.
+    pub base: Option<String>,
     options: Options,
     compute: Compute,
     metrics: Arc<Metrics>,
@@ -97,6 +100,7 @@ impl Registry {
         Registry {
             models: RwLock::default(),
             aliases: Aliases::default(),
+            base: None,
             options,
             compute,
             metrics,
@@ -159,8 +163,9 @@ impl Registry {
     /// Opens a version and computes something once, so that the first request finds all ready.
     fn open(&self, name: &str, version: u64, folder: &str) -> Result<Arc<Served>> {
         let start = Instant::now();
+        let model = ModelRef { base: self.base.as_deref(), ..folder.into() };
         let mut served =
-            Served::open(name, version, folder, &self.options, self.compute, &self.metrics)?;
+            Served::open(name, version, model, &self.options, self.compute, &self.metrics)?;
         for text in ["a", "the text that warms the model up, of a few words more than one"] {
             warm_up(&served, text)?;
         }
@@ -337,9 +342,12 @@ fn warm_up(served: &Served, text: &str) -> Result<()> {
     answers.map(|_| ()).map_err(|e| not_loaded(&served.name, &e))
 }
 
-/// The numbered folders with a config.json, ascending, in a folder that has no config.json itself.
+/// The numbered folders of a model, ascending, in a folder that is no model itself.
 fn numbered(folder: &Path) -> Vec<(u64, String)> {
-    if folder.join("config.json").is_file() {
+    let is_model = |folder: &Path| {
+        ["config.json", "adapter_config.json"].iter().any(|name| folder.join(name).is_file())
+    };
+    if is_model(folder) {
         return Vec::new();
     }
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
@@ -347,7 +355,7 @@ fn numbered(folder: &Path) -> Vec<(u64, String)> {
         .filter_map(|entry| {
             let version = entry.file_name().to_str()?.parse().ok()?;
             let path = entry.path();
-            path.join("config.json").is_file().then_some(())?;
+            is_model(&path).then_some(())?;
             Some((version, path.to_str()?.to_string()))
         })
         .collect();

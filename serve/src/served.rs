@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use gradus_models::ModelRef;
 use gradus_models::folder::Prompts;
 use gradus_tensor::Device;
 
@@ -65,7 +66,7 @@ impl Served {
     pub fn open(
         name: &str,
         version: u64,
-        model: &str,
+        model: ModelRef,
         options: &Options,
         compute: Compute,
         metrics: &Arc<Metrics>,
@@ -85,7 +86,7 @@ impl Served {
             name: name.to_string(),
             version,
             prompts: scheduler.model().prompts(),
-            source: model.to_string(),
+            source: model.model.to_string(),
             device: compute.device,
             scheduler,
             loaded: SystemTime::now(),

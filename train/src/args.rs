@@ -4,6 +4,7 @@ use clap::{Args, Parser, Subcommand};
 use gradus_cli::SharedArgs;
 
 use crate::compare::CompareFlags;
+use crate::merge::MergeArgs;
 use crate::tasks::answer::AnswerFlags;
 use crate::tasks::classify::ClassifyFlags;
 use crate::tasks::distill::DistillFlags;
@@ -30,6 +31,8 @@ use crate::tasks::tokens::TokensFlags;
   train classify --data texts.csv --model scratch --config-size mini --out runs/mini
   train classify --resume runs/minilm
       continues a run that was stopped
+  train classify --data texts.csv --model google-bert/bert-base-uncased --lora-rank 8 --out runs/lora
+      trains an adapter (LoRA); train merge runs/lora --out runs/whole folds it into its base
   train tokens --data ner --model google-bert/bert-base-cased --out runs/ner
       tags words: named entities, from train.conll, dev.conll and test.conll in the folder ner
   train embed --data pairs.csv --model sentence-transformers/all-MiniLM-L6-v2 --out runs/search
@@ -79,6 +82,8 @@ pub enum Command {
     Distill(Box<Flagged<DistillFlags>>),
     /// Train a model that finds the answers to questions in texts, as SQuAD asks them
     Answer(Box<Flagged<AnswerFlags>>),
+    /// Write an adapter (LoRA) and its base as one whole model
+    Merge(Box<MergeArgs>),
 }
 
 /// The flags of a subcommand.

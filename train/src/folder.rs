@@ -72,8 +72,14 @@ pub fn new_run() -> String {
 }
 
 /// The files that a run writes, the most telling first, for an error message.
-const WRITTEN: [&str; 5] =
-    ["model.safetensors", RUN, "metrics.jsonl", "config.json", "tokenizer.json"];
+const WRITTEN: [&str; 6] = [
+    "model.safetensors",
+    "adapter_config.json",
+    RUN,
+    "metrics.jsonl",
+    "config.json",
+    "tokenizer.json",
+];
 
 /// The first file of a run or a model that a folder already holds.
 fn holds(out: &Path) -> Outcome<Option<String>> {
@@ -120,6 +126,24 @@ pub fn out_folder(flags: &Flags, data: &Path, resumed: Option<&Path>) -> Outcome
         }
     }
     Err(Failure::error("no free folder under runs; name one with --out"))
+}
+
+/// Refuses an --out that is a file, or holds a run or a model, unless it may be overwritten.
+///
+/// # Errors
+/// The message for the person.
+pub fn free(out: &Path, overwrite: bool) -> Outcome {
+    let path = out.display();
+    if out.exists() && !out.is_dir() {
+        return Err(Failure::error(format!("--out {path} is a file; name a folder")));
+    }
+    match holds(out)?.filter(|_| !overwrite) {
+        None => Ok(()),
+        Some(what) => Err(Failure::error(format!(
+            "--out {path} already holds a run or a model ({what}); name another folder, or give \
+             --overwrite"
+        ))),
+    }
 }
 
 fn same(a: &Path, b: &Path) -> bool {

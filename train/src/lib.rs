@@ -1,11 +1,13 @@
 //! The program `train`, which trains BERT, as a library, so that `gradus` can contain it.
 
+mod adapter;
 mod args;
 mod compare;
 mod data;
 mod diagnosis;
 mod flags;
 mod folder;
+mod merge;
 mod page;
 mod prepare;
 mod rehearse;
@@ -45,6 +47,10 @@ pub fn program(program: Program) -> Outcome {
         Some(Command::Tokens(own)) => start::<Tokens>(shared, &own.flags, &flags),
         Some(Command::Distill(own)) => start::<Distill>(shared, &own.flags, &flags),
         Some(Command::Answer(own)) => start::<Answer>(shared, &own.flags, &flags),
+        Some(Command::Merge(args)) => {
+            over(&flags, &ClassifyFlags::default())?;
+            merge::run(&shared, &args)
+        }
         None => {
             let (shared, flags) = layered(&shared, &flags)?;
             match &flags.common.course.resume {

@@ -2,10 +2,11 @@
 
 use gradus_cli::{Failure, Outcome, SharedArgs, note};
 use gradus_models::training::{self, Destination, RunMark, Session, Task, Trainer};
-use gradus_models::{BertConfig, Checkpoint, Pretrained, Tokenizer};
-use gradus_nn::Store;
+use gradus_models::{Base, BertConfig, Checkpoint, Pretrained, Tokenizer};
+use gradus_nn::{Lora, Store};
 use gradus_tensor::Device;
 
+use crate::adapter;
 use crate::flags::{Flags, TaskFlags, VOCABULARY, with_flag};
 use crate::folder::{new_run, out_folder};
 use crate::resume::{self, Resumed};
@@ -33,6 +34,8 @@ struct Model {
     tokenizer: Tokenizer,
     store: Store,
     weights: Option<Checkpoint>,
+    /// Of an adapter.
+    base: Option<Base>,
     /// Notes about a pretrained model's folder.
     notes: Vec<String>,
 }
@@ -50,7 +53,7 @@ impl<J: Job> Run<J> {
     ) -> Outcome<Run<J>> {
         let mut flags = flags;
         flags.complete();
-        let recipe = flags.common().recipe(shared.seed(), shared.precision())?;
+        let mut recipe = flags.common().recipe(shared.seed(), shared.precision())?;
         flags.check()?;
         let needed = |name| Failure::usage(needed(J::Flags::TASK, name));
         let path = flags.common().data.clone().ok_or_else(|| needed("data"))?;
@@ -73,12 +76,17 @@ impl<J: Job> Run<J> {
             job.diagnosis().iter().for_each(|line| note(&shared, line));
         }
         let Model { config, tokenizer, store, .. } = &model;
+        recipe.adapt(store).map_err(with_flag)?;
         let parts = Parts { shared: &shared, flags: &flags, config, tokenizer, store };
         let built = job.build(&parts, length)?;
-        let trainer = Trainer::new(built.task, model.store.clone(), recipe);
-        let mut trainer = trainer.map_err(with_flag)?;
+        adapter::train_new_pooler(&mut recipe, &model.store, model.weights.as_ref());
+        let mut trainer =
+            Trainer::new(built.task, model.store.clone(), recipe).map_err(with_flag)?;
         if let Some(metric) = &flags.common().course.metric {
             trainer.set_metric(metric).map_err(with_flag)?;
+        }
+        if let Some(base) = model.base.take() {
+            trainer.set_base(base);
         }
         let name = resumed.as_ref().map_or_else(|| Some(new_run()), |resumed| resumed.run.clone());
         if let Some(id) = &name {
@@ -87,6 +95,7 @@ impl<J: Job> Run<J> {
         let found = resumed.as_ref().map(|r| trainer.resume(&r.checkpoint)).transpose();
         let found = found.map_err(resume::with_flags)?;
         model.report(&shared, &about);
+        adapter::tell_trained(&shared, &trainer);
         if let Some((resumed, found)) = resumed.zip(found) {
             tell(&shared, &trainer, &resumed, &found);
         }
@@ -106,11 +115,12 @@ impl Model {
             return Model::pretrained(source, flags, job, seed);
         }
         let common = flags.common();
+        adapter::refuse_scratch(common)?;
         let tokenizer = job.learn_vocabulary(common.vocab_size.unwrap_or(VOCABULARY))?;
         let size = common.config_size.map_or("tiny", |s| s.name());
         let config = BertConfig::preset(size, tokenizer.vocab_size())?;
         let (store, notes) = (Store::new(seed), Vec::new());
-        Ok(Model { source, config, tokenizer, store, weights: None, notes })
+        Ok(Model { source, config, tokenizer, store, weights: None, base: None, notes })
     }
 
     fn pretrained<J: Job>(
@@ -128,12 +138,13 @@ impl Model {
                 return Err(Failure::usage(format!("--{name} goes only with --model scratch")));
             }
         }
-        let mut pretrained = Pretrained::open(&source)?;
+        let mut pretrained = adapter::open(&source, common)?;
+        let base = adapter::base(&pretrained, common)?;
         let notes = job.fit(flags, &mut pretrained)?;
         let store = pretrained.store(seed);
         let weights = Some(pretrained.checkpoint.clone());
         let Pretrained { config, tokenizer, .. } = pretrained;
-        Ok(Model { source, store, weights, config, tokenizer, notes })
+        Ok(Model { source, store, weights, config, tokenizer, base, notes })
     }
 
     fn set_dropout(&mut self, flags: &Flags) {
@@ -159,11 +170,9 @@ impl Model {
         );
         self.notes.iter().for_each(|told| note(shared, format!("note: {told}")));
         if let Some(checkpoint) = &self.weights {
-            report_names(
-                shared,
-                "not in the checkpoint, initialised at random",
-                &self.store.missing(),
-            );
+            let mut missing = self.store.missing();
+            missing.retain(|name| Lora::layer_of(name).is_none());
+            report_names(shared, "not in the checkpoint, initialised at random", &missing);
             report_names(shared, "in the checkpoint, but not used", &checkpoint.unexpected());
         }
     }

@@ -89,7 +89,7 @@ pub fn with_flags(error: Error) -> Failure {
 }
 
 /// Flags that may change, and those of the recipe, which the trainer compares.
-const FREE: [&str; 26] = [
+const FREE: &[&str] = &[
     "data",
     "out",
     "overwrite",
@@ -116,6 +116,7 @@ const FREE: [&str; 26] = [
     "weight-decay",
     "clip-norm",
     "optimizer",
+    "activation-checkpointing",
 ];
 
 /// Refuses flags that would make it another run.

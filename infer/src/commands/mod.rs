@@ -99,6 +99,9 @@ fn opened<P: DerefMut<Target = Runner>>(
 ) -> Outcome<P> {
     let start = Instant::now();
     let mut pipeline = open().map_err(with_command)?;
+    if flags.base.is_some() && pipeline.base().is_none() {
+        return Err(Failure::usage("--base goes with an adapter; the model is a whole one"));
+    }
     for told in pipeline.notes() {
         note(shared, format!("note: {told}"));
     }
@@ -135,6 +138,7 @@ fn with_command(error: Error) -> Failure {
         Error::OtherTask { task: Task::Tag, .. } => "`infer tokens`",
         Error::OtherTask { task: Task::Answer, .. } => "`infer answer`",
         Error::OtherTask { task: Task::Embed, .. } => "`infer embed`",
+        Error::MissingBase { .. } => "name the base with --base DIR",
         _ => return error.into(),
     };
     Failure::error(format!("{error} ({command})"))

@@ -36,8 +36,9 @@ pub fn run(shared: &SharedArgs, args: Rerank) -> Outcome {
     let labels = ranker.labels().len();
     if labels != 1 {
         return Err(Failure::error(format!(
-            "{model}: the model has {labels} labels, but a ranking needs a model with one label; \
-             label the texts with `infer classify`"
+            "{}: the model has {labels} labels, but a ranking needs a model with one label; \
+             label the texts with `infer classify`",
+            model.model
         )));
     }
     let pair = |(text, _): Input| (args.query.clone(), Some(text));

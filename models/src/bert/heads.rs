@@ -120,7 +120,7 @@ impl MaskedLm {
     /// The input of the decoder, `[n, hidden]`.
     fn transformed(&self, input: &BertInput, positions: &Tensor, forward: &Forward) -> Result<Var> {
         let hidden = self.bert.forward(input, forward)?.index_select(0, positions)?;
-        Ok(self.norm.forward(&self.dense.forward_then(&hidden, self.activation)?)?)
+        Ok(self.norm.forward(&self.dense.forward_then(&hidden, self.activation, forward)?)?)
     }
 }
 

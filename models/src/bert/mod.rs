@@ -27,8 +27,9 @@ pub(crate) use pool::{Pooled, pool};
 pub use sentence::SentenceEncoder;
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use gradus_autograd::{Var, is_grad_enabled};
+use gradus_autograd::{Var, checkpoint, is_grad_enabled};
 use gradus_nn::{
     Dropout, Embedding, EncoderConfig, EncoderLayer, Forward, Init, LayerNorm, Linear, Path,
 };
@@ -185,7 +186,7 @@ fn groups(offsets: &[u32], most: usize) -> Vec<Range<usize>> {
 pub struct Bert {
     config: BertConfig,
     embeddings: Embeddings,
-    layers: Vec<EncoderLayer>,
+    layers: Vec<Arc<EncoderLayer>>,
     pooler: Option<Linear>,
 }
 
@@ -210,7 +211,7 @@ impl Bert {
         Ok(Bert {
             embeddings: Embeddings::new(&path.join("embeddings"), config)?,
             layers: (0..config.num_hidden_layers)
-                .map(|i| EncoderLayer::new(&layers.join(i), &encoder))
+                .map(|i| EncoderLayer::new(&layers.join(i), &encoder).map(Arc::new))
                 .collect::<gradus_tensor::Result<_>>()?,
             pooler: pooler
                 .then(|| Linear::new(&path.join("pooler").join("dense"), h, h, init))
@@ -262,7 +263,7 @@ impl Bert {
     fn encode(&self, tokens: [&Tensor; 3], offsets: &Tensor, forward: &Forward) -> Result<Var> {
         let mut x = self.embeddings.forward(tokens, forward)?;
         for layer in &self.layers {
-            x = layer.forward(&x, offsets, forward)?;
+            x = through(layer, x, offsets, forward)?;
         }
         Ok(x)
     }
@@ -271,7 +272,7 @@ impl Bert {
     pub fn hidden_states(&self, input: &BertInput, forward: &Forward) -> Result<Vec<Var>> {
         let mut states = vec![self.embeddings.forward(input.by_token(), forward)?];
         for (i, layer) in self.layers.iter().enumerate() {
-            states.push(layer.forward(&states[i], &input.offsets, forward)?);
+            states.push(through(layer, states[i].clone(), &input.offsets, forward)?);
         }
         Ok(states)
     }
@@ -321,6 +322,16 @@ impl Bert {
             (other, _) => Pooled::new(input, &[])?.pool(hidden, other),
         }
     }
+}
+
+/// The output of a layer. With activation checkpointing, backward runs the layer again instead of
+/// keeping what it computed.
+fn through(layer: &Arc<EncoderLayer>, x: Var, offsets: &Tensor, forward: &Forward) -> Result<Var> {
+    if !forward.checkpointing {
+        return Ok(layer.forward(&x, offsets, forward)?);
+    }
+    let (layer, offsets, forward) = (layer.clone(), offsets.clone(), *forward);
+    Ok(checkpoint(move || layer.forward(&x, &offsets, &forward))?)
 }
 
 /// The mean of every sequence's tokens: `[tokens, hidden]` → `[sequences, hidden]`.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::runner::{Runner, derefs_to_runner};
 use crate::evaluation::{SpanLogits, best_span};
 use crate::tokenizer::char_offsets;
-use crate::{Bert, Encoding, Error, Pretrained, Result, SpanPredictor, Task, Window};
+use crate::{Bert, Encoding, Error, ModelRef, Pretrained, Result, SpanPredictor, Task, Window};
 
 /// The most tokens of a window, unless [`Runner::set_max_length`] says otherwise.
 const MAX_LENGTH: usize = 384;
@@ -88,7 +88,7 @@ impl QuestionAnswerer {
     /// # Errors
     /// When the model cannot be opened, is for another task ([`OtherTask`](Error::OtherTask)), or
     /// lacks parameters ([`MissingHead`](Error::MissingHead) for the head's).
-    pub fn open(model: &str) -> Result<Self> {
+    pub fn open<'m>(model: impl Into<ModelRef<'m>>) -> Result<Self> {
         Self::of(Pretrained::open(model)?)
     }
 

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::runner::{Runner, derefs_to_runner};
 use crate::folder::{Sentence, parse_activation, values};
 use crate::tasks::Problem;
-use crate::{Bert, Encoding, Error, Pooling, Pretrained, Result, SequenceClassifier, Task};
+use crate::{
+    Bert, Encoding, Error, ModelRef, Pooling, Pretrained, Result, SequenceClassifier, Task,
+};
 
 /// A label and its score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -63,7 +65,7 @@ impl TextClassifier {
     /// # Errors
     /// When the model cannot be opened, is not a sequence classifier ([`Error::OtherTask`]), or
     /// lacks parameters ([`Error::MissingHead`] for the head's).
-    pub fn open(model: &str) -> Result<Self> {
+    pub fn open<'m>(model: impl Into<ModelRef<'m>>) -> Result<Self> {
         Self::of(Pretrained::open(model)?)
     }
 

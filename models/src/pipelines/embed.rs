@@ -10,7 +10,7 @@ use super::runner::{Runner, derefs_to_runner};
 use super::stages::Stages;
 use crate::bert::normalize;
 use crate::folder::{Prompts, Sentence, SimilarityFunction, Stage};
-use crate::{Bert, BertInput, Encoding, Error, Pooling, Pretrained, Result, Task};
+use crate::{Bert, BertInput, Encoding, Error, ModelRef, Pooling, Pretrained, Result, Task};
 
 /// Texts to vectors.
 pub struct TextEmbedder {
@@ -56,8 +56,8 @@ impl TextEmbedder {
     /// # Errors
     /// When the model cannot be opened or lacks parameters (the error names them); when the folder
     /// asks for what Gradus does not have.
-    pub fn open(
-        model: &str,
+    pub fn open<'m>(
+        model: impl Into<ModelRef<'m>>,
         pooling: Option<Pooling>,
         normalize: impl Into<Option<bool>>,
     ) -> Result<Self> {

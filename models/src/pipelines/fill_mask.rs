@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::runner::{Runner, derefs_to_runner, same_number};
-use crate::{Bert, BertInput, Encoding, Error, MaskedLm, PackedBatch, Pretrained, Result, Task};
+use crate::{
+    Bert, BertInput, Encoding, Error, MaskedLm, ModelRef, PackedBatch, Pretrained, Result, Task,
+};
 
 /// A token that may stand for a mask.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,7 +41,7 @@ impl FillMask {
     /// # Errors
     /// When the model cannot be opened, its tokenizer has no mask token, or it lacks parameters
     /// ([`Error::MissingHead`] for the head's).
-    pub fn open(model: &str) -> Result<Self> {
+    pub fn open<'m>(model: impl Into<ModelRef<'m>>) -> Result<Self> {
         Self::of(Pretrained::open(model)?)
     }
 

@@ -56,7 +56,7 @@ use std::ops::{Deref, DerefMut, Range};
 
 pub use crate::Task;
 use crate::folder::Prompts;
-use crate::{Bert, Encoding, Pretrained, Result};
+use crate::{Bert, Encoding, ModelRef, Pretrained, Result};
 
 pub use answer::{Answer, AnswerOptions, Answered, NoAnswer, QuestionAnswerer};
 pub use classify::{ClassificationFunction, Score, TextClassifier};
@@ -83,7 +83,7 @@ pub enum Pipeline {
 ///
 /// # Errors
 /// When the model cannot be opened, or lacks parameters of its head.
-pub fn open(model: &str) -> Result<Pipeline> {
+pub fn open<'m>(model: impl Into<ModelRef<'m>>) -> Result<Pipeline> {
     let pretrained = Pretrained::open(model)?;
     Ok(match pretrained.task()? {
         Task::Embed => Pipeline::Embed(TextEmbedder::of(pretrained, None, None)?),

@@ -32,6 +32,8 @@ pub struct Runner {
     pub(super) tokenizer: Tokenizer,
     pub(super) checkpoint: Checkpoint,
     notes: Vec<String>,
+    /// The base, where the model is an adapter.
+    base: Option<String>,
     /// The parameters of the encoder and its head; then those of each module after them.
     stores: Vec<Store>,
     max_length: usize,
@@ -61,13 +63,14 @@ impl Runner {
     /// Texts are cut at `max_length`, else where `transformers` cuts them.
     fn limited(pretrained: Pretrained, max_length: Option<usize>) -> Self {
         let config_path = pretrained.config_path();
-        let Pretrained { folder, config, tokenizer, checkpoint, notes, .. } = pretrained;
+        let Pretrained { folder, config, tokenizer, checkpoint, notes, base, .. } = pretrained;
         let length = max_length.or(tokenizer.max_length());
         let positions = config.max_position_embeddings;
         Runner {
             max_length: length.map_or(positions, |length| length.min(positions)),
             config_path,
             notes,
+            base,
             batch_size: DEFAULT_BATCH_SIZE,
             batch_tokens: BATCH_TOKENS,
             truncated: AtomicU64::new(0),
@@ -99,6 +102,12 @@ impl Runner {
     /// Notes for a person about the folder, such as settings that Gradus does not know.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// The folder or hub id of the base into which the model, an adapter, is folded; `None` for a
+    /// whole model.
+    pub fn base(&self) -> Option<&str> {
+        self.base.as_deref()
     }
 
     /// Names in the checkpoint that this pipeline does not use, sorted.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::classify::head_labels;
 use super::runner::{Runner, derefs_to_runner, same_number};
 use crate::tokenizer::char_offsets;
-use crate::{Bert, Encoding, Pretrained, Result, Task, TokenClassifier};
+use crate::{Bert, Encoding, ModelRef, Pretrained, Result, Task, TokenClassifier};
 
 /// A word, or a span of words, with its label.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,7 +56,7 @@ impl TokenTagger {
     /// When the model cannot be opened, is not a token classifier
     /// ([`OtherTask`](crate::Error::OtherTask)), or lacks parameters
     /// ([`MissingHead`](crate::Error::MissingHead) for the head's).
-    pub fn open(model: &str) -> Result<Self> {
+    pub fn open<'m>(model: impl Into<ModelRef<'m>>) -> Result<Self> {
         Self::of(Pretrained::open(model)?)
     }
 

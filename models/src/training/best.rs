@@ -3,6 +3,7 @@
 use gradus_nn::Parameter;
 use gradus_tensor::Tensor;
 
+use super::trainer::trained;
 use super::{Task, Trainer};
 use crate::Result;
 use crate::evaluation::Evaluation;
@@ -15,6 +16,7 @@ pub struct Best {
     pub step: u64,
     /// Evaluations since then; those during warm-up do not count.
     pub stale: usize,
+    /// Its trained parameters; the others never change.
     pub(super) values: Vec<(Parameter, Tensor)>,
 }
 
@@ -24,8 +26,7 @@ impl<T: Task> Trainer<T> {
     /// resumed with the run.
     pub fn evaluated(&mut self, result: Evaluation) {
         if result.better_than(self.best.as_ref().map(|best| &best.result), &self.metric) {
-            let parameters = self.store().parameters().into_iter();
-            let values = parameters.map(|p| (p.clone(), p.tensor())).collect();
+            let values = trained(self.store()).map(|p| (p.clone(), p.tensor())).collect();
             self.best = Some(Best { result, step: self.step, stale: 0, values });
         } else if let Some(best) = &mut self.best
             && self.step > self.warmup

@@ -27,6 +27,7 @@ mod inspect;
 mod micro;
 mod order;
 mod recipe;
+mod selection;
 mod session;
 mod state;
 mod task;
@@ -38,7 +39,7 @@ pub use checkpoints::{
     has_checkpoints, latest_checkpoint, remove_foreign_checkpoints, remove_old_checkpoints,
 };
 pub use every::Every;
-pub use gradus_nn::ScheduleKind;
+pub use gradus_nn::{Lora, ScheduleKind};
 pub use inspect::{Inspection, Norms};
 pub use recipe::{OptimizerKind, Recipe};
 pub use session::{Destination, Ended, Event, Finished, Session, SessionOptions, StepNumbers};

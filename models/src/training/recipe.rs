@@ -1,6 +1,6 @@
 //! The recipe: everything besides model and data that decides a training run.
 
-use gradus_nn::{Precision, ScheduleKind};
+use gradus_nn::{Lora, Precision, ScheduleKind, Store};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
@@ -53,6 +53,29 @@ pub struct Recipe {
     /// The precision of the model's products; f16 with dynamic loss scaling.
     #[serde(default)]
     pub precision: Precision,
+    /// Parameters that are not trained: globs over the names of parameters or of modules, with or
+    /// without the `bert.` before them, such as `embeddings` or `encoder.layer.[0-3]`.
+    #[serde(default)]
+    pub freeze: Vec<String>,
+    /// Factor of the rate from each encoder layer to the one below it; the rate of the layers above
+    /// the encoder is the full one. With n layers, layer i (from 0) has the rate
+    /// lr·decay^(n − i), and the embeddings lr·decay^(n + 1) (Clark et al., arXiv:2003.10555).
+    #[serde(default)]
+    pub layer_decay: Option<f64>,
+    /// Low-rank adaptation: only the low-rank parts, the head and
+    /// [`modules_to_save`](Lora::modules_to_save) are trained. The store must be adapted before
+    /// its model is built: see [`Recipe::adapt`].
+    #[serde(default)]
+    pub lora: Option<Lora>,
+    /// Decay of the exponential moving average of the weights, with a warm-up (see
+    /// [`Ema::update_warming_up`](gradus_nn::Ema::update_warming_up)). Evaluations and the written
+    /// model have the averages.
+    #[serde(default)]
+    pub ema: Option<f64>,
+    /// Whether backward runs each layer again instead of keeping what it computed. It changes no
+    /// result.
+    #[serde(default)]
+    pub activation_checkpointing: bool,
 }
 
 impl Default for Recipe {
@@ -72,6 +95,11 @@ impl Default for Recipe {
             optimizer: OptimizerKind::AdamW,
             seed: 0,
             precision: Precision::F32,
+            freeze: Vec::new(),
+            layer_decay: None,
+            lora: None,
+            ema: None,
+            activation_checkpointing: false,
         }
     }
 }
@@ -99,9 +127,45 @@ impl Recipe {
         for (field, value) in [("batch_size", self.batch_size), ("accumulate", self.accumulate)] {
             at_least_one(field, Some(value as u64))?;
         }
+        self.validate_efficient()?;
         match self.steps {
             Some(steps) => at_least_one("steps", Some(steps)),
             None => at_least_one("epochs", Some(self.epochs as u64)),
+        }
+    }
+
+    fn validate_efficient(&self) -> Result<()> {
+        if let Some(decay) = self.layer_decay.filter(|decay| !(*decay > 0.0 && *decay <= 1.0)) {
+            return Err(Error::recipe("layer_decay", decay, "it must be above 0, and 1 at most"));
+        }
+        if let Some(decay) = self.ema.filter(|decay| !(0.0..1.0).contains(decay)) {
+            return Err(Error::recipe("ema", decay, "it must be at least 0 and below 1"));
+        }
+        let Some(lora) = &self.lora else { return Ok(()) };
+        at_least_one("lora_rank", Some(lora.rank as u64))?;
+        if !(lora.alpha.is_finite() && lora.alpha > 0.0) {
+            return Err(Error::recipe("lora_alpha", lora.alpha, "it must be above 0"));
+        }
+        if !(0.0..1.0).contains(&lora.dropout) {
+            let requirement = "it must be at least 0 and below 1";
+            return Err(Error::recipe("lora_dropout", lora.dropout, requirement));
+        }
+        match lora.targets.iter().any(|target| !target.is_empty()) {
+            true => Ok(()),
+            false => Err(Error::recipe("lora_targets", "empty", "it must name layers")),
+        }
+    }
+
+    /// Adapts the layers of the encoder that will be built in `store`, where the recipe has
+    /// [`lora`](Recipe::lora).
+    ///
+    /// # Errors
+    /// When the encoder is built already, or a number of the adaptation is out of its range.
+    pub fn adapt(&self, store: &Store) -> Result<()> {
+        self.validate_efficient()?;
+        match &self.lora {
+            Some(lora) => Ok(store.root().join("bert.encoder").adapt(lora.clone())?),
+            None => Ok(()),
         }
     }
 

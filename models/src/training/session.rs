@@ -10,7 +10,7 @@ use gradus_tensor::{Device, Reading, Tensor};
 
 use super::recipe::at_least_one;
 use super::{Evaluation, Every, Inspection, Step, Task, Trainer, remove_old_checkpoints};
-use crate::{BertConfig, Error, Tokenizer, save_folder};
+use crate::{BertConfig, Error, Tokenizer};
 
 /// When a run evaluates, saves and ends.
 #[derive(Clone, Debug)]
@@ -305,10 +305,12 @@ impl<T: Task> Session<T> {
         course.clock.pause();
         self.inspect(course)?;
         if let Some(set) = self.dev.as_ref().filter(|_| due.evaluation) {
+            self.trainer.swap_averages()?;
             let result = evaluate(&self.trainer, set, "dev", course)?;
             (course.watch)(Event::Evaluated { split: "dev", step: at, epoch, result: &result })?;
             course.last = Some(result.clone());
             self.trainer.evaluated(result);
+            self.trainer.swap_averages()?;
         }
         if due.stop {
             return self.checkpoint(course).map(Some);
@@ -392,8 +394,7 @@ impl<T: Task> Session<T> {
         self.swap(swaps)?;
         self.destination.config.extra.remove("_name_or_path");
         let Destination { folder, config, tokenizer } = &self.destination;
-        self.trainer.task().write_files(folder)?;
-        save_folder(folder, config, tokenizer, self.trainer.store())?;
+        self.trainer.save_model(folder, config, tokenizer)?;
         // The checkpoint has the last weights, so that the run can be prolonged. It comes last: a
         // full disk then costs only the checkpoint.
         self.swap(swaps)?;
@@ -421,8 +422,9 @@ impl<T: Task> Session<T> {
         })
     }
 
-    fn swap(&mut self, swaps: bool) -> Result<(), Error> {
-        if swaps { self.trainer.swap_best() } else { Ok(()) }
+    /// Exchanges the weights with those to be written: the best, or the averages of the last.
+    fn swap(&mut self, best: bool) -> Result<(), Error> {
+        if best { self.trainer.swap_best() } else { self.trainer.swap_averages() }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Saving and resuming a run. A `checkpoint-STEP` folder is a model folder with the optimiser's
 //! state (`optimizer.safetensors`) and `trainer_state.json`; and with the weights of the best model
-//! so far (`best.safetensors`) where those differ from the model's. The state has a hash of each
-//! file of tensors, so that a file of another step is noticed.
+//! so far (`best.safetensors`) where those differ from the model's; and with the moving averages
+//! (`ema.safetensors`) of a run that has them. The state has a hash of each file of tensors, so that
+//! a file of another step is noticed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -16,17 +17,20 @@ use super::best::Best;
 use super::checkpoints::{PREFIX, remove_folder};
 use super::guard::GuardState;
 use super::order::Place;
+use super::trainer::trained;
 use super::{Recipe, Task, Trainer};
+use crate::adapter::{self, Adaptation, save_adapter};
 use crate::checkpoint::WEIGHTS;
 use crate::data::Fingerprint;
 use crate::error::Change;
 use crate::evaluation::Evaluation;
-use crate::{BertConfig, Error, Result, Tokenizer, files, save_folder};
+use crate::{Base, BertConfig, Error, Result, Tokenizer, files, save_folder};
 
 /// The files of a checkpoint's folder besides the model's.
 pub(super) const STATE: &str = "trainer_state.json";
 pub(super) const OPTIMIZER: &str = "optimizer.safetensors";
 const BEST: &str = "best.safetensors";
+const EMA: &str = "ema.safetensors";
 
 /// The form of a checkpoint. It changes when a checkpoint of an older form can no longer be resumed
 /// to the same bits.
@@ -64,6 +68,9 @@ struct State {
     guard: GuardState,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     run: Option<RunMark>,
+    /// The base of an adapter; the checkpoint has no weights of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    base: Option<Base>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     best: Option<BestState>,
 }
@@ -99,6 +106,31 @@ impl<T: Task> Trainer<T> {
         self.run.as_ref().map(|run| run.id.as_str())
     }
 
+    /// Says on which base an adapter is trained: the adapter names it, and
+    /// [`resume`](Trainer::resume) refuses another.
+    pub fn set_base(&mut self, base: Base) {
+        self.base = Some(base);
+    }
+
+    /// Writes the model as it is now: a folder as [`save_folder`] writes it, or a PEFT adapter where
+    /// the recipe has low-rank parts.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn save_model(
+        &self,
+        folder: &Path,
+        config: &BertConfig,
+        tokenizer: &Tokenizer,
+    ) -> Result<()> {
+        self.task().write_files(folder)?;
+        let Some(lora) = &self.recipe.lora else {
+            return save_folder(folder, config, tokenizer, &self.store);
+        };
+        let base = self.base.as_ref().map(|base| base.name.as_str());
+        save_adapter(folder, config, tokenizer, &Adaptation { store: &self.store, lora, base })
+    }
+
     /// Saves the model and all that resuming needs as `out/checkpoint-STEP`. The folder is written
     /// under another name and renamed when it is complete, so a folder of this name is always
     /// whole.
@@ -131,11 +163,15 @@ impl<T: Task> Trainer<T> {
         tokenizer: &Tokenizer,
     ) -> Result<()> {
         remove_folder(folder)?;
-        self.task().write_files(folder)?;
-        save_folder(folder, config, tokenizer, &self.store)?;
+        self.save_model(folder, config, tokenizer)?;
         safetensors::save(folder.join(OPTIMIZER), self.optimizer.state()?, None)?;
-        let mut written = vec![WEIGHTS, OPTIMIZER];
-        if let Some(best) = self.best.as_ref().filter(|best| best.step != self.step) {
+        let weights = if self.recipe.lora.is_some() { adapter::WEIGHTS } else { WEIGHTS };
+        let mut written = vec![weights, OPTIMIZER];
+        if let Some(ema) = &self.ema {
+            safetensors::save(folder.join(EMA), ema.state(), None)?;
+            written.push(EMA);
+        }
+        if let Some(best) = self.best.as_ref().filter(|best| !self.has_weights_of(best.step)) {
             let named = |(p, value): &(Parameter, Tensor)| (p.name().to_string(), value.clone());
             safetensors::save(folder.join(BEST), best.values.iter().map(named), None)?;
             written.push(BEST);
@@ -145,6 +181,11 @@ impl<T: Task> Trainer<T> {
         let json = serde_json::to_vec_pretty(&self.state(hashes))
             .map_err(|e| Error::Input(format!("the state cannot be written: {e}")))?;
         files::write_atomic(&folder.join(STATE), &json)
+    }
+
+    /// Whether the model has the weights of the best model at this step.
+    fn has_weights_of(&self, step: u64) -> bool {
+        step == self.step && self.ema.is_none()
     }
 
     fn state(&self, hashes: BTreeMap<String, String>) -> State {
@@ -162,6 +203,7 @@ impl<T: Task> Trainer<T> {
             loss_scale: self.guard.scales.then(|| self.guard.scaler.state()),
             guard: self.guard.state(),
             run: self.run.clone(),
+            base: self.base.clone(),
             best: self.best.as_ref().map(best),
         }
     }
@@ -191,6 +233,7 @@ impl<T: Task> Trainer<T> {
             return Err(Error::OtherRecipe { path, changes });
         }
         let test_changed = self.check_run(&state).map_err(fail)?;
+        self.check_base(&state).map_err(fail)?;
         if state.step > self.total {
             return Err(fail(format!(
                 "{} steps are done already, but the run asks for {}",
@@ -214,6 +257,7 @@ impl<T: Task> Trainer<T> {
             (_, None) => return Err(fail("has no `place` in the order of the examples".into())),
         };
         self.order.seek(place);
+        self.load_averages(checkpoint)?;
         self.best = state.best.map(|best| self.load_best(checkpoint, best)).transpose()?;
         Ok(Resumed {
             step: self.step,
@@ -237,10 +281,17 @@ impl<T: Task> Trainer<T> {
         }
     }
 
+    fn load_averages(&mut self, checkpoint: &Path) -> Result<()> {
+        let Some(ema) = &mut self.ema else { return Ok(()) };
+        let path = checkpoint.join(EMA);
+        let file = SafeTensors::open(&path)?;
+        let averages = ema.load_state(|name| file.tensor(name));
+        averages.map_err(|e| Error::Checkpoint { path, message: format!("does not fit: {e}") })
+    }
+
     fn load_best(&self, checkpoint: &Path, saved: BestState) -> Result<Best> {
-        let parameters = self.store.parameters();
-        let values = if saved.step == self.step {
-            parameters.into_iter().map(|p| (p.clone(), p.tensor())).collect()
+        let values = if self.has_weights_of(saved.step) {
+            trained(&self.store).map(|p| (p.clone(), p.tensor())).collect()
         } else {
             let path = checkpoint.join(BEST);
             let file = SafeTensors::open(&path)?;
@@ -252,9 +303,20 @@ impl<T: Task> Trainer<T> {
                 })?;
                 Ok((p, value))
             };
-            parameters.into_iter().map(value).collect::<Result<_>>()?
+            trained(&self.store).map(value).collect::<Result<_>>()?
         };
         Ok(Best { result: saved.result, step: saved.step, stale: saved.stale, values })
+    }
+
+    /// Checks that an adapter goes on with the weights of its base that it began with.
+    fn check_base(&self, state: &State) -> std::result::Result<(), String> {
+        match (&state.base, &self.base) {
+            (Some(saved), Some(base)) if saved.hash != base.hash => Err(format!(
+                "the weights of the base {} are not those that the run began with ({}); restore them",
+                base.name, saved.name
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Checks that run and data are those of the saved state. Returns whether the test set has
@@ -310,18 +372,23 @@ fn fields(recipe: &Recipe) -> Map<String, Value> {
     serde_json::from_str(&text).unwrap_or_default()
 }
 
-/// Where a recipe differs from the saved one, except in its length.
+/// Fields of a recipe that may change when a run is resumed: its length, and what changes no
+/// result.
+const FREE: [&str; 3] = ["epochs", "steps", "activation_checkpointing"];
+
+/// Where a recipe differs from the saved one. A field that an older version did not save had its
+/// default.
 fn changes(saved: &Value, recipe: &Recipe) -> Vec<Change> {
     let show = |value: &Value| match value {
         Value::Null => "not set".to_string(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
+    let default = fields(&Recipe::default());
     fields(recipe)
         .iter()
-        .filter(|(name, _)| !["epochs", "steps"].contains(&name.as_str()))
-        // A field that an older version did not save was not there to be changed.
-        .filter_map(|(name, now)| Some((name, saved.get(name)?, now)))
+        .filter(|(name, _)| !FREE.contains(&name.as_str()))
+        .filter_map(|(name, now)| Some((name, saved.get(name).or(default.get(name))?, now)))
         .filter(|(_, was, now)| was != now)
         .map(|(name, was, now)| Change { field: name.clone(), was: show(was), is: show(now) })
         .collect()

@@ -4,16 +4,17 @@ use std::collections::HashSet;
 
 use gradus_autograd::{Gradients, Var, no_grad};
 use gradus_nn::{
-    Adam, AdamW, Forward, GradScaler, Optimizer, Parameter, Schedule, Sgd, Store, param_groups,
+    Adam, AdamW, Ema, Forward, GradScaler, Optimizer, Parameter, Schedule, Sgd, Store,
 };
 use gradus_tensor::Tensor;
 
 use super::guard::Guard;
 use super::micro::{Piece, is_exhausted, pieces, smaller};
 use super::order::Order;
+use super::selection::{freeze, groups};
 use super::{Best, Metric, OptimizerKind, Recipe, RunMark, StepLoss, Task};
 use crate::evaluation::LOSS;
-use crate::{Error, Result};
+use crate::{Base, Error, Result};
 
 /// The results of one step. Loss and norm stay on the device until they are read.
 #[derive(Clone)]
@@ -52,6 +53,8 @@ pub struct Trainer<T> {
     pub(super) optimizer: Box<dyn Optimizer + Send>,
     schedule: Schedule,
     pub(super) guard: Guard,
+    /// The averages of the trained weights, if the recipe has them.
+    pub(super) ema: Option<Ema>,
     /// The tokens of the largest batch that fits in memory, once one did not fit.
     fits: Option<usize>,
     pub(super) step: u64,
@@ -60,6 +63,8 @@ pub struct Trainer<T> {
     pub(super) warmup: u64,
     pub(super) best: Option<Best>,
     pub(super) run: Option<RunMark>,
+    /// The base of a low-rank adaptation.
+    pub(super) base: Option<Base>,
     pub(super) order: Order,
     /// The metric that decides which model is best.
     pub(super) metric: Metric,
@@ -74,8 +79,8 @@ impl<T: Task> Trainer<T> {
     /// A trainer at step 0 of `recipe`, over the parameters of `store`.
     ///
     /// # Errors
-    /// When a field of the recipe is out of its range, there are no examples, or the device does not
-    /// train in the recipe's precision.
+    /// When a field of the recipe is out of its range or names no parameter, there are no examples,
+    /// or the device does not train in the recipe's precision.
     pub fn new(task: T, store: Store, recipe: Recipe) -> Result<Self> {
         recipe.validate()?;
         if task.examples() == 0 {
@@ -87,18 +92,10 @@ impl<T: Task> Trainer<T> {
         let total = recipe.total_steps(steps_per_epoch);
         let warmup = recipe.warmup_steps(total);
         let schedule = Schedule::new(recipe.schedule, warmup, total)?;
-        let groups = param_groups(
-            &store.parameters(),
-            recipe.lr,
-            recipe.head_lr,
-            |name| task.is_head(name),
-            recipe.weight_decay,
-        );
-        let optimizer: Box<dyn Optimizer + Send> = match recipe.optimizer {
-            OptimizerKind::AdamW => Box::new(AdamW::with_groups(groups)?),
-            OptimizerKind::Adam => Box::new(Adam::with_groups(groups)?),
-            OptimizerKind::Sgd => Box::new(Sgd::with_groups(groups)?.momentum(0.9)?),
-        };
+        freeze(&store, &recipe, |name| task.is_head(name))?;
+        let optimizer = optimizer(&store, &recipe, |name| task.is_head(name))?;
+        let trained: Vec<Parameter> = trained(&store).collect();
+        let ema = recipe.ema.map(|decay| Ema::new(&trained, decay)).transpose()?;
         let device = store.device();
         recipe.precision.check(device)?;
         recipe.precision.check_training()?;
@@ -111,6 +108,7 @@ impl<T: Task> Trainer<T> {
             optimizer,
             schedule,
             guard,
+            ema,
             fits: None,
             step: 0,
             total,
@@ -118,6 +116,7 @@ impl<T: Task> Trainer<T> {
             warmup,
             best: None,
             run: None,
+            base: None,
             order: Order::default(),
             metric,
             without_gradient: None,
@@ -164,6 +163,21 @@ impl<T: Task> Trainer<T> {
     /// Steps of warm-up.
     pub fn warmup_steps(&self) -> u64 {
         self.warmup
+    }
+
+    /// Numbers in the trained parameters, and in all.
+    pub fn parameter_counts(&self) -> (usize, usize) {
+        let all = self.store.parameters().iter().map(Parameter::numel).sum();
+        (trained(&self.store).map(|p| p.numel()).sum(), all)
+    }
+
+    /// Exchanges the weights with their moving averages, where the recipe has them: called twice,
+    /// everything is as before.
+    ///
+    /// # Errors
+    /// When a device cannot take the weights.
+    pub fn swap_averages(&mut self) -> Result<()> {
+        Ok(self.ema.as_mut().map_or(Ok(()), Ema::swap)?)
     }
 
     /// Trainable parameters that got no gradient in the first step; `None` before it. A parameter
@@ -220,6 +234,9 @@ impl<T: Task> Trainer<T> {
         self.optimizer.step_scaled(&grads, factor, Some(&clip.scale))?;
         self.kept = self.keeps_gradients.then_some(grads);
         self.step += 1;
+        if let Some(ema) = &mut self.ema {
+            ema.update_warming_up(self.step)?;
+        }
         Ok(Step {
             step: self.step,
             epoch: self.epochs_done(),
@@ -276,6 +293,7 @@ impl<T: Task> Trainer<T> {
     fn forward(&self, piece: &Piece) -> Forward {
         let first = self.step * self.recipe.accumulate as u64;
         Forward::training(self.recipe.seed, piece.stream(first))
+            .with_checkpointing(self.recipe.activation_checkpointing)
     }
 
     /// The loss over all pieces together, and its gradients; see [`StepLoss`].
@@ -346,6 +364,25 @@ fn check_batches<T: Task>(task: &T, recipe: &Recipe) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// The parameters that training changes.
+pub(super) fn trained(store: &Store) -> impl Iterator<Item = Parameter> {
+    store.parameters().into_iter().filter(Parameter::trainable)
+}
+
+/// The optimiser of a recipe over the trained parameters.
+fn optimizer(
+    store: &Store,
+    recipe: &Recipe,
+    is_head: impl Fn(&str) -> bool,
+) -> Result<Box<dyn Optimizer + Send>> {
+    let groups = groups(&store.parameters(), recipe, is_head);
+    Ok(match recipe.optimizer {
+        OptimizerKind::AdamW => Box::new(AdamW::with_groups(groups)?),
+        OptimizerKind::Adam => Box::new(Adam::with_groups(groups)?),
+        OptimizerKind::Sgd => Box::new(Sgd::with_groups(groups)?.momentum(0.9)?),
+    })
 }
 
 fn without_gradient(parameters: &[Parameter], grads: &Gradients) -> Vec<String> {

@@ -1,11 +1,13 @@
 //! Models, training and folders from outside. One program, because linking the engine is what takes
 //! time; the tests beside it look at state of the whole process.
 
+mod adapters;
 mod answering;
 mod best;
 #[path = "../common/mod.rs"]
 mod common;
 mod distilling;
+mod efficient;
 mod embed;
 mod entities;
 mod finetune;

@@ -41,7 +41,7 @@ fn shown(event: &Event) -> Option<String> {
         Event::WithoutGradient(names) => format!("{} without gradient", names.len()),
         Event::Cut { tokens, .. } => format!("cut to {tokens}"),
         Event::Step(numbers) => format!("step {}", numbers.step),
-        Event::Evaluating { .. } => return None,
+        Event::Inspected(_) | Event::Evaluating { .. } => return None,
         Event::Evaluated { split, step, .. } => format!("{split} {step}"),
         Event::Saved(path) => path.file_name().unwrap().to_string_lossy().into_owned(),
         Event::StoppedEarly => "stopped early".into(),

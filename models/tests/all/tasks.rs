@@ -13,7 +13,7 @@ use gradus_tensor::io::safetensors::{self, SafeTensors};
 /// How the twelve texts of a step are divided: texts of a batch, batches of a step.
 const DIVISIONS: [(usize, usize); 3] = [(12, 1), (3, 4), (5, 3)];
 
-fn golden() -> SafeTensors {
+pub fn golden() -> SafeTensors {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/tasks.safetensors");
     SafeTensors::open(path).unwrap()
 }
@@ -26,7 +26,7 @@ pub fn config(vocabulary: usize) -> BertConfig {
     config
 }
 
-fn encodings(golden: &SafeTensors) -> Vec<Encoding> {
+pub fn encodings(golden: &SafeTensors) -> Vec<Encoding> {
     let numbers = |name: &str| golden.tensor(name).unwrap().to_f64_vec();
     let mut ids = numbers("ids").into_iter().map(|id| id as u32);
     let lengths = numbers("lengths").into_iter().map(|length| length as usize);

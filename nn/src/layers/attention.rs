@@ -117,7 +117,7 @@ impl SelfAttention {
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn forward(&self, x: &Var, offsets: &Tensor, forward: &Forward) -> Result<Var> {
-        let qkv = Linear::forward_cat(&[&self.query, &self.key, &self.value], x)?;
+        let qkv = Linear::forward_cat(&[&self.query, &self.key, &self.value], x, forward)?;
         let per_head = qkv.size(-1)? / 3 / self.heads;
         let drops = forward.training && self.attention_dropout != 0.0;
         let options = Attention {
@@ -126,7 +126,8 @@ impl SelfAttention {
             dropout: drops.then(|| (self.attention_dropout, forward.key.place(&self.name))),
         };
         let context = qkv.attention_qkvpacked(offsets, &options).map_err(|e| e.at(&self.name))?;
-        self.norm.forward_residual(&self.dense.forward(&context)?, x, self.dropout.drawn(forward))
+        let y = self.dense.forward_in(&context, forward)?;
+        self.norm.forward_residual(&y, x, self.dropout.drawn(forward))
     }
 }
 

@@ -120,8 +120,8 @@ impl EncoderLayer {
     /// ```
     pub fn forward(&self, x: &Var, offsets: &Tensor, forward: &Forward) -> Result<Var> {
         let attended = self.attention.forward(x, offsets, forward)?;
-        let between = self.intermediate.forward_then(&attended, self.activation)?;
-        let y = self.output.forward(&between)?;
+        let between = self.intermediate.forward_then(&attended, self.activation, forward)?;
+        let y = self.output.forward_in(&between, forward)?;
         self.norm.forward_residual(&y, &attended, self.dropout.drawn(forward))
     }
 }

@@ -8,3 +8,4 @@ pub(crate) mod embedding;
 pub(crate) mod encoder;
 pub(crate) mod layer_norm;
 pub(crate) mod linear;
+pub(crate) mod low_rank;

@@ -10,6 +10,7 @@ use gradus_nn::Precision;
 use serde::{Deserialize, Serialize};
 
 use super::Course;
+use super::efficient::Efficient;
 
 /// A size of a model trained from scratch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -120,6 +121,9 @@ pub struct Flags {
 
     #[command(flatten)]
     #[serde(flatten)]
+    pub efficient: Efficient,
+    #[command(flatten)]
+    #[serde(flatten)]
     pub course: Course,
 }
 
@@ -130,6 +134,7 @@ impl Flags {
             config_size: Some(Size::Tiny),
             vocab_size: Some(VOCABULARY),
             max_length: Some(MAX_LENGTH),
+            efficient: Efficient::plain(),
             ..Flags::default()
         }
     }
@@ -166,7 +171,9 @@ impl Flags {
             optimizer: self.optimizer.unwrap_or(base.optimizer),
             seed,
             precision,
+            ..base
         };
+        let recipe = self.efficient.apply(recipe)?;
         recipe.validate().map_err(with_flag)?;
         self.course.session().validate().map_err(with_flag)?;
         if self.max_length == Some(0) {

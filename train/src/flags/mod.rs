@@ -2,6 +2,7 @@
 
 mod common;
 mod course;
+mod efficient;
 
 use clap::Args;
 use gradus_cli::{Failure, Outcome};

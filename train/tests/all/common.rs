@@ -118,3 +118,17 @@ pub fn checkpoints(folder: &Path) -> Vec<String> {
     names.sort();
     names
 }
+
+/// One `checkpoint-STEP` of a folder with the record: the state of a run that was stopped after
+/// that step.
+pub fn cut(from: &Path, to: &Path, step: usize) {
+    let name = format!("checkpoint-{step}");
+    std::fs::create_dir_all(to.join(&name)).unwrap();
+    for file in ["train.json", "metrics.jsonl"] {
+        std::fs::copy(from.join(file), to.join(file)).unwrap();
+    }
+    for entry in std::fs::read_dir(from.join(&name)).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(&name).join(entry.file_name())).unwrap();
+    }
+}

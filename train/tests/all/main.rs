@@ -3,6 +3,7 @@
 mod answer;
 mod common;
 mod distill;
+mod efficient;
 mod embed;
 mod killed;
 mod mlm;

@@ -3,25 +3,11 @@
 use std::path::Path;
 
 use crate::common::{
-    checkpoints, data, interrupted, json, last, metrics, ok, run, scratch, stderr, weights,
+    checkpoints, cut, data, interrupted, json, last, metrics, ok, run, scratch, stderr, weights,
 };
 
 fn resume(folder: &Path, more: &[&str]) -> std::process::Output {
     run(&[&["classify", "--resume", folder.to_str().unwrap(), "--device", "cpu"], more].concat())
-}
-
-/// One `checkpoint-STEP` of a folder with the record: the state of a run that was stopped after
-/// that step.
-fn cut(from: &Path, to: &Path, step: usize) {
-    let name = format!("checkpoint-{step}");
-    std::fs::create_dir_all(to.join(&name)).unwrap();
-    for file in ["train.json", "metrics.jsonl"] {
-        std::fs::copy(from.join(file), to.join(file)).unwrap();
-    }
-    for entry in std::fs::read_dir(from.join(&name)).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), to.join(&name).join(entry.file_name())).unwrap();
-    }
 }
 
 /// The best model, its step and the patience belong to the run: it ends the same wherever it is

@@ -8,6 +8,7 @@ mod tokens;
 use std::io::{self, Write};
 
 use gradus_cli::{Failure, Outcome, SharedArgs, layered};
+use gradus_models::ModelRef;
 use gradus_models::evaluation::ClassScores;
 use gradus_models::pipelines::{self, Pipeline, TextClassifier, TextEmbedder};
 
@@ -66,7 +67,7 @@ pub fn run(shared: &SharedArgs, args: Evaluate) -> Outcome {
 /// Opens a tagger of words, a question answerer or an embedder; any other model must be a
 /// classifier. A model without a head embeds if its folder says how, or if `pairs` are to be
 /// compared.
-fn open(model: &str, pairs: bool) -> gradus_models::Result<Pipeline> {
+fn open(model: ModelRef, pairs: bool) -> gradus_models::Result<Pipeline> {
     match pipelines::open(model) {
         Ok(pipeline @ (Pipeline::Tag(_) | Pipeline::Classify(_) | Pipeline::Answer(_))) => {
             Ok(pipeline)

@@ -1,9 +1,11 @@
 //! The tables of [`keys`](super::keys), file by file.
 
+mod adapter;
 mod config;
 mod sentence;
 mod tokenizer;
 
+pub(crate) use adapter::ADAPTER;
 pub(crate) use config::CONFIG;
 pub(super) use sentence::ARGUMENTS;
 pub(crate) use sentence::{
@@ -21,7 +23,7 @@ const fn key(names: &'static [&'static str], rule: Rule, remark: &'static str) -
 
 /// All tables, in the order of the book.
 #[cfg(test)]
-pub(super) const TABLES: [&Table; 10] = [
+pub(super) const TABLES: [&Table; 11] = [
     &CONFIG,
     &TOKENIZER,
     &MODULES,
@@ -32,11 +34,12 @@ pub(super) const TABLES: [&Table; 10] = [
     &NORMALIZE,
     &LAYER_NORM,
     &DROPOUT,
+    &ADAPTER,
 ];
 
 /// Files without keys, and files that are not read.
 #[cfg(test)]
-pub(super) const FILES: [(&str, &str, &str); 12] = [
+pub(super) const FILES: [(&str, &str, &str); 13] = [
     ("model.safetensors", "obeyed", "the weights; an encoder that lacks one is refused"),
     (
         "model.safetensors.index.json, model-00001-of-….safetensors",
@@ -63,10 +66,11 @@ pub(super) const FILES: [(&str, &str, &str); 12] = [
     ),
     ("router_config.json", "refused", "a Router chooses between modules; Gradus has none"),
     (
-        "adapter_config.json",
-        "refused",
-        "an adapter changes the weights; merge it first (`merge_and_unload`)",
+        "adapter_model.safetensors",
+        "obeyed",
+        "the low-rank parts of an adapter, folded into the weights of its base",
     ),
+    ("adapter_model.bin", "refused", "where there is no .safetensors file"),
     (
         "modeling_gradus.py, README.md",
         "harmless",

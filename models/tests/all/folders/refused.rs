@@ -91,7 +91,10 @@ fn a_configuration_of_another_model_is_refused_by_name() {
             &["Softplus"],
         ),
         // other programs' files
-        (json!({"adapter_config.json": {"peft_type": "LORA"}}), &["adapter_config.json", "merge"]),
+        (
+            json!({"adapter_config.json": {"peft_type": "LORA"}}),
+            &["adapter_config.json", "no adapter_model.safetensors"],
+        ),
         (json!({"router_config.json": {}}), &["router_config.json", "Router"]),
     ]);
 }

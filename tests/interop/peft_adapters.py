@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""Checks the interchange of adapters with PEFT, both ways. Run it by hand:
+
+    pip install torch transformers peft safetensors
+    cargo build --release --workspace --bins
+    python tests/interop/peft_adapters.py MODEL_DIR [PROGRAMS_DIR]
+
+MODEL_DIR is a pretrained BERT in the Hugging Face layout, PROGRAMS_DIR the folder of `train` and `infer`.
+Probabilities (of classifiers their logarithms) agree within 1e-5:
+
+1. adapters that `train` wrote (a classifier, a tagger, a masked language model) load as PeftModel;
+2. an adapter that PEFT wrote loads in `infer`, and `train merge` folds it.
+"""
+import json, math, os, subprocess, sys, tempfile
+import torch
+from peft import LoraConfig, PeftModel, TaskType, get_peft_model
+from transformers import (AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoModelForTokenClassification,
+                          AutoTokenizer)
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+MODEL = os.path.abspath(sys.argv[1])
+PROGRAMS = os.path.abspath(sys.argv[2]) if len(sys.argv) > 2 else f"{ROOT}/target/release"
+TEXTS = ["How do I locate my card?", "I still have not received my new card, I ordered over a week ago.",
+         "Why was I charged €12.50 for a naïve café transfer?", "top up"]
+WORDS = ["Ada", "lives", "in", "Rome"]
+TMP = tempfile.mkdtemp()
+LORA = ["--lora-rank", "4", "--lora-dropout", "0.1", "--lr", "2e-3", "--steps", "10", "-q", "--model", MODEL]
+
+
+def run(program, *args):
+    out = subprocess.run([f"{PROGRAMS}/{program}", *args], capture_output=True, text=True, cwd=ROOT)
+    assert out.returncode == 0, out.stderr
+    return [json.loads(line) for line in out.stdout.splitlines() if line.startswith("{")]
+
+
+def near(name, theirs, mine):
+    worst = max(abs(a - b) for a, b in zip(theirs, mine, strict=True))
+    print(f"{name}: within {worst:.1e}")
+    assert worst < 1e-5, name
+
+
+def labels(folder, *more):
+    """The probability of each label, by name, for each text."""
+    lines = run("infer", "classify", "--model", folder, *more, "--json", "--top-k", "1000", *TEXTS)
+    return [{x["label"]: x["score"] for x in line["labels"]} for line in lines]
+
+
+def compare_classifier(name, model, names, found):
+    tokenizer = AutoTokenizer.from_pretrained(MODEL)
+    with torch.no_grad():
+        logits = [model(**tokenizer(text, return_tensors="pt")).logits[0] for text in TEXTS]
+    # Log-probabilities differ from the logits by a shift.
+    theirs = [p for row in logits for p in row.double().log_softmax(-1).tolist()]
+    near(name, theirs, [math.log(row[label]) for row in found for label in names])
+
+
+def classifier():
+    folder = f"{TMP}/classify"
+    run("train", "classify", *LORA, "--data", f"{ROOT}/data/banking77", "--pooling", "cls", "--out", folder,
+        "--eval-every", "100", "--max-length", "48")
+    with open(f"{folder}/config.json") as file:
+        names = list(json.load(file)["id2label"].values())
+    base = AutoModelForSequenceClassification.from_pretrained(MODEL, num_labels=len(names))
+    compare_classifier("train classify → PEFT", PeftModel.from_pretrained(base, folder).eval(), names, labels(folder))
+
+
+def tagger():
+    folder, data = f"{TMP}/tokens", f"{TMP}/train.conll"
+    with open(data, "w") as file:
+        file.write("Ada B-PER\nlives O\nin O\nRome B-LOC\n\nthe O\nroad O\nto O\nOslo B-LOC\n\n" * 8)
+    run("train", "tokens", *LORA, "--lora-targets", "query,dense", "--data", data, "--out", folder)
+    [line] = run("infer", "tokens", "--model", folder, "--json", " ".join(WORDS))
+    base = AutoModelForTokenClassification.from_pretrained(MODEL, num_labels=3)
+    model, tokenizer = PeftModel.from_pretrained(base, folder).eval(), AutoTokenizer.from_pretrained(MODEL)
+    batch = tokenizer(WORDS, is_split_into_words=True, return_tensors="pt")
+    with torch.no_grad():
+        rows = model(**batch).logits[0].softmax(-1)
+    firsts = [batch.word_ids().index(i) for i in range(len(WORDS))]
+    near("train tokens → PEFT", rows[firsts].max(-1).values.tolist(), [word["score"] for word in line["words"]])
+
+
+def masked():
+    folder, data = f"{TMP}/mlm", f"{TMP}/text.txt"
+    with open(data, "w") as file:
+        file.write("the cat saw the dog and the dog saw the cat in the rain .\n" * 200)
+    run("train", "mlm", *LORA, "--data", data, "--out", folder, "--max-length", "32")
+    [line] = run("infer", "fill-mask", "--model", folder, "--json", "--top-k", "5", "the [MASK] saw the dog .")
+    model = PeftModel.from_pretrained(AutoModelForMaskedLM.from_pretrained(MODEL), folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(MODEL)
+    batch = tokenizer("the [MASK] saw the dog .", return_tensors="pt")
+    with torch.no_grad():
+        row = model(**batch).logits[0, batch["input_ids"][0].tolist().index(tokenizer.mask_token_id)].softmax(-1)
+    [found] = line["masks"]
+    near("train mlm → PEFT", [row[fill["id"]].item() for fill in found], [fill["score"] for fill in found])
+
+
+def of_peft():
+    torch.manual_seed(0)
+    base = AutoModelForSequenceClassification.from_pretrained(MODEL, num_labels=3)
+    settings = LoraConfig(task_type=TaskType.SEQ_CLS, r=4, lora_alpha=8, target_modules=["key", "dense"],
+                          init_lora_weights=False, modules_to_save=["pooler"], exclude_modules=["pooler.dense"])
+    model = get_peft_model(base, settings)
+    folder, merged = f"{TMP}/peft", f"{TMP}/merged"
+    model.save_pretrained(folder)
+    names = ["LABEL_0", "LABEL_1", "LABEL_2"]
+    compare_classifier("PEFT → infer", model.eval(), names, labels(folder, "--base", MODEL))
+    run("train", "merge", folder, "--out", merged, "--json")
+    compare_classifier("PEFT → train merge", model, names, labels(merged))
+    whole = AutoModelForSequenceClassification.from_pretrained(merged).eval()
+    compare_classifier("train merge → transformers", whole, names, labels(merged))
+
+
+if __name__ == "__main__":
+    classifier()
+    tagger()
+    masked()
+    of_peft()
