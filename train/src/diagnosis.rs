@@ -48,7 +48,7 @@ fn balance(train: &Split, problem: Problem, labels: &Labels) -> String {
         names.into_iter().filter_map(|name| labels.id(name)).collect()
     };
     train.examples.iter().flat_map(given).for_each(|id| counts[id as usize].0 += 1);
-    counts.sort_by(|a, b| b.0.cmp(&a.0));
+    counts.sort_by_key(|count| std::cmp::Reverse(count.0));
     let named = |(count, name): &(usize, &String)| format!("{name} {count}");
     if counts.len() <= 2 * NAMED {
         return format!("labels: {}", counts.iter().map(named).collect::<Vec<_>>().join(", "));

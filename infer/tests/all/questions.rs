@@ -150,7 +150,7 @@ fn an_answerer_is_measured_as_by_squad() {
     let predicted = |i: usize| {
         let mistakes = said["mistakes"].as_array().unwrap().iter();
         let of = mistakes.filter(|m| m["id"] == json!(i.to_string())).map(|m| &m["predicted"]);
-        of.last().map_or(TEXTS[i], |text| text.as_str().unwrap()).to_string()
+        of.next_back().map_or(TEXTS[i], |text| text.as_str().unwrap()).to_string()
     };
     let right = |i: usize, text: &str| {
         let answer = predicted(i);

@@ -121,7 +121,7 @@ impl Recipe {
                 return Err(Error::recipe(field, value, "it must be 0 or more"));
             }
         }
-        if let Some(factor) = self.skip_spikes.filter(|factor| !(*factor > 1.0)) {
+        if let Some(factor) = self.skip_spikes.filter(|factor| factor.is_nan() || *factor <= 1.0) {
             return Err(Error::recipe("skip_spikes", factor, "it must be above 1"));
         }
         for (field, value) in [("batch_size", self.batch_size), ("accumulate", self.accumulate)] {

@@ -14,12 +14,13 @@ const ROW: &str = "{\"question\": \"…\", \"context\": \"…\", \"answers\": {\
 
 /// The questions of a `.jsonl` file.
 pub(super) fn lines(path: &Path, text: &str, answers: bool) -> Result<Vec<Question>> {
-    let question = |(at, line): (usize, Result<(u64, Map<String, Value>)>)| {
+    let mut questions = Vec::new();
+    for (number, line) in (1..).zip(json_lines(path, text, ROW)) {
         let (line, object) = line?;
         let place = Place { path, line: Some(line), within: String::new() };
-        Reader { number: at + 1, answers }.row(&place, &object)
-    };
-    json_lines(path, text, ROW).enumerate().map(question).collect()
+        questions.push(Reader { number, answers }.row(&place, &object)?);
+    }
+    Ok(questions)
 }
 
 /// The questions of a `.json` file.
