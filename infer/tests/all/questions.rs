@@ -149,7 +149,7 @@ fn an_answerer_is_measured_as_by_squad() {
     let said = evaluate(&rows(&whole), &["--mistakes", "9", "--max-answer-length", "2"]);
     let predicted = |i: usize| {
         let mistakes = said["mistakes"].as_array().unwrap().iter();
-        let of = mistakes.filter(|m| m["id"] == json!(i.to_string())).map(|m| &m["predicted"]);
+        let mut of = mistakes.filter(|m| m["id"] == json!(i.to_string())).map(|m| &m["predicted"]);
         of.next_back().map_or(TEXTS[i], |text| text.as_str().unwrap()).to_string()
     };
     let right = |i: usize, text: &str| {
