@@ -88,13 +88,16 @@ fn operations_have_their_dtypes() {
     assert!(y.add(&x).unwrap_err().to_string().contains("dtype"));
 }
 
+/// A product of some variables.
+type Product = fn(&[Var]) -> gradus_tensor::Result<Var>;
+
 /// The products, of which the CPU has f16 too: the result is f16 and near that of f32, the gradients
 /// are f32 and near, recorded or not. f64 stays as it is.
 #[test]
 fn products_on_the_cpu() {
     let cpu = Device::Cpu;
     let leaves = [leaf(&[6, 8], 1, cpu), leaf(&[8, 8], 2, cpu), leaf(&[8], 3, cpu)];
-    let products: [fn(&[Var]) -> gradus_tensor::Result<Var>; 4] = [
+    let products: [Product; 4] = [
         |v| v[0].matmul(&v[1]),
         |v| v[0].linear(&v[1], Some(&v[2])),
         |v| v[0].linear_gelu(&v[1], Some(&v[2])),
@@ -147,7 +150,7 @@ fn rounded_layers_are_refused_where_they_would_be_recorded() {
                 x.linear_gelu(&w, None),
                 x.linear_cat(&[&w, &w], &[&b, &b]),
             ] {
-                let error = layer.err().expect("a rounded layer was recorded").to_string();
+                let error = layer.expect_err("a rounded layer was recorded").to_string();
                 assert!(error.contains("no gradient") && error.contains("no_grad"), "{error}");
             }
         });

@@ -88,7 +88,7 @@ fn base() -> Base {
 }
 
 fn tokenizer() -> Tokenizer {
-    Tokenizer::from_folder(&peft("base")).unwrap()
+    Tokenizer::from_folder(peft("base")).unwrap()
 }
 
 fn classifier_config(pooling: Pooling) -> gradus_models::BertConfig {
@@ -247,9 +247,12 @@ fn settings_that_gradus_does_not_have_are_refused_by_name() {
     assert!(farthest(&scaled, &whole) > 0.01);
 }
 
+/// Another name and value for a tensor of an adapter; `None` to leave it out.
+type Change<'a> = &'a dyn Fn(&str, Tensor) -> Option<(String, Tensor)>;
+
 #[test]
 fn tensors_that_do_not_fit_are_refused_by_name() {
-    let changed = |change: &dyn Fn(&str, Tensor) -> Option<(String, Tensor)>| {
+    let changed = |change: Change| {
         let dir = copied();
         let path = dir.path().join("adapter_model.safetensors");
         let file = SafeTensors::open(&path).unwrap();
