@@ -157,6 +157,15 @@ impl Store {
     }
 
     /// The adaptation of its layers; see [`Path::adapt`].
+    ///
+    /// ```
+    /// # use gradus_nn::{Lora, Store};
+    /// let store = Store::new(0);
+    /// assert_eq!(store.lora(), None);
+    /// store.root().adapt(Lora::default())?;
+    /// assert_eq!(store.lora().unwrap().rank, 8);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn lora(&self) -> Option<Lora> {
         self.state().adaptation.as_ref().map(|(_, lora)| lora.clone())
     }

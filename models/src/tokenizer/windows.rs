@@ -53,8 +53,8 @@ impl Tokenizer {
     /// use gradus_models::Tokenizer;
     ///
     /// # fn main() -> gradus_models::Result<()> {
-    /// let tokenizer = Tokenizer::train_wordpiece(&["who", "a b c d e f"], 60)?;
-    /// let windows = tokenizer.encode_windows("who", "a b c d e f", 8, 2)?;
+    /// let tokenizer = Tokenizer::train_wordpiece(&["a b c d e f"], 60)?;
+    /// let windows = tokenizer.encode_windows("e", "a b c d e f", 8, 2)?;
     /// let texts: Vec<_> =
     ///     windows.iter().map(|w| w.encoding.tokens[w.context.clone()].join(" ")).collect();
     /// assert_eq!(texts, ["a b c d", "c d e f"]);

@@ -146,7 +146,7 @@ pub(super) struct LowRank {
 
 impl LowRank {
     /// The low-rank part of the layer at `path`; `None` where the layer is not adapted.
-    pub fn at(path: &Path, inputs: usize, outputs: usize) -> Result<Option<LowRank>> {
+    pub(super) fn at(path: &Path, inputs: usize, outputs: usize) -> Result<Option<LowRank>> {
         let Some(lora) = path.adaptation() else { return Ok(None) };
         let init = Init::KaimingUniform { a: 5f64.sqrt() };
         Ok(Some(LowRank {
@@ -158,7 +158,7 @@ impl LowRank {
     }
 
     /// s·dropout(x)·Aᵀ·Bᵀ: `[…, in]` → `[…, out]`.
-    pub fn forward(&self, x: &Var, forward: &Forward) -> Result<Var> {
+    pub(super) fn forward(&self, x: &Var, forward: &Forward) -> Result<Var> {
         let narrow = self.dropout.forward(x, forward)?.linear(&self.a.var(), None)?;
         narrow.mul_scalar(self.scaling)?.linear(&self.b.var(), None)
     }

@@ -8,7 +8,8 @@ use gradus_models::pipelines::{self, Pipeline};
 /// A base for adapters: a classifier of a few steps.
 fn base(data: &Path, dir: &Path) -> PathBuf {
     let base = dir.join("base");
-    ok(&run(&scratch(data, &base, &["--steps", "3", "--pooling", "cls", "-q"])));
+    let steps = ["--steps", "3", "--vocab-size", "120", "-q"];
+    ok(&run(&tuned("classify", [data, Path::new("scratch"), &base], &steps)));
     base
 }
 
