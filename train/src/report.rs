@@ -7,6 +7,8 @@ use gradus_models::evaluation::LOSS;
 use gradus_models::training::{Evaluation, Finished, Metric};
 use serde_json::{Value, json};
 
+use crate::page::REPORT;
+
 /// The result of a run.
 pub struct Report {
     pub finished: Finished,
@@ -57,6 +59,10 @@ impl Report {
             format!("  (of step {})", self.finished.kept)
         };
         println!("model: {}{of}", out.display());
+        let report = out.join(REPORT);
+        if report.is_file() {
+            println!("report: {}", report.display());
+        }
         if shared.quiet {
             return Ok(());
         }

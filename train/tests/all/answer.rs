@@ -31,7 +31,7 @@ fn paragraph(i: usize, none: bool) -> Value {
 }
 
 /// A data set: SQuAD's form for training, rows for the test.
-fn data(folder: &Path, none: bool) -> PathBuf {
+pub fn data(folder: &Path, none: bool) -> PathBuf {
     let path = folder.join("squad");
     std::fs::create_dir_all(&path).unwrap();
     let all: Vec<Value> = (0..36).map(|i| paragraph(i * 5 % 36, none)).collect();
@@ -52,7 +52,7 @@ fn data(folder: &Path, none: bool) -> PathBuf {
 }
 
 /// `train answer` from scratch on `data`, into `out`.
-fn scratch<'a>(data: &'a Path, out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+pub fn scratch<'a>(data: &'a Path, out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
     let (data, out) = (data.to_str().unwrap(), out.to_str().unwrap());
     let mut args = vec!["answer", "--data", data, "--model", "scratch", "--vocab-size", "150"];
     args.extend(["--batch-size", "8", "--out", out]);

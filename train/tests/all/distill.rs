@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::common::{data, interrupted, json, last, metrics, ok, run, scratch, stderr, weights};
 
 /// A teacher for the texts of [`data`].
-fn teacher(dir: &Path) -> (PathBuf, PathBuf) {
+pub fn teacher(dir: &Path) -> (PathBuf, PathBuf) {
     let (data, teacher) = (data(dir), dir.join("teacher"));
     let flags = ["--epochs", "20", "--lr", "3e-3", "--dropout", "0", "-q"];
     ok(&run(&scratch(&data, &teacher, &flags)));
@@ -13,7 +13,12 @@ fn teacher(dir: &Path) -> (PathBuf, PathBuf) {
 }
 
 /// `train distill` on `data`, into `out`.
-fn distill<'a>(data: &'a Path, teacher: &'a Path, out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+pub fn distill<'a>(
+    data: &'a Path,
+    teacher: &'a Path,
+    out: &'a Path,
+    more: &[&'a str],
+) -> Vec<&'a str> {
     let paths = [data, teacher, out].map(|path| path.to_str().unwrap());
     let [data, teacher, out] = paths;
     let mut args = vec!["distill", "--data", data, "--teacher", teacher, "--out", out];

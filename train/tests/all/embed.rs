@@ -11,7 +11,7 @@ const WORDS: [&str; 12] = [
 ];
 
 /// Questions and answers, with a hard negative for some; the test set is JSON lines.
-fn data(folder: &Path) -> PathBuf {
+pub fn data(folder: &Path) -> PathBuf {
     let path = folder.join("pairs");
     std::fs::create_dir_all(&path).unwrap();
     let questions = ["where is the {}", "who has seen my {} today", "is this {} red"];
@@ -45,7 +45,7 @@ fn data(folder: &Path) -> PathBuf {
 }
 
 /// `train embed` from scratch on `data`, into `out`.
-fn scratch<'a>(data: &'a Path, out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+pub fn scratch<'a>(data: &'a Path, out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
     let (data, out) = (data.to_str().unwrap(), out.to_str().unwrap());
     let mut args = vec!["embed", "--data", data, "--model", "scratch", "--vocab-size", "150"];
     args.extend(["--batch-size", "6", "--out", out]);

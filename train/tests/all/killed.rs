@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::common::{data, ok, run, scratch, train, weights};
+use crate::{answer, distill, embed, tokens};
 
 /// A generator of numbers that are the same in every run of the test.
 struct Moments(u64);
@@ -54,10 +55,57 @@ fn strings(args: &[&str]) -> Vec<String> {
     args.iter().map(|arg| arg.to_string()).collect()
 }
 
+const COURSE: [&str; 7] = ["--steps", "600", "--save-every", "3", "--eval-every", "50", "-q"];
+
 #[test]
 fn classify() {
     let dir = tempfile::tempdir().unwrap();
     let data = data(dir.path());
-    let more = ["--steps", "600", "--save-every", "3", "--eval-every", "50", "-q"];
-    survives_ten_kills("classify", |out| strings(&scratch(&data, out, &more)), dir.path());
+    survives_ten_kills("classify", |out| strings(&scratch(&data, out, &COURSE)), dir.path());
+}
+
+#[test]
+fn tokens() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = tokens::data(dir.path());
+    let args = |out: &Path| strings(&tokens::scratch(&data, out, &COURSE));
+    survives_ten_kills("tokens", args, dir.path());
+}
+
+#[test]
+fn embed() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = embed::data(dir.path());
+    let args = |out: &Path| strings(&embed::scratch(&data, out, &COURSE));
+    survives_ten_kills("embed", args, dir.path());
+}
+
+#[test]
+fn answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = answer::data(dir.path(), false);
+    let args = |out: &Path| strings(&answer::scratch(&data, out, &COURSE));
+    survives_ten_kills("answer", args, dir.path());
+}
+
+#[test]
+fn distill() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, teacher) = distill::teacher(dir.path());
+    let more = [&COURSE[..], &["--layers", "1"]].concat();
+    let args = |out: &Path| strings(&distill::distill(&data, &teacher, out, &more));
+    survives_ten_kills("distill", args, dir.path());
+}
+
+#[test]
+fn mlm() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("text.txt");
+    std::fs::write(&data, "the tiger sleeps in the forest of the night\n".repeat(40)).unwrap();
+    let model = ["mlm", "--model", "scratch", "--vocab-size", "60", "--max-length", "24"];
+    let args = |out: &Path| {
+        let paths = ["--data", data.to_str().unwrap(), "--out", out.to_str().unwrap()];
+        strings(&[&model[..], &paths, &COURSE].concat())
+    };
+    survives_ten_kills("mlm", args, dir.path());
 }

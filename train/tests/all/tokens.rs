@@ -6,7 +6,7 @@ use crate::common::{interrupted, json, last, metrics, ok, run, stderr, weights};
 use gradus_models::pipelines::TokenTagger;
 
 /// Sentences of a person and a place, in CoNLL columns and, for the test set, JSON lines.
-fn data(folder: &Path) -> PathBuf {
+pub fn data(folder: &Path) -> PathBuf {
     let people = ["ada", "bo", "cy", "dee", "eve", "flo"];
     let places = ["york", "rome", "oslo", "lima", "bern", "kyiv"];
     let path = folder.join("ner");
@@ -45,7 +45,7 @@ fn data(folder: &Path) -> PathBuf {
 }
 
 /// `train tokens` from scratch on `data`, into `out`.
-fn scratch<'a>(data: &'a Path, out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+pub fn scratch<'a>(data: &'a Path, out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
     let (data, out) = (data.to_str().unwrap(), out.to_str().unwrap());
     let mut args = vec!["tokens", "--data", data, "--model", "scratch", "--vocab-size", "150"];
     args.extend(["--batch-size", "4", "--out", out]);
