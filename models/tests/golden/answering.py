@@ -23,8 +23,9 @@ from safetensors.torch import save_file
 from transformers import BertConfig, BertForQuestionAnswering, BertTokenizerFast, QuestionAnsweringPipeline
 from transformers.data.metrics import squad_metrics
 
+from steps import trained
+
 HERE = os.path.dirname(os.path.abspath(__file__))
-STEPS, WARMUP, LR, DECAY, CLIP = 50, 5, 2e-3, 0.01, 1.0
 WINDOWS = 12
 WORDS = """[PAD] [UNK] [CLS] [SEP] [MASK] . , ? ' - 1 8 4 3 a b c d e f g h i l m n o p r s t u w y z ##a ##b ##c ##d ##e ##f
 ##g ##h ##i ##l ##m ##n ##o ##p ##r ##s ##t ##u ##w ##y ##z ##1 ##8 ##4 ##3 the in of who when where wrote program first ada
@@ -178,23 +179,15 @@ for n in lengths:
     start = random.randint(question + 1, n - 1)
     targets.append((0, 0) if random.rand() < 0.25 else (start, random.randint(start, n - 1)))
 model.train()
-plain = lambda name: name.endswith(".bias") or "LayerNorm" in name
-groups = [{"params": [p for n, p in model.named_parameters() if plain(n) == without],
-           "weight_decay": 0.0 if without else DECAY} for without in (False, True)]
-optimiser = torch.optim.AdamW(groups, lr=LR)
-losses, norms = [], []
-for step in range(STEPS):
+
+
+def loss_of(model, _):
     parts = [model(input_ids=torch.tensor([row]), token_type_ids=torch.tensor([kind]), start_positions=torch.tensor([start]),
                    end_positions=torch.tensor([end])).loss for row, kind, (start, end) in zip(ids, types, targets)]
-    loss = torch.stack(parts).mean()
-    optimiser.zero_grad()
-    loss.backward()
-    norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP).item())
-    factor = step / WARMUP if step < WARMUP else (STEPS - step) / (STEPS - WARMUP)
-    for group in optimiser.param_groups:
-        group["lr"] = LR * factor
-    optimiser.step()
-    losses.append(loss.item())
+    return torch.stack(parts).mean()
+
+
+losses, norms = trained(model, loss_of)
 flat = lambda rows: torch.tensor([value for row in rows for value in row], dtype=torch.int32)
 tensors |= {"ids": flat(ids), "types": flat(types), "lengths": torch.tensor(lengths.astype(np.int32)), "targets": flat(targets),
             "answer.losses": torch.tensor(losses, dtype=torch.float64), "answer.norms": torch.tensor(norms, dtype=torch.float64)}

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from transformers import BertConfig, BertForSequenceClassification
 
-STEPS, WARMUP, LR, DECAY, CLIP = 50, 5, 2e-3, 0.01, 1.0
+from steps import trained
+
 TEXTS, LABELS, TEMPERATURE, ALPHA = 12, 3, 3.0, 0.7
 
 random = np.random.RandomState(1)
@@ -54,25 +55,14 @@ out |= {"ids": torch.tensor([i for row in ids for i in row], dtype=torch.int32),
 for name in "labelled", "unlabelled":
     model = new(2, 16, 2).train()
     out |= {f"{name}.{key}": value.clone() for key, value in model.state_dict().items()}
-    plain = lambda name: name.endswith(".bias") or "LayerNorm" in name
-    groups = [{"params": [p for n, p in model.named_parameters() if plain(n) == without],
-               "weight_decay": 0.0 if without else DECAY} for without in (False, True)]
-    optimiser = torch.optim.AdamW(groups, lr=LR)
-    losses, norms = [], []
-    for step in range(STEPS):
+
+    def loss_of(model, _):
         logits = model(**padded(ids)).logits
         loss = TEMPERATURE ** 2 * F.kl_div(F.log_softmax(logits / TEMPERATURE, -1), F.softmax(targets / TEMPERATURE, -1),
                                            reduction="batchmean")
-        if name == "labelled":
-            loss = ALPHA * loss + (1 - ALPHA) * F.cross_entropy(logits, labels)
-        optimiser.zero_grad()
-        loss.backward()
-        norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP).item())
-        factor = step / WARMUP if step < WARMUP else (STEPS - step) / (STEPS - WARMUP)
-        for group in optimiser.param_groups:
-            group["lr"] = LR * factor
-        optimiser.step()
-        losses.append(loss.item())
+        return ALPHA * loss + (1 - ALPHA) * F.cross_entropy(logits, labels) if name == "labelled" else loss
+
+    losses, norms = trained(model, loss_of)
     out[f"{name}.losses"] = torch.tensor(losses, dtype=torch.float64)
     out[f"{name}.norms"] = torch.tensor(norms, dtype=torch.float64)
     print(name, losses[0], losses[-1])

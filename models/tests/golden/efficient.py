@@ -21,8 +21,10 @@ from peft import LoraConfig, TaskType, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForSequenceClassification
 
+from steps import CLIP, DECAY, LR, STEPS, factor, plain
+
 HERE = os.path.dirname(os.path.abspath(__file__))
-STEPS, WARMUP, LR, HEAD_LR, DECAY, CLIP = 50, 5, 2e-3, 5e-3, 0.01, 1.0
+HEAD_LR = 5e-3
 LABELS, LAYERS, LAYER_DECAY, EMA = 3, 2, 0.6, 0.9
 
 golden = load_file(os.path.join(HERE, "tasks.safetensors"))
@@ -51,7 +53,6 @@ def logits(model):
 
 def trained(model, rate=lambda name: LR, each=None):
     """The losses and the gradients' norms of the steps."""
-    plain = lambda name: name.endswith(".bias") or "LayerNorm" in name
     groups = [{"params": [p], "weight_decay": 0.0 if plain(n) else DECAY, "peak": rate(n)}
               for n, p in model.named_parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(groups, lr=LR)
@@ -61,9 +62,8 @@ def trained(model, rate=lambda name: LR, each=None):
         optimiser.zero_grad()
         loss.backward()
         norms.append(torch.nn.utils.clip_grad_norm_([g["params"][0] for g in groups], CLIP).item())
-        factor = step / WARMUP if step < WARMUP else (STEPS - step) / (STEPS - WARMUP)
         for group in optimiser.param_groups:
-            group["lr"] = group["peak"] * factor
+            group["lr"] = group["peak"] * factor(step)
         optimiser.step()
         losses.append(loss.item())
         if each:

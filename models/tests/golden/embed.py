@@ -18,8 +18,9 @@ from sentence_transformers.sentence_transformer.evaluation import InformationRet
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from transformers import BertConfig, BertModel
 
+from steps import STEPS, trained
+
 HERE = os.path.dirname(os.path.abspath(__file__))
-STEPS, WARMUP, LR, DECAY, CLIP = 50, 5, 2e-3, 0.01, 1.0
 PAIRS, BATCH, VOCABULARY = 24, 12, 50
 DIMENSIONS = [16, 8, 4]
 
@@ -65,26 +66,6 @@ class Embedder(torch.nn.Module):
         mask = torch.nn.utils.rnn.pad_sequence([torch.ones(len(row)) for row in rows], batch_first=True)
         hidden = self.bert(input_ids=ids, attention_mask=mask).last_hidden_state
         return (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-
-
-def trained(model, loss_of):
-    """The losses and the gradients' norms of the steps."""
-    plain = lambda name: name.endswith(".bias") or "LayerNorm" in name
-    groups = [{"params": [p for n, p in model.named_parameters() if plain(n) == without],
-               "weight_decay": 0.0 if without else DECAY} for without in (False, True)]
-    optimiser = torch.optim.AdamW(groups, lr=LR)
-    losses, norms = [], []
-    for step in range(STEPS):
-        loss = loss_of(model, step)
-        optimiser.zero_grad()
-        loss.backward()
-        norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP).item())
-        factor = step / WARMUP if step < WARMUP else (STEPS - step) / (STEPS - WARMUP)
-        for group in optimiser.param_groups:
-            group["lr"] = LR * factor
-        optimiser.step()
-        losses.append(loss.item())
-    return losses, norms
 
 
 def add(name, loss_of):

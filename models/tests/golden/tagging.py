@@ -15,8 +15,10 @@ import torch
 from safetensors.torch import save_file
 from transformers import BertConfig, BertForTokenClassification
 
-STEPS, WARMUP, BATCH, SENTENCES, LONGEST, TAGS, VOCABULARY = 50, 5, 6, 40, 14, 5, 60
-LR, DECAY = 1e-3, 0.01
+from steps import DECAY, STEPS, factor, plain
+
+BATCH, SENTENCES, LONGEST, TAGS, VOCABULARY = 6, 40, 14, 5, 60
+LR = 1e-3
 
 
 def data(generator):
@@ -47,7 +49,6 @@ def main():
     ids, targets, mask, lengths = data(generator)
     batches = torch.stack([torch.randperm(SENTENCES, generator=generator)[:BATCH] for _ in range(STEPS)])
 
-    plain = lambda name: name.endswith(".bias") or "LayerNorm" in name
     named = list(model.named_parameters())
     groups = [{"params": [p for n, p in named if plain(n) == kind], "weight_decay": 0.0 if kind else DECAY}
               for kind in (False, True)]
@@ -59,9 +60,8 @@ def main():
         optimizer.zero_grad()
         output.loss.backward()
         norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).item())
-        factor = step / WARMUP if step < WARMUP else (STEPS - step) / (STEPS - WARMUP)
         for group in optimizer.param_groups:
-            group["lr"] = LR * factor
+            group["lr"] = LR * factor(step)
         optimizer.step()
         losses.append(output.loss.item())
     with torch.no_grad():

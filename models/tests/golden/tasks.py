@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification
 
+from steps import STEPS, trained
+
 HERE = os.path.dirname(os.path.abspath(__file__))
-STEPS, WARMUP, LR, DECAY, CLIP = 50, 5, 2e-3, 0.01, 1.0
 TEXTS, LABELS = 12, 3
 VOCABULARY = 60  # of the masked text
 WEIGHTS = torch.tensor([0.5, 1.0, 2.5])
@@ -43,26 +44,6 @@ def new(kind, vocabulary=50, **more):
         if parameter.dim() > 1:
             torch.nn.init.normal_(parameter, std=0.2)
     return model.train()
-
-
-def trained(model, loss_of):
-    """The losses and the gradients' norms of the steps."""
-    plain = lambda name: name.endswith(".bias") or "LayerNorm" in name
-    groups = [{"params": [p for n, p in model.named_parameters() if plain(n) == without],
-               "weight_decay": 0.0 if without else DECAY} for without in (False, True)]
-    optimiser = torch.optim.AdamW(groups, lr=LR)
-    losses, norms = [], []
-    for step in range(STEPS):
-        loss = loss_of(model, step)
-        optimiser.zero_grad()
-        loss.backward()
-        norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP).item())
-        factor = step / WARMUP if step < WARMUP else (STEPS - step) / (STEPS - WARMUP)
-        for group in optimiser.param_groups:
-            group["lr"] = LR * factor
-        optimiser.step()
-        losses.append(loss.item())
-    return losses, norms
 
 
 def add(name, model, loss_of):
