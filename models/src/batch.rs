@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use gradus_autograd::no_grad;
 use gradus_tensor::RngKey;
 
 use crate::config::BertConfig;
@@ -185,6 +186,27 @@ pub fn sorted_batches(lengths: &[usize], batch_size: usize) -> Result<Vec<Vec<us
     let mut order: Vec<usize> = (0..lengths.len()).collect();
     order.sort_by_key(|&i| std::cmp::Reverse(lengths[i]));
     Ok(order.chunks(batch_size).map(<[usize]>::to_vec).collect())
+}
+
+/// Calls `each` with every batch of an evaluation, in which operations record no graph, and tells
+/// `progress` the number of examples done and of all.
+///
+/// # Errors
+/// The first of `each`; [`Error::Input`] when `batch_size` is 0.
+pub(crate) fn each_batch(
+    lengths: &[usize],
+    batch_size: usize,
+    progress: &mut dyn FnMut(usize, usize),
+    mut each: impl FnMut(&[usize]) -> Result<()> + Send,
+) -> Result<()> {
+    let mut done = 0;
+    for batch in sorted_batches(lengths, batch_size)? {
+        // One entry into the thread pool for the whole batch. The mode belongs to the thread.
+        rayon::scope(|_| no_grad(|| each(&batch)))?;
+        done += batch.len();
+        progress(done, lengths.len());
+    }
+    Ok(())
 }
 
 /// Puts the results of batches into the order of the inputs.

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use gradus_autograd::{Var, no_grad};
+use gradus_autograd::Var;
 use gradus_nn::{CrossEntropy, Forward};
 use gradus_tensor::Tensor;
 use rayon::prelude::*;
 
-use crate::batch::{restore_order, sorted_batches};
+use crate::batch::each_batch;
 use crate::data::Question;
 use crate::evaluation::{BestSpan, Evaluation, Metric, SpanLogits, SquadScores, best_span};
 use crate::training::Task;
@@ -263,17 +263,13 @@ impl Task for QuestionAnswering {
     ) -> Result<Evaluation> {
         let windows: Vec<&Window> = set.iter().flat_map(|question| &question.windows).collect();
         let lengths: Vec<usize> = windows.iter().map(|window| window.encoding.len()).collect();
-        let batches = sorted_batches(&lengths, 32)?;
-        let (mut results, mut done) = (Vec::with_capacity(windows.len()), 0);
-        for batch in &batches {
+        let mut logits = vec![SpanLogits::default(); windows.len()];
+        each_batch(&lengths, 32, progress, |batch| {
             let chosen: Vec<&Window> = batch.iter().map(|&i| windows[i]).collect();
-            // One entry into the thread pool for the whole forward pass. The mode belongs to the
-            // thread.
-            results.extend(rayon::scope(|_| no_grad(|| self.tested(&chosen)))?);
-            done += batch.len();
-            progress(done, windows.len());
-        }
-        let mut logits = restore_order(&batches, results)?.into_iter();
+            batch.iter().zip(self.tested(&chosen)?).for_each(|(&i, found)| logits[i] = found);
+            Ok(())
+        })?;
+        let mut logits = logits.into_iter();
         let mut tally = AnswerTally::new(self.decoding);
         for question in set {
             let logits: Vec<SpanLogits> = logits.by_ref().take(question.windows.len()).collect();

@@ -1,11 +1,11 @@
 //! `classify`: a label, several labels or a number for every text, or pair of texts.
 
-use gradus_autograd::{Var, no_grad};
+use gradus_autograd::Var;
 use gradus_nn::{CrossEntropy, Forward, Reduction, losses};
 use gradus_tensor::{DType, Device, Tensor};
 
 use super::{Answers, Problem, Tally};
-use crate::batch::sorted_batches;
+use crate::batch::each_batch;
 use crate::evaluation::{Evaluation, Metric};
 use crate::training::Task;
 use crate::{
@@ -134,24 +134,18 @@ impl Classification {
         &self,
         encodings: &[Encoding],
         progress: &mut dyn FnMut(usize, usize),
-        mut take: impl FnMut(&[f32], usize),
+        mut take: impl FnMut(&[f32], usize) + Send,
     ) -> Result<()> {
         let lengths: Vec<usize> = encodings.iter().map(Encoding::len).collect();
-        let mut done = 0;
-        for batch in sorted_batches(&lengths, 64)? {
-            let forward = Forward::inference();
-            // One entry into the thread pool for the whole forward pass. The mode belongs to the
-            // thread.
-            let logits = rayon::scope(|_| no_grad(|| self.logits(encodings, &batch, &forward)))?;
+        each_batch(&lengths, 64, progress, |batch| {
+            let logits = self.logits(encodings, batch, &Forward::inference())?;
             let logits = logits.tensor().to_dtype(DType::F32)?.contiguous()?;
             let width = logits.shape()[1].max(1);
-            for (row, &i) in logits.to_vec::<f32>()?.chunks(width).zip(&batch) {
+            for (row, &i) in logits.to_vec::<f32>()?.chunks(width).zip(batch) {
                 take(row, i);
             }
-            done += batch.len();
-            progress(done, encodings.len());
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn weight(&self) -> Result<Option<Tensor>> {

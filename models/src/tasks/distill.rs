@@ -5,7 +5,7 @@ use gradus_nn::{CrossEntropy, Forward, Reduction, losses};
 use gradus_tensor::{DType, Tensor};
 
 use super::Problem;
-use crate::batch::sorted_batches;
+use crate::batch::each_batch;
 use crate::evaluation::{Evaluation, Metric, SingleLabel};
 use crate::training::Task;
 use crate::{
@@ -199,20 +199,14 @@ impl Task for Distillation {
         set: &DistilledTexts,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Evaluation> {
-        let (all, mut done, mut loss, mut agreed) = (set.student.len(), 0, 0.0, 0usize);
+        let (all, mut loss, mut agreed) = (set.student.len(), 0.0, 0usize);
         let mut tally = SingleLabel::default();
-        for batch in sorted_batches(&set.lengths(), 64)? {
+        each_batch(&set.lengths(), 64, progress, |batch| {
             let labels: Option<Vec<u32>> =
                 set.labels.as_ref().map(|all| batch.iter().map(|&i| all[i]).collect());
-            let forward = || {
-                let student = logits(&self.student, &set.student, &batch, &Forward::inference())?;
-                let teacher = self.taught(set, &batch)?;
-                let loss = self.mean_loss(&student, &teacher, labels.as_deref())?;
-                Ok::<_, Error>((student, teacher, loss.item()?))
-            };
-            // One entry into the thread pool for the whole forward pass. The mode belongs to the
-            // thread.
-            let (student, teacher, mean) = rayon::scope(|_| no_grad(forward))?;
+            let student = logits(&self.student, &set.student, batch, &Forward::inference())?;
+            let teacher = self.taught(set, batch)?;
+            let mean = self.mean_loss(&student, &teacher, labels.as_deref())?.item()?;
             loss += mean * batch.len() as f64;
             let chosen = |logits: &Var| logits.tensor().argmax(-1, false)?.to_vec::<u32>();
             let pairs = chosen(&student)?.into_iter().zip(chosen(&teacher)?);
@@ -222,9 +216,8 @@ impl Task for Distillation {
             for (row, &label) in rows.to_vec::<f32>()?.chunks(width).zip(labels.iter().flatten()) {
                 tally.add(row, label);
             }
-            done += batch.len();
-            progress(done, all);
-        }
+            Ok(())
+        })?;
         let evaluation = tally.evaluation();
         let values = evaluation.values().filter(|(name, _)| *name != crate::evaluation::LOSS);
         let values = values.filter(|_| set.labels.is_some());

@@ -7,7 +7,7 @@ use gradus_nn::Forward;
 use gradus_tensor::Tensor;
 
 use super::{EncodedPairs, PairLoss, PairScores};
-use crate::batch::{fill_last, restore_order, shuffle, sorted_batches};
+use crate::batch::{each_batch, fill_last, shuffle};
 use crate::data::PairForm;
 use crate::evaluation::{Evaluation, Metric};
 use crate::folder::SentenceSettings;
@@ -84,21 +84,19 @@ impl Embedding {
     ) -> Result<Tensor> {
         let texts = set.encodings();
         let lengths: Vec<usize> = texts.iter().map(Encoding::len).collect();
-        let batches = sorted_batches(&lengths, 64)?;
-        let (mut rows, mut done) = (Vec::with_capacity(texts.len()), 0);
-        for batch in &batches {
+        let width = self.model.width();
+        let mut values = vec![0f32; texts.len() * width];
+        // In examples, which a person knows; the vectors are most of the work.
+        let mut progress = |done, of: usize| progress(done * set.len() / of, set.len());
+        each_batch(&lengths, 64, &mut progress, |batch| {
             let part = batch.iter().map(|&i| &texts[i]);
-            // One entry into the thread pool for the whole forward pass. The mode belongs to the
-            // thread.
-            let forward = || no_grad(|| self.vectors(part, &Forward::inference()));
-            let values = rayon::scope(|_| forward())?.tensor().to_vec::<f32>()?;
-            rows.extend(values.chunks(self.model.width()).map(<[f32]>::to_vec));
-            done += batch.len();
-            // In examples, which a person knows; the vectors are most of the work.
-            progress(done * set.len() / texts.len(), set.len());
-        }
-        let values = restore_order(&batches, rows)?.concat();
-        let vectors = Tensor::from_slice(&values, &[texts.len(), self.model.width()])?;
+            let vectors = self.vectors(part, &Forward::inference())?.tensor().to_vec::<f32>()?;
+            for (&i, vector) in batch.iter().zip(vectors.chunks(width)) {
+                values[i * width..][..width].copy_from_slice(vector);
+            }
+            Ok(())
+        })?;
+        let vectors = Tensor::from_slice(&values, &[texts.len(), width])?;
         Ok(vectors.to_device(self.model.bert().device())?)
     }
 

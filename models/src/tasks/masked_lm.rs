@@ -1,11 +1,11 @@
 //! `mlm`: masked words of raw text (Devlin et al. 2019, section 3.1).
 
-use gradus_autograd::{Var, no_grad};
+use gradus_autograd::Var;
 use gradus_nn::{CrossEntropy, Forward, Reduction};
 use gradus_tensor::{Device, RngKey, Tensor};
 
 use super::blocks::{Block, blocks};
-use crate::batch::sorted_batches;
+use crate::batch::each_batch;
 use crate::data::Corpus;
 use crate::evaluation::{Evaluation, Metric};
 use crate::masking::{MaskedTokens, Masking, mask_tokens};
@@ -175,15 +175,14 @@ impl Task for MaskedLanguageModel {
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Evaluation> {
         let lengths: Vec<usize> = set.iter().map(|block| block.ids.len()).collect();
-        let (mut loss, mut right, mut masked, mut done) = (0.0, 0, 0, 0);
-        for batch in sorted_batches(&lengths, 16)? {
+        let (mut loss, mut right, mut masked) = (0.0, 0, 0);
+        each_batch(&lengths, 16, progress, |batch| {
             let blocks: Vec<&MaskedTokens> = batch.iter().map(|&i| &set[i]).collect();
-            let (sum, hits) = rayon::scope(|_| no_grad(|| self.tested(&blocks)))?;
+            let (sum, hits) = self.tested(&blocks)?;
             (loss, right) = (loss + sum, right + hits);
             masked += blocks.iter().map(|block| block.labels.len()).sum::<usize>();
-            done += batch.len();
-            progress(done, set.len());
-        }
+            Ok(())
+        })?;
         let tokens = masked.max(1) as f64;
         let (loss, accuracy) = (loss / tokens, right as f64 / tokens);
         let values = [("perplexity", loss.exp()), ("accuracy", accuracy)];

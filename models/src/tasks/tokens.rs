@@ -1,11 +1,11 @@
 //! `tokens`: a tag for every word, such as the entity that it belongs to.
 
-use gradus_autograd::{Var, no_grad};
+use gradus_autograd::Var;
 use gradus_nn::{CrossEntropy, Forward, Reduction};
 use gradus_tensor::Tensor;
 use rayon::prelude::*;
 
-use crate::batch::sorted_batches;
+use crate::batch::each_batch;
 use crate::data::TaggedSentence;
 use crate::evaluation::{EntityScores, Evaluation, Metric, Scheme};
 use crate::training::Task;
@@ -184,17 +184,14 @@ impl Task for Tagging {
     ) -> Result<Evaluation> {
         let lengths: Vec<usize> = set.iter().map(|sentence| sentence.encoding.len()).collect();
         let mut scores = EntityScores::new(self.scheme);
-        let (mut loss, mut terms, mut done) = (0.0, 0, 0);
+        let (mut loss, mut terms) = (0.0, 0);
         let sum = CrossEntropy {
             ignore_index: Some(IGNORED),
             reduction: Reduction::Sum,
             ..CrossEntropy::default()
         };
-        for batch in sorted_batches(&lengths, 64)? {
-            // One entry into the thread pool for the whole forward pass. The mode belongs to the
-            // thread.
-            let forward = || no_grad(|| self.logits(set, &batch, &Forward::inference()));
-            let (logits, targets) = rayon::scope(|_| forward())?;
+        each_batch(&lengths, 64, progress, |batch| {
+            let (logits, targets) = self.logits(set, batch, &Forward::inference())?;
             loss += logits.tensor().cross_entropy(&targets, &sum)?.0.item()?;
             let predicted = logits.tensor().argmax(-1, false)?.to_vec::<u32>()?;
             let mut from = 0;
@@ -206,9 +203,8 @@ impl Task for Tagging {
                 terms += sentence.tagged();
                 from = to;
             }
-            done += batch.len();
-            progress(done, set.len());
-        }
+            Ok(())
+        })?;
         let micro = scores.micro();
         let values = [
             ("f1", micro.f1),
