@@ -2,28 +2,25 @@
 
 use std::collections::HashMap;
 
-use gradus_models::tasks::Problem;
-use gradus_models::{Dataset, Example, Labels, Split};
+use gradus_models::tasks::{Answers, Problem};
+use gradus_models::{Dataset, Example, Labels, Result, Split};
 
 /// Labels that are named.
 const NAMED: usize = 5;
 
 /// Lines about the rows, the labels and their balance, empty texts and duplicates.
-pub fn of_classifier(dataset: &Dataset, problem: Problem, labels: &Labels) -> Vec<String> {
-    let splits = [
-        ("training", Some(&dataset.train)),
-        ("dev", dataset.dev.as_ref()),
-        ("test", dataset.test.as_ref()),
-    ];
-    let mut lines = Vec::new();
-    for (name, split) in splits.into_iter().filter_map(|(name, split)| Some((name, split?))) {
-        lines.push(about_rows(name, split));
-    }
+///
+/// # Errors
+/// When a label does not fit the problem.
+pub fn of_classifier(dataset: &Dataset, problem: Problem, labels: &Labels) -> Result<Vec<String>> {
+    let sets = [("dev", &dataset.dev), ("test", &dataset.test)];
+    let mut lines = vec![about_rows("training", &dataset.train)];
+    lines.extend(sets.iter().filter_map(|(name, set)| Some(about_rows(name, set.as_ref()?))));
     if problem != Problem::Regression {
-        lines.push(balance(&dataset.train, problem, labels));
+        lines.push(balance(&Answers::of(&dataset.train, problem, labels)?, labels));
     }
     lines.extend(duplicates(&dataset.train));
-    lines
+    Ok(lines)
 }
 
 fn about_rows(name: &str, split: &Split) -> String {
@@ -37,26 +34,20 @@ fn about_rows(name: &str, split: &Split) -> String {
 }
 
 /// How often the labels occur.
-fn balance(train: &Split, problem: Problem, labels: &Labels) -> String {
-    let mut counts: Vec<(usize, &String)> = labels.names().iter().map(|name| (0, name)).collect();
-    let given = |example: &Example| -> Vec<u32> {
-        let label = example.label.as_deref().unwrap_or_default();
-        let names: Vec<&str> = match problem {
-            Problem::Multi => label.split('|').map(str::trim).collect(),
-            _ => vec![label],
-        };
-        names.into_iter().filter_map(|name| labels.id(name)).collect()
-    };
-    train.examples.iter().flat_map(given).for_each(|id| counts[id as usize].0 += 1);
+fn balance(answers: &Answers, labels: &Labels) -> String {
+    let counts = answers.counts(labels.len());
+    let mut counts: Vec<(usize, &String)> = counts.into_iter().zip(labels.names()).collect();
     counts.sort_by_key(|count| std::cmp::Reverse(count.0));
-    let named = |(count, name): &(usize, &String)| format!("{name} {count}");
+    let named = |counts: &[(usize, &String)]| {
+        let named = counts.iter().map(|(count, name)| format!("{name} {count}"));
+        named.collect::<Vec<_>>().join(", ")
+    };
     if counts.len() <= 2 * NAMED {
-        return format!("labels: {}", counts.iter().map(named).collect::<Vec<_>>().join(", "));
+        return format!("labels: {}", named(&counts));
     }
-    let first: Vec<String> = counts.iter().take(NAMED).map(named).collect();
-    let last: Vec<String> = counts.iter().skip(counts.len() - NAMED).map(named).collect();
+    let (first, last) = (named(&counts[..NAMED]), named(&counts[counts.len() - NAMED..]));
     let middle = counts[counts.len() / 2].0;
-    format!("labels: {}, …, {} (the middle one has {middle})", first.join(", "), last.join(", "))
+    format!("labels: {first}, …, {last} (the middle one has {middle})")
 }
 
 /// Texts that occur more than once, and those of them whose labels differ.

@@ -44,7 +44,7 @@ impl Record {
             [dir, absolute.parent().unwrap_or(dir)].into_iter().find(|f| f.join(RUN).is_file());
         let Some(folder) = folder else {
             return Err(Failure::error(format!(
-                "--resume {}: there is no stopped run in this folder ({RUN} is missing)",
+                "{}: there is no run in this folder ({RUN} is missing)",
                 dir.display()
             )));
         };

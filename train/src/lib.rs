@@ -41,14 +41,14 @@ pub fn program(program: Program) -> Outcome {
         Some(Command::Embed(own)) => start::<Embed>(shared, &own.flags, &flags),
         Some(Command::Mlm(own)) => start::<Mlm>(shared, &own.flags, &flags),
         Some(Command::Compare(own)) => {
-            refuse_flags(&flags)?;
+            refuse_flags("compare", &flags)?;
             compare::run(&shared, &own)
         }
         Some(Command::Tokens(own)) => start::<Tokens>(shared, &own.flags, &flags),
         Some(Command::Distill(own)) => start::<Distill>(shared, &own.flags, &flags),
         Some(Command::Answer(own)) => start::<Answer>(shared, &own.flags, &flags),
         Some(Command::Merge(args)) => {
-            over(&flags, &ClassifyFlags::default())?;
+            refuse_flags("merge", &flags)?;
             merge::run(&shared, &args)
         }
         None => {
@@ -62,11 +62,13 @@ pub fn program(program: Program) -> Outcome {
 }
 
 /// Refuses flags before a subcommand that trains nothing.
-fn refuse_flags(before: &ClassifyFlags) -> Outcome {
+fn refuse_flags(subcommand: &str, before: &ClassifyFlags) -> Outcome {
     let before = flags::object(before)?;
     match before.iter().find(|(_, value)| flags::given(value)) {
         None => Ok(()),
-        Some((name, _)) => Err(Failure::usage(format!("--{name} is no flag of train compare"))),
+        Some((name, _)) => {
+            Err(Failure::usage(format!("--{name} is no flag of train {subcommand}")))
+        }
     }
 }
 

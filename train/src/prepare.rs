@@ -73,7 +73,7 @@ impl<J: Job> Run<J> {
         let (about, fingerprint) = (job.about(), job.fingerprint());
         let commands = job.commands(&flags, &out);
         if flags.common().course.dry_run {
-            job.diagnosis().iter().for_each(|line| note(&shared, line));
+            job.diagnosis()?.iter().for_each(|line| note(&shared, line));
         }
         let Model { config, tokenizer, store, .. } = &model;
         recipe.adapt(store).map_err(with_flag)?;

@@ -31,7 +31,8 @@ pub fn resumed<F: TaskFlags>(
     given: &F,
     dir: &Path,
 ) -> Outcome<(F, Resumed)> {
-    let (folder, record) = Record::read(dir)?;
+    let found = Record::read(dir);
+    let (folder, record) = found.map_err(|e| Failure::error(format!("--resume {e}")))?;
     if record.task != F::TASK {
         let (task, dir) = (&record.task, dir.display());
         return Err(Failure::usage(format!(

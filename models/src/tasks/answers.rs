@@ -72,19 +72,29 @@ impl Answers {
         }
     }
 
+    /// How often each of `labels` labels occurs; 0 where the answers are numbers.
+    pub fn counts(&self, labels: usize) -> Vec<usize> {
+        let mut counts = vec![0; labels];
+        let mut count = |id: &u32| counts[*id as usize] += 1;
+        match self {
+            Answers::Single(ids) => ids.iter().for_each(&mut count),
+            Answers::Multi(sets) => sets.iter().flatten().for_each(&mut count),
+            Answers::Numbers(_) => {}
+        }
+        counts
+    }
+
     /// The loss of a model that knows only how often each answer occurs, in nats; of numbers, their
     /// variance, which is the loss of answering their mean.
     pub fn guessing_loss(&self, labels: usize) -> f64 {
         let entropy = |share: f64| if share > 0.0 { -share * share.ln() } else { 0.0 };
+        let shares = |all: usize| {
+            self.counts(labels).into_iter().map(move |count| count as f64 / all as f64)
+        };
         match self {
-            Answers::Single(ids) => {
-                let counts = counts(ids.iter(), labels);
-                counts.iter().map(|count| entropy(count / ids.len() as f64)).sum()
-            }
+            Answers::Single(ids) => shares(ids.len()).map(entropy).sum(),
             Answers::Multi(sets) => {
-                let shares = counts(sets.iter().flatten(), labels);
-                let shares = shares.iter().map(|count| count / sets.len() as f64);
-                let both = shares.map(|share| entropy(share) + entropy(1.0 - share));
+                let both = shares(sets.len()).map(|share| entropy(share) + entropy(1.0 - share));
                 both.sum::<f64>() / labels as f64
             }
             Answers::Numbers(numbers) => {
@@ -103,12 +113,13 @@ impl Answers {
     /// [`Error::Recipe`] for numbers, and for a label that no text has.
     pub fn balanced_weights(&self, labels: usize) -> Result<Vec<f32>> {
         let refuse = |why| Err(Error::recipe("class_weights", "balanced", why));
-        let (counts, texts) = match self {
-            Answers::Single(ids) => (counts(ids.iter(), labels), ids.len() as f64),
-            Answers::Multi(sets) => (counts(sets.iter().flatten(), labels), sets.len() as f64),
+        let texts = match self {
+            Answers::Single(ids) => ids.len() as f64,
+            Answers::Multi(sets) => sets.len() as f64,
             Answers::Numbers(_) => return refuse("a regression has no classes"),
         };
-        if counts.contains(&0.0) {
+        let counts = self.counts(labels);
+        if counts.contains(&0) {
             return refuse("a label has no text in the training set");
         }
         let weight = |count: f64| match self {
@@ -116,15 +127,8 @@ impl Answers {
             // A label that every text has would weigh 0.
             _ => (texts - count).max(1.0) / count,
         };
-        Ok(counts.into_iter().map(|count| weight(count) as f32).collect())
+        Ok(counts.into_iter().map(|count| weight(count as f64) as f32).collect())
     }
-}
-
-/// How often each label occurs.
-fn counts<'a>(ids: impl Iterator<Item = &'a u32>, labels: usize) -> Vec<f64> {
-    let mut counts = vec![0.0; labels];
-    ids.for_each(|&id| counts[id as usize] += 1.0);
-    counts
 }
 
 /// The results of texts, one at a time in any order, against their answers.

@@ -148,6 +148,8 @@ pub enum Event<'a> {
         epoch: f64,
         /// How well the model did.
         result: &'a Evaluation,
+        /// The best evaluation of the run on the dev set so far; of the test set `None`.
+        best: Option<&'a Evaluation>,
     },
     /// A checkpoint is written.
     Saved(&'a Path),
@@ -307,10 +309,12 @@ impl<T: Task> Session<T> {
         if let Some(set) = self.dev.as_ref().filter(|_| due.evaluation) {
             self.trainer.swap_averages()?;
             let result = evaluate(&self.trainer, set, "dev", course)?;
-            (course.watch)(Event::Evaluated { split: "dev", step: at, epoch, result: &result })?;
             course.last = Some(result.clone());
-            self.trainer.evaluated(result);
+            self.trainer.evaluated(result.clone());
             self.trainer.swap_averages()?;
+            let best = self.trainer.best().map(|best| &best.result);
+            let (split, result) = ("dev", &result);
+            (course.watch)(Event::Evaluated { split, step: at, epoch, result, best })?;
         }
         if due.stop {
             return self.checkpoint(course).map(Some);
@@ -406,7 +410,8 @@ impl<T: Task> Session<T> {
         };
         if let Some(result) = &test {
             let epoch = self.trainer.epochs_done();
-            (course.watch)(Event::Evaluated { split: "test", step: steps, epoch, result })?;
+            let (split, step) = ("test", steps);
+            (course.watch)(Event::Evaluated { split, step, epoch, result, best: None })?;
         }
         Ok(Finished {
             steps,

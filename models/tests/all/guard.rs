@@ -81,8 +81,7 @@ impl Task for Numbers {
     }
 }
 
-/// One example a step in the order of the data, and a step of SGD that moves `w` by 0.001 times its
-/// number: nothing decays, nothing is clipped.
+/// One example a step, at a constant rate: nothing decays, nothing is clipped.
 fn recipe(steps: u64) -> Recipe {
     Recipe {
         steps: Some(steps),

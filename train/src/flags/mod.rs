@@ -1,5 +1,6 @@
 //! Flags: those that every task has, and what a task's own must offer.
 
+mod columns;
 mod common;
 mod course;
 mod efficient;
@@ -10,6 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+pub use columns::TextColumns;
 pub use common::{Flags, MAX_LENGTH, Size, VOCABULARY, flag, is_stdin, one_of, share, with_flag};
 pub use course::Course;
 

@@ -1,5 +1,7 @@
 //! The part of the page about the texts: their lengths, and texts that are in two sets.
 
+use std::borrow::Cow;
+
 use gradus_models::data::similar_texts;
 use maud::{Markup, html};
 
@@ -10,14 +12,14 @@ use super::plot::histogram;
 const SHOWN: usize = 20;
 
 /// More texts than these are not compared: the page would take longer than the training.
-const MOST_COMPARED: usize = 500_000;
+const MAX_COMPARED: usize = 500_000;
 
 /// The texts of a data set.
-pub struct Texts {
+pub struct Texts<'a> {
     /// The training texts, those of a pair joined.
-    pub train: Vec<String>,
+    pub train: Vec<Cow<'a, str>>,
     /// The texts of other sets, by name.
-    pub others: Vec<(&'static str, Vec<String>)>,
+    pub others: Vec<(&'static str, Vec<Cow<'a, str>>)>,
 }
 
 /// The lengths of the training texts in tokens, how many are cut at `length`, and texts that are
@@ -36,7 +38,7 @@ pub fn about_texts(lengths: &[usize], length: usize, cut: Option<usize>, texts: 
                 " " (cut) " (" (percent(cut, lengths.len())) " %) are cut to " (length) " tokens."
             }
         }
-        div.plots { @if let Some(picture) = histogram("lengths in tokens", lengths, "tokens") { (picture) } }
+        div.plots { @if let Some(picture) = histogram("lengths in tokens", lengths, "texts") { (picture) } }
         @for (name, others) in &texts.others { (leaks(name, others, &texts.train)) }
     };
     Section::new("Texts", body)
@@ -46,13 +48,13 @@ fn percent(part: usize, whole: usize) -> String {
     format!("{:.1}", part as f64 * 100.0 / whole.max(1) as f64)
 }
 
-fn borrowed(texts: &[String]) -> Vec<&str> {
-    texts.iter().map(String::as_str).collect()
+fn borrowed<'a>(texts: &'a [Cow<str>]) -> Vec<&'a str> {
+    texts.iter().map(AsRef::as_ref).collect()
 }
 
 /// The texts of a set that are almost those of training texts.
-fn leaks(name: &str, texts: &[String], train: &[String]) -> Markup {
-    if texts.len() + train.len() > MOST_COMPARED {
+fn leaks(name: &str, texts: &[Cow<str>], train: &[Cow<str>]) -> Markup {
+    if texts.len() + train.len() > MAX_COMPARED {
         return html! { p { "The " (name) " texts are too many to be compared with the training texts." } };
     }
     let found = similar_texts(&borrowed(texts), &borrowed(train));

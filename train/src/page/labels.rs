@@ -1,4 +1,4 @@
-//! The part of the page about a classifier: its labels, its confusions, how sure it is.
+//! The part of the page about a classifier: its labels, its confusions, its probabilities.
 
 use gradus_models::Labels;
 use gradus_models::evaluation::{BINS, ClassScores, Confusion, SingleLabel};
@@ -9,7 +9,7 @@ use super::Section;
 use super::plot::{Bar, calibration};
 
 /// Labels of the picture of confusions; of more, those with the most mistakes.
-const MOST_LABELS: usize = 24;
+const MAX_LABELS: usize = 24;
 
 /// Mistakes in the table.
 const SHOWN: usize = 30;
@@ -30,7 +30,7 @@ pub fn about_labels(
         let title = format!("Confusions on the {split} set");
         sections.push(Section::new(title, confusions(&single.confusion, labels)));
         let title = format!("Calibration on the {split} set");
-        sections.push(Section::new(title, sureness(single)));
+        sections.push(Section::new(title, probabilities(single)));
     }
     let scores = tally.scores(labels.len());
     if !scores.is_empty() {
@@ -52,13 +52,13 @@ fn name(labels: &Labels, id: u32) -> &str {
 /// How often each label was taken for each: rows are the truth.
 fn confusions(confusion: &Confusion, labels: &Labels) -> Markup {
     let mut ids: Vec<u32> = (0..labels.len() as u32).collect();
-    if ids.len() > MOST_LABELS {
+    if ids.len() > MAX_LABELS {
         // The texts of the label that got another, and those of others that got it.
         let wrong = |id: u32| {
             confusion.scores(id).support + confusion.predicted(id) - 2 * confusion.count(id, id)
         };
         ids.sort_by_key(|&id| (std::cmp::Reverse(wrong(id)), id));
-        ids.truncate(MOST_LABELS);
+        ids.truncate(MAX_LABELS);
         ids.sort_unstable();
     }
     let support = |id: u32| confusion.scores(id).support.max(1);
@@ -92,7 +92,7 @@ fn confusions(confusion: &Confusion, labels: &Labels) -> Markup {
 }
 
 /// Of the predictions of each probability, the share that is right.
-fn sureness(single: &SingleLabel) -> Markup {
+fn probabilities(single: &SingleLabel) -> Markup {
     let bin = |(i, bin): (usize, &gradus_models::evaluation::Bin)| {
         let at = |i: usize| i as f64 / BINS as f64;
         let height = bin.right as f64 / bin.count.max(1) as f64;
@@ -105,7 +105,7 @@ fn sureness(single: &SingleLabel) -> Markup {
     html! {
         p {
             "Expected calibration error: " (format!("{:.4}", single.calibration.error()))
-            ". Bars below the line mean that the model is surer than it is right."
+            ". Where a bar ends below the line, the model is right less often than its probabilities say."
         }
         div.plots { (calibration("how often a prediction of a probability is right", &bars)) }
     }
@@ -137,7 +137,7 @@ fn mistakes(judged: &[Judged], truths: &[Truth], labels: &Labels) -> Markup {
     }
     html! {
         div.wide { table {
-            tr { th { "text" } th { "is" } th { "the model says" } th.n { "how sure, or how far" } }
+            tr { th { "text" } th { "is" } th { "the model says" } th.n { "probability, or error" } }
             @for (judged, (text, label)) in wrong.iter().take(SHOWN) { tr {
                 td.text { (text) } td { (label.unwrap_or("")) }
                 td { (judged.given.show(labels)) } td.n { (format!("{:.3}", judged.score)) }

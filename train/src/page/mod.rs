@@ -73,13 +73,13 @@ pub fn course(history: &History, decides: &Metric) -> Section {
     )
 }
 
-/// The most curves that one picture can hold.
-const MOST: usize = 7;
+/// Curves of one picture; more cannot be told apart.
+const MAX_CURVES: usize = 7;
 
 /// The norms of the parts of the model: of many layers, some at equal distances.
 fn parts(history: &History, kind: &str) -> Vec<Line> {
     let all = history.norms(kind);
-    let every = all.len().div_ceil(MOST).max(1);
+    let every = all.len().div_ceil(MAX_CURVES).max(1);
     let shown = all.into_iter().step_by(every);
     shown.map(|(part, points)| Line::new(part, points)).collect()
 }
@@ -114,12 +114,18 @@ pub fn write(path: &Path, title: &str, sections: &[Section]) -> Outcome {
     Ok(files::write_atomic(path, page(title, sections).as_bytes())?)
 }
 
+/// The fields of an object that were given, each as a row: the name as `name` writes it, and the
+/// value.
+pub fn given(object: &Value, name: impl Fn(&str) -> String) -> Vec<(String, String)> {
+    let fields = object.as_object().into_iter().flatten();
+    let given = fields.filter(|(_, value)| crate::flags::given(value));
+    let show = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_string);
+    given.map(|(field, value)| (name(field), show(value))).collect()
+}
+
 /// The flags that were given, each as a row.
 pub fn flags(flags: &Value) -> Vec<(String, String)> {
-    let given = flags.as_object().into_iter().flatten();
-    let given = given.filter(|(_, value)| crate::flags::given(value));
-    let show = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_string);
-    given.map(|(name, value)| (format!("--{name}"), show(value))).collect()
+    given(flags, |field| format!("--{field}"))
 }
 
 #[cfg(test)]

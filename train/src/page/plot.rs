@@ -41,8 +41,8 @@ pub fn curves(title: &str, lines: &[Line]) -> Option<Markup> {
     (!lines.is_empty()).then(|| picture(title, |area| draw_curves(area, &lines)))
 }
 
-/// Bars over equal bins of a range.
-pub fn histogram(title: &str, values: &[usize], unit: &str) -> Option<Markup> {
+/// How many of the `examples` have each length in tokens, in equal bins. `None` without examples.
+pub fn histogram(title: &str, values: &[usize], examples: &str) -> Option<Markup> {
     let (low, high) = (*values.iter().min()?, *values.iter().max()?);
     let width = (high - low + 1).div_ceil(24).max(1);
     let mut bins = vec![0usize; (high - low) / width + 1];
@@ -55,7 +55,7 @@ pub fn histogram(title: &str, values: &[usize], unit: &str) -> Option<Markup> {
             height: count as f64,
         })
         .collect();
-    Some(picture(title, |area| draw_bars(area, &bars, (unit, "texts"), None)))
+    Some(picture(title, |area| draw_bars(area, &bars, ("tokens", examples), None)))
 }
 
 /// A bar from one place to another.
@@ -206,9 +206,9 @@ mod tests {
     #[test]
     fn every_length_is_in_a_bin() {
         for values in [vec![3], vec![1, 500], (0..1000).collect()] {
-            assert!(histogram("lengths", &values, "tokens").is_some());
+            assert!(histogram("lengths", &values, "texts").is_some());
         }
-        assert!(histogram("lengths", &[], "tokens").is_none());
+        assert!(histogram("lengths", &[], "texts").is_none());
     }
 
     #[test]

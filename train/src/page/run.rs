@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use serde_json::json;
 
 use super::plot::histogram;
-use super::{History, REPORT, Section, course, flags, table_of_pairs, write};
+use super::{History, REPORT, Section, course, flags, given, table_of_pairs, write};
 use crate::flags::TaskFlags;
 use crate::prepare::Run;
 use crate::report::Report;
@@ -30,7 +30,7 @@ pub fn of_run<J: Job>(run: &Run<J>, report: &Report, details: Option<Details<J::
             sections.extend(details(task, [session.dev.as_ref(), session.test.as_ref()])?);
         }
         None => {
-            let picture = histogram("lengths in tokens", task.lengths(), "tokens");
+            let picture = histogram("lengths in tokens", task.lengths(), J::EXAMPLES);
             sections.push(Section::new(
                 "Texts",
                 html! { div.plots { @if let Some(picture) = picture { (picture) } } },
@@ -67,7 +67,7 @@ fn result(report: &Report) -> Markup {
                 @for (_, result) in &columns { td.n { (show(metric, result).unwrap_or_default()) } }
             } }
             tr { td { "loss" } @for (_, result) in &columns { td.n { (format!("{:.4}", result.loss)) } } }
-            tr { td { (report.examples) } @for (_, result) in &columns { td.n { (result.examples) } } }
+            tr { td { (report.evaluated) } @for (_, result) in &columns { td.n { (result.examples) } } }
         } }
         p {
             (finished.steps) " steps in " (format!("{:.0}", finished.seconds)) " s; the model is that of step "
@@ -83,11 +83,8 @@ fn result(report: &Report) -> Markup {
 /// The command, and everything that decides the run.
 fn configuration<J: Job>(run: &Run<J>) -> Markup {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let given = flags(&serde_json::to_value(&run.flags).unwrap_or_default());
-    let recipe = flags(&json!(run.session.trainer.recipe()));
-    let recipe = recipe
-        .into_iter()
-        .map(|(name, value)| (name.trim_start_matches('-').replace('_', " "), value));
+    let flags = flags(&json!(run.flags));
+    let recipe = given(&json!(run.session.trainer.recipe()), |field| field.replace('_', " "));
     let config = &run.session.destination.config;
     let model = [
         ("Gradus".to_string(), VERSION.to_string()),
@@ -98,7 +95,7 @@ fn configuration<J: Job>(run: &Run<J>) -> Markup {
     ];
     html! {
         pre { (command("train", arguments.iter().map(String::as_str))) }
-        h3 { "Flags, with those of defaults that depend on the data" } (table_of_pairs(given))
+        h3 { "Flags, with those of defaults that depend on the data" } (table_of_pairs(flags))
         h3 { "Recipe" } (table_of_pairs(recipe))
         h3 { "Model and machine" } (table_of_pairs(model))
     }

@@ -155,8 +155,7 @@ impl Job for Answer {
             return Err(Failure::error("no training question has an answer at its place"));
         }
         report_windows(parts.shared, questions, &windows, length);
-        let root = parts.store.root();
-        let model = SpanPredictor::new(&root, parts.config)?;
+        let model = SpanPredictor::new(&parts.store.root(), parts.config)?;
         let decoding = Decoding {
             max_answer_length: parts.flags.max_answer_length.unwrap_or(30),
             no_answer_threshold: self
@@ -164,13 +163,8 @@ impl Job for Answer {
                 .then_some(parts.flags.no_answer_threshold.unwrap_or(0.0)),
         };
         let guessing = Some(guessing_loss(&windows));
-        Ok(Built {
-            task: QuestionAnswering::new(model, windows, decoding),
-            dev,
-            test,
-            guessing,
-            details: None,
-        })
+        let task = QuestionAnswering::new(model, windows, decoding);
+        Ok(Built { task, dev, test, guessing, details: None })
     }
 
     fn fingerprint(&self) -> Fingerprint {

@@ -13,10 +13,10 @@ use gradus_models::{
 use serde::{Deserialize, Serialize};
 
 use super::class_weights::class_weights;
-use super::{Built, Job, Parts, report_cut};
+use super::{Built, Job, Parts, report_cut, try_text};
 use crate::data::{hold_out, refuse_evaluation, warn_of_leaks};
 use crate::diagnosis;
-use crate::flags::{Flags, TaskFlags, one_of, share, with_flag};
+use crate::flags::{Flags, TaskFlags, TextColumns, one_of, share, with_flag};
 use crate::page;
 
 /// The flags of `train classify`; `None` where one is not given.
@@ -26,15 +26,9 @@ pub struct ClassifyFlags {
     #[command(flatten)]
     #[serde(flatten)]
     pub common: Flags,
-    /// Column with the text [default: text]
-    #[arg(long, help_heading = "Data and model")]
-    pub text_column: Option<String>,
-    /// Column with the label [default: label]
-    #[arg(long, help_heading = "Data and model")]
-    pub label_column: Option<String>,
-    /// Column with the second text, for pairs
-    #[arg(long, help_heading = "Data and model")]
-    pub pair_column: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub columns: TextColumns,
     /// How a text becomes one vector: `cls` (BERT's pooler) or `mean` of its tokens [default: what
     /// the model's folder says, else cls]
     #[arg(long, value_parser = one_of::<Pooling>, help_heading = "Data and model")]
@@ -66,8 +60,7 @@ impl TaskFlags for ClassifyFlags {
     fn plain() -> Self {
         ClassifyFlags {
             common: Flags::plain(),
-            text_column: Some("text".into()),
-            label_column: Some("label".into()),
+            columns: TextColumns::plain(),
             problem: Some(Problem::Single),
             label_smoothing: Some(0.0),
             ..ClassifyFlags::default()
@@ -81,15 +74,10 @@ impl TaskFlags for ClassifyFlags {
 
 impl ClassifyFlags {
     fn columns(&self) -> Columns {
-        Columns {
-            text: self.text_column.clone().unwrap_or_else(|| "text".into()),
-            pair: self.pair_column.clone(),
-            label: Some(self.label_column.clone().unwrap_or_else(|| "label".into())),
-            labels: match self.problem() {
-                Problem::Multi => LabelForm::Several,
-                Problem::Single | Problem::Regression => LabelForm::One,
-            },
-        }
+        self.columns.columns(match self.problem() {
+            Problem::Multi => LabelForm::Several,
+            Problem::Single | Problem::Regression => LabelForm::One,
+        })
     }
 
     fn problem(&self) -> Problem {
@@ -129,7 +117,7 @@ impl Job for Classify {
             refuse_evaluation(&flags.common)?;
         }
         warn_of_leaks(shared, &dataset);
-        Ok(Classify { dataset, problem, labels, pairs: flags.pair_column.is_some() })
+        Ok(Classify { dataset, problem, labels, pairs: flags.columns.pair_column.is_some() })
     }
 
     fn learn_vocabulary(&self, size: usize) -> Outcome<Tokenizer> {
@@ -198,7 +186,7 @@ impl Job for Classify {
         }
     }
 
-    fn diagnosis(&self) -> Vec<String> {
+    fn diagnosis(&self) -> gradus_models::Result<Vec<String>> {
         diagnosis::of_classifier(&self.dataset, self.problem, &self.labels)
     }
 
@@ -206,19 +194,13 @@ impl Job for Classify {
         let out = out.display().to_string();
         let Dataset { train, dev, test, .. } = &self.dataset;
         let split = test.as_ref().or(dev.as_ref()).unwrap_or(train);
-        let infer = match &flags.pair_column {
+        let infer = match &flags.columns.pair_column {
             Some(pair) => {
                 let (path, text) = (split.path.display().to_string(), flags.columns().text);
                 let input = ["--input", &path, "--text-column", &text, "--pair-column", pair];
                 command("infer", ["classify", "--model", &out].into_iter().chain(input))
             }
-            None => {
-                let text = short_text(split);
-                // `--` keeps a text that begins with a dash from being read as a flag.
-                let end = text.starts_with('-').then_some("--");
-                let words = ["classify", "--model", &out].into_iter().chain(end);
-                command("infer", words.chain([text.as_str()]))
-            }
+            None => try_text(&["classify", "--model", &out], &short_text(split)),
         };
         vec![infer, command("serve", ["--model", &out])]
     }

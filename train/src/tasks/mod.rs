@@ -11,7 +11,7 @@ pub mod tokens;
 
 use std::path::Path;
 
-use gradus_cli::{Outcome, SharedArgs, note};
+use gradus_cli::{Outcome, SharedArgs, command, note};
 use gradus_models::data::Fingerprint;
 use gradus_models::training::Task;
 use gradus_models::{BertConfig, Encoding, Pretrained, Tokenizer};
@@ -71,8 +71,11 @@ pub trait Job: Sized {
     fn about(&self) -> String;
 
     /// What --dry-run tells of the data, a line each.
-    fn diagnosis(&self) -> Vec<String> {
-        Vec::new()
+    ///
+    /// # Errors
+    /// When the data is wrong.
+    fn diagnosis(&self) -> gradus_models::Result<Vec<String>> {
+        Ok(Vec::new())
     }
 
     /// Commands that use the trained model in `out`, for the last screen.
@@ -105,6 +108,13 @@ pub type Details<T> =
 
 /// The dev set and the test set.
 pub type Sets<'a, S> = [Option<&'a S>; 2];
+
+/// The command that runs `infer` with these words on a text.
+pub fn try_text(words: &[&str], text: &str) -> String {
+    // `--` keeps a text that begins with a dash from being read as a flag.
+    let end = text.starts_with('-').then_some("--");
+    command("infer", words.iter().copied().chain(end).chain([text]))
+}
 
 /// Tells how many training texts are cut.
 pub fn report_cut(shared: &SharedArgs, encodings: &[Encoding], length: usize) {

@@ -13,7 +13,7 @@ use gradus_models::{
 use serde::{Deserialize, Serialize};
 
 use super::tags::{odd_tags, report_lost};
-use super::{Built, Job, Parts};
+use super::{Built, Job, Parts, try_text};
 use crate::data::{hold_out, refuse_evaluation, warn_of_leaks};
 use crate::flags::{Flags, TaskFlags, share};
 
@@ -175,10 +175,8 @@ impl Job for Tokens {
         let Dataset { train, dev, test, .. } = &self.dataset;
         let split = test.as_ref().or(dev.as_ref()).unwrap_or(train);
         let text = short_text(split, self.scheme);
-        // `--` keeps a text that begins with a dash from being read as a flag.
-        let end = text.starts_with('-').then_some("--");
-        let infer = ["tokens", "--model", &out, "--aggregate"].into_iter().chain(end);
-        vec![command("infer", infer.chain([text.as_str()])), command("serve", ["--model", &out])]
+        let infer = try_text(&["tokens", "--model", &out, "--aggregate"], &text);
+        vec![infer, command("serve", ["--model", &out])]
     }
 }
 

@@ -37,12 +37,18 @@ impl Watch<'_> {
             Event::Cut { step, tokens } => self.screen.cut(step, tokens),
             Event::Step(step) => self.step(step)?,
             Event::Inspected(inspection) => {
-                self.norms = inspection.norms()?;
-                self.board.as_mut().map_or(Ok(()), |board| board.inspected(inspection))?;
+                let norms = inspection.norms()?;
+                if let Some(board) = &mut self.board {
+                    board.inspected(inspection, &norms)?;
+                }
+                self.norms = norms;
             }
             Event::Evaluating { split, done, of } => self.screen.evaluating(split, [done, of]),
-            Event::Evaluated { split, step, epoch, result } => {
-                self.evaluated(split, step, epoch, result)?;
+            Event::Evaluated { split, step, epoch, result, best } => {
+                self.write_evaluation(split, step, epoch, result)?;
+                if split == "dev" {
+                    self.screen.evaluated(step, epoch, result, best);
+                }
             }
             Event::Saved(_) => {}
             Event::StoppedEarly => self.screen.stopped_early(),
@@ -70,8 +76,14 @@ impl Watch<'_> {
         self.board.as_mut().map_or(Ok(()), |board| board.step(step))
     }
 
-    /// Writes and shows an evaluation at a step and an epoch.
-    fn evaluated(&mut self, split: &str, step: u64, epoch: f64, result: &Evaluation) -> Outcome {
+    /// Writes an evaluation at a step and an epoch.
+    fn write_evaluation(
+        &mut self,
+        split: &str,
+        step: u64,
+        epoch: f64,
+        result: &Evaluation,
+    ) -> Outcome {
         let mut line = json!({"step": step, "split": split});
         result.values().for_each(|(name, value)| line[name] = json!(value));
         if split == "dev" {
@@ -85,7 +97,6 @@ impl Watch<'_> {
             };
             line["weight_norms"] = of(|norms| Some(norms.weights));
             line["gradient_norms"] = of(|norms| norms.gradients);
-            self.screen.evaluated(step, epoch, result);
         }
         self.metrics.write(&line)?;
         self.board.as_mut().map_or(Ok(()), |board| board.evaluated(split, step, result))

@@ -23,8 +23,8 @@ pub struct Screen<'a> {
     examples: &'static str,
     /// The metric that decides which model is best.
     decides: Metric,
-    /// The last evaluation on the dev set, and the best.
-    dev: Option<(Evaluation, Evaluation)>,
+    /// The last evaluation on the dev set, for the bar.
+    dev: Option<String>,
 }
 
 impl<'a> Screen<'a> {
@@ -59,12 +59,7 @@ impl<'a> Screen<'a> {
         if self.draws_curve {
             told += &format!(" {}", self.curve.draw());
         }
-        if let Some((last, best)) = &self.dev {
-            told += &format!("  dev {}", self.decisive(last));
-            if last != best {
-                told += &format!(" (best {})", self.decisive(best));
-            }
-        }
+        told += self.dev.as_deref().unwrap_or_default();
         let per_second = |n: usize| n as f64 / step.training_seconds;
         told += &format!("  {:.0} {}/s", per_second(step.examples), self.examples);
         if let Some(scale) = step.loss_scale {
@@ -103,17 +98,22 @@ impl<'a> Screen<'a> {
     }
 
     /// Tells an evaluation on the dev set.
-    pub fn evaluated(&mut self, step: u64, epoch: f64, result: &Evaluation) {
-        let best = self.dev.take().map(|(_, best)| best);
-        let improves = result.better_than(best.as_ref(), &self.decides);
-        let best = best.filter(|_| !improves).unwrap_or_else(|| result.clone());
+    pub fn evaluated(
+        &mut self,
+        step: u64,
+        epoch: f64,
+        result: &Evaluation,
+        best: Option<&Evaluation>,
+    ) {
         let mut told = format!("epoch {epoch:.1}  step {step}: dev ");
         if self.decides.title != "loss" {
             told += &format!("{} {}, ", self.decides.title, self.decisive(result));
         }
         told += &format!("loss {:.4}", result.loss);
         self.note(told);
-        self.dev = Some((result.clone(), best));
+        let best = best.filter(|best| *best != result);
+        let best = best.map(|best| format!(" (best {})", self.decisive(best)));
+        self.dev = Some(format!("  dev {}{}", self.decisive(result), best.unwrap_or_default()));
     }
 
     /// Tells parameters that got no gradient.

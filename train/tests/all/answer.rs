@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::common::{interrupted, json, last, metrics, ok, run, stderr, weights};
+use crate::common::{from_scratch, interrupted, json, last, metrics, ok, run, stderr, weights};
 use gradus_models::pipelines::{AnswerOptions, QuestionAnswerer};
 use serde_json::{Value, json};
 
@@ -53,11 +53,7 @@ pub fn data(folder: &Path, none: bool) -> PathBuf {
 
 /// `train answer` from scratch on `data`, into `out`.
 pub fn scratch<'a>(data: &'a Path, out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
-    let (data, out) = (data.to_str().unwrap(), out.to_str().unwrap());
-    let mut args = vec!["answer", "--data", data, "--model", "scratch", "--vocab-size", "150"];
-    args.extend(["--batch-size", "8", "--out", out]);
-    args.extend(more);
-    args
+    from_scratch(&["answer", "--vocab-size", "150", "--batch-size", "8"], [data, out], more)
 }
 
 #[test]

@@ -33,24 +33,18 @@ pub fn train(args: &[&str]) -> Command {
 
 /// `train classify` from scratch on `data`, into `out`.
 pub fn scratch<'a>(data: &'a Path, out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+    let own = ["classify", "--vocab-size", "120", "--batch-size", "4", "--pooling", "mean"];
+    from_scratch(&own, [data, out], more)
+}
+
+/// `train` with the task and flags of `own`, from scratch, from the data of one path into the other.
+pub fn from_scratch<'a>(
+    own: &[&'a str],
+    [data, out]: [&'a Path; 2],
+    more: &[&'a str],
+) -> Vec<&'a str> {
     let (data, out) = (data.to_str().unwrap(), out.to_str().unwrap());
-    let mut args = vec![
-        "classify",
-        "--data",
-        data,
-        "--model",
-        "scratch",
-        "--vocab-size",
-        "120",
-        "--batch-size",
-        "4",
-        "--pooling",
-        "mean",
-        "--out",
-        out,
-    ];
-    args.extend(more);
-    args
+    [own, &["--model", "scratch", "--data", data, "--out", out], more].concat()
 }
 
 pub fn run(args: &[&str]) -> Output {

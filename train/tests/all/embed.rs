@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::common::{interrupted, json, last, metrics, ok, run, stderr, weights};
+use crate::common::{from_scratch, interrupted, json, last, metrics, ok, run, stderr, weights};
 use gradus_models::pipelines::TextEmbedder;
 
 const WORDS: [&str; 12] = [
@@ -46,11 +46,7 @@ pub fn data(folder: &Path) -> PathBuf {
 
 /// `train embed` from scratch on `data`, into `out`.
 pub fn scratch<'a>(data: &'a Path, out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
-    let (data, out) = (data.to_str().unwrap(), out.to_str().unwrap());
-    let mut args = vec!["embed", "--data", data, "--model", "scratch", "--vocab-size", "150"];
-    args.extend(["--batch-size", "6", "--out", out]);
-    args.extend(more);
-    args
+    from_scratch(&["embed", "--vocab-size", "150", "--batch-size", "6"], [data, out], more)
 }
 
 #[test]

@@ -111,9 +111,13 @@ fn runs_side_by_side() {
         .collect();
     assert_eq!(steps, [6.0, 8.0]);
     let refused = run(&["compare", dir.path().to_str().unwrap()]);
-    assert!(stderr(&refused).contains("train.json is missing"), "{}", stderr(&refused));
-    let refused = run(&["--lr", "1", "compare", a.to_str().unwrap()]);
-    assert!(stderr(&refused).contains("--lr is no flag of train compare"), "{}", stderr(&refused));
+    let told = stderr(&refused);
+    assert!(told.contains("train.json is missing") && !told.contains("--resume"), "{told}");
+    for subcommand in ["compare", "merge"] {
+        let refused = run(&["--lr", "1", subcommand, a.to_str().unwrap()]);
+        let told = format!("--lr is no flag of train {subcommand}");
+        assert!(stderr(&refused).contains(&told), "{}", stderr(&refused));
+    }
 }
 
 #[test]
@@ -141,7 +145,7 @@ fn a_dry_run_tells_what_is_needed_and_writes_nothing() {
     assert!(!out.exists());
 }
 
-/// Two spoilt weights make every step fail; the run says why, and that it gave up.
+/// A rate of 1e30 spoils the weights at once, so that every later step fails.
 #[test]
 fn a_run_that_diverges_says_what_to_do() {
     let dir = tempfile::tempdir().unwrap();

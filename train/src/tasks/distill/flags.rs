@@ -2,11 +2,10 @@
 
 use clap::Args;
 use gradus_cli::{Failure, Outcome};
-use gradus_models::data::LabelForm;
-use gradus_models::{Columns, Pooling};
+use gradus_models::Pooling;
 use serde::{Deserialize, Serialize};
 
-use crate::flags::{Flags, TaskFlags, one_of};
+use crate::flags::{Flags, TaskFlags, TextColumns, one_of};
 
 /// The flags of `train distill`; `None` where one is not given.
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
@@ -14,6 +13,9 @@ use crate::flags::{Flags, TaskFlags, one_of};
 #[command(mut_arg("data", |arg| arg.help(
     "Folder with train, dev and test files, or one file: .csv, .tsv, .jsonl, or .txt with a text a \
      line; each with or without labels"
+)))]
+#[command(mut_arg("label_column", |arg| arg.help(
+    "Column with the label, which a file need not have [default: label]"
 )))]
 #[command(mut_arg("vocab_size", |arg| arg.hide(true)))]
 #[command(mut_arg("model", |arg| arg.help(
@@ -29,15 +31,9 @@ pub struct DistillFlags {
     /// Layers of the teacher that the student begins with, counted from 0: 0,2,4; instead of --model
     #[arg(long, help_heading = "Data and model", value_delimiter = ',', value_name = "LAYERS")]
     pub layers: Option<Vec<usize>>,
-    /// Column with the text [default: text]
-    #[arg(long, help_heading = "Data and model")]
-    pub text_column: Option<String>,
-    /// Column with the label, which a file need not have [default: label]
-    #[arg(long, help_heading = "Data and model")]
-    pub label_column: Option<String>,
-    /// Column with the second text, for pairs
-    #[arg(long, help_heading = "Data and model")]
-    pub pair_column: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub columns: TextColumns,
     /// How a text becomes one vector of the student: `cls` (BERT's pooler) or `mean` of its tokens
     /// [default: what the student's folder says, else as the teacher]
     #[arg(long, value_parser = one_of::<Pooling>, help_heading = "Data and model")]
@@ -68,8 +64,7 @@ impl TaskFlags for DistillFlags {
     fn plain() -> Self {
         DistillFlags {
             common: Flags::plain(),
-            text_column: Some("text".into()),
-            label_column: Some("label".into()),
+            columns: TextColumns::plain(),
             temperature: Some(2.0),
             ..DistillFlags::default()
         }
@@ -96,16 +91,5 @@ impl TaskFlags for DistillFlags {
             return Err(Failure::usage(why));
         }
         Ok(())
-    }
-}
-
-impl DistillFlags {
-    pub fn columns(&self) -> Columns {
-        Columns {
-            text: self.text_column.clone().unwrap_or_else(|| "text".into()),
-            pair: self.pair_column.clone(),
-            label: Some(self.label_column.clone().unwrap_or_else(|| "label".into())),
-            labels: LabelForm::One,
-        }
     }
 }

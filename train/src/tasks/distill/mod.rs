@@ -6,7 +6,7 @@ mod teacher;
 use std::path::Path;
 
 use gradus_cli::{Failure, Outcome, SharedArgs, command, note};
-use gradus_models::data::Fingerprint;
+use gradus_models::data::{Fingerprint, LabelForm};
 use gradus_models::tasks::{Distillation, DistilledTexts, Distilling, Problem};
 use gradus_models::{
     BertConfig, Dataset, Example, Labels, Pooling, Pretrained, Split, Task, Tokenizer,
@@ -15,7 +15,7 @@ use gradus_models::{
 pub use flags::DistillFlags;
 
 use super::classify::short_text;
-use super::{Built, Job, Parts, report_cut};
+use super::{Built, Job, Parts, report_cut, try_text};
 use crate::data::{hold_out, refuse_evaluation, warn_of_leaks};
 use crate::flags::with_flag;
 
@@ -35,10 +35,10 @@ impl Job for Distill {
     fn open(shared: &SharedArgs, flags: &mut DistillFlags, path: &Path) -> Outcome<Distill> {
         let teacher = teacher::open(flags)?;
         let labels = teacher.config.labels()?;
-        let mut dataset = Dataset::open_partly(path, &flags.columns())?;
+        let mut dataset = Dataset::open_partly(path, &flags.columns.columns(LabelForm::One))?;
         let sets = || [Some(&dataset.train), dataset.dev.as_ref(), dataset.test.as_ref()];
-        if flags.label_column.is_some() && !sets().into_iter().flatten().any(is_labelled) {
-            let name = flags.columns().label.unwrap_or_default();
+        if flags.columns.label_column.is_some() && !sets().into_iter().flatten().any(is_labelled) {
+            let name = flags.columns.label_column.as_deref().unwrap_or_default();
             let why = format!("--label-column {name}: no file of the data has this column");
             return Err(Failure::usage(why));
         }
@@ -49,7 +49,7 @@ impl Job for Distill {
             refuse_evaluation(&flags.common)?;
         }
         warn_of_leaks(shared, &dataset);
-        Ok(Distill { dataset, teacher, labels, pairs: flags.pair_column.is_some() })
+        Ok(Distill { dataset, teacher, labels, pairs: flags.columns.pair_column.is_some() })
     }
 
     fn learn_vocabulary(&self, _: usize) -> Outcome<Tokenizer> {
@@ -129,10 +129,8 @@ impl Job for Distill {
         let out = out.display().to_string();
         let Dataset { train, dev, test, .. } = &self.dataset;
         let text = short_text(test.as_ref().or(dev.as_ref()).unwrap_or(train));
-        // `--` keeps a text that begins with a dash from being read as a flag.
-        let end = text.starts_with('-').then_some("--");
-        let infer = ["classify", "--model", &out].into_iter().chain(end);
-        vec![command("infer", infer.chain([text.as_str()])), command("serve", ["--model", &out])]
+        let infer = try_text(&["classify", "--model", &out], &text);
+        vec![infer, command("serve", ["--model", &out])]
     }
 }
 
