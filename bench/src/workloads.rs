@@ -200,7 +200,7 @@ impl Bench {
 
     fn encode(&self, batch: usize, length: usize) -> Outcome<Times> {
         let (config, store, _) = self.config_and_store()?;
-        let bert = Bert::new(&store.root().join("bert"), &config, false)?;
+        let bert = Bert::new(&config.encoder_path(&store.root()), &config, false)?;
         let input = self.random_input(batch, length, &config)?;
         self.repeat(|| {
             no_grad(|| self.precision.run(|| bert.forward(&input, &Forward::inference())))?;
@@ -220,7 +220,7 @@ impl Bench {
         let tokenizer = pretrained
             .ok_or_else(|| Failure::usage("encode-real needs a model with a tokenizer"))?
             .tokenizer;
-        let bert = Bert::new(&store.root().join("bert"), &config, false)?;
+        let bert = Bert::new(&config.encoder_path(&store.root()), &config, false)?;
         let split = self.data()?;
         let texts: Vec<(&str, Option<&str>)> =
             split.examples.iter().map(|e| (e.text.as_str(), None)).collect();

@@ -20,7 +20,8 @@ pub struct PackedBatch {
     pub ids: Vec<u32>,
     /// Token types (0 for the first text, 1 for the second of a pair), `[tokens]`.
     pub type_ids: Vec<u32>,
-    /// Each token's place in its own sequence, from 0, `[tokens]`.
+    /// Each token's position: its place in its own sequence, from 0 (from the row after padding's in
+    /// RoBERTa), `[tokens]`.
     pub position_ids: Vec<u32>,
     /// Where each sequence starts, and the end of the last: `[sequences + 1]`, from 0 to `tokens`.
     pub offsets: Vec<u32>,
@@ -31,7 +32,7 @@ impl PackedBatch {
     ///
     /// # Errors
     /// [`Error::Input`] with the sequence and the place when a sequence is empty or longer than
-    /// `max_position_embeddings`, or an id or a type is outside its embedding.
+    /// [`BertConfig::max_tokens`], or an id or a type is outside its embedding.
     pub fn new<'a>(
         encodings: impl IntoIterator<Item = &'a Encoding>,
         config: &BertConfig,
@@ -67,15 +68,18 @@ impl PackedBatch {
                     types.len()
                 )));
             }
-            if length > config.max_position_embeddings {
+            if length > config.max_tokens() {
                 return Err(Error::Input(format!(
                     "sequence {sequence} has {length} tokens, the model takes at most {} (max_position_embeddings); \
                      truncate with a smaller maximum length",
-                    config.max_position_embeddings
+                    config.max_tokens()
                 )));
             }
+            // A model without token types ignores them.
+            let types_limit =
+                if config.type_vocab_size == 0 { usize::MAX } else { config.type_vocab_size };
             for (name, values, limit) in
-                [("id", ids, config.vocab_size), ("type id", types, config.type_vocab_size)]
+                [("id", ids, config.vocab_size), ("type id", types, types_limit)]
             {
                 if let Some(at) = values.iter().position(|&v| v as usize >= limit) {
                     return Err(Error::Input(format!(
@@ -87,7 +91,7 @@ impl PackedBatch {
             }
             batch.ids.extend_from_slice(ids);
             batch.type_ids.extend_from_slice(types);
-            batch.position_ids.extend(0..length as u32);
+            batch.position_ids.extend(config.positions(ids));
             let end = u32::try_from(batch.ids.len()).map_err(|_| {
                 Error::Input("a batch of 2^32 tokens or more; make it smaller".into())
             })?;

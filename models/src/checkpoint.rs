@@ -10,6 +10,7 @@ use gradus_tensor::{DType, Tensor, bail};
 use serde_json::Value;
 
 use crate::adapter::Adapter;
+use crate::family::{FAMILIES, Family, bare, is_encoder, layer_of};
 use crate::folder::json_object;
 use crate::{Error, Result, files, interchange};
 
@@ -138,10 +139,9 @@ impl Checkpoint {
     /// The name here of a model's parameter; see [`Checkpoint::set_layers`].
     fn of_layer(&self, name: &str) -> Option<String> {
         let layers = self.0.layers.lock().unwrap_or_else(PoisonError::into_inner);
-        let (before, rest) = name.split_once("encoder.layer.")?;
-        let (layer, rest) = rest.split_once('.')?;
-        let layer = layers.as_ref()?.get(layer.parse::<usize>().ok()?)?;
-        Some(format!("{before}encoder.layer.{layer}.{rest}"))
+        let (layer, rest) = layer_of(name)?;
+        let place = name.strip_suffix(&format!("{layer}.{rest}"))?;
+        Some(format!("{place}{}.{rest}", layers.as_ref()?.get(layer)?))
     }
 
     fn head(&self) -> MutexGuard<'_, Head> {
@@ -179,6 +179,11 @@ impl Checkpoint {
         Some(self.file_of(&found)?.info(&found)?.1)
     }
 
+    /// The shape `[labels, hidden]` of the layer that gives the logits of labels, if there is one.
+    pub(crate) fn label_shape(&self) -> Option<Vec<usize>> {
+        LABEL_LAYERS.iter().find_map(|layer| self.shape(&format!("{layer}.weight")))
+    }
+
     /// Names in the files that no model has asked for, without those that are no parameters:
     /// `position_ids`, the decoder (tied to the word embeddings), and the empty tensors in the
     /// place of a head.
@@ -189,13 +194,12 @@ impl Checkpoint {
         let known = |n: &str| {
             n.ends_with("embeddings.position_ids")
                 || n.ends_with("embeddings.token_type_ids")
-                || n.starts_with("cls.predictions.decoder.")
+                || is_decoder(n)
                 || is_empty(n)
         };
         let left_out = *self.head() == Head::LeftOut;
-        let is_told = |n: &str| {
-            left_out && (n.starts_with("classifier.") || n.starts_with("pooled_classifier."))
-        };
+        let is_told =
+            |n: &str| left_out && (is_label_layer(n) || n.starts_with("pooled_classifier."));
         let mut names = self.names();
         names.retain(|n| !taken.contains(n) && !known(n) && !is_told(n));
         if let Some(adapter) = &self.0.adapter {
@@ -220,20 +224,17 @@ impl Checkpoint {
         })
     }
 
-    /// A parameter that BERT's encoder does not have, if there is one: the file then belongs to
-    /// another architecture, even if config.json says `bert`.
-    pub(crate) fn foreign(&self) -> Option<String> {
-        self.names().into_iter().find(|name| is_encoder(name) && !is_of_bert(name))
+    /// A parameter that the encoder of a model type does not have, if there is one: the file then
+    /// belongs to another architecture, whatever config.json says.
+    pub(crate) fn foreign(&self, family: &Family) -> Option<String> {
+        self.names().into_iter().find(|name| is_encoder(name) && !family.has(name))
     }
 
     /// How many encoder layers there are.
     pub(crate) fn layers(&self) -> usize {
         let names = self.names();
-        let layer = |name: &String| {
-            let rest = bare(name).strip_prefix("encoder.layer.")?;
-            rest.split('.').next()?.parse::<usize>().ok()
-        };
-        names.iter().filter_map(layer).max().map_or(0, |last| last + 1)
+        let layers = names.iter().filter_map(|name| layer_of(name));
+        layers.map(|(layer, _)| layer + 1).max().unwrap_or(0)
     }
 
     /// The error of an encoder without a parameter.
@@ -253,15 +254,15 @@ fn spellings(name: &str) -> Vec<String> {
     let older = |name: &str, new: &str, old: &str| {
         name.strip_suffix(new).map(|stem| format!("{stem}{old}"))
     };
-    let bare = name.strip_prefix("bert.").unwrap_or_default();
-    let spellings = [name, bare].into_iter().filter(|n| !n.is_empty()).flat_map(|n| {
+    let bare = Some(bare(name)).filter(|bare| *bare != name);
+    let spellings = [Some(name), bare].into_iter().flatten().flat_map(|n| {
         [
             interchange::own_head(n),
             Some(n.to_string()),
             older(n, "LayerNorm.weight", "LayerNorm.gamma"),
             older(n, "LayerNorm.bias", "LayerNorm.beta"),
             // The masked-LM head's bias may be there under the decoder's name only.
-            older(n, "cls.predictions.bias", "cls.predictions.decoder.bias"),
+            decoder_bias(n),
         ]
     });
     spellings.flatten().collect()
@@ -320,51 +321,31 @@ pub(crate) fn shard_names(index: &Path) -> Result<Vec<String>> {
     Ok(files)
 }
 
-/// A name without the `bert.` that models with a head put before it.
-fn bare(name: &str) -> &str {
-    name.strip_prefix("bert.").unwrap_or(name)
+/// The layers that give the logits of labels.
+const LABEL_LAYERS: [&str; 2] = ["classifier", "classifier.out_proj"];
+
+/// Whether a parameter is one of the layer that gives the logits of labels.
+fn is_label_layer(name: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(layer, _)| LABEL_LAYERS.contains(&layer))
 }
 
-/// Whether a parameter belongs to the encoder.
-fn is_encoder(name: &str) -> bool {
-    bare(name).starts_with("embeddings.") || bare(name).starts_with("encoder.")
+/// Whether a parameter is one of a masked-LM decoder, beside the word embeddings and the bias.
+fn is_decoder(name: &str) -> bool {
+    let layer = name.rsplit_once('.').map(|(layer, _)| layer);
+    FAMILIES.iter().any(|f| layer == Some(f.masked_lm.decoder) && name != f.masked_lm.bias)
 }
 
-/// Whether BERT's encoder has a parameter, or buffer, of this name.
-fn is_of_bert(name: &str) -> bool {
-    const EMBEDDINGS: [&str; 6] = [
-        "word_embeddings.",
-        "position_embeddings.",
-        "token_type_embeddings.",
-        "LayerNorm.",
-        "position_ids",
-        "token_type_ids",
-    ];
-    const LAYER: [&str; 8] = [
-        "attention.self.query.",
-        "attention.self.key.",
-        "attention.self.value.",
-        "attention.output.dense.",
-        "attention.output.LayerNorm.",
-        "intermediate.dense.",
-        "output.dense.",
-        "output.LayerNorm.",
-    ];
-    let begins = |rest: &str, with: &[&str]| with.iter().any(|part| rest.starts_with(part));
-    match bare(name).strip_prefix("embeddings.") {
-        Some(rest) => begins(rest, &EMBEDDINGS),
-        None => bare(name)
-            .strip_prefix("encoder.layer.")
-            .and_then(|rest| rest.split_once('.'))
-            .is_some_and(|(_, rest)| begins(rest, &LAYER)),
-    }
+/// The decoder's name of a masked-LM head's bias.
+fn decoder_bias(name: &str) -> Option<String> {
+    let family = FAMILIES.iter().find(|f| f.masked_lm.bias == name)?;
+    Some(format!("{}.bias", family.masked_lm.decoder))
 }
 
 impl Source for Checkpoint {
     fn tensor(&self, name: &str) -> gradus_tensor::Result<Option<Tensor>> {
         let own = self.of_layer(name);
         let name = own.as_deref().unwrap_or(name);
-        let is_head = name.starts_with("classifier.");
+        let is_head = is_label_layer(name);
         let head = self.head().clone();
         if is_head && head == Head::LeftOut {
             return Ok(None);

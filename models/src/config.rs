@@ -1,4 +1,4 @@
-//! The shape of a BERT: a Hugging Face `config.json`.
+//! The shape of a model: a Hugging Face `config.json`.
 //!
 //! `transformers` and Gradus read each other's files. Fields that Gradus does not know are kept and
 //! written back.
@@ -12,7 +12,7 @@
 //!
 //! # fn main() -> gradus_models::Result<()> {
 //! let mut config = BertConfig::tiny(30_522);
-//! config.architectures = vec![Task::Classify.architecture().into()];
+//! config.architectures = vec![config.architecture(Task::Classify)];
 //! assert_eq!((config.hidden_size, config.task()), (128, Task::Classify));
 //! config.hidden_size = 100;
 //! config.num_attention_heads = 3;
@@ -30,11 +30,13 @@ use serde_json::{Map, Value};
 
 use crate::data::Labels;
 use crate::error::{Error, Result};
+use crate::family::{BERT, Family, Positions, unsupported};
 use crate::files;
 use crate::folder::tables::CONFIG;
 use crate::folder::values;
 use crate::interchange;
 use crate::label_maps::{by_id, by_name};
+use crate::{Task, own_keys};
 
 /// How a sequence becomes one vector: the modes of sentence-transformers, by its names. In
 /// `config.json` it is Gradus's own key, which `transformers` keeps and ignores.
@@ -84,17 +86,19 @@ impl std::str::FromStr for Pooling {
     }
 }
 
-/// A BERT, as `config.json` describes it.
+/// A model, as `config.json` describes it: a BERT, or one of the types that are built like it
+/// (RoBERTa, XLM-RoBERTa, CamemBERT, DistilBERT, ELECTRA).
 ///
-/// Sizes that decide the shapes of parameters must be in the file; everything else has the default
-/// of `transformers`.
+/// The fields have BERT's names. Other types may have other names in the file; reading and writing
+/// translate them. Sizes that decide the shapes of parameters must be in the file; everything else
+/// has the default of `transformers`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BertConfig {
     /// The class names under which `transformers` builds the model, such as
     /// `BertForSequenceClassification`.
     #[serde(default, deserialize_with = "or_default")]
     pub architectures: Vec<String>,
-    /// Always `bert`.
+    /// The type, such as `bert`; it decides the names of parameters and keys.
     #[serde(default = "bert")]
     pub model_type: String,
     /// Rows of the word embedding.
@@ -122,7 +126,7 @@ pub struct BertConfig {
     /// Rows of the position embedding: the longest sequence.
     #[serde(default = "positions")]
     pub max_position_embeddings: usize,
-    /// Rows of the token-type embedding.
+    /// Rows of the token-type embedding; 0 for a type without one.
     #[serde(default = "types")]
     pub type_vocab_size: usize,
     /// Standard deviation of new weights.
@@ -150,10 +154,16 @@ pub struct BertConfig {
     /// How a sequence becomes one vector; Gradus's own key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pooling: Option<Pooling>,
+    /// Width of the embeddings, where it may differ from that of the layers (ELECTRA).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedding_size: Option<usize>,
     /// Every other key of the file, kept so that writing back loses nothing.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
+
+/// DistilBERT's key of the dropout before the ends of an answer.
+const ANSWER_DROPOUT: &str = "qa_dropout";
 
 /// The types of problem: what a head's outputs mean.
 const PROBLEMS: [&str; 3] =
@@ -224,6 +234,7 @@ impl BertConfig {
             label2id: Vec::new(),
             problem_type: None,
             pooling: None,
+            embedding_size: None,
             extra: Map::new(),
         }
     }
@@ -278,19 +289,15 @@ impl BertConfig {
     }
 
     fn parse(bytes: &[u8], path: &Path) -> Result<Self> {
-        let mut config: BertConfig = files::parse_json(bytes).map_err(|e| {
-            // The file of another architecture lacks BERT's keys: the architecture is the better
-            // message.
-            let other = files::parse_json::<Value>(bytes)
-                .ok()
-                .and_then(|v| Some(v.get("model_type")?.as_str()?.to_string()))
-                .filter(|t| t != "bert");
-            let message = match other {
-                Some(other) => not_bert(&other),
-                None => format!("not a BERT configuration: {e}"),
-            };
-            Error::config(path, message)
-        })?;
+        let fail = |message: String| Error::config(path, message);
+        let wrong = |e: String| fail(format!("not the configuration of a model: {e}"));
+        let mut object: Map<String, Value> =
+            files::parse_json(bytes).map_err(|e| wrong(e.to_string()))?;
+        // An unknown type lacks keys too: the type is the better message.
+        let family = own_keys::family(&object).map_err(fail)?;
+        own_keys::read(family, &mut object);
+        let mut config: BertConfig = serde_json::from_value(Value::Object(object))
+            .map_err(|e| wrong(own_keys::named(family, &e)))?;
         if config.id2label.is_empty() {
             let ids = config.label2id.iter().map(|pair| pair.1);
             if ids.eq(0..config.label2id.len()) {
@@ -316,7 +323,7 @@ impl BertConfig {
         self.check().map_err(|m| Error::config(&path, m))?;
         let mut config = self.clone();
         config.label2id = self.id2label.iter().cloned().zip(0..).collect();
-        let mut json = serde_json::to_string_pretty(&config)
+        let mut json = own_keys::write(&config)
             .map_err(|e| Error::config(&path, format!("cannot be written as JSON: {e}")))?;
         json.push('\n');
         files::write_atomic(&path, json.as_bytes())
@@ -331,8 +338,8 @@ impl BertConfig {
     }
 
     fn check(&self) -> std::result::Result<(), String> {
-        if self.model_type != "bert" {
-            return Err(not_bert(&self.model_type));
+        if Family::of(&self.model_type).is_none() {
+            return Err(unsupported(&self.model_type));
         }
         if self.position_embedding_type != "absolute" {
             return Err(format!(
@@ -353,7 +360,7 @@ impl BertConfig {
         if let Some(code) = foreign_code(&self.extra) {
             return Err(format!(
                 "auto_map names `{code}`: the model brings its own code, and Gradus builds only \
-                 the BERT of `transformers`; run the model there with trust_remote_code=True"
+                 models of `transformers`; run the model there with trust_remote_code=True"
             ));
         }
         self.check_sizes()?;
@@ -370,11 +377,24 @@ impl BertConfig {
             ("num_attention_heads", self.num_attention_heads, 4_096),
             ("intermediate_size", self.intermediate_size, 1_048_576),
             ("max_position_embeddings", self.max_position_embeddings, 1_048_576),
-            ("type_vocab_size", self.type_vocab_size, 65_536),
+            ("embedding_size", self.embedding_width(), 65_536),
         ] {
             if value == 0 || value > most {
                 return Err(format!("{name} is {value}; it must be from 1 to {most}"));
             }
+        }
+        if self.type_vocab_size > 65_536 || (self.type_vocab_size == 0) == self.has_token_types() {
+            return Err(format!(
+                "type_vocab_size is {}; it must be from 1 to 65536",
+                self.type_vocab_size
+            ));
+        }
+        if self.max_tokens() == 0 {
+            return Err(format!(
+                "max_position_embeddings is {}, but positions begin after pad_token_id, at {}",
+                self.max_position_embeddings,
+                self.first_position()
+            ));
         }
         if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             return Err(format!(
@@ -390,6 +410,7 @@ impl BertConfig {
             ("hidden_dropout_prob", Some(self.hidden_dropout_prob)),
             ("attention_probs_dropout_prob", Some(self.attention_probs_dropout_prob)),
             ("classifier_dropout", self.classifier_dropout),
+            (ANSWER_DROPOUT, Some(self.answer_dropout())),
         ] {
             if let Some(p) = p.filter(|p| !(0.0..1.0).contains(p)) {
                 return Err(format!("{name} is {p}; it must be at least 0 and below 1"));
@@ -422,9 +443,91 @@ impl BertConfig {
         notes.into_iter().map(|note| format!("config.json: Gradus {note}")).collect()
     }
 
-    /// Dropout before a classification head.
+    /// Dropout before the labels of texts.
     pub fn head_dropout(&self) -> f64 {
         self.classifier_dropout.unwrap_or(self.hidden_dropout_prob)
+    }
+
+    /// Dropout before the labels of words.
+    pub(crate) fn tag_dropout(&self) -> f64 {
+        if self.family().own_dropouts { self.hidden_dropout_prob } else { self.head_dropout() }
+    }
+
+    /// Dropout before the ends of an answer; most types have none.
+    pub(crate) fn answer_dropout(&self) -> f64 {
+        let own = self.extra.get(ANSWER_DROPOUT).and_then(Value::as_f64);
+        if self.family().own_dropouts { own.unwrap_or(tenth()) } else { 0.0 }
+    }
+
+    /// Sets every dropout of the model.
+    pub fn set_dropout(&mut self, p: f64) {
+        self.hidden_dropout_prob = p;
+        self.attention_probs_dropout_prob = p;
+        self.classifier_dropout = Some(p);
+        if self.family().own_dropouts {
+            self.extra.insert(ANSWER_DROPOUT.into(), p.into());
+        }
+    }
+
+    /// What the model's type has that BERT has not.
+    pub(crate) fn family(&self) -> &'static Family {
+        Family::of(&self.model_type).unwrap_or(&BERT)
+    }
+
+    /// The place of the encoder in a model with a head at `root`: `bert` for BERT.
+    pub fn encoder_path(&self, root: &gradus_nn::Path) -> gradus_nn::Path {
+        root.join(self.family().prefix)
+    }
+
+    /// The class of `transformers` that has the head of a task, such as
+    /// `BertForSequenceClassification`.
+    pub fn architecture(&self, task: Task) -> String {
+        format!("{}{}", self.family().class, task.class())
+    }
+
+    /// The layer that gives the logits of the labels of texts or words.
+    pub(crate) fn label_layer(&self, task: Task) -> &'static str {
+        match &self.family().classifier {
+            Some(inner) if task == Task::Classify => inner.output,
+            _ => "classifier",
+        }
+    }
+
+    /// Width of the embeddings.
+    pub fn embedding_width(&self) -> usize {
+        self.embedding_size.unwrap_or(self.hidden_size)
+    }
+
+    /// Whether tokens have types.
+    fn has_token_types(&self) -> bool {
+        !self.family().fixed.iter().any(|(key, _)| *key == "type_vocab_size")
+    }
+
+    /// The position of a sequence's first token.
+    pub(crate) fn first_position(&self) -> usize {
+        match self.family().positions {
+            Positions::Zero => 0,
+            Positions::AfterPadding => self.pad_token_id.map_or(0, |pad| pad as usize) + 1,
+        }
+    }
+
+    /// The most tokens of a sequence: the model has no positions for more.
+    pub fn max_tokens(&self) -> usize {
+        self.max_position_embeddings.saturating_sub(self.first_position())
+    }
+
+    /// The positions of a sequence's tokens.
+    pub(crate) fn positions(&self, ids: &[u32]) -> Vec<u32> {
+        let mut next = self.first_position() as u32;
+        let after_padding = self.family().positions == Positions::AfterPadding;
+        let of = |&id: &u32| match self.pad_token_id.filter(|&pad| after_padding && pad == id) {
+            Some(pad) => pad,
+            None => {
+                next += 1;
+                next - 1
+            }
+        };
+        ids.iter().map(of).collect()
     }
 
     /// How many labels a classification head has, as `transformers` counts them: the named ones,
@@ -470,10 +573,6 @@ fn foreign_code(extra: &Map<String, Value>) -> Option<String> {
     };
     let names = entries.iter().filter_map(Value::as_str);
     names.into_iter().find(|name| !name.starts_with(interchange::MODULE)).map(str::to_string)
-}
-
-fn not_bert(model_type: &str) -> String {
-    format!("model_type is `{model_type}`; Gradus runs BERT only (model_type `bert`)")
 }
 
 #[cfg(test)]

@@ -103,7 +103,8 @@ fn what_cannot_work_is_named() {
         ("\"vocab_size\": 99", "\"size\": 99", "missing field `vocab_size`"),
         ("gelu_pytorch_tanh", "mish", "hidden_act `mish`"),
         ("\"absolute\"", "\"relative_key\"", "position_embedding_type `relative_key`"),
-        ("\"model_type\": \"bert\"", "\"model_type\": \"roberta\"", "model_type is `roberta`"),
+        ("\"model_type\": \"bert\"", "\"model_type\": \"t5\"", "model_type is `t5`"),
+        ("\"type_vocab_size\": 2", "\"type_vocab_size\": 0", "type_vocab_size is 0"),
         ("\"use_cache\": true", "\"is_decoder\": true", "is_decoder"),
         (
             "\"hidden_dropout_prob\": 0.2",
@@ -126,8 +127,8 @@ fn what_cannot_work_is_named() {
 
 #[test]
 fn another_architecture_is_named_before_its_missing_keys() {
-    let error = parse(r#"{"model_type": "distilbert", "dim": 768}"#).unwrap_err();
-    assert!(error.to_string().contains("model_type is `distilbert`"), "{error}");
+    let error = parse(r#"{"model_type": "t5", "dim": 768}"#).unwrap_err();
+    assert!(error.to_string().contains("model_type is `t5`"), "{error}");
 }
 
 #[test]

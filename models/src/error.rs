@@ -103,13 +103,15 @@ pub enum Error {
     #[error(
         "[checkpoint] {}: has no {}; there is no trained head for {}: train one, or choose a model \
          that was saved with one (`{}`)",
-        path.display(), listed(parameters), task.name(), task.architecture()
+        path.display(), listed(parameters), task.name(), architecture
     )]
     MissingHead {
         /// The file or folder.
         path: PathBuf,
         /// The task of the head.
         task: Task,
+        /// The class of `transformers` that has such a head.
+        architecture: String,
         /// The parameters that are missing.
         parameters: Vec<String>,
     },

@@ -12,14 +12,13 @@ use gradus_tensor::{DType, Tensor};
 use serde_json::{Value, json};
 
 use crate::error::Result;
-use crate::{BertConfig, Pooling, files};
+use crate::{BertConfig, Pooling, Task, files};
 
 /// The Python module.
 pub(crate) const MODULE: &str = "modeling_gradus.";
 const FILE: &str = "modeling_gradus.py";
 const CODE: &str = include_str!("modeling_gradus.py");
 const CARD: &str = "README.md";
-const CLASS: &str = "BertForSequenceClassification";
 
 /// The usual name of a classification head, and its name in a folder with another pooling.
 const HEAD: &str = "classifier.";
@@ -53,8 +52,9 @@ pub(crate) fn config(config: &BertConfig, dtype: DType) -> BertConfig {
     }
     written.extra.insert("dtype".into(), json!(python_name(dtype)));
     if needs_class(config) {
-        written.architectures = vec![CLASS.into()];
-        let class = format!("{MODULE}{CLASS}");
+        let class = config.architecture(Task::Classify);
+        written.architectures = vec![class.clone()];
+        let class = format!("{MODULE}{class}");
         written
             .extra
             .insert("auto_map".into(), json!({"AutoModelForSequenceClassification": class}));
@@ -85,10 +85,28 @@ pub(crate) fn tensors(
         .into_iter()
         .map(|(name, tensor)| (own_head(&name).unwrap_or(name), tensor))
         .collect();
-    for name in ["weight", "bias"] {
-        written.push((format!("{HEAD}{name}"), Tensor::zeros(&[0], DType::F32)?));
+    let inner = config.family().classifier.as_ref();
+    let layers = inner.map_or(vec!["classifier"], |inner| vec![inner.dense, inner.output]);
+    for layer in layers {
+        for name in ["weight", "bias"] {
+            written.push((format!("{layer}.{name}"), Tensor::zeros(&[0], DType::F32)?));
+        }
     }
     Ok(written)
+}
+
+/// The Python module for a model's type: BERT's, with the type's names.
+fn code(config: &BertConfig) -> String {
+    let family = config.family();
+    let mut code = CODE.replace("Bert", family.class);
+    code = code.replace("self.bert", &format!("self.{}", family.prefix));
+    if !family.pooler {
+        code = code.replace("(config, add_pooling_layer=False)", "(config)");
+    }
+    if config.type_vocab_size == 0 {
+        code = code.replace(" token_type_ids=token_type_ids,", "");
+    }
+    family.keys.iter().fold(code, |code, (name, own)| code.replace(name, own))
 }
 
 /// Writes the files that tell other programs, and people, how to run the model.
@@ -96,7 +114,7 @@ pub(crate) fn write_files(folder: &Path, config: &BertConfig) -> Result<()> {
     if !needs_class(config) {
         return Ok(());
     }
-    files::write_atomic(&folder.join(FILE), CODE.as_bytes())?;
+    files::write_atomic(&folder.join(FILE), code(config).as_bytes())?;
     let card = folder.join(CARD);
     match card.exists() {
         true => Ok(()),

@@ -30,7 +30,7 @@ class BertForSequenceClassification(BertPreTrainedModel):
     """As in transformers, but for the pooling. The name is one that its pipelines know."""
 
     # Empty tensors under the usual name keep other classes from answering with a random pooler.
-    _keys_to_ignore_on_load_unexpected = [r"^classifier\."]
+    _keys_to_ignore_on_load_unexpected = [r"^(pre_)?classifier\."]
 
     def __init__(self, config):
         super().__init__(config)

@@ -337,7 +337,7 @@ impl Pretrained {
     }
 
     fn fit_head_for(&mut self, task: Task, labels: &Labels) -> Option<String> {
-        let shape = self.checkpoint.shape("classifier.weight")?;
+        let shape = self.checkpoint.label_shape()?;
         let head = match self.other_than(task) {
             Some(task) => Err(format!("it is for {task}")),
             None => rows(&self.config, labels, shape.first().copied().unwrap_or(0)),
@@ -422,14 +422,16 @@ fn refuse_others(folders: &[&Path]) -> Result<()> {
     Ok(())
 }
 
-/// Checks that the weights are those of a BERT. The note tells of layers that are not used.
+/// Checks that the weights are those of the model's type. The note tells of layers that are not used.
 fn fits(checkpoint: &Checkpoint, config: &BertConfig) -> Result<Option<String>> {
-    if let Some(name) = checkpoint.foreign() {
+    if let Some(name) = checkpoint.foreign(config.family()) {
+        let class = if config.model_type == "bert" { "BERT" } else { config.family().class };
         return Err(Error::Checkpoint {
             path: checkpoint.path().to_path_buf(),
             message: format!(
-                "`{name}` is not a parameter of BERT: the model has another architecture, \
-                 although config.json calls it `bert`; run it with its own code"
+                "`{name}` is not a parameter of {class}: the model has another architecture, \
+                 although config.json calls it `{}`; run it with its own code",
+                config.model_type
             ),
         });
     }

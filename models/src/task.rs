@@ -30,24 +30,15 @@ impl Task {
         }
     }
 
-    /// The class of `transformers` that has the head.
-    pub fn architecture(self) -> &'static str {
+    /// The class of `transformers` that has the head, without the model type before it: see
+    /// [`BertConfig::architecture`].
+    pub(crate) fn class(self) -> &'static str {
         match self {
-            Task::Embed => "BertModel",
-            Task::Classify => "BertForSequenceClassification",
-            Task::FillMask => "BertForMaskedLM",
-            Task::Tag => "BertForTokenClassification",
-            Task::Answer => "BertForQuestionAnswering",
-        }
-    }
-
-    /// How the names of the head's parameters begin; `None` for the encoder alone.
-    pub(crate) fn head(self) -> Option<&'static str> {
-        match self {
-            Task::Embed => None,
-            Task::Classify | Task::Tag => Some("classifier."),
-            Task::FillMask => Some("cls."),
-            Task::Answer => Some("qa_outputs."),
+            Task::Embed => "Model",
+            Task::Classify => "ForSequenceClassification",
+            Task::FillMask => "ForMaskedLM",
+            Task::Tag => "ForTokenClassification",
+            Task::Answer => "ForQuestionAnswering",
         }
     }
 
@@ -89,7 +80,7 @@ mod tests {
         let mut config = BertConfig::tiny(10);
         assert_eq!(config.task(), Task::Embed);
         for task in [Task::Embed, Task::Classify, Task::FillMask, Task::Answer, Task::Tag] {
-            config.architectures = vec![task.architecture().into()];
+            config.architectures = vec![config.architecture(task)];
             assert_eq!(config.task(), task);
         }
         // An architecture with a head says more than the type of problem.

@@ -48,6 +48,7 @@ pub use layers::encoder::{EncoderConfig, EncoderLayer};
 pub use layers::layer_norm::LayerNorm;
 pub use layers::linear::Linear;
 pub use layers::low_rank::Lora;
+pub use layers::names::LayerNames;
 pub use losses::{CrossEntropy, Reduction};
 pub use optim::adam::{Adam, AdamW};
 pub use optim::clip::{Clip, clip_grad_norm, total_norm};

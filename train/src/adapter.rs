@@ -7,7 +7,7 @@ use gradus_nn::Store;
 
 use crate::flags::Flags;
 
-/// A parameter that some encoders lack.
+/// A parameter of BERT that some checkpoints lack.
 const POOLER: &str = "bert.pooler.dense.weight";
 
 /// Opens a pretrained model: an adapter folded into its base, unless its own run goes on.

@@ -76,7 +76,7 @@ impl<J: Job> Run<J> {
             job.diagnosis()?.iter().for_each(|line| note(&shared, line));
         }
         let Model { config, tokenizer, store, .. } = &model;
-        recipe.adapt(store).map_err(with_flag)?;
+        recipe.adapt(store, config).map_err(with_flag)?;
         let parts = Parts { shared: &shared, flags: &flags, config, tokenizer, store };
         let built = job.build(&parts, length)?;
         adapter::train_new_pooler(&mut recipe, &model.store, model.weights.as_ref());
@@ -149,9 +149,7 @@ impl Model {
 
     fn set_dropout(&mut self, flags: &Flags) {
         if let Some(p) = flags.dropout {
-            self.config.hidden_dropout_prob = p;
-            self.config.attention_probs_dropout_prob = p;
-            self.config.classifier_dropout = Some(p);
+            self.config.set_dropout(p);
         }
     }
 
@@ -214,7 +212,7 @@ fn max_length<F: TaskFlags>(
     tokenizer: &Tokenizer,
     pairs: bool,
 ) -> Outcome<usize> {
-    let most = config.max_position_embeddings;
+    let most = config.max_tokens();
     let length = match flags.common().max_length {
         Some(length) if length > most => {
             return Err(Failure::usage(format!(

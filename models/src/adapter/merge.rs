@@ -29,7 +29,8 @@ pub fn merge<'m>(adapter: impl Into<ModelRef<'m>>, out: &Path) -> Result<Vec<Str
     let parameters = store.missing();
     if !parameters.is_empty() {
         let path = pretrained.checkpoint.path().to_path_buf();
-        return Err(Error::MissingHead { path, task, parameters });
+        let architecture = pretrained.config.architecture(task);
+        return Err(Error::MissingHead { path, task, architecture, parameters });
     }
     let mut config = pretrained.config.clone();
     config.extra.remove("_name_or_path");
@@ -46,7 +47,7 @@ fn build(pretrained: &Pretrained, task: Task, store: &Store) -> Result<()> {
     let (root, config) = (store.root(), &pretrained.config);
     let labels = config.num_labels().unwrap_or(config.id2label.len());
     match task {
-        Task::Embed => drop(Bert::new(&root.join("bert"), config, false)?),
+        Task::Embed => drop(Bert::new(&config.encoder_path(&root), config, false)?),
         Task::Classify => {
             let pooling = config.pooling.unwrap_or(Pooling::Cls);
             drop(SequenceClassifier::new(&root, config, pooling, labels)?);

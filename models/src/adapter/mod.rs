@@ -20,6 +20,7 @@ use serde_json::{Map, Value};
 pub use merge::merge;
 pub(crate) use save::{Adaptation, save_adapter};
 
+use crate::family::FAMILIES;
 use crate::folder::tables::ADAPTER;
 use crate::folder::{checked, json_object, values};
 use crate::{BertConfig, Error, Result, Task};
@@ -122,7 +123,10 @@ impl Adapter {
             }
         }
         // A decoder of its own would not be the word embeddings.
-        match self.names.keys().find(|name| name.ends_with("cls.predictions.decoder.weight")) {
+        let is_decoder = |name: &&String| {
+            FAMILIES.iter().any(|f| name.strip_suffix(".weight") == Some(f.masked_lm.decoder))
+        };
+        match self.names.keys().find(is_decoder) {
             None => Ok(()),
             Some(name) => self.fail(format!(
                 "has a `{name}`: Gradus's masked-LM head shares the word embeddings"
@@ -187,13 +191,14 @@ impl Adapter {
             Some("TOKEN_CLS") => Task::Tag,
             _ => return Ok(base.clone()),
         };
-        let Some(shape) = self.shape("classifier.weight") else {
+        let output = base.label_layer(task);
+        let Some(shape) = self.shape(&format!("{output}.weight")) else {
             return self.fail(format!(
-                "has no `{PREFIX}classifier.weight`: without a config.json the adapter must bring its head"
+                "has no `{PREFIX}{output}.weight`: without a config.json the adapter must bring its head"
             ));
         };
         let mut config = base.clone();
-        config.architectures = vec![task.architecture().into()];
+        config.architectures = vec![base.architecture(task)];
         config.pooling = None;
         if config.id2label.len() != shape[0] {
             config.id2label = (0..shape[0]).map(|i| format!("LABEL_{i}")).collect();

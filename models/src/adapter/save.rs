@@ -9,6 +9,7 @@ use gradus_tensor::{DType, Tensor};
 use serde_json::{Value, json};
 
 use super::{PREFIX, SETTINGS, WEIGHTS};
+use crate::family::bare;
 use crate::pretrained::remove_files;
 use crate::{BertConfig, Error, Result, Task, Tokenizer, checkpoint, files, interchange};
 
@@ -71,12 +72,13 @@ impl Adaptation<'_> {
                 continue;
             }
             // The encoder alone has no `bert.` in its names.
-            let bare = name.strip_prefix("bert.").filter(|_| config.task() == Task::Embed);
-            let own = interchange::head_name(config, bare.unwrap_or(name));
-            if name == "cls.predictions.bias" {
+            let own = if config.task() == Task::Embed { bare(name) } else { name };
+            let own = interchange::head_name(config, own);
+            let masked_lm = &config.family().masked_lm;
+            let twin = format!("{}.bias", masked_lm.decoder);
+            if name == masked_lm.bias && name != twin {
                 // `transformers` has it under two names.
-                let twin = format!("{PREFIX}cls.predictions.decoder.bias");
-                tensors.push((twin, parameter.tensor()));
+                tensors.push((format!("{PREFIX}{twin}"), parameter.tensor()));
             }
             tensors.push((format!("{PREFIX}{own}"), parameter.tensor()));
         }
@@ -96,8 +98,11 @@ impl Adaptation<'_> {
         let targets = self.targets();
         let named = Lora { targets: targets.clone(), ..lora.clone() };
         // Layers that the names of the targets mean too, but which are not adapted.
-        let outside = ["bert.pooler.dense", "cls.predictions.transform.dense"];
-        let outside = outside.into_iter().filter(|layer| {
+        let family = config.family();
+        let pooler = format!("{}.pooler.dense", family.prefix);
+        let inner = family.classifier.as_ref().map(|inner| inner.dense);
+        let outside = [Some(pooler.as_str()), Some(family.masked_lm.dense), inner];
+        let outside = outside.into_iter().flatten().filter(|layer| {
             named.adapts(layer) && self.store.get(&format!("{layer}.weight")).is_some()
         });
         let excluded: Vec<&str> = outside.collect();

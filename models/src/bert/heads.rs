@@ -1,5 +1,5 @@
-//! BERT with a head: sequence classification, masked language model, token classification, question
-//! answering. Logits are f32 even where products are f16.
+//! The encoder with a head: sequence classification, masked language model, token classification,
+//! question answering. Logits are f32 even where products are f16.
 
 use gradus_autograd::Var;
 use gradus_nn::{
@@ -7,6 +7,7 @@ use gradus_nn::{
 };
 use gradus_tensor::Tensor;
 
+use super::inner::Inner;
 use super::{Bert, BertInput};
 use crate::{BertConfig, Pooling, Result};
 
@@ -17,12 +18,12 @@ struct LabelHead {
 }
 
 impl LabelHead {
-    fn new(root: &Path, config: &BertConfig, labels: usize) -> Result<Self> {
-        let path = root.join("classifier");
+    /// The linear layer at `path`; `p` is the probability of the dropout.
+    fn new(path: &Path, config: &BertConfig, labels: usize, p: f64) -> Result<Self> {
         let init = Init::Normal { std: config.initializer_range };
         Ok(LabelHead {
-            dropout: Dropout::new(&path, config.head_dropout())?,
-            classifier: Linear::new(&path, config.hidden_size, labels, init)?,
+            dropout: Dropout::new(path, p)?,
+            classifier: Linear::new(path, config.hidden_size, labels, init)?,
         })
     }
 
@@ -36,16 +37,23 @@ impl LabelHead {
 pub struct SequenceClassifier {
     bert: Bert,
     pooling: Pooling,
+    /// What other types have in the place of BERT's pooler.
+    inner: Option<Inner>,
     head: LabelHead,
 }
 
 impl SequenceClassifier {
     /// Builds the model from the parameters under `root`, for `labels` labels.
     pub fn new(root: &Path, config: &BertConfig, pooling: Pooling, labels: usize) -> Result<Self> {
+        let names = config.family().classifier.as_ref();
+        let inner = names.filter(|_| pooling == Pooling::Cls);
+        let pooler = pooling == Pooling::Cls && names.is_none();
+        let output = root.join(inner.map_or("classifier", |names| names.output));
         Ok(SequenceClassifier {
-            bert: Bert::new(&root.join("bert"), config, pooling == Pooling::Cls)?,
+            bert: Bert::new(&config.encoder_path(root), config, pooler)?,
             pooling,
-            head: LabelHead::new(root, config, labels)?,
+            inner: inner.map(|names| Inner::new(root, config, names)).transpose()?,
+            head: LabelHead::new(&output, config, labels, config.head_dropout())?,
         })
     }
 
@@ -58,7 +66,10 @@ impl SequenceClassifier {
     pub fn forward(&self, input: &BertInput, forward: &Forward) -> Result<Var> {
         let hidden = self.bert.forward(input, forward)?;
         let pooled = self.bert.pool(&hidden, input, self.pooling)?;
-        self.head.forward(&pooled, forward)
+        match &self.inner {
+            Some(inner) => self.head.forward(&inner.forward(&pooled, forward)?, forward),
+            None => self.head.forward(&pooled, forward),
+        }
     }
 }
 
@@ -74,15 +85,15 @@ pub struct MaskedLm {
 impl MaskedLm {
     /// Builds the model from the parameters under `root`.
     pub fn new(root: &Path, config: &BertConfig) -> Result<Self> {
-        let head = root.join("cls").join("predictions");
-        let transform = head.join("transform");
-        let (h, init) = (config.hidden_size, Init::Normal { std: config.initializer_range });
+        let names = &config.family().masked_lm;
+        let (h, width) = (config.hidden_size, config.embedding_width());
+        let init = Init::Normal { std: config.initializer_range };
         Ok(MaskedLm {
-            bert: Bert::new(&root.join("bert"), config, false)?,
-            dense: Linear::new(&transform.join("dense"), h, h, init)?,
-            activation: config.hidden_act,
-            norm: LayerNorm::new(&transform.join("LayerNorm"), h, config.layer_norm_eps)?,
-            bias: head.parameter("bias", &[config.vocab_size], Init::Zeros)?,
+            bert: Bert::new(&config.encoder_path(root), config, false)?,
+            dense: Linear::new(&root.join(names.dense), h, width, init)?,
+            activation: names.activation.unwrap_or(config.hidden_act),
+            norm: LayerNorm::new(&root.join(names.norm), width, config.layer_norm_eps)?,
+            bias: root.parameter(names.bias, &[config.vocab_size], Init::Zeros)?,
         })
     }
 
@@ -137,8 +148,8 @@ impl TokenClassifier {
     /// Builds the model from the parameters under `root`, for `labels` labels.
     pub fn new(root: &Path, config: &BertConfig, labels: usize) -> Result<Self> {
         Ok(TokenClassifier {
-            bert: Bert::new(&root.join("bert"), config, false)?,
-            head: LabelHead::new(root, config, labels)?,
+            bert: Bert::new(&config.encoder_path(root), config, false)?,
+            head: LabelHead::new(&root.join("classifier"), config, labels, config.tag_dropout())?,
         })
     }
 
@@ -157,6 +168,8 @@ impl TokenClassifier {
 /// `BertForQuestionAnswering`: how well an answer starts, and ends, at every token.
 pub struct SpanPredictor {
     bert: Bert,
+    /// DistilBERT's; other types have none (p is 0).
+    dropout: Dropout,
     head: Linear,
 }
 
@@ -165,7 +178,8 @@ impl SpanPredictor {
     pub fn new(root: &Path, config: &BertConfig) -> Result<Self> {
         let init = Init::Normal { std: config.initializer_range };
         Ok(SpanPredictor {
-            bert: Bert::new(&root.join("bert"), config, false)?,
+            bert: Bert::new(&config.encoder_path(root), config, false)?,
+            dropout: Dropout::new(&root.join("qa_outputs"), config.answer_dropout())?,
             head: Linear::new(&root.join("qa_outputs"), config.hidden_size, 2, init)?,
         })
     }
@@ -178,6 +192,6 @@ impl SpanPredictor {
     /// Logits of the start and of the end of an answer, `[tokens, 2]`.
     pub fn forward(&self, input: &BertInput, forward: &Forward) -> Result<Var> {
         let hidden = self.bert.forward(input, forward)?;
-        Ok(self.head.forward(&hidden)?.at_least_f32()?)
+        Ok(self.head.forward(&self.dropout.forward(&hidden, forward)?)?.at_least_f32()?)
     }
 }

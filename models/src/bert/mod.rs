@@ -1,7 +1,8 @@
-//! BERT (Devlin et al., arXiv:1810.04805): embeddings, encoder, pooler.
+//! BERT (Devlin et al., arXiv:1810.04805) and the models that are built like it: embeddings,
+//! encoder, pooler.
 //!
 //! Parameters have the names of Hugging Face's checkpoints, so folders load in both directions
-//! without a table of names.
+//! without a table of names. Other types than BERT have other names; `family/` has them.
 //!
 //! ```
 //! use gradus_models::{Bert, BertConfig, BertInput, PackedBatch};
@@ -19,6 +20,7 @@
 //! ```
 
 mod heads;
+mod inner;
 mod pool;
 mod sentence;
 
@@ -136,27 +138,32 @@ impl BertInput {
 struct Embeddings {
     word: Embedding,
     position: Embedding,
-    token_type: Embedding,
+    /// DistilBERT has none.
+    token_type: Option<Embedding>,
     norm: LayerNorm,
     dropout: Dropout,
 }
 
 impl Embeddings {
     fn new(path: &Path, config: &BertConfig) -> Result<Self> {
-        let (h, init) = (config.hidden_size, Init::Normal { std: config.initializer_range });
-        let table = |name, rows| Embedding::new(&path.join(name), rows, h, init);
+        let init = Init::Normal { std: config.initializer_range };
+        let (width, types) = (config.embedding_width(), config.type_vocab_size);
+        let table = |name, rows| Embedding::new(&path.join(name), rows, width, init);
         Ok(Embeddings {
             word: table("word_embeddings", config.vocab_size)?,
             position: table("position_embeddings", config.max_position_embeddings)?,
-            token_type: table("token_type_embeddings", config.type_vocab_size)?,
-            norm: LayerNorm::new(&path.join("LayerNorm"), h, config.layer_norm_eps)?,
+            token_type: (types > 0).then(|| table("token_type_embeddings", types)).transpose()?,
+            norm: LayerNorm::new(&path.join("LayerNorm"), width, config.layer_norm_eps)?,
             dropout: Dropout::new(path, config.hidden_dropout_prob)?,
         })
     }
 
     /// The embedding of the tokens' ids, types and positions.
     fn forward(&self, [ids, types, positions]: [&Tensor; 3], forward: &Forward) -> Result<Var> {
-        let words = self.word.forward(ids)?.add(&self.token_type.forward(types)?)?;
+        let mut words = self.word.forward(ids)?;
+        if let Some(token_type) = &self.token_type {
+            words = words.add(&token_type.forward(types)?)?;
+        }
         let positions = self.position.forward(positions)?;
         let normed = self.norm.forward_residual(&words, &positions, None)?;
         Ok(self.dropout.forward(&normed, forward)?)
@@ -186,13 +193,15 @@ fn groups(offsets: &[u32], most: usize) -> Vec<Range<usize>> {
 pub struct Bert {
     config: BertConfig,
     embeddings: Embeddings,
+    /// From the width of the embeddings to that of the layers, where they differ.
+    project: Option<Linear>,
     layers: Vec<Arc<EncoderLayer>>,
     pooler: Option<Linear>,
 }
 
 impl Bert {
-    /// Builds the encoder from the parameters under `path` (`bert` in every head's checkpoint),
-    /// with the pooler if asked.
+    /// Builds the encoder from the parameters under `path` (in a model with a head,
+    /// [`BertConfig::encoder_path`]), with the pooler if asked.
     pub fn new(path: &Path, config: &BertConfig, pooler: bool) -> Result<Self> {
         config.validate()?;
         let encoder = EncoderConfig {
@@ -204,12 +213,15 @@ impl Bert {
             attention_dropout: config.attention_probs_dropout_prob,
             layer_norm_eps: config.layer_norm_eps,
             init_std: config.initializer_range,
+            names: config.family().names,
         };
         let init = Init::Normal { std: config.initializer_range };
-        let h = config.hidden_size;
-        let layers = path.join("encoder").join("layer");
+        let (h, width) = (config.hidden_size, config.embedding_width());
+        let layers = path.join(config.family().layers);
+        let project = || Linear::new(&path.join("embeddings_project"), width, h, init);
         Ok(Bert {
             embeddings: Embeddings::new(&path.join("embeddings"), config)?,
+            project: (width != h).then(project).transpose()?,
             layers: (0..config.num_hidden_layers)
                 .map(|i| EncoderLayer::new(&layers.join(i), &encoder).map(Arc::new))
                 .collect::<gradus_tensor::Result<_>>()?,
@@ -260,8 +272,17 @@ impl Bert {
         Ok(Var::cat(&parts.iter().collect::<Vec<_>>(), 0)?)
     }
 
+    /// The input of the first layer.
+    fn embed(&self, tokens: [&Tensor; 3], forward: &Forward) -> Result<Var> {
+        let embedded = self.embeddings.forward(tokens, forward)?;
+        match &self.project {
+            Some(project) => Ok(project.forward_in(&embedded, forward)?),
+            None => Ok(embedded),
+        }
+    }
+
     fn encode(&self, tokens: [&Tensor; 3], offsets: &Tensor, forward: &Forward) -> Result<Var> {
-        let mut x = self.embeddings.forward(tokens, forward)?;
+        let mut x = self.embed(tokens, forward)?;
         for layer in &self.layers {
             x = through(layer, x, offsets, forward)?;
         }
@@ -270,7 +291,7 @@ impl Bert {
 
     /// The embeddings' output and every layer's, each `[tokens, hidden]`.
     pub fn hidden_states(&self, input: &BertInput, forward: &Forward) -> Result<Vec<Var>> {
-        let mut states = vec![self.embeddings.forward(input.by_token(), forward)?];
+        let mut states = vec![self.embed(input.by_token(), forward)?];
         for (i, layer) in self.layers.iter().enumerate() {
             states.push(through(layer, states[i].clone(), &input.offsets, forward)?);
         }
@@ -296,7 +317,7 @@ impl Bert {
             )));
         }
         let forward = Forward::inference();
-        let mut x = self.embeddings.forward(input.by_token(), &forward)?;
+        let mut x = self.embed(input.by_token(), &forward)?;
         let mut shown = Vec::with_capacity(layers.len());
         for (i, layer) in self.layers[..layers.end].iter().enumerate() {
             if i >= layers.start {

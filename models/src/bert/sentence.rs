@@ -22,7 +22,7 @@ impl SentenceEncoder {
     /// When the configuration is not one of a BERT.
     pub fn new(root: &Path, config: &BertConfig, settings: &SentenceSettings) -> Result<Self> {
         Ok(SentenceEncoder {
-            bert: Bert::new(&root.join("bert"), config, false)?,
+            bert: Bert::new(&config.encoder_path(root), config, false)?,
             pooling: settings.pooling.clone(),
             include_prompt: settings.include_prompt,
             width: settings.width(config.hidden_size),

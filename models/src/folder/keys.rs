@@ -149,7 +149,8 @@ mod tests {
 
     #[test]
     fn a_long_value_is_shortened() {
-        let error = check(&CONFIG, json!({"model_type": "x".repeat(500)})).unwrap_err();
+        let error =
+            check(&CONFIG, json!({"position_embedding_type": "x".repeat(500)})).unwrap_err();
         assert!(error.len() < 200, "{error}");
     }
 

@@ -210,8 +210,9 @@ fn cross_encoder(
 
 /// The labels of the classification head for `task`, which the checkpoint must have.
 pub(super) fn head_labels(runner: &Runner, task: Task) -> Result<Vec<String>> {
-    let Some(shape) = runner.checkpoint.shape("classifier.weight") else {
-        let parameters = ["classifier.weight", "classifier.bias"].map(str::to_string);
+    let Some(shape) = runner.checkpoint.label_shape() else {
+        let output = runner.config.label_layer(task);
+        let parameters = ["weight", "bias"].map(|part| format!("{output}.{part}"));
         return Err(runner.missing_head(task, parameters.to_vec()));
     };
     let config = &runner.config;

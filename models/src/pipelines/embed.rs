@@ -79,8 +79,9 @@ impl TextEmbedder {
         }
         let Sentence { stages, listed, truncate_dim, prompts, similarity, .. } = sentence;
         let (stages, pooling) = with_pooling(stages, pooling);
-        // Older encoders are saved without `bert.` in their names; the checkpoint knows.
-        let model = Bert::new(&runner.store().root().join("bert"), &runner.config, false)?;
+        // Encoders are saved without `bert.` in their names, too; the checkpoint knows.
+        let path = runner.config.encoder_path(&runner.store().root());
+        let model = Bert::new(&path, &runner.config, false)?;
         runner.complete(Task::Embed)?;
         let (mut stages, stores) = Stages::open(&stages, runner.config.hidden_size)?;
         runner.add_stores(stores);

@@ -11,6 +11,7 @@ use gradus_tensor::{DType, Device, Tensor};
 use crate::batch::restore_order;
 use crate::checkpoint::is_finite;
 use crate::error::listed;
+use crate::family::is_head;
 use crate::folder::Sentence;
 use crate::{
     BertConfig, BertInput, Checkpoint, Encoding, Error, PackedBatch, Pretrained, Result, Task,
@@ -65,7 +66,7 @@ impl Runner {
         let config_path = pretrained.config_path();
         let Pretrained { folder, config, tokenizer, checkpoint, notes, base, .. } = pretrained;
         let length = max_length.or(tokenizer.max_length());
-        let positions = config.max_position_embeddings;
+        let positions = config.max_tokens();
         Runner {
             max_length: length.map_or(positions, |length| length.min(positions)),
             config_path,
@@ -150,7 +151,7 @@ impl Runner {
     /// [`Error::Input`] when the model has fewer positions, or there is no room for the special
     /// tokens.
     pub fn set_max_length(&mut self, max_length: usize) -> Result<()> {
-        let positions = self.config.max_position_embeddings;
+        let positions = self.config.max_tokens();
         if !(1..=positions).contains(&max_length) {
             return Err(Error::Input(format!(
                 "the maximum length is {max_length}; this model takes 1 to {positions} tokens \
@@ -202,8 +203,7 @@ impl Runner {
         if missing.is_empty() {
             return Ok(());
         }
-        let is_head = |name: &String| task.head().is_some_and(|head| name.starts_with(head));
-        Err(match missing.iter().all(is_head) {
+        Err(match missing.iter().all(|name| is_head(name)) {
             true => self.missing_head(task, missing),
             false => self.unfit(format!(
                 "has no {}; it is incomplete, or config.json belongs to another model",
@@ -214,7 +214,8 @@ impl Runner {
 
     /// The error of a checkpoint without the head of `task`.
     pub(super) fn missing_head(&self, task: Task, parameters: Vec<String>) -> Error {
-        Error::MissingHead { path: self.checkpoint.path().to_path_buf(), task, parameters }
+        let path = self.checkpoint.path().to_path_buf();
+        Error::MissingHead { path, task, architecture: self.config.architecture(task), parameters }
     }
 
     /// Refuses a model whose head is for `other`.

@@ -248,7 +248,7 @@ impl Task for QuestionAnswering {
     }
 
     fn is_head(&self, name: &str) -> bool {
-        name.starts_with("qa_outputs.")
+        crate::family::is_head(name)
     }
 
     fn metrics(&self) -> &'static [Metric] {

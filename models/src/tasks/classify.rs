@@ -212,7 +212,7 @@ impl Task for Classification {
     }
 
     fn is_head(&self, name: &str) -> bool {
-        name.starts_with("classifier.")
+        crate::family::is_head(name)
     }
 
     fn metrics(&self) -> &'static [Metric] {

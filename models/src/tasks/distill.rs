@@ -186,7 +186,7 @@ impl Task for Distillation {
     }
 
     fn is_head(&self, name: &str) -> bool {
-        name.starts_with("classifier.")
+        crate::family::is_head(name)
     }
 
     fn metrics(&self) -> &'static [Metric] {

@@ -162,7 +162,7 @@ impl Task for MaskedLanguageModel {
     }
 
     fn is_head(&self, name: &str) -> bool {
-        name.starts_with("cls.")
+        crate::family::is_head(name)
     }
 
     fn metrics(&self) -> &'static [Metric] {

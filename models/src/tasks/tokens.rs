@@ -169,7 +169,7 @@ impl Task for Tagging {
     }
 
     fn is_head(&self, name: &str) -> bool {
-        name.starts_with("classifier.")
+        crate::family::is_head(name)
     }
 
     fn metrics(&self) -> &'static [Metric] {

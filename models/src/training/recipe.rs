@@ -3,7 +3,7 @@
 use gradus_nn::{Lora, Precision, ScheduleKind, Store};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{BertConfig, Error, Result};
 
 /// The optimiser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -156,15 +156,18 @@ impl Recipe {
         }
     }
 
-    /// Adapts the layers of the encoder that will be built in `store`, where the recipe has
+    /// Adapts the layers of the encoder of `config` that will be built in `store`, where the recipe has
     /// [`lora`](Recipe::lora).
     ///
     /// # Errors
     /// When the encoder is built already, or a number of the adaptation is out of its range.
-    pub fn adapt(&self, store: &Store) -> Result<()> {
+    pub fn adapt(&self, store: &Store, config: &BertConfig) -> Result<()> {
         self.validate_efficient()?;
+        // The layers are below the first part of their place: `bert.encoder`.
+        let layers = config.family().layers.split('.').next().unwrap_or_default();
+        let layers = config.encoder_path(&store.root()).join(layers);
         match &self.lora {
-            Some(lora) => Ok(store.root().join("bert.encoder").adapt(lora.clone())?),
+            Some(lora) => Ok(layers.adapt(lora.clone())?),
             None => Ok(()),
         }
     }

@@ -7,6 +7,7 @@ use glob::Pattern;
 use gradus_nn::{Lora, ParamGroup, Parameter, Store, param_groups};
 
 use super::Recipe;
+use crate::family::{bare, is_encoder, layer_of};
 use crate::{Error, Result};
 
 /// Freezes what the recipe leaves as it is.
@@ -73,11 +74,6 @@ fn names(full: &str) -> impl Iterator<Item = &str> {
     parts(full).chain(parts(own).filter(move |_| own != full))
 }
 
-/// A name without the `bert.` that models with a head put before it.
-fn bare(name: &str) -> &str {
-    name.strip_prefix("bert.").unwrap_or(name)
-}
-
 /// The names that are most like `wanted`.
 fn near<'n>(wanted: &str, all: impl Iterator<Item = &'n str>) -> String {
     let mut names: Vec<&str> = all.collect::<BTreeSet<_>>().into_iter().collect();
@@ -93,10 +89,9 @@ fn check_names(lora: &Lora, parameters: &[Parameter]) -> Result<()> {
         let one = Lora { targets: vec![target.clone()], ..lora.clone() };
         let adapted = parameters.iter().filter_map(|p| Lora::layer_of(p.name()));
         if !adapted.into_iter().any(|layer| one.adapts(layer)) {
-            let layers = parameters.iter().filter(|p| p.name().contains("encoder.layer.0."));
-            let matrices = layers.filter(|p| p.shape().len() == 2);
+            let matrices = parameters.iter().filter(|p| p.shape().len() == 2);
             let layers = matrices.filter_map(|p| p.name().strip_suffix(".weight"));
-            let ends = layers.filter_map(|layer| layer.split_once("layer.0.").map(|(_, end)| end));
+            let ends = layers.filter_map(layer_of).filter(|(i, _)| *i == 0).map(|(_, end)| end);
             let requirement = format!(
                 "it names no linear layer of the encoder; there are {}",
                 near(target, ends.filter(|end| !end.contains("lora_")))
@@ -155,12 +150,10 @@ pub(super) fn groups(
 /// How deep in the encoder a parameter lies: 0 for the embeddings, i + 1 for layer i, `None` above
 /// the layers.
 fn depth(name: &str) -> Option<usize> {
-    let name = bare(name);
-    if name.starts_with("embeddings.") {
-        return Some(0);
+    match layer_of(name) {
+        Some((layer, _)) => Some(layer + 1),
+        None => is_encoder(name).then_some(0),
     }
-    let (layer, _) = name.strip_prefix("encoder.layer.")?.split_once('.')?;
-    layer.parse().ok().map(|layer: usize| layer + 1)
 }
 
 #[cfg(test)]
@@ -200,6 +193,8 @@ mod tests {
             ("bert.encoder.layer.0.output.dense.bias", Some(1)),
             ("encoder.layer.11.attention.self.query.lora_A.weight", Some(12)),
             ("bert.pooler.dense.weight", None),
+            ("distilbert.transformer.layer.2.ffn.lin1.weight", Some(3)),
+            ("electra.embeddings_project.weight", Some(0)),
             ("classifier.weight", None),
         ] {
             assert_eq!(depth(name), want, "{name}");

@@ -115,7 +115,7 @@ fn a_trained_adapter_is_folded_and_merged() {
         let apart = ModelRef { apart: true, ..text(&folder).into() };
         let pretrained = Pretrained::open(apart).unwrap();
         let store = pretrained.store(0);
-        trainer.recipe().adapt(&store).unwrap();
+        trainer.recipe().adapt(&store, &config).unwrap();
         let model = SequenceClassifier::new(&store.root(), &config, pooling, 3).unwrap();
         assert_eq!(store.missing(), [""; 0]);
         let unfolded = logits(&model);
@@ -161,7 +161,7 @@ fn a_resumed_run_goes_on_bit_for_bit() {
         let apart = ModelRef { apart: true, ..text(&checkpoint).into() };
         let store = Pretrained::open(apart).unwrap().store(7);
         let recipe = whole.recipe().clone();
-        recipe.adapt(&store).unwrap();
+        recipe.adapt(&store, &config).unwrap();
         let model = SequenceClassifier::new(&store.root(), &config, Pooling::Cls, 3).unwrap();
         assert_eq!(store.missing(), [""; 0]);
         let task = Classification::new(model, crate::efficient::examples());

@@ -64,7 +64,7 @@ fn write_model(folder: &Path) {
     let settings = "{\"tokenizer_class\": \"BertTokenizer\", \"do_lower_case\": true}";
     std::fs::write(folder.join("tokenizer_config.json"), settings).unwrap();
     let mut config = config(words().len());
-    config.architectures = vec![Task::Answer.architecture().into()];
+    config.architectures = vec![config.architecture(Task::Answer)];
     let tokenizer = Tokenizer::from_folder(folder).unwrap();
     let store = Store::new(0);
     SpanPredictor::new(&store.root(), &config).unwrap();

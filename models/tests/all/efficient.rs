@@ -34,7 +34,7 @@ pub fn examples() -> Encoded {
 /// PEFT's of the case `name`.
 pub fn trainer(name: &str, recipe: Recipe) -> Trainer<Classification> {
     let store = Store::new(0);
-    recipe.adapt(&store).unwrap();
+    recipe.adapt(&store, &config(50)).unwrap();
     let model = SequenceClassifier::new(&store.root(), &config(50), Pooling::Cls, 3).unwrap();
     let (golden, values) = (golden(), efficient());
     for parameter in store.parameters() {
@@ -146,7 +146,7 @@ fn what_is_frozen_keeps_its_value_and_has_no_state() {
 
 fn refused(recipe: Recipe) -> String {
     let store = Store::new(0);
-    recipe.adapt(&store).unwrap();
+    recipe.adapt(&store, &config(50)).unwrap();
     let model = SequenceClassifier::new(&store.root(), &config(50), Pooling::Cls, 3).unwrap();
     let error = Trainer::new(Classification::new(model, examples()), store, recipe).err().unwrap();
     assert!(matches!(error, Error::Recipe { .. }));

@@ -10,6 +10,7 @@ mod distilling;
 mod efficient;
 mod embed;
 mod entities;
+mod family;
 mod finetune;
 mod folders;
 mod golden;

@@ -31,7 +31,7 @@ impl Small {
         let mut config = BertConfig::new(tokenizer.vocab_size(), 2, 16, 2, 32);
         config.initializer_range = 0.5;
         config.max_position_embeddings = 32;
-        config.architectures = vec![task.architecture().into()];
+        config.architectures = vec![config.architecture(task)];
         if !labels.is_empty() {
             let names = labels.iter().map(|label| label.to_string()).collect();
             config.set_labels(&Labels::from_names(names).unwrap());

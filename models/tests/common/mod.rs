@@ -52,7 +52,7 @@ pub fn trainer_on(
     config.set_labels(&Labels::from_names(names).unwrap());
     let store = Store::new(recipe.seed);
     store.to_device(device).unwrap();
-    recipe.adapt(&store).unwrap();
+    recipe.adapt(&store, &config).unwrap();
     let model = SequenceClassifier::new(&store.root(), &config, Pooling::Cls, 3).unwrap();
     let encodings = all.iter().map(|t| tokenizer.encode(t, None, 32).unwrap()).collect();
     let labels = texts.iter().map(|t| t.1).collect();

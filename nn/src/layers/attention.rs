@@ -11,8 +11,9 @@ use crate::{Dropout, EncoderConfig, Forward, Init, LayerNorm, Linear, Path};
 /// arXiv:1706.03762): multi-head self-attention, a dense layer, dropout, the residual sum and layer
 /// normalisation after it.
 ///
-/// Parameters, named as in the Hugging Face checkpoint: `self.query`, `self.key`, `self.value`,
-/// `output.dense` (each a [`Linear`] of `[hidden, hidden]`), `output.LayerNorm`.
+/// Parameters, by BERT's names ([`LayerNames`](crate::LayerNames) has others):
+/// `attention.self.query`, `attention.self.key`, `attention.self.value`, `attention.output.dense`
+/// (each a [`Linear`] of `[hidden, hidden]`), `attention.output.LayerNorm`.
 pub struct SelfAttention {
     query: Linear,
     key: Linear,
@@ -22,18 +23,18 @@ pub struct SelfAttention {
     dropout: Dropout,
     heads: usize,
     attention_dropout: f64,
-    /// Name of the `self` part, from which the dropout of the attention derives its stream.
+    /// The place from which the dropout of the attention derives its stream.
     name: String,
 }
 
 impl SelfAttention {
-    /// The block at `path` (in BERT `encoder.layer.<i>.attention`).
+    /// The block of the layer at `path` (in BERT `encoder.layer.<i>`).
     ///
     /// ```
     /// # use gradus_nn::{EncoderConfig, SelfAttention, Store};
     /// let store = Store::new(0);
     /// let config = EncoderConfig { hidden: 4, heads: 2, ..Default::default() };
-    /// SelfAttention::new(&store.root().join("attention"), &config)?;
+    /// SelfAttention::new(&store.root(), &config)?;
     /// assert_eq!(store.get("attention.self.query.weight").unwrap().shape(), [4, 4]);
     /// assert_eq!(store.get("attention.output.LayerNorm.bias").unwrap().shape(), [4]);
     /// # Ok::<(), gradus_tensor::Error>(())
@@ -53,17 +54,20 @@ impl SelfAttention {
                     config.heads
                 )
             };
-            return fail().map_err(|e: gradus_tensor::Error| e.at(path.name()));
+            let within = path / "attention";
+            return fail().map_err(|e: gradus_tensor::Error| e.at(within.name()));
         }
-        let (within, output) = (path / "self", path / "output");
+        let (names, init) = (&config.names, Init::Normal { std: config.init_std });
+        // Streams of random numbers have BERT's names in every model.
+        let (within, output) = (path / "attention" / "self", path / "attention" / "output");
         check_probability(config.attention_dropout).map_err(|e| e.at(within.name()))?;
-        let linear = |path: Path| Linear::new(&path, h, h, Init::Normal { std: config.init_std });
+        let linear = |name| Linear::new(&(path / name), h, h, init);
         Ok(SelfAttention {
-            query: linear(&within / "query")?,
-            key: linear(&within / "key")?,
-            value: linear(&within / "value")?,
-            dense: linear(&output / "dense")?,
-            norm: LayerNorm::new(&(&output / "LayerNorm"), h, config.layer_norm_eps)?,
+            query: linear(names.query)?,
+            key: linear(names.key)?,
+            value: linear(names.value)?,
+            dense: linear(names.attention_output)?,
+            norm: LayerNorm::new(&(path / names.attention_norm), h, config.layer_norm_eps)?,
             dropout: Dropout::new(&output, config.dropout)?,
             heads: config.heads,
             attention_dropout: config.attention_dropout,

@@ -3,7 +3,9 @@
 use gradus_autograd::Var;
 use gradus_tensor::{Result, Tensor};
 
-use crate::{Activation, Dropout, Forward, Init, LayerNorm, Linear, Path, SelfAttention};
+use crate::{
+    Activation, Dropout, Forward, Init, LayerNames, LayerNorm, Linear, Path, SelfAttention,
+};
 
 /// Sizes and rates of an encoder.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +26,8 @@ pub struct EncoderConfig {
     pub layer_norm_eps: f64,
     /// Standard deviation of the initial weights.
     pub init_std: f64,
+    /// The names of a layer's parts.
+    pub names: LayerNames,
 }
 
 impl Default for EncoderConfig {
@@ -38,6 +42,7 @@ impl Default for EncoderConfig {
             attention_dropout: 0.1,
             layer_norm_eps: 1e-12,
             init_std: 0.02,
+            names: LayerNames::BERT,
         }
     }
 }
@@ -45,8 +50,9 @@ impl Default for EncoderConfig {
 /// One layer of BERT's encoder, normalised after each sum (Devlin et al., arXiv:1810.04805):
 /// [`SelfAttention`], then dense, activation, dense, dropout, the residual sum, layer norm.
 ///
-/// Parameters: `attention.*` (see [`SelfAttention`]), `intermediate.dense` `[intermediate,
-/// hidden]`, `output.dense` `[hidden, intermediate]`, `output.LayerNorm`.
+/// Parameters, by BERT's names ([`LayerNames`] has others): `attention.*` (see [`SelfAttention`]),
+/// `intermediate.dense` `[intermediate, hidden]`, `output.dense` `[hidden, intermediate]`,
+/// `output.LayerNorm`.
 pub struct EncoderLayer {
     attention: SelfAttention,
     intermediate: Linear,
@@ -73,15 +79,15 @@ impl EncoderLayer {
     /// If the number of heads does not divide the hidden size, or a dropout or ε is out of its
     /// range.
     pub fn new(path: &Path, config: &EncoderConfig) -> Result<Self> {
-        let (h, between, output) = (config.hidden, config.intermediate, path / "output");
+        let (h, between, names) = (config.hidden, config.intermediate, &config.names);
         let init = Init::Normal { std: config.init_std };
         Ok(EncoderLayer {
-            attention: SelfAttention::new(&(path / "attention"), config)?,
-            intermediate: Linear::new(&(path / "intermediate" / "dense"), h, between, init)?,
+            attention: SelfAttention::new(path, config)?,
+            intermediate: Linear::new(&(path / names.intermediate), h, between, init)?,
             activation: config.activation,
-            output: Linear::new(&(&output / "dense"), between, h, init)?,
-            dropout: Dropout::new(&output, config.dropout)?,
-            norm: LayerNorm::new(&(&output / "LayerNorm"), h, config.layer_norm_eps)?,
+            output: Linear::new(&(path / names.output), between, h, init)?,
+            dropout: Dropout::new(&(path / "output"), config.dropout)?,
+            norm: LayerNorm::new(&(path / names.output_norm), h, config.layer_norm_eps)?,
         })
     }
 

@@ -9,3 +9,4 @@ pub(crate) mod encoder;
 pub(crate) mod layer_norm;
 pub(crate) mod linear;
 pub(crate) mod low_rank;
+pub(crate) mod names;

@@ -23,6 +23,7 @@ fn config(activation: Activation, dropout: f64, attention_dropout: f64) -> Encod
         attention_dropout,
         layer_norm_eps: EPS,
         init_std: 0.3,
+        ..EncoderConfig::default()
     }
 }
 

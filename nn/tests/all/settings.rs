@@ -153,7 +153,7 @@ fn layers() {
         let hidden = EncoderConfig { dropout: p, ..config.clone() };
         refused(EncoderLayer::new(&path, &hidden), &["block.attention.output: [dropout]"]);
         let attention = EncoderConfig { attention_dropout: p, ..config };
-        refused(SelfAttention::new(&path, &attention), &["block.self: [dropout]"]);
+        refused(SelfAttention::new(&path, &attention), &["block.attention.self: [dropout]"]);
     }
     for eps in [-1.0, NAN, INF] {
         refused(LayerNorm::new(&path, 4, eps), &["block: [layer_norm] eps is", "0 or more"]);

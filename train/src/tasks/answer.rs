@@ -138,7 +138,7 @@ impl Job for Answer {
         config.extra.remove("num_labels");
         config.pooling = None;
         config.problem_type = None;
-        config.architectures = vec![Task::Answer.architecture().into()];
+        config.architectures = vec![config.architecture(Task::Answer)];
     }
 
     fn build(self, parts: &Parts<AnswerFlags>, length: usize) -> Outcome<Built<QuestionAnswering>> {

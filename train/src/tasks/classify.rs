@@ -8,7 +8,7 @@ use gradus_models::data::{Fingerprint, LabelForm};
 use gradus_models::tasks::{Classification, Problem, encode_split};
 use gradus_models::{
     BertConfig, Columns, Dataset, Example, Labels, Pooling, Pretrained, SequenceClassifier, Split,
-    Tokenizer,
+    Task, Tokenizer,
 };
 use serde::{Deserialize, Serialize};
 
@@ -141,7 +141,7 @@ impl Job for Classify {
         config.set_labels(&self.labels);
         config.pooling = flags.pooling;
         config.problem_type = Some(self.problem.problem_type().into());
-        config.architectures = vec!["BertForSequenceClassification".into()];
+        config.architectures = vec![config.architecture(Task::Classify)];
     }
 
     fn build(self, parts: &Parts<ClassifyFlags>, length: usize) -> Outcome<Built<Classification>> {

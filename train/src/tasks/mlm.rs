@@ -7,7 +7,7 @@ use gradus_cli::{Failure, Outcome, SharedArgs, command, note};
 use gradus_models::data::{Corpus, Fingerprint};
 use gradus_models::masking::{MaskedTokens, Masking};
 use gradus_models::tasks::{Masked, MaskedLanguageModel};
-use gradus_models::{BertConfig, Error, MaskedLm, Pretrained, Tokenizer};
+use gradus_models::{BertConfig, Error, MaskedLm, Pretrained, Task, Tokenizer};
 use serde::{Deserialize, Serialize};
 
 use super::{Built, Job, Parts};
@@ -123,7 +123,7 @@ impl Job for Mlm {
     }
 
     fn configure(&self, _: &mut MlmFlags, config: &mut BertConfig) {
-        config.architectures = vec!["BertForMaskedLM".into()];
+        config.architectures = vec![config.architecture(Task::FillMask)];
         config.problem_type = None;
         config.pooling = None;
         config.id2label = Vec::new();

@@ -128,7 +128,7 @@ impl Job for Tokens {
         config.set_labels(&self.labels);
         config.pooling = None;
         config.problem_type = None;
-        config.architectures = vec![Task::Tag.architecture().into()];
+        config.architectures = vec![config.architecture(Task::Tag)];
     }
 
     fn build(self, parts: &Parts<TokensFlags>, length: usize) -> Outcome<Built<Tagging>> {

@@ -38,7 +38,46 @@ pub(crate) const CONFIG: Table = Table {
             "the head, and how its outputs become scores",
         ),
         key(&["architectures"], Obeyed, "which head; `serve` chooses the task by it"),
-        key(&["model_type"], Only(&["\"bert\""]), "Gradus runs BERT only (model_type `bert`)"),
+        key(
+            &["model_type"],
+            Obeyed,
+            "bert, roberta, xlm-roberta, camembert, distilbert, electra; others are refused",
+        ),
+        key(
+            &[
+                "dim",
+                "n_layers",
+                "n_heads",
+                "hidden_dim",
+                "activation",
+                "dropout",
+                "attention_dropout",
+            ],
+            Obeyed,
+            "DistilBERT's names of the shape, the activation and the dropouts",
+        ),
+        key(
+            &["seq_classif_dropout", "qa_dropout"],
+            Obeyed,
+            "DistilBERT's dropouts before the labels of texts and before answers, in training",
+        ),
+        key(&["embedding_size"], Obeyed, "the width of ELECTRA's embeddings"),
+        key(
+            &["sinusoidal_pos_embds", "tie_weights_", "n_ctx"],
+            Harmless,
+            "how DistilBERT's positions began; the checkpoint has them",
+        ),
+        key(
+            &[
+                "summary_type",
+                "summary_use_proj",
+                "summary_activation",
+                "summary_last_dropout",
+                "generator_size",
+            ],
+            Harmless,
+            "about ELECTRA's multiple-choice head and its training, which Gradus does not have",
+        ),
         key(
             &["position_embedding_type"],
             Only(&["\"absolute\""]),

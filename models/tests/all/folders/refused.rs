@@ -67,7 +67,15 @@ fn all_refused(cases: &[(Value, &[&str])]) {
 #[test]
 fn a_configuration_of_another_model_is_refused_by_name() {
     all_refused(&[
-        (config(json!({"model_type": "roberta"})), &["roberta", "BERT only"]),
+        (
+            config(json!({"model_type": "deberta-v2"})),
+            &["deberta-v2", "disentangled", "Gradus runs bert, roberta, xlm-roberta, camembert"],
+        ),
+        (config(json!({"model_type": "gpt2"})), &["`gpt2`", "encoders only", "electra"]),
+        (config(json!({"model_type": "mine"})), &["`mine`", "does not know it"]),
+        (config(json!({"model_type": 7})), &["model_type is 7", "must be a string"]),
+        // The weights are BERT's.
+        (config(json!({"model_type": "roberta"})), &["no `roberta.embeddings", "another model"]),
         (
             config(json!({"position_embedding_type": "relative_key"})),
             &["position_embedding_type", "relative_key"],

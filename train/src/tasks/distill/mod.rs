@@ -75,11 +75,11 @@ impl Job for Distill {
         config.set_labels(&self.labels);
         config.pooling = flags.pooling;
         config.problem_type = Some(Problem::Single.problem_type().into());
-        config.architectures = vec![Task::Classify.architecture().into()];
+        config.architectures = vec![config.architecture(Task::Classify)];
     }
 
     fn build(self, parts: &Parts<DistillFlags>, length: usize) -> Outcome<Built<Distillation>> {
-        let longest = length.min(self.teacher.config.max_position_embeddings);
+        let longest = length.min(self.teacher.config.max_tokens());
         let encode = |split: &Split| {
             let labels = is_labelled(split).then_some(&self.labels);
             let teacher = (&self.teacher.tokenizer, longest);

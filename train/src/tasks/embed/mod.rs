@@ -69,7 +69,7 @@ impl Job for Embed {
     }
 
     fn configure(&self, _: &mut EmbedFlags, config: &mut BertConfig) {
-        config.architectures = vec![Task::Embed.architecture().into()];
+        config.architectures = vec![config.architecture(Task::Embed)];
         config.id2label.clear();
         config.label2id.clear();
         config.pooling = None;

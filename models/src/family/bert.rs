@@ -1,0 +1,28 @@
+//! BERT (Devlin et al., arXiv:1810.04805).
+
+use gradus_nn::LayerNames;
+
+use super::{Family, MaskedLmNames, Positions};
+
+pub(crate) const BERT: Family = Family {
+    model_type: "bert",
+    class: "Bert",
+    prefix: "bert",
+    layers: "encoder.layer",
+    names: LayerNames::BERT,
+    keys: &[],
+    defaults: &[],
+    fixed: &[],
+    pooler: true,
+    positions: Positions::Zero,
+    factorized: false,
+    classifier: None,
+    masked_lm: MaskedLmNames {
+        dense: "cls.predictions.transform.dense",
+        activation: None,
+        norm: "cls.predictions.transform.LayerNorm",
+        bias: "cls.predictions.bias",
+        decoder: "cls.predictions.decoder",
+    },
+    own_dropouts: false,
+};

@@ -1,0 +1,176 @@
+//! The model types that the encoder can be: what each has that BERT has not.
+//!
+//! `config.json` names the type (`model_type`). A type is one [`Family`], a table of names and
+//! switches; the code of the encoder and its heads asks the table and knows no type by name. To add
+//! a type, add its table to [`FAMILIES`] and a golden model to `models/tests/golden/family.py`.
+
+mod bert;
+mod distilbert;
+mod electra;
+mod names;
+mod roberta;
+mod unsupported;
+
+use gradus_nn::{Activation, LayerNames};
+
+pub(crate) use bert::BERT;
+pub(crate) use names::{bare, is_encoder, is_head, layer_of};
+pub(crate) use unsupported::unsupported;
+
+/// A model type.
+pub(crate) struct Family {
+    /// `model_type` in config.json.
+    pub model_type: &'static str,
+    /// How the names of its classes in `transformers` begin.
+    pub class: &'static str,
+    /// The place of the encoder in a model with a head.
+    pub prefix: &'static str,
+    /// The place of the layers in the encoder.
+    pub layers: &'static str,
+    /// The names of a layer's parts.
+    pub names: LayerNames,
+    /// Keys of config.json that have another name than BERT's: BERT's, and its own.
+    pub keys: &'static [(&'static str, &'static str)],
+    /// Values of keys that `transformers` takes where the file has none, where they are not BERT's.
+    pub defaults: &'static [(&'static str, Default)],
+    /// Keys of BERT's that the type has not, with the value that its model has instead. The key in
+    /// a file is ignored, as `transformers` does.
+    pub fixed: &'static [(&'static str, Default)],
+    /// Whether its class in `transformers` can have BERT's pooler.
+    pub pooler: bool,
+    /// Where positions begin.
+    pub positions: Positions,
+    /// Whether the embeddings may have another width than the layers (`embedding_size`).
+    pub factorized: bool,
+    /// The layer between the first token's state and the labels of texts; `None` for BERT's
+    /// pooler, which is a part of the encoder.
+    pub classifier: Option<InnerLayer>,
+    /// The masked-LM head.
+    pub masked_lm: MaskedLmNames,
+    /// Whether `classifier_dropout` is for the labels of texts alone; words and answers then have
+    /// the model's dropout, or that of a key of their own.
+    pub own_dropouts: bool,
+}
+
+/// The value of a key of config.json.
+#[derive(Clone, Copy)]
+pub(crate) enum Default {
+    /// An integer.
+    Int(u64),
+    /// Any other number.
+    Float(f64),
+}
+
+/// Where positions begin.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Positions {
+    /// At 0.
+    Zero,
+    /// At the row after that of `pad_token_id`. A padding token has its own row, and does not count.
+    AfterPadding,
+}
+
+/// A linear layer and an activation before the labels of texts.
+pub(crate) struct InnerLayer {
+    /// The name of the linear layer.
+    pub dense: &'static str,
+    /// What follows it.
+    pub activation: Activation,
+    /// The name of the layer that gives the labels' logits.
+    pub output: &'static str,
+    /// Whether there is a dropout before the linear layer too.
+    pub dropout_before: bool,
+}
+
+/// The names of the masked-LM head: a linear layer, an activation, a norm, and the word embeddings
+/// with a bias.
+pub(crate) struct MaskedLmNames {
+    /// The linear layer.
+    pub dense: &'static str,
+    /// What follows it; `None` for the layers' activation (`hidden_act`).
+    pub activation: Option<Activation>,
+    /// The norm.
+    pub norm: &'static str,
+    /// The bias of the decoder.
+    pub bias: &'static str,
+    /// The decoder, whose weight files may have beside the word embeddings.
+    pub decoder: &'static str,
+}
+
+/// Every model type.
+pub(crate) const FAMILIES: [&Family; 6] = [
+    &BERT,
+    &roberta::ROBERTA,
+    &roberta::XLM_ROBERTA,
+    &roberta::CAMEMBERT,
+    &distilbert::DISTILBERT,
+    &electra::ELECTRA,
+];
+
+impl Family {
+    /// The type of this name.
+    pub fn of(model_type: &str) -> Option<&'static Family> {
+        FAMILIES.into_iter().find(|family| family.model_type == model_type)
+    }
+
+    /// The names of all types, for a message.
+    pub fn supported() -> String {
+        FAMILIES.map(|family| family.model_type).join(", ")
+    }
+
+    /// Whether the encoder has a parameter, or a buffer, of this name.
+    pub fn has(&self, name: &str) -> bool {
+        const EMBEDDINGS: [&str; 6] = [
+            "word_embeddings.",
+            "position_embeddings.",
+            "token_type_embeddings.",
+            "LayerNorm.",
+            "position_ids",
+            "token_type_ids",
+        ];
+        let name = bare(name);
+        if let Some(rest) = name.strip_prefix("embeddings.") {
+            return EMBEDDINGS.iter().any(|part| rest.starts_with(part));
+        }
+        if name.starts_with("embeddings_project.") {
+            return self.factorized;
+        }
+        let layer = name.strip_prefix(self.layers).and_then(|rest| rest.strip_prefix('.'));
+        let part = layer.and_then(|rest| rest.split_once('.'));
+        part.is_some_and(|(_, rest)| self.names.all().iter().any(|own| is_below(own, rest)))
+    }
+}
+
+fn is_below(path: &str, name: &str) -> bool {
+    name.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_has_its_own_name_and_knows_its_encoder() {
+        for family in FAMILIES {
+            let found = Family::of(family.model_type).unwrap();
+            assert_eq!(found.class, family.class);
+            for part in family.names.all() {
+                for path in
+                    [family.layers.to_string(), format!("{}.{}", family.prefix, family.layers)]
+                {
+                    let name = format!("{path}.3.{part}.weight");
+                    assert!(
+                        family.has(&name)
+                            && is_encoder(&name)
+                            && !is_head(&name) == name.starts_with(family.prefix),
+                        "{name}"
+                    );
+                    assert_eq!(layer_of(&name), Some((3, format!("{part}.weight").as_str())));
+                }
+            }
+            assert!(!family.has(&format!("{}.0.rotary.inv_freq", family.layers)));
+            assert!(is_head(family.masked_lm.bias), "{}", family.model_type);
+        }
+        assert!(Family::of("t5").is_none());
+    }
+}

@@ -1,0 +1,31 @@
+//! What a parameter's name says, whatever the model type.
+
+use super::FAMILIES;
+
+/// A name without the place of the encoder (`bert.`), which models with a head put before it.
+pub(crate) fn bare(name: &str) -> &str {
+    let first = name.split_once('.');
+    let prefixed = first.filter(|(first, _)| FAMILIES.iter().any(|f| f.prefix == *first));
+    prefixed.map_or(name, |(_, rest)| rest)
+}
+
+/// Whether a parameter belongs to a head: it lies outside the encoder's place.
+pub(crate) fn is_head(name: &str) -> bool {
+    bare(name).len() == name.len()
+}
+
+/// Whether a parameter belongs to the embeddings or the layers.
+pub(crate) fn is_encoder(name: &str) -> bool {
+    let first = bare(name).split('.').next().unwrap_or(name);
+    let of_layers = || FAMILIES.iter().any(|f| f.layers.split('.').next() == Some(first));
+    ["embeddings", "embeddings_project"].contains(&first) || of_layers()
+}
+
+/// The layer that a parameter is in, and its name there: `encoder.layer.3.output.dense.bias` is
+/// `output.dense.bias` of layer 3.
+pub(crate) fn layer_of(name: &str) -> Option<(usize, &str)> {
+    let name = bare(name);
+    let rest = FAMILIES.iter().find_map(|f| name.strip_prefix(f.layers)?.strip_prefix('.'))?;
+    let (layer, rest) = rest.split_once('.')?;
+    Some((layer.parse().ok()?, rest))
+}

@@ -1,0 +1,56 @@
+//! Why a model type is not supported.
+
+use super::Family;
+
+/// What Gradus lacks for model types that people try.
+const WHY: [(&[&str], &str); 9] = [
+    (&["mpnet"], "it adds a bias by distance to the attention's scores"),
+    (
+        &["modernbert", "nomic_bert", "gte", "new", "eurobert", "neobert", "jina_embeddings_v3"],
+        "it has rotary positions and gated feed-forward layers",
+    ),
+    (&["albert"], "its layers share their weights"),
+    (
+        &["deberta", "deberta-v2"],
+        "its attention is disentangled: content and places have scores apart",
+    ),
+    (
+        &["xlnet", "longformer", "big_bird", "reformer", "funnel", "fnet"],
+        "its attention is not BERT's",
+    ),
+    (
+        &["mobilebert", "squeezebert", "convbert", "layoutlm", "roformer"],
+        "its layers are not BERT's",
+    ),
+    (
+        &["roberta-prelayernorm", "xlm-roberta-xl", "ernie", "data2vec-text", "xmod"],
+        "its layers or embeddings are not RoBERTa's or BERT's",
+    ),
+    (
+        &[
+            "gpt2",
+            "gpt_neox",
+            "llama",
+            "mistral",
+            "qwen2",
+            "qwen3",
+            "gemma",
+            "gemma2",
+            "gemma3_text",
+            "phi3",
+        ],
+        "it is a decoder, and Gradus has encoders only",
+    ),
+    (
+        &["t5", "mt5", "umt5", "bart", "mbart", "marian", "pegasus", "m2m_100"],
+        "it has an encoder and a decoder, and Gradus has encoders only",
+    ),
+];
+
+/// The error of a model type that is not in [`FAMILIES`](super::FAMILIES).
+pub(crate) fn unsupported(model_type: &str) -> String {
+    let supported = Family::supported();
+    let why = WHY.iter().find(|(types, _)| types.contains(&model_type));
+    let why = why.map_or("Gradus does not know it", |(_, why)| why);
+    format!("model_type is `{model_type}`: {why}; Gradus runs {supported}")
+}

@@ -1,0 +1,135 @@
+"""Writes a tiny model of random weights of every model type, and what PyTorch computes with it, to the folders
+models/tests/golden/family/TYPE.
+
+    pip install torch transformers safetensors
+    OMP_NUM_THREADS=1 python models/tests/golden/family.py
+
+config.json and model.safetensors are a model folder: the encoder, and the heads for texts, words, masked words and answers.
+expected.safetensors has a batch of sequences of odd lengths (one of them a padding token in its middle), and for every head
+the outputs, a loss, and the loss's gradient of every parameter; the batch is padded, dropout is off. All switches of a type
+are on: positions after a padding row, embeddings narrower than the layers.
+"""
+import json
+import pathlib
+import shutil
+
+import torch
+from safetensors.torch import save_file
+from transformers import (
+    BertConfig, CamembertConfig, DistilBertConfig, ElectraConfig, RobertaConfig, XLMRobertaConfig,
+    AutoModelForMaskedLM, AutoModelForQuestionAnswering, AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
+
+HERE = pathlib.Path(__file__).parent / "family"
+VOCABULARY, LABELS, LENGTHS = 40, 3, [7, 1, 12, 4]
+USUAL = dict(
+    vocab_size=VOCABULARY, hidden_size=12, num_hidden_layers=2, num_attention_heads=3, intermediate_size=20,
+    initializer_range=0.3, num_labels=LABELS, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+TYPES = {
+    "bert": BertConfig(**USUAL, max_position_embeddings=12),
+    "roberta": RobertaConfig(**USUAL, max_position_embeddings=16, type_vocab_size=1, pad_token_id=3, layer_norm_eps=1e-5),
+    "xlm-roberta": XLMRobertaConfig(**USUAL, max_position_embeddings=14, type_vocab_size=1, layer_norm_eps=1e-5),
+    "camembert": CamembertConfig(**USUAL, max_position_embeddings=14, type_vocab_size=2, hidden_act="relu"),
+    "distilbert": DistilBertConfig(
+        vocab_size=VOCABULARY, dim=12, n_layers=2, n_heads=3, hidden_dim=20, max_position_embeddings=12,
+        initializer_range=0.3, num_labels=LABELS, dropout=0.0, attention_dropout=0.0, seq_classif_dropout=0.0,
+        qa_dropout=0.0, activation="relu"),
+    "electra": ElectraConfig(**USUAL, max_position_embeddings=12, embedding_size=8, hidden_act="gelu_new"),
+}
+HEADS = {
+    "classify": AutoModelForSequenceClassification,
+    "tag": AutoModelForTokenClassification,
+    "fill_mask": AutoModelForMaskedLM,
+    "answer": AutoModelForQuestionAnswering,
+}
+
+
+def batch(config, generator):
+    """Ids, mask, and targets for every head."""
+    draw = lambda low, high, size: torch.randint(low, high, size, generator=generator)
+    shape = (len(LENGTHS), max(LENGTHS))
+    mask = torch.arange(shape[1])[None] < torch.tensor(LENGTHS)[:, None]
+    pad = config.pad_token_id
+    ids = draw(pad + 1, VOCABULARY, shape).masked_fill(~mask, pad)
+    ids[2, 5] = pad
+    types = draw(0, max(getattr(config, "type_vocab_size", 1), 1), shape).masked_fill(~mask, 0)
+    return {
+        "ids": ids, "types": types, "mask": mask, "labels": draw(0, LABELS, shape[:1]),
+        "words": draw(0, VOCABULARY, shape).masked_fill(~mask, -100),
+        "tags": draw(0, LABELS, shape).masked_fill(~mask, -100),
+        "starts": torch.tensor([2, 0, 11, 3]), "ends": torch.tensor([5, 0, 11, 3]),
+    }
+
+
+def inputs(kind, data):
+    types = {} if kind == "distilbert" else {"token_type_ids": data["types"]}
+    return dict(input_ids=data["ids"], attention_mask=data["mask"].long(), **types)
+
+
+def logits(output):
+    if "start_logits" in output:
+        return torch.stack([output.start_logits, output.end_logits], -1)
+    return output.logits
+
+
+def loss(head, scores, data):
+    """The usual loss; an answer begins and ends at a token of its own sequence, not at padding."""
+    cross_entropy = torch.nn.functional.cross_entropy
+    if head == "answer":
+        ends = torch.stack([data["starts"], data["ends"]], 1)
+        rows = [cross_entropy(row[:n].T, end) for row, n, end in zip(scores, LENGTHS, ends)]
+        return torch.stack(rows).mean()
+    labels = data[{"classify": "labels", "tag": "tags", "fill_mask": "words"}[head]]
+    return cross_entropy(scores.flatten(0, -2), labels.flatten())
+
+
+def parameters(model):
+    """The parameters by name. A decoder that shares the word embeddings has their name."""
+    words = model.get_input_embeddings().weight
+    shared = f"{model.base_model_prefix}.embeddings.word_embeddings.weight"
+    return [(shared if parameter is words else name, parameter) for name, parameter in model.named_parameters()]
+
+
+def run(kind, config):
+    """The model folder of a type, and what PyTorch computes."""
+    config._attn_implementation = "eager"
+    generator = torch.Generator().manual_seed(1)
+    torch.manual_seed(0)
+    data = batch(config, generator)
+    weights, expected = {}, {}
+    for head, kind_of_model in HEADS.items():
+        # The answer's head has two outputs, whatever the labels.
+        config.num_labels = 2 if head == "answer" else LABELS
+        model = kind_of_model.from_config(config).train()
+        with torch.no_grad():
+            for name, parameter in parameters(model):
+                # Every head on the same encoder; norms and biases that are not those of a new model.
+                value = torch.randn(parameter.shape, generator=generator) * 0.3 + (1.0 if "orm.weight" in name else 0.0)
+                weights.setdefault(name, value)
+                parameter.copy_(weights[name])
+        output = model(**inputs(kind, data), output_hidden_states=True)
+        scores = logits(output)
+        value = loss(head, scores, data)
+        value.backward()
+        expected[f"{head}.logits"], expected[f"{head}.loss"] = scores, value
+        if head == "classify":
+            expected.update({f"hidden.{i}": state for i, state in enumerate(output.hidden_states)})
+        for name, parameter in parameters(model):
+            if parameter.grad is not None:
+                expected[f"{head}.grad.{name}"] = parameter.grad
+    config.num_labels = LABELS
+    folder = HERE / kind
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    config.save_pretrained(folder)
+    save_file(weights, folder / "model.safetensors")
+    values = {name: value.detach().contiguous() for name, value in {**data, **expected}.items()}
+    whole = lambda value: value.clamp(min=0).int() if value.dtype in (torch.int64, torch.bool) else value
+    values = {name: whole(value) for name, value in values.items()}
+    save_file(values, folder / "expected.safetensors")
+    print(kind, {head: round(expected[f"{head}.loss"].item(), 4) for head in HEADS})
+
+
+for kind, config in TYPES.items():
+    run(kind, config)
