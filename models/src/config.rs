@@ -485,6 +485,14 @@ impl BertConfig {
         format!("{}{}", self.family().class, task.class())
     }
 
+    /// The last parts of the names of the queries' and the values' linear layers, which PEFT adapts
+    /// unless it is told otherwise: `query` and `value` in BERT.
+    pub fn lora_targets(&self) -> Vec<String> {
+        let names = self.family().names;
+        let last = |name: &'static str| name.rsplit('.').next().unwrap_or(name).to_string();
+        vec![last(names.query), last(names.value)]
+    }
+
     /// The layer that gives the logits of the labels of texts or words.
     pub(crate) fn label_layer(&self, task: Task) -> &'static str {
         match &self.family().classifier {

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Checks that every model type goes to transformers and back. Run it by hand:
 
-    pip install torch transformers safetensors tokenizers
+    pip install torch transformers safetensors tokenizers peft
     cargo build --release --bin train --bin infer
     python tests/interop/family.py
 
 For each type, a tiny model of random weights and a tokenizer of its kind (WordPiece, byte-level BPE, Unigram) are made
 here. `infer` answers as transformers from the folder that transformers saved; transformers answers as `infer` from the
-folders that `train` writes (with the type's own head, on the mean of the tokens, and for words). Within 1e-5.
+folders that `train` writes (with the type's own head, on the mean of the tokens, and for words), and peft as `infer` from an
+adapter. Within 1e-5.
 """
 import json
 import os
@@ -15,6 +16,7 @@ import subprocess
 import tempfile
 
 import torch
+from peft import PeftModel
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer,
@@ -146,6 +148,10 @@ def trained(kind, folder, tmp, tokenizer):
         run("train", "classify", "--data", data, *recipe, "--pooling", pooling, "--out", out)
         model = AutoModelForSequenceClassification.from_pretrained(out, trust_remote_code=pooling == "mean")
         classified(f"train → transformers, {pooling}", out, model, AutoTokenizer.from_pretrained(out))
+    out = f"{tmp}/lora"
+    run("train", "classify", "--data", data, *recipe, "--pooling", "cls", "--lora-rank", "2", "--out", out)
+    base = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=3, id2label=dict(enumerate("abc")))
+    classified("train → peft", out, PeftModel.from_pretrained(base, out), AutoTokenizer.from_pretrained(out))
     out = f"{tmp}/tokens"
     run("train", "tokens", "--data", words, *recipe, "--out", out)
     model = AutoModelForTokenClassification.from_pretrained(out)

@@ -2,7 +2,7 @@
 
 use gradus_cli::{Failure, Outcome, SharedArgs, note};
 use gradus_models::training::{Recipe, Task, Trainer};
-use gradus_models::{Base, Checkpoint, ModelRef, Pretrained};
+use gradus_models::{Base, BertConfig, Checkpoint, ModelRef, Pretrained};
 use gradus_nn::Store;
 
 use crate::flags::Flags;
@@ -49,6 +49,14 @@ pub fn refuse_scratch(flags: &Flags) -> Outcome {
             "--lora-rank leaves the model's weights as they are, so they must be trained: give \
              --model a folder or a hub id",
         )),
+    }
+}
+
+/// Lets the low-rank parts be those of the queries and values, by the names of the model's type,
+/// where no flag names other layers.
+pub fn default_targets(recipe: &mut Recipe, flags: &Flags, config: &BertConfig) {
+    if let (Some(lora), None) = (&mut recipe.lora, &flags.efficient.lora_targets) {
+        lora.targets = config.lora_targets();
     }
 }
 

@@ -76,6 +76,7 @@ impl<J: Job> Run<J> {
             job.diagnosis()?.iter().for_each(|line| note(&shared, line));
         }
         let Model { config, tokenizer, store, .. } = &model;
+        adapter::default_targets(&mut recipe, flags.common(), config);
         recipe.adapt(store, config).map_err(with_flag)?;
         let parts = Parts { shared: &shared, flags: &flags, config, tokenizer, store };
         let built = job.build(&parts, length)?;

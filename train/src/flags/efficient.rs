@@ -29,7 +29,7 @@ pub struct Efficient {
     #[arg(long, help_heading = "Efficient fine-tuning", value_parser = gradus_cli::finite)]
     pub lora_dropout: Option<f64>,
     /// Linear layers of the encoder with low-rank parts, by the ends of their names, or all-linear
-    /// [default: query,value]
+    /// [default: the queries and values, in BERT query,value]
     #[arg(
         long,
         help_heading = "Efficient fine-tuning",
@@ -66,7 +66,6 @@ impl Efficient {
         Efficient {
             layer_decay: Some(1.0),
             lora_dropout: Some(lora.dropout),
-            lora_targets: Some(lora.targets),
             ..Efficient::default()
         }
     }
