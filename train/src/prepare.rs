@@ -225,8 +225,8 @@ fn max_length<F: TaskFlags>(
     let special = tokenizer.encode("", pairs.then_some(""), most)?.len();
     if length <= special {
         return Err(Failure::usage(format!(
-            "--max-length is {length} and leaves no room for a word: [CLS] and [SEP] take \
-             {special} tokens"
+            "--max-length is {length} and leaves no room for a word: the special tokens take \
+             {special}"
         )));
     }
     Ok(length)

@@ -263,6 +263,7 @@ async fn info(State(app): State<Arc<App>>) -> Result<Response> {
         "model_dtype": dtype,
         "served_model_name": served.name,
         "model_type": model_type(served.pipeline()),
+        "architecture": served.pipeline().config().model_type,
         "max_concurrent_requests": options.max_queue,
         "max_input_length": served.pipeline().max_length(),
         "max_batch_tokens": options.max_batch_tokens,

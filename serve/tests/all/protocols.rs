@@ -171,6 +171,7 @@ fn a_classifier_answers_in_every_shape() {
     assert_eq!((refused.code, &refused.json()["error_type"]), (424, &json!("Backend")));
     let info = server.get("/info").ok();
     assert_eq!(info["model_type"]["classifier"]["label2id"]["rate"], 2);
+    assert_eq!(info["architecture"], "bert");
 }
 
 #[test]

@@ -17,6 +17,7 @@ pub fn operations() -> Vec<Operation> {
     let info = object([
         ("model_id", string()),
         ("model_type", json!({"type": "object"})),
+        ("architecture", string()),
         ("max_input_length", count(1)),
         ("max_batch_tokens", count(1)),
         ("max_client_batch_size", count(1)),
