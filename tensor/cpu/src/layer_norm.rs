@@ -14,7 +14,7 @@
 //! variance, and a row far from 0 has its own; the variance takes a second pass over the row, so
 //! nothing cancels. Dropout uses the words of `dropout`, by the element's index in row-major order.
 
-use gradus_base::op::layer_norm::{LayerNormOutput, Residual};
+use gradus_base::op::layer_norm::{LayerNormOutput, Operands, Residual, Saved};
 use gradus_base::{Element, Result, RngKey, dispatch_float};
 
 use super::dropout::{RowDropout, RowWords};
@@ -122,35 +122,29 @@ impl<T: Float> Forward<'_, T> {
     }
 }
 
-/// All inputs contiguous and of fitting shapes; `lead` is x's shape without the last dimension.
+/// All inputs contiguous and of fitting shapes; x has at least one dimension.
 pub fn forward(
-    x: View,
+    operands: Operands<View>,
     residual: Option<Residual<View>>,
-    weight: View,
-    bias: View,
-    eps: f64,
-    lead: &[usize],
 ) -> Result<LayerNormOutput<Array>> {
-    dispatch_float!("layer_norm", x.dtype(), forward_of::<T>(x, residual, weight, bias, eps, lead))
+    dispatch_float!("layer_norm", operands.x.dtype(), forward_of::<T>(operands, residual))
 }
 
 fn forward_of<T: Float>(
-    x: View,
+    operands: Operands<View>,
     residual: Option<Residual<View>>,
-    weight: View,
-    bias: View,
-    eps: f64,
-    lead: &[usize],
 ) -> Result<LayerNormOutput<Array>> {
+    let Operands { x, weight, bias, eps } = operands;
     let (op, n) = ("layer_norm", weight.numel());
-    let keep = residual.as_ref().is_some_and(|r| r.keep);
+    let lead = &x.shape()[..x.shape().len() - 1];
+    let keep = residual.is_some_and(|r| r.keep);
     let mut kept = keep.then(|| Output::<T>::new(op, x.shape())).transpose()?;
     let mut out = Output::<T>::new(op, x.shape())?;
     let mut mean = Output::<T>::filled(op, lead, T::c(f64::NAN))?;
     let mut rstd = Output::<T>::filled(op, lead, T::c(f64::NAN))?;
     let kernel = Forward {
         x: x.slice::<T>(),
-        residual: residual.as_ref().map(|r| r.tensor.slice::<T>()),
+        residual: residual.map(|r| r.tensor.slice::<T>()),
         dropout: residual.and_then(|r| r.dropout).map(RowDropout::new),
         weight: weight.slice::<T>(),
         bias: bias.slice::<T>(),
@@ -258,25 +252,20 @@ impl<T: Float> Backward<'_, T> {
 /// All inputs contiguous and of fitting shapes; `grads` one or two, which are added. With dropout
 /// also returns dropout(dx).
 pub fn backward(
-    x: View,
-    weight: View,
-    mean: View,
-    rstd: View,
+    saved: Saved<View>,
     grads: Vec<View>,
     dropout: Option<(f64, RngKey)>,
 ) -> Result<(Array, Option<Array>, Array, Array)> {
     let op = "layer_norm_backward";
-    dispatch_float!(op, x.dtype(), backward_of::<T>(x, weight, mean, rstd, &grads, dropout))
+    dispatch_float!(op, saved.x.dtype(), backward_of::<T>(saved, &grads, dropout))
 }
 
 fn backward_of<T: Float>(
-    x: View,
-    weight: View,
-    mean: View,
-    rstd: View,
+    saved: Saved<View>,
     grads: &[View],
     dropout: Option<(f64, RngKey)>,
 ) -> Result<(Array, Option<Array>, Array, Array)> {
+    let Saved { x, weight, mean, rstd } = saved;
     let (op, n) = ("layer_norm_backward", weight.numel());
     let blocks = mean.numel().div_ceil(BLOCK);
     let mut dx = Output::<T>::new(op, x.shape())?;

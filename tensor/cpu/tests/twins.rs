@@ -2,6 +2,7 @@
 //! plain loops. Runs on every processor, also under an emulator.
 
 use gradus_base::op::attention::{Attention, GradientLayout, Sequences};
+use gradus_base::op::layer_norm::{Operands, Saved};
 use gradus_base::op::unary::UnaryOp;
 use gradus_base::{DType, RngKey};
 use gradus_cpu::{
@@ -73,10 +74,11 @@ fn layer_norm_forward_and_backward() {
         let [x, g] = [0, 1].map(|seed| random(&[rows, n], seed));
         let [weight, bias] = [2, 3].map(|seed| random(&[n], seed));
         check("layer_norm", &[x, g, weight, bias], 2e-5, |of| {
-            let y = layer_norm::forward(of[0], None, of[2], of[3], 1e-12, &[rows]).unwrap();
+            let operands = Operands { x: of[0], weight: of[2], bias: of[3], eps: 1e-12 };
+            let y = layer_norm::forward(operands, None).unwrap();
             let (mean, rstd) = (y.mean.view(), y.rstd.view());
-            let (dx, _, dw, db) =
-                layer_norm::backward(of[0], of[2], mean, rstd, vec![of[1]], None).unwrap();
+            let saved = Saved { x: of[0], weight: of[2], mean, rstd };
+            let (dx, _, dw, db) = layer_norm::backward(saved, vec![of[1]], None).unwrap();
             vec![y.output, dx, dw, db]
         });
     }

@@ -3,8 +3,8 @@
 
 use gradus_base::op::attention::{Attention, GradientLayout, Sequences};
 use gradus_base::op::binary::{BinaryOp, CompareOp};
-use gradus_base::op::cross_entropy::Options;
-use gradus_base::op::layer_norm::{LayerNormOutput, Residual};
+use gradus_base::op::cross_entropy::Logits;
+use gradus_base::op::layer_norm::{LayerNormOutput, Operands, Residual, Saved};
 use gradus_base::op::loss_scale::LossScale;
 use gradus_base::op::optim::{AdamWStep, SgdStep};
 use gradus_base::op::reduce::ReduceOp;
@@ -134,6 +134,34 @@ impl<'a, K: Kernels> Argument<K> for Sequences<'a, &'a Tensor> {
     }
 }
 
+impl<'a, K: Kernels> Argument<K> for Logits<&'a Tensor> {
+    type Taken = Logits<K::View<'a>>;
+
+    fn take(self, _op: &'static str) -> Result<Self::Taken> {
+        let Logits { x, targets, weight, options } = self;
+        let (x, targets, weight) = (K::view(x), K::view(targets), weight.map(K::view));
+        Ok(Logits { x, targets, weight, options })
+    }
+}
+
+impl<'a, K: Kernels> Argument<K> for Operands<&'a Tensor> {
+    type Taken = Operands<K::View<'a>>;
+
+    fn take(self, _op: &'static str) -> Result<Self::Taken> {
+        let Operands { x, weight, bias, eps } = self;
+        Ok(Operands { x: K::view(x), weight: K::view(weight), bias: K::view(bias), eps })
+    }
+}
+
+impl<'a, K: Kernels> Argument<K> for Saved<&'a Tensor> {
+    type Taken = Saved<K::View<'a>>;
+
+    fn take(self, _op: &'static str) -> Result<Self::Taken> {
+        let [x, weight, mean, rstd] = [self.x, self.weight, self.mean, self.rstd].map(K::view);
+        Ok(Saved { x, weight, mean, rstd })
+    }
+}
+
 impl<'a, K: Kernels> Argument<K> for Residual<&'a Tensor> {
     type Taken = Residual<K::View<'a>>;
 
@@ -176,7 +204,6 @@ settings!(
     BinaryOp,
     CompareOp,
     GradientLayout,
-    Options,
     ReduceOp,
     UnaryOp,
     &AdamWStep,

@@ -1,6 +1,6 @@
 //! Layer normalisation over the last dimension (Ba, Kiros & Hinton, arXiv:1607.06450).
 
-use gradus_base::op::layer_norm::{self, Residual};
+use gradus_base::op::layer_norm::{self, Operands, Residual, Saved};
 
 use super::dropout::check_probability;
 use super::half::{in_f32, is_half};
@@ -59,14 +59,13 @@ impl Tensor {
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn layer_norm(&self, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<LayerNormOutput> {
-        let (lead, n) = split_last("layer_norm", self)?;
+        let (_, n) = split_last("layer_norm", self)?;
         check("layer_norm", self, &[("weight", weight, n), ("bias", bias, n)])?;
         let (x, weight, bias) = (self.contiguous()?, weight.contiguous()?, bias.contiguous()?);
-        in_f32([&x, &weight, &bias], |[x, w, b]| {
-            let operands = [x, w, b];
-            on_device!(
-                "layer_norm", &operands; layer_norm::forward(x, None::<Residual<&Tensor>>, w, b, eps, lead)
-            )
+        in_f32([&x, &weight, &bias], |[x, weight, bias]| {
+            let operands = Operands { x, weight, bias, eps };
+            let none = None::<Residual<&Tensor>>;
+            on_device!("layer_norm", [x, weight, bias], layer_norm::forward(operands, none))
         })
     }
 
@@ -98,16 +97,16 @@ impl Tensor {
         keep: bool,
     ) -> Result<LayerNormOutput> {
         let op = "dropout_add_layer_norm";
-        let (lead, n) = split_last(op, self)?;
+        let (_, n) = split_last(op, self)?;
         must_match(op, ("the residual", residual), ("the input", self))?;
         check(op, self, &[("weight", weight, n), ("bias", bias, n)])?;
         dropout.map_or(Ok(()), |(p, _)| check_probability(op, p))?;
         let (x, residual) = (self.contiguous()?, residual.contiguous()?);
         let (weight, bias) = (weight.contiguous()?, bias.contiguous()?);
-        in_f32([&x, &residual, &weight, &bias], |operands| {
-            let [x, residual, w, b] = operands;
-            let before = Residual { tensor: residual, dropout, keep };
-            on_device!(op, &operands; layer_norm::forward(x, Some(before), w, b, eps, lead))
+        in_f32([&x, &residual, &weight, &bias], |[x, tensor, weight, bias]| {
+            let operands = Operands { x, weight, bias, eps };
+            let residual = Some(Residual { tensor, dropout, keep });
+            on_device!(op, [x, tensor, weight, bias], layer_norm::forward(operands, residual))
         })
     }
 
@@ -136,7 +135,8 @@ impl Tensor {
         more: Option<&Tensor>,
     ) -> Result<(Tensor, Tensor, Tensor)> {
         let op = "layer_norm_backward";
-        let (dx, _, dw, db) = backward(op, self, weight, [mean, rstd], [Some(grad), more], None)?;
+        let saved = Saved { x: self, weight, mean, rstd };
+        let (dx, _, dw, db) = backward(op, saved, [Some(grad), more], None)?;
         Ok((dx, dw, db))
     }
 
@@ -166,8 +166,8 @@ impl Tensor {
         dropout: Option<(f64, RngKey)>,
     ) -> Result<(Tensor, Tensor, Tensor, Tensor)> {
         let op = "dropout_add_layer_norm_backward";
-        let (dsum, dx, dw, db) =
-            backward(op, self, weight, [mean, rstd], [Some(grad), more], dropout)?;
+        let saved = Saved { x: self, weight, mean, rstd };
+        let (dsum, dx, dw, db) = backward(op, saved, [Some(grad), more], dropout)?;
         Ok((dx.unwrap_or_else(|| dsum.clone()), dsum, dw, db))
     }
 }
@@ -176,12 +176,11 @@ impl Tensor {
 /// bias.
 fn backward(
     op: &'static str,
-    x: &Tensor,
-    weight: &Tensor,
-    [mean, rstd]: [&Tensor; 2],
+    saved: Saved<&Tensor>,
     grads: [Option<&Tensor>; 2],
     dropout: Option<(f64, RngKey)>,
 ) -> Result<(Tensor, Option<Tensor>, Tensor, Tensor)> {
+    let Saved { x, weight, mean, rstd } = saved;
     let (lead, n) = split_last(op, x)?;
     let mut shapes = vec![("weight", weight, n), ("mean", mean, lead), ("rstd", rstd, lead)];
     shapes.extend(grads.iter().flatten().map(|grad| ("the gradient", *grad, x.shape())));
@@ -191,34 +190,29 @@ fn backward(
     let rstd = rstd.contiguous()?;
     let grads = grads.into_iter().flatten().map(Tensor::contiguous).collect::<Result<Vec<_>>>()?;
     let grads: Vec<&Tensor> = grads.iter().collect();
+    let saved = Saved { x: &x, weight: &weight, mean: &mean, rstd: &rstd };
     if is_half(&x) {
-        return backward_in_f32(op, &x, &weight, [&mean, &rstd], &grads, dropout);
+        return backward_in_f32(op, saved, &grads, dropout);
     }
     let operands = [&[&x, &weight, &mean, &rstd], &grads[..]].concat();
-    on_device!(op, &operands; layer_norm::backward(&x, &weight, &mean, &rstd, &grads, dropout))
+    on_device!(op, &operands; layer_norm::backward(saved, &grads, dropout))
 }
 
 /// [`backward`] of 16-bit operands on the CPU: every gradient is rounded to its operand's dtype.
 fn backward_in_f32(
     op: &'static str,
-    x: &Tensor,
-    weight: &Tensor,
-    statistics: [&Tensor; 2],
+    saved: Saved<&Tensor>,
     grads: &[&Tensor],
     dropout: Option<(f64, RngKey)>,
 ) -> Result<(Tensor, Option<Tensor>, Tensor, Tensor)> {
     let wide = |tensor: &Tensor| tensor.to_dtype(DType::F32);
     let grads = grads.iter().map(|grad| wide(grad)).collect::<Result<Vec<_>>>()?;
-    let (mean, rstd) = (wide(statistics[0])?, wide(statistics[1])?);
-    let (dx, dropped, dw, db) = backward(
-        op,
-        &wide(x)?,
-        &wide(weight)?,
-        [&mean, &rstd],
-        [grads.first(), grads.get(1)],
-        dropout,
-    )?;
-    let dropped = dropped.map(|gradient| gradient.to_dtype(x.dtype())).transpose()?;
-    let of_weight = |gradient: Tensor| gradient.to_dtype(weight.dtype());
-    Ok((dx.to_dtype(x.dtype())?, dropped, of_weight(dw)?, of_weight(db)?))
+    let (x, weight) = (wide(saved.x)?, wide(saved.weight)?);
+    let (mean, rstd) = (wide(saved.mean)?, wide(saved.rstd)?);
+    let wider = Saved { x: &x, weight: &weight, mean: &mean, rstd: &rstd };
+    let (dx, dropped, dw, db) = backward(op, wider, [grads.first(), grads.get(1)], dropout)?;
+    let dtype = saved.x.dtype();
+    let dropped = dropped.map(|gradient| gradient.to_dtype(dtype)).transpose()?;
+    let of_weight = |gradient: Tensor| gradient.to_dtype(saved.weight.dtype());
+    Ok((dx.to_dtype(dtype)?, dropped, of_weight(dw)?, of_weight(db)?))
 }
