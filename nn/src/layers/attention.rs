@@ -124,8 +124,10 @@ impl SelfAttention {
             heads: self.heads,
             scale: 1.0 / (per_head as f64).sqrt(),
             dropout: drops.then(|| (self.attention_dropout, forward.key.place(&self.name))),
+            ..Default::default()
         };
-        let context = qkv.attention_qkvpacked(offsets, &options).map_err(|e| e.at(&self.name))?;
+        let context =
+            qkv.attention_qkvpacked(None, offsets, &options).map_err(|e| e.at(&self.name))?;
         let y = self.dense.forward_in(&context, forward)?;
         self.norm.forward_residual(&y, x, self.dropout.drawn(forward))
     }

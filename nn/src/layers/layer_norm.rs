@@ -54,7 +54,8 @@ impl LayerNorm {
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn forward(&self, x: &Var) -> Result<Var> {
-        x.layer_norm(&self.weight.var(), &self.bias.var(), self.eps).map_err(|e| e.at(&self.name))
+        x.layer_norm(&self.weight.var(), Some(&self.bias.var()), self.eps)
+            .map_err(|e| e.at(&self.name))
     }
 
     /// [`forward`](LayerNorm::forward) of `dropout(x) + residual` in one pass, `dropout` as
@@ -78,7 +79,7 @@ impl LayerNorm {
         dropout: Option<(f64, RngKey)>,
     ) -> Result<Var> {
         let (weight, bias) = (self.weight.var(), self.bias.var());
-        x.dropout_add_layer_norm(residual, &weight, &bias, self.eps, dropout)
+        x.dropout_add_layer_norm(residual, &weight, Some(&bias), self.eps, dropout)
             .map_err(|e| e.at(&self.name))
     }
 }

@@ -3,7 +3,7 @@
 use gradus_base::op::layer_norm::{LayerNormOutput, Operands, Residual, Saved};
 use gradus_base::{DType, Result, RngKey};
 use gradus_shaders as shaders;
-use gradus_shaders::layer_norm::Before;
+use gradus_shaders::layer_norm::{Backward, Before, Forward};
 
 use super::copy::{convert, full};
 use super::gather::Part;
@@ -19,7 +19,7 @@ pub fn forward(
     operands: Operands<View>,
     residual: Option<Residual<View>>,
 ) -> Result<LayerNormOutput<Array>> {
-    let Operands { x, weight, bias, eps } = operands;
+    let Operands { x, weight, bias, eps, rms } = operands;
     let lead = &x.shape()[..x.shape().len() - 1];
     let op = "layer_norm";
     let scalar = float(op, x.dtype())?;
@@ -40,18 +40,22 @@ pub fn forward(
     }
     let mean = Array::new(op, gpu, lead, DType::F32)?;
     let rstd = Array::new(op, gpu, lead, DType::F32)?;
-    let (weight, bias) = (weight.to_dtype(op, DType::F32)?, bias.to_dtype(op, DType::F32)?);
+    let weight = weight.to_dtype(op, DType::F32)?;
+    let bias = bias.map(|bias| bias.to_dtype(op, DType::F32)).transpose()?;
     let dropout = residual.as_ref().and_then(|r| r.dropout);
     let args = Rows::new(mean.numel(), n, eps).dropping(dropout);
-    let width = args.width();
-    let key = (op, (before as u64) << 32 | scalar.code() << 16 | width as u64);
+    let variant = Forward { scalar, width: args.width(), before, bias: bias.is_some(), rms };
+    let key = (op, variant.key());
     let added = residual.map(|r| r.tensor);
-    let inputs: Vec<View> =
-        [x].into_iter().chain(added).chain([weight.view(), bias.view()]).collect();
+    let inputs: Vec<View> = [x]
+        .into_iter()
+        .chain(added)
+        .chain([&weight].into_iter().chain(&bias).map(ViewOrCopy::view))
+        .collect();
     let outputs: Vec<&Array> = [&y, &mean, &rstd].into_iter().chain(&sum).collect();
     let groups = mean.numel() as u64;
     let kernel = RowKernel { op, key, groups, inputs: &inputs, outputs: &outputs };
-    args.launch(&kernel, || shaders::layer_norm::forward(scalar, width, before))?;
+    args.launch(&kernel, || shaders::layer_norm::forward(variant))?;
     Ok(LayerNormOutput { output: y, mean, rstd, sum })
 }
 
@@ -65,7 +69,7 @@ pub fn backward(
     grads: Vec<View>,
     dropout: Option<(f64, RngKey)>,
 ) -> Result<(Array, Option<Array>, Array, Array)> {
-    let Saved { x, weight, mean, rstd } = saved;
+    let Saved { x, weight, mean, rstd, rms } = saved;
     let op = "layer_norm_backward";
     let scalar = float(op, x.dtype())?;
     let (gpu, n, rows) = (x.gpu(), weight.numel(), mean.numel());
@@ -82,17 +86,16 @@ pub fn backward(
     } else {
         let parts = Array::new(op, gpu, &[blocks, 2 * n], DType::F32)?;
         let args = Rows::new(rows, n, 0.0).dropping(dropout);
-        let (width, more) = (args.width(), grads.len() > 1);
-        let variant = (more as u64) << 1 | da.is_some() as u64;
-        let key = (op, variant << 32 | scalar.code() << 16 | width as u64);
+        let (more, dropout) = (grads.len() > 1, da.is_some());
+        let variant = Backward { scalar, width: args.width(), more, dropout, rms };
+        let key = (op, variant.key());
         let operands = [weight, mean, rstd];
         let inputs: Vec<View> =
             [x].into_iter().chain(operands.iter().chain(&grads).map(ViewOrCopy::view)).collect();
         let outputs: Vec<&Array> = [&dx].into_iter().chain(&da).chain([&parts]).collect();
         let groups = blocks as u64;
         let kernel = RowKernel { op, key, groups, inputs: &inputs, outputs: &outputs };
-        let shader = || shaders::layer_norm::backward(scalar, width, more, da.is_some());
-        args.launch(&kernel, shader)?;
+        args.launch(&kernel, || shaders::layer_norm::backward(variant))?;
         total(parts, blocks, 2 * n)?
     };
     let sums = if dtype == DType::F32 { sums } else { convert(op, sums.view(), dtype)? };
