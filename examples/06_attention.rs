@@ -23,15 +23,15 @@ fn main() -> Result<()> {
     let by_hand = weights.matmul(&part(&v)?)?;
 
     // Fused, for all sequences and heads at once; the weights are never stored.
-    let options = Attention { heads, scale, dropout: None };
+    let options = Attention { heads, scale, ..Default::default() };
     let (q, k, v) = (Var::leaf(q), Var::leaf(k), Var::leaf(v));
-    let fused = q.attention(&k, &v, &offsets, &options)?;
+    let fused = q.attention(&k, &v, None, &offsets, &options)?;
     let difference = part(fused.tensor())?.sub(&by_hand)?.abs()?.max(&[], false)?.item()?;
     println!("fused and by hand differ by at most {difference:.1e}");
     assert!(difference < 1e-6);
 
     // The fused and the composed form have the same gradients.
-    let composed = attention_composed(&q, &k, &v, &offsets, &options)?;
+    let composed = attention_composed([&q, &k, &v], None, &offsets, &options)?;
     let (a, b) =
         (fused.square()?.sum_all()?.backward()?, composed.square()?.sum_all()?.backward()?);
     for (name, var) in [("q", &q), ("k", &k), ("v", &v)] {

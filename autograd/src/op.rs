@@ -87,7 +87,10 @@ macro_rules! operations {
             /// ([`Context::grads`](crate::context::Context::grads)), so that they need not be added
             /// before.
             pub(crate) fn adds_gradients(self) -> bool {
-                matches!(self, Op::LayerNorm | Op::DropoutAddLayerNorm)
+                matches!(
+                    self,
+                    Op::LayerNorm | Op::RmsNorm | Op::DropoutAddLayerNorm | Op::DropoutAddRmsNorm
+                )
             }
 
             /// What it keeps for backward.
@@ -131,12 +134,16 @@ operations! {
     LinearCat, "linear_cat", "matmul", Inputs, "x·W₁ᵀ + b₁, x·W₂ᵀ + b₂, … side by side";
     Softmax, "softmax", "softmax", Output, "eˣ/Σeˣ along one dimension";
     LogSoftmax, "log_softmax", "softmax", Output, "x − ln Σeˣ along one dimension";
-    LayerNorm, "layer_norm", "layer_norm", Inputs, "(x − mean)/√(var + ε)·w + b over the last dimension";
+    LayerNorm, "layer_norm", "layer_norm", Inputs, "(x − mean)/√(var + ε)·w + b over the last dimension; b optional";
+    RmsNorm, "rms_norm", "layer_norm", Inputs, "x/√(mean(x²) + ε)·w over the last dimension";
     DropoutAddLayerNorm, "dropout_add_layer_norm", "layer_norm", Sum, "layer norm of dropout(x) + r over the last dimension";
+    DropoutAddRmsNorm, "dropout_add_rms_norm", "layer_norm", Sum, "RMS norm of dropout(x) + r over the last dimension";
     CrossEntropy, "cross_entropy", "cross_entropy", Inputs, "−ln of the softmax of the target class, averaged";
     Dropout, "dropout", "dropout", Nothing, "elements zeroed with probability p, the others scaled by 1/(1 − p)";
-    Attention, "attention", "attention", Inputs, "softmax(Q·Kᵀ·scale)·V within each packed sequence and head";
+    Attention, "attention", "attention", Inputs, "softmax(Q·Kᵀ·scale + B)·V within each packed sequence and head; B by distance, optional";
     AttentionQkvPacked, "attention_qkvpacked", "attention", Inputs, "attention of Q, K and V side by side in one tensor";
+    RotaryEmbedding, "rotary_embedding", "rotary", Nothing, "pairs of elements of heads, rotated by angles that grow with the position";
+    Glu, "glu", "glu", First, "f(a)·b or a·f(b) of the halves a, b of the last dimension";
     IndexSelect, "index_select", "index", Nothing, "entries along one dimension, by index";
     IndexAdd, "index_add", "index", Nothing, "entries added at indices along one dimension";
     Gather, "gather", "index", Nothing, "one element each, by index along one dimension";

@@ -35,7 +35,7 @@ Examples:
 struct Program {
     #[command(flatten)]
     shared: SharedArgs,
-    /// Folder of a model, a hub id, or `base`: BERT-base with random weights
+    /// Folder of a model, a hub id, or `base` or `modernbert-base`: these shapes with random weights
     #[arg(long)]
     model: Option<String>,
     /// Texts with labels, for the workloads on real texts

@@ -42,6 +42,22 @@ pub enum Workload {
     Fma,
 }
 
+/// The shape of ModernBERT-base, with the vocabulary of BERT-base.
+fn modernbert_base(base: BertConfig) -> Outcome<BertConfig> {
+    let json = serde_json::json!({
+        "model_type": "modernbert",
+        "vocab_size": base.vocab_size,
+        "hidden_size": 768,
+        "intermediate_size": 1152,
+        "num_hidden_layers": 22,
+        "num_attention_heads": 12,
+        "pad_token_id": 0,
+        "local_attention": 128,
+        "global_attn_every_n_layers": 3,
+    });
+    Ok(BertConfig::from_json(&json.to_string())?)
+}
+
 /// Labels of the training workloads, as many as in the peers' scripts.
 const LABELS: usize = 77;
 /// Real texts are truncated to this many tokens.
@@ -175,10 +191,12 @@ impl Bench {
     fn config_and_store(&self) -> Outcome<(BertConfig, Store, Option<Pretrained>)> {
         match self.model.as_deref() {
             None => Err(Failure::usage("this workload needs --model DIR or --model base")),
-            Some("base") => {
+            Some(name @ ("base" | "modernbert-base")) => {
                 let store = Store::new(0);
                 store.to_device(self.device)?;
-                Ok((BertConfig::base(30522), store, None))
+                let base = BertConfig::base(30522);
+                let config = if name == "base" { base } else { modernbert_base(base)? };
+                Ok((config, store, None))
             }
             Some(model) => {
                 let pretrained = Pretrained::open(model)?;

@@ -10,7 +10,7 @@ use gradus_tensor::{DType, Tensor, bail};
 use serde_json::Value;
 
 use crate::adapter::Adapter;
-use crate::family::{FAMILIES, Family, bare, is_encoder, layer_of};
+use crate::family::{FAMILIES, Family, Part, bare, in_files, is_encoder, layer_of};
 use crate::folder::json_object;
 use crate::{Error, Result, files, interchange};
 
@@ -159,9 +159,14 @@ impl Checkpoint {
         names
     }
 
-    /// The name in the files of a model's parameter.
-    fn find(&self, name: &str) -> Option<String> {
-        spellings(name).into_iter().find(|n| self.file_of(n).is_some())
+    /// The name in the files of a model's parameter, and which part of the tensor there it is.
+    fn find(&self, name: &str) -> Option<(String, Part)> {
+        let own = spellings(name).into_iter().map(|name| (name, (0, 1)));
+        let in_files = in_files(name).into_iter().flat_map(|(name, part)| {
+            let bare = bare(&name).to_string();
+            [(name, part), (bare, part)]
+        });
+        own.chain(in_files).find(|(name, _)| self.file_of(name).is_some())
     }
 
     /// The adapter, and a parameter's name there, where the adapter has it.
@@ -175,8 +180,12 @@ impl Checkpoint {
         if let Some((adapter, own)) = self.adapted(name) {
             return adapter.shape(&own);
         }
-        let found = self.find(name)?;
-        Some(self.file_of(&found)?.info(&found)?.1)
+        let (found, (_, parts)) = self.find(name)?;
+        let mut shape = self.file_of(&found)?.info(&found)?.1;
+        if parts > 1 {
+            *shape.first_mut()? /= parts;
+        }
+        Some(shape)
     }
 
     /// The shape `[labels, hidden]` of the layer that gives the logits of labels, if there is one.
@@ -366,14 +375,18 @@ impl Checkpoint {
             self.take(adapter.name_in_file(&own));
             return adapter.tensor(&own).map(Some);
         }
-        let Some(found) = self.find(name) else {
+        let Some((found, (part, parts))) = self.find(name) else {
             // A low-rank part that no adapter has begins at random.
             let of_files = is_encoder(name) && Lora::layer_of(name).is_none();
             return if of_files { Err(self.lacking(name)) } else { Ok(None) };
         };
         let Some(file) = self.file_of(&found) else { bail!("checkpoint", "{found} is in no file") };
-        let tensor = file.tensor(&found)?;
+        let mut tensor = file.tensor(&found)?;
         self.take(Some(&found));
+        if parts > 1 {
+            let rows = tensor.shape().first().copied().unwrap_or(0) / parts;
+            tensor = tensor.narrow(0, part * rows, rows)?.contiguous()?;
+        }
         let part = name.strip_suffix(".weight").map(|layer| format!("{layer}.lora_A.weight"));
         let Some((adapter, a)) = part.and_then(|a| self.adapted(&a)) else {
             return Ok(Some(tensor));

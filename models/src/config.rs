@@ -30,7 +30,7 @@ use serde_json::{Map, Value};
 
 use crate::data::Labels;
 use crate::error::{Error, Result};
-use crate::family::{BERT, Family, Positions, unsupported};
+use crate::family::{BERT, Family, Positions, Switches, unsupported};
 use crate::files;
 use crate::folder::tables::CONFIG;
 use crate::folder::values;
@@ -288,6 +288,22 @@ impl BertConfig {
         Self::parse(&files::read(&path)?, &path)
     }
 
+    /// Reads and checks the text of a `config.json`.
+    ///
+    /// ```
+    /// # use gradus_models::BertConfig;
+    /// let text = r#"{"model_type": "distilbert", "vocab_size": 100, "dim": 8, "n_layers": 1,
+    ///                "n_heads": 2, "hidden_dim": 16}"#;
+    /// assert_eq!(BertConfig::from_json(text)?.hidden_size, 8);
+    /// # Ok::<(), gradus_models::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Config`] as [`BertConfig::load`].
+    pub fn from_json(text: &str) -> Result<Self> {
+        Self::parse(text.as_bytes(), Path::new("config.json"))
+    }
+
     fn parse(bytes: &[u8], path: &Path) -> Result<Self> {
         let fail = |message: String| Error::config(path, message);
         let wrong = |e: String| fail(format!("not the configuration of a model: {e}"));
@@ -364,7 +380,13 @@ impl BertConfig {
             ));
         }
         self.check_sizes()?;
-        self.check_numbers()
+        self.check_numbers()?;
+        self.switches().map(drop)
+    }
+
+    /// What the file turns on in the encoder.
+    pub(crate) fn switches(&self) -> std::result::Result<Switches, String> {
+        (self.family().switches)(self)
     }
 
     fn check_sizes(&self) -> std::result::Result<(), String> {
@@ -383,7 +405,8 @@ impl BertConfig {
                 return Err(format!("{name} is {value}; it must be from 1 to {most}"));
             }
         }
-        if self.type_vocab_size > 65_536 || (self.type_vocab_size == 0) == self.has_token_types() {
+        let none = self.type_vocab_size == 0;
+        if self.type_vocab_size > 65_536 || none != self.has_no_token_types() {
             return Err(format!(
                 "type_vocab_size is {}; it must be from 1 to 65536",
                 self.type_vocab_size
@@ -490,7 +513,10 @@ impl BertConfig {
     pub fn lora_targets(&self) -> Vec<String> {
         let names = self.family().names;
         let last = |name: &'static str| name.rsplit('.').next().unwrap_or(name).to_string();
-        vec![last(names.query), last(names.value)]
+        match names.qkv {
+            Some(all) => vec![last(all)],
+            None => vec![last(names.query), last(names.value)],
+        }
     }
 
     /// The layer that gives the logits of the labels of texts or words.
@@ -501,20 +527,28 @@ impl BertConfig {
         }
     }
 
+    /// The pooling of the type's own classifier: `cls`, or what its class in `transformers` has.
+    pub(crate) fn is_own_pooling(&self, pooling: Pooling) -> bool {
+        let named = self.family().keys.iter().any(|(name, _)| *name == "pooling");
+        pooling == Pooling::Cls || (named && pooling == Pooling::Mean)
+    }
+
     /// Width of the embeddings.
     pub fn embedding_width(&self) -> usize {
         self.embedding_size.unwrap_or(self.hidden_size)
     }
 
-    /// Whether tokens have types.
-    fn has_token_types(&self) -> bool {
-        !self.family().fixed.iter().any(|(key, _)| *key == "type_vocab_size")
+    /// Whether tokens have no types. Those of GTE have as many as the file says.
+    fn has_no_token_types(&self) -> bool {
+        let family = self.family();
+        let fixed = family.fixed.iter().any(|(key, _)| *key == "type_vocab_size");
+        fixed || (family.model_type == "gte" && self.type_vocab_size == 0)
     }
 
     /// The position of a sequence's first token.
     pub(crate) fn first_position(&self) -> usize {
         match self.family().positions {
-            Positions::Zero => 0,
+            Positions::Zero | Positions::Rotary => 0,
             Positions::AfterPadding => self.pad_token_id.map_or(0, |pad| pad as usize) + 1,
         }
     }

@@ -12,7 +12,7 @@ use gradus_tensor::{DType, Tensor};
 use serde_json::{Value, json};
 
 use crate::error::Result;
-use crate::{BertConfig, Pooling, Task, files};
+use crate::{BertConfig, Task, files};
 
 /// The Python module.
 pub(crate) const MODULE: &str = "modeling_gradus.";
@@ -26,7 +26,8 @@ const OWN_HEAD: &str = "pooled_classifier.";
 
 /// Whether `transformers` lacks the class of this model.
 fn needs_class(config: &BertConfig) -> bool {
-    config.pooling.is_some_and(|pooling| pooling != Pooling::Cls) && !config.id2label.is_empty()
+    let own = config.pooling.is_none_or(|pooling| config.is_own_pooling(pooling));
+    !own && !config.id2label.is_empty()
 }
 
 /// The name of a head's parameter in a folder with another pooling.

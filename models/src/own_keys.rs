@@ -21,6 +21,7 @@ fn value(default: Default) -> Value {
     match default {
         Default::Int(n) => json!(n),
         Default::Float(x) => json!(x),
+        Default::Text(text) => json!(text),
     }
 }
 

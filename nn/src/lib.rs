@@ -22,8 +22,8 @@
 //! ```
 //!
 //! - [`Parameter`], [`Store`], [`Path`], [`Source`], [`Init`]: named parameters;
-//! - [`Linear`], [`Embedding`], [`LayerNorm`], [`Dropout`], [`Activation`], [`SelfAttention`],
-//!   [`EncoderLayer`]: layers; [`Forward`] tells them whether they train, [`Lora`] adapts them;
+//! - [`Linear`], [`GatedLinear`], [`Embedding`], [`RotaryEmbedding`], [`LayerNorm`], [`RmsNorm`],
+//!   [`Dropout`], [`Activation`], [`SelfAttention`], [`EncoderLayer`]: layers; [`Forward`] tells them whether they train, [`Lora`] adapts them;
 //! - [`losses`];
 //! - [`Sgd`], [`Adam`], [`AdamW`], [`clip_grad_norm`], [`Schedule`], [`Ema`]: optimisation.
 
@@ -44,11 +44,16 @@ pub use layers::activation::Activation;
 pub use layers::attention::SelfAttention;
 pub use layers::dropout::Dropout;
 pub use layers::embedding::Embedding;
-pub use layers::encoder::{EncoderConfig, EncoderLayer};
+pub use layers::encoder::{Biases, EncoderConfig, EncoderLayer};
+pub use layers::gated::GatedLinear;
 pub use layers::layer_norm::LayerNorm;
 pub use layers::linear::Linear;
 pub use layers::low_rank::Lora;
 pub use layers::names::LayerNames;
+pub use layers::pre_norm::PreNormLayer;
+pub use layers::rms_norm::RmsNorm;
+pub use layers::rotary::RotaryEmbedding;
+pub use layers::sequences::Sequences;
 pub use losses::{CrossEntropy, Reduction};
 pub use optim::adam::{Adam, AdamW};
 pub use optim::clip::{Clip, clip_grad_norm, total_norm};

@@ -22,59 +22,96 @@ pub fn piece(d: u32, backward: bool) -> u32 {
     d.next_multiple_of(16).min(if backward { 32 } else { 64 })
 }
 
-/// `d` is the size of a head.
-fn shader(
-    entry: &'static str,
-    scalar: Scalar,
-    d: u32,
-    dropout: bool,
-    inputs: u32,
-    outputs: u32,
-) -> Shader {
+/// A variant of the kernels.
+#[derive(Clone, Copy, Debug)]
+pub struct Variant {
+    /// The type of the operands.
+    pub scalar: Scalar,
+    /// The size of a head.
+    pub d: u32,
+    /// Whether probabilities are dropped out.
+    pub dropout: bool,
+    /// Whether a bias is added to the scores.
+    pub bias: bool,
+    /// Whether [`backward_q`] computes the gradient of the bias.
+    pub bias_gradient: bool,
+}
+
+impl Variant {
+    /// A number for each variant.
+    pub fn key(self) -> u64 {
+        let flags = [self.dropout, self.bias, self.bias_gradient];
+        let flags = flags.into_iter().fold(0, |bits, flag| bits << 1 | flag as u64);
+        (self.d as u64) << 8 | self.scalar.code() << 3 | flags
+    }
+
+    /// The ends of the names of what is switched on.
+    fn suffix(self) -> String {
+        let parts = [
+            (self.dropout, ".dropout"),
+            (self.bias, ".bias"),
+            (self.bias_gradient, ".bias_gradient"),
+        ];
+        parts.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect()
+    }
+}
+
+/// `inputs` are those without the bias, which comes after them.
+fn shader(entry: &'static str, variant: Variant, inputs: u32, outputs: u32) -> Shader {
+    let Variant { scalar, d, .. } = variant;
     let backward = entry != "forward";
     let piece = piece(d, backward);
     let chunks = d.div_ceil(piece);
     let [row_a, row_b, col_a, col_b] =
         if entry == "backward_k" { ["k", "v", "q", "g"] } else { ["q", "g", "k", "v"] };
+    let flag = |on: bool| (on as u32).to_string();
+    let first_output = inputs + variant.bias as u32;
     let definitions = [
         ("ENTRY", entry.to_string()),
-        ("BACKWARD", (backward as u32).to_string()),
+        ("BACKWARD", flag(backward)),
         ("T", scalar.stored().to_string()),
         ("D", d.to_string()),
         ("C", piece.to_string()),
         ("CHUNKS", chunks.to_string()),
-        ("MANY", ((chunks > 1) as u32).to_string()),
+        ("MANY", flag(chunks > 1)),
         ("WIDE", (piece / 16).to_string()),
-        ("DROPOUT", (dropout as u32).to_string()),
+        ("DROPOUT", flag(variant.dropout)),
+        ("BIAS", flag(variant.bias)),
+        ("BIAS_GRADIENT", flag(variant.bias_gradient)),
+        ("B_BIAS", inputs.to_string()),
+        ("B_FIRST", first_output.to_string()),
+        ("B_SECOND", (first_output + 1).to_string()),
+        ("B_THIRD", (first_output + 2).to_string()),
         ("ROW_A", row_a.to_string()),
         ("ROW_B", row_b.to_string()),
         ("COL_A", col_a.to_string()),
         ("COL_B", col_b.to_string()),
     ];
-    let suffix = if dropout { ".dropout" } else { "" };
     Shader {
-        label: format!("attention.{entry}.{}.{d}{suffix}", scalar.name()),
+        label: format!("attention.{entry}.{}.{d}{}", scalar.name(), variant.suffix()),
         source: assemble(scalar.needs(), &[IS_NAN, MATH, RANDOM, TEXT], &definitions),
         entry,
-        inputs,
+        inputs: first_output,
         outputs,
         needs: scalar.needs(),
     }
 }
 
-/// Output and denominators: buffers q, k, v, offsets, out, lse.
-pub fn forward(scalar: Scalar, d: u32, dropout: bool) -> Shader {
-    shader("forward", scalar, d, dropout, 4, 2)
+/// Output and denominators: buffers q, k, v, offsets, the bias if there is one, out, lse.
+pub fn forward(variant: Variant) -> Shader {
+    shader("forward", Variant { bias_gradient: false, ..variant }, 4, 2)
 }
 
-/// The gradient of the queries: buffers q, k, v, offsets, lse, dO, grads, rows.
-pub fn backward_q(scalar: Scalar, d: u32, dropout: bool) -> Shader {
-    shader("backward_q", scalar, d, dropout, 6, 2)
+/// The gradient of the queries: buffers q, k, v, offsets, lse, dO, the bias if there is one, grads,
+/// rows, and the parts of the bias's gradient if it is wanted.
+pub fn backward_q(variant: Variant) -> Shader {
+    shader("backward_q", variant, 6, 2 + variant.bias_gradient as u32)
 }
 
-/// The gradients of keys and values: buffers q, k, v, offsets, rows, dO, grads.
-pub fn backward_k(scalar: Scalar, d: u32, dropout: bool) -> Shader {
-    shader("backward_k", scalar, d, dropout, 6, 1)
+/// The gradients of keys and values: buffers q, k, v, offsets, rows, dO, the bias if there is one,
+/// grads.
+pub fn backward_k(variant: Variant) -> Shader {
+    shader("backward_k", Variant { bias_gradient: false, ..variant }, 6, 1)
 }
 
 /// Every head size makes a variant. These are the sizes of common models, and one size for each
@@ -83,10 +120,12 @@ pub(crate) fn variants() -> Vec<Shader> {
     let mut all = Vec::new();
     for scalar in Scalar::FLOATS {
         for d in [1, 24, 32, 64, 80, 128] {
-            for dropout in [false, true] {
-                all.push(forward(scalar, d, dropout));
-                all.push(backward_q(scalar, d, dropout));
-                all.push(backward_k(scalar, d, dropout));
+            for (dropout, bias) in [(false, false), (true, false), (false, true), (true, true)] {
+                let variant = Variant { scalar, d, dropout, bias, bias_gradient: false };
+                all.extend([forward(variant), backward_q(variant), backward_k(variant)]);
+                if bias {
+                    all.push(backward_q(Variant { bias_gradient: true, ..variant }));
+                }
             }
         }
     }

@@ -1,21 +1,24 @@
 // Attention over packed sequences, forward and backward.
 //
 // Forward, per sequence and head, over blocks of 16 keys (Dao et al., arXiv:2205.14135):
-//   S = Q·Kᵀ·scale;  L = ln Σeˢ;  P = e^(S − L);  O = dropout(P)·V
+//   S = Q·Kᵀ·scale + B;  L = ln Σeˢ;  P = e^(S − L);  O = dropout(P)·V
 // Backward, recomputing P from L:
-//   dV = dropout(P)ᵀ·dO;  dP = dropout(dO·Vᵀ);  D = Σ dP·P;  dS = P·(dP − D)·scale;
-//   dQ = dS·K;  dK = dSᵀ·Q
+//   dV = dropout(P)ᵀ·dO;  dP = dropout(dO·Vᵀ);  D = Σ dP·P;  dS = P·(dP − D);
+//   dQ = dS·K·scale;  dK = dSᵀ·Q·scale;  dB: the sums of dS over pairs of one distance
 //
 // Shapes: Q, K, V, dO `[tokens, heads·d]`, any row stride, unit stride of columns; O the same, row-major; dQ, dK and
 // dV in one buffer, `d_part` from one to the next, their rows `d_row` apart; L `[heads, tokens]`; offsets
-// `[sequences + 1]`. Nothing of size tokens × tokens is stored.
+// `[sequences + 1]`; B `[heads, 2·reach + 1]` (f32): element reach + key − query of the head's row, its first or last
+// one for larger distances. Nothing of size tokens × tokens is stored.
 // A workgroup of 16×16 threads takes one head and 16 adjacent tokens: their queries (`forward`, `backward_q`) or their
-// keys (`backward_k`). It walks over all tokens of the sequences of these 16, 16 at a time. Thread (y, x) computes the
+// keys (`backward_k`). It walks over the tokens that these 16 see (or that see them), 16 at a time. Thread (y, x) computes the
 // score of its row's token y with the walk's token x, and columns x, x + 16, … of row y of every result. A token finds
-// its sequence by bisection of the offsets. Scores across sequences are left out, never multiplied by 0. d goes through
-// workgroup memory in CHUNKS pieces of C columns.
+// its sequence by bisection of the offsets. Scores of keys that a query does not see are left out, never multiplied
+// by 0. d goes through workgroup memory in CHUNKS pieces of C columns.
 // `backward_q` walks twice, for D and for dQ. It writes L and D to `rows [2, heads, tokens]`, and `backward_k` reads
-// them there. So there are no atomics, and every run adds the same sums in the same order.
+// them there. Its workgroups also have a part of dB each, `parts [blocks, heads, 2·reach + 1]`: for each 16 × 16 scores
+// a thread has a diagonal, which is one distance. So there are no atomics, and every run adds the same sums in the
+// same order.
 // Order: products over d and over the walk ascend; Σeˢ and D are summed by each thread over its own
 // tokens of the walk, then over the 16 threads of the row in ascending order.
 // Numerics: all in f32; the softmax subtracts the row's maximum so far. Dropout takes the CPU's words: word
@@ -47,6 +50,10 @@ struct Args {
     piece: u32,
     d_row: u32,
     d_part: u32,
+    before: u32, // tokens before the row's that the walk takes, at most
+    ahead: u32,  // the row's own and those after it
+    bias_start: u32,
+    reach: u32,
 }
 var<immediate> args: Args;
 
@@ -59,20 +66,26 @@ const LOWEST: f32 = -3.0e38;
 @group(0) @binding(1) var<storage, read> k: array<$T>;
 @group(0) @binding(2) var<storage, read> v: array<$T>;
 @group(0) @binding(3) var<storage, read> offsets: array<u32>;
+#if BIAS
+@group(0) @binding($B_BIAS) var<storage, read> bias: array<f32>;
+#end
 #if ENTRY == forward
-@group(0) @binding(4) var<storage, read_write> out: array<$T>;
-@group(0) @binding(5) var<storage, read_write> lse: array<f32>;
+@group(0) @binding($B_FIRST) var<storage, read_write> out: array<$T>;
+@group(0) @binding($B_SECOND) var<storage, read_write> lse: array<f32>;
 #end
 #if ENTRY == backward_q
 @group(0) @binding(4) var<storage, read> lse: array<f32>;
 @group(0) @binding(5) var<storage, read> g: array<$T>;
-@group(0) @binding(6) var<storage, read_write> grads: array<$T>;
-@group(0) @binding(7) var<storage, read_write> rows: array<f32>;
+@group(0) @binding($B_FIRST) var<storage, read_write> grads: array<$T>;
+@group(0) @binding($B_SECOND) var<storage, read_write> rows: array<f32>;
+#if BIAS_GRADIENT
+@group(0) @binding($B_THIRD) var<storage, read_write> parts: array<f32>;
+#end
 #end
 #if ENTRY == backward_k
 @group(0) @binding(4) var<storage, read> rows: array<f32>;
 @group(0) @binding(5) var<storage, read> g: array<$T>;
-@group(0) @binding(6) var<storage, read_write> grads: array<$T>;
+@group(0) @binding($B_FIRST) var<storage, read_write> grads: array<$T>;
 #end
 
 // Rows: the workgroup's own 16 tokens. Columns: the walk's 16 tokens.
@@ -108,6 +121,23 @@ fn sequence_of(token: u32) -> vec2<u32> {
         }
     }
     return vec2<u32>(offsets[args.offsets_start + low - 1u], offsets[args.offsets_start + low]);
+}
+
+// The tokens of a sequence that the walk takes for a row's token.
+fn seen_of(token: u32, sequence: vec2<u32>) -> vec2<u32> {
+    let before = min(token - sequence.x, args.before);
+    return vec2<u32>(token - before, token + min(sequence.y - token, args.ahead));
+}
+
+// The score of a query and a key with the product `product`.
+fn score_of(product: f32, head: u32, query: u32, key: u32) -> f32 {
+#if BIAS
+    let reach = i32(args.reach);
+    let place = clamp(i32(key) - i32(query), -reach, reach) + reach;
+    return product * args.scale + bias[args.bias_start + head * (2u * args.reach + 1u) + u32(place)];
+#else
+    return product * args.scale;
+#end
 }
 
 // The factor of a probability, 0 where it is dropped. `key` counts within the sequence.
@@ -191,12 +221,53 @@ fn row_sum(x: f32, local: vec3<u32>) -> f32 {
     return sum;
 }
 
-// The part of the walk's 16 tokens that lies in a sequence.
-fn inside(walk: u32, sequence: vec2<u32>) -> vec2<u32> {
-    let low = max(walk, sequence.x) - walk;
-    let high = clamp(sequence.y, walk, walk + 16u) - walk;
+// The part of the walk's 16 tokens that a row sees.
+fn inside(walk: u32, seen: vec2<u32>) -> vec2<u32> {
+    let low = max(walk, seen.x) - walk;
+    let high = clamp(seen.y, walk, walk + 16u) - walk;
     return vec2<u32>(low, high);
 }
+
+#if BIAS_GRADIENT
+// The sum over all threads.
+fn block_sum(x: f32, local: vec3<u32>) -> f32 {
+    let of_row = row_sum(x, local);
+    workgroupBarrier();
+    if (local.x == 0u) {
+        weights[local.y] = of_row;
+    }
+    workgroupBarrier();
+    var sum = 0.0;
+    for (var i = 0u; i < args.block; i++) {
+        sum += weights[i];
+    }
+    return sum;
+}
+
+// Adds the scores' gradients in `weights`, of 16 queries and 16 keys, to the workgroup's part of dB, except distances of
+// `reach` and more. A thread has the places of a remainder by 32, so no place has two threads.
+fn add_diagonals(part: u32, query: u32, key: u32, thread: u32) {
+    if (thread >= 32u) {
+        return;
+    }
+    let reach = i32(args.reach);
+    // Diagonal i has the distance smallest + i.
+    let smallest = i32(key) - i32(query) - 15;
+    let diagonal = (i32(thread) - smallest - reach) & 31;
+    let distance = smallest + diagonal;
+    if (diagonal == 31 || distance <= -reach || distance >= reach) {
+        return;
+    }
+    var sum = 0.0;
+    for (var row = 0u; row < args.block; row++) {
+        let column = i32(row) + diagonal - 15;
+        if (column >= 0 && column < 16) {
+            sum += weights[row * 17u + u32(column)];
+        }
+    }
+    parts[part + u32(distance + reach)] += sum;
+}
+#end
 
 @compute @workgroup_size(16, 16)
 fn $ENTRY(
@@ -214,8 +285,11 @@ fn $ENTRY(
     let row = first + local.y;
     let last = args.tokens - 1u;
     let sequence = sequence_of(min(row, last));
-    let begin = sequence_of(first).x;
-    let end = sequence_of(min(first + 15u, last)).y;
+    let seen = seen_of(min(row, last), sequence);
+    // The ends of what the rows see ascend with the rows.
+    let begin = seen_of(first, sequence_of(first)).x;
+    let end_row = min(first + 15u, last);
+    let end = seen_of(end_row, sequence_of(end_row)).y;
     let cell = local.y * 17u + local.x;
 #if MANY
 #else
@@ -228,8 +302,8 @@ fn $ENTRY(
     var sum = 0.0;
     for (var walk = begin; walk < end; walk += 16u) {
         let key = walk + local.x;
-        let counts = key >= sequence.x && key < sequence.y;
-        let s = products(row, walk, head, local).x * args.scale;
+        let counts = key >= seen.x && key < seen.y;
+        let s = score_of(products(row, walk, head, local).x, head, row, key);
         weights[cell] = select(LOWEST, s, counts);
         workgroupBarrier();
         var higher = top;
@@ -247,7 +321,7 @@ fn $ENTRY(
         sum = sum * fade + p;
         workgroupBarrier();
         weights[cell] = share;
-        let part = inside(walk, sequence);
+        let part = inside(walk, seen);
 #for h in 0..$CHUNKS
         for (var c = local.x; c < args.piece; c += 16u) {
             col_a[local.y * PAD + c] = 0.0;
@@ -290,24 +364,50 @@ fn $ENTRY(
     for (var walk = begin; walk < end; walk += 16u) {
         let key = walk + local.x;
         let both = products(row, walk, head, local);
-        if (key >= sequence.x && key < sequence.y) {
+        if (key >= seen.x && key < seen.y) {
             let factor = kept(head, row, key - sequence.x);
-            dot += exp_(both.x * args.scale - l) * dropped(both.y, factor);
+            dot += exp_(score_of(both.x, head, row, key) - l) * dropped(both.y, factor);
         }
     }
     dot = row_sum(dot, local);
+#if BIAS_GRADIENT
+    let thread = local.y * 16u + local.x;
+    let width = 2u * args.reach + 1u;
+    let part_of_bias = ((unit - head * blocks) * args.heads + head) * width;
+    if (thread < 32u) {
+        for (var i = thread; i < width; i += 32u) {
+            parts[part_of_bias + i] = 0.0;
+        }
+    }
+    // Of the distances up to −reach, and from reach on.
+    var below = 0.0;
+    var above = 0.0;
+#end
 
     var d: array<array<f32, $WIDE>, $CHUNKS>;
     for (var walk = begin; walk < end; walk += 16u) {
         let key = walk + local.x;
         let both = products(row, walk, head, local);
         var ds = 0.0;
-        if (key >= sequence.x && key < sequence.y) {
+#if BIAS_GRADIENT
+        if (row < args.tokens && key >= seen.x && key < seen.y) {
             let factor = kept(head, row, key - sequence.x);
-            ds = exp_(both.x * args.scale - l) * (dropped(both.y, factor) - dot) * args.scale;
+            ds = exp_(score_of(both.x, head, row, key) - l) * (dropped(both.y, factor) - dot);
+            let distance = i32(key) - i32(row);
+            if (distance <= -i32(args.reach)) {
+                below += ds;
+            } else if (distance >= i32(args.reach)) {
+                above += ds;
+            }
         }
+#else
+        if (key >= seen.x && key < seen.y) {
+            let factor = kept(head, row, key - sequence.x);
+            ds = exp_(score_of(both.x, head, row, key) - l) * (dropped(both.y, factor) - dot) * args.scale;
+        }
+#end
         weights[cell] = ds;
-        let part = inside(walk, sequence);
+        let part = inside(walk, seen);
 #for h in 0..$CHUNKS
         workgroupBarrier();
 #if MANY
@@ -321,7 +421,25 @@ fn $ENTRY(
 #end
         }
 #end
+#if BIAS_GRADIENT
+        add_diagonals(part_of_bias, first, walk, thread);
+#end
     }
+#if BIAS_GRADIENT
+#for h in 0..$CHUNKS
+#for w in 0..$WIDE
+    d[$h][$w] *= args.scale;
+#end
+#end
+    below = block_sum(below, local);
+    above = block_sum(above, local);
+    if (thread == 0u) {
+        parts[part_of_bias] += below;
+    }
+    if (thread == (width - 1u) % 32u) {
+        parts[part_of_bias + width - 1u] += above;
+    }
+#end
     if (row < args.tokens) {
         if (local.x == 0u) {
             rows[index] = l;
@@ -345,9 +463,9 @@ fn $ENTRY(
         let both = products(row, walk, head, local);
         var ds = 0.0;
         var share = 0.0;
-        if (row < args.tokens && query >= sequence.x && query < sequence.y) {
+        if (row < args.tokens && query >= seen.x && query < seen.y) {
             let index = head * args.tokens + query;
-            let p = exp_(both.x * args.scale - rows[index]);
+            let p = exp_(score_of(both.x, head, query, row) - rows[index]);
             let dot = rows[args.heads * args.tokens + index];
             let factor = kept(head, query, row - sequence.x);
             ds = p * (dropped(both.y, factor) - dot) * args.scale;
@@ -355,7 +473,7 @@ fn $ENTRY(
         }
         weights[cell] = ds;
         weights_b[cell] = share;
-        let part = inside(walk, sequence);
+        let part = inside(walk, seen);
 #for h in 0..$CHUNKS
         workgroupBarrier();
 #if MANY

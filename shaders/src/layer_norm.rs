@@ -34,14 +34,65 @@ impl Before {
     }
 }
 
-/// Buffers x, the residual if there is one, w, b, y, means, rstds, the sum if it is written.
-pub fn forward(scalar: Scalar, width: u32, before: Before) -> Shader {
+/// A variant of [`forward`].
+#[derive(Clone, Copy, Debug)]
+pub struct Forward {
+    /// The type of x and y.
+    pub scalar: Scalar,
+    /// Threads of a workgroup.
+    pub width: u32,
+    /// The step before.
+    pub before: Before,
+    /// Whether a bias is added.
+    pub bias: bool,
+    /// Whether the mean is not subtracted.
+    pub rms: bool,
+}
+
+impl Forward {
+    /// A number for each variant.
+    pub fn key(self) -> u64 {
+        let flags = (self.before as u64) << 2 | (self.bias as u64) << 1 | self.rms as u64;
+        flags << 32 | self.scalar.code() << 16 | self.width as u64
+    }
+}
+
+/// A variant of [`backward`].
+#[derive(Clone, Copy, Debug)]
+pub struct Backward {
+    /// The type of x and the gradients.
+    pub scalar: Scalar,
+    /// Threads of a workgroup.
+    pub width: u32,
+    /// Whether there are two gradients.
+    pub more: bool,
+    /// Whether dx after dropout is written, too.
+    pub dropout: bool,
+    /// Whether the mean is not subtracted.
+    pub rms: bool,
+}
+
+impl Backward {
+    /// A number for each variant.
+    pub fn key(self) -> u64 {
+        let flags = (self.more as u64) << 2 | (self.dropout as u64) << 1 | self.rms as u64;
+        flags << 32 | self.scalar.code() << 16 | self.width as u64
+    }
+}
+
+fn flag(on: bool) -> String {
+    (on as u32).to_string()
+}
+
+/// Buffers x, the residual if there is one, w, b if there is one, y, means, rstds, the sum if it is
+/// written.
+pub fn forward(variant: Forward) -> Shader {
+    let Forward { scalar, width, before, bias, rms } = variant;
     let entry = "forward";
-    let dropout = before == Before::DropoutAdd;
-    let add = before != Before::Nothing;
-    let flag = |on: bool| (on as u32).to_string();
-    // Bindings after the residual, which is optional.
-    let binding = |without: u32| (without + add as u32).to_string();
+    let (dropout, add) = (before == Before::DropoutAdd, before != Before::Nothing);
+    // Bindings after the residual and the bias, which are optional.
+    let weight = 1 + add as u32;
+    let binding = |after: u32| (weight + bias as u32 + after).to_string();
     let definitions = [
         ("T", scalar.stored().to_string()),
         ("KIND", entry.to_string()),
@@ -49,11 +100,14 @@ pub fn forward(scalar: Scalar, width: u32, before: Before) -> Shader {
         ("ADD", flag(add)),
         ("KEEP", flag(before.keeps())),
         ("DROPOUT", flag(dropout)),
-        ("B_W", binding(1)),
-        ("B_B", binding(2)),
-        ("B_Y", binding(3)),
-        ("B_MEANS", binding(4)),
-        ("B_RSTDS", binding(5)),
+        ("BIAS", flag(bias)),
+        ("RMS", flag(rms)),
+        ("B_W", weight.to_string()),
+        ("B_B", (weight + 1).to_string()),
+        ("B_Y", binding(1)),
+        ("B_MEANS", binding(2)),
+        ("B_RSTDS", binding(3)),
+        ("B_SUMS", binding(4)),
     ];
     let random = if dropout { RANDOM } else { "" };
     let suffix = match before {
@@ -62,21 +116,23 @@ pub fn forward(scalar: Scalar, width: u32, before: Before) -> Shader {
         Before::AddKeep => ".add_keep",
         Before::DropoutAdd => ".dropout_add",
     };
+    let bias_name = if bias { "" } else { ".no_bias" };
+    let rms_name = if rms { ".rms" } else { "" };
     Shader {
-        label: format!("layer_norm.{entry}.{}.{width}{suffix}", scalar.name()),
+        label: format!("layer_norm.{entry}.{}.{width}{suffix}{bias_name}{rms_name}", scalar.name()),
         source: assemble(scalar.needs(), &[BITS, random, ROWS, TEXT], &definitions),
         entry,
-        inputs: 3 + add as u32,
+        inputs: 2 + add as u32 + bias as u32,
         outputs: 3 + before.keeps() as u32,
         needs: scalar.needs(),
     }
 }
 
-/// The derivatives: buffers x, w, means, rstds, the gradient or (with `more`) the two that are
-/// added, dx, with `dropout` also dx after dropout, and the parts of dw and db (f32).
-pub fn backward(scalar: Scalar, width: u32, more: bool, dropout: bool) -> Shader {
+/// The derivatives: buffers x, w, means, rstds, the gradient or the two that are added, dx, with
+/// dropout also dx after dropout, and the parts of dw and db (f32).
+pub fn backward(variant: Backward) -> Shader {
+    let Backward { scalar, width, more, dropout, rms } = variant;
     let entry = "backward";
-    let flag = |on: bool| (on as u32).to_string();
     let definitions = [
         ("T", scalar.stored().to_string()),
         ("KIND", entry.to_string()),
@@ -84,15 +140,20 @@ pub fn backward(scalar: Scalar, width: u32, more: bool, dropout: bool) -> Shader
         ("BLOCK", BLOCK.to_string()),
         ("MORE", flag(more)),
         ("DROPOUT", flag(dropout)),
+        ("RMS", flag(rms)),
         ("B_DX", (5 + more as u32).to_string()),
         ("B_DA", (6 + more as u32).to_string()),
         ("B_PARTS", (6 + more as u32 + dropout as u32).to_string()),
     ];
     let random = if dropout { RANDOM } else { "" };
-    let suffix =
-        format!("{}{}", if more { ".more" } else { "" }, if dropout { ".dropout" } else { "" });
+    let name = |on: bool, name: &'static str| if on { name } else { "" };
+    let (more_name, dropout_name) = (name(more, ".more"), name(dropout, ".dropout"));
+    let rms_name = name(rms, ".rms");
     Shader {
-        label: format!("layer_norm.{entry}.{}.{width}{suffix}", scalar.name()),
+        label: format!(
+            "layer_norm.{entry}.{}.{width}{more_name}{dropout_name}{rms_name}",
+            scalar.name()
+        ),
         source: assemble(scalar.needs(), &[BITS, random, ROWS, TEXT], &definitions),
         entry,
         inputs: 5 + more as u32,
@@ -107,7 +168,7 @@ pub fn totals(many: u32) -> Shader {
     let names = |name: &str| -> Vec<String> { (0..many).map(|i| format!("{name}{i}")).collect() };
     let definitions = [
         ("KIND", entry.to_string()),
-        ("DROPOUT", "0".to_string()),
+        ("DROPOUT", flag(false)),
         ("MANY", many.to_string()),
         ("BINDINGS", bindings(&names("parts"), &names("sums"))),
     ];
@@ -123,11 +184,16 @@ pub fn totals(many: u32) -> Shader {
 
 pub(crate) fn variants() -> Vec<Shader> {
     let mut all: Vec<Shader> = MANY.map(totals).into();
+    let both = [false, true];
     for scalar in Scalar::FLOATS {
         for width in ROW_WIDTHS {
-            all.extend(Before::ALL.map(|before| forward(scalar, width, before)));
-            for more in [false, true] {
-                all.extend([false, true].map(|dropout| backward(scalar, width, more, dropout)));
+            for (bias, rms) in [(true, false), (false, false), (false, true)] {
+                let variant = |before| Forward { scalar, width, before, bias, rms };
+                all.extend(Before::ALL.map(variant).map(forward));
+            }
+            for (more, rms) in both.into_iter().flat_map(|more| both.map(|rms| (more, rms))) {
+                let variant = |dropout| Backward { scalar, width, more, dropout, rms };
+                all.extend(both.map(variant).map(backward));
             }
         }
     }

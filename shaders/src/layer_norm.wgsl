@@ -2,6 +2,8 @@
 // Backward, with x̂ = (x − μ)·ρ and h = g·w: dx = ρ·(h − Σh/n − x̂·Σ(h·x̂)/n), dw = Σ_rows g·x̂,
 // db = Σ_rows g. With two gradients (MORE), g is their sum.
 //
+// RMS norm (RMS) has 0 for μ and for Σh. b may be missing.
+//
 // With a residual r (ADD), x is dropout(a) + r. It is written first where it is kept (KEEP), else computed again at
 // each read. Backward with dropout also writes da = dropout(dx); dr = dx.
 //
@@ -33,12 +35,14 @@ fn dropped(x: f32, at: u32) -> f32 {
 @group(0) @binding(1) var<storage, read> residual: array<$T>;
 #end
 @group(0) @binding($B_W) var<storage, read> w: array<f32>;
+#if BIAS
 @group(0) @binding($B_B) var<storage, read> b: array<f32>;
+#end
 @group(0) @binding($B_Y) var<storage, read_write> y: array<$T>;
 @group(0) @binding($B_MEANS) var<storage, read_write> means: array<f32>;
 @group(0) @binding($B_RSTDS) var<storage, read_write> rstds: array<f32>;
 #if KEEP
-@group(0) @binding(7) var<storage, read_write> sums: array<$T>;
+@group(0) @binding($B_SUMS) var<storage, read_write> sums: array<$T>;
 #end
 
 #if ADD
@@ -88,6 +92,10 @@ fn forward(
 #if KEEP
     storageBarrier(); // the first element is another thread's
 #end
+#if RMS
+    let mean = 0.0;
+    let left = 0.0;
+#else
     let first = value(at);
     var distances = 0.0;
     for (var i = local; i < args.n; i += $W) {
@@ -96,6 +104,7 @@ fn forward(
     let distance = sum_of_row(distances, local) / count;
     let mean = rounded(first + distance);
     let left = (first - mean) + distance;
+#end
     var squares = 0.0;
     for (var i = local; i < args.n; i += $W) {
         let d = value(at + i) - mean;
@@ -105,7 +114,11 @@ fn forward(
     let rstd = 1.0 / sqrt(select(spread, 0.0, spread < 0.0) + args.eps);
     for (var i = local; i < args.n; i += $W) {
         let normed = (value(at + i) - mean) * rstd;
+#if BIAS
         y[at + i] = $T(normed * w[args.offsets[W_AT] + i] + b[args.offsets[W_AT + 1u] + i]);
+#else
+        y[at + i] = $T(normed * w[args.offsets[W_AT] + i]);
+#end
     }
     if (local == 0u) {
         means[row] = mean;
@@ -138,6 +151,14 @@ fn slope(at: u32) -> f32 {
 #end
 }
 
+fn mean_of(row: u32) -> f32 {
+#if RMS
+    return 0.0;
+#else
+    return means[args.offsets[2] + row];
+#end
+}
+
 fn normed(at: u32, mean: f32, rstd: f32) -> f32 {
     return (f32(x[args.offsets[0] + at]) - mean) * rstd;
 }
@@ -158,7 +179,7 @@ fn backward(
     let count = f32(args.n);
     for (var row = first; row < end; row++) {
         let at = row * args.n;
-        let mean = means[args.offsets[2] + row];
+        let mean = mean_of(row);
         let rstd = rstds[args.offsets[3] + row];
         var partial_sum = 0.0;
         var partial_dot = 0.0;
@@ -167,7 +188,11 @@ fn backward(
             partial_sum += h;
             partial_dot += h * normed(at + i, mean, rstd);
         }
+#if RMS
+        let sum = 0.0;
+#else
         let sum = sum_of_row(partial_sum, local) / count;
+#end
         let dot = sum_of_row(partial_dot, local) / count;
         for (var i = local; i < args.n; i += $W) {
             let h = slope(at + i) * w[at_w + i];
@@ -183,7 +208,7 @@ fn backward(
         var bias = 0.0;
         for (var row = first; row < end; row++) {
             let gradient = slope(row * args.n + i);
-            let mean = means[args.offsets[2] + row];
+            let mean = mean_of(row);
             let rstd = rstds[args.offsets[3] + row];
             weight += gradient * normed(row * args.n + i, mean, rstd);
             bias += gradient;

@@ -15,12 +15,14 @@ pub mod copy;
 pub mod cross_entropy;
 pub mod custom;
 pub mod dropout;
+pub mod glu;
 pub mod index;
 pub mod layer_norm;
 pub mod loss_scale;
 pub mod matmul;
 pub mod optim;
 pub mod reduce;
+pub mod rotary;
 pub mod softmax;
 pub mod sort;
 pub mod template;
@@ -170,12 +172,14 @@ pub fn variants() -> Vec<Shader> {
         cross_entropy::variants(),
         custom::variants(),
         dropout::variants(),
+        glu::variants(),
         index::variants(),
         layer_norm::variants(),
         loss_scale::variants(),
         matmul::variants(),
         optim::variants(),
         reduce::variants(),
+        rotary::variants(),
         softmax::variants(),
         sort::variants(),
         unary::variants(),

@@ -4,6 +4,7 @@ use crate::{Scalar, Shader, WALK, assemble};
 
 const TEXT: &str = include_str!("unary.wgsl");
 const MATH: &str = include_str!("math.wgsl");
+const ACTIVATIONS: &str = include_str!("activations.wgsl");
 const POWER: &str = include_str!("power.wgsl");
 const ANGLE: &str = include_str!("angle.wgsl");
 
@@ -55,7 +56,7 @@ fn shader(entry: &'static str, op: &str, scalar: Scalar, inputs: u32) -> Shader 
     }
     Shader {
         label: format!("unary.{op}.{entry}.{}", scalar.name()),
-        source: assemble(scalar.needs(), &[WALK, MATH, more, TEXT], &definitions),
+        source: assemble(scalar.needs(), &[WALK, MATH, ACTIVATIONS, more, TEXT], &definitions),
         entry,
         inputs,
         outputs: 1,

@@ -4,7 +4,7 @@
 // One thread computes one element, in f32 for every storage type.
 // Numerics: only square roots and rounding are the driver's functions. The driver's others may be off by thousands of
 // ulp, and be wrong at the ends of their domains. So exp, tanh and Φ are the CPU's polynomials
-// (`tensor/cpu/src/math.rs`); `angle.wgsl` has sine and cosine, `power.wgsl` has powers.
+// (`tensor/cpu/src/math.rs`); `activations.wgsl` has the activations, `angle.wgsl` has sine and cosine, `power.wgsl` has powers.
 
 @group(0) @binding(0) var<storage, read> x: array<$T>;
 @group(0) @binding(1) var<storage, read_write> y: array<$T>;
@@ -36,22 +36,11 @@ fn op_sin(x: f32) -> f32 { return sin_(x); }
 fn op_cos(x: f32) -> f32 { return cos_(x); }
 #end
 fn op_tanh(x: f32) -> f32 { return tanh_(x); }
-fn op_sigmoid(x: f32) -> f32 {
-    // e^−|x| never overflows, so small results keep their digits.
-    let e = exp_(-abs(x));
-    return select(1.0, e, x < 0.0) / (1.0 + e);
-}
 fn op_softplus(x: f32) -> f32 {
     // max(x, 0) + ln(1 + e^-|x|): no overflow on either side.
     return op_relu(x) + op_log1p(exp_(-abs(x)));
 }
 fn op_erf(x: f32) -> f32 { return erf_(x); }
-fn op_gelu(x: f32) -> f32 { return gelu(x); }
-fn op_gelu_tanh(x: f32) -> f32 {
-    return 0.5 * x * (1.0 + tanh_(0.7978845608028654 * (x + 0.044715 * x * x * x)));
-}
-fn op_relu(x: f32) -> f32 { return select(0.0, x, x > 0.0 || is_nan(x)); }
-fn op_silu(x: f32) -> f32 { return x * op_sigmoid(x); }
 fn op_floor(x: f32) -> f32 { return floor(x); }
 fn op_ceil(x: f32) -> f32 { return ceil(x); }
 fn op_round(x: f32) -> f32 { return round(x); }
@@ -64,26 +53,6 @@ fn op_clamp(x: f32) -> f32 {
     return select(low, p.b, low > p.b);
 }
 
-fn d_gelu(x: f32) -> f32 {
-    let n = normal(x);
-    return n.x + x * n.y;
-}
-fn d_gelu_tanh(x: f32) -> f32 {
-    let t = tanh_(0.7978845608028654 * (x + 0.044715 * x * x * x));
-    let du = 0.7978845608028654 * (1.0 + 0.134145 * x * x);
-    // Far from 0 t is ±1, and x² may be infinite. The slope at an infinite x is NaN, as in PyTorch.
-    let none = select(0.0, quiet_nan(), (bitcast<u32>(x) & 0x7fffffffu) == 0x7f800000u);
-    let slope = select((1.0 - t * t) * (0.5 * x * du), none, t * t == 1.0);
-    return 0.5 * (1.0 + t) + slope;
-}
-fn d_silu(x: f32) -> f32 {
-    let s = op_sigmoid(x);
-    return s + x * s * (1.0 - s);
-}
-fn d_sigmoid(x: f32) -> f32 {
-    let s = op_sigmoid(x);
-    return s * (1.0 - s);
-}
 fn d_tanh(x: f32) -> f32 {
     let t = tanh_(x);
     return 1.0 - t * t;

@@ -175,8 +175,9 @@ fn a_sum_normalised_in_one_pass_is_that_of_three() {
                 let what = format!("{rows}×{n} {dtype}, dropout {dropout:?}");
                 let drop = |t: &Tensor| dropped(t, dropout);
                 let sum = drop(&x).add(&r).unwrap();
-                let truth = sum.layer_norm(&w, &b, 1e-5).unwrap();
-                let run = |keep| x.dropout_add_layer_norm(&r, &w, &b, 1e-5, dropout, keep).unwrap();
+                let truth = sum.layer_norm(&w, Some(&b), 1e-5).unwrap();
+                let run =
+                    |keep| x.dropout_add_layer_norm(&r, &w, Some(&b), 1e-5, dropout, keep).unwrap();
                 let (kept, made) = (run(true), run(false));
                 assert!(made.sum.is_none());
                 assert_eq!(bits(&made.output), bits(&truth.output), "{what}");
@@ -223,13 +224,14 @@ fn a_gpu_sums_and_normalises_in_one_launch() {
                 let what = format!("{rows}×{n} {dtype}, dropout {dropout:?}");
                 let drop = |t: &Tensor| dropped(t, dropout);
                 let sum = drop(&x).add(&r).unwrap();
-                let truth = sum.layer_norm(&w, &b, 1e-5).unwrap();
+                let truth = sum.layer_norm(&w, Some(&b), 1e-5).unwrap();
                 let before = device.counters().unwrap().unwrap().dispatches;
-                let made = x.dropout_add_layer_norm(&r, &w, &b, 1e-5, dropout, false).unwrap();
+                let made =
+                    x.dropout_add_layer_norm(&r, &w, Some(&b), 1e-5, dropout, false).unwrap();
                 let after = device.counters().unwrap().unwrap().dispatches;
                 assert_eq!(after - before, 1, "{what}");
                 assert_eq!(bits(&made.output), bits(&truth.output), "{what}");
-                let kept = x.dropout_add_layer_norm(&r, &w, &b, 1e-5, dropout, true).unwrap();
+                let kept = x.dropout_add_layer_norm(&r, &w, Some(&b), 1e-5, dropout, true).unwrap();
                 assert_eq!(bits(&kept.output), bits(&truth.output), "{what}");
                 assert_eq!(bits(&kept.sum.clone().unwrap()), bits(&sum), "{what}");
                 let (mean, rstd) = (&truth.mean, &truth.rstd);
@@ -248,7 +250,7 @@ fn a_gpu_sums_and_normalises_in_one_launch() {
 fn a_sum_that_does_not_fit_is_refused() {
     let (x, w) = (randn(&[2, 3], DType::F32, 1), randn(&[3], DType::F32, 2));
     let message = |r: &Tensor, w: &Tensor, p: f64| {
-        let made = x.dropout_add_layer_norm(r, w, w, 1e-5, Some((p, RngKey::new(0))), true);
+        let made = x.dropout_add_layer_norm(r, w, Some(w), 1e-5, Some((p, RngKey::new(0))), true);
         made.err().unwrap().to_string()
     };
     for (error, what) in [

@@ -1,5 +1,6 @@
 //! The profile. One test, because a process has one profile.
 
+use gradus_tensor::ops::attention::Attention;
 use gradus_tensor::{DType, Device, Tensor, gpus, profile};
 use gradus_testing::gpu;
 
@@ -33,6 +34,18 @@ fn calls_and_kernels_are_recorded_with_their_time_and_work() {
     let record = profile::stop().unwrap();
     let call = record.calls.iter().find(|call| call.op == "embedding").unwrap();
     assert_eq!(call.bytes, 4 * 2 + 2 * 4 * (2 * 12));
+
+    // Of attention only pairs of tokens that see each other count.
+    for (window, pairs) in [(None, 5 * 5 + 3 * 3), (Some(1), (3 * 5 - 2) + (3 * 3 - 2))] {
+        profile::start();
+        let offsets = Tensor::from_slice(&[0u32, 5, 8], &[3]).unwrap();
+        let options = Attention { heads: 3, window, ..Default::default() };
+        let (_, lse) = x.attention(&x, &x, None, &offsets, &options).unwrap();
+        x.attention_backward([&x, &x], None, &offsets, [&lse, &x], &options).unwrap();
+        let calls = profile::stop().unwrap().calls;
+        let flops: Vec<u64> = calls.iter().map(|call| call.flops).filter(|&n| n > 0).collect();
+        assert_eq!(flops, [2 * 2 * 12 * pairs, 2 * 5 * 12 * pairs]);
+    }
 
     let Some(device) = gpu() else { return };
     let timestamps = gpus()[0].features.timestamps;

@@ -38,7 +38,8 @@ proptest! {
 }
 
 /// Attention over sequences longer and shorter than a kernel's block, heads of one piece and of
-/// several, with and without dropout. The operands are columns of one matrix.
+/// several, with and without dropout, a causal mask, windows and a bias. The operands are columns
+/// of one matrix.
 #[test]
 fn attention_agrees_over_blocks_and_pieces() {
     let Some(device) = gpu() else { return };
@@ -48,9 +49,24 @@ fn attention_agrees_over_blocks_and_pieces() {
     let tokens = bounds[bounds.len() - 1] as usize;
     let offsets = Tensor::from_slice(&bounds, &[bounds.len()]).unwrap();
     for (heads, d) in [(1, 1), (3, 24), (1, 80)] {
-        for dropout in [None, Some((0.3, RngKey::new(5))), Some((1.0, RngKey::new(5)))] {
-            let what = format!("{heads} heads of {d}, dropout {dropout:?}");
-            let options = Attention { heads, scale: 1.0 / (d as f64).sqrt(), dropout };
+        let plain = Attention { heads, scale: 1.0 / (d as f64).sqrt(), ..Default::default() };
+        let dropped = |p: f64| Attention { dropout: Some((p, RngKey::new(5))), ..plain };
+        let causal = Attention { causal: true, ..plain };
+        for (options, reach) in [
+            (plain, None),
+            (dropped(0.3), None),
+            (dropped(1.0), None),
+            (causal, None),
+            (Attention { window: Some(9), ..dropped(0.3) }, None),
+            (plain, Some(2)),
+            (Attention { window: Some(16), ..plain }, Some(4)),
+            (Attention { window: Some(33), causal: true, ..dropped(0.3) }, Some(17)),
+            (dropped(0.3), Some(100)),
+        ] {
+            let what = format!("{options:?}, heads of {d}, bias to {reach:?}");
+            let bias = reach.map(|reach: usize| {
+                Tensor::randn(&[heads, 2 * reach + 1], DType::F32, RngKey::new(6)).unwrap()
+            });
             let hidden = heads * d;
             let all =
                 Tensor::randn(&[tokens, 3 * hidden], DType::F32, RngKey::new(d as u64)).unwrap();
@@ -60,12 +76,18 @@ fn attention_agrees_over_blocks_and_pieces() {
                 let part = |i: usize| all.narrow(1, i * hidden, hidden).unwrap();
                 let (q, k, v) = (part(0), part(1), part(2));
                 let (o, g) = (offsets.to_device(device).unwrap(), grad.to_device(device).unwrap());
-                let (out, lse) = q.attention(&k, &v, &o, &options).unwrap();
-                let (dq, dk, dv) = q.attention_backward(&k, &v, &o, &lse, &g, &options).unwrap();
-                [out, lse, dq, dk, dv].map(|t| t.to_device(Device::Cpu).unwrap())
+                let bias = bias.as_ref().map(|bias| bias.to_device(device).unwrap());
+                let (out, lse) = q.attention(&k, &v, bias.as_ref(), &o, &options).unwrap();
+                let bias = bias.as_ref().map(|bias| (bias, true));
+                let grads = q.attention_backward([&k, &v], bias, &o, [&lse, &g], &options).unwrap();
+                let all = [out, lse, grads.query, grads.key, grads.value].into_iter();
+                let all = all.chain(grads.bias).map(|t| t.to_device(Device::Cpu).unwrap());
+                all.collect::<Vec<_>>()
             });
-            for (i, name) in ["output", "denominators", "dQ", "dK", "dV"].iter().enumerate() {
-                assert_close(&format!("{what}: {name}"), &results[0][i], &results[1][i]);
+            let names = ["output", "denominators", "dQ", "dK", "dV", "dB"];
+            assert_eq!(results[1].len(), 5 + reach.is_some() as usize);
+            for ((name, cpu), gpu) in names.iter().zip(&results[0]).zip(&results[1]) {
+                assert_close(&format!("{what}: {name}"), cpu, gpu);
             }
         }
     }
@@ -79,10 +101,10 @@ fn attention_keeps_sequences_apart() {
     let mut values = vec![0.5f32; 7 * 4];
     values[4 * 4 + 1] = f32::NAN; // of the second sequence
     let x = Tensor::from_slice(&values, &[7, 4]).unwrap().to_device(device).unwrap();
-    let options = Attention { heads: 1, scale: 0.5, dropout: None };
-    let (out, lse) = x.attention(&x, &x, &offsets, &options).unwrap();
-    let (dq, dk, dv) = x.attention_backward(&x, &x, &offsets, &lse, &x, &options).unwrap();
-    for t in [out, dq, dk, dv] {
+    let options = Attention { scale: 0.5, ..Default::default() };
+    let (out, lse) = x.attention(&x, &x, None, &offsets, &options).unwrap();
+    let grads = x.attention_backward([&x, &x], None, &offsets, [&lse, &x], &options).unwrap();
+    for t in [out, grads.query, grads.key, grads.value] {
         let t = t.to_vec::<f32>().unwrap();
         assert!(t[..3 * 4].iter().all(|x| x.is_finite()), "{t:?}");
         assert!(t[3 * 4..].iter().any(|x| x.is_nan()), "{t:?}");

@@ -5,6 +5,8 @@
 use gradus::autograd::{Op, Var};
 use gradus::tensor::ops::attention::Attention;
 use gradus::tensor::ops::cross_entropy::{CrossEntropy, Reduction};
+use gradus::tensor::ops::glu::{Gate, Glu};
+use gradus::tensor::ops::rotary::Rotary;
 use gradus::tensor::ops::unary::UnaryOp;
 use gradus::tensor::{DType, Result, Tensor};
 use serde_json::Value;
@@ -101,8 +103,27 @@ fn cross_entropy(x: &Var, p: &Parameters) -> Result<Var> {
 }
 
 fn attention(v: &[Var], p: &Parameters) -> Result<Var> {
-    let options = Attention { heads: p.size("heads"), scale: p.number("scale"), dropout: None };
-    v[0].attention(&v[1], &v[2], &p.ids(), &options)
+    let options = Attention {
+        heads: p.size("heads"),
+        scale: p.number("scale"),
+        causal: p.number_or("causal", 0.0) != 0.0,
+        window: p.0.get("window").map(|window| number(window) as usize),
+        ..Default::default()
+    };
+    v[0].attention(&v[1], &v[2], v.get(3), &p.ids(), &options)
+}
+
+fn glu(x: &Var, p: &Parameters) -> Result<Var> {
+    let name = p.0["gate"].as_str().unwrap();
+    let gate = Gate::ALL.into_iter().find(|gate| gate.unary().name() == name).unwrap();
+    x.glu(Glu { gate, gate_first: p.size("gate_first") != 0 })
+}
+
+fn rotary(x: &Var, p: &Parameters) -> Result<Var> {
+    let table = Tensor::rotary_table(p.size("positions"), p.size("dim"), p.number("theta"))?;
+    let options = Rotary { heads: p.size("heads"), head_size: p.size("head_size"), inverse: false };
+    let device = x.device();
+    x.rotary_embedding(&table.to_device(device)?, &p.ids().to_device(device)?, options)
 }
 
 pub fn apply(op: Op, v: &[Var], p: &Parameters) -> Result<Var> {
@@ -128,7 +149,10 @@ pub fn apply(op: Op, v: &[Var], p: &Parameters) -> Result<Var> {
         Op::LinearGelu => v[0].linear_gelu(&v[1], v.get(2)),
         Op::Softmax => v[0].softmax(p.dim()),
         Op::LogSoftmax => v[0].log_softmax(p.dim()),
-        Op::LayerNorm => v[0].layer_norm(&v[1], &v[2], p.number("eps")),
+        Op::LayerNorm => v[0].layer_norm(&v[1], v.get(2), p.number("eps")),
+        Op::RmsNorm => v[0].rms_norm(&v[1], p.number("eps")),
+        Op::Glu => glu(&v[0], p),
+        Op::RotaryEmbedding => rotary(&v[0], p),
         Op::CrossEntropy => cross_entropy(&v[0], p),
         Op::Attention => attention(v, p),
         Op::IndexSelect => v[0].index_select(p.dim(), &p.ids()),
@@ -145,7 +169,8 @@ pub fn apply(op: Op, v: &[Var], p: &Parameters) -> Result<Var> {
         | Op::Checkpoint
         | Op::LinearCat
         | Op::AttentionQkvPacked
-        | Op::DropoutAddLayerNorm => {
+        | Op::DropoutAddLayerNorm
+        | Op::DropoutAddRmsNorm => {
             unreachable!("{} has no golden values", op.name())
         }
     }

@@ -157,19 +157,27 @@ impl Graph<'_> {
             heads: 1,
             scale: 0.6,
             dropout: (n / 8).is_multiple_of(2).then_some((0.3, key)),
+            causal: (n / 16).is_multiple_of(2),
+            window: (n / 32).is_multiple_of(2).then_some(1),
         };
+        // A bias of the scores: a row of odd size.
+        let bias = &w.narrow(0, 0, 1)?.narrow(1, 0, (columns - 1) | 1)?;
         let y = match (n % 7, self.fused) {
-            (0, true) => a.layer_norm(scale, shift, EPS),
-            (0, false) => layer_norm_composed(a, scale, shift, EPS),
-            (1, true) => a.dropout_add_layer_norm(&a.sin()?, scale, shift, EPS, Some((0.4, key))),
+            (0, true) => a.layer_norm(scale, Some(shift), EPS),
+            (0, false) => layer_norm_composed(a, scale, Some(shift), EPS),
+            (1, true) => {
+                a.dropout_add_layer_norm(&a.sin()?, scale, Some(shift), EPS, Some((0.4, key)))
+            }
             (1, false) => {
                 let dropout = Some((0.4, key));
-                dropout_add_layer_norm_composed(a, &a.sin()?, scale, shift, EPS, dropout)
+                dropout_add_layer_norm_composed(a, &a.sin()?, scale, Some(shift), EPS, dropout)
             }
             (2, true) => a.linear_gelu(w, None)?.tanh(),
             (2, false) => linear_gelu_composed(a, w, None)?.tanh(),
-            (3, true) => a.attention(&a.sin()?, &a.cos()?, &offsets, &options),
-            (3, false) => attention_composed(a, &a.sin()?, &a.cos()?, &offsets, &options),
+            (3, true) => a.attention(&a.sin()?, &a.cos()?, Some(bias), &offsets, &options),
+            (3, false) => {
+                attention_composed([a, &a.sin()?, &a.cos()?], Some(bias), &offsets, &options)
+            }
             (4, fused) => {
                 let targets = Self::ids((0..rows).map(|i| (i * 3 + n as usize) % columns), a)?;
                 let options = CrossEntropy {

@@ -143,8 +143,61 @@ add("cat", lambda *t: torch.cat(t, -1), [x, torch.randn(3, 1), torch.randn(3, 2)
 add("pad_zeros", lambda x: F.pad(x, (2, 1)), [x], dim=-1, before=2, after=1)
 add("flip", lambda x: x.flip((0, 2)), [cube], dims=[0, 2])
 
-# This entry is last, so that the random inputs above do not change.
+# This entry follows the others, so that the random inputs above do not change.
 add("linear_gelu", lambda x, w, b: F.gelu(F.linear(x, w, b)), [cube, torch.randn(5, 4), row])
+
+# Attention with a window, a causal mask and a bias by distance: all in the mask of PyTorch. Also after the others.
+
+
+def biased_attention(causal, window, q, k, v, table=None):
+    outputs = []
+    for q, k, v in zip(q.split(lengths), k.split(lengths), v.split(lengths)):
+        split = lambda x: x.view(len(x), heads, -1).transpose(0, 1)
+        distance = torch.arange(len(q)) - torch.arange(len(q))[:, None]  # key − query
+        mask = torch.zeros(heads, len(q), len(q), dtype=q.dtype)
+        if table is not None:
+            reach = table.shape[1] // 2
+            mask = table[:, distance.clamp(-reach, reach) + reach]
+        seen = distance.abs() <= window
+        if causal:
+            seen &= distance <= 0
+        mask = mask.masked_fill(~seen, -math.inf)
+        y = F.scaled_dot_product_attention(split(q), split(k), split(v), attn_mask=mask)
+        outputs.append(y.transpose(0, 1).reshape(len(q[:, 0]), -1))
+    return torch.cat(outputs)
+
+
+for causal, window, reach in [(True, 99, None), (False, 1, None), (True, 2, 1), (False, 2, 3)]:
+    tables = [] if reach is None else [torch.randn(heads, 2 * reach + 1)]
+    add("attention", lambda *t: biased_attention(causal, window, *t),
+        [torch.randn(7, 6) for _ in range(3)] + tables, heads=heads, ids=[0, 2, 3, 7],
+        scale=1 / math.sqrt(3), causal=int(causal), window=window)
+
+# Norms without a bias, gated linear units, rotary position embedding.
+add("layer_norm", lambda x, w: F.layer_norm(x, (4,), w, None, 1e-5), [cube, torch.randn(4)], eps=1e-5)
+add("rms_norm", lambda x, w: F.rms_norm(x, (4,), w, 1e-5), [cube, torch.randn(4)], eps=1e-5)
+gates = {"sigmoid": torch.sigmoid, "gelu": F.gelu, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+         "silu": F.silu, "relu": F.relu}
+add("glu", F.glu, [cube * 3], gate="sigmoid", gate_first=0)
+for gate, f in gates.items():
+    add("glu", lambda x: f(x.chunk(2, -1)[0]) * x.chunk(2, -1)[1], [cube * 3], gate=gate, gate_first=1)
+
+
+def rotary(x, heads, size, dim, positions, theta):
+    """As `apply_rotary_pos_emb` of `transformers`, where the first `dim` elements of a head turn."""
+    frequencies = 1.0 / (theta ** (torch.arange(0, dim, 2).float() / dim))
+    angles = torch.cat([positions.float()[:, None] * frequencies] * 2, -1)[:, None]
+    split = x[:, :heads * size].view(len(x), heads, size)
+    turned, rest = split[..., :dim], split[..., dim:]
+    half = torch.cat([-turned[..., dim // 2:], turned[..., :dim // 2]], -1)
+    turned = turned * angles.double().cos() + half * angles.double().sin()
+    return torch.cat([torch.cat([turned, rest], -1).flatten(1), x[:, heads * size:]], -1)
+
+
+places = torch.tensor([0, 1, 2, 0, 511])
+for size, dim, theta in [(4, 4, 10000.0), (6, 4, 160000.0)]:
+    add("rotary_embedding", lambda x: rotary(x, 2, size, dim, places, theta), [torch.randn(5, 3 * size)],
+        heads=2, head_size=size, dim=dim, theta=theta, positions=512, ids=places.tolist())
 
 path = pathlib.Path(__file__).with_name("ops.json")
 lines = ",\n".join(json.dumps(entry) for entry in entries)

@@ -20,7 +20,8 @@ from peft import PeftModel
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer,
-    BertConfig, CamembertConfig, DistilBertConfig, ElectraConfig, PreTrainedTokenizerFast, RobertaConfig, XLMRobertaConfig,
+    BertConfig, CamembertConfig, DistilBertConfig, ElectraConfig, GteConfig, ModernBertConfig, MPNetConfig, NomicBertConfig,
+    PreTrainedTokenizerFast, RobertaConfig, XLMRobertaConfig,
 )
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -81,6 +82,11 @@ TYPES = {
     "camembert": (CamembertConfig, unigram, dict(type_vocab_size=1, layer_norm_eps=1e-5)),
     "distilbert": (DistilBertConfig, wordpiece, {}),
     "electra": (ElectraConfig, wordpiece, dict(embedding_size=16)),
+    "mpnet": (MPNetConfig, byte_level, {}),
+    "nomic_bert": (NomicBertConfig, wordpiece, {}),
+    "gte": (GteConfig, unigram, {}),
+    "modernbert": (ModernBertConfig, byte_level, dict(local_attention=6, bos_token_id=0, eos_token_id=2, cls_token_id=0,
+                                                      sep_token_id=2)),
 }
 
 
@@ -144,9 +150,10 @@ def trained(kind, folder, tmp, tokenizer):
             f.write(json.dumps({"tokens": tokens, "tags": ["B-X" if t in ("red", "blue") else "O" for t in tokens]}) + "\n")
     recipe = ["--model", folder, "--steps", "8", "--max-length", "30", "--lr", "1e-3", "-q", "--overwrite", "--device", "cpu"]
     for pooling in ("cls", "mean"):
+        own = pooling == "cls" or kind == "modernbert"
         out = f"{tmp}/{pooling}"
         run("train", "classify", "--data", data, *recipe, "--pooling", pooling, "--out", out)
-        model = AutoModelForSequenceClassification.from_pretrained(out, trust_remote_code=pooling == "mean")
+        model = AutoModelForSequenceClassification.from_pretrained(out, trust_remote_code=not own)
         classified(f"train → transformers, {pooling}", out, model, AutoTokenizer.from_pretrained(out))
     out = f"{tmp}/lora"
     run("train", "classify", "--data", data, *recipe, "--pooling", "cls", "--lora-rank", "2", "--out", out)

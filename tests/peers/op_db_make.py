@@ -177,13 +177,18 @@ def ids(*values):
     return torch.tensor(values)
 
 
-def attended(q, k, v, lengths, heads):
+def attended(q, k, v, lengths, heads, bias=None, causal=False, window=math.inf):
     """Attention within each sequence, from operations that PyTorch can differentiate twice."""
     outputs = []
     for q, k, v in zip(q.split(lengths), k.split(lengths), v.split(lengths)):
         split = lambda x: x.reshape(x.shape[0], heads, x.shape[1] // heads).transpose(0, 1)
         scores = split(q) @ split(k).mT / math.sqrt(q.shape[1] // heads)
-        y = scores.softmax(-1) @ split(v)
+        distance = torch.arange(len(q)) - torch.arange(len(q))[:, None]  # key − query
+        if bias is not None:
+            reach = bias.shape[1] // 2
+            scores = scores + bias[:, distance.clamp(-reach, reach) + reach]
+        hidden = (distance.abs() > window) | (causal & (distance > 0))
+        y = scores.masked_fill(hidden, -math.inf).softmax(-1) @ split(v)
         outputs.append(y.transpose(0, 1).reshape(q.shape))
     return torch.cat(outputs)
 
@@ -218,6 +223,15 @@ def composed():
     for lengths, heads, size in [([2, 1, 4], 2, 3), ([3], 1, 1), ([0, 5, 0], 3, 2), ([70, 1, 49], 1, 4)]:
         yield from attentions(lengths, heads, size)
     yield from optimisers()
+    # After the others, so that their numbers do not change.
+    for lengths, heads, size in [([2, 1, 4], 2, 3), ([0, 5, 0], 3, 2)]:
+        for switches, reach in [({"causal": True}, None), ({"window": 1}, 0), ({}, 1),
+                                ({"causal": True, "window": 3}, 5)]:
+            yield from switched_attentions(lengths, heads, size, switches, reach)
+    for shape in shapes:
+        yield from feed_forward(shape)
+    for rows in (0, 1, 3):
+        yield from rotations(rows)
 
 
 def layer_norms(shape):
@@ -258,6 +272,50 @@ def attentions(lengths, heads, size):
                reference=lambda q, k, v, offsets: attended(q, k, v, lengths, heads))
     yield Call("attention_qkvpacked", made(total, 3 * hidden), offsets, **options,
                reference=lambda qkv, offsets: attended(*qkv.chunk(3, -1), lengths, heads))
+
+
+def switched_attentions(lengths, heads, size, switches, reach):
+    total, hidden = sum(lengths), heads * size
+    offsets = torch.tensor([0] + lengths).cumsum(0)
+    options = {"heads": heads, "scale": 1 / math.sqrt(size)} | switches
+    bias = [] if reach is None else [made(heads, 2 * reach + 1)]
+    yield Call("attention", *(made(total, hidden) for _ in range(3)), offsets, *bias, **options,
+               reference=lambda q, k, v, offsets, *bias: attended(q, k, v, lengths, heads, *bias, **switches))
+    yield Call("attention_qkvpacked", made(total, 3 * hidden), offsets, *bias, **options,
+               reference=lambda qkv, offsets, *bias: attended(
+                   *qkv.chunk(3, -1), lengths, heads, *bias, **switches))
+
+
+def feed_forward(shape):
+    if not shape or 0 in shape[-1:]:
+        return
+    n = shape[-1]
+    norm = lambda x, r, w: F.rms_norm(x + r, (n,), w, 0.1)
+    yield Call("dropout_add_rms_norm", made(*shape), made(*shape), made(n), eps=0.1, reference=norm)
+    gates = {"sigmoid": torch.sigmoid, "gelu": F.gelu, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+             "silu": F.silu, "relu": F.relu}
+    for gate, f in gates.items():
+        for first in (True, False):
+            unit = lambda x, f=f, first=first: math.prod(
+                [f(half) if at != first else half for at, half in enumerate(x.chunk(2, -1))])
+            yield Call("glu", made(*shape[:-1], 2 * n), gate=gate, gate_first=first, reference=unit)
+
+
+def rotations(rows):
+    """As `apply_rotary_pos_emb` of `transformers`, for heads whose first elements turn."""
+    for heads, size, half, after in [(1, 2, 1, 0), (2, 4, 2, 3), (3, 5, 1, 0)]:
+        angles, positions = made(4, half), torch.arange(rows) * 3 % 4
+        table = torch.cat([angles.cos(), angles.sin()], -1)
+
+        def rotated(x, table, positions):
+            head = x[:, :heads * size].reshape(-1, heads, size)
+            cos, sin = (part[positions, None].repeat(1, 1, 2) for part in table.chunk(2, -1))
+            turned, rest = head[..., :2 * half], head[..., 2 * half:]
+            turned = turned * cos + torch.cat([-turned[..., half:], turned[..., :half]], -1) * sin
+            return torch.cat([torch.cat([turned, rest], -1).flatten(1), x[:, heads * size:]], -1)
+
+        yield Call("rotary_embedding", made(rows, heads * size + after), table, positions, constants=(1,),
+                   heads=heads, head_size=size, reference=rotated)
 
 
 def steps(make, start, grads):

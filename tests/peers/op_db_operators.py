@@ -229,8 +229,21 @@ OPERATORS.update({name: softmax(name) for name in ("softmax", "log_softmax")})
 @operator("nn.functional.layer_norm")
 def layer_norm(x, shape, weight=None, bias=None, eps=1e-5):
     left_out("layer norm over more than the last dimension", len(shape) != 1)
-    left_out("layer norm without its parameters", weight is None or bias is None)
-    return Call("layer_norm", x, weight, bias, eps=eps)
+    left_out("a norm without its weight", weight is None)
+    return Call("layer_norm", x, weight, *[bias] * (bias is not None), eps=eps)
+
+
+@operator("nn.functional.rms_norm")
+def rms_norm(x, shape, weight=None, eps=None):
+    left_out("RMS norm over more than the last dimension", len(shape) != 1)
+    left_out("a norm without its weight", weight is None)
+    return Call("rms_norm", x, weight, eps=torch.finfo(x.dtype).eps if eps is None else eps)
+
+
+@operator("nn.functional.glu")
+def glu(x, dim=-1):
+    left_out("halves of another dimension than the last", dim not in (-1, x.ndim - 1))
+    return Call("glu", x, gate="sigmoid")
 
 
 @operator("nn.functional.cross_entropy")

@@ -7,8 +7,8 @@ use gradus_nn::Store;
 
 use crate::flags::Flags;
 
-/// A parameter of BERT that some checkpoints lack.
-const POOLER: &str = "bert.pooler.dense.weight";
+/// The end of a parameter's name that some checkpoints lack.
+const POOLER: &str = ".pooler.dense.weight";
 
 /// Opens a pretrained model: an adapter folded into its base, unless its own run goes on.
 ///
@@ -63,8 +63,12 @@ pub fn default_targets(recipe: &mut Recipe, flags: &Flags, config: &BertConfig) 
 /// Lets the pooler be trained in full where the base has none: its weights are random.
 pub fn train_new_pooler(recipe: &mut Recipe, store: &Store, weights: Option<&Checkpoint>) {
     let (Some(lora), Some(weights)) = (&mut recipe.lora, weights) else { return };
-    let new = store.get(POOLER).is_some() && !weights.has(POOLER);
-    if new && lora.saved_module(POOLER).is_none() {
+    let parameters = store.parameters();
+    let Some(pooler) = parameters.iter().map(|p| p.name()).find(|name| name.ends_with(POOLER))
+    else {
+        return;
+    };
+    if !weights.has(pooler) && lora.saved_module(pooler).is_none() {
         lora.modules_to_save.push("pooler".into());
     }
 }

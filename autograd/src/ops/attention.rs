@@ -3,6 +3,7 @@
 use gradus_tensor::ops::attention::Attention;
 use gradus_tensor::{Result, Tensor};
 
+use crate::context::Context;
 use crate::op::Op;
 use crate::var::Var;
 
@@ -16,15 +17,13 @@ use crate::var::Var;
 /// let x = Var::constant(Tensor::from_slice(&[1f32, 2.0, 3.0], &[3, 1])?);
 /// let zeros = Var::constant(x.tensor().zeros_like()?); // equal scores: the mean of the values
 /// let offsets = Tensor::from_slice(&[0u32, 2, 3], &[3])?; // sequences of two tokens and of one
-/// let options = Attention { heads: 1, scale: 1.0, dropout: None };
-/// let y = attention_composed(&zeros, &zeros, &x, &offsets, &options)?;
+/// let y = attention_composed([&zeros, &zeros, &x], None, &offsets, &Attention::default())?;
 /// assert_eq!(y.to_string(), "[[1.5]\n [1.5]\n [3. ]]");
 /// # Ok::<(), gradus_tensor::Error>(())
 /// ```
 pub fn attention_composed(
-    q: &Var,
-    k: &Var,
-    v: &Var,
+    [q, k, v]: [&Var; 3],
+    bias: Option<&Var>,
     offsets: &Tensor,
     options: &Attention,
 ) -> Result<Var> {
@@ -36,8 +35,7 @@ pub fn attention_composed(
         let (start, n) = (w[0] as usize, (w[1] - w[0]) as usize);
         // [n, hidden] → [heads, n, d]
         let split = |x: &Var| x.narrow(0, start, n)?.reshape(&[n, heads, d])?.permute(&[1, 0, 2]);
-        let scores = split(q)?.matmul(&split(k)?.t()?)?.mul_scalar(options.scale)?;
-        let mut p = scores.softmax(-1)?;
+        let mut p = attention_probabilities(&split(q)?, &split(k)?, bias, options)?;
         if let Some((drop, key)) = options.dropout {
             let mask = Tensor::attention_dropout_mask(start, n, heads, drop, key)?;
             let mask = mask.to_device(q.device())?;
@@ -52,6 +50,58 @@ pub fn attention_composed(
     Var::cat(&outputs.iter().collect::<Vec<_>>(), 0)
 }
 
+/// How much each query of one sequence attends to each key: `q` and `k` `[heads, n, size]` →
+/// `[heads, n, n]`, whose rows sum to 1. For inspection: [`Var::attention`] never stores them.
+///
+/// ```
+/// # use gradus_autograd::Var;
+/// # use gradus_autograd::ops::attention::attention_probabilities;
+/// # use gradus_tensor::ops::attention::Attention;
+/// # use gradus_tensor::{DType, Tensor};
+/// let x = Var::constant(Tensor::ones(&[1, 2, 4], DType::F32)?); // two equal tokens
+/// let options = Attention { causal: true, ..Default::default() };
+/// let p = attention_probabilities(&x, &x, None, &options)?;
+/// assert_eq!(p.i(0)?.to_string(), "[[1.  0. ]\n [0.5 0.5]]");
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn attention_probabilities(
+    q: &Var,
+    k: &Var,
+    bias: Option<&Var>,
+    options: &Attention,
+) -> Result<Var> {
+    let n = q.size(1)?;
+    let mut scores = q.matmul(&k.t()?)?.mul_scalar(options.scale)?;
+    if let Some(bias) = bias {
+        scores = scores.add(&bias_of_pairs(bias, n)?)?;
+    }
+    let seen = seen(options, n)?.to_device(q.device())?;
+    let never = Tensor::full(&[], f64::NEG_INFINITY, q.dtype())?.to_device(q.device())?;
+    scores.where_(&seen, &Var::constant(never))?.softmax(-1)
+}
+
+/// Which keys each query of a sequence of `n` tokens sees: `[n, n]`, 1 where it does (u8).
+fn seen(options: &Attention, n: usize) -> Result<Tensor> {
+    let sees = |i: usize, j: usize| {
+        let near = options.window.is_none_or(|window| i.abs_diff(j) <= window);
+        near && (j <= i || !options.causal)
+    };
+    let mask: Vec<u8> = (0..n * n).map(|at| sees(at / n, at % n) as u8).collect();
+    Tensor::from_slice(&mask, &[n, n])
+}
+
+/// The bias `[heads, 2·m + 1]` of each pair of a sequence of `n` tokens: `[heads, n, n]`.
+fn bias_of_pairs(bias: &Var, n: usize) -> Result<Var> {
+    let reach = bias.size(1)? / 2;
+    let place = |i: usize, j: usize| (reach + j).saturating_sub(i).min(2 * reach) as u32;
+    let places: Vec<u32> = (0..n * n).map(|at| place(at / n, at % n)).collect();
+    let places = Tensor::from_slice(&places, &[n * n])?.to_device(bias.device())?;
+    bias.index_select(1, &places)?.reshape(&[bias.size(0)?, n, n])
+}
+
 /// The composed reference of [`Var::attention_qkvpacked`].
 ///
 /// ```
@@ -61,18 +111,18 @@ pub fn attention_composed(
 /// # use gradus_autograd::ops::attention::attention_qkvpacked_composed;
 /// let qkv = Var::constant(Tensor::from_slice(&[0f32, 0.0, 1.0, 0.0, 0.0, 2.0], &[2, 3])?);
 /// let offsets = Tensor::from_slice(&[0u32, 2], &[2])?;
-/// let options = Attention { heads: 1, scale: 1.0, dropout: None };
-/// let y = attention_qkvpacked_composed(&qkv, &offsets, &options)?;
+/// let y = attention_qkvpacked_composed(&qkv, None, &offsets, &Attention::default())?;
 /// assert_eq!(y.to_string(), "[[1.5]\n [1.5]]");
 /// # Ok::<(), gradus_tensor::Error>(())
 /// ```
 pub fn attention_qkvpacked_composed(
     qkv: &Var,
+    bias: Option<&Var>,
     offsets: &Tensor,
     options: &Attention,
 ) -> Result<Var> {
     let parts = qkv.chunk(3, -1)?;
-    attention_composed(&parts[0], &parts[1], &parts[2], offsets, options)
+    attention_composed([&parts[0], &parts[1], &parts[2]], bias, offsets, options)
 }
 
 impl Var {
@@ -85,8 +135,7 @@ impl Var {
     /// let x = Var::leaf(Tensor::from_slice(&[1f32, 2.0, 3.0], &[3, 1])?);
     /// let zeros = Var::constant(x.tensor().zeros_like()?); // equal scores: the mean of the values
     /// let offsets = Tensor::from_slice(&[0u32, 2, 3], &[3])?; // two tokens, then one
-    /// let options = Attention { heads: 1, scale: 1.0, dropout: None };
-    /// let y = zeros.attention(&zeros, &x, &offsets, &options)?;
+    /// let y = zeros.attention(&zeros, &x, None, &offsets, &Attention::default())?;
     /// assert_eq!(y.to_string(), "[[1.5]\n [1.5]\n [3. ]]");
     /// let grads = y.i(0)?.sum_all()?.backward()?; // token 0 sees the tokens of its sequence
     /// assert_eq!(grads.get(&x).unwrap().to_vec::<f32>()?, [0.5, 0.5, 0.0]);
@@ -96,30 +145,38 @@ impl Var {
         &self,
         key: &Var,
         value: &Var,
+        bias: Option<&Var>,
         offsets: &Tensor,
         options: &Attention,
     ) -> Result<Var> {
         let wide = self.computable()?;
         if wide.dtype() != self.dtype() {
             let (k, v) = (key.computable()?, value.computable()?);
-            return wide.attention(&k, &v, offsets, options)?.to_dtype(self.dtype());
+            let bias = bias.map(Var::computable).transpose()?;
+            return wide.attention(&k, &v, bias.as_ref(), offsets, options)?.to_dtype(self.dtype());
         }
         let (q, k, v) = (&self.lowered()?, &key.lowered()?, &value.lowered()?);
-        let (y, lse) = q.tensor().attention(k.tensor(), v.tensor(), offsets, options)?;
+        let table = bias.map(Var::tensor);
+        let (y, lse) = q.tensor().attention(k.tensor(), v.tensor(), table, offsets, options)?;
         let (offsets, options) = (offsets.clone(), *options);
-        Var::record(Op::Attention, y, &[q, k, v], move |c| {
+        let inputs: Vec<&Var> = [q, k, v].into_iter().chain(bias).collect();
+        Var::record(Op::Attention, y, &inputs, move |c| {
             if c.create_graph() {
-                return c.composed(|x| attention_composed(x[0], x[1], x[2], &offsets, &options));
+                return c.composed(|x| {
+                    attention_composed([x[0], x[1], x[2]], x.get(3).copied(), &offsets, &options)
+                });
             }
-            let (dq, dk, dv) = c.input(0).tensor().attention_backward(
-                c.input(1).tensor(),
-                c.input(2).tensor(),
+            let [k, v] = [1, 2].map(|i| c.input(i).tensor());
+            let q = c.input(0).tensor();
+            let grads = q.attention_backward(
+                [k, v],
+                bias_of(c, 3),
                 &offsets,
-                &lse,
-                c.grad().tensor(),
+                [&lse, c.grad().tensor()],
                 &options,
             )?;
-            Ok([dq, dk, dv].into_iter().map(|t| Some(Var::constant(t))).collect())
+            let grads = [Some(grads.query), Some(grads.key), Some(grads.value), grads.bias];
+            Ok(grads.into_iter().take(c.inputs()).map(|t| t.map(Var::constant)).collect())
         })
     }
 
@@ -133,26 +190,42 @@ impl Var {
     /// // Each row: a query, a key and a value of one number.
     /// let qkv = Var::constant(Tensor::from_slice(&[0f32, 0.0, 1.0, 0.0, 0.0, 2.0], &[2, 3])?);
     /// let offsets = Tensor::from_slice(&[0u32, 2], &[2])?;
-    /// let options = Attention { heads: 1, scale: 1.0, dropout: None };
-    /// let y = qkv.attention_qkvpacked(&offsets, &options)?;
+    /// let y = qkv.attention_qkvpacked(None, &offsets, &Attention::default())?;
     /// assert_eq!(y.to_string(), "[[1.5]\n [1.5]]");
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
-    pub fn attention_qkvpacked(&self, offsets: &Tensor, options: &Attention) -> Result<Var> {
+    pub fn attention_qkvpacked(
+        &self,
+        bias: Option<&Var>,
+        offsets: &Tensor,
+        options: &Attention,
+    ) -> Result<Var> {
         let wide = self.computable()?;
         if wide.dtype() != self.dtype() {
-            return wide.attention_qkvpacked(offsets, options)?.to_dtype(self.dtype());
+            let bias = bias.map(Var::computable).transpose()?;
+            let y = wide.attention_qkvpacked(bias.as_ref(), offsets, options)?;
+            return y.to_dtype(self.dtype());
         }
         let qkv = &self.lowered()?;
-        let (y, lse) = qkv.tensor().attention_qkvpacked(offsets, options)?;
+        let (y, lse) = qkv.tensor().attention_qkvpacked(bias.map(Var::tensor), offsets, options)?;
         let (offsets, options) = (offsets.clone(), *options);
-        Var::record(Op::AttentionQkvPacked, y, &[qkv], move |c| {
+        let inputs: Vec<&Var> = [qkv].into_iter().chain(bias).collect();
+        Var::record(Op::AttentionQkvPacked, y, &inputs, move |c| {
             if c.create_graph() {
-                return c.composed(|x| attention_qkvpacked_composed(x[0], &offsets, &options));
+                return c.composed(|x| {
+                    attention_qkvpacked_composed(x[0], x.get(1).copied(), &offsets, &options)
+                });
             }
-            let (qkv, g) = (c.input(0).tensor(), c.grad().tensor());
-            let grad = qkv.attention_qkvpacked_backward(&offsets, &lse, g, &options)?;
-            Ok(vec![Some(Var::constant(grad))])
+            let (qkv, saved) = (c.input(0).tensor(), [&lse, c.grad().tensor()]);
+            let (grad, bias) =
+                qkv.attention_qkvpacked_backward(bias_of(c, 1), &offsets, saved, &options)?;
+            let grads = [Some(grad), bias];
+            Ok(grads.into_iter().take(c.inputs()).map(|t| t.map(Var::constant)).collect())
         })
     }
+}
+
+/// The bias, which is input `i` if there is one, and whether its gradient is wanted.
+fn bias_of<'a>(c: &'a Context, i: usize) -> Option<(&'a Tensor, bool)> {
+    (c.inputs() > i).then(|| (c.input(i).tensor(), c.wants(i)))
 }

@@ -7,14 +7,39 @@ use super::{Case, Gen};
 use crate::op::Op;
 use crate::ops::attention::{attention_composed, attention_qkvpacked_composed};
 
-/// Sequences, heads and dropout: the tokens, the heads, the size of one, the offsets, and the
-/// options with their description.
+/// Sequences and what is switched on: the tokens, the hidden size, the offsets, the size of the
+/// bias, and the options with their description.
 struct Setting {
     tokens: usize,
     hidden: usize,
     offsets: Tensor,
+    bias: Option<[usize; 2]>,
     options: Attention,
     parameters: String,
+}
+
+/// The switches, and the reach of a bias.
+#[derive(Clone, Copy)]
+struct Switches {
+    dropout: bool,
+    causal: bool,
+    window: Option<usize>,
+    reach: Option<usize>,
+}
+
+fn switches(g: &Gen) -> Vec<Switches> {
+    let plain = Switches { dropout: false, causal: false, window: None, reach: None };
+    let causal = Switches { causal: true, ..plain };
+    let window = Some(g.below(g.size()));
+    let (reach, far) = (Some(g.below(3)), Some(g.size() + 1));
+    vec![
+        plain,
+        Switches { dropout: true, ..plain },
+        causal,
+        Switches { window, ..plain },
+        Switches { reach, ..plain },
+        Switches { reach: far, dropout: true, window, ..causal },
+    ]
 }
 
 fn settings(g: &Gen) -> Vec<Setting> {
@@ -33,13 +58,18 @@ fn settings(g: &Gen) -> Vec<Setting> {
         let tokens = offsets[offsets.len() - 1] as usize;
         let offsets =
             Tensor::from_slice(&offsets, &[offsets.len()]).expect("one dimension always fits");
-        for dropout in [None, Some((0.3, g.key()))] {
+        for Switches { dropout, causal, window, reach } in switches(g) {
+            let (scale, dropout) = (1.0 / (d as f64).sqrt(), dropout.then(|| (0.3, g.key())));
             settings.push(Setting {
                 tokens,
                 hidden: heads * d,
                 offsets: offsets.clone(),
-                options: Attention { heads, scale: 1.0 / (d as f64).sqrt(), dropout },
-                parameters: format!("{heads} heads, lengths {lengths:?}, dropout {dropout:?}"),
+                bias: reach.map(|reach| [heads, 2 * reach + 1]),
+                options: Attention { heads, scale, dropout, causal, window },
+                parameters: format!(
+                    "{heads} heads, lengths {lengths:?}, dropout {dropout:?}, causal {causal}, \
+                     window {window:?}, bias to {reach:?}"
+                ),
             });
         }
     }
@@ -47,25 +77,25 @@ fn settings(g: &Gen) -> Vec<Setting> {
 }
 
 pub(super) fn cases(g: &Gen) -> Vec<Case> {
-    let case = |Setting { tokens, hidden, offsets, options, parameters }: Setting| {
-        let inputs = (0..3).map(|_| g.any(&[tokens, hidden])).collect();
+    let case = |Setting { tokens, hidden, offsets, bias, options, parameters }: Setting| {
+        let inputs = [[tokens, hidden]; 3].iter().chain(&bias).map(|shape| g.any(shape)).collect();
         let o = offsets.clone();
         Case::new(Op::Attention, parameters, inputs, move |v| {
-            v[0].attention(&v[1], &v[2], &o.to_device(v[0].device())?, &options)
+            v[0].attention(&v[1], &v[2], v.get(3), &o.to_device(v[0].device())?, &options)
         })
-        .composed(move |v| attention_composed(&v[0], &v[1], &v[2], &offsets, &options))
+        .composed(move |v| attention_composed([&v[0], &v[1], &v[2]], v.get(3), &offsets, &options))
     };
     settings(g).into_iter().map(case).collect()
 }
 
 pub(super) fn qkvpacked(g: &Gen) -> Vec<Case> {
-    let case = |Setting { tokens, hidden, offsets, options, parameters }: Setting| {
+    let case = |Setting { tokens, hidden, offsets, bias, options, parameters }: Setting| {
         let o = offsets.clone();
-        let inputs = vec![g.any(&[tokens, 3 * hidden])];
+        let inputs = [[tokens, 3 * hidden]].iter().chain(&bias).map(|shape| g.any(shape)).collect();
         Case::new(Op::AttentionQkvPacked, parameters, inputs, move |v| {
-            v[0].attention_qkvpacked(&o.to_device(v[0].device())?, &options)
+            v[0].attention_qkvpacked(v.get(1), &o.to_device(v[0].device())?, &options)
         })
-        .composed(move |v| attention_qkvpacked_composed(&v[0], &offsets, &options))
+        .composed(move |v| attention_qkvpacked_composed(&v[0], v.get(1), &offsets, &options))
     };
     settings(g).into_iter().map(case).collect()
 }

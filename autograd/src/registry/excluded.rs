@@ -30,6 +30,7 @@ pub const NOT_DIFFERENTIABLE: &[(&str, &str)] = &[
     ("bernoulli_mask", "makes a mask"),
     ("bernoulli_mask_on", "makes a mask"),
     ("attention_dropout_mask", "makes a mask"),
+    ("rotary_table", "makes a table"),
     ("global_norm", "measures gradients, for clipping"),
     ("reduce", "the general form of sum, mean and so on, which have rules"),
 ];

@@ -16,10 +16,12 @@ mod derived;
 mod dropout;
 mod excluded;
 mod generate;
+mod glu;
 mod index;
 mod layer_norm;
 mod matmul;
 mod reduce;
+mod rotary;
 mod softmax;
 mod unary;
 mod view;
@@ -163,11 +165,15 @@ fn generate(op: Op, g: &Gen) -> Vec<Case> {
         Op::Softmax => softmax::softmax(g),
         Op::LogSoftmax => softmax::log_softmax(g),
         Op::LayerNorm => layer_norm::layer_norm(g),
+        Op::RmsNorm => layer_norm::rms_norm(g),
         Op::DropoutAddLayerNorm => layer_norm::dropout_add_layer_norm(g),
+        Op::DropoutAddRmsNorm => layer_norm::dropout_add_rms_norm(g),
         Op::CrossEntropy => cross_entropy::cases(g),
         Op::Dropout => dropout::cases(g),
         Op::Attention => attention::cases(g),
         Op::AttentionQkvPacked => attention::qkvpacked(g),
+        Op::RotaryEmbedding => rotary::cases(g),
+        Op::Glu => glu::cases(g),
         Op::IndexSelect => index::index_select(g),
         Op::IndexAdd => index::index_add(g),
         Op::Gather => index::gather(g),

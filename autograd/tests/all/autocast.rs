@@ -33,7 +33,7 @@ fn operations_have_their_dtypes() {
     let Some(device) = gpu() else { return };
     let (x, w, b) = (leaf(&[6, 8], 1, device), leaf(&[8, 8], 2, device), leaf(&[8], 3, device));
     let offsets = Tensor::from_slice(&[0u32, 2, 6], &[3]).unwrap().to_device(device).unwrap();
-    let attention = Attention { heads: 2, scale: 0.5, dropout: None };
+    let attention = Attention { heads: 2, scale: 0.5, ..Default::default() };
     let targets = Tensor::from_slice(&[0u32, 7, 3, 1, 2, 5], &[6]).unwrap();
     let targets = targets.to_device(device).unwrap();
     lower(|| {
@@ -42,15 +42,15 @@ fn operations_have_their_dtypes() {
             &y,
             &x.linear_gelu(&w, None).unwrap(),
             &x.matmul(&w).unwrap(),
-            &x.attention(&y, &x, &offsets, &attention).unwrap(),
+            &x.attention(&y, &x, None, &offsets, &attention).unwrap(),
             &x.linear_cat(&[&w, &w], &[&b, &b]).unwrap(),
             &x.linear_cat(&[&w, &w, &w], &[])
                 .unwrap()
-                .attention_qkvpacked(&offsets, &attention)
+                .attention_qkvpacked(None, &offsets, &attention)
                 .unwrap(),
-            &y.dropout_add_layer_norm(&x, &b, &b, 1e-5, None).unwrap(),
-            &x.layer_norm(&b, &b, 1e-5).unwrap(),
-            &y.layer_norm(&b, &b, 1e-5).unwrap(),
+            &y.dropout_add_layer_norm(&x, &b, Some(&b), 1e-5, None).unwrap(),
+            &x.layer_norm(&b, Some(&b), 1e-5).unwrap(),
+            &y.layer_norm(&b, Some(&b), 1e-5).unwrap(),
             &y.add(&y).unwrap(),
             &y.dropout(0.5, RngKey::new(1)).unwrap(),
             &y.gelu().unwrap(),
@@ -172,14 +172,15 @@ fn gradients_are_f32_and_near() {
             .map(|(i, shape)| leaf(shape, i as u64, device))
             .collect();
     let offsets = Tensor::from_slice(&[0u32, 4, 9], &[3]).unwrap().to_device(device).unwrap();
-    let attention = Attention { heads: 2, scale: 0.5, dropout: None };
+    let attention = Attention { heads: 2, scale: 0.5, ..Default::default() };
     let network = move |v: &[Var]| {
-        let y = v[0].layer_norm(&v[4], &v[5], 1e-5)?;
+        let y = v[0].layer_norm(&v[4], Some(&v[5]), 1e-5)?;
         let z = y.linear_gelu(&v[1], Some(&v[2]))?.linear(&v[3], Some(&v[4]))?;
-        let z = z.dropout_add_layer_norm(&y, &v[4], &v[5], 1e-5, Some((0.2, RngKey::new(3))))?;
+        let z =
+            z.dropout_add_layer_norm(&y, &v[4], Some(&v[5]), 1e-5, Some((0.2, RngKey::new(3))))?;
         let qkv = z.linear_cat(&[&v[1], &v[6]], &[&v[2], &v[5]])?;
-        let z = qkv.attention_qkvpacked(&offsets, &attention)?;
-        z.matmul(&v[3])?.layer_norm(&v[2], &v[2], 1e-5)?.square()?.mean_all()
+        let z = qkv.attention_qkvpacked(None, &offsets, &attention)?;
+        z.matmul(&v[3])?.layer_norm(&v[2], Some(&v[2]), 1e-5)?.square()?.mean_all()
     };
     let truth = network(&leaves).unwrap().backward().unwrap();
     let (again, network_again) = (leaves.clone(), network.clone());

@@ -105,18 +105,18 @@ fn diamonds_add_up() {
 fn one_variable_several_times_in_a_fused_operation() {
     let x = random(&[5, 4], 1);
     let offsets = Tensor::from_slice(&[0u32, 2, 5], &[3]).unwrap();
-    let options = Attention { heads: 2, scale: 0.7, dropout: None };
+    let options = Attention { heads: 2, scale: 0.7, ..Default::default() };
     let attend = |x: &Var| {
         let k = x.mul_scalar(0.5)?; // depends on the other inputs
-        x.attention(x, x, &offsets, &options)?
-            .add(&x.attention(&k, &x.tanh()?, &offsets, &options)?)?
+        x.attention(x, x, None, &offsets, &options)?
+            .add(&x.attention(&k, &x.tanh()?, None, &offsets, &options)?)?
             .square()?
             .sum_all()
     };
     let norm = |x: &Var| {
         let weight = x.select(0, 0)?;
         let bias = weight.square()?;
-        x.layer_norm(&weight, &bias, 1e-5)?.square()?.sum_all()
+        x.layer_norm(&weight, Some(&bias), 1e-5)?.square()?.sum_all()
     };
     for f in [&attend as &dyn Fn(&Var) -> Result<Var>, &norm] {
         let fused = f(&x).unwrap().backward().unwrap();
@@ -138,10 +138,10 @@ fn a_norm_whose_output_goes_several_ways() {
     // The gradients of the inputs, and of the output if it retains its gradient.
     let run = |fused: bool, residual: bool, ways: usize, retain: bool, options| {
         let y = match (fused, residual) {
-            (true, false) => x.layer_norm(w, b, 1e-5),
-            (false, false) => layer_norm_composed(x, w, b, 1e-5),
-            (true, true) => x.dropout_add_layer_norm(r, w, b, 1e-5, drop),
-            (false, true) => dropout_add_layer_norm_composed(x, r, w, b, 1e-5, drop),
+            (true, false) => x.layer_norm(w, Some(b), 1e-5),
+            (false, false) => layer_norm_composed(x, w, Some(b), 1e-5),
+            (true, true) => x.dropout_add_layer_norm(r, w, Some(b), 1e-5, drop),
+            (false, true) => dropout_add_layer_norm_composed(x, r, w, Some(b), 1e-5, drop),
         };
         let y = y.unwrap();
         if retain {
@@ -365,8 +365,8 @@ fn frozen_layers_side_by_side_get_no_gradient() {
 fn a_residual_may_be_the_input_or_a_constant() {
     let (x, w, b) = (random(&[3, 4], 1), random(&[4], 2), random(&[4], 3));
     let drop = Some((0.5, RngKey::new(6)));
-    let fused = |r: &Var| x.dropout_add_layer_norm(r, &w, &b, 1e-3, drop);
-    let apart = |r: &Var| x.dropout(0.5, RngKey::new(6))?.add(r)?.layer_norm(&w, &b, 1e-3);
+    let fused = |r: &Var| x.dropout_add_layer_norm(r, &w, Some(&b), 1e-3, drop);
+    let apart = |r: &Var| x.dropout(0.5, RngKey::new(6))?.add(r)?.layer_norm(&w, Some(&b), 1e-3);
     for residual in [x.clone(), x.detach()] {
         let gradient = |y: Result<Var>, options| {
             let loss = y.unwrap().square().unwrap().sum_all().unwrap();

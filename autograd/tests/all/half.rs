@@ -133,7 +133,7 @@ fn sums_are_rounded_once() {
 type Computation = Box<dyn Fn(&[Var]) -> Result<Var>>;
 
 fn computations() -> Vec<(&'static str, Computation)> {
-    let attention = Attention { heads: 2, scale: 0.7, dropout: None };
+    let attention = Attention { heads: 2, scale: 0.7, ..Default::default() };
     let smoothed = CrossEntropy { label_smoothing: 0.1, ..CrossEntropy::default() };
     vec![
         ("add", Box::new(|v| v[0].add(&v[1]))),
@@ -157,17 +157,19 @@ fn computations() -> Vec<(&'static str, Computation)> {
         ("linear", Box::new(|v| v[0].linear(&v[2], Some(&v[3])))),
         ("linear_gelu", Box::new(|v| v[0].linear_gelu(&v[2], Some(&v[3])))),
         ("linear_cat", Box::new(|v| v[0].linear_cat(&[&v[2], &v[2]], &[&v[3], &v[3]]))),
-        ("layer_norm", Box::new(|v| v[0].layer_norm(&v[3], &v[3], 1e-3))),
+        ("layer_norm", Box::new(|v| v[0].layer_norm(&v[3], Some(&v[3]), 1e-3))),
         ("dropout_add_layer_norm", {
             let dropout = Some((0.5, RngKey::new(1)));
-            Box::new(move |v| v[0].dropout_add_layer_norm(&v[1], &v[3], &v[3], 0.5, dropout))
+            Box::new(move |v| v[0].dropout_add_layer_norm(&v[1], &v[3], None, 0.5, dropout))
         }),
         ("dropout", Box::new(|v| v[0].dropout(0.5, RngKey::new(1)))),
         ("cross_entropy", {
             Box::new(move |v| v[0].cross_entropy(&ids(&[0, 3, 1], &[3]), &smoothed))
         }),
         ("attention", {
-            Box::new(move |v| v[0].attention(&v[1], &v[0], &ids(&[0, 1, 3], &[3]), &attention))
+            Box::new(move |v| {
+                v[0].attention(&v[1], &v[0], None, &ids(&[0, 1, 3], &[3]), &attention)
+            })
         }),
     ]
 }

@@ -66,7 +66,8 @@ fn fused_recorded_and_composed_agree_at_long_sizes() {
     }
 }
 
-/// Sequences around attention's block sizes, with and without dropout, in f64 and f32.
+/// Sequences around attention's block sizes, with and without dropout, windows around these sizes,
+/// a causal mask and a bias, in f64 and f32.
 #[test]
 fn attention_beyond_a_block() {
     let lengths = [1u32, 15, 16, 17, 31, 33, 47, 48, 49, 63, 64, 65, 96, 97, 129, 200];
@@ -74,19 +75,36 @@ fn attention_beyond_a_block() {
         // Next to a short one, so that places in the batch and in the sequence differ.
         let offsets = Tensor::from_slice(&[0, 3, 3 + length], &[3]).unwrap();
         let (tokens, heads, d) = (3 + length as usize, 1 + n % 3, [5, 8, 16][n % 3]);
-        for dropout in [None, Some((0.25, RngKey::new(n as u64)))] {
-            let options = Attention { heads, scale: 0.7 / (d as f64).sqrt(), dropout };
+        let window = Some([0, 5, 16, 47, 48, 64, 1000][n % 7]);
+        for (switch, causal, window) in [
+            (0, false, None),
+            (1, false, None),
+            (2, false, window),
+            (3, true, window),
+            (4, true, None),
+        ] {
+            let dropout = (switch % 2 == 1).then(|| (0.25, RngKey::new(n as u64)));
+            let scale = 0.7 / (d as f64).sqrt();
+            let options = Attention { heads, scale, dropout, causal, window };
             let input = |seed: u64, width: usize| {
                 Tensor::randn(&[tokens, width], DType::F64, RngKey::new(seed)).unwrap()
             };
-            let apart: Vec<Tensor> = (0..3).map(|i| input(i, heads * d)).collect();
-            let packed = [Tensor::cat(&apart.iter().collect::<Vec<_>>(), 1).unwrap()];
+            let mut apart: Vec<Tensor> = (0..3).map(|i| input(i, heads * d)).collect();
+            let mut packed = vec![Tensor::cat(&apart.iter().collect::<Vec<_>>(), 1).unwrap()];
+            if switch > 1 {
+                let width = [1, 3, 33, 401][n % 4];
+                let bias = Tensor::randn(&[heads, width], DType::F64, RngKey::new(4)).unwrap();
+                apart.push(bias.clone());
+                packed.push(bias);
+            }
             let plain = BackwardOptions::default();
-            let three = |v: &[Var]| v[0].attention(&v[1], &v[2], &offsets, &options);
-            let one = |v: &[Var]| v[0].attention_qkvpacked(&offsets, &options);
-            let composed = |v: &[Var]| attention_composed(&v[0], &v[1], &v[2], &offsets, &options);
-            let composed_one = |v: &[Var]| attention_qkvpacked_composed(&v[0], &offsets, &options);
-            let what = format!("{length} tokens, {heads} heads of {d}, dropout {dropout:?}");
+            let three = |v: &[Var]| v[0].attention(&v[1], &v[2], v.get(3), &offsets, &options);
+            let one = |v: &[Var]| v[0].attention_qkvpacked(v.get(1), &offsets, &options);
+            let composed =
+                |v: &[Var]| attention_composed([&v[0], &v[1], &v[2]], v.get(3), &offsets, &options);
+            let composed_one =
+                |v: &[Var]| attention_qkvpacked_composed(&v[0], v.get(1), &offsets, &options);
+            let what = format!("{length} tokens, {options:?}, {} inputs", apart.len());
             let truth = outcome(composed, &apart, plain);
             assert_close(&what, &outcome(three, &apart, plain), &truth, 1e-12);
             let truth_one = outcome(composed_one, &packed, plain);

@@ -9,7 +9,7 @@ use gradus_tensor::Tensor;
 
 use super::inner::Inner;
 use super::{Bert, BertInput};
-use crate::{BertConfig, Pooling, Result};
+use crate::{BertConfig, Error, Pooling, Result};
 
 /// Dropout and a linear layer, the head of both classifiers.
 struct LabelHead {
@@ -46,7 +46,7 @@ impl SequenceClassifier {
     /// Builds the model from the parameters under `root`, for `labels` labels.
     pub fn new(root: &Path, config: &BertConfig, pooling: Pooling, labels: usize) -> Result<Self> {
         let names = config.family().classifier.as_ref();
-        let inner = names.filter(|_| pooling == Pooling::Cls);
+        let inner = names.filter(|_| config.is_own_pooling(pooling));
         let pooler = pooling == Pooling::Cls && names.is_none();
         let output = root.join(inner.map_or("classifier", |names| names.output));
         Ok(SequenceClassifier {
@@ -79,21 +79,26 @@ pub struct MaskedLm {
     dense: Linear,
     activation: Activation,
     norm: LayerNorm,
-    bias: Parameter,
+    bias: Option<Parameter>,
 }
 
 impl MaskedLm {
     /// Builds the model from the parameters under `root`.
     pub fn new(root: &Path, config: &BertConfig) -> Result<Self> {
         let names = &config.family().masked_lm;
+        let switches = config.switches().map_err(|m| Error::config("", m))?;
         let (h, width) = (config.hidden_size, config.embedding_width());
         let init = Init::Normal { std: config.initializer_range };
+        let linear = if switches.head.no_bias { Linear::no_bias } else { Linear::new };
+        let norm = if switches.biases.norm { LayerNorm::new } else { LayerNorm::no_bias };
+        let bias = || root.parameter(names.bias, &[config.vocab_size], Init::Zeros);
+        let usual = names.activation.unwrap_or(config.hidden_act);
         Ok(MaskedLm {
             bert: Bert::new(&config.encoder_path(root), config, false)?,
-            dense: Linear::new(&root.join(names.dense), h, width, init)?,
-            activation: names.activation.unwrap_or(config.hidden_act),
-            norm: LayerNorm::new(&root.join(names.norm), width, config.layer_norm_eps)?,
-            bias: root.parameter(names.bias, &[config.vocab_size], Init::Zeros)?,
+            dense: linear(&root.join(names.dense), h, width, init)?,
+            activation: switches.head.activation.unwrap_or(usual),
+            norm: norm(&root.join(names.norm), width, config.layer_norm_eps)?,
+            bias: (!switches.head.no_decoder_bias).then(bias).transpose()?,
         })
     }
 
@@ -107,8 +112,8 @@ impl MaskedLm {
     /// model.
     pub fn forward(&self, input: &BertInput, positions: &Tensor, forward: &Forward) -> Result<Var> {
         let x = self.transformed(input, positions, forward)?;
-        let logits =
-            x.linear(&self.bert.word_embeddings().weight().var(), Some(&self.bias.var()))?;
+        let bias = self.bias.as_ref().map(Parameter::var);
+        let logits = x.linear(&self.bert.word_embeddings().weight().var(), bias.as_ref())?;
         Ok(logits.at_least_f32()?)
     }
 
@@ -125,7 +130,8 @@ impl MaskedLm {
         let x = self.transformed(input, positions, forward)?;
         let words = self.bert.word_embeddings().weight().var();
         let rows = (MAX_LOGITS / words.shape()[0].max(1)).max(1);
-        Ok(x.linear_cross_entropy(&words, Some(&self.bias.var()), targets, options, rows)?)
+        let bias = self.bias.as_ref().map(Parameter::var);
+        Ok(x.linear_cross_entropy(&words, bias.as_ref(), targets, options, rows)?)
     }
 
     /// The input of the decoder, `[n, hidden]`.
@@ -141,6 +147,8 @@ const MAX_LOGITS: usize = 16 << 20;
 /// `BertForTokenClassification`: a label for every token.
 pub struct TokenClassifier {
     bert: Bert,
+    /// What ModernBERT has before the labels' layer.
+    inner: Option<Inner>,
     head: LabelHead,
 }
 
@@ -149,6 +157,7 @@ impl TokenClassifier {
     pub fn new(root: &Path, config: &BertConfig, labels: usize) -> Result<Self> {
         Ok(TokenClassifier {
             bert: Bert::new(&config.encoder_path(root), config, false)?,
+            inner: Inner::everywhere(root, config)?,
             head: LabelHead::new(&root.join("classifier"), config, labels, config.tag_dropout())?,
         })
     }
@@ -160,7 +169,10 @@ impl TokenClassifier {
 
     /// Logits, `[tokens, labels]`.
     pub fn forward(&self, input: &BertInput, forward: &Forward) -> Result<Var> {
-        let hidden = self.bert.forward(input, forward)?;
+        let mut hidden = self.bert.forward(input, forward)?;
+        if let Some(inner) = &self.inner {
+            hidden = inner.forward(&hidden, forward)?;
+        }
         self.head.forward(&hidden, forward)
     }
 }
@@ -168,19 +180,31 @@ impl TokenClassifier {
 /// `BertForQuestionAnswering`: how well an answer starts, and ends, at every token.
 pub struct SpanPredictor {
     bert: Bert,
-    /// DistilBERT's; other types have none (p is 0).
+    /// What ModernBERT has before the last layer.
+    inner: Option<Inner>,
+    /// DistilBERT's and ModernBERT's; other types have none (p is 0).
     dropout: Dropout,
     head: Linear,
 }
 
 impl SpanPredictor {
     /// Builds the model from the parameters under `root`.
+    ///
+    /// # Errors
+    /// For a model type without such a head.
     pub fn new(root: &Path, config: &BertConfig) -> Result<Self> {
-        let init = Init::Normal { std: config.initializer_range };
+        let Some(output) = config.family().answers else {
+            return Err(Error::config(
+                "",
+                format!("transformers has no model of type `{}` that answers", config.model_type),
+            ));
+        };
+        let (path, init) = (root.join(output), Init::Normal { std: config.initializer_range });
         Ok(SpanPredictor {
             bert: Bert::new(&config.encoder_path(root), config, false)?,
-            dropout: Dropout::new(&root.join("qa_outputs"), config.answer_dropout())?,
-            head: Linear::new(&root.join("qa_outputs"), config.hidden_size, 2, init)?,
+            inner: Inner::everywhere(root, config)?,
+            dropout: Dropout::new(&path, config.answer_dropout())?,
+            head: Linear::new(&path, config.hidden_size, 2, init)?,
         })
     }
 
@@ -191,7 +215,10 @@ impl SpanPredictor {
 
     /// Logits of the start and of the end of an answer, `[tokens, 2]`.
     pub fn forward(&self, input: &BertInput, forward: &Forward) -> Result<Var> {
-        let hidden = self.bert.forward(input, forward)?;
+        let mut hidden = self.bert.forward(input, forward)?;
+        if let Some(inner) = &self.inner {
+            hidden = inner.forward(&hidden, forward)?;
+        }
         Ok(self.head.forward(&self.dropout.forward(&hidden, forward)?)?.at_least_f32()?)
     }
 }

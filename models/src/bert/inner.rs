@@ -1,34 +1,50 @@
-//! The layer before the labels of texts, which BERT does not have: its pooler is in the encoder.
+//! The layer before the labels, which BERT does not have: its pooler is in the encoder.
 
 use gradus_autograd::Var;
-use gradus_nn::{Activation, Dropout, Forward, Init, Linear, Path};
+use gradus_nn::{Activation, Dropout, Forward, Init, LayerNorm, Linear, Path};
 
 use crate::family::InnerLayer;
-use crate::{BertConfig, Result};
+use crate::{BertConfig, Error, Result};
 
-/// A linear layer and an activation, from the first token's state to the input of the labels'
-/// layer.
+/// A linear layer, an activation and a norm, from states to the input of the labels' layer.
 pub(super) struct Inner {
     before: Option<Dropout>,
     dense: Linear,
     activation: Activation,
+    norm: Option<LayerNorm>,
 }
 
 impl Inner {
     /// The layer of `names` in the model at `root`.
     pub(super) fn new(root: &Path, config: &BertConfig, names: &InnerLayer) -> Result<Self> {
         let (path, h) = (root.join(names.dense), config.hidden_size);
+        let switches = config.switches().map_err(|m| Error::config("", m))?;
+        let (init, no_bias) =
+            (Init::Normal { std: config.initializer_range }, switches.head.no_bias);
+        let linear = if no_bias { Linear::no_bias } else { Linear::new };
+        let eps = config.layer_norm_eps;
+        let norm_of = if switches.biases.norm { LayerNorm::new } else { LayerNorm::no_bias };
+        let norm = names.norm.map(|name| norm_of(&root.join(name), h, eps));
         let before = names.dropout_before.then(|| Dropout::new(&path, config.head_dropout()));
         Ok(Inner {
             before: before.transpose()?,
-            dense: Linear::new(&path, h, h, Init::Normal { std: config.initializer_range })?,
-            activation: names.activation,
+            dense: linear(&path, h, h, init)?,
+            activation: switches.head.activation.unwrap_or(names.activation),
+            norm: norm.transpose()?,
         })
     }
 
-    /// `[sequences, hidden]` → the same shape.
+    /// The layer before the labels of words and the ends of answers, where the type has one.
+    pub(super) fn everywhere(root: &Path, config: &BertConfig) -> Result<Option<Self>> {
+        let names = config.family().classifier.as_ref().filter(|names| names.everywhere);
+        names.map(|names| Inner::new(root, config, names)).transpose()
+    }
+
+    /// `[n, hidden]` → the same shape.
     pub(super) fn forward(&self, x: &Var, forward: &Forward) -> Result<Var> {
         let dropped = self.before.as_ref().map(|before| before.forward(x, forward)).transpose()?;
-        Ok(self.dense.forward_then(dropped.as_ref().unwrap_or(x), self.activation, forward)?)
+        let x = dropped.as_ref().unwrap_or(x);
+        let y = self.dense.forward_then(x, self.activation, forward)?;
+        Ok(self.norm.as_ref().map_or_else(|| Ok(y.clone()), |norm| norm.forward(&y))?)
     }
 }

@@ -21,6 +21,8 @@
 
 mod heads;
 mod inner;
+mod layers;
+mod places;
 mod pool;
 mod sentence;
 
@@ -32,11 +34,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use gradus_autograd::{Var, checkpoint, is_grad_enabled};
-use gradus_nn::{
-    Dropout, Embedding, EncoderConfig, EncoderLayer, Forward, Init, LayerNorm, Linear, Path,
-};
+use gradus_nn::{Dropout, Embedding, Forward, Init, LayerNorm, Linear, Path};
 use gradus_tensor::{Device, Tensor};
 
+use self::layers::{Layer, layers};
+use self::places::{Placed, Places};
+use crate::family::Positions;
 use crate::{BertConfig, Error, PackedBatch, Pooling, Result};
 
 /// A packed batch as tensors: the input of a model.
@@ -137,8 +140,9 @@ impl BertInput {
 /// Word, position and type embeddings, summed, normalised, dropped out.
 struct Embeddings {
     word: Embedding,
-    position: Embedding,
-    /// DistilBERT has none.
+    /// Models with rotary positions have none.
+    position: Option<Embedding>,
+    /// DistilBERT and ModernBERT have none.
     token_type: Option<Embedding>,
     norm: LayerNorm,
     dropout: Dropout,
@@ -148,12 +152,14 @@ impl Embeddings {
     fn new(path: &Path, config: &BertConfig) -> Result<Self> {
         let init = Init::Normal { std: config.initializer_range };
         let (width, types) = (config.embedding_width(), config.type_vocab_size);
+        let (names, positions) = (config.family().embeddings, config.max_position_embeddings);
+        let rotary = config.family().positions == Positions::Rotary;
         let table = |name, rows| Embedding::new(&path.join(name), rows, width, init);
         Ok(Embeddings {
-            word: table("word_embeddings", config.vocab_size)?,
-            position: table("position_embeddings", config.max_position_embeddings)?,
+            word: table(names.words, config.vocab_size)?,
+            position: (!rotary).then(|| table("position_embeddings", positions)).transpose()?,
             token_type: (types > 0).then(|| table("token_type_embeddings", types)).transpose()?,
-            norm: LayerNorm::new(&path.join("LayerNorm"), width, config.layer_norm_eps)?,
+            norm: norm_of(config)?(&path.join(names.norm), width, config.layer_norm_eps)?,
             dropout: Dropout::new(path, config.hidden_dropout_prob)?,
         })
     }
@@ -164,8 +170,10 @@ impl Embeddings {
         if let Some(token_type) = &self.token_type {
             words = words.add(&token_type.forward(types)?)?;
         }
-        let positions = self.position.forward(positions)?;
-        let normed = self.norm.forward_residual(&words, &positions, None)?;
+        let normed = match &self.position {
+            Some(table) => self.norm.forward_residual(&words, &table.forward(positions)?, None)?,
+            None => self.norm.forward(&words)?,
+        };
         Ok(self.dropout.forward(&normed, forward)?)
     }
 }
@@ -195,7 +203,10 @@ pub struct Bert {
     embeddings: Embeddings,
     /// From the width of the embeddings to that of the layers, where they differ.
     project: Option<Linear>,
-    layers: Vec<Arc<EncoderLayer>>,
+    layers: Vec<Arc<Layer>>,
+    places: Places,
+    /// After the last layer, where layers normalise before their blocks.
+    final_norm: Option<LayerNorm>,
     pooler: Option<Linear>,
 }
 
@@ -204,27 +215,18 @@ impl Bert {
     /// [`BertConfig::encoder_path`]), with the pooler if asked.
     pub fn new(path: &Path, config: &BertConfig, pooler: bool) -> Result<Self> {
         config.validate()?;
-        let encoder = EncoderConfig {
-            hidden: config.hidden_size,
-            heads: config.num_attention_heads,
-            intermediate: config.intermediate_size,
-            activation: config.hidden_act,
-            dropout: config.hidden_dropout_prob,
-            attention_dropout: config.attention_probs_dropout_prob,
-            layer_norm_eps: config.layer_norm_eps,
-            init_std: config.initializer_range,
-            names: config.family().names,
-        };
+        let family = config.family();
         let init = Init::Normal { std: config.initializer_range };
         let (h, width) = (config.hidden_size, config.embedding_width());
-        let layers = path.join(config.family().layers);
+        let norm = norm_of(config)?;
+        let final_norm = || norm(&path.join("final_norm"), h, config.layer_norm_eps);
         let project = || Linear::new(&path.join("embeddings_project"), width, h, init);
         Ok(Bert {
             embeddings: Embeddings::new(&path.join("embeddings"), config)?,
             project: (width != h).then(project).transpose()?,
-            layers: (0..config.num_hidden_layers)
-                .map(|i| EncoderLayer::new(&layers.join(i), &encoder).map(Arc::new))
-                .collect::<gradus_tensor::Result<_>>()?,
+            layers: layers(&path.join(family.layers), config)?,
+            places: Places::new(path, config)?,
+            final_norm: family.pre_norm.then(final_norm).transpose()?,
             pooler: pooler
                 .then(|| Linear::new(&path.join("pooler").join("dense"), h, h, init))
                 .transpose()?,
@@ -283,17 +285,30 @@ impl Bert {
 
     fn encode(&self, tokens: [&Tensor; 3], offsets: &Tensor, forward: &Forward) -> Result<Var> {
         let mut x = self.embed(tokens, forward)?;
+        let places = self.places.of(offsets, tokens[2], self.device())?;
         for layer in &self.layers {
-            x = through(layer, x, offsets, forward)?;
+            x = through(layer, x, &places, forward)?;
         }
-        Ok(x)
+        self.end(x)
+    }
+
+    /// The last layer's output, normalised where the model's type does.
+    fn end(&self, x: Var) -> Result<Var> {
+        match &self.final_norm {
+            Some(norm) => Ok(norm.forward(&x)?),
+            None => Ok(x),
+        }
     }
 
     /// The embeddings' output and every layer's, each `[tokens, hidden]`.
     pub fn hidden_states(&self, input: &BertInput, forward: &Forward) -> Result<Vec<Var>> {
         let mut states = vec![self.embed(input.by_token(), forward)?];
+        let places = self.places.of(&input.offsets, &input.position_ids, self.device())?;
         for (i, layer) in self.layers.iter().enumerate() {
-            states.push(through(layer, states[i].clone(), &input.offsets, forward)?);
+            states.push(through(layer, states[i].clone(), &places, forward)?);
+        }
+        if let Some(last) = states.pop() {
+            states.push(self.end(last)?);
         }
         Ok(states)
     }
@@ -318,13 +333,14 @@ impl Bert {
         }
         let forward = Forward::inference();
         let mut x = self.embed(input.by_token(), &forward)?;
+        let places = self.places.of(&input.offsets, &input.position_ids, self.device())?;
         let mut shown = Vec::with_capacity(layers.len());
         for (i, layer) in self.layers[..layers.end].iter().enumerate() {
             if i >= layers.start {
-                shown.push(layer.attention().probabilities(&x)?);
+                shown.push(layer.probabilities(&x, &places)?);
             }
             if i + 1 < layers.end {
-                x = layer.forward(&x, &input.offsets, &forward)?;
+                x = layer.forward(&x, &places, &forward)?;
             }
         }
         Ok(shown)
@@ -347,12 +363,20 @@ impl Bert {
 
 /// The output of a layer. With activation checkpointing, backward runs the layer again instead of
 /// keeping what it computed.
-fn through(layer: &Arc<EncoderLayer>, x: Var, offsets: &Tensor, forward: &Forward) -> Result<Var> {
+fn through(layer: &Arc<Layer>, x: Var, places: &Placed, forward: &Forward) -> Result<Var> {
     if !forward.checkpointing {
-        return Ok(layer.forward(&x, offsets, forward)?);
+        return Ok(layer.forward(&x, places, forward)?);
     }
-    let (layer, offsets, forward) = (layer.clone(), offsets.clone(), *forward);
-    Ok(checkpoint(move || layer.forward(&x, &offsets, &forward))?)
+    let (layer, places, forward) = (layer.clone(), places.clone(), *forward);
+    Ok(checkpoint(move || layer.forward(&x, &places, &forward))?)
+}
+
+/// How the norms of a model are made: with a bias, or without.
+fn norm_of(
+    config: &BertConfig,
+) -> Result<fn(&Path, usize, f64) -> gradus_tensor::Result<LayerNorm>> {
+    let switches = config.switches().map_err(|m| Error::config("", m))?;
+    Ok(if switches.biases.norm { LayerNorm::new } else { LayerNorm::no_bias })
 }
 
 /// The mean of every sequence's tokens: `[tokens, hidden]` → `[sequences, hidden]`.

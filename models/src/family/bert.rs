@@ -2,7 +2,7 @@
 
 use gradus_nn::LayerNames;
 
-use super::{Family, MaskedLmNames, Positions};
+use super::{EmbeddingNames, Family, MaskedLmNames, Positions, Switches};
 
 pub(crate) const BERT: Family = Family {
     model_type: "bert",
@@ -10,6 +10,11 @@ pub(crate) const BERT: Family = Family {
     prefix: "bert",
     layers: "encoder.layer",
     names: LayerNames::BERT,
+    embeddings: EmbeddingNames { words: "word_embeddings", norm: "LayerNorm" },
+    file_form: None,
+    others: &[],
+    pre_norm: false,
+    switches: |_| Ok(Switches::default()),
     keys: &[],
     defaults: &[],
     fixed: &[],
@@ -17,6 +22,7 @@ pub(crate) const BERT: Family = Family {
     positions: Positions::Zero,
     factorized: false,
     classifier: None,
+    answers: Some("qa_outputs"),
     masked_lm: MaskedLmNames {
         dense: "cls.predictions.transform.dense",
         activation: None,

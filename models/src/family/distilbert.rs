@@ -18,6 +18,7 @@ pub(super) const DISTILBERT: Family = Family {
         intermediate: "ffn.lin1",
         output: "ffn.lin2",
         output_norm: "output_layer_norm",
+        ..LayerNames::BERT
     },
     keys: &[
         ("hidden_size", "dim"),
@@ -36,7 +37,7 @@ pub(super) const DISTILBERT: Family = Family {
         dense: "pre_classifier",
         activation: Activation::Relu,
         output: "classifier",
-        dropout_before: false,
+        ..InnerLayer::TEXTS
     }),
     masked_lm: MaskedLmNames {
         dense: "vocab_transform",

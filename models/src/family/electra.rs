@@ -17,6 +17,7 @@ pub(super) const ELECTRA: Family = Family {
         activation: Activation::Gelu,
         output: "classifier.out_proj",
         dropout_before: true,
+        ..InnerLayer::TEXTS
     }),
     masked_lm: MaskedLmNames {
         dense: "generator_predictions.dense",

@@ -7,15 +7,24 @@
 mod bert;
 mod distilbert;
 mod electra;
+mod file_form;
+mod modernbert;
+mod mpnet;
 mod names;
+mod nomic_bert;
 mod roberta;
+mod switches;
 mod unsupported;
 
 use gradus_nn::{Activation, LayerNames};
 
 pub(crate) use bert::BERT;
+pub(crate) use file_form::{FileForm, Part, in_files};
 pub(crate) use names::{bare, is_encoder, is_head, layer_of};
+pub(crate) use switches::Switches;
 pub(crate) use unsupported::unsupported;
+
+use crate::BertConfig;
 
 /// A model type.
 pub(crate) struct Family {
@@ -29,6 +38,19 @@ pub(crate) struct Family {
     pub layers: &'static str,
     /// The names of a layer's parts.
     pub names: LayerNames,
+    /// The names of the embeddings' parts.
+    pub embeddings: EmbeddingNames,
+    /// What files name otherwise than the type's class in `transformers`.
+    pub file_form: Option<FileForm>,
+    /// Further modules of the encoder.
+    pub others: &'static [&'static str],
+    /// Whether layers normalise before their blocks, and the states are normalised at the end.
+    pub pre_norm: bool,
+    /// What config.json turns on.
+    ///
+    /// # Errors
+    /// For a value that Gradus does not have.
+    pub switches: fn(&BertConfig) -> Result<Switches, String>,
     /// Keys of config.json that have another name than BERT's: BERT's, and its own.
     pub keys: &'static [(&'static str, &'static str)],
     /// Values of keys that `transformers` takes where the file has none, where they are not BERT's.
@@ -45,6 +67,9 @@ pub(crate) struct Family {
     /// The layer between the first token's state and the labels of texts; `None` for BERT's
     /// pooler, which is a part of the encoder.
     pub classifier: Option<InnerLayer>,
+    /// The layer that gives the logits of an answer's ends; `None` where `transformers` has no such
+    /// head.
+    pub answers: Option<&'static str>,
     /// The masked-LM head.
     pub masked_lm: MaskedLmNames,
     /// Whether `classifier_dropout` is for the labels of texts alone; words and answers then have
@@ -59,6 +84,17 @@ pub(crate) enum Default {
     Int(u64),
     /// Any other number.
     Float(f64),
+    /// A text.
+    Text(&'static str),
+}
+
+/// The names of the embeddings' parts.
+#[derive(Clone, Copy)]
+pub(crate) struct EmbeddingNames {
+    /// The table of words.
+    pub words: &'static str,
+    /// The norm.
+    pub norm: &'static str,
 }
 
 /// Where positions begin.
@@ -68,6 +104,8 @@ pub(crate) enum Positions {
     Zero,
     /// At the row after that of `pad_token_id`. A padding token has its own row, and does not count.
     AfterPadding,
+    /// At 0, and there is no table: queries and keys are rotated.
+    Rotary,
 }
 
 /// A linear layer and an activation before the labels of texts.
@@ -80,6 +118,22 @@ pub(crate) struct InnerLayer {
     pub output: &'static str,
     /// Whether there is a dropout before the linear layer too.
     pub dropout_before: bool,
+    /// The norm after the activation.
+    pub norm: Option<&'static str>,
+    /// Whether the layer is before the labels of words and the ends of answers too.
+    pub everywhere: bool,
+}
+
+impl InnerLayer {
+    /// A layer before the labels of texts alone, without dropout and norm, to be named.
+    const TEXTS: InnerLayer = InnerLayer {
+        dense: "",
+        activation: Activation::Tanh,
+        output: "",
+        dropout_before: false,
+        norm: None,
+        everywhere: false,
+    };
 }
 
 /// The names of the masked-LM head: a linear layer, an activation, a norm, and the word embeddings
@@ -98,13 +152,17 @@ pub(crate) struct MaskedLmNames {
 }
 
 /// Every model type.
-pub(crate) const FAMILIES: [&Family; 6] = [
+pub(crate) const FAMILIES: [&Family; 10] = [
     &BERT,
     &roberta::ROBERTA,
     &roberta::XLM_ROBERTA,
     &roberta::CAMEMBERT,
     &distilbert::DISTILBERT,
     &electra::ELECTRA,
+    &mpnet::MPNET,
+    &nomic_bert::NOMIC_BERT,
+    &nomic_bert::GTE,
+    &modernbert::MODERNBERT,
 ];
 
 impl Family {
@@ -120,17 +178,19 @@ impl Family {
 
     /// Whether the encoder has a parameter, or a buffer, of this name.
     pub fn has(&self, name: &str) -> bool {
-        const EMBEDDINGS: [&str; 6] = [
-            "word_embeddings.",
-            "position_embeddings.",
-            "token_type_embeddings.",
-            "LayerNorm.",
-            "position_ids",
-            "token_type_ids",
-        ];
+        const EMBEDDINGS: [&str; 4] =
+            ["position_embeddings", "token_type_embeddings", "position_ids", "token_type_ids"];
         let name = bare(name);
+        if self.file_form.as_ref().is_some_and(|form| form.has(name)) {
+            return true;
+        }
         if let Some(rest) = name.strip_prefix("embeddings.") {
-            return EMBEDDINGS.iter().any(|part| rest.starts_with(part));
+            let part = rest.split('.').next().unwrap_or(rest);
+            let own = [self.embeddings.words, self.embeddings.norm];
+            return EMBEDDINGS.contains(&part) || own.contains(&part);
+        }
+        if self.others.iter().any(|other| is_below(other, name)) {
+            return true;
         }
         if name.starts_with("embeddings_project.") {
             return self.factorized;
@@ -141,7 +201,7 @@ impl Family {
     }
 }
 
-fn is_below(path: &str, name: &str) -> bool {
+pub(crate) fn is_below(path: &str, name: &str) -> bool {
     name.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'))
 }
 

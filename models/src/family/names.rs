@@ -1,6 +1,6 @@
 //! What a parameter's name says, whatever the model type.
 
-use super::FAMILIES;
+use super::{FAMILIES, Family};
 
 /// A name without the place of the encoder (`bert.`), which models with a head put before it.
 pub(crate) fn bare(name: &str) -> &str {
@@ -17,15 +17,18 @@ pub(crate) fn is_head(name: &str) -> bool {
 /// Whether a parameter belongs to the embeddings or the layers.
 pub(crate) fn is_encoder(name: &str) -> bool {
     let first = bare(name).split('.').next().unwrap_or(name);
-    let of_layers = || FAMILIES.iter().any(|f| f.layers.split('.').next() == Some(first));
-    ["embeddings", "embeddings_project"].contains(&first) || of_layers()
+    let begins = |path: &str| path.split('.').next() == Some(first);
+    let of_family = |f: &&Family| begins(f.layers) || f.others.iter().any(|other| begins(other));
+    ["embeddings", "embeddings_project"].contains(&first) || FAMILIES.iter().any(of_family)
 }
 
 /// The layer that a parameter is in, and its name there: `encoder.layer.3.output.dense.bias` is
 /// `output.dense.bias` of layer 3.
 pub(crate) fn layer_of(name: &str) -> Option<(usize, &str)> {
     let name = bare(name);
-    let rest = FAMILIES.iter().find_map(|f| name.strip_prefix(f.layers)?.strip_prefix('.'))?;
+    let places =
+        FAMILIES.iter().flat_map(|f| [Some(f.layers), f.file_form.as_ref().map(|f| f.layers)]);
+    let rest = places.flatten().find_map(|place| name.strip_prefix(place)?.strip_prefix('.'))?;
     let (layer, rest) = rest.split_once('.')?;
     Some((layer.parse().ok()?, rest))
 }

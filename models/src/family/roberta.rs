@@ -16,6 +16,7 @@ pub(super) const ROBERTA: Family = Family {
         activation: Activation::Tanh,
         output: "classifier.out_proj",
         dropout_before: true,
+        ..InnerLayer::TEXTS
     }),
     masked_lm: MaskedLmNames {
         dense: "lm_head.dense",

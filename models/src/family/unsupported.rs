@@ -4,10 +4,14 @@ use super::Family;
 
 /// What Gradus lacks for model types that people try.
 const WHY: [(&[&str], &str); 9] = [
-    (&["mpnet"], "it adds a bias by distance to the attention's scores"),
     (
-        &["modernbert", "nomic_bert", "gte", "new", "eurobert", "neobert", "jina_embeddings_v3"],
-        "it has rotary positions and gated feed-forward layers",
+        &["new"],
+        "its files are for code of its own; transformers has the model as `gte`: load the folder \
+         there (GteModel) and save it again",
+    ),
+    (
+        &["eurobert", "neobert", "jina_embeddings_v3", "xlm-roberta-flash"],
+        "it joins switches that Gradus has in other models only",
     ),
     (&["albert"], "its layers share their weights"),
     (

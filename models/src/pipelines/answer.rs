@@ -97,8 +97,9 @@ impl QuestionAnswerer {
         for other in [Task::Classify, Task::Tag, Task::FillMask] {
             runner.refuse(other)?;
         }
-        if runner.checkpoint.shape("qa_outputs.weight").is_none() {
-            let parameters = ["qa_outputs.weight", "qa_outputs.bias"].map(str::to_string);
+        let output = runner.config.family().answers.unwrap_or("qa_outputs");
+        if runner.checkpoint.shape(&format!("{output}.weight")).is_none() {
+            let parameters = ["weight", "bias"].map(|part| format!("{output}.{part}"));
             return Err(runner.missing_head(Task::Answer, parameters.to_vec()));
         }
         let model = SpanPredictor::new(&runner.store().root(), &runner.config)?;

@@ -5,6 +5,7 @@ use gradus_nn::Parameter;
 use gradus_tensor::{DType, Tensor};
 
 use crate::Result;
+use crate::family::layer_of;
 
 /// The weights, and the gradients of the last step.
 pub struct Inspection<'a> {
@@ -72,10 +73,10 @@ impl Inspection<'_> {
 
 /// The part of the model that a parameter belongs to.
 fn part(name: &str) -> String {
-    let words: Vec<&str> = name.split('.').collect();
-    if let Some(at) = words.iter().position(|word| *word == "layer") {
-        return format!("layer {}", words.get(at + 1).unwrap_or(&""));
+    if let Some((layer, _)) = layer_of(name) {
+        return format!("layer {layer}");
     }
+    let words: Vec<&str> = name.split('.').collect();
     let known = ["embeddings", "pooler"].into_iter().find(|known| words.contains(known));
     known.unwrap_or(words[0]).to_string()
 }

@@ -269,8 +269,12 @@ fn attention_probabilities_are_those_that_the_layers_use() {
                     .unwrap()
             };
             let norm = |x: &Var, name: &str| {
-                x.layer_norm(&at(&format!("{name}.weight")), &at(&format!("{name}.bias")), 1e-12)
-                    .unwrap()
+                x.layer_norm(
+                    &at(&format!("{name}.weight")),
+                    Some(&at(&format!("{name}.bias"))),
+                    1e-12,
+                )
+                .unwrap()
             };
             let x = Var::constant(Tensor::from_slice(&state(i), &[n, h]).unwrap());
             let p = Var::constant(Tensor::from_slice(probabilities, &[heads, n, n]).unwrap());

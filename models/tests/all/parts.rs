@@ -207,7 +207,7 @@ fn a_masked_language_model_predicts_words() {
         let x = hidden.index_select(0, &positions).unwrap();
         let x = x.linear(&at("dense.weight"), Some(&at("dense.bias"))).unwrap().gelu().unwrap();
         let eps = config.layer_norm_eps;
-        let x = x.layer_norm(&at("LayerNorm.weight"), &at("LayerNorm.bias"), eps).unwrap();
+        let x = x.layer_norm(&at("LayerNorm.weight"), Some(&at("LayerNorm.bias")), eps).unwrap();
         let words = parameter("bert.embeddings.word_embeddings.weight");
         let bias = parameter("cls.predictions.bias");
         let truth = x.linear(&words, Some(&bias)).unwrap();

@@ -7,16 +7,18 @@ models/tests/golden/family/TYPE.
 config.json and model.safetensors are a model folder: the encoder, and the heads for texts, words, masked words and answers.
 expected.safetensors has a batch of sequences of odd lengths (one of them a padding token in its middle), and for every head
 the outputs, a loss, and the loss's gradient of every parameter; the batch is padded, dropout is off. All switches of a type
-are on: positions after a padding row, embeddings narrower than the layers.
+are on: positions after a padding row, embeddings narrower than the layers, rotary positions, windows, biases.
 """
 import json
 import pathlib
 import shutil
+import tempfile
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import (
-    BertConfig, CamembertConfig, DistilBertConfig, ElectraConfig, RobertaConfig, XLMRobertaConfig,
+    BertConfig, CamembertConfig, DistilBertConfig, ElectraConfig, GteConfig, ModernBertConfig, MPNetConfig,
+    NomicBertConfig, RobertaConfig, XLMRobertaConfig,
     AutoModelForMaskedLM, AutoModelForQuestionAnswering, AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
 )
@@ -36,7 +38,21 @@ TYPES = {
         initializer_range=0.3, num_labels=LABELS, dropout=0.0, attention_dropout=0.0, seq_classif_dropout=0.0,
         qa_dropout=0.0, activation="relu"),
     "electra": ElectraConfig(**USUAL, max_position_embeddings=12, embedding_size=8, hidden_act="gelu_new"),
+    "mpnet": MPNetConfig(**USUAL, max_position_embeddings=14),
+    "nomic_bert": NomicBertConfig(**USUAL, max_position_embeddings=12),
+    "gte": GteConfig(**USUAL, max_position_embeddings=12, rope_parameters={"rope_type": "default", "rope_theta": 500.0}),
+    "modernbert": ModernBertConfig(
+        vocab_size=VOCABULARY, hidden_size=12, intermediate_size=20, num_hidden_layers=4, num_attention_heads=3,
+        num_labels=2, max_position_embeddings=12, pad_token_id=0, bos_token_id=1, eos_token_id=2, cls_token_id=1,
+        sep_token_id=2, local_attention=6, global_attn_every_n_layers=2, classifier_pooling="mean", norm_bias=False,
+        initializer_range=0.3),
 }
+# ModernBERT's layer before an answer's ends has the name of that before the labels, so there are as many labels as ends.
+# All its biases, and its other pooling:
+TYPES["modernbert-biases"] = ModernBertConfig(**{
+    **TYPES["modernbert"].to_dict(), "norm_bias": True, "attention_bias": True, "mlp_bias": True, "classifier_bias": True,
+    "decoder_bias": False, "classifier_pooling": "cls", "classifier_activation": "silu", "hidden_activation": "silu",
+    "layer_types": ["sliding_attention", "full_attention", "full_attention", "sliding_attention"]})
 HEADS = {
     "classify": AutoModelForSequenceClassification,
     "tag": AutoModelForTokenClassification,
@@ -45,7 +61,7 @@ HEADS = {
 }
 
 
-def batch(config, generator):
+def batch(config, labels, generator):
     """Ids, mask, and targets for every head."""
     draw = lambda low, high, size: torch.randint(low, high, size, generator=generator)
     shape = (len(LENGTHS), max(LENGTHS))
@@ -55,15 +71,16 @@ def batch(config, generator):
     ids[2, 5] = pad
     types = draw(0, max(getattr(config, "type_vocab_size", 1), 1), shape).masked_fill(~mask, 0)
     return {
-        "ids": ids, "types": types, "mask": mask, "labels": draw(0, LABELS, shape[:1]),
+        "ids": ids, "types": types, "mask": mask, "labels": draw(0, labels, shape[:1]),
         "words": draw(0, VOCABULARY, shape).masked_fill(~mask, -100),
-        "tags": draw(0, LABELS, shape).masked_fill(~mask, -100),
+        "tags": draw(0, labels, shape).masked_fill(~mask, -100),
         "starts": torch.tensor([2, 0, 11, 3]), "ends": torch.tensor([5, 0, 11, 3]),
     }
 
 
 def inputs(kind, data):
-    types = {} if kind == "distilbert" else {"token_type_ids": data["types"]}
+    without = kind in ("distilbert", "mpnet") or kind.startswith("modernbert")
+    types = {} if without else {"token_type_ids": data["types"]}
     return dict(input_ids=data["ids"], attention_mask=data["mask"].long(), **types)
 
 
@@ -87,7 +104,8 @@ def loss(head, scores, data):
 def parameters(model):
     """The parameters by name. A decoder that shares the word embeddings has their name."""
     words = model.get_input_embeddings().weight
-    shared = f"{model.base_model_prefix}.embeddings.word_embeddings.weight"
+    names = [name for name, parameter in model.named_parameters(remove_duplicate=False) if parameter is words]
+    shared = next(name for name in names if name.startswith(model.base_model_prefix))
     return [(shared if parameter is words else name, parameter) for name, parameter in model.named_parameters()]
 
 
@@ -96,11 +114,14 @@ def run(kind, config):
     config._attn_implementation = "eager"
     generator = torch.Generator().manual_seed(1)
     torch.manual_seed(0)
-    data = batch(config, generator)
-    weights, expected = {}, {}
+    labels = config.num_labels
+    data = batch(config, labels, generator)
+    weights, files, expected = {}, {}, {}
     for head, kind_of_model in HEADS.items():
+        if type(config) not in kind_of_model._model_mapping:
+            continue  # transformers has no such head
         # The answer's head has two outputs, whatever the labels.
-        config.num_labels = 2 if head == "answer" else LABELS
+        config.num_labels = 2 if head == "answer" else labels
         model = kind_of_model.from_config(config).train()
         with torch.no_grad():
             for name, parameter in parameters(model):
@@ -108,27 +129,32 @@ def run(kind, config):
                 value = torch.randn(parameter.shape, generator=generator) * 0.3 + (1.0 if "orm.weight" in name else 0.0)
                 weights.setdefault(name, value)
                 parameter.copy_(weights[name])
+        # As transformers writes it: it may rename tensors, and join them.
+        with tempfile.TemporaryDirectory() as folder:
+            model.save_pretrained(folder)
+            files.update(load_file(f"{folder}/model.safetensors"))
         output = model(**inputs(kind, data), output_hidden_states=True)
         scores = logits(output)
         value = loss(head, scores, data)
         value.backward()
         expected[f"{head}.logits"], expected[f"{head}.loss"] = scores, value
         if head == "classify":
-            expected.update({f"hidden.{i}": state for i, state in enumerate(output.hidden_states)})
+            states = [*output.hidden_states[:-1], model.base_model(**inputs(kind, data)).last_hidden_state]
+            expected.update({f"hidden.{i}": state for i, state in enumerate(states)})
         for name, parameter in parameters(model):
             if parameter.grad is not None:
                 expected[f"{head}.grad.{name}"] = parameter.grad
-    config.num_labels = LABELS
+    config.num_labels = labels
     folder = HERE / kind
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     config.save_pretrained(folder)
-    save_file(weights, folder / "model.safetensors")
+    save_file(files, folder / "model.safetensors")
     values = {name: value.detach().contiguous() for name, value in {**data, **expected}.items()}
     whole = lambda value: value.clamp(min=0).int() if value.dtype in (torch.int64, torch.bool) else value
     values = {name: whole(value) for name, value in values.items()}
     save_file(values, folder / "expected.safetensors")
-    print(kind, {head: round(expected[f"{head}.loss"].item(), 4) for head in HEADS})
+    print(kind, {head: round(expected[f"{head}.loss"].item(), 4) for head in HEADS if f"{head}.loss" in expected})
 
 
 for kind, config in TYPES.items():

@@ -1,30 +1,110 @@
 //! Self-attention over packed sequences.
 
 use gradus_autograd::Var;
-use gradus_tensor::ops::attention::Attention;
-use gradus_tensor::{Result, Tensor, bail};
+use gradus_autograd::ops::attention::attention_probabilities;
+use gradus_tensor::ops::attention::Attention as Options;
+use gradus_tensor::{Result, bail};
 
 use super::dropout::check_probability;
-use crate::{Dropout, EncoderConfig, Forward, Init, LayerNorm, Linear, Path};
+use crate::{Dropout, EncoderConfig, Forward, Init, LayerNorm, Linear, Path, Sequences};
 
-/// The attention block of BERT (Devlin et al., arXiv:1810.04805; attention: Vaswani et al.,
-/// arXiv:1706.03762): multi-head self-attention, a dense layer, dropout, the residual sum and layer
-/// normalisation after it.
+/// Multi-head self-attention (Vaswani et al., arXiv:1706.03762) and the dense layer after it.
+pub(crate) struct Attention {
+    /// Query, key and value, or the one layer of all three.
+    projections: Vec<Linear>,
+    dense: Linear,
+    heads: usize,
+    window: Option<usize>,
+    dropout: f64,
+    /// The place from which the dropout derives its stream.
+    name: String,
+}
+
+impl Attention {
+    /// The attention of the layer at `path`.
+    pub(crate) fn new(path: &Path, config: &EncoderConfig) -> Result<Self> {
+        let (h, heads, names) = (config.hidden, config.heads, &config.names);
+        if heads == 0 || h == 0 || !h.is_multiple_of(heads) {
+            let within = path / "attention";
+            let fail =
+                || bail!("attention", Shape, "{heads} heads do not divide the hidden size {h}");
+            return fail().map_err(|e: gradus_tensor::Error| e.at(within.name()));
+        }
+        // Streams of random numbers have BERT's names in every model.
+        let within = path / "attention" / "self";
+        check_probability(config.attention_dropout).map_err(|e| e.at(within.name()))?;
+        let linear = |name: &str, outputs| {
+            let init = Init::Normal { std: config.init_std };
+            Linear::with_bias(&(path / name), h, outputs, init, config.biases.attention)
+        };
+        let projections = match names.qkv {
+            Some(all) => vec![linear(all, 3 * h)?],
+            None => vec![linear(names.query, h)?, linear(names.key, h)?, linear(names.value, h)?],
+        };
+        Ok(Attention {
+            projections,
+            dense: linear(names.attention_output, h)?,
+            heads,
+            window: config.window,
+            dropout: config.attention_dropout,
+            name: within.name().to_string(),
+        })
+    }
+
+    /// Query, key and value side by side, `[tokens, 3·hidden]`, with their positions.
+    fn qkv(&self, x: &Var, sequences: &Sequences, forward: &Forward) -> Result<Var> {
+        let qkv = match &self.projections[..] {
+            [all] => all.forward_in(x, forward)?,
+            parts => Linear::forward_cat(&parts.iter().collect::<Vec<_>>(), x, forward)?,
+        };
+        match sequences.rotary {
+            None => Ok(qkv),
+            Some((rotary, positions)) => rotary.forward(&qkv, positions, self.heads),
+        }
+    }
+
+    fn options(&self, hidden: usize, forward: &Forward) -> Options {
+        let drops = forward.training && self.dropout != 0.0;
+        Options {
+            heads: self.heads,
+            scale: 1.0 / ((hidden / self.heads) as f64).sqrt(),
+            dropout: drops.then(|| (self.dropout, forward.key.place(&self.name))),
+            window: self.window,
+            causal: false,
+        }
+    }
+
+    /// See [`SelfAttention::probabilities`].
+    pub(crate) fn probabilities(&self, x: &Var, sequences: &Sequences) -> Result<Var> {
+        let forward = Forward::inference();
+        let qkv = self.qkv(x, sequences, &forward)?;
+        let (tokens, hidden) = (x.size(0)?, qkv.size(-1)? / 3);
+        let part = |i: usize| qkv.narrow(-1, i * hidden, hidden);
+        let options = self.options(hidden, &forward);
+        let split =
+            |y: Var| y.reshape(&[tokens, self.heads, hidden / self.heads])?.permute(&[1, 0, 2]);
+        attention_probabilities(&split(part(0)?)?, &split(part(1)?)?, sequences.bias, &options)
+    }
+
+    /// `x` `[tokens, hidden]` → the same shape.
+    pub(crate) fn forward(&self, x: &Var, sequences: &Sequences, forward: &Forward) -> Result<Var> {
+        let qkv = self.qkv(x, sequences, forward)?;
+        let options = self.options(qkv.size(-1)? / 3, forward);
+        let context = qkv.attention_qkvpacked(sequences.bias, sequences.offsets, &options);
+        self.dense.forward_in(&context.map_err(|e| e.at(&self.name))?, forward)
+    }
+}
+
+/// The attention block of BERT (Devlin et al., arXiv:1810.04805): multi-head self-attention, a
+/// dense layer, dropout, the residual sum and layer normalisation after it.
 ///
 /// Parameters, by BERT's names ([`LayerNames`](crate::LayerNames) has others):
 /// `attention.self.query`, `attention.self.key`, `attention.self.value`, `attention.output.dense`
 /// (each a [`Linear`] of `[hidden, hidden]`), `attention.output.LayerNorm`.
 pub struct SelfAttention {
-    query: Linear,
-    key: Linear,
-    value: Linear,
-    dense: Linear,
+    attention: Attention,
     norm: LayerNorm,
     dropout: Dropout,
-    heads: usize,
-    attention_dropout: f64,
-    /// The place from which the dropout of the attention derives its stream.
-    name: String,
 }
 
 impl SelfAttention {
@@ -44,34 +124,16 @@ impl SelfAttention {
     /// If the number of heads does not divide the hidden size, or a dropout or ε is out of its
     /// range.
     pub fn new(path: &Path, config: &EncoderConfig) -> Result<Self> {
-        let h = config.hidden;
-        if config.heads == 0 || h == 0 || !h.is_multiple_of(config.heads) {
-            let fail = || {
-                bail!(
-                    "attention",
-                    Shape,
-                    "{} heads do not divide the hidden size {h}",
-                    config.heads
-                )
-            };
-            let within = path / "attention";
-            return fail().map_err(|e: gradus_tensor::Error| e.at(within.name()));
-        }
-        let (names, init) = (&config.names, Init::Normal { std: config.init_std });
-        // Streams of random numbers have BERT's names in every model.
-        let (within, output) = (path / "attention" / "self", path / "attention" / "output");
-        check_probability(config.attention_dropout).map_err(|e| e.at(within.name()))?;
-        let linear = |name| Linear::new(&(path / name), h, h, init);
+        let norm = path / config.names.attention_norm;
         Ok(SelfAttention {
-            query: linear(names.query)?,
-            key: linear(names.key)?,
-            value: linear(names.value)?,
-            dense: linear(names.attention_output)?,
-            norm: LayerNorm::new(&(path / names.attention_norm), h, config.layer_norm_eps)?,
-            dropout: Dropout::new(&output, config.dropout)?,
-            heads: config.heads,
-            attention_dropout: config.attention_dropout,
-            name: within.name().to_string(),
+            attention: Attention::new(path, config)?,
+            norm: LayerNorm::with_bias(
+                &norm,
+                config.hidden,
+                config.layer_norm_eps,
+                config.biases.norm,
+            )?,
+            dropout: Dropout::new(&(path / "attention" / "output"), config.dropout)?,
         })
     }
 
@@ -86,7 +148,8 @@ impl SelfAttention {
     /// let config = EncoderConfig { hidden: 4, heads: 2, ..Default::default() };
     /// let attention = SelfAttention::new(&Store::new(0).root(), &config)?;
     /// let x = Var::constant(Tensor::ones(&[2, 4], DType::F32)?); // two equal tokens
-    /// let p = attention.probabilities(&x)?;
+    /// let offsets = Tensor::from_slice(&[0u32, 2], &[2])?;
+    /// let p = attention.probabilities(&x, &offsets)?;
     /// assert_eq!(p.shape(), [2, 2, 2]);
     /// assert_eq!(p.i(0)?.to_string(), "[[0.5 0.5]\n [0.5 0.5]]");
     /// # Ok::<(), gradus_tensor::Error>(())
@@ -94,17 +157,13 @@ impl SelfAttention {
     ///
     /// # Errors
     /// If `x` has another width than the block.
-    pub fn probabilities(&self, x: &Var) -> Result<Var> {
-        let (tokens, hidden) = (x.size(0)?, x.size(-1)?);
-        let per_head = hidden / self.heads;
-        let split = |y: Var| y.reshape(&[tokens, self.heads, per_head])?.permute(&[1, 0, 2]);
-        let (q, k) = (split(self.query.forward(x)?)?, split(self.key.forward(x)?)?);
-        let scores = q.matmul(&k.transpose(1, 2)?)?;
-        scores.mul_scalar(1.0 / (per_head as f64).sqrt())?.softmax(-1)
+    pub fn probabilities<'a>(&self, x: &Var, sequences: impl Into<Sequences<'a>>) -> Result<Var> {
+        self.attention.probabilities(x, &sequences.into())
     }
 
-    /// `x` `[tokens, hidden]`, sequences end to end, beginning at `offsets` (u32
-    /// `[sequences + 1]`) → the same shape. A token attends to its own sequence only.
+    /// `x` `[tokens, hidden]`, sequences end to end, beginning at the offsets (u32
+    /// `[sequences + 1]`) of [`Sequences`] → the same shape. A token attends to its own sequence
+    /// only.
     ///
     /// ```
     /// # use gradus_autograd::Var;
@@ -120,24 +179,23 @@ impl SelfAttention {
     /// assert_eq!(both.i(2..)?.to_string(), second.to_string());
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
-    pub fn forward(&self, x: &Var, offsets: &Tensor, forward: &Forward) -> Result<Var> {
-        let qkv = Linear::forward_cat(&[&self.query, &self.key, &self.value], x, forward)?;
-        let per_head = qkv.size(-1)? / 3 / self.heads;
-        let drops = forward.training && self.attention_dropout != 0.0;
-        let options = Attention {
-            heads: self.heads,
-            scale: 1.0 / (per_head as f64).sqrt(),
-            dropout: drops.then(|| (self.attention_dropout, forward.key.place(&self.name))),
-        };
-        let context = qkv.attention_qkvpacked(offsets, &options).map_err(|e| e.at(&self.name))?;
-        let y = self.dense.forward_in(&context, forward)?;
+    ///
+    /// # Errors
+    /// If the shapes do not fit.
+    pub fn forward<'a>(
+        &self,
+        x: &Var,
+        sequences: impl Into<Sequences<'a>>,
+        forward: &Forward,
+    ) -> Result<Var> {
+        let y = self.attention.forward(x, &sequences.into(), forward)?;
         self.norm.forward_residual(&y, x, self.dropout.drawn(forward))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use gradus_tensor::{DType, RngKey};
+    use gradus_tensor::{DType, RngKey, Tensor};
 
     use super::*;
     use crate::Store;
@@ -152,18 +210,22 @@ mod tests {
             let key = RngKey::new(tokens as u64);
             let x = Tensor::randn(&[tokens, hidden], DType::F32, key).unwrap();
             let x = Var::constant(x);
-            let p = block.probabilities(&x).unwrap();
+            let offsets = Tensor::from_slice(&[0, tokens as u32], &[2]).unwrap();
+            let p = block.probabilities(&x, &offsets).unwrap();
             assert_eq!(p.shape(), [heads, tokens, tokens]);
             for row in p.tensor().to_vec::<f32>().unwrap().chunks(tokens) {
                 assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-6);
             }
-            let v = block.value.forward(&x).unwrap();
+            let v = block.attention.projections[2].forward(&x).unwrap();
             let v =
                 v.reshape(&[tokens, heads, hidden / heads]).unwrap().permute(&[1, 0, 2]).unwrap();
             let context = p.matmul(&v).unwrap().permute(&[1, 0, 2]).unwrap();
-            let y = block.dense.forward(&context.reshape(&[tokens, hidden]).unwrap()).unwrap();
+            let y = block
+                .attention
+                .dense
+                .forward(&context.reshape(&[tokens, hidden]).unwrap())
+                .unwrap();
             let composed = block.norm.forward(&y.add(&x).unwrap()).unwrap();
-            let offsets = Tensor::from_slice(&[0, tokens as u32], &[2]).unwrap();
             let fused = block.forward(&x, &offsets, &Forward::inference()).unwrap();
             let (a, b) = (composed.tensor().to_vec::<f32>(), fused.tensor().to_vec::<f32>());
             for (a, b) in a.unwrap().iter().zip(b.unwrap()) {

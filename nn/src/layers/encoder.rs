@@ -1,10 +1,12 @@
 //! The encoder layer of BERT.
 
 use gradus_autograd::Var;
-use gradus_tensor::{Result, Tensor};
+use gradus_tensor::Result;
 
+use super::feed_forward::FeedForward;
 use crate::{
     Activation, Dropout, Forward, Init, LayerNames, LayerNorm, Linear, Path, SelfAttention,
+    Sequences,
 };
 
 /// Sizes and rates of an encoder.
@@ -28,6 +30,34 @@ pub struct EncoderConfig {
     pub init_std: f64,
     /// The names of a layer's parts.
     pub names: LayerNames,
+    /// Which parts have biases.
+    pub biases: Biases,
+    /// Whether the feed-forward part is gated: activation(gate)·intermediate.
+    pub gated: bool,
+    /// Dropout probability before the second dense layer of the feed-forward part; BERT has none.
+    pub intermediate_dropout: f64,
+    /// How far a token sees, on each side of it; `None` for its whole sequence.
+    pub window: Option<usize>,
+}
+
+/// Which parts of an encoder layer have biases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Biases {
+    /// Queries, keys and values, and the layer after the attention.
+    pub attention: bool,
+    /// The first dense layer of the feed-forward part.
+    pub intermediate: bool,
+    /// The second one.
+    pub output: bool,
+    /// The norms.
+    pub norm: bool,
+}
+
+impl Default for Biases {
+    /// All have.
+    fn default() -> Self {
+        Biases { attention: true, intermediate: true, output: true, norm: true }
+    }
 }
 
 impl Default for EncoderConfig {
@@ -43,6 +73,10 @@ impl Default for EncoderConfig {
             layer_norm_eps: 1e-12,
             init_std: 0.02,
             names: LayerNames::BERT,
+            biases: Biases::default(),
+            gated: false,
+            intermediate_dropout: 0.0,
+            window: None,
         }
     }
 }
@@ -55,8 +89,9 @@ impl Default for EncoderConfig {
 /// `output.LayerNorm`.
 pub struct EncoderLayer {
     attention: SelfAttention,
-    intermediate: Linear,
-    activation: Activation,
+    feed_forward: FeedForward,
+    /// BERT has none between the two halves.
+    between_dropout: Dropout,
     output: Linear,
     dropout: Dropout,
     norm: LayerNorm,
@@ -80,12 +115,12 @@ impl EncoderLayer {
     /// range.
     pub fn new(path: &Path, config: &EncoderConfig) -> Result<Self> {
         let (h, between, names) = (config.hidden, config.intermediate, &config.names);
-        let init = Init::Normal { std: config.init_std };
+        let (init, bias) = (Init::Normal { std: config.init_std }, config.biases.output);
         Ok(EncoderLayer {
             attention: SelfAttention::new(path, config)?,
-            intermediate: Linear::new(&(path / names.intermediate), h, between, init)?,
-            activation: config.activation,
-            output: Linear::new(&(path / names.output), between, h, init)?,
+            feed_forward: FeedForward::new(path, config)?,
+            between_dropout: Dropout::new(&(path / "intermediate"), config.intermediate_dropout)?,
+            output: Linear::with_bias(&(path / names.output), between, h, init, bias)?,
             dropout: Dropout::new(&(path / "output"), config.dropout)?,
             norm: LayerNorm::new(&(path / names.output_norm), h, config.layer_norm_eps)?,
         })
@@ -100,15 +135,16 @@ impl EncoderLayer {
     /// let config = EncoderConfig { hidden: 4, heads: 2, intermediate: 8, ..Default::default() };
     /// let layer = EncoderLayer::new(&Store::new(0).root(), &config)?;
     /// let x = Var::constant(Tensor::ones(&[3, 4], DType::F32)?);
-    /// assert_eq!(layer.attention().probabilities(&x)?.shape(), [2, 3, 3]);
+    /// let offsets = Tensor::from_slice(&[0u32, 3], &[2])?;
+    /// assert_eq!(layer.attention().probabilities(&x, &offsets)?.shape(), [2, 3, 3]);
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn attention(&self) -> &SelfAttention {
         &self.attention
     }
 
-    /// `x` `[tokens, hidden]`, sequences end to end, beginning at `offsets` (u32
-    /// `[sequences + 1]`) → the same shape.
+    /// `x` `[tokens, hidden]`, sequences end to end, beginning at the offsets (u32
+    /// `[sequences + 1]`) of [`Sequences`] → the same shape.
     ///
     /// ```
     /// # use gradus_autograd::Var;
@@ -124,9 +160,15 @@ impl EncoderLayer {
     /// assert!(y.mean(&[1], false)?.tensor().to_f64_vec().iter().all(|m| m.abs() < 1e-6));
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
-    pub fn forward(&self, x: &Var, offsets: &Tensor, forward: &Forward) -> Result<Var> {
-        let attended = self.attention.forward(x, offsets, forward)?;
-        let between = self.intermediate.forward_then(&attended, self.activation, forward)?;
+    pub fn forward<'a>(
+        &self,
+        x: &Var,
+        sequences: impl Into<Sequences<'a>>,
+        forward: &Forward,
+    ) -> Result<Var> {
+        let attended = self.attention.forward(x, sequences, forward)?;
+        let between = self.feed_forward.forward(&attended, forward)?;
+        let between = self.between_dropout.forward(&between, forward)?;
         let y = self.output.forward_in(&between, forward)?;
         self.norm.forward_residual(&y, &attended, self.dropout.drawn(forward))
     }

@@ -12,7 +12,7 @@ pub struct LayerNorm {
     /// The factor of each element, `[size]`, at first 1.
     pub weight: Parameter,
     /// The summand of each element, `[size]`, at first 0.
-    pub bias: Parameter,
+    pub bias: Option<Parameter>,
     /// ε.
     pub eps: f64,
     name: String,
@@ -33,10 +33,30 @@ impl LayerNorm {
     /// # Errors
     /// If ε is not a finite number of 0 or more.
     pub fn new(path: &Path, size: usize, eps: f64) -> Result<Self> {
+        Self::with_bias(path, size, eps, true)
+    }
+
+    /// [`new`](LayerNorm::new) without the bias.
+    ///
+    /// ```
+    /// # use gradus_nn::{LayerNorm, Store};
+    /// assert!(LayerNorm::no_bias(&Store::new(0).root(), 2, 1e-5)?.bias.is_none());
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If ε is not a finite number of 0 or more.
+    pub fn no_bias(path: &Path, size: usize, eps: f64) -> Result<Self> {
+        Self::with_bias(path, size, eps, false)
+    }
+
+    /// [`new`](LayerNorm::new) with or without the bias.
+    pub(crate) fn with_bias(path: &Path, size: usize, eps: f64, bias: bool) -> Result<Self> {
         check_eps(eps).map_err(|e| e.at(path.name()))?;
+        let bias = bias.then(|| path.parameter("bias", &[size], Init::Zeros));
         Ok(LayerNorm {
             weight: path.parameter("weight", &[size], Init::Ones)?,
-            bias: path.parameter("bias", &[size], Init::Zeros)?,
+            bias: bias.transpose()?,
             eps,
             name: path.name().to_string(),
         })
@@ -54,7 +74,8 @@ impl LayerNorm {
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn forward(&self, x: &Var) -> Result<Var> {
-        x.layer_norm(&self.weight.var(), &self.bias.var(), self.eps).map_err(|e| e.at(&self.name))
+        let bias = self.bias.as_ref().map(Parameter::var);
+        x.layer_norm(&self.weight.var(), bias.as_ref(), self.eps).map_err(|e| e.at(&self.name))
     }
 
     /// [`forward`](LayerNorm::forward) of `dropout(x) + residual` in one pass, `dropout` as
@@ -77,8 +98,8 @@ impl LayerNorm {
         residual: &Var,
         dropout: Option<(f64, RngKey)>,
     ) -> Result<Var> {
-        let (weight, bias) = (self.weight.var(), self.bias.var());
-        x.dropout_add_layer_norm(residual, &weight, &bias, self.eps, dropout)
+        let (weight, bias) = (self.weight.var(), self.bias.as_ref().map(Parameter::var));
+        x.dropout_add_layer_norm(residual, &weight, bias.as_ref(), self.eps, dropout)
             .map_err(|e| e.at(&self.name))
     }
 }

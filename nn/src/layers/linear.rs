@@ -40,6 +40,18 @@ impl Linear {
         Ok(Linear { bias: Some(bias), ..layer })
     }
 
+    /// [`new`](Linear::new) or [`no_bias`](Linear::no_bias).
+    pub(crate) fn with_bias(
+        path: &Path,
+        inputs: usize,
+        outputs: usize,
+        init: Init,
+        bias: bool,
+    ) -> Result<Self> {
+        let make = if bias { Self::new } else { Self::no_bias };
+        make(path, inputs, outputs, init)
+    }
+
     /// A layer at `path` without a bias.
     ///
     /// ```

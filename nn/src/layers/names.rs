@@ -24,8 +24,13 @@ pub struct LayerNames {
     pub attention_output: &'static str,
     /// The norm of the attention block.
     pub attention_norm: &'static str,
-    /// The first linear layer of the feed-forward block.
+    /// The three in one linear layer, query first, which then takes their place.
+    pub qkv: Option<&'static str>,
+    /// The first linear layer of the feed-forward block; of a gated one, the layer that is not
+    /// gated, or both.
     pub intermediate: &'static str,
+    /// The gate of a gated feed-forward block, where it is a layer of its own.
+    pub gate: Option<&'static str>,
     /// The second linear layer of the feed-forward block.
     pub output: &'static str,
     /// The norm of the feed-forward block.
@@ -38,9 +43,11 @@ impl LayerNames {
         query: "attention.self.query",
         key: "attention.self.key",
         value: "attention.self.value",
+        qkv: None,
         attention_output: "attention.output.dense",
         attention_norm: "attention.output.LayerNorm",
         intermediate: "intermediate.dense",
+        gate: None,
         output: "output.dense",
         output_norm: "output.LayerNorm",
     };
@@ -51,17 +58,19 @@ impl LayerNames {
     /// # use gradus_nn::LayerNames;
     /// assert_eq!(LayerNames::BERT.all()[0], "attention.self.query");
     /// ```
-    pub fn all(&self) -> [&'static str; 8] {
-        [
-            self.query,
-            self.key,
-            self.value,
+    pub fn all(&self) -> Vec<&'static str> {
+        let [apart, joined] = match self.qkv {
+            None => [vec![self.query, self.key, self.value], vec![]],
+            Some(qkv) => [vec![], vec![qkv]],
+        };
+        let rest = [
             self.attention_output,
             self.attention_norm,
             self.intermediate,
             self.output,
             self.output_norm,
-        ]
+        ];
+        [apart, joined, rest.to_vec(), self.gate.into_iter().collect()].concat()
     }
 }
 

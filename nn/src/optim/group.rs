@@ -64,17 +64,20 @@ impl ParamGroup {
     }
 }
 
-/// Whether a parameter of this name takes weight decay: all but biases and layer norms, which have
-/// no direction to lose (as in BERT's own training).
+/// Whether a parameter of this name takes weight decay: all but biases and norms, which have no
+/// direction to lose (as in BERT's own training). A norm is a module with `norm` in its name.
 ///
 /// ```
 /// # use gradus_nn::decays;
 /// assert!(decays("encoder.layer.0.output.dense.weight"));
 /// assert!(!decays("encoder.layer.0.output.dense.bias"));
 /// assert!(!decays("encoder.layer.0.output.LayerNorm.weight"));
+/// assert!(!decays("transformer.layer.0.sa_layer_norm.weight"));
 /// ```
 pub fn decays(name: &str) -> bool {
-    name != "bias" && !name.ends_with(".bias") && !name.contains("LayerNorm")
+    let mut parts = name.rsplit('.');
+    let (last, module) = (parts.next(), parts.next());
+    last != Some("bias") && !module.is_some_and(|module| module.to_lowercase().contains("norm"))
 }
 
 /// The four groups of fine-tuning: body with and without weight decay, then head with and without.

@@ -83,9 +83,10 @@ impl Formula<'_> {
             heads: HEADS,
             scale: 1.0 / ((WIDTH / HEADS) as f64).sqrt(),
             dropout: (self.forward.training && rate > 0.0).then_some((rate, key)),
+            ..Default::default()
         };
         let offsets = Tensor::from_slice(&OFFSETS, &[OFFSETS.len()])?;
-        let context = attention_composed(&q?, &k?, &v?, &offsets, &options)?;
+        let context = attention_composed([&q?, &k?, &v?], None, &offsets, &options)?;
         let y = self.dropped(&self.linear(&context, &at("output.dense"))?, &at("output"))?;
         let attended = self.norm(&y.add(x)?, &at("output.LayerNorm"))?;
         let between = self.linear(&attended, "layer.intermediate.dense")?;

@@ -3,6 +3,7 @@
 
 mod ema;
 mod encoder;
+mod gated;
 mod golden;
 mod layers;
 mod losses;

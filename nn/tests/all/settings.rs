@@ -159,8 +159,8 @@ fn layers() {
         refused(LayerNorm::new(&path, 4, eps), &["block: [layer_norm] eps is", "0 or more"]);
         let x = Var::leaf(Tensor::ones(&[2, 4], DType::F32).unwrap());
         let w = Var::leaf(Tensor::ones(&[4], DType::F32).unwrap());
-        refused(x.layer_norm(&w, &w, eps), &["[layer_norm] eps is"]);
-        refused(x.dropout_add_layer_norm(&x, &w, &w, eps, None), &["[layer_norm] eps is"]);
+        refused(x.layer_norm(&w, Some(&w), eps), &["[layer_norm] eps is"]);
+        refused(x.dropout_add_layer_norm(&x, &w, None, eps, None), &["[layer_norm] eps is"]);
         // Also a setting that is changed later.
         let mut norm = LayerNorm::new(&(&root / "late"), 4, 0.0).unwrap();
         norm.eps = eps;

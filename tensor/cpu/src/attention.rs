@@ -1,19 +1,23 @@
 //! Attention over packed sequences, forward and backward.
 //!
 //! Forward, per sequence and head, over blocks of query rows:
-//!   S = Q·Kᵀ·scale;  L = ln Σeˢ;  P = e^(S − L);  O = dropout(P)·V
+//!   S = Q·Kᵀ·scale + B;  L = ln Σeˢ;  P = e^(S − L);  O = dropout(P)·V
 //! Backward (Dao et al., arXiv:2205.14135, recomputing P from L):
-//!   dV = dropout(P)ᵀ·dO;  dP = dropout(dO·Vᵀ);  dS = P·(dP − Σ dP·P)·scale;
-//!   dQ = dS·K;  dK = dSᵀ·Q
+//!   dV = dropout(P)ᵀ·dO;  dP = dropout(dO·Vᵀ);  dS = P·(dP − Σ dP·P);
+//!   dQ = dS·K·scale;  dK = dSᵀ·Q·scale;  dB: the sums of dS over pairs of one distance
+//! P is 0 where the query does not see the key. A block works on the keys that its queries see, so
+//! with a window the work grows with the window.
 //!
 //! Shapes: Q, K, V, O `[tokens, heads·d]`, any row stride; L `[heads, tokens]`; dQ, dK and dV in
-//! one tensor, one after another or side by side.
+//! one tensor, one after another or side by side; B `[heads, 2·m + 1]` by distance ([`bias`]).
 //! A task is one sequence and one head: it alone writes its block of every output. It copies its
 //! operands into small contiguous matrices (rows padded to whole vectors), and all products run on
 //! one register-blocked kernel, `C += A·B` with B's rows in vectors ([`product`]).
 //! Sums run over k in ascending order and are then added to C; softmax subtracts the row's maximum.
+//! dB adds the pairs of a distance by ascending query, then the distances beyond m, then sequences.
 
 mod backward;
+mod bias;
 mod forward;
 mod product;
 mod task;

@@ -10,7 +10,7 @@
 //! rows' losses are added as `sum` does.
 //! Numerics: differences are taken to m first, so a common offset of the logits cancels exactly.
 
-use gradus_base::op::cross_entropy::{Options, Reduction, check_targets};
+use gradus_base::op::cross_entropy::{Logits, Reduction, check_targets};
 use gradus_base::{Result, dispatch_float};
 
 use super::math::Float;
@@ -36,8 +36,9 @@ struct Terms<'a, T> {
 }
 
 impl<'a, T: Float> Terms<'a, T> {
-    fn new(weight: Option<View<'a>>, classes: usize, options: Options) -> Self {
-        let weight = weight.map(View::slice::<T>);
+    fn new(logits: Logits<View<'a>>) -> Self {
+        let (classes, options) = (logits.x.shape()[1], logits.options);
+        let weight = logits.weight.map(View::slice::<T>);
         let add = |a: T, b: T| a + b;
         Terms {
             weight,
@@ -90,26 +91,23 @@ impl<'a, T: Float> Terms<'a, T> {
 }
 
 /// Contiguous inputs of fitting shapes: the loss and the parts of every row's lse.
-pub fn forward(
-    x: View,
-    targets: View,
-    weight: Option<View>,
-    options: Options,
-) -> Result<(Array, Array)> {
+pub fn forward(logits: Logits<View>) -> Result<(Array, Array)> {
     let op = "cross_entropy";
-    check_targets(op, targets.slice(), x.shape()[1], options.ignore_index)?;
-    dispatch_float!(op, x.dtype(), forward_of::<T>(x, targets, weight, options))
+    check(op, logits)?;
+    dispatch_float!(op, logits.x.dtype(), forward_of::<T>(logits))
 }
 
-fn forward_of<T: Float>(
-    x: View,
-    targets: View,
-    weight: Option<View>,
-    options: Options,
-) -> Result<(Array, Array)> {
+/// Refuses a target that is neither a class nor ignored.
+fn check(op: &'static str, logits: Logits<View>) -> Result<()> {
+    let Logits { x, targets, options, .. } = logits;
+    check_targets(op, targets.slice(), x.shape()[1], options.ignore_index)
+}
+
+fn forward_of<T: Float>(logits: Logits<View>) -> Result<(Array, Array)> {
+    let Logits { x, targets, options, .. } = logits;
     let (op, n, c) = ("cross_entropy", x.shape()[0], x.shape()[1]);
     let (xs, ys) = (x.slice::<T>(), targets.slice::<u32>());
-    let terms = Terms::<T>::new(weight, c, options);
+    let terms = Terms::<T>::new(logits);
     let mut losses = Output::<T>::new(op, &[n])?;
     let mut lse = Output::<T>::new(op, &[n, 2])?;
     let lses = SharedMut::new(lse.slice_mut());
@@ -185,29 +183,16 @@ impl<T: Float> Backward<'_, T> {
 }
 
 /// Contiguous inputs of fitting shapes: the gradient of the logits.
-pub fn backward(
-    x: View,
-    targets: View,
-    lse: View,
-    weight: Option<View>,
-    options: Options,
-    grad: View,
-) -> Result<Array> {
+pub fn backward(logits: Logits<View>, lse: View, grad: View) -> Result<Array> {
     let op = "cross_entropy_backward";
-    check_targets(op, targets.slice(), x.shape()[1], options.ignore_index)?;
-    dispatch_float!(op, x.dtype(), backward_of::<T>(x, targets, lse, weight, options, grad))
+    check(op, logits)?;
+    dispatch_float!(op, logits.x.dtype(), backward_of::<T>(logits, lse, grad))
 }
 
-fn backward_of<T: Float>(
-    x: View,
-    targets: View,
-    lse: View,
-    weight: Option<View>,
-    options: Options,
-    grad: View,
-) -> Result<Array> {
+fn backward_of<T: Float>(logits: Logits<View>, lse: View, grad: View) -> Result<Array> {
+    let Logits { x, targets, options, .. } = logits;
     let (c, targets) = (x.shape()[1], targets.slice::<u32>());
-    let terms = Terms::<T>::new(weight, c, options);
+    let terms = Terms::<T>::new(logits);
     let divisor = match options.reduction {
         Reduction::Mean => terms.divisor(targets),
         Reduction::Sum | Reduction::None => T::ONE,

@@ -96,11 +96,12 @@ impl RowWords {
         RowWords { counter: (first / 4) as u64, skip: first % 4, upper: [0; 2] }
     }
 
-    /// The words of attention's probabilities: query token (in the batch) and head. The word of key
-    /// token k (in the sequence) is word k.
+    /// The words of attention's probabilities from key token `key` (in the sequence) on: query
+    /// token (in the batch) and head. The word of key token k is word k.
     #[inline(always)]
-    pub(crate) fn of_probabilities(query: usize, head: usize) -> Self {
-        RowWords { counter: (query as u64) << 32, skip: 0, upper: [head as u32, 1] }
+    pub(crate) fn of_probabilities(query: usize, head: usize, key: usize) -> Self {
+        let counter = ((query as u64) << 32) + (key / 4) as u64;
+        RowWords { counter, skip: key % 4, upper: [head as u32, 1] }
     }
 
     /// Calls `body(range, words)` for pieces of the words of a row of `len` elements.

@@ -1,10 +1,11 @@
 //! Forward, for rows x of n elements: `μ = Σx/n`, `v = Σ(x − μ)²/n`, `ρ = 1/√(v + ε)`,
 //! `y = (x − μ)·ρ·w + b`; `x [rows, n]`, `w`, `b` `[n]`, `μ`, `ρ` `[rows]`. With a residual r, x is
 //! `dropout(a) + r`, made in the same pass: kept if a derivative will need it, else in y's place.
+//! RMS norm has 0 for μ. b may be missing.
 //!
 //! Backward, with `x̂ = (x − μ)·ρ` and `h = g·w`: `dx = ρ·(h − Σh/n − x̂·Σ(h·x̂)/n)`,
 //! `dw = Σ_rows g·x̂`, `db = Σ_rows g`, where g may be the sum of two gradients. With dropout also
-//! `da = dropout(dx)`; `dr = dx`.
+//! `da = dropout(dx)`; `dr = dx`. RMS norm has 0 for Σh.
 //!
 //! Split: rows; in backward blocks of [`BLOCK`] rows, each with its own partial dw and db, in the
 //! first-level cache.
@@ -14,7 +15,7 @@
 //! variance, and a row far from 0 has its own; the variance takes a second pass over the row, so
 //! nothing cancels. Dropout uses the words of `dropout`, by the element's index in row-major order.
 
-use gradus_base::op::layer_norm::{LayerNormOutput, Residual};
+use gradus_base::op::layer_norm::{LayerNormOutput, Operands, Residual, Saved};
 use gradus_base::{Element, Result, RngKey, dispatch_float};
 
 use super::dropout::{RowDropout, RowWords};
@@ -47,14 +48,22 @@ fn moments<T: Float>(x: &[T], count: T) -> (T, T) {
     (mean, simd::without(spread, left * left))
 }
 
+/// 0 and the mean square of a row: its moments around 0.
+#[inline(always)]
+fn mean_square<T: Float>(x: &[T], count: T) -> (T, T) {
+    let squares = simd::reduce(x, T::ZERO, |a, x| a + x * x, |a: T, b: T| a + b);
+    (T::ZERO, squares / count)
+}
+
 /// What the forward kernel reads for each row, and where it writes, except y.
 struct Forward<'a, T> {
     x: &'a [T],
     residual: Option<&'a [T]>,
     dropout: Option<RowDropout<T>>,
     weight: &'a [T],
-    bias: &'a [T],
+    bias: Option<&'a [T]>,
     eps: T,
+    rms: bool,
     means: SharedMut<'a, T>,
     rstds: SharedMut<'a, T>,
     /// Where the sums x + r go, if they are kept.
@@ -99,13 +108,16 @@ impl<T: Float> Forward<'_, T> {
                 None
             }
         };
-        let (mean, var) = moments(row.unwrap_or(y), T::c(n as f64));
+        let (x, count) = (row.unwrap_or(y), T::c(n as f64));
+        let (mean, var) = if self.rms { mean_square(x, count) } else { moments(x, count) };
         let rstd = T::ONE / (var + self.eps).sqrt();
-        let (w, b) = (&self.weight[..n], &self.bias[..n]);
-        let normed = |x: T, j: usize| (x - mean) * rstd * w[j] + b[j];
-        match row {
-            Some(x) => (0..n).for_each(|j| y[j] = normed(x[j], j)),
-            None => (0..n).for_each(|j| y[j] = normed(y[j], j)),
+        let w = &self.weight[..n];
+        match self.bias {
+            Some(b) => {
+                let b = &b[..n];
+                write(row, y, |x, j| (x - mean) * rstd * w[j] + b[j]);
+            }
+            None => write(row, y, |x, j| (x - mean) * rstd * w[j]),
         }
         (mean, rstd)
     }
@@ -122,39 +134,44 @@ impl<T: Float> Forward<'_, T> {
     }
 }
 
-/// All inputs contiguous and of fitting shapes; `lead` is x's shape without the last dimension.
+/// `y[j] = f(x[j], j)`; `None` for x where it lies in y.
+#[inline(always)]
+fn write<T: Float>(x: Option<&[T]>, y: &mut [T], f: impl Fn(T, usize) -> T) {
+    let n = y.len();
+    match x {
+        Some(x) => (0..n).for_each(|j| y[j] = f(x[j], j)),
+        None => (0..n).for_each(|j| y[j] = f(y[j], j)),
+    }
+}
+
+/// All inputs contiguous and of fitting shapes; x has at least one dimension.
 pub fn forward(
-    x: View,
+    operands: Operands<View>,
     residual: Option<Residual<View>>,
-    weight: View,
-    bias: View,
-    eps: f64,
-    lead: &[usize],
 ) -> Result<LayerNormOutput<Array>> {
-    dispatch_float!("layer_norm", x.dtype(), forward_of::<T>(x, residual, weight, bias, eps, lead))
+    dispatch_float!("layer_norm", operands.x.dtype(), forward_of::<T>(operands, residual))
 }
 
 fn forward_of<T: Float>(
-    x: View,
+    operands: Operands<View>,
     residual: Option<Residual<View>>,
-    weight: View,
-    bias: View,
-    eps: f64,
-    lead: &[usize],
 ) -> Result<LayerNormOutput<Array>> {
+    let Operands { x, weight, bias, eps, rms } = operands;
     let (op, n) = ("layer_norm", weight.numel());
-    let keep = residual.as_ref().is_some_and(|r| r.keep);
+    let lead = &x.shape()[..x.shape().len() - 1];
+    let keep = residual.is_some_and(|r| r.keep);
     let mut kept = keep.then(|| Output::<T>::new(op, x.shape())).transpose()?;
     let mut out = Output::<T>::new(op, x.shape())?;
     let mut mean = Output::<T>::filled(op, lead, T::c(f64::NAN))?;
     let mut rstd = Output::<T>::filled(op, lead, T::c(f64::NAN))?;
     let kernel = Forward {
         x: x.slice::<T>(),
-        residual: residual.as_ref().map(|r| r.tensor.slice::<T>()),
+        residual: residual.map(|r| r.tensor.slice::<T>()),
         dropout: residual.and_then(|r| r.dropout).map(RowDropout::new),
         weight: weight.slice::<T>(),
-        bias: bias.slice::<T>(),
+        bias: bias.map(|bias| bias.slice::<T>()),
         eps: T::c(eps),
+        rms,
         means: SharedMut::new(mean.slice_mut()),
         rstds: SharedMut::new(rstd.slice_mut()),
         sums: kept.as_mut().map(|kept| SharedMut::new(kept.slice_mut())),
@@ -188,6 +205,7 @@ struct Backward<'a, T> {
     da: Option<SharedMut<'a, T>>,
     /// Of each block, dw then db.
     parts: SharedMut<'a, T>,
+    rms: bool,
 }
 
 impl<T: Float> Backward<'_, T> {
@@ -222,7 +240,8 @@ impl<T: Float> Backward<'_, T> {
         let n = self.weight.len();
         let (x, w) = (&self.x[row * n..][..n], &self.weight[..n]);
         let (dx, dw, db) = (&mut dx[..n], &mut dw[..n], &mut db[..n]);
-        let (mean, rstd) = (self.means[row], self.rstds[row]);
+        let mean = if self.rms { T::ZERO } else { self.means[row] };
+        let rstd = self.rstds[row];
         let (count, add) = (T::c(n as f64), |a: T, b: T| a + b);
         // dx holds g for a moment, then h, so that both sums read two slices.
         self.gradient(row * n, dx);
@@ -232,7 +251,7 @@ impl<T: Float> Backward<'_, T> {
             db[j] += dx[j];
             dx[j] *= w[j];
         }
-        let sum = simd::reduce(dx, T::ZERO, add, add) / count;
+        let sum = if self.rms { T::ZERO } else { simd::reduce(dx, T::ZERO, add, add) / count };
         let dot = |a: T, x: T, h: T| a + (x - mean) * rstd * h;
         let dot = simd::reduce2(x, dx, T::ZERO, dot, add) / count;
         for j in 0..n {
@@ -258,25 +277,20 @@ impl<T: Float> Backward<'_, T> {
 /// All inputs contiguous and of fitting shapes; `grads` one or two, which are added. With dropout
 /// also returns dropout(dx).
 pub fn backward(
-    x: View,
-    weight: View,
-    mean: View,
-    rstd: View,
+    saved: Saved<View>,
     grads: Vec<View>,
     dropout: Option<(f64, RngKey)>,
 ) -> Result<(Array, Option<Array>, Array, Array)> {
     let op = "layer_norm_backward";
-    dispatch_float!(op, x.dtype(), backward_of::<T>(x, weight, mean, rstd, &grads, dropout))
+    dispatch_float!(op, saved.x.dtype(), backward_of::<T>(saved, &grads, dropout))
 }
 
 fn backward_of<T: Float>(
-    x: View,
-    weight: View,
-    mean: View,
-    rstd: View,
+    saved: Saved<View>,
     grads: &[View],
     dropout: Option<(f64, RngKey)>,
 ) -> Result<(Array, Option<Array>, Array, Array)> {
+    let Saved { x, weight, mean, rstd, rms } = saved;
     let (op, n) = ("layer_norm_backward", weight.numel());
     let blocks = mean.numel().div_ceil(BLOCK);
     let mut dx = Output::<T>::new(op, x.shape())?;
@@ -292,6 +306,7 @@ fn backward_of<T: Float>(
         dropout: dropout.map(RowDropout::new),
         da: da.as_mut().map(|da| SharedMut::new(da.slice_mut())),
         parts: SharedMut::new(parts.slice_mut()),
+        rms,
     };
     parallel::rows(dx.slice_mut(), n, BLOCK, kernel.ns(), |first, dx| {
         simd::dispatch::<true, T, _>(

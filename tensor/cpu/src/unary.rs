@@ -20,19 +20,19 @@ const GELU_TANH: (f64, f64) = (0.797_884_560_802_865_4, 0.044715);
 
 /// e^−|x| never overflows, so what is small keeps its digits.
 #[inline(always)]
-fn sigmoid<T: Float>(x: T) -> T {
+pub(crate) fn sigmoid<T: Float>(x: T) -> T {
     let e = Float::exp(-Float::abs(x));
     (if x < T::ZERO { e } else { T::ONE }) / (T::ONE + e)
 }
 
 #[inline(always)]
-fn gelu_tanh<T: Float>(x: T) -> T {
+pub(crate) fn gelu_tanh<T: Float>(x: T) -> T {
     let u = T::c(GELU_TANH.0) * (x + T::c(GELU_TANH.1) * x * x * x);
     T::c(0.5) * x * (T::ONE + u.tanh())
 }
 
 #[inline(always)]
-fn gelu_tanh_derivative<T: Float>(x: T) -> T {
+pub(crate) fn gelu_tanh_derivative<T: Float>(x: T) -> T {
     let t = (T::c(GELU_TANH.0) * (x + T::c(GELU_TANH.1) * x * x * x)).tanh();
     let du = T::c(GELU_TANH.0) * (T::ONE + T::c(3.0 * GELU_TANH.1) * x * x);
     // Far out t is ±1, and x² may be infinite; 0·x is 0, but NaN of an infinite x, as PyTorch's.
@@ -70,13 +70,13 @@ pub(crate) fn gelu<T: Float>(x: T) -> T {
 }
 
 #[inline(always)]
-fn gelu_derivative<T: Float>(x: T) -> T {
+pub(crate) fn gelu_derivative<T: Float>(x: T) -> T {
     let (cdf, pdf) = x.normal();
     cdf + x * pdf
 }
 
 #[inline(always)]
-fn silu_derivative<T: Float>(x: T) -> T {
+pub(crate) fn silu_derivative<T: Float>(x: T) -> T {
     let s = sigmoid(x);
     s + x * s * (T::ONE - s)
 }

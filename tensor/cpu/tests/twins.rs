@@ -2,6 +2,7 @@
 //! plain loops. Runs on every processor, also under an emulator.
 
 use gradus_base::op::attention::{Attention, GradientLayout, Sequences};
+use gradus_base::op::layer_norm::{Operands, Saved};
 use gradus_base::op::unary::UnaryOp;
 use gradus_base::{DType, RngKey};
 use gradus_cpu::{
@@ -41,16 +42,19 @@ fn attention_forward_and_backward() {
     for (heads, d) in [(2, 32), (3, 20), (1, 64)] {
         let bounds = [0, 1, 18, 147];
         let offsets = create::list("test", 4, DType::U32, &|i| bounds[i] as f64).unwrap();
-        let options = Attention { heads, scale: 0.2, dropout: None };
-        let operands: Vec<Array> = (0..4).map(|seed| random(&[147, heads * d], seed)).collect();
+        let window = (heads == 3).then_some(30);
+        let options = Attention { heads, scale: 0.2, window, ..Default::default() };
+        let mut operands: Vec<Array> = (0..4).map(|i| random(&[147, heads * d], i)).collect();
+        operands.push(random(&[heads, 21], 4));
         check("attention", &operands, 2e-5, |of| {
-            let (q, k, v, offsets) = (of[0], of[1], of[2], offsets.view());
-            let sequences = Sequences { q, k, v, offsets, bounds: &bounds };
+            let (q, k, v, bias, offsets) = (of[0], of[1], of[2], of[4], offsets.view());
+            let bias = (heads != 2).then_some(bias);
+            let sequences = Sequences { q, k, v, bias, offsets, bounds: &bounds };
             let (y, lse) = attention::forward(sequences, &options).unwrap();
-            let layout = GradientLayout { row: heads * d, part: 147 * heads * d };
-            let grads =
+            let layout = GradientLayout { row: heads * d, part: 147 * heads * d, bias: true };
+            let (grads, dbias) =
                 attention::backward(sequences, lse.view(), of[3], &options, layout).unwrap();
-            vec![y, lse, grads]
+            [y, lse, grads].into_iter().chain(dbias).collect()
         });
     }
 }
@@ -73,10 +77,12 @@ fn layer_norm_forward_and_backward() {
         let [x, g] = [0, 1].map(|seed| random(&[rows, n], seed));
         let [weight, bias] = [2, 3].map(|seed| random(&[n], seed));
         check("layer_norm", &[x, g, weight, bias], 2e-5, |of| {
-            let y = layer_norm::forward(of[0], None, of[2], of[3], 1e-12, &[rows]).unwrap();
+            let (eps, rms) = (1e-12, n % 2 == 0);
+            let operands = Operands { x: of[0], weight: of[2], bias: Some(of[3]), eps, rms };
+            let y = layer_norm::forward(operands, None).unwrap();
             let (mean, rstd) = (y.mean.view(), y.rstd.view());
-            let (dx, _, dw, db) =
-                layer_norm::backward(of[0], of[2], mean, rstd, vec![of[1]], None).unwrap();
+            let saved = Saved { x: of[0], weight: of[2], mean, rstd, rms };
+            let (dx, _, dw, db) = layer_norm::backward(saved, vec![of[1]], None).unwrap();
             vec![y.output, dx, dw, db]
         });
     }

@@ -2,12 +2,17 @@
 //!
 //! The denominators are f32 for every dtype of the operands.
 
-use gradus_base::op::attention::{Attention, GradientLayout, Sequences};
+use gradus_base::op::attention::{Attention, GradientLayout, Sequences, Sight};
+use gradus_base::op::reduce::ReduceOp;
 use gradus_base::{DType, Result, bail};
 use gradus_shaders as shaders;
+use gradus_shaders::attention::Variant;
 
 use super::context::{Gpu, Launch};
+use super::copy::{convert, full};
 use super::drops::Drops;
+use super::memory::Buffer;
+use super::reduce;
 use super::storage::float;
 use super::view::{Array, View, ViewOrCopy};
 
@@ -34,6 +39,10 @@ struct Args {
     piece: u32,
     d_row: u32,
     d_part: u32,
+    before: u32,
+    ahead: u32,
+    bias_start: u32,
+    reach: u32,
 }
 
 /// The first element, and the distance between rows.
@@ -64,7 +73,19 @@ impl Args {
             piece: 0,
             d_row: 0,
             d_part: 0,
+            before: 0,
+            ahead: 0,
+            bias_start: 0,
+            reach: 0,
         }
+        .seeing(options.sight())
+    }
+
+    /// How far the walk goes before and after a row's token.
+    fn seeing(mut self, sight: Sight) -> Args {
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        (self.before, self.ahead) = (count(sight.before), count(sight.after.saturating_add(1)));
+        self
     }
 
     /// One workgroup for each head of each block of tokens.
@@ -84,9 +105,15 @@ impl Args {
     }
 }
 
-/// A number for each variant of a kernel.
-fn variant(scalar: shaders::Scalar, d: usize, options: &Attention) -> u64 {
-    ((d as u64) << 8) + scalar.code() * 2 + options.dropout.is_some() as u64
+/// The operands as kernels read them.
+struct Operands<'a> {
+    q: ViewOrCopy<'a>,
+    k: ViewOrCopy<'a>,
+    v: ViewOrCopy<'a>,
+    /// In f32.
+    bias: Option<ViewOrCopy<'a>>,
+    offsets: ViewOrCopy<'a>,
+    variant: Variant,
 }
 
 /// A matrix whose columns lie next to each other: itself, or a copy where they do not.
@@ -94,39 +121,71 @@ fn unit_columns(x: View) -> Result<ViewOrCopy> {
     x.or_copy(OP, x.strides()[1] == 1)
 }
 
+impl<'a> Operands<'a> {
+    fn new(
+        sequences: Sequences<View<'a>>,
+        options: &Attention,
+        bias_gradient: bool,
+    ) -> Result<Self> {
+        let Sequences { q, k, v, bias, offsets, .. } = sequences;
+        let variant = Variant {
+            scalar: float(OP, q.dtype())?,
+            d: (q.shape()[1] / options.heads) as u32,
+            dropout: options.dropout.is_some(),
+            bias: bias.is_some(),
+            bias_gradient,
+        };
+        let bias = bias.map(|bias| bias.contiguous_in(OP, DType::F32)).transpose()?;
+        let (q, k, v) = (unit_columns(q)?, unit_columns(k)?, unit_columns(v)?);
+        Ok(Operands { q, k, v, bias, offsets: offsets.contiguous(OP)?, variant })
+    }
+
+    fn args(&self, options: &Attention, backward: bool) -> Args {
+        let (q, k, v) = (self.q.view(), self.k.view(), self.v.view());
+        let mut args = Args::new(q, k, v, self.offsets.view(), options);
+        args.piece = shaders::attention::piece(self.variant.d, backward);
+        if let Some(bias) = &self.bias {
+            (args.bias_start, args.reach) = (bias.start(), bias.view().shape()[1] as u32 / 2);
+        }
+        args
+    }
+
+    /// The buffers of query, key, value and offsets, of `more`, and of the bias if there is one.
+    fn buffers<'b>(&'b self, more: &[&'b Buffer]) -> Vec<&'b Buffer> {
+        let first = [&self.q, &self.k, &self.v, &self.offsets].map(ViewOrCopy::buffer);
+        let bias = self.bias.iter().map(ViewOrCopy::buffer);
+        first.into_iter().chain(more.iter().copied()).chain(bias).collect()
+    }
+}
+
 /// The output `[tokens, heads·d]`, and the logarithms of the denominators `[heads, tokens]`.
 ///
 /// # Errors
 /// If the dtype is neither f32 nor f16, the launch is too large, or memory is short.
 pub fn forward(sequences: Sequences<View>, options: &Attention) -> Result<(Array, Array)> {
-    let Sequences { q, k, v, offsets, .. } = sequences;
-    let scalar = float(OP, q.dtype())?;
-    let (gpu, tokens, d) = (q.gpu(), q.shape()[0], q.shape()[1] / options.heads);
+    let (q, gpu) = (sequences.q, sequences.q.gpu());
     let out = Array::new(OP, gpu, q.shape(), q.dtype())?;
-    let lse = Array::new(OP, gpu, &[options.heads, tokens], DType::F32)?;
-    if tokens == 0 {
+    let lse = Array::new(OP, gpu, &[options.heads, q.shape()[0]], DType::F32)?;
+    if q.shape()[0] == 0 {
         return Ok((out, lse));
     }
-    let (q, k, v) = (unit_columns(q)?, unit_columns(k)?, unit_columns(v)?);
-    let offsets = offsets.contiguous(OP)?;
-    let mut args = Args::new(q.view(), k.view(), v.view(), offsets.view(), options);
+    let operands = Operands::new(sequences, options, false)?;
+    let mut args = operands.args(options, false);
     let groups = args.groups(gpu)?;
-    args.piece = shaders::attention::piece(d as u32, false);
     let launch = Launch {
         op: OP,
-        key: ("attention.forward", variant(scalar, d, options)),
-        inputs: &[q.buffer(), k.buffer(), v.buffer(), offsets.buffer()],
+        key: ("attention.forward", operands.variant.key()),
+        inputs: &operands.buffers(&[]),
         outputs: &[out.buffer(), lse.buffer()],
         immediates: bytemuck::bytes_of(&args),
         groups,
     };
-    gpu.launch(&launch, || {
-        shaders::attention::forward(scalar, d as u32, options.dropout.is_some())
-    })?;
+    gpu.launch(&launch, || shaders::attention::forward(operands.variant))?;
     Ok((out, lse))
 }
 
-/// The gradients of query, key and value in one array, as `layout` says.
+/// The gradients of query, key and value in one array, as `layout` says, and that of the bias if
+/// it is wanted.
 ///
 /// # Errors
 /// As [`forward`].
@@ -136,43 +195,62 @@ pub fn backward(
     grad: View,
     options: &Attention,
     layout: GradientLayout,
-) -> Result<Array> {
-    let Sequences { q, k, v, offsets, .. } = sequences;
-    let scalar = float(OP, q.dtype())?;
-    let (gpu, tokens, d) = (q.gpu(), q.shape()[0], q.shape()[1] / options.heads);
+) -> Result<(Array, Option<Array>)> {
+    let (q, gpu) = (sequences.q, sequences.q.gpu());
+    let (tokens, wanted) = (q.shape()[0], sequences.bias.filter(|_| layout.bias));
     let grads = Array::new(OP, gpu, &[3 * q.numel()], q.dtype())?;
     if tokens == 0 {
-        return Ok(grads);
+        let dbias = wanted.map(|bias| full(OP, gpu, bias.shape(), 0.0, bias.dtype()));
+        return Ok((grads, dbias.transpose()?));
     }
     let grad = grad.to_dtype(OP, q.dtype())?;
     let grad = unit_columns(grad.view())?;
-    let (q, k, v) = (unit_columns(q)?, unit_columns(k)?, unit_columns(v)?);
     let lse = lse.contiguous_in(OP, DType::F32)?;
-    let offsets = offsets.contiguous(OP)?;
+    let operands = Operands::new(sequences, options, wanted.is_some())?;
     // For each row: the logarithm of the denominator, and Σ dP·P.
     let sums = Array::new(OP, gpu, &[2, options.heads, tokens], DType::F32)?;
-    let mut args = Args::new(q.view(), k.view(), v.view(), offsets.view(), options);
+    let parts = wanted.map(|bias| parts(gpu, tokens, bias)).transpose()?;
+    let mut args = operands.args(options, true);
     let groups = args.groups(gpu)?;
-    args.piece = shaders::attention::piece(d as u32, true);
-    args.g = rows(grad.view());
-    args.l_start = lse.start();
+    (args.g, args.l_start) = (rows(grad.view()), lse.start());
     (args.d_row, args.d_part) = (layout.row as u32, layout.part as u32);
-    let dropout = options.dropout.is_some();
-    let [q, k, v, offsets] = [q.buffer(), k.buffer(), v.buffer(), offsets.buffer()];
-    let mut launch = Launch {
+    let variant = operands.variant;
+    let launch = Launch {
         op: OP,
-        key: ("attention.backward_q", variant(scalar, d, options)),
-        inputs: &[q, k, v, offsets, lse.buffer(), grad.buffer()],
-        outputs: &[grads.buffer(), sums.buffer()],
+        key: ("attention.backward_q", variant.key()),
+        inputs: &operands.buffers(&[lse.buffer(), grad.buffer()]),
+        outputs: &[&grads, &sums].into_iter().chain(&parts).map(Array::buffer).collect::<Vec<_>>(),
         immediates: bytemuck::bytes_of(&args),
         groups,
     };
-    gpu.launch(&launch, || shaders::attention::backward_q(scalar, d as u32, dropout))?;
-    launch.key.0 = "attention.backward_k";
-    let inputs = [q, k, v, offsets, sums.buffer(), grad.buffer()];
-    launch.inputs = &inputs;
-    let outputs = [grads.buffer()];
-    launch.outputs = &outputs;
-    gpu.launch(&launch, || shaders::attention::backward_k(scalar, d as u32, dropout))?;
-    Ok(grads)
+    gpu.launch(&launch, || shaders::attention::backward_q(variant))?;
+    let args = args.seeing(options.sight().reversed());
+    let launch = Launch {
+        op: OP,
+        key: ("attention.backward_k", Variant { bias_gradient: false, ..variant }.key()),
+        inputs: &operands.buffers(&[sums.buffer(), grad.buffer()]),
+        outputs: &[grads.buffer()],
+        immediates: bytemuck::bytes_of(&args),
+        groups,
+    };
+    gpu.launch(&launch, || shaders::attention::backward_k(variant))?;
+    let total = |parts| total(parts, wanted.map_or(DType::F32, |bias| bias.dtype()));
+    Ok((grads, parts.map(total).transpose()?))
+}
+
+/// Memory for the gradient of the bias by blocks of tokens: `[blocks, heads, 2·reach + 1]`.
+fn parts(gpu: &'static Gpu, tokens: usize, bias: View) -> Result<Array> {
+    let blocks = tokens.div_ceil(shaders::attention::BLOCK as usize);
+    Array::new(OP, gpu, &[blocks, bias.shape()[0], bias.shape()[1]], DType::F32)
+}
+
+/// The sum of the blocks' gradients.
+fn total(parts: Array, dtype: DType) -> Result<Array> {
+    let (blocks, shape) = (parts.shape()[0], parts.shape()[1..].to_vec());
+    let sums = match blocks {
+        1 => parts,
+        _ => reduce::forward(parts.view(), ReduceOp::Sum, &[0], blocks)?,
+    };
+    let sums = sums.reshape(&shape);
+    if dtype == DType::F32 { Ok(sums) } else { convert(OP, sums.view(), dtype) }
 }

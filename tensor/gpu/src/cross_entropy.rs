@@ -1,6 +1,6 @@
 //! Cross-entropy: launches of `cross_entropy.wgsl`.
 
-use gradus_base::op::cross_entropy::{Options, Reduction, check_targets};
+use gradus_base::op::cross_entropy::{Logits, Reduction, check_targets};
 use gradus_base::{DType, Result, bail};
 use gradus_shaders::{Shader, WORKGROUP, cross_entropy as shaders};
 
@@ -29,13 +29,8 @@ struct Args {
 
 impl Args {
     /// Also checks the dtype and the targets.
-    fn new(
-        op: &'static str,
-        x: View,
-        targets: View,
-        weight: Option<View>,
-        options: Options,
-    ) -> Result<Args> {
+    fn new(op: &'static str, logits: Logits<View>) -> Result<Args> {
+        let Logits { x, targets, weight, options } = logits;
         let (rows, classes) = (x.shape()[0], x.shape()[1]);
         if x.dtype() != DType::F32 {
             bail!(op, DType, "computes on f32 on a GPU, got {}; convert with to_dtype", x.dtype());
@@ -68,25 +63,27 @@ struct Call<'a> {
     weight: Option<View<'a>>,
 }
 
+/// One launch of a call: the kernel's name and variant, what it reads besides the class weights,
+/// what it writes, and its workgroups.
+struct Step<'a> {
+    kernel: (&'static str, u32),
+    inputs: &'a [View<'a>],
+    outputs: &'a [&'a Array],
+    groups: u64,
+}
+
 impl Call<'_> {
-    fn launch(
-        &self,
-        name: &'static str,
-        variant: u32,
-        inputs: &[View],
-        outputs: &[&Array],
-        groups: u64,
-        shader: impl FnOnce(bool) -> Shader,
-    ) -> Result<()> {
+    fn launch(&self, step: &Step, shader: impl FnOnce(bool) -> Shader) -> Result<()> {
         let weighted = self.weight.is_some();
-        let inputs = inputs.iter().copied().chain(self.weight);
+        let inputs = step.inputs.iter().copied().chain(self.weight);
+        let (name, variant) = step.kernel;
         let launch = Launch {
             op: self.op,
             key: (name, variant as u64 * 2 + weighted as u64),
             inputs: &inputs.map(View::buffer).collect::<Vec<_>>(),
-            outputs: &outputs.iter().map(|t| t.buffer()).collect::<Vec<_>>(),
+            outputs: &step.outputs.iter().map(|t| t.buffer()).collect::<Vec<_>>(),
             immediates: bytemuck::bytes_of(&self.args),
-            groups: self.gpu.grid(self.op, groups)?,
+            groups: self.gpu.grid(self.op, step.groups)?,
         };
         self.gpu.launch(&launch, || shader(weighted))
     }
@@ -96,22 +93,19 @@ impl Call<'_> {
 ///
 /// # Errors
 /// If the dtype is not f32, a target is neither a class nor ignored, or memory is short.
-pub fn forward(
-    x: View,
-    targets: View,
-    weight: Option<View>,
-    options: Options,
-) -> Result<(Array, Array)> {
+pub fn forward(logits: Logits<View>) -> Result<(Array, Array)> {
+    let Logits { x, targets, weight, options } = logits;
     let (op, gpu, n) = ("cross_entropy", x.gpu(), x.shape()[0]);
-    let args = Args::new(op, x, targets, weight, options)?;
+    let args = Args::new(op, logits)?;
     let call = Call { op, gpu, args, weight };
     let losses = Array::new(op, gpu, &[n], DType::F32)?;
     let lse = Array::new(op, gpu, &[n, 2], DType::F32)?;
     if n > 0 {
         let threads = shaders::threads(x.shape()[1]);
-        let shader = |weighted| shaders::rows(weighted, threads);
-        let (inputs, outputs) = ([x, targets], [&losses, &lse]);
-        call.launch("cross_entropy.rows", threads, &inputs, &outputs, n as u64, shader)?;
+        let kernel = ("cross_entropy.rows", threads);
+        let (inputs, outputs) = (&[x, targets], &[&losses, &lse]);
+        let step = Step { kernel, inputs, outputs, groups: n as u64 };
+        call.launch(&step, |weighted| shaders::rows(weighted, threads))?;
     }
     let loss = match options.reduction {
         Reduction::None => losses,
@@ -120,8 +114,9 @@ pub fn forward(
         Reduction::Mean if n == 0 => full(op, gpu, &[], f64::NAN, DType::F32)?,
         Reduction::Sum | Reduction::Mean => {
             let loss = Array::new(op, gpu, &[], DType::F32)?;
-            let inputs = [losses.view(), targets];
-            call.launch("cross_entropy.total", 0, &inputs, &[&loss], 1, shaders::total)?;
+            let (inputs, outputs) = (&[losses.view(), targets], &[&loss]);
+            let step = Step { kernel: ("cross_entropy.total", 0), inputs, outputs, groups: 1 };
+            call.launch(&step, shaders::total)?;
             loss
         }
     };
@@ -132,16 +127,10 @@ pub fn forward(
 ///
 /// # Errors
 /// As [`forward`].
-pub fn backward(
-    x: View,
-    targets: View,
-    lse: View,
-    weight: Option<View>,
-    options: Options,
-    grad: View,
-) -> Result<Array> {
+pub fn backward(logits: Logits<View>, lse: View, grad: View) -> Result<Array> {
+    let Logits { x, targets, weight, .. } = logits;
     let (op, gpu) = ("cross_entropy_backward", x.gpu());
-    let mut args = Args::new(op, x, targets, weight, options)?;
+    let mut args = Args::new(op, logits)?;
     (args.lse_offset, args.grad_offset) = (lse.start(), grad.start());
     let call = Call { op, gpu, args, weight };
     let dx = Array::new(op, gpu, x.shape(), DType::F32)?;
@@ -149,9 +138,12 @@ pub fn backward(
         return Ok(dx);
     }
     let terms = Array::new(op, gpu, &[2], DType::F32)?;
-    call.launch("cross_entropy.terms", 0, &[targets], &[&terms], 1, shaders::terms)?;
-    let inputs = [x, targets, lse, grad, terms.view()];
+    let kernel = ("cross_entropy.terms", 0);
+    let step = Step { kernel, inputs: &[targets], outputs: &[&terms], groups: 1 };
+    call.launch(&step, shaders::terms)?;
+    let kernel = ("cross_entropy.backward", 0);
+    let inputs = &[x, targets, lse, grad, terms.view()];
     let groups = (dx.numel() as u64).div_ceil(WORKGROUP as u64);
-    call.launch("cross_entropy.backward", 0, &inputs, &[&dx], groups, shaders::backward)?;
+    call.launch(&Step { kernel, inputs, outputs: &[&dx], groups }, shaders::backward)?;
     Ok(dx)
 }

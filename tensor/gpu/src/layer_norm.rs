@@ -1,28 +1,26 @@
 //! Layer normalisation and its derivatives: launches of `layer_norm.wgsl`.
 
-use gradus_base::op::layer_norm::{LayerNormOutput, Residual};
+use gradus_base::op::layer_norm::{LayerNormOutput, Operands, Residual, Saved};
 use gradus_base::{DType, Result, RngKey};
 use gradus_shaders as shaders;
-use gradus_shaders::layer_norm::Before;
+use gradus_shaders::layer_norm::{Backward, Before, Forward};
 
 use super::copy::{convert, full};
 use super::gather::Part;
-use super::rows::Rows;
+use super::rows::{RowKernel, Rows};
 use super::storage::float;
 use super::view::{Array, View, ViewOrCopy};
 
-/// All inputs are contiguous and of fitting shapes; `lead` is x's shape without the last dimension.
+/// All inputs are contiguous and of fitting shapes; x has at least one dimension.
 ///
 /// # Errors
 /// If the dtype is neither f32 nor f16, or memory is short.
 pub fn forward(
-    x: View,
+    operands: Operands<View>,
     residual: Option<Residual<View>>,
-    weight: View,
-    bias: View,
-    eps: f64,
-    lead: &[usize],
 ) -> Result<LayerNormOutput<Array>> {
+    let Operands { x, weight, bias, eps, rms } = operands;
+    let lead = &x.shape()[..x.shape().len() - 1];
     let op = "layer_norm";
     let scalar = float(op, x.dtype())?;
     let (gpu, n) = (x.gpu(), weight.numel());
@@ -42,18 +40,22 @@ pub fn forward(
     }
     let mean = Array::new(op, gpu, lead, DType::F32)?;
     let rstd = Array::new(op, gpu, lead, DType::F32)?;
-    let (weight, bias) = (weight.to_dtype(op, DType::F32)?, bias.to_dtype(op, DType::F32)?);
+    let weight = weight.to_dtype(op, DType::F32)?;
+    let bias = bias.map(|bias| bias.to_dtype(op, DType::F32)).transpose()?;
     let dropout = residual.as_ref().and_then(|r| r.dropout);
     let args = Rows::new(mean.numel(), n, eps).dropping(dropout);
-    let width = args.width();
-    let key = (op, (before as u64) << 32 | scalar.code() << 16 | width as u64);
+    let variant = Forward { scalar, width: args.width(), before, bias: bias.is_some(), rms };
+    let key = (op, variant.key());
     let added = residual.map(|r| r.tensor);
-    let inputs: Vec<View> =
-        [x].into_iter().chain(added).chain([weight.view(), bias.view()]).collect();
+    let inputs: Vec<View> = [x]
+        .into_iter()
+        .chain(added)
+        .chain([&weight].into_iter().chain(&bias).map(ViewOrCopy::view))
+        .collect();
     let outputs: Vec<&Array> = [&y, &mean, &rstd].into_iter().chain(&sum).collect();
-    args.launch(op, key, mean.numel() as u64, &inputs, &outputs, || {
-        shaders::layer_norm::forward(scalar, width, before)
-    })?;
+    let groups = mean.numel() as u64;
+    let kernel = RowKernel { op, key, groups, inputs: &inputs, outputs: &outputs };
+    args.launch(&kernel, || shaders::layer_norm::forward(variant))?;
     Ok(LayerNormOutput { output: y, mean, rstd, sum })
 }
 
@@ -63,13 +65,11 @@ pub fn forward(
 /// # Errors
 /// As [`forward`].
 pub fn backward(
-    x: View,
-    weight: View,
-    mean: View,
-    rstd: View,
+    saved: Saved<View>,
     grads: Vec<View>,
     dropout: Option<(f64, RngKey)>,
 ) -> Result<(Array, Option<Array>, Array, Array)> {
+    let Saved { x, weight, mean, rstd, rms } = saved;
     let op = "layer_norm_backward";
     let scalar = float(op, x.dtype())?;
     let (gpu, n, rows) = (x.gpu(), weight.numel(), mean.numel());
@@ -86,16 +86,16 @@ pub fn backward(
     } else {
         let parts = Array::new(op, gpu, &[blocks, 2 * n], DType::F32)?;
         let args = Rows::new(rows, n, 0.0).dropping(dropout);
-        let (width, more) = (args.width(), grads.len() > 1);
-        let variant = (more as u64) << 1 | da.is_some() as u64;
-        let key = (op, variant << 32 | scalar.code() << 16 | width as u64);
+        let (more, dropout) = (grads.len() > 1, da.is_some());
+        let variant = Backward { scalar, width: args.width(), more, dropout, rms };
+        let key = (op, variant.key());
         let operands = [weight, mean, rstd];
         let inputs: Vec<View> =
             [x].into_iter().chain(operands.iter().chain(&grads).map(ViewOrCopy::view)).collect();
         let outputs: Vec<&Array> = [&dx].into_iter().chain(&da).chain([&parts]).collect();
-        args.launch(op, key, blocks as u64, &inputs, &outputs, || {
-            shaders::layer_norm::backward(scalar, width, more, da.is_some())
-        })?;
+        let groups = blocks as u64;
+        let kernel = RowKernel { op, key, groups, inputs: &inputs, outputs: &outputs };
+        args.launch(&kernel, || shaders::layer_norm::backward(variant))?;
         total(parts, blocks, 2 * n)?
     };
     let sums = if dtype == DType::F32 { sums } else { convert(op, sums.view(), dtype)? };

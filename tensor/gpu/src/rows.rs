@@ -22,6 +22,17 @@ pub(super) struct Rows {
     zero: u32,
 }
 
+/// A kernel that is launched over rows.
+pub(super) struct RowKernel<'a> {
+    pub(super) op: &'static str,
+    /// Which variant of the shader it is.
+    pub(super) key: Key,
+    /// Workgroups.
+    pub(super) groups: u64,
+    pub(super) inputs: &'a [View<'a>],
+    pub(super) outputs: &'a [&'a Array],
+}
+
 impl Rows {
     /// For `rows` rows of `n` elements.
     pub(super) fn new(rows: usize, n: usize, eps: f64) -> Rows {
@@ -40,17 +51,13 @@ impl Rows {
         if self.n <= 256 { narrow } else { wide }
     }
 
-    /// Launches `groups` workgroups over contiguous inputs. Does nothing where there are no
-    /// elements.
+    /// Launches a kernel over contiguous inputs. Does nothing where there are no elements.
     pub(super) fn launch(
         mut self,
-        op: &'static str,
-        key: Key,
-        groups: u64,
-        inputs: &[View],
-        outputs: &[&Array],
+        kernel: &RowKernel,
         shader: impl FnOnce() -> Shader,
     ) -> Result<()> {
+        let &RowKernel { op, key, groups, inputs, outputs } = kernel;
         if self.rows == 0 || self.n == 0 {
             return Ok(());
         }

@@ -4,7 +4,7 @@
 use gradus_base::Result;
 use gradus_shaders as shaders;
 
-use super::rows::Rows;
+use super::rows::{RowKernel, Rows};
 use super::storage::float;
 use super::view::{Array, View};
 
@@ -17,7 +17,8 @@ fn launch(op: &'static str, log: bool, inputs: &[View]) -> Result<Array> {
     let args = Rows::new(rows, n, 0.0);
     let width = args.width();
     let key = (op, scalar.code() << 16 | width as u64);
-    args.launch(op, key, rows as u64, inputs, &[&y], || match inputs.len() {
+    let kernel = RowKernel { op, key, groups: rows as u64, inputs, outputs: &[&y] };
+    args.launch(&kernel, || match inputs.len() {
         1 => shaders::softmax::forward(scalar, log, width),
         _ => shaders::softmax::backward(scalar, log, width),
     })?;

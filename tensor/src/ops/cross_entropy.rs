@@ -1,6 +1,6 @@
 //! Cross-entropy of logits against class indices, fused with the log-softmax.
 
-use gradus_base::op::cross_entropy::{Options, class_index};
+use gradus_base::op::cross_entropy::{Logits, Options, class_index};
 
 use super::on_device;
 use crate::{DType, ErrorKind, Result, Tensor, bail};
@@ -24,7 +24,6 @@ pub struct CrossEntropy {
 }
 
 impl CrossEntropy {
-    /// The options without the class weights.
     /// [`ignore_index`](CrossEntropy::ignore_index) as targets store it.
     ///
     /// ```
@@ -41,6 +40,7 @@ impl CrossEntropy {
         self.ignore_index.map(|index| class_index("cross_entropy", index)).transpose()
     }
 
+    /// The options without the class weights.
     fn plain(&self) -> Result<Options> {
         let CrossEntropy { label_smoothing, reduction, .. } = *self;
         Ok(Options { ignore_index: self.ignored()?, label_smoothing, reduction })
@@ -125,7 +125,8 @@ impl Tensor {
         let weight = options.weight.as_ref().map(Tensor::contiguous).transpose()?;
         let (x, y, w) = (self.contiguous()?, targets.contiguous()?, weight.as_ref());
         let operands: Vec<&Tensor> = [&x, &y].into_iter().chain(w).collect();
-        on_device!("cross_entropy", &operands; cross_entropy::forward(&x, &y, w, options.plain()?))
+        let logits = Logits { x: &x, targets: &y, weight: w, options: options.plain()? };
+        on_device!("cross_entropy", &operands; cross_entropy::forward(logits))
     }
 
     /// The gradient of the logits (`self`, `[n, classes]`) of [`Tensor::cross_entropy`]: `lse`
@@ -173,6 +174,7 @@ impl Tensor {
         let (x, y, w) = (self.contiguous()?, targets.contiguous()?, weight.as_ref());
         let (lse, grad) = (lse.contiguous()?, grad.contiguous()?);
         let operands: Vec<&Tensor> = [&x, &y, &lse, &grad].into_iter().chain(w).collect();
-        on_device!(op, &operands; cross_entropy::backward(&x, &y, &lse, w, options.plain()?, &grad))
+        let logits = Logits { x: &x, targets: &y, weight: w, options: options.plain()? };
+        on_device!(op, &operands; cross_entropy::backward(logits, &lse, &grad))
     }
 }

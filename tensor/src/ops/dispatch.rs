@@ -1,7 +1,7 @@
 //! Where an operation runs: the device of its operands, and the call's entry in the profile.
 
 use super::work;
-use crate::profile::Span;
+use crate::profile::{Span, Work};
 use crate::{Device, ErrorKind, Result, Tensor, bail};
 
 /// The device of an operation's operands, which must be one.
@@ -46,6 +46,17 @@ pub(crate) fn begin(op: &'static str, operands: &[&Tensor]) -> Result<(Device, S
     Ok((device, Span::begin(op, device, || work::of(op, operands))))
 }
 
+/// [`begin`] of an operation whose FLOPs do not follow from the operands' shapes alone.
+pub(crate) fn begin_counted(
+    op: &'static str,
+    operands: &[&Tensor],
+    flops: impl FnOnce() -> u64,
+) -> Result<(Device, Span)> {
+    let device = common(op, operands)?;
+    let work = || Work { flops: flops(), ..work::of(op, operands) };
+    Ok((device, Span::begin(op, device, work)))
+}
+
 /// Ends the call that [`begin`] began.
 pub(crate) fn end<R: work::Outputs>(span: Span, result: &Result<R>) {
     match result {
@@ -56,16 +67,14 @@ pub(crate) fn end<R: work::Outputs>(span: Span, result: &Result<R>) {
 
 /// Hands a call to the kernels of the operands' device: the function `FAMILY::function` of
 /// `gradus_cpu` or of `gradus_gpu`, which take views where the arguments are tensors
-/// ([`kernels`](super::kernels)). Operands on different devices are an error.
+/// ([`kernels`](super::kernels)). Operands on different devices are an error. `flops: f` counts
+/// the FLOPs by the closure `f`.
 macro_rules! on_device {
-    ($op:expr, [$($operand:expr),+ $(,)?], $family:ident::$function:ident($($argument:expr),* $(,)?)) => {
-        on_device!($op, &[$($operand),+]; $family::$function($($argument),*))
-    };
-    ($op:expr, $operands:expr; $family:ident::$function:ident($($argument:expr),* $(,)?)) => {
+    (@begun $begun:expr, $op:expr; $family:ident::$function:ident($($argument:expr),* $(,)?)) => {
         {
             use $crate::ops::kernels::{Argument, Cpu, Gpu, tensors_of};
 
-            let (device, span) = $crate::ops::begin($op, $operands)?;
+            let (device, span) = $begun?;
             let result = match device {
                 $crate::Device::Cpu => tensors_of(|| {
                     gradus_cpu::$family::$function($(Argument::<Cpu>::take($argument, $op)?),*)
@@ -77,6 +86,15 @@ macro_rules! on_device {
             $crate::ops::end(span, &result);
             result
         }
+    };
+    ($op:expr, [$($operand:expr),+ $(,)?], $family:ident::$function:ident($($argument:expr),* $(,)?)) => {
+        on_device!($op, &[$($operand),+]; $family::$function($($argument),*))
+    };
+    ($op:expr, $operands:expr; $($call:tt)*) => {
+        on_device!(@begun $crate::ops::begin($op, $operands), $op; $($call)*)
+    };
+    ($op:expr, $operands:expr, flops: $flops:expr; $($call:tt)*) => {
+        on_device!(@begun $crate::ops::begin_counted($op, $operands, $flops), $op; $($call)*)
     };
 }
 pub(crate) use on_device;

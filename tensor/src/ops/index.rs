@@ -10,7 +10,7 @@ use super::on_device;
 use crate::{DType, Device, Result, Tensor, bail};
 
 /// The ids, contiguous, each below `size`, and few enough to count in 32 bits.
-fn checked_ids(op: &'static str, ids: &Tensor, size: usize, of: &str) -> Result<Tensor> {
+pub(super) fn checked_ids(op: &'static str, ids: &Tensor, size: usize, of: &str) -> Result<Tensor> {
     let ids = check_ids(op, ids, size, of)?;
     if ids.numel() > u32::MAX as usize {
         bail!(op, "{} ids are too many at once; give at most 2³² − 1", ids.numel());

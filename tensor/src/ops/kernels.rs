@@ -3,11 +3,13 @@
 
 use gradus_base::op::attention::{Attention, GradientLayout, Sequences};
 use gradus_base::op::binary::{BinaryOp, CompareOp};
-use gradus_base::op::cross_entropy::Options;
-use gradus_base::op::layer_norm::{LayerNormOutput, Residual};
+use gradus_base::op::cross_entropy::Logits;
+use gradus_base::op::glu::Glu;
+use gradus_base::op::layer_norm::{LayerNormOutput, Operands, Residual, Saved};
 use gradus_base::op::loss_scale::LossScale;
 use gradus_base::op::optim::{AdamWStep, SgdStep};
 use gradus_base::op::reduce::ReduceOp;
+use gradus_base::op::rotary::Rotary;
 use gradus_base::op::unary::UnaryOp;
 use gradus_cpu as cpu;
 use gradus_gpu as gpu;
@@ -128,9 +130,39 @@ impl<'a, K: Kernels> Argument<K> for Sequences<'a, &'a Tensor> {
     type Taken = Sequences<'a, K::View<'a>>;
 
     fn take(self, _op: &'static str) -> Result<Self::Taken> {
-        let Sequences { q, k, v, offsets, bounds } = self;
-        let (q, k, v, offsets) = (K::view(q), K::view(k), K::view(v), K::view(offsets));
-        Ok(Sequences { q, k, v, offsets, bounds })
+        let Sequences { q, k, v, bias, offsets, bounds } = self;
+        let [q, k, v, offsets] = [q, k, v, offsets].map(K::view);
+        Ok(Sequences { q, k, v, bias: bias.map(K::view), offsets, bounds })
+    }
+}
+
+impl<'a, K: Kernels> Argument<K> for Logits<&'a Tensor> {
+    type Taken = Logits<K::View<'a>>;
+
+    fn take(self, _op: &'static str) -> Result<Self::Taken> {
+        let Logits { x, targets, weight, options } = self;
+        let (x, targets, weight) = (K::view(x), K::view(targets), weight.map(K::view));
+        Ok(Logits { x, targets, weight, options })
+    }
+}
+
+impl<'a, K: Kernels> Argument<K> for Operands<&'a Tensor> {
+    type Taken = Operands<K::View<'a>>;
+
+    fn take(self, _op: &'static str) -> Result<Self::Taken> {
+        let Operands { x, weight, bias, eps, rms } = self;
+        let (x, weight, bias) = (K::view(x), K::view(weight), bias.map(K::view));
+        Ok(Operands { x, weight, bias, eps, rms })
+    }
+}
+
+impl<'a, K: Kernels> Argument<K> for Saved<&'a Tensor> {
+    type Taken = Saved<K::View<'a>>;
+
+    fn take(self, _op: &'static str) -> Result<Self::Taken> {
+        let Saved { x, weight, mean, rstd, rms } = self;
+        let [x, weight, mean, rstd] = [x, weight, mean, rstd].map(K::view);
+        Ok(Saved { x, weight, mean, rstd, rms })
     }
 }
 
@@ -175,9 +207,10 @@ settings!(
     RngKey,
     BinaryOp,
     CompareOp,
+    Glu,
     GradientLayout,
-    Options,
     ReduceOp,
+    Rotary,
     UnaryOp,
     &AdamWStep,
     &Attention,

@@ -51,24 +51,12 @@ fn is_product(op: &str) -> bool {
 }
 
 /// For a product twice the length of its sums; [`add_outputs`] multiplies it by the number of
-/// results. For attention all of them.
+/// results. Attention counts its own.
 fn flops(op: &str, operands: &[&Tensor]) -> u64 {
     let shape = |i: usize| operands.get(i).map_or(&[][..], |t| t.shape());
     match op {
         "linear_parameters_backward" => 2 * shape(0).first().copied().unwrap_or(0) as u64,
         _ if is_product(op) => 2 * shape(0).last().copied().unwrap_or(0) as u64,
-        "attention" | "attention_backward" => {
-            let offsets = operands.get(3).and_then(|t| t.to_vec::<u32>().ok()).unwrap_or_default();
-            let pairs = offsets
-                .windows(2)
-                .map(|w| (w[1] - w[0]) as u64)
-                .map(|n| n * n)
-                .fold(0, u64::saturating_add);
-            let hidden = shape(0).last().copied().unwrap_or(0) as u64;
-            // Q·Kᵀ and P·V; backward P again, dV, dP, dQ, dK.
-            let products = if op == "attention" { 4 } else { 10 };
-            pairs.saturating_mul(hidden).saturating_mul(products)
-        }
         _ => 0,
     }
 }

@@ -201,7 +201,7 @@ fn what_is_kept_back_is_done_in_time() {
         let there = |t: Tensor| t.to_device(device).unwrap();
         let random = |shape: &[usize], key| there(rand(shape, key));
         let (x, w, b) = (random(&shape, 1), random(&[20], 2), random(&[20], 3));
-        let y = x.layer_norm(&w, &b, 1e-5).unwrap();
+        let y = x.layer_norm(&w, Some(&b), 1e-5).unwrap();
         let norm = |g: &Tensor| x.layer_norm_backward(&w, &y.mean, &y.rstd, g, None).unwrap();
         let (mut p, mut m) = (random(&[20], 4), random(&[20], 5));
         let v = &mut random(&[20], 6).square().unwrap();

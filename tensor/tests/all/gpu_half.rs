@@ -3,8 +3,10 @@
 
 use gradus_tensor::ops::attention::Attention;
 use gradus_tensor::ops::binary::BinaryOp;
+use gradus_tensor::ops::glu::{Gate, Glu};
 use gradus_tensor::ops::optim::SgdStep;
 use gradus_tensor::ops::reduce::ReduceOp;
+use gradus_tensor::ops::rotary::Rotary;
 use gradus_tensor::ops::unary::UnaryOp;
 use gradus_tensor::{DType, Device, LossScale, RngKey, Tensor};
 use gradus_testing::{adamw, gpu};
@@ -129,10 +131,10 @@ fn rows() {
         assert_near(&what("backward"), &truth, &y.softmax_backward(&gt, -1).unwrap(), F16);
 
         let (w, b) = (randn(&[n], 3), randn(&[n], 4));
-        let truth = x.layer_norm(&w, &b, 1e-5).unwrap();
+        let truth = x.layer_norm(&w, Some(&b), 1e-5).unwrap();
         let there = |t: &Tensor| t.to_device(device).unwrap();
         for (w_there, b_there) in [(there(&w), there(&b)), (half(&w, device), half(&b, device))] {
-            let ours = xt.layer_norm(&w_there, &b_there, 1e-5).unwrap();
+            let ours = xt.layer_norm(&w_there, Some(&b_there), 1e-5).unwrap();
             assert_near(&what("output"), &truth.output, &ours.output, F16);
             // Statistics are not rounded.
             assert_near(&what("mean"), &truth.mean, &ours.mean, F32);
@@ -143,8 +145,37 @@ fn rows() {
             assert_near(&what("dx"), &truth.0, &dx, F16);
             assert_near(&what("dw"), &truth.1, &dw, w_there.dtype());
             assert_near(&what("db"), &truth.2, &db, w_there.dtype());
+
+            let (truth, ours) = (x.rms_norm(&w, 0.1).unwrap(), xt.rms_norm(&w_there, 0.1).unwrap());
+            assert_near(&what("rms_norm"), &truth.output, &ours.output, F16);
+            let (dx, dw) = xt.rms_norm_backward(&w_there, &ours.rstd, &gt, None).unwrap();
+            let truth = x.rms_norm_backward(&w, &truth.rstd, &g, None).unwrap();
+            assert_near(&what("dx of rms_norm"), &truth.0, &dx, F16);
+            assert_near(&what("dw of rms_norm"), &truth.1, &dw, w_there.dtype());
         }
     }
+}
+
+#[test]
+fn gated_units_and_rotations() {
+    let Some(device) = gpu() else { return };
+    let (x, g) = (randn(&[37, 66], 1), randn(&[37, 33], 2));
+    let (xt, gt) = (half(&x, device), half(&g, device));
+    for gate in Gate::ALL {
+        let options = Glu { gate, gate_first: true };
+        let (truth, ours) = (x.glu(options).unwrap(), xt.glu(options).unwrap());
+        assert_near(gate.unary().name(), &truth, &ours, F16);
+        let truth = x.glu_backward(&g, options).unwrap();
+        assert_near(gate.unary().name(), &truth, &xt.glu_backward(&gt, options).unwrap(), F16);
+    }
+    let table = Tensor::rotary_table(50, 10, 100.0).unwrap();
+    let positions = Tensor::arange(0.0, 37.0, 1.0, DType::U32).unwrap();
+    let options = Rotary { heads: 4, head_size: 14, inverse: false };
+    let truth = x.rotary_embedding(&table, &positions, options).unwrap();
+    let (table, positions) =
+        (table.to_device(device).unwrap(), positions.to_device(device).unwrap());
+    let ours = xt.rotary_embedding(&table, &positions, options).unwrap();
+    assert_near("rotary_embedding", &truth, &ours, F16);
 }
 
 #[test]
@@ -156,16 +187,24 @@ fn attention() {
     let offsets_there = offsets.to_device(device).unwrap();
     let [qt, kt, vt, gt] = [&q, &k, &v, &g].map(|t| half(t, device));
     let scale = 1.0 / (hidden as f64 / heads as f64).sqrt();
-    let options = Attention { heads, scale, dropout: Some((0.1, RngKey::new(9))) };
-    let (y, lse) = q.attention(&k, &v, &offsets, &options).unwrap();
-    let (ours, our_lse) = qt.attention(&kt, &vt, &offsets_there, &options).unwrap();
+    let dropout = Some((0.1, RngKey::new(9)));
+    let options = Attention { heads, scale, dropout, causal: true, window: Some(20) };
+    // In f32 for both.
+    let bias = &randn(&[heads, 9], 5);
+    let bias_there = &bias.to_device(device).unwrap();
+    let (y, lse) = q.attention(&k, &v, Some(bias), &offsets, &options).unwrap();
+    let (ours, our_lse) =
+        qt.attention(&kt, &vt, Some(bias_there), &offsets_there, &options).unwrap();
     assert_near("attention", &y, &ours, F16);
     assert_near("denominators", &lse, &our_lse, F32);
-    let truth = q.attention_backward(&k, &v, &offsets, &lse, &g, &options).unwrap();
-    let ours = qt.attention_backward(&kt, &vt, &offsets_there, &our_lse, &gt, &options).unwrap();
-    assert_near("dq", &truth.0, &ours.0, F16);
-    assert_near("dk", &truth.1, &ours.1, F16);
-    assert_near("dv", &truth.2, &ours.2, F16);
+    let truth = q.attention_backward([&k, &v], Some((bias, true)), &offsets, [&lse, &g], &options);
+    let (there, bias_there) = ([&our_lse, &gt], Some((bias_there, true)));
+    let ours = qt.attention_backward([&kt, &vt], bias_there, &offsets_there, there, &options);
+    let (truth, ours) = (truth.unwrap(), ours.unwrap());
+    assert_near("dq", &truth.query, &ours.query, F16);
+    assert_near("dk", &truth.key, &ours.key, F16);
+    assert_near("dv", &truth.value, &ours.value, F16);
+    assert_near("dbias", &truth.bias.unwrap(), &ours.bias.unwrap(), F32);
 }
 
 #[test]

@@ -121,9 +121,13 @@ fn norms_of_constant_rows(what: &str, x: &Tensor, c: f64) {
     let n = x.shape()[1];
     let (one, zero) = (x.ones_like().unwrap(), x.zeros_like().unwrap());
     let (w, b) = (one.select(0, 0).unwrap(), zero.select(0, 0).unwrap());
-    let of_sum = |dropout| x.dropout_add_layer_norm(&zero, &w, &b, 1e-12, dropout, true).unwrap();
-    let norms =
-        [x.layer_norm(&w, &b, 1e-12).unwrap(), of_sum(None), of_sum(Some((0.0, RngKey::new(1))))];
+    let of_sum =
+        |dropout| x.dropout_add_layer_norm(&zero, &w, Some(&b), 1e-12, dropout, true).unwrap();
+    let norms = [
+        x.layer_norm(&w, Some(&b), 1e-12).unwrap(),
+        of_sum(None),
+        of_sum(Some((0.0, RngKey::new(1)))),
+    ];
     for y in norms {
         assert_eq!(y.output.to_f64_vec(), vec![0.0; 2 * n], "{what}");
         assert_eq!(y.mean.to_f64_vec(), [c as f32 as f64; 2], "{what}");
@@ -135,7 +139,7 @@ fn norms_of_constant_rows(what: &str, x: &Tensor, c: f64) {
         && x.device() != Device::Cpu
         && c.abs() < 6e4
     {
-        let y = half.layer_norm(&w, &b, 1e-12).unwrap().output;
+        let y = half.layer_norm(&w, Some(&b), 1e-12).unwrap().output;
         assert_eq!(y.to_f64_vec(), vec![0.0; 2 * n], "{what}, f16");
     }
 }
@@ -174,7 +178,7 @@ fn rows_far_from_zero_keep_their_spread() {
             let (w, b) =
                 (Tensor::ones(&[n], DType::F32).unwrap(), Tensor::zeros(&[n], DType::F32).unwrap());
             let (w, b) = (w.to_device(device).unwrap(), b.to_device(device).unwrap());
-            let y = x.layer_norm(&w, &b, 1e-12).unwrap();
+            let y = x.layer_norm(&w, Some(&b), 1e-12).unwrap();
             let output = y.output.to_f64_vec();
             let var = x.var(&[1], false, 0).unwrap().to_f64_vec();
             let down = x.t().unwrap().copy().unwrap().var(&[0], false, 0).unwrap().to_f64_vec();

@@ -6,6 +6,7 @@ mod attention;
 mod cross_entropy;
 mod custom;
 mod error_kinds;
+mod feed_forward;
 mod gpu_edges;
 mod gpu_half;
 mod gpu_products;

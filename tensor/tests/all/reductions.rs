@@ -184,7 +184,7 @@ proptest! {
         let x = view(seed, &shape, kind, dtype).affine(1.0, 3.0).unwrap();
         let g = view(seed ^ 1, &shape, kind, dtype);
         let (w, b) = (view(seed ^ 2, &[n], kind, dtype), view(seed ^ 3, &[n], kind, dtype));
-        let y = x.layer_norm(&w, &b, eps).unwrap();
+        let y = x.layer_norm(&w, Some(&b), eps).unwrap();
         let (dx, dw, db) = x.layer_norm_backward(&w, &y.mean, &y.rstd, &g, None).unwrap();
         prop_assert_eq!(y.output.shape(), &shape[..]);
         prop_assert_eq!(y.mean.shape(), &shape[..d]);
@@ -237,7 +237,7 @@ fn threads_change_nothing() {
         all.extend([y.softmax_backward(&g, -1).unwrap(), y, x.argmax(1, false).unwrap()]);
         let y = x.log_softmax(0).unwrap();
         all.extend([y.log_softmax_backward(&g, 0).unwrap(), y]);
-        let y = x.layer_norm(&w, &w, 1e-5).unwrap();
+        let y = x.layer_norm(&w, Some(&w), 1e-5).unwrap();
         let (dx, dw, db) = x.layer_norm_backward(&w, &y.mean, &y.rstd, &g, None).unwrap();
         all.extend([y.output, y.mean, y.rstd, dx, dw, db]);
         all.iter().flat_map(|t| t.to_f64_vec().into_iter().map(f64::to_bits)).collect::<Vec<_>>()
@@ -292,7 +292,10 @@ fn refusals_say_what_to_do() {
     says(x.softmax_backward(&x.narrow(0, 0, 1).unwrap(), 0), &["[softmax_backward]", "[1, 0, 3]"]);
     says(x.to_dtype(DType::U32).unwrap().mean_all(), &["u32", "to_dtype"]);
     let w = Tensor::ones(&[4], DType::F32).unwrap();
-    says(x.layer_norm(&w, &w, 1e-5).map(|y| y.output), &["[layer_norm]", "weight", "[4]", "[3]"]);
-    let y = Tensor::scalar(1f32).layer_norm(&w, &w, 1e-5).map(|y| y.output);
+    says(
+        x.layer_norm(&w, Some(&w), 1e-5).map(|y| y.output),
+        &["[layer_norm]", "weight", "[4]", "[3]"],
+    );
+    let y = Tensor::scalar(1f32).layer_norm(&w, Some(&w), 1e-5).map(|y| y.output);
     says(y, &["[layer_norm]", "scalar"]);
 }

@@ -8,7 +8,9 @@
 use gradus_tensor::layout::checked_numel;
 use gradus_tensor::ops::attention::Attention;
 use gradus_tensor::ops::cross_entropy::CrossEntropy;
+use gradus_tensor::ops::glu::Glu;
 use gradus_tensor::ops::optim::{AdamWStep, SgdStep};
+use gradus_tensor::ops::rotary::Rotary;
 use gradus_tensor::{DType, Device, LowPrecision, Result, RngKey, Tensor};
 use gradus_testing::adamw;
 use proptest::prelude::*;
@@ -167,10 +169,18 @@ fn functions(x: &Tensor, [_, b, _]: [usize; 3]) {
     settled(x.argmax(1, true), None);
     settled(x.topk(b, 1, true).map(|(values, _)| values), None);
     settled(x.sort(0, true).map(|(values, _)| values), None);
-    settled(x.layer_norm(&last, &last, 1e-5).map(|y| y.output), Some(&shape));
-    let summed = x.dropout_add_layer_norm(x, &last, &last, 1e-5, None, true);
+    settled(x.layer_norm(&last, Some(&last), 1e-5).map(|y| y.output), Some(&shape));
+    let summed = x.dropout_add_layer_norm(x, &last, None, 1e-5, None, true);
     settled(summed.map(|y| y.output), Some(&shape));
     settled(x.layer_norm_backward(&last, &lead, &lead, x, None).map(|g| g.0), Some(&shape));
+    settled(x.rms_norm(&last, 1e-5).map(|y| y.output), Some(&shape));
+    settled(x.dropout_add_rms_norm(x, &last, 1e-5, None, true).map(|y| y.output), Some(&shape));
+    settled(x.rms_norm_backward(&last, &lead, x, None).map(|g| g.0), Some(&shape));
+    settled(x.glu(Glu::default()), None);
+    settled(
+        x.narrow(2, 0, x.shape()[2] / 2).and_then(|g| x.glu_backward(&g, Glu::default())),
+        None,
+    );
     settled(Tensor::global_norm(&[x, x]), None);
     let (mut p, mut m, mut v) = (x.clone(), x.clone(), x.clone());
     settled(p.mul_scalar_(2.0).and_then(|()| p.add_(&last, 1.0)).map(|()| p.clone()), None);
@@ -228,13 +238,26 @@ fn by_index(x: &Tensor, [a, b, c]: [usize; 3]) {
         let offsets =
             Tensor::from_slice(bounds, &[bounds.len()]).unwrap().to_device(device).unwrap();
         for (rows, hidden) in [(bounds[bounds.len() - 1] as usize % 4, b), (a, b)] {
-            let options = Attention { heads: c, scale: 1.0, dropout: None };
+            let (q, positions) = (repeated(device, DType::F32, &[rows, hidden]), ids(&[rows]));
+            let table = repeated(device, DType::F32, &[a, c & !1]);
+            if let (Some(q), Some(table), Some(positions)) = (q, table, positions) {
+                let options = Rotary { heads: c, head_size: b, inverse: false };
+                settled(q.rotary_embedding(&table, &positions, options), None);
+            }
+            let options = Attention { heads: c, ..Default::default() };
             let Some(q) = repeated(device, DType::F32, &[rows, hidden]) else { continue };
-            settled(q.attention(&q, &q, &offsets, &options).map(|(y, _)| y), None);
-            settled(q.attention_qkvpacked(&offsets, &options).map(|(y, _)| y), None);
+            settled(q.attention(&q, &q, None, &offsets, &options).map(|(y, _)| y), None);
+            settled(q.attention_qkvpacked(None, &offsets, &options).map(|(y, _)| y), None);
+            let bias = repeated(device, DType::F32, &[c, hidden | 1]);
+            if let Some(bias) = &bias {
+                let near = Attention { window: Some(rows), ..options };
+                let y = q.attention(&q, &q, Some(bias), &offsets, &near);
+                settled(y.map(|(y, _)| y), None);
+            }
             if let Some(lse) = repeated(device, DType::F32, &[c, rows]) {
-                let grads = q.attention_backward(&q, &q, &offsets, &lse, &q, &options);
-                settled(grads.map(|g| g.0), None);
+                let bias = bias.as_ref().map(|bias| (bias, true));
+                let grads = q.attention_backward([&q, &q], bias, &offsets, [&lse, &q], &options);
+                settled(grads.map(|grads| grads.query), None);
             }
         }
     }

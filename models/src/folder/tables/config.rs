@@ -38,11 +38,7 @@ pub(crate) const CONFIG: Table = Table {
             "the head, and how its outputs become scores",
         ),
         key(&["architectures"], Obeyed, "which head; `serve` chooses the task by it"),
-        key(
-            &["model_type"],
-            Obeyed,
-            "bert, roberta, xlm-roberta, camembert, distilbert, electra; others are refused",
-        ),
+        key(&["model_type"], Obeyed, "one of [these](models.md); others are refused"),
         key(
             &[
                 "dim",
@@ -62,6 +58,50 @@ pub(crate) const CONFIG: Table = Table {
             "DistilBERT's dropouts before the labels of texts and before answers, in training",
         ),
         key(&["embedding_size"], Obeyed, "the width of ELECTRA's embeddings"),
+        key(
+            &["relative_attention_num_buckets"],
+            Obeyed,
+            "MPNet's bias by distance; fewer than 32 are refused",
+        ),
+        key(
+            &["rope_parameters", "global_rope_theta", "local_rope_theta"],
+            Obeyed,
+            "θ of rotary positions (NomicBERT, GTE, ModernBERT); scaled kinds are refused",
+        ),
+        key(&["head_dim"], Obeyed, "NomicBERT's; another value than hidden_size/heads is refused"),
+        key(
+            &[
+                "hidden_activation",
+                "norm_eps",
+                "embedding_dropout",
+                "mlp_dropout",
+                "attention_bias",
+                "mlp_bias",
+                "norm_bias",
+                "layer_types",
+                "global_attn_every_n_layers",
+                "local_attention",
+            ],
+            Obeyed,
+            "ModernBERT's layers",
+        ),
+        key(
+            &["classifier_pooling", "classifier_bias", "classifier_activation", "decoder_bias"],
+            Obeyed,
+            "ModernBERT's heads",
+        ),
+        key(
+            &[
+                "initializer_cutoff_factor",
+                "deterministic_flash_attn",
+                "reference_compile",
+                "repad_logits_with_grad",
+                "sparse_prediction",
+                "sparse_pred_ignore_index",
+            ],
+            Harmless,
+            "how ModernBERT's weights began, and how its class in `transformers` computes",
+        ),
         key(
             &["sinusoidal_pos_embds", "tie_weights_", "n_ctx"],
             Harmless,

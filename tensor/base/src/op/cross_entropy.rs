@@ -27,6 +27,19 @@ pub struct Options {
     pub reduction: Reduction,
 }
 
+/// Logits, and what they are compared with, as tensors or views `V`.
+#[derive(Clone, Copy)]
+pub struct Logits<V> {
+    /// The logits, `[rows, classes]`.
+    pub x: V,
+    /// The class of each row, `[rows]`.
+    pub targets: V,
+    /// The factors of the classes, `[classes]`.
+    pub weight: Option<V>,
+    /// How they are compared.
+    pub options: Options,
+}
+
 /// A class index as targets store it, in u32. A negative one marks a row that does not count, as
 /// PyTorch's −100 does; it is stored as the i32 of the same bits, which is no class.
 ///

@@ -2,6 +2,37 @@
 
 use crate::random::RngKey;
 
+/// The rows to normalise, and what follows, as tensors or views `V`.
+#[derive(Clone, Copy)]
+pub struct Operands<V> {
+    /// The rows, `[…, n]`.
+    pub x: V,
+    /// The factors of the normalised elements, `[n]`.
+    pub weight: V,
+    /// What is added to them, `[n]`.
+    pub bias: Option<V>,
+    /// ε, which is added to the variance.
+    pub eps: f64,
+    /// Whether the rows keep their means (RMS norm): 0 takes the place of the mean, and the mean
+    /// square that of the variance.
+    pub rms: bool,
+}
+
+/// What the derivative reads again, as tensors or views `V`.
+#[derive(Clone, Copy)]
+pub struct Saved<V> {
+    /// The rows that were normalised, `[…, n]`.
+    pub x: V,
+    /// The factors, `[n]`.
+    pub weight: V,
+    /// The rows' means, `[…]`; not read for RMS norm.
+    pub mean: V,
+    /// The rows' 1/√(variance + ε), `[…]`.
+    pub rstd: V,
+    /// As [`Operands::rms`].
+    pub rms: bool,
+}
+
 /// What is added to the input before it is normalised, a tensor or view `V`, and how.
 #[derive(Clone, Copy)]
 pub struct Residual<V> {

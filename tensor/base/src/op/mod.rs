@@ -6,10 +6,12 @@
 pub mod attention;
 pub mod binary;
 pub mod cross_entropy;
+pub mod glu;
 pub mod index;
 pub mod layer_norm;
 pub mod loss_scale;
 pub mod matmul;
 pub mod optim;
 pub mod reduce;
+pub mod rotary;
 pub mod unary;

@@ -1,6 +1,8 @@
 //! What a task of attention computes: one head of one sequence, by blocks of query rows.
 
-use gradus_base::op::attention::Attention;
+use std::ops::Range;
+
+use gradus_base::op::attention::{Attention, Sight};
 use gradus_base::{Result, sizes};
 
 use crate::dropout::{RowDropout, RowWords};
@@ -78,6 +80,8 @@ pub(super) struct Call<'a> {
 
 /// One head of one sequence: what one task computes.
 pub(super) struct Head<T> {
+    /// The number of the sequence.
+    pub(super) sequence: usize,
     /// The sequence's first token, and how many it has: at least one.
     pub(super) start: usize,
     pub(super) n: usize,
@@ -86,6 +90,14 @@ pub(super) struct Head<T> {
     pub(super) column: usize,
     pub(super) scale: T,
     pub(super) dropout: Option<RowDropout<T>>,
+    sight: Sight,
+}
+
+/// A query's row of scores: the query, and the key of the first column, both in the sequence.
+#[derive(Clone, Copy)]
+pub(super) struct ScoreRow {
+    pub(super) query: usize,
+    pub(super) key: usize,
 }
 
 impl<T> Head<T> {
@@ -101,9 +113,22 @@ impl<T> Head<T> {
         (0..n).step_by(BLOCK).map(move |first| (first, BLOCK.min(n - first)))
     }
 
-    /// The random words of the row of query `i` of the sequence.
-    pub(super) fn words(&self, i: usize) -> RowWords {
-        RowWords::of_probabilities(self.start + i, self.number)
+    /// The keys that the `m` queries from `first` on see, all in the sequence.
+    #[inline(always)]
+    pub(super) fn keys(&self, first: usize, m: usize) -> Range<usize> {
+        self.sight.range(first, first + m, self.n)
+    }
+
+    /// The columns of a row whose keys the query sees.
+    #[inline(always)]
+    pub(super) fn seen(&self, row: ScoreRow) -> Range<usize> {
+        let keys = self.keys(row.query, 1);
+        keys.start - row.key..keys.end - row.key
+    }
+
+    /// The random words of a row.
+    pub(super) fn words(&self, row: ScoreRow) -> RowWords {
+        RowWords::of_probabilities(self.start + row.query, self.number, row.key)
     }
 }
 
@@ -121,6 +146,12 @@ impl<'a> Call<'a> {
         Ok(call)
     }
 
+    /// The most keys that a block of queries sees.
+    pub(super) fn widest(&self) -> usize {
+        let Sight { before, after } = self.options.sight();
+        self.longest().min(BLOCK.saturating_add(before).saturating_add(after))
+    }
+
     /// Tokens of the longest sequence.
     pub(super) fn longest(&self) -> usize {
         self.bounds.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0)
@@ -131,21 +162,24 @@ impl<'a> Call<'a> {
         let (sequence, number) = (task / self.options.heads, task % self.options.heads);
         let (start, end) = (self.bounds[sequence], self.bounds[sequence + 1]);
         (start < end).then(|| Head {
+            sequence,
             start,
             n: end - start,
             number,
             column: number * self.d,
             scale: T::c(self.options.scale),
             dropout: self.options.dropout.map(RowDropout::new),
+            sight: self.options.sight(),
         })
     }
 
     /// Time of one task of average length with so many products, in nanoseconds.
     pub(super) fn task_ns(&self, products: usize) -> usize {
         let sequences = self.bounds.len().saturating_sub(1).max(1);
-        let square = |w: &[usize]| sizes::work(&[w[1] - w[0], w[1] - w[0]]);
-        let squares = self.bounds.windows(2).map(square).fold(0, usize::saturating_add);
-        sizes::work(&[squares, self.d, products]) / 20 / sequences + 200
+        let sight = self.options.sight();
+        let pairs = |w: &[usize]| sight.pairs(w[1] - w[0]).try_into().unwrap_or(usize::MAX);
+        let pairs = self.bounds.windows(2).map(pairs).fold(0, usize::saturating_add);
+        sizes::work(&[pairs, self.d, products]) / 20 / sequences + 200
     }
 
     /// Calls `body(head, memory)` for every head of every sequence, in parallel if worth it; each

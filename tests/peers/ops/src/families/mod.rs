@@ -5,6 +5,7 @@ mod binary;
 mod checkpoint;
 mod concat;
 mod derived;
+mod feed_forward;
 mod index;
 mod loss;
 mod make;
@@ -70,6 +71,7 @@ static ALL: LazyLock<BTreeMap<&str, Operation>> = LazyLock::new(|| {
         checkpoint::operations(),
         concat::operations(),
         derived::operations(),
+        feed_forward::operations(),
         index::operations(),
         loss::operations(),
         make::operations(),

@@ -1,0 +1,85 @@
+//! An encoder layer that normalises before its blocks.
+
+use gradus_autograd::Var;
+use gradus_tensor::Result;
+
+use super::attention::Attention;
+use super::feed_forward::FeedForward;
+use crate::{Dropout, EncoderConfig, Forward, Init, LayerNorm, Linear, Path, Sequences};
+
+/// An encoder layer that normalises the input of its blocks, not the sums (Xiong et al.,
+/// arXiv:2002.04745), as in ModernBERT (Warner et al., arXiv:2412.13663): x + attention(norm(x)),
+/// then x + feed-forward(norm(x)). The states are normalised once more after the last layer.
+///
+/// Parameters: those of [`EncoderLayer`](crate::EncoderLayer), by the names of
+/// [`LayerNames`](crate::LayerNames).
+pub struct PreNormLayer {
+    attention_norm: Option<LayerNorm>,
+    attention: Attention,
+    attention_dropout: Dropout,
+    norm: LayerNorm,
+    feed_forward: FeedForward,
+    between_dropout: Dropout,
+    output: Linear,
+}
+
+impl PreNormLayer {
+    /// The layer at `path`. Without `attention_norm` the attention takes the input as it is: the
+    /// embeddings are normalised already. `dropout` of the configuration is that of the
+    /// attention's result; that of the feed-forward block has none.
+    ///
+    /// # Errors
+    /// If the number of heads does not divide the hidden size, or a dropout or ε is out of its
+    /// range.
+    pub fn new(path: &Path, config: &EncoderConfig, attention_norm: bool) -> Result<Self> {
+        let (h, names) = (config.hidden, &config.names);
+        let init = Init::Normal { std: config.init_std };
+        let norm = |name| {
+            LayerNorm::with_bias(&(path / name), h, config.layer_norm_eps, config.biases.norm)
+        };
+        Ok(PreNormLayer {
+            attention_norm: attention_norm.then(|| norm(names.attention_norm)).transpose()?,
+            attention: Attention::new(path, config)?,
+            attention_dropout: Dropout::new(&(path / "attention" / "output"), config.dropout)?,
+            norm: norm(names.output_norm)?,
+            feed_forward: FeedForward::new(path, config)?,
+            between_dropout: Dropout::new(&(path / "intermediate"), config.intermediate_dropout)?,
+            output: Linear::with_bias(
+                &(path / names.output),
+                config.intermediate,
+                h,
+                init,
+                config.biases.output,
+            )?,
+        })
+    }
+
+    /// As [`SelfAttention::probabilities`](crate::SelfAttention::probabilities).
+    ///
+    /// # Errors
+    /// If `x` has another width than the layer.
+    pub fn probabilities<'a>(&self, x: &Var, sequences: impl Into<Sequences<'a>>) -> Result<Var> {
+        self.attention.probabilities(&self.normed(x)?, &sequences.into())
+    }
+
+    fn normed(&self, x: &Var) -> Result<Var> {
+        self.attention_norm.as_ref().map_or_else(|| Ok(x.clone()), |norm| norm.forward(x))
+    }
+
+    /// `x` `[tokens, hidden]`, sequences end to end → the same shape.
+    ///
+    /// # Errors
+    /// If the shapes do not fit.
+    pub fn forward<'a>(
+        &self,
+        x: &Var,
+        sequences: impl Into<Sequences<'a>>,
+        forward: &Forward,
+    ) -> Result<Var> {
+        let attended = self.attention.forward(&self.normed(x)?, &sequences.into(), forward)?;
+        let x = x.add(&self.attention_dropout.forward(&attended, forward)?)?;
+        let between = self.feed_forward.forward(&self.norm.forward(&x)?, forward)?;
+        let between = self.between_dropout.forward(&between, forward)?;
+        x.add(&self.output.forward_in(&between, forward)?)
+    }
+}
