@@ -313,14 +313,14 @@ impl BertConfig {
         let family = own_keys::family(&object).map_err(fail)?;
         own_keys::read(family, &mut object);
         let mut config: BertConfig = serde_json::from_value(Value::Object(object))
-            .map_err(|e| wrong(own_keys::named(family, &e)))?;
+            .map_err(|e| wrong(own_keys::named(family, &e.to_string())))?;
         if config.id2label.is_empty() {
             let ids = config.label2id.iter().map(|pair| pair.1);
             if ids.eq(0..config.label2id.len()) {
                 config.id2label = config.label2id.iter().map(|p| p.0.clone()).collect();
             }
         }
-        config.check().map_err(|m| Error::config(path, m))?;
+        config.check().map_err(|m| Error::config(path, own_keys::named(family, &m)))?;
         Ok(config)
     }
 
@@ -479,7 +479,11 @@ impl BertConfig {
     /// Dropout before the ends of an answer; most types have none.
     pub(crate) fn answer_dropout(&self) -> f64 {
         let own = self.extra.get(ANSWER_DROPOUT).and_then(Value::as_f64);
-        if self.family().own_dropouts { own.unwrap_or(tenth()) } else { 0.0 }
+        match &self.family().classifier {
+            _ if self.family().own_dropouts => own.unwrap_or(tenth()),
+            Some(inner) if inner.everywhere => self.head_dropout(),
+            _ => 0.0,
+        }
     }
 
     /// Sets every dropout of the model.
@@ -487,8 +491,8 @@ impl BertConfig {
         self.hidden_dropout_prob = p;
         self.attention_probs_dropout_prob = p;
         self.classifier_dropout = Some(p);
-        if self.family().own_dropouts {
-            self.extra.insert(ANSWER_DROPOUT.into(), p.into());
+        for key in self.family().dropouts {
+            self.extra.insert((*key).into(), p.into());
         }
     }
 

@@ -161,3 +161,90 @@ fn the_shared_model_loads() {
     let config = BertConfig::load(Path::new(&shared).join("models/minilm")).unwrap();
     assert_eq!((config.hidden_size, config.num_hidden_layers), (384, 6));
 }
+
+/// A configuration of this type with these keys.
+fn of_type(model_type: &str, keys: &str) -> crate::Result<BertConfig> {
+    let sizes = match model_type {
+        "distilbert" if keys.contains("n_heads") => r#""dim": 8, "n_layers": 2, "hidden_dim": 16"#,
+        "distilbert" => r#""dim": 8, "n_layers": 2, "n_heads": 2, "hidden_dim": 16"#,
+        _ => {
+            r#""hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16"#
+        }
+    };
+    let comma = if keys.is_empty() { "" } else { ", " };
+    BertConfig::from_json(&format!(
+        r#"{{"model_type": "{model_type}", "vocab_size": 50, {sizes}{comma}{keys}}}"#
+    ))
+}
+
+#[test]
+fn dropouts_of_other_types_have_their_own_keys() {
+    let keys = r#""dropout": 0.3, "attention_dropout": 0.4, "seq_classif_dropout": 0.5, "qa_dropout": 0.6"#;
+    let dropouts = |c: &BertConfig| {
+        let head = [c.head_dropout(), c.tag_dropout(), c.answer_dropout()];
+        ([c.hidden_dropout_prob, c.attention_probs_dropout_prob], head)
+    };
+    let mut config = of_type("distilbert", keys).unwrap();
+    assert_eq!(dropouts(&config), ([0.3, 0.4], [0.5, 0.3, 0.6]));
+    config.set_dropout(0.7);
+    assert_eq!(dropouts(&config), ([0.7; 2], [0.7; 3]));
+    for (model_type, expected) in [
+        ("distilbert", ([0.1, 0.1], [0.2, 0.1, 0.1])),
+        ("bert", ([0.1, 0.1], [0.1, 0.1, 0.0])),
+        ("nomic_bert", ([0.0, 0.0], [0.0, 0.0, 0.0])),
+        ("gte", ([0.1, 0.0], [0.1, 0.1, 0.0])),
+        ("modernbert", ([0.0, 0.0], [0.0, 0.0, 0.0])),
+    ] {
+        assert_eq!(dropouts(&of_type(model_type, "").unwrap()), expected, "{model_type}");
+    }
+    let keys = r#""embedding_dropout": 0.1, "attention_dropout": 0.2, "mlp_dropout": 0.3, "classifier_dropout": 0.4"#;
+    let mut config = of_type("modernbert", keys).unwrap();
+    assert_eq!(dropouts(&config), ([0.1, 0.2], [0.4; 3]));
+    let switches = config.switches().unwrap();
+    assert_eq!((switches.attention_output_dropout, switches.intermediate_dropout), (0.2, 0.3));
+    config.set_dropout(0.5);
+    assert_eq!(config.switches().unwrap().intermediate_dropout, 0.5);
+    assert_eq!(of_type("gte", "").unwrap().switches().unwrap().intermediate_dropout, 0.1);
+}
+
+#[test]
+fn values_that_a_type_does_not_take_are_refused_by_name() {
+    let scaled = r#""rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4}"#;
+    for (model_type, keys, expected) in [
+        ("mpnet", r#""pad_token_id": 0"#, "pad_token_id is 0"),
+        (
+            "mpnet",
+            r#""relative_attention_num_buckets": 16"#,
+            "relative_attention_num_buckets is 16",
+        ),
+        ("nomic_bert", scaled, "rope_type is `yarn`"),
+        ("gte", r#""rope_parameters": {"factor": 2}"#, "rope_parameters has `factor`"),
+        ("nomic_bert", r#""head_dim": 3"#, "head_dim is 3"),
+        ("modernbert", r#""layer_types": ["full_attention"]"#, "layer_types is"),
+        (
+            "modernbert",
+            r#""layer_types": ["full_attention", "chunked_attention"]"#,
+            "layer_types is",
+        ),
+        ("modernbert", r#""classifier_activation": "mish""#, "mish"),
+        ("modernbert", r#""norm_bias": 1"#, "norm_bias is 1"),
+        ("modernbert", r#""mlp_dropout": 1.5"#, "mlp_dropout is 1.5"),
+        ("modernbert", r#""global_rope_theta": -1"#, "global_rope_theta is -1"),
+        ("roberta", r#""max_position_embeddings": 2"#, "positions begin after pad_token_id, at 2"),
+        ("roberta", r#""type_vocab_size": 0"#, "type_vocab_size is 0"),
+        ("distilbert", r#""dropout": 1"#, "config.json: dropout is 1"),
+        ("distilbert", r#""n_heads": 3"#, "dim 8 is not a multiple of n_heads 3"),
+        ("modernbert", r#""norm_eps": 2"#, "norm_eps is 2"),
+        ("distilbert", r#""qa_dropout": 2"#, "qa_dropout is 2"),
+    ] {
+        let error = of_type(model_type, keys).unwrap_err().to_string();
+        assert!(error.contains(expected), "{model_type} {keys}: {error}");
+    }
+    assert_eq!(of_type("gte", r#""type_vocab_size": 0"#).unwrap().type_vocab_size, 0);
+    // The keys of older configurations.
+    let keys =
+        r#""global_rope_theta": 5e3, "local_rope_theta": 70, "global_attn_every_n_layers": 1"#;
+    let switches = of_type("modernbert", keys).unwrap().switches().unwrap();
+    let local = switches.local.unwrap();
+    assert_eq!((switches.theta, local.theta, local.layers), (Some(5e3), 70.0, vec![false; 2]));
+}

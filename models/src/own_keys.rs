@@ -45,10 +45,14 @@ pub(crate) fn read(family: &Family, object: &mut Map<String, Value>) {
 }
 
 /// The text of an error with the type's own names of keys.
-pub(crate) fn named(family: &Family, error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let own = family.keys.iter().find(|(name, _)| text.contains(&format!("`{name}`")));
-    own.map_or(text.clone(), |(name, own)| text.replace(name, own))
+pub(crate) fn named(family: &Family, text: &str) -> String {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    let own = |word: &str| {
+        let name = word.trim_end_matches(|c| !is_part(c));
+        let found = family.keys.iter().find(|(key, _)| *key == name);
+        found.map_or(word.to_string(), |(_, own)| format!("{own}{}", &word[name.len()..]))
+    };
+    text.split_inclusive(|c| !is_part(c)).map(own).collect()
 }
 
 /// The text of a file, with the type's own names.

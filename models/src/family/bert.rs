@@ -31,4 +31,5 @@ pub(crate) const BERT: Family = Family {
         decoder: "cls.predictions.decoder",
     },
     own_dropouts: false,
+    dropouts: &[],
 };

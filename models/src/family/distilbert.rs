@@ -47,5 +47,6 @@ pub(super) const DISTILBERT: Family = Family {
         decoder: "vocab_projector",
     },
     own_dropouts: true,
+    dropouts: &["qa_dropout"],
     ..BERT
 };

@@ -75,6 +75,8 @@ pub(crate) struct Family {
     /// Whether `classifier_dropout` is for the labels of texts alone; words and answers then have
     /// the model's dropout, or that of a key of their own.
     pub own_dropouts: bool,
+    /// Keys of further dropouts.
+    pub dropouts: &'static [&'static str],
 }
 
 /// The value of a key of config.json.

@@ -62,6 +62,7 @@ pub(super) const MODERNBERT: Family = Family {
         bias: "decoder.bias",
         decoder: "decoder",
     },
+    dropouts: &["mlp_dropout"],
     switches,
     ..BERT
 };

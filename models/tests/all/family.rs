@@ -177,16 +177,20 @@ fn texts() {
     });
 }
 
+/// Also with layers that backward runs again.
 #[test]
 fn words() {
     every(|golden, device| {
-        let store = golden.store(device);
-        let labels = golden.config.num_labels().unwrap_or(2);
-        let model = TokenClassifier::new(&store.root(), &golden.config, labels)?;
-        let logits = model.forward(&golden.input(device), &Forward::training(0, 0))?;
-        let tags = golden.packed("tags").to_device(device)?;
-        let loss = logits.cross_entropy(&tags, &CrossEntropy::default())?;
-        golden.head("tag", &store, &logits, &golden.packed("tag.logits"), &loss);
+        for checkpointing in [false, true] {
+            let store = golden.store(device);
+            let labels = golden.config.num_labels().unwrap_or(2);
+            let model = TokenClassifier::new(&store.root(), &golden.config, labels)?;
+            let forward = Forward::training(0, 0).with_checkpointing(checkpointing);
+            let logits = model.forward(&golden.input(device), &forward)?;
+            let tags = golden.packed("tags").to_device(device)?;
+            let loss = logits.cross_entropy(&tags, &CrossEntropy::default())?;
+            golden.head("tag", &store, &logits, &golden.packed("tag.logits"), &loss);
+        }
         Ok(())
     });
 }

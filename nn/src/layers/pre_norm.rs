@@ -28,6 +28,16 @@ impl PreNormLayer {
     /// embeddings are normalised already. `dropout` of the configuration is that of the
     /// attention's result; that of the feed-forward block has none.
     ///
+    /// ```
+    /// # use gradus_nn::{EncoderConfig, PreNormLayer, Store};
+    /// let store = Store::new(0);
+    /// let config = EncoderConfig { hidden: 4, heads: 2, intermediate: 8, ..Default::default() };
+    /// PreNormLayer::new(&store.root().join("layers.0"), &config, false)?;
+    /// assert!(store.get("layers.0.attention.output.LayerNorm.weight").is_none());
+    /// assert!(store.get("layers.0.output.LayerNorm.weight").is_some());
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If the number of heads does not divide the hidden size, or a dropout or ε is out of its
     /// range.
@@ -56,6 +66,18 @@ impl PreNormLayer {
 
     /// As [`SelfAttention::probabilities`](crate::SelfAttention::probabilities).
     ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_nn::{EncoderConfig, PreNormLayer, Store};
+    /// # use gradus_tensor::{DType, RngKey, Tensor};
+    /// let config = EncoderConfig { hidden: 4, heads: 2, intermediate: 8, ..Default::default() };
+    /// let layer = PreNormLayer::new(&Store::new(0).root(), &config, true)?;
+    /// let x = Var::constant(Tensor::randn(&[3, 4], DType::F32, RngKey::new(1))?);
+    /// let offsets = Tensor::from_slice(&[0u32, 3], &[2])?;
+    /// assert_eq!(layer.probabilities(&x, &offsets)?.shape(), [2, 3, 3]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If `x` has another width than the layer.
     pub fn probabilities<'a>(&self, x: &Var, sequences: impl Into<Sequences<'a>>) -> Result<Var> {
@@ -67,6 +89,18 @@ impl PreNormLayer {
     }
 
     /// `x` `[tokens, hidden]`, sequences end to end → the same shape.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_nn::{EncoderConfig, Forward, PreNormLayer, Store};
+    /// # use gradus_tensor::{DType, RngKey, Tensor};
+    /// let config = EncoderConfig { hidden: 4, heads: 2, intermediate: 8, ..Default::default() };
+    /// let layer = PreNormLayer::new(&Store::new(0).root(), &config, true)?;
+    /// let x = Var::constant(Tensor::randn(&[3, 4], DType::F32, RngKey::new(1))?);
+    /// let offsets = Tensor::from_slice(&[0u32, 2, 3], &[3])?; // two tokens, then one
+    /// assert_eq!(layer.forward(&x, &offsets, &Forward::inference())?.shape(), [3, 4]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If the shapes do not fit.
