@@ -16,7 +16,7 @@ fn a_gated_linear_is_the_product_of_its_halves() {
     let (store, forward) = (root.store(), Forward::inference());
     let x = Var::constant(randn(&[7, 5], 1));
     for (i, first) in [true, false].into_iter().enumerate() {
-        let at = |name: &str| root.join(&format!("{i}.{name}"));
+        let at = |name: &str| root.join(format!("{i}.{name}"));
         let both = Linear::no_bias(&at("Wi"), 5, 6, init).unwrap();
         let halves = both.weight.tensor().chunk(2, 0).unwrap();
         let two =
