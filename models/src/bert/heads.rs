@@ -8,7 +8,7 @@ use gradus_nn::{
 use gradus_tensor::Tensor;
 
 use super::inner::Inner;
-use super::{Bert, BertInput};
+use super::{Bert, BertInput, layer_norm};
 use crate::{BertConfig, Error, Pooling, Result};
 
 /// Dropout and a linear layer, the head of both classifiers.
@@ -90,14 +90,13 @@ impl MaskedLm {
         let (h, width) = (config.hidden_size, config.embedding_width());
         let init = Init::Normal { std: config.initializer_range };
         let linear = if switches.head.no_bias { Linear::no_bias } else { Linear::new };
-        let norm = if switches.biases.norm { LayerNorm::new } else { LayerNorm::no_bias };
         let bias = || root.parameter(names.bias, &[config.vocab_size], Init::Zeros);
         let usual = names.activation.unwrap_or(config.hidden_act);
         Ok(MaskedLm {
             bert: Bert::new(&config.encoder_path(root), config, false)?,
             dense: linear(&root.join(names.dense), h, width, init)?,
             activation: switches.head.activation.unwrap_or(usual),
-            norm: norm(&root.join(names.norm), width, config.layer_norm_eps)?,
+            norm: layer_norm(&root.join(names.norm), width, config)?,
             bias: (!switches.head.no_decoder_bias).then(bias).transpose()?,
         })
     }

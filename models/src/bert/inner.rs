@@ -3,6 +3,7 @@
 use gradus_autograd::Var;
 use gradus_nn::{Activation, Dropout, Forward, Init, LayerNorm, Linear, Path};
 
+use super::layer_norm;
 use crate::family::InnerLayer;
 use crate::{BertConfig, Error, Result};
 
@@ -22,9 +23,7 @@ impl Inner {
         let (init, no_bias) =
             (Init::Normal { std: config.initializer_range }, switches.head.no_bias);
         let linear = if no_bias { Linear::no_bias } else { Linear::new };
-        let eps = config.layer_norm_eps;
-        let norm_of = if switches.biases.norm { LayerNorm::new } else { LayerNorm::no_bias };
-        let norm = names.norm.map(|name| norm_of(&root.join(name), h, eps));
+        let norm = names.norm.map(|name| layer_norm(&root.join(name), h, config));
         let before = names.dropout_before.then(|| Dropout::new(&path, config.head_dropout()));
         Ok(Inner {
             before: before.transpose()?,

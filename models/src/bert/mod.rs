@@ -159,7 +159,7 @@ impl Embeddings {
             word: table(names.words, config.vocab_size)?,
             position: (!rotary).then(|| table("position_embeddings", positions)).transpose()?,
             token_type: (types > 0).then(|| table("token_type_embeddings", types)).transpose()?,
-            norm: norm_of(config)?(&path.join(names.norm), width, config.layer_norm_eps)?,
+            norm: layer_norm(&path.join(names.norm), width, config)?,
             dropout: Dropout::new(path, config.hidden_dropout_prob)?,
         })
     }
@@ -218,8 +218,7 @@ impl Bert {
         let family = config.family();
         let init = Init::Normal { std: config.initializer_range };
         let (h, width) = (config.hidden_size, config.embedding_width());
-        let norm = norm_of(config)?;
-        let final_norm = || norm(&path.join("final_norm"), h, config.layer_norm_eps);
+        let final_norm = || layer_norm(&path.join("final_norm"), h, config);
         let project = || Linear::new(&path.join("embeddings_project"), width, h, init);
         Ok(Bert {
             embeddings: Embeddings::new(&path.join("embeddings"), config)?,
@@ -371,12 +370,11 @@ fn through(layer: &Arc<Layer>, x: Var, places: &Placed, forward: &Forward) -> Re
     Ok(checkpoint(move || layer.forward(&x, &places, &forward))?)
 }
 
-/// How the norms of a model are made: with a bias, or without.
-fn norm_of(
-    config: &BertConfig,
-) -> Result<fn(&Path, usize, f64) -> gradus_tensor::Result<LayerNorm>> {
+/// A norm over `width` numbers, with a bias or without, as the configuration says.
+pub(super) fn layer_norm(path: &Path, width: usize, config: &BertConfig) -> Result<LayerNorm> {
     let switches = config.switches().map_err(|m| Error::config("", m))?;
-    Ok(if switches.biases.norm { LayerNorm::new } else { LayerNorm::no_bias })
+    let new = if switches.biases.norm { LayerNorm::new } else { LayerNorm::no_bias };
+    Ok(new(path, width, config.layer_norm_eps)?)
 }
 
 /// The mean of every sequence's tokens: `[tokens, hidden]` → `[sequences, hidden]`.

@@ -222,7 +222,7 @@ mod tests {
                     assert!(
                         family.has(&name)
                             && is_encoder(&name)
-                            && !is_head(&name) == name.starts_with(family.prefix),
+                            && is_head(&name) != name.starts_with(family.prefix),
                         "{name}"
                     );
                     assert_eq!(layer_of(&name), Some((3, format!("{part}.weight").as_str())));
