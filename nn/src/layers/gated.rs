@@ -26,8 +26,8 @@ impl GatedLinear {
     /// let part = |name: &str| Linear::no_bias(&root.join(name), 1, 1, Init::Ones);
     /// let parts = vec![part("gate_proj")?, part("up_proj")?];
     /// let gated = GatedLinear::new(parts, Activation::Relu, true)?;
-    /// let x = Var::constant(Tensor::from_slice(&[3f32, -3.0], &[2, 1])?);
-    /// assert_eq!(gated.forward(&x, &Forward::inference())?.to_string(), "[[9.]\n [0.]]");
+    /// let x = Var::constant(Tensor::from_slice(&[3f32, 2.0], &[2, 1])?);
+    /// assert_eq!(gated.forward(&x, &Forward::inference())?.to_string(), "[[9.]\n [4.]]");
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     ///
