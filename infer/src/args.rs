@@ -83,7 +83,7 @@ with --aggregate `spans` instead of `words`. Places are in characters.")]
   infer answer --model runs/squad --context-file report.txt \"Who signed it?\" \"When?\" --top-k 3
   infer answer --model runs/squad --input questions.jsonl --json
 
-Rows of .jsonl, .csv and .tsv have `question` and `context`; a .json file is in SQuAD's form.
+Rows of .jsonl, .parquet, .csv and .tsv have `question` and `context`; a .json file is in SQuAD's form.
 A text that is too long is read in windows that overlap.
 With --json, a line a question: {\"id\":…,\"question\":…,\"answers\":[{\"score\":…,\"start\":…,\"end\":…,\"answer\":…},…],
 \"no_answer_difference\":…}; `id` where --input has one. Places are in characters. The last number tells by how much
@@ -158,8 +158,8 @@ pub struct TextFlags {
     #[command(flatten)]
     #[serde(flatten)]
     pub run: ModelFlags,
-    /// Read texts from a file (.txt with one text a line, .csv, .tsv, .jsonl), or from standard
-    /// input (-) with one text a line
+    /// Read texts from a file (.txt with one text a line, .csv, .tsv, .jsonl, each also with .gz, or
+    /// .parquet), or from standard input (-) with one text a line
     #[arg(long, value_name = "FILE|-")]
     pub input: Option<PathBuf>,
     /// Column (or JSON key) of --input with the text [default: text]
@@ -209,9 +209,9 @@ pub struct EvaluateFlags {
     #[command(flatten)]
     #[serde(flatten)]
     pub run: ModelFlags,
-    /// Labelled texts (.csv, .tsv, .jsonl), tagged words for a tagger (.conll, .iob, .bio, .txt,
-    /// .jsonl), pairs of texts for an embedder, or questions with answers for a question answerer
-    /// (.json, .jsonl)
+    /// Labelled texts (.csv, .tsv, .jsonl, .parquet), tagged words for a tagger (.conll, .iob, .bio,
+    /// .txt, .jsonl, .parquet), pairs of texts for an embedder, or questions with answers for a
+    /// question answerer (.json, .jsonl, .parquet); each also with .gz
     #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,
     /// Column (or JSON key) with the text [default: text]
@@ -223,12 +223,12 @@ pub struct EvaluateFlags {
     /// Column with the second text, for a model of pairs
     #[arg(long, value_name = "NAME")]
     pub pair_column: Option<String>,
-    /// For a tagger, the words: a key of .jsonl, or the number of a column, from 1 [default: tokens,
-    /// or the first column]
+    /// For a tagger, the words: a key of .jsonl, a column of .parquet, or the number of another
+    /// file's column, from 1 [default: tokens, or the first column]
     #[arg(long, value_name = "NAME")]
     pub tokens_column: Option<String>,
-    /// For a tagger, the tags: a key of .jsonl, or the number of a column, from 1 [default: tags, or
-    /// the last column]
+    /// For a tagger, the tags: a key of .jsonl, a column of .parquet, or the number of another
+    /// file's column, from 1 [default: tags, or the last column]
     #[arg(long, value_name = "NAME")]
     pub tags_column: Option<String>,
     /// For a tagger, the names of tags that the data writes as numbers, in their order
@@ -375,8 +375,9 @@ pub struct TokensFlags {
     /// Join words into spans (B-X begins one, I-X continues it), without words labelled O
     #[arg(long)]
     pub aggregate: bool,
-    /// The words of --input, whose sentences are given as words: a key of .jsonl, or the number of a
-    /// column of .conll, .iob or .bio, from 1 [default: the first column]
+    /// The words of --input, whose sentences are given as words: a key of .jsonl, a column of
+    /// .parquet, or the number of a column of .conll, .iob or .bio, from 1 [default: the first
+    /// column]
     #[arg(long, value_name = "NAME")]
     pub tokens_column: Option<String>,
 }
@@ -406,7 +407,7 @@ pub struct AnswerFlags {
     #[arg(long, value_name = "FILE|-", conflicts_with = "input")]
     pub context_file: Option<PathBuf>,
     /// Read questions with their texts from a file: SQuAD's form (.json), or rows with `question` and
-    /// `context` (.jsonl, .csv, .tsv)
+    /// `context` (.jsonl, .parquet, .csv, .tsv)
     #[arg(long, value_name = "FILE")]
     pub input: Option<PathBuf>,
     /// Number of answers to each question, the best first [default: 1]

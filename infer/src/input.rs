@@ -50,7 +50,7 @@ pub fn texts(
         column.filter(|_| piped || Format::of(path).is_ok_and(|f| f == Format::Text))
     {
         return Err(Failure::usage(format!(
-            "--{name}: a .txt file or standard input has a text a line, and no columns or pairs; use .csv, .tsv or .jsonl"
+            "--{name}: a .txt file or standard input has a text a line, and no columns or pairs; use .csv, .tsv, .jsonl or .parquet"
         )));
     }
     let examples = match piped {

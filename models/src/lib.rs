@@ -4,9 +4,9 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`config`] | [`BertConfig`]: a Hugging Face `config.json`, read, checked and written |
-//! | [`hub`] | [`resolve`]: from a folder or a hub id to a folder on disk |
+//! | [`hub`] | [`resolve`], [`resolve_data`]: from the name of a model or a data set to a folder on disk |
 //! | [`tokenizer`] | [`Tokenizer`]: text to ids, truncation, training a vocabulary |
-//! | [`data`] | [`Dataset`], [`Labels`], [`read_inputs`]: reads texts from `.csv`, `.tsv`, `.jsonl`, `.txt`; tagged words; questions |
+//! | [`data`] | [`Dataset`], [`Labels`], [`read_inputs`]: reads texts from `.csv`, `.tsv`, `.jsonl`, `.parquet`, `.txt`; tagged words; questions |
 //! | [`batch`] | [`PackedBatch`]: sequences end to end; the order of batches |
 //! | [`masking`] | masks for the masked language model |
 //! | [`bert`] | [`Bert`] and its heads |
@@ -19,6 +19,9 @@
 //! | [`pipelines`] | from texts to labels, embeddings, filled masks, answers |
 //! | [`evaluation`] | how well a model does: accuracy, precision, recall, F1, confusions, entities, answers |
 //! | [`error`] | [`Error`], [`Result`] |
+//!
+//! Two features: `hub` (on unless switched off) fetches from the Hugging Face hub, `parquet` reads
+//! Apache Parquet. Without one, what needs it is an error that names the feature.
 
 mod adapter;
 pub mod batch;
@@ -53,7 +56,7 @@ pub use config::{BertConfig, Pooling};
 pub use data::{Columns, Dataset, Example, Labels, Split, read_inputs};
 pub use error::{Error, Result};
 pub use gradus_nn::Precision;
-pub use hub::resolve;
+pub use hub::{is_hub_data, resolve, resolve_data};
 pub use pretrained::{Base, ModelRef, Pretrained, save_folder};
 pub use task::Task;
 pub use tokenizer::{Encoding, Tokenizer, Window};

@@ -5,6 +5,7 @@ use gradus_cli::SharedArgs;
 
 use crate::compare::CompareFlags;
 use crate::merge::MergeArgs;
+use crate::sweep::SweepArgs;
 use crate::tasks::answer::AnswerFlags;
 use crate::tasks::classify::ClassifyFlags;
 use crate::tasks::distill::DistillFlags;
@@ -76,6 +77,8 @@ pub enum Command {
     Mlm(Box<Flagged<MlmFlags>>),
     /// Compare finished or running runs: a table, and a page with their curves in one picture
     Compare(CompareFlags),
+    /// Train many runs with flags drawn from ranges, and tell which are best
+    Sweep(SweepArgs),
     /// Train a tagger of words, such as of named entities
     Tokens(Box<Flagged<TokensFlags>>),
     /// Train a small classifier to answer as a large one does

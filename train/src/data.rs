@@ -1,10 +1,10 @@
 //! The data of a run: read and checked, with a dev set drawn where there is none.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use gradus_cli::{Failure, Outcome, SharedArgs, note};
-use gradus_models::Dataset;
 use gradus_models::data::Row;
+use gradus_models::{Dataset, resolve_data};
 
 use crate::flags::Flags;
 
@@ -13,6 +13,16 @@ const FRACTION: f64 = 0.1;
 
 /// A dev set of fewer texts says nothing.
 const LEAST_DEV: f64 = 4.0;
+
+/// The place of the data on disk: a data set of the hub is fetched.
+///
+/// # Errors
+/// When it cannot be fetched.
+pub fn located(shared: &SharedArgs, data: &Path) -> Outcome<PathBuf> {
+    let (path, notes) = resolve_data(data)?;
+    notes.iter().for_each(|told| note(shared, format!("note: {told}")));
+    Ok(path)
+}
 
 /// Warns of texts of the dev set and the test set that are in the training set too.
 pub fn warn_of_leaks<E: Row>(shared: &SharedArgs, dataset: &Dataset<E>) {

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use gradus_cli::{Failure, Outcome};
 use gradus_models::training::{has_checkpoints, remove_foreign_checkpoints};
-use gradus_models::{Error, files};
+use gradus_models::{Error, files, is_hub_data};
 use gradus_nn::Precision;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -116,8 +116,7 @@ pub fn out_folder(flags: &Flags, data: &Path, resumed: Option<&Path>) -> Outcome
         }
         return Ok(out.clone());
     }
-    let name = data.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let name = if name.is_empty() || is_stdin(data) { "model".to_string() } else { name };
+    let name = run_name(data);
     for n in 1.. {
         let fresh =
             Path::new("runs").join(if n == 1 { name.clone() } else { format!("{name}-{n}") });
@@ -126,6 +125,19 @@ pub fn out_folder(flags: &Flags, data: &Path, resumed: Option<&Path>) -> Outcome
         }
     }
     Err(Failure::error("no free folder under runs; name one with --out"))
+}
+
+/// A name for the run from that of its data: `texts` of `texts.csv.gz`, `name` of
+/// `hub:owner/name@revision`.
+fn run_name(data: &Path) -> String {
+    let name = data.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = match is_hub_data(data) {
+        true => name.trim_start_matches("hub:").split('@').next().unwrap_or_default().to_string(),
+        false => Path::new(name.strip_suffix(".gz").unwrap_or(&name))
+            .file_stem()
+            .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()),
+    };
+    if name.is_empty() || is_stdin(data) { "model".into() } else { name }
 }
 
 /// Refuses an --out that is a file, or holds a run or a model, unless it may be overwritten.

@@ -15,6 +15,7 @@ mod report;
 mod resume;
 mod run;
 mod scratch;
+mod sweep;
 mod tasks;
 mod watch;
 
@@ -43,6 +44,10 @@ pub fn program(program: Program) -> Outcome {
         Some(Command::Compare(own)) => {
             refuse_flags("compare", &flags)?;
             compare::run(&shared, &own)
+        }
+        Some(Command::Sweep(own)) => {
+            refuse_flags("sweep", &flags)?;
+            sweep::run(&shared, &own)
         }
         Some(Command::Tokens(own)) => start::<Tokens>(shared, &own.flags, &flags),
         Some(Command::Distill(own)) => start::<Distill>(shared, &own.flags, &flags),

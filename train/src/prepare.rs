@@ -7,6 +7,7 @@ use gradus_nn::{Lora, Store};
 use gradus_tensor::Device;
 
 use crate::adapter;
+use crate::data::located;
 use crate::flags::{Flags, TaskFlags, VOCABULARY, with_flag};
 use crate::folder::{new_run, out_folder};
 use crate::resume::{self, Resumed};
@@ -62,7 +63,7 @@ impl<J: Job> Run<J> {
         let out = out_folder(flags.common(), &path, folder)?;
         *flags.common_mut() = flags.common().absolute()?;
 
-        let job = J::open(&shared, &mut flags, &path)?;
+        let job = J::open(&shared, &mut flags, &located(&shared, &path)?)?;
         let source = resumed.as_ref().map_or(source, |r| r.checkpoint.display().to_string());
         let mut model = Model::open(source, &mut flags, &job, shared.seed())?;
         model.store.to_device(device)?;

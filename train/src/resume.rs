@@ -8,7 +8,7 @@ use gradus_models::error::Change;
 use gradus_models::training::latest_checkpoint;
 use serde_json::Value;
 
-use crate::flags::{TaskFlags, flag, given, is_stdin, object, over};
+use crate::flags::{TaskFlags, flag, given, is_on_disk, object, over};
 use crate::folder::Record;
 
 /// A run to continue.
@@ -56,7 +56,7 @@ pub fn resumed<F: TaskFlags>(
     // The recorded path may be relative to another folder, or the run's folder may have moved.
     common.out = Some(given.common().out.clone().unwrap_or_else(|| folder.clone()));
     common.overwrite = false;
-    if let Some(data) = common.data.as_ref().filter(|data| !is_stdin(data) && !data.exists()) {
+    if let Some(data) = common.data.as_ref().filter(|data| is_on_disk(data) && !data.exists()) {
         return Err(Failure::error(format!(
             "the data of the run, {}, is not there; say where it is with --data PATH",
             data.display()

@@ -1,8 +1,8 @@
 //! A run from its first step to its last screen.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use gradus_cli::{Failure, Outcome, command, note};
 use gradus_models::training::{Ended, Finished, Task};
@@ -19,6 +19,22 @@ use crate::watch::{Metrics, Screen, TensorBoard, Watch};
 impl<J: Job> Run<J> {
     /// Trains, saves and reports.
     pub fn train(mut self) -> Outcome {
+        match self.course()? {
+            (Ended::Interrupted(checkpoint), _) => self.interrupted(&checkpoint),
+            (Ended::Finished(finished), loss) => self.tell(*finished, loss),
+        }
+    }
+
+    /// Trains and saves as a trial of a sweep, which reports. `None` where a signal has stopped it.
+    pub fn trial(mut self) -> Outcome<Option<Report>> {
+        match self.course()? {
+            (Ended::Interrupted(_), _) => Ok(None),
+            (Ended::Finished(finished), loss) => Ok(Some(self.report(*finished, loss))),
+        }
+    }
+
+    /// Trains and saves. Returns how the run ended, and the mean training loss of the last epoch.
+    fn course(&mut self) -> Outcome<(Ended, Option<f64>)> {
         let stop = stop_signal()?;
         let trainer = &self.session.trainer;
         let (done, folder) = (trainer.steps_done(), &self.session.destination.folder);
@@ -45,12 +61,7 @@ impl<J: Job> Run<J> {
         };
         let ended = self.session.run(&stop, &mut |event| Ok(watch.see(event)?));
         watch.screen.clear();
-        let ended = ended.map_err(Halt::told)?;
-        let train_loss = watch.metrics.train_loss();
-        match ended {
-            Ended::Interrupted(checkpoint) => self.interrupted(&checkpoint),
-            Ended::Finished(finished) => self.report(*finished, train_loss),
-        }
+        Ok((ended.map_err(Halt::told)?, watch.metrics.train_loss()))
     }
 
     /// Tells how to continue, and ends the program.
@@ -63,11 +74,10 @@ impl<J: Job> Run<J> {
         std::process::exit(130);
     }
 
-    /// Tells how good the model is, and what to do next.
-    fn report(&mut self, finished: Finished, train_loss: Option<f64>) -> Outcome {
+    /// How good the model is. Writes the page about the run.
+    fn report(&mut self, finished: Finished, train_loss: Option<f64>) -> Report {
         let details = self.details.take();
-        let (destination, trainer) = (&self.session.destination, &self.session.trainer);
-        let unsaved = finished.unsaved.as_ref().map(ToString::to_string);
+        let trainer = &self.session.trainer;
         let report = Report {
             finished,
             examples: J::EXAMPLES,
@@ -80,6 +90,14 @@ impl<J: Job> Run<J> {
         if let Err(error) = page::of_run(self, &report, details) {
             note(&self.shared, format!("warning: {REPORT} is not written: {error}"));
         }
+        report
+    }
+
+    /// Tells how good the model is, and what to do next.
+    fn tell(&mut self, finished: Finished, train_loss: Option<f64>) -> Outcome {
+        let unsaved = finished.unsaved.as_ref().map(ToString::to_string);
+        let report = self.report(finished, train_loss);
+        let destination = &self.session.destination;
         report.print(&self.shared, &destination.folder, &self.commands)?;
         if let Some(told) = interchange::note(&destination.config) {
             note(&self.shared, told);
@@ -128,8 +146,13 @@ impl Halt {
     }
 }
 
-/// Becomes true at Ctrl-C or SIGTERM. A second one ends the program at once.
+/// Becomes true at Ctrl-C or SIGTERM. A second one ends the program at once. All runs of a process
+/// share it.
 fn stop_signal() -> Outcome<Arc<AtomicBool>> {
+    static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    if let Some(stop) = STOP.get() {
+        return Ok(stop.clone());
+    }
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
     ctrlc::set_handler(move || {
@@ -137,5 +160,5 @@ fn stop_signal() -> Outcome<Arc<AtomicBool>> {
             std::process::exit(130);
         }
     })?;
-    Ok(stop)
+    Ok(STOP.get_or_init(|| stop).clone())
 }

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use gradus_cli::{Failure, Outcome, SharedArgs, layered};
-use gradus_models::data::read_questions;
+use gradus_models::data::{ending, read_questions};
 use gradus_models::pipelines::{Answer, AnswerOptions, Answered, NoAnswer, QuestionAnswerer};
 use gradus_models::{Columns, Example, read_inputs};
 use serde::Serialize;
@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{each_chunk, heading, opened};
 use crate::args::{Answer as Args, AnswerFlags};
 use crate::input;
-use crate::output::{Sink, ending};
+use crate::output::Sink;
 
 const USAGE: &str =
     "infer answer --model MODEL \"Who wrote it?\" \"Ada Lovelace wrote it in 1843.\"";
@@ -139,7 +139,7 @@ fn text(path: &Path) -> Outcome<String> {
 /// The questions of a file, with their texts.
 fn of_file(path: &Path) -> Outcome<Vec<Asked>> {
     match ending(path).as_str() {
-        "json" | "jsonl" => {
+        "json" | "jsonl" | "parquet" => {
             let questions = read_questions(path)?.into_iter();
             Ok(questions
                 .map(|q| Asked { id: Some(q.id), question: q.question, context: q.context })
@@ -157,7 +157,7 @@ fn of_file(path: &Path) -> Outcome<Vec<Asked>> {
         }
         _ => Err(Failure::usage(format!(
             "--input {}: the ending does not tell the format of questions; use .json (SQuAD's form), \
-             .jsonl, .csv or .tsv",
+             .jsonl, .parquet, .csv or .tsv",
             path.display()
         ))),
     }

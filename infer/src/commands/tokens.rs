@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use gradus_cli::{Failure, Outcome, SharedArgs, layered};
-use gradus_models::data::{TaggedColumns, TaggedSentence, is_tagged, read_words};
+use gradus_models::data::{TaggedColumns, TaggedSentence, ending, is_tagged, read_words};
 use gradus_models::pipelines::{Tag, TokenTagger, best, spans};
 use serde::Serialize;
 
 use super::{each_chunk, heading, opened};
 use crate::args::{Tokens, TokensFlags};
 use crate::input;
-use crate::output::{Sink, ending};
+use crate::output::Sink;
 
 const USAGE: &str = "infer tokens --model MODEL \"Ada Lovelace was born in London.\"";
 
@@ -61,12 +61,17 @@ pub fn run(shared: &SharedArgs, args: Tokens) -> Outcome {
     sink.finish(&shared, texts.len())
 }
 
+/// Whether a file's ending says that it may hold words or texts.
+fn is_records(path: &Path) -> bool {
+    ["jsonl", "parquet"].contains(&ending(path).as_str())
+}
+
 /// The file of --input, if its sentences are given as words.
 fn given_words<'a>(texts: &[String], flags: &'a TokensFlags) -> Outcome<Option<&'a Path>> {
     let path = flags.common.input.as_deref().filter(|_| texts.is_empty());
     let names_words = flags.tokens_column.is_some();
     match path {
-        Some(path) if is_tagged(path) || names_words && ending(path) == "jsonl" => {
+        Some(path) if is_tagged(path) || names_words && is_records(path) => {
             match &flags.common.text_column {
                 None => Ok(Some(path)),
                 Some(_) => Err(Failure::usage(
@@ -76,8 +81,8 @@ fn given_words<'a>(texts: &[String], flags: &'a TokensFlags) -> Outcome<Option<&
             }
         }
         _ if names_words => Err(Failure::usage(
-            "--tokens-column names the words of --input FILE, which ends in .jsonl, .conll, .iob \
-             or .bio",
+            "--tokens-column names the words of --input FILE, which ends in .jsonl, .parquet, \
+             .conll, .iob or .bio",
         )),
         _ => Ok(None),
     }

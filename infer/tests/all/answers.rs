@@ -1,6 +1,8 @@
 //! Every subcommand on a tiny model of random weights.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use crate::common::{Head, Model, TEXTS, fails, infer, infer_with, lines, stderr, stdout};
 use gradus_models::Pooling;
@@ -255,7 +257,24 @@ fn inputs_of_every_kind() {
         fs::write(&path, text).unwrap();
         let run = infer(&[&base[..], &["--input", path.to_str().unwrap()], &flags].concat());
         assert_eq!(lines(&run), expected, "{name}");
+        assert!(Command::new("gzip").arg(&path).status().unwrap().success());
+        let packed = format!("{}.gz", path.display());
+        let run = infer(&[&base[..], &["--input", &packed], &flags].concat());
+        assert_eq!(lines(&run), expected, "{name}.gz");
     }
+    // Of the tests of `gradus-models`.
+    let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tests/files");
+    let parquet = files.join("pairs.parquet").display().to_string();
+    let of_column = |column: &str| {
+        let flags = ["--input", parquet.as_str(), "--text-column", column];
+        lines(&infer(&[&base[..], &flags].concat()))
+    };
+    assert_eq!(of_column("positive"), lines(&infer(&[&base[..], &["A", "B"]].concat())));
+    let tagger = Model::new(Head::Tokens);
+    let parquet = files.join("tags.parquet").display().to_string();
+    let flags = ["tokens", "--model", tagger.path(), "--json", "--input", parquet.as_str()];
+    let tagged = lines(&infer(&[&flags[..], &["--tokens-column", "tokens"]].concat()));
+    assert_eq!(tagged[0]["text"], "Ada lives in New York");
     let piped = infer_with(&base, b"hi\nmy card\n");
     assert_eq!(lines(&piped), expected);
     let dash = infer_with(&[&base[..], &["--input", "-"]].concat(), b"hi\r\nmy card");

@@ -165,7 +165,9 @@ fn files_that_hold_no_texts() {
         ("bytes.csv", b"text\nhi\n\xc3(\n", ["bytes.csv:3", "invalid UTF-8"]),
         ("key.jsonl", b"{\"body\": \"hi\"}\n", ["no key `text`", "body"]),
         ("line.jsonl", b"{\"text\": \"hi\"}\n{\n", ["line.jsonl:2", "JSON"]),
-        ("texts.parquet", b"PAR1", ["texts.parquet", ".jsonl"]),
+        ("texts.parquet", b"PAR1", ["texts.parquet", "damaged"]),
+        ("texts.csv.gz", b"text\nhi\n", ["texts.csv.gz", "cannot unpack"]),
+        ("texts.arrow", b"ARROW1", ["texts.arrow", ".jsonl"]),
     ] {
         let path = model.file(name);
         fs::write(&path, bytes).unwrap();

@@ -1,12 +1,19 @@
 //! Raw text of any size, read piece by piece.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use flate2::read::MultiGzDecoder;
+use serde_json::Value;
 use tempfile::NamedTempFile;
 use xxhash_rust::xxh3::Xxh3;
 
+use super::ending::{ending, is_gzip};
+use super::folder::{Files, Parts};
+use super::parquet::Rows;
+use super::read::{key, kind, not_gzip};
 use crate::error::{Error, Result};
 
 /// The bytes of a window. It is read and turned into tokens at once.
@@ -16,12 +23,26 @@ pub const WINDOW: u64 = 1 << 20;
 const REACH: usize = 64 << 10;
 
 /// The endings of the files that a folder's text is read from.
-const ENDINGS: [&str; 2] = ["txt", "md"];
+const ENDINGS: [&str; 3] = ["txt", "md", "parquet"];
+
+/// The column of a Parquet file that has the text.
+const COLUMN: &str = "text";
+
+/// The text of a file, on disk.
+#[derive(Debug)]
+struct Text {
+    /// The file, for errors.
+    name: PathBuf,
+    /// Where the text is.
+    path: PathBuf,
+    /// What had to be unpacked, or came from standard input: it is kept for as long as it is read.
+    _spooled: Option<NamedTempFile>,
+}
 
 /// A part of a file, which begins and ends with a line where lines are not very long.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 struct Part {
-    file: PathBuf,
+    file: Arc<Text>,
     from: u64,
     to: u64,
 }
@@ -31,22 +52,60 @@ struct Part {
 #[derive(Debug)]
 pub struct Corpus {
     windows: Vec<Part>,
-    /// What came from standard input, kept on disk for as long as the corpus lives.
-    _spooled: Option<NamedTempFile>,
+}
+
+/// The corpora of a data set.
+#[derive(Debug)]
+pub struct Corpora {
+    /// What the model learns from.
+    pub train: Corpus,
+    /// What chooses the best model.
+    pub dev: Option<Corpus>,
+    /// What the final report is about.
+    pub test: Option<Corpus>,
+}
+
+impl Corpora {
+    /// Opens a data set of raw text: a folder with `train.txt` (or `train.txt.gz`, or Parquet files)
+    /// has its dev and test sets beside it; any other folder, a file and `-` are the training text.
+    ///
+    /// # Errors
+    /// As [`Corpus::open`]; [`Error::Data`] when two files are one set.
+    pub fn open(path: impl AsRef<Path>) -> Result<Corpora> {
+        let path = path.as_ref();
+        let sets = match path.is_dir() {
+            true => Files::of_folder(path, &["txt", "parquet"])?,
+            false => None,
+        };
+        let Some(Files { train, dev, test, .. }) = sets else {
+            return Ok(Corpora { train: Corpus::open(path)?, dev: None, test: None });
+        };
+        let open = |parts: Parts| Corpus::of(path, parts);
+        let (dev, test) = (dev.map(open).transpose()?, test.map(open).transpose()?);
+        Ok(Corpora { train: open(train)?, dev, test })
+    }
 }
 
 impl Corpus {
-    /// Opens a text file, a folder with text files (`.txt`, `.md`, in subfolders too, in the order
-    /// of their names), or standard input for `-`, which is copied to a temporary file.
+    /// Opens a file, a folder with files (in subfolders too, in the order of their names), or
+    /// standard input for `-`, which is copied to a temporary file.
+    ///
+    /// A file is text: `.txt` or `.md`, which gzip may have packed (`.txt.gz`), or has text in the
+    /// column `text`, a row a line: `.parquet`. These are unpacked to a temporary file. A single
+    /// file may have any other ending.
     ///
     /// # Errors
     /// When a file cannot be read, or there is no text.
     pub fn open(path: impl AsRef<Path>) -> Result<Corpus> {
         let path = path.as_ref();
         if path == Path::new("-") {
-            let spooled = spool(path)?;
-            let corpus = Corpus::of(path, vec![spooled.path().to_path_buf()])?;
-            return Ok(Corpus { _spooled: Some(spooled), ..corpus });
+            return Corpus::of_texts(
+                path,
+                vec![spooled(path, |file| {
+                    let copied = std::io::copy(&mut std::io::stdin().lock(), file);
+                    copied.map(drop).map_err(|e| Error::io(path, e))
+                })?],
+            );
         }
         let mut files = Vec::new();
         if path.is_dir() {
@@ -62,13 +121,18 @@ impl Corpus {
     /// # Errors
     /// As [`Corpus::open`].
     pub fn of(name: &Path, files: Vec<PathBuf>) -> Result<Corpus> {
+        let texts = files.into_iter().map(Text::open).collect::<Result<Vec<Text>>>()?;
+        Corpus::of_texts(name, texts)
+    }
+
+    fn of_texts(name: &Path, texts: Vec<Text>) -> Result<Corpus> {
         let mut parts = Vec::new();
-        for file in files {
-            let to = File::open(&file).and_then(|file| file.metadata());
-            let to = to.map_err(|e| Error::io(&file, e))?.len();
-            parts.push(Part { file, from: 0, to });
+        for text in texts {
+            let to = File::open(&text.path).and_then(|file| file.metadata());
+            let to = to.map_err(|e| Error::io(&text.name, e))?.len();
+            parts.push(Part { file: Arc::new(text), from: 0, to });
         }
-        let corpus = Corpus { windows: divided(&parts)?, _spooled: None };
+        let corpus = Corpus { windows: divided(&parts)? };
         match corpus.windows.is_empty() {
             true => Err(Error::data(name, None, "there is no text in it")),
             false => Ok(corpus),
@@ -113,7 +177,7 @@ impl Corpus {
             return Ok(None);
         }
         self.windows = kept;
-        Ok(Some(Corpus { windows: taken, _spooled: None }))
+        Ok(Some(Corpus { windows: taken }))
     }
 
     /// The text of a window.
@@ -126,15 +190,15 @@ impl Corpus {
     pub fn read(&self, window: usize) -> Result<String> {
         let Part { file, from, to } = &self.windows[window];
         let mut bytes = vec![0; (to - from) as usize];
-        let read = File::open(file).and_then(|mut file| {
+        let read = File::open(&file.path).and_then(|mut file| {
             file.seek(SeekFrom::Start(*from))?;
             file.read_exact(&mut bytes)
         });
-        read.map_err(|e| Error::io(file, e))?;
+        read.map_err(|e| Error::io(&file.name, e))?;
         let text = String::from_utf8(bytes).map_err(|e| {
             let at = from + e.utf8_error().valid_up_to() as u64;
             let message = format!("invalid UTF-8 at byte {at}; save the file as UTF-8");
-            Error::data(file, None, message)
+            Error::data(&file.name, None, message)
         })?;
         let start = if *from == 0 { text.strip_prefix('\u{feff}') } else { None };
         Ok(start.map(str::to_string).unwrap_or(text))
@@ -153,13 +217,50 @@ impl Corpus {
     }
 }
 
-/// Copies standard input to a temporary file.
-fn spool(name: &Path) -> Result<NamedTempFile> {
-    let copied = NamedTempFile::new().and_then(|mut file| {
-        std::io::copy(&mut std::io::stdin().lock(), &mut file)?;
-        Ok(file)
-    });
-    copied.map_err(|e| Error::io(name, e))
+impl Text {
+    /// The text of a file, unpacked where it is packed.
+    fn open(file: PathBuf) -> Result<Text> {
+        if ending(&file) == "parquet" {
+            return spooled(&file, |to| write_rows(&file, to));
+        }
+        if is_gzip(&file) {
+            let packed = File::open(&file).map_err(|e| Error::io(&file, e))?;
+            return spooled(&file, |to| {
+                let copied = std::io::copy(&mut MultiGzDecoder::new(packed), to);
+                copied.map(drop).map_err(|e| not_gzip(&file, &e))
+            });
+        }
+        Ok(Text { name: file.clone(), path: file, _spooled: None })
+    }
+}
+
+/// What `write` writes, in a temporary file.
+fn spooled(
+    name: &Path,
+    write: impl FnOnce(&mut BufWriter<&mut NamedTempFile>) -> Result<()>,
+) -> Result<Text> {
+    let io = |e| Error::io(name, e);
+    let mut file = NamedTempFile::new().map_err(io)?;
+    let mut buffer = BufWriter::new(&mut file);
+    write(&mut buffer)?;
+    buffer.flush().map_err(io)?;
+    drop(buffer);
+    Ok(Text { name: name.into(), path: file.path().to_path_buf(), _spooled: Some(file) })
+}
+
+/// Writes the column of texts of a Parquet file, a row a line.
+fn write_rows(path: &Path, to: &mut impl Write) -> Result<()> {
+    for row in Rows::of_file(path)? {
+        let (row, object) = row?;
+        match key(path, row, &object, COLUMN)? {
+            Value::String(text) => writeln!(to, "{text}").map_err(|e| Error::io(path, e))?,
+            other => {
+                let message = format!("`{COLUMN}` is {}, not a string", kind(other));
+                return Err(Error::data(path, row, message));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The text files of a folder and its subfolders, in the order of their names.
@@ -170,10 +271,9 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     let mut entries = entries.map_err(|e| Error::io(folder, e))?;
     entries.sort();
     for path in entries {
-        let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
         if path.is_dir() {
             collect(&path, files)?;
-        } else if ENDINGS.contains(&ending.as_str()) {
+        } else if ENDINGS.contains(&ending(&path).as_str()) {
             files.push(path);
         }
     }
@@ -199,13 +299,13 @@ fn divided(parts: &[Part]) -> Result<Vec<Part>> {
 
 /// Where a file is cut near `at`: after the next end of a line, else after the next space, else
 /// before the next character.
-fn cut(path: &Path, at: u64) -> Result<u64> {
+fn cut(text: &Text, at: u64) -> Result<u64> {
     let mut near = Vec::with_capacity(REACH);
-    let read = File::open(path).and_then(|mut file| {
+    let read = File::open(&text.path).and_then(|mut file| {
         file.seek(SeekFrom::Start(at.saturating_sub(1)))?;
         file.take(REACH as u64).read_to_end(&mut near)
     });
-    read.map_err(|e| Error::io(path, e))?;
+    read.map_err(|e| Error::io(&text.name, e))?;
     let after = |found: usize| at.saturating_sub(1) + found as u64 + 1;
     if let Some(line) = near.iter().position(|&b| b == b'\n') {
         return Ok(after(line));

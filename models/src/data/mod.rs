@@ -5,13 +5,16 @@
 //! | `.csv` | RFC 4180: a header, quoted fields may hold commas and line ends; a stray quote is an error |
 //! | `.tsv` | a header, one record a line; a field in quotes is unquoted, a lone quote is a character |
 //! | `.jsonl` | one JSON object a line |
+//! | `.parquet` | a row of a table (Apache Parquet), read like a JSON object; needs the feature `parquet` |
 //! | `.txt` | one text a line, no labels |
 //! | `.conll`, `.iob`, `.bio` | a word and its tag a line; see [`TaggedSentence`] |
 //! | `.json` | questions about texts, in SQuAD's form; see [`Question`] |
 //!
-//! Pairs of texts ([`TextPair`]) are read from `.csv`, `.tsv` and `.jsonl` too.
+//! Pairs of texts ([`TextPair`]) are read from `.csv`, `.tsv`, `.jsonl` and `.parquet` too. Each may
+//! be packed by gzip: `train.csv.gz`.
 //!
-//! Everything is UTF-8; a byte-order mark is skipped. Errors name the file and the line.
+//! Everything is UTF-8; a byte-order mark is skipped. Errors name the file and the line. The rows of
+//! a Parquet file count as lines.
 //!
 //! ```
 //! use std::path::Path;
@@ -29,11 +32,14 @@
 
 mod answers;
 mod corpus;
+mod ending;
 mod fingerprint;
 mod folder;
 mod hold_out;
 mod labels;
 mod pairs;
+#[cfg_attr(not(feature = "parquet"), path = "no_parquet.rs")]
+mod parquet;
 mod questions;
 mod quotes;
 mod read;
@@ -46,8 +52,11 @@ use std::hash::Hash;
 use std::path::{Path, PathBuf};
 
 pub use answers::{LabelForm, numbers};
-pub use corpus::{Corpus, WINDOW};
+pub use corpus::{Corpora, Corpus, WINDOW};
+pub use ending::ending;
 pub use fingerprint::{Fingerprint, hash_text};
+#[cfg(feature = "hub")]
+pub(crate) use folder::{Set, set_of};
 pub use labels::Labels;
 pub use pairs::{PairColumns, PairForm, TextPair};
 pub use questions::{GivenAnswer, Question, read_questions};
@@ -98,7 +107,7 @@ pub struct Example {
     pub pair: Option<String>,
     /// The label, as written in the file.
     pub label: Option<String>,
-    /// The line of the file on which the example starts, counted from 1.
+    /// The line of the file on which the example starts, or its row, counted from 1.
     pub line: u64,
 }
 
@@ -124,6 +133,9 @@ pub trait Row: Clone {
 
     /// Calls `part` with everything that the example consists of, for a hash.
     fn parts<'a>(&'a self, part: &mut dyn FnMut(Option<&'a str>));
+
+    /// Adds rows to the example's line: those of the files before its own in a set of several.
+    fn shift(&mut self, rows: u64);
 }
 
 impl Row for Example {
@@ -142,12 +154,16 @@ impl Row for Example {
         part(self.pair.as_deref());
         part(self.label.as_deref());
     }
+
+    fn shift(&mut self, rows: u64) {
+        self.line += rows;
+    }
 }
 
-/// The examples of one file.
+/// The examples of one file, or of the shards of a set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Split<E = Example> {
-    /// The file.
+    /// The file; of shards, their name with `*` for the number, and rows are counted through all.
     pub path: PathBuf,
     /// Its examples, in the order of the file; at least one.
     pub examples: Vec<E>,
@@ -180,8 +196,9 @@ pub struct Dataset<E = Example> {
 
 impl Dataset {
     /// Reads a data set: a folder with files for `train`, and perhaps for `dev` (or `validation`,
-    /// `valid`, `val`, `eval`) and `test`, each `.csv`, `.tsv`, `.jsonl` or `.txt`; or one file,
-    /// which is then the training set.
+    /// `valid`, `val`, `eval`) and `test`, each `.csv`, `.tsv`, `.jsonl`, `.parquet` or `.txt`, or a
+    /// folder with those files in the subfolder `data`; or one file, which is then the training set.
+    /// A set may be several Parquet files, as on the hub: `train-00000-of-00002.parquet`, ….
     ///
     /// A test set without labels, as in competitions, is left out with a remark.
     ///
@@ -264,5 +281,7 @@ impl<E: Row> Dataset<E> {
     }
 }
 
+#[cfg(test)]
+mod gzip_tests;
 #[cfg(test)]
 mod tests;

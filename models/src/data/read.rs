@@ -3,9 +3,11 @@
 use std::io::Read;
 use std::path::Path;
 
+use flate2::read::MultiGzDecoder;
 use serde_json::{Map, Value};
 
-use super::{Columns, Example, LabelForm, Split};
+use super::ending::{ending, is_gzip};
+use super::{Columns, Example, LabelForm, Split, parquet};
 use crate::error::{Error, Result};
 use crate::files;
 
@@ -20,27 +22,30 @@ pub enum Format {
     Jsonl,
     /// One text a line.
     Text,
+    /// Apache Parquet: tables by column, as the hub keeps data sets.
+    Parquet,
 }
 
 impl Format {
     /// The file endings, without the dot.
-    pub const ENDINGS: [&str; 4] = ["csv", "tsv", "jsonl", "txt"];
+    pub const ENDINGS: [&str; 5] = ["csv", "tsv", "jsonl", "txt", "parquet"];
 
-    /// The format of a file by the ending of its name, in upper or lower case.
+    /// The format of a file by the ending of its name, in upper or lower case; `.gz` may follow.
     ///
     /// # Errors
     /// [`Error::Data`] when the ending is not one of [`Format::ENDINGS`].
     pub fn of(path: &Path) -> Result<Self> {
-        let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-        match ending.as_str() {
+        match ending(path).as_str() {
             "csv" => Ok(Format::Csv),
             "tsv" => Ok(Format::Tsv),
             "jsonl" => Ok(Format::Jsonl),
             "txt" => Ok(Format::Text),
+            "parquet" => Ok(Format::Parquet),
             _ => Err(Error::data(
                 path,
                 None,
-                "the ending does not tell the format; use .csv, .tsv, .jsonl or .txt",
+                "the ending does not tell the format; use .csv, .tsv, .jsonl, .txt (with or \
+                 without .gz) or .parquet",
             )),
         }
     }
@@ -75,7 +80,7 @@ pub fn read_inputs_from(
     let mut bytes = Vec::new();
     reader.read_to_end(&mut bytes).map_err(|e| Error::io(name, e))?;
     let columns = Columns { label: None, ..columns.clone() };
-    Source::new(name, &bytes, &columns)?.examples(format, true)
+    examples(name, bytes, format, &columns, true)
 }
 
 /// Reads a training, development or test set.
@@ -83,29 +88,67 @@ pub(super) fn split(path: &Path, columns: &Columns) -> Result<Split> {
     let format = Format::of(path)?;
     let bytes = open(path)?;
     if format == Format::Text && columns.label.is_some() {
-        let message =
-            "a .txt file has texts and no labels; use .csv, .tsv or .jsonl for a task with labels";
+        let message = "a .txt file has texts and no labels; use .csv, .tsv, .jsonl or .parquet for \
+                       a task with labels";
         return Err(Error::data(path, None, message));
     }
-    Ok(Split {
-        path: path.to_path_buf(),
-        examples: Source::new(path, &bytes, columns)?.examples(format, false)?,
-    })
+    Ok(Split { path: path.to_path_buf(), examples: examples(path, bytes, format, columns, false)? })
+}
+
+/// The examples of a file; `blank`: whether an empty line of a `.txt` file is a text.
+fn examples(
+    path: &Path,
+    bytes: Vec<u8>,
+    format: Format,
+    columns: &Columns,
+    blank: bool,
+) -> Result<Vec<Example>> {
+    let examples = match format {
+        Format::Csv => Source::new(path, &bytes, columns)?.csv(),
+        Format::Tsv => Source::new(path, &bytes, columns)?.tsv(),
+        Format::Text => Source::new(path, &bytes, columns)?.plain(blank),
+        Format::Jsonl | Format::Parquet => {
+            let shown = "{\"text\": \"…\"}";
+            records(path, format, bytes, shown, |line, object| {
+                Record { path, line, object }.example(columns)
+            })
+        }
+    }?;
+    if examples.is_empty() {
+        return Err(Error::data(path, None, "the file holds no examples"));
+    }
+    Ok(examples)
 }
 
 /// Whether a file has a column (or its JSON objects a key) of this name.
 pub(super) fn has_column(path: &Path, columns: &Columns, name: &str) -> Result<bool> {
     let bytes = open(path)?;
-    Ok(Source::new(path, &bytes, columns)?.has_column(Format::of(path)?, name))
+    match Format::of(path)? {
+        Format::Parquet => parquet::has_column(path, bytes, name),
+        format => Ok(Source::new(path, &bytes, columns)?.has_column(format, name)),
+    }
 }
 
+/// The bytes of a file, unpacked where gzip has packed it.
 pub(super) fn open(path: &Path) -> Result<Vec<u8>> {
-    match files::read(path) {
+    let bytes = match files::read(path) {
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-            Err(Error::data(path, None, "no such file; check the path"))
+            return Err(Error::data(path, None, "no such file; check the path"));
         }
-        other => other,
+        other => other?,
+    };
+    if !is_gzip(path) {
+        return Ok(bytes);
     }
+    let mut unpacked = Vec::new();
+    let read = MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut unpacked);
+    read.map_err(|e| not_gzip(path, &e))?;
+    Ok(unpacked)
+}
+
+/// The error of a file that gzip cannot unpack.
+pub(super) fn not_gzip(path: &Path, error: &std::io::Error) -> Error {
+    Error::data(path, None, format!("the file ends in .gz, and gzip cannot unpack it: {error}"))
 }
 
 /// The text of a file, without a byte-order mark.
@@ -119,6 +162,12 @@ pub(super) fn text<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str> {
     }
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(Error::data(path, 1, "the file is UTF-16; save it as UTF-8"));
+    }
+    if bytes.starts_with(&[0x1f, 0x8b]) {
+        return Err(Error::data(path, 1, "gzip has packed the file; add .gz to its name"));
+    }
+    if bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1") {
+        return Err(Error::data(path, 1, "this is a Parquet file; its name must end in .parquet"));
     }
     let zeros = |from: usize| bytes.iter().skip(from).step_by(2).take(8).all(|&b| b == 0);
     if bytes.len() > 16 && (zeros(0) || zeros(1)) {
@@ -137,9 +186,28 @@ pub(super) fn text<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str> {
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
+/// Makes an example of every record of a `.jsonl` or `.parquet` file: of its line or row, counted
+/// from 1, and its values. `shown` is such a record in JSON.
+pub(super) fn records<E>(
+    path: &Path,
+    format: Format,
+    bytes: Vec<u8>,
+    shown: &'static str,
+    mut example: impl FnMut(u64, &Map<String, Value>) -> Result<E>,
+) -> Result<Vec<E>> {
+    let mut read = |record: Result<(u64, Map<String, Value>)>| {
+        let (line, object) = record?;
+        example(line, &object)
+    };
+    match format {
+        Format::Parquet => parquet::Rows::of_bytes(path, bytes)?.map(read).collect(),
+        _ => json_lines(path, text(path, &bytes)?, shown).map(&mut read).collect(),
+    }
+}
+
 /// The JSON object of every line that is not blank, with its number. `example` shows such an
 /// object.
-pub(super) fn json_lines<'a>(
+fn json_lines<'a>(
     path: &'a Path,
     text: &'a str,
     example: &'static str,
@@ -192,23 +260,6 @@ impl<'a> Source<'a> {
         self.path
     }
 
-    /// The examples of the file; `blank`: whether an empty line of a `.txt` file is a text.
-    fn examples(&self, format: Format, blank: bool) -> Result<Vec<Example>> {
-        let examples = match format {
-            Format::Csv => self.csv(),
-            Format::Tsv => self.tsv(),
-            Format::Jsonl => self.jsonl(),
-            Format::Text if self.columns.pair.is_some() => {
-                Err(self.error(None, "a .txt file has no pairs; use .csv, .tsv or .jsonl"))
-            }
-            Format::Text => Ok(self.plain(blank)),
-        }?;
-        if examples.is_empty() {
-            return Err(self.error(None, "the file holds no examples"));
-        }
-        Ok(examples)
-    }
-
     pub(super) fn error(&self, line: impl Into<Option<u64>>, message: impl Into<String>) -> Error {
         Error::data(self.path, line, message)
     }
@@ -218,47 +269,67 @@ impl<'a> Source<'a> {
         (1..).zip(self.text.lines())
     }
 
-    fn plain(&self, blank: bool) -> Vec<Example> {
-        self.lines()
-            .filter(|(_, text)| blank || !text.trim().is_empty())
-            .map(|(line, text)| Example { text: text.into(), pair: None, label: None, line })
-            .collect()
+    fn plain(&self, blank: bool) -> Result<Vec<Example>> {
+        if self.columns.pair.is_some() {
+            let message = "a .txt file has no pairs; use .csv, .tsv, .jsonl or .parquet";
+            return Err(self.error(None, message));
+        }
+        let texts = self.lines().filter(|(_, text)| blank || !text.trim().is_empty());
+        let example = |(line, text): (u64, &str)| Example {
+            text: text.into(),
+            pair: None,
+            label: None,
+            line,
+        };
+        Ok(texts.map(example).collect())
     }
 
     /// The JSON object of every line that is not blank.
     pub(super) fn objects(&self) -> impl Iterator<Item = Result<(u64, Map<String, Value>)>> {
         json_lines(self.path, self.text, "{\"text\": \"…\"}")
     }
+}
 
-    fn jsonl(&self) -> Result<Vec<Example>> {
-        self.objects()
-            .map(|object| object.and_then(|(line, object)| self.record(line, &object)))
-            .collect()
+/// A record of a `.jsonl` or `.parquet` file.
+struct Record<'a> {
+    path: &'a Path,
+    line: u64,
+    object: &'a Map<String, Value>,
+}
+
+impl Record<'_> {
+    fn example(&self, columns: &Columns) -> Result<Example> {
+        let several = columns.labels == LabelForm::Several;
+        Ok(Example {
+            text: self.string(&columns.text)?,
+            pair: columns.pair.as_deref().map(|name| self.string(name)).transpose()?,
+            label: columns.label.as_deref().map(|name| self.label(name, several)).transpose()?,
+            line: self.line,
+        })
     }
 
-    fn record(&self, line: u64, object: &Map<String, Value>) -> Result<Example> {
-        let get = |name: &str| key(self.path, line, object, name);
-        let string = |key: &str| match get(key)? {
+    fn string(&self, name: &str) -> Result<String> {
+        match key(self.path, self.line, self.object, name)? {
             Value::String(text) => Ok(text.clone()),
-            other => Err(self.error(line, format!("`{key}` is {}, not a string", kind(other)))),
-        };
-        let several = self.columns.labels == LabelForm::Several;
-        let label = |key: &str| match get(key)? {
+            other => Err(self.error(format!("`{name}` is {}, not a string", kind(other)))),
+        }
+    }
+
+    fn label(&self, name: &str, several: bool) -> Result<String> {
+        match key(self.path, self.line, self.object, name)? {
             list @ Value::Array(_) if several => Ok(list.to_string()),
             Value::String(text) if text.trim().is_empty() && !several => {
-                Err(self.error(line, "the label is empty"))
+                Err(self.error("the label is empty"))
             }
             Value::String(text) => Ok(text.clone()),
             Value::Number(number) => Ok(number.to_string()),
             Value::Bool(value) => Ok(value.to_string()),
-            other => Err(self.error(line, format!("the label `{key}` is {}", kind(other)))),
-        };
-        Ok(Example {
-            text: string(&self.columns.text)?,
-            pair: self.columns.pair.as_deref().map(string).transpose()?,
-            label: self.columns.label.as_deref().map(label).transpose()?,
-            line,
-        })
+            other => Err(self.error(format!("the label `{name}` is {}", kind(other)))),
+        }
+    }
+
+    fn error(&self, message: impl Into<String>) -> Error {
+        Error::data(self.path, self.line, message)
     }
 }
 

@@ -222,7 +222,7 @@ impl Source<'_> {
             }
             Format::Tsv => header.split('\t').map(unquote).any(|n| n.trim() == name),
             Format::Jsonl => self.objects().flatten().any(|(_, object)| object.contains_key(name)),
-            Format::Text => false,
+            Format::Text | Format::Parquet => false,
         }
     }
 

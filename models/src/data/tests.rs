@@ -124,7 +124,7 @@ fn what_is_wrong_is_named_with_its_line() {
         ("a.csv", b"\xff\xfet\0e\0", "UTF-16"),
         ("a.csv", b"\xff\xfe\0\0t\0\0\0", "UTF-32"),
         ("a.txt", b"text\n", "no labels"),
-        ("a.parquet", b"PAR1", "use .csv"),
+        ("a.arrow", b"ARROW1", "use .csv"),
     ] {
         let error = read(name, bytes, &columns).unwrap_err().to_string();
         assert!(error.contains(expected), "{name} {bytes:?}: {error}");
@@ -354,7 +354,7 @@ fn sets_go_by_their_usual_names_and_the_rest_is_told() {
         write(dir.path(), "labels.json", "[]");
         let data = Dataset::open(dir.path(), &Columns::default()).unwrap();
         assert!(data.dev.is_some() && data.remarks.is_empty(), "{name}: {:?}", data.remarks);
-        for unused in ["val.json", "test.csv.gz", "extra.jsonl", "dev_matched.tsv"] {
+        for unused in ["val.json", "test.csv.zst", "extra.jsonl", "dev_matched.tsv"] {
             write(dir.path(), unused, "");
         }
         let remarks = Dataset::open(dir.path(), &Columns::default()).unwrap().remarks;

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use gradus_cli::{Failure, Outcome};
-use gradus_models::Error;
 use gradus_models::training::{OptimizerKind, Recipe, ScheduleKind};
+use gradus_models::{Error, is_hub_data};
 use gradus_nn::Precision;
 use serde::{Deserialize, Serialize};
 
@@ -51,8 +51,9 @@ pub const MAX_LENGTH: usize = 128;
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct Flags {
-    /// Folder with train, dev and test files, or one file: .csv, .tsv, .jsonl; of mlm .txt, any
-    /// folder of text files, or - for standard input
+    /// Folder with train, dev and test files, or one file: .csv, .tsv, .jsonl (also with .gz),
+    /// .parquet; of mlm .txt, any folder of text files, or - for standard input; or a data set of
+    /// the hub, hub:owner/name
     #[arg(long, help_heading = "Data and model")]
     pub data: Option<PathBuf>,
     /// Share of the training texts to set aside as the dev set where the data has none, 0 for no
@@ -142,7 +143,7 @@ impl Flags {
     /// The flags with absolute paths.
     pub fn absolute(&self) -> Outcome<Flags> {
         let mut flags = self.clone();
-        if let Some(data) = flags.data.as_mut().filter(|data| !is_stdin(data)) {
+        if let Some(data) = flags.data.as_mut().filter(|data| is_on_disk(data)) {
             *data = std::path::absolute(&*data)?;
         }
         if let Some(model) = flags.model.as_mut().filter(|model| Path::new(model.as_str()).is_dir())
@@ -188,6 +189,11 @@ impl Flags {
 /// Whether a path stands for standard input.
 pub fn is_stdin(path: &Path) -> bool {
     path == Path::new("-")
+}
+
+/// Whether a path is one of the disk: not standard input, and not a data set of the hub.
+pub fn is_on_disk(path: &Path) -> bool {
+    !is_stdin(path) && !is_hub_data(path)
 }
 
 /// Refuses a share that is not at least 0 and below 1.

@@ -12,7 +12,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 pub use columns::TextColumns;
-pub use common::{Flags, MAX_LENGTH, Size, VOCABULARY, flag, is_stdin, one_of, share, with_flag};
+pub use common::{
+    Flags, MAX_LENGTH, Size, VOCABULARY, flag, is_on_disk, is_stdin, one_of, share, with_flag,
+};
 pub use course::Course;
 
 /// The flags of a task: those of every task, and its own.

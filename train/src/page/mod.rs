@@ -6,6 +6,7 @@ mod history;
 mod labels;
 pub mod plot;
 mod run;
+pub mod scatter;
 
 use std::path::Path;
 

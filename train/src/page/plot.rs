@@ -11,7 +11,7 @@ use plotters::prelude::*;
 const SIZE: (u32, u32) = (640, 300);
 
 /// Colours that can be told apart on white and on black, also by the colour-blind (Okabe and Ito).
-const COLOURS: [RGBColor; 7] = [
+pub(super) const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -70,11 +70,11 @@ pub fn calibration(title: &str, bars: &[Bar]) -> Markup {
     picture(title, |area| draw_bars(area, bars, ("probability", "share that is right"), Some(1.0)))
 }
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Drawn = Result<(), Box<dyn Error>>;
+pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+pub(super) type Drawn = Result<(), Box<dyn Error>>;
 
 /// A picture with its title. What cannot be drawn leaves the reason in its place.
-fn picture(title: &str, draw: impl FnOnce(&Area) -> Drawn) -> Markup {
+pub(super) fn picture(title: &str, draw: impl FnOnce(&Area) -> Drawn) -> Markup {
     let mut svg = String::new();
     let drawn = draw(&SVGBackend::with_string(&mut svg, SIZE).into_drawing_area());
     if let Err(error) = drawn {
@@ -91,7 +91,7 @@ fn picture(title: &str, draw: impl FnOnce(&Area) -> Drawn) -> Markup {
 }
 
 /// The range of some values, a little wider.
-fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
+pub(super) fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
     let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
     values.for_each(|value| (low, high) = (low.min(value), high.max(value)));
     let margin = if high > low { (high - low) * 0.05 } else { low.abs().max(1.0) * 0.1 };
@@ -175,7 +175,7 @@ fn draw_bars(area: &Area, bars: &[Bar], (x, y): (&str, &str), top: Option<f64>) 
 }
 
 /// A number for an axis.
-fn short(value: f64) -> String {
+pub(super) fn short(value: f64) -> String {
     match value.abs() {
         0.0 => "0".into(),
         a if !(1e-3..1e6).contains(&a) => format!("{value:.1e}"),

@@ -25,7 +25,8 @@ const STRIDE: usize = 128;
 #[serde(rename_all = "kebab-case", default)]
 #[command(mut_arg("data", |arg| arg.help(
     "Folder with train, dev and test files, or one such file: questions in SQuAD's form (.json, \
-     version 1.1 or 2.0), or rows with id, question, context and answers (.jsonl)"
+     version 1.1 or 2.0), or rows with id, question, context and answers (.jsonl, .parquet); or a \
+     data set of the hub, hub:owner/name"
 )))]
 #[command(mut_arg("max_length", |arg| arg.help(
     "Maximum tokens of a window: a question with a part of its text [default: 384]"

@@ -195,12 +195,13 @@ impl Job for Classify {
         let Dataset { train, dev, test, .. } = &self.dataset;
         let split = test.as_ref().or(dev.as_ref()).unwrap_or(train);
         let infer = match &flags.columns.pair_column {
-            Some(pair) => {
+            // Of shards, the path is a pattern.
+            Some(pair) if split.path.is_file() => {
                 let (path, text) = (split.path.display().to_string(), flags.columns().text);
                 let input = ["--input", &path, "--text-column", &text, "--pair-column", pair];
                 command("infer", ["classify", "--model", &out].into_iter().chain(input))
             }
-            None => try_text(&["classify", "--model", &out], &short_text(split)),
+            _ => try_text(&["classify", "--model", &out], &short_text(split)),
         };
         vec![infer, command("serve", ["--model", &out])]
     }

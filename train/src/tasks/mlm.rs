@@ -1,10 +1,10 @@
 //! `train mlm`: masked words of raw text.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 use gradus_cli::{Failure, Outcome, SharedArgs, command, note};
-use gradus_models::data::{Corpus, Fingerprint};
+use gradus_models::data::{Corpora, Corpus, Fingerprint};
 use gradus_models::masking::{MaskedTokens, Masking};
 use gradus_models::tasks::{Masked, MaskedLanguageModel};
 use gradus_models::{BertConfig, Error, MaskedLm, Pretrained, Task, Tokenizer};
@@ -79,7 +79,7 @@ impl Job for Mlm {
     const EXAMPLES: &'static str = "blocks";
 
     fn open(shared: &SharedArgs, flags: &mut MlmFlags, path: &Path) -> Outcome<Mlm> {
-        let Splits { mut train, dev, test } = Splits::open(path)?;
+        let Corpora { mut train, dev, test } = Corpora::open(path)?;
         let read = |name, corpus: Option<Corpus>| match corpus {
             Some(corpus) => text(shared, name, corpus).map(Some),
             None => Ok(None),
@@ -160,32 +160,6 @@ impl Job for Mlm {
             command("infer", ["fill-mask", "--model", &out, "the [MASK] is here ."]),
             command("train", ["classify", "--model", &out, "--data", "DATA"]),
         ]
-    }
-}
-
-/// The texts of a run.
-struct Splits {
-    train: Corpus,
-    dev: Option<Corpus>,
-    test: Option<Corpus>,
-}
-
-impl Splits {
-    /// A folder with `train.txt` has its dev and test files beside it; any other folder, a file and
-    /// `-` are the training text.
-    fn open(path: &Path) -> gradus_models::Result<Splits> {
-        if !path.join("train.txt").is_file() {
-            return Ok(Splits { train: Corpus::open(path)?, dev: None, test: None });
-        }
-        let file = |names: &[&str]| -> Option<PathBuf> {
-            names.iter().map(|name| path.join(format!("{name}.txt"))).find(|path| path.is_file())
-        };
-        let open = |names: &[&str]| file(names).map(Corpus::open).transpose();
-        Ok(Splits {
-            train: Corpus::open(path.join("train.txt"))?,
-            dev: open(&["dev", "validation", "valid", "val", "eval"])?,
-            test: open(&["test"])?,
-        })
     }
 }
 

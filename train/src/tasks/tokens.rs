@@ -22,18 +22,19 @@ use crate::flags::{Flags, TaskFlags, share};
 #[serde(rename_all = "kebab-case", default)]
 #[command(mut_arg("data", |arg| arg.help(
     "Folder with train, dev and test files, or one such file: words and tags in columns (.conll, \
-     .iob, .bio, .txt) or lists of both (.jsonl)"
+     .iob, .bio, .txt) or lists of both (.jsonl, .parquet); or a data set of the hub, \
+     hub:owner/name"
 )))]
 pub struct TokensFlags {
     #[command(flatten)]
     #[serde(flatten)]
     pub common: Flags,
-    /// The words: a key of .jsonl, or the number of a column, from 1 [default: tokens, or the first
-    /// column]
+    /// The words: a key of .jsonl, a column of .parquet, or the number of another file's column, from
+    /// 1 [default: tokens, or the first column]
     #[arg(long, help_heading = "Data and model")]
     pub tokens_column: Option<String>,
-    /// The tags: a key of .jsonl, or the number of a column, from 1 [default: tags, or the last
-    /// column]
+    /// The tags: a key of .jsonl, a column of .parquet, or the number of another file's column, from
+    /// 1 [default: tags, or the last column]
     #[arg(long, help_heading = "Data and model")]
     pub tags_column: Option<String>,
     /// The names of tags that the data writes as numbers, in their order: O,B-PER,I-PER,…

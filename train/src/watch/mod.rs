@@ -3,6 +3,7 @@
 mod curve;
 mod metrics;
 mod screen;
+#[cfg_attr(not(feature = "tensorboard"), path = "no_tensorboard.rs")]
 mod tensorboard;
 
 use gradus_cli::{Failure, Outcome, SharedArgs};

@@ -55,7 +55,7 @@ pub fn run(
 fn read(path: &Path, columns: &Columns) -> Outcome<Split> {
     if path != Path::new("-") && Format::of(path)? == Format::Text {
         return Err(Failure::usage(format!(
-            "--data {}: a .txt file has no labels; use .csv, .tsv or .jsonl",
+            "--data {}: a .txt file has no labels; use .csv, .tsv, .jsonl or .parquet",
             path.display()
         )));
     }

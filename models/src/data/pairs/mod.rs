@@ -7,7 +7,7 @@ use std::path::Path;
 
 pub use columns::PairColumns;
 
-use super::folder::Files;
+use super::folder::{Files, Parts};
 use super::{Dataset, Row, Split};
 use crate::error::{Error, Result};
 
@@ -58,6 +58,10 @@ impl Row for TextPair {
         part(None);
         part(self.score.as_deref());
     }
+
+    fn shift(&mut self, rows: u64) {
+        self.line += rows;
+    }
 }
 
 /// What the examples of a file are.
@@ -83,10 +87,10 @@ impl PairForm {
 }
 
 impl Split<TextPair> {
-    /// Reads a file of pairs: `.csv`, `.tsv` or `.jsonl`.
+    /// Reads a file of pairs: `.csv`, `.tsv`, `.jsonl` or `.parquet`.
     ///
-    /// An empty field, or null, in a column of negatives is no negative. A key of a JSON object may
-    /// also hold a list of negatives.
+    /// An empty field, or null, in a column of negatives is no negative. A key of a JSON object, or
+    /// a column of a Parquet file, may also hold a list of negatives.
     ///
     /// # Errors
     /// [`Error::Io`] when the file cannot be read; [`Error::Data`] with the line for anything wrong
@@ -121,7 +125,7 @@ impl Dataset<TextPair> {
     /// for one split, or a dev set and a test set of different forms.
     pub fn open_pairs(path: impl AsRef<Path>, columns: &PairColumns) -> Result<Self> {
         let Files { train, dev, test, remarks } = Files::find(path.as_ref(), &ENDINGS)?;
-        let read = |file| Split::read_pairs(file, columns);
+        let read = |parts: Parts| Split::of_parts(&parts, |file| Split::read_pairs(file, columns));
         let (train, dev, test) =
             (read(train)?, dev.map(read).transpose()?, test.map(read).transpose()?);
         if let (Some(dev), Some(test)) = (&dev, &test)
@@ -141,7 +145,7 @@ impl Dataset<TextPair> {
 }
 
 /// The endings of files of pairs.
-const ENDINGS: [&str; 3] = ["csv", "tsv", "jsonl"];
+const ENDINGS: [&str; 4] = ["csv", "tsv", "jsonl", "parquet"];
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::columns::Found;
 use super::{PairColumns, TextPair};
-use crate::data::read::{self, Source, json_lines, key, kind};
+use crate::data::read::{self, Source, key, kind, records};
 use crate::data::table::Fields;
 use crate::data::{Columns, Format};
 use crate::error::{Error, Result};
@@ -17,20 +17,21 @@ pub(super) fn read(path: &Path, columns: &PairColumns) -> Result<Vec<TextPair>> 
     let format = Format::of(path)?;
     let bytes = read::open(path)?;
     let texts = Columns::text_only();
-    let source = Source::new(path, &bytes, &texts)?;
     match format {
         Format::Csv => {
+            let source = Source::new(path, &bytes, &texts)?;
             let places = |header: &[Cow<str>]| Places::find(&source, columns, header, ',');
             let row = |line, places: &Places, fields: &Fields| places.pair(path, line, fields);
             source.csv_rows(&source.quoted()?, places, row).map(|(_, pairs)| pairs)
         }
         Format::Tsv => {
+            let source = Source::new(path, &bytes, &texts)?;
             let places = |header: &[Cow<str>]| Places::find(&source, columns, header, '\t');
             source.tsv_rows(places, |line, places, fields| places.pair(path, line, fields))
         }
-        Format::Jsonl => json(path, source.text, columns),
+        Format::Jsonl | Format::Parquet => json(path, format, bytes, columns),
         Format::Text => {
-            let message = "a .txt file has no pairs; use .csv, .tsv or .jsonl";
+            let message = "a .txt file has no pairs; use .csv, .tsv, .jsonl or .parquet";
             Err(Error::data(path, None, message))
         }
     }
@@ -81,22 +82,25 @@ impl Places {
     }
 }
 
-/// The pairs of JSON lines. The keys of the first object tell what they hold.
-fn json(path: &Path, text: &str, columns: &PairColumns) -> Result<Vec<TextPair>> {
+/// The pairs of JSON lines, or of the rows of a Parquet file. The keys of the first tell what they
+/// hold.
+fn json(
+    path: &Path,
+    format: Format,
+    bytes: Vec<u8>,
+    columns: &PairColumns,
+) -> Result<Vec<TextPair>> {
     let mut found: Option<Found> = None;
-    json_lines(path, text, "{\"anchor\": \"…\", \"positive\": \"…\"}")
-        .map(|object| {
-            let (line, object) = object?;
-            let found = match &mut found {
-                Some(found) => found,
-                none => {
-                    let names: Vec<&str> = object.keys().map(String::as_str).collect();
-                    none.insert(columns.find(&names).map_err(|why| unclear(path, why))?)
-                }
-            };
-            json_pair(path, line, &object, found)
-        })
-        .collect()
+    records(path, format, bytes, "{\"anchor\": \"…\", \"positive\": \"…\"}", |line, object| {
+        let found = match &mut found {
+            Some(found) => found,
+            none => {
+                let names: Vec<&str> = object.keys().map(String::as_str).collect();
+                none.insert(columns.find(&names).map_err(|why| unclear(path, why))?)
+            }
+        };
+        json_pair(path, line, object, found)
+    })
 }
 
 fn json_pair(

@@ -6,21 +6,21 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::{GivenAnswer, Question};
-use crate::data::read::{json_lines, kind};
+use crate::data::Format;
+use crate::data::read::{kind, records};
 use crate::error::{Error, Result};
 use crate::files;
 
 const ROW: &str = "{\"question\": \"…\", \"context\": \"…\", \"answers\": {\"text\": […], \"answer_start\": […]}}";
 
-/// The questions of a `.jsonl` file.
-pub(super) fn lines(path: &Path, text: &str, answers: bool) -> Result<Vec<Question>> {
-    let mut questions = Vec::new();
-    for (number, line) in (1..).zip(json_lines(path, text, ROW)) {
-        let (line, object) = line?;
+/// The questions of a `.jsonl` or `.parquet` file.
+pub(super) fn lines(path: &Path, bytes: Vec<u8>, answers: bool) -> Result<Vec<Question>> {
+    let mut number = 0;
+    records(path, Format::of(path)?, bytes, ROW, |line, object| {
+        number += 1;
         let place = Place { path, line: Some(line), within: String::new() };
-        questions.push(Reader { number, answers }.row(&place, &object)?);
-    }
-    Ok(questions)
+        Reader { number, answers }.row(&place, object)
+    })
 }
 
 /// The questions of a `.json` file.

@@ -6,7 +6,8 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::folder::Files;
+use super::ending::ending;
+use super::folder::{Files, Parts};
 use super::{Dataset, Row, Split, read};
 use crate::error::{Error, Result};
 
@@ -15,7 +16,8 @@ use crate::error::{Error, Result};
 /// A `.json` file is in the form of SQuAD, version 1.1 or 2.0
 /// (`{"data": [{"title": …, "paragraphs": [{"context": …, "qas": [{"id": …, "question": …,
 /// "answers": [{"text": …, "answer_start": …}]}]}]}]}`), or a list of rows, under `data` or alone.
-/// A row, also a line of a `.jsonl` file, is `{"id": …, "question": …, "context": …, "answers": …}`.
+/// A row, also a line of a `.jsonl` file or a row of a `.parquet` file, is
+/// `{"id": …, "question": …, "context": …, "answers": …}`.
 /// Its answers are a list as SQuAD's, `{"text": […], "answer_start": […]}` as the data sets of the
 /// hub have them, or a single `{"text": …, "answer_start": …}`. A question without answers has none
 /// in its text. `plausible_answers` are not read.
@@ -99,10 +101,14 @@ impl Row for Question {
         }
         part(None);
     }
+
+    fn shift(&mut self, rows: u64) {
+        self.line = self.line.map(|line| line + rows);
+    }
 }
 
 /// The endings of files with questions, without the dot.
-const ENDINGS: [&str; 2] = ["json", "jsonl"];
+const ENDINGS: [&str; 3] = ["json", "jsonl", "parquet"];
 
 /// Reads the questions of a file without their answers, which it need not have.
 ///
@@ -113,17 +119,16 @@ pub fn read_questions(path: impl AsRef<Path>) -> Result<Vec<Question>> {
 }
 
 fn questions(path: &Path, answers: bool) -> Result<Vec<Question>> {
-    let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    let ending = ending(path);
     if !ENDINGS.contains(&ending.as_str()) {
-        let message = "the ending does not tell the format of questions; use .json (SQuAD's form) \
-                       or .jsonl";
+        let message = "the ending does not tell the format of questions; use .json (SQuAD's form), \
+                       .jsonl or .parquet";
         return Err(Error::data(path, None, message));
     }
     let bytes = read::open(path)?;
-    let text = read::text(path, &bytes)?;
     let found = match ending.as_str() {
-        "json" => json::file(path, text, answers)?,
-        _ => json::lines(path, text, answers)?,
+        "json" => json::file(path, read::text(path, &bytes)?, answers)?,
+        _ => json::lines(path, bytes, answers)?,
     };
     if found.is_empty() {
         return Err(Error::data(path, None, "the file holds no questions"));
@@ -165,10 +170,11 @@ impl Dataset<Question> {
     /// files for one split.
     pub fn open_questions(path: impl AsRef<Path>) -> Result<Self> {
         let Files { train, dev, test, remarks } = Files::find(path.as_ref(), &ENDINGS)?;
+        let read = |parts: Parts| Split::of_parts(&parts, |file| Split::read_questions(file));
         Ok(Dataset {
-            train: Split::read_questions(train)?,
-            dev: dev.map(Split::read_questions).transpose()?,
-            test: test.map(Split::read_questions).transpose()?,
+            train: read(train)?,
+            dev: dev.map(read).transpose()?,
+            test: test.map(read).transpose()?,
             remarks,
         })
     }

@@ -91,7 +91,7 @@ fn what_is_wrong_is_named_with_its_place() {
         }
     }
     for (name, text, part) in [
-        ("a.csv", "question,context\n", "use .json (SQuAD's form) or .jsonl"),
+        ("a.csv", "question,context\n", "use .json (SQuAD's form), .jsonl"),
         ("a.json", "{\"data\": []}", "no questions"),
         ("a.json", "3", "not a number"),
         ("a.jsonl", "[]", "one object a line"),

@@ -1,36 +1,35 @@
-//! JSON lines: `{"tokens": […], "tags": […]}`.
+//! JSON lines, and rows of Parquet files: `{"tokens": […], "tags": […]}`.
 
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
 use super::{TaggedColumns, TaggedSentence};
-use crate::data::read::{json_lines, key, kind};
+use crate::data::Format;
+use crate::data::read::{key, kind, records};
 use crate::error::{Error, Result};
 
 pub(super) fn sentences(
     path: &Path,
-    text: &str,
+    bytes: Vec<u8>,
     columns: &TaggedColumns,
     tags: bool,
 ) -> Result<Vec<TaggedSentence>> {
     let words_key = columns.words.as_deref().unwrap_or("tokens");
     let tags_key = columns.tags.as_deref().unwrap_or("tags");
-    let sentence = |(line, object): (u64, Map<String, Value>)| {
+    let sentence = |line: u64, object: &Map<String, Value>| {
         let error = |message| Error::data(path, line, message);
-        let words = key(path, line, &object, words_key)?;
+        let words = key(path, line, object, words_key)?;
         let words = list(words_key, words, word).map_err(error)?;
         let mut sentence = TaggedSentence { words, tags: Vec::new(), line, word_a_line: false };
         if tags {
-            let tags = key(path, line, &object, tags_key)?;
+            let tags = key(path, line, object, tags_key)?;
             sentence.tags = list(tags_key, tags, tag).map_err(error)?;
             check_lengths(&sentence).map_err(error)?;
         }
         Ok(sentence)
     };
-    json_lines(path, text, "{\"tokens\": […], \"tags\": […]}")
-        .map(|object| object.and_then(sentence))
-        .collect()
+    records(path, Format::of(path)?, bytes, "{\"tokens\": […], \"tags\": […]}", sentence)
 }
 
 /// The elements of an array, each by `of`.

@@ -7,7 +7,8 @@ mod names;
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::folder::Files;
+use super::ending::ending;
+use super::folder::{Files, Parts};
 use super::{Dataset, Labels, Row, Split, read};
 use crate::error::{Error, Result};
 
@@ -17,7 +18,8 @@ use crate::error::{Error, Result};
 /// and what is known about it, in columns separated by a tab or by spaces: the first is the word,
 /// the last its tag. A blank line ends a sentence. Lines that begin with `-DOCSTART-` are skipped,
 /// and so are comments: lines before a sentence that begin with `#` and have another number of
-/// columns. A line of a `.jsonl` file is `{"tokens": […], "tags": […]}`.
+/// columns. A line of a `.jsonl` file is `{"tokens": […], "tags": […]}`; a `.parquet` file has the
+/// same as columns of lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaggedSentence {
     /// The words. An empty one is possible.
@@ -53,6 +55,10 @@ impl Row for TaggedSentence {
         self.words.iter().chain(&self.tags).for_each(|text| part(Some(text)));
         part(None);
     }
+
+    fn shift(&mut self, rows: u64) {
+        self.line += rows;
+    }
 }
 
 /// Where a file has the words and the tags.
@@ -69,16 +75,12 @@ pub struct TaggedColumns {
 }
 
 /// The endings of files with tagged sentences, without the dot.
-const ENDINGS: [&str; 5] = ["conll", "iob", "bio", "txt", "jsonl"];
+const ENDINGS: [&str; 6] = ["conll", "iob", "bio", "txt", "jsonl", "parquet"];
 
-/// Whether a file's ending says that it holds sentences of given words. A `.txt` or `.jsonl` file
-/// may also hold texts.
+/// Whether a file's ending says that it holds sentences of given words. A `.txt`, `.jsonl` or
+/// `.parquet` file may also hold texts.
 pub fn is_tagged(path: &Path) -> bool {
     ["conll", "iob", "bio"].contains(&ending(path).as_str())
-}
-
-fn ending(path: &Path) -> String {
-    path.extension().unwrap_or_default().to_string_lossy().to_lowercase()
 }
 
 /// Reads the sentences of a file without their tags, which it need not have.
@@ -98,10 +100,9 @@ fn sentences(path: &Path, columns: &TaggedColumns, tags: bool) -> Result<Vec<Tag
         return Err(Error::data(path, None, message));
     }
     let bytes = read::open(path)?;
-    let text = read::text(path, &bytes)?;
     let mut found = match ending.as_str() {
-        "jsonl" => jsonl::sentences(path, text, columns, tags)?,
-        _ => conll::sentences(path, text, columns, tags)?,
+        "jsonl" | "parquet" => jsonl::sentences(path, bytes, columns, tags)?,
+        _ => conll::sentences(path, read::text(path, &bytes)?, columns, tags)?,
     };
     if found.is_empty() {
         return Err(Error::data(path, None, "the file holds no sentences"));
@@ -165,7 +166,7 @@ impl Dataset<TaggedSentence> {
     /// files for one split.
     pub fn open_tagged(path: impl AsRef<Path>, columns: &TaggedColumns) -> Result<Self> {
         let Files { train, dev, test, remarks } = Files::find(path.as_ref(), &ENDINGS)?;
-        let read = |file| Split::read_tagged(file, columns);
+        let read = |parts: Parts| Split::of_parts(&parts, |file| Split::read_tagged(file, columns));
         Ok(Dataset {
             train: read(train)?,
             dev: dev.map(read).transpose()?,

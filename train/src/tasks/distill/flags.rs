@@ -11,8 +11,8 @@ use crate::flags::{Flags, TaskFlags, TextColumns, one_of};
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 #[command(mut_arg("data", |arg| arg.help(
-    "Folder with train, dev and test files, or one file: .csv, .tsv, .jsonl, or .txt with a text a \
-     line; each with or without labels"
+    "Folder with train, dev and test files, or one file: .csv, .tsv, .jsonl, .parquet, or .txt with \
+     a text a line; each with or without labels; or a data set of the hub, hub:owner/name"
 )))]
 #[command(mut_arg("label_column", |arg| arg.help(
     "Column with the label, which a file need not have [default: label]"

@@ -15,8 +15,9 @@ use crate::flags::{Flags, TaskFlags};
 #[serde(rename_all = "kebab-case", default)]
 #[command(
     mut_arg("data", |arg| arg.help(
-        "Folder with train, dev and test files, or one such file (.csv, .tsv, .jsonl): pairs of \
-         texts that belong together, perhaps with negatives, or pairs with a score"
+        "Folder with train, dev and test files, or one such file (.csv, .tsv, .jsonl, .parquet): \
+         pairs of texts that belong together, perhaps with negatives, or pairs with a score; or a \
+         data set of the hub, hub:owner/name"
     )),
     mut_arg("accumulate", |arg| arg.help(
         "Batches of one optimiser step; each has its own negatives, unless --cached-negatives \

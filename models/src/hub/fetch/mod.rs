@@ -1,4 +1,6 @@
-//! From the name that a user gives to a model folder on disk.
+//! Fetches models and data sets from the hub.
+
+mod data;
 
 use std::cell::RefCell;
 use std::env;
@@ -8,16 +10,15 @@ use std::path::{Path, PathBuf};
 use hf_hub::api::sync::{Api, ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Cache, CacheRepo, Repo};
 
+pub(super) use data::data;
+
+use super::{CONFIG, MODULES, PICKLE, pickled_adapter, unreadable};
 use crate::adapter;
 use crate::checkpoint::{INDEX, WEIGHTS, shard_names};
 use crate::error::{Error, Result};
 use crate::folder::{Layout, SENTENCE_CONFIGS, module_files};
 
-const CONFIG: &str = "config.json";
-/// Weights in a format that Gradus does not read.
-const PICKLE: &str = "pytorch_model.bin";
 const TOKENIZERS: [&str; 2] = ["tokenizer.json", "vocab.txt"];
-const MODULES: &str = "modules.json";
 /// Files that a model may have or lack: settings of its tokenizer.
 const OPTIONAL: [&str; 4] = [
     "tokenizer_config.json",
@@ -26,34 +27,9 @@ const OPTIONAL: [&str; 4] = [
     "config_sentence_transformers.json",
 ];
 
-/// The folder of a model: `model` itself where it is a folder with `config.json` and
-/// `model.safetensors`. Otherwise `model` is a hub id (`name` or `organisation/name`), and its
-/// files are fetched to a folder in the cache.
-///
-/// The cache is that of the other Hugging Face tools (`HF_HOME`, by default
-/// `~/.cache/huggingface`): files that another program fetched are used, and the others are
-/// fetched. `HF_ENDPOINT` names another server, `HF_TOKEN` opens private models, `HF_HUB_OFFLINE=1`
-/// uses the cache alone.
-///
-/// # Errors
-/// [`Error::Checkpoint`] for a folder that is no model, naming what is missing; [`Error::Hub`] when
-/// the id is none, or the model cannot be fetched.
-pub fn resolve(model: &str) -> Result<PathBuf> {
-    Ok(resolved(model)?.0)
-}
-
-/// As [`resolve`], with notes about files that could not be looked for.
-pub(crate) fn resolved(model: &str) -> Result<(PathBuf, Vec<String>)> {
-    let path = Path::new(model);
-    if path.exists() {
-        return Ok((local(path)?, Vec::new()));
-    }
-    let mistyped = mistyped(path);
-    if !is_hub_id(model) {
-        let message =
-            "no such folder, and not a hub id (`name` or `organisation/name`); check the path";
-        return Err(Error::hub(model, mistyped.unwrap_or(message.into())));
-    }
+/// The snapshot of a model, fetched where the cache lacks files, with notes about files that could not
+/// be looked for. `mistyped` is the error of a name that is not in the cache.
+pub(super) fn model(model: &str, mistyped: Option<String>) -> Result<(PathBuf, Vec<String>)> {
     let hub = Hub::from_env(model)?;
     match mistyped.filter(|_| hub.cached(model).is_none()) {
         Some(message) => Err(Error::hub(model, message)),
@@ -61,119 +37,15 @@ pub(crate) fn resolved(model: &str) -> Result<(PathBuf, Vec<String>)> {
     }
 }
 
-/// The message for a folder that does not exist in a folder that does: the user meant a path, not a
-/// hub id.
-fn mistyped(path: &Path) -> Option<String> {
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty() && p.is_dir())?;
-    let mut models: Vec<String> = fs::read_dir(parent)
-        .ok()?
-        .flatten()
-        .filter(|entry| {
-            let has = |name: &str| entry.path().join(name).is_file();
-            has(CONFIG) || has(MODULES) || has(adapter::SETTINGS)
-        })
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
-    models.sort_by_key(|name| (std::cmp::Reverse(alike(name, path)), name.clone()));
-    let there = match models.is_empty() {
-        true => "holds no model".to_string(),
-        false => {
-            let more = if models.len() > 8 { ", …" } else { "" };
-            models.truncate(8);
-            format!("holds {}{more}", models.join(", "))
-        }
-    };
-    Some(format!("no such folder; {} {there}", parent.display()))
-}
-
-/// How many letters at their beginning a name and the end of a path have in common.
-fn alike(name: &str, path: &Path) -> usize {
-    let meant = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    name.chars().zip(meant.chars()).take_while(|(a, b)| a == b).count()
-}
-
-/// Checks that a folder holds a model.
-fn local(path: &Path) -> Result<PathBuf> {
-    let failed =
-        |at: &Path, message: String| Err(Error::Checkpoint { path: at.to_path_buf(), message });
-    if !path.is_dir() {
-        return failed(
-            path,
-            "this is a file; pass the folder that holds config.json and model.safetensors".into(),
-        );
-    }
-    let within = Layout::read(path)?.transformer;
-    let has = |name: &str| within.join(name).is_file();
-    if adapter::is_adapter(&within) {
-        let weights = adapter::WEIGHTS;
-        return match has(weights) {
-            true => Ok(path.to_path_buf()),
-            false if has(adapter::PICKLE) => failed(&within, pickled_adapter()),
-            false => failed(&within, format!("no {weights} beside {}", adapter::SETTINGS)),
-        };
-    }
-    if !has(CONFIG) {
-        return failed(
-            &within,
-            format!("no {CONFIG} in this folder; pass a model in the Hugging Face layout"),
-        );
-    }
-    if !has(WEIGHTS) && !has(INDEX) {
-        return failed(
-            &within,
-            match has(PICKLE) {
-                true => unreadable(),
-                false => {
-                    format!("no {WEIGHTS} in this folder; pass a model in the Hugging Face layout")
-                }
-            },
-        );
-    }
-    Ok(path.to_path_buf())
-}
-
-fn unreadable() -> String {
-    format!(
-        "the weights are in {PICKLE} only, in PyTorch's pickle format, which Gradus does not read; convert them in \
-         Python with `AutoModel.from_pretrained(…).save_pretrained(…, safe_serialization=True)` (`AutoModelFor…` for a \
-         model with a head)"
-    )
-}
-
-fn pickled_adapter() -> String {
-    format!(
-        "the weights are in {} only, in PyTorch's pickle format, which Gradus does not read; convert \
-         them in Python with `PeftModel.from_pretrained(…).save_pretrained(…)`",
-        adapter::PICKLE
-    )
-}
-
-/// Whether `model` reads as `name` or `organisation/name`.
-fn is_hub_id(model: &str) -> bool {
-    let parts: Vec<&str> = model.split('/').collect();
-    let part = |part: &&str| {
-        let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        let edge = |c: char| matches!(c, '-' | '.');
-        !part.is_empty()
-            && part.len() <= 96
-            && part.chars().all(good)
-            && !part.starts_with(edge)
-            && !part.ends_with(edge)
-            && !part.contains("..")
-            && !part.contains("--")
-    };
-    parts.len() <= 2 && parts.iter().all(part)
-}
-
 /// The server and the cache.
-struct Hub {
-    cache: Cache,
+pub(super) struct Hub {
+    pub cache: Cache,
     /// `None` when offline.
-    api: Option<Api>,
+    pub api: Option<Api>,
 }
 
 impl Hub {
-    fn from_env(model: &str) -> Result<Self> {
+    pub fn from_env(model: &str) -> Result<Self> {
         // `hf-hub` panics where it finds no home.
         if env::var_os("HF_HOME").is_none() && env::home_dir().is_none() {
             return Err(Error::hub(
@@ -196,14 +68,14 @@ impl Hub {
     }
 
     /// The snapshot of a model in the cache; it may lack files.
-    fn cached(&self, model: &str) -> Option<PathBuf> {
+    pub fn cached(&self, model: &str) -> Option<PathBuf> {
         let repo = self.cache.repo(Repo::model(model.to_string()));
         let places =
             [CONFIG, MODULES, adapter::SETTINGS].into_iter().filter_map(|name| repo.get(name));
         places.into_iter().next()?.parent().map(Path::to_path_buf)
     }
 
-    fn fetch(&self, model: &str) -> Result<(PathBuf, Vec<String>)> {
+    pub fn fetch(&self, model: &str) -> Result<(PathBuf, Vec<String>)> {
         let repo = Repo::model(model.to_string());
         let fetch = Fetch {
             model,
@@ -452,7 +324,3 @@ fn explain(error: &ApiError) -> String {
         ),
     }
 }
-
-#[cfg(test)]
-#[path = "hub_tests.rs"]
-mod tests;

@@ -3,16 +3,27 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 
+use hf_hub::Cache;
+use hf_hub::api::sync::ApiBuilder;
+
+use super::fetch::Hub;
 use super::*;
 
-/// A hub on this machine: files by name, at one revision. Serves until the test ends.
+/// A hub on this machine with a model. Serves until the test ends.
 fn serve(files: &[(&str, &str)]) -> String {
+    serve_at("org/m", "main", files)
+}
+
+/// A hub on this machine: files by name, at one revision. `repo` is the model or the data set, as
+/// the paths of the hub have it. Serves until the test ends.
+pub(super) fn serve_at(repo: &str, revision: &str, files: &[(&str, &str)]) -> String {
+    let name = |name: &str| format!("{{\"rfilename\":\"{name}\"}}");
+    let names: Vec<String> = files.iter().map(|(file, _)| name(file)).collect();
+    let path = |name: &str| format!("/{repo}/resolve/{revision}/{name}");
     let files: HashMap<String, String> =
-        files.iter().map(|(n, c)| (format!("/org/m/resolve/main/{n}"), c.to_string())).collect();
-    let names: Vec<String> = files
-        .keys()
-        .map(|n| format!("{{\"rfilename\":\"{}\"}}", n.rsplit('/').next().unwrap()))
-        .collect();
+        files.iter().map(|(name, content)| (path(name), content.to_string())).collect();
+    let kind = if repo.starts_with("datasets/") { "" } else { "models/" };
+    let about = format!("/api/{kind}{repo}/");
     let listing = format!("{{\"siblings\":[{}],\"sha\":\"c0ffee\"}}", names.join(","));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -39,7 +50,7 @@ fn serve(files: &[(&str, &str)]) -> String {
                         part.len()
                     )
                 }
-                None if target.starts_with("/api/models/org/m/") => format!(
+                None if target.starts_with(&about) => format!(
                     "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{listing}",
                     listing.len()
                 ),
@@ -52,7 +63,7 @@ fn serve(files: &[(&str, &str)]) -> String {
     address
 }
 
-fn hub(cache: &Path, endpoint: Option<String>) -> Hub {
+pub(super) fn hub(cache: &Path, endpoint: Option<String>) -> Hub {
     let cache = Cache::new(cache.to_path_buf());
     let builder = ApiBuilder::from_cache(cache.clone()).with_progress(false).with_token(None);
     Hub { cache, api: endpoint.map(|e| builder.with_endpoint(e).build().unwrap()) }
