@@ -56,7 +56,7 @@ mod version;
 
 pub use config::{finite, layered};
 pub use failure::{Failure, Outcome, run};
-pub use progress::{columns, note, peak_rss_mib, progress_bar};
+pub use progress::{columns, note, output_columns, peak_rss_mib, progress_bar};
 pub use shared::{DeviceArg, SharedArgs};
 pub use spelling::command;
 pub use version::{LONG_VERSION, VERSION};

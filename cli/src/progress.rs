@@ -23,6 +23,11 @@ pub fn columns() -> Option<u16> {
     io::stderr().is_terminal().then(|| console::Term::stderr().size().1)
 }
 
+/// The columns of the terminal that standard output is; `None` where it is not a terminal.
+pub fn output_columns() -> Option<usize> {
+    io::stdout().is_terminal().then(|| usize::from(console::Term::stdout().size().1))
+}
+
 /// The parts before the message do not shrink; they leave room for one on a terminal of 40 columns.
 fn template(columns: u16, unit: &str) -> String {
     match columns {

@@ -210,8 +210,9 @@ pub struct EvaluateFlags {
     #[serde(flatten)]
     pub run: ModelFlags,
     /// Labelled texts (.csv, .tsv, .jsonl, .parquet), tagged words for a tagger (.conll, .iob, .bio,
-    /// .txt, .jsonl, .parquet), pairs of texts for an embedder, or questions with answers for a
-    /// question answerer (.json, .jsonl, .parquet); each also with .gz
+    /// .txt, .jsonl, .parquet), pairs of texts for an embedder, questions with answers for a question
+    /// answerer (.json, .jsonl, .parquet), or raw text for a masked language model (.txt, .md,
+    /// .parquet); each also with .gz
     #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,
     /// Column (or JSON key) with the text [default: text]
@@ -267,6 +268,13 @@ pub struct EvaluateFlags {
     /// is an answer]
     #[arg(long, value_name = "SCORE", value_parser = gradus_cli::finite)]
     pub no_answer_threshold: Option<f64>,
+    /// For a masked language model, the probability with which a token is masked [default: 0.15];
+    /// --max-length is that of a block, and --seed draws the masks
+    #[arg(long, value_parser = gradus_cli::finite)]
+    pub mask_probability: Option<f64>,
+    /// For a masked language model, mask the pieces of a word together
+    #[arg(long)]
+    pub whole_words: bool,
     /// Number of frequent confusions, and of confident mistakes, to show [default: 5]
     #[arg(long, value_name = "N")]
     pub mistakes: Option<usize>,

@@ -81,7 +81,11 @@ impl Checkpoint {
     pub(crate) fn with_adapter(self, adapter: Adapter) -> Result<Self> {
         let path = self.path().to_path_buf();
         for layer in adapter.layers() {
-            let shape = self.shape(&format!("{layer}.weight"));
+            let name = format!("{layer}.weight");
+            // The adapter of an encoder alone lacks the `bert.` that its base may have.
+            let within =
+                || FAMILIES.iter().find_map(|f| self.shape(&format!("{}.{name}", f.prefix)));
+            let shape = self.shape(&name).or_else(within);
             let wanted = adapter.shape_of_layer(layer);
             if shape.as_deref() != wanted.as_ref().map(|shape| &shape[..]) {
                 let there = match &shape {

@@ -26,7 +26,7 @@ pub enum Error {
     #[error(transparent)]
     Tensor(#[from] gradus_tensor::Error),
     /// The operating system could not read or write a file.
-    #[error("[io] {}: {source}", path.display())]
+    #[error("[io] {}: {}", path.display(), gradus_tensor::io_reason(source))]
     Io {
         /// The file or folder.
         path: PathBuf,

@@ -16,6 +16,7 @@ mod resume;
 mod run;
 mod scratch;
 mod sweep;
+mod table;
 mod tasks;
 mod watch;
 

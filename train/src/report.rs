@@ -8,6 +8,7 @@ use gradus_models::training::{Evaluation, Finished, Metric};
 use serde_json::{Value, json};
 
 use crate::page::REPORT;
+use crate::table::Table;
 
 /// The result of a run.
 pub struct Report {
@@ -49,10 +50,7 @@ impl Report {
         if let Some(loss) = self.train_loss {
             println!("training loss {loss:.4}  (mean of the last epoch)");
         }
-        self.print_dev();
-        if let Some(test) = &self.finished.test {
-            println!("test {}  {}", self.decisive(test), self.others(test));
-        }
+        self.print_numbers();
         let of = if self.finished.kept == self.finished.steps {
             String::new()
         } else {
@@ -88,29 +86,28 @@ impl Report {
         }
     }
 
-    /// The metric that decides, with its name.
-    fn decisive(&self, result: &Evaluation) -> String {
-        format!("{} {}", self.decides.title, show(&self.decides, result))
-    }
-
-    /// The other metrics, and the number of examples.
-    fn others(&self, result: &Evaluation) -> String {
-        let others = self.metrics.iter().filter(|metric| **metric != self.decides);
-        let told = others.map(|metric| format!("{} {}, ", metric.title, show(metric, result)));
-        format!("({}{} {})", told.collect::<String>(), result.examples, self.evaluated)
-    }
-
-    fn print_dev(&self) {
-        let Some((step, best)) = &self.finished.best else { return };
-        let (decisive, rest) = (self.decisive(best), self.others(best));
-        match &self.finished.last {
-            Some(last) if *step != self.finished.steps => println!(
-                "dev {decisive} at step {step}, the best; {} at step {}, the last  {rest}",
-                show(&self.decides, last),
-                self.finished.steps
-            ),
-            _ => println!("dev {decisive} at step {step}, the best  {rest}"),
-        }
+    /// The number that matters most, and a table of all.
+    fn print_numbers(&self) {
+        let Finished { best, last, test, steps, kept, .. } = &self.finished;
+        let of_best = best.as_ref().map(|(step, result)| ("dev, best", *step, result));
+        let of_last = last.as_ref().map(|result| ("dev, last", *steps, result));
+        // Where the last model is the best, one column tells both.
+        let of_last = of_last.filter(|(_, step, _)| of_best.is_none_or(|best| best.1 != *step));
+        let of_test = test.as_ref().map(|result| ("test", *kept, result));
+        let columns: Vec<_> = [of_best, of_last, of_test].into_iter().flatten().collect();
+        let headline = of_test.or(of_best).or(of_last);
+        let Some((name, step, result)) = headline else { return };
+        let value = result.get(self.decides.name).unwrap_or(f64::NAN);
+        let set = name.split(',').next().unwrap_or(name);
+        println!(
+            "{set} {} {}  (the model of step {step})",
+            self.decides.title,
+            self.decides.show(value)
+        );
+        let table = Table::new(columns, self.metrics, &self.decides, self.evaluated);
+        println!();
+        table.lines(gradus_cli::output_columns()).iter().for_each(|line| println!("{line}"));
+        println!();
     }
 
     /// The evaluation on the dev set of the model that is saved.
@@ -146,9 +143,4 @@ impl Report {
         line[format!("last_dev_{decides}")] = json!(last.as_ref().and_then(|l| l.get(decides)));
         line
     }
-}
-
-/// A metric of an evaluation, for a screen.
-fn show(metric: &Metric, result: &Evaluation) -> String {
-    metric.show(result.get(metric.name).unwrap_or(f64::NAN))
 }

@@ -77,6 +77,7 @@ impl<J: Job> Run<J> {
     /// How good the model is. Writes the page about the run.
     fn report(&mut self, finished: Finished, train_loss: Option<f64>) -> Report {
         let details = self.details.take();
+        let findings = self.session.trainer.take_findings();
         let trainer = &self.session.trainer;
         let report = Report {
             finished,
@@ -87,7 +88,7 @@ impl<J: Job> Run<J> {
             train_loss,
             guessing: self.guessing,
         };
-        if let Err(error) = page::of_run(self, &report, details) {
+        if let Err(error) = page::of_run(self, &report, (details, findings)) {
             note(&self.shared, format!("warning: {REPORT} is not written: {error}"));
         }
         report

@@ -1,6 +1,6 @@
 //! `infer evaluate`: the numbers are those of the answers.
 
-use crate::common::{Head, Model, TEXTS, fails, infer, lines, stdout};
+use crate::common::{Head, Model, TEXTS, fails, infer, lines, stderr, stdout};
 use gradus_models::Pooling;
 use serde_json::Value;
 
@@ -311,4 +311,37 @@ fn an_embedder_is_evaluated_by_scores() {
     let flags = ["evaluate", "--model", classifier.path(), "--data", data.to_str().unwrap()];
     let refused = infer(&[&flags[..], &["--score-column", "score"]].concat());
     fails(&refused, 2, &["--score-column", "classifies texts"]);
+}
+
+/// A masked language model is measured on raw text, as a run of `train mlm` measures it on its dev
+/// text.
+#[test]
+fn a_masked_language_model_is_measured_on_text() {
+    let model = Model::new(Head::Masked);
+    let dir = tempfile::tempdir().unwrap();
+    let text = dir.path().join("text.txt");
+    std::fs::write(&text, format!("{}\n", TEXTS.join("\n")).repeat(20)).unwrap();
+    let text = text.to_str().unwrap();
+    let all = ["--mask-probability", "0.5", "--max-length", "12"];
+    let result = evaluate(&model, text, &all);
+    let number = |key: &str| result[key].as_f64().unwrap();
+    assert!((number("loss").exp() / number("perplexity") - 1.0).abs() < 1e-9, "{result}");
+    assert!((0.0..=1.0).contains(&number("accuracy")) && number("masked") > 20.0, "{result}");
+    assert_eq!(evaluate(&model, text, &all), result, "the masks are always the same");
+    let other = evaluate(&model, text, &[&all[..], &["--seed", "3"]].concat());
+    assert_ne!(other["loss"], result["loss"]);
+    assert_eq!(result["mistakes"].as_array().unwrap().len(), 5);
+
+    let refused = |data: &str, flags: &[&str]| {
+        let base = ["evaluate", "--model", model.path(), "--data", data];
+        let output = infer(&[&base[..], flags].concat());
+        assert!(!output.status.success());
+        stderr(&output)
+    };
+    let told = refused(text, &["--label-column", "label"]);
+    assert!(told.contains("--label-column: the model fills masks"), "{told}");
+    assert!(refused(text, &["--mask-probability", "0"]).contains("--mask-probability"));
+    std::fs::write(dir.path().join("a.csv"), "text,label\na,b\n").unwrap();
+    let labelled = refused(dir.path().join("a.csv").to_str().unwrap(), &[]);
+    assert!(labelled.contains("classif"), "{labelled}");
 }

@@ -64,8 +64,23 @@ impl SequenceClassifier {
 
     /// Logits, `[sequences, labels]`.
     pub fn forward(&self, input: &BertInput, forward: &Forward) -> Result<Var> {
-        let hidden = self.bert.forward(input, forward)?;
-        let pooled = self.bert.pool(&hidden, input, self.pooling)?;
+        self.label(&self.bert.forward(input, forward)?, input, forward)
+    }
+
+    /// Logits, `[sequences, labels]`, with the embeddings' output and every layer's, each
+    /// `[tokens, hidden]`.
+    pub fn forward_with_states(
+        &self,
+        input: &BertInput,
+        forward: &Forward,
+    ) -> Result<(Var, Vec<Var>)> {
+        let states = self.bert.hidden_states(input, forward)?;
+        Ok((self.label(&states[states.len() - 1], input, forward)?, states))
+    }
+
+    /// The logits of a last hidden state.
+    fn label(&self, hidden: &Var, input: &BertInput, forward: &Forward) -> Result<Var> {
+        let pooled = self.bert.pool(hidden, input, self.pooling)?;
         match &self.inner {
             Some(inner) => self.head.forward(&inner.forward(&pooled, forward)?, forward),
             None => self.head.forward(&pooled, forward),

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::read::MultiGzDecoder;
 use serde_json::Value;
@@ -52,6 +53,8 @@ struct Part {
 #[derive(Debug)]
 pub struct Corpus {
     windows: Vec<Part>,
+    /// The bytes that [`read`](Corpus::read) has read.
+    read: AtomicU64,
 }
 
 /// The corpora of a data set.
@@ -132,7 +135,7 @@ impl Corpus {
             let to = to.map_err(|e| Error::io(&text.name, e))?.len();
             parts.push(Part { file: Arc::new(text), from: 0, to });
         }
-        let corpus = Corpus { windows: divided(&parts)? };
+        let corpus = Corpus { windows: divided(&parts)?, read: AtomicU64::new(0) };
         match corpus.windows.is_empty() {
             true => Err(Error::data(name, None, "there is no text in it")),
             false => Ok(corpus),
@@ -146,7 +149,20 @@ impl Corpus {
 
     /// The bytes of all windows.
     pub fn bytes(&self) -> u64 {
-        self.windows.iter().map(|part| part.to - part.from).sum()
+        (0..self.windows()).map(|window| self.bytes_of(window)).sum()
+    }
+
+    /// The bytes of a window.
+    ///
+    /// # Panics
+    /// If there is no such window.
+    pub fn bytes_of(&self, window: usize) -> u64 {
+        self.windows[window].to - self.windows[window].from
+    }
+
+    /// The bytes that were read so far, those of windows that were read again included.
+    pub fn bytes_read(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
     }
 
     /// Takes about `bytes` bytes off the end, cut at a line, as a corpus of their own; `None` where
@@ -177,7 +193,7 @@ impl Corpus {
             return Ok(None);
         }
         self.windows = kept;
-        Ok(Some(Corpus { windows: taken }))
+        Ok(Some(Corpus { windows: taken, read: AtomicU64::new(0) }))
     }
 
     /// The text of a window.
@@ -195,6 +211,7 @@ impl Corpus {
             file.read_exact(&mut bytes)
         });
         read.map_err(|e| Error::io(&file.name, e))?;
+        self.read.fetch_add(to - from, Ordering::Relaxed);
         let text = String::from_utf8(bytes).map_err(|e| {
             let at = from + e.utf8_error().valid_up_to() as u64;
             let message = format!("invalid UTF-8 at byte {at}; save the file as UTF-8");

@@ -37,6 +37,7 @@ pub use labels::{MultiLabel, SingleLabel};
 pub use regression::{Regression, ranks};
 pub use retrieval::{Rank, Retrieval};
 pub use spans::{BestSpan, SpanLogits, best_span};
+pub(crate) use squad::best_agreement;
 pub use squad::{SquadScores, compare_answers, normalize_answer};
 
 /// The name of the loss among the numbers of an [`Evaluation`].

@@ -63,7 +63,7 @@ pub fn compare_answers(right: &str, predicted: &str) -> (bool, f64) {
 
 /// How well the predicted answer agrees with the best of the right ones. Right answers of articles
 /// and punctuation alone do not count; without any, no answer is right.
-fn best_agreement<S: AsRef<str>>(right: &[S], predicted: &str) -> (f64, f64) {
+pub(crate) fn best_agreement<S: AsRef<str>>(right: &[S], predicted: &str) -> (f64, f64) {
     let telling = right.iter().map(AsRef::as_ref).filter(|text| !normalize_answer(text).is_empty());
     let mut best = None;
     for text in telling {

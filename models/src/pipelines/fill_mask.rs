@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::runner::{Runner, derefs_to_runner, same_number};
+use crate::masking::MaskedTokens;
+use crate::tasks::{Guess, guesses};
 use crate::{
     Bert, BertInput, Encoding, Error, MaskedLm, ModelRef, PackedBatch, Pretrained, Result, Task,
 };
@@ -74,6 +76,26 @@ impl FillMask {
     /// The token to write where a word is missing: `[MASK]`.
     pub fn mask(&self) -> &str {
         &self.mask
+    }
+
+    /// What the model says of each masked token of some blocks, in their order; see
+    /// [`Masked::set`](crate::tasks::Masked::set).
+    ///
+    /// # Errors
+    /// When a block is too long for the model, or an output is not a number.
+    pub fn guess(&self, blocks: &[MaskedTokens]) -> Result<Vec<Guess>> {
+        let encoding = |block: &MaskedTokens| Encoding {
+            type_ids: vec![0; block.ids.len()],
+            ids: block.ids.clone(),
+            ..Encoding::default()
+        };
+        let encodings: Vec<Encoding> = blocks.iter().map(encoding).collect();
+        let found = self.runner.run(&encodings, |input, packed, batch| {
+            let chosen: Vec<&MaskedTokens> = batch.iter().map(|&i| &blocks[i]).collect();
+            let read = |tensor: &Tensor| self.runner.numbers(tensor);
+            guesses(&self.model, &chosen, (input, packed), read)
+        })?;
+        Ok(found.into_iter().flatten().collect())
     }
 
     /// The `top_k` most probable tokens for each mask of the text, in the order of the masks.

@@ -9,7 +9,9 @@ use rayon::prelude::*;
 
 use crate::batch::each_batch;
 use crate::data::Question;
-use crate::evaluation::{BestSpan, Evaluation, Metric, SpanLogits, SquadScores, best_span};
+use crate::evaluation::{
+    BestSpan, Evaluation, Metric, SpanLogits, SquadScores, best_agreement, best_span,
+};
 use crate::training::Task;
 use crate::{BertInput, Error, PackedBatch, Result, SpanPredictor, Split, Tokenizer, Window};
 
@@ -123,6 +125,19 @@ impl Default for Decoding {
     }
 }
 
+/// The prediction for a question.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answered {
+    /// The predicted answer; empty for none.
+    pub text: String,
+    /// Whether it is an exact match.
+    pub exact: bool,
+    /// The F1 of its words.
+    pub f1: f64,
+    /// How much higher the score of no answer is than that of the best part of the text.
+    pub difference: f64,
+}
+
 /// The predictions for some questions, one at a time.
 pub struct AnswerTally {
     decoding: Decoding,
@@ -177,7 +192,7 @@ const WITH_IMPOSSIBLE: [Metric; 5] = [
     F1,
     EXACT,
     Metric::percent("HasAns_f1", "answered: F1"),
-    Metric::percent("HasAns_exact", "exact match"),
+    Metric::percent("HasAns_exact", "answered: exact match"),
     Metric::percent("NoAns_exact", "unanswered: exact match"),
 ];
 
@@ -233,6 +248,7 @@ impl QuestionAnswering {
 
 impl Task for QuestionAnswering {
     type Set = Vec<EncodedQuestion>;
+    type Findings = Vec<Answered>;
 
     fn lengths(&self) -> &[usize] {
         &self.lengths
@@ -256,11 +272,11 @@ impl Task for QuestionAnswering {
     }
 
     /// The loss is the mean over the windows, without those whose answer has no known place.
-    fn evaluate(
+    fn examine(
         &self,
         set: &Self::Set,
         progress: &mut dyn FnMut(usize, usize),
-    ) -> Result<Evaluation> {
+    ) -> Result<(Evaluation, Self::Findings)> {
         let windows: Vec<&Window> = set.iter().flat_map(|question| &question.windows).collect();
         let lengths: Vec<usize> = windows.iter().map(|window| window.encoding.len()).collect();
         let mut logits = vec![SpanLogits::default(); windows.len()];
@@ -271,11 +287,14 @@ impl Task for QuestionAnswering {
         })?;
         let mut logits = logits.into_iter();
         let mut tally = AnswerTally::new(self.decoding);
-        for question in set {
+        let answered = |question: &EncodedQuestion| {
             let logits: Vec<SpanLogits> = logits.by_ref().take(question.windows.len()).collect();
-            tally.add(question, &logits);
-        }
-        Ok(tally.evaluation())
+            let (best, text, exact) = tally.add(question, &logits);
+            let f1 = best_agreement(&question.answers, &text).1;
+            Answered { text, exact, f1, difference: best.difference }
+        };
+        let found = set.iter().map(answered).collect();
+        Ok((tally.evaluation(), found))
     }
 }
 

@@ -119,16 +119,6 @@ impl Classification {
         self.model.forward(&input, forward)
     }
 
-    /// The logits of every text, in order, without recording a graph.
-    ///
-    /// # Errors
-    /// When an operation fails.
-    pub fn text_logits(&self, encodings: &[Encoding]) -> Result<Vec<Vec<f32>>> {
-        let mut all = vec![Vec::new(); encodings.len()];
-        self.each_row(encodings, &mut |_, _| {}, |row, i| all[i] = row.to_vec())?;
-        Ok(all)
-    }
-
     /// Calls `take` with the logits and the number of every text, in batches of similar length.
     fn each_row(
         &self,
@@ -184,6 +174,8 @@ impl Classification {
 
 impl Task for Classification {
     type Set = Encoded;
+    /// The logits of each text.
+    type Findings = Vec<Vec<f32>>;
 
     fn lengths(&self) -> &[usize] {
         &self.lengths
@@ -219,16 +211,17 @@ impl Task for Classification {
         self.train.answers.problem().metrics()
     }
 
-    fn evaluate(
+    fn examine(
         &self,
         Encoded { encodings, answers }: &Encoded,
         progress: &mut dyn FnMut(usize, usize),
-    ) -> Result<Evaluation> {
-        let mut tally = Tally::new(answers);
+    ) -> Result<(Evaluation, Self::Findings)> {
+        let (mut tally, mut all) = (Tally::new(answers), vec![Vec::new(); encodings.len()]);
         self.each_row(encodings, progress, |row, i| {
             tally.add(row, i);
+            all[i] = row.to_vec();
         })?;
-        Ok(tally.evaluation())
+        Ok((tally.evaluation(), all))
     }
 }
 

@@ -1,10 +1,11 @@
 //! `distill`: a small classifier from the answers of a large one (Hinton et al. 2015).
 
 use gradus_autograd::{Var, no_grad};
-use gradus_nn::{CrossEntropy, Forward, Reduction, losses};
+use gradus_nn::{CrossEntropy, Forward, Reduction, Store, losses};
 use gradus_tensor::{DType, Tensor};
 
-use super::Problem;
+use super::hidden::{Hidden, PROJECTION};
+use super::{HiddenMatch, Problem};
 use crate::batch::each_batch;
 use crate::evaluation::{Evaluation, Metric, SingleLabel};
 use crate::training::Task;
@@ -86,6 +87,8 @@ pub struct Distillation {
     train: DistilledTexts,
     lengths: Vec<usize>,
     how: Distilling,
+    /// Of a student that learns from the teacher's hidden states too.
+    hidden: Option<Hidden>,
     /// Whether evaluations are by labels.
     labelled: bool,
 }
@@ -114,7 +117,7 @@ impl Distillation {
             return Err(Error::recipe("alpha", alpha, requirement));
         }
         let (lengths, labelled) = (train.lengths(), train.labels.is_some());
-        Ok(Distillation { student, teacher, train, lengths, how, labelled })
+        Ok(Distillation { student, teacher, train, lengths, how, hidden: None, labelled })
     }
 
     /// Whether the sets of evaluations have labels, which decide which model is best; as the
@@ -123,20 +126,71 @@ impl Distillation {
         self.labelled = labelled;
     }
 
+    /// Lets hidden states of the student learn from the teacher's. Where the models have other
+    /// widths, a projection of the student's states is trained beside the model; it begins from
+    /// `seed`.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] for a state that a model does not have, a weight that is not above 0, and
+    /// where the models read other tokens.
+    pub fn match_hidden(mut self, how: HiddenMatch, seed: u64) -> Result<Self> {
+        let [student, teacher] = [&self.student, &self.teacher].map(|model| model.bert().config());
+        let device = self.student.bert().device();
+        self.hidden = Some(Hidden::new(how, student, teacher, (device, seed))?);
+        self.check(&self.train)?;
+        Ok(self)
+    }
+
+    /// Checks that hidden states can be compared on these texts.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] where the models read other tokens.
+    pub fn check(&self, texts: &DistilledTexts) -> Result<()> {
+        if self.hidden.is_none() || texts.teacher.is_none() {
+            return Ok(());
+        }
+        let requirement = "student and teacher must read the same tokens: the same tokenizer, and \
+                           no text that the teacher reads shorter";
+        Err(Error::recipe("hidden", "set", requirement))
+    }
+
     /// The student.
     pub fn student(&self) -> &SequenceClassifier {
         &self.student
     }
 
-    /// The teacher's logits, without a graph and without dropout.
-    fn taught(&self, texts: &DistilledTexts, batch: &[usize]) -> Result<Var> {
-        let taught =
-            no_grad(|| logits(&self.teacher, texts.of_teacher(), batch, &Forward::inference()))?;
-        Ok(taught.detach())
+    /// Both models on some texts. The teacher runs without a graph and without dropout.
+    fn compared(
+        &self,
+        texts: &DistilledTexts,
+        batch: &[usize],
+        forward: &Forward,
+    ) -> Result<Compared> {
+        let input = input(&self.student, &texts.student, batch)?;
+        let asked = self::input(&self.teacher, texts.of_teacher(), batch)?;
+        let inference = Forward::inference();
+        let Some(hidden) = &self.hidden else {
+            let student = self.student.forward(&input, forward)?;
+            let teacher = no_grad(|| self.teacher.forward(&asked, &inference))?.detach();
+            return Ok(Compared { student, teacher, hidden: None });
+        };
+        self.check(texts)?;
+        let (student, own) = self.student.forward_with_states(&input, forward)?;
+        let (teacher, theirs) = no_grad(|| self.teacher.forward_with_states(&asked, &inference))?;
+        let apart = hidden.loss(&own, &theirs, &input)?;
+        Ok(Compared { student, teacher: teacher.detach(), hidden: Some(apart) })
     }
 
-    /// The mean loss over some texts, from the logits of both models.
-    fn mean_loss(&self, student: &Var, teacher: &Var, labels: Option<&[u32]>) -> Result<Var> {
+    /// The mean loss over some texts.
+    fn mean_loss(&self, compared: &Compared, labels: Option<&[u32]>) -> Result<Var> {
+        let by_logits = self.loss_of_logits(&compared.student, &compared.teacher, labels)?;
+        match &compared.hidden {
+            Some(hidden) => Ok(by_logits.add(hidden)?),
+            None => Ok(by_logits),
+        }
+    }
+
+    fn loss_of_logits(&self, student: &Var, teacher: &Var, labels: Option<&[u32]>) -> Result<Var> {
         let Distilling { temperature, alpha } = self.how;
         let soft = student.mul_scalar(1.0 / temperature)?.log_softmax(1)?;
         let targets = teacher.mul_scalar(1.0 / temperature)?.softmax(1)?;
@@ -150,16 +204,28 @@ impl Distillation {
     }
 }
 
-/// The logits of some texts, `[texts, labels]`.
-fn logits(
-    model: &SequenceClassifier,
-    all: &[Encoding],
-    batch: &[usize],
-    forward: &Forward,
-) -> Result<Var> {
+/// What both models say of a text.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Taught {
+    /// The student's logits.
+    pub logits: Vec<f32>,
+    /// The label that the teacher chooses.
+    pub teacher: u32,
+}
+
+/// What both models say of some texts.
+struct Compared {
+    /// Logits, `[texts, labels]`.
+    student: Var,
+    teacher: Var,
+    /// The loss of the hidden states, if they are compared.
+    hidden: Option<Var>,
+}
+
+/// Some texts as the input of a model.
+fn input(model: &SequenceClassifier, all: &[Encoding], batch: &[usize]) -> Result<BertInput> {
     let packed = PackedBatch::new(batch.iter().map(|&i| &all[i]), model.bert().config())?;
-    let input = BertInput::new(&packed)?.to_device(model.bert().device())?;
-    model.forward(&input, forward)
+    BertInput::new(&packed)?.to_device(model.bert().device())
 }
 
 /// How often the student chooses the label that the teacher chooses.
@@ -172,21 +238,25 @@ const LABELLED: [Metric; 5] = {
 
 impl Task for Distillation {
     type Set = DistilledTexts;
+    type Findings = Vec<Taught>;
 
     fn lengths(&self) -> &[usize] {
         &self.lengths
     }
 
     fn loss(&self, batch: &[usize], forward: &Forward) -> Result<Var> {
-        let student = logits(&self.student, &self.train.student, batch, forward)?;
-        let teacher = self.taught(&self.train, batch)?;
+        let compared = self.compared(&self.train, batch, forward)?;
         let labels = self.train.labels.as_ref();
         let labels: Option<Vec<u32>> = labels.map(|all| batch.iter().map(|&i| all[i]).collect());
-        self.mean_loss(&student, &teacher, labels.as_deref())
+        self.mean_loss(&compared, labels.as_deref())
     }
 
     fn is_head(&self, name: &str) -> bool {
-        crate::family::is_head(name)
+        crate::family::is_head(name) || name.starts_with(PROJECTION)
+    }
+
+    fn beside(&self) -> Option<&Store> {
+        self.hidden.as_ref().map(Hidden::store).filter(|store| !store.parameters().is_empty())
     }
 
     fn metrics(&self) -> &'static [Metric] {
@@ -194,27 +264,33 @@ impl Task for Distillation {
     }
 
     /// The loss is that of training, without dropout.
-    fn evaluate(
+    fn examine(
         &self,
         set: &DistilledTexts,
         progress: &mut dyn FnMut(usize, usize),
-    ) -> Result<Evaluation> {
+    ) -> Result<(Evaluation, Self::Findings)> {
         let (all, mut loss, mut agreed) = (set.student.len(), 0.0, 0usize);
+        let mut found = vec![Taught::default(); all];
         let mut tally = SingleLabel::default();
         each_batch(&set.lengths(), 64, progress, |batch| {
             let labels: Option<Vec<u32>> =
                 set.labels.as_ref().map(|all| batch.iter().map(|&i| all[i]).collect());
-            let student = logits(&self.student, &set.student, batch, &Forward::inference())?;
-            let teacher = self.taught(set, batch)?;
-            let mean = self.mean_loss(&student, &teacher, labels.as_deref())?.item()?;
+            let compared = self.compared(set, batch, &Forward::inference())?;
+            let mean = self.mean_loss(&compared, labels.as_deref())?.item()?;
+            let Compared { student, teacher, .. } = compared;
             loss += mean * batch.len() as f64;
             let chosen = |logits: &Var| logits.tensor().argmax(-1, false)?.to_vec::<u32>();
-            let pairs = chosen(&student)?.into_iter().zip(chosen(&teacher)?);
-            agreed += pairs.filter(|(ours, theirs)| ours == theirs).count();
+            let taught = chosen(&teacher)?;
+            let pairs = chosen(&student)?.into_iter().zip(&taught);
+            agreed += pairs.filter(|(ours, theirs)| ours == *theirs).count();
             let rows = student.tensor().to_dtype(DType::F32)?.contiguous()?;
             let width = rows.shape()[1].max(1);
-            for (row, &label) in rows.to_vec::<f32>()?.chunks(width).zip(labels.iter().flatten()) {
+            let rows = rows.to_vec::<f32>()?;
+            for (row, &label) in rows.chunks(width).zip(labels.iter().flatten()) {
                 tally.add(row, label);
+            }
+            for ((&i, row), teacher) in batch.iter().zip(rows.chunks(width)).zip(taught) {
+                found[i] = Taught { logits: row.to_vec(), teacher };
             }
             Ok(())
         })?;
@@ -222,6 +298,7 @@ impl Task for Distillation {
         let values = evaluation.values().filter(|(name, _)| *name != crate::evaluation::LOSS);
         let values = values.filter(|_| set.labels.is_some());
         let agreement = ("agreement", agreed as f64 / all.max(1) as f64);
-        Ok(Evaluation::new(all, loss / all.max(1) as f64, values.chain([agreement])))
+        let numbers = Evaluation::new(all, loss / all.max(1) as f64, values.chain([agreement]));
+        Ok((numbers, found))
     }
 }

@@ -149,6 +149,7 @@ impl StepLoss for Embedding {
 
 impl Task for Embedding {
     type Set = EncodedPairs;
+    type Findings = PairScores;
 
     fn lengths(&self) -> &[usize] {
         &self.lengths
@@ -170,14 +171,15 @@ impl Task for Embedding {
         self.options.evaluated.metrics()
     }
 
-    fn evaluate(
+    fn examine(
         &self,
         set: &EncodedPairs,
         progress: &mut dyn FnMut(usize, usize),
-    ) -> Result<Evaluation> {
+    ) -> Result<(Evaluation, Self::Findings)> {
         let vectors = self.all_vectors(set, progress)?;
         let loss = self.set_loss(set, &vectors)?;
-        Ok(Evaluation::new(set.len(), loss, PairScores::of(set, &vectors)?.values()))
+        let scores = PairScores::of(set, &vectors)?;
+        Ok((Evaluation::new(set.len(), loss, scores.values()), scores))
     }
 
     fn least_batch(&self) -> usize {

@@ -29,8 +29,16 @@ impl Masked {
     /// # Errors
     /// When the text cannot be encoded.
     pub fn set(&self, text: &str) -> Result<Vec<MaskedTokens>> {
+        self.set_after(text, 0)
+    }
+
+    /// As [`set`](Masked::set), for a part of a text whose earlier parts had `before` blocks.
+    ///
+    /// # Errors
+    /// When the text cannot be encoded.
+    pub fn set_after(&self, text: &str, before: usize) -> Result<Vec<MaskedTokens>> {
         let blocks = blocks(text, &self.tokenizer, self.max_length)?;
-        self.draw(&blocks, |at| EVALUATION | at as u64)
+        self.draw(&blocks, |at| EVALUATION | (before + at) as u64)
     }
 
     fn draw(&self, blocks: &[Block], step: impl Fn(usize) -> u64) -> Result<Vec<MaskedTokens>> {
@@ -83,7 +91,7 @@ impl MaskedLanguageModel {
         if task.blocks.is_empty() {
             return Err(Error::Input("the first part of the text holds no words".into()));
         }
-        let window = task.corpus.read(task.open)?.len().max(1) as f64;
+        let window = task.corpus.bytes_of(task.open).max(1) as f64;
         let share = task.corpus.bytes() as f64 / window;
         task.examples = match task.windows() {
             1 => task.blocks.len(),
@@ -95,6 +103,16 @@ impl MaskedLanguageModel {
     /// The model.
     pub fn model(&self) -> &MaskedLm {
         &self.model
+    }
+
+    /// The text.
+    pub fn corpus(&self) -> &Corpus {
+        &self.corpus
+    }
+
+    /// The window of the text that is in memory.
+    pub fn open(&self) -> usize {
+        self.open
     }
 
     /// How text becomes masked blocks.
@@ -111,31 +129,70 @@ impl MaskedLanguageModel {
         self.model.bert().device()
     }
 
-    /// The batch of some masked blocks: the input, the places to predict, and their tokens.
-    fn batch(&self, blocks: &[&MaskedTokens]) -> Result<(BertInput, Tensor, Tensor)> {
+    /// The batch of some masked blocks.
+    fn batch(&self, blocks: &[&MaskedTokens]) -> Result<(BertInput, PackedBatch)> {
         let longest = blocks.iter().map(|block| block.ids.len()).max().unwrap_or(0);
         let types = vec![0; longest];
         let parts = blocks.iter().map(|block| (&block.ids[..], &types[..block.ids.len()]));
         let packed = PackedBatch::from_parts(parts, self.model.bert().config())?;
-        let (mut positions, mut labels) = (Vec::new(), Vec::new());
-        for (block, start) in blocks.iter().zip(&packed.offsets) {
-            positions.extend(block.positions.iter().map(|place| start + place));
-            labels.extend_from_slice(&block.labels);
-        }
-        let tensor = |ids: &[u32]| Tensor::from_slice(ids, &[ids.len()])?.to_device(self.device());
-        let input = BertInput::new(&packed)?.to_device(self.device())?;
-        Ok((input, tensor(&positions)?, tensor(&labels)?))
+        Ok((BertInput::new(&packed)?.to_device(self.device())?, packed))
     }
+}
 
-    /// The summed loss of some blocks, and how many of their masked tokens are predicted rightly.
-    fn tested(&self, blocks: &[&MaskedTokens]) -> Result<(f64, u64)> {
-        let (input, positions, labels) = self.batch(blocks)?;
-        let logits = self.model.forward(&input, &positions, &Forward::inference())?;
-        let sum = CrossEntropy { reduction: Reduction::Sum, ..CrossEntropy::default() };
-        let loss = logits.tensor().cross_entropy(&labels, &sum)?.0.item()?;
-        let predicted = logits.tensor().argmax(-1, false)?.to_vec::<u32>()?;
-        let labels = blocks.iter().flat_map(|block| &block.labels);
-        Ok((loss, predicted.iter().zip(labels).filter(|(p, l)| p == l).count() as u64))
+/// The places to predict in a batch of masked blocks, and their tokens.
+fn places(
+    blocks: &[&MaskedTokens],
+    packed: &PackedBatch,
+    device: Device,
+) -> Result<(Tensor, Tensor)> {
+    let (mut positions, mut labels) = (Vec::new(), Vec::new());
+    for (block, start) in blocks.iter().zip(&packed.offsets) {
+        positions.extend(block.positions.iter().map(|place| start + place));
+        labels.extend_from_slice(&block.labels);
+    }
+    let tensor = |ids: &[u32]| Tensor::from_slice(ids, &[ids.len()])?.to_device(device);
+    Ok((tensor(&positions)?, tensor(&labels)?))
+}
+
+/// What a model says of the masked tokens of each block of a batch. `numbers` reads a tensor.
+pub(crate) fn guesses(
+    model: &MaskedLm,
+    blocks: &[&MaskedTokens],
+    (input, packed): (&BertInput, &PackedBatch),
+    numbers: impl Fn(&Tensor) -> Result<Vec<f32>>,
+) -> Result<Vec<Vec<Guess>>> {
+    let (positions, labels) = places(blocks, packed, model.bert().device())?;
+    let logits = model.forward(input, &positions, &Forward::inference())?;
+    let each = CrossEntropy { reduction: Reduction::None, ..CrossEntropy::default() };
+    let losses = numbers(&logits.tensor().cross_entropy(&labels, &each)?.0)?;
+    let predicted = logits.tensor().argmax(-1, false)?.to_vec::<u32>()?;
+    let mut each = predicted.into_iter().zip(losses);
+    let of_block = |block: &&MaskedTokens| {
+        let pairs = block.labels.iter().zip(each.by_ref());
+        pairs.map(|(&truth, (predicted, loss))| Guess { truth, predicted, loss }).collect()
+    };
+    Ok(blocks.iter().map(of_block).collect())
+}
+
+/// What a model says of a masked token.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Guess {
+    /// The token that stood there.
+    pub truth: u32,
+    /// The most probable one.
+    pub predicted: u32,
+    /// The negative logarithm of the probability of the true one.
+    pub loss: f32,
+}
+
+impl Guess {
+    /// The numbers of all masked tokens of some blocks.
+    pub fn evaluation(guesses: &[Guess], blocks: usize) -> Evaluation {
+        let tokens = guesses.len().max(1) as f64;
+        let loss = guesses.iter().map(|guess| f64::from(guess.loss)).sum::<f64>() / tokens;
+        let right = guesses.iter().filter(|guess| guess.predicted == guess.truth).count();
+        let values = [("perplexity", loss.exp()), ("accuracy", right as f64 / tokens)];
+        Evaluation::new(blocks, loss, values)
     }
 }
 
@@ -146,6 +203,8 @@ const METRICS: [Metric; 2] = [
 
 impl Task for MaskedLanguageModel {
     type Set = Vec<MaskedTokens>;
+    /// The masked tokens, in the order of the text.
+    type Findings = Vec<Guess>;
 
     fn lengths(&self) -> &[usize] {
         &self.lengths
@@ -157,7 +216,8 @@ impl Task for MaskedLanguageModel {
 
     fn loss(&self, batch: &[usize], forward: &Forward) -> Result<Var> {
         let blocks: Vec<&MaskedTokens> = batch.iter().map(|&i| &self.train[i]).collect();
-        let (input, positions, labels) = self.batch(&blocks)?;
+        let (input, packed) = self.batch(&blocks)?;
+        let (positions, labels) = places(&blocks, &packed, self.device())?;
         self.model.loss(&input, &positions, &labels, &CrossEntropy::default(), forward)
     }
 
@@ -169,24 +229,23 @@ impl Task for MaskedLanguageModel {
         &METRICS
     }
 
-    fn evaluate(
+    fn examine(
         &self,
         set: &Vec<MaskedTokens>,
         progress: &mut dyn FnMut(usize, usize),
-    ) -> Result<Evaluation> {
+    ) -> Result<(Evaluation, Self::Findings)> {
         let lengths: Vec<usize> = set.iter().map(|block| block.ids.len()).collect();
-        let (mut loss, mut right, mut masked) = (0.0, 0, 0);
+        let mut found = vec![Vec::new(); set.len()];
         each_batch(&lengths, 16, progress, |batch| {
             let blocks: Vec<&MaskedTokens> = batch.iter().map(|&i| &set[i]).collect();
-            let (sum, hits) = self.tested(&blocks)?;
-            (loss, right) = (loss + sum, right + hits);
-            masked += blocks.iter().map(|block| block.labels.len()).sum::<usize>();
+            let (input, packed) = self.batch(&blocks)?;
+            let read = |tensor: &Tensor| Ok(tensor.to_vec::<f32>()?);
+            let guessed = guesses(&self.model, &blocks, (&input, &packed), read)?;
+            batch.iter().zip(guessed).for_each(|(&i, guessed)| found[i] = guessed);
             Ok(())
         })?;
-        let tokens = masked.max(1) as f64;
-        let (loss, accuracy) = (loss / tokens, right as f64 / tokens);
-        let values = [("perplexity", loss.exp()), ("accuracy", accuracy)];
-        Ok(Evaluation::new(set.len(), loss, values))
+        let found: Vec<Guess> = found.into_iter().flatten().collect();
+        Ok((Guess::evaluation(&found, set.len()), found))
     }
 
     fn examples(&self) -> usize {

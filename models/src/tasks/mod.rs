@@ -19,6 +19,7 @@ mod blocks;
 mod classify;
 mod distill;
 mod embed;
+mod hidden;
 mod masked_lm;
 mod pair_loss;
 mod pair_scores;
@@ -27,16 +28,19 @@ mod problem;
 mod tokens;
 
 pub use answer::{
-    AnswerTally, AnswerWindow, Decoding, EncodedQuestion, QuestionAnswering, encode_questions,
+    AnswerTally, AnswerWindow, Answered, Decoding, EncodedQuestion, QuestionAnswering,
+    encode_questions,
 };
 pub use answers::{Answers, Given, Judged, Tally};
 pub use blocks::{Block, blocks};
 pub use classify::{Classification, Encoded, encode_split};
-pub use distill::{Distillation, DistilledTexts, Distilling};
+pub use distill::{Distillation, DistilledTexts, Distilling, Taught};
 pub use embed::{Embedding, EmbeddingOptions};
-pub use masked_lm::{Masked, MaskedLanguageModel};
+pub use hidden::HiddenMatch;
+pub(crate) use masked_lm::guesses;
+pub use masked_lm::{Guess, Masked, MaskedLanguageModel};
 pub use pair_loss::PairLoss;
 pub use pair_scores::{PairScores, Ranking};
 pub use pairs::{EncodedPairs, PairEncoder};
 pub use problem::Problem;
-pub use tokens::{TaggedEncoding, Tagging, encode_tagged};
+pub use tokens::{TaggedEncoding, TaggedWord, Tagging, encode_tagged};

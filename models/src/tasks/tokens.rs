@@ -1,8 +1,10 @@
 //! `tokens`: a tag for every word, such as the entity that it belongs to.
 
+use std::path::Path;
+
 use gradus_autograd::Var;
 use gradus_nn::{CrossEntropy, Forward, Reduction};
-use gradus_tensor::Tensor;
+use gradus_tensor::{DType, Tensor};
 use rayon::prelude::*;
 
 use crate::batch::each_batch;
@@ -10,7 +12,8 @@ use crate::data::TaggedSentence;
 use crate::evaluation::{EntityScores, Evaluation, Metric, Scheme};
 use crate::training::Task;
 use crate::{
-    BertConfig, BertInput, Encoding, Labels, PackedBatch, Result, Split, TokenClassifier, Tokenizer,
+    BertConfig, BertInput, Encoding, Error, Labels, PackedBatch, Result, Split, TokenClassifier,
+    Tokenizer,
 };
 
 /// The target of a token that has no tag of its own, as in PyTorch.
@@ -60,7 +63,8 @@ impl TaggedEncoding {
 /// A split's sentences as tokens of at most `max_length`, with the ids of their words' tags.
 ///
 /// # Errors
-/// When a tag is not among `labels`, or a sentence cannot be encoded.
+/// [`Error::Data`] with the line for a tag that is not among `labels`, and when a sentence cannot be
+/// encoded.
 pub fn encode_tagged(
     split: &Split<TaggedSentence>,
     labels: &Labels,
@@ -68,12 +72,25 @@ pub fn encode_tagged(
     max_length: usize,
 ) -> Result<Vec<TaggedEncoding>> {
     let encode = |(sentence, tags): (&TaggedSentence, Vec<u32>)| {
-        let encoding = tokenizer.encode_words(&sentence.words, max_length)?;
+        let encoding = tokenizer
+            .encode_words(&sentence.words, max_length)
+            .map_err(|error| named(error, &split.path, sentence.line))?;
         let firsts = encoding.first_tokens(sentence.words.len());
         Ok(TaggedEncoding { encoding, firsts, tags })
     };
     let ids = split.tag_ids(labels)?;
-    split.examples.par_iter().zip(ids).map(encode).collect()
+    // All of them, so that the error is that of the first sentence.
+    let encoded: Vec<Result<TaggedEncoding>> =
+        split.examples.par_iter().zip(ids).map(encode).collect();
+    encoded.into_iter().collect()
+}
+
+/// The error of a sentence, with its file and line.
+fn named(error: Error, path: &Path, line: u64) -> Error {
+    match error {
+        Error::Input(why) => Error::data(path, Some(line), why),
+        other => other,
+    }
 }
 
 /// Tagging of words by a [`TokenClassifier`]. A word's tag is that of its first token; other tokens
@@ -135,13 +152,34 @@ impl Tagging {
     }
 
     /// The names of a sentence's predicted tags: `O` for a word without a token.
-    fn names(&self, sentence: &TaggedEncoding, predicted: &[u32]) -> Vec<&str> {
-        let name = |first: &Option<usize>| match first {
-            Some(first) => self.labels.name(predicted[*first]).unwrap_or("O"),
-            None => "O",
-        };
-        sentence.firsts.iter().map(name).collect()
+    fn names(&self, words: &[Option<TaggedWord>]) -> Vec<&str> {
+        let name =
+            |word: &Option<TaggedWord>| word.and_then(|w| self.labels.name(w.tag)).unwrap_or("O");
+        words.iter().map(name).collect()
     }
+}
+
+/// The tag that a model gives a word.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TaggedWord {
+    /// Its id.
+    pub tag: u32,
+    /// Its probability.
+    pub probability: f32,
+}
+
+/// The tags of a sentence's words, from the logits of its tokens; `None` for a word without a token.
+fn words(sentence: &TaggedEncoding, rows: &[f32], width: usize) -> Vec<Option<TaggedWord>> {
+    let word = |first: usize| {
+        let row = &rows[first * width..][..width];
+        let (tag, top) = row
+            .iter()
+            .enumerate()
+            .fold((0, f32::NEG_INFINITY), |best, (i, &x)| if x > best.1 { (i, x) } else { best });
+        let sum: f32 = row.iter().map(|logit| (logit - top).exp()).sum();
+        TaggedWord { tag: tag as u32, probability: 1.0 / sum }
+    };
+    sentence.firsts.iter().map(|first| first.map(word)).collect()
 }
 
 const METRICS: [Metric; 4] = [
@@ -153,6 +191,8 @@ const METRICS: [Metric; 4] = [
 
 impl Task for Tagging {
     type Set = Vec<TaggedEncoding>;
+    /// The tag of each word; `None` for one without a token.
+    type Findings = Vec<Vec<Option<TaggedWord>>>;
 
     fn lengths(&self) -> &[usize] {
         &self.lengths
@@ -177,14 +217,14 @@ impl Task for Tagging {
     }
 
     /// Every word counts. One without a token is taken for `O`, and is no term of the loss.
-    fn evaluate(
+    fn examine(
         &self,
         set: &Self::Set,
         progress: &mut dyn FnMut(usize, usize),
-    ) -> Result<Evaluation> {
+    ) -> Result<(Evaluation, Self::Findings)> {
         let lengths: Vec<usize> = set.iter().map(|sentence| sentence.encoding.len()).collect();
         let mut scores = EntityScores::new(self.scheme);
-        let (mut loss, mut terms) = (0.0, 0);
+        let (mut loss, mut terms, mut found) = (0.0, 0, vec![Vec::new(); set.len()]);
         let sum = CrossEntropy {
             ignore_index: Some(IGNORED),
             reduction: Reduction::Sum,
@@ -193,11 +233,14 @@ impl Task for Tagging {
         each_batch(&lengths, 64, progress, |batch| {
             let (logits, targets) = self.logits(set, batch, &Forward::inference())?;
             loss += logits.tensor().cross_entropy(&targets, &sum)?.0.item()?;
-            let predicted = logits.tensor().argmax(-1, false)?.to_vec::<u32>()?;
+            let rows = logits.tensor().to_dtype(DType::F32)?.contiguous()?;
+            let (rows, width) = (rows.to_vec::<f32>()?, rows.shape()[1]);
             let mut from = 0;
-            for sentence in batch.iter().map(|&i| &set[i]) {
-                let to = from + sentence.encoding.len();
-                let names = self.names(sentence, &predicted[from..to]);
+            for &i in batch {
+                let sentence = &set[i];
+                let to = from + sentence.encoding.len() * width;
+                found[i] = words(sentence, &rows[from..to], width);
+                let names = self.names(&found[i]);
                 let truth = sentence.tags.iter().map(|&tag| self.labels.name(tag).unwrap_or("O"));
                 scores.add(&truth.collect::<Vec<_>>(), &names);
                 terms += sentence.tagged();
@@ -212,6 +255,6 @@ impl Task for Tagging {
             ("recall", micro.recall),
             ("accuracy", scores.accuracy()),
         ];
-        Ok(Evaluation::new(set.len(), loss / terms.max(1) as f64, values))
+        Ok((Evaluation::new(set.len(), loss / terms.max(1) as f64, values), found))
     }
 }

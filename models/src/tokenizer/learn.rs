@@ -25,6 +25,28 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Input`] when `vocab_size` has no room for a letter, or the texts hold no words.
     pub fn train_wordpiece<S: AsRef<str> + Sync>(texts: &[S], vocab_size: usize) -> Result<Self> {
+        Self::of_words(count(texts)?, vocab_size)
+    }
+
+    /// As [`train_wordpiece`](Tokenizer::train_wordpiece), from a text that comes in parts: one of
+    /// them is in memory at a time, beside the counts of the words.
+    ///
+    /// # Errors
+    /// As [`train_wordpiece`](Tokenizer::train_wordpiece); the first error of a part.
+    pub fn train_wordpiece_in_parts(
+        parts: impl IntoIterator<Item = Result<String>>,
+        vocab_size: usize,
+    ) -> Result<Self> {
+        let mut words = Counts::new();
+        for part in parts {
+            let part = part?;
+            let lines: Vec<&str> = part.lines().collect();
+            words = together(words, count(&lines)?);
+        }
+        Self::of_words(words, vocab_size)
+    }
+
+    fn of_words(words: Counts, vocab_size: usize) -> Result<Self> {
         if vocab_size < SPECIAL.len() + 2 {
             return Err(Error::Input(format!(
                 "a vocabulary of {vocab_size} has no room for words next to the {} special tokens",
@@ -32,10 +54,10 @@ impl Tokenizer {
             )));
         }
         let source = PathBuf::from("trained vocabulary");
-        let words = count_words(texts).map_err(|e| Error::tokenizer(&source, e.to_string()))?;
         if words.is_empty() {
             return Err(Error::Input("the texts to learn a vocabulary from hold no words".into()));
         }
+        let words = sorted(words);
         let vocab = wordpiece::learn(&words, &SPECIAL, vocab_size);
         let vocab: Vec<&str> = vocab.iter().map(String::as_str).collect();
         let names = SPECIAL.map(str::to_string);
@@ -52,14 +74,14 @@ impl Tokenizer {
     }
 }
 
-/// The words of the texts after BERT's lower-case normaliser and pre-tokenizer, with their counts,
-/// sorted.
-pub(super) fn count_words<S: AsRef<str> + Sync>(
-    texts: &[S],
-) -> tokenizers::Result<Vec<(String, u64)>> {
-    let counts = texts
+/// How often each word occurs.
+type Counts = HashMap<String, u64>;
+
+/// The words of the texts after BERT's lower-case normaliser and pre-tokenizer, with their counts.
+pub(super) fn count<S: AsRef<str> + Sync>(texts: &[S]) -> Result<Counts> {
+    let counted = texts
         .par_iter()
-        .try_fold(HashMap::new, |mut counts: HashMap<String, u64>, text| {
+        .try_fold(Counts::new, |mut counts, text| {
             let mut normalized = NormalizedString::from(text.as_ref());
             BertNormalizer::default().normalize(&mut normalized)?;
             let mut words = PreTokenizedString::from(normalized);
@@ -72,14 +94,22 @@ pub(super) fn count_words<S: AsRef<str> + Sync>(
             }
             tokenizers::Result::Ok(counts)
         })
-        .try_reduce(HashMap::new, |a, b| {
-            let (mut large, small) = if a.len() < b.len() { (b, a) } else { (a, b) };
-            for (word, count) in small {
-                *large.entry(word).or_default() += count;
-            }
-            Ok(large)
-        })?;
+        .try_reduce(Counts::new, |a, b| Ok(together(a, b)));
+    counted.map_err(|e| Error::tokenizer("trained vocabulary", e.to_string()))
+}
+
+/// The sums of the counts.
+fn together(a: Counts, b: Counts) -> Counts {
+    let (mut large, small) = if a.len() < b.len() { (b, a) } else { (a, b) };
+    for (word, count) in small {
+        *large.entry(word).or_default() += count;
+    }
+    large
+}
+
+/// The counts in the order of the words.
+pub(super) fn sorted(counts: Counts) -> Vec<(String, u64)> {
     let mut words: Vec<(String, u64)> = counts.into_iter().collect();
     words.sort_unstable();
-    Ok(words)
+    words
 }

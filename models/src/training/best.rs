@@ -3,7 +3,6 @@
 use gradus_nn::Parameter;
 use gradus_tensor::Tensor;
 
-use super::trainer::trained;
 use super::{Task, Trainer};
 use crate::Result;
 use crate::evaluation::Evaluation;
@@ -26,7 +25,7 @@ impl<T: Task> Trainer<T> {
     /// resumed with the run.
     pub fn evaluated(&mut self, result: Evaluation) {
         if result.better_than(self.best.as_ref().map(|best| &best.result), &self.metric) {
-            let values = trained(self.store()).map(|p| (p.clone(), p.tensor())).collect();
+            let values = self.trained().map(|p| (p.clone(), p.tensor())).collect();
             self.best = Some(Best { result, step: self.step, stale: 0, values });
         } else if let Some(best) = &mut self.best
             && self.step > self.warmup

@@ -141,19 +141,17 @@ impl Recipe {
         if let Some(decay) = self.ema.filter(|decay| !(0.0..1.0).contains(decay)) {
             return Err(Error::recipe("ema", decay, "it must be at least 0 and below 1"));
         }
-        let Some(lora) = &self.lora else { return Ok(()) };
-        at_least_one("lora_rank", Some(lora.rank as u64))?;
-        if !(lora.alpha.is_finite() && lora.alpha > 0.0) {
-            return Err(Error::recipe("lora_alpha", lora.alpha, "it must be above 0"));
-        }
-        if !(0.0..1.0).contains(&lora.dropout) {
-            let requirement = "it must be at least 0 and below 1";
-            return Err(Error::recipe("lora_dropout", lora.dropout, requirement));
-        }
-        match lora.targets.iter().any(|target| !target.is_empty()) {
-            true => Ok(()),
-            false => Err(Error::recipe("lora_targets", "empty", "it must name layers")),
-        }
+        let Some((field, value, requirement)) = self.lora.as_ref().and_then(Lora::fault) else {
+            return Ok(());
+        };
+        // The names of the recipe's fields, and of the flags.
+        let field = match field {
+            "rank" => "lora_rank",
+            "alpha" => "lora_alpha",
+            "dropout" => "lora_dropout",
+            _ => "lora_targets",
+        };
+        Err(Error::recipe(field, value, requirement))
     }
 
     /// Adapts the layers of the encoder of `config` that will be built in `store`, where the recipe has

@@ -308,7 +308,7 @@ impl<T: Task> Session<T> {
         self.inspect(course)?;
         if let Some(set) = self.dev.as_ref().filter(|_| due.evaluation) {
             self.trainer.swap_averages()?;
-            let result = evaluate(&self.trainer, set, "dev", course)?;
+            let (result, _) = examine(&self.trainer, set, "dev", course)?;
             course.last = Some(result.clone());
             self.trainer.evaluated(result.clone());
             self.trainer.swap_averages()?;
@@ -405,7 +405,11 @@ impl<T: Task> Session<T> {
         let unsaved = self.save_checkpoint().err();
         self.swap(swaps)?;
         let test = match &self.test {
-            Some(set) => Some(evaluate(&self.trainer, set, "test", &mut course)?),
+            Some(set) => {
+                let (result, findings) = examine(&self.trainer, set, "test", &mut course)?;
+                self.trainer.findings = Some(findings);
+                Some(result)
+            }
             None => None,
         };
         if let Some(result) = &test {
@@ -434,18 +438,18 @@ impl<T: Task> Session<T> {
 }
 
 /// Evaluates the current weights, and tells the progress.
-fn evaluate<T: Task, E: From<Error>>(
+fn examine<T: Task, E: From<Error>>(
     trainer: &Trainer<T>,
     set: &T::Set,
     split: &'static str,
     course: &mut Course<E>,
-) -> Result<Evaluation, E> {
+) -> Result<(Evaluation, T::Findings), E> {
     let mut failed = None;
     let mut progress = |done, of| {
         let told = (course.watch)(Event::Evaluating { split, done, of });
         failed = failed.take().or(told.err());
     };
-    let result = trainer.task().evaluate(set, &mut progress)?;
+    let result = trainer.task().examine(set, &mut progress)?;
     failed.map_or(Ok(result), Err)
 }
 

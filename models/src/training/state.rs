@@ -1,15 +1,16 @@
 //! Saving and resuming a run. A `checkpoint-STEP` folder is a model folder with the optimiser's
 //! state (`optimizer.safetensors`) and `trainer_state.json`; and with the weights of the best model
-//! so far (`best.safetensors`) where those differ from the model's; and with the moving averages
-//! (`ema.safetensors`) of a run that has them. The state has a hash of each file of tensors, so that
-//! a file of another step is noticed.
+//! so far (`best.safetensors`) where those differ from the model's; with the moving averages
+//! (`ema.safetensors`) of a run that has them; and with the parameters that a task trains beside the
+//! model (`beside.safetensors`). The state has a hash of every other file, so that a file of another
+//! step, or one that was cut short, is noticed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use gradus_nn::Parameter;
-use gradus_tensor::Tensor;
 use gradus_tensor::io::safetensors::{self, SafeTensors};
+use gradus_tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -17,10 +18,8 @@ use super::best::Best;
 use super::checkpoints::{PREFIX, remove_folder};
 use super::guard::GuardState;
 use super::order::Place;
-use super::trainer::trained;
 use super::{Recipe, Task, Trainer};
-use crate::adapter::{self, Adaptation, save_adapter};
-use crate::checkpoint::WEIGHTS;
+use crate::adapter::{Adaptation, save_adapter};
 use crate::data::Fingerprint;
 use crate::error::Change;
 use crate::evaluation::Evaluation;
@@ -31,6 +30,7 @@ pub(super) const STATE: &str = "trainer_state.json";
 pub(super) const OPTIMIZER: &str = "optimizer.safetensors";
 const BEST: &str = "best.safetensors";
 const EMA: &str = "ema.safetensors";
+const BESIDE: &str = "beside.safetensors";
 
 /// The form of a checkpoint. It changes when a checkpoint of an older form can no longer be resumed
 /// to the same bits.
@@ -57,7 +57,7 @@ struct State {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     place: Option<Place>,
     recipe: Value,
-    /// The hash of each file of tensors; empty in checkpoints of older versions.
+    /// The hash of every other file; in checkpoints of version 0.1 of those of tensors alone.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     hashes: BTreeMap<String, String>,
     /// Of a run in f16; see `GradScaler::state`.
@@ -165,19 +165,23 @@ impl<T: Task> Trainer<T> {
         remove_folder(folder)?;
         self.save_model(folder, config, tokenizer)?;
         safetensors::save(folder.join(OPTIMIZER), self.optimizer.state()?, None)?;
-        let weights = if self.recipe.lora.is_some() { adapter::WEIGHTS } else { WEIGHTS };
-        let mut written = vec![weights, OPTIMIZER];
         if let Some(ema) = &self.ema {
             safetensors::save(folder.join(EMA), ema.state(), None)?;
-            written.push(EMA);
+        }
+        if let Some(store) = self.task().beside() {
+            let named = |p: Parameter| (p.name().to_string(), p.tensor());
+            safetensors::save(
+                folder.join(BESIDE),
+                store.parameters().into_iter().map(named),
+                None,
+            )?;
         }
         if let Some(best) = self.best.as_ref().filter(|best| !self.has_weights_of(best.step)) {
             let named = |(p, value): &(Parameter, Tensor)| (p.name().to_string(), value.clone());
             safetensors::save(folder.join(BEST), best.values.iter().map(named), None)?;
-            written.push(BEST);
         }
-        let hash = |name: &str| Ok((name.to_string(), files::hash(&folder.join(name))?));
-        let hashes = written.into_iter().map(hash).collect::<Result<_>>()?;
+        let mut hashes = BTreeMap::new();
+        hash_all(folder, "", &mut hashes)?;
         let json = serde_json::to_vec_pretty(&self.state(hashes))
             .map_err(|e| Error::Input(format!("the state cannot be written: {e}")))?;
         files::write_atomic(&folder.join(STATE), &json)
@@ -257,6 +261,7 @@ impl<T: Task> Trainer<T> {
             (_, None) => return Err(fail("has no `place` in the order of the examples".into())),
         };
         self.order.seek(place);
+        self.load_beside(checkpoint)?;
         self.load_averages(checkpoint)?;
         self.best = state.best.map(|best| self.load_best(checkpoint, best)).transpose()?;
         Ok(Resumed {
@@ -289,21 +294,21 @@ impl<T: Task> Trainer<T> {
         averages.map_err(|e| Error::Checkpoint { path, message: format!("does not fit: {e}") })
     }
 
+    /// The parameters beside the model; the store has those of the model already.
+    fn load_beside(&self, checkpoint: &Path) -> Result<()> {
+        let Some(store) = self.task().beside() else { return Ok(()) };
+        let file = Parts::open(checkpoint.join(BESIDE))?;
+        let device = self.store.device();
+        store.parameters().iter().try_for_each(|p| Ok(p.set(file.value(p, device)?)?))
+    }
+
     fn load_best(&self, checkpoint: &Path, saved: BestState) -> Result<Best> {
         let values = if self.has_weights_of(saved.step) {
-            trained(&self.store).map(|p| (p.clone(), p.tensor())).collect()
+            self.trained().map(|p| (p.clone(), p.tensor())).collect()
         } else {
-            let path = checkpoint.join(BEST);
-            let file = SafeTensors::open(&path)?;
-            let value = |p: Parameter| {
-                let value = file.tensor(p.name())?.to_device(self.store.device())?;
-                p.check(&value).map_err(|e| Error::Checkpoint {
-                    path: path.clone(),
-                    message: format!("belongs to another model: {e}"),
-                })?;
-                Ok((p, value))
-            };
-            trained(&self.store).map(value).collect::<Result<_>>()?
+            let file = Parts::open(checkpoint.join(BEST))?;
+            let value = |p: &Parameter| Ok((p.clone(), file.value(p, self.store.device())?));
+            self.trained().map(value).collect::<Result<_>>()?
         };
         Ok(Best { result: saved.result, step: saved.step, stale: saved.stale, values })
     }
@@ -350,6 +355,27 @@ impl<T: Task> Trainer<T> {
     }
 }
 
+/// A file with a value for each of some parameters.
+struct Parts {
+    path: PathBuf,
+    file: SafeTensors,
+}
+
+impl Parts {
+    fn open(path: PathBuf) -> Result<Parts> {
+        Ok(Parts { file: SafeTensors::open(&path)?, path })
+    }
+
+    fn value(&self, parameter: &Parameter, device: Device) -> Result<Tensor> {
+        let value = self.file.tensor(parameter.name())?.to_device(device)?;
+        parameter.check(&value).map_err(|e| Error::Checkpoint {
+            path: self.path.clone(),
+            message: format!("belongs to another model: {e}"),
+        })?;
+        Ok(value)
+    }
+}
+
 /// The difference between two lists of labels, for a message.
 fn changed_labels(was: &[String], is: &[String]) -> String {
     let without = |all: &[String], others: &[String]| {
@@ -392,6 +418,22 @@ fn changes(saved: &Value, recipe: &Recipe) -> Vec<Change> {
         .filter(|(_, was, now)| was != now)
         .map(|(name, was, now)| Change { field: name.clone(), was: show(was), is: show(now) })
         .collect()
+}
+
+/// Hashes every file of a folder and of those in it, by its path from the folder.
+fn hash_all(folder: &Path, below: &str, hashes: &mut BTreeMap<String, String>) -> Result<()> {
+    let here = folder.join(below);
+    let entries = std::fs::read_dir(&here).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
+    for entry in entries.map_err(|e| Error::io(&here, e))? {
+        let (path, name) = (entry.path(), entry.file_name());
+        let name = name.to_string_lossy();
+        let name = if below.is_empty() { name.into_owned() } else { format!("{below}/{name}") };
+        match path.is_dir() {
+            true => hash_all(folder, &name, hashes)?,
+            false => drop(hashes.insert(name, files::hash(&path)?)),
+        }
+    }
+    Ok(())
 }
 
 /// Checks that the files of a checkpoint are those that were saved with its state.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use gradus_autograd::Var;
-use gradus_nn::Forward;
+use gradus_nn::{Forward, Store};
 
 use crate::Result;
 use crate::evaluation::{Evaluation, Metric};
@@ -16,6 +16,8 @@ use crate::folder::SentenceSettings;
 pub trait Task: Send + Sync {
     /// Examples with their answers, for evaluations.
     type Set;
+    /// What an evaluation finds of each example, for a report; `()` where nothing is told.
+    type Findings: Send;
 
     /// Tokens of each training example of the open window. Batches hold examples of similar length.
     fn lengths(&self) -> &[usize];
@@ -42,12 +44,29 @@ pub trait Task: Send + Sync {
     /// Whether a parameter belongs to the head, which may have a rate of its own.
     fn is_head(&self, name: &str) -> bool;
 
+    /// Parameters that are trained beside the model and are no part of it, such as a projection that
+    /// only the loss uses. Checkpoints hold them, the model's folder does not. Their names are none
+    /// of the model's.
+    fn beside(&self) -> Option<&Store> {
+        None
+    }
+
     /// The numbers that an evaluation gives, the loss aside. The first decides which model is best,
     /// unless the run names another.
     fn metrics(&self) -> &'static [Metric];
 
-    /// Evaluates the current weights on `set`, without recording a graph. `progress` is called with
-    /// the number of examples done and the number of all.
+    /// Evaluates the current weights on `set`, without recording a graph, and tells what it finds of
+    /// each example. `progress` is called with the number of examples done and the number of all.
+    ///
+    /// # Errors
+    /// When an operation fails.
+    fn examine(
+        &self,
+        set: &Self::Set,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<(Evaluation, Self::Findings)>;
+
+    /// The numbers of [`examine`](Task::examine).
     ///
     /// # Errors
     /// When an operation fails.
@@ -55,7 +74,9 @@ pub trait Task: Send + Sync {
         &self,
         set: &Self::Set,
         progress: &mut dyn FnMut(usize, usize),
-    ) -> Result<Evaluation>;
+    ) -> Result<Evaluation> {
+        Ok(self.examine(set, progress)?.0)
+    }
 
     /// Examples of one epoch; an estimate where there are several windows.
     fn examples(&self) -> usize {

@@ -46,9 +46,11 @@ pub struct Step {
 const BY_LOSS: Metric = Metric::number(LOSS, "loss").lower_is_better();
 
 /// The training loop over a [`Task`].
-pub struct Trainer<T> {
+pub struct Trainer<T: Task> {
     task: T,
     pub(super) store: Store,
+    /// Those of the model, and those that the task trains beside it.
+    parameters: Vec<Parameter>,
     pub(super) recipe: Recipe,
     pub(super) optimizer: Box<dyn Optimizer + Send>,
     schedule: Schedule,
@@ -73,6 +75,8 @@ pub struct Trainer<T> {
     pub(super) keeps_gradients: bool,
     /// The gradients of the last step, if it kept them.
     pub(super) kept: Option<Gradients>,
+    /// What the evaluation on the test set found.
+    pub(super) findings: Option<T::Findings>,
 }
 
 impl<T: Task> Trainer<T> {
@@ -93,8 +97,10 @@ impl<T: Task> Trainer<T> {
         let warmup = recipe.warmup_steps(total);
         let schedule = Schedule::new(recipe.schedule, warmup, total)?;
         freeze(&store, &recipe, |name| task.is_head(name))?;
-        let optimizer = optimizer(&store, &recipe, |name| task.is_head(name))?;
-        let trained: Vec<Parameter> = trained(&store).collect();
+        let parameters = parameters(&task, &store)?;
+        let optimizer = optimizer(&parameters, &recipe, |name| task.is_head(name))?;
+        let trained: Vec<Parameter> =
+            parameters.iter().filter(|p| p.trainable()).cloned().collect();
         let ema = recipe.ema.map(|decay| Ema::new(&trained, decay)).transpose()?;
         let device = store.device();
         recipe.precision.check(device)?;
@@ -104,6 +110,7 @@ impl<T: Task> Trainer<T> {
         Ok(Trainer {
             task,
             store,
+            parameters,
             recipe,
             optimizer,
             schedule,
@@ -122,6 +129,7 @@ impl<T: Task> Trainer<T> {
             without_gradient: None,
             keeps_gradients: false,
             kept: None,
+            findings: None,
         })
     }
 
@@ -168,7 +176,13 @@ impl<T: Task> Trainer<T> {
     /// Numbers in the trained parameters, and in all.
     pub fn parameter_counts(&self) -> (usize, usize) {
         let all = self.store.parameters().iter().map(Parameter::numel).sum();
-        (trained(&self.store).map(|p| p.numel()).sum(), all)
+        let trained = self.store.parameters().into_iter().filter(Parameter::trainable);
+        (trained.map(|p| p.numel()).sum(), all)
+    }
+
+    /// The parameters that training changes, those beside the model among them.
+    pub(super) fn trained(&self) -> impl Iterator<Item = &Parameter> {
+        self.parameters.iter().filter(|p| p.trainable())
     }
 
     /// Exchanges the weights with their moving averages, where the recipe has them: called twice,
@@ -189,6 +203,12 @@ impl<T: Task> Trainer<T> {
     /// The metric that decides which model is best.
     pub fn metric(&self) -> &Metric {
         &self.metric
+    }
+
+    /// What the evaluation on the test set found of each example, which a session makes at its end;
+    /// `None` when it has been taken.
+    pub fn take_findings(&mut self) -> Option<T::Findings> {
+        self.findings.take()
     }
 
     /// Lets the metric of this name decide which model is best: one of the task's, or `loss`.
@@ -225,11 +245,10 @@ impl<T: Task> Trainer<T> {
         self.kept = None;
         let (loss, grads, cut_to) = self.fitting_gradients(&batches)?;
 
-        let parameters = self.store.parameters();
         if self.without_gradient.is_none() {
-            self.without_gradient = Some(without_gradient(&parameters, &grads));
+            self.without_gradient = Some(without_gradient(&self.parameters, &grads));
         }
-        let clip = self.guard.judge(&grads, &parameters)?;
+        let clip = self.guard.judge(&grads, &self.parameters)?;
         let factor = self.schedule.factor(self.step);
         self.optimizer.step_scaled(&grads, factor, Some(&clip.scale))?;
         self.kept = self.keeps_gradients.then_some(grads);
@@ -366,18 +385,28 @@ fn check_batches<T: Task>(task: &T, recipe: &Recipe) -> Result<()> {
     Ok(())
 }
 
-/// The parameters that training changes.
-pub(super) fn trained(store: &Store) -> impl Iterator<Item = Parameter> {
-    store.parameters().into_iter().filter(Parameter::trainable)
+/// The parameters of the model, and those that the task trains beside it.
+fn parameters<T: Task>(task: &T, store: &Store) -> Result<Vec<Parameter>> {
+    let mut all = store.parameters();
+    for parameter in task.beside().map(Store::parameters).unwrap_or_default() {
+        if store.get(parameter.name()).is_some() {
+            return Err(Error::Input(format!(
+                "`{}` is a parameter of the model and one beside it; each needs a name of its own",
+                parameter.name()
+            )));
+        }
+        all.push(parameter);
+    }
+    Ok(all)
 }
 
 /// The optimiser of a recipe over the trained parameters.
 fn optimizer(
-    store: &Store,
+    parameters: &[Parameter],
     recipe: &Recipe,
     is_head: impl Fn(&str) -> bool,
 ) -> Result<Box<dyn Optimizer + Send>> {
-    let groups = groups(&store.parameters(), recipe, is_head);
+    let groups = groups(parameters, recipe, is_head);
     Ok(match recipe.optimizer {
         OptimizerKind::AdamW => Box::new(AdamW::with_groups(groups)?),
         OptimizerKind::Adam => Box::new(Adam::with_groups(groups)?),

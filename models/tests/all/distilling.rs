@@ -1,7 +1,7 @@
 //! Distillation beside PyTorch; `models/tests/golden/distilling.py` makes the values.
 
-use gradus_models::tasks::{Distillation, DistilledTexts, Distilling};
-use gradus_models::training::Task;
+use gradus_models::tasks::{Distillation, DistilledTexts, Distilling, HiddenMatch};
+use gradus_models::training::{OptimizerKind, Recipe, ScheduleKind, Task, Trainer};
 use gradus_models::{
     BertConfig, Encoding, Pooling, Pretrained, SequenceClassifier, Tokenizer, save_folder,
 };
@@ -45,16 +45,20 @@ fn classifier(store: &Store, hidden: usize, layers: usize) -> SequenceClassifier
     SequenceClassifier::new(&store.root(), &config, Pooling::Cls, 3).unwrap()
 }
 
-/// The teacher. Its dropout, if it had any, would be off.
 fn teacher(golden: &SafeTensors) -> SequenceClassifier {
+    teacher_of(golden, "teacher", 24)
+}
+
+/// A teacher. Its dropout, if it had any, would be off.
+fn teacher_of(golden: &SafeTensors, name: &str, hidden: usize) -> SequenceClassifier {
     let store = Store::new(0);
-    let mut config = BertConfig::new(50, 3, 24, 2, 48);
+    let mut config = BertConfig::new(50, 3, hidden, 2, 2 * hidden);
     config.max_position_embeddings = 24;
     config.hidden_dropout_prob = 0.5;
     config.classifier_dropout = Some(0.5);
     let teacher = SequenceClassifier::new(&store.root(), &config, Pooling::Cls, 3).unwrap();
     for parameter in store.parameters() {
-        parameter.set(golden.tensor(&format!("teacher.{}", parameter.name())).unwrap()).unwrap();
+        parameter.set(golden.tensor(&format!("{name}.{}", parameter.name())).unwrap()).unwrap();
     }
     teacher
 }
@@ -71,6 +75,112 @@ fn fifty_steps_with_labels_and_without() {
     for (name, labelled) in [("labelled", true), ("unlabelled", false)] {
         fifty_steps(name, &golden, |store| distillation(store, &golden, labelled));
     }
+}
+
+/// A student whose hidden states learn too. Both models read the same tokens.
+fn hidden(store: &Store, golden: &SafeTensors, (name, width): (&str, usize)) -> Distillation {
+    let how = Distilling { temperature: 3.0, alpha: 0.7 };
+    let texts = DistilledTexts { teacher: None, ..texts(golden, true) };
+    let teacher = teacher_of(golden, name, width);
+    let task = Distillation::new(classifier(store, 16, 2), teacher, texts, how).unwrap();
+    let pairs = vec![[0, 0], [1, 1], [2, 3]];
+    task.match_hidden(HiddenMatch { pairs, weight: 0.5 }, 0).unwrap()
+}
+
+#[test]
+fn fifty_steps_with_hidden_states() {
+    let golden = golden();
+    for (name, teacher) in [("projected", ("teacher", 24)), ("same_width", ("narrow", 16))] {
+        fifty_steps(name, &golden, |store| hidden(store, &golden, teacher));
+    }
+}
+
+/// Texts of unequal lengths weigh the same in one batch and in four.
+#[test]
+fn hidden_states_in_four_batches_are_those_of_one() {
+    let golden = golden();
+    let grads = |batch_size, accumulate| {
+        let store = Store::new(0);
+        let task = hidden(&store, &golden, ("teacher", 24));
+        let beside = task.beside().unwrap().clone();
+        for parameter in store.parameters().into_iter().chain(beside.parameters()) {
+            let value = golden.tensor(&format!("projected.{}", parameter.name())).unwrap();
+            parameter.set(value).unwrap();
+        }
+        let recipe = Recipe {
+            steps: Some(1),
+            batch_size,
+            accumulate,
+            lr: 1.0,
+            warmup: 0.0,
+            schedule: ScheduleKind::Constant,
+            weight_decay: 0.0,
+            clip_norm: 0.0,
+            optimizer: OptimizerKind::Sgd,
+            ..Recipe::default()
+        };
+        let mut trainer = Trainer::new(task, store.clone(), recipe).unwrap();
+        trainer.step().unwrap();
+        let parameters = store.parameters().into_iter().chain(beside.parameters());
+        let moved = |p: gradus_nn::Parameter| {
+            let name = format!("projected.{}", p.name());
+            let (was, is) = (golden.tensor(&name).unwrap().to_f64_vec(), p.tensor().to_f64_vec());
+            was.into_iter().zip(is).map(|(was, is)| was - is).collect::<Vec<f64>>()
+        };
+        parameters.flat_map(moved).collect::<Vec<f64>>()
+    };
+    let (one, four) = (grads(12, 1), grads(3, 4));
+    let far = one.iter().zip(&four).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    let largest = one.iter().fold(0.0f64, |most, g| most.max(g.abs()));
+    assert!(far < 1e-6 * largest.max(1.0), "{far:e} apart, of {largest}");
+}
+
+/// The projection is in a checkpoint and in no model folder, and a run from a checkpoint ends with
+/// the same bits of both.
+#[test]
+fn the_projection_is_resumed_and_not_published() {
+    let (golden, dir) = (golden(), tempfile::tempdir().unwrap());
+    let tokenizer = Tokenizer::train_wordpiece(&["a b c"], 60).unwrap();
+    let recipe =
+        Recipe { steps: Some(8), batch_size: 4, lr: 1e-2, ema: Some(0.9), ..Recipe::default() };
+    let trainer = |seed| {
+        let store = Store::new(seed);
+        let task = hidden(&store, &golden, ("teacher", 24));
+        Trainer::new(task, store, recipe.clone()).unwrap()
+    };
+    let bits = |trainer: &Trainer<Distillation>| {
+        let beside = trainer.task().beside().unwrap().parameters();
+        let all = trainer.store().parameters().into_iter().chain(beside);
+        all.map(|p| p.tensor().to_vec::<f32>().unwrap()).collect::<Vec<_>>()
+    };
+    let mut whole = trainer(3);
+    let config = whole.task().student().bert().config().clone();
+    (0..5).for_each(|_| drop(whole.step().unwrap()));
+    let checkpoint = whole.save_checkpoint(dir.path(), &config, &tokenizer).unwrap();
+    while whole.step().unwrap().is_some() {}
+
+    let names = |file: &str| SafeTensors::open(checkpoint.join(file)).unwrap().names();
+    assert_eq!(names("beside.safetensors"), ["projection.bias", "projection.weight"]);
+    let is_projection = |name: &String| name.contains("projection");
+    assert!(!names("model.safetensors").iter().any(is_projection));
+    assert!(names("optimizer.safetensors").iter().any(is_projection));
+
+    let mut resumed = trainer(4);
+    let file = SafeTensors::open(checkpoint.join("model.safetensors")).unwrap();
+    for parameter in resumed.store().parameters() {
+        parameter.set(file.tensor(parameter.name()).unwrap()).unwrap();
+    }
+    resumed.resume(&checkpoint).unwrap();
+    while resumed.step().unwrap().is_some() {}
+    assert!(bits(&resumed) == bits(&whole), "the resumed run ended with other bits");
+
+    // A projection of another step is not taken.
+    let path = checkpoint.join("beside.safetensors");
+    let beside = whole.task().beside().unwrap().parameters();
+    let later = beside.iter().map(|p| (p.name().to_string(), p.tensor()));
+    gradus_tensor::io::safetensors::save(&path, later, None).unwrap();
+    let error = trainer(3).resume(&checkpoint).unwrap_err().to_string();
+    assert!(error.contains("beside.safetensors"), "{error}");
 }
 
 /// The teacher has no parameter in the student's store, and an evaluation has the loss of training.
@@ -110,6 +220,25 @@ fn what_would_be_wrong_is_refused_by_name() {
     assert!(of(true, 1.0, 1.5).contains("alpha is 1.5"));
     assert!(of(false, 1.0, 0.5).contains("the data has no labels"));
     assert_eq!(of(true, 1.0, 0.0), "");
+
+    let match_hidden = |pairs: &[[usize; 2]], weight, texts| {
+        let how = Distilling { temperature: 1.0, alpha: 0.5 };
+        let student = classifier(&Store::new(0), 16, 2);
+        let task = Distillation::new(student, teacher(&golden), texts, how).unwrap();
+        let made = task.match_hidden(HiddenMatch { pairs: pairs.to_vec(), weight }, 0);
+        made.err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    let same = || DistilledTexts { teacher: None, ..texts(&golden, true) };
+    assert_eq!(match_hidden(&[[2, 3]], 1.0, same()), "");
+    for pair in [[3, 0], [0, 4]] {
+        let error = match_hidden(&[[1, 1], pair], 1.0, same());
+        assert!(error.contains(&format!("{}:{}", pair[0], pair[1])), "{error}");
+        assert!(error.contains("to 2, the teacher 0 to 3"), "{error}");
+    }
+    assert!(match_hidden(&[[2, 3]], 0.0, same()).contains("hidden_weight is 0"));
+    assert!(match_hidden(&[], 1.0, same()).contains("hidden is empty"));
+    let other = match_hidden(&[[2, 3]], 1.0, texts(&golden, true));
+    assert!(other.contains("the same tokens"), "{other}");
 }
 
 /// A student of some of the teacher's layers has their weights, and the rest of the model.

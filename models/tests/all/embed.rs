@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use gradus_autograd::Var;
 use gradus_models::data::{PairForm, TextPair};
 use gradus_models::folder::{Prompts, SentenceSettings};
-use gradus_models::tasks::{Embedding, EmbeddingOptions, EncodedPairs, PairEncoder, PairLoss};
+use gradus_models::tasks::{
+    Embedding, EmbeddingOptions, EncodedPairs, PairEncoder, PairLoss, PairScores,
+};
 use gradus_models::training::{Evaluation, Metric, Recipe, StepLoss, Task, Trainer};
 use gradus_models::{BertConfig, Error, Result, SentenceEncoder, Split, Tokenizer};
 use gradus_nn::{Forward, Store, clip_grad_norm};
@@ -109,6 +111,7 @@ struct Ordered {
 
 impl Task for Ordered {
     type Set = EncodedPairs;
+    type Findings = PairScores;
 
     fn lengths(&self) -> &[usize] {
         &self.lengths
@@ -129,12 +132,12 @@ impl Task for Ordered {
         self.inner.metrics()
     }
 
-    fn evaluate(
+    fn examine(
         &self,
         set: &EncodedPairs,
         progress: &mut dyn FnMut(usize, usize),
-    ) -> Result<Evaluation> {
-        self.inner.evaluate(set, progress)
+    ) -> Result<(Evaluation, PairScores)> {
+        self.inner.examine(set, progress)
     }
 }
 

@@ -1,8 +1,11 @@
 //! Examples that are read window by window: the order, the epochs, and resuming inside a window.
 
 use gradus_autograd::Var;
+use gradus_models::data::{Corpus, WINDOW};
+use gradus_models::masking::Masking;
+use gradus_models::tasks::{Masked, MaskedLanguageModel};
 use gradus_models::training::{Evaluation, Metric, Recipe, ScheduleKind, Task, Trainer};
-use gradus_models::{BertConfig, Result, Tokenizer};
+use gradus_models::{BertConfig, MaskedLm, Result, Tokenizer};
 use gradus_nn::{Forward, Init, Store};
 
 /// Windows of 5, 3 and 4 examples. An example's number is 100·epoch + 10·window + its place.
@@ -27,6 +30,7 @@ impl Windows {
 
 impl Task for Windows {
     type Set = ();
+    type Findings = ();
 
     fn lengths(&self) -> &[usize] {
         &self.lengths
@@ -45,8 +49,8 @@ impl Task for Windows {
         &[]
     }
 
-    fn evaluate(&self, _: &(), _: &mut dyn FnMut(usize, usize)) -> Result<Evaluation> {
-        Ok(Evaluation::new(0, 0.0, []))
+    fn examine(&self, _: &(), _: &mut dyn FnMut(usize, usize)) -> Result<(Evaluation, ())> {
+        Ok((Evaluation::new(0, 0.0, []), ()))
     }
 
     fn examples(&self) -> usize {
@@ -118,4 +122,45 @@ fn a_run_resumes_inside_a_window() {
         while second.step().unwrap().is_some() {}
         assert_eq!(weight(&second_store).to_bits(), weight(&whole_store).to_bits(), "step {stop}");
     }
+}
+
+/// A task reads one window before its first step, and has the blocks of one in memory, however long
+/// the text is.
+#[test]
+fn memory_does_not_grow_with_the_text() {
+    let line = "the tiger sleeps in the forest of the night, and wakes\n";
+    let tokenizer = Tokenizer::train_wordpiece(&[line], 60).unwrap();
+    let of = |windows: usize| {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), line.repeat(windows * WINDOW as usize / line.len())).unwrap();
+        let corpus = Corpus::open(file.path()).unwrap();
+        assert_eq!(corpus.windows(), windows);
+        let masking = Masking {
+            vocab_size: tokenizer.vocab_size(),
+            mask_id: tokenizer.mask_id().unwrap(),
+            probability: 0.15,
+            whole_words: false,
+            seed: 0,
+        };
+        let config = BertConfig::new(tokenizer.vocab_size(), 1, 8, 2, 16);
+        let model = MaskedLm::new(&Store::new(0).root(), &config).unwrap();
+        let masked = Masked { tokenizer: tokenizer.clone(), max_length: 64, masking };
+        let mut task = MaskedLanguageModel::new(model, corpus, masked).unwrap();
+        let before = task.corpus().bytes_read();
+        let mut held = Vec::new();
+        for window in 0..windows {
+            task.open_window(1, window).unwrap();
+            held.push(task.lengths().iter().sum::<usize>());
+        }
+        let read = task.corpus().bytes_read();
+        (before, read, held.into_iter().max().unwrap())
+    };
+    let (short, long) = (of(2), of(7));
+    for (before, _, held) in [short, long] {
+        assert!((WINDOW - 100..WINDOW + 100).contains(&before), "{before} bytes before a step");
+        // A token is a byte of text at the least, and each block has two more.
+        assert!(held < WINDOW as usize, "{held} tokens in memory");
+    }
+    assert!(long.2 < short.2 + 1000, "{} and {} tokens in memory", short.2, long.2);
+    assert!(long.1 < 9 * WINDOW, "a window is read once: {} bytes", long.1);
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Fifty steps of distillation in PyTorch, for `models/tests/all/distilling.rs`: a tiny student and a tiny teacher, one
-batch of twelve texts, dropout off, AdamW with warm-up, decay and clipping; with labels, and without:
+batch of twelve texts, dropout off, AdamW with warm-up, decay and clipping; with labels, without, and with hidden
+states (TinyBERT's loss: a teacher of another width with a projection, and one of the same width):
 
     OMP_NUM_THREADS=1 python3 models/tests/golden/distilling.py     # writes distilling.safetensors beside itself
 
@@ -12,10 +13,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
+from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
 from steps import trained
 
+PAIRS, WEIGHT = [(0, 0), (1, 1), (2, 3)], 0.5  # hidden states of student and teacher, and their factor
 TEXTS, LABELS, TEMPERATURE, ALPHA = 12, 3, 3.0, 0.7
 
 random = np.random.RandomState(1)
@@ -63,6 +66,46 @@ for name in "labelled", "unlabelled":
         return ALPHA * loss + (1 - ALPHA) * F.cross_entropy(logits, labels) if name == "labelled" else loss
 
     losses, norms = trained(model, loss_of)
+    out[f"{name}.losses"] = torch.tensor(losses, dtype=torch.float64)
+    out[f"{name}.norms"] = torch.tensor(norms, dtype=torch.float64)
+    print(name, losses[0], losses[-1])
+
+
+class Projected(nn.Module):
+    """A student, and the projection of its hidden states to the teacher's width."""
+
+    def __init__(self, student, width):
+        super().__init__()
+        self.student = student
+        self.projection = nn.Linear(16, width) if width != 16 else None
+
+
+def hidden_loss(model, teacher):
+    """The sum over the pairs of the mean over texts of the mean square over a text's tokens."""
+    with torch.no_grad():
+        theirs = teacher(**padded(ids), output_hidden_states=True)
+    ours = model.student(**padded(ids), output_hidden_states=True)
+    mask = padded(ids)["attention_mask"][..., None]
+    apart = 0
+    for own, other in PAIRS:
+        state = ours.hidden_states[own]
+        if model.projection is not None:
+            state = model.projection(state)
+        square = ((state - theirs.hidden_states[other]) ** 2 * mask).sum(1) / mask.sum(1)
+        apart = apart + square.mean()
+    soft = TEMPERATURE ** 2 * F.kl_div(F.log_softmax(ours.logits / TEMPERATURE, -1),
+                                       F.softmax(theirs.logits / TEMPERATURE, -1), reduction="batchmean")
+    return ALPHA * soft + (1 - ALPHA) * F.cross_entropy(ours.logits, labels) + WEIGHT * apart
+
+
+narrow = new(3, 16, 3).eval()
+out |= {f"narrow.{name}": value.clone() for name, value in narrow.state_dict().items()}
+for name, of in ("projected", teacher), ("same_width", narrow):
+    student = new(4, 16, 2).train()
+    model = Projected(student, of.config.hidden_size)
+    own = {key.removeprefix("student."): value.clone() for key, value in model.state_dict().items()}
+    out |= {f"{name}.{key}": value for key, value in own.items()}
+    losses, norms = trained(model, lambda model, _: hidden_loss(model, of))
     out[f"{name}.losses"] = torch.tensor(losses, dtype=torch.float64)
     out[f"{name}.norms"] = torch.tensor(norms, dtype=torch.float64)
     print(name, losses[0], losses[-1])

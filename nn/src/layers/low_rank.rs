@@ -4,7 +4,6 @@ use gradus_autograd::Var;
 use gradus_tensor::{Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::dropout::check_probability;
 use crate::{Dropout, Forward, Init, Parameter, Path};
 
 /// Low-rank adaptation (LoRA; Hu et al., arXiv:2106.09685): training leaves a linear layer's weight
@@ -107,27 +106,46 @@ impl Lora {
         [A, B].contains(&last).then_some(layer)
     }
 
-    /// Checks every number.
+    /// The first field that is out of its range: its name, its value, and what it must be.
+    ///
+    /// ```
+    /// # use gradus_nn::Lora;
+    /// let fault = Lora { dropout: 1.0, ..Lora::default() }.fault();
+    /// assert_eq!(fault, Some(("dropout", "1".into(), "it must be at least 0 and below 1")));
+    /// assert_eq!(Lora::default().fault(), None);
+    /// ```
+    pub fn fault(&self) -> Option<(&'static str, String, &'static str)> {
+        let Lora { rank, alpha, dropout, targets, .. } = self;
+        if *rank == 0 {
+            return Some(("rank", rank.to_string(), "it must be 1 or more"));
+        }
+        if !(alpha.is_finite() && *alpha > 0.0) {
+            return Some(("alpha", alpha.to_string(), "it must be above 0"));
+        }
+        if !(0.0..1.0).contains(dropout) {
+            return Some(("dropout", dropout.to_string(), "it must be at least 0 and below 1"));
+        }
+        match targets.iter().any(|target| !target.is_empty()) {
+            true => None,
+            false => Some(("targets", "empty".into(), "it must name layers")),
+        }
+    }
+
+    /// Checks every field.
     ///
     /// ```
     /// # use gradus_nn::Lora;
     /// let error = Lora { rank: 0, ..Lora::default() }.check().unwrap_err();
-    /// assert_eq!(error.to_string(), "[lora] the rank is 0; it must be 1 or more");
+    /// assert_eq!(error.to_string(), "[lora] rank is 0; it must be 1 or more");
     /// ```
     ///
     /// # Errors
-    /// For the first that is out of its range.
+    /// For the first that is out of its range; see [`Lora::fault`].
     pub fn check(&self) -> Result<()> {
-        if self.rank == 0 {
-            bail!("lora", "the rank is 0; it must be 1 or more");
+        match self.fault() {
+            None => Ok(()),
+            Some((field, value, requirement)) => bail!("lora", "{field} is {value}; {requirement}"),
         }
-        if !(self.alpha.is_finite() && self.alpha > 0.0) {
-            bail!("lora", "alpha is {}; it must be above 0", self.alpha);
-        }
-        if self.targets.is_empty() {
-            bail!("lora", "there are no targets; name layers, such as query and value");
-        }
-        check_probability(self.dropout)
     }
 }
 

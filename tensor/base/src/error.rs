@@ -45,7 +45,7 @@ pub enum Error {
         source: Box<Error>,
     },
     /// The operating system refused a file.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {}", path.display(), io_reason(source))]
     Io {
         /// The file.
         path: PathBuf,
@@ -60,6 +60,25 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
+}
+
+/// What the operating system says of a file, in plain words where it means that there is no room.
+///
+/// ```
+/// let full = std::io::ErrorKind::StorageFull.into();
+/// assert_eq!(gradus_base::io_reason(&full), "the disk is full");
+/// ```
+pub fn io_reason(error: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::StorageFull => "the disk is full".into(),
+        ErrorKind::QuotaExceeded => "the disk is full: the quota is used up".into(),
+        ErrorKind::FileTooLarge => {
+            "the file would be too large for the disk, or for the limit of this process (ulimit -f)"
+                .into()
+        }
+        _ => error.to_string(),
+    }
 }
 
 /// `Result` with the engine's [`Error`].

@@ -13,7 +13,7 @@ pub mod random;
 pub mod sizes;
 
 pub use dtype::{DType, Element};
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, ErrorKind, Result, io_reason};
 pub use layout::Layout;
 pub use random::RngKey;
 

@@ -6,6 +6,7 @@ use gradus_models::tasks::{Judged, Tally};
 use maud::{Markup, html};
 
 use super::Section;
+use super::data::clipped;
 use super::plot::{Bar, calibration};
 
 /// Labels of the picture of confusions; of more, those with the most mistakes.
@@ -28,14 +29,17 @@ pub fn about_labels(
     let mut sections = Vec::new();
     if let Tally::Single(_, single) = tally {
         let title = format!("Confusions on the {split} set");
-        sections.push(Section::new(title, confusions(&single.confusion, labels)));
+        sections.push(Section::new(title, confusions(&single.confusion, labels, "texts")));
         let title = format!("Calibration on the {split} set");
         sections.push(Section::new(title, probabilities(single)));
     }
     let scores = tally.scores(labels.len());
     if !scores.is_empty() {
         let title = format!("Labels on the {split} set");
-        sections.push(Section::new(title, per_label(&scores, labels)));
+        let mut rows: Vec<(&str, ClassScores)> =
+            (0..).map(|id| name(labels, id)).zip(scores).collect();
+        rows.sort_by(|a, b| a.1.f1.total_cmp(&b.1.f1));
+        sections.push(Section::new(title, per_label("label", "texts", &rows)));
     }
     let title = match tally {
         Tally::Numbers(..) => format!("The largest errors on the {split} set"),
@@ -50,7 +54,7 @@ fn name(labels: &Labels, id: u32) -> &str {
 }
 
 /// How often each label was taken for each: rows are the truth.
-fn confusions(confusion: &Confusion, labels: &Labels) -> Markup {
+pub fn confusions(confusion: &Confusion, labels: &Labels, of: &str) -> Markup {
     let mut ids: Vec<u32> = (0..labels.len() as u32).collect();
     if ids.len() > MAX_LABELS {
         // The texts of the label that got another, and those of others that got it.
@@ -72,7 +76,7 @@ fn confusions(confusion: &Confusion, labels: &Labels) -> Markup {
     };
     html! {
         p {
-            "Rows are the labels of the texts, columns those that the model gives"
+            "Rows are the labels of the " (of) ", columns those that the model gives"
             @if labels.len() > ids.len() {
                 "; the " (ids.len()) " of " (labels.len()) " labels with the most mistakes"
             }
@@ -111,16 +115,15 @@ fn probabilities(single: &SingleLabel) -> Markup {
     }
 }
 
-fn per_label(scores: &[ClassScores], labels: &Labels) -> Markup {
+/// A table of the scores of each label, the weakest first.
+pub fn per_label(label: &str, of: &str, rows: &[(&str, ClassScores)]) -> Markup {
     let percent = |share: f64| format!("{:.1}", share * 100.0);
-    let mut rows: Vec<(u32, &ClassScores)> = (0..).zip(scores).collect();
-    rows.sort_by(|a, b| a.1.f1.total_cmp(&b.1.f1).then(a.0.cmp(&b.0)));
     html! {
         p { "The weakest first; in percent." }
         div.wide { table {
-            tr { th { "label" } th.n { "precision" } th.n { "recall" } th.n { "F1" } th.n { "texts" } }
-            @for (id, scores) in rows { tr {
-                td { (name(labels, id)) }
+            tr { th { (label) } th.n { "precision" } th.n { "recall" } th.n { "F1" } th.n { (of) } }
+            @for (name, scores) in rows { tr {
+                td { (name) }
                 td.n { (percent(scores.precision)) } td.n { (percent(scores.recall)) }
                 td.n { (percent(scores.f1)) } td.n { (scores.support) }
             } }
@@ -139,7 +142,7 @@ fn mistakes(judged: &[Judged], truths: &[Truth], labels: &Labels) -> Markup {
         div.wide { table {
             tr { th { "text" } th { "is" } th { "the model says" } th.n { "probability, or error" } }
             @for (judged, (text, label)) in wrong.iter().take(SHOWN) { tr {
-                td.text { (text) } td { (label.unwrap_or("")) }
+                td.text { (clipped(text)) } td { (label.unwrap_or("")) }
                 td { (judged.given.show(labels)) } td.n { (format!("{:.3}", judged.score)) }
             } }
         } }

@@ -1,12 +1,16 @@
 //! `report.html`: one page about a run that needs no other file.
 
+mod answer;
 mod classifier;
 mod data;
+mod embed;
 mod history;
 mod labels;
+mod mlm;
 pub mod plot;
 mod run;
 pub mod scatter;
+mod tokens;
 
 use std::path::Path;
 
@@ -16,10 +20,14 @@ use gradus_models::training::Metric;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 
-pub use classifier::of_classifier;
+pub use answer::of_answers;
+pub use classifier::{of_classifier, of_student};
+pub use embed::of_embedder;
 pub use history::{History, Points, smoothed};
+pub use mlm::of_masked;
 use plot::{Line, curves};
 pub use run::of_run;
+pub use tokens::of_tagger;
 
 /// The name of the page in a run's folder.
 pub const REPORT: &str = "report.html";

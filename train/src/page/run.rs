@@ -6,18 +6,20 @@ use gradus_models::training::{Metric, Task};
 use maud::{Markup, html};
 use serde_json::json;
 
-use super::plot::histogram;
 use super::{History, REPORT, Section, course, flags, given, table_of_pairs, write};
 use crate::flags::TaskFlags;
 use crate::prepare::Run;
 use crate::report::Report;
-use crate::tasks::{Details, Job};
+use crate::tasks::{Details, Examined, Job};
+
+/// What tells of the model, and what the evaluation on the test set found.
+type Told<J> = (Option<Details<<J as Job>::Task>>, Option<<<J as Job>::Task as Task>::Findings>);
 
 /// Writes the page of a finished run into its folder.
 ///
 /// # Errors
 /// When the model cannot be evaluated, or a file not be read or written.
-pub fn of_run<J: Job>(run: &Run<J>, report: &Report, details: Option<Details<J::Task>>) -> Outcome {
+pub fn of_run<J: Job>(run: &Run<J>, report: &Report, (details, findings): Told<J>) -> Outcome {
     let session = &run.session;
     let folder = &session.destination.folder;
     let mut sections = vec![
@@ -25,17 +27,14 @@ pub fn of_run<J: Job>(run: &Run<J>, report: &Report, details: Option<Details<J::
         course(&History::read(folder)?, &report.decides),
     ];
     let task = session.trainer.task();
-    match details {
-        Some(details) => {
-            sections.extend(details(task, [session.dev.as_ref(), session.test.as_ref()])?);
-        }
-        None => {
-            let picture = histogram("lengths in tokens", task.lengths(), J::EXAMPLES);
-            sections.push(Section::new(
-                "Texts",
-                html! { div.plots { @if let Some(picture) = picture { (picture) } } },
-            ));
-        }
+    let test = session.test.as_ref().zip(findings);
+    let mut examined = test.map(|(set, findings)| Examined { split: "test", set, findings });
+    if let (None, Some(set)) = (&examined, &session.dev) {
+        let (_, findings) = task.examine(set, &mut |_, _| {})?;
+        examined = Some(Examined { split: "dev", set, findings });
+    }
+    if let Some(details) = details {
+        sections.extend(details(task, examined)?);
     }
     sections.push(Section::new("Configuration", configuration(run)));
     let title = format!("train {}: {}", J::Flags::TASK, folder.display());

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{Built, Job, Parts};
 use crate::data::{hold_out, refuse_evaluation, warn_of_leaks};
 use crate::flags::{Flags, TaskFlags};
+use crate::page;
 
 /// Tokens that two windows of a text share, unless --stride says otherwise.
 const STRIDE: usize = 128;
@@ -165,7 +166,8 @@ impl Job for Answer {
         };
         let guessing = Some(guessing_loss(&windows));
         let task = QuestionAnswering::new(model, windows, decoding);
-        Ok(Built { task, dev, test, guessing, details: None })
+        let details = Some(page::of_answers(self.dataset, length));
+        Ok(Built { task, dev, test, guessing, details })
     }
 
     fn fingerprint(&self) -> Fingerprint {

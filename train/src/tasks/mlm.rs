@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{Built, Job, Parts};
 use crate::data::refuse_evaluation;
 use crate::flags::{Flags, TaskFlags};
+use crate::page;
 
 /// The share of the text that is set aside where there is no dev file.
 const DEV_FRACTION: f64 = 0.05;
@@ -26,6 +27,10 @@ const MAX_LEARNT: usize = 16;
 /// The flags of `train mlm`; `None` where one is not given.
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
+#[command(mut_arg("vocab_size", |arg| arg.help(
+    "Size of the vocabulary learnt for a model from scratch, of a long text from 16 MiB from all over \
+     it [default: 6000]"
+)))]
 pub struct MlmFlags {
     #[command(flatten)]
     #[serde(flatten)]
@@ -113,9 +118,7 @@ impl Job for Mlm {
         let all = self.train.windows();
         let step = all.div_ceil(MAX_LEARNT);
         let texts = (0..all).step_by(step).map(|window| self.train.read(window));
-        let texts = texts.collect::<gradus_models::Result<Vec<String>>>()?;
-        let lines: Vec<&str> = texts.iter().flat_map(|text| text.lines()).collect();
-        Ok(Tokenizer::train_wordpiece(&lines, size)?)
+        Ok(Tokenizer::train_wordpiece_in_parts(texts, size)?)
     }
 
     fn fit(&self, _: &mut MlmFlags, pretrained: &mut Pretrained) -> Outcome<Vec<String>> {
@@ -143,7 +146,10 @@ impl Job for Mlm {
         let model = MaskedLm::new(&parts.store.root(), parts.config)?;
         let guessing = Some((vocab_size as f64).ln());
         let task = MaskedLanguageModel::new(model, self.train, masked)?;
-        Ok(Built { task, dev, test, guessing, details: None })
+        let others = [("dev", self.dev), ("test", self.test)].into_iter();
+        let others = others.filter_map(|(name, text)| Some((name, text?))).collect();
+        let details = Some(page::of_masked(parts.tokenizer.clone(), others, length));
+        Ok(Built { task, dev, test, guessing, details })
     }
 
     fn fingerprint(&self) -> Fingerprint {

@@ -102,12 +102,20 @@ pub struct Built<T: Task> {
     pub details: Option<Details<T>>,
 }
 
-/// Tells of the trained model, and of the texts: from the task, the dev set and the test set.
+/// Tells of the trained model, and of the texts.
 pub type Details<T> =
-    Box<dyn FnOnce(&T, Sets<<T as Task>::Set>) -> gradus_models::Result<Vec<Section>>>;
+    Box<dyn FnOnce(&T, Option<Examined<T>>) -> gradus_models::Result<Vec<Section>>>;
 
-/// The dev set and the test set.
-pub type Sets<'a, S> = [Option<&'a S>; 2];
+/// What the written model says of a set: of the test set if there is one, for dev has chosen the
+/// model, and flatters it.
+pub struct Examined<'a, T: Task> {
+    /// `test` or `dev`.
+    pub split: &'static str,
+    /// The set.
+    pub set: &'a T::Set,
+    /// What the evaluation found.
+    pub findings: T::Findings,
+}
 
 /// The command that runs `infer` with these words on a text.
 pub fn try_text(words: &[&str], text: &str) -> String {

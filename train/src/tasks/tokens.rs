@@ -16,6 +16,7 @@ use super::tags::{odd_tags, report_lost};
 use super::{Built, Job, Parts, try_text};
 use crate::data::{hold_out, refuse_evaluation, warn_of_leaks};
 use crate::flags::{Flags, TaskFlags, share};
+use crate::page;
 
 /// The flags of `train tokens`; `None` where one is not given.
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
@@ -145,6 +146,8 @@ impl Job for Tokens {
             report_lost(shared, name, set.as_deref().unwrap_or_default(), length, "count as O");
         }
         let all = train.len();
+        let details =
+            page::of_tagger(self.dataset, self.labels.clone(), self.scheme, (&train, length));
         train.retain(|sentence| sentence.tagged() > 0);
         if train.len() < all {
             let left = all - train.len();
@@ -158,7 +161,7 @@ impl Job for Tokens {
         let model = TokenClassifier::new(&root, parts.config, labels)?;
         let smoothing = parts.flags.label_smoothing.unwrap_or(0.0);
         let task = Tagging::new(model, train, self.labels, self.scheme, smoothing)?;
-        Ok(Built { task, dev, test, guessing, details: None })
+        Ok(Built { task, dev, test, guessing, details: Some(details) })
     }
 
     fn fingerprint(&self) -> Fingerprint {

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::common::{data, interrupted, json, last, metrics, ok, run, scratch, stderr, weights};
+use crate::common::{
+    data, from_scratch, interrupted, json, last, metrics, ok, run, scratch, stderr, weights,
+};
 
 /// A teacher for the texts of [`data`].
 pub fn teacher(dir: &Path) -> (PathBuf, PathBuf) {
@@ -112,6 +114,16 @@ fn what_is_wrong_is_named() {
         &["--label-column kind"],
     );
     fails(&data, &teacher, &["--model", "scratch", "--vocab-size", "9"], 2, &["--vocab-size"]);
+    let hidden = |value| ["--layers", "0", "--hidden", value];
+    fails(&data, &teacher, &hidden("1"), 2, &["--hidden", "`1` is no pair STUDENT:TEACHER"]);
+    fails(&data, &teacher, &hidden("2:1"), 2, &["--hidden is 2:1", "to 1, the teacher 0 to 2"]);
+    let weight = ["--layers", "0", "--hidden-weight", "2"];
+    fails(&data, &teacher, &weight, 2, &["--hidden-weight goes only with --hidden"]);
+    let other = dir.path().join("other");
+    let own = ["classify", "--vocab-size", "70", "--steps", "1", "-q"];
+    ok(&run(&from_scratch(&own, [&data, &other], &[])));
+    let other = ["--model", other.to_str().unwrap(), "--hidden"];
+    fails(&data, &teacher, &other, 2, &["--hidden", "the same tokens"]);
     let file = data.join("dev.csv");
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replacen("looks", "smells", 1)).unwrap();

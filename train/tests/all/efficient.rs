@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::common::{cut, data, json, last, metrics, ok, run, scratch, stderr};
-use gradus_models::pipelines::{self, Pipeline};
+use crate::common::{cut, data, json, last, metrics, ok, run, scratch, stderr, train, weights};
+use crate::embed;
+use gradus_models::pipelines::{self, Pipeline, TextEmbedder};
 
 /// A base for adapters: a classifier of a few steps.
 fn base(data: &Path, dir: &Path) -> PathBuf {
@@ -164,4 +165,67 @@ fn taggers_and_masked_language_models_have_adapters() {
         ok(&run(&["merge", out.to_str().unwrap(), "--out", merged.to_str().unwrap(), "-q"]));
         assert_eq!(pipelines::open(merged.to_str().unwrap()).unwrap().task(), pipeline.task());
     }
+}
+
+/// A base from the hub, here from its cache: the adapter names it by its id, its run goes on, and it
+/// is merged.
+#[test]
+fn the_base_may_come_from_the_hub() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = data(dir.path());
+    let base = base(&data, dir.path());
+    let cache = dir.path().join("hf/hub/models--org--base");
+    let snapshot = cache.join("snapshots/c0ffee");
+    std::fs::create_dir_all(&snapshot).unwrap();
+    std::fs::create_dir_all(cache.join("refs")).unwrap();
+    std::fs::write(cache.join("refs/main"), "c0ffee").unwrap();
+    for name in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
+        std::fs::copy(base.join(name), snapshot.join(name)).unwrap();
+    }
+    let at_hub = |args: &[&str]| {
+        let mut command = train(args);
+        command.env("HF_HOME", dir.path().join("hf")).env("HF_HUB_OFFLINE", "1");
+        let output = command.output().unwrap();
+        ok(&output);
+    };
+    let [out, again, merged, local] =
+        ["out", "again", "merged", "local"].map(|name| dir.path().join(name));
+    let course = ["--steps", "6", "--save-every", "3", "--keep", "9", "-q"];
+    let flags = [&LORA[..], &course].concat();
+    at_hub(&tuned("classify", [&data, Path::new("org/base"), &out], &flags));
+    assert_eq!(json(&out.join("adapter_config.json"))["base_model_name_or_path"], "org/base");
+    cut(&out, &again, 3);
+    at_hub(&["classify", "--resume", again.to_str().unwrap(), "-q"]);
+    assert!(adapter(&again) == adapter(&out), "the resumed run ended with other weights");
+
+    let [out, base] = [&out, &base].map(|path| path.to_str().unwrap());
+    at_hub(&["merge", out, "--out", merged.to_str().unwrap(), "-q"]);
+    ok(&run(&["merge", out, "--base", base, "--out", local.to_str().unwrap(), "-q"]));
+    assert!(weights(&merged) == weights(&local), "the base of the hub is another");
+}
+
+/// The adapter of an embedder is merged with the modules of its folder.
+#[test]
+fn the_adapter_of_an_embedder_is_merged() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = embed::data(dir.path());
+    let [base, out, merged] = ["base", "lora", "merged"].map(|name| dir.path().join(name));
+    let settings = ["--pooling", "weightedmean", "--query-prompt", "find: ", "--steps", "2", "-q"];
+    ok(&run(&embed::scratch(&data, &base, &settings)));
+    let flags = [&LORA[..], &["--steps", "6", "-q"]].concat();
+    ok(&run(&tuned("embed", [&data, &base, &out], &flags)));
+    ok(&run(&["merge", out.to_str().unwrap(), "--out", merged.to_str().unwrap(), "-q"]));
+    let embedded = |folder: &Path| {
+        let embedder = TextEmbedder::open(folder.to_str().unwrap(), None, None).unwrap();
+        embedder.embed(&["who has seen my lamp", "a door"]).unwrap().to_vec::<f32>().unwrap()
+    };
+    let (apart, whole, before) = (embedded(&out), embedded(&merged), embedded(&base));
+    let far =
+        |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
+    assert!(far(&apart, &whole) < 1e-6, "{}", far(&apart, &whole));
+    assert!(far(&apart, &before) > 1e-4, "the adapter changes nothing");
+    for name in ["modules.json", "config_sentence_transformers.json", "1_Pooling/config.json"] {
+        assert_eq!(json(&out.join(name)), json(&merged.join(name)), "{name}");
+    }
+    assert!(!merged.join("adapter_config.json").exists());
 }

@@ -29,16 +29,15 @@ fn survives_ten_kills(task: &str, args: impl Fn(&Path) -> Vec<String>, dir: &Pat
     let begin = [args(&out), vec!["--overwrite".into()]].concat();
     let mut killed = 0;
     while killed < 10 {
-        let resumes = out.is_dir()
-            && std::fs::read_dir(&out)
-                .unwrap()
-                .flatten()
-                .any(|entry| entry.file_name().to_string_lossy().starts_with("checkpoint-"));
-        let args = if resumes { &resume } else { &begin };
+        let before = newest(&out);
+        let args = if before.is_some() { &resume } else { &begin };
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let mut process = train(&args).spawn().unwrap();
-        // Long enough to start and to make some steps, checkpoints among them.
-        std::thread::sleep(Duration::from_millis(150 + moments.next() % 250));
+        // Until it has come further, and then for a moment more.
+        while newest(&out) <= before && process.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        std::thread::sleep(Duration::from_millis(moments.next() % 60));
         killed += usize::from(process.try_wait().unwrap().is_none());
         let _ = process.kill();
         process.wait().unwrap();
@@ -49,6 +48,13 @@ fn survives_ten_kills(task: &str, args: impl Fn(&Path) -> Vec<String>, dir: &Pat
     assert!(killed > 2, "the run ended after {killed} kills");
     ok(&call(&resume));
     assert!(weights(&whole) == weights(&out), "{task}: the killed run ended with other weights");
+}
+
+/// The step of the newest checkpoint in a folder.
+fn newest(folder: &Path) -> Option<u64> {
+    let entries = std::fs::read_dir(folder).ok()?.flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter_map(|name| name.strip_prefix("checkpoint-")?.parse().ok()).max()
 }
 
 fn strings(args: &[&str]) -> Vec<String> {
@@ -93,6 +99,18 @@ fn distill() {
     let dir = tempfile::tempdir().unwrap();
     let (data, teacher) = distill::teacher(dir.path());
     let more = [&COURSE[..], &["--layers", "1"]].concat();
+    let args = |out: &Path| strings(&distill::distill(&data, &teacher, out, &more));
+    survives_ten_kills("distill", args, dir.path());
+}
+
+#[test]
+fn distill_with_hidden_states() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, teacher) = distill::teacher(dir.path());
+    // Another width than the teacher's: a projection is trained.
+    let model = ["--model", "scratch", "--config-size", "mini", "--hidden", "--hidden-weight", "2"];
+    let course = ["--steps", "150", "--save-every", "3", "--eval-every", "50", "-q"];
+    let more = [&model[..], &course].concat();
     let args = |out: &Path| strings(&distill::distill(&data, &teacher, out, &more));
     survives_ten_kills("distill", args, dir.path());
 }

@@ -6,6 +6,7 @@ mod distill;
 mod efficient;
 mod embed;
 mod files;
+mod full_disk;
 mod killed;
 mod mlm;
 mod resume;

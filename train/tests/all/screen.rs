@@ -37,7 +37,7 @@ fn a_single_file_ends_with_numbers_about_quality() {
     assert!(said.contains("6 of 60 texts (10 %) are set aside"), "{said}");
     assert!(said.contains("54 training texts"), "{said}");
     assert!(shown.contains("training loss ") && shown.contains("dev accuracy "), "{shown}");
-    assert!(shown.contains("the best") && shown.contains("(macro F1 "), "{shown}");
+    assert!(shown.contains("dev, best") && shown.contains("macro F1 "), "{shown}");
 
     // The same texts are set aside after a stop, and by another run of the seed; others by another
     // seed.

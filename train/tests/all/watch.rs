@@ -1,6 +1,9 @@
 //! What a run leaves for those who watch it: the report, TensorBoard's files, a comparison.
 
-use crate::common::{data, json, last, metrics, ok, run, scratch, stderr};
+use std::path::Path;
+
+use crate::common::{data, from_scratch, json, last, metrics, ok, run, scratch, stderr};
+use crate::{answer, distill, embed, tokens};
 
 /// Texts of a page that would be fetched from elsewhere.
 const OUTSIDE: [&str; 4] = ["http://", "https://", "<link", "src="];
@@ -160,4 +163,89 @@ fn a_run_that_diverges_says_what_to_do() {
     let lines = metrics(&out);
     assert_eq!(lines.last().unwrap()["skipped_steps"], 4, "{:?}", lines.last());
     assert!(json(&out.join("train.json"))["flags"]["max-skipped"] == 4);
+}
+
+/// Runs `args` into a folder, and checks that its page has all `parts` and needs nothing else.
+fn page_has(args: &[String], out: &Path, parts: &[&str]) {
+    ok(&run(&args.iter().map(String::as_str).collect::<Vec<_>>()));
+    let html = std::fs::read_to_string(out.join("report.html")).unwrap();
+    for part in parts {
+        assert!(html.contains(part), "`{part}` is not in {}", out.display());
+    }
+    assert!(OUTSIDE.iter().all(|outside| !html.contains(outside)));
+}
+
+fn owned(args: Vec<&str>) -> Vec<String> {
+    args.into_iter().map(String::from).collect()
+}
+
+const FEW: [&str; 3] = ["--steps", "3", "-q"];
+
+/// The page of every task tells what the model gets wrong, and of the texts.
+#[test]
+fn pages_of_taggers_answerers_and_embedders() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let (tags, out) = (tokens::data(dir.path()), at("tokens"));
+    let parts = [
+        "Entities on the test set",
+        "Confusions on the test set",
+        "The most confident mistakes on the test set",
+        "training sentences; half have",
+        "test texts are almost a training text",
+    ];
+    page_has(&owned(tokens::scratch(&tags, &out, &FEW)), &out, &parts);
+
+    let (questions, out) = (answer::data(dir.path(), true), at("answer"));
+    let parts = [
+        "Answers on the test set",
+        "without an answer",
+        "The worst answers on the test set",
+        "training windows; half have",
+    ];
+    page_has(&owned(answer::scratch(&questions, &out, &FEW)), &out, &parts);
+
+    let (pairs, out) = (embed::data(dir.path()), at("embed"));
+    let parts = [
+        "Ranks on the test set",
+        "share up to here",
+        "The hardest pairs of the test set",
+        "training different texts; half have",
+    ];
+    page_has(&owned(embed::scratch(&pairs, &out, &FEW)), &out, &parts);
+    let (scored, out) = (at("scored.jsonl"), at("scored"));
+    let row = |i: usize| {
+        format!("{{\"sentence1\": \"a {i}\", \"sentence2\": \"b\", \"score\": 0.{i}}}\n")
+    };
+    std::fs::write(&scored, (0..60).map(row).collect::<String>()).unwrap();
+    page_has(&owned(embed::scratch(&scored, &out, &FEW)), &out, &["The largest errors on the dev"]);
+}
+
+#[test]
+fn pages_of_students_and_masked_language_models() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let (data, teacher) = distill::teacher(dir.path());
+    let student = [&FEW[..], &["--layers", "1"]].concat();
+    let out = at("labelled");
+    let parts =
+        ["Student and teacher on the test set", "teacher right", "Confusions on the test set"];
+    page_has(&owned(distill::distill(&data, &teacher, &out, &student)), &out, &parts);
+    let (texts, out) = (at("texts.txt"), at("unlabelled"));
+    let line = |i: usize| format!("who has seen my cat {i} today\n");
+    std::fs::write(&texts, (0..60).map(line).collect::<String>()).unwrap();
+    let args = owned(distill::distill(&texts, &teacher, &out, &student));
+    page_has(&args, &out, &["compares the student with its teacher"]);
+
+    let (text, out) = (at("text.txt"), at("mlm"));
+    std::fs::write(&text, "the tiger sleeps in the forest of the night\n".repeat(60)).unwrap();
+    let own = ["mlm", "--vocab-size", "60", "--max-length", "24"];
+    let parts = [
+        "Masked tokens of the dev text",
+        "later pieces",
+        "The words of the dev text that cost most",
+        "training blocks; half have",
+        "dev texts are almost a training text",
+    ];
+    page_has(&owned(from_scratch(&own, [&text, &out], &FEW)), &out, &parts);
 }

@@ -3,6 +3,7 @@
 mod answer;
 mod classify;
 mod embed;
+mod masked;
 mod tokens;
 
 use std::io::{self, Write};
@@ -37,7 +38,13 @@ pub fn run(shared: &SharedArgs, args: Evaluate) -> Outcome {
     let sink = Sink::open(&shared, flags.output.as_deref())?;
     let device = shared.start()?;
     let pairs = of_pairs(&flags).iter().any(|(_, given)| *given);
-    match opened(&shared, device, &flags.run, || open(model, pairs))? {
+    let raw = masked::is_raw(path);
+    match opened(&shared, device, &flags.run, || open(model, pairs, raw))? {
+        Pipeline::FillMask(filler) => {
+            let why = "fills masks: the data is raw text";
+            refuse(&others(&flags, Kind::Masked), why)?;
+            masked::run(&shared, &flags, path, &filler, sink)
+        }
         Pipeline::Tag(tagger) => {
             let why = "tags words: --tokens-column and --tags-column name its columns";
             refuse(&others(&flags, Kind::Words), why)?;
@@ -59,15 +66,13 @@ pub fn run(shared: &SharedArgs, args: Evaluate) -> Outcome {
             refuse(&others(&flags, Kind::Questions), why)?;
             answer::run(&shared, &flags, path, answerer, sink)
         }
-        // `open` returns no other.
-        _ => Err(Failure::error("the model has no head that can be evaluated")),
     }
 }
 
 /// Opens a tagger of words, a question answerer or an embedder; any other model must be a
 /// classifier. A model without a head embeds if its folder says how, or if `pairs` are to be
-/// compared.
-fn open(model: ModelRef, pairs: bool) -> gradus_models::Result<Pipeline> {
+/// compared. A masked language model is measured on `raw` text.
+fn open(model: ModelRef, pairs: bool, raw: bool) -> gradus_models::Result<Pipeline> {
     match pipelines::open(model) {
         Ok(pipeline @ (Pipeline::Tag(_) | Pipeline::Classify(_) | Pipeline::Answer(_))) => {
             Ok(pipeline)
@@ -75,6 +80,7 @@ fn open(model: ModelRef, pairs: bool) -> gradus_models::Result<Pipeline> {
         Ok(Pipeline::Embed(embedder)) if pairs || embedder.is_listed() => {
             Ok(Pipeline::Embed(embedder))
         }
+        Ok(pipeline @ Pipeline::FillMask(_)) if raw && !pairs => Ok(pipeline),
         Ok(Pipeline::FillMask(_)) if pairs => {
             TextEmbedder::open(model, None, None).map(Pipeline::Embed)
         }
@@ -124,6 +130,11 @@ fn of_pairs(flags: &EvaluateFlags) -> [Given; 4] {
     ]
 }
 
+/// The flags of a masked language model.
+fn of_masked(flags: &EvaluateFlags) -> [Given; 2] {
+    [("mask-probability", flags.mask_probability.is_some()), ("whole-words", flags.whole_words)]
+}
+
 /// The kinds of models that are evaluated, each with flags of its own.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
@@ -131,6 +142,7 @@ enum Kind {
     Words,
     Pairs,
     Questions,
+    Masked,
 }
 
 /// The flags of the other kinds.
@@ -140,6 +152,7 @@ fn others(flags: &EvaluateFlags, own: Kind) -> Vec<Given> {
         (Kind::Words, of_words(flags).to_vec()),
         (Kind::Pairs, of_pairs(flags).to_vec()),
         (Kind::Questions, of_questions(flags).to_vec()),
+        (Kind::Masked, of_masked(flags).to_vec()),
     ];
     all.into_iter().filter(|(kind, _)| *kind != own).flat_map(|(_, given)| given).collect()
 }

@@ -5,6 +5,7 @@ use gradus_cli::{Failure, Outcome};
 use gradus_models::Pooling;
 use serde::{Deserialize, Serialize};
 
+use super::hidden::HiddenStates;
 use crate::flags::{Flags, TaskFlags, TextColumns, one_of};
 
 /// The flags of `train distill`; `None` where one is not given.
@@ -45,6 +46,15 @@ pub struct DistillFlags {
     /// labels]
     #[arg(long, help_heading = "Recipe", value_parser = gradus_cli::finite)]
     pub alpha: Option<f64>,
+    /// The student's hidden states learn from the teacher's too: `uniform`, each from the state as
+    /// deep in the teacher, or pairs STUDENT:TEACHER such as 0:0,1:3,2:6, where 0 is the embeddings'
+    /// output and i that of the i-th layer [default: they do not; without a value uniform]
+    #[arg(long, help_heading = "Recipe", value_name = "PAIRS", num_args = 0..=1)]
+    #[arg(default_missing_value = "uniform")]
+    pub hidden: Option<HiddenStates>,
+    /// Factor of the hidden states in the loss: of the sum of their mean squares [default: 1]
+    #[arg(long, help_heading = "Recipe", value_parser = gradus_cli::finite)]
+    pub hidden_weight: Option<f64>,
     /// The hash of the teacher's weights, so that a resumed run has the same teacher.
     #[arg(skip)]
     pub teacher_hash: Option<String>,
@@ -85,6 +95,9 @@ impl TaskFlags for DistillFlags {
         if self.layers.is_some() && !same {
             let why = "--layers are those of the teacher; leave --model out, or name the teacher";
             return Err(Failure::usage(why));
+        }
+        if self.hidden_weight.is_some() && self.hidden.is_none() {
+            return Err(Failure::usage("--hidden-weight goes only with --hidden"));
         }
         if self.common.vocab_size.is_some() {
             let why = "--vocab-size: a student from scratch has the teacher's tokenizer";

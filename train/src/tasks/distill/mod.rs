@@ -1,6 +1,7 @@
 //! `train distill`: a small classifier from a large one.
 
 mod flags;
+mod hidden;
 mod teacher;
 
 use std::path::Path;
@@ -18,6 +19,7 @@ use super::classify::short_text;
 use super::{Built, Job, Parts, report_cut, try_text};
 use crate::data::{hold_out, refuse_evaluation, warn_of_leaks};
 use crate::flags::with_flag;
+use crate::page;
 
 /// `train distill`.
 pub struct Distill {
@@ -102,11 +104,22 @@ impl Job for Distill {
         let pooling = parts.config.pooling.unwrap_or(Pooling::Cls);
         let student = teacher::classifier(&parts.store.root(), parts.config, pooling)?;
         let teacher = teacher::build(&self.teacher, parts.store.device())?;
+        let cut = train.student.iter().filter(|encoding| encoding.truncated).count();
         let mut task = Distillation::new(student, teacher, train, how).map_err(with_flag)?;
+        if let Some(states) = &parts.flags.hidden {
+            let how = states.of(parts.config, &self.teacher.config, parts.flags.hidden_weight);
+            task = task.match_hidden(how, parts.shared.seed()).map_err(with_flag)?;
+            [&dev, &test]
+                .into_iter()
+                .flatten()
+                .try_for_each(|set| task.check(set))
+                .map_err(with_flag)?;
+        }
         if let Some(set) = dev.as_ref().or(test.as_ref()) {
             task.measure_by_labels(set.labels.is_some());
         }
-        Ok(Built { task, dev, test, guessing: None, details: None })
+        let details = Some(page::of_student(self.dataset, self.labels, (cut, length)));
+        Ok(Built { task, dev, test, guessing: None, details })
     }
 
     fn fingerprint(&self) -> Fingerprint {

@@ -20,6 +20,7 @@ pub use flags::EmbedFlags;
 use super::{Built, Job, Parts, report_cut};
 use crate::data::{hold_out, refuse_evaluation, warn_of_leaks};
 use crate::flags::with_flag;
+use crate::page;
 
 /// `train embed`.
 pub struct Embed {
@@ -104,8 +105,10 @@ impl Job for Embed {
             batch_size,
             settings,
         };
+        let guessing = self.guessing(parts.flags);
+        let details = Some(page::of_embedder(self.dataset, &train, length));
         let task = Embedding::new(model, train, options).map_err(with_flag)?;
-        Ok(Built { task, dev, test, guessing: self.guessing(parts.flags), details: None })
+        Ok(Built { task, dev, test, guessing, details })
     }
 
     fn fingerprint(&self) -> Fingerprint {

@@ -1,0 +1,148 @@
+//! `infer evaluate` of a masked language model.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::Path;
+
+use gradus_cli::{Failure, Outcome, SharedArgs, progress_bar};
+use gradus_models::Tokenizer;
+use gradus_models::data::Corpus;
+use gradus_models::evaluation::Evaluation;
+use gradus_models::masking::Masking;
+use gradus_models::pipelines::FillMask;
+use gradus_models::tasks::{Guess, Masked};
+use serde_json::{Value, json};
+
+use super::super::CHUNK;
+use super::{SHOWN, percent};
+use crate::args::EvaluateFlags;
+use crate::output::Sink;
+
+/// Whether a file is raw text, by its ending.
+pub fn is_raw(path: &Path) -> bool {
+    let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    path == Path::new("-") || ["txt", "md"].contains(&ending.as_str())
+}
+
+/// Evaluates a masked language model on a text of any size, of which a part is in memory.
+pub fn run(
+    shared: &SharedArgs,
+    flags: &EvaluateFlags,
+    path: &Path,
+    filler: &FillMask,
+    mut sink: Sink,
+) -> Outcome {
+    let tokenizer = filler.tokenizer();
+    let mask_id = tokenizer.id(filler.mask());
+    let mask_id = mask_id.ok_or_else(|| Failure::error("the tokenizer has no mask token"))?;
+    let masking = Masking {
+        vocab_size: filler.config().vocab_size,
+        mask_id,
+        probability: probability(flags)?,
+        whole_words: flags.whole_words,
+        seed: shared.seed(),
+    };
+    let masked = Masked { tokenizer: tokenizer.clone(), max_length: filler.max_length(), masking };
+    let corpus = Corpus::open(path)?;
+    let bar = progress_bar(shared, corpus.windows() as u64, "parts");
+    let (mut blocks, mut guesses) = (0, Vec::new());
+    for window in 0..corpus.windows() {
+        let set = masked.set_after(&corpus.read(window)?, blocks)?;
+        for chunk in set.chunks(CHUNK) {
+            guesses.extend(filler.guess(chunk)?);
+        }
+        blocks += set.len();
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    if guesses.is_empty() {
+        return Err(Failure::error(format!("{}: there are no words to mask", path.display())));
+    }
+    let numbers = Guess::evaluation(&guesses, blocks);
+    let worst = costly(&guesses, flags.mistakes.unwrap_or(SHOWN));
+    let result = Measured { numbers, masked: guesses.len(), worst, tokenizer };
+    sink.write(&result.json(), |out| result.print(out))?;
+    sink.finish(shared, 1)
+}
+
+/// The probability with which a token is masked.
+fn probability(flags: &EvaluateFlags) -> Outcome<f64> {
+    let probability = flags.mask_probability.unwrap_or(0.15);
+    match probability > 0.0 && probability <= 1.0 {
+        true => Ok(probability),
+        false => Err(Failure::usage(format!(
+            "--mask-probability is {probability}; it must be above 0, and 1 at most"
+        ))),
+    }
+}
+
+/// The guesses of one token.
+#[derive(Clone, Copy, Default)]
+struct Word {
+    masked: usize,
+    right: usize,
+    loss: f64,
+}
+
+/// The tokens with the largest sums of losses.
+fn costly(guesses: &[Guess], shown: usize) -> Vec<(u32, Word)> {
+    let mut words: BTreeMap<u32, Word> = BTreeMap::new();
+    for guess in guesses {
+        let word = words.entry(guess.truth).or_default();
+        word.masked += 1;
+        word.right += usize::from(guess.predicted == guess.truth);
+        word.loss += f64::from(guess.loss);
+    }
+    let mut rows: Vec<(u32, Word)> = words.into_iter().collect();
+    rows.sort_by(|a, b| b.1.loss.total_cmp(&a.1.loss).then(a.0.cmp(&b.0)));
+    rows.truncate(shown);
+    rows
+}
+
+/// How well the model does.
+struct Measured<'a> {
+    numbers: Evaluation,
+    /// Masked tokens.
+    masked: usize,
+    worst: Vec<(u32, Word)>,
+    tokenizer: &'a Tokenizer,
+}
+
+impl Measured<'_> {
+    fn number(&self, name: &str) -> f64 {
+        self.numbers.get(name).unwrap_or(f64::NAN)
+    }
+
+    fn json(&self) -> Value {
+        let word = |(id, word): &(u32, Word)| {
+            json!({
+                "token": self.tokenizer.token(*id), "masked": word.masked, "right": word.right,
+                "loss": word.loss / word.masked as f64,
+            })
+        };
+        json!({
+            "loss": self.numbers.loss, "perplexity": self.number("perplexity"),
+            "accuracy": self.number("accuracy"), "masked": self.masked,
+            "examples": self.numbers.examples, "mistakes": self.worst.iter().map(word).collect::<Vec<_>>(),
+        })
+    }
+
+    fn print(&self, out: &mut dyn Write) -> io::Result<()> {
+        let (perplexity, accuracy) = (self.number("perplexity"), percent(self.number("accuracy")));
+        writeln!(
+            out,
+            "perplexity {perplexity:.4}  accuracy {accuracy} of {} masked tokens  loss {:.4}  {} blocks",
+            self.masked, self.numbers.loss, self.numbers.examples
+        )?;
+        if !self.worst.is_empty() {
+            writeln!(out, "\ntokens that cost most")?;
+        }
+        for (id, word) in &self.worst {
+            let token = self.tokenizer.token(*id).unwrap_or_default();
+            let (right, masked) = (word.right, word.masked);
+            let loss = word.loss / masked as f64;
+            writeln!(out, "  {token}: {right} of {masked} right, loss {loss:.4}")?;
+        }
+        Ok(())
+    }
+}
