@@ -74,7 +74,7 @@ impl Iterator for Rows {
     type Item = Result<(u64, Map<String, Value>)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let row = guarded(|| self.rows.next()).map_or_else(|e| Some(Err(e)), |row| row)?;
+        let row = guarded(|| self.rows.next()).unwrap_or_else(|e| Some(Err(e)))?;
         self.row += 1;
         let row = row.map_err(|e| failed(&self.path, Some(self.row), &e));
         Some(row.and_then(|row| Ok((self.row, self.object(row)?))))
