@@ -9,7 +9,14 @@ use tempfile::TempDir;
 
 mod common;
 
-const NAMES: [&str; 3] = ["tokenizer.json", "vocab.txt", "tokenizer_config.json"];
+const NAMES: [&str; 6] = [
+    "tokenizer.json",
+    "vocab.txt",
+    "tokenizer_config.json",
+    "vocab.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+];
 const TEXTS: [&str; 4] =
     ["", "Hello, world! [MASK]", "naïve 東京 \u{1f600}\u{0}", "aaaa aaaa aaaa"];
 
@@ -27,8 +34,7 @@ fn encode(tokenizer: &Tokenizer) {
 }
 
 fuzz_target!(init: common::panics_may_be_caught(), |bytes: &[u8]| {
-    // The first byte chooses the file that gets the others. `tokenizer_config.json` also needs a
-    // vocabulary.
+    // The first byte chooses the file that gets the others. Some files need others beside them.
     let Some((&first, rest)) = bytes.split_first() else { return };
     let name = NAMES[first as usize % NAMES.len()];
     FOLDER.with(|folder| {
@@ -37,6 +43,22 @@ fuzz_target!(init: common::panics_may_be_caught(), |bytes: &[u8]| {
         }
         if name == "tokenizer_config.json" {
             common::write(&folder.path().join("vocab.txt"), b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n##a\nhello\n");
+        }
+        let config = |class: &str| {
+            let text = format!(r#"{{"tokenizer_class": "{class}"}}"#);
+            common::write(&folder.path().join("tokenizer_config.json"), text.as_bytes());
+        };
+        match name {
+            "vocab.json" => common::write(&folder.path().join("merges.txt"), b"a b\n"),
+            "merges.txt" => {
+                let vocab = br#"{"<s>": 0, "</s>": 1, "a": 2, "b": 3, "ab": 4}"#;
+                common::write(&folder.path().join("vocab.json"), vocab);
+            }
+            "sentencepiece.bpe.model" => config("XLMRobertaTokenizer"),
+            _ => {}
+        }
+        if ["vocab.json", "merges.txt"].contains(&name) {
+            config("RobertaTokenizer");
         }
         common::write(&folder.path().join(name), rest);
         if let Ok(tokenizer) = Tokenizer::from_folder(folder.path()) {

@@ -56,16 +56,18 @@ With --json, a line a text: {\"text\":…,\"labels\":[{\"label\":…,\"score\":�
   infer embed --model MODEL --json \"How do I locate my card?\"
   infer embed --model MODEL --input texts.txt --output texts.npy
   infer embed --model MODEL --input texts.csv --output texts.safetensors
+  infer embed --model naver/splade-cocondenser-ensembledistil --sparse \"How do I locate my card?\"
 
-With --json, a line a text: {\"text\":…,\"embedding\":[…]}
+With --json, a line a text: {\"text\":…,\"embedding\":[…]}; with --sparse
+{\"text\":…,\"sparse_embedding\":[{\"index\":…,\"token\":…,\"value\":…},…]}, the largest value first
 --output writes .jsonl (the same lines), .npy (float32, texts × width) or .safetensors (the same as `embeddings`).")]
     Embed(Embed),
-    /// The most probable words in the place of [MASK]
+    /// The most probable words in the place of [MASK] (<mask> for models such as RoBERTa)
     #[command(after_help = "Examples:
   infer fill-mask --model google-bert/bert-base-uncased \"Paris is the [MASK] of France.\"
   infer fill-mask --model MODEL --top-k 3 --json \"[MASK] is the capital of [MASK].\"
 
-With --json, a line a text: {\"text\":…,\"masks\":[[{\"token\":…,\"id\":…,\"score\":…,\"sequence\":…},…],…]}, a list a mask")]
+With --json, a line a text: {\"text\":…,\"masks\":[[{\"token\":…,\"token_str\":…,\"id\":…,\"score\":…,\"sequence\":…},…],…]}, a list a mask")]
     FillMask(FillMask),
     /// A label for every word, or the spans that the labels make
     #[command(after_help = "Examples:
@@ -315,6 +317,9 @@ pub struct EmbedFlags {
     /// Do not scale the vectors to length 1
     #[arg(long)]
     pub no_normalize: bool,
+    /// Sparse vectors (SPLADE) of a masked language model: a number for each token of the vocabulary
+    #[arg(long, conflicts_with_all = ["pooling", "normalize", "no_normalize"])]
+    pub sparse: bool,
 }
 
 /// The prompt before every text.
@@ -344,7 +349,7 @@ pub struct PoolingFlags {
 /// `infer fill-mask`.
 #[derive(Args)]
 pub struct FillMask {
-    /// Texts with [MASK] where a word is missing
+    /// Texts with the model's mask, [MASK] or <mask>, where a word is missing
     #[arg(conflicts_with = "input")]
     pub text: Vec<String>,
     #[command(flatten)]

@@ -278,7 +278,7 @@ fn spellings(name: &str) -> Vec<String> {
             decoder_bias(n),
         ]
     });
-    spellings.flatten().collect()
+    spellings.flatten().chain(tied(name)).collect()
 }
 
 /// Whether a tensor holds neither NaN nor infinity.
@@ -289,13 +289,14 @@ pub(crate) fn is_finite(tensor: &Tensor) -> bool {
     !worst.is_ok_and(|bad| bad > 0.0)
 }
 
-/// Opens the files that an index lists, and checks that each has its tensors.
+/// Opens the files that an index lists, and checks that each has its tensors, and no other has them.
 fn shards(index: &Path) -> Result<Vec<SafeTensors>> {
     let fail = |message: String| Error::Checkpoint { path: index.to_path_buf(), message };
     let mut opened: BTreeMap<String, SafeTensors> = BTreeMap::new();
-    for (name, file) in weight_map(index)? {
-        if !opened.contains_key(&file) {
-            let path = index.with_file_name(&file);
+    let map = weight_map(index)?;
+    for (name, file) in &map {
+        if !opened.contains_key(file) {
+            let path = index.with_file_name(file);
             if !path.is_file() {
                 return Err(fail(format!(
                     "lists {file}, which is not there; copy it from the model it belongs to"
@@ -303,8 +304,18 @@ fn shards(index: &Path) -> Result<Vec<SafeTensors>> {
             }
             opened.insert(file.clone(), SafeTensors::open(path)?);
         }
-        if !opened[&file].contains(&name) {
+        if !opened[file].contains(name) {
             return Err(fail(format!("says that `{name}` is in {file}, which has no such tensor")));
+        }
+    }
+    for (name, file) in &map {
+        if let Some((other, _)) =
+            opened.iter().find(|(other, f)| *other != file && f.contains(name))
+        {
+            return Err(fail(format!(
+                "says that `{name}` is in {file}, but {other} has one too; only one can be the \
+                 model's"
+            )));
         }
     }
     Ok(opened.into_values().collect())
@@ -346,6 +357,14 @@ fn is_label_layer(name: &str) -> bool {
 fn is_decoder(name: &str) -> bool {
     let layer = name.rsplit_once('.').map(|(layer, _)| layer);
     FAMILIES.iter().any(|f| layer == Some(f.masked_lm.decoder) && name != f.masked_lm.bias)
+}
+
+/// The decoders' names of the word embeddings, which are their weight and may be there only so.
+fn tied(name: &str) -> impl Iterator<Item = String> {
+    let words =
+        bare(name).strip_prefix("embeddings.").and_then(|rest| rest.strip_suffix(".weight"));
+    let is_words = FAMILIES.iter().any(|f| words == Some(f.embeddings.words));
+    FAMILIES.iter().filter(move |_| is_words).map(|f| format!("{}.weight", f.masked_lm.decoder))
 }
 
 /// The decoder's name of a masked-LM head's bias.

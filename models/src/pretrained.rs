@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::adapter::{Adapter, SETTINGS, WEIGHTS as ADAPTER_WEIGHTS, is_adapter};
 use crate::checkpoint::{Head, WEIGHTS};
 use crate::folder::{Layout, Sentence, SentenceSettings, SimilarityFunction, Stage};
+use crate::tokenizer::has_tokenizer;
 use crate::{
     BertConfig, Checkpoint, Error, Labels, Pooling, Result, Task, Tokenizer, hub, interchange,
 };
@@ -134,7 +135,7 @@ impl Pretrained {
                 config
             }
         };
-        let tokenizer = match own("tokenizer.json") || own("vocab.txt") {
+        let tokenizer = match has_tokenizer(&within) {
             true => Tokenizer::from_folder(&within)?,
             false => base.tokenizer,
         };
@@ -180,9 +181,18 @@ impl Pretrained {
     pub fn task(&self) -> Result<Task> {
         Ok(match self.layout.modules {
             Some(_) if self.sentence()?.cross_encoder => Task::Classify,
+            Some(_) if self.is_sparse()? => Task::FillMask,
             Some(_) => Task::Embed,
             None => self.config.task(),
         })
+    }
+
+    /// Whether the folder is a sparse encoder of sentence-transformers.
+    pub(crate) fn is_sparse(&self) -> Result<bool> {
+        let lists = |layout: &Layout| {
+            layout.modules.iter().flatten().any(|module| module.kind == "SpladePooling")
+        };
+        Ok(lists(&self.layout) && self.sentence()?.splade.is_some())
     }
 
     /// Reads the files of sentence-transformers.
@@ -262,6 +272,11 @@ impl Pretrained {
                 model: "a cross-encoder, which scores pairs of texts and has no embeddings".into(),
                 task: Task::Classify,
             });
+        }
+        if sentence.splade.is_some() {
+            let message = "lists a SpladePooling: the model is a sparse encoder, which Gradus runs but \
+                           does not train; train it as a masked language model";
+            return Err(Error::config(self.folder.join("modules.json"), message));
         }
         let settings = SentenceSettings::of(&sentence).map_err(|module| {
             let message = format!(

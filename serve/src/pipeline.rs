@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use gradus_models::pipelines::{self, Fill, Tag, WordLabel};
+use gradus_models::pipelines::{self, Fill, SparseValue, Tag, WordLabel};
 pub use gradus_models::pipelines::{Pipeline, Task};
 use gradus_models::{Encoding, Error, ModelRef, Precision};
 use gradus_tensor::Device;
@@ -52,6 +52,8 @@ pub enum Want {
     Targets(Arc<[u32]>),
     /// The words, labelled in this way.
     Tags(WordLabel),
+    /// The sparse vector.
+    Sparse,
     /// What the tokens attend to.
     Attention(View),
 }
@@ -97,6 +99,8 @@ pub enum Answer {
     Fills(Vec<Vec<Fill>>),
     /// To [`Want::Tags`].
     Tags(Vec<Tag>),
+    /// To [`Want::Sparse`].
+    Sparse(Vec<SparseValue>),
     /// To [`Want::Attention`].
     Attention {
         /// The text (the first of a pair) with the model's prompt before it.
@@ -152,6 +156,9 @@ fn compute(
             let targets: Vec<&[u32]> = targets.iter().map(|ids| &**ids).collect();
             let fills = p.fill_targets(&texts(), &encodings, &targets)?;
             Ok(fills.into_iter().map(Answer::Fills).collect())
+        }
+        (Pipeline::FillMask(p), Want::Sparse) => {
+            Ok(p.sparse_encoded(&encodings)?.into_iter().map(Answer::Sparse).collect())
         }
         (Pipeline::Tag(p), Want::Tags(_)) => {
             let of = |s: &&Sequence| {

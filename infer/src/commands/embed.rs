@@ -9,7 +9,7 @@ use gradus_tensor::Tensor;
 use gradus_tensor::io::{npy, safetensors};
 use serde::Serialize;
 
-use super::{each_chunk, heading, opened};
+use super::{each_chunk, heading, opened, sparse};
 use crate::args::Embed;
 use crate::input;
 use crate::output::{Sink, ending, written, wrong_ending};
@@ -28,6 +28,9 @@ struct Record<'a> {
 pub fn run(shared: &SharedArgs, args: Embed) -> Outcome {
     let (shared, flags) = layered(shared, &args.flags)?;
     let model = input::model(&flags.common.run, USAGE)?;
+    if flags.sparse {
+        return sparse::run(&shared, args.text, &flags, model);
+    }
     let mut output = Output::open(&shared, flags.common.output.as_deref())?;
     let device = shared.start()?;
     let texts = input::texts(args.text, &flags.common, None, USAGE)?;

@@ -35,7 +35,7 @@ pub fn run(shared: &SharedArgs, args: FillMask) -> Outcome {
                         1 => heading(out, text)?,
                         n => heading(out, &format!("{text} ({} {} of {n})", filler.mask(), i + 1))?,
                     }
-                    scores(out, fills.iter().map(|f| (f.token.as_str(), f.score)))?;
+                    scores(out, fills.iter().map(|f| (f.token_str.as_str(), f.score)))?;
                 }
                 Ok(())
             })?;

@@ -7,6 +7,7 @@ mod evaluate;
 mod fill_mask;
 mod rerank;
 mod similarity;
+mod sparse;
 mod tokens;
 
 use std::io::{self, Write};
@@ -14,6 +15,7 @@ use std::ops::DerefMut;
 use std::time::Instant;
 
 use gradus_cli::{Failure, Outcome, SharedArgs, note, progress_bar};
+use gradus_models::folder::Prompts;
 use gradus_models::pipelines::{DEFAULT_BATCH_SIZE, Runner, TextEmbedder};
 use gradus_models::{Error, Task};
 use gradus_tensor::Device;
@@ -186,16 +188,17 @@ fn note_cut(shared: &SharedArgs, cut: u64, length: usize) {
 impl PromptFlags {
     /// Sets the prompt of the embedder, where a flag names one.
     fn set(&self, embedder: &mut TextEmbedder) -> Outcome {
-        let prompt = match (&self.prompt, &self.prompt_name) {
-            (Some(prompt), _) => prompt.clone(),
-            (None, Some(name)) => {
-                let found = embedder.prompts().get(Some(name));
-                let found = found.map_err(|e| Failure::usage(format!("--prompt-name: {e}")))?;
-                found.unwrap_or_default().to_string()
-            }
-            (None, None) => return Ok(()),
-        };
+        let prompt = self.of(embedder.prompts())?.to_string();
         Ok(embedder.set_prompt(&prompt)?)
+    }
+
+    /// The prompt that a flag names, else the default one of a model's `prompts`.
+    fn of<'a>(&'a self, prompts: &'a Prompts) -> Outcome<&'a str> {
+        if let Some(prompt) = &self.prompt {
+            return Ok(prompt);
+        }
+        let found = prompts.get(self.prompt_name.as_deref());
+        Ok(found.map_err(|e| Failure::usage(format!("--prompt-name: {e}")))?.unwrap_or_default())
     }
 }
 

@@ -157,7 +157,7 @@ fn fill_mask() {
     {
         let fills = mask.as_array().unwrap();
         assert_eq!(fills.len(), 3);
-        assert_eq!(keys(&fills[0]), ["id", "score", "sequence", "token"]);
+        assert_eq!(keys(&fills[0]), ["id", "score", "sequence", "token", "token_str"]);
         for fill in fills {
             let token = fill["token"].as_str().unwrap();
             if !token.starts_with("##") {
@@ -172,6 +172,33 @@ fn fill_mask() {
     let counts: Vec<usize> = batch.iter().map(|r| r["masks"].as_array().unwrap().len()).collect();
     assert_eq!(counts, [1, 2, 1]);
     assert_eq!(batch[1]["masks"][0][0]["token"], found[0]["masks"][0][0]["token"]);
+}
+
+#[test]
+fn sparse_vectors() {
+    let model = Model::new(Head::Masked);
+    let base = ["embed", "--sparse", "--model", model.path()];
+    let found = lines(&infer(&[&base[..], &["--json"], &TEXTS].concat()));
+    assert_eq!(found.len(), TEXTS.len());
+    for (record, text) in found.iter().zip(TEXTS) {
+        assert_eq!(keys(record), ["sparse_embedding", "text"]);
+        assert_eq!(record["text"], text);
+        let values = record["sparse_embedding"].as_array().unwrap();
+        assert_eq!(keys(&values[0]), ["index", "token", "value"]);
+        let numbers: Vec<f64> = values.iter().map(|v| v["value"].as_f64().unwrap()).collect();
+        assert!(numbers.is_sorted_by(|a, b| a >= b) && numbers.iter().all(|&v| v > 0.0));
+    }
+    // A person sees the first ten, and how many more there are.
+    let shown = stdout(&infer(&[&base[..], &[TEXTS[0]]].concat()));
+    let values = found[0]["sparse_embedding"].as_array().unwrap();
+    assert_eq!(shown.lines().count(), 1 + 10.min(values.len()) + usize::from(values.len() > 10));
+    assert!(shown.contains(values[0]["token"].as_str().unwrap()), "{shown}");
+    // A prompt is a part of the text.
+    let prompted = infer(&[&base[..], &["--json", "--prompt", "my ", "card was stolen"]].concat());
+    let whole = &found[TEXTS.iter().position(|text| *text == "my card was stolen").unwrap()];
+    assert_eq!(lines(&prompted)[0]["sparse_embedding"], whole["sparse_embedding"]);
+    fails(&infer(&[&base[..], &["--pooling", "cls", "a"]].concat()), 2, &["--pooling"]);
+    fails(&infer(&[&base[..], &["--output", "x.npy", "a"]].concat()), 2, &[".jsonl"]);
 }
 
 #[test]

@@ -69,7 +69,7 @@ impl Layout {
 pub(super) fn no_module(kind: &str, place: &str) -> String {
     format!(
         "the {place} module is a `{kind}`, which Gradus does not have (it has Transformer, Pooling, Dense, LayerNorm, \
-         Normalize and Dropout); run this model in sentence-transformers"
+         Normalize, Dropout and SpladePooling); run this model in sentence-transformers"
     )
 }
 

@@ -6,6 +6,7 @@ mod layout;
 mod prompts;
 mod sentence;
 mod settings;
+mod splade;
 pub(crate) mod tables;
 pub(crate) mod values;
 
@@ -16,6 +17,7 @@ pub(crate) use sentence::{
     Dense, DenseActivation, SENTENCE_CONFIGS, Sentence, Stage, parse_activation,
 };
 pub use settings::SentenceSettings;
+pub(crate) use splade::Splade;
 
 use std::path::Path;
 

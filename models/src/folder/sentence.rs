@@ -7,8 +7,9 @@ use serde_json::{Map, Value, json};
 
 use super::keys::Table;
 use super::layout::{Layout, Module, no_module};
+use super::splade::Splade;
 use super::tables::{
-    ARGUMENTS, DENSE, DROPOUT, LAYER_NORM, NORMALIZE, POOLING, SENTENCE, SENTENCE_MODEL,
+    ARGUMENTS, DENSE, DROPOUT, LAYER_NORM, NORMALIZE, POOLING, SENTENCE, SENTENCE_MODEL, SPLADE,
 };
 use super::values::{flag, object, positive, text};
 use super::{Prompts, checked, json_object};
@@ -95,6 +96,12 @@ pub(crate) struct Sentence {
     /// Whether the model is a cross-encoder, and the Python name of its output's activation.
     pub cross_encoder: bool,
     pub activation: Option<String>,
+    /// Whether the model calls itself a sparse encoder.
+    pub sparse_model: bool,
+    /// Whether the first module gives the logits of a masked language model.
+    pub masked_lm: bool,
+    /// How a sparse encoder pools: the settings of its `SpladePooling`.
+    pub splade: Option<Splade>,
     pub notes: Vec<String>,
 }
 
@@ -119,23 +126,45 @@ impl Sentence {
         let mut sentence = Sentence { listed: layout.modules.is_some(), ..Sentence::default() };
         sentence.read_model(&layout.root)?;
         sentence.read_transformer(&layout.transformer)?;
-        if let Some(first) = layout.modules.iter().flatten().next()
-            && first.kind == "MLMTransformer"
-        {
-            let path = layout.root.join("modules.json");
-            return Err(Error::config(path, no_module(&first.kind, "first")));
-        }
         for module in layout.modules.iter().flatten().skip(1) {
             sentence.read_module(&layout.root, module)?;
         }
         if !sentence.listed {
             sentence.read_unlisted(&layout.root)?;
         }
-        if sentence.listed && !sentence.cross_encoder && sentence.stages.is_empty() {
+        sentence.check_sparse(layout)?;
+        let pools = sentence.cross_encoder || sentence.splade.is_some();
+        if sentence.listed && !pools && sentence.stages.is_empty() {
             let message = "lists no Pooling; Gradus embeds only with models that pool";
             return Err(Error::config(layout.root.join("modules.json"), message));
         }
         Ok(sentence)
+    }
+
+    /// Refuses sparse encoders whose modules are not a masked language model and its SpladePooling.
+    fn check_sparse(&self, layout: &Layout) -> Result<()> {
+        let path = layout.root.join("modules.json");
+        let first = layout.modules.iter().flatten().next();
+        let is_masked = self.masked_lm || first.is_some_and(|m| m.kind == "MLMTransformer");
+        let message = match (is_masked, self.splade.is_some()) {
+            (true, false) => {
+                "the first module is a masked language model (MLMTransformer, or transformer_task \
+                 `fill-mask`), and Gradus pools its logits only with a SpladePooling"
+            }
+            (false, true) => {
+                "lists a SpladePooling after a Transformer that gives no logits (transformer_task \
+                 `fill-mask`)"
+            }
+            (true, true) if !self.stages.is_empty() => {
+                "lists other modules beside the SpladePooling, which Gradus does not combine"
+            }
+            (false, false) if self.sparse_model => {
+                "model_type is SparseEncoder, and Gradus runs sparse encoders with a SpladePooling \
+                 only"
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::config(path, message))
     }
 
     /// A copy without modules.json may still have a Pooling. The order of other modules is not
@@ -172,7 +201,9 @@ impl Sentence {
         let Some(config) = self.read_object(&path, &SENTENCE_MODEL)? else { return Ok(()) };
         let fail = |message: String| Error::config(&path, message);
         let text = |key: &str| text(&config, key).map_err(fail);
-        self.cross_encoder = text("model_type")? == Some("CrossEncoder");
+        let model_type = text("model_type")?;
+        self.cross_encoder = model_type == Some("CrossEncoder");
+        self.sparse_model = model_type == Some("SparseEncoder");
         self.activation = text("activation_fn")?.map(str::to_string);
         self.prompts = Prompts::read(&config).map_err(fail)?;
         self.truncate_dim = positive(&config, "truncate_dim").map_err(fail)?;
@@ -215,9 +246,14 @@ impl Sentence {
                 self.cross_encoder = true;
                 "logits"
             }
+            "fill-mask" => {
+                self.masked_lm = true;
+                "logits"
+            }
             other => {
                 return Err(fail(format!(
-                    "transformer_task is `{other}`: Gradus embeds and classifies only"
+                    "transformer_task is `{other}`: Gradus embeds, classifies and fills masks \
+                     only"
                 )));
             }
         };
@@ -296,6 +332,13 @@ impl Sentence {
                 let width =
                     width.ok_or_else(|| missing(&path, "the dimension of the LayerNorm module"))?;
                 self.stages.push(Stage::LayerNorm { folder, width });
+            }
+            "SpladePooling" => {
+                let config = self.read_object(&path, &SPLADE)?;
+                let config = config.ok_or_else(|| missing(&path, "how the model pools"))?;
+                let splade =
+                    Splade::read(&config).map_err(|message| Error::config(&path, message))?;
+                self.splade = Some(splade);
             }
             "Normalize" => {
                 self.read_object(&path, &NORMALIZE)?;

@@ -146,9 +146,10 @@ fn local(path: &Path) -> Result<PathBuf> {
 
 fn unreadable() -> String {
     format!(
-        "the weights are in {PICKLE} only, in PyTorch's pickle format, which Gradus does not read; convert them in \
-         Python with `AutoModel.from_pretrained(…).save_pretrained(…, safe_serialization=True)` (`AutoModelFor…` for a \
-         model with a head)"
+        "the weights are in {PICKLE} only, in PyTorch's pickle format, which Gradus does not read; \
+         convert them in the model's folder with\n  python -c \"import torch, safetensors.torch as s; \
+         s.save_file({{k: v.clone() for k, v in torch.load('{PICKLE}', weights_only=True).items()}}, \
+         'model.safetensors', {{'format': 'pt'}})\""
     )
 }
 

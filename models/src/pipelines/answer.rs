@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::runner::{Runner, derefs_to_runner};
 use crate::evaluation::{SpanLogits, best_span};
-use crate::tokenizer::char_offsets;
+use crate::tokenizer::{char_offsets, trimmed};
 use crate::{Bert, Encoding, Error, ModelRef, Pretrained, Result, SpanPredictor, Task, Window};
 
 /// The most tokens of a window, unless [`Runner::set_max_length`] says otherwise.
@@ -209,7 +209,9 @@ fn decode(
         none = none.min(start[0] * end[0]);
         for (from, to, score) in candidates(window, [&start, &end], most, options.max_answer_length)
         {
-            found.add(words(window, from, to), score);
+            let place = words(window, from, to);
+            // A piece of a byte-level vocabulary may begin with the space before its word.
+            found.add(trimmed(context, (place.start, place.end)), score);
         }
     }
     let mut answers = found.in_characters();
@@ -264,7 +266,7 @@ fn words(window: &Window, from: usize, to: usize) -> Range<usize> {
     };
     let first = context.clone().find(|&at| same(at, from)).unwrap_or(from);
     let last = context.clone().rfind(|&at| same(at, to)).unwrap_or(to);
-    encoding.offsets[first].0..encoding.offsets[last].1
+    encoding.offsets[first].0..encoding.offsets[last].1.max(encoding.offsets[first].0)
 }
 
 /// The answers found so far.

@@ -77,6 +77,11 @@ impl TextEmbedder {
                 task: Task::Classify,
             });
         }
+        if sentence.splade.is_some() {
+            let message = "lists a SpladePooling, so its vectors are sparse: `infer embed --sparse`, \
+                           or `/embed_sparse` of the server";
+            return Err(Error::config(runner.folder().join("modules.json"), message));
+        }
         let Sentence { stages, listed, truncate_dim, prompts, similarity, .. } = sentence;
         let (stages, pooling) = with_pooling(stages, pooling);
         // Encoders are saved without `bert.` in their names, too; the checkpoint knows.

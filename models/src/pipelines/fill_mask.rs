@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::runner::{Runner, derefs_to_runner, same_number};
+use crate::folder::{Prompts, Splade};
 use crate::masking::MaskedTokens;
 use crate::tasks::{Guess, guesses};
+use crate::tokenizer::{Piece, trimmed};
 use crate::{
     Bert, BertInput, Encoding, Error, MaskedLm, ModelRef, PackedBatch, Pretrained, Result, Task,
 };
@@ -17,8 +19,11 @@ use crate::{
 /// A token that may stand for a mask.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fill {
-    /// The token, as the vocabulary spells it (`##` before the continuation of a word).
+    /// The token, as the vocabulary spells it (`##` before the continuation of a word, `Ġ` or `▁`
+    /// for the space before one).
     pub token: String,
+    /// The token as text, with the space before it where it has one: `token_str` of `transformers`.
+    pub token_str: String,
     /// Its id.
     pub id: u32,
     /// Its probability among all tokens.
@@ -33,6 +38,10 @@ pub struct FillMask {
     model: MaskedLm,
     mask_id: u32,
     mask: String,
+    pub(super) splade: Splade,
+    is_sparse: bool,
+    /// The folder's prompts for sparse vectors.
+    prompts: Prompts,
 }
 
 derefs_to_runner!(FillMask);
@@ -48,7 +57,14 @@ impl FillMask {
     }
 
     pub(super) fn of(pretrained: Pretrained) -> Result<Self> {
-        let runner = Runner::new(pretrained);
+        let (runner, splade, prompts) = match pretrained.is_sparse()? {
+            true => {
+                let (runner, sentence) = Runner::with_sentence(pretrained)?;
+                (runner, sentence.splade, sentence.prompts)
+            }
+            false => (Runner::new(pretrained), None, Prompts::default()),
+        };
+        let (is_sparse, splade) = (splade.is_some(), splade.unwrap_or_default());
         let mask_id = runner.tokenizer.mask_id();
         let Some((mask_id, mask)) = mask_id.and_then(|id| Some((id, runner.tokenizer.token(id)?)))
         else {
@@ -65,12 +81,30 @@ impl FillMask {
         }
         let model = MaskedLm::new(&runner.store().root(), &runner.config)?;
         runner.complete(Task::FillMask)?;
-        Ok(FillMask { runner, model, mask_id, mask })
+        Ok(FillMask { runner, model, mask_id, mask, splade, is_sparse, prompts })
     }
 
     /// The encoder.
     pub fn bert(&self) -> &Bert {
         self.model.bert()
+    }
+
+    /// The logits of all tokens of a batch: tokens × vocabulary.
+    pub(super) fn all_logits(&self, input: &BertInput, packed: &PackedBatch) -> Result<Tensor> {
+        let positions: Vec<u32> = (0..packed.ids.len() as u32).collect();
+        let at = Tensor::from_slice(&positions, &[positions.len()])?;
+        let at = at.to_device(self.runner.device())?;
+        Ok(self.model.forward(input, &at, &Forward::inference())?.tensor().clone())
+    }
+
+    /// Whether the folder is a sparse encoder of sentence-transformers.
+    pub fn is_sparse(&self) -> bool {
+        self.is_sparse
+    }
+
+    /// The prompts that the folder of a sparse encoder names.
+    pub fn prompts(&self) -> &Prompts {
+        &self.prompts
     }
 
     /// The token to write where a word is missing: `[MASK]`.
@@ -217,9 +251,12 @@ impl FillMask {
     }
 
     fn one(&self, text: &str, place: (usize, usize), id: u32, score: f32) -> Fill {
-        let token = self.runner.tokenizer.token(id).unwrap_or_default();
-        let sequence = filled(text, place, &token);
-        Fill { token, id, score, sequence }
+        let tokenizer = &self.runner.tokenizer;
+        let token = tokenizer.token(id).unwrap_or_default();
+        let token_str = tokenizer.decode(&[id], false).unwrap_or_else(|_| token.clone());
+        let sequence =
+            filled(text, place, &tokenizer.piece(id), tokenizer.takes_space(self.mask_id));
+        Fill { token, token_str, id, score, sequence }
     }
 
     /// Checks that a text has a mask among the tokens that the model reads.
@@ -245,14 +282,20 @@ impl FillMask {
     }
 }
 
-/// The text with `token` in place of the bytes `start..end`. A continuation (`##ing`) joins the
-/// word before it.
-fn filled(text: &str, (start, end): (usize, usize), token: &str) -> String {
-    let before = text.get(..start).unwrap_or_default();
-    let after = text.get(end..).unwrap_or_default();
-    match token.strip_prefix("##") {
-        Some(rest) => format!("{}{rest}{after}", before.trim_end()),
-        None => format!("{before}{token}{after}"),
+/// The text with a piece in the place of a mask. A continuation (`##ing`) joins the word before it;
+/// so does a piece without a space where the mask `takes_space` before it.
+fn filled(text: &str, place: (usize, usize), piece: &Piece, takes_space: bool) -> String {
+    let place = trimmed(text, place);
+    let before = text.get(..place.start).unwrap_or_default();
+    let after = text.get(place.end..).unwrap_or_default();
+    match piece {
+        Piece::Word(word) => format!("{before}{word}{after}"),
+        Piece::Continuation(rest) => format!("{}{rest}{after}", before.trim_end()),
+        Piece::Exact(piece) if takes_space => format!("{}{piece}{after}", before.trim_end()),
+        Piece::Exact(piece) => match before.ends_with(char::is_whitespace) {
+            true => format!("{before}{}{after}", piece.trim_start()),
+            false => format!("{before}{piece}{after}"),
+        },
     }
 }
 
@@ -270,9 +313,17 @@ mod tests {
 
     #[test]
     fn a_mask_is_replaced_in_its_place() {
-        assert_eq!(filled("Ä [MASK], b", (3, 9), "dog"), "Ä dog, b");
-        assert_eq!(filled("walk [MASK].", (5, 11), "##ing"), "walking.");
-        assert_eq!(filled("[MASK]", (0, 6), "##ing"), "ing");
+        let word = |word: &str| Piece::Word(word.into());
+        let rest = |rest: &str| Piece::Continuation(rest.into());
+        assert_eq!(filled("Ä [MASK], b", (3, 9), &word("dog"), false), "Ä dog, b");
+        assert_eq!(filled("Ä <mask>, b", (2, 9), &word("dog"), true), "Ä dog, b");
+        assert_eq!(filled("walk [MASK].", (5, 11), &rest("ing"), false), "walking.");
+        assert_eq!(filled("[MASK]", (0, 6), &rest("ing"), false), "ing");
+        let exact = |text: &str, takes_space| {
+            filled("a <mask>.", (2, 8), &Piece::Exact(text.into()), takes_space)
+        };
+        assert_eq!([exact(" dog", true), exact("dog", true)], ["a dog.", "adog."]);
+        assert_eq!([exact(" dog", false), exact("dog", false)], ["a dog.", "a dog."]);
     }
 
     #[test]

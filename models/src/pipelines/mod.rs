@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | [`TextClassifier`] | labels with scores | `classifier.*` |
 //! | [`TextEmbedder`] | a vector | the encoder |
-//! | [`FillMask`] | the words that may stand for `[MASK]` | `cls.predictions.*` |
+//! | [`FillMask`] | the words that may stand for `[MASK]`, or a sparse vector | `cls.predictions.*` |
 //! | [`TokenTagger`] | a label for every word, or the spans that the labels make | `classifier.*` |
 //! | [`QuestionAnswerer`] | the parts of it that answer a question | `qa_outputs.*` |
 //!
@@ -49,6 +49,7 @@ mod classify;
 mod embed;
 mod fill_mask;
 mod runner;
+mod sparse;
 mod stages;
 mod tag;
 
@@ -63,6 +64,7 @@ pub use classify::{ClassificationFunction, Score, TextClassifier};
 pub use embed::TextEmbedder;
 pub use fill_mask::{Fill, FillMask};
 pub use runner::{BATCH_TOKENS, DEFAULT_BATCH_SIZE, Runner};
+pub use sparse::SparseValue;
 pub use tag::{Tag, TokenTagger, WordLabel, best, groups, spans};
 
 /// A model opened with the head that it has.
@@ -129,6 +131,7 @@ impl Pipeline {
     pub fn prompts(&self) -> Prompts {
         match self {
             Pipeline::Embed(p) => p.prompts().clone(),
+            Pipeline::FillMask(p) => p.prompts().clone(),
             _ => Prompts::default(),
         }
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::classify::head_labels;
 use super::runner::{Runner, derefs_to_runner, same_number};
-use crate::tokenizer::char_offsets;
+use crate::tokenizer::{char_offsets, goes_on, trimmed};
 use crate::{Bert, Encoding, ModelRef, Pretrained, Result, Task, TokenClassifier};
 
 /// A word, or a span of words, with its label.
@@ -161,40 +161,62 @@ impl TokenTagger {
         rows: &[&[f32]],
         label: WordLabel,
     ) -> Vec<Tag> {
-        let chars = char_offsets(text, &encoding.offsets);
-        let mut words: Vec<Tag> = Vec::new();
-        // The rows of each word's tokens.
-        let mut tokens: Vec<Vec<&[f32]>> = Vec::new();
-        let mut last = None;
-        for (at, row) in rows.iter().enumerate() {
-            let Some(word) = encoding.words[at].filter(|_| !encoding.special[at]) else { continue };
-            let (from, to) = encoding.offsets[at];
-            match words.last_mut().zip(tokens.last_mut()).filter(|_| last == Some(word)) {
-                Some((tag, tokens)) => {
-                    tag.text.push_str(text.get(from..to).unwrap_or_default());
-                    tag.end = chars[at].1;
-                    tokens.push(row);
+        let found = word_places(text, encoding, self.runner.tokenizer().has_words());
+        let places: Vec<(usize, usize)> = found.iter().map(|w| (w.0.start, w.0.end)).collect();
+        let chars = char_offsets(text, &places);
+        let word =
+            |((place, tokens), (start, end)): ((Range<usize>, Vec<usize>), (usize, usize))| {
+                let tokens: Vec<&[f32]> = tokens.into_iter().map(|at| rows[at]).collect();
+                let (id, score) = of_word(&tokens, label);
+                Tag {
+                    text: text.get(place).unwrap_or_default().to_string(),
+                    label: self.labels.get(id).cloned().unwrap_or_default(),
+                    score,
+                    start,
+                    end,
                 }
-                None => {
-                    words.push(Tag {
-                        text: text.get(from..to).unwrap_or_default().to_string(),
-                        label: String::new(),
-                        score: 0.0,
-                        start: chars[at].0,
-                        end: chars[at].1,
-                    });
-                    tokens.push(vec![row]);
-                    last = Some(word);
-                }
-            }
-        }
-        for (tag, tokens) in words.iter_mut().zip(&tokens) {
-            let (id, score) = of_word(tokens, label);
-            tag.label = self.labels.get(id).cloned().unwrap_or_default();
-            tag.score = score;
-        }
-        words
+            };
+        found.into_iter().zip(chars).map(word).collect()
     }
+}
+
+/// The words of a text, in bytes, with the places of their tokens. `has_words` says that the words
+/// of the encoding are split at punctuation; otherwise the text decides where one goes on.
+fn word_places(
+    text: &str,
+    encoding: &Encoding,
+    has_words: bool,
+) -> Vec<(Range<usize>, Vec<usize>)> {
+    let mut found: Vec<(Range<usize>, Vec<usize>)> = Vec::new();
+    let mut last = None;
+    // A token of a space alone, which belongs to the word that begins after it.
+    let mut space: Option<(u32, usize)> = None;
+    for (at, word) in encoding.words.iter().enumerate() {
+        let Some(word) = word.filter(|_| !encoding.special[at]) else { continue };
+        let place = trimmed(text, encoding.offsets[at]);
+        if place.is_empty() {
+            space = Some((word, at));
+            continue;
+        }
+        let before = space.take().filter(|(of, _)| *of == word).map(|(_, at)| at);
+        let goes_on = found.last().is_some_and(|(known, _)| match has_words {
+            true => last == Some(word),
+            // The pieces of one character have the same place.
+            false => {
+                place.start < known.end || (place.start == known.end && goes_on(text, known.end))
+            }
+        });
+        match found.last_mut().filter(|_| goes_on) {
+            Some((known, tokens)) => {
+                known.end = known.end.max(place.end);
+                tokens.extend(before);
+                tokens.push(at);
+            }
+            None => found.push((place, before.into_iter().chain([at]).collect())),
+        }
+        last = Some(word);
+    }
+    found
 }
 
 /// The label of a word, and its probability, from those of its tokens.
@@ -284,6 +306,54 @@ mod tests {
     fn joined(text: &str, labels: &[&str]) -> Vec<(String, String)> {
         let spans = spans(text, &words(text, labels));
         spans.into_iter().map(|s| (s.text, s.label)).collect()
+    }
+
+    /// The words of a text, found from the offsets of its pieces and the words of the tokenizer.
+    fn found(text: &str, pieces: &[(usize, usize, u32)]) -> Vec<(String, usize)> {
+        let encoding = Encoding {
+            offsets: pieces.iter().map(|p| (p.0, p.1)).collect(),
+            words: pieces.iter().map(|p| Some(p.2)).collect(),
+            special: vec![false; pieces.len()],
+            ..Encoding::default()
+        };
+        let words = word_places(text, &encoding, false);
+        words.into_iter().map(|(place, tokens)| (text[place].to_string(), tokens[0])).collect()
+    }
+
+    fn expected(words: &[(&str, usize)]) -> Vec<(String, usize)> {
+        words.iter().map(|(word, first)| (word.to_string(), *first)).collect()
+    }
+
+    /// Byte-level pieces: one begins with the space before its word, an emoji has several.
+    #[test]
+    fn words_of_pieces_have_no_spaces_and_whole_characters() {
+        let text = "in Zürich 😀, ok";
+        // in, Ġ Z ü(2) rich, Ġ 😀(2), ",", Ġok
+        let pieces = [
+            (0, 2, 0),
+            (2, 4, 1),
+            (4, 6, 1),
+            (4, 6, 1),
+            (6, 10, 1),
+            (10, 11, 2),
+            (11, 15, 2),
+            (11, 15, 2),
+            (15, 16, 3),
+            (16, 19, 4),
+        ];
+        let words = [("in", 0), ("Zürich", 1), ("😀", 5), (",", 8), ("ok", 9)];
+        assert_eq!(found(text, &pieces), expected(&words));
+    }
+
+    /// SentencePiece's words end at spaces only: punctuation and scripts without spaces end them too.
+    #[test]
+    fn words_of_sentencepiece_are_split_further() {
+        let text = "in Paris, 東京";
+        // ▁in, ▁Par is ",", ▁ 東 京
+        let pieces =
+            [(0, 2, 0), (3, 6, 1), (6, 8, 1), (8, 9, 1), (10, 10, 2), (10, 13, 2), (13, 16, 2)];
+        let words = [("in", 0), ("Paris", 1), (",", 3), ("東", 4), ("京", 6)];
+        assert_eq!(found(text, &pieces), expected(&words));
     }
 
     /// Of equal tokens the first decides.

@@ -1,11 +1,10 @@
 //! Text to tokens.
 
 use rayon::prelude::*;
-use tokenizers::{
-    PostProcessor, PreTokenizerWrapper, TruncationDirection, TruncationParams, truncate_encodings,
-};
+use tokenizers::{PostProcessor, TruncationDirection, TruncationParams, truncate_encodings};
 
 use super::excerpt::Excerpt;
+use super::pieces::lacks_prefix_space;
 use super::{Encoding, Side, Tokenizer};
 use crate::error::{Error, Result};
 
@@ -88,7 +87,8 @@ impl Tokenizer {
         let failed = |e: tokenizers::Error| Error::tokenizer(&self.source, e.to_string());
         if self.inner.get_pre_tokenizer().is_some_and(lacks_prefix_space) {
             let message = "the tokenizer is byte-level without add_prefix_space, so it cannot \
-                           encode given words; set add_prefix_space to true in its file";
+                           encode given words; set add_prefix_space to true in tokenizer_config.json, and in \
+                           tokenizer.json where the tokenizer has no class of its own";
             return Err(Error::tokenizer(&self.source, message));
         }
         let room = self.room(max_length, false)?;
@@ -99,7 +99,7 @@ impl Tokenizer {
 
     /// The tokens of a text, or a pair, that an input of `max_length` tokens has room for.
     pub(super) fn room(&self, max_length: usize, pair: bool) -> Result<usize> {
-        let added = self.inner.get_post_processor().map_or(0, |p| p.added_tokens(pair));
+        let added = self.ends.as_ref().map_or(0, |ends| ends.added_tokens(pair));
         max_length.checked_sub(added).ok_or_else(|| {
             Error::Input(format!(
                 "a maximum length of {max_length} has no room for {added} special tokens"
@@ -139,7 +139,10 @@ impl Tokenizer {
         first: tokenizers::Encoding,
         second: Option<tokenizers::Encoding>,
     ) -> tokenizers::Result<(Encoding, Vec<Option<usize>>)> {
-        let whole = self.inner.post_process(first, second, true)?;
+        let whole = match &self.ends {
+            Some(ends) => ends.process(first, second, true)?,
+            None => self.inner.post_process(first, second, true)?,
+        };
         let sequences = whole.get_sequence_ids();
         let encoding = Encoding {
             ids: whole.get_ids().to_vec(),
@@ -239,15 +242,6 @@ impl Tokenizer {
         }
         let encoding = self.encode(prompt, None, max_length)?;
         Ok(encoding.len() - usize::from(encoding.special.last() == Some(&true)))
-    }
-}
-
-/// Whether a word means another one at the beginning of a text than after a space.
-fn lacks_prefix_space(pre_tokenizer: &PreTokenizerWrapper) -> bool {
-    match pre_tokenizer {
-        PreTokenizerWrapper::ByteLevel(bytes) => !bytes.add_prefix_space,
-        PreTokenizerWrapper::Sequence(all) => all.as_ref().iter().any(lacks_prefix_space),
-        _ => false,
     }
 }
 

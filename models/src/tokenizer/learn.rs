@@ -11,9 +11,10 @@ use tokenizers::{
     NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
 };
 
-use super::file::{self, SPECIAL};
+use super::class::SPECIAL;
 use super::options::Options;
-use super::{Tokenizer, wordpiece};
+use super::vocabulary::word_piece;
+use super::{Tokenizer, file, parts, wordpiece};
 use crate::error::{Error, Result};
 
 impl Tokenizer {
@@ -61,8 +62,6 @@ impl Tokenizer {
         let vocab = wordpiece::learn(&words, &SPECIAL, vocab_size);
         let vocab: Vec<&str> = vocab.iter().map(String::as_str).collect();
         let names = SPECIAL.map(str::to_string);
-        let tokenizer = file::assemble(&vocab, &names, BertNormalizer::default());
-        let inner = file::parse(tokenizer, &source)?;
         let config = json!({
             "tokenizer_class": "BertTokenizer", "do_lower_case": true, "strip_accents": null,
             "tokenize_chinese_chars": true, "model_max_length": 512, "pad_token": "[PAD]", "unk_token": "[UNK]",
@@ -70,7 +69,12 @@ impl Tokenizer {
         });
         let options =
             Options { map: config.as_object().cloned().unwrap_or_default(), ..Options::default() };
-        Self::build(inner, &options, Some(format!("{config:#}\n")), source)
+        let mut tokenizer = word_piece(&vocab);
+        file::add_tokens(&mut tokenizer, &options, &names, None)
+            .map_err(|message| Error::tokenizer(&source, message))?;
+        parts::set_bert(&mut tokenizer, &names, BertNormalizer::default());
+        let inner = file::parse(tokenizer, &source)?;
+        Self::build(inner, &names, &options, (Some(format!("{config:#}\n")), source))
     }
 }
 

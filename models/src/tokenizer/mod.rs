@@ -1,4 +1,4 @@
-//! Text to ids: BERT's WordPiece over the `tokenizers` crate.
+//! Text to ids: WordPiece, byte-level BPE and SentencePiece's Unigram over the `tokenizers` crate.
 //!
 //! A tokenizer file may carry padding and truncation of its own (a sentence-embedding model's often
 //! pads to 128). Gradus never pads, and truncates at a length that the caller gives, so both are
@@ -16,6 +16,7 @@
 //! # }
 //! ```
 
+mod class;
 mod encode;
 mod encoding;
 mod excerpt;
@@ -23,17 +24,25 @@ mod file;
 mod learn;
 mod open;
 mod options;
+mod parts;
+mod pieces;
+mod sentencepiece;
+mod vocabulary;
 mod windows;
 mod wordpiece;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use tokenizers::PostProcessorWrapper;
+
 use crate::error::{Error, Result};
 use crate::files;
 pub use encoding::{Encoding, char_offsets};
 use excerpt::Excerpts;
 pub use excerpt::Side;
+pub(crate) use pieces::{Piece, goes_on, trimmed};
+pub(crate) use vocabulary::{TOKENIZERS, has_tokenizer};
 pub use windows::Window;
 
 /// The ids of the special tokens.
@@ -49,7 +58,10 @@ struct Special {
 /// Text to ids and back.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
+    /// Without its post-processor, which must run once, after the cut.
     inner: tokenizers::Tokenizer,
+    /// The post-processor: the special tokens at the ends of a text.
+    ends: Option<PostProcessorWrapper>,
     /// `tokenizer_config.json`, written back as it was read.
     config: Option<String>,
     /// The file or folder that it was read from, for errors.
@@ -77,15 +89,20 @@ impl Tokenizer {
     pub fn save(&self, dir: impl AsRef<Path>) -> Result<()> {
         let dir = dir.as_ref();
         let path = dir.join("tokenizer.json");
-        let json =
-            self.inner.to_string(true).map_err(|e| Error::tokenizer(&path, e.to_string()))?;
-        files::write_atomic(&path, json.as_bytes())?;
+        files::write_atomic(&path, self.to_json()?.as_bytes())?;
         match &self.config {
             Some(config) => {
                 files::write_atomic(&dir.join("tokenizer_config.json"), config.as_bytes())
             }
             None => Ok(()),
         }
+    }
+
+    /// The text of `tokenizer.json`.
+    fn to_json(&self) -> Result<String> {
+        let mut whole = self.inner.clone();
+        whole.with_post_processor(self.ends.clone());
+        whole.to_string(true).map_err(|e| Error::tokenizer(&self.source, e.to_string()))
     }
 
     /// The text of the ids, without the special tokens if `skip_special`. Ids outside the
@@ -134,27 +151,27 @@ impl Tokenizer {
         &self.notes
     }
 
-    /// The id of `[PAD]`.
+    /// The id of `[PAD]`, or `<pad>`.
     pub fn pad_id(&self) -> Option<u32> {
         self.special.pad
     }
 
-    /// The id of `[UNK]`.
+    /// The id of `[UNK]`, or `<unk>`.
     pub fn unk_id(&self) -> Option<u32> {
         self.special.unk
     }
 
-    /// The id of `[CLS]`.
+    /// The id of `[CLS]`, or `<s>`.
     pub fn cls_id(&self) -> Option<u32> {
         self.special.cls
     }
 
-    /// The id of `[SEP]`.
+    /// The id of `[SEP]`, or `</s>`.
     pub fn sep_id(&self) -> Option<u32> {
         self.special.sep
     }
 
-    /// The id of `[MASK]`; a tokenizer without one cannot be used for masked language models.
+    /// The id of `[MASK]`, or `<mask>`; a tokenizer without one cannot be used for masked language models.
     pub fn mask_id(&self) -> Option<u32> {
         self.special.mask
     }

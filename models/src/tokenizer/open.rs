@@ -3,52 +3,51 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
-use tokenizers::NormalizerWrapper;
 use tokenizers::normalizers::{BertNormalizer, Lowercase, Sequence};
+use tokenizers::{NormalizerWrapper, PostProcessorWrapper};
 
+use super::class::Class;
 use super::excerpt::Excerpts;
-use super::file::{self, SPECIAL, text};
+use super::file::{self, text};
 use super::options::Options;
-use super::{Side, Special, Tokenizer};
+use super::{Side, Special, Tokenizer, vocabulary};
 use crate::error::{Error, Result};
 use crate::files;
 
 impl Tokenizer {
-    /// Reads the tokenizer of a model folder: `tokenizer.json`, or else `vocab.txt`; with the
-    /// settings of `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json`. The
-    /// result is that of `AutoTokenizer` in `transformers` 5: under BERT's class,
-    /// `tokenizer_config.json` decides how a WordPiece vocabulary is normalised, not
+    /// Reads the tokenizer of a model folder: `tokenizer.json`, or else its vocabulary (`vocab.txt`;
+    /// `vocab.json` with `merges.txt`; a Unigram model of SentencePiece); with the settings of
+    /// `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json`. The result is that
+    /// of `AutoTokenizer` in `transformers` 5: under the classes of BERT, RoBERTa, XLM-RoBERTa,
+    /// CamemBERT and MPNet, `tokenizer_config.json` decides how texts are normalised and split, not
     /// `tokenizer.json`.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] when there is neither, a file is malformed, or the tokenizer is one
+    /// [`Error::Tokenizer`] when there is none of them, a file is malformed, or the tokenizer is one
     /// that Gradus does not have (it is named); [`Error::Io`] when a file cannot be read.
     pub fn from_folder(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
         let mut options = Options::read(dir)?;
-        let (json, vocab) = (dir.join("tokenizer.json"), dir.join("vocab.txt"));
-        let has_file = json.is_file();
-        let names = SPECIAL.map(|name| options.special(name));
+        let json = dir.join("tokenizer.json");
+        let file = match json.is_file() {
+            true => Some(read_file(&json)?),
+            false => None,
+        };
+        let class = Class::of(&options, file.as_ref());
+        let names = class.names(&options, file.as_ref());
         let mut notes = options.notes.clone();
-        let (mut tokenizer, source) = if has_file {
-            let mut tokenizer: Value = files::parse_json(&files::read(&json)?)
-                .map_err(|e| Error::tokenizer(&json, format!("not a tokenizer file: {e}")))?;
-            if file::is_berts(&options, &tokenizer) {
-                notes.extend(file::as_berts(&mut tokenizer, &names, &options));
-            }
-            (tokenizer, json)
-        } else if vocab.is_file() {
-            (Self::of_vocab(&vocab, &names, &options)?, vocab)
-        } else {
-            return Err(Error::tokenizer(
-                dir,
-                "the folder has neither tokenizer.json nor vocab.txt; copy one from the model it belongs to",
-            ));
+        let has_file = file.is_some();
+        let (mut tokenizer, source) = match file {
+            Some(file) => (file, json),
+            None => vocabulary::read(dir, class, &names, &options)?,
         };
         if tokenizer.is_object() {
-            file::add_tokens(&mut tokenizer, &options, &names)
+            let takes_space = names.last().filter(|_| class.mask_takes_space());
+            file::add_tokens(&mut tokenizer, &options, &names, takes_space)
                 .map_err(|message| Error::tokenizer(&source, message))?;
         }
+        let told = class.rebuild(&mut tokenizer, &names, &options);
+        notes.extend(told.into_iter().filter(|_| has_file));
         let cuts_left =
             options.cuts_left().map_err(|message| Error::tokenizer(&source, message))?;
         let file_cuts_left = tokenizer["truncation"]["direction"] == "Left";
@@ -58,50 +57,36 @@ impl Tokenizer {
         }
         let inner = file::parse(tokenizer, &source)?;
         let config = config_text(dir, &options.map)?;
-        let mut built = Self::build(inner, &options, config, source)?;
+        let mut built = Self::build(inner, &names, &options, (config, source))?;
         let left = cuts_left.unwrap_or(file_cuts_left);
         built.side = if left { Side::Left } else { Side::Right };
         built.notes = notes;
         Ok(built)
     }
 
-    fn of_vocab(path: &Path, names: &[String; 5], options: &Options) -> Result<Value> {
-        let text = text(path)?;
-        let vocab: Vec<&str> = text.lines().collect();
-        let is_added = |name: &str| options.added.values().any(|t| t["content"] == name);
-        let lacks = |name: &&String| !vocab.contains(&name.as_str()) && !is_added(name);
-        if let Some(missing) = names.iter().skip(1).take(3).find(lacks) {
-            return Err(Error::tokenizer(path, format!("the vocabulary has no {missing} token")));
-        }
-        Ok(file::assemble(&vocab, names, file::normalizer(options)))
-    }
-
+    /// A tokenizer of its parts, with the text of its configuration and its source.
     pub(super) fn build(
         mut inner: tokenizers::Tokenizer,
+        names: &[String; 5],
         options: &Options,
-        config: Option<String>,
-        source: PathBuf,
+        (config, source): (Option<String>, PathBuf),
     ) -> Result<Self> {
         let failed = |e: tokenizers::Error| Error::tokenizer(&source, e.to_string());
         inner.with_truncation(None).map_err(failed)?;
         inner.with_padding(None);
         inner.set_encode_special_tokens(options.flag("split_special_tokens").unwrap_or(false));
-        let id = |name: &str| inner.token_to_id(&options.special(name));
-        let special = Special {
-            pad: id("[PAD]"),
-            unk: id("[UNK]"),
-            cls: id("[CLS]"),
-            sep: id("[SEP]"),
-            mask: id("[MASK]"),
-        };
+        let [pad, unk, cls, sep, mask] = names.each_ref().map(|name| inner.token_to_id(name));
         let Some(last) = inner.get_vocab(true).into_values().max() else {
             return Err(Error::tokenizer(&source, "the vocabulary is empty"));
         };
+        let ends = inner.get_post_processor().cloned();
+        inner.with_post_processor(None::<PostProcessorWrapper>);
         let mut built = Tokenizer {
             inner,
+            ends,
             config,
             source,
-            special,
+            special: Special { pad, unk, cls, sep, mask },
             vocab_size: last as usize + 1,
             max_length: options.max_length(),
             excerpts: None,
@@ -130,17 +115,31 @@ impl Tokenizer {
             .with_normalizer(Some(normalizer))
             .map_err(|e| Error::tokenizer(&self.source, e.to_string()))?;
         self.excerpts = self.find_excerpts();
+        self.set_config([("do_lower_case", json!(true))]);
         let text = self.config.as_deref().unwrap_or("{}");
-        if let Ok(Value::Object(mut config)) = serde_json::from_str(text) {
-            config.insert("do_lower_case".into(), json!(true));
-            // Without this key, accents would be removed together with upper case.
-            if config.get("strip_accents").is_none_or(Value::is_null) {
-                config.insert("strip_accents".into(), json!(false));
-            }
-            self.config = Some(format!("{:#}\n", Value::Object(config)));
+        let strips = serde_json::from_str(text).is_ok_and(|config: Map<String, Value>| {
+            config.get("strip_accents").is_some_and(|strips| !strips.is_null())
+        });
+        // Without this key, accents would be removed together with upper case.
+        if !strips {
+            self.set_config([("strip_accents", json!(false))]);
         }
         Ok(())
     }
+
+    /// Sets keys of `tokenizer_config.json` for [`Tokenizer::save`].
+    pub(super) fn set_config<const N: usize>(&mut self, keys: [(&str, Value); N]) {
+        let text = self.config.as_deref().unwrap_or("{}");
+        if let Ok(Value::Object(mut config)) = serde_json::from_str(text) {
+            config.extend(keys.map(|(key, value)| (key.to_string(), value)));
+            self.config = Some(format!("{:#}\n", Value::Object(config)));
+        }
+    }
+}
+
+fn read_file(path: &Path) -> Result<Value> {
+    files::parse_json(&files::read(path)?)
+        .map_err(|e| Error::tokenizer(path, format!("not a tokenizer file: {e}")))
 }
 
 /// A normaliser with lower case before it; `None` where the normaliser makes lower case itself.

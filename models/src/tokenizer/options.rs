@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::file::check_class;
+use super::class::check_class;
 use crate::error::{Error, Result};
 use crate::folder::tables::TOKENIZER;
 use crate::folder::{checked, json_object, values};
@@ -21,6 +21,8 @@ pub(crate) struct Options {
     /// Special tokens that are named without an id.
     pub named: Vec<Value>,
     pub notes: Vec<String>,
+    /// `model_type` of config.json.
+    pub model_type: Option<String>,
 }
 
 /// The keys that name a special token.
@@ -32,8 +34,14 @@ const LISTS: [&str; 3] =
     ["additional_special_tokens", "extra_special_tokens", "model_specific_special_tokens"];
 
 /// The keys that say yes or no.
-const FLAGS: [&str; 4] =
-    ["do_lower_case", "strip_accents", "tokenize_chinese_chars", "split_special_tokens"];
+const FLAGS: [&str; 6] = [
+    "do_lower_case",
+    "strip_accents",
+    "tokenize_chinese_chars",
+    "split_special_tokens",
+    "add_prefix_space",
+    "trim_offsets",
+];
 
 impl Options {
     /// Reads the files of a folder; each may be missing.
@@ -46,11 +54,14 @@ impl Options {
         if let Some(map) = object(&path)? {
             options.map = map;
         }
+        let config = json_object(&dir.join("config.json")).ok().flatten().unwrap_or_default();
+        let of_config = |key: &str| config.get(key).filter(|value| value.is_string());
         if !options.map.contains_key("tokenizer_class")
-            && let Some(class) = config_class(dir)
+            && let Some(class) = of_config("tokenizer_class")
         {
-            options.map.insert("tokenizer_class".into(), class);
+            options.map.insert("tokenizer_class".into(), class.clone());
         }
+        options.model_type = of_config("model_type").and_then(Value::as_str).map(str::to_string);
         // The class is checked first: its error says more than one about its settings.
         values::text(&options.map, "tokenizer_class").map_err(|m| Error::tokenizer(&path, m))?;
         check_class(&options, dir.join("tokenizer.json").is_file(), &path)?;
@@ -150,10 +161,15 @@ impl Options {
         Ok(())
     }
 
-    /// The name of a special token: the files' name, or the default.
-    pub fn special(&self, default: &str) -> String {
-        let key = format!("{}_token", default.trim_matches(['[', ']']).to_lowercase());
-        self.map.get(&key).and_then(content).unwrap_or(default).to_string()
+    /// The name of a special token: that of the files, or the default.
+    pub fn special(&self, key: &str, default: &str) -> String {
+        self.map.get(key).and_then(content).unwrap_or(default).to_string()
+    }
+
+    /// Whether a special token is described by an object, which says whether it takes the space
+    /// before it.
+    pub fn is_described(&self, key: &str) -> bool {
+        self.map.get(key).is_some_and(Value::is_object)
     }
 
     /// The class of the tokenizer, without `Fast`; `None` where nothing names it.
@@ -209,12 +225,6 @@ fn as_tokenizer(error: Error) -> Error {
         Error::Config { path, message } => Error::Tokenizer { path, message },
         other => other,
     }
-}
-
-/// `tokenizer_class` of config.json.
-fn config_class(dir: &Path) -> Option<Value> {
-    let config = json_object(&dir.join("config.json")).ok().flatten()?;
-    config.get("tokenizer_class").filter(|class| class.is_string()).cloned()
 }
 
 /// How a token is spelt: a string, or an object with its `content`.

@@ -3,7 +3,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::file::SPECIAL;
+use super::class::SPECIAL;
 use super::learn::{count, sorted};
 use super::*;
 
@@ -232,7 +232,7 @@ fn a_bad_folder_is_named() {
     assert!(error().contains("neither tokenizer.json nor vocab.txt"), "{}", error());
     fs::write(dir.path().join("vocab.txt"), b"[PAD]\n\xff\n").unwrap();
     assert!(error().contains("invalid UTF-8 at byte 6"), "{}", error());
-    let whole = trained().inner.to_string(false).unwrap();
+    let whole = trained().to_json().unwrap();
     for cut in (0..whole.len()).step_by(97).filter(|&i| whole.is_char_boundary(i)) {
         fs::write(dir.path().join("tokenizer.json"), &whole[..cut]).unwrap();
         assert!(error().contains("not a tokenizer file"), "{}", error());
@@ -242,7 +242,7 @@ fn a_bad_folder_is_named() {
 #[test]
 fn a_file_s_own_padding_and_truncation_are_off() {
     let dir = tempfile::tempdir().unwrap();
-    let mut json: Value = serde_json::from_str(&trained().inner.to_string(false).unwrap()).unwrap();
+    let mut json: Value = serde_json::from_str(&trained().to_json().unwrap()).unwrap();
     json["padding"] = json!({"strategy": {"Fixed": 128}, "direction": "Right", "pad_to_multiple_of": null,
         "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"});
     json["truncation"] =

@@ -18,7 +18,11 @@ impl Served {
     /// When it is empty, too long although it must not be cut, or does not suit this model.
     pub fn sequence(&self, text: Text, options: &EncodeOptions, want: Want) -> Result<Sequence> {
         let pipeline = self.pipeline();
-        let prompt = self.prompt(options)?;
+        let prompt = match want {
+            // Prompts are for vectors.
+            Want::Fills(_) | Want::Targets(_) if options.prompt.is_none() => None,
+            _ => self.prompt(options)?,
+        };
         if matches!(text, Text::Pair(..)) {
             self.check_pair(options, &want)?;
         }
@@ -33,13 +37,14 @@ impl Served {
         self.fit(&mut encoding, side, options.truncate)?;
         if let Want::Attention(view) = want {
             self.check_view(view, encoding.len())?;
-        } else if let Pipeline::FillMask(p) = pipeline {
+        } else if let (Pipeline::FillMask(p), Want::Fills(_) | Want::Targets(_)) = (pipeline, &want)
+        {
             p.check(&text, &encoding).map_err(|e| Problem::of_input(&e))?;
         }
         let text = match &want {
             Want::Fills(_) | Want::Targets(_) | Want::Tags(_) | Want::Attention(_) => text,
             // These answers do not need the text, which may have megabytes and wait long.
-            Want::Vector | Want::States | Want::Logits => String::new(),
+            Want::Vector | Want::States | Want::Logits | Want::Sparse => String::new(),
         };
         Ok(Sequence { text, encoding, want })
     }

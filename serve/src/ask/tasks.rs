@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gradus_models::Encoding;
-use gradus_models::pipelines::{ClassificationFunction, Fill, Score, Tag, WordLabel};
+use gradus_models::pipelines::{ClassificationFunction, Fill, Score, SparseValue, Tag, WordLabel};
 
 use super::asked::Asked;
 use crate::error::{Kind, Problem, Result};
@@ -136,6 +136,21 @@ impl Served {
                 masks.iter_mut().for_each(|fills| fills.truncate(top_k));
                 Ok(masks)
             }
+            _ => Err(unexpected()),
+        })
+    }
+
+    /// The sparse vectors.
+    ///
+    /// # Errors
+    /// As [`Served::ask`]; when the model has no masked-LM head.
+    pub async fn embed_sparse(
+        self: &Arc<Self>,
+        question: Question,
+    ) -> Result<Asked<Vec<SparseValue>>> {
+        self.require(Task::FillMask)?;
+        self.ask(question, Want::Sparse).await?.map(|answer| match answer {
+            Answer::Sparse(values) => Ok(values),
             _ => Err(unexpected()),
         })
     }

@@ -217,7 +217,12 @@ struct Filled {
 
 impl From<Fill> for Filled {
     fn from(fill: Fill) -> Filled {
-        Filled { score: fill.score, token: fill.id, token_str: fill.token, sequence: fill.sequence }
+        Filled {
+            score: fill.score,
+            token: fill.id,
+            token_str: fill.token_str,
+            sequence: fill.sequence,
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! text-embeddings-inference's paths: `/embed`, `/embed_all`, `/predict`, `/rerank`, `/similarity`,
+//! text-embeddings-inference's paths: `/embed`, `/embed_all`, `/embed_sparse`, `/predict`, `/rerank`, `/similarity`,
 //! `/tokenize`, `/decode`, `/info`, `/health`, `/metrics`.
 //!
 //! With several models, the first registered one with the right task answers, or the one that the
@@ -38,6 +38,7 @@ pub fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/embed", post(embed))
         .route("/embed_all", post(embed_all))
+        .route("/embed_sparse", post(embed_sparse))
         .route("/predict", post(predict))
         .route("/rerank", post(rerank))
         .route("/similarity", post(similarity))
@@ -94,6 +95,17 @@ async fn embed_all(call: Call) -> Result<Computed> {
     call.count(texts.len(), "inputs")?;
     let asked = served.embed_tokens(Question::new(texts, options, call.caller)).await?;
     let numbers = asked.answers.iter().flatten().map(Vec::len).sum();
+    Computed::json(asked.answers, numbers, asked.usage).await
+}
+
+async fn embed_sparse(call: Call) -> Result<Computed> {
+    let mut fields = call.fields().await?;
+    let served = model::of_task(&call, &mut fields, &[Task::FillMask])?;
+    let options = options::encoding(&call, &mut fields)?;
+    let texts = inputs(&call, fields.required("inputs")?, "inputs")?;
+    call.count(texts.len(), "inputs")?;
+    let asked = served.embed_sparse(Question::new(texts, options, call.caller)).await?;
+    let numbers = 4 * asked.answers.iter().map(Vec::len).sum::<usize>();
     Computed::json(asked.answers, numbers, asked.usage).await
 }
 
@@ -289,6 +301,8 @@ fn model_type(pipeline: &Pipeline) -> Value {
         Pipeline::Classify(p) if p.labels().len() == 1 => json!({"reranker": labels}),
         Pipeline::Classify(_) => json!({"classifier": labels}),
         Pipeline::Tag(_) => json!({"token_classifier": labels}),
+        // As text-embeddings-inference calls it.
+        Pipeline::FillMask(p) if p.is_sparse() => json!({"embedding": {"pooling": "splade"}}),
         Pipeline::FillMask(_) => json!({"fill_mask": {}}),
         Pipeline::Answer(_) => json!({"question_answerer": {}}),
     }

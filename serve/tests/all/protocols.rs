@@ -234,6 +234,34 @@ fn tokens_are_told_and_taken() {
     assert!((similar[0] - 1.0).abs() < 1e-5 && similar[1] < 0.999, "{similar:?}");
 }
 
+/// Sparse vectors come from a masked language model: ascending ids, nothing that is 0.
+#[test]
+fn sparse_vectors_are_lists_of_ids_with_numbers() {
+    let heads = [("words", Head::None), ("blanks", Head::Masked)];
+    let (server, _dir) = Server::tiny(&heads, &[]);
+    let all = server.post("/embed_sparse", json!({"inputs": TEXTS})).ok();
+    let all = all.as_array().unwrap();
+    assert_eq!(all.len(), TEXTS.len());
+    for (text, vector) in TEXTS.iter().zip(all) {
+        let vector = vector.as_array().unwrap();
+        let ids: Vec<u64> = vector.iter().map(|v| v["index"].as_u64().unwrap()).collect();
+        assert!(ids.len() > 1 && ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+        assert!(vector.iter().all(|v| v["value"].as_f64().unwrap() > 0.0));
+        let alone = server.post("/embed_sparse", json!({"inputs": text, "model": "blanks"})).ok();
+        alike(text, &alone[0], &json!(vector));
+    }
+    let tokens = server.post("/tokenize", json!({"inputs": TEXTS[0], "model": "blanks"})).ok();
+    let tokens = tokens[0].as_array().unwrap();
+    let ids: Vec<u64> = tokens.iter().map(|t| t["id"].as_u64().unwrap()).collect();
+    alike("ids", &server.post("/embed_sparse", json!({"inputs": [ids]})).ok()[0], &all[0]);
+    // A text with the mask is a text like others here, and one without is no error.
+    assert_eq!(server.post("/embed_sparse", json!({"inputs": "a [MASK]"})).code, 200);
+    let (alone, _dir) = Server::tiny(&[("words", Head::None)], &[]);
+    let refused = alone.post("/embed_sparse", json!({"inputs": "a"}));
+    assert_eq!(refused.code, 424);
+    assert!(refused.text().contains("fill-mask"), "{}", refused.text());
+}
+
 /// A server on a GPU: every task, alone and from several threads at once.
 #[test]
 fn a_gpu_serves_the_same() {

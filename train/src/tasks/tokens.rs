@@ -122,6 +122,13 @@ impl Job for Tokens {
         // Words keep their tokens: a pooling would have nothing to do.
         pretrained.follow_sentence()?;
         let mut notes = pretrained.notes.clone();
+        if pretrained.tokenizer.set_prefix_space()? {
+            notes.push(
+                "the tokenizer now puts a space before a text (add_prefix_space), because words are \
+                 encoded one by one"
+                    .into(),
+            );
+        }
         notes.extend(pretrained.fit_tag_head(&self.labels));
         Ok(notes)
     }

@@ -9,7 +9,7 @@ pub(crate) use adapter::ADAPTER;
 pub(crate) use config::CONFIG;
 pub(super) use sentence::ARGUMENTS;
 pub(crate) use sentence::{
-    DENSE, DROPOUT, LAYER_NORM, MODULES, NORMALIZE, POOLING, SENTENCE, SENTENCE_MODEL,
+    DENSE, DROPOUT, LAYER_NORM, MODULES, NORMALIZE, POOLING, SENTENCE, SENTENCE_MODEL, SPLADE,
 };
 pub(crate) use tokenizer::TOKENIZER;
 
@@ -23,7 +23,7 @@ const fn key(names: &'static [&'static str], rule: Rule, remark: &'static str) -
 
 /// All tables, in the order of the book.
 #[cfg(test)]
-pub(super) const TABLES: [&Table; 11] = [
+pub(super) const TABLES: [&Table; 12] = [
     &CONFIG,
     &TOKENIZER,
     &MODULES,
@@ -34,6 +34,7 @@ pub(super) const TABLES: [&Table; 11] = [
     &NORMALIZE,
     &LAYER_NORM,
     &DROPOUT,
+    &SPLADE,
     &ADAPTER,
 ];
 
@@ -57,7 +58,11 @@ pub(super) const FILES: [(&str, &str, &str); 13] = [
         "WordPiece, SentencePiece, BPE; the caller chooses padding and truncation, except the \
          side",
     ),
-    ("vocab.txt", "obeyed", "where there is no tokenizer.json"),
+    (
+        "vocab.txt; vocab.json, merges.txt; sentencepiece.bpe.model",
+        "obeyed",
+        "where there is no tokenizer.json: WordPiece, byte-level BPE, Unigram",
+    ),
     ("added_tokens.json", "obeyed", "with vocab.txt, and with tokenizer.json"),
     (
         "sentence_roberta_config.json and the like",

@@ -28,7 +28,8 @@ pub(crate) const SENTENCE: Table = Table {
         key(
             &["transformer_task"],
             Obeyed,
-            "`feature-extraction` embeds, `sequence-classification` is a cross-encoder; others are refused",
+            "`feature-extraction` embeds, `sequence-classification` is a cross-encoder, `fill-mask` a \
+             sparse encoder; others are refused",
         ),
         key(
             &["modality_config", "module_output_name"],
@@ -69,8 +70,8 @@ pub(crate) const SENTENCE_MODEL: Table = Table {
         ),
         key(
             &["model_type"],
-            Only(&["\"SentenceTransformer\"", "\"CrossEncoder\""]),
-            "Gradus runs sentence embedders and cross-encoders",
+            Only(&["\"SentenceTransformer\"", "\"CrossEncoder\"", "\"SparseEncoder\""]),
+            "Gradus runs sentence embedders, cross-encoders and sparse encoders",
         ),
         key(&["activation_fn"], Obeyed, "what a cross-encoder applies to its outputs"),
         key(&["__version__", "requirements"], Harmless, "what the model was made with"),
@@ -135,6 +136,21 @@ pub(crate) const NORMALIZE: Table = Table {
 pub(crate) const LAYER_NORM: Table =
     Table { file: "LayerNorm/config.json", keys: &[key(&["dimension"], Obeyed, "the width")] };
 
+/// The `config.json` of a `SpladePooling` module.
+pub(crate) const SPLADE: Table = Table {
+    file: "1_SpladePooling/config.json",
+    keys: &[
+        key(&["pooling_strategy"], Obeyed, "max or sum over the tokens"),
+        key(&["activation_function"], Obeyed, "relu, or log1p_relu: the logarithm twice"),
+        key(
+            &["embedding_dimension", "word_embedding_dimension"],
+            Harmless,
+            "the width is that of the vocabulary",
+        ),
+        key(&["chunk_size"], Harmless, "how many tokens are pooled at a time"),
+    ],
+};
+
 /// The `config.json` of a `Dropout` module.
 pub(crate) const DROPOUT: Table = Table {
     file: "Dropout/config.json",
@@ -150,7 +166,8 @@ pub(crate) const MODULES: Table = Table {
         key(
             &["type"],
             Obeyed,
-            "Transformer, Pooling, Dense, LayerNorm, Normalize, Dropout; others are refused",
+            "Transformer, Pooling, Dense, LayerNorm, Normalize, Dropout, SpladePooling; others are \
+             refused",
         ),
         key(&["kwargs"], Only(&["[]", "{}"]), "Gradus passes nothing to modules"),
     ],

@@ -11,14 +11,20 @@ pub(crate) const TOKENIZER: Table = Table {
         key(
             &["tokenizer_class"],
             Obeyed,
-            "BERT's tokenizer is built from its vocabulary, any other from tokenizer.json; \
-             without that file it is refused",
+            "the tokenizers of BERT, RoBERTa, XLM-RoBERTa, CamemBERT and MPNet are built from \
+             their vocabulary, any other from tokenizer.json; without that file it is refused",
         ),
         key(
             &["do_lower_case", "strip_accents", "tokenize_chinese_chars"],
             Obeyed,
             "BERT's class follows it even where tokenizer.json differs, as in `transformers`; a \
              note says so",
+        ),
+        key(
+            &["add_prefix_space", "trim_offsets"],
+            Obeyed,
+            "by the classes of RoBERTa, XLM-RoBERTa and CamemBERT; for any other tokenizer.json \
+             has it already",
         ),
         key(
             &["model_max_length", "max_len"],
@@ -90,8 +96,6 @@ pub(crate) const TOKENIZER: Table = Table {
             &[
                 "add_bos_token",
                 "add_eos_token",
-                "add_prefix_space",
-                "trim_offsets",
                 "errors",
                 "legacy",
                 "sp_model_kwargs",

@@ -17,8 +17,8 @@ use crate::adapter;
 use crate::checkpoint::{INDEX, WEIGHTS, shard_names};
 use crate::error::{Error, Result};
 use crate::folder::{Layout, SENTENCE_CONFIGS, module_files};
+use crate::tokenizer::TOKENIZERS;
 
-const TOKENIZERS: [&str; 2] = ["tokenizer.json", "vocab.txt"];
 /// Files that a model may have or lack: settings of its tokenizer.
 const OPTIONAL: [&str; 4] = [
     "tokenizer_config.json",
@@ -137,6 +137,9 @@ impl Fetch<'_> {
         for name in TOKENIZERS {
             if tokenizer.is_none() {
                 tokenizer = self.file(&format!("{below}{name}"))?;
+                if tokenizer.is_some() && name == "vocab.json" {
+                    self.file(&format!("{below}merges.txt"))?;
+                }
             }
         }
         for name in OPTIONAL {

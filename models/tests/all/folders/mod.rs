@@ -68,8 +68,16 @@ impl Folder {
     }
 
     fn tensors(&self) -> BTreeMap<String, Tensor> {
-        let file = SafeTensors::open(self.file("model.safetensors")).unwrap();
-        file.names().into_iter().map(|name| (name.clone(), file.tensor(&name).unwrap())).collect()
+        self.tensors_of(&["model.safetensors"])
+    }
+
+    fn tensors_of(&self, files: &[&str]) -> BTreeMap<String, Tensor> {
+        let open = |name: &&str| SafeTensors::open(self.file(name)).unwrap();
+        let tensors = |file: SafeTensors| {
+            let tensor = |name: String| (name.clone(), file.tensor(&name).unwrap());
+            file.names().into_iter().map(tensor).collect::<Vec<_>>()
+        };
+        files.iter().map(open).flat_map(tensors).collect()
     }
 
     fn file(&self, path: &str) -> PathBuf {
@@ -261,6 +269,14 @@ fn weights_in_several_files_are_those_in_one() {
     map.insert("more".into(), json!("model-1.safetensors"));
     folder.write("model.safetensors.index.json", &json!({"weight_map": map}));
     assert!(error().contains("`more`") && error().contains("index.json"), "{}", error());
+    map.remove("more");
+    let first = folder.file("model-0.safetensors");
+    let good = fs::read(&first).unwrap();
+    let both = folder.tensors_of(&["model-0.safetensors", "model-1.safetensors"]);
+    safetensors::save(&first, both, None).unwrap();
+    folder.write("model.safetensors.index.json", &json!({"weight_map": map}));
+    assert!(error().contains("model-0.safetensors has one too"), "{}", error());
+    fs::write(&first, good).unwrap();
     map.insert("more".into(), json!("../../secret"));
     folder.write("model.safetensors.index.json", &json!({"weight_map": map}));
     assert!(error().contains("outside"), "{}", error());

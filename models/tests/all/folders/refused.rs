@@ -118,7 +118,39 @@ fn a_tokenizer_that_gradus_lacks_is_refused_by_name() {
         ),
         (
             tokenizer(json!({"tokenizer_class": "XLMRobertaTokenizer"})),
-            &["XLMRobertaTokenizer", "tokenizer.json"],
+            &["sentencepiece.bpe.model", "it has vocab.txt", "save_pretrained"],
+        ),
+        (
+            with(
+                tokenizer(json!({"tokenizer_class": "RobertaTokenizer"})),
+                "vocab.json",
+                json!({"a": 0}),
+            ),
+            &["vocab.json", "no merges.txt"],
+        ),
+        (
+            with(
+                with(
+                    tokenizer(json!({"tokenizer_class": "RobertaTokenizer"})),
+                    "vocab.json",
+                    json!({"a": 0}),
+                ),
+                "merges.txt",
+                json!("#version: 0.2\na b c\n"),
+            ),
+            &["merges.txt", "line 2", "`a b c`"],
+        ),
+        (
+            with(
+                tokenizer(json!({"tokenizer_class": "CamembertTokenizer"})),
+                "sentencepiece.bpe.model",
+                json!("no protobuf"),
+            ),
+            &["sentencepiece.bpe.model", "not a model of SentencePiece"],
+        ),
+        (
+            tokenizer(json!({"tokenizer_class": "RobertaTokenizer", "add_prefix_space": "no"})),
+            &["add_prefix_space"],
         ),
         (tokenizer(json!({"tokenizer_class": "KoBertTokenizer"})), &["KoBertTokenizer"]),
         // Such a class does not read tokenizer.json.

@@ -69,11 +69,14 @@ fn embedding() -> Vec<Operation> {
         json!({"inputs": {"source_sentence": "A cat.", "sentences": ["A kitten.", "A car."]}}),
     );
     let all = "The last hidden state of every token";
+    let sparse = "A number for each token of the vocabulary (SPLADE), without those that are 0";
+    let value = object([("index", count(0)), ("value", number())]);
     vec![
         ask("/embed", "Embeddings of texts", inputs(reference("Inputs"), options))
             .gives(reference("Vectors")),
         ask("/embed_all", all, inputs(reference("Inputs"), vec![]))
             .gives(list(reference("Vectors"))),
+        ask("/embed_sparse", sparse, inputs(reference("Inputs"), vec![])).gives(list(list(value))),
         ask("/similarity", "The cosine of a sentence to others", similarity).gives(list(number())),
     ]
 }

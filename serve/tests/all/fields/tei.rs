@@ -31,6 +31,17 @@ fn embedding() {
     }
     check(
         &server,
+        "/embed_sparse",
+        &embed,
+        &[
+            ("/truncate", json!(true), Same),
+            ("/truncation_direction", json!("Left"), Obeyed),
+            ("/prompt_name", json!("none"), Refused(422)),
+            ("/unknown", json!(1), Same),
+        ],
+    );
+    check(
+        &server,
         "/embed",
         &embed,
         &[

@@ -80,6 +80,10 @@ fn classification() -> Vec<Row> {
         &[
             ("/embed_all", r#"{"inputs": 1}"#, 422, "`inputs` must be"),
             ("/embed_all", r#"{"inputs": "a", "model": "masks"}"#, 424, "fill-mask"),
+            ("/embed_sparse", r#"{"inputs": 1}"#, 422, "`inputs` must be"),
+            ("/embed_sparse", r#"{"inputs": []}"#, 400, "`inputs` is empty"),
+            ("/embed_sparse", r#"{"inputs": "a", "model": "tiny"}"#, 424, "feature-extraction"),
+            ("/embed_sparse", r#"{"inputs": "a", "prompt_name": "x"}"#, 422, "no prompt `x`"),
             ("/predict", r#"{"inputs": [1]}"#, 422, "`inputs[0]` must be"),
             ("/predict", r#"{"inputs": ["a", "b", "c"]}"#, 422, "3 texts"),
             ("/predict", r#"{"inputs": [["a", "b", "c"]]}"#, 422, "`inputs[0]` has 3 texts"),
