@@ -247,9 +247,7 @@ fn block_sum(x: f32, local: vec3<u32>) -> f32 {
 // Adds the scores' gradients in `weights`, of 16 queries and 16 keys, to the workgroup's part of dB, except distances of
 // `reach` and more. A thread has the places of a remainder by 32, so no place has two threads.
 fn add_diagonals(part: u32, query: u32, key: u32, thread: u32) {
-    if (thread >= 32u) {
-        return;
-    }
+    if (thread >= 32u) { return; }
     let reach = i32(args.reach);
     // Diagonal i has the distance smallest + i.
     let smallest = i32(key) - i32(query) - 15;
@@ -433,12 +431,8 @@ fn $ENTRY(
 #end
     below = block_sum(below, local);
     above = block_sum(above, local);
-    if (thread == 0u) {
-        parts[part_of_bias] += below;
-    }
-    if (thread == (width - 1u) % 32u) {
-        parts[part_of_bias + width - 1u] += above;
-    }
+    if (thread == 0u) { parts[part_of_bias] += below; }
+    if (thread == (width - 1u) % 32u) { parts[part_of_bias + width - 1u] += above; }
 #end
     if (row < args.tokens) {
         if (local.x == 0u) {
