@@ -153,5 +153,5 @@ if __name__ == "__main__":
     pooled()
     embedder()
     tagger()
-    masked()
     of_peft()
+    masked()

@@ -135,7 +135,8 @@ fn tied_and_older_names_are_the_same_model() {
     let file = SafeTensors::open(folder.join("model.safetensors")).unwrap();
     let decoder = "cls.predictions.decoder";
     let embeddings = "bert.embeddings.word_embeddings.weight";
-    let renamed: [&dyn Fn(&str) -> Vec<String>; 5] = [
+    type Renamed<'a> = &'a dyn Fn(&str) -> Vec<String>;
+    let renamed: [Renamed; 5] = [
         // Only the decoder has the tied weight, or the bias, or both have both.
         &|name| vec![if name == embeddings { format!("{decoder}.weight") } else { name.into() }],
         &|name| vec![name.replace("predictions.bias", "predictions.decoder.bias")],
