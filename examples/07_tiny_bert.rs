@@ -5,7 +5,7 @@
 use gradus::models::tasks::Classification;
 use gradus::models::training::{Recipe, Task, Trainer};
 use gradus::models::{
-    BertConfig, Encoding, Labels, Pooling, Result, SequenceClassifier, Tokenizer,
+    EncoderConfig, Encoding, Labels, Pooling, Result, SequenceClassifier, Tokenizer,
 };
 use gradus::nn::Store;
 
@@ -28,7 +28,7 @@ fn main() -> Result<()> {
     println!("{:?} → {:?}", words[0], encodings[0].tokens);
 
     // A BERT of one layer; its parameters have the names of a Hugging Face checkpoint.
-    let mut config = BertConfig::new(tokenizer.vocab_size(), 1, 32, 2, 64);
+    let mut config = EncoderConfig::new(tokenizer.vocab_size(), 1, 32, 2, 64);
     config.set_labels(&Labels::from_names(subjects.iter().map(|s| s.0.into()).collect())?);
     let store = Store::new(0);
     let model = SequenceClassifier::new(&store.root(), &config, Pooling::Mean, 2)?;

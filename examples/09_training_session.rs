@@ -9,7 +9,7 @@ use gradus::models::training::{
     Destination, Ended, Event, Recipe, Session, SessionOptions, Trainer,
 };
 use gradus::models::{
-    BertConfig, Columns, Dataset, Error, Pooling, Result, SequenceClassifier, Split, Tokenizer,
+    Columns, Dataset, EncoderConfig, Error, Pooling, Result, SequenceClassifier, Split, Tokenizer,
 };
 use gradus::nn::Store;
 
@@ -20,7 +20,7 @@ fn main() -> Result<()> {
     let labels = data.labels()?;
     let texts: Vec<&str> = data.train.examples.iter().map(|e| e.text.as_str()).collect();
     let tokenizer = Tokenizer::train_wordpiece(&texts, 4000)?;
-    let mut config = BertConfig::preset("tiny", tokenizer.vocab_size())?;
+    let mut config = EncoderConfig::preset("tiny", tokenizer.vocab_size())?;
     config.set_labels(&labels);
     let store = Store::new(0);
     let model = SequenceClassifier::new(&store.root(), &config, Pooling::Cls, labels.len())?;

@@ -7,10 +7,10 @@ use clap::ValueEnum;
 use gradus_autograd::no_grad;
 use gradus_cli::{Failure, Outcome, peak_rss_mib};
 use gradus_models::batch::sorted_batches;
-use gradus_models::bert::{mean_pool, normalize};
+use gradus_models::encoder::{mean_pool, normalize};
 use gradus_models::{
-    Bert, BertConfig, BertInput, Dataset, Encoding, Labels, PackedBatch, Pooling, Pretrained,
-    SequenceClassifier, Split,
+    Dataset, Encoder, EncoderConfig, EncoderInput, Encoding, Labels, PackedBatch, Pooling,
+    Pretrained, SequenceClassifier, Split,
 };
 use gradus_nn::{
     AdamW, CrossEntropy, Forward, GradScaler, Optimizer, ParamGroup, Precision, Store,
@@ -43,7 +43,7 @@ pub enum Workload {
 }
 
 /// The shape of ModernBERT-base, with the vocabulary of BERT-base.
-fn modernbert_base(base: BertConfig) -> Outcome<BertConfig> {
+fn modernbert_base(base: EncoderConfig) -> Outcome<EncoderConfig> {
     let json = serde_json::json!({
         "model_type": "modernbert",
         "vocab_size": base.vocab_size,
@@ -55,7 +55,7 @@ fn modernbert_base(base: BertConfig) -> Outcome<BertConfig> {
         "local_attention": 128,
         "global_attn_every_n_layers": 3,
     });
-    Ok(BertConfig::from_json(&json.to_string())?)
+    Ok(EncoderConfig::from_json(&json.to_string())?)
 }
 
 /// Labels of the training workloads, as many as in the peers' scripts.
@@ -188,13 +188,13 @@ impl Bench {
         Ok(Times { best, runs: times.len(), median: median(times), gpu })
     }
 
-    fn config_and_store(&self) -> Outcome<(BertConfig, Store, Option<Pretrained>)> {
+    fn config_and_store(&self) -> Outcome<(EncoderConfig, Store, Option<Pretrained>)> {
         match self.model.as_deref() {
             None => Err(Failure::usage("this workload needs --model DIR or --model base")),
             Some(name @ ("base" | "modernbert-base")) => {
                 let store = Store::new(0);
                 store.to_device(self.device)?;
-                let base = BertConfig::base(30522);
+                let base = EncoderConfig::base(30522);
                 let config = if name == "base" { base } else { modernbert_base(base)? };
                 Ok((config, store, None))
             }
@@ -208,20 +208,25 @@ impl Bench {
     }
 
     /// `batch` random sequences of `length` tokens each.
-    fn random_input(&self, batch: usize, length: usize, config: &BertConfig) -> Outcome<BertInput> {
+    fn random_input(
+        &self,
+        batch: usize,
+        length: usize,
+        config: &EncoderConfig,
+    ) -> Outcome<EncoderInput> {
         let high = 30000.min(config.vocab_size as u32);
         let ids = Tensor::randint(high / 30, high, &[batch * length], RngKey::new(0))?;
         let (ids, zeros) = (ids.to_vec::<u32>()?, vec![0u32; length]);
         let parts = ids.chunks(length).map(|ids| (ids, zeros.as_slice()));
-        Ok(BertInput::new(&PackedBatch::from_parts(parts, config)?)?.to_device(self.device)?)
+        Ok(EncoderInput::new(&PackedBatch::from_parts(parts, config)?)?.to_device(self.device)?)
     }
 
     fn encode(&self, batch: usize, length: usize) -> Outcome<Times> {
         let (config, store, _) = self.config_and_store()?;
-        let bert = Bert::new(&config.encoder_path(&store.root()), &config, false)?;
+        let encoder = Encoder::new(&config.encoder_path(&store.root()), &config, false)?;
         let input = self.random_input(batch, length, &config)?;
         self.repeat(|| {
-            no_grad(|| self.precision.run(|| bert.forward(&input, &Forward::inference())))?;
+            no_grad(|| self.precision.run(|| encoder.forward(&input, &Forward::inference())))?;
             Ok(())
         })
     }
@@ -238,7 +243,7 @@ impl Bench {
         let tokenizer = pretrained
             .ok_or_else(|| Failure::usage("encode-real needs a model with a tokenizer"))?
             .tokenizer;
-        let bert = Bert::new(&config.encoder_path(&store.root()), &config, false)?;
+        let encoder = Encoder::new(&config.encoder_path(&store.root()), &config, false)?;
         let split = self.data()?;
         let texts: Vec<(&str, Option<&str>)> =
             split.examples.iter().map(|e| (e.text.as_str(), None)).collect();
@@ -247,9 +252,9 @@ impl Bench {
             let lengths: Vec<usize> = encodings.iter().map(Encoding::len).collect();
             for batch in sorted_batches(&lengths, 32)? {
                 let packed = PackedBatch::new(batch.iter().map(|&i| &encodings[i]), &config)?;
-                let input = BertInput::new(&packed)?.to_device(self.device)?;
+                let input = EncoderInput::new(&packed)?.to_device(self.device)?;
                 let embed = || {
-                    let hidden = bert.forward(&input, &Forward::inference())?;
+                    let hidden = encoder.forward(&input, &Forward::inference())?;
                     normalize(&mean_pool(&hidden, &input)?)
                 };
                 no_grad(|| self.precision.run(embed))?;
@@ -306,7 +311,7 @@ impl Bench {
         let encodings = tokenizer.encode_batch(&texts, MAX_LENGTH)?;
         let mut batches = Vec::new();
         for (encodings, ids) in encodings.chunks(32).zip(ids.chunks(32)) {
-            let input = BertInput::new(&PackedBatch::new(encodings, &trainee.config)?)?;
+            let input = EncoderInput::new(&PackedBatch::new(encodings, &trainee.config)?)?;
             let targets = Tensor::from_slice(ids, &[ids.len()])?.to_device(self.device)?;
             batches.push((input.to_device(self.device)?, targets));
         }
@@ -347,7 +352,7 @@ impl Bench {
 }
 
 struct Trainee {
-    config: BertConfig,
+    config: EncoderConfig,
     store: Store,
     model: SequenceClassifier,
     optimizer: AdamW,
@@ -359,7 +364,7 @@ struct Trainee {
 }
 
 impl Trainee {
-    fn step(&mut self, input: &BertInput, targets: &Tensor) -> Outcome {
+    fn step(&mut self, input: &EncoderInput, targets: &Tensor) -> Outcome {
         let (forward, scaled) = (Forward::training(0, self.steps), self.scaler.is_some());
         let precision = if scaled { Precision::F16 } else { Precision::F32 };
         let logits = precision.run(|| self.model.forward(input, &forward))?;

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use gradus_models::pipelines::{FillMask, TextClassifier, TextEmbedder, TokenTagger};
-use gradus_models::{BertConfig, MaskedLm, Tokenizer, save_folder};
+use gradus_models::{EncoderConfig, MaskedLm, Tokenizer, save_folder};
 use gradus_nn::Store;
 use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
@@ -31,9 +31,9 @@ fn model() -> TempDir {
     let folder = common::scratch();
     let tokenizer =
         Tokenizer::train_wordpiece(&["a small model of few words"], 40).expect("texts with words");
-    let config = BertConfig {
+    let config = EncoderConfig {
         max_position_embeddings: 16,
-        ..BertConfig::new(tokenizer.vocab_size(), 1, 8, 2, 16)
+        ..EncoderConfig::new(tokenizer.vocab_size(), 1, 8, 2, 16)
     };
     let store = Store::new(0);
     MaskedLm::new(&store.root(), &config).expect("a small model can be made");

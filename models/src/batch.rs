@@ -9,7 +9,7 @@ use std::ops::Range;
 use gradus_autograd::no_grad;
 use gradus_tensor::RngKey;
 
-use crate::config::BertConfig;
+use crate::config::EncoderConfig;
 use crate::error::{Error, Result};
 use crate::tokenizer::Encoding;
 
@@ -32,10 +32,10 @@ impl PackedBatch {
     ///
     /// # Errors
     /// [`Error::Input`] with the sequence and the place when a sequence is empty or longer than
-    /// [`BertConfig::max_tokens`], or an id or a type is outside its embedding.
+    /// [`EncoderConfig::max_tokens`], or an id or a type is outside its embedding.
     pub fn new<'a>(
         encodings: impl IntoIterator<Item = &'a Encoding>,
-        config: &BertConfig,
+        config: &EncoderConfig,
     ) -> Result<Self> {
         let parts = encodings.into_iter().map(|e| (e.ids.as_slice(), e.type_ids.as_slice()));
         Self::from_parts(parts, config)
@@ -47,7 +47,7 @@ impl PackedBatch {
     /// As [`PackedBatch::new`]; also when the two differ in length.
     pub fn from_parts<'a>(
         parts: impl IntoIterator<Item = (&'a [u32], &'a [u32])>,
-        config: &BertConfig,
+        config: &EncoderConfig,
     ) -> Result<Self> {
         let mut batch = PackedBatch {
             ids: Vec::new(),

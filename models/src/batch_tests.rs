@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn pack(sequences: &[Vec<u32>]) -> Result<PackedBatch> {
-    let config = BertConfig { max_position_embeddings: 4, ..BertConfig::new(10, 1, 4, 1, 4) };
+    let config = EncoderConfig { max_position_embeddings: 4, ..EncoderConfig::new(10, 1, 4, 1, 4) };
     let types: Vec<Vec<u32>> = sequences.iter().map(|s| vec![0; s.len()]).collect();
     let parts = sequences.iter().zip(&types).map(|(i, t)| (i.as_slice(), t.as_slice()));
     PackedBatch::from_parts(parts, &config)
@@ -31,7 +31,7 @@ fn what_does_not_fit_is_named() {
         let error = pack(&sequences).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
-    let config = BertConfig::new(10, 1, 4, 1, 4);
+    let config = EncoderConfig::new(10, 1, 4, 1, 4);
     let error = PackedBatch::from_parts([(&[1u32][..], &[2u32][..])], &config).unwrap_err();
     assert!(error.to_string().contains("type id 2"), "{error}");
     let error = PackedBatch::from_parts([(&[1u32][..], &[][..])], &config).unwrap_err();

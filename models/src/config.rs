@@ -8,10 +8,10 @@
 //! Better" (arXiv:1908.08962).
 //!
 //! ```
-//! use gradus_models::{BertConfig, pipelines::Task};
+//! use gradus_models::{EncoderConfig, pipelines::Task};
 //!
 //! # fn main() -> gradus_models::Result<()> {
-//! let mut config = BertConfig::tiny(30_522);
+//! let mut config = EncoderConfig::tiny(30_522);
 //! config.architectures = vec![config.architecture(Task::Classify)];
 //! assert_eq!((config.hidden_size, config.task()), (128, Task::Classify));
 //! config.hidden_size = 100;
@@ -93,7 +93,7 @@ impl std::str::FromStr for Pooling {
 /// translate them. Sizes that decide the shapes of parameters must be in the file; everything else
 /// has the default of `transformers`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct BertConfig {
+pub struct EncoderConfig {
     /// The class names under which `transformers` builds the model, such as
     /// `BertForSequenceClassification`.
     #[serde(default, deserialize_with = "or_default")]
@@ -203,7 +203,7 @@ where
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
-impl BertConfig {
+impl EncoderConfig {
     /// A configuration of the given sizes, everything else as in BERT.
     pub fn new(
         vocab_size: usize,
@@ -212,7 +212,7 @@ impl BertConfig {
         heads: usize,
         intermediate_size: usize,
     ) -> Self {
-        BertConfig {
+        EncoderConfig {
             architectures: vec!["BertModel".into()],
             model_type: bert(),
             vocab_size,
@@ -291,15 +291,15 @@ impl BertConfig {
     /// Reads and checks the text of a `config.json`.
     ///
     /// ```
-    /// # use gradus_models::BertConfig;
+    /// # use gradus_models::EncoderConfig;
     /// let text = r#"{"model_type": "distilbert", "vocab_size": 100, "dim": 8, "n_layers": 1,
     ///                "n_heads": 2, "hidden_dim": 16}"#;
-    /// assert_eq!(BertConfig::from_json(text)?.hidden_size, 8);
+    /// assert_eq!(EncoderConfig::from_json(text)?.hidden_size, 8);
     /// # Ok::<(), gradus_models::Error>(())
     /// ```
     ///
     /// # Errors
-    /// [`Error::Config`] as [`BertConfig::load`].
+    /// [`Error::Config`] as [`EncoderConfig::load`].
     pub fn from_json(text: &str) -> Result<Self> {
         Self::parse(text.as_bytes(), Path::new("config.json"))
     }
@@ -312,7 +312,7 @@ impl BertConfig {
         // An unknown type lacks keys too: the type is the better message.
         let family = own_keys::family(&object).map_err(fail)?;
         own_keys::read(family, &mut object);
-        let mut config: BertConfig = serde_json::from_value(Value::Object(object))
+        let mut config: EncoderConfig = serde_json::from_value(Value::Object(object))
             .map_err(|e| wrong(own_keys::named(family, &e.to_string())))?;
         if config.id2label.is_empty() {
             let ids = config.label2id.iter().map(|pair| pair.1);
@@ -329,7 +329,7 @@ impl BertConfig {
     /// then renamed.
     ///
     /// # Errors
-    /// [`Error::Config`] when [`BertConfig::validate`] fails, [`Error::Io`] when the file cannot be
+    /// [`Error::Config`] when [`EncoderConfig::validate`] fails, [`Error::Io`] when the file cannot be
     /// written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let mut path = path.as_ref().to_path_buf();

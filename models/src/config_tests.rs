@@ -13,8 +13,8 @@ const SAVED: &str = r#"{
   "problem_type": "single_label_classification", "transformers_version": "4.57.1", "type_vocab_size": 2,
   "use_cache": true, "vocab_size": 99, "nested": {"keep": [1, 2.5, null]}}"#;
 
-fn parse(text: &str) -> Result<BertConfig> {
-    BertConfig::parse(text.as_bytes(), Path::new("m/config.json"))
+fn parse(text: &str) -> Result<EncoderConfig> {
+    EncoderConfig::parse(text.as_bytes(), Path::new("m/config.json"))
 }
 
 #[test]
@@ -33,25 +33,25 @@ fn reads_what_transformers_writes_and_loses_nothing() {
     let after: Map<String, Value> = serde_json::from_str(&text).unwrap();
     assert_eq!(before, after);
     assert!(text.find("\"9\"").unwrap() < text.find("\"10\"").unwrap(), "{text}");
-    assert_eq!(BertConfig::load(dir.path()).unwrap().id2label, config.id2label);
+    assert_eq!(EncoderConfig::load(dir.path()).unwrap().id2label, config.id2label);
 }
 
 #[test]
 fn presets_are_valid_and_named() {
     for (name, hidden) in [("tiny", 128), ("mini", 256), ("small", 512), ("base", 768)] {
-        let config = BertConfig::preset(name, 8000).unwrap();
+        let config = EncoderConfig::preset(name, 8000).unwrap();
         config.validate().unwrap();
         assert_eq!(
             (config.hidden_size, config.hidden_size / config.num_attention_heads),
             (hidden, 64)
         );
     }
-    assert!(BertConfig::preset("huge", 8).unwrap_err().to_string().contains("tiny"));
+    assert!(EncoderConfig::preset("huge", 8).unwrap_err().to_string().contains("tiny"));
 }
 
 #[test]
 fn labels_are_written_both_ways() {
-    let mut config = BertConfig::tiny(100);
+    let mut config = EncoderConfig::tiny(100);
     config.set_labels(&Labels::from_names(vec!["no".into(), "yes".into()]).unwrap());
     let dir = tempfile::tempdir().unwrap();
     config.save(dir.path()).unwrap();
@@ -89,7 +89,7 @@ fn labels_without_names_follow_transformers() {
     let head = SAVED.replace("\"id2label\": {\"0\"", "\"old\": {\"0\"").replace("label2id", "old2");
     let config = parse(&head).unwrap();
     assert_eq!(config.labels().unwrap().names(), ["LABEL_0", "LABEL_1"]);
-    assert_eq!(BertConfig::tiny(9).num_labels(), None);
+    assert_eq!(EncoderConfig::tiny(9).num_labels(), None);
 }
 
 #[test]
@@ -158,12 +158,12 @@ fn the_shared_model_loads() {
         println!("skipped: GRADUS_SHARED is not set");
         return;
     };
-    let config = BertConfig::load(Path::new(&shared).join("models/minilm")).unwrap();
+    let config = EncoderConfig::load(Path::new(&shared).join("models/minilm")).unwrap();
     assert_eq!((config.hidden_size, config.num_hidden_layers), (384, 6));
 }
 
 /// A configuration of this type with these keys.
-fn of_type(model_type: &str, keys: &str) -> crate::Result<BertConfig> {
+fn of_type(model_type: &str, keys: &str) -> crate::Result<EncoderConfig> {
     let sizes = match model_type {
         "distilbert" if keys.contains("n_heads") => r#""dim": 8, "n_layers": 2, "hidden_dim": 16"#,
         "distilbert" => r#""dim": 8, "n_layers": 2, "n_heads": 2, "hidden_dim": 16"#,
@@ -172,7 +172,7 @@ fn of_type(model_type: &str, keys: &str) -> crate::Result<BertConfig> {
         }
     };
     let comma = if keys.is_empty() { "" } else { ", " };
-    BertConfig::from_json(&format!(
+    EncoderConfig::from_json(&format!(
         r#"{{"model_type": "{model_type}", "vocab_size": 50, {sizes}{comma}{keys}}}"#
     ))
 }
@@ -180,7 +180,7 @@ fn of_type(model_type: &str, keys: &str) -> crate::Result<BertConfig> {
 #[test]
 fn dropouts_of_other_types_have_their_own_keys() {
     let keys = r#""dropout": 0.3, "attention_dropout": 0.4, "seq_classif_dropout": 0.5, "qa_dropout": 0.6"#;
-    let dropouts = |c: &BertConfig| {
+    let dropouts = |c: &EncoderConfig| {
         let head = [c.head_dropout(), c.tag_dropout(), c.answer_dropout()];
         ([c.hidden_dropout_prob, c.attention_probs_dropout_prob], head)
     };

@@ -12,7 +12,7 @@ use gradus_tensor::{DType, Tensor};
 use serde_json::{Value, json};
 
 use crate::error::Result;
-use crate::{BertConfig, Task, files};
+use crate::{EncoderConfig, Task, files};
 
 /// The Python module.
 pub(crate) const MODULE: &str = "modeling_gradus.";
@@ -25,7 +25,7 @@ const HEAD: &str = "classifier.";
 const OWN_HEAD: &str = "pooled_classifier.";
 
 /// Whether `transformers` lacks the class of this model.
-fn needs_class(config: &BertConfig) -> bool {
+fn needs_class(config: &EncoderConfig) -> bool {
     let own = config.pooling.is_none_or(|pooling| config.is_own_pooling(pooling));
     !own && !config.id2label.is_empty()
 }
@@ -36,7 +36,7 @@ pub(crate) fn own_head(name: &str) -> Option<String> {
 }
 
 /// The name of a head's parameter or module in the model's class.
-pub(crate) fn head_name(config: &BertConfig, name: &str) -> String {
+pub(crate) fn head_name(config: &EncoderConfig, name: &str) -> String {
     let own = match name {
         "classifier" => Some(OWN_HEAD.trim_end_matches('.').to_string()),
         name => own_head(name),
@@ -45,7 +45,7 @@ pub(crate) fn head_name(config: &BertConfig, name: &str) -> String {
 }
 
 /// The configuration for a file: it names the dtype of the weights, and the class that runs them.
-pub(crate) fn config(config: &BertConfig, dtype: DType) -> BertConfig {
+pub(crate) fn config(config: &EncoderConfig, dtype: DType) -> EncoderConfig {
     let mut written = config.clone();
     // Programs that read the older key do not know the newer.
     if written.extra.contains_key("torch_dtype") {
@@ -76,7 +76,7 @@ fn python_name(dtype: DType) -> &'static str {
 
 /// The parameters for a file, with their names there.
 pub(crate) fn tensors(
-    config: &BertConfig,
+    config: &EncoderConfig,
     tensors: Vec<(String, Tensor)>,
 ) -> Result<Vec<(String, Tensor)>> {
     if !needs_class(config) {
@@ -97,7 +97,7 @@ pub(crate) fn tensors(
 }
 
 /// The Python module for a model's type: BERT's, with the type's names.
-fn code(config: &BertConfig) -> String {
+fn code(config: &EncoderConfig) -> String {
     let family = config.family();
     let mut code = CODE.replace("Bert", family.class);
     code = code.replace("self.bert", &format!("self.{}", family.prefix));
@@ -111,7 +111,7 @@ fn code(config: &BertConfig) -> String {
 }
 
 /// Writes the files that tell other programs, and people, how to run the model.
-pub(crate) fn write_files(folder: &Path, config: &BertConfig) -> Result<()> {
+pub(crate) fn write_files(folder: &Path, config: &EncoderConfig) -> Result<()> {
     if !needs_class(config) {
         return Ok(());
     }
@@ -125,7 +125,7 @@ pub(crate) fn write_files(folder: &Path, config: &BertConfig) -> Result<()> {
 
 /// A note for a person who may take the folder elsewhere; `None` where `transformers` runs it
 /// without help.
-pub fn note(config: &BertConfig) -> Option<&'static str> {
+pub fn note(config: &EncoderConfig) -> Option<&'static str> {
     needs_class(config).then_some(
         "transformers needs trust_remote_code=True for this model, because its own classes do not \
          pool like this (see README.md in the folder)",

@@ -3,13 +3,13 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | [`config`] | [`BertConfig`]: a Hugging Face `config.json`, read, checked and written |
+//! | [`config`] | [`EncoderConfig`]: a Hugging Face `config.json`, read, checked and written |
 //! | [`hub`] | [`resolve`], [`resolve_data`]: from the name of a model or a data set to a folder on disk |
 //! | [`tokenizer`] | [`Tokenizer`]: text to ids, truncation, training a vocabulary |
 //! | [`data`] | [`Dataset`], [`Labels`], [`read_inputs`]: reads texts from `.csv`, `.tsv`, `.jsonl`, `.parquet`, `.txt`; tagged words; questions |
 //! | [`batch`] | [`PackedBatch`]: sequences end to end; the order of batches |
 //! | [`masking`] | masks for the masked language model |
-//! | [`bert`] | [`Bert`] and its heads |
+//! | [`bert`] | [`Encoder`] and its heads |
 //! | [`pretrained`] | [`Pretrained`]: a model folder opened; [`save_folder`]: one written |
 //! | [`checkpoint`] | [`Checkpoint`]: its weights |
 //! | [`folder`] | the keys of its files, and what Gradus does with each |
@@ -25,10 +25,10 @@
 
 mod adapter;
 pub mod batch;
-pub mod bert;
 pub mod checkpoint;
 pub mod config;
 pub mod data;
+pub mod encoder;
 pub mod error;
 pub mod evaluation;
 mod family;
@@ -48,12 +48,13 @@ pub mod training;
 
 pub use adapter::merge;
 pub use batch::PackedBatch;
-pub use bert::{
-    Bert, BertInput, MaskedLm, SentenceEncoder, SequenceClassifier, SpanPredictor, TokenClassifier,
-};
 pub use checkpoint::Checkpoint;
-pub use config::{BertConfig, Pooling};
+pub use config::{EncoderConfig, Pooling};
 pub use data::{Columns, Dataset, Example, Labels, Split, read_inputs};
+pub use encoder::{
+    Encoder, EncoderInput, MaskedLm, SentenceEncoder, SequenceClassifier, SpanPredictor,
+    TokenClassifier,
+};
 pub use error::{Error, Result};
 pub use gradus_nn::Precision;
 pub use hub::{is_hub_data, resolve, resolve_data};

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::BertConfig;
+use crate::EncoderConfig;
 use crate::family::{Default, Family, unsupported};
 
 /// The model type that an object names; BERT where it names none.
@@ -56,7 +56,7 @@ pub(crate) fn named(family: &Family, text: &str) -> String {
 }
 
 /// The text of a file, with the type's own names.
-pub(crate) fn write(config: &BertConfig) -> serde_json::Result<String> {
+pub(crate) fn write(config: &EncoderConfig) -> serde_json::Result<String> {
     let family = config.family();
     if family.keys.is_empty() && family.fixed.is_empty() {
         return serde_json::to_string_pretty(config);

@@ -23,7 +23,7 @@ use crate::checkpoint::{Head, WEIGHTS};
 use crate::folder::{Layout, Sentence, SentenceSettings, SimilarityFunction, Stage};
 use crate::tokenizer::has_tokenizer;
 use crate::{
-    BertConfig, Checkpoint, Error, Labels, Pooling, Result, Task, Tokenizer, hub, interchange,
+    Checkpoint, EncoderConfig, Error, Labels, Pooling, Result, Task, Tokenizer, hub, interchange,
 };
 
 /// A model to open: a folder or a hub id; `"runs/mine".into()`.
@@ -66,7 +66,7 @@ pub struct Pretrained {
     /// The folder.
     pub folder: PathBuf,
     /// Its config.json.
-    pub config: BertConfig,
+    pub config: EncoderConfig,
     /// Its tokenizer.
     pub tokenizer: Tokenizer,
     /// Its weights.
@@ -97,7 +97,7 @@ impl Pretrained {
     fn whole(folder: PathBuf, layout: Layout, mut notes: Vec<String>) -> Result<Self> {
         let within = &layout.transformer;
         refuse_others(&[&folder, within])?;
-        let config = BertConfig::load(within.join("config.json"))?;
+        let config = EncoderConfig::load(within.join("config.json"))?;
         let tokenizer = Tokenizer::from_folder(within)?;
         let path = within.join("config.json");
         notes.extend(layout.notes.iter().cloned());
@@ -124,7 +124,7 @@ impl Pretrained {
         notes.extend(layout.notes.iter().cloned().chain(told).chain(base.notes));
         let own = |name: &str| within.join(name).is_file();
         let config = match own("config.json") {
-            true => BertConfig::load(within.join("config.json"))?,
+            true => EncoderConfig::load(within.join("config.json"))?,
             false => {
                 let config = adapter.config(&base.config)?;
                 // The modules after the base's encoder are not for another head.
@@ -174,7 +174,7 @@ impl Pretrained {
     }
 
     /// The task of the model's head. A folder of sentence-transformers (modules.json) embeds unless
-    /// it is a cross-encoder, which classifies; for any other folder see [`BertConfig::task`].
+    /// it is a cross-encoder, which classifies; for any other folder see [`EncoderConfig::task`].
     ///
     /// # Errors
     /// When a file of sentence-transformers is malformed.
@@ -392,7 +392,7 @@ impl Pretrained {
 }
 
 /// The row of the checkpoint's head for each label of the data; or the reason why there is none.
-fn rows(config: &BertConfig, labels: &Labels, outputs: usize) -> Result<Vec<u32>, String> {
+fn rows(config: &EncoderConfig, labels: &Labels, outputs: usize) -> Result<Vec<u32>, String> {
     let count = |n: usize| if n == 1 { "1 label".to_string() } else { format!("{n} labels") };
     if outputs != labels.len() {
         return Err(format!("it has {}, the data has {}", count(outputs), count(labels.len())));
@@ -438,7 +438,7 @@ fn refuse_others(folders: &[&Path]) -> Result<()> {
 }
 
 /// Checks that the weights are those of the model's type. The note tells of layers that are not used.
-fn fits(checkpoint: &Checkpoint, config: &BertConfig) -> Result<Option<String>> {
+fn fits(checkpoint: &Checkpoint, config: &EncoderConfig) -> Result<Option<String>> {
     if let Some(name) = checkpoint.foreign(config.family()) {
         let class = if config.model_type == "bert" { "BERT" } else { config.family().class };
         return Err(Error::Checkpoint {
@@ -461,7 +461,7 @@ fn fits(checkpoint: &Checkpoint, config: &BertConfig) -> Result<Option<String>> 
 
 /// Checks that the tokenizer's ids are rows of the word embedding. The note names added tokens
 /// without a row: a text with one is refused when it is encoded.
-fn beyond(tokenizer: &Tokenizer, config: &BertConfig) -> Result<Option<String>, String> {
+fn beyond(tokenizer: &Tokenizer, config: &EncoderConfig) -> Result<Option<String>, String> {
     if tokenizer.vocab_size() <= config.vocab_size {
         return Ok(None);
     }
@@ -496,7 +496,7 @@ fn beyond(tokenizer: &Tokenizer, config: &BertConfig) -> Result<Option<String>, 
 /// When a file cannot be written.
 pub fn save_folder(
     folder: &Path,
-    config: &BertConfig,
+    config: &EncoderConfig,
     tokenizer: &Tokenizer,
     store: &Store,
 ) -> Result<()> {

@@ -1,6 +1,6 @@
 //! The tasks of models.
 
-use crate::BertConfig;
+use crate::EncoderConfig;
 
 /// What a model does with a text. Its head decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,7 +31,7 @@ impl Task {
     }
 
     /// The class of `transformers` that has the head, without the model type before it: see
-    /// [`BertConfig::architecture`].
+    /// [`EncoderConfig::architecture`].
     pub(crate) fn class(self) -> &'static str {
         match self {
             Task::Embed => "Model",
@@ -54,7 +54,7 @@ impl Task {
     }
 }
 
-impl BertConfig {
+impl EncoderConfig {
     /// The task of the head that `architectures` names; without a head the model embeds.
     pub fn task(&self) -> Task {
         let has = |head: &str| self.architectures.iter().any(|name| name.contains(head));
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn the_head_decides() {
-        let mut config = BertConfig::tiny(10);
+        let mut config = EncoderConfig::tiny(10);
         assert_eq!(config.task(), Task::Embed);
         for task in [Task::Embed, Task::Classify, Task::FillMask, Task::Answer, Task::Tag] {
             config.architectures = vec![config.architecture(task)];

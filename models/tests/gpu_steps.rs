@@ -9,7 +9,7 @@ use gradus_autograd::Var;
 use gradus_models::tasks::Classification;
 use gradus_models::training::{OptimizerKind, Recipe, Trainer};
 use gradus_models::{
-    BertConfig, BertInput, Labels, PackedBatch, Pooling, Precision, SequenceClassifier,
+    EncoderConfig, EncoderInput, Labels, PackedBatch, Pooling, Precision, SequenceClassifier,
 };
 use gradus_nn::{AdamW, CrossEntropy, Forward, Optimizer, Store, clip_grad_norm, param_groups};
 use gradus_tensor::{DType, Device, GpuCounters, RngKey, Tensor};
@@ -121,7 +121,7 @@ fn many_classes(device: Device) {
 /// 1,000 steps over batches of every size and length, of a small model: the test watches the pool.
 fn changing_shapes(device: Device) {
     let (most, longest) = (6, 12);
-    let mut config = BertConfig::new(50, 1, 32, 2, 64);
+    let mut config = EncoderConfig::new(50, 1, 32, 2, 64);
     config.set_labels(&Labels::from_names(vec!["no".into(), "yes".into()]).unwrap());
     let store = Store::new(0);
     store.to_device(device).unwrap();
@@ -132,7 +132,7 @@ fn changing_shapes(device: Device) {
     let mut one = |step: u64, lengths: &[usize]| {
         let ids: Vec<u32> = (0..longest as u32).collect();
         let parts = lengths.iter().map(|&n| (&ids[..n], &[0; 12][..n]));
-        let input = BertInput::new(&PackedBatch::from_parts(parts, &config).unwrap()).unwrap();
+        let input = EncoderInput::new(&PackedBatch::from_parts(parts, &config).unwrap()).unwrap();
         let input = input.to_device(device).unwrap();
         let targets = Tensor::full(&[lengths.len()], 1.0, DType::U32).unwrap();
         let targets = targets.to_device(device).unwrap();

@@ -44,7 +44,7 @@ pub use layers::activation::Activation;
 pub use layers::attention::SelfAttention;
 pub use layers::dropout::Dropout;
 pub use layers::embedding::Embedding;
-pub use layers::encoder::{Biases, EncoderConfig, EncoderLayer};
+pub use layers::encoder::{Biases, EncoderLayer, LayerConfig};
 pub use layers::gated::GatedLinear;
 pub use layers::layer_norm::LayerNorm;
 pub use layers::linear::Linear;

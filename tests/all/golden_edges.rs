@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use crate::golden::{Parameters, apply, number, numbers, sizes, tensor};
 use gradus::autograd::{BackwardOptions, Op, Var, grad};
-use gradus::models::bert::normalize;
+use gradus::models::encoder::normalize;
 use gradus::nn::losses;
 use gradus::tensor::{DType, Device, Result, Tensor};
 use serde_json::Value;

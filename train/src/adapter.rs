@@ -2,7 +2,7 @@
 
 use gradus_cli::{Failure, Outcome, SharedArgs, note};
 use gradus_models::training::{Recipe, Task, Trainer};
-use gradus_models::{Base, BertConfig, Checkpoint, ModelRef, Pretrained};
+use gradus_models::{Base, Checkpoint, EncoderConfig, ModelRef, Pretrained};
 use gradus_nn::Store;
 
 use crate::flags::Flags;
@@ -54,7 +54,7 @@ pub fn refuse_scratch(flags: &Flags) -> Outcome {
 
 /// Lets the low-rank parts be those of the queries and values, by the names of the model's type,
 /// where no flag names other layers.
-pub fn default_targets(recipe: &mut Recipe, flags: &Flags, config: &BertConfig) {
+pub fn default_targets(recipe: &mut Recipe, flags: &Flags, config: &EncoderConfig) {
     if let (Some(lora), None) = (&mut recipe.lora, &flags.efficient.lora_targets) {
         lora.targets = config.lora_targets();
     }

@@ -2,7 +2,7 @@
 
 use gradus_cli::{Failure, Outcome, SharedArgs, note};
 use gradus_models::training::{self, Destination, RunMark, Session, Task, Trainer};
-use gradus_models::{Base, BertConfig, Checkpoint, Pretrained, Tokenizer};
+use gradus_models::{Base, Checkpoint, EncoderConfig, Pretrained, Tokenizer};
 use gradus_nn::{Lora, Store};
 use gradus_tensor::Device;
 
@@ -31,7 +31,7 @@ pub struct Run<J: Job> {
 /// A model's parts, before it is built.
 struct Model {
     source: String,
-    config: BertConfig,
+    config: EncoderConfig,
     tokenizer: Tokenizer,
     store: Store,
     weights: Option<Checkpoint>,
@@ -120,7 +120,7 @@ impl Model {
         adapter::refuse_scratch(common)?;
         let tokenizer = job.learn_vocabulary(common.vocab_size.unwrap_or(VOCABULARY))?;
         let size = common.config_size.map_or("tiny", |s| s.name());
-        let config = BertConfig::preset(size, tokenizer.vocab_size())?;
+        let config = EncoderConfig::preset(size, tokenizer.vocab_size())?;
         let (store, notes) = (Store::new(seed), Vec::new());
         Ok(Model { source, config, tokenizer, store, weights: None, base: None, notes })
     }
@@ -210,7 +210,7 @@ fn tell<T: Task>(
 /// The maximum length of a text: within the model's positions, and with room for a word.
 fn max_length<F: TaskFlags>(
     flags: &F,
-    config: &BertConfig,
+    config: &EncoderConfig,
     tokenizer: &Tokenizer,
     pairs: bool,
 ) -> Outcome<usize> {

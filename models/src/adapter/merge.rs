@@ -6,7 +6,7 @@ use gradus_nn::Store;
 
 use crate::folder::{Layout, SENTENCE_CONFIGS, module_files};
 use crate::{
-    Bert, Error, MaskedLm, ModelRef, Pooling, Pretrained, Result, SequenceClassifier,
+    Encoder, Error, MaskedLm, ModelRef, Pooling, Pretrained, Result, SequenceClassifier,
     SpanPredictor, Task, TokenClassifier, files, save_folder,
 };
 
@@ -47,7 +47,7 @@ fn build(pretrained: &Pretrained, task: Task, store: &Store) -> Result<()> {
     let (root, config) = (store.root(), &pretrained.config);
     let labels = config.num_labels().unwrap_or(config.id2label.len());
     match task {
-        Task::Embed => drop(Bert::new(&config.encoder_path(&root), config, false)?),
+        Task::Embed => drop(Encoder::new(&config.encoder_path(&root), config, false)?),
         Task::Classify => {
             let pooling = config.pooling.unwrap_or(Pooling::Cls);
             drop(SequenceClassifier::new(&root, config, pooling, labels)?);

@@ -23,7 +23,7 @@ pub(crate) use save::{Adaptation, save_adapter};
 use crate::family::FAMILIES;
 use crate::folder::tables::ADAPTER;
 use crate::folder::{checked, json_object, values};
-use crate::{BertConfig, Error, Result, Task};
+use crate::{EncoderConfig, Error, Result, Task};
 
 /// The files of an adapter.
 pub(crate) const SETTINGS: &str = "adapter_config.json";
@@ -185,7 +185,7 @@ impl Adapter {
     ///
     /// # Errors
     /// When the adapter has no head that its task needs.
-    pub fn config(&self, base: &BertConfig) -> Result<BertConfig> {
+    pub fn config(&self, base: &EncoderConfig) -> Result<EncoderConfig> {
         let task = match self.task.as_deref() {
             Some("SEQ_CLS") => Task::Classify,
             Some("TOKEN_CLS") => Task::Tag,

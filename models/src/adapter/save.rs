@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{PREFIX, SETTINGS, WEIGHTS};
 use crate::family::bare;
 use crate::pretrained::remove_files;
-use crate::{BertConfig, Error, Result, Task, Tokenizer, checkpoint, files, interchange};
+use crate::{EncoderConfig, Error, Result, Task, Tokenizer, checkpoint, files, interchange};
 
 /// What an adapter is made of, besides its model's folder.
 pub(crate) struct Adaptation<'a> {
@@ -30,7 +30,7 @@ pub(crate) struct Adaptation<'a> {
 /// When a file cannot be written.
 pub(crate) fn save_adapter(
     folder: &Path,
-    config: &BertConfig,
+    config: &EncoderConfig,
     tokenizer: &Tokenizer,
     adaptation: &Adaptation,
 ) -> Result<()> {
@@ -64,7 +64,7 @@ impl Adaptation<'_> {
     }
 
     /// The tensors, with PEFT's names.
-    fn tensors(&self, config: &BertConfig, modules: &BTreeSet<String>) -> Vec<(String, Tensor)> {
+    fn tensors(&self, config: &EncoderConfig, modules: &BTreeSet<String>) -> Vec<(String, Tensor)> {
         let mut tensors = Vec::new();
         for parameter in self.store.parameters() {
             let name = parameter.name();
@@ -86,7 +86,7 @@ impl Adaptation<'_> {
     }
 
     /// The content of `adapter_config.json`.
-    fn settings(&self, config: &BertConfig, modules: &BTreeSet<String>) -> Value {
+    fn settings(&self, config: &EncoderConfig, modules: &BTreeSet<String>) -> Value {
         let lora = self.lora;
         let task = match config.task() {
             Task::Classify => Some("SEQ_CLS"),

@@ -24,7 +24,7 @@ pub(crate) use names::{bare, is_encoder, is_head, layer_of};
 pub(crate) use switches::Switches;
 pub(crate) use unsupported::unsupported;
 
-use crate::BertConfig;
+use crate::EncoderConfig;
 
 /// A model type.
 pub(crate) struct Family {
@@ -50,7 +50,7 @@ pub(crate) struct Family {
     ///
     /// # Errors
     /// For a value that Gradus does not have.
-    pub switches: fn(&BertConfig) -> Result<Switches, String>,
+    pub switches: fn(&EncoderConfig) -> Result<Switches, String>,
     /// Keys of config.json that have another name than BERT's: BERT's, and its own.
     pub keys: &'static [(&'static str, &'static str)],
     /// Values of keys that `transformers` takes where the file has none, where they are not BERT's.

@@ -8,7 +8,7 @@ use super::switches::{HeadSwitches, Local, number, probability, theta};
 use super::{
     BERT, Default, EmbeddingNames, Family, InnerLayer, MaskedLmNames, Positions, Switches,
 };
-use crate::BertConfig;
+use crate::EncoderConfig;
 use crate::folder::values;
 
 pub(super) const MODERNBERT: Family = Family {
@@ -67,7 +67,7 @@ pub(super) const MODERNBERT: Family = Family {
     ..BERT
 };
 
-fn switches(config: &BertConfig) -> Result<Switches, String> {
+fn switches(config: &EncoderConfig) -> Result<Switches, String> {
     let extra = &config.extra;
     let flag = |key: &str, usual: bool| values::flag(extra, key).map(|on| on.unwrap_or(usual));
     let (attention, feed_forward) = (flag("attention_bias", false)?, flag("mlp_bias", false)?);

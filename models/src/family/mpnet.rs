@@ -4,7 +4,7 @@
 use gradus_nn::{Activation, LayerNames};
 
 use super::{BERT, Default, Family, InnerLayer, MaskedLmNames, Positions, Switches};
-use crate::BertConfig;
+use crate::EncoderConfig;
 use crate::folder::values;
 
 pub(super) const MPNET: Family = Family {
@@ -37,7 +37,7 @@ pub(super) const MPNET: Family = Family {
         bias: "lm_head.bias",
         decoder: "lm_head.decoder",
     },
-    switches: |config: &BertConfig| {
+    switches: |config: &EncoderConfig| {
         if config.pad_token_id != Some(1) {
             let pad = config.pad_token_id.map_or("null".to_string(), |pad| pad.to_string());
             return Err(format!("pad_token_id is {pad}; the positions of mpnet begin after row 1"));

@@ -6,7 +6,7 @@ use gradus_nn::{Activation, Biases, LayerNames};
 use super::file_form::{FileForm, WHOLE};
 use super::switches::theta;
 use super::{BERT, Default, Family, MaskedLmNames, Positions, Switches};
-use crate::BertConfig;
+use crate::EncoderConfig;
 use crate::folder::values;
 
 /// The names of both.
@@ -53,7 +53,7 @@ pub(super) const NOMIC_BERT: Family = Family {
     ],
     positions: Positions::Rotary,
     masked_lm: MaskedLmNames { norm: "cls.predictions.transform.layer_norm", ..BERT.masked_lm },
-    switches: |config: &BertConfig| {
+    switches: |config: &EncoderConfig| {
         let size = config.hidden_size / config.num_attention_heads.max(1);
         let given = values::positive(&config.extra, "head_dim")?;
         if let Some(given) = given.filter(|&given| given != size) {
@@ -104,7 +104,7 @@ pub(super) const GTE: Family = Family {
         bias: "lm_head.decoder.bias",
         decoder: "lm_head.decoder",
     },
-    switches: |config: &BertConfig| {
+    switches: |config: &EncoderConfig| {
         let theta = theta(values::object(&config.extra, "rope_parameters")?, 160_000.0)?;
         Ok(Switches {
             biases: Biases { intermediate: false, ..Biases::default() },

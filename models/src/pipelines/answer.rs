@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::runner::{Runner, derefs_to_runner};
 use crate::evaluation::{SpanLogits, best_span};
 use crate::tokenizer::{char_offsets, trimmed};
-use crate::{Bert, Encoding, Error, ModelRef, Pretrained, Result, SpanPredictor, Task, Window};
+use crate::{Encoder, Encoding, Error, ModelRef, Pretrained, Result, SpanPredictor, Task, Window};
 
 /// The most tokens of a window, unless [`Runner::set_max_length`] says otherwise.
 const MAX_LENGTH: usize = 384;
@@ -109,8 +109,8 @@ impl QuestionAnswerer {
     }
 
     /// The encoder.
-    pub fn bert(&self) -> &Bert {
-        self.model.bert()
+    pub fn encoder(&self) -> &Encoder {
+        self.model.encoder()
     }
 
     /// The tokens of a text that two neighbouring windows share: 128 unless set, and at most half

@@ -10,7 +10,7 @@ use super::runner::{Runner, derefs_to_runner};
 use crate::folder::{Sentence, parse_activation, values};
 use crate::tasks::Problem;
 use crate::{
-    Bert, Encoding, Error, ModelRef, Pooling, Pretrained, Result, SequenceClassifier, Task,
+    Encoder, Encoding, Error, ModelRef, Pooling, Pretrained, Result, SequenceClassifier, Task,
 };
 
 /// A label and its score.
@@ -84,8 +84,8 @@ impl TextClassifier {
     }
 
     /// The encoder.
-    pub fn bert(&self) -> &Bert {
-        self.model.bert()
+    pub fn encoder(&self) -> &Encoder {
+        self.model.encoder()
     }
 
     /// The labels, in the order of their ids.

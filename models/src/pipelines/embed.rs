@@ -8,14 +8,14 @@ use gradus_tensor::Tensor;
 
 use super::runner::{Runner, derefs_to_runner};
 use super::stages::Stages;
-use crate::bert::normalize;
+use crate::encoder::normalize;
 use crate::folder::{Prompts, Sentence, SimilarityFunction, Stage};
-use crate::{Bert, BertInput, Encoding, Error, ModelRef, Pooling, Pretrained, Result, Task};
+use crate::{Encoder, EncoderInput, Encoding, Error, ModelRef, Pooling, Pretrained, Result, Task};
 
 /// Texts to vectors.
 pub struct TextEmbedder {
     runner: Runner,
-    model: Bert,
+    model: Encoder,
     /// From the states to a vector, without a last Normalize.
     stages: Stages,
     /// Numbers of a vector: those of the stages, or the first few of them.
@@ -86,7 +86,7 @@ impl TextEmbedder {
         let (stages, pooling) = with_pooling(stages, pooling);
         // Encoders are saved without `bert.` in their names, too; the checkpoint knows.
         let path = runner.config.encoder_path(&runner.store().root());
-        let model = Bert::new(&path, &runner.config, false)?;
+        let model = Encoder::new(&path, &runner.config, false)?;
         runner.complete(Task::Embed)?;
         let (mut stages, stores) = Stages::open(&stages, runner.config.hidden_size)?;
         runner.add_stores(stores);
@@ -116,7 +116,7 @@ impl TextEmbedder {
     }
 
     /// The encoder.
-    pub fn bert(&self) -> &Bert {
+    pub fn encoder(&self) -> &Encoder {
         &self.model
     }
 
@@ -236,7 +236,7 @@ impl TextEmbedder {
         })
     }
 
-    fn forward(&self, input: &BertInput, prompts: &[usize], unit: Option<Unit>) -> Result<Var> {
+    fn forward(&self, input: &EncoderInput, prompts: &[usize], unit: Option<Unit>) -> Result<Var> {
         let states = self.model.forward(input, &Forward::inference())?;
         let mut vectors = self.stages.forward(&states, input, prompts)?;
         if unit == Some(Unit::BeforeCut) {

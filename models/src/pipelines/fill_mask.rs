@@ -13,7 +13,8 @@ use crate::masking::MaskedTokens;
 use crate::tasks::{Guess, guesses};
 use crate::tokenizer::{Piece, trimmed};
 use crate::{
-    Bert, BertInput, Encoding, Error, MaskedLm, ModelRef, PackedBatch, Pretrained, Result, Task,
+    Encoder, EncoderInput, Encoding, Error, MaskedLm, ModelRef, PackedBatch, Pretrained, Result,
+    Task,
 };
 
 /// A token that may stand for a mask.
@@ -85,12 +86,12 @@ impl FillMask {
     }
 
     /// The encoder.
-    pub fn bert(&self) -> &Bert {
-        self.model.bert()
+    pub fn encoder(&self) -> &Encoder {
+        self.model.encoder()
     }
 
     /// The logits of all tokens of a batch: tokens × vocabulary.
-    pub(super) fn all_logits(&self, input: &BertInput, packed: &PackedBatch) -> Result<Tensor> {
+    pub(super) fn all_logits(&self, input: &EncoderInput, packed: &PackedBatch) -> Result<Tensor> {
         let positions: Vec<u32> = (0..packed.ids.len() as u32).collect();
         let at = Tensor::from_slice(&positions, &[positions.len()])?;
         let at = at.to_device(self.runner.device())?;
@@ -234,7 +235,7 @@ impl FillMask {
     }
 
     /// The probabilities of all tokens for each mask of a batch: masks × vocabulary.
-    fn probabilities(&self, input: &BertInput, packed: &PackedBatch) -> Result<Tensor> {
+    fn probabilities(&self, input: &EncoderInput, packed: &PackedBatch) -> Result<Tensor> {
         let is_mask = |&(_, &id): &(u32, &u32)| id == self.mask_id;
         let positions: Vec<u32> =
             (0..).zip(&packed.ids).filter(is_mask).map(|(at, _)| at).collect();

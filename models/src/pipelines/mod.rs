@@ -57,7 +57,7 @@ use std::ops::{Deref, DerefMut, Range};
 
 pub use crate::Task;
 use crate::folder::Prompts;
-use crate::{Bert, Encoding, ModelRef, Pretrained, Result};
+use crate::{Encoder, Encoding, ModelRef, Pretrained, Result};
 
 pub use answer::{Answer, AnswerOptions, Answered, NoAnswer, QuestionAnswerer};
 pub use classify::{ClassificationFunction, Score, TextClassifier};
@@ -109,13 +109,13 @@ impl Pipeline {
     }
 
     /// The encoder.
-    pub fn bert(&self) -> &Bert {
+    pub fn encoder(&self) -> &Encoder {
         match self {
-            Pipeline::Embed(p) => p.bert(),
-            Pipeline::Classify(p) => p.bert(),
-            Pipeline::FillMask(p) => p.bert(),
-            Pipeline::Tag(p) => p.bert(),
-            Pipeline::Answer(p) => p.bert(),
+            Pipeline::Embed(p) => p.encoder(),
+            Pipeline::Classify(p) => p.encoder(),
+            Pipeline::FillMask(p) => p.encoder(),
+            Pipeline::Tag(p) => p.encoder(),
+            Pipeline::Answer(p) => p.encoder(),
         }
     }
 
@@ -152,9 +152,9 @@ impl Pipeline {
     /// When the encoding does not fit the model, the model has no such layers, or an output is not
     /// a number (the error names the weight to blame).
     pub fn attentions(&self, encoding: &Encoding, layers: Range<usize>) -> Result<Vec<Vec<f32>>> {
-        let (runner, bert): (&Runner, &Bert) = (self, self.bert());
+        let (runner, encoder): (&Runner, &Encoder) = (self, self.encoder());
         let layers = runner.run(&[encoding], |input, _, _| {
-            let layers = bert.attentions(input, layers.clone())?;
+            let layers = encoder.attentions(input, layers.clone())?;
             let layers = layers.iter().map(|layer| runner.numbers(layer.tensor()));
             Ok(vec![layers.collect::<Result<Vec<_>>>()?])
         })?;

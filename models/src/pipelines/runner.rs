@@ -14,8 +14,8 @@ use crate::error::listed;
 use crate::family::is_head;
 use crate::folder::Sentence;
 use crate::{
-    BertConfig, BertInput, Checkpoint, Encoding, Error, PackedBatch, Pretrained, Result, Task,
-    Tokenizer,
+    Checkpoint, EncoderConfig, EncoderInput, Encoding, Error, PackedBatch, Pretrained, Result,
+    Task, Tokenizer,
 };
 
 /// Texts of one batch, unless [`Runner::set_batch_size`] says otherwise.
@@ -28,7 +28,7 @@ pub const BATCH_TOKENS: usize = 4096;
 /// An opened model folder, ready to run texts in batches: the part that all pipelines share.
 pub struct Runner {
     pub(super) folder: PathBuf,
-    pub(super) config: BertConfig,
+    pub(super) config: EncoderConfig,
     pub(super) config_path: PathBuf,
     pub(super) tokenizer: Tokenizer,
     pub(super) checkpoint: Checkpoint,
@@ -86,7 +86,7 @@ impl Runner {
     }
 
     /// The model's configuration.
-    pub fn config(&self) -> &BertConfig {
+    pub fn config(&self) -> &EncoderConfig {
         &self.config
     }
 
@@ -256,7 +256,7 @@ impl Runner {
     pub(super) fn run<T: Send, E: Borrow<Encoding> + Sync>(
         &self,
         encodings: &[E],
-        forward: impl Fn(&BertInput, &PackedBatch, &[usize]) -> Result<Vec<T>> + Sync,
+        forward: impl Fn(&EncoderInput, &PackedBatch, &[usize]) -> Result<Vec<T>> + Sync,
     ) -> Result<Vec<T>> {
         let lengths: Vec<usize> = encodings.iter().map(|e| e.borrow().len()).collect();
         let batches = batches(&lengths, self.batch_size, self.batch_tokens);
@@ -264,7 +264,7 @@ impl Runner {
         for batch in &batches {
             let sequences = batch.iter().map(|&i| encodings[i].borrow());
             let packed = PackedBatch::new(sequences, &self.config)?;
-            let input = BertInput::new(&packed)?.to_device(self.device())?;
+            let input = EncoderInput::new(&packed)?.to_device(self.device())?;
             // One entry into the thread pool for the whole forward pass. The modes belong to the
             // thread.
             let forward = || forward(&input, &packed, batch);

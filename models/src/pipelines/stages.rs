@@ -5,9 +5,9 @@ use std::path::Path;
 use gradus_autograd::Var;
 use gradus_nn::{Init, LayerNorm, Linear, Store};
 
-use crate::bert::{normalize, pool};
+use crate::encoder::{normalize, pool};
 use crate::folder::{Dense, DenseActivation, Stage};
-use crate::{BertInput, Checkpoint, Error, Pooling, Result};
+use crate::{Checkpoint, EncoderInput, Error, Pooling, Result};
 
 /// The steps from the tokens' states to a vector.
 pub(super) struct Stages {
@@ -116,7 +116,7 @@ impl Stages {
 
     /// Vectors `[sequences, width]` of states `[tokens, hidden]`; `prompts` counts the tokens of
     /// each sequence's prompt.
-    pub fn forward(&self, states: &Var, input: &BertInput, prompts: &[usize]) -> Result<Var> {
+    pub fn forward(&self, states: &Var, input: &EncoderInput, prompts: &[usize]) -> Result<Var> {
         self.steps.iter().try_fold(states.clone(), |x, step| match step {
             Step::Pool { modes, include_prompt } => {
                 let left_out: &[usize] = if *include_prompt { &[] } else { prompts };

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::classify::head_labels;
 use super::runner::{Runner, derefs_to_runner, same_number};
 use crate::tokenizer::{char_offsets, goes_on, trimmed};
-use crate::{Bert, Encoding, ModelRef, Pretrained, Result, Task, TokenClassifier};
+use crate::{Encoder, Encoding, ModelRef, Pretrained, Result, Task, TokenClassifier};
 
 /// A word, or a span of words, with its label.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -70,8 +70,8 @@ impl TokenTagger {
     }
 
     /// The encoder.
-    pub fn bert(&self) -> &Bert {
-        self.model.bert()
+    pub fn encoder(&self) -> &Encoder {
+        self.model.encoder()
     }
 
     /// The labels, in the order of their ids.

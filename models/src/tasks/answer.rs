@@ -13,7 +13,7 @@ use crate::evaluation::{
     BestSpan, Evaluation, Metric, SpanLogits, SquadScores, best_agreement, best_span,
 };
 use crate::training::Task;
-use crate::{BertInput, Error, PackedBatch, Result, SpanPredictor, Split, Tokenizer, Window};
+use crate::{EncoderInput, Error, PackedBatch, Result, SpanPredictor, Split, Tokenizer, Window};
 
 /// A question as windows of tokens, with its right answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -229,8 +229,8 @@ impl QuestionAnswering {
         parts: impl Iterator<Item = (&'a [u32], &'a [u32])>,
         forward: &Forward,
     ) -> Result<(Var, PackedBatch)> {
-        let packed = PackedBatch::from_parts(parts, self.model.bert().config())?;
-        let input = BertInput::new(&packed)?.to_device(self.model.bert().device())?;
+        let packed = PackedBatch::from_parts(parts, self.model.encoder().config())?;
+        let input = EncoderInput::new(&packed)?.to_device(self.model.encoder().device())?;
         Ok((self.model.forward(&input, forward)?, packed))
     }
 

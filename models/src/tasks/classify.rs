@@ -9,7 +9,7 @@ use crate::batch::each_batch;
 use crate::evaluation::{Evaluation, Metric};
 use crate::training::Task;
 use crate::{
-    BertConfig, BertInput, Encoding, Error, Example, Labels, PackedBatch, Result,
+    EncoderConfig, EncoderInput, Encoding, Error, Example, Labels, PackedBatch, Result,
     SequenceClassifier, Split, Tokenizer,
 };
 
@@ -104,18 +104,18 @@ impl Classification {
         &self.model
     }
 
-    fn config(&self) -> &BertConfig {
-        self.model.bert().config()
+    fn config(&self) -> &EncoderConfig {
+        self.model.encoder().config()
     }
 
     fn device(&self) -> Device {
-        self.model.bert().device()
+        self.model.encoder().device()
     }
 
     /// Logits of some encoded texts, `[batch, labels]`.
     fn logits(&self, all: &[Encoding], batch: &[usize], forward: &Forward) -> Result<Var> {
         let packed = PackedBatch::new(batch.iter().map(|&i| &all[i]), self.config())?;
-        let input = BertInput::new(&packed)?.to_device(self.device())?;
+        let input = EncoderInput::new(&packed)?.to_device(self.device())?;
         self.model.forward(&input, forward)
     }
 

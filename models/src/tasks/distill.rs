@@ -10,7 +10,7 @@ use crate::batch::each_batch;
 use crate::evaluation::{Evaluation, Metric, SingleLabel};
 use crate::training::Task;
 use crate::{
-    BertInput, Encoding, Error, Example, Labels, PackedBatch, Result, SequenceClassifier, Split,
+    EncoderInput, Encoding, Error, Example, Labels, PackedBatch, Result, SequenceClassifier, Split,
     Tokenizer,
 };
 
@@ -134,8 +134,9 @@ impl Distillation {
     /// [`Error::Recipe`] for a state that a model does not have, a weight that is not above 0, and
     /// where the models read other tokens.
     pub fn match_hidden(mut self, how: HiddenMatch, seed: u64) -> Result<Self> {
-        let [student, teacher] = [&self.student, &self.teacher].map(|model| model.bert().config());
-        let device = self.student.bert().device();
+        let [student, teacher] =
+            [&self.student, &self.teacher].map(|model| model.encoder().config());
+        let device = self.student.encoder().device();
         self.hidden = Some(Hidden::new(how, student, teacher, (device, seed))?);
         self.check(&self.train)?;
         Ok(self)
@@ -223,9 +224,9 @@ struct Compared {
 }
 
 /// Some texts as the input of a model.
-fn input(model: &SequenceClassifier, all: &[Encoding], batch: &[usize]) -> Result<BertInput> {
-    let packed = PackedBatch::new(batch.iter().map(|&i| &all[i]), model.bert().config())?;
-    BertInput::new(&packed)?.to_device(model.bert().device())
+fn input(model: &SequenceClassifier, all: &[Encoding], batch: &[usize]) -> Result<EncoderInput> {
+    let packed = PackedBatch::new(batch.iter().map(|&i| &all[i]), model.encoder().config())?;
+    EncoderInput::new(&packed)?.to_device(model.encoder().device())
 }
 
 /// How often the student chooses the label that the teacher chooses.

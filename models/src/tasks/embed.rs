@@ -12,7 +12,7 @@ use crate::data::PairForm;
 use crate::evaluation::{Evaluation, Metric};
 use crate::folder::SentenceSettings;
 use crate::training::{StepLoss, Task};
-use crate::{BertInput, Encoding, Error, PackedBatch, Result, SentenceEncoder};
+use crate::{EncoderInput, Encoding, Error, PackedBatch, Result, SentenceEncoder};
 
 /// Two pairs are each other's negatives.
 const LEAST: usize = 2;
@@ -69,10 +69,10 @@ impl Embedding {
         texts: impl Iterator<Item = &'a Encoding> + Clone,
         forward: &Forward,
     ) -> Result<Var> {
-        let bert = self.model.bert();
+        let encoder = self.model.encoder();
         let prompts: Vec<usize> = texts.clone().map(|text| text.prompt).collect();
-        let packed = PackedBatch::new(texts, bert.config())?;
-        let input = BertInput::new(&packed)?.to_device(bert.device())?;
+        let packed = PackedBatch::new(texts, encoder.config())?;
+        let input = EncoderInput::new(&packed)?.to_device(encoder.device())?;
         self.model.forward(&input, &prompts, forward)
     }
 
@@ -97,7 +97,7 @@ impl Embedding {
             Ok(())
         })?;
         let vectors = Tensor::from_slice(&values, &[texts.len(), width])?;
-        Ok(vectors.to_device(self.model.bert().device())?)
+        Ok(vectors.to_device(self.model.encoder().device())?)
     }
 
     /// The mean loss over a set, in batches of an order that is always the same: that of a file may
@@ -192,6 +192,6 @@ impl Task for Embedding {
     }
 
     fn write_files(&self, folder: &Path) -> Result<()> {
-        self.options.settings.write(folder, self.model.bert().config().hidden_size)
+        self.options.settings.write(folder, self.model.encoder().config().hidden_size)
     }
 }

@@ -4,8 +4,8 @@ use gradus_autograd::Var;
 use gradus_nn::{Init, Linear, Store};
 use gradus_tensor::Device;
 
-use crate::bert::mean_pool;
-use crate::{BertConfig, BertInput, Error, Result};
+use crate::encoder::mean_pool;
+use crate::{EncoderConfig, EncoderInput, Error, Result};
 
 /// Which hidden states of the student learn from which of the teacher's.
 ///
@@ -71,8 +71,8 @@ impl Hidden {
     /// [`Error::Recipe`] for a state that a model does not have, and a weight that is not above 0.
     pub fn new(
         how: HiddenMatch,
-        student: &BertConfig,
-        teacher: &BertConfig,
+        student: &EncoderConfig,
+        teacher: &EncoderConfig,
         (device, seed): (Device, u64),
     ) -> Result<Self> {
         how.check(student.num_hidden_layers, teacher.num_hidden_layers)?;
@@ -93,7 +93,7 @@ impl Hidden {
 
     /// The sum over all pairs of the mean square between the states, a scalar. Each text counts the
     /// same, whatever its length, as in the rest of the loss.
-    pub fn loss(&self, student: &[Var], teacher: &[Var], input: &BertInput) -> Result<Var> {
+    pub fn loss(&self, student: &[Var], teacher: &[Var], input: &EncoderInput) -> Result<Var> {
         let mut sum: Option<Var> = None;
         for &[own, theirs] in &self.how.pairs {
             let state = match &self.projection {

@@ -10,7 +10,7 @@ use crate::data::Corpus;
 use crate::evaluation::{Evaluation, Metric};
 use crate::masking::{MaskedTokens, Masking, mask_tokens};
 use crate::training::Task;
-use crate::{BertInput, Error, MaskedLm, PackedBatch, Result, Tokenizer};
+use crate::{EncoderInput, Error, MaskedLm, PackedBatch, Result, Tokenizer};
 
 /// The part of the tokenizer and the masking in a task: how text becomes masked blocks.
 #[derive(Clone)]
@@ -126,16 +126,16 @@ impl MaskedLanguageModel {
     }
 
     fn device(&self) -> Device {
-        self.model.bert().device()
+        self.model.encoder().device()
     }
 
     /// The batch of some masked blocks.
-    fn batch(&self, blocks: &[&MaskedTokens]) -> Result<(BertInput, PackedBatch)> {
+    fn batch(&self, blocks: &[&MaskedTokens]) -> Result<(EncoderInput, PackedBatch)> {
         let longest = blocks.iter().map(|block| block.ids.len()).max().unwrap_or(0);
         let types = vec![0; longest];
         let parts = blocks.iter().map(|block| (&block.ids[..], &types[..block.ids.len()]));
-        let packed = PackedBatch::from_parts(parts, self.model.bert().config())?;
-        Ok((BertInput::new(&packed)?.to_device(self.device())?, packed))
+        let packed = PackedBatch::from_parts(parts, self.model.encoder().config())?;
+        Ok((EncoderInput::new(&packed)?.to_device(self.device())?, packed))
     }
 }
 
@@ -158,10 +158,10 @@ fn places(
 pub(crate) fn guesses(
     model: &MaskedLm,
     blocks: &[&MaskedTokens],
-    (input, packed): (&BertInput, &PackedBatch),
+    (input, packed): (&EncoderInput, &PackedBatch),
     numbers: impl Fn(&Tensor) -> Result<Vec<f32>>,
 ) -> Result<Vec<Vec<Guess>>> {
-    let (positions, labels) = places(blocks, packed, model.bert().device())?;
+    let (positions, labels) = places(blocks, packed, model.encoder().device())?;
     let logits = model.forward(input, &positions, &Forward::inference())?;
     let each = CrossEntropy { reduction: Reduction::None, ..CrossEntropy::default() };
     let losses = numbers(&logits.tensor().cross_entropy(&labels, &each)?.0)?;

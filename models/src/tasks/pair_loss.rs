@@ -7,8 +7,8 @@ use gradus_nn::{CrossEntropy, Reduction, losses};
 use gradus_tensor::Tensor;
 
 use super::EncodedPairs;
-use crate::bert::normalize;
 use crate::data::PairForm;
+use crate::encoder::normalize;
 use crate::{Error, Result};
 
 /// The logit of a text that is no negative: far below all others, whose size is at most

@@ -8,8 +8,8 @@ use gradus_tensor::Tensor;
 use super::EncodedPairs;
 use super::pairs::PairRow;
 use crate::Result;
-use crate::bert::normalize;
 use crate::data::PairForm;
+use crate::encoder::normalize;
 use crate::evaluation::{Rank, Regression, Retrieval};
 
 /// Similarities that are held at a time, in elements: 16 MiB.

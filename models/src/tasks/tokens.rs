@@ -12,8 +12,8 @@ use crate::data::TaggedSentence;
 use crate::evaluation::{EntityScores, Evaluation, Metric, Scheme};
 use crate::training::Task;
 use crate::{
-    BertConfig, BertInput, Encoding, Error, Labels, PackedBatch, Result, Split, TokenClassifier,
-    Tokenizer,
+    EncoderConfig, EncoderInput, Encoding, Error, Labels, PackedBatch, Result, Split,
+    TokenClassifier, Tokenizer,
 };
 
 /// The target of a token that has no tag of its own, as in PyTorch.
@@ -131,8 +131,8 @@ impl Tagging {
         &self.model
     }
 
-    fn config(&self) -> &BertConfig {
-        self.model.bert().config()
+    fn config(&self) -> &EncoderConfig {
+        self.model.encoder().config()
     }
 
     /// Logits of some sentences' tokens, `[tokens, labels]`, with the tokens' targets.
@@ -144,8 +144,8 @@ impl Tagging {
     ) -> Result<(Var, Tensor)> {
         let encodings = batch.iter().map(|&i| &all[i].encoding);
         let packed = PackedBatch::new(encodings, self.config())?;
-        let device = self.model.bert().device();
-        let input = BertInput::new(&packed)?.to_device(device)?;
+        let device = self.model.encoder().device();
+        let input = EncoderInput::new(&packed)?.to_device(device)?;
         let targets: Vec<i64> = batch.iter().flat_map(|&i| all[i].targets()).collect();
         let targets = Tensor::from_class_indices(&targets, &[targets.len()])?;
         Ok((self.model.forward(&input, forward)?, targets.to_device(device)?))

@@ -3,7 +3,7 @@
 use gradus_nn::{Lora, Precision, ScheduleKind, Store};
 use serde::{Deserialize, Serialize};
 
-use crate::{BertConfig, Error, Result};
+use crate::{EncoderConfig, Error, Result};
 
 /// The optimiser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -159,7 +159,7 @@ impl Recipe {
     ///
     /// # Errors
     /// When the encoder is built already, or a number of the adaptation is out of its range.
-    pub fn adapt(&self, store: &Store, config: &BertConfig) -> Result<()> {
+    pub fn adapt(&self, store: &Store, config: &EncoderConfig) -> Result<()> {
         self.validate_efficient()?;
         // The layers are below the first part of their place: `bert.encoder`.
         let layers = config.family().layers.split('.').next().unwrap_or_default();

@@ -10,7 +10,7 @@ use gradus_tensor::{Device, Reading, Tensor};
 
 use super::recipe::at_least_one;
 use super::{Evaluation, Every, Inspection, Step, Task, Trainer, remove_old_checkpoints};
-use crate::{BertConfig, Error, Tokenizer};
+use crate::{EncoderConfig, Error, Tokenizer};
 
 /// When a run evaluates, saves and ends.
 #[derive(Clone, Debug)]
@@ -66,7 +66,7 @@ pub struct Destination {
     /// The folder.
     pub folder: PathBuf,
     /// The configuration to be saved.
-    pub config: BertConfig,
+    pub config: EncoderConfig,
     /// The tokenizer to be saved.
     pub tokenizer: Tokenizer,
 }

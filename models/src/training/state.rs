@@ -23,7 +23,7 @@ use crate::adapter::{Adaptation, save_adapter};
 use crate::data::Fingerprint;
 use crate::error::Change;
 use crate::evaluation::Evaluation;
-use crate::{Base, BertConfig, Error, Result, Tokenizer, files, save_folder};
+use crate::{Base, EncoderConfig, Error, Result, Tokenizer, files, save_folder};
 
 /// The files of a checkpoint's folder besides the model's.
 pub(super) const STATE: &str = "trainer_state.json";
@@ -120,7 +120,7 @@ impl<T: Task> Trainer<T> {
     pub fn save_model(
         &self,
         folder: &Path,
-        config: &BertConfig,
+        config: &EncoderConfig,
         tokenizer: &Tokenizer,
     ) -> Result<()> {
         self.task().write_files(folder)?;
@@ -140,7 +140,7 @@ impl<T: Task> Trainer<T> {
     pub fn save_checkpoint(
         &self,
         out: &Path,
-        config: &BertConfig,
+        config: &EncoderConfig,
         tokenizer: &Tokenizer,
     ) -> Result<PathBuf> {
         let folder = out.join(format!("{PREFIX}{}", self.step));
@@ -159,7 +159,7 @@ impl<T: Task> Trainer<T> {
     fn write_checkpoint(
         &self,
         folder: &Path,
-        config: &BertConfig,
+        config: &EncoderConfig,
         tokenizer: &Tokenizer,
     ) -> Result<()> {
         remove_folder(folder)?;

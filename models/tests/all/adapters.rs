@@ -10,7 +10,7 @@ use gradus_autograd::no_grad;
 use gradus_models::tasks::Classification;
 use gradus_models::training::{Lora, Recipe, Trainer};
 use gradus_models::{
-    Base, BertInput, Error, ModelRef, PackedBatch, Pooling, Pretrained, SequenceClassifier,
+    Base, EncoderInput, Error, ModelRef, PackedBatch, Pooling, Pretrained, SequenceClassifier,
     Tokenizer, merge,
 };
 use gradus_nn::{Forward, Store};
@@ -29,8 +29,8 @@ fn text(path: &Path) -> &str {
 /// Logits of the twelve texts by a classifier with three labels.
 fn logits(model: &SequenceClassifier) -> Vec<f32> {
     let encodings = encodings(&golden());
-    let packed = PackedBatch::new(encodings.iter(), model.bert().config()).unwrap();
-    let input = BertInput::new(&packed).unwrap();
+    let packed = PackedBatch::new(encodings.iter(), model.encoder().config()).unwrap();
+    let input = EncoderInput::new(&packed).unwrap();
     let logits = no_grad(|| model.forward(&input, &Forward::inference())).unwrap();
     logits.tensor().to_vec().unwrap()
 }
@@ -91,7 +91,7 @@ fn tokenizer() -> Tokenizer {
     Tokenizer::from_folder(peft("base")).unwrap()
 }
 
-fn classifier_config(pooling: Pooling) -> gradus_models::BertConfig {
+fn classifier_config(pooling: Pooling) -> gradus_models::EncoderConfig {
     let mut config = config(50);
     config.architectures = vec!["BertForSequenceClassification".into()];
     config.id2label = ["a", "b", "c"].map(String::from).to_vec();

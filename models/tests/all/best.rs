@@ -29,7 +29,7 @@ fn bits(trainer: &Trainer<Classification>) -> Vec<Vec<f32>> {
 /// Saves a checkpoint; its configuration and tokenizer do not matter here.
 fn save(trainer: &Trainer<Classification>, out: &Path) -> PathBuf {
     let tokenizer = Tokenizer::train_wordpiece(&["a b c"], 60).unwrap();
-    let config = trainer.task().model().bert().config().clone();
+    let config = trainer.task().model().encoder().config().clone();
     trainer.save_checkpoint(out, &config, &tokenizer).unwrap()
 }
 
@@ -186,7 +186,7 @@ fn forget_hashes(checkpoint: &Path) {
 #[test]
 fn a_session_with_an_option_of_0_does_not_run() {
     let trainer = small_trainer(recipe());
-    let config = trainer.task().model().bert().config().clone();
+    let config = trainer.task().model().encoder().config().clone();
     let tokenizer = Tokenizer::train_wordpiece(&["a b c"], 60).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let destination = Destination { folder: folder.path().to_path_buf(), config, tokenizer };

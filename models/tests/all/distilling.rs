@@ -3,7 +3,7 @@
 use gradus_models::tasks::{Distillation, DistilledTexts, Distilling, HiddenMatch};
 use gradus_models::training::{OptimizerKind, Recipe, ScheduleKind, Task, Trainer};
 use gradus_models::{
-    BertConfig, Encoding, Pooling, Pretrained, SequenceClassifier, Tokenizer, save_folder,
+    EncoderConfig, Encoding, Pooling, Pretrained, SequenceClassifier, Tokenizer, save_folder,
 };
 use gradus_nn::Store;
 use gradus_tensor::io::safetensors::SafeTensors;
@@ -38,7 +38,7 @@ fn texts(golden: &SafeTensors, labelled: bool) -> DistilledTexts {
 }
 
 fn classifier(store: &Store, hidden: usize, layers: usize) -> SequenceClassifier {
-    let mut config = BertConfig::new(50, layers, hidden, 2, 2 * hidden);
+    let mut config = EncoderConfig::new(50, layers, hidden, 2, 2 * hidden);
     config.max_position_embeddings = 24;
     config.hidden_dropout_prob = 0.0;
     config.attention_probs_dropout_prob = 0.0;
@@ -52,7 +52,7 @@ fn teacher(golden: &SafeTensors) -> SequenceClassifier {
 /// A teacher. Its dropout, if it had any, would be off.
 fn teacher_of(golden: &SafeTensors, name: &str, hidden: usize) -> SequenceClassifier {
     let store = Store::new(0);
-    let mut config = BertConfig::new(50, 3, hidden, 2, 2 * hidden);
+    let mut config = EncoderConfig::new(50, 3, hidden, 2, 2 * hidden);
     config.max_position_embeddings = 24;
     config.hidden_dropout_prob = 0.5;
     config.classifier_dropout = Some(0.5);
@@ -154,7 +154,7 @@ fn the_projection_is_resumed_and_not_published() {
         all.map(|p| p.tensor().to_vec::<f32>().unwrap()).collect::<Vec<_>>()
     };
     let mut whole = trainer(3);
-    let config = whole.task().student().bert().config().clone();
+    let config = whole.task().student().encoder().config().clone();
     (0..5).for_each(|_| drop(whole.step().unwrap()));
     let checkpoint = whole.save_checkpoint(dir.path(), &config, &tokenizer).unwrap();
     while whole.step().unwrap().is_some() {}
@@ -247,7 +247,7 @@ fn a_student_may_have_layers_of_its_teacher() {
     let dir = tempfile::tempdir().unwrap();
     let tokenizer =
         Tokenizer::train_wordpiece(&["where is my card", "my card is here"], 60).unwrap();
-    let mut config = BertConfig::new(tokenizer.vocab_size(), 2, 16, 2, 32);
+    let mut config = EncoderConfig::new(tokenizer.vocab_size(), 2, 16, 2, 32);
     config.id2label = ["a", "b", "c"].map(String::from).to_vec();
     let store = Store::new(5);
     SequenceClassifier::new(&store.root(), &config, Pooling::Cls, 3).unwrap();

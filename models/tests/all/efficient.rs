@@ -223,7 +223,7 @@ fn activation_checkpointing_changes_no_bit() {
 
 fn save(trainer: &Trainer<Classification>, out: &Path) -> PathBuf {
     let tokenizer = Tokenizer::train_wordpiece(&["a b c"], 60).unwrap();
-    let config = trainer.task().model().bert().config().clone();
+    let config = trainer.task().model().encoder().config().clone();
     trainer.save_checkpoint(out, &config, &tokenizer).unwrap()
 }
 

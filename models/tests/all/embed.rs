@@ -11,7 +11,7 @@ use gradus_models::tasks::{
     Embedding, EmbeddingOptions, EncodedPairs, PairEncoder, PairLoss, PairScores,
 };
 use gradus_models::training::{Evaluation, Metric, Recipe, StepLoss, Task, Trainer};
-use gradus_models::{BertConfig, Error, Result, SentenceEncoder, Split, Tokenizer};
+use gradus_models::{EncoderConfig, Error, Result, SentenceEncoder, Split, Tokenizer};
 use gradus_nn::{Forward, Store, clip_grad_norm};
 use gradus_tensor::io::safetensors::SafeTensors;
 
@@ -26,8 +26,8 @@ fn numbers(golden: &SafeTensors, name: &str) -> Vec<f64> {
     golden.tensor(name).unwrap().to_f64_vec()
 }
 
-fn config(dropout: f64) -> BertConfig {
-    let mut config = BertConfig::new(VOCABULARY, 2, 16, 2, 32);
+fn config(dropout: f64) -> EncoderConfig {
+    let mut config = EncoderConfig::new(VOCABULARY, 2, 16, 2, 32);
     config.max_position_embeddings = 24;
     config.hidden_dropout_prob = dropout;
     config.attention_probs_dropout_prob = dropout;
@@ -367,7 +367,7 @@ fn settings_survive_their_files() {
     let folder = tempfile::tempdir().unwrap();
     let path: &Path = folder.path();
     let tokenizer = Tokenizer::train_wordpiece(&["some text"], 40).unwrap();
-    let mut config = BertConfig::new(tokenizer.vocab_size(), 1, 8, 2, 16);
+    let mut config = EncoderConfig::new(tokenizer.vocab_size(), 1, 8, 2, 16);
     config.architectures = vec!["BertModel".into()];
     let store = Store::new(0);
     let mut prompts = Prompts::default();

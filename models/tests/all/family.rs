@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use gradus_autograd::Var;
 use gradus_models::{
-    Bert, BertConfig, BertInput, Checkpoint, MaskedLm, PackedBatch, Pooling, Result,
+    Checkpoint, Encoder, EncoderConfig, EncoderInput, MaskedLm, PackedBatch, Pooling, Result,
     SequenceClassifier, SpanPredictor, TokenClassifier,
 };
 use gradus_nn::{CrossEntropy, Forward, Store};
@@ -33,7 +33,7 @@ const TYPES: [&str; 11] = [
 
 /// A golden model, and a batch with what PyTorch computes of it.
 struct Golden {
-    config: BertConfig,
+    config: EncoderConfig,
     checkpoint: Checkpoint,
     expected: SafeTensors,
     batch: PackedBatch,
@@ -45,7 +45,7 @@ impl Golden {
     fn open(model_type: &str) -> Golden {
         let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/family");
         let folder = golden.join(model_type);
-        let config = BertConfig::load(&folder).unwrap();
+        let config = EncoderConfig::load(&folder).unwrap();
         assert!(model_type.starts_with(&config.model_type));
         let expected = SafeTensors::open(folder.join("expected.safetensors")).unwrap();
         let words = |name: &str| expected.tensor(name).unwrap().to_vec::<u32>().unwrap();
@@ -67,8 +67,8 @@ impl Golden {
         store
     }
 
-    fn input(&self, device: Device) -> BertInput {
-        BertInput::new(&self.batch).unwrap().to_device(device).unwrap()
+    fn input(&self, device: Device) -> EncoderInput {
+        EncoderInput::new(&self.batch).unwrap().to_device(device).unwrap()
     }
 
     /// A tensor of the file: `[sequences, longest, …]` without the padding, `[tokens, …]`.
@@ -145,7 +145,7 @@ fn hidden_states_are_those_of_transformers() {
     every(|golden, device| {
         let store = golden.store(device);
         let path = golden.config.encoder_path(&store.root());
-        let bert = Bert::new(&path, &golden.config, false)?;
+        let bert = Encoder::new(&path, &golden.config, false)?;
         let states = bert.hidden_states(&golden.input(device), &Forward::inference())?;
         for (i, state) in states.iter().enumerate() {
             let name = format!("hidden.{i}");
@@ -246,7 +246,7 @@ fn configurations_keep_their_own_keys() {
             serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap()
         };
         let theirs = read(&golden.join(model_type));
-        let config = BertConfig::load(golden.join(model_type)).unwrap();
+        let config = EncoderConfig::load(golden.join(model_type)).unwrap();
         assert_eq!(config.notes(), [""; 0], "{model_type}");
         config.save(dir.path()).unwrap();
         let ours = read(dir.path());
@@ -259,7 +259,7 @@ fn configurations_keep_their_own_keys() {
                 assert!(ours.get(key).is_none(), "{key}");
             }
         }
-        assert_eq!(BertConfig::load(dir.path()).unwrap(), config);
+        assert_eq!(EncoderConfig::load(dir.path()).unwrap(), config);
     }
 }
 

@@ -6,7 +6,7 @@ use gradus_autograd::Gradients;
 use gradus_models::tasks::Classification;
 use gradus_models::training::{OptimizerKind, Recipe, Trainer};
 use gradus_models::{
-    BertConfig, BertInput, Columns, Dataset, Encoding, PackedBatch, Pooling, Pretrained,
+    Columns, Dataset, EncoderConfig, EncoderInput, Encoding, PackedBatch, Pooling, Pretrained,
     SequenceClassifier, Tokenizer,
 };
 use gradus_nn::{
@@ -63,7 +63,7 @@ fn a_hundred_steps_beside_pytorch() {
     for step in 0..100 {
         let rows = step * 32..(step + 1) * 32;
         let batch = indices[rows.clone()].iter().map(|&i| &train[i as usize]);
-        let input = BertInput::new(&PackedBatch::new(batch, &config).unwrap()).unwrap();
+        let input = EncoderInput::new(&PackedBatch::new(batch, &config).unwrap()).unwrap();
         let targets = Tensor::from_slice(&labels[rows], &[32]).unwrap();
         let logits = model.forward(&input, &Forward::training(0, step as u64)).unwrap();
         let loss = logits.cross_entropy(&targets, &CrossEntropy::default()).unwrap();
@@ -118,7 +118,7 @@ fn gradients_agree(store: &Store, grads: &Gradients, truth: &SafeTensors) {
 }
 
 /// Compares the logits of the trained model with PyTorch's.
-fn logits_agree(model: &SequenceClassifier, config: &BertConfig, truth: &SafeTensors) {
+fn logits_agree(model: &SequenceClassifier, config: &EncoderConfig, truth: &SafeTensors) {
     let ids = truth.tensor("test_input_ids").unwrap();
     let (shape, ids) = (ids.shape().to_vec(), ids.to_vec::<u32>().unwrap());
     let mask = truth.tensor("test_attention_mask").unwrap().to_vec::<u32>().unwrap();
@@ -130,7 +130,7 @@ fn logits_agree(model: &SequenceClassifier, config: &BertConfig, truth: &SafeTen
         })
         .collect();
     let parts = parts.iter().map(|ids| (*ids, &types[..ids.len()]));
-    let input = BertInput::new(&PackedBatch::from_parts(parts, config).unwrap()).unwrap();
+    let input = EncoderInput::new(&PackedBatch::from_parts(parts, config).unwrap()).unwrap();
     let logits = model.forward(&input, &Forward::inference()).unwrap();
     let theirs = truth.tensor("test_logits_after").unwrap();
     let worst = logits.tensor().sub(&theirs).unwrap().abs().unwrap().max(&[], false).unwrap();
@@ -214,7 +214,7 @@ fn resuming_goes_on_bit_for_bit() {
     run(&mut first, 7);
     let texts = ["the apple is red"];
     let tokenizer = Tokenizer::train_wordpiece(&texts, 60).unwrap();
-    let config = first.task().model().bert().config().clone();
+    let config = first.task().model().encoder().config().clone();
     let checkpoint = first.save_checkpoint(folder.path(), &config, &tokenizer).unwrap();
     drop(first);
 

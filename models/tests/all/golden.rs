@@ -7,10 +7,10 @@ use std::fs;
 use std::path::Path;
 
 use gradus_autograd::{Gradients, Var, no_grad};
-use gradus_models::bert::normalize;
+use gradus_models::encoder::normalize;
 use gradus_models::pipelines::{self, TextEmbedder};
 use gradus_models::{
-    Bert, BertConfig, BertInput, Checkpoint, MaskedLm, PackedBatch, Pooling, Pretrained,
+    Checkpoint, Encoder, EncoderConfig, EncoderInput, MaskedLm, PackedBatch, Pooling, Pretrained,
 };
 use gradus_nn::{CrossEntropy, Forward, Parameter, Precision, Source, Store};
 use gradus_tensor::Tensor;
@@ -39,7 +39,7 @@ fn packed<T: Copy>(shape: &[usize], values: &[T], mask: &[i64]) -> Vec<T> {
 }
 
 /// The packed batch of a padded one.
-fn batch(file: &SafeTensors, config: &BertConfig) -> (PackedBatch, Vec<i64>) {
+fn batch(file: &SafeTensors, config: &EncoderConfig) -> (PackedBatch, Vec<i64>) {
     let (shape, ids) = integers(file, "input_ids");
     let (_, mask) = integers(file, "attention_mask");
     let (_, types) = integers(file, "token_type_ids");
@@ -75,11 +75,11 @@ fn json(path: &Path) -> Value {
 }
 
 /// MiniLM with its pooler.
-fn minilm(shared: &Path) -> (Pretrained, Store, Bert) {
+fn minilm(shared: &Path) -> (Pretrained, Store, Encoder) {
     let model = shared.join("models/minilm");
     let pretrained = Pretrained::open(model.to_str().unwrap()).unwrap();
     let store = pretrained.store(0);
-    let bert = Bert::new(&store.root().join("bert"), &pretrained.config, true).unwrap();
+    let bert = Encoder::new(&store.root().join("bert"), &pretrained.config, true).unwrap();
     (pretrained, store, bert)
 }
 
@@ -91,7 +91,7 @@ fn eight_sentences_in_8_and_16_bits() {
     let bytes = fs::read(shared.join("golden/a_embed.safetensors")).unwrap();
     let golden = SafeTensors::deserialize(&bytes).unwrap();
     let (pretrained, _, bert) = minilm(&shared);
-    let input = BertInput::new(&batch(&golden, &pretrained.config).0).unwrap();
+    let input = EncoderInput::new(&batch(&golden, &pretrained.config).0).unwrap();
     let embed = || {
         let hidden = bert.forward(&input, &Forward::inference())?;
         normalize(&bert.pool(&hidden, &input, Pooling::Mean)?)
@@ -125,7 +125,7 @@ fn eight_sentences_through_every_layer() {
     assert_eq!(pretrained.checkpoint.unexpected(), Vec::<String>::new());
 
     let (batch, mask) = batch(&golden, &pretrained.config);
-    let input = BertInput::new(&batch).unwrap();
+    let input = EncoderInput::new(&batch).unwrap();
     let forward = Forward::inference();
     let states = no_grad(|| bert.hidden_states(&input, &forward)).unwrap();
     assert_eq!(states.len(), 7);
@@ -172,7 +172,7 @@ fn the_masked_language_model_and_its_gradients() {
     let bytes = fs::read(shared.join("golden/c_mlm_golden.safetensors")).unwrap();
     let golden = SafeTensors::deserialize(&bytes).unwrap();
     let about = json(&shared.join("golden/c_mlm.json"));
-    let config: BertConfig = serde_json::from_value(about["config"].clone()).unwrap();
+    let config: EncoderConfig = serde_json::from_value(about["config"].clone()).unwrap();
     config.validate().unwrap();
     let weights = Checkpoint::open(shared.join("golden/c_mlm_weights.safetensors")).unwrap();
     let store = Store::with_source(0, weights.clone());
@@ -181,7 +181,7 @@ fn the_masked_language_model_and_its_gradients() {
     assert_eq!(weights.unexpected(), Vec::<String>::new());
 
     let (batch, mask) = batch(&golden, &config);
-    let input = BertInput::new(&batch).unwrap();
+    let input = EncoderInput::new(&batch).unwrap();
     let forward = Forward::training(0, 0);
 
     let all: Vec<u32> = (0..batch.tokens() as u32).collect();

@@ -9,7 +9,7 @@ use gradus_models::pipelines::TextEmbedder;
 use gradus_models::tasks::Classification;
 use gradus_models::training::{Recipe, Trainer};
 use gradus_models::{
-    BertInput, Columns, Dataset, Encoding, PackedBatch, Pooling, Pretrained, SequenceClassifier,
+    Columns, Dataset, EncoderInput, Encoding, PackedBatch, Pooling, Pretrained, SequenceClassifier,
     Tokenizer,
 };
 use gradus_nn::{AdamW, CrossEntropy, Forward, Optimizer, Schedule, clip_grad_norm, param_groups};
@@ -68,7 +68,7 @@ fn fine_tuning(shared: &std::path::Path, device: Device, steps: usize) -> Vec<(f
         .map(|step| {
             let rows = step * 32..step * 32 + TEXTS;
             let batch: Vec<Encoding> = indices[rows.clone()].iter().map(|&i| encode(i)).collect();
-            let input = BertInput::new(&PackedBatch::new(&batch, &config).unwrap()).unwrap();
+            let input = EncoderInput::new(&PackedBatch::new(&batch, &config).unwrap()).unwrap();
             let input = input.to_device(device).unwrap();
             let targets = Tensor::from_slice(&labels[rows], &[TEXTS]).unwrap();
             let targets = targets.to_device(device).unwrap();
@@ -118,7 +118,7 @@ fn resumed(from: Device, to: Device, truth: &[f64]) {
     let mut first = task(from);
     run(&mut first, 4);
     let tokenizer = Tokenizer::train_wordpiece(&["the apple is red"], 60).unwrap();
-    let config = first.task().model().bert().config().clone();
+    let config = first.task().model().encoder().config().clone();
     let checkpoint = first.save_checkpoint(folder.path(), &config, &tokenizer).unwrap();
 
     let mut second = task(to);

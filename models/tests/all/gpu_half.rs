@@ -96,7 +96,7 @@ fn a_resumed_run_goes_on_bit_for_bit() {
     let mut first = start();
     run(&mut first, 4);
     let tokenizer = Tokenizer::train_wordpiece(&["the apple is red"], 60).unwrap();
-    let config = first.task().model().bert().config().clone();
+    let config = first.task().model().encoder().config().clone();
     let checkpoint = first.save_checkpoint(folder.path(), &config, &tokenizer).unwrap();
     let mut second = task(gpu, Precision::F16);
     let saved = SafeTensors::open(checkpoint.join("model.safetensors")).unwrap();

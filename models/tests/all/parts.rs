@@ -2,12 +2,12 @@
 //! sequences, pooling, heads, and evaluation. Each is compared with a formula in single operations.
 
 use gradus_autograd::{Var, no_grad};
-use gradus_models::bert::{mean_pool, normalize};
+use gradus_models::encoder::{mean_pool, normalize};
 use gradus_models::tasks::Classification;
 use gradus_models::training::Task;
 use gradus_models::{
-    Bert, BertConfig, BertInput, Encoding, MaskedLm, PackedBatch, Pooling, SequenceClassifier,
-    TokenClassifier,
+    Encoder, EncoderConfig, EncoderInput, Encoding, MaskedLm, PackedBatch, Pooling,
+    SequenceClassifier, TokenClassifier,
 };
 use gradus_nn::{CrossEntropy, Forward, Store};
 use gradus_tensor::Tensor;
@@ -15,8 +15,8 @@ use gradus_tensor::Tensor;
 const TRAINING: Forward = Forward::training(3, 8);
 const WIDTH: usize = 8;
 
-fn config(hidden: f64, attention: f64, head: Option<f64>) -> BertConfig {
-    let mut config = BertConfig::new(30, 2, WIDTH, 2, 16);
+fn config(hidden: f64, attention: f64, head: Option<f64>) -> EncoderConfig {
+    let mut config = EncoderConfig::new(30, 2, WIDTH, 2, 16);
     config.max_position_embeddings = 80;
     config.hidden_dropout_prob = hidden;
     config.attention_probs_dropout_prob = attention;
@@ -26,14 +26,14 @@ fn config(hidden: f64, attention: f64, head: Option<f64>) -> BertConfig {
 }
 
 /// Two sequences, the second longer than a block of attention; both token types.
-fn batch(config: &BertConfig) -> BertInput {
+fn batch(config: &EncoderConfig) -> EncoderInput {
     let lengths = [5usize, 60];
     let ids: Vec<Vec<u32>> =
         lengths.iter().map(|&n| (0..n).map(|i| ((i * i + n) % 30) as u32).collect()).collect();
     let types: Vec<Vec<u32>> =
         lengths.iter().map(|&n| (0..n).map(|i| (i > n / 2) as u32).collect()).collect();
     let parts = ids.iter().zip(&types).map(|(i, t)| (i.as_slice(), t.as_slice()));
-    BertInput::new(&PackedBatch::from_parts(parts, config).unwrap()).unwrap()
+    EncoderInput::new(&PackedBatch::from_parts(parts, config).unwrap()).unwrap()
 }
 
 fn values(x: &Var) -> Vec<f64> {
@@ -59,7 +59,7 @@ fn assert_dropped(dropped: &[f64], plain: &[f64], p: f64) {
 fn embeddings_are_their_formula_and_drop_out() {
     let config = config(0.4, 0.0, None);
     let store = Store::new(1);
-    let bert = Bert::new(&store.root().join("bert"), &config, false).unwrap();
+    let bert = Encoder::new(&store.root().join("bert"), &config, false).unwrap();
     let input = batch(&config);
     let inference = bert.hidden_states(&input, &Forward::inference()).unwrap();
     let table = |name: &str, ids: &Tensor| {
@@ -101,7 +101,7 @@ fn each_dropout_acts_alone() {
     // The rate of attention leaves embeddings alone, that of the head all hidden states.
     let states = |hidden, attention, head| {
         let config = config(hidden, attention, Some(head));
-        let bert = Bert::new(&Store::new(1).root().join("bert"), &config, false).unwrap();
+        let bert = Encoder::new(&Store::new(1).root().join("bert"), &config, false).unwrap();
         let states = bert.hidden_states(&batch(&config), &TRAINING).unwrap();
         states.iter().map(values).collect::<Vec<_>>()
     };
@@ -132,7 +132,7 @@ fn heads_see_pooled_vectors_dropped_out() {
         let store = Store::new(2);
         let model = SequenceClassifier::new(&store.root(), &config, pooling, WIDTH).unwrap();
         identity(&store);
-        let hidden = model.bert().forward(&input, &inference).unwrap();
+        let hidden = model.encoder().forward(&input, &inference).unwrap();
         // By hand: the mean of each sequence's tokens; or the first token, dense and tanh.
         let pooled: Vec<Var> = [(0, 5), (5, 60)]
             .map(|(start, length)| match pooling == Pooling::Mean {
@@ -157,7 +157,7 @@ fn heads_see_pooled_vectors_dropped_out() {
     let store = Store::new(2);
     let model = TokenClassifier::new(&store.root(), &config, WIDTH).unwrap();
     identity(&store);
-    let hidden = values(&model.bert().forward(&input, &inference).unwrap());
+    let hidden = values(&model.encoder().forward(&input, &inference).unwrap());
     assert!(near(&values(&model.forward(&input, &inference).unwrap()), &hidden));
     assert_dropped(&values(&model.forward(&input, &TRAINING).unwrap()), &hidden, 0.5);
 }
@@ -167,11 +167,11 @@ fn heads_see_pooled_vectors_dropped_out() {
 fn sequences_do_not_see_each_other() {
     let config = config(0.0, 0.0, None);
     let store = Store::new(4);
-    let bert = Bert::new(&store.root().join("bert"), &config, false).unwrap();
+    let bert = Encoder::new(&store.root().join("bert"), &config, false).unwrap();
     let run = |sequences: &[&[u32]]| {
         let types = [0u32; 80];
         let parts = sequences.iter().map(|ids| (*ids, &types[..ids.len()]));
-        let input = BertInput::new(&PackedBatch::from_parts(parts, &config).unwrap()).unwrap();
+        let input = EncoderInput::new(&PackedBatch::from_parts(parts, &config).unwrap()).unwrap();
         let hidden = bert.forward(&input, &TRAINING).unwrap();
         let own = hidden.narrow(0, 0, sequences[0].len()).unwrap();
         let loss = mean_pool(&hidden, &input).unwrap().narrow(0, 0, 1).unwrap();
@@ -201,7 +201,7 @@ fn a_masked_language_model_predicts_words() {
     for forward in [Forward::inference(), TRAINING] {
         let logits = model.forward(&input, &positions, &forward).unwrap();
         assert_eq!(logits.shape(), [3, 30]);
-        let hidden = model.bert().forward(&input, &forward).unwrap();
+        let hidden = model.encoder().forward(&input, &forward).unwrap();
         let parameter = |name: &str| store.get(name).unwrap().var();
         let at = |name: &str| parameter(&format!("cls.predictions.transform.{name}"));
         let x = hidden.index_select(0, &positions).unwrap();
@@ -289,7 +289,7 @@ fn an_evaluation_drops_nothing() {
     let (mut loss, mut right) = (0.0, 0);
     for (encoding, &label) in encodings.iter().zip(&labels) {
         let packed = PackedBatch::new([encoding], &config).unwrap();
-        let input = BertInput::new(&packed).unwrap();
+        let input = EncoderInput::new(&packed).unwrap();
         let logits = model.forward(&input, &Forward::inference()).unwrap().tensor().to_f64_vec();
         let best = (0..3).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap();
         right += usize::from(best == label as usize);

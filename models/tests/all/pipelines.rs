@@ -6,8 +6,8 @@ use gradus_models::pipelines::{
     spans,
 };
 use gradus_models::{
-    Bert, BertConfig, BertInput, Checkpoint, Encoding, Labels, MaskedLm, PackedBatch, Pooling,
-    SequenceClassifier, Task, TokenClassifier, Tokenizer, save_folder,
+    Checkpoint, Encoder, EncoderConfig, EncoderInput, Encoding, Labels, MaskedLm, PackedBatch,
+    Pooling, SequenceClassifier, Task, TokenClassifier, Tokenizer, save_folder,
 };
 use gradus_nn::{Forward, Store};
 use gradus_tensor::io::safetensors;
@@ -20,15 +20,15 @@ const TEXTS: [&str; 4] =
 /// A folder with a model, and what is in it.
 struct Small {
     folder: tempfile::TempDir,
-    config: BertConfig,
+    config: EncoderConfig,
     tokenizer: Tokenizer,
     store: Store,
 }
 
 impl Small {
-    fn new(task: Task, labels: &[&str], build: impl FnOnce(&Store, &BertConfig)) -> Small {
+    fn new(task: Task, labels: &[&str], build: impl FnOnce(&Store, &EncoderConfig)) -> Small {
         let tokenizer = Tokenizer::train_wordpiece(&TEXTS, 120).unwrap();
-        let mut config = BertConfig::new(tokenizer.vocab_size(), 2, 16, 2, 32);
+        let mut config = EncoderConfig::new(tokenizer.vocab_size(), 2, 16, 2, 32);
         config.initializer_range = 0.5;
         config.max_position_embeddings = 32;
         config.architectures = vec![config.architecture(task)];
@@ -56,8 +56,8 @@ impl Small {
     }
 
     /// One text as the model reads it.
-    fn input(&self, text: &str) -> BertInput {
-        BertInput::new(&PackedBatch::new([&self.encode(text)], &self.config).unwrap()).unwrap()
+    fn input(&self, text: &str) -> EncoderInput {
+        EncoderInput::new(&PackedBatch::new([&self.encode(text)], &self.config).unwrap()).unwrap()
     }
 
     /// Makes the first number of a parameter NaN.
@@ -167,7 +167,7 @@ fn a_weight_that_is_not_a_number_is_named() {
 fn an_embedder_pools_what_the_encoder_says() {
     let mut model = None;
     let small = Small::new(Task::Embed, &[], |store, config| {
-        model = Bert::new(&store.root(), config, false).ok();
+        model = Encoder::new(&store.root(), config, false).ok();
     });
     let model = model.unwrap();
     let pipeline = TextEmbedder::open(small.path(), Some(Pooling::Mean), true).unwrap();
@@ -302,7 +302,7 @@ fn a_folder_opens_as_the_pipeline_of_its_head() {
         assert_eq!((pipeline.task(), pipeline.width()), (task, 16));
         let labels: &[String] = pipeline.labels();
         assert_eq!(labels, small.config.id2label);
-        assert_eq!(pipeline.bert().config().hidden_size, 16);
+        assert_eq!(pipeline.encoder().config().hidden_size, 16);
     }
     assert!(matches!(pipelines::open(words.path()).unwrap(), Pipeline::FillMask(_)));
     let error = TokenTagger::open(sequence.path()).err().unwrap().to_string();

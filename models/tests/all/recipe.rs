@@ -363,7 +363,7 @@ fn a_resumed_run_sees_the_rest_of_the_epoch() {
     let folder = tempfile::tempdir().unwrap();
     let texts = ["the apple is red"];
     let tokenizer = gradus_models::Tokenizer::train_wordpiece(&texts, 60).unwrap();
-    let config = gradus_models::BertConfig::new(tokenizer.vocab_size(), 1, 8, 2, 8);
+    let config = gradus_models::EncoderConfig::new(tokenizer.vocab_size(), 1, 8, 2, 8);
     let (task, store, _) = Means::new(20);
     let mut first = Trainer::new(task, store.clone(), recipe()).unwrap();
     (0..2).for_each(|_| drop(first.step().unwrap()));

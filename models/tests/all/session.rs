@@ -29,7 +29,7 @@ fn set() -> Encoded {
 
 fn session(recipe: Recipe, options: SessionOptions, folder: &Path) -> Session<Classification> {
     let trainer = small_trainer(recipe);
-    let config = trainer.task().model().bert().config().clone();
+    let config = trainer.task().model().encoder().config().clone();
     let tokenizer = Tokenizer::train_wordpiece(&["a b c"], 60).unwrap();
     let destination = Destination { folder: folder.to_path_buf(), config, tokenizer };
     Session { trainer, dev: Some(set()), test: Some(set()), destination, options }

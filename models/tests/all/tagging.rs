@@ -5,7 +5,7 @@ use gradus_models::evaluation::Scheme;
 use gradus_models::tasks::{TaggedEncoding, Tagging, encode_tagged};
 use gradus_models::training::{OptimizerKind, Recipe, Task, Trainer};
 use gradus_models::{
-    BertConfig, BertInput, Dataset, Encoding, Labels, PackedBatch, Split, TokenClassifier,
+    Dataset, EncoderConfig, EncoderInput, Encoding, Labels, PackedBatch, Split, TokenClassifier,
     Tokenizer,
 };
 use gradus_nn::{AdamW, Forward, Optimizer, Schedule, Store, clip_grad_norm, param_groups};
@@ -42,7 +42,7 @@ fn sentences(golden: &SafeTensors, tags: u32) -> Vec<TaggedEncoding> {
 #[test]
 fn fifty_steps_beside_pytorch() {
     let golden = SafeTensors::open(GOLDEN).unwrap();
-    let mut config = BertConfig::new(60, 2, 32, 4, 64);
+    let mut config = EncoderConfig::new(60, 2, 32, 4, 64);
     config.max_position_embeddings = 16;
     config.hidden_dropout_prob = 0.0;
     config.attention_probs_dropout_prob = 0.0;
@@ -76,9 +76,9 @@ fn fifty_steps_beside_pytorch() {
 }
 
 /// Compares the logits of some sentences with PyTorch's, which are padded.
-fn logits_agree(task: &Tagging, config: &BertConfig, all: &[TaggedEncoding], theirs: &Tensor) {
+fn logits_agree(task: &Tagging, config: &EncoderConfig, all: &[TaggedEncoding], theirs: &Tensor) {
     let packed = PackedBatch::new(all.iter().map(|s| &s.encoding), config).unwrap();
-    let input = BertInput::new(&packed).unwrap();
+    let input = EncoderInput::new(&packed).unwrap();
     let ours = task.model().forward(&input, &Forward::inference()).unwrap();
     let ours = ours.tensor().to_vec::<f32>().unwrap();
     let (longest, tags) = (theirs.shape()[1], theirs.shape()[2]);
@@ -97,7 +97,7 @@ fn logits_agree(task: &Tagging, config: &BertConfig, all: &[TaggedEncoding], the
 fn accumulation_equals_a_large_batch() {
     let golden = SafeTensors::open(GOLDEN).unwrap();
     let run = |batch_size, accumulate| {
-        let mut config = BertConfig::new(60, 2, 32, 4, 64);
+        let mut config = EncoderConfig::new(60, 2, 32, 4, 64);
         config.hidden_dropout_prob = 0.0;
         config.attention_probs_dropout_prob = 0.0;
         let store = Store::new(0);
@@ -161,7 +161,7 @@ fn words_without_a_token_are_counted_and_taken_for_o() {
     let cut = &encoded(&data.train, &labels, 7)[0];
     assert_eq!((cut.tagged(), cut.cut(), cut.encoding.truncated), (2, 2, true));
 
-    let config = BertConfig::new(200, 1, 32, 2, 64);
+    let config = EncoderConfig::new(200, 1, 32, 2, 64);
     let task = |sentences: Vec<TaggedEncoding>, zero: bool| {
         let store = Store::new(0);
         let model = TokenClassifier::new(&store.root(), &config, 3).unwrap();

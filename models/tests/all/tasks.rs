@@ -5,7 +5,7 @@ use gradus_models::data::Corpus;
 use gradus_models::masking::Masking;
 use gradus_models::tasks::{Answers, Classification, Encoded, Masked, MaskedLanguageModel};
 use gradus_models::training::{Recipe, Task, Trainer};
-use gradus_models::{BertConfig, Encoding, MaskedLm, Pooling, SequenceClassifier, Tokenizer};
+use gradus_models::{EncoderConfig, Encoding, MaskedLm, Pooling, SequenceClassifier, Tokenizer};
 use gradus_nn::Store;
 use gradus_tensor::Tensor;
 use gradus_tensor::io::safetensors::{self, SafeTensors};
@@ -18,8 +18,8 @@ pub fn golden() -> SafeTensors {
     SafeTensors::open(path).unwrap()
 }
 
-pub fn config(vocabulary: usize) -> BertConfig {
-    let mut config = BertConfig::new(vocabulary, 2, 16, 2, 32);
+pub fn config(vocabulary: usize) -> EncoderConfig {
+    let mut config = EncoderConfig::new(vocabulary, 2, 16, 2, 32);
     config.max_position_embeddings = 24;
     config.hidden_dropout_prob = 0.0;
     config.attention_probs_dropout_prob = 0.0;
@@ -195,7 +195,7 @@ fn masked_words_are_evaluated() {
     assert_eq!(first, task.evaluate(&set, &mut |_, _| ()).unwrap());
     assert!((first.get("perplexity").unwrap() - first.loss.exp()).abs() < 1e-9);
     // A model of random weights knows nothing.
-    let guess = (task.model().bert().config().vocab_size as f64).ln();
+    let guess = (task.model().encoder().config().vocab_size as f64).ln();
     assert!((first.loss - guess).abs() < 0.2, "{} and {guess}", first.loss);
     assert_ne!(set[0], task.masked()[0]);
 }

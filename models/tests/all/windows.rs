@@ -5,7 +5,7 @@ use gradus_models::data::{Corpus, WINDOW};
 use gradus_models::masking::Masking;
 use gradus_models::tasks::{Masked, MaskedLanguageModel};
 use gradus_models::training::{Evaluation, Metric, Recipe, ScheduleKind, Task, Trainer};
-use gradus_models::{BertConfig, MaskedLm, Result, Tokenizer};
+use gradus_models::{EncoderConfig, MaskedLm, Result, Tokenizer};
 use gradus_nn::{Forward, Init, Store};
 
 /// Windows of 5, 3 and 4 examples. An example's number is 100·epoch + 10·window + its place.
@@ -105,7 +105,7 @@ fn every_window_of_every_epoch_is_seen_whole() {
 #[test]
 fn a_run_resumes_inside_a_window() {
     let tokenizer = Tokenizer::train_wordpiece(&["a b c"], 20).unwrap();
-    let config = BertConfig::new(tokenizer.vocab_size(), 1, 4, 1, 4);
+    let config = EncoderConfig::new(tokenizer.vocab_size(), 1, 4, 1, 4);
     let weight = |store: &Store| store.get("w").unwrap().tensor().to_vec::<f32>().unwrap()[0];
     let (mut whole, whole_store) = trainer();
     while whole.step().unwrap().is_some() {}
@@ -142,7 +142,7 @@ fn memory_does_not_grow_with_the_text() {
             whole_words: false,
             seed: 0,
         };
-        let config = BertConfig::new(tokenizer.vocab_size(), 1, 8, 2, 16);
+        let config = EncoderConfig::new(tokenizer.vocab_size(), 1, 8, 2, 16);
         let model = MaskedLm::new(&Store::new(0).root(), &config).unwrap();
         let masked = Masked { tokenizer: tokenizer.clone(), max_length: 64, masking };
         let mut task = MaskedLanguageModel::new(model, corpus, masked).unwrap();

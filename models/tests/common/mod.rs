@@ -3,7 +3,7 @@
 
 use gradus_models::tasks::Classification;
 use gradus_models::training::{Destination, Recipe, Trainer};
-use gradus_models::{BertConfig, Labels, Pooling, SequenceClassifier, Tokenizer};
+use gradus_models::{EncoderConfig, Labels, Pooling, SequenceClassifier, Tokenizer};
 use gradus_nn::Store;
 use gradus_tensor::io::safetensors::SafeTensors;
 use gradus_tensor::{Device, Tensor};
@@ -45,7 +45,7 @@ pub fn trainer_on(
         .collect();
     let all: Vec<&str> = texts.iter().map(|(t, _)| t.as_str()).collect();
     let tokenizer = Tokenizer::train_wordpiece(&all, 120).unwrap();
-    let mut config = BertConfig::new(tokenizer.vocab_size(), 2, 64, 4, 128);
+    let mut config = EncoderConfig::new(tokenizer.vocab_size(), 2, 64, 4, 128);
     config.hidden_dropout_prob = dropout;
     config.attention_probs_dropout_prob = dropout;
     let names = (0..3).map(|i| format!("kind {i}")).collect();
@@ -64,7 +64,7 @@ pub fn trainer_on(
 pub fn destination() -> (tempfile::TempDir, Destination) {
     let dir = tempfile::tempdir().unwrap();
     let tokenizer = Tokenizer::train_wordpiece(&["some words to learn from"], 60).unwrap();
-    let config = BertConfig::new(tokenizer.vocab_size(), 1, 8, 1, 8);
+    let config = EncoderConfig::new(tokenizer.vocab_size(), 1, 8, 1, 8);
     let folder = dir.path().to_path_buf();
     (dir, Destination { folder, config, tokenizer })
 }

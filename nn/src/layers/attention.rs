@@ -6,7 +6,7 @@ use gradus_tensor::ops::attention::Attention as Options;
 use gradus_tensor::{Result, bail};
 
 use super::dropout::check_probability;
-use crate::{Dropout, EncoderConfig, Forward, Init, LayerNorm, Linear, Path, Sequences};
+use crate::{Dropout, Forward, Init, LayerConfig, LayerNorm, Linear, Path, Sequences};
 
 /// Multi-head self-attention (Vaswani et al., arXiv:1706.03762) and the dense layer after it.
 pub(crate) struct Attention {
@@ -22,7 +22,7 @@ pub(crate) struct Attention {
 
 impl Attention {
     /// The attention of the layer at `path`.
-    pub(crate) fn new(path: &Path, config: &EncoderConfig) -> Result<Self> {
+    pub(crate) fn new(path: &Path, config: &LayerConfig) -> Result<Self> {
         let (h, heads, names) = (config.hidden, config.heads, &config.names);
         if heads == 0 || h == 0 || !h.is_multiple_of(heads) {
             let within = path / "attention";
@@ -111,9 +111,9 @@ impl SelfAttention {
     /// The block of the layer at `path` (in BERT `encoder.layer.<i>`).
     ///
     /// ```
-    /// # use gradus_nn::{EncoderConfig, SelfAttention, Store};
+    /// # use gradus_nn::{LayerConfig, SelfAttention, Store};
     /// let store = Store::new(0);
-    /// let config = EncoderConfig { hidden: 4, heads: 2, ..Default::default() };
+    /// let config = LayerConfig { hidden: 4, heads: 2, ..Default::default() };
     /// SelfAttention::new(&store.root(), &config)?;
     /// assert_eq!(store.get("attention.self.query.weight").unwrap().shape(), [4, 4]);
     /// assert_eq!(store.get("attention.output.LayerNorm.bias").unwrap().shape(), [4]);
@@ -123,7 +123,7 @@ impl SelfAttention {
     /// # Errors
     /// If the number of heads does not divide the hidden size, or a dropout or ε is out of its
     /// range.
-    pub fn new(path: &Path, config: &EncoderConfig) -> Result<Self> {
+    pub fn new(path: &Path, config: &LayerConfig) -> Result<Self> {
         let norm = path / config.names.attention_norm;
         Ok(SelfAttention {
             attention: Attention::new(path, config)?,
@@ -143,9 +143,9 @@ impl SelfAttention {
     ///
     /// ```
     /// # use gradus_autograd::Var;
-    /// # use gradus_nn::{EncoderConfig, SelfAttention, Store};
+    /// # use gradus_nn::{LayerConfig, SelfAttention, Store};
     /// # use gradus_tensor::{DType, Tensor};
-    /// let config = EncoderConfig { hidden: 4, heads: 2, ..Default::default() };
+    /// let config = LayerConfig { hidden: 4, heads: 2, ..Default::default() };
     /// let attention = SelfAttention::new(&Store::new(0).root(), &config)?;
     /// let x = Var::constant(Tensor::ones(&[2, 4], DType::F32)?); // two equal tokens
     /// let offsets = Tensor::from_slice(&[0u32, 2], &[2])?;
@@ -167,9 +167,9 @@ impl SelfAttention {
     ///
     /// ```
     /// # use gradus_autograd::Var;
-    /// # use gradus_nn::{EncoderConfig, Forward, SelfAttention, Store};
+    /// # use gradus_nn::{LayerConfig, Forward, SelfAttention, Store};
     /// # use gradus_tensor::{DType, RngKey, Tensor};
-    /// let config = EncoderConfig { hidden: 4, heads: 2, ..Default::default() };
+    /// let config = LayerConfig { hidden: 4, heads: 2, ..Default::default() };
     /// let attention = SelfAttention::new(&Store::new(0).root(), &config)?;
     /// let x = Var::constant(Tensor::randn(&[3, 4], DType::F32, RngKey::new(1))?);
     /// let offsets = Tensor::from_slice(&[0u32, 2, 3], &[3])?; // two tokens, then one
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn probabilities_times_values_are_what_forward_computes() {
         for (tokens, heads, hidden) in [(1, 1, 3), (5, 3, 12), (17, 2, 10)] {
-            let config = EncoderConfig { hidden, heads, init_std: 0.7, ..EncoderConfig::default() };
+            let config = LayerConfig { hidden, heads, init_std: 0.7, ..LayerConfig::default() };
             let block = SelfAttention::new(&Store::new(3).root(), &config).unwrap();
             let key = RngKey::new(tokens as u64);
             let x = Tensor::randn(&[tokens, hidden], DType::F32, key).unwrap();

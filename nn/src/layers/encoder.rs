@@ -11,7 +11,7 @@ use crate::{
 
 /// Sizes and rates of an encoder.
 #[derive(Clone, Debug, PartialEq)]
-pub struct EncoderConfig {
+pub struct LayerConfig {
     /// Width of the hidden states.
     pub hidden: usize,
     /// Attention heads; they divide `hidden`.
@@ -60,10 +60,10 @@ impl Default for Biases {
     }
 }
 
-impl Default for EncoderConfig {
+impl Default for LayerConfig {
     /// The sizes and rates of BERT-base.
     fn default() -> Self {
-        EncoderConfig {
+        LayerConfig {
             hidden: 768,
             heads: 12,
             intermediate: 3072,
@@ -101,9 +101,9 @@ impl EncoderLayer {
     /// The layer at `path` (in BERT `encoder.layer.<i>`).
     ///
     /// ```
-    /// # use gradus_nn::{EncoderConfig, EncoderLayer, Store};
+    /// # use gradus_nn::{LayerConfig, EncoderLayer, Store};
     /// let store = Store::new(0);
-    /// let config = EncoderConfig { hidden: 4, heads: 2, intermediate: 8, ..Default::default() };
+    /// let config = LayerConfig { hidden: 4, heads: 2, intermediate: 8, ..Default::default() };
     /// EncoderLayer::new(&store.root().join("encoder.layer.0"), &config)?;
     /// let weight = store.get("encoder.layer.0.intermediate.dense.weight").unwrap();
     /// assert_eq!(weight.shape(), [8, 4]);
@@ -113,7 +113,7 @@ impl EncoderLayer {
     /// # Errors
     /// If the number of heads does not divide the hidden size, or a dropout or ε is out of its
     /// range.
-    pub fn new(path: &Path, config: &EncoderConfig) -> Result<Self> {
+    pub fn new(path: &Path, config: &LayerConfig) -> Result<Self> {
         let (h, between, names) = (config.hidden, config.intermediate, &config.names);
         let (init, bias) = (Init::Normal { std: config.init_std }, config.biases.output);
         Ok(EncoderLayer {
@@ -130,9 +130,9 @@ impl EncoderLayer {
     ///
     /// ```
     /// # use gradus_autograd::Var;
-    /// # use gradus_nn::{EncoderConfig, EncoderLayer, Store};
+    /// # use gradus_nn::{LayerConfig, EncoderLayer, Store};
     /// # use gradus_tensor::{DType, Tensor};
-    /// let config = EncoderConfig { hidden: 4, heads: 2, intermediate: 8, ..Default::default() };
+    /// let config = LayerConfig { hidden: 4, heads: 2, intermediate: 8, ..Default::default() };
     /// let layer = EncoderLayer::new(&Store::new(0).root(), &config)?;
     /// let x = Var::constant(Tensor::ones(&[3, 4], DType::F32)?);
     /// let offsets = Tensor::from_slice(&[0u32, 3], &[2])?;
@@ -148,9 +148,9 @@ impl EncoderLayer {
     ///
     /// ```
     /// # use gradus_autograd::Var;
-    /// # use gradus_nn::{EncoderConfig, EncoderLayer, Forward, Store};
+    /// # use gradus_nn::{LayerConfig, EncoderLayer, Forward, Store};
     /// # use gradus_tensor::{DType, RngKey, Tensor};
-    /// let config = EncoderConfig { hidden: 4, heads: 2, intermediate: 8, ..Default::default() };
+    /// let config = LayerConfig { hidden: 4, heads: 2, intermediate: 8, ..Default::default() };
     /// let layer = EncoderLayer::new(&Store::new(0).root(), &config)?;
     /// let x = Var::constant(Tensor::randn(&[3, 4], DType::F32, RngKey::new(1))?);
     /// let offsets = Tensor::from_slice(&[0u32, 2, 3], &[3])?; // two tokens, then one

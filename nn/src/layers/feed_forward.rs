@@ -3,7 +3,7 @@
 use gradus_autograd::Var;
 use gradus_tensor::Result;
 
-use crate::{Activation, EncoderConfig, Forward, GatedLinear, Init, Linear, Path};
+use crate::{Activation, Forward, GatedLinear, Init, LayerConfig, Linear, Path};
 
 /// The first half of a feed-forward block: `[tokens, hidden]` → `[tokens, intermediate]`.
 pub(crate) enum FeedForward {
@@ -15,7 +15,7 @@ pub(crate) enum FeedForward {
 
 impl FeedForward {
     /// The half of the layer at `path`.
-    pub(crate) fn new(path: &Path, config: &EncoderConfig) -> Result<Self> {
+    pub(crate) fn new(path: &Path, config: &LayerConfig) -> Result<Self> {
         let (names, h, between) = (&config.names, config.hidden, config.intermediate);
         let linear = |name: &str, outputs| {
             let init = Init::Normal { std: config.init_std };

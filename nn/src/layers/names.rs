@@ -4,9 +4,9 @@
 /// Face decides them; the default is BERT's.
 ///
 /// ```
-/// # use gradus_nn::{EncoderConfig, EncoderLayer, LayerNames, Store};
+/// # use gradus_nn::{LayerConfig, EncoderLayer, LayerNames, Store};
 /// let distilbert = LayerNames { query: "attention.q_lin", ..LayerNames::default() };
-/// let config = EncoderConfig { hidden: 4, heads: 2, names: distilbert, ..Default::default() };
+/// let config = LayerConfig { hidden: 4, heads: 2, names: distilbert, ..Default::default() };
 /// let store = Store::new(0);
 /// EncoderLayer::new(&store.root().join("transformer.layer.0"), &config)?;
 /// assert!(store.get("transformer.layer.0.attention.q_lin.weight").is_some());

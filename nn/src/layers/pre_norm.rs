@@ -5,7 +5,7 @@ use gradus_tensor::Result;
 
 use super::attention::Attention;
 use super::feed_forward::FeedForward;
-use crate::{Dropout, EncoderConfig, Forward, Init, LayerNorm, Linear, Path, Sequences};
+use crate::{Dropout, Forward, Init, LayerConfig, LayerNorm, Linear, Path, Sequences};
 
 /// An encoder layer that normalises the input of its blocks, not the sums (Xiong et al.,
 /// arXiv:2002.04745), as in ModernBERT (Warner et al., arXiv:2412.13663): x + attention(norm(x)),
@@ -29,9 +29,9 @@ impl PreNormLayer {
     /// attention's result; that of the feed-forward block has none.
     ///
     /// ```
-    /// # use gradus_nn::{EncoderConfig, PreNormLayer, Store};
+    /// # use gradus_nn::{LayerConfig, PreNormLayer, Store};
     /// let store = Store::new(0);
-    /// let config = EncoderConfig { hidden: 4, heads: 2, intermediate: 8, ..Default::default() };
+    /// let config = LayerConfig { hidden: 4, heads: 2, intermediate: 8, ..Default::default() };
     /// PreNormLayer::new(&store.root().join("layers.0"), &config, false)?;
     /// assert!(store.get("layers.0.attention.output.LayerNorm.weight").is_none());
     /// assert!(store.get("layers.0.output.LayerNorm.weight").is_some());
@@ -41,7 +41,7 @@ impl PreNormLayer {
     /// # Errors
     /// If the number of heads does not divide the hidden size, or a dropout or ε is out of its
     /// range.
-    pub fn new(path: &Path, config: &EncoderConfig, attention_norm: bool) -> Result<Self> {
+    pub fn new(path: &Path, config: &LayerConfig, attention_norm: bool) -> Result<Self> {
         let (h, names) = (config.hidden, &config.names);
         let init = Init::Normal { std: config.init_std };
         let norm = |name| {
@@ -68,9 +68,9 @@ impl PreNormLayer {
     ///
     /// ```
     /// # use gradus_autograd::Var;
-    /// # use gradus_nn::{EncoderConfig, PreNormLayer, Store};
+    /// # use gradus_nn::{LayerConfig, PreNormLayer, Store};
     /// # use gradus_tensor::{DType, RngKey, Tensor};
-    /// let config = EncoderConfig { hidden: 4, heads: 2, intermediate: 8, ..Default::default() };
+    /// let config = LayerConfig { hidden: 4, heads: 2, intermediate: 8, ..Default::default() };
     /// let layer = PreNormLayer::new(&Store::new(0).root(), &config, true)?;
     /// let x = Var::constant(Tensor::randn(&[3, 4], DType::F32, RngKey::new(1))?);
     /// let offsets = Tensor::from_slice(&[0u32, 3], &[2])?;
@@ -92,9 +92,9 @@ impl PreNormLayer {
     ///
     /// ```
     /// # use gradus_autograd::Var;
-    /// # use gradus_nn::{EncoderConfig, Forward, PreNormLayer, Store};
+    /// # use gradus_nn::{LayerConfig, Forward, PreNormLayer, Store};
     /// # use gradus_tensor::{DType, RngKey, Tensor};
-    /// let config = EncoderConfig { hidden: 4, heads: 2, intermediate: 8, ..Default::default() };
+    /// let config = LayerConfig { hidden: 4, heads: 2, intermediate: 8, ..Default::default() };
     /// let layer = PreNormLayer::new(&Store::new(0).root(), &config, true)?;
     /// let x = Var::constant(Tensor::randn(&[3, 4], DType::F32, RngKey::new(1))?);
     /// let offsets = Tensor::from_slice(&[0u32, 2, 3], &[3])?; // two tokens, then one

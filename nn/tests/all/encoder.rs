@@ -4,7 +4,7 @@
 
 use gradus_autograd::ops::attention::attention_composed;
 use gradus_autograd::{Gradients, Var};
-use gradus_nn::{Activation, EncoderConfig, EncoderLayer, Forward, Store};
+use gradus_nn::{Activation, EncoderLayer, Forward, LayerConfig, Store};
 use gradus_tensor::ops::attention::Attention;
 use gradus_tensor::{DType, Result, RngKey, Tensor};
 
@@ -13,8 +13,8 @@ const WIDTH: usize = 12;
 const HEADS: usize = 3;
 const EPS: f64 = 1e-3;
 
-fn config(activation: Activation, dropout: f64, attention_dropout: f64) -> EncoderConfig {
-    EncoderConfig {
+fn config(activation: Activation, dropout: f64, attention_dropout: f64) -> LayerConfig {
+    LayerConfig {
         hidden: WIDTH,
         heads: HEADS,
         intermediate: 20,
@@ -23,7 +23,7 @@ fn config(activation: Activation, dropout: f64, attention_dropout: f64) -> Encod
         attention_dropout,
         layer_norm_eps: EPS,
         init_std: 0.3,
-        ..EncoderConfig::default()
+        ..LayerConfig::default()
     }
 }
 
@@ -44,7 +44,7 @@ fn shake(store: &Store) {
 /// The layer, written as its formula.
 struct Formula<'a> {
     store: &'a Store,
-    config: &'a EncoderConfig,
+    config: &'a LayerConfig,
     forward: Forward,
 }
 

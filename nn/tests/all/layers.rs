@@ -3,7 +3,7 @@
 use crate::golden::*;
 use gradus_autograd::Var;
 use gradus_nn::{
-    Activation, AdamW, Dropout, Embedding, EncoderConfig, EncoderLayer, Forward, Init, LayerNorm,
+    Activation, AdamW, Dropout, Embedding, EncoderLayer, Forward, Init, LayerConfig, LayerNorm,
     Linear, Optimizer, Path, Store, clip_grad_norm, param_groups,
 };
 use gradus_tensor::{DType, RngKey, Tensor};
@@ -74,14 +74,8 @@ fn activations() {
     assert!(Activation::try_from("softplus".to_string()).is_err());
 }
 
-fn small() -> EncoderConfig {
-    EncoderConfig {
-        hidden: 8,
-        heads: 2,
-        intermediate: 12,
-        init_std: 0.5,
-        ..EncoderConfig::default()
-    }
+fn small() -> LayerConfig {
+    LayerConfig { hidden: 8, heads: 2, intermediate: 12, init_std: 0.5, ..LayerConfig::default() }
 }
 
 #[test]
@@ -107,7 +101,7 @@ fn encoder_layer_is_that_of_transformers() {
 #[test]
 fn a_sequence_alone_and_packed_agree() {
     let store = Store::new(1);
-    let config = EncoderConfig { hidden: 48, heads: 4, intermediate: 96, ..small() };
+    let config = LayerConfig { hidden: 48, heads: 4, intermediate: 96, ..small() };
     let layer = EncoderLayer::new(&store.root(), &config).unwrap();
     let offsets = [0u32, 7, 8, 8, 45, 110];
     let x = Tensor::randn(&[110, 48], DType::F32, RngKey::new(2)).unwrap();
@@ -159,7 +153,7 @@ fn all_dropouts_of_an_encoder_act_in_training() {
     let x = Var::constant(Tensor::randn(&[6, 8], DType::F32, RngKey::new(2)).unwrap());
     let offsets = Tensor::from_slice(&[0u32, 2, 6], &[3]).unwrap();
     let run = |dropout, attention_dropout, forward: &Forward| {
-        let config = EncoderConfig { dropout, attention_dropout, ..small() };
+        let config = LayerConfig { dropout, attention_dropout, ..small() };
         let layer = EncoderLayer::new(&store.root(), &config).unwrap();
         layer.forward(&x, &offsets, forward).unwrap().tensor().to_vec::<f32>().unwrap()
     };
@@ -175,7 +169,7 @@ fn all_dropouts_of_an_encoder_act_in_training() {
 /// The bits of the parameters after five training steps of an encoder layer with dropout.
 fn train_bits() -> Vec<Vec<u32>> {
     let store = Store::new(5);
-    let config = EncoderConfig { hidden: 96, heads: 4, intermediate: 192, ..small() };
+    let config = LayerConfig { hidden: 96, heads: 4, intermediate: 192, ..small() };
     let layer = EncoderLayer::new(&store.root(), &config).unwrap();
     let groups = param_groups(&store.parameters(), 1e-3, None, |_| false, 0.01);
     let mut optimizer = AdamW::with_groups(groups).unwrap();
@@ -212,7 +206,7 @@ fn errors_name_the_path() {
     assert!(error.starts_with("encoder.layer.3.attention.self.query: [linear_cat]"), "{error}");
     let error = layer.forward(&x(&[5, 8]), &offsets, &INFERENCE).unwrap_err().to_string();
     assert!(error.starts_with("encoder.layer.3.attention.self: [attention]"), "{error}");
-    let config = EncoderConfig { heads: 3, ..small() };
+    let config = LayerConfig { heads: 3, ..small() };
     let error = EncoderLayer::new(&path, &config).err().unwrap().to_string();
     assert!(error.starts_with("encoder.layer.3.attention: ") && error.contains('8'), "{error}");
     let table = Embedding::new(&(&path / "table"), 3, 2, Init::Zeros).unwrap();

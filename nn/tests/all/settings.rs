@@ -2,7 +2,7 @@
 
 use gradus_autograd::{Gradients, Var};
 use gradus_nn::{
-    Adam, AdamW, Dropout, EncoderConfig, EncoderLayer, GradScaler, Init, LayerNorm, Optimizer,
+    Adam, AdamW, Dropout, EncoderLayer, GradScaler, Init, LayerConfig, LayerNorm, Optimizer,
     ParamGroup, Parameter, Schedule, ScheduleKind, SelfAttention, Sgd, Store, clip_grad_norm,
     losses,
 };
@@ -148,11 +148,10 @@ fn layers() {
     let path = &root / "block";
     for p in [-0.1, 1.1, NAN] {
         refused(Dropout::new(&path, p), &["block: [dropout]", "outside [0, 1]"]);
-        let config =
-            EncoderConfig { hidden: 8, heads: 2, intermediate: 8, ..EncoderConfig::default() };
-        let hidden = EncoderConfig { dropout: p, ..config.clone() };
+        let config = LayerConfig { hidden: 8, heads: 2, intermediate: 8, ..LayerConfig::default() };
+        let hidden = LayerConfig { dropout: p, ..config.clone() };
         refused(EncoderLayer::new(&path, &hidden), &["block.attention.output: [dropout]"]);
-        let attention = EncoderConfig { attention_dropout: p, ..config };
+        let attention = LayerConfig { attention_dropout: p, ..config };
         refused(SelfAttention::new(&path, &attention), &["block.attention.self: [dropout]"]);
     }
     for eps in [-1.0, NAN, INF] {

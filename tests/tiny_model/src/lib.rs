@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use gradus_models::{
-    BertConfig, MaskedLm, Pooling, SequenceClassifier, SpanPredictor, TokenClassifier, Tokenizer,
-    save_folder,
+    EncoderConfig, MaskedLm, Pooling, SequenceClassifier, SpanPredictor, TokenClassifier,
+    Tokenizer, save_folder,
 };
 use gradus_nn::Store;
 use gradus_tensor::Tensor;
@@ -36,8 +36,8 @@ pub enum Head {
 }
 
 /// The configuration of the model with `head`.
-pub fn config(tokenizer: &Tokenizer, head: Head) -> BertConfig {
-    let mut config = BertConfig::new(tokenizer.vocab_size(), 2, 32, 2, 64);
+pub fn config(tokenizer: &Tokenizer, head: Head) -> EncoderConfig {
+    let mut config = EncoderConfig::new(tokenizer.vocab_size(), 2, 32, 2, 64);
     config.max_position_embeddings = 64;
     // With large weights the answers differ from text to text.
     config.initializer_range = 0.3;
@@ -66,7 +66,9 @@ pub fn write_model(folder: &Path, head: Head) -> Store {
     let store = Store::new(1);
     let root = store.root();
     match head {
-        Head::None => drop(gradus_models::Bert::new(&root.join("bert"), &config, false).unwrap()),
+        Head::None => {
+            drop(gradus_models::Encoder::new(&root.join("bert"), &config, false).unwrap())
+        }
         Head::Sequence(pooling) => {
             drop(SequenceClassifier::new(&root, &config, pooling, 3).unwrap())
         }

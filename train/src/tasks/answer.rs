@@ -9,7 +9,7 @@ use gradus_models::tasks::{
     AnswerWindow, Decoding, EncodedQuestion, QuestionAnswering, encode_questions,
 };
 use gradus_models::{
-    BertConfig, Dataset, Labels, Pretrained, SpanPredictor, Split, Task, Tokenizer,
+    Dataset, EncoderConfig, Labels, Pretrained, SpanPredictor, Split, Task, Tokenizer,
 };
 use serde::{Deserialize, Serialize};
 
@@ -135,7 +135,7 @@ impl Job for Answer {
         Ok(pretrained.notes.clone())
     }
 
-    fn configure(&self, _: &mut AnswerFlags, config: &mut BertConfig) {
+    fn configure(&self, _: &mut AnswerFlags, config: &mut EncoderConfig) {
         config.id2label = Vec::new();
         config.extra.remove("num_labels");
         config.pooling = None;

@@ -7,8 +7,8 @@ use gradus_cli::{Outcome, SharedArgs, command, note};
 use gradus_models::data::{Fingerprint, LabelForm};
 use gradus_models::tasks::{Classification, Problem, encode_split};
 use gradus_models::{
-    BertConfig, Columns, Dataset, Example, Labels, Pooling, Pretrained, SequenceClassifier, Split,
-    Task, Tokenizer,
+    Columns, Dataset, EncoderConfig, Example, Labels, Pooling, Pretrained, SequenceClassifier,
+    Split, Task, Tokenizer,
 };
 use serde::{Deserialize, Serialize};
 
@@ -135,7 +135,7 @@ impl Job for Classify {
         Ok(notes)
     }
 
-    fn configure(&self, flags: &mut ClassifyFlags, config: &mut BertConfig) {
+    fn configure(&self, flags: &mut ClassifyFlags, config: &mut EncoderConfig) {
         // A resumed run takes the pooling from its flags.
         flags.pooling = flags.pooling.or(Some(Pooling::Cls));
         config.set_labels(&self.labels);

@@ -7,7 +7,7 @@ use gradus_cli::{Failure, Outcome, SharedArgs, command, note};
 use gradus_models::data::{Corpora, Corpus, Fingerprint};
 use gradus_models::masking::{MaskedTokens, Masking};
 use gradus_models::tasks::{Masked, MaskedLanguageModel};
-use gradus_models::{BertConfig, Error, MaskedLm, Pretrained, Task, Tokenizer};
+use gradus_models::{EncoderConfig, Error, MaskedLm, Pretrained, Task, Tokenizer};
 use serde::{Deserialize, Serialize};
 
 use super::{Built, Job, Parts};
@@ -125,7 +125,7 @@ impl Job for Mlm {
         Ok(pretrained.notes.clone())
     }
 
-    fn configure(&self, _: &mut MlmFlags, config: &mut BertConfig) {
+    fn configure(&self, _: &mut MlmFlags, config: &mut EncoderConfig) {
         config.architectures = vec![config.architecture(Task::FillMask)];
         config.problem_type = None;
         config.pooling = None;

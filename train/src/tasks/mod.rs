@@ -14,7 +14,7 @@ use std::path::Path;
 use gradus_cli::{Outcome, SharedArgs, command, note};
 use gradus_models::data::Fingerprint;
 use gradus_models::training::Task;
-use gradus_models::{BertConfig, Encoding, Pretrained, Tokenizer};
+use gradus_models::{EncoderConfig, Encoding, Pretrained, Tokenizer};
 use gradus_nn::Store;
 
 use crate::flags::TaskFlags;
@@ -51,7 +51,7 @@ pub trait Job: Sized {
     fn fit(&self, flags: &mut Self::Flags, pretrained: &mut Pretrained) -> Outcome<Vec<String>>;
 
     /// Adapts the configuration of the model to the task.
-    fn configure(&self, flags: &mut Self::Flags, config: &mut BertConfig);
+    fn configure(&self, flags: &mut Self::Flags, config: &mut EncoderConfig);
 
     /// Builds the model, and encodes the data with texts of at most `length` tokens.
     ///
@@ -86,7 +86,7 @@ pub trait Job: Sized {
 pub struct Parts<'a, F> {
     pub shared: &'a SharedArgs,
     pub flags: &'a F,
-    pub config: &'a BertConfig,
+    pub config: &'a EncoderConfig,
     pub tokenizer: &'a Tokenizer,
     pub store: &'a Store,
 }

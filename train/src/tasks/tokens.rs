@@ -8,7 +8,7 @@ use gradus_models::data::{Fingerprint, TaggedColumns, TaggedSentence};
 use gradus_models::evaluation::{Scheme, entities};
 use gradus_models::tasks::{Answers, TaggedEncoding, Tagging, encode_tagged};
 use gradus_models::{
-    BertConfig, Dataset, Error, Labels, Pretrained, Split, Task, TokenClassifier, Tokenizer,
+    Dataset, EncoderConfig, Error, Labels, Pretrained, Split, Task, TokenClassifier, Tokenizer,
 };
 use serde::{Deserialize, Serialize};
 
@@ -133,7 +133,7 @@ impl Job for Tokens {
         Ok(notes)
     }
 
-    fn configure(&self, _: &mut TokensFlags, config: &mut BertConfig) {
+    fn configure(&self, _: &mut TokensFlags, config: &mut EncoderConfig) {
         config.set_labels(&self.labels);
         config.pooling = None;
         config.problem_type = None;

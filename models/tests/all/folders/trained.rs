@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use gradus_models::pipelines::{self, Task, TextClassifier};
-use gradus_models::{BertConfig, Checkpoint, Labels, Pretrained, SequenceClassifier, save_folder};
+use gradus_models::{
+    Checkpoint, EncoderConfig, Labels, Pretrained, SequenceClassifier, save_folder,
+};
 use gradus_tensor::io::safetensors::SafeTensors;
 use serde_json::{Value, json};
 
@@ -132,7 +134,7 @@ fn a_classifier_on_the_mean_comes_with_its_class() {
     let pretrained = Pretrained::open(folder.path()).unwrap();
     let store = pretrained.store(1);
     let mut config = pretrained.config.clone();
-    let build = |config: &BertConfig| {
+    let build = |config: &EncoderConfig| {
         let pooling = config.pooling.unwrap_or(gradus_models::Pooling::Cls);
         SequenceClassifier::new(&store.root(), config, pooling, 3).unwrap();
     };

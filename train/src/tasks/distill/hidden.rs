@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use gradus_models::BertConfig;
+use gradus_models::EncoderConfig;
 use gradus_models::tasks::HiddenMatch;
 use serde::{Deserialize, Serialize};
 
@@ -21,8 +21,8 @@ impl HiddenStates {
     /// The states of two models.
     pub fn of(
         &self,
-        student: &BertConfig,
-        teacher: &BertConfig,
+        student: &EncoderConfig,
+        teacher: &EncoderConfig,
         weight: Option<f64>,
     ) -> HiddenMatch {
         let how = HiddenMatch::uniform(student.num_hidden_layers, teacher.num_hidden_layers);

@@ -10,7 +10,7 @@ use gradus_cli::{Failure, Outcome, SharedArgs, command, note};
 use gradus_models::data::{Fingerprint, LabelForm};
 use gradus_models::tasks::{Distillation, DistilledTexts, Distilling, Problem};
 use gradus_models::{
-    BertConfig, Dataset, Example, Labels, Pooling, Pretrained, Split, Task, Tokenizer,
+    Dataset, EncoderConfig, Example, Labels, Pooling, Pretrained, Split, Task, Tokenizer,
 };
 
 pub use flags::DistillFlags;
@@ -71,7 +71,7 @@ impl Job for Distill {
         Ok(notes)
     }
 
-    fn configure(&self, flags: &mut DistillFlags, config: &mut BertConfig) {
+    fn configure(&self, flags: &mut DistillFlags, config: &mut EncoderConfig) {
         // A resumed run takes the pooling from its flags.
         flags.pooling = flags.pooling.or(self.teacher.config.pooling).or(Some(Pooling::Cls));
         config.set_labels(&self.labels);

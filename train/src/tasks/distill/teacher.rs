@@ -4,7 +4,7 @@ use std::path::Path;
 
 use gradus_cli::{Failure, Outcome};
 use gradus_models::tasks::Problem;
-use gradus_models::{BertConfig, Pooling, Pretrained, SequenceClassifier, Task, files};
+use gradus_models::{EncoderConfig, Pooling, Pretrained, SequenceClassifier, Task, files};
 use gradus_tensor::Device;
 
 use super::DistillFlags;
@@ -26,7 +26,7 @@ pub fn build(teacher: &Pretrained, device: Device) -> Outcome<SequenceClassifier
 /// A classifier with the labels of its configuration.
 pub fn classifier(
     root: &gradus_nn::Path,
-    config: &BertConfig,
+    config: &EncoderConfig,
     pooling: Pooling,
 ) -> Outcome<SequenceClassifier> {
     let labels = config.num_labels().unwrap_or(0);

@@ -12,7 +12,7 @@ use gradus_models::folder::SentenceSettings;
 use gradus_models::tasks::{Embedding, EmbeddingOptions, EncodedPairs, PairEncoder};
 use gradus_models::training::Recipe;
 use gradus_models::{
-    BertConfig, Dataset, Error, Labels, Pretrained, SentenceEncoder, Split, Task, Tokenizer,
+    Dataset, EncoderConfig, Error, Labels, Pretrained, SentenceEncoder, Split, Task, Tokenizer,
 };
 
 pub use flags::EmbedFlags;
@@ -69,7 +69,7 @@ impl Job for Embed {
         Ok(pretrained.notes.clone())
     }
 
-    fn configure(&self, _: &mut EmbedFlags, config: &mut BertConfig) {
+    fn configure(&self, _: &mut EmbedFlags, config: &mut EncoderConfig) {
         config.architectures = vec![config.architecture(Task::Embed)];
         config.id2label.clear();
         config.label2id.clear();

@@ -5,15 +5,15 @@
 //! without a table of names. Other types than BERT have other names; `family/` has them.
 //!
 //! ```
-//! use gradus_models::{Bert, BertConfig, BertInput, PackedBatch};
+//! use gradus_models::{Encoder, EncoderConfig, EncoderInput, PackedBatch};
 //! use gradus_nn::{Forward, Store};
 //!
 //! # fn main() -> gradus_models::Result<()> {
-//! let config = BertConfig::new(50, 1, 8, 2, 16); // vocabulary, layers, width, heads, inner width
-//! let bert = Bert::new(&Store::new(0).root().join("bert"), &config, false)?;
+//! let config = EncoderConfig::new(50, 1, 8, 2, 16); // vocabulary, layers, width, heads, inner width
+//! let encoder = Encoder::new(&Store::new(0).root().join("bert"), &config, false)?;
 //! let sequences: [(&[u32], &[u32]); 2] = [(&[2, 7, 9, 3], &[0; 4]), (&[2, 8, 3], &[0; 3])];
-//! let input = BertInput::new(&PackedBatch::from_parts(sequences, &config)?)?;
-//! let states = bert.forward(&input, &Forward::inference())?;
+//! let input = EncoderInput::new(&PackedBatch::from_parts(sequences, &config)?)?;
+//! let states = encoder.forward(&input, &Forward::inference())?;
 //! assert_eq!(states.shape(), [7, 8]); // all tokens end to end: no padding
 //! # Ok(())
 //! # }
@@ -40,11 +40,11 @@ use gradus_tensor::{Device, Tensor};
 use self::layers::{Layer, layers};
 use self::places::{Placed, Places};
 use crate::family::Positions;
-use crate::{BertConfig, Error, PackedBatch, Pooling, Result};
+use crate::{EncoderConfig, Error, PackedBatch, Pooling, Result};
 
 /// A packed batch as tensors: the input of a model.
 #[derive(Clone, Debug)]
-pub struct BertInput {
+pub struct EncoderInput {
     /// Token ids, u32 `[tokens]`.
     pub ids: Tensor,
     /// Token types, u32 `[tokens]`.
@@ -63,7 +63,7 @@ pub struct BertInput {
     words: Tensor,
 }
 
-impl BertInput {
+impl EncoderInput {
     /// The batch's tensors, on the CPU.
     ///
     /// # Errors
@@ -109,7 +109,7 @@ impl BertInput {
         let sequences = inverse_lengths.numel();
         let tokens = (words.numel() - sequences - 1) / 4;
         let part = |i: usize| words.narrow(0, i * tokens, tokens);
-        Ok(BertInput {
+        Ok(EncoderInput {
             ids: part(0)?,
             type_ids: part(1)?,
             position_ids: part(2)?,
@@ -149,7 +149,7 @@ struct Embeddings {
 }
 
 impl Embeddings {
-    fn new(path: &Path, config: &BertConfig) -> Result<Self> {
+    fn new(path: &Path, config: &EncoderConfig) -> Result<Self> {
         let init = Init::Normal { std: config.initializer_range };
         let (width, types) = (config.embedding_width(), config.type_vocab_size);
         let (names, positions) = (config.family().embeddings, config.max_position_embeddings);
@@ -198,8 +198,8 @@ fn groups(offsets: &[u32], most: usize) -> Vec<Range<usize>> {
 }
 
 /// The encoder, which all heads share.
-pub struct Bert {
-    config: BertConfig,
+pub struct Encoder {
+    config: EncoderConfig,
     embeddings: Embeddings,
     /// From the width of the embeddings to that of the layers, where they differ.
     project: Option<Linear>,
@@ -210,17 +210,17 @@ pub struct Bert {
     pooler: Option<Linear>,
 }
 
-impl Bert {
+impl Encoder {
     /// Builds the encoder from the parameters under `path` (in a model with a head,
-    /// [`BertConfig::encoder_path`]), with the pooler if asked.
-    pub fn new(path: &Path, config: &BertConfig, pooler: bool) -> Result<Self> {
+    /// [`EncoderConfig::encoder_path`]), with the pooler if asked.
+    pub fn new(path: &Path, config: &EncoderConfig, pooler: bool) -> Result<Self> {
         config.validate()?;
         let family = config.family();
         let init = Init::Normal { std: config.initializer_range };
         let (h, width) = (config.hidden_size, config.embedding_width());
         let final_norm = || layer_norm(&path.join("final_norm"), h, config);
         let project = || Linear::new(&path.join("embeddings_project"), width, h, init);
-        Ok(Bert {
+        Ok(Encoder {
             embeddings: Embeddings::new(&path.join("embeddings"), config)?,
             project: (width != h).then(project).transpose()?,
             layers: layers(&path.join(family.layers), config)?,
@@ -234,7 +234,7 @@ impl Bert {
     }
 
     /// The configuration.
-    pub fn config(&self) -> &BertConfig {
+    pub fn config(&self) -> &EncoderConfig {
         &self.config
     }
 
@@ -253,7 +253,7 @@ impl Bert {
     /// Inference on the CPU takes a large batch in groups of whole sequences, one after another
     /// through all layers, so that the output of a layer is still in the cache when the next one
     /// reads it; the result is the same, bit for bit.
-    pub fn forward(&self, input: &BertInput, forward: &Forward) -> Result<Var> {
+    pub fn forward(&self, input: &EncoderInput, forward: &Forward) -> Result<Var> {
         let tokens = input.by_token();
         let apart = self.device() == Device::Cpu && !forward.training && !is_grad_enabled();
         let most = (GROUP_BYTES / 4 / self.config.intermediate_size.max(1)).max(GROUP_TOKENS);
@@ -300,7 +300,7 @@ impl Bert {
     }
 
     /// The embeddings' output and every layer's, each `[tokens, hidden]`.
-    pub fn hidden_states(&self, input: &BertInput, forward: &Forward) -> Result<Vec<Var>> {
+    pub fn hidden_states(&self, input: &EncoderInput, forward: &Forward) -> Result<Vec<Var>> {
         let mut states = vec![self.embed(input.by_token(), forward)?];
         let places = self.places.of(&input.offsets, &input.position_ids, self.device())?;
         for (i, layer) in self.layers.iter().enumerate() {
@@ -317,7 +317,7 @@ impl Bert {
     ///
     /// # Errors
     /// [`Error::Input`] when there is not exactly one sequence, or the model has no such layers.
-    pub fn attentions(&self, input: &BertInput, layers: Range<usize>) -> Result<Vec<Var>> {
+    pub fn attentions(&self, input: &EncoderInput, layers: Range<usize>) -> Result<Vec<Var>> {
         if input.sequences() != 1 {
             return Err(Error::Input(format!(
                 "the batch has {} sequences, but attention is shown for one; pass them one by one",
@@ -348,7 +348,7 @@ impl Bert {
     /// One vector a sequence, `[sequences, hidden]`, by a mode over its tokens. With `cls`, the
     /// first token's state goes through the pooler (dense and tanh) if the encoder was built with
     /// one.
-    pub fn pool(&self, hidden: &Var, input: &BertInput, pooling: Pooling) -> Result<Var> {
+    pub fn pool(&self, hidden: &Var, input: &EncoderInput, pooling: Pooling) -> Result<Var> {
         match (pooling, &self.pooler) {
             (Pooling::Mean, _) => mean_pool(hidden, input),
             (Pooling::Cls, Some(pooler)) => {
@@ -371,14 +371,14 @@ fn through(layer: &Arc<Layer>, x: Var, places: &Placed, forward: &Forward) -> Re
 }
 
 /// A norm over `width` numbers, with a bias or without, as the configuration says.
-pub(super) fn layer_norm(path: &Path, width: usize, config: &BertConfig) -> Result<LayerNorm> {
+pub(super) fn layer_norm(path: &Path, width: usize, config: &EncoderConfig) -> Result<LayerNorm> {
     let switches = config.switches().map_err(|m| Error::config("", m))?;
     let new = if switches.biases.norm { LayerNorm::new } else { LayerNorm::no_bias };
     Ok(new(path, width, config.layer_norm_eps)?)
 }
 
 /// The mean of every sequence's tokens: `[tokens, hidden]` → `[sequences, hidden]`.
-pub fn mean_pool(hidden: &Var, input: &BertInput) -> Result<Var> {
+pub fn mean_pool(hidden: &Var, input: &EncoderInput) -> Result<Var> {
     let shape = [input.sequences(), hidden.size(-1)?];
     let device = hidden.tensor().device();
     let zeros = Var::constant(Tensor::zeros_on(&shape, hidden.dtype(), device)?);
@@ -429,19 +429,20 @@ mod tests {
 
     #[test]
     fn a_batch_in_groups_is_the_batch() {
-        let config: BertConfig = serde_json::from_str(
+        let config: EncoderConfig = serde_json::from_str(
             r#"{"vocab_size": 50, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2,
                 "intermediate_size": 8192, "max_position_embeddings": 400}"#,
         )
         .unwrap();
-        let bert = Bert::new(&Store::new(3).root().join("bert"), &config, false).unwrap();
+        let encoder = Encoder::new(&Store::new(3).root().join("bert"), &config, false).unwrap();
         let lengths = [1usize, 90, 300, 7, 120, 100, 30, 5];
         let ids: Vec<u32> = (0..300).map(|i| i * 7 % 50).collect();
         let types = vec![0; 300];
         let parts = lengths.iter().map(|&n| (&ids[..n], &types[..n]));
-        let input = BertInput::new(&PackedBatch::from_parts(parts, &config).unwrap()).unwrap();
+        let input = EncoderInput::new(&PackedBatch::from_parts(parts, &config).unwrap()).unwrap();
         assert!(input.tokens() > 2 * GROUP_TOKENS, "several groups");
-        let run = || bert.forward(&input, &Forward::inference()).unwrap().tensor().to_vec::<f32>();
+        let run =
+            || encoder.forward(&input, &Forward::inference()).unwrap().tensor().to_vec::<f32>();
         // A recorded pass never takes a batch in groups.
         let (grouped, whole) = (no_grad(run).unwrap(), run().unwrap());
         assert_eq!(grouped, whole);

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use gradus_autograd::Var;
-use gradus_nn::{EncoderConfig, EncoderLayer, Forward, Path, PreNormLayer};
+use gradus_nn::{EncoderLayer, Forward, LayerConfig, Path, PreNormLayer};
 
 use super::places::Placed;
 use crate::family::Switches;
-use crate::{BertConfig, Error, Result};
+use crate::{EncoderConfig, Error, Result};
 
 /// A layer, and whether it sees a window around a token only.
 pub(super) struct Layer {
@@ -45,7 +45,7 @@ impl Layer {
 }
 
 /// The layers below `path`.
-pub(super) fn layers(path: &Path, config: &BertConfig) -> Result<Vec<Arc<Layer>>> {
+pub(super) fn layers(path: &Path, config: &EncoderConfig) -> Result<Vec<Arc<Layer>>> {
     let switches = config.switches().map_err(|m| Error::config("", m))?;
     let family = config.family();
     let layer = |i: usize| -> gradus_tensor::Result<Arc<Layer>> {
@@ -63,8 +63,8 @@ pub(super) fn layers(path: &Path, config: &BertConfig) -> Result<Vec<Arc<Layer>>
 }
 
 /// Sizes, rates and switches of a layer.
-fn settings(config: &BertConfig, switches: &Switches, window: Option<usize>) -> EncoderConfig {
-    EncoderConfig {
+fn settings(config: &EncoderConfig, switches: &Switches, window: Option<usize>) -> LayerConfig {
+    LayerConfig {
         hidden: config.hidden_size,
         heads: config.num_attention_heads,
         intermediate: config.intermediate_size,

@@ -8,7 +8,7 @@ use std::ops::Range;
 use gradus_autograd::Var;
 use gradus_tensor::Tensor;
 
-use super::{BertInput, mean_pool};
+use super::{EncoderInput, mean_pool};
 use crate::{Pooling, Result};
 
 /// The tokens of a batch that are pooled.
@@ -22,7 +22,7 @@ pub(crate) struct Pooled {
 impl Pooled {
     /// All tokens except the first `left_out` of each sequence. A sequence without further tokens
     /// is pooled whole.
-    pub fn new(input: &BertInput, left_out: &[usize]) -> Result<Pooled> {
+    pub fn new(input: &EncoderInput, left_out: &[usize]) -> Result<Pooled> {
         let offsets = input.offsets.to_vec::<u32>()?;
         let (mut ranges, mut before) = (Vec::new(), Vec::new());
         for (i, ends) in offsets.windows(2).enumerate() {
@@ -111,7 +111,7 @@ impl Pooled {
 /// hidden]`, without the first `left_out` tokens of each sequence.
 pub(crate) fn pool(
     states: &Var,
-    input: &BertInput,
+    input: &EncoderInput,
     modes: &[Pooling],
     left_out: &[usize],
 ) -> Result<Var> {
@@ -132,15 +132,15 @@ mod tests {
     use gradus_tensor::Tensor;
 
     use super::*;
-    use crate::{BertConfig, PackedBatch};
+    use crate::{EncoderConfig, PackedBatch};
 
     fn pooled(left_out: &[usize], mode: Pooling) -> Vec<f32> {
-        let config = BertConfig::new(9, 1, 2, 1, 2);
+        let config = EncoderConfig::new(9, 1, 2, 1, 2);
         let ids = [1u32; 3];
         let parts = [3usize, 1].map(|n| (&ids[..n], &ids[..n]));
         let batch =
             PackedBatch::from_parts(parts.map(|(i, _)| (i, &[0, 0, 0][..i.len()])), &config);
-        let input = BertInput::new(&batch.unwrap()).unwrap();
+        let input = EncoderInput::new(&batch.unwrap()).unwrap();
         let states = [1f32, -5.0, 4.0, 2.0, 7.0, -6.0, 10.0, 20.0];
         let states = Var::constant(Tensor::from_slice(&states, &[4, 2]).unwrap());
         let pooled = Pooled::new(&input, left_out).unwrap().pool(&states, mode).unwrap();

@@ -3,13 +3,13 @@
 use gradus_autograd::Var;
 use gradus_nn::{Forward, Path};
 
-use super::{Bert, BertInput, pool};
+use super::{Encoder, EncoderInput, pool};
 use crate::folder::SentenceSettings;
-use crate::{BertConfig, Pooling, Result};
+use crate::{EncoderConfig, Pooling, Result};
 
 /// BERT and the pooling of its last states, as a sentence-transformers folder sets it.
 pub struct SentenceEncoder {
-    bert: Bert,
+    encoder: Encoder,
     pooling: Vec<Pooling>,
     include_prompt: bool,
     width: usize,
@@ -20,9 +20,9 @@ impl SentenceEncoder {
     ///
     /// # Errors
     /// When the configuration is not one of a BERT.
-    pub fn new(root: &Path, config: &BertConfig, settings: &SentenceSettings) -> Result<Self> {
+    pub fn new(root: &Path, config: &EncoderConfig, settings: &SentenceSettings) -> Result<Self> {
         Ok(SentenceEncoder {
-            bert: Bert::new(&config.encoder_path(root), config, false)?,
+            encoder: Encoder::new(&config.encoder_path(root), config, false)?,
             pooling: settings.pooling.clone(),
             include_prompt: settings.include_prompt,
             width: settings.width(config.hidden_size),
@@ -30,8 +30,8 @@ impl SentenceEncoder {
     }
 
     /// The encoder.
-    pub fn bert(&self) -> &Bert {
-        &self.bert
+    pub fn encoder(&self) -> &Encoder {
+        &self.encoder
     }
 
     /// Numbers of a vector.
@@ -41,8 +41,13 @@ impl SentenceEncoder {
 
     /// Vectors `[sequences, width]` in f32, of any length; `prompts` counts the tokens of each
     /// sequence's prompt.
-    pub fn forward(&self, input: &BertInput, prompts: &[usize], forward: &Forward) -> Result<Var> {
-        let states = self.bert.forward(input, forward)?;
+    pub fn forward(
+        &self,
+        input: &EncoderInput,
+        prompts: &[usize],
+        forward: &Forward,
+    ) -> Result<Var> {
+        let states = self.encoder.forward(input, forward)?;
         let left_out: &[usize] = if self.include_prompt { &[] } else { prompts };
         let vectors = pool(&states, input, &self.pooling, left_out)?.at_least_f32()?;
         match vectors.size(-1)? > self.width {

@@ -7,7 +7,7 @@ use gradus_autograd::Var;
 use gradus_nn::{Init, Parameter, Path, RotaryEmbedding, Sequences};
 use gradus_tensor::{Device, Tensor};
 
-use crate::{BertConfig, Error, Result};
+use crate::{EncoderConfig, Error, Result};
 
 /// The parts of a model that tell the places of tokens.
 pub(super) struct Places {
@@ -29,7 +29,7 @@ pub(super) struct Placed {
 
 impl Places {
     /// Those of the encoder at `path`.
-    pub(super) fn new(path: &Path, config: &BertConfig) -> Result<Self> {
+    pub(super) fn new(path: &Path, config: &EncoderConfig) -> Result<Self> {
         let switches = config.switches().map_err(|m| Error::config("", m))?;
         let of = |theta: f64| Rotary {
             positions: config.max_position_embeddings,
@@ -108,7 +108,7 @@ const BUCKETS: usize = 32;
 const FARTHEST: i64 = 128;
 
 impl Buckets {
-    fn new(path: &Path, rows: usize, config: &BertConfig) -> Result<Self> {
+    fn new(path: &Path, rows: usize, config: &EncoderConfig) -> Result<Self> {
         let shape = [rows, config.num_attention_heads];
         let init = Init::Normal { std: config.initializer_range };
         let table = path

@@ -8,8 +8,8 @@ use gradus_nn::{
 use gradus_tensor::Tensor;
 
 use super::inner::Inner;
-use super::{Bert, BertInput, layer_norm};
-use crate::{BertConfig, Error, Pooling, Result};
+use super::{Encoder, EncoderInput, layer_norm};
+use crate::{EncoderConfig, Error, Pooling, Result};
 
 /// Dropout and a linear layer, the head of both classifiers.
 struct LabelHead {
@@ -19,7 +19,7 @@ struct LabelHead {
 
 impl LabelHead {
     /// The linear layer at `path`; `p` is the probability of the dropout.
-    fn new(path: &Path, config: &BertConfig, labels: usize, p: f64) -> Result<Self> {
+    fn new(path: &Path, config: &EncoderConfig, labels: usize, p: f64) -> Result<Self> {
         let init = Init::Normal { std: config.initializer_range };
         Ok(LabelHead {
             dropout: Dropout::new(path, p)?,
@@ -35,7 +35,7 @@ impl LabelHead {
 
 /// `BertForSequenceClassification` (pooling `cls`), or the same on the mean of the tokens.
 pub struct SequenceClassifier {
-    bert: Bert,
+    encoder: Encoder,
     pooling: Pooling,
     /// What other types have in the place of BERT's pooler.
     inner: Option<Inner>,
@@ -44,13 +44,18 @@ pub struct SequenceClassifier {
 
 impl SequenceClassifier {
     /// Builds the model from the parameters under `root`, for `labels` labels.
-    pub fn new(root: &Path, config: &BertConfig, pooling: Pooling, labels: usize) -> Result<Self> {
+    pub fn new(
+        root: &Path,
+        config: &EncoderConfig,
+        pooling: Pooling,
+        labels: usize,
+    ) -> Result<Self> {
         let names = config.family().classifier.as_ref();
         let inner = names.filter(|_| config.is_own_pooling(pooling));
         let pooler = pooling == Pooling::Cls && names.is_none();
         let output = root.join(inner.map_or("classifier", |names| names.output));
         Ok(SequenceClassifier {
-            bert: Bert::new(&config.encoder_path(root), config, pooler)?,
+            encoder: Encoder::new(&config.encoder_path(root), config, pooler)?,
             pooling,
             inner: inner.map(|names| Inner::new(root, config, names)).transpose()?,
             head: LabelHead::new(&output, config, labels, config.head_dropout())?,
@@ -58,29 +63,29 @@ impl SequenceClassifier {
     }
 
     /// The encoder.
-    pub fn bert(&self) -> &Bert {
-        &self.bert
+    pub fn encoder(&self) -> &Encoder {
+        &self.encoder
     }
 
     /// Logits, `[sequences, labels]`.
-    pub fn forward(&self, input: &BertInput, forward: &Forward) -> Result<Var> {
-        self.label(&self.bert.forward(input, forward)?, input, forward)
+    pub fn forward(&self, input: &EncoderInput, forward: &Forward) -> Result<Var> {
+        self.label(&self.encoder.forward(input, forward)?, input, forward)
     }
 
     /// Logits, `[sequences, labels]`, with the embeddings' output and every layer's, each
     /// `[tokens, hidden]`.
     pub fn forward_with_states(
         &self,
-        input: &BertInput,
+        input: &EncoderInput,
         forward: &Forward,
     ) -> Result<(Var, Vec<Var>)> {
-        let states = self.bert.hidden_states(input, forward)?;
+        let states = self.encoder.hidden_states(input, forward)?;
         Ok((self.label(&states[states.len() - 1], input, forward)?, states))
     }
 
     /// The logits of a last hidden state.
-    fn label(&self, hidden: &Var, input: &BertInput, forward: &Forward) -> Result<Var> {
-        let pooled = self.bert.pool(hidden, input, self.pooling)?;
+    fn label(&self, hidden: &Var, input: &EncoderInput, forward: &Forward) -> Result<Var> {
+        let pooled = self.encoder.pool(hidden, input, self.pooling)?;
         match &self.inner {
             Some(inner) => self.head.forward(&inner.forward(&pooled, forward)?, forward),
             None => self.head.forward(&pooled, forward),
@@ -90,7 +95,7 @@ impl SequenceClassifier {
 
 /// `BertForMaskedLM`: the decoder is tied to the word embeddings.
 pub struct MaskedLm {
-    bert: Bert,
+    encoder: Encoder,
     dense: Linear,
     activation: Activation,
     norm: LayerNorm,
@@ -99,7 +104,7 @@ pub struct MaskedLm {
 
 impl MaskedLm {
     /// Builds the model from the parameters under `root`.
-    pub fn new(root: &Path, config: &BertConfig) -> Result<Self> {
+    pub fn new(root: &Path, config: &EncoderConfig) -> Result<Self> {
         let names = &config.family().masked_lm;
         let switches = config.switches().map_err(|m| Error::config("", m))?;
         let (h, width) = (config.hidden_size, config.embedding_width());
@@ -108,7 +113,7 @@ impl MaskedLm {
         let bias = || root.parameter(names.bias, &[config.vocab_size], Init::Zeros);
         let usual = names.activation.unwrap_or(config.hidden_act);
         Ok(MaskedLm {
-            bert: Bert::new(&config.encoder_path(root), config, false)?,
+            encoder: Encoder::new(&config.encoder_path(root), config, false)?,
             dense: linear(&root.join(names.dense), h, width, init)?,
             activation: switches.head.activation.unwrap_or(usual),
             norm: layer_norm(&root.join(names.norm), width, config)?,
@@ -117,17 +122,22 @@ impl MaskedLm {
     }
 
     /// The encoder.
-    pub fn bert(&self) -> &Bert {
-        &self.bert
+    pub fn encoder(&self) -> &Encoder {
+        &self.encoder
     }
 
     /// Logits over the vocabulary at the tokens `positions` (u32 `[n]`, places in the packed
     /// batch): `[n, vocabulary]`. Only these pass the decoder, the most expensive part of the
     /// model.
-    pub fn forward(&self, input: &BertInput, positions: &Tensor, forward: &Forward) -> Result<Var> {
+    pub fn forward(
+        &self,
+        input: &EncoderInput,
+        positions: &Tensor,
+        forward: &Forward,
+    ) -> Result<Var> {
         let x = self.transformed(input, positions, forward)?;
         let bias = self.bias.as_ref().map(Parameter::var);
-        let logits = x.linear(&self.bert.word_embeddings().weight().var(), bias.as_ref())?;
+        let logits = x.linear(&self.encoder.word_embeddings().weight().var(), bias.as_ref())?;
         Ok(logits.at_least_f32()?)
     }
 
@@ -135,22 +145,27 @@ impl MaskedLm {
     /// `targets` (u32 `[n]`), without holding all logits at once.
     pub fn loss(
         &self,
-        input: &BertInput,
+        input: &EncoderInput,
         positions: &Tensor,
         targets: &Tensor,
         options: &CrossEntropy,
         forward: &Forward,
     ) -> Result<Var> {
         let x = self.transformed(input, positions, forward)?;
-        let words = self.bert.word_embeddings().weight().var();
+        let words = self.encoder.word_embeddings().weight().var();
         let rows = (MAX_LOGITS / words.shape()[0].max(1)).max(1);
         let bias = self.bias.as_ref().map(Parameter::var);
         Ok(x.linear_cross_entropy(&words, bias.as_ref(), targets, options, rows)?)
     }
 
     /// The input of the decoder, `[n, hidden]`.
-    fn transformed(&self, input: &BertInput, positions: &Tensor, forward: &Forward) -> Result<Var> {
-        let hidden = self.bert.forward(input, forward)?.index_select(0, positions)?;
+    fn transformed(
+        &self,
+        input: &EncoderInput,
+        positions: &Tensor,
+        forward: &Forward,
+    ) -> Result<Var> {
+        let hidden = self.encoder.forward(input, forward)?.index_select(0, positions)?;
         Ok(self.norm.forward(&self.dense.forward_then(&hidden, self.activation, forward)?)?)
     }
 }
@@ -160,7 +175,7 @@ const MAX_LOGITS: usize = 16 << 20;
 
 /// `BertForTokenClassification`: a label for every token.
 pub struct TokenClassifier {
-    bert: Bert,
+    encoder: Encoder,
     /// What ModernBERT has before the labels' layer.
     inner: Option<Inner>,
     head: LabelHead,
@@ -168,22 +183,22 @@ pub struct TokenClassifier {
 
 impl TokenClassifier {
     /// Builds the model from the parameters under `root`, for `labels` labels.
-    pub fn new(root: &Path, config: &BertConfig, labels: usize) -> Result<Self> {
+    pub fn new(root: &Path, config: &EncoderConfig, labels: usize) -> Result<Self> {
         Ok(TokenClassifier {
-            bert: Bert::new(&config.encoder_path(root), config, false)?,
+            encoder: Encoder::new(&config.encoder_path(root), config, false)?,
             inner: Inner::everywhere(root, config)?,
             head: LabelHead::new(&root.join("classifier"), config, labels, config.tag_dropout())?,
         })
     }
 
     /// The encoder.
-    pub fn bert(&self) -> &Bert {
-        &self.bert
+    pub fn encoder(&self) -> &Encoder {
+        &self.encoder
     }
 
     /// Logits, `[tokens, labels]`.
-    pub fn forward(&self, input: &BertInput, forward: &Forward) -> Result<Var> {
-        let mut hidden = self.bert.forward(input, forward)?;
+    pub fn forward(&self, input: &EncoderInput, forward: &Forward) -> Result<Var> {
+        let mut hidden = self.encoder.forward(input, forward)?;
         if let Some(inner) = &self.inner {
             hidden = inner.forward(&hidden, forward)?;
         }
@@ -193,7 +208,7 @@ impl TokenClassifier {
 
 /// `BertForQuestionAnswering`: how well an answer starts, and ends, at every token.
 pub struct SpanPredictor {
-    bert: Bert,
+    encoder: Encoder,
     /// What ModernBERT has before the last layer.
     inner: Option<Inner>,
     /// DistilBERT's and ModernBERT's; other types have none (p is 0).
@@ -206,7 +221,7 @@ impl SpanPredictor {
     ///
     /// # Errors
     /// For a model type without such a head.
-    pub fn new(root: &Path, config: &BertConfig) -> Result<Self> {
+    pub fn new(root: &Path, config: &EncoderConfig) -> Result<Self> {
         let Some(output) = config.family().answers else {
             return Err(Error::config(
                 "",
@@ -215,7 +230,7 @@ impl SpanPredictor {
         };
         let (path, init) = (root.join(output), Init::Normal { std: config.initializer_range });
         Ok(SpanPredictor {
-            bert: Bert::new(&config.encoder_path(root), config, false)?,
+            encoder: Encoder::new(&config.encoder_path(root), config, false)?,
             inner: Inner::everywhere(root, config)?,
             dropout: Dropout::new(&path, config.answer_dropout())?,
             head: Linear::new(&path, config.hidden_size, 2, init)?,
@@ -223,13 +238,13 @@ impl SpanPredictor {
     }
 
     /// The encoder.
-    pub fn bert(&self) -> &Bert {
-        &self.bert
+    pub fn encoder(&self) -> &Encoder {
+        &self.encoder
     }
 
     /// Logits of the start and of the end of an answer, `[tokens, 2]`.
-    pub fn forward(&self, input: &BertInput, forward: &Forward) -> Result<Var> {
-        let mut hidden = self.bert.forward(input, forward)?;
+    pub fn forward(&self, input: &EncoderInput, forward: &Forward) -> Result<Var> {
+        let mut hidden = self.encoder.forward(input, forward)?;
         if let Some(inner) = &self.inner {
             hidden = inner.forward(&hidden, forward)?;
         }

@@ -5,7 +5,7 @@ use gradus_nn::{Activation, Dropout, Forward, Init, LayerNorm, Linear, Path};
 
 use super::layer_norm;
 use crate::family::InnerLayer;
-use crate::{BertConfig, Error, Result};
+use crate::{EncoderConfig, Error, Result};
 
 /// A linear layer, an activation and a norm, from states to the input of the labels' layer.
 pub(super) struct Inner {
@@ -17,7 +17,7 @@ pub(super) struct Inner {
 
 impl Inner {
     /// The layer of `names` in the model at `root`.
-    pub(super) fn new(root: &Path, config: &BertConfig, names: &InnerLayer) -> Result<Self> {
+    pub(super) fn new(root: &Path, config: &EncoderConfig, names: &InnerLayer) -> Result<Self> {
         let (path, h) = (root.join(names.dense), config.hidden_size);
         let switches = config.switches().map_err(|m| Error::config("", m))?;
         let (init, no_bias) =
@@ -34,7 +34,7 @@ impl Inner {
     }
 
     /// The layer before the labels of words and the ends of answers, where the type has one.
-    pub(super) fn everywhere(root: &Path, config: &BertConfig) -> Result<Option<Self>> {
+    pub(super) fn everywhere(root: &Path, config: &EncoderConfig) -> Result<Option<Self>> {
         let names = config.family().classifier.as_ref().filter(|names| names.everywhere);
         names.map(|names| Inner::new(root, config, names)).transpose()
     }
