@@ -42,7 +42,9 @@ pub use encoding::{Encoding, char_offsets};
 use excerpt::Excerpts;
 pub use excerpt::Side;
 pub(crate) use pieces::{Piece, goes_on, trimmed};
-pub(crate) use vocabulary::{TOKENIZERS, has_tokenizer};
+#[cfg(feature = "hub")]
+pub(crate) use vocabulary::TOKENIZERS;
+pub(crate) use vocabulary::has_tokenizer;
 pub use windows::Window;
 
 /// The ids of the special tokens.
