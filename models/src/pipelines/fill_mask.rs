@@ -255,8 +255,12 @@ impl FillMask {
         let tokenizer = &self.runner.tokenizer;
         let token = tokenizer.token(id).unwrap_or_default();
         let token_str = tokenizer.decode(&[id], false).unwrap_or_else(|_| token.clone());
-        let sequence =
-            filled(text, place, &tokenizer.piece(id), tokenizer.takes_space(self.mask_id));
+        let takes_space = tokenizer.takes_space(self.mask_id);
+        // A special token stands for no text, as in `transformers`.
+        let sequence = match tokenizer.decode(&[id], true).is_ok_and(|text| text.is_empty()) {
+            true => filled(text, place, &Piece::Continuation(String::new()), takes_space),
+            false => filled(text, place, &tokenizer.piece(id), takes_space),
+        };
         Fill { token, token_str, id, score, sequence }
     }
 

@@ -53,8 +53,10 @@ impl Tokenizer {
         for (i, place) in encoding.offsets.iter_mut().enumerate() {
             *place = match &pair_excerpt {
                 _ if encoding.special[i] => *place,
-                Some(pair) if sequences[i] == Some(1) => pair.place(*place),
-                _ => excerpt.place(*place),
+                Some(excerpt) if sequences[i] == Some(1) => {
+                    whole(pair.unwrap_or_default(), excerpt.place(*place))
+                }
+                _ => whole(text, excerpt.place(*place)),
             };
         }
         Ok(encoding)
@@ -250,4 +252,13 @@ pub(super) fn direction(side: Side) -> TruncationDirection {
         Side::Left => TruncationDirection::Left,
         Side::Right => TruncationDirection::Right,
     }
+}
+
+/// A place that ends with a whole character. The library takes a byte for the space that it puts
+/// before a text, also where the text begins with a longer character.
+fn whole(text: &str, (start, mut end): (usize, usize)) -> (usize, usize) {
+    while end > start && !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    (start, end)
 }

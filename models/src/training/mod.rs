@@ -21,6 +21,7 @@
 
 mod best;
 mod checkpoints;
+mod clock;
 mod every;
 mod guard;
 mod inspect;

@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use gradus_nn::Precision;
 use gradus_tensor::{Device, Reading, Tensor};
 
+use super::clock::Clock;
 use super::recipe::at_least_one;
 use super::{Evaluation, Every, Inspection, Step, Task, Trainer, remove_old_checkpoints};
 use crate::{EncoderConfig, Error, Tokenizer};
@@ -485,38 +486,5 @@ impl<E: From<Error>> Course<'_, E> {
             return Err(Error::Diverged { step, loss, grad_norm, in_row }.into());
         }
         Ok(())
-    }
-}
-
-/// A clock of the training alone: it stands still while the model is evaluated and saved.
-struct Clock {
-    begin: Instant,
-    spent: Duration,
-    since: Option<Instant>,
-}
-
-impl Clock {
-    fn start() -> Self {
-        let now = Instant::now();
-        Clock { begin: now, spent: Duration::ZERO, since: Some(now) }
-    }
-
-    fn pause(&mut self) {
-        self.spent += self.since.take().map_or(Duration::ZERO, |since| since.elapsed());
-    }
-
-    fn go_on(&mut self) {
-        self.since.get_or_insert_with(Instant::now);
-    }
-
-    /// Seconds of training.
-    fn seconds(&self) -> f64 {
-        let running = self.since.map_or(Duration::ZERO, |since| since.elapsed());
-        (self.spent + running).as_secs_f64()
-    }
-
-    /// Seconds since the start.
-    fn wall_seconds(&self) -> f64 {
-        self.begin.elapsed().as_secs_f64()
     }
 }

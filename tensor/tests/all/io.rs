@@ -179,7 +179,7 @@ fn a_full_disk_keeps_the_old_checkpoint() {
         std::io::Write::write_all(&mut fs::File::options().write(true).open("/dev/full")?, &[0; 9])
     });
     let error = error.unwrap_err().to_string();
-    assert!(error.contains("model.safetensors") && error.contains("space"), "{error}");
+    assert!(error.contains("model.safetensors") && error.contains("the disk is full"), "{error}");
     assert_eq!(fs::read(&path).unwrap(), before);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }

@@ -239,7 +239,7 @@ fn pages_of_students_and_masked_language_models() {
 
     let (text, out) = (at("text.txt"), at("mlm"));
     std::fs::write(&text, "the tiger sleeps in the forest of the night\n".repeat(60)).unwrap();
-    let own = ["mlm", "--vocab-size", "60", "--max-length", "24"];
+    let own = ["mlm", "--vocab-size", "36", "--max-length", "24"];
     let parts = [
         "Masked tokens of the dev text",
         "later pieces",

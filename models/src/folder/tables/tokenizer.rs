@@ -95,6 +95,7 @@ pub(crate) const TOKENIZER: Table = Table {
         key(
             &[
                 "add_bos_token",
+                "unk_id",
                 "add_eos_token",
                 "errors",
                 "legacy",

@@ -22,6 +22,9 @@
 //! # }
 //! ```
 
+mod checks;
+mod of_type;
+
 use std::path::Path;
 
 use gradus_nn::Activation;
@@ -30,13 +33,10 @@ use serde_json::{Map, Value};
 
 use crate::data::Labels;
 use crate::error::{Error, Result};
-use crate::family::{BERT, Family, Positions, Switches, unsupported};
 use crate::files;
 use crate::folder::tables::CONFIG;
-use crate::folder::values;
-use crate::interchange;
 use crate::label_maps::{by_id, by_name};
-use crate::{Task, own_keys};
+use crate::own_keys;
 
 /// How a sequence becomes one vector: the modes of sentence-transformers, by its names. In
 /// `config.json` it is Gradus's own key, which `transformers` keeps and ignores.
@@ -161,13 +161,6 @@ pub struct EncoderConfig {
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
-
-/// DistilBERT's key of the dropout before the ends of an answer.
-const ANSWER_DROPOUT: &str = "qa_dropout";
-
-/// The types of problem: what a head's outputs mean.
-const PROBLEMS: [&str; 3] =
-    ["single_label_classification", "multi_label_classification", "regression"];
 
 fn bert() -> String {
     "bert".into()
@@ -345,235 +338,10 @@ impl EncoderConfig {
         files::write_atomic(&path, json.as_bytes())
     }
 
-    /// Checks that the sizes make sense together.
-    ///
-    /// # Errors
-    /// [`Error::Config`] that names the field.
-    pub fn validate(&self) -> Result<()> {
-        self.check().map_err(|m| Error::config("", m))
-    }
-
-    fn check(&self) -> std::result::Result<(), String> {
-        if Family::of(&self.model_type).is_none() {
-            return Err(unsupported(&self.model_type));
-        }
-        if self.position_embedding_type != "absolute" {
-            return Err(format!(
-                "position_embedding_type `{}` is not supported; only `absolute` is",
-                self.position_embedding_type
-            ));
-        }
-        CONFIG.check(&self.extra)?;
-        values::positive(&self.extra, "num_labels")?;
-        if let Some(kind) =
-            self.problem_type.as_ref().filter(|kind| !PROBLEMS.contains(&kind.as_str()))
-        {
-            return Err(format!(
-                "problem_type is `{kind}`; it must be one of {}",
-                PROBLEMS.join(", ")
-            ));
-        }
-        if let Some(code) = foreign_code(&self.extra) {
-            return Err(format!(
-                "auto_map names `{code}`: the model brings its own code, and Gradus builds only \
-                 models of `transformers`; run the model there with trust_remote_code=True"
-            ));
-        }
-        self.check_sizes()?;
-        self.check_numbers()?;
-        self.switches().map(drop)
-    }
-
-    /// What the file turns on in the encoder.
-    pub(crate) fn switches(&self) -> std::result::Result<Switches, String> {
-        (self.family().switches)(self)
-    }
-
-    fn check_sizes(&self) -> std::result::Result<(), String> {
-        // The upper limits are far above those of any BERT. A corrupt size below them cannot
-        // exhaust the memory.
-        for (name, value, most) in [
-            ("vocab_size", self.vocab_size, 16_000_000),
-            ("hidden_size", self.hidden_size, 65_536),
-            ("num_hidden_layers", self.num_hidden_layers, 1_024),
-            ("num_attention_heads", self.num_attention_heads, 4_096),
-            ("intermediate_size", self.intermediate_size, 1_048_576),
-            ("max_position_embeddings", self.max_position_embeddings, 1_048_576),
-            ("embedding_size", self.embedding_width(), 65_536),
-        ] {
-            if value == 0 || value > most {
-                return Err(format!("{name} is {value}; it must be from 1 to {most}"));
-            }
-        }
-        let none = self.type_vocab_size == 0;
-        if self.type_vocab_size > 65_536 || none != self.has_no_token_types() {
-            return Err(format!(
-                "type_vocab_size is {}; it must be from 1 to 65536",
-                self.type_vocab_size
-            ));
-        }
-        if self.max_tokens() == 0 {
-            return Err(format!(
-                "max_position_embeddings is {}, but positions begin after pad_token_id, at {}",
-                self.max_position_embeddings,
-                self.first_position()
-            ));
-        }
-        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
-            return Err(format!(
-                "hidden_size {} is not a multiple of num_attention_heads {}",
-                self.hidden_size, self.num_attention_heads
-            ));
-        }
-        Ok(())
-    }
-
-    fn check_numbers(&self) -> std::result::Result<(), String> {
-        for (name, p) in [
-            ("hidden_dropout_prob", Some(self.hidden_dropout_prob)),
-            ("attention_probs_dropout_prob", Some(self.attention_probs_dropout_prob)),
-            ("classifier_dropout", self.classifier_dropout),
-            (ANSWER_DROPOUT, Some(self.answer_dropout())),
-        ] {
-            if let Some(p) = p.filter(|p| !(0.0..1.0).contains(p)) {
-                return Err(format!("{name} is {p}; it must be at least 0 and below 1"));
-            }
-        }
-        if !(self.layer_norm_eps > 0.0 && self.layer_norm_eps < 1.0) {
-            return Err(format!(
-                "layer_norm_eps is {}; it must be between 0 and 1",
-                self.layer_norm_eps
-            ));
-        }
-        if !(self.initializer_range >= 0.0 && self.initializer_range.is_finite()) {
-            return Err(format!(
-                "initializer_range is {}; it must be finite and not negative",
-                self.initializer_range
-            ));
-        }
-        if let Some(pad) = self.pad_token_id.filter(|&p| p as usize >= self.vocab_size) {
-            return Err(format!(
-                "pad_token_id {pad} is outside the vocabulary of {}",
-                self.vocab_size
-            ));
-        }
-        Ok(())
-    }
-
     /// Notes for a person about keys that Gradus does not know.
     pub fn notes(&self) -> Vec<String> {
         let notes = CONFIG.check(&self.extra).unwrap_or_default();
         notes.into_iter().map(|note| format!("config.json: Gradus {note}")).collect()
-    }
-
-    /// Dropout before the labels of texts.
-    pub fn head_dropout(&self) -> f64 {
-        self.classifier_dropout.unwrap_or(self.hidden_dropout_prob)
-    }
-
-    /// Dropout before the labels of words.
-    pub(crate) fn tag_dropout(&self) -> f64 {
-        if self.family().own_dropouts { self.hidden_dropout_prob } else { self.head_dropout() }
-    }
-
-    /// Dropout before the ends of an answer; most types have none.
-    pub(crate) fn answer_dropout(&self) -> f64 {
-        let own = self.extra.get(ANSWER_DROPOUT).and_then(Value::as_f64);
-        match &self.family().classifier {
-            _ if self.family().own_dropouts => own.unwrap_or(tenth()),
-            Some(inner) if inner.everywhere => self.head_dropout(),
-            _ => 0.0,
-        }
-    }
-
-    /// Sets every dropout of the model.
-    pub fn set_dropout(&mut self, p: f64) {
-        self.hidden_dropout_prob = p;
-        self.attention_probs_dropout_prob = p;
-        self.classifier_dropout = Some(p);
-        for key in self.family().dropouts {
-            self.extra.insert((*key).into(), p.into());
-        }
-    }
-
-    /// What the model's type has that BERT has not.
-    pub(crate) fn family(&self) -> &'static Family {
-        Family::of(&self.model_type).unwrap_or(&BERT)
-    }
-
-    /// The place of the encoder in a model with a head at `root`: `bert` for BERT.
-    pub fn encoder_path(&self, root: &gradus_nn::Path) -> gradus_nn::Path {
-        root.join(self.family().prefix)
-    }
-
-    /// The class of `transformers` that has the head of a task, such as
-    /// `BertForSequenceClassification`.
-    pub fn architecture(&self, task: Task) -> String {
-        format!("{}{}", self.family().class, task.class())
-    }
-
-    /// The last parts of the names of the queries' and the values' linear layers, which PEFT adapts
-    /// unless it is told otherwise: `query` and `value` in BERT.
-    pub fn lora_targets(&self) -> Vec<String> {
-        let names = self.family().names;
-        let last = |name: &'static str| name.rsplit('.').next().unwrap_or(name).to_string();
-        match names.qkv {
-            Some(all) => vec![last(all)],
-            None => vec![last(names.query), last(names.value)],
-        }
-    }
-
-    /// The layer that gives the logits of the labels of texts or words.
-    pub(crate) fn label_layer(&self, task: Task) -> &'static str {
-        match &self.family().classifier {
-            Some(inner) if task == Task::Classify => inner.output,
-            _ => "classifier",
-        }
-    }
-
-    /// The pooling of the type's own classifier: `cls`, or what its class in `transformers` has.
-    pub(crate) fn is_own_pooling(&self, pooling: Pooling) -> bool {
-        let named = self.family().keys.iter().any(|(name, _)| *name == "pooling");
-        pooling == Pooling::Cls || (named && pooling == Pooling::Mean)
-    }
-
-    /// Width of the embeddings.
-    pub fn embedding_width(&self) -> usize {
-        self.embedding_size.unwrap_or(self.hidden_size)
-    }
-
-    /// Whether tokens have no types. Those of GTE have as many as the file says.
-    fn has_no_token_types(&self) -> bool {
-        let family = self.family();
-        let fixed = family.fixed.iter().any(|(key, _)| *key == "type_vocab_size");
-        fixed || (family.model_type == "gte" && self.type_vocab_size == 0)
-    }
-
-    /// The position of a sequence's first token.
-    pub(crate) fn first_position(&self) -> usize {
-        match self.family().positions {
-            Positions::Zero | Positions::Rotary => 0,
-            Positions::AfterPadding => self.pad_token_id.map_or(0, |pad| pad as usize) + 1,
-        }
-    }
-
-    /// The most tokens of a sequence: the model has no positions for more.
-    pub fn max_tokens(&self) -> usize {
-        self.max_position_embeddings.saturating_sub(self.first_position())
-    }
-
-    /// The positions of a sequence's tokens.
-    pub(crate) fn positions(&self, ids: &[u32]) -> Vec<u32> {
-        let mut next = self.first_position() as u32;
-        let after_padding = self.family().positions == Positions::AfterPadding;
-        let of = |&id: &u32| match self.pad_token_id.filter(|&pad| after_padding && pad == id) {
-            Some(pad) => pad,
-            None => {
-                next += 1;
-                next - 1
-            }
-        };
-        ids.iter().map(of).collect()
     }
 
     /// How many labels a classification head has, as `transformers` counts them: the named ones,
@@ -610,17 +378,5 @@ impl EncoderConfig {
     }
 }
 
-/// The code that a folder names in `auto_map`, unless it is the file that Gradus writes.
-fn foreign_code(extra: &Map<String, Value>) -> Option<String> {
-    let entries = match extra.get("auto_map")? {
-        Value::Object(map) => map.values().cloned().collect(),
-        Value::Array(list) => list.clone(),
-        other => vec![other.clone()],
-    };
-    let names = entries.iter().filter_map(Value::as_str);
-    names.into_iter().find(|name| !name.starts_with(interchange::MODULE)).map(str::to_string)
-}
-
 #[cfg(test)]
-#[path = "config_tests.rs"]
 mod tests;
