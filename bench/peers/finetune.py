@@ -1,0 +1,206 @@
+"""Fine-tunes a BERT with PyTorch and transformers by the recipe of `train`: AdamW (no decay of biases and norms), linear
+warm-up and decay, clipping at 1, the model's dropout, and the epoch that is best on dev. Prints the test metrics.
+
+    finetune.py classify|multi|regression|tokens --model DIR --data DIR [--epochs 4 --lr 3e-4 --head-lr 2e-3 --seed 0]
+
+The data are train, dev and test as `train` reads them: .csv with `text` and `label` (several labels are joined by `|`),
+for `tokens` .conll. Needs torch, transformers, seqeval, scikit-learn and scipy.
+"""
+import argparse
+import copy
+import json
+import os
+
+import numpy as np
+import torch
+from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer
+
+from common import rows
+
+IGNORED = -100
+
+
+def arguments():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("task", choices=["classify", "multi", "regression", "tokens"])
+    p.add_argument("--model", required=True)
+    p.add_argument("--data", required=True)
+    p.add_argument("--epochs", type=int, default=3)
+    p.add_argument("--lr", type=float, default=5e-5)
+    p.add_argument("--head-lr", type=float)
+    p.add_argument("--batch-size", type=int, default=32)
+    p.add_argument("--max-length", type=int, default=128)
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--threads", type=int, default=os.cpu_count())
+    return p.parse_args()
+
+
+def conll(path):
+    """Sentences as lists of (word, tag)."""
+    with open(path, encoding="utf-8") as f:
+        blocks = f.read().split("\n\n")
+    return [[tuple(line.split("\t")) for line in b.splitlines() if line.strip()] for b in blocks if b.strip()]
+
+
+def examples(a, split):
+    """(text or words, label or tags) of a split."""
+    if a.task == "tokens":
+        return [([w for w, _ in s], [t for _, t in s]) for s in conll(f"{a.data}/{split}.conll")]
+    return [(r["text"], r["label"]) for r in rows(f"{a.data}/{split}.csv")]
+
+
+def names(a, train):
+    """The labels in their order."""
+    if a.task == "regression":
+        return ["value"]
+    of = {"classify": lambda y: [y], "multi": lambda y: y.split("|"), "tokens": lambda y: y}[a.task]
+    return sorted({name for _, y in train for name in of(y) if name})
+
+
+class Data:
+    """Encoded examples: ids, and a target for each text or token."""
+
+    def __init__(self, a, tokenizer, labels, split):
+        self.index = {name: i for i, name in enumerate(labels)}
+        self.rows = [self.encode(a, tokenizer, x, y) for x, y in examples(a, split)]
+
+    def encode(self, a, tokenizer, x, y):
+        limit = dict(truncation=True, max_length=a.max_length)
+        if a.task != "tokens":
+            return tokenizer(x, **limit)["input_ids"], self.target(a, y)
+        e = tokenizer(x, is_split_into_words=True, **limit)
+        first, targets = set(), []
+        for word in e.word_ids():
+            targets.append(self.index[y[word]] if word is not None and word not in first else IGNORED)
+            first.add(word)
+        return e["input_ids"], targets
+
+    def target(self, a, y):
+        if a.task == "classify":
+            return self.index[y]
+        if a.task == "regression":
+            return [float(y)]
+        return [float(name in y.split("|")) for name in self.index]
+
+    def batch(self, a, places):
+        n = max(len(self.rows[i][0]) for i in places)
+        fill = lambda values, with_: values + [with_] * (n - len(values))
+        ids = torch.tensor([fill(self.rows[i][0], 0) for i in places])
+        mask = torch.tensor([fill([1] * len(self.rows[i][0]), 0) for i in places])
+        ys = [self.rows[i][1] for i in places]
+        return ids, mask, torch.tensor([fill(y, IGNORED) for y in ys] if a.task == "tokens" else ys)
+
+
+def loss_of(task, logits, y):
+    f = torch.nn.functional
+    return {
+        "classify": lambda: f.cross_entropy(logits, y),
+        "multi": lambda: f.binary_cross_entropy_with_logits(logits, y),
+        "regression": lambda: f.mse_loss(logits, y),
+        "tokens": lambda: f.cross_entropy(logits.flatten(0, 1), y.flatten(), ignore_index=IGNORED),
+    }[task]()
+
+
+def evaluate(a, net, data, labels):
+    """The metrics of a split, the one that decides first."""
+    net.eval()
+    order = sorted(range(len(data.rows)), key=lambda i: len(data.rows[i][0]))
+    found, true = [], []
+    with torch.inference_mode():
+        for at in range(0, len(order), 64):
+            ids, mask, y = data.batch(a, order[at:at + 64])
+            found += net(input_ids=ids, attention_mask=mask).logits.tolist()
+            true += y.tolist()
+    return METRICS[a.task](found, true, labels)
+
+
+def classify_metrics(found, true, labels):
+    chosen = np.argmax(found, axis=1)
+    out = {"accuracy": float(np.mean(chosen == np.array(true)))}
+    if "oos" in labels:
+        oos, y = labels.index("oos"), np.array(true)
+        out["in_scope_accuracy"] = float(np.mean(chosen[y != oos] == y[y != oos]))
+        out["oos_recall"] = float(np.mean(chosen[y == oos] == oos))
+    return out
+
+
+def multi_metrics(found, true, labels):
+    from sklearn.metrics import f1_score
+    chosen = (np.array(found) > 0).astype(int)
+    return {"micro_f1": f1_score(true, chosen, average="micro"), "macro_f1": f1_score(true, chosen, average="macro")}
+
+
+def regression_metrics(found, true, labels):
+    from scipy.stats import pearsonr, spearmanr
+    x, y = np.array(found)[:, 0], np.array(true)[:, 0]
+    return {"pearson": pearsonr(x, y)[0], "spearman": spearmanr(x, y)[0], "mse": float(np.mean((x - y) ** 2))}
+
+
+def tokens_metrics(found, true, labels):
+    from seqeval.metrics import f1_score, precision_score, recall_score
+    kept = [[(labels[np.argmax(p)], labels[t]) for p, t in zip(ps, ts) if t != IGNORED] for ps, ts in zip(found, true)]
+    chosen, wanted = ([[pair[i] for pair in row] for row in kept] for i in (0, 1))
+    return {"f1": f1_score(wanted, chosen), "precision": precision_score(wanted, chosen),
+            "recall": recall_score(wanted, chosen)}
+
+
+METRICS = {"classify": classify_metrics, "multi": multi_metrics, "regression": regression_metrics,
+           "tokens": tokens_metrics}
+
+
+def network(a, labels):
+    kind = AutoModelForTokenClassification if a.task == "tokens" else AutoModelForSequenceClassification
+    return kind.from_pretrained(a.model, num_labels=len(labels), dtype=torch.float32)
+
+
+def optimizer(a, net):
+    groups = {}
+    for name, p in net.named_parameters():
+        decay = 0.0 if name.endswith("bias") or "LayerNorm" in name else 0.01
+        rate = a.head_lr if a.head_lr and name.startswith("classifier") else a.lr
+        groups.setdefault((rate, decay), []).append(p)
+    return torch.optim.AdamW([dict(params=ps, lr=r, weight_decay=d) for (r, d), ps in groups.items()])
+
+
+def train(a, net, data, dev, labels):
+    """The best weights on dev, and the metrics there."""
+    opt, random = optimizer(a, net), np.random.RandomState(a.seed)
+    per_epoch = -(-len(data.rows) // a.batch_size)
+    total, warm = per_epoch * a.epochs, int(0.1 * per_epoch * a.epochs)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        opt, lambda s: (s + 1) / warm if s < warm else (total - s) / max(1, total - warm))
+    best = (-np.inf, None, None)
+    for epoch in range(a.epochs):
+        net.train()
+        order = random.permutation(len(data.rows))
+        for at in range(0, len(order), a.batch_size):
+            ids, mask, y = data.batch(a, order[at:at + a.batch_size])
+            loss = loss_of(a.task, net(input_ids=ids, attention_mask=mask).logits, y)
+            opt.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+            opt.step()
+            schedule.step()
+        metrics = evaluate(a, net, dev, labels)
+        print(json.dumps({"epoch": epoch + 1, "dev": metrics}), flush=True)
+        score = next(iter(metrics.values()))
+        if score > best[0]:
+            best = (score, copy.deepcopy(net.state_dict()), metrics)
+    return best[1:]
+
+
+def main():
+    a = arguments()
+    torch.set_num_threads(a.threads)
+    torch.manual_seed(a.seed)
+    tokenizer = AutoTokenizer.from_pretrained(a.model)
+    labels = names(a, examples(a, "train"))
+    splits = {split: Data(a, tokenizer, labels, split) for split in ("train", "dev", "test")}
+    net = network(a, labels)
+    weights, dev = train(a, net, splits["train"], splits["dev"], labels)
+    net.load_state_dict(weights)
+    print(json.dumps({"engine": "torch", "task": a.task, "seed": a.seed, "dev": dev,
+                      "test": evaluate(a, net, splits["test"], labels)}), flush=True)
+
+
+main()
