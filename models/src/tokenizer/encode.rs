@@ -256,7 +256,7 @@ pub(super) fn direction(side: Side) -> TruncationDirection {
 
 /// A place that ends with a whole character. The library takes a byte for the space that it puts
 /// before a text, also where the text begins with a longer character.
-fn whole(text: &str, (start, mut end): (usize, usize)) -> (usize, usize) {
+pub(super) fn whole(text: &str, (start, mut end): (usize, usize)) -> (usize, usize) {
     while end > start && !text.is_char_boundary(end) {
         end -= 1;
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::encode::direction;
+use super::encode::{direction, whole};
 use super::{Encoding, Tokenizer};
 use crate::error::{Error, Result};
 
@@ -73,6 +73,7 @@ impl Tokenizer {
         stride: usize,
     ) -> Result<Vec<Window>> {
         let failed = |e: tokenizers::Error| Error::tokenizer(&self.source, e.to_string());
+        let texts = [question, context];
         let question = self.inner.encode(question, false).map_err(failed)?;
         let mut context = self.inner.encode(context, false).map_err(failed)?;
         let room = self.room(max_length, true)?.saturating_sub(question.len());
@@ -90,7 +91,12 @@ impl Tokenizer {
             rest = context.take_overflowing();
         }
         let window = |part| {
-            let (encoding, sequences) = self.finished(question.clone(), Some(part))?;
+            let (mut encoding, sequences) = self.finished(question.clone(), Some(part))?;
+            for (i, place) in encoding.offsets.iter_mut().enumerate() {
+                if !encoding.special[i] {
+                    *place = whole(texts[usize::from(sequences[i] == Some(1))], *place);
+                }
+            }
             let of_context = |at: &usize| sequences[*at] == Some(1) && !encoding.special[*at];
             let first = (0..encoding.len()).find(of_context).unwrap_or(encoding.len());
             let last = (first..encoding.len()).rfind(of_context).map_or(first, |last| last + 1);

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use gradus_models::tokenizer::char_offsets;
-use gradus_models::{Encoding, Tokenizer};
+use gradus_models::{Encoding, Tokenizer, Window};
 use serde_json::{Value, json};
 
 fn golden() -> (PathBuf, Value) {
@@ -97,6 +97,25 @@ fn given_words_are_encoded_as_in_transformers() {
         }
     }
     assert!(count >= 20, "{count}");
+}
+
+/// Also where a space that the tokenizer adds comes before a character of several bytes.
+#[test]
+fn windows_end_with_whole_characters() {
+    let (folder, golden) = golden();
+    let (question, context) = ("über?", "über die Straße, 東京 😀 é");
+    for name in golden["folders"].as_object().unwrap().keys() {
+        let tokenizer = Tokenizer::from_folder(folder.join(name)).unwrap();
+        let windows = tokenizer.encode_windows(question, context, 9, 1).unwrap();
+        for Window { encoding, context: of_context } in &windows {
+            for (i, &(start, end)) in encoding.offsets.iter().enumerate() {
+                let text = if of_context.contains(&i) { context } else { question };
+                let whole = encoding.special[i] || text.get(start..end).is_some();
+                assert!(whole, "{name}: {start}..{end} of {text:?}");
+            }
+        }
+        assert!(windows.len() > 1, "{name}");
+    }
 }
 
 /// What is saved is read again as the same tokenizer.
