@@ -103,13 +103,14 @@ fn given_words_are_encoded_as_in_transformers() {
 #[test]
 fn windows_end_with_whole_characters() {
     let (folder, golden) = golden();
-    let (question, context) = ("über?", "über die Straße, 東京 😀 é");
+    let question = "über?";
+    let context = &"über die Straße, 東京 😀 é. ".repeat(4);
     for name in golden["folders"].as_object().unwrap().keys() {
         let tokenizer = Tokenizer::from_folder(folder.join(name)).unwrap();
-        let windows = tokenizer.encode_windows(question, context, 9, 1).unwrap();
+        let windows = tokenizer.encode_windows(question, context, 40, 1).unwrap();
         for Window { encoding, context: of_context } in &windows {
             for (i, &(start, end)) in encoding.offsets.iter().enumerate() {
-                let text = if of_context.contains(&i) { context } else { question };
+                let text = if of_context.contains(&i) { context.as_str() } else { question };
                 let whole = encoding.special[i] || text.get(start..end).is_some();
                 assert!(whole, "{name}: {start}..{end} of {text:?}");
             }
