@@ -9,7 +9,7 @@
 //! | [`data`] | [`Dataset`], [`Labels`], [`read_inputs`]: reads texts from `.csv`, `.tsv`, `.jsonl`, `.parquet`, `.txt`; tagged words; questions |
 //! | [`batch`] | [`PackedBatch`]: sequences end to end; the order of batches |
 //! | [`masking`] | masks for the masked language model |
-//! | [`bert`] | [`Encoder`] and its heads |
+//! | [`encoder`] | [`Encoder`] and its heads |
 //! | [`pretrained`] | [`Pretrained`]: a model folder opened; [`save_folder`]: one written |
 //! | [`checkpoint`] | [`Checkpoint`]: its weights |
 //! | [`folder`] | the keys of its files, and what Gradus does with each |
