@@ -11,8 +11,8 @@ use gradus_models::Pooling;
 use gradus_models::evaluation::Scheme;
 use serde::{Deserialize, Serialize};
 
-/// Runs BERT: labels of texts and how often they are right, embeddings, masked words, tagged words,
-/// answers to questions, similarity, rankings.
+/// Runs BERT and its family: labels of texts and how often they are right, embeddings, masked
+/// words, tagged words, answers to questions, similarity, rankings.
 ///
 /// Texts come from the command line, from a file (--input) or from standard input, one a line.
 /// Results go to standard output, everything else to standard error.

@@ -1,4 +1,4 @@
-//! The program `infer`, which runs BERT, as a library, so that `gradus` can contain it.
+//! The program `infer`, which runs BERT and its family, as a library, so that `gradus` can contain it.
 
 mod args;
 mod commands;

@@ -1,4 +1,4 @@
-//! `infer`: runs BERT. See `infer --help`.
+//! `infer`: runs BERT and its family. See `infer --help`.
 
 use std::process::ExitCode;
 

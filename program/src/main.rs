@@ -9,7 +9,7 @@ use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use gradus_cli::{Failure, LONG_VERSION, Outcome, VERSION};
 
-/// Trains, runs and serves BERT.
+/// Trains, runs and serves BERT and its family.
 #[derive(Parser)]
 #[command(
     name = "gradus",

@@ -6,7 +6,7 @@ use clap::{Args, Parser};
 use gradus_cli::SharedArgs;
 use serde::{Deserialize, Serialize};
 
-/// Serves BERT over HTTP, to the clients of text-embeddings-inference, OpenAI's embeddings,
+/// Serves BERT and its family over HTTP, to the clients of text-embeddings-inference, OpenAI's embeddings,
 /// Cohere's and Jina's rankings, TorchServe, TensorFlow Serving, KServe v2 (Triton) and Hugging
 /// Face's pipelines.
 ///

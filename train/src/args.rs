@@ -13,7 +13,7 @@ use crate::tasks::embed::EmbedFlags;
 use crate::tasks::mlm::MlmFlags;
 use crate::tasks::tokens::TokensFlags;
 
-/// Trains BERT: from scratch, or from a pretrained model.
+/// Trains BERT and its family: from scratch, or from a pretrained model.
 ///
 /// Without a subcommand, trains a small BERT from scratch on the bundled Banking77 (77 intents of
 /// bank customers), with no network, and reports the accuracy on its test set.
