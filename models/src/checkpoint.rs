@@ -194,7 +194,7 @@ impl Checkpoint {
 
     /// The shape `[labels, hidden]` of the layer that gives the logits of labels, if there is one.
     pub(crate) fn label_shape(&self) -> Option<Vec<usize>> {
-        LABEL_LAYERS.iter().find_map(|layer| self.shape(&format!("{layer}.weight")))
+        label_layers().find_map(|layer| self.shape(&format!("{layer}.weight")))
     }
 
     /// Names in the files that no model has asked for, without those that are no parameters:
@@ -345,12 +345,15 @@ pub(crate) fn shard_names(index: &Path) -> Result<Vec<String>> {
     Ok(files)
 }
 
-/// The layers that give the logits of labels.
-const LABEL_LAYERS: [&str; 2] = ["classifier", "classifier.out_proj"];
+/// The layers that give the logits of labels, in any type.
+fn label_layers() -> impl Iterator<Item = &'static str> {
+    let of_texts = FAMILIES.iter().filter_map(|f| Some(f.classifier.as_ref()?.output));
+    std::iter::once("classifier").chain(of_texts)
+}
 
 /// Whether a parameter is one of the layer that gives the logits of labels.
 fn is_label_layer(name: &str) -> bool {
-    name.rsplit_once('.').is_some_and(|(layer, _)| LABEL_LAYERS.contains(&layer))
+    name.rsplit_once('.').is_some_and(|(layer, _)| label_layers().any(|own| own == layer))
 }
 
 /// Whether a parameter is one of a masked-LM decoder, beside the word embeddings and the bias.

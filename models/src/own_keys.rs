@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::EncoderConfig;
-use crate::family::{Default, Family, unsupported};
+use crate::family::{Family, KeyValue, unsupported};
 
 /// The model type that an object names; BERT where it names none.
 ///
@@ -17,11 +17,11 @@ pub(crate) fn family(object: &Map<String, Value>) -> Result<&'static Family, Str
     }
 }
 
-fn value(default: Default) -> Value {
-    match default {
-        Default::Int(n) => json!(n),
-        Default::Float(x) => json!(x),
-        Default::Text(text) => json!(text),
+fn value(of: KeyValue) -> Value {
+    match of {
+        KeyValue::Int(n) => json!(n),
+        KeyValue::Float(x) => json!(x),
+        KeyValue::Text(text) => json!(text),
     }
 }
 

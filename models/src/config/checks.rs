@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::EncoderConfig;
 use super::of_type::ANSWER_DROPOUT;
 use crate::error::{Error, Result};
-use crate::family::{Family, Switches, unsupported};
+use crate::family::{Family, Switches, TokenTypes, unsupported};
 use crate::folder::tables::CONFIG;
 use crate::folder::values;
 use crate::interchange;
@@ -51,12 +51,15 @@ impl EncoderConfig {
         }
         self.check_sizes()?;
         self.check_numbers()?;
-        self.switches().map(drop)
+        (self.family().switches)(self).map(drop)
     }
 
     /// What the file turns on in the encoder.
-    pub(crate) fn switches(&self) -> std::result::Result<Switches, String> {
-        (self.family().switches)(self)
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a value that Gradus does not have.
+    pub(crate) fn switches(&self) -> Result<Switches> {
+        (self.family().switches)(self).map_err(|m| Error::config("", m))
     }
 
     fn check_sizes(&self) -> std::result::Result<(), String> {
@@ -75,8 +78,12 @@ impl EncoderConfig {
                 return Err(format!("{name} is {value}; it must be from 1 to {most}"));
             }
         }
-        let none = self.type_vocab_size == 0;
-        if self.type_vocab_size > 65_536 || none != self.has_no_token_types() {
+        let fits = match self.family().token_types {
+            TokenTypes::Some => self.type_vocab_size > 0,
+            TokenTypes::None => self.type_vocab_size == 0,
+            TokenTypes::Either => true,
+        };
+        if self.type_vocab_size > 65_536 || !fits {
             return Err(format!(
                 "type_vocab_size is {}; it must be from 1 to 65536",
                 self.type_vocab_size

@@ -86,8 +86,8 @@ impl std::str::FromStr for Pooling {
     }
 }
 
-/// A model, as `config.json` describes it: a BERT, or one of the types that are built like it
-/// (RoBERTa, XLM-RoBERTa, CamemBERT, DistilBERT, ELECTRA).
+/// A model, as `config.json` describes it: a BERT, or one of the nine other types that the encoder
+/// can be (`model_type`).
 ///
 /// The fields have BERT's names. Other types may have other names in the file; reading and writing
 /// translate them. Sizes that decide the shapes of parameters must be in the file; everything else

@@ -40,7 +40,7 @@ impl EncoderConfig {
         }
     }
 
-    /// What the model's type has that BERT has not.
+    /// How the model's type differs from BERT.
     pub(crate) fn family(&self) -> &'static Family {
         Family::of(&self.model_type).unwrap_or(&BERT)
     }
@@ -86,13 +86,6 @@ impl EncoderConfig {
         self.embedding_size.unwrap_or(self.hidden_size)
     }
 
-    /// Whether tokens have no types. Those of GTE have as many as the file says.
-    pub(super) fn has_no_token_types(&self) -> bool {
-        let family = self.family();
-        let fixed = family.fixed.iter().any(|(key, _)| *key == "type_vocab_size");
-        fixed || (family.model_type == "gte" && self.type_vocab_size == 0)
-    }
-
     /// The position of a sequence's first token.
     pub(crate) fn first_position(&self) -> usize {
         match self.family().positions {
@@ -107,16 +100,16 @@ impl EncoderConfig {
     }
 
     /// The positions of a sequence's tokens.
-    pub(crate) fn positions(&self, ids: &[u32]) -> Vec<u32> {
+    pub(crate) fn positions(&self, ids: &[u32]) -> impl Iterator<Item = u32> {
         let mut next = self.first_position() as u32;
         let after_padding = self.family().positions == Positions::AfterPadding;
-        let of = |&id: &u32| match self.pad_token_id.filter(|&pad| after_padding && pad == id) {
+        let padding = self.pad_token_id.filter(|_| after_padding);
+        ids.iter().map(move |&id| match padding.filter(|&pad| pad == id) {
             Some(pad) => pad,
             None => {
                 next += 1;
                 next - 1
             }
-        };
-        ids.iter().map(of).collect()
+        })
     }
 }

@@ -2,34 +2,42 @@
 //! question answering. Logits are f32 even where products are f16.
 
 use gradus_autograd::Var;
-use gradus_nn::{
-    Activation, CrossEntropy, Dropout, Forward, Init, LayerNorm, Linear, Parameter, Path,
-};
+use gradus_nn::{CrossEntropy, Dropout, Forward, Init, Linear, Parameter, Path};
 use gradus_tensor::Tensor;
 
 use super::inner::Inner;
-use super::{Encoder, EncoderInput, layer_norm};
+use super::{Encoder, EncoderInput};
 use crate::{EncoderConfig, Error, Pooling, Result};
 
-/// Dropout and a linear layer, the head of both classifiers.
+/// Dropout and a linear layer: the head of classifiers and of question answering.
 struct LabelHead {
+    /// What comes before, in types that have it.
+    inner: Option<Inner>,
     dropout: Dropout,
-    classifier: Linear,
+    output: Linear,
 }
 
 impl LabelHead {
-    /// The linear layer at `path`; `p` is the probability of the dropout.
-    fn new(path: &Path, config: &EncoderConfig, labels: usize, p: f64) -> Result<Self> {
+    /// The linear layer at `path`, after a dropout of probability `p`.
+    fn new(
+        path: &Path,
+        config: &EncoderConfig,
+        labels: usize,
+        (inner, p): (Option<Inner>, f64),
+    ) -> Result<Self> {
         let init = Init::Normal { std: config.initializer_range };
         Ok(LabelHead {
+            inner,
             dropout: Dropout::new(path, p)?,
-            classifier: Linear::new(path, config.hidden_size, labels, init)?,
+            output: Linear::new(path, config.hidden_size, labels, init)?,
         })
     }
 
     /// Logits, `[n, labels]`, of `[n, hidden]`.
     fn forward(&self, hidden: &Var, forward: &Forward) -> Result<Var> {
-        Ok(self.classifier.forward(&self.dropout.forward(hidden, forward)?)?.at_least_f32()?)
+        let inner = self.inner.as_ref().map(|inner| inner.forward(hidden, forward)).transpose()?;
+        let dropped = self.dropout.forward(inner.as_ref().unwrap_or(hidden), forward)?;
+        Ok(self.output.forward(&dropped)?.at_least_f32()?)
     }
 }
 
@@ -37,8 +45,6 @@ impl LabelHead {
 pub struct SequenceClassifier {
     encoder: Encoder,
     pooling: Pooling,
-    /// What other types have in the place of BERT's pooler.
-    inner: Option<Inner>,
     head: LabelHead,
 }
 
@@ -54,11 +60,11 @@ impl SequenceClassifier {
         let inner = names.filter(|_| config.is_own_pooling(pooling));
         let pooler = pooling == Pooling::Cls && names.is_none();
         let output = root.join(inner.map_or("classifier", |names| names.output));
+        let inner = inner.map(|names| Inner::of_texts(root, config, names)).transpose()?;
         Ok(SequenceClassifier {
             encoder: Encoder::new(&config.encoder_path(root), config, pooler)?,
             pooling,
-            inner: inner.map(|names| Inner::new(root, config, names)).transpose()?,
-            head: LabelHead::new(&output, config, labels, config.head_dropout())?,
+            head: LabelHead::new(&output, config, labels, (inner, config.head_dropout()))?,
         })
     }
 
@@ -85,39 +91,27 @@ impl SequenceClassifier {
 
     /// The logits of a last hidden state.
     fn label(&self, hidden: &Var, input: &EncoderInput, forward: &Forward) -> Result<Var> {
-        let pooled = self.encoder.pool(hidden, input, self.pooling)?;
-        match &self.inner {
-            Some(inner) => self.head.forward(&inner.forward(&pooled, forward)?, forward),
-            None => self.head.forward(&pooled, forward),
-        }
+        self.head.forward(&self.encoder.pool(hidden, input, self.pooling)?, forward)
     }
 }
 
 /// `BertForMaskedLM`: the decoder is tied to the word embeddings.
 pub struct MaskedLm {
     encoder: Encoder,
-    dense: Linear,
-    activation: Activation,
-    norm: LayerNorm,
+    inner: Inner,
     bias: Option<Parameter>,
 }
 
 impl MaskedLm {
     /// Builds the model from the parameters under `root`.
     pub fn new(root: &Path, config: &EncoderConfig) -> Result<Self> {
-        let names = &config.family().masked_lm;
-        let switches = config.switches().map_err(|m| Error::config("", m))?;
-        let (h, width) = (config.hidden_size, config.embedding_width());
-        let init = Init::Normal { std: config.initializer_range };
-        let linear = if switches.head.no_bias { Linear::no_bias } else { Linear::new };
-        let bias = || root.parameter(names.bias, &[config.vocab_size], Init::Zeros);
-        let usual = names.activation.unwrap_or(config.hidden_act);
+        let has_bias = !config.switches()?.head.no_decoder_bias;
+        let name = config.family().masked_lm.bias;
+        let bias = || root.parameter(name, &[config.vocab_size], Init::Zeros);
         Ok(MaskedLm {
             encoder: Encoder::new(&config.encoder_path(root), config, false)?,
-            dense: linear(&root.join(names.dense), h, width, init)?,
-            activation: switches.head.activation.unwrap_or(usual),
-            norm: layer_norm(&root.join(names.norm), width, config)?,
-            bias: (!switches.head.no_decoder_bias).then(bias).transpose()?,
+            inner: Inner::of_masked_lm(root, config)?,
+            bias: has_bias.then(bias).transpose()?,
         })
     }
 
@@ -166,7 +160,7 @@ impl MaskedLm {
         forward: &Forward,
     ) -> Result<Var> {
         let hidden = self.encoder.forward(input, forward)?.index_select(0, positions)?;
-        Ok(self.norm.forward(&self.dense.forward_then(&hidden, self.activation, forward)?)?)
+        self.inner.forward(&hidden, forward)
     }
 }
 
@@ -176,18 +170,16 @@ const MAX_LOGITS: usize = 16 << 20;
 /// `BertForTokenClassification`: a label for every token.
 pub struct TokenClassifier {
     encoder: Encoder,
-    /// What ModernBERT has before the labels' layer.
-    inner: Option<Inner>,
     head: LabelHead,
 }
 
 impl TokenClassifier {
     /// Builds the model from the parameters under `root`, for `labels` labels.
     pub fn new(root: &Path, config: &EncoderConfig, labels: usize) -> Result<Self> {
+        let before = (Inner::everywhere(root, config)?, config.tag_dropout());
         Ok(TokenClassifier {
             encoder: Encoder::new(&config.encoder_path(root), config, false)?,
-            inner: Inner::everywhere(root, config)?,
-            head: LabelHead::new(&root.join("classifier"), config, labels, config.tag_dropout())?,
+            head: LabelHead::new(&root.join("classifier"), config, labels, before)?,
         })
     }
 
@@ -198,22 +190,14 @@ impl TokenClassifier {
 
     /// Logits, `[tokens, labels]`.
     pub fn forward(&self, input: &EncoderInput, forward: &Forward) -> Result<Var> {
-        let mut hidden = self.encoder.forward(input, forward)?;
-        if let Some(inner) = &self.inner {
-            hidden = inner.forward(&hidden, forward)?;
-        }
-        self.head.forward(&hidden, forward)
+        self.head.forward(&self.encoder.forward(input, forward)?, forward)
     }
 }
 
 /// `BertForQuestionAnswering`: how well an answer starts, and ends, at every token.
 pub struct SpanPredictor {
     encoder: Encoder,
-    /// What ModernBERT has before the last layer.
-    inner: Option<Inner>,
-    /// DistilBERT's and ModernBERT's; other types have none (p is 0).
-    dropout: Dropout,
-    head: Linear,
+    head: LabelHead,
 }
 
 impl SpanPredictor {
@@ -228,12 +212,10 @@ impl SpanPredictor {
                 format!("transformers has no model of type `{}` that answers", config.model_type),
             ));
         };
-        let (path, init) = (root.join(output), Init::Normal { std: config.initializer_range });
+        let before = (Inner::everywhere(root, config)?, config.answer_dropout());
         Ok(SpanPredictor {
             encoder: Encoder::new(&config.encoder_path(root), config, false)?,
-            inner: Inner::everywhere(root, config)?,
-            dropout: Dropout::new(&path, config.answer_dropout())?,
-            head: Linear::new(&path, config.hidden_size, 2, init)?,
+            head: LabelHead::new(&root.join(output), config, 2, before)?,
         })
     }
 
@@ -244,10 +226,6 @@ impl SpanPredictor {
 
     /// Logits of the start and of the end of an answer, `[tokens, 2]`.
     pub fn forward(&self, input: &EncoderInput, forward: &Forward) -> Result<Var> {
-        let mut hidden = self.encoder.forward(input, forward)?;
-        if let Some(inner) = &self.inner {
-            hidden = inner.forward(&hidden, forward)?;
-        }
-        Ok(self.head.forward(&self.dropout.forward(&hidden, forward)?)?.at_least_f32()?)
+        self.head.forward(&self.encoder.forward(input, forward)?, forward)
     }
 }

@@ -7,7 +7,7 @@ use gradus_nn::{EncoderLayer, Forward, LayerConfig, Path, PreNormLayer};
 
 use super::places::Placed;
 use crate::family::Switches;
-use crate::{EncoderConfig, Error, Result};
+use crate::{EncoderConfig, Result};
 
 /// A layer, and whether it sees a window around a token only.
 pub(super) struct Layer {
@@ -46,7 +46,7 @@ impl Layer {
 
 /// The layers below `path`.
 pub(super) fn layers(path: &Path, config: &EncoderConfig) -> Result<Vec<Arc<Layer>>> {
-    let switches = config.switches().map_err(|m| Error::config("", m))?;
+    let switches = config.switches()?;
     let family = config.family();
     let layer = |i: usize| -> gradus_tensor::Result<Arc<Layer>> {
         let local = switches.local.as_ref().filter(|local| local.layers[i]);

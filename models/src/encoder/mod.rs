@@ -372,7 +372,7 @@ fn through(layer: &Arc<Layer>, x: Var, places: &Placed, forward: &Forward) -> Re
 
 /// A norm over `width` numbers, with a bias or without, as the configuration says.
 pub(super) fn layer_norm(path: &Path, width: usize, config: &EncoderConfig) -> Result<LayerNorm> {
-    let switches = config.switches().map_err(|m| Error::config("", m))?;
+    let switches = config.switches()?;
     let new = if switches.biases.norm { LayerNorm::new } else { LayerNorm::no_bias };
     Ok(new(path, width, config.layer_norm_eps)?)
 }

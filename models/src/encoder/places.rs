@@ -7,7 +7,7 @@ use gradus_autograd::Var;
 use gradus_nn::{Init, Parameter, Path, RotaryEmbedding, Sequences};
 use gradus_tensor::{Device, Tensor};
 
-use crate::{EncoderConfig, Error, Result};
+use crate::{EncoderConfig, Result};
 
 /// The parts of a model that tell the places of tokens.
 pub(super) struct Places {
@@ -30,7 +30,7 @@ pub(super) struct Placed {
 impl Places {
     /// Those of the encoder at `path`.
     pub(super) fn new(path: &Path, config: &EncoderConfig) -> Result<Self> {
-        let switches = config.switches().map_err(|m| Error::config("", m))?;
+        let switches = config.switches()?;
         let of = |theta: f64| Rotary {
             positions: config.max_position_embeddings,
             dim: config.hidden_size / config.num_attention_heads,

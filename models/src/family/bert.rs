@@ -2,7 +2,7 @@
 
 use gradus_nn::LayerNames;
 
-use super::{EmbeddingNames, Family, MaskedLmNames, Positions, Switches};
+use super::{EmbeddingNames, Family, MaskedLmNames, Positions, Switches, TokenTypes};
 
 pub(crate) const BERT: Family = Family {
     model_type: "bert",
@@ -18,6 +18,7 @@ pub(crate) const BERT: Family = Family {
     keys: &[],
     defaults: &[],
     fixed: &[],
+    token_types: TokenTypes::Some,
     pooler: true,
     positions: Positions::Zero,
     factorized: false,

@@ -2,7 +2,7 @@
 
 use gradus_nn::{Activation, LayerNames};
 
-use super::{BERT, Default, Family, InnerLayer, MaskedLmNames};
+use super::{BERT, Family, InnerLayer, KeyValue, MaskedLmNames, TokenTypes};
 
 pub(super) const DISTILBERT: Family = Family {
     model_type: "distilbert",
@@ -30,9 +30,10 @@ pub(super) const DISTILBERT: Family = Family {
         ("attention_probs_dropout_prob", "attention_dropout"),
         ("classifier_dropout", "seq_classif_dropout"),
     ],
-    defaults: &[("classifier_dropout", Default::Float(0.2))],
-    fixed: &[("type_vocab_size", Default::Int(0)), ("layer_norm_eps", Default::Float(1e-12))],
+    defaults: &[("classifier_dropout", KeyValue::Float(0.2))],
+    fixed: &[("type_vocab_size", KeyValue::Int(0)), ("layer_norm_eps", KeyValue::Float(1e-12))],
     pooler: false,
+    token_types: TokenTypes::None,
     classifier: Some(InnerLayer {
         dense: "pre_classifier",
         activation: Activation::Relu,

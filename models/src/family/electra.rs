@@ -3,13 +3,13 @@
 
 use gradus_nn::Activation;
 
-use super::{BERT, Default, Family, InnerLayer, MaskedLmNames};
+use super::{BERT, Family, InnerLayer, KeyValue, MaskedLmNames};
 
 pub(super) const ELECTRA: Family = Family {
     model_type: "electra",
     class: "Electra",
     prefix: "electra",
-    defaults: &[("embedding_size", Default::Int(128))],
+    defaults: &[("embedding_size", KeyValue::Int(128))],
     pooler: false,
     factorized: true,
     classifier: Some(InnerLayer {

@@ -1,4 +1,4 @@
-//! The model types that the encoder can be: what each has that BERT has not.
+//! The model types that the encoder can be, and how each differs from BERT.
 //!
 //! `config.json` names the type (`model_type`). A type is one [`Family`], a table of names and
 //! switches; the code of the encoder and its heads asks the table and knows no type by name. To add
@@ -54,10 +54,12 @@ pub(crate) struct Family {
     /// Keys of config.json that have another name than BERT's: BERT's, and its own.
     pub keys: &'static [(&'static str, &'static str)],
     /// Values of keys that `transformers` takes where the file has none, where they are not BERT's.
-    pub defaults: &'static [(&'static str, Default)],
-    /// Keys of BERT's that the type has not, with the value that its model has instead. The key in
-    /// a file is ignored, as `transformers` does.
-    pub fixed: &'static [(&'static str, Default)],
+    pub defaults: &'static [(&'static str, KeyValue)],
+    /// BERT's keys that the type lacks, with the value that its model has instead. Gradus ignores the
+    /// key in a file, as `transformers` does.
+    pub fixed: &'static [(&'static str, KeyValue)],
+    /// Whether tokens have types.
+    pub token_types: TokenTypes,
     /// Whether its class in `transformers` can have BERT's pooler.
     pub pooler: bool,
     /// Where positions begin.
@@ -81,13 +83,24 @@ pub(crate) struct Family {
 
 /// The value of a key of config.json.
 #[derive(Clone, Copy)]
-pub(crate) enum Default {
+pub(crate) enum KeyValue {
     /// An integer.
     Int(u64),
     /// Any other number.
     Float(f64),
     /// A text.
     Text(&'static str),
+}
+
+/// Whether tokens have types.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TokenTypes {
+    /// They have: `type_vocab_size` is above 0.
+    Some,
+    /// They have none: `type_vocab_size` is 0.
+    None,
+    /// As many as the file says.
+    Either,
 }
 
 /// The names of the embeddings' parts.

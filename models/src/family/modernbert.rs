@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 
 use super::switches::{HeadSwitches, Local, number, probability, theta};
 use super::{
-    BERT, Default, EmbeddingNames, Family, InnerLayer, MaskedLmNames, Positions, Switches,
+    BERT, EmbeddingNames, Family, InnerLayer, KeyValue, MaskedLmNames, Positions, Switches,
+    TokenTypes,
 };
 use crate::EncoderConfig;
 use crate::folder::values;
@@ -37,14 +38,15 @@ pub(super) const MODERNBERT: Family = Family {
         ("pooling", "classifier_pooling"),
     ],
     defaults: &[
-        ("layer_norm_eps", Default::Float(1e-5)),
-        ("hidden_dropout_prob", Default::Float(0.0)),
-        ("attention_probs_dropout_prob", Default::Float(0.0)),
-        ("classifier_dropout", Default::Float(0.0)),
-        ("max_position_embeddings", Default::Int(8192)),
-        ("pooling", Default::Text("cls")),
+        ("layer_norm_eps", KeyValue::Float(1e-5)),
+        ("hidden_dropout_prob", KeyValue::Float(0.0)),
+        ("attention_probs_dropout_prob", KeyValue::Float(0.0)),
+        ("classifier_dropout", KeyValue::Float(0.0)),
+        ("max_position_embeddings", KeyValue::Int(8192)),
+        ("pooling", KeyValue::Text("cls")),
     ],
-    fixed: &[("type_vocab_size", Default::Int(0))],
+    fixed: &[("type_vocab_size", KeyValue::Int(0))],
+    token_types: TokenTypes::None,
     positions: Positions::Rotary,
     classifier: Some(InnerLayer {
         dense: "head.dense",

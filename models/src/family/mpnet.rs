@@ -1,9 +1,10 @@
 //! MPNet (Song et al., arXiv:2004.09297): RoBERTa's positions, and a bias in the attention's scores
 //! by the distance of two tokens, in buckets as T5's.
 
-use gradus_nn::{Activation, LayerNames};
+use gradus_nn::LayerNames;
 
-use super::{BERT, Default, Family, InnerLayer, MaskedLmNames, Positions, Switches};
+use super::roberta::ROBERTA;
+use super::{Family, KeyValue, Switches, TokenTypes};
 use crate::EncoderConfig;
 use crate::folder::values;
 
@@ -20,23 +21,8 @@ pub(super) const MPNET: Family = Family {
         ..LayerNames::BERT
     },
     others: &["encoder.relative_attention_bias"],
-    defaults: &[("pad_token_id", Default::Int(1))],
-    fixed: &[("type_vocab_size", Default::Int(0))],
-    positions: Positions::AfterPadding,
-    classifier: Some(InnerLayer {
-        dense: "classifier.dense",
-        activation: Activation::Tanh,
-        output: "classifier.out_proj",
-        dropout_before: true,
-        ..InnerLayer::TEXTS
-    }),
-    masked_lm: MaskedLmNames {
-        dense: "lm_head.dense",
-        activation: Some(Activation::Gelu),
-        norm: "lm_head.layer_norm",
-        bias: "lm_head.bias",
-        decoder: "lm_head.decoder",
-    },
+    fixed: &[("type_vocab_size", KeyValue::Int(0))],
+    token_types: TokenTypes::None,
     switches: |config: &EncoderConfig| {
         if config.pad_token_id != Some(1) {
             let pad = config.pad_token_id.map_or("null".to_string(), |pad| pad.to_string());
@@ -50,5 +36,5 @@ pub(super) const MPNET: Family = Family {
         }
         Ok(Switches { buckets: Some(rows), ..Switches::default() })
     },
-    ..BERT
+    ..ROBERTA
 };

@@ -5,7 +5,7 @@ use gradus_nn::{Activation, Biases, LayerNames};
 
 use super::file_form::{FileForm, WHOLE};
 use super::switches::theta;
-use super::{BERT, Default, Family, MaskedLmNames, Positions, Switches};
+use super::{BERT, Family, KeyValue, MaskedLmNames, Positions, Switches, TokenTypes};
 use crate::EncoderConfig;
 use crate::folder::values;
 
@@ -46,10 +46,10 @@ pub(super) const NOMIC_BERT: Family = Family {
     }),
     answers: None,
     defaults: &[
-        ("hidden_act", Default::Text("silu")),
-        ("hidden_dropout_prob", Default::Float(0.0)),
-        ("attention_probs_dropout_prob", Default::Float(0.0)),
-        ("max_position_embeddings", Default::Int(2048)),
+        ("hidden_act", KeyValue::Text("silu")),
+        ("hidden_dropout_prob", KeyValue::Float(0.0)),
+        ("attention_probs_dropout_prob", KeyValue::Float(0.0)),
+        ("max_position_embeddings", KeyValue::Int(2048)),
     ],
     positions: Positions::Rotary,
     masked_lm: MaskedLmNames { norm: "cls.predictions.transform.layer_norm", ..BERT.masked_lm },
@@ -91,11 +91,12 @@ pub(super) const GTE: Family = Family {
     }),
     answers: None,
     defaults: &[
-        ("attention_probs_dropout_prob", Default::Float(0.0)),
-        ("max_position_embeddings", Default::Int(8192)),
-        ("type_vocab_size", Default::Int(1)),
-        ("pad_token_id", Default::Int(1)),
+        ("attention_probs_dropout_prob", KeyValue::Float(0.0)),
+        ("max_position_embeddings", KeyValue::Int(8192)),
+        ("type_vocab_size", KeyValue::Int(1)),
+        ("pad_token_id", KeyValue::Int(1)),
     ],
+    token_types: TokenTypes::Either,
     positions: Positions::Rotary,
     masked_lm: MaskedLmNames {
         dense: "lm_head.dense",

@@ -3,13 +3,13 @@
 
 use gradus_nn::Activation;
 
-use super::{BERT, Default, Family, InnerLayer, MaskedLmNames, Positions};
+use super::{BERT, Family, InnerLayer, KeyValue, MaskedLmNames, Positions};
 
 pub(super) const ROBERTA: Family = Family {
     model_type: "roberta",
     class: "Roberta",
     prefix: "roberta",
-    defaults: &[("pad_token_id", Default::Int(1))],
+    defaults: &[("pad_token_id", KeyValue::Int(1))],
     positions: Positions::AfterPadding,
     classifier: Some(InnerLayer {
         dense: "classifier.dense",
