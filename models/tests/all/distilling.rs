@@ -1,13 +1,14 @@
 //! Distillation beside PyTorch; `models/tests/golden/distilling.py` makes the values.
 
 use gradus_models::tasks::{Distillation, DistilledTexts, Distilling, HiddenMatch};
-use gradus_models::training::{OptimizerKind, Recipe, ScheduleKind, Task, Trainer};
+use gradus_models::training::{Recipe, Task, Trainer};
 use gradus_models::{
     EncoderConfig, Encoding, Pooling, Pretrained, SequenceClassifier, Tokenizer, save_folder,
 };
 use gradus_nn::Store;
 use gradus_tensor::io::safetensors::SafeTensors;
 
+use crate::common::plain;
 use crate::tasks::fifty_steps;
 
 fn golden() -> SafeTensors {
@@ -107,18 +108,7 @@ fn hidden_states_in_four_batches_are_those_of_one() {
             let value = golden.tensor(&format!("projected.{}", parameter.name())).unwrap();
             parameter.set(value).unwrap();
         }
-        let recipe = Recipe {
-            steps: Some(1),
-            batch_size,
-            accumulate,
-            lr: 1.0,
-            warmup: 0.0,
-            schedule: ScheduleKind::Constant,
-            weight_decay: 0.0,
-            clip_norm: 0.0,
-            optimizer: OptimizerKind::Sgd,
-            ..Recipe::default()
-        };
+        let recipe = Recipe { batch_size, accumulate, lr: 1.0, ..plain() };
         let mut trainer = Trainer::new(task, store.clone(), recipe).unwrap();
         trainer.step().unwrap();
         let parameters = store.parameters().into_iter().chain(beside.parameters());

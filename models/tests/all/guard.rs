@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use gradus_autograd::Var;
 use gradus_models::training::{
-    Ended, Evaluation, Event, Every, Metric, OptimizerKind, Recipe, ScheduleKind, Session,
-    SessionOptions, StepNumbers, Task, Trainer,
+    Ended, Evaluation, Event, Every, Metric, OptimizerKind, Recipe, Session, SessionOptions,
+    StepNumbers, Task, Trainer,
 };
 use gradus_models::{Error, Result};
 use gradus_nn::{Forward, Init, Store};
 use gradus_tensor::ErrorKind;
 
-use crate::common::destination;
+use crate::common::{destination, plain};
 
 /// The loss is `w` times the mean of the numbers of the batch's examples. A batch of more than
 /// `room` tokens does not fit in memory.
@@ -88,12 +88,8 @@ fn recipe(steps: u64) -> Recipe {
         steps: Some(steps),
         batch_size: 1,
         lr: 1e-3,
-        warmup: 0.0,
-        schedule: ScheduleKind::Constant,
-        weight_decay: 0.0,
-        clip_norm: 0.0,
         optimizer: OptimizerKind::Adam,
-        ..Recipe::default()
+        ..plain()
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use crate::common::plain;
 use gradus_autograd::Var;
 use gradus_models::batch::bucketed_batches;
 use gradus_models::training::{
@@ -93,21 +94,6 @@ fn run(recipe: Recipe, examples: usize) -> (Vec<gradus_models::training::Step>, 
     }
     let seen = seen.lock().unwrap().clone();
     (steps, store, seen)
-}
-
-/// One step without warm-up, decay or limit, unless the test says otherwise.
-fn plain() -> Recipe {
-    Recipe {
-        steps: Some(1),
-        batch_size: 4,
-        lr: 0.1,
-        warmup: 0.0,
-        schedule: ScheduleKind::Constant,
-        weight_decay: 0.0,
-        clip_norm: 0.0,
-        optimizer: OptimizerKind::Sgd,
-        ..Recipe::default()
-    }
 }
 
 #[test]

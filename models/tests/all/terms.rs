@@ -1,10 +1,9 @@
 //! A step of several batches: each is weighed by the terms of its loss.
 
+use crate::common::plain;
 use gradus_autograd::Var;
 use gradus_models::Result;
-use gradus_models::training::{
-    Evaluation, Metric, OptimizerKind, Recipe, ScheduleKind, Task, Trainer,
-};
+use gradus_models::training::{Evaluation, Metric, Recipe, Task, Trainer};
 use gradus_nn::{Forward, Init, Store};
 
 /// Every example has some words, each with a number. The loss is the mean over the words of
@@ -60,18 +59,7 @@ impl Task for Words {
 /// The loss of one step, and how far it moves the weight.
 fn step(numbers: &[&[f64]], batch_size: usize, accumulate: usize) -> Result<(f64, f64)> {
     let (task, store) = Words::new(numbers);
-    let recipe = Recipe {
-        steps: Some(1),
-        batch_size,
-        accumulate,
-        lr: 1.0,
-        warmup: 0.0,
-        schedule: ScheduleKind::Constant,
-        weight_decay: 0.0,
-        clip_norm: 0.0,
-        optimizer: OptimizerKind::Sgd,
-        ..Recipe::default()
-    };
+    let recipe = Recipe { batch_size, accumulate, lr: 1.0, ..plain() };
     let step = Trainer::new(task, store.clone(), recipe)?.step()?.unwrap();
     Ok((step.loss.item()?, 1.0 - store.get("w").unwrap().tensor().item()?))
 }

@@ -2,7 +2,7 @@
 #![allow(dead_code)] // each test program uses a part
 
 use gradus_models::tasks::Classification;
-use gradus_models::training::{Destination, Recipe, Trainer};
+use gradus_models::training::{Destination, OptimizerKind, Recipe, ScheduleKind, Trainer};
 use gradus_models::{EncoderConfig, Labels, Pooling, SequenceClassifier, Tokenizer};
 use gradus_nn::Store;
 use gradus_tensor::io::safetensors::SafeTensors;
@@ -67,6 +67,22 @@ pub fn destination() -> (tempfile::TempDir, Destination) {
     let config = EncoderConfig::new(tokenizer.vocab_size(), 1, 8, 1, 8);
     let folder = dir.path().to_path_buf();
     (dir, Destination { folder, config, tokenizer })
+}
+
+/// One step of SGD on four examples, without warm-up, decay or limit, unless the test says
+/// otherwise.
+pub fn plain() -> Recipe {
+    Recipe {
+        steps: Some(1),
+        batch_size: 4,
+        lr: 0.1,
+        warmup: 0.0,
+        schedule: ScheduleKind::Constant,
+        weight_decay: 0.0,
+        clip_norm: 0.0,
+        optimizer: OptimizerKind::Sgd,
+        ..Recipe::default()
+    }
 }
 
 /// Makes `steps` steps, all of which must succeed.
