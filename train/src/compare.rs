@@ -101,8 +101,7 @@ impl Table {
     fn text(&self) -> String {
         let width = self.columns.iter().map(|column| column.chars().count()).max().unwrap_or(0);
         let line = |(name, value): (&String, &String)| {
-            let space = " ".repeat(width - name.chars().count());
-            format!("  {name}{space}  {}\n", if value.is_empty() { "–" } else { value })
+            format!("  {name:width$}  {}\n", if value.is_empty() { "–" } else { value })
         };
         let block = |row: &Vec<String>| {
             let lines: String = self.columns.iter().zip(row).skip(1).map(line).collect();

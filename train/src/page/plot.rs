@@ -90,6 +90,13 @@ pub(super) fn picture(title: &str, draw: impl FnOnce(&Area) -> Drawn) -> Markup 
     maud::html! { figure { figcaption { (title) } (PreEscaped(svg)) } }
 }
 
+/// A chart in a picture, with room for the numbers of its axes.
+pub(super) fn frame<'a, 'b>(area: &'a Area<'b>) -> ChartBuilder<'a, 'b, SVGBackend<'b>> {
+    let mut chart = ChartBuilder::on(area);
+    chart.margin(8).x_label_area_size(34).y_label_area_size(64);
+    chart
+}
+
 /// The range of some values, a little wider.
 pub(super) fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
     let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
@@ -102,11 +109,7 @@ fn draw_curves(area: &Area, lines: &[&Line]) -> Drawn {
     let xs = range(lines.iter().flat_map(|line| line.points.iter().map(|point| point.0)));
     let ys = range(lines.iter().flat_map(|line| line.points.iter().map(|point| point.1)));
     let xs = xs.start.max(0.0)..xs.end;
-    let mut chart = ChartBuilder::on(area)
-        .margin(8)
-        .x_label_area_size(34)
-        .y_label_area_size(64)
-        .build_cartesian_2d(xs, ys)?;
+    let mut chart = frame(area).build_cartesian_2d(xs, ys)?;
     chart
         .configure_mesh()
         .x_desc("step")
@@ -147,11 +150,7 @@ fn draw_bars(area: &Area, bars: &[Bar], (x, y): (&str, &str), top: Option<f64>) 
     let from = bars.first().map_or(0.0, |bar| bar.from);
     let to = bars.last().map_or(1.0, |bar| bar.to);
     let highest = bars.iter().map(|bar| bar.height).fold(0.0, f64::max);
-    let mut chart = ChartBuilder::on(area)
-        .margin(8)
-        .x_label_area_size(34)
-        .y_label_area_size(64)
-        .build_cartesian_2d(from..to, 0.0..top.unwrap_or(highest * 1.05))?;
+    let mut chart = frame(area).build_cartesian_2d(from..to, 0.0..top.unwrap_or(highest * 1.05))?;
     chart
         .configure_mesh()
         .x_desc(x)

@@ -3,7 +3,7 @@
 use maud::Markup;
 use plotters::prelude::*;
 
-use super::plot::{Area, COLOURS, Drawn, picture, range, short};
+use super::plot::{Area, COLOURS, Drawn, frame, picture, range, short};
 
 /// The values of a flag.
 pub enum Axis {
@@ -46,11 +46,7 @@ fn draw(area: &Area, axis: &Axis, points: &[(f64, f64)]) -> Drawn {
         _ => (range(points.iter().map(|point| point.0)), 6),
     };
     let ys = range(points.iter().map(|point| point.1));
-    let mut chart = ChartBuilder::on(area)
-        .margin(8)
-        .x_label_area_size(34)
-        .y_label_area_size(64)
-        .build_cartesian_2d(xs, ys)?;
+    let mut chart = frame(area).build_cartesian_2d(xs, ys)?;
     chart
         .configure_mesh()
         .x_labels(labels)

@@ -51,7 +51,7 @@ impl Table {
         }
         let line = |row: &Vec<String>| {
             let cells = row.iter().zip(&widths);
-            let cells = cells.map(|(text, width)| format!("{}  ", padded(text, *width)));
+            let cells = cells.map(|(text, width)| format!("{text:width$}  "));
             format!("{}\n", cells.collect::<String>().trim_end())
         };
         std::iter::once(&self.columns).chain(&self.rows).map(line).collect()
@@ -72,17 +72,13 @@ impl Table {
     fn block(&self, row: &[String]) -> String {
         let width = self.columns.iter().map(|name| count(name)).max().unwrap_or(0);
         let cells = self.columns.iter().zip(row).filter(|(_, text)| !text.is_empty());
-        let lines = cells.map(|(name, text)| format!("  {}  {text}\n", padded(name, width)));
+        let lines = cells.map(|(name, text)| format!("  {name:width$}  {text}\n"));
         format!("{}\n", lines.collect::<String>())
     }
 }
 
 fn count(text: &str) -> usize {
     text.chars().count()
-}
-
-fn padded(text: &str, width: usize) -> String {
-    format!("{text}{}", " ".repeat(width.saturating_sub(count(text))))
 }
 
 /// The value of a flag, without the quotes of a string.
