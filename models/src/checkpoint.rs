@@ -238,7 +238,7 @@ impl Checkpoint {
     }
 
     /// A parameter that the encoder of a model type does not have, if there is one: the file then
-    /// belongs to another architecture, whatever config.json says.
+    /// belongs to another architecture, even if config.json names this type.
     pub(crate) fn foreign(&self, family: &Family) -> Option<String> {
         self.names().into_iter().find(|name| is_encoder(name) && !family.has(name))
     }
@@ -289,7 +289,7 @@ pub(crate) fn is_finite(tensor: &Tensor) -> bool {
     !worst.is_ok_and(|bad| bad > 0.0)
 }
 
-/// Opens the files that an index lists, and checks that each has its tensors, and no other has them.
+/// Opens the files that an index lists. Each must have its own tensors and none of another file's.
 fn shards(index: &Path) -> Result<Vec<SafeTensors>> {
     let fail = |message: String| Error::Checkpoint { path: index.to_path_buf(), message };
     let mut opened: BTreeMap<String, SafeTensors> = BTreeMap::new();
@@ -356,7 +356,8 @@ fn is_label_layer(name: &str) -> bool {
     name.rsplit_once('.').is_some_and(|(layer, _)| label_layers().any(|own| own == layer))
 }
 
-/// Whether a parameter is one of a masked-LM decoder, beside the word embeddings and the bias.
+/// Whether a parameter holds the word embeddings or the bias again, under the name of the masked-LM
+/// decoder.
 fn is_decoder(name: &str) -> bool {
     let layer = name.rsplit_once('.').map(|(layer, _)| layer);
     FAMILIES.iter().any(|f| layer == Some(f.masked_lm.decoder) && name != f.masked_lm.bias)

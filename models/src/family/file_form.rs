@@ -1,5 +1,5 @@
-//! Names that files have and the classes of `transformers` have not: it renames them when it reads
-//! and writes, and cuts tensors that files hold in one.
+//! Types whose files name parameters differently from their classes in `transformers`, which renames
+//! them when it reads and writes, and splits the tensors that a file joins.
 
 use super::{FAMILIES, Family, bare, is_below};
 

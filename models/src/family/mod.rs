@@ -40,7 +40,7 @@ pub(crate) struct Family {
     pub names: LayerNames,
     /// The names of the embeddings' parts.
     pub embeddings: EmbeddingNames,
-    /// What files name otherwise than the type's class in `transformers`.
+    /// The names in files, where they differ from those of the type's class in `transformers`.
     pub file_form: Option<FileForm>,
     /// Further modules of the encoder.
     pub others: &'static [&'static str],
@@ -162,7 +162,7 @@ pub(crate) struct MaskedLmNames {
     pub norm: &'static str,
     /// The bias of the decoder.
     pub bias: &'static str,
-    /// The decoder, whose weight files may have beside the word embeddings.
+    /// The decoder. Files may hold its weight as well as the word embeddings.
     pub decoder: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! What a parameter's name says, whatever the model type.
+//! What a parameter's name says, in any model type.
 
 use super::{FAMILIES, Family};
 

@@ -1,4 +1,4 @@
-//! The parts of a tokenizer beside its vocabulary, as its class makes them.
+//! The parts of a tokenizer except its vocabulary, as its class makes them.
 
 use serde_json::{Value, json};
 use tokenizers::normalizers::BertNormalizer;

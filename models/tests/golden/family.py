@@ -120,7 +120,7 @@ def run(kind, config):
     for head, kind_of_model in HEADS.items():
         if type(config) not in kind_of_model._model_mapping:
             continue  # transformers has no such head
-        # The answer's head has two outputs, whatever the labels.
+        # The answer's head has two outputs, however many labels there are.
         config.num_labels = 2 if head == "answer" else labels
         model = kind_of_model.from_config(config).train()
         with torch.no_grad():
