@@ -5,7 +5,7 @@
 //! A failure names the operation, its parameters and shapes, and the seed, which gives the same
 //! inputs again.
 
-use crate::common::conditioning::{rounded, slack};
+use crate::common::conditioning::{rounded, slack, slack_of_attention};
 use crate::common::{VIEWS, View, seen_through};
 use gradus::autograd::registry::{self, Case, SecondOrder};
 use gradus::autograd::{
@@ -116,7 +116,9 @@ proptest! {
             let exact = value_and_gradients(&case.f, &double, seed).unwrap();
             let near: Vec<Tensor> = double.iter().map(|t| rounded(t).unwrap()).collect();
             let near = value_and_gradients(&case.f, &near, seed).unwrap();
-            let slack: Vec<f64> = exact.iter().zip(&near).map(|(e, n)| slack(e, n)).collect();
+            let of_attention = slack_of_attention(&case);
+            let slack: Vec<f64> =
+                exact.iter().zip(&near).map(|(e, n)| slack(e, n) + of_attention).collect();
             let what = format!("{} (seed {seed})", case.label);
             assert_close(&single, &exact, 5e-6, &slack, &what);
         }

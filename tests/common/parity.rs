@@ -5,7 +5,7 @@ use gradus::autograd::{BackwardOptions, Op, Var};
 use gradus::tensor::{DType, Device, Result, RngKey, Tensor};
 use gradus_testing::{assert_near_or_nan, largest};
 
-use super::conditioning::{rounded, slack};
+use super::conditioning::{rounded, slack, slack_of_attention};
 use super::{VIEWS, View, seen_through};
 
 /// The value and the gradients of a case, on the CPU.
@@ -51,7 +51,7 @@ fn slack_of(case: &Case, view: View) -> Result<f64> {
     let near = run_on(case, &near, view, Device::Cpu)?;
     let gradients =
         exact.1.iter().zip(&near.1).filter_map(|(e, n)| Some(slack(e.as_ref()?, n.as_ref()?)));
-    Ok(gradients.fold(slack(&exact.0, &near.0), f64::max))
+    Ok(gradients.fold(slack(&exact.0, &near.0), f64::max) + slack_of_attention(case))
 }
 
 /// Asserts that elements agree within 1e-5 of their size, or 2e-6 of the largest.
