@@ -69,6 +69,16 @@ With --json, a line a text: {\"text\":…,\"embedding\":[…]}; with --sparse
 
 With --json, a line a text: {\"text\":…,\"masks\":[[{\"token\":…,\"token_str\":…,\"id\":…,\"score\":…,\"sequence\":…},…],…]}, a list a mask")]
     FillMask(FillMask),
+    /// Texts that go on from a prompt, with a causal language model such as GPT-2
+    #[command(after_help = "Examples:
+  infer generate --model openai-community/gpt2 \"Once upon a time\"
+  infer generate --model runs/shakespeare --temperature 0.8 --top-k 200 --samples 3 --seed 7 \"ROMEO:\"
+  infer generate --model MODEL --prompt-file prompt.txt --stop \"THE END\" --json
+
+Each token is the most probable one, unless a flag, or the model's generation_config.json, says to draw.
+With --json, a line a text: {\"text\":…,\"sample\":…,\"generated_text\":…,\"prompt_tokens\":…,\"generated_tokens\":…,
+\"finish_reason\":…}; the reason is length, eos_token or stop_sequence")]
+    Generate(Generate),
     /// A label for every word, or the spans that the labels make
     #[command(after_help = "Examples:
   infer tokens --model runs/ner \"Ada Lovelace was born in London.\"
@@ -366,6 +376,58 @@ pub struct FillMaskFlags {
     /// Number of words for each mask, the most probable first [default: 5]
     #[arg(long, value_name = "N")]
     pub top_k: Option<usize>,
+}
+
+/// `infer generate`.
+#[derive(Args)]
+#[command(
+    mut_arg("max_length", |arg| arg.hide(true)),
+    mut_arg("batch_size", |arg| arg.hide(true))
+)]
+pub struct Generate {
+    /// Prompts
+    #[arg(conflicts_with = "input")]
+    pub text: Vec<String>,
+    #[command(flatten)]
+    pub flags: GenerateFlags,
+}
+
+/// The flags of `infer generate`.
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct GenerateFlags {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub common: TextFlags,
+    /// Read one prompt, of any number of lines, from a file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["input", "text"])]
+    pub prompt_file: Option<PathBuf>,
+    /// Maximum of new tokens [default: the model's, else 100]
+    #[arg(long, value_name = "N")]
+    pub max_new_tokens: Option<usize>,
+    /// Draw tokens, with the logits divided by this: below 1 for a safer text, above 1 for a wilder
+    /// one [default: 1, where tokens are drawn]
+    #[arg(long, value_name = "T", value_parser = gradus_cli::finite)]
+    pub temperature: Option<f64>,
+    /// Draw from so many of the most probable tokens, 0 for all [default: 50, where tokens are drawn]
+    #[arg(long, value_name = "N")]
+    pub top_k: Option<usize>,
+    /// Draw from the most probable tokens whose probabilities sum to this [default: 1, where tokens
+    /// are drawn]
+    #[arg(long, value_name = "P", value_parser = gradus_cli::finite)]
+    pub top_p: Option<f64>,
+    /// Take the most probable token each time, even if the model's folder says to draw
+    #[arg(long)]
+    pub greedy: bool,
+    /// Make tokens that the text already has less probable: above 1 [default: 1]
+    #[arg(long, value_name = "X", value_parser = gradus_cli::finite)]
+    pub repetition_penalty: Option<f64>,
+    /// End the text before one of these texts (the flag may be repeated)
+    #[arg(long, value_name = "TEXT")]
+    pub stop: Option<Vec<String>>,
+    /// Number of texts for each prompt [default: 1]
+    #[arg(long, value_name = "N")]
+    pub samples: Option<usize>,
 }
 
 /// `infer tokens`.

@@ -43,6 +43,14 @@ impl Sink {
         Ok(())
     }
 
+    /// Where people read, if they do.
+    pub fn people(&mut self) -> Option<&mut dyn Write> {
+        match self {
+            Sink::People(out) => Some(out),
+            Sink::Json(_) | Sink::File(..) => None,
+        }
+    }
+
     /// Writes the buffered results.
     pub fn flush(&mut self) -> Outcome {
         if let Sink::People(out) | Sink::Json(out) = self {

@@ -10,7 +10,7 @@ use gradus_tensor::{DType, Tensor, bail};
 use serde_json::Value;
 
 use crate::adapter::Adapter;
-use crate::family::{FAMILIES, Family, Part, bare, in_files, is_encoder, layer_of};
+use crate::family::{FAMILIES, Family, Part, bare, in_files, is_encoder, is_transposed, layer_of};
 use crate::folder::json_object;
 use crate::{Error, Result, files, interchange};
 
@@ -189,6 +189,9 @@ impl Checkpoint {
         if parts > 1 {
             *shape.first_mut()? /= parts;
         }
+        if is_transposed(name) {
+            shape.reverse();
+        }
         Some(shape)
     }
 
@@ -208,6 +211,7 @@ impl Checkpoint {
             n.ends_with("embeddings.position_ids")
                 || n.ends_with("embeddings.token_type_ids")
                 || is_decoder(n)
+                || is_buffer(n)
                 || is_empty(n)
         };
         let left_out = *self.head() == Head::LeftOut;
@@ -347,8 +351,9 @@ pub(crate) fn shard_names(index: &Path) -> Result<Vec<String>> {
 
 /// The layers that give the logits of labels, in any type.
 fn label_layers() -> impl Iterator<Item = &'static str> {
-    let of_texts = FAMILIES.iter().filter_map(|f| Some(f.classifier.as_ref()?.output));
-    std::iter::once("classifier").chain(of_texts)
+    let inner = FAMILIES.iter().filter_map(|f| Some(f.classifier.as_ref()?.output));
+    let scores = FAMILIES.iter().filter_map(|f| f.score);
+    std::iter::once("classifier").chain(inner).chain(scores)
 }
 
 /// Whether a parameter is one of the layer that gives the logits of labels.
@@ -360,21 +365,37 @@ fn is_label_layer(name: &str) -> bool {
 /// decoder.
 fn is_decoder(name: &str) -> bool {
     let layer = name.rsplit_once('.').map(|(layer, _)| layer);
-    FAMILIES.iter().any(|f| layer == Some(f.masked_lm.decoder) && name != f.masked_lm.bias)
+    let is_bias = |f: &Family| f.masked_lm.as_ref().is_some_and(|names| names.bias == name);
+    FAMILIES.iter().any(|f| f.decoders().any(|own| layer == Some(own)) && !is_bias(f))
+}
+
+/// Whether a tensor of a layer is no parameter: GPT-2's older files hold its causal mask.
+fn is_buffer(name: &str) -> bool {
+    let part = layer_of(name).map(|(_, part)| part);
+    FAMILIES.iter().any(|f| f.buffers.iter().any(|own| part == Some(*own)))
+}
+
+/// A weight in the layout of the files, or one of the files in that of models: GPT-2's files have
+/// `[in, out]` where models have `[out, in]`.
+pub(crate) fn in_layout_of_files(name: &str, tensor: Tensor) -> gradus_tensor::Result<Tensor> {
+    match is_transposed(name) && tensor.rank() == 2 {
+        true => tensor.transpose(0, 1)?.contiguous(),
+        false => Ok(tensor),
+    }
 }
 
 /// The decoders' names of the word embeddings, which are their weight and may be there only so.
 fn tied(name: &str) -> impl Iterator<Item = String> {
-    let words =
-        bare(name).strip_prefix("embeddings.").and_then(|rest| rest.strip_suffix(".weight"));
+    let words = bare(name).strip_suffix(".weight");
     let is_words = FAMILIES.iter().any(|f| words == Some(f.embeddings.words));
-    FAMILIES.iter().filter(move |_| is_words).map(|f| format!("{}.weight", f.masked_lm.decoder))
+    let decoders = FAMILIES.iter().flat_map(|f| f.decoders());
+    decoders.filter(move |_| is_words).map(|decoder| format!("{decoder}.weight"))
 }
 
 /// The decoder's name of a masked-LM head's bias.
 fn decoder_bias(name: &str) -> Option<String> {
-    let family = FAMILIES.iter().find(|f| f.masked_lm.bias == name)?;
-    Some(format!("{}.bias", family.masked_lm.decoder))
+    let mut heads = FAMILIES.iter().filter_map(|f| f.masked_lm.as_ref());
+    heads.find(|names| names.bias == name).map(|names| format!("{}.bias", names.decoder))
 }
 
 impl Source for Checkpoint {
@@ -414,6 +435,7 @@ impl Checkpoint {
             let rows = tensor.shape().first().copied().unwrap_or(0) / parts;
             tensor = tensor.narrow(0, part * rows, rows)?.contiguous()?;
         }
+        let tensor = in_layout_of_files(name, tensor)?;
         let part = name.strip_suffix(".weight").map(|layer| format!("{layer}.lora_A.weight"));
         let Some((adapter, a)) = part.and_then(|a| self.adapted(&a)) else {
             return Ok(Some(tensor));

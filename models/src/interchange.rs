@@ -11,6 +11,7 @@ use std::path::Path;
 use gradus_tensor::{DType, Tensor};
 use serde_json::{Value, json};
 
+use crate::checkpoint::in_layout_of_files;
 use crate::error::Result;
 use crate::{EncoderConfig, Task, files};
 
@@ -79,6 +80,11 @@ pub(crate) fn tensors(
     config: &EncoderConfig,
     tensors: Vec<(String, Tensor)>,
 ) -> Result<Vec<(String, Tensor)>> {
+    let tensors = tensors.into_iter().map(|(name, tensor)| {
+        let tensor = in_layout_of_files(&name, tensor)?;
+        Ok((name, tensor))
+    });
+    let tensors: Vec<(String, Tensor)> = tensors.collect::<Result<_>>()?;
     if !needs_class(config) {
         return Ok(tensors);
     }

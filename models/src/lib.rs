@@ -34,6 +34,7 @@ pub mod evaluation;
 mod family;
 pub mod files;
 pub mod folder;
+pub mod generation;
 pub mod hub;
 pub mod interchange;
 mod label_maps;
@@ -52,8 +53,8 @@ pub use checkpoint::Checkpoint;
 pub use config::{EncoderConfig, Pooling};
 pub use data::{Columns, Dataset, Example, Labels, Split, read_inputs};
 pub use encoder::{
-    Encoder, EncoderInput, MaskedLm, SentenceEncoder, SequenceClassifier, SpanPredictor,
-    TokenClassifier,
+    CausalLm, Encoder, EncoderInput, KeyValueCache, MaskedLm, SentenceEncoder, SequenceClassifier,
+    SpanPredictor, TokenClassifier,
 };
 pub use error::{Error, Result};
 pub use gradus_nn::Precision;

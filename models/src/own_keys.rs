@@ -22,6 +22,7 @@ fn value(of: KeyValue) -> Value {
         KeyValue::Int(n) => json!(n),
         KeyValue::Float(x) => json!(x),
         KeyValue::Text(text) => json!(text),
+        KeyValue::Null => Value::Null,
     }
 }
 
@@ -38,6 +39,7 @@ pub(crate) fn read(family: &Family, object: &mut Map<String, Value>) {
     for (name, fixed) in family.fixed {
         object.insert((*name).into(), value(*fixed));
     }
+    (family.complete)(object);
     // `transformers` ignores the key in the file of another type.
     if !family.factorized {
         object.remove("embedding_size");

@@ -16,6 +16,8 @@ pub enum Task {
     /// The part of a text that answers a question:
     /// [`QuestionAnswerer`](crate::pipelines::QuestionAnswerer).
     Answer,
+    /// The words after a text: [`TextGenerator`](crate::pipelines::TextGenerator).
+    Generate,
 }
 
 impl Task {
@@ -27,6 +29,7 @@ impl Task {
             Task::FillMask => "fill-mask",
             Task::Tag => "token-classification",
             Task::Answer => "question-answering",
+            Task::Generate => "text-generation",
         }
     }
 
@@ -39,6 +42,7 @@ impl Task {
             Task::FillMask => "ForMaskedLM",
             Task::Tag => "ForTokenClassification",
             Task::Answer => "ForQuestionAnswering",
+            Task::Generate => "LMHeadModel",
         }
     }
 
@@ -50,6 +54,7 @@ impl Task {
             Task::FillMask => "it fills masks: use it as a masked language model",
             Task::Tag => "it labels words: use it as a token classifier",
             Task::Answer => "it answers questions about texts: use it as a question answerer",
+            Task::Generate => "it goes on with a text: use it as a generator",
         }
     }
 }
@@ -65,6 +70,7 @@ impl EncoderConfig {
             () if has("TokenClassification") => Task::Tag,
             () if has("MaskedLM") => Task::FillMask,
             () if has("QuestionAnswering") => Task::Answer,
+            () if has("LMHeadModel") && self.family().causal_lm.is_some() => Task::Generate,
             () if classifies => Task::Classify,
             () => Task::Embed,
         }
@@ -79,6 +85,12 @@ mod tests {
     fn the_head_decides() {
         let mut config = EncoderConfig::tiny(10);
         assert_eq!(config.task(), Task::Embed);
+        let mut gpt2 = EncoderConfig { model_type: "gpt2".into(), ..config.clone() };
+        gpt2.architectures = vec![gpt2.architecture(Task::Generate)];
+        assert_eq!(
+            (gpt2.architectures[0].as_str(), gpt2.task()),
+            ("GPT2LMHeadModel", Task::Generate)
+        );
         for task in [Task::Embed, Task::Classify, Task::FillMask, Task::Answer, Task::Tag] {
             config.architectures = vec![config.architecture(task)];
             assert_eq!(config.task(), task);

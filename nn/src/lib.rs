@@ -42,6 +42,7 @@ pub use forward::Forward;
 pub use init::Init;
 pub use layers::activation::Activation;
 pub use layers::attention::SelfAttention;
+pub use layers::cache::KeyValues;
 pub use layers::dropout::Dropout;
 pub use layers::embedding::Embedding;
 pub use layers::encoder::{Biases, EncoderLayer, LayerConfig};

@@ -10,6 +10,7 @@ use crate::tasks::answer::AnswerFlags;
 use crate::tasks::classify::ClassifyFlags;
 use crate::tasks::distill::DistillFlags;
 use crate::tasks::embed::EmbedFlags;
+use crate::tasks::lm::LmFlags;
 use crate::tasks::mlm::MlmFlags;
 use crate::tasks::tokens::TokensFlags;
 
@@ -65,6 +66,12 @@ const EMBED_EXAMPLES: &str = "Examples:
       columns sentence1,sentence2,score with scores from 0 to 5
   infer evaluate --model runs/search --data test.csv";
 
+const LM_EXAMPLES: &str = "Examples:
+  train lm --data shakespeare.txt --model scratch --config-size mini --vocab-size 257 --out runs/shakespeare
+      a token for each byte, as in many a first GPT
+  train lm --data texts/ --model openai-community/gpt2 --lr 5e-5 --out runs/mine
+  infer generate --model runs/shakespeare --temperature 0.8 \"ROMEO:\"";
+
 /// What to train.
 #[derive(Subcommand)]
 pub enum Command {
@@ -75,6 +82,9 @@ pub enum Command {
     Embed(Box<Flagged<EmbedFlags>>),
     /// Train a masked language model on raw text: from scratch, or a pretrained one further
     Mlm(Box<Flagged<MlmFlags>>),
+    /// Train a GPT-2 to go on with texts, on raw text: from scratch, or a pretrained one further
+    #[command(after_help = LM_EXAMPLES)]
+    Lm(Box<Flagged<LmFlags>>),
     /// Compare finished or running runs: a table, and a page with their curves in one picture
     Compare(CompareFlags),
     /// Train many runs with flags drawn from ranges, and tell which are best

@@ -29,6 +29,7 @@ use tasks::answer::Answer;
 use tasks::classify::{Classify, ClassifyFlags};
 use tasks::distill::Distill;
 use tasks::embed::Embed;
+use tasks::lm::Lm;
 use tasks::mlm::Mlm;
 use tasks::tokens::Tokens;
 
@@ -41,6 +42,7 @@ pub fn program(program: Program) -> Outcome {
     match command {
         Some(Command::Classify(own)) => start::<Classify>(shared, &own.flags, &flags),
         Some(Command::Embed(own)) => start::<Embed>(shared, &own.flags, &flags),
+        Some(Command::Lm(own)) => start::<Lm>(shared, &own.flags, &flags),
         Some(Command::Mlm(own)) => start::<Mlm>(shared, &own.flags, &flags),
         Some(Command::Compare(own)) => {
             refuse_flags("compare", &flags)?;

@@ -120,7 +120,7 @@ impl Model {
         adapter::refuse_scratch(common)?;
         let tokenizer = job.learn_vocabulary(common.vocab_size.unwrap_or(VOCABULARY))?;
         let size = common.config_size.map_or("tiny", |s| s.name());
-        let config = EncoderConfig::preset(size, tokenizer.vocab_size())?;
+        let config = J::scratch(size, tokenizer.vocab_size())?;
         let (store, notes) = (Store::new(seed), Vec::new());
         Ok(Model { source, config, tokenizer, store, weights: None, base: None, notes })
     }

@@ -5,6 +5,7 @@ mod classify;
 mod embed;
 mod evaluate;
 mod fill_mask;
+mod generate;
 mod rerank;
 mod similarity;
 mod sparse;
@@ -38,6 +39,7 @@ pub fn program(program: Program) -> Outcome {
         Command::Evaluate(args) => evaluate::run(shared, args),
         Command::Embed(args) => embed::run(shared, args),
         Command::FillMask(args) => fill_mask::run(shared, args),
+        Command::Generate(args) => generate::run(shared, args),
         Command::Tokens(args) => tokens::run(shared, args),
         Command::Answer(args) => answer::run(shared, args),
         Command::Similarity(args) => similarity::run(shared, args),
@@ -140,6 +142,7 @@ fn with_command(error: Error) -> Failure {
         Error::OtherTask { task: Task::Tag, .. } => "`infer tokens`",
         Error::OtherTask { task: Task::Answer, .. } => "`infer answer`",
         Error::OtherTask { task: Task::Embed, .. } => "`infer embed`",
+        Error::OtherTask { task: Task::Generate, .. } => "`infer generate`",
         Error::MissingBase { .. } => "name the base with --base DIR",
         _ => return error.into(),
     };

@@ -6,7 +6,7 @@ use gradus_nn::Store;
 
 use crate::folder::{Layout, SENTENCE_CONFIGS, module_files};
 use crate::{
-    Encoder, Error, MaskedLm, ModelRef, Pooling, Pretrained, Result, SequenceClassifier,
+    CausalLm, Encoder, Error, MaskedLm, ModelRef, Pooling, Pretrained, Result, SequenceClassifier,
     SpanPredictor, Task, TokenClassifier, files, save_folder,
 };
 
@@ -55,6 +55,7 @@ fn build(pretrained: &Pretrained, task: Task, store: &Store) -> Result<()> {
         Task::FillMask => drop(MaskedLm::new(&root, config)?),
         Task::Tag => drop(TokenClassifier::new(&root, config, labels)?),
         Task::Answer => drop(SpanPredictor::new(&root, config)?),
+        Task::Generate => drop(CausalLm::new(&root, config)?),
     }
     Ok(())
 }

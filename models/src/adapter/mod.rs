@@ -124,7 +124,8 @@ impl Adapter {
         }
         // A decoder of its own would not be the word embeddings.
         let is_decoder = |name: &&String| {
-            FAMILIES.iter().any(|f| name.strip_suffix(".weight") == Some(f.masked_lm.decoder))
+            let layer = name.strip_suffix(".weight");
+            FAMILIES.iter().any(|f| f.decoders().any(|own| layer == Some(own)))
         };
         match self.names.keys().find(is_decoder) {
             None => Ok(()),

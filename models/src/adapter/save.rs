@@ -74,11 +74,12 @@ impl Adaptation<'_> {
             // The encoder alone has no `bert.` in its names.
             let own = if config.task() == Task::Embed { bare(name) } else { name };
             let own = interchange::head_name(config, own);
-            let masked_lm = &config.family().masked_lm;
-            let twin = format!("{}.bias", masked_lm.decoder);
-            if name == masked_lm.bias && name != twin {
-                // `transformers` has it under two names.
-                tensors.push((format!("{PREFIX}{twin}"), parameter.tensor()));
+            if let Some(masked_lm) = &config.family().masked_lm {
+                let twin = format!("{}.bias", masked_lm.decoder);
+                if name == masked_lm.bias && name != twin {
+                    // `transformers` has it under two names.
+                    tensors.push((format!("{PREFIX}{twin}"), parameter.tensor()));
+                }
             }
             tensors.push((format!("{PREFIX}{own}"), parameter.tensor()));
         }
@@ -94,6 +95,7 @@ impl Adaptation<'_> {
             Task::Embed => Some("FEATURE_EXTRACTION"),
             Task::Answer => Some("QUESTION_ANS"),
             Task::FillMask => None,
+            Task::Generate => Some("CAUSAL_LM"),
         };
         let targets = self.targets();
         let named = Lora { targets: targets.clone(), ..lora.clone() };
@@ -101,7 +103,8 @@ impl Adaptation<'_> {
         let family = config.family();
         let pooler = format!("{}.pooler.dense", family.prefix);
         let inner = family.classifier.as_ref().map(|inner| inner.dense);
-        let outside = [Some(pooler.as_str()), Some(family.masked_lm.dense), inner];
+        let dense = family.masked_lm.as_ref().map(|names| names.dense);
+        let outside = [Some(pooler.as_str()), dense, inner];
         let outside = outside.into_iter().flatten().filter(|layer| {
             named.adapts(layer) && self.store.get(&format!("{layer}.weight")).is_some()
         });
@@ -118,7 +121,7 @@ impl Adaptation<'_> {
             "base_model_name_or_path": self.base,
             "bias": "none",
             "exclude_modules": (!excluded.is_empty()).then_some(excluded),
-            "fan_in_fan_out": false,
+            "fan_in_fan_out": !family.transposed.is_empty(),
             "inference_mode": true,
             "init_lora_weights": true,
             "layers_pattern": null,

@@ -86,7 +86,7 @@ impl std::str::FromStr for Pooling {
     }
 }
 
-/// A model, as `config.json` describes it: a BERT, or one of the nine other types that the encoder
+/// A model, as `config.json` describes it: a BERT, or one of the ten other types that the encoder
 /// can be (`model_type`).
 ///
 /// The fields have BERT's names. Other types may have other names in the file; reading and writing
@@ -266,6 +266,22 @@ impl EncoderConfig {
                 "model size `{other}` is unknown; use tiny, mini, small or base"
             ))),
         }
+    }
+
+    /// A GPT-2 of the size that [`preset`](EncoderConfig::preset) has under that name, with 1,024
+    /// positions. `base` is the smallest of the published ones.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for any other name.
+    pub fn gpt2_preset(name: &str, vocab_size: usize) -> Result<Self> {
+        let Self { num_hidden_layers, hidden_size, num_attention_heads, .. } =
+            Self::preset(name, vocab_size)?;
+        let object = serde_json::json!({
+            "model_type": "gpt2", "vocab_size": vocab_size, "n_embd": hidden_size,
+            "n_layer": num_hidden_layers, "n_head": num_attention_heads, "bos_token_id": 0,
+            "eos_token_id": 0,
+        });
+        Self::from_json(&object.to_string())
     }
 
     /// Reads and checks a `config.json`. `path` is the file, or the folder that holds it.

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::{EncoderConfig, Pooling, tenth};
-use crate::Task;
 use crate::family::{BERT, Family, Positions};
+use crate::{Error, Task};
 
 /// DistilBERT's key of the dropout before the ends of an answer.
 pub(super) const ANSWER_DROPOUT: &str = "qa_dropout";
@@ -67,16 +67,29 @@ impl EncoderConfig {
         }
     }
 
+    /// Whether a token sees only the tokens before it, as in GPT-2: the model can go on with a text.
+    pub fn is_causal(&self) -> bool {
+        self.family().causal_lm.is_some()
+    }
+
     /// The layer that gives the logits of the labels of texts or words.
     pub(crate) fn label_layer(&self, task: Task) -> &'static str {
-        match &self.family().classifier {
-            Some(inner) if task == Task::Classify => inner.output,
-            _ => "classifier",
-        }
+        let family = self.family();
+        let of_texts = family.classifier.as_ref().map(|inner| inner.output).or(family.score);
+        of_texts.filter(|_| task == Task::Classify).unwrap_or("classifier")
+    }
+
+    /// The error of a model type without a head.
+    pub(crate) fn lacks_head(&self, what: &str) -> Error {
+        let message = format!("transformers has no model of type `{}` {what}", self.model_type);
+        Error::config("", message)
     }
 
     /// The pooling of the type's own classifier: `cls`, or what its class in `transformers` has.
     pub(crate) fn is_own_pooling(&self, pooling: Pooling) -> bool {
+        if self.family().score.is_some() {
+            return pooling == Pooling::LastToken;
+        }
         let named = self.family().keys.iter().any(|(name, _)| *name == "pooling");
         pooling == Pooling::Cls || (named && pooling == Pooling::Mean)
     }

@@ -2,12 +2,13 @@
 //! question answering. Logits are f32 even where products are f16.
 
 use gradus_autograd::Var;
-use gradus_nn::{CrossEntropy, Dropout, Forward, Init, Linear, Parameter, Path};
+use gradus_nn::{CrossEntropy, Dropout, Forward, Init, Linear, Path};
 use gradus_tensor::Tensor;
 
+use super::decoder::Decoder;
 use super::inner::Inner;
 use super::{Encoder, EncoderInput};
-use crate::{EncoderConfig, Error, Pooling, Result};
+use crate::{EncoderConfig, Pooling, Result};
 
 /// Dropout and a linear layer: the head of classifiers and of question answering.
 struct LabelHead {
@@ -33,6 +34,13 @@ impl LabelHead {
         })
     }
 
+    /// A linear layer without a bias alone.
+    fn score(path: &Path, config: &EncoderConfig, labels: usize) -> Result<Self> {
+        let init = Init::Normal { std: config.initializer_range };
+        let output = Linear::no_bias(path, config.hidden_size, labels, init)?;
+        Ok(LabelHead { inner: None, dropout: Dropout::new(path, 0.0)?, output })
+    }
+
     /// Logits, `[n, labels]`, of `[n, hidden]`.
     fn forward(&self, hidden: &Var, forward: &Forward) -> Result<Var> {
         let inner = self.inner.as_ref().map(|inner| inner.forward(hidden, forward)).transpose()?;
@@ -56,16 +64,20 @@ impl SequenceClassifier {
         pooling: Pooling,
         labels: usize,
     ) -> Result<Self> {
-        let names = config.family().classifier.as_ref();
-        let inner = names.filter(|_| config.is_own_pooling(pooling));
-        let pooler = pooling == Pooling::Cls && names.is_none();
-        let output = root.join(inner.map_or("classifier", |names| names.output));
-        let inner = inner.map(|names| Inner::of_texts(root, config, names)).transpose()?;
-        Ok(SequenceClassifier {
-            encoder: Encoder::new(&config.encoder_path(root), config, pooler)?,
-            pooling,
-            head: LabelHead::new(&output, config, labels, (inner, config.head_dropout()))?,
-        })
+        let (family, own) = (config.family(), config.is_own_pooling(pooling));
+        let names = family.classifier.as_ref();
+        let pooler = pooling == Pooling::Cls && names.is_none() && family.score.is_none();
+        let head = match (family.score, names) {
+            (Some(score), _) if own => LabelHead::score(&root.join(score), config, labels)?,
+            (_, names) => {
+                let names = names.filter(|_| own);
+                let output = root.join(names.map_or("classifier", |names| names.output));
+                let inner = names.map(|names| Inner::of_texts(root, config, names)).transpose()?;
+                LabelHead::new(&output, config, labels, (inner, config.head_dropout()))?
+            }
+        };
+        let encoder = Encoder::new(&config.encoder_path(root), config, pooler)?;
+        Ok(SequenceClassifier { encoder, pooling, head })
     }
 
     /// The encoder.
@@ -99,19 +111,19 @@ impl SequenceClassifier {
 pub struct MaskedLm {
     encoder: Encoder,
     inner: Inner,
-    bias: Option<Parameter>,
+    decoder: Decoder,
 }
 
 impl MaskedLm {
     /// Builds the model from the parameters under `root`.
     pub fn new(root: &Path, config: &EncoderConfig) -> Result<Self> {
+        let inner = Inner::of_masked_lm(root, config)?;
         let has_bias = !config.switches()?.head.no_decoder_bias;
-        let name = config.family().masked_lm.bias;
-        let bias = || root.parameter(name, &[config.vocab_size], Init::Zeros);
+        let names = config.family().masked_lm.as_ref().filter(|_| has_bias);
         Ok(MaskedLm {
             encoder: Encoder::new(&config.encoder_path(root), config, false)?,
-            inner: Inner::of_masked_lm(root, config)?,
-            bias: has_bias.then(bias).transpose()?,
+            inner,
+            decoder: Decoder::new(root, config, names.map(|names| names.bias))?,
         })
     }
 
@@ -130,9 +142,7 @@ impl MaskedLm {
         forward: &Forward,
     ) -> Result<Var> {
         let x = self.transformed(input, positions, forward)?;
-        let bias = self.bias.as_ref().map(Parameter::var);
-        let logits = x.linear(&self.encoder.word_embeddings().weight().var(), bias.as_ref())?;
-        Ok(logits.at_least_f32()?)
+        self.decoder.forward(&x, &self.encoder)
     }
 
     /// The cross-entropy of [`forward`](MaskedLm::forward)'s logits against the true words
@@ -146,10 +156,7 @@ impl MaskedLm {
         forward: &Forward,
     ) -> Result<Var> {
         let x = self.transformed(input, positions, forward)?;
-        let words = self.encoder.word_embeddings().weight().var();
-        let rows = (MAX_LOGITS / words.shape()[0].max(1)).max(1);
-        let bias = self.bias.as_ref().map(Parameter::var);
-        Ok(x.linear_cross_entropy(&words, bias.as_ref(), targets, options, rows)?)
+        self.decoder.loss(&x, &self.encoder, targets, options)
     }
 
     /// The input of the decoder, `[n, hidden]`.
@@ -163,9 +170,6 @@ impl MaskedLm {
         self.inner.forward(&hidden, forward)
     }
 }
-
-/// Logits that [`MaskedLm::loss`] holds at a time, in elements: 64 MiB.
-const MAX_LOGITS: usize = 16 << 20;
 
 /// `BertForTokenClassification`: a label for every token.
 pub struct TokenClassifier {
@@ -207,10 +211,7 @@ impl SpanPredictor {
     /// For a model type without such a head.
     pub fn new(root: &Path, config: &EncoderConfig) -> Result<Self> {
         let Some(output) = config.family().answers else {
-            return Err(Error::config(
-                "",
-                format!("transformers has no model of type `{}` that answers", config.model_type),
-            ));
+            return Err(config.lacks_head("that answers"));
         };
         let before = (Inner::everywhere(root, config)?, config.answer_dropout());
         Ok(SpanPredictor {

@@ -37,7 +37,9 @@ impl Inner {
 
     /// The layer before the decoder of a masked language model.
     pub(super) fn of_masked_lm(root: &Path, config: &EncoderConfig) -> Result<Self> {
-        let names = &config.family().masked_lm;
+        let Some(names) = &config.family().masked_lm else {
+            return Err(config.lacks_head("that fills masks"));
+        };
         let activation = names.activation.unwrap_or(config.hidden_act);
         let parts = (names.dense, Some(names.norm));
         Inner::new(root, config, parts, config.embedding_width(), activation)

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use gradus_autograd::Var;
-use gradus_nn::{EncoderLayer, Forward, LayerConfig, Path, PreNormLayer};
+use gradus_nn::{EncoderLayer, Forward, KeyValues, LayerConfig, Path, PreNormLayer};
+use gradus_tensor::bail;
 
 use super::places::Placed;
 use crate::family::Switches;
@@ -34,6 +35,20 @@ impl Layer {
         }
     }
 
+    /// [`forward`](Layer::forward) for the next tokens of one sequence, whose earlier ones are in
+    /// `seen`.
+    pub(super) fn step(
+        &self,
+        x: &Var,
+        places: &Placed,
+        seen: &mut KeyValues,
+    ) -> gradus_tensor::Result<Var> {
+        match &self.kind {
+            Kind::PreNorm(layer) => layer.step(x, places.sequences(self.is_local), seen),
+            Kind::PostNorm(_) => bail!("encoder", "the layers of this model are not causal"),
+        }
+    }
+
     /// The attention probabilities of one sequence.
     pub(super) fn probabilities(&self, x: &Var, places: &Placed) -> gradus_tensor::Result<Var> {
         let sequences = places.sequences(self.is_local);
@@ -50,20 +65,29 @@ pub(super) fn layers(path: &Path, config: &EncoderConfig) -> Result<Vec<Arc<Laye
     let family = config.family();
     let layer = |i: usize| -> gradus_tensor::Result<Arc<Layer>> {
         let local = switches.local.as_ref().filter(|local| local.layers[i]);
-        let settings = settings(config, &switches, local.map(|local| local.window));
+        let settings = settings(config, &switches, (i, local.map(|local| local.window)));
         let path = path.join(i);
         let kind = match family.pre_norm {
             false => Kind::PostNorm(EncoderLayer::new(&path, &settings)?),
-            // The embeddings are normalised already.
-            true => Kind::PreNorm(PreNormLayer::new(&path, &settings, i > 0)?),
+            true => {
+                let normalised = i == 0 && family.embeddings.norm.is_some();
+                Kind::PreNorm(PreNormLayer::new(&path, &settings, !normalised)?)
+            }
         };
         Ok(Arc::new(Layer { kind, is_local: local.is_some() }))
     };
     Ok((0..config.num_hidden_layers).map(layer).collect::<gradus_tensor::Result<_>>()?)
 }
 
-/// Sizes, rates and switches of a layer.
-fn settings(config: &EncoderConfig, switches: &Switches, window: Option<usize>) -> LayerConfig {
+/// Sizes, rates and switches of a layer, by its number and window.
+fn settings(
+    config: &EncoderConfig,
+    switches: &Switches,
+    (number, window): (usize, Option<usize>),
+) -> LayerConfig {
+    let size = config.hidden_size / config.num_attention_heads.max(1);
+    let scale = switches.scale.unwrap_or(1.0 / (size as f64).sqrt());
+    let blocks = 2 * config.num_hidden_layers.max(1);
     LayerConfig {
         hidden: config.hidden_size,
         heads: config.num_attention_heads,
@@ -81,5 +105,10 @@ fn settings(config: &EncoderConfig, switches: &Switches, window: Option<usize>) 
         gated: switches.gated,
         intermediate_dropout: switches.intermediate_dropout,
         window,
+        causal: switches.causal,
+        scale: Some(if switches.scale_by_layer { scale / (number + 1) as f64 } else { scale }),
+        feed_forward_dropout: switches.feed_forward_dropout,
+        // As GPT-2's weights begin, so that the sum over all blocks does not grow with their number.
+        residual_std: switches.causal.then_some(config.initializer_range / (blocks as f64).sqrt()),
     }
 }

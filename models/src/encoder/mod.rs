@@ -19,6 +19,8 @@
 //! # }
 //! ```
 
+mod causal;
+mod decoder;
 mod heads;
 mod inner;
 mod layers;
@@ -26,6 +28,7 @@ mod places;
 mod pool;
 mod sentence;
 
+pub use causal::{CausalLm, KeyValueCache};
 pub use heads::{MaskedLm, SequenceClassifier, SpanPredictor, TokenClassifier};
 pub(crate) use pool::{Pooled, pool};
 pub use sentence::SentenceEncoder;
@@ -34,7 +37,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use gradus_autograd::{Var, checkpoint, is_grad_enabled};
-use gradus_nn::{Dropout, Embedding, Forward, Init, LayerNorm, Linear, Path};
+use gradus_nn::{Dropout, Embedding, Forward, Init, KeyValues, LayerNorm, Linear, Path};
 use gradus_tensor::{Device, Tensor};
 
 use self::layers::{Layer, layers};
@@ -144,7 +147,8 @@ struct Embeddings {
     position: Option<Embedding>,
     /// DistilBERT and ModernBERT have none.
     token_type: Option<Embedding>,
-    norm: LayerNorm,
+    /// GPT-2 has none.
+    norm: Option<LayerNorm>,
     dropout: Dropout,
 }
 
@@ -157,10 +161,10 @@ impl Embeddings {
         let table = |name, rows| Embedding::new(&path.join(name), rows, width, init);
         Ok(Embeddings {
             word: table(names.words, config.vocab_size)?,
-            position: (!rotary).then(|| table("position_embeddings", positions)).transpose()?,
-            token_type: (types > 0).then(|| table("token_type_embeddings", types)).transpose()?,
-            norm: layer_norm(&path.join(names.norm), width, config)?,
-            dropout: Dropout::new(path, config.hidden_dropout_prob)?,
+            position: (!rotary).then(|| table(names.positions, positions)).transpose()?,
+            token_type: (types > 0).then(|| table(names.types, types)).transpose()?,
+            norm: names.norm.map(|norm| layer_norm(&path.join(norm), width, config)).transpose()?,
+            dropout: Dropout::new(&path.join("embeddings"), config.hidden_dropout_prob)?,
         })
     }
 
@@ -170,11 +174,14 @@ impl Embeddings {
         if let Some(token_type) = &self.token_type {
             words = words.add(&token_type.forward(types)?)?;
         }
-        let normed = match &self.position {
-            Some(table) => self.norm.forward_residual(&words, &table.forward(positions)?, None)?,
-            None => self.norm.forward(&words)?,
+        let positions = self.position.as_ref().map(|table| table.forward(positions)).transpose()?;
+        let sum = match (&self.norm, positions) {
+            (Some(norm), Some(positions)) => norm.forward_residual(&words, &positions, None)?,
+            (Some(norm), None) => norm.forward(&words)?,
+            (None, Some(positions)) => words.add(&positions)?,
+            (None, None) => words,
         };
-        Ok(self.dropout.forward(&normed, forward)?)
+        Ok(self.dropout.forward(&sum, forward)?)
     }
 }
 
@@ -218,14 +225,14 @@ impl Encoder {
         let family = config.family();
         let init = Init::Normal { std: config.initializer_range };
         let (h, width) = (config.hidden_size, config.embedding_width());
-        let final_norm = || layer_norm(&path.join("final_norm"), h, config);
+        let final_norm = |name| layer_norm(&path.join(name), h, config);
         let project = || Linear::new(&path.join("embeddings_project"), width, h, init);
         Ok(Encoder {
-            embeddings: Embeddings::new(&path.join("embeddings"), config)?,
+            embeddings: Embeddings::new(path, config)?,
             project: (width != h).then(project).transpose()?,
             layers: layers(&path.join(family.layers), config)?,
             places: Places::new(path, config)?,
-            final_norm: family.pre_norm.then(final_norm).transpose()?,
+            final_norm: family.final_norm.map(final_norm).transpose()?,
             pooler: pooler
                 .then(|| Linear::new(&path.join("pooler").join("dense"), h, h, init))
                 .transpose()?,
@@ -243,7 +250,7 @@ impl Encoder {
         self.embeddings.word.weight().device()
     }
 
-    /// The word embeddings, which the masked-LM decoder shares.
+    /// The word embeddings, which the decoder of a language model shares.
     pub(crate) fn word_embeddings(&self) -> &Embedding {
         &self.embeddings.word
     }
@@ -287,6 +294,18 @@ impl Encoder {
         let places = self.places.of(offsets, tokens[2], self.device())?;
         for layer in &self.layers {
             x = through(layer, x, &places, forward)?;
+        }
+        self.end(x)
+    }
+
+    /// The last hidden state of the next tokens of one sequence, `[tokens, hidden]`; `seen` has the
+    /// earlier ones, for each layer.
+    fn step(&self, input: &EncoderInput, seen: &mut [KeyValues]) -> Result<Var> {
+        let tokens = input.by_token();
+        let mut x = self.embed(tokens, &Forward::inference())?;
+        let places = self.places.of(&input.offsets, tokens[2], self.device())?;
+        for (layer, seen) in self.layers.iter().zip(seen) {
+            x = layer.step(&x, &places, seen)?;
         }
         self.end(x)
     }

@@ -40,13 +40,13 @@ pub(super) const DISTILBERT: Family = Family {
         output: "classifier",
         ..InnerLayer::TEXTS
     }),
-    masked_lm: MaskedLmNames {
+    masked_lm: Some(MaskedLmNames {
         dense: "vocab_transform",
         activation: None,
         norm: "vocab_layer_norm",
         bias: "vocab_projector.bias",
         decoder: "vocab_projector",
-    },
+    }),
     own_dropouts: true,
     dropouts: &["qa_dropout"],
     ..BERT

@@ -19,12 +19,12 @@ pub(super) const ELECTRA: Family = Family {
         dropout_before: true,
         ..InnerLayer::TEXTS
     }),
-    masked_lm: MaskedLmNames {
+    masked_lm: Some(MaskedLmNames {
         dense: "generator_predictions.dense",
         activation: Some(Activation::Gelu),
         norm: "generator_predictions.LayerNorm",
         bias: "generator_lm_head.bias",
         decoder: "generator_lm_head",
-    },
+    }),
     ..BERT
 };

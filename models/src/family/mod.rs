@@ -8,6 +8,7 @@ mod bert;
 mod distilbert;
 mod electra;
 mod file_form;
+mod gpt2;
 mod modernbert;
 mod mpnet;
 mod names;
@@ -20,9 +21,11 @@ use gradus_nn::{Activation, LayerNames};
 
 pub(crate) use bert::BERT;
 pub(crate) use file_form::{FileForm, Part, in_files};
-pub(crate) use names::{bare, is_encoder, is_head, layer_of};
+pub(crate) use names::{bare, is_encoder, is_final_norm, is_head, is_transposed, layer_of};
 pub(crate) use switches::Switches;
 pub(crate) use unsupported::unsupported;
+
+use serde_json::{Map, Value};
 
 use crate::EncoderConfig;
 
@@ -42,10 +45,16 @@ pub(crate) struct Family {
     pub embeddings: EmbeddingNames,
     /// The names in files, where they differ from those of the type's class in `transformers`.
     pub file_form: Option<FileForm>,
+    /// Parts of a layer whose weights are `[in, out]` in files.
+    pub transposed: &'static [&'static str],
+    /// Tensors of a layer that older files hold, and that are no parameters.
+    pub buffers: &'static [&'static str],
     /// Further modules of the encoder.
     pub others: &'static [&'static str],
-    /// Whether layers normalise before their blocks, and the states are normalised at the end.
+    /// Whether layers normalise before their blocks.
     pub pre_norm: bool,
+    /// The norm after the last layer.
+    pub final_norm: Option<&'static str>,
     /// What config.json turns on.
     ///
     /// # Errors
@@ -58,6 +67,9 @@ pub(crate) struct Family {
     /// BERT's keys that the type lacks, with the value that its model has instead. Gradus ignores the
     /// key in a file, as `transformers` does.
     pub fixed: &'static [(&'static str, KeyValue)],
+    /// Gives an object, whose keys have BERT's names, the values that its class in `transformers`
+    /// computes.
+    pub complete: fn(&mut Map<String, Value>),
     /// Whether tokens have types.
     pub token_types: TokenTypes,
     /// Whether its class in `transformers` can have BERT's pooler.
@@ -72,8 +84,13 @@ pub(crate) struct Family {
     /// The layer that gives the logits of an answer's ends; `None` where `transformers` has no such
     /// head.
     pub answers: Option<&'static str>,
-    /// The masked-LM head.
-    pub masked_lm: MaskedLmNames,
+    /// The layer of the labels of texts, where it has no bias, and takes the pooled state as it is.
+    pub score: Option<&'static str>,
+    /// The masked-LM head; `None` where `transformers` has no such head.
+    pub masked_lm: Option<MaskedLmNames>,
+    /// The decoder that gives the logits of the next word. Files may hold its weight as well as the
+    /// word embeddings.
+    pub causal_lm: Option<&'static str>,
     /// Whether `classifier_dropout` is for the labels of texts alone; words and answers then have
     /// the model's dropout, or that of a key of their own.
     pub own_dropouts: bool,
@@ -90,6 +107,8 @@ pub(crate) enum KeyValue {
     Float(f64),
     /// A text.
     Text(&'static str),
+    /// null.
+    Null,
 }
 
 /// Whether tokens have types.
@@ -103,13 +122,24 @@ pub(crate) enum TokenTypes {
     Either,
 }
 
-/// The names of the embeddings' parts.
+/// The places of the embeddings' parts in the encoder.
 #[derive(Clone, Copy)]
 pub(crate) struct EmbeddingNames {
     /// The table of words.
     pub words: &'static str,
+    /// The table of positions.
+    pub positions: &'static str,
+    /// The table of token types.
+    pub types: &'static str,
     /// The norm.
-    pub norm: &'static str,
+    pub norm: Option<&'static str>,
+}
+
+impl EmbeddingNames {
+    /// All of them.
+    fn all(&self) -> impl Iterator<Item = &'static str> {
+        [Some(self.words), Some(self.positions), Some(self.types), self.norm].into_iter().flatten()
+    }
 }
 
 /// Where positions begin.
@@ -167,7 +197,7 @@ pub(crate) struct MaskedLmNames {
 }
 
 /// Every model type.
-pub(crate) const FAMILIES: [&Family; 10] = [
+pub(crate) const FAMILIES: [&Family; 11] = [
     &BERT,
     &roberta::ROBERTA,
     &roberta::XLM_ROBERTA,
@@ -178,6 +208,7 @@ pub(crate) const FAMILIES: [&Family; 10] = [
     &nomic_bert::NOMIC_BERT,
     &nomic_bert::GTE,
     &modernbert::MODERNBERT,
+    &gpt2::GPT2,
 ];
 
 impl Family {
@@ -191,20 +222,22 @@ impl Family {
         FAMILIES.map(|family| family.model_type).join(", ")
     }
 
+    /// The decoders that share the word embeddings.
+    pub fn decoders(&self) -> impl Iterator<Item = &'static str> {
+        self.masked_lm.iter().map(|names| names.decoder).chain(self.causal_lm)
+    }
+
     /// Whether the encoder has a parameter, or a buffer, of this name.
     pub fn has(&self, name: &str) -> bool {
-        const EMBEDDINGS: [&str; 4] =
-            ["position_embeddings", "token_type_embeddings", "position_ids", "token_type_ids"];
+        const BUFFERS: [&str; 2] = ["embeddings.position_ids", "embeddings.token_type_ids"];
         let name = bare(name);
         if self.file_form.as_ref().is_some_and(|form| form.has(name)) {
             return true;
         }
-        if let Some(rest) = name.strip_prefix("embeddings.") {
-            let part = rest.split('.').next().unwrap_or(rest);
-            let own = [self.embeddings.words, self.embeddings.norm];
-            return EMBEDDINGS.contains(&part) || own.contains(&part);
-        }
-        if self.others.iter().any(|other| is_below(other, name)) {
+        let others = self.others.iter().copied().chain(self.final_norm);
+        if self.embeddings.all().chain(others).any(|own| is_below(own, name))
+            || BUFFERS.contains(&name)
+        {
             return true;
         }
         if name.starts_with("embeddings_project.") {
@@ -212,7 +245,9 @@ impl Family {
         }
         let layer = name.strip_prefix(self.layers).and_then(|rest| rest.strip_prefix('.'));
         let part = layer.and_then(|rest| rest.split_once('.'));
-        part.is_some_and(|(_, rest)| self.names.all().iter().any(|own| is_below(own, rest)))
+        part.is_some_and(|(_, rest)| {
+            self.names.all().iter().any(|own| is_below(own, rest)) || self.buffers.contains(&rest)
+        })
     }
 }
 
@@ -244,7 +279,9 @@ mod tests {
                 }
             }
             assert!(!family.has(&format!("{}.0.rotary.inv_freq", family.layers)));
-            assert!(is_head(family.masked_lm.bias), "{}", family.model_type);
+            for decoder in family.decoders() {
+                assert!(is_head(&format!("{decoder}.weight")), "{}", family.model_type);
+            }
         }
         assert!(Family::of("t5").is_none());
     }

@@ -26,9 +26,13 @@ pub(super) const MODERNBERT: Family = Family {
         output_norm: "mlp_norm",
         ..LayerNames::BERT
     },
-    embeddings: EmbeddingNames { words: "tok_embeddings", norm: "norm" },
-    others: &["final_norm"],
+    embeddings: EmbeddingNames {
+        words: "embeddings.tok_embeddings",
+        norm: Some("embeddings.norm"),
+        ..BERT.embeddings
+    },
     pre_norm: true,
+    final_norm: Some("final_norm"),
     pooler: false,
     keys: &[
         ("hidden_act", "hidden_activation"),
@@ -57,13 +61,13 @@ pub(super) const MODERNBERT: Family = Family {
         ..InnerLayer::TEXTS
     }),
     answers: Some("classifier"),
-    masked_lm: MaskedLmNames {
+    masked_lm: Some(MaskedLmNames {
         dense: "head.dense",
         activation: Some(Activation::Gelu),
         norm: "head.norm",
         bias: "decoder.bias",
         decoder: "decoder",
-    },
+    }),
     dropouts: &["mlp_dropout"],
     switches,
     ..BERT

@@ -3,6 +3,7 @@
 
 use gradus_nn::{Activation, Biases, LayerNames};
 
+use super::bert::MASKED_LM;
 use super::file_form::{FileForm, WHOLE};
 use super::switches::theta;
 use super::{BERT, Family, KeyValue, MaskedLmNames, Positions, Switches, TokenTypes};
@@ -52,7 +53,7 @@ pub(super) const NOMIC_BERT: Family = Family {
         ("max_position_embeddings", KeyValue::Int(2048)),
     ],
     positions: Positions::Rotary,
-    masked_lm: MaskedLmNames { norm: "cls.predictions.transform.layer_norm", ..BERT.masked_lm },
+    masked_lm: Some(MaskedLmNames { norm: "cls.predictions.transform.layer_norm", ..MASKED_LM }),
     switches: |config: &EncoderConfig| {
         let size = config.hidden_size / config.num_attention_heads.max(1);
         let given = values::positive(&config.extra, "head_dim")?;
@@ -98,13 +99,13 @@ pub(super) const GTE: Family = Family {
     ],
     token_types: TokenTypes::Either,
     positions: Positions::Rotary,
-    masked_lm: MaskedLmNames {
+    masked_lm: Some(MaskedLmNames {
         dense: "lm_head.dense",
         activation: Some(Activation::Gelu),
         norm: "lm_head.layer_norm",
         bias: "lm_head.decoder.bias",
         decoder: "lm_head.decoder",
-    },
+    }),
     switches: |config: &EncoderConfig| {
         let theta = theta(values::object(&config.extra, "rope_parameters")?, 160_000.0)?;
         Ok(Switches {

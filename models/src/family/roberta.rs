@@ -18,13 +18,13 @@ pub(super) const ROBERTA: Family = Family {
         dropout_before: true,
         ..InnerLayer::TEXTS
     }),
-    masked_lm: MaskedLmNames {
+    masked_lm: Some(MaskedLmNames {
         dense: "lm_head.dense",
         activation: Some(Activation::Gelu),
         norm: "lm_head.layer_norm",
         bias: "lm_head.bias",
         decoder: "lm_head.decoder",
-    },
+    }),
     ..BERT
 };
 

@@ -16,6 +16,14 @@ pub(crate) struct Switches {
     pub intermediate_dropout: f64,
     /// Dropout of the attention's result in a layer that normalises before its blocks.
     pub attention_output_dropout: f64,
+    /// Dropout of the feed-forward part's result in such a layer.
+    pub feed_forward_dropout: f64,
+    /// Whether a token sees only the tokens before it, and itself.
+    pub causal: bool,
+    /// What scores are multiplied by, where it is not 1/√(size of a head).
+    pub scale: Option<f64>,
+    /// Whether the scores of layer i are divided by i + 1.
+    pub scale_by_layer: bool,
     /// θ of the rotary positions; they take the place of a table.
     pub theta: Option<f64>,
     /// The layers that see a part of their sequence only.

@@ -32,7 +32,6 @@ const WHY: [(&[&str], &str); 9] = [
     ),
     (
         &[
-            "gpt2",
             "gpt_neox",
             "llama",
             "mistral",
@@ -43,7 +42,7 @@ const WHY: [(&[&str], &str); 9] = [
             "gemma3_text",
             "phi3",
         ],
-        "it is a decoder, and Gradus has encoders only",
+        "its layers are not GPT-2's: rotary positions, gated feed-forward layers and grouped heads in a decoder",
     ),
     (
         &["t5", "mt5", "umt5", "bart", "mbart", "marian", "pegasus", "m2m_100"],

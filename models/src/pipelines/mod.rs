@@ -48,6 +48,7 @@ mod answer;
 mod classify;
 mod embed;
 mod fill_mask;
+mod generate;
 mod runner;
 mod sparse;
 mod stages;
@@ -57,12 +58,13 @@ use std::ops::{Deref, DerefMut, Range};
 
 pub use crate::Task;
 use crate::folder::Prompts;
-use crate::{Encoder, Encoding, ModelRef, Pretrained, Result};
+use crate::{Encoder, Encoding, Error, ModelRef, Pretrained, Result};
 
 pub use answer::{Answer, AnswerOptions, Answered, NoAnswer, QuestionAnswerer};
 pub use classify::{ClassificationFunction, Score, TextClassifier};
 pub use embed::TextEmbedder;
 pub use fill_mask::{Fill, FillMask};
+pub use generate::{Generated, TextGenerator};
 pub use runner::{BATCH_TOKENS, DEFAULT_BATCH_SIZE, Runner};
 pub use sparse::SparseValue;
 pub use tag::{Tag, TokenTagger, WordLabel, best, groups, spans};
@@ -84,10 +86,18 @@ pub enum Pipeline {
 /// Opens a model folder or a hub id as the pipeline of its [`task`](Pretrained::task).
 ///
 /// # Errors
-/// When the model cannot be opened, or lacks parameters of its head.
+/// When the model cannot be opened, or lacks parameters of its head; [`Error::OtherTask`] for a model
+/// that generates, which only [`TextGenerator`] opens.
 pub fn open<'m>(model: impl Into<ModelRef<'m>>) -> Result<Pipeline> {
     let pretrained = Pretrained::open(model)?;
     Ok(match pretrained.task()? {
+        Task::Generate => {
+            return Err(Error::OtherTask {
+                path: pretrained.config_path(),
+                model: format!("a {}", pretrained.config.architectures.join(", ")),
+                task: Task::Generate,
+            });
+        }
         Task::Embed => Pipeline::Embed(TextEmbedder::of(pretrained, None, None)?),
         Task::Classify => Pipeline::Classify(TextClassifier::of(pretrained)?),
         Task::FillMask => Pipeline::FillMask(FillMask::of(pretrained)?),

@@ -105,6 +105,10 @@ impl Runner {
         &self.notes
     }
 
+    pub(super) fn add_notes(&mut self, notes: Vec<String>) {
+        self.notes.extend(notes);
+    }
+
     /// The folder or hub id of the base into which the model, an adapter, is folded; `None` for a
     /// whole model.
     pub fn base(&self) -> Option<&str> {
@@ -265,13 +269,15 @@ impl Runner {
             let sequences = batch.iter().map(|&i| encodings[i].borrow());
             let packed = PackedBatch::new(sequences, &self.config)?;
             let input = EncoderInput::new(&packed)?.to_device(self.device())?;
-            // One entry into the thread pool for the whole forward pass. The modes belong to the
-            // thread.
-            let forward = || forward(&input, &packed, batch);
-            let part = rayon::scope(|_| no_grad(|| self.precision.run(forward)))?;
-            results.extend(part);
+            results.extend(self.pass(|| forward(&input, &packed, batch))?);
         }
         restore_order(&batches, results)
+    }
+
+    /// Runs a forward pass in the precision of the pipeline: one entry into the thread pool for the
+    /// whole of it. The modes belong to the thread.
+    pub(super) fn pass<T: Send>(&self, forward: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        rayon::scope(|_| no_grad(|| self.precision.run(forward)))
     }
 
     /// The values of a float tensor. For a value that is not a number, the error names the weight

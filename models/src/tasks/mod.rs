@@ -16,6 +16,7 @@
 mod answer;
 mod answers;
 mod blocks;
+mod causal_lm;
 mod classify;
 mod distill;
 mod embed;
@@ -33,6 +34,7 @@ pub use answer::{
 };
 pub use answers::{Answers, Given, Judged, Tally};
 pub use blocks::{Block, blocks};
+pub use causal_lm::{Blocks, CausalLanguageModel};
 pub use classify::{Classification, Encoded, encode_split};
 pub use distill::{Distillation, DistilledTexts, Distilling, Taught};
 pub use embed::{Embedding, EmbeddingOptions};

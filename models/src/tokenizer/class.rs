@@ -12,6 +12,9 @@ use crate::error::{Error, Result};
 /// The special tokens of BERT, in the order of their ids in a vocabulary trained here.
 pub(crate) const SPECIAL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
 
+/// GPT-2's only special token.
+pub(crate) const END_OF_TEXT: &str = "<|endoftext|>";
+
 /// The keys of these tokens, in the same order.
 pub(crate) const KEYS: [&str; 5] =
     ["pad_token", "unk_token", "cls_token", "sep_token", "mask_token"];
@@ -25,6 +28,8 @@ pub(crate) enum Class {
     MPNet,
     /// Byte-level BPE, `<s> a </s></s> b </s>`.
     Roberta,
+    /// Byte-level BPE, and nothing around a text.
+    Gpt2,
     /// SentencePiece's Unigram, `<s> a </s></s> b </s>`.
     XlmRoberta,
     /// As XLM-RoBERTa, with other ids in front.
@@ -34,12 +39,13 @@ pub(crate) enum Class {
 }
 
 /// Classes of `transformers`, and how each is built.
-const CLASSES: [(&str, Class); 7] = [
+const CLASSES: [(&str, Class); 8] = [
     ("BertTokenizer", Class::Bert),
     ("DistilBertTokenizer", Class::Bert),
     ("MPNetTokenizer", Class::MPNet),
     ("RobertaTokenizer", Class::Roberta),
     ("BartTokenizer", Class::Roberta),
+    ("GPT2Tokenizer", Class::Gpt2),
     ("XLMRobertaTokenizer", Class::XlmRoberta),
     ("CamembertTokenizer", Class::Camembert),
 ];
@@ -54,7 +60,7 @@ const OF_VOCAB: [&str; 5] = [
 ];
 
 /// The class of a model whose files name none.
-const OF_MODELS: [(&str, Class); 12] = [
+const OF_MODELS: [(&str, Class); 13] = [
     ("bert", Class::Bert),
     ("distilbert", Class::Bert),
     ("electra", Class::Bert),
@@ -67,6 +73,7 @@ const OF_MODELS: [(&str, Class); 12] = [
     ("gte", Class::XlmRoberta),
     ("camembert", Class::Camembert),
     ("modernbert", Class::AsFile),
+    ("gpt2", Class::Gpt2),
 ];
 
 /// Classes that split words by programs of their own and do not read tokenizer.json.
@@ -108,7 +115,7 @@ impl Class {
             Class::Bert | Class::MPNet => {
                 kind.is_none_or(|kind| kind == "WordPiece") && model["vocab"].is_object()
             }
-            Class::Roberta => {
+            Class::Roberta | Class::Gpt2 => {
                 kind.is_none_or(|kind| kind == "BPE")
                     && model["vocab"].is_object()
                     && model["merges"].is_array()
@@ -128,6 +135,8 @@ impl Class {
             Class::Bert => SPECIAL,
             Class::MPNet => ["<pad>", "[UNK]", "<s>", "</s>", "<mask>"],
             Class::Roberta | Class::XlmRoberta | Class::Camembert => angular,
+            // One token is before, between and after texts; the others are not there.
+            Class::Gpt2 => ["", END_OF_TEXT, "", "", ""],
             Class::AsFile => SPECIAL,
         };
         if let (Class::AsFile, Some(file)) = (self, file) {
@@ -144,7 +153,7 @@ impl Class {
     /// up to 4 had it so for these classes, and the models were trained so; version 5 forgets it
     /// where there is no tokenizer.json.
     pub fn mask_takes_space(self) -> bool {
-        !matches!(self, Class::Bert | Class::AsFile)
+        !matches!(self, Class::Bert | Class::Gpt2 | Class::AsFile)
     }
 }
 

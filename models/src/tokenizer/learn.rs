@@ -7,13 +7,15 @@ use rayon::prelude::*;
 use serde_json::json;
 use tokenizers::normalizers::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{
     NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
 };
 
-use super::class::SPECIAL;
+use super::class::{Class, END_OF_TEXT, SPECIAL};
+use super::long::pieces;
 use super::options::Options;
-use super::vocabulary::word_piece;
+use super::vocabulary::{byte_pairs, word_piece};
 use super::{Tokenizer, file, parts, wordpiece};
 use crate::error::{Error, Result};
 
@@ -78,18 +80,90 @@ impl Tokenizer {
     }
 }
 
+impl Tokenizer {
+    /// Learns a byte-level BPE vocabulary of at most `vocab_size` tokens, as GPT-2's, from a text
+    /// that comes in parts. `<|endoftext|>` is 0, the 256 bytes follow: with 257 tokens, each byte
+    /// is one. Every text can be encoded. The same text gives the same vocabulary, as in
+    /// [`train_wordpiece`](Tokenizer::train_wordpiece).
+    ///
+    /// ```
+    /// # use gradus_models::Tokenizer;
+    /// let tokenizer = Tokenizer::train_byte_level([Ok("to be or not to be".into())], 300)?;
+    /// assert!(tokenizer.id("Ġbe").is_some()); // a word with the space before it
+    /// let ids = tokenizer.encode("naïve 😀", None, usize::MAX)?.ids;
+    /// assert_eq!(tokenizer.decode(&ids, true)?, "naïve 😀");
+    /// # Ok::<(), gradus_models::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Input`] when `vocab_size` has no room for the bytes; the first error of a part.
+    pub fn train_byte_level(
+        parts: impl IntoIterator<Item = Result<String>>,
+        vocab_size: usize,
+    ) -> Result<Self> {
+        let mut alphabet: Vec<char> = ByteLevel::alphabet().into_iter().collect();
+        alphabet.sort_unstable();
+        let least = alphabet.len() + 1;
+        if vocab_size < least {
+            return Err(Error::Input(format!(
+                "a vocabulary of {vocab_size} has no room for the 256 bytes and {END_OF_TEXT}; it \
+                 must have {least} tokens or more"
+            )));
+        }
+        let mut words = Counts::new();
+        for part in parts {
+            words = together(words, count_by(&pieces(&part?), byte_words)?);
+        }
+        let (symbols, merges) =
+            wordpiece::learn_merges(&sorted(words), &[END_OF_TEXT], &alphabet, vocab_size);
+        let config = json!({
+            "tokenizer_class": "GPT2Tokenizer", "add_prefix_space": false,
+            "model_max_length": 1024, "bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT,
+            "unk_token": END_OF_TEXT,
+        });
+        let options =
+            Options { map: config.as_object().cloned().unwrap_or_default(), ..Options::default() };
+        let names = Class::Gpt2.names(&options, None);
+        let source = PathBuf::from("trained vocabulary");
+        let mut tokenizer = byte_pairs(&symbols, &merges);
+        file::add_tokens(&mut tokenizer, &options, &names, None)
+            .map_err(|message| Error::tokenizer(&source, message))?;
+        parts::set_byte_level(&mut tokenizer, &options);
+        let inner = file::parse(tokenizer, &source)?;
+        Self::build(inner, &names, &options, (Some(format!("{config:#}\n")), source))
+    }
+}
+
 /// How often each word occurs.
 type Counts = HashMap<String, u64>;
 
 /// The words of the texts after BERT's lower-case normaliser and pre-tokenizer, with their counts.
 pub(super) fn count<S: AsRef<str> + Sync>(texts: &[S]) -> Result<Counts> {
+    count_by(texts, |text| {
+        let mut normalized = NormalizedString::from(text);
+        BertNormalizer::default().normalize(&mut normalized)?;
+        let mut words = PreTokenizedString::from(normalized);
+        BertPreTokenizer.pre_tokenize(&mut words)?;
+        Ok(words)
+    })
+}
+
+/// GPT-2's words of a text; each byte is a character.
+fn byte_words(text: &str) -> tokenizers::Result<PreTokenizedString> {
+    let mut words = PreTokenizedString::from(text);
+    ByteLevel::new(false, true, true).pre_tokenize(&mut words)?;
+    Ok(words)
+}
+
+/// The words of the texts, as `split` finds them, with their counts.
+fn count_by<S: AsRef<str> + Sync>(
+    texts: &[S],
+    split: impl Fn(&str) -> tokenizers::Result<PreTokenizedString> + Sync,
+) -> Result<Counts> {
     let counted = texts
         .par_iter()
         .try_fold(Counts::new, |mut counts, text| {
-            let mut normalized = NormalizedString::from(text.as_ref());
-            BertNormalizer::default().normalize(&mut normalized)?;
-            let mut words = PreTokenizedString::from(normalized);
-            BertPreTokenizer.pre_tokenize(&mut words)?;
+            let words = split(text.as_ref())?;
             for (word, _, _) in words.get_splits(OffsetReferential::Normalized, OffsetType::Byte) {
                 match counts.get_mut(word) {
                     Some(count) => *count += 1,

@@ -22,6 +22,7 @@ mod encoding;
 mod excerpt;
 mod file;
 mod learn;
+mod long;
 mod open;
 mod options;
 mod parts;

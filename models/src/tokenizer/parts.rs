@@ -71,7 +71,12 @@ impl Class {
                 set_bert(file, names, normalizer(options));
                 set_roberta_ends(file, names, (true, false));
             }
-            Class::Roberta => set_roberta(file, names, options),
+            Class::Roberta => {
+                set_byte_level(file, options);
+                let trim = options.flag("trim_offsets").unwrap_or(true);
+                set_roberta_ends(file, names, (trim, takes_space(options)));
+            }
+            Class::Gpt2 => set_byte_level(file, options),
             Class::XlmRoberta | Class::Camembert => set_unigram(file, names, options),
             Class::AsFile => {}
         }
@@ -103,10 +108,14 @@ pub(super) fn set_bert(file: &mut Value, names: &[String; 5], normalizer: BertNo
     set_template(file, cls, sep, &["cls", "A", "sep"], &["B:1", "sep:1"]);
 }
 
-/// Bytes as characters, BPE, `<s>` and `</s>`.
-fn set_roberta(file: &mut Value, names: &[String; 5], options: &Options) {
-    let prefix = options.flag("add_prefix_space").unwrap_or(false);
-    let trim = options.flag("trim_offsets").unwrap_or(true);
+/// Whether a byte-level tokenizer puts a space before a text.
+fn takes_space(options: &Options) -> bool {
+    options.flag("add_prefix_space").unwrap_or(false)
+}
+
+/// Bytes as characters, BPE.
+pub(super) fn set_byte_level(file: &mut Value, options: &Options) {
+    let prefix = takes_space(options);
     let bytes = json!({
         "type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": true, "use_regex": true,
     });
@@ -126,7 +135,6 @@ fn set_roberta(file: &mut Value, names: &[String; 5], options: &Options) {
     ] {
         model[key] = value;
     }
-    set_roberta_ends(file, names, (trim, prefix));
 }
 
 /// `<s> a </s>` and `<s> a </s></s> b </s>`.

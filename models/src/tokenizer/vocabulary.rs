@@ -36,7 +36,7 @@ pub(super) fn read(
 ) -> Result<(Value, PathBuf)> {
     match class {
         Class::Bert | Class::MPNet => words(dir, names, options),
-        Class::Roberta => merges(dir),
+        Class::Roberta | Class::Gpt2 => merges(dir),
         Class::XlmRoberta | Class::Camembert => {
             let Some(path) = MODELS.map(|name| dir.join(name)).into_iter().find(|p| p.is_file())
             else {
@@ -93,6 +93,13 @@ pub(super) fn word_piece(vocab: &[&str]) -> Value {
     let ids: Map<String, Value> =
         vocab.iter().enumerate().map(|(id, token)| (token.to_string(), json!(id))).collect();
     file(json!({"type": "WordPiece", "vocab": ids}))
+}
+
+/// The file of a byte-level vocabulary, without the other parts.
+pub(super) fn byte_pairs(symbols: &[String], merges: &[[String; 2]]) -> Value {
+    let ids: Map<String, Value> =
+        symbols.iter().enumerate().map(|(id, token)| (token.clone(), json!(id))).collect();
+    file(json!({"type": "BPE", "vocab": ids, "merges": merges}))
 }
 
 /// `vocab.json` and `merges.txt`: byte-level BPE.

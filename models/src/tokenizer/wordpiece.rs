@@ -1,4 +1,4 @@
-//! Learning a WordPiece vocabulary.
+//! Learning a WordPiece vocabulary, or a byte-level one.
 //!
 //! Starting from characters, the pair of neighbours that occurs most often becomes one symbol,
 //! until the vocabulary is full (byte-pair encoding: Sennrich et al., arXiv:1508.07909, as
@@ -36,19 +36,33 @@ struct Occurrences {
 /// input: give it sorted.
 pub(crate) fn learn(words: &[(String, u64)], special: &[&str], vocab_size: usize) -> Vec<String> {
     let room = vocab_size.saturating_sub(special.len()) / 2;
-    let mut learner = Learner::new(special);
-    learner.spell(words, room.min(MAX_ALPHABET));
-    learner.count_pairs();
-    while learner.symbols.len() < vocab_size
-        && let Some(pair) = learner.most_frequent()
-    {
-        learner.join(pair);
-    }
+    let mut learner = Learner::new(special, PREFIX);
+    learner.spell(words, &alphabet_of(words, room.min(MAX_ALPHABET)));
+    learner.learn(vocab_size);
     learner.symbols
+}
+
+/// Symbols, and the pairs of them that were joined, in this order.
+pub(crate) type Merged = (Vec<String>, Vec<[String; 2]>);
+
+/// As [`learn`], with all characters of `alphabet`, and no mark on a symbol that continues a word:
+/// the vocabulary and the merges of byte-pair encoding.
+pub(crate) fn learn_merges(
+    words: &[(String, u64)],
+    special: &[&str],
+    alphabet: &[char],
+    vocab_size: usize,
+) -> Merged {
+    let mut learner = Learner::new(special, "");
+    learner.spell(words, alphabet);
+    let merges = learner.learn(vocab_size);
+    (learner.symbols, merges)
 }
 
 /// A vocabulary while it is learnt.
 struct Learner {
+    /// Marks a symbol that continues a word.
+    prefix: &'static str,
     symbols: Vec<String>,
     /// The ids of all symbols except the special ones.
     ids: HashMap<String, u32>,
@@ -60,8 +74,9 @@ struct Learner {
 }
 
 impl Learner {
-    fn new(special: &[&str]) -> Self {
+    fn new(special: &[&str], prefix: &'static str) -> Self {
         Learner {
+            prefix,
             symbols: special.iter().map(|s| s.to_string()).collect(),
             ids: HashMap::new(),
             words: Vec::new(),
@@ -79,14 +94,27 @@ impl Learner {
         })
     }
 
-    /// Makes the most frequent characters, at most `limit`, symbols, and spells the words with
-    /// them. Words with other characters are left out.
-    fn spell(&mut self, words: &[(String, u64)], limit: usize) {
+    /// Joins pairs until there are `vocab_size` symbols; returns them in this order.
+    fn learn(&mut self, vocab_size: usize) -> Vec<[String; 2]> {
+        self.count_pairs();
+        let mut merges = Vec::new();
+        while self.symbols.len() < vocab_size
+            && let Some(pair) = self.most_frequent()
+        {
+            merges.push([pair.0, pair.1].map(|id| self.symbols[id as usize].clone()));
+            self.join(pair);
+        }
+        merges
+    }
+
+    /// Makes characters symbols, and spells the words with them. Words with other characters are
+    /// left out.
+    fn spell(&mut self, words: &[(String, u64)], characters: &[char]) {
         // The symbols of a character at the beginning of a word, and later in it.
         let mut alphabet: HashMap<char, (u32, u32)> = HashMap::new();
-        for c in alphabet_of(words, limit) {
+        for &c in characters {
             let first = self.id(c.to_string());
-            let later = self.id(format!("{PREFIX}{c}"));
+            let later = self.id(format!("{}{c}", self.prefix));
             alphabet.insert(c, (first, later));
         }
         let symbol = |(i, c): (usize, char)| {
@@ -127,7 +155,7 @@ impl Learner {
     /// Makes a pair one symbol, in all words.
     fn join(&mut self, pair: Pair) {
         let (left, right) = (&self.symbols[pair.0 as usize], &self.symbols[pair.1 as usize]);
-        let joined = format!("{left}{}", right.strip_prefix(PREFIX).unwrap_or(right));
+        let joined = format!("{left}{}", right.strip_prefix(self.prefix).unwrap_or(right));
         let merged = self.id(joined);
 
         let mut places = self.pairs.remove(&pair).map(|o| o.words).unwrap_or_default();

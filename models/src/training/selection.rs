@@ -7,7 +7,7 @@ use glob::Pattern;
 use gradus_nn::{Lora, ParamGroup, Parameter, Store, param_groups};
 
 use super::Recipe;
-use crate::family::{bare, is_encoder, layer_of};
+use crate::family::{bare, is_encoder, is_final_norm, layer_of};
 use crate::{Error, Result};
 
 /// Freezes what the recipe leaves as it is.
@@ -152,7 +152,7 @@ pub(super) fn groups(
 fn depth(name: &str) -> Option<usize> {
     match layer_of(name) {
         Some((layer, _)) => Some(layer + 1),
-        None => is_encoder(name).then_some(0),
+        None => (is_encoder(name) && !is_final_norm(name)).then_some(0),
     }
 }
 
@@ -196,6 +196,10 @@ mod tests {
             ("distilbert.transformer.layer.2.ffn.lin1.weight", Some(3)),
             ("electra.embeddings_project.weight", Some(0)),
             ("classifier.weight", None),
+            ("transformer.wpe.weight", Some(0)),
+            ("transformer.h.2.ln_1.weight", Some(3)),
+            ("transformer.ln_f.weight", None),
+            ("model.final_norm.weight", None),
         ] {
             assert_eq!(depth(name), want, "{name}");
         }

@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use gradus_autograd::Var;
+use gradus_autograd::{Var, no_grad};
+use gradus_models::generation::{GenerationConfig, Sampler};
 use gradus_models::{
-    Checkpoint, Encoder, EncoderConfig, EncoderInput, MaskedLm, PackedBatch, Pooling, Result,
-    SequenceClassifier, SpanPredictor, TokenClassifier,
+    CausalLm, Checkpoint, Encoder, EncoderConfig, EncoderInput, KeyValueCache, MaskedLm,
+    PackedBatch, Pooling, Result, SequenceClassifier, SpanPredictor, TokenClassifier,
 };
 use gradus_nn::{CrossEntropy, Forward, Store};
 use gradus_tensor::io::safetensors::SafeTensors;
@@ -17,7 +18,7 @@ use gradus_tensor::{Device, Tensor};
 use gradus_testing::{assert_near, devices};
 
 /// The folders of `golden/family`.
-const TYPES: [&str; 11] = [
+const TYPES: [&str; 13] = [
     "bert",
     "roberta",
     "xlm-roberta",
@@ -29,6 +30,8 @@ const TYPES: [&str; 11] = [
     "gte",
     "modernbert",
     "modernbert-biases",
+    "gpt2",
+    "gpt2-scores",
 ];
 
 /// A golden model, and a batch with what PyTorch computes of it.
@@ -99,7 +102,11 @@ impl Golden {
         let mut compared = 0;
         for name in self.expected.names() {
             let Some(parameter) = name.strip_prefix(&format!("{head}.grad.")) else { continue };
-            let mut want = self.expected.tensor(&name).unwrap().to_f64_vec();
+            let want = self.expected.tensor(&name).unwrap();
+            // GPT-2's class in `transformers` has weights as [in, out].
+            let conv = parameter.contains(".c_") && want.rank() == 2;
+            let want = if conv { want.transpose(0, 1).unwrap() } else { want };
+            let mut want = want.to_f64_vec();
             let found = parameters.get(parameter).unwrap_or_else(|| panic!("{name}"));
             let Some(gradient) = found.grad(&gradients) else {
                 assert!(want.iter().all(|&x| x == 0.0), "{name} has no gradient");
@@ -199,6 +206,11 @@ fn words() {
 fn masked_words() {
     every(|golden, device| {
         let store = golden.store(device);
+        if golden.expected.info("fill_mask.loss").is_none() {
+            let error = MaskedLm::new(&store.root(), &golden.config).err().unwrap();
+            assert!(error.to_string().contains("no model of type"), "{error}");
+            return Ok(());
+        }
         let model = MaskedLm::new(&store.root(), &golden.config)?;
         let (input, forward) = (golden.input(device), Forward::training(0, 0));
         let all: Vec<u32> = (0..golden.rows.len() as u32).collect();
@@ -209,6 +221,81 @@ fn masked_words() {
         golden.head("fill_mask", &store, &logits, &golden.packed("fill_mask.logits"), &loss);
         Ok(())
     });
+}
+
+#[test]
+fn next_words() {
+    every(|golden, device| {
+        let store = golden.store(device);
+        if golden.expected.info("generate.loss").is_none() {
+            let error = CausalLm::new(&store.root(), &golden.config).err().unwrap();
+            assert!(error.to_string().contains("no model of type"), "{error}");
+            return Ok(());
+        }
+        let model = CausalLm::new(&store.root(), &golden.config)?;
+        let (input, forward) = (golden.input(device), Forward::training(0, 0));
+        let all: Vec<u32> = (0..golden.rows.len() as u32).collect();
+        let all = Tensor::from_slice(&all, &[all.len()])?.to_device(device)?;
+        let logits = model.forward(&input, &all, &forward)?;
+        let words = golden.packed("words").to_device(device)?;
+        let loss = model.loss(&input, &all, &words, &CrossEntropy::default(), &forward)?;
+        golden.head("generate", &store, &logits, &golden.packed("generate.logits"), &loss);
+        Ok(())
+    });
+}
+
+/// Token by token, as `generate` of `transformers`.
+#[test]
+fn generated_words() {
+    for device in devices() {
+        for model_type in ["gpt2", "gpt2-scores"] {
+            let golden = Golden::open(model_type);
+            let model = CausalLm::new(&golden.store(device).root(), &golden.config).unwrap();
+            for (name, repetition_penalty) in [("greedy", 1.0), ("penalised", 1.4)] {
+                let want = golden.expected.tensor(name).unwrap().to_vec::<u32>().unwrap();
+                let settings = GenerationConfig { repetition_penalty, ..Default::default() };
+                let sampler = Sampler::new(&settings, 0);
+                let mut seen = KeyValueCache::new(&golden.config);
+                let (mut ids, mut next) = (want[..3].to_vec(), want[..3].to_vec());
+                while ids.len() < want.len() {
+                    let logits = no_grad(|| model.step(&next, &mut seen)).unwrap();
+                    let logits = logits.tensor().to_vec::<f32>().unwrap();
+                    next = vec![sampler.next(logits, &ids, 0)];
+                    ids.extend(&next);
+                }
+                assert_eq!(ids, want, "{model_type} {name} on {device}");
+            }
+        }
+    }
+}
+
+/// Several tokens at once after those that are cached, and one after the other.
+#[test]
+fn a_cache_changes_no_logits() {
+    for device in devices() {
+        let golden = Golden::open("gpt2-scores");
+        let model = CausalLm::new(&golden.store(device).root(), &golden.config).unwrap();
+        let ids = [3u32, 9, 27, 5, 5, 14, 30];
+        let batch = PackedBatch::from_parts([(&ids[..], &[0; 7][..])], &golden.config).unwrap();
+        let input = EncoderInput::new(&batch).unwrap().to_device(device).unwrap();
+        let last = Tensor::from_slice(&[6u32], &[1]).unwrap().to_device(device).unwrap();
+        let want = model.forward(&input, &last, &Forward::inference()).unwrap();
+        for cuts in [vec![7], vec![3, 7], vec![1, 6, 7], vec![1, 2, 3, 4, 5, 6, 7]] {
+            let (mut seen, mut start, mut got) = (KeyValueCache::new(&golden.config), 0, None);
+            for end in cuts {
+                got = Some(model.step(&ids[start..end], &mut seen).unwrap());
+                start = end;
+            }
+            golden.near(
+                "logits of a cache",
+                &got.unwrap(),
+                &want.tensor().to_device(Device::Cpu).unwrap(),
+            );
+        }
+        let mut seen = KeyValueCache::new(&golden.config);
+        let error = model.step(&[1; 13], &mut seen).err().unwrap().to_string();
+        assert!(error.contains("13 tokens, the model takes at most 12"), "{error}");
+    }
 }
 
 #[test]

@@ -2,9 +2,9 @@
 models/tests/golden/family/TYPE.
 
     pip install torch transformers safetensors
-    OMP_NUM_THREADS=1 python models/tests/golden/family.py
+    OMP_NUM_THREADS=1 python models/tests/golden/family.py [TYPE…]
 
-config.json and model.safetensors are a model folder: the encoder, and the heads for texts, words, masked words and answers.
+config.json and model.safetensors are a model folder: the encoder, and the heads for texts, words, masked words, answers and next words.
 expected.safetensors has a batch of sequences of odd lengths (one of them a padding token in its middle), and for every head
 the outputs, a loss, and the loss's gradient of every parameter; the batch is padded, dropout is off. All switches of a type
 are on: positions after a padding row, embeddings narrower than the layers, rotary positions, windows, biases.
@@ -12,14 +12,15 @@ are on: positions after a padding row, embeddings narrower than the layers, rota
 import json
 import pathlib
 import shutil
+import sys
 import tempfile
 
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
-    BertConfig, CamembertConfig, DistilBertConfig, ElectraConfig, GteConfig, ModernBertConfig, MPNetConfig,
+    BertConfig, CamembertConfig, DistilBertConfig, ElectraConfig, GPT2Config, GteConfig, ModernBertConfig, MPNetConfig,
     NomicBertConfig, RobertaConfig, XLMRobertaConfig,
-    AutoModelForMaskedLM, AutoModelForQuestionAnswering, AutoModelForSequenceClassification,
+    AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForQuestionAnswering, AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
 )
 
@@ -47,6 +48,12 @@ TYPES = {
         sep_token_id=2, local_attention=6, global_attn_every_n_layers=2, classifier_pooling="mean", norm_bias=False,
         initializer_range=0.3),
 }
+TYPES["gpt2"] = GPT2Config(
+    vocab_size=VOCABULARY, n_embd=12, n_layer=2, n_head=3, n_positions=12, num_labels=LABELS, pad_token_id=0, bos_token_id=1,
+    eos_token_id=1, initializer_range=0.3, embd_pdrop=0.0, attn_pdrop=0.0, resid_pdrop=0.0, classifier_dropout=0.0)
+TYPES["gpt2-scores"] = GPT2Config(**{
+    **TYPES["gpt2"].to_dict(), "n_inner": 20, "scale_attn_weights": False, "scale_attn_by_inverse_layer_idx": True,
+    "activation_function": "relu"})
 # ModernBERT's layer before an answer's ends has the name of that before the labels, so there are as many labels as ends.
 # All its biases, and its other pooling:
 TYPES["modernbert-biases"] = ModernBertConfig(**{
@@ -58,6 +65,7 @@ HEADS = {
     "tag": AutoModelForTokenClassification,
     "fill_mask": AutoModelForMaskedLM,
     "answer": AutoModelForQuestionAnswering,
+    "generate": AutoModelForCausalLM,
 }
 
 
@@ -79,7 +87,7 @@ def batch(config, labels, generator):
 
 
 def inputs(kind, data):
-    without = kind in ("distilbert", "mpnet") or kind.startswith("modernbert")
+    without = kind in ("distilbert", "mpnet") or kind.startswith(("modernbert", "gpt2"))
     types = {} if without else {"token_type_ids": data["types"]}
     return dict(input_ids=data["ids"], attention_mask=data["mask"].long(), **types)
 
@@ -97,7 +105,7 @@ def loss(head, scores, data):
         ends = torch.stack([data["starts"], data["ends"]], 1)
         rows = [cross_entropy(row[:n].T, end) for row, n, end in zip(scores, LENGTHS, ends)]
         return torch.stack(rows).mean()
-    labels = data[{"classify": "labels", "tag": "tags", "fill_mask": "words"}[head]]
+    labels = data[{"classify": "labels", "tag": "tags", "fill_mask": "words", "generate": "words"}[head]]
     return cross_entropy(scores.flatten(0, -2), labels.flatten())
 
 
@@ -118,15 +126,16 @@ def run(kind, config):
     data = batch(config, labels, generator)
     weights, files, expected = {}, {}, {}
     for head, kind_of_model in HEADS.items():
-        if type(config) not in kind_of_model._model_mapping:
-            continue  # transformers has no such head
+        # transformers has no such head, or only as a decoder of another kind
+        if type(config) not in kind_of_model._model_mapping or (head == "generate") > kind.startswith("gpt2"):
+            continue
         # The answer's head has two outputs, however many labels there are.
         config.num_labels = 2 if head == "answer" else labels
         model = kind_of_model.from_config(config).train()
         with torch.no_grad():
             for name, parameter in parameters(model):
                 # Every head on the same encoder; norms and biases that are not those of a new model.
-                value = torch.randn(parameter.shape, generator=generator) * 0.3 + (1.0 if "orm.weight" in name else 0.0)
+                value = torch.randn(parameter.shape, generator=generator) * 0.3 + (1.0 if "orm.weight" in name or ".ln_" in name else 0.0)
                 weights.setdefault(name, value)
                 parameter.copy_(weights[name])
         # As transformers writes it: it may rename tensors, and join them.
@@ -144,6 +153,12 @@ def run(kind, config):
         for name, parameter in parameters(model):
             if parameter.grad is not None:
                 expected[f"{head}.grad.{name}"] = parameter.grad
+        if head == "generate":
+            prompt = data["ids"][:1, :3]
+            for name, penalty in [("greedy", 1.0), ("penalised", 1.4)]:
+                expected[name] = model.eval().generate(
+                    prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=8, do_sample=False, eos_token_id=None,
+                    repetition_penalty=penalty)[0]
     config.num_labels = labels
     folder = HERE / kind
     shutil.rmtree(folder, ignore_errors=True)
@@ -157,5 +172,5 @@ def run(kind, config):
     print(kind, {head: round(expected[f"{head}.loss"].item(), 4) for head in HEADS if f"{head}.loss" in expected})
 
 
-for kind, config in TYPES.items():
-    run(kind, config)
+for kind in sys.argv[1:] or TYPES:
+    run(kind, TYPES[kind])

@@ -48,10 +48,10 @@ def write(path, content):
         f.write(content if isinstance(content, str) else json.dumps(content, ensure_ascii=False) + "\n")
 
 
-def byte_level(folder):
+def byte_level(folder, special=("<s>", "<pad>", "</s>", "<unk>", "<mask>")):
     from tokenizers import ByteLevelBPETokenizer
     bpe = ByteLevelBPETokenizer()
-    bpe.train_from_iterator(corpus(), 420, min_frequency=2, special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
+    bpe.train_from_iterator(corpus(), 420, min_frequency=2, special_tokens=list(special))
     os.makedirs(folder, exist_ok=True)
     bpe.save_model(folder)
 
@@ -95,6 +95,8 @@ def folders():
         shutil.copytree(f"{DIR}/roberta", f"{DIR}/{name}")
         write(f"{DIR}/{name}/tokenizer_config.json", config)
     write(f"{DIR}/roberta_prefix/special_tokens_map.json", {"mask_token": MASK, "cls_token": "<s>"})
+    byte_level(f"{DIR}/gpt2", ["<|endoftext|>"])
+    write(f"{DIR}/gpt2/config.json", {"model_type": "gpt2"})
     for name, kind in [("xlm_roberta", "xlm-roberta"), ("camembert", "camembert")]:
         os.makedirs(f"{DIR}/{name}")
         pieces(f"{DIR}/{name}/sentencepiece.bpe.model", 95)
@@ -106,16 +108,16 @@ def folders():
 
 
 def opened(name):
-    """A tokenizer of a folder. Where no file says it, the mask is written with the space before it, as in `transformers` 4."""
+    """A tokenizer of a folder. Where no file says it, the mask (GPT-2 has none) is written with the space before it, as in `transformers` 4."""
     from transformers import AddedToken, AutoTokenizer
     described = any(os.path.isfile(f"{DIR}/{name}/{file}") for file in ("tokenizer.json", "special_tokens_map.json", "vocab.txt"))
-    more = {} if described else {"mask_token": AddedToken("<mask>", lstrip=True, special=True, normalized=False)}
+    more = {} if described or name.startswith("gpt2") else {"mask_token": AddedToken("<mask>", lstrip=True, special=True, normalized=False)}
     return AutoTokenizer.from_pretrained(f"{DIR}/{name}", **more)
 
 
 def saved():
     """The same with tokenizer.json, as `save_pretrained` writes it."""
-    for name in ["roberta_prefix", "xlm_roberta", "camembert", "mpnet"]:
+    for name in ["roberta_prefix", "gpt2", "xlm_roberta", "camembert", "mpnet"]:
         to = f"{DIR}/{name}_json"
         tokenizer = opened(name)
         tokenizer.save_pretrained(to)

@@ -3,10 +3,10 @@
 use gradus_autograd::Var;
 use gradus_autograd::ops::attention::attention_probabilities;
 use gradus_tensor::ops::attention::Attention as Options;
-use gradus_tensor::{Result, bail};
+use gradus_tensor::{Result, Tensor, bail};
 
 use super::dropout::check_probability;
-use crate::{Dropout, Forward, Init, LayerConfig, LayerNorm, Linear, Path, Sequences};
+use crate::{Dropout, Forward, Init, KeyValues, LayerConfig, LayerNorm, Linear, Path, Sequences};
 
 /// Multi-head self-attention (Vaswani et al., arXiv:1706.03762) and the dense layer after it.
 pub(crate) struct Attention {
@@ -15,6 +15,8 @@ pub(crate) struct Attention {
     dense: Linear,
     heads: usize,
     window: Option<usize>,
+    causal: bool,
+    scale: f64,
     dropout: f64,
     /// The place from which the dropout derives its stream.
     name: String,
@@ -33,19 +35,21 @@ impl Attention {
         // Streams of random numbers have BERT's names in every model.
         let within = path / "attention" / "self";
         check_probability(config.attention_dropout).map_err(|e| e.at(within.name()))?;
-        let linear = |name: &str, outputs| {
-            let init = Init::Normal { std: config.init_std };
+        let layer = |name: &str, outputs, init| {
             Linear::with_bias(&(path / name), h, outputs, init, config.biases.attention)
         };
+        let linear = |name, outputs| layer(name, outputs, Init::Normal { std: config.init_std });
         let projections = match names.qkv {
             Some(all) => vec![linear(all, 3 * h)?],
             None => vec![linear(names.query, h)?, linear(names.key, h)?, linear(names.value, h)?],
         };
         Ok(Attention {
             projections,
-            dense: linear(names.attention_output, h)?,
+            dense: layer(names.attention_output, h, config.residual_init())?,
             heads,
             window: config.window,
+            causal: config.causal,
+            scale: config.scale.unwrap_or(1.0 / ((h / heads) as f64).sqrt()),
             dropout: config.attention_dropout,
             name: within.name().to_string(),
         })
@@ -63,14 +67,14 @@ impl Attention {
         }
     }
 
-    fn options(&self, hidden: usize, forward: &Forward) -> Options {
+    fn options(&self, forward: &Forward) -> Options {
         let drops = forward.training && self.dropout != 0.0;
         Options {
             heads: self.heads,
-            scale: 1.0 / ((hidden / self.heads) as f64).sqrt(),
+            scale: self.scale,
             dropout: drops.then(|| (self.dropout, forward.key.place(&self.name))),
             window: self.window,
-            causal: false,
+            causal: self.causal,
         }
     }
 
@@ -80,19 +84,60 @@ impl Attention {
         let qkv = self.qkv(x, sequences, &forward)?;
         let (tokens, hidden) = (x.size(0)?, qkv.size(-1)? / 3);
         let part = |i: usize| qkv.narrow(-1, i * hidden, hidden);
-        let options = self.options(hidden, &forward);
+        let options = self.options(&forward);
         let split =
             |y: Var| y.reshape(&[tokens, self.heads, hidden / self.heads])?.permute(&[1, 0, 2]);
         attention_probabilities(&split(part(0)?)?, &split(part(1)?)?, sequences.bias, &options)
     }
 
+    /// [`forward`](Attention::forward) for the next tokens of one sequence, whose earlier ones are
+    /// in `seen`, without dropout.
+    pub(crate) fn step(&self, x: &Var, sequences: &Sequences, seen: &mut KeyValues) -> Result<Var> {
+        if !self.causal || sequences.bias.is_some() {
+            bail!("attention", "{}: only a causal layer without a bias goes on", self.name);
+        }
+        let forward = Forward::inference();
+        let qkv = self.qkv(x, sequences, &forward)?;
+        let (tokens, hidden, options) = (x.size(0)?, qkv.size(-1)? / 3, self.options(&forward));
+        let part = |i: usize| qkv.narrow(-1, i * hidden, hidden);
+        let is_first = seen.is_empty();
+        let [keys, values] = seen.append([&part(1)?, &part(2)?])?;
+        let context = if is_first {
+            qkv.attention_qkvpacked(None, sequences.offsets, &options)?
+        } else {
+            let split = |y: &Var| {
+                y.reshape(&[y.size(0)?, self.heads, hidden / self.heads])?.permute(&[1, 0, 2])
+            };
+            let p = last_probabilities(&split(&part(0)?)?, &split(&keys)?, &options)?;
+            p.matmul(&split(&values)?)?.permute(&[1, 0, 2])?.reshape(&[tokens, hidden])?
+        };
+        self.dense.forward_in(&context, &forward)
+    }
+
     /// `x` `[tokens, hidden]` → the same shape.
     pub(crate) fn forward(&self, x: &Var, sequences: &Sequences, forward: &Forward) -> Result<Var> {
         let qkv = self.qkv(x, sequences, forward)?;
-        let options = self.options(qkv.size(-1)? / 3, forward);
+        let options = self.options(forward);
         let context = qkv.attention_qkvpacked(sequences.bias, sequences.offsets, &options);
         self.dense.forward_in(&context.map_err(|e| e.at(&self.name))?, forward)
     }
+}
+
+/// The scores of the last queries `[heads, n, size]` of a sequence against all keys `[heads, m,
+/// size]`, as probabilities `[heads, n, m]`. A query sees the keys before it, and its own.
+fn last_probabilities(q: &Var, k: &Var, options: &Options) -> Result<Var> {
+    let (n, m) = (q.size(1)?, k.size(1)?);
+    let scores = q.matmul(&k.t()?)?.mul_scalar(options.scale)?;
+    if n == 1 && options.window.is_none() {
+        return scores.softmax(-1);
+    }
+    let sees = |query: usize, key: usize| {
+        key <= query && options.window.is_none_or(|window| query - key <= window)
+    };
+    let mask: Vec<u8> = (0..n * m).map(|at| sees(m - n + at / m, at % m) as u8).collect();
+    let mask = Tensor::from_slice(&mask, &[n, m])?.to_device(q.device())?;
+    let never = Tensor::full(&[], f64::NEG_INFINITY, q.dtype())?.to_device(q.device())?;
+    scores.where_(&mask, &Var::constant(never))?.softmax(-1)
 }
 
 /// The attention block of BERT (Devlin et al., arXiv:1810.04805): multi-head self-attention, a
@@ -195,7 +240,7 @@ impl SelfAttention {
 
 #[cfg(test)]
 mod tests {
-    use gradus_tensor::{DType, RngKey, Tensor};
+    use gradus_tensor::{DType, RngKey};
 
     use super::*;
     use crate::Store;

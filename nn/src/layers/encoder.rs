@@ -38,6 +38,23 @@ pub struct LayerConfig {
     pub intermediate_dropout: f64,
     /// How far a token sees, on each side of it; `None` for its whole sequence.
     pub window: Option<usize>,
+    /// Whether a token sees only the tokens before it, and itself.
+    pub causal: bool,
+    /// What scores are multiplied by; `None` for 1/√(size of a head).
+    pub scale: Option<f64>,
+    /// Dropout probability of the feed-forward part's result, in a layer that normalises before its
+    /// blocks.
+    pub feed_forward_dropout: f64,
+    /// Standard deviation of the initial weights of the layers whose results are added to the
+    /// states; `None` for `init_std`.
+    pub residual_std: Option<f64>,
+}
+
+impl LayerConfig {
+    /// How the weights of a layer whose result is added to the states begin.
+    pub(crate) fn residual_init(&self) -> Init {
+        Init::Normal { std: self.residual_std.unwrap_or(self.init_std) }
+    }
 }
 
 /// Which parts of an encoder layer have biases.
@@ -77,6 +94,10 @@ impl Default for LayerConfig {
             gated: false,
             intermediate_dropout: 0.0,
             window: None,
+            causal: false,
+            scale: None,
+            feed_forward_dropout: 0.0,
+            residual_std: None,
         }
     }
 }
@@ -115,7 +136,7 @@ impl EncoderLayer {
     /// range.
     pub fn new(path: &Path, config: &LayerConfig) -> Result<Self> {
         let (h, between, names) = (config.hidden, config.intermediate, &config.names);
-        let (init, bias) = (Init::Normal { std: config.init_std }, config.biases.output);
+        let (init, bias) = (config.residual_init(), config.biases.output);
         Ok(EncoderLayer {
             attention: SelfAttention::new(path, config)?,
             feed_forward: FeedForward::new(path, config)?,

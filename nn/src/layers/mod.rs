@@ -3,6 +3,7 @@
 
 pub(crate) mod activation;
 pub(crate) mod attention;
+pub(crate) mod cache;
 pub(crate) mod dropout;
 pub(crate) mod embedding;
 pub(crate) mod encoder;

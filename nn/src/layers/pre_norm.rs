@@ -5,10 +5,10 @@ use gradus_tensor::Result;
 
 use super::attention::Attention;
 use super::feed_forward::FeedForward;
-use crate::{Dropout, Forward, Init, LayerConfig, LayerNorm, Linear, Path, Sequences};
+use crate::{Dropout, Forward, KeyValues, LayerConfig, LayerNorm, Linear, Path, Sequences};
 
 /// An encoder layer that normalises the input of its blocks, not the sums (Xiong et al.,
-/// arXiv:2002.04745), as in ModernBERT (Warner et al., arXiv:2412.13663): x + attention(norm(x)),
+/// arXiv:2002.04745), as in GPT-2 and ModernBERT (Warner et al., arXiv:2412.13663): x + attention(norm(x)),
 /// then x + feed-forward(norm(x)). The states are normalised once more after the last layer.
 ///
 /// Parameters: those of [`EncoderLayer`](crate::EncoderLayer), by the names of
@@ -21,12 +21,13 @@ pub struct PreNormLayer {
     feed_forward: FeedForward,
     between_dropout: Dropout,
     output: Linear,
+    dropout: Dropout,
 }
 
 impl PreNormLayer {
     /// The layer at `path`. Without `attention_norm` the attention takes the input as it is: the
     /// embeddings are normalised already. `dropout` of the configuration is that of the
-    /// attention's result; that of the feed-forward block has none.
+    /// attention's result, `feed_forward_dropout` that of the feed-forward block's.
     ///
     /// ```
     /// # use gradus_nn::{LayerConfig, PreNormLayer, Store};
@@ -43,7 +44,6 @@ impl PreNormLayer {
     /// range.
     pub fn new(path: &Path, config: &LayerConfig, attention_norm: bool) -> Result<Self> {
         let (h, names) = (config.hidden, &config.names);
-        let init = Init::Normal { std: config.init_std };
         let norm = |name| {
             LayerNorm::with_bias(&(path / name), h, config.layer_norm_eps, config.biases.norm)
         };
@@ -58,9 +58,10 @@ impl PreNormLayer {
                 &(path / names.output),
                 config.intermediate,
                 h,
-                init,
+                config.residual_init(),
                 config.biases.output,
             )?,
+            dropout: Dropout::new(&(path / "output"), config.feed_forward_dropout)?,
         })
     }
 
@@ -111,9 +112,30 @@ impl PreNormLayer {
         forward: &Forward,
     ) -> Result<Var> {
         let attended = self.attention.forward(&self.normed(x)?, &sequences.into(), forward)?;
-        let x = x.add(&self.attention_dropout.forward(&attended, forward)?)?;
+        self.after(x, &attended, forward)
+    }
+
+    /// [`forward`](PreNormLayer::forward) for the next tokens `x` `[tokens, hidden]` of one
+    /// sequence, in inference. `seen` holds the earlier ones, and then these too.
+    ///
+    /// # Errors
+    /// If the layer is not causal, or the shapes do not fit.
+    pub fn step<'a>(
+        &self,
+        x: &Var,
+        sequences: impl Into<Sequences<'a>>,
+        seen: &mut KeyValues,
+    ) -> Result<Var> {
+        let attended = self.attention.step(&self.normed(x)?, &sequences.into(), seen)?;
+        self.after(x, &attended, &Forward::inference())
+    }
+
+    /// The layer's output, of its input and the attention's result.
+    fn after(&self, x: &Var, attended: &Var, forward: &Forward) -> Result<Var> {
+        let x = x.add(&self.attention_dropout.forward(attended, forward)?)?;
         let between = self.feed_forward.forward(&self.norm.forward(&x)?, forward)?;
         let between = self.between_dropout.forward(&between, forward)?;
-        x.add(&self.output.forward_in(&between, forward)?)
+        let y = self.output.forward_in(&between, forward)?;
+        x.add(&self.dropout.forward(&y, forward)?)
     }
 }

@@ -65,7 +65,8 @@ impl ParamGroup {
 }
 
 /// Whether a parameter of this name takes weight decay: all but biases and norms, which have no
-/// direction to lose (as in BERT's own training). A norm is a module with `norm` in its name.
+/// direction to lose (as in BERT's own training). A norm is a module with `norm` in its name, or one
+/// whose name begins with `ln_`.
 ///
 /// ```
 /// # use gradus_nn::decays;
@@ -73,11 +74,14 @@ impl ParamGroup {
 /// assert!(!decays("encoder.layer.0.output.dense.bias"));
 /// assert!(!decays("encoder.layer.0.output.LayerNorm.weight"));
 /// assert!(!decays("transformer.layer.0.sa_layer_norm.weight"));
+/// assert!(!decays("transformer.h.0.ln_1.weight"));
 /// ```
 pub fn decays(name: &str) -> bool {
     let mut parts = name.rsplit('.');
     let (last, module) = (parts.next(), parts.next());
-    last != Some("bias") && !module.is_some_and(|module| module.to_lowercase().contains("norm"))
+    let is_norm =
+        |module: &str| module.to_lowercase().contains("norm") || module.starts_with("ln_");
+    last != Some("bias") && !module.is_some_and(is_norm)
 }
 
 /// The four groups of fine-tuning: body with and without weight decay, then head with and without.

@@ -75,7 +75,7 @@ pub fn parameters(task: Task) -> &'static [&'static str] {
         Task::Classify => &["function_to_apply", "top_k", "truncate", "truncation_direction"],
         Task::FillMask => &["top_k", "targets", "truncate", "truncation_direction"],
         Task::Tag => &["aggregation_strategy", "ignore_labels", "truncate", "truncation_direction"],
-        Task::Answer => &[],
+        Task::Answer | Task::Generate => &[],
     }
 }
 
@@ -121,7 +121,7 @@ async fn pipeline(served: Arc<Served>, call: Call, mut fields: Fields) -> Result
         Task::Classify => classify(ask).await,
         Task::FillMask => fill_mask(ask).await,
         Task::Tag => tag(ask).await,
-        Task::Answer => Err(ask.served.wrong_task("single texts")),
+        Task::Answer | Task::Generate => Err(ask.served.wrong_task("single texts")),
     }
 }
 

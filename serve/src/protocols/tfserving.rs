@@ -118,7 +118,7 @@ fn described(served: &Served) -> Result<Response> {
         }),
         Task::FillMask => json!({"masks": tensor("masks", "DT_STRING", None)}),
         Task::Tag => json!({"words": tensor("words", "DT_STRING", None)}),
-        Task::Answer => return Err(served.wrong_task("single texts")),
+        Task::Answer | Task::Generate => return Err(served.wrong_task("single texts")),
     };
     Ok(small_json(&json!({
         "model_spec": {

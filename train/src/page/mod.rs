@@ -6,11 +6,11 @@ mod data;
 mod embed;
 mod history;
 mod labels;
-mod mlm;
 pub mod plot;
 mod run;
 pub mod scatter;
 mod tokens;
+mod words;
 
 use std::path::Path;
 
@@ -24,10 +24,10 @@ pub use answer::of_answers;
 pub use classifier::{of_classifier, of_student};
 pub use embed::of_embedder;
 pub use history::{History, Points, smoothed};
-pub use mlm::of_masked;
 use plot::{Line, curves};
 pub use run::of_run;
 pub use tokens::of_tagger;
+pub use words::{of_causal, of_masked};
 
 /// The name of the page in a run's folder.
 pub const REPORT: &str = "report.html";

@@ -30,6 +30,7 @@ use crate::tasks::answer::Answer;
 use crate::tasks::classify::Classify;
 use crate::tasks::distill::Distill;
 use crate::tasks::embed::Embed;
+use crate::tasks::lm::Lm;
 use crate::tasks::mlm::Mlm;
 use crate::tasks::tokens::Tokens;
 pub use args::SweepArgs;
@@ -55,6 +56,7 @@ pub fn run(shared: &SharedArgs, args: &SweepArgs) -> Outcome {
         "classify" => Sweep::<Classify>::run(start),
         "distill" => Sweep::<Distill>::run(start),
         "embed" => Sweep::<Embed>::run(start),
+        "lm" => Sweep::<Lm>::run(start),
         "mlm" => Sweep::<Mlm>::run(start),
         "tokens" => Sweep::<Tokens>::run(start),
         other => Err(Failure::usage(format!(

@@ -5,8 +5,10 @@ mod class_weights;
 pub mod classify;
 pub mod distill;
 pub mod embed;
+pub mod lm;
 pub mod mlm;
 mod tags;
+mod text;
 pub mod tokens;
 
 use std::path::Path;
@@ -42,6 +44,14 @@ pub trait Job: Sized {
     /// # Errors
     /// When there is too little text.
     fn learn_vocabulary(&self, size: usize) -> Outcome<Tokenizer>;
+
+    /// The configuration of a model from scratch, of a size by its name.
+    ///
+    /// # Errors
+    /// When there is no such size.
+    fn scratch(size: &str, vocab_size: usize) -> Outcome<EncoderConfig> {
+        Ok(EncoderConfig::preset(size, vocab_size)?)
+    }
 
     /// Fits a pretrained model to the task and its data, before the model is built. Returns notes
     /// for a person.

@@ -41,7 +41,12 @@ pub(crate) const ADAPTER: Table = Table {
         ),
         key(&["bias"], Only(&["\"none\""]), "Gradus does not read trained biases of an adapter"),
         key(&["lora_bias"], Only(&["false"]), "Gradus's low-rank parts have no biases"),
-        key(&["fan_in_fan_out"], Only(&["false"]), "the layers of BERT are stored as [out, in]"),
+        key(
+            &["fan_in_fan_out"],
+            Harmless,
+            "whether a file has a weight as [in, out]: GPT-2's has; the model's type decides, as in \
+             PEFT",
+        ),
         key(
             &["use_dora", "use_qalora"],
             Only(&["false"]),

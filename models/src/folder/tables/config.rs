@@ -124,6 +124,32 @@ pub(crate) const CONFIG: Table = Table {
             "Gradus has absolute positions only",
         ),
         key(
+            &[
+                "n_embd",
+                "n_layer",
+                "n_head",
+                "n_inner",
+                "n_positions",
+                "activation_function",
+                "layer_norm_epsilon",
+                "embd_pdrop",
+                "attn_pdrop",
+                "resid_pdrop",
+            ],
+            Obeyed,
+            "GPT-2's names of the shape, the activation, ε and the dropouts",
+        ),
+        key(
+            &["scale_attn_weights", "scale_attn_by_inverse_layer_idx"],
+            Obeyed,
+            "what GPT-2's scores are divided by",
+        ),
+        key(
+            &["reorder_and_upcast_attn", "summary_proj_to_labels", "summary_first_dropout"],
+            Harmless,
+            "GPT-2's: the order of a product in 16 bits, and a head that Gradus does not have",
+        ),
+        key(
             &["is_decoder", "add_cross_attention", "is_encoder_decoder", "tie_encoder_decoder"],
             Only(&["false"]),
             "Gradus builds encoders only",

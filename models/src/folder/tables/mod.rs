@@ -2,11 +2,13 @@
 
 mod adapter;
 mod config;
+mod generation;
 mod sentence;
 mod tokenizer;
 
 pub(crate) use adapter::ADAPTER;
 pub(crate) use config::CONFIG;
+pub(crate) use generation::GENERATION;
 pub(super) use sentence::ARGUMENTS;
 pub(crate) use sentence::{
     DENSE, DROPOUT, LAYER_NORM, MODULES, NORMALIZE, POOLING, SENTENCE, SENTENCE_MODEL, SPLADE,
@@ -23,8 +25,9 @@ const fn key(names: &'static [&'static str], rule: Rule, remark: &'static str) -
 
 /// All tables, in the order of the book.
 #[cfg(test)]
-pub(super) const TABLES: [&Table; 12] = [
+pub(super) const TABLES: [&Table; 13] = [
     &CONFIG,
+    &GENERATION,
     &TOKENIZER,
     &MODULES,
     &SENTENCE,
@@ -81,7 +84,7 @@ pub(super) const FILES: [(&str, &str, &str); 13] = [
         "harmless",
         "what Gradus writes for a classifier on the mean of the tokens",
     ),
-    ("generation_config.json, chat_template.jinja", "harmless", "for models that generate text"),
+    ("chat_template.jinja", "harmless", "for models that chat"),
     (
         "preprocessor_config.json, processor_config.json, training_args.bin, onnx/, openvino/",
         "harmless",

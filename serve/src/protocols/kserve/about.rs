@@ -67,7 +67,7 @@ pub fn outputs(served: &Served) -> Vec<Tensor> {
         ],
         Task::FillMask => vec![("MASKS", "BYTES", vec![])],
         Task::Tag => vec![("WORDS", "BYTES", vec![])],
-        Task::Answer => Vec::new(),
+        Task::Answer | Task::Generate => Vec::new(),
     }
 }
 

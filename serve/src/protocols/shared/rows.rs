@@ -82,6 +82,6 @@ pub async fn rows_for(
             let asked = served.tag(question, WordLabel::First).await?;
             asked.map(|words| Ok(Row::Words(words)))
         }
-        Task::Answer => Err(served.wrong_task("single texts")),
+        Task::Answer | Task::Generate => Err(served.wrong_task("single texts")),
     }
 }

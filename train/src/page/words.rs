@@ -1,10 +1,11 @@
-//! What the page tells of a run of `train mlm`.
+//! What the page tells of a run of `train mlm` and `train lm`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use gradus_models::Tokenizer;
-use gradus_models::tasks::{Guess, MaskedLanguageModel};
+use gradus_models::data::Corpus;
+use gradus_models::tasks::{CausalLanguageModel, Guess, MaskedLanguageModel};
 use gradus_models::training::Task;
 use maud::{Markup, html};
 
@@ -15,7 +16,7 @@ use crate::tasks::Details;
 /// Words in the table.
 const SHOWN: usize = 30;
 
-/// A word that was masked less often tells nothing.
+/// A word that was predicted less often tells nothing.
 const LEAST: usize = 3;
 
 /// The guesses of a masked language model and its blocks, of at most `length` tokens. `others` are
@@ -26,36 +27,74 @@ pub fn of_masked(
     length: usize,
 ) -> Details<MaskedLanguageModel> {
     Box::new(move |task, examined| {
-        let mut sections = Vec::new();
-        if let Some(examined) = &examined {
-            let (name, guesses) = (examined.split, &examined.findings);
-            let title = format!("Masked tokens of the {name} text");
-            sections.push(Section::new(title, kinds(guesses, &tokenizer)));
-            let title = format!("The words of the {name} text that cost most");
-            sections.push(Section::new(title, costly(guesses, &tokenizer)));
-        }
+        let found = examined.as_ref().map(|of| (of.split, &of.findings[..]));
+        let mut sections = found.map_or(Vec::new(), |found| of_words("Masked", found, &tokenizer));
         let lengths = Lengths { tokens: task.lengths(), most: length, cut: None, of: "blocks" };
-        // The text that is in memory: all of it, or a window of a long one.
-        let train = task.corpus().read(task.open())?;
-        let lines = |text: &'_ str| -> Vec<String> {
-            text.lines().filter(|line| !line.trim().is_empty()).map(String::from).collect()
-        };
-        let owned = |lines: Vec<String>| lines.into_iter().map(Cow::Owned).collect();
-        let texts = Texts {
-            train: owned(lines(&train)),
-            others: others.iter().map(|(name, text)| (*name, owned(lines(text)))).collect(),
-        };
-        sections.push(about_texts(&lengths, &texts));
-        if task.windows() > 1 {
-            let windows = task.windows();
-            let told = html! { p {
-                "What is said of the texts is about one of the " (windows) " parts of the training "
-                "text: no more is in memory."
-            } };
-            sections.push(Section::new("A long text", told));
-        }
+        sections.extend(of_text(&lengths, (task.corpus(), task.open()), &others)?);
         Ok(sections)
     })
+}
+
+/// As [`of_masked`], of a causal language model.
+pub fn of_causal(
+    tokenizer: Tokenizer,
+    others: Vec<(&'static str, String)>,
+    length: usize,
+) -> Details<CausalLanguageModel> {
+    Box::new(move |task, examined| {
+        let found = examined.as_ref().map(|of| (of.split, &of.findings[..]));
+        let mut sections =
+            found.map_or(Vec::new(), |found| of_words("Predicted", found, &tokenizer));
+        let lengths = Lengths { tokens: task.lengths(), most: length, cut: None, of: "blocks" };
+        sections.extend(of_text(&lengths, (task.corpus(), task.open()), &others)?);
+        Ok(sections)
+    })
+}
+
+/// What the model says of the tokens of a set, which are `predicted` in some way.
+fn of_words(
+    predicted: &str,
+    (name, guesses): (&str, &[Guess]),
+    tokenizer: &Tokenizer,
+) -> Vec<Section> {
+    let way = predicted.to_lowercase();
+    vec![
+        Section::new(
+            format!("{predicted} tokens of the {name} text"),
+            kinds(guesses, tokenizer, &way),
+        ),
+        Section::new(
+            format!("The words of the {name} text that cost most"),
+            costly(guesses, tokenizer, &way),
+        ),
+    ]
+}
+
+/// What the page tells of raw text, of which one window is open.
+fn of_text(
+    lengths: &Lengths,
+    (corpus, open): (&Corpus, usize),
+    others: &[(&'static str, String)],
+) -> gradus_models::Result<Vec<Section>> {
+    // The text that is in memory: all of it, or a window of a long one.
+    let train = corpus.read(open)?;
+    let lines = |text: &'_ str| -> Vec<String> {
+        text.lines().filter(|line| !line.trim().is_empty()).map(String::from).collect()
+    };
+    let owned = |lines: Vec<String>| lines.into_iter().map(Cow::Owned).collect();
+    let texts = Texts {
+        train: owned(lines(&train)),
+        others: others.iter().map(|(name, text)| (*name, owned(lines(text)))).collect(),
+    };
+    let mut sections = vec![about_texts(lengths, &texts)];
+    if corpus.windows() > 1 {
+        let told = html! { p {
+            "What is said of the texts is about one of the " (corpus.windows()) " parts of the \
+            training text: no more is in memory."
+        } };
+        sections.push(Section::new("A long text", told));
+    }
+    Ok(sections)
 }
 
 /// The guesses of some tokens.
@@ -92,7 +131,7 @@ fn token(tokenizer: &Tokenizer, id: u32) -> String {
 }
 
 /// Whole words and first pieces beside the pieces after them.
-fn kinds(guesses: &[Guess], tokenizer: &Tokenizer) -> Markup {
+fn kinds(guesses: &[Guess], tokenizer: &Tokenizer, way: &str) -> Markup {
     let (mut all, mut first, mut later) = (Word::default(), Word::default(), Word::default());
     for guess in guesses {
         all.add(guess);
@@ -106,7 +145,7 @@ fn kinds(guesses: &[Guess], tokenizer: &Tokenizer) -> Markup {
     }
     html! {
         div.wide { table {
-            tr { th { "tokens" } th.n { "right" } th.n { "perplexity" } th.n { "masked" } }
+            tr { th { "tokens" } th.n { "right" } th.n { "perplexity" } th.n { (way) } }
             @for (name, word) in &rows { tr {
                 td { (name) } td.n { (word.right()) } td.n { (word.perplexity()) }
                 td.n { (word.count) }
@@ -116,7 +155,7 @@ fn kinds(guesses: &[Guess], tokenizer: &Tokenizer) -> Markup {
 }
 
 /// The tokens with the largest sum of losses.
-fn costly(guesses: &[Guess], tokenizer: &Tokenizer) -> Markup {
+fn costly(guesses: &[Guess], tokenizer: &Tokenizer, way: &str) -> Markup {
     let mut words: BTreeMap<u32, Word> = BTreeMap::new();
     guesses.iter().for_each(|guess| words.entry(guess.truth).or_default().add(guess));
     let all: f64 = words.values().map(|word| word.loss).sum();
@@ -124,10 +163,10 @@ fn costly(guesses: &[Guess], tokenizer: &Tokenizer) -> Markup {
         words.into_iter().filter(|(_, word)| word.count >= LEAST).collect();
     rows.sort_by(|a, b| b.1.loss.total_cmp(&a.1.loss).then(a.0.cmp(&b.0)));
     html! {
-        p { "Tokens that were masked " (LEAST) " times or more, by their part of the loss." }
+        p { "Tokens that were " (way) " " (LEAST) " times or more, by their part of the loss." }
         div.wide { table {
             tr {
-                th { "token" } th.n { "masked" } th.n { "right" } th.n { "perplexity" }
+                th { "token" } th.n { (way) } th.n { "right" } th.n { "perplexity" }
                 th.n { "part of the loss" } th { "guessed instead" }
             }
             @for (id, word) in rows.iter().take(SHOWN) { tr {

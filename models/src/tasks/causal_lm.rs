@@ -1,0 +1,271 @@
+//! `lm`: the next word of raw text (Radford et al. 2019).
+
+use gradus_autograd::Var;
+use gradus_nn::{CrossEntropy, Forward, Reduction};
+use gradus_tensor::{Device, RngKey, Tensor};
+
+use super::masked_lm::Guess;
+use crate::batch::each_batch;
+use crate::data::Corpus;
+use crate::evaluation::{Evaluation, Metric};
+use crate::training::Task;
+use crate::{CausalLm, EncoderInput, Error, PackedBatch, Result, Tokenizer};
+
+/// Text as blocks of tokens, for an evaluation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocks {
+    /// The tokens of each block. A block begins with the last token of the one before it, so that
+    /// every token but the first is predicted once.
+    pub ids: Vec<Vec<u32>>,
+    /// The bytes of the text.
+    pub bytes: usize,
+}
+
+impl Blocks {
+    /// The blocks of a text, of at most `length` tokens.
+    ///
+    /// # Errors
+    /// When the text cannot be encoded, or a block has no room for a token and the next.
+    pub fn of(text: &str, tokenizer: &Tokenizer, length: usize) -> Result<Self> {
+        let ids = tokenizer.encode_long(text)?;
+        Ok(Blocks { ids: blocks(&ids, length, 0)?, bytes: text.len() })
+    }
+}
+
+/// Cuts tokens into blocks of `length`, of which the first ends after `shift` tokens if that is
+/// above 0. Neighbours share a token.
+fn blocks(ids: &[u32], length: usize, shift: usize) -> Result<Vec<Vec<u32>>> {
+    if length < 2 {
+        return Err(Error::Input(format!(
+            "a maximum length of {length} has no room for a token and the next one"
+        )));
+    }
+    let (mut blocks, mut start, mut end) = (Vec::new(), 0, if shift > 0 { shift } else { length });
+    while start + 1 < ids.len() {
+        end = end.min(ids.len());
+        if end - start > 1 {
+            blocks.push(ids[start..end].to_vec());
+        }
+        (start, end) = (end - 1, end - 1 + length);
+    }
+    Ok(blocks)
+}
+
+/// Training of a [`CausalLm`] on raw text.
+///
+/// The text is read window by window ([`Corpus`]), so that memory does not grow with it. In each
+/// epoch blocks begin at other places, which are drawn from (seed, epoch, window).
+pub struct CausalLanguageModel {
+    model: CausalLm,
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    max_length: usize,
+    seed: u64,
+    /// The window whose tokens are in memory.
+    open: usize,
+    ids: Vec<u32>,
+    train: Vec<Vec<u32>>,
+    lengths: Vec<usize>,
+    examples: usize,
+}
+
+impl CausalLanguageModel {
+    /// The task of training `model` on the text of `corpus`, in blocks of `max_length` tokens.
+    ///
+    /// # Errors
+    /// When the first window cannot be read or holds fewer than two tokens.
+    pub fn new(
+        model: CausalLm,
+        corpus: Corpus,
+        tokenizer: Tokenizer,
+        (max_length, seed): (usize, u64),
+    ) -> Result<Self> {
+        let (ids, train, lengths) = (Vec::new(), Vec::new(), Vec::new());
+        let mut task = CausalLanguageModel {
+            model,
+            corpus,
+            tokenizer,
+            max_length,
+            seed,
+            open: usize::MAX,
+            ids,
+            train,
+            lengths,
+            examples: 0,
+        };
+        task.open_window(0, 0)?;
+        if task.train.is_empty() {
+            return Err(Error::Input("the first part of the text has no two tokens".into()));
+        }
+        let share = task.corpus.bytes() as f64 / task.corpus.bytes_of(task.open).max(1) as f64;
+        task.examples = match task.windows() {
+            1 => task.train.len(),
+            _ => (task.train.len() as f64 * share).round() as usize,
+        };
+        Ok(task)
+    }
+
+    /// The model.
+    pub fn model(&self) -> &CausalLm {
+        &self.model
+    }
+
+    /// The text.
+    pub fn corpus(&self) -> &Corpus {
+        &self.corpus
+    }
+
+    /// The window of the text that is in memory.
+    pub fn open(&self) -> usize {
+        self.open
+    }
+
+    fn device(&self) -> Device {
+        self.model.encoder().device()
+    }
+
+    /// A batch of blocks, the places whose next token is in the block too, and those tokens.
+    fn batch(&self, blocks: &[&Vec<u32>]) -> Result<(EncoderInput, [Tensor; 2])> {
+        let longest = blocks.iter().map(|block| block.len()).max().unwrap_or(0);
+        let types = vec![0; longest];
+        let parts = blocks.iter().map(|block| (&block[..], &types[..block.len()]));
+        let packed = PackedBatch::from_parts(parts, self.model.encoder().config())?;
+        let places = packed.ranges().flat_map(|range| range.start..range.end - 1);
+        let places: Vec<u32> = places.map(|place| place as u32).collect();
+        let next: Vec<u32> = blocks.iter().flat_map(|block| block[1..].to_vec()).collect();
+        let tensor = |ids: &[u32]| Tensor::from_slice(ids, &[ids.len()])?.to_device(self.device());
+        let input = EncoderInput::new(&packed)?.to_device(self.device())?;
+        Ok((input, [tensor(&places)?, tensor(&next)?]))
+    }
+
+    /// What the model says of each token of a batch but the first of its block.
+    fn guesses(&self, blocks: &[&Vec<u32>]) -> Result<Vec<Guess>> {
+        let (input, [places, next]) = self.batch(blocks)?;
+        let states = self.model.encoder().forward(&input, &Forward::inference())?;
+        let each = CrossEntropy { reduction: Reduction::None, ..CrossEntropy::default() };
+        let (all, vocabulary) = (next.numel(), self.model.encoder().config().vocab_size);
+        let rows = (MAX_LOGITS / vocabulary).max(1);
+        let mut found = Vec::with_capacity(all);
+        for start in (0..all).step_by(rows) {
+            let n = rows.min(all - start);
+            let [places, next] = [&places, &next].map(|t| t.narrow(0, start, n));
+            let logits = self.model.decode(&states.index_select(0, &places?)?)?;
+            let truth = next?;
+            let losses = logits.tensor().cross_entropy(&truth, &each)?.0.to_vec::<f32>()?;
+            let predicted = logits.tensor().argmax(-1, false)?.to_vec::<u32>()?;
+            let truth = truth.to_vec::<u32>()?;
+            let rows = truth.into_iter().zip(predicted).zip(losses);
+            found.extend(rows.map(|((truth, predicted), loss)| Guess { truth, predicted, loss }));
+        }
+        Ok(found)
+    }
+}
+
+/// Logits of an evaluation at a time, in elements: 64 MiB.
+const MAX_LOGITS: usize = 16 << 20;
+
+const METRICS: [Metric; 3] = [
+    Metric::number("perplexity", "perplexity").lower_is_better(),
+    Metric::number("bits_per_byte", "bits per byte of the text").lower_is_better(),
+    Metric::percent("accuracy", "accuracy of the next token"),
+];
+
+impl Task for CausalLanguageModel {
+    type Set = Blocks;
+    /// The tokens, in the order of the text.
+    type Findings = Vec<Guess>;
+
+    fn lengths(&self) -> &[usize] {
+        &self.lengths
+    }
+
+    fn terms(&self, batch: &[usize]) -> f64 {
+        batch.iter().map(|&i| (self.lengths[i] - 1) as f64).sum()
+    }
+
+    fn loss(&self, batch: &[usize], forward: &Forward) -> Result<Var> {
+        let blocks: Vec<&Vec<u32>> = batch.iter().map(|&i| &self.train[i]).collect();
+        let (input, [places, next]) = self.batch(&blocks)?;
+        self.model.loss(&input, &places, &next, &CrossEntropy::default(), forward)
+    }
+
+    fn is_head(&self, name: &str) -> bool {
+        crate::family::is_head(name)
+    }
+
+    fn metrics(&self) -> &'static [Metric] {
+        &METRICS
+    }
+
+    fn examine(
+        &self,
+        set: &Blocks,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<(Evaluation, Self::Findings)> {
+        let lengths: Vec<usize> = set.ids.iter().map(Vec::len).collect();
+        let mut found = vec![Vec::new(); set.ids.len()];
+        each_batch(&lengths, 16, progress, |batch| {
+            let blocks: Vec<&Vec<u32>> = batch.iter().map(|&i| &set.ids[i]).collect();
+            let mut guesses = self.guesses(&blocks)?.into_iter();
+            for &i in batch {
+                found[i] = guesses.by_ref().take(lengths[i] - 1).collect();
+            }
+            Ok(())
+        })?;
+        let found: Vec<Guess> = found.into_iter().flatten().collect();
+        let tokens = found.len().max(1) as f64;
+        let nats = found.iter().map(|guess| f64::from(guess.loss)).sum::<f64>();
+        let right = found.iter().filter(|guess| guess.predicted == guess.truth).count();
+        let loss = nats / tokens;
+        let values = [
+            ("perplexity", loss.exp()),
+            ("bits_per_byte", nats / std::f64::consts::LN_2 / set.bytes.max(1) as f64),
+            ("accuracy", right as f64 / tokens),
+        ];
+        Ok((Evaluation::new(set.ids.len(), loss, values), found))
+    }
+
+    fn examples(&self) -> usize {
+        self.examples
+    }
+
+    fn windows(&self) -> usize {
+        self.corpus.windows()
+    }
+
+    fn open_window(&mut self, epoch: u64, window: usize) -> Result<()> {
+        let key = RngKey::new(self.seed);
+        let mut order: Vec<usize> = (0..self.corpus.windows()).collect();
+        key.place("windows").step(epoch).shuffle(&mut order);
+        let read = order[window];
+        if self.open != read {
+            self.ids = self.tokenizer.encode_long(&self.corpus.read(read)?)?;
+            self.open = read;
+        }
+        let drawn = key.place("blocks").step(epoch).step(window as u64).word(0) as usize;
+        // The first epoch begins at the first token.
+        let shift = if epoch == 0 { 0 } else { drawn % self.max_length.max(1) };
+        self.train = blocks(&self.ids, self.max_length, shift)?;
+        self.lengths = self.train.iter().map(Vec::len).collect();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_predict_every_token_once() {
+        let ids: Vec<u32> = (0..23).collect();
+        for shift in 0..8 {
+            for n in [0, 1, 2, 7, 8, 9, 15, 16, 23] {
+                let blocks = blocks(&ids[..n], 8, shift).unwrap();
+                let predicted: Vec<u32> = blocks.iter().flat_map(|b| b[1..].to_vec()).collect();
+                assert_eq!(predicted, ids[1.min(n)..n], "{n} tokens, shift {shift}");
+                assert!(blocks.iter().all(|block| (2..=8).contains(&block.len())));
+            }
+        }
+        assert!(blocks(&ids, 1, 0).is_err());
+    }
+}
