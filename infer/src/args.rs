@@ -135,6 +135,7 @@ of a tagger {\"f1\":…,\"precision\":…,\"recall\":…,\"accuracy\":…,\"loss
 of an embedder {\"recall_at_1\":…,\"mrr\":…,\"recall_at_5\":…,\"recall_at_10\":…,\"triplet_accuracy\":…,\"examples\":…,
 \"mistakes\":[{\"anchor\":…,\"positive\":…,\"similarity\":…,\"taken\":…,\"taken_similarity\":…,\"line\":…},…]}, or with scores
 {\"spearman\":…,\"pearson\":…,\"examples\":…,\"mistakes\":[{\"anchor\":…,\"positive\":…,\"similarity\":…,\"score\":…,\"line\":…},…]},
+of a causal language model {\"loss\":…,\"perplexity\":…,\"bits_per_byte\":…,\"accuracy\":…,\"tokens\":…,\"examples\":…,\"mistakes\":[…]},
 of a question answerer {\"exact_match\":…,\"f1\":…,\"loss\":…,\"examples\":…,
 \"mistakes\":[{\"id\":…,\"question\":…,\"answers\":[…],\"predicted\":…,\"no_answer_difference\":…},…]},
 for data with unanswered questions also \"HasAns_exact\", \"HasAns_f1\", \"NoAns_exact\", \"NoAns_f1\" and \"best_exact\",
@@ -223,7 +224,7 @@ pub struct EvaluateFlags {
     pub run: ModelFlags,
     /// Labelled texts (.csv, .tsv, .jsonl, .parquet), tagged words for a tagger (.conll, .iob, .bio,
     /// .txt, .jsonl, .parquet), pairs of texts for an embedder, questions with answers for a question
-    /// answerer (.json, .jsonl, .parquet), or raw text for a masked language model (.txt, .md,
+    /// answerer (.json, .jsonl, .parquet), or raw text for a language model (.txt, .md,
     /// .parquet); each also with .gz
     #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,

@@ -3,25 +3,26 @@
 
     pip install torch transformers safetensors tokenizers peft
     cargo build --release --bin train --bin infer
-    python tests/interop/family.py
+    python tests/interop/family.py [TYPE…]
 
 For each type, a tiny model of random weights and a tokenizer of its kind (WordPiece, byte-level BPE, Unigram) are made
 here. `infer` answers as transformers from the folder that transformers saved; transformers answers as `infer` from the
 folders that `train` writes (with the type's own head, on the mean of the tokens, and for words), and peft as `infer` from an
-adapter. Within 1e-5.
+adapter. Within 1e-5. GPT-2 goes on with texts in the place of filling masks: the same words.
 """
 import json
 import os
 import subprocess
+import sys
 import tempfile
 
 import torch
 from peft import PeftModel
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
-    AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer,
-    BertConfig, CamembertConfig, DistilBertConfig, ElectraConfig, GteConfig, ModernBertConfig, MPNetConfig, NomicBertConfig,
-    PreTrainedTokenizerFast, RobertaConfig, XLMRobertaConfig,
+    AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSequenceClassification,
+    AutoModelForTokenClassification, AutoTokenizer, BertConfig, CamembertConfig, DistilBertConfig, ElectraConfig, GPT2Config,
+    GteConfig, ModernBertConfig, MPNetConfig, NomicBertConfig, PreTrainedTokenizerFast, RobertaConfig, XLMRobertaConfig,
 )
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -52,6 +53,15 @@ def wordpiece():
 
 ROBERTAS = dict(bos_token="<s>", eos_token="</s>", cls_token="<s>", sep_token="</s>", pad_token="<pad>", unk_token="<unk>",
                 mask_token="<mask>")
+
+
+def gpt2_words():
+    t = Tokenizer(models.BPE())
+    t.pre_tokenizer, t.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    t.train_from_iterator(CORPUS, trainers.BpeTrainer(
+        vocab_size=400, special_tokens=["<|endoftext|>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    end = "<|endoftext|>"
+    return PreTrainedTokenizerFast(tokenizer_object=t, bos_token=end, eos_token=end, unk_token=end, pad_token=end)
 
 
 def byte_level():
@@ -87,6 +97,7 @@ TYPES = {
     "gte": (GteConfig, unigram, {}),
     "modernbert": (ModernBertConfig, byte_level, dict(local_attention=6, bos_token_id=0, eos_token_id=2, cls_token_id=0,
                                                       sep_token_id=2)),
+    "gpt2": (GPT2Config, gpt2_words, dict(bos_token_id=0, eos_token_id=0)),
 }
 
 
@@ -97,6 +108,8 @@ def config_of(kind, tokenizer):
         names = dict(hidden_size="dim", num_hidden_layers="n_layers", num_attention_heads="n_heads",
                      intermediate_size="hidden_dim")
         sizes = {names.get(key, key): value for key, value in SIZES.items()}
+    if kind == "gpt2":
+        sizes["n_inner"] = sizes.pop("intermediate_size")
     return cls(vocab_size=len(tokenizer), max_position_embeddings=40, num_labels=3, pad_token_id=tokenizer.pad_token_id,
                **sizes, **more)
 
@@ -130,6 +143,18 @@ def filled(folder, model, tokenizer):
     near("masked words", [x["score"] for x in mine], top.values)
 
 
+def continued(folder, model, tokenizer):
+    """Texts that go on: without draws, and the next word's probabilities, which --top-k and draws make visible."""
+    for text in TEXTS[:2]:
+        ids = tokenizer([text], return_tensors="pt")["input_ids"]
+        theirs = model.eval().generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False,
+                                       repetition_penalty=1.3, pad_token_id=0)[0, ids.shape[1]:]
+        mine = json.loads(run("infer", "generate", "--model", folder, "--json", "--max-new-tokens", "12",
+                              "--repetition-penalty", "1.3", text))
+        assert mine["generated_text"] == tokenizer.decode(theirs, skip_special_tokens=True), (mine, theirs)
+    print("  generated texts: the same")
+
+
 def embedded(folder, model, tokenizer):
     batch = tokenizer(TEXTS, padding=True, return_tensors="pt", return_token_type_ids=False)
     states, mask = model.eval()(**batch).last_hidden_state, batch["attention_mask"][..., None]
@@ -149,20 +174,29 @@ def trained(kind, folder, tmp, tokenizer):
             tokens = text.split()
             f.write(json.dumps({"tokens": tokens, "tags": ["B-X" if t in ("red", "blue") else "O" for t in tokens]}) + "\n")
     recipe = ["--model", folder, "--steps", "8", "--max-length", "30", "--lr", "1e-3", "-q", "--overwrite", "--device", "cpu"]
-    for pooling in ("cls", "mean"):
-        own = pooling == "cls" or kind == "modernbert"
+    first = "lasttoken" if kind == "gpt2" else "cls"
+    for pooling in (first, "mean"):
+        own = pooling == first or kind == "modernbert"
         out = f"{tmp}/{pooling}"
         run("train", "classify", "--data", data, *recipe, "--pooling", pooling, "--out", out)
         model = AutoModelForSequenceClassification.from_pretrained(out, trust_remote_code=not own)
         classified(f"train → transformers, {pooling}", out, model, AutoTokenizer.from_pretrained(out))
     out = f"{tmp}/lora"
-    run("train", "classify", "--data", data, *recipe, "--pooling", "cls", "--lora-rank", "2", "--out", out)
+    run("train", "classify", "--data", data, *recipe, "--pooling", first, "--lora-rank", "2", "--out", out)
     base = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=3, id2label=dict(enumerate("abc")))
     classified("train → peft", out, PeftModel.from_pretrained(base, out), AutoTokenizer.from_pretrained(out))
     out = f"{tmp}/tokens"
     run("train", "tokens", "--data", words, *recipe, "--out", out)
     model = AutoModelForTokenClassification.from_pretrained(out)
     assert type(model).__name__.endswith("ForTokenClassification")
+    if kind == "gpt2":
+        out = f"{tmp}/lm"
+        run("train", "lm", "--data", f"{tmp}/text.txt", *recipe, "--out", out)
+        continued(out, AutoModelForCausalLM.from_pretrained(out), AutoTokenizer.from_pretrained(out))
+        out = f"{tmp}/lm-lora"
+        run("train", "lm", "--data", f"{tmp}/text.txt", *recipe, "--lora-rank", "2", "--out", out)
+        base = AutoModelForCausalLM.from_pretrained(folder)
+        return continued(out, PeftModel.from_pretrained(base, out), AutoTokenizer.from_pretrained(out))
     out = f"{tmp}/mlm"
     run("train", "mlm", "--data", f"{tmp}/text.txt", *recipe, "--out", out)
     filled(out, AutoModelForMaskedLM.from_pretrained(out), AutoTokenizer.from_pretrained(out))
@@ -170,7 +204,8 @@ def trained(kind, folder, tmp, tokenizer):
 
 @torch.no_grad()
 def main():
-    for kind, (_, tokenizer_of, _) in TYPES.items():
+    for kind in sys.argv[1:] or TYPES:
+        tokenizer_of = TYPES[kind][1]
         print(kind)
         torch.manual_seed(0)
         tmp = tempfile.mkdtemp()
@@ -179,7 +214,7 @@ def main():
         tokenizer = tokenizer_of()
         for name, auto, check in [
             ("classifier", AutoModelForSequenceClassification, classified),
-            ("masked", AutoModelForMaskedLM, filled),
+            ("words", *((AutoModelForCausalLM, continued) if kind == "gpt2" else (AutoModelForMaskedLM, filled))),
             ("encoder", AutoModel, embedded),
         ]:
             folder, model = f"{tmp}/{name}", auto.from_config(config_of(kind, tokenizer))

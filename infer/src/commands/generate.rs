@@ -147,8 +147,8 @@ impl GenerateFlags {
 /// An error about a setting, with the flag's name.
 fn flag_names(text: &str) -> String {
     const FIELDS: [&str; 4] = ["max_new_tokens", "temperature", "top_p", "repetition_penalty"];
-    let named = FIELDS.iter().find(|field| text.starts_with(**field));
-    match named {
+    let text = text.strip_prefix("[input] ").unwrap_or(text);
+    match FIELDS.iter().find(|field| text.starts_with(**field)) {
         Some(field) => text.replacen(field, &format!("--{}", field.replace('_', "-")), 1),
         None => text.to_string(),
     }

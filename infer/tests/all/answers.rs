@@ -175,6 +175,60 @@ fn fill_mask() {
 }
 
 #[test]
+fn generated_texts() {
+    let model = Model::new(Head::Causal);
+    let base = ["generate", "--model", model.path(), "--max-new-tokens", "9"];
+    let with = |more: &[&str]| infer(&[&base[..], more].concat());
+    let found = lines(&with(&["--json", "my card", "hi"]));
+    let names =
+        ["finish_reason", "generated_text", "generated_tokens", "prompt_tokens", "sample", "text"];
+    assert_eq!((keys(&found[0]), found.len()), (names.to_vec(), 2));
+    assert_eq!(found[0]["generated_tokens"], 9);
+    // People see the prompt and what follows it, text by text.
+    let text = |i: usize| {
+        let part = |name: &str| found[i][name].as_str().unwrap().to_string();
+        part("text") + &part("generated_text")
+    };
+    let shown = stdout(&with(&["my card", "hi"]));
+    assert_eq!(shown, format!("{}\n---\n{}\n", text(0), text(1)));
+    // A prompt from a file is one, whatever its lines.
+    let path = model.file("prompt.txt");
+    fs::write(&path, "my\ncard\n").unwrap();
+    let of_file = lines(&with(&["--json", "--prompt-file", path.to_str().unwrap()]));
+    assert_eq!((of_file.len(), &of_file[0]["text"]), (1, &"my\ncard".into()));
+
+    let drawn = |seed: &str| {
+        let flags = ["--json", "--temperature", "2", "--samples", "3", "--seed", seed, "my card"];
+        let texts = lines(&with(&flags));
+        texts.iter().map(|line| line["generated_text"].to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(drawn("5"), drawn("5"));
+    assert!(drawn("5")[0] != drawn("5")[1] && drawn("5") != drawn("6"));
+    // The model's folder may say to draw; --greedy does not.
+    fs::write(model.file("generation_config.json"), r#"{"do_sample": true, "top_k": 0}"#).unwrap();
+    let own = lines(&with(&["--json", "--seed", "5", "my card"]));
+    assert_ne!(own[0]["generated_text"], found[0]["generated_text"]);
+    let greedy = lines(&with(&["--json", "--greedy", "my card"]));
+    assert_eq!(greedy[0]["generated_text"], found[0]["generated_text"]);
+
+    for (flags, want) in [
+        (&["--temperature", "0", "a"][..], "--temperature is 0"),
+        (&["--top-p", "1.5", "a"], "--top-p is 1.5"),
+        (&["--greedy", "--top-k", "3", "a"], "--top-k is for drawing"),
+        (&["--greedy", "--samples", "2", "a"], "--samples"),
+        (&["--max-length", "9", "a"], "--max-new-tokens"),
+        (&["--batch-size", "9", "a"], "--batch-size"),
+        (&["--stop", "", "a"], "--stop is empty"),
+    ] {
+        fails(&with(flags), 2, &[want]);
+    }
+    let bert = Model::new(Head::Masked);
+    fails(&infer(&["generate", "--model", bert.path(), "a"]), 1, &["`infer fill-mask`"]);
+    fails(&infer(&["embed", "--model", bert.path(), "--max-new-tokens", "3", "a"]), 2, &[]);
+    fails(&infer(&["fill-mask", "--model", model.path(), "a"]), 1, &["no mask token"]);
+}
+
+#[test]
 fn sparse_vectors() {
     let model = Model::new(Head::Masked);
     let base = ["embed", "--sparse", "--model", model.path()];
@@ -429,6 +483,7 @@ fn help_has_examples() {
         vec!["classify", "--help"],
         vec!["embed", "--help"],
         vec!["fill-mask", "--help"],
+        vec!["generate", "--help"],
         vec!["tokens", "--help"],
         vec!["similarity", "--help"],
     ] {

@@ -137,6 +137,7 @@ fn weights_that_are_not_numbers() {
                 Head::Masked => "fill-mask",
                 Head::Tokens => "tokens",
                 Head::Answers => "answer",
+                Head::Causal => "generate",
             };
             let run = infer(&[command, "--model", model.path(), "my [MASK] card"]);
             fails(&run, 1, &[name, "NaN"]);

@@ -345,3 +345,27 @@ fn a_masked_language_model_is_measured_on_text() {
     let labelled = refused(dir.path().join("a.csv").to_str().unwrap(), &[]);
     assert!(labelled.contains("classif"), "{labelled}");
 }
+
+/// A causal language model is measured on raw text, as a run of `train lm` measures it on its dev
+/// text.
+#[test]
+fn a_causal_language_model_is_measured_on_text() {
+    let model = Model::new(Head::Causal);
+    let path = model.file("text.txt");
+    let text = TEXTS.join("\n").repeat(6);
+    std::fs::write(&path, &text).unwrap();
+    let path = path.to_str().unwrap();
+    let result = evaluate(&model, path, &["--max-length", "20"]);
+    let number = |name: &str| result[name].as_f64().unwrap_or_else(|| panic!("{name}: {result}"));
+    // Its tokens are bytes; every one but the first is predicted.
+    assert_eq!(number("tokens") as usize, text.len() - 1);
+    let bits = number("loss") * number("tokens") / 2f64.ln() / text.len() as f64;
+    assert!((number("bits_per_byte") - bits).abs() < 1e-9, "{result}");
+    assert!((number("perplexity") - number("loss").exp()).abs() < 1e-6);
+    assert_eq!(result["mistakes"].as_array().unwrap().len(), 5);
+    // Longer blocks give a token more to see.
+    let longer = evaluate(&model, path, &["--max-length", "60"]);
+    assert!(longer["examples"].as_u64() < result["examples"].as_u64());
+    let wrong = ["evaluate", "--model", model.path(), "--data", path, "--whole-words"];
+    fails(&infer(&wrong), 2, &["--whole-words", "predicts the next words"]);
+}

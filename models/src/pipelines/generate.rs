@@ -4,8 +4,9 @@ use gradus_tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::runner::{Runner, derefs_to_runner};
+use super::runner::{BATCH_TOKENS, Runner, derefs_to_runner};
 use crate::generation::{FinishReason, GenerationConfig, Sampler, Stops, TextStream};
+use crate::tasks::{Guess, next_guesses};
 use crate::{CausalLm, Error, KeyValueCache, ModelRef, Pretrained, Result, Task};
 
 /// A text that a model wrote.
@@ -131,6 +132,23 @@ impl TextGenerator {
         }
         let generated_tokens = ids.len() - prompt_tokens;
         Ok(Generated { generated_text: text, prompt_tokens, generated_tokens, finish_reason })
+    }
+
+    /// What the model says of each token of some blocks but the first of a block, in their order; see
+    /// [`Blocks`](crate::tasks::Blocks).
+    ///
+    /// # Errors
+    /// When a block is too long for the model, or an output is not a number.
+    pub fn guess(&self, blocks: &[Vec<u32>]) -> Result<Vec<Guess>> {
+        let mut found = Vec::new();
+        let tokens = |block: &Vec<u32>| block.len();
+        let longest = blocks.iter().map(tokens).max().unwrap_or(1).max(1);
+        for some in blocks.chunks((BATCH_TOKENS / longest).max(1)) {
+            let some: Vec<&Vec<u32>> = some.iter().collect();
+            let read = |tensor: &Tensor| self.runner.numbers(tensor);
+            found.extend(self.runner.pass(|| next_guesses(&self.model, &some, read))?);
+        }
+        Ok(found)
     }
 
     /// The logits after the last of `ids`, f32 `[1, vocabulary]`.

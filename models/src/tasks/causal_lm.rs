@@ -2,7 +2,7 @@
 
 use gradus_autograd::Var;
 use gradus_nn::{CrossEntropy, Forward, Reduction};
-use gradus_tensor::{Device, RngKey, Tensor};
+use gradus_tensor::{RngKey, Tensor};
 
 use super::masked_lm::Guess;
 use crate::batch::each_batch;
@@ -29,6 +29,20 @@ impl Blocks {
     pub fn of(text: &str, tokenizer: &Tokenizer, length: usize) -> Result<Self> {
         let ids = tokenizer.encode_long(text)?;
         Ok(Blocks { ids: blocks(&ids, length, 0)?, bytes: text.len() })
+    }
+
+    /// The numbers of all predicted tokens of some blocks, from a text of so many bytes.
+    pub fn evaluation(found: &[Guess], blocks: usize, bytes: u64) -> Evaluation {
+        let tokens = found.len().max(1) as f64;
+        let nats = found.iter().map(|guess| f64::from(guess.loss)).sum::<f64>();
+        let right = found.iter().filter(|guess| guess.predicted == guess.truth).count();
+        let loss = nats / tokens;
+        let values = [
+            ("perplexity", loss.exp()),
+            ("bits_per_byte", nats / std::f64::consts::LN_2 / bytes.max(1) as f64),
+            ("accuracy", right as f64 / tokens),
+        ];
+        Evaluation::new(blocks, loss, values)
     }
 }
 
@@ -120,45 +134,49 @@ impl CausalLanguageModel {
         self.open
     }
 
-    fn device(&self) -> Device {
-        self.model.encoder().device()
+    /// The blocks of the open window.
+    pub fn blocks(&self) -> &[Vec<u32>] {
+        &self.train
     }
+}
 
-    /// A batch of blocks, the places whose next token is in the block too, and those tokens.
-    fn batch(&self, blocks: &[&Vec<u32>]) -> Result<(EncoderInput, [Tensor; 2])> {
-        let longest = blocks.iter().map(|block| block.len()).max().unwrap_or(0);
-        let types = vec![0; longest];
-        let parts = blocks.iter().map(|block| (&block[..], &types[..block.len()]));
-        let packed = PackedBatch::from_parts(parts, self.model.encoder().config())?;
-        let places = packed.ranges().flat_map(|range| range.start..range.end - 1);
-        let places: Vec<u32> = places.map(|place| place as u32).collect();
-        let next: Vec<u32> = blocks.iter().flat_map(|block| block[1..].to_vec()).collect();
-        let tensor = |ids: &[u32]| Tensor::from_slice(ids, &[ids.len()])?.to_device(self.device());
-        let input = EncoderInput::new(&packed)?.to_device(self.device())?;
-        Ok((input, [tensor(&places)?, tensor(&next)?]))
+/// What a model says of each token of some blocks but the first of a block. `numbers` reads a tensor.
+pub(crate) fn next_guesses(
+    model: &CausalLm,
+    blocks: &[&Vec<u32>],
+    numbers: impl Fn(&Tensor) -> Result<Vec<f32>>,
+) -> Result<Vec<Guess>> {
+    let (input, [places, next]) = packed(model, blocks)?;
+    let states = model.encoder().forward(&input, &Forward::inference())?;
+    let each = CrossEntropy { reduction: Reduction::None, ..CrossEntropy::default() };
+    let (all, vocabulary) = (next.numel(), model.encoder().config().vocab_size);
+    let rows = (MAX_LOGITS / vocabulary).max(1);
+    let mut found = Vec::with_capacity(all);
+    for start in (0..all).step_by(rows) {
+        let n = rows.min(all - start);
+        let [places, truth] = [&places, &next].map(|t| t.narrow(0, start, n));
+        let (logits, truth) = (model.decode(&states.index_select(0, &places?)?)?, truth?);
+        let losses = numbers(&logits.tensor().cross_entropy(&truth, &each)?.0)?;
+        let predicted = logits.tensor().argmax(-1, false)?.to_vec::<u32>()?;
+        let rows = truth.to_vec::<u32>()?.into_iter().zip(predicted).zip(losses);
+        found.extend(rows.map(|((truth, predicted), loss)| Guess { truth, predicted, loss }));
     }
+    Ok(found)
+}
 
-    /// What the model says of each token of a batch but the first of its block.
-    fn guesses(&self, blocks: &[&Vec<u32>]) -> Result<Vec<Guess>> {
-        let (input, [places, next]) = self.batch(blocks)?;
-        let states = self.model.encoder().forward(&input, &Forward::inference())?;
-        let each = CrossEntropy { reduction: Reduction::None, ..CrossEntropy::default() };
-        let (all, vocabulary) = (next.numel(), self.model.encoder().config().vocab_size);
-        let rows = (MAX_LOGITS / vocabulary).max(1);
-        let mut found = Vec::with_capacity(all);
-        for start in (0..all).step_by(rows) {
-            let n = rows.min(all - start);
-            let [places, next] = [&places, &next].map(|t| t.narrow(0, start, n));
-            let logits = self.model.decode(&states.index_select(0, &places?)?)?;
-            let truth = next?;
-            let losses = logits.tensor().cross_entropy(&truth, &each)?.0.to_vec::<f32>()?;
-            let predicted = logits.tensor().argmax(-1, false)?.to_vec::<u32>()?;
-            let truth = truth.to_vec::<u32>()?;
-            let rows = truth.into_iter().zip(predicted).zip(losses);
-            found.extend(rows.map(|((truth, predicted), loss)| Guess { truth, predicted, loss }));
-        }
-        Ok(found)
-    }
+/// A batch of blocks, the places whose next token is in the block too, and those tokens.
+fn packed(model: &CausalLm, blocks: &[&Vec<u32>]) -> Result<(EncoderInput, [Tensor; 2])> {
+    let device = model.encoder().device();
+    let longest = blocks.iter().map(|block| block.len()).max().unwrap_or(0);
+    let types = vec![0; longest];
+    let parts = blocks.iter().map(|block| (&block[..], &types[..block.len()]));
+    let batch = PackedBatch::from_parts(parts, model.encoder().config())?;
+    let places = batch.ranges().flat_map(|range| range.start..range.end - 1);
+    let places: Vec<u32> = places.map(|place| place as u32).collect();
+    let next: Vec<u32> = blocks.iter().flat_map(|block| block[1..].to_vec()).collect();
+    let tensor = |ids: &[u32]| Tensor::from_slice(ids, &[ids.len()])?.to_device(device);
+    let input = EncoderInput::new(&batch)?.to_device(device)?;
+    Ok((input, [tensor(&places)?, tensor(&next)?]))
 }
 
 /// Logits of an evaluation at a time, in elements: 64 MiB.
@@ -185,7 +203,7 @@ impl Task for CausalLanguageModel {
 
     fn loss(&self, batch: &[usize], forward: &Forward) -> Result<Var> {
         let blocks: Vec<&Vec<u32>> = batch.iter().map(|&i| &self.train[i]).collect();
-        let (input, [places, next]) = self.batch(&blocks)?;
+        let (input, [places, next]) = packed(&self.model, &blocks)?;
         self.model.loss(&input, &places, &next, &CrossEntropy::default(), forward)
     }
 
@@ -206,23 +224,15 @@ impl Task for CausalLanguageModel {
         let mut found = vec![Vec::new(); set.ids.len()];
         each_batch(&lengths, 16, progress, |batch| {
             let blocks: Vec<&Vec<u32>> = batch.iter().map(|&i| &set.ids[i]).collect();
-            let mut guesses = self.guesses(&blocks)?.into_iter();
+            let read = |tensor: &Tensor| Ok(tensor.to_vec::<f32>()?);
+            let mut guesses = next_guesses(&self.model, &blocks, read)?.into_iter();
             for &i in batch {
                 found[i] = guesses.by_ref().take(lengths[i] - 1).collect();
             }
             Ok(())
         })?;
         let found: Vec<Guess> = found.into_iter().flatten().collect();
-        let tokens = found.len().max(1) as f64;
-        let nats = found.iter().map(|guess| f64::from(guess.loss)).sum::<f64>();
-        let right = found.iter().filter(|guess| guess.predicted == guess.truth).count();
-        let loss = nats / tokens;
-        let values = [
-            ("perplexity", loss.exp()),
-            ("bits_per_byte", nats / std::f64::consts::LN_2 / set.bytes.max(1) as f64),
-            ("accuracy", right as f64 / tokens),
-        ];
-        Ok((Evaluation::new(set.ids.len(), loss, values), found))
+        Ok((Blocks::evaluation(&found, set.ids.len(), set.bytes as u64), found))
     }
 
     fn examples(&self) -> usize {

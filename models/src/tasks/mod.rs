@@ -34,6 +34,7 @@ pub use answer::{
 };
 pub use answers::{Answers, Given, Judged, Tally};
 pub use blocks::{Block, blocks};
+pub(crate) use causal_lm::next_guesses;
 pub use causal_lm::{Blocks, CausalLanguageModel};
 pub use classify::{Classification, Encoded, encode_split};
 pub use distill::{Distillation, DistilledTexts, Distilling, Taught};

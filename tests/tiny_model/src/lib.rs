@@ -1,9 +1,9 @@
-//! A tiny BERT with random weights, for the tests of the programs.
+//! A tiny BERT, or GPT-2, with random weights, for the tests of the programs.
 
 use std::path::Path;
 
 use gradus_models::{
-    EncoderConfig, MaskedLm, Pooling, SequenceClassifier, SpanPredictor, TokenClassifier,
+    CausalLm, EncoderConfig, MaskedLm, Pooling, SequenceClassifier, SpanPredictor, TokenClassifier,
     Tokenizer, save_folder,
 };
 use gradus_nn::Store;
@@ -33,11 +33,16 @@ pub enum Head {
     Answers,
     /// A classifier of texts with one label, a relevance.
     Rank,
+    /// A causal language model: a GPT-2, whose tokens are bytes.
+    Causal,
 }
 
 /// The configuration of the model with `head`.
 pub fn config(tokenizer: &Tokenizer, head: Head) -> EncoderConfig {
-    let mut config = EncoderConfig::new(tokenizer.vocab_size(), 2, 32, 2, 64);
+    let mut config = match head {
+        Head::Causal => EncoderConfig::gpt2_preset("tiny", tokenizer.vocab_size()).unwrap(),
+        _ => EncoderConfig::new(tokenizer.vocab_size(), 2, 32, 2, 64),
+    };
     config.max_position_embeddings = 64;
     // With large weights the answers differ from text to text.
     config.initializer_range = 0.3;
@@ -48,20 +53,25 @@ pub fn config(tokenizer: &Tokenizer, head: Head) -> EncoderConfig {
         Head::Masked => ("BertForMaskedLM", &[]),
         Head::Answers => ("BertForQuestionAnswering", &[]),
         Head::Tokens => ("BertForTokenClassification", &["O", "B-THING", "I-THING"]),
+        Head::Causal => ("GPT2LMHeadModel", &[]),
     };
     config.architectures = vec![architecture.into()];
     config.id2label = labels.iter().map(|l| l.to_string()).collect();
     config.pooling = match head {
         Head::Sequence(pooling) => Some(pooling),
         Head::Rank => Some(Pooling::Mean),
-        Head::None | Head::Masked | Head::Tokens | Head::Answers => config.pooling,
+        _ => config.pooling,
     };
     config
 }
 
 /// Writes a model folder.
 pub fn write_model(folder: &Path, head: Head) -> Store {
-    let tokenizer = Tokenizer::train_wordpiece(&TEXTS, 200).unwrap();
+    let tokenizer = match head {
+        Head::Causal => Tokenizer::train_byte_level([Ok(TEXTS.join("\n"))], 257),
+        _ => Tokenizer::train_wordpiece(&TEXTS, 200),
+    };
+    let tokenizer = tokenizer.unwrap();
     let config = config(&tokenizer, head);
     let store = Store::new(1);
     let root = store.root();
@@ -76,6 +86,7 @@ pub fn write_model(folder: &Path, head: Head) -> Store {
         Head::Masked => drop(MaskedLm::new(&root, &config).unwrap()),
         Head::Answers => drop(SpanPredictor::new(&root, &config).unwrap()),
         Head::Tokens => drop(TokenClassifier::new(&root, &config, 3).unwrap()),
+        Head::Causal => drop(CausalLm::new(&root, &config).unwrap()),
     }
     // Biases are random too, because an error in a zero bias would not show.
     for parameter in store.parameters().iter().filter(|p| p.name().ends_with("bias")) {

@@ -117,13 +117,22 @@ fn distill_with_hidden_states() {
 
 #[test]
 fn mlm() {
+    raw_text("mlm", "60");
+}
+
+#[test]
+fn lm() {
+    raw_text("lm", "260");
+}
+
+fn raw_text(task: &str, vocabulary: &str) {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("text.txt");
     std::fs::write(&data, "the tiger sleeps in the forest of the night\n".repeat(40)).unwrap();
-    let model = ["mlm", "--model", "scratch", "--vocab-size", "60", "--max-length", "24"];
+    let model = [task, "--model", "scratch", "--vocab-size", vocabulary, "--max-length", "24"];
     let args = |out: &Path| {
         let paths = ["--data", data.to_str().unwrap(), "--out", out.to_str().unwrap()];
         strings(&[&model[..], &paths, &COURSE].concat())
     };
-    survives_ten_kills("mlm", args, dir.path());
+    survives_ten_kills(task, args, dir.path());
 }

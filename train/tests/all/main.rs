@@ -8,6 +8,7 @@ mod embed;
 mod files;
 mod full_disk;
 mod killed;
+mod lm;
 mod mlm;
 mod resume;
 mod screen;

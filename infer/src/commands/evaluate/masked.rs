@@ -1,6 +1,5 @@
 //! `infer evaluate` of a masked language model.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -14,6 +13,7 @@ use gradus_models::tasks::{Guess, Masked};
 use serde_json::{Value, json};
 
 use super::super::CHUNK;
+use super::costly::Costly;
 use super::{SHOWN, percent};
 use crate::args::EvaluateFlags;
 use crate::output::Sink;
@@ -59,7 +59,7 @@ pub fn run(
         return Err(Failure::error(format!("{}: there are no words to mask", path.display())));
     }
     let numbers = Guess::evaluation(&guesses, blocks);
-    let worst = costly(&guesses, flags.mistakes.unwrap_or(SHOWN));
+    let worst = Costly::of(&guesses, flags.mistakes.unwrap_or(SHOWN));
     let result = Measured { numbers, masked: guesses.len(), worst, tokenizer };
     sink.write(&result.json(), |out| result.print(out))?;
     sink.finish(shared, 1)
@@ -76,35 +76,12 @@ fn probability(flags: &EvaluateFlags) -> Outcome<f64> {
     }
 }
 
-/// The guesses of one token.
-#[derive(Clone, Copy, Default)]
-struct Word {
-    masked: usize,
-    right: usize,
-    loss: f64,
-}
-
-/// The tokens with the largest sums of losses.
-fn costly(guesses: &[Guess], shown: usize) -> Vec<(u32, Word)> {
-    let mut words: BTreeMap<u32, Word> = BTreeMap::new();
-    for guess in guesses {
-        let word = words.entry(guess.truth).or_default();
-        word.masked += 1;
-        word.right += usize::from(guess.predicted == guess.truth);
-        word.loss += f64::from(guess.loss);
-    }
-    let mut rows: Vec<(u32, Word)> = words.into_iter().collect();
-    rows.sort_by(|a, b| b.1.loss.total_cmp(&a.1.loss).then(a.0.cmp(&b.0)));
-    rows.truncate(shown);
-    rows
-}
-
 /// How well the model does.
 struct Measured<'a> {
     numbers: Evaluation,
     /// Masked tokens.
     masked: usize,
-    worst: Vec<(u32, Word)>,
+    worst: Vec<Costly>,
     tokenizer: &'a Tokenizer,
 }
 
@@ -114,12 +91,7 @@ impl Measured<'_> {
     }
 
     fn json(&self) -> Value {
-        let word = |(id, word): &(u32, Word)| {
-            json!({
-                "token": self.tokenizer.token(*id), "masked": word.masked, "right": word.right,
-                "loss": word.loss / word.masked as f64,
-            })
-        };
+        let word = |word: &Costly| word.json(self.tokenizer, "masked");
         json!({
             "loss": self.numbers.loss, "perplexity": self.number("perplexity"),
             "accuracy": self.number("accuracy"), "masked": self.masked,
@@ -134,15 +106,6 @@ impl Measured<'_> {
             "perplexity {perplexity:.4}  accuracy {accuracy} of {} masked tokens  loss {:.4}  {} blocks",
             self.masked, self.numbers.loss, self.numbers.examples
         )?;
-        if !self.worst.is_empty() {
-            writeln!(out, "\ntokens that cost most")?;
-        }
-        for (id, word) in &self.worst {
-            let token = self.tokenizer.token(*id).unwrap_or_default();
-            let (right, masked) = (word.right, word.masked);
-            let loss = word.loss / masked as f64;
-            writeln!(out, "  {token}: {right} of {masked} right, loss {loss:.4}")?;
-        }
-        Ok(())
+        Costly::print(&self.worst, self.tokenizer, out)
     }
 }

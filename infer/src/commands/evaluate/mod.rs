@@ -2,19 +2,22 @@
 
 mod answer;
 mod classify;
+mod costly;
 mod embed;
 mod masked;
+mod next_words;
 mod tokens;
 
 use std::io::{self, Write};
 
 use gradus_cli::{Failure, Outcome, SharedArgs, layered};
-use gradus_models::ModelRef;
 use gradus_models::evaluation::ClassScores;
-use gradus_models::pipelines::{self, Pipeline, TextClassifier, TextEmbedder};
+use gradus_models::pipelines::{self, Pipeline, TextClassifier, TextEmbedder, TextGenerator};
+use gradus_models::{ModelRef, Pretrained, Task};
+use gradus_tensor::Device;
 
 use super::opened;
-use crate::args::{Evaluate, EvaluateFlags};
+use crate::args::{Evaluate, EvaluateFlags, ModelFlags};
 use crate::input;
 use crate::output::Sink;
 
@@ -39,6 +42,14 @@ pub fn run(shared: &SharedArgs, args: Evaluate) -> Outcome {
     let device = shared.start()?;
     let pairs = of_pairs(&flags).iter().any(|(_, given)| *given);
     let raw = masked::is_raw(path);
+    if raw
+        && !pairs
+        && let Some(generator) = causal(&shared, device, &flags.run, model)?
+    {
+        let why = "predicts the next words: the data is raw text";
+        refuse(&others(&flags, Kind::Causal), why)?;
+        return next_words::run(&shared, &flags, path, &generator, sink);
+    }
     match opened(&shared, device, &flags.run, || open(model, pairs, raw))? {
         Pipeline::FillMask(filler) => {
             let why = "fills masks: the data is raw text";
@@ -66,6 +77,22 @@ pub fn run(shared: &SharedArgs, args: Evaluate) -> Outcome {
             refuse(&others(&flags, Kind::Questions), why)?;
             answer::run(&shared, &flags, path, answerer, sink)
         }
+    }
+}
+
+/// Opens a model that generates; `None` for any other model.
+fn causal(
+    shared: &SharedArgs,
+    device: Device,
+    flags: &ModelFlags,
+    model: ModelRef,
+) -> Outcome<Option<TextGenerator>> {
+    let task = Pretrained::open(model).and_then(|pretrained| pretrained.task());
+    match task {
+        Ok(Task::Generate) => {
+            opened(shared, device, flags, || TextGenerator::open(model)).map(Some)
+        }
+        _ => Ok(None),
     }
 }
 
@@ -143,6 +170,7 @@ enum Kind {
     Pairs,
     Questions,
     Masked,
+    Causal,
 }
 
 /// The flags of the other kinds.
