@@ -25,6 +25,9 @@ pub struct PackedBatch {
     pub position_ids: Vec<u32>,
     /// Where each sequence starts, and the end of the last: `[sequences + 1]`, from 0 to `tokens`.
     pub offsets: Vec<u32>,
+    /// The id of padding, where a text has it and its embedding learns nothing: there is no padding
+    /// between sequences.
+    pub padding: Option<u32>,
 }
 
 impl PackedBatch {
@@ -54,7 +57,9 @@ impl PackedBatch {
             type_ids: Vec::new(),
             position_ids: Vec::new(),
             offsets: vec![0],
+            padding: None,
         };
+        let padding = config.pad_token_id.filter(|_| config.family().padding_idx);
         for (sequence, (ids, types)) in parts.into_iter().enumerate() {
             let length = ids.len();
             if length == 0 {
@@ -89,6 +94,7 @@ impl PackedBatch {
                     )));
                 }
             }
+            batch.padding = batch.padding.or(padding.filter(|id| ids.contains(id)));
             batch.ids.extend_from_slice(ids);
             batch.type_ids.extend_from_slice(types);
             batch.position_ids.extend(config.positions(ids));

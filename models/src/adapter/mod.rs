@@ -190,9 +190,17 @@ impl Adapter {
         let task = match self.task.as_deref() {
             Some("SEQ_CLS") => Task::Classify,
             Some("TOKEN_CLS") => Task::Tag,
+            Some("QUESTION_ANS") => Task::Answer,
+            Some("CAUSAL_LM") => {
+                let architectures = vec![base.architecture(Task::Generate)];
+                return Ok(EncoderConfig { architectures, ..base.clone() });
+            }
             _ => return Ok(base.clone()),
         };
-        let output = base.label_layer(task);
+        let output = match task {
+            Task::Answer => base.answer_layer()?,
+            task => base.label_layer(task),
+        };
         let Some(shape) = self.shape(&format!("{output}.weight")) else {
             return self.fail(format!(
                 "has no `{PREFIX}{output}.weight`: without a config.json the adapter must bring its head"
@@ -200,8 +208,8 @@ impl Adapter {
         };
         let mut config = base.clone();
         config.architectures = vec![base.architecture(task)];
-        config.pooling = None;
-        if config.id2label.len() != shape[0] {
+        config.pooling = base.pooling.filter(|pooling| base.is_own_pooling(*pooling));
+        if task != Task::Answer && config.id2label.len() != shape[0] {
             config.id2label = (0..shape[0]).map(|i| format!("LABEL_{i}")).collect();
             config.problem_type = None;
         }

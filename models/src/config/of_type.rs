@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{EncoderConfig, Pooling, tenth};
 use crate::family::{BERT, Family, Positions};
-use crate::{Error, Task};
+use crate::{Error, Result, Task};
 
 /// DistilBERT's key of the dropout before the ends of an answer.
 pub(super) const ANSWER_DROPOUT: &str = "qa_dropout";
@@ -65,6 +65,14 @@ impl EncoderConfig {
             Some(all) => vec![last(all)],
             None => vec![last(names.query), last(names.value)],
         }
+    }
+
+    /// The layer that gives the logits of an answer's ends.
+    ///
+    /// # Errors
+    /// For a model type without such a head.
+    pub(crate) fn answer_layer(&self) -> Result<&'static str> {
+        self.family().answers.ok_or_else(|| self.lacks_head("that answers"))
     }
 
     /// Whether a token sees only the tokens before it, as in GPT-2: the model can go on with a text.

@@ -210,9 +210,7 @@ impl SpanPredictor {
     /// # Errors
     /// For a model type without such a head.
     pub fn new(root: &Path, config: &EncoderConfig) -> Result<Self> {
-        let Some(output) = config.family().answers else {
-            return Err(config.lacks_head("that answers"));
-        };
+        let output = config.answer_layer()?;
         let before = (Inner::everywhere(root, config)?, config.answer_dropout());
         Ok(SpanPredictor {
             encoder: Encoder::new(&config.encoder_path(root), config, false)?,

@@ -21,8 +21,10 @@
 
 mod causal;
 mod decoder;
+mod embeddings;
 mod heads;
 mod inner;
+mod input;
 mod layers;
 mod places;
 mod pool;
@@ -30,6 +32,7 @@ mod sentence;
 
 pub use causal::{CausalLm, KeyValueCache};
 pub use heads::{MaskedLm, SequenceClassifier, SpanPredictor, TokenClassifier};
+pub use input::EncoderInput;
 pub(crate) use pool::{Pooled, pool};
 pub use sentence::SentenceEncoder;
 
@@ -37,153 +40,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use gradus_autograd::{Var, checkpoint, is_grad_enabled};
-use gradus_nn::{Dropout, Embedding, Forward, Init, KeyValues, LayerNorm, Linear, Path};
+use gradus_nn::{Embedding, Forward, Init, KeyValues, LayerNorm, Linear, Path};
 use gradus_tensor::{Device, Tensor};
 
+use self::embeddings::{Embeddings, Tokens};
 use self::layers::{Layer, layers};
 use self::places::{Placed, Places};
-use crate::family::Positions;
-use crate::{EncoderConfig, Error, PackedBatch, Pooling, Result};
-
-/// A packed batch as tensors: the input of a model.
-#[derive(Clone, Debug)]
-pub struct EncoderInput {
-    /// Token ids, u32 `[tokens]`.
-    pub ids: Tensor,
-    /// Token types, u32 `[tokens]`.
-    pub type_ids: Tensor,
-    /// Place of each token in its sequence, u32 `[tokens]`.
-    pub position_ids: Tensor,
-    /// Where each sequence begins, and the end of the last, u32 `[sequences + 1]`.
-    pub offsets: Tensor,
-    /// Sequence of each token, u32 `[tokens]`.
-    sequence_ids: Tensor,
-    /// First token of each sequence, u32 `[sequences]`.
-    first: Tensor,
-    /// 1/length of each sequence, f32 `[sequences, 1]`.
-    inverse_lengths: Tensor,
-    /// All u32 tensors end to end. The others are views of it, so that a GPU gets one upload.
-    words: Tensor,
-}
-
-impl EncoderInput {
-    /// The batch's tensors, on the CPU.
-    ///
-    /// # Errors
-    /// If the batch does not have one type and one position for each id.
-    pub fn new(batch: &PackedBatch) -> Result<Self> {
-        let tokens = batch.ids.len();
-        let ends = batch.offsets.last().copied().unwrap_or_default() as usize;
-        if [batch.type_ids.len(), batch.position_ids.len(), ends] != [tokens; 3] {
-            return Err(Error::Input(format!(
-                "a batch has {tokens} ids, {} type ids and {} positions, and its offsets end at \
-                 {ends}; these numbers must be equal",
-                batch.type_ids.len(),
-                batch.position_ids.len()
-            )));
-        }
-        let lengths: Vec<usize> =
-            batch.offsets.windows(2).map(|w| (w[1] - w[0]) as usize).collect();
-        let inverse: Vec<f32> = lengths.iter().map(|&n| 1.0 / n.max(1) as f32).collect();
-        let sequence_ids: Vec<u32> = lengths
-            .iter()
-            .enumerate()
-            .flat_map(|(i, &n)| std::iter::repeat_n(i as u32, n))
-            .collect();
-        let words =
-            [&batch.ids, &batch.type_ids, &batch.position_ids, &sequence_ids, &batch.offsets];
-        let words = words.map(Vec::as_slice).concat();
-        let words = Tensor::from_slice(&words, &[words.len()])?;
-        let inverse_lengths = Tensor::from_slice(&inverse, &[inverse.len(), 1])?;
-        Self::views(words, inverse_lengths)
-    }
-
-    /// The same batch on `device`.
-    ///
-    /// # Errors
-    /// If the device cannot hold it.
-    pub fn to_device(&self, device: Device) -> Result<Self> {
-        let inverse_lengths = self.inverse_lengths.to_device(device)?;
-        Self::views(self.words.to_device(device)?, inverse_lengths)
-    }
-
-    /// Cuts `words` into its parts: four with one number for each token, then the offsets.
-    fn views(words: Tensor, inverse_lengths: Tensor) -> Result<Self> {
-        let sequences = inverse_lengths.numel();
-        let tokens = (words.numel() - sequences - 1) / 4;
-        let part = |i: usize| words.narrow(0, i * tokens, tokens);
-        Ok(EncoderInput {
-            ids: part(0)?,
-            type_ids: part(1)?,
-            position_ids: part(2)?,
-            sequence_ids: part(3)?,
-            offsets: words.narrow(0, 4 * tokens, sequences + 1)?,
-            first: words.narrow(0, 4 * tokens, sequences)?,
-            inverse_lengths,
-            words,
-        })
-    }
-
-    /// The tokens' ids, types and positions.
-    fn by_token(&self) -> [&Tensor; 3] {
-        [&self.ids, &self.type_ids, &self.position_ids]
-    }
-
-    /// Number of sequences.
-    pub fn sequences(&self) -> usize {
-        self.first.numel()
-    }
-
-    /// Number of tokens.
-    pub fn tokens(&self) -> usize {
-        self.ids.numel()
-    }
-}
-
-/// Word, position and type embeddings, summed, normalised, dropped out.
-struct Embeddings {
-    word: Embedding,
-    /// Models with rotary positions have none.
-    position: Option<Embedding>,
-    /// DistilBERT and ModernBERT have none.
-    token_type: Option<Embedding>,
-    /// GPT-2 has none.
-    norm: Option<LayerNorm>,
-    dropout: Dropout,
-}
-
-impl Embeddings {
-    fn new(path: &Path, config: &EncoderConfig) -> Result<Self> {
-        let init = Init::Normal { std: config.initializer_range };
-        let (width, types) = (config.embedding_width(), config.type_vocab_size);
-        let (names, positions) = (config.family().embeddings, config.max_position_embeddings);
-        let rotary = config.family().positions == Positions::Rotary;
-        let table = |name, rows| Embedding::new(&path.join(name), rows, width, init);
-        Ok(Embeddings {
-            word: table(names.words, config.vocab_size)?,
-            position: (!rotary).then(|| table(names.positions, positions)).transpose()?,
-            token_type: (types > 0).then(|| table(names.types, types)).transpose()?,
-            norm: names.norm.map(|norm| layer_norm(&path.join(norm), width, config)).transpose()?,
-            dropout: Dropout::new(&path.join("embeddings"), config.hidden_dropout_prob)?,
-        })
-    }
-
-    /// The embedding of the tokens' ids, types and positions.
-    fn forward(&self, [ids, types, positions]: [&Tensor; 3], forward: &Forward) -> Result<Var> {
-        let mut words = self.word.forward(ids)?;
-        if let Some(token_type) = &self.token_type {
-            words = words.add(&token_type.forward(types)?)?;
-        }
-        let positions = self.position.as_ref().map(|table| table.forward(positions)).transpose()?;
-        let sum = match (&self.norm, positions) {
-            (Some(norm), Some(positions)) => norm.forward_residual(&words, &positions, None)?,
-            (Some(norm), None) => norm.forward(&words)?,
-            (None, Some(positions)) => words.add(&positions)?,
-            (None, None) => words,
-        };
-        Ok(self.dropout.forward(&sum, forward)?)
-    }
-}
+use crate::{EncoderConfig, Error, Pooling, Result};
 
 /// The limit of a group in inference: bytes of a layer's largest activation. A group may always
 /// have the tokens of the second number: with fewer rows the processor would wait for a layer's
@@ -261,7 +124,7 @@ impl Encoder {
     /// through all layers, so that the output of a layer is still in the cache when the next one
     /// reads it; the result is the same, bit for bit.
     pub fn forward(&self, input: &EncoderInput, forward: &Forward) -> Result<Var> {
-        let tokens = input.by_token();
+        let tokens = input.as_tokens();
         let apart = self.device() == Device::Cpu && !forward.training && !is_grad_enabled();
         let most = (GROUP_BYTES / 4 / self.config.intermediate_size.max(1)).max(GROUP_TOKENS);
         if !apart || input.tokens() <= most {
@@ -273,15 +136,18 @@ impl Encoder {
             let (start, end) = (offsets[group.start] as usize, offsets[group.end] as usize);
             let own: Vec<u32> =
                 offsets[group.start..=group.end].iter().map(|o| o - start as u32).collect();
-            let [ids, types, positions] = tokens.map(|t| t.narrow(0, start, end - start));
+            let part = |t: &Tensor| t.narrow(0, start, end - start);
+            let (ids, types) = (part(tokens.ids)?, part(tokens.types)?);
+            let (positions, padding) = (part(tokens.positions)?, None); // nothing learns here
             let own = Tensor::from_slice(&own, &[own.len()])?;
-            parts.push(self.encode([&ids?, &types?, &positions?], &own, forward)?);
+            let tokens = Tokens { ids: &ids, types: &types, positions: &positions, padding };
+            parts.push(self.encode(tokens, &own, forward)?);
         }
         Ok(Var::cat(&parts.iter().collect::<Vec<_>>(), 0)?)
     }
 
     /// The input of the first layer.
-    fn embed(&self, tokens: [&Tensor; 3], forward: &Forward) -> Result<Var> {
+    fn embed(&self, tokens: Tokens, forward: &Forward) -> Result<Var> {
         let embedded = self.embeddings.forward(tokens, forward)?;
         match &self.project {
             Some(project) => Ok(project.forward_in(&embedded, forward)?),
@@ -289,9 +155,9 @@ impl Encoder {
         }
     }
 
-    fn encode(&self, tokens: [&Tensor; 3], offsets: &Tensor, forward: &Forward) -> Result<Var> {
+    fn encode(&self, tokens: Tokens, offsets: &Tensor, forward: &Forward) -> Result<Var> {
         let mut x = self.embed(tokens, forward)?;
-        let places = self.places.of(offsets, tokens[2], self.device())?;
+        let places = self.places.of(offsets, tokens.positions, self.device())?;
         for layer in &self.layers {
             x = through(layer, x, &places, forward)?;
         }
@@ -301,9 +167,8 @@ impl Encoder {
     /// The last hidden state of the next tokens of one sequence, `[tokens, hidden]`; `seen` has the
     /// earlier ones, for each layer.
     fn step(&self, input: &EncoderInput, seen: &mut [KeyValues]) -> Result<Var> {
-        let tokens = input.by_token();
-        let mut x = self.embed(tokens, &Forward::inference())?;
-        let places = self.places.of(&input.offsets, tokens[2], self.device())?;
+        let mut x = self.embed(input.as_tokens(), &Forward::inference())?;
+        let places = self.places.of(&input.offsets, &input.position_ids, self.device())?;
         for (layer, seen) in self.layers.iter().zip(seen) {
             x = layer.step(&x, &places, seen)?;
         }
@@ -320,7 +185,7 @@ impl Encoder {
 
     /// The embeddings' output and every layer's, each `[tokens, hidden]`.
     pub fn hidden_states(&self, input: &EncoderInput, forward: &Forward) -> Result<Vec<Var>> {
-        let mut states = vec![self.embed(input.by_token(), forward)?];
+        let mut states = vec![self.embed(input.as_tokens(), forward)?];
         let places = self.places.of(&input.offsets, &input.position_ids, self.device())?;
         for (i, layer) in self.layers.iter().enumerate() {
             states.push(through(layer, states[i].clone(), &places, forward)?);
@@ -350,7 +215,7 @@ impl Encoder {
             )));
         }
         let forward = Forward::inference();
-        let mut x = self.embed(input.by_token(), &forward)?;
+        let mut x = self.embed(input.as_tokens(), &forward)?;
         let places = self.places.of(&input.offsets, &input.position_ids, self.device())?;
         let mut shown = Vec::with_capacity(layers.len());
         for (i, layer) in self.layers[..layers.end].iter().enumerate() {
@@ -419,6 +284,7 @@ mod tests {
     use gradus_nn::Store;
 
     use super::*;
+    use crate::PackedBatch;
 
     #[test]
     fn groups_are_whole_sequences_within_the_limit() {

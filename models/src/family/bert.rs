@@ -30,6 +30,7 @@ pub(crate) const BERT: Family = Family {
     token_types: TokenTypes::Some,
     pooler: true,
     positions: Positions::Zero,
+    padding_idx: true,
     factorized: false,
     classifier: None,
     answers: Some("qa_outputs"),

@@ -64,6 +64,7 @@ pub(super) const GPT2: Family = Family {
     },
     token_types: TokenTypes::None,
     positions: Positions::Zero,
+    padding_idx: false,
     masked_lm: None,
     causal_lm: Some("lm_head"),
     score: Some("score"),

@@ -76,6 +76,8 @@ pub(crate) struct Family {
     pub pooler: bool,
     /// Where positions begin.
     pub positions: Positions,
+    /// Whether the embeddings of `pad_token_id` learn nothing.
+    pub padding_idx: bool,
     /// Whether the embeddings may have another width than the layers (`embedding_size`).
     pub factorized: bool,
     /// The layer between the first token's state and the labels of texts; `None` for BERT's

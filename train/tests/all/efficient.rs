@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use crate::common::{cut, data, json, last, metrics, ok, run, scratch, stderr, train, weights};
 use crate::embed;
 use gradus_models::pipelines::{self, Pipeline, TextEmbedder};
+use gradus_models::{Checkpoint, ModelRef, Pretrained};
+use gradus_nn::Source;
 
 /// A base for adapters: a classifier of a few steps.
 fn base(data: &Path, dir: &Path) -> PathBuf {
@@ -228,4 +230,51 @@ fn the_adapter_of_an_embedder_is_merged() {
         assert_eq!(json(&out.join(name)), json(&merged.join(name)), "{name}");
     }
     assert!(!merged.join("adapter_config.json").exists());
+}
+
+/// The adapters of question answerers and of causal language models, which PEFT knows by the names
+/// of their tasks.
+#[test]
+fn answerers_and_generators_have_adapters() {
+    let dir = tempfile::tempdir().unwrap();
+    let (text, questions) = (dir.path().join("text.txt"), dir.path().join("questions.jsonl"));
+    std::fs::write(&text, "the cat saw the dog and the dog saw the cat in the rain .\n".repeat(60))
+        .unwrap();
+    let row = r#"{"question": "who saw the dog ?", "context": "the cat saw the dog", "answers": {"text": ["the cat"], "answer_start": [0]}}"#;
+    std::fs::write(&questions, format!("{row}\n").repeat(12)).unwrap();
+    for (task, data, peft) in [("answer", &questions, "QUESTION_ANS"), ("lm", &text, "CAUSAL_LM")] {
+        let [base, out, merged] =
+            ["base", "lora", "merged"].map(|name| dir.path().join(task).join(name));
+        let vocabulary = ["--vocab-size", "300", "--steps", "2", "-q"];
+        ok(&run(&tuned(task, [data, Path::new("scratch"), &base], &vocabulary)));
+        let rank = ["--lora-rank", "2", "--steps", "4", "-q"];
+        ok(&run(&tuned(task, [data, &base, &out], &rank)));
+        let settings = json(&out.join("adapter_config.json"));
+        assert_eq!(
+            (&settings["task_type"], &settings["fan_in_fan_out"]),
+            (&peft.into(), &(task == "lm").into())
+        );
+        ok(&run(&["merge", out.to_str().unwrap(), "--out", merged.to_str().unwrap(), "-q"]));
+        let before = Checkpoint::open(&base).unwrap();
+        let after = Checkpoint::open(&merged).unwrap();
+        let layer = if task == "lm" {
+            "transformer.h.0.attn.c_attn"
+        } else {
+            "bert.encoder.layer.0.attention.self.query"
+        };
+        let weight = |of: &Checkpoint| {
+            of.tensor(&format!("{layer}.weight")).unwrap().unwrap().to_vec::<f32>().unwrap()
+        };
+        assert_ne!(weight(&before), weight(&after), "{task}: the adapter is folded in");
+        // The head is known without config.json too, as PEFT writes adapters.
+        std::fs::remove_file(out.join("config.json")).unwrap();
+        let bare = ModelRef { base: base.to_str(), ..out.to_str().unwrap().into() };
+        assert_eq!(
+            Pretrained::open(bare).unwrap().task().unwrap().name(),
+            match task {
+                "lm" => "text-generation",
+                _ => "question-answering",
+            }
+        );
+    }
 }

@@ -11,7 +11,13 @@ pub(crate) const ADAPTER: Table = Table {
         key(&["peft_type"], Only(&["\"LORA\""]), "Gradus has low-rank adapters (LoRA) only"),
         key(
             &["task_type"],
-            Only(&["\"SEQ_CLS\"", "\"TOKEN_CLS\"", "\"FEATURE_EXTRACTION\""]),
+            Only(&[
+                "\"SEQ_CLS\"",
+                "\"TOKEN_CLS\"",
+                "\"QUESTION_ANS\"",
+                "\"CAUSAL_LM\"",
+                "\"FEATURE_EXTRACTION\"",
+            ]),
             "the head, where the adapter has no config.json; Gradus has no other heads of PEFT's",
         ),
         key(
