@@ -6,33 +6,16 @@ warm-up and decay, clipping at 1, the model's dropout, and the epoch that is bes
 The data are train, dev and test as `train` reads them: .csv with `text` and `label` (several labels are joined by `|`),
 for `tokens` .conll. Needs torch, transformers, seqeval, scikit-learn and scipy.
 """
-import argparse
-import copy
 import json
-import os
 
 import numpy as np
 import torch
 from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer
 
+import recipe
 from common import rows
 
 IGNORED = -100
-
-
-def arguments():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("task", choices=["classify", "multi", "regression", "tokens"])
-    p.add_argument("--model", required=True)
-    p.add_argument("--data", required=True)
-    p.add_argument("--epochs", type=int, default=3)
-    p.add_argument("--lr", type=float, default=5e-5)
-    p.add_argument("--head-lr", type=float)
-    p.add_argument("--batch-size", type=int, default=32)
-    p.add_argument("--max-length", type=int, default=128)
-    p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--threads", type=int, default=os.cpu_count())
-    return p.parse_args()
 
 
 def conll(path):
@@ -91,7 +74,7 @@ class Data:
         return ids, mask, torch.tensor([fill(y, IGNORED) for y in ys] if a.task == "tokens" else ys)
 
 
-def loss_of(task, logits, y):
+def loss_of_task(task, logits, y):
     f = torch.nn.functional
     return {
         "classify": lambda: f.cross_entropy(logits, y),
@@ -153,52 +136,20 @@ def network(a, labels):
     return kind.from_pretrained(a.model, num_labels=len(labels), dtype=torch.float32)
 
 
-def optimizer(a, net):
-    groups = {}
-    for name, p in net.named_parameters():
-        decay = 0.0 if name.endswith("bias") or "LayerNorm" in name else 0.01
-        rate = a.head_lr if a.head_lr and name.startswith("classifier") else a.lr
-        groups.setdefault((rate, decay), []).append(p)
-    return torch.optim.AdamW([dict(params=ps, lr=r, weight_decay=d) for (r, d), ps in groups.items()])
-
-
-def train(a, net, data, dev, labels):
-    """The best weights on dev, and the metrics there."""
-    opt, random = optimizer(a, net), np.random.RandomState(a.seed)
-    per_epoch = -(-len(data.rows) // a.batch_size)
-    total, warm = per_epoch * a.epochs, int(0.1 * per_epoch * a.epochs)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        opt, lambda s: (s + 1) / warm if s < warm else (total - s) / max(1, total - warm))
-    best = (-np.inf, None, None)
-    for epoch in range(a.epochs):
-        net.train()
-        order = random.permutation(len(data.rows))
-        for at in range(0, len(order), a.batch_size):
-            ids, mask, y = data.batch(a, order[at:at + a.batch_size])
-            loss = loss_of(a.task, net(input_ids=ids, attention_mask=mask).logits, y)
-            opt.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-            opt.step()
-            schedule.step()
-        metrics = evaluate(a, net, dev, labels)
-        print(json.dumps({"epoch": epoch + 1, "dev": metrics}), flush=True)
-        score = next(iter(metrics.values()))
-        if score > best[0]:
-            best = (score, copy.deepcopy(net.state_dict()), metrics)
-    return best[1:]
-
-
 def main():
-    a = arguments()
+    a = recipe.flags(__doc__, ["classify", "multi", "regression", "tokens"]).parse_args()
     torch.set_num_threads(a.threads)
     torch.manual_seed(a.seed)
     tokenizer = AutoTokenizer.from_pretrained(a.model)
     labels = names(a, examples(a, "train"))
     splits = {split: Data(a, tokenizer, labels, split) for split in ("train", "dev", "test")}
     net = network(a, labels)
-    weights, dev = train(a, net, splits["train"], splits["dev"], labels)
-    net.load_state_dict(weights)
+
+    def loss_of(places):
+        ids, mask, y = splits["train"].batch(a, places)
+        return loss_of_task(a.task, net(input_ids=ids, attention_mask=mask).logits, y)
+
+    dev = recipe.train(a, net, len(splits["train"].rows), loss_of, lambda: evaluate(a, net, splits["dev"], labels))
     print(json.dumps({"engine": "torch", "task": a.task, "seed": a.seed, "dev": dev,
                       "test": evaluate(a, net, splits["test"], labels)}), flush=True)
 

@@ -1,5 +1,7 @@
 //! The weights of a model folder.
 
+mod decoder;
+
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -165,7 +167,7 @@ impl Checkpoint {
 
     /// The name in the files of a model's parameter, and which part of the tensor there it is.
     fn find(&self, name: &str) -> Option<(String, Part)> {
-        let own = spellings(name).into_iter().map(|name| (name, (0, 1)));
+        let own = spellings(name).into_iter().chain(tied(name)).map(|name| (name, (0, 1)));
         let in_files = in_files(name).into_iter().flat_map(|(name, part)| {
             let bare = bare(&name).to_string();
             [(name, part), (bare, part)]
@@ -282,7 +284,7 @@ fn spellings(name: &str) -> Vec<String> {
             decoder_bias(n),
         ]
     });
-    spellings.flatten().chain(tied(name)).collect()
+    spellings.flatten().collect()
 }
 
 /// Whether a tensor holds neither NaN nor infinity.
@@ -423,18 +425,11 @@ impl Checkpoint {
             self.take(adapter.name_in_file(&own));
             return adapter.tensor(&own).map(Some);
         }
-        let Some((found, (part, parts))) = self.find(name) else {
+        let Some(tensor) = self.of_files(name)? else {
             // A low-rank part that no adapter has begins at random.
             let of_files = is_encoder(name) && Lora::layer_of(name).is_none();
             return if of_files { Err(self.lacking(name)) } else { Ok(None) };
         };
-        let Some(file) = self.file_of(&found) else { bail!("checkpoint", "{found} is in no file") };
-        let mut tensor = file.tensor(&found)?;
-        self.take(Some(&found));
-        if parts > 1 {
-            let rows = tensor.shape().first().copied().unwrap_or(0) / parts;
-            tensor = tensor.narrow(0, part * rows, rows)?.contiguous()?;
-        }
         let tensor = in_layout_of_files(name, tensor)?;
         let part = name.strip_suffix(".weight").map(|layer| format!("{layer}.lora_A.weight"));
         let Some((adapter, a)) = part.and_then(|a| self.adapted(&a)) else {
@@ -447,6 +442,19 @@ impl Checkpoint {
             self.take(adapter.name_in_file(&format!("{layer}.{part}.weight")));
         }
         adapter.folded(layer, tensor).map(Some)
+    }
+
+    /// A parameter of the files, without what an adapter has for it.
+    fn of_files(&self, name: &str) -> gradus_tensor::Result<Option<Tensor>> {
+        let Some((found, (part, parts))) = self.find(name) else { return Ok(None) };
+        let Some(file) = self.file_of(&found) else { bail!("checkpoint", "{found} is in no file") };
+        let tensor = file.tensor(&found)?;
+        self.take(Some(&found));
+        if parts == 1 {
+            return Ok(Some(tensor));
+        }
+        let rows = tensor.shape().first().copied().unwrap_or(0) / parts;
+        tensor.narrow(0, part * rows, rows)?.contiguous().map(Some)
     }
 
     fn take(&self, name: Option<&str>) {

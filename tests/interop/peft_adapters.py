@@ -5,12 +5,14 @@
     cargo build --release --workspace --bins
     python tests/interop/peft_adapters.py MODEL_DIR [PROGRAMS_DIR]
 
-MODEL_DIR is a pretrained BERT in the Hugging Face layout, PROGRAMS_DIR the folder of `train` and `infer`.
-Probabilities (of classifiers their logarithms) agree within 1e-5:
+MODEL_DIR is a pretrained BERT in the Hugging Face layout, PROGRAMS_DIR (or the variable GRADUS_PROGRAMS) the folder of
+`train` and `infer`.
+Probabilities (of classifiers and masked words their logarithms) agree within 1e-5:
 
 1. adapters that `train` wrote (a classifier, one with mean pooling, a tagger, a masked language model, an embedder) load as
    PeftModel;
-2. an adapter that PEFT wrote loads in `infer`, and `train merge` folds it.
+2. adapters that PEFT wrote (a classifier, a masked language model) load in `infer`, and `train merge` folds them; a
+   masked language model whose decoder is no longer its word embeddings is refused.
 """
 import json, math, os, subprocess, sys, tempfile
 import torch
@@ -21,7 +23,7 @@ from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MODEL = os.path.abspath(sys.argv[1])
-PROGRAMS = os.path.abspath(sys.argv[2]) if len(sys.argv) > 2 else f"{ROOT}/target/release"
+PROGRAMS = os.path.abspath(sys.argv[2]) if len(sys.argv) > 2 else os.environ.get("GRADUS_PROGRAMS", f"{ROOT}/target/release")
 TEXTS = ["How do I locate my card?", "I still have not received my new card, I ordered over a week ago.",
          "Why was I charged €12.50 for a naïve café transfer?", "top up"]
 WORDS = ["Ada", "lives", "in", "Rome"]
@@ -117,19 +119,45 @@ def tagger():
     near("train tokens → PEFT", rows[firsts].max(-1).values.tolist(), [word["score"] for word in line["words"]])
 
 
+def compare_fills(name, model, folder, *more):
+    text = "the [MASK] saw the dog ."
+    [line] = run("infer", "fill-mask", "--model", folder, *more, "--json", "--top-k", "5", text)
+    tokenizer = AutoTokenizer.from_pretrained(MODEL)
+    batch = tokenizer(text, return_tensors="pt")
+    with torch.no_grad():
+        row = model(**batch).logits[0, batch["input_ids"][0].tolist().index(tokenizer.mask_token_id)]
+    row, [found] = row.double().log_softmax(-1), line["masks"]
+    near(name, [row[fill["id"]].item() for fill in found], [math.log(fill["score"]) for fill in found])
+
+
 def masked():
     folder, data = f"{TMP}/mlm", f"{TMP}/text.txt"
     with open(data, "w") as file:
         file.write("the cat saw the dog and the dog saw the cat in the rain .\n" * 200)
     run("train", "mlm", *LORA, "--data", data, "--out", folder, "--max-length", "32")
-    [line] = run("infer", "fill-mask", "--model", folder, "--json", "--top-k", "5", "the [MASK] saw the dog .")
     model = PeftModel.from_pretrained(AutoModelForMaskedLM.from_pretrained(MODEL), folder).eval()
-    tokenizer = AutoTokenizer.from_pretrained(MODEL)
-    batch = tokenizer("the [MASK] saw the dog .", return_tensors="pt")
-    with torch.no_grad():
-        row = model(**batch).logits[0, batch["input_ids"][0].tolist().index(tokenizer.mask_token_id)].softmax(-1)
-    [found] = line["masks"]
-    near("train mlm → PEFT", [row[fill["id"]].item() for fill in found], [fill["score"] for fill in found])
+    compare_fills("train mlm → PEFT", model, folder)
+
+
+def masked_of_peft():
+    torch.manual_seed(0)
+    settings = LoraConfig(r=4, lora_alpha=8, target_modules=["query", "value"], init_lora_weights=False,
+                          modules_to_save=["cls"])
+    model = get_peft_model(AutoModelForMaskedLM.from_pretrained(MODEL), settings).eval()
+    folder, merged = f"{TMP}/peft-mlm", f"{TMP}/peft-mlm-merged"
+    model.save_pretrained(folder)
+    compare_fills("PEFT → infer fill-mask", model, folder, "--base", MODEL)
+    # The base's config.json may name another head, and an adapter without one follows it.
+    AutoConfig.from_pretrained(MODEL, architectures=["BertForMaskedLM"]).save_pretrained(folder)
+    run("train", "merge", folder, "--out", merged, "--json")
+    compare_fills("PEFT → train merge", model, merged)
+    compare_fills("train merge → transformers", AutoModelForMaskedLM.from_pretrained(merged).eval(), merged)
+    # PEFT trains the decoder of its copy.
+    model.base_model.model.cls.modules_to_save["default"].predictions.decoder.weight.data[7] += 0.1
+    model.save_pretrained(folder)
+    out = subprocess.run([f"{PROGRAMS}/infer", "fill-mask", "--model", folder, "a [MASK]"], capture_output=True, text=True)
+    assert out.returncode != 0 and "decoder.weight` differs" in out.stderr, out.stderr
+    print("PEFT's own decoder is refused")
 
 
 def of_peft():
@@ -153,5 +181,6 @@ if __name__ == "__main__":
     pooled()
     embedder()
     tagger()
-    of_peft()
     masked()
+    of_peft()
+    masked_of_peft()

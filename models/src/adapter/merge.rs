@@ -52,10 +52,16 @@ fn build(pretrained: &Pretrained, task: Task, store: &Store) -> Result<()> {
             let pooling = config.pooling.unwrap_or(Pooling::Cls);
             drop(SequenceClassifier::new(&root, config, pooling, labels)?);
         }
-        Task::FillMask => drop(MaskedLm::new(&root, config)?),
+        Task::FillMask => {
+            pretrained.check_decoder()?;
+            drop(MaskedLm::new(&root, config)?);
+        }
         Task::Tag => drop(TokenClassifier::new(&root, config, labels)?),
         Task::Answer => drop(SpanPredictor::new(&root, config)?),
-        Task::Generate => drop(CausalLm::new(&root, config)?),
+        Task::Generate => {
+            pretrained.check_decoder()?;
+            drop(CausalLm::new(&root, config)?);
+        }
     }
     Ok(())
 }

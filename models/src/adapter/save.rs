@@ -74,16 +74,20 @@ impl Adaptation<'_> {
             // The encoder alone has no `bert.` in its names.
             let own = if config.task() == Task::Embed { bare(name) } else { name };
             let own = interchange::head_name(config, own);
-            if let Some(masked_lm) = &config.family().masked_lm {
-                let twin = format!("{}.bias", masked_lm.decoder);
-                if name == masked_lm.bias && name != twin {
-                    // `transformers` has it under two names.
-                    tensors.push((format!("{PREFIX}{twin}"), parameter.tensor()));
-                }
-            }
             tensors.push((format!("{PREFIX}{own}"), parameter.tensor()));
         }
+        let twins = self.decoder(config).into_iter();
+        let twins = twins.filter(|(name, _)| modules.contains(&self.module(name)));
         tensors
+            .extend(twins.map(|(name, parameter)| (format!("{PREFIX}{name}"), parameter.tensor())));
+        tensors
+    }
+
+    /// What the head of a language model shares, under its decoder's names. PEFT copies a module that is
+    /// trained in full, its decoder included, and wants all parameters of the copy.
+    fn decoder(&self, config: &EncoderConfig) -> Vec<(String, Parameter)> {
+        let twins = config.family().twins().into_iter();
+        twins.filter_map(|(name, shared)| Some((name, self.store.get(&shared)?))).collect()
     }
 
     /// The content of `adapter_config.json`.

@@ -7,14 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::read::MultiGzDecoder;
-use serde_json::Value;
 use tempfile::NamedTempFile;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::ending::{ending, is_gzip};
 use super::folder::{Files, Parts};
-use super::parquet::Rows;
-use super::read::{key, kind, not_gzip};
+use super::read::not_gzip;
+use super::rows;
 use crate::error::{Error, Result};
 
 /// The bytes of a window. It is read and turned into tokens at once.
@@ -23,10 +22,10 @@ pub const WINDOW: u64 = 1 << 20;
 /// How far a cut looks for the end of a line.
 const REACH: usize = 64 << 10;
 
-/// The endings of the files that a folder's text is read from.
+/// The endings of the files that a folder's text is read from, where no column is named.
 const ENDINGS: [&str; 3] = ["txt", "md", "parquet"];
 
-/// The column of a Parquet file that has the text.
+/// The column of files with rows that has the text, unless another is named.
 const COLUMN: &str = "text";
 
 /// The text of a file, on disk.
@@ -36,6 +35,8 @@ struct Text {
     name: PathBuf,
     /// Where the text is.
     path: PathBuf,
+    /// Whether the file has rows.
+    has_rows: bool,
     /// What had to be unpacked, or came from standard input: it is kept for as long as it is read.
     _spooled: Option<NamedTempFile>,
 }
@@ -66,66 +67,104 @@ pub struct Corpora {
     pub dev: Option<Corpus>,
     /// What the final report is about.
     pub test: Option<Corpus>,
+    /// Warnings about files that are not used.
+    pub remarks: Vec<String>,
 }
 
 impl Corpora {
-    /// Opens a data set of raw text: a folder with `train.txt` (or `train.txt.gz`, or Parquet files)
-    /// has its dev and test sets beside it; any other folder, a file and `-` are the training text.
+    /// Opens a data set of raw text: a folder with `train.txt` (or `train.txt.gz`, or files with
+    /// rows) has its dev and test sets there too; any other folder, a file and `-` are the training
+    /// text.
     ///
     /// # Errors
     /// As [`Corpus::open`]; [`Error::Data`] when two files are one set.
     pub fn open(path: impl AsRef<Path>) -> Result<Corpora> {
-        let path = path.as_ref();
-        let sets = match path.is_dir() {
-            true => Files::of_folder(path, &["txt", "parquet"])?,
-            false => None,
-        };
-        let Some(Files { train, dev, test, .. }) = sets else {
-            return Ok(Corpora { train: Corpus::open(path)?, dev: None, test: None });
-        };
-        let open = |parts: Parts| Corpus::of(path, parts);
-        let (dev, test) = (dev.map(open).transpose()?, test.map(open).transpose()?);
-        Ok(Corpora { train: open(train)?, dev, test })
+        Corpora::with_column(path, None)
     }
+
+    /// As [`open`](Corpora::open); `column` (or JSON key) of files with rows has the text.
+    ///
+    /// # Errors
+    /// As [`Corpora::open`].
+    pub fn with_column(path: impl AsRef<Path>, column: Option<&str>) -> Result<Corpora> {
+        let path = path.as_ref();
+        let sets = if path.is_dir() { sets(path, column)? } else { None };
+        let Some(Files { train, dev, test, remarks }) = sets else {
+            let (files, remarks) = found(path, column)?;
+            let train = Corpus::of(path, files, column)?;
+            return Ok(Corpora { train, dev: None, test: None, remarks });
+        };
+        let open = |parts: Parts| Corpus::of(path, parts, column);
+        let (dev, test) = (dev.map(open).transpose()?, test.map(open).transpose()?);
+        Ok(Corpora { train: open(train)?, dev, test, remarks })
+    }
+}
+
+/// The sets of a folder. Files of text go before files with rows, unless a column is named.
+fn sets(path: &Path, column: Option<&str>) -> Result<Option<Files>> {
+    if column.is_none()
+        && let Some(files) = Files::of_folder(path, &["txt", "parquet"])?
+    {
+        return Ok(Some(files));
+    }
+    Files::of_folder(path, &[&["txt"][..], &rows::ENDINGS].concat())
+}
+
+/// The files of a folder without sets, or the one file; and warnings about files that are not used.
+fn found(path: &Path, column: Option<&str>) -> Result<(Vec<PathBuf>, Vec<String>)> {
+    if !path.is_dir() {
+        return Ok((vec![path.to_path_buf()], Vec::new()));
+    }
+    let mut files = Vec::new();
+    collect(path, &mut files)?;
+    let is_text = |file: &PathBuf| ENDINGS.contains(&ending(file).as_str());
+    if column.is_some() || !files.iter().any(is_text) {
+        return Ok((files, Vec::new()));
+    }
+    let (files, others): (Vec<PathBuf>, Vec<PathBuf>) = files.into_iter().partition(is_text);
+    let remark = |file: PathBuf| {
+        let file = file.display();
+        format!("{file} is not used, because the folder has text; name the column of its texts")
+    };
+    Ok((files, others.into_iter().map(remark).collect()))
 }
 
 impl Corpus {
     /// Opens a file, a folder with files (in subfolders too, in the order of their names), or
     /// standard input for `-`, which is copied to a temporary file.
     ///
-    /// A file is text: `.txt` or `.md`, which gzip may have packed (`.txt.gz`), or has text in the
-    /// column `text`, a row a line: `.parquet`. These are unpacked to a temporary file. A single
-    /// file may have any other ending.
+    /// A file is text, or has rows with a text in the column `text`: `.csv`, `.tsv`, `.jsonl` and
+    /// `.parquet`. A text of one line is a line of the corpus, a text of several is a document of
+    /// its own. gzip may have packed a file (`.txt.gz`). Rows and packed text are written to a
+    /// temporary file. In a folder, text is `.txt`, `.md` or `.parquet`; other files with rows are
+    /// used where there is no such file.
     ///
     /// # Errors
     /// When a file cannot be read, or there is no text.
     pub fn open(path: impl AsRef<Path>) -> Result<Corpus> {
-        let path = path.as_ref();
-        if path == Path::new("-") {
-            return Corpus::of_texts(
-                path,
-                vec![spooled(path, |file| {
-                    let copied = std::io::copy(&mut std::io::stdin().lock(), file);
-                    copied.map(drop).map_err(|e| Error::io(path, e))
-                })?],
-            );
-        }
-        let mut files = Vec::new();
-        if path.is_dir() {
-            collect(path, &mut files)?
-        } else {
-            files.push(path.to_path_buf())
-        }
-        Corpus::of(path, files)
+        Corpus::with_column(path, None)
     }
 
-    /// The text of these files, one after the other. `name` stands in errors.
+    /// As [`open`](Corpus::open); `column` (or JSON key) of files with rows has the text. In a folder
+    /// all files are used.
     ///
     /// # Errors
     /// As [`Corpus::open`].
-    pub fn of(name: &Path, files: Vec<PathBuf>) -> Result<Corpus> {
-        let texts = files.into_iter().map(Text::open).collect::<Result<Vec<Text>>>()?;
+    pub fn with_column(path: impl AsRef<Path>, column: Option<&str>) -> Result<Corpus> {
+        let path = path.as_ref();
+        Corpus::of(path, found(path, column)?.0, column)
+    }
+
+    /// The text of these files, one after the other. `name` stands in errors.
+    fn of(name: &Path, files: Vec<PathBuf>, column: Option<&str>) -> Result<Corpus> {
+        let open = |file| Text::open(file, column.unwrap_or(COLUMN));
+        let texts = files.into_iter().map(open).collect::<Result<Vec<Text>>>()?;
         Corpus::of_texts(name, texts)
+    }
+
+    /// Whether any of the text is from a file with rows.
+    pub fn has_rows(&self) -> bool {
+        self.windows.iter().any(|part| part.file.has_rows)
     }
 
     fn of_texts(name: &Path, texts: Vec<Text>) -> Result<Corpus> {
@@ -235,10 +274,15 @@ impl Corpus {
 }
 
 impl Text {
-    /// The text of a file, unpacked where it is packed.
-    fn open(file: PathBuf) -> Result<Text> {
-        if ending(&file) == "parquet" {
-            return spooled(&file, |to| write_rows(&file, to));
+    /// The text of a file, unpacked where it is packed; `column` is that of rows.
+    fn open(file: PathBuf, column: &str) -> Result<Text> {
+        if file == Path::new("-") {
+            return spooled(&file, |to| copied(&mut std::io::stdin().lock(), to, &file));
+        }
+        if rows::ENDINGS.contains(&ending(&file).as_str()) {
+            let rows =
+                spooled(&file, |to| rows::texts(&file, column, |text| write(to, text, &file)))?;
+            return Ok(Text { has_rows: true, ..rows });
         }
         if is_gzip(&file) {
             let packed = File::open(&file).map_err(|e| Error::io(&file, e))?;
@@ -247,8 +291,22 @@ impl Text {
                 copied.map(drop).map_err(|e| not_gzip(&file, &e))
             });
         }
-        Ok(Text { name: file.clone(), path: file, _spooled: None })
+        Ok(Text { name: file.clone(), path: file, has_rows: false, _spooled: None })
     }
+}
+
+fn copied(from: &mut impl Read, to: &mut impl Write, name: &Path) -> Result<()> {
+    std::io::copy(from, to).map(drop).map_err(|e| Error::io(name, e))
+}
+
+/// Writes the text of a row: as a line, or between empty lines where it has several.
+fn write(to: &mut impl Write, text: &str, name: &Path) -> Result<()> {
+    let text = text.trim_end_matches(['\r', '\n']);
+    let written = match text.contains('\n') {
+        true => writeln!(to, "\n{text}\n"),
+        false => writeln!(to, "{text}"),
+    };
+    written.map_err(|e| Error::io(name, e))
 }
 
 /// What `write` writes, in a temporary file.
@@ -262,25 +320,11 @@ fn spooled(
     write(&mut buffer)?;
     buffer.flush().map_err(io)?;
     drop(buffer);
-    Ok(Text { name: name.into(), path: file.path().to_path_buf(), _spooled: Some(file) })
+    let path = file.path().to_path_buf();
+    Ok(Text { name: name.into(), path, has_rows: false, _spooled: Some(file) })
 }
 
-/// Writes the column of texts of a Parquet file, a row a line.
-fn write_rows(path: &Path, to: &mut impl Write) -> Result<()> {
-    for row in Rows::of_file(path)? {
-        let (row, object) = row?;
-        match key(path, row, &object, COLUMN)? {
-            Value::String(text) => writeln!(to, "{text}").map_err(|e| Error::io(path, e))?,
-            other => {
-                let message = format!("`{COLUMN}` is {}, not a string", kind(other));
-                return Err(Error::data(path, row, message));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The text files of a folder and its subfolders, in the order of their names.
+/// The files of a folder and its subfolders that may have text, in the order of their names.
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     let entries = std::fs::read_dir(folder).and_then(|entries| {
         entries.map(|entry| entry.map(|entry| entry.path())).collect::<std::io::Result<Vec<_>>>()
@@ -290,8 +334,11 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     for path in entries {
         if path.is_dir() {
             collect(&path, files)?;
-        } else if ENDINGS.contains(&ending(&path).as_str()) {
-            files.push(path);
+        } else {
+            let ending = ending(&path);
+            if [&ENDINGS[..], &rows::ENDINGS].concat().contains(&ending.as_str()) {
+                files.push(path);
+            }
         }
     }
     Ok(())
@@ -368,6 +415,35 @@ mod tests {
     }
 
     #[test]
+    fn rows_become_lines_and_documents() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let write = |name: &str, content: &str| std::fs::write(path(name), content).unwrap();
+        write("a.csv", "id,text\n1,one line\n2,\"two\nlines\"\n3,an end\n");
+        write("b.jsonl", "{\"text\": \"more\\n\", \"body\": \"of b\"}\n");
+        let of_rows = Corpus::open(folder.path()).unwrap();
+        assert_eq!(all(&of_rows), "one line\n\ntwo\nlines\n\nan end\nmore\n");
+        assert!(of_rows.has_rows());
+        // A folder with text is text, unless a column is named.
+        write("c.txt", "plain\n");
+        let Corpora { train, remarks, .. } = Corpora::open(folder.path()).unwrap();
+        assert!(all(&train) == "plain\n" && !train.has_rows());
+        assert_eq!(remarks.len(), 2);
+        assert!(remarks[0].contains("a.csv is not used"), "{remarks:?}");
+        let told = Corpus::with_column(folder.path(), Some("body")).unwrap_err().to_string();
+        assert!(told.contains("a.csv") && told.contains("no column `body`"), "{told}");
+        std::fs::remove_file(path("a.csv")).unwrap();
+        let named = Corpus::with_column(folder.path(), Some("body")).unwrap();
+        assert_eq!(all(&named), "of b\nplain\n");
+        // Sets of rows.
+        write("train.tsv", "text\nof train\n");
+        write("validation.jsonl", "{\"text\": \"of dev\"}\n");
+        let Corpora { train, dev, test, .. } = Corpora::open(folder.path()).unwrap();
+        assert_eq!((all(&train).as_str(), all(&dev.unwrap()).as_str()), ("of train\n", "of dev\n"));
+        assert!(test.is_none());
+    }
+
+    #[test]
     fn text_without_lines_or_spaces_is_cut_between_characters() {
         let file = tempfile::NamedTempFile::new().unwrap();
         for text in ["é".repeat(WINDOW as usize), "ab ".repeat(WINDOW as usize)] {
@@ -387,7 +463,7 @@ mod tests {
         let error = Corpus::open(file.path()).unwrap().read(0).unwrap_err().to_string();
         assert!(error.contains("invalid UTF-8 at byte 4"), "{error}");
         assert!(Corpus::open("/no/such/file").is_err());
-        let mut small = Corpus::of(file.path(), vec![file.path().to_path_buf()]).unwrap();
+        let mut small = Corpus::open(file.path()).unwrap();
         assert!(small.split_off(1 << 20).unwrap().is_none());
     }
 }

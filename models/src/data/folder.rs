@@ -2,6 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
 
 use super::ending::{Shard, ending, lower, stem};
 use super::{Columns, Dataset, Format, Row, Split, read};
@@ -13,20 +16,94 @@ const DEV: [&str; 7] = ["dev", "validation", "valid", "val", "eval", "dev-v1.1",
 const TEST: [&str; 1] = ["test"];
 
 /// A set of a data set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Set {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Set {
+    /// What a model learns from: `train`.
     Train,
+    /// What chooses the best model: `dev`, `validation`, `valid`, `val` or `eval`.
     Dev,
+    /// What the final numbers are about: `test`.
     Test,
 }
+
+impl Set {
+    const ALL: [Set; 3] = [Set::Train, Set::Dev, Set::Test];
+
+    /// The names that its files may have.
+    fn names(self) -> &'static [&'static str] {
+        match self {
+            Set::Train => &TRAIN,
+            Set::Dev => &DEV,
+            Set::Test => &TEST,
+        }
+    }
+}
+
+impl FromStr for Set {
+    type Err = Error;
+
+    /// The set of a name that a file of it may have.
+    fn from_str(name: &str) -> Result<Set> {
+        Set::ALL.into_iter().find(|set| set.names().contains(&name)).ok_or_else(|| {
+            Error::Input(format!(
+                "`{name}` is no set; the sets are train, dev (or validation) and test"
+            ))
+        })
+    }
+}
+
+/// The file of a set in the folder of a data set, or in its subfolder `data`. The set is `wanted`,
+/// else the test set, else the dev set.
+///
+/// ```
+/// use gradus_models::data::{Set, set_file};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let folder = tempfile::tempdir()?;
+/// for name in ["train.csv", "validation.csv"] {
+///     std::fs::write(folder.path().join(name), "text,label\n")?;
+/// }
+/// assert!(set_file(folder.path(), None)?.ends_with("validation.csv"));
+/// assert!(set_file(folder.path(), Some(Set::Train))?.ends_with("train.csv"));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// [`Error::Data`] when there is no such file, or there are several.
+pub fn set_file(folder: &Path, wanted: Option<Set>) -> Result<PathBuf> {
+    let sets = wanted.map_or(vec![Set::Test, Set::Dev], |set| vec![set]);
+    for place in [folder.to_path_buf(), folder.join("data")].iter().filter(|place| place.is_dir()) {
+        let files = listing(place)?;
+        for set in &sets {
+            match parts_of(place, &files, set.names(), &ALL_ENDINGS)?.as_deref() {
+                None => {}
+                Some([file]) => return Ok(file.clone()),
+                Some(parts) => {
+                    let name = set.names()[0];
+                    let message =
+                        format!("the set {name} has {} files; name one of them", parts.len());
+                    return Err(Error::data(place, None, message));
+                }
+            }
+        }
+    }
+    let names: Vec<&str> = sets.iter().map(|set| set.names()[0]).collect();
+    let (names, found) = (names.join(" or "), names_of(folder)?);
+    Err(Error::data(folder, None, format!("no {names} set; found {found}")))
+}
+
+/// The endings of data files of every task.
+const ALL_ENDINGS: [&str; 10] =
+    ["csv", "tsv", "jsonl", "parquet", "conll", "iob", "bio", "json", "txt", "md"];
 
 /// The set that a file is, by its name.
 #[cfg_attr(not(feature = "hub"), allow(dead_code))]
 pub(crate) fn set_of(path: &Path) -> Option<Set> {
     let sharded = Shard::of(path).filter(|_| ending(path) == SHARDED);
     let name = sharded.map_or_else(|| stem(path), |shard| shard.set);
-    let sets = [(Set::Train, &TRAIN[..]), (Set::Dev, &DEV), (Set::Test, &TEST)];
-    sets.into_iter().find(|(_, names)| names.contains(&name.as_str())).map(|(set, _)| set)
+    Set::ALL.into_iter().find(|set| set.names().contains(&name.as_str()))
 }
 
 /// The ending of files of which a set may have several.
@@ -62,7 +139,7 @@ impl Files {
             return Ok(found);
         }
         let expected: Vec<String> = endings.iter().map(|e| format!("train.{e}")).collect();
-        let (expected, found) = (expected.join(", "), names(&listing(path)?));
+        let (expected, found) = (expected.join(", "), names_of(path)?);
         let message = format!("no training set: expected {expected}; found {found}");
         Err(Error::data(path, None, message))
     }
@@ -274,15 +351,15 @@ fn file_name(path: &Path) -> String {
 }
 
 /// What a folder holds, for an error message.
-fn names(files: &[PathBuf]) -> String {
-    let mut names: Vec<String> = files.iter().map(|file| file_name(file)).collect();
+fn names_of(folder: &Path) -> Result<String> {
+    let mut names: Vec<String> = listing(folder)?.iter().map(|file| file_name(file)).collect();
     if names.len() > 12 {
         let more = names.len() - 12;
         names.truncate(12);
         names.push(format!("and {more} more"));
     }
-    match names.is_empty() {
+    Ok(match names.is_empty() {
         true => "nothing".into(),
         false => names.join(", "),
-    }
+    })
 }

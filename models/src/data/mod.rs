@@ -43,6 +43,7 @@ mod parquet;
 mod questions;
 mod quotes;
 mod read;
+mod rows;
 mod similar;
 mod table;
 mod tagged;
@@ -56,7 +57,8 @@ pub use corpus::{Corpora, Corpus, WINDOW};
 pub use ending::ending;
 pub use fingerprint::{Fingerprint, hash_text};
 #[cfg(feature = "hub")]
-pub(crate) use folder::{Set, set_of};
+pub(crate) use folder::set_of;
+pub use folder::{Set, set_file};
 pub use labels::Labels;
 pub use pairs::{PairColumns, PairForm, TextPair};
 pub use questions::{GivenAnswer, Question, read_questions};

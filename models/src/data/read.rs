@@ -104,15 +104,10 @@ fn examples(
     blank: bool,
 ) -> Result<Vec<Example>> {
     let examples = match format {
-        Format::Csv => Source::new(path, &bytes, columns)?.csv(),
-        Format::Tsv => Source::new(path, &bytes, columns)?.tsv(),
-        Format::Text => Source::new(path, &bytes, columns)?.plain(blank),
-        Format::Jsonl | Format::Parquet => {
-            let shown = "{\"text\": \"…\"}";
-            records(path, format, bytes, shown, |line, object| {
-                Record { path, line, object }.example(columns)
-            })
-        }
+        Format::Parquet => records(path, format, bytes, SHOWN, |line, object| {
+            Record { path, line, object }.example(columns)
+        }),
+        _ => Source::new(path, &bytes, columns)?.examples(format, blank),
     }?;
     if examples.is_empty() {
         return Err(Error::data(path, None, "the file holds no examples"));
@@ -201,7 +196,10 @@ pub(super) fn records<E>(
     };
     match format {
         Format::Parquet => parquet::Rows::of_bytes(path, bytes)?.map(read).collect(),
-        _ => json_lines(path, text(path, &bytes)?, shown).map(&mut read).collect(),
+        _ => {
+            let lines = (1..).zip(text(path, &bytes)?.lines());
+            json_lines(path, lines, shown).map(&mut read).collect()
+        }
     }
 }
 
@@ -209,11 +207,10 @@ pub(super) fn records<E>(
 /// object.
 fn json_lines<'a>(
     path: &'a Path,
-    text: &'a str,
+    lines: impl Iterator<Item = (u64, &'a str)> + 'a,
     example: &'static str,
 ) -> impl Iterator<Item = Result<(u64, Map<String, Value>)>> + 'a {
-    let lines = (1..).zip(text.lines()).filter(|(_, text)| !text.trim().is_empty());
-    lines.map(move |(line, text)| {
+    lines.filter(|(_, text)| !text.trim().is_empty()).map(move |(line, text)| {
         let error = |message: String| Error::data(path, line, message);
         let value: Value = files::parse_json(text.as_bytes())
             .map_err(|e| error(format!("not a JSON object on one line: {e}")))?;
@@ -244,16 +241,59 @@ pub(super) fn key<'a>(
     })
 }
 
-/// The text of one file, checked to be UTF-8.
+/// An example as a JSON object, for errors.
+const SHOWN: &str = "{\"text\": \"…\"}";
+
+/// The text of one file, or of a part of it, checked to be UTF-8.
 pub(super) struct Source<'a> {
     path: &'a Path,
     pub(super) text: &'a str,
     pub(super) columns: &'a Columns,
+    /// The lines of the file that come before.
+    before: u64,
 }
 
 impl<'a> Source<'a> {
     pub(super) fn new(path: &'a Path, bytes: &'a [u8], columns: &'a Columns) -> Result<Self> {
-        Ok(Source { path, text: text(path, bytes)?, columns })
+        Source::part(path, bytes, columns, 0)
+    }
+
+    /// A part of a file, after `before` lines that are not in it.
+    pub(super) fn part(
+        path: &'a Path,
+        bytes: &'a [u8],
+        columns: &'a Columns,
+        before: u64,
+    ) -> Result<Self> {
+        let text = text(path, bytes).map_err(|error| match error {
+            Error::Data { path, line, message } => {
+                Error::Data { path, line: line.map(|line| before + line), message }
+            }
+            error => error,
+        })?;
+        Ok(Source { path, text, columns, before })
+    }
+
+    /// The number of the first line.
+    pub(super) fn first_line(&self) -> u64 {
+        self.before + 1
+    }
+
+    /// The examples; `blank`: whether an empty line of a `.txt` file is a text.
+    pub(super) fn examples(&self, format: Format, blank: bool) -> Result<Vec<Example>> {
+        match format {
+            Format::Csv => self.csv(),
+            Format::Tsv => self.tsv(),
+            Format::Text => self.plain(blank),
+            Format::Jsonl => {
+                let example = |record: Result<(u64, Map<String, Value>)>| {
+                    let (line, object) = record?;
+                    Record { path: self.path, line, object: &object }.example(self.columns)
+                };
+                self.objects().map(example).collect()
+            }
+            Format::Parquet => Err(self.error(None, "a Parquet file is no text")),
+        }
     }
 
     pub(super) fn path(&self) -> &'a Path {
@@ -266,7 +306,7 @@ impl<'a> Source<'a> {
 
     /// Lines with their numbers, without the line ends.
     pub(super) fn lines(&self) -> impl Iterator<Item = (u64, &'a str)> {
-        (1..).zip(self.text.lines())
+        (self.first_line()..).zip(self.text.lines())
     }
 
     fn plain(&self, blank: bool) -> Result<Vec<Example>> {
@@ -286,7 +326,7 @@ impl<'a> Source<'a> {
 
     /// The JSON object of every line that is not blank.
     pub(super) fn objects(&self) -> impl Iterator<Item = Result<(u64, Map<String, Value>)>> {
-        json_lines(self.path, self.text, "{\"text\": \"…\"}")
+        json_lines(self.path, self.lines(), SHOWN)
     }
 }
 

@@ -67,7 +67,7 @@ impl Source<'_> {
         // The crate's own line numbers are off where lines end in CR LF or are empty: count from
         // its byte positions.
         let failed = |e: csv::Error| {
-            let begin = e.position().map(|p| self.line_at(p.byte(), (1, 0)));
+            let begin = e.position().map(|p| self.line_at(p.byte(), (self.first_line(), 0)));
             let line = begin.map(|(line, _)| line);
             match e.kind() {
                 csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
@@ -85,7 +85,7 @@ impl Source<'_> {
             reader.headers().map_err(failed)?.iter().map(|s| Cow::Owned(s.to_string())).collect();
         self.refuse_empty(&names)?;
         let found = header(&names)?;
-        let (mut examples, mut counted) = (Vec::new(), (1, 0));
+        let (mut examples, mut counted) = (Vec::new(), (self.first_line(), 0));
         for record in reader.records() {
             let record = record.map_err(failed)?;
             counted = self.line_at(record.position().map_or(0, csv::Position::byte), counted);
@@ -101,7 +101,7 @@ impl Source<'_> {
     }
 
     fn stray_quote(&self, stray: &Stray) -> Error {
-        let line = |at: usize| self.line_at(at as u64, (1, 0)).0;
+        let line = |at: usize| self.line_at(at as u64, (self.first_line(), 0)).0;
         let advice = "write a quote within a field twice (\"\") and the field in quotes";
         match *stray {
             Stray::Open { at } => {
@@ -128,8 +128,10 @@ impl Source<'_> {
     /// The last line of a field that begins at `at` and has several lines.
     fn long_field(&self, quoted: &[Quoted], at: usize) -> Option<u64> {
         let field = quoted.iter().find(|f| f.from == at + 1)?;
-        let (begin, end) =
-            (self.line_at(at as u64, (1, 0)).0, self.line_at(field.to as u64, (1, 0)).0);
+        let (begin, end) = (
+            self.line_at(at as u64, (self.first_line(), 0)).0,
+            self.line_at(field.to as u64, (self.first_line(), 0)).0,
+        );
         (end > begin).then_some(end)
     }
 
@@ -145,7 +147,7 @@ impl Source<'_> {
             let text = self.text.get(field.from..field.to).unwrap_or_default();
             let rows = swallowed_rows(text, field.column, width, place, labels);
             if rows > 0 {
-                let line = |at: usize| self.line_at(at as u64, (1, 0)).0;
+                let line = |at: usize| self.line_at(at as u64, (self.first_line(), 0)).0;
                 let message = format!(
                     "the quote that opens here closes in line {}, but the lines between look like \
                      rows ({rows} with a label); remove the quote, or use .jsonl if they are \

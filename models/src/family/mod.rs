@@ -229,6 +229,16 @@ impl Family {
         self.masked_lm.iter().map(|names| names.decoder).chain(self.causal_lm)
     }
 
+    /// The parameters of decoders that are others, whose names follow: the word embeddings, and the
+    /// bias of the masked-LM head.
+    pub fn twins(&self) -> Vec<(String, String)> {
+        let words = format!("{}.{}.weight", self.prefix, self.embeddings.words);
+        let weights = self.decoders().map(|decoder| (format!("{decoder}.weight"), words.clone()));
+        let bias = self.masked_lm.as_ref();
+        let bias = bias.map(|names| (format!("{}.bias", names.decoder), names.bias.to_string()));
+        weights.chain(bias).filter(|(name, shared)| name != shared).collect()
+    }
+
     /// Whether the encoder has a parameter, or a buffer, of this name.
     pub fn has(&self, name: &str) -> bool {
         const BUFFERS: [&str; 2] = ["embeddings.position_ids", "embeddings.token_type_ids"];

@@ -5,7 +5,6 @@ use std::borrow::Borrow;
 use gradus_nn::Forward;
 use gradus_tensor::Tensor;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::runner::{Runner, derefs_to_runner, same_number};
 use crate::folder::{Prompts, Splade};
@@ -58,6 +57,7 @@ impl FillMask {
     }
 
     pub(super) fn of(pretrained: Pretrained) -> Result<Self> {
+        pretrained.check_decoder()?;
         let (runner, splade, prompts) = match pretrained.is_sparse()? {
             true => {
                 let (runner, sentence) = Runner::with_sentence(pretrained)?;
@@ -74,12 +74,6 @@ impl FillMask {
                 "the tokenizer has no mask token; the model cannot fill masks",
             ));
         };
-        if runner.config.extra.get("tie_word_embeddings") == Some(&Value::Bool(false)) {
-            return Err(Error::config(
-                &runner.config_path,
-                "tie_word_embeddings is false: Gradus's masked-LM head shares the word embeddings",
-            ));
-        }
         let model = MaskedLm::new(&runner.store().root(), &runner.config)?;
         runner.complete(Task::FillMask)?;
         Ok(FillMask { runner, model, mask_id, mask, splade, is_sparse, prompts })

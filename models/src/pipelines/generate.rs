@@ -2,7 +2,6 @@
 
 use gradus_tensor::Tensor;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::runner::{BATCH_TOKENS, Runner, derefs_to_runner};
 use crate::generation::{FinishReason, GenerationConfig, Sampler, Stops, TextStream};
@@ -55,16 +54,13 @@ impl TextGenerator {
     /// generation_config.json asks for what Gradus does not have.
     pub fn open<'m>(model: impl Into<ModelRef<'m>>) -> Result<Self> {
         let pretrained = Pretrained::open(model)?;
+        if pretrained.config.is_causal() {
+            pretrained.check_decoder()?;
+        }
         let within = pretrained.layout().transformer.clone();
         let mut runner = Runner::new(pretrained);
         for other in [Task::Classify, Task::Tag, Task::FillMask, Task::Answer] {
             runner.refuse(other)?;
-        }
-        if runner.config.extra.get("tie_word_embeddings") == Some(&Value::Bool(false)) {
-            return Err(Error::config(
-                &runner.config_path,
-                "tie_word_embeddings is false: Gradus's decoder shares the word embeddings",
-            ));
         }
         let (settings, notes) = GenerationConfig::of_folder(&within, &runner.config)?;
         runner.add_notes(notes);

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use gradus_nn::Store;
 use gradus_tensor::io::safetensors;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::adapter::{Adapter, SETTINGS, WEIGHTS as ADAPTER_WEIGHTS, is_adapter};
 use crate::checkpoint::WEIGHTS;
@@ -297,6 +298,21 @@ impl Pretrained {
         }
         self.notes.extend(sentence.notes);
         Ok(settings)
+    }
+
+    /// Checks that the decoder of a masked language model is its word embeddings, as
+    /// [`MaskedLm`](crate::MaskedLm) computes it.
+    ///
+    /// # Errors
+    /// When config.json says that it is not (`tie_word_embeddings`), or the files have a decoder
+    /// with other values.
+    pub fn check_decoder(&self) -> Result<()> {
+        if self.config.extra.get("tie_word_embeddings") == Some(&Value::Bool(false)) {
+            let message = "tie_word_embeddings is false: Gradus's language models share the word \
+                           embeddings";
+            return Err(Error::config(self.config_path(), message));
+        }
+        self.checkpoint.check_decoder(self.config.family())
     }
 
     /// A store whose parameters come from the checkpoint; `seed` initialises those of a head that

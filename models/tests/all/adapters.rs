@@ -10,8 +10,8 @@ use gradus_autograd::no_grad;
 use gradus_models::tasks::Classification;
 use gradus_models::training::{Lora, Recipe, Trainer};
 use gradus_models::{
-    Base, EncoderInput, Error, ModelRef, PackedBatch, Pooling, Pretrained, SequenceClassifier,
-    Tokenizer, merge,
+    Base, EncoderInput, Error, MaskedLm, ModelRef, PackedBatch, Pooling, Pretrained,
+    SequenceClassifier, Tokenizer, merge,
 };
 use gradus_nn::{Forward, Store};
 use gradus_tensor::Tensor;
@@ -69,6 +69,54 @@ fn adapters_of_peft_give_its_logits() {
         merge(model, out.path()).unwrap();
         assert!(farthest(&opened(text(out.path())).unwrap(), &of(name)) < 1e-5, "{name}");
     }
+}
+
+/// The adapter of a masked language model, with changed tensors; its logits of all tokens.
+fn words(change: Change) -> gradus_models::Result<Vec<f32>> {
+    let (dir, base) = (copied("lora_words"), peft("base"));
+    rewrite(dir.path(), change);
+    let pretrained =
+        Pretrained::open(ModelRef { base: Some(text(&base)), ..text(dir.path()).into() })?;
+    pretrained.check_decoder()?;
+    let store = pretrained.store(0);
+    let model = MaskedLm::new(&store.root(), &pretrained.config)?;
+    assert_eq!(store.missing(), [""; 0]);
+    let packed = PackedBatch::new(encodings(&golden()).iter(), model.encoder().config())?;
+    let all: Vec<u32> = (0..packed.ids.len() as u32).collect();
+    let all = Tensor::from_slice(&all, &[all.len()])?;
+    let input = EncoderInput::new(&packed)?;
+    let logits = no_grad(|| model.forward(&input, &all, &Forward::inference()))?;
+    Ok(logits.tensor().to_vec()?)
+}
+
+/// PEFT has the decoder under a name of its own. It must be the word embeddings.
+#[test]
+fn the_decoder_of_an_adapter_must_be_the_word_embeddings() {
+    const DECODER: &str = "cls.predictions.decoder";
+    let wanted = SafeTensors::open(peft("logits.safetensors")).unwrap();
+    let wanted: Vec<f32> = wanted.tensor("lora_words").unwrap().to_vec().unwrap();
+    let whole = words(&|name, t| Some((name.into(), t))).unwrap();
+    assert!(farthest(&whole, &wanted) < 1e-5);
+    let without = words(&|name, t| (!name.contains(DECODER)).then(|| (name.into(), t))).unwrap();
+    assert!(without == whole);
+    for part in ["weight", "bias"] {
+        let name = format!("{DECODER}.{part}");
+        let changed = |own: &str, t: Tensor| {
+            let changed = own.ends_with(&name);
+            Some((own.into(), if changed { t.add_scalar(1e-6).unwrap() } else { t }))
+        };
+        let error = words(&changed).unwrap_err().to_string();
+        assert!(error.contains(&name) && error.contains("adapter_model.safetensors"), "{error}");
+    }
+    // PEFT's decoder would keep the words of the base.
+    let error = words(&|name, t| match name.strip_suffix(&format!("{DECODER}.weight")) {
+        Some(start) => {
+            let words = format!("{start}bert.embeddings.word_embeddings.weight");
+            Some((words, t.mul_scalar(2.0).unwrap()))
+        }
+        None => Some((name.into(), t)),
+    });
+    assert!(error.unwrap_err().to_string().contains("differs from `bert.embeddings.word"));
 }
 
 /// A classifier on the base of `efficient.py`, after some steps.
@@ -186,17 +234,27 @@ fn a_resumed_run_goes_on_bit_for_bit() {
     assert!(error.contains("the weights of the base"), "{error}");
 }
 
-/// A copy of PEFT's adapter, to be changed.
-fn copied() -> tempfile::TempDir {
+/// A copy of an adapter of PEFT's, to be changed.
+fn copied(adapter: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for name in ["adapter_config.json", "adapter_model.safetensors"] {
-        std::fs::copy(peft("lora").join(name), dir.path().join(name)).unwrap();
+        std::fs::copy(peft(adapter).join(name), dir.path().join(name)).unwrap();
     }
     dir
 }
 
+/// Changes the tensors of an adapter.
+fn rewrite(folder: &Path, change: Change) {
+    let path = folder.join("adapter_model.safetensors");
+    let file = SafeTensors::open(&path).unwrap();
+    let names = file.names().into_iter();
+    let tensors: Vec<(String, Tensor)> =
+        names.filter_map(|name| change(&name, file.tensor(&name).unwrap())).collect();
+    safetensors::save(&path, tensors, None).unwrap();
+}
+
 fn with_setting(key: &str, value: Value) -> tempfile::TempDir {
-    let dir = copied();
+    let dir = copied("lora");
     let path = dir.path().join("adapter_config.json");
     let mut settings: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     settings[key] = value;
@@ -253,15 +311,8 @@ type Change<'a> = &'a dyn Fn(&str, Tensor) -> Option<(String, Tensor)>;
 #[test]
 fn tensors_that_do_not_fit_are_refused_by_name() {
     let changed = |change: Change| {
-        let dir = copied();
-        let path = dir.path().join("adapter_model.safetensors");
-        let file = SafeTensors::open(&path).unwrap();
-        let tensors: Vec<_> = file
-            .names()
-            .into_iter()
-            .filter_map(|name| change(&name, file.tensor(&name).unwrap()))
-            .collect();
-        safetensors::save(&path, tensors, None).unwrap();
+        let dir = copied("lora");
+        rewrite(dir.path(), change);
         refused(dir.path(), &peft("base"))
     };
     let layer = "layer.0.attention.self.query";
@@ -294,7 +345,7 @@ fn a_base_that_is_not_there_or_an_adapter_is_refused() {
         let error = Pretrained::open(text(dir.path())).err().unwrap();
         assert!(matches!(error, Error::MissingBase { .. }), "{error}");
     }
-    let dir = copied();
+    let dir = copied("lora");
     std::fs::remove_file(dir.path().join("adapter_model.safetensors")).unwrap();
     std::fs::write(dir.path().join("adapter_model.bin"), "pickle").unwrap();
     assert!(refused(dir.path(), &peft("base")).contains("pickle"));

@@ -207,3 +207,22 @@ fn what_cannot_be_generated_is_told() {
     assert_eq!((&settings.eos_token_id[..], settings.do_sample), (&[3, 4][..], true));
     assert!(generator.notes().iter().any(|note| note.contains("`new_key`")));
 }
+
+/// Files may hold the decoder, as long as it is the word embeddings.
+#[test]
+fn a_decoder_of_its_own_is_refused() {
+    let (dir, _) = generator();
+    let path = dir.path().join("model.safetensors");
+    let file = SafeTensors::open(&path).unwrap();
+    let whole: Vec<(String, Tensor)> =
+        file.names().into_iter().map(|name| (name.clone(), file.tensor(&name).unwrap())).collect();
+    let words = file.tensor("transformer.wte.weight").unwrap();
+    let opened = |decoder: Tensor| {
+        let all = [&whole[..], &[("lm_head.weight".to_string(), decoder)]].concat();
+        safetensors::save(&path, all, None).unwrap();
+        TextGenerator::open(dir.path().to_str().unwrap())
+    };
+    assert!(opened(words.clone()).unwrap().unexpected().is_empty());
+    let error = opened(words.mul_scalar(2.0).unwrap()).err().unwrap().to_string();
+    assert!(error.contains("`lm_head.weight` differs"), "{error}");
+}

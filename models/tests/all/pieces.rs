@@ -177,6 +177,32 @@ fn tied_and_older_names_are_the_same_model() {
     }
 }
 
+/// A decoder with values of its own would give other logits.
+#[test]
+fn a_decoder_of_its_own_is_refused() {
+    let (folder, _) = golden();
+    let folder = folder.join("roberta_prefix");
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
+        std::fs::copy(folder.join(name), dir.path().join(name)).unwrap();
+    }
+    let file = SafeTensors::open(folder.join("model.safetensors")).unwrap();
+    let twins = [
+        ("cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight"),
+        ("cls.predictions.decoder.bias", "cls.predictions.bias"),
+    ];
+    for (twin, shared) in twins {
+        let names = file.names().into_iter().filter(|name| !name.contains("decoder"));
+        let mut tensors: Vec<(String, Tensor)> =
+            names.map(|name| (name.clone(), file.tensor(&name).unwrap())).collect();
+        let other = file.tensor(shared).unwrap().add_scalar(0.01).unwrap();
+        tensors.push((twin.into(), other));
+        safetensors::save(dir.path().join("model.safetensors"), tensors, None).unwrap();
+        let error = FillMask::open(dir.path().to_str().unwrap()).err().unwrap().to_string();
+        assert!(error.contains(twin) && error.contains("model.safetensors"), "{error}");
+    }
+}
+
 #[test]
 fn a_sparse_encoder_gives_no_dense_vectors() {
     let (folder, _) = golden();

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from peft import LoraConfig, TaskType, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification
 
 from steps import CLIP, DECAY, LR, STEPS, factor, plain
 
@@ -131,15 +131,9 @@ adaptations = {
                        use_rslora=True, modules_to_save=["pooler"]),
 }
 logits_of = {}
-for name, settings in adaptations.items():
-    torch.manual_seed(1)
-    model = get_peft_model(new(), LoraConfig(task_type=TaskType.SEQ_CLS, lora_dropout=0.0, **settings))
-    for key, parameter in model.named_parameters():
-        if "lora_A" in key:
-            short = key.removeprefix("base_model.model.").replace(".default", "")
-            out[f"{name}.{short}"] = parameter.detach().clone()
-            assert parameter.abs().max() <= 1 / math.sqrt(parameter.shape[1])  # Kaiming-uniform, a = √5
-    add(name, model)
+
+
+def save_adapter(model, name):
     folder = os.path.join(peft_folder, name)
     model.save_pretrained(folder)
     os.remove(os.path.join(folder, "README.md"))
@@ -150,8 +144,28 @@ for name, settings in adaptations.items():
     written["target_modules"].sort()
     with open(path, "w") as file:
         json.dump(written, file, indent=2, sort_keys=True)
+
+
+for name, settings in adaptations.items():
+    torch.manual_seed(1)
+    model = get_peft_model(new(), LoraConfig(task_type=TaskType.SEQ_CLS, lora_dropout=0.0, **settings))
+    for key, parameter in model.named_parameters():
+        if "lora_A" in key:
+            short = key.removeprefix("base_model.model.").replace(".default", "")
+            out[f"{name}.{short}"] = parameter.detach().clone()
+            assert parameter.abs().max() <= 1 / math.sqrt(parameter.shape[1])  # Kaiming-uniform, a = √5
+    add(name, model)
+    save_adapter(model, name)
     with torch.no_grad():
         logits_of[name] = logits(model.eval())
+
+# A masked language model: PEFT copies the head, and the decoder that it shares with the words.
+torch.manual_seed(2)
+masked = get_peft_model(BertForMaskedLM.from_pretrained(base_folder), LoraConfig(
+    r=2, lora_alpha=8, target_modules=["query", "value"], modules_to_save=["cls"], init_lora_weights=False))
+save_adapter(masked, "lora_words")
+with torch.no_grad():
+    logits_of["lora_words"] = masked.eval()(input_ids=padded, attention_mask=mask).logits[mask.bool()]
 with torch.no_grad():
     logits_of["base"] = logits(base.eval())
 save_file({key: value.contiguous() for key, value in logits_of.items()}, os.path.join(peft_folder, "logits.safetensors"))

@@ -28,6 +28,9 @@ pub struct LmFlags {
     #[command(flatten)]
     #[serde(flatten)]
     pub common: Flags,
+    /// Column with the text, in files with rows: .csv, .tsv, .jsonl and .parquet [default: text]
+    #[arg(long, help_heading = "Data and model")]
+    pub text_column: Option<String>,
 }
 
 impl TaskFlags for LmFlags {
@@ -43,7 +46,7 @@ impl TaskFlags for LmFlags {
     }
 
     fn plain() -> Self {
-        LmFlags { common: Flags::plain() }
+        LmFlags { common: Flags::plain(), text_column: None }
     }
 }
 
@@ -59,7 +62,9 @@ impl Job for Lm {
     const EXAMPLES: &'static str = "blocks";
 
     fn open(shared: &SharedArgs, flags: &mut LmFlags, path: &Path) -> Outcome<Lm> {
-        Ok(Lm { text: Text::open(shared, &mut flags.common, path)?, seed: shared.seed() })
+        let column = flags.text_column.as_deref();
+        let text = Text::open(shared, (&mut flags.common, column), path)?;
+        Ok(Lm { text, seed: shared.seed() })
     }
 
     fn learn_vocabulary(&self, size: usize) -> Outcome<Tokenizer> {
@@ -78,6 +83,7 @@ impl Job for Lm {
                 pretrained.config.model_type
             )));
         }
+        pretrained.check_decoder()?;
         Ok(pretrained.notes.clone())
     }
 

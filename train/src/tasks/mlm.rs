@@ -26,6 +26,9 @@ pub struct MlmFlags {
     #[command(flatten)]
     #[serde(flatten)]
     pub common: Flags,
+    /// Column with the text, in files with rows: .csv, .tsv, .jsonl and .parquet [default: text]
+    #[arg(long, help_heading = "Data and model")]
+    pub text_column: Option<String>,
     /// Probability with which a token is masked [default: 0.15]
     #[arg(long, help_heading = "Recipe", value_parser = gradus_cli::finite)]
     pub mask_probability: Option<f64>,
@@ -46,7 +49,12 @@ impl TaskFlags for MlmFlags {
     }
 
     fn plain() -> Self {
-        MlmFlags { common: Flags::plain(), mask_probability: Some(0.15), whole_words: false }
+        MlmFlags {
+            common: Flags::plain(),
+            text_column: None,
+            mask_probability: Some(0.15),
+            whole_words: false,
+        }
     }
 
     fn check(&self) -> Outcome {
@@ -72,7 +80,7 @@ impl Job for Mlm {
     const EXAMPLES: &'static str = "blocks";
 
     fn open(shared: &SharedArgs, flags: &mut MlmFlags, path: &Path) -> Outcome<Mlm> {
-        let text = Text::open(shared, &mut flags.common, path)?;
+        let text = Text::open(shared, (&mut flags.common, flags.text_column.as_deref()), path)?;
         let probability = flags.mask_probability.unwrap_or(0.15);
         let masking = (probability, flags.whole_words, shared.seed());
         Ok(Mlm { text, masking })
@@ -83,6 +91,7 @@ impl Job for Mlm {
     }
 
     fn fit(&self, _: &mut MlmFlags, pretrained: &mut Pretrained) -> Outcome<Vec<String>> {
+        pretrained.check_decoder()?;
         Ok(pretrained.notes.clone())
     }
 

@@ -27,12 +27,17 @@ pub struct Text {
 }
 
 impl Text {
-    /// Opens the text at `path`. The flags then hold what a resumed run needs to read the same.
+    /// Opens the text at `path`, of rows that in `column`. The flags then hold what a resumed run needs to read the same.
     ///
     /// # Errors
     /// When a file cannot be read, or a flag about it is wrong.
-    pub fn open(shared: &SharedArgs, flags: &mut Flags, path: &Path) -> Outcome<Text> {
-        let Corpora { mut train, dev, test } = Corpora::open(path)?;
+    pub fn open(
+        shared: &SharedArgs,
+        (flags, column): (&mut Flags, Option<&str>),
+        path: &Path,
+    ) -> Outcome<Text> {
+        let Corpora { mut train, dev, test, remarks } = corpora(column, path)?;
+        remarks.iter().for_each(|remark| note(shared, format!("warning: {remark}")));
         let read = |name, corpus: Option<Corpus>| match corpus {
             Some(corpus) => text(shared, name, corpus).map(Some),
             None => Ok(None),
@@ -70,6 +75,20 @@ impl Text {
     pub fn about(&self) -> String {
         format!("{:.1} MB of text", self.train.bytes() as f64 / 1e6)
     }
+}
+
+/// The text, from the column that the flags name.
+fn corpora(column: Option<&str>, path: &Path) -> Outcome<Corpora> {
+    let corpora = Corpora::with_column(path, column)?;
+    let Corpora { train, dev, test, .. } = &corpora;
+    let sets = [Some(train), dev.as_ref(), test.as_ref()];
+    if column.is_some() && !sets.into_iter().flatten().any(Corpus::has_rows) {
+        return Err(Failure::usage(format!(
+            "--text-column: {} is plain text, without columns; leave the flag out",
+            path.display()
+        )));
+    }
+    Ok(corpora)
 }
 
 /// Takes the end of the text as the dev set.

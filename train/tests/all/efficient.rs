@@ -7,6 +7,7 @@ use crate::embed;
 use gradus_models::pipelines::{self, Pipeline, TextEmbedder};
 use gradus_models::{Checkpoint, ModelRef, Pretrained};
 use gradus_nn::Source;
+use gradus_tensor::io::safetensors::SafeTensors;
 
 /// A base for adapters: a classifier of a few steps.
 fn base(data: &Path, dir: &Path) -> PathBuf {
@@ -163,6 +164,11 @@ fn taggers_and_masked_language_models_have_adapters() {
         );
         let pipeline = pipelines::open(out.to_str().unwrap()).unwrap();
         assert_eq!(pipeline.base(), base.to_str());
+        // PEFT's copy of the head has a decoder.
+        let decoder = SafeTensors::open(out.join("adapter_model.safetensors"))
+            .unwrap()
+            .tensor("base_model.model.cls.predictions.decoder.weight");
+        assert_eq!(decoder.is_ok(), task == "mlm", "{task}");
         let merged = dir.path().join(task).join("merged");
         ok(&run(&["merge", out.to_str().unwrap(), "--out", merged.to_str().unwrap(), "-q"]));
         assert_eq!(pipelines::open(merged.to_str().unwrap()).unwrap().task(), pipeline.task());

@@ -45,6 +45,39 @@ fn masked_words_from_a_file_and_from_a_pipe() {
     assert!(weights(&piped) == weights(&out));
 }
 
+/// Rows of a table are the same text as lines of a file.
+#[test]
+fn masked_words_from_files_with_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_string();
+    let lines: Vec<&str> = LINES.lines().cycle().take(160).collect();
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let csv: String = lines.iter().map(|line| format!("7,{line}\n")).collect();
+    let json = |line: &&str| format!("{}\n", serde_json::json!({"id": 7, "body": line}));
+    let jsonl: String = lines.iter().map(json).collect();
+    std::fs::write(path("a.txt"), text).unwrap();
+    std::fs::write(path("a.csv"), format!("id,text\n{csv}")).unwrap();
+    std::fs::write(path("a.jsonl"), jsonl).unwrap();
+    let run_on = |data: &str, column: &[&str]| {
+        let (data, out) = (path(data), path("out"));
+        let args =
+            ["mlm", "--data", &data, "--out", &out, "--overwrite", "--model", "scratch", "-q"];
+        let size =
+            ["--vocab-size", "80", "--max-length", "24", "--batch-size", "8", "--steps", "3"];
+        let output = run(&[&args[..], &size, column].concat());
+        (output, weights(&dir.path().join("out")))
+    };
+    let (output, of_text) = run_on("a.txt", &[]);
+    ok(&output);
+    assert!(run_on("a.csv", &[]).1 == of_text);
+    assert!(run_on("a.jsonl", &["--text-column", "body"]).1 == of_text);
+    let said = |data, column| stderr(&run_on(data, column).0);
+    let none = said("a.jsonl", &[]);
+    assert!(none.contains("a.jsonl: line 1: no key `text`"), "{none}");
+    let plain = said("a.txt", &["--text-column", "body"]);
+    assert!(plain.contains("--text-column") && plain.contains("plain text"), "{plain}");
+}
+
 #[test]
 fn a_stopped_run_of_masked_words_goes_on_to_the_same_bits() {
     let dir = tempfile::tempdir().unwrap();

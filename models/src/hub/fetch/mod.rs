@@ -133,27 +133,7 @@ impl Fetch<'_> {
         let adapter = self.adapter(&below)?;
         let config = self.file(&format!("{below}{CONFIG}"))?;
         let config = config.or(adapter.clone()).ok_or_else(|| self.nothing())?;
-        let mut tokenizer = None;
-        for name in TOKENIZERS {
-            if tokenizer.is_none() {
-                tokenizer = self.file(&format!("{below}{name}"))?;
-                if tokenizer.is_some() && name == "vocab.json" {
-                    self.file(&format!("{below}merges.txt"))?;
-                }
-            }
-        }
-        for name in OPTIONAL {
-            let place =
-                if name == "config_sentence_transformers.json" { "" } else { below.as_str() };
-            self.file(&format!("{place}{name}"))?;
-        }
-        // Other encoders have other names for this file, and old folders of a BERT may have one of
-        // those.
-        if self.file(&format!("{below}{}", SENTENCE_CONFIGS[0]))?.is_none() && !modules.is_empty() {
-            for name in &SENTENCE_CONFIGS[1..] {
-                self.file(&format!("{below}{name}"))?;
-            }
-        }
+        self.small_files(&below, !modules.is_empty())?;
         for (name, needed) in modules {
             if self.file(&name)?.is_none() && needed {
                 let message = format!("modules.json needs {name}, which the model does not have");
@@ -177,6 +157,32 @@ impl Fetch<'_> {
             }
             folder
         }))
+    }
+
+    /// Fetches the tokenizer and the settings of a model. One with `modules` of sentence-transformers
+    /// may have more of them.
+    fn small_files(&self, below: &str, has_modules: bool) -> Result<()> {
+        let mut tokenizer = None;
+        for name in TOKENIZERS {
+            if tokenizer.is_none() {
+                tokenizer = self.file(&format!("{below}{name}"))?;
+                if tokenizer.is_some() && name == "vocab.json" {
+                    self.file(&format!("{below}merges.txt"))?;
+                }
+            }
+        }
+        for name in OPTIONAL {
+            let place = if name == "config_sentence_transformers.json" { "" } else { below };
+            self.file(&format!("{place}{name}"))?;
+        }
+        // Other encoders have other names for this file, and old folders of a BERT may have one of
+        // those.
+        if self.file(&format!("{below}{}", SENTENCE_CONFIGS[0]))?.is_none() && has_modules {
+            for name in &SENTENCE_CONFIGS[1..] {
+                self.file(&format!("{below}{name}"))?;
+            }
+        }
+        Ok(())
     }
 
     /// The weights of an adapter; `None` where the model is none.
