@@ -31,7 +31,7 @@ def optimizer(a, net, head):
     """AdamW over the parameters; those whose names begin with `head` have the head's rate."""
     groups = {}
     for name, p in net.named_parameters():
-        decay = 0.0 if name.endswith("bias") or "LayerNorm" in name else 0.01
+        decay = 0.0 if name.endswith("bias") or "LayerNorm" in name or ".ln_" in name else 0.01
         rate = a.head_lr if a.head_lr and name.startswith(head) else a.lr
         groups.setdefault((rate, decay), []).append(p)
     return torch.optim.AdamW([dict(params=ps, lr=r, weight_decay=d) for (r, d), ps in groups.items()])

@@ -175,6 +175,21 @@ impl Adapter {
         weight.to_dtype(dtype)?.add(&product.mul_scalar(self.scaling)?)
     }
 
+    /// Checks that a model of this configuration can do what the adapter was trained for.
+    ///
+    /// # Errors
+    /// When the adapter generates, and the model does not.
+    pub fn check_task(&self, config: &EncoderConfig) -> Result<()> {
+        match self.task.as_deref() {
+            Some("CAUSAL_LM") if !config.is_causal() => self.fail(format!(
+                "task_type of {SETTINGS} is CAUSAL_LM, but a model of type `{}` does not predict the \
+                 next words",
+                config.model_type
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// The configuration of the adapted model, where the adapter has no config.json: the base's, with
     /// the head that the adapter brings.
     ///

@@ -142,6 +142,7 @@ impl Pretrained {
         };
         let path = within.join(SETTINGS);
         notes.extend(beyond(&tokenizer, &config).map_err(|message| Error::config(path, message))?);
+        adapter.check_task(&config)?;
         let checkpoint = base.checkpoint.with_adapter(adapter)?;
         Ok(Pretrained { config, tokenizer, checkpoint, notes, folder, base: Some(name), layout })
     }

@@ -274,7 +274,6 @@ fn settings_that_gradus_does_not_have_are_refused_by_name() {
         ("use_dora", json!(true)),
         ("bias", json!("all")),
         ("lora_bias", json!(true)),
-        ("fan_in_fan_out", json!(true)),
         ("rank_pattern", json!({"query": 2})),
         ("alpha_pattern", json!({"query": 2})),
         ("init_lora_weights", json!("pissa")),

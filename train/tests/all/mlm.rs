@@ -73,7 +73,7 @@ fn masked_words_from_files_with_rows() {
     assert!(run_on("a.jsonl", &["--text-column", "body"]).1 == of_text);
     let said = |data, column| stderr(&run_on(data, column).0);
     let none = said("a.jsonl", &[]);
-    assert!(none.contains("a.jsonl: line 1: no key `text`"), "{none}");
+    assert!(none.contains("a.jsonl:1: no key `text`"), "{none}");
     let plain = said("a.txt", &["--text-column", "body"]);
     assert!(plain.contains("--text-column") && plain.contains("plain text"), "{plain}");
 }
