@@ -5,6 +5,7 @@ use gradus_nn::{CrossEntropy, Forward, Reduction};
 use gradus_tensor::{RngKey, Tensor};
 
 use super::masked_lm::Guess;
+use super::reading::Reading;
 use crate::batch::each_batch;
 use crate::data::Corpus;
 use crate::evaluation::{Evaluation, Metric};
@@ -71,12 +72,10 @@ fn blocks(ids: &[u32], length: usize, shift: usize) -> Result<Vec<Vec<u32>>> {
 /// epoch blocks begin at other places, which are drawn from (seed, epoch, window).
 pub struct CausalLanguageModel {
     model: CausalLm,
-    corpus: Corpus,
+    text: Reading,
     tokenizer: Tokenizer,
     max_length: usize,
-    seed: u64,
-    /// The window whose tokens are in memory.
-    open: usize,
+    /// The tokens of the open window.
     ids: Vec<u32>,
     train: Vec<Vec<u32>>,
     lengths: Vec<usize>,
@@ -97,11 +96,9 @@ impl CausalLanguageModel {
         let (ids, train, lengths) = (Vec::new(), Vec::new(), Vec::new());
         let mut task = CausalLanguageModel {
             model,
-            corpus,
+            text: Reading::new(corpus, seed),
             tokenizer,
             max_length,
-            seed,
-            open: usize::MAX,
             ids,
             train,
             lengths,
@@ -111,11 +108,7 @@ impl CausalLanguageModel {
         if task.train.is_empty() {
             return Err(Error::Input("the first part of the text has no two tokens".into()));
         }
-        let share = task.corpus.bytes() as f64 / task.corpus.bytes_of(task.open).max(1) as f64;
-        task.examples = match task.windows() {
-            1 => task.train.len(),
-            _ => (task.train.len() as f64 * share).round() as usize,
-        };
+        task.examples = task.text.examples(task.train.len());
         Ok(task)
     }
 
@@ -126,12 +119,12 @@ impl CausalLanguageModel {
 
     /// The text.
     pub fn corpus(&self) -> &Corpus {
-        &self.corpus
+        &self.text.corpus
     }
 
     /// The window of the text that is in memory.
     pub fn open(&self) -> usize {
-        self.open
+        self.text.open
     }
 
     /// The blocks of the open window.
@@ -240,19 +233,15 @@ impl Task for CausalLanguageModel {
     }
 
     fn windows(&self) -> usize {
-        self.corpus.windows()
+        self.text.corpus.windows()
     }
 
     fn open_window(&mut self, epoch: u64, window: usize) -> Result<()> {
-        let key = RngKey::new(self.seed);
-        let mut order: Vec<usize> = (0..self.corpus.windows()).collect();
-        key.place("windows").step(epoch).shuffle(&mut order);
-        let read = order[window];
-        if self.open != read {
-            self.ids = self.tokenizer.encode_long(&self.corpus.read(read)?)?;
-            self.open = read;
+        if let Some(text) = self.text.next(epoch, window)? {
+            self.ids = self.tokenizer.encode_long(&text)?;
         }
-        let drawn = key.place("blocks").step(epoch).step(window as u64).word(0) as usize;
+        let key = RngKey::new(self.text.seed).place("blocks");
+        let drawn = key.step(epoch).step(window as u64).word(0) as usize;
         // The first epoch begins at the first token.
         let shift = if epoch == 0 { 0 } else { drawn % self.max_length.max(1) };
         self.train = blocks(&self.ids, self.max_length, shift)?;

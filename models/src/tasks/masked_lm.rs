@@ -2,9 +2,10 @@
 
 use gradus_autograd::Var;
 use gradus_nn::{CrossEntropy, Forward, Reduction};
-use gradus_tensor::{Device, RngKey, Tensor};
+use gradus_tensor::{Device, Tensor};
 
 use super::blocks::{Block, blocks};
+use super::reading::Reading;
 use crate::batch::each_batch;
 use crate::data::Corpus;
 use crate::evaluation::{Evaluation, Metric};
@@ -59,10 +60,8 @@ const EVALUATION: u64 = 1 << 63;
 /// the blocks are divided into batches.
 pub struct MaskedLanguageModel {
     model: MaskedLm,
-    corpus: Corpus,
+    text: Reading,
     masked: Masked,
-    /// The window whose blocks are in memory.
-    open: usize,
     blocks: Vec<Block>,
     train: Vec<MaskedTokens>,
     lengths: Vec<usize>,
@@ -79,9 +78,8 @@ impl MaskedLanguageModel {
         let (blocks, train, lengths) = (Vec::new(), Vec::new(), Vec::new());
         let mut task = MaskedLanguageModel {
             model,
-            corpus,
+            text: Reading::new(corpus, masked.masking.seed),
             masked,
-            open: usize::MAX,
             blocks,
             train,
             lengths,
@@ -91,12 +89,7 @@ impl MaskedLanguageModel {
         if task.blocks.is_empty() {
             return Err(Error::Input("the first part of the text holds no words".into()));
         }
-        let window = task.corpus.bytes_of(task.open).max(1) as f64;
-        let share = task.corpus.bytes() as f64 / window;
-        task.examples = match task.windows() {
-            1 => task.blocks.len(),
-            _ => (task.blocks.len() as f64 * share).round() as usize,
-        };
+        task.examples = task.text.examples(task.blocks.len());
         Ok(task)
     }
 
@@ -107,12 +100,12 @@ impl MaskedLanguageModel {
 
     /// The text.
     pub fn corpus(&self) -> &Corpus {
-        &self.corpus
+        &self.text.corpus
     }
 
     /// The window of the text that is in memory.
     pub fn open(&self) -> usize {
-        self.open
+        self.text.open
     }
 
     /// How text becomes masked blocks.
@@ -253,18 +246,13 @@ impl Task for MaskedLanguageModel {
     }
 
     fn windows(&self) -> usize {
-        self.corpus.windows()
+        self.text.corpus.windows()
     }
 
     fn open_window(&mut self, epoch: u64, window: usize) -> Result<()> {
-        let mut order: Vec<usize> = (0..self.corpus.windows()).collect();
-        RngKey::new(self.masked.masking.seed).place("windows").step(epoch).shuffle(&mut order);
-        let read = order[window];
-        if self.open != read {
-            let text = self.corpus.read(read)?;
+        if let Some(text) = self.text.next(epoch, window)? {
             self.blocks = blocks(&text, &self.masked.tokenizer, self.masked.max_length)?;
             self.lengths = self.blocks.iter().map(|block| block.ids.len()).collect();
-            self.open = read;
         }
         // 2^23 epochs, of 2^20 windows, of 2^20 blocks.
         let stream = (epoch << 40) | ((window as u64) << 20);

@@ -26,6 +26,7 @@ mod pair_loss;
 mod pair_scores;
 mod pairs;
 mod problem;
+mod reading;
 mod tokens;
 
 pub use answer::{
