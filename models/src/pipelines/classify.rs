@@ -212,8 +212,13 @@ fn cross_encoder(
 pub(super) fn head_labels(runner: &Runner, task: Task) -> Result<Vec<String>> {
     let Some(shape) = runner.checkpoint.label_shape() else {
         let output = runner.config.label_layer(task);
-        let parameters = ["weight", "bias"].map(|part| format!("{output}.{part}"));
-        return Err(runner.missing_head(task, parameters.to_vec()));
+        // GPT-2's layer has no bias.
+        let parts: &[&str] = match runner.config.family().score {
+            Some(score) if score == output => &["weight"],
+            _ => &["weight", "bias"],
+        };
+        let parameters = parts.iter().map(|part| format!("{output}.{part}")).collect();
+        return Err(runner.missing_head(task, parameters));
     };
     let config = &runner.config;
     let count = config.num_labels().or(shape.first().copied()).unwrap_or(0);
