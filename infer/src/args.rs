@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use gradus_cli::SharedArgs;
 use gradus_models::Pooling;
+use gradus_models::data::Set;
 use gradus_models::evaluation::Scheme;
 use serde::{Deserialize, Serialize};
 
@@ -225,9 +226,14 @@ pub struct EvaluateFlags {
     /// Labelled texts (.csv, .tsv, .jsonl, .parquet), tagged words for a tagger (.conll, .iob, .bio,
     /// .txt, .jsonl, .parquet), pairs of texts for an embedder, questions with answers for a question
     /// answerer (.json, .jsonl, .parquet), or raw text for a language model (.txt, .md,
-    /// .parquet); each also with .gz
-    #[arg(long, value_name = "FILE")]
+    /// .parquet; .csv, .tsv and .jsonl with --text-column); each also with .gz. Or a folder with
+    /// test.* or dev.*, or a data set of the hub, `hub:owner/name`
+    #[arg(long, value_name = "FILE|FOLDER|hub:NAME")]
     pub data: Option<PathBuf>,
+    /// Set of a folder, or of a data set of the hub: train, dev (or validation) or test [default:
+    /// test, else dev]
+    #[arg(long, value_name = "SET")]
+    pub split: Option<Set>,
     /// Column (or JSON key) with the text [default: text]
     #[arg(long, value_name = "NAME")]
     pub text_column: Option<String>,

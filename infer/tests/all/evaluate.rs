@@ -1,6 +1,6 @@
 //! `infer evaluate`: the numbers are those of the answers.
 
-use crate::common::{Head, Model, TEXTS, fails, infer, lines, stderr, stdout};
+use crate::common::{Head, Model, TEXTS, command, fails, infer, lines, stderr, stdout};
 use gradus_models::Pooling;
 use serde_json::Value;
 
@@ -368,4 +368,73 @@ fn a_causal_language_model_is_measured_on_text() {
     assert!(longer["examples"].as_u64() < result["examples"].as_u64());
     let wrong = ["evaluate", "--model", model.path(), "--data", path, "--whole-words"];
     fails(&infer(&wrong), 2, &["--whole-words", "predicts the next words"]);
+    let rows = model.file("rows.jsonl");
+    let json = |line: &str| format!("{}\n", serde_json::json!({ "body": line }));
+    std::fs::write(&rows, text.lines().map(json).collect::<String>()).unwrap();
+    std::fs::write(model.file("text.txt"), text.clone() + "\n").unwrap();
+    let of_rows = evaluate(&model, rows.to_str().unwrap(), &["--text-column", "body"]);
+    assert_eq!(of_rows, evaluate(&model, path, &[]));
+}
+
+/// Texts in rows are the same text as lines.
+#[test]
+fn a_masked_language_model_is_measured_on_rows() {
+    let model = Model::new(Head::Masked);
+    let file = |name: &str, text: String| {
+        std::fs::write(model.file(name), text).unwrap();
+        model.file(name).to_str().unwrap().to_string()
+    };
+    let lines: String = TEXTS.iter().map(|text| format!("{text}\n")).collect();
+    let text = file("text.txt", lines.clone());
+    let json = |text: &&str| format!("{}\n", serde_json::json!({ "body": text }));
+    let rows = file("rows.jsonl", TEXTS.iter().map(json).collect());
+    let column = ["--text-column", "body"];
+    assert_eq!(evaluate(&model, &rows, &column), evaluate(&model, &text, &[]));
+    let base = ["evaluate", "--model", model.path(), "--data", &text];
+    let refused = infer(&[&base[..], &column].concat());
+    fails(&refused, 2, &["--text-column", "plain text"]);
+    let flags = ["evaluate", "--model", model.path(), "--data", &rows, "--text-column", "text"];
+    fails(&infer(&flags), 1, &["rows.jsonl", "no key `text`"]);
+}
+
+/// A folder, or a data set of the hub, stands for its test set or its dev set.
+#[test]
+fn sets_of_a_folder_and_of_the_hub() {
+    let model = Model::new(CLASSIFIER);
+    let [right, wrong] = [0, 1].map(|shift| {
+        let (data, _) = labelled(&model, |_| shift);
+        std::fs::read(data).unwrap()
+    });
+    let home = tempfile::tempdir().unwrap();
+    let snapshot = home.path().join("hub/datasets--org--texts/snapshots/c0ffee");
+    let refs = home.path().join("hub/datasets--org--texts/refs");
+    for folder in [&snapshot, &refs] {
+        std::fs::create_dir_all(folder).unwrap();
+    }
+    std::fs::write(refs.join("main"), "c0ffee").unwrap();
+    for (name, rows) in [("train", &right), ("validation", &right), ("test", &wrong)] {
+        std::fs::write(snapshot.join(format!("{name}.csv")), rows).unwrap();
+    }
+    let of = |data: &str, more: &[&str]| {
+        let flags = ["evaluate", "--model", model.path(), "--data", data, "--json"];
+        let mut infer = command(&[&flags[..], more].concat());
+        infer.env("HF_HOME", home.path()).output().unwrap()
+    };
+    let accuracy = |output: &std::process::Output| lines(output)[0]["accuracy"].as_f64().unwrap();
+    let folder = snapshot.to_str().unwrap();
+    for data in ["hub:org/texts", folder] {
+        let test = of(data, &[]);
+        assert_eq!(accuracy(&test), 0.0, "{data}");
+        assert!(stderr(&test).contains("test.csv"), "{}", stderr(&test));
+        for set in ["validation", "dev", "train"] {
+            assert_eq!(accuracy(&of(data, &["--split", set])), 1.0, "{data} {set}");
+        }
+    }
+    std::fs::remove_file(snapshot.join("test.csv")).unwrap();
+    assert_eq!(accuracy(&of("hub:org/texts", &[])), 1.0, "the dev set");
+    fails(&of(folder, &["--split", "test"]), 2, &["--data", "no test set", "validation.csv"]);
+    fails(&of(folder, &["--split", "all"]), 2, &["`all` is no set"]);
+    let file = snapshot.join("train.csv");
+    fails(&of(file.to_str().unwrap(), &["--split", "dev"]), 2, &["--split", "one file"]);
+    fails(&of("hub:org/none", &[]), 1, &["org/none", "not in the cache"]);
 }

@@ -24,6 +24,7 @@ mod pieces;
 mod pipelines;
 mod recipe;
 mod session;
+mod shakespeare;
 mod tagging;
 mod tasks;
 mod terms;

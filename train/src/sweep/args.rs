@@ -27,7 +27,9 @@ use serde::{Deserialize, Serialize};
 Examples:
   train sweep sweep.toml
   train sweep sweep.toml --trials 40
-      twenty more, if the first twenty are done; a sweep that was stopped goes on in the same way")]
+      twenty more, if the first twenty are done; a sweep that was stopped goes on in the same way
+  train sweep sweep.toml --retry-failed
+      makes the trials again that failed, once their cause is mended")]
 pub struct SweepArgs {
     /// What to try
     #[arg(value_name = "FILE.toml")]
@@ -47,4 +49,7 @@ pub struct SweepFlags {
     /// Number of trials [default: that of the file, else 20]
     #[arg(long)]
     pub trials: Option<u64>,
+    /// Try the trials again that failed: from their checkpoints, where they have some
+    #[arg(long)]
+    pub retry_failed: bool,
 }

@@ -123,6 +123,23 @@ impl Log {
         self.ended.iter().any(|ended| ended.trial == trial)
     }
 
+    /// How many trials have failed.
+    pub fn failed(&self) -> usize {
+        self.ended.iter().filter(|ended| ended.best().is_none()).count()
+    }
+
+    /// Removes the trials that failed, so that they are made again.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn forget_failed(&mut self) -> Outcome {
+        self.ended.retain(|ended| ended.best().is_some());
+        let header = self.text.lines().next().unwrap_or_default().to_string();
+        let ended = self.ended.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
+        self.text = [vec![header], ended].concat().iter().map(|line| format!("{line}\n")).collect();
+        Ok(files::write_atomic(&self.path, self.text.as_bytes())?)
+    }
+
     /// Adds a trial.
     ///
     /// # Errors

@@ -50,7 +50,7 @@ pub fn run(shared: &SharedArgs, args: &SweepArgs) -> Outcome {
     let name = args.file.file_stem().unwrap_or_default();
     let out = flags.out.or_else(|| plan.out.clone()).unwrap_or(PathBuf::from("runs").join(name));
     let again = args.file.display().to_string();
-    let start = Start { shared, plan, out, again };
+    let start = Start { shared, plan, out, again, retry_failed: flags.retry_failed };
     match start.plan.task.as_str() {
         "answer" => Sweep::<Answer>::run(start),
         "classify" => Sweep::<Classify>::run(start),
@@ -74,6 +74,8 @@ struct Start {
     out: PathBuf,
     /// The file, for the command that goes on.
     again: String,
+    /// Whether trials that failed are made again.
+    retry_failed: bool,
 }
 
 /// A sweep of a task.
@@ -98,6 +100,9 @@ impl<J: Job> Sweep<J> {
         let ranges = start.plan.check::<J::Flags>(&start.shared)?;
         let device = start.shared.start()?;
         let mut log = Log::open(&start.out, &start.plan)?;
+        if start.retry_failed {
+            log.forget_failed()?;
+        }
         let sweep = Sweep::<J> { start, ranges, device, job: PhantomData };
         sweep.tell_begin(&log);
         for trial in 0..sweep.start.plan.trials {
@@ -182,12 +187,18 @@ impl<J: Job> Sweep<J> {
 
     /// Tells how to go on, and ends the program.
     fn stopped(&self, trial: u64) {
-        let Start { shared, again, out, .. } = &self.start;
+        let shared = &self.start.shared;
         note(shared, format!("stopped in trial {}, whose state is saved", trial + 1));
-        let out = out.display().to_string();
-        let go_on = command("train", ["sweep", again.as_str(), "--out", &out]);
-        note(shared, format!("go on with: {go_on}"));
+        note(shared, format!("go on with: {}", self.command(&[])));
         std::process::exit(130);
+    }
+
+    /// The command of this sweep, with more flags.
+    fn command(&self, more: &[&str]) -> String {
+        let Start { again, out, .. } = &self.start;
+        let out = out.display().to_string();
+        let own = ["sweep", again.as_str(), "--out", &out];
+        command("train", own.into_iter().chain(more.iter().copied()))
     }
 
     /// Prints the trials, the best first, and writes the page.
@@ -202,6 +213,11 @@ impl<J: Job> Sweep<J> {
         }
         let page = page::write(out, &ranked, &table, &self.ranges)?;
         note(shared, format!("wrote {} and {}", out.join(LOG).display(), page.display()));
+        if log.failed() > 0 {
+            let (failed, all) = (log.failed(), log.ended.len());
+            let again = self.command(&["--retry-failed"]);
+            note(shared, format!("{failed} of {all} trials failed; try them again with: {again}"));
+        }
         match ranked.first().and_then(|best| best.best()) {
             Some(_) => Ok(()),
             None => Err(Failure::error("no trial has finished; the table tells why")),

@@ -171,6 +171,31 @@ fn a_trial_that_fails_is_noted_and_the_others_go_on() {
 }
 
 #[test]
+fn trials_that_failed_are_made_again_on_request() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, out) = (file(dir.path(), RANGES), dir.path().join("out"));
+    let trials = ["--trials", "2"];
+    // A file stands where the run's folder belongs.
+    std::fs::create_dir(&out).unwrap();
+    std::fs::write(out.join("trial-001"), "").unwrap();
+    let output = sweep(&file, &out, &trials);
+    ok(&output);
+    let told = stderr(&output);
+    assert!(told.contains("1 of 2 trials failed") && told.contains("--retry-failed"), "{told}");
+    assert_eq!(lines(&log(&out))[2]["status"], "failed");
+    std::fs::remove_file(out.join("trial-001")).unwrap();
+    // Not unless they are wanted.
+    ok(&sweep(&file, &out, &trials));
+    assert_eq!(lines(&log(&out))[2]["status"], "failed");
+    let output = sweep(&file, &out, &[&trials[..], &["--retry-failed"]].concat());
+    ok(&output);
+    assert!(!stderr(&output).contains("failed;"), "{}", stderr(&output));
+    let ended = lines(&log(&out));
+    assert_eq!((ended.len(), &ended[2]["status"]), (3, &Value::from("finished")));
+    assert_eq!(ended[2]["trial"], 1);
+}
+
+#[test]
 fn what_is_wrong_is_refused_before_the_first_trial() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");

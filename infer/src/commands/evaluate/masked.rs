@@ -5,7 +5,7 @@ use std::path::Path;
 
 use gradus_cli::{Failure, Outcome, SharedArgs, progress_bar};
 use gradus_models::Tokenizer;
-use gradus_models::data::Corpus;
+use gradus_models::data::{Corpus, ending};
 use gradus_models::evaluation::Evaluation;
 use gradus_models::masking::Masking;
 use gradus_models::pipelines::FillMask;
@@ -18,10 +18,11 @@ use super::{SHOWN, percent};
 use crate::args::EvaluateFlags;
 use crate::output::Sink;
 
-/// Whether a file is raw text, by its ending.
-pub fn is_raw(path: &Path) -> bool {
-    let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-    path == Path::new("-") || ["txt", "md"].contains(&ending.as_str())
+/// Whether a file is text to mask words of: by its ending, or because a flag says so.
+pub fn is_raw(path: &Path, flags: &EvaluateFlags) -> bool {
+    let own = flags.text_column.is_some() || flags.mask_probability.is_some() || flags.whole_words;
+    let ending = ending(path);
+    path == Path::new("-") || own || ["txt", "md", "parquet"].contains(&ending.as_str())
 }
 
 /// Evaluates a masked language model on a text of any size, of which a part is in memory.
@@ -43,7 +44,7 @@ pub fn run(
         seed: shared.seed(),
     };
     let masked = Masked { tokenizer: tokenizer.clone(), max_length: filler.max_length(), masking };
-    let corpus = Corpus::open(path)?;
+    let corpus = corpus(flags, path)?;
     let bar = progress_bar(shared, corpus.windows() as u64, "parts");
     let (mut blocks, mut guesses) = (0, Vec::new());
     for window in 0..corpus.windows() {
@@ -63,6 +64,18 @@ pub fn run(
     let result = Measured { numbers, masked: guesses.len(), worst, tokenizer };
     sink.write(&result.json(), |out| result.print(out))?;
     sink.finish(shared, 1)
+}
+
+/// The text, from the column that the flags name.
+pub fn corpus(flags: &EvaluateFlags, path: &Path) -> Outcome<Corpus> {
+    let corpus = Corpus::with_column(path, flags.text_column.as_deref())?;
+    if flags.text_column.is_some() && !corpus.has_rows() {
+        return Err(Failure::usage(format!(
+            "--text-column: {} is plain text, without columns; leave the flag out",
+            path.display()
+        )));
+    }
+    Ok(corpus)
 }
 
 /// The probability with which a token is masked.

@@ -9,11 +9,13 @@ mod next_words;
 mod tokens;
 
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
-use gradus_cli::{Failure, Outcome, SharedArgs, layered};
+use gradus_cli::{Failure, Outcome, SharedArgs, layered, note};
+use gradus_models::data::set_file;
 use gradus_models::evaluation::ClassScores;
 use gradus_models::pipelines::{self, Pipeline, TextClassifier, TextEmbedder, TextGenerator};
-use gradus_models::{ModelRef, Pretrained, Task};
+use gradus_models::{ModelRef, Pretrained, Task, resolve_data};
 use gradus_tensor::Device;
 
 use super::opened;
@@ -32,27 +34,24 @@ pub fn run(shared: &SharedArgs, args: Evaluate) -> Outcome {
     let path = flags.data.as_deref().ok_or_else(|| {
         Failure::usage(format!("no data: name a labelled file with --data; for example\n  {USAGE}"))
     })?;
-    if path.is_dir() {
-        return Err(Failure::usage(format!(
-            "--data {}: name one file of the folder, such as test.csv",
-            path.display()
-        )));
-    }
+    let path = located(&shared, path, &flags)?;
+    let path = path.as_path();
     let sink = Sink::open(&shared, flags.output.as_deref())?;
     let device = shared.start()?;
     let pairs = of_pairs(&flags).iter().any(|(_, given)| *given);
-    let raw = masked::is_raw(path);
+    let raw = masked::is_raw(path, &flags);
     if raw
         && !pairs
         && let Some(generator) = causal(&shared, device, &flags.run, model)?
     {
-        let why = "predicts the next words: the data is raw text";
+        let why =
+            "predicts the next words: the data is raw text, or --text-column names its column";
         refuse(&others(&flags, Kind::Causal), why)?;
         return next_words::run(&shared, &flags, path, &generator, sink);
     }
     match opened(&shared, device, &flags.run, || open(model, pairs, raw))? {
         Pipeline::FillMask(filler) => {
-            let why = "fills masks: the data is raw text";
+            let why = "fills masks: the data is raw text, or --text-column names its column";
             refuse(&others(&flags, Kind::Masked), why)?;
             masked::run(&shared, &flags, path, &filler, sink)
         }
@@ -78,6 +77,26 @@ pub fn run(shared: &SharedArgs, args: Evaluate) -> Outcome {
             answer::run(&shared, &flags, path, answerer, sink)
         }
     }
+}
+
+/// The data file: that of a set, where --data is a folder or a data set of the hub.
+fn located(shared: &SharedArgs, data: &Path, flags: &EvaluateFlags) -> Outcome<PathBuf> {
+    let (path, notes) = resolve_data(data)?;
+    notes.iter().for_each(|told| note(shared, format!("note: {told}")));
+    if !path.is_dir() {
+        return match flags.split {
+            None => Ok(path),
+            Some(_) => Err(Failure::usage(format!(
+                "--split: {} is one file; leave the flag out",
+                path.display()
+            ))),
+        };
+    }
+    let file = set_file(&path, flags.split);
+    let file =
+        file.map_err(|error| Failure::usage(format!("--data: {error}; or name one file")))?;
+    note(shared, format!("evaluates {}", file.display()));
+    Ok(file)
 }
 
 /// Opens a model that generates; `None` for any other model.
@@ -158,8 +177,17 @@ fn of_pairs(flags: &EvaluateFlags) -> [Given; 4] {
 }
 
 /// The flags of a masked language model.
-fn of_masked(flags: &EvaluateFlags) -> [Given; 2] {
-    [("mask-probability", flags.mask_probability.is_some()), ("whole-words", flags.whole_words)]
+fn of_masked(flags: &EvaluateFlags) -> [Given; 3] {
+    [
+        ("text-column", flags.text_column.is_some()),
+        ("mask-probability", flags.mask_probability.is_some()),
+        ("whole-words", flags.whole_words),
+    ]
+}
+
+/// The flags of a causal language model.
+fn of_causal(flags: &EvaluateFlags) -> [Given; 1] {
+    [("text-column", flags.text_column.is_some())]
 }
 
 /// The kinds of models that are evaluated, each with flags of its own.
@@ -173,7 +201,7 @@ enum Kind {
     Causal,
 }
 
-/// The flags of the other kinds.
+/// The flags of the other kinds, without those that `own` has too.
 fn others(flags: &EvaluateFlags, own: Kind) -> Vec<Given> {
     let all = [
         (Kind::Texts, of_texts(flags).to_vec()),
@@ -181,8 +209,11 @@ fn others(flags: &EvaluateFlags, own: Kind) -> Vec<Given> {
         (Kind::Pairs, of_pairs(flags).to_vec()),
         (Kind::Questions, of_questions(flags).to_vec()),
         (Kind::Masked, of_masked(flags).to_vec()),
+        (Kind::Causal, of_causal(flags).to_vec()),
     ];
-    all.into_iter().filter(|(kind, _)| *kind != own).flat_map(|(_, given)| given).collect()
+    let (own, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|(kind, _)| *kind == own);
+    let is_own = |flag: &Given| own.iter().any(|(_, flags)| flags.contains(flag));
+    others.into_iter().flat_map(|(_, flags)| flags).filter(|flag| !is_own(flag)).collect()
 }
 
 /// Refuses flags that are for models of another task.

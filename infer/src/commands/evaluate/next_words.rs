@@ -5,7 +5,6 @@ use std::path::Path;
 
 use gradus_cli::{Failure, Outcome, SharedArgs, progress_bar};
 use gradus_models::Tokenizer;
-use gradus_models::data::Corpus;
 use gradus_models::evaluation::Evaluation;
 use gradus_models::pipelines::TextGenerator;
 use gradus_models::tasks::Blocks;
@@ -13,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::super::CHUNK;
 use super::costly::Costly;
+use super::masked::corpus;
 use super::{SHOWN, percent};
 use crate::args::EvaluateFlags;
 use crate::output::Sink;
@@ -25,7 +25,7 @@ pub fn run(
     generator: &TextGenerator,
     mut sink: Sink,
 ) -> Outcome {
-    let corpus = Corpus::open(path)?;
+    let corpus = corpus(flags, path)?;
     let bar = progress_bar(shared, corpus.windows() as u64, "parts");
     let (mut blocks, mut guesses) = (0, Vec::new());
     for window in 0..corpus.windows() {
