@@ -22,6 +22,10 @@ fn main() -> Result<()> {
         assert!((engine - hand).abs() < 1e-12);
     }
 
+    // A trace shows the graph: what each operation took and made, and the gradient that came to it.
+    let (_, trace) = trace(|| (&(&x * &y)? + &x.sin()?)?.backward())?;
+    println!("\n{trace}");
+
     // With `create_graph` the gradient itself is recorded and can be differentiated again.
     let options = gradus::autograd::BackwardOptions { create_graph: true, ..Default::default() };
     let z = (&(&x * &y)? + &x.sin()?)?;

@@ -27,7 +27,7 @@ pub use gradus_tensor as tensor;
 
 /// The names that most programs need.
 pub mod prelude {
-    pub use gradus_autograd::{Gradients, Var, checkpoint, grad, no_grad, where_};
+    pub use gradus_autograd::{Gradients, Var, checkpoint, grad, no_grad, trace, where_};
     pub use gradus_nn::{
         Activation, Adam, AdamW, CrossEntropy, Dropout, Ema, Embedding, Forward, Init, LayerNorm,
         Linear, Optimizer, ParamGroup, Parameter, Path, Reduction, Schedule, Sgd, Store,

@@ -22,6 +22,7 @@ mod node;
 mod op;
 pub mod ops;
 pub mod registry;
+pub mod trace;
 mod var;
 mod walk;
 
@@ -33,5 +34,6 @@ pub use gradients::Gradients;
 pub use mode::{autocast, detect_anomaly, enable_grad, is_grad_enabled, low_precision, no_grad};
 pub use op::{Op, Saves};
 pub use ops::binary::where_;
-pub use var::{Var, VarId};
+pub use trace::{Trace, named, trace, within};
+pub use var::{GraphNode, Var, VarId};
 pub use walk::BackwardOptions;

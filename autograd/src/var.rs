@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::mode::{self, Mode};
 use crate::node::{Node, Record};
 use crate::op::{Op, Saves};
+use crate::trace;
 
 /// A [`Tensor`] and its place in a graph.
 ///
@@ -19,6 +20,43 @@ use crate::op::{Op, Saves};
 pub struct Var {
     tensor: Tensor,
     pub(crate) node: Option<Arc<Node>>,
+}
+
+/// A place in a graph, without its value; see [`Var::inputs`].
+#[derive(Clone)]
+pub struct GraphNode(Arc<Node>);
+
+impl GraphNode {
+    /// Its identity, which is that of the variable; see [`Var::id`].
+    pub fn id(&self) -> VarId {
+        VarId(self.0.id)
+    }
+
+    /// The operation that made it; `None` for a leaf.
+    pub fn op(&self) -> Option<Op> {
+        self.0.op
+    }
+
+    /// The shape of the value.
+    pub fn shape(&self) -> &[usize] {
+        &self.0.shape
+    }
+
+    /// The element type of the value.
+    pub fn dtype(&self) -> DType {
+        self.0.dtype
+    }
+
+    /// What the operation took; see [`Var::inputs`].
+    pub fn inputs(&self) -> Vec<Option<GraphNode>> {
+        self.0.edges.iter().map(|edge| edge.clone().map(GraphNode)).collect()
+    }
+}
+
+impl fmt::Debug for GraphNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GraphNode({}, {:?} {})", self.0.name(), self.0.shape, self.0.dtype)
+    }
 }
 
 /// Identity of a place in a graph; see [`Var::id`].
@@ -246,6 +284,24 @@ impl Var {
         self.node.as_ref().and_then(|n| n.op)
     }
 
+    /// What the operation that made this variable took, in its order: their places in the graph,
+    /// `None` for a constant. Empty for a leaf, and for what was not recorded.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let (x, c) = (Var::leaf(Tensor::scalar(3f32)), Var::constant(Tensor::scalar(2f32)));
+    /// let y = x.exp()?.mul(&c)?;
+    /// let inputs = y.inputs();
+    /// assert_eq!(inputs[0].as_ref().unwrap().op().unwrap().name(), "exp");
+    /// assert_eq!(inputs[0].as_ref().unwrap().inputs()[0].as_ref().unwrap().id(), x.id().unwrap());
+    /// assert!(inputs[1].is_none());
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    pub fn inputs(&self) -> Vec<Option<GraphNode>> {
+        self.node.as_ref().map_or(Vec::new(), |node| GraphNode(node.clone()).inputs())
+    }
+
     /// Asks that backward also return the gradient of this intermediate value (those of leaves are
     /// always returned).
     ///
@@ -348,7 +404,11 @@ impl Var {
             shapes.unwrap_or_else(|| inputs.iter().map(|v| v.shape().to_vec()).collect()),
             Some(record),
         );
-        Ok(Var { tensor: output, node: Some(node) })
+        let result = Var { tensor: output, node: Some(node) };
+        if trace::is_on() {
+            trace::operation(op, &result, inputs);
+        }
+        Ok(result)
     }
 }
 

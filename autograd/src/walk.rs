@@ -16,6 +16,7 @@ use crate::context::Context;
 use crate::mode::{self, Mode};
 use crate::node::Node;
 use crate::op::Op;
+use crate::trace;
 use crate::var::{Var, VarId, check_finite};
 
 /// How to run backward; see [`Var::backward_with`].
@@ -148,6 +149,10 @@ impl Walk<'_> {
             }
         }
         while let Some((node, mut grad)) = self.next() {
+            if trace::is_on() {
+                let second = grad.second.as_ref().map(Var::tensor);
+                trace::gradient_of(&node, (grad.first.tensor(), second));
+            }
             if self.keeps(&node) {
                 grad = grad.summed(self.options.create_graph)?;
                 announce(VarId(node.id), &grad.first)?;
@@ -219,11 +224,13 @@ impl Walk<'_> {
             plan: &self.plan,
             create_graph,
         };
+        let traced = trace::Backward::begin(node);
         let grads = match node.op {
             // A checkpoint runs a part of the program again: anomaly mode looks at that part.
             Some(Op::Checkpoint) => (record.rule)(&context)?,
             _ => mode::without_anomaly(|| (record.rule)(&context))?,
         };
+        traced.end();
         self.check(node, grads)
     }
 

@@ -103,6 +103,7 @@ impl Parameter {
     /// ```
     pub fn var(&self) -> Var {
         let var = self.0.var.read().unwrap_or_else(PoisonError::into_inner);
+        gradus_autograd::named(&var, self.name());
         if self.trainable() { var.clone() } else { var.detach() }
     }
 

@@ -11,6 +11,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
@@ -103,6 +104,34 @@ pub fn start() {
     *state() = Some(State { started, profile, threads });
     kernels::start(started);
     ON.store(true, Ordering::Relaxed);
+}
+
+/// How many calls the record has so far; 0 where none is kept.
+///
+/// ```
+/// # use gradus_tensor::profile;
+/// assert_eq!(profile::calls(), 0);
+/// ```
+pub fn calls() -> usize {
+    if !is_on() {
+        return 0;
+    }
+    state().as_ref().map_or(0, |state| state.profile.calls.len())
+}
+
+/// The places of this thread's calls within `range`: from the last call of `op` on, or all where
+/// there is none of it.
+pub fn own_calls(range: Range<usize>, op: &str) -> Vec<usize> {
+    let state = state();
+    let Some(state) = state.as_ref() else { return Vec::new() };
+    let thread = state.threads.get(&thread::current().id());
+    let is_own = |place: &usize| {
+        let call = state.profile.calls.get(*place);
+        call.is_some_and(|call| Some(&call.thread) == thread)
+    };
+    let own: Vec<usize> = range.filter(is_own).collect();
+    let last = own.iter().rposition(|&place| state.profile.calls[place].op == op);
+    own[last.unwrap_or(0)..].to_vec()
 }
 
 /// Ends the record and returns it; `None` if none was kept. Call [`Device::synchronize`] first:

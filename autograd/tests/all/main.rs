@@ -8,4 +8,5 @@ mod graph;
 mod half;
 mod registry;
 mod rules;
+mod trace;
 mod values;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gradus_autograd::Var;
+use gradus_autograd::{Var, within};
 use gradus_nn::{EncoderLayer, Forward, KeyValues, LayerConfig, Path, PreNormLayer};
 use gradus_tensor::bail;
 
@@ -12,6 +12,8 @@ use crate::{EncoderConfig, Result};
 
 /// A layer, and whether it sees a window around a token only.
 pub(super) struct Layer {
+    /// Its path, for traces.
+    name: String,
     kind: Kind,
     is_local: bool,
 }
@@ -29,10 +31,10 @@ impl Layer {
         forward: &Forward,
     ) -> gradus_tensor::Result<Var> {
         let sequences = places.sequences(self.is_local);
-        match &self.kind {
+        within(&self.name, || match &self.kind {
             Kind::PostNorm(layer) => layer.forward(x, sequences, forward),
             Kind::PreNorm(layer) => layer.forward(x, sequences, forward),
-        }
+        })
     }
 
     /// [`forward`](Layer::forward) for the next tokens of one sequence, whose earlier ones are in
@@ -74,7 +76,7 @@ pub(super) fn layers(path: &Path, config: &EncoderConfig) -> Result<Vec<Arc<Laye
                 Kind::PreNorm(PreNormLayer::new(&path, &settings, !normalised)?)
             }
         };
-        Ok(Arc::new(Layer { kind, is_local: local.is_some() }))
+        Ok(Arc::new(Layer { name: path.name().into(), kind, is_local: local.is_some() }))
     };
     Ok((0..config.num_hidden_layers).map(layer).collect::<gradus_tensor::Result<_>>()?)
 }

@@ -29,4 +29,5 @@ mod tagging;
 mod tasks;
 mod terms;
 mod tokenizing;
+mod trace;
 mod windows;

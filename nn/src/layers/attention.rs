@@ -1,7 +1,7 @@
 //! Self-attention over packed sequences.
 
-use gradus_autograd::Var;
 use gradus_autograd::ops::attention::attention_probabilities;
+use gradus_autograd::{Var, within};
 use gradus_tensor::ops::attention::Attention as Options;
 use gradus_tensor::{Result, Tensor, bail};
 
@@ -118,7 +118,9 @@ impl Attention {
     pub(crate) fn forward(&self, x: &Var, sequences: &Sequences, forward: &Forward) -> Result<Var> {
         let qkv = self.qkv(x, sequences, forward)?;
         let options = self.options(forward);
-        let context = qkv.attention_qkvpacked(sequences.bias, sequences.offsets, &options);
+        let context = within(&self.name, || {
+            qkv.attention_qkvpacked(sequences.bias, sequences.offsets, &options)
+        });
         self.dense.forward_in(&context.map_err(|e| e.at(&self.name))?, forward)
     }
 }

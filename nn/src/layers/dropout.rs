@@ -1,6 +1,6 @@
 //! Dropout.
 
-use gradus_autograd::Var;
+use gradus_autograd::{Var, within};
 use gradus_tensor::{Result, RngKey, bail};
 
 use crate::{Forward, Path};
@@ -52,7 +52,9 @@ impl Dropout {
     /// In training, if p is not within 0 and 1.
     pub fn forward(&self, x: &Var, forward: &Forward) -> Result<Var> {
         match self.drawn(forward) {
-            Some((p, key)) => x.dropout(p, key).map_err(|e| e.at(&self.place)),
+            Some((p, key)) => {
+                within(&self.place, || x.dropout(p, key)).map_err(|e| e.at(&self.place))
+            }
             None => Ok(x.clone()),
         }
     }
