@@ -363,6 +363,13 @@ fn a_causal_language_model_is_measured_on_text() {
     assert!((number("bits_per_byte") - bits).abs() < 1e-9, "{result}");
     assert!((number("perplexity") - number("loss").exp()).abs() < 1e-6);
     assert_eq!(result["mistakes"].as_array().unwrap().len(), 5);
+    // Texts in rows are the same text as lines.
+    let (lines, rows) = (model.file("lines.txt"), model.file("rows.csv"));
+    std::fs::write(&lines, TEXTS.map(|text| format!("{text}\n")).concat()).unwrap();
+    let row = |text| format!("7,\"{text}\"\n");
+    std::fs::write(&rows, format!("id,body\n{}", TEXTS.map(row).concat())).unwrap();
+    let [lines, rows] = [&lines, &rows].map(|path| path.to_str().unwrap());
+    assert_eq!(evaluate(&model, rows, &["--text-column", "body"]), evaluate(&model, lines, &[]));
     // Longer blocks give a token more to see.
     let longer = evaluate(&model, path, &["--max-length", "60"]);
     assert!(longer["examples"].as_u64() < result["examples"].as_u64());
