@@ -375,12 +375,6 @@ fn a_causal_language_model_is_measured_on_text() {
     assert!(longer["examples"].as_u64() < result["examples"].as_u64());
     let wrong = ["evaluate", "--model", model.path(), "--data", path, "--whole-words"];
     fails(&infer(&wrong), 2, &["--whole-words", "predicts the next words"]);
-    let rows = model.file("rows.jsonl");
-    let json = |line: &str| format!("{}\n", serde_json::json!({ "body": line }));
-    std::fs::write(&rows, text.lines().map(json).collect::<String>()).unwrap();
-    std::fs::write(model.file("text.txt"), text.clone() + "\n").unwrap();
-    let of_rows = evaluate(&model, rows.to_str().unwrap(), &["--text-column", "body"]);
-    assert_eq!(of_rows, evaluate(&model, path, &[]));
 }
 
 /// Texts in rows are the same text as lines.
