@@ -75,6 +75,22 @@ impl Gradients {
         self.by_id.remove(&var.id()?.0).map(Var::into_tensor)
     }
 
+    /// Puts a gradient in, such as one that another process computed, in the place of the one that
+    /// is there.
+    ///
+    /// ```
+    /// # use gradus_autograd::{Gradients, Var};
+    /// # use gradus_tensor::Tensor;
+    /// let w = Var::leaf(Tensor::scalar(2f32));
+    /// let mut grads = Gradients::default();
+    /// grads.insert(w.id().unwrap(), Tensor::scalar(5f32));
+    /// assert_eq!(grads.get(&w).unwrap().item()?, 5.0);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    pub fn insert(&mut self, id: VarId, grad: Tensor) {
+        self.by_id.insert(id.0, Var::constant(grad));
+    }
+
     /// Adds another backward's gradients to these: gradient accumulation over several batches.
     ///
     /// ```

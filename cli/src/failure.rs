@@ -13,6 +13,8 @@ pub enum Failure {
     Usage(String),
     /// Anything else that went wrong: exit code 1.
     Error(Box<dyn Error + Send + Sync>),
+    /// Everything is told already: the program ends with this exit code.
+    Told(u8),
     /// The reader of standard output has closed it (`infer … | head`): no error, exit code 0.
     Closed,
 }
@@ -47,6 +49,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Usage(message) => f.write_str(message),
+            Failure::Told(code) => write!(f, "the program ended with exit code {code}"),
             Failure::Closed => f.write_str("standard output was closed"),
             Failure::Error(error) => {
                 let mut told = error.to_string();
@@ -86,6 +89,7 @@ pub fn run(program: impl FnOnce() -> Outcome) -> ExitCode {
     };
     match panic::catch_unwind(AssertUnwindSafe(program)) {
         Ok(Ok(()) | Err(Failure::Closed)) => ExitCode::SUCCESS,
+        Ok(Err(Failure::Told(code))) => ExitCode::from(code),
         Ok(Err(failure @ Failure::Usage(_))) => {
             complain(&format!("{failure}\n\nFor more information, try '--help'."));
             ExitCode::from(2)

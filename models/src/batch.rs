@@ -4,6 +4,8 @@
 //! `[0, l₀, l₀+l₁, …]`. Layers that work token by token never see the offsets; attention and
 //! pooling read them.
 
+use crate::evaluation::Examiner;
+use crate::training::ranks::Communicator;
 use std::ops::Range;
 
 use gradus_autograd::no_grad;
@@ -198,25 +200,66 @@ pub fn sorted_batches(lengths: &[usize], batch_size: usize) -> Result<Vec<Vec<us
     Ok(order.chunks(batch_size).map(<[usize]>::to_vec).collect())
 }
 
-/// Calls `each` with every batch of an evaluation, in which operations record no graph, and tells
-/// `progress` the number of examples done and of all.
+/// Evaluates in batches of similar length: `compute` gives the numbers of a batch, with operations
+/// that record no graph, and `take` gets the numbers of every batch, in order. Ranks that share the
+/// evaluation compute some batches each, and take all.
 ///
 /// # Errors
-/// The first of `each`; [`Error::Input`] when `batch_size` is 0.
+/// The first of `compute` or `take`; [`Error::Input`] when `batch_size` is 0; [`Error::Rank`] when a
+/// rank has failed.
 pub(crate) fn each_batch(
     lengths: &[usize],
     batch_size: usize,
-    progress: &mut dyn FnMut(usize, usize),
-    mut each: impl FnMut(&[usize]) -> Result<()> + Send,
+    examiner: &mut dyn Examiner,
+    mut compute: impl FnMut(&[usize]) -> Result<Vec<f32>> + Send,
+    mut take: impl FnMut(&[usize], &[f32]) -> Result<()>,
 ) -> Result<()> {
-    let mut done = 0;
-    for batch in sorted_batches(lengths, batch_size)? {
+    let batches = sorted_batches(lengths, batch_size)?;
+    let (rank, size) = examiner.ranks().map_or((0, 1), |ranks| (ranks.rank(), ranks.size()));
+    let (mut done, mut own) = (0, Vec::new());
+    for batch in batches.iter().skip(rank).step_by(size) {
         // One entry into the thread pool for the whole batch. The mode belongs to the thread.
-        rayon::scope(|_| no_grad(|| each(&batch)))?;
-        done += batch.len();
-        progress(done, lengths.len());
+        let numbers = rayon::scope(|_| no_grad(|| compute(batch)))?;
+        match size {
+            1 => take(batch, &numbers)?,
+            _ => own.push(numbers),
+        }
+        // The others are about as far.
+        done = lengths.len().min(done + size * batch.len());
+        examiner.progress(done, lengths.len());
+    }
+    let Some(ranks) = examiner.ranks().filter(|_| size > 1) else { return Ok(()) };
+    let mut all: Vec<_> = gather_numbers(ranks, &own)?.into_iter().map(Vec::into_iter).collect();
+    for (at, batch) in batches.iter().enumerate() {
+        let numbers = all[at % size].next();
+        take(batch, &numbers.ok_or_else(|| unshared(at % size))?)?;
     }
     Ok(())
+}
+
+/// The lists of numbers of all ranks.
+fn gather_numbers(ranks: &dyn Communicator, own: &[Vec<f32>]) -> Result<Vec<Vec<Vec<f32>>>> {
+    let mut message = Vec::new();
+    for numbers in own {
+        message.extend_from_slice(&(numbers.len() as u64).to_ne_bytes());
+        message.extend_from_slice(bytemuck::cast_slice(numbers));
+    }
+    let read = |(rank, message): (usize, &Vec<u8>)| {
+        let (mut rest, mut lists) = (&message[..], Vec::new());
+        while let Some((length, later)) = rest.split_first_chunk::<8>() {
+            let bytes = 4 * u64::from_ne_bytes(*length) as usize;
+            let (numbers, later) = later.split_at_checked(bytes).ok_or_else(|| unshared(rank))?;
+            lists.push(bytemuck::pod_collect_to_vec(numbers));
+            rest = later;
+        }
+        Ok(lists)
+    };
+    ranks.all_gather(message)?.iter().enumerate().map(read).collect()
+}
+
+fn unshared(rank: usize) -> Error {
+    let message = "it evaluates other batches than this rank".into();
+    Error::Rank { rank, message }
 }
 
 /// Puts the results of batches into the order of the inputs.

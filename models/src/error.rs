@@ -192,6 +192,14 @@ pub enum Error {
         /// Skipped steps in a row, this one included.
         in_row: u64,
     },
+    /// One of several ranks that train together has failed.
+    #[error("[ranks] rank {rank}: {message}")]
+    Rank {
+        /// The rank, from 0.
+        rank: usize,
+        /// Why it failed.
+        message: String,
+    },
     /// An argument is out of its range.
     #[error("[input] {0}")]
     Input(String),

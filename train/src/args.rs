@@ -43,7 +43,9 @@ use crate::tasks::tokens::TokensFlags;
       --batch-size 12 --out runs/squad
       finds answers in texts: from train-v1.1.json and dev-v1.1.json in the folder squad
   train distill --data texts.txt --teacher runs/large --layers 0,2,4 --out runs/small
-      makes a small classifier from a large one, on texts without labels"
+      makes a small classifier from a large one, on texts without labels
+  mpirun -n 4 train classify --data texts.csv --model MODEL --accumulate 4 --out runs/four
+      trains on four ranks (built with --features mpi): the same model as on one, to the last bit"
 )]
 pub struct Program {
     /// What to do.

@@ -10,6 +10,7 @@ mod folder;
 mod merge;
 mod page;
 mod prepare;
+mod ranks;
 mod rehearse;
 mod report;
 mod resume;
@@ -24,6 +25,7 @@ use args::Command;
 pub use args::Program;
 use flags::{TaskFlags, over};
 use gradus_cli::{Failure, Outcome, SharedArgs, layered};
+use ranks::Group;
 use tasks::Job;
 use tasks::answer::Answer;
 use tasks::classify::{Classify, ClassifyFlags};
@@ -69,8 +71,9 @@ pub fn program(program: Program) -> Outcome {
     }
 }
 
-/// Refuses flags before a subcommand that trains nothing.
+/// Refuses flags before a subcommand that trains no model of its own, and other ranks beside it.
 fn refuse_flags(subcommand: &str, before: &ClassifyFlags) -> Outcome {
+    ranks::refuse(subcommand)?;
     let before = flags::object(before)?;
     match before.iter().find(|(_, value)| flags::given(value)) {
         None => Ok(()),
@@ -88,8 +91,16 @@ fn start<J: Job>(shared: SharedArgs, own: &J::Flags, before: &ClassifyFlags) -> 
     train::<J>(shared, flags)
 }
 
+/// Trains alone, or as one of several ranks.
+fn train<J: Job>(mut shared: SharedArgs, flags: J::Flags) -> Outcome {
+    match ranks::join(&mut shared, &flags.common().ranks)? {
+        None => train_as::<J>(shared, flags, None),
+        Some(group) => group.run(|group| train_as::<J>(shared, flags, Some(group))),
+    }
+}
+
 /// Prepares a run, or one to be resumed, and trains.
-fn train<J: Job>(mut shared: SharedArgs, mut flags: J::Flags) -> Outcome {
+fn train_as<J: Job>(mut shared: SharedArgs, mut flags: J::Flags, group: Option<&Group>) -> Outcome {
     let device = shared.start()?;
     let resumed = match flags.common().course.resume.clone() {
         Some(dir) => {
@@ -105,6 +116,6 @@ fn train<J: Job>(mut shared: SharedArgs, mut flags: J::Flags) -> Outcome {
         .check_training()
         .map_err(|error| Failure::usage(format!("--precision {precision}: {error}")))?;
     let dry = flags.common().course.dry_run;
-    let run = prepare::Run::<J>::prepare(shared, flags, device, resumed)?;
+    let run = prepare::Run::<J>::prepare(shared, flags, device, (resumed, group))?;
     if dry { run.rehearse() } else { run.train() }
 }

@@ -1,7 +1,7 @@
 //! From flags to a trainer: everything is read and checked before the first step.
 
 use gradus_cli::{Failure, Outcome, SharedArgs, note};
-use gradus_models::training::{self, Destination, RunMark, Session, Task, Trainer};
+use gradus_models::training::{Destination, RunMark, Session, Trainer};
 use gradus_models::{Base, Checkpoint, EncoderConfig, Pretrained, Tokenizer};
 use gradus_nn::{Lora, Store};
 use gradus_tensor::Device;
@@ -10,6 +10,7 @@ use crate::adapter;
 use crate::data::located;
 use crate::flags::{Flags, TaskFlags, VOCABULARY, with_flag};
 use crate::folder::{new_run, out_folder};
+use crate::ranks::Group;
 use crate::resume::{self, Resumed};
 use crate::tasks::{Details, Job, Parts};
 
@@ -50,10 +51,13 @@ impl<J: Job> Run<J> {
         shared: SharedArgs,
         flags: J::Flags,
         device: Device,
-        resumed: Option<Resumed>,
+        (resumed, group): (Option<Resumed>, Option<&Group>),
     ) -> Outcome<Run<J>> {
         let mut flags = flags;
         flags.complete();
+        if let Some(group) = group {
+            group.share(&shared, flags.common_mut());
+        }
         let mut recipe = flags.common().recipe(shared.seed(), shared.precision())?;
         flags.check()?;
         let needed = |name| Failure::usage(needed(J::Flags::TASK, name));
@@ -91,6 +95,9 @@ impl<J: Job> Run<J> {
             trainer.set_base(base);
         }
         let name = resumed.as_ref().map_or_else(|| Some(new_run()), |resumed| resumed.run.clone());
+        if let Some(group) = group {
+            group.begin(&shared, &flags, &fingerprint, &mut trainer)?;
+        }
         if let Some(id) = &name {
             trainer.set_run(RunMark { id: id.clone(), data: fingerprint });
         }
@@ -99,7 +106,10 @@ impl<J: Job> Run<J> {
         model.report(&shared, &about);
         adapter::tell_trained(&shared, &trainer);
         if let Some((resumed, found)) = resumed.zip(found) {
-            tell(&shared, &trainer, &resumed, &found);
+            resumed.tell(&shared, &trainer, &found);
+        }
+        if let Some(group) = group {
+            group.advise(J::Flags::TASK, &out);
         }
         let Model { config, tokenizer, weights, .. } = model;
         let destination = Destination { folder: out, config, tokenizer };
@@ -175,35 +185,6 @@ impl Model {
             report_names(shared, "not in the checkpoint, initialised at random", &missing);
             report_names(shared, "in the checkpoint, but not used", &checkpoint.unexpected());
         }
-    }
-}
-
-/// Tells where a resumed run continues, and what has changed.
-fn tell<T: Task>(
-    shared: &SharedArgs,
-    trainer: &Trainer<T>,
-    resumed: &Resumed,
-    found: &training::Resumed,
-) {
-    let (step, total) = (found.step, trainer.total_steps());
-    note(shared, format!("resumed from {} at step {step}", resumed.checkpoint.display()));
-    if total != found.planned {
-        note(
-            shared,
-            format!(
-                "the run now has {total} steps instead of {}: from here on the learning rate \
-                 follows step {step} of {total}",
-                found.planned
-            ),
-        );
-    } else if step == total {
-        note(
-            shared,
-            format!("all {total} steps are done; more --epochs or --steps prolong the run"),
-        );
-    }
-    if found.test_changed {
-        note(shared, "warning: the test set has changed since the run began");
     }
 }
 

@@ -78,7 +78,8 @@ fn measure<T: Task>(trainer: &mut Trainer<T>) -> Outcome<Measured> {
         // The numbers are read, so that a GPU has finished the step.
         step.loss.item()?;
         (steps, tokens, most) = (steps + 1, tokens + step.tokens, most.max(step.tokens));
-        if begin.elapsed() > TIMED {
+        // Ranks stop after the same step.
+        if trainer.agreed([begin.elapsed() > TIMED])? == [true] {
             break;
         }
         if made == WARM_UP && trainer.steps_done() < trainer.total_steps() {

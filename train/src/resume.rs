@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use gradus_cli::{Failure, Outcome, SharedArgs};
+use gradus_cli::{Failure, Outcome, SharedArgs, note};
 use gradus_models::Error;
 use gradus_models::error::Change;
-use gradus_models::training::latest_checkpoint;
+use gradus_models::training::{self, Task, Trainer, latest_checkpoint};
 use serde_json::Value;
 
 use crate::flags::{TaskFlags, flag, given, is_on_disk, object, over};
@@ -19,6 +19,37 @@ pub struct Resumed {
     pub checkpoint: PathBuf,
     /// Its id; `None` for runs of older versions.
     pub run: Option<String>,
+}
+
+impl Resumed {
+    /// Tells where the run continues, and what has changed.
+    pub fn tell<T: Task>(
+        &self,
+        shared: &SharedArgs,
+        trainer: &Trainer<T>,
+        found: &training::Resumed,
+    ) {
+        let (step, total) = (found.step, trainer.total_steps());
+        note(shared, format!("resumed from {} at step {step}", self.checkpoint.display()));
+        if total != found.planned {
+            note(
+                shared,
+                format!(
+                    "the run now has {total} steps instead of {}: from here on the learning rate \
+                 follows step {step} of {total}",
+                    found.planned
+                ),
+            );
+        } else if step == total {
+            note(
+                shared,
+                format!("all {total} steps are done; more --epochs or --steps prolong the run"),
+            );
+        }
+        if found.test_changed {
+            note(shared, "warning: the test set has changed since the run began");
+        }
+    }
 }
 
 /// The flags of the run in `dir`, overridden by those given now, which may change its length, its
@@ -118,6 +149,9 @@ const FREE: &[&str] = &[
     "clip-norm",
     "optimizer",
     "activation-checkpointing",
+    "reduce",
+    "shard-optimizer",
+    "rank-timeout",
 ];
 
 /// Refuses flags that would make it another run.

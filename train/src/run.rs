@@ -14,13 +14,14 @@ use crate::page::{self, REPORT};
 use crate::prepare::Run;
 use crate::report::Report;
 use crate::tasks::Job;
-use crate::watch::{Metrics, Screen, TensorBoard, Watch};
+use crate::watch::{Metrics, RanksSeen, Screen, TensorBoard, Watch};
 
 impl<J: Job> Run<J> {
     /// Trains, saves and reports.
     pub fn train(mut self) -> Outcome {
         match self.course()? {
             (Ended::Interrupted(checkpoint), _) => self.interrupted(&checkpoint),
+            (Ended::Finished(_), _) if !self.session.trainer.leads() => Ok(()),
             (Ended::Finished(finished), loss) => self.tell(*finished, loss),
         }
     }
@@ -36,12 +37,17 @@ impl<J: Job> Run<J> {
     /// Trains and saves. Returns how the run ended, and the mean training loss of the last epoch.
     fn course(&mut self) -> Outcome<(Ended, Option<f64>)> {
         let stop = stop_signal()?;
+        if !self.session.trainer.leads() {
+            // Rank 0 writes and tells.
+            let ended = self.session.run(&stop, &mut |_| Ok::<_, Halt>(()));
+            return Ok((ended.map_err(Halt::told)?, None));
+        }
         let trainer = &self.session.trainer;
         let (done, folder) = (trainer.steps_done(), &self.session.destination.folder);
         let record = Record {
             run: self.name.clone(),
             task: J::Flags::TASK.into(),
-            flags: serde_json::to_value(&self.flags)?,
+            flags: serde_json::to_value(self.recorded())?,
             seed: self.shared.seed(),
             precision: self.shared.precision(),
         };
@@ -57,6 +63,7 @@ impl<J: Job> Run<J> {
                 .tensorboard
                 .then(|| TensorBoard::open(folder, done, course.histograms))
                 .transpose()?,
+            ranks: RanksSeen::after(done),
             norms: Vec::new(),
         };
         let ended = self.session.run(&stop, &mut |event| Ok(watch.see(event)?));
@@ -64,14 +71,21 @@ impl<J: Job> Run<J> {
         Ok((ended.map_err(Halt::told)?, watch.metrics.train_loss()))
     }
 
-    /// Tells how to continue, and ends the program.
+    /// The flags that a resumed run has again: how many ranks it has is another matter.
+    fn recorded(&self) -> J::Flags {
+        let mut flags = self.flags.clone();
+        flags.common_mut().ranks = Default::default();
+        flags
+    }
+
+    /// Tells how to continue.
     fn interrupted(&self, checkpoint: &Path) -> Outcome {
         let steps = self.session.trainer.steps_done();
         note(&self.shared, format!("stopped at step {steps}: {}", checkpoint.display()));
         let out = self.session.destination.folder.display().to_string();
         let resume = command("train", [J::Flags::TASK, "--resume", &out]);
         note(&self.shared, format!("go on with: {resume}"));
-        std::process::exit(130);
+        Err(Failure::Told(130))
     }
 
     /// How good the model is. Writes the page about the run.

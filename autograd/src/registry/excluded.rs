@@ -32,5 +32,6 @@ pub const NOT_DIFFERENTIABLE: &[(&str, &str)] = &[
     ("attention_dropout_mask", "makes a mask"),
     ("rotary_table", "makes a table"),
     ("global_norm", "measures gradients, for clipping"),
+    ("sums_of_squares", "measures gradients, for clipping"),
     ("reduce", "the general form of sum, mean and so on, which have rules"),
 ];

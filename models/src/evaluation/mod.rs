@@ -20,6 +20,7 @@
 mod calibration;
 mod confusion;
 mod entities;
+mod examiner;
 mod labels;
 mod regression;
 mod retrieval;
@@ -33,6 +34,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub use calibration::{BINS, Bin, Calibration};
 pub use confusion::{ClassScores, Confusion};
 pub use entities::{Entity, EntityScores, Scheme, entities};
+pub use examiner::Examiner;
 pub use labels::{MultiLabel, SingleLabel};
 pub use regression::{Regression, ranks};
 pub use retrieval::{Rank, Retrieval};

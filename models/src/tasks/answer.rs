@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use crate::batch::each_batch;
 use crate::data::Question;
 use crate::evaluation::{
-    BestSpan, Evaluation, Metric, SpanLogits, SquadScores, best_agreement, best_span,
+    BestSpan, Evaluation, Examiner, Metric, SpanLogits, SquadScores, best_agreement, best_span,
 };
 use crate::training::Task;
 use crate::{EncoderInput, Error, PackedBatch, Result, SpanPredictor, Split, Tokenizer, Window};
@@ -233,17 +233,6 @@ impl QuestionAnswering {
         let input = EncoderInput::new(&packed)?.to_device(self.model.encoder().device())?;
         Ok((self.model.forward(&input, forward)?, packed))
     }
-
-    /// The logits of every token of some windows.
-    fn tested(&self, windows: &[&Window]) -> Result<Vec<SpanLogits>> {
-        let parts = windows.iter().map(|w| (&w.encoding.ids[..], &w.encoding.type_ids[..]));
-        let (logits, packed) = self.logits(parts, &Forward::inference())?;
-        let rows = logits.tensor().to_vec::<f32>()?;
-        let of = |range: std::ops::Range<usize>| {
-            SpanLogits::of_rows(&rows[2 * range.start..2 * range.end])
-        };
-        Ok(packed.ranges().map(of).collect())
-    }
 }
 
 impl Task for QuestionAnswering {
@@ -275,14 +264,23 @@ impl Task for QuestionAnswering {
     fn examine(
         &self,
         set: &Self::Set,
-        progress: &mut dyn FnMut(usize, usize),
+        examiner: &mut dyn Examiner,
     ) -> Result<(Evaluation, Self::Findings)> {
         let windows: Vec<&Window> = set.iter().flat_map(|question| &question.windows).collect();
         let lengths: Vec<usize> = windows.iter().map(|window| window.encoding.len()).collect();
         let mut logits = vec![SpanLogits::default(); windows.len()];
-        each_batch(&lengths, 32, progress, |batch| {
-            let chosen: Vec<&Window> = batch.iter().map(|&i| windows[i]).collect();
-            batch.iter().zip(self.tested(&chosen)?).for_each(|(&i, found)| logits[i] = found);
+        let compute = |batch: &[usize]| {
+            let chosen = batch.iter().map(|&i| &windows[i].encoding);
+            let parts = chosen.map(|encoding| (&encoding.ids[..], &encoding.type_ids[..]));
+            let (logits, _) = self.logits(parts, &Forward::inference())?;
+            Ok(logits.tensor().to_vec::<f32>()?)
+        };
+        each_batch(&lengths, 32, examiner, compute, |batch, rows| {
+            let mut rest = rows;
+            for &i in batch {
+                let (own, later) = rest.split_at(2 * lengths[i]);
+                (logits[i], rest) = (SpanLogits::of_rows(own), later);
+            }
             Ok(())
         })?;
         let mut logits = logits.into_iter();

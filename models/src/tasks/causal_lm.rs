@@ -8,7 +8,7 @@ use super::masked_lm::Guess;
 use super::reading::Reading;
 use crate::batch::each_batch;
 use crate::data::Corpus;
-use crate::evaluation::{Evaluation, Metric};
+use crate::evaluation::{Evaluation, Examiner, Metric};
 use crate::training::Task;
 use crate::{CausalLm, EncoderInput, Error, PackedBatch, Result, Tokenizer};
 
@@ -211,16 +211,21 @@ impl Task for CausalLanguageModel {
     fn examine(
         &self,
         set: &Blocks,
-        progress: &mut dyn FnMut(usize, usize),
+        examiner: &mut dyn Examiner,
     ) -> Result<(Evaluation, Self::Findings)> {
         let lengths: Vec<usize> = set.ids.iter().map(Vec::len).collect();
         let mut found = vec![Vec::new(); set.ids.len()];
-        each_batch(&lengths, 16, progress, |batch| {
+        let compute = |batch: &[usize]| {
             let blocks: Vec<&Vec<u32>> = batch.iter().map(|&i| &set.ids[i]).collect();
             let read = |tensor: &Tensor| Ok(tensor.to_vec::<f32>()?);
-            let mut guesses = next_guesses(&self.model, &blocks, read)?.into_iter();
+            let guesses = next_guesses(&self.model, &blocks, read)?;
+            Ok(guesses.into_iter().flat_map(Guess::numbers).collect())
+        };
+        each_batch(&lengths, 16, examiner, compute, |batch, numbers| {
+            let mut pairs = numbers.chunks_exact(2);
             for &i in batch {
-                found[i] = guesses.by_ref().take(lengths[i] - 1).collect();
+                let truths = set.ids[i][1..].iter().zip(pairs.by_ref());
+                found[i] = truths.map(|(&truth, pair)| Guess::of(truth, pair)).collect();
             }
             Ok(())
         })?;

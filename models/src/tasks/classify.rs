@@ -6,7 +6,7 @@ use gradus_tensor::{DType, Device, Tensor};
 
 use super::{Answers, Problem, Tally};
 use crate::batch::each_batch;
-use crate::evaluation::{Evaluation, Metric};
+use crate::evaluation::{Evaluation, Examiner, Metric};
 use crate::training::Task;
 use crate::{
     EncoderConfig, EncoderInput, Encoding, Error, Example, Labels, PackedBatch, Result,
@@ -123,17 +123,17 @@ impl Classification {
     fn each_row(
         &self,
         encodings: &[Encoding],
-        progress: &mut dyn FnMut(usize, usize),
-        mut take: impl FnMut(&[f32], usize) + Send,
+        examiner: &mut dyn Examiner,
+        mut take: impl FnMut(&[f32], usize),
     ) -> Result<()> {
         let lengths: Vec<usize> = encodings.iter().map(Encoding::len).collect();
-        each_batch(&lengths, 64, progress, |batch| {
+        let compute = |batch: &[usize]| {
             let logits = self.logits(encodings, batch, &Forward::inference())?;
-            let logits = logits.tensor().to_dtype(DType::F32)?.contiguous()?;
-            let width = logits.shape()[1].max(1);
-            for (row, &i) in logits.to_vec::<f32>()?.chunks(width).zip(batch) {
-                take(row, i);
-            }
+            Ok(logits.tensor().to_dtype(DType::F32)?.contiguous()?.to_vec::<f32>()?)
+        };
+        each_batch(&lengths, 64, examiner, compute, |batch, logits| {
+            let width = (logits.len() / batch.len()).max(1);
+            logits.chunks(width).zip(batch).for_each(|(row, &i)| take(row, i));
             Ok(())
         })
     }
@@ -214,10 +214,10 @@ impl Task for Classification {
     fn examine(
         &self,
         Encoded { encodings, answers }: &Encoded,
-        progress: &mut dyn FnMut(usize, usize),
+        examiner: &mut dyn Examiner,
     ) -> Result<(Evaluation, Self::Findings)> {
         let (mut tally, mut all) = (Tally::new(answers), vec![Vec::new(); encodings.len()]);
-        self.each_row(encodings, progress, |row, i| {
+        self.each_row(encodings, examiner, |row, i| {
             tally.add(row, i);
             all[i] = row.to_vec();
         })?;

@@ -7,7 +7,7 @@ use gradus_tensor::{DType, Tensor};
 use super::hidden::{Hidden, PROJECTION};
 use super::{HiddenMatch, Problem};
 use crate::batch::each_batch;
-use crate::evaluation::{Evaluation, Metric, SingleLabel};
+use crate::evaluation::{Evaluation, Examiner, Metric, SingleLabel};
 use crate::training::Task;
 use crate::{
     EncoderInput, Encoding, Error, Example, Labels, PackedBatch, Result, SequenceClassifier, Split,
@@ -268,29 +268,41 @@ impl Task for Distillation {
     fn examine(
         &self,
         set: &DistilledTexts,
-        progress: &mut dyn FnMut(usize, usize),
+        examiner: &mut dyn Examiner,
     ) -> Result<(Evaluation, Self::Findings)> {
         let (all, mut loss, mut agreed) = (set.student.len(), 0.0, 0usize);
         let mut found = vec![Taught::default(); all];
         let mut tally = SingleLabel::default();
-        each_batch(&set.lengths(), 64, progress, |batch| {
-            let labels: Option<Vec<u32>> =
-                set.labels.as_ref().map(|all| batch.iter().map(|&i| all[i]).collect());
+        let labels_of = |batch: &[usize]| -> Option<Vec<u32>> {
+            set.labels.as_ref().map(|all| batch.iter().map(|&i| all[i]).collect())
+        };
+        // The mean loss of the batch, what the teacher and the student choose, and the student's
+        // logits.
+        let compute = |batch: &[usize]| {
             let compared = self.compared(set, batch, &Forward::inference())?;
-            let mean = self.mean_loss(&compared, labels.as_deref())?.item()?;
+            let mean = self.mean_loss(&compared, labels_of(batch).as_deref())?;
             let Compared { student, teacher, .. } = compared;
-            loss += mean * batch.len() as f64;
-            let chosen = |logits: &Var| logits.tensor().argmax(-1, false)?.to_vec::<u32>();
-            let taught = chosen(&teacher)?;
-            let pairs = chosen(&student)?.into_iter().zip(&taught);
-            agreed += pairs.filter(|(ours, theirs)| ours == *theirs).count();
+            let mut numbers = mean.tensor().to_dtype(DType::F32)?.to_vec::<f32>()?;
+            for logits in [&teacher, &student] {
+                let chosen = logits.tensor().argmax(-1, false)?.to_vec::<u32>()?;
+                numbers.extend(chosen.into_iter().map(|label| label as f32));
+            }
             let rows = student.tensor().to_dtype(DType::F32)?.contiguous()?;
-            let width = rows.shape()[1].max(1);
-            let rows = rows.to_vec::<f32>()?;
-            for (row, &label) in rows.chunks(width).zip(labels.iter().flatten()) {
-                tally.add(row, label);
+            numbers.extend(rows.to_vec::<f32>()?);
+            Ok(numbers)
+        };
+        each_batch(&set.lengths(), 64, examiner, compute, |batch, numbers| {
+            let (mean, rest) = numbers.split_at(1);
+            let (taught, rest) = rest.split_at(batch.len());
+            let (chosen, rows) = rest.split_at(batch.len());
+            agreed += taught.iter().zip(chosen).filter(|(theirs, ours)| theirs == ours).count();
+            loss += f64::from(mean[0]) * batch.len() as f64;
+            let width = (rows.len() / batch.len()).max(1);
+            for (row, label) in rows.chunks(width).zip(labels_of(batch).iter().flatten()) {
+                tally.add(row, *label);
             }
             for ((&i, row), teacher) in batch.iter().zip(rows.chunks(width)).zip(taught) {
+                let teacher = *teacher as u32;
                 found[i] = Taught { logits: row.to_vec(), teacher };
             }
             Ok(())

@@ -9,8 +9,9 @@ use gradus_tensor::Tensor;
 use super::{EncodedPairs, PairLoss, PairScores};
 use crate::batch::{each_batch, fill_last, shuffle};
 use crate::data::PairForm;
-use crate::evaluation::{Evaluation, Metric};
+use crate::evaluation::{Evaluation, Examiner, Metric};
 use crate::folder::SentenceSettings;
+use crate::training::ranks::Communicator;
 use crate::training::{StepLoss, Task};
 use crate::{EncoderInput, Encoding, Error, PackedBatch, Result, SentenceEncoder};
 
@@ -77,20 +78,18 @@ impl Embedding {
     }
 
     /// The vectors of all texts of a set, without a graph.
-    fn all_vectors(
-        &self,
-        set: &EncodedPairs,
-        progress: &mut dyn FnMut(usize, usize),
-    ) -> Result<Tensor> {
+    fn all_vectors(&self, set: &EncodedPairs, examiner: &mut dyn Examiner) -> Result<Tensor> {
         let texts = set.encodings();
         let lengths: Vec<usize> = texts.iter().map(Encoding::len).collect();
         let width = self.model.width();
         let mut values = vec![0f32; texts.len() * width];
         // In examples, which a person knows; the vectors are most of the work.
-        let mut progress = |done, of: usize| progress(done * set.len() / of, set.len());
-        each_batch(&lengths, 64, &mut progress, |batch| {
+        let mut examiner = InPairs { pairs: set.len(), examiner };
+        let compute = |batch: &[usize]| {
             let part = batch.iter().map(|&i| &texts[i]);
-            let vectors = self.vectors(part, &Forward::inference())?.tensor().to_vec::<f32>()?;
+            Ok(self.vectors(part, &Forward::inference())?.tensor().to_vec::<f32>()?)
+        };
+        each_batch(&lengths, 64, &mut examiner, compute, |batch, vectors| {
             for (&i, vector) in batch.iter().zip(vectors.chunks(width)) {
                 values[i * width..][..width].copy_from_slice(vector);
             }
@@ -117,6 +116,22 @@ impl Embedding {
             sum += loss.item()? * batch.len() as f64;
         }
         Ok(sum / set.len() as f64)
+    }
+}
+
+/// An examiner that hears of pairs where texts are counted.
+struct InPairs<'a> {
+    pairs: usize,
+    examiner: &'a mut dyn Examiner,
+}
+
+impl Examiner for InPairs<'_> {
+    fn progress(&mut self, done: usize, of: usize) {
+        self.examiner.progress(done * self.pairs / of, self.pairs);
+    }
+
+    fn ranks(&self) -> Option<&dyn Communicator> {
+        self.examiner.ranks()
     }
 }
 
@@ -174,9 +189,9 @@ impl Task for Embedding {
     fn examine(
         &self,
         set: &EncodedPairs,
-        progress: &mut dyn FnMut(usize, usize),
+        examiner: &mut dyn Examiner,
     ) -> Result<(Evaluation, Self::Findings)> {
-        let vectors = self.all_vectors(set, progress)?;
+        let vectors = self.all_vectors(set, examiner)?;
         let loss = self.set_loss(set, &vectors)?;
         let scores = PairScores::of(set, &vectors)?;
         Ok((Evaluation::new(set.len(), loss, scores.values()), scores))

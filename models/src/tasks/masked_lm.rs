@@ -8,7 +8,7 @@ use super::blocks::{Block, blocks};
 use super::reading::Reading;
 use crate::batch::each_batch;
 use crate::data::Corpus;
-use crate::evaluation::{Evaluation, Metric};
+use crate::evaluation::{Evaluation, Examiner, Metric};
 use crate::masking::{MaskedTokens, Masking, mask_tokens};
 use crate::training::Task;
 use crate::{EncoderInput, Error, MaskedLm, PackedBatch, Result, Tokenizer};
@@ -179,6 +179,16 @@ pub struct Guess {
 }
 
 impl Guess {
+    /// What a rank sends of it, for [`Guess::of`]. An id is below 2^24, and so whole as a float.
+    pub(super) fn numbers(self) -> [f32; 2] {
+        [self.predicted as f32, self.loss]
+    }
+
+    /// The guess of a token from its numbers.
+    pub(super) fn of(truth: u32, numbers: &[f32]) -> Guess {
+        Guess { truth, predicted: numbers[0] as u32, loss: numbers[1] }
+    }
+
     /// The numbers of all masked tokens of some blocks.
     pub fn evaluation(guesses: &[Guess], blocks: usize) -> Evaluation {
         let tokens = guesses.len().max(1) as f64;
@@ -225,16 +235,23 @@ impl Task for MaskedLanguageModel {
     fn examine(
         &self,
         set: &Vec<MaskedTokens>,
-        progress: &mut dyn FnMut(usize, usize),
+        examiner: &mut dyn Examiner,
     ) -> Result<(Evaluation, Self::Findings)> {
         let lengths: Vec<usize> = set.iter().map(|block| block.ids.len()).collect();
         let mut found = vec![Vec::new(); set.len()];
-        each_batch(&lengths, 16, progress, |batch| {
+        let compute = |batch: &[usize]| {
             let blocks: Vec<&MaskedTokens> = batch.iter().map(|&i| &set[i]).collect();
             let (input, packed) = self.batch(&blocks)?;
             let read = |tensor: &Tensor| Ok(tensor.to_vec::<f32>()?);
             let guessed = guesses(&self.model, &blocks, (&input, &packed), read)?;
-            batch.iter().zip(guessed).for_each(|(&i, guessed)| found[i] = guessed);
+            Ok(guessed.into_iter().flatten().flat_map(Guess::numbers).collect())
+        };
+        each_batch(&lengths, 16, examiner, compute, |batch, numbers| {
+            let mut pairs = numbers.chunks_exact(2);
+            for &i in batch {
+                let pairs = set[i].labels.iter().zip(pairs.by_ref());
+                found[i] = pairs.map(|(&truth, pair)| Guess::of(truth, pair)).collect();
+            }
             Ok(())
         })?;
         let found: Vec<Guess> = found.into_iter().flatten().collect();

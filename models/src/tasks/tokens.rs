@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use crate::batch::each_batch;
 use crate::data::TaggedSentence;
-use crate::evaluation::{EntityScores, Evaluation, Metric, Scheme};
+use crate::evaluation::{EntityScores, Evaluation, Examiner, Metric, Scheme};
 use crate::training::Task;
 use crate::{
     EncoderConfig, EncoderInput, Encoding, Error, Labels, PackedBatch, Result, Split,
@@ -220,7 +220,7 @@ impl Task for Tagging {
     fn examine(
         &self,
         set: &Self::Set,
-        progress: &mut dyn FnMut(usize, usize),
+        examiner: &mut dyn Examiner,
     ) -> Result<(Evaluation, Self::Findings)> {
         let lengths: Vec<usize> = set.iter().map(|sentence| sentence.encoding.len()).collect();
         let mut scores = EntityScores::new(self.scheme);
@@ -230,11 +230,18 @@ impl Task for Tagging {
             reduction: Reduction::Sum,
             ..CrossEntropy::default()
         };
-        each_batch(&lengths, 64, progress, |batch| {
+        // The loss of the batch, and the logits of its tokens.
+        let compute = |batch: &[usize]| {
             let (logits, targets) = self.logits(set, batch, &Forward::inference())?;
-            loss += logits.tensor().cross_entropy(&targets, &sum)?.0.item()?;
+            let loss = logits.tensor().cross_entropy(&targets, &sum)?.0.to_dtype(DType::F32)?;
             let rows = logits.tensor().to_dtype(DType::F32)?.contiguous()?;
-            let (rows, width) = (rows.to_vec::<f32>()?, rows.shape()[1]);
+            Ok([loss.to_vec::<f32>()?, rows.to_vec::<f32>()?].concat())
+        };
+        each_batch(&lengths, 64, examiner, compute, |batch, numbers| {
+            let (own, rows) = numbers.split_at(1);
+            loss += f64::from(own[0]);
+            let tokens: usize = batch.iter().map(|&i| lengths[i]).sum();
+            let width = rows.len() / tokens.max(1);
             let mut from = 0;
             for &i in batch {
                 let sentence = &set[i];

@@ -1,7 +1,7 @@
 //! Guards the weights: a step whose gradients are not finite, or far above the usual, is skipped.
 
-use gradus_autograd::{Gradients, Var};
-use gradus_nn::{Clip, GradScaler, Parameter, Precision, total_norm};
+use gradus_autograd::{BackwardOptions, Gradients, Var, VarId};
+use gradus_nn::{Clip, GradScaler, Precision};
 use gradus_tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -55,15 +55,28 @@ impl Guard {
 
     /// The gradients of a part of the loss, times the loss scale.
     pub fn backward(&self, loss: &Var) -> Result<Gradients> {
-        Ok(if self.scales { self.scaler.backward(loss)? } else { loss.backward()? })
+        self.backward_with_hook(loss, |_, _| Ok(()))
     }
 
-    /// The norm of a step's gradients, and the verdict for the optimiser.
-    pub fn judge(&mut self, grads: &Gradients, parameters: &[Parameter]) -> Result<Clip> {
-        let Some(spikes) = &mut self.spikes else {
-            return Ok(self.scaler.clip_grad_norm(grads, parameters, self.max_norm)?);
+    /// The same, with a hook: see [`Var::backward_with_hook`].
+    pub fn backward_with_hook(
+        &self,
+        loss: &Var,
+        hook: impl FnMut(VarId, &Tensor) -> gradus_tensor::Result<()>,
+    ) -> Result<Gradients> {
+        // A copy, because the scale changes in place.
+        let scale = match self.scales {
+            true => Some(self.scaler.scale()?.copy()?.reshape(loss.shape())?),
+            false => None,
         };
-        let norm = total_norm(grads, parameters)?;
+        Ok(loss.backward_with_hook(scale, BackwardOptions::default(), hook)?)
+    }
+
+    /// The norm of a step's gradients without the loss scale, and the verdict for the optimiser.
+    pub fn judge(&mut self, norm: &Tensor) -> Result<Clip> {
+        let Some(spikes) = &mut self.spikes else {
+            return Ok(self.scaler.judge(norm, self.max_norm)?);
+        };
         let scale = self.scaler.scale()?.copy()?.reshape(norm.shape())?;
         let judged = spikes.judge(&norm.div(&scale)?)?.mul(&scale)?;
         let clip = self.scaler.judge(&judged, self.max_norm)?;

@@ -6,6 +6,8 @@
 //! Everything that a step depends on is (seed, step): resuming from a saved state gives the
 //! parameters that an uninterrupted run would have given, bit for bit.
 //!
+//! Several processes can train one model together: see [`ranks`].
+//!
 //! ```
 //! use gradus_models::training::{Recipe, ScheduleKind};
 //!
@@ -22,28 +24,33 @@
 mod best;
 mod checkpoints;
 mod clock;
+mod event;
 mod every;
+mod gradients;
 mod guard;
 mod inspect;
 mod micro;
 mod order;
+pub mod ranks;
 mod recipe;
 mod selection;
 mod session;
 mod state;
 mod task;
 mod trainer;
+mod tree;
 
 pub use crate::evaluation::{Evaluation, Metric};
 pub use best::Best;
 pub use checkpoints::{
     has_checkpoints, latest_checkpoint, remove_foreign_checkpoints, remove_old_checkpoints,
 };
+pub use event::{Event, StepNumbers};
 pub use every::Every;
 pub use gradus_nn::{Lora, ScheduleKind};
 pub use inspect::{Inspection, Norms};
 pub use recipe::{OptimizerKind, Recipe};
-pub use session::{Destination, Ended, Event, Finished, Session, SessionOptions, StepNumbers};
+pub use session::{Destination, Ended, Finished, Session, SessionOptions};
 pub use state::{Resumed, RunMark};
 pub use task::{StepLoss, Task};
 pub use trainer::{Step, Trainer};

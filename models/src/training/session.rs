@@ -1,7 +1,7 @@
 //! The course of a run: steps, evaluations, checkpoints, the best model, and the end.
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -9,8 +9,12 @@ use gradus_nn::Precision;
 use gradus_tensor::{Device, Reading, Tensor};
 
 use super::clock::Clock;
+use super::ranks::Communicator;
 use super::recipe::at_least_one;
-use super::{Evaluation, Every, Inspection, Step, Task, Trainer, remove_old_checkpoints};
+use super::{
+    Evaluation, Event, Every, Inspection, Step, StepNumbers, Task, Trainer, remove_old_checkpoints,
+};
+use crate::evaluation::Examiner;
 use crate::{EncoderConfig, Error, Tokenizer};
 
 /// When a run evaluates, saves and ends.
@@ -70,92 +74,6 @@ pub struct Destination {
     pub config: EncoderConfig,
     /// The tokenizer to be saved.
     pub tokenizer: Tokenizer,
-}
-
-/// The numbers of one step.
-#[derive(Clone, Debug)]
-pub struct StepNumbers {
-    /// Optimiser steps done, this one included.
-    pub step: u64,
-    /// Epochs done, in fractions.
-    pub epoch: f64,
-    /// Rate of the encoder.
-    pub lr: f64,
-    /// Mean loss over the step's examples.
-    pub loss: f64,
-    /// Global norm of the gradients before clipping.
-    pub grad_norm: f64,
-    /// Whether the step was skipped, because its loss or gradients are not finite or a spike.
-    pub skipped: bool,
-    /// Steps skipped so far, this one included.
-    pub skipped_steps: u64,
-    /// In f16, the scale of the loss.
-    pub loss_scale: Option<f64>,
-    /// Tokens of this step.
-    pub tokens: usize,
-    /// Examples of all steps of this session.
-    pub examples: usize,
-    /// Seconds that this step took.
-    pub seconds: f64,
-    /// Seconds of training in this session, without evaluations and checkpoints.
-    pub training_seconds: f64,
-}
-
-impl StepNumbers {
-    /// Whether something is wrong with the step: it was skipped, or its loss is not a number.
-    ///
-    /// In f16 gradients may overflow: the step was skipped, and the scale is lower in the next. At
-    /// a scale below 1 the scale is not to blame.
-    pub fn failed(&self) -> bool {
-        let overflowed = self.loss_scale.is_some_and(|scale| scale >= 1.0);
-        !self.loss.is_finite() || (self.skipped && !overflowed)
-    }
-}
-
-/// An event of a run.
-pub enum Event<'a> {
-    /// The first step gave these trainable parameters no gradient.
-    WithoutGradient(&'a [String]),
-    /// The memory did not suffice for a step's batches: from this step on, batches of more tokens
-    /// than these are cut. The examples of a step and its gradients stay the same, but for the
-    /// order of sums and the dropout.
-    Cut {
-        /// The step.
-        step: u64,
-        /// Tokens of the largest batch.
-        tokens: usize,
-    },
-    /// A step is done. On a GPU the next one may already be under way.
-    Step(&'a StepNumbers),
-    /// An evaluation on the dev set is about to be made: the weights, and the gradients of the last
-    /// step.
-    Inspected(&'a Inspection<'a>),
-    /// An evaluation is under way.
-    Evaluating {
-        /// `dev` or `test`.
-        split: &'static str,
-        /// Examples done.
-        done: usize,
-        /// Examples of the split.
-        of: usize,
-    },
-    /// An evaluation is done.
-    Evaluated {
-        /// `dev` or `test`.
-        split: &'static str,
-        /// The step after which it was made.
-        step: u64,
-        /// Epochs done, in fractions.
-        epoch: f64,
-        /// How well the model did.
-        result: &'a Evaluation,
-        /// The best evaluation of the run on the dev set so far; of the test set `None`.
-        best: Option<&'a Evaluation>,
-    },
-    /// A checkpoint is written.
-    Saved(&'a Path),
-    /// The dev set's evaluations no longer improve; the run ends.
-    StoppedEarly,
 }
 
 /// How a run ended.
@@ -234,6 +152,8 @@ struct Due {
     checkpoint: bool,
     end: bool,
     stop: bool,
+    /// Whether any rank has begun to cut its batches.
+    cut: bool,
 }
 
 impl<T: Task> Session<T> {
@@ -302,7 +222,10 @@ impl<T: Task> Session<T> {
         if let Some(tokens) = step.cut_to {
             (course.watch)(Event::Cut { step: step.step, tokens })?;
         }
-        let due = self.due(&step, course.saved, stop);
+        let due = self.due(&step, course.saved, stop)?;
+        if due.cut && step.cut_to.is_none() {
+            (course.watch)(Event::CutElsewhere { step: step.step })?;
+        }
         let (at, epoch) = (step.step, step.epoch);
         self.read(course, step, &due)?;
         course.clock.pause();
@@ -316,6 +239,7 @@ impl<T: Task> Session<T> {
             let best = self.trainer.best().map(|best| &best.result);
             let (split, result) = ("dev", &result);
             (course.watch)(Event::Evaluated { split, step: at, epoch, result, best })?;
+            self.tell_ranks(course, at)?;
         }
         if due.stop {
             return self.checkpoint(course).map(Some);
@@ -327,18 +251,20 @@ impl<T: Task> Session<T> {
         Ok(None)
     }
 
-    fn due(&self, step: &Step, saved: Instant, stop: &AtomicBool) -> Due {
+    /// What is due after a step. Ranks decide together: one that is asked to stop stops all, and
+    /// the clock of rank 0 says when to save.
+    fn due(&self, step: &Step, saved: Instant, stop: &AtomicBool) -> Result<Due, Error> {
         let end = step.step == self.trainer.total_steps();
-        Due {
-            end,
-            evaluation: self.dev.is_some() && self.evaluates_after(step.step),
-            checkpoint: !end
-                && self.options.save_every.is_some_and(|every| match every {
-                    Every::Steps(steps) => step.step.is_multiple_of(steps),
-                    Every::Time(time) => saved.elapsed() >= time,
-                }),
-            stop: stop.load(Ordering::SeqCst),
-        }
+        let checkpoint = !end
+            && self.options.save_every.is_some_and(|every| match every {
+                Every::Steps(steps) => step.step.is_multiple_of(steps),
+                Every::Time(time) => saved.elapsed() >= time,
+            });
+        let checkpoint = checkpoint && self.trainer.leads();
+        let own = [checkpoint, stop.load(Ordering::SeqCst), step.cut_to.is_some()];
+        let [checkpoint, stop, cut] = self.trainer.agreed(own)?;
+        let evaluation = self.dev.is_some() && self.evaluates_after(step.step);
+        Ok(Due { end, evaluation, checkpoint, stop, cut })
     }
 
     /// Tells the numbers of this step and of earlier ones that are not read yet. A GPU computes a
@@ -369,6 +295,15 @@ impl<T: Task> Session<T> {
         (course.watch)(Event::Inspected(&inspection))
     }
 
+    /// Tells what the ranks have done since the last time.
+    fn tell_ranks<E: From<Error>>(&self, course: &mut Course<E>, step: u64) -> Result<(), E> {
+        let traffic = self.trainer.take_traffic()?;
+        match traffic.is_empty() || !self.trainer.leads() {
+            true => Ok(()),
+            false => (course.watch)(Event::Ranks { step, traffic: &traffic }),
+        }
+    }
+
     fn is_stale(&self) -> bool {
         let stale = self.trainer.best().map_or(0, |best| best.stale);
         self.options.early_stop.is_some_and(|patience| stale >= patience)
@@ -377,13 +312,18 @@ impl<T: Task> Session<T> {
     fn checkpoint<E: From<Error>>(&self, course: &mut Course<E>) -> Result<PathBuf, E> {
         let path = self.save_checkpoint()?;
         course.saved = Instant::now();
-        (course.watch)(Event::Saved(&path))?;
+        if self.trainer.leads() {
+            (course.watch)(Event::Saved(&path))?;
+        }
         Ok(path)
     }
 
     fn save_checkpoint(&self) -> Result<PathBuf, Error> {
         let Destination { folder, config, tokenizer } = &self.destination;
         let path = self.trainer.save_checkpoint(folder, config, tokenizer)?;
+        if !self.trainer.leads() {
+            return Ok(path);
+        }
         remove_old_checkpoints(folder, self.trainer.run_id(), self.options.keep)?;
         Ok(path)
     }
@@ -392,6 +332,7 @@ impl<T: Task> Session<T> {
     fn finish<E: From<Error>>(&mut self, mut course: Course<E>) -> Result<Finished, E> {
         course.clock.pause();
         let steps = self.trainer.steps_done();
+        self.tell_ranks(&mut course, steps)?;
         let best = self.trainer.best().map(|best| (best.step, best.result.clone()));
         let better = best.as_ref().map(|(step, _)| *step);
         let better = better.filter(|step| *step != steps && !self.options.keep_last);
@@ -399,7 +340,9 @@ impl<T: Task> Session<T> {
         self.swap(swaps)?;
         self.destination.config.extra.remove("_name_or_path");
         let Destination { folder, config, tokenizer } = &self.destination;
-        self.trainer.save_model(folder, config, tokenizer)?;
+        if self.trainer.leads() {
+            self.trainer.save_model(folder, config, tokenizer)?;
+        }
         // The checkpoint has the last weights, so that the run can be prolonged. It comes last: a
         // full disk then costs only the checkpoint.
         self.swap(swaps)?;
@@ -445,13 +388,29 @@ fn examine<T: Task, E: From<Error>>(
     split: &'static str,
     course: &mut Course<E>,
 ) -> Result<(Evaluation, T::Findings), E> {
-    let mut failed = None;
-    let mut progress = |done, of| {
-        let told = (course.watch)(Event::Evaluating { split, done, of });
-        failed = failed.take().or(told.err());
-    };
-    let result = trainer.task().examine(set, &mut progress)?;
-    failed.map_or(Ok(result), Err)
+    let mut asked = Asked { trainer, split, course, failed: None };
+    let result = trainer.task().examine(set, &mut asked)?;
+    asked.failed.map_or(Ok(result), Err)
+}
+
+/// Tells how far an evaluation is.
+struct Asked<'a, 'w, T: Task, E> {
+    trainer: &'a Trainer<T>,
+    split: &'static str,
+    course: &'a mut Course<'w, E>,
+    /// The first error of somebody who was told.
+    failed: Option<E>,
+}
+
+impl<T: Task, E> Examiner for Asked<'_, '_, T, E> {
+    fn progress(&mut self, done: usize, of: usize) {
+        let told = (self.course.watch)(Event::Evaluating { split: self.split, done, of });
+        self.failed = self.failed.take().or(told.err());
+    }
+
+    fn ranks(&self) -> Option<&dyn Communicator> {
+        self.trainer.communicator()
+    }
 }
 
 impl<E: From<Error>> Course<'_, E> {

@@ -133,7 +133,7 @@ impl<T: Task> Trainer<T> {
 
     /// Saves the model and all that resuming needs as `out/checkpoint-STEP`. The folder is written
     /// under another name and renamed when it is complete, so a folder of this name is always
-    /// whole.
+    /// whole. Of several ranks only rank 0 writes, but all must call this.
     ///
     /// # Errors
     /// When a file cannot be written; then nothing is left behind.
@@ -144,11 +144,16 @@ impl<T: Task> Trainer<T> {
         tokenizer: &Tokenizer,
     ) -> Result<PathBuf> {
         let folder = out.join(format!("{PREFIX}{}", self.step));
+        let optimizer = self.optimizer_state()?;
+        if !self.leads() {
+            return Ok(folder);
+        }
         let aside = out.join(format!(".{PREFIX}{}.part", self.step));
-        let written = self.write_checkpoint(&aside, config, tokenizer).and_then(|()| {
-            remove_folder(&folder)?;
-            std::fs::rename(&aside, &folder).map_err(|e| Error::io(&folder, e))
-        });
+        let written =
+            self.write_checkpoint(&aside, optimizer, (config, tokenizer)).and_then(|()| {
+                remove_folder(&folder)?;
+                std::fs::rename(&aside, &folder).map_err(|e| Error::io(&folder, e))
+            });
         if written.is_err() {
             // Best effort: the first error is the one worth reporting.
             let _ = std::fs::remove_dir_all(&aside);
@@ -156,15 +161,24 @@ impl<T: Task> Trainer<T> {
         written.map(|()| folder)
     }
 
+    /// The state of the optimiser; on rank 0 the parts of all ranks.
+    fn optimizer_state(&self) -> Result<Vec<(String, Tensor)>> {
+        let own = self.optimizer.state()?;
+        let Some(ranks) = self.shards() else { return Ok(own) };
+        let groups = self.optimizer.groups().iter();
+        let parameters: Vec<Parameter> = groups.flat_map(|group| group.params.clone()).collect();
+        ranks.gather_state(own, &parameters)
+    }
+
     fn write_checkpoint(
         &self,
         folder: &Path,
-        config: &EncoderConfig,
-        tokenizer: &Tokenizer,
+        optimizer: Vec<(String, Tensor)>,
+        (config, tokenizer): (&EncoderConfig, &Tokenizer),
     ) -> Result<()> {
         remove_folder(folder)?;
         self.save_model(folder, config, tokenizer)?;
-        safetensors::save(folder.join(OPTIMIZER), self.optimizer.state()?, None)?;
+        safetensors::save(folder.join(OPTIMIZER), optimizer, None)?;
         if let Some(ema) = &self.ema {
             safetensors::save(folder.join(EMA), ema.state(), None)?;
         }
@@ -249,7 +263,8 @@ impl<T: Task> Trainer<T> {
         self.guard.load(state.guard)?;
         let file = SafeTensors::open(checkpoint.join(OPTIMIZER))?;
         let mut tensors = HashMap::new();
-        for name in file.names() {
+        let keeps = |name: &String| self.shards().is_none_or(|ranks| ranks.keeps(name));
+        for name in file.names().into_iter().filter(keeps) {
             let tensor = file.tensor(&name)?;
             tensors.insert(name, tensor);
         }

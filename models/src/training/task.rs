@@ -6,7 +6,7 @@ use gradus_autograd::Var;
 use gradus_nn::{Forward, Store};
 
 use crate::Result;
-use crate::evaluation::{Evaluation, Metric};
+use crate::evaluation::{Evaluation, Examiner, Metric};
 use crate::folder::SentenceSettings;
 
 /// A task to train for.
@@ -56,26 +56,23 @@ pub trait Task: Send + Sync {
     fn metrics(&self) -> &'static [Metric];
 
     /// Evaluates the current weights on `set`, without recording a graph, and tells what it finds of
-    /// each example. `progress` is called with the number of examples done and the number of all.
+    /// each example. `examiner` hears how far it is, such as a closure with the number of examples
+    /// done and the number of all; with ranks that share the evaluation each computes a part.
     ///
     /// # Errors
     /// When an operation fails.
     fn examine(
         &self,
         set: &Self::Set,
-        progress: &mut dyn FnMut(usize, usize),
+        examiner: &mut dyn Examiner,
     ) -> Result<(Evaluation, Self::Findings)>;
 
     /// The numbers of [`examine`](Task::examine).
     ///
     /// # Errors
     /// When an operation fails.
-    fn evaluate(
-        &self,
-        set: &Self::Set,
-        progress: &mut dyn FnMut(usize, usize),
-    ) -> Result<Evaluation> {
-        Ok(self.examine(set, progress)?.0)
+    fn evaluate(&self, set: &Self::Set, examiner: &mut dyn Examiner) -> Result<Evaluation> {
+        Ok(self.examine(set, examiner)?.0)
     }
 
     /// Examples of one epoch; an estimate where there are several windows.

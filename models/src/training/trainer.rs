@@ -1,18 +1,20 @@
 //! The training loop: one step at a time.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
-use gradus_autograd::{Gradients, Var, no_grad};
+use gradus_autograd::Gradients;
 use gradus_nn::{
-    Adam, AdamW, Ema, Forward, GradScaler, Optimizer, Parameter, Schedule, Sgd, Store,
+    Adam, AdamW, Ema, GradScaler, Optimizer, Parameter, Schedule, Sgd, Store, total_norm,
 };
-use gradus_tensor::Tensor;
+use gradus_tensor::{DType, Device, Tensor};
+use xxhash_rust::xxh3::Xxh3;
 
 use super::guard::Guard;
-use super::micro::{Piece, is_exhausted, pieces, smaller};
 use super::order::Order;
+use super::ranks::{Communicator, RankOptions, Ranks, Traffic};
 use super::selection::{freeze, groups};
-use super::{Best, Metric, OptimizerKind, Recipe, RunMark, StepLoss, Task};
+use super::{Best, Metric, OptimizerKind, Recipe, RunMark, Task};
 use crate::evaluation::LOSS;
 use crate::{Base, Error, Result};
 
@@ -47,7 +49,7 @@ const BY_LOSS: Metric = Metric::number(LOSS, "loss").lower_is_better();
 
 /// The training loop over a [`Task`].
 pub struct Trainer<T: Task> {
-    task: T,
+    pub(super) task: T,
     pub(super) store: Store,
     /// Those of the model, and those that the task trains beside it.
     parameters: Vec<Parameter>,
@@ -58,7 +60,9 @@ pub struct Trainer<T: Task> {
     /// The averages of the trained weights, if the recipe has them.
     pub(super) ema: Option<Ema>,
     /// The tokens of the largest batch that fits in memory, once one did not fit.
-    fits: Option<usize>,
+    pub(super) fits: Option<usize>,
+    /// The ranks that train together, if there are several.
+    pub(super) ranks: Option<Ranks>,
     pub(super) step: u64,
     pub(super) total: u64,
     pub(super) steps_per_epoch: u64,
@@ -117,6 +121,7 @@ impl<T: Task> Trainer<T> {
             guard,
             ema,
             fits: None,
+            ranks: None,
             step: 0,
             total,
             steps_per_epoch,
@@ -178,6 +183,71 @@ impl<T: Task> Trainer<T> {
         let all = self.store.parameters().iter().map(Parameter::numel).sum();
         let trained = self.store.parameters().into_iter().filter(Parameter::trainable);
         (trained.map(|p| p.numel()).sum(), all)
+    }
+
+    /// Makes this trainer one of several ranks, each of which has a trainer of the same task, recipe
+    /// and weights. See [`ranks`](super::ranks).
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] when a step has fewer micro-batches than there are ranks.
+    pub fn set_ranks(
+        &mut self,
+        communicator: Arc<dyn Communicator>,
+        options: RankOptions,
+    ) -> Result<()> {
+        let (ranks, accumulate) = (communicator.size(), self.recipe.accumulate);
+        if accumulate < ranks {
+            let requirement = format!(
+                "{ranks} ranks need a micro-batch each in a step: it must be {ranks} or more, or \
+                 start fewer ranks"
+            );
+            return Err(Error::recipe("accumulate", accumulate, requirement));
+        }
+        let mut seen = HashSet::new();
+        let trained = self.trained().filter(|p| seen.insert(p.id())).cloned().collect();
+        self.ranks = Some(Ranks::new(communicator, options, trained)?);
+        Ok(())
+    }
+
+    /// Whether this trainer is the one that prints and writes: rank 0, or the only one.
+    pub fn leads(&self) -> bool {
+        self.ranks.as_ref().is_none_or(|ranks| ranks.rank() == 0)
+    }
+
+    /// The ranks that train together; `None` for one process.
+    pub fn communicator(&self) -> Option<&dyn Communicator> {
+        self.ranks.as_ref().map(Ranks::communicator)
+    }
+
+    /// A hash of all weights, those beside the model among them: ranks must begin with the same.
+    ///
+    /// # Errors
+    /// When a device cannot be read.
+    pub fn hash_of_weights(&self) -> Result<String> {
+        let mut hash = Xxh3::new();
+        for parameter in &self.parameters {
+            hash.update(parameter.name().as_bytes());
+            let tensor = parameter.tensor().to_device(Device::Cpu)?.to_dtype(DType::F32)?;
+            hash.update(bytemuck::cast_slice(&tensor.contiguous()?.to_vec::<f32>()?));
+        }
+        Ok(format!("{:032x}", hash.digest128()))
+    }
+
+    /// Of each question whether any rank says yes. All ranks must ask.
+    ///
+    /// # Errors
+    /// When a rank has failed.
+    pub fn agreed<const N: usize>(&self, yes: [bool; N]) -> Result<[bool; N]> {
+        self.ranks.as_ref().map_or(Ok(yes), |ranks| ranks.any(yes))
+    }
+
+    /// What each rank has done since the last call, in their order; nothing for one process. All
+    /// ranks must ask.
+    ///
+    /// # Errors
+    /// When a rank has failed.
+    pub fn take_traffic(&self) -> Result<Vec<Traffic>> {
+        self.ranks.as_ref().map_or(Ok(Vec::new()), Ranks::take_traffic)
     }
 
     /// The parameters that training changes, those beside the model among them.
@@ -243,14 +313,23 @@ impl<T: Task> Trainer<T> {
         let lengths = self.task.lengths();
         let tokens = batches.iter().flatten().map(|&i| lengths[i]).sum();
         self.kept = None;
-        let (loss, grads, cut_to) = self.fitting_gradients(&batches)?;
+        let whole = self.keeps_gradients || self.without_gradient.is_none();
+        let (loss, grads, cut_to) = self.fitting_gradients(&batches, whole)?;
 
         if self.without_gradient.is_none() {
             self.without_gradient = Some(without_gradient(&self.parameters, &grads));
         }
-        let clip = self.guard.judge(&grads, &self.parameters)?;
+        let norm = match self.shards().filter(|_| !whole) {
+            Some(ranks) => ranks.norm(&grads, self.store.device())?,
+            None => total_norm(&grads, &self.parameters)?,
+        };
+        let clip = self.guard.judge(&norm)?;
         let factor = self.schedule.factor(self.step);
-        self.optimizer.step_scaled(&grads, factor, Some(&clip.scale))?;
+        let own = self.shards().map(|ranks| ranks.own_gradients(&grads));
+        self.optimizer.step_scaled(own.as_ref().unwrap_or(&grads), factor, Some(&clip.scale))?;
+        if let Some(ranks) = self.shards() {
+            ranks.gather_values(&grads)?;
+        }
         self.kept = self.keeps_gradients.then_some(grads);
         self.step += 1;
         if let Some(ema) = &mut self.ema {
@@ -270,100 +349,28 @@ impl<T: Task> Trainer<T> {
         })
     }
 
+    /// The ranks, if each has a part of the optimiser's state.
+    pub(super) fn shards(&self) -> Option<&Ranks> {
+        self.ranks.as_ref().filter(|ranks| ranks.options.shard_optimizer)
+    }
+
+    /// Bytes of the optimiser's state on this rank, and on all together.
+    pub fn optimizer_bytes(&self) -> (usize, usize) {
+        let tensors = match self.recipe.optimizer {
+            OptimizerKind::AdamW | OptimizerKind::Adam => 2,
+            OptimizerKind::Sgd => 1,
+        };
+        let all: usize = self.trained().map(Parameter::numel).sum();
+        let own = self.shards().map_or(all, Ranks::own_numel);
+        (4 * tensors * own, 4 * tensors * all)
+    }
+
     /// Epochs done, in fractions.
     pub(super) fn epochs_done(&self) -> f64 {
         match self.task.windows() {
             1 => self.step as f64 / self.steps_per_epoch as f64,
             windows => self.order.epochs_done(windows),
         }
-    }
-
-    /// The loss of a step and its gradients. Where the memory does not suffice, batches are cut
-    /// smaller, in this step and in later ones; then the result says how small.
-    fn fitting_gradients(
-        &mut self,
-        batches: &[Vec<usize>],
-    ) -> Result<(Tensor, Gradients, Option<usize>)> {
-        let before = self.fits;
-        loop {
-            let lengths = self.task.lengths();
-            let pieces = pieces(batches, lengths, self.fits);
-            match self.gradients(&pieces) {
-                Ok((loss, grads)) => {
-                    return Ok((loss, grads, self.fits.filter(|_| self.fits != before)));
-                }
-                Err(error) if is_exhausted(&error) && self.task.can_split() => {
-                    self.fits = Some(smaller(&pieces, lengths).ok_or(error)?);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// The loss of a step of these pieces, and its gradients.
-    fn gradients(&self, pieces: &[Piece]) -> Result<(Tensor, Gradients)> {
-        match self.task.step_loss() {
-            Some(joint) if pieces.len() > 1 => self.joint_gradients(joint, pieces),
-            _ => self.mean_gradients(pieces),
-        }
-    }
-
-    /// A training pass over a piece of the step.
-    fn forward(&self, piece: &Piece) -> Forward {
-        let first = self.step * self.recipe.accumulate as u64;
-        Forward::training(self.recipe.seed, piece.stream(first))
-            .with_checkpointing(self.recipe.activation_checkpointing)
-    }
-
-    /// The loss over all pieces together, and its gradients; see [`StepLoss`].
-    fn joint_gradients(
-        &self,
-        joint: &dyn StepLoss,
-        pieces: &[Piece],
-    ) -> Result<(Tensor, Gradients)> {
-        let precision = self.recipe.precision;
-        let represent = |piece: &Piece| {
-            precision.run(|| joint.represent(&piece.examples, &self.forward(piece)))
-        };
-        let leaf = |piece| Ok(Var::leaf(no_grad(|| represent(piece))?.into_tensor()));
-        let leaves: Vec<Var> = pieces.iter().map(leaf).collect::<Result<_>>()?;
-        let batches: Vec<&[usize]> = pieces.iter().map(|piece| &piece.examples[..]).collect();
-        let loss = precision.run(|| joint.loss_of(&batches, &leaves))?;
-        let mut toward = self.guard.backward(&loss)?;
-        let mut grads = Gradients::default();
-        for (piece, leaf) in pieces.iter().zip(&leaves) {
-            if let Some(grad) = toward.remove(leaf) {
-                let part = represent(piece)?.backward_with(Some(grad), Default::default())?;
-                grads.accumulate(part)?;
-            }
-        }
-        Ok((loss.into_tensor(), grads))
-    }
-
-    /// The mean loss over the terms of all pieces, and its gradients.
-    fn mean_gradients(&self, pieces: &[Piece]) -> Result<(Tensor, Gradients)> {
-        let terms: Vec<f64> = pieces.iter().map(|piece| self.task.terms(&piece.examples)).collect();
-        let all: f64 = terms.iter().sum();
-        let mut grads = Gradients::default();
-        let mut loss: Option<Tensor> = None;
-        for (piece, terms) in pieces.iter().zip(terms) {
-            if terms == 0.0 {
-                continue; // nothing in it to learn from
-            }
-            let forward = self.forward(piece);
-            let part = self.recipe.precision.run(|| self.task.loss(&piece.examples, &forward))?;
-            // Weighted by the terms: the sum is the mean over the whole step.
-            let part = part.mul_scalar(terms / all)?;
-            grads.accumulate(self.guard.backward(&part)?)?;
-            match &mut loss {
-                Some(sum) => sum.add_(part.tensor(), 1.0)?,
-                None => loss = Some(part.into_tensor()),
-            }
-        }
-        let loss = loss.ok_or_else(|| {
-            Error::Input("no example of the step has anything to learn from".into())
-        })?;
-        Ok((loss, grads))
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gradus_autograd::Var;
 use gradus_models::data::{PairForm, TextPair};
+use gradus_models::evaluation::Examiner;
 use gradus_models::folder::{Prompts, SentenceSettings};
 use gradus_models::tasks::{
     Embedding, EmbeddingOptions, EncodedPairs, PairEncoder, PairLoss, PairScores,
@@ -17,7 +18,7 @@ use gradus_tensor::io::safetensors::SafeTensors;
 
 const VOCABULARY: usize = 50;
 
-fn golden() -> SafeTensors {
+pub fn golden() -> SafeTensors {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/embed.safetensors");
     SafeTensors::open(path).unwrap()
 }
@@ -58,7 +59,7 @@ fn column(golden: &SafeTensors, i: usize) -> Vec<String> {
 }
 
 /// Pairs with the first `negatives` columns of negatives.
-fn pairs(golden: &SafeTensors, negatives: usize, scored: bool) -> Vec<TextPair> {
+pub fn pairs(golden: &SafeTensors, negatives: usize, scored: bool) -> Vec<TextPair> {
     let columns: Vec<Vec<String>> = (0..4).map(|i| column(golden, i)).collect();
     let scores = numbers(golden, "scores");
     let pair = |i: usize| TextPair {
@@ -88,7 +89,12 @@ fn options(loss: PairLoss, cached_negatives: bool, evaluated: PairForm) -> Embed
 }
 
 /// The task, with PyTorch's first weights.
-fn task(examples: Vec<TextPair>, loss: PairLoss, cached: bool, dropout: f64) -> (Embedding, Store) {
+pub fn task(
+    examples: Vec<TextPair>,
+    loss: PairLoss,
+    cached: bool,
+    dropout: f64,
+) -> (Embedding, Store) {
     let golden = golden();
     let store = Store::new(0);
     let settings = SentenceSettings::default();
@@ -135,9 +141,9 @@ impl Task for Ordered {
     fn examine(
         &self,
         set: &EncodedPairs,
-        progress: &mut dyn FnMut(usize, usize),
+        examiner: &mut dyn Examiner,
     ) -> Result<(Evaluation, PairScores)> {
-        self.inner.examine(set, progress)
+        self.inner.examine(set, examiner)
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gradus_autograd::Var;
+use gradus_models::evaluation::Examiner;
 use gradus_models::training::{
     Ended, Evaluation, Event, Every, Metric, OptimizerKind, Recipe, Session, SessionOptions,
     StepNumbers, Task, Trainer,
@@ -77,7 +78,7 @@ impl Task for Numbers {
         &[]
     }
 
-    fn examine(&self, _: &(), _: &mut dyn FnMut(usize, usize)) -> Result<(Evaluation, ())> {
+    fn examine(&self, _: &(), _: &mut dyn Examiner) -> Result<(Evaluation, ())> {
         Ok((Evaluation::new(0, 0.0, []), ()))
     }
 }

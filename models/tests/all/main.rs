@@ -22,6 +22,7 @@ mod pair_scores;
 mod parts;
 mod pieces;
 mod pipelines;
+mod ranks;
 mod recipe;
 mod session;
 mod shakespeare;

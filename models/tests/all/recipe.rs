@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use crate::common::plain;
 use gradus_autograd::Var;
 use gradus_models::batch::bucketed_batches;
+use gradus_models::evaluation::Examiner;
 use gradus_models::training::{
     Evaluation, Every, Metric, OptimizerKind, Recipe, ScheduleKind, SessionOptions, Task, Trainer,
 };
@@ -76,7 +77,7 @@ impl Task for Means {
         &[]
     }
 
-    fn examine(&self, _: &(), _: &mut dyn FnMut(usize, usize)) -> Result<(Evaluation, ())> {
+    fn examine(&self, _: &(), _: &mut dyn Examiner) -> Result<(Evaluation, ())> {
         Ok((Evaluation::new(0, 0.0, []), ()))
     }
 }

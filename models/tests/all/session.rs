@@ -40,6 +40,8 @@ fn shown(event: &Event) -> Option<String> {
     Some(match event {
         Event::WithoutGradient(names) => format!("{} without gradient", names.len()),
         Event::Cut { tokens, .. } => format!("cut to {tokens}"),
+        Event::CutElsewhere { step } => format!("another rank cuts at {step}"),
+        Event::Ranks { traffic, .. } => format!("{} ranks", traffic.len()),
         Event::Step(numbers) => format!("step {}", numbers.step),
         Event::Inspected(_) | Event::Evaluating { .. } => return None,
         Event::Evaluated { split, step, .. } => format!("{split} {step}"),

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use gradus_autograd::Var;
 use gradus_models::data::Corpus;
-use gradus_models::evaluation::{Evaluation, Metric};
+use gradus_models::evaluation::{Evaluation, Examiner, Metric};
 use gradus_models::masking::{MaskedTokens, Masking};
 use gradus_models::tasks::{Guess, Masked, MaskedLanguageModel};
 use gradus_models::training::{Recipe, Task, Trainer};
@@ -59,9 +59,9 @@ impl Task for Recorded {
     fn examine(
         &self,
         set: &Self::Set,
-        progress: &mut dyn FnMut(usize, usize),
+        examiner: &mut dyn Examiner,
     ) -> Result<(Evaluation, Vec<Guess>)> {
-        self.task.examine(set, progress)
+        self.task.examine(set, examiner)
     }
 
     fn open_window(&mut self, epoch: u64, window: usize) -> Result<()> {

@@ -126,7 +126,7 @@ eye,\nCould frame thy fearful symmetry?\n\nIn what distant deeps or skies.\nBurn
 eyes?\nOn what wings dare he aspire?\nWhat the hand, dare seize the fire?\n";
 
 /// Masked words of a short text: twelve blocks or fewer, which are one step and one epoch.
-fn masked_words(store: &Store, whole_words: bool) -> MaskedLanguageModel {
+pub fn masked_words(store: &Store, whole_words: bool) -> MaskedLanguageModel {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), TEXT).unwrap();
     let tokenizer = Tokenizer::train_wordpiece(&[TEXT], 60).unwrap();

@@ -3,19 +3,20 @@
 use crate::common::plain;
 use gradus_autograd::Var;
 use gradus_models::Result;
+use gradus_models::evaluation::Examiner;
 use gradus_models::training::{Evaluation, Metric, Recipe, Task, Trainer};
 use gradus_nn::{Forward, Init, Store};
 
 /// Every example has some words, each with a number. The loss is the mean over the words of
 /// `w·number`, so the gradient of `w` is the mean of the numbers.
-struct Words {
+pub struct Words {
     store: Store,
     lengths: Vec<usize>,
     numbers: Vec<Vec<f64>>,
 }
 
 impl Words {
-    fn new(numbers: &[&[f64]]) -> (Words, Store) {
+    pub fn new(numbers: &[&[f64]]) -> (Words, Store) {
         let store = Store::new(0);
         store.root().parameter("w", &[1], Init::Ones).unwrap();
         let numbers: Vec<Vec<f64>> = numbers.iter().map(|numbers| numbers.to_vec()).collect();
@@ -51,7 +52,7 @@ impl Task for Words {
         &[]
     }
 
-    fn examine(&self, _: &(), _: &mut dyn FnMut(usize, usize)) -> Result<(Evaluation, ())> {
+    fn examine(&self, _: &(), _: &mut dyn Examiner) -> Result<(Evaluation, ())> {
         Ok((Evaluation::new(0, 0.0, []), ()))
     }
 }

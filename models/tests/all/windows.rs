@@ -2,6 +2,7 @@
 
 use gradus_autograd::Var;
 use gradus_models::data::{Corpus, WINDOW};
+use gradus_models::evaluation::Examiner;
 use gradus_models::masking::Masking;
 use gradus_models::tasks::{Masked, MaskedLanguageModel};
 use gradus_models::training::{Evaluation, Metric, Recipe, ScheduleKind, Task, Trainer};
@@ -49,7 +50,7 @@ impl Task for Windows {
         &[]
     }
 
-    fn examine(&self, _: &(), _: &mut dyn FnMut(usize, usize)) -> Result<(Evaluation, ())> {
+    fn examine(&self, _: &(), _: &mut dyn Examiner) -> Result<(Evaluation, ())> {
         Ok((Evaluation::new(0, 0.0, []), ()))
     }
 

@@ -52,7 +52,7 @@ pub mod unary;
 pub use buffer::{MemoryUse, memory_use};
 pub use custom::CustomKernel;
 pub use math::Float;
-pub use peak::fma_loop;
+pub use peak::{fma_loop, instruction_set};
 pub use storage::{CpuStorage, Output};
 pub use strided::TypedView;
 pub use view::{Array, View, ViewMut, ViewOrCopy};

@@ -182,7 +182,17 @@ pub fn global_norm(tensors: Vec<View>, dtype: DType) -> Result<Array> {
     dispatch_float!("global_norm", dtype, global_norm_of::<T>(&tensors))
 }
 
+/// The sums of squares of a tensor's chunks, which [`global_norm`] adds in order.
+pub fn sums_of_squares(tensor: View, dtype: DType) -> Result<Vec<f64>> {
+    dispatch_float!("sums_of_squares", dtype, sums_of::<T>(&[tensor]))
+}
+
 fn global_norm_of<T: Float>(tensors: &[View]) -> Result<Array> {
+    let sums = sums_of::<T>(tensors)?;
+    Array::scalar("global_norm", T::c(sums.iter().sum::<f64>().sqrt()))
+}
+
+fn sums_of<T: Float>(tensors: &[View]) -> Result<Vec<f64>> {
     let chunks: Vec<&[T]> = tensors.iter().flat_map(|t| t.slice::<T>().chunks(CHUNK)).collect();
     let mut partial = vec![0f64; chunks.len()];
     let numel: usize = chunks.iter().map(|c| c.len()).sum();
@@ -193,7 +203,7 @@ fn global_norm_of<T: Float>(tensors: &[View]) -> Result<Array> {
             || sum_of_squares(chunks[first]),
         );
     });
-    Array::scalar("global_norm", T::c(partial.iter().sum::<f64>().sqrt()))
+    Ok(partial)
 }
 
 /// In f64, where the square of an f32 is exact.

@@ -13,6 +13,12 @@ pub fn fma_loop(rounds: usize) -> u64 {
     }
 }
 
+/// The instructions that products of f32 are made with: `AVX-512, f32`, `AVX2, f32`, `NEON, f32`; or
+/// `plain` where the processor has none of these.
+pub fn instruction_set() -> &'static str {
+    f32_kernel().map_or("plain", |kernel| kernel.name())
+}
+
 /// What the compiler makes of 16 lanes.
 fn plain(rounds: usize) -> u64 {
     const LANES: usize = super::simd::LANES;
@@ -29,6 +35,12 @@ fn plain(rounds: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn the_instructions_have_a_name() {
+        let name = super::instruction_set();
+        assert!(name == "plain" || name.ends_with(", f32"), "{name}");
+    }
+
     #[test]
     fn counts_both_halves_of_a_multiply_add() {
         assert_eq!(super::plain(10), 2 * 10 * 6 * 16);

@@ -2,7 +2,7 @@
 
 use super::loss_scale::VERDICT;
 use super::{must_match, on_device};
-use crate::{DType, ErrorKind, Result, Tensor, bail};
+use crate::{DType, Device, ErrorKind, Result, Tensor, bail};
 pub use gradus_base::op::optim::{AdamWStep, SgdStep};
 
 fn check_scale(op: &'static str, scale: Option<&Tensor>) -> Result<()> {
@@ -161,6 +161,24 @@ impl Tensor {
         }
         let contiguous = tensors.iter().map(|t| t.contiguous()).collect::<Result<Vec<_>>>()?;
         on_device!("global_norm", tensors; optim::global_norm(&contiguous, dtype))
+    }
+
+    /// The sums of squares of the tensor's chunks, computed on the CPU. The root of all sums of all
+    /// tensors, added in order, is their [`global_norm`](Tensor::global_norm) on the CPU, to the bit:
+    /// so several processes can measure a part of the tensors each.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let x = Tensor::from_slice(&[3f32, 4.0], &[2])?;
+    /// assert_eq!(x.sums_of_squares()?, [25.0]);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the tensor is not of floats, or its device cannot be read.
+    pub fn sums_of_squares(&self) -> Result<Vec<f64>> {
+        let here = self.to_device(Device::Cpu)?.contiguous()?;
+        gradus_cpu::optim::sums_of_squares(here.cpu(), here.dtype())
     }
 }
 

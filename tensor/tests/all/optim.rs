@@ -92,6 +92,9 @@ fn the_norm_is_that_of_all_and_independent_of_threads() {
         .to_vec();
     assert!((norms[0] - sum.sqrt()).abs() < 1e-7 * norms[0], "{} {}", norms[0], sum.sqrt());
     assert!(norms.iter().all(|n| n.to_bits() == norms[0].to_bits()));
+    // Its parts, measured one by one.
+    let parts: f64 = all.iter().flat_map(|t| t.sums_of_squares().unwrap()).sum();
+    assert_eq!((parts.sqrt() as f32).to_bits(), (norms[0] as f32).to_bits());
     assert_eq!(Tensor::global_norm(&[]).unwrap().item().unwrap(), 0.0);
     // Squares that leave the range of f32.
     let big = Tensor::full(&[4], 1e30, DType::F32).unwrap();

@@ -9,8 +9,8 @@ use gradus_models::{Error, is_hub_data};
 use gradus_nn::Precision;
 use serde::{Deserialize, Serialize};
 
-use super::Course;
 use super::efficient::Efficient;
+use super::{Course, RankFlags};
 
 /// A size of a model trained from scratch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -126,6 +126,9 @@ pub struct Flags {
     #[command(flatten)]
     #[serde(flatten)]
     pub course: Course,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub ranks: RankFlags,
 }
 
 impl Flags {

@@ -4,6 +4,7 @@ mod columns;
 mod common;
 mod course;
 mod efficient;
+mod ranks;
 
 use clap::Args;
 use gradus_cli::{Failure, Outcome};
@@ -16,6 +17,7 @@ pub use common::{
     Flags, MAX_LENGTH, Size, VOCABULARY, flag, is_on_disk, is_stdin, one_of, share, with_flag,
 };
 pub use course::Course;
+pub use ranks::{Adding, RankFlags};
 
 /// The flags of a task: those of every task, and its own.
 pub trait TaskFlags: Args + Clone + Default + Serialize + DeserializeOwned {

@@ -178,11 +178,11 @@ impl<J: Job> Sweep<J> {
             .is_ok_and(|(_, record)| latest_checkpoint(&folder, record.run.as_deref()).is_ok());
         if !begun {
             common.overwrite = true;
-            return Run::prepare(shared, flags, self.device, None);
+            return Run::prepare(shared, flags, self.device, (None, None));
         }
         common.course.resume = Some(folder.clone());
         let (flags, resumed) = resume::resumed(&mut shared, &flags, &folder)?;
-        Run::prepare(shared, flags, self.device, Some(resumed))
+        Run::prepare(shared, flags, self.device, (Some(resumed), None))
     }
 
     /// Tells how to go on, and ends the program.

@@ -2,6 +2,7 @@
 
 mod curve;
 mod metrics;
+mod ranks;
 mod screen;
 #[cfg_attr(not(feature = "tensorboard"), path = "no_tensorboard.rs")]
 mod tensorboard;
@@ -12,6 +13,7 @@ use gradus_models::training::{Evaluation, Event, Norms, StepNumbers};
 use serde_json::{Value, json};
 
 pub use metrics::Metrics;
+pub use ranks::RanksSeen;
 pub use screen::Screen;
 pub use tensorboard::TensorBoard;
 
@@ -23,6 +25,8 @@ pub struct Watch<'a> {
     pub metrics: Metrics,
     pub screen: Screen<'a>,
     pub board: Option<TensorBoard>,
+    /// What the ranks have done.
+    pub ranks: RanksSeen,
     /// The norms that go with the next evaluation.
     pub norms: Vec<Norms>,
 }
@@ -52,6 +56,8 @@ impl Watch<'_> {
                 }
             }
             Event::Saved(_) => {}
+            Event::CutElsewhere { step } => self.screen.cut_elsewhere(step),
+            Event::Ranks { step, traffic } => self.ranks.see(step, traffic, &self.screen),
             Event::StoppedEarly => self.screen.stopped_early(),
         }
         Ok(())

@@ -130,6 +130,15 @@ impl<'a> Screen<'a> {
         ));
     }
 
+    /// Tells that another rank cuts its batches.
+    pub fn cut_elsewhere(&self, step: u64) {
+        self.note(format!(
+            "step {step}: the memory of another rank does not suffice for its batches, and it cuts \
+             them from here on: the run is no longer that of one process to the bit (a smaller \
+             --batch-size with a larger --accumulate avoids it)"
+        ));
+    }
+
     /// Tells that the dev set's evaluations no longer improve.
     pub fn stopped_early(&self) {
         let title = self.decides.title;
@@ -142,7 +151,7 @@ impl<'a> Screen<'a> {
         self.bar.finish_and_clear();
     }
 
-    fn note(&self, told: String) {
+    pub fn note(&self, told: String) {
         self.bar.suspend(|| note(self.shared, told));
     }
 

@@ -1,5 +1,6 @@
 //! The program as its users run it, on a small data set.
 
+mod alone;
 mod answer;
 mod common;
 mod distill;

@@ -1,0 +1,190 @@
+//! One rank's view of a run that several ranks share.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use gradus_nn::Parameter;
+use gradus_tensor::{DType, Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::message::{decode_tensors, encode_tensors};
+use super::plan::{Bucket, buckets, own};
+use super::{Communicator, Tag};
+use crate::{Error, Result};
+
+/// How the gradients of ranks are added.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reduce {
+    /// In the order of one tree over the micro-batches of a step: any number of ranks gives the bits
+    /// of one process.
+    #[default]
+    Exact,
+    /// By [`Communicator::all_reduce`], in an order that depends on the number of ranks: sums differ
+    /// by rounding, about 1e-6 relative to the gradients.
+    Fast,
+}
+
+/// How ranks train together.
+#[derive(Clone, Copy, Debug)]
+pub struct RankOptions {
+    /// How gradients are added.
+    pub reduce: Reduce,
+    /// Whether each rank keeps the optimiser's state of its own share of the parameters alone
+    /// (ZeRO-1, Rajbhandari et al., arXiv:1910.02054).
+    pub shard_optimizer: bool,
+    /// The numbers of a message of gradients at most.
+    pub bucket: usize,
+}
+
+impl Default for RankOptions {
+    fn default() -> Self {
+        RankOptions { reduce: Reduce::Exact, shard_optimizer: false, bucket: 1 << 20 }
+    }
+}
+
+/// What a rank has done since the last time somebody asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Bytes sent to other ranks.
+    pub sent: u64,
+    /// Seconds in which it computed its micro-batches.
+    pub computed: f64,
+    /// Seconds in which it waited for other ranks.
+    pub waited: f64,
+}
+
+/// A rank of several that train together.
+pub(in crate::training) struct Ranks {
+    communicator: Arc<dyn Communicator>,
+    pub options: RankOptions,
+    /// The trained parameters: the items of the buckets. The loss is one item more.
+    pub parameters: Vec<Parameter>,
+    /// How the gradients travel.
+    pub buckets: Vec<Bucket>,
+    /// The rank that updates each item, where the optimiser's state is in shards.
+    pub owners: Vec<usize>,
+    traffic: Mutex<Traffic>,
+}
+
+impl Ranks {
+    /// # Errors
+    /// When a parameter is not in f32.
+    pub fn new(
+        communicator: Arc<dyn Communicator>,
+        options: RankOptions,
+        parameters: Vec<Parameter>,
+    ) -> Result<Ranks> {
+        if let Some(other) = parameters.iter().find(|p| p.dtype() != DType::F32) {
+            return Err(Error::Input(format!(
+                "`{}` is {}; ranks exchange gradients in f32",
+                other.name(),
+                other.dtype()
+            )));
+        }
+        let numels: Vec<usize> = parameters.iter().map(Parameter::numel).chain([1]).collect();
+        let (size, whole) = (communicator.size(), options.shard_optimizer);
+        // Small models have small buckets, so that every rank has a share; whole parameters need
+        // more of them to be shared evenly.
+        let even = numels.iter().sum::<usize>().div_ceil(if whole { 4 * size } else { size });
+        let buckets = buckets(&numels, options.bucket.min(even).max(1), whole, size);
+        let mut owners = vec![0; numels.len()];
+        for bucket in &buckets {
+            bucket.slices.iter().for_each(|slice| owners[slice.item] = bucket.owner);
+        }
+        let traffic = Mutex::default();
+        Ok(Ranks { communicator, options, parameters, buckets, owners, traffic })
+    }
+
+    pub fn communicator(&self) -> &dyn Communicator {
+        &*self.communicator
+    }
+
+    pub fn rank(&self) -> usize {
+        self.communicator.rank()
+    }
+
+    pub fn size(&self) -> usize {
+        self.communicator.size()
+    }
+
+    /// The micro-batches of a rank, of a step that has `all`.
+    pub fn micro_batches(&self, all: usize, rank: usize) -> Range<usize> {
+        own(all, rank, self.size())
+    }
+
+    /// The numbers of an item: a gradient, or the loss.
+    pub fn shape(&self, item: usize) -> &[usize] {
+        self.parameters.get(item).map_or(&[], Parameter::shape)
+    }
+
+    pub fn send(&self, to: usize, tag: Tag, message: Vec<u8>) -> Result<()> {
+        self.traffic().sent += message.len() as u64;
+        self.communicator.send(to, tag, message)
+    }
+
+    pub fn receive(&self, from: usize, tag: Tag) -> Result<Vec<u8>> {
+        let begin = Instant::now();
+        let message = self.communicator.receive(from, tag);
+        self.traffic().waited += begin.elapsed().as_secs_f64();
+        message
+    }
+
+    /// The messages of all ranks, in their order.
+    pub fn all_gather(&self, message: Vec<u8>) -> Result<Vec<Vec<u8>>> {
+        let begin = Instant::now();
+        let sent = (message.len() * (self.size() - 1)) as u64;
+        let all = self.communicator.all_gather(message);
+        let mut traffic = self.traffic();
+        traffic.sent += sent;
+        traffic.waited += begin.elapsed().as_secs_f64();
+        all
+    }
+
+    /// Counts the time of `compute` as that of this rank's micro-batches.
+    pub fn computing<R>(&self, compute: impl FnOnce() -> R) -> R {
+        let begin = Instant::now();
+        let result = compute();
+        self.traffic().computed += begin.elapsed().as_secs_f64();
+        result
+    }
+
+    fn traffic(&self) -> MutexGuard<'_, Traffic> {
+        self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The tensors of all ranks, those of rank 0 first.
+    pub fn all_tensors(&self, own: &[Tensor], device: Device) -> Result<Vec<Tensor>> {
+        let mut all = Vec::new();
+        for (from, message) in self.all_gather(encode_tensors(own)?)?.iter().enumerate() {
+            let tensors = decode_tensors(message, device)?;
+            all.extend(tensors.ok_or_else(|| self.wrong_message(from))?);
+        }
+        Ok(all)
+    }
+
+    /// Of each question whether any rank says yes. All ranks must ask.
+    pub fn any<const N: usize>(&self, yes: [bool; N]) -> Result<[bool; N]> {
+        let all = self.all_gather(yes.map(u8::from).to_vec())?;
+        let said = |at: usize| all.iter().any(|answers| answers.get(at).is_some_and(|n| *n != 0));
+        Ok(std::array::from_fn(said))
+    }
+
+    /// What each rank has done since the last call. All ranks must ask.
+    pub fn take_traffic(&self) -> Result<Vec<Traffic>> {
+        let own = std::mem::take(&mut *self.traffic());
+        let message = serde_json::to_vec(&own).unwrap_or_default();
+        let read = |(from, said): (usize, &Vec<u8>)| {
+            serde_json::from_slice(said).map_err(|_| self.wrong_message(from))
+        };
+        self.communicator.all_gather(message)?.iter().enumerate().map(read).collect()
+    }
+
+    /// A message of another length than was agreed: the ranks no longer train the same model.
+    pub fn wrong_message(&self, from: usize) -> Error {
+        let message = "it sent a message of another length than this rank expects; the ranks no \
+                       longer train the same model"
+            .into();
+        Error::Rank { rank: from, message }
+    }
+}

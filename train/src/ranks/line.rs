@@ -1,0 +1,253 @@
+//! The thread that MPI belongs to. It sends what it is told to, puts what arrives into the mailbox,
+//! and tells the others from time to time that this process is alive.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use gradus_models::training::ranks::{Mailbox, Tag};
+use mpi::Threading;
+use mpi::collective::SystemOperation;
+use mpi::environment::processor_name;
+use mpi::point_to_point::{Message, Status};
+use mpi::request::{Request, Scope, scope};
+use mpi::topology::SimpleCommunicator;
+use mpi::traits::{Communicator, CommunicatorCollectives, Destination, Equivalence, Source};
+
+use super::Place;
+
+/// The message of a rank that fails: why.
+pub const FAILED: Tag = 32_000;
+/// A sign of life.
+const ALIVE: Tag = 32_001;
+/// The last message of a rank.
+const END: Tag = 32_002;
+
+/// How often MPI is asked for messages while nothing happens.
+const PAUSE: Duration = Duration::from_micros(200);
+
+/// Signs of life in the time of --rank-timeout.
+const SIGNS: u32 = 10;
+
+/// What the thread is told to do.
+pub enum Order {
+    Send {
+        to: usize,
+        tag: Tag,
+        message: Vec<u8>,
+    },
+    Reduce {
+        values: Vec<f32>,
+        answer: Sender<Vec<f32>>,
+    },
+    /// Say farewell and stop.
+    End,
+}
+
+/// What the threads of a rank know of the others.
+pub struct State {
+    pub rank: usize,
+    pub mailbox: Mailbox,
+    /// Whether this rank has left.
+    pub over: AtomicBool,
+    start: Instant,
+    /// When each rank was last heard of, in milliseconds from the start.
+    heard: Vec<AtomicU64>,
+    /// Ranks that have left in order.
+    left: Vec<AtomicBool>,
+    advice: Mutex<String>,
+}
+
+impl State {
+    fn new(rank: usize, size: usize) -> State {
+        State {
+            rank,
+            mailbox: Mailbox::default(),
+            over: AtomicBool::new(false),
+            start: Instant::now(),
+            heard: (0..size).map(|_| AtomicU64::new(0)).collect(),
+            left: (0..size).map(|_| AtomicBool::new(false)).collect(),
+            advice: Mutex::default(),
+        }
+    }
+
+    pub fn size(&self) -> usize {
+        self.heard.len()
+    }
+
+    fn now(&self) -> u64 {
+        self.start.elapsed().as_millis() as u64
+    }
+
+    fn hear(&self, from: usize) {
+        self.heard[from].store(self.now(), Ordering::SeqCst);
+    }
+
+    /// Counts the silence of all ranks from now.
+    pub fn hear_all(&self) {
+        (0..self.size()).for_each(|rank| self.hear(rank));
+    }
+
+    /// The other rank that has been silent longest, and how long; ranks that have left do not count.
+    pub fn silent(&self) -> Option<(usize, Duration)> {
+        let others = (0..self.size()).filter(|rank| *rank != self.rank);
+        let present = others.filter(|rank| !self.left[*rank].load(Ordering::SeqCst));
+        let silence = |rank: usize| {
+            let heard = self.heard[rank].load(Ordering::SeqCst);
+            Duration::from_millis(self.now().saturating_sub(heard))
+        };
+        present.map(|rank| (rank, silence(rank))).max_by_key(|(_, silence)| *silence)
+    }
+
+    /// Waits until rank 0 has left.
+    pub fn wait_for_leader(&self) {
+        while !self.left[0].load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub fn set_advice(&self, advice: String) {
+        *self.advice.lock().unwrap_or_else(PoisonError::into_inner) = advice;
+    }
+
+    pub fn advice(&self) -> String {
+        self.advice.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Starts MPI and serves orders until the end. `start` gets what the rank knows of its place; `None`
+/// when MPI cannot be started.
+pub fn run(
+    timeout: Duration,
+    orders: Receiver<Order>,
+    start: &SyncSender<Option<(Arc<State>, Place)>>,
+) {
+    // Only this thread calls MPI.
+    let Some((universe, _)) = mpi::initialize_with_threading(Threading::Funneled) else {
+        let _ = start.send(None);
+        return;
+    };
+    let world = universe.world();
+    let state = Arc::new(State::new(world.rank() as usize, world.size() as usize));
+    let local_rank = world.split_shared(world.rank()).rank() as usize;
+    let host = processor_name().unwrap_or_else(|_| "a host without a name".into());
+    let _ = start.send(Some((state.clone(), Place { host, local_rank })));
+    let told = Cell::new(Instant::now());
+    let line = Thread { world, state, every: timeout / SIGNS, told };
+    loop {
+        match orders.recv_timeout(PAUSE) {
+            Ok(Order::Send { to, tag, message }) => line.send(to, tag, &message),
+            Ok(Order::Reduce { values, answer }) => drop(answer.send(line.reduce(&values))),
+            Ok(Order::End) | Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        line.serve();
+    }
+    line.state.over.store(true, Ordering::SeqCst);
+    for to in line.others() {
+        line.send(to, END, &[]);
+    }
+    line.serve();
+    // Dropping the universe waits until all ranks are here.
+}
+
+/// MPI in the hands of its thread.
+struct Thread {
+    world: SimpleCommunicator,
+    state: Arc<State>,
+    /// The time between two signs of life.
+    every: Duration,
+    /// When the last sign of life was given.
+    told: Cell<Instant>,
+}
+
+impl Thread {
+    fn others(&self) -> impl Iterator<Item = usize> + use<> {
+        let own = self.state.rank;
+        (0..self.state.size()).filter(move |rank| *rank != own)
+    }
+
+    /// Sends a message, and receives others meanwhile, so that two ranks that send to each other do
+    /// not wait for ever.
+    fn send(&self, to: usize, tag: Tag, message: &[u8]) {
+        scope(|scope| {
+            let process = self.world.process_at_rank(to as i32);
+            let request = process.immediate_send_with_tag(scope, message, i32::from(tag));
+            wait(request, || self.serve());
+        });
+    }
+
+    fn reduce(&self, values: &[f32]) -> Vec<f32> {
+        let mut sum = vec![0.0; values.len()];
+        scope(|scope| {
+            let add = SystemOperation::sum();
+            let request =
+                self.world.immediate_all_reduce_into(scope, values, sum.as_mut_slice(), add);
+            wait(request, || self.serve());
+        });
+        sum
+    }
+
+    /// Receives what is there, and gives a sign of life when it is time.
+    fn serve(&self) {
+        while let Some((message, status)) = self.world.any_process().immediate_matched_probe() {
+            self.receive(message, status);
+        }
+        self.live();
+    }
+
+    /// Hears the others' signs of life alone, and gives the own. Other messages keep their order.
+    fn live(&self) {
+        let any = self.world.any_process();
+        while let Some((message, status)) = any.immediate_matched_probe_with_tag(i32::from(ALIVE)) {
+            self.receive(message, status);
+        }
+        if self.told.get().elapsed() < self.every {
+            return;
+        }
+        self.told.set(Instant::now());
+        for to in self.others() {
+            scope(|scope| {
+                let process = self.world.process_at_rank(to as i32);
+                let empty: &[u8] = &[];
+                let request = process.immediate_send_with_tag(scope, empty, i32::from(ALIVE));
+                wait(request, || ());
+            });
+        }
+    }
+
+    fn receive(&self, message: Message, status: Status) {
+        let (from, tag) = (status.source_rank() as usize, status.tag() as Tag);
+        let mut bytes = vec![0u8; status.count(u8::equivalent_datatype()) as usize];
+        scope(|scope| {
+            let request = message.immediate_matched_receive_into(scope, bytes.as_mut_slice());
+            wait(request, || self.live());
+        });
+        self.state.hear(from);
+        let mailbox = &self.state.mailbox;
+        match tag {
+            ALIVE => {}
+            FAILED => mailbox.fail(from, String::from_utf8_lossy(&bytes)),
+            END => {
+                self.state.left[from].store(true, Ordering::SeqCst);
+                mailbox.end(from);
+            }
+            tag => mailbox.put(from, tag, bytes),
+        }
+    }
+}
+
+/// Waits for a request, and does something else meanwhile.
+fn wait<'a, D: ?Sized, S: Scope<'a>>(request: Request<'a, D, S>, meanwhile: impl Fn()) {
+    let (mut request, mut tries) = (request, 0);
+    while let Err(pending) = request.test() {
+        request = pending;
+        meanwhile();
+        tries += 1;
+        if tries > 1000 {
+            std::thread::sleep(PAUSE / 4);
+        }
+    }
+}
