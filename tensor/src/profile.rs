@@ -121,6 +121,18 @@ pub fn calls() -> usize {
 
 /// The places of this thread's calls within `range`: from the last call of `op` on, or all where
 /// there is none of it.
+///
+/// ```
+/// # use gradus_tensor::{DType, Tensor};
+/// # use gradus_tensor::profile;
+/// profile::start();
+/// let x = Tensor::zeros(&[2, 2], DType::F32)?;
+/// x.exp()?;
+/// x.matmul(&x)?;
+/// let own = profile::own_calls(0..profile::calls(), "matmul");
+/// assert_eq!(profile::stop().unwrap().calls[own[0]].op, "matmul");
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
 pub fn own_calls(range: Range<usize>, op: &str) -> Vec<usize> {
     let state = state();
     let Some(state) = state.as_ref() else { return Vec::new() };

@@ -104,7 +104,8 @@ fn as_text<S: serde::Serializer>(
 /// Runs `f` and traces the graphs that its thread records. The values are those of an untraced run;
 /// it takes longer, for every result is read.
 ///
-/// A [profile](gradus_tensor::profile) is kept meanwhile; one that was being kept is lost.
+/// A [profile](gradus_tensor::profile) is kept meanwhile; one that was being kept is lost, and one that
+/// `f` begins takes the costs away. Traces of several threads wait for each other.
 ///
 /// ```
 /// # use gradus_autograd::{Var, trace};

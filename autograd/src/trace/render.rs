@@ -106,6 +106,15 @@ impl Trace {
 
 impl TraceNode {
     /// Whether no operation made it: a variable of the user, or a parameter.
+    ///
+    /// ```
+    /// # use gradus_autograd::{Var, trace};
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::leaf(Tensor::scalar(2f64));
+    /// let (_, trace) = trace(|| x.exp())?;
+    /// assert!(trace.nodes[0].is_leaf() && !trace.nodes[1].is_leaf());
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn is_leaf(&self) -> bool {
         self.family.is_empty()
     }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use gradus_tensor::profile::{self, Profile};
 use gradus_tensor::{Result, Tensor, bail, memory_use};
@@ -14,6 +15,9 @@ use crate::var::Var;
 
 /// How many threads trace.
 static TRACING: AtomicUsize = AtomicUsize::new(0);
+
+/// Held while a trace is made: the profile is one for all threads.
+static ONE: Mutex<()> = Mutex::new(());
 
 thread_local! {
     static RUN: RefCell<Option<Run>> = const { RefCell::new(None) };
@@ -55,6 +59,7 @@ pub(super) fn traced<R>(f: impl FnOnce() -> Result<R>) -> Result<(R, Trace)> {
     if RUN.with_borrow(Option::is_some) {
         bail!("trace", "this thread is making a trace already");
     }
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     RUN.set(Some(Run::default()));
     TRACING.fetch_add(1, Ordering::Relaxed);
     let tracing = Tracing;

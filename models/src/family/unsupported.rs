@@ -46,7 +46,7 @@ const WHY: [(&[&str], &str); 9] = [
     ),
     (
         &["t5", "mt5", "umt5", "bart", "mbart", "marian", "pegasus", "m2m_100"],
-        "it has an encoder and a decoder, and Gradus has encoders only",
+        "it has an encoder, and a decoder that reads it; Gradus has no such pair",
     ),
 ];
 

@@ -71,7 +71,8 @@ fn a_configuration_of_another_model_is_refused_by_name() {
             config(json!({"model_type": "deberta-v2"})),
             &["deberta-v2", "disentangled", "Gradus runs bert, roberta, xlm-roberta, camembert"],
         ),
-        (config(json!({"model_type": "gpt2"})), &["`gpt2`", "encoders only", "electra"]),
+        (config(json!({"model_type": "llama"})), &["`llama`", "grouped heads", "electra"]),
+        (config(json!({"model_type": "gpt2"})), &["is not a parameter of GPT2", "`gpt2`"]),
         (config(json!({"model_type": "mine"})), &["`mine`", "does not know it"]),
         (config(json!({"model_type": 7})), &["model_type is 7", "must be a string"]),
         // The weights are BERT's.

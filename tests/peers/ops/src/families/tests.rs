@@ -9,6 +9,7 @@ use super::*;
 const WITHOUT: &[(&str, &str)] = &[
     ("reduce", "the general form of sum, mean and so on"),
     ("compare", "the general form of eq, lt and so on"),
+    ("sums_of_squares", "what a norm over several processes adds"),
     ("bernoulli_mask_on", "bernoulli_mask on the device of --device"),
 ];
 
