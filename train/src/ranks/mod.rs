@@ -33,6 +33,9 @@ pub struct Group {
     pub flags: RankFlags,
 }
 
+/// The line to the other ranks, what speaks over it, and where this rank stands.
+type Connection = (Arc<dyn Line>, Arc<dyn Communicator>, Place);
+
 /// The end of a connection to the other ranks.
 trait Line: Send + Sync {
     /// What to do when a rank is silent, for the message.

@@ -14,7 +14,7 @@ use gradus_models::{Error, Result};
 
 use super::launcher::{Launched, told_once};
 use super::line::{self, Order, State};
-use super::{Line, Place, watchdog};
+use super::{Connection, Line, watchdog};
 use crate::flags::RankFlags;
 
 /// Seconds, unless --rank-timeout says otherwise.
@@ -27,10 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// When MPI cannot be started, or sees this process alone.
-pub fn connect(
-    launched: &Launched,
-    flags: &RankFlags,
-) -> Outcome<(Arc<dyn Line>, Arc<dyn Communicator>, Place)> {
+pub fn connect(launched: &Launched, flags: &RankFlags) -> Outcome<Connection> {
     let timeout = Duration::from_secs(flags.rank_timeout.unwrap_or(TIMEOUT));
     let (orders, incoming) = channel();
     let (tell_start, start) = sync_channel(1);

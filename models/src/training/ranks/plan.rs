@@ -59,7 +59,10 @@ pub(super) fn buckets(items: &[usize], limit: usize, whole: bool, ranks: usize) 
 mod tests {
     use super::*;
 
-    fn shown(buckets: &[Bucket]) -> Vec<(usize, Vec<(usize, Range<usize>)>)> {
+    /// A bucket's owner, and its slices: items with the ranges of their elements.
+    type Shown = (usize, Vec<(usize, Range<usize>)>);
+
+    fn shown(buckets: &[Bucket]) -> Vec<Shown> {
         let slices = |bucket: &Bucket| {
             bucket.slices.iter().map(|slice| (slice.item, slice.range.clone())).collect()
         };
