@@ -28,11 +28,31 @@ pub struct GraphNode(Arc<Node>);
 
 impl GraphNode {
     /// Its identity, which is that of the variable; see [`Var::id`].
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::leaf(Tensor::scalar(3f32));
+    /// let y = x.exp()?.square()?;
+    /// let exp = y.inputs()[0].clone().unwrap();
+    /// assert_eq!(exp.inputs()[0].as_ref().unwrap().id(), x.id().unwrap());
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn id(&self) -> VarId {
         VarId(self.0.id)
     }
 
     /// The operation that made it; `None` for a leaf.
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::leaf(Tensor::scalar(3f32));
+    /// let y = x.exp()?.square()?;
+    /// let exp = y.inputs()[0].clone().unwrap();
+    /// assert_eq!(exp.op().unwrap().name(), "exp");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn op(&self) -> Option<Op> {
         self.0.op
     }
@@ -48,6 +68,16 @@ impl GraphNode {
     }
 
     /// What the operation took; see [`Var::inputs`].
+    ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_tensor::Tensor;
+    /// let x = Var::leaf(Tensor::scalar(3f32));
+    /// let y = x.exp()?.square()?;
+    /// let exp = y.inputs()[0].clone().unwrap();
+    /// assert!(exp.inputs()[0].as_ref().unwrap().inputs().is_empty()); // of a leaf
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
     pub fn inputs(&self) -> Vec<Option<GraphNode>> {
         self.0.edges.iter().map(|edge| edge.clone().map(GraphNode)).collect()
     }

@@ -118,6 +118,22 @@ impl PreNormLayer {
     /// [`forward`](PreNormLayer::forward) for the next tokens `x` `[tokens, hidden]` of one
     /// sequence, in inference. `seen` holds the earlier ones, and then these too.
     ///
+    /// ```
+    /// # use gradus_autograd::Var;
+    /// # use gradus_nn::{KeyValues, LayerConfig, PreNormLayer, Store};
+    /// # use gradus_tensor::{DType, Tensor};
+    /// let config = LayerConfig { hidden: 4, heads: 2, causal: true, ..Default::default() };
+    /// let layer = PreNormLayer::new(&Store::new(0).root(), &config, true)?;
+    /// let x = Var::constant(Tensor::ones(&[1, 4], DType::F32)?);
+    /// let offsets = Tensor::from_slice(&[0u32, 1], &[2])?;
+    /// let mut seen = KeyValues::default();
+    /// for tokens in 1..4 {
+    ///     assert_eq!(layer.step(&x, &offsets, &mut seen)?.shape(), [1, 4]);
+    ///     assert_eq!(seen.len(), tokens);
+    /// }
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// If the layer is not causal, or the shapes do not fit.
     pub fn step<'a>(
