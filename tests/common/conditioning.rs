@@ -51,3 +51,10 @@ pub fn slack_of_attention(case: &Case) -> f64 {
     let terms: f64 = values.numbers().iter().map(|x| INCOMING * x.abs()).sum();
     CHANGE / 2.0 * terms
 }
+
+/// What rounding may add to a sum of terms whose magnitudes sum to `terms`, where the terms cancel
+/// for all inputs: the gradients of a softmax sum to 0, and so does the gradient of one number that
+/// a view repeats along its dimension.
+pub fn slack_of_terms(terms: f64) -> f64 {
+    ROUNDINGS * CHANGE * terms
+}

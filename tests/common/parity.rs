@@ -5,7 +5,7 @@ use gradus::autograd::{BackwardOptions, Op, Var};
 use gradus::tensor::{DType, Device, Result, RngKey, Tensor};
 use gradus_testing::{assert_near_or_nan, largest};
 
-use super::conditioning::{rounded, slack, slack_of_attention};
+use super::conditioning::{rounded, slack, slack_of_attention, slack_of_terms};
 use super::{VIEWS, View, seen_through};
 
 /// The value and the gradients of a case, on the CPU.
@@ -51,7 +51,35 @@ fn slack_of(case: &Case, view: View) -> Result<f64> {
     let near = run_on(case, &near, view, Device::Cpu)?;
     let gradients =
         exact.1.iter().zip(&near.1).filter_map(|(e, n)| Some(slack(e.as_ref()?, n.as_ref()?)));
-    Ok(gradients.fold(slack(&exact.0, &near.0), f64::max) + slack_of_attention(case))
+    let of_values = gradients.fold(slack(&exact.0, &near.0), f64::max);
+    Ok(of_values + slack_of_attention(case) + slack_of_terms(largest_terms(case, &inputs, view)?))
+}
+
+/// The largest sum of magnitudes, of incoming gradients or of those of the inputs, that the gradient
+/// of one number is made of, where a view repeats numbers.
+fn largest_terms(case: &Case, inputs: &[Tensor], view: View) -> Result<f64> {
+    let (mut leaves, mut opened) = (Vec::new(), Vec::new());
+    for input in inputs {
+        let (leaf, open) = seen_through(view, input)?;
+        leaves.push(Var::leaf(leaf));
+        opened.push(open(&leaves[leaves.len() - 1])?);
+        opened[opened.len() - 1].retain_grad();
+    }
+    let y = (case.f)(&opened)?;
+    if !y.requires_grad() {
+        return Ok(0.0);
+    }
+    let seed = Tensor::rand(y.shape(), y.dtype(), RngKey::new(99))?.add_scalar(0.5)?;
+    let sum = |t: &Tensor| t.to_f64_vec().iter().map(|x| x.abs()).sum::<f64>();
+    let incoming = sum(&seed);
+    let grads = y.backward_with(Some(seed), BackwardOptions::default())?;
+    let terms = |(leaf, opened): (&Var, &Var)| match grads.get(opened) {
+        Some(grad) if opened.numel() > leaf.numel() => {
+            sum(grad).max(incoming) / leaf.numel().max(1) as f64
+        }
+        _ => 0.0,
+    };
+    Ok(leaves.iter().zip(&opened).map(terms).fold(0.0, f64::max))
 }
 
 /// Asserts that elements agree within 1e-5 of their size, or 2e-6 of the largest.
