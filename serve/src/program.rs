@@ -352,8 +352,10 @@ async fn listen(
     let address = listener.local_addr()?;
     let listener = TcpListener::from_std(listener)?;
     let scheme = if how.tls.is_some() { "https" } else { "http" };
-    announce(shared, "url", &format!("{scheme}://{address}"))?;
     let (stop, stopped) = watch::channel(false);
+    // Who reads that the server listens may ask it to stop at once.
+    stop_when_asked(Arc::clone(&app), stop)?;
+    announce(shared, "url", &format!("{scheme}://{address}"))?;
     let mut metrics = None;
     if let Some(listener) = metrics_listener {
         announce(shared, "metrics", &format!("http://{}", listener.local_addr()?))?;
@@ -362,7 +364,6 @@ async fn listen(
         let serving = serve(listener, router, how, stopped.clone(), watch::Sender::new(false));
         metrics = Some(tokio::spawn(serving));
     }
-    stop_when_asked(Arc::clone(&app), stop)?;
     let drained = serve(listener, router::router(&app), how, stopped, app.over.clone()).await;
     if let Some(metrics) = metrics {
         metrics.abort();
