@@ -14,8 +14,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import recipe
 
-IGNORED = -100
-
 
 class Blocks:
     """The blocks of a text."""
@@ -31,7 +29,7 @@ class Blocks:
         """Ids, mask of padding, and the next ids."""
         rows = [self.blocks[i] for i in places]
         pad = lambda rows, value: torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=value)
-        return pad(rows, 0), pad([torch.ones_like(row) for row in rows], 0), pad(rows, IGNORED)[:, 1:]
+        return pad(rows, 0), pad([torch.ones_like(row) for row in rows], 0), pad(rows, recipe.IGNORED)[:, 1:]
 
 
 def scores(net, batch):
@@ -43,14 +41,7 @@ def scores(net, batch):
 
 def evaluate(a, net, tokenizer, split):
     data = Blocks(a, tokenizer, split)
-    net.eval()
-    loss = right = count = 0
-    with torch.inference_mode():
-        for at in range(0, len(data.blocks), 16):
-            logits, labels = scores(net, data.batch(range(at, min(at + 16, len(data.blocks)))))
-            loss += torch.nn.functional.cross_entropy(logits, labels, reduction="sum").item()
-            right += (logits.argmax(-1) == labels).sum().item()
-            count += (labels != IGNORED).sum().item()
+    loss, right, count = recipe.guesses(net, len(data.blocks), lambda places: scores(net, data.batch(places)))
     return {"perplexity": math.exp(loss / count), "bits_per_byte": loss / math.log(2) / data.bytes,
             "accuracy": right / count, "loss": loss / count}
 

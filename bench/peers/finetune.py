@@ -14,8 +14,7 @@ from transformers import AutoModelForSequenceClassification, AutoModelForTokenCl
 
 import recipe
 from common import rows
-
-IGNORED = -100
+from recipe import IGNORED
 
 
 def conll(path):

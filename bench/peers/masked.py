@@ -16,7 +16,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 import recipe
 
-IGNORED, SHARE = -100, 0.15
+SHARE = 0.15
 
 
 def blocks(a, tokenizer, split):
@@ -52,28 +52,21 @@ class Masked:
         masked = np.where(picked & (kind < 0.8), t.mask_token_id, ids)
         other = self.random.randint(len(t), size=ids.shape)
         masked = np.where(picked & (kind >= 0.8) & (kind < 0.9), other, masked)
-        return torch.tensor(masked), torch.tensor(there), torch.tensor(np.where(picked, ids, IGNORED))
+        return torch.tensor(masked), torch.tensor(there), torch.tensor(np.where(picked, ids, recipe.IGNORED))
 
 
 def logits_and_labels(net, batch):
     """Of the masked tokens alone: the decoder is the most expensive part."""
     ids, there, labels = batch
     hidden = net.base_model(input_ids=ids, attention_mask=there).last_hidden_state
-    picked = labels != IGNORED
+    picked = labels != recipe.IGNORED
     return net.cls(hidden[picked]), labels[picked]
 
 
 def evaluate(a, net, tokenizer, split):
     """Perplexity and accuracy, with the same masks each time."""
     data = Masked(a, tokenizer, split, seed=1)
-    net.eval()
-    loss = right = count = 0
-    with torch.inference_mode():
-        for at in range(0, len(data.blocks), 16):
-            logits, labels = logits_and_labels(net, data.batch(range(at, min(at + 16, len(data.blocks)))))
-            loss += torch.nn.functional.cross_entropy(logits, labels, reduction="sum").item()
-            right += (logits.argmax(-1) == labels).sum().item()
-            count += len(labels)
+    loss, right, count = recipe.guesses(net, len(data.blocks), lambda places: logits_and_labels(net, data.batch(places)))
     return {"perplexity": math.exp(loss / count), "accuracy": right / count, "masked": count}
 
 

@@ -9,6 +9,9 @@ import os
 import numpy as np
 import torch
 
+# The label of a token that nothing is predicted for.
+IGNORED = -100
+
 
 def flags(doc, tasks=()):
     """The flags of a whole run."""
@@ -65,3 +68,19 @@ def train(a, net, examples, loss_of, evaluate, head="classifier", rank=lambda me
             best = (rank(metrics), copy.deepcopy(net.state_dict()), metrics)
     net.load_state_dict(best[1])
     return best[2]
+
+
+def guesses(net, blocks, scores):
+    """Over the tokens of all blocks: the sum of the losses, how many guesses are right, and how many there are.
+
+    `blocks` is their number; `scores` gives the logits and the labels of some of them, one row a token.
+    """
+    net.eval()
+    loss = right = count = 0
+    with torch.inference_mode():
+        for at in range(0, blocks, 16):
+            logits, labels = scores(range(at, min(at + 16, blocks)))
+            loss += torch.nn.functional.cross_entropy(logits, labels, reduction="sum").item()
+            right += (logits.argmax(-1) == labels).sum().item()
+            count += (labels != IGNORED).sum().item()
+    return loss, right, count

@@ -13,7 +13,7 @@ use gradus_models::evaluation::Scheme;
 use serde::{Deserialize, Serialize};
 
 /// Runs BERT and its family: labels of texts and how often they are right, embeddings, masked
-/// words, tagged words, answers to questions, similarity, rankings.
+/// words, tagged words, answers to questions, similarity, rankings, new texts.
 ///
 /// Texts come from the command line, from a file (--input) or from standard input, one a line.
 /// Results go to standard output, everything else to standard error.

@@ -4,8 +4,6 @@
 //! `[0, l₀, l₀+l₁, …]`. Layers that work token by token never see the offsets; attention and
 //! pooling read them.
 
-use crate::evaluation::Examiner;
-use crate::training::ranks::Communicator;
 use std::ops::Range;
 
 use gradus_autograd::no_grad;
@@ -13,7 +11,9 @@ use gradus_tensor::RngKey;
 
 use crate::config::EncoderConfig;
 use crate::error::{Error, Result};
+use crate::evaluation::Examiner;
 use crate::tokenizer::Encoding;
+use crate::training::ranks::Communicator;
 
 /// Sequences end to end, ready for the embeddings.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -55,8 +55,8 @@ fn slack_of(case: &Case, view: View) -> Result<f64> {
     Ok(of_values + slack_of_attention(case) + slack_of_terms(largest_terms(case, &inputs, view)?))
 }
 
-/// The largest sum of magnitudes, of incoming gradients or of those of the inputs, that the gradient
-/// of one number is made of, where a view repeats numbers.
+/// Where a view repeats numbers, the gradient of one number is a sum of many terms. Returns the
+/// largest sum of the magnitudes of such terms, or of the incoming gradients.
 fn largest_terms(case: &Case, inputs: &[Tensor], view: View) -> Result<f64> {
     let (mut leaves, mut opened) = (Vec::new(), Vec::new());
     for input in inputs {

@@ -36,7 +36,7 @@ impl Resumed {
                 shared,
                 format!(
                     "the run now has {total} steps instead of {}: from here on the learning rate \
-                 follows step {step} of {total}",
+                     follows step {step} of {total}",
                     found.planned
                 ),
             );

@@ -12,8 +12,8 @@ pub(super) struct Decoder {
     bias: Option<Parameter>,
 }
 
-/// Logits that [`Decoder::loss`] holds at a time, in elements: 64 MiB.
-const MAX_LOGITS: usize = 16 << 20;
+/// Logits over the vocabulary that are held at a time, in elements: 64 MiB.
+pub(crate) const MAX_LOGITS: usize = 16 << 20;
 
 impl Decoder {
     /// The decoder of the model at `root`, with the bias of that name.

@@ -31,6 +31,7 @@ mod pool;
 mod sentence;
 
 pub use causal::{CausalLm, KeyValueCache};
+pub(crate) use decoder::MAX_LOGITS;
 pub use heads::{MaskedLm, SequenceClassifier, SpanPredictor, TokenClassifier};
 pub use input::EncoderInput;
 pub(crate) use pool::{Pooled, pool};

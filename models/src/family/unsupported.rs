@@ -42,7 +42,7 @@ const WHY: [(&[&str], &str); 9] = [
             "gemma3_text",
             "phi3",
         ],
-        "its layers are not GPT-2's: rotary positions, gated feed-forward layers and grouped heads in a decoder",
+        "Gradus has no decoder with rotary positions, gated feed-forward layers or grouped heads",
     ),
     (
         &["t5", "mt5", "umt5", "bart", "mbart", "marian", "pegasus", "m2m_100"],

@@ -76,8 +76,8 @@ impl TextGenerator {
     }
 
     /// Goes on with `prompt`. `on_text` gets each piece of the text as soon as its characters are
-    /// complete, and says whether to go on. Of several texts for one prompt each has its own number, and so its own draws. The
-    /// text ends before the first of `stops`.
+    /// complete, and says whether to go on. Several texts for one prompt have a `number` each, and
+    /// so draws of their own. The text ends before the first of `stops`.
     ///
     /// # Errors
     /// [`Error::Input`] when the settings make no sense, the prompt has no tokens and the model no
@@ -140,7 +140,7 @@ impl TextGenerator {
         let tokens = |block: &Vec<u32>| block.len();
         let longest = blocks.iter().map(tokens).max().unwrap_or(1).max(1);
         for some in blocks.chunks((BATCH_TOKENS / longest).max(1)) {
-            let some: Vec<&Vec<u32>> = some.iter().collect();
+            let some: Vec<&[u32]> = some.iter().map(|block| &block[..]).collect();
             let read = |tensor: &Tensor| self.runner.numbers(tensor);
             found.extend(self.runner.pass(|| next_guesses(&self.model, &some, read))?);
         }

@@ -1,4 +1,4 @@
-//! Pipelines: from texts to labels, embeddings, filled masks, tagged words, answers.
+//! Pipelines: from texts to labels, embeddings, filled masks, tagged words, answers, further text.
 //!
 //! | pipeline | a text becomes | needs in the checkpoint |
 //! | --- | --- | --- |
@@ -7,11 +7,12 @@
 //! | [`FillMask`] | the words that may stand for `[MASK]`, or a sparse vector | `cls.predictions.*` |
 //! | [`TokenTagger`] | a label for every word, or the spans that the labels make | `classifier.*` |
 //! | [`QuestionAnswerer`] | the parts of it that answer a question | `qa_outputs.*` |
+//! | [`TextGenerator`] | the words after it | the encoder, of a causal model |
 //!
 //! Each opens a model folder or a hub id. [`open`] opens a model as the pipeline of the head that
-//! it has, a [`Pipeline`]. What all of them can do (their tokenizer, the maximum length, the device
-//! …) is in [`Runner`], to which they dereference. A pipeline is `Send + Sync` and answers any
-//! number of texts at once through `&self`.
+//! it has, a [`Pipeline`]; it opens no [`TextGenerator`]. What all of them can do (their tokenizer,
+//! the maximum length, the device …) is in [`Runner`], to which they dereference. A pipeline is
+//! `Send + Sync` and answers any number of texts at once through `&self`.
 //!
 //! A checkpoint without a parameter of its pipeline is refused, and the error names the parameter:
 //! a head with random weights must never answer.

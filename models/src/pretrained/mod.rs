@@ -301,8 +301,8 @@ impl Pretrained {
         Ok(settings)
     }
 
-    /// Checks that the decoder of a masked language model is its word embeddings, as
-    /// [`MaskedLm`](crate::MaskedLm) computes it.
+    /// Checks that the decoder of a language model is its word embeddings, as
+    /// [`MaskedLm`](crate::MaskedLm) and [`CausalLm`](crate::CausalLm) compute it.
     ///
     /// # Errors
     /// When config.json says that it is not (`tie_word_embeddings`), or the files have a decoder

@@ -1,16 +1,16 @@
 //! `lm`: the next word of raw text (Radford et al. 2019).
 
 use gradus_autograd::Var;
-use gradus_nn::{CrossEntropy, Forward, Reduction};
+use gradus_nn::{CrossEntropy, Forward};
 use gradus_tensor::{RngKey, Tensor};
 
-use super::masked_lm::Guess;
+use super::guess::{Guess, all_guesses, batch_of, ids_on};
 use super::reading::Reading;
-use crate::batch::each_batch;
 use crate::data::Corpus;
+use crate::encoder::MAX_LOGITS;
 use crate::evaluation::{Evaluation, Examiner, Metric};
 use crate::training::Task;
-use crate::{CausalLm, EncoderInput, Error, PackedBatch, Result, Tokenizer};
+use crate::{CausalLm, EncoderInput, Error, Result, Tokenizer};
 
 /// Text as blocks of tokens, for an evaluation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,14 +34,12 @@ impl Blocks {
 
     /// The numbers of all predicted tokens of some blocks, from a text of so many bytes.
     pub fn evaluation(found: &[Guess], blocks: usize, bytes: u64) -> Evaluation {
-        let tokens = found.len().max(1) as f64;
-        let nats = found.iter().map(|guess| f64::from(guess.loss)).sum::<f64>();
-        let right = found.iter().filter(|guess| guess.predicted == guess.truth).count();
-        let loss = nats / tokens;
+        let (loss, accuracy) = Guess::loss_and_accuracy(found);
+        let bits = Guess::nats(found) / std::f64::consts::LN_2;
         let values = [
             ("perplexity", loss.exp()),
-            ("bits_per_byte", nats / std::f64::consts::LN_2 / bytes.max(1) as f64),
-            ("accuracy", right as f64 / tokens),
+            ("bits_per_byte", bits / bytes.max(1) as f64),
+            ("accuracy", accuracy),
         ];
         Evaluation::new(blocks, loss, values)
     }
@@ -133,47 +131,34 @@ impl CausalLanguageModel {
     }
 }
 
-/// What a model says of each token of some blocks but the first of a block. `numbers` reads a tensor.
+/// What a model says of each token of some blocks but the first of a block. `numbers` reads a
+/// tensor.
 pub(crate) fn next_guesses(
     model: &CausalLm,
-    blocks: &[&Vec<u32>],
+    blocks: &[&[u32]],
     numbers: impl Fn(&Tensor) -> Result<Vec<f32>>,
 ) -> Result<Vec<Guess>> {
     let (input, [places, next]) = packed(model, blocks)?;
     let states = model.encoder().forward(&input, &Forward::inference())?;
-    let each = CrossEntropy { reduction: Reduction::None, ..CrossEntropy::default() };
-    let (all, vocabulary) = (next.numel(), model.encoder().config().vocab_size);
-    let rows = (MAX_LOGITS / vocabulary).max(1);
-    let mut found = Vec::with_capacity(all);
-    for start in (0..all).step_by(rows) {
-        let n = rows.min(all - start);
-        let [places, truth] = [&places, &next].map(|t| t.narrow(0, start, n));
-        let (logits, truth) = (model.decode(&states.index_select(0, &places?)?)?, truth?);
-        let losses = numbers(&logits.tensor().cross_entropy(&truth, &each)?.0)?;
-        let predicted = logits.tensor().argmax(-1, false)?.to_vec::<u32>()?;
-        let rows = truth.to_vec::<u32>()?.into_iter().zip(predicted).zip(losses);
-        found.extend(rows.map(|((truth, predicted), loss)| Guess { truth, predicted, loss }));
+    // Not all logits at once.
+    let rows = (MAX_LOGITS / model.encoder().config().vocab_size).max(1);
+    let mut found = Vec::with_capacity(next.len());
+    for (places, truths) in places.chunks(rows).zip(next.chunks(rows)) {
+        let places = ids_on(model.encoder().device(), places)?;
+        let logits = model.decode(&states.index_select(0, &places)?)?;
+        found.extend(Guess::of_logits(logits.tensor(), truths, &numbers)?);
     }
     Ok(found)
 }
 
 /// A batch of blocks, the places whose next token is in the block too, and those tokens.
-fn packed(model: &CausalLm, blocks: &[&Vec<u32>]) -> Result<(EncoderInput, [Tensor; 2])> {
-    let device = model.encoder().device();
-    let longest = blocks.iter().map(|block| block.len()).max().unwrap_or(0);
-    let types = vec![0; longest];
-    let parts = blocks.iter().map(|block| (&block[..], &types[..block.len()]));
-    let batch = PackedBatch::from_parts(parts, model.encoder().config())?;
+fn packed(model: &CausalLm, blocks: &[&[u32]]) -> Result<(EncoderInput, [Vec<u32>; 2])> {
+    let (input, batch) = batch_of(model.encoder(), blocks)?;
     let places = batch.ranges().flat_map(|range| range.start..range.end - 1);
-    let places: Vec<u32> = places.map(|place| place as u32).collect();
-    let next: Vec<u32> = blocks.iter().flat_map(|block| block[1..].to_vec()).collect();
-    let tensor = |ids: &[u32]| Tensor::from_slice(ids, &[ids.len()])?.to_device(device);
-    let input = EncoderInput::new(&batch)?.to_device(device)?;
-    Ok((input, [tensor(&places)?, tensor(&next)?]))
+    let places = places.map(|place| place as u32).collect();
+    let next = blocks.iter().flat_map(|block| &block[1..]).copied().collect();
+    Ok((input, [places, next]))
 }
-
-/// Logits of an evaluation at a time, in elements: 64 MiB.
-const MAX_LOGITS: usize = 16 << 20;
 
 const METRICS: [Metric; 3] = [
     Metric::number("perplexity", "perplexity").lower_is_better(),
@@ -195,8 +180,10 @@ impl Task for CausalLanguageModel {
     }
 
     fn loss(&self, batch: &[usize], forward: &Forward) -> Result<Var> {
-        let blocks: Vec<&Vec<u32>> = batch.iter().map(|&i| &self.train[i]).collect();
+        let blocks: Vec<&[u32]> = batch.iter().map(|&i| &self.train[i][..]).collect();
         let (input, [places, next]) = packed(&self.model, &blocks)?;
+        let device = self.model.encoder().device();
+        let (places, next) = (ids_on(device, &places)?, ids_on(device, &next)?);
         self.model.loss(&input, &places, &next, &CrossEntropy::default(), forward)
     }
 
@@ -214,22 +201,15 @@ impl Task for CausalLanguageModel {
         examiner: &mut dyn Examiner,
     ) -> Result<(Evaluation, Self::Findings)> {
         let lengths: Vec<usize> = set.ids.iter().map(Vec::len).collect();
-        let mut found = vec![Vec::new(); set.ids.len()];
-        let compute = |batch: &[usize]| {
-            let blocks: Vec<&Vec<u32>> = batch.iter().map(|&i| &set.ids[i]).collect();
-            let read = |tensor: &Tensor| Ok(tensor.to_vec::<f32>()?);
-            let guesses = next_guesses(&self.model, &blocks, read)?;
-            Ok(guesses.into_iter().flat_map(Guess::numbers).collect())
-        };
-        each_batch(&lengths, 16, examiner, compute, |batch, numbers| {
-            let mut pairs = numbers.chunks_exact(2);
-            for &i in batch {
-                let truths = set.ids[i][1..].iter().zip(pairs.by_ref());
-                found[i] = truths.map(|(&truth, pair)| Guess::of(truth, pair)).collect();
-            }
-            Ok(())
-        })?;
-        let found: Vec<Guess> = found.into_iter().flatten().collect();
+        let found = all_guesses(
+            &lengths,
+            |i| &set.ids[i][1..],
+            examiner,
+            |batch| {
+                let blocks: Vec<&[u32]> = batch.iter().map(|&i| &set.ids[i][..]).collect();
+                next_guesses(&self.model, &blocks, |tensor| Ok(tensor.to_vec::<f32>()?))
+            },
+        )?;
         Ok((Blocks::evaluation(&found, set.ids.len(), set.bytes as u64), found))
     }
 

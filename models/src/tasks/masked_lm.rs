@@ -1,12 +1,12 @@
 //! `mlm`: masked words of raw text (Devlin et al. 2019, section 3.1).
 
 use gradus_autograd::Var;
-use gradus_nn::{CrossEntropy, Forward, Reduction};
-use gradus_tensor::{Device, Tensor};
+use gradus_nn::{CrossEntropy, Forward};
+use gradus_tensor::Tensor;
 
 use super::blocks::{Block, blocks};
+use super::guess::{Guess, all_guesses, batch_of, ids_on};
 use super::reading::Reading;
-use crate::batch::each_batch;
 use crate::data::Corpus;
 use crate::evaluation::{Evaluation, Examiner, Metric};
 use crate::masking::{MaskedTokens, Masking, mask_tokens};
@@ -118,33 +118,21 @@ impl MaskedLanguageModel {
         &self.train
     }
 
-    fn device(&self) -> Device {
-        self.model.encoder().device()
-    }
-
     /// The batch of some masked blocks.
     fn batch(&self, blocks: &[&MaskedTokens]) -> Result<(EncoderInput, PackedBatch)> {
-        let longest = blocks.iter().map(|block| block.ids.len()).max().unwrap_or(0);
-        let types = vec![0; longest];
-        let parts = blocks.iter().map(|block| (&block.ids[..], &types[..block.ids.len()]));
-        let packed = PackedBatch::from_parts(parts, self.model.encoder().config())?;
-        Ok((EncoderInput::new(&packed)?.to_device(self.device())?, packed))
+        let ids: Vec<&[u32]> = blocks.iter().map(|block| &block.ids[..]).collect();
+        batch_of(self.model.encoder(), &ids)
     }
 }
 
 /// The places to predict in a batch of masked blocks, and their tokens.
-fn places(
-    blocks: &[&MaskedTokens],
-    packed: &PackedBatch,
-    device: Device,
-) -> Result<(Tensor, Tensor)> {
+fn places(blocks: &[&MaskedTokens], packed: &PackedBatch) -> [Vec<u32>; 2] {
     let (mut positions, mut labels) = (Vec::new(), Vec::new());
     for (block, start) in blocks.iter().zip(&packed.offsets) {
         positions.extend(block.positions.iter().map(|place| start + place));
         labels.extend_from_slice(&block.labels);
     }
-    let tensor = |ids: &[u32]| Tensor::from_slice(ids, &[ids.len()])?.to_device(device);
-    Ok((tensor(&positions)?, tensor(&labels)?))
+    [positions, labels]
 }
 
 /// What a model says of the masked tokens of each block of a batch. `numbers` reads a tensor.
@@ -154,49 +142,11 @@ pub(crate) fn guesses(
     (input, packed): (&EncoderInput, &PackedBatch),
     numbers: impl Fn(&Tensor) -> Result<Vec<f32>>,
 ) -> Result<Vec<Vec<Guess>>> {
-    let (positions, labels) = places(blocks, packed, model.encoder().device())?;
+    let [positions, labels] = places(blocks, packed);
+    let positions = ids_on(model.encoder().device(), &positions)?;
     let logits = model.forward(input, &positions, &Forward::inference())?;
-    let each = CrossEntropy { reduction: Reduction::None, ..CrossEntropy::default() };
-    let losses = numbers(&logits.tensor().cross_entropy(&labels, &each)?.0)?;
-    let predicted = logits.tensor().argmax(-1, false)?.to_vec::<u32>()?;
-    let mut each = predicted.into_iter().zip(losses);
-    let of_block = |block: &&MaskedTokens| {
-        let pairs = block.labels.iter().zip(each.by_ref());
-        pairs.map(|(&truth, (predicted, loss))| Guess { truth, predicted, loss }).collect()
-    };
-    Ok(blocks.iter().map(of_block).collect())
-}
-
-/// What a model says of a masked token.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Guess {
-    /// The token that stood there.
-    pub truth: u32,
-    /// The most probable one.
-    pub predicted: u32,
-    /// The negative logarithm of the probability of the true one.
-    pub loss: f32,
-}
-
-impl Guess {
-    /// What a rank sends of it, for [`Guess::of`]. An id is below 2^24, and so whole as a float.
-    pub(super) fn numbers(self) -> [f32; 2] {
-        [self.predicted as f32, self.loss]
-    }
-
-    /// The guess of a token from its numbers.
-    pub(super) fn of(truth: u32, numbers: &[f32]) -> Guess {
-        Guess { truth, predicted: numbers[0] as u32, loss: numbers[1] }
-    }
-
-    /// The numbers of all masked tokens of some blocks.
-    pub fn evaluation(guesses: &[Guess], blocks: usize) -> Evaluation {
-        let tokens = guesses.len().max(1) as f64;
-        let loss = guesses.iter().map(|guess| f64::from(guess.loss)).sum::<f64>() / tokens;
-        let right = guesses.iter().filter(|guess| guess.predicted == guess.truth).count();
-        let values = [("perplexity", loss.exp()), ("accuracy", right as f64 / tokens)];
-        Evaluation::new(blocks, loss, values)
-    }
+    let mut found = Guess::of_logits(logits.tensor(), &labels, numbers)?.into_iter();
+    Ok(blocks.iter().map(|block| found.by_ref().take(block.labels.len()).collect()).collect())
 }
 
 const METRICS: [Metric; 2] = [
@@ -220,7 +170,8 @@ impl Task for MaskedLanguageModel {
     fn loss(&self, batch: &[usize], forward: &Forward) -> Result<Var> {
         let blocks: Vec<&MaskedTokens> = batch.iter().map(|&i| &self.train[i]).collect();
         let (input, packed) = self.batch(&blocks)?;
-        let (positions, labels) = places(&blocks, &packed, self.device())?;
+        let (device, [positions, labels]) = (input.ids.device(), places(&blocks, &packed));
+        let (positions, labels) = (ids_on(device, &positions)?, ids_on(device, &labels)?);
         self.model.loss(&input, &positions, &labels, &CrossEntropy::default(), forward)
     }
 
@@ -238,23 +189,18 @@ impl Task for MaskedLanguageModel {
         examiner: &mut dyn Examiner,
     ) -> Result<(Evaluation, Self::Findings)> {
         let lengths: Vec<usize> = set.iter().map(|block| block.ids.len()).collect();
-        let mut found = vec![Vec::new(); set.len()];
-        let compute = |batch: &[usize]| {
-            let blocks: Vec<&MaskedTokens> = batch.iter().map(|&i| &set[i]).collect();
-            let (input, packed) = self.batch(&blocks)?;
-            let read = |tensor: &Tensor| Ok(tensor.to_vec::<f32>()?);
-            let guessed = guesses(&self.model, &blocks, (&input, &packed), read)?;
-            Ok(guessed.into_iter().flatten().flat_map(Guess::numbers).collect())
-        };
-        each_batch(&lengths, 16, examiner, compute, |batch, numbers| {
-            let mut pairs = numbers.chunks_exact(2);
-            for &i in batch {
-                let pairs = set[i].labels.iter().zip(pairs.by_ref());
-                found[i] = pairs.map(|(&truth, pair)| Guess::of(truth, pair)).collect();
-            }
-            Ok(())
-        })?;
-        let found: Vec<Guess> = found.into_iter().flatten().collect();
+        let found = all_guesses(
+            &lengths,
+            |i| &set[i].labels,
+            examiner,
+            |batch| {
+                let blocks: Vec<&MaskedTokens> = batch.iter().map(|&i| &set[i]).collect();
+                let (input, packed) = self.batch(&blocks)?;
+                let numbers = |tensor: &Tensor| Ok(tensor.to_vec::<f32>()?);
+                let found = guesses(&self.model, &blocks, (&input, &packed), numbers)?;
+                Ok(found.into_iter().flatten().collect())
+            },
+        )?;
         Ok((Guess::evaluation(&found, set.len()), found))
     }
 

@@ -7,6 +7,7 @@
 //! | several labels | the same | micro F1; macro and weighted F1, accuracy of whole sets |
 //! | a number | the same | Pearson's correlation; Spearman's, mean squared error |
 //! | [`MaskedLanguageModel`] | [`MaskedLm`](crate::MaskedLm) | perplexity; accuracy of the masked tokens |
+//! | [`CausalLanguageModel`] | [`CausalLm`](crate::CausalLm) | perplexity; bits per byte, accuracy of the next token |
 //! | [`Tagging`] | [`TokenClassifier`](crate::TokenClassifier) | F1; precision and recall of entities, accuracy of words |
 //! | [`Embedding`], pairs of texts | [`SentenceEncoder`](crate::SentenceEncoder) | recall@1; recall@5, recall@10, mean reciprocal rank, triplet accuracy |
 //! | pairs with a score | the same | Spearman's correlation; Pearson's |
@@ -20,6 +21,7 @@ mod causal_lm;
 mod classify;
 mod distill;
 mod embed;
+mod guess;
 mod hidden;
 mod masked_lm;
 mod pair_loss;
@@ -40,9 +42,10 @@ pub use causal_lm::{Blocks, CausalLanguageModel};
 pub use classify::{Classification, Encoded, encode_split};
 pub use distill::{Distillation, DistilledTexts, Distilling, Taught};
 pub use embed::{Embedding, EmbeddingOptions};
+pub use guess::Guess;
 pub use hidden::HiddenMatch;
 pub(crate) use masked_lm::guesses;
-pub use masked_lm::{Guess, Masked, MaskedLanguageModel};
+pub use masked_lm::{Masked, MaskedLanguageModel};
 pub use pair_loss::PairLoss;
 pub use pair_scores::{PairScores, Ranking};
 pub use pairs::{EncodedPairs, PairEncoder};

@@ -5,7 +5,7 @@ use gradus_nn::Forward;
 use gradus_tensor::Tensor;
 
 use super::micro::{Piece, is_exhausted, pieces, smaller};
-use super::ranks::{Exchange, Ranks};
+use super::ranks::Exchange;
 use super::tree::{Part, Sums};
 use super::{StepLoss, Task, Trainer};
 use crate::{Error, Result};
@@ -66,8 +66,7 @@ impl<T: Task> Trainer<T> {
 
     /// The micro-batches of this rank, of a step that has `all`.
     fn own(&self, all: usize) -> std::ops::Range<usize> {
-        let of_rank = |ranks: &Ranks| ranks.micro_batches(all, ranks.rank());
-        self.ranks.as_ref().map_or(0..all, of_rank)
+        self.ranks.as_ref().map_or(0..all, |ranks| ranks.own_micro_batches(all))
     }
 
     /// A training pass over a piece of the step.
@@ -86,14 +85,14 @@ impl<T: Task> Trainer<T> {
     ) -> Result<(Sums<Part>, Option<Tensor>)> {
         let precision = self.recipe.precision;
         let own = self.own(all);
-        let is_own = |piece: &Piece| own.contains(&(piece.batch as usize));
         let represent = |piece: &Piece| {
             precision.run(|| joint.represent(&piece.examples, &self.forward(piece)))
         };
-        let known = |piece: &&Piece| is_own(piece);
-        let represented =
-            pieces.iter().filter(known).map(|p| Ok(no_grad(|| represent(p))?.into_tensor()));
-        let represented = represented.collect::<Result<Vec<Tensor>>>()?;
+        let represented = pieces
+            .iter()
+            .filter(|piece| own.contains(&(piece.batch as usize)))
+            .map(|piece| Ok(no_grad(|| represent(piece))?.into_tensor()))
+            .collect::<Result<Vec<Tensor>>>()?;
         let represented = match &self.ranks {
             Some(ranks) => ranks.all_tensors(&represented, self.store.device())?,
             None => represented,

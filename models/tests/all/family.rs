@@ -12,7 +12,7 @@ use gradus_models::{
     CausalLm, Checkpoint, Encoder, EncoderConfig, EncoderInput, KeyValueCache, MaskedLm,
     PackedBatch, Pooling, Result, SequenceClassifier, SpanPredictor, TokenClassifier,
 };
-use gradus_nn::{CrossEntropy, Forward, Store};
+use gradus_nn::{CrossEntropy, Forward, Path, Store};
 use gradus_tensor::io::safetensors::SafeTensors;
 use gradus_tensor::{Device, Tensor};
 use gradus_testing::{assert_near, devices};
@@ -188,42 +188,39 @@ fn words() {
 
 #[test]
 fn masked_words() {
-    every(|golden, device| {
-        let store = golden.store(device);
-        if golden.expected.info("fill_mask.loss").is_none() {
-            let error = MaskedLm::new(&store.root(), &golden.config).err().unwrap();
-            assert!(error.to_string().contains("no model of type"), "{error}");
-            return Ok(());
-        }
-        let model = MaskedLm::new(&store.root(), &golden.config)?;
-        let (input, forward) = (golden.input(device), Forward::training(0, 0));
-        let all: Vec<u32> = (0..golden.rows.len() as u32).collect();
-        let all = Tensor::from_slice(&all, &[all.len()])?.to_device(device)?;
-        let logits = model.forward(&input, &all, &forward)?;
-        let words = golden.packed("words").to_device(device)?;
-        let loss = model.loss(&input, &all, &words, &CrossEntropy::default(), &forward)?;
-        golden.head("fill_mask", &store, &logits, &golden.packed("fill_mask.logits"), &loss);
-        Ok(())
-    });
+    vocabulary("fill_mask", MaskedLm::new, MaskedLm::forward, MaskedLm::loss);
 }
 
 #[test]
 fn next_words() {
+    vocabulary("generate", CausalLm::new, CausalLm::forward, CausalLm::loss);
+}
+
+type Logits<M> = fn(&M, &EncoderInput, &Tensor, &Forward) -> Result<Var>;
+type Loss<M> = fn(&M, &EncoderInput, &Tensor, &Tensor, &CrossEntropy, &Forward) -> Result<Var>;
+
+/// The head that gives logits over the vocabulary; a type without it refuses to be built.
+fn vocabulary<M>(
+    head: &str,
+    new: fn(&Path, &EncoderConfig) -> Result<M>,
+    forward: Logits<M>,
+    loss: Loss<M>,
+) {
     every(|golden, device| {
         let store = golden.store(device);
-        if golden.expected.info("generate.loss").is_none() {
-            let error = CausalLm::new(&store.root(), &golden.config).err().unwrap();
+        if golden.expected.info(&format!("{head}.loss")).is_none() {
+            let error = new(&store.root(), &golden.config).err().unwrap();
             assert!(error.to_string().contains("no model of type"), "{error}");
             return Ok(());
         }
-        let model = CausalLm::new(&store.root(), &golden.config)?;
-        let (input, forward) = (golden.input(device), Forward::training(0, 0));
+        let model = new(&store.root(), &golden.config)?;
+        let (input, mode) = (golden.input(device), Forward::training(0, 0));
         let all: Vec<u32> = (0..golden.rows.len() as u32).collect();
         let all = Tensor::from_slice(&all, &[all.len()])?.to_device(device)?;
-        let logits = model.forward(&input, &all, &forward)?;
+        let logits = forward(&model, &input, &all, &mode)?;
         let words = golden.packed("words").to_device(device)?;
-        let loss = model.loss(&input, &all, &words, &CrossEntropy::default(), &forward)?;
-        golden.head("generate", &store, &logits, &golden.packed("generate.logits"), &loss);
+        let loss = loss(&model, &input, &all, &words, &CrossEntropy::default(), &mode)?;
+        golden.head(head, &store, &logits, &golden.packed(&format!("{head}.logits")), &loss);
         Ok(())
     });
 }

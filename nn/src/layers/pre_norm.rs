@@ -8,8 +8,9 @@ use super::feed_forward::FeedForward;
 use crate::{Dropout, Forward, KeyValues, LayerConfig, LayerNorm, Linear, Path, Sequences};
 
 /// An encoder layer that normalises the input of its blocks, not the sums (Xiong et al.,
-/// arXiv:2002.04745), as in GPT-2 and ModernBERT (Warner et al., arXiv:2412.13663): x + attention(norm(x)),
-/// then x + feed-forward(norm(x)). The states are normalised once more after the last layer.
+/// arXiv:2002.04745), as in GPT-2 and ModernBERT (Warner et al., arXiv:2412.13663): x +
+/// attention(norm(x)), then x + feed-forward(norm(x)). The states are normalised once more after the
+/// last layer.
 ///
 /// Parameters: those of [`EncoderLayer`](crate::EncoderLayer), by the names of
 /// [`LayerNames`](crate::LayerNames).

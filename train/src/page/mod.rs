@@ -27,7 +27,7 @@ pub use history::{History, Points, smoothed};
 use plot::{Line, curves};
 pub use run::of_run;
 pub use tokens::of_tagger;
-pub use words::{of_causal, of_masked};
+pub use words::of_guesses;
 
 /// The name of the page in a run's folder.
 pub const REPORT: &str = "report.html";

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use gradus_models::Tokenizer;
 use gradus_models::data::Corpus;
-use gradus_models::tasks::{CausalLanguageModel, Guess, MaskedLanguageModel};
+use gradus_models::tasks::Guess;
 use gradus_models::training::Task;
 use maud::{Markup, html};
 
@@ -19,34 +19,19 @@ const SHOWN: usize = 30;
 /// A word that was predicted less often tells nothing.
 const LEAST: usize = 3;
 
-/// The guesses of a masked language model and its blocks, of at most `length` tokens. `others` are
-/// the dev and test texts.
-pub fn of_masked(
+/// The guesses of tokens that are `predicted` in some way, and blocks of at most `length` tokens.
+/// `others` are the dev and test texts; `text` gives the training text and its open window.
+pub fn of_guesses<T: Task<Findings = Vec<Guess>> + 'static>(
+    predicted: &'static str,
     tokenizer: Tokenizer,
-    others: Vec<(&'static str, String)>,
-    length: usize,
-) -> Details<MaskedLanguageModel> {
+    (others, length): (Vec<(&'static str, String)>, usize),
+    text: fn(&T) -> (&Corpus, usize),
+) -> Details<T> {
     Box::new(move |task, examined| {
         let found = examined.as_ref().map(|of| (of.split, &of.findings[..]));
-        let mut sections = found.map_or(Vec::new(), |found| of_words("Masked", found, &tokenizer));
+        let mut sections = found.map_or(Vec::new(), |found| of_words(predicted, found, &tokenizer));
         let lengths = Lengths { tokens: task.lengths(), most: length, cut: None, of: "blocks" };
-        sections.extend(of_text(&lengths, (task.corpus(), task.open()), &others)?);
-        Ok(sections)
-    })
-}
-
-/// As [`of_masked`], of a causal language model.
-pub fn of_causal(
-    tokenizer: Tokenizer,
-    others: Vec<(&'static str, String)>,
-    length: usize,
-) -> Details<CausalLanguageModel> {
-    Box::new(move |task, examined| {
-        let found = examined.as_ref().map(|of| (of.split, &of.findings[..]));
-        let mut sections =
-            found.map_or(Vec::new(), |found| of_words("Predicted", found, &tokenizer));
-        let lengths = Lengths { tokens: task.lengths(), most: length, cut: None, of: "blocks" };
-        sections.extend(of_text(&lengths, (task.corpus(), task.open()), &others)?);
+        sections.extend(of_text(&lengths, text(task), &others)?);
         Ok(sections)
     })
 }

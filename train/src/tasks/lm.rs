@@ -99,12 +99,16 @@ impl Job for Lm {
         let test = self.text.test.as_ref().map(set).transpose()?;
         let model = CausalLm::new(&parts.store.root(), parts.config)?;
         let guessing = Some((parts.config.vocab_size as f64).ln());
-        let (train, others) = (self.text.train, [("dev", self.text.dev), ("test", self.text.test)]);
+        let (train, others) = self.text.into_parts();
         let tokenizer = parts.tokenizer.clone();
-        let task = CausalLanguageModel::new(model, train, tokenizer, (length, self.seed))?;
-        let others = others.into_iter().filter_map(|(name, text)| Some((name, text?))).collect();
-        let details = Some(page::of_causal(parts.tokenizer.clone(), others, length));
-        Ok(Built { task, dev, test, guessing, details })
+        let task = CausalLanguageModel::new(model, train, tokenizer.clone(), (length, self.seed))?;
+        let details = page::of_guesses(
+            "Predicted",
+            tokenizer,
+            (others, length),
+            |task: &CausalLanguageModel| (task.corpus(), task.open()),
+        );
+        Ok(Built { task, dev, test, guessing, details: Some(details) })
     }
 
     fn fingerprint(&self) -> Fingerprint {

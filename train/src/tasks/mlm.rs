@@ -115,11 +115,15 @@ impl Job for Mlm {
         let test = self.text.test.as_ref().map(set).transpose()?;
         let model = MaskedLm::new(&parts.store.root(), parts.config)?;
         let guessing = Some((vocab_size as f64).ln());
-        let task = MaskedLanguageModel::new(model, self.text.train, masked)?;
-        let others = [("dev", self.text.dev), ("test", self.text.test)].into_iter();
-        let others = others.filter_map(|(name, text)| Some((name, text?))).collect();
-        let details = Some(page::of_masked(parts.tokenizer.clone(), others, length));
-        Ok(Built { task, dev, test, guessing, details })
+        let (train, others) = self.text.into_parts();
+        let task = MaskedLanguageModel::new(model, train, masked)?;
+        let details = page::of_guesses(
+            "Masked",
+            parts.tokenizer.clone(),
+            (others, length),
+            |task: &MaskedLanguageModel| (task.corpus(), task.open()),
+        );
+        Ok(Built { task, dev, test, guessing, details: Some(details) })
     }
 
     fn fingerprint(&self) -> Fingerprint {

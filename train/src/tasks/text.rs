@@ -27,7 +27,8 @@ pub struct Text {
 }
 
 impl Text {
-    /// Opens the text at `path`, of rows that in `column`. The flags then hold what a resumed run needs to read the same.
+    /// Opens the text at `path`; `column` has the text of rows. The flags then hold what a resumed run
+    /// needs to read the same.
     ///
     /// # Errors
     /// When a file cannot be read, or a flag about it is wrong.
@@ -62,6 +63,12 @@ impl Text {
             test: test.as_ref().map(hash),
         };
         Ok(Text { train, dev, test, fingerprint })
+    }
+
+    /// The training text, and the dev and test texts that there are.
+    pub fn into_parts(self) -> (Corpus, Vec<(&'static str, String)>) {
+        let others = [("dev", self.dev), ("test", self.test)].into_iter();
+        (self.train, others.filter_map(|(name, text)| Some((name, text?))).collect())
     }
 
     /// Windows from all over the text, to learn a vocabulary from.

@@ -1,20 +1,17 @@
 //! `infer evaluate` of a masked language model.
 
-use std::io::{self, Write};
 use std::path::Path;
 
-use gradus_cli::{Failure, Outcome, SharedArgs, progress_bar};
-use gradus_models::Tokenizer;
-use gradus_models::data::{Corpus, ending};
-use gradus_models::evaluation::Evaluation;
+use gradus_cli::{Failure, Outcome, SharedArgs};
+use gradus_models::data::ending;
 use gradus_models::masking::Masking;
 use gradus_models::pipelines::FillMask;
 use gradus_models::tasks::{Guess, Masked};
-use serde_json::{Value, json};
 
 use super::super::CHUNK;
+use super::SHOWN;
 use super::costly::Costly;
-use super::{SHOWN, percent};
+use super::language::{Measured, all_guesses, corpus};
 use crate::args::EvaluateFlags;
 use crate::output::Sink;
 
@@ -45,37 +42,26 @@ pub fn run(
     };
     let masked = Masked { tokenizer: tokenizer.clone(), max_length: filler.max_length(), masking };
     let corpus = corpus(flags, path)?;
-    let bar = progress_bar(shared, corpus.windows() as u64, "parts");
-    let (mut blocks, mut guesses) = (0, Vec::new());
-    for window in 0..corpus.windows() {
-        let set = masked.set_after(&corpus.read(window)?, blocks)?;
+    let (blocks, guesses) = all_guesses(shared, &corpus, |text, before| {
+        let set = masked.set_after(text, before)?;
+        let mut found = Vec::new();
         for chunk in set.chunks(CHUNK) {
-            guesses.extend(filler.guess(chunk)?);
+            found.extend(filler.guess(chunk)?);
         }
-        blocks += set.len();
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
+        Ok((set.len(), found))
+    })?;
     if guesses.is_empty() {
         return Err(Failure::error(format!("{}: there are no words to mask", path.display())));
     }
-    let numbers = Guess::evaluation(&guesses, blocks);
-    let worst = Costly::of(&guesses, flags.mistakes.unwrap_or(SHOWN));
-    let result = Measured { numbers, masked: guesses.len(), worst, tokenizer };
-    sink.write(&result.json(), |out| result.print(out))?;
+    let result = Measured {
+        numbers: Guess::evaluation(&guesses, blocks),
+        tokens: guesses.len(),
+        name: "masked",
+        worst: Costly::of(&guesses, flags.mistakes.unwrap_or(SHOWN)),
+        tokenizer,
+    };
+    sink.write(&result.json("masked"), |out| result.print("masked tokens", out))?;
     sink.finish(shared, 1)
-}
-
-/// The text, from the column that the flags name.
-pub fn corpus(flags: &EvaluateFlags, path: &Path) -> Outcome<Corpus> {
-    let corpus = Corpus::with_column(path, flags.text_column.as_deref())?;
-    if flags.text_column.is_some() && !corpus.has_rows() {
-        return Err(Failure::usage(format!(
-            "--text-column: {} is plain text, without columns; leave the flag out",
-            path.display()
-        )));
-    }
-    Ok(corpus)
 }
 
 /// The probability with which a token is masked.
@@ -86,39 +72,5 @@ fn probability(flags: &EvaluateFlags) -> Outcome<f64> {
         false => Err(Failure::usage(format!(
             "--mask-probability is {probability}; it must be above 0, and 1 at most"
         ))),
-    }
-}
-
-/// How well the model does.
-struct Measured<'a> {
-    numbers: Evaluation,
-    /// Masked tokens.
-    masked: usize,
-    worst: Vec<Costly>,
-    tokenizer: &'a Tokenizer,
-}
-
-impl Measured<'_> {
-    fn number(&self, name: &str) -> f64 {
-        self.numbers.get(name).unwrap_or(f64::NAN)
-    }
-
-    fn json(&self) -> Value {
-        let word = |word: &Costly| word.json(self.tokenizer, "masked");
-        json!({
-            "loss": self.numbers.loss, "perplexity": self.number("perplexity"),
-            "accuracy": self.number("accuracy"), "masked": self.masked,
-            "examples": self.numbers.examples, "mistakes": self.worst.iter().map(word).collect::<Vec<_>>(),
-        })
-    }
-
-    fn print(&self, out: &mut dyn Write) -> io::Result<()> {
-        let (perplexity, accuracy) = (self.number("perplexity"), percent(self.number("accuracy")));
-        writeln!(
-            out,
-            "perplexity {perplexity:.4}  accuracy {accuracy} of {} masked tokens  loss {:.4}  {} blocks",
-            self.masked, self.numbers.loss, self.numbers.examples
-        )?;
-        Costly::print(&self.worst, self.tokenizer, out)
     }
 }

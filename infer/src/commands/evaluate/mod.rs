@@ -4,6 +4,7 @@ mod answer;
 mod classify;
 mod costly;
 mod embed;
+mod language;
 mod masked;
 mod next_words;
 mod tokens;

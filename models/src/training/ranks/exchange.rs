@@ -11,7 +11,7 @@ use gradus_tensor::{Device, Reading, Tensor};
 
 use super::Tag;
 use super::message::{Values, add, decode, encode};
-use super::plan::Bucket;
+use super::plan::{Bucket, Slice};
 use super::share::{Ranks, Reduce};
 use crate::training::tree::{self, Node, Part, Sums, branches_within};
 use crate::{Error, Result};
@@ -79,7 +79,7 @@ impl<'a> Exchange<'a> {
     }
 
     fn own(&self) -> Range<usize> {
-        self.ranks.micro_batches(self.all, self.ranks.rank())
+        self.ranks.own_micro_batches(self.all)
     }
 
     /// Notes the values of an item, and sends the buckets that are then complete.
@@ -87,7 +87,7 @@ impl<'a> Exchange<'a> {
         let values = values.nodes().iter().map(|(_, value)| value.clone()).collect();
         self.ready[item] = Some(values);
         for at in 0..self.ranks.buckets.len() {
-            let of_item = |slice: &&super::plan::Slice| slice.item == item;
+            let of_item = |slice: &&Slice| slice.item == item;
             let slices = self.ranks.buckets[at].slices.iter().filter(of_item).count();
             if slices == 0 {
                 continue;
@@ -165,17 +165,11 @@ impl<'a> Exchange<'a> {
             let told = bucket.slices.iter().zip(&totals[at]);
             let told =
                 told.map(|(slice, total)| if self.tells(slice.item) { total } else { &None });
-            let message = encode(told);
-            for to in (0..ranks.size()).filter(|to| *to != bucket.owner) {
-                ranks.send(to, tag(at), message.clone())?;
-            }
+            ranks.send_to_others(tag(at), &encode(told))?;
         }
         let others = ranks.buckets.iter().enumerate().filter(|(_, b)| !mine(b) && self.gathers(b));
         for (at, bucket) in others {
-            let message = ranks.receive(bucket.owner, tag(at))?;
-            let numels: Vec<usize> = bucket.slices.iter().map(|slice| slice.range.len()).collect();
-            let wrong = || ranks.wrong_message(bucket.owner);
-            totals[at] = decode(&message, &numels).ok_or_else(wrong)?;
+            totals[at] = ranks.receive_bucket(bucket, tag(at))?;
         }
         self.assemble(totals)
     }
@@ -210,8 +204,7 @@ impl<'a> Exchange<'a> {
                 true => self.kept[at].take().unwrap_or_default(),
                 false => ranks.receive(from, tag(at))?,
             };
-            let numels = bucket.slices.iter().map(|slice| slice.range.len());
-            let numels: Vec<usize> = nodes.iter().flat_map(|_| numels.clone()).collect();
+            let numels = bucket.numels().repeat(nodes.len());
             let values = decode(&message, &numels).ok_or_else(|| ranks.wrong_message(from))?;
             let mut values = values.into_iter();
             for node in nodes {

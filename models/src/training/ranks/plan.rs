@@ -18,6 +18,11 @@ pub(in crate::training) struct Bucket {
 }
 
 impl Bucket {
+    /// The numbers of each slice.
+    pub fn numels(&self) -> Vec<usize> {
+        self.slices.iter().map(|slice| slice.range.len()).collect()
+    }
+
     fn numel(&self) -> usize {
         self.slices.iter().map(|slice| slice.range.len()).sum()
     }

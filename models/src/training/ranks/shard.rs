@@ -9,7 +9,7 @@ use gradus_tensor::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::Tag;
-use super::message::{Values, decode, encode};
+use super::message::{Values, encode};
 use super::share::Ranks;
 use crate::Result;
 
@@ -72,16 +72,10 @@ impl Ranks {
                 let value = changed.map(|p| p.tensor().contiguous()?.to_vec::<f32>());
                 values.push(value.transpose()?);
             }
-            let message = encode(values.iter());
-            for to in (0..self.size()).filter(|to| !mine(*to)) {
-                self.send(to, tag(at), message.clone())?;
-            }
+            self.send_to_others(tag(at), &encode(values.iter()))?;
         }
         for (at, bucket) in self.buckets.iter().enumerate().filter(|(_, b)| !mine(b.owner)) {
-            let message = self.receive(bucket.owner, tag(at))?;
-            let numels: Vec<usize> = bucket.slices.iter().map(|slice| slice.range.len()).collect();
-            let wrong = || self.wrong_message(bucket.owner);
-            let values = decode(&message, &numels).ok_or_else(wrong)?;
+            let values = self.receive_bucket(bucket, tag(at))?;
             for (slice, value) in bucket.slices.iter().zip(values) {
                 if let (Some(parameter), Some(value)) = (self.parameters.get(slice.item), value) {
                     parameter.set(Tensor::from_slice(&value, parameter.shape())?)?;

@@ -8,7 +8,7 @@ use gradus_nn::Parameter;
 use gradus_tensor::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::message::{decode_tensors, encode_tensors};
+use super::message::{Values, decode, decode_tensors, encode_tensors};
 use super::plan::{Bucket, buckets, own};
 use super::{Communicator, Tag};
 use crate::{Error, Result};
@@ -113,6 +113,11 @@ impl Ranks {
         own(all, rank, self.size())
     }
 
+    /// The micro-batches of this rank.
+    pub fn own_micro_batches(&self, all: usize) -> Range<usize> {
+        self.micro_batches(all, self.rank())
+    }
+
     /// The numbers of an item: a gradient, or the loss.
     pub fn shape(&self, item: usize) -> &[usize] {
         self.parameters.get(item).map_or(&[], Parameter::shape)
@@ -123,11 +128,22 @@ impl Ranks {
         self.communicator.send(to, tag, message)
     }
 
+    pub fn send_to_others(&self, tag: Tag, message: &[u8]) -> Result<()> {
+        let mut others = (0..self.size()).filter(|to| *to != self.rank());
+        others.try_for_each(|to| self.send(to, tag, message.to_vec()))
+    }
+
     pub fn receive(&self, from: usize, tag: Tag) -> Result<Vec<u8>> {
         let begin = Instant::now();
         let message = self.communicator.receive(from, tag);
         self.traffic().waited += begin.elapsed().as_secs_f64();
         message
+    }
+
+    /// The values of a bucket, from the rank that owns it.
+    pub fn receive_bucket(&self, bucket: &Bucket, tag: Tag) -> Result<Values> {
+        let message = self.receive(bucket.owner, tag)?;
+        decode(&message, &bucket.numels()).ok_or_else(|| self.wrong_message(bucket.owner))
     }
 
     /// The messages of all ranks, in their order.
