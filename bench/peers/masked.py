@@ -1,5 +1,5 @@
 """Trains a masked language model with PyTorch and transformers by the recipe of `train mlm`: blocks of full length, whose
-lines follow each other with a [SEP] between documents, and masks that are drawn anew in each epoch. Prints perplexity and
+lines follow each other with a [SEP] between documents, and other masks in each epoch. Prints perplexity and
 masked accuracy on dev and test.
 
     masked.py --model DIR --data DIR [--epochs 3 --lr 5e-5 --batch-size 32 --max-length 128 --seed 0 --out DIR]

@@ -6,13 +6,13 @@
 //! adapter the tests say that they are skipped, or fail if `GRADUS_REQUIRE_GPU` is 1.
 
 use crate::common::VIEWS;
-use crate::common::parity::{assert_close, compare, compare_long};
+use crate::common::parity::{compare, compare_long};
 use gradus::autograd::Var;
 use gradus::autograd::registry;
 use gradus::tensor::ops::attention::Attention;
 use gradus::tensor::ops::optim::{AdamWStep, SgdStep};
 use gradus::tensor::{CrossEntropy, DType, Device, Result, RngKey, Tensor};
-use gradus_testing::{adamw, cases, gpu};
+use gradus_testing::{adamw, assert_devices_agree, cases, gpu};
 use proptest::prelude::*;
 
 proptest! {
@@ -87,7 +87,7 @@ fn attention_agrees_over_blocks_and_pieces() {
             let names = ["output", "denominators", "dQ", "dK", "dV", "dB"];
             assert_eq!(results[1].len(), 5 + reach.is_some() as usize);
             for ((name, cpu), gpu) in names.iter().zip(&results[0]).zip(&results[1]) {
-                assert_close(&format!("{what}: {name}"), cpu, gpu);
+                assert_devices_agree(&format!("{what}: {name}"), cpu, gpu);
             }
         }
     }
@@ -149,7 +149,7 @@ fn optimiser_steps_agree() {
         });
         for (i, name) in ["parameter", "first moment", "second", "others"].iter().enumerate() {
             let what = format!("variant {variant}, scaled {scaled}: {name}");
-            assert_close(&what, &results[0][i], &results[1][i]);
+            assert_devices_agree(&what, &results[0][i], &results[1][i]);
         }
     }
 }
@@ -226,8 +226,8 @@ fn launches_of_more_than_65535_workgroups_agree() {
             let grads = y.square().unwrap().sum_all().unwrap().backward().unwrap();
             [y.tensor(), grads.get(&x).unwrap()].map(|t| t.to_device(Device::Cpu).unwrap())
         });
-        assert_close(name, &cpu[0], &gpu[0]);
-        assert_close(&format!("{name}, gradient"), &cpu[1], &gpu[1]);
+        assert_devices_agree(name, &cpu[0], &gpu[0]);
+        assert_devices_agree(&format!("{name}, gradient"), &cpu[1], &gpu[1]);
     }
     let x = random(256);
     let there = x.to_device(device).unwrap().neg().unwrap().to_device(Device::Cpu).unwrap();

@@ -3,7 +3,7 @@
 use gradus::autograd::registry::{self, Case};
 use gradus::autograd::{BackwardOptions, Op, Var};
 use gradus::tensor::{DType, Device, Result, RngKey, Tensor};
-use gradus_testing::{assert_near_or_nan, largest};
+use gradus_testing::{assert_devices_within, largest};
 
 use super::conditioning::{rounded, slack, slack_of_attention, slack_of_terms};
 use super::{VIEWS, View, seen_through};
@@ -33,7 +33,7 @@ fn run_on(case: &Case, inputs: &[Tensor], view: View, device: Device) -> Result<
     let y = (case.f)(&opened)?;
     let value = y.tensor().to_device(Device::Cpu)?;
     if !y.requires_grad() {
-        return Ok((value, Vec::new())); // a product of nothing is 1, whatever the input
+        return Ok((value, Vec::new())); // a product of nothing is 1 for every input
     }
     // The seed has different numbers, so that a gradient in the wrong place is noticed.
     let seed = Tensor::rand(y.shape(), y.dtype(), RngKey::new(99))?.add_scalar(0.5)?;
@@ -82,17 +82,6 @@ fn largest_terms(case: &Case, inputs: &[Tensor], view: View) -> Result<f64> {
     Ok(leaves.iter().zip(&opened).map(terms).fold(0.0, f64::max))
 }
 
-/// Asserts that elements agree within 1e-5 of their size, or 2e-6 of the largest.
-pub fn assert_close(what: &str, cpu: &Tensor, gpu: &Tensor) {
-    assert_within(what, 2e-6 * largest(cpu, 1.0), cpu, gpu);
-}
-
-fn assert_within(what: &str, absolute: f64, cpu: &Tensor, gpu: &Tensor) {
-    assert_eq!(cpu.dtype(), gpu.dtype(), "{what}: dtypes");
-    let what = format!("{what}, on the GPU");
-    assert_near_or_nan(&what, gpu, cpu, |cpu| absolute + 1e-5 * cpu.abs());
-}
-
 /// Whether a device with low limits refuses a case by name: more workgroups than two dimensions
 /// hold, or a tensor larger than a binding.
 fn is_limit(error: &str) -> bool {
@@ -117,12 +106,12 @@ pub fn compare(case: &Case, view: View, device: Device, context: &str) {
     // relative to the largest element of all.
     let all = on_cpu.1.iter().flatten().chain([&on_cpu.0]);
     let absolute = 5e-6 * all.fold(1.0, |m, x| largest(x, m)) + slack_of(case, view).unwrap();
-    assert_within(&what, absolute, &on_cpu.0, &on_gpu.0);
+    assert_devices_within(&what, absolute, &on_cpu.0, &on_gpu.0);
     assert_eq!(on_cpu.1.len(), on_gpu.1.len(), "{what}: gradients");
     for (i, (cpu, gpu)) in on_cpu.1.iter().zip(&on_gpu.1).enumerate() {
         let what = format!("{what}, gradient {i}");
         match (cpu, gpu) {
-            (Some(cpu), Some(gpu)) => assert_within(&what, absolute, cpu, gpu),
+            (Some(cpu), Some(gpu)) => assert_devices_within(&what, absolute, cpu, gpu),
             (cpu, gpu) => assert_eq!(cpu.is_some(), gpu.is_some(), "{what}"),
         }
     }

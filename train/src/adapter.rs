@@ -13,7 +13,7 @@ const POOLER: &str = ".pooler.dense.weight";
 /// Opens a pretrained model: an adapter folded into its base, unless its own run goes on.
 ///
 /// # Errors
-/// When it cannot be opened, or is an adapter and is to be adapted anew.
+/// When it cannot be opened, or is an adapter and `--lora-rank` asks for a new one.
 pub fn open(source: &str, flags: &Flags) -> Outcome<Pretrained> {
     let (adapts, resumes) = (flags.efficient.lora_rank.is_some(), flags.course.resume.is_some());
     let model = ModelRef { apart: adapts && resumes, ..source.into() };

@@ -1,7 +1,9 @@
 //! From flags to a trainer: everything is read and checked before the first step.
 
+use std::path::PathBuf;
+
 use gradus_cli::{Failure, Outcome, SharedArgs, note};
-use gradus_models::training::{Destination, RunMark, Session, Trainer};
+use gradus_models::training::{Destination, Recipe, RunMark, Session, Trainer};
 use gradus_models::{Base, Checkpoint, EncoderConfig, Pretrained, Tokenizer};
 use gradus_nn::{Lora, Store};
 use gradus_tensor::Device;
@@ -54,21 +56,9 @@ impl<J: Job> Run<J> {
         (resumed, group): (Option<Resumed>, Option<&Group>),
     ) -> Outcome<Run<J>> {
         let mut flags = flags;
-        flags.complete();
-        if let Some(group) = group {
-            group.share(&shared, flags.common_mut());
-        }
-        let mut recipe = flags.common().recipe(shared.seed(), shared.precision())?;
-        flags.check()?;
-        let needed = |name| Failure::usage(needed(J::Flags::TASK, name));
-        let path = flags.common().data.clone().ok_or_else(|| needed("data"))?;
-        let source = flags.common().model.clone().ok_or_else(|| needed("model"))?;
-        let folder = resumed.as_ref().map(|r| r.folder.as_path());
-        let out = out_folder(flags.common(), &path, folder)?;
-        *flags.common_mut() = flags.common().absolute()?;
-
-        let job = J::open(&shared, &mut flags, &located(&shared, &path)?)?;
-        let source = resumed.as_ref().map_or(source, |r| r.checkpoint.display().to_string());
+        let Settled { mut recipe, data, source, out } =
+            settle(&shared, &mut flags, resumed.as_ref(), group)?;
+        let job = J::open(&shared, &mut flags, &located(&shared, &data)?)?;
         let mut model = Model::open(source, &mut flags, &job, shared.seed())?;
         model.store.to_device(device)?;
         job.configure(&mut flags, &mut model.config);
@@ -118,6 +108,39 @@ impl<J: Job> Run<J> {
         let (guessing, details) = (built.guessing, built.details);
         Ok(Run { shared, flags, name, session, weights, commands, guessing, details })
     }
+}
+
+/// What a run does, as its flags say.
+struct Settled {
+    recipe: Recipe,
+    /// The data, as they are named.
+    data: PathBuf,
+    /// The model that the run begins with, or the checkpoint that it goes on from.
+    source: String,
+    out: PathBuf,
+}
+
+/// Completes and checks the flags.
+fn settle<F: TaskFlags>(
+    shared: &SharedArgs,
+    flags: &mut F,
+    resumed: Option<&Resumed>,
+    group: Option<&Group>,
+) -> Outcome<Settled> {
+    flags.complete();
+    if let Some(group) = group {
+        group.share(shared, flags.common_mut());
+    }
+    let recipe = flags.common().recipe(shared.seed(), shared.precision())?;
+    flags.check()?;
+    let needed =
+        |name| Failure::usage(format!("train {0} needs --{name} (see train {0} --help)", F::TASK));
+    let data = flags.common().data.clone().ok_or_else(|| needed("data"))?;
+    let model = flags.common().model.clone().ok_or_else(|| needed("model"))?;
+    let out = out_folder(flags.common(), &data, resumed.map(|r| r.folder.as_path()))?;
+    *flags.common_mut() = flags.common().absolute()?;
+    let source = resumed.map_or(model, |r| r.checkpoint.display().to_string());
+    Ok(Settled { recipe, data, source, out })
 }
 
 impl Model {
@@ -212,10 +235,6 @@ fn max_length<F: TaskFlags>(
         )));
     }
     Ok(length)
-}
-
-fn needed(task: &str, name: &str) -> String {
-    format!("train {task} needs --{name} (see train {task} --help)")
 }
 
 /// Tells the number of some parameters, and the first few names.

@@ -191,7 +191,7 @@ fn generated_texts() {
     };
     let shown = stdout(&with(&["my card", "hi"]));
     assert_eq!(shown, format!("{}\n---\n{}\n", text(0), text(1)));
-    // A prompt from a file is one, whatever its lines.
+    // A file is one prompt, of any number of lines.
     let path = model.file("prompt.txt");
     fs::write(&path, "my\ncard\n").unwrap();
     let of_file = lines(&with(&["--json", "--prompt-file", path.to_str().unwrap()]));

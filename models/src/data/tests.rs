@@ -418,7 +418,7 @@ fn a_folder_without_a_training_set_is_told_with_what_it_holds() {
         write(dir.path(), &format!("f{i:02}.md"), "");
     }
     assert!(error().ends_with("f11.md, and 3 more"), "{}", error());
-    // A folder is no set, whatever its name.
+    // A folder is no set, even with the name of one.
     fs::create_dir(dir.path().join("train.csv")).unwrap();
     assert!(error().contains("no training set"), "{}", error());
 }

@@ -14,9 +14,9 @@ pub struct Confusion {
 /// How well one label is found. A ratio without any case is 0, as in scikit-learn.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct ClassScores {
-    /// Of the texts predicted to have the label, the share that has it.
+    /// The share of the texts with this prediction that have the label.
     pub precision: f64,
-    /// Of the texts that have the label, the share for which it was predicted.
+    /// The share of the texts with the label that the model predicts so.
     pub recall: f64,
     /// Harmonic mean of the two.
     pub f1: f64,

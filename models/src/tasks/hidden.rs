@@ -91,8 +91,8 @@ impl Hidden {
         &self.store
     }
 
-    /// The sum over all pairs of the mean square between the states, a scalar. Each text counts the
-    /// same, whatever its length, as in the rest of the loss.
+    /// The sum over all pairs of the mean square between the states, a scalar. Long and
+    /// short texts count the same, as in the rest of the loss.
     pub fn loss(&self, student: &[Var], teacher: &[Var], input: &EncoderInput) -> Result<Var> {
         let mut sum: Option<Var> = None;
         for &[own, theirs] in &self.how.pairs {

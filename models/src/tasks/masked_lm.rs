@@ -56,8 +56,8 @@ const EVALUATION: u64 = 1 << 63;
 /// Training of a [`MaskedLm`] on raw text.
 ///
 /// The text is read window by window ([`Corpus`]), so that memory does not grow with it. The masks
-/// of a block are drawn from (seed, epoch, window, block): anew in each epoch, and the same however
-/// the blocks are divided into batches.
+/// of a block are drawn from (seed, epoch, window, block): each epoch has other masks, and the division
+/// into batches does not change them.
 pub struct MaskedLanguageModel {
     model: MaskedLm,
     text: Reading,

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fifty steps of every task in PyTorch, for `models/tests/all/tasks.rs`: a tiny BERT, one batch of
 twelve texts, dropout off, AdamW with warm-up, decay and clipping. The masks of the masked language
-model are Gradus's own (masks.safetensors), drawn anew for every step:
+model are Gradus's own (masks.safetensors), other ones for every step:
 
     cargo test -p gradus-models --test all -- --ignored write_masks
     python3 models/tests/golden/tasks.py     # writes tasks.safetensors beside itself

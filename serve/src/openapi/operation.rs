@@ -159,23 +159,23 @@ impl Operation {
         operation.gives(object([("status", string())]))
     }
 
-    /// With a body: its schemas by content type, and whether there must be one.
+    /// Adds a body: its schemas by content type, and whether there must be one.
     pub fn takes(mut self, bodies: Vec<(&'static str, Value)>, required: bool) -> Operation {
         self.body = Some((bodies, required));
         self
     }
 
-    /// With a JSON answer.
+    /// Adds a JSON answer.
     pub fn gives(self, schema: Value) -> Operation {
         self.gives_as(200, "application/json", schema)
     }
 
-    /// With an answer that has no body.
+    /// Adds an answer that has no body.
     pub fn gives_nothing(self) -> Operation {
         self.gives_as(200, "", json!({}))
     }
 
-    /// With an answer of this status and content type.
+    /// Adds an answer of this status and content type.
     pub fn gives_as(mut self, code: u16, kind: &'static str, schema: Value) -> Operation {
         self.answers.push((code, kind, schema));
         self

@@ -20,8 +20,10 @@ use super::storage::Output;
 use super::unary;
 use super::view::{Array, View, ViewOrCopy};
 
-/// The BLAS operation `C = alpha·A·B + beta·C` on one thread.
+/// Products of matrices of this type.
 pub(crate) trait Gemm: Float {
+    /// The BLAS operation `C = alpha·A·B + beta·C` on one thread, with the arguments of BLAS.
+    ///
     /// # Safety
     /// `c` must be valid for writes at `i·row_c + j` for all `i < m`, `j < n`, and no other
     /// thread may write there meanwhile.

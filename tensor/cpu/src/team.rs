@@ -126,7 +126,7 @@ impl Team {
         let caller = rayon::current_thread_index();
         for _ in 0..others {
             rayon::spawn(move || {
-                // The caller itself may come upon it while it waits for something else.
+                // The caller itself may take it while it waits for something else.
                 if caller.is_none() || rayon::current_thread_index() != caller {
                     self.watch();
                 }

@@ -102,7 +102,7 @@ pub fn index_add(
     ids: View,
     shape: &[usize],
 ) -> Result<Array> {
-    add_rows(op, base, source, dim, &values(op, ids)?, shape, shaders::index::RUN)
+    add_rows(op, base, source, (dim, &values(op, ids)?), shape, shaders::index::RUN)
 }
 
 /// A table: the beginnings of the lists of the `rows` rows, the end of the last list, and then the
@@ -138,8 +138,7 @@ fn add_rows(
     op: &'static str,
     base: Option<View>,
     source: View,
-    dim: usize,
-    ids: &[u32],
+    (dim, ids): (usize, &[u32]),
     shape: &[usize],
     run: u32,
 ) -> Result<Array> {
@@ -156,7 +155,7 @@ fn add_rows(
         // Too many dimensions. In a copy without gaps those around `dim` merge.
         let base = base.map(|base| base.copy(op)).transpose()?;
         let (base, source) = (base.as_ref().map(Array::view), source.copy(op)?);
-        return add_rows(op, base, source.view(), dim, ids, shape, run);
+        return add_rows(op, base, source.view(), (dim, ids), shape, run);
     };
     walk.word = step as u32;
     let table = upload_table(op, gpu, &table(op, ids, shape[dim])?)?;
@@ -242,7 +241,7 @@ fn scatter_as_rows(
     let (base_line, source_line) = (of(base.view()), of(source));
     let (base, source) = (base.view().with(&base_line), source.with(&source_line));
     // Adds one after another, like the other kernel.
-    let sums = add_rows(op, Some(base), source, 0, &flat, base.shape(), 1)?;
+    let sums = add_rows(op, Some(base), source, (0, &flat), base.shape(), 1)?;
     Ok(sums.reshape(x.shape()))
 }
 

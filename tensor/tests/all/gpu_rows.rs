@@ -4,15 +4,7 @@
 
 use gradus_tensor::ops::reduce::ReduceOp;
 use gradus_tensor::{DType, RngKey, Tensor};
-use gradus_testing::{assert_near_or_nan, gpu, largest};
-
-/// Asserts equality up to rounding, relative also to the largest element, because sums may cancel.
-fn assert_close(what: &str, cpu: &Tensor, gpu: &Tensor) {
-    assert_eq!(cpu.dtype(), gpu.dtype(), "{what}");
-    let of_largest = 2e-6 * largest(cpu, 1.0);
-    let what = format!("{what}, on the GPU");
-    assert_near_or_nan(&what, gpu, cpu, |cpu| of_largest + 1e-5 * cpu.abs());
-}
+use gradus_testing::{assert_devices_agree, gpu};
 
 const OPS: [ReduceOp; 8] = [
     ReduceOp::Sum,
@@ -54,7 +46,7 @@ fn reductions_of_every_division() {
         for op in OPS {
             let what = format!("{op:?} {shape:?} {dims:?}");
             let y = there.reduce(op, dims, false).unwrap();
-            assert_close(&what, &x.reduce(op, dims, false).unwrap(), &y);
+            assert_devices_agree(&what, &x.reduce(op, dims, false).unwrap(), &y);
             let again = there.reduce(op, dims, false).unwrap();
             assert_eq!(y.to_f64_vec(), again.to_f64_vec(), "{what}: twice");
         }
@@ -81,7 +73,7 @@ fn more_dimensions_than_the_kernel_walks() {
     let there = x.to_device(device).unwrap();
     for dims in [&[0isize, 2, 4, 6, 8, 10][..], &[1, 3, 5, 7, 9, 11], &[-1]] {
         let cpu = x.sum(dims, true).unwrap();
-        assert_close(&format!("{dims:?}"), &cpu, &there.sum(dims, true).unwrap());
+        assert_devices_agree(&format!("{dims:?}"), &cpu, &there.sum(dims, true).unwrap());
     }
 }
 
@@ -135,11 +127,15 @@ fn the_first_extremum_and_nan() {
             assert_eq!(cpu.to_f64_vec(), gpu.to_f64_vec(), "argmin {n}");
             for op in [ReduceOp::Max, ReduceOp::Min, ReduceOp::Sum, ReduceOp::LogSumExp] {
                 let (cpu, gpu) = (a.reduce(op, &[dim], false), b.reduce(op, &[dim], false));
-                assert_close(&format!("{op:?} {n}"), &cpu.unwrap(), &gpu.unwrap());
+                assert_devices_agree(&format!("{op:?} {n}"), &cpu.unwrap(), &gpu.unwrap());
             }
         }
-        assert_close("softmax", &x.softmax(1).unwrap(), &there.softmax(1).unwrap());
-        assert_close("log_softmax", &x.log_softmax(1).unwrap(), &there.log_softmax(1).unwrap());
+        assert_devices_agree("softmax", &x.softmax(1).unwrap(), &there.softmax(1).unwrap());
+        assert_devices_agree(
+            "log_softmax",
+            &x.log_softmax(1).unwrap(),
+            &there.log_softmax(1).unwrap(),
+        );
     }
 }
 
@@ -155,13 +151,17 @@ fn softmax_of_every_width() {
         let g = Tensor::randn(&[rows, n], DType::F32, RngKey::new(99)).unwrap();
         let (x_there, g_there) = (x.to_device(device).unwrap(), g.to_device(device).unwrap());
         let (a, b) = (x.softmax(-1).unwrap(), x_there.softmax(-1).unwrap());
-        assert_close(&format!("softmax {rows} {n}"), &a, &b);
+        assert_devices_agree(&format!("softmax {rows} {n}"), &a, &b);
         let (da, db) = (a.softmax_backward(&g, -1), b.softmax_backward(&g_there, -1));
-        assert_close(&format!("softmax_backward {rows} {n}"), &da.unwrap(), &db.unwrap());
+        assert_devices_agree(&format!("softmax_backward {rows} {n}"), &da.unwrap(), &db.unwrap());
         let (a, b) = (x.log_softmax(-1).unwrap(), x_there.log_softmax(-1).unwrap());
-        assert_close(&format!("log_softmax {rows} {n}"), &a, &b);
+        assert_devices_agree(&format!("log_softmax {rows} {n}"), &a, &b);
         let (da, db) = (a.log_softmax_backward(&g, -1), b.log_softmax_backward(&g_there, -1));
-        assert_close(&format!("log_softmax_backward {rows} {n}"), &da.unwrap(), &db.unwrap());
+        assert_devices_agree(
+            &format!("log_softmax_backward {rows} {n}"),
+            &da.unwrap(),
+            &db.unwrap(),
+        );
     }
 }
 
@@ -177,12 +177,12 @@ fn layer_norm_of_every_width() {
         let cpu = x.layer_norm(&w, Some(&b), 1e-5).unwrap();
         let gpu = there(&x).layer_norm(&there(&w), Some(&there(&b)), 1e-5).unwrap();
         let what = |part: &str| format!("{part} {rows} {n}");
-        assert_close(&what("mean"), &cpu.mean, &gpu.mean);
+        assert_devices_agree(&what("mean"), &cpu.mean, &gpu.mean);
         // Short rows may have almost no variance, which magnifies the rounding of the mean.
         let steady = n > 3 || n == 0;
         if steady {
-            assert_close(&what("rstd"), &cpu.rstd, &gpu.rstd);
-            assert_close(&what("output"), &cpu.output, &gpu.output);
+            assert_devices_agree(&what("rstd"), &cpu.rstd, &gpu.rstd);
+            assert_devices_agree(&what("output"), &cpu.output, &gpu.output);
         }
         // Both start from the same statistics, so that only this kernel is compared.
         let (mean, rstd) = (there(&cpu.mean), there(&cpu.rstd));
@@ -193,10 +193,10 @@ fn layer_norm_of_every_width() {
                 x_there.layer_norm_backward(&there(&w), &mean, &rstd, &g_there, h_there.as_ref());
             let (gpu, cpu) = (gpu.unwrap(), x.layer_norm_backward(&w, &cpu.mean, &cpu.rstd, &g, h));
             let cpu = cpu.unwrap();
-            assert_close(&what("dw"), &cpu.1, &gpu.1);
-            assert_close(&what("db"), &cpu.2, &gpu.2);
+            assert_devices_agree(&what("dw"), &cpu.1, &gpu.1);
+            assert_devices_agree(&what("db"), &cpu.2, &gpu.2);
             if steady {
-                assert_close(&what("dx"), &cpu.0, &gpu.0);
+                assert_devices_agree(&what("dx"), &cpu.0, &gpu.0);
             }
         }
     }

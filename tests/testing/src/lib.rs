@@ -9,7 +9,9 @@ use gradus_tensor::ops::optim::AdamWStep;
 use gradus_tensor::{Device, gpus};
 use proptest::prelude::ProptestConfig;
 
-pub use near::{Numbers, assert_near, assert_near_or_nan, largest};
+pub use near::{
+    Numbers, assert_devices_agree, assert_devices_within, assert_near, assert_near_or_nan, largest,
+};
 
 /// The first GPU, or `None`. Panics without a GPU if `GRADUS_REQUIRE_GPU` is 1.
 pub fn gpu() -> Option<Device> {

@@ -78,6 +78,27 @@ where
     });
 }
 
+/// Asserts that a GPU's result has the dtype and shape of the CPU's, and that elements agree within
+/// 1e-5 of their size, or 2e-6 of the largest, because sums may cancel.
+///
+/// # Panics
+/// If they do not agree; the message begins with `what`.
+#[track_caller]
+pub fn assert_devices_agree(what: &str, cpu: &Tensor, gpu: &Tensor) {
+    assert_devices_within(what, 2e-6 * largest(cpu, 1.0), cpu, gpu);
+}
+
+/// Like [`assert_devices_agree`], within 1e-5 of an element's size or `absolute`.
+///
+/// # Panics
+/// Like [`assert_devices_agree`].
+#[track_caller]
+pub fn assert_devices_within(what: &str, absolute: f64, cpu: &Tensor, gpu: &Tensor) {
+    assert_eq!(cpu.dtype(), gpu.dtype(), "{what}: dtypes");
+    let what = format!("{what}, on the GPU");
+    assert_near_or_nan(&what, gpu, cpu, |cpu| absolute + 1e-5 * cpu.abs());
+}
+
 #[track_caller]
 fn compare<A, B>(what: &str, got: &A, want: &B, near: impl Fn(f64, f64) -> bool)
 where

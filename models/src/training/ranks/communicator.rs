@@ -76,7 +76,7 @@ pub trait Communicator: Send + Sync {
         self.all_gather(Vec::new()).map(drop)
     }
 
-    /// The sum of all ranks' values, element by element, in whatever order is fast. This one adds
+    /// The sum of all ranks' values, element by element, in the order that is fastest. This one adds
     /// in the order of the ranks.
     ///
     /// # Errors

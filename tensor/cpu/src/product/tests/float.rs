@@ -170,7 +170,7 @@ fn every_instruction_set_has_its_kernel() {
     assert_eq!(f32_kernel().as_ref().map(name), detected().first().map(name), "the best is used");
 }
 
-/// The columns beyond the last are zeros, whatever was in the room.
+/// The columns beyond the last are zeros, even where the memory held other numbers.
 #[test]
 fn a_panel_is_filled_up_with_zeros() {
     let data = random(15, 1);
