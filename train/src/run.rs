@@ -63,7 +63,7 @@ impl<J: Job> Run<J> {
                 .tensorboard
                 .then(|| TensorBoard::open(folder, done, course.histograms))
                 .transpose()?,
-            ranks: RanksSeen::after(done),
+            ranks: RanksSeen::after(done, folder),
             norms: Vec::new(),
         };
         let ended = self.session.run(&stop, &mut |event| Ok(watch.see(event)?));

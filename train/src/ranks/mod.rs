@@ -129,6 +129,22 @@ impl Group {
         Ok(())
     }
 
+    /// Checks that the run has the step whose timeline is asked for.
+    ///
+    /// # Errors
+    /// A usage error where it has not.
+    pub fn check_timeline<T: Task>(&self, trainer: &Trainer<T>) -> Outcome {
+        let steps = trainer.steps_done() + 1..=trainer.total_steps();
+        match self.flags.rank_timeline.filter(|step| !steps.contains(step)) {
+            None => Ok(()),
+            Some(step) => Err(Failure::usage(format!(
+                "--rank-timeline is {step}; the steps of this run are {} to {}",
+                steps.start(),
+                steps.end()
+            ))),
+        }
+    }
+
     /// Says what a person can do if a rank dies from now on.
     pub fn advise(&self, task: &str, out: &Path) {
         let out = &out.display().to_string();
