@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 use gradus_autograd::{Gradients, VarId};
+use gradus_nn::Parameter;
 use gradus_tensor::{Device, Reading, Tensor};
 
 use super::Tag;
@@ -332,7 +333,10 @@ impl<'a> Exchange<'a> {
                 Some(parameter) => {
                     part.gradients.insert(parameter.id(), tensor.to_device(parameter.device())?)
                 }
-                None => part.loss = Some(tensor),
+                None => {
+                    let device = self.ranks.parameters.first().map(Parameter::device);
+                    part.loss = Some(tensor.to_device(device.unwrap_or(Device::Cpu))?);
+                }
             }
         }
         Ok(part)
