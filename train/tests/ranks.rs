@@ -106,6 +106,16 @@ fn a_run_goes_on_with_another_number_of_ranks() {
     assert!(weights(&whole) == weights(&out), "the resumed run has other weights");
 }
 
+#[test]
+fn every_rank_tells_its_steps_if_it_is_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out) = (data(dir.path()), dir.path().join("out"));
+    let output = on_ranks(3, &scratch(&data, &out, &["--steps", "2", "--verbose"]));
+    ok(&output);
+    let told = stderr(&output);
+    assert_eq!(told.matches("step 2: loss ").count(), 2, "ranks 1 and 2: {told}");
+}
+
 /// The text of a failure that is told once, by rank 0 alone.
 #[track_caller]
 fn refused(output: &Output) -> String {

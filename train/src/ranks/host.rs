@@ -41,7 +41,8 @@ pub fn settle(shared: &mut SharedArgs, group: &Group, place: &Place) -> Outcome<
     let all: Vec<Seat> = all.iter().enumerate().map(read).collect::<Result<_, _>>()?;
     if shared.threads.is_none() && std::env::var_os("RAYON_NUM_THREADS").is_none() {
         // Ranks that may run on the same processors share them.
-        let beside = |other: &&Seat| (&other.host, &other.processors) == (&own.host, &own.processors);
+        let beside =
+            |other: &&Seat| (&other.host, &other.processors) == (&own.host, &own.processors);
         let sharing = all.iter().filter(beside).count().max(1);
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         shared.threads = Some((processors / sharing).max(1));

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use gradus_cli::Outcome;
+use gradus_cli::{Outcome, SharedArgs, note};
 use gradus_models::files;
 use gradus_models::training::ranks::{Mark, Traffic};
+use gradus_models::training::{Event, StepNumbers};
 use serde_json::{Value, json};
 
 use super::Screen;
@@ -28,6 +29,22 @@ impl RanksSeen {
     /// Begins after a step of the run in a folder.
     pub fn after(step: u64, folder: &Path) -> RanksSeen {
         RanksSeen { step, folder: folder.into() }
+    }
+
+    /// The log of a rank that does not lead, which shows how far it is.
+    pub fn log(shared: &SharedArgs, event: &Event) {
+        match event {
+            Event::Step(StepNumbers { step, loss, seconds, .. }) => {
+                note(shared, format!("step {step}: loss {loss:.4}, {seconds:.2} s"));
+            }
+            Event::Cut { step, tokens } => {
+                note(
+                    shared,
+                    format!("step {step}: batches are cut to {tokens} tokens from here on"),
+                );
+            }
+            _ => {}
+        }
     }
 
     /// Tells what the ranks have sent since the last time, and names the slowest. Returns the line
