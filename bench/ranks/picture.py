@@ -36,6 +36,17 @@ def part(name):
     return "embeddings" if "embeddings" in name else "head"
 
 
+def joined(marks, gap):
+    """The times of marks; those that follow each other within a gap are one."""
+    times = []
+    for mark in sorted(marks, key=lambda mark: mark["begin"]):
+        if times and mark["begin"] - times[-1][1] < gap:
+            times[-1][1] = max(times[-1][1], mark["end"])
+        else:
+            times.append([mark["begin"], mark["end"]])
+    return times
+
+
 class Picture:
     def __init__(self, marks):
         self.marks = marks
@@ -63,6 +74,8 @@ class Picture:
         self.add(f'<rect x="{x}" y="{top:.1f}" width="{COLUMN}" height="{bottom - top:.1f}" class="{kind}"/>{edge}')
         if bottom - top > 12:
             self.text(x + COLUMN / 2, (top + bottom) / 2 + 4, label, anchor="middle")
+        elif kind == "update":
+            self.text(x + COLUMN / 2, bottom + 13, label, anchor="middle")
 
     def rank(self, rank):
         self.text(COLUMNS[rank] + COLUMN / 2, TOP - 10, f"rank {rank}", "", "middle")
@@ -73,8 +86,8 @@ class Picture:
             self.block(rank, mark["begin"], mark["end"], "backward", "backward")
         self.layers(rank, backward[-1])
         for what, kind, label in (("wait", "wait", "waits"), ("unpack", "rest", "unpack"), ("update", "update", "optimiser")):
-            for mark in self.of(rank, what):
-                self.block(rank, mark["begin"], mark["end"], kind, label)
+            for begin, end in joined(self.of(rank, what), self.end / 100):
+                self.block(rank, begin, end, kind, label)
         # Where packing and adding begin, beside the messages.
         x = COLUMNS[rank] + (COLUMN - 6 if rank == 0 else 0)
         for mark in self.of(rank, "pack", "add"):

@@ -4,11 +4,12 @@ usage: scaling.py OUT [--compute SECONDS] [--micro-batches N]
 
 The model, for a step of n micro-batches on k ranks whose links carry W bytes a second each way:
 
-    T = (n / k) c + max(0, 2 S (1 - e) / W - b c) + 2 S e / W + x + u,    S = 4 P (k - 1) / k
+    T = (n / k) c + (n / k - 1) a + max(0, 2 S (1 - e) / W - b c) + 2 S e / W + x + u,    S = 4 P (k - 1) / k
 
 c  seconds of forward and backward of a micro-batch      P  trained numbers
 b  share of backward in c                                e  share of the numbers that are ready last (the embeddings)
-x  packing, adding and unpacking the gradients           u  the step of the optimiser
+a  adding the gradients of two micro-batches             u  the step of the optimiser
+x  packing, adding and unpacking for the messages
 
 A rank sends S bytes of gradients and S bytes of sums. Those of the layers leave while the last backward runs, and cost
 what does not fit into its time; those of the embeddings follow it.
@@ -59,7 +60,7 @@ def step(p, k, n, bandwidth):
     sent = 4 * p["P"] * (k - 1) / k
     late = p["e"]
     waits = max(0, 2 * sent * (1 - late) / bandwidth - p["b"] * p["c"]) + 2 * sent * late / bandwidth
-    return n / k * p["c"] + (waits + p["x"] if k > 1 else 0) + p["u"]
+    return n / k * p["c"] + (n / k - 1) * p["a"] + (waits + p["x"] if k > 1 else 0) + p["u"]
 
 
 def table(head, rows):
@@ -80,21 +81,26 @@ def main():
     setting = json.loads((out / "setting.json").read_text())
     tokens = setting["batch"] * setting["length"]
     one, two = (step_of_one(out / f"one-{n}", n * tokens) for n in (1, 2))
+    beside = step_of_one(out / "beside", tokens)
     cases = {case: means_of_ranks(out / case) for case in ("shared", "loopback", "network") if (out / case).is_dir()}
     first = next(iter(cases))
     all_numbers, embeddings = numbers(out / "one-1")
+    of = cases[first]
+    u = of["step_seconds"] - sum(of[f"{part}_seconds"] for part in ("compute", "exchange", "wait"))
     p = {
         "P": all_numbers,
         "e": embeddings / all_numbers,
-        "c": two - one,
-        "u": 2 * one - two,
+        "c": beside - u,
         "b": share_of_backward(out / first),
-        "x": cases[first]["exchange_seconds"],
+        "a": max(0, two - 2 * one + u),
+        "x": of["exchange_seconds"],
+        "u": u,
     }
     link = json.loads((out / "link.json").read_text())["bytes_per_second"] if (out / "link.json").exists() else None
     print(f"{setting['processor']} ({setting['instructions'].strip()}), one thread a rank; {setting['batch']} texts of "
           f"{setting['length']} tokens a micro-batch\n")
     rows = [[f"one process, {n} micro-batch{'es' * (n > 1)}", "0", "", "", "", f"{t:.3f}"] for n, t in ((1, one), (2, two))]
+    rows.append(["one process beside another, 1 micro-batch", "0", "", "", "", f"{beside:.3f}"])
     for case, of in cases.items():
         seconds = [f"{of[name]:.3f}" for name in ("compute_seconds", "exchange_seconds", "wait_seconds", "step_seconds")]
         rows.append([f"two ranks, {case}", f"{of['sent_bytes'] / 1e6:.1f}", *seconds])
@@ -106,9 +112,10 @@ def main():
         told = step(p, 2, 2, bandwidth)
         rows.append([case, f"{told:.3f}", f"{of['step_seconds']:.3f}", f"{100 * (of['step_seconds'] / told - 1):+.0f} %"])
     table(["two ranks", "predicted s", "measured s", "off by"], rows)
+    p["c"] = one - u  # a host each
     if arguments.compute:
-        p["u"], p["x"] = (p[name] * arguments.compute / p["c"] for name in ("u", "x"))
-        p["c"] = arguments.compute
+        # All that is computed becomes faster.
+        p.update({name: p[name] * arguments.compute / p["c"] for name in "caxu"})
     n = arguments.micro_batches
     print(f"{n} micro-batches a step, c = {p['c']:.3g} s: seconds of a step, and times faster than one rank\n")
     alone = step(p, 1, n, 1)
