@@ -28,14 +28,15 @@ def lines(folder, name):
 
 
 def step_of_one(folder, tokens):
-    """Seconds of a step of one process: the median without the first step."""
+    """Seconds of a step of one process: the median of the second half, when memory is warm."""
     rates = [line["tokens_per_second"] for line in lines(folder, "metrics.jsonl") if "tokens_per_second" in line]
-    return tokens / statistics.median(rates[1:])
+    return tokens / statistics.median(rates[len(rates) // 2 :])
 
 
 def means_of_ranks(folder):
-    """Bytes and seconds of a step of a rank, over the last steps."""
-    last = [line["ranks"] for line in lines(folder, "metrics.jsonl") if "ranks" in line][1:]
+    """Bytes and seconds of a step of a rank, over the second half of the steps."""
+    last = [line["ranks"] for line in lines(folder, "metrics.jsonl") if "ranks" in line]
+    last = last[len(last) // 2 :]
     return {name: statistics.median(statistics.mean(line[name]) for line in last) for name in last[0] if name != "steps"}
 
 

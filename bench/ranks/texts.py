@@ -22,7 +22,7 @@ def write(name, texts):
 
 write("train.csv", texts)
 write("dev.csv", 2)
-# The first rows name every word.
+# A vocabulary takes words that occur twice.
 rows = [" ".join(words[at : at + length]) for at in range(0, len(words) - length + 1, length)]
 with open(folder / "train.csv", "a") as file:
-    file.writelines(f"{row},even\n" for row in rows)
+    file.writelines(f"{row},even\n" for row in rows * 2)

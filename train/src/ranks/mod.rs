@@ -71,7 +71,11 @@ pub fn join(shared: &mut SharedArgs, flags: &RankFlags) -> Outcome<Option<Group>
     };
     let (line, communicator, place) = mpi::connect(&launched, flags)?;
     let group = Group { line, communicator, host: place.host.clone(), flags: flags.clone() };
-    let told = host::settle(shared, &group, &place)?;
+    let told = match host::settle(shared, &group, &place) {
+        Ok(told) => told,
+        // Another rank has failed already, which rank 0 tells.
+        Err(failure) => return group.run(|_| Err(failure)).map(|()| None),
+    };
     if group.rank() > 0 {
         shared.json = false;
         shared.quiet = !shared.verbose;
