@@ -82,7 +82,7 @@ def main():
     setting = json.loads((out / "setting.json").read_text())
     tokens = setting["batch"] * setting["length"]
     one, two = (step_of_one(out / f"one-{n}", n * tokens) for n in (1, 2))
-    beside = step_of_one(out / "beside", tokens)
+    beside = step_of_one(out / "beside", tokens) if (out / "beside").is_dir() else one
     cases = {case: means_of_ranks(out / case) for case in ("shared", "loopback", "network") if (out / case).is_dir()}
     first = next(iter(cases))
     all_numbers, embeddings = numbers(out / "one-1")
@@ -101,7 +101,8 @@ def main():
     print(f"{setting['processor']} ({setting['instructions'].strip()}), one thread a rank; {setting['batch']} texts of "
           f"{setting['length']} tokens a micro-batch\n")
     rows = [[f"one process, {n} micro-batch{'es' * (n > 1)}", "0", "", "", "", f"{t:.3f}"] for n, t in ((1, one), (2, two))]
-    rows.append(["one process beside another, 1 micro-batch", "0", "", "", "", f"{beside:.3f}"])
+    if beside != one:
+        rows.append(["one process beside another, 1 micro-batch", "0", "", "", "", f"{beside:.3f}"])
     for case, of in cases.items():
         seconds = [f"{of[name]:.3f}" for name in ("compute_seconds", "exchange_seconds", "wait_seconds", "step_seconds")]
         rows.append([f"two ranks, {case}", f"{of['sent_bytes'] / 1e6:.1f}", *seconds])
