@@ -4,12 +4,12 @@ usage: scaling.py OUT [--compute SECONDS] [--micro-batches N]
 
 The model, for a step of n micro-batches on k ranks whose links carry W bytes a second each way:
 
-    T = (n / k) c + (n / k - 1) a + max(0, 2 S (1 - e) / W - b c) + 2 S e / W + x + u,    S = 4 P (k - 1) / k
+    T = (n / k) c + (n / k - 1) a + max(0, 2 S (1 - e) / W - b c) + 2 S e / W + x + y + u,    S = 4 P (k - 1) / k
 
 c  seconds of forward and backward of a micro-batch      P  trained numbers
 b  share of backward in c                                e  share of the numbers that are ready last (the embeddings)
 a  adding the gradients of two micro-batches             u  the step of the optimiser
-x  packing, adding and unpacking for the messages
+x  packing, adding and unpacking for the messages        y  sending and receiving, where no core is free for it
 
 A rank sends S bytes of gradients and S bytes of sums. Those of the layers leave while the last backward runs, and cost
 what does not fit into its time; those of the embeddings follow it.
@@ -61,7 +61,7 @@ def step(p, k, n, bandwidth):
     sent = 4 * p["P"] * (k - 1) / k
     late = p["e"]
     waits = max(0, 2 * sent * (1 - late) / bandwidth - p["b"] * p["c"]) + 2 * sent * late / bandwidth
-    return n / k * p["c"] + (n / k - 1) * p["a"] + (waits + p["x"] if k > 1 else 0) + p["u"]
+    return n / k * p["c"] + (n / k - 1) * p["a"] + (waits + p["x"] + p["y"] if k > 1 else 0) + p["u"]
 
 
 def table(head, rows):
@@ -95,6 +95,7 @@ def main():
         "b": share_of_backward(out / first),
         "a": max(0, two - 2 * one + u),
         "x": of["exchange_seconds"],
+        "y": of["compute_seconds"] - beside + u,
         "u": u,
     }
     link = json.loads((out / "link.json").read_text())["bytes_per_second"] if (out / "link.json").exists() else None
@@ -114,7 +115,7 @@ def main():
         told = step(p, 2, 2, bandwidth)
         rows.append([case, f"{told:.3f}", f"{of['step_seconds']:.3f}", f"{100 * (of['step_seconds'] / told - 1):+.0f} %"])
     table(["two ranks", "predicted s", "measured s", "off by"], rows)
-    p["c"] = one - u  # a host each
+    p["c"], p["y"] = one - u, 0  # a host each, which has a core for the messages
     if arguments.compute:
         # All that is computed becomes faster.
         p.update({name: p[name] * arguments.compute / p["c"] for name in "caxu"})
