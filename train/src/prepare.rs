@@ -99,6 +99,7 @@ impl<J: Job> Run<J> {
             resumed.tell(&shared, &trainer, &found);
         }
         if let Some(group) = group {
+            group.check_timeline(&trainer)?;
             group.advise(J::Flags::TASK, &out);
         }
         let Model { config, tokenizer, weights, .. } = model;

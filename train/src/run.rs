@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use gradus_cli::{Failure, Outcome, command, note};
-use gradus_models::training::{Ended, Finished, Task};
+use gradus_models::training::{Ended, Event, Finished, Task};
 use gradus_models::{Error, interchange};
 
 use crate::flags::TaskFlags;
@@ -38,8 +38,13 @@ impl<J: Job> Run<J> {
     fn course(&mut self) -> Outcome<(Ended, Option<f64>)> {
         let stop = stop_signal()?;
         if !self.session.trainer.leads() {
-            // Rank 0 writes and tells.
-            let ended = self.session.run(&stop, &mut |_| Ok::<_, Halt>(()));
+            // Rank 0 writes and tells; with --verbose another rank tells how far it is.
+            let shared = &self.shared;
+            let mut log = |event: Event| {
+                RanksSeen::log(shared, &event);
+                Ok::<_, Halt>(())
+            };
+            let ended = self.session.run(&stop, &mut log);
             return Ok((ended.map_err(Halt::told)?, None));
         }
         let trainer = &self.session.trainer;
@@ -63,7 +68,7 @@ impl<J: Job> Run<J> {
                 .tensorboard
                 .then(|| TensorBoard::open(folder, done, course.histograms))
                 .transpose()?,
-            ranks: RanksSeen::after(done),
+            ranks: RanksSeen::after(done, folder),
             norms: Vec::new(),
         };
         let ended = self.session.run(&stop, &mut |event| Ok(watch.see(event)?));

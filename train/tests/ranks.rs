@@ -10,6 +10,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{data, metrics, ok, run, scratch, stderr, weights};
+use serde_json::Value;
 
 /// `mpirun` with the program on so many ranks of this machine.
 fn mpirun(ranks: usize, args: &[&str]) -> Command {
@@ -37,7 +38,8 @@ fn any_number_of_ranks_trains_the_same_model() {
     ok(&run(&scratch(&data, &alone, &COURSE)));
     for ranks in [2, 3, 4] {
         let out = dir.path().join(ranks.to_string());
-        let output = on_ranks(ranks, &scratch(&data, &out, &COURSE));
+        let course = [&COURSE[..], &["--rank-timeline", "2"]].concat();
+        let output = on_ranks(ranks, &scratch(&data, &out, &course));
         ok(&output);
         assert!(weights(&alone) == weights(&out), "{ranks} ranks have other weights");
         assert_eq!(metrics(&alone), metrics(&out), "{ranks} ranks tell other numbers");
@@ -46,6 +48,44 @@ fn any_number_of_ranks_trains_the_same_model() {
         assert_eq!(told.matches(&line).count(), 1, "only rank 0 tells: {told}");
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         assert_eq!(printed.matches("model: ").count(), 1, "only rank 0 prints: {printed}");
+        measured(&out, ranks);
+    }
+}
+
+/// Checks what a run tells of its ranks for scripts.
+fn measured(out: &Path, ranks: usize) {
+    let lines = |file: &str| -> Vec<Value> {
+        let text = std::fs::read_to_string(out.join(file)).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let all = lines("metrics.jsonl");
+    let means: Vec<&Value> = all.iter().filter_map(|line| line.get("ranks")).collect();
+    let steps: Vec<u64> = means.iter().filter_map(|line| line["steps"].as_u64()).collect();
+    assert_eq!(steps, [5, 5, 2], "the steps between evaluations");
+    for line in means {
+        let of = |name: &str| -> Vec<f64> {
+            line[name].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
+        };
+        let whole = of("step_seconds");
+        assert_eq!(whole.len(), ranks);
+        for rank in 0..ranks {
+            let parts = ["compute_seconds", "exchange_seconds"].map(|name| of(name)[rank]);
+            assert!(parts.iter().all(|part| *part > 0.0), "{line}");
+            assert!(parts.iter().sum::<f64>() < whole[rank], "{line}");
+            assert!(of("sent_bytes")[rank] > 0.0, "{line}");
+        }
+    }
+    let marks = lines("timeline.jsonl");
+    for rank in 0..ranks {
+        let of = |what: &str| {
+            marks.iter().filter(move |mark| mark["rank"] == rank && mark["what"] == what).count()
+        };
+        // Every bucket is packed by each rank, and its sum comes from the owner or is made here.
+        let (packed, added, sums) = (of("pack"), of("add"), of("sum"));
+        assert!(packed > 1 && added > 0 && added + sums == packed, "{packed}, {added}, {sums}");
+        assert_eq!(of("arrive"), added * (ranks - 1));
+        assert!(of("gradient") > 0 && of("update") == 1);
+        assert_eq!(of("forward"), of("backward"));
     }
 }
 
@@ -66,6 +106,16 @@ fn a_run_goes_on_with_another_number_of_ranks() {
     assert!(weights(&whole) == weights(&out), "the resumed run has other weights");
 }
 
+#[test]
+fn every_rank_tells_its_steps_if_it_is_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out) = (data(dir.path()), dir.path().join("out"));
+    let output = on_ranks(3, &scratch(&data, &out, &["--steps", "2", "--verbose"]));
+    ok(&output);
+    let told = stderr(&output);
+    assert_eq!(told.matches("step 2: loss ").count(), 2, "ranks 1 and 2: {told}");
+}
+
 /// The text of a failure that is told once, by rank 0 alone.
 #[track_caller]
 fn refused(output: &Output) -> String {
@@ -83,6 +133,9 @@ fn a_wrong_start_is_told_once() {
     assert!(told.contains("--accumulate is 2; 3 ranks need"), "{told}");
     let told = refused(&on_ranks(2, &scratch(Path::new("/nowhere"), &out, &[])));
     assert!(told.contains("/nowhere"), "{told}");
+    let late = ["--steps", "3", "--rank-timeline", "4"];
+    let told = refused(&on_ranks(2, &scratch(&data, &out, &late)));
+    assert!(told.contains("--rank-timeline is 4; the steps of this run are 1 to 3"), "{told}");
     let told = refused(&on_ranks(2, &["sweep", "plan.toml"]));
     assert!(told.contains("train sweep is for one"), "{told}");
     assert!(!out.exists(), "a refused run wrote");
@@ -175,4 +228,26 @@ fn a_killed_rank_ends_the_run_everywhere() {
     let told = stderr(&output);
     assert!(!output.status.success() && begin.elapsed() < Duration::from_secs(20), "{told}");
     assert!(told.contains("rank 2"), "{told}");
+}
+
+/// Two ranks on one GPU: gradients pass through the host, and the bits are those of one process.
+#[test]
+fn ranks_on_a_gpu_train_the_model_of_one_process() {
+    if gradus_testing::gpu().is_none() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (data, alone) = (data(dir.path()), dir.path().join("alone"));
+    // The norm of a sharded run is computed on the CPU, and so may have other bits.
+    let plain = ["--device", "gpu:0", "--clip-norm", "0", "--dropout", "0.2"];
+    let course = [&plain[..], &["--steps", "4", "--accumulate", "3"]].concat();
+    ok(&run(&scratch(&data, &alone, &course)));
+    for sharded in [false, true] {
+        let out = dir.path().join(format!("sharded-{sharded}"));
+        let flags: &[&str] = if sharded { &["--shard-optimizer"] } else { &[] };
+        let output = on_ranks(2, &scratch(&data, &out, &[&course[..], flags].concat()));
+        ok(&output);
+        assert!(stderr(&output).contains("2 of them share one GPU"), "{}", stderr(&output));
+        assert!(weights(&alone) == weights(&out), "two ranks have other weights ({flags:?})");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::ranks::Traffic;
+use super::ranks::{Mark, Traffic};
 use super::{Evaluation, Inspection};
 
 /// The numbers of one step.
@@ -101,6 +101,8 @@ pub enum Event<'a> {
         /// A rank each, in their order.
         traffic: &'a [Traffic],
     },
+    /// What each rank did, and when, in the last step, which was recorded.
+    Timeline(&'a [Mark]),
     /// The dev set's evaluations no longer improve; the run ends.
     StoppedEarly,
 }

@@ -1,11 +1,13 @@
 //! The loss of a step and its gradients, from its micro-batches.
 
+use std::time::Instant;
+
 use gradus_autograd::{Gradients, Var, no_grad};
 use gradus_nn::Forward;
 use gradus_tensor::Tensor;
 
 use super::micro::{Piece, is_exhausted, pieces, smaller};
-use super::ranks::Exchange;
+use super::ranks::{Doing, Exchange};
 use super::tree::{Part, Sums};
 use super::{StepLoss, Task, Trainer};
 use crate::{Error, Result};
@@ -32,7 +34,7 @@ impl<T: Task> Trainer<T> {
             };
             // What other ranks have got already cannot be taken back.
             let joint = self.task.step_loss().is_some();
-            let again = exchange.as_ref().is_none_or(|exchange| !joint && !exchange.has_sent());
+            let again = exchange.as_ref().is_none_or(|exchange| !joint && !exchange.has_begun());
             match result {
                 Ok((sums, loss)) => {
                     let total = match exchange {
@@ -117,6 +119,16 @@ impl<T: Task> Trainer<T> {
         Ok((sums, Some(loss.into_tensor())))
     }
 
+    /// Notes for the timeline of ranks what was done with a micro-batch since `begin`. Returns the
+    /// time.
+    fn note(&self, what: Doing, batch: usize, begin: Instant) -> Instant {
+        let now = Instant::now();
+        if let Some(ranks) = &self.ranks {
+            ranks.note(what, batch, None, [begin, now]);
+        }
+        now
+    }
+
     /// The mean loss over the terms of all pieces, and its gradients.
     fn mean_sums(
         &self,
@@ -135,11 +147,12 @@ impl<T: Task> Trainer<T> {
                 if terms == 0.0 {
                     continue; // nothing in it to learn from
                 }
-                let forward = self.forward(piece);
+                let (forward, begin) = (self.forward(piece), Instant::now());
                 let loss =
                     self.recipe.precision.run(|| self.task.loss(&piece.examples, &forward))?;
                 // Weighted by the terms: the sum is the mean over the whole step.
                 let loss = loss.mul_scalar(terms / all)?;
+                let begin = self.note(Doing::Forward, batch, begin);
                 let own = match exchange.as_mut().filter(|_| Some(at) == last) {
                     None => self.guard.backward(&loss)?,
                     Some(exchange) => self.guard.backward_with_hook(&loss, |leaf, grad| {
@@ -147,6 +160,7 @@ impl<T: Task> Trainer<T> {
                         Ok(())
                     })?,
                 };
+                self.note(Doing::Backward, batch, begin);
                 let own = Part { loss: Some(loss.into_tensor()), gradients: own };
                 part = part.add(own)?;
             }

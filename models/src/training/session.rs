@@ -229,6 +229,11 @@ impl<T: Task> Session<T> {
         let (at, epoch) = (step.step, step.epoch);
         self.read(course, step, &due)?;
         course.clock.pause();
+        if let Some(marks) = self.trainer.take_timeline()?
+            && self.trainer.leads()
+        {
+            (course.watch)(Event::Timeline(&marks))?;
+        }
         self.inspect(course)?;
         if let Some(set) = self.dev.as_ref().filter(|_| due.evaluation) {
             self.trainer.swap_averages()?;

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use gradus_autograd::Gradients;
 use gradus_nn::{
@@ -12,7 +13,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::guard::Guard;
 use super::order::Order;
-use super::ranks::{Communicator, RankOptions, Ranks, Traffic};
+use super::ranks::{Communicator, Doing, Mark, RankOptions, Ranks, Traffic};
 use super::selection::{freeze, groups};
 use super::{Best, Metric, OptimizerKind, Recipe, RunMark, Task};
 use crate::evaluation::LOSS;
@@ -250,6 +251,15 @@ impl<T: Task> Trainer<T> {
         self.ranks.as_ref().map_or(Ok(Vec::new()), Ranks::take_traffic)
     }
 
+    /// What all ranks did in the last step, if they have recorded it ([`RankOptions::timeline`]).
+    /// All ranks must ask.
+    ///
+    /// # Errors
+    /// When a rank has failed.
+    pub fn take_timeline(&self) -> Result<Option<Vec<Mark>>> {
+        self.ranks.as_ref().map_or(Ok(None), Ranks::take_timeline)
+    }
+
     /// The parameters that training changes, those beside the model among them.
     pub(super) fn trained(&self) -> impl Iterator<Item = &Parameter> {
         self.parameters.iter().filter(|p| p.trainable())
@@ -304,8 +314,16 @@ impl<T: Task> Trainer<T> {
         if self.step >= self.total {
             return Ok(None);
         }
+        let begin = Instant::now();
+        if let Some(ranks) = &self.ranks {
+            ranks.begin_step(self.step + 1);
+        }
         // One entry into the thread pool for the whole step.
-        rayon::scope(|_| self.one_step()).map(Some)
+        let step = rayon::scope(|_| self.one_step())?;
+        if let Some(ranks) = &self.ranks {
+            ranks.end_step(begin);
+        }
+        Ok(Some(step))
     }
 
     fn one_step(&mut self) -> Result<Step> {
@@ -315,6 +333,7 @@ impl<T: Task> Trainer<T> {
         self.kept = None;
         let whole = self.keeps_gradients || self.without_gradient.is_none();
         let (loss, grads, cut_to) = self.fitting_gradients(&batches, whole)?;
+        let begin = Instant::now();
 
         if self.without_gradient.is_none() {
             self.without_gradient = Some(without_gradient(&self.parameters, &grads));
@@ -334,6 +353,9 @@ impl<T: Task> Trainer<T> {
         self.step += 1;
         if let Some(ema) = &mut self.ema {
             ema.update_warming_up(self.step)?;
+        }
+        if let Some(ranks) = &self.ranks {
+            ranks.note(Doing::Update, "all", None, [begin, Instant::now()]);
         }
         Ok(Step {
             step: self.step,

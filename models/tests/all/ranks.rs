@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use gradus_autograd::{Var, checkpoint};
 use gradus_models::evaluation::Examiner;
@@ -17,7 +18,7 @@ use crate::{embed, tasks, terms};
 
 /// Small buckets: many, with large gradients in several and small ones together.
 const SMALL: RankOptions =
-    RankOptions { reduce: Reduce::Exact, shard_optimizer: false, bucket: 700 };
+    RankOptions { reduce: Reduce::Exact, shard_optimizer: false, bucket: 700, timeline: None };
 
 /// The bits of everything that a step changes and tells: the loss, the norm and the weights.
 fn bits<T: Task>(trainer: &mut Trainer<T>) -> Result<Vec<u32>> {
@@ -146,7 +147,7 @@ fn embeddings_with_negatives_of_a_batch_and_of_a_step() {
         same_bits(SMALL, || {
             let pairs = embed::pairs(&embed::golden(), 1, false);
             let (task, store) = embed::task(pairs, Default::default(), cached, 0.1);
-            let recipe = Recipe { steps: Some(6), batch_size: 3, accumulate: 4, ..recipe() };
+            let recipe = Recipe { batch_size: 3, accumulate: 4, ..recipe() };
             Trainer::new(task, store, recipe).unwrap()
         });
     }
@@ -226,12 +227,17 @@ impl Communicator for Counted {
     }
 
     fn send(&self, to: usize, tag: Tag, message: Vec<u8>) -> Result<()> {
+        let sent = self.0.send(to, tag, message);
         self.1.fetch_add(1, Ordering::SeqCst);
-        self.0.send(to, tag, message)
+        sent
     }
 
     fn receive(&self, from: usize, tag: Tag) -> Result<Vec<u8>> {
         self.0.receive(from, tag)
+    }
+
+    fn arrived(&self, from: usize, tag: Tag) -> Result<Option<(Vec<u8>, Instant)>> {
+        self.0.arrived(from, tag)
     }
 
     fn fail(&self, message: &str) {
@@ -245,6 +251,8 @@ struct Watched {
     store: Store,
     sent: Arc<AtomicUsize>,
     seen: Arc<Mutex<Vec<usize>>>,
+    /// Messages of another rank, of which the last pass awaits the first.
+    awaited: Option<Arc<AtomicUsize>>,
 }
 
 impl Task for Watched {
@@ -257,9 +265,15 @@ impl Task for Watched {
 
     fn loss(&self, _: &[usize], _: &Forward) -> Result<Var> {
         let [early, late] = ["early", "late"].map(|name| self.store.get(name).unwrap().var());
-        let (sent, seen) = (self.sent.clone(), self.seen.clone());
+        let (sent, seen, awaited) = (self.sent.clone(), self.seen.clone(), self.awaited.clone());
         let inner = checkpoint(move || {
-            seen.lock().unwrap().push(sent.load(Ordering::SeqCst));
+            let mut seen = seen.lock().unwrap();
+            seen.push(sent.load(Ordering::SeqCst));
+            while seen.len() == 3
+                && awaited.as_ref().is_some_and(|other| other.load(Ordering::SeqCst) == 0)
+            {
+                std::thread::yield_now();
+            }
             early.square()
         })?;
         Ok(late.mul(&inner)?.sum_all()?)
@@ -279,14 +293,17 @@ impl Task for Watched {
 }
 
 #[test]
-fn gradients_are_sent_while_backward_still_runs() {
+fn gradients_and_sums_are_sent_while_backward_still_runs() {
+    let all: [Arc<AtomicUsize>; 2] = Default::default();
     let seen = in_process(2, |me| {
-        let (sent, seen) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
+        let (sent, seen) = (all[me.rank()].clone(), Arc::new(Mutex::new(Vec::new())));
+        let awaited = (me.rank() == 1).then(|| all[0].clone());
         let store = Store::new(0);
         for name in ["early", "late"] {
             store.root().parameter(name, &[8], Init::Ones).unwrap();
         }
-        let task = Watched { store: store.clone(), sent: sent.clone(), seen: seen.clone() };
+        let (own, noted) = (sent.clone(), seen.clone());
+        let task = Watched { store: store.clone(), sent: own, seen: noted, awaited };
         let recipe = Recipe { batch_size: 1, accumulate: 4, ..plain() };
         let mut trainer = Trainer::new(task, store, recipe).unwrap();
         // A bucket for each: that of `late`, the last parameter, belongs to rank 1.
@@ -295,8 +312,9 @@ fn gradients_are_sent_while_backward_still_runs() {
         trainer.step().unwrap();
         seen.lock().unwrap().clone()
     });
-    // Forward and backward of two micro-batches: nothing is sent before the last backward.
-    assert_eq!(seen[0], [0, 0, 0, 1]);
+    // Forward and backward of two micro-batches: nothing is sent before the last backward. In it
+    // rank 0 sends its gradient of `late`, and rank 1, which has it by then, the sum.
+    assert_eq!(seen, [[0, 0, 0, 1], [0, 0, 0, 1]]);
 }
 
 proptest! {

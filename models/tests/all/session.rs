@@ -42,6 +42,7 @@ fn shown(event: &Event) -> Option<String> {
         Event::Cut { tokens, .. } => format!("cut to {tokens}"),
         Event::CutElsewhere { step } => format!("another rank cuts at {step}"),
         Event::Ranks { traffic, .. } => format!("{} ranks", traffic.len()),
+        Event::Timeline(marks) => format!("{} marks", marks.len()),
         Event::Step(numbers) => format!("step {}", numbers.step),
         Event::Inspected(_) | Event::Evaluating { .. } => return None,
         Event::Evaluated { split, step, .. } => format!("{split} {step}"),

@@ -32,6 +32,14 @@ pub struct RankFlags {
         value_parser = clap::value_parser!(u64).range(1..)
     )]
     pub rank_timeout: Option<u64>,
+    /// Write what each rank does in this step, and when, to OUT/timeline.jsonl
+    #[arg(
+        long,
+        help_heading = "Ranks (mpirun, srun)",
+        value_name = "STEP",
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
+    pub rank_timeline: Option<u64>,
 }
 
 impl RankFlags {
@@ -41,6 +49,7 @@ impl RankFlags {
             ("reduce", self.reduce.is_some()),
             ("shard-optimizer", self.shard_optimizer),
             ("rank-timeout", self.rank_timeout.is_some()),
+            ("rank-timeline", self.rank_timeline.is_some()),
         ];
         given.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
     }
@@ -51,6 +60,11 @@ impl RankFlags {
             Some(Adding::Fast) => Reduce::Fast,
             Some(Adding::Exact) | None => Reduce::Exact,
         };
-        RankOptions { reduce, shard_optimizer: self.shard_optimizer, ..RankOptions::default() }
+        RankOptions {
+            reduce,
+            shard_optimizer: self.shard_optimizer,
+            timeline: self.rank_timeline,
+            ..RankOptions::default()
+        }
     }
 }

@@ -28,6 +28,9 @@ const END: Tag = 32_002;
 /// How often MPI is asked for messages while nothing happens.
 const PAUSE: Duration = Duration::from_micros(200);
 
+/// How often a request is looked at before the thread sleeps between: it has no processor of its own.
+const SPINS: usize = 100;
+
 /// Signs of life in the time of --rank-timeout.
 const SIGNS: u32 = 10;
 
@@ -136,20 +139,21 @@ pub fn run(
     let _ = start.send(Some((state.clone(), Place { host, local_rank })));
     let told = Cell::new(Instant::now());
     let line = Thread { world, state, every: timeout / SIGNS, told };
+    let mut busy = false;
     loop {
-        match orders.recv_timeout(PAUSE) {
+        match orders.recv_timeout(if busy { Duration::ZERO } else { PAUSE }) {
             Ok(Order::Send { to, tag, message }) => line.send(to, tag, &message),
             Ok(Order::Reduce { values, answer }) => drop(answer.send(line.reduce(&values))),
             Ok(Order::End) | Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {}
         }
-        line.serve();
+        busy = line.serve();
     }
     line.state.over.store(true, Ordering::SeqCst);
     for to in line.others() {
         line.send(to, END, &[]);
     }
-    line.serve();
+    while line.serve() {}
     // Dropping the universe waits until all ranks are here.
 }
 
@@ -175,7 +179,7 @@ impl Thread {
         scope(|scope| {
             let process = self.world.process_at_rank(to as i32);
             let request = process.immediate_send_with_tag(scope, message, i32::from(tag));
-            wait(request, || self.serve());
+            wait(request, || drop(self.serve()));
         });
     }
 
@@ -185,17 +189,22 @@ impl Thread {
             let add = SystemOperation::sum();
             let request =
                 self.world.immediate_all_reduce_into(scope, values, sum.as_mut_slice(), add);
-            wait(request, || self.serve());
+            wait(request, || drop(self.serve()));
         });
         sum
     }
 
-    /// Receives what is there, and gives a sign of life when it is time.
-    fn serve(&self) {
-        while let Some((message, status)) = self.world.any_process().immediate_matched_probe() {
+    /// Receives a message if there is one, and gives a sign of life when it is time. Returns whether
+    /// there was one. It is one alone, because the next message to send may be due: a link carries
+    /// messages both ways at once.
+    fn serve(&self) -> bool {
+        let message = self.world.any_process().immediate_matched_probe();
+        let any = message.is_some();
+        if let Some((message, status)) = message {
             self.receive(message, status);
         }
         self.live();
+        any
     }
 
     /// Hears the others' signs of life alone, and gives the own. Other messages keep their order.
@@ -246,7 +255,7 @@ fn wait<'a, D: ?Sized, S: Scope<'a>>(request: Request<'a, D, S>, meanwhile: impl
         request = pending;
         meanwhile();
         tries += 1;
-        if tries > 1000 {
+        if tries > SPINS {
             std::thread::sleep(PAUSE / 4);
         }
     }

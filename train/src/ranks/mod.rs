@@ -71,7 +71,11 @@ pub fn join(shared: &mut SharedArgs, flags: &RankFlags) -> Outcome<Option<Group>
     };
     let (line, communicator, place) = mpi::connect(&launched, flags)?;
     let group = Group { line, communicator, host: place.host.clone(), flags: flags.clone() };
-    let told = host::settle(shared, &group, &place)?;
+    let told = match host::settle(shared, &group, &place) {
+        Ok(told) => told,
+        // Another rank has failed already, which rank 0 tells.
+        Err(failure) => return group.run(|_| Err(failure)).map(|()| None),
+    };
     if group.rank() > 0 {
         shared.json = false;
         shared.quiet = !shared.verbose;
@@ -127,6 +131,22 @@ impl Group {
             );
         }
         Ok(())
+    }
+
+    /// Checks that the run has the step whose timeline is asked for.
+    ///
+    /// # Errors
+    /// A usage error where it has not.
+    pub fn check_timeline<T: Task>(&self, trainer: &Trainer<T>) -> Outcome {
+        let steps = trainer.steps_done() + 1..=trainer.total_steps();
+        match self.flags.rank_timeline.filter(|step| !steps.contains(step)) {
+            None => Ok(()),
+            Some(step) => Err(Failure::usage(format!(
+                "--rank-timeline is {step}; the steps of this run are {} to {}",
+                steps.start(),
+                steps.end()
+            ))),
+        }
     }
 
     /// Says what a person can do if a rank dies from now on.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gradus_cli::{Failure, Outcome};
 use gradus_models::training::ranks::{Communicator, Tag};
@@ -83,6 +83,10 @@ impl Communicator for Mpi {
 
     fn receive(&self, from: usize, tag: Tag) -> Result<Vec<u8>> {
         self.state.mailbox.take(from, tag)
+    }
+
+    fn arrived(&self, from: usize, tag: Tag) -> Result<Option<(Vec<u8>, Instant)>> {
+        Ok(self.state.mailbox.arrived(from, tag))
     }
 
     fn fail(&self, message: &str) {

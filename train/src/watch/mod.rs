@@ -57,7 +57,12 @@ impl Watch<'_> {
             }
             Event::Saved(_) => {}
             Event::CutElsewhere { step } => self.screen.cut_elsewhere(step),
-            Event::Ranks { step, traffic } => self.ranks.see(step, traffic, &self.screen),
+            Event::Ranks { step, traffic } => {
+                if let Some(line) = self.ranks.see(step, traffic, &self.screen) {
+                    self.metrics.write(&line)?;
+                }
+            }
+            Event::Timeline(marks) => self.ranks.timeline(marks, &self.screen)?,
             Event::StoppedEarly => self.screen.stopped_early(),
         }
         Ok(())

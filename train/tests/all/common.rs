@@ -93,7 +93,7 @@ pub fn json(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-/// The lines of `metrics.jsonl`, without the rates.
+/// The lines of `metrics.jsonl`, without what depends on time.
 pub fn metrics(folder: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
     let line = |line| {
@@ -101,7 +101,7 @@ pub fn metrics(folder: &Path) -> Vec<Value> {
         line.as_object_mut().unwrap().remove("tokens_per_second");
         line
     };
-    text.lines().map(line).collect()
+    text.lines().map(line).filter(|line| line.get("ranks").is_none()).collect()
 }
 
 /// The names of the checkpoints in a folder, sorted.

@@ -1,5 +1,7 @@
 //! What ranks need of each other.
 
+use std::time::Instant;
+
 use crate::Result;
 
 /// The subject of a message. Messages with the same subject arrive in the order in which they were
@@ -34,6 +36,16 @@ pub trait Communicator: Send + Sync {
     /// # Errors
     /// [`Error::Rank`](crate::Error::Rank) when a rank has failed.
     fn receive(&self, from: usize, tag: Tag) -> Result<Vec<u8>>;
+
+    /// The next message of this tag from another rank if it is here already, and when it arrived.
+    /// `None` where it is not, or where the communicator cannot tell: who needs the message then
+    /// waits for it.
+    ///
+    /// # Errors
+    /// As [`receive`](Communicator::receive).
+    fn arrived(&self, _from: usize, _tag: Tag) -> Result<Option<(Vec<u8>, Instant)>> {
+        Ok(None)
+    }
 
     /// Tells all other ranks that this one ends with an error. What they do next fails with it.
     fn fail(&self, message: &str);

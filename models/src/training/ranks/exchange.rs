@@ -1,18 +1,22 @@
 //! The exchange of one step: each rank sends its branches of the tree to the owner of a bucket, the
 //! owner adds them, and everybody gets the sum.
 //!
-//! A bucket is sent as soon as its last gradient is announced, while backward goes on.
+//! A bucket is sent as soon as its last gradient is announced, while backward goes on. Then the
+//! owner also adds the buckets that have arrived from all ranks, and sends their sums.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
+use std::time::Instant;
 
 use gradus_autograd::{Gradients, VarId};
+use gradus_nn::Parameter;
 use gradus_tensor::{Device, Reading, Tensor};
 
 use super::Tag;
 use super::message::{Values, add, decode, encode};
 use super::plan::{Bucket, Slice};
-use super::share::{Ranks, Reduce};
+use super::share::{BUCKETS, Ranks, Reduce};
+use super::timeline::Doing;
 use crate::training::tree::{self, Node, Part, Sums, branches_within};
 use crate::{Error, Result};
 
@@ -29,11 +33,14 @@ pub(in crate::training) struct Exchange<'a> {
     ready: Vec<Option<Vec<Option<Tensor>>>>,
     /// Items of each bucket that are not ready yet.
     missing: Vec<usize>,
-    /// The own messages of buckets that this rank owns.
-    kept: Vec<Option<Vec<u8>>>,
+    /// Of buckets that this rank owns: the messages of all ranks, its own among them.
+    arrived: Vec<Vec<Option<Vec<u8>>>>,
+    /// The sums of buckets that this rank owns.
+    totals: Vec<Option<Values>>,
     /// Buckets on their way from a GPU.
     reading: VecDeque<(usize, Vec<Option<Reading>>)>,
-    sent: bool,
+    /// Whether messages were exchanged.
+    begun: bool,
     failed: Option<Error>,
 }
 
@@ -49,22 +56,25 @@ impl<'a> Exchange<'a> {
             places,
             ready: vec![None; ranks.parameters.len() + 1],
             missing: ranks.buckets.iter().map(|bucket| bucket.slices.len()).collect(),
-            kept: vec![None; ranks.buckets.len()],
+            arrived: vec![vec![None; ranks.size()]; ranks.buckets.len()],
+            totals: vec![None; ranks.buckets.len()],
             reading: VecDeque::new(),
-            sent: false,
+            begun: false,
             failed: None,
         }
     }
 
-    /// Whether gradients have been sent already: then the step cannot be tried again.
-    pub fn has_sent(&self) -> bool {
-        self.sent
+    /// Whether gradients have been exchanged already: then the step cannot be tried again.
+    pub fn has_begun(&self) -> bool {
+        self.begun
     }
 
     /// Takes a gradient of the rank's last backward of the step. `sums` has the micro-batches
     /// before, `part` the earlier pieces of this one.
     pub fn announce(&mut self, leaf: VarId, grad: &Tensor, sums: &Sums<Part>, part: &Part) {
         let Some(&item) = self.places.get(&leaf) else { return };
+        let name = self.ranks.parameters[item].name();
+        self.ranks.note(Doing::Gradient, name, None, [Instant::now(); 2]);
         if self.ranks.options.reduce == Reduce::Fast || self.failed.is_some() {
             return;
         }
@@ -73,7 +83,8 @@ impl<'a> Exchange<'a> {
         let done = own.and_then(|own| {
             let mut values = sums.map(|part| part.gradients.get_id(leaf).cloned());
             values.push(self.own().end - 1, own, tree::add)?;
-            self.is_ready(item, values)
+            self.is_ready(item, values)?;
+            self.add_what_arrived()
         });
         self.failed = done.err();
     }
@@ -124,18 +135,75 @@ impl<'a> Exchange<'a> {
         while self.reading.len() > behind
             && let Some((at, readings)) = self.reading.pop_front()
         {
+            let (ranks, begin) = (self.ranks, Instant::now());
             let any = !readings.is_empty();
             let numbers = |reading: Reading| Ok(reading.wait()?.to_vec::<f32>()?);
-            let values = readings.into_iter().map(|reading| reading.map(numbers).transpose());
-            let values: Values = values.collect::<Result<_>>()?;
-            let (owner, message) = (self.ranks.buckets[at].owner, encode(values.iter()));
-            if owner == self.ranks.rank() {
-                self.kept[at] = Some(message);
+            let pack = || {
+                let values = readings.into_iter().map(|reading| reading.map(numbers).transpose());
+                Ok::<_, Error>(encode(values.collect::<Result<Values>>()?.iter()))
+            };
+            let message = ranks.exchanging(pack)?;
+            let owner = ranks.buckets[at].owner;
+            if owner == ranks.rank() {
+                self.arrived[at][owner] = Some(message);
             } else if any {
-                self.sent = true;
-                self.ranks.send(owner, tag(at), message)?;
+                self.begun = true;
+                ranks.send(owner, tag(at), message)?;
+            }
+            ranks.note(Doing::Pack, at, Some(owner), [begin, Instant::now()]);
+        }
+        Ok(())
+    }
+
+    /// Adds the own buckets of which all branches have arrived, and sends their sums.
+    fn add_what_arrived(&mut self) -> Result<()> {
+        for at in 0..self.totals.len() {
+            if self.is_open(at) && self.collect(at, false)? {
+                self.add(at)?;
             }
         }
+        Ok(())
+    }
+
+    /// Whether this rank is to add a bucket, knows its own part, and has not added it yet.
+    fn is_open(&self, at: usize) -> bool {
+        self.totals[at].is_none() && self.arrived[at][self.ranks.rank()].is_some()
+    }
+
+    /// Takes the other ranks' branches of a bucket that are here, or waits for all of them. Returns
+    /// whether none is missing.
+    fn collect(&mut self, at: usize, wait: bool) -> Result<bool> {
+        let ranks = self.ranks;
+        for from in 0..ranks.size() {
+            let sends_nothing = ranks.micro_batches(self.all, from).is_empty();
+            if sends_nothing || self.arrived[at][from].is_some() {
+                continue;
+            }
+            let message = match wait {
+                true => Some(ranks.receive(from, tag(at))?),
+                false => ranks.communicator().arrived(from, tag(at))?,
+            };
+            let Some((message, arrived)) = message else { return Ok(false) };
+            self.begun = true;
+            self.arrived[at][from] = Some(message);
+            ranks.note(Doing::Arrive, at, Some(from), [arrived; 2]);
+        }
+        Ok(true)
+    }
+
+    /// Adds a bucket of which all branches are here, and sends the sum.
+    fn add(&mut self, at: usize) -> Result<()> {
+        let (ranks, bucket, begin) = (self.ranks, &self.ranks.buckets[at], Instant::now());
+        let messages = std::mem::take(&mut self.arrived[at]);
+        let total = ranks.exchanging(|| self.total(at, &messages))?;
+        if self.gathers(bucket) {
+            let told = bucket.slices.iter().zip(&total);
+            let told = told.map(|(slice, sum)| if self.tells(slice.item) { sum } else { &None });
+            let message = ranks.exchanging(|| encode(told));
+            ranks.send_to_others(sum_tag(at), &message)?;
+        }
+        self.totals[at] = Some(total);
+        ranks.note(Doing::Add, at, None, [begin, Instant::now()]);
         Ok(())
     }
 
@@ -154,22 +222,22 @@ impl<'a> Exchange<'a> {
         }
         self.flush(0)?;
         // What others wait for comes first.
-        let ranks = self.ranks;
-        let mine = |bucket: &Bucket| bucket.owner == ranks.rank();
-        let mut totals: Vec<Values> = vec![Vec::new(); ranks.buckets.len()];
-        for (at, bucket) in ranks.buckets.iter().enumerate().filter(|(_, b)| mine(b)) {
-            totals[at] = self.total(at)?;
-            if !self.gathers(bucket) {
-                continue;
-            }
-            let told = bucket.slices.iter().zip(&totals[at]);
-            let told =
-                told.map(|(slice, total)| if self.tells(slice.item) { total } else { &None });
-            ranks.send_to_others(tag(at), &encode(told))?;
+        self.add_what_arrived()?;
+        while let Some(next) = (0..self.totals.len()).find(|at| self.is_open(*at)) {
+            self.collect(next, true)?;
+            self.add(next)?;
+            self.add_what_arrived()?;
         }
-        let others = ranks.buckets.iter().enumerate().filter(|(_, b)| !mine(b) && self.gathers(b));
-        for (at, bucket) in others {
-            totals[at] = ranks.receive_bucket(bucket, tag(at))?;
+        let ranks = self.ranks;
+        let mut totals: Vec<Values> = Vec::with_capacity(self.totals.len());
+        for (at, total) in std::mem::take(&mut self.totals).into_iter().enumerate() {
+            totals.push(match total {
+                Some(own) => own,
+                None if self.gathers(&ranks.buckets[at]) => {
+                    ranks.receive_bucket(at, sum_tag(at))?
+                }
+                None => Values::new(),
+            });
         }
         self.assemble(totals)
     }
@@ -191,21 +259,15 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// The sum of a bucket that this rank owns, over the branches of all ranks.
-    fn total(&mut self, at: usize) -> Result<Values> {
+    /// The sum of a bucket over the branches of all ranks, from their messages.
+    fn total(&self, at: usize, messages: &[Option<Vec<u8>>]) -> Result<Values> {
         let (ranks, bucket) = (self.ranks, &self.ranks.buckets[at]);
         let mut branches = HashMap::new();
-        for from in 0..ranks.size() {
+        for (from, message) in messages.iter().enumerate() {
             let nodes = branches_within(self.all, ranks.micro_batches(self.all, from));
-            if nodes.is_empty() {
-                continue;
-            }
-            let message = match from == ranks.rank() {
-                true => self.kept[at].take().unwrap_or_default(),
-                false => ranks.receive(from, tag(at))?,
-            };
+            let Some(message) = message.as_ref().filter(|_| !nodes.is_empty()) else { continue };
             let numels = bucket.numels().repeat(nodes.len());
-            let values = decode(&message, &numels).ok_or_else(|| ranks.wrong_message(from))?;
+            let values = decode(message, &numels).ok_or_else(|| ranks.wrong_message(from))?;
             let mut values = values.into_iter();
             for node in nodes {
                 branches.insert(node, values.by_ref().take(bucket.slices.len()).collect());
@@ -247,6 +309,13 @@ impl<'a> Exchange<'a> {
 
     /// Makes tensors of the sums of all buckets.
     fn assemble(&self, totals: Vec<Values>) -> Result<Part> {
+        let begin = Instant::now();
+        let part = self.ranks.exchanging(|| self.tensors(totals));
+        self.ranks.note(Doing::Unpack, "all", None, [begin, Instant::now()]);
+        part
+    }
+
+    fn tensors(&self, totals: Vec<Values>) -> Result<Part> {
         let mut items: Vec<Option<Vec<f32>>> = vec![None; self.ready.len()];
         // The slices of an item come in order.
         for (bucket, values) in self.ranks.buckets.iter().zip(totals) {
@@ -264,16 +333,24 @@ impl<'a> Exchange<'a> {
                 Some(parameter) => {
                     part.gradients.insert(parameter.id(), tensor.to_device(parameter.device())?)
                 }
-                None => part.loss = Some(tensor),
+                None => {
+                    let device = self.ranks.parameters.first().map(Parameter::device);
+                    part.loss = Some(tensor.to_device(device.unwrap_or(Device::Cpu))?);
+                }
             }
         }
         Ok(part)
     }
 }
 
-/// The tag of a bucket. Messages of one tag keep their order, so that buckets may share one.
+/// The tag of the gradients of a bucket.
 fn tag(bucket: usize) -> Tag {
-    (bucket % 16_000) as Tag
+    bucket as Tag
+}
+
+/// The tag of the sum of a bucket.
+fn sum_tag(bucket: usize) -> Tag {
+    BUCKETS + bucket as Tag
 }
 
 /// A range of the elements of a tensor.

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Tag;
 use crate::{Error, Result};
@@ -17,7 +17,7 @@ pub struct Mailbox {
 
 #[derive(Default)]
 struct Content {
-    messages: HashMap<(usize, Tag), VecDeque<Vec<u8>>>,
+    messages: HashMap<(usize, Tag), VecDeque<(Vec<u8>, Instant)>>,
     /// The rank that failed first, and why.
     failure: Option<(usize, String)>,
     /// Ranks that send nothing more.
@@ -27,7 +27,11 @@ struct Content {
 impl Mailbox {
     /// Puts a message from a rank in.
     pub fn put(&self, from: usize, tag: Tag, message: Vec<u8>) {
-        self.content().messages.entry((from, tag)).or_default().push_back(message);
+        self.content()
+            .messages
+            .entry((from, tag))
+            .or_default()
+            .push_back((message, Instant::now()));
         self.arrived.notify_all();
     }
 
@@ -59,8 +63,7 @@ impl Mailbox {
     pub fn take(&self, from: usize, tag: Tag) -> Result<Vec<u8>> {
         let mut content = self.content();
         loop {
-            let queue = content.messages.get_mut(&(from, tag));
-            if let Some(message) = queue.and_then(VecDeque::pop_front) {
+            if let Some((message, _)) = content.next(from, tag) {
                 return Ok(message);
             }
             failure(&content)?;
@@ -72,8 +75,19 @@ impl Mailbox {
         }
     }
 
+    /// A message that has arrived, and when; `None` where none has.
+    pub fn arrived(&self, from: usize, tag: Tag) -> Option<(Vec<u8>, Instant)> {
+        self.content().next(from, tag)
+    }
+
     fn content(&self) -> MutexGuard<'_, Content> {
         self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Content {
+    fn next(&mut self, from: usize, tag: Tag) -> Option<(Vec<u8>, Instant)> {
+        self.messages.get_mut(&(from, tag)).and_then(VecDeque::pop_front)
     }
 }
 

@@ -29,6 +29,7 @@ mod plan;
 mod shard;
 mod share;
 mod threads;
+mod timeline;
 
 pub use communicator::{Communicator, Tag};
 pub(super) use exchange::Exchange;
@@ -36,3 +37,4 @@ pub use mailbox::Mailbox;
 pub(super) use share::Ranks;
 pub use share::{RankOptions, Reduce, Traffic};
 pub use threads::in_process;
+pub use timeline::{Doing, Mark};

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Tag;
 use super::message::{Values, encode};
-use super::share::Ranks;
+use super::share::{BUCKETS, Ranks};
 use crate::Result;
 
 /// The tag of a state.
@@ -18,7 +18,7 @@ const STATE: Tag = 30_000;
 
 /// The tag of the values of a bucket.
 fn tag(bucket: usize) -> Tag {
-    16_000 + (bucket % 8_000) as Tag
+    2 * BUCKETS + bucket as Tag
 }
 
 impl Ranks {
@@ -75,7 +75,7 @@ impl Ranks {
             self.send_to_others(tag(at), &encode(values.iter()))?;
         }
         for (at, bucket) in self.buckets.iter().enumerate().filter(|(_, b)| !mine(b.owner)) {
-            let values = self.receive_bucket(bucket, tag(at))?;
+            let values = self.receive_bucket(at, tag(at))?;
             for (slice, value) in bucket.slices.iter().zip(values) {
                 if let (Some(parameter), Some(value)) = (self.parameters.get(slice.item), value) {
                     parameter.set(Tensor::from_slice(&value, parameter.shape())?)?;
@@ -98,7 +98,7 @@ impl Ranks {
         }
         let mut all = own;
         for from in 1..self.size() {
-            let message = self.receive(from, STATE)?;
+            let (message, _) = self.receive(from, STATE)?;
             let state = decode_state(&message)?.ok_or_else(|| self.wrong_message(from))?;
             // The number of steps belongs to no parameter, and is there already.
             all.extend(state.into_iter().filter(|(name, _)| name.contains('.')));

@@ -1,6 +1,7 @@
 //! Ranks that are threads of one process.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::{Communicator, Mailbox, Tag};
 use crate::Result;
@@ -28,6 +29,10 @@ impl Communicator for Thread {
 
     fn receive(&self, from: usize, tag: Tag) -> Result<Vec<u8>> {
         self.boxes[self.rank].take(from, tag)
+    }
+
+    fn arrived(&self, from: usize, tag: Tag) -> Result<Option<(Vec<u8>, Instant)>> {
+        Ok(self.boxes[self.rank].arrived(from, tag))
     }
 
     fn fail(&self, message: &str) {
