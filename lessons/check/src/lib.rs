@@ -1,0 +1,17 @@
+//! What marks the exercises of the lessons: comparisons that say what came in, what came out, what
+//! was expected and where the two part; and gradients checked by the engine's own means.
+//!
+//! | function | for |
+//! | --- | --- |
+//! | [`same`] | whole numbers, shapes, words: equal or not |
+//! | [`near`] | numbers and tensors, up to an allowed difference |
+//! | [`slopes`] | gradients of a function of a few numbers, against finite differences |
+//! | [`gradient`], [`second_gradient`] | gradients of a function of tensors, by the engine's gradcheck |
+//! | [`agrees`] | your operation and the engine's: values and gradients at the same inputs |
+//! | [`inputs_of`] | the registry's random inputs of an operation |
+
+mod compare;
+mod gradients;
+
+pub use compare::{near, same};
+pub use gradients::{agrees, gradient, inputs_of, second_gradient, slopes};
