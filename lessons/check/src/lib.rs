@@ -9,9 +9,17 @@
 //! | [`gradient`], [`second_gradient`] | gradients of a function of tensors, by the engine's gradcheck |
 //! | [`agrees`] | your operation and the engine's: values and gradients at the same inputs |
 //! | [`inputs_of`] | the registry's random inputs of an operation |
+//! | [`shader`] | kernels in WGSL: naga, then a run on a GPU beside the CPU's numbers |
+//! | [`optim`] | an optimiser's steps beside the engine's |
+//! | [`models`] | a tiny BERT and a real one, to compare with |
+//! | [`training`] | a small network and its data |
 
 mod compare;
 mod gradients;
+pub mod models;
+pub mod optim;
+pub mod shader;
+pub mod training;
 
 pub use compare::{near, same};
 pub use gradients::{agrees, gradient, inputs_of, second_gradient, slopes};

@@ -27,6 +27,12 @@ impl Exercise {
     fn text(&self, folder: &str) -> String {
         read(&self.file(folder))
     }
+
+    /// The kernel beside the file, where the learner writes one.
+    fn kernel(&self, folder: &str) -> Option<String> {
+        let file = Path::new(&self.file(folder)).with_extension("wgsl");
+        lessons().join(&file).is_file().then(|| file.display().to_string())
+    }
 }
 
 fn lessons() -> PathBuf {
@@ -41,9 +47,9 @@ fn exercises() -> Vec<Exercise> {
     toml::from_str::<Info>(&read("info.toml")).expect("info.toml is readable").exercises
 }
 
-/// Whether the learner replaces this line of an exercise.
+/// Whether the learner replaces this line of an exercise. WGSL has no macros: `todo()` is not defined.
 fn is_to_do(line: &str) -> bool {
-    line.contains("TODO") || line.contains("todo!")
+    line.contains("TODO") || line.contains("todo!") || line.contains("todo()")
 }
 
 /// The first line of the exercise that the learner is not to change, and that the solution lacks at
@@ -69,14 +75,22 @@ fn a_solution_differs_only_where_the_learner_writes() {
         let (task, solution) = (exercise.text("exercises"), exercise.text("solutions"));
         let name = &exercise.name;
         assert!(tests(&task) == tests(&solution), "{name}: the solution has other tests");
-        if let Some(line) = first_stray_line(&task, &solution) {
-            panic!(
-                "{name}: the solution lacks this line of the exercise, or has it elsewhere; \
-                 a line that the learner is to change has a TODO\n{line}"
-            );
+        compare(name, &task, &solution);
+        let kernels = (exercise.kernel("exercises"), exercise.kernel("solutions"));
+        if let (Some(task), Some(solution)) = kernels {
+            compare(&task, &read(&task), &read(&solution));
         }
-        assert!(!solution.lines().any(is_to_do), "{name}: the solution has something to do");
     }
+}
+
+fn compare(name: &str, task: &str, solution: &str) {
+    if let Some(line) = first_stray_line(task, solution) {
+        panic!(
+            "{name}: the solution lacks this line of the exercise, or has it elsewhere; \
+             a line that the learner is to change has a TODO\n{line}"
+        );
+    }
+    assert!(!solution.lines().any(is_to_do), "{name}: the solution has something to do");
 }
 
 #[test]
@@ -95,7 +109,8 @@ fn every_exercise_has_what_rustlings_asks_for() {
 #[test]
 fn every_file_is_listed() {
     for folder in ["exercises", "solutions"] {
-        let listed: Vec<String> = exercises().iter().map(|e| e.file(folder)).collect();
+        let files = |e: &Exercise| [Some(e.file(folder)), e.kernel(folder)];
+        let listed: Vec<String> = exercises().iter().flat_map(files).flatten().collect();
         for dir in lessons().join(folder).read_dir().expect("a folder") {
             let dir = dir.expect("an entry").path();
             for file in dir.read_dir().expect("a folder of a chapter") {

@@ -51,9 +51,8 @@ impl CompleteShader {
         let mut validator = Validator::new(ValidationFlags::all(), Capabilities::IMMEDIATES);
         let valid = validator.validate(&module);
         valid.map_err(|error| error.emit_to_string_with_path(self.wgsl, path))?;
-        let is_entry = |e: &naga::EntryPoint| {
-            e.stage == ShaderStage::Compute && e.name == self.entry
-        };
+        let is_entry =
+            |e: &naga::EntryPoint| e.stage == ShaderStage::Compute && e.name == self.entry;
         if !module.entry_points.iter().any(is_entry) {
             return Err(format!("{path} has no entry point `@compute fn {}`", self.entry));
         }
@@ -165,4 +164,65 @@ pub fn run(
         groups: gpu.grid(op, groups.into())?,
     };
     gpu.launch(&launch, || kernel.shader())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{gpu, gpus, transfer};
+
+    const SCALE: &str = "
+        struct Arguments { n: u32, factor: f32 }
+        var<immediate> arguments: Arguments;
+        @group(0) @binding(0) var<storage, read> x: array<f32>;
+        @group(0) @binding(1) var<storage, read_write> y: array<f32>;
+        @compute @workgroup_size(64)
+        fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+            if (id.x < arguments.n) { y[id.x] = arguments.factor * x[id.x]; }
+        }";
+
+    fn scale() -> CompleteShader {
+        CompleteShader { name: "scale", wgsl: SCALE, entry: "main", inputs: 1 }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        assert_eq!(scale().validate("scale.wgsl", 8), Ok(()));
+        let other = CompleteShader { entry: "run", ..scale() }.validate("scale.wgsl", 8);
+        assert!(other.unwrap_err().contains("scale.wgsl has no entry point `@compute fn run`"));
+        let short = scale().validate("scale.wgsl", 4).unwrap_err();
+        assert!(short.contains("wants 8 bytes of immediates, but gets 4"), "{short}");
+        let wgsl = "@compute @workgroup_size(1) fn main() { lanes[0] = 1.0; }";
+        let error = CompleteShader { wgsl, ..scale() }.validate("lanes.wgsl", 0).unwrap_err();
+        assert!(error.contains("lanes.wgsl:1:41"), "{error}");
+    }
+
+    #[test]
+    fn it_writes_a_part_of_the_result() {
+        let Some(info) = gpus().into_iter().next() else { return };
+        let gpu = gpu("test", info.index).unwrap();
+        let up = |x: &[f32]| transfer::upload("test", gpu, x, &[x.len()]).unwrap();
+        let x = up(&[0.0, 1.0, 2.0, 3.0]);
+        // A view that begins later is read from its beginning.
+        let layout = gradus_base::Layout { offset: 1, ..gradus_base::Layout::contiguous(&[3]) };
+        let (mut storage, dtype, whole) = up(&[7.0; 5]).into_parts();
+        let arguments = [3u32.to_ne_bytes(), 2f32.to_ne_bytes()].concat();
+        let mut launch = |shader: CompleteShader, inputs: &[View], arguments: &[u8]| {
+            let result = ViewMut::new(Arc::get_mut(&mut storage).unwrap(), dtype, &whole);
+            run(&shader, inputs, result, arguments, 1).map_err(|error| error.to_string())
+        };
+        launch(scale(), &[x.view().with(&layout)], &arguments).unwrap();
+        let none = launch(scale(), &[], &arguments).unwrap_err();
+        assert!(none.contains("[scale] takes 1 inputs, got 0"), "{none}");
+        let short = launch(scale(), &[x.view()], &arguments[..4]).unwrap_err();
+        assert!(short.contains("[scale]") && short.contains("immediates"), "{short}");
+        let bound = launch(CompleteShader { inputs: 0, ..scale() }, &[], &arguments).unwrap_err();
+        assert!(bound.contains("does not compile"), "{bound}");
+        let mut values = [0f32; 5];
+        let view = View::new(&storage, dtype, &whole);
+        transfer::start_reading("test", view).unwrap().wait_into(&mut values).unwrap();
+        assert_eq!(values, [2.0, 4.0, 6.0, 7.0, 7.0]);
+    }
 }
