@@ -15,6 +15,7 @@
 
 /// The global norm of the gradients, and the factor that brings it down to `max_norm`.
 fn clip(grads: &[Vec<f64>], max_norm: f64) -> (f64, f64) {
+    // TODO: one norm over all lists together, then the factor.
     todo!("the norm of all numbers together, and the factor")
 }
 

@@ -23,8 +23,7 @@ fn attend(q: &[f64], keys: &[Vec<f64>], values: &[Vec<f64>], block: usize) -> Ve
         // TODO 2: add each key's weight e^(score − largest) to `sum`, and weight·value to `output`.
         todo!("take the scores {scores:?}");
     }
-    // TODO 3: divide by the sum.
-    output
+    output // TODO 3: divide by the sum
 }
 
 fn main() {

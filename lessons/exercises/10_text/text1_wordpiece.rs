@@ -19,6 +19,7 @@ use std::collections::HashSet;
 
 /// The pieces of a word.
 fn wordpiece(word: &str, vocabulary: &HashSet<String>) -> Vec<String> {
+    // TODO: the longest piece that the rest of the word begins with, again and again.
     todo!("the pieces of {word}")
 }
 

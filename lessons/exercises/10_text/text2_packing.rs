@@ -22,6 +22,7 @@ struct Packed {
 }
 
 fn pack(sequences: &[Vec<u32>]) -> Packed {
+    // TODO: start with `Packed { offsets: vec![0], ..Packed::default() }`, then add each sequence.
     todo!("pack {} sequences", sequences.len())
 }
 

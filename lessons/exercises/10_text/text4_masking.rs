@@ -37,6 +37,7 @@ fn mask(
 ) -> Masked {
     let mut masked = Masked { ids: ids.to_vec(), ..Masked::default() };
     for place in 0..ids.len() {
+        // TODO: is it picked? Then push its place and its id, and change `masked.ids[place]`.
         todo!("pick token {place} or not; note it, and change it");
     }
     masked

@@ -35,6 +35,7 @@ impl Best {
         parameters: &[Parameter],
         patience: usize,
     ) -> bool {
+        // TODO: is it better? Keep it, or count it as stale.
         todo!("score {score} after step {step}")
     }
 
