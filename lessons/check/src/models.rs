@@ -11,7 +11,12 @@ use gradus_tensor::io::safetensors::SafeTensors;
 use gradus_tensor::{DType, Tensor, bail};
 use gradus_tiny_model::Head;
 
+use crate::compare::report;
+use crate::near;
 use crate::shader::tell;
+
+/// By how much a state may differ from the engine's, times its size if that is above 1.
+const ALLOWED: f64 = 1e-5;
 
 /// The weights of a model by name.
 pub struct Weights(HashMap<String, Var>);
@@ -125,17 +130,70 @@ impl Model {
         Weights::new(self.store.parameters().iter().map(|p| (own(p.name()), p.tensor())).collect())
     }
 
+    fn encode(&self, text: &str) -> Encoding {
+        let encoding = self.tokenizer.encode(text, None, 64);
+        encoding.unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
     /// Texts as a packed batch.
     ///
     /// # Panics
     /// If a text cannot be encoded.
     pub fn input(&self, texts: &[&str]) -> EncoderInput {
-        let encode = |text: &&str| self.tokenizer.encode(text, None, 64);
-        let encodings: Result<Vec<Encoding>> = texts.iter().map(encode).collect();
-        let packed = encodings.and_then(|encodings| PackedBatch::new(&encodings, &self.config));
+        let encodings: Vec<Encoding> = texts.iter().map(|text| self.encode(text)).collect();
+        let packed = PackedBatch::new(&encodings, &self.config);
         let input = packed.and_then(|batch| EncoderInput::new(&batch));
         input.unwrap_or_else(|error| panic!("{texts:?}: {error}"))
     }
+}
+
+/// Asserts that the states of the tokens of `texts`, `[tokens, width]`, are the expected ones up to
+/// 1e-5.
+///
+/// # Panics
+/// If they are not, with the first token that is wrong, and how many are.
+#[track_caller]
+pub fn same_states(what: &str, model: &Model, texts: &[&str], yours: &Var, expected: &Var) {
+    let tokens: Vec<String> = texts.iter().flat_map(|text| model.encode(text).tokens).collect();
+    same_rows(what, &format!("{texts:?}"), &tokens, yours.tensor(), expected.tensor());
+}
+
+/// As [`same_states`], of one row for each text.
+///
+/// # Panics
+/// As [`same_states`].
+#[track_caller]
+pub fn same_vectors(what: &str, texts: &[&str], yours: &Var, expected: &Var) {
+    let names: Vec<String> = texts.iter().map(|text| text.to_string()).collect();
+    same_rows(what, &format!("{texts:?}"), &names, yours.tensor(), expected.tensor());
+}
+
+#[track_caller]
+fn same_rows(what: &str, input: &str, names: &[String], yours: &Tensor, expected: &Tensor) {
+    if yours.shape() != expected.shape() {
+        return near(what, input, yours, expected, ALLOWED); // names the shapes
+    }
+    let width = expected.shape()[1].max(1);
+    let (mine, theirs) = (yours.to_f64_vec(), expected.to_f64_vec());
+    let wrong = |(a, b): (&f64, &f64)| !((a - b).abs() <= ALLOWED * b.abs().max(1.0));
+    let rows: Vec<(&[f64], &[f64])> = mine.chunks(width).zip(theirs.chunks(width)).collect();
+    let bad = |row: &(&[f64], &[f64])| row.0.iter().zip(row.1).any(wrong);
+    let Some(at) = rows.iter().position(bad) else { return };
+    let (a, b) = rows[at];
+    let column = a.iter().zip(b).position(wrong).unwrap_or(0);
+    let first = format!(
+        "row {at} ({}), column {column}: yours {:.7}, expected {:.7}; {} of {} rows are wrong",
+        names[at],
+        a[column],
+        b[column],
+        rows.iter().filter(|row| bad(row)).count(),
+        rows.len()
+    );
+    let begin = |row: &[f64]| {
+        let numbers: Vec<String> = row.iter().take(8).map(|x| format!("{x:.5}")).collect();
+        format!("row {at} begins {}", numbers.join(" "))
+    };
+    panic!("{}", report(what, input, &begin(a), &begin(b), &first));
 }
 
 /// A checkpoint with these tensors, under names that `rename` gives and in the dtype `dtype`, written

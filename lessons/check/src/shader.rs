@@ -140,7 +140,8 @@ impl Kernel {
             read(self.path, result.view())
         };
         let yours = run().unwrap_or_else(|error| panic!("{what}: {error}"));
-        near(&self.title(what), show(inputs), &yours, &expected.to_vec(), allowed);
+        let input = format!("{}{}", show(inputs), note_of_nan(&yours, expected));
+        near(&self.title(what), input, &yours, &expected.to_vec(), allowed);
     }
 
     /// Asserts that the complete shader gives the `expected` numbers, on a GPU, and writes nothing
@@ -183,6 +184,7 @@ impl Kernel {
             panic!("{}", report(&self.title(what), &input, &shown, &wanted, &first));
         }
         let shaped = |x: &[f32]| Tensor::from_slice(x, launch.shape).expect("the shape fits");
+        let input = input + note_of_nan(yours, expected);
         near(&self.title(what), input, &shaped(yours), &shaped(expected), allowed);
     }
 
@@ -243,6 +245,16 @@ fn read(op: &'static str, x: View) -> Result<Vec<f32>> {
     let mut values = vec![0.0; x.numel()];
     transfer::start_reading(op, x)?.wait_into(&mut values)?;
     Ok(values)
+}
+
+/// Where NaN may come from, if there is one too many.
+fn note_of_nan(yours: &[f32], expected: &[f32]) -> &'static str {
+    match yours.iter().zip(expected).any(|(a, b)| a.is_nan() && !b.is_nan()) {
+        true => {
+            "\nNaN lies behind the inputs: one in the result may come from a read beyond their end"
+        }
+        false => "",
+    }
 }
 
 /// Inputs as text.

@@ -6,6 +6,8 @@ use gradus_autograd::{Var, is_grad_enabled};
 use gradus_nn::{Dropout, Forward, Init, Linear, Store};
 use gradus_tensor::{DType, Result, RngKey, Tensor};
 
+use crate::near;
+
 /// Examples: two numbers each, `[n, 2]`, and a label each, 0 or 1.
 #[derive(Clone, Debug)]
 pub struct Batch {
@@ -67,7 +69,7 @@ impl Network {
     }
 
     /// The bits of all weights, in the order of their names.
-    pub fn bits(&self) -> Vec<u32> {
+    fn bits(&self) -> Vec<u32> {
         let mut parameters = self.store.parameters();
         parameters.sort_by(|a, b| a.name().cmp(b.name()));
         let numbers = parameters.iter().flat_map(|p| p.tensor().to_f64_vec());
@@ -92,6 +94,20 @@ pub fn points(batches: u64, size: usize) -> Result<Vec<Batch>> {
         Ok(Batch { x: Var::constant(x), labels: Tensor::from_slice(&labels, &[size])? })
     };
     (0..batches).map(batch).collect()
+}
+
+/// Asserts that two networks have the same weights, bit for bit.
+///
+/// # Panics
+/// If they differ, with the parameter and the first number that is wrong.
+#[track_caller]
+pub fn same_weights(input: &str, yours: &Network, expected: &Network) {
+    for parameter in expected.store.parameters() {
+        let name = parameter.name();
+        let mine = yours.store.get(name).expect("both are networks").tensor();
+        near(&format!("the weights `{name}`"), input, &mine, &parameter.tensor(), 0.0);
+    }
+    assert!(yours.bits() == expected.bits(), "{input}: a weight is 0 with another sign");
 }
 
 /// A folder that is gone when the value is.

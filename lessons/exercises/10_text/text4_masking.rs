@@ -81,8 +81,13 @@ mod tests {
             seed: 9,
         };
         let expected = mask_tokens(&ids, &pieces, &masking, step).unwrap();
-        let yours = mask(&ids, &special, draw(9, step), MASK, VOCABULARY);
-        let input = format!("step {step}, ids {ids:?}");
+        let draw = draw(9, step);
+        let yours = mask(&ids, &special, &draw, MASK, VOCABULARY);
+        let shown: Vec<String> = (expected.positions.iter().map(|&at| at as usize))
+            .map(|at| format!("{at}: {:.3} {:.3} {:.3}", draw(at, 0), draw(at, 1), draw(at, 2)))
+            .collect();
+        let shown = shown.join(", ");
+        let input = format!("ids {ids:?}\nthe three draws of each token to be picked: {shown}");
         check::same("the places that are picked", &input, &yours.positions, &expected.positions);
         check::same("what stood there", &input, &yours.labels, &expected.labels);
         check::same("the masked ids", &input, &yours.ids, &expected.ids);

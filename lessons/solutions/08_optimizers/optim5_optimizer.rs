@@ -69,7 +69,7 @@ fn losses_of_a_line(steps: usize) -> Result<Vec<f64>> {
     let (x, y) = (Var::constant(x), Var::constant(y));
     let store = Store::new(0);
     let line = Linear::new(&store.root().join("line"), 2, 1, Init::Zeros)?;
-    let mut lion = Lion::new(vec![ParamGroup::new(store.parameters(), 0.02)])?;
+    let mut lion = Lion::new(vec![ParamGroup::new(store.parameters(), 0.05)])?;
     (0..steps)
         .map(|_| {
             let loss = losses::mse(&line.forward(&x)?, &y, Reduction::Mean)?;
@@ -80,8 +80,8 @@ fn losses_of_a_line(steps: usize) -> Result<Vec<f64>> {
 }
 
 fn main() -> Result<()> {
-    let losses = losses_of_a_line(200)?;
-    println!("the loss fell from {:.2} to {:.4}", losses[0], losses[199]);
+    let losses = losses_of_a_line(300)?;
+    println!("the loss fell from {:.2} to {:.4}", losses[0], losses[299]);
     Ok(())
 }
 
@@ -114,11 +114,11 @@ mod tests {
 
     #[test]
     fn it_learns() {
-        let losses = losses_of_a_line(200).unwrap();
+        let losses = losses_of_a_line(300).unwrap();
         assert!(
-            losses[199] < 0.01 * losses[0],
-            "after 200 steps the loss is still {:.3}, at first it was {:.3}",
-            losses[199],
+            losses[299] < 0.01 * losses[0],
+            "after 300 steps the loss is still {:.3}, at first it was {:.3}",
+            losses[299],
             losses[0]
         );
     }

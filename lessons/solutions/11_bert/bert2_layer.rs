@@ -74,6 +74,7 @@ fn main() -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use check::models::same_states;
 
     /// Runs each layer on the engine's own input of that layer.
     fn beside_the_engine(texts: &[&str]) {
@@ -85,9 +86,8 @@ mod tests {
             let x = &states[number];
             let yours = layer(&weights, &path, x, &input.offsets, &model.config);
             let yours = yours.unwrap_or_else(|error| panic!("{error}"));
-            let shown = format!("{texts:?}, offsets {}\nx = {:?}", input.offsets, x.tensor());
             let what = format!("the output of {path}");
-            check::near(&what, shown, yours.tensor(), states[number + 1].tensor(), 1e-5);
+            same_states(&what, &model, texts, &yours, &states[number + 1]);
         }
     }
 

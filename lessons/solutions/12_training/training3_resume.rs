@@ -92,6 +92,7 @@ fn main() -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use check::training::same_weights;
 
     /// A run after five steps, and what was read back from its file.
     fn stopped_and_resumed() -> (Run, Run) {
@@ -108,8 +109,7 @@ mod tests {
     #[test]
     fn the_weights_are_back() {
         let (run, resumed) = stopped_and_resumed();
-        let (yours, expected) = (resumed.network.bits(), run.network.bits());
-        check::same("the bits of the weights", "a run of 5 steps", &yours, &expected);
+        same_weights("a run of 5 steps", &resumed.network, &run.network);
     }
 
     #[test]
@@ -132,8 +132,7 @@ mod tests {
             let (expected, yours) = (run.next(&data).unwrap(), resumed.next(&data).unwrap());
             let input = format!("stopped after 5 steps, step {step}");
             check::near("the loss", &input, &[yours][..], &[expected][..], 0.0);
-            let (yours, expected) = (resumed.network.bits(), run.network.bits());
-            check::same("the bits of the weights", &input, &yours, &expected);
+            same_weights(&input, &resumed.network, &run.network);
         }
     }
 }
