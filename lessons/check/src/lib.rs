@@ -9,9 +9,13 @@
 //! | [`gradient`], [`second_gradient`] | gradients of a function of tensors, by the engine's gradcheck |
 //! | [`agrees`] | your operation and the engine's: values and gradients at the same inputs |
 //! | [`inputs_of`] | the registry's random inputs of an operation |
+//! | [`scalar`] | the tape of chapter 1, finished, for its last exercises |
+//! | [`strides`] | what chapter 2 builds, finished, for its last exercises |
 
 mod compare;
 mod gradients;
+pub mod scalar;
+pub mod strides;
 
 pub use compare::{near, same};
 pub use gradients::{agrees, gradient, inputs_of, second_gradient, slopes};

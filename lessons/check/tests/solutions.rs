@@ -6,3 +6,41 @@
 
 #[path = "../../solutions/01_scalar_tape/scalar1_slope.rs"]
 mod scalar1_slope;
+#[path = "../../solutions/01_scalar_tape/scalar2_local.rs"]
+mod scalar2_local;
+#[path = "../../solutions/01_scalar_tape/scalar3_chain.rs"]
+mod scalar3_chain;
+#[path = "../../solutions/01_scalar_tape/scalar4_tape.rs"]
+mod scalar4_tape;
+#[path = "../../solutions/01_scalar_tape/scalar5_backward.rs"]
+mod scalar5_backward;
+#[path = "../../solutions/01_scalar_tape/scalar6_operators.rs"]
+mod scalar6_operators;
+#[path = "../../solutions/01_scalar_tape/scalar7_neuron.rs"]
+mod scalar7_neuron;
+#[path = "../../solutions/01_scalar_tape/scalar8_learn.rs"]
+mod scalar8_learn;
+#[path = "../../solutions/02_strides/strides1_row_major.rs"]
+mod strides1_row_major;
+#[path = "../../solutions/02_strides/strides2_position.rs"]
+mod strides2_position;
+#[path = "../../solutions/02_strides/strides3_views.rs"]
+mod strides3_views;
+#[path = "../../solutions/02_strides/strides4_walk.rs"]
+mod strides4_walk;
+#[path = "../../solutions/02_strides/strides5_shapes.rs"]
+mod strides5_shapes;
+#[path = "../../solutions/02_strides/strides6_expand.rs"]
+mod strides6_expand;
+#[path = "../../solutions/02_strides/strides7_reshape.rs"]
+mod strides7_reshape;
+#[path = "../../solutions/03_tensor_tape/tape1_sum_to.rs"]
+mod tape1_sum_to;
+#[path = "../../solutions/03_tensor_tape/tape2_order.rs"]
+mod tape2_order;
+#[path = "../../solutions/03_tensor_tape/tape3_rules.rs"]
+mod tape3_rules;
+#[path = "../../solutions/03_tensor_tape/tape4_drop.rs"]
+mod tape4_drop;
+#[path = "../../solutions/03_tensor_tape/tape5_no_grad.rs"]
+mod tape5_no_grad;
