@@ -114,3 +114,59 @@ pub(crate) fn place(at: usize, shape: Option<&[usize]>) -> String {
     index.reverse();
     format!("{index:?}")
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use gradus_tensor::{Result, Tensor};
+
+    /// The message with which `f` panics.
+    pub(crate) fn message_of(f: impl FnOnce()) -> String {
+        let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
+        *panic.expect_err("it panics").downcast::<String>().expect("with a message")
+    }
+
+    #[test]
+    fn a_failure_shows_everything() {
+        let text = message_of(|| same("the strides", "shape [2, 3]", &[3, 2], &[3, 1]));
+        let expected = "the strides: not yet right\n\n        input: shape [2, 3]\n        yours: \
+                        [3, 2]\n     expected: [3, 1]\n  first wrong: element 1: yours 2, \
+                        expected 1\n";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn the_first_wrong_element_of_a_tensor_has_an_index() -> Result<()> {
+        let yours = Tensor::from_slice(&[1.0, 2.0, 3.5, 4.0], &[2, 2])?;
+        let expected = Tensor::from_slice(&[1.0, 2.0, 3.0, 4.5], &[2, 2])?;
+        let text = message_of(|| near("the sum", "x", &yours, &expected, 1e-3));
+        let first = "first wrong: element [1, 0]: yours 3.5, expected 3 (difference 5.0e-1, allowed 3.0e-3)";
+        assert!(text.contains(first), "{text}");
+        assert!(text.contains("[1.0, 2.0, 3.0, 4.5], shape [2, 2]"), "{text}");
+        Ok(())
+    }
+
+    #[test]
+    fn lengths_and_shapes_count() -> Result<()> {
+        let text = message_of(|| same("the places", "", &[0, 1], &[0, 1, 2]));
+        assert!(text.contains("first wrong: yours has 2 elements, expected 3"), "{text}");
+        let row = Tensor::from_slice(&[1.0, 2.0], &[1, 2])?;
+        let text = message_of(|| near("the row", "", &row, &row.t().unwrap(), 0.0));
+        assert!(text.contains("first wrong: the shape: yours [1, 2], expected [2, 1]"), "{text}");
+        Ok(())
+    }
+
+    #[test]
+    fn nan_is_wrong_unless_it_is_expected() {
+        near("", "", &[f64::NAN], &[f64::NAN], 0.0);
+        assert!(message_of(|| near("", "", &[f64::NAN], &[1.0], 0.5)).contains("yours NaN"));
+        assert!(message_of(|| near("", "", &[1.0], &[f64::NAN], 0.5)).contains("expected NaN"));
+    }
+
+    #[test]
+    fn a_long_list_is_shortened() {
+        let long: Vec<usize> = (0..1000).collect();
+        let shown = list(&long);
+        assert!(shown.ends_with("63, … 1000 in all]") && shown.len() < 400, "{shown}");
+    }
+}

@@ -9,11 +9,13 @@
 //! | [`gradient`], [`second_gradient`] | gradients of a function of tensors, by the engine's gradcheck |
 //! | [`agrees`] | your operation and the engine's: values and gradients at the same inputs |
 //! | [`inputs_of`] | the registry's random inputs of an operation |
+//! | [`product`] | matrix products of chapter 6: results, speed, and use of the cache |
 //! | [`scalar`] | the tape of chapter 1, finished, for its last exercises |
 //! | [`strides`] | what chapter 2 builds, finished, for its last exercises |
 
 mod compare;
 mod gradients;
+pub mod product;
 pub mod scalar;
 pub mod strides;
 

@@ -42,8 +42,8 @@ impl View {
 
     /// The same elements, in the same order, in another shape of as many.
     fn reshape(&self, shape: &[usize]) -> View {
-        let count: usize = shape.iter().product();
-        assert_eq!(count, self.shape.iter().product(), "a reshape keeps the number of elements");
+        let count = |shape: &[usize]| shape.iter().product::<usize>();
+        assert_eq!(count(shape), count(&self.shape), "a reshape keeps the number of elements");
         // TODO: share the numbers if this view is contiguous, else copy them in order.
         let (data, offset): (Rc<[f64]>, usize) = todo!("reshape");
         View { data, shape: shape.to_vec(), strides: row_major(shape), offset }

@@ -10,7 +10,7 @@
 // one; if nobody else holds it, move *its* inputs onto the list, and let it go, now that it owns
 // nothing.
 //
-// In the engine: `Drop` for `Node` in autograd/src/node.rs. The walk back, exercise 2, is a loop for
+// In the engine: `Drop` for `Node` in autograd/src/node.rs. The walk back is a loop too, for
 // the same reason.
 
 use std::rc::Rc;

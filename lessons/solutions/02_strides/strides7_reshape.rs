@@ -43,8 +43,8 @@ impl View {
 
     /// The same elements, in the same order, in another shape of as many.
     fn reshape(&self, shape: &[usize]) -> View {
-        let count: usize = shape.iter().product();
-        assert_eq!(count, self.shape.iter().product(), "a reshape keeps the number of elements");
+        let count = |shape: &[usize]| shape.iter().product::<usize>();
+        assert_eq!(count(shape), count(&self.shape), "a reshape keeps the number of elements");
         let (data, offset) = match self.is_contiguous() {
             true => (Rc::clone(&self.data), self.offset),
             false => (self.to_vec().into(), 0),
