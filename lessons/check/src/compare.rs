@@ -22,6 +22,7 @@ pub fn same<T: PartialEq + Debug>(what: &str, input: impl Display, yours: &[T], 
     }
     let at = yours.iter().zip(expected).position(|(a, b)| a != b);
     let first = match at {
+        Some(_) if yours.len() == 1 && expected.len() == 1 => String::new(), // shown already
         Some(at) => format!("element {at}: yours {:?}, expected {:?}", yours[at], expected[at]),
         None => format!("yours has {} elements, expected {}", yours.len(), expected.len()),
     };
@@ -80,6 +81,9 @@ pub(crate) fn report(what: &str, input: &str, yours: &str, expected: &str, first
     for (name, value) in
         [("input", input), ("yours", yours), ("expected", expected), ("first wrong", first)]
     {
+        if value.is_empty() {
+            continue;
+        }
         let value = value.replace('\n', "\n               ");
         writeln!(text, "  {name:>11}: {value}").expect("a string takes all text");
     }
@@ -161,6 +165,12 @@ pub(crate) mod tests {
         near("", "", &[f64::NAN], &[f64::NAN], 0.0);
         assert!(message_of(|| near("", "", &[f64::NAN], &[1.0], 0.5)).contains("yours NaN"));
         assert!(message_of(|| near("", "", &[1.0], &[f64::NAN], 0.5)).contains("expected NaN"));
+    }
+
+    #[test]
+    fn a_single_value_is_shown_once() {
+        let text = message_of(|| same("the place", "x", &[5], &[6]));
+        assert!(text.ends_with("yours: 5\n     expected: 6\n"), "{text}");
     }
 
     #[test]

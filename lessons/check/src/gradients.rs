@@ -199,7 +199,7 @@ mod tests {
     fn a_wrong_rule_shows_the_input_and_both_gradients() {
         let text = message_of(|| gradient("my square", wrong, &numbers()));
         assert!(text.starts_with("the gradient of my square: not yet right"), "{text}");
-        assert!(text.contains("input 0 = tensor([ 2. -1.]"), "{text}");
+        assert!(text.contains("input 0 = tensor([ 2., -1.]"), "{text}");
         assert!(text.contains("index [0]: analytic") && text.contains("numeric"), "{text}");
     }
 
