@@ -166,3 +166,64 @@ fn differs(what: &str, kind: &str, inputs: &[Tensor], error: &str) -> String {
     let text = format!("the {kind} of {what}: not yet right\n\n{}\n{error}\n{note}", show(inputs));
     text.replace('\n', "\n  ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::tests::message_of;
+
+    #[test]
+    fn wrong_slopes_show_the_finite_difference() {
+        let f = |v: &[f64]| v[0] * v[0] + 3.0 * v[1];
+        let text = message_of(|| slopes("x² + 3y", f, &[2.0, 1.0], &[4.0, 2.0]));
+        assert!(text.contains("the slopes of x² + 3y: not yet right"), "{text}");
+        assert!(text.contains("yours: [4.0, 2.0]\n     expected: [4.0, 3.0]"), "{text}");
+        assert!(text.contains("first wrong: input 1, which is 1: yours 2"), "{text}");
+        assert!(text.contains("/ 2e-5 = 3.000000"), "{text}");
+        let text = message_of(|| slopes("x² + 3y", f, &[2.0, 1.0], &[4.0]));
+        assert!(text.contains("yours has 1 slopes for 2 inputs"), "{text}");
+    }
+
+    /// x² with the rule of x³.
+    fn wrong(v: &[Var]) -> Result<Var> {
+        Var::custom("wrong", v[0].tensor().square()?, &[&v[0]], |c| {
+            Ok(vec![Some(c.grad().mul(&c.input(0).square()?.mul_scalar(3.0)?)?)])
+        })
+    }
+
+    fn numbers() -> Vec<Tensor> {
+        vec![Tensor::from_slice(&[2.0, -1.0], &[2]).expect("two numbers")]
+    }
+
+    #[test]
+    fn a_wrong_rule_shows_the_input_and_both_gradients() {
+        let text = message_of(|| gradient("my square", wrong, &numbers()));
+        assert!(text.starts_with("the gradient of my square: not yet right"), "{text}");
+        assert!(text.contains("input 0 = tensor([ 2., -1.]"), "{text}");
+        assert!(text.contains("index [0]: analytic") && text.contains("numeric"), "{text}");
+    }
+
+    /// The rule of x², with the slope cut out of the graph: right, until it is differentiated again.
+    fn severed(v: &[Var]) -> Result<Var> {
+        Var::custom("severed", v[0].tensor().square()?, &[&v[0]], |c| {
+            Ok(vec![Some(c.grad().mul(&c.input(0).detach().mul_scalar(2.0)?)?)])
+        })
+    }
+
+    #[test]
+    fn a_wrong_second_gradient_is_found() {
+        gradient("my square", severed, &numbers());
+        let text = message_of(|| second_gradient("my square", severed, &numbers()));
+        assert!(text.starts_with("the second gradient of my square: not yet right"), "{text}");
+    }
+
+    #[test]
+    fn what_differs_from_the_engine_is_named() {
+        let text = message_of(|| agrees("square", wrong, |v| v[0].square(), &numbers()));
+        assert!(text.starts_with("the gradient of square by input 0: not yet right"), "{text}");
+        assert!(text.contains("gradient of the output = ["), "{text}");
+        let text = message_of(|| agrees("cube", |v| v[0].square(), |v| v[0].powf(3.0), &numbers()));
+        assert!(text.starts_with("the value of cube: not yet right"), "{text}");
+        assert!(text.contains("element [0]: yours 4, expected 8"), "{text}");
+    }
+}

@@ -7,11 +7,11 @@
 //
 // A function of several numbers has a slope for each of them: change that number, keep the others.
 // The list of all slopes is the gradient. It says how to change the numbers so that f falls, and
-// that is all there is to training.
+// that is what training does.
 //
 // This way of finding a gradient is simple and slow: f runs twice for every number, and a model has
-// millions of them. The rest of this chapter builds a faster way, and you will use what you write
-// here to check it.
+// millions of them. The rest of this chapter builds a faster way. This one remains useful to check
+// it: all exercises here compare your gradients with such differences.
 
 /// A step that is small, but not so small that rounding spoils the difference.
 const H: f64 = 1e-5;
@@ -52,21 +52,15 @@ mod tests {
     fn each_number_has_its_slope() {
         let f = |v: &[f64]| v[0] * v[0] * v[1] + v[2];
         // By x it is 2xy, by y it is x², by z it is 1.
-        let expected = [12.0, 9.0, 1.0];
-        let x = [3.0, 2.0, -1.0];
+        let (x, expected) = ([3.0, 2.0, -1.0], [12.0, 9.0, 1.0]);
         let input = "x = 3, y = 2, z = −1";
         check::near("the gradient of x²y + z", input, &gradient(f, &x), &expected, 1e-6);
     }
 
     #[test]
     fn a_curved_function_needs_both_sides() {
-        // (f(x + h) − f(x)) / h would be off by 5e-5 here; the difference over both sides is not.
-        check::near(
-            "the slope of eˣ",
-            "x = 2.3",
-            &gradient(|v| v[0].exp(), &[2.3]),
-            &[2.3f64.exp()],
-            1e-8,
-        );
+        // (f(x + h) − f(x)) / h would be off by 5e-5 here.
+        let slope = gradient(|v| v[0].exp(), &[2.3]);
+        check::near("the slope of eˣ", "x = 2.3", &slope, &[2.3f64.exp()], 1e-8);
     }
 }
