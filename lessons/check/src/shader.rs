@@ -4,7 +4,7 @@
 use std::fmt::{Display, Formatter};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use gradus_gpu::{CompleteShader, CustomShader, View, ViewMut, complete, custom, gpu, transfer};
 use gradus_tensor::{Result, Tensor};
@@ -230,10 +230,15 @@ impl Display for Kernel {
     }
 }
 
-/// Writes a line that a test shows even if it passes.
+/// Writes a line that a test shows even if it passes, once.
 pub(crate) fn tell(line: &str) {
-    // Nobody listens: then nobody misses it.
-    let _ = writeln!(std::io::stderr(), "{line}");
+    static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    if !told.iter().any(|earlier| earlier == line) {
+        // Nobody listens: then nobody misses it.
+        let _ = writeln!(std::io::stderr(), "{line}");
+        told.push(line.to_string());
+    }
 }
 
 /// Numbers with NaN behind them, which shows where a kernel reads too far.
