@@ -32,7 +32,8 @@ pub fn element(name: &str, text: &str, inputs: u32) -> Shader {
     let entry = TEXT.replace("WORKGROUP", &WORKGROUP.to_string());
     Shader {
         label: format!("custom.{name}"),
-        source: format!("{bindings}{text}\n{entry}"),
+        // The user's text first, so that errors count its lines.
+        source: format!("{text}\n{bindings}{entry}"),
         entry: "custom",
         inputs,
         outputs: 1,

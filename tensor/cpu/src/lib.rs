@@ -53,6 +53,7 @@ pub use buffer::{MemoryUse, memory_use};
 pub use custom::CustomKernel;
 pub use math::Float;
 pub use peak::{fma_loop, instruction_set};
+pub use simd::widest;
 pub use storage::{CpuStorage, Output};
 pub use strided::TypedView;
 pub use view::{Array, View, ViewMut, ViewOrCopy};

@@ -34,17 +34,18 @@ impl CustomShader {
     }
 }
 
-/// Whether the kernel's text is WGSL that every adapter takes; the error shows the place.
+/// Whether the kernel's text is WGSL that every adapter takes; the error shows the place in a file
+/// that has the kernel's name.
 ///
 /// # Errors
 /// What `naga` says of the text.
 pub fn validate(kernel: &CustomShader) -> Result<(), String> {
     let shader = kernel.shader();
     let module = naga::front::wgsl::parse_str(&shader.source)
-        .map_err(|error| error.emit_to_string(&shader.source))?;
+        .map_err(|error| error.emit_to_string_with_path(&shader.source, kernel.name))?;
     let mut validator = Validator::new(ValidationFlags::all(), Capabilities::IMMEDIATES);
     let valid = validator.validate(&module);
-    valid.map(|_| ()).map_err(|error| error.emit_to_string(&shader.source))
+    valid.map(|_| ()).map_err(|error| error.emit_to_string_with_path(&shader.source, kernel.name))
 }
 
 /// The result of a kernel on contiguous inputs of f32.

@@ -44,6 +44,15 @@ where
     }
 }
 
+impl<T, const N: usize> Numbers for [T; N]
+where
+    [T]: Numbers,
+{
+    fn numbers(&self) -> Vec<f64> {
+        self.as_slice().numbers()
+    }
+}
+
 /// The largest finite magnitude, or `least` if that is larger.
 pub fn largest<N: Numbers + ?Sized>(numbers: &N, least: f64) -> f64 {
     numbers.numbers().into_iter().filter(|x| x.is_finite()).fold(least, |m, x| m.max(x.abs()))
