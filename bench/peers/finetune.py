@@ -4,13 +4,15 @@ warm-up and decay, clipping at 1, the model's dropout, and the epoch that is bes
     finetune.py classify|multi|regression|tokens --model DIR --data DIR [--epochs 4 --lr 3e-4 --head-lr 2e-3 --seed 0]
 
 The data are train, dev and test as `train` reads them: .csv with `text` and `label` (several labels are joined by `|`),
-for `tokens` .conll. Needs torch, transformers, seqeval, scikit-learn and scipy.
+for `tokens` .conll. `--pooling mean` classifies the mean of a text's tokens, which transformers has no class for, in
+place of BERT's pooler. Needs torch, transformers, seqeval, scikit-learn and scipy.
 """
 import json
 
 import numpy as np
 import torch
-from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer
+from transformers import AutoModel, AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer
+from transformers.modeling_outputs import SequenceClassifierOutput
 
 import recipe
 from common import rows
@@ -130,13 +132,38 @@ METRICS = {"classify": classify_metrics, "multi": multi_metrics, "regression": r
            "tokens": tokens_metrics}
 
 
+class MeanClassifier(torch.nn.Module):
+    """Dropout and a linear layer on the mean of a text's tokens."""
+
+    def __init__(self, model, labels):
+        super().__init__()
+        self.bert = AutoModel.from_pretrained(model, dtype=torch.float32, add_pooling_layer=False)
+        config = self.bert.config
+        self.dropout = torch.nn.Dropout(config.hidden_dropout_prob)
+        self.classifier = torch.nn.Linear(config.hidden_size, labels)
+        torch.nn.init.normal_(self.classifier.weight, std=config.initializer_range)
+        torch.nn.init.zeros_(self.classifier.bias)
+
+    def forward(self, input_ids, attention_mask):
+        states = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        there = attention_mask.unsqueeze(-1)
+        mean = (states * there).sum(1) / there.sum(1)
+        return SequenceClassifierOutput(logits=self.classifier(self.dropout(mean)))
+
+
 def network(a, labels):
+    if a.pooling == "mean":
+        return MeanClassifier(a.model, len(labels))
     kind = AutoModelForTokenClassification if a.task == "tokens" else AutoModelForSequenceClassification
     return kind.from_pretrained(a.model, num_labels=len(labels), dtype=torch.float32)
 
 
 def main():
-    a = recipe.flags(__doc__, ["classify", "multi", "regression", "tokens"]).parse_args()
+    p = recipe.flags(__doc__, ["classify", "multi", "regression", "tokens"])
+    p.add_argument("--pooling", choices=["cls", "mean"], default="cls")
+    a = p.parse_args()
+    if a.task == "tokens" and a.pooling == "mean":
+        p.error("--pooling is for texts, not for tokens")
     torch.set_num_threads(a.threads)
     torch.manual_seed(a.seed)
     tokenizer = AutoTokenizer.from_pretrained(a.model)

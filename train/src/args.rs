@@ -79,26 +79,26 @@ const LM_EXAMPLES: &str = "Examples:
 pub enum Command {
     /// Train a classifier of texts or pairs of texts
     Classify(Box<Flagged<ClassifyFlags>>),
-    /// Train an embedder on texts that belong together, or on scores of how similar they are
-    #[command(after_help = EMBED_EXAMPLES)]
-    Embed(Box<Flagged<EmbedFlags>>),
+    /// Train a tagger of words, such as of named entities
+    Tokens(Box<Flagged<TokensFlags>>),
     /// Train a masked language model on raw text: from scratch, or a pretrained one further
     Mlm(Box<Flagged<MlmFlags>>),
     /// Train a GPT-2 to go on with texts, on raw text: from scratch, or a pretrained one further
     #[command(after_help = LM_EXAMPLES)]
     Lm(Box<Flagged<LmFlags>>),
-    /// Compare finished or running runs: a table, and a page with their curves in one picture
-    Compare(CompareFlags),
-    /// Train many runs with flags drawn from ranges, and tell which are best
-    Sweep(SweepArgs),
-    /// Train a tagger of words, such as of named entities
-    Tokens(Box<Flagged<TokensFlags>>),
-    /// Train a small classifier to answer as a large one does
-    Distill(Box<Flagged<DistillFlags>>),
+    /// Train an embedder on texts that belong together, or on scores of how similar they are
+    #[command(after_help = EMBED_EXAMPLES)]
+    Embed(Box<Flagged<EmbedFlags>>),
     /// Train a model that finds the answers to questions in texts, as SQuAD asks them
     Answer(Box<Flagged<AnswerFlags>>),
+    /// Train a small classifier to answer as a large one does
+    Distill(Box<Flagged<DistillFlags>>),
     /// Write an adapter (LoRA) and its base as one whole model
     Merge(Box<MergeArgs>),
+    /// Train many runs with flags drawn from ranges, and tell which are best
+    Sweep(SweepArgs),
+    /// Compare finished or running runs: a table, and a page with their curves in one picture
+    Compare(CompareFlags),
 }
 
 /// The flags of a subcommand.

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::folder::Record;
 use crate::page::plot::{Line, curves};
 use crate::page::{self, History, Section, smoothed};
+use crate::table::{aligned, fits};
 
 /// The flags of `train compare`.
 #[derive(Args)]
@@ -41,7 +42,7 @@ pub fn run(shared: &SharedArgs, flags: &CompareFlags) -> Outcome {
     if shared.json {
         table.rows.iter().for_each(|row| println!("{}", table.json(row)));
     } else {
-        print!("{}", table.text());
+        table.text(gradus_cli::output_columns()).iter().for_each(|line| println!("{line}"));
     }
     page::write(&flags.output, "Runs side by side", &sections(&runs, &table))?;
     note(shared, format!("wrote {}", flags.output.display()));
@@ -97,17 +98,27 @@ impl Table {
         Table { columns, rows: runs.iter().map(row).collect() }
     }
 
-    /// The table for a terminal: a block for each run where the lines would be wide.
-    fn text(&self) -> String {
-        let width = self.columns.iter().map(|column| column.chars().count()).max().unwrap_or(0);
-        let line = |(name, value): (&String, &String)| {
-            format!("  {name:width$}  {}\n", if value.is_empty() { "–" } else { value })
-        };
-        let block = |row: &Vec<String>| {
-            let lines: String = self.columns.iter().zip(row).skip(1).map(line).collect();
-            format!("{}\n{lines}", row[0])
-        };
-        self.rows.iter().map(block).collect()
+    /// The table for a terminal: a column for each run, or a block for each where the lines are wider
+    /// than `width`.
+    fn text(&self, width: Option<usize>) -> Vec<String> {
+        let shown = |value: &String| if value.is_empty() { "–".into() } else { value.clone() };
+        let rows: Vec<(String, Vec<String>)> = (0..)
+            .zip(&self.columns)
+            .map(|(i, name)| (name.clone(), self.rows.iter().map(|row| shown(&row[i])).collect()))
+            .collect();
+        let wide = aligned(&rows);
+        if fits(&wide, width) {
+            return wide;
+        }
+        let mut lines = Vec::new();
+        for (run, row) in self.rows.iter().enumerate() {
+            lines.push(row[0].clone());
+            let of_run = rows[1..].iter();
+            let of_run: Vec<_> =
+                of_run.map(|(name, values)| (name.clone(), vec![values[run].clone()])).collect();
+            lines.extend(aligned(&of_run).into_iter().map(|line| format!("  {line}")));
+        }
+        lines
     }
 
     fn json(&self, row: &[String]) -> Value {
@@ -172,4 +183,35 @@ fn sections(runs: &[Compared], table: &Table) -> Vec<Section> {
             html! { div.plots { @for picture in pictures.iter().flatten() { (picture) } } },
         ),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_columns_where_they_fit() {
+        let words = |words: &[&str]| words.iter().map(|word| word.to_string()).collect::<Vec<_>>();
+        let columns = words(&["run", "dev loss", "--lr"]);
+        let table = Table {
+            columns,
+            rows: vec![words(&["runs/a", "0.5000", ""]), words(&["runs/long", "0.2500", "0.1"])],
+        };
+        let wide = [
+            "run       runs/a  runs/long",
+            "dev loss  0.5000     0.2500",
+            "--lr           –        0.1",
+        ];
+        assert_eq!(table.text(None), wide);
+        assert_eq!(table.text(Some(27)), wide);
+        let narrow = [
+            "runs/a",
+            "  dev loss  0.5000",
+            "  --lr           –",
+            "runs/long",
+            "  dev loss  0.2500",
+            "  --lr         0.1",
+        ];
+        assert_eq!(table.text(Some(26)), narrow);
+    }
 }

@@ -37,8 +37,7 @@ impl<'a> Table<'a> {
     /// its own below the one before.
     pub fn lines(&self, width: Option<usize>) -> Vec<String> {
         let wide = self.in_columns();
-        let fits = |line: &String| width.is_none_or(|width| line.chars().count() <= width);
-        if wide.iter().all(fits) { wide } else { self.one_by_one() }
+        if fits(&wide, width) { wide } else { self.one_by_one() }
     }
 
     fn in_columns(&self) -> Vec<String> {
@@ -65,8 +64,13 @@ impl<'a> Table<'a> {
     }
 }
 
+/// Whether no line is wider than `width` columns.
+pub fn fits(lines: &[String], width: Option<usize>) -> bool {
+    width.is_none_or(|width| lines.iter().all(|line| line.chars().count() <= width))
+}
+
 /// Rows of a title and values, the titles to the left, the values to the right.
-fn aligned(rows: &[(String, Vec<String>)]) -> Vec<String> {
+pub fn aligned(rows: &[(String, Vec<String>)]) -> Vec<String> {
     let length = |text: &String| text.chars().count();
     let titles = rows.iter().map(|(title, _)| length(title)).max().unwrap_or(0);
     let columns = rows.first().map_or(0, |(_, values)| values.len());

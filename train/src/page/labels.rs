@@ -2,12 +2,13 @@
 
 use gradus_models::Labels;
 use gradus_models::evaluation::{BINS, ClassScores, Confusion, SingleLabel};
-use gradus_models::tasks::{Judged, Tally};
+use gradus_models::tasks::{Given, Judged, Tally};
 use maud::{Markup, html};
 
 use super::Section;
 use super::data::clipped;
 use super::plot::{Bar, calibration};
+use super::scatter::over_truth;
 
 /// Labels of the picture of confusions; of more, those with the most mistakes.
 const MAX_LABELS: usize = 24;
@@ -32,6 +33,9 @@ pub fn about_labels(
         sections.push(Section::new(title, confusions(&single.confusion, labels, "texts")));
         let title = format!("Calibration on the {split} set");
         sections.push(Section::new(title, probabilities(single)));
+    }
+    if let Tally::Numbers(truth, _) = tally {
+        sections.push(Section::new(format!("Numbers of the {split} set"), numbers(truth, judged)));
     }
     let scores = tally.scores(labels.len());
     if !scores.is_empty() {
@@ -112,6 +116,21 @@ fn probabilities(single: &SingleLabel) -> Markup {
             ". Where a bar ends below the line, the model is right less often than its probabilities say."
         }
         div.plots { (calibration("how often a prediction of a probability is right", &bars)) }
+    }
+}
+
+/// The model's numbers over the true ones.
+fn numbers(truth: &[f32], judged: &[Judged]) -> Markup {
+    let given = |judged: &Judged| match judged.given {
+        Given::Number(number) => Some(f64::from(number)),
+        Given::Labels(_) => None,
+    };
+    let pairs = truth.iter().zip(judged);
+    let points: Vec<_> = pairs.filter_map(|(&x, y)| Some((x.into(), given(y)?))).collect();
+    html! {
+        div.plots {
+            @if let Some(picture) = over_truth("on the line, the model is right", &points) { (picture) }
+        }
     }
 }
 

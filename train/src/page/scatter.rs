@@ -1,4 +1,4 @@
-//! Points: a number against the value of a flag.
+//! Points: a number against the value of a flag, and a model's numbers against the true ones.
 
 use maud::Markup;
 use plotters::prelude::*;
@@ -65,6 +65,37 @@ fn draw(area: &Area, axis: &Axis, points: &[(f64, f64)]) -> Drawn {
     Ok(area.present()?)
 }
 
+/// Points of a picture; of more, some at equal distances.
+const MAX_POINTS: usize = 1000;
+
+/// What a model says over the true numbers, and the line on which the points should lie. `None`
+/// where there are none.
+pub fn over_truth(title: &str, points: &[(f64, f64)]) -> Option<Markup> {
+    let every = points.len().div_ceil(MAX_POINTS).max(1);
+    let points: Vec<_> = points.iter().copied().step_by(every).collect();
+    (!points.is_empty()).then(|| picture(title, |area| draw_over_truth(area, &points)))
+}
+
+fn draw_over_truth(area: &Area, points: &[(f64, f64)]) -> Drawn {
+    let both = range(points.iter().flat_map(|point| [point.0, point.1]));
+    let mut chart = frame(area).build_cartesian_2d(both.clone(), both.clone())?;
+    chart
+        .configure_mesh()
+        .x_desc("the number in the data")
+        .y_desc("the model's")
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(BLACK.mix(0.15))
+        .label_style(("sans-serif", 15))
+        .x_label_formatter(&|value| short(*value))
+        .y_label_formatter(&|value| short(*value))
+        .draw()?;
+    let dot = |&point: &(f64, f64)| Circle::new(point, 3, COLOURS[0].mix(0.5).filled());
+    chart.draw_series(points.iter().map(dot))?;
+    let diagonal = [(both.start, both.start), (both.end, both.end)];
+    chart.draw_series(LineSeries::new(diagonal, COLOURS[1].stroke_width(2)))?;
+    Ok(area.present()?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,6 +111,14 @@ mod tests {
             assert!(scatter("nothing", &axis, &[]).is_none());
         }
         assert!(scatter("one", &Axis::Numbers, &[(3.0, 0.5)]).is_some());
+    }
+
+    #[test]
+    fn many_numbers_are_thinned_out() {
+        let points: Vec<_> = (0..2500).map(|i| (f64::from(i), 0.5)).collect();
+        let svg = over_truth("numbers", &points).unwrap().into_string();
+        assert_eq!(svg.matches("<circle").count(), 834);
+        assert!(over_truth("nothing", &[]).is_none());
     }
 
     #[test]

@@ -249,3 +249,25 @@ fn pages_of_students_and_masked_language_models() {
     ];
     page_has(&owned(from_scratch(&own, [&text, &out], &FEW)), &out, &parts);
 }
+
+#[test]
+fn pages_of_numbers_and_of_several_labels() {
+    let dir = tempfile::tempdir().unwrap();
+    let page = |problem: &str, row: &dyn Fn(usize) -> String, parts: &[&str]| {
+        let [rows, out] = ["csv", "out"].map(|end| dir.path().join(format!("{problem}.{end}")));
+        let lines: String = (0..60).map(row).collect();
+        std::fs::write(&rows, format!("text,label\n{lines}")).unwrap();
+        let more = [&FEW[..], &["--problem", problem]].concat();
+        page_has(&owned(scratch(&rows, &out, &more)), &out, parts);
+        std::fs::read_to_string(out.join("report.html")).unwrap()
+    };
+    let numbers = |i: usize| format!("the cat {i} is red,0.{i:02}\n");
+    let parts = ["Numbers of the dev set", "The largest errors on the dev set"];
+    let html = page("regression", &numbers, &parts);
+    let section = html.split(parts[0]).nth(1).and_then(|rest| rest.split("</section>").next());
+    let points = section.map(|section| section.matches("<circle").count());
+    assert_eq!(points, Some(6), "a point for each of the dev set's texts, a tenth of all");
+    let labels = |i: usize| format!("the cat {i} is red,{}\n", ["animal", "animal|red"][i % 2]);
+    let parts = ["Labels on the dev set", "The most confident mistakes on the dev set"];
+    page("multi", &labels, &parts);
+}
