@@ -42,6 +42,32 @@ pub(crate) fn dispatch<const HEAVY: bool, T: Element, R>(body: impl FnOnce() -> 
     body()
 }
 
+/// Runs `body` compiled for the widest registers of this processor: AVX-512, AVX2, or the baseline (which
+/// has NEON on aarch64). A plain loop over arrays then fills these registers, and `mul_add` is one
+/// instruction where [`instruction_set`](super::instruction_set) names one.
+///
+/// Only what is inlined into `body` is compiled so: mark the closure, and the functions that it calls,
+/// `#[inline(always)]`.
+///
+/// ```
+/// let (x, mut sums) = ([2f32; 64], [1f32; 16]);
+/// gradus_cpu::widest(
+///     #[inline(always)]
+///     || {
+///         for row in x.as_chunks::<16>().0 {
+///             for lane in 0..16 {
+///                 sums[lane] += row[lane]; // 16 additions, one instruction of AVX-512
+///             }
+///         }
+///     },
+/// );
+/// assert_eq!(sums, [9.0; 16]);
+/// ```
+#[inline(always)]
+pub fn widest<R>(body: impl FnOnce() -> R) -> R {
+    dispatch::<true, f32, R>(body)
+}
+
 /// Whether [`dispatch`] chooses AVX-512: registers twice as wide, and twice as many.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
