@@ -1,9 +1,10 @@
-//! Is it right? A step's results beside the reference in f64, each number with the bound that its own
-//! rounding may reach.
+//! Is it right? A step's results beside the reference in f64, each number with the bound that its
+//! own rounding may reach.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// What an output must be: the value in f64, and how far f32 may be from it in any order of summation.
+/// What an output must be: the value in f64, and how far f32 may be from it in any order of
+/// summation.
 pub struct Expected {
     /// Its name in messages.
     pub name: &'static str,
@@ -16,16 +17,17 @@ pub struct Expected {
 /// Unit roundoff of f32.
 pub const ROUNDOFF: f64 = 1.0 / (1u64 << 24) as f64;
 
-/// The largest relative error of a sum of `terms` products in f32, in any order (Higham, Accuracy and
-/// Stability of Numerical Algorithms, section 3.1): |error| ≤ γ·Σ|aᵢ·bᵢ|.
+/// The largest relative error of a sum of `terms` products in f32, in any order (Higham, Accuracy
+/// and Stability of Numerical Algorithms, section 3.1): |error| ≤ γ·Σ|aᵢ·bᵢ|.
 pub fn gamma(terms: usize) -> f64 {
     let nu = (terms + 2) as f64 * ROUNDOFF;
     nu / (1.0 - nu)
 }
 
-/// The error of such a sum that is not reached in practice: roundings are of both signs, so they grow with the
-/// square root (Higham and Mary, A New Approach to Probabilistic Rounding Error Analysis, 2019; here λ = 8,
-/// which fails once in 10¹³ sums). Where sums are long, [`gamma`] would let a term be forgotten.
+/// The error of such a sum that is not reached in practice: roundings are of both signs, so they
+/// grow with the square root (Higham and Mary, A New Approach to Probabilistic Rounding Error
+/// Analysis, 2019; here λ = 8, which fails once in 10¹³ sums). Where sums are long, [`gamma`] would
+/// let a term be forgotten.
 pub fn likely(terms: usize) -> f64 {
     8.0 * (terms as f64).sqrt() * ROUNDOFF
 }

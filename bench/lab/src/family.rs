@@ -177,8 +177,8 @@ impl Settings {
         Ok(Tensor::randn(shape, DType::F32, RngKey::new(self.seed).place(name))?)
     }
 
-    /// The sizes: those given, or those that `one` makes of a single number (`default` without one).
-    /// `what` names them.
+    /// The sizes: those given, or those that `one` makes of a single number (`default` without
+    /// one). `what` names them.
     pub fn sizes<const N: usize>(
         &self,
         what: &str,

@@ -20,6 +20,10 @@ pub struct Limits {
 /// Measures the limits.
 pub trait Measure {
     fn measure(&mut self) -> Outcome<Limits>;
+
+    /// How much the stream reads: as much as the problem has, but not so little that nothing is
+    /// measured.
+    fn stream_bytes(&self) -> usize;
 }
 
 /// The limits of a device; the stream reads `bytes`.
@@ -59,7 +63,7 @@ impl Measure for Cpu {
         }
         let flops = operations as f64 / start.elapsed().as_secs_f64();
         let (parts, mut passes, start) = (&self.parts, 0, Instant::now());
-        let bytes = 4 * parts.iter().map(Vec::len).sum::<usize>();
+        let bytes = self.stream_bytes();
         // Passes enough that meeting the other threads costs nothing.
         let each = (4usize << 20).div_ceil(bytes).max(1);
         while start.elapsed().as_secs_f64() < SECONDS {
@@ -72,6 +76,10 @@ impl Measure for Cpu {
         }
         let bytes = (bytes * passes) as f64 / start.elapsed().as_secs_f64();
         Ok(Limits { flops, bytes })
+    }
+
+    fn stream_bytes(&self) -> usize {
+        4 * self.parts.iter().map(Vec::len).sum::<usize>()
     }
 }
 
@@ -130,7 +138,11 @@ impl Measure for Gpu {
             stream = self.seconds("stream", self.passes)?;
         }
         let operations = THREADS as f64 * f64::from(self.rounds) * 64.0;
-        let bytes = 4.0 * self.data.numel() as f64 * f64::from(self.passes);
+        let bytes = self.stream_bytes() as f64 * f64::from(self.passes);
         Ok(Limits { flops: operations / fma, bytes: bytes / stream })
+    }
+
+    fn stream_bytes(&self) -> usize {
+        4 * self.data.numel()
     }
 }

@@ -1,6 +1,6 @@
-//! Checks every step, then times those that are right, in rounds: in each round the machine's limits and
-//! every step once. The speed of a machine drifts, most of all that of a virtual one; what shares a round
-//! shares the machine as it was then. Medians over the rounds are told.
+//! Checks every step, then times those that are right, in rounds: in each round the machine's
+//! limits and every step once. The speed of a machine drifts, most of all that of a virtual one;
+//! what shares a round shares the machine as it was then. Medians over the rounds are told.
 
 use std::time::Instant;
 
@@ -26,8 +26,8 @@ pub struct Report {
     /// Medians over the rounds.
     pub limit_gflops: f64,
     pub limit_gbytes: f64,
-    /// Bytes of the problem, which the stream reads too.
-    pub bytes: f64,
+    /// What the stream of `limit_gbytes` reads.
+    pub stream_bytes: usize,
     pub rounds: usize,
     pub steps: Vec<Line>,
 }
@@ -116,7 +116,7 @@ pub fn measure(
         machine: Machine::of(device),
         limit_gflops: median(rounds.iter().map(|l| l.flops)) / 1e9,
         limit_gbytes: median(rounds.iter().map(|l| l.bytes)) / 1e9,
-        bytes: lab.work.bytes,
+        stream_bytes: limits.stream_bytes(),
         rounds: rounds.len(),
         steps,
     })

@@ -27,11 +27,12 @@ pub fn has_subgroups(device: Device) -> bool {
     machine::gpu(device).is_some_and(|gpu| gpu.features.subgroups)
 }
 
-/// The workgroups of each entry point, in the order of the text, for a result of `rows` × `columns`.
+/// The workgroups of each entry point, in the order of the text, for a result of `rows` ×
+/// `columns`.
 ///
 /// How much of the result a workgroup computes is told by the text's own constants: `TILE_ROWS` and
-/// `TILE_COLUMNS`, or for an entry point `f` among several `F_ROWS` and `F_COLUMNS`. One of the two may be
-/// missing: then a workgroup computes all of that dimension.
+/// `TILE_COLUMNS`, or for an entry point `f` among several `F_ROWS` and `F_COLUMNS`. One of the two
+/// may be missing: then a workgroup computes all of that dimension.
 pub fn grid(
     shader: &UserShader,
     (rows, columns): (usize, usize),
@@ -158,5 +159,58 @@ mod tests {
         assert!(error.contains("mine.wgsl:2:10") && error.contains("x"), "{error}");
         let error = parse("mine.wgsl", "@compute @workgroup_size(1) fn f() {}").unwrap_err();
         assert!(error.to_string().contains("writes no buffer"), "{error}");
+    }
+
+    /// Buffers stand in one order: those that are read, then those that are written, from binding 0
+    /// on.
+    #[test]
+    fn buffers_out_of_order_are_refused_by_name() {
+        let body = "@compute @workgroup_size(1) fn f() { out[0] = data[0]; }";
+        let with = |at: [u32; 2], more: &str| {
+            let [data, out] = at;
+            parse(
+                "mine.wgsl",
+                &format!(
+                    "@group(0) @binding({data}) var<storage, read> data: array<f32>;
+                     @group(0) @binding({out}) var<storage, read_write> out: array<f32>;
+                     {more} {body}"
+                ),
+            )
+        };
+        assert_eq!(with([0, 1], "").unwrap().buffers(), (1, 1));
+        let uniform = "@group(0) @binding(2) var<uniform> size: u32;";
+        for (at, more, word) in
+            [([1, 0], "", "`data`"), ([0, 2], "", "binding 2"), ([0, 1], uniform, "`size`")]
+        {
+            let error = with(at, more).unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+
+    /// What the device would take for something else is refused before.
+    #[test]
+    fn launches_that_do_not_fit_are_refused() {
+        let Some(device) = gradus_testing::gpu() else { return };
+        let text = "@group(0) @binding(0) var<storage, read> x: array<f32>;
+            @group(0) @binding(1) var<storage, read_write> y: array<f32>;
+            @compute @workgroup_size(1) fn f() { y[0] = x[0]; }";
+        let shader = parse("mine.wgsl", text).unwrap();
+        let x = Tensor::full_on(&[4, 2], 3.0, DType::F32, device).unwrap();
+        let on_cpu = Tensor::zeros(&[1], DType::F32).unwrap();
+        let turned = x.t().unwrap();
+        let mut y = Tensor::zeros_on(&[1], DType::F32, device).unwrap();
+        for (entry, inputs, groups, word) in [
+            ("g", vec![&x], [1, 1, 1], "`g`"),
+            ("f", vec![], [1, 1, 1], "reads 1 buffers"),
+            ("f", vec![&turned], [1, 1, 1], "contiguous"),
+            ("f", vec![&on_cpu], [1, 1, 1], "lie on"),
+            ("f", vec![&x], [0, 1, 1], "workgroups"),
+            ("f", vec![&x], [1, u32::MAX, 1], "workgroups"),
+        ] {
+            let error = launch(&shader, entry, &inputs, &mut [&mut y], &[], groups).unwrap_err();
+            assert!(error.to_string().contains(word), "{error}");
+        }
+        launch(&shader, "f", &[&x], &mut [&mut y], &[], [1, 1, 1]).unwrap();
+        assert_eq!(y.to_vec::<f32>().unwrap(), [3.0]);
     }
 }

@@ -1,4 +1,5 @@
-//! A step of a family: one source file with a header, from which everything that is told of it is quoted.
+//! A step of a family: one source file with a header, from which everything that is told of it is
+//! quoted.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! Every step of every family agrees with its reference, at odd sizes too, and has a header that tells
-//! what it is. Nothing is timed.
+//! Every step of every family agrees with its reference, at odd sizes too, and has a header that
+//! tells what it is. Nothing is timed.
 
 use gradus_tensor::Device;
 

@@ -9,9 +9,9 @@ use gradus_cli::Outcome;
 
 /// Runs this program without `--watch` now, and whenever the file at `path` is saved, until Ctrl-C.
 ///
-/// Each run is a process of its own, because a shader that breaks the device breaks it for the process.
-/// The file is looked at a few times a second: that sees every editor's way of saving, also those that put
-/// a new file in the place of the old one.
+/// Each run is a process of its own, because a shader that breaks the device breaks it for the
+/// process. The file is looked at a few times a second: that sees every editor's way of saving,
+/// also those that put a new file in the place of the old one.
 pub fn again_and_again(path: &Path) -> Outcome {
     let arguments: Vec<_> = std::env::args_os().skip(1).filter(|word| word != "--watch").collect();
     loop {

@@ -1,8 +1,9 @@
 //! Whole compute shaders of users, launched as they are: workgroups, workgroup memory, any indices.
 //!
-//! Its buffers are storage buffers of group 0: first those that it reads, then those that it writes, at
-//! bindings 0, 1, 2, …; its small arguments are one `var<immediate>`. The device checks every index and
-//! ends every loop, because a user wrote the text: the engine's own kernels run without these checks.
+//! Its buffers are storage buffers of group 0: first those that it reads, then those that it
+//! writes, at bindings 0, 1, 2, …; its small arguments are one `var<immediate>`. The device checks
+//! every index and ends every loop, because a user wrote the text: the engine's own kernels run
+//! without these checks.
 
 use std::hash::{Hash, Hasher};
 
@@ -33,8 +34,8 @@ impl UserShader {
     /// Parses and validates `text`. `path` names it in messages.
     ///
     /// # Errors
-    /// With the place in the text: if it is not valid WGSL, has no compute entry point, or its buffers
-    /// are not as this module's head says.
+    /// With the place in the text: if it is not valid WGSL, has no compute entry point, or its
+    /// buffers are not as this module's head says.
     pub fn parse(path: &str, text: &str) -> Result<UserShader, String> {
         let module = naga::front::wgsl::parse_str(text)
             .map_err(|error| error.emit_to_string_with_path(text, path))?;
@@ -106,17 +107,21 @@ fn buffers(module: &Module) -> Result<(u32, u32), String> {
             }
             (AddressSpace::WorkGroup | AddressSpace::Private | AddressSpace::Immediate, _) => {}
             _ => {
-                return Err(format!("{name} is no var<storage> of group 0, and no var<immediate>"));
+                return Err(format!(
+                    "`{name}` is no var<storage> of group 0, and no var<immediate>"
+                ));
             }
         }
     }
     found.sort();
     for (i, (binding, written, name)) in found.iter().enumerate() {
         if *binding as usize != i {
-            return Err(format!("{name} is at binding {binding}; bindings are 0, 1, 2, … in turn"));
+            return Err(format!(
+                "`{name}` is at binding {binding}; bindings are 0, 1, 2, … in turn"
+            ));
         }
         if i > 0 && found[i - 1].1 && !written {
-            return Err(format!("{name} is only read: it must be bound before those written"));
+            return Err(format!("`{name}` is only read: bind it before those that are written"));
         }
     }
     let written = found.iter().filter(|(_, written, _)| *written).count();
@@ -141,9 +146,9 @@ fn constants(module: &Module) -> Vec<(String, u32)> {
 /// Launches the entry point `entry` over `groups` workgroups.
 ///
 /// # Errors
-/// Of `op`, if the buffers are not as many as the shader has, an input does not lie in row-major order
-/// from its storage's first element on, the device takes fewer workgroups or immediates, or does not
-/// compile the text.
+/// Of `op`, if the buffers are not as many as the shader has, an input does not lie in row-major
+/// order from its storage's first element on, the device takes fewer workgroups or immediates, or
+/// does not compile the text.
 pub fn launch(
     op: &'static str,
     shader: &UserShader,

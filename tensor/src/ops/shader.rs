@@ -8,12 +8,13 @@ use crate::{Device, Result, Tensor, bail};
 
 const OP: &str = "shader";
 
-/// Launches the entry point `entry` of a user's shader on tensors of one GPU. It writes the `outputs` in
-/// place. Its buffers are, in group 0 and in this order, the `inputs`, which are contiguous, and the
-/// `outputs`; `arguments` are its `var<immediate>`, at most 32 words.
+/// Launches the entry point `entry` of a user's shader on tensors of one GPU. It writes the
+/// `outputs` in place. Its buffers are, in group 0 and in this order, the `inputs`, which are
+/// contiguous, and the `outputs`; `arguments` are its `var<immediate>`, at most 32 words.
 ///
-/// Every index is checked, so a wrong shader gives wrong numbers, but reads no memory that is not its own.
-/// For a function of single elements [`Tensor::custom`] is simpler, and has a twin on the CPU.
+/// Every index is checked, so a wrong shader gives wrong numbers, but reads no memory that is not
+/// its own. For a function of single elements [`Tensor::custom`] is simpler, and has a twin on the
+/// CPU.
 ///
 /// ```
 /// use gradus_tensor::ops::shader::{UserShader, launch};
@@ -38,8 +39,9 @@ const OP: &str = "shader";
 /// ```
 ///
 /// # Errors
-/// If there is no output, the tensors lie on the CPU or on several devices, an input is not contiguous,
-/// the numbers of buffers or workgroups are not the shader's or the device's, or it does not compile there.
+/// If there is no output, the tensors lie on the CPU or on several devices, an input is not
+/// contiguous, the numbers of buffers or workgroups are not the shader's or the device's, or it
+/// does not compile there.
 pub fn launch(
     shader: &UserShader,
     entry: &str,

@@ -1,11 +1,12 @@
-//! online softmax: blocks of keys, so that no row of scores need be whole (FlashAttention, arXiv:2205.14135).
+//! online softmax: blocks of keys, so that no row of scores need be whole (FlashAttention,
+//! arXiv:2205.14135).
 //!
-//! Adds: a query keeps the largest score so far, the sum that belongs to it, and a row of O that is scaled
-//!   whenever a larger score turns up. Backward goes block of keys by block of keys, and gets Σ dP·P, for
-//!   which a whole row would be needed, as Σ dO·O.
-//! Why: a block of K and V stays in the first cache while all queries pass, for texts of any length. On a
-//!   processor whose cache holds a row of scores anyway it gains little; a GPU's workgroup memory holds none,
-//!   so there it is what makes attention fit.
+//! Adds: a query keeps the largest score so far, the sum that belongs to it, and a row of O that
+//!   is scaled whenever a larger score turns up. Backward goes block of keys by block of keys, and
+//!   gets Σ dP·P, for which a whole row would be needed, as Σ dO·O.
+//! Why: a block of K and V stays in the first cache while all queries pass, for texts of any
+//!   length. On a processor whose cache holds a row of scores anyway it gains little; a GPU's
+//!   workgroup memory holds none, so there it is what makes attention fit.
 //! Order: ascending, one sum, scaled whenever a larger score turns up
 
 use super::scores::{add, dot};

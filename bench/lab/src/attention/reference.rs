@@ -3,8 +3,9 @@
 use super::Attention;
 use crate::check::{Expected, likely};
 
-/// O, dQ, dK and dV. Each is a sum of products with P or dS: its bound is the sum of their magnitudes times
-/// the error that a term may have: that of its own sum, and of the exponential of a score that is off.
+/// O, dQ, dK and dV. Each is a sum of products with P or dS: its bound is the sum of their
+/// magnitudes times the error that a term may have: that of its own sum, and of the exponential of
+/// a score that is off.
 pub fn of(a: &Attention) -> Vec<Expected> {
     let shape = vec![a.heads, a.n, a.d];
     let numbers = a.heads * a.n * a.d;

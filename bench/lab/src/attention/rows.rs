@@ -1,9 +1,9 @@
 //! by rows: the scores of one query at a time.
 //!
-//! Adds: a row of scores becomes a row of O at once, and its memory serves for the next query. Forward keeps
-//!   one number a query, L = ln Σ eˢ; backward computes S again and P = e^(S − L).
-//! Why: a row of 512 scores stays in the first cache; no matrix of n × n is in memory at all. The price is
-//!   one product more in the backward pass.
+//! Adds: a row of scores becomes a row of O at once, and its memory serves for the next query.
+//!   Forward keeps one number a query, L = ln Σ eˢ; backward computes S again and P = e^(S − L).
+//! Why: a row of 512 scores stays in the first cache; no matrix of n × n is in memory at all. The
+//!   price is one product more in the backward pass.
 //! Order: ascending, one sum
 
 use super::scores::{add, dot, softmax};

@@ -1,9 +1,10 @@
 //! scores in memory: three matrices of n × n a head, as the formulas are written.
 //!
 //! Adds: nothing yet. S = Q·Kᵀ·scale, P = softmax(S), O = P·V; backward dV = Pᵀ·dO, dP = dO·Vᵀ,
-//!   dS = P·(dP − Σ dP·P), dQ = dS·K·scale, dK = dSᵀ·Q·scale. P waits in memory for the backward pass.
-//! Why: slow, because for 512 tokens each of these matrices is 1 MiB a head: it leaves the cache and comes
-//!   back for every step. And its memory grows with the square of the length.
+//!   dS = P·(dP − Σ dP·P), dQ = dS·K·scale, dK = dSᵀ·Q·scale. P waits in memory for the backward
+//!   pass.
+//! Why: slow, because for 512 tokens each of these matrices is 1 MiB a head: it leaves the cache
+//!   and comes back for every step. And its memory grows with the square of the length.
 //! Order: ascending, one sum
 
 use super::{Attention, Results};

@@ -2,8 +2,8 @@
 //!
 //! Adds: K and V of a head are transposed once, so that the scores of 16 keys are one vector. The
 //!   exponential is a polynomial. Everything is compiled for the widest registers.
-//! Why: a dot product of 64 numbers is a chain of additions, one after the other; as columns of a row of
-//!   scores they are n chains side by side.
+//! Why: a dot product of 64 numbers is a chain of additions, one after the other; as columns of a
+//!   row of scores they are n chains side by side.
 //! Order: ascending over d and over keys; Σ dP·P in 16 lanes
 
 use gradus_cpu::Float;

@@ -1,9 +1,10 @@
-//! composed: an operation at a time, each over the whole of x, as a graph of single operations computes it.
+//! composed: an operation at a time, each over the whole of x, as a graph of single operations
+//! computes it.
 //!
-//! Adds: nothing yet. Forward: mean, x − mean, its square, the square's mean, 1/√, two products and a sum.
-//!   Backward: the rule of each of them.
-//! Why: slow, because every operation reads a tensor from memory and writes one: 12 MiB each for 4,096 rows
-//!   of 768, a dozen times.
+//! Adds: nothing yet. Forward: mean, x − mean, its square, the square's mean, 1/√, two products
+//!   and a sum. Backward: the rule of each of them.
+//! Why: slow, because every operation reads a tensor from memory and writes one: 12 MiB each for
+//!   4,096 rows of 768, a dozen times.
 //! Order: ascending, one sum; dw and db row by row
 
 use super::{Gradients, Problem};

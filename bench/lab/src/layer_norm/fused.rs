@@ -1,9 +1,9 @@
 //! fused: a row at a time, everything that it needs while it is in the first cache.
 //!
-//! Adds: no tensor between the operations. Forward keeps the mean and 1/√(variance + ε) of each row, and
-//!   backward computes the normalised numbers again from them.
-//! Why: x is read from memory once and y written once; backward reads x and g and writes dx. To compute
-//!   (x − mean)·scale again is cheaper than to read it from memory.
+//! Adds: no tensor between the operations. Forward keeps the mean and 1/√(variance + ε) of each
+//!   row, and backward computes the normalised numbers again from them.
+//! Why: x is read from memory once and y written once; backward reads x and g and writes dx. To
+//!   compute (x − mean)·scale again is cheaper than to read it from memory.
 //! Order: ascending, one sum; dw and db row by row
 
 use super::{Gradients, Problem};

@@ -1,6 +1,7 @@
 //! Layer norm of the rows of x `[rows, n]` and its backward pass, in one run:
 //! y = (x − mean)·scale·w + b with scale = 1/√(variance + ε); and from g, the gradient of y, with
-//! x̂ = (x − mean)·scale and h = g·w: dx = scale·(h − Σh/n − x̂·Σ(h·x̂)/n), dw = Σ g·x̂, db = Σ g over the rows.
+//! x̂ = (x − mean)·scale and h = g·w: dx = scale·(h − Σh/n − x̂·Σ(h·x̂)/n), dw = Σ g·x̂, db = Σ g
+//! over the rows.
 
 mod composed;
 mod fused;

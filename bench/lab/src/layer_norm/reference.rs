@@ -3,8 +3,8 @@
 use super::{EPS, Problem};
 use crate::check::{Expected, likely};
 
-/// y, dx, dw and db. A sum of n numbers in f32 is off by at most [`likely`]·Σ|terms|; of what is made of
-/// sums the bounds add up, with a factor for the few roundings besides.
+/// y, dx, dw and db. A sum of n numbers in f32 is off by at most [`likely`]·Σ|terms|; of what is
+/// made of sums the bounds add up, with a factor for the few roundings besides.
 pub fn of(p: &Problem) -> Vec<Expected> {
     let (n, rows) = (p.n, p.x.len() / p.n);
     let new = |name, shape: Vec<usize>| {

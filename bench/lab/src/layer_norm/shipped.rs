@@ -1,11 +1,12 @@
 //! shipped: `Tensor::layer_norm` and `Tensor::layer_norm_backward`.
 //!
-//! Adds: a mean that is exact for a row of equal numbers, and right for one far from 0: the first number,
-//!   plus the mean distance from it. A residual and dropout, where asked for, in the same pass.
-//! Why: the passes are those of the step before; the care for the mean costs a few operations, which memory
-//!   hides.
-//! Order: element i to lane i mod 16, then the lanes pairwise; dw and db row by row in a block, then the
-//!   blocks
+//! Adds: a mean that is exact for a row of equal numbers, and right for one far from 0: the first
+//!   number, plus the mean distance from it. A residual and dropout, where asked for, in the same
+//!   pass.
+//! Why: the passes are those of the step before; the care for the mean costs a few operations,
+//!   which memory hides.
+//! Order: element i to lane i mod 16, then the lanes pairwise; dw and db row by row in a block,
+//!   then the blocks
 
 use gradus_tensor::{Result, Tensor};
 

@@ -1,9 +1,9 @@
 //! threads: blocks of 64 rows, each with its own part of dw and db.
 //!
-//! Adds: rows of y and dx belong to one task each. All rows add to dw and db: so each block adds to a part
-//!   of its own, and the parts are added at the end, in the order of the blocks.
-//! Why: as many rows at a time as there are cores, and nobody waits for anybody. The blocks depend on the
-//!   shape alone, so any number of threads gives the same bits.
+//! Adds: rows of y and dx belong to one task each. All rows add to dw and db: so each block adds
+//!   to a part of its own, and the parts are added at the end, in the order of the blocks.
+//! Why: as many rows at a time as there are cores, and nobody waits for anybody. The blocks
+//!   depend on the shape alone, so any number of threads gives the same bits.
 //! Order: that of the step before; dw and db row by row in a block, then the blocks
 
 use rayon::prelude::*;

@@ -1,8 +1,8 @@
 //! vectors: sums in 16 lanes, compiled for the widest registers.
 //!
 //! Adds: element i of a row goes to lane i mod 16 of a sum; the lanes join at the end.
-//! Why: one sum lets every addition wait for the one before, and the compiler may not change the order of
-//!   additions by itself. In lanes the order is written down, and 16 of them are a vector.
+//! Why: one sum lets every addition wait for the one before, and the compiler may not change the
+//!   order of additions by itself. In lanes the order is written down, and 16 of them are a vector.
 //! Order: element i to lane i mod 16, each ascending, then the lanes; dw and db row by row
 
 use super::{Gradients, Problem};
@@ -15,7 +15,8 @@ pub fn both(p: &Problem, y: &mut [f32], grads: Gradients) {
     rows(p, 0, y, grads);
 }
 
-/// Forward and backward of the rows from `first` on, as many as y has; adds their part of dw and db.
+/// Forward and backward of the rows from `first` on, as many as y has; adds their part of dw and
+/// db.
 pub fn rows(p: &Problem, first: usize, y: &mut [f32], grads: Gradients) {
     let n = p.n;
     gradus_cpu::widest(

@@ -1,10 +1,10 @@
 //! blocks and prefetch: the loops are cut so that each cache keeps what will be read again.
 //!
-//! Adds: a block is 96 rows of A and 384 steps of k. A panel's part of it (12 KiB here) stays in the first
-//!   cache while all tiles of the block use it, the block of A (144 KiB) in the second while all panels pass.
-//!   The tiles of a panel ask for the next panel while they multiply.
-//! Why: without blocks a tile of rows reads the whole of B again: 2 MiB of panels for 4 rows, from the third
-//!   cache or from memory. Now they are read once for 96 rows.
+//! Adds: a block is 96 rows of A and 384 steps of k. A panel's part of it (12 KiB here) stays in
+//!   the first cache while all tiles of the block use it, the block of A (144 KiB) in the second
+//!   while all panels pass. The tiles of a panel ask for the next panel while they multiply.
+//! Why: without blocks a tile of rows reads the whole of B again: 2 MiB of panels for 4 rows,
+//!   from the third cache or from memory. Now they are read once for 96 rows.
 //! Order: blocks of 384, each k ascending, then the blocks ascending
 
 use super::Sizes;
@@ -29,8 +29,8 @@ pub fn pack<const W: usize>(s: Sizes, b: &[f32]) -> Vec<[f32; W]> {
     panels
 }
 
-/// C from A and the panels of B, by tiles of `R` rows and `W` columns. `FUSED` rounds once for a product
-/// and its addition, where the processor has an instruction for that.
+/// C from A and the panels of B, by tiles of `R` rows and `W` columns. `FUSED` rounds once for a
+/// product and its addition, where the processor has an instruction for that.
 #[inline(always)]
 pub fn blocked<const R: usize, const W: usize, const FUSED: bool>(
     s: Sizes,

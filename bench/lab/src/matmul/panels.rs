@@ -1,10 +1,11 @@
 //! packed panels: B is copied once, to the order in which a tile reads it.
 //!
-//! Adds: a panel is 8 columns of B, `[k][8]`, one row of eight right after the other, padded with zeros.
-//! Why: in B itself the next row of a tile lies a whole row of B further on: each step takes another cache
-//!   line, and soon another page; rows that are a multiple of 4 KiB long even share a few sets of the first
-//!   cache and push each other out. A panel is read straight on, which the processor fetches ahead by
-//!   itself. The copy costs k·n moves against m·k·n multiply-adds.
+//! Adds: a panel is 8 columns of B, `[k][8]`, one row of eight right after the other, padded with
+//!   zeros.
+//! Why: in B itself the next row of a tile lies a whole row of B further on: each step takes
+//!   another cache line, and soon another page; rows that are a multiple of 4 KiB long even share a
+//!   few sets of the first cache and push each other out. A panel is read straight on, which the
+//!   processor fetches ahead by itself. The copy costs k·n moves against m·k·n multiply-adds.
 //! Order: k ascending, one sum
 
 use super::Sizes;

@@ -60,8 +60,8 @@ impl Reference {
         }
     }
 
-    /// With errors ≤ e of the numbers of a row of A and ≤ f of those of a column of B, that of a sum is
-    /// at most e·Σ|b| + f·Σ|a| + k·e·f.
+    /// With errors ≤ e of the numbers of a row of A and ≤ f of those of a column of B, that of a
+    /// sum is at most e·Σ|b| + f·Σ|a| + k·e·f.
     fn integers(&self) -> Result<Expected> {
         let (a, b) = (self.a.abs()?, self.b.abs()?);
         let e = (a.max(&[1], true)? * (1.001 / 255.0))?;

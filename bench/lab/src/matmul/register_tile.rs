@@ -1,9 +1,10 @@
 //! register tile: 4×8 sums stay in registers while k runs.
 //!
-//! Adds: a tile of C is finished before the next one begins. For each k it loads 8 numbers of B and 4 of A,
-//!   and makes 32 multiply-adds of them.
-//! Why: C is stored once, not once for each k, and a loaded number serves for 4 or 8 multiply-adds. The
-//!   eight vectors of sums do not depend on each other, so they fill the time in which one addition waits.
+//! Adds: a tile of C is finished before the next one begins. For each k it loads 8 numbers of B
+//!   and 4 of A, and makes 32 multiply-adds of them.
+//! Why: C is stored once, not once for each k, and a loaded number serves for 4 or 8
+//!   multiply-adds. The eight vectors of sums do not depend on each other, so they fill the time in
+//!   which one addition waits.
 //! Order: k ascending, one sum
 
 use super::Sizes;

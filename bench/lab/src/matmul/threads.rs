@@ -1,9 +1,10 @@
 //! threads: blocks of rows of C, each on whichever thread is free.
 //!
-//! Adds: all threads read the same panels, and each block of 96 rows is one thread's alone. Packing is
-//!   shared too, panel by panel: one thread's work that the others wait for would soon be what is left.
-//! Why: as many multiply-adds at a time as there are cores. The blocks depend on the shape alone, and
-//!   every sum is made by one thread: so any number of threads gives the same bits.
+//! Adds: all threads read the same panels, and each block of 96 rows is one thread's alone.
+//!   Packing is shared too, panel by panel: one thread's work that the others wait for would soon
+//!   be what is left.
+//! Why: as many multiply-adds at a time as there are cores. The blocks depend on the shape alone,
+//!   and every sum is made by one thread: so any number of threads gives the same bits.
 //! Order: that of the step before
 
 use rayon::prelude::*;

@@ -45,7 +45,7 @@ fn svg(report: &Report) -> Result<String, Box<dyn Error>> {
             .margin_right(24)
             .x_label_area_size(40)
             .y_label_area_size(170)
-            .build_cartesian_2d(0.0..longest, (0..count).into_segmented())?;
+            .build_cartesian_2d(0.0..longest, (0..count - 1).into_segmented())?;
         let name = |at: &SegmentValue<usize>| match at {
             SegmentValue::CenterOf(i) if *i < count => {
                 let line = timed[count - 1 - i];
@@ -59,13 +59,17 @@ fn svg(report: &Report) -> Result<String, Box<dyn Error>> {
             .light_line_style(TRANSPARENT)
             .bold_line_style(BLACK.mix(0.15))
             .label_style(("sans-serif", 14))
-            .x_desc(format!("{unit}, on {}", report.machine.name))
+            .x_desc(format!("{unit} on {}; the line is its limit", report.machine.name))
             .y_labels(count)
             .y_label_formatter(&name)
             .draw()?;
+        let edge = |at: usize| match at < count {
+            true => SegmentValue::Exact(at),
+            false => SegmentValue::Last,
+        };
         let bars = rates.iter().enumerate().map(|(i, (rate, _))| {
             let at = count - 1 - i;
-            let ends = [(0.0, SegmentValue::Exact(at)), (*rate, SegmentValue::Exact(at + 1))];
+            let ends = [(0.0, SegmentValue::Exact(at)), (*rate, edge(at + 1))];
             let mut bar = Rectangle::new(ends, BAR.mix(0.75).filled());
             bar.set_margin(5, 5, 0, 0);
             bar
@@ -74,10 +78,10 @@ fn svg(report: &Report) -> Result<String, Box<dyn Error>> {
         let numbers = rates.iter().enumerate().map(|(i, (rate, _))| {
             let at = (*rate, SegmentValue::CenterOf(count - 1 - i));
             EmptyElement::at(at)
-                + Text::new(super::table::short(*rate), (5, -7), ("sans-serif", 13))
+                + Text::new(super::table::short(*rate), (5, -6), ("sans-serif", 13))
         });
         chart.draw_series(numbers)?;
-        let ends = [(limit, SegmentValue::Exact(0)), (limit, SegmentValue::Exact(count))];
+        let ends = [(limit, edge(0)), (limit, edge(count))];
         chart.draw_series(LineSeries::new(ends, LIMIT.stroke_width(2)))?;
         area.present()?;
     }

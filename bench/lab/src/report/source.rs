@@ -28,7 +28,8 @@ pub fn list() -> Outcome {
     Ok(())
 }
 
-/// Prints the source of a step. The line above a file is a comment: `--show 4 > mine.wgsl` is a shader.
+/// Prints the source of a step. The line above a file is a comment: `--show 4 > mine.wgsl` is a
+/// shader.
 pub fn show(steps: &[Step], number: usize) -> Outcome {
     let step = number.checked_sub(1).and_then(|i| steps.get(i)).ok_or_else(|| {
         Failure::usage(format!("--show {number}: the steps are 1 to {}", steps.len()))

@@ -4,8 +4,8 @@ use console::{Alignment, measure_text_width, pad_str, style};
 
 use crate::measure::{Line, Report};
 
-/// A column: its title, whether numbers stand in it, how soon it is left out where the terminal is narrow
-/// (0 never), and its cells.
+/// A column: its title, whether numbers stand in it, how soon it is left out where the terminal is
+/// narrow (0 never), and its cells.
 struct Column {
     title: &'static str,
     right: bool,
@@ -92,14 +92,12 @@ pub fn terminal(report: &Report, width: Option<usize>) -> Vec<String> {
         let widest = lines.iter().map(|line| measure_text_width(line)).max().unwrap_or(0);
         let last = columns.iter().map(|c| c.leave_out).max().unwrap_or(0);
         if last == 0 || width.is_none_or(|width| widest <= width) {
-            let head = head(report).into_iter().flat_map(|line| wrapped(&line, width));
-            let notes = notes(report).into_iter().flat_map(|line| wrapped(&line, width));
-            return head
-                .chain([String::new()])
-                .chain(lines)
-                .chain([String::new()])
-                .chain(notes)
-                .collect();
+            let fold = |all: Vec<String>| -> Vec<String> {
+                all.iter().flat_map(|line| wrapped(line, width)).collect()
+            };
+            let parts = [fold(head(report)), lines, fold(notes(report))];
+            let filled: Vec<Vec<String>> = parts.into_iter().filter(|p| !p.is_empty()).collect();
+            return filled.join(&String::new());
         }
         columns.retain(|c| c.leave_out < last);
     }
@@ -149,7 +147,7 @@ fn head(report: &Report) -> Vec<String> {
              medians of {} rounds",
             short(report.limit_gflops),
             short(report.limit_gbytes),
-            short(report.bytes / 1e6),
+            short(report.stream_bytes as f64 / 1e6),
             report.rounds
         ));
     }

@@ -1,4 +1,5 @@
-//! Softmax along the rows of x `[rows, n]`: y = e^(x − m) / Σ e^(x − m), m the largest x of the row.
+//! Softmax along the rows of x `[rows, n]`: y = e^(x − m) / Σ e^(x − m), m the largest x of the
+//! row.
 
 mod online;
 mod shipped;
@@ -102,8 +103,8 @@ pub fn lab(settings: &Settings, mine: Option<(&Path, &str)>) -> Outcome<Lab> {
     Ok(Lab { title, work, candidates, missing })
 }
 
-/// The formula in f64. A sum of n positive numbers, an exponential (whose error in WGSL grows with its
-/// argument, which is not below −64 here) and a division make the bound.
+/// The formula in f64. A sum of n positive numbers, an exponential (whose error in WGSL grows with
+/// its argument, which is not below −64 here) and a division make the bound.
 fn reference(n: usize, x: &[f32]) -> Expected {
     let mut values = Vec::with_capacity(x.len());
     for row in x.chunks(n) {

@@ -1,9 +1,10 @@
 //! vectors: 16 exponentials at a time.
 //!
-//! Adds: the exponential is a polynomial without branches or tables, so the compiler makes vectors of it.
-//!   Maximum and sum run in 16 lanes, which join at the end.
-//! Why: the system's exponential takes one number and chooses its way by it; a loop over it cannot become
-//!   vectors. And one sum lets each addition wait for the one before; 16 lanes are one vector of sums.
+//! Adds: the exponential is a polynomial without branches or tables, so the compiler makes
+//!   vectors of it. Maximum and sum run in 16 lanes, which join at the end.
+//! Why: the system's exponential takes one number and chooses its way by it; a loop over it
+//!   cannot become vectors. And one sum lets each addition wait for the one before; 16 lanes are
+//!   one vector of sums.
 //! Order: element i to lane i mod 16, each ascending, then the lanes
 
 use gradus_cpu::Float;

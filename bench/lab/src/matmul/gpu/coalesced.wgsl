@@ -1,8 +1,9 @@
 // coalesced: neighbouring threads compute neighbouring columns.
 //
 // Adds: x and y of the thread change places, nothing else.
-// Why: the threads that run together now read one number of A, which the hardware hands to all of them,
-//   and adjacent numbers of B, and write adjacent numbers of C: one transaction for many threads.
+// Why: the threads that run together now read one number of A, which the hardware hands to all of
+//   them, and adjacent numbers of B, and write adjacent numbers of C: one transaction for many
+//   threads.
 // Order: k ascending, one sum
 
 const TILE_ROWS = 16u;

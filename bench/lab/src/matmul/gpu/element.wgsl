@@ -1,9 +1,9 @@
 // a thread an element: each thread computes one element of C, as the formula is written.
 //
 // Adds: nothing yet. Threads that are neighbours in x compute neighbouring rows.
-// Why: slow, because neighbouring threads run together and read together. They read numbers of A that lie
-//   k apart, and write numbers of C that lie n apart: a memory transaction for each thread, of which one
-//   number in eight or sixteen is used.
+// Why: slow, because neighbouring threads run together and read together. They read numbers of A
+//   that lie k apart, and write numbers of C that lie n apart: a memory transaction for each
+//   thread, of which one number in eight or sixteen is used.
 // Order: k ascending, one sum
 
 // What one workgroup computes of C: `lab` starts as many workgroups as C needs.

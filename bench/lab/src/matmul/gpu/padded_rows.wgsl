@@ -1,9 +1,10 @@
 // padded rows: the rows of the pieces in workgroup memory are one element longer than they need be.
 //
 // Adds: one unused element at the end of each row of the pieces.
-// Why: workgroup memory has 32 banks, which serve one address each at a time; words 32 apart share a bank.
-//   The piece of A is stored transposed: the threads that write it together write words a row apart, 64, all
-//   in one bank, one after the other. With rows of 65 they are in different banks.
+// Why: workgroup memory has 32 banks, which serve one address each at a time; words 32 apart
+//   share a bank. The piece of A is stored transposed: the threads that write it together write
+//   words a row apart, 64, all in one bank, one after the other. With rows of 65 they are in
+//   different banks.
 // Order: k ascending, one sum
 
 const TILE_ROWS = 64u;

@@ -1,8 +1,8 @@
 // register tile: each thread computes 4×4 elements of C.
 //
-// Adds: the workgroup's tile grows to 64×64. For each k a thread reads 4 numbers of A and 4 of B from
-//   workgroup memory, and makes 16 multiply-adds of them, whose sums stay in its registers. The piece of A
-//   is stored transposed, [k][row].
+// Adds: the workgroup's tile grows to 64×64. For each k a thread reads 4 numbers of A and 4 of B
+//   from workgroup memory, and makes 16 multiply-adds of them, whose sums stay in its registers.
+//   The piece of A is stored transposed, [k][row].
 // Why: before, each multiply-add cost two reads of workgroup memory; now it costs half a one.
 // Order: k ascending, one sum
 
@@ -28,8 +28,8 @@ fn product(
 ) {
     let row = group.y * TILE_ROWS;
     let column = group.x * TILE_COLUMNS;
-    // One vector for each of the thread's rows. Names instead of an array: what is indexed by a variable
-    // may not stay in registers.
+    // One vector for each of the thread's rows. Names instead of an array: what is indexed by a
+    // variable may not stay in registers.
     var sum0 = vec4<f32>(0.0);
     var sum1 = vec4<f32>(0.0);
     var sum2 = vec4<f32>(0.0);

@@ -1,8 +1,9 @@
 //! shipped: the product that `Tensor::matmul` launches.
 //!
-//! Adds: no checks. A shader that anyone may edit checks every index and counts every loop; the engine's own
-//!   shaders do not, because their indices are right and tests hold them so. And it fits the shape: tiles of
-//!   64 or 32, kernels for few rows, fours only where they fit, any strides.
+//! Adds: no checks. A shader that anyone may edit checks every index and counts every loop; the
+//!   engine's own shaders do not, because their indices are right and tests hold them so. And it
+//!   fits the shape: tiles of 64 or 32, kernels for few rows, fours only where they fit, any
+//!   strides.
 //! Why: the checks are instructions too, in the innermost loops.
 //! Order: k ascending, one sum
 

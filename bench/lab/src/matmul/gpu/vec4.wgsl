@@ -1,9 +1,9 @@
 // vec4: B travels in fours, through workgroup memory too.
 //
-// Adds: the piece of B is an array of vec4. Where n is a multiple of 4, B is read and C written by fours as
-//   well: one instruction where four were.
-// Why: a GPU moves 16 bytes a thread with one instruction as fast as 4. What limits a kernel like this is
-//   often the number of its instructions, not of its bytes.
+// Adds: the piece of B is an array of vec4. Where n is a multiple of 4, B is read and C written
+//   by fours as well: one instruction where four were.
+// Why: a GPU moves 16 bytes a thread with one instruction as fast as 4. What limits a kernel like
+//   this is often the number of its instructions, not of its bytes.
 // Order: k ascending, one sum
 
 const TILE_ROWS = 64u;
@@ -15,8 +15,9 @@ const FOURS = 16u; // of a row of the tile
 struct Args { m: u32, k: u32, n: u32 }
 var<immediate> args: Args;
 @group(0) @binding(0) var<storage, read> a: array<f32>;
-// The same buffers, seen as numbers in the lab's other steps. A last part of a four is not seen here, so a
-// product whose n is no multiple of 4 has its own kernel in the engine; `lab` gives this step only others.
+// The same buffers, seen as numbers in the lab's other steps. A last part of a four is not seen
+// here, so a product whose n is no multiple of 4 has its own kernel in the engine; `lab` gives this
+// step only others.
 @group(0) @binding(1) var<storage, read> b: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> c: array<vec4<f32>>;
 

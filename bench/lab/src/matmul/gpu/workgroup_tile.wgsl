@@ -1,7 +1,8 @@
 // workgroup tile: the threads of a workgroup load a piece of A and B once, for all of them.
 //
-// Adds: 16 columns of A and 16 rows of B at a time go to workgroup memory, one number of each by each
-//   thread; after a barrier all threads read them there. What lies beyond the matrices is loaded as 0.
+// Adds: 16 columns of A and 16 rows of B at a time go to workgroup memory, one number of each by
+//   each thread; after a barrier all threads read them there. What lies beyond the matrices is
+//   loaded as 0.
 // Why: a number of A or B is read from memory once for 16 threads, not by each of them.
 // Order: k ascending, one sum
 

@@ -1,8 +1,9 @@
 // online: maximum and sum in one pass, and in one tree.
 //
-// Adds: a thread keeps the largest of its numbers and the sum that belongs to it, and scales the sum whenever
-//   a larger one turns up. Two threads' pairs join in the same way.
-// Why: the row is read twice instead of three times, and there is one tree with its barriers instead of two.
+// Adds: a thread keeps the largest of its numbers and the sum that belongs to it, and scales the
+//   sum whenever a larger one turns up. Two threads' pairs join in the same way.
+// Why: the row is read twice instead of three times, and there is one tree with its barriers
+//   instead of two.
 // Order: each thread's elements ascending, then the threads by a tree, scaled whenever m grows
 
 const TILE_ROWS = 1u;

@@ -1,7 +1,7 @@
 // subgroups: the tree of a subgroup is one instruction.
 //
-// Adds: `subgroupMax` and `subgroupAdd` join the numbers of the threads that run together; only one number a
-//   subgroup goes through workgroup memory.
+// Adds: `subgroupMax` and `subgroupAdd` join the numbers of the threads that run together; only
+//   one number a subgroup goes through workgroup memory.
 // Why: two barriers for each tree instead of fourteen.
 // Order: each thread's elements ascending, then the subgroups, in the hardware's own order
 

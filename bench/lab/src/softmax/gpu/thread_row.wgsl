@@ -1,8 +1,8 @@
 // thread a row: each thread computes one row, as on the processor.
 //
 // Adds: nothing yet. Three passes over the row.
-// Why: slow, because neighbouring threads read numbers that lie a row apart, and because there are only as
-//   many threads as rows.
+// Why: slow, because neighbouring threads read numbers that lie a row apart, and because there
+//   are only as many threads as rows.
 // Order: ascending, one sum
 
 const TILE_ROWS = 64u;

@@ -1,7 +1,8 @@
 // workgroup a row: 128 threads share a row.
 //
-// Adds: thread t takes elements t, t + 128, …; its maximum and its sum are joined with the others' by a tree
-//   in workgroup memory: half of the threads add the other half's numbers, then a quarter, and so on.
+// Adds: thread t takes elements t, t + 128, …; its maximum and its sum are joined with the
+//   others' by a tree in workgroup memory: half of the threads add the other half's numbers, then a
+//   quarter, and so on.
 // Why: neighbouring threads read neighbouring numbers, and there are 128 times as many of them.
 // Order: each thread's elements ascending, then the threads by a tree
 
