@@ -19,6 +19,7 @@ pub mod matmul;
 pub mod optim;
 pub mod reduce;
 pub mod rotary;
+pub mod shader;
 pub mod slice;
 pub mod softmax;
 pub mod sort;

@@ -177,9 +177,10 @@ pub(super) fn chunks(range: Range<usize>, size: usize) -> impl Iterator<Item = R
     range.clone().step_by(size).map(move |from| from..range.end.min(from + size))
 }
 
-/// Asks for a line of memory. The address may be any: nothing is read or written.
+/// Asks for a line of memory, so that it is in the first cache when it is needed. The address may be
+/// any: nothing is read or written.
 #[inline(always)]
-pub(super) fn prefetch<T>(address: *const T) {
+pub fn prefetch<T>(address: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch neither reads nor writes; every x86-64 has it.
     unsafe {

@@ -59,6 +59,7 @@ mod vectors;
 pub(crate) use self::driver::product;
 pub(crate) use self::float::{CHAINS, F32Kernel};
 pub(crate) use self::kernel::Kernel;
+pub use self::kernel::prefetch;
 pub(crate) use self::numbers::Numbers;
 pub(crate) use self::operands::{Epilogue, Left, Right};
 pub(crate) use self::panels::{Packed, Rounded};
