@@ -138,7 +138,7 @@ fn chosen(cases: Vec<Case>) -> Vec<Case> {
     };
     for name in names.split(',') {
         let known = cases.iter().any(|case| words(case, name));
-        assert!(known, "GRADUS_OP names {name}, which is no operation; see book/operations.md");
+        assert!(known, "GRADUS_OP names {name}, which is no operation; see book/src/operations.md");
     }
     cases.into_iter().filter(|case| names.split(',').any(|name| words(case, name))).collect()
 }
