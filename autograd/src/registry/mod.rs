@@ -20,6 +20,7 @@ mod glu;
 mod index;
 mod layer_norm;
 mod matmul;
+mod notes;
 mod reduce;
 mod rotary;
 mod softmax;
@@ -33,6 +34,7 @@ use crate::var::Var;
 
 pub use excluded::NOT_DIFFERENTIABLE;
 use generate::Gen;
+pub use notes::{Note, note};
 
 /// A function of several variables.
 pub type Function = Box<dyn Fn(&[Var]) -> Result<Var> + Send + Sync>;

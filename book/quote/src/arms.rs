@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use crate::lexer::Token;
 
-/// The arm whose pattern has the word `name`, among the matches in `range`.
+/// The arm whose pattern has the word `name`, among the matches in `range`. Of several the one that
+/// begins with it.
 pub(crate) fn find(
     tokens: &[Token<'_>],
     range: Range<usize>,
@@ -20,9 +21,16 @@ pub(crate) fn find(
         }
     }
     match found.as_slice() {
-        [one] => Ok(one.clone()),
         [] => Err(format!("no arm of a match there names {name}")),
-        _ => Err(format!("{} arms there name {name}", found.len())),
+        // The others lie inside it, in matches of its own.
+        [first, rest @ ..] if rest.iter().all(|arm| arm.end <= first.end) => Ok(first.clone()),
+        all => {
+            let begins = |arm: &&Range<usize>| tokens[arm.start].text == name;
+            match all.iter().filter(begins).collect::<Vec<_>>().as_slice() {
+                [one] => Ok((*one).clone()),
+                _ => Err(format!("{} arms there name {name}", found.len())),
+            }
+        }
     }
 }
 

@@ -14,15 +14,25 @@ struct Item<'a> {
     inside: Range<usize>,
 }
 
-/// The tokens of the item with this path.
-pub(crate) fn find(tokens: &[Token<'_>], path: &[&str]) -> Result<Range<usize>, String> {
+/// The tokens of the item with this path. `path@2` is the second of several.
+pub(crate) fn find(tokens: &[Token<'_>], path: &str) -> Result<Range<usize>, String> {
+    let (path, number) = match path.split_once('@') {
+        Some((path, number)) => (path, number.parse::<usize>().ok()),
+        None => (path, None),
+    };
+    let segments: Vec<&str> = path.split("::").collect();
     let mut found = Vec::new();
-    search(tokens, 0..tokens.len(), path, &mut found);
-    match found.as_slice() {
-        [one] => Ok(one.clone()),
-        [] => Err(format!("there is no {}", path.join("::"))),
-        _ => Err(format!("there are {} of {}; name the trait too", found.len(), path.join("::"))),
+    search(tokens, 0..tokens.len(), &segments, &mut found);
+    match (found.as_slice(), number) {
+        (all, Some(number)) => all.get(number.wrapping_sub(1)).cloned(),
+        ([one], None) => Some(one.clone()),
+        ([], None) => None,
+        (all, None) => {
+            let count = all.len();
+            return Err(format!("there are {count} of {path}; name the trait, or say {path}@1"));
+        }
     }
+    .ok_or_else(|| format!("there is no {path}"))
 }
 
 fn search(tokens: &[Token<'_>], scope: Range<usize>, path: &[&str], found: &mut Vec<Range<usize>>) {

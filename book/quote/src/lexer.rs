@@ -13,7 +13,7 @@ pub(crate) struct Token<'a> {
 
 impl Token<'_> {
     pub fn is_word(&self) -> bool {
-        self.text.starts_with(|c: char| c.is_alphabetic() || c == '_')
+        self.text.starts_with(|c: char| c.is_alphabetic() || matches!(c, '_' | '$'))
     }
 }
 
@@ -39,9 +39,9 @@ fn is_comment(text: &str) -> bool {
     text.starts_with("//") || text.starts_with("/*")
 }
 
-/// Whether a whole line is one of the shaders' templates' own: `#if NAME`, `#end`.
+/// Whether a whole line is one of the shaders' templates' own: `#if NAME`, `#for …`, `#end`.
 fn is_directive(text: &str) -> bool {
-    ["#if", "#else", "#end", "#include"].iter().any(|word| text.starts_with(word))
+    text.strip_prefix("#").is_some_and(|rest| rest.starts_with(|c: char| c.is_alphabetic()))
 }
 
 /// How many bytes the first token takes; whitespace and comments count as tokens here.
@@ -56,8 +56,10 @@ fn token_length(rest: &str, line_begins: bool) -> Result<usize, String> {
         'r' | 'b' | 'c' if literal_prefix(rest).is_some() => literal_prefix(rest).unwrap_or(1),
         '\'' => character(rest),
         c if c.is_whitespace() => rest.len() - rest.trim_start().len(),
-        c if c.is_alphanumeric() || c == '_' => {
-            rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len())
+        // `$NAME` stands for a name in the shaders' templates and in macros.
+        c if c.is_alphanumeric() || matches!(c, '_' | '$') => {
+            let after = &rest[1..];
+            1 + after.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(after.len())
         }
         _ if ["=>", "::", "->"].iter().any(|p| rest.starts_with(p)) => 2,
         c => c.len_utf8(),

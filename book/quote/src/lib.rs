@@ -9,6 +9,7 @@
 //! | `Var::Debug::fmt` | a function in `impl Debug for Var` |
 //! | `derivative/Tanh` | the arm whose pattern names `Tanh`, of the matches in `derivative` |
 //! | `derivative/Tanh/true` | an arm in that arm |
+//! | `op_add@2` | the second of several with one path, as shaders have for several types |
 //! | `//` | the comment with which the file opens |
 //!
 //! Rust and WGSL are read by the same few rules. A parser would not do for the shaders, which are
@@ -54,8 +55,7 @@ pub fn quote(source: &str, symbol: &str) -> Result<Quote, String> {
         Some((path, arms)) => (path, Some(arms)),
         None => (symbol, None),
     };
-    let segments: Vec<&str> = path.split("::").collect();
-    let mut range = items::find(&tokens, &segments)?;
+    let mut range = items::find(&tokens, path)?;
     for arm in arms.into_iter().flat_map(|arms| arms.split('/')) {
         range = arms::find(&tokens, range, arm).map_err(|e| format!("{path}: {e}"))?;
     }

@@ -95,7 +95,7 @@ fn arms() {
 fn what_is_not_there() {
     let error = |symbol: &str| quote(SOURCE, symbol).unwrap_err();
     assert_eq!(error("Value::gone"), "there is no Value::gone");
-    assert!(error("Value::fmt").contains("name the trait too"));
+    assert!(error("Value::fmt").contains("name the trait"));
     assert!(error("Value::show/Gone").contains("no arm of a match there names Gone"));
     assert!(quote("fn f() {", "f").is_err());
     assert!(quote("fn f() {}", "//").is_err());
@@ -106,10 +106,14 @@ fn shaders() {
     let shader = "// y = f(x)\n\n@group(0) @binding(0) var<storage, read> x: array<$T>;\n\
                   #if ANGLE\nfn op_sin(x: f32) -> f32 { return sin_(x); }\n#end\n\n\
                   // One thread an element.\n@compute @workgroup_size(256)\n\
-                  fn forward(@builtin(workgroup_id) group: vec3<u32>) {\n    x[0] = $OP(1);\n}\n";
+                  fn forward(@builtin(workgroup_id) group: vec3<u32>) {\n    x[0] = $OP(1);\n}\n\
+                  fn $KIND(x: u32) {}\n#if F32\nfn op(x: f32) {}\n#else\nfn op(x: u32) {}\n#end\n";
     let code = |symbol: &str| quote(shader, symbol).unwrap().code;
     assert_eq!(code("op_sin"), "fn op_sin(x: f32) -> f32 { return sin_(x); }");
     assert!(code("forward").starts_with("// One thread an element.\n@compute"));
     assert!(code("x").starts_with("@group(0)"));
     assert_eq!(code("//"), "y = f(x)");
+    assert_eq!(code("$KIND"), "fn $KIND(x: u32) {}");
+    assert_eq!(code("op@2"), "fn op(x: u32) {}");
+    assert!(quote(shader, "op").unwrap_err().contains("op@1"));
 }
