@@ -4,8 +4,10 @@
 //! cargo run --manifest-path book/tool/Cargo.toml            # the book, in target/book/
 //! cargo run --manifest-path book/tool/Cargo.toml -- renew   # runs what the pages show
 //! cargo run --manifest-path book/tool/Cargo.toml -- check   # the book, its links, its outputs
+//! cargo run --manifest-path book/tool/Cargo.toml -- break   # makes each change that must be noticed
 //! ```
 
+mod breaks;
 mod chapter;
 mod html;
 mod math;
@@ -25,9 +27,10 @@ fn main() -> ExitCode {
         None | Some("build") => build(),
         Some("renew") => runs::renew(&repository()),
         Some("check") => build().and_then(|()| runs::check(&repository())),
-        Some(other) => {
-            Err(Error::msg(format!("{other} is no command; they are build, renew and check")))
-        }
+        Some("break") => breaks::run(&repository(), &std::env::args().nth(2).unwrap_or_default()),
+        Some(other) => Err(Error::msg(format!(
+            "{other} is no command; they are build, renew, check and break"
+        ))),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

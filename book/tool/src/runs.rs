@@ -41,7 +41,7 @@ pub fn check(repository: &Path) -> Result<()> {
 }
 
 /// The pages of a folder and of those in it.
-fn pages(folder: &Path) -> Result<Vec<PathBuf>> {
+pub fn pages(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut entries: Vec<PathBuf> =
         std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
