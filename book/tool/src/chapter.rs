@@ -182,12 +182,17 @@ fn change(
         Event::DisplayMath(latex) => Some((range.clone(), mathml(latex, true)?)),
         Event::Start(Tag::Link { dest_url, .. }) => {
             let target = Target::of(dest_url, file).map_err(|error| error.to_string())?;
-            let outside = target.filter(|target| !target.file.starts_with("book/src"));
+            let path = dest_url.split('#').next().unwrap_or(dest_url);
+            let new = target.and_then(|target| match target.file.starts_with("book/src") {
+                false => Some(file_link(path)),
+                // mdBook names that page so.
+                true if path.ends_with("README.md") => Some(path.replace("README.md", "index.md")),
+                true => None,
+            });
             let place = page[range.clone()].rfind(dest_url.as_ref());
-            outside.zip(place).map(|(_, place)| {
+            new.zip(place).map(|(new, place)| {
                 let begin = range.start + place;
-                let path = dest_url.split('#').next().unwrap_or(dest_url);
-                (begin..begin + dest_url.len(), file_link(path))
+                (begin..begin + dest_url.len(), new)
             })
         }
         _ => None,
