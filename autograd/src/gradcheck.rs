@@ -10,6 +10,8 @@
 //! (Ridders, "Accurate computation of F'(x) and F'(x)F''(x)", Advances in Engineering Software 4,
 //! 1982).
 
+use std::cell::Cell;
+
 use gradus_tensor::{DType, Error, Result, RngKey, Tensor, bail};
 
 use crate::backward::grad;
@@ -95,6 +97,28 @@ pub fn gradcheck(
     inputs: &[Tensor],
     options: &GradCheck,
 ) -> Result<(), Error> {
+    largest_difference(f, inputs, options).map(drop)
+}
+
+/// As [`gradcheck`]; tells by how much the gradients and the differences disagree at most.
+///
+/// ```
+/// use gradus_autograd::{GradCheck, largest_difference};
+/// use gradus_tensor::Tensor;
+///
+/// let x = Tensor::from_slice(&[0.5, 1.0], &[2])?;
+/// let most = largest_difference(|v| v[0].tanh(), &[x], &GradCheck::new("tanh", 1))?;
+/// assert!(most < 1e-9);
+/// # Ok::<(), gradus_tensor::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`gradcheck`].
+pub fn largest_difference(
+    f: impl Fn(&[Var]) -> Result<Var>,
+    inputs: &[Tensor],
+    options: &GradCheck,
+) -> Result<f64, Error> {
     if let Some(i) = inputs.iter().position(|input| input.dtype() != DType::F64) {
         bail!(
             "gradcheck",
@@ -117,13 +141,14 @@ pub fn gradcheck(
     }
     let projection = random(output.shape(), options.key("projection"))?;
     let shape = output.shape().to_vec();
-    let check = Check { f, inputs, shape, weights: projection.to_f64_vec(), options };
+    let (weights, largest) = (projection.to_f64_vec(), Cell::new(0.0));
+    let check = Check { f, inputs, shape, weights, options, largest };
     let gradients =
         grad(&[output], &leaves, Some(&[Var::constant(projection)]), BackwardOptions::default())?;
     for (argument, gradient) in gradients.iter().enumerate() {
         check.argument(argument, gradient.as_ref().map(Var::tensor))?;
     }
-    Ok(())
+    Ok(check.largest.get())
 }
 
 /// A check under way: L(x) = Σ weights·f(x).
@@ -134,6 +159,8 @@ struct Check<'a, F> {
     shape: Vec<usize>,
     weights: Vec<f64>,
     options: &'a GradCheck,
+    /// The largest difference so far.
+    largest: Cell<f64>,
 }
 
 /// One number of the gradient, and how to find it by differences.
@@ -185,12 +212,15 @@ impl<F: Fn(&[Var]) -> Result<Var>> Check<'_, F> {
         let tolerance = |numeric: f64| options.atol + options.rtol * numeric.abs();
         let analytic = slope.analytic.unwrap_or(0.0);
         let numeric = self.difference(&slope, slope.step)?;
-        if (analytic - numeric).abs() <= tolerance(numeric) {
+        let difference = (analytic - numeric).abs();
+        if difference <= tolerance(numeric) {
+            self.largest.set(self.largest.get().max(difference));
             return Ok(());
         }
         let (numeric, error) = ridders(slope.step, &|h| self.difference(&slope, h))?;
         let difference = (analytic - numeric).abs();
         if difference <= tolerance(numeric) + error.min(100.0 * tolerance(numeric)) {
+            self.largest.set(self.largest.get().max(difference));
             return Ok(());
         }
         bail!(

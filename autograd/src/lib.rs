@@ -29,7 +29,7 @@ mod walk;
 pub use backward::grad;
 pub use checkpoint::checkpoint;
 pub use context::Context;
-pub use gradcheck::{GradCheck, gradcheck, gradgradcheck};
+pub use gradcheck::{GradCheck, gradcheck, gradgradcheck, largest_difference};
 pub use gradients::Gradients;
 pub use mode::{autocast, detect_anomaly, enable_grad, is_grad_enabled, low_precision, no_grad};
 pub use op::{Op, Saves};

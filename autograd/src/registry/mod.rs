@@ -20,6 +20,7 @@ mod glu;
 mod index;
 mod layer_norm;
 mod matmul;
+mod notes;
 mod reduce;
 mod rotary;
 mod softmax;
@@ -33,6 +34,7 @@ use crate::var::Var;
 
 pub use excluded::NOT_DIFFERENTIABLE;
 use generate::Gen;
+pub use notes::{Note, note};
 
 /// A function of several variables.
 pub type Function = Box<dyn Fn(&[Var]) -> Result<Var> + Send + Sync>;
@@ -138,7 +140,7 @@ fn chosen(cases: Vec<Case>) -> Vec<Case> {
     };
     for name in names.split(',') {
         let known = cases.iter().any(|case| words(case, name));
-        assert!(known, "GRADUS_OP names {name}, which is no operation; see book/operations.md");
+        assert!(known, "GRADUS_OP names {name}, which is no operation; see book/src/operations.md");
     }
     cases.into_iter().filter(|case| names.split(',').any(|name| words(case, name))).collect()
 }

@@ -105,7 +105,7 @@ fn operations_are_told_apart() {
 /// `GRADUS_BLESS=1 cargo test` writes the page again.
 #[test]
 fn the_book_has_the_table_of_operations() {
-    let path = root().join("book/operations.md");
+    let path = root().join("book/src/operations.md");
     let page = format!(
         "# The operations\n\n\
          Every differentiable operation of the engine. The page is made from the registry\n\
@@ -125,7 +125,7 @@ fn the_book_has_the_table_of_operations() {
     let changes: Vec<String> = gone.chain(come).collect();
     assert!(
         found == page,
-        "book/operations.md is out of date; run with GRADUS_BLESS=1:\n{}",
+        "book/src/operations.md is out of date; run with GRADUS_BLESS=1:\n{}",
         changes.join("\n")
     );
 }

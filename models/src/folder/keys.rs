@@ -2,7 +2,7 @@
 //! Gradus does with it.
 //!
 //! The rule: a setting that changes numbers is obeyed or refused by name. A key in no table may be
-//! such a setting, so a note tells of it. `book/folders.md` is made of these tables.
+//! such a setting, so a note tells of it. `book/src/folders.md` is made of these tables.
 
 use serde_json::{Map, Value};
 
@@ -187,11 +187,11 @@ mod tests {
                 writeln!(page, "| {} | {what} | {} |", names.join(" "), key.remark).unwrap();
             }
         }
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../book/folders.md");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../book/src/folders.md");
         if std::env::var_os("GRADUS_BLESS").is_some() {
             std::fs::write(path, &page).unwrap();
         }
         let book = std::fs::read_to_string(path).unwrap_or_default();
-        assert_eq!(book, page, "run with GRADUS_BLESS=1 to renew book/folders.md");
+        assert_eq!(book, page, "run with GRADUS_BLESS=1 to renew book/src/folders.md");
     }
 }

@@ -1,5 +1,5 @@
 //! Every field of the protocols' schemas is obeyed, or refused by its name, or ignored where the
-//! protocol's own server ignores it. The table of the book (`book/serving.md`) says the same.
+//! protocol's own server ignores it. The table of the book (`book/src/serving.md`) says the same.
 
 mod hugging_face;
 mod kserve;

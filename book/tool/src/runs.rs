@@ -1,0 +1,92 @@
+//! Outputs that pages show: each is the output of the command in its first line.
+//!
+//! A block of `console` begins with `$ COMMAND`. `renew` runs the commands and writes what they
+//! print; `check` compares. Commands run in the root of the repository, without `--release`: the
+//! numbers are the same, and tests have built the programs so.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Error, Result};
+
+/// Runs every command and writes what it prints.
+pub fn renew(repository: &Path) -> Result<()> {
+    for page in pages(&repository.join("book/src"))? {
+        let old = std::fs::read_to_string(&page)?;
+        let new = renewed(&old, repository).with_context(|| page.display().to_string())?;
+        if new != old {
+            std::fs::write(&page, new)?;
+            println!("renewed {}", page.display());
+        }
+    }
+    Ok(())
+}
+
+/// Runs every command and compares what it prints.
+pub fn check(repository: &Path) -> Result<()> {
+    let mut stale = Vec::new();
+    for page in pages(&repository.join("book/src"))? {
+        let old = std::fs::read_to_string(&page)?;
+        let new = renewed(&old, repository).with_context(|| page.display().to_string())?;
+        let differs = old.lines().zip(new.lines()).find(|(old, new)| old != new);
+        if new != old {
+            let (old, new) = differs.unwrap_or(("(another number of lines)", ""));
+            stale.push(format!("{}:\n- {old}\n+ {new}", page.display()));
+        }
+    }
+    match stale.is_empty() {
+        true => Ok(()),
+        false => Err(Error::msg(format!("renew these outputs:\n{}", stale.join("\n")))),
+    }
+}
+
+/// The pages of a folder and of those in it.
+pub fn pages(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut entries: Vec<PathBuf> =
+        std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            found.extend(pages(&path)?);
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+/// A page with new outputs.
+fn renewed(page: &str, repository: &Path) -> Result<String> {
+    let mut out = String::new();
+    let mut lines = page.lines();
+    while let Some(line) = lines.next() {
+        out += &format!("{line}\n");
+        if line != "```console" {
+            continue;
+        }
+        let first = lines.next().unwrap_or_default();
+        let command = first.strip_prefix("$ ").context("a console block begins with `$ `")?;
+        out += &format!("{first}\n{}```\n", output(command, repository)?);
+        if !lines.any(|line| line == "```") {
+            return Err(Error::msg(format!("the block of {command} has no end")));
+        }
+    }
+    Ok(out)
+}
+
+/// What a command prints.
+fn output(command: &str, repository: &Path) -> Result<String> {
+    eprintln!("$ {command}");
+    let quiet = command.replace(" --release", "").replace("cargo run ", "cargo run -q ");
+    let run = Command::new("sh")
+        .args(["-c", &quiet])
+        .current_dir(repository)
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !run.status.success() {
+        return Err(Error::msg(format!("{command}: {}", run.status)));
+    }
+    let text = String::from_utf8(run.stdout).context("an output that is no text")?;
+    Ok(text.lines().map(|line| format!("{}\n", line.trim_end())).collect())
+}
