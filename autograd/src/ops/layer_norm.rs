@@ -2,10 +2,12 @@
 //! arXiv:1910.07467).
 
 use gradus_tensor::{Result, RngKey, Tensor, bail};
+use serde_json::json;
 
 use super::binary::wider;
 use crate::context::Context;
 use crate::op::Op;
+use crate::trace::setting;
 use crate::var::Var;
 
 /// Checks the ε of a norm.
@@ -182,6 +184,7 @@ impl Var {
         let y = self.tensor().layer_norm(weight.tensor(), bias.map(Var::tensor), eps)?;
         let (mean, rstd) = (y.mean, y.rstd);
         let inputs: Vec<&Var> = [self, weight].into_iter().chain(bias).collect();
+        setting(Op::LayerNorm, "eps", || json!(eps));
         let y = Var::record(Op::LayerNorm, y.output, &inputs, move |c| {
             if c.create_graph() {
                 return c.composed(|v| layer_norm_of(v, eps));
@@ -216,6 +219,7 @@ impl Var {
         check_eps(eps)?;
         let y = self.tensor().rms_norm(weight.tensor(), eps)?;
         let rstd = y.rstd;
+        setting(Op::RmsNorm, "eps", || json!(eps));
         let y = Var::record(Op::RmsNorm, y.output, &[self, weight], move |c| {
             if c.create_graph() {
                 return c.composed(|v| rms_norm_of(v, eps));
@@ -279,6 +283,8 @@ impl Var {
             )?;
             Ok(constants(c, [dx, dr, dw, db]))
         };
+        setting(Op::DropoutAddLayerNorm, "eps", || json!(eps));
+        setting(Op::DropoutAddLayerNorm, "p", || json!(dropout.map_or(0.0, |(p, _)| p)));
         Var::record(Op::DropoutAddLayerNorm, made.output, &inputs, rule)?.lowered()
     }
 
@@ -320,6 +326,8 @@ impl Var {
             let (dx, dr, dw) = sum.dropout_add_rms_norm_backward(weight, &rstd, grads, dropout)?;
             Ok(constants(c, [dx, dr, dw]))
         };
+        setting(Op::DropoutAddRmsNorm, "eps", || json!(eps));
+        setting(Op::DropoutAddRmsNorm, "p", || json!(dropout.map_or(0.0, |(p, _)| p)));
         Var::record(Op::DropoutAddRmsNorm, made.output, &inputs, rule)?.lowered()
     }
 }

@@ -47,12 +47,14 @@ pub mod reduce;
 pub mod rotary;
 pub mod softmax;
 pub mod sort;
+mod sources;
 pub mod unary;
 
 pub use buffer::{MemoryUse, memory_use};
 pub use custom::CustomKernel;
 pub use math::Float;
 pub use peak::{fma_loop, instruction_set};
+pub use sources::sources;
 pub use storage::{CpuStorage, Output};
 pub use strided::TypedView;
 pub use view::{Array, View, ViewMut, ViewOrCopy};

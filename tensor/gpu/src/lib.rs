@@ -135,6 +135,7 @@ pub use adapter::{gpu, gpu_within, gpus};
 pub use context::Gpu;
 pub use counters::GpuCounters;
 pub use custom::CustomShader;
+pub use gradus_shaders::source as shader_source;
 pub use info::{GpuFeatures, GpuInfo, GpuLimits};
 pub use quiet::quiet_drivers;
 pub use storage::GpuStorage;
