@@ -2,7 +2,7 @@
 
 use gradus_tensor::ops::attention::Attention;
 use gradus_tensor::{Result, Tensor};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::op::Op;
@@ -237,6 +237,14 @@ fn settings(op: Op, offsets: &Tensor, options: &Attention) {
     setting(op, "causal", || json!(options.causal));
     setting(op, "window", || json!(options.window));
     setting(op, "p", || json!(options.dropout.map_or(0.0, |(p, _)| p)));
+    let Some((p, key)) = options.dropout else { return };
+    // 1 for each probability of the first sequence that dropout keeps.
+    setting(op, "mask", || {
+        let bounds = offsets.to_f64_vec();
+        let tokens = bounds.get(1).map_or(0, |end| *end as usize);
+        let mask = Tensor::attention_dropout_mask(0, tokens, options.heads, p, key);
+        mask.map_or(Value::Null, |mask| numbers(&mask))
+    });
 }
 
 /// The bias, which is input `i` if there is one, and whether its gradient is wanted.

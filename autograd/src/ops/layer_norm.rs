@@ -7,7 +7,7 @@ use serde_json::json;
 use super::binary::wider;
 use crate::context::Context;
 use crate::op::Op;
-use crate::trace::setting;
+use crate::trace::{setting, summary};
 use crate::var::Var;
 
 /// Checks the ε of a norm.
@@ -149,6 +149,14 @@ fn recorded(
     Ok(grads)
 }
 
+/// Tells a trace the sum that a norm works on, and the probability of dropout.
+fn settings_of_sum(op: Op, sum: &Option<Tensor>, dropout: Option<(f64, RngKey)>) {
+    setting(op, "p", || json!(dropout.map_or(0.0, |(p, _)| p)));
+    if let Some(sum) = sum {
+        setting(op, "sum", || summary(sum));
+    }
+}
+
 /// The sum that a norm keeps if it is recorded.
 fn kept(sum: &Option<Tensor>) -> Result<&Tensor> {
     let Some(sum) = sum else {
@@ -267,6 +275,7 @@ impl Var {
             Var::is_recorded(&inputs),
         )?;
         let (mean, rstd, sum) = (made.mean, made.rstd, made.sum);
+        settings_of_sum(Op::DropoutAddLayerNorm, &sum, dropout);
         let rule = move |c: &Context| {
             let sum = kept(&sum)?;
             if c.create_graph() {
@@ -284,7 +293,6 @@ impl Var {
             Ok(constants(c, [dx, dr, dw, db]))
         };
         setting(Op::DropoutAddLayerNorm, "eps", || json!(eps));
-        setting(Op::DropoutAddLayerNorm, "p", || json!(dropout.map_or(0.0, |(p, _)| p)));
         Var::record(Op::DropoutAddLayerNorm, made.output, &inputs, rule)?.lowered()
     }
 
@@ -315,6 +323,7 @@ impl Var {
         let (r, w, keep) = (residual.tensor(), weight.tensor(), Var::is_recorded(&inputs));
         let made = x.tensor().dropout_add_rms_norm(r, w, eps, dropout, keep)?;
         let (rstd, sum) = (made.rstd, made.sum);
+        settings_of_sum(Op::DropoutAddRmsNorm, &sum, dropout);
         let rule = move |c: &Context| {
             let sum = kept(&sum)?;
             if c.create_graph() {
@@ -327,7 +336,6 @@ impl Var {
             Ok(constants(c, [dx, dr, dw]))
         };
         setting(Op::DropoutAddRmsNorm, "eps", || json!(eps));
-        setting(Op::DropoutAddRmsNorm, "p", || json!(dropout.map_or(0.0, |(p, _)| p)));
         Var::record(Op::DropoutAddRmsNorm, made.output, &inputs, rule)?.lowered()
     }
 }

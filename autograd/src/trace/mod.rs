@@ -19,7 +19,7 @@ pub use attention::AttentionTrace;
 pub use page::{Page, Sequence, Update, UpdatedParameter, UpdatedWeight};
 pub use run::named;
 pub use run::within;
-pub(crate) use run::{Backward, gradient_of, is_on, numbers, operation, setting};
+pub(crate) use run::{Backward, gradient_of, is_on, numbers, operation, setting, summary};
 pub use summary::{MAX_VALUES, Row, Summary};
 
 use crate::op::{Op, Saves};
@@ -103,6 +103,8 @@ pub enum SavedTensor {
     Output,
     /// The sum of its first two inputs.
     Sum,
+    /// What its last function is applied to: of `linear_gelu`, x·Wᵀ + b.
+    Inner,
 }
 
 /// An input of an operation.

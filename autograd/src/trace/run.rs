@@ -166,6 +166,11 @@ pub(crate) fn numbers(tensor: &Tensor) -> Value {
     }
 }
 
+/// The tensor on which an operation works, as a setting.
+pub(crate) fn summary(tensor: &Tensor) -> Value {
+    serde_json::to_value(Summary::of(tensor)).unwrap_or_default()
+}
+
 /// The settings of an operation. Those of operations that were not recorded go.
 fn settings_of(op: Op) -> Map<String, Value> {
     let noted = SETTINGS.take().into_iter().filter(|(of, _, _)| *of == op.name());
@@ -200,13 +205,15 @@ fn saved(op: Op, node: &Node) -> Vec<Saved> {
     let inputs = record.inputs.iter().enumerate();
     let inputs =
         inputs.filter_map(|(i, var)| Some(of(SavedTensor::Input(i), var.as_ref()?.tensor())));
-    // The rule holds the sum, which has the result's shape.
-    let sum = (op.saves() == Saves::Sum).then(|| {
-        let numel: usize = node.shape.iter().product();
-        Saved { what: SavedTensor::Sum, bytes: (numel * node.dtype.size()) as u64 }
-    });
+    // What the rule itself holds has the result's shape.
+    let held = match op {
+        Op::LinearGelu => Some(SavedTensor::Inner),
+        _ => (op.saves() == Saves::Sum).then_some(SavedTensor::Sum),
+    };
+    let numel: usize = node.shape.iter().product();
+    let held = held.map(|what| Saved { what, bytes: (numel * node.dtype.size()) as u64 });
     let output = record.output.as_ref().map(|output| of(SavedTensor::Output, output));
-    inputs.chain(sum).chain(output).collect()
+    inputs.chain(held).chain(output).collect()
 }
 
 /// Bytes of all tensors on a device.

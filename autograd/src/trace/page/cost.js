@@ -17,14 +17,17 @@ function held_at(moments, at) {
     if (back || done.has(node)) continue;
     for (const { what, bytes } of node.saved) {
       const input = what.input !== undefined ? node.inputs[what.input] : null;
-      const key = input ? (input.node !== undefined ? `n${input.node}` : `c${node.id}.${what.input}`) : what === "output" ? `n${node.id}` : `s${node.id}`;
-      const tensor = held.get(key) || { bytes, by: [], of: input && input.node !== undefined ? node.step.nodes[input.node] : what === "output" ? node : null, what: what === "sum" ? `the sum inside ${node.title()} ${node.where()}` : null };
+      const key = input ? (input.node !== undefined ? `n${input.node}` : `c${node.id}.${what.input}`) : what === "output" ? `n${node.id}` : `${what}${node.id}`;
+      const tensor = held.get(key) || { bytes, by: [], of: input && input.node !== undefined ? node.step.nodes[input.node] : what === "output" ? node : null, what: INSIDE[what] ? `${INSIDE[what]} ${node.title()} ${node.where()}` : null };
       tensor.by.push(node);
       held.set(key, tensor);
     }
   }
   return [...held.values()].sort((a, b) => b.bytes - a.bytes);
 }
+
+// What an operation keeps that no node of the graph is.
+const INSIDE = { sum: "the sum inside", inner: "x·Wᵀ + b inside" };
 
 const is_parameter = (held) => Boolean(held.of && held.of.leaf);
 
@@ -88,7 +91,7 @@ function moment_told(moments, at, state, act) {
   const name = (tensor) => (tensor.of ? element("button", { type: "button", class: "link", onclick: () => act.choose(tensor.of) }, `${tensor.of.title()} ${tensor.of.where()}`) : tensor.what || "a constant");
   const rows = held.slice(0, 10).map((tensor) => [name(tensor), { n: in_bytes(tensor.bytes) }, [...new Set(tensor.by.map((node) => node.title()))].join(", ")]);
   if (held.length > 10) rows.push([`${held.length - 10} more`, { n: in_bytes(held.slice(10).reduce((total, tensor) => total + tensor.bytes, 0)) }, ""]);
-  return element("div", {}, element("p", { id: "moment", "aria-live": "polite" }, `${moment_name(moments[at])}: ${in_bytes(moments[at].live)} live; ${in_bytes(sum)} in ${held.length} tensors kept for backward, beside parameters.`), rows.length > 0 && table(["kept", { text: "bytes", n: true }, "for the rule of"], rows));
+  return element("div", {}, element("p", { id: "moment", "aria-live": "polite" }, `${moment_name(moments[at])}: ${in_bytes(moments[at].live)} live; ${in_bytes(sum)} in ${held.length} tensor${held.length === 1 ? "" : "s"} kept for backward, beside parameters.`), rows.length > 0 && table(["kept", { text: "bytes", n: true }, "for the rule of"], rows));
 }
 
 function rates_note() {

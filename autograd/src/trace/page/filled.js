@@ -220,23 +220,28 @@ function norm(element, rule, summed, rms) {
     element,
     rule,
     at(filled, node, flat) {
-      if (node.settings.p > 0) return filled.lacks("dropout zeroed some elements, and the trace does not say which");
       const [row, column] = row_of(node, flat);
       const width = node.value_of.width;
+      const inner = node.settings.sum && new Tensor(node.shape, node.dtype, node.settings.sum);
+      if (node.settings.p > 0 && !inner) return filled.lacks("dropout zeroed some elements, and the trace does not say which");
       const z = Array.from({ length: width }, (_, k) => {
         const at = row * width + k;
-        return filled.input(0, at, false) + (summed ? filled.input(1, at, false) : 0);
+        const inputs = filled.input(0, at, false) + (summed ? filled.input(1, at, false) : 0);
+        return inner ? inner.at(at) ?? filled.lacks("the page does not have all of the sum") : inputs;
       });
       const [mean, variance] = rms ? [0, z.reduce((sum, x) => sum + x * x, 0) / width] : moments(z);
       const first = summed ? 2 : 1;
       filled.text(rms ? "" : "(");
-      if (summed) filled.text("(");
-      filled.input(0, flat);
       if (summed) {
+        // Dropout leaves an element out, or makes it larger.
+        const kept = node.settings.p > 0 ? z[column] - filled.input(1, flat, false) : null;
+        filled.text(kept === null ? "(" : "(dropout(");
+        filled.input(0, flat);
+        if (kept !== null) filled.text(Math.abs(kept) < 1e-6 * Math.abs(z[column]) ? ") = 0" : `) = ${short(kept)}`);
         filled.text(" + ");
         filled.input(1, flat);
         filled.text(")");
-      }
+      } else filled.input(0, flat);
       if (!rms) {
         filled.text(" − ");
         filled.number(mean);
@@ -307,14 +312,16 @@ function attention(packed) {
     at(filled, node, flat) {
       const kept = node.attention;
       if (!kept) return filled.lacks("the trace has no probabilities of it");
-      if (node.settings.p > 0) return filled.lacks("dropout zeroed some probabilities, and the trace does not say which");
+      const keeps = node.settings.mask && numbers(node.settings.mask);
+      if (node.settings.p > 0 && !keeps) return filled.lacks("dropout zeroed some probabilities, and the trace does not say which");
       const [row, column] = row_of(node, flat);
       const head = Math.floor(column / kept.size);
       if (row >= kept.tokens || head >= kept.heads[0]) return filled.lacks("the trace keeps the probabilities of the first sequence only");
       const [n, width] = [kept.tokens, kept.heads[0] * kept.size];
       const [p, v] = [numbers(kept.probabilities), numbers(kept.value)];
       const y = filled.sum(n, (j, shown) => {
-        const [share, value] = [p[(head * n + row) * n + j], v[j * width + column]];
+        const at = (head * n + row) * n + j;
+        const [share, value] = [p[at] * (keeps ? keeps[at] / (1 - node.settings.p) : 1), v[j * width + column]];
         const total = filled.operands[0].tensor.width;
         filled.lit[packed ? 0 : 2].add(packed ? j * total + (2 * total) / 3 + column : j * total + column);
         if (shown) {

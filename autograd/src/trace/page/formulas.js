@@ -130,7 +130,21 @@ const FORMULAS = {
       return filled.output(flat);
     },
   },
-  index_add: { element: "y = x, with y[ids[i]] += source[i] along one dimension", rule: ["dx = g", "dsource[i] = g[ids[i]]"] },
+  index_add: {
+    element: "y = x, with y[ids[i]] += source[i] along one dimension",
+    rule: ["dx = g", "dsource[i] = g[ids[i]]"],
+    at(filled, node, flat) {
+      const index = node.value_of.index(flat);
+      const dim = positive(node.settings.dim, index.length);
+      const ids = [...numbers(node.settings.ids || [])];
+      const source = filled.operands[1].tensor;
+      const from = ids.map((id, i) => [id, i]).filter(([id]) => id === index[dim]).map(([, i]) => i);
+      const x = filled.input(0, flat);
+      if (!from.length) return x;
+      filled.text(" + ");
+      return x + filled.sum(from.length, (i, shown) => filled.input(1, source.flat(index.with(dim, from[i])), shown));
+    },
+  },
   scatter_add: { element: "y = x, with y[ids[i]] += source[i], one id for each element", rule: ["dx = g", "dsource[i] = g[ids[i]]"] },
 
   sum: reduction("y = Σx over dimensions", "dx = g, repeated", (all) => all.reduce((sum, x) => sum + x, 0), "Σ"),

@@ -62,13 +62,36 @@ function paint(canvas, tensor, shown, [size, tall], lit, chosen) {
   });
   context.strokeStyle = of.lit;
   context.lineWidth = Math.max(1, Math.min(2, size / 3));
+  const columns = columns_of(shown, tensor.width, lit);
+  for (const [x, from, to] of columns) context.strokeRect(x * size + 0.5, from * tall + 0.5, Math.max(size - 1, 1), (to - from) * tall - 1);
   shown.forEach(([row], y) => {
-    for (let x = 0; x < tensor.width; x++) {
-      const flat = row * tensor.width + x;
-      if (lit.has(flat)) context.strokeRect(x * size + 0.5, y * tall + 0.5, Math.max(size - 1, 1), Math.max(tall - 1, 1));
-      if (flat === chosen) context.strokeRect(x * size - 1, y * tall - 1, size + 2, tall + 2);
-    }
+    if (columns.length) return;
+    for (const [from, to] of runs(row * tensor.width, tensor.width, lit)) context.strokeRect(from * size + 0.5, y * tall + 0.5, Math.max((to - from) * size - 1, 1), Math.max(tall - 1, 1));
   });
+  const at = shown.findIndex(([row]) => row === Math.floor(chosen / tensor.width));
+  if (chosen !== null && at >= 0) context.strokeRect((chosen % tensor.width) * size - 1, at * tall - 1, size + 2, tall + 2);
+}
+
+// The stretches of a row whose places are lit, as columns from and to.
+function runs(first, width, lit) {
+  const found = [];
+  for (let x = 0; x < width; x++) {
+    if (!lit.has(first + x)) continue;
+    if (found.length && found.at(-1)[1] === x) found.at(-1)[1] = x + 1;
+    else found.push([x, x + 1]);
+  }
+  return found;
+}
+
+// Where a single column of each of several rows is lit: [column, first row, last row + 1].
+function columns_of(shown, width, lit) {
+  const of_rows = shown.map(([row]) => runs(row * width, width, lit));
+  const lone = of_rows.map((found) => (found.length === 1 && found[0][1] - found[0][0] === 1 ? found[0][0] : null));
+  const from = lone.findIndex((x) => x !== null);
+  let to = from;
+  while (to < lone.length && lone[to] !== null && lone[to] === lone[from]) to++;
+  const all = of_rows.filter((found) => found.length).length;
+  return from >= 0 && to - from > 1 && all === to - from ? [[lone[from], from, to]] : [];
 }
 
 // Moves the chosen element by arrow keys, over the rows that are shown.

@@ -33,7 +33,9 @@ function files_of(node) {
   for (const family of first) for (const file of (cpu[family] || []).slice(0, 1)) add("CPU", file);
   shaders();
   if (rules[node.family]) add("backward rule", rules[node.family]);
-  for (const family of first) for (const file of (cpu[family] || []).slice(1)) add("CPU", file);
+  const ran = [...node.forward.kernels, ...node.backward.kernels].join(" ").toLowerCase().replaceAll("-", "");
+  const other = ([path]) => ["avx512", "avx2", "neon"].some((set) => path.endsWith(`${set}.rs`) && !ran.includes(set));
+  for (const family of first) for (const file of (cpu[family] || []).slice(1)) if (!other(file)) add("CPU", file);
   return files;
 }
 

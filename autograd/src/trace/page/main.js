@@ -124,7 +124,7 @@ function choose_step(step) {
   if (!state.open.size) state.open = opened_at_first(state.tree.root);
   const operations = step.nodes.filter((node) => !node.leaf);
   const same = before && step.nodes.find((node) => node.op === before.op && node.module === before.module);
-  state.node = same ?? operations.at(-1) ?? step.nodes[0];
+  state.node = same ?? first_node(step, "linear_gelu", "linear", "matmul") ?? operations.at(-1) ?? step.nodes[0];
 }
 
 const all_paths = (module) => [module.path, ...[...module.children.values()].flatMap(all_paths)];

@@ -82,7 +82,7 @@ function element_of(state, act, filled) {
   });
   // The picture stands above the formula, whose length changes: it must not move under the pointer.
   const picture = heat_map(node.value_of, { chosen: flat, choose: act.element, label: `values of ${node.title()}` });
-  const made = [element("p", { class: "note" }, filled ? "The result. Choose an element:" : "The values. Choose an element:"), picture, choice];
+  const made = [element("p", { class: "note" }, `${filled ? "The result" : "The values"}${index.length ? ". Choose an element:" : ":"}`), picture, index.length > 0 && choice];
   if (filled) made.push(element("div", { class: "filled", id: "filled", "aria-live": "polite" }, written(filled, index)));
   const gradient = gradient_of(node, flat);
   if (gradient) made.push(gradient);
@@ -91,7 +91,7 @@ function element_of(state, act, filled) {
     const buttons = reachable.map((at) => element("button", { type: "button", class: "link", onclick: () => act.element(at) }, `[${node.value_of.index(at).join(", ")}]`));
     made.push(element("p", { class: "row note" }, "Elements with all numbers: ", buttons));
   }
-  return made;
+  return made.filter(Boolean);
 }
 
 // y[…] = the formula = the number, and how near f64 comes to it.
@@ -128,7 +128,7 @@ function gradient_of(node, flat) {
     return element("div", {}, element("span", { class: "soft" }, `from ${consumer.title()}: `), parts);
   });
   const sum = x === undefined ? "the page does not have it" : short(x, 6);
-  return element("div", { class: "filled", id: "gradient" }, `∂loss/∂y[${index.join(", ")}] = `, element("b", { class: "g", title: x === undefined ? "" : exact(x, node.dtype) }, sum), lines.length > 1 ? " = the sum of" : "", lines);
+  return element("div", { class: "filled", id: "gradient" }, `∂loss/∂y${index.length ? `[${index.join(", ")}]` : ""} = `, element("b", { class: "g", title: x === undefined ? "" : exact(x, node.dtype) }, sum), lines.length > 1 ? " = the sum of" : "", lines);
 }
 
 function inputs_of(filled, act) {
@@ -143,7 +143,8 @@ function inputs_of(filled, act) {
 function kept_for_backward(node) {
   if (!node.saved.length) return `It keeps ${node.saves} for this.`;
   const what = node.saved.map(({ what, bytes }) => {
-    const name = what === "output" ? "its result" : what === "sum" ? "the sum of its first two inputs" : node.operands()[what.input].name;
+    const own = { output: "its result", sum: "the sum of its first two inputs", inner: "x·Wᵀ + b, before GELU" };
+    const name = own[what] ?? node.operands()[what.input].name;
     return `${name} (${in_bytes(bytes)})`;
   });
   return `It keeps ${node.saves} for this: ${what.join(", ")}.`;
