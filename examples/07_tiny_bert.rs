@@ -48,8 +48,10 @@ fn main() -> Result<()> {
     let recipe = Recipe { epochs: 30, batch_size: 8, lr: 2e-3, ..Recipe::default() };
     let mut trainer = Trainer::new(Classification::new(model, split(false)), store, recipe)?;
 
-    // The first step is traced, and one after half of the training: a page shows both.
+    // The second step is traced (in the first the rate is 0), and one after half of the training: a
+    // page shows both.
     let labels = ["card".to_string(), "money".to_string()];
+    trainer.step()?;
     let first = trainer.traced_step(&labels)?.expect("there are steps");
     let (half, mut later) = (trainer.total_steps() / 2, None);
     while let Some(step) = trainer.step()? {

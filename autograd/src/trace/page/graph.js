@@ -1,6 +1,6 @@
 // The graph: modules that open down to operations, left to right (on a narrow page downwards).
 
-const BOX = { width: 128, height: 42, gap: 34, lane: 20 };
+const BOX = { width: 148, height: 42, gap: 32, lane: 20 };
 
 // The modules of a step as a tree: {path, name, children, nodes}.
 function modules_of(step) {
@@ -224,8 +224,8 @@ function box(item, i, items, edges, state, act) {
   made.append(
     drawn("title", {}, module ? `${module.path}: press to open` : `${label}. ${node.formula}`),
     drawn("rect", { width: BOX.width, height: BOX.height, rx: kind === "operation" ? 20 : 5 }),
-    drawn("text", { class: "name", x: BOX.width / 2, y: 18, "text-anchor": "middle" }, clipped(title, 19)),
-    drawn("text", { class: "sub", x: BOX.width / 2, y: 33, "text-anchor": "middle" }, clipped(sub, 20))
+    drawn("text", { class: "name", x: BOX.width / 2, y: 18, "text-anchor": "middle" }, clipped(title, 20)),
+    drawn("text", { class: "sub", x: BOX.width / 2, y: 33, "text-anchor": "middle" }, clipped(sub, 23))
   );
   return made;
 }

@@ -189,7 +189,8 @@ function told_update(update, { name, before, gradient, state, settings, after })
     said.push(element("p", {}, `w ← w − ${short(set.lr)}·(m̂/(√v̂ + ${short(set.eps)}) + ${short(set.weight_decay)}·w) = `, bold(after, 7)));
   } else if ("momentum_buffer" in kept) said.push(element("p", {}, "With momentum, the step goes along ", bold(kept.momentum_buffer), `: w ← w − ${short(set.lr)}·that = `, bold(after, 7)));
   else said.push(element("p", {}, `w ← w − ${short(set.lr)}·g = `, bold(after, 7)));
-  said.push(element("p", {}, "A change of ", bold(after - before), ". That is all of learning: many small steps like this."));
+  if (set.lr === 0) said.push(element("p", {}, "The rate of this step is 0, for a warm-up begins there: nothing changes yet."));
+  else said.push(element("p", {}, "A change of ", bold(after - before), ". That is all of learning: many small steps like this."));
   return said;
 }
 
@@ -222,5 +223,6 @@ function show_card(number) {
     element("div", { "aria-live": "polite" }, card.text()),
     element("div", { class: "row" }, button("Back", at - 1, { disabled: at === 0 }), next, button("Close", null, {}))
   );
+  if (window.innerWidth < 1000) by_id("panels").scrollIntoView({ block: "start" });
   by_id("tour-next").focus({ preventScroll: true });
 }
