@@ -28,27 +28,57 @@ function attention_panel(state, act) {
   const sides = [matrix_of(kept, chosen, redo, "probabilities")];
   if (kept.gradient) sides.push(matrix_of(kept, chosen, redo, "gradient"));
   made.append(element("div", { class: "pair" }, sides));
-  if (!kept.gradient) made.append(element("p", { class: "note" }, "Backward did not come here, so there are no gradients of the probabilities."));
+  if (!kept.gradient)
+    made.append(
+      element("p", { class: "note" }, "Backward did not come here, so there are no gradients of the probabilities."),
+    );
   made.append(heads_of(kept, chosen, redo), pair_of(kept, chosen));
   return made;
 }
 
 function attention_choice(layers, node, kept, chosen, redo, act) {
-  const layer = element("select", { id: "attention-layer" }, layers.map((other) => element("option", { value: other.id, selected: other === node }, other.module || other.title())));
+  const layer = element(
+    "select",
+    { id: "attention-layer" },
+    layers.map((other) =>
+      element("option", { value: other.id, selected: other === node }, other.module || other.title()),
+    ),
+  );
   layer.addEventListener("change", () => {
     chosen.layer = layers.find((other) => other.id === Number(layer.value));
     if (layers.includes(state.node)) act.choose(chosen.layer);
     else redo({});
   });
   const tokens = (name, id, value) => {
-    const select = element("select", { id }, Array.from({ length: kept.tokens }, (_, i) => element("option", { value: i, selected: i === value }, `${i} ${token(i)}`)));
+    const select = element(
+      "select",
+      { id },
+      Array.from({ length: kept.tokens }, (_, i) =>
+        element("option", { value: i, selected: i === value }, `${i} ${token(i)}`),
+      ),
+    );
     select.addEventListener("change", () => redo({ [name]: Number(select.value) }));
     return [element("label", { for: id }, name), select];
   };
   const heads = kept.heads[0] < kept.heads[1] ? ` (the trace keeps ${kept.heads[0]} of ${kept.heads[1]} heads)` : "";
-  const head = element("select", { id: "attention-head" }, Array.from({ length: kept.heads[0] }, (_, i) => element("option", { value: i, selected: i === chosen.head }, String(i))));
+  const head = element(
+    "select",
+    { id: "attention-head" },
+    Array.from({ length: kept.heads[0] }, (_, i) =>
+      element("option", { value: i, selected: i === chosen.head }, String(i)),
+    ),
+  );
   head.addEventListener("change", () => redo({ head: Number(head.value) }));
-  return element("div", { class: "row" }, element("label", { for: "attention-layer" }, "layer"), layer, element("label", { for: "attention-head" }, `head${heads}`), head, tokens("query", "attention-query", chosen.query), tokens("key", "attention-key", chosen.key));
+  return element(
+    "div",
+    { class: "row" },
+    element("label", { for: "attention-layer" }, "layer"),
+    layer,
+    element("label", { for: "attention-head" }, `head${heads}`),
+    head,
+    tokens("query", "attention-query", chosen.query),
+    tokens("key", "attention-key", chosen.key),
+  );
 }
 
 // The matrix of one head: a row a query, a column a key.
@@ -57,10 +87,26 @@ function matrix_of(kept, chosen, redo, which) {
   const all = numbers(kept[which]).slice(chosen.head * n * n, (chosen.head + 1) * n * n);
   const finite = [...all].filter(Number.isFinite);
   const summary = { min: Math.min(...finite), max: Math.max(...finite), stride: 1, values: [...all], rows: [] };
-  const picture = heat_map(new Tensor([n, n], "f64", summary), { chosen: chosen.query * n + chosen.key, label: `${which} of head ${chosen.head}: a row a query, a column a key`, choose: (flat) => flat !== chosen.query * n + chosen.key && redo({ query: Math.floor(flat / n), key: flat % n }) });
-  const title = which === "gradient" ? "Gradient of the loss by each probability" : "Probabilities: a row a query, a column a key";
+  const picture = heat_map(new Tensor([n, n], "f64", summary), {
+    chosen: chosen.query * n + chosen.key,
+    label: `${which} of head ${chosen.head}: a row a query, a column a key`,
+    choose: (flat) => flat !== chosen.query * n + chosen.key && redo({ query: Math.floor(flat / n), key: flat % n }),
+  });
+  const title =
+    which === "gradient" ? "Gradient of the loss by each probability" : "Probabilities: a row a query, a column a key";
   const x = all[chosen.query * n + chosen.key];
-  return element("div", {}, element("h3", {}, title), picture, element("p", { class: "note" }, `${token(chosen.query)} → ${token(chosen.key)}: `, element("b", { "data-x": String(x) }, short(x, 5))));
+  return element(
+    "div",
+    {},
+    element("h3", {}, title),
+    picture,
+    element(
+      "p",
+      { class: "note" },
+      `${token(chosen.query)} → ${token(chosen.key)}: `,
+      element("b", { "data-x": String(x) }, short(x, 5)),
+    ),
+  );
 }
 
 // Small pictures of all heads.
@@ -68,13 +114,39 @@ function heads_of(kept, chosen, redo) {
   const n = kept.tokens;
   const all = numbers(kept.probabilities);
   const one = (head) => {
-    const canvas = element("canvas", { width: n, height: n, style: { width: "72px", height: "72px" }, class: "heat", "aria-hidden": "true" });
+    const canvas = element("canvas", {
+      width: n,
+      height: n,
+      style: { width: "72px", height: "72px" },
+      class: "heat",
+      "aria-hidden": "true",
+    });
     const summary = { min: 0, max: 1, stride: 1, values: [...all.slice(head * n * n, (head + 1) * n * n)], rows: [] };
     const tensor = new Tensor([n, n], "f64", summary);
     paint(canvas, tensor, tensor.whole_rows(), [1, 1], new Set(), null);
-    return element("button", { type: "button", "aria-pressed": String(head === chosen.head), "aria-label": `Head ${head}`, title: `head ${head}`, style: { padding: "4px", borderColor: head === chosen.head ? "var(--lit)" : "" }, onclick: () => redo({ head }) }, canvas);
+    return element(
+      "button",
+      {
+        type: "button",
+        "aria-pressed": String(head === chosen.head),
+        "aria-label": `Head ${head}`,
+        title: `head ${head}`,
+        style: { padding: "4px", borderColor: head === chosen.head ? "var(--lit)" : "" },
+        onclick: () => redo({ head }),
+      },
+      canvas,
+    );
   };
-  return element("div", {}, element("h3", {}, "All heads"), element("div", { class: "cards" }, Array.from({ length: kept.heads[0] }, (_, head) => one(head))));
+  return element(
+    "div",
+    {},
+    element("h3", {}, "All heads"),
+    element(
+      "div",
+      { class: "cards" },
+      Array.from({ length: kept.heads[0] }, (_, head) => one(head)),
+    ),
+  );
 }
 
 // q·k of the chosen pair, number by number.
@@ -89,8 +161,43 @@ function pair_of(kept, { head, query, key }) {
   const most_product = Math.max(...products.map(Math.abs), 1e-30);
   const bar = (x, largest) => {
     const share = (50 * Math.abs(x)) / largest;
-    return element("span", { class: "signed" }, element("i", { class: x < 0 ? "minus" : null, style: { width: `${share}%`, left: x < 0 ? `${50 - share}%` : "50%" } }));
+    return element(
+      "span",
+      { class: "signed" },
+      element("i", {
+        class: x < 0 ? "minus" : null,
+        style: { width: `${share}%`, left: x < 0 ? `${50 - share}%` : "50%" },
+      }),
+    );
   };
-  const rows = products.map((x, i) => [String(i), bar(q[i], most), { n: short(q[i]) }, bar(k[i], most), { n: short(k[i]) }, bar(x, most_product), { n: short(x) }]);
-  return element("div", {}, element("h3", {}, `The score of “${token(query)}” for “${token(key)}” in head ${head}`), element("p", { id: "score" }, "q·k = ", element("b", { "data-x": String(dot) }, short(dot, 5)), `, times ${short(kept.scale)} = `, element("b", {}, short(dot * kept.scale, 5)), "; after the softmax over all keys p = ", element("b", { "data-x": String(p) }, short(p, 5))), element("details", { open: d <= 64 }, element("summary", {}, `The ${d} numbers of the query and of the key`), table(["", "query", "", "key", "", "product", ""], rows)));
+  const rows = products.map((x, i) => [
+    String(i),
+    bar(q[i], most),
+    { n: short(q[i]) },
+    bar(k[i], most),
+    { n: short(k[i]) },
+    bar(x, most_product),
+    { n: short(x) },
+  ]);
+  return element(
+    "div",
+    {},
+    element("h3", {}, `The score of “${token(query)}” for “${token(key)}” in head ${head}`),
+    element(
+      "p",
+      { id: "score" },
+      "q·k = ",
+      element("b", { "data-x": String(dot) }, short(dot, 5)),
+      `, times ${short(kept.scale)} = `,
+      element("b", {}, short(dot * kept.scale, 5)),
+      "; after the softmax over all keys p = ",
+      element("b", { "data-x": String(p) }, short(p, 5)),
+    ),
+    element(
+      "details",
+      { open: d <= 64 },
+      element("summary", {}, `The ${d} numbers of the query and of the key`),
+      table(["", "query", "", "key", "", "product", ""], rows),
+    ),
+  );
 }

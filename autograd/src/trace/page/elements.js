@@ -30,9 +30,18 @@ const by_id = (id) => document.getElementById(id);
 // A table: heads are texts or {text, n}; cells are texts, numbers or elements.
 function table(heads, rows, attributes = {}) {
   const head = (h) => element("th", { class: h.n && "n", scope: "col" }, h.text ?? h);
-  const cell = (c) => element("td", { class: typeof c === "number" || (c && c.n) ? "n" : null }, c && c.n !== undefined ? c.n : c instanceof Node ? c : c === null || c === undefined ? "" : String(c));
+  const cell = (c) =>
+    element(
+      "td",
+      { class: typeof c === "number" || (c && c.n) ? "n" : null },
+      c && c.n !== undefined ? c.n : c instanceof Node ? c : c === null || c === undefined ? "" : String(c),
+    );
   const body = rows.map((row) => element("tr", {}, row.map(cell)));
-  return element("div", { class: "scroll" }, element("table", attributes, element("thead", {}, element("tr", {}, heads.map(head))), element("tbody", {}, body)));
+  return element(
+    "div",
+    { class: "scroll" },
+    element("table", attributes, element("thead", {}, element("tr", {}, heads.map(head))), element("tbody", {}, body)),
+  );
 }
 
 // A number in few digits, for people.
@@ -41,7 +50,8 @@ function short(x, digits = 4) {
   if (!Number.isFinite(x)) return Number.isNaN(x) ? "NaN" : x > 0 ? "∞" : "−∞";
   if (x === 0) return "0";
   const size = Math.abs(x);
-  const text = size >= 1e6 || size < 1e-3 ? Number(x.toPrecision(digits)).toExponential() : String(Number(x.toPrecision(digits)));
+  const text =
+    size >= 1e6 || size < 1e-3 ? Number(x.toPrecision(digits)).toExponential() : String(Number(x.toPrecision(digits)));
   return text.replace("e+", "e").replaceAll("-", "−");
 }
 

@@ -175,7 +175,14 @@ const INNER = Math.sqrt(2 / Math.PI);
 const tanh_part = (x) => Math.tanh(INNER * (x + 0.044715 * x * x * x));
 const even = (x) => (Math.abs(x % 1) === 0.5 ? 2 * Math.round(x / 2) : Math.round(x));
 
-const GATES = { gelu, gelu_tanh: (x) => 0.5 * x * (1 + tanh_part(x)), relu: (x) => Math.max(x, 0), silu: (x) => x * sigmoid(x), sigmoid, tanh: Math.tanh };
+const GATES = {
+  gelu,
+  gelu_tanh: (x) => 0.5 * x * (1 + tanh_part(x)),
+  relu: (x) => Math.max(x, 0),
+  silu: (x) => x * sigmoid(x),
+  sigmoid,
+  tanh: Math.tanh,
+};
 
 // The product of a row of x and a row of W.
 function product(filled, [x, x_row], [w, w_row], k) {
@@ -223,11 +230,12 @@ function norm(element, rule, summed, rms) {
       const [row, column] = row_of(node, flat);
       const width = node.value_of.width;
       const inner = node.settings.sum && new Tensor(node.shape, node.dtype, node.settings.sum);
-      if (node.settings.p > 0 && !inner) return filled.lacks("dropout zeroed some elements, and the trace does not say which");
+      if (node.settings.p > 0 && !inner)
+        return filled.lacks("dropout zeroed some elements, and the trace does not say which");
       const z = Array.from({ length: width }, (_, k) => {
         const at = row * width + k;
         const inputs = filled.input(0, at, false) + (summed ? filled.input(1, at, false) : 0);
-        return inner ? inner.at(at) ?? filled.lacks("the page does not have all of the sum") : inputs;
+        return inner ? (inner.at(at) ?? filled.lacks("the page does not have all of the sum")) : inputs;
       });
       const [mean, variance] = rms ? [0, z.reduce((sum, x) => sum + x * x, 0) / width] : moments(z);
       const first = summed ? 2 : 1;
@@ -275,7 +283,10 @@ function reduction(element, rule, combine, sign) {
         return 0;
       });
       if (sign) filled.text(")");
-      if (sign !== "Σ") filled.parts = filled.parts.map((part) => (part === " + " ? ", " : typeof part === "string" ? part.replace(" + …", ", …").replace("… + ", "…, ") : part));
+      if (sign !== "Σ")
+        filled.parts = filled.parts.map((part) =>
+          part === " + " ? ", " : typeof part === "string" ? part.replace(" + …", ", …").replace("… + ", "…, ") : part,
+        );
       return combine(all, node.settings);
     },
   };
@@ -308,15 +319,23 @@ function softmax(element, rule, finish) {
 function attention(packed) {
   return {
     element: "y[i, c] = Σⱼ p[i, j]·v[j, c], with p = softmax over j of (q[i]·k[j])·scale, in the head of c",
-    rule: ["dv[j] = Σᵢ p[i, j]·g[i]", "dp[i, j] = g[i]·v[j]", "ds = p·(dp − Σⱼ dp·p)", "dq[i] = scale·Σⱼ ds[i, j]·k[j]", "dk[j] = scale·Σᵢ ds[i, j]·q[i]"],
+    rule: [
+      "dv[j] = Σᵢ p[i, j]·g[i]",
+      "dp[i, j] = g[i]·v[j]",
+      "ds = p·(dp − Σⱼ dp·p)",
+      "dq[i] = scale·Σⱼ ds[i, j]·k[j]",
+      "dk[j] = scale·Σᵢ ds[i, j]·q[i]",
+    ],
     at(filled, node, flat) {
       const kept = node.attention;
       if (!kept) return filled.lacks("the trace has no probabilities of it");
       const keeps = node.settings.mask && numbers(node.settings.mask);
-      if (node.settings.p > 0 && !keeps) return filled.lacks("dropout zeroed some probabilities, and the trace does not say which");
+      if (node.settings.p > 0 && !keeps)
+        return filled.lacks("dropout zeroed some probabilities, and the trace does not say which");
       const [row, column] = row_of(node, flat);
       const head = Math.floor(column / kept.size);
-      if (row >= kept.tokens || head >= kept.heads[0]) return filled.lacks("the trace keeps the probabilities of the first sequence only");
+      if (row >= kept.tokens || head >= kept.heads[0])
+        return filled.lacks("the trace keeps the probabilities of the first sequence only");
       const [n, width] = [kept.tokens, kept.heads[0] * kept.size];
       const [p, v] = [numbers(kept.probabilities), numbers(kept.value)];
       const y = filled.sum(n, (j, shown) => {

@@ -98,7 +98,9 @@ function products(filled, n, terms) {
 
 function spread(filled, node, flat, factor) {
   const tensor = filled.operands[0].tensor;
-  const at = Array.from({ length: node.value_of.size }, (_, out) => out).find((out) => reduced(node, tensor, out).includes(flat));
+  const at = Array.from({ length: node.value_of.size }, (_, out) => out).find((out) =>
+    reduced(node, tensor, out).includes(flat),
+  );
   const g = filled.gradient(at);
   if (factor !== 1) filled.text(`·${short(factor)}`);
   return g * factor;
@@ -146,7 +148,8 @@ function sent_back(consumer, place, flat) {
   const formula = FORMULAS[consumer.op];
   if (!consumer.gradient_of) filled.lacks("backward did not come to it");
   else if (BACK[consumer.op]) filled.value = BACK[consumer.op](filled, consumer, place, flat);
-  else if (formula && (formula.df || formula.slopes || formula.place)) filled.value = back_by_slope(filled, consumer, place, flat);
+  else if (formula && (formula.df || formula.slopes || formula.place))
+    filled.value = back_by_slope(filled, consumer, place, flat);
   else filled.lacks("the page writes no single elements of this rule");
   return filled;
 }

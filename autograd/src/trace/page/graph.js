@@ -11,7 +11,8 @@ function modules_of(step) {
     let at = root;
     for (const name of path ? path.split(".") : []) {
       const own = at.path ? `${at.path}.${name}` : name;
-      if (!at.children.has(name)) at.children.set(name, { path: own, name, parent: at, children: new Map(), nodes: [] });
+      if (!at.children.has(name))
+        at.children.set(name, { path: own, name, parent: at, children: new Map(), nodes: [] });
       at = at.children.get(name);
     }
     at.nodes.push(node);
@@ -133,7 +134,13 @@ function draw_graph(state, act) {
   }
   const right = Math.max(0, ...items.map((item) => item.x)) + BOX.width + 30;
   const bottom = Math.max(0, ...items.map((item) => item.y)) + BOX.height + 30;
-  const svg = drawn("svg", { width: right, height: bottom, viewBox: `0 0 ${right} ${bottom}`, role: "group", "aria-label": "Graph of the step" });
+  const svg = drawn("svg", {
+    width: right,
+    height: bottom,
+    viewBox: `0 0 ${right} ${bottom}`,
+    role: "group",
+    "aria-label": "Graph of the step",
+  });
   svg.append(arrowheads());
   module_frames(items, act).forEach((frame) => svg.append(frame));
   const most = Math.max(1, ...edges.map((edge) => edge.bytes));
@@ -143,7 +150,22 @@ function draw_graph(state, act) {
 }
 
 function arrowheads() {
-  const head = (id, name) => drawn("marker", { id, class: name, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 9, markerHeight: 9, markerUnits: "userSpaceOnUse", orient: "auto-start-reverse" }, drawn("path", { d: "M0 0 L8 4 L0 8 z" }));
+  const head = (id, name) =>
+    drawn(
+      "marker",
+      {
+        id,
+        class: name,
+        viewBox: "0 0 8 8",
+        refX: 7,
+        refY: 4,
+        markerWidth: 9,
+        markerHeight: 9,
+        markerUnits: "userSpaceOnUse",
+        orient: "auto-start-reverse",
+      },
+      drawn("path", { d: "M0 0 L8 4 L0 8 z" }),
+    );
   return drawn("defs", {}, head("to", "forth"), head("fro", "back"));
 }
 
@@ -153,21 +175,45 @@ function module_frames(items, act) {
   for (const item of items)
     for (let module = item.parent, depth = 0; module && module.path; module = module.parent, depth++) {
       const box = boxes.get(module) || { x: Infinity, y: Infinity, right: 0, bottom: 0, deep: 0 };
-      boxes.set(module, { x: Math.min(box.x, item.x), y: Math.min(box.y, item.y), right: Math.max(box.right, item.x + BOX.width), bottom: Math.max(box.bottom, item.y + BOX.height), deep: Math.max(box.deep, depth) });
+      boxes.set(module, {
+        x: Math.min(box.x, item.x),
+        y: Math.min(box.y, item.y),
+        right: Math.max(box.right, item.x + BOX.width),
+        bottom: Math.max(box.bottom, item.y + BOX.height),
+        deep: Math.max(box.deep, depth),
+      });
     }
   const depth_of = (module) => (module.parent ? 1 + depth_of(module.parent) : 0);
-  return [...boxes].sort(([a], [b]) => depth_of(a) - depth_of(b)).map(([module, box]) => {
-    const pad = 7 + Math.min(box.deep, 2) * 3;
-    const close = () => act.toggle(module.path);
-    const frame = drawn("g", { class: "frame", tabindex: "0", role: "button", "aria-label": `Close ${module.path}`, onclick: close });
-    frame.addEventListener("keydown", (event) => pressed(event, close));
-    frame.append(
-      drawn("title", {}, `${module.path}: press to close`),
-      drawn("rect", { x: box.x - pad, y: box.y - pad - 12, width: box.right - box.x + 2 * pad, height: box.bottom - box.y + 2 * pad + 12, rx: 8 }),
-      drawn("text", { x: box.x - pad + 6, y: box.y - pad - 1 }, clipped(module.name, Math.floor((box.right - box.x + 10) / 6)))
-    );
-    return frame;
-  });
+  return [...boxes]
+    .sort(([a], [b]) => depth_of(a) - depth_of(b))
+    .map(([module, box]) => {
+      const pad = 7 + Math.min(box.deep, 2) * 3;
+      const close = () => act.toggle(module.path);
+      const frame = drawn("g", {
+        class: "frame",
+        tabindex: "0",
+        role: "button",
+        "aria-label": `Close ${module.path}`,
+        onclick: close,
+      });
+      frame.addEventListener("keydown", (event) => pressed(event, close));
+      frame.append(
+        drawn("title", {}, `${module.path}: press to close`),
+        drawn("rect", {
+          x: box.x - pad,
+          y: box.y - pad - 12,
+          width: box.right - box.x + 2 * pad,
+          height: box.bottom - box.y + 2 * pad + 12,
+          rx: 8,
+        }),
+        drawn(
+          "text",
+          { x: box.x - pad + 6, y: box.y - pad - 1 },
+          clipped(module.name, Math.floor((box.right - box.x + 10) / 6)),
+        ),
+      );
+      return frame;
+    });
 }
 
 const clipped = (text, most) => (text.length > most ? `${text.slice(0, Math.max(1, most - 1))}…` : text);
@@ -200,13 +246,46 @@ function lines(edge, items, most, upright, state) {
     }
     // A longer way goes around the boxes between.
     const rim = Math.min(side, end_side) - (upright ? BOX.width : BOX.height) / 2 - 16 - Math.min(span, 6) * 3 + shift;
-    const d = [point(begin, side), point(begin + 20, side), point(begin + 20, rim), point(begin + 44, rim), point(end - 44, rim), point(end - 20, rim), point(end - 20, end_side), point(end, end_side)];
+    const d = [
+      point(begin, side),
+      point(begin + 20, side),
+      point(begin + 20, rim),
+      point(begin + 44, rim),
+      point(end - 44, rim),
+      point(end - 20, rim),
+      point(end - 20, end_side),
+      point(end, end_side),
+    ];
     const way = reversed ? d.reverse() : d;
     return `M${way[0]} C${way[1]} ${way[2]} ${way[3]} L${way[4]} C${way[5]} ${way[6]} ${way[7]}`;
   };
   const faint = near ? "" : " faint";
-  if (state.show.forward) made.push(drawn("path", { class: `edge${faint}`, d: path(edge.gradient && state.show.backward ? -5 : 0, false), "stroke-width": width, "marker-end": "url(#to)" }, drawn("title", {}, `${in_bytes(edge.bytes)} of values`)));
-  if (edge.gradient && state.show.backward) made.push(drawn("path", { class: `edge back${faint}`, d: path(state.show.forward ? 5 : 0, true), "stroke-width": Math.max(1, width * 0.7), "marker-end": "url(#fro)" }, drawn("title", {}, `${in_bytes(edge.bytes)} of gradients`)));
+  if (state.show.forward)
+    made.push(
+      drawn(
+        "path",
+        {
+          class: `edge${faint}`,
+          d: path(edge.gradient && state.show.backward ? -5 : 0, false),
+          "stroke-width": width,
+          "marker-end": "url(#to)",
+        },
+        drawn("title", {}, `${in_bytes(edge.bytes)} of values`),
+      ),
+    );
+  if (edge.gradient && state.show.backward)
+    made.push(
+      drawn(
+        "path",
+        {
+          class: `edge back${faint}`,
+          d: path(state.show.forward ? 5 : 0, true),
+          "stroke-width": Math.max(1, width * 0.7),
+          "marker-end": "url(#fro)",
+        },
+        drawn("title", {}, `${in_bytes(edge.bytes)} of gradients`),
+      ),
+    );
   return made;
 }
 
@@ -218,14 +297,26 @@ function box(item, i, items, edges, state, act) {
   const title = module ? module.name : node.leaf && node.module ? node.module.split(".").at(-1) : node.title();
   const sub = module ? `${operations} operation${operations === 1 ? "" : "s"}` : single(node);
   const press = () => (module ? act.toggle(module.path) : act.choose(node));
-  const label = module ? `Module ${module.path}, ${sub}, closed` : `${node.title()} ${node.where()}, ${in_shape(node.shape)}`;
-  const made = drawn("g", { class: `item ${kind}${chosen ? " chosen" : ""}`, tabindex: chosen || (i === 0 && !items.some((other) => other.nodes.includes(state.node))) ? "0" : "-1", role: "button", "aria-label": label, "aria-pressed": module ? null : String(chosen), "aria-expanded": module ? "false" : null, "data-key": item.key, transform: `translate(${item.x} ${item.y})`, onclick: press });
+  const label = module
+    ? `Module ${module.path}, ${sub}, closed`
+    : `${node.title()} ${node.where()}, ${in_shape(node.shape)}`;
+  const made = drawn("g", {
+    class: `item ${kind}${chosen ? " chosen" : ""}`,
+    tabindex: chosen || (i === 0 && !items.some((other) => other.nodes.includes(state.node))) ? "0" : "-1",
+    role: "button",
+    "aria-label": label,
+    "aria-pressed": module ? null : String(chosen),
+    "aria-expanded": module ? "false" : null,
+    "data-key": item.key,
+    transform: `translate(${item.x} ${item.y})`,
+    onclick: press,
+  });
   made.addEventListener("keydown", (event) => walk(event, i, items, edges, press));
   made.append(
     drawn("title", {}, module ? `${module.path}: press to open` : `${label}. ${node.formula}`),
     drawn("rect", { width: BOX.width, height: BOX.height, rx: kind === "operation" ? 20 : 5 }),
     drawn("text", { class: "name", x: BOX.width / 2, y: 18, "text-anchor": "middle" }, clipped(title, 20)),
-    drawn("text", { class: "sub", x: BOX.width / 2, y: 33, "text-anchor": "middle" }, clipped(sub, 23))
+    drawn("text", { class: "sub", x: BOX.width / 2, y: 33, "text-anchor": "middle" }, clipped(sub, 23)),
   );
   return made;
 }
@@ -241,10 +332,34 @@ function walk(event, i, items, edges, press) {
   const [column, lane] = [items[i].column, items[i].lane];
   const to = (list) => list[0];
   const goal = {
-    ArrowRight: () => to(edges.filter((edge) => edge.from === i).map((edge) => edge.to).sort((a, b) => a - b)) ?? i + 1,
-    ArrowLeft: () => to(edges.filter((edge) => edge.to === i).map((edge) => edge.from).sort((a, b) => b - a)) ?? i - 1,
-    ArrowDown: () => to(items.map((_, j) => j).filter((j) => items[j].column === column && items[j].lane > lane).sort((a, b) => items[a].lane - items[b].lane)) ?? i + 1,
-    ArrowUp: () => to(items.map((_, j) => j).filter((j) => items[j].column === column && items[j].lane < lane).sort((a, b) => items[b].lane - items[a].lane)) ?? i - 1,
+    ArrowRight: () =>
+      to(
+        edges
+          .filter((edge) => edge.from === i)
+          .map((edge) => edge.to)
+          .sort((a, b) => a - b),
+      ) ?? i + 1,
+    ArrowLeft: () =>
+      to(
+        edges
+          .filter((edge) => edge.to === i)
+          .map((edge) => edge.from)
+          .sort((a, b) => b - a),
+      ) ?? i - 1,
+    ArrowDown: () =>
+      to(
+        items
+          .map((_, j) => j)
+          .filter((j) => items[j].column === column && items[j].lane > lane)
+          .sort((a, b) => items[a].lane - items[b].lane),
+      ) ?? i + 1,
+    ArrowUp: () =>
+      to(
+        items
+          .map((_, j) => j)
+          .filter((j) => items[j].column === column && items[j].lane < lane)
+          .sort((a, b) => items[b].lane - items[a].lane),
+      ) ?? i - 1,
     Home: () => 0,
     End: () => items.length - 1,
   }[event.key];

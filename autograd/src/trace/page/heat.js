@@ -16,7 +16,8 @@ function shade(x, largest, { plus, zero, minus }) {
 }
 
 // Widths of cells in a picture that is about 560 pixels wide at most, but never narrower than a pixel.
-const cell_size = (columns, rows) => Math.max(1, Math.min(22, Math.floor(560 / columns), Math.max(2, Math.floor(320 / rows))));
+const cell_size = (columns, rows) =>
+  Math.max(1, Math.min(22, Math.floor(560 / columns), Math.max(2, Math.floor(320 / rows))));
 
 // A picture of the tensor. `lit` are the places to be framed, `chosen` one of them; `choose` hears of
 // a click and of arrow keys.
@@ -27,7 +28,13 @@ function heat_map(tensor, { lit = new Set(), chosen = null, choose = null, label
   const height = tensor.height === 1 && tensor.width < 48 ? 22 : null;
   const size = cell_size(tensor.width, shown.length);
   const tall = height ?? Math.max(size, Math.min(14, Math.floor(220 / shown.length)));
-  const canvas = element("canvas", { class: "heat", width: tensor.width * size, height: shown.length * tall, role: "img", "aria-label": label });
+  const canvas = element("canvas", {
+    class: "heat",
+    width: tensor.width * size,
+    height: shown.length * tall,
+    role: "img",
+    "aria-label": label,
+  });
   paint(canvas, tensor, shown, [size, tall], lit, chosen);
   if (choose) {
     canvas.setAttribute("tabindex", "0");
@@ -46,7 +53,12 @@ function heat_map(tensor, { lit = new Set(), chosen = null, choose = null, label
   const notes = [];
   if (!tensor.whole) notes.push(`rows ${shown.map(([row]) => row).join(", ")} of ${tensor.height}`);
   else if (shown.length < rows.length) notes.push(`the first ${shown.length} of ${rows.length} rows`);
-  return element("div", {}, element("div", { class: "scroll" }, canvas), notes.length > 0 && element("p", { class: "note" }, notes.join("; ")));
+  return element(
+    "div",
+    {},
+    element("div", { class: "scroll" }, canvas),
+    notes.length > 0 && element("p", { class: "note" }, notes.join("; ")),
+  );
 }
 
 function paint(canvas, tensor, shown, [size, tall], lit, chosen) {
@@ -63,13 +75,16 @@ function paint(canvas, tensor, shown, [size, tall], lit, chosen) {
   context.strokeStyle = of.lit;
   context.lineWidth = Math.max(1, Math.min(2, size / 3));
   const columns = columns_of(shown, tensor.width, lit);
-  for (const [x, from, to] of columns) context.strokeRect(x * size + 0.5, from * tall + 0.5, Math.max(size - 1, 1), (to - from) * tall - 1);
+  for (const [x, from, to] of columns)
+    context.strokeRect(x * size + 0.5, from * tall + 0.5, Math.max(size - 1, 1), (to - from) * tall - 1);
   shown.forEach(([row], y) => {
     if (columns.length) return;
-    for (const [from, to] of runs(row * tensor.width, tensor.width, lit)) context.strokeRect(from * size + 0.5, y * tall + 0.5, Math.max((to - from) * size - 1, 1), Math.max(tall - 1, 1));
+    for (const [from, to] of runs(row * tensor.width, tensor.width, lit))
+      context.strokeRect(from * size + 0.5, y * tall + 0.5, Math.max((to - from) * size - 1, 1), Math.max(tall - 1, 1));
   });
   const at = shown.findIndex(([row]) => row === Math.floor(chosen / tensor.width));
-  if (chosen !== null && at >= 0) context.strokeRect((chosen % tensor.width) * size - 1, at * tall - 1, size + 2, tall + 2);
+  if (chosen !== null && at >= 0)
+    context.strokeRect((chosen % tensor.width) * size - 1, at * tall - 1, size + 2, tall + 2);
 }
 
 // The stretches of a row whose places are lit, as columns from and to.
@@ -107,7 +122,24 @@ function move(event, tensor, shown, chosen, choose) {
 
 // A tensor of one long row, or without whole rows: its sample.
 function sample_of(tensor) {
-  if (!tensor.values.length) return element("p", { class: "note" }, tensor.summary.stride === 0 ? "Only a checkpoint read it, and the trace did not see its numbers." : "It has no numbers.");
-  const sample = new Tensor([1, tensor.values.length], tensor.dtype, { ...tensor.summary, stride: 1, rows: [], values: [...tensor.values] });
-  return element("div", {}, heat_map(sample, { label: "a sample" }), element("p", { class: "note" }, `every ${tensor.summary.stride}th of ${tensor.size} numbers`));
+  if (!tensor.values.length)
+    return element(
+      "p",
+      { class: "note" },
+      tensor.summary.stride === 0
+        ? "Only a checkpoint read it, and the trace did not see its numbers."
+        : "It has no numbers.",
+    );
+  const sample = new Tensor([1, tensor.values.length], tensor.dtype, {
+    ...tensor.summary,
+    stride: 1,
+    rows: [],
+    values: [...tensor.values],
+  });
+  return element(
+    "div",
+    {},
+    heat_map(sample, { label: "a sample" }),
+    element("p", { class: "note" }, `every ${tensor.summary.stride}th of ${tensor.size} numbers`),
+  );
 }

@@ -4,17 +4,46 @@ function kernels_panel(state, act) {
   const { node } = state;
   const made = element("div");
   if (node.leaf) return element("p", {}, "No kernel made a leaf.");
-  const list = (title, cost) => element("div", {}, element("h3", {}, title), cost.kernels.length ? element("ol", {}, cost.kernels.map((kernel) => element("li", {}, element("code", {}, kernel)))) : element("p", { class: "note" }, cost.calls.length ? "Its calls launched no kernel." : "None ran."));
-  made.append(element("div", { class: "pair" }, list("Ran forward", node.forward), list("Ran backward", node.backward)));
+  const list = (title, cost) =>
+    element(
+      "div",
+      {},
+      element("h3", {}, title),
+      cost.kernels.length
+        ? element(
+            "ol",
+            {},
+            cost.kernels.map((kernel) => element("li", {}, element("code", {}, kernel))),
+          )
+        : element("p", { class: "note" }, cost.calls.length ? "Its calls launched no kernel." : "None ran."),
+    );
+  made.append(
+    element("div", { class: "pair" }, list("Ran forward", node.forward), list("Ran backward", node.backward)),
+  );
   const files = files_of(node);
   if (!files.length) return made;
   const chosen = files.find((file) => file.path === state.file) || files[0];
-  const choice = element("select", { "aria-label": "File" }, files.map((file) => element("option", { value: file.path, selected: file === chosen }, `${file.kind}: ${file.path}`)));
+  const choice = element(
+    "select",
+    { "aria-label": "File" },
+    files.map((file) =>
+      element("option", { value: file.path, selected: file === chosen }, `${file.kind}: ${file.path}`),
+    ),
+  );
   choice.addEventListener("change", () => ((state.file = choice.value), act.redraw_panel()));
   made.append(element("div", { class: "row" }, element("span", { class: "soft" }, "source"), choice));
   const functions = called(node, chosen);
   const { pre, jumps } = source(chosen, functions);
-  if (jumps.length) made.append(element("div", { class: "row" }, element("span", { class: "soft" }, "to"), element("button", { type: "button", onclick: () => (pre.scrollTop = 0) }, "the header"), jumps));
+  if (jumps.length)
+    made.append(
+      element(
+        "div",
+        { class: "row" },
+        element("span", { class: "soft" }, "to"),
+        element("button", { type: "button", onclick: () => (pre.scrollTop = 0) }, "the header"),
+        jumps,
+      ),
+    );
   made.append(pre);
   return made;
 }
@@ -41,7 +70,9 @@ function files_of(node) {
 
 // The functions of a file that ran.
 function called(node, file) {
-  const names = [...node.forward.kernels, ...node.backward.kernels].map((kernel) => kernel.split("::")[1]).filter(Boolean);
+  const names = [...node.forward.kernels, ...node.backward.kernels]
+    .map((kernel) => kernel.split("::")[1])
+    .filter(Boolean);
   if (file.kind === "backward rule") return [node.op];
   return [...new Set(names.map((name) => name.split(",")[0]))];
 }
@@ -56,7 +87,14 @@ function source(file, functions) {
     const found = functions.find((name) => new RegExp(`\\bfn ${name}\\b`).test(line));
     const kind = header ? "header" : comment ? "comment" : found ? "ran" : null;
     const made = element("span", { class: kind }, line);
-    if (found) jumps.push(element("button", { type: "button", onclick: () => (pre.scrollTop = made.offsetTop - pre.offsetTop - 8) }, `${found}, line ${i + 1}`));
+    if (found)
+      jumps.push(
+        element(
+          "button",
+          { type: "button", onclick: () => (pre.scrollTop = made.offsetTop - pre.offsetTop - 8) },
+          `${found}, line ${i + 1}`,
+        ),
+      );
     pre.append(made, "\n");
   });
   return { pre, jumps };

@@ -1,7 +1,21 @@
 // Puts the page together: which step, node, element and panel are chosen, and what the address says
 // of them.
 
-const state = { step: null, tree: null, open: new Set(), show: { forward: true, backward: true, leaves: false }, node: null, element: null, panel: "operation", card: null, second: null, attention: { layer: null, head: 0, query: 0, key: 0 }, file: null, moment: null, all_rows: false };
+const state = {
+  step: null,
+  tree: null,
+  open: new Set(),
+  show: { forward: true, backward: true, leaves: false },
+  node: null,
+  element: null,
+  panel: "operation",
+  card: null,
+  second: null,
+  attention: { layer: null, head: 0, query: 0, key: 0 },
+  file: null,
+  moment: null,
+  all_rows: false,
+};
 
 // Name in the address: title, what draws it, and when there is something to draw.
 const PANELS = {
@@ -38,7 +52,8 @@ const act = {
 };
 
 function module_of(node) {
-  const find = (module) => (module.nodes.includes(node) ? module : [...module.children.values()].map(find).find(Boolean));
+  const find = (module) =>
+    module.nodes.includes(node) ? module : [...module.children.values()].map(find).find(Boolean);
   return find(state.tree.root);
 }
 
@@ -52,7 +67,10 @@ function redraw_graph(focus) {
   by_id("show-leaves").checked = state.show.leaves;
   const { svg } = draw_graph(state, act);
   place.replaceChildren(svg);
-  const at = focus !== undefined ? svg.querySelector(`[data-key="m:${CSS.escape(focus)}"]`) ?? svg.querySelector(".item") : null;
+  const at =
+    focus !== undefined
+      ? (svg.querySelector(`[data-key="m:${CSS.escape(focus)}"]`) ?? svg.querySelector(".item"))
+      : null;
   if (at) at.focus();
   const chosen = svg.querySelector(".chosen");
   if (chosen) in_view(place, chosen);
@@ -61,17 +79,33 @@ function redraw_graph(focus) {
 // Scrolls the graph, and only it, to an item.
 function in_view(place, item) {
   const [inner, outer] = [item.getBoundingClientRect(), place.getBoundingClientRect()];
-  if (inner.left < outer.left || inner.right > outer.right) place.scrollLeft += inner.left - outer.left - outer.width / 2 + inner.width / 2;
-  if (inner.top < outer.top || inner.bottom > outer.bottom) place.scrollTop += inner.top - outer.top - outer.height / 2 + inner.height / 2;
+  if (inner.left < outer.left || inner.right > outer.right)
+    place.scrollLeft += inner.left - outer.left - outer.width / 2 + inner.width / 2;
+  if (inner.top < outer.top || inner.bottom > outer.bottom)
+    place.scrollTop += inner.top - outer.top - outer.height / 2 + inner.height / 2;
 }
 
 function redraw_panel() {
   const { node } = state;
-  by_id("selected").textContent = node.leaf ? node.title() : `${node.title()}${node.module ? ` in ${node.module}` : ""}`;
+  by_id("selected").textContent = node.leaf
+    ? node.title()
+    : `${node.title()}${node.module ? ` in ${node.module}` : ""}`;
   const available = Object.entries(PANELS).filter(([, [, , when]]) => !when || when(state));
   if (!available.some(([name]) => name === state.panel)) state.panel = "operation";
   const tab = ([name, [title]], i) => {
-    const button = element("button", { type: "button", role: "tab", id: `tab-${name}`, "aria-selected": String(name === state.panel), "aria-controls": "panel", tabindex: name === state.panel ? "0" : "-1", onclick: () => act.panel(name) }, title);
+    const button = element(
+      "button",
+      {
+        type: "button",
+        role: "tab",
+        id: `tab-${name}`,
+        "aria-selected": String(name === state.panel),
+        "aria-controls": "panel",
+        tabindex: name === state.panel ? "0" : "-1",
+        onclick: () => act.panel(name),
+      },
+      title,
+    );
     button.addEventListener("keydown", (event) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
       if (!step) return;
@@ -157,8 +191,14 @@ async function start() {
     state.open = new Set([""]);
     redraw_graph();
   });
-  by_id("graph-help").textContent = "Press a module to open it, its frame to close it, an operation to look at it. With the keyboard: arrow keys move, Enter opens.";
-  by_id("graph-legend").replaceChildren(element("span", { class: "key" }), "values, as wide as their bytes   ", element("span", { class: "key back" }), "gradients");
+  by_id("graph-help").textContent =
+    "Press a module to open it, its frame to close it, an operation to look at it. With the keyboard: arrow keys move, Enter opens.";
+  by_id("graph-legend").replaceChildren(
+    element("span", { class: "key" }),
+    "values, as wide as their bytes   ",
+    element("span", { class: "key back" }),
+    "gradients",
+  );
   let width = window.innerWidth;
   window.addEventListener("resize", () => {
     if (window.innerWidth < 700 !== width < 700) redraw_graph();

@@ -6,7 +6,15 @@ function operation_panel(state, act) {
   const made = element("div");
   made.append(told(node, act));
   if (node.leaf) {
-    made.append(element("p", {}, node.module ? "A parameter: no operation made it. An optimiser changes it by its gradient." : "A leaf: no operation made it."));
+    made.append(
+      element(
+        "p",
+        {},
+        node.module
+          ? "A parameter: no operation made it. An optimiser changes it by its gradient."
+          : "A leaf: no operation made it.",
+      ),
+    );
     made.append(...element_of(state, act, null));
     return made;
   }
@@ -18,22 +26,43 @@ function operation_panel(state, act) {
   made.append(element("h3", {}, "Inputs: what the element was made of is framed"));
   made.append(inputs_of(filled, act));
   made.append(element("h3", {}, "Backward: g is the gradient of the result"));
-  made.append(element("ul", {}, formula.rule.map((line) => element("li", { class: "formula" }, line))));
+  made.append(
+    element(
+      "ul",
+      {},
+      formula.rule.map((line) => element("li", { class: "formula" }, line)),
+    ),
+  );
   made.append(element("p", {}, kept_for_backward(node)));
   return made;
 }
 
 // Where it stands, of which shape it is, and what it was told.
 function told(node, act) {
-  const settings = Object.entries(node.settings).filter(([, value]) => value !== null && (typeof value !== "object" || (Array.isArray(value) && value.length <= 12)));
+  const settings = Object.entries(node.settings).filter(
+    ([, value]) => value !== null && (typeof value !== "object" || (Array.isArray(value) && value.length <= 12)),
+  );
   const facts = [
     [node.leaf ? "name" : "module", node.module || "none"],
     ["result", `${in_shape(node.shape)} ${node.dtype} on ${node.device}, ${in_bytes(node.bytes())}`],
-    ...settings.map(([name, value]) => [name.replace("_", " "), Array.isArray(value) ? in_shape(value) : String(value)]),
+    ...settings.map(([name, value]) => [
+      name.replace("_", " "),
+      Array.isArray(value) ? in_shape(value) : String(value),
+    ]),
   ];
-  const uses = node.consumers.map(({ node: other }) => element("button", { type: "button", class: "link", onclick: () => act.choose(other) }, other.title()));
-  const list = facts.map(([name, value]) => element("span", {}, element("span", { class: "soft" }, `${name}: `), value));
-  return element("div", {}, element("div", { class: "row note" }, list), uses.length > 0 && element("div", { class: "row note" }, element("span", { class: "soft" }, "read by:"), uses.slice(0, 12)));
+  const uses = node.consumers.map(({ node: other }) =>
+    element("button", { type: "button", class: "link", onclick: () => act.choose(other) }, other.title()),
+  );
+  const list = facts.map(([name, value]) =>
+    element("span", {}, element("span", { class: "soft" }, `${name}: `), value),
+  );
+  return element(
+    "div",
+    {},
+    element("div", { class: "row note" }, list),
+    uses.length > 0 &&
+      element("div", { class: "row note" }, element("span", { class: "soft" }, "read by:"), uses.slice(0, 12)),
+  );
 }
 
 // The chosen element of the node: the last choice if it is one, else the largest that can be shown whole.
@@ -48,7 +77,7 @@ function chosen_element(state) {
       if (node.leaf || !filled_at(node, flat).missing) return flat;
     }
   }
-  return rows.length ? explained(node)[0] ?? rows[0][0] * node.value_of.width : 0;
+  return rows.length ? (explained(node)[0] ?? rows[0][0] * node.value_of.width) : 0;
 }
 
 // Elements of a large result of which the page has all numbers.
@@ -72,7 +101,13 @@ function element_of(state, act, filled) {
   const index = node.value_of.index(flat);
   const choice = element("div", { class: "row" }, element("span", { class: "soft" }, "element"));
   index.forEach((at, d) => {
-    const input = element("input", { type: "number", min: 0, max: node.shape[d] - 1, value: at, "aria-label": `index of dimension ${d}` });
+    const input = element("input", {
+      type: "number",
+      min: 0,
+      max: node.shape[d] - 1,
+      value: at,
+      "aria-label": `index of dimension ${d}`,
+    });
     input.addEventListener("change", () => {
       const to = [...index];
       to[d] = Math.min(node.shape[d] - 1, Math.max(0, Number(input.value) || 0));
@@ -82,13 +117,28 @@ function element_of(state, act, filled) {
   });
   // The picture stands above the formula, whose length changes: it must not move under the pointer.
   const picture = heat_map(node.value_of, { chosen: flat, choose: act.element, label: `values of ${node.title()}` });
-  const made = [element("p", { class: "note" }, `${filled ? "The result" : "The values"}${index.length ? ". Choose an element:" : ":"}`), picture, index.length > 0 && choice];
-  if (filled) made.push(element("div", { class: "filled", id: "filled", "aria-live": "polite" }, written(filled, index)));
+  const made = [
+    element(
+      "p",
+      { class: "note" },
+      `${filled ? "The result" : "The values"}${index.length ? ". Choose an element:" : ":"}`,
+    ),
+    picture,
+    index.length > 0 && choice,
+  ];
+  if (filled)
+    made.push(element("div", { class: "filled", id: "filled", "aria-live": "polite" }, written(filled, index)));
   const gradient = gradient_of(node, flat);
   if (gradient) made.push(gradient);
   const reachable = filled && filled.missing ? explained(node).slice(0, 12) : [];
   if (reachable.length) {
-    const buttons = reachable.map((at) => element("button", { type: "button", class: "link", onclick: () => act.element(at) }, `[${node.value_of.index(at).join(", ")}]`));
+    const buttons = reachable.map((at) =>
+      element(
+        "button",
+        { type: "button", class: "link", onclick: () => act.element(at) },
+        `[${node.value_of.index(at).join(", ")}]`,
+      ),
+    );
     made.push(element("p", { class: "row note" }, "Elements with all numbers: ", buttons));
   }
   return made.filter(Boolean);
@@ -99,20 +149,39 @@ function written(filled, index) {
   const { node } = filled;
   const name = node.shape.length ? `y[${index.join(", ")}]` : "y";
   const result = element("b", { class: "y", title: exact(filled.result, node.dtype) }, short(filled.result, 6));
-  if (filled.missing) return [element("span", {}, `${name} = `), result, element("span", { class: "soft" }, `  (${filled.missing})`)];
+  if (filled.missing)
+    return [element("span", {}, `${name} = `), result, element("span", { class: "soft" }, `  (${filled.missing})`)];
   const difference = Math.abs(filled.value - filled.result);
-  const beside = difference === 0 || (Number.isNaN(filled.value) && Number.isNaN(filled.result)) ? "computed again in f64: the same" : `computed again in f64: ${short(filled.value, 9)}, a difference of ${short(difference, 2)}`;
+  const beside =
+    difference === 0 || (Number.isNaN(filled.value) && Number.isNaN(filled.result))
+      ? "computed again in f64: the same"
+      : `computed again in f64: ${short(filled.value, 9)}, a difference of ${short(difference, 2)}`;
   return [`${name} = `, parts_of(filled), " = ", result, element("div", { class: "note" }, beside)];
 }
 
 // The parts of a filled formula; a number says on hovering where it stands.
 function parts_of(filled) {
   const number = (part) => {
-    const from = part.gradient ? "the gradient" : part.output ? "the result" : part.input !== undefined ? filled.operands[part.input].name : "computed";
-    const of = part.gradient || part.output ? filled.node.value_of : part.input !== undefined ? filled.operands[part.input].tensor : null;
+    const from = part.gradient
+      ? "the gradient"
+      : part.output
+        ? "the result"
+        : part.input !== undefined
+          ? filled.operands[part.input].name
+          : "computed";
+    const of =
+      part.gradient || part.output
+        ? filled.node.value_of
+        : part.input !== undefined
+          ? filled.operands[part.input].tensor
+          : null;
     const where = of ? `${from}[${of.index(part.flat).join(", ")}] = ${exact(part.x, of.dtype)}` : exact(part.x, "f64");
     const text = short(part.x, 5);
-    return element("b", { class: part.gradient ? "g" : null, title: where, "data-x": String(part.x) }, part.x < 0 ? `(${text})` : text);
+    return element(
+      "b",
+      { class: part.gradient ? "g" : null, title: where, "data-x": String(part.x) },
+      part.x < 0 ? `(${text})` : text,
+    );
   };
   return filled.parts.map((part) => (typeof part === "string" ? part : number(part)));
 }
@@ -124,18 +193,40 @@ function gradient_of(node, flat) {
   const index = node.value_of.index(flat);
   const lines = node.consumers.slice(0, 6).map(({ node: consumer, place }) => {
     const back = sent_back(consumer, place, flat);
-    const parts = back.missing ? [element("span", { class: "soft" }, back.missing)] : [parts_of(back), " = ", short(back.value, 6)];
+    const parts = back.missing
+      ? [element("span", { class: "soft" }, back.missing)]
+      : [parts_of(back), " = ", short(back.value, 6)];
     return element("div", {}, element("span", { class: "soft" }, `from ${consumer.title()}: `), parts);
   });
   const sum = x === undefined ? "the page does not have it" : short(x, 6);
-  return element("div", { class: "filled", id: "gradient" }, `∂loss/∂y${index.length ? `[${index.join(", ")}]` : ""} = `, element("b", { class: "g", title: x === undefined ? "" : exact(x, node.dtype) }, sum), lines.length > 1 ? " = the sum of" : "", lines);
+  return element(
+    "div",
+    { class: "filled", id: "gradient" },
+    `∂loss/∂y${index.length ? `[${index.join(", ")}]` : ""} = `,
+    element("b", { class: "g", title: x === undefined ? "" : exact(x, node.dtype) }, sum),
+    lines.length > 1 ? " = the sum of" : "",
+    lines,
+  );
 }
 
 function inputs_of(filled, act) {
   const pictures = filled.operands.map((operand, i) => {
     const { tensor, node, name } = operand;
-    const title = element("p", { class: "note" }, node ? element("button", { type: "button", class: "link", onclick: () => act.choose(node) }, name) : name, ` ${in_shape(tensor.shape)}`);
-    return element("div", {}, title, heat_map(tensor, { lit: filled.lit[i].size > 5000 ? new Set() : filled.lit[i], label: `input ${i + 1}: ${name}` }));
+    const title = element(
+      "p",
+      { class: "note" },
+      node ? element("button", { type: "button", class: "link", onclick: () => act.choose(node) }, name) : name,
+      ` ${in_shape(tensor.shape)}`,
+    );
+    return element(
+      "div",
+      {},
+      title,
+      heat_map(tensor, {
+        lit: filled.lit[i].size > 5000 ? new Set() : filled.lit[i],
+        label: `input ${i + 1}: ${name}`,
+      }),
+    );
   });
   return element("div", { class: "pair" }, pictures);
 }
