@@ -150,6 +150,28 @@ def values(driver, name, data, get, every):
     check(f"{name}: {compared} numbers of tables are the trace's", compared > 0)
 
 
+def attention(driver, name, data, get, every):
+    """Compares the probability and the gradient of some pairs with the data."""
+    nodes = [node for node in data.json["steps"][0]["nodes"] if node["attention"]]
+    if not nodes:
+        return
+    kept = nodes[-1]["attention"]
+    n, heads = kept["tokens"], kept["heads"][0]
+    p, gradient = data.numbers(kept["probabilities"]), data.numbers(kept["gradient"])
+    wrong = 0
+    for head, query, key in {(0, 0, 0), (heads - 1, n - 1, 0), (heads // 2, n // 2, n - 1)}:
+        driver.execute_script(
+            "Object.assign(state.attention, {layer: page.steps[0].nodes[arguments[0]], head: arguments[1], query: arguments[2], "
+            "key: arguments[3]}); act.panel('attention')", nodes[-1]["id"], head, query, key)
+        at = (head * n + query) * n + key
+        shown = [float(x.get_attribute("data-x")) for x in every("#panel .pair [data-x]")]
+        wrong += shown != [p[at]] + ([gradient[at]] if gradient else [])
+        wrong += float(every("#score [data-x]")[-1].get_attribute("data-x")) != p[at]
+    rows = [sum(p[i * n : (i + 1) * n]) for i in range(heads * n)]
+    check(f"{name}: probabilities and their gradients are the trace's", not wrong)
+    check(f"{name}: and the probabilities of a query sum to 1", all(abs(row - 1) < 1e-5 for row in rows))
+
+
 def drive(path, out, name, width, height, dark):
     data = Data(path)
     driver = browser(width, height, dark)
@@ -194,6 +216,7 @@ def drive(path, out, name, width, height, dark):
             print(f"      {operation}: {done} elements again{f', {missing} not on the page' if missing else ''}")
         check(f"{name}: elements of {len(counts)} kinds, computed again, are the trace's {wrong[:3] or ''}", not wrong)
         values(driver, name, data, get, every)
+        attention(driver, name, data, get, every)
 
         # Every panel, of an operation in the middle.
         middle = driver.execute_script("const all = page.steps[0].nodes.filter(n => !n.leaf); act.choose(all.find(n => n.op === 'linear_gelu') || all[all.length >> 1]); return state.node.id")

@@ -51,6 +51,7 @@ impl SessionOptions {
         }
         at_least_one("max_skipped", Some(self.max_skipped))?;
         at_least_one("keep", Some(self.keep as u64))?;
+        at_least_one("trace_step", self.trace_steps.iter().min().copied())?;
         at_least_one("early_stop", self.early_stop.map(|n| n as u64))
     }
 }

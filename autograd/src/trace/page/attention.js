@@ -1,7 +1,8 @@
 // Attention: the heads of a layer, the product of one query and one key, and the gradient of the loss
 // by each probability.
 
-const layers_of = (step) => step.nodes.filter((node) => node.attention && node.attention.heads[0] > 0);
+const layers_of = (step) =>
+  step.nodes.filter((node) => node.attention && node.attention.heads[0] > 0 && node.attention.tokens > 0);
 const has_attention = (state) => layers_of(state.step).length > 0;
 
 // The token at a place of the first sequence.

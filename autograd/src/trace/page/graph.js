@@ -143,7 +143,7 @@ function draw_graph(state, act) {
   });
   svg.append(arrowheads());
   module_frames(items, act).forEach((frame) => svg.append(frame));
-  const most = Math.max(1, ...edges.map((edge) => edge.bytes));
+  const most = Math.max(4096, ...edges.map((edge) => edge.bytes));
   for (const edge of edges) svg.append(...lines(edge, items, most, upright, state));
   items.forEach((item, i) => svg.append(box(item, i, items, edges, state, act)));
   return { svg, items };

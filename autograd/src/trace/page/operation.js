@@ -5,6 +5,10 @@ function operation_panel(state, act) {
   const { node } = state;
   const made = element("div");
   made.append(told(node, act));
+  if (!node.value_of.size) {
+    made.append(element("p", {}, "The result has no elements."));
+    return made;
+  }
   if (node.leaf) {
     made.append(
       element(

@@ -92,19 +92,17 @@ function differences(pairs, one, two, act) {
   rows.sort((a, b) => Math.max(b.value, b.gradient) - Math.max(a.value, a.gradient));
   const size = (summary) => short(Math.sqrt(summary.std ** 2 + summary.mean ** 2), 3);
   const change = (a, b) => ({ n: a && b ? `${size(a)} → ${size(b)}` : "–" });
-  const lines = rows
-    .slice(0, 40)
-    .map(({ node, twin }) => [
-      element("button", { type: "button", class: "link", onclick: () => act.choose(node) }, node.title()),
-      node.where(),
-      change(node.value, twin.value),
-      change(node.gradient, twin.gradient),
-      {
-        n: node.leaf
-          ? ""
-          : `${in_time(node.forward.ns + node.backward.ns)} → ${in_time(twin.forward.ns + twin.backward.ns)}`,
-      },
-    ]);
+  const lines = rows.slice(0, 40).map(({ node, twin }) => [
+    element("button", { type: "button", class: "link", onclick: () => act.choose(node) }, node.title()),
+    node.where(),
+    change(node.value, twin.value),
+    change(node.gradient, twin.gradient),
+    {
+      n: node.leaf
+        ? ""
+        : `${in_time(node.forward.ns + node.backward.ns)} → ${in_time(twin.forward.ns + twin.backward.ns)}`,
+    },
+  ]);
   return table(
     [
       "node",
