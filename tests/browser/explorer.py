@@ -4,6 +4,8 @@ desktop and phone width, light and dark:
     pip install selenium                      (and Chromium with its chromedriver, as Debian packages them)
     cargo run --release --example 07_tiny_bert
     python tests/browser/explorer.py target/07_tiny_bert.html OUT
+    cargo run -p gradus-autograd --example every_operation every.html
+    python tests/browser/explorer.py every.html OUT --formulas          (only these, of every operation)
 
 The script unpacks the page's data by itself, and compares with it what the page shows: the numbers of values and
 gradients, of time and memory, of attention. It computes elements of every operation again by the page's own formulas and
@@ -98,7 +100,7 @@ for (const step of page.steps) for (const node of step.nodes) {
       if (!close(filled.value, filled.result, size)) wrong.push([node.op, node.id, flat, filled.value, filled.result]);
     }
   }
-  if (node.gradient_of && node.gradient_of.whole && node.consumers.length) {
+  if (node.value_of.size && node.gradient_of && node.gradient_of.whole && node.consumers.length) {
     const summary = node.gradient, size = Math.max(Math.abs(summary.min), Math.abs(summary.max), 1e-9);
     for (const flat of new Set([0, node.value_of.size - 1])) {
       const back = node.consumers.map(({ node: other, place }) => [other.op, sent_back(other, place, flat)]);
@@ -274,9 +276,26 @@ def tour(driver, name, out, width, get, every, wait, fits):
     check(f"{name}: the tour ends", not get("#tour").is_displayed())
 
 
+def formulas(path):
+    """Computes elements of every operation again, and looks at nothing else."""
+    driver = browser(1280, 900, False)
+    try:
+        driver.get("file://" + os.path.abspath(path))
+        WebDriverWait(driver, 60, 0.1).until(lambda _: driver.find_element(By.CSS_SELECTOR, "html").get_attribute("data-ready") == "yes")
+        counts, wrong = driver.execute_script(AGAIN)
+        without = sorted(operation for operation, (done, _) in counts.items() if not done)
+        check(f"{sum(done for done, _ in counts.values())} elements of {len(counts)} kinds are the trace's {wrong[:5] or ''}", not wrong)
+        check(f"the page computes all but {without}", without == ["checkpoint", "rotary_embedding", "scatter_add"])
+    finally:
+        driver.quit()
+
+
 if __name__ == "__main__":
     path, out = sys.argv[1], sys.argv[2]
     os.makedirs(out, exist_ok=True)
+    if "--formulas" in sys.argv:
+        formulas(path)
+        sys.exit(1 if failures else 0)
     for name, (width, height) in SIZES.items():
         for dark in [False, True]:
             drive(path, out, f"{name}-dark" if dark else name, width, height, dark)

@@ -18,7 +18,7 @@ use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Page, Step, limits, sources};
 use crate::trace::{Cost, TraceNode};
@@ -74,7 +74,8 @@ impl Numbers {
                 None => list.into_iter().map(|value| self.shortened(value)).collect(),
             },
             Value::Object(fields) => {
-                fields.into_iter().map(|(name, value)| (name, self.shortened(value))).collect()
+                let fields = thinned(fields).into_iter();
+                fields.map(|(name, value)| (name, self.shortened(value))).collect()
             }
             other => other,
         }
@@ -106,6 +107,19 @@ impl Numbers {
         all.extend(self.double.iter().flat_map(|x| x.to_le_bytes()));
         all
     }
+}
+
+/// Of the sample of a large tensor, as a [`Summary`](crate::trace::Summary) has it, the page gets every
+/// fourth number: it shows the whole rows.
+fn thinned(mut fields: Map<String, Value>) -> Map<String, Value> {
+    const THIN: u64 = 4;
+    let stride = fields.get("stride").and_then(Value::as_u64).unwrap_or(0);
+    let Some(Value::Array(values)) = fields.get_mut("values").filter(|_| stride > 1) else {
+        return fields;
+    };
+    *values = std::mem::take(values).into_iter().step_by(THIN as usize).collect();
+    fields.insert("stride".into(), (stride * THIN).into());
+    fields
 }
 
 /// The numbers of a long list of nothing else; NaN and infinities are texts in JSON.
@@ -161,6 +175,15 @@ impl Sources {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sample_is_thinned_and_says_so() {
+        let mut numbers = Numbers::default();
+        let of = |stride: u64| json!({ "values": [0, 1, 2, 3, 4, 5, 6, 7, 8], "stride": stride });
+        assert_eq!(numbers.shortened(of(1)), of(1));
+        let thin = json!({ "values": [0, 4, 8], "stride": 12 });
+        assert_eq!(numbers.shortened(of(3)), thin);
+    }
 
     #[test]
     fn numbers_keep_every_bit() {
