@@ -315,7 +315,7 @@ function box(item, i, items, edges, state, act) {
   made.append(
     drawn("title", {}, module ? `${module.path}: press to open` : `${label}. ${node.formula}`),
     drawn("rect", { width: BOX.width, height: BOX.height, rx: kind === "operation" ? 20 : 5 }),
-    drawn("text", { class: "name", x: BOX.width / 2, y: 18, "text-anchor": "middle" }, clipped(title, 20)),
+    drawn("text", { class: "name", x: BOX.width / 2, y: 18, "text-anchor": "middle" }, clipped(title, 18)),
     drawn("text", { class: "sub", x: BOX.width / 2, y: 33, "text-anchor": "middle" }, clipped(sub, 23)),
   );
   return made;

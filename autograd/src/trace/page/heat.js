@@ -17,7 +17,7 @@ function shade(x, largest, { plus, zero, minus }) {
 
 // Widths of cells in a picture that is about 560 pixels wide at most, but never narrower than a pixel.
 const cell_size = (columns, rows) =>
-  Math.max(1, Math.min(22, Math.floor(560 / columns), Math.max(2, Math.floor(320 / rows))));
+  Math.max(1, Math.min(22, Math.floor(560 / columns), Math.max(2, Math.floor(280 / rows))));
 
 // A picture of the tensor. `lit` are the places to be framed, `chosen` one of them; `choose` hears of
 // a click and of arrow keys.

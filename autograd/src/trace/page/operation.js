@@ -119,21 +119,14 @@ function element_of(state, act, filled) {
     });
     choice.append(input);
   });
-  // The picture stands above the formula, whose length changes: it must not move under the pointer.
+  // The picture stands beside or above the formula, whose length changes: it must not move under the
+  // pointer.
   const picture = heat_map(node.value_of, { chosen: flat, choose: act.element, label: `values of ${node.title()}` });
-  const made = [
-    element(
-      "p",
-      { class: "note" },
-      `${filled ? "The result" : "The values"}${index.length ? ". Choose an element:" : ":"}`,
-    ),
-    picture,
-    index.length > 0 && choice,
-  ];
+  const title = `${filled ? "The result" : "The values"}${index.length ? ". Choose an element:" : ":"}`;
+  const said = [index.length > 0 && choice];
   if (filled)
-    made.push(element("div", { class: "filled", id: "filled", "aria-live": "polite" }, written(filled, index)));
-  const gradient = gradient_of(node, flat);
-  if (gradient) made.push(gradient);
+    said.push(element("div", { class: "filled", id: "filled", "aria-live": "polite" }, written(filled, index)));
+  said.push(gradient_of(node, flat));
   const reachable = filled && filled.missing ? explained(node).slice(0, 12) : [];
   if (reachable.length) {
     const buttons = reachable.map((at) =>
@@ -143,9 +136,16 @@ function element_of(state, act, filled) {
         `[${node.value_of.index(at).join(", ")}]`,
       ),
     );
-    made.push(element("p", { class: "row note" }, "Elements with all numbers: ", buttons));
+    said.push(element("p", { class: "row note" }, "Elements with all numbers: ", buttons));
   }
-  return made.filter(Boolean);
+  return [
+    element(
+      "div",
+      { class: "pair" },
+      element("div", {}, element("p", { class: "note" }, title), picture),
+      element("div", {}, said),
+    ),
+  ];
 }
 
 // y[…] = the formula = the number, and how near f64 comes to it.
