@@ -185,7 +185,7 @@ def drive(path, out, name, width, height, dark):
         start = time.time()
         driver.get("file://" + os.path.abspath(path))
         wait(lambda: get("html").get_attribute("data-ready") == "yes")
-        check(f"{name}: {data.bytes / 1e6:.2f} MB, ready after {time.time() - start:.1f} s", data.bytes <= 5_000_000)
+        check(f"{name}: {data.bytes / 1e6:.2f} MB, ready after {time.time() - start:.1f} s", data.bytes <= 5_000_000 * len(data.json["steps"]))
         check(f"{name}: nothing asks a network", driver.execute_script("return performance.getEntriesByType('resource').length") == 0)
         check(f"{name}: the title is a text", get("#title").text == data.json["title"] and not every("#title *"))
         check(f"{name}: nothing of a text runs", driver.execute_script("return window.hacked") is None)

@@ -23,7 +23,7 @@ pub trait Task: Send + Sync {
     /// Tokens of each training example of the open window. Batches hold examples of similar length.
     fn lengths(&self) -> &[usize];
 
-    /// What the model reads of a training example, for a [trace](gradus_autograd::trace); `None`
+    /// What the model reads of a training example, for a [trace](mod@gradus_autograd::trace); `None`
     /// where a task does not tell. `labels` are the names of its labels.
     fn sequence(&self, _example: usize, _labels: &[String]) -> Option<Sequence> {
         None
