@@ -223,11 +223,11 @@ function rates_table(step, state, act) {
         { type: "button", class: "link", onclick: () => act.choose(node) },
         `${node.title()}${back ? ", backward" : ""}`,
       ),
-      node.where(),
       { n: element("span", { "data-x": String(cost.ns) }, in_time(cost.ns)) },
       bar,
       { n: share(flops, machine.flops_per_second, "GFLOP/s") },
       { n: share(bytes, machine.bytes_per_second, "GB/s") },
+      node.where(),
     ];
   };
   const more =
@@ -244,11 +244,11 @@ function rates_table(step, state, act) {
     table(
       [
         "operation",
-        "module",
         { text: "time", n: true },
         "",
         { text: "multiply-adds, of the limit", n: true },
         { text: "bytes, of the limit", n: true },
+        "module",
       ],
       shown.map(line),
     ),
