@@ -25,6 +25,12 @@ fn main() -> Result<()> {
     // A trace shows the graph: what each operation took and made, and the gradient that came to it.
     let (_, trace) = trace(|| (&(&x * &y)? + &x.sin()?)?.backward())?;
     println!("\n{trace}");
+    // The same as a page, which shows each formula with its numbers.
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/target/01_scalar_gradient.html");
+    std::fs::create_dir_all(concat!(env!("CARGO_MANIFEST_DIR"), "/target"))
+        .and_then(|()| std::fs::write(page, trace.to_html()))
+        .expect("the folder target can be written");
+    println!("open {page}\n");
 
     // With `create_graph` the gradient itself is recorded and can be differentiated again.
     let options = gradus::autograd::BackwardOptions { create_graph: true, ..Default::default() };

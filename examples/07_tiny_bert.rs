@@ -2,8 +2,9 @@
 //!
 //! `cargo run --release --example 07_tiny_bert`
 
+use gradus::autograd::trace::Page;
 use gradus::models::tasks::Classification;
-use gradus::models::training::{Recipe, Task, Trainer};
+use gradus::models::training::{Recipe, Task, TracedStep, Trainer};
 use gradus::models::{
     EncoderConfig, Encoding, Labels, Pooling, Result, SequenceClassifier, Tokenizer,
 };
@@ -46,11 +47,33 @@ fn main() -> Result<()> {
     let test = split(true);
     let recipe = Recipe { epochs: 30, batch_size: 8, lr: 2e-3, ..Recipe::default() };
     let mut trainer = Trainer::new(Classification::new(model, split(false)), store, recipe)?;
+
+    // The second step is traced (in the first the rate is 0), and one after half of the training: a
+    // page shows both.
+    let labels = ["card".to_string(), "money".to_string()];
+    trainer.step()?;
+    let first = trainer.traced_step(&labels)?.expect("there are steps");
+    let (half, mut later) = (trainer.total_steps() / 2, None);
     while let Some(step) = trainer.step()? {
         if step.step % 30 == 0 {
             println!("step {:3}: loss {:.4}, rate {:.1e}", step.step, step.loss.item()?, step.lr);
         }
+        if step.step == half {
+            later = trainer.traced_step(&labels)?;
+        }
     }
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/target/07_tiny_bert.html");
+    let mut html = Page::new("A tiny BERT", &first.trace)
+        .first(format!("step {}", first.step.step), Some(first.update.clone()))
+        .texts(first.texts.clone(), &labels);
+    if let Some(TracedStep { step, trace, update, .. }) = &later {
+        html = html.step(format!("step {}", step.step), trace, Some(update.clone()));
+    }
+    std::fs::create_dir_all(concat!(env!("CARGO_MANIFEST_DIR"), "/target"))
+        .and_then(|()| std::fs::write(page, html.to_html()))
+        .expect("the folder target can be written");
+    println!("open {page}");
+
     let result = trainer.task().evaluate(&test.into(), &mut |_, _| {})?;
     let accuracy = result.get("accuracy").unwrap_or_default();
     println!("accuracy on {} unseen texts: {:.0}%", result.examples, accuracy * 100.0);

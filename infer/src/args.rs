@@ -142,6 +142,16 @@ of a question answerer {\"exact_match\":…,\"f1\":…,\"loss\":…,\"examples\"
 for data with unanswered questions also \"HasAns_exact\", \"HasAns_f1\", \"NoAns_exact\", \"NoAns_f1\" and \"best_exact\",
 \"best_exact_thresh\", \"best_f1\", \"best_f1_thresh\": the scores with the best --no-answer-threshold")]
     Evaluate(Evaluate),
+    /// A page that shows what a model does with a text, operation by operation: formulas with their
+    /// numbers, values, attention, time, memory, kernels; with --target also the way back
+    #[command(after_help = "Examples:
+  infer trace --model sentence-transformers/all-MiniLM-L6-v2 \"Where is my card?\"
+  infer trace --model runs/banking77 --target card_arrival \"Where is my card?\" --output card.html
+  infer trace --model runs/pairs --target entailment \"A cat sleeps.\" \"An animal rests.\"
+
+The page is one file that a browser opens; it needs no network.
+With --json, one object: {\"page\":…,\"tokens\":…,\"operations\":…,\"loss\":…}")]
+    Trace(TraceText),
     /// The devices that --device may name
     Devices,
 }
@@ -563,6 +573,32 @@ pub struct RerankFlags {
     /// Number of texts to show, the best first [default: all]
     #[arg(long, value_name = "N")]
     pub top_k: Option<usize>,
+}
+
+/// `infer trace`.
+#[derive(Args)]
+#[command(mut_arg("batch_size", |arg| arg.hide(true)))]
+pub struct TraceText {
+    /// A text; of a model of pairs, two
+    #[arg(required = true, num_args = 1..=2)]
+    pub text: Vec<String>,
+    #[command(flatten)]
+    pub flags: TraceFlags,
+}
+
+/// The flags of `infer trace`.
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct TraceFlags {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub run: ModelFlags,
+    /// The right label: the page also shows the loss and the gradients [default: forward alone]
+    #[arg(long, value_name = "LABEL")]
+    pub target: Option<String>,
+    /// The page [default: trace.html]
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 #[cfg(test)]

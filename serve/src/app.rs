@@ -40,6 +40,8 @@ pub struct Access {
     pub keys: Vec<String>,
     /// Whether models may be registered and unregistered.
     pub management: bool,
+    /// Whether texts may be traced.
+    pub traces: bool,
 }
 
 impl Access {

@@ -130,6 +130,10 @@ pub struct Flags {
     /// Answer /metrics on this port instead, without a key, and /health there too
     #[arg(long, value_name = "PORT")]
     pub metrics_port: Option<u16>,
+    /// Answer POST /trace, and show a button for it on the page: a page that tells what a model does
+    /// with a text, operation by operation. A trace takes as long as some hundred answers
+    #[arg(long)]
+    pub trace: bool,
     /// Certificates for HTTPS, PEM
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,

@@ -116,7 +116,7 @@ impl Settings {
                 truncate: !flags.no_truncate,
                 token_ids: !flags.no_token_ids,
             },
-            access: Access { keys, management: flags.model_store.is_some() },
+            access: Access { keys, management: flags.model_store.is_some(), traces: flags.trace },
             listening: Listening { patience, drain: seconds("drain", flags.drain, 30.0)?, tls },
         })
     }

@@ -25,8 +25,11 @@ pub mod reduce;
 pub mod rotary;
 pub mod softmax;
 pub mod sort;
+mod sources;
 pub mod template;
 pub mod unary;
+
+pub use sources::source;
 
 /// Features of the adapter, and checks, that a shader needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

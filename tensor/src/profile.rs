@@ -17,10 +17,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::Instant;
 
+use gradus_base::DType;
 use gradus_gpu::profile as kernels;
 pub use gradus_gpu::profile::KernelRun;
 
 use crate::device::Device;
+
+pub use gradus_cpu::sources as cpu_sources;
+pub use gradus_gpu::shader_source;
 
 /// The largest number of operations in a record: some hundreds of MiB.
 const MAX_RECORDED: usize = 1 << 20;
@@ -46,6 +50,32 @@ pub struct Call {
     pub bytes: u64,
     /// The shapes of the operands.
     pub shapes: Vec<Vec<usize>>,
+    /// The element type of the first operand of floats, else of the first operand.
+    pub dtype: DType,
+    /// The function that computed it: `softmax::softmax` of `gradus-cpu` or of `gradus-gpu`. Empty
+    /// where there is none.
+    pub kernel: &'static str,
+}
+
+impl Call {
+    /// The instructions of the CPU's kernel where it has several forms: products of f32.
+    ///
+    /// ```
+    /// # use gradus_tensor::{Tensor, profile};
+    /// profile::start();
+    /// let x = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?;
+    /// x.matmul(&x)?.exp()?;
+    /// let calls = profile::stop().unwrap().calls;
+    /// let of = |op: &str| calls.iter().find(|call| call.op == op).unwrap();
+    /// assert_eq!(of("matmul").kernel, "matmul::matmul");
+    /// assert_eq!(of("matmul").instructions(), Some(gradus_tensor::instruction_set()));
+    /// assert_eq!(of("exp").instructions(), None);
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    pub fn instructions(&self) -> Option<&'static str> {
+        let product = self.kernel.starts_with("matmul::") && self.dtype == DType::F32;
+        (product && self.device == Device::Cpu).then(gradus_cpu::instruction_set)
+    }
 }
 
 /// What was recorded.
@@ -188,6 +218,8 @@ pub(crate) struct Work {
     pub(crate) bytes: u64,
     /// The shapes of the operands.
     pub(crate) shapes: Vec<Vec<usize>>,
+    /// See [`Call::dtype`].
+    pub(crate) dtype: DType,
 }
 
 impl Span {
@@ -198,7 +230,7 @@ impl Span {
     }
 
     #[cold]
-    fn record(op: &'static str, device: Device, Work { flops, bytes, shapes }: Work) -> Span {
+    fn record(op: &'static str, device: Device, work: Work) -> Span {
         let mut state = state();
         let Some(state) = state.as_mut() else { return Span(None) };
         if state.profile.calls.len() >= MAX_RECORDED {
@@ -211,10 +243,31 @@ impl Span {
         OPEN.with_borrow_mut(|open| open.push((index, 0)));
         kernels::enter(Some(index));
         let begin_ns = nanoseconds(state.started);
-        let (wall_ns, own_ns) = (0, 0);
-        let call = Call { op, device, thread, begin_ns, wall_ns, own_ns, flops, bytes, shapes };
-        state.profile.calls.push(call);
+        let Work { flops, bytes, shapes, dtype } = work;
+        state.profile.calls.push(Call {
+            op,
+            device,
+            thread,
+            begin_ns,
+            wall_ns: 0,
+            own_ns: 0,
+            flops,
+            bytes,
+            shapes,
+            dtype,
+            kernel: "",
+        });
         Span(Some((Instant::now(), index)))
+    }
+
+    /// Tells which function computes it.
+    #[inline]
+    pub(crate) fn kernel(&self, kernel: &'static str) {
+        if let Some((_, index)) = self.0 {
+            let mut state = state();
+            let call = state.as_mut().and_then(|state| state.profile.calls.get_mut(index));
+            call.into_iter().for_each(|call| call.kernel = kernel);
+        }
     }
 
     /// Ends the call; `count` adds what is known of its results.

@@ -139,6 +139,7 @@ const FREE: &[&str] = &[
     "dry-run",
     "tensorboard",
     "histograms",
+    "trace-step",
     "batch-size",
     "accumulate",
     "lr",

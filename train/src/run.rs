@@ -14,7 +14,7 @@ use crate::page::{self, REPORT};
 use crate::prepare::Run;
 use crate::report::Report;
 use crate::tasks::Job;
-use crate::watch::{Metrics, RanksSeen, Screen, TensorBoard, Watch};
+use crate::watch::{Metrics, RanksSeen, Screen, TensorBoard, Traces, Watch};
 
 impl<J: Job> Run<J> {
     /// Trains, saves and reports.
@@ -69,6 +69,7 @@ impl<J: Job> Run<J> {
                 .then(|| TensorBoard::open(folder, done, course.histograms))
                 .transpose()?,
             ranks: RanksSeen::after(done, folder),
+            traces: Traces::new(folder, J::Flags::TASK),
             norms: Vec::new(),
         };
         let ended = self.session.run(&stop, &mut |event| Ok(watch.see(event)?));

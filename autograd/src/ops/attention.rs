@@ -2,9 +2,11 @@
 
 use gradus_tensor::ops::attention::Attention;
 use gradus_tensor::{Result, Tensor};
+use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::op::Op;
+use crate::trace::{numbers, setting};
 use crate::var::Var;
 
 /// The composed reference of [`Var::attention`]: sequence by sequence, with all scores stored.
@@ -160,6 +162,7 @@ impl Var {
         let (y, lse) = q.tensor().attention(k.tensor(), v.tensor(), table, offsets, options)?;
         let (offsets, options) = (offsets.clone(), *options);
         let inputs: Vec<&Var> = [q, k, v].into_iter().chain(bias).collect();
+        settings(Op::Attention, &offsets, &options);
         Var::record(Op::Attention, y, &inputs, move |c| {
             if c.create_graph() {
                 return c.composed(|x| {
@@ -210,6 +213,7 @@ impl Var {
         let (y, lse) = qkv.tensor().attention_qkvpacked(bias.map(Var::tensor), offsets, options)?;
         let (offsets, options) = (offsets.clone(), *options);
         let inputs: Vec<&Var> = [qkv].into_iter().chain(bias).collect();
+        settings(Op::AttentionQkvPacked, &offsets, &options);
         Var::record(Op::AttentionQkvPacked, y, &inputs, move |c| {
             if c.create_graph() {
                 return c.composed(|x| {
@@ -223,6 +227,24 @@ impl Var {
             Ok(grads.into_iter().take(c.inputs()).map(|t| t.map(Var::constant)).collect())
         })
     }
+}
+
+/// Tells a trace how it attends.
+fn settings(op: Op, offsets: &Tensor, options: &Attention) {
+    setting(op, "offsets", || numbers(offsets));
+    setting(op, "heads", || json!(options.heads));
+    setting(op, "scale", || json!(options.scale));
+    setting(op, "causal", || json!(options.causal));
+    setting(op, "window", || json!(options.window));
+    setting(op, "p", || json!(options.dropout.map_or(0.0, |(p, _)| p)));
+    let Some((p, key)) = options.dropout else { return };
+    // 1 for each probability of the first sequence that dropout keeps.
+    setting(op, "mask", || {
+        let bounds = offsets.to_f64_vec();
+        let tokens = bounds.get(1).map_or(0, |end| *end as usize);
+        let mask = Tensor::attention_dropout_mask(0, tokens, options.heads, p, key);
+        mask.map_or(Value::Null, |mask| numbers(&mask))
+    });
 }
 
 /// The bias, which is input `i` if there is one, and whether its gradient is wanted.

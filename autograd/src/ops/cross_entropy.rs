@@ -2,10 +2,12 @@
 
 use gradus_tensor::ops::cross_entropy::{CrossEntropy, Reduction};
 use gradus_tensor::{DType, Result, Tensor, bail};
+use serde_json::json;
 
 use super::unary::kept;
 use crate::checkpoint::checkpoint;
 use crate::op::Op;
+use crate::trace::{numbers, setting};
 use crate::var::Var;
 
 /// Every row's class, 0 where it is ignored; whether it counts (u8); and the weight with which it
@@ -97,6 +99,10 @@ impl Var {
         let x = &self.raised()?;
         let (loss, lse) = x.tensor().cross_entropy(targets, options)?;
         let (targets, options) = (targets.clone(), options.clone());
+        setting(Op::CrossEntropy, "targets", || numbers(&targets));
+        setting(Op::CrossEntropy, "label_smoothing", || json!(options.label_smoothing));
+        setting(Op::CrossEntropy, "weighted", || json!(options.weight.is_some()));
+        setting(Op::CrossEntropy, "reduction", || json!(format!("{:?}", options.reduction)));
         Var::record(Op::CrossEntropy, loss, &[x], move |c| {
             if c.create_graph() {
                 return c.composed(|v| cross_entropy_composed(v[0], &targets, &options));

@@ -1,8 +1,10 @@
 //! Dropout (Srivastava et al., JMLR 2014): linear, so the gradient passes the same mask.
 
 use gradus_tensor::{Result, RngKey};
+use serde_json::json;
 
 use crate::op::Op;
+use crate::trace::setting;
 use crate::var::Var;
 
 impl Var {
@@ -19,6 +21,7 @@ impl Var {
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn dropout(&self, p: f64, key: RngKey) -> Result<Var> {
+        setting(Op::Dropout, "p", || json!(p));
         Var::record(Op::Dropout, self.tensor().dropout(p, key)?, &[self], move |c| {
             Ok(vec![Some(c.grad().dropout(p, key)?)])
         })

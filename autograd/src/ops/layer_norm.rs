@@ -2,10 +2,12 @@
 //! arXiv:1910.07467).
 
 use gradus_tensor::{Result, RngKey, Tensor, bail};
+use serde_json::json;
 
 use super::binary::wider;
 use crate::context::Context;
 use crate::op::Op;
+use crate::trace::{setting, summary};
 use crate::var::Var;
 
 /// Checks the ε of a norm.
@@ -147,6 +149,14 @@ fn recorded(
     Ok(grads)
 }
 
+/// Tells a trace the sum that a norm works on, and the probability of dropout.
+fn settings_of_sum(op: Op, sum: &Option<Tensor>, dropout: Option<(f64, RngKey)>) {
+    setting(op, "p", || json!(dropout.map_or(0.0, |(p, _)| p)));
+    if let Some(sum) = sum {
+        setting(op, "sum", || summary(sum));
+    }
+}
+
 /// The sum that a norm keeps if it is recorded.
 fn kept(sum: &Option<Tensor>) -> Result<&Tensor> {
     let Some(sum) = sum else {
@@ -182,6 +192,7 @@ impl Var {
         let y = self.tensor().layer_norm(weight.tensor(), bias.map(Var::tensor), eps)?;
         let (mean, rstd) = (y.mean, y.rstd);
         let inputs: Vec<&Var> = [self, weight].into_iter().chain(bias).collect();
+        setting(Op::LayerNorm, "eps", || json!(eps));
         let y = Var::record(Op::LayerNorm, y.output, &inputs, move |c| {
             if c.create_graph() {
                 return c.composed(|v| layer_norm_of(v, eps));
@@ -216,6 +227,7 @@ impl Var {
         check_eps(eps)?;
         let y = self.tensor().rms_norm(weight.tensor(), eps)?;
         let rstd = y.rstd;
+        setting(Op::RmsNorm, "eps", || json!(eps));
         let y = Var::record(Op::RmsNorm, y.output, &[self, weight], move |c| {
             if c.create_graph() {
                 return c.composed(|v| rms_norm_of(v, eps));
@@ -263,6 +275,7 @@ impl Var {
             Var::is_recorded(&inputs),
         )?;
         let (mean, rstd, sum) = (made.mean, made.rstd, made.sum);
+        settings_of_sum(Op::DropoutAddLayerNorm, &sum, dropout);
         let rule = move |c: &Context| {
             let sum = kept(&sum)?;
             if c.create_graph() {
@@ -279,6 +292,7 @@ impl Var {
             )?;
             Ok(constants(c, [dx, dr, dw, db]))
         };
+        setting(Op::DropoutAddLayerNorm, "eps", || json!(eps));
         Var::record(Op::DropoutAddLayerNorm, made.output, &inputs, rule)?.lowered()
     }
 
@@ -309,6 +323,7 @@ impl Var {
         let (r, w, keep) = (residual.tensor(), weight.tensor(), Var::is_recorded(&inputs));
         let made = x.tensor().dropout_add_rms_norm(r, w, eps, dropout, keep)?;
         let (rstd, sum) = (made.rstd, made.sum);
+        settings_of_sum(Op::DropoutAddRmsNorm, &sum, dropout);
         let rule = move |c: &Context| {
             let sum = kept(&sum)?;
             if c.create_graph() {
@@ -320,6 +335,7 @@ impl Var {
             let (dx, dr, dw) = sum.dropout_add_rms_norm_backward(weight, &rstd, grads, dropout)?;
             Ok(constants(c, [dx, dr, dw]))
         };
+        setting(Op::DropoutAddRmsNorm, "eps", || json!(eps));
         Var::record(Op::DropoutAddRmsNorm, made.output, &inputs, rule)?.lowered()
     }
 }

@@ -2,10 +2,12 @@
 
 use gradus_tensor::layout::resolve_dims;
 use gradus_tensor::{Result, Tensor};
+use serde_json::json;
 
 use super::unary::kept;
 use crate::context::Context;
 use crate::op::Op;
+use crate::trace::setting;
 use crate::var::Var;
 
 /// The shape of a reduction's result with the reduced dimensions kept as 1: the shape that
@@ -40,6 +42,7 @@ impl Var {
     pub fn sum(&self, dims: &[isize], keepdim: bool) -> Result<Var> {
         let d = dims.to_vec();
         let x = &self.raised()?;
+        setting(Op::Sum, "dims", || json!(dims));
         Var::record(Op::Sum, x.tensor().sum(dims, keepdim)?, &[x], move |c| {
             Ok(vec![Some(spread(c, &d)?)])
         })
@@ -72,6 +75,7 @@ impl Var {
     pub fn mean(&self, dims: &[isize], keepdim: bool) -> Result<Var> {
         let d = dims.to_vec();
         let x = &self.raised()?;
+        setting(Op::Mean, "dims", || json!(dims));
         Var::record(Op::Mean, x.tensor().mean(dims, keepdim)?, &[x], move |c| {
             let n = reduced_count(c.input_shape(0), &d)? as f64;
             Ok(vec![Some(spread(c, &d)?.mul_scalar(1.0 / n)?)])
@@ -164,6 +168,7 @@ impl Var {
 
     fn extremum(&self, op: Op, y: Tensor, dims: &[isize]) -> Result<Var> {
         let (d, value) = (dims.to_vec(), y.clone());
+        setting(op, "dims", || json!(dims));
         Var::record(op, y, &[self], move |c| {
             // Elements that are the extremum; where that is NaN, those that are NaN.
             let x = c.input(0).tensor();
@@ -189,6 +194,8 @@ impl Var {
         let d = dims.to_vec();
         let x = &self.raised()?;
         let y = x.tensor().var(dims, keepdim, correction)?;
+        setting(Op::Var, "dims", || json!(dims));
+        setting(Op::Var, "correction", || json!(correction));
         Var::record(Op::Var, y, &[x], move |c| {
             let x = c.input(0);
             // The variance of too few elements is infinite or NaN, and so is its gradient.
@@ -212,6 +219,7 @@ impl Var {
     pub fn logsumexp(&self, dims: &[isize], keepdim: bool) -> Result<Var> {
         let d = dims.to_vec();
         let x = &self.raised()?;
+        setting(Op::LogSumExp, "dims", || json!(dims));
         Var::record(Op::LogSumExp, x.tensor().logsumexp(dims, keepdim)?, &[x], move |c| {
             let x = c.input(0);
             let share = x.sub(&x.logsumexp(&d, true)?)?.exp()?;

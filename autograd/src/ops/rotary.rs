@@ -4,6 +4,7 @@ use gradus_tensor::ops::rotary::Rotary;
 use gradus_tensor::{Result, Tensor};
 
 use crate::op::Op;
+use crate::trace::{numbers, setting};
 use crate::var::Var;
 
 /// The composed reference of [`Var::rotary_embedding`].
@@ -72,6 +73,7 @@ impl Var {
         let y = self.tensor().rotary_embedding(table, positions, options)?;
         let (table, positions) = (table.clone(), positions.clone());
         let back = Rotary { inverse: !options.inverse, ..options };
+        setting(Op::RotaryEmbedding, "positions", || numbers(&positions));
         Var::record(Op::RotaryEmbedding, y, &[self], move |c| {
             Ok(vec![Some(c.grad().rotary_embedding(&table, &positions, back)?)])
         })

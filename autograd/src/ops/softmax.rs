@@ -1,8 +1,10 @@
 //! Softmax: dx = y·(g − Σg·y). Log-softmax: dx = g − eʸ·Σg.
 
 use gradus_tensor::Result;
+use serde_json::json;
 
 use crate::op::Op;
+use crate::trace::setting;
 use crate::var::Var;
 
 impl Var {
@@ -20,6 +22,7 @@ impl Var {
     /// ```
     pub fn softmax(&self, dim: isize) -> Result<Var> {
         let x = &self.raised()?;
+        setting(Op::Softmax, "dim", || json!(dim));
         Var::record(Op::Softmax, x.tensor().softmax(dim)?, &[x], move |c| {
             let (y, g) = (c.output(), c.grad());
             Ok(vec![Some(if c.create_graph() {
@@ -44,6 +47,7 @@ impl Var {
     /// ```
     pub fn log_softmax(&self, dim: isize) -> Result<Var> {
         let x = &self.raised()?;
+        setting(Op::LogSoftmax, "dim", || json!(dim));
         Var::record(Op::LogSoftmax, x.tensor().log_softmax(dim)?, &[x], move |c| {
             let (y, g) = (c.output(), c.grad());
             Ok(vec![Some(if c.create_graph() {

@@ -2,8 +2,10 @@
 
 use gradus_tensor::layout::resolve_dim;
 use gradus_tensor::{DType, Result, bail};
+use serde_json::json;
 
 use crate::op::Op;
+use crate::trace::setting;
 use crate::var::Var;
 
 impl Var {
@@ -78,6 +80,7 @@ impl Var {
         for (i, &d) in dims.iter().enumerate() {
             inverse[resolve_dim("permute", d, rank)?] = i as isize;
         }
+        setting(Op::Permute, "dims", || json!(dims));
         Var::record(Op::Permute, y, &[self], move |c| Ok(vec![Some(c.grad().permute(&inverse)?)]))
     }
 
@@ -129,6 +132,8 @@ impl Var {
     pub fn narrow(&self, dim: isize, start: usize, length: usize) -> Result<Var> {
         let y = self.tensor().narrow(dim, start, length)?;
         let after = self.size(dim)? - start - length;
+        setting(Op::Narrow, "dim", || json!(dim));
+        setting(Op::Narrow, "start", || json!(start));
         Var::record(Op::Narrow, y, &[self], move |c| {
             Ok(vec![Some(c.grad().pad_zeros(dim, start, after)?)])
         })

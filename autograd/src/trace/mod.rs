@@ -2,8 +2,11 @@
 //!
 //! [`trace`] runs a function and returns what was recorded in a graph while it ran: a
 //! [`TraceNode`] for each leaf and each operation, forward and, if the function calls it, backward.
+//! [`Trace::to_html`] shows it as a page, to which a [`Page`] adds texts, other steps, an update.
 //! While nothing is traced, an operation pays one relaxed load.
 
+mod attention;
+mod page;
 mod render;
 mod run;
 mod summary;
@@ -11,11 +14,14 @@ mod summary;
 use gradus_tensor::profile::Profile;
 use gradus_tensor::{DType, Device, Result};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
+pub use attention::AttentionTrace;
+pub use page::{Page, Sequence, Update, UpdatedParameter, UpdatedWeight};
 pub use run::named;
 pub use run::within;
-pub(crate) use run::{Backward, gradient_of, is_on, operation};
-pub use summary::{MAX_VALUES, Summary};
+pub(crate) use run::{Backward, gradient_of, is_on, numbers, operation, setting, summary};
+pub use summary::{MAX_VALUES, Row, Summary};
 
 use crate::op::{Op, Saves};
 
@@ -52,13 +58,21 @@ pub struct TraceNode {
     /// Where it ran.
     #[serde(serialize_with = "as_text")]
     pub device: Device,
+    /// What the operation was told beside its inputs: dimensions, ids, a probability.
+    pub settings: Map<String, Value>,
     /// What it keeps for backward, and how many bytes that is. A tensor that several operations
     /// keep counts for each.
     pub saves: &'static str,
     /// See [`saves`](TraceNode::saves).
     pub saved_bytes: u64,
-    /// Bytes of all tensors on the CPU after it.
+    /// The tensors that it keeps.
+    pub saved: Vec<Saved>,
+    /// Bytes of all tensors on its device after it.
     pub live_bytes: u64,
+    /// The same after its backward rule; `None` where none ran.
+    pub live_bytes_after_backward: Option<u64>,
+    /// When backward came to it: 0 for the first node that did. Of several passes the last counts.
+    pub backward_order: Option<usize>,
     /// Its cost in forward.
     pub forward: Cost,
     /// Its cost in backward; zeros where backward did not come to it.
@@ -67,16 +81,50 @@ pub struct TraceNode {
     pub value: Summary,
     /// The gradient of the result, where backward came to it. Of several passes the last counts.
     pub gradient: Option<Summary>,
+    /// For attention: its probabilities, and what made them.
+    pub attention: Option<AttentionTrace>,
+}
+
+/// A tensor that an operation keeps for backward.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Saved {
+    /// Which.
+    pub what: SavedTensor,
+    /// Its bytes.
+    pub bytes: u64,
+}
+
+/// Which tensor an operation keeps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SavedTensor {
+    /// The input at this place.
+    Input(usize),
+    /// Its result.
+    Output,
+    /// The sum of its first two inputs.
+    Sum,
+    /// What its last function is applied to: of `linear_gelu`, x·Wᵀ + b.
+    Inner,
 }
 
 /// An input of an operation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TraceInput {
     /// The result of a node, by its place in [`Trace::nodes`].
     Node(usize),
-    /// A constant of this shape: no gradient flows into it.
-    Constant(Vec<usize>),
+    /// A constant: no gradient flows into it.
+    Constant(TracedConstant),
+}
+
+/// A tensor into which no gradient flows.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TracedConstant {
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its numbers.
+    pub value: Summary,
 }
 
 /// What an operation cost; see [`Call`](gradus_tensor::profile::Call).
@@ -90,8 +138,13 @@ pub struct Cost {
     pub bytes: u64,
     /// The calls of tensor operations that it made.
     pub calls: Vec<&'static str>,
-    /// The kernels that ran on a GPU.
+    /// The kernels that ran, in their order: on the CPU the functions of `gradus-cpu`, with their
+    /// instructions where there are several kinds (`matmul::linear, AVX2, f32`), on a GPU the
+    /// variants of shaders (`unary.gelu.forward.f32`).
     pub kernels: Vec<String>,
+    /// The families of these kernels: the files `tensor/cpu/src/FAMILY.rs` and
+    /// `shaders/src/FAMILY.wgsl`.
+    pub families: Vec<&'static str>,
 }
 
 fn as_text<S: serde::Serializer>(

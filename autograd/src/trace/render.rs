@@ -192,7 +192,7 @@ impl fmt::Display for Trace {
 fn row(node: &TraceNode) -> [String; 4] {
     let input = |input: &TraceInput| match input {
         TraceInput::Node(place) => place.to_string(),
-        TraceInput::Constant(shape) => format!("constant {shape:?}"),
+        TraceInput::Constant(constant) => format!("constant {:?}", constant.shape),
     };
     let inputs: Vec<String> = node.inputs.iter().map(input).collect();
     let made = match node.is_leaf() {

@@ -1,16 +1,22 @@
 //! What a trace notes while a function runs.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use gradus_tensor::profile::Call;
 use gradus_tensor::profile::{self, Profile};
-use gradus_tensor::{Result, Tensor, bail, memory_use};
+use gradus_tensor::{Device, Result, Tensor, bail, memory_use};
+use serde_json::{Map, Value};
 
-use super::{Cost, Summary, Trace, TraceInput, TraceNode, saved_in_words};
+use super::attention::AttentionTrace;
+use super::{
+    Cost, MAX_VALUES, Saved, SavedTensor, Summary, Trace, TraceInput, TraceNode, TracedConstant,
+    saved_in_words,
+};
 use crate::node::Node;
-use crate::op::Op;
+use crate::op::{Op, Saves};
 use crate::var::Var;
 
 /// How many threads trace.
@@ -21,6 +27,9 @@ static ONE: Mutex<()> = Mutex::new(());
 
 thread_local! {
     static RUN: RefCell<Option<Run>> = const { RefCell::new(None) };
+    /// What an operation was told that is about to be recorded, by its name.
+    static SETTINGS: RefCell<Vec<(&'static str, &'static str, Value)>> =
+        const { RefCell::new(Vec::new()) };
 }
 
 /// Whether a thread traces.
@@ -43,6 +52,10 @@ struct Run {
     calls: Vec<[Vec<usize>; 2]>,
     /// Calls up to here belong to earlier operations.
     seen: usize,
+    /// Places of leaves that only a checkpoint has named so far: their values are not known.
+    unread: HashSet<usize>,
+    /// Nodes to which backward has come.
+    arrived: usize,
 }
 
 /// Ends a trace when it is dropped, after a panic too.
@@ -61,6 +74,7 @@ pub(super) fn traced<R>(f: impl FnOnce() -> Result<R>) -> Result<(R, Trace)> {
     }
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     RUN.set(Some(Run::default()));
+    SETTINGS.take();
     TRACING.fetch_add(1, Ordering::Relaxed);
     let tracing = Tracing;
     profile::start();
@@ -134,19 +148,80 @@ pub fn named(var: &Var, name: &str) {
     });
 }
 
-/// Notes an operation that has been recorded: its result and its inputs.
-pub(crate) fn operation(op: Op, result: &Var, inputs: &[&Var]) {
-    let saved = result.node.as_ref().map_or(0, |node| saved_bytes(node));
-    with(|run| run.operation(op, result, inputs, saved));
+/// Notes what the operation `op` is told, before it is recorded: `value` is asked only while
+/// something is traced.
+#[inline]
+pub(crate) fn setting(op: Op, name: &'static str, value: impl FnOnce() -> Value) {
+    if is_on() && RUN.with_borrow(Option::is_some) {
+        let value = value();
+        SETTINGS.with_borrow_mut(|settings| settings.push((op.name(), name, value)));
+    }
 }
 
-/// Bytes of what a node keeps for backward.
-fn saved_bytes(node: &Node) -> u64 {
+/// The numbers of a setting; nothing where they are too many to show.
+pub(crate) fn numbers(tensor: &Tensor) -> Value {
+    match tensor.numel() {
+        0..=MAX_VALUES => tensor.to_f64_vec().into_iter().map(|x| x as i64).collect(),
+        _ => Value::Null,
+    }
+}
+
+/// The tensor on which an operation works, as a setting.
+pub(crate) fn summary(tensor: &Tensor) -> Value {
+    serde_json::to_value(Summary::of(tensor)).unwrap_or_default()
+}
+
+/// The settings of an operation. Those of operations that were not recorded go.
+fn settings_of(op: Op) -> Map<String, Value> {
+    let noted = SETTINGS.take().into_iter().filter(|(of, _, _)| *of == op.name());
+    let mut settings: Map<String, Value> =
+        noted.map(|(_, name, value)| (name.to_string(), value)).collect();
+    if let Op::Unary(unary) = op {
+        use gradus_tensor::ops::unary::UnaryOp::{Affine, Clamp, Powf};
+        let mut own = |name: &str, value: f64| settings.insert(name.into(), value.into());
+        match unary {
+            Affine { mul, add } => drop((own("mul", mul), own("add", add))),
+            Clamp { min, max } => drop((own("min", min), own("max", max))),
+            Powf(exponent) => drop(own("exponent", exponent)),
+            _ => (),
+        }
+    }
+    settings
+}
+
+/// Notes an operation that has been recorded: its result and its inputs.
+pub(crate) fn operation(op: Op, result: &Var, inputs: &[&Var]) {
+    with(|run| run.operation(op, result, inputs));
+}
+
+/// What a node keeps for backward.
+fn saved(op: Op, node: &Node) -> Vec<Saved> {
     let record = node.record();
-    let Some(record) = record.as_ref() else { return 0 };
-    let inputs = record.inputs.iter().flatten().map(Var::tensor);
-    let saved = inputs.chain(&record.output);
-    saved.map(|tensor| (tensor.numel() * tensor.dtype().size()) as u64).sum()
+    let Some(record) = record.as_ref() else { return Vec::new() };
+    let of = |what, tensor: &Tensor| {
+        let bytes = (tensor.numel() * tensor.dtype().size()) as u64;
+        Saved { what, bytes }
+    };
+    let inputs = record.inputs.iter().enumerate();
+    let inputs =
+        inputs.filter_map(|(i, var)| Some(of(SavedTensor::Input(i), var.as_ref()?.tensor())));
+    // What the rule itself holds has the result's shape.
+    let held = match op {
+        Op::LinearGelu => Some(SavedTensor::Inner),
+        _ => (op.saves() == Saves::Sum).then_some(SavedTensor::Sum),
+    };
+    let numel: usize = node.shape.iter().product();
+    let held = held.map(|what| Saved { what, bytes: (numel * node.dtype.size()) as u64 });
+    let output = record.output.as_ref().map(|output| of(SavedTensor::Output, output));
+    inputs.chain(held).chain(output).collect()
+}
+
+/// Bytes of all tensors on a device.
+fn live_bytes(device: Device) -> u64 {
+    match device.counters() {
+        Ok(Some(counters)) => counters.live_bytes,
+        _ => memory_use().live as u64,
+    }
 }
 
 /// The backward rule of a node, while it runs.
@@ -167,6 +242,8 @@ impl Backward {
             if let Some(&place) = run.places.get(&id) {
                 let calls = run.new_calls();
                 run.calls[place][1].extend(calls);
+                let node = &mut run.nodes[place];
+                node.live_bytes_after_backward = Some(live_bytes(node.device));
             }
         });
     }
@@ -179,7 +256,13 @@ pub(crate) fn gradient_of(node: &Node, (first, second): (&Tensor, Option<&Tensor
         let both = second.map(|second| first.add(second));
         // A sum that fails, fails in the pass as well.
         let whole = both.and_then(Result::ok).unwrap_or_else(|| first.clone());
-        run.nodes[place].gradient = Some(Summary::of(&whole));
+        let traced = &mut run.nodes[place];
+        traced.gradient = Some(Summary::of(&whole));
+        traced.backward_order = Some(run.arrived);
+        if let Some(attention) = &mut traced.attention {
+            attention.set_gradient(&whole);
+        }
+        run.arrived += 1;
     });
 }
 
@@ -188,32 +271,59 @@ impl Run {
         self.seen..profile::calls()
     }
 
-    fn operation(&mut self, op: Op, result: &Var, inputs: &[&Var], saved_bytes: u64) {
+    fn operation(&mut self, op: Op, result: &Var, inputs: &[&Var]) {
         let calls = profile::own_calls(self.new_calls(), op.name());
-        let inputs: Vec<TraceInput> = inputs.iter().map(|input| self.input(input)).collect();
-        let module = self.module(&inputs);
-        let mut node = TraceNode {
+        let settings = settings_of(op);
+        let attention = AttentionTrace::of(op, &settings, inputs);
+        let input = |input: &&Var| self.input(op, input);
+        let inputs: Vec<TraceInput> = inputs.iter().map(input).collect();
+        let saved = result.node.as_ref().map_or(Vec::new(), |node| saved(op, node));
+        let node = TraceNode {
+            op: op.name(),
+            formula: op.formula(),
+            family: op.family(),
+            module: self.module(&inputs),
             inputs,
-            module,
+            settings,
             saves: saved_in_words(op),
-            saved_bytes,
+            saved_bytes: saved.iter().map(|saved| saved.bytes).sum(),
+            saved,
+            attention,
             ..self.node(result)
         };
-        (node.op, node.formula, node.family) = (op.name(), op.formula(), op.family());
         self.push(result, node, calls);
     }
 
-    fn input(&mut self, input: &Var) -> TraceInput {
-        let Some(id) = input.id() else { return TraceInput::Constant(input.shape().to_vec()) };
+    fn input(&mut self, op: Op, input: &Var) -> TraceInput {
+        let (Some(node), Some(id)) = (&input.node, input.id()) else {
+            let (shape, value) = (input.shape().to_vec(), Summary::of(input.tensor()));
+            return TraceInput::Constant(TracedConstant { shape, value });
+        };
+        // A checkpoint's inputs are stand-ins: places in the graph with the value of its output.
+        let stands_in = op == Op::Checkpoint;
         if let Some(&place) = self.places.get(&id.0) {
+            if !stands_in && self.unread.remove(&place) {
+                self.nodes[place].value = Summary::of(input.tensor());
+                self.nodes[place].device = input.device();
+            }
             return TraceInput::Node(place);
         }
-        // A leaf, or an operation from before the trace. A checkpoint has stand-ins for its inputs,
-        // with values of another shape.
-        let mut node = self.node(input);
-        node.module = self.names.get(&id.0).cloned().unwrap_or_default();
-        self.push(input, node, Vec::new());
-        TraceInput::Node(self.nodes.len() - 1)
+        // A leaf, or an operation from before the trace.
+        let place = self.nodes.len();
+        let mut traced = match stands_in {
+            false => self.node(input),
+            true => TraceNode {
+                shape: node.shape.clone(),
+                dtype: node.dtype,
+                ..self.valued(input, Summary::default())
+            },
+        };
+        if stands_in {
+            self.unread.insert(place);
+        }
+        traced.module = self.names.get(&id.0).cloned().unwrap_or_default();
+        self.push(input, traced, Vec::new());
+        TraceInput::Node(place)
     }
 
     /// The innermost module; for an operation on parameters that of the first of them.
@@ -228,6 +338,10 @@ impl Run {
     }
 
     fn node(&self, var: &Var) -> TraceNode {
+        self.valued(var, Summary::of(var.tensor()))
+    }
+
+    fn valued(&self, var: &Var, value: Summary) -> TraceNode {
         TraceNode {
             id: self.nodes.len(),
             op: LEAF,
@@ -238,13 +352,18 @@ impl Run {
             shape: var.shape().to_vec(),
             dtype: var.dtype(),
             device: var.device(),
+            settings: Map::new(),
             saves: "nothing",
             saved_bytes: 0,
-            live_bytes: memory_use().live as u64,
+            saved: Vec::new(),
+            live_bytes: live_bytes(var.device()),
+            live_bytes_after_backward: None,
+            backward_order: None,
             forward: Cost::default(),
             backward: Cost::default(),
-            value: Summary::of(var.tensor()),
+            value,
             gradient: None,
+            attention: None,
         }
     }
 
@@ -275,8 +394,23 @@ fn cost(profile: &Profile, calls: &[usize]) -> Cost {
         cost.flops += call.flops;
         cost.bytes += call.bytes;
         cost.calls.push(call.op);
+        let Some((family, _)) = call.kernel.split_once("::") else { continue };
+        if !cost.families.contains(&family) {
+            cost.families.push(family);
+        }
+        if call.device == Device::Cpu {
+            cost.kernels.push(kernel_of(call));
+        }
     }
     let ran = profile.kernels.iter().filter(|run| run.call.is_some_and(|i| calls.contains(&i)));
     cost.kernels.extend(ran.map(|run| run.kernel.to_string()));
     cost
+}
+
+/// The kernel of the CPU that computed a call.
+fn kernel_of(call: &Call) -> String {
+    match call.instructions() {
+        Some(instructions) => format!("{}, {instructions}", call.kernel),
+        None => format!("{}, {}", call.kernel, call.dtype),
+    }
 }

@@ -30,8 +30,22 @@ pub struct Summary {
     /// [`MAX_VALUES`].
     #[serde(serialize_with = "finite_or_text")]
     pub values: Vec<f64>,
-    /// Of which numbers [`values`](Summary::values) are a sample: 1 for all of them.
+    /// Of which numbers [`values`](Summary::values) are a sample: 1 for all of them. 0 where no
+    /// number is known: of what only a checkpoint has read, which was not run again.
     pub stride: usize,
+    /// Some whole rows of a tensor of more than [`MAX_VALUES`] numbers, evenly spread: with them a
+    /// page can show of what an element was computed.
+    pub rows: Vec<Row>,
+}
+
+/// The numbers of a tensor along its last dimension.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Row {
+    /// The row's number, if all dimensions but the last are taken as one.
+    pub row: usize,
+    /// Its numbers.
+    #[serde(serialize_with = "finite_or_text")]
+    pub values: Vec<f64>,
 }
 
 impl Summary {
@@ -53,10 +67,24 @@ impl Summary {
             nan: all.iter().filter(|x| x.is_nan()).count(),
             infinite: all.iter().filter(|x| x.is_infinite()).count(),
             histogram: histogram(&finite, min, max),
+            rows: rows(&all, tensor.shape()),
             values: all.into_iter().step_by(stride).collect(),
             stride,
         }
     }
+}
+
+/// The rows that a summary keeps: of as many numbers as it keeps in a sample's half, but two or more.
+fn rows(all: &[f64], shape: &[usize]) -> Vec<Row> {
+    let width = shape.last().copied().unwrap_or(1);
+    if all.len() <= MAX_VALUES || width == all.len() || width > MAX_VALUES {
+        return Vec::new();
+    }
+    let rows = all.len() / width;
+    let kept = (MAX_VALUES / 2 / width).clamp(2, rows);
+    let place = |i: usize| i * (rows - 1) / (kept - 1).max(1);
+    let row = |row: usize| Row { row, values: all[row * width..(row + 1) * width].to_vec() };
+    (0..kept).map(|i| row(place(i))).collect()
 }
 
 fn histogram(numbers: &[f64], min: f64, max: f64) -> Vec<usize> {
@@ -98,6 +126,17 @@ mod tests {
     }
 
     #[test]
+    fn rows_of_a_large_tensor() {
+        let numbers: Vec<f32> = (0..8000).map(|i| i as f32).collect();
+        let of = |shape: &[usize]| Summary::of(&Tensor::from_slice(&numbers, shape).unwrap()).rows;
+        let kept = of(&[2, 10, 400]);
+        assert_eq!(kept.iter().map(|row| row.row).collect::<Vec<_>>(), [0, 4, 9, 14, 19]);
+        assert_eq!((kept[1].values[0], kept[1].values[399]), (1600.0, 1999.0));
+        assert_eq!(of(&[2, 4000]).len(), 2);
+        assert!(Summary::of(&Tensor::ones(&[40, 40], DType::F32).unwrap()).rows.is_empty());
+    }
+
+    #[test]
     fn constants_nothing_and_many() {
         let of = Summary::of(&Tensor::full(&[3], 7.0, DType::F32).unwrap());
         assert_eq!((of.min, of.max, of.std, of.histogram[0]), (7.0, 7.0, 0.0, 3));
@@ -106,6 +145,7 @@ mod tests {
         let many = Tensor::zeros(&[MAX_VALUES * 2 + 1], DType::F32).unwrap();
         let of = Summary::of(&many);
         assert_eq!((of.stride, of.values.len()), (3, (MAX_VALUES * 2 + 1).div_ceil(3)));
+        assert!(of.rows.is_empty(), "a row is as long as the tensor");
         let wide = Summary::of(&Tensor::from_slice(&[f64::MAX, f64::MIN], &[2]).unwrap());
         assert_eq!((wide.histogram[0], wide.histogram[31]), (1, 1));
     }

@@ -2,9 +2,11 @@
 
 use std::collections::HashSet;
 
-use gradus_autograd::trace::TraceInput;
+use gradus_autograd::ops::attention::attention_probabilities;
+use gradus_autograd::trace::{Saved, SavedTensor, TraceInput};
 use gradus_autograd::{GraphNode, Trace, Var, checkpoint, no_grad, trace, within};
-use gradus_tensor::{DType, Result, RngKey, Tensor};
+use gradus_tensor::ops::attention::Attention;
+use gradus_tensor::{DType, Result, RngKey, Tensor, instruction_set};
 
 /// A small network of several kinds of operations; its loss and the gradients of its leaves.
 fn network(leaves: &[Var; 3]) -> Result<(Var, Vec<Vec<f64>>)> {
@@ -84,6 +86,82 @@ fn the_costs_are_those_of_the_profile() {
         let called = trace.profile.calls.iter().find(|call| call.op == op).unwrap();
         assert_eq!((node.forward.ns, node.forward.bytes), (called.own_ns, called.bytes), "{op}");
     }
+}
+
+#[test]
+fn kernels_saved_tensors_and_live_bytes() {
+    let (_, trace) = trace(|| network(&leaves())).unwrap();
+    let node = |op: &str| trace.nodes.iter().find(|node| node.op == op).unwrap();
+    let linear = node("linear");
+    assert_eq!(linear.forward.kernels, [format!("matmul::linear, {}", instruction_set())]);
+    assert_eq!(linear.forward.families, ["matmul"]);
+    assert!(linear.backward.kernels.iter().all(|kernel| kernel.starts_with("matmul::")));
+    assert_eq!(node("softmax").forward.kernels, ["softmax::softmax, f32"]);
+    assert_eq!(node("softmax").settings["dim"], -1);
+    let saved = |what, bytes| Saved { what, bytes };
+    assert_eq!(node("softmax").saved, [saved(SavedTensor::Output, 60)]);
+    let inputs = [80, 48, 12].into_iter().enumerate();
+    let of = |(i, bytes)| saved(SavedTensor::Input(i), bytes);
+    assert_eq!(linear.saved, inputs.map(of).collect::<Vec<_>>());
+    let mut orders: Vec<usize> =
+        trace.nodes.iter().filter_map(|node| node.backward_order).collect();
+    orders.sort_unstable();
+    assert_eq!(orders, (0..trace.nodes.len()).collect::<Vec<_>>(), "backward came to each once");
+    assert_eq!(trace.nodes.last().unwrap().backward_order, Some(0));
+    for node in trace.nodes.iter().filter(|node| !node.is_leaf()) {
+        assert!(node.live_bytes > 0 && node.live_bytes_after_backward.is_some(), "{}", node.op);
+    }
+}
+
+/// A checkpoint names the leaves that it reads, with stand-ins that have another shape.
+#[test]
+fn a_leaf_that_only_a_checkpoint_reads() {
+    let x = Var::leaf(Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3]).unwrap());
+    let run = |back: bool| {
+        let own = x.clone();
+        let (_, trace) = trace(|| {
+            let loss = checkpoint(move || own.square()?.sum_all())?;
+            if back { loss.backward().map(drop) } else { Ok(()) }
+        })
+        .unwrap();
+        trace.nodes[0].clone()
+    };
+    let unread = run(false);
+    assert_eq!((unread.op, unread.shape), ("leaf", vec![2, 3]));
+    assert_eq!((unread.value.stride, unread.value.values.len()), (0, 0), "nobody has read it");
+    let read = run(true);
+    assert_eq!((read.shape, read.value.values), (vec![2, 3], x.tensor().to_f64_vec()));
+    assert_eq!(read.gradient.unwrap().values, [2.0, 4.0, 6.0, 8.0, 10.0, 12.0]);
+}
+
+/// The probabilities are those of the composed attention, and so are the gradients by them.
+#[test]
+fn attention_shows_its_probabilities() {
+    let random = |place| Tensor::randn(&[7, 6], DType::F64, RngKey::new(3).place(place)).unwrap();
+    let [q, k, v] = ["q", "k", "v"].map(|place| Var::leaf(random(place)));
+    let weights = Var::constant(random("weights"));
+    let offsets = Tensor::from_slice(&[0u32, 4, 7], &[3]).unwrap(); // the trace keeps the first
+    let options = Attention { heads: 2, scale: 0.5, causal: true, ..Default::default() };
+    let (_, trace) = trace(|| {
+        q.attention(&k, &v, None, &offsets, &options)?.mul(&weights)?.sum_all()?.backward()
+    })
+    .unwrap();
+    let node = trace.nodes.iter().find(|node| node.op == "attention").unwrap();
+    let kept = node.attention.as_ref().unwrap();
+    assert_eq!((kept.tokens, kept.heads, kept.size), (4, [2, 2], 3));
+
+    let heads = |x: &Var| x.narrow(0, 0, 4)?.reshape(&[4, 2, 3])?.permute(&[1, 0, 2]);
+    let p = attention_probabilities(&heads(&q).unwrap(), &heads(&k).unwrap(), None, &options);
+    let p = Var::leaf(p.unwrap().into_tensor());
+    let output = p.matmul(&heads(&v).unwrap()).unwrap();
+    let loss = output.mul(&heads(&weights).unwrap()).unwrap().sum_all().unwrap();
+    let gradient = loss.backward().unwrap().get(&p).unwrap().to_f64_vec();
+    let close = |ours: &[f64], theirs: &[f64]| {
+        let pairs = ours.iter().zip(theirs);
+        ours.len() == theirs.len() && pairs.fold(0f64, |d, (a, b)| d.max((a - b).abs())) < 1e-6
+    };
+    assert!(close(&kept.probabilities, &p.tensor().to_f64_vec()));
+    assert!(close(kept.gradient.as_ref().unwrap(), &gradient));
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod rerank;
 mod similarity;
 mod sparse;
 mod tokens;
+mod trace;
 
 use std::io::{self, Write};
 use std::ops::DerefMut;
@@ -44,6 +45,7 @@ pub fn program(program: Program) -> Outcome {
         Command::Answer(args) => answer::run(shared, args),
         Command::Similarity(args) => similarity::run(shared, args),
         Command::Rerank(args) => rerank::run(shared, args),
+        Command::Trace(args) => trace::run(shared, args),
         Command::Devices => devices(shared),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use gradus_autograd::Var;
 use gradus_nn::Forward;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::runner::{Runner, derefs_to_runner};
 use crate::evaluation::{SpanLogits, best_span};
 use crate::tokenizer::{char_offsets, trimmed};
-use crate::{Encoder, Encoding, Error, ModelRef, Pretrained, Result, SpanPredictor, Task, Window};
+use crate::{
+    Encoder, EncoderInput, Encoding, Error, ModelRef, Pretrained, Result, SpanPredictor, Task,
+    Window,
+};
 
 /// The most tokens of a window, unless [`Runner::set_max_length`] says otherwise.
 const MAX_LENGTH: usize = 384;
@@ -106,6 +110,11 @@ impl QuestionAnswerer {
         runner.complete(Task::Answer)?;
         runner.set_max_length(runner.max_length().min(MAX_LENGTH))?;
         Ok(QuestionAnswerer { runner, model, stride: None })
+    }
+
+    /// The logits of a batch, with their places in the graph.
+    pub(super) fn output(&self, input: &EncoderInput) -> Result<Var> {
+        self.model.forward(input, &Forward::inference())
     }
 
     /// The encoder.

@@ -2,6 +2,7 @@
 
 use std::borrow::Borrow;
 
+use gradus_autograd::Var;
 use gradus_nn::Forward;
 use gradus_tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,8 @@ use super::runner::{Runner, derefs_to_runner};
 use crate::folder::{Sentence, parse_activation, values};
 use crate::tasks::Problem;
 use crate::{
-    Encoder, Encoding, Error, ModelRef, Pooling, Pretrained, Result, SequenceClassifier, Task,
+    Encoder, EncoderInput, Encoding, Error, ModelRef, Pooling, Pretrained, Result,
+    SequenceClassifier, Task,
 };
 
 /// A label and its score.
@@ -143,6 +145,11 @@ impl TextClassifier {
             let logits = self.runner.numbers(logits.tensor())?;
             Ok(logits.chunks(self.labels.len()).map(<[f32]>::to_vec).collect())
         })
+    }
+
+    /// The logits of a batch, with their places in the graph.
+    pub(super) fn output(&self, input: &EncoderInput) -> Result<Var> {
+        self.model.forward(input, &Forward::inference())
     }
 
     /// The scores of a text's logits: softmax, sigmoid, or for `regression` the logits themselves,

@@ -223,6 +223,11 @@ impl TextEmbedder {
         })
     }
 
+    /// The vectors of a batch, with their places in the graph.
+    pub(super) fn output(&self, input: &EncoderInput, prompts: &[usize]) -> Result<Var> {
+        self.forward(input, prompts, self.unit)
+    }
+
     fn rows<E: Borrow<Encoding> + Sync>(
         &self,
         encodings: &[E],

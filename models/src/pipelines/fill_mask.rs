@@ -2,6 +2,7 @@
 
 use std::borrow::Borrow;
 
+use gradus_autograd::Var;
 use gradus_nn::Forward;
 use gradus_tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -87,9 +88,7 @@ impl FillMask {
     /// The logits of all tokens of a batch: tokens × vocabulary.
     pub(super) fn all_logits(&self, input: &EncoderInput, packed: &PackedBatch) -> Result<Tensor> {
         let positions: Vec<u32> = (0..packed.ids.len() as u32).collect();
-        let at = Tensor::from_slice(&positions, &[positions.len()])?;
-        let at = at.to_device(self.runner.device())?;
-        Ok(self.model.forward(input, &at, &Forward::inference())?.tensor().clone())
+        Ok(self.output(input, &positions)?.into_tensor())
     }
 
     /// Whether the folder is a sparse encoder of sentence-transformers.
@@ -233,10 +232,14 @@ impl FillMask {
         let is_mask = |&(_, &id): &(u32, &u32)| id == self.mask_id;
         let positions: Vec<u32> =
             (0..).zip(&packed.ids).filter(is_mask).map(|(at, _)| at).collect();
-        let at = Tensor::from_slice(&positions, &[positions.len()])?;
+        Ok(self.output(input, &positions)?.tensor().softmax(-1)?)
+    }
+
+    /// The logits of the tokens at these places of a batch, with their places in the graph.
+    pub(super) fn output(&self, input: &EncoderInput, positions: &[u32]) -> Result<Var> {
+        let at = Tensor::from_slice(positions, &[positions.len()])?;
         let at = at.to_device(self.runner.device())?;
-        let logits = self.model.forward(input, &at, &Forward::inference())?;
-        Ok(logits.tensor().softmax(-1)?)
+        self.model.forward(input, &at, &Forward::inference())
     }
 
     /// Checks that there is an encoding for each text, and a mask in each.

@@ -54,6 +54,7 @@ mod runner;
 mod sparse;
 mod stages;
 mod tag;
+mod traced;
 
 use std::ops::{Deref, DerefMut, Range};
 
@@ -69,6 +70,7 @@ pub use generate::{Generated, TextGenerator};
 pub use runner::{BATCH_TOKENS, DEFAULT_BATCH_SIZE, Runner};
 pub use sparse::SparseValue;
 pub use tag::{Tag, TokenTagger, WordLabel, best, groups, spans};
+pub use traced::TracedText;
 
 /// A model opened with the head that it has.
 pub enum Pipeline {

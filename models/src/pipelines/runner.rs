@@ -144,6 +144,10 @@ impl Runner {
         Ok(())
     }
 
+    pub(super) fn precision(&self) -> Precision {
+        self.precision
+    }
+
     /// The maximum of a text's tokens, special ones included; longer texts are cut.
     pub fn max_length(&self) -> usize {
         self.max_length

@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::ops::Range;
 
+use gradus_autograd::Var;
 use gradus_nn::Forward;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::classify::head_labels;
 use super::runner::{Runner, derefs_to_runner, same_number};
 use crate::tokenizer::{char_offsets, goes_on, trimmed};
-use crate::{Encoder, Encoding, ModelRef, Pretrained, Result, Task, TokenClassifier};
+use crate::{Encoder, EncoderInput, Encoding, ModelRef, Pretrained, Result, Task, TokenClassifier};
 
 /// A word, or a span of words, with its label.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -67,6 +68,11 @@ impl TokenTagger {
         let model = TokenClassifier::new(&runner.store().root(), &runner.config, labels.len())?;
         runner.complete(Task::Tag)?;
         Ok(TokenTagger { runner, model, labels })
+    }
+
+    /// The logits of a batch, with their places in the graph.
+    pub(super) fn output(&self, input: &EncoderInput) -> Result<Var> {
+        self.model.forward(input, &Forward::inference())
     }
 
     /// The encoder.

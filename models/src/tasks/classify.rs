@@ -1,6 +1,7 @@
 //! `classify`: a label, several labels or a number for every text, or pair of texts.
 
 use gradus_autograd::Var;
+use gradus_autograd::trace::Sequence;
 use gradus_nn::{CrossEntropy, Forward, Reduction, losses};
 use gradus_tensor::{DType, Device, Tensor};
 
@@ -179,6 +180,17 @@ impl Task for Classification {
 
     fn lengths(&self) -> &[usize] {
         &self.lengths
+    }
+
+    fn sequence(&self, example: usize, labels: &[String]) -> Option<Sequence> {
+        let name = |&id: &u32| labels.get(id as usize).cloned().unwrap_or_else(|| id.to_string());
+        let target = match &self.train.answers {
+            Answers::Single(ids) => name(&ids[example]),
+            Answers::Multi(ids) => ids[example].iter().map(name).collect::<Vec<_>>().join(", "),
+            Answers::Numbers(numbers) => numbers[example].to_string(),
+        };
+        let tokens = self.train.encodings[example].tokens.clone();
+        Some(Sequence { text: String::new(), tokens, target: Some(target) })
     }
 
     fn terms(&self, batch: &[usize]) -> f64 {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::ranks::{Mark, Traffic};
-use super::{Evaluation, Inspection};
+use super::{Evaluation, Inspection, TracedStep};
 
 /// The numbers of one step.
 #[derive(Clone, Debug)]
@@ -57,6 +57,14 @@ pub enum Event<'a> {
         step: u64,
         /// Tokens of the largest batch.
         tokens: usize,
+    },
+    /// A step of [`SessionOptions::trace_steps`](super::SessionOptions::trace_steps) is done. Its
+    /// numbers follow as [`Event::Step`].
+    Traced {
+        /// The step, with all that its operations computed.
+        traced: &'a TracedStep,
+        /// The names of the labels.
+        labels: &'a [String],
     },
     /// A step is done. On a GPU the next one may already be under way.
     Step(&'a StepNumbers),

@@ -37,6 +37,7 @@ mod selection;
 mod session;
 mod state;
 mod task;
+mod traced;
 mod trainer;
 mod tree;
 
@@ -53,4 +54,5 @@ pub use recipe::{OptimizerKind, Recipe};
 pub use session::{Destination, Ended, Finished, Session, SessionOptions};
 pub use state::{Resumed, RunMark};
 pub use task::{StepLoss, Task};
+pub use traced::TracedStep;
 pub use trainer::{Step, Trainer};

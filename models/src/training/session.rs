@@ -35,6 +35,8 @@ pub struct SessionOptions {
     pub early_stop: Option<usize>,
     /// Whether the run writes the last weights even if others did better on the dev set.
     pub keep_last: bool,
+    /// The steps that are traced; see [`Event::Traced`].
+    pub trace_steps: Vec<u64>,
 }
 
 impl SessionOptions {
@@ -49,6 +51,7 @@ impl SessionOptions {
         }
         at_least_one("max_skipped", Some(self.max_skipped))?;
         at_least_one("keep", Some(self.keep as u64))?;
+        at_least_one("trace_step", self.trace_steps.iter().min().copied())?;
         at_least_one("early_stop", self.early_stop.map(|n| n as u64))
     }
 }
@@ -62,6 +65,7 @@ impl Default for SessionOptions {
             max_skipped: 10,
             early_stop: None,
             keep_last: false,
+            trace_steps: Vec::new(),
         }
     }
 }
@@ -183,7 +187,7 @@ impl<T: Task> Session<T> {
             saved: Instant::now(),
         };
         while !self.is_stale()
-            && let Some(step) = self.step()?
+            && let Some(step) = self.step(&mut course)?
         {
             if let Some(checkpoint) = self.after(&mut course, step, stop)? {
                 return Ok(Ended::Interrupted(checkpoint));
@@ -195,10 +199,16 @@ impl<T: Task> Session<T> {
         self.finish(course).map(|finished| Ended::Finished(Box::new(finished)))
     }
 
-    fn step(&mut self) -> Result<Option<Step>, Error> {
+    fn step<E: From<Error>>(&mut self, course: &mut Course<E>) -> Result<Option<Step>, E> {
         let next = self.trainer.steps_done() + 1;
         self.trainer.keeps_gradients = self.dev.is_some() && self.evaluates_after(next);
-        self.trainer.step()
+        if !self.options.trace_steps.contains(&next) {
+            return Ok(self.trainer.step()?);
+        }
+        let labels = self.destination.config.id2label.clone();
+        let Some(traced) = self.trainer.traced_step(&labels)? else { return Ok(None) };
+        (course.watch)(Event::Traced { traced: &traced, labels: &labels })?;
+        Ok(Some(traced.step))
     }
 
     /// Whether an evaluation follows a step, where there is a dev set.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use gradus_autograd::Var;
+use gradus_autograd::trace::Sequence;
 use gradus_nn::{Forward, Store};
 
 use crate::Result;
@@ -21,6 +22,12 @@ pub trait Task: Send + Sync {
 
     /// Tokens of each training example of the open window. Batches hold examples of similar length.
     fn lengths(&self) -> &[usize];
+
+    /// What the model reads of a training example, for a [trace](mod@gradus_autograd::trace); `None`
+    /// where a task does not tell. `labels` are the names of its labels.
+    fn sequence(&self, _example: usize, _labels: &[String]) -> Option<Sequence> {
+        None
+    }
 
     /// How many terms [`loss`](Task::loss) is the mean of: examples, tokens with a label, or the sum
     /// of their weights. A step of several batches weighs each by its terms, so that it is the mean

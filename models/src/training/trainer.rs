@@ -38,6 +38,8 @@ pub struct Step {
     pub examples: usize,
     /// Tokens seen in this step.
     pub tokens: usize,
+    /// The numbers of these examples, in the order in which they were read; see [`Task`].
+    pub read: Vec<usize>,
     /// Whether this step was the last of an epoch.
     pub ends_epoch: bool,
     /// The tokens of the largest batch from now on, if the memory did not suffice for this step's
@@ -56,7 +58,7 @@ pub struct Trainer<T: Task> {
     parameters: Vec<Parameter>,
     pub(super) recipe: Recipe,
     pub(super) optimizer: Box<dyn Optimizer + Send>,
-    schedule: Schedule,
+    pub(super) schedule: Schedule,
     pub(super) guard: Guard,
     /// The averages of the trained weights, if the recipe has them.
     pub(super) ema: Option<Ema>,
@@ -366,6 +368,7 @@ impl<T: Task> Trainer<T> {
             lr: self.recipe.lr * factor,
             examples: batches.iter().map(Vec::len).sum(),
             tokens,
+            read: batches.concat(),
             ends_epoch: self.order.at_start_of_epoch(),
             cut_to,
         })

@@ -40,6 +40,7 @@ fn shown(event: &Event) -> Option<String> {
     Some(match event {
         Event::WithoutGradient(names) => format!("{} without gradient", names.len()),
         Event::Cut { tokens, .. } => format!("cut to {tokens}"),
+        Event::Traced { traced, .. } => format!("traced step {}", traced.step.step),
         Event::CutElsewhere { step } => format!("another rank cuts at {step}"),
         Event::Ranks { traffic, .. } => format!("{} ranks", traffic.len()),
         Event::Timeline(marks) => format!("{} marks", marks.len()),

@@ -22,6 +22,9 @@ const show = (id, message) => { $(id).hidden = !message; $(id).textContent = mes
 
 // ---- asking the server
 
+/** Paths whose answers are no JSON. */
+const TEXTS = new Set(['metrics', 'trace']);
+
 class Refused extends Error {
   constructor(code, message) { super(message); this.code = code; }
 }
@@ -55,7 +58,7 @@ async function askTimed(path, body) {
     } catch { /* not JSON: as it is */ }
     throw new Refused(reply.status, String(said).slice(0, 500));
   }
-  return { path, body, reply, took, answer: path === 'metrics' ? text : JSON.parse(text) };
+  return { path, body, reply, took, answer: TEXTS.has(path) ? text : JSON.parse(text) };
 }
 
 const ask = async (path, body) => (await askTimed(path, body)).answer;
@@ -117,6 +120,7 @@ async function start() {
   state.embedder = state.models.find(m => m.task === 'feature-extraction');
   if (state.embedder) $('compare-about').textContent = `Cosines of the embeddings of ${state.embedder.name}.`;
   $('compare').hidden = !state.embedder;
+  $('trace').hidden = !described.traces;
   if (described.metrics) poll();
   else $('load-note').textContent = 'This server shows its load at a port of its own.';
   if (!state.models.length) return show('ask-error', 'No model is loaded.');
@@ -348,6 +352,31 @@ async function run(kept = true) {
   }
 }
 
+// ---- tracing
+
+/** Saves a page that shows the text's way through the model. A classifier's best label is the target of its gradients. */
+async function saveTrace() {
+  const model = chosen();
+  $('trace').disabled = true;
+  show('ask-error', '');
+  try {
+    const inputs = secondShown() && !ranks(model) ? [$('text').value, $('second').value] : $('text').value;
+    const body = { model: model.name, inputs };
+    if (model.task === 'text-classification' && !ranks(model)) {
+      const best = $('answer').querySelector('.bars .name')?.textContent;
+      if (best) body.target = best;
+    }
+    const html = await ask('trace', body);
+    const file = URL.createObjectURL(new Blob([html], { type: 'text/html' }));
+    el('a', { href: file, download: `trace-${model.name.replaceAll('/', '-')}.html` }).click();
+    setTimeout(() => URL.revokeObjectURL(file), 10000);
+  } catch (error) {
+    show('ask-error', error.message);
+  } finally {
+    $('trace').disabled = false;
+  }
+}
+
 // ---- comparing
 
 async function compare() {
@@ -397,6 +426,7 @@ for (const id of ['text', 'second']) {
   });
 }
 $('mask').addEventListener('click', mask);
+$('trace').addEventListener('click', saveTrace);
 $('pair').addEventListener('click', () => {
   state.paired = !state.paired;
   picked();

@@ -9,6 +9,7 @@ mod shared;
 mod tei;
 pub mod tfserving;
 mod torchserve;
+mod trace;
 
 use std::sync::Arc;
 

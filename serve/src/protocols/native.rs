@@ -1,5 +1,6 @@
-//! Paths of no other server: `GET /describe` lists the models, and `POST /attention` shows what the
-//! tokens of a text attend to. The page at `/` uses both.
+//! Paths of no other server: `GET /describe` lists the models, `POST /attention` shows what the
+//! tokens of a text attend to, and `POST /trace` what a model does with a text. The page at `/` uses
+//! all.
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::shared::texts::plain;
 use super::shared::{model, options, token};
+use super::trace;
 use crate::answer::{Computed, small_json};
 use crate::app::App;
 use crate::ask::MAX_ATTENTION;
@@ -30,7 +32,10 @@ const FIELDS: [&str; 7] =
 
 /// The paths.
 pub fn routes() -> Router<Arc<App>> {
-    Router::new().route("/describe", get(describe)).route("/attention", post(attention))
+    Router::new()
+        .route("/describe", get(describe))
+        .route("/attention", post(attention))
+        .route("/trace", post(trace::trace))
 }
 
 async fn describe(State(app): State<Arc<App>>) -> Response {
@@ -63,6 +68,7 @@ async fn describe(State(app): State<Arc<App>>) -> Response {
         "models": models,
         "most_attention": MAX_ATTENTION,
         "metrics": !app.separate_metrics,
+        "traces": app.access.traces,
         "version": env!("CARGO_PKG_VERSION"),
     }))
 }
@@ -92,7 +98,7 @@ struct Attention {
 }
 
 /// A text, or a pair in a list.
-fn text(value: Value) -> Result<Text> {
+pub(super) fn text(value: Value) -> Result<Text> {
     match value {
         Value::String(text) => plain(text, "inputs"),
         Value::Array(items) if items.len() == 2 => {

@@ -10,3 +10,4 @@ mod operation;
 mod protocols;
 mod sites;
 mod tls;
+mod traced;

@@ -47,6 +47,7 @@ pub mod reduce;
 pub mod rotary;
 pub mod softmax;
 pub mod sort;
+mod sources;
 pub mod unary;
 
 pub use buffer::{MemoryUse, memory_use};
@@ -55,6 +56,7 @@ pub use math::Float;
 pub use peak::{fma_loop, instruction_set, read_loop};
 pub use product::prefetch;
 pub use simd::widest;
+pub use sources::sources;
 pub use storage::{CpuStorage, Output};
 pub use strided::TypedView;
 pub use view::{Array, View, ViewMut, ViewOrCopy};

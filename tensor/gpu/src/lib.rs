@@ -138,6 +138,7 @@ pub use complete::CompleteShader;
 pub use context::Gpu;
 pub use counters::GpuCounters;
 pub use custom::CustomShader;
+pub use gradus_shaders::source as shader_source;
 pub use info::{GpuFeatures, GpuInfo, GpuLimits};
 pub use quiet::quiet_drivers;
 pub use shader::UserShader;

@@ -100,6 +100,7 @@ impl Tensor {
     /// ```
     pub fn copy(&self) -> Result<Self> {
         let (_, span) = begin("copy", &[self])?;
+        span.kernel("copy::copy");
         let copied = self.copied();
         end(span, &copied);
         copied

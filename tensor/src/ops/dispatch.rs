@@ -75,6 +75,7 @@ macro_rules! on_device {
             use $crate::ops::kernels::{Argument, Cpu, Gpu, tensors_of};
 
             let (device, span) = $begun?;
+            span.kernel(concat!(stringify!($family), "::", stringify!($function)));
             let result = match device {
                 $crate::Device::Cpu => tensors_of(|| {
                     gradus_cpu::$family::$function($(Argument::<Cpu>::take($argument, $op)?),*)

@@ -305,6 +305,7 @@ fn linear_low(
     let weights = weights.iter().map(|weight| weight.cpu()).collect();
     let biases = biases.iter().map(|bias| bias.cpu()).collect();
     let (_, span) = begin(op, &operands)?;
+    span.kernel("low::linear_low");
     let result = cpu::low::linear_low(low, x.cpu(), weights, biases, gelu);
     let result = result.map(Tensor::from_array);
     end(span, &result);

@@ -1,6 +1,7 @@
 //! How much an operation has to do, for the profile: FLOPs of products and attention, bytes of
 //! operands and results.
 
+use gradus_base::DType;
 use gradus_base::op::layer_norm::LayerNormOutput;
 
 use crate::profile::{Call, Work};
@@ -13,7 +14,15 @@ pub(super) fn of(op: &str, operands: &[&Tensor]) -> Work {
         flops: flops(op, operands),
         bytes: read.iter().map(|t| size(t)).fold(0, u64::saturating_add),
         shapes: operands.iter().map(|t| t.shape().to_vec()).collect(),
+        dtype: dtype(operands),
     }
+}
+
+/// The element type in which a call computes.
+fn dtype(operands: &[&Tensor]) -> DType {
+    let mut dtypes = operands.iter().map(|t| t.dtype());
+    let first = dtypes.next().unwrap_or(DType::F32);
+    if first.is_float() { first } else { dtypes.find(|d| d.is_float()).unwrap_or(first) }
 }
 
 /// Adds to a call's work what its results say.

@@ -45,6 +45,10 @@ pub struct Course {
     /// is written
     #[arg(long, help_heading = "Course")]
     pub dry_run: bool,
+    /// Write trace.html: a page that shows these steps operation by operation (formulas with their
+    /// numbers, gradients, time, memory, kernels), several beside each other
+    #[arg(long, help_heading = "Course", value_name = "N[,M]", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..))]
+    pub trace_step: Option<Vec<u64>>,
     /// End with the last weights [default: with the best ones on the dev set]
     #[arg(long, help_heading = "Course")]
     pub keep_last: bool,
@@ -65,6 +69,7 @@ impl Course {
             early_stop: self.early_stop,
             max_skipped: self.max_skipped.unwrap_or(base.max_skipped),
             keep_last: self.keep_last,
+            trace_steps: self.trace_step.clone().unwrap_or_default(),
         }
     }
 }

@@ -6,6 +6,7 @@ mod ranks;
 mod screen;
 #[cfg_attr(not(feature = "tensorboard"), path = "no_tensorboard.rs")]
 mod tensorboard;
+mod traces;
 
 use gradus_cli::{Failure, Outcome, SharedArgs};
 use gradus_models::Checkpoint;
@@ -16,6 +17,7 @@ pub use metrics::Metrics;
 pub use ranks::RanksSeen;
 pub use screen::Screen;
 pub use tensorboard::TensorBoard;
+pub use traces::Traces;
 
 /// Watches a run: each event goes to everyone whom it concerns.
 pub struct Watch<'a> {
@@ -27,6 +29,8 @@ pub struct Watch<'a> {
     pub board: Option<TensorBoard>,
     /// What the ranks have done.
     pub ranks: RanksSeen,
+    /// The traced steps.
+    pub traces: Traces,
     /// The norms that go with the next evaluation.
     pub norms: Vec<Norms>,
 }
@@ -40,6 +44,10 @@ impl Watch<'_> {
         match event {
             Event::WithoutGradient(names) => self.screen.without_gradient(names),
             Event::Cut { step, tokens } => self.screen.cut(step, tokens),
+            Event::Traced { traced, labels } => {
+                let path = self.traces.add(traced, labels)?;
+                self.screen.note(format!("step {}: {}", traced.step.step, path.display()));
+            }
             Event::Step(step) => self.step(step)?,
             Event::Inspected(inspection) => {
                 let norms = inspection.norms()?;

@@ -45,6 +45,31 @@ fn a_report_tells_the_whole_run_in_one_file() {
     }
 }
 
+/// Traced steps become one page, and leave the weights as they are without a trace.
+#[test]
+fn traced_steps_are_a_page_and_change_no_bit() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = data(dir.path());
+    let weights = |name: &str, more: &[&str]| {
+        let out = dir.path().join(name);
+        let output =
+            run(&scratch(&data, &out, &[&["--steps", "4", "--dropout", "0.1"], more].concat()));
+        ok(&output);
+        (std::fs::read(out.join("model.safetensors")).unwrap(), stderr(&output), out)
+    };
+    let (plain, _, _) = weights("plain", &[]);
+    let (traced, told, out) = weights("traced", &["--trace-step", "1,3"]);
+    assert!(plain == traced, "a traced step computes what another does");
+    assert!(told.contains("step 3:") && told.contains("trace.html"), "{told}");
+    let page = std::fs::read_to_string(out.join("trace.html")).unwrap();
+    assert!(page.contains("<title>train classify: "));
+    for outside in OUTSIDE {
+        assert!(!page.contains(outside), "the page needs {outside}");
+    }
+    let refused = run(&scratch(&data, &dir.path().join("zero"), &["--trace-step", "0"]));
+    assert!(stderr(&refused).contains("--trace-step"), "{}", stderr(&refused));
+}
+
 #[test]
 fn evaluations_have_the_norms_of_each_part() {
     let dir = tempfile::tempdir().unwrap();

@@ -38,6 +38,7 @@ pub fn operations() -> Vec<Operation> {
                 ("models", list(model)),
                 ("most_attention", count(1)),
                 ("metrics", boolean()),
+                ("traces", boolean()),
                 ("version", string()),
             ])),
         Operation::ask(
@@ -46,7 +47,7 @@ pub fn operations() -> Vec<Operation> {
             about,
             example(
                 closed(object([
-                    ("inputs", any_of([reference("Text"), pair])),
+                    ("inputs", any_of([reference("Text"), pair.clone()])),
                     ("model?", reference("ModelName")),
                     ("layer?", count(0)),
                     ("head?", count(0)),
@@ -66,5 +67,20 @@ pub fn operations() -> Vec<Operation> {
             ("heads", list(count(0))),
             ("attention", list(list(list(list(number()))))),
         ])),
+        Operation::ask(
+            NATIVE,
+            "/trace",
+            "A page about what a model does with a text, or a pair, operation by operation; with a `target`, a label, \
+             also the way back from the loss. Only with --trace",
+            example(
+                closed(object([
+                    ("inputs", any_of([reference("Text"), pair])),
+                    ("model?", reference("ModelName")),
+                    ("target?", string()),
+                ])),
+                json!({"inputs": TEXT}),
+            ),
+        )
+        .gives_as(200, "text/html", string()),
     ]
 }

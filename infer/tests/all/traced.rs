@@ -1,0 +1,45 @@
+//! `infer trace`: the page about a text.
+
+use std::path::Path;
+
+use crate::common::{Head, Model, fails, infer, lines};
+use gradus_models::Pooling;
+use serde_json::Value;
+
+/// Runs it on a text, with a page in the model's folder.
+fn traced(model: &Model, text: &str, more: &[&str]) -> (Value, String) {
+    let page = model.file("page.html");
+    let page = page.to_str().unwrap();
+    let args = ["trace", "--model", model.path(), "--output", page, "--json", text];
+    let told = lines(&infer(&[&args, more].concat())).remove(0);
+    (told, std::fs::read_to_string(page).unwrap())
+}
+
+#[test]
+fn a_page_about_a_text() {
+    let model = Model::new(Head::Sequence(Pooling::Mean));
+    let hostile = "</script><script>alert(1)</script> my card";
+    let (forward, page) = traced(&model, hostile, &[]);
+    assert!(forward["operations"].as_u64().unwrap() > 10 && forward["loss"].is_null(), "{forward}");
+    assert!(!page.contains("alert(1)"), "the text is data");
+    let (both, _) = traced(&model, hostile, &["--target", "fee"]);
+    assert!(both["loss"].as_f64().unwrap() > 0.0, "{both}");
+    assert!(both["operations"].as_u64() > forward["operations"].as_u64(), "the loss is one more");
+    assert!(Path::new(both["page"].as_str().unwrap()).is_file());
+    // Each model has a page; only a classifier has a target.
+    for head in [Head::None, Head::Masked, Head::Tokens] {
+        let model = Model::new(head);
+        assert!(traced(&model, "where is my card", &[]).0["operations"].as_u64().unwrap() > 10);
+        let refused = infer(&["trace", "--model", model.path(), "my card", "--target", "x"]);
+        fails(&refused, 1, &["label of a classifier"]);
+    }
+}
+
+#[test]
+fn what_cannot_be_traced() {
+    let model = Model::new(Head::Sequence(Pooling::Mean));
+    let run =
+        |more: &[&str]| infer(&[&["trace", "--model", model.path(), "my card"], more].concat());
+    fails(&run(&["--target", "no such label"]), 1, &["no label \"no such label\"", "`card`"]);
+    fails(&run(&["--precision", "int8"]), 1, &["trace in f32 or f16"]);
+}

@@ -1,0 +1,148 @@
+//! What a model does with one text, operation by operation.
+
+use gradus_autograd::Var;
+use gradus_autograd::trace::{Page, Sequence, Trace, trace};
+use gradus_nn::{CrossEntropy, Precision, Reduction, losses};
+use gradus_tensor::{DType, Tensor};
+
+use super::{Pipeline, TextClassifier};
+use crate::tasks::Problem;
+use crate::{EncoderInput, Encoding, Error, PackedBatch, Result};
+
+/// A text that a model has read, with every operation of the way.
+pub struct TracedText {
+    /// The operations, backward too if there was a target.
+    pub trace: Trace,
+    /// The text and its tokens.
+    pub sequence: Sequence,
+    /// What the model answers: logits, a vector.
+    pub output: Tensor,
+    /// The loss, where there was a target.
+    pub loss: Option<f64>,
+    labels: Vec<String>,
+    facts: Vec<(String, String)>,
+}
+
+impl TracedText {
+    /// The trace as a page.
+    pub fn page(&self, title: impl Into<String>) -> Page<'_> {
+        let page = Page::new(title, &self.trace).texts(vec![self.sequence.clone()], &self.labels);
+        self.facts.iter().fold(page, |page, (name, value)| page.fact(name, value))
+    }
+}
+
+impl Pipeline {
+    /// Traces what the model does with a text, or a pair of texts. With a `target`, a label of a
+    /// classifier, also the loss and the way back from it: with several right labels or a number the
+    /// loss is that of training.
+    ///
+    /// # Errors
+    /// When the text cannot be encoded, the model is no classifier or has no such label, or computes
+    /// in 8 or 16 bits ([`Runner::set_precision`](super::Runner::set_precision)), of which nothing is
+    /// recorded.
+    pub fn trace(
+        &self,
+        text: &str,
+        pair: Option<&str>,
+        target: Option<&str>,
+    ) -> Result<TracedText> {
+        let precision = self.precision();
+        if matches!(precision, Precision::Bf16 | Precision::Int8) {
+            return Err(Error::Input(
+                "a trace shows what is recorded for gradients, and rounded weights have none; trace \
+                 in f32 or f16"
+                    .into(),
+            ));
+        }
+        let loss = target.map(|target| self.loss_of(target)).transpose()?;
+        let encodings = self.encode(&[(text, pair)])?;
+        let encoding = &encodings[0];
+        let packed = PackedBatch::new([encoding], self.config())?;
+        let input = EncoderInput::new(&packed)?.to_device(self.device())?;
+        let run = || -> Result<(Tensor, Option<f64>)> {
+            let output = self.traced_output(&input, encoding, &packed)?;
+            let loss = loss.as_ref().map(|loss| loss(&output)).transpose()?;
+            loss.as_ref().map(Var::backward).transpose()?;
+            Ok((output.into_tensor(), loss.map(|loss| loss.item()).transpose()?))
+        };
+        // A trace belongs to a thread: all of the pass runs on this one of the pool.
+        let traced = rayon::scope(|_| precision.run(|| trace(|| Ok(run()))));
+        let (result, trace) = traced?;
+        let (output, loss) = result?;
+        let sequence = Sequence {
+            text: pair.map_or(text.to_string(), |pair| format!("{text} / {pair}")),
+            tokens: encoding.tokens.clone(),
+            target: target.map(str::to_string),
+        };
+        let mut facts = vec![
+            ("model".to_string(), self.folder().display().to_string()),
+            ("tokens".into(), encoding.len().to_string()),
+        ];
+        facts.extend(loss.map(|loss| ("loss".to_string(), format!("{loss:.4}"))));
+        Ok(TracedText { trace, sequence, output, loss, labels: self.labels().to_vec(), facts })
+    }
+
+    /// The output of the head, with its place in the graph.
+    fn traced_output(
+        &self,
+        input: &EncoderInput,
+        encoding: &Encoding,
+        packed: &PackedBatch,
+    ) -> Result<Var> {
+        match self {
+            Pipeline::Embed(p) => p.output(input, &[encoding.prompt]),
+            Pipeline::Classify(p) => p.output(input),
+            Pipeline::FillMask(p) => {
+                let positions: Vec<u32> = (0..packed.ids.len() as u32).collect();
+                p.output(input, &positions)
+            }
+            Pipeline::Tag(p) => p.output(input),
+            Pipeline::Answer(p) => p.output(input),
+        }
+    }
+
+    /// The loss of an output whose right answer is `target`.
+    fn loss_of(&self, target: &str) -> Result<Box<dyn Fn(&Var) -> Result<Var> + Sync>> {
+        let Pipeline::Classify(classifier) = self else {
+            return Err(Error::Input(format!(
+                "a target is the label of a classifier, and this model is for {}",
+                self.task().name()
+            )));
+        };
+        classifier.loss_of(target)
+    }
+}
+
+impl TextClassifier {
+    fn loss_of(&self, target: &str) -> Result<Box<dyn Fn(&Var) -> Result<Var> + Sync>> {
+        if self.problem() == Problem::Regression {
+            let number: f32 = target.parse().map_err(|_| {
+                Error::Input(format!("the model gives a number, and the target is {target:?}"))
+            })?;
+            return Ok(Box::new(move |output| {
+                let right = Tensor::full(output.shape(), f64::from(number), DType::F32)?;
+                let right = Var::constant(right.to_device(output.device())?);
+                Ok(losses::mse(output, &right, Reduction::Mean)?)
+            }));
+        }
+        let Some(id) = self.labels().iter().position(|label| label == target) else {
+            return Err(Error::Input(format!(
+                "the model has no label {target:?}; it has {}",
+                crate::error::listed(self.labels())
+            )));
+        };
+        if self.problem() == Problem::Multi {
+            return Ok(Box::new(move |output| {
+                let mut right = vec![0f32; output.numel()];
+                right[id] = 1.0;
+                let right = Tensor::from_slice(&right, output.shape())?;
+                let right = right.to_device(output.device())?;
+                Ok(losses::bce_with_logits(output, &right, None, Reduction::Mean)?)
+            }));
+        }
+        Ok(Box::new(move |output| {
+            let right = Tensor::from_slice(&[id as u32], &[1])?.to_device(output.device())?;
+            Ok(losses::cross_entropy(output, &right, &CrossEntropy::default())?)
+        }))
+    }
+}
