@@ -4,6 +4,42 @@
 // A solution's `main` is for the learner.
 #![allow(dead_code)]
 
+#[path = "../../solutions/04_gradcheck/check1_difference.rs"]
+mod check1_difference;
+#[path = "../../solutions/04_gradcheck/check2_step.rs"]
+mod check2_step;
+#[path = "../../solutions/04_gradcheck/check3_culprit.rs"]
+mod check3_culprit;
+#[path = "../../solutions/04_gradcheck/check4_kinks.rs"]
+mod check4_kinks;
+#[path = "../../solutions/04_gradcheck/check5_second.rs"]
+mod check5_second;
+#[path = "../../solutions/06_product/product1_ijk.rs"]
+mod product1_ijk;
+#[path = "../../solutions/06_product/product2_ikj.rs"]
+mod product2_ikj;
+#[path = "../../solutions/06_product/product3_blocked.rs"]
+mod product3_blocked;
+#[path = "../../solutions/06_product/product4_packed.rs"]
+mod product4_packed;
+#[path = "../../solutions/06_product/product5_tile.rs"]
+mod product5_tile;
+#[path = "../../solutions/05_rules/rules1_exp.rs"]
+mod rules1_exp;
+#[path = "../../solutions/05_rules/rules2_tanh.rs"]
+mod rules2_tanh;
+#[path = "../../solutions/05_rules/rules3_mul.rs"]
+mod rules3_mul;
+#[path = "../../solutions/05_rules/rules4_sum.rs"]
+mod rules4_sum;
+#[path = "../../solutions/05_rules/rules5_matmul.rs"]
+mod rules5_matmul;
+#[path = "../../solutions/05_rules/rules6_softmax.rs"]
+mod rules6_softmax;
+#[path = "../../solutions/05_rules/rules7_cross_entropy.rs"]
+mod rules7_cross_entropy;
+#[path = "../../solutions/05_rules/rules8_layer_norm.rs"]
+mod rules8_layer_norm;
 #[path = "../../solutions/01_scalar_tape/scalar1_slope.rs"]
 mod scalar1_slope;
 #[path = "../../solutions/01_scalar_tape/scalar2_local.rs"]
@@ -44,39 +80,3 @@ mod tape3_rules;
 mod tape4_drop;
 #[path = "../../solutions/03_tensor_tape/tape5_no_grad.rs"]
 mod tape5_no_grad;
-#[path = "../../solutions/04_gradcheck/check1_difference.rs"]
-mod check1_difference;
-#[path = "../../solutions/04_gradcheck/check2_step.rs"]
-mod check2_step;
-#[path = "../../solutions/04_gradcheck/check3_culprit.rs"]
-mod check3_culprit;
-#[path = "../../solutions/04_gradcheck/check4_kinks.rs"]
-mod check4_kinks;
-#[path = "../../solutions/04_gradcheck/check5_second.rs"]
-mod check5_second;
-#[path = "../../solutions/05_rules/rules1_exp.rs"]
-mod rules1_exp;
-#[path = "../../solutions/05_rules/rules2_tanh.rs"]
-mod rules2_tanh;
-#[path = "../../solutions/05_rules/rules3_mul.rs"]
-mod rules3_mul;
-#[path = "../../solutions/05_rules/rules4_sum.rs"]
-mod rules4_sum;
-#[path = "../../solutions/05_rules/rules5_matmul.rs"]
-mod rules5_matmul;
-#[path = "../../solutions/05_rules/rules6_softmax.rs"]
-mod rules6_softmax;
-#[path = "../../solutions/05_rules/rules7_cross_entropy.rs"]
-mod rules7_cross_entropy;
-#[path = "../../solutions/05_rules/rules8_layer_norm.rs"]
-mod rules8_layer_norm;
-#[path = "../../solutions/06_product/product1_ijk.rs"]
-mod product1_ijk;
-#[path = "../../solutions/06_product/product2_ikj.rs"]
-mod product2_ikj;
-#[path = "../../solutions/06_product/product3_blocked.rs"]
-mod product3_blocked;
-#[path = "../../solutions/06_product/product4_packed.rs"]
-mod product4_packed;
-#[path = "../../solutions/06_product/product5_tile.rs"]
-mod product5_tile;
