@@ -47,8 +47,8 @@ where
     let shape = expected.shape().or(yours.shape()).map(<[usize]>::to_vec);
     let (mine, theirs) = (yours.numbers(), expected.numbers());
     let wrong = |a: f64, b: f64| {
-        let equal = a == b || (a.is_nan() && b.is_nan());
-        !equal && !((a - b).abs() <= allowed * b.abs().max(1.0))
+        let near = (a - b).abs() <= allowed * b.abs().max(1.0);
+        !(near || a == b || (a.is_nan() && b.is_nan()))
     };
     let first = match (yours.shape(), expected.shape()) {
         (Some(a), Some(b)) if a != b => format!("the shape: yours {a:?}, expected {b:?}"),

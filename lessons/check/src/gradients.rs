@@ -31,8 +31,8 @@ pub fn slopes(what: &str, f: impl Fn(&[f64]) -> f64, at: &[f64], yours: &[f64]) 
     };
     let differences: Vec<f64> =
         (0..at.len()).map(|i| (shifted(i, STEP) - shifted(i, -STEP)) / (2.0 * STEP)).collect();
-    let wrong = |a: f64, b: f64| !((a - b).abs() <= 1e-6 * b.abs().max(1.0));
-    let first = match yours.iter().zip(&differences).position(|(&a, &b)| wrong(a, b)) {
+    let near = |a: f64, b: f64| (a - b).abs() <= 1e-6 * b.abs().max(1.0);
+    let first = match yours.iter().zip(&differences).position(|(&a, &b)| !near(a, b)) {
         _ if yours.len() != at.len() => {
             format!("yours has {} slopes for {} inputs", yours.len(), at.len())
         }
