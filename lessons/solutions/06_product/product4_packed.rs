@@ -33,7 +33,10 @@ type Panel = Vec<[f32; C]>;
 fn pack(w: &[f32], k: usize, n: usize) -> Vec<Panel> {
     (0..n)
         .step_by(C)
-        .map(|j| (0..k).map(|p| std::array::from_fn(|c| w[(j + c) * k + p])).collect())
+        .map(|j| {
+            let row = |p: usize| std::array::from_fn(|c| w[(j + c) * k + p]);
+            (0..k).map(row).collect()
+        })
         .collect()
 }
 
