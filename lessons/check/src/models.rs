@@ -175,12 +175,12 @@ fn same_rows(what: &str, input: &str, names: &[String], yours: &Tensor, expected
     }
     let width = expected.shape()[1].max(1);
     let (mine, theirs) = (yours.to_f64_vec(), expected.to_f64_vec());
-    let wrong = |(a, b): (&f64, &f64)| !((a - b).abs() <= ALLOWED * b.abs().max(1.0));
+    let near = |(a, b): (&f64, &f64)| (a - b).abs() <= ALLOWED * b.abs().max(1.0);
     let rows: Vec<(&[f64], &[f64])> = mine.chunks(width).zip(theirs.chunks(width)).collect();
-    let bad = |row: &(&[f64], &[f64])| row.0.iter().zip(row.1).any(wrong);
+    let bad = |row: &(&[f64], &[f64])| !row.0.iter().zip(row.1).all(near);
     let Some(at) = rows.iter().position(bad) else { return };
     let (a, b) = rows[at];
-    let column = a.iter().zip(b).position(wrong).unwrap_or(0);
+    let column = a.iter().zip(b).position(|pair| !near(pair)).unwrap_or(0);
     let first = format!(
         "row {at} ({}), column {column}: yours {:.7}, expected {:.7}; {} of {} rows are wrong",
         names[at],
