@@ -22,7 +22,7 @@ fn shortened(script: &str) -> String {
 #[test]
 fn every_command_of_the_page_of_tasks_works() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let page = std::fs::read_to_string(root.join("book/tasks.md")).unwrap();
+    let page = std::fs::read_to_string(root.join("book/src/tasks.md")).unwrap();
     let script = commands(&page);
     for task in ["classify", "tokens", "mlm", "lm", "embed", "answer", "distill", "merge"] {
         assert!(script.contains(&format!("\ntrain {task} ")), "no command for {task}");

@@ -1,4 +1,4 @@
-//! `lab` shows one operation from naive to shipped. See `lab --help`, and `book/kernel-lab.md`.
+//! `lab` shows one operation from naive to shipped. See `lab --help`, and `book/src/kernel-lab.md`.
 
 mod args;
 mod attention;

@@ -14,7 +14,7 @@
 //
 // The walk is that of exercise 2, with tensors.
 //
-// In the engine: the rules in autograd/src/ops. book/operations.md lists what each keeps.
+// In the engine: the rules in autograd/src/ops. book/src/operations.md lists what each keeps.
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;

@@ -9,7 +9,7 @@
 // The dimension is kept with size 1 here, [4, 3] → [4, 1], so that the shapes go together.
 //
 // In the engine: autograd/src/ops/reduce.rs. Neither keeps a number of the input; see the column
-// "keeps for backward" of book/operations.md.
+// "keeps for backward" of book/src/operations.md.
 
 use gradus::prelude::{Result, Var};
 
