@@ -179,7 +179,7 @@ impl Thread {
         scope(|scope| {
             let process = self.world.process_at_rank(to as i32);
             let request = process.immediate_send_with_tag(scope, message, i32::from(tag));
-            wait(request, || drop(self.serve()));
+            wait(request, || _ = self.serve());
         });
     }
 
@@ -189,7 +189,7 @@ impl Thread {
             let add = SystemOperation::sum();
             let request =
                 self.world.immediate_all_reduce_into(scope, values, sum.as_mut_slice(), add);
-            wait(request, || drop(self.serve()));
+            wait(request, || _ = self.serve());
         });
         sum
     }
