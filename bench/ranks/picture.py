@@ -115,8 +115,8 @@ class Picture:
                 self.add(f'<path d="{path}" class="{kind}"/>')
 
     def draw(self, title):
-        size = f'viewBox="0 0 {WIDTH} {TOP + HEIGHT + 14}" width="{WIDTH}" height="{TOP + HEIGHT + 14}"'
-        self.add(f'<rect width="{WIDTH}" height="{TOP + HEIGHT + 14}" class="ground"/>')
+        size = f'viewBox="0 0 {WIDTH} {TOP + HEIGHT + 20}" width="{WIDTH}" height="{TOP + HEIGHT + 20}"'
+        self.add(f'<rect width="{WIDTH}" height="{TOP + HEIGHT + 20}" class="ground"/>')
         for at, line in enumerate(title.split("\n")):
             self.text(10, 22 + 18 * at, line, "" if at == 0 else "small")
         middle = (COLUMNS[0] + COLUMN + COLUMNS[1]) / 2

@@ -1,6 +1,8 @@
 """What several ranks cost: the figures of bench/ranks/measure, a model of them, and what it says of more ranks.
 
-usage: scaling.py OUT [--compute SECONDS] [--micro-batches N]
+usage: scaling.py OUT [--numbers P --late E --compute C] [--faster F] [--micro-batches N]
+
+P, E and C are those of another model for the table of many ranks; what is proportional to the numbers follows.
 
 The model, for a step of n micro-batches on k ranks whose links carry W bytes a second each way:
 
@@ -75,7 +77,10 @@ def table(head, rows):
 def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("out", type=pathlib.Path)
-    arguments.add_argument("--compute", type=float, help="c for the table of many ranks, instead of the measured one")
+    arguments.add_argument("--numbers", type=float, help="P for the table of many ranks")
+    arguments.add_argument("--late", type=float, help="e for the table of many ranks")
+    arguments.add_argument("--compute", type=float, help="c for the table of many ranks")
+    arguments.add_argument("--faster", type=float, default=1, help="how many times as fast a host of that table computes")
     arguments.add_argument("--micro-batches", type=int, default=64, help="n for the table of many ranks")
     arguments = arguments.parse_args()
     out = arguments.out
@@ -115,10 +120,11 @@ def main():
         told = step(p, 2, 2, bandwidth)
         rows.append([case, f"{told:.3f}", f"{of['step_seconds']:.3f}", f"{100 * (of['step_seconds'] / told - 1):+.0f} %"])
     table(["two ranks", "predicted s", "measured s", "off by"], rows)
-    p["c"], p["y"] = one - u, 0  # a host each, which has a core for the messages
-    if arguments.compute:
-        # All that is computed becomes faster.
-        p.update({name: p[name] * arguments.compute / p["c"] for name in "caxu"})
+    p["c"], p["y"] = arguments.compute or one - u, 0  # a host each, which has a core for the messages
+    if arguments.numbers:
+        p.update({name: p[name] * arguments.numbers / p["P"] for name in "axuP"})
+    p["e"] = arguments.late or p["e"]
+    p.update({name: p[name] / arguments.faster for name in "caxu"})
     n = arguments.micro_batches
     print(f"{n} micro-batches a step, c = {p['c']:.3g} s: seconds of a step, and times faster than one rank\n")
     alone = step(p, 1, n, 1)

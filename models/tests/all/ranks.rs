@@ -297,7 +297,7 @@ fn gradients_and_sums_are_sent_while_backward_still_runs() {
     let all: [Arc<AtomicUsize>; 2] = Default::default();
     let seen = in_process(2, |me| {
         let (sent, seen) = (all[me.rank()].clone(), Arc::new(Mutex::new(Vec::new())));
-        let awaited = (me.rank() == 1).then(|| all[0].clone());
+        let awaited = (me.rank() == 0).then(|| all[1].clone());
         let store = Store::new(0);
         for name in ["early", "late"] {
             store.root().parameter(name, &[8], Init::Ones).unwrap();
@@ -306,14 +306,14 @@ fn gradients_and_sums_are_sent_while_backward_still_runs() {
         let task = Watched { store: store.clone(), sent: own, seen: noted, awaited };
         let recipe = Recipe { batch_size: 1, accumulate: 4, ..plain() };
         let mut trainer = Trainer::new(task, store, recipe).unwrap();
-        // A bucket for each: that of `late`, the last parameter, belongs to rank 1.
+        // A bucket for each: that of `late`, the last parameter, belongs to rank 0.
         let options = RankOptions { bucket: 8, ..SMALL };
         trainer.set_ranks(Arc::new(Counted(me, sent)), options).unwrap();
         trainer.step().unwrap();
         seen.lock().unwrap().clone()
     });
     // Forward and backward of two micro-batches: nothing is sent before the last backward. In it
-    // rank 0 sends its gradient of `late`, and rank 1, which has it by then, the sum.
+    // rank 1 sends its gradient of `late`, and rank 0, which has it by then, the sum.
     assert_eq!(seen, [[0, 0, 0, 1], [0, 0, 0, 1]]);
 }
 

@@ -37,6 +37,9 @@ pub(in crate::training) struct Exchange<'a> {
     arrived: Vec<Vec<Option<Vec<u8>>>>,
     /// The sums of buckets that this rank owns.
     totals: Vec<Option<Values>>,
+    /// The buckets that this rank owns in the order in which they were packed: the order in which
+    /// those of other ranks arrive.
+    packed: Vec<usize>,
     /// Buckets on their way from a GPU.
     reading: VecDeque<(usize, Vec<Option<Reading>>)>,
     /// Whether messages were exchanged.
@@ -58,6 +61,7 @@ impl<'a> Exchange<'a> {
             missing: ranks.buckets.iter().map(|bucket| bucket.slices.len()).collect(),
             arrived: vec![vec![None; ranks.size()]; ranks.buckets.len()],
             totals: vec![None; ranks.buckets.len()],
+            packed: Vec::new(),
             reading: VecDeque::new(),
             begun: false,
             failed: None,
@@ -146,6 +150,7 @@ impl<'a> Exchange<'a> {
             let owner = ranks.buckets[at].owner;
             if owner == ranks.rank() {
                 self.arrived[at][owner] = Some(message);
+                self.packed.push(at);
             } else if any {
                 self.begun = true;
                 ranks.send(owner, tag(at), message)?;
@@ -157,17 +162,13 @@ impl<'a> Exchange<'a> {
 
     /// Adds the own buckets of which all branches have arrived, and sends their sums.
     fn add_what_arrived(&mut self) -> Result<()> {
-        for at in 0..self.totals.len() {
-            if self.is_open(at) && self.collect(at, false)? {
+        for place in 0..self.packed.len() {
+            let at = self.packed[place];
+            if self.totals[at].is_none() && self.collect(at, false)? {
                 self.add(at)?;
             }
         }
         Ok(())
-    }
-
-    /// Whether this rank is to add a bucket, knows its own part, and has not added it yet.
-    fn is_open(&self, at: usize) -> bool {
-        self.totals[at].is_none() && self.arrived[at][self.ranks.rank()].is_some()
     }
 
     /// Takes the other ranks' branches of a bucket that are here, or waits for all of them. Returns
@@ -223,7 +224,7 @@ impl<'a> Exchange<'a> {
         self.flush(0)?;
         // What others wait for comes first.
         self.add_what_arrived()?;
-        while let Some(next) = (0..self.totals.len()).find(|at| self.is_open(*at)) {
+        while let Some(&next) = self.packed.iter().find(|at| self.totals[**at].is_none()) {
             self.collect(next, true)?;
             self.add(next)?;
             self.add_what_arrived()?;

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::message::{Values, decode, decode_tensors, encode_tensors};
-use super::plan::{Bucket, buckets, own};
+use super::plan::{Bucket, Slice, buckets, own};
 use super::timeline::{Doing, Mark, Timeline, together};
 use super::{Communicator, Tag};
 use crate::{Error, Result};
@@ -101,16 +101,22 @@ impl Ranks {
                 other.dtype()
             )));
         }
-        let numels: Vec<usize> = parameters.iter().map(Parameter::numel).chain([1]).collect();
+        let numels: Vec<usize> = parameters.iter().map(Parameter::numel).collect();
         let (size, whole) = (communicator.size(), options.shard_optimizer);
         let all: usize = numels.iter().sum();
         // Small models have small buckets, so that every rank has a share; whole parameters need
         // more of them to be shared evenly.
         let even = all.div_ceil(if whole { 4 * size } else { size });
         // Two buckets that follow each other are larger than one may be: so each has a tag.
-        let limit = options.bucket.min(even).max(all.div_ceil(usize::from(BUCKETS) / 2 - 1));
-        let buckets = buckets(&numels, limit, whole, size);
-        let mut owners = vec![0; numels.len()];
+        let limit = options.bucket.min(even).max(all.div_ceil(usize::from(BUCKETS) / 2 - 1)).max(1);
+        let mut buckets = buckets(&numels, limit, whole, size);
+        // The sum of the losses is known when the last gradient is.
+        let loss = Slice { item: numels.len(), range: 0..1 };
+        match buckets.last_mut() {
+            Some(last) => last.slices.push(loss),
+            None => buckets.push(Bucket { owner: 0, slices: vec![loss] }),
+        }
+        let mut owners = vec![0; numels.len() + 1];
         for bucket in &buckets {
             bucket.slices.iter().for_each(|slice| owners[slice.item] = bucket.owner);
         }
