@@ -50,7 +50,7 @@ def train(a, net, examples, loss_of, evaluate, head="classifier", rank=lambda me
     per_epoch = -(-examples // a.batch_size)
     total, warm = per_epoch * a.epochs, int(0.1 * per_epoch * a.epochs)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        opt, lambda s: (s + 1) / warm if s < warm else (total - s) / max(1, total - warm))
+        opt, lambda s: s / warm if s < warm else (total - s) / max(1, total - warm))
     best = (-math.inf, None, None)
     for epoch in range(a.epochs):
         net.train()
