@@ -9,6 +9,9 @@ use super::{Pipeline, TextClassifier};
 use crate::tasks::Problem;
 use crate::{EncoderInput, Encoding, Error, PackedBatch, Result};
 
+/// From an output to its loss.
+type Loss = Box<dyn Fn(&Var) -> Result<Var> + Sync>;
+
 /// A text that a model has read, with every operation of the way.
 pub struct TracedText {
     /// The operations, backward too if there was a target.
@@ -102,7 +105,7 @@ impl Pipeline {
     }
 
     /// The loss of an output whose right answer is `target`.
-    fn loss_of(&self, target: &str) -> Result<Box<dyn Fn(&Var) -> Result<Var> + Sync>> {
+    fn loss_of(&self, target: &str) -> Result<Loss> {
         let Pipeline::Classify(classifier) = self else {
             return Err(Error::Input(format!(
                 "a target is the label of a classifier, and this model is for {}",
@@ -114,7 +117,7 @@ impl Pipeline {
 }
 
 impl TextClassifier {
-    fn loss_of(&self, target: &str) -> Result<Box<dyn Fn(&Var) -> Result<Var> + Sync>> {
+    fn loss_of(&self, target: &str) -> Result<Loss> {
         if self.problem() == Problem::Regression {
             let number: f32 = target.parse().map_err(|_| {
                 Error::Input(format!("the model gives a number, and the target is {target:?}"))
