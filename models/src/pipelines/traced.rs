@@ -9,7 +9,7 @@ use super::{Pipeline, TextClassifier};
 use crate::tasks::Problem;
 use crate::{EncoderInput, Encoding, Error, PackedBatch, Result};
 
-/// The loss of a model's output.
+/// From an output to its loss.
 type Loss = Box<dyn Fn(&Var) -> Result<Var> + Sync>;
 
 /// A text that a model has read, with every operation of the way.

@@ -93,15 +93,19 @@ function edges_of(items, step) {
 // Columns by the longest way from the beginning, lanes by what is free.
 function place_items(items, edges) {
   const incoming = items.map((_, i) => edges.filter((edge) => edge.to === i && edge.from < i));
+  const of_operations = (i) => incoming[i].map((edge) => items[edge.from]).filter((from) => !is_given(from));
   items.forEach((item, i) => {
-    item.column = Math.max(0, ...incoming[i].map((edge) => items[edge.from].column + 1));
+    item.column = is_given(item) ? 0 : Math.max(0, ...of_operations(i).map((from) => from.column + 1));
   });
-  // A leaf stands just before what reads it.
+  // What no operation made stands just before what reads it, if need be left of all others; a parameter
+  // stands below.
+  const readers = (i) => edges.filter((edge) => edge.from === i).map((edge) => items[edge.to].column);
   items.forEach((item, i) => {
-    if (!item.node?.leaf) return;
-    const readers = edges.filter((edge) => edge.from === i).map((edge) => items[edge.to].column);
-    if (readers.length) item.column = Math.max(0, Math.min(...readers) - 1);
+    const before = item.nodes.some((node) => node.module) ? 0 : 1;
+    if (is_given(item) && readers(i).length) item.column = Math.min(...readers(i)) - before;
   });
+  const first = Math.min(0, ...items.map((item) => item.column));
+  items.forEach((item) => (item.column -= first));
   const taken = new Map();
   const settle = (item, wished) => {
     const used = taken.get(item.column) || new Set();
@@ -110,14 +114,16 @@ function place_items(items, edges) {
     item.lane = lane;
     taken.set(item.column, used.add(lane));
   };
-  // Operations first, each in the lane of what it reads; then the leaves beside what reads them.
-  const of_operations = (i) => incoming[i].map((edge) => items[edge.from]).filter((from) => from.lane !== undefined);
-  items.forEach((item, i) => item.node?.leaf || settle(item, of_operations(i).at(0)?.lane ?? 0));
+  // Operations first, each in the lane of what it reads; then the others beside what reads them.
+  items.forEach((item, i) => is_given(item) || settle(item, of_operations(i).at(0)?.lane ?? 0));
   items.forEach((item, i) => {
     const reader = edges.find((edge) => edge.from === i);
-    if (item.node?.leaf) settle(item, reader ? items[reader.to].lane : 0);
+    if (is_given(item)) settle(item, reader ? (items[reader.to].lane ?? 0) : 0);
   });
 }
+
+// Whether no operation made it: a leaf, or a module of parameters alone.
+const is_given = (item) => item.nodes.every((node) => node.leaf);
 
 function draw_graph(state, act) {
   const { step, tree, open, show } = state;
@@ -143,7 +149,9 @@ function draw_graph(state, act) {
   });
   svg.append(arrowheads());
   module_frames(items, act).forEach((frame) => svg.append(frame));
-  const most = Math.max(4096, ...edges.map((edge) => edge.bytes));
+  // A table of embeddings would make all else thin.
+  const made = edges.filter((edge) => !is_given(items[edge.from]));
+  const most = Math.max(4096, ...made.map((edge) => edge.bytes));
   for (const edge of edges) svg.append(...lines(edge, items, most, upright, state));
   items.forEach((item, i) => svg.append(box(item, i, items, edges, state, act)));
   return { svg, items };
@@ -227,18 +235,28 @@ function pressed(event, then) {
 // The way of the values, and that of the gradients back.
 function lines(edge, items, most, upright, state) {
   const [from, to] = [items[edge.from], items[edge.to]];
-  const width = 1 + 6 * Math.sqrt(edge.bytes / most);
+  const width = 1 + 6 * Math.min(1, Math.sqrt(edge.bytes / most));
   const near = !state.node || [from, to].some((item) => item.nodes.includes(state.node));
   const made = [];
   const path = (shift, reversed) => {
-    const forward = to.column > from.column;
     const side = upright ? from.x + BOX.width / 2 + shift : from.y + BOX.height / 2 + shift;
     const end_side = upright ? to.x + BOX.width / 2 + shift : to.y + BOX.height / 2 + shift;
     const begin = upright ? from.y + BOX.height : from.x + BOX.width;
     const end = (upright ? to.y : to.x) - 2;
     const point = (along, across) => (upright ? `${across} ${along}` : `${along} ${across}`);
     const span = to.column - from.column;
-    if (span <= 1 && forward) {
+    if (span === 0) {
+      // From a parameter up to the operation above it.
+      const [out, bend] = upright ? [from.y + BOX.height, 14] : [from.x + BOX.width, 16];
+      const [own, goal] = upright
+        ? [from.x + BOX.width / 2, to.x + BOX.width + 2]
+        : [from.y + BOX.height / 2, to.y + BOX.height + 2];
+      const [at, below] = [(upright ? to.y + BOX.height : to.x + BOX.width) - 16 - shift, goal + 12];
+      const d = [point(out, own), point(out + bend, own), point(at, below), point(at, goal)];
+      const way = reversed ? d.reverse() : d;
+      return `M${way[0]} C${way[1]} ${way[2]} ${way[3]}`;
+    }
+    if (span === 1) {
       const middle = (begin + end) / 2;
       const d = [point(begin, side), point(middle, side), point(middle, end_side), point(end, end_side)];
       const way = reversed ? d.reverse() : d;
@@ -293,9 +311,8 @@ function box(item, i, items, edges, state, act) {
   const { node, module } = item;
   const chosen = item.nodes.includes(state.node);
   const kind = module ? "module" : node.leaf ? "leaf" : "operation";
-  const operations = item.nodes.filter((own) => !own.leaf).length;
   const title = module ? module.name : node.leaf && node.module ? node.module.split(".").at(-1) : node.title();
-  const sub = module ? `${operations} operation${operations === 1 ? "" : "s"}` : single(node);
+  const sub = module ? contents(item) : single(node);
   const press = () => (module ? act.toggle(module.path) : act.choose(node));
   const label = module
     ? `Module ${module.path}, ${sub}, closed`
@@ -319,6 +336,12 @@ function box(item, i, items, edges, state, act) {
     drawn("text", { class: "sub", x: BOX.width / 2, y: 33, "text-anchor": "middle" }, clipped(sub, 23)),
   );
   return made;
+}
+
+function contents(item) {
+  const operations = item.nodes.filter((node) => !node.leaf).length;
+  const [n, what] = operations ? [operations, "operation"] : [item.nodes.length, "parameter"];
+  return `${n} ${what}${n === 1 ? "" : "s"}`;
 }
 
 function single(node) {

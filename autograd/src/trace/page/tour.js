@@ -302,8 +302,12 @@ function updated_weight(step) {
   return node && { node, index: updated.index, updated };
 }
 
+const matrix_with_gradient = (step) =>
+  step.nodes.findLast((node) => node.leaf && node.gradient_of && node.module && node.shape.length === 2);
+
 function weight_with_gradient(step) {
-  const node = step.nodes.findLast((node) => node.leaf && node.gradient_of && node.consumers.length);
+  const node =
+    matrix_with_gradient(step) ?? step.nodes.findLast((node) => node.leaf && node.gradient_of && node.consumers.length);
   return node && { node, index: place_in(node) };
 }
 
