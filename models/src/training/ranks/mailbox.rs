@@ -15,9 +15,12 @@ pub struct Mailbox {
     arrived: Condvar,
 }
 
+/// A message, and when it arrived.
+type Letter = (Vec<u8>, Instant);
+
 #[derive(Default)]
 struct Content {
-    messages: HashMap<(usize, Tag), VecDeque<(Vec<u8>, Instant)>>,
+    messages: HashMap<(usize, Tag), VecDeque<Letter>>,
     /// The rank that failed first, and why.
     failure: Option<(usize, String)>,
     /// Ranks that send nothing more.
@@ -86,7 +89,7 @@ impl Mailbox {
 }
 
 impl Content {
-    fn next(&mut self, from: usize, tag: Tag) -> Option<(Vec<u8>, Instant)> {
+    fn next(&mut self, from: usize, tag: Tag) -> Option<Letter> {
         self.messages.get_mut(&(from, tag)).and_then(VecDeque::pop_front)
     }
 }
