@@ -15,12 +15,12 @@ pub struct Mailbox {
     arrived: Condvar,
 }
 
-/// Its bytes, and when it arrived.
-type Message = (Vec<u8>, Instant);
+/// A message, and when it arrived.
+type Letter = (Vec<u8>, Instant);
 
 #[derive(Default)]
 struct Content {
-    messages: HashMap<(usize, Tag), VecDeque<Message>>,
+    messages: HashMap<(usize, Tag), VecDeque<Letter>>,
     /// The rank that failed first, and why.
     failure: Option<(usize, String)>,
     /// Ranks that send nothing more.
@@ -89,7 +89,7 @@ impl Mailbox {
 }
 
 impl Content {
-    fn next(&mut self, from: usize, tag: Tag) -> Option<Message> {
+    fn next(&mut self, from: usize, tag: Tag) -> Option<Letter> {
         self.messages.get_mut(&(from, tag)).and_then(VecDeque::pop_front)
     }
 }
