@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn steps_are_numbers_and_ranges() {
-        let chosen = |text: &str| flags(&[&format!("--steps={text}")]).chosen(9);
+        let chosen = |text: &str| flags(&[format!("--steps={text}").as_str()]).chosen(9);
         assert_eq!(chosen("1,4-6").unwrap(), [1, 4, 5, 6]);
         assert_eq!(flags(&[]).chosen(2).unwrap(), [1, 2]);
         for wrong in ["", "0", "10", "3-2", "x", "1,,2"] {
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn sizes_are_above_0() {
-        let sizes = |text: &str| flags(&[&format!("--size={text}")]).sizes();
+        let sizes = |text: &str| flags(&[format!("--size={text}").as_str()]).sizes();
         assert_eq!(sizes("64").unwrap(), [64]);
         assert_eq!(sizes("5x6×7").unwrap(), [5, 6, 7]);
         for wrong in ["0", "-1", "", "5x", "1e3", "99999999"] {
