@@ -8,6 +8,8 @@ mod line;
 #[cfg_attr(not(feature = "mpi"), path = "no_mpi.rs")]
 mod mpi;
 #[cfg(feature = "mpi")]
+mod state;
+#[cfg(feature = "mpi")]
 mod watchdog;
 
 use std::path::Path;

@@ -13,7 +13,8 @@ use gradus_models::training::ranks::{Communicator, Tag};
 use gradus_models::{Error, Result};
 
 use super::launcher::{Launched, told_once};
-use super::line::{self, Order, State};
+use super::line::{self, Order};
+use super::state::State;
 use super::{Connection, Line, watchdog};
 use crate::flags::RankFlags;
 

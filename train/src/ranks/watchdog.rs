@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use gradus_cli::Outcome;
 
-use super::line::State;
+use super::state::State;
 
 /// The share of --rank-timeout after which a silent rank counts as dead, so that the run has ended
 /// everywhere within the time.
