@@ -85,7 +85,7 @@ pub(super) fn unary(op: UnaryOp) -> Note {
             "torch.tanh",
             r"y = \tanh x = \frac{e^x - e^{-x}}{e^x + e^{-x}}",
             r"\bar x = \bar y\,(1 - \tanh^2 x)",
-            r"The quotient rule on $\sinh/\cosh$: $(\cosh^2 - \sinh^2)/\cosh^2 = 1 - \tanh^2$.",
+            "The quotient rule on sinh/cosh, with cosh² − sinh² = 1: the slope is 1/cosh² = 1 − tanh².",
         )
         .keeps("PyTorch keeps the output. Here the fused kernel takes the input and computes tanh again, in one pass."),
         Sigmoid => plain(
