@@ -6,7 +6,7 @@
 /// ```
 /// let files = gradus_cpu::sources("softmax");
 /// assert_eq!(files[0].0, "tensor/cpu/src/softmax.rs");
-/// assert!(files[0].1.starts_with("//! Softmax"));
+/// assert!(files[0].1.starts_with("//! Along the last dimension"));
 /// assert!(gradus_cpu::sources("no such family").is_empty());
 /// ```
 pub fn sources(family: &str) -> &'static [(&'static str, &'static str)] {
