@@ -208,7 +208,7 @@ fn tests(op: Op) -> String {
         ("values that PyTorch computed", "tests/all/golden_ops.rs"),
     ];
     let mut page = format!(
-        "## Tests\n\nThese walk the registry, so they walk `{name}` too. `GRADUS_OP={name} cargo test --test all` runs \
+        "## Tests\n\nThese walk the registry, so they walk `{name}` too. `GRADUS_OP={name} cargo test -p gradus --test all` runs \
          them for it alone.\n\n"
     );
     for (what, file) in walking {
