@@ -88,7 +88,9 @@ mod tests {
         let folder = check::training::folder();
         let path = folder.path().join("run.safetensors");
         let mut run = Run::new().unwrap();
-        (0..5).for_each(|_| drop(run.next(&data).unwrap()));
+        for _ in 0..5 {
+            run.next(&data).unwrap();
+        }
         run.write(&path).unwrap_or_else(|error| panic!("write: {error}"));
         let resumed = Run::read(&path).unwrap_or_else(|error| panic!("read: {error}"));
         (run, resumed)
