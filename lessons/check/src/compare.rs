@@ -5,7 +5,7 @@ use std::fmt::{Debug, Display, Write};
 use gradus_testing::Numbers;
 
 /// Lists longer than this are shown by their beginning.
-const SHOWN: usize = 64;
+const SHOWN: usize = 32;
 
 /// Asserts that two lists are equal, element by element. A single value is a list of one.
 ///
@@ -47,8 +47,8 @@ where
     let shape = expected.shape().or(yours.shape()).map(<[usize]>::to_vec);
     let (mine, theirs) = (yours.numbers(), expected.numbers());
     let wrong = |a: f64, b: f64| {
-        let equal = a == b || (a.is_nan() && b.is_nan());
-        !equal && !((a - b).abs() <= allowed * b.abs().max(1.0))
+        let near = (a - b).abs() <= allowed * b.abs().max(1.0);
+        !(near || a == b || (a.is_nan() && b.is_nan()))
     };
     let first = match (yours.shape(), expected.shape()) {
         (Some(a), Some(b)) if a != b => format!("the shape: yours {a:?}, expected {b:?}"),
@@ -57,19 +57,19 @@ where
         }
         _ => match mine.iter().zip(&theirs).position(|(&a, &b)| wrong(a, b)) {
             None => return,
-            Some(at) => format!(
-                "element {}: yours {}, expected {} (difference {:.1e}, allowed {:.1e})",
-                place(at, shape.as_deref()),
-                mine[at],
-                theirs[at],
-                (mine[at] - theirs[at]).abs(),
-                allowed * theirs[at].abs().max(1.0)
-            ),
+            Some(at) => {
+                let place = place(at, shape.as_deref());
+                let (a, b) = (mine[at], theirs[at]);
+                let (off, limit) = ((a - b).abs(), allowed * b.abs().max(1.0));
+                format!(
+                    "element {place}: yours {a}, expected {b}; off by {off:.1e}, allowed {limit:.1e}"
+                )
+            }
         },
     };
     let shown = |numbers: &[f64], shape: Option<&[usize]>| match shape {
-        Some(shape) => format!("{}, shape {shape:?}", list(numbers)),
-        None => list(numbers),
+        Some(shape) => format!("{}, shape {shape:?}", list(&rounded(numbers))),
+        None => list(&rounded(numbers)),
     };
     let (yours, expected) = (shown(&mine, yours.shape()), shown(&theirs, expected.shape()));
     panic!("{}", report(what, &input.to_string(), &yours, &expected, &first));
@@ -88,6 +88,12 @@ pub(crate) fn report(what: &str, input: &str, yours: &str, expected: &str, first
         writeln!(text, "  {name:>11}: {value}").expect("a string takes all text");
     }
     text
+}
+
+/// Numbers with six digits, so that many fit into a line.
+pub(crate) fn rounded(numbers: &[f64]) -> Vec<f64> {
+    let round = |x: &f64| format!("{x:.5e}").parse().unwrap_or(*x);
+    numbers.iter().map(round).collect()
 }
 
 /// A list as text, shortened where it is long.
@@ -144,7 +150,8 @@ pub(crate) mod tests {
         let yours = Tensor::from_slice(&[1.0, 2.0, 3.5, 4.0], &[2, 2])?;
         let expected = Tensor::from_slice(&[1.0, 2.0, 3.0, 4.5], &[2, 2])?;
         let text = message_of(|| near("the sum", "x", &yours, &expected, 1e-3));
-        let first = "first wrong: element [1, 0]: yours 3.5, expected 3 (difference 5.0e-1, allowed 3.0e-3)";
+        let first =
+            "first wrong: element [1, 0]: yours 3.5, expected 3; off by 5.0e-1, allowed 3.0e-3";
         assert!(text.contains(first), "{text}");
         assert!(text.contains("[1.0, 2.0, 3.0, 4.5], shape [2, 2]"), "{text}");
         Ok(())
@@ -177,6 +184,8 @@ pub(crate) mod tests {
     fn a_long_list_is_shortened() {
         let long: Vec<usize> = (0..1000).collect();
         let shown = list(&long);
-        assert!(shown.ends_with("63, … 1000 in all]") && shown.len() < 400, "{shown}");
+        assert!(shown.ends_with("31, … 1000 in all]") && shown.len() < 200, "{shown}");
+        assert_eq!(rounded(&[1.0 / 3.0, 2e-9 / 3.0, 0.0]), [0.333333, 6.66667e-10, 0.0]);
+        assert!(rounded(&[f64::NAN])[0].is_nan());
     }
 }

@@ -5,7 +5,7 @@ use gradus_autograd::{
 };
 use gradus_tensor::{DType, Result, RngKey, Tensor};
 
-use crate::compare::{list, near, report};
+use crate::compare::{list, near, report, rounded};
 
 /// The step of a finite difference.
 const STEP: f64 = 1e-5;
@@ -31,8 +31,8 @@ pub fn slopes(what: &str, f: impl Fn(&[f64]) -> f64, at: &[f64], yours: &[f64]) 
     };
     let differences: Vec<f64> =
         (0..at.len()).map(|i| (shifted(i, STEP) - shifted(i, -STEP)) / (2.0 * STEP)).collect();
-    let wrong = |a: f64, b: f64| !((a - b).abs() <= 1e-6 * b.abs().max(1.0));
-    let first = match yours.iter().zip(&differences).position(|(&a, &b)| wrong(a, b)) {
+    let near = |a: f64, b: f64| (a - b).abs() <= 1e-6 * b.abs().max(1.0);
+    let first = match yours.iter().zip(&differences).position(|(&a, &b)| !near(a, b)) {
         _ if yours.len() != at.len() => {
             format!("yours has {} slopes for {} inputs", yours.len(), at.len())
         }
@@ -47,9 +47,11 @@ pub fn slopes(what: &str, f: impl Fn(&[f64]) -> f64, at: &[f64], yours: &[f64]) 
             differences[i]
         ),
     };
-    let rounded: Vec<f64> = differences.iter().map(|d| (d * 1e6).round() / 1e6).collect();
     let what = format!("the slopes of {what}");
-    panic!("{}", report(&what, &list(at), &list(yours), &list(&rounded), &first));
+    panic!(
+        "{}",
+        report(&what, &list(at), &list(&rounded(yours)), &list(&rounded(&differences)), &first)
+    );
 }
 
 /// Asserts that the gradients of `f` at `inputs` (f64) agree with finite differences, by the
@@ -164,7 +166,7 @@ fn show(inputs: &[Tensor]) -> String {
 fn differs(what: &str, kind: &str, inputs: &[Tensor], error: &str) -> String {
     let note = "(analytic: from the backward rules; numeric: the finite difference)";
     let text = format!("the {kind} of {what}: not yet right\n\n{}\n{error}\n{note}", show(inputs));
-    text.replace('\n', "\n  ")
+    text.replace('\n', "\n  ").replace("\n  \n", "\n\n")
 }
 
 #[cfg(test)]

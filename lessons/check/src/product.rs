@@ -70,8 +70,9 @@ fn reference(s: Sizes, side: Side) -> Result<(Vec<f32>, Vec<f32>, Tensor, f64)> 
     Ok((a.to_vec()?, b.to_vec()?, wide_a.matmul(&wide_b)?, allowed))
 }
 
-/// Rounds in which two products are timed in turn.
-const ROUNDS: usize = 9;
+/// Rounds in which two products are timed in turn. Short rounds and many of them: where other
+/// programs run too, a long round is more often interrupted.
+const ROUNDS: usize = 15;
 /// How often the comparison may be made again: another program may have been in the way.
 const TRIES: usize = 3;
 
@@ -79,13 +80,8 @@ const TRIES: usize = 3;
 /// at least `times` as fast as `before`.
 pub fn faster(times: f64, n: usize, before: (&str, Product), after: (&str, Product)) -> ExitCode {
     for attempt in 1..=TRIES {
-        let (old, new) = medians(n, before.1, after.1);
         println!("products of {n}×{n} matrices, medians of {ROUNDS} rounds in turn:");
-        let rate = |seconds: f64| 2.0 * (n * n * n) as f64 / seconds / 1e9;
-        for (name, seconds) in [(before.0, old), (after.0, new)] {
-            let milliseconds = seconds * 1e3;
-            println!("  {name:24} {milliseconds:8.2} ms  {:7.2} GFLOP/s", rate(seconds));
-        }
+        let [old, new] = medians(n, [before, after]);
         let ratio = old / new;
         if ratio >= times {
             println!("{ratio:.1} times as fast; at least {times} were asked for");
@@ -96,25 +92,33 @@ pub fn faster(times: f64, n: usize, before: (&str, Product), after: (&str, Produ
     ExitCode::FAILURE
 }
 
-/// The median seconds of each.
-fn medians(n: usize, before: Product, after: Product) -> (f64, f64) {
+/// Times a product of n·n matrices, and prints the median.
+pub fn speed(n: usize, product: (&str, Product)) {
+    println!("products of {n}×{n} matrices, the median of {ROUNDS} rounds:");
+    medians(n, [product]);
+}
+
+/// The median seconds of each, which it prints.
+fn medians<const N: usize>(n: usize, products: [(&str, Product); N]) -> [f64; N] {
     let numbers = |seed: usize| -> Vec<f32> {
         (0..n * n).map(|i| ((i * 7919 + seed) % 1000) as f32 / 500.0 - 1.0).collect()
     };
     let (a, b, mut c) = (numbers(1), numbers(2), vec![0.0; n * n]);
-    let mut time = |product: Product| {
-        let start = Instant::now();
-        product(&a, &b, &mut c, Sizes { m: n, k: n, n });
-        start.elapsed().as_secs_f64()
-    };
-    let (mut old, mut new) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        old.push(time(before));
-        new.push(time(after));
+    let mut times = [[0.0; ROUNDS]; N];
+    for round in 0..ROUNDS {
+        for (times, (_, product)) in times.iter_mut().zip(products) {
+            let start = Instant::now();
+            product(&a, &b, &mut c, Sizes { m: n, k: n, n });
+            times[round] = start.elapsed().as_secs_f64();
+        }
     }
-    old.sort_by(f64::total_cmp);
-    new.sort_by(f64::total_cmp);
-    (old[ROUNDS / 2], new[ROUNDS / 2])
+    std::array::from_fn(|i| {
+        times[i].sort_by(f64::total_cmp);
+        let seconds = times[i][ROUNDS / 2];
+        let (milliseconds, rate) = (seconds * 1e3, 2.0 * (n * n * n) as f64 / seconds / 1e9);
+        println!("  {:24} {milliseconds:8.2} ms  {rate:7.2} GFLOP/s", products[i].0);
+        seconds
+    })
 }
 
 /// A simulated cache: it holds the lines of 16 numbers that were used last.

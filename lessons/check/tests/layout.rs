@@ -146,7 +146,9 @@ fn the_test_programs_have_every_exercise() {
         let old = read(&file);
         let head = old.find("\n#[path").map_or(old.as_str(), |at| &old[..at]);
         let mut new = head.to_string();
-        for exercise in exercises() {
+        let mut exercises = exercises();
+        exercises.sort_by(|a, b| a.name.cmp(&b.name)); // as rustfmt does
+        for exercise in exercises {
             let (path, name) = (exercise.file(folder), &exercise.name);
             new += &format!("\n#[path = \"../../{path}\"]\nmod {name};");
         }

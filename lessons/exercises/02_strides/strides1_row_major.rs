@@ -56,6 +56,11 @@ mod tests {
     }
 
     #[test]
+    fn a_size_of_0_counts_as_1() {
+        marks(&[2, 0, 3], &[3, 3, 1]);
+    }
+
+    #[test]
     fn as_the_engine_lays_out_tensors() {
         for inputs in check::inputs_of(Op::Reshape) {
             marks(inputs[0].shape(), inputs[0].layout().strides());

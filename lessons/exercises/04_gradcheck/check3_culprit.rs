@@ -16,10 +16,13 @@
 use gradus::autograd::{Context, GradCheck, gradcheck};
 use gradus::prelude::{DType, Result, RngKey, Tensor, Var};
 
-type Rules = Result<Vec<Option<Var>>>;
+/// A function with a backward rule.
+type Function = fn(&[Var]) -> Result<Var>;
+/// The gradients of the inputs.
+type Gradients = Result<Vec<Option<Var>>>;
 
 /// The five functions, each with a name.
-const RULES: [(&str, fn(&[Var]) -> Result<Var>); 5] = [
+const RULES: [(&str, Function); 5] = [
     ("silu", |v| Var::custom("silu", v[0].tensor().silu()?, &[&v[0]], silu)),
     ("softmax", |v| Var::custom("softmax", v[0].tensor().softmax(-1)?, &[&v[0]], softmax)),
     ("log_softmax", |v| {
@@ -30,7 +33,7 @@ const RULES: [(&str, fn(&[Var]) -> Result<Var>); 5] = [
 ];
 
 /// y = x·σ(x), with σ = 1/(1 + e⁻ˣ).
-fn silu(c: &Context) -> Rules {
+fn silu(c: &Context) -> Gradients {
     let (g, x) = (c.grad(), c.input(0));
     let s = x.sigmoid()?;
     let slope = s.add(&x.mul(&s)?.mul(&s.affine(-1.0, 1.0)?)?)?; // TODO: right?
@@ -38,27 +41,27 @@ fn silu(c: &Context) -> Rules {
 }
 
 /// y = eˣ / Σeˣ along the last dimension.
-fn softmax(c: &Context) -> Rules {
+fn softmax(c: &Context) -> Gradients {
     let (g, y) = (c.grad(), c.input(0).softmax(-1)?);
     let inner = g.mean(&[-1], true)?; // TODO: right?
     Ok(vec![Some(y.mul(&g.sub(&inner)?)?)])
 }
 
 /// y = x − ln Σeˣ along the last dimension.
-fn log_softmax(c: &Context) -> Rules {
+fn log_softmax(c: &Context) -> Gradients {
     let (g, y) = (c.grad(), c.input(0).log_softmax(-1)?);
     let inner = y.exp()?.mul(&g.sum(&[-1], true)?)?; // TODO: right?
     Ok(vec![Some(g.sub(&inner)?)])
 }
 
 /// y = Σx / n along the last dimension.
-fn mean(c: &Context) -> Rules {
+fn mean(c: &Context) -> Gradients {
     let n = c.input(0).size(-1)? as f64;
     Ok(vec![Some(c.grad().mul_scalar(1.0 / n)?.broadcast_to(c.input_shape(0))?)]) // TODO: right?
 }
 
 /// y = x − mean(x) along the last dimension.
-fn centred(c: &Context) -> Rules {
+fn centred(c: &Context) -> Gradients {
     Ok(vec![Some(centre(c.grad())?)]) // TODO: right?
 }
 
@@ -67,13 +70,13 @@ fn centre(x: &Var) -> Result<Var> {
 }
 
 /// The check that all five pass: the loss is the sum of the outputs.
-fn passes_naive_check(rule: fn(&[Var]) -> Result<Var>) -> Result<bool> {
+fn passes_naive_check(rule: Function) -> Result<bool> {
     let x = Tensor::randn(&[3, 4], DType::F64, RngKey::new(1))?;
     Ok(gradcheck(|v| rule(v)?.sum_all(), &[x], &GradCheck::new("naive", 1)).is_ok())
 }
 
 /// Whether the rule gives the right gradients for all that may come from above.
-fn is_right(rule: fn(&[Var]) -> Result<Var>) -> Result<bool> {
+fn is_right(rule: Function) -> Result<bool> {
     // TODO: call `gradcheck` in a way that does not add up the outputs.
     todo!("a good check")
 }

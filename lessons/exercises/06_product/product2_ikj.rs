@@ -38,7 +38,7 @@ fn ikj(a: &[f32], b: &[f32], c: &mut [f32], s: Sizes) {
 }
 
 fn main() -> ExitCode {
-    faster(2.0, 256, ("ijk", ijk), ("ikj", ikj))
+    faster(2.0, 192, ("ijk", ijk), ("ikj", ikj))
 }
 
 #[cfg(test)]

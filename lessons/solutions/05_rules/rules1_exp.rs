@@ -21,12 +21,16 @@ use gradus::prelude::{Result, Var};
 
 fn my_exp(x: &Var) -> Result<Var> {
     Var::custom("my_exp", x.tensor().exp()?, &[x], |c| {
-        Ok(vec![Some(c.grad().mul(&c.input(0).exp()?)?)])
+        let slope = c.input(0).exp()?;
+        Ok(vec![Some(c.grad().mul(&slope)?)])
     })
 }
 
 fn my_log(x: &Var) -> Result<Var> {
-    Var::custom("my_log", x.tensor().log()?, &[x], |c| Ok(vec![Some(c.grad().div(c.input(0))?)]))
+    Var::custom("my_log", x.tensor().log()?, &[x], |c| {
+        let x = c.input(0);
+        Ok(vec![Some(c.grad().div(x)?)])
+    })
 }
 
 fn demo() -> Result<()> {

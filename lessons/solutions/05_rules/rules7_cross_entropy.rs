@@ -9,7 +9,7 @@
 //
 //         −ln pₜ = −ln(e^xₜ / Σ e^x) = ln Σ e^x − xₜ
 //
-//   * The gradient becomes beautifully simple. The slope of ln Σ e^x by xᵢ is pᵢ; of xₜ it is 1 for
+//   * The gradient becomes simple. The slope of ln Σ e^x by xᵢ is pᵢ; of xₜ it is 1 for
 //     the right class:
 //
 //         gradient of xᵢ = (pᵢ − (1 if i = t, else 0)) / n · g
