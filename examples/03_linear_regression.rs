@@ -20,28 +20,21 @@ fn main() -> Result<()> {
     let layer = Linear::new(&store.root().join("regression"), 3, 1, Init::Zeros)?;
     let mut optimizer = Sgd::new(store.parameters(), 0.1)?.momentum(0.9)?;
 
-    // The first step and the last are traced, for a page that shows them side by side.
-    let mut traced = Vec::new();
+    let loss = || losses::mse(&layer.forward(&x)?, &y, Reduction::Mean);
+
+    let (_, first) = trace(|| loss()?.backward())?;
     for step in 0..=100 {
-        let forward_and_back = || {
-            let loss = losses::mse(&layer.forward(&x)?, &y, Reduction::Mean)?;
-            Ok((loss.item()?, loss.backward()?))
-        };
-        let (loss, gradients) = if step % 100 == 0 {
-            let (result, trace) = trace(forward_and_back)?;
-            traced.push(trace);
-            result
-        } else {
-            forward_and_back()?
-        };
+        let loss = loss()?;
         if step % 20 == 0 {
-            println!("step {step:3}: loss {loss:.5}");
+            println!("step {step:3}: loss {:.5}", loss.item()?);
         }
-        optimizer.step(&gradients)?;
+        optimizer.step(&loss.backward()?)?;
     }
+    // A page that shows the first step and one after the last, side by side.
+    let (_, last) = trace(|| loss()?.backward())?;
+    let html = Page::new("Linear regression", &first).first("step 0", None);
+    let html = html.step("step 101", &last, None).to_html();
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/target/03_linear_regression.html");
-    let html = Page::new("Linear regression", &traced[0]).first("step 0", None);
-    let html = html.step("step 100", &traced[1], None).to_html();
     std::fs::create_dir_all(concat!(env!("CARGO_MANIFEST_DIR"), "/target"))
         .and_then(|()| std::fs::write(page, html))
         .expect("the folder target can be written");

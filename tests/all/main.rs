@@ -1,7 +1,6 @@
 //! Tests across floors: every operation against finite differences, PyTorch's numbers, its composed
 //! form and the other device.
 
-mod book;
 #[path = "../common/mod.rs"]
 mod common;
 mod derived_ops;

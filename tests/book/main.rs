@@ -1,5 +1,7 @@
-//! The book's page of every operation is that of the registry and of the engine's own numbers.
-//! `GRADUS_BLESS=1 cargo test -p gradus --test all -- book` writes the pages again.
+//! The book's page of every operation is that of the registry and of the engine's own numbers. This
+//! is a program of its own, because it counts the work of all threads.
+//!
+//! `GRADUS_BLESS=1 cargo test -p gradus --test book` writes the pages again.
 
 mod numbers;
 mod page;
