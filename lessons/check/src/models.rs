@@ -175,7 +175,8 @@ fn same_rows(what: &str, input: &str, names: &[String], yours: &Tensor, expected
     }
     let width = expected.shape()[1].max(1);
     let (mine, theirs) = (yours.to_f64_vec(), expected.to_f64_vec());
-    let wrong = |(a, b): (&f64, &f64)| !((a - b).abs() <= ALLOWED * b.abs().max(1.0));
+    let right = |a: f64, b: f64| (a - b).abs() <= ALLOWED * b.abs().max(1.0); // false for NaN
+    let wrong = |(a, b): (&f64, &f64)| !right(*a, *b);
     let rows: Vec<(&[f64], &[f64])> = mine.chunks(width).zip(theirs.chunks(width)).collect();
     let bad = |row: &(&[f64], &[f64])| row.0.iter().zip(row.1).any(wrong);
     let Some(at) = rows.iter().position(bad) else { return };
