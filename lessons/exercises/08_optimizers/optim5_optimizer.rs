@@ -90,7 +90,7 @@ mod tests {
     fn the_steps_of_the_paper() {
         // The same in plain numbers.
         let (lr, decay, beta1, beta2) = (0.1, 0.2, 0.9, 0.99);
-        let mut m = vec![0.0; check::optim::WEIGHTS];
+        let mut m = [0.0; check::optim::WEIGHTS];
         let plain = |w: &mut [f64], g: &[f64]| {
             for i in 0..w.len() {
                 let u = beta1 * m[i] + (1.0 - beta1) * g[i];
