@@ -4,10 +4,11 @@
 use std::fmt::{Display, Formatter};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use gradus_gpu::{CompleteShader, CustomShader, View, ViewMut, complete, custom, gpu, transfer};
-use gradus_tensor::{Result, Tensor};
+use gradus_gpu::{CustomShader, View, custom, gpu, transfer};
+use gradus_tensor::ops::shader::{self, UserShader};
+use gradus_tensor::{Device, Result, Tensor};
 
 use crate::compare::{list, place, report};
 use crate::near;
@@ -26,15 +27,6 @@ macro_rules! kernel {
 }
 pub use kernel;
 
-/// The bytes of a shader's `var<immediate>`: words of 32 bits. A float is given by `to_bits()`.
-///
-/// ```
-/// assert_eq!(check::shader::arguments(&[7, 2.5f32.to_bits()]).len(), 8);
-/// ```
-pub fn arguments(words: &[u32]) -> Vec<u8> {
-    words.iter().flat_map(|word| word.to_ne_bytes()).collect()
-}
-
 /// A kernel in a text file.
 pub struct Kernel {
     /// The file, as messages show it.
@@ -48,8 +40,8 @@ pub struct Launch<'a> {
     pub inputs: &'a [&'a [f32]],
     /// The shape of the result.
     pub shape: &'a [usize],
-    /// Its immediates; see [`arguments`].
-    pub arguments: Vec<u8>,
+    /// Its immediates: words of 32 bits. A float is given by `to_bits()`.
+    pub arguments: &'a [u32],
     /// Workgroups.
     pub groups: u32,
     /// Threads of each.
@@ -87,32 +79,31 @@ impl Kernel {
         CustomShader { name: self.path, wgsl: self.text, inputs: inputs as u32 }
     }
 
-    fn complete_shader(&self, inputs: usize) -> CompleteShader {
-        let inputs = inputs as u32;
-        CompleteShader { name: self.path, wgsl: self.text, entry: "main", inputs }
-    }
-
     /// Asserts that the text defines `fn element(i: u32) -> f32` over so many inputs.
     ///
     /// # Panics
     /// If naga refuses it, with its message.
     #[track_caller]
     pub fn validate_map(&self, inputs: usize) {
-        self.accept(custom::validate(&self.map_shader(inputs)));
+        let valid = custom::validate(&self.map_shader(inputs));
+        valid.unwrap_or_else(|error| self.refuse(&error));
     }
 
-    /// Asserts that the text is a complete shader whose immediates have so many bytes.
+    /// Asserts that the text is a complete shader with the entry point `main`, and returns it.
     ///
     /// # Panics
     /// As [`validate_map`](Kernel::validate_map).
     #[track_caller]
-    pub fn validate(&self, bytes: usize) {
-        self.accept(self.complete_shader(0).validate(self.path, bytes));
+    pub fn validate(&self) -> UserShader {
+        let shader = UserShader::parse(self.path, self.text);
+        let shader = shader.unwrap_or_else(|error| self.refuse(&error));
+        let has_main = shader.entries().iter().any(|name| name == "main");
+        assert!(has_main, "{} has no entry point `@compute fn main`", self.path);
+        shader
     }
 
     #[track_caller]
-    fn accept(&self, result: Result<(), String>) {
-        let Err(error) = result else { return };
+    fn refuse(&self, error: &str) -> ! {
         let note = match error.contains("`todo`") {
             true => "\n`todo` is no function: it stands where your part is still missing.",
             false => "",
@@ -129,8 +120,9 @@ impl Kernel {
     #[track_caller]
     pub fn map(&self, what: &str, inputs: &[&[f32]], expected: &[f32], allowed: f64) {
         self.validate_map(inputs.len());
-        let Some(gpu) = self.gpu() else { return };
+        let Some(index) = self.gpu() else { return };
         let run = || -> Result<Vec<f32>> {
+            let gpu = gpu(self.path, index)?;
             let arrays = inputs
                 .iter()
                 .map(|x| transfer::upload(self.path, gpu, &guarded(x), &[x.len() + BEHIND]));
@@ -151,10 +143,10 @@ impl Kernel {
     /// As [`map`](Kernel::map); if an element was not written, or one behind the end was.
     #[track_caller]
     pub fn run(&self, what: &str, launch: &Launch, expected: &[f32], allowed: f64) {
-        self.validate(launch.arguments.len());
-        let Some(gpu) = self.gpu() else { return };
-        let numel = expected.len();
-        let values = self.values(gpu, launch, numel);
+        let shader = self.validate();
+        let Some(index) = self.gpu() else { return };
+        let (device, numel) = (Device::gpu(index).expect("it is listed"), expected.len());
+        let values = values(&shader, device, launch, numel);
         let values = values.unwrap_or_else(|error| panic!("{what}: {error}"));
         let (yours, behind) = values.split_at(numel);
         let input = format!(
@@ -188,33 +180,15 @@ impl Kernel {
         near(&self.title(what), input, &shaped(yours), &shaped(expected), allowed);
     }
 
-    /// What the shader leaves in a buffer that is longer than its result.
-    fn values(
-        &self,
-        gpu: &'static gradus_gpu::Gpu,
-        launch: &Launch,
-        numel: usize,
-    ) -> Result<Vec<f32>> {
-        let up = |x: &[f32]| transfer::upload(self.path, gpu, x, &[x.len()]);
-        let inputs = launch.inputs.iter().map(|x| up(&guarded(x))).collect::<Result<Vec<_>>>()?;
-        let views: Vec<View> = inputs.iter().map(|x| x.view()).collect();
-        let (mut storage, dtype, layout) = up(&vec![UNTOUCHED; numel + BEHIND])?.into_parts();
-        let alone = Arc::get_mut(&mut storage).expect("a new storage has one owner");
-        let result = ViewMut::new(alone, dtype, &layout);
-        let shader = self.complete_shader(inputs.len());
-        complete::run(&shader, &views, result, &launch.arguments, launch.groups)?;
-        read(self.path, View::new(&storage, dtype, &layout))
-    }
-
-    /// The GPU, if there is one.
-    fn gpu(&self) -> Option<&'static gradus_gpu::Gpu> {
+    /// The number of the GPU, if there is one.
+    fn gpu(&self) -> Option<usize> {
         let Some(info) = gradus_gpu::gpus().into_iter().next() else {
             let required = std::env::var_os("GRADUS_REQUIRE_GPU").is_some_and(|v| v == "1");
             assert!(!required, "GRADUS_REQUIRE_GPU=1, and there is no GPU");
             tell(&format!("{} is valid, but was not run: there is no GPU here", self.path));
             return None;
         };
-        Some(gpu(self.path, info.index).expect("a GPU that is listed can be opened"))
+        Some(info.index)
     }
 
     fn title(&self, what: &str) -> String {
@@ -239,6 +213,16 @@ pub(crate) fn tell(line: &str) {
         let _ = writeln!(std::io::stderr(), "{line}");
         told.push(line.to_string());
     }
+}
+
+/// What the shader leaves in a buffer that is longer than its result.
+fn values(shader: &UserShader, device: Device, launch: &Launch, numel: usize) -> Result<Vec<f32>> {
+    let up = |x: &[f32]| Tensor::from_slice(x, &[x.len()])?.to_device(device);
+    let inputs = launch.inputs.iter().map(|x| up(&guarded(x))).collect::<Result<Vec<_>>>()?;
+    let mut result = up(&vec![UNTOUCHED; numel + BEHIND])?;
+    let (inputs, groups) = (inputs.iter().collect::<Vec<_>>(), [launch.groups, 1, 1]);
+    shader::launch(shader, "main", &inputs, &mut [&mut result], launch.arguments, groups)?;
+    result.to_vec()
 }
 
 /// Numbers with NaN behind them, which shows where a kernel reads too far.
@@ -293,8 +277,7 @@ mod tests {
     fn failure(kernel: &Kernel) -> Option<String> {
         let x: Vec<f32> = (0..5).map(|i| i as f32).collect();
         let expected: Vec<f32> = x.iter().map(|x| x + 1.0).collect();
-        let arguments = arguments(&[5]);
-        let launch = Launch { inputs: &[&x], shape: &[5], arguments, groups: 1, threads: 64 };
+        let launch = Launch { inputs: &[&x], shape: &[5], arguments: &[5], groups: 1, threads: 64 };
         let run = AssertUnwindSafe(|| kernel.run("x + 1", &launch, &expected, 1e-6));
         catch_unwind(run).err().map(|e| *e.downcast::<String>().expect("a panic with a text"))
     }

@@ -32,7 +32,7 @@ mod tests {
         let launch = Launch {
             inputs: &[&a, &b],
             shape: &[m, n],
-            arguments: check::shader::arguments(&[m as u32, k as u32, n as u32]),
+            arguments: &[m as u32, k as u32, n as u32],
             groups: (m.div_ceil(8) * n.div_ceil(8)) as u32,
             threads: 64,
         };
@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn the_text_is_valid() {
-        kernel!().validate(12);
+        kernel!().validate();
     }
 
     #[test]

@@ -113,7 +113,6 @@ pub mod transfer;
 
 pub mod attention;
 pub mod binary;
-pub mod complete;
 pub mod concat;
 pub mod cross_entropy;
 pub mod custom;
@@ -134,7 +133,6 @@ pub mod sort;
 pub mod unary;
 
 pub use adapter::{gpu, gpu_within, gpus};
-pub use complete::CompleteShader;
 pub use context::Gpu;
 pub use counters::GpuCounters;
 pub use custom::CustomShader;

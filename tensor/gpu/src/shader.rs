@@ -26,6 +26,8 @@ pub struct UserShader {
     constants: Vec<(String, u32)>,
     inputs: u32,
     outputs: u32,
+    /// Bytes.
+    immediates: usize,
     f16: bool,
     hash: u64,
 }
@@ -63,6 +65,7 @@ impl UserShader {
             constants: constants(&module),
             inputs,
             outputs,
+            immediates: immediates(&module),
             f16: text.contains("enable f16"),
             hash: hasher.finish(),
         })
@@ -131,6 +134,15 @@ fn buffers(module: &Module) -> Result<(u32, u32), String> {
     }
 }
 
+/// The bytes of a module's immediates.
+fn immediates(module: &Module) -> usize {
+    let of = |(_, variable): (_, &naga::GlobalVariable)| match variable.space {
+        AddressSpace::Immediate => module.types[variable.ty].inner.size(module.to_ctx()) as usize,
+        _ => 0,
+    };
+    module.global_variables.iter().map(of).sum()
+}
+
 /// The constants of the module that are whole numbers.
 fn constants(module: &Module) -> Vec<(String, u32)> {
     let value = |constant: &naga::Constant| match module.global_expressions[constant.init] {
@@ -170,6 +182,10 @@ pub fn launch(
     }
     if immediates.len() > IMMEDIATES as usize {
         bail!(op, "{} bytes of immediates are more than {IMMEDIATES}", immediates.len());
+    }
+    if shader.immediates > immediates.len() {
+        let (label, wanted) = (&shader.label, shader.immediates);
+        bail!(op, "{label} wants {wanted} bytes of immediates, but gets {}", immediates.len());
     }
     let gpu = outputs[0].gpu();
     let most = gpu.driver.device.limits().max_compute_workgroups_per_dimension;

@@ -19,6 +19,7 @@ mod random;
 mod rearrange;
 mod reductions;
 mod reference;
+mod shader;
 mod shaders;
 mod sizes;
 mod values;
