@@ -35,7 +35,7 @@ pub fn page(op: Op, step: &Step) -> Result<String> {
 fn upper(text: &str) -> String {
     let mut chars = text.chars();
     match chars.next() {
-        Some(first) if text.chars().nth(1).is_some_and(char::is_lowercase) => {
+        Some(first) if text.chars().nth(1).is_some_and(|c| c.is_ascii_lowercase()) => {
             format!("{}{}.", first.to_uppercase(), chars.as_str())
         }
         _ => format!("{text}."),
@@ -74,7 +74,6 @@ fn facts(op: Op, step: &Step) -> Result<String> {
         why => format!("{saves}. {why}"),
     };
     let uses = step.uses(op);
-    let times: usize = uses.iter().map(|(_, count)| count).sum();
     let modules: Vec<String> = uses
         .iter()
         .map(|(module, count)| match *module {
@@ -82,9 +81,9 @@ fn facts(op: Op, step: &Step) -> Result<String> {
             module => format!("{count} in `{module}`"),
         })
         .collect();
-    let bert = match times {
-        0 => "not at all".to_string(),
-        times => format!("{times}: {}", modules.join(", ")),
+    let bert = match modules.is_empty() {
+        true => "not at all".to_string(),
+        false => modules.join(", "),
     };
     let (cases, largest) = numbers::check(op)?;
     let second = match second_order(op) {
