@@ -240,7 +240,8 @@ impl Backward {
         let Some(id) = self.0 else { return };
         with(|run| {
             if let Some(&place) = run.places.get(&id) {
-                let calls = run.new_calls();
+                // A rule may call any operation.
+                let calls = run.new_calls("");
                 run.calls[place][1].extend(calls);
                 let node = &mut run.nodes[place];
                 node.live_bytes_after_backward = Some(live_bytes(node.device));
@@ -267,12 +268,14 @@ pub(crate) fn gradient_of(node: &Node, (first, second): (&Tensor, Option<&Tensor
 }
 
 impl Run {
-    fn new_calls(&self) -> std::ops::Range<usize> {
-        self.seen..profile::calls()
+    /// This thread's calls since the last look: from the last one of `op` on, or all where there is
+    /// none of it.
+    fn new_calls(&self, op: &str) -> Vec<usize> {
+        profile::own_calls(self.seen..profile::calls(), op)
     }
 
     fn operation(&mut self, op: Op, result: &Var, inputs: &[&Var]) {
-        let calls = profile::own_calls(self.new_calls(), op.name());
+        let calls = self.new_calls(op.name());
         let settings = settings_of(op);
         let attention = AttentionTrace::of(op, &settings, inputs);
         let input = |input: &&Var| self.input(op, input);
