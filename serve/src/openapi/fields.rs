@@ -1,7 +1,7 @@
 //! What the fields of requests mean. A name means the same in every request.
 
 /// Names and meanings. Fields that are missing here explain themselves.
-const FIELDS: [(&str, &str); 52] = [
+const FIELDS: [(&str, &str); 53] = [
     ("add_special_tokens", "Whether the special tokens are listed too; default true"),
     (
         "aggregation_strategy",
@@ -59,6 +59,7 @@ const FIELDS: [(&str, &str); 52] = [
     ("signature_name", "`serving_default`, which is the only one"),
     ("skip_special_tokens", "Whether the special tokens are left out; default true"),
     ("source_sentence", "The sentence to compare"),
+    ("target", "The right label; the page then also shows the way back from its loss"),
     ("targets", "The only words that may fill a mask"),
     ("text", "The text"),
     ("text_pair", "The second text of a pair"),
