@@ -26,8 +26,8 @@ fn main() -> Result<()> {
     let (_, trace) = trace(|| (&(&x * &y)? + &x.sin()?)?.backward())?;
     println!("\n{trace}");
     // The same as a page, which shows each formula with its numbers.
-    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/target/01_scalar_gradient.html");
-    std::fs::create_dir_all(concat!(env!("CARGO_MANIFEST_DIR"), "/target"))
+    let page = "target/01_scalar_gradient.html";
+    std::fs::create_dir_all("target")
         .and_then(|()| std::fs::write(page, trace.to_html()))
         .expect("the folder target can be written");
     println!("open {page}\n");

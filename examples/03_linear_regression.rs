@@ -34,8 +34,8 @@ fn main() -> Result<()> {
     let (_, last) = trace(|| loss()?.backward())?;
     let html = Page::new("Linear regression", &first).first("step 0", None);
     let html = html.step("step 101", &last, None).to_html();
-    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/target/03_linear_regression.html");
-    std::fs::create_dir_all(concat!(env!("CARGO_MANIFEST_DIR"), "/target"))
+    let page = "target/03_linear_regression.html";
+    std::fs::create_dir_all("target")
         .and_then(|()| std::fs::write(page, html))
         .expect("the folder target can be written");
     println!("open {page}");

@@ -62,14 +62,14 @@ fn main() -> Result<()> {
             later = trainer.traced_step(&labels)?;
         }
     }
-    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/target/07_tiny_bert.html");
+    let page = "target/07_tiny_bert.html";
     let mut html = Page::new("A tiny BERT", &first.trace)
         .first(format!("step {}", first.step.step), Some(first.update.clone()))
         .texts(first.texts.clone(), &labels);
     if let Some(TracedStep { step, trace, update, .. }) = &later {
         html = html.step(format!("step {}", step.step), trace, Some(update.clone()));
     }
-    std::fs::create_dir_all(concat!(env!("CARGO_MANIFEST_DIR"), "/target"))
+    std::fs::create_dir_all("target")
         .and_then(|()| std::fs::write(page, html.to_html()))
         .expect("the folder target can be written");
     println!("open {page}");
