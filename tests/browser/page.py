@@ -10,18 +10,17 @@ sends a request from /docs. It prints what is wrong and then exits with 1. OUT g
 them. Where the server wants a key, set GRADUS_KEY.
 """
 
-import base64
 import os
 import sys
 import time
 
-from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
+from chromium import SIZES, browser, picture
+
 HOSTILE = "<img src=x onerror=window.hacked=1> & </textarea><script>window.hacked=1</script> \u202e ü 🙂"
 failures = []
 
@@ -30,33 +29,6 @@ def check(what, true):
     print(("ok    " if true else "WRONG ") + what)
     if not true:
         failures.append(what)
-
-
-def browser(width, height, dark):
-    options = webdriver.ChromeOptions()
-    options.binary_location = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-    for argument in ["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]:
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
-    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-    return driver
-
-
-def picture(driver, width, out, name):
-    """Saves a screenshot of the whole page, of any length."""
-    height = driver.execute_script("return document.documentElement.scrollHeight")
-    area = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
-    shot = driver.execute_cdp_cmd(
-        "Page.captureScreenshot", {"clip": area, "captureBeyondViewport": True}
-    )
-    import base64
-
-    with open(os.path.join(out, name + ".png"), "wb") as file:
-        file.write(base64.b64decode(shot["data"]))
 
 
 def drive(url, out, name, width, height, dark):
