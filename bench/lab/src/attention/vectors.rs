@@ -69,7 +69,7 @@ fn transposed(x: &[f32], n: usize, d: usize) -> Vec<f32> {
     (0..d * n).map(|at| x[at % n * d + at / n]).collect()
 }
 
-/// row[j] = scale·Σ x[c]·columns[c][j]
+/// `row[j] = scale·Σ x[c]·columns[c][j]`
 #[inline(always)]
 fn scores(scale: f32, x: &[f32], columns: &[f32], row: &mut [f32]) {
     row.fill(0.0);
