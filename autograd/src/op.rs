@@ -152,7 +152,7 @@ operations! {
     Cat, "cat", "concat", Nothing, "tensors joined along one dimension";
     PadZeros, "pad_zeros", "concat", Nothing, "zeros before and after along one dimension";
     Flip, "flip", "concat", Nothing, "the order reversed along dimensions";
-    Checkpoint, "checkpoint", "checkpoint", Nothing, "a function run again in backward instead of keeping what it saves";
+    Checkpoint, "checkpoint", "checkpoint", Nothing, "runs a function again in backward instead of keeping what it saves";
 }
 
 /// What each function of one element keeps for its derivative.

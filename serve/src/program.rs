@@ -353,7 +353,7 @@ async fn listen(
     let listener = TcpListener::from_std(listener)?;
     let scheme = if how.tls.is_some() { "https" } else { "http" };
     let (stop, stopped) = watch::channel(false);
-    // Who reads that the server listens may ask it to stop at once.
+    // Whoever reads the address may ask the server to stop at once, so it listens for that first.
     stop_when_asked(Arc::clone(&app), stop)?;
     announce(shared, "url", &format!("{scheme}://{address}"))?;
     let mut metrics = None;

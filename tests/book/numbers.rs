@@ -97,19 +97,13 @@ pub fn cost(op: Op) -> Result<Cost> {
         let seed = y.tensor().ones_like()?;
         y.backward_with(Some(seed), BackwardOptions::default())
     })?;
-    let own = trace.nodes.iter().filter(|node| node.op == op.name());
-    let mut cost = Cost {
+    let node = trace.nodes.iter().find(|node| node.op == op.name());
+    let node = node.unwrap_or_else(|| panic!("{} is not in its own trace", op.name()));
+    Ok(Cost {
         shapes: inputs.iter().map(|t| t.shape().to_vec()).collect(),
-        work: [(0, 0); 2],
-        kept: 0,
-    };
-    for node in own.take(1) {
-        cost.kept += node.saved_bytes;
-        for (sum, part) in cost.work.iter_mut().zip([&node.forward, &node.backward]) {
-            *sum = (sum.0 + part.flops, sum.1 + part.bytes);
-        }
-    }
-    Ok(cost)
+        work: [&node.forward, &node.backward].map(|part| (part.flops, part.bytes)),
+        kept: node.saved_bytes,
+    })
 }
 
 /// The operations of a step of training a BERT of two layers: how often, and in which modules.

@@ -63,6 +63,7 @@ fn folded(text: &str) -> String {
 fn facts(op: Op, step: &Step) -> Result<String> {
     let note = note(op).expect("looked up before");
     let saves = match op.saves() {
+        Saves::Nothing if op == Op::Checkpoint => "nothing of its own",
         Saves::Nothing => "nothing: the rule needs the gradient and shapes only",
         Saves::First => "the input",
         Saves::Inputs => "the inputs",
@@ -165,9 +166,13 @@ fn growth(op: Op) -> &'static str {
 }
 
 fn cost(op: Op) -> Result<String> {
+    let mut page = format!("## What it costs\n\n{}\n\n", folded(growth(op)));
+    // The operations inside a checkpoint have their own costs, and profiles have no conversions.
+    if matches!(op, Op::Checkpoint | Op::Cast) {
+        return Ok(page);
+    }
     let cost = numbers::cost(op)?;
     let shapes: Vec<String> = cost.shapes.iter().map(|shape| format!("{shape:?}")).collect();
-    let mut page = format!("## What it costs\n\n{}\n\n", folded(growth(op)));
     let _ = write!(
         page,
         "On f32 of {}:\n\n| | FLOPs | bytes moved |\n| --- | --- | --- |\n",
@@ -207,8 +212,8 @@ fn tests(op: Op) -> String {
         ("values that PyTorch computed", "tests/all/golden_ops.rs"),
     ];
     let mut page = format!(
-        "## Tests\n\nThese walk the registry, so they walk `{name}` too. `GRADUS_OP={name} cargo test -p gradus --test all` runs \
-         them for it alone.\n\n"
+        "## Tests\n\nThese have cases of `{name}`, the last where PyTorch has the function. `GRADUS_OP={name} cargo test \
+         -p gradus --test all -- gradients device_parity` runs the first two for it alone.\n\n"
     );
     for (what, file) in walking {
         let _ = writeln!(page, "- [{what}]({})", link(file));

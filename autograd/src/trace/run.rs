@@ -27,7 +27,7 @@ static ONE: Mutex<()> = Mutex::new(());
 
 thread_local! {
     static RUN: RefCell<Option<Run>> = const { RefCell::new(None) };
-    /// What an operation was told that is about to be recorded, by its name.
+    /// The settings of the operation that is recorded next, each with the name of that operation.
     static SETTINGS: RefCell<Vec<(&'static str, &'static str, Value)>> =
         const { RefCell::new(Vec::new()) };
 }
@@ -171,7 +171,7 @@ pub(crate) fn summary(tensor: &Tensor) -> Value {
     serde_json::to_value(Summary::of(tensor)).unwrap_or_default()
 }
 
-/// The settings of an operation. Those of operations that were not recorded go.
+/// The settings of an operation. Settings of operations that were not recorded are dropped.
 fn settings_of(op: Op) -> Map<String, Value> {
     let noted = SETTINGS.take().into_iter().filter(|(of, _, _)| *of == op.name());
     let mut settings: Map<String, Value> =

@@ -74,7 +74,7 @@ impl Summary {
     }
 }
 
-/// The rows that a summary keeps: of as many numbers as it keeps in a sample's half, but two or more.
+/// Whole rows, evenly spread: together at most half of [`MAX_VALUES`] numbers, but at least two rows.
 fn rows(all: &[f64], shape: &[usize]) -> Vec<Row> {
     let width = shape.last().copied().unwrap_or(1);
     if all.len() <= MAX_VALUES || width == all.len() || width > MAX_VALUES {

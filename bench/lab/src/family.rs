@@ -18,6 +18,11 @@ pub enum Family {
     Attention,
 }
 
+/// The steps of a table, without how they compute.
+pub fn steps<H>(table: &[(Step, H)]) -> Vec<Step> {
+    table.iter().map(|(step, _)| *step).collect()
+}
+
 impl Family {
     pub const ALL: [Family; 4] =
         [Family::Matmul, Family::Softmax, Family::LayerNorm, Family::Attention];
@@ -44,11 +49,12 @@ impl Family {
 
     /// Its steps, for `--show` and `list`.
     pub fn steps(self, on_gpu: bool) -> Vec<Step> {
-        match self {
-            Family::Matmul => crate::matmul::steps(on_gpu),
-            Family::Softmax => crate::softmax::steps(on_gpu),
-            Family::LayerNorm => crate::layer_norm::steps(on_gpu),
-            Family::Attention => crate::attention::steps(on_gpu),
+        match (self, on_gpu) {
+            (Family::Matmul, _) => crate::matmul::steps(on_gpu),
+            (Family::Softmax, _) => crate::softmax::steps(on_gpu),
+            (Family::LayerNorm, false) => crate::layer_norm::steps(),
+            (Family::Attention, false) => crate::attention::steps(),
+            (Family::LayerNorm | Family::Attention, true) => Vec::new(),
         }
     }
 

@@ -39,9 +39,13 @@ fn multiply_adds(@builtin(global_invocation_id) id: vec3<u32>) {
 fn stream(@builtin(global_invocation_id) id: vec3<u32>) {
     var sum0 = vec4<f32>(0.0);
     var sum1 = vec4<f32>(0.0);
-    for (var i = id.x; i + args.threads < args.fours; i += 2u * args.threads) {
+    var i = id.x;
+    for (; i + args.threads < args.fours; i += 2u * args.threads) {
         sum0 += data[i];
         sum1 += data[i + args.threads];
+    }
+    if (i < args.fours) {
+        sum0 += data[i];
     }
     out[id.x] = sum0 + sum1;
 }

@@ -34,14 +34,20 @@ fn main() -> ExitCode {
 }
 
 fn run(family: Family, flags: &Flags) -> Outcome {
+    let steps = family.steps(flags.on_gpu()?);
+    if steps.is_empty() {
+        let then = if flags.mine.is_some() { "so it takes no --mine" } else { "use --device cpu" };
+        let name = family.name();
+        return Err(Failure::usage(format!("lab {name} has no steps on GPUs yet; {then}")));
+    }
     if let Some(number) = flags.show {
-        return report::show(&family.steps(flags.on_gpu()?), number);
+        return report::show(&steps, number);
     }
     if !flags.seconds.is_finite() || flags.seconds < 0.0 {
         return Err(Failure::usage("--seconds must be 0 or more"));
     }
     let sizes = flags.sizes()?;
-    let chosen = flags.chosen(family.steps(flags.on_gpu()?).len())?;
+    let chosen = flags.chosen(steps.len())?;
     if let Some(path) = flags.mine.as_ref().filter(|_| flags.watch) {
         return watch::again_and_again(path);
     }
@@ -49,10 +55,6 @@ fn run(family: Family, flags: &Flags) -> Outcome {
     let device = shared.start()?;
     if flags.mine.is_some() && device == Device::Cpu {
         return Err(Failure::usage("--mine is a shader: use it with --device gpu"));
-    }
-    if flags.mine.is_some() && family.steps(true).is_empty() {
-        let name = family.name();
-        return Err(Failure::usage(format!("lab {name} takes no --mine: it has no steps on GPUs")));
     }
     let text = flags.mine.as_deref().map(shader::read).transpose()?;
     let mine = flags.mine.as_deref().zip(text.as_deref());

@@ -64,7 +64,6 @@ fn paragraph<'a>(events: &[(Event<'a>, Range<usize>)]) -> Option<Vec<Event<'a>>>
 }
 
 /// Where a link or an image leads.
-#[derive(Clone)]
 enum Leads<'a> {
     Link(CowStr<'a>),
     Image(CowStr<'a>),
@@ -205,6 +204,6 @@ fn file_link(path: &str) -> String {
     path.replace(".md", "%2Emd")
 }
 
-pub fn escaped(text: &str) -> String {
+fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

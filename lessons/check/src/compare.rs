@@ -29,6 +29,11 @@ pub fn same<T: PartialEq + Debug>(what: &str, input: impl Display, yours: &[T], 
     panic!("{}", report(what, &input.to_string(), &list(yours), &list(expected), &first));
 }
 
+/// Whether `a` differs from `b` by at most `allowed·max(1, |b|)`.
+pub(crate) fn is_near(a: f64, b: f64, allowed: f64) -> bool {
+    a == b || (a - b).abs() <= allowed * b.abs().max(1.0)
+}
+
 /// Asserts that each number differs from the expected one by at most `allowed·max(1, |expected|)`.
 /// NaN equals NaN, so that a rule may be asked to keep it. Tensors must also have equal shapes.
 ///
@@ -46,10 +51,7 @@ where
 {
     let shape = expected.shape().or(yours.shape()).map(<[usize]>::to_vec);
     let (mine, theirs) = (yours.numbers(), expected.numbers());
-    let wrong = |a: f64, b: f64| {
-        let near = (a - b).abs() <= allowed * b.abs().max(1.0);
-        !(near || a == b || (a.is_nan() && b.is_nan()))
-    };
+    let wrong = |a: f64, b: f64| !(is_near(a, b, allowed) || (a.is_nan() && b.is_nan()));
     let first = match (yours.shape(), expected.shape()) {
         (Some(a), Some(b)) if a != b => format!("the shape: yours {a:?}, expected {b:?}"),
         _ if mine.len() != theirs.len() => {

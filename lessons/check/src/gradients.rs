@@ -5,7 +5,7 @@ use gradus_autograd::{
 };
 use gradus_tensor::{DType, Result, RngKey, Tensor};
 
-use crate::compare::{list, near, report, rounded};
+use crate::compare::{is_near, list, near, report, rounded};
 
 /// The step of a finite difference.
 const STEP: f64 = 1e-5;
@@ -31,8 +31,7 @@ pub fn slopes(what: &str, f: impl Fn(&[f64]) -> f64, at: &[f64], yours: &[f64]) 
     };
     let differences: Vec<f64> =
         (0..at.len()).map(|i| (shifted(i, STEP) - shifted(i, -STEP)) / (2.0 * STEP)).collect();
-    let near = |a: f64, b: f64| (a - b).abs() <= 1e-6 * b.abs().max(1.0);
-    let first = match yours.iter().zip(&differences).position(|(&a, &b)| !near(a, b)) {
+    let first = match yours.iter().zip(&differences).position(|(&a, &b)| !is_near(a, b, 1e-6)) {
         _ if yours.len() != at.len() => {
             format!("yours has {} slopes for {} inputs", yours.len(), at.len())
         }

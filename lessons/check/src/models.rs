@@ -11,7 +11,7 @@ use gradus_tensor::io::safetensors::SafeTensors;
 use gradus_tensor::{DType, Tensor, bail};
 use gradus_tiny_model::Head;
 
-use crate::compare::report;
+use crate::compare::{is_near, report};
 use crate::near;
 use crate::shader::tell;
 
@@ -175,7 +175,7 @@ fn same_rows(what: &str, input: &str, names: &[String], yours: &Tensor, expected
     }
     let width = expected.shape()[1].max(1);
     let (mine, theirs) = (yours.to_f64_vec(), expected.to_f64_vec());
-    let near = |(a, b): (&f64, &f64)| (a - b).abs() <= ALLOWED * b.abs().max(1.0);
+    let near = |(a, b): (&f64, &f64)| is_near(*a, *b, ALLOWED);
     let rows: Vec<(&[f64], &[f64])> = mine.chunks(width).zip(theirs.chunks(width)).collect();
     let bad = |row: &(&[f64], &[f64])| !row.0.iter().zip(row.1).all(near);
     let Some(at) = rows.iter().position(bad) else { return };

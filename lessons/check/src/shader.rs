@@ -44,7 +44,7 @@ pub struct Launch<'a> {
     pub arguments: &'a [u32],
     /// Workgroups.
     pub groups: u32,
-    /// Threads of each.
+    /// Threads of each, as the text's `@workgroup_size` says; only messages show them.
     pub threads: u32,
 }
 
@@ -257,6 +257,7 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use super::*;
+    use crate::compare::tests::message_of;
 
     /// result = x + 1, with this guard.
     fn add_one(guard: &str) -> Kernel {
@@ -305,8 +306,7 @@ mod tests {
             "map.wgsl",
             "// A map.\nfn element(i: u32) -> f32 {\n    return todo();\n}",
         );
-        let message = catch_unwind(AssertUnwindSafe(|| map.validate_map(1))).expect_err("no todo");
-        let message = message.downcast::<String>().expect("a panic with a text");
+        let message = message_of(|| map.validate_map(1));
         assert!(message.contains("map.wgsl:3:12"), "{message}");
         assert!(message.contains("stands where your part is still missing"), "{message}");
     }

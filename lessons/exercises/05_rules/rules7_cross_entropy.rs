@@ -9,8 +9,8 @@
 //
 //         −ln pₜ = −ln(e^xₜ / Σ e^x) = ln Σ e^x − xₜ
 //
-//   * The gradient becomes simple. The slope of ln Σ e^x by xᵢ is pᵢ; of xₜ it is 1 for
-//     the right class:
+//   * The gradient becomes simple. The slope of ln Σ e^x by xᵢ is pᵢ; that of xₜ by xᵢ is 1 if
+//     i = t, else 0:
 //
 //         gradient of xᵢ = (pᵢ − (1 if i = t, else 0)) / n · g
 //

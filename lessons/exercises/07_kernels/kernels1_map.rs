@@ -10,7 +10,7 @@
 // says whether the text is valid. Then it runs on your GPU, or on a GPU in software (Mesa's
 // lavapipe), and the numbers are compared with the CPU's.
 //
-// Read: shaders/src/unary.wgsl has the same function, silu, in the engine; shaders/src/custom.rs has
+// Read: shaders/src/activations.wgsl has the same function, `op_silu`; shaders/src/custom.rs has
 // what the engine writes around your function; examples/10_own_kernel.rs shows how such a kernel
 // becomes an operation with a gradient.
 //

@@ -8,7 +8,7 @@
 // larger than 1. Without it e^89 would be too large for f32, and ∞/∞ is NaN.
 //
 // The workgroup goes over its row three times: for m, for s, and to write. In each pass thread t
-// takes the elements t, t + 64, …. The two reductions of exercise 3 are given.
+// takes the elements t, t + 64, …. Two reductions like that of exercise 3 are given: sum and max.
 //
 // Read: shaders/src/softmax.wgsl; tensor/cpu/src/softmax.rs does the same on a CPU.
 //

@@ -3,7 +3,7 @@
 // Threads of one workgroup can work together: they share a small, fast memory (`var<workgroup>`), and
 // they can wait for each other (`workgroupBarrier()`). After a barrier each thread sees what the
 // others wrote before it. All threads of a workgroup must come to the same barriers, so no barrier
-// may stand behind an `if` that only some of them enter; naga refuses such a text.
+// may stand inside an `if` that only some of them enter; naga refuses such a text.
 //
 // A sum by 64 threads: each adds its share of the row, then half of them add the other half's
 // numbers, then a quarter, …: log₂ 64 = 6 rounds. Between two rounds there must be a barrier,
@@ -11,7 +11,7 @@
 //
 // The order of the additions is always the same, so the result is too, bit for bit.
 //
-// Read: shaders/src/rows.wgsl, `sum_of_row`: layer norm, softmax and cross-entropy all use it.
+// Read: shaders/src/rows.wgsl, `sum_of_row`: layer norm and softmax use it.
 //
 // The solution is kernels3_rows.wgsl beside this file.
 

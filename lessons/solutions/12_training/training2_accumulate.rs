@@ -8,7 +8,7 @@
 // with nₚ the terms of piece p and Lₚ its own mean. If all pieces had the same number of terms, nₚ/n
 // would be 1/pieces. Texts have different lengths, and a term is often a token: then the plain mean
 // of the pieces' losses gives the terms of short pieces too much weight. `transformers` had this
-// mistake for years (its issue 34198).
+// mistake for years (its pull requests 34191 and 34198 correct it).
 //
 // Read: models/src/training/gradients.rs, `mean_sums`; models/src/training/task.rs, `terms`.
 

@@ -190,7 +190,7 @@ impl QuestionAnswerer {
         let encodings: Vec<&Encoding> =
             questions.iter().copied().flatten().map(|window| &window.encoding).collect();
         let logits = self.runner.run(&encodings, |input, packed, _| {
-            let logits = self.model.forward(input, &Forward::inference())?;
+            let logits = self.output(input)?;
             let rows = self.runner.numbers(logits.tensor())?;
             let of =
                 |range: Range<usize>| SpanLogits::of_rows(&rows[2 * range.start..2 * range.end]);

@@ -141,7 +141,7 @@ impl TextClassifier {
     /// weight to blame).
     pub fn logits<E: Borrow<Encoding> + Sync>(&self, encodings: &[E]) -> Result<Vec<Vec<f32>>> {
         self.runner.run(encodings, |input, _, _| {
-            let logits = self.model.forward(input, &Forward::inference())?;
+            let logits = self.output(input)?;
             let logits = self.runner.numbers(logits.tensor())?;
             Ok(logits.chunks(self.labels.len()).map(<[f32]>::to_vec).collect())
         })

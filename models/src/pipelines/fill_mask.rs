@@ -86,9 +86,9 @@ impl FillMask {
     }
 
     /// The logits of all tokens of a batch: tokens × vocabulary.
-    pub(super) fn all_logits(&self, input: &EncoderInput, packed: &PackedBatch) -> Result<Tensor> {
+    pub(super) fn all_logits(&self, input: &EncoderInput, packed: &PackedBatch) -> Result<Var> {
         let positions: Vec<u32> = (0..packed.ids.len() as u32).collect();
-        Ok(self.output(input, &positions)?.into_tensor())
+        self.output(input, &positions)
     }
 
     /// Whether the folder is a sparse encoder of sentence-transformers.

@@ -73,7 +73,7 @@ impl FillMask {
         encodings: &[E],
     ) -> Result<Vec<Vec<SparseValue>>> {
         self.run(encodings, |input, packed, _| {
-            let logits = self.all_logits(input, packed)?;
+            let logits = self.all_logits(input, packed)?.into_tensor();
             let vector = |range: Range<usize>| {
                 let rows = logits.narrow(0, range.start, range.len())?;
                 let values = self.numbers(&self.splade.pooled(&rows)?)?;

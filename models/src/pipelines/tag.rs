@@ -112,7 +112,7 @@ impl TokenTagger {
         same_number(texts, encodings)?;
         same_number(texts, labels)?;
         self.runner.run(encodings, |input, packed, batch| {
-            let logits = self.model.forward(input, &Forward::inference())?;
+            let logits = self.output(input)?;
             let scores = self.runner.numbers(&logits.tensor().softmax(-1)?)?;
             let rows: Vec<&[f32]> = scores.chunks(self.labels.len()).collect();
             let tags = batch.iter().zip(packed.ranges());
@@ -139,7 +139,7 @@ impl TokenTagger {
         let encodings = sentences.par_iter().map(encode).collect::<Result<Vec<Encoding>>>()?;
         self.runner.count_cut(&encodings);
         self.runner.run(&encodings, |input, packed, batch| {
-            let logits = self.model.forward(input, &Forward::inference())?;
+            let logits = self.output(input)?;
             let scores = self.runner.numbers(&logits.tensor().softmax(-1)?)?;
             let rows: Vec<&[f32]> = scores.chunks(self.labels.len()).collect();
             let words = |(&i, range): (&usize, Range<usize>)| {

@@ -95,10 +95,7 @@ impl Pipeline {
         match self {
             Pipeline::Embed(p) => p.output(input, &[encoding.prompt]),
             Pipeline::Classify(p) => p.output(input),
-            Pipeline::FillMask(p) => {
-                let positions: Vec<u32> = (0..packed.ids.len() as u32).collect();
-                p.output(input, &positions)
-            }
+            Pipeline::FillMask(p) => p.all_logits(input, packed),
             Pipeline::Tag(p) => p.output(input),
             Pipeline::Answer(p) => p.output(input),
         }

@@ -5,13 +5,12 @@ use gradus_autograd::trace::{Sequence, Trace, Update, UpdatedParameter, UpdatedW
 use gradus_nn::Parameter;
 use gradus_tensor::Tensor;
 
+use super::trainer::{BETAS, EPS, MOMENTUM};
 use super::{OptimizerKind, Step, Task, Trainer};
 use crate::Result;
 
-/// The settings of [`Adam`](gradus_nn::Adam) and [`Sgd`](gradus_nn::Sgd) with which a trainer makes
-/// its optimiser.
-const ADAM: [(&str, f64); 3] = [("beta1", 0.9), ("beta2", 0.999), ("eps", 1e-8)];
-const MOMENTUM: (&str, f64) = ("momentum", 0.9);
+/// How many weights are shown with their update.
+const SHOWN_WEIGHTS: usize = 3;
 
 /// A step and what is known of it.
 pub struct TracedStep {
@@ -108,15 +107,19 @@ impl<T: Task> Trainer<T> {
                 lr: parameter.lr * factor,
                 weight_decay: parameter.weight_decay,
             });
-            let gradient = gradients.and_then(|all| parameter.parameter.grad(all));
-            let Some(gradient) = gradient.filter(|_| parameter.value.rank() == 2) else { continue };
-            let numbers = state("step", name).map_or(1.0, |count| count.to_f64_vec()[0]);
-            let weight = parameter.weight(gradient, &after, factor, numbers);
-            update.weights.push(with_state(weight, &self.recipe.optimizer, state));
         }
         // Of the last layers first: their gradients are the easiest to follow.
-        update.weights.reverse();
-        update.weights.truncate(3);
+        for parameter in before.iter().rev().filter(|parameter| parameter.value.rank() == 2) {
+            if update.weights.len() == SHOWN_WEIGHTS {
+                break;
+            }
+            let gradient = gradients.and_then(|all| parameter.parameter.grad(all));
+            let Some(gradient) = gradient else { continue };
+            let (name, after) = (parameter.parameter.name(), parameter.parameter.tensor());
+            let count = state("step", name).map_or(1.0, |count| count.to_f64_vec()[0]);
+            let weight = parameter.weight(gradient, &after, factor, count);
+            update.weights.push(with_state(weight, &self.recipe.optimizer, state));
+        }
         Ok(update)
     }
 }
@@ -158,8 +161,10 @@ fn with_state<'t>(
     state: impl Fn(&str, &str) -> Option<&'t Tensor>,
 ) -> UpdatedWeight {
     let given: &[(&str, f64)] = match optimizer {
-        OptimizerKind::Sgd => &[MOMENTUM],
-        OptimizerKind::AdamW | OptimizerKind::Adam => &ADAM,
+        OptimizerKind::Sgd => &[("momentum", MOMENTUM)],
+        OptimizerKind::AdamW | OptimizerKind::Adam => {
+            &[("beta1", BETAS.0), ("beta2", BETAS.1), ("eps", EPS)]
+        }
     };
     for (name, value) in given {
         if weight.settings.iter().all(|(own, _)| own != name) {

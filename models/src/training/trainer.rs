@@ -47,6 +47,12 @@ pub struct Step {
     pub cut_to: Option<usize>,
 }
 
+/// The settings of the optimisers, where a group of parameters has none of its own: PyTorch's for
+/// Adam and AdamW, and the momentum of SGD.
+pub(super) const BETAS: (f64, f64) = (0.9, 0.999);
+pub(super) const EPS: f64 = 1e-8;
+pub(super) const MOMENTUM: f64 = 0.9;
+
 /// The metric of a task that has no other.
 const BY_LOSS: Metric = Metric::number(LOSS, "loss").lower_is_better();
 
@@ -440,9 +446,13 @@ fn optimizer(
 ) -> Result<Box<dyn Optimizer + Send>> {
     let groups = groups(parameters, recipe, is_head);
     Ok(match recipe.optimizer {
-        OptimizerKind::AdamW => Box::new(AdamW::with_groups(groups)?),
-        OptimizerKind::Adam => Box::new(Adam::with_groups(groups)?),
-        OptimizerKind::Sgd => Box::new(Sgd::with_groups(groups)?.momentum(0.9)?),
+        OptimizerKind::AdamW => {
+            Box::new(AdamW::with_groups(groups)?.betas(BETAS.0, BETAS.1)?.eps(EPS)?)
+        }
+        OptimizerKind::Adam => {
+            Box::new(Adam::with_groups(groups)?.betas(BETAS.0, BETAS.1)?.eps(EPS)?)
+        }
+        OptimizerKind::Sgd => Box::new(Sgd::with_groups(groups)?.momentum(MOMENTUM)?),
     })
 }
 

@@ -39,8 +39,13 @@ pub async fn trace(call: Call) -> Result<Response> {
     let text = text(fields.required("inputs")?)?;
     fields.end(&FIELDS)?;
     let made = async {
-        let _turn = ONE.acquire().await;
-        offload(usize::MAX, move || page(&served, &text, target.as_deref())).await
+        let turn = ONE.acquire().await;
+        offload(usize::MAX, move || {
+            // The thread holds its turn to its end: nobody can stop it at the deadline.
+            let _turn = turn;
+            page(&served, &text, target.as_deref())
+        })
+        .await
     };
     let made = tokio::time::timeout_at(call.caller.deadline.into(), made).await;
     let html = made.unwrap_or_else(|_| Err(Failure::Expired.into()))?;

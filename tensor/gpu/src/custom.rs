@@ -4,10 +4,11 @@ use std::hash::{Hash, Hasher};
 
 use gradus_base::{DType, Result, bail};
 use gradus_shaders::{Shader, WORKGROUP, custom};
-use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::valid::Capabilities;
 use rustc_hash::FxHasher;
 
 use super::context::Launch;
+use super::shader::validated;
 use super::view::{Array, View};
 
 /// A kernel of a user's own, each element of whose result is a function of the inputs.
@@ -40,12 +41,7 @@ impl CustomShader {
 /// # Errors
 /// What `naga` says of the text.
 pub fn validate(kernel: &CustomShader) -> Result<(), String> {
-    let shader = kernel.shader();
-    let module = naga::front::wgsl::parse_str(&shader.source)
-        .map_err(|error| error.emit_to_string_with_path(&shader.source, kernel.name))?;
-    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::IMMEDIATES);
-    let valid = validator.validate(&module);
-    valid.map(|_| ()).map_err(|error| error.emit_to_string_with_path(&shader.source, kernel.name))
+    validated(kernel.name, &kernel.shader().source, Capabilities::IMMEDIATES).map(drop)
 }
 
 /// The result of a kernel on contiguous inputs of f32.

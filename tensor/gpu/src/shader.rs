@@ -39,15 +39,11 @@ impl UserShader {
     /// With the place in the text: if it is not valid WGSL, has no compute entry point, or its
     /// buffers are not as this module's head says.
     pub fn parse(path: &str, text: &str) -> Result<UserShader, String> {
-        let module = naga::front::wgsl::parse_str(text)
-            .map_err(|error| error.emit_to_string_with_path(text, path))?;
         let capabilities = Capabilities::IMMEDIATES
             | Capabilities::SUBGROUP
             | Capabilities::SUBGROUP_BARRIER
             | Capabilities::SHADER_FLOAT16;
-        Validator::new(ValidationFlags::all(), capabilities)
-            .validate(&module)
-            .map_err(|error| error.emit_to_string_with_path(text, path))?;
+        let module = validated(path, text, capabilities)?;
         let entries: Vec<String> = (module.entry_points.iter())
             .filter(|entry| entry.stage == ShaderStage::Compute)
             .map(|entry| entry.name.clone())
@@ -97,6 +93,19 @@ impl UserShader {
             needs: Needs { f16: self.f16, checks: true, ..Needs::default() },
         }
     }
+}
+
+/// The module of a text that is valid WGSL. An error shows the place in a file called `path`.
+pub(super) fn validated(
+    path: &str,
+    text: &str,
+    capabilities: Capabilities,
+) -> Result<Module, String> {
+    let module = naga::front::wgsl::parse_str(text)
+        .map_err(|error| error.emit_to_string_with_path(text, path))?;
+    let mut validator = Validator::new(ValidationFlags::all(), capabilities);
+    validator.validate(&module).map_err(|error| error.emit_to_string_with_path(text, path))?;
+    Ok(module)
 }
 
 /// The numbers of buffers that are read and written.
@@ -170,7 +179,7 @@ pub fn launch(
     groups: [u32; 3],
 ) -> Result<()> {
     let given = (inputs.len(), outputs.len());
-    if given != shader.buffers() || outputs.is_empty() {
+    if given != shader.buffers() {
         let (label, (reads, writes)) = (&shader.label, shader.buffers());
         bail!(op, "{label} reads {reads} buffers and writes {writes}; it got {given:?}");
     }

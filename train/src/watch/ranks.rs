@@ -16,7 +16,7 @@ const MUCH: f64 = 0.2;
 /// A rank that computes longer than the mean of the others by this factor is slow.
 const SLOW: f64 = 1.2;
 
-/// The file of what each rank did in one step: a line for each thing.
+/// The file of what each rank did in one step: a line for each [`Mark`](gradus_models::training::ranks::Mark).
 pub const TIMELINE: &str = "timeline.jsonl";
 
 /// The step at which the ranks were last looked at.

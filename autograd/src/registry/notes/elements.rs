@@ -29,12 +29,12 @@ pub(super) fn unary(op: UnaryOp) -> Note {
             r"\bar x = \bar y\, y",
             "The exponential function is its own derivative.",
         )
-        .keeps("The output is the derivative, so the input need not live on."),
+        .keeps("The output is the derivative, so the input is not kept."),
         Log => plain(
             "torch.log",
             r"y = \ln x",
             r"\bar x = \bar y / x",
-            r"From $e^y = x$ follows $e^y\,y' = 1$, so $y' = 1/x$.",
+            r"$e^y = x$, so $e^y\,y' = 1$ and $y' = 1/x$.",
         ),
         Log1p => plain(
             "torch.log1p",
@@ -46,7 +46,7 @@ pub(super) fn unary(op: UnaryOp) -> Note {
             "torch.sqrt",
             r"y = \sqrt x",
             r"\bar x = \bar y / (2 y)",
-            r"From $y^2 = x$ follows $2y\,y' = 1$.",
+            r"$y^2 = x$, so $2y\,y' = 1$.",
         )
         .keeps("The slope is a function of the output, which saves a second root."),
         Rsqrt => plain(
@@ -60,7 +60,7 @@ pub(super) fn unary(op: UnaryOp) -> Note {
             "torch.reciprocal",
             r"y = 1/x",
             r"\bar x = -\bar y\,y^2",
-            r"From $x\,y = 1$ follows $y + x\,y' = 0$, so $y' = -y/x = -y^2$.",
+            r"$x\,y = 1$, so $y + x\,y' = 0$ and $y' = -y/x = -y^2$.",
         )
         .keeps("The slope is a function of the output."),
         Square => plain(
@@ -173,7 +173,7 @@ pub(super) fn binary(op: BinaryOp) -> Note {
             "torch.mul",
             r"y = a\,b",
             r"\bar a = \bar y\,b, \quad \bar b = \bar y\,a",
-            "With b held fast, y is a straight line in a, whose slope is b; and the other way round.",
+            "With b fixed, y is a straight line in a with the slope b. With a fixed, the same holds for b.",
         )
         .keeps("Each factor is the other's slope."),
         BinaryOp::Div => plain(

@@ -225,8 +225,8 @@ fn layer(op: Op) -> Note {
     const ATTENTION: &str =
         r"Y = P V, \quad P = \operatorname{softmax}(S), \quad S = \tfrac{1}{\sqrt d}\,Q K^\top + B";
     const ATTENTION_BACK: &str = r"\bar V = P^\top \bar Y, \quad \bar P = \bar Y V^\top, \quad \bar S = P \odot (\bar P - \operatorname{rowsum}(\bar P \odot P)), \quad \bar Q = \tfrac{1}{\sqrt d}\,\bar S K, \quad \bar K = \tfrac{1}{\sqrt d}\,\bar S^\top Q";
-    const ATTENTION_WHY: &str = "Two products and a softmax, each with its own rule. The row sum needs no P: it equals the row sum of Ȳ⊙Y.";
-    const ATTENTION_KEEPS: &str = "Q, K, V, the output's gradient and one number for each row and head, ln Σeˢ. P has the size tokens × tokens and is never stored: backward makes it again, block by block.";
+    const ATTENTION_WHY: &str = "Two products and a softmax, each with its own rule. The row sum equals that of Ȳ⊙Y; the kernels sum P̄⊙P, because they have both and Y is not kept.";
+    const ATTENTION_KEEPS: &str = "Q, K, V and one number for each row and head, ln Σeˢ. P has the size tokens × tokens and is never stored: backward makes it again, block by block.";
     match op {
         Op::Attention => plain("torch.nn.functional.scaled_dot_product_attention", ATTENTION, ATTENTION_BACK, ATTENTION_WHY)
             .by("Vaswani et al., arXiv:1706.03762; in blocks: Dao et al., arXiv:2205.14135")
@@ -315,6 +315,6 @@ fn join(op: Op) -> Note {
              because random numbers follow from seed, step and place.",
         )
         .by("Chen et al., arXiv:1604.06174")
-        .keeps("Not even the activations inside f: that is its purpose. It costs one more forward pass of f."),
+        .keeps("But f itself is kept, with the variables that it reads; what is computed inside is not. It costs one more forward pass of f."),
     }
 }

@@ -189,7 +189,7 @@ function rates_note() {
   return element(
     "p",
     { class: "note" },
-    `The machine's limits, measured when the page was made: ${short(machine.flops_per_second / 1e9, 3)} GFLOP/s of multiply-adds in registers (${machine.instructions}, ${machine.threads} threads), ${short(machine.bytes_per_second / 1e9, 3)} GB/s read from memory. A small operation that finds its operands in a cache reads faster than memory. Times are those of a traced run.`,
+    `The machine's limits, measured when the program made its first page: ${short(machine.flops_per_second / 1e9, 3)} GFLOP/s of multiply-adds in registers (${machine.instructions}, ${machine.threads} threads), ${short(machine.bytes_per_second / 1e9, 3)} GB/s read from memory. A small operation that finds its operands in a cache reads faster than memory. Times are those of a traced run.`,
   );
 }
 

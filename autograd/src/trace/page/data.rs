@@ -44,7 +44,7 @@ pub(super) fn packed(page: &Page) -> String {
         "labels": page.labels,
         "steps": steps,
         "sources": sources_of(page),
-        "machine": limits::machine(),
+        "machine": *limits::MACHINE,
     });
     STANDARD.encode(deflated(&numbers.beside(&header)))
 }

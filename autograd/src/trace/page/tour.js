@@ -366,7 +366,7 @@ function told_update(update, { name, before, gradient, state, settings, after })
     );
   else said.push(element("p", {}, `w ← w − ${short(set.lr)}·g = `, bold(after, 7)));
   if (set.lr === 0)
-    said.push(element("p", {}, "The rate of this step is 0, for a warm-up begins there: nothing changes yet."));
+    said.push(element("p", {}, "The rate of this step is 0, because a warm-up begins with 0: nothing changes yet."));
   else
     said.push(
       element("p", {}, "A change of ", bold(after - before), ". That is all of learning: many small steps like this."),

@@ -12,11 +12,11 @@ mod vectors;
 
 use std::sync::Arc;
 
-use gradus_cli::{Failure, Outcome};
+use gradus_cli::Outcome;
 use gradus_tensor::ops::attention::Attention as Options;
-use gradus_tensor::{Device, Result, Tensor};
+use gradus_tensor::{Result, Tensor};
 
-use crate::family::{Candidate, Lab, Run, Settings, Slices, Tensors, Work};
+use crate::family::{self, Candidate, Lab, Run, Settings, Slices, Tensors, Work};
 use crate::step::{Step, step};
 
 /// The operands as slices.
@@ -101,17 +101,13 @@ const CPU: &[(Step, How)] = &[
     ),
 ];
 
-/// The steps, for `--show` and `list`; there are none for GPUs.
-pub fn steps(on_gpu: bool) -> Vec<Step> {
-    let all = if on_gpu { &[] } else { CPU };
-    all.iter().map(|(step, _)| *step).collect()
+/// The steps; there are none for GPUs.
+pub fn steps() -> Vec<Step> {
+    family::steps(CPU)
 }
 
 /// The lab.
 pub fn lab(settings: &Settings) -> Outcome<Lab> {
-    if settings.device != Device::Cpu {
-        return Err(Failure::usage("lab attention has no steps on GPUs yet; use --device cpu"));
-    }
     let [heads, n, d] = settings.sizes("HEADSxNxD", 512, |n| [4, n, 64])?;
     let normal = |name: &str| settings.normal(name, &[heads * n, d]);
     let bounds: Vec<u32> = (0..=heads).map(|head| (head * n) as u32).collect();

@@ -12,10 +12,10 @@ mod vectors;
 
 use std::sync::Arc;
 
-use gradus_cli::{Failure, Outcome};
-use gradus_tensor::{Device, Result, Tensor};
+use gradus_cli::Outcome;
+use gradus_tensor::{Result, Tensor};
 
-use crate::family::{Candidate, Lab, Run, Settings, Slices, Tensors, Work};
+use crate::family::{self, Candidate, Lab, Run, Settings, Slices, Tensors, Work};
 use crate::step::{Step, step};
 
 /// ε, as BERT has it.
@@ -74,17 +74,13 @@ const CPU: &[(Step, How)] = &[
     ),
 ];
 
-/// The steps, for `--show` and `list`; there are none for GPUs.
-pub fn steps(on_gpu: bool) -> Vec<Step> {
-    let all = if on_gpu { &[] } else { CPU };
-    all.iter().map(|(step, _)| *step).collect()
+/// The steps; there are none for GPUs.
+pub fn steps() -> Vec<Step> {
+    family::steps(CPU)
 }
 
 /// The lab.
 pub fn lab(settings: &Settings) -> Outcome<Lab> {
-    if settings.device != Device::Cpu {
-        return Err(Failure::usage("lab layer-norm has no steps on GPUs yet; use --device cpu"));
-    }
     let [rows, n] = settings.sizes("ROWSxN", 768, |n| [4096, n])?;
     let operands = Operands {
         x: (settings.normal("x", &[rows, n])? + 0.5)?,

@@ -21,7 +21,7 @@ use gradus_cli::Outcome;
 use gradus_tensor::{Device, Result, Tensor};
 
 use crate::check::Expected;
-use crate::family::{Candidate, Lab, Run, Settings, Slices, Tensors, Work};
+use crate::family::{self, Candidate, Lab, Run, Settings, Slices, Tensors, Work};
 use crate::step::{Step, step};
 use reference::Reference;
 
@@ -56,7 +56,7 @@ const CPU: &[(Step, How)] = &[
     (
         step!(
             "bench/lab/src/matmul/shipped.rs",
-            "tensor/cpu/src/product/mod.rs",
+            "tensor/cpu/src/product/driver.rs",
             "tensor/cpu/src/product/vectors.rs"
         ),
         How::Product(shipped::product),
@@ -76,7 +76,7 @@ const CPU: &[(Step, How)] = &[
 pub fn steps(on_gpu: bool) -> Vec<Step> {
     match on_gpu {
         true => gpu::steps(),
-        false => CPU.iter().map(|(step, _)| *step).collect(),
+        false => family::steps(CPU),
     }
 }
 

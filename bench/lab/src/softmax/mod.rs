@@ -17,7 +17,7 @@ use gradus_cli::Outcome;
 use gradus_tensor::{Device, Result, Tensor};
 
 use crate::check::{Expected, ROUNDOFF};
-use crate::family::{Candidate, Lab, Run, Settings, Slices, Tensors, Work};
+use crate::family::{self, Candidate, Lab, Run, Settings, Slices, Tensors, Work};
 use crate::shader::{self, Buffers, Shader};
 use crate::step::{Step, step};
 
@@ -57,8 +57,7 @@ const GPU: &[(Step, How)] = &[
 
 /// The steps, for `--show` and `list`.
 pub fn steps(on_gpu: bool) -> Vec<Step> {
-    let all = if on_gpu { GPU } else { CPU };
-    all.iter().map(|(step, _)| *step).collect()
+    if on_gpu { family::steps(GPU) } else { family::steps(CPU) }
 }
 
 /// The lab. `mine` is the path of one's own shader, and its text.

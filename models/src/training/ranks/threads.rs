@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Communicator, Mailbox, Tag};
-use crate::Result;
+use crate::{Error, Result};
 
 /// A rank that is a thread.
 struct Thread {
@@ -47,10 +47,17 @@ impl Thread {
     }
 }
 
-/// A thread that ends, or panics, leaves nobody waiting.
+/// A thread that ends, or panics, leaves nobody waiting. One that ends because another rank failed
+/// passes that failure on: the others may not have heard of it yet.
 impl Drop for Thread {
     fn drop(&mut self) {
-        self.others().for_each(|mailbox| mailbox.end(self.rank));
+        let heard = self.boxes[self.rank].check();
+        for mailbox in self.others() {
+            if let Err(Error::Rank { rank, message }) = &heard {
+                mailbox.fail(*rank, message);
+            }
+            mailbox.end(self.rank);
+        }
     }
 }
 
@@ -87,7 +94,6 @@ pub fn in_process<R: Send>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Error;
 
     #[test]
     fn messages_keep_their_order_and_their_tags() {
@@ -131,6 +137,17 @@ mod tests {
             let error = results[rank].as_ref().unwrap_err().to_string();
             assert!(error.contains("rank 1") && error.contains("the disk is full"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_rank_passes_on_the_failure_that_ended_it() {
+        let boxes: Arc<[Mailbox]> = (0..3).map(|_| Mailbox::default()).collect();
+        let [first, failing, last] = [0, 1, 2].map(|rank| Thread { rank, boxes: boxes.clone() });
+        // The failing rank has told rank 0, and not yet rank 2, when rank 0 ends.
+        boxes[0].fail(failing.rank, "the disk is full");
+        drop(first);
+        let error = last.receive(0, 0).unwrap_err().to_string();
+        assert!(error.contains("rank 1") && error.contains("the disk is full"), "{error}");
     }
 
     #[test]
