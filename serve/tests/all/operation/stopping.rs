@@ -11,7 +11,7 @@ use crate::common::{Head, Server, TEXTS, numbers, read, try_read};
 #[test]
 fn asked_to_stop_it_answers_what_is_under_way() {
     let (server, _dir) = Server::tiny(&[("tiny", Head::None)], &["--max-batch-tokens", "16"]);
-    let many: Vec<&str> = (0..2000).map(|i| TEXTS[i % TEXTS.len()]).collect();
+    let many: Vec<&str> = (0..500).map(|i| TEXTS[i % TEXTS.len()]).collect();
     let mut streams: Vec<_> = (0..4).map(|_| server.connect()).collect();
     let body = json!({"inputs": many}).to_string();
     for stream in &mut streams {
