@@ -242,12 +242,10 @@ pub(super) fn pack_panel<V: Vectors>(
     }
 }
 
-/// Copies a row of a tile or panel. A copy of constant length is a few moves; another is a call.
+/// Copies a row of a panel. A copy of constant length is a few moves; another is a call.
 #[inline(always)]
 pub(super) fn copy(to: &mut [f32], from: &[f32]) {
     match to.len() {
-        6 => to[..6].copy_from_slice(&from[..6]),
-        8 => to[..8].copy_from_slice(&from[..8]),
         16 => to[..16].copy_from_slice(&from[..16]),
         32 => to[..32].copy_from_slice(&from[..32]),
         len => to.copy_from_slice(&from[..len]),
@@ -292,14 +290,27 @@ pub(super) fn pack_rows(
         for tile in Tiles::new(rows.len(), tallest).each() {
             let (first, height) = (rows.start + tile.start, tile.len());
             let out = &mut out[tile.start * k + (chunk.start - ks.start) * height..tile.end * k];
-            for (p, out) in chunk.clone().zip(out.chunks_exact_mut(height)) {
-                let at = first * a.row + p * a.col;
-                if a.row == 1 {
-                    copy(out, &a.data[at..at + height]);
-                } else {
-                    (0..height).for_each(|r| out[r] = a.data[at + r * a.row]);
+            let rows = Mat { data: &a.data[first * a.row..], ..a };
+            match (a.row, height) {
+                (1, 8) => copy_steps::<8>(rows, chunk.clone(), out),
+                (1, 7) => copy_steps::<7>(rows, chunk.clone(), out),
+                (1, 6) => copy_steps::<6>(rows, chunk.clone(), out),
+                (1, 5) => copy_steps::<5>(rows, chunk.clone(), out),
+                _ => {
+                    for (p, out) in chunk.clone().zip(out.chunks_exact_mut(height)) {
+                        (0..height).for_each(|r| out[r] = rows.data[r * a.row + p * a.col]);
+                    }
                 }
             }
         }
+    }
+}
+
+/// The steps `ks` of `R` adjacent rows. Moves of constant length; a length known only when it runs
+/// would be a call each.
+#[inline(always)]
+fn copy_steps<const R: usize>(a: Mat<f32>, ks: Range<usize>, out: &mut [f32]) {
+    for (p, out) in ks.zip(out.as_chunks_mut::<R>().0) {
+        *out = *a.data[p * a.col..].first_chunk().expect("inside A (checked)");
     }
 }
