@@ -38,6 +38,7 @@ mod amx;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod bf16;
 mod driver;
 mod epilogue;
 mod float;

@@ -117,7 +117,9 @@ impl Packing<'_> {
         // Panel by panel where steps are adjacent or a column has a scale; else a few rows of a few
         // panels at a time.
         let grouped = f32 && self.b.col == 1;
-        let (group, chunk) = if grouped { (GROUP, CHUNK) } else { (1, k.max(1)) };
+        let numbers = self.kernel.numbers();
+        let block = numbers.block(numbers.words(k)) * numbers.steps();
+        let (group, chunk) = if grouped { (GROUP, CHUNK) } else { (1, block.max(1)) };
         // Rounding takes a nanosecond an element, a copy a third.
         let ns = group * k * width / if f32 { 3 } else { 1 };
         parallel::run(panels.div_ceil(group), ns, &|task| {
@@ -151,6 +153,9 @@ impl Packing<'_> {
     }
 }
 
+/// Rows of a task that rounds A where its rows are adjacent: whole lines of memory of each step.
+const TALL: usize = 64;
+
 /// A left operand rounded as a whole, each row so many words. Of integers, what an integer of each
 /// row is worth, and which one is 0.
 pub(crate) struct Rounded {
@@ -163,7 +168,7 @@ pub(crate) struct Rounded {
 }
 
 impl Rounded {
-    /// Rounds `a [m, k]`, its columns adjacent.
+    /// Rounds `a [m, k]`; for integers its columns are adjacent.
     pub(crate) fn new(
         op: &'static str,
         kernel: &dyn Kernel,
@@ -178,7 +183,8 @@ impl Rounded {
         let (mut scales, mut zeros) = (zeros(op, m)?, zeros(op, m)?);
         let out = &mut buffer.bytes_mut()[..m * words * 4];
         let of_rows = (SharedMut::new(&mut scales), SharedMut::new(&mut zeros));
-        parallel::rows(out, words * 4, parallel::rows_per_task(k), k as f64 * 0.3, |first, out| {
+        let task = if a.col == 1 { parallel::rows_per_task(k) } else { TALL };
+        parallel::rows(out, words * 4, task, k as f64 * 0.3, |first, out| {
             let rows = first..first + out.len() / (words * 4);
             // SAFETY: each row belongs to one task.
             let (scales, offsets) =
@@ -193,10 +199,10 @@ impl Rounded {
         (self.numbers, self.m, self.k) == (kernel.numbers(), m, k)
     }
 
-    /// From row `row` on.
-    pub(super) fn rows(&self, row: usize) -> Mat<'_, u32> {
+    /// From a row and a word on.
+    pub(super) fn part(&self, row: usize, word: usize) -> Mat<'_, u32> {
         let words = self.numbers.words(self.k);
-        let data = &bytemuck::cast_slice(self.words.bytes())[row * words..];
+        let data = &bytemuck::cast_slice(self.words.bytes())[row * words + word..];
         Mat { data, row: words, col: 1 }
     }
 }
