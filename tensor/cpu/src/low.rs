@@ -5,8 +5,8 @@
 //!
 //! [`product`] does it, with the best kernel that the processor has. Sums of integers are exact in
 //! i32: all processors that round x in one way, and any split, give the same result. bf16 adds in
-//! f32, in an order for each instruction set; a processor without AVX512-BF16 or AMX has no kernel
-//! for it: the caller takes f32.
+//! f32, in an order for each instruction set; where no kernel for it is faster than f32, the caller
+//! takes f32.
 //!
 //! The rounded weight is made once and kept. It takes a half or a quarter of the memory of f32, so
 //! few rows wait less for it.
@@ -21,7 +21,17 @@ use gradus_base::op::matmul::LowPrecision;
 
 /// The best kernel of this processor for rows of `k`; `None` where f32 has to do.
 fn choose(low: LowPrecision, k: usize) -> Option<&'static dyn Kernel> {
-    product::low_kernels(low, k).next()
+    product::low_kernels(low, k).find(|kernel| kernel.is_worth_it())
+}
+
+/// Whether this processor computes products in bf16, and faster than in f32: with AMX, and AMD's with
+/// AVX512-BF16. Elsewhere what is asked for in bf16 is computed in f32.
+///
+/// ```
+/// println!("bf16: {}", gradus_cpu::low::is_bf16_fast());
+/// ```
+pub fn is_bf16_fast() -> bool {
+    has_kernel(LowPrecision::Bf16, 1)
 }
 
 /// Whether this processor has a kernel for inputs of `k` columns.
