@@ -38,14 +38,15 @@ pub fn checkpoint(f: impl Fn() -> Result<Var> + Send + Sync + 'static) -> Result
         nodes.iter().map(|n| Var::with_node(output.clone(), Some(n.clone()))).collect();
     let shapes: Vec<_> = nodes.iter().map(|n| n.shape.clone()).collect();
     let ids: Vec<u64> = nodes.iter().map(|n| n.id).collect();
-    let autocast = mode::autocast_dtype();
+    let (autocast, low) = (mode::autocast_dtype(), mode::low());
     Var::record_edges(
         Op::Checkpoint,
         output,
         &edges.iter().collect::<Vec<_>>(),
         Some(shapes),
         move |c| {
-            let again = mode::autocast(autocast, || mode::recording(&f))?;
+            let run = || mode::low_precision(low, || mode::recording(&f));
+            let again = mode::autocast(autocast, run)?;
             if again.shape() != c.grad().shape() {
                 bail!(
                     "checkpoint",

@@ -152,21 +152,26 @@ pub fn autocast<R>(dtype: Option<DType>, body: impl FnOnce() -> R) -> R {
 }
 
 /// Runs `body` with the products of `linear`, `linear_gelu` and `linear_cat` in 8 or 16 bits (see
-/// [`Tensor::linear_low`](gradus_tensor::Tensor::linear_low)): for inference on the CPU, where it
-/// takes less time than f32. There is no derivative: a layer that would be recorded returns an
-/// error. The mode belongs to the calling thread.
+/// [`Tensor::linear_low`](gradus_tensor::Tensor::linear_low)), on the CPU, where that takes less
+/// time than f32; in f32 for `None`. The mode belongs to the calling thread.
+///
+/// With [`LowPrecision::Bf16`] layers are differentiable: backward rounds the gradient too, and
+/// computes the products of the rule in bf16, wherever it is called. Results and gradients are f32,
+/// and so are the sums, the biases and all that is kept. A gradient that is recorded itself
+/// (`create_graph`) is computed in f32. Integers have no derivative: such a layer that would be
+/// recorded returns an error.
 ///
 /// ```
 /// # use gradus_autograd::{Var, low_precision};
 /// # use gradus_tensor::{LowPrecision, Tensor};
 /// let x = Var::constant(Tensor::from_slice(&[1f32, 2.0], &[1, 2])?);
 /// let w = Var::constant(Tensor::from_slice(&[3f32, 4.0], &[1, 2])?);
-/// let y = low_precision(LowPrecision::Int8, || x.linear(&w, None))?;
+/// let y = low_precision(Some(LowPrecision::Int8), || x.linear(&w, None))?;
 /// assert!((y.item()? - 11.0).abs() < 0.1); // 1·3 + 2·4, rounded
 /// # Ok::<(), gradus_tensor::Error>(())
 /// ```
-pub fn low_precision<R>(low: LowPrecision, body: impl FnOnce() -> R) -> R {
-    let _restore = Restore(&LOW, LOW.replace(Some(low)));
+pub fn low_precision<R>(low: Option<LowPrecision>, body: impl FnOnce() -> R) -> R {
+    let _restore = Restore(&LOW, LOW.replace(low));
     body()
 }
 

@@ -49,14 +49,14 @@ pub(crate) fn walk(
     announce: Announce,
 ) -> Result<HashMap<u64, Var>> {
     let recording = if options.create_graph { Mode::Record } else { Mode::Skip };
-    // Gradients have the dtypes of what they belong to, so autocast is off.
-    mode::autocast(None, || {
-        mode::with_mode(recording, || {
-            let plan = Plan::new(&outputs, targets);
-            Walk { plan, options, pending: HashMap::new(), ready: BinaryHeap::new() }
-                .run(outputs, announce)
-        })
-    })
+    let run = || {
+        let plan = Plan::new(&outputs, targets);
+        Walk { plan, options, pending: HashMap::new(), ready: BinaryHeap::new() }
+            .run(outputs, announce)
+    };
+    // Gradients have the dtypes of what they belong to, so autocast is off; rules know in what
+    // precision their layers were.
+    mode::autocast(None, || mode::low_precision(None, || mode::with_mode(recording, run)))
 }
 
 /// What a walk visits.

@@ -56,8 +56,7 @@ def main():
     net = AutoModelForCausalLM.from_pretrained(a.model, dtype=torch.float32)
     data = Blocks(a, tokenizer, "train")
     loss_of = lambda places: torch.nn.functional.cross_entropy(*scores(net, data.batch(places)))
-    lengths = [len(block) for block in data.blocks]
-    dev = recipe.train(a, net, lengths, loss_of, lambda: evaluate(a, net, tokenizer, "dev"), head="lm_head",
+    dev = recipe.train(a, net, len(data.blocks), loss_of, lambda: evaluate(a, net, tokenizer, "dev"), head="lm_head",
                        rank=lambda metrics: -metrics["perplexity"])
     print(json.dumps({"engine": "torch", "task": "lm", "seed": a.seed, "dev": dev,
                       "test": evaluate(a, net, tokenizer, "test")}), flush=True)

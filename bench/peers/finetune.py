@@ -175,7 +175,7 @@ def main():
         ids, mask, y = splits["train"].batch(a, places)
         return loss_of_task(a.task, net(input_ids=ids, attention_mask=mask).logits, y)
 
-    dev = recipe.train(a, net, [len(ids) for ids, _ in splits["train"].rows], loss_of,
+    dev = recipe.train(a, net, len(splits["train"].rows), loss_of,
                        lambda: evaluate(a, net, splits["dev"], labels))
     print(json.dumps({"engine": "torch", "task": a.task, "seed": a.seed, "dev": dev,
                       "test": evaluate(a, net, splits["test"], labels)}), flush=True)

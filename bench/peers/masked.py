@@ -80,8 +80,7 @@ def main():
     net = AutoModelForMaskedLM.from_pretrained(a.model, dtype=torch.float32)
     data = Masked(a, tokenizer, "train", a.seed)
     loss_of = lambda places: torch.nn.functional.cross_entropy(*logits_and_labels(net, data.batch(places)))
-    lengths = [len(block) for block in data.blocks]
-    dev = recipe.train(a, net, lengths, loss_of, lambda: evaluate(a, net, tokenizer, "dev"), head="cls",
+    dev = recipe.train(a, net, len(data.blocks), loss_of, lambda: evaluate(a, net, tokenizer, "dev"), head="cls",
                        rank=lambda metrics: -metrics["perplexity"])
     if a.out:
         net.save_pretrained(a.out)

@@ -27,23 +27,13 @@ def flags(doc, tasks=()):
     p.add_argument("--max-length", type=int, default=128)
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--threads", type=int, default=os.cpu_count())
-    p.add_argument("--batches", choices=["similar", "random"], default="similar",
-                   help="batches of texts of similar length, as `train` draws them, or of any texts")
     return p
 
 
-# So many batches are drawn at random, and then divided by length: the same number as in `train`.
-BUCKET = 40
-
-
-def batches(a, lengths, random):
+def batches(a, examples, random):
     """The batches of an epoch, as places of examples."""
-    order, size = random.permutation(len(lengths)), a.batch_size
-    if a.batches == "similar":
-        buckets = [order[at:at + size * BUCKET] for at in range(0, len(order), size * BUCKET)]
-        order = np.concatenate([sorted(bucket, key=lambda i: lengths[i]) for bucket in buckets])
-    cut = [order[at:at + size] for at in range(0, len(order), size)]
-    return [cut[i] for i in random.permutation(len(cut))]
+    order = random.permutation(examples)
+    return [order[at:at + a.batch_size] for at in range(0, examples, a.batch_size)]
 
 
 def optimizer(a, net, head):
@@ -56,21 +46,21 @@ def optimizer(a, net, head):
     return torch.optim.AdamW([dict(params=ps, lr=r, weight_decay=d) for (r, d), ps in groups.items()])
 
 
-def train(a, net, lengths, loss_of, evaluate, head="classifier", rank=lambda metrics: next(iter(metrics.values()))):
+def train(a, net, examples, loss_of, evaluate, head="classifier", rank=lambda metrics: next(iter(metrics.values()))):
     """Trains, and leaves `net` with the weights that are best on dev; returns the metrics there.
 
-    `lengths` are those of the examples; `loss_of` gives the loss of the examples of a batch; `evaluate` gives the metrics
+    `examples` is their number; `loss_of` gives the loss of the examples of a batch; `evaluate` gives the metrics
     on dev; `rank` is larger for better metrics.
     """
     opt, random = optimizer(a, net, head), np.random.RandomState(a.seed)
-    per_epoch = -(-len(lengths) // a.batch_size)
+    per_epoch = -(-examples // a.batch_size)
     total, warm = per_epoch * a.epochs, int(0.1 * per_epoch * a.epochs)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         opt, lambda s: s / warm if s < warm else (total - s) / max(1, total - warm))
     best = (-math.inf, None, None)
     for epoch in range(a.epochs):
         net.train()
-        for places in batches(a, lengths, random):
+        for places in batches(a, examples, random):
             loss = loss_of(places)
             opt.zero_grad()
             loss.backward()

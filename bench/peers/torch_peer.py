@@ -22,8 +22,7 @@ torch.manual_seed(0)
 
 
 def load(cls, **kw):
-    model = cls(BertConfig(**kw)) if a.model == "base" else cls.from_pretrained(a.model, **kw)
-    return model.bfloat16() if a.precision == "bf16" else model
+    return cls(BertConfig(**kw)) if a.model == "base" else cls.from_pretrained(a.model, **kw)
 
 
 def pad(encodings):
@@ -53,6 +52,7 @@ def report(workload, amount, f):
 
 def encoder():
     model = load(BertModel, add_pooling_layer=False).eval()
+    model = model.bfloat16() if a.precision == "bf16" else model
     return torch.compile(model) if a.compile else model
 
 
@@ -75,7 +75,9 @@ def train(workload):
     forward = torch.compile(model) if a.compile else model
 
     def step(ids, mask, y):
-        loss = forward(input_ids=ids, attention_mask=mask, labels=y).loss
+        # As PyTorch's users train in bf16: the weights are f32, autocast converts them.
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=a.precision == "bf16"):
+            loss = forward(input_ids=ids, attention_mask=mask, labels=y).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         opt.step()

@@ -277,6 +277,7 @@ impl Bench {
             store,
             model,
             optimizer: AdamW::with_groups(vec![group])?,
+            precision: self.precision,
             scaler: match self.precision {
                 Precision::F32 | Precision::Bf16 | Precision::Int8 => None,
                 Precision::F16 => Some(GradScaler::new(self.device)?),
@@ -330,8 +331,8 @@ impl Bench {
         };
         self.repeat(|| {
             match self.precision {
-                Precision::Int8 => a.linear_low(&b, None, false, LowPrecision::Int8)?,
-                Precision::Bf16 => a.linear_low(&b, None, false, LowPrecision::Bf16)?,
+                Precision::Int8 => a.linear_low(&b, None, LowPrecision::Int8)?,
+                Precision::Bf16 => a.linear_low(&b, None, LowPrecision::Bf16)?,
                 Precision::F32 | Precision::F16 => a.linear(&b, None)?,
             };
             Ok(())
@@ -357,6 +358,7 @@ struct Trainee {
     model: SequenceClassifier,
     optimizer: AdamW,
     /// Only in f16.
+    precision: Precision,
     scaler: Option<GradScaler>,
     steps: u64,
     loss: Option<Reading>,
@@ -365,9 +367,8 @@ struct Trainee {
 
 impl Trainee {
     fn step(&mut self, input: &EncoderInput, targets: &Tensor) -> Outcome {
-        let (forward, scaled) = (Forward::training(0, self.steps), self.scaler.is_some());
-        let precision = if scaled { Precision::F16 } else { Precision::F32 };
-        let logits = precision.run(|| self.model.forward(input, &forward))?;
+        let forward = Forward::training(0, self.steps);
+        let logits = self.precision.run(|| self.model.forward(input, &forward))?;
         let loss = logits.cross_entropy(targets, &CrossEntropy::default())?;
         drop(logits);
         let parameters = self.store.parameters();

@@ -92,7 +92,7 @@ pub struct SharedArgs {
     /// Where to compute: auto, cpu, gpu or gpu:N [default: auto]
     #[arg(long, value_name = "DEVICE", global = true)]
     pub device: Option<DeviceArg>,
-    /// Number format of products: f32; on a GPU f16; for inference on the CPU bf16 or int8
+    /// Number format of products: f32; on a GPU f16; on the CPU bf16, or for inference int8
     /// [default: f32]
     #[arg(long, value_name = "FORMAT", global = true)]
     pub precision: Option<Precision>,
@@ -169,6 +169,9 @@ impl SharedArgs {
         }
         let device = self.device.unwrap_or_default().resolve()?;
         self.check_precision(device)?;
+        if let Some(warning) = self.precision().warning() {
+            note(self, format!("--precision {}: {warning}", self.precision()));
+        }
         if let Device::Gpu(index) = device
             && let Some(gpu) = gradus_tensor::gpus().get(index).filter(|gpu| gpu.software)
         {

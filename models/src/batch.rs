@@ -129,51 +129,42 @@ impl PackedBatch {
     }
 }
 
-/// How many batches are sorted together by [`bucketed_batches`]: enough that a batch has texts of
-/// one length, few enough that an epoch stays random.
-pub const BUCKET_BATCHES: usize = 40;
-
-/// The batches of one training epoch, as indices into `lengths`.
+/// The batches of one training epoch, as numbers of examples: all in a random order, cut into
+/// batches. The same `(seed, epoch)` gives the same batches on every machine. Every example occurs
+/// once; the last batch may be short.
 ///
-/// The examples are shuffled, each run of [`BUCKET_BATCHES`] batches is sorted by length, cut into
-/// batches, and the batches are shuffled. The same `(seed, epoch)` gives the same batches on every
-/// machine. Every index occurs once; one batch may be short.
+/// Texts of all lengths share a batch. Batches of similar length save no time, because texts are
+/// packed; and models learnt less from them: a batch is then no fair sample of the data.
 ///
 /// # Errors
 /// [`Error::Input`] when `batch_size` is 0.
-pub fn bucketed_batches(
-    lengths: &[usize],
+pub fn shuffled_batches(
+    examples: usize,
     batch_size: usize,
     seed: u64,
     epoch: u64,
 ) -> Result<Vec<Vec<usize>>> {
-    batches_of_at_least(1, lengths, batch_size, seed, epoch)
+    batches_of_at_least(1, examples, batch_size, seed, epoch)
 }
 
-/// As [`bucketed_batches`], where an example learns from the others of its batch: the short batch
+/// As [`shuffled_batches`], where an example learns from the others of its batch: the short batch
 /// gets `least` examples, if the one before it can spare them. There are as many batches.
 ///
 /// # Errors
 /// [`Error::Input`] when `batch_size` is 0.
 pub fn batches_of_at_least(
     least: usize,
-    lengths: &[usize],
+    examples: usize,
     batch_size: usize,
     seed: u64,
     epoch: u64,
 ) -> Result<Vec<Vec<usize>>> {
     check_batch_size(batch_size)?;
-    let mut order: Vec<usize> = (0..lengths.len()).collect();
-    shuffle(&mut order, seed, epoch.wrapping_mul(2));
-    let mut batches = Vec::with_capacity(lengths.len().div_ceil(batch_size));
-    for bucket in order.chunks_mut(batch_size.saturating_mul(BUCKET_BATCHES)) {
-        bucket.sort_by_key(|&i| lengths[i]);
-        batches.extend(bucket.chunks(batch_size).map(<[usize]>::to_vec));
-    }
+    let mut order: Vec<usize> = (0..examples).collect();
+    shuffle(&mut order, seed, epoch);
+    let mut batches: Vec<_> = order.chunks(batch_size).map(<[usize]>::to_vec).collect();
     fill_last(&mut batches, least);
-    let mut places: Vec<usize> = (0..batches.len()).collect();
-    shuffle(&mut places, seed, epoch.wrapping_mul(2) | 1);
-    Ok(places.into_iter().map(|i| std::mem::take(&mut batches[i])).collect())
+    Ok(batches)
 }
 
 /// Gives a last batch of fewer than `least` examples some of the batch before it, which keeps as

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use gradus_autograd::{autocast, low_precision};
-use gradus_tensor::{DType, Device, LowPrecision, Result, bail, gpus};
+use gradus_tensor::{DType, Device, LowPrecision, Result, bail, gpus, is_bf16_fast};
 use serde::{Deserialize, Serialize};
 
 /// In what precision a model computes. Parameters and the optimiser's state are f32 in every
@@ -18,8 +18,8 @@ pub enum Precision {
     /// Mixed: products and activations in f16, sums, statistics, softmax and losses in f32; see
     /// [`autocast`]. For GPUs. Training in it needs a [`GradScaler`](crate::GradScaler).
     F16,
-    /// Products of linear layers in bf16, their sums and all else in f32; see [`low_precision`].
-    /// For inference on the CPU; one without instructions for it (AVX512-BF16, AMX) computes in
+    /// Products of linear layers in bf16, forward and backward, their sums and all else in f32; see
+    /// [`low_precision`]. For the CPU; one on which that is no faster ([`is_bf16_fast`]) computes in
     /// f32.
     Bf16,
     /// Products of linear layers in 8 bits, one scale for each output channel and one for each row
@@ -32,7 +32,7 @@ impl Precision {
     ///
     /// ```
     /// # use gradus_nn::Precision;
-    /// assert!(Precision::F32.check_training().is_ok());
+    /// assert!(Precision::Bf16.check_training().is_ok());
     /// assert!(Precision::Int8.check_training().is_err());
     /// ```
     ///
@@ -40,10 +40,10 @@ impl Precision {
     /// If it cannot; the message says what does.
     pub fn check_training(self) -> Result<()> {
         match self {
-            Precision::Int8 | Precision::Bf16 => {
+            Precision::Int8 => {
                 bail!(
                     "precision",
-                    "{self} is for inference: rounded weights have no gradient; train in f32, then infer in {self}"
+                    "int8 is for inference: weights in 8 bits have no gradient; train in f32 or bf16, then infer in int8"
                 )
             }
             _ => Ok(()),
@@ -98,12 +98,26 @@ impl Precision {
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn run<R>(self, body: impl FnOnce() -> R) -> R {
-        match self {
-            Precision::F32 => autocast(None, body),
-            Precision::F16 => autocast(Some(DType::F16), body),
-            Precision::Bf16 => autocast(None, || low_precision(LowPrecision::Bf16, body)),
-            Precision::Int8 => autocast(None, || low_precision(LowPrecision::Int8, body)),
-        }
+        let (dtype, low) = match self {
+            Precision::F32 => (None, None),
+            Precision::F16 => (Some(DType::F16), None),
+            Precision::Bf16 => (None, Some(LowPrecision::Bf16)),
+            Precision::Int8 => (None, Some(LowPrecision::Int8)),
+        };
+        autocast(dtype, || low_precision(low, body))
+    }
+
+    /// What a person should know of this precision on this machine.
+    ///
+    /// ```
+    /// # use gradus_nn::Precision;
+    /// assert_eq!(Precision::F32.warning(), None);
+    /// ```
+    pub fn warning(self) -> Option<&'static str> {
+        (self == Precision::Bf16 && !is_bf16_fast()).then_some(
+            "this processor computes bf16 no faster than f32 (that takes AMX, or AVX512-BF16 of AMD), \
+             so all is computed in f32",
+        )
     }
 }
 
@@ -165,7 +179,9 @@ mod tests {
             assert!(low.check(Device::Cpu).is_ok());
             let error = low.check(Device::Gpu(0)).unwrap_err().to_string();
             assert!(error.contains(&format!("{low} is computed on the CPU only")), "{error}");
-            assert!(low.check_training().unwrap_err().to_string().contains("inference"));
         }
+        assert!(Precision::Bf16.check_training().is_ok());
+        let error = Precision::Int8.check_training().unwrap_err().to_string();
+        assert!(error.contains("inference"), "{error}");
     }
 }

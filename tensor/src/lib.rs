@@ -44,6 +44,7 @@ pub mod random {
 pub use data::Reading;
 pub use device::Device;
 pub use gradus_base::{DType, Element, Error, ErrorKind, Result, RngKey, bail, io_reason};
+pub use gradus_cpu::low::is_bf16_fast;
 pub use gradus_cpu::{MemoryUse, fma_loop, instruction_set, memory_use, read_loop};
 pub use gradus_gpu::{GpuCounters, GpuFeatures, GpuInfo, GpuLimits, gpus, quiet_drivers};
 pub use layout::INFER;

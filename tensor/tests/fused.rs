@@ -61,7 +61,7 @@ fn layers_side_by_side_are_each_layer() {
                 if dtype == DType::F32 {
                     for low in [LowPrecision::Int8, LowPrecision::Bf16] {
                         let rounded: Vec<Tensor> = (0..widths.len())
-                            .map(|i| x.linear_low(&weights[i], biases.get(i), false, low).unwrap())
+                            .map(|i| x.linear_low(&weights[i], biases.get(i), low).unwrap())
                             .collect();
                         let truth = Tensor::cat(&refs(&rounded), 1).unwrap();
                         let y = x.linear_cat_low(&refs(&weights), &refs(biases), low).unwrap();

@@ -52,11 +52,12 @@ impl Var {
     /// ```
     pub fn linear(&self, weight: &Var, bias: Option<&Var>) -> Result<Var> {
         let inputs: Vec<&Var> = [Some(self), Some(weight), bias].into_iter().flatten().collect();
-        if let Some(low) = mode::low() {
-            return linear_low(&inputs, false, low);
-        }
-        let operands = Operands::of(self, weight)?;
-        let y = operands.x.linear(&operands.w, bias.map(Var::tensor))?;
+        let operands = Operands::of(&inputs)?;
+        let (x, w, bias) = (&operands.x, &operands.w, bias.map(Var::tensor));
+        let y = match operands.low {
+            Some(low) => x.linear_low(w, bias, low)?,
+            None => x.linear(w, bias)?,
+        };
         Var::record(Op::Linear, y, &inputs, move |c| operands.rule(c, c.grad()))
     }
 
@@ -73,17 +74,18 @@ impl Var {
     /// ```
     pub fn linear_gelu(&self, weight: &Var, bias: Option<&Var>) -> Result<Var> {
         let inputs: Vec<&Var> = [Some(self), Some(weight), bias].into_iter().flatten().collect();
-        if let Some(low) = mode::low() {
-            return linear_low(&inputs, true, low);
-        }
         let keep = Var::is_recorded(&inputs);
-        let operands = Operands::of(self, weight)?;
-        let (y, z) = operands.x.linear_gelu(&operands.w, bias.map(Var::tensor), keep)?;
+        let operands = Operands::of(&inputs)?;
+        let (x, w, bias) = (&operands.x, &operands.w, bias.map(Var::tensor));
+        let (y, z) = match operands.low {
+            Some(low) => x.linear_gelu_low(w, bias, keep, low)?,
+            None => x.linear_gelu(w, bias, keep)?,
+        };
         Var::record(Op::LinearGelu, y, &inputs, move |c| {
             if c.create_graph() {
-                let low = operands.low();
+                let half = operands.half();
                 return c.composed(|x| {
-                    mode::autocast(low, || linear_gelu_composed(x[0], x[1], x.get(2).copied()))
+                    mode::autocast(half, || linear_gelu_composed(x[0], x[1], x.get(2).copied()))
                 });
             }
             let Some(z) = &z else { unreachable!("what is recorded was kept") };
@@ -111,23 +113,22 @@ impl Var {
         let inputs = [&[self], weights, biases].concat();
         let of = |vars: &[&Var]| vars.iter().map(|v| v.tensor().clone()).collect::<Vec<_>>();
         let (ws, bs) = (of(weights), of(biases));
-        if let Some(low) = mode::low() {
-            not_recorded_in_low(&inputs)?;
-            let y = self.tensor().linear_cat_low(&refs(&ws), &refs(&bs), low)?;
-            return Ok(Var::constant(y));
-        }
-        let low = weights.first().and_then(|w| autocast_of(w));
-        let x = match low {
-            Some(low) => self.tensor().to_dtype(low)?,
+        let low = low_of(&inputs)?;
+        let half = weights.first().and_then(|w| autocast_of(w));
+        let x = match half {
+            Some(half) => self.tensor().to_dtype(half)?,
             None => self.tensor().clone(),
         };
-        let y = x.linear_cat(&refs(&ws), &refs(&bs))?;
+        let y = match low {
+            Some(low) => x.linear_cat_low(&refs(&ws), &refs(&bs), low)?,
+            None => x.linear_cat(&refs(&ws), &refs(&bs))?,
+        };
         let layers = ws.len();
         Var::record(Op::LinearCat, y, &inputs, move |c| {
             if c.create_graph() {
                 return c.composed(|v| {
                     let (ws, bs) = v[1..].split_at(layers);
-                    mode::autocast(low, || linear_cat_composed(v[0], ws, bs))
+                    mode::autocast(half, || linear_cat_composed(v[0], ws, bs))
                 });
             }
             let (x_in, g) = (c.input(0), c.grad().tensor());
@@ -138,11 +139,14 @@ impl Var {
             let g = g.reshape(&[rows, g.size(-1)?])?;
             let x_flat = x.reshape(&[rows, x.size(-1)?])?;
             let dx = || {
-                let dx = g.linear_cat_backward(&ws, &bs)?.to_dtype(x_in.dtype())?;
+                let dx = match low {
+                    Some(_) => g.matmul_bf16(&Tensor::cat(&ws, 0)?)?,
+                    None => g.linear_cat_backward(&ws, &bs)?.to_dtype(x_in.dtype())?,
+                };
                 dx.reshape(c.input_shape(0)).map(Var::constant)
             };
             let mut grads = vec![c.wants(0).then(dx).transpose()?];
-            grads.extend(parameter_gradients(c, layers, &g, &x_flat)?);
+            grads.extend(parameter_gradients(c, layers, (&g, &x_flat), low)?);
             Ok(grads)
         })
     }
@@ -159,18 +163,21 @@ fn refs(tensors: &[Tensor]) -> Vec<&Tensor> {
 fn parameter_gradients(
     c: &Context,
     layers: usize,
-    g: &Tensor,
-    x: &Tensor,
+    (g, x): (&Tensor, &Tensor),
+    low: Option<LowPrecision>,
 ) -> Result<Vec<Option<Var>>> {
     let (weights, biases) = (1..1 + layers, 1 + layers..c.inputs());
     let dtype = |mut inputs: std::ops::Range<usize>| inputs.next().map(|i| c.input(i).dtype());
     let all = |mut inputs: std::ops::Range<usize>| inputs.all(|i| c.wants(i));
-    let dw = |g: &Tensor| g.t()?.matmul_out_dtype(x, dtype(weights.clone()).unwrap_or(g.dtype()));
+    let dw = |g: &Tensor| match low {
+        Some(_) => g.t()?.matmul_bf16(x),
+        None => g.t()?.matmul_out_dtype(x, dtype(weights.clone()).unwrap_or(g.dtype())),
+    };
     let db = |g: &Tensor| g.sum_in(&[0], false, dtype(biases.clone()).unwrap_or(g.dtype()));
     let (all_w, all_b) = (all(weights.clone()), all(biases.clone()) && !biases.is_empty());
     let one_dtype = dtype(weights.clone()) == dtype(biases.clone());
     let (w, b) = match (all_w, all_b, dtype(weights.clone())) {
-        (true, true, Some(dtype)) if one_dtype => {
+        (true, true, Some(dtype)) if one_dtype && low.is_none() => {
             let (w, b) = g.linear_parameters_backward(x, dtype)?;
             (Some(w), Some(b))
         }
@@ -217,18 +224,13 @@ pub fn linear_cat_composed(x: &Var, weights: &[&Var], biases: &[&Var]) -> Result
     Var::cat(&parts.iter().collect::<Vec<_>>(), -1)
 }
 
-/// The layer in 8 or 16 bits, of input, weight and perhaps bias.
-fn linear_low(inputs: &[&Var], gelu: bool, low: LowPrecision) -> Result<Var> {
-    not_recorded_in_low(inputs)?;
-    let bias = inputs.get(2).map(|bias| bias.tensor());
-    Ok(Var::constant(inputs[0].tensor().linear_low(inputs[1].tensor(), bias, gelu, low)?))
-}
-
-fn not_recorded_in_low(inputs: &[&Var]) -> Result<()> {
-    if Var::is_recorded(inputs) {
-        bail!("linear", "rounded weights have no gradient; run the model under no_grad");
+/// In how many bits a layer of these inputs is computed, where it is not in its dtype.
+fn low_of(inputs: &[&Var]) -> Result<Option<LowPrecision>> {
+    let low = mode::low();
+    if low == Some(LowPrecision::Int8) && Var::is_recorded(inputs) {
+        bail!("linear", "weights in 8 bits have no gradient; run the model under no_grad");
     }
-    Ok(())
+    Ok(low)
 }
 
 /// The composed reference of [`Var::linear_gelu`].
@@ -257,19 +259,23 @@ struct Operands {
     w: Tensor,
     /// Dtype of the weight itself, where it was converted.
     from: Option<DType>,
+    /// What the kernel rounds them to.
+    low: Option<LowPrecision>,
 }
 
 impl Operands {
-    fn of(x: &Var, w: &Var) -> Result<Operands> {
-        let Some(low) = autocast_of(w) else {
-            return Ok(Operands { x: x.tensor().clone(), w: w.tensor().clone(), from: None });
+    /// Of input, weight and perhaps bias.
+    fn of(inputs: &[&Var]) -> Result<Operands> {
+        let (x, w, low) = (inputs[0], inputs[1], low_of(inputs)?);
+        let Some(half) = autocast_of(w) else {
+            return Ok(Operands { x: x.tensor().clone(), w: w.tensor().clone(), from: None, low });
         };
-        let x = x.tensor().to_dtype(low)?;
-        Ok(Operands { x, w: w.tensor().to_dtype_kept(low)?, from: Some(w.dtype()) })
+        let x = x.tensor().to_dtype(half)?;
+        Ok(Operands { x, w: w.tensor().to_dtype_kept(half)?, from: Some(w.dtype()), low })
     }
 
     /// The dtype to which they were converted.
-    fn low(&self) -> Option<DType> {
+    fn half(&self) -> Option<DType> {
         self.from.map(|_| self.w.dtype())
     }
 
@@ -281,11 +287,14 @@ impl Operands {
         if !c.create_graph() {
             let (g, x_flat) = (g.tensor(), self.x.reshape(&[rows, w.size(1)?])?);
             let dx = || {
-                let dx = g.matmul(&self.w)?.to_dtype(x.dtype())?.reshape(c.input_shape(0));
-                dx.map(Var::constant)
+                let dx = match self.low {
+                    Some(_) => g.matmul_bf16(&self.w)?,
+                    None => g.matmul(&self.w)?.to_dtype(x.dtype())?,
+                };
+                dx.reshape(c.input_shape(0)).map(Var::constant)
             };
             let mut grads = vec![c.wants(0).then(dx).transpose()?];
-            grads.extend(parameter_gradients(c, 1, g, &x_flat)?);
+            grads.extend(parameter_gradients(c, 1, (g, &x_flat), self.low)?);
             return Ok(grads);
         }
         // Recorded, all in the weight's dtype.

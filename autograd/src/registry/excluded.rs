@@ -3,8 +3,10 @@
 /// Public functions of `Tensor` that have no rule, each with the reason. In-place operations
 /// (`add_`) and the kernels of backward rules (`softmax_backward`) need no entry.
 pub const NOT_DIFFERENTIABLE: &[(&str, &str)] = &[
-    ("linear_low", "rounds the weight: for inference"),
-    ("linear_cat_low", "rounds the weights: for inference"),
+    ("linear_low", "serves linear in low precision; linear is differentiable"),
+    ("linear_gelu_low", "serves linear_gelu in low precision, which is differentiable"),
+    ("linear_cat_low", "serves linear_cat in low precision, which is differentiable"),
+    ("matmul_bf16", "serves the rules of layers in bf16; matmul is differentiable"),
     ("matmul_out_dtype", "serves the rules under autocast; matmul is differentiable"),
     ("sum_in", "serves the rules under autocast; sum is differentiable"),
     ("argmax", "gives indices"),

@@ -6,6 +6,7 @@ mod examples;
 mod gradcheck;
 mod graph;
 mod half;
+mod low_precision;
 mod registry;
 mod rules;
 mod trace;

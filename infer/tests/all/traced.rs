@@ -41,5 +41,5 @@ fn what_cannot_be_traced() {
     let run =
         |more: &[&str]| infer(&[&["trace", "--model", model.path(), "my card"], more].concat());
     fails(&run(&["--target", "no such label"]), 1, &["no label \"no such label\"", "`card`"]);
-    fails(&run(&["--precision", "int8"]), 1, &["trace in f32 or f16"]);
+    fails(&run(&["--precision", "int8"]), 1, &["trace in f32, bf16 or f16"]);
 }

@@ -41,7 +41,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// When the text cannot be encoded, the model is no classifier or has no such label, or computes
-    /// in 8 or 16 bits ([`Runner::set_precision`](super::Runner::set_precision)), of which nothing is
+    /// in 8 bits ([`Runner::set_precision`](super::Runner::set_precision)), of which nothing is
     /// recorded.
     pub fn trace(
         &self,
@@ -50,10 +50,10 @@ impl Pipeline {
         target: Option<&str>,
     ) -> Result<TracedText> {
         let precision = self.precision();
-        if matches!(precision, Precision::Bf16 | Precision::Int8) {
+        if precision == Precision::Int8 {
             return Err(Error::Input(
-                "a trace shows what is recorded for gradients, and rounded weights have none; trace \
-                 in f32 or f16"
+                "a trace shows what is recorded for gradients, and weights in 8 bits have none; trace \
+                 in f32, bf16 or f16"
                     .into(),
             ));
         }

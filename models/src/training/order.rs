@@ -61,8 +61,8 @@ impl Order {
             task.open_window(epoch, window)?;
             let stream = epoch.wrapping_mul(task.windows() as u64).wrapping_add(window as u64);
             let Recipe { batch_size, seed, .. } = *recipe;
-            let (least, lengths) = (task.least_batch(), task.lengths());
-            self.batches = Some(batches_of_at_least(least, lengths, batch_size, seed, stream)?);
+            let (least, examples) = (task.least_batch(), task.lengths().len());
+            self.batches = Some(batches_of_at_least(least, examples, batch_size, seed, stream)?);
         }
         Ok(())
     }

@@ -34,7 +34,7 @@ const BESIDE: &str = "beside.safetensors";
 
 /// The form of a checkpoint. It changes when a checkpoint of an older form can no longer be resumed
 /// to the same bits.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// The run and the data that a checkpoint belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,8 +48,8 @@ pub struct RunMark {
 /// `trainer_state.json`.
 #[derive(Serialize, Deserialize)]
 struct State {
-    /// [`FORMAT`]; `None` in checkpoints of version 0.1, whose form is the same.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// [`FORMAT`]; checkpoints of version 0.1 have none.
+    #[serde(default)]
     format: Option<u32>,
     step: u64,
     /// The place in the order of the examples, of a task with several windows; otherwise the step
@@ -57,7 +57,7 @@ struct State {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     place: Option<Place>,
     recipe: Value,
-    /// The hash of every other file; in checkpoints of version 0.1 of those of tensors alone.
+    /// The hash of every other file.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     hashes: BTreeMap<String, String>,
     /// Of a run in f16; see `GradScaler::state`.
@@ -240,7 +240,8 @@ impl<T: Task> Trainer<T> {
             .map_err(|e| fail(format!("is not the state of a training run: {e}")))?;
         let saved: Recipe = serde_json::from_value(state.recipe.clone())
             .map_err(|e| fail(format!("is not the state of a training run: recipe: {e}")))?;
-        if let Some(format) = state.format.filter(|format| *format != FORMAT) {
+        if state.format != Some(FORMAT) {
+            let format = state.format.map_or("of version 0.1".into(), |format| format.to_string());
             return Err(fail(format!(
                 "has the format {format}, and this version of Gradus reads format {FORMAT}: resume it \
                  with the version that wrote it, or begin a new run from its weights"

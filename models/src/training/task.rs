@@ -20,7 +20,7 @@ pub trait Task: Send + Sync {
     /// What an evaluation finds of each example, for a report; `()` where nothing is told.
     type Findings: Send;
 
-    /// Tokens of each training example of the open window. Batches hold examples of similar length.
+    /// Tokens of each training example of the open window.
     fn lengths(&self) -> &[usize];
 
     /// What the model reads of a training example, for a [trace](mod@gradus_autograd::trace); `None`

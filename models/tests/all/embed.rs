@@ -263,9 +263,13 @@ fn cached_negatives_with_dropout() {
     let golden = golden();
     let make = || task(pairs(&golden, 1, false), PairLoss::default(), true, 0.2);
     let (embedding, store) = make();
-    let batches: Vec<Vec<usize>> =
-        gradus_models::batch::bucketed_batches(embedding.lengths(), 6, Recipe::default().seed, 0)
-            .unwrap();
+    let batches: Vec<Vec<usize>> = gradus_models::batch::shuffled_batches(
+        embedding.lengths().len(),
+        6,
+        Recipe::default().seed,
+        0,
+    )
+    .unwrap();
     let represented: Vec<Var> = (0..4)
         .map(|i| embedding.represent(&batches[i], &Forward::training(0, i as u64)).unwrap())
         .collect();

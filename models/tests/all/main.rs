@@ -4,6 +4,7 @@
 mod adapters;
 mod answering;
 mod best;
+mod bf16;
 mod causal;
 #[path = "../common/mod.rs"]
 mod common;

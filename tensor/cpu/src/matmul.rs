@@ -190,8 +190,10 @@ fn product_f32(
         unsafe { split((m, k, n), a, b, (&SharedMut::new(c), n), |_, _| {}) };
         return Ok(());
     };
-    // Packed before, B is read by all tasks; packed on the way, it need not wait.
-    let packed = match m > product::FEW_ROWS {
+    // Packed before, B is read by all tasks; packed on the way, it need not wait. An A that is copied
+    // comes in tall blocks, so that a B larger than A is packed on the way once or twice only, and
+    // never written to memory.
+    let packed = match m > product::FEW_ROWS && (a.col == 1 || m >= n) {
         true => Some(Packed::new("matmul", kernel, b, (k, n))?),
         false => None,
     };

@@ -3,6 +3,7 @@
 use gradus_base::layout::broadcast_shapes;
 use gradus_base::sizes;
 use gradus_cpu as cpu;
+use gradus_cpu::low::Gelu;
 
 use super::half::{all_widened, in_f32, is_half, widened};
 use super::{begin, end, on_device};
@@ -219,9 +220,9 @@ impl Tensor {
 }
 
 impl Tensor {
-    /// A linear layer for inference on the CPU, with its operands in 8 or 16 bits; with `gelu`,
-    /// also GELU of the result. There is no derivative. Shapes as for [`linear`](Tensor::linear),
-    /// f32 only. The rounded weight is made on first use and kept until the weight changes.
+    /// A linear layer on the CPU with its operands in 8 or 16 bits. Shapes as for
+    /// [`linear`](Tensor::linear), f32 only. The rounded weight is made on first use and kept until
+    /// the weight changes.
     ///
     /// - [`LowPrecision::Int8`], after Jacob et al., arXiv:1712.05877: a weight has one scale for
     ///   each output channel and loses at most 1/254 of the channel's largest value. The input has
@@ -229,7 +230,7 @@ impl Tensor {
     ///   loses at most half of 1/255 of the row's range; another takes it in up to 16 bits, which
     ///   loses next to nothing. A row or channel with an infinity or a NaN gives NaN.
     /// - [`LowPrecision::Bf16`]: both are rounded to 8 significant bits, sums are f32; on a
-    ///   processor without AVX512-BF16 or AMX it is the layer in f32.
+    ///   processor on which that is no faster ([`is_bf16_fast`](crate::is_bf16_fast)) it is the layer in f32.
     ///
     /// Composed reference: `linear` of the rounded operands.
     ///
@@ -237,7 +238,7 @@ impl Tensor {
     /// # use gradus_tensor::{LowPrecision, Tensor};
     /// let x = Tensor::from_slice(&[1f32, 2.0], &[1, 2])?;
     /// let w = Tensor::from_slice(&[3f32, 4.0], &[1, 2])?;
-    /// let y = x.linear_low(&w, None, false, LowPrecision::Int8)?;
+    /// let y = x.linear_low(&w, None, LowPrecision::Int8)?;
     /// assert!((y.item()? - 11.0).abs() < 0.1); // 1·3 + 2·4, rounded
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
@@ -245,15 +246,73 @@ impl Tensor {
         &self,
         weight: &Tensor,
         bias: Option<&Tensor>,
-        gelu: bool,
         low: LowPrecision,
     ) -> Result<Tensor> {
         let (flat, shape) = check_linear("linear_low", self, weight, bias)?;
-        match linear_low(low, &flat, &[weight], bias.as_slice(), gelu)? {
-            Some(y) => y.reshape(&shape),
-            None if gelu => Ok(self.linear_gelu(weight, bias, false)?.0),
+        match linear_low(low, &flat, &[weight], bias.as_slice(), Gelu::No)? {
+            Some((y, _)) => y.reshape(&shape),
             None => self.linear(weight, bias),
         }
+    }
+
+    /// GELU of [`linear_low`](Tensor::linear_low) in the same pass; with `keep` also its argument,
+    /// which the derivative needs.
+    ///
+    /// ```
+    /// # use gradus_tensor::{LowPrecision, Tensor};
+    /// let x = Tensor::from_slice(&[1f32, 2.0], &[1, 2])?;
+    /// let w = Tensor::from_slice(&[3f32, -1.0], &[1, 2])?;
+    /// let (y, z) = x.linear_gelu_low(&w, None, true, LowPrecision::Bf16)?;
+    /// assert_eq!(z.unwrap().to_string(), "[[1.]]"); // small integers are not rounded
+    /// assert_eq!(y.to_string(), "[[0.8413]]"); // GELU(1)
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    pub fn linear_gelu_low(
+        &self,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        keep: bool,
+        low: LowPrecision,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        let (flat, shape) = check_linear("linear_gelu_low", self, weight, bias)?;
+        let gelu = if keep { Gelu::Keep } else { Gelu::Yes };
+        match linear_low(low, &flat, &[weight], bias.as_slice(), gelu)? {
+            Some((y, z)) => Ok((y.reshape(&shape)?, z.map(|z| z.reshape(&shape)).transpose()?)),
+            None => self.linear_gelu(weight, bias, keep),
+        }
+    }
+
+    /// The product of two matrices on the CPU with their elements rounded to bf16 and sums in f32,
+    /// `[m, k] × [k, n] → [m, n]`: what the derivative of [`linear_low`](Tensor::linear_low) in bf16
+    /// is made of. f32 only; on a processor on which that is no faster it is the product in f32.
+    ///
+    /// Composed reference: `matmul` of the rounded operands.
+    ///
+    /// ```
+    /// # use gradus_tensor::Tensor;
+    /// let a = Tensor::from_slice(&[1f32, 2.0], &[1, 2])?;
+    /// assert_eq!(a.matmul_bf16(&a.t()?)?.to_string(), "[[5.]]");
+    /// # Ok::<(), gradus_tensor::Error>(())
+    /// ```
+    pub fn matmul_bf16(&self, other: &Tensor) -> Result<Tensor> {
+        let op = "matmul_bf16";
+        let (&[m, k], &[rows, n]) = (self.shape(), other.shape()) else {
+            let (a, b) = (self.shape(), other.shape());
+            bail!(op, Shape, "multiplies two matrices, got {a:?} and {b:?}; use matmul");
+        };
+        if k != rows {
+            bail!(op, Shape, "inner sizes differ: {m}×{k} and {rows}×{n}");
+        }
+        check_low(op, &[self, other])?;
+        if !cpu::low::is_bf16_fast() {
+            return self.matmul(other);
+        }
+        sizes::result(op, &[m, n], &[self.shape(), other.shape()])?;
+        let (_, span) = begin(op, &[self, other])?;
+        span.kernel("low::matmul_bf16");
+        let result = cpu::low::matmul_bf16(self.cpu(), other.cpu()).map(Tensor::from_array);
+        end(span, &result);
+        result
     }
 
     /// [`linear_cat`](Tensor::linear_cat) as [`linear_low`](Tensor::linear_low), the input rounded
@@ -275,8 +334,8 @@ impl Tensor {
         low: LowPrecision,
     ) -> Result<Tensor> {
         let (flat, shape) = check_linear_cat("linear_cat", self, weights, biases)?;
-        match linear_low(low, &flat, weights, biases, false)? {
-            Some(y) => y.reshape(&shape),
+        match linear_low(low, &flat, weights, biases, Gelu::No)? {
+            Some((y, _)) => y.reshape(&shape),
             None => self.linear_cat(weights, biases),
         }
     }
@@ -289,16 +348,11 @@ fn linear_low(
     x: &Tensor,
     weights: &[&Tensor],
     biases: &[&Tensor],
-    gelu: bool,
-) -> Result<Option<Tensor>> {
+    gelu: Gelu,
+) -> Result<Option<(Tensor, Option<Tensor>)>> {
     let op = "linear_low";
     let operands = [&[x], weights, biases].concat();
-    for operand in &operands {
-        if operand.dtype() != DType::F32 || operand.device() != Device::Cpu {
-            let (dtype, device) = (operand.dtype(), operand.device());
-            bail!(op, DType, "computes on f32 on the CPU, got {dtype} on {device}; use linear");
-        }
-    }
+    check_low(op, &operands)?;
     if !cpu::low::has_kernel(low, x.shape()[1]) {
         return Ok(None);
     }
@@ -307,9 +361,24 @@ fn linear_low(
     let (_, span) = begin(op, &operands)?;
     span.kernel("low::linear_low");
     let result = cpu::low::linear_low(low, x.cpu(), weights, biases, gelu);
-    let result = result.map(Tensor::from_array);
+    let result = result.map(|(y, z)| (Tensor::from_array(y), z.map(Tensor::from_array)));
     end(span, &result);
     result.map(Some)
+}
+
+/// Checks the operands of a product in 8 or 16 bits.
+fn check_low(op: &'static str, operands: &[&Tensor]) -> Result<()> {
+    for operand in operands {
+        if operand.dtype() != DType::F32 || operand.device() != Device::Cpu {
+            let (dtype, device) = (operand.dtype(), operand.device());
+            bail!(
+                op,
+                DType,
+                "computes on f32 on the CPU, got {dtype} on {device}; use linear or matmul"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// A product has its operands' dtype, or is f32 of operands in f16.

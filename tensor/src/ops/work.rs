@@ -55,6 +55,7 @@ fn is_product(op: &str) -> bool {
             | "linear_gelu"
             | "linear_cat"
             | "linear_low"
+            | "matmul_bf16"
             | "linear_parameters_backward"
     )
 }

@@ -85,7 +85,7 @@ fn products(device: Device, dtype: DType, [m, k, n]: [usize; 3]) {
     settled(x.linear_cat_backward(&[&x], &[]), None);
     if dtype == DType::F32 && device == Device::Cpu {
         for low in [LowPrecision::Int8, LowPrecision::Bf16] {
-            settled(x.linear_low(&w, None, false, low), Some(&[m, n]));
+            settled(x.linear_low(&w, None, low), Some(&[m, n]));
             settled(x.linear_cat_low(&[&w, &w], &[], low), Some(&[m, n.saturating_mul(2)]));
         }
     }

@@ -9,5 +9,5 @@
 use gradus_tensor::{LowPrecision, Result, Tensor};
 
 pub fn product(a: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    a.linear_low(weight, None, false, LowPrecision::Bf16)
+    a.linear_low(weight, None, LowPrecision::Bf16)
 }

@@ -10,5 +10,5 @@
 use gradus_tensor::{LowPrecision, Result, Tensor};
 
 pub fn product(a: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    a.linear_low(weight, None, false, LowPrecision::Int8)
+    a.linear_low(weight, None, LowPrecision::Int8)
 }

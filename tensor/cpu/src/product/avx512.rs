@@ -87,6 +87,11 @@ trait Dot: Copy + Send + Sync + 'static {
     /// Runs `body` compiled for the instruction.
     fn inside(self, body: impl FnOnce());
 
+    /// See [`Kernel::is_worth_it`].
+    fn is_worth_it(self) -> bool {
+        true
+    }
+
     fn add(self, sum: __m512i, a: __m512i, b: __m512i) -> __m512i;
 }
 
@@ -106,6 +111,12 @@ struct Bf16(());
 /// The kernel of bf16.
 pub(super) fn bf16() -> Option<&'static dyn Kernel> {
     (has_words() && is_x86_feature_detected!("avx512bf16")).then_some(&Dots(Bf16(())) as _)
+}
+
+/// Whether AMD made the processor: leaf 0 has the name in EBX, EDX and ECX.
+fn is_amd() -> bool {
+    let name = __cpuid(0);
+    [name.ebx, name.edx, name.ecx].map(u32::to_le_bytes).as_flattened() == b"AuthenticAMD"
 }
 
 fn has_words() -> bool {
@@ -151,6 +162,12 @@ impl Dot for Bf16 {
         unsafe { with_bf16(body) }
     }
 
+    /// AMD's processors do two of these instructions in a cycle. Intel's do one or less, of two
+    /// multiply-adds each, and two of f32, so the rounding is lost time.
+    fn is_worth_it(self) -> bool {
+        is_amd()
+    }
+
     #[inline(always)]
     fn add(self, sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: `self` for the instructions; vectors of one size, any bits.
@@ -184,6 +201,10 @@ impl<D: Dot> Kernel for Dots<D> {
 
     fn fs_per_mac(&self) -> usize {
         D::FS_PER_MAC
+    }
+
+    fn is_worth_it(&self) -> bool {
+        self.0.is_worth_it()
     }
 
     fn tile(&self, _: &Registers, tile: Tile) {

@@ -175,7 +175,7 @@ impl Product<'_> {
     fn rows_of<'a>(&'a self, block: &Block, tile: Range<usize>, copy: &'a [f32]) -> Mat<'a, u32> {
         let (words, row) = (&block.words, block.rows.start + tile.start);
         let (data, row, col) = match self.left {
-            Left::Rounded(a) => return a.rows(row),
+            Left::Rounded(a) => return a.part(row, words.start),
             Left::Plain(a) if a.col == 1 => {
                 let first = row * a.row + words.start;
                 // Without any step it may be beyond the data.

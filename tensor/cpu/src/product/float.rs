@@ -97,14 +97,14 @@ fn pointers(tile: &Tile, width: usize) -> Pointers {
         Start::Row(row) => Some((row.as_ptr(), 0)),
         Start::Out => Some((c.cast_const(), tile.out.row)),
     };
-    // The tiles of a panel share the next one, but for the lines that the first few ask for.
-    let (mut ahead, mut lines) = (std::ptr::null(), 0);
+    // The tiles of a panel share the next one, but for the rows that the first few ask for.
+    let (mut ahead, mut ahead_rows) = (std::ptr::null(), 0);
     if let Some(next) = tile.ahead {
         let first = next.tile * next.share;
         if first < UNROLL {
             let row = first * tile.words / UNROLL;
             ahead = b.wrapping_byte_add(next.distance).wrapping_add(row * width);
-            lines = next.share;
+            ahead_rows = next.share;
         }
     }
     Pointers {
@@ -118,7 +118,7 @@ fn pointers(tile: &Tile, width: usize) -> Pointers {
         c,
         row_c: tile.out.row,
         ahead,
-        lines,
+        ahead_rows,
     }
 }
 
@@ -203,7 +203,7 @@ unsafe fn strip<V: Vectors, const VECTORS: usize>(
                 c,
                 row_c: width,
                 ahead: std::ptr::null(),
-                lines: 0,
+                ahead_rows: 0,
             };
             tile::<V, VECTORS>(v, rows.len(), at);
         }

@@ -26,6 +26,12 @@ pub(crate) trait Kernel: Send + Sync {
     /// Femtoseconds of one multiply-add on one core.
     fn fs_per_mac(&self) -> usize;
 
+    /// Whether rounded numbers are faster than f32 on this processor: not every one with the
+    /// instructions is.
+    fn is_worth_it(&self) -> bool {
+        true
+    }
+
     /// What a task holds from its first tile to its last.
     fn begin(&self) -> Registers {
         Registers::Ordinary

@@ -27,8 +27,8 @@
 //!
 //! Order of reduction: in f32, in a block of up to 384 steps (256 where B is packed on the way) k in
 //! ascending order, one fused multiply-add each; the blocks' sums, in ascending order too, are
-//! added to the bias. Blocks follow from k alone: so neither the instructions nor the split between
-//! threads matter, and the error grows with the block and the number of blocks, not with k. Sums of
+//! added to the bias. Blocks follow from the sizes alone: so neither the instructions nor the split
+//! between threads matter, and the error grows with the block and the number of blocks, not with k. Sums of
 //! integers are exact. Those of bf16 have an order for each instruction set.
 //! Reference: the [plain] twins, and `matrixmultiply` in [`super::matmul`].
 
@@ -38,6 +38,7 @@ mod amx;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod bf16;
 mod driver;
 mod epilogue;
 mod float;

@@ -13,7 +13,8 @@ pub(super) const MAX_ROWS: usize = 32;
 pub(crate) enum Numbers {
     /// A step a word; panels are `[k][width]`.
     F32,
-    /// Two steps a word; panels as for all rounded numbers are `[2][words][16]`.
+    /// Two steps a word; panels as for all rounded numbers are `[2][words][16]`, of long rows
+    /// [block](Numbers::block) after block.
     Bf16,
     /// A in 0..255, B in −127..127; four steps a word.
     U8ByI8,
@@ -45,6 +46,17 @@ impl Numbers {
             Numbers::I16ByI8 => k.div_ceil(2),
             // Whole tiles of AMX, so that one packed weight is for all kernels.
             _ => k.div_ceil(self.steps()).next_multiple_of(HALF),
+        }
+    }
+
+    /// Of rows of so many words, those that a tile takes at once. Of bf16 as many as keep a panel in
+    /// the second cache beside rows of A; of integers all, because their sums are scaled together.
+    pub(super) fn block(self, words: usize) -> usize {
+        const MOST: usize = 512;
+        match self {
+            // Of nearly one size: a short last one would pass over C for little.
+            Numbers::Bf16 => words.div_ceil(words.div_ceil(MOST).max(1)).next_multiple_of(HALF),
+            _ => words,
         }
     }
 

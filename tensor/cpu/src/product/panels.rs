@@ -117,7 +117,9 @@ impl Packing<'_> {
         // Panel by panel where steps are adjacent or a column has a scale; else a few rows of a few
         // panels at a time.
         let grouped = f32 && self.b.col == 1;
-        let (group, chunk) = if grouped { (GROUP, CHUNK) } else { (1, k.max(1)) };
+        let numbers = self.kernel.numbers();
+        let block = numbers.block(numbers.words(k)) * numbers.steps();
+        let (group, chunk) = if grouped { (GROUP, CHUNK) } else { (1, block.max(1)) };
         // Rounding takes a nanosecond an element, a copy a third.
         let ns = group * k * width / if f32 { 3 } else { 1 };
         parallel::run(panels.div_ceil(group), ns, &|task| {
@@ -151,6 +153,9 @@ impl Packing<'_> {
     }
 }
 
+/// Rows of a task that rounds A where its rows are adjacent: whole lines of memory of each step.
+const TALL: usize = 64;
+
 /// A left operand rounded as a whole, each row so many words. Of integers, what an integer of each
 /// row is worth, and which one is 0.
 pub(crate) struct Rounded {
@@ -163,7 +168,7 @@ pub(crate) struct Rounded {
 }
 
 impl Rounded {
-    /// Rounds `a [m, k]`, its columns adjacent.
+    /// Rounds `a [m, k]`; for integers its columns are adjacent.
     pub(crate) fn new(
         op: &'static str,
         kernel: &dyn Kernel,
@@ -178,7 +183,8 @@ impl Rounded {
         let (mut scales, mut zeros) = (zeros(op, m)?, zeros(op, m)?);
         let out = &mut buffer.bytes_mut()[..m * words * 4];
         let of_rows = (SharedMut::new(&mut scales), SharedMut::new(&mut zeros));
-        parallel::rows(out, words * 4, parallel::rows_per_task(k), k as f64 * 0.3, |first, out| {
+        let task = if a.col == 1 { parallel::rows_per_task(k) } else { TALL };
+        parallel::rows(out, words * 4, task, k as f64 * 0.3, |first, out| {
             let rows = first..first + out.len() / (words * 4);
             // SAFETY: each row belongs to one task.
             let (scales, offsets) =
@@ -193,10 +199,10 @@ impl Rounded {
         (self.numbers, self.m, self.k) == (kernel.numbers(), m, k)
     }
 
-    /// From row `row` on.
-    pub(super) fn rows(&self, row: usize) -> Mat<'_, u32> {
+    /// From a row and a word on.
+    pub(super) fn part(&self, row: usize, word: usize) -> Mat<'_, u32> {
         let words = self.numbers.words(self.k);
-        let data = &bytemuck::cast_slice(self.words.bytes())[row * words..];
+        let data = &bytemuck::cast_slice(self.words.bytes())[row * words + word..];
         Mat { data, row: words, col: 1 }
     }
 }
@@ -242,12 +248,10 @@ pub(super) fn pack_panel<V: Vectors>(
     }
 }
 
-/// Copies a row of a tile or panel. A copy of constant length is a few moves; another is a call.
+/// Copies a row of a panel. A copy of constant length is a few moves; another is a call.
 #[inline(always)]
 pub(super) fn copy(to: &mut [f32], from: &[f32]) {
     match to.len() {
-        6 => to[..6].copy_from_slice(&from[..6]),
-        8 => to[..8].copy_from_slice(&from[..8]),
         16 => to[..16].copy_from_slice(&from[..16]),
         32 => to[..32].copy_from_slice(&from[..32]),
         len => to.copy_from_slice(&from[..len]),
@@ -292,14 +296,27 @@ pub(super) fn pack_rows(
         for tile in Tiles::new(rows.len(), tallest).each() {
             let (first, height) = (rows.start + tile.start, tile.len());
             let out = &mut out[tile.start * k + (chunk.start - ks.start) * height..tile.end * k];
-            for (p, out) in chunk.clone().zip(out.chunks_exact_mut(height)) {
-                let at = first * a.row + p * a.col;
-                if a.row == 1 {
-                    copy(out, &a.data[at..at + height]);
-                } else {
-                    (0..height).for_each(|r| out[r] = a.data[at + r * a.row]);
+            let rows = Mat { data: &a.data[first * a.row..], ..a };
+            match (a.row, height) {
+                (1, 8) => copy_steps::<8>(rows, chunk.clone(), out),
+                (1, 7) => copy_steps::<7>(rows, chunk.clone(), out),
+                (1, 6) => copy_steps::<6>(rows, chunk.clone(), out),
+                (1, 5) => copy_steps::<5>(rows, chunk.clone(), out),
+                _ => {
+                    for (p, out) in chunk.clone().zip(out.chunks_exact_mut(height)) {
+                        (0..height).for_each(|r| out[r] = rows.data[r * a.row + p * a.col]);
+                    }
                 }
             }
         }
+    }
+}
+
+/// The steps `ks` of `R` adjacent rows. Moves of constant length; a length known only when it runs
+/// would be a call each.
+#[inline(always)]
+fn copy_steps<const R: usize>(a: Mat<f32>, ks: Range<usize>, out: &mut [f32]) {
+    for (p, out) in ks.zip(out.as_chunks_mut::<R>().0) {
+        *out = *a.data[p * a.col..].first_chunk().expect("inside A (checked)");
     }
 }

@@ -7,10 +7,11 @@
 //! - to 16 bits, a = q·s, s being max|a| over the largest integer for which no sum can leave an i32
 //!   ([`max_integer`]), so that what is lost is the weights' rounding alone.
 //!
-//! **bf16**: both operands are rounded to the nearest, ties to even.
+//! **bf16**: both operands are rounded to the nearest, ties to even; see [`super::bf16`].
 
 use std::ops::Range;
 
+use super::bf16;
 use super::numbers::{HALF, Numbers, Room};
 use crate::mat::Mat;
 use crate::math::{from_order, in_order, nearest};
@@ -58,15 +59,6 @@ fn affine(min: f32, max: f32) -> (f32, f32, i32) {
     }
 }
 
-/// The nearest bf16, ties to even; of a NaN a NaN.
-#[inline(always)]
-pub(super) fn bf16(x: f32) -> u16 {
-    let bits = x.to_bits();
-    let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
-    let nan = bits >> 16 | 0x40;
-    (if bits & 0x7fff_ffff > 0x7f80_0000 { nan } else { rounded }) as u16
-}
-
 /// The steps `ks` of the columns `columns` of B as the two halves of a panel, each `[words][16]`.
 pub(super) fn pack_weight(
     numbers: Numbers,
@@ -75,6 +67,9 @@ pub(super) fn pack_weight(
     columns: Range<usize>,
     room: Room,
 ) {
+    if numbers == Numbers::Bf16 {
+        return bf16::pack_panel(b, ks, columns, room.bytes);
+    }
     let (steps, bytes, words) = (numbers.steps(), numbers.bytes(), numbers.words(ks.len()));
     room.bytes.fill(0);
     for (c, column) in columns.enumerate() {
@@ -82,12 +77,6 @@ pub(super) fn pack_weight(
         // Where step p of this column lies.
         let half = c / HALF * words * HALF + c % HALF;
         let at = |p: usize| (half + p / steps * HALF) * bytes + p % steps * (bytes / steps);
-        if numbers == Numbers::Bf16 {
-            for p in 0..ks.len() {
-                room.bytes[at(p)..][..2].copy_from_slice(&bf16(value(p)).to_ne_bytes());
-            }
-            continue;
-        }
         let (scale, inverse) = scale((0..ks.len()).map(value).fold(0, larger), 127);
         room.scales[c] = scale;
         for p in 0..ks.len() {
@@ -98,7 +87,8 @@ pub(super) fn pack_weight(
     }
 }
 
-/// The steps `ks` of the rows `rows` of A, its columns adjacent, each row so many words.
+/// The steps `ks` of the rows `rows` of A, each row so many words; for integers its columns are
+/// adjacent.
 pub(super) fn pack_rows(
     numbers: Numbers,
     a: Mat<f32>,
@@ -106,6 +96,9 @@ pub(super) fn pack_rows(
     ks: Range<usize>,
     room: Room,
 ) {
+    if numbers == Numbers::Bf16 {
+        return bf16::pack_rows(a, rows, ks, room.bytes);
+    }
     assert!(a.col == 1, "columns are adjacent");
     let words = numbers.words(ks.len());
     simd::dispatch::<true, f32, _>(
@@ -123,8 +116,7 @@ pub(super) fn pack_rows(
                         room.offsets[i] -= 128;
                         out.iter_mut().for_each(|u| *u ^= 128);
                     }
-                    Numbers::Bf16 => in_bf16(x, bytemuck::cast_slice_mut(out)),
-                    Numbers::F32 => unreachable!("f32 is not rounded"),
+                    Numbers::Bf16 | Numbers::F32 => unreachable!("not integers"),
                 }
             }
         },
@@ -154,12 +146,4 @@ fn in_8_bits(x: &[f32], out: &mut [u8]) -> (f32, i32) {
     }
     out[x.len()..].fill(0);
     (scale, zero)
-}
-
-#[inline(always)]
-fn in_bf16(x: &[f32], out: &mut [u16]) {
-    for (out, &x) in out.iter_mut().zip(x) {
-        *out = bf16(x);
-    }
-    out[x.len()..].fill(0);
 }

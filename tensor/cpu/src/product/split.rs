@@ -36,10 +36,11 @@ impl Product<'_> {
         let (rows, max_steps) = match (self.left, self.right) {
             (Left::Plain(_), Right::Packed(_)) => (96, 384),
             // Panels are copied once for each block, so blocks are taller.
-            (Left::Plain(_), Right::Plain(_)) => (192, 256),
+            (Left::Plain(a), Right::Plain(_)) => (if a.col == 1 { 192 } else { 384 }, 256),
             (Left::Rounded(_), _) => {
-                let rows = (BLOCK_BYTES / (4 * self.words).max(1)).clamp(BLOCK.0, BLOCK.1);
-                return Blocks { rows: rows / BLOCK.0 * BLOCK.0, steps: self.words };
+                let steps = self.numbers.block(self.words);
+                let rows = (BLOCK_BYTES / (4 * steps).max(1)).clamp(BLOCK.0, BLOCK.1);
+                return Blocks { rows: rows / BLOCK.0 * BLOCK.0, steps };
             }
         };
         // Of nearly one size: a short last one would pass over C for little.

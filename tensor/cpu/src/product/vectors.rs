@@ -52,9 +52,9 @@ pub(super) struct Pointers {
     pub(super) start: Option<(*const f32, usize)>,
     pub(super) c: *mut f32,
     pub(super) row_c: usize,
-    /// `lines` rows from here on are fetched every [`UNROLL`] steps.
+    /// `ahead_rows` rows from here on are fetched every [`UNROLL`] steps.
     pub(super) ahead: *const f32,
-    pub(super) lines: usize,
+    pub(super) ahead_rows: usize,
 }
 
 /// A tile of `rows` rows, at most `V::ROWS`, and `VECTORS` vectors.
@@ -124,8 +124,11 @@ unsafe fn tile_rows<
     // SAFETY: the caller's promise, for all that follows.
     unsafe {
         for _ in 0..at.steps / UNROLL {
-            for _ in 0..at.lines {
-                prefetch(fetched);
+            for _ in 0..at.ahead_rows {
+                // Every line of the row: not every processor fetches a line's neighbour with it.
+                for line in (0..VECTORS * V::N).step_by(64 / size_of::<f32>()) {
+                    prefetch(fetched.wrapping_add(line));
+                }
                 fetched = fetched.wrapping_add(at.row_b);
             }
             for p in 0..UNROLL {

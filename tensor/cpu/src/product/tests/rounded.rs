@@ -2,10 +2,11 @@
 
 use proptest::prelude::*;
 
-use super::super::rounding::{MAX_STEPS, bf16, max_integer};
+use super::super::bf16::bf16;
+use super::super::rounding::{MAX_STEPS, max_integer};
 use super::super::{Kernel, Numbers, low_kernels, plain};
 use super::pool;
-use crate::low::linear;
+use crate::low::{self, Gelu, product_bf16};
 use crate::storage::Output;
 use crate::unary::gelu;
 use crate::view::{Array, View};
@@ -96,11 +97,8 @@ proptest! {
             let order = if transposed { [1, 0] } else { [0, 1] };
             let layout = w.view().layout().permute(order);
             let w = w.view().with(&layout);
-            let layer = |gelu| {
-                let y = linear(kernel, x.view(), &[w], &[b.view()], gelu).unwrap();
-                values(y.view())
-            };
-            let y = layer(false);
+            let layer = |gelu| low::linear(kernel, x.view(), &[w], &[b.view()], gelu).unwrap();
+            let y = values(layer(Gelu::No).0.view());
             let (want, slack) = reference(numbers, x.view(), w, b.view());
             for (i, ((got, want), slack)) in y.iter().zip(want).zip(slack).enumerate() {
                 prop_assert!(
@@ -110,7 +108,10 @@ proptest! {
             }
             // GELU in the same pass is GELU of the result, and a second call uses the same
             // weight.
-            for (got, y) in layer(true).into_iter().zip(y) {
+            let (got, before) = layer(Gelu::Keep);
+            prop_assert_eq!(values(before.unwrap().view()), y.clone(), "{}: what is kept", name);
+            prop_assert_eq!(values(layer(Gelu::Yes).0.view()), values(got.view()));
+            for (got, y) in values(got.view()).into_iter().zip(y) {
                 prop_assert!((got - gelu(y)).abs() <= 1e-6 * y.abs().max(1.0), "{name} {got} {}", gelu(y));
             }
         }
@@ -125,13 +126,58 @@ proptest! {
             let (name, numbers) = (kernel.name(), kernel.numbers());
             let w = random(&[n, k], seed + 1);
             let run = |kernel: &dyn Kernel, threads| {
-                let layer = || linear(kernel, x.view(), &[w.view()], &[], false);
-                values(pool(threads).install(layer).unwrap().view())
+                let layer = || low::linear(kernel, x.view(), &[w.view()], &[], Gelu::No);
+                values(pool(threads).install(layer).unwrap().0.view())
             };
             let (got, twin) = (run(kernel, 1), run(twin(kernel), 1));
             prop_assert_eq!(&got, &run(kernel, 3), "{} with three threads", name);
             if numbers != Numbers::Bf16 {
                 prop_assert_eq!(got, twin, "{}", name);
+            }
+        }
+    }
+}
+
+/// The kernels of bf16, and their plain twin.
+fn all_bf16() -> impl Iterator<Item = &'static dyn Kernel> {
+    all(64).into_iter().filter(|kernel| kernel.numbers() == Numbers::Bf16)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    /// Rows of A or B are adjacent, or columns, or nothing is; rows are longer than a block.
+    #[test]
+    fn products_in_bf16_read_any_strides(
+        m in 1..80usize, k in prop_oneof![1..100usize, 1000..2300usize], n in 1..80usize,
+        seed in 0..1000u64, turned: (bool, bool), apart: (bool, bool),
+    ) {
+        let make = |[rows, columns]: [usize; 2], turned, apart, seed| {
+            let shape = if turned { [columns, rows] } else { [rows, columns] };
+            let step = if apart { 3 } else { 1 };
+            let x = random(&[shape[0], shape[1] * step], seed);
+            let mut layout = x.view().layout().clone();
+            (layout.shape, layout.strides[1]) = (shape.into(), step);
+            let layout = if turned { layout.permute([1, 0]) } else { layout };
+            (x, layout)
+        };
+        let (a, layout_a) = make([m, k], turned.0, apart.0, seed);
+        let (b, layout_b) = make([k, n], turned.1, apart.1, seed + 1);
+        let (a, b) = (a.view().with(&layout_a), b.view().with(&layout_b));
+        let [x, y] = [a, b].map(|x| x.to_f64_vec("test").unwrap());
+        for kernel in all_bf16() {
+            let c = values(product_bf16(kernel, a, b).unwrap().view());
+            let threads = pool(3).install(|| product_bf16(kernel, a, b)).unwrap();
+            prop_assert_eq!(&c, &values(threads.view()), "{} with three threads", kernel.name());
+            for i in 0..m {
+                for j in 0..n {
+                    let products = || (0..k).map(|p| to_bf16(x[i * k + p]) * to_bf16(y[p * n + j]));
+                    let (want, size) = (products().sum::<f64>(), products().map(f64::abs).sum::<f64>());
+                    let got = c[i * n + j] as f64;
+                    prop_assert!(
+                        (got - want).abs() <= 2e-6 * size + 1e-30,
+                        "{}, element {i}, {j}: {got}, not {want}", kernel.name()
+                    );
+                }
             }
         }
     }
@@ -145,8 +191,8 @@ fn sums_fit_and_what_is_no_number_stays_none() {
     for kernel in all(3072) {
         let name = kernel.name();
         let layer = |x: &Array, w: &Array| {
-            let y = linear(kernel, x.view(), &[w.view()], &[], false);
-            values(y.unwrap().view())
+            let y = low::linear(kernel, x.view(), &[w.view()], &[], Gelu::No);
+            values(y.unwrap().0.view())
         };
         let full = |shape: &[usize], x| create::full(shape, x, DType::F32).unwrap();
         // All of the largest: the sum is as large as it can be.

@@ -36,8 +36,13 @@ pub fn operations() -> Vec<Operation> {
         value("matmul_out_dtype", |c| c.tensor(0)?.matmul_out_dtype(c.tensor(1)?, c.dtype()?)),
         value("linear_low", |c| {
             let bias = c.maybe(2).map(Var::tensor);
-            c.tensor(0)?.linear_low(c.tensor(1)?, bias, c.flag("gelu")?, low(c)?)
+            c.tensor(0)?.linear_low(c.tensor(1)?, bias, low(c)?)
         }),
+        value("linear_gelu_low", |c| {
+            let bias = c.maybe(2).map(Var::tensor);
+            Ok(c.tensor(0)?.linear_gelu_low(c.tensor(1)?, bias, false, low(c)?)?.0)
+        }),
+        value("matmul_bf16", |c| c.tensor(0)?.matmul_bf16(c.tensor(1)?)),
         value("linear_cat_low", |c| {
             let (weights, biases) = weights_and_biases(c)?;
             c.tensor(0)?.linear_cat_low(&tensors(&weights), &tensors(&biases), low(c)?)

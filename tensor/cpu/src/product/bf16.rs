@@ -1,0 +1,167 @@
+//! Operands rounded to bf16, and copied into the order in which tiles read them.
+//!
+//! A **line** is a row of A or a column of B. A word holds two steps of a line, so words are made of
+//! two neighbours along k: either lines are adjacent in memory, and a vector of words is made of two
+//! vectors of lines, or steps are. Where the result has the other order, blocks of 16 lines × 16
+//! words are transposed.
+
+use std::ops::Range;
+
+use super::kernel::prefetch;
+use super::numbers::{HALF, Numbers};
+use crate::mat::Mat;
+use crate::simd;
+
+/// Lines of a block, and its words of each line.
+const SIDE: usize = HALF;
+/// How many steps ahead a line of memory is asked for.
+const AHEAD: usize = 16;
+
+/// Words of a few lines: `[words][lines]` or `[lines][words]`.
+type Block = [[u32; SIDE]; SIDE];
+
+/// The nearest bf16, ties to even; of a NaN a NaN.
+#[inline(always)]
+pub(super) fn bf16(x: f32) -> u16 {
+    rounded(x) as u16
+}
+
+/// [`bf16`] as a number of 32 bits.
+#[inline(always)]
+fn rounded(x: f32) -> u32 {
+    let bits = x.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
+    let nan = bits >> 16 | 0x40;
+    if bits & 0x7fff_ffff > 0x7f80_0000 { nan } else { rounded }
+}
+
+/// Two steps of a line, the first in the low half.
+#[inline(always)]
+fn word(first: f32, second: f32) -> u32 {
+    rounded(first) | rounded(second) << 16
+}
+
+/// The steps `ks` of the columns `columns` of B as the two halves of a panel, each `[words][16]`.
+pub(super) fn pack_panel(b: Mat<f32>, ks: Range<usize>, columns: Range<usize>, out: &mut [u8]) {
+    let words = Numbers::Bf16.words(ks.len());
+    let out: &mut [u32] = bytemuck::cast_slice_mut(out);
+    simd::dispatch::<true, f32, _>(
+        #[inline(always)]
+        || {
+            for (half, out) in out.chunks_exact_mut(words * HALF).enumerate() {
+                let first = (columns.start + half * HALF).min(columns.end);
+                let lines = first..columns.end.min(first + HALF);
+                for (at, out) in out.chunks_exact_mut(SIDE * HALF).enumerate() {
+                    let from = (ks.start + 2 * SIDE * at).min(ks.end);
+                    let steps = from..ks.end.min(from + 2 * SIDE);
+                    let block = by_word(b.t(), lines.clone(), steps);
+                    out.copy_from_slice(block.as_flattened());
+                }
+            }
+        },
+    );
+}
+
+/// The steps `ks` of the rows `rows` of A, each row so many words.
+pub(super) fn pack_rows(a: Mat<f32>, rows: Range<usize>, ks: Range<usize>, out: &mut [u8]) {
+    let words = Numbers::Bf16.words(ks.len());
+    let out: &mut [u32] = bytemuck::cast_slice_mut(out);
+    simd::dispatch::<true, f32, _>(
+        #[inline(always)]
+        || {
+            // A few steps of all rows at a time: that is how they lie where rows are adjacent.
+            for (at, from) in ks.clone().step_by(2 * SIDE).enumerate() {
+                let steps = from..ks.end.min(from + 2 * SIDE);
+                for (i, first) in rows.clone().step_by(SIDE).enumerate() {
+                    let lines = first..rows.end.min(first + SIDE);
+                    let block = by_line(a, lines.clone(), steps.clone());
+                    for (r, block) in block.iter().take(lines.len()).enumerate() {
+                        out[(i * SIDE + r) * words + at * SIDE..][..SIDE].copy_from_slice(block);
+                    }
+                }
+            }
+        },
+    );
+}
+
+/// The words `[words][lines]` of up to 16 lines and 32 steps; 0 beyond them. `m` is `[lines, steps]`.
+#[inline(always)]
+fn by_word(m: Mat<f32>, lines: Range<usize>, steps: Range<usize>) -> Block {
+    if m.row == 1 {
+        of_adjacent_lines(m, lines, steps)
+    } else {
+        transposed(&of_steps(m, lines, steps))
+    }
+}
+
+/// The words `[lines][words]`, likewise.
+#[inline(always)]
+fn by_line(m: Mat<f32>, lines: Range<usize>, steps: Range<usize>) -> Block {
+    if m.row == 1 {
+        transposed(&of_adjacent_lines(m, lines, steps))
+    } else {
+        of_steps(m, lines, steps)
+    }
+}
+
+/// The words `[words][lines]`, where lines are adjacent.
+#[inline(always)]
+fn of_adjacent_lines(m: Mat<f32>, lines: Range<usize>, steps: Range<usize>) -> Block {
+    let mut block = [[0; SIDE]; SIDE];
+    let at = |step: usize| &m.data[lines.start + step * m.col..];
+    let (whole, zeros) = (lines.len() == SIDE, [0f32; SIDE]);
+    for (p, out) in block.iter_mut().enumerate().take(steps.len().div_ceil(2)) {
+        let (first, second) = (steps.start + 2 * p, steps.start + 2 * p + 1);
+        let below = second < steps.end;
+        if whole {
+            let a: &[f32; SIDE] = at(first).first_chunk().expect("inside (checked)");
+            let b =
+                if below { at(second).first_chunk().expect("inside (checked)") } else { &zeros };
+            for l in 0..SIDE {
+                out[l] = word(a[l], b[l]);
+            }
+            for step in [first, second] {
+                prefetch(m.data.as_ptr().wrapping_add(lines.start + (step + AHEAD) * m.col));
+            }
+            continue;
+        }
+        for l in 0..lines.len() {
+            out[l] = word(at(first)[l], if below { at(second)[l] } else { 0.0 });
+        }
+    }
+    block
+}
+
+/// The words `[lines][words]`, where steps are adjacent or nothing is.
+#[inline(always)]
+fn of_steps(m: Mat<f32>, lines: Range<usize>, steps: Range<usize>) -> Block {
+    let mut block = [[0; SIDE]; SIDE];
+    let whole = m.col == 1 && steps.len() == 2 * SIDE;
+    for (out, line) in block.iter_mut().zip(lines) {
+        let x = &m.data[line * m.row + steps.start * m.col..];
+        if whole {
+            let x: &[f32; 2 * SIDE] = x.first_chunk().expect("inside (checked)");
+            let out: &mut [u16; 2 * SIDE] = bytemuck::cast_mut(out);
+            for p in 0..2 * SIDE {
+                out[p] = bf16(x[p]);
+            }
+            continue;
+        }
+        for p in 0..steps.len().div_ceil(2) {
+            let second = if 2 * p + 1 < steps.len() { x[(2 * p + 1) * m.col] } else { 0.0 };
+            out[p] = word(x[2 * p * m.col], second);
+        }
+    }
+    block
+}
+
+#[inline(always)]
+fn transposed(block: &Block) -> Block {
+    let mut out = [[0; SIDE]; SIDE];
+    for i in 0..SIDE {
+        for j in 0..SIDE {
+            out[j][i] = block[i][j];
+        }
+    }
+    out
+}
