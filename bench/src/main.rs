@@ -1,5 +1,6 @@
 //! `bench` measures Gradus on the workloads that it shares with its peers. See `bench --help`.
 
+mod quick;
 mod report;
 mod workloads;
 
@@ -22,26 +23,32 @@ use gradus_cli::{Failure, Outcome, SharedArgs};
                    embeddings, batches of 32 sorted by length, tokenization timed (texts/s)
   step-b32-s128    training step: forward, cross-entropy over 77 labels, backward, clip to
                    norm 1, AdamW; dropout 0.1; 32 full sequences of 128 (sequences/s)
-  epoch-real       training steps as above over the first 1,024 texts of --data, batches of
-                   32 in file order, tokenization not timed (texts/s)
+  epoch-real       training steps as above over 1,024 texts of --data, batches of 32 in file
+                   order, tokenization not timed (texts/s)
   gemm             one product 4096×1536 · 1536×1536                     (GFLOP/s)
   fma              multiply-adds in registers on all threads, the limit  (GFLOP/s)
 
 Examples:
   bench --model runs/minilm encode-b32-s128 step-b32-s128
   bench --model base --batch 8 step-b32-s128
+  bench --device gpu --precision f16 gemm
+  bench --quick
   bench --model DIR --data data/banking77/test.csv --peer torch.jsonl encode-real"
 )]
 struct Program {
     #[command(flatten)]
     shared: SharedArgs,
-    /// Folder of a model, a hub id, or `base` or `modernbert-base`: these shapes with random weights
+    /// Folder of a model, a hub id, or `base`, `modernbert-base` or `tiny`: these shapes with random
+    /// weights
     #[arg(long)]
     model: Option<String>,
     /// Texts with labels, for the workloads on real texts
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Seconds to repeat a workload for (it runs at least three times)
+    /// Texts of a run on real texts, spread evenly over the file [default: all; 1,024 in epoch-real]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    texts: Option<u32>,
+    /// Seconds to repeat a workload for (three times at least, unless that takes four times as long)
     #[arg(long, default_value_t = 8.0)]
     seconds: f64,
     /// Sequences in a batch of the -b32- workloads
@@ -50,8 +57,15 @@ struct Program {
     /// A peer's results (JSON lines of the same form): prints a table of ratios to standard error
     #[arg(long)]
     peer: Option<PathBuf>,
+    /// Count the instructions of one text and one small training step (under valgrind, one thread), and
+    /// compare with bench/instructions.toml
+    #[arg(long, conflicts_with = "workload")]
+    quick: bool,
+    /// The workload runs once, and goes through the function that `--quick` counts
+    #[arg(long, hide = true)]
+    counted: bool,
     /// What to measure
-    #[arg(required = true)]
+    #[arg(required_unless_present = "quick")]
     workload: Vec<workloads::Workload>,
 }
 
@@ -60,19 +74,24 @@ fn main() -> ExitCode {
 }
 
 fn program(program: Program) -> Outcome {
+    if program.quick {
+        return quick::run();
+    }
     let device = program.shared.start()?;
     if !program.seconds.is_finite() || program.seconds < 0.0 || program.batch == 0 {
         return Err(Failure::usage("--seconds and --batch must be above 0"));
     }
     let peers = program.peer.as_deref().map(report::read_peers).transpose()?.unwrap_or_default();
-    let bench = workloads::Bench::new(
+    let bench = workloads::Bench {
         device,
-        program.model.clone(),
-        program.data.clone(),
-        program.seconds,
-        program.batch,
-        program.shared.precision(),
-    );
+        model: program.model.clone(),
+        data: program.data.clone(),
+        texts: program.texts.map(|texts| texts as usize),
+        seconds: program.seconds,
+        batch: program.batch,
+        precision: program.shared.precision(),
+        counted: program.counted,
+    };
     let mut results = Vec::new();
     for &workload in &program.workload {
         let result = bench.measure(workload)?;

@@ -27,6 +27,15 @@ pub struct Measurement {
     /// Device used.
     #[serde(default)]
     pub device: String,
+    /// What it computes with: the CPU's instructions for products of f32, or the GPU and its driver.
+    #[serde(default)]
+    pub hardware: String,
+    /// The GPU's kernel of the workload `gemm`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
+    /// Texts of a run, in the workloads on real texts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub texts: Option<usize>,
     /// Number format of products and activations.
     #[serde(default)]
     pub precision: String,

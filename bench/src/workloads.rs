@@ -16,7 +16,7 @@ use gradus_nn::{
     AdamW, CrossEntropy, Forward, GradScaler, Optimizer, ParamGroup, Precision, Store,
     clip_grad_norm,
 };
-use gradus_tensor::{DType, Device, GpuCounters, LowPrecision, Reading, RngKey, Tensor};
+use gradus_tensor::{DType, Device, GpuCounters, LowPrecision, Reading, RngKey, Tensor, profile};
 
 use crate::report::{GpuUse, Measurement};
 
@@ -63,14 +63,31 @@ const LABELS: usize = 77;
 /// Real texts are truncated to this many tokens.
 const MAX_LENGTH: usize = 128;
 
+/// A small BERT, for `bench --quick`: valgrind emulates multiply-adds, a hundred times slower.
+fn tiny() -> Outcome<EncoderConfig> {
+    let json = serde_json::json!({
+        "model_type": "bert",
+        "vocab_size": 1000,
+        "hidden_size": 128,
+        "intermediate_size": 512,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 128,
+    });
+    Ok(EncoderConfig::from_json(&json.to_string())?)
+}
+
 /// The settings of all measurements.
 pub struct Bench {
-    device: Device,
-    model: Option<String>,
-    data: Option<PathBuf>,
-    seconds: f64,
-    batch: usize,
-    precision: Precision,
+    pub device: Device,
+    pub model: Option<String>,
+    pub data: Option<PathBuf>,
+    pub texts: Option<usize>,
+    pub seconds: f64,
+    pub batch: usize,
+    pub precision: Precision,
+    /// Runs once only, after the warm-up, and through [`counted_run`](crate::quick::counted_run).
+    pub counted: bool,
 }
 
 struct Times {
@@ -80,6 +97,18 @@ struct Times {
     gpu: Option<GpuUse>,
 }
 
+/// The positions of `count` texts of `all`, at even distances. The peers' `common.py` takes the same.
+fn share(all: usize, count: usize) -> impl Iterator<Item = usize> {
+    let count = count.min(all);
+    (0..count).map(move |i| i * all / count)
+}
+
+/// Whether to run again: until the seconds are over, at least three times, but not a second or
+/// third time once the runs took four times as long. The peers' `common.py` has the same rule.
+fn again(runs: usize, elapsed: f64, seconds: f64) -> bool {
+    runs == 0 || elapsed < if runs < 3 { 4.0 * seconds } else { seconds }
+}
+
 fn median(mut of: Vec<f64>) -> f64 {
     of.sort_by(f64::total_cmp);
     let n = of.len();
@@ -87,18 +116,8 @@ fn median(mut of: Vec<f64>) -> f64 {
 }
 
 impl Bench {
-    pub fn new(
-        device: Device,
-        model: Option<String>,
-        data: Option<PathBuf>,
-        seconds: f64,
-        batch: usize,
-        precision: Precision,
-    ) -> Self {
-        Bench { device, model, data, seconds, batch, precision }
-    }
-
     pub fn measure(&self, workload: Workload) -> Outcome<Measurement> {
+        let mut kernel = None;
         let (times, amount, unit) = match workload {
             Workload::EncodeB32S128 => (self.encode(self.batch, 128)?, self.batch, "sequences/s"),
             Workload::EncodeB1S16 => (self.encode(1, 16)?, 1, "ms"),
@@ -106,12 +125,20 @@ impl Bench {
                 let (times, texts) = self.encode_real()?;
                 (times, texts, "texts/s")
             }
-            Workload::StepB32S128 => (self.step(self.batch, 128)?, self.batch, "sequences/s"),
+            Workload::StepB32S128 => {
+                // Counted: so few tokens that packing and copying weights are a part that shows.
+                let length = if self.counted { 32 } else { 128 };
+                (self.step(self.batch, length)?, self.batch, "sequences/s")
+            }
             Workload::EpochReal => {
                 let (times, texts) = self.epoch_real()?;
                 (times, texts, "texts/s")
             }
-            Workload::Gemm => (self.gemm()?, 2 * 4096 * 1536 * 1536, "GFLOP/s"),
+            Workload::Gemm => {
+                let times;
+                (times, kernel) = self.gemm()?;
+                (times, 2 * 4096 * 1536 * 1536, "GFLOP/s")
+            }
             Workload::Fma => {
                 let (times, operations) = self.fma()?;
                 (times, operations, "GFLOP/s")
@@ -141,13 +168,26 @@ impl Bench {
             runs: times.runs,
             threads: rayon::current_num_threads(),
             device: self.device.to_string(),
+            hardware: self.hardware(),
+            kernel,
+            texts: (unit == "texts/s").then_some(amount),
             precision: self.precision.to_string(),
             gpu: times.gpu,
             peak_rss_mib: peak_rss_mib(),
         })
     }
 
-    /// Runs `f` until the time is over, at least three times, after one warm-up. (In training the
+    fn hardware(&self) -> String {
+        match self.device {
+            Device::Gpu(index) => gradus_tensor::gpus()
+                .get(index)
+                .map(|gpu| format!("{}, {}, {}", gpu.name, gpu.backend, gpu.driver))
+                .unwrap_or_default(),
+            _ => gradus_tensor::instruction_set().into(),
+        }
+    }
+
+    /// Runs `f` until the time is over (see [`again`]), after one warm-up. (In training the
     /// second step still allocates new memory, because the first left some to the optimiser.)
     fn repeat(&self, mut f: impl FnMut() -> Outcome + Send) -> Outcome<Times> {
         // Runs inside the thread pool, like pipelines and the trainer: entering it costs 20 µs.
@@ -173,7 +213,11 @@ impl Bench {
         };
         f()?;
         let (start, mut times, mut uses) = (Instant::now(), Vec::new(), Vec::new());
-        while times.len() < 3 || start.elapsed().as_secs_f64() < self.seconds {
+        if self.counted {
+            crate::quick::counted_run(&mut || f().map(drop))?;
+            times.push(start.elapsed().as_secs_f64());
+        }
+        while !self.counted && again(times.len(), start.elapsed().as_secs_f64(), self.seconds) {
             let one = Instant::now();
             uses.extend(f()?);
             times.push(one.elapsed().as_secs_f64());
@@ -191,11 +235,15 @@ impl Bench {
     fn config_and_store(&self) -> Outcome<(EncoderConfig, Store, Option<Pretrained>)> {
         match self.model.as_deref() {
             None => Err(Failure::usage("this workload needs --model DIR or --model base")),
-            Some(name @ ("base" | "modernbert-base")) => {
+            Some(name @ ("base" | "modernbert-base" | "tiny")) => {
                 let store = Store::new(0);
                 store.to_device(self.device)?;
                 let base = EncoderConfig::base(30522);
-                let config = if name == "base" { base } else { modernbert_base(base)? };
+                let config = match name {
+                    "base" => base,
+                    "tiny" => tiny()?,
+                    _ => modernbert_base(base)?,
+                };
                 Ok((config, store, None))
             }
             Some(model) => {
@@ -231,11 +279,16 @@ impl Bench {
         })
     }
 
-    fn data(&self) -> Outcome<Split> {
+    /// The texts of `--data`, with all its labels: as many as `--texts` says, or `default`.
+    fn data(&self, default: usize) -> Outcome<(Split, Labels)> {
         let path = self.data.as_ref().ok_or_else(|| {
             Failure::usage("this workload needs --data FILE with texts and labels")
         })?;
-        Ok(Dataset::open(path, &Default::default())?.train)
+        let mut split = Dataset::open(path, &Default::default())?.train;
+        let labels = Labels::from_split(&split)?;
+        let places = share(split.examples.len(), self.texts.unwrap_or(default));
+        split.examples = places.map(|place| split.examples[place].clone()).collect();
+        Ok((split, labels))
     }
 
     fn encode_real(&self) -> Outcome<(Times, usize)> {
@@ -244,7 +297,7 @@ impl Bench {
             .ok_or_else(|| Failure::usage("encode-real needs a model with a tokenizer"))?
             .tokenizer;
         let encoder = Encoder::new(&config.encoder_path(&store.root()), &config, false)?;
-        let split = self.data()?;
+        let (split, _) = self.data(usize::MAX)?;
         let texts: Vec<(&str, Option<&str>)> =
             split.examples.iter().map(|e| (e.text.as_str(), None)).collect();
         let times = self.repeat(|| {
@@ -303,9 +356,7 @@ impl Bench {
             .as_ref()
             .ok_or_else(|| Failure::usage("epoch-real needs a model with a tokenizer"))?
             .tokenizer;
-        let mut split = self.data()?;
-        let labels = Labels::from_split(&split)?;
-        split.examples.truncate(1024);
+        let (split, labels) = self.data(1024)?;
         let ids = labels.encode(&split)?;
         let texts: Vec<(&str, Option<&str>)> =
             split.examples.iter().map(|e| (e.text.as_str(), None)).collect();
@@ -322,21 +373,36 @@ impl Bench {
         Ok((times, texts.len()))
     }
 
-    fn gemm(&self) -> Outcome<Times> {
+    /// Times of one product, and the GPU's kernel that computed it.
+    fn gemm(&self) -> Outcome<(Times, Option<String>)> {
         let a = Tensor::randn(&[4096, 1536], DType::F32, RngKey::new(0))?.to_device(self.device)?;
         let b = Tensor::randn(&[1536, 1536], DType::F32, RngKey::new(1))?.to_device(self.device)?;
         let (a, b) = match self.precision {
             Precision::F32 | Precision::Int8 | Precision::Bf16 => (a, b),
             Precision::F16 => (a.to_dtype(DType::F16)?, b.to_dtype(DType::F16)?),
         };
-        self.repeat(|| {
+        let product = || -> Outcome {
             match self.precision {
                 Precision::Int8 => a.linear_low(&b, None, LowPrecision::Int8)?,
                 Precision::Bf16 => a.linear_low(&b, None, LowPrecision::Bf16)?,
                 Precision::F32 | Precision::F16 => a.linear(&b, None)?,
             };
             Ok(())
-        })
+        };
+        Ok((self.repeat(product)?, self.kernel(product)?))
+    }
+
+    /// The kernel that `f` runs last on the GPU; none on the CPU, without timestamps, or while
+    /// `--profile` keeps a record.
+    fn kernel(&self, f: impl FnOnce() -> Outcome) -> Outcome<Option<String>> {
+        if self.device == Device::Cpu || profile::calls() > 0 {
+            return Ok(None);
+        }
+        profile::start();
+        f()?;
+        self.device.synchronize()?;
+        let runs = profile::stop().map(|record| record.kernels).unwrap_or_default();
+        Ok(runs.into_iter().next_back().map(|run| run.kernel))
     }
 
     /// Multiply-adds in registers, on all threads at once.
@@ -393,5 +459,24 @@ impl Trainee {
             return Err(Failure::error(format!("the loss became {value}")));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_of_the_texts_is_spread_evenly() {
+        assert_eq!(share(10, 4).collect::<Vec<_>>(), [0, 2, 5, 7]);
+        assert_eq!(share(3, usize::MAX).collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(share(0, 5).count(), 0);
+    }
+
+    #[test]
+    fn slow_runs_end_early_and_quick_ones_repeat() {
+        assert!(again(0, 100.0, 2.0), "one run at least");
+        assert!(again(2, 7.9, 2.0) && !again(2, 8.0, 2.0));
+        assert!(again(3, 1.9, 2.0) && !again(3, 2.0, 2.0));
     }
 }
