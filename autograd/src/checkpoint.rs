@@ -43,7 +43,7 @@ pub fn checkpoint(f: impl Fn() -> Result<Var> + Send + Sync + 'static) -> Result
         Op::Checkpoint,
         output,
         &edges.iter().collect::<Vec<_>>(),
-        Some(shapes),
+        (Some(shapes), Told::new()),
         move |c| {
             let again = mode::autocast(autocast, || mode::recording(&f))?;
             if again.shape() != c.grad().shape() {

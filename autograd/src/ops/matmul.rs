@@ -6,6 +6,7 @@ use gradus_tensor::{DType, LowPrecision, Result, Tensor, bail};
 use crate::context::Context;
 use crate::mode;
 use crate::op::Op;
+use crate::trace::{SavedTensor, Told};
 use crate::var::Var;
 
 impl Var {
@@ -79,7 +80,8 @@ impl Var {
         let keep = Var::is_recorded(&inputs);
         let operands = Operands::of(self, weight)?;
         let (y, z) = operands.x.linear_gelu(&operands.w, bias.map(Var::tensor), keep)?;
-        Var::record(Op::LinearGelu, y, &inputs, move |c| {
+        let told = Told::new().holds(SavedTensor::Inner, &z);
+        Var::record_told(Op::LinearGelu, y, &inputs, told, move |c| {
             if c.create_graph() {
                 let low = operands.low();
                 return c.composed(|x| {
