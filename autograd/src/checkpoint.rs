@@ -6,6 +6,7 @@ use gradus_tensor::{Result, bail};
 
 use crate::mode;
 use crate::op::Op;
+use crate::trace::Told;
 use crate::var::Var;
 use crate::walk::{BackwardOptions, Targets, walk};
 

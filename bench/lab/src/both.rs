@@ -12,9 +12,6 @@ use crate::step::Step;
 
 /// An operation at one size.
 pub trait Both: Sized + Send + Sync + 'static {
-    /// The results, as the steps on the processor write them.
-    type Results<'a>: From<[&'a mut [f32]; 4]>;
-
     /// The operands, on the device.
     fn operands(&self) -> &[Tensor; 4];
 
@@ -42,7 +39,8 @@ pub struct ForShaders {
 
 /// How a step computes.
 pub enum How<P: Both> {
-    Slices(fn(&P, P::Results<'_>)),
+    /// From the problem to the four results.
+    Slices(fn(&P, [&mut [f32]; 4])),
     /// The engine.
     Engine(fn(&P) -> Result<Vec<Tensor>>),
     /// A shader of the lab, or one's own.
@@ -62,7 +60,7 @@ pub fn candidates<P: Both>(
         let run: Box<dyn Run> = match *how {
             How::Slices(f) => Box::new(Slices::new(&problem.sizes(), move |all| {
                 if let [a, b, c, d] = all {
-                    f(&problem, [a, b, c, d].map(|x| &mut x[..]).into());
+                    f(&problem, [a, b, c, d].map(|x| &mut x[..]));
                 }
             })),
             How::Engine(f) => Box::new(Tensors::new(move || f(&problem))),

@@ -82,7 +82,7 @@ impl FillMask {
     fn loss_of(&self, target: &str, encoding: &Encoding) -> Result<Loss> {
         let word = self.token_of(target)?;
         let is_mask = |&id: &u32| id == self.mask_id();
-        if !encoding.ids.iter().any(|id| is_mask(id)) {
+        if !encoding.ids.iter().any(is_mask) {
             return Err(Error::Input(format!(
                 "the target {target:?} is the word of a mask, and the text has none; write {} where \
                  a word is missing",

@@ -78,11 +78,11 @@ impl<'a> Results<'a> {
 }
 
 const CPU: &[(Step, How<Attention>)] = &[
-    (step!("bench/lab/src/attention/scores.rs"), How::Slices(scores::both)),
-    (step!("bench/lab/src/attention/rows.rs"), How::Slices(rows::both)),
-    (step!("bench/lab/src/attention/online.rs"), How::Slices(online::both)),
-    (step!("bench/lab/src/attention/vectors.rs"), How::Slices(vectors::both)),
-    (step!("bench/lab/src/attention/threads.rs"), How::Slices(threads::both)),
+    (step!("bench/lab/src/attention/scores.rs"), How::Slices(|p, r| scores::both(p, r.into()))),
+    (step!("bench/lab/src/attention/rows.rs"), How::Slices(|p, r| rows::both(p, r.into()))),
+    (step!("bench/lab/src/attention/online.rs"), How::Slices(|p, r| online::both(p, r.into()))),
+    (step!("bench/lab/src/attention/vectors.rs"), How::Slices(|p, r| vectors::both(p, r.into()))),
+    (step!("bench/lab/src/attention/threads.rs"), How::Slices(|p, r| threads::both(p, r.into()))),
     (
         step!(
             "bench/lab/src/attention/shipped.rs",
@@ -153,8 +153,6 @@ impl Attention {
 }
 
 impl Both for Attention {
-    type Results<'a> = Results<'a>;
-
     fn operands(&self) -> &[Tensor; 4] {
         &self.tensors
     }

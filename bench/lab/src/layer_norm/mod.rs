@@ -50,10 +50,13 @@ impl<'a> From<[&'a mut [f32]; 4]> for Results<'a> {
 }
 
 const CPU: &[(Step, How<Problem>)] = &[
-    (step!("bench/lab/src/layer_norm/composed.rs"), How::Slices(composed::both)),
-    (step!("bench/lab/src/layer_norm/fused.rs"), How::Slices(fused::both)),
-    (step!("bench/lab/src/layer_norm/vectors.rs"), How::Slices(vectors::both)),
-    (step!("bench/lab/src/layer_norm/threads.rs"), How::Slices(threads::both)),
+    (
+        step!("bench/lab/src/layer_norm/composed.rs"),
+        How::Slices(|p, r| composed::both(p, r.into())),
+    ),
+    (step!("bench/lab/src/layer_norm/fused.rs"), How::Slices(|p, r| fused::both(p, r.into()))),
+    (step!("bench/lab/src/layer_norm/vectors.rs"), How::Slices(|p, r| vectors::both(p, r.into()))),
+    (step!("bench/lab/src/layer_norm/threads.rs"), How::Slices(|p, r| threads::both(p, r.into()))),
     (
         step!("bench/lab/src/layer_norm/shipped.rs", "tensor/cpu/src/layer_norm.rs"),
         How::Engine(shipped::both),
@@ -111,8 +114,6 @@ impl Problem {
 }
 
 impl Both for Problem {
-    type Results<'a> = Results<'a>;
-
     fn operands(&self) -> &[Tensor; 4] {
         &self.tensors
     }
