@@ -52,14 +52,14 @@ fn main() -> Result<()> {
     // page shows both.
     let labels = ["card".to_string(), "money".to_string()];
     trainer.step()?;
-    let first = trainer.traced_step(&labels)?.expect("there are steps");
+    let first = trainer.traced_step(&labels, &tokenizer)?.expect("there are steps");
     let (half, mut later) = (trainer.total_steps() / 2, None);
     while let Some(step) = trainer.step()? {
         if step.step % 30 == 0 {
             println!("step {:3}: loss {:.4}, rate {:.1e}", step.step, step.loss.item()?, step.lr);
         }
         if step.step == half {
-            later = trainer.traced_step(&labels)?;
+            later = trainer.traced_step(&labels, &tokenizer)?;
         }
     }
     let page = "target/07_tiny_bert.html";

@@ -6,6 +6,7 @@ use gradus_tensor::{Result, bail};
 
 use crate::mode;
 use crate::op::Op;
+use crate::trace::Told;
 use crate::var::Var;
 use crate::walk::{BackwardOptions, Targets, walk};
 
@@ -43,7 +44,7 @@ pub fn checkpoint(f: impl Fn() -> Result<Var> + Send + Sync + 'static) -> Result
         Op::Checkpoint,
         output,
         &edges.iter().collect::<Vec<_>>(),
-        Some(shapes),
+        (Some(shapes), Told::new()),
         move |c| {
             let run = || mode::low_precision(low, || mode::recording(&f));
             let again = mode::autocast(autocast, run)?;

@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::mode::{self, Mode};
 use crate::node::{Node, Record};
 use crate::op::{Op, Saves};
-use crate::trace;
+use crate::trace::{self, Told};
 
 /// A [`Tensor`] and its place in a graph.
 ///
@@ -386,7 +386,18 @@ impl Var {
         inputs: &[&Var],
         rule: impl Fn(&Context) -> Result<Vec<Option<Var>>> + Send + Sync + 'static,
     ) -> Result<Var> {
-        Self::record_edges(op, output, inputs, None, rule)
+        Self::record_told(op, output, inputs, Told::new(), rule)
+    }
+
+    /// [`record`](Var::record), with what a trace notes of the operation.
+    pub(crate) fn record_told(
+        op: Op,
+        output: Tensor,
+        inputs: &[&Var],
+        told: Told,
+        rule: impl Fn(&Context) -> Result<Vec<Option<Var>>> + Send + Sync + 'static,
+    ) -> Result<Var> {
+        Self::record_edges(op, output, inputs, (None, told), rule)
     }
 
     /// Whether [`record`](Var::record) makes a node for an operation on `inputs`: only then does
@@ -401,7 +412,7 @@ impl Var {
         op: Op,
         output: Tensor,
         inputs: &[&Var],
-        shapes: Option<Vec<Vec<usize>>>,
+        (shapes, told): (Option<Vec<Vec<usize>>>, Told),
         rule: impl Fn(&Context) -> Result<Vec<Option<Var>>> + Send + Sync + 'static,
     ) -> Result<Var> {
         if mode::anomaly() {
@@ -436,7 +447,7 @@ impl Var {
         );
         let result = Var { tensor: output, node: Some(node) };
         if trace::is_on() {
-            trace::operation(op, &result, inputs);
+            trace::operation(op, &result, inputs, told);
         }
         Ok(result)
     }

@@ -593,7 +593,11 @@ pub struct TraceFlags {
     #[command(flatten)]
     #[serde(flatten)]
     pub run: ModelFlags,
-    /// The right label: the page also shows the loss and the gradients [default: forward alone]
+    /// The right answer: the page also shows the loss and the gradients [default: forward alone]
+    ///
+    /// Of a classifier a label (of a regression a number), of a tagger a tag for each word with
+    /// blanks between, of a masked language model the word of its mask. Models for embeddings and
+    /// for answers take none.
     #[arg(long, value_name = "LABEL")]
     pub target: Option<String>,
     /// The page [default: trace.html]

@@ -48,9 +48,8 @@ fn the_book_has_a_page_of_every_operation() {
         if found != *text && bless {
             std::fs::write(&path, text).unwrap();
         } else if found != *text {
-            let changes = found.lines().zip(text.lines()).find(|(old, new)| old != new);
-            let (old, new) = changes.unwrap_or(("(another number of lines)", ""));
-            stale.push(format!("{name}:\n- {old}\n+ {new}"));
+            let difference = gradus_quote::difference(&found, text).unwrap_or_default();
+            stale.push(format!("{name}:\n{difference}"));
         }
     }
     assert!(stale.is_empty(), "run with GRADUS_BLESS=1 to renew:\n{}", stale.join("\n"));

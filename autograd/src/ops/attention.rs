@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::op::Op;
-use crate::trace::{numbers, setting};
+use crate::trace::{SavedTensor, Told, numbers};
 use crate::var::Var;
 
 /// The composed reference of [`Var::attention`]: sequence by sequence, with all scores stored.
@@ -162,8 +162,8 @@ impl Var {
         let (y, lse) = q.tensor().attention(k.tensor(), v.tensor(), table, offsets, options)?;
         let (offsets, options) = (offsets.clone(), *options);
         let inputs: Vec<&Var> = [q, k, v].into_iter().chain(bias).collect();
-        settings(Op::Attention, &offsets, &options);
-        Var::record(Op::Attention, y, &inputs, move |c| {
+        let told = told(&offsets, &options).holds(SavedTensor::LogSum, [&lse]);
+        Var::record_told(Op::Attention, y, &inputs, told, move |c| {
             if c.create_graph() {
                 return c.composed(|x| {
                     attention_composed([x[0], x[1], x[2]], x.get(3).copied(), &offsets, &options)
@@ -213,8 +213,8 @@ impl Var {
         let (y, lse) = qkv.tensor().attention_qkvpacked(bias.map(Var::tensor), offsets, options)?;
         let (offsets, options) = (offsets.clone(), *options);
         let inputs: Vec<&Var> = [qkv].into_iter().chain(bias).collect();
-        settings(Op::AttentionQkvPacked, &offsets, &options);
-        Var::record(Op::AttentionQkvPacked, y, &inputs, move |c| {
+        let told = told(&offsets, &options).holds(SavedTensor::LogSum, [&lse]);
+        Var::record_told(Op::AttentionQkvPacked, y, &inputs, told, move |c| {
             if c.create_graph() {
                 return c.composed(|x| {
                     attention_qkvpacked_composed(x[0], x.get(1).copied(), &offsets, &options)
@@ -229,22 +229,23 @@ impl Var {
     }
 }
 
-/// Tells a trace how it attends.
-fn settings(op: Op, offsets: &Tensor, options: &Attention) {
-    setting(op, "offsets", || numbers(offsets));
-    setting(op, "heads", || json!(options.heads));
-    setting(op, "scale", || json!(options.scale));
-    setting(op, "causal", || json!(options.causal));
-    setting(op, "window", || json!(options.window));
-    setting(op, "p", || json!(options.dropout.map_or(0.0, |(p, _)| p)));
-    let Some((p, key)) = options.dropout else { return };
+/// What attention tells a trace: how it attends.
+fn told(offsets: &Tensor, options: &Attention) -> Told {
+    let told = Told::new()
+        .set("offsets", || numbers(offsets))
+        .set("heads", || json!(options.heads))
+        .set("scale", || json!(options.scale))
+        .set("causal", || json!(options.causal))
+        .set("window", || json!(options.window))
+        .set("p", || json!(options.dropout.map_or(0.0, |(p, _)| p)));
+    let Some((p, key)) = options.dropout else { return told };
     // 1 for each probability of the first sequence that dropout keeps.
-    setting(op, "mask", || {
+    told.set("mask", || {
         let bounds = offsets.to_f64_vec();
         let tokens = bounds.get(1).map_or(0, |end| *end as usize);
         let mask = Tensor::attention_dropout_mask(0, tokens, options.heads, p, key);
         mask.map_or(Value::Null, |mask| numbers(&mask))
-    });
+    })
 }
 
 /// The bias, which is input `i` if there is one, and whether its gradient is wanted.

@@ -5,7 +5,7 @@ use gradus_tensor::{Operand, Result, Tensor};
 
 use super::unary::kept;
 use crate::op::Op;
-use crate::trace::{numbers, setting};
+use crate::trace::{Told, numbers};
 use crate::var::Var;
 
 /// The gradient of one operand of a maximum or a minimum: nothing where it `loses` (u8), half where
@@ -134,8 +134,8 @@ impl Var {
         let (a, b) = &wider(self, other)?;
         let y = a.tensor().where_(condition, b.tensor())?;
         let condition = condition.clone();
-        setting(Op::Where, "condition", || numbers(&condition));
-        Var::record(Op::Where, y, &[a, b], move |c| {
+        let told = Told::new().set("condition", || numbers(&condition));
+        Var::record_told(Op::Where, y, &[a, b], told, move |c| {
             let g = c.grad();
             let zero = Var::constant(zero_of(g)?);
             c.each(&[&|| g.where_(&condition, &zero)?.sum_to(c.input_shape(0)), &|| {

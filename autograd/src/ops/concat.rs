@@ -5,7 +5,7 @@ use gradus_tensor::{Result, Tensor, bail};
 use serde_json::json;
 
 use crate::op::Op;
-use crate::trace::setting;
+use crate::trace::Told;
 use crate::var::Var;
 
 impl Var {
@@ -26,8 +26,8 @@ impl Var {
     /// ```
     pub fn cat(vars: &[&Var], dim: isize) -> Result<Var> {
         let tensors: Vec<&Tensor> = vars.iter().map(|v| v.tensor()).collect();
-        setting(Op::Cat, "dim", || json!(dim));
-        Var::record(Op::Cat, Tensor::cat(&tensors, dim)?, vars, move |c| {
+        let told = Told::new().set("dim", || json!(dim));
+        Var::record_told(Op::Cat, Tensor::cat(&tensors, dim)?, vars, told, move |c| {
             let rank = c.grad().rank();
             let d = resolve_dim("cat", dim, rank)?;
             let mut start = 0;
@@ -154,9 +154,8 @@ impl Var {
     pub fn pad_zeros(&self, dim: isize, before: usize, after: usize) -> Result<Var> {
         let y = self.tensor().pad_zeros(dim, before, after)?;
         let length = self.size(dim)?;
-        setting(Op::PadZeros, "dim", || json!(dim));
-        setting(Op::PadZeros, "before", || json!(before));
-        Var::record(Op::PadZeros, y, &[self], move |c| {
+        let told = Told::new().set("dim", || json!(dim)).set("before", || json!(before));
+        Var::record_told(Op::PadZeros, y, &[self], told, move |c| {
             Ok(vec![Some(c.grad().narrow(dim, before, length)?)])
         })
     }
@@ -175,7 +174,7 @@ impl Var {
     /// ```
     pub fn flip(&self, dims: &[isize]) -> Result<Var> {
         let (y, dims) = (self.tensor().flip(dims)?, dims.to_vec());
-        setting(Op::Flip, "dims", || json!(dims));
-        Var::record(Op::Flip, y, &[self], move |c| Ok(vec![Some(c.grad().flip(&dims)?)]))
+        let told = Told::new().set("dims", || json!(dims));
+        Var::record_told(Op::Flip, y, &[self], told, move |c| Ok(vec![Some(c.grad().flip(&dims)?)]))
     }
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::unary::kept;
 use crate::checkpoint::checkpoint;
 use crate::op::Op;
-use crate::trace::{numbers, setting};
+use crate::trace::{SavedTensor, Told, numbers};
 use crate::var::Var;
 
 /// Every row's class, 0 where it is ignored; whether it counts (u8); and the weight with which it
@@ -99,11 +99,13 @@ impl Var {
         let x = &self.raised()?;
         let (loss, lse) = x.tensor().cross_entropy(targets, options)?;
         let (targets, options) = (targets.clone(), options.clone());
-        setting(Op::CrossEntropy, "targets", || numbers(&targets));
-        setting(Op::CrossEntropy, "label_smoothing", || json!(options.label_smoothing));
-        setting(Op::CrossEntropy, "weighted", || json!(options.weight.is_some()));
-        setting(Op::CrossEntropy, "reduction", || json!(format!("{:?}", options.reduction)));
-        Var::record(Op::CrossEntropy, loss, &[x], move |c| {
+        let told = Told::new()
+            .set("targets", || numbers(&targets))
+            .set("label_smoothing", || json!(options.label_smoothing))
+            .set("weighted", || json!(options.weight.is_some()))
+            .set("reduction", || json!(format!("{:?}", options.reduction)))
+            .holds(SavedTensor::LogSum, [&lse]);
+        Var::record_told(Op::CrossEntropy, loss, &[x], told, move |c| {
             if c.create_graph() {
                 return c.composed(|v| cross_entropy_composed(v[0], &targets, &options));
             }

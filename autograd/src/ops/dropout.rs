@@ -4,7 +4,7 @@ use gradus_tensor::{Result, RngKey};
 use serde_json::json;
 
 use crate::op::Op;
-use crate::trace::setting;
+use crate::trace::Told;
 use crate::var::Var;
 
 impl Var {
@@ -21,8 +21,8 @@ impl Var {
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn dropout(&self, p: f64, key: RngKey) -> Result<Var> {
-        setting(Op::Dropout, "p", || json!(p));
-        Var::record(Op::Dropout, self.tensor().dropout(p, key)?, &[self], move |c| {
+        let told = Told::new().set("p", || json!(p));
+        Var::record_told(Op::Dropout, self.tensor().dropout(p, key)?, &[self], told, move |c| {
             Ok(vec![Some(c.grad().dropout(p, key)?)])
         })
     }

@@ -5,7 +5,7 @@ use gradus_tensor::ops::glu::Glu;
 use serde_json::json;
 
 use crate::op::Op;
-use crate::trace::setting;
+use crate::trace::Told;
 use crate::var::Var;
 
 /// The composed reference of [`Var::glu`].
@@ -39,9 +39,10 @@ impl Var {
     /// # Ok::<(), gradus_tensor::Error>(())
     /// ```
     pub fn glu(&self, options: Glu) -> Result<Var> {
-        setting(Op::Glu, "gate", || json!(options.gate.unary().name()));
-        setting(Op::Glu, "gate_first", || json!(options.gate_first));
-        Var::record(Op::Glu, self.tensor().glu(options)?, &[self], move |c| {
+        let told = Told::new()
+            .set("gate", || json!(options.gate.unary().name()))
+            .set("gate_first", || json!(options.gate_first));
+        Var::record_told(Op::Glu, self.tensor().glu(options)?, &[self], told, move |c| {
             if c.create_graph() {
                 return c.composed(|x| glu_composed(x[0], options));
             }

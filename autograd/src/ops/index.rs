@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::context::Context;
 use crate::op::Op;
-use crate::trace::{numbers, setting};
+use crate::trace::{Told, numbers};
 use crate::var::Var;
 
 /// Zeros of input `i`'s shape and the gradient's dtype.
@@ -30,9 +30,8 @@ impl Var {
     /// ```
     pub fn index_select(&self, dim: isize, ids: &Tensor) -> Result<Var> {
         let (y, ids) = (self.tensor().index_select(dim, ids)?, ids.clone());
-        setting(Op::IndexSelect, "dim", || json!(dim));
-        setting(Op::IndexSelect, "ids", || numbers(&ids));
-        Var::record(Op::IndexSelect, y, &[self], move |c| {
+        let told = Told::new().set("dim", || json!(dim)).set("ids", || numbers(&ids));
+        Var::record_told(Op::IndexSelect, y, &[self], told, move |c| {
             Ok(vec![Some(zeros(c, 0)?.index_add(dim, &ids, c.grad())?)])
         })
     }
@@ -54,9 +53,8 @@ impl Var {
         let (base, source) = (&base.computable()?, &source.computable()?);
         let y = base.tensor().index_add(dim, ids, source.tensor())?;
         let ids = ids.clone();
-        setting(Op::IndexAdd, "dim", || json!(dim));
-        setting(Op::IndexAdd, "ids", || numbers(&ids));
-        let y = Var::record(Op::IndexAdd, y, &[base, source], move |c| {
+        let told = Told::new().set("dim", || json!(dim)).set("ids", || numbers(&ids));
+        let y = Var::record_told(Op::IndexAdd, y, &[base, source], told, move |c| {
             c.each(&[&|| Ok(c.grad().clone()), &|| c.grad().index_select(dim, &ids)])
         })?;
         y.in_dtype(dtype)
@@ -77,9 +75,8 @@ impl Var {
     /// ```
     pub fn gather(&self, dim: isize, index: &Tensor) -> Result<Var> {
         let (y, index) = (self.tensor().gather(dim, index)?, index.clone());
-        setting(Op::Gather, "dim", || json!(dim));
-        setting(Op::Gather, "ids", || numbers(&index));
-        Var::record(Op::Gather, y, &[self], move |c| {
+        let told = Told::new().set("dim", || json!(dim)).set("ids", || numbers(&index));
+        Var::record_told(Op::Gather, y, &[self], told, move |c| {
             Ok(vec![Some(zeros(c, 0)?.scatter_add(dim, &index, c.grad())?)])
         })
     }
@@ -132,8 +129,8 @@ impl Var {
     /// ```
     pub fn embedding(&self, ids: &Tensor) -> Result<Var> {
         let (y, ids) = (self.tensor().embedding(ids)?, ids.clone());
-        setting(Op::Embedding, "ids", || numbers(&ids));
-        Var::record(Op::Embedding, y, &[self], move |c| {
+        let told = Told::new().set("ids", || numbers(&ids));
+        Var::record_told(Op::Embedding, y, &[self], told, move |c| {
             let (rows, width) = (c.input_shape(0)[0], c.input_shape(0)[1]);
             Ok(vec![Some(if c.create_graph() {
                 let flat = ids.reshape(&[ids.numel()])?;

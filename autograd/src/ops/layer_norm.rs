@@ -7,7 +7,7 @@ use serde_json::json;
 use super::binary::wider;
 use crate::context::Context;
 use crate::op::Op;
-use crate::trace::{setting, summary};
+use crate::trace::{SavedTensor, Told, summary};
 use crate::var::Var;
 
 /// Checks the ε of a norm.
@@ -149,11 +149,13 @@ fn recorded(
     Ok(grads)
 }
 
-/// Tells a trace the sum that a norm works on, and the probability of dropout.
-fn settings_of_sum(op: Op, sum: &Option<Tensor>, dropout: Option<(f64, RngKey)>) {
-    setting(op, "p", || json!(dropout.map_or(0.0, |(p, _)| p)));
-    if let Some(sum) = sum {
-        setting(op, "sum", || summary(sum));
+/// What a norm of a sum tells a trace: the sum that it works on, ε, the probability of dropout.
+fn told_of_sum(sum: &Option<Tensor>, eps: f64, dropout: Option<(f64, RngKey)>) -> Told {
+    let told = Told::new().set("eps", || json!(eps)).holds(SavedTensor::Sum, sum);
+    let told = told.set("p", || json!(dropout.map_or(0.0, |(p, _)| p)));
+    match sum {
+        Some(sum) => told.set("sum", || summary(sum)),
+        None => told,
     }
 }
 
@@ -192,8 +194,9 @@ impl Var {
         let y = self.tensor().layer_norm(weight.tensor(), bias.map(Var::tensor), eps)?;
         let (mean, rstd) = (y.mean, y.rstd);
         let inputs: Vec<&Var> = [self, weight].into_iter().chain(bias).collect();
-        setting(Op::LayerNorm, "eps", || json!(eps));
-        let y = Var::record(Op::LayerNorm, y.output, &inputs, move |c| {
+        let told =
+            Told::new().set("eps", || json!(eps)).holds(SavedTensor::Statistics, [&mean, &rstd]);
+        let y = Var::record_told(Op::LayerNorm, y.output, &inputs, told, move |c| {
             if c.create_graph() {
                 return c.composed(|v| layer_norm_of(v, eps));
             }
@@ -227,8 +230,8 @@ impl Var {
         check_eps(eps)?;
         let y = self.tensor().rms_norm(weight.tensor(), eps)?;
         let rstd = y.rstd;
-        setting(Op::RmsNorm, "eps", || json!(eps));
-        let y = Var::record(Op::RmsNorm, y.output, &[self, weight], move |c| {
+        let told = Told::new().set("eps", || json!(eps)).holds(SavedTensor::Statistics, [&rstd]);
+        let y = Var::record_told(Op::RmsNorm, y.output, &[self, weight], told, move |c| {
             if c.create_graph() {
                 return c.composed(|v| rms_norm_of(v, eps));
             }
@@ -275,7 +278,7 @@ impl Var {
             Var::is_recorded(&inputs),
         )?;
         let (mean, rstd, sum) = (made.mean, made.rstd, made.sum);
-        settings_of_sum(Op::DropoutAddLayerNorm, &sum, dropout);
+        let told = told_of_sum(&sum, eps, dropout).holds(SavedTensor::Statistics, [&mean, &rstd]);
         let rule = move |c: &Context| {
             let sum = kept(&sum)?;
             if c.create_graph() {
@@ -292,8 +295,7 @@ impl Var {
             )?;
             Ok(constants(c, [dx, dr, dw, db]))
         };
-        setting(Op::DropoutAddLayerNorm, "eps", || json!(eps));
-        Var::record(Op::DropoutAddLayerNorm, made.output, &inputs, rule)?.lowered()
+        Var::record_told(Op::DropoutAddLayerNorm, made.output, &inputs, told, rule)?.lowered()
     }
 
     /// See [`Tensor::dropout_add_rms_norm`](gradus_tensor::Tensor::dropout_add_rms_norm): RMS norm
@@ -323,7 +325,7 @@ impl Var {
         let (r, w, keep) = (residual.tensor(), weight.tensor(), Var::is_recorded(&inputs));
         let made = x.tensor().dropout_add_rms_norm(r, w, eps, dropout, keep)?;
         let (rstd, sum) = (made.rstd, made.sum);
-        settings_of_sum(Op::DropoutAddRmsNorm, &sum, dropout);
+        let told = told_of_sum(&sum, eps, dropout).holds(SavedTensor::Statistics, [&rstd]);
         let rule = move |c: &Context| {
             let sum = kept(&sum)?;
             if c.create_graph() {
@@ -335,7 +337,6 @@ impl Var {
             let (dx, dr, dw) = sum.dropout_add_rms_norm_backward(weight, &rstd, grads, dropout)?;
             Ok(constants(c, [dx, dr, dw]))
         };
-        setting(Op::DropoutAddRmsNorm, "eps", || json!(eps));
-        Var::record(Op::DropoutAddRmsNorm, made.output, &inputs, rule)?.lowered()
+        Var::record_told(Op::DropoutAddRmsNorm, made.output, &inputs, told, rule)?.lowered()
     }
 }

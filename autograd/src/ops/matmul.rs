@@ -6,6 +6,7 @@ use gradus_tensor::{DType, LowPrecision, Result, Tensor, bail};
 use crate::context::Context;
 use crate::mode;
 use crate::op::Op;
+use crate::trace::{SavedTensor, Told};
 use crate::var::Var;
 
 impl Var {
@@ -81,7 +82,8 @@ impl Var {
             Some(low) => x.linear_gelu_low(w, bias, keep, low)?,
             None => x.linear_gelu(w, bias, keep)?,
         };
-        Var::record(Op::LinearGelu, y, &inputs, move |c| {
+        let told = Told::new().holds(SavedTensor::Inner, &z);
+        Var::record_told(Op::LinearGelu, y, &inputs, told, move |c| {
             if c.create_graph() {
                 let half = operands.half();
                 return c.composed(|x| {

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::unary::kept;
 use crate::context::Context;
 use crate::op::Op;
-use crate::trace::setting;
+use crate::trace::Told;
 use crate::var::Var;
 
 /// The shape of a reduction's result with the reduced dimensions kept as 1: the shape that
@@ -42,8 +42,8 @@ impl Var {
     pub fn sum(&self, dims: &[isize], keepdim: bool) -> Result<Var> {
         let d = dims.to_vec();
         let x = &self.raised()?;
-        setting(Op::Sum, "dims", || json!(dims));
-        Var::record(Op::Sum, x.tensor().sum(dims, keepdim)?, &[x], move |c| {
+        let told = Told::new().set("dims", || json!(dims));
+        Var::record_told(Op::Sum, x.tensor().sum(dims, keepdim)?, &[x], told, move |c| {
             Ok(vec![Some(spread(c, &d)?)])
         })
     }
@@ -75,8 +75,8 @@ impl Var {
     pub fn mean(&self, dims: &[isize], keepdim: bool) -> Result<Var> {
         let d = dims.to_vec();
         let x = &self.raised()?;
-        setting(Op::Mean, "dims", || json!(dims));
-        Var::record(Op::Mean, x.tensor().mean(dims, keepdim)?, &[x], move |c| {
+        let told = Told::new().set("dims", || json!(dims));
+        Var::record_told(Op::Mean, x.tensor().mean(dims, keepdim)?, &[x], told, move |c| {
             let n = reduced_count(c.input_shape(0), &d)? as f64;
             Ok(vec![Some(spread(c, &d)?.mul_scalar(1.0 / n)?)])
         })
@@ -168,8 +168,8 @@ impl Var {
 
     fn extremum(&self, op: Op, y: Tensor, dims: &[isize]) -> Result<Var> {
         let (d, value) = (dims.to_vec(), y.clone());
-        setting(op, "dims", || json!(dims));
-        Var::record(op, y, &[self], move |c| {
+        let told = Told::new().set("dims", || json!(dims));
+        Var::record_told(op, y, &[self], told, move |c| {
             // Elements that are the extremum; where that is NaN, those that are NaN.
             let x = c.input(0).tensor();
             let hit = x.eq(&value.reshape(&kept_shape(x.shape(), &d)?)?)?.add(&x.ne(x)?)?;
@@ -194,9 +194,8 @@ impl Var {
         let d = dims.to_vec();
         let x = &self.raised()?;
         let y = x.tensor().var(dims, keepdim, correction)?;
-        setting(Op::Var, "dims", || json!(dims));
-        setting(Op::Var, "correction", || json!(correction));
-        Var::record(Op::Var, y, &[x], move |c| {
+        let told = Told::new().set("dims", || json!(dims)).set("correction", || json!(correction));
+        Var::record_told(Op::Var, y, &[x], told, move |c| {
             let x = c.input(0);
             // The variance of too few elements is infinite or NaN, and so is its gradient.
             let n = reduced_count(x.shape(), &d)?.saturating_sub(correction) as f64;
@@ -219,12 +218,18 @@ impl Var {
     pub fn logsumexp(&self, dims: &[isize], keepdim: bool) -> Result<Var> {
         let d = dims.to_vec();
         let x = &self.raised()?;
-        setting(Op::LogSumExp, "dims", || json!(dims));
-        Var::record(Op::LogSumExp, x.tensor().logsumexp(dims, keepdim)?, &[x], move |c| {
-            let x = c.input(0);
-            let share = x.sub(&x.logsumexp(&d, true)?)?.exp()?;
-            Ok(vec![Some(spread(c, &d)?.mul(&share)?)])
-        })
+        let told = Told::new().set("dims", || json!(dims));
+        Var::record_told(
+            Op::LogSumExp,
+            x.tensor().logsumexp(dims, keepdim)?,
+            &[x],
+            told,
+            move |c| {
+                let x = c.input(0);
+                let share = x.sub(&x.logsumexp(&d, true)?)?.exp()?;
+                Ok(vec![Some(spread(c, &d)?.mul(&share)?)])
+            },
+        )
     }
 
     /// Summed to `shape`, which must broadcast to this shape: the transpose of broadcasting.

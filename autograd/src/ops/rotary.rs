@@ -4,7 +4,7 @@ use gradus_tensor::ops::rotary::Rotary;
 use gradus_tensor::{Result, Tensor};
 
 use crate::op::Op;
-use crate::trace::{numbers, setting};
+use crate::trace::{Told, numbers};
 use crate::var::Var;
 
 /// The composed reference of [`Var::rotary_embedding`].
@@ -73,8 +73,8 @@ impl Var {
         let y = self.tensor().rotary_embedding(table, positions, options)?;
         let (table, positions) = (table.clone(), positions.clone());
         let back = Rotary { inverse: !options.inverse, ..options };
-        setting(Op::RotaryEmbedding, "positions", || numbers(&positions));
-        Var::record(Op::RotaryEmbedding, y, &[self], move |c| {
+        let told = Told::new().set("positions", || numbers(&positions));
+        Var::record_told(Op::RotaryEmbedding, y, &[self], told, move |c| {
             Ok(vec![Some(c.grad().rotary_embedding(&table, &positions, back)?)])
         })
     }

@@ -4,7 +4,7 @@ use gradus_tensor::Result;
 use serde_json::json;
 
 use crate::op::Op;
-use crate::trace::setting;
+use crate::trace::Told;
 use crate::var::Var;
 
 impl Var {
@@ -22,8 +22,8 @@ impl Var {
     /// ```
     pub fn softmax(&self, dim: isize) -> Result<Var> {
         let x = &self.raised()?;
-        setting(Op::Softmax, "dim", || json!(dim));
-        Var::record(Op::Softmax, x.tensor().softmax(dim)?, &[x], move |c| {
+        let told = Told::new().set("dim", || json!(dim));
+        Var::record_told(Op::Softmax, x.tensor().softmax(dim)?, &[x], told, move |c| {
             let (y, g) = (c.output(), c.grad());
             Ok(vec![Some(if c.create_graph() {
                 y.mul(&g.sub(&g.mul(&y)?.sum(&[dim], true)?)?)?
@@ -47,8 +47,8 @@ impl Var {
     /// ```
     pub fn log_softmax(&self, dim: isize) -> Result<Var> {
         let x = &self.raised()?;
-        setting(Op::LogSoftmax, "dim", || json!(dim));
-        Var::record(Op::LogSoftmax, x.tensor().log_softmax(dim)?, &[x], move |c| {
+        let told = Told::new().set("dim", || json!(dim));
+        Var::record_told(Op::LogSoftmax, x.tensor().log_softmax(dim)?, &[x], told, move |c| {
             let (y, g) = (c.output(), c.grad());
             Ok(vec![Some(if c.create_graph() {
                 g.sub(&y.exp()?.mul(&g.sum(&[dim], true)?)?)?

@@ -5,7 +5,7 @@ use gradus_tensor::{DType, Result, bail};
 use serde_json::json;
 
 use crate::op::Op;
-use crate::trace::setting;
+use crate::trace::Told;
 use crate::var::Var;
 
 impl Var {
@@ -80,8 +80,10 @@ impl Var {
         for (i, &d) in dims.iter().enumerate() {
             inverse[resolve_dim("permute", d, rank)?] = i as isize;
         }
-        setting(Op::Permute, "dims", || json!(dims));
-        Var::record(Op::Permute, y, &[self], move |c| Ok(vec![Some(c.grad().permute(&inverse)?)]))
+        let told = Told::new().set("dims", || json!(dims));
+        Var::record_told(Op::Permute, y, &[self], told, move |c| {
+            Ok(vec![Some(c.grad().permute(&inverse)?)])
+        })
     }
 
     /// Two dimensions exchanged.
@@ -132,9 +134,8 @@ impl Var {
     pub fn narrow(&self, dim: isize, start: usize, length: usize) -> Result<Var> {
         let y = self.tensor().narrow(dim, start, length)?;
         let after = self.size(dim)? - start - length;
-        setting(Op::Narrow, "dim", || json!(dim));
-        setting(Op::Narrow, "start", || json!(start));
-        Var::record(Op::Narrow, y, &[self], move |c| {
+        let told = Told::new().set("dim", || json!(dim)).set("start", || json!(start));
+        Var::record_told(Op::Narrow, y, &[self], told, move |c| {
             Ok(vec![Some(c.grad().pad_zeros(dim, start, after)?)])
         })
     }

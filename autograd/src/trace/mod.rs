@@ -10,6 +10,7 @@ mod page;
 mod render;
 mod run;
 mod summary;
+mod told;
 
 use gradus_tensor::profile::Profile;
 use gradus_tensor::{DType, Device, Result};
@@ -20,8 +21,9 @@ pub use attention::AttentionTrace;
 pub use page::{Page, Sequence, Update, UpdatedParameter, UpdatedWeight};
 pub use run::named;
 pub use run::within;
-pub(crate) use run::{Backward, gradient_of, is_on, numbers, operation, setting, summary};
+pub(crate) use run::{Backward, gradient_of, is_on, operation};
 pub use summary::{MAX_VALUES, Row, Summary};
+pub(crate) use told::{Told, numbers, summary};
 
 use crate::op::{Op, Saves};
 
@@ -106,6 +108,10 @@ pub enum SavedTensor {
     Sum,
     /// What its last function is applied to: of `linear_gelu`, x·Wᵀ + b.
     Inner,
+    /// ln Σeˣ of each row of scores.
+    LogSum,
+    /// The mean of each row, where it is used, and 1/√(variance + ε).
+    Statistics,
 }
 
 /// An input of an operation.

@@ -11,12 +11,13 @@ use gradus_tensor::{Device, Result, Tensor, bail, memory_use};
 use serde_json::{Map, Value};
 
 use super::attention::AttentionTrace;
+use super::told::Notes;
 use super::{
-    Cost, MAX_VALUES, Saved, SavedTensor, Summary, Trace, TraceInput, TraceNode, TracedConstant,
+    Cost, Saved, SavedTensor, Summary, Told, Trace, TraceInput, TraceNode, TracedConstant,
     saved_in_words,
 };
 use crate::node::Node;
-use crate::op::{Op, Saves};
+use crate::op::Op;
 use crate::var::Var;
 
 /// How many threads trace.
@@ -27,15 +28,18 @@ static ONE: Mutex<()> = Mutex::new(());
 
 thread_local! {
     static RUN: RefCell<Option<Run>> = const { RefCell::new(None) };
-    /// The settings of the operation that is recorded next, each with the name of that operation.
-    static SETTINGS: RefCell<Vec<(&'static str, &'static str, Value)>> =
-        const { RefCell::new(Vec::new()) };
 }
 
 /// Whether a thread traces.
 #[inline]
 pub(crate) fn is_on() -> bool {
     TRACING.load(Ordering::Relaxed) > 0
+}
+
+/// Whether this thread traces.
+#[inline]
+pub(super) fn is_tracing() -> bool {
+    is_on() && RUN.with_borrow(Option::is_some)
 }
 
 /// A trace that is being made.
@@ -74,7 +78,6 @@ pub(super) fn traced<R>(f: impl FnOnce() -> Result<R>) -> Result<(R, Trace)> {
     }
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     RUN.set(Some(Run::default()));
-    SETTINGS.take();
     TRACING.fetch_add(1, Ordering::Relaxed);
     let tracing = Tracing;
     profile::start();
@@ -148,54 +151,26 @@ pub fn named(var: &Var, name: &str) {
     });
 }
 
-/// Notes what the operation `op` is told, before it is recorded: `value` is asked only while
-/// something is traced.
-#[inline]
-pub(crate) fn setting(op: Op, name: &'static str, value: impl FnOnce() -> Value) {
-    if is_on() && RUN.with_borrow(Option::is_some) {
-        let value = value();
-        SETTINGS.with_borrow_mut(|settings| settings.push((op.name(), name, value)));
+/// Adds what the name of a function of single elements tells.
+fn own_settings(op: Op, settings: &mut Map<String, Value>) {
+    use gradus_tensor::ops::unary::UnaryOp::{Affine, Clamp, Powf};
+    let Op::Unary(unary) = op else { return };
+    let mut own = |name: &str, value: f64| settings.insert(name.into(), value.into());
+    match unary {
+        Affine { mul, add } => drop((own("mul", mul), own("add", add))),
+        Clamp { min, max } => drop((own("min", min), own("max", max))),
+        Powf(exponent) => drop(own("exponent", exponent)),
+        _ => (),
     }
 }
 
-/// The numbers of a setting; nothing where they are too many to show.
-pub(crate) fn numbers(tensor: &Tensor) -> Value {
-    match tensor.numel() {
-        0..=MAX_VALUES => tensor.to_f64_vec().into_iter().map(|x| x as i64).collect(),
-        _ => Value::Null,
-    }
+/// Notes an operation that has been recorded: its result, its inputs, and what it told.
+pub(crate) fn operation(op: Op, result: &Var, inputs: &[&Var], told: Told) {
+    with(|run| run.operation(op, result, inputs, told));
 }
 
-/// The tensor on which an operation works, as a setting.
-pub(crate) fn summary(tensor: &Tensor) -> Value {
-    serde_json::to_value(Summary::of(tensor)).unwrap_or_default()
-}
-
-/// The settings of an operation. Settings of operations that were not recorded are dropped.
-fn settings_of(op: Op) -> Map<String, Value> {
-    let noted = SETTINGS.take().into_iter().filter(|(of, _, _)| *of == op.name());
-    let mut settings: Map<String, Value> =
-        noted.map(|(_, name, value)| (name.to_string(), value)).collect();
-    if let Op::Unary(unary) = op {
-        use gradus_tensor::ops::unary::UnaryOp::{Affine, Clamp, Powf};
-        let mut own = |name: &str, value: f64| settings.insert(name.into(), value.into());
-        match unary {
-            Affine { mul, add } => drop((own("mul", mul), own("add", add))),
-            Clamp { min, max } => drop((own("min", min), own("max", max))),
-            Powf(exponent) => drop(own("exponent", exponent)),
-            _ => (),
-        }
-    }
-    settings
-}
-
-/// Notes an operation that has been recorded: its result and its inputs.
-pub(crate) fn operation(op: Op, result: &Var, inputs: &[&Var]) {
-    with(|run| run.operation(op, result, inputs));
-}
-
-/// What a node keeps for backward.
-fn saved(op: Op, node: &Node) -> Vec<Saved> {
+/// What a node keeps for backward, and what its rule `held`.
+fn saved(node: &Node, held: Vec<Saved>) -> Vec<Saved> {
     let record = node.record();
     let Some(record) = record.as_ref() else { return Vec::new() };
     let of = |what, tensor: &Tensor| {
@@ -205,13 +180,6 @@ fn saved(op: Op, node: &Node) -> Vec<Saved> {
     let inputs = record.inputs.iter().enumerate();
     let inputs =
         inputs.filter_map(|(i, var)| Some(of(SavedTensor::Input(i), var.as_ref()?.tensor())));
-    // What the rule itself holds has the result's shape.
-    let held = match op {
-        Op::LinearGelu => Some(SavedTensor::Inner),
-        _ => (op.saves() == Saves::Sum).then_some(SavedTensor::Sum),
-    };
-    let numel: usize = node.shape.iter().product();
-    let held = held.map(|what| Saved { what, bytes: (numel * node.dtype.size()) as u64 });
     let output = record.output.as_ref().map(|output| of(SavedTensor::Output, output));
     inputs.chain(held).chain(output).collect()
 }
@@ -274,13 +242,14 @@ impl Run {
         profile::own_calls(self.seen..profile::calls(), op)
     }
 
-    fn operation(&mut self, op: Op, result: &Var, inputs: &[&Var]) {
+    fn operation(&mut self, op: Op, result: &Var, inputs: &[&Var], told: Told) {
         let calls = self.new_calls(op.name());
-        let settings = settings_of(op);
+        let Notes { mut settings, held } = told.notes();
+        own_settings(op, &mut settings);
         let attention = AttentionTrace::of(op, &settings, inputs);
         let input = |input: &&Var| self.input(op, input);
         let inputs: Vec<TraceInput> = inputs.iter().map(input).collect();
-        let saved = result.node.as_ref().map_or(Vec::new(), |node| saved(op, node));
+        let saved = result.node.as_ref().map_or(Vec::new(), |node| saved(node, held));
         let node = TraceNode {
             op: op.name(),
             formula: op.formula(),

@@ -7,7 +7,7 @@ use gradus_autograd::trace::{Saved, SavedTensor, TraceInput};
 use gradus_autograd::{GraphNode, Trace, Var, checkpoint, no_grad, trace, within};
 use gradus_tensor::ops::attention::Attention;
 use gradus_tensor::profile::Call;
-use gradus_tensor::{DType, Result, RngKey, Tensor, instruction_set};
+use gradus_tensor::{CrossEntropy, DType, Result, RngKey, Tensor, instruction_set};
 
 /// A small network of several kinds of operations; its loss and the gradients of its leaves.
 fn network(leaves: &[Var; 3]) -> Result<(Var, Vec<Vec<f64>>)> {
@@ -118,6 +118,49 @@ fn kernels_saved_tensors_and_live_bytes() {
     for node in trace.nodes.iter().filter(|node| !node.is_leaf()) {
         assert!(node.live_bytes > 0 && node.live_bytes_after_backward.is_some(), "{}", node.op);
     }
+}
+
+/// What a rule holds beside inputs and result is told when it is recorded, with its real size.
+#[test]
+fn what_rules_hold_is_counted() {
+    let leaf = |shape: &[usize]| Var::leaf(Tensor::ones(shape, DType::F32).unwrap());
+    let (x, w, b) = (leaf(&[6, 4]), leaf(&[4]), leaf(&[4]));
+    let run = || {
+        let normed = x.layer_norm(&w, Some(&b), 1e-5)?;
+        let offsets = Tensor::from_slice(&[0u32, 2, 6], &[3])?;
+        let heads = Attention { heads: 2, ..Attention::default() };
+        let y = normed.attention(&normed, &normed, None, &offsets, &heads)?;
+        let z = y.dropout_add_layer_norm(&x, &w, None, 1e-5, None)?;
+        let rms = z.rms_norm(&w, 1e-5)?.linear_gelu(&leaf(&[3, 4]), None)?;
+        rms.cross_entropy(&Tensor::from_slice(&[0u32; 6], &[6])?, &CrossEntropy::default())
+    };
+    let (_, trace) = trace(run).unwrap();
+    let held = |op: &str, what: SavedTensor| -> Option<u64> {
+        let node = trace.nodes.iter().find(|node| node.op == op).unwrap();
+        node.saved.iter().find(|saved| saved.what == what).map(|saved| saved.bytes)
+    };
+    let rows = 6 * 4; // bytes of a number a row
+    assert_eq!(held("layer_norm", SavedTensor::Statistics), Some(2 * rows));
+    assert_eq!(held("rms_norm", SavedTensor::Statistics), Some(rows), "without a mean");
+    assert_eq!(held("attention", SavedTensor::LogSum), Some(2 * rows), "for each head");
+    assert_eq!(held("dropout_add_layer_norm", SavedTensor::Sum), Some(4 * rows));
+    assert_eq!(held("dropout_add_layer_norm", SavedTensor::Statistics), Some(2 * rows));
+    assert_eq!(held("linear_gelu", SavedTensor::Inner), Some(3 * rows));
+    assert_eq!(held("cross_entropy", SavedTensor::LogSum), Some(2 * rows), "in two parts");
+    assert_eq!(held("layer_norm", SavedTensor::Sum), None);
+}
+
+/// An operation that is not recorded leaves nothing to the next of its kind.
+#[test]
+fn settings_go_with_their_operation() {
+    let (x, constant) = (Var::leaf(Tensor::ones(&[2, 3], DType::F32).unwrap()), leaves());
+    let (_, trace) = trace(|| {
+        let _not_recorded = constant[0].detach().softmax(0)?;
+        assert!(x.softmax(7).is_err());
+        x.softmax(-1)
+    })
+    .unwrap();
+    assert_eq!(trace.nodes.last().unwrap().settings["dim"], -1);
 }
 
 /// A checkpoint names the leaves that it reads, with stand-ins that have another shape.

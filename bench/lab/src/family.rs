@@ -1,6 +1,5 @@
 //! What a family of steps is: a problem with its reference, and candidates that solve it.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use gradus_cli::{Failure, Outcome};
@@ -21,6 +20,30 @@ pub enum Family {
 /// The steps of a table, without how they compute.
 pub fn steps<H>(table: &[(Step, H)]) -> Vec<Step> {
     table.iter().map(|(step, _)| *step).collect()
+}
+
+/// What a step must give, and what runs it; or why it does not run here.
+pub type Ready = Outcome<Result<(Arc<Vec<Expected>>, Box<dyn Run>), String>>;
+
+/// The steps of `table` that run here and those that do not, then one's own shader. `ready` makes a
+/// step ready.
+pub fn candidates<H>(
+    table: &[(Step, H)],
+    mine: Option<(Step, H)>,
+    ready: impl Fn(&Step, &H) -> Ready,
+) -> Outcome<(Vec<Candidate>, Vec<Missing>)> {
+    let numbered = (1..).map(Some).zip(table);
+    let (mut candidates, mut missing) = (Vec::new(), Vec::new());
+    for (number, (step, how)) in numbered.chain(mine.iter().map(|mine| (None, mine))) {
+        match (ready(step, how)?, number) {
+            (Ok((expected, run)), _) => {
+                candidates.push(Candidate { number, step: *step, expected, run });
+            }
+            (Err(why), Some(number)) => missing.push((number, *step, why)),
+            (Err(why), None) => return Err(Failure::error(why)),
+        }
+    }
+    Ok((candidates, missing))
 }
 
 impl Family {
@@ -49,22 +72,21 @@ impl Family {
 
     /// Its steps, for `--show` and `list`.
     pub fn steps(self, on_gpu: bool) -> Vec<Step> {
-        match (self, on_gpu) {
-            (Family::Matmul, _) => crate::matmul::steps(on_gpu),
-            (Family::Softmax, _) => crate::softmax::steps(on_gpu),
-            (Family::LayerNorm, false) => crate::layer_norm::steps(),
-            (Family::Attention, false) => crate::attention::steps(),
-            (Family::LayerNorm | Family::Attention, true) => Vec::new(),
+        match self {
+            Family::Matmul => crate::matmul::steps(on_gpu),
+            Family::Softmax => crate::softmax::steps(on_gpu),
+            Family::LayerNorm => crate::layer_norm::steps(on_gpu),
+            Family::Attention => crate::attention::steps(on_gpu),
         }
     }
 
-    /// The lab. `mine` is the path of one's own shader, and its text.
-    pub fn lab(self, settings: &Settings, mine: Option<(&Path, &str)>) -> Outcome<Lab> {
+    /// The lab. `mine` is one's own shader.
+    pub fn lab(self, settings: &Settings, mine: Option<Step>) -> Outcome<Lab> {
         match self {
             Family::Matmul => crate::matmul::lab(settings, mine),
             Family::Softmax => crate::softmax::lab(settings, mine),
-            Family::LayerNorm => crate::layer_norm::lab(settings),
-            Family::Attention => crate::attention::lab(settings),
+            Family::LayerNorm => crate::layer_norm::lab(settings, mine),
+            Family::Attention => crate::attention::lab(settings, mine),
         }
     }
 }
@@ -106,8 +128,11 @@ pub struct Lab {
     pub work: Work,
     pub candidates: Vec<Candidate>,
     /// Steps that do not run here, with the reason.
-    pub missing: Vec<(usize, Step, String)>,
+    pub missing: Vec<Missing>,
 }
+
+/// A step that does not run here: its number, and why.
+pub type Missing = (usize, Step, String);
 
 /// A step of the CPU over slices: it writes the outputs, which it keeps.
 pub struct Slices<F> {

@@ -2,6 +2,7 @@
 
 mod args;
 mod attention;
+mod both;
 mod check;
 mod family;
 mod layer_norm;
@@ -35,11 +36,6 @@ fn main() -> ExitCode {
 
 fn run(family: Family, flags: &Flags) -> Outcome {
     let steps = family.steps(flags.on_gpu()?);
-    if steps.is_empty() {
-        let then = if flags.mine.is_some() { "so it takes no --mine" } else { "use --device cpu" };
-        let name = family.name();
-        return Err(Failure::usage(format!("lab {name} has no steps on GPUs yet; {then}")));
-    }
     if let Some(number) = flags.show {
         return report::show(&steps, number);
     }
@@ -56,8 +52,7 @@ fn run(family: Family, flags: &Flags) -> Outcome {
     if flags.mine.is_some() && device == Device::Cpu {
         return Err(Failure::usage("--mine is a shader: use it with --device gpu"));
     }
-    let text = flags.mine.as_deref().map(shader::read).transpose()?;
-    let mine = flags.mine.as_deref().zip(text.as_deref());
+    let mine = flags.mine.as_deref().map(shader::read).transpose()?;
     let settings = Settings { device, size: sizes, seed: flags.seed };
     let mut lab = family.lab(&settings, mine)?;
     lab.candidates.retain(|candidate| candidate.number.is_none_or(|n| chosen.contains(&n)));

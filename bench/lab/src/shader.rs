@@ -9,17 +9,27 @@ use gradus_tensor::{DType, Device, Tensor};
 
 use crate::family::Run;
 use crate::machine;
+use crate::step::Step;
 
 /// Parses and validates a shader. The error shows the place in the text.
 pub fn parse(path: &str, text: &str) -> Outcome<Arc<UserShader>> {
     let shader = UserShader::parse(path, text);
-    shader.map(Arc::new).map_err(|message| Failure::error(message.trim_end().to_string()))
+    // The program writes `error: ` itself.
+    let told = |message: String| {
+        let message = message.trim_end();
+        Failure::error(message.strip_prefix("error: ").unwrap_or(message).to_string())
+    };
+    shader.map(Arc::new).map_err(told)
 }
 
 /// One's own shader.
-pub fn read(path: &Path) -> Outcome<String> {
-    std::fs::read_to_string(path)
-        .map_err(|error| Failure::error(format!("{}: {error}", path.display())))
+pub fn read(path: &Path) -> Outcome<Step> {
+    std::fs::read_to_string(path).map(|text| Step::mine(path, &text)).map_err(|error| {
+        let path = path.display();
+        Failure::error(format!(
+            "{path}: {error}; begin with a step: lab FAMILY --device gpu --show N > {path}"
+        ))
+    })
 }
 
 /// Whether a GPU's threads can work together in subgroups.
@@ -72,7 +82,8 @@ pub struct Shader {
 pub struct Buffers<'a> {
     pub device: Device,
     pub inputs: &'a [Tensor],
-    /// Sizes of the results, then of what else is written, in f32.
+    /// Sizes of the results, then of what else may be written, in f32: a shader has as many of
+    /// these as it needs.
     pub outputs: Vec<usize>,
     /// How many of them are results.
     pub results: usize,
@@ -84,16 +95,18 @@ impl Shader {
     pub fn new(
         shader: Arc<UserShader>,
         sizes: (usize, usize),
-        buffers: Buffers,
+        mut buffers: Buffers,
     ) -> Outcome<Shader> {
-        let expected = (buffers.inputs.len(), buffers.outputs.len());
-        if shader.buffers() != expected {
-            let ((reads, writes), (inputs, outputs)) = (shader.buffers(), expected);
+        let (reads, writes) = shader.buffers();
+        let (inputs, least, most) = (buffers.inputs.len(), buffers.results, buffers.outputs.len());
+        if reads != inputs || !(least..=most).contains(&writes) {
+            let or = if least == most { "" } else { " or a few more" };
             return Err(Failure::error(format!(
                 "the shader reads {reads} buffers and writes {writes}; it must read {inputs} and \
-                 write {outputs}, as the steps of the lab do"
+                 write {least}{or}, as the steps of the lab do"
             )));
         }
+        buffers.outputs.truncate(writes);
         let passes = grid(&shader, sizes)?;
         Ok(Shader::with_passes(shader, passes, buffers)?)
     }

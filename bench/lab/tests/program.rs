@@ -123,7 +123,57 @@ fn a_kernel_of_ones_own_is_checked_first() {
         let output = run(&text, &[]);
         let told = [output.stdout, output.stderr].concat();
         let told = String::from_utf8_lossy(&told).into_owned();
+        assert!(!told.contains("error: error"), "{told}");
         assert_eq!(output.status.code(), Some(1), "{to}: {told}");
         assert!(words.iter().all(|word| told.contains(word)), "{to}: {told}");
     }
+}
+
+/// The other families take one's own kernels too; their passes and what lies between them are in one
+/// text.
+#[test]
+fn kernels_of_several_passes() {
+    if gradus_testing::gpu().is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mine.wgsl");
+    let tiny = ["--seconds", "0", "-q", "--json", "--steps", "2", "--mine", path.to_str().unwrap()];
+    for (family, size, from, to, words) in [
+        ("layer-norm", "19x130", "row < end", "row + 1u < end", &["dx[15, 0] is NaN"][..]),
+        ("layer-norm", "19x130", "row += BACKWARD_ROWS", "row += 32u", &["dw["]),
+        (
+            "attention",
+            "2x21x5",
+            "* args.scale;\n            let higher",
+            ";\n            let higher",
+            &["O["],
+        ),
+    ] {
+        let right = printed(&[family, "--device", "gpu", "--show", "3"]);
+        for (text, words) in [(right.clone(), &[][..]), (right.replace(from, to), words)] {
+            std::fs::write(&path, &text).unwrap();
+            let output = lab(&[&[family, "--size", size][..], &tiny].concat());
+            let told = [output.stdout, output.stderr].concat();
+            let told = String::from_utf8_lossy(&told).into_owned();
+            let changed = !words.is_empty();
+            assert!(!changed || text != right, "{from} is not in the text");
+            assert_eq!(output.status.code(), Some(changed as i32), "{family}: {told}");
+            assert!(words.iter().all(|word| told.contains(word)), "{to}: {told}");
+        }
+    }
+}
+
+/// A thread that keeps rows has no room for longer ones.
+#[test]
+fn a_step_that_cannot_have_a_size_says_so() {
+    if gradus_testing::gpu().is_none() {
+        return;
+    }
+    let size = ["--size", "1x3x130", "--seconds", "0", "-q", "--json", "--steps", "1-2"];
+    let text = printed(&[&["attention", "--device", "gpu"][..], &size].concat());
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(report["steps"][0]["without"], serde_json::Value::Null);
+    let why = report["steps"][1]["without"].as_str().unwrap();
+    assert!(why.contains("at most 128") && why.contains("130"), "{why}");
 }

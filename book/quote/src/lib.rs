@@ -16,13 +16,17 @@
 //! templates (`#if`, `$T`) that only become WGSL when a kernel is made of them.
 
 mod arms;
+mod change;
+mod files;
 mod items;
 mod lexer;
 mod page;
 mod text;
 
+pub use change::{Change, changes};
+pub use files::files;
 pub use page::{Link, PathError, Target, links};
-pub use text::{lines_to_read, without_tests};
+pub use text::{difference, lines_to_read, without_tests};
 
 /// Some lines of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]

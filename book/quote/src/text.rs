@@ -79,3 +79,27 @@ pub fn lines_to_read(source: &str) -> usize {
     }
     count
 }
+
+/// What a message shows of two texts that differ: the first line that does, old and new. Nothing if
+/// they are equal.
+///
+/// ```
+/// use gradus_quote::difference;
+/// assert_eq!(difference("a\nb\n", "a\nc\n").as_deref(), Some("- b\n+ c"));
+/// assert_eq!(difference("a\n", "a\nb\n").as_deref(), Some("- (no more lines)\n+ b"));
+/// assert_eq!(difference("a\n", "a\n"), None);
+/// ```
+pub fn difference(old: &str, new: &str) -> Option<String> {
+    if old == new {
+        return None;
+    }
+    let (mut olds, mut news) = (old.lines(), new.lines());
+    loop {
+        let end = "(no more lines)";
+        match (olds.next(), news.next()) {
+            (None, None) => return Some("- another end of the last line".into()),
+            (a, b) if a == b => {}
+            (a, b) => return Some(format!("- {}\n+ {}", a.unwrap_or(end), b.unwrap_or(end))),
+        }
+    }
+}

@@ -11,23 +11,9 @@ fn root() -> PathBuf {
 
 /// The files of a folder with one of these extensions, from the root of the repository.
 fn files(folder: &str, extensions: &[&str]) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut folders = vec![PathBuf::from(folder)];
-    while let Some(folder) = folders.pop() {
-        let entries = std::fs::read_dir(root().join(&folder)).unwrap();
-        for entry in entries.map(|entry| entry.unwrap()) {
-            let path = folder.join(entry.file_name());
-            let extension = path.extension().and_then(|extension| extension.to_str());
-            if entry.file_type().unwrap().is_dir() {
-                folders.push(path);
-            } else if extension.is_some_and(|extension| extensions.contains(&extension)) {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
+    let found = gradus_quote::files(&root().join(folder), extensions).unwrap();
     assert!(!found.is_empty(), "nothing in {folder}");
-    found
+    found.iter().map(|file| file.strip_prefix(root()).unwrap().to_path_buf()).collect()
 }
 
 fn read(file: &Path) -> String {
@@ -84,23 +70,12 @@ fn the_summary_has_every_page() {
     assert_eq!(listed, written);
 }
 
-/// A change that a page asks for: the file, and the lines that it takes away and adds.
-fn changes(page: &str) -> Vec<(String, String)> {
-    let blocks = page.split("```diff\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    let change = |block: &str| {
-        let file = block.lines().next().unwrap().strip_prefix("--- ").expect("--- FILE");
-        let old = block.lines().skip(1).filter_map(|line| line.strip_prefix('-'));
-        (file.to_string(), old.collect::<Vec<_>>().join("\n"))
-    };
-    blocks.map(change).collect()
-}
-
 #[test]
 fn what_a_page_changes_is_in_the_sources_once() {
     for page in files("book/src", &["md"]) {
-        for (file, old) in changes(&read(&page)) {
-            let found = read(Path::new(&file)).matches(&old).count();
-            assert_eq!(found, 1, "{}: {file} has {found} times\n{old}", page.display());
+        for change in gradus_quote::changes(&read(&page)).unwrap() {
+            let changed = change.apply(&read(Path::new(&change.file)));
+            assert!(changed.is_ok(), "{}: {}", page.display(), changed.unwrap_err());
         }
     }
 }

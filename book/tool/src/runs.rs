@@ -5,14 +5,15 @@
 //! numbers are the same. `check` takes the examples that `cargo test` has built, where they are:
 //! another selection of packages would build the engine again.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Error, Result};
+use gradus_quote::{difference, files};
 
 /// Runs every command and writes what it prints.
 pub fn renew(repository: &Path) -> Result<()> {
-    for page in pages(&repository.join("book/src"))? {
+    for page in files(&repository.join("book/src"), &["md"])? {
         let old = std::fs::read_to_string(&page)?;
         let new = renewed(&old, repository, false).with_context(|| page.display().to_string())?;
         if new != old {
@@ -26,35 +27,17 @@ pub fn renew(repository: &Path) -> Result<()> {
 /// Runs every command and compares what it prints.
 pub fn check(repository: &Path) -> Result<()> {
     let mut stale = Vec::new();
-    for page in pages(&repository.join("book/src"))? {
+    for page in files(&repository.join("book/src"), &["md"])? {
         let old = std::fs::read_to_string(&page)?;
         let new = renewed(&old, repository, true).with_context(|| page.display().to_string())?;
-        let differs = old.lines().zip(new.lines()).find(|(old, new)| old != new);
-        if new != old {
-            let (old, new) = differs.unwrap_or(("(another number of lines)", ""));
-            stale.push(format!("{}:\n- {old}\n+ {new}", page.display()));
+        if let Some(difference) = difference(&old, &new) {
+            stale.push(format!("{}:\n{difference}", page.display()));
         }
     }
     match stale.is_empty() {
         true => Ok(()),
         false => Err(Error::msg(format!("renew these outputs:\n{}", stale.join("\n")))),
     }
-}
-
-/// The pages of a folder and of those in it.
-pub fn pages(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    let mut entries: Vec<PathBuf> =
-        std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
-    entries.sort();
-    for path in entries {
-        if path.is_dir() {
-            found.extend(pages(&path)?);
-        } else if path.extension().is_some_and(|extension| extension == "md") {
-            found.push(path);
-        }
-    }
-    Ok(found)
 }
 
 /// A page with new outputs.

@@ -26,13 +26,36 @@ fn a_page_about_a_text() {
     assert!(both["loss"].as_f64().unwrap() > 0.0, "{both}");
     assert!(both["operations"].as_u64() > forward["operations"].as_u64(), "the loss is one more");
     assert!(Path::new(both["page"].as_str().unwrap()).is_file());
-    // Each model has a page; only a classifier has a target.
+    // Each model has a page.
     for head in [Head::None, Head::Masked, Head::Tokens] {
         let model = Model::new(head);
         assert!(traced(&model, "where is my card", &[]).0["operations"].as_u64().unwrap() > 10);
-        let refused = infer(&["trace", "--model", model.path(), "my card", "--target", "x"]);
-        fails(&refused, 1, &["label of a classifier"]);
     }
+}
+
+/// The right answer of a tagger, and of a masked language model.
+#[test]
+fn targets_of_other_tasks() {
+    let loss = |model: &Model, text: &str, target: &str| {
+        traced(model, text, &["--target", target]).0["loss"].as_f64().unwrap()
+    };
+    let refused = |model: &Model, text: &str, target: &str, words: &[&str]| {
+        fails(&infer(&["trace", "--model", model.path(), text, "--target", target]), 1, words);
+    };
+    let tagger = Model::new(Head::Tokens);
+    let tags = |first: &str| format!("{first} O O O");
+    let losses = ["O", "B-THING"].map(|first| loss(&tagger, "where is my card", &tags(first)));
+    assert!(losses[0] > 0.0 && losses[0] != losses[1], "a tag counts: {losses:?}");
+    refused(&tagger, "where is my card", "O O", &["2 tags", "4 words"]);
+    refused(&tagger, "my card", "O x", &["no label \"x\""]);
+
+    let masked = Model::new(Head::Masked);
+    let text = "where is my [MASK]";
+    assert!(loss(&masked, text, "card") > 0.0);
+    assert!(loss(&masked, text, "card") != loss(&masked, text, "my"), "the word counts");
+    refused(&masked, "where is my card", "card", &["the text has none", "[MASK]"]);
+    refused(&masked, text, "my card", &["2 tokens"]);
+    refused(&Model::new(Head::None), "my card", "card", &["label of a classifier"]);
 }
 
 #[test]

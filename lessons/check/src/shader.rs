@@ -3,7 +3,7 @@
 
 use std::fmt::{Display, Formatter};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use gradus_gpu::{CustomShader, View, custom, gpu, transfer};
@@ -18,11 +18,13 @@ const BEHIND: usize = 1024;
 /// What lies behind the end of a result, and in it at first. A kernel does not make it by chance.
 const UNTOUCHED: f32 = -12345.0;
 
-/// The kernel beside the file in which this is written: `NAME.wgsl` beside `NAME.rs`.
+/// The kernel of the exercise in which this is written: `kernels/NAME.wgsl` of
+/// `exercises/CHAPTER/NAME.rs`, and `kernels/solutions/NAME.wgsl` of its solution. It does not lie
+/// beside it, because rustlings takes only files of Rust there.
 #[macro_export]
 macro_rules! kernel {
     () => {
-        $crate::shader::Kernel::beside(file!())
+        $crate::shader::Kernel::of(file!())
     };
 }
 pub use kernel;
@@ -49,23 +51,21 @@ pub struct Launch<'a> {
 }
 
 impl Kernel {
-    /// The kernel beside a file of Rust, whose path is the compiler's `file!()`; see
+    /// The kernel of an exercise or a solution, whose path is the compiler's `file!()`; see
     /// [`kernel!`](crate::kernel).
     ///
     /// # Panics
     /// If there is none.
-    pub fn beside(file: &str) -> Kernel {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let lessons = folder.parent().expect("check is in a folder");
-        // The compiler counts paths from the workspace: lessons/, or the folder above it.
-        let found = folder.ancestors().map(|above| above.join(file).with_extension("wgsl"));
-        let found: PathBuf = found.into_iter().find(|path| path.is_file()).unwrap_or_else(|| {
-            let name = Path::new(file).with_extension("wgsl");
-            panic!("there is no {}, in which the kernel is to be written", name.display())
-        });
-        let found = found.canonicalize().unwrap_or(found);
-        let shown = found.strip_prefix(lessons).unwrap_or(&found).display().to_string();
-        let text = std::fs::read_to_string(&found).unwrap_or_else(|e| panic!("{shown}: {e}"));
+    pub fn of(file: &str) -> Kernel {
+        let lessons = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("check is in a folder");
+        let file = Path::new(file);
+        let solves = file.components().any(|part| part.as_os_str() == "solutions");
+        let folder = if solves { "kernels/solutions" } else { "kernels" };
+        let name = file.file_stem().expect("a file of Rust has a name");
+        let shown = Path::new(folder).join(name).with_extension("wgsl");
+        let text = std::fs::read_to_string(lessons.join(&shown));
+        let shown = shown.display().to_string();
+        let text = text.unwrap_or_else(|e| panic!("lessons/{shown}: {e}"));
         // The engine keeps kernels as long as the program runs.
         Kernel::new(shown.leak(), text.leak())
     }

@@ -28,10 +28,10 @@ impl Exercise {
         read(&self.file(folder))
     }
 
-    /// The kernel beside the file, where the learner writes one.
+    /// The file of the kernel, where the learner writes one: below `kernels`, or its solution.
     fn kernel(&self, folder: &str) -> Option<String> {
-        let file = Path::new(&self.file(folder)).with_extension("wgsl");
-        lessons().join(&file).is_file().then(|| file.display().to_string())
+        let file = format!("{folder}/{}.wgsl", self.name);
+        lessons().join(&file).is_file().then_some(file)
     }
 }
 
@@ -76,9 +76,11 @@ fn a_solution_differs_only_where_the_learner_writes() {
         let name = &exercise.name;
         assert!(tests(&task) == tests(&solution), "{name}: the solution has other tests");
         compare(name, &task, &solution);
-        let kernels = (exercise.kernel("exercises"), exercise.kernel("solutions"));
-        if let (Some(task), Some(solution)) = kernels {
-            compare(&task, &read(&task), &read(&solution));
+        let kernels = (exercise.kernel(KERNELS[0]), exercise.kernel(KERNELS[1]));
+        match kernels {
+            (Some(task), Some(solution)) => compare(&task, &read(&task), &read(&solution)),
+            (None, None) => {}
+            _ => panic!("{name}: a kernel lacks its solution, or a solution its kernel"),
         }
     }
 }
@@ -109,8 +111,8 @@ fn every_exercise_has_what_rustlings_asks_for() {
 #[test]
 fn every_file_is_listed() {
     for folder in ["exercises", "solutions"] {
-        let files = |e: &Exercise| [Some(e.file(folder)), e.kernel(folder)];
-        let listed: Vec<String> = exercises().iter().flat_map(files).flatten().collect();
+        // rustlings takes no other files there.
+        let listed: Vec<String> = exercises().iter().map(|e| e.file(folder)).collect();
         for dir in lessons().join(folder).read_dir().expect("a folder") {
             let dir = dir.expect("an entry").path();
             for file in dir.read_dir().expect("a folder of a chapter") {
@@ -121,7 +123,18 @@ fn every_file_is_listed() {
             }
         }
     }
+    for folder in KERNELS {
+        let listed: Vec<String> = exercises().iter().filter_map(|e| e.kernel(folder)).collect();
+        for file in lessons().join(folder).read_dir().expect("a folder") {
+            let file = format!("{folder}/{}", file.expect("an entry").file_name().display());
+            let known = listed.contains(&file) || KERNELS.contains(&file.as_str());
+            assert!(known, "info.toml lists no exercise of lessons/{file}");
+        }
+    }
 }
+
+/// The kernels of exercises, and their solutions.
+const KERNELS: [&str; 2] = ["kernels", "kernels/solutions"];
 
 /// The list that `rustlings dev update` writes.
 #[test]

@@ -4,17 +4,17 @@
 // map: each element of the result is a function of one element of the input, and each thread
 // computes one. The language is WGSL, which looks like Rust.
 //
-// Edit the file kernels1_map.wgsl, which lies beside this one. The test reads it when it runs, so
-// `cargo test --bin kernels1_map` compiles nothing again. (rustlings sees changes of Rust files only:
-// save this file too, and it runs the test.) naga, the compiler of WGSL that the engine uses, first
-// says whether the text is valid. Then it runs on your GPU, or on a GPU in software (Mesa's
-// lavapipe), and the numbers are compared with the CPU's.
+// Edit the file lessons/kernels/kernels1_map.wgsl. The test reads it when it runs, so `cargo test
+// --bin kernels1_map` compiles nothing again. (rustlings sees changes of Rust files only: save this
+// file too, and it runs the test.) naga, the compiler of WGSL that the engine uses, first says
+// whether the text is valid. Then it runs on your GPU, or on a GPU in software (Mesa's lavapipe),
+// and the numbers are compared with the CPU's.
 //
 // Read: shaders/src/activations.wgsl has the same function, `op_silu`; shaders/src/custom.rs has
 // what the engine writes around your function; examples/10_own_kernel.rs shows how such a kernel
 // becomes an operation with a gradient.
 //
-// TODO: edit kernels1_map.wgsl beside this file. Save this file too: rustlings then runs the test.
+// TODO: edit lessons/kernels/kernels1_map.wgsl. Save this file too: rustlings then runs the test.
 
 use check::shader::kernel;
 

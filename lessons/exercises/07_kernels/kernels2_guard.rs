@@ -12,7 +12,7 @@
 // Read: tensor/gpu/src/lib.rs, "Rules for kernels"; tensor/gpu/src/custom.rs, where the number of
 // workgroups comes from: `numel.div_ceil(WORKGROUP)`.
 //
-// TODO: edit kernels2_guard.wgsl beside this file. Save this file too: rustlings then runs the test.
+// TODO: edit lessons/kernels/kernels2_guard.wgsl. Save this file too: rustlings then runs the test.
 
 use check::shader::{Launch, kernel};
 

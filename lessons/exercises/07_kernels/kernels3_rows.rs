@@ -13,7 +13,7 @@
 //
 // Read: shaders/src/rows.wgsl, `sum_of_row`: layer norm and softmax use it.
 //
-// TODO: edit kernels3_rows.wgsl beside this file. Save this file too: rustlings then runs the test.
+// TODO: edit lessons/kernels/kernels3_rows.wgsl. Save this file too: rustlings then runs the test.
 
 use check::shader::{Launch, kernel};
 

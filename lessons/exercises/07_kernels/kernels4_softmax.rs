@@ -12,7 +12,7 @@
 //
 // Read: shaders/src/softmax.wgsl; tensor/cpu/src/softmax.rs does the same on a CPU.
 //
-// TODO: edit kernels4_softmax.wgsl beside this file. Save this file too: rustlings then runs the test.
+// TODO: edit lessons/kernels/kernels4_softmax.wgsl. Save this file too: rustlings then runs the test.
 
 use check::shader::{Launch, kernel};
 use gradus::prelude::*;

@@ -11,7 +11,7 @@
 //
 // Read: shaders/src/matmul.wgsl: the same, where a thread has 4×4 or 8×8 elements in registers.
 //
-// TODO: edit kernels5_tile.wgsl beside this file. Save this file too: rustlings then runs the test.
+// TODO: edit lessons/kernels/kernels5_tile.wgsl. Save this file too: rustlings then runs the test.
 
 use check::shader::{Launch, kernel};
 use gradus::prelude::*;

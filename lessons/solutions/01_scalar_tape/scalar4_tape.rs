@@ -12,7 +12,8 @@
 // formula: that is the next exercise.
 //
 // The list is in a `RefCell`, so that recording needs only a shared reference to the tape. You will
-// see in exercise 6 what this is good for.
+// see in exercise 6 what this is good for. While you hold what `borrow()` gave, `push` cannot write:
+// take the numbers out first, for example by `self.value(a)`.
 //
 // In the engine: `Node` in autograd/src/node.rs is such a line, and `record` in autograd/src/var.rs
 // writes it.

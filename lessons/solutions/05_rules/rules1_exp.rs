@@ -6,7 +6,8 @@
 //     c.grad()      the gradient of the output, g
 //     c.input(i)    input i, as it was in forward
 //
-// and returns one gradient for each input, in the input's shape:
+// and returns one gradient for each input, in the input's shape; for one input `Ok(vec![Some(dx)])`.
+// (None says that an input needs none.) Here dx is
 //
 //     y = exp x     g · eˣ
 //     y = ln x      g / x

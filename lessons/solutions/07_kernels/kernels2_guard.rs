@@ -12,7 +12,7 @@
 // Read: tensor/gpu/src/lib.rs, "Rules for kernels"; tensor/gpu/src/custom.rs, where the number of
 // workgroups comes from: `numel.div_ceil(WORKGROUP)`.
 //
-// The solution is kernels2_guard.wgsl beside this file.
+// The solution is lessons/kernels/solutions/kernels2_guard.wgsl.
 
 use check::shader::{Launch, kernel};
 

@@ -13,7 +13,7 @@
 //
 // Read: shaders/src/rows.wgsl, `sum_of_row`: layer norm and softmax use it.
 //
-// The solution is kernels3_rows.wgsl beside this file.
+// The solution is lessons/kernels/solutions/kernels3_rows.wgsl.
 
 use check::shader::{Launch, kernel};
 

@@ -12,7 +12,7 @@
 //
 // Read: shaders/src/softmax.wgsl; tensor/cpu/src/softmax.rs does the same on a CPU.
 //
-// The solution is kernels4_softmax.wgsl beside this file.
+// The solution is lessons/kernels/solutions/kernels4_softmax.wgsl.
 
 use check::shader::{Launch, kernel};
 use gradus::prelude::*;

@@ -11,7 +11,7 @@
 //
 // Read: shaders/src/matmul.wgsl: the same, where a thread has 4×4 or 8×8 elements in registers.
 //
-// The solution is kernels5_tile.wgsl beside this file.
+// The solution is lessons/kernels/solutions/kernels5_tile.wgsl.
 
 use check::shader::{Launch, kernel};
 use gradus::prelude::*;

@@ -101,6 +101,29 @@ impl FillMask {
         &self.prompts
     }
 
+    pub(super) fn mask_id(&self) -> u32 {
+        self.mask_id
+    }
+
+    /// The id of a word that a mask may stand for.
+    ///
+    /// # Errors
+    /// When the word has more than one token.
+    pub(super) fn token_of(&self, word: &str) -> Result<u32> {
+        let tokenizer = &self.runner.tokenizer;
+        // A word that follows another begins with its blank in some vocabularies.
+        let blank = if tokenizer.takes_space(self.mask_id) { " " } else { "" };
+        let encoding = tokenizer.encode(&format!("{blank}{word}"), None, usize::MAX)?;
+        let own = encoding.ids.iter().zip(&encoding.special).filter(|(_, special)| !**special);
+        match own.map(|(&id, _)| id).collect::<Vec<_>>()[..] {
+            [id] => Ok(id),
+            ref ids => Err(Error::Input(format!(
+                "the word {word:?} has {} tokens, and a mask stands for one",
+                ids.len()
+            ))),
+        }
+    }
+
     /// The token to write where a word is missing: `[MASK]`.
     pub fn mask(&self) -> &str {
         &self.mask

@@ -54,6 +54,7 @@ mod runner;
 mod sparse;
 mod stages;
 mod tag;
+mod target;
 mod traced;
 
 use std::ops::{Deref, DerefMut, Range};

@@ -2,15 +2,11 @@
 
 use gradus_autograd::Var;
 use gradus_autograd::trace::{Page, Sequence, Trace, trace};
-use gradus_nn::{CrossEntropy, Precision, Reduction, losses};
-use gradus_tensor::{DType, Tensor};
+use gradus_nn::Precision;
+use gradus_tensor::Tensor;
 
-use super::{Pipeline, TextClassifier};
-use crate::tasks::Problem;
+use super::Pipeline;
 use crate::{EncoderInput, Encoding, Error, PackedBatch, Result};
-
-/// From an output to its loss.
-type Loss = Box<dyn Fn(&Var) -> Result<Var> + Sync>;
 
 /// A text that a model has read, with every operation of the way.
 pub struct TracedText {
@@ -35,12 +31,13 @@ impl TracedText {
 }
 
 impl Pipeline {
-    /// Traces what the model does with a text, or a pair of texts. With a `target`, a label of a
-    /// classifier, also the loss and the way back from it: with several right labels or a number the
-    /// loss is that of training.
+    /// Traces what the model does with a text, or a pair of texts. With a `target` also the loss and
+    /// the way back from it. A target is the label of a classifier (with several right labels or a
+    /// number the loss is that of training), the tags of all words of a tagger, or the word of a
+    /// mask.
     ///
     /// # Errors
-    /// When the text cannot be encoded, the model is no classifier or has no such label, or computes
+    /// When the text cannot be encoded, the model has no such target, or it computes
     /// in 8 bits ([`Runner::set_precision`](super::Runner::set_precision)), of which nothing is
     /// recorded.
     pub fn trace(
@@ -57,9 +54,9 @@ impl Pipeline {
                     .into(),
             ));
         }
-        let loss = target.map(|target| self.loss_of(target)).transpose()?;
         let encodings = self.encode(&[(text, pair)])?;
         let encoding = &encodings[0];
+        let loss = target.map(|target| self.loss_of(target, encoding)).transpose()?;
         let packed = PackedBatch::new([encoding], self.config())?;
         let input = EncoderInput::new(&packed)?.to_device(self.device())?;
         let run = || -> Result<(Tensor, Option<f64>)> {
@@ -99,50 +96,5 @@ impl Pipeline {
             Pipeline::Tag(p) => p.output(input),
             Pipeline::Answer(p) => p.output(input),
         }
-    }
-
-    /// The loss of an output whose right answer is `target`.
-    fn loss_of(&self, target: &str) -> Result<Loss> {
-        let Pipeline::Classify(classifier) = self else {
-            return Err(Error::Input(format!(
-                "a target is the label of a classifier, and this model is for {}",
-                self.task().name()
-            )));
-        };
-        classifier.loss_of(target)
-    }
-}
-
-impl TextClassifier {
-    fn loss_of(&self, target: &str) -> Result<Loss> {
-        if self.problem() == Problem::Regression {
-            let number: f32 = target.parse().map_err(|_| {
-                Error::Input(format!("the model gives a number, and the target is {target:?}"))
-            })?;
-            return Ok(Box::new(move |output| {
-                let right = Tensor::full(output.shape(), f64::from(number), DType::F32)?;
-                let right = Var::constant(right.to_device(output.device())?);
-                Ok(losses::mse(output, &right, Reduction::Mean)?)
-            }));
-        }
-        let Some(id) = self.labels().iter().position(|label| label == target) else {
-            return Err(Error::Input(format!(
-                "the model has no label {target:?}; it has {}",
-                crate::error::listed(self.labels())
-            )));
-        };
-        if self.problem() == Problem::Multi {
-            return Ok(Box::new(move |output| {
-                let mut right = vec![0f32; output.numel()];
-                right[id] = 1.0;
-                let right = Tensor::from_slice(&right, output.shape())?;
-                let right = right.to_device(output.device())?;
-                Ok(losses::bce_with_logits(output, &right, None, Reduction::Mean)?)
-            }));
-        }
-        Ok(Box::new(move |output| {
-            let right = Tensor::from_slice(&[id as u32], &[1])?.to_device(output.device())?;
-            Ok(losses::cross_entropy(output, &right, &CrossEntropy::default())?)
-        }))
     }
 }

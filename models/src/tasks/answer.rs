@@ -12,7 +12,7 @@ use crate::data::Question;
 use crate::evaluation::{
     BestSpan, Evaluation, Examiner, Metric, SpanLogits, SquadScores, best_agreement, best_span,
 };
-use crate::training::Task;
+use crate::training::{ReadTokens, Task};
 use crate::{EncoderInput, Error, PackedBatch, Result, SpanPredictor, Split, Tokenizer, Window};
 
 /// A question as windows of tokens, with its right answers.
@@ -241,6 +241,15 @@ impl Task for QuestionAnswering {
 
     fn lengths(&self) -> &[usize] {
         &self.lengths
+    }
+
+    fn sequences(&self, batch: &[usize], _: &[String]) -> Vec<ReadTokens> {
+        let read = |&i: &usize| {
+            let AnswerWindow { ids, target: (start, end), .. } = &self.windows[i];
+            let target = format!("from token {start} to token {end}");
+            ReadTokens { ids: ids.clone(), target: Some(target) }
+        };
+        batch.iter().map(read).collect()
     }
 
     /// The mean of the losses of the start and of the end, over the windows.

@@ -9,7 +9,7 @@ use super::reading::Reading;
 use crate::data::Corpus;
 use crate::encoder::MAX_LOGITS;
 use crate::evaluation::{Evaluation, Examiner, Metric};
-use crate::training::Task;
+use crate::training::{ReadTokens, Task};
 use crate::{CausalLm, EncoderInput, Error, Result, Tokenizer};
 
 /// Text as blocks of tokens, for an evaluation.
@@ -173,6 +173,11 @@ impl Task for CausalLanguageModel {
 
     fn lengths(&self) -> &[usize] {
         &self.lengths
+    }
+
+    fn sequences(&self, batch: &[usize], _: &[String]) -> Vec<ReadTokens> {
+        let blocks = batch.iter().map(|&i| self.train[i].clone());
+        blocks.map(|ids| ReadTokens { ids, target: None }).collect()
     }
 
     fn terms(&self, batch: &[usize]) -> f64 {

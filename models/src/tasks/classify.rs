@@ -1,14 +1,13 @@
 //! `classify`: a label, several labels or a number for every text, or pair of texts.
 
 use gradus_autograd::Var;
-use gradus_autograd::trace::Sequence;
 use gradus_nn::{CrossEntropy, Forward, Reduction, losses};
 use gradus_tensor::{DType, Device, Tensor};
 
 use super::{Answers, Problem, Tally};
 use crate::batch::each_batch;
 use crate::evaluation::{Evaluation, Examiner, Metric};
-use crate::training::Task;
+use crate::training::{ReadTokens, Task};
 use crate::{
     EncoderConfig, EncoderInput, Encoding, Error, Example, Labels, PackedBatch, Result,
     SequenceClassifier, Split, Tokenizer,
@@ -182,15 +181,18 @@ impl Task for Classification {
         &self.lengths
     }
 
-    fn sequence(&self, example: usize, labels: &[String]) -> Option<Sequence> {
+    fn sequences(&self, batch: &[usize], labels: &[String]) -> Vec<ReadTokens> {
         let name = |&id: &u32| labels.get(id as usize).cloned().unwrap_or_else(|| id.to_string());
-        let target = match &self.train.answers {
+        let target = |example: usize| match &self.train.answers {
             Answers::Single(ids) => name(&ids[example]),
             Answers::Multi(ids) => ids[example].iter().map(name).collect::<Vec<_>>().join(", "),
             Answers::Numbers(numbers) => numbers[example].to_string(),
         };
-        let tokens = self.train.encodings[example].tokens.clone();
-        Some(Sequence { text: String::new(), tokens, target: Some(target) })
+        let read = |&example: &usize| ReadTokens {
+            ids: self.train.encodings[example].ids.clone(),
+            target: Some(target(example)),
+        };
+        batch.iter().map(read).collect()
     }
 
     fn terms(&self, batch: &[usize]) -> f64 {

@@ -8,7 +8,7 @@ use super::hidden::{Hidden, PROJECTION};
 use super::{HiddenMatch, Problem};
 use crate::batch::each_batch;
 use crate::evaluation::{Evaluation, Examiner, Metric, SingleLabel};
-use crate::training::Task;
+use crate::training::{ReadTokens, Task};
 use crate::{
     EncoderInput, Encoding, Error, Example, Labels, PackedBatch, Result, SequenceClassifier, Split,
     Tokenizer,
@@ -243,6 +243,14 @@ impl Task for Distillation {
 
     fn lengths(&self) -> &[usize] {
         &self.lengths
+    }
+
+    /// What the student reads.
+    fn sequences(&self, batch: &[usize], labels: &[String]) -> Vec<ReadTokens> {
+        let label = |i: usize| labels.get(self.train.labels.as_ref()?[i] as usize).cloned();
+        let read =
+            |&i: &usize| ReadTokens { ids: self.train.student[i].ids.clone(), target: label(i) };
+        batch.iter().map(read).collect()
     }
 
     fn loss(&self, batch: &[usize], forward: &Forward) -> Result<Var> {

@@ -12,7 +12,7 @@ use crate::data::PairForm;
 use crate::evaluation::{Evaluation, Examiner, Metric};
 use crate::folder::SentenceSettings;
 use crate::training::ranks::Communicator;
-use crate::training::{StepLoss, Task};
+use crate::training::{ReadTokens, StepLoss, Task};
 use crate::{EncoderInput, Encoding, Error, PackedBatch, Result, SentenceEncoder};
 
 /// Two pairs are each other's negatives.
@@ -168,6 +168,12 @@ impl Task for Embedding {
 
     fn lengths(&self) -> &[usize] {
         &self.lengths
+    }
+
+    /// In the order in which [`represent`](StepLoss::represent) reads them.
+    fn sequences(&self, batch: &[usize], _: &[String]) -> Vec<ReadTokens> {
+        let texts = self.train.order(batch).into_iter().map(|i| &self.train.encodings()[i]);
+        texts.map(|text| ReadTokens { ids: text.ids.clone(), target: None }).collect()
     }
 
     fn loss(&self, batch: &[usize], forward: &Forward) -> Result<Var> {

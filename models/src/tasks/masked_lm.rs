@@ -10,7 +10,7 @@ use super::reading::Reading;
 use crate::data::Corpus;
 use crate::evaluation::{Evaluation, Examiner, Metric};
 use crate::masking::{MaskedTokens, Masking, mask_tokens};
-use crate::training::Task;
+use crate::training::{ReadTokens, Task};
 use crate::{EncoderInput, Error, MaskedLm, PackedBatch, Result, Tokenizer};
 
 /// The part of the tokenizer and the masking in a task: how text becomes masked blocks.
@@ -161,6 +161,12 @@ impl Task for MaskedLanguageModel {
 
     fn lengths(&self) -> &[usize] {
         &self.lengths
+    }
+
+    /// The blocks as they are masked.
+    fn sequences(&self, batch: &[usize], _: &[String]) -> Vec<ReadTokens> {
+        let blocks = batch.iter().map(|&i| self.train[i].ids.clone());
+        blocks.map(|ids| ReadTokens { ids, target: None }).collect()
     }
 
     fn terms(&self, batch: &[usize]) -> f64 {

@@ -50,4 +50,5 @@ pub use pair_loss::PairLoss;
 pub use pair_scores::{PairScores, Ranking};
 pub use pairs::{EncodedPairs, PairEncoder};
 pub use problem::Problem;
+pub(crate) use tokens::IGNORED;
 pub use tokens::{TaggedEncoding, TaggedWord, Tagging, encode_tagged};

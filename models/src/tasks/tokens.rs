@@ -10,14 +10,14 @@ use rayon::prelude::*;
 use crate::batch::each_batch;
 use crate::data::TaggedSentence;
 use crate::evaluation::{EntityScores, Evaluation, Examiner, Metric, Scheme};
-use crate::training::Task;
+use crate::training::{ReadTokens, Task};
 use crate::{
     EncoderConfig, EncoderInput, Encoding, Error, Labels, PackedBatch, Result, Split,
     TokenClassifier, Tokenizer,
 };
 
 /// The target of a token that has no tag of its own, as in PyTorch.
-const IGNORED: i64 = -100;
+pub(crate) const IGNORED: i64 = -100;
 
 /// A sentence as tokens, with the tags of its words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,6 +196,18 @@ impl Task for Tagging {
 
     fn lengths(&self) -> &[usize] {
         &self.lengths
+    }
+
+    fn sequences(&self, batch: &[usize], _: &[String]) -> Vec<ReadTokens> {
+        let read = |&i: &usize| {
+            let (sentence, labels) = (&self.sentences[i], &self.labels);
+            let tags = sentence.tags.iter().map(|&tag| labels.name(tag).unwrap_or("O"));
+            ReadTokens {
+                ids: sentence.encoding.ids.clone(),
+                target: Some(tags.collect::<Vec<_>>().join(" ")),
+            }
+        };
+        batch.iter().map(read).collect()
     }
 
     /// The words with a token.

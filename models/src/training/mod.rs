@@ -53,6 +53,6 @@ pub use inspect::{Inspection, Norms};
 pub use recipe::{OptimizerKind, Recipe};
 pub use session::{Destination, Ended, Finished, Session, SessionOptions};
 pub use state::{Resumed, RunMark};
-pub use task::{StepLoss, Task};
+pub use task::{ReadTokens, StepLoss, Task};
 pub use traced::TracedStep;
 pub use trainer::{Step, Trainer};

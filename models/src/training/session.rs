@@ -206,7 +206,8 @@ impl<T: Task> Session<T> {
             return Ok(self.trainer.step()?);
         }
         let labels = self.destination.config.id2label.clone();
-        let Some(traced) = self.trainer.traced_step(&labels)? else { return Ok(None) };
+        let traced = self.trainer.traced_step(&labels, &self.destination.tokenizer)?;
+        let Some(traced) = traced else { return Ok(None) };
         (course.watch)(Event::Traced { traced: &traced, labels: &labels })?;
         Ok(Some(traced.step))
     }

@@ -3,12 +3,20 @@
 use std::path::Path;
 
 use gradus_autograd::Var;
-use gradus_autograd::trace::Sequence;
 use gradus_nn::{Forward, Store};
 
 use crate::Result;
 use crate::evaluation::{Evaluation, Examiner, Metric};
 use crate::folder::SentenceSettings;
+
+/// The tokens that a model reads as one sequence.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReadTokens {
+    /// Their ids.
+    pub ids: Vec<u32>,
+    /// What the sequence should become: a label.
+    pub target: Option<String>,
+}
 
 /// A task to train for.
 ///
@@ -23,10 +31,11 @@ pub trait Task: Send + Sync {
     /// Tokens of each training example of the open window.
     fn lengths(&self) -> &[usize];
 
-    /// What the model reads of a training example, for a [trace](mod@gradus_autograd::trace); `None`
-    /// where a task does not tell. `labels` are the names of its labels.
-    fn sequence(&self, _example: usize, _labels: &[String]) -> Option<Sequence> {
-        None
+    /// What the model reads of a batch of training examples, one sequence after another, for a
+    /// [trace](mod@gradus_autograd::trace); nothing where a task does not tell. `labels` are the
+    /// names of its labels.
+    fn sequences(&self, _batch: &[usize], _labels: &[String]) -> Vec<ReadTokens> {
+        Vec::new()
     }
 
     /// How many terms [`loss`](Task::loss) is the mean of: examples, tokens with a label, or the sum

@@ -6,8 +6,8 @@ use gradus_nn::Parameter;
 use gradus_tensor::Tensor;
 
 use super::trainer::{BETAS, EPS, MOMENTUM};
-use super::{OptimizerKind, Step, Task, Trainer};
-use crate::Result;
+use super::{OptimizerKind, ReadTokens, Step, Task, Trainer};
+use crate::{Result, Tokenizer};
 
 /// How many weights are shown with their update.
 const SHOWN_WEIGHTS: usize = 3;
@@ -36,11 +36,15 @@ struct Before {
 impl<T: Task> Trainer<T> {
     /// One optimiser step as [`step`](Trainer::step), traced: the weights after it are the same to
     /// the last bit. It takes longer, and the memory of a second copy of the trained weights. `labels`
-    /// are the names of the task's labels.
+    /// are the names of the task's labels, and `tokenizer` spells its tokens.
     ///
     /// # Errors
     /// As [`step`](Trainer::step); when this thread is making a trace already.
-    pub fn traced_step(&mut self, labels: &[String]) -> Result<Option<TracedStep>> {
+    pub fn traced_step(
+        &mut self,
+        labels: &[String],
+        tokenizer: &Tokenizer,
+    ) -> Result<Option<TracedStep>> {
         let before = self.before();
         let factor = self.schedule.factor(self.step);
         let kept = std::mem::replace(&mut self.keeps_gradients, true);
@@ -54,8 +58,8 @@ impl<T: Task> Trainer<T> {
             false => self.kept.take(),
         };
         let update = self.update(&before, gradients.as_ref(), &step, factor)?;
-        let of = |&example: &usize| self.task.sequence(example, labels);
-        let texts = step.read.iter().map(of).collect::<Option<_>>().unwrap_or_default();
+        let read = step.read.iter().flat_map(|batch| self.task.sequences(batch, labels));
+        let texts = read.map(|read| spelt(read, tokenizer)).collect();
         Ok(Some(TracedStep { step, trace, update, texts }))
     }
 
@@ -152,6 +156,13 @@ impl Before {
             after: at(after),
         }
     }
+}
+
+/// What was read, in the tokens of the vocabulary.
+fn spelt(read: ReadTokens, tokenizer: &Tokenizer) -> Sequence {
+    let token = |&id: &u32| tokenizer.token(id).unwrap_or_else(|| id.to_string());
+    let tokens = read.ids.iter().map(token).collect();
+    Sequence { text: String::new(), tokens, target: read.target }
 }
 
 /// Adds what the optimiser keeps of a number, and its settings.

@@ -38,8 +38,9 @@ pub struct Step {
     pub examples: usize,
     /// Tokens seen in this step.
     pub tokens: usize,
-    /// The numbers of these examples, in the order in which they were read; see [`Task`].
-    pub read: Vec<usize>,
+    /// The numbers of these examples, batch by batch in the order in which they were read; see
+    /// [`Task`].
+    pub read: Vec<Vec<usize>>,
     /// Whether this step was the last of an epoch.
     pub ends_epoch: bool,
     /// The tokens of the largest batch from now on, if the memory did not suffice for this step's
@@ -374,7 +375,7 @@ impl<T: Task> Trainer<T> {
             lr: self.recipe.lr * factor,
             examples: batches.iter().map(Vec::len).sum(),
             tokens,
-            read: batches.concat(),
+            read: batches,
             ends_epoch: self.order.at_start_of_epoch(),
             cut_to,
         })

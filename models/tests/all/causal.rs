@@ -69,6 +69,7 @@ fn fifty_steps_beside_pytorch() {
 fn an_evaluation_is_the_mean_over_all_tokens() {
     let store = Store::new(0);
     let (task, tokenizer) = (task(&store), tokenizer());
+    crate::trace::tells_what_is_read(&task);
     let set = Blocks::of(TEXT, &tokenizer, 16).unwrap();
     let (found, guesses) = task.examine(&set, &mut |_, _| ()).unwrap();
     let ids = tokenizer.encode(TEXT, None, usize::MAX).unwrap().ids;

@@ -216,6 +216,7 @@ fn negatives_of_a_whole_step() {
     let golden = golden();
     for (batch_size, accumulate) in [(24, 1), (12, 2), (5, 5), (2, 12)] {
         let (task, store) = task(pairs(&golden, 1, false), PairLoss::default(), true, 0.0);
+        crate::trace::tells_what_is_read(&task);
         let trainer = Trainer::new(task, store, recipe(batch_size, accumulate)).unwrap();
         compare("cached", &golden, trainer);
     }

@@ -53,6 +53,7 @@ fn fifty_steps_beside_pytorch() {
     }
     let sentences = sentences(&golden, 5);
     let task = Tagging::new(model, sentences.clone(), labels(5), Scheme::Conll, 0.0).unwrap();
+    crate::trace::tells_what_is_read(&task);
     let groups = param_groups(&store.parameters(), 1e-3, None, |_| false, 0.01);
     let mut optimizer = AdamW::with_groups(groups).unwrap();
     let schedule = Schedule::linear(5, 50);

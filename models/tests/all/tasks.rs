@@ -45,6 +45,7 @@ pub fn fifty_steps<T: Task>(name: &str, golden: &SafeTensors, task: impl Fn(&Sto
     for (batch_size, accumulate) in DIVISIONS {
         let store = Store::new(0);
         let task = task(&store);
+        crate::trace::tells_what_is_read(&task);
         let beside = task.beside().map(Store::parameters).unwrap_or_default();
         for parameter in store.parameters().into_iter().chain(beside) {
             parameter.set(golden.tensor(&format!("{name}.{}", parameter.name())).unwrap()).unwrap();

@@ -1,6 +1,7 @@
 //! A trace of one training step of a BERT.
 
 use gradus_autograd::trace;
+use gradus_models::training::Task;
 use gradus_models::{EncoderConfig, EncoderInput, PackedBatch, Pooling, SequenceClassifier};
 use gradus_nn::{CrossEntropy, Forward, Store};
 use gradus_tensor::Tensor;
@@ -41,4 +42,13 @@ fn every_operation_of_a_step_has_its_module() {
     assert!(nameless.len() <= 5, "{nameless:?}");
     let leaves = trace.nodes.iter().filter(|node| node.is_leaf()).count();
     assert_eq!(leaves, store.parameters().len(), "each parameter is there once, by its name");
+}
+
+/// For a trace a task tells the tokens that its model reads, neither more nor fewer.
+pub fn tells_what_is_read(task: &impl Task) {
+    let batch: Vec<usize> = (0..task.lengths().len().min(3)).rev().collect();
+    let told = task.sequences(&batch, &[]);
+    let tokens: usize = told.iter().map(|read| read.ids.len()).sum();
+    assert!(tokens > 0, "the first examples have tokens");
+    assert_eq!(tokens, batch.iter().map(|&i| task.lengths()[i]).sum::<usize>());
 }

@@ -15,62 +15,87 @@ function moments_of(step) {
   ];
 }
 
-// What is kept for backward after a moment: saved tensors whose rule has not run. A tensor that several
-// operations keep is held once.
+// The moments of a step, and the bytes kept for backward after each. They are worked out once: a plot is
+// drawn again at every key.
+const MEMORY = new WeakMap();
+
+function memory_of(step) {
+  if (!MEMORY.has(step)) {
+    const moments = moments_of(step);
+    MEMORY.set(step, { moments, saved: saved_over(moments) });
+  }
+  return MEMORY.get(step);
+}
+
+// The tensors that a node keeps for backward. What several operations keep has one key.
+function kept_by(node) {
+  return node.saved.map(({ what, bytes }) => {
+    const input = what.input !== undefined ? node.inputs[what.input] : null;
+    if (input && input.node !== undefined)
+      return { key: `n${input.node}`, bytes, of: node.step.nodes[input.node], what: null };
+    if (input) return { key: `c${node.id}.${what.input}`, bytes, of: null, what: null };
+    if (what === "output") return { key: `n${node.id}`, bytes, of: node, what: null };
+    return { key: `${what}${node.id}`, bytes, of: null, what: `${INSIDE[what]} ${node.title()} ${node.where()}` };
+  });
+}
+
+// What is kept after a moment: saved tensors whose rule has not run. A tensor that several operations
+// keep is held once.
 function held_at(moments, at) {
-  const done = new Set(
-    moments
-      .slice(0, at + 1)
-      .filter((moment) => moment.back)
-      .map((moment) => moment.node),
-  );
+  const past = moments.slice(0, at + 1);
+  const done = new Set(past.filter((moment) => moment.back).map((moment) => moment.node));
   const held = new Map();
-  for (const { node, back } of moments.slice(0, at + 1)) {
+  for (const { node, back } of past) {
     if (back || done.has(node)) continue;
-    for (const { what, bytes } of node.saved) {
-      const input = what.input !== undefined ? node.inputs[what.input] : null;
-      const key = input
-        ? input.node !== undefined
-          ? `n${input.node}`
-          : `c${node.id}.${what.input}`
-        : what === "output"
-          ? `n${node.id}`
-          : `${what}${node.id}`;
-      const tensor = held.get(key) || {
-        bytes,
-        by: [],
-        of: input && input.node !== undefined ? node.step.nodes[input.node] : what === "output" ? node : null,
-        what: INSIDE[what] ? `${INSIDE[what]} ${node.title()} ${node.where()}` : null,
-      };
-      tensor.by.push(node);
-      held.set(key, tensor);
+    for (const kept of kept_by(node)) {
+      if (!held.has(kept.key)) held.set(kept.key, { ...kept, by: [] });
+      held.get(kept.key).by.push(node);
     }
   }
   return [...held.values()].sort((a, b) => b.bytes - a.bytes);
 }
 
+// Bytes kept after each moment, without parameters.
+function saved_over(moments) {
+  const holders = new Map();
+  let sum = 0;
+  return moments.map(({ node, back }) => {
+    for (const kept of kept_by(node).filter((kept) => !is_parameter(kept))) {
+      const before = holders.get(kept.key) ?? 0;
+      holders.set(kept.key, before + (back ? -1 : 1));
+      if (!back && before === 0) sum += kept.bytes;
+      if (back && before === 1) sum -= kept.bytes;
+    }
+    return sum;
+  });
+}
+
 // What an operation keeps that no node of the graph is.
-const INSIDE = { sum: "the sum inside", inner: "x·Wᵀ + b inside" };
+const INSIDE = {
+  sum: "the sum inside",
+  inner: "x·Wᵀ + b inside",
+  log_sum: "ln Σeˣ of the rows of",
+  statistics: "mean and scale of the rows of",
+};
 
 const is_parameter = (held) => Boolean(held.of && held.of.leaf);
 
 function cost_panel(state, act) {
   const { step, node } = state;
-  const moments = moments_of(step);
+  const { moments, saved } = memory_of(step);
   const made = element("div");
   made.append(element("h3", {}, "Live bytes over the step"));
   const of_node = moments.findIndex((moment) => moment.node === node && !moment.back);
   const at = state.moment !== null && state.moment < moments.length ? state.moment : Math.max(0, of_node);
-  made.append(memory_plot(moments, at, (to) => ((state.moment = to), act.redraw_panel())));
+  made.append(memory_plot({ moments, saved }, at, (to) => ((state.moment = to), act.redraw_panel())));
   made.append(moment_told(moments, at, state, act));
-  made.append(element("h3", {}, "Operations"), rates_note(), rates_table(step, state, act));
+  made.append(element("h3", {}, "Operations"), rates_note(step), rates_table(step, state, act));
   return made;
 }
 
-function memory_plot(moments, at, choose) {
+function memory_plot({ moments, saved }, at, choose) {
   const [width, height, left] = [Math.min(1180, Math.max(300, window.innerWidth - 60)), 150, 4];
   const most = Math.max(1, ...moments.map((moment) => moment.live));
-  const saved = saved_over(moments);
   const x = (i) => left + (i / Math.max(1, moments.length - 1)) * (width - 2 * left);
   const y = (bytes) => height - (bytes / most) * (height - 14);
   const area = (all) =>
@@ -138,13 +163,6 @@ function memory_plot(moments, at, choose) {
   );
 }
 
-// Bytes kept for backward after each moment, without parameters.
-function saved_over(moments) {
-  return moments.map((_, i) =>
-    held_at(moments, i).reduce((sum, held) => sum + (is_parameter(held) ? 0 : held.bytes), 0),
-  );
-}
-
 const moment_name = ({ node, back }) =>
   `after ${back ? "the rule of " : ""}${node.title()}${node.module ? ` in ${node.module}` : ""}`;
 
@@ -184,12 +202,23 @@ function moment_told(moments, at, state, act) {
   );
 }
 
-function rates_note() {
+// Whether a node ran on a GPU, whose limits the page does not know.
+const on_gpu = (node) => !String(node.device).includes("cpu");
+
+function rates_note(step) {
   const { machine } = page.data;
+  if (step.nodes.every(on_gpu))
+    return element(
+      "p",
+      { class: "note" },
+      "Times are those of the kernels on the GPU, in a traced run; the first run of a kernel may be slower. The page does not know what this GPU can do at most: ",
+      element("code", {}, "lab matmul --device gpu"),
+      " measures it.",
+    );
   return element(
     "p",
     { class: "note" },
-    `The machine's limits, measured when the program made its first page: ${short(machine.flops_per_second / 1e9, 3)} GFLOP/s of multiply-adds in registers (${machine.instructions}, ${machine.threads} threads), ${short(machine.bytes_per_second / 1e9, 3)} GB/s read from memory. A small operation that finds its operands in a cache reads faster than memory. Times are those of a traced run.`,
+    `The processor's limits, measured when the program made its first page: ${short(machine.flops_per_second / 1e9, 3)} GFLOP/s of multiply-adds in registers (${machine.instructions}, ${machine.threads} threads), ${short(machine.bytes_per_second / 1e9, 3)} GB/s read from memory. A small operation that finds its operands in a cache reads faster than memory. Times are those of a traced run.`,
   );
 }
 
@@ -212,8 +241,11 @@ function rates_table(step, state, act) {
   const all = rows.reduce((sum, row) => sum + row.cost.ns, 0);
   rows.sort((a, b) => b.cost.ns - a.cost.ns);
   const shown = state.all_rows ? rows : rows.slice(0, 20);
-  const share = (rate, limit, unit) =>
-    rate === null ? "" : `${short(rate / 1e9, 3)} ${unit}, ${short((100 * rate) / limit, 2)} %`;
+  const share = (node, rate, limit, unit) => {
+    if (rate === null) return "";
+    const of_limit = on_gpu(node) ? "" : `, ${short((100 * rate) / limit, 2)} %`;
+    return `${short(rate / 1e9, 3)} ${unit}${of_limit}`;
+  };
   const line = ({ node, back, cost }) => {
     const [flops, bytes] = rates(cost);
     const bar = element("span", { class: back ? "bar back" : "bar", style: { width: `${(60 * cost.ns) / most}px` } });
@@ -225,11 +257,12 @@ function rates_table(step, state, act) {
       ),
       { n: element("span", { "data-x": String(cost.ns) }, in_time(cost.ns)) },
       bar,
-      { n: share(flops, machine.flops_per_second, "GFLOP/s") },
-      { n: share(bytes, machine.bytes_per_second, "GB/s") },
+      { n: share(node, flops, machine.flops_per_second, "GFLOP/s") },
+      { n: share(node, bytes, machine.bytes_per_second, "GB/s") },
       node.where(),
     ];
   };
+  const limit = step.nodes.every(on_gpu) ? "" : ", of the limit";
   const more =
     rows.length > shown.length &&
     element(
@@ -246,8 +279,8 @@ function rates_table(step, state, act) {
         "operation",
         { text: "time", n: true },
         "",
-        { text: "multiply-adds, of the limit", n: true },
-        { text: "bytes, of the limit", n: true },
+        { text: `multiply-adds${limit}`, n: true },
+        { text: `bytes${limit}`, n: true },
         "module",
       ],
       shown.map(line),

@@ -8,7 +8,6 @@ class Filled {
     this.operands = node.operands();
     this.parts = [];
     this.lit = this.operands.map(() => new Set());
-    this.lit_gradient = new Set();
     this.missing = null;
   }
 
@@ -43,7 +42,6 @@ class Filled {
   // An element of the gradient of the operation's result.
   gradient(flat, shown = true) {
     const x = this.node.gradient_of ? this.node.gradient_of.at(flat) : undefined;
-    this.lit_gradient.add(flat);
     if (x === undefined) this.lacks("the page does not have all of the gradient");
     if (shown) this.parts.push({ x, gradient: true, flat });
     return x ?? NaN;

@@ -5,7 +5,6 @@ const BOX = { width: 148, height: 42, gap: 32, lane: 20 };
 // The modules of a step as a tree: {path, name, children, nodes}.
 function modules_of(step) {
   const root = { path: "", name: "", parent: null, children: new Map(), nodes: [] };
-  const parameters = new Set(step.nodes.filter((node) => node.leaf && node.module).map((node) => node.id));
   for (const node of step.nodes) {
     const path = node.leaf ? node.module.split(".").slice(0, -1).join(".") : node.module;
     let at = root;
@@ -17,7 +16,7 @@ function modules_of(step) {
     }
     at.nodes.push(node);
   }
-  return { root: joined(root), parameters };
+  return joined(root);
 }
 
 // A module with one child and nothing else becomes one with it: `bert.encoder`.
@@ -128,7 +127,7 @@ const is_given = (item) => item.nodes.every((node) => node.leaf);
 function draw_graph(state, act) {
   const { step, tree, open, show } = state;
   const upright = window.innerWidth < 700;
-  const items = items_of(tree.root, open, show);
+  const items = items_of(tree, open, show);
   const edges = edges_of(items, step);
   place_items(items, edges);
   const long = (upright ? BOX.height : BOX.width) + BOX.gap + (upright ? 8 : 14);

@@ -56,9 +56,8 @@ function files_of(node) {
   const files = [];
   const add = (kind, [path, text]) => files.some((file) => file.path === path) || files.push({ kind, path, text });
   const first = [...families].sort((a, b) => (b === node.family) - (a === node.family));
-  const on_gpu = !String(node.device).includes("cpu");
   const shaders = () => [...first, ...labels].forEach((family) => wgsl[family] && add("GPU", wgsl[family]));
-  if (on_gpu) shaders();
+  if (on_gpu(node)) shaders();
   for (const family of first) for (const file of (cpu[family] || []).slice(0, 1)) add("CPU", file);
   shaders();
   if (rules[node.family]) add("backward rule", rules[node.family]);
@@ -68,12 +67,18 @@ function files_of(node) {
   return files;
 }
 
-// The functions of a file that ran.
+// The functions of a file that ran. A variant of a shader is named by parts, `unary.gelu.forward.f32`: its
+// entry point is one of them, and so is what it does to an element, `op_gelu`.
 function called(node, file) {
-  const names = [...node.forward.kernels, ...node.backward.kernels]
-    .map((kernel) => kernel.split("::")[1])
-    .filter(Boolean);
+  const kernels = [...node.forward.kernels, ...node.backward.kernels];
   if (file.kind === "backward rule") return [node.op];
+  if (file.kind === "GPU") {
+    const parts = new Set(
+      kernels.filter((kernel) => !kernel.includes("::")).flatMap((kernel) => kernel.split(".").slice(1)),
+    );
+    return [...parts].filter((part) => /^[a-z_]\w*$/.test(part)).flatMap((part) => [part, `op_${part}`]);
+  }
+  const names = kernels.map((kernel) => kernel.split("::")[1]).filter(Boolean);
   return [...new Set(names.map((name) => name.split(",")[0]))];
 }
 

@@ -54,7 +54,7 @@ const act = {
 function module_of(node) {
   const find = (module) =>
     module.nodes.includes(node) ? module : [...module.children.values()].map(find).find(Boolean);
-  return find(state.tree.root);
+  return find(state.tree);
 }
 
 function redraw() {
@@ -155,7 +155,7 @@ function choose_step(step) {
   const before = state.node;
   state.step = step;
   state.tree = modules_of(step);
-  if (!state.open.size) state.open = opened_at_first(state.tree.root);
+  if (!state.open.size) state.open = opened_at_first(state.tree);
   const operations = step.nodes.filter((node) => !node.leaf);
   const same = before && step.nodes.find((node) => node.op === before.op && node.module === before.module);
   state.node = same ?? first_node(step, "linear_gelu", "linear", "matmul") ?? operations.at(-1) ?? step.nodes[0];
@@ -184,7 +184,7 @@ async function start() {
       redraw_graph();
     });
   by_id("open-all").addEventListener("click", () => {
-    state.open = new Set(all_paths(state.tree.root));
+    state.open = new Set(all_paths(state.tree));
     redraw_graph();
   });
   by_id("close-all").addEventListener("click", () => {

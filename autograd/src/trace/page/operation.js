@@ -238,7 +238,13 @@ function inputs_of(filled, act) {
 function kept_for_backward(node) {
   if (!node.saved.length) return `It keeps ${node.saves} for this.`;
   const what = node.saved.map(({ what, bytes }) => {
-    const own = { output: "its result", sum: "the sum of its first two inputs", inner: "x·Wᵀ + b, before GELU" };
+    const own = {
+      output: "its result",
+      sum: "the sum of its first two inputs",
+      inner: "x·Wᵀ + b, before GELU",
+      log_sum: "ln Σeˣ of each row",
+      statistics: "mean and scale of each row",
+    };
     const name = own[what] ?? node.operands()[what.input].name;
     return `${name} (${in_bytes(bytes)})`;
   });

@@ -13,9 +13,8 @@ function cards_of(step) {
 }
 
 // A place of a result that the page can explain.
-function place_in(node, wish = 0) {
-  if (!node.value_of.whole) return explained(node)[Math.min(wish, explained(node).length - 1)] ?? 0;
-  return Math.min(wish, node.value_of.size - 1);
+function place_in(node) {
+  return node.value_of.whole ? 0 : (explained(node)[0] ?? 0);
 }
 
 function cards_of_a_text(step, embedding) {
@@ -207,10 +206,14 @@ function cards_of_backward(step) {
       title: "The answer, and the loss",
       view: { node: loss, element: 0, panel: "operation" },
       text: () => {
-        const x = logits.value_of.whole_rows()[0][1];
+        const targets = numbers(loss.settings.targets);
+        // The first row that counts: a tagger leaves tokens out, a masked model all but the masks.
+        const rows = logits.value_of.whole_rows();
+        const [row, x] = rows.find(([row, x]) => targets[row] < x.length) ?? rows[0];
+        const what = logits.value_of.height === page.data.sequences.length ? `text ${row}` : `token ${row}`;
         const largest = Math.max(...x);
         const sum = x.reduce((total, y) => total + Math.exp(y - largest), 0);
-        const target = loss.settings.targets ? numbers(loss.settings.targets)[0] : undefined;
+        const target = targets[row];
         const label = (i) => page.data.labels[i] ?? `class ${i}`;
         const best = [...x].indexOf(largest);
         const share = (i) => Math.exp(x[i] - largest) / sum;
@@ -218,7 +221,7 @@ function cards_of_backward(step) {
           element(
             "p",
             {},
-            `The first text has ${x.length} logits, and the largest is that of “${label(best)}”: a share of `,
+            `${what[0].toUpperCase()}${what.slice(1)} has ${x.length} logits, and the largest is that of “${label(best)}”: a share of `,
             bold(share(best)),
             " after the softmax.",
           ),
@@ -230,7 +233,7 @@ function cards_of_backward(step) {
               {},
               `Right is “${label(target)}”, with the share `,
               bold(share(target)),
-              ". Its −ln is the loss of this text: ",
+              `. Its −ln is the loss of ${what}: `,
               bold(-Math.log(share(target))),
               ". The mean over the step is ",
               bold(loss.value_of.at(0)),

@@ -7,19 +7,21 @@ mod reference;
 mod rows;
 mod scores;
 mod shipped;
+#[path = "gpu/shipped.rs"]
+mod shipped_gpu;
 mod threads;
 mod vectors;
 
-use std::sync::Arc;
-
 use gradus_cli::Outcome;
 use gradus_tensor::ops::attention::Attention as Options;
-use gradus_tensor::{Result, Tensor};
+use gradus_tensor::ops::shader::UserShader;
+use gradus_tensor::{Device, Tensor};
 
-use crate::family::{self, Candidate, Lab, Run, Settings, Slices, Tensors, Work};
+use crate::both::{self, Both, ForShaders, How};
+use crate::family::{self, Lab, Settings, Work};
 use crate::step::{Step, step};
 
-/// The operands as slices.
+/// The operands, as slices and on the device.
 pub struct Attention {
     pub heads: usize,
     pub n: usize,
@@ -31,6 +33,10 @@ pub struct Attention {
     v: Vec<f32>,
     /// The gradient of O.
     g: Vec<f32>,
+    /// Q, K, V and dO, `[heads·n, d]`: for the engine the heads are packed sequences.
+    tensors: [Tensor; 4],
+    offsets: Tensor,
+    options: Options,
 }
 
 impl Attention {
@@ -42,7 +48,7 @@ impl Attention {
     }
 }
 
-/// Where a step writes.
+/// Where a step writes, of all heads or of one.
 pub struct Results<'a> {
     pub o: &'a mut [f32],
     pub dq: &'a mut [f32],
@@ -50,7 +56,13 @@ pub struct Results<'a> {
     pub dv: &'a mut [f32],
 }
 
-impl Results<'_> {
+impl<'a> From<[&'a mut [f32]; 4]> for Results<'a> {
+    fn from([o, dq, dk, dv]: [&'a mut [f32]; 4]) -> Self {
+        Results { o, dq, dk, dv }
+    }
+}
+
+impl<'a> Results<'a> {
     pub fn all_zero(&mut self) {
         for x in [&mut *self.o, &mut *self.dq, &mut *self.dk, &mut *self.dv] {
             x.fill(0.0);
@@ -58,38 +70,19 @@ impl Results<'_> {
     }
 
     /// The heads, each of `size` numbers.
-    pub fn heads(&mut self, size: usize) -> impl Iterator<Item = vectors::Head<'_>> {
+    pub fn heads(self, size: usize) -> impl Iterator<Item = Results<'a>> {
         let forward = self.o.chunks_mut(size).zip(self.dq.chunks_mut(size));
         let backward = self.dk.chunks_mut(size).zip(self.dv.chunks_mut(size));
-        forward.zip(backward).map(|((o, dq), (dk, dv))| vectors::Head { o, dq, dk, dv })
+        forward.zip(backward).map(|((o, dq), (dk, dv))| Results { o, dq, dk, dv })
     }
 }
 
-/// The operands as tensors, `[heads·n, d]`: the heads are packed sequences.
-#[derive(Clone)]
-pub struct Operands {
-    pub q: Tensor,
-    pub k: Tensor,
-    pub v: Tensor,
-    pub g: Tensor,
-    pub offsets: Tensor,
-    pub options: Options,
-}
-
-/// How a step computes.
-#[derive(Clone, Copy)]
-enum How {
-    Slices(fn(&Attention, &mut Results)),
-    /// O, dQ, dK and dV by the engine.
-    Engine(fn(&Operands) -> Result<Vec<Tensor>>),
-}
-
-const CPU: &[(Step, How)] = &[
-    (step!("bench/lab/src/attention/scores.rs"), How::Slices(scores::both)),
-    (step!("bench/lab/src/attention/rows.rs"), How::Slices(rows::both)),
-    (step!("bench/lab/src/attention/online.rs"), How::Slices(online::both)),
-    (step!("bench/lab/src/attention/vectors.rs"), How::Slices(vectors::both)),
-    (step!("bench/lab/src/attention/threads.rs"), How::Slices(threads::both)),
+const CPU: &[(Step, How<Attention>)] = &[
+    (step!("bench/lab/src/attention/scores.rs"), How::Slices(|p, r| scores::both(p, r.into()))),
+    (step!("bench/lab/src/attention/rows.rs"), How::Slices(|p, r| rows::both(p, r.into()))),
+    (step!("bench/lab/src/attention/online.rs"), How::Slices(|p, r| online::both(p, r.into()))),
+    (step!("bench/lab/src/attention/vectors.rs"), How::Slices(|p, r| vectors::both(p, r.into()))),
+    (step!("bench/lab/src/attention/threads.rs"), How::Slices(|p, r| threads::both(p, r.into()))),
     (
         step!(
             "bench/lab/src/attention/shipped.rs",
@@ -101,54 +94,29 @@ const CPU: &[(Step, How)] = &[
     ),
 ];
 
-/// The steps; there are none for GPUs.
-pub fn steps() -> Vec<Step> {
-    family::steps(CPU)
+const GPU: &[(Step, How<Attention>)] = &[
+    (step!("bench/lab/src/attention/gpu/scores.wgsl"), How::Shader),
+    (step!("bench/lab/src/attention/gpu/online.wgsl"), How::Shader),
+    (step!("bench/lab/src/attention/gpu/tiles.wgsl"), How::Shader),
+    (
+        step!("bench/lab/src/attention/gpu/shipped.rs", "shaders/src/attention.wgsl"),
+        How::Engine(shipped_gpu::both),
+    ),
+];
+
+/// The steps, for `--show` and `list`.
+pub fn steps(on_gpu: bool) -> Vec<Step> {
+    if on_gpu { family::steps(GPU) } else { family::steps(CPU) }
 }
 
-/// The lab.
-pub fn lab(settings: &Settings) -> Outcome<Lab> {
+/// The lab. `mine` is one's own shader.
+pub fn lab(settings: &Settings, mine: Option<Step>) -> Outcome<Lab> {
     let [heads, n, d] = settings.sizes("HEADSxNxD", 512, |n| [4, n, 64])?;
-    let normal = |name: &str| settings.normal(name, &[heads * n, d]);
-    let bounds: Vec<u32> = (0..=heads).map(|head| (head * n) as u32).collect();
-    let scale = 1.0 / (d as f64).sqrt();
-    let operands = Operands {
-        q: normal("q")?,
-        k: normal("k")?,
-        v: normal("v")?,
-        g: normal("g")?,
-        offsets: Tensor::from_slice(&bounds, &[heads + 1])?,
-        options: Options { scale, ..Options::default() },
-    };
-    let numbers = |x: &Tensor| x.to_vec::<f32>();
-    let problem = Arc::new(Attention {
-        heads,
-        n,
-        d,
-        scale: scale as f32,
-        q: numbers(&operands.q)?,
-        k: numbers(&operands.k)?,
-        v: numbers(&operands.v)?,
-        g: numbers(&operands.g)?,
-    });
-    let expected = Arc::new(reference::of(&problem));
-    let run = |how: How| -> Box<dyn Run> {
-        let (problem, operands) = (problem.clone(), operands.clone());
-        match how {
-            How::Slices(f) => Box::new(Slices::new(&[heads * n * d; 4], move |all| {
-                if let [o, dq, dk, dv] = all {
-                    f(&problem, &mut Results { o, dq, dk, dv });
-                }
-            })),
-            How::Engine(f) => Box::new(Tensors::new(move || f(&operands))),
-        }
-    };
-    let candidate = |(number, &(step, how)): (usize, &(Step, How))| Candidate {
-        number: Some(number),
-        step,
-        expected: expected.clone(),
-        run: run(how),
-    };
+    let problem = Attention::new(settings, [heads, n, d])?;
+    let expected = reference::of(&problem);
+    let table = if settings.device == Device::Cpu { CPU } else { GPU };
+    let (candidates, missing) =
+        both::candidates((problem, expected), settings.device, table, mine)?;
     let tensor = 4.0 * (heads * n * d) as f64;
     Ok(Lab {
         title: format!(
@@ -156,7 +124,59 @@ pub fn lab(settings: &Settings) -> Outcome<Lab> {
         ),
         // Six products: S, O; dV, dP, dQ, dK. Reads Q, K, V and dO, writes O and three gradients.
         work: Work { flops: 12.0 * (heads * n * n * d) as f64, bytes: 8.0 * tensor },
-        candidates: (1..).zip(CPU).map(candidate).collect(),
-        missing: Vec::new(),
+        candidates,
+        missing,
     })
+}
+
+impl Attention {
+    fn new(settings: &Settings, [heads, n, d]: [usize; 3]) -> Outcome<Attention> {
+        let normal = |name: &str| settings.normal(name, &[heads * n, d]);
+        let [q, k, v, g] = [normal("q")?, normal("k")?, normal("v")?, normal("g")?];
+        let bounds: Vec<u32> = (0..=heads).map(|head| (head * n) as u32).collect();
+        let scale = 1.0 / (d as f64).sqrt();
+        let on_device = |x: &Tensor| x.to_device(settings.device);
+        Ok(Attention {
+            heads,
+            n,
+            d,
+            scale: scale as f32,
+            q: q.to_vec()?,
+            k: k.to_vec()?,
+            v: v.to_vec()?,
+            g: g.to_vec()?,
+            tensors: [on_device(&q)?, on_device(&k)?, on_device(&v)?, on_device(&g)?],
+            offsets: on_device(&Tensor::from_slice(&bounds, &[heads + 1])?)?,
+            options: Options { scale, ..Options::default() },
+        })
+    }
+}
+
+impl Both for Attention {
+    fn operands(&self) -> &[Tensor; 4] {
+        &self.tensors
+    }
+
+    fn sizes(&self) -> [usize; 4] {
+        [self.q.len(); 4]
+    }
+
+    /// Shaders may keep two numbers of each query, and two matrices of scores. Rows are the tokens
+    /// of a head, columns the heads.
+    fn for_shaders(&self) -> ForShaders {
+        let (heads, n) = (self.heads, self.n);
+        let sizes = [heads, n, self.d].map(|size| size as u32);
+        ForShaders {
+            arguments: [&sizes[..], &[self.scale.to_bits()]].concat(),
+            sizes: (n, heads),
+            more: vec![2 * heads * n, heads * n * n, heads * n * n],
+        }
+    }
+
+    /// A thread that keeps rows has an array of a fixed length for them, `MOST_D`.
+    fn too_large_for(&self, shader: &UserShader) -> Option<String> {
+        let most = shader.constant("MOST_D")?;
+        let d = self.d;
+        (d > most as usize).then(|| format!("a thread keeps at most {most} numbers, and d is {d}"))
+    }
 }

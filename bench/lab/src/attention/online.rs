@@ -22,11 +22,11 @@ struct Seen {
     sum: f32,
 }
 
-pub fn both(a: &Attention, r: &mut Results) {
+pub fn both(a: &Attention, mut r: Results) {
     r.all_zero();
     for head in 0..a.heads {
-        let seen = forward(a, head, r);
-        backward(a, head, &seen, r);
+        let seen = forward(a, head, &mut r);
+        backward(a, head, &seen, &mut r);
     }
 }
 

@@ -9,7 +9,7 @@
 use super::scores::{add, dot, softmax};
 use super::{Attention, Results};
 
-pub fn both(a: &Attention, r: &mut Results) {
+pub fn both(a: &Attention, mut r: Results) {
     let (n, d) = (a.n, a.d);
     let mut row = vec![0.0; n];
     let mut slopes = vec![0.0; n];

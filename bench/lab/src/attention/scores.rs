@@ -9,7 +9,7 @@
 
 use super::{Attention, Results};
 
-pub fn both(a: &Attention, r: &mut Results) {
+pub fn both(a: &Attention, mut r: Results) {
     let (n, d) = (a.n, a.d);
     let mut p = vec![0.0; a.heads * n * n];
     for (head, p) in p.chunks_mut(n * n).enumerate() {
@@ -29,7 +29,7 @@ pub fn both(a: &Attention, r: &mut Results) {
         }
     }
     for (head, p) in p.chunks(n * n).enumerate() {
-        backward(a, head, p, r);
+        backward(a, head, p, &mut r);
     }
 }
 

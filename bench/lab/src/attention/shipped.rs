@@ -9,9 +9,10 @@
 
 use gradus_tensor::{Result, Tensor};
 
-use super::Operands;
+use super::Attention;
 
-pub fn both(Operands { q, k, v, g, offsets, options }: &Operands) -> Result<Vec<Tensor>> {
+pub fn both(a: &Attention) -> Result<Vec<Tensor>> {
+    let ([q, k, v, g], offsets, options) = (&a.tensors, &a.offsets, &a.options);
     let (out, logarithms) = q.attention(k, v, None, offsets, options)?;
     let grads = q.attention_backward([k, v], None, offsets, [&logarithms, g], options)?;
     Ok(vec![out, grads.query, grads.key, grads.value])

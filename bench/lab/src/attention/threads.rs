@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::{Attention, Results, vectors};
 
-pub fn both(a: &Attention, r: &mut Results) {
+pub fn both(a: &Attention, r: Results) {
     let heads: Vec<_> = r.heads(a.n * a.d).enumerate().collect();
     heads.into_par_iter().for_each(|(number, head)| vectors::one(a, number, head));
 }

@@ -12,20 +12,12 @@ use super::{Attention, Results};
 
 const LANES: usize = 16;
 
-/// What one head gives.
-pub struct Head<'a> {
-    pub o: &'a mut [f32],
-    pub dq: &'a mut [f32],
-    pub dk: &'a mut [f32],
-    pub dv: &'a mut [f32],
-}
-
-pub fn both(a: &Attention, r: &mut Results) {
+pub fn both(a: &Attention, r: Results) {
     r.heads(a.n * a.d).enumerate().for_each(|(number, head)| one(a, number, head));
 }
 
 /// One head, forward and backward.
-pub fn one(a: &Attention, number: usize, head: Head) {
+pub fn one(a: &Attention, number: usize, mut head: Results) {
     let (n, d) = (a.n, a.d);
     let (q, k, v, g) = a.head(number);
     let (kt, vt) = (transposed(k, n, d), transposed(v, n, d));
@@ -34,9 +26,7 @@ pub fn one(a: &Attention, number: usize, head: Head) {
     gradus_cpu::widest(
         #[inline(always)]
         || {
-            for x in [&mut *head.o, &mut *head.dq, &mut *head.dk, &mut *head.dv] {
-                x.fill(0.0);
-            }
+            head.all_zero();
             for i in 0..n {
                 scores(a.scale, &q[i * d..][..d], &kt, &mut row);
                 sums[i] = softmax(&mut row);

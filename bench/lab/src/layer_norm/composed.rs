@@ -7,9 +7,9 @@
 //!   4,096 rows of 768, a dozen times.
 //! Order: ascending, one sum; dw and db row by row
 
-use super::{Gradients, Problem};
+use super::{Problem, Results};
 
-pub fn both(p: &Problem, y: &mut [f32], grads: Gradients) {
+pub fn both(p: &Problem, r: Results) {
     let n = p.n;
     let per_row = |f: &dyn Fn(&[f32]) -> f32, of: &[f32]| -> Vec<f32> {
         of.chunks(n).map(|row| f(row) / n as f32).collect()
@@ -24,19 +24,19 @@ pub fn both(p: &Problem, y: &mut [f32], grads: Gradients) {
     let scales: Vec<f32> = variances.iter().map(|v| 1.0 / (v + p.eps).sqrt()).collect();
     let normed = map(&|i| centred[i] * scales[i / n]);
     let weighted = map(&|i| normed[i] * p.w[i % n]);
-    (0..y.len()).for_each(|i| y[i] = weighted[i] + p.b[i % n]);
+    (0..r.y.len()).for_each(|i| r.y[i] = weighted[i] + p.b[i % n]);
 
     // db, dw, and the gradient of normed.
-    grads.db.fill(0.0);
-    (0..p.g.len()).for_each(|i| grads.db[i % n] += p.g[i]);
+    r.db.fill(0.0);
+    (0..p.g.len()).for_each(|i| r.db[i % n] += p.g[i]);
     let products = map(&|i| p.g[i] * normed[i]);
-    grads.dw.fill(0.0);
-    (0..p.g.len()).for_each(|i| grads.dw[i % n] += products[i]);
+    r.dw.fill(0.0);
+    (0..p.g.len()).for_each(|i| r.dw[i % n] += products[i]);
     let h = map(&|i| p.g[i] * p.w[i % n]);
     // Of x: what comes through the centred numbers, through the variance, and through the mean.
     let along = map(&|i| h[i] * normed[i]);
     let dots = per_row(&sum, &along);
     let sums = per_row(&sum, &h);
     let through = map(&|i| h[i] - normed[i] * dots[i / n]);
-    (0..grads.dx.len()).for_each(|i| grads.dx[i] = scales[i / n] * (through[i] - sums[i / n]));
+    (0..r.dx.len()).for_each(|i| r.dx[i] = scales[i / n] * (through[i] - sums[i / n]));
 }

@@ -6,21 +6,21 @@
 //!   compute (x − mean)·scale again is cheaper than to read it from memory.
 //! Order: ascending, one sum; dw and db row by row
 
-use super::{Gradients, Problem};
+use super::{Problem, Results};
 
-pub fn both(p: &Problem, y: &mut [f32], grads: Gradients) {
+pub fn both(p: &Problem, r: Results) {
     let n = p.n;
     let statistics: Vec<(f32, f32)> =
-        p.x.chunks(n).zip(y.chunks_mut(n)).map(|(x, y)| forward(p, x, y)).collect();
-    grads.dw.fill(0.0);
-    grads.db.fill(0.0);
-    for (row, dx) in grads.dx.chunks_mut(n).enumerate() {
+        p.x.chunks(n).zip(r.y.chunks_mut(n)).map(|(x, y)| forward(p, x, y)).collect();
+    r.dw.fill(0.0);
+    r.db.fill(0.0);
+    for (row, dx) in r.dx.chunks_mut(n).enumerate() {
         let (x, g) = (&p.x[row * n..][..n], &p.g[row * n..][..n]);
         backward(p, (x, g), statistics[row], dx);
         let (mean, scale) = statistics[row];
         for j in 0..n {
-            grads.dw[j] += g[j] * (x[j] - mean) * scale;
-            grads.db[j] += g[j];
+            r.dw[j] += g[j] * (x[j] - mean) * scale;
+            r.db[j] += g[j];
         }
     }
 }

@@ -7,21 +7,22 @@ mod composed;
 mod fused;
 mod reference;
 mod shipped;
+#[path = "gpu/shipped.rs"]
+mod shipped_gpu;
 mod threads;
 mod vectors;
 
-use std::sync::Arc;
-
 use gradus_cli::Outcome;
-use gradus_tensor::{Result, Tensor};
+use gradus_tensor::{Device, Tensor};
 
-use crate::family::{self, Candidate, Lab, Run, Settings, Slices, Tensors, Work};
+use crate::both::{self, Both, ForShaders, How};
+use crate::family::{self, Lab, Settings, Work};
 use crate::step::{Step, step};
 
 /// ε, as BERT has it.
 pub const EPS: f64 = 1e-12;
 
-/// The operands as slices.
+/// The operands, as slices and on the device.
 pub struct Problem {
     pub n: usize,
     pub eps: f32,
@@ -30,95 +31,105 @@ pub struct Problem {
     pub b: Vec<f32>,
     /// The gradient of y.
     pub g: Vec<f32>,
+    /// x, w, b and g.
+    tensors: [Tensor; 4],
 }
 
-/// Where the gradients go.
-pub struct Gradients<'a> {
+/// Where a step writes.
+pub struct Results<'a> {
+    pub y: &'a mut [f32],
     pub dx: &'a mut [f32],
     pub dw: &'a mut [f32],
     pub db: &'a mut [f32],
 }
 
-/// The operands as tensors.
-#[derive(Clone)]
-pub struct Operands {
-    pub x: Tensor,
-    pub w: Tensor,
-    pub b: Tensor,
-    pub g: Tensor,
-}
-
-impl Operands {
-    /// dx, dw and db.
-    pub fn backward(&self, mean: &Tensor, rstd: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
-        self.x.layer_norm_backward(&self.w, mean, rstd, &self.g, None)
+impl<'a> From<[&'a mut [f32]; 4]> for Results<'a> {
+    fn from([y, dx, dw, db]: [&'a mut [f32]; 4]) -> Self {
+        Results { y, dx, dw, db }
     }
 }
 
-/// How a step computes.
-#[derive(Clone, Copy)]
-enum How {
-    Slices(fn(&Problem, &mut [f32], Gradients)),
-    /// y, dx, dw and db by the engine.
-    Engine(fn(&Operands) -> Result<Vec<Tensor>>),
-}
-
-const CPU: &[(Step, How)] = &[
-    (step!("bench/lab/src/layer_norm/composed.rs"), How::Slices(composed::both)),
-    (step!("bench/lab/src/layer_norm/fused.rs"), How::Slices(fused::both)),
-    (step!("bench/lab/src/layer_norm/vectors.rs"), How::Slices(vectors::both)),
-    (step!("bench/lab/src/layer_norm/threads.rs"), How::Slices(threads::both)),
+const CPU: &[(Step, How<Problem>)] = &[
+    (
+        step!("bench/lab/src/layer_norm/composed.rs"),
+        How::Slices(|p, r| composed::both(p, r.into())),
+    ),
+    (step!("bench/lab/src/layer_norm/fused.rs"), How::Slices(|p, r| fused::both(p, r.into()))),
+    (step!("bench/lab/src/layer_norm/vectors.rs"), How::Slices(|p, r| vectors::both(p, r.into()))),
+    (step!("bench/lab/src/layer_norm/threads.rs"), How::Slices(|p, r| threads::both(p, r.into()))),
     (
         step!("bench/lab/src/layer_norm/shipped.rs", "tensor/cpu/src/layer_norm.rs"),
         How::Engine(shipped::both),
     ),
 ];
 
-/// The steps; there are none for GPUs.
-pub fn steps() -> Vec<Step> {
-    family::steps(CPU)
+const GPU: &[(Step, How<Problem>)] = &[
+    (step!("bench/lab/src/layer_norm/gpu/thread_row.wgsl"), How::Shader),
+    (step!("bench/lab/src/layer_norm/gpu/workgroup_row.wgsl"), How::Shader),
+    (step!("bench/lab/src/layer_norm/gpu/parts.wgsl"), How::Shader),
+    (
+        step!("bench/lab/src/layer_norm/gpu/shipped.rs", "shaders/src/layer_norm.wgsl"),
+        How::Engine(shipped_gpu::both),
+    ),
+];
+
+/// The steps, for `--show` and `list`.
+pub fn steps(on_gpu: bool) -> Vec<Step> {
+    if on_gpu { family::steps(GPU) } else { family::steps(CPU) }
 }
 
-/// The lab.
-pub fn lab(settings: &Settings) -> Outcome<Lab> {
+/// The lab. `mine` is one's own shader.
+pub fn lab(settings: &Settings, mine: Option<Step>) -> Outcome<Lab> {
     let [rows, n] = settings.sizes("ROWSxN", 768, |n| [4096, n])?;
-    let operands = Operands {
-        x: (settings.normal("x", &[rows, n])? + 0.5)?,
-        w: settings.normal("w", &[n])?,
-        b: settings.normal("b", &[n])?,
-        g: settings.normal("g", &[rows, n])?,
-    };
-    let problem = Arc::new(Problem {
-        n,
-        eps: EPS as f32,
-        x: operands.x.to_vec()?,
-        w: operands.w.to_vec()?,
-        b: operands.b.to_vec()?,
-        g: operands.g.to_vec()?,
-    });
-    let expected = Arc::new(reference::of(&problem));
-    let run = |how: How| -> Box<dyn Run> {
-        let (problem, operands) = (problem.clone(), operands.clone());
-        match how {
-            How::Slices(f) => Box::new(Slices::new(&[rows * n, rows * n, n, n], move |all| {
-                if let [y, dx, dw, db] = all {
-                    f(&problem, y, Gradients { dx, dw, db });
-                }
-            })),
-            How::Engine(f) => Box::new(Tensors::new(move || f(&operands))),
-        }
-    };
-    let candidate = |(number, &(step, how)): (usize, &(Step, How))| Candidate {
-        number: Some(number),
-        step,
-        expected: expected.clone(),
-        run: run(how),
-    };
+    let problem = Problem::new(settings, [rows, n])?;
+    let expected = reference::of(&problem);
+    let table = if settings.device == Device::Cpu { CPU } else { GPU };
+    let (candidates, missing) =
+        both::candidates((problem, expected), settings.device, table, mine)?;
     Ok(Lab {
         title: format!("layer norm of the rows of [{rows}, {n}], forward and backward, f32"),
         // x and y forward; x, g and dx backward.
         work: Work { flops: 0.0, bytes: 20.0 * (rows * n) as f64 },
-        candidates: (1..).zip(CPU).map(candidate).collect(),
-        missing: Vec::new(),
+        candidates,
+        missing,
     })
+}
+
+impl Problem {
+    fn new(settings: &Settings, [rows, n]: [usize; 2]) -> Outcome<Problem> {
+        let x = (settings.normal("x", &[rows, n])? + 0.5)?;
+        let (w, b) = (settings.normal("w", &[n])?, settings.normal("b", &[n])?);
+        let g = settings.normal("g", &[rows, n])?;
+        let on_device = |x: &Tensor| x.to_device(settings.device);
+        Ok(Problem {
+            n,
+            eps: EPS as f32,
+            x: x.to_vec()?,
+            w: w.to_vec()?,
+            b: b.to_vec()?,
+            g: g.to_vec()?,
+            tensors: [on_device(&x)?, on_device(&w)?, on_device(&b)?, on_device(&g)?],
+        })
+    }
+}
+
+impl Both for Problem {
+    fn operands(&self) -> &[Tensor; 4] {
+        &self.tensors
+    }
+
+    fn sizes(&self) -> [usize; 4] {
+        [self.x.len(), self.x.len(), self.n, self.n]
+    }
+
+    /// Shaders may keep mean and scale of each row, and the parts of dw and db of each block of
+    /// eight rows or more.
+    fn for_shaders(&self) -> ForShaders {
+        let (rows, n) = (self.x.len() / self.n, self.n);
+        ForShaders {
+            arguments: vec![rows as u32, n as u32, self.eps.to_bits()],
+            sizes: (rows, n),
+            more: vec![2 * rows, rows.div_ceil(8) * 2 * n],
+        }
+    }
 }

@@ -10,10 +10,11 @@
 
 use gradus_tensor::{Result, Tensor};
 
-use super::Operands;
+use super::{EPS, Problem};
 
-pub fn both(o: &Operands) -> Result<Vec<Tensor>> {
-    let forward = o.x.layer_norm(&o.w, Some(&o.b), super::EPS)?;
-    let (dx, dw, db) = o.backward(&forward.mean, &forward.rstd)?;
+pub fn both(p: &Problem) -> Result<Vec<Tensor>> {
+    let [x, w, b, g] = &p.tensors;
+    let forward = x.layer_norm(w, Some(b), EPS)?;
+    let (dx, dw, db) = x.layer_norm_backward(w, &forward.mean, &forward.rstd, g, None)?;
     Ok(vec![forward.output, dx, dw, db])
 }

@@ -8,25 +8,25 @@
 
 use rayon::prelude::*;
 
-use super::{Gradients, Problem, vectors};
+use super::{Problem, Results, vectors};
 
 const BLOCK: usize = 64;
 
-pub fn both(p: &Problem, y: &mut [f32], grads: Gradients) {
+pub fn both(p: &Problem, r: Results) {
     let n = p.n;
     let mut parts = vec![0.0; p.x.len().div_ceil(BLOCK * n) * 2 * n];
-    let rows = y.par_chunks_mut(BLOCK * n).zip(grads.dx.par_chunks_mut(BLOCK * n));
+    let rows = r.y.par_chunks_mut(BLOCK * n).zip(r.dx.par_chunks_mut(BLOCK * n));
     let tasks = rows.zip(parts.par_chunks_mut(2 * n)).enumerate();
     tasks.for_each(|(block, ((y, dx), part))| {
         let (dw, db) = part.split_at_mut(n);
-        vectors::rows(p, block * BLOCK, y, Gradients { dx, dw, db });
+        vectors::rows(p, block * BLOCK, Results { y, dx, dw, db });
     });
-    grads.dw.fill(0.0);
-    grads.db.fill(0.0);
+    r.dw.fill(0.0);
+    r.db.fill(0.0);
     for part in parts.chunks(2 * n) {
         for j in 0..n {
-            grads.dw[j] += part[j];
-            grads.db[j] += part[n + j];
+            r.dw[j] += part[j];
+            r.db[j] += part[n + j];
         }
     }
 }

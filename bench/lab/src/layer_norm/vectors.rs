@@ -5,29 +5,29 @@
 //!   order of additions by itself. In lanes the order is written down, and 16 of them are a vector.
 //! Order: element i to lane i mod 16, each ascending, then the lanes; dw and db row by row
 
-use super::{Gradients, Problem};
+use super::{Problem, Results};
 
 const LANES: usize = 16;
 
-pub fn both(p: &Problem, y: &mut [f32], grads: Gradients) {
-    grads.dw.fill(0.0);
-    grads.db.fill(0.0);
-    rows(p, 0, y, grads);
+pub fn both(p: &Problem, r: Results) {
+    r.dw.fill(0.0);
+    r.db.fill(0.0);
+    rows(p, 0, r);
 }
 
 /// Forward and backward of the rows from `first` on, as many as y has; adds their part of dw and
 /// db.
-pub fn rows(p: &Problem, first: usize, y: &mut [f32], grads: Gradients) {
+pub fn rows(p: &Problem, first: usize, r: Results) {
     let n = p.n;
     gradus_cpu::widest(
         #[inline(always)]
         || {
-            let rows = y.chunks_exact_mut(n).zip(grads.dx.chunks_exact_mut(n));
+            let rows = r.y.chunks_exact_mut(n).zip(r.dx.chunks_exact_mut(n));
             for (row, (y, dx)) in (first..).zip(rows) {
                 let (x, g) = (&p.x[row * n..][..n], &p.g[row * n..][..n]);
                 let (mean, scale) = forward(p, x, y);
                 backward(p, (x, g), (mean, scale), dx);
-                let (dw, db) = (&mut grads.dw[..n], &mut grads.db[..n]);
+                let (dw, db) = (&mut r.dw[..n], &mut r.db[..n]);
                 for j in 0..n {
                     dw[j] += g[j] * (x[j] - mean) * scale;
                     db[j] += g[j];

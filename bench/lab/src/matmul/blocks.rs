@@ -8,6 +8,7 @@
 //! Order: blocks of 384, each k ascending, then the blocks ascending
 
 use super::Sizes;
+use super::panels::pack;
 
 /// Rows and steps of a block.
 pub const BLOCK_ROWS: usize = 96;
@@ -15,18 +16,6 @@ const BLOCK_STEPS: usize = 384;
 
 pub fn product(s: Sizes, a: &[f32], b: &[f32], c: &mut [f32]) {
     blocked::<4, 8, false>(s, a, &pack::<8>(s, b), c);
-}
-
-/// B as panels, each `k` rows of `W` columns.
-#[inline(always)]
-pub fn pack<const W: usize>(s: Sizes, b: &[f32]) -> Vec<[f32; W]> {
-    let mut panels = vec![[0.0; W]; s.k * s.n.div_ceil(W)];
-    for p in 0..s.k {
-        for (panel, columns) in b[p * s.n..(p + 1) * s.n].chunks(W).enumerate() {
-            panels[panel * s.k + p][..columns.len()].copy_from_slice(columns);
-        }
-    }
-    panels
 }
 
 /// C from A and the panels of B, by tiles of `R` rows and `W` columns. `FUSED` rounds once for a

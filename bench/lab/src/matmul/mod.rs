@@ -14,14 +14,13 @@ mod shipped;
 mod threads;
 mod wide;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use gradus_cli::Outcome;
 use gradus_tensor::{Device, Result, Tensor};
 
 use crate::check::Expected;
-use crate::family::{self, Candidate, Lab, Run, Settings, Slices, Tensors, Work};
+use crate::family::{self, Lab, Ready, Run, Settings, Slices, Tensors, Work};
 use crate::step::{Step, step};
 use reference::Reference;
 
@@ -80,8 +79,8 @@ pub fn steps(on_gpu: bool) -> Vec<Step> {
     }
 }
 
-/// The lab. `mine` is the path of one's own shader, and its text.
-pub fn lab(settings: &Settings, mine: Option<(&Path, &str)>) -> Outcome<Lab> {
+/// The lab. `mine` is one's own shader.
+pub fn lab(settings: &Settings, mine: Option<Step>) -> Outcome<Lab> {
     match settings.device {
         Device::Cpu => cpu(settings),
         _ => gpu::lab(settings, mine),
@@ -104,11 +103,10 @@ fn cpu(settings: &Settings) -> Outcome<Lab> {
     let weight = problem.b.t()?.contiguous()?;
     let reference = Reference::new(&problem.a, &problem.b)?;
     let plain = Arc::new(vec![reference.product()?]);
-    let mut candidates = Vec::new();
-    for (number, (step, how)) in (1..).zip(CPU) {
+    let ready = |_: &Step, how: &How| -> Ready {
         let (ta, tb, w, bias) =
             (problem.a.clone(), problem.b.clone(), weight.clone(), problem.bias.clone());
-        let (expected, run): (Arc<Vec<Expected>>, Box<dyn Run>) = match *how {
+        let ready: (Arc<Vec<Expected>>, Box<dyn Run>) = match *how {
             How::Slices(f) => {
                 let (a, b) = (a.clone(), b.clone());
                 let run = Slices::new(&[s.m * s.n], move |c| f(s, &a, &b, &mut c[0]));
@@ -126,9 +124,10 @@ fn cpu(settings: &Settings) -> Outcome<Lab> {
                 (Arc::new(vec![reference.rounded(rounding)?]), Box::new(run))
             }
         };
-        candidates.push(Candidate { number: Some(number), step: *step, expected, run });
-    }
-    Ok(Lab { title: problem.title(), work: problem.work(), candidates, missing: Vec::new() })
+        Ok(Ok(ready))
+    };
+    let (candidates, missing) = family::candidates(CPU, None, ready)?;
+    Ok(Lab { title: problem.title(), work: problem.work(), candidates, missing })
 }
 
 impl Problem {

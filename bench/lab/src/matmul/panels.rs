@@ -14,7 +14,7 @@ const ROWS: usize = 4;
 const WIDTH: usize = 8;
 
 pub fn product(s: Sizes, a: &[f32], b: &[f32], c: &mut [f32]) {
-    let panels = pack(s, b);
+    let panels = pack::<WIDTH>(s, b);
     for i in (0..s.m).step_by(ROWS) {
         let rows: [&[f32]; ROWS] = std::array::from_fn(|r| &a[(i + r).min(s.m - 1) * s.k..][..s.k]);
         for (panel, j) in panels.chunks(s.k).zip((0..s.n).step_by(WIDTH)) {
@@ -27,11 +27,12 @@ pub fn product(s: Sizes, a: &[f32], b: &[f32], c: &mut [f32]) {
     }
 }
 
-/// B as panels, each `k` rows of [`WIDTH`].
-fn pack(s: Sizes, b: &[f32]) -> Vec<[f32; WIDTH]> {
-    let mut panels = vec![[0.0; WIDTH]; s.k * s.n.div_ceil(WIDTH)];
+/// B as panels, each `k` rows of `W` columns.
+#[inline(always)]
+pub fn pack<const W: usize>(s: Sizes, b: &[f32]) -> Vec<[f32; W]> {
+    let mut panels = vec![[0.0; W]; s.k * s.n.div_ceil(W)];
     for p in 0..s.k {
-        for (panel, columns) in b[p * s.n..(p + 1) * s.n].chunks(WIDTH).enumerate() {
+        for (panel, columns) in b[p * s.n..(p + 1) * s.n].chunks(W).enumerate() {
             panels[panel * s.k + p][..columns.len()].copy_from_slice(columns);
         }
     }

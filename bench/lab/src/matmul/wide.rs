@@ -9,7 +9,8 @@
 //!   before it is added
 
 use super::Sizes;
-use super::blocks::{blocked, pack};
+use super::blocks::blocked;
+use super::panels::pack;
 
 pub fn product(s: Sizes, a: &[f32], b: &[f32], c: &mut [f32]) {
     let avx512 = gradus_cpu::instruction_set().starts_with("AVX-512");

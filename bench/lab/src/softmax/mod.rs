@@ -10,19 +10,17 @@ mod threads;
 mod three_passes;
 pub mod vectors;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use gradus_cli::Outcome;
 use gradus_tensor::{Device, Result, Tensor};
 
 use crate::check::{Expected, ROUNDOFF};
-use crate::family::{self, Candidate, Lab, Run, Settings, Slices, Tensors, Work};
+use crate::family::{self, Lab, Ready, Run, Settings, Slices, Tensors, Work};
 use crate::shader::{self, Buffers, Shader};
 use crate::step::{Step, step};
 
 /// How a step computes.
-#[derive(Clone, Copy)]
 enum How {
     /// From the length of rows and x to y.
     Slices(fn(usize, &[f32], &mut [f32])),
@@ -60,8 +58,8 @@ pub fn steps(on_gpu: bool) -> Vec<Step> {
     if on_gpu { family::steps(GPU) } else { family::steps(CPU) }
 }
 
-/// The lab. `mine` is the path of one's own shader, and its text.
-pub fn lab(settings: &Settings, mine: Option<(&Path, &str)>) -> Outcome<Lab> {
+/// The lab. `mine` is one's own shader.
+pub fn lab(settings: &Settings, mine: Option<Step>) -> Outcome<Lab> {
     let [rows, n] = settings.sizes("ROWSxN", 512, |n| [4096, n])?;
     let device = settings.device;
     let x = (settings.normal("x", &[rows, n])? * 3.0)?;
@@ -69,34 +67,31 @@ pub fn lab(settings: &Settings, mine: Option<(&Path, &str)>) -> Outcome<Lab> {
     let expected = Arc::new(vec![reference(n, &numbers)]);
     let x = x.to_device(device)?;
     let arguments = vec![rows as u32, n as u32];
-    let run = |how: How, text: (&str, &str)| -> Outcome<Box<dyn Run>> {
+    let ready = |step: &Step, how: &How| -> Ready {
         let (x, numbers) = (x.clone(), numbers.clone());
-        Ok(match how {
+        let run: Box<dyn Run> = match *how {
             How::Slices(f) => {
                 Box::new(Slices::new(&[rows * n], move |y| f(n, &numbers, &mut y[0])))
             }
             How::Engine(f) => Box::new(Tensors::new(move || Ok(vec![f(&x)?]))),
+            How::Shader { subgroups: true } if !shader::has_subgroups(device) => {
+                return Ok(Err("this device has no operations of subgroups".into()));
+            }
             How::Shader { .. } => {
                 let (inputs, outputs, arguments) = ([x], vec![rows * n], arguments.clone());
                 let buffers = Buffers { device, inputs: &inputs, outputs, results: 1, arguments };
-                Box::new(Shader::new(shader::parse(text.0, text.1)?, (rows, n), buffers)?)
+                Box::new(Shader::new(
+                    shader::parse(step.source.path, step.source.text)?,
+                    (rows, n),
+                    buffers,
+                )?)
             }
-        })
+        };
+        Ok(Ok((expected.clone(), run)))
     };
-    let (mut candidates, mut missing) = (Vec::new(), Vec::new());
-    for (number, &(step, how)) in (1..).zip(if device == Device::Cpu { CPU } else { GPU }) {
-        if matches!(how, How::Shader { subgroups: true }) && !shader::has_subgroups(device) {
-            missing.push((number, step, "this device has no operations of subgroups".into()));
-            continue;
-        }
-        let run = run(how, (step.source.path, step.source.text))?;
-        candidates.push(Candidate { number: Some(number), step, expected: expected.clone(), run });
-    }
-    if let Some((path, text)) = mine {
-        let step = Step::mine(path, text);
-        let run = run(How::Shader { subgroups: true }, (step.source.path, step.source.text))?;
-        candidates.push(Candidate { number: None, step, expected, run });
-    }
+    let table = if device == Device::Cpu { CPU } else { GPU };
+    let mine = mine.map(|mine| (mine, How::Shader { subgroups: false }));
+    let (candidates, missing) = family::candidates(table, mine, ready)?;
     let title = format!("softmax of the rows of [{rows}, {n}], f32");
     let work = Work { flops: 0.0, bytes: 8.0 * (rows * n) as f64 };
     Ok(Lab { title, work, candidates, missing })

@@ -4,7 +4,6 @@ mod checked;
 mod cooperative;
 mod shipped;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use gradus_cli::Outcome;
@@ -13,7 +12,7 @@ use gradus_tensor::{DType, Device, Result, Tensor};
 
 use super::reference::{Reference, Rounding};
 use super::{Problem, Sizes};
-use crate::family::{Candidate, Lab, Run, Settings, Tensors};
+use crate::family::{self, Lab, Ready, Run, Settings, Tensors};
 use crate::machine;
 use crate::shader::{self, Buffers, Shader};
 use crate::step::{Step, step};
@@ -54,7 +53,7 @@ const STEPS: &[(Step, How)] = &[
 
 /// The steps on GPUs, for `--show` and `list`.
 pub fn steps() -> Vec<Step> {
-    STEPS.iter().map(|(step, _)| *step).collect()
+    family::steps(STEPS)
 }
 
 /// The operands on the GPU, and what a product of them must be.
@@ -65,8 +64,8 @@ struct OnGpu {
     reference: Reference,
 }
 
-/// The lab on a GPU. `mine` is the path of one's own shader, and its text.
-pub fn lab(settings: &Settings, mine: Option<(&Path, &str)>) -> Outcome<Lab> {
+/// The lab on a GPU. `mine` is one's own shader.
+pub fn lab(settings: &Settings, mine: Option<Step>) -> Outcome<Lab> {
     let problem = Problem::new(settings)?;
     let device = settings.device;
     let on = OnGpu {
@@ -76,24 +75,18 @@ pub fn lab(settings: &Settings, mine: Option<(&Path, &str)>) -> Outcome<Lab> {
         reference: Reference::new(&problem.a, &problem.b)?,
     };
     let product = Arc::new(vec![on.reference.product()?]);
-    let (mut candidates, mut missing) = (Vec::new(), Vec::new());
-    for (number, (step, how)) in (1..).zip(STEPS) {
+    let ready = |step: &Step, how: &How| -> Ready {
         if let Some(why) = on.cannot(*how) {
-            missing.push((number, *step, why));
-            continue;
+            return Ok(Err(why));
         }
         let expected = match how {
             How::Half(_) => Arc::new(vec![on.reference.rounded(Rounding::F16)?]),
             _ => product.clone(),
         };
-        let run = on.run(step, *how)?;
-        candidates.push(Candidate { number: Some(number), step: *step, expected, run });
-    }
-    if let Some((path, text)) = mine {
-        let step = Step::mine(path, text);
-        let run = on.shader(shader::parse(step.source.path, text)?)?;
-        candidates.push(Candidate { number: None, step, expected: product, run });
-    }
+        Ok(Ok((expected, on.run(step, *how)?)))
+    };
+    let mine = mine.map(|mine| (mine, How::Shader { fours: false }));
+    let (candidates, missing) = family::candidates(STEPS, mine, ready)?;
     Ok(Lab { title: problem.title(), work: problem.work(), candidates, missing })
 }
 
