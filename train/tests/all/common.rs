@@ -25,6 +25,16 @@ pub fn data(folder: &Path) -> PathBuf {
     path
 }
 
+/// [`data`] whose dev set has a text with two labels: the loss there rises again as the model becomes
+/// sure of itself.
+pub fn data_with_a_contradiction(folder: &Path) -> PathBuf {
+    let path = data(folder);
+    let mut dev = std::fs::read_to_string(path.join("dev.csv")).unwrap();
+    dev += "\"the glass is red and round\",list\n";
+    std::fs::write(path.join("dev.csv"), dev).unwrap();
+    path
+}
+
 pub fn train(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_train"));
     command.args(args).stdin(Stdio::null());

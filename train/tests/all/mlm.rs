@@ -152,7 +152,8 @@ fn several_labels_and_numbers() {
         assert!(line[name].is_number(), "{name}: {line}");
     }
     let rows: String = (0..48).map(|i| format!("thing number {},{}.5\n", i % 4, i % 4)).collect();
-    let (line, config) = problem("regression", &rows, &["--metric", "mse", "--lr", "3e-3"]);
+    let (line, config) =
+        problem("regression", &rows, &["--metric", "mse", "--lr", "1e-3", "--batch-size", "4"]);
     assert_eq!(config["problem_type"], "regression");
     assert_eq!(config["id2label"]["0"], "LABEL_0");
     assert!(line["dev_mse"].as_f64().unwrap() < 1.0, "{line}");

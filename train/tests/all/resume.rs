@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use crate::common::{
-    checkpoints, cut, data, interrupted, json, last, metrics, ok, run, scratch, stderr, weights,
+    checkpoints, cut, data, data_with_a_contradiction, interrupted, json, last, metrics, ok, run,
+    scratch, stderr, weights,
 };
 
 fn resume(folder: &Path, more: &[&str]) -> std::process::Output {
@@ -15,7 +16,7 @@ fn resume(folder: &Path, more: &[&str]) -> std::process::Output {
 #[test]
 fn early_stopping_survives_a_stop_at_every_evaluation() {
     let dir = tempfile::tempdir().unwrap();
-    let (data, whole) = (data(dir.path()), dir.path().join("whole"));
+    let (data, whole) = (data_with_a_contradiction(dir.path()), dir.path().join("whole"));
     let flags = [
         "--steps",
         "60",

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{data, interrupted, last, ok, run, scratch, stderr};
+use crate::common::{data, data_with_a_contradiction, interrupted, last, ok, run, scratch, stderr};
 use gradus_models::pipelines::TextClassifier;
 use serde_json::Value;
 
@@ -99,7 +99,7 @@ fn mixed_precision() {
 #[test]
 fn early_stopping_keeps_the_best_and_old_checkpoints_go() {
     let dir = tempfile::tempdir().unwrap();
-    let (data, out) = (data(dir.path()), dir.path().join("out"));
+    let (data, out) = (data_with_a_contradiction(dir.path()), dir.path().join("out"));
     let more =
         ["--epochs", "40", "--early-stop", "2", "--save-every", "5", "--keep", "2", "--json"];
     let output = run(&scratch(&data, &out, &more));
