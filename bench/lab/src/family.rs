@@ -66,7 +66,9 @@ impl Family {
             Family::Matmul => "C = A·B; --size N or MxKxN [768]",
             Family::Softmax => "softmax of rows; --size N or ROWSxN [4096x512]",
             Family::LayerNorm => "layer norm and its backward; --size N or ROWSxN [4096x768]",
-            Family::Attention => "attention and its backward; --size N or HEADSxNxD [4x512x64]",
+            Family::Attention => {
+                "attention and its backward; --size N or HEADSxNxD [4x512x64; 4x256x64 on software GPUs]"
+            }
         }
     }
 

@@ -44,6 +44,11 @@ pub fn gpu(device: Device) -> Option<GpuInfo> {
     }
 }
 
+/// Whether a device is a GPU in software.
+pub fn is_software(device: Device) -> bool {
+    gpu(device).is_some_and(|gpu| gpu.software)
+}
+
 fn processor() -> String {
     let what = sysinfo::RefreshKind::nothing().with_cpu(sysinfo::CpuRefreshKind::nothing());
     let brand = sysinfo::System::new_with_specifics(what)

@@ -19,6 +19,7 @@ use gradus_tensor::{Device, Tensor};
 
 use crate::both::{self, Both, ForShaders, How};
 use crate::family::{self, Lab, Settings, Work};
+use crate::machine;
 use crate::step::{Step, step};
 
 /// The operands, as slices and on the device.
@@ -111,7 +112,8 @@ pub fn steps(on_gpu: bool) -> Vec<Step> {
 
 /// The lab. `mine` is one's own shader.
 pub fn lab(settings: &Settings, mine: Option<Step>) -> Outcome<Lab> {
-    let [heads, n, d] = settings.sizes("HEADSxNxD", 512, |n| [4, n, 64])?;
+    let default = if machine::is_software(settings.device) { 256 } else { 512 };
+    let [heads, n, d] = settings.sizes("HEADSxNxD", default, |n| [4, n, 64])?;
     let problem = Attention::new(settings, [heads, n, d])?;
     let expected = reference::of(&problem);
     let table = if settings.device == Device::Cpu { CPU } else { GPU };
@@ -173,8 +175,18 @@ impl Both for Attention {
         }
     }
 
-    /// A thread that keeps rows has an array of a fixed length for them, `MOST_D`.
+    /// A thread that keeps rows has an array of a fixed length for them, `MOST_D`. Mesa's software
+    /// Vulkan ends the loops of a thread after so many turns together, and says nothing.
     fn too_large_for(&self, shader: &UserShader) -> Option<String> {
+        const MOST_TURNS: usize = 65_535;
+        // A thread of a pass back goes three times over d for each token.
+        let turns = 3 * self.n * self.d;
+        if turns > MOST_TURNS && machine::is_software(self.tensors[0].device()) {
+            return Some(format!(
+                "software Vulkan ends a thread's loops after {MOST_TURNS} turns, and this size takes \
+                 {turns}; give a smaller --size"
+            ));
+        }
         let most = shader.constant("MOST_D")?;
         let d = self.d;
         (d > most as usize).then(|| format!("a thread keeps at most {most} numbers, and d is {d}"))
