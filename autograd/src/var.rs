@@ -446,8 +446,8 @@ impl Var {
             Some(record),
         );
         let result = Var { tensor: output, node: Some(node) };
-        if trace::is_on() {
-            trace::operation(op, &result, inputs, told);
+        if let Some(notes) = told.notes() {
+            trace::operation(op, &result, inputs, *notes);
         }
         Ok(result)
     }

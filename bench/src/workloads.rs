@@ -423,8 +423,8 @@ struct Trainee {
     store: Store,
     model: SequenceClassifier,
     optimizer: AdamW,
-    /// Only in f16.
     precision: Precision,
+    /// Only in f16.
     scaler: Option<GradScaler>,
     steps: u64,
     loss: Option<Reading>,

@@ -171,10 +171,7 @@ fn parameter_gradients(
     let (weights, biases) = (1..1 + layers, 1 + layers..c.inputs());
     let dtype = |mut inputs: std::ops::Range<usize>| inputs.next().map(|i| c.input(i).dtype());
     let all = |mut inputs: std::ops::Range<usize>| inputs.all(|i| c.wants(i));
-    let dw = |g: &Tensor| match low {
-        Some(_) => g.t()?.matmul_bf16(x),
-        None => g.t()?.matmul_out_dtype(x, dtype(weights.clone()).unwrap_or(g.dtype())),
-    };
+    let dw = |g: &Tensor| product(low, &g.t()?, x, dtype(weights.clone()).unwrap_or(g.dtype()));
     let db = |g: &Tensor| g.sum_in(&[0], false, dtype(biases.clone()).unwrap_or(g.dtype()));
     let (all_w, all_b) = (all(weights.clone()), all(biases.clone()) && !biases.is_empty());
     let one_dtype = dtype(weights.clone()) == dtype(biases.clone());
@@ -224,6 +221,14 @@ pub fn linear_cat_composed(x: &Var, weights: &[&Var], biases: &[&Var]) -> Result
         .map(|(i, weight)| x.linear(weight, biases.get(i).copied()))
         .collect::<Result<Vec<_>>>()?;
     Var::cat(&parts.iter().collect::<Vec<_>>(), -1)
+}
+
+/// A product of a rule, in `dtype`; in bf16, with sums in f32, where that of its layer was.
+fn product(low: Option<LowPrecision>, a: &Tensor, b: &Tensor, dtype: DType) -> Result<Tensor> {
+    match low {
+        Some(_) => a.matmul_bf16(b),
+        None => a.matmul_out_dtype(b, dtype),
+    }
 }
 
 /// In how many bits a layer of these inputs is computed, where it is not in its dtype.
@@ -289,10 +294,7 @@ impl Operands {
         if !c.create_graph() {
             let (g, x_flat) = (g.tensor(), self.x.reshape(&[rows, w.size(1)?])?);
             let dx = || {
-                let dx = match self.low {
-                    Some(_) => g.matmul_bf16(&self.w)?,
-                    None => g.matmul(&self.w)?.to_dtype(x.dtype())?,
-                };
+                let dx = product(self.low, g, &self.w, g.dtype())?.to_dtype(x.dtype())?;
                 dx.reshape(c.input_shape(0)).map(Var::constant)
             };
             let mut grads = vec![c.wants(0).then(dx).transpose()?];

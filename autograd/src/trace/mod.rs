@@ -3,7 +3,7 @@
 //! [`trace`] runs a function and returns what was recorded in a graph while it ran: a
 //! [`TraceNode`] for each leaf and each operation, forward and, if the function calls it, backward.
 //! [`Trace::to_html`] shows it as a page, to which a [`Page`] adds texts, other steps, an update.
-//! While nothing is traced, an operation pays a relaxed load, and one for each setting.
+//! While nothing is traced, an operation pays one relaxed load.
 
 mod attention;
 mod page;

@@ -13,8 +13,7 @@ use serde_json::{Map, Value};
 use super::attention::AttentionTrace;
 use super::told::Notes;
 use super::{
-    Cost, Saved, SavedTensor, Summary, Told, Trace, TraceInput, TraceNode, TracedConstant,
-    saved_in_words,
+    Cost, Saved, SavedTensor, Summary, Trace, TraceInput, TraceNode, TracedConstant, saved_in_words,
 };
 use crate::node::Node;
 use crate::op::Op;
@@ -165,8 +164,8 @@ fn own_settings(op: Op, settings: &mut Map<String, Value>) {
 }
 
 /// Notes an operation that has been recorded: its result, its inputs, and what it told.
-pub(crate) fn operation(op: Op, result: &Var, inputs: &[&Var], told: Told) {
-    with(|run| run.operation(op, result, inputs, told));
+pub(crate) fn operation(op: Op, result: &Var, inputs: &[&Var], notes: Notes) {
+    with(|run| run.operation(op, result, inputs, notes));
 }
 
 /// What a node keeps for backward, and what its rule `held`.
@@ -242,9 +241,9 @@ impl Run {
         profile::own_calls(self.seen..profile::calls(), op)
     }
 
-    fn operation(&mut self, op: Op, result: &Var, inputs: &[&Var], told: Told) {
+    fn operation(&mut self, op: Op, result: &Var, inputs: &[&Var], notes: Notes) {
         let calls = self.new_calls(op.name());
-        let Notes { mut settings, held } = told.notes();
+        let Notes { mut settings, held } = notes;
         own_settings(op, &mut settings);
         let attention = AttentionTrace::of(op, &settings, inputs);
         let input = |input: &&Var| self.input(op, input);

@@ -8,14 +8,13 @@ use super::{MAX_VALUES, Saved, SavedTensor, Summary, run};
 /// What an operation was told beside its inputs, and the tensors that its rule holds beside those
 /// that [`Saves`](crate::Saves) names. Empty, and asked for nothing, while this thread traces
 /// nothing.
-#[derive(Default)]
 pub(crate) struct Told(Option<Box<Notes>>);
 
 /// What was told.
 #[derive(Default)]
-pub(super) struct Notes {
-    pub settings: Map<String, Value>,
-    pub held: Vec<Saved>,
+pub(crate) struct Notes {
+    pub(super) settings: Map<String, Value>,
+    pub(super) held: Vec<Saved>,
 }
 
 impl Told {
@@ -48,8 +47,10 @@ impl Told {
         self
     }
 
-    pub(super) fn notes(self) -> Notes {
-        self.0.map_or_else(Notes::default, |notes| *notes)
+    /// What was told; `None` while this thread traces nothing.
+    #[inline]
+    pub(crate) fn notes(self) -> Option<Box<Notes>> {
+        self.0
     }
 }
 

@@ -162,8 +162,8 @@ impl Dot for Bf16 {
         unsafe { with_bf16(body) }
     }
 
-    /// AMD's processors do two of these instructions in a cycle. Intel's do one or less, of two
-    /// multiply-adds each, and two of f32, so the rounding is lost time.
+    /// In a cycle AMD's processors do twice as many multiply-adds of bf16 as of f32, Intel's half as
+    /// many (book/src/low-precision.md).
     fn is_worth_it(self) -> bool {
         is_amd()
     }

@@ -113,11 +113,11 @@ struct Packing<'a> {
 impl Packing<'_> {
     fn run(&self, panels: usize) {
         let (width, k) = (self.kernel.width(), self.k);
-        let f32 = self.kernel.numbers() == Numbers::F32;
+        let numbers = self.kernel.numbers();
+        let f32 = numbers == Numbers::F32;
         // Panel by panel where steps are adjacent or a column has a scale; else a few rows of a few
         // panels at a time.
         let grouped = f32 && self.b.col == 1;
-        let numbers = self.kernel.numbers();
         let block = numbers.block(numbers.words(k)) * numbers.steps();
         let (group, chunk) = if grouped { (GROUP, CHUNK) } else { (1, block.max(1)) };
         // Rounding takes a nanosecond an element, a copy a third.
