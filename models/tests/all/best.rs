@@ -1,10 +1,10 @@
 //! The best model of a run: how it is chosen, kept, saved and resumed; and the run and data of a
 //! checkpoint.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use crate::common::{run, small_trainer};
+use crate::common::{load_weights, run, save, small_trainer};
 use gradus_models::data::Fingerprint;
 use gradus_models::tasks::Classification;
 use gradus_models::training::{
@@ -26,20 +26,10 @@ fn bits(trainer: &Trainer<Classification>) -> Vec<Vec<f32>> {
     trainer.store().parameters().iter().map(|p| p.tensor().to_vec::<f32>().unwrap()).collect()
 }
 
-/// Saves a checkpoint; its configuration and tokenizer do not matter here.
-fn save(trainer: &Trainer<Classification>, out: &Path) -> PathBuf {
-    let tokenizer = Tokenizer::train_wordpiece(&["a b c"], 60).unwrap();
-    let config = trainer.task().model().encoder().config().clone();
-    trainer.save_checkpoint(out, &config, &tokenizer).unwrap()
-}
-
 /// A trainer on the weights of a checkpoint.
 fn restored(checkpoint: &Path) -> Trainer<Classification> {
     let trainer = small_trainer(recipe());
-    let saved = SafeTensors::open(checkpoint.join("model.safetensors")).unwrap();
-    for parameter in trainer.store().parameters() {
-        parameter.set(saved.tensor(parameter.name()).unwrap()).unwrap();
-    }
+    load_weights(&trainer, checkpoint);
     trainer
 }
 

@@ -1,13 +1,12 @@
 //! BERT trained in bf16 on the CPU: compared with f32, resumed, on several threads. A processor on
 //! which bf16 is no faster computes in f32, and the tests ask for that.
 
+use gradus_models::Precision;
 use gradus_models::tasks::Classification;
 use gradus_models::training::{Recipe, Trainer};
-use gradus_models::{Precision, Tokenizer};
-use gradus_tensor::io::safetensors::SafeTensors;
 use gradus_tensor::{DType, Device, is_bf16_fast};
 
-use crate::common::{run, trainer_on};
+use crate::common::{load_weights, run, save, trainer_on};
 
 fn task(precision: Precision) -> Trainer<Classification> {
     let recipe =
@@ -47,14 +46,9 @@ fn threads_do_not_matter_and_a_resumed_run_goes_on_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();
     let mut first = task(Precision::Bf16);
     run(&mut first, 4);
-    let tokenizer = Tokenizer::train_wordpiece(&["the apple is red"], 60).unwrap();
-    let config = first.task().model().encoder().config().clone();
-    let checkpoint = first.save_checkpoint(folder.path(), &config, &tokenizer).unwrap();
+    let checkpoint = save(&first, folder.path());
     let mut second = task(Precision::Bf16);
-    let saved = SafeTensors::open(checkpoint.join("model.safetensors")).unwrap();
-    for parameter in second.store().parameters() {
-        parameter.set(saved.tensor(parameter.name()).unwrap()).unwrap();
-    }
+    load_weights(&second, &checkpoint);
     second.resume(&checkpoint).unwrap();
     assert_eq!(steps(&mut second, 2), truth[4..]);
     // In another precision it is another run.

@@ -3,13 +3,11 @@
 //! makes the values. And what each must keep: the bits of a resumed run, the values of frozen
 //! parameters, the numbers of a run without activation checkpointing.
 
-use std::path::{Path, PathBuf};
-
-use crate::common::{run, small_trainer};
+use crate::common::{load_weights, run, save, small_trainer};
 use crate::tasks::{config, encodings, golden};
 use gradus_models::tasks::{Answers, Classification, Encoded};
 use gradus_models::training::{Evaluation, Lora, Recipe, Task, Trainer};
-use gradus_models::{Error, Pooling, SequenceClassifier, Tokenizer};
+use gradus_models::{Error, Pooling, SequenceClassifier};
 use gradus_nn::Store;
 use gradus_tensor::io::safetensors::SafeTensors;
 
@@ -221,12 +219,6 @@ fn activation_checkpointing_changes_no_bit() {
     }
 }
 
-fn save(trainer: &Trainer<Classification>, out: &Path) -> PathBuf {
-    let tokenizer = Tokenizer::train_wordpiece(&["a b c"], 60).unwrap();
-    let config = trainer.task().model().encoder().config().clone();
-    trainer.save_checkpoint(out, &config, &tokenizer).unwrap()
-}
-
 fn result(loss: f64) -> Evaluation {
     Evaluation::new(3, loss, [("accuracy", 0.5)])
 }
@@ -247,10 +239,7 @@ fn averages_are_resumed_and_the_best_model_has_them() {
     run(&mut whole, 3);
 
     let mut resumed = small_trainer(recipe());
-    let saved = SafeTensors::open(checkpoint.join("model.safetensors")).unwrap();
-    for parameter in resumed.store().parameters() {
-        parameter.set(saved.tensor(parameter.name()).unwrap()).unwrap();
-    }
+    load_weights(&resumed, &checkpoint);
     resumed.resume(&checkpoint).unwrap();
     run(&mut resumed, 3);
     assert!(bits(&resumed) == bits(&whole));

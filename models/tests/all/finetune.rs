@@ -1,13 +1,13 @@
 //! Fine-tuning, step by step: PyTorch's gradients and losses; the same bits for every number of
 //! threads; resuming.
 
-use crate::common::{run, small_trainer, trainer};
+use crate::common::{load_weights, run, save, small_trainer, trainer};
 use gradus_autograd::Gradients;
 use gradus_models::tasks::Classification;
 use gradus_models::training::{OptimizerKind, Recipe, Trainer};
 use gradus_models::{
     Columns, Dataset, EncoderConfig, EncoderInput, Encoding, PackedBatch, Pooling, Pretrained,
-    SequenceClassifier, Tokenizer,
+    SequenceClassifier,
 };
 use gradus_nn::{
     AdamW, CrossEntropy, Forward, Optimizer, Schedule, Store, clip_grad_norm, param_groups,
@@ -212,17 +212,11 @@ fn resuming_goes_on_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();
     let mut first = small_trainer(recipe());
     run(&mut first, 7);
-    let texts = ["the apple is red"];
-    let tokenizer = Tokenizer::train_wordpiece(&texts, 60).unwrap();
-    let config = first.task().model().encoder().config().clone();
-    let checkpoint = first.save_checkpoint(folder.path(), &config, &tokenizer).unwrap();
+    let checkpoint = save(&first, folder.path());
     drop(first);
 
     let mut second = small_trainer(recipe());
-    let saved = SafeTensors::open(checkpoint.join("model.safetensors")).unwrap();
-    for parameter in second.store().parameters() {
-        parameter.set(saved.tensor(parameter.name()).unwrap()).unwrap();
-    }
+    load_weights(&second, &checkpoint);
     second.resume(&checkpoint).unwrap();
     assert_eq!(second.steps_done(), 7);
     run(&mut second, 5);

@@ -4,13 +4,12 @@
 //! Without an adapter, or without what they need of `GRADUS_SHARED`, the tests say that they are
 //! skipped; with `GRADUS_REQUIRE_GPU=1` there must be an adapter.
 
-use crate::common::{reference_embeddings, run, trainer_on};
+use crate::common::{load_weights, reference_embeddings, run, save, trainer_on};
 use gradus_models::pipelines::TextEmbedder;
 use gradus_models::tasks::Classification;
 use gradus_models::training::{Recipe, Trainer};
 use gradus_models::{
     Columns, Dataset, EncoderInput, Encoding, PackedBatch, Pooling, Pretrained, SequenceClassifier,
-    Tokenizer,
 };
 use gradus_nn::{AdamW, CrossEntropy, Forward, Optimizer, Schedule, clip_grad_norm, param_groups};
 use gradus_tensor::io::safetensors::SafeTensors;
@@ -117,14 +116,11 @@ fn resumed(from: Device, to: Device, truth: &[f64]) {
     let folder = tempfile::tempdir().unwrap();
     let mut first = task(from);
     run(&mut first, 4);
-    let tokenizer = Tokenizer::train_wordpiece(&["the apple is red"], 60).unwrap();
-    let config = first.task().model().encoder().config().clone();
-    let checkpoint = first.save_checkpoint(folder.path(), &config, &tokenizer).unwrap();
+    let checkpoint = save(&first, folder.path());
 
     let mut second = task(to);
-    let saved = SafeTensors::open(checkpoint.join("model.safetensors")).unwrap();
+    load_weights(&second, &checkpoint);
     for parameter in second.store().parameters() {
-        parameter.set(saved.tensor(parameter.name()).unwrap()).unwrap();
         // The files hold the weights that were on the device.
         let there = first.store().get(parameter.name()).unwrap().tensor();
         let (a, b) = (there.to_vec::<f32>().unwrap(), parameter.tensor().to_vec::<f32>().unwrap());

@@ -3,14 +3,13 @@
 //! Without an adapter, or without what they need of `GRADUS_SHARED`, the tests say that they are
 //! skipped; with `GRADUS_REQUIRE_GPU=1` there must be an adapter.
 
-use crate::common::{reference_embeddings, run, trainer_on};
+use crate::common::{load_weights, reference_embeddings, run, save, trainer_on};
 use gradus_autograd::no_grad;
+use gradus_models::Precision;
 use gradus_models::pipelines::TextEmbedder;
 use gradus_models::tasks::Classification;
 use gradus_models::training::{Recipe, Task, Trainer};
-use gradus_models::{Precision, Tokenizer};
 use gradus_nn::Forward;
-use gradus_tensor::io::safetensors::SafeTensors;
 use gradus_tensor::{DType, Device, Tensor};
 use gradus_testing::{gpu, shared};
 
@@ -95,14 +94,9 @@ fn a_resumed_run_goes_on_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();
     let mut first = start();
     run(&mut first, 4);
-    let tokenizer = Tokenizer::train_wordpiece(&["the apple is red"], 60).unwrap();
-    let config = first.task().model().encoder().config().clone();
-    let checkpoint = first.save_checkpoint(folder.path(), &config, &tokenizer).unwrap();
+    let checkpoint = save(&first, folder.path());
     let mut second = task(gpu, Precision::F16);
-    let saved = SafeTensors::open(checkpoint.join("model.safetensors")).unwrap();
-    for parameter in second.store().parameters() {
-        parameter.set(saved.tensor(parameter.name()).unwrap()).unwrap();
-    }
+    load_weights(&second, &checkpoint);
     second.resume(&checkpoint).unwrap();
     let after = steps(&mut second, 2);
     assert_eq!(format!("{after:?}"), format!("{:?}", &truth[4..]), "{skipped} steps were skipped");

@@ -1,6 +1,8 @@
 //! Shared by several tests: a small training task, and reference results.
 #![allow(dead_code)] // each test program uses a part
 
+use std::path::{Path, PathBuf};
+
 use gradus_models::tasks::Classification;
 use gradus_models::training::{Destination, OptimizerKind, Recipe, ScheduleKind, Trainer};
 use gradus_models::{EncoderConfig, Labels, Pooling, SequenceClassifier, Tokenizer};
@@ -9,7 +11,7 @@ use gradus_tensor::io::safetensors::SafeTensors;
 use gradus_tensor::{Device, Tensor};
 
 /// The reference sentences, and PyTorch's embeddings of them by MiniLM, in f32.
-pub fn reference_embeddings(shared: &std::path::Path) -> (Vec<String>, Tensor) {
+pub fn reference_embeddings(shared: &Path) -> (Vec<String>, Tensor) {
     let golden = SafeTensors::open(shared.join("golden/a_embed.safetensors")).unwrap();
     let about = std::fs::read(shared.join("golden/a_embed.json")).unwrap();
     let about: serde_json::Value = serde_json::from_slice(&about).unwrap();
@@ -82,6 +84,21 @@ pub fn plain() -> Recipe {
         clip_norm: 0.0,
         optimizer: OptimizerKind::Sgd,
         ..Recipe::default()
+    }
+}
+
+/// Saves a checkpoint; its configuration and tokenizer do not matter.
+pub fn save(trainer: &Trainer<Classification>, out: &Path) -> PathBuf {
+    let tokenizer = Tokenizer::train_wordpiece(&["the apple is red"], 60).unwrap();
+    let config = trainer.task().model().encoder().config().clone();
+    trainer.save_checkpoint(out, &config, &tokenizer).unwrap()
+}
+
+/// Gives a trainer the weights of a checkpoint, as [`Trainer::resume`] expects.
+pub fn load_weights(trainer: &Trainer<Classification>, checkpoint: &Path) {
+    let saved = SafeTensors::open(checkpoint.join("model.safetensors")).unwrap();
+    for parameter in trainer.store().parameters() {
+        parameter.set(saved.tensor(parameter.name()).unwrap()).unwrap();
     }
 }
 
