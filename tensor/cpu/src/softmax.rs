@@ -43,7 +43,7 @@ fn row_exp<T: Float>(x: &[T], m: T, y: &mut [T]) -> T {
     for i in 0..y.len() {
         y[i] = (x[i] - m).exp();
     }
-    simd::reduce(y, T::ZERO, |a, y| a + y, |a, b| a + b)
+    simd::sum(y)
 }
 
 /// `out[row] = body(row of a, row of b)` for contiguous inputs of one shape.
@@ -149,7 +149,7 @@ fn log_softmax_backward_of<T: Float>(y: View, grad: View) -> Result<Array> {
         EXP,
         #[inline(always)]
         |y: &[T], g, dx| {
-            let sum = simd::reduce(g, T::ZERO, |a, g| a + g, |a, b| a + b);
+            let sum = simd::sum(g);
             for i in 0..dx.len() {
                 dx[i] = g[i] - y[i].exp() * sum;
             }

@@ -5,7 +5,7 @@
 use gradus_base::op::unary::UnaryOp;
 use gradus_base::{Result, bail, dispatch_float};
 
-use super::math::Float;
+use super::math::{Float, NORMAL_END, at_most};
 use super::storage::Output;
 use super::strided::{TypedView, map1, map2};
 use super::view::{Array, View};
@@ -63,10 +63,12 @@ fn clamp<T: Float>(x: T, min: T, max: T) -> T {
     if x > max { max } else { x }
 }
 
-/// x·Φ(x). −∞·Φ(−∞) would be NaN; every x below −40 gives 0 anyway.
+/// x·Φ(x) = max(x, 0) − |x|·Φ(−|x|). What is subtracted is 0 from 40 on, at ∞ too.
 #[inline(always)]
 pub(crate) fn gelu<T: Float>(x: T) -> T {
-    if x < T::c(-40.0) { T::ZERO } else { x * x.normal().0 }
+    let size = at_most(x.abs(), T::c(NORMAL_END));
+    let positive = if x > T::ZERO { x } else { T::ZERO };
+    (-size).mul_add(size.normal_tail().0, positive)
 }
 
 #[inline(always)]

@@ -5,7 +5,7 @@ use gradus_base::{Result, dispatch_float};
 
 use super::bias::{self, Bias, Gradients, Parts};
 use super::product::product;
-use super::task::{BLOCK, Call, Head, Rows, ScoreRow, Target, pad, row};
+use super::task::{BLOCK, Call, Head, Rows, ScoreRow, Target, pad, powers, row};
 use crate::create;
 use crate::mat::Mat;
 use crate::math::Float;
@@ -199,9 +199,7 @@ impl<T: Float> Backward<'_, T> {
             bias::add(head, at, bias, p);
             scale = T::ONE;
         }
-        for x in p.iter_mut() {
-            *x = (*x * scale - lse).exp();
-        }
+        powers(p, scale, lse);
         let seen = head.seen(at);
         p[..seen.start].fill(T::ZERO);
         p[seen.end..].fill(T::ZERO);

@@ -7,7 +7,7 @@ use gradus_base::{Result, dispatch_float};
 
 use super::bias::{self, Bias};
 use super::product::product;
-use super::task::{BLOCK, Call, Head, Rows, ScoreRow, Target, pad, row};
+use super::task::{BLOCK, Call, Head, Rows, ScoreRow, Target, pad, powers, row};
 use crate::create;
 use crate::mat::Mat;
 use crate::math::Float;
@@ -124,19 +124,17 @@ impl<T: Float> Forward<'_, T> {
 }
 
 /// Turns a row of scores into probabilities; returns the logarithm of the denominator. Columns
-/// that are not `seen` become 0.
+/// that are not `seen` become 0. The exponentials are powers of 2, of exponents multiplied by log₂e.
 #[inline(always)]
 fn softmax_row<T: Float>(row: &mut [T], seen: Range<usize>, scale: T) -> T {
     let max = T::largest(row[seen.clone()].iter().map(
         #[inline(always)]
         |&x| x * scale,
     ));
-    for x in row.iter_mut() {
-        *x = (*x * scale - max).exp();
-    }
+    powers(row, scale, max);
     row[..seen.start].fill(T::ZERO);
     row[seen.end..].fill(T::ZERO);
-    let sum = simd::reduce(row, T::ZERO, |a, x| a + x, |a, b| a + b);
+    let sum = simd::sum(row);
     let factor = T::ONE / sum;
     for x in row.iter_mut() {
         *x *= factor;

@@ -211,6 +211,16 @@ impl<'a> Call<'a> {
     }
 }
 
+/// `x = e^(x·scale − shift)` for each x of a row, as a power of 2.
+#[inline(always)]
+pub(super) fn powers<T: Float>(row: &mut [T], scale: T, shift: T) {
+    let log2_e = T::c(std::f64::consts::LOG2_E);
+    let (scale, shift) = (scale * log2_e, shift * log2_e);
+    for x in row.iter_mut() {
+        *x = x.mul_add(scale, -shift).exp2();
+    }
+}
+
 /// Row `i` of a matrix with rows of `width` elements.
 #[inline(always)]
 pub(super) fn row<T>(matrix: &mut [T], i: usize, width: usize) -> &mut [T] {

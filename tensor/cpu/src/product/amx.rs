@@ -100,6 +100,7 @@ impl Kernel for Amx {
             (0..rows).for_each(|r| unsafe { c.add(r * row_c).write_bytes(0, MAX_WIDTH * 4) });
             return;
         }
+        tile.places.ask_for_all();
         let multiply = if is_tall { self.tall } else { self.short };
         // SAFETY: A, the panels and C are as long as they must be (checked).
         unsafe { multiply(registers, block, c, row_c) }

@@ -209,6 +209,7 @@ impl<D: Dot> Kernel for Dots<D> {
 
     fn tile(&self, _: &Registers, tile: Tile) {
         tile.check(self);
+        tile.places.ask_for_all();
         self.0.inside(
             #[inline(always)]
             // SAFETY: the operands were checked.

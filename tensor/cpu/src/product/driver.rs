@@ -4,9 +4,7 @@
 use std::ops::Range;
 
 use super::epilogue;
-use super::kernel::{
-    Ahead, Kernel, Registers, Start, Tile, Tiles, UNROLL, Window, chunks, prefetch,
-};
+use super::kernel::{Ahead, Kernel, Places, Registers, Start, Tile, Tiles, UNROLL, Window, chunks};
 use super::numbers::{MAX_ROWS, MAX_WIDTH, Numbers, Room};
 use super::operands::{Epilogue, Left, Place, Product, Right};
 use super::split::{Blocks, Split};
@@ -197,42 +195,48 @@ impl Product<'_> {
     ) {
         let (kernel, width) = (self.kernel, self.width);
         let (rows, words) = (place.rows.len(), place.words);
-        if words >= PREFETCH_FROM {
-            // Sums are added to at the end of a tile: by then they are here.
-            self.prefetch(place);
-        }
-        let whole = self.numbers == Numbers::F32 && place.columns.len() == width;
-        if !whole || (place.last && self.epilogue.gelu) {
-            let (start, out) = (Start::Zero, Window::whole(&mut sums.0, width));
-            kernel.tile(registers, Tile { rows, words, left, panel, ahead, start, out });
+        let places = self.places(place);
+        let start = match self.epilogue.bias {
+            Some(bias) if self.tile_adds_bias(place) => Start::Row(&bias[place.columns.clone()]),
+            _ => Start::Zero,
+        };
+        if !self.fills_panel(place) || (place.last && self.epilogue.gelu) {
+            let out = Window::whole(&mut sums.0, width);
+            kernel.tile(registers, Tile { rows, words, left, panel, ahead, places, start, out });
             return epilogue::finish(self, place, &mut sums.0[..rows * width]);
         }
-        let start = match (place.first, self.epilogue.bias) {
-            (true, None) => Start::Zero,
-            (true, Some(bias)) => Start::Row(&bias[place.columns.clone()]),
-            (false, _) => Start::Out,
-        };
+        let start = if place.first { start } else { Start::Out };
         let row = self.epilogue.row_of(self.n);
         // SAFETY: inside C (checked), and this task's alone.
         let out = unsafe {
             let first = self.out.ptr(place.rows.start * row + place.columns.start);
             Window::new(first.cast(), row, (rows, width))
         };
-        kernel.tile(registers, Tile { rows, words, left, panel, ahead, start, out });
+        kernel.tile(registers, Tile { rows, words, left, panel, ahead, places, start, out });
     }
 
-    /// Asks for the lines of C that a tile will write once its sums are complete: rows lie far
-    /// apart, so nothing else would fetch them before.
-    fn prefetch(&self, place: &Place) {
-        let (row, before) = (self.epilogue.row_of(self.n), self.epilogue.before.as_ref());
-        for r in place.rows.clone() {
-            // SAFETY: inside the outputs (checked).
-            unsafe {
-                prefetch(self.out.ptr(r * row + place.columns.start));
-                if let Some(before) = before {
-                    prefetch(before.ptr(r * self.n + place.columns.start));
-                }
-            }
+    /// Whether C has a column for each number of a tile in f32.
+    fn fills_panel(&self, place: &Place) -> bool {
+        self.numbers == Numbers::F32 && place.columns.len() == self.width
+    }
+
+    /// Whether a tile's sums begin with the bias; else the epilogue adds it.
+    pub(super) fn tile_adds_bias(&self, place: &Place) -> bool {
+        self.fills_panel(place) && place.first
+    }
+
+    /// What a tile asks for: C, and what is kept for a derivative.
+    fn places(&self, place: &Place) -> Places {
+        if place.words < PREFETCH_FROM {
+            return Places::NONE;
         }
+        let first = |of: &SharedMut<f32>, row: usize| {
+            // SAFETY: inside the output (checked), and only asked for.
+            let first = unsafe { of.ptr(place.rows.start * row + place.columns.start) };
+            (first.cast_const(), row)
+        };
+        let out = first(&self.out, self.epilogue.row_of(self.n));
+        let before = self.epilogue.before.as_ref().map(|before| first(before, self.n));
+        Places::new(out, before, (place.rows.len(), place.columns.len()))
     }
 }

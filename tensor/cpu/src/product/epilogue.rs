@@ -16,6 +16,7 @@ pub(super) fn finish(product: &Product, place: &Place, sums: &mut [u32]) {
                 (Left::Rounded(_), Right::Packed(_)) if product.numbers.are_integers() => {
                     scale(product, place, sums)
                 }
+                _ if product.tile_adds_bias(place) => {}
                 _ => add_start(product, place, sums),
             }
             let values: &mut [f32] = bytemuck::cast_slice_mut(sums);

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::kernel::{Kernel, Registers, Start, Tile, Tiles, UNROLL};
+use super::kernel::{Kernel, Places, Registers, Start, Tile, Tiles, UNROLL};
 use super::numbers::{Numbers, Room};
 use super::panels;
 use super::vectors::{Pointers, Vectors, tile};
@@ -119,6 +119,7 @@ fn pointers(tile: &Tile, width: usize) -> Pointers {
         row_c: tile.out.row,
         ahead,
         ahead_rows,
+        places: tile.places,
     }
 }
 
@@ -204,6 +205,7 @@ unsafe fn strip<V: Vectors, const VECTORS: usize>(
                 row_c: width,
                 ahead: std::ptr::null(),
                 ahead_rows: 0,
+                places: Places::NONE,
             };
             tile::<V, VECTORS>(v, rows.len(), at);
         }

@@ -44,6 +44,7 @@ impl<H: Halves> Kernel for InHalves<H> {
 
     fn tile(&self, _: &Registers, tile: Tile) {
         tile.check(self);
+        tile.places.ask_for_all();
         for half in 0..2 {
             // SAFETY: the operands were checked.
             unsafe {

@@ -67,6 +67,7 @@ pub(crate) struct Tile<'a> {
     pub(super) left: Mat<'a, u32>,
     pub(super) panel: &'a [u8],
     pub(super) ahead: Option<Ahead>,
+    pub(super) places: Places,
     pub(super) start: Start<'a>,
     /// `[rows, width]`: the sums, f32 (by their bits) or i32.
     pub(super) out: Window<'a>,
@@ -122,6 +123,62 @@ pub(super) struct Ahead {
     pub(super) tile: usize,
     /// Rows of the next panel for each [`UNROLL`] words, so that all tiles together ask for it.
     pub(super) share: usize,
+}
+
+/// Where the sums of a tile will go in memory. A tile asks for these rows one by one while it
+/// multiplies: they lie far apart, so nothing else would fetch them before, and all at once they
+/// would be in the way of B's.
+#[derive(Clone, Copy)]
+pub(super) struct Places {
+    /// The next row to ask for, how far the rows are apart, and how many are left.
+    next: *const f32,
+    distance: usize,
+    left: usize,
+    /// The first row of another matrix of so many rows, and their distance.
+    other: Option<(*const f32, usize)>,
+    rows: usize,
+    columns: usize,
+}
+
+impl Places {
+    /// Nothing to ask for.
+    pub(super) const NONE: Places =
+        Places { next: std::ptr::null(), distance: 0, left: 0, other: None, rows: 0, columns: 0 };
+
+    /// `rows` rows of `columns` elements, and as many in the other matrix: first rows and distances.
+    pub(super) fn new(
+        (next, distance): (*const f32, usize),
+        other: Option<(*const f32, usize)>,
+        (rows, columns): (usize, usize),
+    ) -> Self {
+        Places { next, distance, left: rows, other, rows, columns }
+    }
+
+    /// Asks for the next row, if any is left.
+    #[inline(always)]
+    pub(super) fn ask(&mut self) {
+        if self.left == 0 {
+            return;
+        }
+        // Each line: not every processor fetches a line's neighbour with it.
+        for column in (0..self.columns).step_by(64 / size_of::<f32>()) {
+            prefetch(self.next.wrapping_add(column));
+        }
+        self.next = self.next.wrapping_add(self.distance);
+        self.left -= 1;
+        if self.left == 0
+            && let Some((first, distance)) = self.other.take()
+        {
+            (self.next, self.distance, self.left) = (first, distance, self.rows);
+        }
+    }
+
+    /// Asks for all rows.
+    pub(super) fn ask_for_all(mut self) {
+        while self.left > 0 {
+            self.ask();
+        }
+    }
 }
 
 /// A part of a matrix that is this task's alone.

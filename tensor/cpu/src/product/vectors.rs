@@ -1,7 +1,7 @@
 //! The innermost part of a product in f32, on any vectors: a few rows of A times a few vectors of
 //! B's columns, the sums in registers.
 
-use super::kernel::{UNROLL, prefetch};
+use super::kernel::{Places, UNROLL, prefetch};
 
 /// Vectors of f32. A value proves that the processor has them.
 pub(super) trait Vectors: Copy + Send + Sync + 'static {
@@ -55,6 +55,7 @@ pub(super) struct Pointers {
     /// `ahead_rows` rows from here on are fetched every [`UNROLL`] steps.
     pub(super) ahead: *const f32,
     pub(super) ahead_rows: usize,
+    pub(super) places: Places,
 }
 
 /// A tile of `rows` rows, at most `V::ROWS`, and `VECTORS` vectors.
@@ -123,7 +124,9 @@ unsafe fn tile_rows<
     let col_a = if COL > 0 { COL } else { at.col_a };
     // SAFETY: the caller's promise, for all that follows.
     unsafe {
+        let mut places = at.places;
         for _ in 0..at.steps / UNROLL {
+            places.ask();
             for _ in 0..at.ahead_rows {
                 // Every line of the row: not every processor fetches a line's neighbour with it.
                 for line in (0..VECTORS * V::N).step_by(64 / size_of::<f32>()) {
