@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use gradus_shaders::{Needs, Shader, variants};
+use naga::AddressSpace;
 use naga::back::spv;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
@@ -27,15 +28,27 @@ fn validate(shader: &Shader, features: Needs) -> Result<(naga::Module, ModuleInf
     Ok((module, info))
 }
 
+/// Bytes of workgroup memory that every device of WebGPU has.
+const EVERY_DEVICE: u32 = 16 << 10;
+
+fn workgroup_memory(module: &naga::Module) -> u32 {
+    let variables = module.global_variables.iter().map(|(_, variable)| variable);
+    let shared = variables.filter(|variable| variable.space == AddressSpace::WorkGroup);
+    shared.map(|variable| module.types[variable.ty].inner.size(module.to_ctx())).sum()
+}
+
 #[test]
 fn every_variant_is_valid() {
     let all = variants();
     assert!(!all.is_empty());
     for shader in &all {
         // Validates with only the declared features, so that every adapter with them runs it.
-        if let Err(error) = validate(shader, shader.needs) {
-            panic!("{}: {error}", shader.label);
-        }
+        let (module, _) = validate(shader, shader.needs)
+            .unwrap_or_else(|error| panic!("{}: {error}", shader.label));
+        // Kernels with cooperative matrices are chosen by what the device has.
+        let bytes = workgroup_memory(&module);
+        let fits = bytes <= EVERY_DEVICE || shader.needs.cooperative_matrix;
+        assert!(fits, "{} takes {bytes} bytes of workgroup memory", shader.label);
     }
 }
 
