@@ -1,13 +1,18 @@
-//! Attention over packed sequences: `attention.wgsl`.
+//! Attention over packed sequences: `attention.wgsl`, and `attention_common.wgsl` before it.
 
 use crate::{Scalar, Shader, assemble};
 
+const COMMON: &str = include_str!("attention_common.wgsl");
 const TEXT: &str = include_str!("attention.wgsl");
 const MATH: &str = include_str!("math.wgsl");
 const RANDOM: &str = include_str!("random.wgsl");
 
-/// Tokens of one workgroup.
-pub const BLOCK: u32 = 16;
+/// Threads of a workgroup along its own tokens, and along those of the walk.
+pub const THREADS: u32 = 16;
+
+/// The largest head whose sums a thread keeps for two rows. They are 4·d/16 where keys and values
+/// are differentiated: 64 registers, and a thread has a few hundred at most.
+const LARGEST_OF_TWO: u32 = 256;
 
 /// The test for NaN that the shared functions use. `walk.wgsl` also has it, but attention walks no
 /// views.
@@ -16,10 +21,21 @@ const IS_NAN: &str = "fn is_nan(x: f32) -> bool {
 }
 ";
 
-/// Columns of a head of size `d` that go through workgroup memory at a time: columns of four
-/// operands backward, of two forward, at most 17 KiB.
-pub fn piece(d: u32, backward: bool) -> u32 {
-    d.next_multiple_of(16).min(if backward { 32 } else { 64 })
+/// Rows of a thread, and its tokens of the walk, for a head of size `d`.
+fn rows(d: u32) -> u32 {
+    if d <= LARGEST_OF_TWO { 2 } else { 1 }
+}
+
+/// Tokens of one workgroup.
+pub fn block(d: u32) -> u32 {
+    THREADS * rows(d)
+}
+
+/// Columns of a head of size `d` that go through workgroup memory at a time. They lie beside the
+/// weights of a block of scores, in the 16 KiB that every device has: 32 columns for two rows of a
+/// thread take 12.4 KiB, 64 for one row 9.2 KiB.
+pub fn piece(d: u32) -> u32 {
+    d.next_multiple_of(THREADS).min(if rows(d) == 2 { 32 } else { 64 })
 }
 
 /// A variant of the kernels.
@@ -60,9 +76,9 @@ impl Variant {
 fn shader(entry: &'static str, variant: Variant, inputs: u32, outputs: u32) -> Shader {
     let Variant { scalar, d, .. } = variant;
     let backward = entry != "forward";
-    let piece = piece(d, backward);
-    let chunks = d.div_ceil(piece);
-    let [row_a, row_b, col_a, col_b] =
+    let (rows, piece) = (rows(d), piece(d));
+    // The operands of Q·K and of dO·V: those of the workgroup's own tokens, and of the walk's.
+    let [row_q_k, row_g_v, walk_q_k, walk_g_v] =
         if entry == "backward_k" { ["k", "v", "q", "g"] } else { ["q", "g", "k", "v"] };
     let flag = |on: bool| (on as u32).to_string();
     let first_output = inputs + variant.bias as u32;
@@ -71,10 +87,11 @@ fn shader(entry: &'static str, variant: Variant, inputs: u32, outputs: u32) -> S
         ("BACKWARD", flag(backward)),
         ("T", scalar.stored().to_string()),
         ("D", d.to_string()),
+        ("R", rows.to_string()),
         ("C", piece.to_string()),
-        ("CHUNKS", chunks.to_string()),
-        ("MANY", flag(chunks > 1)),
-        ("WIDE", (piece / 16).to_string()),
+        ("CHUNKS", d.div_ceil(piece).to_string()),
+        ("WIDE", (piece / THREADS).to_string()),
+        ("LOADS", (rows * piece / THREADS).to_string()),
         ("DROPOUT", flag(variant.dropout)),
         ("BIAS", flag(variant.bias)),
         ("BIAS_GRADIENT", flag(variant.bias_gradient)),
@@ -82,14 +99,14 @@ fn shader(entry: &'static str, variant: Variant, inputs: u32, outputs: u32) -> S
         ("B_FIRST", first_output.to_string()),
         ("B_SECOND", (first_output + 1).to_string()),
         ("B_THIRD", (first_output + 2).to_string()),
-        ("ROW_A", row_a.to_string()),
-        ("ROW_B", row_b.to_string()),
-        ("COL_A", col_a.to_string()),
-        ("COL_B", col_b.to_string()),
+        ("ROW_Q_K", row_q_k.to_string()),
+        ("ROW_G_V", row_g_v.to_string()),
+        ("WALK_Q_K", walk_q_k.to_string()),
+        ("WALK_G_V", walk_g_v.to_string()),
     ];
     Shader {
         label: format!("attention.{entry}.{}.{d}{}", scalar.name(), variant.suffix()),
-        source: assemble(scalar.needs(), &[IS_NAN, MATH, RANDOM, TEXT], &definitions),
+        source: assemble(scalar.needs(), &[IS_NAN, MATH, RANDOM, COMMON, TEXT], &definitions),
         entry,
         inputs: first_output,
         outputs,
@@ -119,7 +136,7 @@ pub fn backward_k(variant: Variant) -> Shader {
 pub(crate) fn variants() -> Vec<Shader> {
     let mut all = Vec::new();
     for scalar in Scalar::FLOATS {
-        for d in [1, 24, 32, 64, 80, 128] {
+        for d in [1, 24, 32, 64, 80, 128, 272] {
             for (dropout, bias) in [(false, false), (true, false), (false, true), (true, true)] {
                 let variant = Variant { scalar, d, dropout, bias, bias_gradient: false };
                 all.extend([forward(variant), backward_q(variant), backward_k(variant)]);

@@ -1,6 +1,6 @@
 // Attention over packed sequences, forward and backward.
 //
-// Forward, per sequence and head, over blocks of 16 keys (Dao et al., arXiv:2205.14135):
+// Forward, per sequence and head, over blocks of keys (Dao et al., arXiv:2205.14135):
 //   S = Q·Kᵀ·scale + B;  L = ln Σeˢ;  P = e^(S − L);  O = dropout(P)·V
 // Backward, recomputing P from L:
 //   dV = dropout(P)ᵀ·dO;  dP = dropout(dO·Vᵀ);  D = Σ dP·P;  dS = P·(dP − D);
@@ -10,257 +10,223 @@
 // dV in one buffer, `d_part` from one to the next, their rows `d_row` apart; L `[heads, tokens]`; offsets
 // `[sequences + 1]`; B `[heads, 2·reach + 1]` (f32): element reach + key − query of the head's row, its first or last
 // one for larger distances. Nothing of size tokens × tokens is stored.
-// A workgroup of 16×16 threads takes one head and 16 adjacent tokens: their queries (`forward`, `backward_q`) or their
-// keys (`backward_k`). It walks over the tokens that these 16 see (or that see them), 16 at a time. Thread (y, x) computes the
-// score of its row's token y with the walk's token x, and columns x, x + 16, … of row y of every result. A token finds
-// its sequence by bisection of the offsets. Scores of keys that a query does not see are left out, never multiplied
-// by 0. d goes through workgroup memory in CHUNKS pieces of C columns.
+// Split: a workgroup of 16×16 threads takes one head and BLOCK = 16·R adjacent tokens: their queries (`forward`,
+// `backward_q`) or their keys (`backward_k`). It walks over the tokens that these see (or that see them), BLOCK at a
+// time. Thread (y, x) has the rows y, y + 16, … of the workgroup's tokens, R of them: their scores with the tokens
+// x, x + 16, … of the walk, and columns x, x + 16, … of their results. For R² multiplications and additions of scores
+// it reads 2·R numbers from workgroup memory, which is 2/R for each; a thread with one score would read 2. For R·C/16
+// of a result it reads R weights and C/16 columns. With R = 2 and C = 32, both come to one number read for each.
+// Memory: d goes through workgroup memory in CHUNKS pieces of C columns. There are two tiles of BLOCK × C, for the
+// rows and for the walk; Q·K and dO·V take turns in them. A third tile, BLOCK × BLOCK, has the weights with which the
+// walk's tokens are added up. attention.rs chooses R and C so that all three fit into the 16 KiB that every device has.
+// A token finds its sequence by bisection of the offsets. Scores of keys that a query does not see are left out, never
+// multiplied by 0.
 // `backward_q` walks twice, for D and for dQ. It writes L and D to `rows [2, heads, tokens]`, and `backward_k` reads
-// them there. Its workgroups also have a part of dB each, `parts [blocks, heads, 2·reach + 1]`: for each 16 × 16 scores
-// a thread has a diagonal, which is one distance. So there are no atomics, and every run adds the same sums in the
-// same order.
+// them there. Its workgroups also have a part of dB each, `parts [blocks, heads, 2·reach + 1]`: for each block of
+// scores a thread has a diagonal, which is one distance. So there are no atomics, and every run adds the same sums in
+// the same order.
 // Order: products over d and over the walk ascend; Σeˢ and D are summed by each thread over its own
 // tokens of the walk, then over the 16 threads of the row in ascending order.
 // Numerics: all in f32; the softmax subtracts the row's maximum so far. Dropout takes the CPU's words: word
 // key % 4 of counter (key / 4, query, head, 1), the key counted in its sequence, the query in the batch.
 
-struct Args {
-    tokens: u32,
-    heads: u32,
-    sequences: u32,
-    units: u32, // workgroups in use
-    q_offset: u32,
-    q_row: u32,
-    k_offset: u32,
-    k_row: u32,
-    v_offset: u32,
-    v_row: u32,
-    g_offset: u32,
-    g_row: u32,
-    offsets_start: u32,
-    l_start: u32,
-    scale: f32,
-    least: u32, // random words below it are dropped
-    keep: f32,  // factor of the probabilities that are kept
-    key0: u32,
-    key1: u32,
-    // 16 and C, hidden from the compiler: software Vulkan would unroll the loops and then need minutes to
-    // split the kernel at its barriers.
-    block: u32,
-    piece: u32,
-    d_row: u32,
-    d_part: u32,
-    before: u32, // tokens before the row's that the walk takes, at most
-    ahead: u32,  // the row's own and those after it
-    bias_start: u32,
-    reach: u32,
-}
-var<immediate> args: Args;
-
 const D: u32 = $D;
 const C: u32 = $C;
-const PAD: u32 = C + 1u; // so that no two threads of a row read the same bank
+const R: u32 = $R;
+const BLOCK: u32 = 16u * R;
+// The lengths of rows in workgroup memory. They are odd, so that threads that read different rows read different banks.
+const TILE_ROW: u32 = C + 1u;
+const WEIGHTS_ROW: u32 = BLOCK + 1u;
+// Pairs of operands, one of each product over d. `forward` needs only V of the second.
+const Q_K: u32 = 0u;
+const G_V: u32 = 1u;
 const LOWEST: f32 = -3.0e38;
 
-@group(0) @binding(0) var<storage, read> q: array<$T>;
-@group(0) @binding(1) var<storage, read> k: array<$T>;
-@group(0) @binding(2) var<storage, read> v: array<$T>;
-@group(0) @binding(3) var<storage, read> offsets: array<u32>;
-#if BIAS
-@group(0) @binding($B_BIAS) var<storage, read> bias: array<f32>;
-#end
-#if ENTRY == forward
-@group(0) @binding($B_FIRST) var<storage, read_write> out: array<$T>;
-@group(0) @binding($B_SECOND) var<storage, read_write> lse: array<f32>;
-#end
-#if ENTRY == backward_q
-@group(0) @binding(4) var<storage, read> lse: array<f32>;
-@group(0) @binding(5) var<storage, read> g: array<$T>;
-@group(0) @binding($B_FIRST) var<storage, read_write> grads: array<$T>;
-@group(0) @binding($B_SECOND) var<storage, read_write> rows: array<f32>;
-#if BIAS_GRADIENT
-@group(0) @binding($B_THIRD) var<storage, read_write> parts: array<f32>;
-#end
-#end
-#if ENTRY == backward_k
-@group(0) @binding(4) var<storage, read> rows: array<f32>;
-@group(0) @binding(5) var<storage, read> g: array<$T>;
-@group(0) @binding($B_FIRST) var<storage, read_write> grads: array<$T>;
-#end
+// Tokens × columns of the workgroup's own operand, and of the walk's.
+var<workgroup> row_tile: array<f32, BLOCK * TILE_ROW>;
+var<workgroup> walk_tile: array<f32, BLOCK * TILE_ROW>;
+// Own tokens × the walk's.
+var<workgroup> weights: array<f32, BLOCK * WEIGHTS_ROW>;
 
-// Rows: the workgroup's own 16 tokens. Columns: the walk's 16 tokens.
-var<workgroup> row_a: array<f32, 16u * PAD>;
-var<workgroup> col_a: array<f32, 16u * PAD>;
-var<workgroup> weights: array<f32, 272>;
+// Of a thread: for each of its rows, something of each of its tokens of the walk, and its columns of a result.
+alias Scores = array<array<f32, R>, R>;
+alias Sums = array<array<array<f32, R>, $WIDE>, $CHUNKS>;
+
+// The part of the walk's tokens that a row sees.
+fn part_of(row: Row, walk: u32) -> vec2<u32> {
+    let low = max(walk, row.seen.x) - walk;
+    let high = clamp(row.seen.y, walk, walk + BLOCK) - walk;
+    return vec2<u32>(low, high);
+}
+
+// What reads workgroup memory ends with a barrier, so whoever comes next may write there.
+
+// A number of the walk's operand of a pair; 0 beyond its tokens and columns.
+fn of_walk(pair: u32, token: u32, head: u32, column: u32) -> f32 {
+    if (token >= args.tokens || column >= D) { return 0.0; }
+    if (pair == Q_K) { return at_$WALK_Q_K(token, head * D + column); }
+    return at_$WALK_G_V(token, head * D + column);
+}
+
+// The same of the workgroup's own.
+fn of_row(pair: u32, token: u32, head: u32, column: u32) -> f32 {
+    if (token >= args.tokens || column >= D) { return 0.0; }
 #if BACKWARD
-var<workgroup> row_b: array<f32, 16u * PAD>;
-var<workgroup> col_b: array<f32, 16u * PAD>;
+    if (pair == G_V) { return at_$ROW_G_V(token, head * D + column); }
 #end
-#if ENTRY == backward_k
-var<workgroup> weights_b: array<f32, 272>;
-#end
-
-fn at_q(token: u32, column: u32) -> f32 { return f32(q[args.q_offset + token * args.q_row + column]); }
-fn at_k(token: u32, column: u32) -> f32 { return f32(k[args.k_offset + token * args.k_row + column]); }
-fn at_v(token: u32, column: u32) -> f32 { return f32(v[args.v_offset + token * args.v_row + column]); }
-#if BACKWARD
-fn at_g(token: u32, column: u32) -> f32 { return f32(g[args.g_offset + token * args.g_row + column]); }
-#end
-
-// The begin and end of a token's sequence.
-fn sequence_of(token: u32) -> vec2<u32> {
-    // The first offset beyond the token.
-    var low = 1u;
-    var high = args.sequences;
-    while (low < high) {
-        let middle = (low + high) / 2u;
-        if (offsets[args.offsets_start + middle] > token) {
-            high = middle;
-        } else {
-            low = middle + 1u;
-        }
-    }
-    return vec2<u32>(offsets[args.offsets_start + low - 1u], offsets[args.offsets_start + low]);
+    return at_$ROW_Q_K(token, head * D + column);
 }
 
-// The tokens of a sequence that the walk takes for a row's token.
-fn seen_of(token: u32, sequence: vec2<u32>) -> vec2<u32> {
-    let before = min(token - sequence.x, args.before);
-    return vec2<u32>(token - before, token + min(sequence.y - token, args.ahead));
-}
-
-// The score of a query and a key with the product `product`.
-fn score_of(product: f32, head: u32, query: u32, key: u32) -> f32 {
-#if BIAS
-    let reach = i32(args.reach);
-    let place = clamp(i32(key) - i32(query), -reach, reach) + reach;
-    return product * args.scale + bias[args.bias_start + head * (2u * args.reach + 1u) + u32(place)];
-#else
-    return product * args.scale;
+// Brings columns `start` to start + C of the walk's tokens into workgroup memory.
+fn load_walk(pair: u32, start: u32, walk: u32, head: u32, local: vec3<u32>) {
+#for N in 0..$LOADS
+    let place$N = local.y * 16u + local.x + $N * 256u;
+    let token$N = place$N / C;
+    let column$N = place$N % C;
+    walk_tile[token$N * TILE_ROW + column$N] = of_walk(pair, walk + token$N, head, start + column$N);
 #end
 }
 
-// The factor of a probability, 0 where it is dropped. `key` counts within the sequence.
-fn kept(head: u32, query: u32, key: u32) -> f32 {
-#if DROPOUT
-    let words = philox(vec4<u32>(key / 4u, query, head, 1u), vec2<u32>(args.key0, args.key1));
-    return select(0.0, args.keep, words[key % 4u] >= args.least);
-#else
-    return 1.0;
+fn load_rows(pair: u32, start: u32, first: u32, head: u32, local: vec3<u32>) {
+#for N in 0..$LOADS
+    let place$N = local.y * 16u + local.x + $N * 256u;
+    let token$N = place$N / C;
+    let column$N = place$N % C;
+    row_tile[token$N * TILE_ROW + column$N] = of_row(pair, first + token$N, head, start + column$N);
 #end
 }
 
-fn dropped(x: f32, factor: f32) -> f32 {
-    return select(0.0, x * factor, factor != 0.0);
-}
-
-fn load_rows(piece: u32, token: u32, head: u32, local: vec3<u32>) {
-    for (var c = local.x; c < args.piece; c += 16u) {
-        let channel = piece * C + c;
-        let slot = local.y * PAD + c;
-        row_a[slot] = 0.0;
-#if BACKWARD
-        row_b[slot] = 0.0;
+// The products over d of the thread's rows and its tokens of the walk.
+fn products(pair: u32, first: u32, walk: u32, head: u32, local: vec3<u32>) -> Scores {
+    var sums: Scores;
+    for (var start = 0u; start < D; start += args.piece) {
+        load_rows(pair, start, first, head, local);
+        load_walk(pair, start, walk, head, local);
+        workgroupBarrier();
+        for (var c = 0u; c < args.piece; c++) {
+#for I in 0..$R
+            let x$I = walk_tile[(local.x + $I * 16u) * TILE_ROW + c];
 #end
-        if (token < args.tokens && channel < D) {
-            row_a[slot] = at_$ROW_A(token, head * D + channel);
-#if BACKWARD
-            row_b[slot] = at_$ROW_B(token, head * D + channel);
+#for J in 0..$R
+            let y$J = row_tile[(local.y + $J * 16u) * TILE_ROW + c];
+#for I in 0..$R
+            sums[$J][$I] += y$J * x$I;
+#end
 #end
         }
+        workgroupBarrier();
     }
-}
-
-fn load_columns(piece: u32, token: u32, head: u32, local: vec3<u32>) {
-    for (var c = local.x; c < args.piece; c += 16u) {
-        let channel = piece * C + c;
-        let slot = local.y * PAD + c;
-        col_a[slot] = 0.0;
-#if BACKWARD
-        col_b[slot] = 0.0;
-#end
-        if (token < args.tokens && channel < D) {
-            col_a[slot] = at_$COL_A(token, head * D + channel);
-#if BACKWARD
-            col_b[slot] = at_$COL_B(token, head * D + channel);
-#end
-        }
-    }
-}
-
-// The products of the thread's two tokens over d: Q·K, and dO·V. Leaves the last piece in workgroup
-// memory. Where a row is one piece, it is in workgroup memory already.
-fn products(row: u32, walk: u32, head: u32, local: vec3<u32>) -> vec2<f32> {
-    var sums = vec2<f32>(0.0);
-#for h in 0..$CHUNKS
-    workgroupBarrier();
-#if MANY
-    load_rows($h, row, head, local);
-#end
-    load_columns($h, walk + local.y, head, local);
-    workgroupBarrier();
-    for (var c = 0u; c < args.piece; c++) {
-        sums.x += row_a[local.y * PAD + c] * col_a[local.x * PAD + c];
-#if BACKWARD
-        sums.y += row_b[local.y * PAD + c] * col_b[local.x * PAD + c];
-#end
-    }
-#end
     return sums;
+}
+
+// Adds the products of `weights` and the walk's operand. The rows see different parts of the walk.
+fn add_products(
+    pair: u32,
+    sums: ptr<function, Sums>,
+    own: array<Row, R>,
+    walk: u32,
+    head: u32,
+    local: vec3<u32>,
+) {
+    var low = BLOCK;
+    var high = 0u;
+#for J in 0..$R
+    let part$J = part_of(own[$J], walk);
+    low = min(low, part$J.x);
+    high = max(high, part$J.y);
+#end
+#for H in 0..$CHUNKS
+    load_walk(pair, $H * C, walk, head, local);
+    workgroupBarrier();
+    for (var i = low; i < high; i++) {
+#for W in 0..$WIDE
+        let x$W = walk_tile[i * TILE_ROW + $W * 16u + local.x];
+#end
+#for J in 0..$R
+        let weight$J = weights[(local.y + $J * 16u) * WEIGHTS_ROW + i];
+        if (i >= part$J.x && i < part$J.y) {
+#for W in 0..$WIDE
+            (*sums)[$H][$W][$J] += weight$J * x$W;
+#end
+        }
+#end
+    }
+    workgroupBarrier();
+#end
+}
+
+fn put_weights(values: Scores, local: vec3<u32>) {
+#for J in 0..$R
+#for I in 0..$R
+    weights[(local.y + $J * 16u) * WEIGHTS_ROW + local.x + $I * 16u] = values[$J][$I];
+#end
+#end
 }
 
 // The sum over the 16 threads of a row.
 fn row_sum(x: f32, local: vec3<u32>) -> f32 {
-    workgroupBarrier();
-    weights[local.y * 17u + local.x] = x;
+    weights[local.y * WEIGHTS_ROW + local.x] = x;
     workgroupBarrier();
     var sum = 0.0;
-    for (var i = 0u; i < args.block; i++) {
-        sum += weights[local.y * 17u + i];
+    for (var i = 0u; i < args.threads; i++) {
+        sum += weights[local.y * WEIGHTS_ROW + i];
     }
+    workgroupBarrier();
     return sum;
 }
 
-// The part of the walk's 16 tokens that a row sees.
-fn inside(walk: u32, seen: vec2<u32>) -> vec2<u32> {
-    let low = max(walk, seen.x) - walk;
-    let high = clamp(seen.y, walk, walk + 16u) - walk;
-    return vec2<u32>(low, high);
+#if ENTRY == forward
+// The largest that the 16 threads of each row have.
+fn row_maxima(of_thread: array<f32, R>, local: vec3<u32>) -> array<f32, R> {
+    var top = of_thread;
+#for J in 0..$R
+    weights[(local.y + $J * 16u) * WEIGHTS_ROW + local.x] = of_thread[$J];
+#end
+    workgroupBarrier();
+    for (var i = 0u; i < args.threads; i++) {
+#for J in 0..$R
+        top[$J] = max(top[$J], weights[(local.y + $J * 16u) * WEIGHTS_ROW + i]);
+#end
+    }
+    workgroupBarrier();
+    return top;
 }
+#end
 
 #if BIAS_GRADIENT
 // The sum over all threads.
 fn block_sum(x: f32, local: vec3<u32>) -> f32 {
     let of_row = row_sum(x, local);
-    workgroupBarrier();
     if (local.x == 0u) {
         weights[local.y] = of_row;
     }
     workgroupBarrier();
     var sum = 0.0;
-    for (var i = 0u; i < args.block; i++) {
+    for (var i = 0u; i < args.threads; i++) {
         sum += weights[i];
     }
+    workgroupBarrier();
     return sum;
 }
 
-// Adds the scores' gradients in `weights`, of 16 queries and 16 keys, to the workgroup's part of dB, except distances of
-// `reach` and more. A thread has the places of a remainder by 32, so no place has two threads.
+// Adds the scores' gradients in `weights` to the workgroup's part of dB, except distances of `reach` and more. A thread
+// has the places of a remainder by 2·BLOCK, so no place has two threads.
 fn add_diagonals(part: u32, query: u32, key: u32, thread: u32) {
-    if (thread >= 32u) { return; }
+    if (thread >= 2u * BLOCK) { return; }
     let reach = i32(args.reach);
+    let block = i32(BLOCK);
     // Diagonal i has the distance smallest + i.
-    let smallest = i32(key) - i32(query) - 15;
-    let diagonal = (i32(thread) - smallest - reach) & 31;
+    let smallest = i32(key) - i32(query) - (block - 1);
+    let diagonal = (i32(thread) - smallest - reach) & (2 * block - 1);
     let distance = smallest + diagonal;
-    if (diagonal == 31 || distance <= -reach || distance >= reach) {
+    if (diagonal == 2 * block - 1 || distance <= -reach || distance >= reach) {
         return;
     }
     var sum = 0.0;
-    for (var row = 0u; row < args.block; row++) {
-        let column = i32(row) + diagonal - 15;
-        if (column >= 0 && column < 16) {
-            sum += weights[row * 17u + u32(column)];
+    for (var row = 0u; row < args.threads * R; row++) {
+        let column = i32(row) + diagonal - (block - 1);
+        if (column >= 0 && column < block) {
+            sum += weights[row * WEIGHTS_ROW + u32(column)];
         }
     }
     parts[part + u32(distance + reach)] += sum;
@@ -277,103 +243,103 @@ fn $ENTRY(
     if (unit >= args.units) {
         return;
     }
-    let blocks = (args.tokens + 15u) / 16u;
+    let blocks = (args.tokens + BLOCK - 1u) / BLOCK;
     let head = unit / blocks;
-    let first = (unit - head * blocks) * 16u;
-    let row = first + local.y;
+    let first = (unit - head * blocks) * BLOCK;
     let last = args.tokens - 1u;
-    let sequence = sequence_of(min(row, last));
-    let seen = seen_of(min(row, last), sequence);
-    // The ends of what the rows see ascend with the rows.
-    let begin = seen_of(first, sequence_of(first)).x;
-    let end_row = min(first + 15u, last);
-    let end = seen_of(end_row, sequence_of(end_row)).y;
-    let cell = local.y * 17u + local.x;
-#if MANY
-#else
-    load_rows(0u, row, head, local);
+    var own: array<Row, R>;
+#for J in 0..$R
+    own[$J] = row_of(first + local.y + $J * 16u);
 #end
+    // The ends of what the rows see ascend with the rows.
+    let begin = row_of(first).seen.x;
+    let end = row_of(min(first + BLOCK - 1u, last)).seen.y;
 
 #if ENTRY == forward
-    var o: array<array<f32, $WIDE>, $CHUNKS>;
-    var top = LOWEST;
-    var sum = 0.0;
-    for (var walk = begin; walk < end; walk += 16u) {
-        let key = walk + local.x;
-        let counts = key >= seen.x && key < seen.y;
-        let s = score_of(products(row, walk, head, local).x, head, row, key);
-        weights[cell] = select(LOWEST, s, counts);
-        workgroupBarrier();
-        var higher = top;
-        for (var i = 0u; i < args.block; i++) {
-            higher = max(higher, weights[local.y * 17u + i]);
-        }
-        var p = 0.0;
-        var share = 0.0;
-        if (counts) {
-            p = exp_(s - higher);
-            share = dropped(p, kept(head, row, key - sequence.x));
-        }
-        let fade = exp_(top - higher);
-        top = higher;
-        sum = sum * fade + p;
-        workgroupBarrier();
-        weights[cell] = share;
-        let part = inside(walk, seen);
-#for h in 0..$CHUNKS
-        for (var c = local.x; c < args.piece; c += 16u) {
-            col_a[local.y * PAD + c] = 0.0;
-            if (walk + local.y < args.tokens && $h * C + c < D) {
-                col_a[local.y * PAD + c] = at_v(walk + local.y, head * D + $h * C + c);
-            }
-        }
-        workgroupBarrier();
-#for w in 0..$WIDE
-        o[$h][$w] *= fade;
+    var o: Sums;
+    var top: array<f32, R>;
+    var sum: array<f32, R>;
+#for J in 0..$R
+    top[$J] = LOWEST;
 #end
-        for (var i = part.x; i < part.y; i++) {
-            let p = weights[local.y * 17u + i];
-#for w in 0..$WIDE
-            o[$h][$w] += p * col_a[i * PAD + $w * 16u + local.x];
-#end
+    for (var walk = begin; walk < end; walk += BLOCK) {
+        var s = products(Q_K, first, walk, head, local);
+        let before = top;
+#for I in 0..$R
+        let key$I = walk + local.x + $I * 16u;
+#for J in 0..$R
+        if (sees(own[$J], key$I)) {
+            s[$J][$I] = score_of(s[$J][$I], head, own[$J].token, key$I);
+            top[$J] = max(top[$J], s[$J][$I]);
         }
-        workgroupBarrier();
 #end
+#end
+        top = row_maxima(top, local);
+        var shares = Scores();
+#for J in 0..$R
+        let fade$J = exp_(before[$J] - top[$J]);
+        sum[$J] *= fade$J;
+#for I in 0..$R
+        if (sees(own[$J], key$I)) {
+            let p = exp_(s[$J][$I] - top[$J]);
+            sum[$J] += p;
+            shares[$J][$I] = dropped(p, kept(head, own[$J].token, key$I - own[$J].start));
+        }
+#end
+#for H in 0..$CHUNKS
+#for W in 0..$WIDE
+        o[$H][$W][$J] *= fade$J;
+#end
+#end
+#end
+        put_weights(shares, local);
+        add_products(G_V, &o, own, walk, head, local);
     }
-    sum = row_sum(sum, local);
-    if (row < args.tokens) {
+#for J in 0..$R
+    sum[$J] = row_sum(sum[$J], local);
+    if (own[$J].token < args.tokens) {
         if (local.x == 0u) {
-            lse[head * args.tokens + row] = top + ln_(sum);
+            lse[head * args.tokens + own[$J].token] = top[$J] + ln_(sum[$J]);
         }
-#for h in 0..$CHUNKS
-#for w in 0..$WIDE
-        if ($h * C + $w * 16u + local.x < D) {
-            out[(row * args.heads + head) * D + $h * C + $w * 16u + local.x] = $T(o[$h][$w] / sum);
+#for H in 0..$CHUNKS
+#for W in 0..$WIDE
+        if ($H * C + $W * 16u + local.x < D) {
+            out[(own[$J].token * args.heads + head) * D + $H * C + $W * 16u + local.x] = $T(o[$H][$W][$J] / sum[$J]);
         }
 #end
 #end
     }
+#end
 #end
 
 #if ENTRY == backward_q
-    let index = head * args.tokens + min(row, last);
-    let l = lse[args.l_start + index];
-    var dot = 0.0;
-    for (var walk = begin; walk < end; walk += 16u) {
-        let key = walk + local.x;
-        let both = products(row, walk, head, local);
-        if (key >= seen.x && key < seen.y) {
-            let factor = kept(head, row, key - sequence.x);
-            dot += exp_(score_of(both.x, head, row, key) - l) * dropped(both.y, factor);
+    var l: array<f32, R>;
+    var dot: array<f32, R>;
+#for J in 0..$R
+    l[$J] = lse[args.l_start + head * args.tokens + min(own[$J].token, last)];
+#end
+    for (var walk = begin; walk < end; walk += BLOCK) {
+        let dp = products(G_V, first, walk, head, local);
+        let s = products(Q_K, first, walk, head, local);
+#for I in 0..$R
+        let key$I = walk + local.x + $I * 16u;
+#for J in 0..$R
+        if (sees(own[$J], key$I)) {
+            let factor = kept(head, own[$J].token, key$I - own[$J].start);
+            dot[$J] += probability(s[$J][$I], head, own[$J].token, key$I, l[$J]) * dropped(dp[$J][$I], factor);
         }
+#end
+#end
     }
-    dot = row_sum(dot, local);
+#for J in 0..$R
+    dot[$J] = row_sum(dot[$J], local);
+#end
 #if BIAS_GRADIENT
     let thread = local.y * 16u + local.x;
     let width = 2u * args.reach + 1u;
     let part_of_bias = ((unit - head * blocks) * args.heads + head) * width;
-    if (thread < 32u) {
-        for (var i = thread; i < width; i += 32u) {
+    if (thread < 2u * BLOCK) {
+        for (var i = thread; i < width; i += 2u * BLOCK) {
             parts[part_of_bias + i] = 0.0;
         }
     }
@@ -382,118 +348,100 @@ fn $ENTRY(
     var above = 0.0;
 #end
 
-    var d: array<array<f32, $WIDE>, $CHUNKS>;
-    for (var walk = begin; walk < end; walk += 16u) {
-        let key = walk + local.x;
-        let both = products(row, walk, head, local);
-        var ds = 0.0;
+    var d: Sums;
+    for (var walk = begin; walk < end; walk += BLOCK) {
+        let dp = products(G_V, first, walk, head, local);
+        let s = products(Q_K, first, walk, head, local);
+        var ds = Scores();
+#for I in 0..$R
+        let key$I = walk + local.x + $I * 16u;
+#for J in 0..$R
+        if (sees(own[$J], key$I)) {
+            let factor = kept(head, own[$J].token, key$I - own[$J].start);
+            let p = probability(s[$J][$I], head, own[$J].token, key$I, l[$J]);
+            ds[$J][$I] = p * (dropped(dp[$J][$I], factor) - dot[$J]);
 #if BIAS_GRADIENT
-        if (row < args.tokens && key >= seen.x && key < seen.y) {
-            let factor = kept(head, row, key - sequence.x);
-            ds = exp_(score_of(both.x, head, row, key) - l) * (dropped(both.y, factor) - dot);
-            let distance = i32(key) - i32(row);
+            let distance = i32(key$I) - i32(own[$J].token);
             if (distance <= -i32(args.reach)) {
-                below += ds;
+                below += ds[$J][$I];
             } else if (distance >= i32(args.reach)) {
-                above += ds;
+                above += ds[$J][$I];
             }
-        }
-#else
-        if (key >= seen.x && key < seen.y) {
-            let factor = kept(head, row, key - sequence.x);
-            ds = exp_(score_of(both.x, head, row, key) - l) * (dropped(both.y, factor) - dot) * args.scale;
-        }
-#end
-        weights[cell] = ds;
-        let part = inside(walk, seen);
-#for h in 0..$CHUNKS
-        workgroupBarrier();
-#if MANY
-        load_columns($h, walk + local.y, head, local);
-        workgroupBarrier();
-#end
-        for (var i = part.x; i < part.y; i++) {
-            let ds = weights[local.y * 17u + i];
-#for w in 0..$WIDE
-            d[$h][$w] += ds * col_a[i * PAD + $w * 16u + local.x];
 #end
         }
 #end
+#end
+        put_weights(ds, local);
 #if BIAS_GRADIENT
+        workgroupBarrier();
         add_diagonals(part_of_bias, first, walk, thread);
 #end
+        add_products(Q_K, &d, own, walk, head, local);
     }
 #if BIAS_GRADIENT
-#for h in 0..$CHUNKS
-#for w in 0..$WIDE
-    d[$h][$w] *= args.scale;
-#end
-#end
     below = block_sum(below, local);
     above = block_sum(above, local);
     if (thread == 0u) { parts[part_of_bias] += below; }
-    if (thread == (width - 1u) % 32u) { parts[part_of_bias + width - 1u] += above; }
+    if (thread == (width - 1u) % (2u * BLOCK)) { parts[part_of_bias + width - 1u] += above; }
 #end
-    if (row < args.tokens) {
+#for J in 0..$R
+    if (own[$J].token < args.tokens) {
         if (local.x == 0u) {
-            rows[index] = l;
-            rows[args.heads * args.tokens + index] = dot;
+            let index = head * args.tokens + own[$J].token;
+            rows[index] = l[$J];
+            rows[args.heads * args.tokens + index] = dot[$J];
         }
-#for h in 0..$CHUNKS
-#for w in 0..$WIDE
-        if ($h * C + $w * 16u + local.x < D) {
-            grads[row * args.d_row + head * D + $h * C + $w * 16u + local.x] = $T(d[$h][$w]);
+#for H in 0..$CHUNKS
+#for W in 0..$WIDE
+        if ($H * C + $W * 16u + local.x < D) {
+            let at = own[$J].token * args.d_row + head * D + $H * C + $W * 16u + local.x;
+            grads[at] = $T(d[$H][$W][$J] * args.scale);
         }
 #end
 #end
     }
+#end
 #end
 
 #if ENTRY == backward_k
-    var a: array<array<f32, $WIDE>, $CHUNKS>; // of dK
-    var b: array<array<f32, $WIDE>, $CHUNKS>; // of dV
-    for (var walk = begin; walk < end; walk += 16u) {
-        let query = walk + local.x;
-        let both = products(row, walk, head, local);
-        var ds = 0.0;
-        var share = 0.0;
-        if (row < args.tokens && query >= seen.x && query < seen.y) {
-            let index = head * args.tokens + query;
-            let p = exp_(score_of(both.x, head, query, row) - rows[index]);
-            let dot = rows[args.heads * args.tokens + index];
-            let factor = kept(head, query, row - sequence.x);
-            ds = p * (dropped(both.y, factor) - dot) * args.scale;
-            share = dropped(p, factor);
-        }
-        weights[cell] = ds;
-        weights_b[cell] = share;
-        let part = inside(walk, seen);
-#for h in 0..$CHUNKS
-        workgroupBarrier();
-#if MANY
-        load_columns($h, walk + local.y, head, local);
-        workgroupBarrier();
-#end
-        for (var i = part.x; i < part.y; i++) {
-            let ds = weights[local.y * 17u + i];
-            let share = weights_b[local.y * 17u + i];
-#for w in 0..$WIDE
-            a[$h][$w] += ds * col_a[i * PAD + $w * 16u + local.x];
-            b[$h][$w] += share * col_b[i * PAD + $w * 16u + local.x];
-#end
+    var dk: Sums;
+    var dv: Sums;
+    for (var walk = begin; walk < end; walk += BLOCK) {
+        let s = products(Q_K, first, walk, head, local);
+        let dp = products(G_V, first, walk, head, local);
+        var ds = Scores();
+        var shares = Scores();
+#for I in 0..$R
+        let query$I = walk + local.x + $I * 16u;
+        let index$I = head * args.tokens + min(query$I, last);
+        let l$I = rows[index$I];
+        let dot$I = rows[args.heads * args.tokens + index$I];
+#for J in 0..$R
+        if (sees(own[$J], query$I)) {
+            let factor = kept(head, query$I, own[$J].token - own[$J].start);
+            let p = probability(s[$J][$I], head, query$I, own[$J].token, l$I);
+            ds[$J][$I] = p * (dropped(dp[$J][$I], factor) - dot$I);
+            shares[$J][$I] = dropped(p, factor);
         }
 #end
+#end
+        put_weights(shares, local);
+        add_products(G_V, &dv, own, walk, head, local);
+        put_weights(ds, local);
+        add_products(Q_K, &dk, own, walk, head, local);
     }
-    if (row < args.tokens) {
-#for h in 0..$CHUNKS
-#for w in 0..$WIDE
-        if ($h * C + $w * 16u + local.x < D) {
-            let at = args.d_part + row * args.d_row + head * D + $h * C + $w * 16u + local.x;
-            grads[at] = $T(a[$h][$w]);
-            grads[args.d_part + at] = $T(b[$h][$w]);
+#for J in 0..$R
+    if (own[$J].token < args.tokens) {
+#for H in 0..$CHUNKS
+#for W in 0..$WIDE
+        if ($H * C + $W * 16u + local.x < D) {
+            let at = args.d_part + own[$J].token * args.d_row + head * D + $H * C + $W * 16u + local.x;
+            grads[at] = $T(dk[$H][$W][$J] * args.scale);
+            grads[args.d_part + at] = $T(dv[$H][$W][$J]);
         }
 #end
 #end
     }
+#end
 #end
 }

@@ -35,7 +35,7 @@ struct Args {
     least: u32,
     keep: f32,
     key: [u32; 2],
-    block: u32,
+    threads: u32,
     piece: u32,
     d_row: u32,
     d_part: u32,
@@ -69,7 +69,7 @@ impl Args {
             least: drops.least,
             keep: drops.scale,
             key: drops.key,
-            block: shaders::attention::BLOCK,
+            threads: shaders::attention::THREADS,
             piece: 0,
             d_row: 0,
             d_part: 0,
@@ -88,9 +88,9 @@ impl Args {
         self
     }
 
-    /// One workgroup for each head of each block of tokens.
-    fn groups(&mut self, gpu: &Gpu) -> Result<[u32; 3]> {
-        let units = self.tokens.div_ceil(shaders::attention::BLOCK) as u64 * self.heads as u64;
+    /// One workgroup for each head, of size `d`, of each block of tokens.
+    fn groups(&mut self, gpu: &Gpu, d: u32) -> Result<[u32; 3]> {
+        let units = self.tokens.div_ceil(shaders::attention::block(d)) as u64 * self.heads as u64;
         let Ok(counted) = u32::try_from(units) else {
             bail!(
                 OP,
@@ -140,10 +140,10 @@ impl<'a> Operands<'a> {
         Ok(Operands { q, k, v, bias, offsets: offsets.contiguous(OP)?, variant })
     }
 
-    fn args(&self, options: &Attention, backward: bool) -> Args {
+    fn args(&self, options: &Attention) -> Args {
         let (q, k, v) = (self.q.view(), self.k.view(), self.v.view());
         let mut args = Args::new(q, k, v, self.offsets.view(), options);
-        args.piece = shaders::attention::piece(self.variant.d, backward);
+        args.piece = shaders::attention::piece(self.variant.d);
         if let Some(bias) = &self.bias {
             (args.bias_start, args.reach) = (bias.start(), bias.view().shape()[1] as u32 / 2);
         }
@@ -170,8 +170,8 @@ pub fn forward(sequences: Sequences<View>, options: &Attention) -> Result<(Array
         return Ok((out, lse));
     }
     let operands = Operands::new(sequences, options, false)?;
-    let mut args = operands.args(options, false);
-    let groups = args.groups(gpu)?;
+    let mut args = operands.args(options);
+    let groups = args.groups(gpu, operands.variant.d)?;
     let launch = Launch {
         op: OP,
         key: ("attention.forward", operands.variant.key()),
@@ -209,9 +209,10 @@ pub fn backward(
     let operands = Operands::new(sequences, options, wanted.is_some())?;
     // For each row: the logarithm of the denominator, and Σ dP·P.
     let sums = Array::new(OP, gpu, &[2, options.heads, tokens], DType::F32)?;
-    let parts = wanted.map(|bias| parts(gpu, tokens, bias)).transpose()?;
-    let mut args = operands.args(options, true);
-    let groups = args.groups(gpu)?;
+    let blocks = tokens.div_ceil(shaders::attention::block(operands.variant.d) as usize);
+    let parts = wanted.map(|bias| parts(gpu, blocks, bias)).transpose()?;
+    let mut args = operands.args(options);
+    let groups = args.groups(gpu, operands.variant.d)?;
     (args.g, args.l_start) = (rows(grad.view()), lse.start());
     (args.d_row, args.d_part) = (layout.row as u32, layout.part as u32);
     let variant = operands.variant;
@@ -239,8 +240,7 @@ pub fn backward(
 }
 
 /// Memory for the gradient of the bias by blocks of tokens: `[blocks, heads, 2·reach + 1]`.
-fn parts(gpu: &'static Gpu, tokens: usize, bias: View) -> Result<Array> {
-    let blocks = tokens.div_ceil(shaders::attention::BLOCK as usize);
+fn parts(gpu: &'static Gpu, blocks: usize, bias: View) -> Result<Array> {
     Array::new(OP, gpu, &[blocks, bias.shape()[0], bias.shape()[1]], DType::F32)
 }
 
