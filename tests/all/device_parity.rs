@@ -39,16 +39,17 @@ proptest! {
 
 /// Attention over sequences longer and shorter than a kernel's block, heads of one piece and of
 /// several, with and without dropout, a causal mask, windows and a bias. The operands are columns
-/// of one matrix.
+/// of one matrix. Heads so large that a thread has one row are tried with all of these at once.
 #[test]
 fn attention_agrees_over_blocks_and_pieces() {
     let Some(device) = gpu() else { return };
-    let lengths = [5u32, 0, 1, 37, 16, 70, 3];
+    let lengths = [70u32, 0, 1, 33, 5, 31, 3, 16];
     let mut bounds = vec![0u32];
     lengths.iter().for_each(|n| bounds.push(bounds[bounds.len() - 1] + n));
     let tokens = bounds[bounds.len() - 1] as usize;
     let offsets = Tensor::from_slice(&bounds, &[bounds.len()]).unwrap();
-    for (heads, d) in [(1, 1), (3, 24), (1, 80)] {
+    for (heads, d) in [(1, 1), (3, 24), (1, 80), (1, 272)] {
+        let is_large = d > 256;
         let plain = Attention { heads, scale: 1.0 / (d as f64).sqrt(), ..Default::default() };
         let dropped = |p: f64| Attention { dropout: Some((p, RngKey::new(5))), ..plain };
         let causal = Attention { causal: true, ..plain };
@@ -63,6 +64,9 @@ fn attention_agrees_over_blocks_and_pieces() {
             (Attention { window: Some(33), causal: true, ..dropped(0.3) }, Some(17)),
             (dropped(0.3), Some(100)),
         ] {
+            if is_large && reach != Some(17) {
+                continue;
+            }
             let what = format!("{options:?}, heads of {d}, bias to {reach:?}");
             let bias = reach.map(|reach: usize| {
                 Tensor::randn(&[heads, 2 * reach + 1], DType::F32, RngKey::new(6)).unwrap()
@@ -93,21 +97,23 @@ fn attention_agrees_over_blocks_and_pieces() {
     }
 }
 
-/// A NaN in one sequence does not reach the other.
+/// A NaN in one sequence does not reach the other, though threads have rows of both.
 #[test]
 fn attention_keeps_sequences_apart() {
     let Some(device) = gpu() else { return };
-    let offsets = Tensor::from_slice(&[0u32, 3, 7], &[3]).unwrap().to_device(device).unwrap();
-    let mut values = vec![0.5f32; 7 * 4];
-    values[4 * 4 + 1] = f32::NAN; // of the second sequence
-    let x = Tensor::from_slice(&values, &[7, 4]).unwrap().to_device(device).unwrap();
+    let (first, tokens, d) = (20, 45, 4);
+    let offsets = [0u32, first as u32, tokens as u32];
+    let offsets = Tensor::from_slice(&offsets, &[3]).unwrap().to_device(device).unwrap();
+    let mut values = vec![0.5f32; tokens * d];
+    values[30 * d + 1] = f32::NAN; // of the second sequence
+    let x = Tensor::from_slice(&values, &[tokens, d]).unwrap().to_device(device).unwrap();
     let options = Attention { scale: 0.5, ..Default::default() };
     let (out, lse) = x.attention(&x, &x, None, &offsets, &options).unwrap();
     let grads = x.attention_backward([&x, &x], None, &offsets, [&lse, &x], &options).unwrap();
     for t in [out, grads.query, grads.key, grads.value] {
         let t = t.to_vec::<f32>().unwrap();
-        assert!(t[..3 * 4].iter().all(|x| x.is_finite()), "{t:?}");
-        assert!(t[3 * 4..].iter().any(|x| x.is_nan()), "{t:?}");
+        assert!(t[..first * d].iter().all(|x| x.is_finite()), "{t:?}");
+        assert!(t[first * d..].iter().any(|x| x.is_nan()), "{t:?}");
     }
 }
 
