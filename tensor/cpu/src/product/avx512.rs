@@ -113,10 +113,14 @@ pub(super) fn bf16() -> Option<&'static dyn Kernel> {
     (has_words() && is_x86_feature_detected!("avx512bf16")).then_some(&Dots(Bf16(())) as _)
 }
 
-/// Whether AMD made the processor: leaf 0 has the name in EBX, EDX and ECX.
+/// Whether AMD made the processor: leaf 0 has the name in EBX, EDX and ECX. Asked once, because a
+/// virtual machine's host answers, which takes microseconds.
 fn is_amd() -> bool {
-    let name = __cpuid(0);
-    [name.ebx, name.edx, name.ecx].map(u32::to_le_bytes).as_flattened() == b"AuthenticAMD"
+    static IS_AMD: LazyLock<bool> = LazyLock::new(|| {
+        let name = __cpuid(0);
+        [name.ebx, name.edx, name.ecx].map(u32::to_le_bytes).as_flattened() == b"AuthenticAMD"
+    });
+    *IS_AMD
 }
 
 fn has_words() -> bool {
