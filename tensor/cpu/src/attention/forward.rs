@@ -124,7 +124,7 @@ impl<T: Float> Forward<'_, T> {
 }
 
 /// Turns a row of scores into probabilities; returns the logarithm of the denominator. Columns
-/// that are not `seen` become 0. The exponentials are powers of 2, of exponents multiplied by log₂e.
+/// that are not `seen` become 0.
 #[inline(always)]
 fn softmax_row<T: Float>(row: &mut [T], seen: Range<usize>, scale: T) -> T {
     let max = T::largest(row[seen.clone()].iter().map(

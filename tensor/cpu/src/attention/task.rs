@@ -215,9 +215,10 @@ impl<'a> Call<'a> {
 #[inline(always)]
 pub(super) fn powers<T: Float>(row: &mut [T], scale: T, shift: T) {
     let log2_e = T::c(std::f64::consts::LOG2_E);
-    let (scale, shift) = (scale * log2_e, shift * log2_e);
     for x in row.iter_mut() {
-        *x = x.mul_add(scale, -shift).exp2();
+        // Rounded before the difference, as the shift was: the largest score leaves exactly 0, however
+        // large it is. Neither a fused multiply-add nor log₂e in the scale would do that.
+        *x = ((*x * scale - shift) * log2_e).exp2();
     }
 }
 
