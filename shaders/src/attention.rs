@@ -81,6 +81,7 @@ fn shader(entry: &'static str, variant: Variant, inputs: u32, outputs: u32) -> S
     let [row_q_k, row_g_v, walk_q_k, walk_g_v] =
         if entry == "backward_k" { ["k", "v", "q", "g"] } else { ["q", "g", "k", "v"] };
     let flag = |on: bool| (on as u32).to_string();
+    let stay = !backward && d <= piece;
     let first_output = inputs + variant.bias as u32;
     let definitions = [
         ("ENTRY", entry.to_string()),
@@ -90,6 +91,8 @@ fn shader(entry: &'static str, variant: Variant, inputs: u32, outputs: u32) -> S
         ("R", rows.to_string()),
         ("C", piece.to_string()),
         ("CHUNKS", d.div_ceil(piece).to_string()),
+        ("STAY", flag(stay)),
+        ("RELOAD", flag(!stay)),
         ("WIDE", (piece / THREADS).to_string()),
         ("LOADS", (rows * piece / THREADS).to_string()),
         ("DROPOUT", flag(variant.dropout)),

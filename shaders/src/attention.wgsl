@@ -17,8 +17,9 @@
 // it reads 2·R numbers from workgroup memory, which is 2/R for each; a thread with one score would read 2. For R·C/16
 // of a result it reads R weights and C/16 columns. With R = 2 and C = 32, both come to one number read for each.
 // Memory: d goes through workgroup memory in CHUNKS pieces of C columns. There are two tiles of BLOCK × C, for the
-// rows and for the walk; Q·K and dO·V take turns in them. A third tile, BLOCK × BLOCK, has the weights with which the
-// walk's tokens are added up. attention.rs chooses R and C so that all three fit into the 16 KiB that every device has.
+// rows and for the walk; Q·K and dO·V take turns in them. The queries of `forward` stay over the whole walk if they are
+// one piece. A third tile, BLOCK × BLOCK, has the weights with which the walk's tokens are added up. attention.rs
+// chooses R and C so that all three fit into the 16 KiB that every device has.
 // A token finds its sequence by bisection of the offsets. Scores of keys that a query does not see are left out, never
 // multiplied by 0.
 // `backward_q` walks twice, for D and for dQ. It writes L and D to `rows [2, heads, tokens]`, and `backward_k` reads
@@ -100,7 +101,9 @@ fn load_rows(pair: u32, start: u32, first: u32, head: u32, local: vec3<u32>) {
 fn products(pair: u32, first: u32, walk: u32, head: u32, local: vec3<u32>) -> Scores {
     var sums: Scores;
     for (var start = 0u; start < D; start += args.piece) {
+#if RELOAD
         load_rows(pair, start, first, head, local);
+#end
         load_walk(pair, start, walk, head, local);
         workgroupBarrier();
         for (var c = 0u; c < args.piece; c++) {
@@ -261,6 +264,9 @@ fn $ENTRY(
     var sum: array<f32, R>;
 #for J in 0..$R
     top[$J] = LOWEST;
+#end
+#if STAY
+    load_rows(Q_K, 0u, first, head, local);
 #end
     for (var walk = begin; walk < end; walk += BLOCK) {
         var s = products(Q_K, first, walk, head, local);
