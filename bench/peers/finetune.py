@@ -75,14 +75,14 @@ class Data:
         return ids, mask, torch.tensor([fill(y, IGNORED) for y in ys] if a.task == "tokens" else ys)
 
 
-def loss_of_task(task, logits, y):
+def loss_of_task(a, logits, y):
     f = torch.nn.functional
     return {
-        "classify": lambda: f.cross_entropy(logits, y),
+        "classify": lambda: f.cross_entropy(logits, y, label_smoothing=a.label_smoothing),
         "multi": lambda: f.binary_cross_entropy_with_logits(logits, y),
         "regression": lambda: f.mse_loss(logits, y),
         "tokens": lambda: f.cross_entropy(logits.flatten(0, 1), y.flatten(), ignore_index=IGNORED),
-    }[task]()
+    }[a.task]()
 
 
 def evaluate(a, net, data, labels):
@@ -161,6 +161,7 @@ def network(a, labels):
 def main():
     p = recipe.flags(__doc__, ["classify", "multi", "regression", "tokens"])
     p.add_argument("--pooling", choices=["cls", "mean"], default="cls")
+    p.add_argument("--label-smoothing", type=float, default=0.0, help="of classify")
     a = p.parse_args()
     if a.task == "tokens" and a.pooling == "mean":
         p.error("--pooling is for texts, not for tokens")
@@ -173,7 +174,7 @@ def main():
 
     def loss_of(places):
         ids, mask, y = splits["train"].batch(a, places)
-        return loss_of_task(a.task, net(input_ids=ids, attention_mask=mask).logits, y)
+        return loss_of_task(a, net(input_ids=ids, attention_mask=mask).logits, y)
 
     dev = recipe.train(a, net, len(splits["train"].rows), loss_of,
                        lambda: evaluate(a, net, splits["dev"], labels))
