@@ -78,22 +78,25 @@ fn of_row(pair: u32, token: u32, head: u32, column: u32) -> f32 {
     return at_$ROW_Q_K(token, head * D + column);
 }
 
+// The token and the column of the number `n` that a thread brings into a tile.
+fn place_of(n: u32, local: vec3<u32>) -> vec2<u32> {
+    let place = local.y * 16u + local.x + n * 256u;
+    return vec2<u32>(place / C, place % C);
+}
+
 // Brings columns `start` to start + C of the walk's tokens into workgroup memory.
 fn load_walk(pair: u32, start: u32, walk: u32, head: u32, local: vec3<u32>) {
 #for N in 0..$LOADS
-    let place$N = local.y * 16u + local.x + $N * 256u;
-    let token$N = place$N / C;
-    let column$N = place$N % C;
-    walk_tile[token$N * TILE_ROW + column$N] = of_walk(pair, walk + token$N, head, start + column$N);
+    let at$N = place_of($N, local);
+    walk_tile[at$N.x * TILE_ROW + at$N.y] = of_walk(pair, walk + at$N.x, head, start + at$N.y);
 #end
 }
 
+// The same of the workgroup's own tokens.
 fn load_rows(pair: u32, start: u32, first: u32, head: u32, local: vec3<u32>) {
 #for N in 0..$LOADS
-    let place$N = local.y * 16u + local.x + $N * 256u;
-    let token$N = place$N / C;
-    let column$N = place$N % C;
-    row_tile[token$N * TILE_ROW + column$N] = of_row(pair, first + token$N, head, start + column$N);
+    let at$N = place_of($N, local);
+    row_tile[at$N.x * TILE_ROW + at$N.y] = of_row(pair, first + at$N.x, head, start + at$N.y);
 #end
 }
 

@@ -112,9 +112,8 @@ fn sparse_vectors_are_those_of_sentence_transformers() {
                     assert_eq!(json!(found.index), expected[0]);
                     let expected = expected[1].as_f64().unwrap();
                     let distance = f64::from(found.value) - expected;
-                    // Sums over tokens: two orders of f32 are up to 1e-5 apart.
                     assert!(
-                        distance.abs() < 3e-5 * expected.abs().max(1.0),
+                        distance.abs() < 1e-5 * expected.abs().max(1.0),
                         "{name}: {} {distance}",
                         case["settings"]
                     );

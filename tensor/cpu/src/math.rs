@@ -184,6 +184,16 @@ fn turn(bits: i32) -> i32 {
     bits ^ ((bits >> 31) as u32 >> 1) as i32
 }
 
+/// A polynomial by fused multiply-adds, from the coefficient of the highest power to that of 1.
+#[inline(always)]
+fn horner<const N: usize>(x: f32, coefficients: [f32; N]) -> f32 {
+    let mut sum = coefficients[0];
+    for i in 1..N {
+        sum = x.mul_add(sum, coefficients[i]);
+    }
+    sum
+}
+
 /// eˣ. Cody–Waite reduction x = n·ln 2 + r, a degree-7 polynomial for eʳ (Cephes'
 /// `expf`), then 2ⁿ by the exponent bits in two halves, so that subnormal results
 /// are right too. At most 2 ulp.
@@ -197,12 +207,17 @@ fn exp_f32(x: f32) -> f32 {
     let n = rounded - ROUND;
     let r = n.mul_add(-0.693_359_4, clamped);
     let r = n.mul_add(2.121_944_4e-4, r);
-    let p = 1.987_569_1e-4;
-    let p = r.mul_add(p, 1.398_199_9e-3);
-    let p = r.mul_add(p, 8.333_452e-3);
-    let p = r.mul_add(p, 4.166_579_6e-2);
-    let p = r.mul_add(p, 1.666_666_5e-1);
-    let p = r.mul_add(p, 5.000_000_1e-1);
+    let p = horner(
+        r,
+        [
+            1.987_569_1e-4,
+            1.398_199_9e-3,
+            8.333_452e-3,
+            4.166_579_6e-2,
+            1.666_666_5e-1,
+            5.000_000_1e-1,
+        ],
+    );
     let p = p.mul_add(r * r, r) + 1.0;
     // In [-151, 129] after the clamp; of a NaN some integer, masked by the NaN polynomial.
     // Wrapping, because a check for overflow would keep the loop from being vectorised.
@@ -221,13 +236,18 @@ fn exp2_f32(x: f32) -> f32 {
     let x = if x < -127.0 { -127.0 } else { x };
     let rounded = x + ROUND;
     let r = x - (rounded - ROUND);
-    let p = 1.535_336_2e-4;
-    let p = r.mul_add(p, 1.339_887_4e-3);
-    let p = r.mul_add(p, 9.618_437e-3);
-    let p = r.mul_add(p, 5.550_332_5e-2);
-    let p = r.mul_add(p, 2.402_264_8e-1);
-    let p = r.mul_add(p, 6.931_472e-1);
-    let p = r.mul_add(p, 1.0);
+    let p = horner(
+        r,
+        [
+            1.535_336_2e-4,
+            1.339_887_4e-3,
+            9.618_437e-3,
+            5.550_332_5e-2,
+            2.402_264_8e-1,
+            6.931_472e-1,
+            1.0,
+        ],
+    );
     // The shift leaves n alone of the bits of n + 1.5·2²³.
     p * f32::from_bits((rounded.to_bits() << 23).wrapping_add(127 << 23))
 }
@@ -346,15 +366,8 @@ impl Float for f32 {
     /// 2e-7, with ½ at 0). Up to 5.6 the relative error is at most 2e-6.
     #[inline(always)]
     fn normal_tail(self) -> (f32, f32) {
-        let p = 1.520_995_5e-2;
-        let p = self.mul_add(p, 1.116_517_7e-1);
-        let p = self.mul_add(p, 3.480_139e-1);
-        let p = self.mul_add(p, 0.5);
-        let q = 3.813_645e-2;
-        let q = self.mul_add(q, 2.795_215_5e-1);
-        let q = self.mul_add(q, 9.153_334e-1);
-        let q = self.mul_add(q, 1.493_906_1);
-        let q = self.mul_add(q, 1.0);
+        let p = horner(self, [1.520_995_5e-2, 1.116_517_7e-1, 3.480_139e-1, 0.5]);
+        let q = horner(self, [3.813_645e-2, 2.795_215_5e-1, 9.153_334e-1, 1.493_906_1, 1.0]);
         let e = exp2_f32(-0.5 * std::f32::consts::LOG2_E * (self * self));
         (p / q * e, FRAC_1_SQRT_TAU as f32 * e)
     }
