@@ -93,6 +93,11 @@ trait Dot: Copy + Send + Sync + 'static {
     }
 
     fn add(self, sum: __m512i, a: __m512i, b: __m512i) -> __m512i;
+
+    /// The sum of f32, of which `sum` has the bits, and `start`; `None` where sums are integers.
+    fn add_start(self, _sum: __m512i, _start: __m512) -> Option<__m512i> {
+        None
+    }
 }
 
 /// The processor has AVX-512F, BW and VNNI.
@@ -181,6 +186,12 @@ impl Dot for Bf16 {
             _mm512_castps_si512(_mm512_dpbf16_ps(_mm512_castsi512_ps(sum), a, b))
         }
     }
+
+    #[inline(always)]
+    fn add_start(self, sum: __m512i, start: __m512) -> Option<__m512i> {
+        // SAFETY: `self` for the instructions.
+        Some(unsafe { _mm512_castps_si512(_mm512_add_ps(start, _mm512_castsi512_ps(sum))) })
+    }
 }
 
 /// The kernel of one such instruction.
@@ -209,6 +220,10 @@ impl<D: Dot> Kernel for Dots<D> {
 
     fn is_worth_it(&self) -> bool {
         self.0.is_worth_it()
+    }
+
+    fn writes_into_c(&self) -> bool {
+        !D::NUMBERS.are_integers()
     }
 
     fn tile(&self, _: &Registers, tile: Tile) {
@@ -269,6 +284,14 @@ unsafe fn tile_rows<D: Dot, const R: usize>(dot: D, tile: &Tile) {
                 let x = _mm512_set1_epi32(*a.add(r * row + p) as i32);
                 sums[r][0] = dot.add(sums[r][0], x, b0);
                 sums[r][1] = dot.add(sums[r][1], x, b1);
+            }
+        }
+        if let Some((start, row)) = tile.start() {
+            for r in 0..R {
+                for half in 0..2 {
+                    let start = _mm512_loadu_ps(start.add(r * row + half * HALF));
+                    sums[r][half] = dot.add_start(sums[r][half], start).unwrap_or(sums[r][half]);
+                }
             }
         }
         for r in 0..R {

@@ -69,6 +69,9 @@ pub(super) fn pack_rows(a: Mat<f32>, rows: Range<usize>, ks: Range<usize>, out: 
     simd::dispatch::<true, f32, _>(
         #[inline(always)]
         || {
+            if a.col == 1 {
+                return pack_adjacent_steps(a, rows, ks, out, words);
+            }
             // A few steps of all rows at a time: that is how they lie where rows are adjacent.
             for (at, from) in ks.clone().step_by(2 * SIDE).enumerate() {
                 let steps = from..ks.end.min(from + 2 * SIDE);
@@ -82,6 +85,25 @@ pub(super) fn pack_rows(a: Mat<f32>, rows: Range<usize>, ks: Range<usize>, out: 
             }
         },
     );
+}
+
+/// [`pack_rows`] where the steps of a row are adjacent.
+#[inline(always)]
+fn pack_adjacent_steps(
+    a: Mat<f32>,
+    rows: Range<usize>,
+    ks: Range<usize>,
+    out: &mut [u32],
+    words: usize,
+) {
+    for (row, out) in rows.zip(out.chunks_exact_mut(words)) {
+        let x = &a.data[row * a.row + ks.start..][..ks.len()];
+        let (out, beyond) = bytemuck::cast_slice_mut::<_, u16>(out).split_at_mut(x.len());
+        for (out, &x) in out.iter_mut().zip(x) {
+            *out = bf16(x);
+        }
+        beyond.fill(0);
+    }
 }
 
 /// The words `[words][lines]` of up to 16 lines and 32 steps; 0 beyond them. `m` is `[lines, steps]`.

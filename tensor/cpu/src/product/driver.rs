@@ -215,9 +215,9 @@ impl Product<'_> {
         kernel.tile(registers, Tile { rows, words, left, panel, ahead, places, start, out });
     }
 
-    /// Whether C has a column for each number of a tile in f32.
+    /// Whether a tile has C's numbers alone, so that it can be written there.
     fn fills_panel(&self, place: &Place) -> bool {
-        self.numbers == Numbers::F32 && place.columns.len() == self.width
+        self.kernel.writes_into_c() && place.columns.len() == self.width
     }
 
     /// Whether a tile's sums begin with the bias; else the epilogue adds it.

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::kernel::{Kernel, Places, Registers, Start, Tile, Tiles, UNROLL};
+use super::kernel::{Kernel, Places, Registers, Tile, Tiles, UNROLL};
 use super::numbers::{Numbers, Room};
 use super::panels;
 use super::vectors::{Pointers, Vectors, tile};
@@ -59,6 +59,10 @@ impl<V: Vectors> Kernel for Float<V> {
         V::FS_PER_MAC
     }
 
+    fn writes_into_c(&self) -> bool {
+        true
+    }
+
     fn pack_weight(&self, b: Mat<f32>, ks: Range<usize>, columns: Range<usize>, room: Room) {
         let out = bytemuck::cast_slice_mut(room.bytes);
         self.0.inside(
@@ -92,11 +96,6 @@ impl<V: Vectors> Kernel for Float<V> {
 #[inline(always)]
 fn pointers(tile: &Tile, width: usize) -> Pointers {
     let (b, c) = (tile.panel.as_ptr().cast::<f32>(), tile.out.ptr.cast::<f32>());
-    let start = match tile.start {
-        Start::Zero => None,
-        Start::Row(row) => Some((row.as_ptr(), 0)),
-        Start::Out => Some((c.cast_const(), tile.out.row)),
-    };
     // The tiles of a panel share the next one, but for the rows that the first few ask for.
     let (mut ahead, mut ahead_rows) = (std::ptr::null(), 0);
     if let Some(next) = tile.ahead {
@@ -114,7 +113,7 @@ fn pointers(tile: &Tile, width: usize) -> Pointers {
         col_a: tile.left.col,
         b,
         row_b: width,
-        start,
+        start: tile.start(),
         c,
         row_c: tile.out.row,
         ahead,

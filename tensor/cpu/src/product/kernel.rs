@@ -32,6 +32,12 @@ pub(crate) trait Kernel: Send + Sync {
         true
     }
 
+    /// Whether a tile may start with other numbers than 0 and has no rows or columns beyond its own,
+    /// so that it can be written straight into C.
+    fn writes_into_c(&self) -> bool {
+        false
+    }
+
     /// What a task holds from its first tile to its last.
     fn begin(&self) -> Registers {
         Registers::Ordinary
@@ -87,9 +93,18 @@ impl Tile<'_> {
             Start::Row(row) => assert!(row.len() >= width, "a number for each column"),
             Start::Zero | Start::Out => {}
         }
-        if numbers != Numbers::F32 {
-            assert!(self.left.col == 1, "words of a row are adjacent");
-            assert!(matches!(self.start, Start::Zero), "only f32 sums start elsewhere");
+        assert!(numbers == Numbers::F32 || self.left.col == 1, "words of a row are adjacent");
+        let starts_at_zero = matches!(self.start, Start::Zero);
+        assert!(starts_at_zero || kernel.writes_into_c(), "sums that start elsewhere");
+    }
+
+    /// The first number that is added to the sums, and how far the rows of these numbers are apart.
+    #[inline(always)]
+    pub(super) fn start(&self) -> Option<(*const f32, usize)> {
+        match self.start {
+            Start::Zero => None,
+            Start::Row(row) => Some((row.as_ptr(), 0)),
+            Start::Out => Some((self.out.ptr.cast_const().cast(), self.out.row)),
         }
     }
 
