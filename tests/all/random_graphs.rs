@@ -159,6 +159,7 @@ impl Graph<'_> {
             dropout: (n / 8).is_multiple_of(2).then_some((0.3, key)),
             causal: (n / 16).is_multiple_of(2),
             window: (n / 32).is_multiple_of(2).then_some(1),
+            ..Default::default()
         };
         // A bias of the scores: a row of odd size.
         let bias = &w.narrow(0, 0, 1)?.narrow(1, 0, (columns - 1) | 1)?;

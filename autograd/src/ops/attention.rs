@@ -5,6 +5,7 @@ use gradus_tensor::{Result, Tensor};
 use serde_json::{Value, json};
 
 use crate::context::Context;
+use crate::mode;
 use crate::op::Op;
 use crate::trace::{SavedTensor, Told, numbers};
 use crate::var::Var;
@@ -158,10 +159,11 @@ impl Var {
             return wide.attention(&k, &v, bias.as_ref(), offsets, options)?.to_dtype(self.dtype());
         }
         let (q, k, v) = (&self.lowered()?, &key.lowered()?, &value.lowered()?);
-        let table = bias.map(Var::tensor);
-        let (y, lse) = q.tensor().attention(k.tensor(), v.tensor(), table, offsets, options)?;
-        let (offsets, options) = (offsets.clone(), *options);
         let inputs: Vec<&Var> = [q, k, v].into_iter().chain(bias).collect();
+        let options = in_mode(options, &inputs);
+        let table = bias.map(Var::tensor);
+        let (y, lse) = q.tensor().attention(k.tensor(), v.tensor(), table, offsets, &options)?;
+        let offsets = offsets.clone();
         let told = told(&offsets, &options).holds(SavedTensor::LogSum, [&lse]);
         Var::record_told(Op::Attention, y, &inputs, told, move |c| {
             if c.create_graph() {
@@ -210,9 +212,11 @@ impl Var {
             return y.to_dtype(self.dtype());
         }
         let qkv = &self.lowered()?;
-        let (y, lse) = qkv.tensor().attention_qkvpacked(bias.map(Var::tensor), offsets, options)?;
-        let (offsets, options) = (offsets.clone(), *options);
         let inputs: Vec<&Var> = [qkv].into_iter().chain(bias).collect();
+        let options = in_mode(options, &inputs);
+        let (y, lse) =
+            qkv.tensor().attention_qkvpacked(bias.map(Var::tensor), offsets, &options)?;
+        let offsets = offsets.clone();
         let told = told(&offsets, &options).holds(SavedTensor::LogSum, [&lse]);
         Var::record_told(Op::AttentionQkvPacked, y, &inputs, told, move |c| {
             if c.create_graph() {
@@ -227,6 +231,13 @@ impl Var {
             Ok(grads.into_iter().take(c.inputs()).map(|t| t.map(Var::constant)).collect())
         })
     }
+}
+
+/// With products in bf16 where [`low_precision`](crate::low_precision) asks for 8 or 16 bits and
+/// nothing is recorded.
+fn in_mode(options: &Attention, inputs: &[&Var]) -> Attention {
+    let low = mode::low().is_some() && !Var::is_recorded(inputs);
+    Attention { bf16: options.bf16 || low, ..*options }
 }
 
 /// What attention tells a trace: how it attends.

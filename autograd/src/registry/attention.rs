@@ -65,7 +65,7 @@ fn settings(g: &Gen) -> Vec<Setting> {
                 hidden: heads * d,
                 offsets: offsets.clone(),
                 bias: reach.map(|reach| [heads, 2 * reach + 1]),
-                options: Attention { heads, scale, dropout, causal, window },
+                options: Attention { heads, scale, dropout, causal, window, bf16: false },
                 parameters: format!(
                     "{heads} heads, lengths {lengths:?}, dropout {dropout:?}, causal {causal}, \
                      window {window:?}, bias to {reach:?}"

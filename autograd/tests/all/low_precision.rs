@@ -1,7 +1,8 @@
 //! Layers in 8 and 16 bits: those in bf16 have gradients, of operands that were rounded.
 
 use gradus_autograd::{BackwardOptions, Var, checkpoint, grad, low_precision, no_grad};
-use gradus_tensor::{DType, Device, LowPrecision, Result, Tensor, is_bf16_fast};
+use gradus_tensor::ops::attention::Attention;
+use gradus_tensor::{DType, Device, LowPrecision, Result, RngKey, Tensor, is_bf16_fast};
 use proptest::prelude::*;
 
 use crate::autocast::{assert_near, leaf};
@@ -118,5 +119,30 @@ fn layers_in_8_bits_are_refused_where_they_would_be_recorded() {
         let near = no_grad(|| low_precision(Some(low), || x.linear(&w, Some(&b)))).unwrap();
         let truth = no_grad(|| x.linear(&w, Some(&b))).unwrap();
         assert_near(&format!("{low:?}"), near.tensor(), truth.tensor(), 0.03);
+    }
+}
+
+#[test]
+fn attention_rounds_only_where_nothing_is_recorded() {
+    let (tokens, hidden) = (70, 24);
+    let [q, k, v] = [0, 1, 2]
+        .map(|seed| Tensor::randn(&[tokens, hidden], DType::F32, RngKey::new(seed)).unwrap());
+    let offsets = Tensor::from_slice(&[0u32, tokens as u32], &[2]).unwrap();
+    let options = Attention { heads: 2, scale: 0.3, ..Default::default() };
+    let attend = |q: &Var| {
+        let [k, v] = [&k, &v].map(|x| Var::constant(x.clone()));
+        q.attention(&k, &v, None, &offsets, &options).unwrap().tensor().to_vec::<f32>().unwrap()
+    };
+    let exact = attend(&Var::constant(q.clone()));
+    for low in [LowPrecision::Bf16, LowPrecision::Int8] {
+        let recorded = low_precision(Some(low), || attend(&Var::leaf(q.clone())));
+        assert_eq!(recorded, exact, "{low:?}: what is recorded is f32");
+        let rounded = low_precision(Some(low), || attend(&Var::constant(q.clone())));
+        let asked = Attention { bf16: true, ..options };
+        let (y, _) = q.attention(&k, &v, None, &offsets, &asked).unwrap();
+        assert_eq!(rounded, y.to_vec::<f32>().unwrap(), "{low:?}: as if it were asked for");
+        for (got, want) in rounded.iter().zip(&exact) {
+            assert!((got - want).abs() <= 0.03, "{low:?}: {got}, not {want}");
+        }
     }
 }

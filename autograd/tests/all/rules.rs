@@ -85,7 +85,7 @@ fn attention_beyond_a_block() {
         ] {
             let dropout = (switch % 2 == 1).then(|| (0.25, RngKey::new(n as u64)));
             let scale = 0.7 / (d as f64).sqrt();
-            let options = Attention { heads, scale, dropout, causal, window };
+            let options = Attention { heads, scale, dropout, causal, window, bf16: false };
             let input = |seed: u64, width: usize| {
                 Tensor::randn(&[tokens, width], DType::F64, RngKey::new(seed)).unwrap()
             };

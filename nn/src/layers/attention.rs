@@ -75,6 +75,7 @@ impl Attention {
             dropout: drops.then(|| (self.dropout, forward.key.place(&self.name))),
             window: self.window,
             causal: self.causal,
+            ..Options::default()
         }
     }
 

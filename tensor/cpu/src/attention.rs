@@ -12,13 +12,15 @@
 //! one tensor, one after another or side by side; B `[heads, 2·m + 1]` by distance ([`bias`]).
 //! A task is one sequence and one head: it alone writes its block of every output. It copies its
 //! operands into small contiguous matrices (rows padded to whole vectors), and all products run on
-//! one register-blocked kernel, `C += A·B` with B's rows in vectors ([`product`]).
+//! one register-blocked kernel, `C += A·B` with B's rows in vectors ([`product`]); the forward pass may
+//! round the operands of its two products to bf16 ([`operands`]).
 //! Sums run over k in ascending order and are then added to C; softmax subtracts the row's maximum.
 //! dB adds the pairs of a distance by ascending query, then the distances beyond m, then sequences.
 
 mod backward;
 mod bias;
 mod forward;
+mod operands;
 mod product;
 mod task;
 

@@ -103,7 +103,7 @@ fn long_sequences_attend_as_short_ones() {
                 2 => (true, window),
                 _ => (false, window),
             };
-            let options = Attention { heads: HEADS, scale, dropout, causal, window };
+            let options = Attention { heads: HEADS, scale, dropout, causal, window, bf16: false };
             let plain = Attention { causal: false, window: None, ..options };
             check(Device::Cpu, DType::F32, lengths, &plain, 2e-5);
             check(Device::Cpu, DType::F64, lengths, &options, 1e-12);

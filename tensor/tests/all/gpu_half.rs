@@ -188,7 +188,7 @@ fn attention() {
     let [qt, kt, vt, gt] = [&q, &k, &v, &g].map(|t| half(t, device));
     let scale = 1.0 / (hidden as f64 / heads as f64).sqrt();
     let dropout = Some((0.1, RngKey::new(9)));
-    let options = Attention { heads, scale, dropout, causal: true, window: Some(20) };
+    let options = Attention { heads, scale, dropout, causal: true, window: Some(20), bf16: false };
     // In f32 for both.
     let bias = &randn(&[heads, 9], 5);
     let bias_there = &bias.to_device(device).unwrap();

@@ -24,12 +24,15 @@ pub struct Attention {
     /// Token i sees only the tokens j with |i − j| ≤ window (half of ModernBERT's
     /// `local_attention`). `None` is no limit.
     pub window: Option<usize>,
+    /// Whether the CPU may round the operands of both products to bf16, where that takes less time
+    /// than f32 (sums and softmax stay in f32). For inference: the derivative is that of f32.
+    pub bf16: bool,
 }
 
 impl Default for Attention {
     /// One head; each token sees its whole sequence, by scores without a factor.
     fn default() -> Self {
-        Attention { heads: 1, scale: 1.0, dropout: None, causal: false, window: None }
+        Attention { heads: 1, scale: 1.0, dropout: None, causal: false, window: None, bf16: false }
     }
 }
 

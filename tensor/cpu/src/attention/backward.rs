@@ -228,8 +228,9 @@ impl<T: Float> Backward<'_, T> {
     #[inline(always)]
     fn write(&self, head: &Head<T>, first: usize, rows: &[T], n: usize, part: usize) {
         let GradientLayout { row, part: distance, .. } = self.layout;
+        let d = self.call.d;
         let first = part * distance + (head.start + first) * row + head.column;
         // SAFETY: this task alone writes this head of this sequence.
-        unsafe { Target { out: &self.out, first, stride: row }.write(rows, n, self.call.d) };
+        unsafe { Target { out: &self.out, first, stride: row }.write((rows, pad(d)), n, d) };
     }
 }

@@ -3,15 +3,15 @@
 use std::ops::Range;
 
 use gradus_base::op::attention::{Attention, Sequences};
-use gradus_base::{Result, dispatch_float};
+use gradus_base::{DType, Result, dispatch_float};
 
 use super::bias::{self, Bias};
-use super::product::product;
+use super::operands::{Bf16, Exact, Products};
 use super::task::{BLOCK, Call, Head, Rows, ScoreRow, Target, pad, powers, row};
 use crate::create;
-use crate::mat::Mat;
 use crate::math::Float;
 use crate::parallel::SharedMut;
+use crate::product::Small;
 use crate::simd;
 use crate::storage::Output;
 use crate::view::{Array, View, ViewOrCopy};
@@ -28,11 +28,19 @@ pub fn forward(sequences: Sequences<View>, options: &Attention) -> Result<(Array
     let bias = bias.map(View::contiguous).transpose()?;
     let bias = bias.as_ref().map(ViewOrCopy::view);
     let call = Call::new(q, bounds, options)?;
-    dispatch_float!("attention", q.dtype(), forward_of::<T>(&call, operands, bias))
+    if options.bf16
+        && q.dtype() == DType::F32
+        && call.longest() >= <Bf16 as Products<f32>>::FROM
+        && let Some(small) = Small::detect()
+    {
+        return forward_of::<f32, _>(&call, Bf16(small), operands, bias);
+    }
+    dispatch_float!("attention", q.dtype(), forward_of::<T, _>(&call, Exact, operands, bias))
 }
 
-fn forward_of<T: Float>(
+fn forward_of<T: Float, P: Products<T>>(
     call: &Call,
+    products: P,
     [q, k, v]: [View; 3],
     bias: Option<View>,
 ) -> Result<(Array, Array)> {
@@ -48,16 +56,27 @@ fn forward_of<T: Float>(
         out: SharedMut::new(out.slice_mut()),
         lse: SharedMut::new(lse.slice_mut()),
     };
-    let (width, tall) = (pad(call.d), pad(call.widest()));
+    let sizes = [sizes(call, products), sizes::<T, _>(call, Exact)];
+    let [k, v, left, s, o] = std::array::from_fn(|i| sizes[0][i].max(sizes[1][i]));
     let spread = if bias.is_some() { bias::distances(call.longest()) } else { 0 };
-    let sizes = [call.d * tall, call.longest() * width, BLOCK * tall, BLOCK * width, spread];
+    let sizes = [k, v, left, s, o, spread];
     call.run(
         2,
         sizes,
         #[inline(always)]
-        |head, memory| kernel.head(&head, memory),
+        |head, memory| match head.n < P::FROM {
+            true => kernel.head(Exact, &head, memory),
+            false => kernel.head(products, &head, memory),
+        },
     )?;
     Ok((out.into_array(q.shape()), lse.into_array(&statistics)))
+}
+
+/// The memory of a task's matrices with these products: K, V, Q or P, the scores and O.
+fn sizes<T, P: Products<T>>(call: &Call, products: P) -> [usize; 5] {
+    let [k, v, left] = products.memory(call.widest(), call.d);
+    let [s, o] = [call.widest(), call.d].map(|columns| BLOCK * products.pad(columns));
+    [k, v, left, s, o]
 }
 
 struct Forward<'a, T> {
@@ -71,36 +90,39 @@ struct Forward<'a, T> {
 }
 
 impl<T: Float> Forward<'_, T> {
-    /// One head of one sequence, by blocks of query rows: the memory holds V, of a block Kᵀ, the
-    /// scores and O, and the bias of each distance.
+    /// One head of one sequence, by blocks of query rows: the memory holds K and V of a block's keys
+    /// and its Q or P as the products read them, the scores and O, and the bias of each distance.
     #[inline(always)]
-    fn head(&self, head: &Head<T>, [kt, v, s, o, spread]: [&mut [T]; 5]) {
-        let (n, d, hidden) = (head.n, self.call.d, self.call.hidden);
-        let width = pad(d);
-        head.part(self.v, 0).pack(n, d, v);
+    fn head(
+        &self,
+        products: impl Products<T>,
+        head: &Head<T>,
+        [k, v, left, s, o, spread]: [&mut [T]; 6],
+    ) {
+        let (d, hidden) = (self.call.d, self.call.hidden);
         if let Some(bias) = self.bias {
             bias.spread(head, spread);
         }
-        let mut transposed = 0..0;
+        let mut prepared = 0..0;
         for (first, m) in head.blocks() {
             let keys = head.keys(first, m);
-            let tall = pad(keys.len());
-            if transposed != keys {
-                head.part(self.k, keys.start).transpose(keys.len(), d, kt);
-                transposed = keys.clone();
+            let n = keys.len();
+            if prepared != keys {
+                let rows = [self.k, self.v].map(|x| head.part(x, keys.start));
+                products.prepare(rows, (n, d), [&mut *k, &mut *v]);
+                prepared = keys.clone();
             }
-            let q = head.part(self.q, first);
-            product((m, d, tall), q.mat(), kt, s, false);
+            products.scores((m, d, n), head.part(self.q, first), k, left, s);
+            let tall = products.pad(n);
             for i in 0..m {
                 let at = ScoreRow { query: first + i, key: keys.start };
-                self.probabilities(head, at, spread, row(s, i, tall));
+                self.probabilities(head, at, spread, &mut row(s, i, tall)[..pad(n)]);
             }
-            let (sizes, p) = ((m, keys.len(), width), Mat { data: &*s, row: tall, col: 1 });
-            product(sizes, p, &v[keys.start * width..], o, false);
+            products.outputs((m, n, d), s, v, left, o);
             let at = (head.start + first) * hidden + head.column;
             let target = Target { out: &self.out, first: at, stride: hidden };
             // SAFETY: this task alone writes this head of this sequence.
-            unsafe { target.write(o, m, d) };
+            unsafe { target.write((o, products.pad(d)), m, d) };
         }
     }
 

@@ -237,16 +237,16 @@ pub(super) struct Target<'a, 'b, T> {
 }
 
 impl<T: Float> Target<'_, '_, T> {
-    /// Writes `d` elements of each of the `n` rows of `matrix`, which are `pad(d)` apart.
+    /// Writes `d` elements of each of the `n` rows of `matrix`, which are `width` apart.
     ///
     /// # Safety
     /// No other task may write these elements.
     #[inline(always)]
-    pub(super) unsafe fn write(&self, matrix: &[T], n: usize, d: usize) {
+    pub(super) unsafe fn write(&self, (matrix, width): (&[T], usize), n: usize, d: usize) {
         for i in 0..n {
             let at = self.first + i * self.stride;
             // SAFETY: the caller's promise.
-            unsafe { self.out.slice(at..at + d) }.copy_from_slice(&matrix[i * pad(d)..][..d]);
+            unsafe { self.out.slice(at..at + d) }.copy_from_slice(&matrix[i * width..][..d]);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 use std::sync::LazyLock;
 
 use super::avx2::Avx2;
+use super::bf16::Round;
 use super::float::{F32Kernel, Float};
 use super::kernel::{Kernel, Registers, Tile, prefetch};
 use super::numbers::{HALF, MAX_WIDTH, Numbers};
@@ -111,11 +112,17 @@ pub(super) fn int8() -> Option<&'static dyn Kernel> {
 
 /// The processor has AVX-512F, BW and BF16.
 #[derive(Clone, Copy)]
-struct Bf16(());
+pub(super) struct Bf16(());
+
+impl Bf16 {
+    pub(super) fn detect() -> Option<Bf16> {
+        (has_words() && is_x86_feature_detected!("avx512bf16")).then_some(Bf16(()))
+    }
+}
 
 /// The kernel of bf16.
 pub(super) fn bf16() -> Option<&'static dyn Kernel> {
-    (has_words() && is_x86_feature_detected!("avx512bf16")).then_some(&Dots(Bf16(())) as _)
+    Bf16::detect().map(|_| &Dots(Bf16(())) as _)
 }
 
 /// Whether AMD made the processor: leaf 0 has the name in EBX, EDX and ECX. Asked once, because a
@@ -191,6 +198,37 @@ impl Dot for Bf16 {
     fn add_start(self, sum: __m512i, start: __m512) -> Option<__m512i> {
         // SAFETY: `self` for the instructions.
         Some(unsafe { _mm512_castps_si512(_mm512_add_ps(start, _mm512_castsi512_ps(sum))) })
+    }
+}
+
+impl Round for Bf16 {
+    #[inline(always)]
+    fn inside(self, body: impl FnOnce()) {
+        Dot::inside(self, body);
+    }
+
+    #[inline(always)]
+    fn adjacent(self, x: &[f32; 2 * HALF]) -> [u16; 2 * HALF] {
+        // SAFETY: the array has two vectors; `self` for the instructions; vectors of one size.
+        unsafe {
+            let [low, high] = [0, HALF].map(|at| _mm512_loadu_ps(x.as_ptr().add(at)));
+            std::mem::transmute(_mm512_cvtne2ps_pbh(high, low))
+        }
+    }
+
+    #[inline(always)]
+    fn words(self, first: &[f32; HALF], second: &[f32; HALF]) -> [u32; HALF] {
+        // SAFETY: the arrays have a vector each; `self` for the instructions; vectors of one size.
+        unsafe {
+            let [first, second] = [first, second].map(
+                #[inline(always)]
+                |x| {
+                    let rounded = _mm512_cvtneps_pbh(_mm512_loadu_ps(x.as_ptr()));
+                    _mm512_cvtepu16_epi32(std::mem::transmute::<__m256bh, __m256i>(rounded))
+                },
+            );
+            std::mem::transmute(_mm512_or_si512(first, _mm512_slli_epi32::<16>(second)))
+        }
     }
 }
 

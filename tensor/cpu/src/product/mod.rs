@@ -52,6 +52,7 @@ mod operands;
 mod panels;
 mod plain;
 mod rounding;
+mod small;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -64,6 +65,7 @@ pub use self::kernel::prefetch;
 pub(crate) use self::numbers::Numbers;
 pub(crate) use self::operands::{Epilogue, Left, Right};
 pub(crate) use self::panels::{Packed, Rounded};
+pub(crate) use self::small::Small;
 use gradus_base::op::matmul::LowPrecision;
 
 /// Up to so many rows of A, packing the whole of B first costs more than packing on the way.

@@ -14,6 +14,7 @@ fn options(c: &Call) -> Result<Attention> {
         dropout: c.dropout()?,
         causal: c.flag("causal")?,
         window: c.option("window")?,
+        ..Default::default()
     })
 }
 
