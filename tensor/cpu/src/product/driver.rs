@@ -44,8 +44,8 @@ pub(crate) fn product(
     if m == 0 || n == 0 {
         return Ok(());
     }
-    let (width, words) = (kernel.width(), numbers.words(k));
-    Product { kernel, numbers, width, m, n, words, left, right, out, epilogue }.run()
+    let (width, words, writes_into_c) = (kernel.width(), numbers.words(k), kernel.writes_into_c());
+    Product { kernel, numbers, width, writes_into_c, m, n, words, left, right, out, epilogue }.run()
 }
 
 /// What a task has to itself.
@@ -217,7 +217,7 @@ impl Product<'_> {
 
     /// Whether a tile has C's numbers alone, so that it can be written there.
     fn fills_panel(&self, place: &Place) -> bool {
-        self.kernel.writes_into_c() && place.columns.len() == self.width
+        self.writes_into_c && place.columns.len() == self.width
     }
 
     /// Whether a tile's sums begin with the bias; else the epilogue adds it.

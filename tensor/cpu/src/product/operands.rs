@@ -30,6 +30,7 @@ pub(super) struct Product<'a> {
     /// The kernel's.
     pub(super) numbers: Numbers,
     pub(super) width: usize,
+    pub(super) writes_into_c: bool,
     pub(super) m: usize,
     pub(super) n: usize,
     /// Along k.
