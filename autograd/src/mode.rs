@@ -153,10 +153,9 @@ pub fn autocast<R>(dtype: Option<DType>, body: impl FnOnce() -> R) -> R {
 
 /// Runs `body` with the products of `linear`, `linear_gelu` and `linear_cat` in 8 or 16 bits (see
 /// [`Tensor::linear_low`](gradus_tensor::Tensor::linear_low)), on the CPU, where that takes less
-/// time than f32; in f32 for `None`. In either mode attention that is not recorded may round the
-/// operands of its products to bf16 ([`Attention::bf16`]). The mode belongs to the calling thread.
-///
-/// [`Attention::bf16`]: gradus_tensor::ops::attention::Attention::bf16
+/// time than f32; in f32 for `None`. Within [`no_grad`] attention may round the operands of its
+/// products to bf16 (see [`Attention`](gradus_tensor::ops::attention::Attention)). The mode belongs to
+/// the calling thread.
 ///
 /// With [`LowPrecision::Bf16`] layers are differentiable: backward rounds the gradient too, and
 /// computes the products of the rule in bf16, wherever it is called. Results and gradients are f32,

@@ -19,8 +19,8 @@ pub enum Precision {
     /// [`autocast`]. For GPUs. Training in it needs a [`GradScaler`](crate::GradScaler).
     F16,
     /// Products of linear layers in bf16, forward and backward, and in inference those of attention;
-    /// their sums and all else in f32; see [`low_precision`]. For the CPU; one on which that is no faster ([`is_bf16_fast`]) computes in
-    /// f32.
+    /// their sums and all else in f32; see [`low_precision`]. For the CPU; one on which that is no
+    /// faster ([`is_bf16_fast`]) computes in f32.
     Bf16,
     /// Products of linear layers in 8 bits, one scale for each output channel and one for each row
     /// of the input; attention as with bf16; see [`low_precision`]. For inference on the CPU.

@@ -160,7 +160,7 @@ impl Var {
         }
         let (q, k, v) = (&self.lowered()?, &key.lowered()?, &value.lowered()?);
         let inputs: Vec<&Var> = [q, k, v].into_iter().chain(bias).collect();
-        let options = in_mode(options, &inputs);
+        let options = in_mode(options);
         let table = bias.map(Var::tensor);
         let (y, lse) = q.tensor().attention(k.tensor(), v.tensor(), table, offsets, &options)?;
         let offsets = offsets.clone();
@@ -213,7 +213,7 @@ impl Var {
         }
         let qkv = &self.lowered()?;
         let inputs: Vec<&Var> = [qkv].into_iter().chain(bias).collect();
-        let options = in_mode(options, &inputs);
+        let options = in_mode(options);
         let (y, lse) =
             qkv.tensor().attention_qkvpacked(bias.map(Var::tensor), offsets, &options)?;
         let offsets = offsets.clone();
@@ -233,10 +233,11 @@ impl Var {
     }
 }
 
-/// With products in bf16 where [`low_precision`](crate::low_precision) asks for 8 or 16 bits and
-/// nothing is recorded.
-fn in_mode(options: &Attention, inputs: &[&Var]) -> Attention {
-    let low = mode::low().is_some() && !Var::is_recorded(inputs);
+/// With products in bf16 where [`low_precision`](crate::low_precision) asks for 8 or 16 bits within
+/// [`no_grad`](crate::no_grad). The inputs do not decide: a checkpoint reads its function's without
+/// their graph in forward and with it in backward, and must compute the same.
+fn in_mode(options: &Attention) -> Attention {
+    let low = mode::low().is_some() && !mode::is_grad_enabled();
     Attention { bf16: options.bf16 || low, ..*options }
 }
 

@@ -9,6 +9,7 @@ use super::bias::{self, Bias};
 use super::operands::{Bf16, Exact, Products};
 use super::task::{BLOCK, Call, Head, Rows, ScoreRow, Target, pad, powers, row};
 use crate::create;
+use crate::mat::Mat;
 use crate::math::Float;
 use crate::parallel::SharedMut;
 use crate::product::Small;
@@ -112,13 +113,14 @@ impl<T: Float> Forward<'_, T> {
                 products.prepare(rows, (n, d), [&mut *k, &mut *v]);
                 prepared = keys.clone();
             }
-            products.scores((m, d, n), head.part(self.q, first), k, left, s);
+            products.multiply((m, d, n), head.part(self.q, first).mat(), k, left, s);
             let tall = products.pad(n);
             for i in 0..m {
                 let at = ScoreRow { query: first + i, key: keys.start };
                 self.probabilities(head, at, spread, &mut row(s, i, tall)[..pad(n)]);
             }
-            products.outputs((m, n, d), s, v, left, o);
+            let p = Mat { data: &*s, row: tall, col: 1 };
+            products.multiply((m, n, d), p, v, left, o);
             let at = (head.start + first) * hidden + head.column;
             let target = Target { out: &self.out, first: at, stride: hidden };
             // SAFETY: this task alone writes this head of this sequence.

@@ -21,12 +21,16 @@ pub(super) trait Products<T>: Copy + Sync {
     /// Prepares K and V of `n` keys of `d` elements.
     fn prepare(self, rows: [Rows<T>; 2], sizes: (usize, usize), out: [&mut [T]; 2]);
 
-    /// S of `m` queries of `d` elements and `n` keys: sizes `(m, d, n)`.
-    fn scores(self, sizes: (usize, usize, usize), q: Rows<T>, k: &[T], left: &mut [T], s: &mut [T]);
-
-    /// O of `m` queries, `n` keys and `d` elements: sizes `(m, n, d)`. Of a row of P so many elements are
-    /// read as [`pad`] tells.
-    fn outputs(self, sizes: (usize, usize, usize), p: &[T], v: &[T], left: &mut [T], o: &mut [T]);
+    /// C = A·B for sizes `(m, k, n)`, where B is Kᵀ or V as prepared. Of a row of C so many elements are
+    /// written as [`pad`](Self::pad) tells; `left` is memory for A.
+    fn multiply(
+        self,
+        sizes: (usize, usize, usize),
+        a: Mat<T>,
+        b: &[T],
+        left: &mut [T],
+        c: &mut [T],
+    );
 }
 
 /// The operands as they are.
@@ -52,21 +56,15 @@ impl<T: Float> Products<T> for Exact {
     }
 
     #[inline(always)]
-    fn scores(
+    fn multiply(
         self,
-        (m, d, n): (usize, usize, usize),
-        q: Rows<T>,
-        kt: &[T],
+        (m, k, n): (usize, usize, usize),
+        a: Mat<T>,
+        b: &[T],
         _: &mut [T],
-        s: &mut [T],
+        c: &mut [T],
     ) {
-        product((m, d, pad(n)), q.mat(), kt, s, false);
-    }
-
-    #[inline(always)]
-    fn outputs(self, (m, n, d): (usize, usize, usize), p: &[T], v: &[T], _: &mut [T], o: &mut [T]) {
-        let p = Mat { data: p, row: pad(n), col: 1 };
-        product((m, n, pad(d)), p, v, o, false);
+        product((m, k, pad(n)), a, b, c, false);
     }
 }
 
@@ -92,32 +90,6 @@ impl Products<f32> for Bf16 {
         self.0.pack_right(v.mat(), (n, d), bytemuck::cast_slice_mut(out));
     }
 
-    fn scores(
-        self,
-        (m, d, n): (usize, usize, usize),
-        q: Rows<f32>,
-        kt: &[f32],
-        left: &mut [f32],
-        s: &mut [f32],
-    ) {
-        self.multiply((m, d, n), q.mat(), kt, left, s);
-    }
-
-    fn outputs(
-        self,
-        (m, n, d): (usize, usize, usize),
-        p: &[f32],
-        v: &[f32],
-        left: &mut [f32],
-        o: &mut [f32],
-    ) {
-        let p = Mat { data: p, row: self.pad(n), col: 1 };
-        self.multiply((m, n, d), p, v, left, o);
-    }
-}
-
-impl Bf16 {
-    /// C = A·B, A `[m, k]` rounded into `left`, B prepared.
     fn multiply(
         self,
         (m, k, n): (usize, usize, usize),
@@ -178,7 +150,7 @@ mod tests {
                     products.memory(n, d).map(|len| vec![f32::NAN; len]);
                 let [mut s, mut o] = [n, d].map(|x| vec![f32::NAN; BLOCK * products.pad(x)]);
                 products.prepare([k, v], (n, d), [&mut kt, &mut packed]);
-                products.scores((m, d, n), q, &kt, &mut left, &mut s);
+                products.multiply((m, d, n), q.mat(), &kt, &mut left, &mut s);
                 let tall = products.pad(n);
                 let of = |x: Rows<f32>, i: usize, j: usize| rounded(x.data[i * stride + j]);
                 let close = |got: f32, terms: &dyn Fn(usize) -> f64, count: usize| {
@@ -190,7 +162,8 @@ mod tests {
                     let terms = |p| of(q, i, p) * of(k, j, p);
                     prop_assert!(close(s[i * tall + j], &terms, d), "S at {i}, {j}");
                 }
-                products.outputs((m, n, d), &s, &packed, &mut left, &mut o);
+                let p = Mat { data: &s, row: tall, col: 1 };
+                products.multiply((m, n, d), p, &packed, &mut left, &mut o);
                 for (i, j) in (0..m).flat_map(|i| (0..d).map(move |j| (i, j))) {
                     let terms = |p| rounded(s[i * tall + p]) * of(v, p, j);
                     prop_assert!(close(o[i * products.pad(d) + j], &terms, n), "O at {i}, {j}");

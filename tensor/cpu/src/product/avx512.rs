@@ -95,9 +95,9 @@ trait Dot: Copy + Send + Sync + 'static {
 
     fn add(self, sum: __m512i, a: __m512i, b: __m512i) -> __m512i;
 
-    /// The sum of f32, of which `sum` has the bits, and `start`; `None` where sums are integers.
-    fn add_start(self, _sum: __m512i, _start: __m512) -> Option<__m512i> {
-        None
+    /// The bits of `start` plus the sum in f32 whose bits are `sum`.
+    fn add_start(self, _sum: __m512i, _start: __m512) -> __m512i {
+        unreachable!("sums of integers start at 0")
     }
 }
 
@@ -195,9 +195,9 @@ impl Dot for Bf16 {
     }
 
     #[inline(always)]
-    fn add_start(self, sum: __m512i, start: __m512) -> Option<__m512i> {
+    fn add_start(self, sum: __m512i, start: __m512) -> __m512i {
         // SAFETY: `self` for the instructions.
-        Some(unsafe { _mm512_castps_si512(_mm512_add_ps(start, _mm512_castsi512_ps(sum))) })
+        unsafe { _mm512_castps_si512(_mm512_add_ps(start, _mm512_castsi512_ps(sum))) }
     }
 }
 
@@ -328,7 +328,7 @@ unsafe fn tile_rows<D: Dot, const R: usize>(dot: D, tile: &Tile) {
             for r in 0..R {
                 for half in 0..2 {
                     let start = _mm512_loadu_ps(start.add(r * row + half * HALF));
-                    sums[r][half] = dot.add_start(sums[r][half], start).unwrap_or(sums[r][half]);
+                    sums[r][half] = dot.add_start(sums[r][half], start);
                 }
             }
         }

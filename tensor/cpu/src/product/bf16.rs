@@ -32,6 +32,7 @@ pub(super) trait Round: Copy {
     /// Runs `body` compiled for it.
     fn inside(self, body: impl FnOnce());
 
+    /// The nearest bf16 of each.
     fn adjacent(self, x: &[f32; 2 * SIDE]) -> [u16; 2 * SIDE];
 
     /// Words of two steps of several lines, the first step in the low halves.

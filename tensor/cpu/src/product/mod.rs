@@ -10,7 +10,7 @@
 //! zeros. A weight is packed once and kept with its plain form ([`Packed`]); any other B in f32 is
 //! packed before, or for few rows panel by panel as it is needed. A in f32 is read where it lies if
 //! its rows are contiguous; otherwise blocks of it are copied to `[⌈rows/tile⌉][k][tile]`. Rounded
-//! numbers: [`rounding`].
+//! numbers: [`rounding`]. Attention multiplies small operands in bf16 by the same tiles ([`small`]).
 //!
 //! | | f32 | int8 | bf16 |
 //! |---|---|---|---|
